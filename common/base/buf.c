@@ -1,0 +1,161 @@
+#include "common/base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void buf_init(struct buf *b, size_t limit_bytes)
+{
+    ASSERT(limit_bytes > 0 && limit_bytes < SIZE_MAX / 4);
+    *b = (struct buf){.limit_bytes = limit_bytes};
+}
+
+void buf_fini(struct buf *b)
+{
+    free(b->data);
+    b->data = NULL;
+    b->len = 0;
+    b->cap = 0;
+}
+
+void buf_reset(struct buf *b)
+{
+    b->len = 0;
+    b->failed = false;
+    if (b->data != NULL) {
+        b->data[0] = '\0';
+    }
+}
+
+/* Makes room for `more` bytes and the NUL; false once the ceiling is passed. */
+static bool reserve(struct buf *b, size_t more)
+{
+    if (b->failed || more > b->limit_bytes - b->len) {
+        b->failed = true;
+        return false;
+    }
+    size_t need = b->len + more + 1;
+    if (need <= b->cap) {
+        return true;
+    }
+    size_t cap = b->cap < 64 ? 64 : b->cap;
+    while (cap < need) {
+        cap *= 2;
+    }
+    char *data = realloc(b->data, cap);
+    ASSERT(data != NULL);
+    b->data = data;
+    b->cap = cap;
+    return true;
+}
+
+void buf_append(struct buf *b, struct slice s)
+{
+    if (!reserve(b, s.len)) {
+        return;
+    }
+    if (s.len > 0) {
+        memcpy(b->data + b->len, s.ptr, s.len);
+    }
+    b->len += s.len;
+    b->data[b->len] = '\0';
+}
+
+void buf_append_cstr(struct buf *b, const char *s)
+{
+    buf_append(b, slice_of(s));
+}
+
+void buf_append_byte(struct buf *b, char c)
+{
+    buf_append(b, (struct slice){&c, 1});
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    ASSERT(n >= 0);
+    if (!reserve(b, (size_t)n)) {
+        return;
+    }
+    va_start(ap, fmt);
+    n = vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    b->len += (size_t)n;
+}
+
+/* Length of the valid UTF-8 sequence at the start of s, 0 if there is none (RFC 3629). */
+static size_t utf8_length(struct slice s)
+{
+    unsigned char c = (unsigned char)s.ptr[0];
+    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : 0;
+    if (c >= 0xf0 && c <= 0xf4) {
+        n = 4;
+    }
+    if (n == 0 || n > s.len) {
+        return 0;
+    }
+    for (size_t i = 1; i < n; i++) {
+        if (((unsigned char)s.ptr[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    unsigned char second = n > 2 ? (unsigned char)s.ptr[1] : 0;
+    bool overlong = (c == 0xe0 && second < 0xa0) || (c == 0xf0 && second < 0x90);
+    bool outside = (c == 0xed && second > 0x9f) || (c == 0xf4 && second > 0x8f);
+    return n > 2 && (overlong || outside) ? 0 : n;
+}
+
+static void append_json_byte(struct buf *b, char c)
+{
+    static const char short_form[] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"'};
+    unsigned char u = (unsigned char)c;
+    if (c == '\\') {
+        buf_append(b, SLICE("\\\\"));
+    } else if (u < sizeof short_form && short_form[u] != 0) {
+        buf_append_byte(b, '\\');
+        buf_append_byte(b, short_form[u]);
+    } else if (u < 0x20 || u == 0x7f) {
+        buf_printf(b, "\\u%04x", u);
+    } else {
+        buf_append_byte(b, c);
+    }
+}
+
+void buf_append_json(struct buf *b, struct slice s)
+{
+    buf_append_byte(b, '"');
+    while (s.len > 0) {
+        size_t n = utf8_length(s);
+        if (n == 0) {
+            buf_append(b, SLICE("\xef\xbf\xbd"));
+            n = 1;
+        } else if (n == 1) {
+            append_json_byte(b, s.ptr[0]);
+        } else {
+            buf_append(b, (struct slice){s.ptr, n});
+        }
+        s.ptr += n;
+        s.len -= n;
+    }
+    buf_append_byte(b, '"');
+}
+
+struct slice buf_slice(const struct buf *b)
+{
+    return (struct slice){b->data, b->len};
+}
+
+char *buf_take(struct buf *b)
+{
+    char *data = b->data != NULL ? b->data : slice_dup((struct slice){NULL, 0});
+    b->data = NULL;
+    b->len = 0;
+    b->cap = 0;
+    return data;
+}

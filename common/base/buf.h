@@ -1,0 +1,47 @@
+/*
+ * A growing byte buffer with a ceiling.
+ *
+ * Every buffer is born with the largest size it may reach. An append that would pass it adds
+ * nothing and marks the buffer failed; the mark stays, so that a run of appends needs one check at
+ * its end. `data` is always terminated by a NUL that `len` does not count. Not for sharing between
+ * threads.
+ */
+#ifndef MAYFLY_BASE_BUF_H
+#define MAYFLY_BASE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/slice.h"
+
+struct buf {
+    char *data;
+    size_t len;
+    size_t cap;
+    size_t limit_bytes;
+    bool failed; /* an append did not fit below limit_bytes */
+};
+
+void buf_init(struct buf *b, size_t limit_bytes);
+void buf_fini(struct buf *b); /* fine on a zeroed buffer, and twice */
+
+/* Empties it, clears the failure mark, keeps the memory. */
+void buf_reset(struct buf *b);
+
+void buf_append(struct buf *b, struct slice s);
+void buf_append_cstr(struct buf *b, const char *s);
+void buf_append_byte(struct buf *b, char c);
+PRINTF(2, 3) void buf_printf(struct buf *b, const char *fmt, ...);
+
+/* Appends s as a JSON string with its quotes; bytes that are no valid UTF-8 become U+FFFD. */
+void buf_append_json(struct buf *b, struct slice s);
+
+/* A view of the content, valid until the next change. */
+struct slice buf_slice(const struct buf *b);
+
+/* Moves the terminated content out (owned by the caller, free()); the buffer is empty after. */
+char *buf_take(struct buf *b);
+
+#endif

@@ -1,0 +1,70 @@
+#include "common/base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void assert_failed(const char *expr, const char *file, int line)
+{
+    fprintf(stderr, "%s:%d: internal error: %s does not hold\n", file, line, expr);
+    abort();
+}
+
+static void format_message(char *out, size_t size, const char *fmt, va_list ap)
+{
+    int n = vsnprintf(out, size, fmt, ap);
+    if (n < 0) {
+        out[0] = '\0';
+    }
+}
+
+int err_set(struct err *e, enum err_class class, int code, const char *fmt, ...)
+{
+    va_list ap;
+    ASSERT(class != ERR_NONE);
+    e->class = class;
+    e->code = code;
+    e->retry_after_ms = 0;
+    va_start(ap, fmt);
+    format_message(e->message, sizeof e->message, fmt, ap);
+    va_end(ap);
+    return -1;
+}
+
+int err_errno(struct err *e, enum err_class class, int errnum, const char *fmt, ...)
+{
+    va_list ap;
+    char text[512];
+    char reason[128];
+    va_start(ap, fmt);
+    format_message(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return err_set(e, class, errnum, "%s: %s", text, strerror_r(errnum, reason, sizeof reason));
+}
+
+int err_wrap(struct err *e, const char *fmt, ...)
+{
+    va_list ap;
+    char inner[sizeof e->message];
+    char prefix[256];
+    va_start(ap, fmt);
+    format_message(prefix, sizeof prefix, fmt, ap);
+    va_end(ap);
+    memcpy(inner, e->message, sizeof inner);
+    int n = snprintf(e->message, sizeof e->message, "%s: %s", prefix, inner);
+    if (n < 0) {
+        e->message[0] = '\0';
+    }
+    return -1;
+}
+
+const char *err_class_name(enum err_class class)
+{
+    static const char *const names[] = {
+        [ERR_NONE] = "none",           [ERR_RETRY] = "retry",         [ERR_THROTTLED] = "throttled",
+        [ERR_CAPACITY] = "capacity",   [ERR_PERMANENT] = "permanent", [ERR_AUTH] = "auth",
+        [ERR_NOT_FOUND] = "not_found", [ERR_CONFLICT] = "conflict",
+    };
+    return (size_t) class < COUNT_OF(names) ? names[class] : "unknown";
+}

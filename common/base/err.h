@@ -1,0 +1,50 @@
+/*
+ * Errors: what went wrong, and what to do now.
+ *
+ * A fallible function returns 0 or -1 and, on -1, fills the caller's `struct err`. The class
+ * answers "what now?" (retry, wait, give up); `code` is the other side's number (HTTP status,
+ * errno, SQLite result; 0 where there is none); the message says what was tried, what came back and
+ * what to do. A struct err is a plain value without heap: copy it, keep it on the stack, pass it
+ * across threads by value. Messages never hold a secret. Threading: none; each struct belongs to
+ * its owner.
+ */
+#ifndef MAYFLY_BASE_ERR_H
+#define MAYFLY_BASE_ERR_H
+
+#include <stdint.h>
+
+#include "common/base/attr.h"
+
+enum err_class {
+    ERR_NONE = 0,
+    ERR_RETRY,     /* transient or unknown: try again with back-off, within a budget */
+    ERR_THROTTLED, /* the other side asks us to slow down: wait `retry_after_ms`, spend no attempt
+                    */
+    ERR_CAPACITY,  /* a quota or a cap is full: wait for room, spend no attempt */
+    ERR_PERMANENT, /* the same request can never succeed: bury it with its reason */
+    ERR_AUTH,      /* credentials refused: permanent for this call, an operator must act */
+    ERR_NOT_FOUND, /* the named thing does not exist (or we may not see it) */
+    ERR_CONFLICT,  /* the named thing exists already, or moved on under us */
+};
+
+struct err {
+    enum err_class class;
+    int code;
+    int64_t retry_after_ms; /* 0: the other side named no time */
+    char message[640];      /* truncated, always terminated */
+};
+
+/* Fills *e. Returns -1 always, so that `return err_set(e, …)` ends a function. */
+PRINTF(4, 5) int err_set(struct err *e, enum err_class class, int code, const char *fmt, ...);
+
+/* As err_set with strerror(errnum) appended and errnum as the code. */
+PRINTF(4, 5) int err_errno(struct err *e, enum err_class class, int errnum, const char *fmt, ...);
+
+/* Puts "<text>: " before the message that *e holds; class, code and retry-after stay. Returns -1.
+ */
+PRINTF(2, 3) int err_wrap(struct err *e, const char *fmt, ...);
+
+/* The class as a lower-case word for logs and records; a static string. */
+const char *err_class_name(enum err_class class);
+
+#endif

@@ -1,0 +1,136 @@
+#include "common/base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int fs_read(const char *path, struct buf *out, struct err *e)
+{
+    char chunk[16384];
+    ssize_t n;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_PERMANENT, errno,
+                         "cannot open %s for reading", path);
+    }
+    while ((n = read(fd, chunk, sizeof chunk)) != 0) {
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            int errnum = errno;
+            close(fd);
+            return err_errno(e, ERR_RETRY, errnum, "cannot read %s", path);
+        }
+        buf_append(out, (struct slice){chunk, (size_t)n});
+    }
+    close(fd);
+    if (out->failed) {
+        return err_set(e, ERR_PERMANENT, 0, "%s is larger than the %zu bytes allowed", path,
+                       out->limit_bytes);
+    }
+    return 0;
+}
+
+static int write_all(int fd, struct slice data)
+{
+    while (data.len > 0) {
+        ssize_t n = write(fd, data.ptr, data.len);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return -1;
+        }
+        data.ptr += n;
+        data.len -= (size_t)n;
+    }
+    return fsync(fd);
+}
+
+static void sync_directory_of(const char *path)
+{
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
+    if (len >= sizeof dir) {
+        return;
+    }
+    memcpy(dir, path, len);
+    dir[len] = '\0';
+    int fd = open(slash == NULL ? "." : len == 0 ? "/" : dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+}
+
+int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e)
+{
+    char temp[PATH_MAX];
+    int n = snprintf(temp, sizeof temp, "%s.%d.new", path, (int)getpid());
+    if (n < 0 || (size_t)n >= sizeof temp) {
+        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "the path %s is too long", path);
+    }
+    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    if (fd < 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot create %s", temp);
+    }
+    int failed = write_all(fd, data);
+    int errnum = errno;
+    if (close(fd) != 0 && failed == 0) {
+        failed = -1;
+        errnum = errno;
+    }
+    if (failed == 0 && rename(temp, path) != 0) {
+        failed = -1;
+        errnum = errno;
+    }
+    if (failed != 0) {
+        (void)unlink(temp);
+        return err_errno(e, ERR_RETRY, errnum, "cannot write %s", path);
+    }
+    sync_directory_of(path);
+    return 0;
+}
+
+int fs_mkdirs(const char *path, mode_t mode, struct err *e)
+{
+    char part[PATH_MAX];
+    size_t len = strlen(path);
+    if (len == 0 || len >= sizeof part) {
+        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "\"%s\" is no usable directory name", path);
+    }
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i] != '\0') {
+            continue;
+        }
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, mode) != 0 && errno != EEXIST) {
+            return err_errno(e, ERR_PERMANENT, errno, "cannot create the directory %s", part);
+        }
+    }
+    return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+int fs_remove_tree(const char *path, struct err *e)
+{
+    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT) {
+        return err_errno(e, ERR_RETRY, errno, "cannot remove %s", path);
+    }
+    return 0;
+}

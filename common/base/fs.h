@@ -1,0 +1,31 @@
+/*
+ * Small files: reading one whole, writing one atomically, making a directory path.
+ *
+ * For configuration, keys and state records, never for data of unbounded size. Errors name the path
+ * and what to do. Safe from any thread.
+ */
+#ifndef MAYFLY_BASE_FS_H
+#define MAYFLY_BASE_FS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+/* Appends the whole file to out; a file over out's ceiling is ERR_PERMANENT, a missing one
+ * ERR_NOT_FOUND. Reads pipes and /proc files too. */
+MUST_CHECK int fs_read(const char *path, struct buf *out, struct err *e);
+
+/* Writes beside the target, fsyncs, renames over it and fsyncs the directory: after a crash the
+ * file is the old one or the new one. */
+MUST_CHECK int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e);
+
+/* mkdir -p. */
+MUST_CHECK int fs_mkdirs(const char *path, mode_t mode, struct err *e);
+
+/* rm -r of a directory we made; never follows a symlink. A missing path is success. */
+MUST_CHECK int fs_remove_tree(const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,188 @@
+#include "common/base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+
+#define LINE_LIMIT_BYTES 8192
+#define TAIL_BYTES 64 /* kept free for "truncated" and "suppressed" */
+#define REPEATS_PER_SECOND 10
+#define REPEAT_SLOTS 64
+
+/* How often one event was written in the second that began at since_ms. */
+struct repeat {
+    const char *event;
+    int64_t since_ms;
+    int64_t written;
+    int64_t suppressed;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const char *program_name = "mayfly";
+static int log_fd = 2;
+static enum log_level threshold = LOG_INFO;
+static struct repeat repeats[REPEAT_SLOTS];
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+void log_open(const char *program, int fd)
+{
+    program_name = program;
+    log_fd = fd;
+}
+
+void log_set_level(enum log_level level)
+{
+    __atomic_store_n(&threshold, level, __ATOMIC_RELAXED);
+}
+
+bool log_level_parse(const char *word, enum log_level *out)
+{
+    for (size_t i = 0; i < COUNT_OF(level_names); i++) {
+        if (strcmp(word, level_names[i]) == 0) {
+            *out = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Counts this line; false if it is one too many. *suppressed: what was left out before it. */
+static bool admit(const char *event, int64_t *suppressed)
+{
+    struct repeat *r = &repeats[((uintptr_t)event >> 3) % REPEAT_SLOTS];
+    int64_t now = clock_mono_ms();
+    if (r->event != event || now - r->since_ms >= 1000) {
+        *suppressed = r->event == event ? r->suppressed : 0;
+        *r = (struct repeat){.event = event, .since_ms = now, .written = 1};
+        return true;
+    }
+    *suppressed = 0;
+    if (r->written >= REPEATS_PER_SECOND) {
+        r->suppressed++;
+        return false;
+    }
+    r->written++;
+    return true;
+}
+
+static void append_key(struct buf *b, const char *key)
+{
+    buf_append_byte(b, ',');
+    buf_append_json(b, slice_of(key));
+    buf_append_byte(b, ':');
+}
+
+static void append_err(struct buf *b, const struct err *e)
+{
+    append_key(b, "error");
+    buf_append_json(b, slice_of(e->message));
+    append_key(b, "error_class");
+    buf_append_json(b, slice_of(err_class_name(e->class)));
+    if (e->code != 0) {
+        append_key(b, "error_code");
+        buf_printf(b, "%d", e->code);
+    }
+}
+
+static void append_field(struct buf *b, const struct log_field *f)
+{
+    switch (f->type) {
+    case LOG_TYPE_STR:
+        append_key(b, f->key);
+        buf_append_json(b, f->str);
+        break;
+    case LOG_TYPE_INT:
+        append_key(b, f->key);
+        buf_printf(b, "%lld", (long long)f->num);
+        break;
+    case LOG_TYPE_BOOL:
+        append_key(b, f->key);
+        buf_append_cstr(b, f->num ? "true" : "false");
+        break;
+    case LOG_TYPE_ERR:
+        append_err(b, f->err);
+        break;
+    case LOG_END_OF_FIELDS:
+        break;
+    }
+}
+
+static void append_head(struct buf *b, enum log_level level, const char *event)
+{
+    char now[32];
+    clock_format_utc(clock_wall_ms(), now, sizeof now);
+    buf_printf(b, "{\"ts\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
+    append_key(b, "program");
+    buf_append_json(b, slice_of(program_name));
+    append_key(b, "event");
+    buf_append_json(b, slice_of(event));
+}
+
+/* Appends the field, or takes it back whole if the line would be too long. */
+static bool append_field_or_drop(struct buf *b, const struct log_field *f)
+{
+    size_t before = b->len;
+    append_field(b, f);
+    if (!b->failed && b->len <= LINE_LIMIT_BYTES - TAIL_BYTES) {
+        return true;
+    }
+    b->len = before;
+    b->data[before] = '\0';
+    b->failed = false;
+    return false;
+}
+
+static void write_line(struct slice line)
+{
+    while (line.len > 0) {
+        ssize_t n = write(log_fd, line.ptr, line.len);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return; /* nowhere left to say it */
+        }
+        line.ptr += n;
+        line.len -= (size_t)n;
+    }
+}
+
+void log_write(enum log_level level, const char *event, ...)
+{
+    struct buf b;
+    struct log_field f;
+    bool truncated = false;
+    int64_t suppressed = 0;
+    va_list ap;
+    if (level < __atomic_load_n(&threshold, __ATOMIC_RELAXED)) {
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    bool admitted = level < LOG_WARN || admit(event, &suppressed);
+    pthread_mutex_unlock(&lock);
+    if (!admitted) {
+        return;
+    }
+    buf_init(&b, LINE_LIMIT_BYTES);
+    append_head(&b, level, event);
+    va_start(ap, event);
+    for (f = va_arg(ap, struct log_field); f.type != LOG_END_OF_FIELDS;
+         f = va_arg(ap, struct log_field)) {
+        truncated = !append_field_or_drop(&b, &f) || truncated;
+    }
+    va_end(ap);
+    if (suppressed > 0) {
+        buf_printf(&b, ",\"suppressed\":%lld", (long long)suppressed);
+    }
+    buf_append_cstr(&b, truncated ? ",\"truncated\":true}\n" : "}\n");
+    pthread_mutex_lock(&lock);
+    write_line(buf_slice(&b));
+    pthread_mutex_unlock(&lock);
+    buf_fini(&b);
+}

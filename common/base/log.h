@@ -1,0 +1,64 @@
+/*
+ * Logs: one JSON object a line, on standard error.
+ *
+ *   {"ts":"2026-11-20T18:12:03.456Z","level":"info","program":"mayfly-worker","event":"vm_launched",
+ *    "job":123,"class":"small","ms":412}
+ *
+ * `common/` returns errors and does not log; a program logs once, where it handles. Lines are whole
+ * under concurrency and at most 8 KiB (fields that do not fit are dropped and "truncated":true says
+ * so). The same event with the same class of trouble at warn or error is written at most 10 times a
+ * second; the next line after says how many were left out ("suppressed":N). Never log a secret.
+ * log_open comes before threads; the rest is safe from any thread.
+ */
+#ifndef MAYFLY_BASE_LOG_H
+#define MAYFLY_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+enum log_type { LOG_END_OF_FIELDS = 0, LOG_TYPE_STR, LOG_TYPE_INT, LOG_TYPE_BOOL, LOG_TYPE_ERR };
+
+struct log_field {
+    enum log_type type;
+    const char *key;
+    struct slice str;
+    int64_t num;
+    const struct err *err;
+};
+
+/* program: a static string. fd: where lines go (2 in the programs). */
+void log_open(const char *program, int fd);
+void log_set_level(enum log_level level);
+/* "debug" … "error"; false if it is none of them. */
+bool log_level_parse(const char *word, enum log_level *out);
+
+/* Fields: LOG_STR("class", name), LOG_INT("job", id), LOG_BOOL(…), LOG_SLICE(…), LOG_ERR(&e) which
+ * writes error, error_class and error_code. */
+static inline struct log_field LOG_STR(const char *key, const char *value) {
+    return (struct log_field){LOG_TYPE_STR, key, slice_of(value), 0, 0};
+} static inline struct log_field LOG_SLICE(const char *key, struct slice value) {
+    return (struct log_field){LOG_TYPE_STR, key, value, 0, 0};
+} static inline struct log_field LOG_INT(const char *key, int64_t value) {
+    return (struct log_field){LOG_TYPE_INT, key, {0, 0}, value, 0};
+} static inline struct log_field LOG_BOOL(const char *key, bool value) {
+    return (struct log_field){LOG_TYPE_BOOL, key, {0, 0}, value, 0};
+} static inline struct log_field LOG_ERR(const struct err *e) {
+    return (struct log_field){LOG_TYPE_ERR, "error", {0, 0}, 0, e};
+}
+
+/* log_info("vm_launched", LOG_INT("job", id), LOG_STR("class", name)); event: a static string. */
+#define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__, (struct log_field){0})
+#define log_info(...) log_write(LOG_INFO, __VA_ARGS__, (struct log_field){0})
+#define log_warn(...) log_write(LOG_WARN, __VA_ARGS__, (struct log_field){0})
+#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__, (struct log_field){0})
+
+/* The variable arguments are struct log_field by value, the last of type LOG_END_OF_FIELDS. */
+void log_write(enum log_level level, const char *event, ...);
+
+#endif

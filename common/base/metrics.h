@@ -1,0 +1,42 @@
+/*
+ * Metrics in the Prometheus text format (version 0.0.4): counters, gauges, histograms.
+ *
+ * A metric is registered once (same name and labels give the same metric) and lives until the
+ * process ends; the number of metrics is bounded by METRICS_MAX, past which registering aborts:
+ * names and label values come from the code and the configuration, never from a peer. Updating is
+ * lock-free, from any thread. Registering and rendering take a lock.
+ */
+#ifndef MAYFLY_BASE_METRICS_H
+#define MAYFLY_BASE_METRICS_H
+
+#include <stdint.h>
+
+#include "common/base/buf.h"
+
+#define METRICS_MAX 4096
+
+struct metric;
+
+/* name: static, "mayfly_<program>_<what>_<unit|total>"; help: static, one sentence; labels: "" or
+ * the inside of the braces, e.g. class="small" (copied; see metrics_label for escaping). */
+struct metric *metrics_counter(const char *name, const char *help, const char *labels);
+struct metric *metrics_gauge(const char *name, const char *help, const char *labels);
+/* bounds_ms: ascending upper bounds in milliseconds (static storage, n <= 16), rendered in seconds.
+ */
+struct metric *metrics_histogram(const char *name, const char *help, const char *labels,
+                                 const int64_t *bounds_ms, size_t n);
+
+/* Appends key="value" with the value escaped, a comma before it unless out is empty. */
+void metrics_label(struct buf *out, const char *key, const char *value);
+
+void metric_add(struct metric *m, int64_t n); /* counters (n >= 0) and gauges */
+void metric_inc(struct metric *m);
+void metric_set(struct metric *m, int64_t value); /* gauges */
+void metric_observe_ms(struct metric *m, int64_t ms);
+void metric_observe_us(struct metric *m, int64_t us);
+int64_t metric_value(const struct metric *m); /* for tests and status pages */
+
+/* Appends everything, sorted by name. */
+void metrics_render(struct buf *out);
+
+#endif

@@ -1,0 +1,126 @@
+#include "common/base/slice.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct slice slice_of(const char *cstr)
+{
+    return (struct slice){cstr, cstr ? strlen(cstr) : 0};
+}
+
+bool slice_eq(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+bool slice_eq_cstr(struct slice a, const char *b)
+{
+    return slice_eq(a, slice_of(b));
+}
+
+static char fold(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool slice_eq_nocase(struct slice a, struct slice b)
+{
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (fold(a.ptr[i]) != fold(b.ptr[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool slice_starts_with(struct slice s, struct slice prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct slice slice_trim(struct slice s)
+{
+    while (s.len > 0 && is_space(s.ptr[0])) {
+        s.ptr++;
+        s.len--;
+    }
+    while (s.len > 0 && is_space(s.ptr[s.len - 1])) {
+        s.len--;
+    }
+    return s;
+}
+
+bool slice_cut(struct slice s, char sep, struct slice *head, struct slice *tail)
+{
+    const char *at = s.len > 0 ? memchr(s.ptr, sep, s.len) : NULL;
+    if (at == NULL) {
+        *head = s;
+        *tail = (struct slice){NULL, 0};
+        return false;
+    }
+    size_t before = (size_t)(at - s.ptr);
+    *head = (struct slice){s.ptr, before};
+    *tail = (struct slice){at + 1, s.len - before - 1};
+    return true;
+}
+
+bool slice_to_int64(struct slice s, int64_t *out)
+{
+    size_t i = 0;
+    bool negative = s.len > 0 && s.ptr[0] == '-';
+    int64_t value = 0;
+    if (negative) {
+        i = 1;
+    }
+    if (i == s.len) {
+        return false;
+    }
+    for (; i < s.len; i++) {
+        if (s.ptr[i] < '0' || s.ptr[i] > '9') {
+            return false;
+        }
+        /* Counted downwards, since INT64_MIN has no positive twin. */
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_sub_overflow(value, (int64_t)(s.ptr[i] - '0'), &value)) {
+            return false;
+        }
+    }
+    if (!negative && value == INT64_MIN) {
+        return false;
+    }
+    *out = negative ? value : -value;
+    return true;
+}
+
+bool slice_to_cstr(struct slice s, char *out, size_t size)
+{
+    ASSERT(size > 0);
+    out[0] = '\0';
+    if (s.len >= size || (s.len > 0 && memchr(s.ptr, '\0', s.len) != NULL)) {
+        return false;
+    }
+    if (s.len > 0) {
+        memcpy(out, s.ptr, s.len);
+    }
+    out[s.len] = '\0';
+    return true;
+}
+
+char *slice_dup(struct slice s)
+{
+    char *copy = malloc(s.len + 1);
+    ASSERT(copy != NULL);
+    if (s.len > 0) {
+        memcpy(copy, s.ptr, s.len);
+    }
+    copy[s.len] = '\0';
+    return copy;
+}

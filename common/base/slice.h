@@ -1,0 +1,53 @@
+/*
+ * A slice: a borrowed run of bytes with its length, not terminated.
+ *
+ * Slices go in by value and never own what they point to; the bytes must outlive the slice. An
+ * empty slice may have a null pointer. Parsing is bounded by the length and refuses what it does
+ * not wholly understand. Pure functions, safe from any thread.
+ */
+#ifndef MAYFLY_BASE_SLICE_H
+#define MAYFLY_BASE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+
+struct slice {
+    const char *ptr;
+    size_t len;
+};
+
+/* A printf pair for "%.*s"; the length is cut at INT_MAX. */
+#define SLICE_ARG(s) (int)((s).len > 0x7fffffff ? 0x7fffffff : (s).len), ((s).ptr ? (s).ptr : "")
+#define SLICE(literal) ((struct slice){"" literal, sizeof(literal) - 1})
+
+/* The whole of a terminated string; NULL gives the empty slice. Borrows. */
+struct slice slice_of(const char *cstr);
+
+bool slice_eq(struct slice a, struct slice b);
+bool slice_eq_cstr(struct slice a, const char *b);
+/* ASCII case folded, as GitHub compares labels and owners. */
+bool slice_eq_nocase(struct slice a, struct slice b);
+bool slice_starts_with(struct slice s, struct slice prefix);
+
+/* Without ASCII white space at both ends. */
+struct slice slice_trim(struct slice s);
+
+/* Cuts at the first `sep`: *head is what stands before it, *tail what follows. Returns whether
+ * `sep` was there; if not, *head is all of it and *tail empty. */
+bool slice_cut(struct slice s, char sep, struct slice *head, struct slice *tail);
+
+/* Decimal with an optional minus, nothing else, in range. Returns false and leaves *out otherwise.
+ */
+MUST_CHECK bool slice_to_int64(struct slice s, int64_t *out);
+
+/* Copies at most size-1 bytes and terminates. Returns false if it had to cut (out is "" then), or
+ * if the slice holds a NUL. size >= 1. */
+MUST_CHECK bool slice_to_cstr(struct slice s, char *out, size_t size);
+
+/* A terminated heap copy, owned by the caller. Aborts when out of memory. */
+char *slice_dup(struct slice s);
+
+#endif

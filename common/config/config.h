@@ -1,0 +1,205 @@
+/*
+ * The configuration of all three programs: one YAML (or JSON) text, one table of settings, one
+ * struct.
+ *
+ * config_load reads the text, resolves `env:NAME` and `file:PATH`, checks every key against the
+ * table in config_table.c (unknown keys are errors that name the nearest known one) and fills a
+ * plain struct that never changes afterwards. Reloading makes a new struct; config_live hands out
+ * the current one by reference count, so that a thread keeps a consistent view for as long as it
+ * holds it. Strings in the struct are never NULL ("" when unset) and belong to it. Secrets are in
+ * it: never log it whole.
+ */
+#ifndef MAYFLY_CONFIG_CONFIG_H
+#define MAYFLY_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+struct config_list {
+    char **items;
+    size_t count;
+};
+
+struct config_rate {
+    double per_second; /* 0: unlimited */
+    int64_t burst;     /* >= 1 */
+};
+
+struct config_github {
+    char *api_url;        /* without a trailing slash */
+    char *app_id;         /* App id or client id; "" when a token is used */
+    char *app_key;        /* PEM text of the App's private key */
+    char *token;          /* a personal access token; "" when an App is used */
+    int64_t installation; /* 0: from the payload, else looked up */
+    struct config_list webhook_secrets;
+    char *scope;                     /* "organization" or "repository" */
+    struct config_list repositories; /* allow-list: owner/name, owner/ *; empty: all */
+    char *runner_group;
+    char *api_version;       /* X-GitHub-Api-Version */
+    char *proxy;             /* URL of an HTTP proxy for API calls; "" takes the environment's */
+    int64_t timeout_ms;      /* one API call, whole */
+    struct config_rate rate; /* API calls of all processes together, per installation */
+};
+
+struct config_ingress {
+    char *listen; /* address:port */
+    char *path;
+    char *admin_listen;
+    char *tls_certificate; /* PEM file paths; both or neither */
+    char *tls_key;
+    int64_t threads; /* 0: one per core */
+    int64_t max_body_bytes;
+    int64_t max_header_bytes;
+    int64_t max_connections;
+    int64_t max_in_flight;      /* deliveries accepted from the network and not yet answered */
+    int64_t request_timeout_ms; /* from the first byte of a request to its last */
+    int64_t idle_timeout_ms;
+    int64_t committers; /* threads that put batches on the queue */
+    int64_t batch;      /* deliveries in one put, at most */
+    int64_t put_deadline_ms;
+    int64_t retry_after_seconds;
+    int64_t dedupe_entries; /* delivery GUIDs remembered */
+    int64_t drain_seconds;
+};
+
+struct config_worker {
+    char *admin_listen;
+    int64_t launch_threads;
+    int64_t event_threads;
+    int64_t end_threads;
+    int64_t lease_ms;     /* how long a taken message is ours */
+    int64_t slot_poll_ms; /* how often the counter of freed slots is read while a class is full */
+    int64_t end_grace_ms; /* how long a VM whose job is over may take to end by itself */
+    int64_t drain_seconds;
+};
+
+struct config_reaper {
+    char *admin_listen;
+    int64_t interval_ms;       /* between two sweeps */
+    int64_t lease_ms;          /* the sweep lease */
+    int64_t deadline_grace_ms; /* past a class's max_duration before a VM is ended */
+    int64_t never_up_ms;       /* launched, and its runner never seen online or busy */
+    int64_t ending_grace_ms;   /* ending by itself */
+    int64_t patience_ms; /* a job waiting longer with demand > supply gets a new launch message */
+    int64_t keep_hours;  /* ended jobs and VMs stay in the ledger that long */
+    int64_t terminate_per_second;
+};
+
+struct config_limits {
+    int64_t max_vms;
+    int64_t max_vms_per_repository; /* 0: no cap */
+    struct config_rate launch_rate;
+};
+
+struct config_retry {
+    int64_t max_attempts;
+    int64_t base_ms;
+    int64_t cap_ms;
+};
+
+struct config_qemu {
+    char *image;     /* directory with image.json */
+    char *binary;    /* "" : qemu-system-<arch> */
+    char *state_dir; /* one directory per VM lives below it */
+    char *accel;     /* auto, kvm, tcg */
+    int64_t cpus;
+    int64_t memory_mib;
+    int64_t disk_mib; /* size of the throw-away disk; 0: as the image's */
+    bool restore;     /* restore a saved machine instead of booting */
+    char *network;    /* "user": reaches what the host reaches; "proxy": nothing but the proxy */
+    char *user;       /* run VMs as this user when started as root; "" keeps the worker's user */
+    int64_t console_limit_bytes;
+    int64_t boot_timeout_ms; /* until the agent is ready */
+};
+
+struct config_proxy {
+    char *http; /* put into the runner's environment; "" : none */
+    char *https;
+    char *no_proxy;
+};
+
+struct config_class {
+    char *name; /* [a-z0-9-], 1 to 32 characters */
+    struct config_list labels;
+    struct config_list required_labels;
+    char *provider;     /* "qemu" */
+    char *runner_group; /* "" : github.runner_group */
+    int64_t max_vms;
+    int64_t max_duration_seconds;
+    int64_t idle_seconds;
+    int64_t patience_ms;            /* 0: reaper.patience_ms */
+    struct config_rate launch_rate; /* on top of the fleet's */
+    struct config_proxy proxy;
+    struct config_qemu qemu;
+};
+
+struct config {
+    char *deployment; /* marks runners and VMs as ours; [a-z0-9-], 1 to 20 characters */
+    char *queue;
+    char *ledger;
+    char *log_level;
+    struct config_github github;
+    struct config_ingress ingress;
+    struct config_worker worker;
+    struct config_reaper reaper;
+    struct config_limits limits;
+    struct config_retry retry;
+    struct config_class *classes;
+    size_t class_count;
+};
+
+/* Which program asks: settings that only another program needs (secrets above all) are not demanded
+ * and not resolved, so that an ingress works without the App's key (least secret). CONFIG_FOR_CHECK
+ * demands what every program needs. */
+enum config_for {
+    CONFIG_FOR_INGRESS,
+    CONFIG_FOR_WORKER,
+    CONFIG_FOR_REAPER,
+    CONFIG_FOR_CTL,
+    CONFIG_FOR_CHECK
+};
+
+/* Parses and checks `text`; `origin` names it in messages ("file:line: key: what: mend"). On
+ * failure the message holds the first complaint and *complaints (may be NULL) all of them, one a
+ * line. *out is owned by the caller (config_free). */
+MUST_CHECK int config_parse(struct slice text, const char *origin, enum config_for who,
+                            struct config **out, struct buf *complaints, struct err *e);
+
+/* From --config FILE, or if path is NULL from the text in MAYFLY_CONFIG. */
+MUST_CHECK int config_load(const char *path, enum config_for who, struct config **out,
+                           struct buf *complaints, struct err *e);
+void config_free(struct config *c);
+
+/* The reference page (Markdown), from the table. */
+void config_reference(struct buf *out);
+
+/* The class a job with these labels belongs to: the first whose `labels` contain all of them and
+ * whose `required_labels` they all carry, case folded; NULL for none, and for an empty label list.
+ */
+const struct config_class *config_route(const struct config *c, const struct slice *labels,
+                                        size_t n);
+const struct config_class *config_class_by_name(const struct config *c, struct slice name);
+
+/* Whether github.repositories admits "owner/name" (case folded). */
+bool config_admits_repository(const struct config *c, struct slice full_name);
+
+/* --- the current configuration of a running program, and its reload ------------------------------
+ */
+struct config_live;
+/* Takes `first`. `path` as for config_load (copied). */
+struct config_live *config_live_new(struct config *first, const char *path, enum config_for who);
+void config_live_free(struct config_live *live);
+/* A reference to the current one; give it back with config_live_put. Any thread. */
+const struct config *config_live_get(struct config_live *live);
+void config_live_put(struct config_live *live, const struct config *c);
+/* Reads again (SIGHUP). Only settings marked reloadable change; `ignored` (may be NULL) gets one
+ * line for each changed key that needs a restart. On failure the old one stays current. */
+MUST_CHECK int config_live_reload(struct config_live *live, struct buf *ignored, struct err *e);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * GitHub's REST API as Mayfly uses it: runners, jobs, and the tokens that open them.
+ *
+ * One handle serves all threads of a program. Installation tokens are cached until five minutes
+ * before they expire and minted by one thread while others wait; runner groups are cached by name.
+ * Every call first takes from the installation's bucket in the ledger, which all processes share,
+ * and when GitHub answers 403 or 429 with a limit, closes that bucket until the time GitHub named.
+ * Errors: ERR_RETRY (5xx, network), ERR_THROTTLED (limits, with retry_after_ms), ERR_AUTH (401, 403
+ * without a limit), ERR_NOT_FOUND, ERR_CONFLICT, ERR_PERMANENT (400, 422). No message holds a
+ * secret. Sources: docs.github.com REST reference; GitHub's OpenAPI description.
+ */
+#ifndef MAYFLY_GITHUB_GITHUB_H
+#define MAYFLY_GITHUB_GITHUB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/config/config.h"
+
+struct github;
+struct ledger;
+
+/* Where a runner registers. Plain value. */
+struct github_scope {
+    char name[144]; /* organisation login, or owner/name */
+    bool is_repository;
+    int64_t installation_id; /* 0: looked up (App) or none (token) */
+};
+
+/* The scope of a job: its organisation, or its repository if so configured or if a user owns it. */
+struct github_scope github_scope_of(const struct config *c, const char *repository,
+                                    const char *organization, int64_t installation_id);
+/* The same from a stored scope name ("o" or "o/r"). */
+struct github_scope github_scope_parse(const char *name, int64_t installation_id);
+
+/* `ledger` (borrowed, may be NULL in tools: then no shared bucket) must outlive the handle. Reads
+ * the App key now: a bad key is ERR_PERMANENT with what to mend. */
+MUST_CHECK int github_open(const struct config *c, struct ledger *ledger, struct github **out,
+                           struct err *e);
+void github_close(struct github *g);
+
+struct github_jit {
+    int64_t runner_id;
+    char *config; /* encoded_jit_config, a secret; owned: github_jit_fini wipes and frees it */
+};
+void github_jit_fini(struct github_jit *j);
+
+struct github_register {
+    const struct github_scope *scope;
+    const char *name; /* 1 to 64 characters */
+    const struct config_list *labels;
+    const char *group; /* a runner group's name; ignored for a repository scope (its group is 1) */
+};
+/* Registers a one-job runner. A runner of that name left over from an earlier try is deleted and
+ * the registration made anew (the blob cannot be read twice). */
+MUST_CHECK int github_register_runner(struct github *g, const struct github_register *r,
+                                      struct github_jit *out, struct err *e);
+
+struct github_runner {
+    int64_t id;
+    char name[80];
+    bool online;
+    bool busy;
+};
+MUST_CHECK int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
+                                 struct github_runner *out, struct err *e);
+/* By exact name; ERR_NOT_FOUND if there is none. */
+MUST_CHECK int github_find_runner(struct github *g, const struct github_scope *s, const char *name,
+                                  struct github_runner *out, struct err *e);
+/* Success when it is gone, also if it was before. A busy one is ERR_CONFLICT (422). */
+MUST_CHECK int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id,
+                                    struct err *e);
+/* Calls `each` for every runner, page by page; a non-zero answer of it ends the walk with success.
+ */
+typedef int github_runner_fn(void *arg, const struct github_runner *r);
+MUST_CHECK int github_list_runners(struct github *g, const struct github_scope *s,
+                                   github_runner_fn *each, void *arg, struct err *e);
+
+struct github_job {
+    int64_t id;
+    char status[16]; /* queued, in_progress, completed, waiting, requested, pending */
+    char conclusion[24];
+    int64_t runner_id;
+    char runner_name[80];
+};
+MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
+                              int64_t job_id, struct github_job *out, struct err *e);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * What one `workflow_job` delivery tells us: the compact, versioned record that crosses the queue.
+ *
+ * A plain value of bounded strings, all terminated. The ingress makes it from a verified body
+ * (common/github/webhook.h), the worker reads it back. Encoding is JSON with a version; decoding is
+ * for hostile input too (a queue may be shared), refuses what a newer version wrote with a clear
+ * message, and ignores members it does not know. Field limits follow GitHub's: owner 39, repository
+ * 100, label 256, runner name 64 characters. Pure functions, any thread.
+ */
+#ifndef MAYFLY_GITHUB_JOB_EVENT_H
+#define MAYFLY_GITHUB_JOB_EVENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+#define JOB_EVENT_VERSION 1
+#define JOB_LABELS_MAX 100
+
+enum job_action {
+    JOB_ACTION_QUEUED,
+    JOB_ACTION_WAITING,
+    JOB_ACTION_IN_PROGRESS,
+    JOB_ACTION_COMPLETED
+};
+
+struct job_event {
+    enum job_action action;
+    int64_t job_id;
+    int64_t run_id;
+    int64_t run_attempt;
+    int64_t installation_id; /* 0: none in the payload */
+    int64_t runner_id;       /* 0: none */
+    int64_t created_ms;      /* GitHub's created_at of the job, wall clock; 0 unknown */
+    int64_t received_ms;     /* when the ingress had verified it, wall clock */
+    char delivery[64];       /* X-GitHub-Delivery */
+    char status[16];         /* workflow_job.status */
+    char conclusion[24];
+    char repository[144];  /* owner/name */
+    char organization[40]; /* "" for a user's repository */
+    char runner_name[80];
+    char name[104];      /* the job's name, cut */
+    char labels[1024];   /* joined with commas, for people to read; cut */
+    char class_name[40]; /* routed by the ingress; "" for none */
+};
+
+const char *job_action_name(enum job_action a);
+MUST_CHECK bool job_action_parse(struct slice word, enum job_action *out);
+
+/* Appends one JSON object without line breaks, at most 4 KiB. */
+void job_event_encode(const struct job_event *ev, struct buf *out);
+/* ERR_PERMANENT with the reason when it is no such record. *out untouched then. */
+MUST_CHECK int job_event_decode(struct slice record, struct job_event *out, struct err *e);
+
+/* Whether the job waits for a runner now: queued, and not held back by an environment's protection.
+ */
+bool job_event_wants_runner(const struct job_event *ev);
+
+#endif

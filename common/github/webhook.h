@@ -1,0 +1,46 @@
+/*
+ * Webhooks as GitHub sends them: signature, body, and what they mean to us.
+ *
+ * The order is fixed by invariant 2: webhook_verify over the raw body first; only then
+ * webhook_parse. The body is scanned once, without allocation and with bounded depth, for the few
+ * members we need; jansson sees only those slices. The scan agrees with jansson on every input that
+ * it accepts (a fuzz target says so). Pure functions, any thread. Source: docs.github.com,
+ * "Validating webhook deliveries" and "Webhook events and payloads".
+ */
+#ifndef MAYFLY_GITHUB_WEBHOOK_H
+#define MAYFLY_GITHUB_WEBHOOK_H
+
+#include <stdbool.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+#include "common/config/config.h"
+#include "common/github/job_event.h"
+
+/* Whether `signature` ("sha256=<64 hex>") is the HMAC-SHA256 of the body under one of the secrets.
+ * All secrets are tried, each comparison in constant time. No secrets: false. */
+bool webhook_verify(struct slice body, struct slice signature, const struct config_list *secrets);
+
+enum webhook_verdict {
+    WEBHOOK_LAUNCH,    /* a job that waits for a runner of ours: lane launch.<class> */
+    WEBHOOK_EVENT,     /* a fact about a job: lane events */
+    WEBHOOK_IGNORED,   /* understood and not for us: 200, `reason` says why */
+    WEBHOOK_MALFORMED, /* 400, `reason` says why */
+};
+
+struct webhook_request {
+    struct slice event;        /* X-GitHub-Event */
+    struct slice delivery;     /* X-GitHub-Delivery */
+    struct slice content_type; /* with parameters */
+    struct slice body;         /* raw */
+};
+
+/* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH and
+ * EVENT; `reason` (static text) for the others: "ping", "event_not_ours", "action_unknown",
+ * "labels_not_ours", "no_labels", "repository_not_ours", "job_null", … or what is malformed.
+ * in_progress and completed events whose labels route to no class of ours are IGNORED. */
+enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct config *c,
+                                   struct job_event *out, const char **reason);
+
+#endif

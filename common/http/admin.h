@@ -1,0 +1,35 @@
+/*
+ * The admin port of a program: GET /metrics (Prometheus text), /healthz (the process lives),
+ * /readyz (it may be given work).
+ *
+ * One thread with libevent's evhttp; bounded connections and deadlines, so that a stuck scraper
+ * holds nothing. It listens without TLS: bind it to loopback or a private network. Callbacks run on
+ * the admin thread and must not block long.
+ */
+#ifndef MAYFLY_HTTP_ADMIN_H
+#define MAYFLY_HTTP_ADMIN_H
+
+#include <stdbool.h>
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+
+struct admin;
+
+struct admin_options {
+    const char *listen; /* address:port; port 0 lets the kernel choose; "" : no admin port */
+    /* True when ready; otherwise appends the reason to `why`. NULL: always ready. */
+    bool (*ready)(void *arg, struct buf *why);
+    /* Called before /metrics is rendered, to refresh gauges. May be NULL. */
+    void (*refresh)(void *arg);
+    void *arg;
+};
+
+/* *out is NULL, with success, when listen is "". */
+MUST_CHECK int admin_start(const struct admin_options *o, struct admin **out, struct err *e);
+/* The port it listens on, 0 for a NULL admin. */
+int admin_port(const struct admin *a);
+void admin_stop(struct admin *a); /* NULL is fine */
+
+#endif

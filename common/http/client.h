@@ -1,0 +1,60 @@
+/*
+ * An HTTP client over libcurl: blocking calls with deadlines, bounded answers, re-used connections.
+ *
+ * One client serves all threads of a program; each call borrows a pooled handle, so connections
+ * stay open between calls. A call that reached no answer fails with ERR_RETRY (time-out, refused,
+ * reset, TLS); an HTTP status is never an error here, the caller judges it. Redirects are followed
+ * (at most 5, same scheme or better, Authorization only to the same host). Bodies over the limit
+ * are ERR_PERMANENT.
+ */
+#ifndef MAYFLY_HTTP_CLIENT_H
+#define MAYFLY_HTTP_CLIENT_H
+
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+struct http_client;
+
+struct http_client_options {
+    const char *user_agent;
+    const char *proxy; /* "" : as the environment says */
+    int64_t connect_timeout_ms;
+    int64_t timeout_ms; /* of a whole call, unless the request says otherwise */
+    size_t max_idle;    /* pooled handles kept; 0: 16 */
+};
+
+struct http_request {
+    const char *method; /* "GET", … */
+    const char *url;
+    const char *const *headers; /* "Name: value" lines; borrowed */
+    size_t header_count;
+    struct slice body;           /* sent when not empty, or when the method is POST, PUT or PATCH */
+    int64_t timeout_ms;          /* 0: the client's */
+    size_t response_limit_bytes; /* 0: 8 MiB */
+};
+
+struct http_response {
+    int status;
+    struct buf body;
+    struct buf headers; /* the raw header block of the last answer */
+    int64_t elapsed_us;
+};
+
+MUST_CHECK int http_client_new(const struct http_client_options *o, struct http_client **out,
+                               struct err *e);
+void http_client_free(struct http_client *c);
+
+/* *out is initialised by the call and owned by the caller on success (http_response_fini). */
+MUST_CHECK int http_send(struct http_client *c, const struct http_request *r,
+                         struct http_response *out, struct err *e);
+void http_response_fini(struct http_response *r);
+
+/* The value of the first header of that name (any case), trimmed; empty if there is none. Valid
+ * until http_response_fini. */
+struct slice http_header(const struct http_response *r, const char *name);
+
+#endif

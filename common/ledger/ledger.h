@@ -1,0 +1,290 @@
+/*
+ * The ledger: the fleet's shared memory. Jobs, VMs, slots, rate buckets, leases, timelines; what
+ * must be atomic across processes, and nothing else.
+ *
+ * Every call below is one atomic step of the store. States only move forward:
+ *
+ *   job   seen ──> waiting ──> running ──> done
+ *           └─────────┴──> cancelled            (done and cancelled are ends)
+ *   VM    reserved ──> registered ──> launched ──> busy ──> ending ──> gone
+ *            └────────────┴──────────────┴─────────────────────^   any state may go to ending
+ *
+ * demand(scope, class) = jobs waiting; supply(scope, class) = VMs reserved, registered or launched.
+ * Reserved to ending hold a slot; gone frees it. A VM is supply, not a job's property: it ends
+ * because its own runner finished. All calls block; a handle may be used from any number of
+ * threads. Times are wall clock ms. Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT,
+ * ERR_NOT_FOUND, ERR_CONFLICT.
+ */
+#ifndef MAYFLY_LEDGER_LEDGER_H
+#define MAYFLY_LEDGER_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/github/job_event.h"
+
+struct ledger;
+
+enum ledger_job_state { JOB_SEEN, JOB_WAITING, JOB_RUNNING, JOB_DONE, JOB_CANCELLED };
+enum ledger_vm_state { VM_RESERVED, VM_REGISTERED, VM_LAUNCHED, VM_BUSY, VM_ENDING, VM_GONE };
+const char *ledger_job_state_name(enum ledger_job_state s);
+const char *ledger_vm_state_name(enum ledger_vm_state s);
+
+struct ledger_job {
+    int64_t id;
+    int64_t run_id;
+    int64_t run_attempt;
+    int64_t installation_id;
+    enum ledger_job_state state;
+    char repository[144];
+    char organization[40];
+    char scope[144];
+    char class_name[40];
+    char name[104];
+    char labels[1024];
+    char conclusion[24];
+    char runner_name[80]; /* whose runner took it; "" so far none */
+    int64_t created_ms;   /* GitHub's; 0 unknown */
+    int64_t waiting_ms;   /* since when it waits for a runner; 0 never did */
+    int64_t running_ms;
+    int64_t ended_ms;
+    int64_t updated_ms;
+    int64_t relaunched_ms; /* when the balance last asked again for it; 0 never */
+    int64_t relaunches;
+};
+
+struct ledger_vm {
+    char
+        name[68]; /* the runner's name and the row's key: mf-<deployment>-<class>-<unique>, <= 64 */
+    char client_token[68];
+    char provider[16];
+    char class_name[40];
+    char scope[144];
+    char repository[144]; /* of the job that occasioned it */
+    char host[72];        /* where a host-bound provider (qemu) runs it; "" anywhere */
+    char vm_id[192];      /* the provider's; "" until launched */
+    int64_t installation_id;
+    int64_t for_job; /* the occasion, not the owner */
+    int64_t job_id;  /* what it runs or ran; 0 none */
+    int64_t runner_id;
+    enum ledger_vm_state state;
+    int64_t reserved_ms;
+    int64_t registered_ms;
+    int64_t launched_ms;
+    int64_t busy_ms;
+    int64_t ending_ms;
+    int64_t gone_ms;
+    int64_t deadline_ms; /* when it must have ended: launch + max_duration */
+    char end_reason[96];
+};
+
+/* url: sqlite:///path/to/file. Creates and migrates; a newer file is ERR_PERMANENT. */
+MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);
+void ledger_close(struct ledger *l);
+MUST_CHECK int ledger_ping(struct ledger *l, struct err *e);
+
+/* --- jobs
+ * ----------------------------------------------------------------------------------------- */
+/* What a delivery changed. */
+struct ledger_effect {
+    bool known_before;
+    bool changed; /* the job's state moved */
+    enum ledger_job_state before;
+    enum ledger_job_state after;
+    char vm[68];                   /* our VM whose runner the event names; "" if not ours */
+    bool vm_changed;               /* it became busy (in_progress) or ending (completed) now */
+    enum ledger_vm_state vm_state; /* after */
+};
+/* Notes a delivery: `queued` that wants a runner -> waiting; `queued`/`waiting` held back -> seen;
+ * in_progress -> running, and if the runner's name is one of our VMs that VM -> busy with this job
+ * (whatever it was launched for); completed -> done (cancelled if it never had a runner), and that
+ * VM -> ending. Backwards moves are ignored, except that a job `seen` (environment) may be queued
+ * again. `scope`: github_scope_of's name. Writes the timeline. */
+MUST_CHECK int ledger_note(struct ledger *l, const struct job_event *ev, const char *scope,
+                           struct ledger_effect *out, struct err *e);
+
+MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out,
+                              struct err *e);
+
+/* The truth as GitHub's API told it (reaper): forces forward to done/cancelled/running. */
+MUST_CHECK int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to,
+                                 const char *why, struct err *e);
+
+/* --- reserving
+ * ------------------------------------------------------------------------------------ */
+struct ledger_caps {
+    int64_t fleet; /* most VMs holding a slot, all classes */
+    int64_t class_max;
+    int64_t repository;     /* 0: none */
+    double rate_per_second; /* fleet-wide launches; 0: unlimited */
+    int64_t rate_burst;
+    double class_rate_per_second;
+    int64_t class_rate_burst;
+};
+
+enum ledger_outcome {
+    LEDGER_RESERVED,   /* a slot and a row are yours: launch */
+    LEDGER_SATISFIED,  /* demand <= supply: nothing to launch, the message is done */
+    LEDGER_OBSOLETE,   /* the job runs or is over: the message is done */
+    LEDGER_FULL_FLEET, /* caps: wait for a slot */
+    LEDGER_FULL_CLASS,
+    LEDGER_FULL_REPOSITORY,
+    LEDGER_RATE, /* wait_ms until a token */
+};
+const char *ledger_outcome_name(enum ledger_outcome o);
+
+struct ledger_reserve {
+    const struct job_event *job; /* the launch message's */
+    const char *scope;
+    struct ledger_caps caps;
+    const char *deployment;
+    const char *provider;
+    const char *host;
+};
+struct ledger_reservation {
+    enum ledger_outcome outcome;
+    int64_t wait_ms; /* LEDGER_RATE */
+    int64_t demand;  /* of (scope, class), as seen by the step */
+    int64_t supply;
+    struct ledger_vm vm; /* LEDGER_RESERVED */
+};
+/* Notes the job as waiting (as ledger_note of it would, unless it is further on), then decides:
+ * demand
+ * <= supply, caps, rate, in this order; takes the rate token, the slot and the row only together.
+ * Waiting outcomes leave a line in the job's timeline once per cause. */
+MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
+                              struct ledger_reservation *out, struct err *e);
+
+/* --- VMs
+ * ------------------------------------------------------------------------------------------ */
+struct ledger_advance {
+    const char *vm;
+    enum ledger_vm_state to;
+    int64_t runner_id;   /* to registered: > 0; else 0 keeps it */
+    const char *vm_id;   /* to launched; NULL keeps it */
+    int64_t deadline_ms; /* to launched; 0 keeps it */
+    const char *reason;  /* to ending and gone; NULL keeps it */
+};
+/* The one function that moves a VM: compare-and-set along the allowed edges, with the timeline.
+ * Already there is success (*changed false), backwards or past is ERR_CONFLICT. A VM that became
+ * busy before its launch was recorded keeps busy and takes the vm_id. changed may be NULL. */
+MUST_CHECK int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
+                                 struct err *e);
+MUST_CHECK int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out,
+                             struct err *e);
+/* VMs in any of the states of the mask (1u << VM_…), oldest first, at most max; `after` continues
+ * behind that name ("" from the start), ordered by name. *out: owned, free(). */
+MUST_CHECK int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
+                              struct ledger_vm **out, size_t *n, struct err *e);
+
+/* --- room: what a worker looks at before it takes a message
+ * --------------------------------------- */
+struct ledger_room {
+    int64_t fleet_used;
+    int64_t class_used;
+    int64_t rate_wait_ms; /* until a launch token is there, fleet and class */
+};
+MUST_CHECK int ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                           struct ledger_room *out, struct err *e);
+/* A counter that grows with every slot that is freed, by any process: cheap to poll. */
+MUST_CHECK int ledger_freed(struct ledger *l, int64_t *out, struct err *e);
+
+/* --- balance
+ * -------------------------------------------------------------------------------------- */
+struct ledger_balance {
+    char scope[144];
+    char class_name[40];
+    int64_t demand;
+    int64_t supply;
+    int64_t oldest_waiting_ms; /* wall clock of the oldest waiting job; 0 none */
+};
+/* Every (scope, class) with demand or supply. *out: owned, free(). */
+MUST_CHECK int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n,
+                               struct err *e);
+/* Waiting jobs of (scope, class) that wait since before `before_ms` and were last relaunched before
+ * it, oldest first. */
+MUST_CHECK int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_name,
+                                   int64_t before_ms, size_t max, struct ledger_job **out,
+                                   size_t *n, struct err *e);
+/* Marks that a new launch message was put for the job (for the timeline and the next patience). */
+MUST_CHECK int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e);
+
+/* --- timeline
+ * ------------------------------------------------------------------------------------- */
+struct ledger_entry {
+    int64_t at_ms;
+    int64_t job_id; /* 0: only about a VM */
+    char vm[68];    /* "" : only about a job */
+    char what[40];  /* "queued", "reserved", "waits", "registered", "launched", "retry", … */
+    char detail[320];
+};
+/* Adds a line; job_id and vm as in the struct. A line equal to the last of its job (what and
+ * detail) is not repeated. At most 200 lines a job are kept: the first 50 and the newest. */
+MUST_CHECK int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                           const char *detail, struct err *e);
+/* The lines of a job and of every VM that was launched for it or ran it, in order. *out: owned,
+ * free(). */
+MUST_CHECK int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out,
+                               size_t *n, struct err *e);
+
+/* --- rate buckets, shared by all processes
+ * --------------------------------------------------------- */
+struct ledger_bucket {
+    const char *name;  /* e.g. "github:123" */
+    double per_second; /* 0: unlimited, but a pause still holds */
+    int64_t burst;
+};
+/* Takes `cost` tokens if they are there and the bucket is not paused; else *wait_ms says how long
+ * until they will be, and nothing is taken. *wait_ms is 0 when taken. */
+MUST_CHECK int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
+                                int64_t *wait_ms, struct err *e);
+/* Closes the bucket until then (never shortens an earlier pause). */
+MUST_CHECK int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms,
+                                 struct err *e);
+
+/* --- leases with a fence
+ * -------------------------------------------------------------------------- */
+/* Takes or renews the named lease for ttl_ms. *held says whether it is ours now; *fence grows with
+ * every change of holder. */
+MUST_CHECK int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
+                            bool *held, int64_t *fence, struct err *e);
+MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
+                                    struct err *e);
+
+/* --- two signs
+ * ------------------------------------------------------------------------------------ */
+/* Counts a sign against a subject ("vm", name …) in sweep number `sweep`; the same sweep counts
+ * once, and a sweep that saw no sign (its number skipped by more than one) starts anew. */
+MUST_CHECK int ledger_suspect(struct ledger *l, const char *kind, const char *subject,
+                              int64_t sweep, int64_t *signs, struct err *e);
+MUST_CHECK int ledger_acquit(struct ledger *l, const char *kind, const char *subject,
+                             struct err *e);
+
+/* --- small numbers that outlive processes
+ * ---------------------------------------------------------- */
+/* 0 if never set. */
+MUST_CHECK int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e);
+MUST_CHECK int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e);
+/* Adds and answers the new value. */
+MUST_CHECK int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
+                               struct err *e);
+
+/* --- for people
+ * ------------------------------------------------------------------------------------ */
+struct ledger_count {
+    char class_name[40];
+    int64_t jobs[5]; /* by enum ledger_job_state */
+    int64_t vms[6];  /* by enum ledger_vm_state */
+};
+/* By class. *out: owned, free(). */
+MUST_CHECK int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e);
+
+/* Removes jobs and VMs that ended before `before_ms`, with their timelines, suspects and idle
+ * buckets; at most `max` rows of each. *removed: rows. */
+MUST_CHECK int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
+                           struct err *e);
+
+#endif

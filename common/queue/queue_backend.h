@@ -1,0 +1,58 @@
+/*
+ * What a queue backend implements. For the front (queue.c) and the backends alone.
+ *
+ * The front checks arguments and owns waiting policy and metrics; a backend translates. Contracts
+ * of the calls stand in queue.h; differences are noted at the types here.
+ */
+#ifndef MAYFLY_QUEUE_BACKEND_H
+#define MAYFLY_QUEUE_BACKEND_H
+
+#include "common/queue/queue.h"
+
+typedef int queue_open_fn(const char *url, void **out_state, struct err *e);
+typedef void queue_close_fn(void *state);
+typedef int queue_put_fn(void *state, const struct queue_item *items, size_t n, struct err *e);
+/* One attempt that does not wait. */
+typedef int queue_take_fn(void *state, const char *lane, size_t max, int64_t lease_ms,
+                          struct queue_message *out, size_t *got, struct err *e);
+/* Waits until a take of that lane may find something, or timeout_ms passed; may return early. */
+typedef void queue_wait_fn(void *state, const char *lane, int64_t timeout_ms);
+typedef void queue_wake_fn(void *state); /* ends all present and later waits */
+typedef int queue_extend_fn(void *state, struct queue_message *m, int64_t lease_ms, struct err *e);
+typedef int queue_done_fn(void *state, const struct queue_message *m, size_t n, struct err *e);
+typedef int queue_retry_fn(void *state, const struct queue_message *m, const struct queue_return *r,
+                           struct err *e);
+typedef int queue_bury_fn(void *state, const struct queue_message *m, const char *reason,
+                          struct err *e);
+typedef int queue_depths_fn(void *state, const char *lane, struct queue_depth **out, size_t *n,
+                            struct err *e);
+typedef int queue_dead_fn(void *state, const char *lane, size_t max, struct queue_entry **out,
+                          size_t *n, struct err *e);
+typedef int queue_find_fn(void *state, const char *key, size_t max, struct queue_entry **out,
+                          size_t *n, struct err *e);
+typedef int queue_by_id_fn(void *state, const char *id, struct err *e);
+typedef int queue_ping_fn(void *state, struct err *e);
+
+struct queue_ops {
+    const char *scheme; /* "sqlite" */
+    queue_open_fn *open;
+    queue_close_fn *close;
+    queue_put_fn *put;
+    queue_take_fn *take;
+    queue_wait_fn *wait;
+    queue_wake_fn *wake;
+    queue_extend_fn *extend;
+    queue_done_fn *done;
+    queue_retry_fn *retry;
+    queue_bury_fn *bury;
+    queue_depths_fn *depths;
+    queue_dead_fn *dead;
+    queue_find_fn *find;
+    queue_by_id_fn *kick;
+    queue_by_id_fn *drop;
+    queue_ping_fn *ping;
+};
+
+extern const struct queue_ops queue_ops_sqlite;
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * VMs: machines of one job, made and ended through a provider.
+ *
+ * One vm_provider per runner class. Every call blocks and is bounded by the provider's own
+ * deadlines; a handle may be used from any number of threads. run is idempotent by client_token
+ * where the provider can (the same token again answers the same VM). list tells only VMs that the
+ * provider can prove to be this deployment's. Errors: ERR_RETRY, ERR_THROTTLED, ERR_CAPACITY
+ * (quota; on one box: memory or disk), ERR_PERMANENT (bad image, bad spec), ERR_AUTH,
+ * ERR_NOT_FOUND, ERR_CONFLICT (token used with other parameters).
+ */
+#ifndef MAYFLY_VM_VM_H
+#define MAYFLY_VM_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+#include "common/config/config.h"
+
+#define VM_ID_MAX 191
+
+struct vm_provider;
+
+struct vm_spec {
+    const char *name;         /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
+    const char *client_token; /* 1 to 64 characters */
+    struct slice payload;     /* packed, at most 4,096 bytes; a secret */
+    int64_t max_duration_ms;  /* hard end, kept by the provider where it can */
+};
+
+enum vm_run_state { VM_RUN_PENDING, VM_RUN_RUNNING, VM_RUN_ENDING, VM_RUN_ENDED };
+const char *vm_run_state_name(enum vm_run_state s);
+
+struct vm_info {
+    char id[VM_ID_MAX + 1];
+    char name[68]; /* "" where the provider cannot tell (Lambda) */
+    enum vm_run_state state;
+    int64_t started_ms; /* wall clock; 0 unknown */
+    int64_t ended_ms;
+    char reason[128]; /* why it ended, the agent's or the provider's words; "" unknown */
+};
+
+/* `deployment` marks what is ours. Checks what can be checked without launching (image there and of
+ * a version we read, binary there). */
+MUST_CHECK int vm_open(const struct config_class *class, const char *deployment,
+                       struct vm_provider **out, struct err *e);
+void vm_close(struct vm_provider *p);
+
+/* Whether its VMs live on this host only ("qemu"): then rows carry the host's name. */
+bool vm_host_bound(const struct vm_provider *p);
+
+/* out_id holds VM_ID_MAX + 1 bytes. Success: the provider has accepted the VM and its payload.
+ * After a failure other than ERR_RETRY nothing was left behind; after ERR_RETRY something may run:
+ * the row's name tells. */
+MUST_CHECK int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id,
+                      struct err *e);
+
+/* Asks it to end, and insists after grace_ms (0: at once). Returns when the provider says it is
+ * ended or ending for sure; a VM that is no more is success. Leaves nothing of it on this host. */
+MUST_CHECK int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e);
+
+/* ERR_NOT_FOUND when the provider has forgotten it. An ended VM may be told for a while, so that
+ * its reason can be read; vm_forget removes the rest of an ended one (log, state); success if there
+ * is none. */
+MUST_CHECK int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out,
+                           struct err *e);
+MUST_CHECK int vm_forget(struct vm_provider *p, const char *id, struct err *e);
+
+/* All of this deployment's and this class's provider, ended ones that are not forgotten included.
+ * *out: owned, free(). */
+MUST_CHECK int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e);
+
+/* Appends at most the last `limit` bytes of the VM's console to out. ERR_NOT_FOUND if there is
+ * none. */
+struct buf;
+MUST_CHECK int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out,
+                          struct err *e);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * What a VM provider implements. For the front (vm.c) and the providers alone; contracts in vm.h.
+ */
+#ifndef MAYFLY_VM_BACKEND_H
+#define MAYFLY_VM_BACKEND_H
+
+#include "common/base/buf.h"
+#include "common/vm/vm.h"
+
+typedef int vm_open_fn(const struct config_class *class, const char *deployment, void **out_state,
+                       struct err *e);
+typedef void vm_close_fn(void *state);
+typedef int vm_run_fn(void *state, const struct vm_spec *spec, char *out_id, struct err *e);
+typedef int vm_terminate_fn(void *state, const char *id, int64_t grace_ms, struct err *e);
+typedef int vm_describe_fn(void *state, const char *id, struct vm_info *out, struct err *e);
+typedef int vm_forget_fn(void *state, const char *id, struct err *e);
+typedef int vm_list_fn(void *state, struct vm_info **out, size_t *n, struct err *e);
+typedef int vm_console_fn(void *state, const char *id, size_t limit, struct buf *out,
+                          struct err *e);
+
+struct vm_ops {
+    const char *name;
+    bool host_bound;
+    vm_open_fn *open;
+    vm_close_fn *close;
+    vm_run_fn *run;
+    vm_terminate_fn *terminate;
+    vm_describe_fn *describe;
+    vm_forget_fn *forget;
+    vm_list_fn *list;
+    vm_console_fn *console;
+};
+
+extern const struct vm_ops vm_ops_qemu;
+
+#endif
