@@ -1,0 +1,68 @@
+/*
+ * JIT configurations of GitHub's shape and size: base64 of a JSON object of three base64 files. Keys are true
+ * RSA-2048 keys out of a small pool made once, since making one takes longer than all the rest of a launch;
+ * the fake verifies nothing with them, so runners may share one.
+ */
+import crypto from 'node:crypto';
+
+const POOL_SIZE = 4;
+
+function makeKey() {
+  return new Promise((resolve, reject) => {
+    crypto.generateKeyPair('rsa', { modulusLength: 2048 }, (error, publicKey, privateKey) => {
+      if (error) reject(error);
+      else resolve(encodeParameters(privateKey.export({ format: 'jwk' })));
+    });
+  });
+}
+
+function encodeParameters(jwk) {
+  const plain = (text) => Buffer.from(text, 'base64url').toString('base64');
+  const parameters = {
+    d: plain(jwk.d), dp: plain(jwk.dp), dq: plain(jwk.dq), exponent: plain(jwk.e), inverseQ: plain(jwk.qi),
+    modulus: plain(jwk.n), p: plain(jwk.p), q: plain(jwk.q),
+  };
+  return Buffer.from(JSON.stringify(parameters)).toString('base64');
+}
+
+export class JitMint {
+  constructor() {
+    this.keys = [];
+    this.turn = 0;
+    this.first = makeKey();
+    this.pool = this.first.then(async (key) => {
+      this.keys.push(key);
+      while (this.keys.length < POOL_SIZE) this.keys.push(await makeKey());
+    });
+    this.pool.catch(() => {});
+  }
+
+  /** Returns the blob for a runner; `serverUrl` is where the stand-in runner will find the fake. */
+  async mint(runner, serverUrl) {
+    await this.first;
+    const key = this.keys[this.turn++ % this.keys.length];
+    const settings = {
+      AgentId: String(runner.id),
+      AgentName: runner.name,
+      PoolId: String(runner.group.id),
+      PoolName: runner.group.name,
+      DisableUpdate: 'False',
+      Ephemeral: 'True',
+      ServerUrl: serverUrl,
+      GitHubUrl: `https://github.com/${runner.scope}`,
+      WorkFolder: runner.workFolder,
+      ServerUrlV2: 'https://broker.actions.githubusercontent.com/',
+      UseV2Flow: 'True',
+    };
+    const credentials = {
+      scheme: 'OAuth',
+      data: {
+        clientId: runner.clientId,
+        authorizationUrl: `https://vstoken.actions.githubusercontent.com/_apis/oauth2/token/${runner.tenantId}`,
+        requireFipsCryptography: 'True',
+      },
+    };
+    const encode = (object) => Buffer.from(JSON.stringify(object)).toString('base64');
+    return encode({ '.runner': encode(settings), '.credentials': encode(credentials), '.credentials_rsaparams': key });
+  }
+}

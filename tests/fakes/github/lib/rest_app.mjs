@@ -1,0 +1,117 @@
+/* The App, its installations and their tokens; /meta and /rate_limit. */
+import { ApiError, notFound, paginate } from './http.mjs';
+import { isoTime, nodeId } from './ids.mjs';
+import { ownerObject, repositoryObject } from './payloads.mjs';
+import { idOf, ownerOf, repositoryOf } from './lookups.mjs';
+
+const RANK = { read: 1, write: 2, admin: 3 };
+const EVENTS = ['workflow_job'];
+const HOOK_RANGES = ['192.30.252.0/22', '185.199.108.0/22', '140.82.112.0/20', '143.55.64.0/20'];
+const OUT_OF_REACH = 'There is at least one repository that does not exist or is not accessible to the parent installation.';
+
+function appObject({ rest }) {
+  const { config, world, auth } = rest;
+  return {
+    id: config.app_id, slug: 'mayfly', node_id: nodeId('A', config.app_id), client_id: config.client_id,
+    owner: ownerObject(world.ensureOwner(config.org)), name: 'Mayfly', description: 'Runs jobs on microVMs',
+    external_url: 'https://example.com', html_url: 'https://github.com/apps/mayfly', created_at: isoTime(auth.createdAt),
+    updated_at: isoTime(auth.createdAt), permissions: world.permissions, events: EVENTS, installations_count: world.owners.size,
+  };
+}
+
+function installationObject(owner, { rest, apiBase }) {
+  const id = owner.installationId;
+  return {
+    id, account: ownerObject(owner), repository_selection: 'all', access_tokens_url: `${apiBase}/app/installations/${id}/access_tokens`,
+    repositories_url: `${apiBase}/installation/repositories`,
+    html_url: `https://github.com/organizations/${owner.login}/settings/installations/${id}`, app_id: rest.config.app_id,
+    client_id: rest.config.client_id, app_slug: 'mayfly', target_id: owner.id, target_type: 'Organization',
+    permissions: rest.world.permissions, events: EVENTS, created_at: isoTime(owner.createdAt), updated_at: isoTime(owner.createdAt),
+    single_file_name: null, has_multiple_single_files: false, single_file_paths: [], suspended_by: null, suspended_at: null,
+  };
+}
+
+function narrowedPermissions(asked, granted) {
+  if (asked === undefined) return { ...granted };
+  for (const [name, level] of Object.entries(asked)) {
+    if ((RANK[granted[name]] ?? 0) < (RANK[level] ?? Infinity)) {
+      throw new ApiError(422, 'The permissions requested are not granted to this installation.');
+    }
+  }
+  return { metadata: 'read', ...asked };
+}
+
+function narrowedRepositories(owner, world, { repositories, repository_ids: ids }) {
+  if (repositories === undefined && ids === undefined) return null;
+  const own = [...world.repositories.values()].filter((repository) => repository.owner === owner);
+  const pick = (key, accepts) => {
+    const found = own.find((repository) => accepts(repository, key));
+    if (!found) throw new ApiError(422, OUT_OF_REACH);
+    return found;
+  };
+  return [
+    ...(repositories ?? []).map((name) => pick(String(name).toLowerCase(), (r, key) => r.name.toLowerCase() === key)),
+    ...(ids ?? []).map((id) => pick(id, (r, key) => r.id === key)),
+  ];
+}
+
+function createToken(context) {
+  const { rest, params, request } = context;
+  const owner = rest.world.installation(idOf(params.installation_id));
+  if (!owner) throw notFound();
+  const body = context.body ?? {};
+  const permissions = narrowedPermissions(body.permissions, rest.world.permissions);
+  const repositories = narrowedRepositories(owner, rest.world, body);
+  const long = request.headers['x-github-stateless-s2s-token'] !== 'disabled';
+  const grant = rest.auth.grant(owner, { permissions, long, repositories: repositories?.map((r) => r.fullName.toLowerCase()) ?? null });
+  return {
+    status: 201,
+    body: {
+      token: grant.token, expires_at: isoTime(grant.expiresAt), permissions,
+      repository_selection: repositories ? 'selected' : 'all',
+      ...(repositories ? { repositories: repositories.map(repositoryObject) } : {}),
+    },
+  };
+}
+
+function listInstallations(context) {
+  const { items, headers } = paginate(context, [...context.rest.world.owners.values()]);
+  return { status: 200, headers, body: items.map((owner) => installationObject(owner, context)) };
+}
+
+function meta() {
+  return {
+    status: 200,
+    body: {
+      verifiable_password_authentication: false, hooks: HOOK_RANGES, web: HOOK_RANGES, api: HOOK_RANGES, git: HOOK_RANGES,
+      actions: ['4.148.0.0/16'],
+    },
+  };
+}
+
+function rateLimit({ rest, auth, version }) {
+  const core = rest.limits.view(auth);
+  const other = { limit: 30, remaining: 30, reset: core.reset, used: 0 };
+  const registration = { limit: 10000, remaining: 10000, reset: core.reset, used: 0 };
+  return {
+    status: 200,
+    body: {
+      resources: { core, search: other, actions_runner_registration: registration },
+      ...(version === '2022-11-28' ? { rate: core } : {}),
+    },
+  };
+}
+
+export function addAppRoutes(router) {
+  const app = (path, operation, operationId, handle) => router.add('GET', path, { auth: 'app', operation, operationId, handle });
+  const one = (owner, context) => ({ status: 200, body: installationObject(owner, context) });
+  app('/app', 'get-app', 'apps/get-authenticated', (context) => ({ status: 200, body: appObject(context) }));
+  app('/app/installations', 'list-installations', 'apps/list-installations', listInstallations);
+  app('/orgs/{org}/installation', 'org-installation', 'apps/get-org-installation', (context) => one(ownerOf(context), context));
+  app('/repos/{owner}/{repo}/installation', 'repo-installation', 'apps/get-repo-installation', (context) => one(repositoryOf(context).owner, context));
+  router.add('POST', '/app/installations/{installation_id}/access_tokens', {
+    auth: 'app', operation: 'access-token', operationId: 'apps/create-installation-access-token', handle: createToken,
+  });
+  router.add('GET', '/meta', { auth: 'any', operation: 'meta', operationId: 'meta/get', handle: meta });
+  router.add('GET', '/rate_limit', { auth: 'any', free: true, operation: 'rate-limit', operationId: 'rate-limit/get', handle: rateLimit });
+}

@@ -1,0 +1,84 @@
+/* Jobs and runs as the REST API tells of them. */
+import { ApiError, notFound, paginate } from './http.mjs';
+import { isoTime, nodeId } from './ids.mjs';
+import { ownerObject, repositoryObject, snapshot, workflowJob } from './payloads.mjs';
+import { idOf, repositoryOf } from './lookups.mjs';
+
+const RUN_STATUSES = new Set([
+  'completed', 'action_required', 'cancelled', 'failure', 'neutral', 'skipped', 'stale', 'success', 'timed_out',
+  'in_progress', 'queued', 'requested', 'waiting', 'pending',
+]);
+
+function jobObject(job) {
+  return workflowJob(job, snapshot(job), 'completed');
+}
+
+/** A run is as far as its least finished job. */
+function runState(run) {
+  const has = (status) => run.jobs.some((job) => job.status === status);
+  if (has('in_progress')) return { status: 'in_progress', conclusion: null };
+  if (has('queued')) return { status: run.jobs.some((job) => job.status === 'completed') ? 'in_progress' : 'queued', conclusion: null };
+  if (has('waiting')) return { status: 'waiting', conclusion: null };
+  const all = new Set(run.jobs.map((job) => job.conclusion));
+  const conclusion = ['failure', 'cancelled'].find((candidate) => all.has(candidate)) ?? 'success';
+  return { status: 'completed', conclusion };
+}
+
+function runObject(run, { apiBase }) {
+  const { repository } = run;
+  const url = `${apiBase}/repos/${repository.fullName}/actions/runs/${run.id}`;
+  const actor = ownerObject(repository.owner);
+  const [job] = run.jobs;
+  const shortRepository = repositoryObject(repository);
+  return {
+    id: run.id, name: 'CI', node_id: nodeId('WFR', run.id), head_branch: 'main', head_sha: job.headSha,
+    path: '.github/workflows/ci.yml', display_title: 'CI', run_number: 1, event: 'push', ...runState(run), workflow_id: 1,
+    url, html_url: `https://github.com/${repository.fullName}/actions/runs/${run.id}`, pull_requests: [],
+    created_at: isoTime(run.createdAt), updated_at: isoTime(run.createdAt), actor, triggering_actor: actor,
+    run_attempt: job.runAttempt, run_started_at: isoTime(run.createdAt), jobs_url: `${url}/jobs`, logs_url: `${url}/logs`,
+    check_suite_url: `${apiBase}/repos/${repository.fullName}/check-suites/${run.id}`, artifacts_url: `${url}/artifacts`,
+    cancel_url: `${url}/cancel`, rerun_url: `${url}/rerun`, previous_attempt_url: null,
+    workflow_url: `${apiBase}/repos/${repository.fullName}/actions/workflows/1`,
+    head_commit: {
+      id: job.headSha, tree_id: job.headSha, message: 'A commit', timestamp: isoTime(run.createdAt),
+      author: { name: 'Mona', email: 'mona@example.com' }, committer: { name: 'Mona', email: 'mona@example.com' },
+    },
+    repository: shortRepository, head_repository: shortRepository,
+  };
+}
+
+function getJob(context) {
+  const job = context.rest.fleet.jobs.get(idOf(context.params.job_id));
+  if (!job || job.repository !== repositoryOf(context)) throw notFound();
+  return { status: 200, body: jobObject(job) };
+}
+
+function listRuns(context) {
+  const repository = repositoryOf(context);
+  const wanted = context.query.get('status');
+  if (wanted !== null && !RUN_STATUSES.has(wanted)) throw new ApiError(422, 'Validation Failed');
+  const all = [...context.rest.fleet.runs.values()].filter((run) => {
+    if (run.repository !== repository) return false;
+    const { status, conclusion } = runState(run);
+    return wanted === null || wanted === status || wanted === conclusion;
+  }).reverse();
+  const { items, headers } = paginate(context, all);
+  return { status: 200, headers, body: { total_count: all.length, workflow_runs: items.map((run) => runObject(run, context)) } };
+}
+
+function listRunJobs(context) {
+  const run = context.rest.fleet.runs.get(idOf(context.params.run_id));
+  if (!run || run.repository !== repositoryOf(context)) throw notFound();
+  const { items, headers } = paginate(context, run.jobs);
+  return { status: 200, headers, body: { total_count: run.jobs.length, jobs: items.map(jobObject) } };
+}
+
+export function addJobRoutes(router) {
+  const base = '/repos/{owner}/{repo}/actions';
+  const add = (path, operation, operationId, handle) => router.add('GET', base + path, {
+    operation, operationId, permission: ['actions', 'read'], handle,
+  });
+  add('/jobs/{job_id}', 'get-job', 'actions/get-job-for-workflow-run', getJob);
+  add('/runs', 'list-runs', 'actions/list-workflow-runs-for-repo', listRuns);
+  add('/runs/{run_id}/jobs', 'list-run-jobs', 'actions/list-jobs-for-workflow-run', listRunJobs);
+}
