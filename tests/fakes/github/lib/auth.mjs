@@ -93,9 +93,10 @@ export class Auth {
     return { token, ...grant };
   }
 
+  /** GitHub's published pattern for these tokens, ghs_[A-Za-z0-9._]{36,}, knows no hyphen. */
   longToken(owner, expiresAt) {
     const payload = { iss: 'github.com', sub: `installation:${owner.installationId}`, exp: Math.floor(expiresAt / 1000), jti: hex(8) };
     const jwt = [b64(JSON.stringify({ alg: 'RS256', typ: 'JWT' })), b64(JSON.stringify(payload)), crypto.randomBytes(256).toString('base64url')];
-    return `ghs_${this.config.app_id}_${jwt.join('.')}`;
+    return `ghs_${this.config.app_id}_${jwt.join('.').replaceAll('-', 'A')}`;
   }
 }

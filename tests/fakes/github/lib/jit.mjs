@@ -25,22 +25,39 @@ function encodeParameters(jwk) {
   return Buffer.from(JSON.stringify(parameters)).toString('base64');
 }
 
-export class JitMint {
+/** Keys are made from the first use on, in the background; the first to come serves until there are more. */
+class KeyPool {
   constructor() {
     this.keys = [];
     this.turn = 0;
-    this.first = makeKey();
-    this.pool = this.first.then(async (key) => {
-      this.keys.push(key);
-      while (this.keys.length < POOL_SIZE) this.keys.push(await makeKey());
-    });
-    this.pool.catch(() => {});
+    this.filling = null;
+  }
+
+  async fill() {
+    while (this.keys.length < POOL_SIZE) this.keys.push(await makeKey());
+  }
+
+  async next() {
+    if (this.keys.length === 0) {
+      this.first ??= makeKey().then((key) => this.keys.push(key));
+      await this.first;
+      this.filling ??= this.fill().catch(() => {});
+    }
+    return this.keys[this.turn++ % this.keys.length];
+  }
+}
+
+const pool = new KeyPool();
+
+export class JitMint {
+  /** Makes the first key ahead of the first call. */
+  async warm() {
+    await pool.next();
   }
 
   /** Returns the blob for a runner; `serverUrl` is where the stand-in runner will find the fake. */
   async mint(runner, serverUrl) {
-    await this.first;
-    const key = this.keys[this.turn++ % this.keys.length];
+    const key = await pool.next();
     const settings = {
       AgentId: String(runner.id),
       AgentName: runner.name,

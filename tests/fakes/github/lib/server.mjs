@@ -40,7 +40,7 @@ export class FakeGitHub {
     });
   }
 
-  route(request, response) {
+  async route(request, response) {
     const target = request.url.replace(/^https?:\/\/[^/]+/, '');
     const url = new URL(target, 'http://localhost');
     if (url.pathname.startsWith('/_runner/')) return this.protocol.handle(request, response, url);
@@ -53,6 +53,7 @@ export class FakeGitHub {
   }
 
   listen() {
+    this.mint.warm().catch(() => {});
     return new Promise((resolve, reject) => {
       this.server.once('error', reject);
       this.server.listen({ port: this.config.port, host: '127.0.0.1', backlog: 4096 }, () => {

@@ -1,0 +1,194 @@
+/* What the tests share: a fake in this process, a receiver of webhooks, Octokit with every answer judged. */
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import http from 'node:http';
+import os from 'node:os';
+import fs from 'node:fs';
+import path from 'node:path';
+import { Octokit } from '@octokit/rest';
+import { loadValidator } from '../lib/openapi.mjs';
+import { defaults } from '../lib/options.mjs';
+import { FakeGitHub } from '../lib/server.mjs';
+
+export const PAT = 'ghp_test';
+export const validator = await loadValidator();
+
+const GIVE_UP_MS = 20_000;
+
+export function temporary(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fake-github-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Starts a fake; `fake.happened(accepts)` resolves with the log entry that is wanted, past or to come. */
+export async function startFake(t, settings = {}) {
+  const config = { ...defaults(), org: 'acme', repo: ['acme/web'], token: PAT, ...settings };
+  const fake = new FakeGitHub(config, settings.validate === false ? null : validator);
+  const entries = [];
+  fake.entries = entries;
+  fake.log.listeners.add((entry) => entries.push(entry));
+  fake.happened = (event, fields = {}) => {
+    const accepts = (entry) => entry.event === event && Object.entries(fields).every(([key, value]) => entry[key] === value);
+    const past = entries.find(accepts);
+    if (past) return Promise.resolve(past);
+    return new Promise((resolve, reject) => {
+      const listener = (entry) => {
+        if (!accepts(entry)) return;
+        clearTimeout(timer);
+        fake.log.listeners.delete(listener);
+        resolve(entry);
+      };
+      const timer = setTimeout(() => reject(new Error(`${event} ${JSON.stringify(fields)} did not happen`)), GIVE_UP_MS);
+      fake.log.listeners.add(listener);
+    });
+  };
+  fake.ask = async (method, where, body) => {
+    const response = await fetch(`${fake.url}/_fake${where}`, { method, body: body === undefined ? undefined : JSON.stringify(body) });
+    const answer = await response.json();
+    assert.ok(response.ok || response.status === 408, `${where}: ${response.status} ${JSON.stringify(answer)}`);
+    return answer;
+  };
+  await fake.listen();
+  t.after(() => fake.stop());
+  return fake;
+}
+
+const operationOf = ({ method, url }) => {
+  for (const [operationId, operation] of validator.operations) {
+    if (operation.method === method && operation.path === url) return operationId;
+  }
+  throw new Error(`${method} ${url} is no operation of GitHub's`);
+};
+
+/** Octokit whose every answer must conform to GitHub's description. */
+export function octokit(fake, auth = PAT, options = {}) {
+  const client = new Octokit({ baseUrl: fake.url, auth, log: { debug() {}, info() {}, warn() {}, error() {} }, ...options });
+  client.hook.wrap('request', async (request, parameters) => {
+    const plain = parameters.url.startsWith('{') || /^https?:/.test(parameters.url) ? null : operationOf(parameters);
+    try {
+      const response = await request(parameters);
+      if (plain) assert.deepEqual(validator.response(plain, response.status, response.data), [], plain);
+      return response;
+    } catch (error) {
+      if (plain && typeof error.response?.data === 'object' && error.status !== 304) {
+        assert.deepEqual(validator.response(plain, error.status, error.response.data), [], plain);
+        assert.equal(typeof error.response.data.message, 'string');
+      }
+      throw error;
+    }
+  });
+  return client;
+}
+
+export const rejects = (promise, status, message) => assert.rejects(promise, (error) => {
+  assert.equal(error.status, status, error.message);
+  if (message) assert.match(error.message, message);
+  return true;
+});
+
+export const jitBody = (name, labels = ['self-hosted', 'linux'], group = 1) => ({ org: 'acme', name, labels, runner_group_id: group });
+
+export function decodeJit(blob) {
+  const plain = (text) => JSON.parse(Buffer.from(text, 'base64').toString('utf8'));
+  return Object.fromEntries(Object.entries(plain(blob)).map(([name, text]) => [name, plain(text)]));
+}
+
+/** A runner that speaks the protocol with fetch: registers, opens its session, takes and finishes jobs. */
+export class TestRunner {
+  static async register(fake, name, { labels, group = 1, repo = null } = {}) {
+    const client = octokit(fake);
+    const body = jitBody(name, labels, group);
+    const { data } = repo
+      ? await client.actions.generateRunnerJitconfigForRepo({ ...body, owner: repo.split('/')[0], repo: repo.split('/')[1] })
+      : await client.actions.generateRunnerJitconfigForOrg({ ...body, org: 'acme' });
+    const runner = new TestRunner();
+    Object.assign(runner, { fake, id: data.runner.id, name, blob: data.encoded_jit_config, jit: decodeJit(data.encoded_jit_config) });
+    return runner;
+  }
+
+  static async online(fake, name, options) {
+    const runner = await TestRunner.register(fake, name, options);
+    assert.equal((await runner.open()).status, 200);
+    return runner;
+  }
+
+  async open() {
+    const response = await fetch(`${this.jit['.runner'].ServerUrl}/_runner/session`, {
+      method: 'POST', headers: { authorization: `Bearer ${this.jit['.credentials'].data.clientId}` },
+    });
+    const text = await response.text();
+    if (response.status === 200) this.session = text.trim();
+    return response;
+  }
+
+  async poll(seconds = 0, signal = undefined) {
+    const response = await fetch(`${this.fake.url}/_runner/message?session=${this.session}&wait=${seconds}`, { signal });
+    const text = await response.text();
+    if (response.status !== 200) return { status: response.status };
+    const [job, command] = text.split('\n');
+    return { status: 200, job: Number(job), command: Buffer.from(command, 'base64').toString() };
+  }
+
+  async finish(job, exit = 0, output = '') {
+    const { status } = await fetch(`${this.fake.url}/_runner/finish?session=${this.session}&job=${job}&exit=${exit}`, {
+      method: 'POST', body: output,
+    });
+    return status;
+  }
+}
+
+/** A server that notes what is posted to it; `respond(delivery)` gives the status, and may be a promise. */
+export async function startReceiver(t, respond = () => 202) {
+  const received = [];
+  const waiting = [];
+  const server = http.createServer((request, response) => {
+    const chunks = [];
+    request.on('data', (chunk) => chunks.push(chunk));
+    request.on('end', async () => {
+      const raw = Buffer.concat(chunks).toString();
+      const form = request.headers['content-type'] === 'application/x-www-form-urlencoded';
+      const body = JSON.parse(form ? new URLSearchParams(raw).get('payload') : raw);
+      const delivery = { headers: request.headers, raw, body, guid: request.headers['x-github-delivery'] };
+      received.push(delivery);
+      for (const check of [...waiting]) check();
+      response.writeHead(await respond(delivery), { 'x-answer': 'yes' }).end('noted');
+    });
+  });
+  await new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const count = (number) => new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`${received.length} of ${number} deliveries arrived`)), GIVE_UP_MS);
+    const check = () => {
+      if (received.length < number) return;
+      clearTimeout(timer);
+      waiting.splice(waiting.indexOf(check), 1);
+      resolve(received);
+    };
+    waiting.push(check);
+    check();
+  });
+  return { url: `http://127.0.0.1:${server.address().port}/webhook`, received, count };
+}
+
+let keys = null;
+
+/** An App's key pair, made once for each test process. */
+export function appKeys() {
+  keys ??= crypto.generateKeyPairSync('rsa', {
+    modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  });
+  return keys;
+}
+
+export function jwt(claims, { key = appKeys().privateKey, header = { alg: 'RS256', typ: 'JWT' } } = {}) {
+  const now = Math.floor(Date.now() / 1000);
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const signed = `${part(header)}.${part({ iat: now - 60, exp: now + 540, iss: 4242, ...claims })}`;
+  return `${signed}.${crypto.sign('sha256', Buffer.from(signed), key).toString('base64url')}`;
+}
