@@ -2,9 +2,11 @@
  * The admin port of a program: GET /metrics (Prometheus text), /healthz (the process lives),
  * /readyz (it may be given work).
  *
- * One thread with libevent's evhttp; bounded connections and deadlines, so that a stuck scraper
- * holds nothing. It listens without TLS: bind it to loopback or a private network. Callbacks run on
- * the admin thread and must not block long.
+ * One thread on libevent's bufferevents, one request a connection. Not on evhttp, whose 2.1 can
+ * neither count its connections nor end a slow one: here 32 may be open, the next ones wait in the
+ * backlog, and each is over after 10 seconds, so that a stuck scraper holds nothing. It listens
+ * without TLS: bind it to loopback or a private network. Callbacks run on the admin thread and must
+ * not block long. Starting fails with ERR_PERMANENT when the address cannot be had.
  */
 #ifndef MAYFLY_HTTP_ADMIN_H
 #define MAYFLY_HTTP_ADMIN_H

@@ -1,0 +1,434 @@
+#include "common/http/admin.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/metrics.h"
+
+#define CONNECTIONS_MAX 32
+#define REQUEST_LIMIT_BYTES 8192
+#define CONNECTION_SECONDS 10
+#define PAGE_LIMIT_BYTES (16u * 1024 * 1024)
+#define WHY_LIMIT_BYTES 4096
+#define ACCEPT_PAUSE_MS 100
+
+/* The life of a connection: reading ──> answering ──> closed. Its deadline covers all of it, so a
+ * peer that sends or reads a byte a second holds its place for CONNECTION_SECONDS at most. */
+struct connection {
+    struct admin *admin;
+    struct connection *next;
+    struct connection *prev;
+    struct bufferevent *io;
+    struct event *deadline;
+};
+
+/* After admin_start all of it belongs to the admin thread, but for `stop_fd`. */
+struct admin {
+    bool (*ready)(void *arg, struct buf *why);
+    void (*refresh)(void *arg);
+    void *arg;
+    struct event_base *base;
+    struct evconnlistener *listener;
+    struct event *stop_event;
+    int stop_fd; /* an eventfd: written by admin_stop, read by the thread */
+    struct connection *connections;
+    size_t connection_count;
+    int port;
+    pthread_t thread;
+    bool started;
+};
+
+struct page {
+    int status;
+    const char *reason;
+    const char *type;
+    const char *allow; /* "" but for 405 */
+    struct buf body;
+};
+
+/* --- the life of a connection ----------------------------------------------------------------- */
+
+static void connection_close(struct connection *c)
+{
+    struct admin *a = c->admin;
+    if (c->prev != NULL) {
+        c->prev->next = c->next;
+    } else {
+        a->connections = c->next;
+    }
+    if (c->next != NULL) {
+        c->next->prev = c->prev;
+    }
+    a->connection_count--;
+    if (a->listener != NULL) {
+        (void)evconnlistener_enable(a->listener);
+    }
+    bufferevent_free(c->io);
+    event_free(c->deadline);
+    free(c);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    connection_close(arg);
+}
+
+static void on_gone(struct bufferevent *io, short what, void *arg)
+{
+    (void)io;
+    (void)what;
+    connection_close(arg);
+}
+
+/* Our side is said and sent. A shutdown first, and the close when the peer closes or the deadline
+ * comes: closing with unread bytes would reset the connection and could cost the peer the answer.
+ */
+static void on_sent(struct bufferevent *io, void *arg)
+{
+    struct connection *c = arg;
+    (void)shutdown(bufferevent_getfd(c->io), SHUT_WR);
+    (void)bufferevent_enable(io, EV_READ);
+}
+
+/* While we answer: a peer that has closed its sending side still wants the answer. on_sent reads
+ * again and finds the end once more. */
+static void on_gone_answering(struct bufferevent *io, short what, void *arg)
+{
+    if ((what & BEV_EVENT_EOF) != 0 && evbuffer_get_length(bufferevent_get_output(io)) > 0) {
+        (void)bufferevent_disable(io, EV_READ);
+        return;
+    }
+    connection_close(arg);
+}
+
+static void drop_input(struct bufferevent *io, void *arg)
+{
+    (void)arg;
+    struct evbuffer *in = bufferevent_get_input(io);
+    (void)evbuffer_drain(in, evbuffer_get_length(in));
+}
+
+/* --- pages ------------------------------------------------------------------------------------ */
+
+static void page_set(struct page *p, int status, const char *reason, const char *text)
+{
+    p->status = status;
+    p->reason = reason;
+    buf_append_cstr(&p->body, text);
+}
+
+static void page_metrics(struct admin *a, struct page *p)
+{
+    if (a->refresh != NULL) {
+        a->refresh(a->arg);
+    }
+    p->type = "text/plain; version=0.0.4; charset=utf-8";
+    page_set(p, 200, "OK", "");
+    metrics_render(&p->body);
+    if (p->body.failed) {
+        buf_reset(&p->body);
+        page_set(p, 500, "Internal Server Error", "the metrics are larger than the page may be\n");
+    }
+}
+
+static void page_ready(struct admin *a, struct page *p)
+{
+    struct buf why;
+    buf_init(&why, WHY_LIMIT_BYTES);
+    if (a->ready == NULL || a->ready(a->arg, &why)) {
+        page_set(p, 200, "OK", "ready\n");
+    } else {
+        page_set(p, 503, "Service Unavailable", "not ready: ");
+        buf_append(&p->body, buf_slice(&why));
+        buf_append_byte(&p->body, '\n');
+    }
+    buf_fini(&why);
+}
+
+static void page_route(struct admin *a, struct slice path, struct page *p)
+{
+    if (slice_eq_cstr(path, "/metrics")) {
+        page_metrics(a, p);
+    } else if (slice_eq_cstr(path, "/healthz")) {
+        page_set(p, 200, "OK", "ok\n");
+    } else if (slice_eq_cstr(path, "/readyz")) {
+        page_ready(a, p);
+    } else {
+        page_set(p, 404, "Not Found", "there is /metrics, /healthz and /readyz\n");
+    }
+}
+
+/* line: "GET /path?query HTTP/1.1" (RFC 9112, 3). */
+static void page_for(struct admin *a, struct slice line, bool *is_head, struct page *p)
+{
+    struct slice method;
+    struct slice target;
+    struct slice version;
+    struct slice path;
+    struct slice query;
+    bool whole =
+        slice_cut(line, ' ', &method, &target) && slice_cut(target, ' ', &target, &version);
+    if (!whole || !slice_starts_with(version, SLICE("HTTP/1.")) || target.len == 0 ||
+        target.ptr[0] != '/') {
+        page_set(p, 400, "Bad Request", "this is no HTTP/1 request\n");
+        return;
+    }
+    *is_head = slice_eq_cstr(method, "HEAD");
+    if (!*is_head && !slice_eq_cstr(method, "GET")) {
+        p->allow = "GET, HEAD";
+        page_set(p, 405, "Method Not Allowed", "only GET and HEAD are answered here\n");
+        return;
+    }
+    slice_cut(target, '?', &path, &query);
+    page_route(a, path, p);
+}
+
+static void send_page(struct connection *c, const struct page *p, bool is_head)
+{
+    struct evbuffer *out = bufferevent_get_output(c->io);
+    bufferevent_setcb(c->io, drop_input, on_sent, on_gone_answering, c);
+    int n = evbuffer_add_printf(out,
+                                "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                                "%s%s%sCache-Control: no-store\r\nConnection: close\r\n\r\n",
+                                p->status, p->reason, p->type, p->body.len,
+                                p->allow[0] != '\0' ? "Allow: " : "", p->allow,
+                                p->allow[0] != '\0' ? "\r\n" : "");
+    ASSERT(n > 0);
+    if (!is_head) {
+        ASSERT(evbuffer_add(out, p->body.data, p->body.len) == 0);
+    }
+}
+
+static void answer(struct connection *c, struct slice line, bool too_large)
+{
+    struct page p = {.type = "text/plain; charset=utf-8", .allow = ""};
+    bool is_head = false;
+    buf_init(&p.body, PAGE_LIMIT_BYTES);
+    if (too_large) {
+        page_set(&p, 431, "Request Header Fields Too Large", "the request is too large\n");
+    } else {
+        page_for(c->admin, line, &is_head, &p);
+    }
+    send_page(c, &p, is_head);
+    buf_fini(&p.body);
+}
+
+/* Waits for the empty line that ends the header; no page takes a body. */
+static void on_readable(struct bufferevent *io, void *arg)
+{
+    struct connection *c = arg;
+    struct evbuffer *in = bufferevent_get_input(io);
+    size_t eol_len = 0;
+    struct evbuffer_ptr end = evbuffer_search(in, "\r\n\r\n", 4, NULL);
+    size_t length = evbuffer_get_length(in);
+    if (end.pos < 0 && length < REQUEST_LIMIT_BYTES) {
+        return;
+    }
+    bool too_large = end.pos < 0 || end.pos > REQUEST_LIMIT_BYTES;
+    char *line = evbuffer_readln(in, &eol_len, EVBUFFER_EOL_CRLF_STRICT);
+    drop_input(io, NULL);
+    answer(c, slice_of(line), too_large);
+    free(line);
+}
+
+/* --- the listener and the thread -------------------------------------------------------------- */
+
+/* At the bound the listener rests and new peers wait in the kernel's backlog. */
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
+                      int peer_len, void *arg)
+{
+    struct admin *a = arg;
+    struct timeval deadline = {.tv_sec = CONNECTION_SECONDS};
+    (void)peer;
+    (void)peer_len;
+    struct connection *c = calloc(1, sizeof *c);
+    ASSERT(c != NULL);
+    c->admin = a;
+    c->io = bufferevent_socket_new(a->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    c->deadline = evtimer_new(a->base, on_deadline, c);
+    ASSERT(c->io != NULL && c->deadline != NULL);
+    c->next = a->connections;
+    if (c->next != NULL) {
+        c->next->prev = c;
+    }
+    a->connections = c;
+    a->connection_count++;
+    if (a->connection_count >= CONNECTIONS_MAX) {
+        (void)evconnlistener_disable(listener);
+    }
+    bufferevent_setwatermark(c->io, EV_READ, 0, REQUEST_LIMIT_BYTES);
+    bufferevent_setcb(c->io, on_readable, NULL, on_gone, c);
+    ASSERT(evtimer_add(c->deadline, &deadline) == 0);
+    ASSERT(bufferevent_enable(c->io, EV_READ | EV_WRITE) == 0);
+}
+
+/* Out of descriptors, most likely: a pause keeps the thread from spinning on the same peer. */
+static void on_accept_failed(struct evconnlistener *listener, void *arg)
+{
+    (void)listener;
+    (void)arg;
+    clock_sleep_until(clock_mono_ms() + ACCEPT_PAUSE_MS);
+}
+
+static void on_stop(evutil_socket_t fd, short what, void *arg)
+{
+    struct admin *a = arg;
+    (void)fd;
+    (void)what;
+    (void)event_base_loopbreak(a->base);
+}
+
+static void *run(void *arg)
+{
+    struct admin *a = arg;
+    (void)event_base_dispatch(a->base);
+    return NULL;
+}
+
+/* "127.0.0.1:9090", "[::1]:0", "localhost:9090", ":9090" (every address). */
+static struct addrinfo *resolve(const char *listen, struct err *e)
+{
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    char host[256];
+    const char *colon = strrchr(listen, ':');
+    struct slice name = {listen, colon != NULL ? (size_t)(colon - listen) : 0};
+    if (name.len >= 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']') {
+        name = (struct slice){name.ptr + 1, name.len - 2};
+    }
+    if (colon == NULL || !slice_to_cstr(name, host, sizeof host)) {
+        err_set(e, ERR_PERMANENT, 0, "admin address %s: write it as address:port", listen);
+        return NULL;
+    }
+    int rc = getaddrinfo(host[0] != '\0' ? host : NULL, colon + 1, &hints, &found);
+    if (rc != 0) {
+        err_set(e, ERR_PERMANENT, 0, "admin address %s: %s: write it as address:port", listen,
+                gai_strerror(rc));
+        return NULL;
+    }
+    return found;
+}
+
+static int bound_port(int fd)
+{
+    struct sockaddr_storage at;
+    socklen_t len = sizeof at;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    ASSERT(getsockname(fd, (struct sockaddr *)&at, &len) == 0);
+    if (at.ss_family == AF_INET6) {
+        memcpy(&v6, &at, sizeof v6);
+        return ntohs(v6.sin6_port);
+    }
+    memcpy(&v4, &at, sizeof v4);
+    return ntohs(v4.sin_port);
+}
+
+static int listen_on(struct admin *a, const char *address, struct err *e)
+{
+    struct addrinfo *where = resolve(address, e);
+    if (where == NULL) {
+        return -1;
+    }
+    unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
+    a->listener = evconnlistener_new_bind(a->base, on_accept, a, flags, CONNECTIONS_MAX,
+                                          where->ai_addr, (int)where->ai_addrlen);
+    int errnum = errno;
+    freeaddrinfo(where);
+    if (a->listener == NULL) {
+        return err_errno(e, ERR_PERMANENT, errnum,
+                         "admin address %s: cannot listen there; choose another in the "
+                         "configuration (admin_listen)",
+                         address);
+    }
+    evconnlistener_set_error_cb(a->listener, on_accept_failed);
+    a->port = bound_port(evconnlistener_get_fd(a->listener));
+    return 0;
+}
+
+static int start_thread(struct admin *a, struct err *e)
+{
+    a->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (a->stop_fd < 0) {
+        return err_errno(e, ERR_RETRY, errno, "admin port: no event descriptor");
+    }
+    a->stop_event = event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
+    ASSERT(a->stop_event != NULL && event_add(a->stop_event, NULL) == 0);
+    int rc = pthread_create(&a->thread, NULL, run, a);
+    if (rc != 0) {
+        return err_errno(e, ERR_RETRY, rc, "admin port: cannot start its thread");
+    }
+    a->started = true;
+    return 0;
+}
+
+/* Copes with half-started ones. */
+static void release(struct admin *a)
+{
+    struct evconnlistener *listener = a->listener;
+    a->listener = NULL;
+    while (a->connections != NULL) {
+        connection_close(a->connections);
+    }
+    if (listener != NULL) {
+        evconnlistener_free(listener);
+    }
+    if (a->stop_event != NULL) {
+        event_free(a->stop_event);
+    }
+    if (a->stop_fd >= 0) {
+        (void)close(a->stop_fd);
+    }
+    event_base_free(a->base);
+    free(a);
+}
+
+int admin_start(const struct admin_options *o, struct admin **out, struct err *e)
+{
+    if (o->listen[0] == '\0') {
+        *out = NULL;
+        return 0;
+    }
+    struct admin *a = calloc(1, sizeof *a);
+    ASSERT(a != NULL);
+    *a = (struct admin){.ready = o->ready, .refresh = o->refresh, .arg = o->arg, .stop_fd = -1};
+    a->base = event_base_new();
+    ASSERT(a->base != NULL);
+    if (listen_on(a, o->listen, e) != 0 || start_thread(a, e) != 0) {
+        release(a);
+        return -1;
+    }
+    *out = a;
+    return 0;
+}
+
+int admin_port(const struct admin *a)
+{
+    return a != NULL ? a->port : 0;
+}
+
+void admin_stop(struct admin *a)
+{
+    uint64_t one = 1;
+    if (a == NULL) {
+        return;
+    }
+    ASSERT(write(a->stop_fd, &one, sizeof one) == (ssize_t)sizeof one);
+    ASSERT(pthread_join(a->thread, NULL) == 0);
+    release(a);
+}

@@ -1,0 +1,350 @@
+#include "common/http/client.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+
+#define MAX_IDLE_DEFAULT 16
+#define REDIRECTS_MAX 5
+#define BODY_LIMIT_DEFAULT (8u * 1024 * 1024)
+#define HEADERS_LIMIT (64u * 1024)
+#define CONNECTION_MAX_IDLE_S 60L
+
+struct http_client {
+    char *user_agent;
+    char *proxy;
+    int64_t connect_timeout_ms;
+    int64_t timeout_ms;
+    pthread_mutex_t lock; /* over what follows */
+    CURL **idle;          /* a stack: the handle used last has the warmest connection */
+    size_t idle_count;
+    size_t max_idle;
+    size_t lent;
+};
+
+/* One call on its way: what the callbacks fill. */
+struct transfer {
+    struct http_response answer;
+    bool headers_done; /* what still comes by the header callback is a trailer */
+    bool too_large;
+    size_t body_limit;
+    char detail[CURL_ERROR_SIZE];
+};
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static bool curl_ready;
+
+static void start_curl(void)
+{
+    curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+int http_client_new(const struct http_client_options *o, struct http_client **out, struct err *e)
+{
+    ASSERT(pthread_once(&curl_once, start_curl) == 0);
+    if (!curl_ready) {
+        return err_set(e, ERR_PERMANENT, 0, "libcurl cannot start: check its installation");
+    }
+    struct http_client *c = calloc(1, sizeof *c);
+    ASSERT(c != NULL);
+    c->user_agent = slice_dup(slice_of(o->user_agent));
+    c->proxy = slice_dup(slice_of(o->proxy));
+    c->connect_timeout_ms = o->connect_timeout_ms;
+    c->timeout_ms = o->timeout_ms;
+    c->max_idle = o->max_idle > 0 ? o->max_idle : MAX_IDLE_DEFAULT;
+    c->idle = calloc(c->max_idle, sizeof *c->idle);
+    ASSERT(c->idle != NULL);
+    ASSERT(pthread_mutex_init(&c->lock, NULL) == 0);
+    *out = c;
+    return 0;
+}
+
+void http_client_free(struct http_client *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    ASSERT(c->lent == 0);
+    for (size_t i = 0; i < c->idle_count; i++) {
+        curl_easy_cleanup(c->idle[i]);
+    }
+    pthread_mutex_destroy(&c->lock);
+    free(c->idle);
+    free(c->proxy);
+    free(c->user_agent);
+    free(c);
+}
+
+static CURL *borrow(struct http_client *c)
+{
+    CURL *curl = NULL;
+    pthread_mutex_lock(&c->lock);
+    if (c->idle_count > 0) {
+        curl = c->idle[--c->idle_count];
+    }
+    c->lent++;
+    pthread_mutex_unlock(&c->lock);
+    if (curl == NULL) {
+        curl = curl_easy_init();
+        ASSERT(curl != NULL);
+    }
+    return curl;
+}
+
+/* The reset forgets the request and its secrets; the connections stay with the handle. */
+static void give_back(struct http_client *c, CURL *curl)
+{
+    curl_easy_reset(curl);
+    pthread_mutex_lock(&c->lock);
+    c->lent--;
+    if (c->idle_count < c->max_idle) {
+        c->idle[c->idle_count++] = curl;
+        curl = NULL;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (curl != NULL) {
+        curl_easy_cleanup(curl);
+    }
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+    struct transfer *t = arg;
+    buf_append(&t->answer.body, (struct slice){data, size * n});
+    t->too_large = t->too_large || t->answer.body.failed;
+    return t->too_large ? 0 : size * n;
+}
+
+/* Called once a line, for every answer on the way: redirects and 100-continue too. Only the last
+ * block is kept, without trailers. */
+static size_t on_header(char *data, size_t size, size_t n, void *arg)
+{
+    struct transfer *t = arg;
+    struct slice line = {data, size * n};
+    if (slice_starts_with(line, SLICE("HTTP/"))) {
+        buf_reset(&t->answer.headers);
+        t->headers_done = false;
+    }
+    if (!t->headers_done) {
+        buf_append(&t->answer.headers, line);
+        t->headers_done = slice_trim(line).len == 0;
+    }
+    t->too_large = t->too_large || t->answer.headers.failed;
+    return t->too_large ? 0 : line.len;
+}
+
+/* Where a URL leads, for messages: host and path, without user, query and fragment, which may hold
+ * secrets. */
+static struct slice place_of(const char *url)
+{
+    struct slice s = slice_of(url);
+    const char *start = strstr(url, "://");
+    if (start != NULL) {
+        s = slice_of(start + 3);
+    }
+    s.len = s.len == 0 ? 0 : strcspn(s.ptr, "?#");
+    size_t authority = 0;
+    while (authority < s.len && s.ptr[authority] != '/') {
+        authority++;
+    }
+    for (size_t i = authority; i > 0; i--) {
+        if (s.ptr[i - 1] == '@') {
+            return (struct slice){s.ptr + i, s.len - i};
+        }
+    }
+    return s;
+}
+
+static enum err_class class_of(CURLcode code)
+{
+    switch ((int)code) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_NOT_BUILT_IN:
+        return ERR_PERMANENT;
+    default:
+        return ERR_RETRY;
+    }
+}
+
+static const char *mend_for(CURLcode code)
+{
+    switch ((int)code) {
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return "check the URL; a redirect from https to http is not followed";
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return "check the host name and the DNS of this machine";
+    case CURLE_COULDNT_CONNECT:
+        return "check that it runs and that no firewall or proxy stands between";
+    case CURLE_OPERATION_TIMEDOUT:
+        return "it is slow or unreachable; raise the time-out if that is normal";
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CACERT_BADFILE:
+        return "check its certificate and the CA certificates of this machine";
+    case CURLE_TOO_MANY_REDIRECTS:
+        return "check the URL: it leads in a circle";
+    default:
+        return "try again";
+    }
+}
+
+static int explain(const struct http_request *r, const struct transfer *t, CURLcode code,
+                   struct err *e)
+{
+    struct slice place = place_of(r->url);
+    if (t->too_large) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "%s %.*s: the answer is larger than the limit of %zu bytes: check that the "
+                       "URL is the right service",
+                       r->method, SLICE_ARG(place), t->body_limit);
+    }
+    const char *detail = t->detail[0] != '\0' ? t->detail : curl_easy_strerror(code);
+    return err_set(e, class_of(code), 0, "%s %.*s: no answer: %s: %s", r->method, SLICE_ARG(place),
+                   detail, mend_for(code));
+}
+
+/* Options that are strings or numbers of ours cannot be refused but for lack of memory. */
+static void set_ok(CURLcode code)
+{
+    ASSERT(code == CURLE_OK);
+}
+
+static void set_method(CURL *curl, const struct http_request *r)
+{
+    bool is_post = strcmp(r->method, "POST") == 0;
+    bool has_body = r->body.len > 0 || is_post || strcmp(r->method, "PUT") == 0 ||
+                    strcmp(r->method, "PATCH") == 0;
+    if (strcmp(r->method, "HEAD") == 0) {
+        set_ok(curl_easy_setopt(curl, CURLOPT_NOBODY, 1L));
+    } else if (has_body) {
+        set_ok(curl_easy_setopt(curl, CURLOPT_POST, 1L));
+        set_ok(curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body.len > 0 ? r->body.ptr : ""));
+        set_ok(curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len));
+    }
+    if (!is_post && strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0) {
+        set_ok(curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->method));
+    }
+}
+
+/* libcurl itself drops a custom Authorization header when host, port or scheme change (7.83). A
+ * redirected POST stays a POST with its body, except after 303, as GitHub's REST API asks. */
+static void set_redirects(CURL *curl, const char *url)
+{
+    bool secure = strncasecmp(url, "https:", 6) == 0;
+    set_ok(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
+    set_ok(curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https"));
+    set_ok(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L));
+    set_ok(curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX));
+    set_ok(curl_easy_setopt(curl, CURLOPT_POSTREDIR,
+                            (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302)));
+}
+
+static void set_bounds(CURL *curl, const struct http_client *c, const struct http_request *r)
+{
+    int64_t timeout_ms = r->timeout_ms > 0 ? r->timeout_ms : c->timeout_ms;
+    set_ok(curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms));
+    set_ok(curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)c->connect_timeout_ms));
+    set_ok(curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L));
+    set_ok(curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L));
+    set_ok(curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, CONNECTION_MAX_IDLE_S));
+    /* A handle carries one call at a time, so HTTP/2 would gain nothing but its own failures. */
+    set_ok(curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
+}
+
+static void set_transfer(CURL *curl, struct transfer *t)
+{
+    set_ok(curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->detail));
+    set_ok(curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body));
+    set_ok(curl_easy_setopt(curl, CURLOPT_WRITEDATA, t));
+    set_ok(curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header));
+    set_ok(curl_easy_setopt(curl, CURLOPT_HEADERDATA, t));
+    set_ok(curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
+}
+
+/* "Expect:" keeps libcurl from waiting a second for a 100-continue that proxies swallow. */
+static struct curl_slist *header_list(const struct http_request *r)
+{
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    ASSERT(list != NULL);
+    for (size_t i = 0; i < r->header_count; i++) {
+        struct curl_slist *longer = curl_slist_append(list, r->headers[i]);
+        ASSERT(longer != NULL);
+        list = longer;
+    }
+    return list;
+}
+
+static CURLcode perform(struct http_client *c, CURL *curl, const struct http_request *r,
+                        struct transfer *t)
+{
+    long status = 0;
+    struct curl_slist *headers = header_list(r);
+    set_ok(curl_easy_setopt(curl, CURLOPT_URL, r->url));
+    set_ok(curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers));
+    set_ok(curl_easy_setopt(curl, CURLOPT_USERAGENT, c->user_agent));
+    if (c->proxy[0] != '\0') {
+        set_ok(curl_easy_setopt(curl, CURLOPT_PROXY, c->proxy));
+    }
+    set_redirects(curl, r->url);
+    set_method(curl, r);
+    set_bounds(curl, c, r);
+    set_transfer(curl, t);
+    int64_t begun_us = clock_mono_us();
+    CURLcode code = curl_easy_perform(curl);
+    t->answer.elapsed_us = clock_mono_us() - begun_us;
+    if (code == CURLE_OK) {
+        code = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    }
+    t->answer.status = (int)status;
+    curl_slist_free_all(headers);
+    return code;
+}
+
+int http_send(struct http_client *c, const struct http_request *r, struct http_response *out,
+              struct err *e)
+{
+    struct transfer t = {.body_limit = r->response_limit_bytes > 0 ? r->response_limit_bytes
+                                                                   : BODY_LIMIT_DEFAULT};
+    buf_init(&t.answer.body, t.body_limit);
+    buf_init(&t.answer.headers, HEADERS_LIMIT);
+    CURL *curl = borrow(c);
+    CURLcode code = perform(c, curl, r, &t);
+    give_back(c, curl);
+    if (code != CURLE_OK) {
+        http_response_fini(&t.answer);
+        return explain(r, &t, code, e);
+    }
+    *out = t.answer;
+    return 0;
+}
+
+void http_response_fini(struct http_response *r)
+{
+    if (r->body.data != NULL) {
+        explicit_bzero(r->body.data, r->body.cap); /* it may hold a token */
+    }
+    buf_fini(&r->body);
+    buf_fini(&r->headers);
+}
+
+struct slice http_header(const struct http_response *r, const char *name)
+{
+    struct slice line = {NULL, 0};
+    struct slice key = {NULL, 0};
+    struct slice value = {NULL, 0};
+    struct slice rest = buf_slice(&r->headers);
+    while (rest.len > 0) {
+        slice_cut(rest, '\n', &line, &rest);
+        if (slice_cut(line, ':', &key, &value) && slice_eq_nocase(key, slice_of(name))) {
+            return slice_trim(value);
+        }
+    }
+    return (struct slice){NULL, 0};
+}
