@@ -86,8 +86,7 @@ MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);
 void ledger_close(struct ledger *l);
 MUST_CHECK int ledger_ping(struct ledger *l, struct err *e);
 
-/* --- jobs
- * ----------------------------------------------------------------------------------------- */
+/* --- jobs --- */
 /* What a delivery changed. */
 struct ledger_effect {
     bool known_before;
@@ -113,8 +112,7 @@ MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_jo
 MUST_CHECK int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to,
                                  const char *why, struct err *e);
 
-/* --- reserving
- * ------------------------------------------------------------------------------------ */
+/* --- reserving --- */
 struct ledger_caps {
     int64_t fleet; /* most VMs holding a slot, all classes */
     int64_t class_max;
@@ -158,8 +156,7 @@ struct ledger_reservation {
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                               struct ledger_reservation *out, struct err *e);
 
-/* --- VMs
- * ------------------------------------------------------------------------------------------ */
+/* --- VMs --- */
 struct ledger_advance {
     const char *vm;
     enum ledger_vm_state to;
@@ -180,8 +177,7 @@ MUST_CHECK int ledger_vm_get(struct ledger *l, const char *name, struct ledger_v
 MUST_CHECK int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
                               struct ledger_vm **out, size_t *n, struct err *e);
 
-/* --- room: what a worker looks at before it takes a message
- * --------------------------------------- */
+/* --- room: what a worker looks at before it takes a message --- */
 struct ledger_room {
     int64_t fleet_used;
     int64_t class_used;
@@ -192,8 +188,7 @@ MUST_CHECK int ledger_room(struct ledger *l, const char *class_name, const struc
 /* A counter that grows with every slot that is freed, by any process: cheap to poll. */
 MUST_CHECK int ledger_freed(struct ledger *l, int64_t *out, struct err *e);
 
-/* --- balance
- * -------------------------------------------------------------------------------------- */
+/* --- balance --- */
 struct ledger_balance {
     char scope[144];
     char class_name[40];
@@ -212,8 +207,16 @@ MUST_CHECK int ledger_jobs_waiting(struct ledger *l, const char *scope, const ch
 /* Marks that a new launch message was put for the job (for the timeline and the next patience). */
 MUST_CHECK int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e);
 
-/* --- timeline
- * ------------------------------------------------------------------------------------- */
+/* --- scopes: where runners of ours were ever registered --- */
+struct ledger_scope {
+    char name[144];
+    int64_t installation_id; /* the last one seen; 0 unknown */
+};
+/* Every scope that a VM was reserved for, until tidied with its last VM. *out: owned, free(). */
+MUST_CHECK int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n,
+                             struct err *e);
+
+/* --- timeline --- */
 struct ledger_entry {
     int64_t at_ms;
     int64_t job_id; /* 0: only about a VM */
@@ -230,8 +233,7 @@ MUST_CHECK int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, con
 MUST_CHECK int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out,
                                size_t *n, struct err *e);
 
-/* --- rate buckets, shared by all processes
- * --------------------------------------------------------- */
+/* --- rate buckets, shared by all processes --- */
 struct ledger_bucket {
     const char *name;  /* e.g. "github:123" */
     double per_second; /* 0: unlimited, but a pause still holds */
@@ -245,8 +247,7 @@ MUST_CHECK int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b,
 MUST_CHECK int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms,
                                  struct err *e);
 
-/* --- leases with a fence
- * -------------------------------------------------------------------------- */
+/* --- leases with a fence --- */
 /* Takes or renews the named lease for ttl_ms. *held says whether it is ours now; *fence grows with
  * every change of holder. */
 MUST_CHECK int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
@@ -254,8 +255,7 @@ MUST_CHECK int ledger_lease(struct ledger *l, const char *name, const char *hold
 MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
                                     struct err *e);
 
-/* --- two signs
- * ------------------------------------------------------------------------------------ */
+/* --- two signs --- */
 /* Counts a sign against a subject ("vm", name …) in sweep number `sweep`; the same sweep counts
  * once, and a sweep that saw no sign (its number skipped by more than one) starts anew. */
 MUST_CHECK int ledger_suspect(struct ledger *l, const char *kind, const char *subject,
@@ -263,8 +263,7 @@ MUST_CHECK int ledger_suspect(struct ledger *l, const char *kind, const char *su
 MUST_CHECK int ledger_acquit(struct ledger *l, const char *kind, const char *subject,
                              struct err *e);
 
-/* --- small numbers that outlive processes
- * ---------------------------------------------------------- */
+/* --- small numbers that outlive processes --- */
 /* 0 if never set. */
 MUST_CHECK int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e);
 MUST_CHECK int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e);
@@ -272,8 +271,7 @@ MUST_CHECK int ledger_mark_set(struct ledger *l, const char *name, int64_t value
 MUST_CHECK int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
                                struct err *e);
 
-/* --- for people
- * ------------------------------------------------------------------------------------ */
+/* --- for people --- */
 struct ledger_count {
     char class_name[40];
     int64_t jobs[5]; /* by enum ledger_job_state */

@@ -86,8 +86,7 @@ MUST_CHECK int queue_retry(struct queue *q, const struct queue_message *m,
 MUST_CHECK int queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
                           struct err *e);
 
-/* --- for people: status, dead letters, "where is job N?" -----------------------------------------
- */
+/* --- for people: status, dead letters, "where is job N?" --- */
 struct queue_depth {
     char lane[QUEUE_LANE_MAX + 1];
     int64_t ready;

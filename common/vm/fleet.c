@@ -1,0 +1,150 @@
+#include "common/vm/fleet.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct fleet_class {
+    char *name;
+    struct vm_provider *provider;
+};
+
+struct fleet {
+    struct ledger *ledger;
+    struct github *github;
+    struct fleet_class *classes;
+    size_t class_count;
+    char host[72];
+};
+
+int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
+               struct fleet **out, struct err *e)
+{
+    struct fleet *f = calloc(1, sizeof *f);
+    ASSERT(f != NULL);
+    f->ledger = ledger;
+    f->github = github;
+    if (gethostname(f->host, sizeof f->host - 1) != 0) {
+        memcpy(f->host, "localhost", sizeof "localhost");
+    }
+    f->classes = calloc(c->class_count, sizeof f->classes[0]);
+    ASSERT(c->class_count == 0 || f->classes != NULL);
+    for (size_t i = 0; i < c->class_count; i++) {
+        const struct config_class *class = &c->classes[i];
+        struct fleet_class *slot = &f->classes[f->class_count++];
+        slot->name = slice_dup(slice_of(class->name));
+        if (vm_open(class, c->deployment, &slot->provider, e) != 0) {
+            fleet_close(f);
+            return err_wrap(e, "class %s cannot launch VMs", class->name);
+        }
+    }
+    *out = f;
+    return 0;
+}
+
+void fleet_close(struct fleet *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < f->class_count; i++) {
+        if (f->classes[i].provider != NULL) {
+            vm_close(f->classes[i].provider);
+        }
+        free(f->classes[i].name);
+    }
+    free(f->classes);
+    free(f);
+}
+
+const char *fleet_host(const struct fleet *f)
+{
+    return f->host;
+}
+
+struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
+{
+    for (size_t i = 0; i < f->class_count; i++) {
+        if (strcmp(f->classes[i].name, class_name) == 0) {
+            return f->classes[i].provider;
+        }
+    }
+    return NULL;
+}
+
+bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
+{
+    const struct vm_provider *p = fleet_provider(f, vm->class_name);
+    return p != NULL && (!vm_host_bound(p) || strcmp(vm->host, f->host) == 0);
+}
+
+/* Removes the registration; one that is gone already is fine. ERR_CONFLICT: it runs a job. */
+static int delete_registration(struct fleet *f, const struct ledger_vm *vm, struct err *e)
+{
+    struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+    if (vm->runner_id > 0) {
+        return github_delete_runner(f->github, &scope, vm->runner_id, e);
+    }
+    /* A crash between GitHub's answer and our record leaves a registration whose id we never saw.
+     */
+    struct github_runner runner;
+    if (github_find_runner(f->github, &scope, vm->name, &runner, e) != 0) {
+        return e->class == ERR_NOT_FOUND ? 0 : -1;
+    }
+    return github_delete_runner(f->github, &scope, runner.id, e);
+}
+
+static int move(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_state to,
+                const char *reason, struct err *e)
+{
+    struct ledger_advance a = {.vm = vm->name, .to = to, .reason = reason};
+    return ledger_vm_advance(f->ledger, &a, NULL, e);
+}
+
+/* The provider's id; a host-bound VM can be named before its launch was recorded. */
+static const char *machine_id(const struct vm_provider *p, const struct ledger_vm *vm)
+{
+    if (vm->vm_id[0] != '\0') {
+        return vm->vm_id;
+    }
+    return vm_host_bound(p) ? vm->name : NULL;
+}
+
+static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grace_ms, struct err *e)
+{
+    struct vm_provider *p = fleet_provider(f, vm->class_name);
+    const char *id = p != NULL ? machine_id(p, vm) : NULL;
+    if (p == NULL) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "VM %s is of class %s, which this configuration does not know: "
+                       "put the class back until its VMs have ended",
+                       vm->name, vm->class_name);
+    }
+    if (id == NULL || vm_terminate(p, id, grace_ms, e) == 0) {
+        return 0;
+    }
+    return e->class == ERR_NOT_FOUND ? 0 : err_wrap(e, "VM %s could not be ended", vm->name);
+}
+
+int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
+                 struct err *e)
+{
+    bool may_be_idle = vm->job_id == 0 && vm->state != VM_RESERVED;
+    if (!fleet_reaches(f, vm)) {
+        return err_set(e, ERR_NOT_FOUND, 0, "VM %s of class %s runs on host %s, out of reach here",
+                       vm->name, vm->class_name, vm->host);
+    }
+    if (how->spare_if_busy && may_be_idle && delete_registration(f, vm, e) != 0) {
+        return err_wrap(e, "the registration of VM %s was not deleted", vm->name);
+    }
+    if (move(f, vm, VM_ENDING, how->reason, e) != 0 || end_machine(f, vm, how->grace_ms, e) != 0) {
+        return -1;
+    }
+    if (!how->spare_if_busy && may_be_idle) {
+        /* The machine is gone, so its slot must not wait for GitHub, which may call a dead runner busy
+         * for minutes; what is left of the registration is the reaper's. */
+        struct err late = {0};
+        (void)!delete_registration(f, vm, &late);
+    }
+    return move(f, vm, VM_GONE, NULL, e);
+}

@@ -1,0 +1,170 @@
+/*
+ * Balance: a job that waits longer than its class's patience although too little is on its way for
+ * it gets a new launch message. This is the second way of everything that can go wrong between a
+ * launch message and a running job: lost VMs, stolen runners, removed registrations, vanished
+ * messages.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "reaper/reaper.h"
+
+#define JOBS_PER_SWEEP 100 /* of one (scope, class); GitHub is asked about each */
+
+static int64_t patience_ms(const struct sweep *s, const struct config_class *class)
+{
+    return class->patience_ms > 0 ? class->patience_ms : s->config->reaper.patience_ms;
+}
+
+/* Whether a message for the job is still somewhere in the queue: then it has its occasion, or a
+ * person has to look at why it was buried. */
+static bool has_message(struct sweep *s, const struct ledger_job *job)
+{
+    struct err e = {0};
+    struct queue_entry *entries = NULL;
+    size_t n = 0;
+    bool found = false;
+    char key[32];
+    (void)snprintf(key, sizeof key, "%lld", (long long)job->id);
+    if (queue_find(s->reaper->queue, key, 8, &entries, &n, &e) != 0) {
+        return e.class != ERR_PERMANENT; /* a queue that cannot search has no say */
+    }
+    for (size_t i = 0; i < n; i++) {
+        found = found || strncmp(entries[i].message.lane, "launch.", 7) == 0;
+    }
+    queue_entries_free(entries, n);
+    return found;
+}
+
+/* GitHub's word on the job: true if it really waits. What it says otherwise settles our row. */
+static bool still_waits(struct sweep *s, const struct ledger_job *job)
+{
+    struct err e = {0};
+    struct github_job now;
+    enum ledger_job_state to = JOB_WAITING;
+    if (github_get_job(s->reaper->github, job->repository, job->installation_id, job->id, &now,
+                       &e) != 0) {
+        return e.class != ERR_NOT_FOUND; /* in doubt, launch: a surplus VM idles out */
+    }
+    if (strcmp(now.status, "completed") == 0) {
+        to = now.runner_id > 0 ? JOB_DONE : JOB_CANCELLED;
+    } else if (strcmp(now.status, "in_progress") == 0 && now.runner_id > 0) {
+        to = JOB_RUNNING;
+    }
+    if (to == JOB_WAITING) {
+        return true;
+    }
+    if (ledger_job_settle(s->reaper->ledger, job->id, to,
+                          "GitHub's API says so; the event was lost", &e) != 0) {
+        log_warn("job_not_settled", LOG_INT("job", job->id), LOG_ERR(&e),
+                 LOG_STR("next", "the next sweep tries again"));
+    }
+    return false;
+}
+
+static struct job_event launch_event_of(const struct ledger_job *job)
+{
+    struct job_event ev = {
+        .action = JOB_ACTION_QUEUED,
+        .job_id = job->id,
+        .run_id = job->run_id,
+        .run_attempt = job->run_attempt,
+        .installation_id = job->installation_id,
+        .created_ms = job->created_ms,
+        .received_ms = clock_wall_ms(),
+        .delivery = "balance",
+        .status = "queued",
+    };
+    memcpy(ev.repository, job->repository, sizeof ev.repository);
+    memcpy(ev.organization, job->organization, sizeof ev.organization);
+    memcpy(ev.name, job->name, sizeof ev.name);
+    memcpy(ev.labels, job->labels, sizeof ev.labels);
+    memcpy(ev.class_name, job->class_name, sizeof ev.class_name);
+    return ev;
+}
+
+static int ask_again(struct sweep *s, const struct ledger_job *job, struct err *e)
+{
+    struct job_event ev = launch_event_of(job);
+    struct buf body;
+    char lane[QUEUE_LANE_MAX + 1];
+    char key[32];
+    (void)snprintf(lane, sizeof lane, "launch.%s", job->class_name);
+    (void)snprintf(key, sizeof key, "%lld", (long long)job->id);
+    buf_init(&body, QUEUE_BODY_MAX_BYTES);
+    job_event_encode(&ev, &body);
+    struct queue_item item = {
+        .lane = lane, .body = buf_slice(&body), .key = key, .group = job->repository};
+    int failed = queue_put(s->reaper->queue, &item, 1, e);
+    buf_fini(&body);
+    if (failed == 0) {
+        failed = ledger_job_relaunched(s->reaper->ledger, job->id, e);
+    }
+    if (failed == 0) {
+        log_info("job_asked_again", LOG_INT("job", job->id), LOG_STR("class", job->class_name),
+                 LOG_STR("scope", job->scope), LOG_INT("waiting_ms", s->now_ms - job->waiting_ms),
+                 LOG_INT("times", job->relaunches + 1));
+    }
+    return failed;
+}
+
+/* Room in the class; at a cap, waiting has its reason and needs no second message. */
+static bool has_room(const struct sweep *s, const struct config_class *class)
+{
+    int64_t used = 0;
+    for (size_t i = 0; i < s->vm_count; i++) {
+        used += strcmp(s->vms[i].class_name, class->name) == 0 ? 1 : 0;
+    }
+    return used < class->max_vms && (int64_t)s->vm_count < s->config->limits.max_vms;
+}
+
+static int balance_one(struct sweep *s, const struct ledger_balance *b, int64_t *done,
+                       struct err *e)
+{
+    struct ledger_job *jobs = NULL;
+    size_t n = 0;
+    int failed = 0;
+    int64_t missing = b->demand - b->supply;
+    const struct config_class *class = config_class_by_name(s->config, slice_of(b->class_name));
+    if (class == NULL || missing <= 0 || !has_room(s, class)) {
+        return 0;
+    }
+    if (ledger_jobs_waiting(s->reaper->ledger, b->scope, b->class_name,
+                            s->now_ms - patience_ms(s, class), JOBS_PER_SWEEP, &jobs, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && missing > 0 && failed == 0; i++) {
+        if (has_message(s, &jobs[i]) || !still_waits(s, &jobs[i])) {
+            continue;
+        }
+        failed = ask_again(s, &jobs[i], e);
+        *done += failed == 0 ? 1 : 0;
+        missing--;
+    }
+    free(jobs);
+    return failed;
+}
+
+int sweep_balance(struct sweep *s, int64_t *done, struct err *e)
+{
+    struct ledger_balance *balances = NULL;
+    size_t n = 0;
+    int failed = 0;
+    if (!s->holds_fleet) {
+        return 0;
+    }
+    if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (balance_one(s, &balances[i], done, e) != 0) {
+            failed =
+                err_wrap(e, "balance of %s, class %s", balances[i].scope, balances[i].class_name);
+        }
+    }
+    free(balances);
+    return failed;
+}

@@ -1,0 +1,148 @@
+/*
+ * Rows against machines: machines that ended by themselves, machines that vanished, launches that
+ * were never finished, runners that never came up.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "reaper/reaper.h"
+
+enum finding { FINDING_FINE, FINDING_ENDED, FINDING_VANISHED, FINDING_UNFINISHED, FINDING_SILENT };
+
+static const char *machine_id(const struct sweep_machines *m, const struct ledger_vm *vm)
+{
+    return vm->vm_id[0] == '\0' && vm_host_bound(m->provider) ? vm->name : vm->vm_id;
+}
+
+static const struct vm_info *find_machine(const struct sweep_machines *m, const char *id)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        if (strcmp(m->list[i].id, id) == 0) {
+            return &m->list[i];
+        }
+    }
+    return NULL;
+}
+
+static bool launch_recorded(const struct ledger_vm *vm)
+{
+    return vm->state == VM_LAUNCHED || vm->state == VM_BUSY;
+}
+
+static enum finding judge(const struct sweep *s, const struct sweep_machines *m,
+                          const struct ledger_vm *vm)
+{
+    const struct vm_info *machine = find_machine(m, machine_id(m, vm));
+    if (launch_recorded(vm) && machine == NULL) {
+        return FINDING_VANISHED;
+    }
+    if (launch_recorded(vm) && machine->state == VM_RUN_ENDED) {
+        return FINDING_ENDED;
+    }
+    bool launching = vm->state == VM_RESERVED || vm->state == VM_REGISTERED;
+    if (launching && s->now_ms > vm->reserved_ms + s->config->worker.lease_ms) {
+        return FINDING_UNFINISHED;
+    }
+    bool unused =
+        vm->state == VM_LAUNCHED && s->now_ms > vm->launched_ms + s->config->reaper.never_up_ms;
+    return unused ? FINDING_SILENT : FINDING_FINE;
+}
+
+/* The provider's word right now; false when it cannot be had. */
+static bool machine_is_over(const struct sweep_machines *m, const struct ledger_vm *vm,
+                            struct vm_info *info)
+{
+    struct err e = {0};
+    if (vm_describe(m->provider, machine_id(m, vm), info, &e) == 0) {
+        return info->state == VM_RUN_ENDED;
+    }
+    (void)snprintf(info->reason, sizeof info->reason, "%s",
+                   "the provider does not know it any more");
+    return e.class == ERR_NOT_FOUND;
+}
+
+static bool end_if_over(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
+{
+    struct vm_info info = {0};
+    char reason[96];
+    if (!machine_is_over(m, vm, &info)) {
+        return false;
+    }
+    (void)snprintf(reason, sizeof reason, "machine ended: %.75s",
+                   info.reason[0] != '\0' ? info.reason : "no reason told");
+    struct fleet_end how = {.reason = reason};
+    return sweep_end_vm(s, vm, &how);
+}
+
+static bool row_is_still(const struct sweep *s, const struct ledger_vm *vm)
+{
+    struct err e = {0};
+    struct ledger_vm now;
+    return ledger_vm_get(s->reaper->ledger, vm->name, &now, &e) == 0 && now.state == vm->state;
+}
+
+static bool end_unfinished(struct sweep *s, const struct ledger_vm *vm)
+{
+    struct fleet_end how = {.reason = "its launch was never finished", .spare_if_busy = true};
+    return row_is_still(s, vm) && sweep_end_vm(s, vm, &how);
+}
+
+/* A VM that nobody heard of for long: GitHub knows whether its runner came up. */
+static bool runner_is_missing(struct sweep *s, const struct ledger_vm *vm)
+{
+    struct err e = {0};
+    struct github_runner runner;
+    struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+    if (github_get_runner(s->reaper->github, &scope, vm->runner_id, &runner, &e) != 0) {
+        return e.class == ERR_NOT_FOUND;
+    }
+    if (runner.busy) {
+        struct ledger_advance a = {.vm = vm->name, .to = VM_BUSY};
+        log_info("busy_noticed", LOG_STR("vm", vm->name),
+                 LOG_STR("why", "GitHub says its runner is busy; the in_progress event was lost"));
+        (void)!ledger_vm_advance(s->reaper->ledger, &a, NULL, &e);
+    }
+    return !runner.online && !runner.busy;
+}
+
+static bool end_silent(struct sweep *s, const struct ledger_vm *vm)
+{
+    struct fleet_end how = {.reason = "its runner never came up", .spare_if_busy = true};
+    if (!runner_is_missing(s, vm)) {
+        sweep_acquit(s, "silent", vm->name);
+        return false;
+    }
+    return sweep_second_sign(s, "silent", vm->name) && row_is_still(s, vm) &&
+           sweep_end_vm(s, vm, &how);
+}
+
+static bool act(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
+{
+    switch (judge(s, m, vm)) {
+    case FINDING_ENDED: /* the provider's own last word */
+        return end_if_over(s, m, vm);
+    case FINDING_VANISHED:
+        return sweep_second_sign(s, "vanished", vm->name) && end_if_over(s, m, vm);
+    case FINDING_UNFINISHED:
+        return sweep_second_sign(s, "unfinished", vm->name) && end_unfinished(s, vm);
+    case FINDING_SILENT:
+        return end_silent(s, vm);
+    case FINDING_FINE:
+        break;
+    }
+    return false;
+}
+
+int sweep_machines(struct sweep *s, int64_t *done, struct err *e)
+{
+    (void)e;
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);
+        if (m != NULL && vm->state != VM_ENDING && sweep_may_touch(s, vm) && act(s, m, vm)) {
+            (*done)++;
+        }
+    }
+    return 0;
+}

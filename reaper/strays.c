@@ -1,0 +1,89 @@
+/*
+ * Machines of ours without a row that holds a slot: left by a crash between the provider's answer
+ * and our record, or by a ledger that was restored from an older copy.
+ */
+#include <string.h>
+
+#include "common/base/log.h"
+#include "reaper/reaper.h"
+
+/* Whether a row of this sweep accounts for the machine. */
+static bool accounted(const struct sweep *s, const struct vm_info *machine)
+{
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        if (strcmp(vm->vm_id, machine->id) == 0 ||
+            (machine->name[0] != '\0' && strcmp(vm->name, machine->name) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A launch whose answer was lost has a row without a machine's id. Where machines tell no name, any
+ * stray of the class may be that launch's, and may be running a job. */
+static bool may_be_unrecorded_launch(const struct sweep *s, const struct sweep_machines *m,
+                                     const struct vm_info *machine)
+{
+    for (size_t i = 0; machine->name[0] == '\0' && i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        if (vm->vm_id[0] == '\0' && strcmp(vm->class_name, m->class->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fresh reads of both sides: the row may have been made, the machine may have ended, since. */
+static bool is_stray_now(struct sweep *s, const struct sweep_machines *m,
+                         const struct vm_info *machine)
+{
+    struct err e = {0};
+    struct vm_info info;
+    struct ledger_vm vm;
+    if (vm_describe(m->provider, machine->id, &info, &e) != 0 || info.state == VM_RUN_ENDED) {
+        return false;
+    }
+    if (machine->name[0] == '\0') {
+        return true;
+    }
+    if (ledger_vm_get(s->reaper->ledger, machine->name, &vm, &e) == 0) {
+        return vm.state == VM_GONE;
+    }
+    return e.class == ERR_NOT_FOUND;
+}
+
+static bool end_stray(struct sweep *s, const struct sweep_machines *m,
+                      const struct vm_info *machine)
+{
+    struct err e = {0};
+    if (!is_stray_now(s, m, machine) || !sweep_pace(s, m->class->provider)) {
+        return false;
+    }
+    if (vm_terminate(m->provider, machine->id, 0, &e) != 0) {
+        log_warn("stray_not_ended", LOG_STR("vm_id", machine->id), LOG_ERR(&e),
+                 LOG_STR("next", "the next sweep tries again"));
+        return false;
+    }
+    log_warn("stray_ended", LOG_STR("vm_id", machine->id), LOG_STR("vm", machine->name),
+             LOG_STR("class", m->class->name),
+             LOG_STR("why", "a machine of this deployment without a row in the ledger"));
+    return true;
+}
+
+int sweep_strays(struct sweep *s, int64_t *done, struct err *e)
+{
+    (void)e;
+    for (size_t i = 0; i < s->machines_count; i++) {
+        const struct sweep_machines *m = &s->machines[i];
+        for (size_t k = 0; m->known && k < m->count; k++) {
+            const struct vm_info *machine = &m->list[k];
+            if (machine->state != VM_RUN_ENDED && !accounted(s, machine) &&
+                !may_be_unrecorded_launch(s, m, machine) &&
+                sweep_second_sign(s, "stray", machine->id) && end_stray(s, m, machine)) {
+                (*done)++;
+            }
+        }
+    }
+    return 0;
+}

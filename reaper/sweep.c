@@ -1,0 +1,269 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/metrics.h"
+#include "reaper/reaper.h"
+
+#define VMS_PER_PAGE 500
+#define PACE_PATIENCE_MS 5000 /* longer than this for a terminate token: the next sweep goes on */
+
+static const struct duty {
+    const char *name;
+    sweep_duty_fn *run;
+} duties[] = {
+    {"deadlines", sweep_deadlines}, /* first, whatever else fails */
+    {"endings", sweep_endings},     {"machines", sweep_machines}, {"strays", sweep_strays},
+    {"records", sweep_records},     {"balance", sweep_balance},   {"tidy", sweep_tidy},
+};
+
+/* --- leases --- */
+
+static void host_lease_name(const struct reaper *r, char *out, size_t size)
+{
+    int n = snprintf(out, size, "sweep/%s", fleet_host(r->fleet));
+    ASSERT(n > 0);
+}
+
+static bool hold(struct sweep *s, const char *name)
+{
+    struct err e = {0};
+    bool held = false;
+    int64_t fence = 0;
+    if (ledger_lease(s->reaper->ledger, name, s->reaper->holder, s->config->reaper.lease_ms, &held,
+                     &fence, &e) != 0) {
+        log_warn("lease_unknown", LOG_STR("lease", name), LOG_ERR(&e),
+                 LOG_STR("next", "nothing is swept until the ledger answers"));
+        return false;
+    }
+    return held;
+}
+
+/* Takes or renews; asked again before every duty, so that a reaper that slept does not act on a
+ * lease it lost. */
+static void renew_leases(struct sweep *s)
+{
+    char host_lease[96];
+    host_lease_name(s->reaper, host_lease, sizeof host_lease);
+    s->holds_fleet = hold(s, "sweep");
+    s->holds_host = hold(s, host_lease);
+}
+
+bool sweep_may_use(const struct sweep *s, const struct vm_provider *p)
+{
+    return vm_host_bound(p) ? s->holds_host : s->holds_fleet;
+}
+
+bool sweep_may_touch(const struct sweep *s, const struct ledger_vm *vm)
+{
+    const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
+    return p != NULL && fleet_reaches(s->reaper->fleet, vm) && sweep_may_use(s, p);
+}
+
+/* --- what a sweep looks at --- */
+
+static int read_rows(struct sweep *s, struct err *e)
+{
+    unsigned live = ~(1u << VM_GONE);
+    char after[68] = "";
+    for (;;) {
+        struct ledger_vm *page = NULL;
+        size_t n = 0;
+        if (ledger_vm_list(s->reaper->ledger, live, after, VMS_PER_PAGE, &page, &n, e) != 0) {
+            return -1;
+        }
+        struct ledger_vm *all = realloc(s->vms, (s->vm_count + n + 1) * sizeof *all);
+        ASSERT(all != NULL);
+        s->vms = all;
+        if (n > 0) {
+            memcpy(all + s->vm_count, page, n * sizeof *all);
+            memcpy(after, page[n - 1].name, sizeof after);
+            s->vm_count += n;
+        }
+        free(page);
+        if (n < VMS_PER_PAGE) {
+            return 0;
+        }
+    }
+}
+
+static void read_machines(struct sweep *s)
+{
+    s->machines = calloc(s->config->class_count, sizeof s->machines[0]);
+    ASSERT(s->machines != NULL);
+    for (size_t i = 0; i < s->config->class_count; i++) {
+        struct err e = {0};
+        struct sweep_machines *m = &s->machines[s->machines_count];
+        m->class = &s->config->classes[i];
+        m->provider = fleet_provider(s->reaper->fleet, m->class->name);
+        if (m->provider == NULL || !sweep_may_use(s, m->provider)) {
+            continue;
+        }
+        s->machines_count++;
+        m->known = vm_list(m->provider, &m->list, &m->count, &e) == 0;
+        if (!m->known) {
+            log_warn("machines_unknown", LOG_STR("class", m->class->name), LOG_ERR(&e),
+                     LOG_STR("next", "this sweep leaves the class's machines alone"));
+        }
+    }
+}
+
+const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name)
+{
+    for (size_t i = 0; i < s->machines_count; i++) {
+        if (s->machines[i].known && strcmp(s->machines[i].class->name, class_name) == 0) {
+            return &s->machines[i];
+        }
+    }
+    return NULL;
+}
+
+/* --- signs and ends --- */
+
+bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject)
+{
+    struct err e = {0};
+    int64_t signs = 0;
+    if (ledger_suspect(s->reaper->ledger, kind, subject, s->number, &signs, &e) != 0) {
+        log_warn("sign_not_counted", LOG_STR("kind", kind), LOG_STR("subject", subject),
+                 LOG_ERR(&e), LOG_STR("next", "it is looked at again in the next sweep"));
+        return false;
+    }
+    return signs >= 2;
+}
+
+void sweep_acquit(struct sweep *s, const char *kind, const char *subject)
+{
+    struct err e = {0};
+    if (ledger_acquit(s->reaper->ledger, kind, subject, &e) != 0) {
+        log_debug("sign_not_taken_back", LOG_STR("subject", subject), LOG_ERR(&e));
+    }
+}
+
+bool sweep_pace(struct sweep *s, const char *provider)
+{
+    char name[40];
+    int n = snprintf(name, sizeof name, "terminate:%s", provider);
+    ASSERT(n > 0);
+    struct ledger_bucket bucket = {.name = name,
+                                   .per_second = (double)s->config->reaper.terminate_per_second,
+                                   .burst = s->config->reaper.terminate_per_second};
+    for (int64_t waited = 0; waited < PACE_PATIENCE_MS;) {
+        struct err e = {0};
+        int64_t wait_ms = 0;
+        if (ledger_rate_take(s->reaper->ledger, &bucket, 1, &wait_ms, &e) != 0) {
+            return false;
+        }
+        if (wait_ms == 0) {
+            return true;
+        }
+        if (stop_sleep(&s->reaper->stop, wait_ms)) {
+            return false;
+        }
+        waited += wait_ms;
+    }
+    return false;
+}
+
+bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how)
+{
+    struct err e = {0};
+    if (!sweep_pace(s, vm->provider)) {
+        return false;
+    }
+    if (fleet_end_vm(s->reaper->fleet, vm, how, &e) != 0) {
+        log_warn("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
+                 LOG_STR("class", vm->class_name), LOG_STR("why", how->reason), LOG_ERR(&e),
+                 LOG_STR("next", e.class == ERR_CONFLICT ? "GitHub says it runs a job: left alone"
+                                                         : "the next sweep tries again"));
+        return false;
+    }
+    log_info("vm_reaped", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
+             LOG_STR("class", vm->class_name), LOG_INT("job", vm->job_id),
+             LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("why", how->reason),
+             LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
+    return true;
+}
+
+/* --- the sweep --- */
+
+static struct metric *duty_metric(const char *duty, bool failed)
+{
+    struct buf label;
+    buf_init(&label, 128);
+    metrics_label(&label, "duty", duty);
+    struct metric *m =
+        failed ? metrics_counter("mayfly_reaper_duty_failures_total",
+                                 "Duties of a sweep that ended with an error.", label.data)
+               : metrics_counter("mayfly_reaper_mended_total",
+                                 "What sweeps ended, removed or asked for again, by duty.",
+                                 label.data);
+    buf_fini(&label);
+    return m;
+}
+
+static void run_duty(struct sweep *s, const struct duty *d)
+{
+    struct err e = {0};
+    int64_t done = 0;
+    renew_leases(s);
+    if ((!s->holds_fleet && !s->holds_host) || stop_raised(&s->reaper->stop)) {
+        return;
+    }
+    int failed = d->run(s, &done, &e);
+    metric_add(duty_metric(d->name, false), done);
+    if (failed != 0) {
+        metric_inc(duty_metric(d->name, true));
+        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_INT("sweep", s->number), LOG_ERR(&e),
+                 LOG_STR("next", "the other duties go on; the next sweep tries again"));
+    }
+}
+
+static int prepare(struct sweep *s, struct err *e)
+{
+    if (ledger_mark_add(s->reaper->ledger, "sweep", 1, &s->number, e) != 0 ||
+        read_rows(s, e) != 0) {
+        return -1;
+    }
+    read_machines(s);
+    return 0;
+}
+
+static void finish(struct sweep *s)
+{
+    for (size_t i = 0; i < s->machines_count; i++) {
+        free(s->machines[i].list);
+    }
+    free(s->machines);
+    free(s->vms);
+}
+
+void sweep(struct reaper *r)
+{
+    struct err e = {0};
+    const struct config *c = config_live_get(r->config);
+    struct sweep s = {.reaper = r, .config = c, .now_ms = clock_wall_ms()};
+    int64_t started = clock_mono_ms();
+    renew_leases(&s);
+    metric_set(
+        metrics_gauge("mayfly_reaper_leader", "1 while this reaper holds the fleet's lease.", ""),
+        s.holds_fleet ? 1 : 0);
+    if (!s.holds_fleet && !s.holds_host) {
+        config_live_put(r->config, c);
+        return;
+    }
+    if (prepare(&s, &e) != 0) {
+        log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("next", "it is tried again in a while"));
+    } else {
+        for (size_t i = 0; i < COUNT_OF(duties); i++) {
+            run_duty(&s, &duties[i]);
+        }
+        __atomic_store_n(&r->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
+        log_debug("swept", LOG_INT("sweep", s.number), LOG_INT("vms", (int64_t)s.vm_count),
+                  LOG_INT("ms", clock_mono_ms() - started));
+    }
+    finish(&s);
+    config_live_put(r->config, c);
+}

@@ -1,0 +1,45 @@
+/*
+ * Old rows of the ledger, and what ended VMs left on this host (console log, exit record).
+ */
+#include "common/base/log.h"
+#include "reaper/reaper.h"
+
+#define HOUR_MS (3600 * 1000LL)
+#define ROWS_PER_SWEEP 1000
+
+static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
+{
+    int64_t done = 0;
+    int64_t before = s->now_ms - s->config->reaper.keep_logs_hours * HOUR_MS;
+    for (size_t i = 0; m->known && i < m->count; i++) {
+        struct err e = {0};
+        const struct vm_info *machine = &m->list[i];
+        if (machine->state != VM_RUN_ENDED || machine->ended_ms > before) {
+            continue;
+        }
+        if (vm_forget(m->provider, machine->id, &e) != 0) {
+            log_warn("vm_not_forgotten", LOG_STR("vm_id", machine->id), LOG_ERR(&e),
+                     LOG_STR("next", "the next sweep tries again"));
+            continue;
+        }
+        done++;
+    }
+    return done;
+}
+
+int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
+{
+    int64_t removed = 0;
+    for (size_t i = 0; i < s->machines_count; i++) {
+        *done += forget_machines(s, &s->machines[i]);
+    }
+    if (!s->holds_fleet) {
+        return 0;
+    }
+    if (ledger_tidy(s->reaper->ledger, s->now_ms - s->config->reaper.keep_hours * HOUR_MS,
+                    ROWS_PER_SWEEP, &removed, e) != 0) {
+        return -1;
+    }
+    *done += removed;
+    return 0;
+}

@@ -1,0 +1,154 @@
+#include "worker/enders.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+#define PENDING_MAX 1024
+#define LOOK_INTERVAL_MS 2000 /* between two looks for VMs that nobody ends */
+#define LOOK_BATCH 64
+
+struct enders {
+    struct worker *worker;
+    struct stop wake; /* woken with every name given */
+    pthread_mutex_t lock;
+    char pending[PENDING_MAX][68]; /* a ring */
+    size_t first;
+    size_t count;
+    int64_t next_look_ms; /* monotonic */
+    struct metric *ended;
+    struct metric *failed;
+    pthread_t *threads;
+    size_t thread_count;
+};
+
+void enders_give(struct enders *s, const char *vm_name)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->count < PENDING_MAX) {
+        char *slot = s->pending[(s->first + s->count) % PENDING_MAX];
+        if (slice_to_cstr(slice_of(vm_name), slot, sizeof s->pending[0])) {
+            s->count++;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    stop_wake(&s->wake);
+}
+
+static bool next_name(struct enders *s, char *out, size_t size)
+{
+    bool some = false;
+    pthread_mutex_lock(&s->lock);
+    if (s->count > 0) {
+        some = slice_to_cstr(slice_of(s->pending[s->first]), out, size);
+        s->first = (s->first + 1) % PENDING_MAX;
+        s->count--;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return some;
+}
+
+static void end_one(struct enders *s, const char *name, int64_t grace_ms)
+{
+    struct err e = {0};
+    struct ledger_vm vm;
+    struct fleet_end how = {.reason = NULL, .grace_ms = grace_ms};
+    if (ledger_vm_get(s->worker->ledger, name, &vm, &e) != 0) {
+        log_warn("vm_not_ended", LOG_STR("vm", name), LOG_ERR(&e),
+                 LOG_STR("next", "it is looked at again within seconds"));
+        return;
+    }
+    if (vm.state != VM_ENDING || !fleet_reaches(s->worker->fleet, &vm)) {
+        return;
+    }
+    if (fleet_end_vm(s->worker->fleet, &vm, &how, &e) != 0) {
+        metric_inc(s->failed);
+        log_warn("vm_not_ended", LOG_STR("vm", name), LOG_STR("vm_id", vm.vm_id), LOG_ERR(&e),
+                 LOG_STR("next", "it is tried again within seconds, then by the reaper"));
+        return;
+    }
+    metric_inc(s->ended);
+    stop_wake(&s->worker->intake);
+    log_info("vm_ended", LOG_STR("vm", name), LOG_INT("job", vm.job_id),
+             LOG_STR("class", vm.class_name), LOG_STR("reason", vm.end_reason),
+             LOG_INT("lived_ms", clock_wall_ms() - vm.reserved_ms));
+}
+
+/* Once in a while, one thread: VMs that are `ending` for longer than their grace were left by a
+ * process that died, or by a failure. */
+static void look_for_left(struct enders *s, int64_t grace_ms)
+{
+    struct err e = {0};
+    struct ledger_vm *vms = NULL;
+    size_t n = 0;
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&s->lock);
+    bool due = now >= s->next_look_ms;
+    if (due) {
+        s->next_look_ms = now + LOOK_INTERVAL_MS;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!due ||
+        ledger_vm_list(s->worker->ledger, 1u << VM_ENDING, "", LOOK_BATCH, &vms, &n, &e) != 0) {
+        return; /* a ledger that does not answer is told by the lanes */
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS) {
+            enders_give(s, vms[i].name);
+        }
+    }
+    free(vms);
+}
+
+static void *serve(void *arg)
+{
+    struct enders *s = arg;
+    struct worker *w = s->worker;
+    while (!stop_raised(&w->working)) {
+        char name[68];
+        uint64_t seen = stop_wakes(&s->wake);
+        const struct config *c = config_live_get(w->config);
+        int64_t grace_ms = c->worker.end_grace_ms;
+        config_live_put(w->config, c);
+        if (next_name(s, name, sizeof name)) {
+            end_one(s, name, grace_ms);
+            continue;
+        }
+        look_for_left(s, grace_ms);
+        (void)stop_wait(&s->wake, seen, LOOK_INTERVAL_MS);
+    }
+    return NULL;
+}
+
+struct enders *enders_start(struct worker *w, size_t threads)
+{
+    struct enders *s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    s->worker = w;
+    stop_init(&s->wake);
+    ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
+    s->ended = metrics_counter("mayfly_worker_vms_ended_total", "VMs ended after their job.", "");
+    s->failed = metrics_counter("mayfly_worker_vm_end_failures_total",
+                                "Tries to end a VM that failed and are repeated.", "");
+    s->threads = calloc(threads, sizeof s->threads[0]);
+    ASSERT(s->threads != NULL);
+    for (; s->thread_count < threads; s->thread_count++) {
+        ASSERT(pthread_create(&s->threads[s->thread_count], NULL, serve, s) == 0);
+    }
+    return s;
+}
+
+void enders_join(struct enders *s)
+{
+    stop_raise(&s->wake);
+    for (size_t i = 0; i < s->thread_count; i++) {
+        pthread_join(s->threads[i], NULL);
+    }
+    stop_fini(&s->wake);
+    pthread_mutex_destroy(&s->lock);
+    free(s->threads);
+    free(s);
+}

@@ -1,0 +1,19 @@
+/*
+ * Ending VMs whose job is over: asks, insists, and frees the slot.
+ *
+ * The events threads hand VM names over; a bounded number of threads end them. The hand-off is only
+ * the fast way: what is lost with the process (or did not fit) stands in the ledger as `ending`,
+ * and every worker looks there from time to time, as the reaper does.
+ */
+#ifndef MAYFLY_WORKER_ENDERS_H
+#define MAYFLY_WORKER_ENDERS_H
+
+#include "worker/worker.h"
+
+struct enders *enders_start(struct worker *w, size_t threads);
+/* Never blocks: past its bound the name is dropped, for the ledger to tell again. */
+void enders_give(struct enders *s, const char *vm_name);
+/* After w->working was raised. */
+void enders_join(struct enders *s);
+
+#endif

@@ -1,0 +1,133 @@
+#include "worker/events.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/backoff.h"
+#include "common/base/log.h"
+#include "worker/enders.h"
+
+#define BATCH 32
+#define TAKE_WAIT_MS 1000
+#define STORE_TROUBLE_PAUSE_MS 500
+#define RETRY_BASE_MS 250
+#define RETRY_CAP_MS 5000
+
+struct events {
+    struct worker *worker;
+    pthread_t *threads;
+    size_t thread_count;
+};
+
+static void count(enum job_action action)
+{
+    struct buf label;
+    buf_init(&label, 128);
+    metrics_label(&label, "action", job_action_name(action));
+    metric_inc(metrics_counter("mayfly_worker_events_total",
+                               "Events noted in the ledger, by GitHub's action.", label.data));
+    buf_fini(&label);
+}
+
+static void handle_effect(struct worker *w, const struct job_event *ev,
+                          const struct ledger_effect *effect)
+{
+    count(ev->action);
+    log_info("job_event", LOG_INT("job", ev->job_id),
+             LOG_STR("action", job_action_name(ev->action)),
+             LOG_STR("state", ledger_job_state_name(effect->after)),
+             LOG_STR("class", ev->class_name), LOG_STR("conclusion", ev->conclusion),
+             LOG_STR("runner", ev->runner_name), LOG_STR("delivery", ev->delivery));
+    if (effect->vm[0] != '\0' && effect->vm_changed && effect->vm_state == VM_ENDING) {
+        enders_give(w->enders, effect->vm);
+    }
+}
+
+/* Returns whether the message is to be acknowledged; it has been returned or buried otherwise. */
+static bool note(struct worker *w, const struct config *c, const struct queue_message *m)
+{
+    struct err e = {0};
+    struct job_event ev;
+    struct ledger_effect effect;
+    if (job_event_decode((struct slice){m->body, m->body_len}, &ev, &e) != 0) {
+        worker_bury(w, m, e.message);
+        return false;
+    }
+    struct github_scope scope =
+        github_scope_of(c, ev.repository, ev.organization, ev.installation_id);
+    if (ledger_note(w->ledger, &ev, scope.name, &effect, &e) != 0) {
+        struct queue_return back = {.delay_ms =
+                                        backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, 3),
+                                    .reason = e.message};
+        log_warn("event_not_noted", LOG_INT("job", ev.job_id), LOG_ERR(&e),
+                 LOG_STR("next", "it is taken again within seconds"));
+        worker_return(w, m, &back);
+        return false;
+    }
+    handle_effect(w, &ev, &effect);
+    return true;
+}
+
+static void handle_batch(struct worker *w, const struct config *c, struct queue_message *batch,
+                         size_t got)
+{
+    struct err e = {0};
+    struct queue_message noted[BATCH]; /* copies that own nothing */
+    size_t n = 0;
+    for (size_t i = 0; i < got; i++) {
+        if (note(w, c, &batch[i])) {
+            noted[n++] = batch[i];
+        }
+    }
+    if (n > 0 && queue_done(w->queue, noted, n, &e) != 0 && e.class != ERR_CONFLICT) {
+        log_warn("events_not_acknowledged", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
+                 LOG_STR("next", "they come again when their lease ends, which does no harm"));
+    }
+}
+
+static void *serve(void *arg)
+{
+    struct events *s = arg;
+    struct worker *w = s->worker;
+    while (!stop_raised(&w->intake)) {
+        struct err e = {0};
+        struct queue_message batch[BATCH] = {0};
+        size_t got = 0;
+        const struct config *c = config_live_get(w->config);
+        if (queue_take(w->queue, "events", BATCH, c->worker.lease_ms, TAKE_WAIT_MS, batch, &got,
+                       &e) != 0) {
+            log_warn("take_failed", LOG_STR("lane", "events"), LOG_ERR(&e),
+                     LOG_STR("next", "the lane is tried again in half a second"));
+            (void)stop_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);
+        }
+        handle_batch(w, c, batch, got);
+        for (size_t i = 0; i < got; i++) {
+            queue_message_fini(&batch[i]);
+        }
+        config_live_put(w->config, c);
+    }
+    return NULL;
+}
+
+struct events *events_start(struct worker *w, size_t threads)
+{
+    struct events *s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    s->worker = w;
+    s->threads = calloc(threads, sizeof s->threads[0]);
+    ASSERT(s->threads != NULL);
+    for (; s->thread_count < threads; s->thread_count++) {
+        ASSERT(pthread_create(&s->threads[s->thread_count], NULL, serve, s) == 0);
+    }
+    return s;
+}
+
+void events_join(struct events *s)
+{
+    for (size_t i = 0; i < s->thread_count; i++) {
+        pthread_join(s->threads[i], NULL);
+    }
+    free(s->threads);
+    free(s);
+}

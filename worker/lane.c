@@ -1,0 +1,168 @@
+#include "worker/lane.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "worker/launch.h"
+#include "worker/limits.h"
+
+#define TAKE_WAIT_MS 1000 /* between two looks at the configuration and the stop */
+#define STORE_TROUBLE_PAUSE_MS 500
+#define FULL_RECHECK_MS 1000 /* caps may have been raised by a reload: look again */
+
+struct lane {
+    struct worker *worker;
+    char *class_name;
+    char queue_lane[QUEUE_LANE_MAX + 1];
+    pthread_mutex_t turn;    /* held by the one thread that looks for a message */
+    int64_t unreserved;      /* taken, slot not yet reserved; atomic */
+    int64_t paused_until_ms; /* monotonic; atomic */
+    struct metric *full;
+    pthread_t *threads;
+    size_t thread_count;
+};
+
+void lane_reserved(struct lane *lane)
+{
+    __atomic_sub_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
+}
+
+void lane_pause_until(struct lane *lane, int64_t mono_ms)
+{
+    __atomic_store_n(&lane->paused_until_ms, mono_ms, __ATOMIC_RELEASE);
+}
+
+/* How long to wait before this class may take a message: 0 now, -1 until a slot is freed. */
+static int64_t room_wait_ms(struct lane *lane, const struct config *c,
+                            const struct config_class *class)
+{
+    struct err e = {0};
+    struct ledger_room room;
+    struct ledger_caps caps = limits_caps(c, class);
+    int64_t now = clock_mono_ms();
+    int64_t paused = __atomic_load_n(&lane->paused_until_ms, __ATOMIC_ACQUIRE);
+    if (paused > now) {
+        return paused - now;
+    }
+    if (ledger_room(lane->worker->ledger, lane->class_name, &caps, &room, &e) != 0) {
+        log_warn("room_unknown", LOG_STR("class", lane->class_name), LOG_ERR(&e),
+                 LOG_STR("next", "no job of this class is taken until the ledger answers"));
+        return STORE_TROUBLE_PAUSE_MS;
+    }
+    int64_t taken = __atomic_load_n(&lane->unreserved, __ATOMIC_ACQUIRE);
+    bool full = room.class_used + taken >= caps.class_max || room.fleet_used + taken >= caps.fleet;
+    metric_set(lane->full, full ? 1 : 0);
+    if (full) {
+        return -1;
+    }
+    return room.rate_wait_ms;
+}
+
+/* Sleeps until a slot is freed by any process: its own events wake it at once, others' are seen in
+ * the ledger's counter. */
+static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wakes_seen)
+{
+    struct err e = {0};
+    int64_t before = 0;
+    int64_t give_up = clock_mono_ms() + FULL_RECHECK_MS;
+    bool counted = ledger_freed(lane->worker->ledger, &before, &e) == 0;
+    while (clock_mono_ms() < give_up) {
+        int64_t now = before;
+        if (stop_wait(&lane->worker->intake, wakes_seen, c->worker.slot_poll_ms) ||
+            stop_wakes(&lane->worker->intake) != wakes_seen) {
+            return;
+        }
+        if (!counted || ledger_freed(lane->worker->ledger, &now, &e) != 0 || now != before) {
+            return;
+        }
+    }
+}
+
+/* One look for a message, by the holder of the turn. Returns whether *m holds one. */
+static bool take_one(struct lane *lane, const struct config *c, struct queue_message *m)
+{
+    struct err e = {0};
+    size_t got = 0;
+    uint64_t wakes_seen = stop_wakes(&lane->worker->intake);
+    const struct config_class *class = config_class_by_name(c, slice_of(lane->class_name));
+    int64_t wait_ms = class != NULL ? room_wait_ms(lane, c, class) : TAKE_WAIT_MS;
+    if (wait_ms < 0) {
+        wait_for_slot(lane, c, wakes_seen);
+        return false;
+    }
+    if (wait_ms > 0) {
+        (void)stop_sleep(&lane->worker->intake, wait_ms < TAKE_WAIT_MS ? wait_ms : TAKE_WAIT_MS);
+        return false;
+    }
+    if (queue_take(lane->worker->queue, lane->queue_lane, 1, c->worker.lease_ms, TAKE_WAIT_MS, m,
+                   &got, &e) != 0) {
+        log_warn("take_failed", LOG_STR("lane", lane->queue_lane), LOG_ERR(&e),
+                 LOG_STR("next", "the lane is tried again in half a second"));
+        (void)stop_sleep(&lane->worker->intake, STORE_TROUBLE_PAUSE_MS);
+        return false;
+    }
+    if (got == 1) {
+        __atomic_add_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
+    }
+    return got == 1;
+}
+
+static void *serve(void *arg)
+{
+    struct lane *lane = arg;
+    struct worker *w = lane->worker;
+    while (!stop_raised(&w->intake)) {
+        struct queue_message m = {0};
+        const struct config *c = config_live_get(w->config);
+        pthread_mutex_lock(&lane->turn);
+        bool taken = !stop_raised(&w->intake) && take_one(lane, c, &m);
+        pthread_mutex_unlock(&lane->turn);
+        if (taken) {
+            launch(w, lane, c, &m);
+        }
+        queue_message_fini(&m);
+        config_live_put(w->config, c);
+    }
+    return NULL;
+}
+
+struct lane *lane_start(struct worker *w, const char *class_name)
+{
+    struct lane *lane = calloc(1, sizeof *lane);
+    ASSERT(lane != NULL);
+    const struct config *c = config_live_get(w->config);
+    struct buf label;
+    buf_init(&label, 256);
+    metrics_label(&label, "class", class_name);
+    lane->worker = w;
+    lane->class_name = slice_dup(slice_of(class_name));
+    int n = snprintf(lane->queue_lane, sizeof lane->queue_lane, "launch.%s", class_name);
+    ASSERT(n > 0 && (size_t)n < sizeof lane->queue_lane);
+    lane->full =
+        metrics_gauge("mayfly_worker_class_full",
+                      "1 while a cap keeps the class's lane from being taken.", label.data);
+    buf_fini(&label);
+    ASSERT(pthread_mutex_init(&lane->turn, NULL) == 0);
+    lane->thread_count = (size_t)c->worker.launch_threads;
+    config_live_put(w->config, c);
+    lane->threads = calloc(lane->thread_count, sizeof lane->threads[0]);
+    ASSERT(lane->threads != NULL);
+    for (size_t i = 0; i < lane->thread_count; i++) {
+        ASSERT(pthread_create(&lane->threads[i], NULL, serve, lane) == 0);
+    }
+    return lane;
+}
+
+void lane_join(struct lane *lane)
+{
+    for (size_t i = 0; i < lane->thread_count; i++) {
+        pthread_join(lane->threads[i], NULL);
+    }
+    pthread_mutex_destroy(&lane->turn);
+    free(lane->threads);
+    free(lane->class_name);
+    free(lane);
+}

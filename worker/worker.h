@@ -1,0 +1,43 @@
+/*
+ * What the threads of mayfly-worker share.
+ *
+ *   events.c   takes lane `events`, notes each in the ledger, hands ended VMs to the enders
+ *   lane.c     one per class: launch threads, of which one at a time waits on the lane, and only
+ * while the class has room launch.c   what happens to one launch message, from top to bottom
+ *   enders.c   ends VMs whose job is over, which frees their slots
+ *   outcome.c  the table that turns an error's class into retry, wait or bury
+ *
+ * The struct is set up by main before the threads start and torn down after they were joined; its
+ * members are thread-safe or never change.
+ */
+#ifndef MAYFLY_WORKER_WORKER_H
+#define MAYFLY_WORKER_WORKER_H
+
+#include "common/base/metrics.h"
+#include "common/base/stop.h"
+#include "common/config/config.h"
+#include "common/github/github.h"
+#include "common/ledger/ledger.h"
+#include "common/queue/queue.h"
+#include "common/vm/fleet.h"
+
+struct enders;
+
+struct worker {
+    struct config_live *config;
+    struct queue *queue;
+    struct ledger *ledger;
+    struct github *github;
+    struct fleet *fleet;
+    struct enders *enders;
+    struct stop intake;  /* raised: take nothing more; woken: a slot was freed */
+    struct stop working; /* raised last: everything ends */
+};
+
+/* Messages go back to their lane through here, so that a failure to do so is logged once and
+ * counted; the lease then brings the message back. */
+void worker_done(struct worker *w, const struct queue_message *m);
+void worker_return(struct worker *w, const struct queue_message *m, const struct queue_return *r);
+void worker_bury(struct worker *w, const struct queue_message *m, const char *reason);
+
+#endif
