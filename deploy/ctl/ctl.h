@@ -1,0 +1,57 @@
+/*
+ * mayflyctl: what an operator asks of a running deployment, and what the commands share.
+ *
+ * Each command builds one JSON value, which is printed as it is with --json, and otherwise by the
+ * command's own text form of the same value: the two can never tell different things. It reads the
+ * queue and the ledger directly, so it works when no daemon does. Single thread.
+ */
+#ifndef MAYFLY_DEPLOY_CTL_CTL_H
+#define MAYFLY_DEPLOY_CTL_CTL_H
+
+#include <jansson.h>
+
+#include "common/base/err.h"
+#include "common/config/config.h"
+#include "common/ledger/ledger.h"
+#include "common/queue/queue.h"
+
+struct ctl {
+    const struct config *config;
+    struct queue *queue;
+    struct ledger *ledger;
+    int argc; /* words after the command's own */
+    char **argv;
+};
+
+/* Builds the answer (*out, a new reference). */
+typedef int ctl_build_fn(struct ctl *c, json_t **out, struct err *e);
+/* Writes it for people, to stdout. */
+typedef void ctl_print_fn(const json_t *answer);
+
+ctl_build_fn ctl_status;
+ctl_print_fn ctl_status_print;
+ctl_build_fn ctl_why;
+ctl_print_fn ctl_why_print;
+ctl_build_fn ctl_vms;
+ctl_print_fn ctl_vms_print;
+ctl_build_fn ctl_vm_end;
+ctl_build_fn ctl_dead_list;
+ctl_print_fn ctl_dead_list_print;
+ctl_build_fn ctl_dead_show;
+ctl_print_fn ctl_dead_show_print;
+ctl_build_fn ctl_dead_kick;
+ctl_build_fn ctl_dead_drop;
+ctl_print_fn ctl_done_print;
+
+/* A new reference; bytes that are no UTF-8 are replaced. */
+json_t *ctl_text(const char *s);
+/* "2026-11-20T18:12:03.456Z", or null for 0. */
+json_t *ctl_time(int64_t wall_ms);
+/* "1.2s", "3m05s", "2h10m"; out holds 24 bytes. */
+const char *ctl_duration(int64_t ms, char out[24]);
+
+/* Members of an object, for the text forms; "" and 0 when absent. */
+const char *ctl_str(const json_t *o, const char *key);
+int64_t ctl_int(const json_t *o, const char *key);
+
+#endif

@@ -1,0 +1,129 @@
+/*
+ * `mayflyctl dead …`: messages that were buried, why, and what to do with them.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "deploy/ctl/ctl.h"
+
+#define LIST_MAX 1000
+
+static json_t *describe(const struct queue_entry *q)
+{
+    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "message", q->message.id, "lane",
+                     q->message.lane, "job", q->message.key, "attempts",
+                     (json_int_t)q->message.attempts, "enqueued_at",
+                     ctl_time(q->message.enqueued_ms), "buried_at", ctl_time(q->buried_ms),
+                     "reason", ctl_text(q->reason));
+}
+
+int ctl_dead_list(struct ctl *c, json_t **out, struct err *e)
+{
+    struct queue_entry *entries = NULL;
+    size_t n = 0;
+    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, &n, e) != 0) {
+        return -1;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(list, describe(&entries[i]));
+    }
+    queue_entries_free(entries, n);
+    *out = list;
+    return 0;
+}
+
+void ctl_dead_list_print(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    if (json_array_size(answer) == 0) {
+        printf("no dead letters\n");
+    }
+    json_array_foreach(answer, i, o)
+    {
+        printf("%s  %s  job %s  %lld attempts  %s\n    %s\n", ctl_str(o, "message"),
+               ctl_str(o, "lane"), ctl_str(o, "job"), (long long)ctl_int(o, "attempts"),
+               ctl_str(o, "buried_at"), ctl_str(o, "reason"));
+    }
+}
+
+int ctl_dead_show(struct ctl *c, json_t **out, struct err *e)
+{
+    struct queue_entry *entries = NULL;
+    size_t n = 0;
+    json_t *found = NULL;
+    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && found == NULL; i++) {
+        if (strcmp(entries[i].message.id, c->argv[0]) == 0) {
+            found = describe(&entries[i]);
+            json_t *body =
+                json_loadb(entries[i].message.body, entries[i].message.body_len, 0, NULL);
+            json_object_set_new(found, "body",
+                                body != NULL ? body : ctl_text(entries[i].message.body));
+        }
+    }
+    queue_entries_free(entries, n);
+    if (found == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no dead message %s (mayflyctl dead list shows them)",
+                       c->argv[0]);
+    }
+    *out = found;
+    return 0;
+}
+
+void ctl_dead_show_print(const json_t *answer)
+{
+    json_dumpf(answer, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
+static json_t *did(const char *what, int64_t count)
+{
+    char text[160];
+    (void)snprintf(text, sizeof text, "%s: %lld", what, (long long)count);
+    return json_pack("{s:o, s:I}", "did", ctl_text(text), "count", (json_int_t)count);
+}
+
+static int kick_all(struct ctl *c, int64_t *count, struct err *e)
+{
+    struct queue_entry *entries = NULL;
+    size_t n = 0;
+    int failed = 0;
+    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && failed == 0; i++) {
+        failed = queue_kick(c->queue, entries[i].message.id, e);
+        *count += failed == 0 ? 1 : 0;
+    }
+    queue_entries_free(entries, n);
+    return failed;
+}
+
+int ctl_dead_kick(struct ctl *c, json_t **out, struct err *e)
+{
+    int64_t count = 0;
+    if (strcmp(c->argv[0], "all") == 0) {
+        if (kick_all(c, &count, e) != 0) {
+            return -1;
+        }
+    } else if (queue_kick(c->queue, c->argv[0], e) != 0) {
+        return -1;
+    } else {
+        count = 1;
+    }
+    *out = did("put back into their lanes", count);
+    return 0;
+}
+
+int ctl_dead_drop(struct ctl *c, json_t **out, struct err *e)
+{
+    if (queue_drop(c->queue, c->argv[0], e) != 0) {
+        return -1;
+    }
+    *out = did("removed for good", 1);
+    return 0;
+}

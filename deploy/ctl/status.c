@@ -1,0 +1,160 @@
+/*
+ * `mayflyctl status`: lanes, classes with their slots, demand and supply, dead letters.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "deploy/ctl/ctl.h"
+
+static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
+{
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    int64_t dead = 0;
+    if (queue_depths(c->queue, NULL, &depths, &n, e) != 0) {
+        return -1;
+    }
+    json_t *lanes = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(lanes, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "lane",
+                                               depths[i].lane, "ready", (json_int_t)depths[i].ready,
+                                               "leased", (json_int_t)depths[i].leased, "delayed",
+                                               (json_int_t)depths[i].delayed, "dead",
+                                               (json_int_t)depths[i].dead, "oldest_ready_ms",
+                                               (json_int_t)depths[i].oldest_ready_ms));
+        dead += depths[i].dead;
+    }
+    free(depths);
+    json_object_set_new(answer, "lanes", lanes);
+    json_object_set_new(answer, "dead", json_integer(dead));
+    return 0;
+}
+
+static const struct ledger_count *count_of(const struct ledger_count *counts, size_t n,
+                                           const char *class_name)
+{
+    static const struct ledger_count none;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(counts[i].class_name, class_name) == 0) {
+            return &counts[i];
+        }
+    }
+    return &none;
+}
+
+static int64_t slots_of(const struct ledger_count *count)
+{
+    int64_t used = 0;
+    for (int s = VM_RESERVED; s < VM_GONE; s++) {
+        used += count->vms[s];
+    }
+    return used;
+}
+
+static int add_classes(struct ctl *c, json_t *answer, struct err *e)
+{
+    struct ledger_count *counts = NULL;
+    size_t n = 0;
+    int64_t fleet = 0;
+    if (ledger_counts(c->ledger, &counts, &n, e) != 0) {
+        return -1;
+    }
+    json_t *classes = json_array();
+    for (size_t i = 0; i < c->config->class_count; i++) {
+        const struct config_class *class = &c->config->classes[i];
+        const struct ledger_count *count = count_of(counts, n, class->name);
+        json_array_append_new(
+            classes, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class", class->name,
+                               "slots_used", (json_int_t)slots_of(count), "slots",
+                               (json_int_t) class->max_vms, "jobs_waiting",
+                               (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
+                               (json_int_t)count->jobs[JOB_RUNNING], "vms_starting",
+                               (json_int_t)(count->vms[VM_RESERVED] + count->vms[VM_REGISTERED] +
+                                            count->vms[VM_LAUNCHED]),
+                               "vms_busy", (json_int_t)count->vms[VM_BUSY], "vms_ending",
+                               (json_int_t)count->vms[VM_ENDING]));
+    }
+    for (size_t i = 0; i < n; i++) {
+        fleet += slots_of(&counts[i]);
+    }
+    free(counts);
+    json_object_set_new(answer, "classes", classes);
+    json_object_set_new(answer, "fleet",
+                        json_pack("{s:I, s:I}", "slots_used", (json_int_t)fleet, "slots",
+                                  (json_int_t)c->config->limits.max_vms));
+    return 0;
+}
+
+static int add_balances(struct ctl *c, json_t *answer, struct err *e)
+{
+    struct ledger_balance *b = NULL;
+    size_t n = 0;
+    int64_t now = clock_wall_ms();
+    if (ledger_balances(c->ledger, &b, &n, e) != 0) {
+        return -1;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        int64_t longest = b[i].oldest_waiting_ms > 0 ? now - b[i].oldest_waiting_ms : 0;
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:I, s:I, s:I}", "scope", b[i].scope, "class",
+                            b[i].class_name, "demand", (json_int_t)b[i].demand, "supply",
+                            (json_int_t)b[i].supply, "longest_wait_ms", (json_int_t)longest));
+    }
+    free(b);
+    json_object_set_new(answer, "balance", list);
+    return 0;
+}
+
+int ctl_status(struct ctl *c, json_t **out, struct err *e)
+{
+    json_t *answer = json_object();
+    json_object_set_new(answer, "deployment", ctl_text(c->config->deployment));
+    if (add_lanes(c, answer, e) != 0 || add_classes(c, answer, e) != 0 ||
+        add_balances(c, answer, e) != 0) {
+        json_decref(answer);
+        return -1;
+    }
+    *out = answer;
+    return 0;
+}
+
+void ctl_status_print(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    char age[24];
+    const json_t *fleet = json_object_get(answer, "fleet");
+    printf("deployment %s: %lld of %lld slots in use, %lld dead letters\n\n",
+           ctl_str(answer, "deployment"), (long long)ctl_int(fleet, "slots_used"),
+           (long long)ctl_int(fleet, "slots"), (long long)ctl_int(answer, "dead"));
+    printf("%-20s %9s %8s %8s %9s %6s %7s\n", "CLASS", "SLOTS", "WAITING", "RUNNING", "STARTING",
+           "BUSY", "ENDING");
+    json_array_foreach(json_object_get(answer, "classes"), i, o)
+    {
+        char slots[32];
+        (void)snprintf(slots, sizeof slots, "%lld/%lld", (long long)ctl_int(o, "slots_used"),
+                       (long long)ctl_int(o, "slots"));
+        printf("%-20s %9s %8lld %8lld %9lld %6lld %7lld\n", ctl_str(o, "class"), slots,
+               (long long)ctl_int(o, "jobs_waiting"), (long long)ctl_int(o, "jobs_running"),
+               (long long)ctl_int(o, "vms_starting"), (long long)ctl_int(o, "vms_busy"),
+               (long long)ctl_int(o, "vms_ending"));
+    }
+    printf("\n%-28s %7s %7s %8s %6s %10s\n", "LANE", "READY", "LEASED", "DELAYED", "DEAD",
+           "OLDEST");
+    json_array_foreach(json_object_get(answer, "lanes"), i, o)
+    {
+        printf("%-28s %7lld %7lld %8lld %6lld %10s\n", ctl_str(o, "lane"),
+               (long long)ctl_int(o, "ready"), (long long)ctl_int(o, "leased"),
+               (long long)ctl_int(o, "delayed"), (long long)ctl_int(o, "dead"),
+               ctl_duration(ctl_int(o, "oldest_ready_ms"), age));
+    }
+    json_array_foreach(json_object_get(answer, "balance"), i, o)
+    {
+        printf("%s%s, class %s: demand %lld, supply %lld, longest wait %s\n", i == 0 ? "\n" : "",
+               ctl_str(o, "scope"), ctl_str(o, "class"), (long long)ctl_int(o, "demand"),
+               (long long)ctl_int(o, "supply"), ctl_duration(ctl_int(o, "longest_wait_ms"), age));
+    }
+}

@@ -1,0 +1,276 @@
+/*
+ * `mayflyctl why JOB`: the job's timeline from delivery to the VM's end, and the one thing that it
+ * waits for now.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "deploy/ctl/ctl.h"
+
+/* What is known about one job. */
+struct facts {
+    int64_t id;
+    bool in_ledger;
+    struct ledger_job job;
+    bool in_queue;
+    struct queue_entry entry; /* the first of its messages; owns nothing */
+    bool has_room;
+    struct ledger_room room;
+    const struct config_class *class;
+    int64_t demand;
+    int64_t supply;
+};
+
+static PRINTF(1, 2) json_t *sentence(const char *fmt, ...)
+{
+    char text[900];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return ctl_text(n < 0 ? "" : text);
+}
+
+static const char *class_name_of(const struct facts *f)
+{
+    if (f->in_ledger) {
+        return f->job.class_name;
+    }
+    return strncmp(f->entry.message.lane, "launch.", 7) == 0 ? f->entry.message.lane + 7 : "";
+}
+
+static json_t *waits_in_queue(const struct facts *f)
+{
+    const struct queue_entry *q = &f->entry;
+    char when[24];
+    int64_t left = q->due_ms - clock_wall_ms();
+    switch (q->place) {
+    case QUEUE_DEAD:
+        return sentence("a person: its message %s was given up (%s). Mend the cause, then: "
+                        "mayflyctl dead kick %s",
+                        q->message.id, q->reason, q->message.id);
+    case QUEUE_LEASED:
+        return sentence(
+            "a worker, which has its message %s and launches (or its lease's end in %s)",
+            q->message.id, ctl_duration(left > 0 ? left : 0, when));
+    case QUEUE_DELAYED:
+        return sentence("its next try in %s, after %lld attempts; the last ended with: %s",
+                        ctl_duration(left > 0 ? left : 0, when), (long long)q->message.attempts,
+                        q->reason[0] != '\0' ? q->reason : "no reason noted");
+    case QUEUE_READY:
+        break;
+    }
+    if (f->class != NULL && f->has_room && f->room.class_used >= f->class->max_vms) {
+        return sentence(
+            "a slot: class %s is full, %lld of %lld VMs (classes.max_vms); %lld messages "
+            "are before it",
+            f->class->name, (long long)f->room.class_used, (long long)f->class->max_vms,
+            (long long)q->ahead);
+    }
+    if (f->has_room && f->room.rate_wait_ms > 0) {
+        return sentence("the launch rate (limits.launch_rate): a token in %s; %lld messages are "
+                        "before it",
+                        ctl_duration(f->room.rate_wait_ms, when), (long long)q->ahead);
+    }
+    return sentence(
+        "a worker that takes lane %s (%lld messages before it). If it stays: is a worker "
+        "running, and the fleet not full (mayflyctl status)?",
+        q->message.lane, (long long)q->ahead);
+}
+
+static json_t *waits_for_runner(const struct facts *f)
+{
+    if (f->in_queue) {
+        return waits_in_queue(f);
+    }
+    if (f->supply >= f->demand) {
+        return sentence(
+            "GitHub, which gives it to the next of our runners: %lld VMs are on their way "
+            "or idle for %lld waiting jobs of class %s",
+            (long long)f->supply, (long long)f->demand, f->job.class_name);
+    }
+    return sentence("the balance: %lld VMs for %lld waiting jobs of class %s; the reaper asks for "
+                    "another when its patience ends (is a reaper running?)",
+                    (long long)f->supply, (long long)f->demand, f->job.class_name);
+}
+
+static json_t *waits_for(const struct facts *f)
+{
+    if (!f->in_ledger) {
+        return f->in_queue ? waits_in_queue(f)
+                           : sentence("nothing: job %lld is unknown here. Did its delivery arrive "
+                                      "(GitHub's webhook page), and do its labels and repository "
+                                      "match a class?",
+                                      (long long)f->id);
+    }
+    switch (f->job.state) {
+    case JOB_SEEN:
+        return sentence(
+            "GitHub: it is held back (an environment's protection, or its turn); GitHub "
+            "queues it again afterwards");
+    case JOB_WAITING:
+        return waits_for_runner(f);
+    case JOB_RUNNING:
+        return sentence("its own end: it runs on %s", f->job.runner_name);
+    case JOB_DONE:
+    case JOB_CANCELLED:
+        break;
+    }
+    return sentence("nothing: it is over (%s)", f->job.conclusion[0] != '\0'
+                                                    ? f->job.conclusion
+                                                    : ledger_job_state_name(f->job.state));
+}
+
+static int gather_queue(struct ctl *c, struct facts *f, struct err *e)
+{
+    struct queue_entry *entries = NULL;
+    size_t n = 0;
+    char key[32];
+    (void)snprintf(key, sizeof key, "%lld", (long long)f->id);
+    if (queue_find(c->queue, key, 16, &entries, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && !f->in_queue; i++) {
+        f->in_queue = strncmp(entries[i].message.lane, "launch.", 7) == 0;
+        f->entry = entries[i];
+        f->entry.message.body = NULL;
+    }
+    queue_entries_free(entries, n);
+    return 0;
+}
+
+static int gather_room(struct ctl *c, struct facts *f, struct err *e)
+{
+    struct ledger_balance *b = NULL;
+    size_t n = 0;
+    f->class = config_class_by_name(c->config, slice_of(class_name_of(f)));
+    if (f->class != NULL) {
+        struct ledger_caps caps = {
+            .fleet = c->config->limits.max_vms,
+            .class_max = f->class->max_vms,
+            .rate_per_second = c->config->limits.launch_rate.per_second,
+            .rate_burst = c->config->limits.launch_rate.burst,
+            .class_rate_per_second = f->class->launch_rate.per_second,
+            .class_rate_burst = f->class->launch_rate.burst,
+        };
+        if (ledger_room(c->ledger, f->class->name, &caps, &f->room, e) != 0) {
+            return -1;
+        }
+        f->has_room = true;
+    }
+    if (!f->in_ledger) {
+        return 0;
+    }
+    if (ledger_balances(c->ledger, &b, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(b[i].scope, f->job.scope) == 0 &&
+            strcmp(b[i].class_name, f->job.class_name) == 0) {
+            f->demand = b[i].demand;
+            f->supply = b[i].supply;
+        }
+    }
+    free(b);
+    return 0;
+}
+
+static int add_timeline(struct ctl *c, const struct facts *f, json_t *answer, struct err *e)
+{
+    struct ledger_entry *entries = NULL;
+    size_t n = 0;
+    json_t *list = json_array();
+    json_object_set_new(answer, "timeline", list);
+    if (ledger_timeline(c->ledger, f->id, &entries, &n, e) != 0) {
+        return -1;
+    }
+    int64_t last = n > 0 ? entries[0].at_ms : 0;
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(
+            list, json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "at", ctl_time(entries[i].at_ms),
+                            "since_start_ms", (json_int_t)(entries[i].at_ms - entries[0].at_ms),
+                            "since_last_ms", (json_int_t)(entries[i].at_ms - last), "vm",
+                            ctl_text(entries[i].vm), "what", ctl_text(entries[i].what), "detail",
+                            ctl_text(entries[i].detail)));
+        last = entries[i].at_ms;
+    }
+    free(entries);
+    return 0;
+}
+
+static void add_job(const struct facts *f, json_t *answer)
+{
+    const struct ledger_job *j = &f->job;
+    json_object_set_new(answer, "state", ctl_text(ledger_job_state_name(j->state)));
+    json_object_set_new(answer, "name", ctl_text(j->name));
+    json_object_set_new(answer, "repository", ctl_text(j->repository));
+    json_object_set_new(answer, "class", ctl_text(j->class_name));
+    json_object_set_new(answer, "labels", ctl_text(j->labels));
+    json_object_set_new(answer, "run", json_integer(j->run_id));
+    json_object_set_new(answer, "runner", ctl_text(j->runner_name));
+    json_object_set_new(answer, "conclusion", ctl_text(j->conclusion));
+    json_object_set_new(answer, "created_at", ctl_time(j->created_ms));
+    int64_t until = j->running_ms > 0 ? j->running_ms : j->ended_ms;
+    until = until > 0 ? until : clock_wall_ms();
+    json_object_set_new(answer, "waited_ms",
+                        json_integer(j->waiting_ms > 0 ? until - j->waiting_ms : 0));
+    int64_t ran = j->ended_ms > 0 ? j->ended_ms : clock_wall_ms();
+    json_object_set_new(answer, "ran_ms",
+                        json_integer(j->running_ms > 0 ? ran - j->running_ms : 0));
+}
+
+int ctl_why(struct ctl *c, json_t **out, struct err *e)
+{
+    struct facts f = {0};
+    if (!slice_to_int64(slice_of(c->argv[0]), &f.id) || f.id <= 0) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "\"%s\" is no job id: it is the number at the end of the job's address on "
+                       "GitHub",
+                       c->argv[0]);
+    }
+    f.in_ledger = ledger_job_get(c->ledger, f.id, &f.job, e) == 0;
+    if (!f.in_ledger && e->class != ERR_NOT_FOUND) {
+        return -1;
+    }
+    if (gather_queue(c, &f, e) != 0 || gather_room(c, &f, e) != 0) {
+        return -1;
+    }
+    json_t *answer =
+        json_pack("{s:I, s:b}", "job", (json_int_t)f.id, "known", f.in_ledger || f.in_queue);
+    if (f.in_ledger) {
+        add_job(&f, answer);
+    }
+    json_object_set_new(answer, "waits_for", waits_for(&f));
+    if (add_timeline(c, &f, answer, e) != 0) {
+        json_decref(answer);
+        return -1;
+    }
+    *out = answer;
+    return 0;
+}
+
+void ctl_why_print(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    char waited[24];
+    char ran[24];
+    printf("job %lld: %s\n", (long long)ctl_int(answer, "job"),
+           ctl_str(answer, "state")[0] != '\0' ? ctl_str(answer, "state") : "not in the ledger");
+    if (json_object_get(answer, "state") != NULL) {
+        printf("  \"%s\" of %s, class %s, labels %s\n", ctl_str(answer, "name"),
+               ctl_str(answer, "repository"), ctl_str(answer, "class"), ctl_str(answer, "labels"));
+        printf("  waited %s, ran %s\n", ctl_duration(ctl_int(answer, "waited_ms"), waited),
+               ctl_duration(ctl_int(answer, "ran_ms"), ran));
+    }
+    printf("  waits for %s\n\n", ctl_str(answer, "waits_for"));
+    json_array_foreach(json_object_get(answer, "timeline"), i, o)
+    {
+        printf("  %s  +%-8s %-14s %s%s%s\n", ctl_str(o, "at"),
+               ctl_duration(ctl_int(o, "since_last_ms"), waited), ctl_str(o, "what"),
+               ctl_str(o, "vm"), ctl_str(o, "vm")[0] != '\0' ? ": " : "", ctl_str(o, "detail"));
+    }
+}
