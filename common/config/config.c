@@ -1,0 +1,236 @@
+#include "common/config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/fs.h"
+#include "common/config/config_private.h"
+
+/* --- the struct's life ----------------------------------------------------------------------- */
+
+void config_class_set_defaults(struct config_class *class)
+{
+    for (size_t i = 0; i < config_setting_count; i++) {
+        if (setting_is_of_class(&config_settings[i])) {
+            setting_set_default(&config_settings[i], class);
+        }
+    }
+}
+
+void config_class_clear(struct config_class *class)
+{
+    for (size_t i = 0; i < config_setting_count; i++) {
+        if (setting_is_of_class(&config_settings[i])) {
+            setting_clear(&config_settings[i], class);
+        }
+    }
+}
+
+struct config *config_new_with_defaults(void)
+{
+    struct config *c = calloc(1, sizeof *c);
+    ASSERT(c != NULL);
+    for (size_t i = 0; i < config_setting_count; i++) {
+        if (!setting_is_of_class(&config_settings[i])) {
+            setting_set_default(&config_settings[i], c);
+        }
+    }
+    return c;
+}
+
+void config_free(struct config *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < config_setting_count; i++) {
+        if (!setting_is_of_class(&config_settings[i])) {
+            setting_clear(&config_settings[i], c);
+        }
+    }
+    for (size_t i = 0; i < c->class_count; i++) {
+        config_class_clear(&c->classes[i]);
+    }
+    free(c->classes);
+    free(c);
+}
+
+/* --- from a text ------------------------------------------------------------------------------ */
+
+static unsigned programs_of(enum config_for who)
+{
+    return who == CONFIG_FOR_CHECK ? FOR_ALL : 1U << who;
+}
+
+/* The directory of a path, owned; "" for the current one. */
+static char *directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        return slice_dup((struct slice){NULL, 0});
+    }
+    /* "/mayfly.yaml" is in "/", to which a further slash does no harm. */
+    return slice_dup((struct slice){path, slash == path ? 1 : (size_t)(slash - path)});
+}
+
+/* Trailing slashes would double in every URL made from it. */
+static void trim_api_url(struct config *c)
+{
+    size_t n = strlen(c->github.api_url);
+    while (n > 0 && c->github.api_url[n - 1] == '/') {
+        c->github.api_url[--n] = '\0';
+    }
+}
+
+/* The first complaint into *e, all of them into *out. */
+static int report(struct complaints *list, const char *origin, struct buf *out, struct err *e)
+{
+    struct buf all;
+    struct slice first;
+    struct slice rest;
+    buf_init(&all, (size_t)CONFIG_COMPLAINT_LIMIT * 8192);
+    complaints_render(list, origin, &all);
+    (void)slice_cut(buf_slice(&all), '\n', &first, &rest);
+    err_set(e, ERR_PERMANENT, 0, "%.*s", SLICE_ARG(first));
+    if (out != NULL) {
+        buf_append(out, buf_slice(&all));
+    }
+    buf_fini(&all);
+    return -1;
+}
+
+int config_parse(struct slice text, const char *origin, enum config_for who, struct config **out,
+                 struct buf *complaints, struct err *e)
+{
+    struct config_tree tree;
+    struct complaints *list = calloc(1, sizeof *list);
+    char *directory = directory_of(origin);
+    int rc = 0;
+    ASSERT(list != NULL);
+    struct config_reading r = {.tree = &tree,
+                               .directory = directory,
+                               .who = programs_of(who),
+                               .config = config_new_with_defaults(),
+                               .complaints = list};
+    config_yaml_read(text, &tree, list);
+    if (tree.root != NULL) {
+        config_read_tree(&r);
+        config_check(&r);
+    }
+    if (list->count > 0) {
+        rc = report(list, origin, complaints, e);
+        config_free(r.config);
+    } else {
+        trim_api_url(r.config);
+        *out = r.config;
+    }
+    config_tree_fini(&tree);
+    complaints_fini(list);
+    free(list);
+    free(directory);
+    return rc;
+}
+
+int config_load(const char *path, enum config_for who, struct config **out, struct buf *complaints,
+                struct err *e)
+{
+    struct buf text;
+    const char *inline_text = getenv("MAYFLY_CONFIG");
+    int rc = 0;
+    if (path == NULL && inline_text != NULL) {
+        return config_parse(slice_of(inline_text), "MAYFLY_CONFIG", who, out, complaints, e);
+    }
+    buf_init(&text, CONFIG_TEXT_LIMIT_BYTES);
+    if (path == NULL) {
+        rc = err_set(e, ERR_PERMANENT, 0,
+                     "there is no configuration: give --config FILE, or its text in MAYFLY_CONFIG");
+    } else if (fs_read(path, &text, e) != 0) {
+        rc = err_wrap(e, "configuration");
+    }
+    if (rc != 0 && complaints != NULL) {
+        buf_append_cstr(complaints, e->message);
+    }
+    if (rc == 0) {
+        rc = config_parse(buf_slice(&text), path, who, out, complaints, e);
+    }
+    buf_fini(&text);
+    return rc;
+}
+
+/* --- what the programs ask it ----------------------------------------------------------------- */
+
+static bool list_has(const struct config_list *list, struct slice label)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (slice_eq_nocase(slice_of(list->items[i]), label)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool labels_have(const struct slice *labels, size_t n, struct slice label)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (slice_eq_nocase(labels[i], label)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool class_takes(const struct config_class *class, const struct slice *labels, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!list_has(&class->labels, labels[i])) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < class->required_labels.count; i++) {
+        if (!labels_have(labels, n, slice_of(class->required_labels.items[i]))) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+const struct config_class *config_route(const struct config *c, const struct slice *labels,
+                                        size_t n)
+{
+    for (size_t i = 0; i < c->class_count; i++) {
+        if (class_takes(&c->classes[i], labels, n)) {
+            return &c->classes[i];
+        }
+    }
+    return NULL;
+}
+
+const struct config_class *config_class_by_name(const struct config *c, struct slice name)
+{
+    for (size_t i = 0; i < c->class_count; i++) {
+        if (slice_eq_cstr(name, c->classes[i].name)) {
+            return &c->classes[i];
+        }
+    }
+    return NULL;
+}
+
+bool config_admits_repository(const struct config *c, struct slice full_name)
+{
+    struct slice owner;
+    struct slice name;
+    if (!slice_cut(full_name, '/', &owner, &name) || owner.len == 0 || name.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < c->github.repositories.count; i++) {
+        struct slice admitted_owner;
+        struct slice admitted_name;
+        (void)slice_cut(slice_of(c->github.repositories.items[i]), '/', &admitted_owner,
+                        &admitted_name);
+        if (slice_eq_nocase(owner, admitted_owner) &&
+            (slice_eq_cstr(admitted_name, "*") || slice_eq_nocase(name, admitted_name))) {
+            return true;
+        }
+    }
+    return c->github.repositories.count == 0;
+}

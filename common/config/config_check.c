@@ -1,0 +1,203 @@
+#include "common/config/config_private.h"
+
+#include <string.h>
+
+/* Complaints about one path, with its line. */
+#define COMPLAIN(r, path, ...)                                                                     \
+    complain((r)->complaints, config_tree_line((r)->tree, path), path, __VA_ARGS__)
+
+static bool asks(const struct config_reading *r, unsigned programs)
+{
+    return (r->who & programs) != 0;
+}
+
+/* "classes[2].qemu.image" from "classes[].qemu.image". */
+static void path_of(struct buf *out, const struct setting *s, size_t class_index)
+{
+    if (setting_is_of_class(s)) {
+        buf_printf(out, "classes[%zu]%s", class_index, s->key + strlen("classes[]"));
+    } else {
+        buf_append_cstr(out, s->key);
+    }
+}
+
+static void check_required(struct config_reading *r, const struct setting *s, const void *base,
+                           size_t class_index)
+{
+    struct buf path;
+    if (!asks(r, s->required) || !setting_is_empty(s, base)) {
+        return;
+    }
+    buf_init(&path, 256);
+    path_of(&path, s, class_index);
+    /* A value that was refused is not missing, and one complaint about it is enough. */
+    bool refused = complaints_about(r->complaints, path.data);
+    buf_append_cstr(&path, "[0]");
+    refused = refused || complaints_about(r->complaints, path.data);
+    path.len -= 3;
+    path.data[path.len] = '\0';
+    if (!refused) {
+        COMPLAIN(r, path.data, "is required: add \"%s\"", s->example);
+    }
+    buf_fini(&path);
+}
+
+static void check_all_required(struct config_reading *r)
+{
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const struct setting *s = &config_settings[i];
+        for (size_t k = 0; setting_is_of_class(s) && k < r->config->class_count; k++) {
+            check_required(r, s, &r->config->classes[k], k);
+        }
+        if (!setting_is_of_class(s)) {
+            check_required(r, s, r->config, 0);
+        }
+    }
+    if (asks(r, FOR_INGRESS | FOR_WORKER | FOR_REAPER) && r->config->class_count == 0 &&
+        !complaints_about(r->complaints, "classes")) {
+        COMPLAIN(r, "classes",
+                 "is required: add one runner class, \"classes: [{name: small, labels: "
+                 "[self-hosted, linux, x64, microvm], …}]\"");
+    }
+}
+
+static void check_credentials(struct config_reading *r)
+{
+    const struct config_github *g = &r->config->github;
+    bool app = g->app_id[0] != '\0' || g->app_key[0] != '\0';
+    bool token = g->token[0] != '\0';
+    bool refused = complaints_about(r->complaints, "github.app.id") ||
+                   complaints_about(r->complaints, "github.app.private_key") ||
+                   complaints_about(r->complaints, "github.app") ||
+                   complaints_about(r->complaints, "github.token");
+    if (!asks(r, FOR_WORKER | FOR_REAPER) || refused) {
+        return;
+    }
+    if (app && token) {
+        COMPLAIN(r, "github.token", "excludes github.app: remove one of the two");
+    } else if (!app && !token) {
+        COMPLAIN(r, "github.app",
+                 "is required, or github.token: add \"app: {id: …, private_key: "
+                 "file:/etc/mayfly/app.pem}\"");
+    } else if (app && g->app_id[0] == '\0') {
+        COMPLAIN(r, "github.app.id", "is required with a private key: add the App's id");
+    } else if (app && g->app_key[0] == '\0') {
+        COMPLAIN(r, "github.app.private_key",
+                 "is required with an App's id: add \"private_key: file:/etc/mayfly/app.pem\"");
+    }
+}
+
+static void check_ingress(struct config_reading *r)
+{
+    const struct config_ingress *in = &r->config->ingress;
+    bool certificate = in->tls_certificate[0] != '\0';
+    bool key = in->tls_key[0] != '\0';
+    if (!asks(r, FOR_INGRESS)) {
+        return;
+    }
+    if (certificate != key) {
+        const char *missing = certificate ? "ingress.tls.key" : "ingress.tls.certificate";
+        if (!complaints_about(r->complaints, missing)) {
+            COMPLAIN(r, missing, "is required with its other half: add it, or remove %s",
+                     certificate ? "ingress.tls.certificate" : "ingress.tls.key");
+        }
+    }
+    bool port_chosen = strlen(in->listen) > 2 && strcmp(in->listen + strlen(in->listen) - 2, ":0");
+    if (port_chosen && strcmp(in->listen, in->admin_listen) == 0) {
+        COMPLAIN(r, "ingress.admin_listen",
+                 "is the same as ingress.listen: give it a port of its own");
+    }
+}
+
+static void check_retry(struct config_reading *r)
+{
+    const struct config_retry *x = &r->config->retry;
+    if (x->base_ms > x->cap_ms) {
+        COMPLAIN(r, "retry.cap_ms", "is %lld, below retry.base_ms (%lld): raise it or lower that",
+                 (long long)x->cap_ms, (long long)x->base_ms);
+    }
+}
+
+/* --- classes --------------------------------------------------------------------------------- */
+
+static void check_class_name(struct config_reading *r, size_t i)
+{
+    const struct config_class *classes = r->config->classes;
+    for (size_t k = 0; k < i && classes[i].name[0] != '\0'; k++) {
+        if (strcmp(classes[k].name, classes[i].name) == 0) {
+            char path[64];
+            struct buf b;
+            buf_init(&b, sizeof path);
+            buf_printf(&b, "classes[%zu].name", i);
+            COMPLAIN(r, b.data, "\"%s\" is the name of classes[%zu] too: give each its own",
+                     classes[i].name, k);
+            buf_fini(&b);
+            return;
+        }
+    }
+}
+
+static bool has_label(const struct config_list *labels, const char *label)
+{
+    for (size_t i = 0; i < labels->count; i++) {
+        if (slice_eq_nocase(slice_of(labels->items[i]), slice_of(label))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A required label that no runner of the class has would make the class take no job at all. */
+static void check_required_labels(struct config_reading *r, size_t i)
+{
+    const struct config_class *class = &r->config->classes[i];
+    for (size_t k = 0; k < class->required_labels.count; k++) {
+        const char *label = class->required_labels.items[k];
+        struct buf b;
+        if (class->labels.count == 0 || has_label(&class->labels, label)) {
+            continue;
+        }
+        buf_init(&b, 128);
+        buf_printf(&b, "classes[%zu].required_labels[%zu]", i, k);
+        COMPLAIN(r, b.data,
+                 "is not among the class's labels, so that no job could match: add it to labels, "
+                 "or remove it here");
+        buf_fini(&b);
+    }
+}
+
+static void check_qemu(struct config_reading *r, size_t i)
+{
+    const struct config_class *class = &r->config->classes[i];
+    struct buf b;
+    buf_init(&b, 128);
+    buf_printf(&b, "classes[%zu].qemu.image", i);
+    if (asks(r, FOR_WORKER) && class->qemu.image[0] == '\0' &&
+        !complaints_about(r->complaints, b.data)) {
+        COMPLAIN(r, b.data, "is required: add \"qemu: {image: /var/lib/mayfly/image}\"");
+    }
+    bool proxy = class->proxy.http[0] != '\0' || class->proxy.https[0] != '\0';
+    buf_reset(&b);
+    buf_printf(&b, "classes[%zu].qemu.network", i);
+    if (asks(r, FOR_WORKER) && strcmp(class->qemu.network, "proxy") == 0 && !proxy) {
+        COMPLAIN(r, b.data,
+                 "is proxy, and the class has none: add \"proxy: {http: http://…, https: "
+                 "http://…}\" to it, or say network: user");
+    }
+    buf_fini(&b);
+}
+
+void config_check(struct config_reading *r)
+{
+    check_all_required(r);
+    check_credentials(r);
+    check_ingress(r);
+    check_retry(r);
+    for (size_t i = 0; i < r->config->class_count; i++) {
+        check_class_name(r, i);
+        check_required_labels(r, i);
+        if (strcmp(r->config->classes[i].provider, "qemu") == 0) {
+            check_qemu(r, i);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+/*
+ * Inside common/config: the table of settings, the text as a tree with line numbers, and the
+ * complaints about it. For the files of this folder and their tests alone.
+ *
+ * The way of a text: config_yaml.c makes a jansson tree of it (every scalar a string) and notes
+ * the line of every path; config_read.c walks the tree along the table and fills the struct;
+ * config_check.c looks at what only several settings together can get wrong. Each adds its
+ * complaints to one list, so that an operator sees all of them at once. A complaint never holds
+ * the value of a secret, nor one that came from the environment or a file. One thread per parse.
+ */
+#ifndef MAYFLY_CONFIG_PRIVATE_H
+#define MAYFLY_CONFIG_PRIVATE_H
+
+#include <jansson.h>
+
+#include "common/config/config.h"
+
+#define CONFIG_TEXT_LIMIT_BYTES ((size_t)1 << 20)
+#define CONFIG_VALUE_LIMIT_BYTES ((size_t)64 << 10)
+#define CONFIG_KEY_LIMIT_BYTES 64
+#define CONFIG_DEPTH_LIMIT 12
+#define CONFIG_NODE_LIMIT 20000
+#define CONFIG_COMPLAINT_LIMIT 100
+#define CONFIG_CLASSES_LIMIT 64
+
+/* --- the table --- */
+
+/* Programs, as a set. */
+#define FOR_INGRESS (1U << CONFIG_FOR_INGRESS)
+#define FOR_WORKER (1U << CONFIG_FOR_WORKER)
+#define FOR_REAPER (1U << CONFIG_FOR_REAPER)
+#define FOR_CTL (1U << CONFIG_FOR_CTL)
+#define FOR_ALL (FOR_INGRESS | FOR_WORKER | FOR_REAPER | FOR_CTL)
+
+enum setting_flag {
+    SETTING_SECRET = 1,     /* never shown, and left alone for programs that do not read it */
+    SETTING_RELOADABLE = 2, /* SIGHUP changes it in a running program */
+    SETTING_PATH = 4,       /* a relative path starts at the configuration's directory */
+    SETTING_LINES = 8,      /* may hold line breaks */
+};
+
+/* The type of the struct's member: char *, int64_t, double, bool, struct config_list. */
+enum setting_type { SETTING_TEXT, SETTING_WHOLE, SETTING_NUMBER, SETTING_BOOL, SETTING_LIST };
+
+/* What a text, or each item of a list, must look like. */
+struct setting_form {
+    const char *text; /* for the reference and for complaints, "must be <text>" */
+    bool (*fits)(struct slice value);
+};
+
+struct setting {
+    const char *key;      /* "ingress.max_body_bytes", "classes[].qemu.memory_mib" */
+    const char *fallback; /* the default, as it would stand in the text; "" for an empty list */
+    const char *example;  /* a line to add when it is required and missing; else NULL */
+    const char *words;    /* the allowed words, one space between; NULL: any */
+    const char *help;     /* what it is, and what happens when a limit is reached */
+    const struct setting_form *form;
+    size_t offset; /* in struct config, or in struct config_class for keys below classes[] */
+    /* WHOLE, NUMBER: the value; TEXT: its length in bytes; LIST: its number of items. */
+    int64_t min;
+    int64_t max;
+    enum setting_type type;
+    unsigned flags;
+    unsigned readers;  /* programs that resolve it */
+    unsigned required; /* programs that cannot do without it */
+};
+
+struct setting_section {
+    const char *name; /* "github", "classes[]"; "" for the top level */
+    const char *help;
+};
+
+extern const struct setting config_settings[];
+extern const size_t config_setting_count;
+extern const struct setting_section config_sections[];
+extern const size_t config_section_count;
+
+bool setting_is_of_class(const struct setting *s);
+/* NULL if there is none. */
+const struct setting *setting_find(const char *key);
+/* Whether settings live below `key` ("github", "classes[].qemu", "classes"). */
+bool setting_is_section(const char *key);
+
+/* Values in place: `base` is the struct config or struct config_class that holds them. */
+void setting_set_default(const struct setting *s, void *base);
+void setting_clear(const struct setting *s, void *base);
+void setting_copy(const struct setting *s, void *to, const void *from);
+bool setting_equal(const struct setting *s, const void *a, const void *b);
+bool setting_is_empty(const struct setting *s, const void *base);
+/* Reads `value` (one scalar, or one more item of a list) into place. Returns NULL, or what it must
+ * be (in `why`) with *base unchanged. */
+const char *setting_read(const struct setting *s, void *base, struct slice value, struct buf *why);
+/* "1 to 65535", "`auto`, `kvm`, `tcg`", … for the reference and for complaints. */
+void setting_range(const struct setting *s, struct buf *out);
+
+/* The parts of a class by its settings. */
+void config_class_set_defaults(struct config_class *class);
+void config_class_clear(struct config_class *class);
+
+/* --- complaints --- */
+
+struct complaint {
+    int line;
+    char *path;
+    char *text;
+};
+
+struct complaints {
+    struct complaint items[CONFIG_COMPLAINT_LIMIT];
+    size_t count;
+    size_t left_out; /* past the limit */
+};
+
+void complaints_fini(struct complaints *c);
+/* path: "" for the text as a whole. The format gives "what: mend". */
+PRINTF(4, 5)
+void complain(struct complaints *c, int line, const char *path, const char *fmt, ...);
+bool complaints_about(const struct complaints *c, const char *path);
+/* One a line, by line number: "origin:line: path: what: mend". */
+void complaints_render(struct complaints *c, const char *origin, struct buf *out);
+
+/* --- the text as a tree --- */
+
+struct config_tree {
+    json_t *root;  /* maps, lists, strings, nulls; NULL when the text could not be read */
+    json_t *lines; /* path → line of its key */
+};
+
+/* Fills *out (config_tree_fini) as far as the text can be read. Refuses what could make a small
+ * text a large tree: aliases, anchors, depth, number of values. */
+void config_yaml_read(struct slice text, struct config_tree *out, struct complaints *c);
+void config_tree_fini(struct config_tree *t);
+/* The line of this path, or of the nearest thing around it; 1 at least. */
+int config_tree_line(const struct config_tree *t, const char *path);
+
+/* --- from tree to struct --- */
+
+struct config_reading {
+    const struct config_tree *tree;
+    const char *directory; /* where relative paths start */
+    unsigned who;          /* FOR_… */
+    struct config *config;
+    struct complaints *complaints;
+};
+
+/* Fills r->config, which holds the defaults, from the tree. */
+void config_read_tree(struct config_reading *r);
+/* What is required, and what several settings say together. */
+void config_check(struct config_reading *r);
+
+/* The known key nearest to `word` among the children of `section` ("" for the top level): appends
+ * a mend, "did you mean …?" or the list of known ones. */
+void config_suggest(struct buf *out, const char *section, const char *word);
+/* Edit distance with transpositions; words of at most CONFIG_KEY_LIMIT_BYTES, else SIZE_MAX. */
+size_t config_edit_distance(struct slice a, struct slice b);
+
+/* Moves what is not reloadable from `old` into `fresh`; one line in `ignored` (may be NULL) for
+ * each change that needs a restart. */
+void config_keep_fixed(const struct config *old, struct config *fresh, struct buf *ignored);
+
+struct config *config_new_with_defaults(void);
+
+#endif

@@ -1,0 +1,364 @@
+#include "common/config/config_private.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "common/config/config_forms.h"
+
+#define IN_CONFIG(member) offsetof(struct config, member)
+#define IN_CLASS(member) offsetof(struct config_class, member)
+
+#define FOR_FLEET (FOR_WORKER | FOR_REAPER)
+#define FOR_DAEMONS (FOR_INGRESS | FOR_WORKER | FOR_REAPER)
+
+#define ADDRESS_MAX 60
+#define TEXT_MAX 4096
+#define MS_MAX 86400000
+#define RATE_MAX 100000
+
+/* One row a setting; the rest of a row (flags, example, words) follows as designated members. */
+#define TEXT(k, at, dflt, lo, hi, ...)                                                             \
+    {                                                                                              \
+        .key = (k), .type = SETTING_TEXT, .offset = (at), .fallback = (dflt), .min = (lo),         \
+        .max = (hi), __VA_ARGS__                                                                   \
+    }
+#define WHOLE(k, at, dflt, lo, hi, ...)                                                            \
+    {                                                                                              \
+        .key = (k), .type = SETTING_WHOLE, .offset = (at), .fallback = (dflt), .min = (lo),        \
+        .max = (hi), __VA_ARGS__                                                                   \
+    }
+#define NUMBER(k, at, dflt, lo, hi, ...)                                                           \
+    {                                                                                              \
+        .key = (k), .type = SETTING_NUMBER, .offset = (at), .fallback = (dflt), .min = (lo),       \
+        .max = (hi), __VA_ARGS__                                                                   \
+    }
+#define BOOL(k, at, dflt, ...)                                                                     \
+    {                                                                                              \
+        .key = (k), .type = SETTING_BOOL, .offset = (at), .fallback = (dflt), __VA_ARGS__          \
+    }
+#define LIST(k, at, lo, hi, ...)                                                                   \
+    {                                                                                              \
+        .key = (k), .type = SETTING_LIST, .offset = (at), .fallback = "", .min = (lo),             \
+        .max = (hi), __VA_ARGS__                                                                   \
+    }
+
+const struct setting_section config_sections[] = {
+    {"", "What every program needs."},
+    {"github", "GitHub, GitHub Enterprise Server or ghe.com. The worker and the reaper need either "
+               "`github.app` or `github.token`; the ingress needs neither."},
+    {"ingress", "The webhook's receiver."},
+    {"worker", "The launcher of VMs."},
+    {"reaper", "The sweeper. Each wait is counted from the moment the ledger noted."},
+    {"limits", "Caps of the whole fleet. A job above a cap waits; no attempt is spent on it."},
+    {"retry", "What happens after a transient error: full-jitter back-off, each wait uniform "
+              "between 0 and `min(cap_ms, base_ms * 2^(attempt-1))`."},
+    {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` contain "
+                  "all of the job's labels and whose `required_labels` the job all carries; case "
+                  "does not count, and a job without labels belongs to none."},
+};
+const size_t config_section_count = COUNT_OF(config_sections);
+
+const struct setting config_settings[] = {
+    /* --- top level --- */
+    TEXT("deployment", IN_CONFIG(deployment), "mayfly", 1, 20, .form = &form_name,
+         .readers = FOR_ALL,
+         .help = "Marks runners and VMs as ours: the reaper touches nothing without it. Two "
+                 "deployments in one organization need two names."),
+    TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_store_url,
+         .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
+         .example = "queue: sqlite:///var/lib/mayfly/queue.db",
+         .help = "The durable queue between the ingress and the workers."),
+    TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
+         .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",
+         .help = "The fleet's shared memory: jobs, VMs, slots, rates, timelines."),
+    TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .words = "debug info warn error",
+         .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
+         .help = "The lowest level that is written. One event at `warn` or `error` is written at "
+                 "most ten times a second; the next line tells how many were left out."),
+
+    /* --- github --- */
+    TEXT("github.api_url", IN_CONFIG(github.api_url), "https://api.github.com", 1, TEXT_MAX,
+         .form = &form_http_url, .readers = FOR_FLEET,
+         .help = "The REST API. Enterprise Server: `https://HOST/api/v3`; ghe.com: "
+                 "`https://api.SUBDOMAIN.ghe.com`."),
+    TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
+         .help = "The GitHub App's id or client id. Excludes `github.token`."),
+    TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_pem,
+         .flags = SETTING_SECRET | SETTING_LINES, .readers = FOR_FLEET,
+         .help = "The App's private key in PEM, best as `file:PATH`."),
+    TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .flags = SETTING_SECRET,
+         .readers = FOR_FLEET,
+         .help = "A personal access token instead of an App, best as `env:NAME`."),
+    WHOLE("github.installation", IN_CONFIG(github.installation), "0", 0, INT64_MAX,
+          .readers = FOR_FLEET,
+          .help = "The App's installation. 0 takes it from the delivery, or looks it up."),
+    LIST("github.webhook_secrets", IN_CONFIG(github.webhook_secrets), 1, 10, .form = &form_secret,
+         .flags = SETTING_SECRET | SETTING_RELOADABLE, .readers = FOR_INGRESS,
+         .required = FOR_INGRESS, .example = "webhook_secrets: [env:WEBHOOK_SECRET]",
+         .help = "A delivery signed with any of them is genuine: two while you rotate. One signed "
+                 "with none is answered 401."),
+    TEXT("github.scope", IN_CONFIG(github.scope), "organization", 1, 12,
+         .words = "organization repository", .readers = FOR_DAEMONS,
+         .help = "Where runners register. Jobs of a repository that a user owns register with the "
+                 "repository in either case."),
+    LIST("github.repositories", IN_CONFIG(github.repositories), 0, 10000, .form = &form_repository,
+         .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
+         .help = "Repositories whose jobs are taken, as `owner/name` or `owner/*`; empty takes all "
+                 "that send deliveries. Others are answered 200 and left alone."),
+    TEXT("github.runner_group", IN_CONFIG(github.runner_group), "Default", 1, 256,
+         .readers = FOR_FLEET,
+         .help = "The runner group, by name, of an organization's runners. A class may name its "
+                 "own."),
+    TEXT("github.api_version", IN_CONFIG(github.api_version), "2022-11-28", 1, 32,
+         .readers = FOR_FLEET, .help = "Sent as `X-GitHub-Api-Version`."),
+    TEXT("github.proxy", IN_CONFIG(github.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
+         .help = "An HTTP proxy for calls of the API. Empty takes the environment's."),
+    WHOLE("github.timeout_ms", IN_CONFIG(github.timeout_ms), "30000", 100, 600000,
+          .readers = FOR_FLEET,
+          .help = "One call of the API, whole. A call that takes longer is a transient error."),
+    NUMBER("github.rate.per_second", IN_CONFIG(github.rate.per_second), "10", 0, RATE_MAX,
+           .readers = FOR_FLEET,
+           .help = "Calls of the API a second, of all processes together, for each installation. "
+                   "Calls beyond it wait; 0 does not limit them."),
+    WHOLE("github.rate.burst", IN_CONFIG(github.rate.burst), "60", 1, RATE_MAX,
+          .readers = FOR_FLEET, .help = "Calls that may be made at once after a quiet time."),
+
+    /* --- ingress --- */
+    TEXT("ingress.listen", IN_CONFIG(ingress.listen), "0.0.0.0:8080", 1, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_INGRESS,
+         .help = "Where deliveries arrive. Port 0 lets the kernel choose."),
+    TEXT("ingress.path", IN_CONFIG(ingress.path), "/webhook", 1, 256, .form = &form_url_path,
+         .readers = FOR_INGRESS, .help = "The webhook's path. Other paths are answered 404."),
+    TEXT("ingress.admin_listen", IN_CONFIG(ingress.admin_listen), "127.0.0.1:9101", 0, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_INGRESS,
+         .help = "/metrics, /healthz and /readyz, without TLS. Empty opens no admin port."),
+    TEXT("ingress.tls.certificate", IN_CONFIG(ingress.tls_certificate), "", 0, TEXT_MAX,
+         .flags = SETTING_PATH, .readers = FOR_INGRESS,
+         .help = "Path of the certificate chain in PEM. With `ingress.tls.key` it turns TLS on."),
+    TEXT("ingress.tls.key", IN_CONFIG(ingress.tls_key), "", 0, TEXT_MAX, .flags = SETTING_PATH,
+         .readers = FOR_INGRESS, .help = "Path of the certificate's private key in PEM."),
+    WHOLE("ingress.threads", IN_CONFIG(ingress.threads), "0", 0, 256, .readers = FOR_INGRESS,
+          .help = "Event loops. 0 takes one for each core."),
+    WHOLE("ingress.max_body_bytes", IN_CONFIG(ingress.max_body_bytes), "1048576", 1024, 26214400,
+          .readers = FOR_INGRESS,
+          .help = "A larger body is answered 413. GitHub sends up to 25 MiB for other events; a "
+                  "workflow_job takes about 12 kB."),
+    WHOLE("ingress.max_header_bytes", IN_CONFIG(ingress.max_header_bytes), "16384", 1024, 1048576,
+          .readers = FOR_INGRESS, .help = "Larger headers are answered 400."),
+    WHOLE("ingress.max_connections", IN_CONFIG(ingress.max_connections), "4096", 1, 1000000,
+          .readers = FOR_INGRESS,
+          .help = "Open connections. One more is closed as soon as it is accepted."),
+    WHOLE("ingress.max_in_flight", IN_CONFIG(ingress.max_in_flight), "2048", 1, 1000000,
+          .readers = FOR_INGRESS,
+          .help = "Deliveries taken from the network and not yet answered. One more is answered "
+                  "503 with Retry-After."),
+    WHOLE("ingress.request_timeout_ms", IN_CONFIG(ingress.request_timeout_ms), "10000", 100, MS_MAX,
+          .readers = FOR_INGRESS,
+          .help = "From the first byte of a request to its last. A slower one is closed."),
+    WHOLE("ingress.idle_timeout_ms", IN_CONFIG(ingress.idle_timeout_ms), "65000", 100, MS_MAX,
+          .readers = FOR_INGRESS,
+          .help = "A connection without a request for so long is closed. Longer than a load "
+                  "balancer's own, which is 60 s mostly."),
+    WHOLE("ingress.committers", IN_CONFIG(ingress.committers), "2", 1, 64, .readers = FOR_INGRESS,
+          .help = "Threads that put batches of deliveries on the queue."),
+    WHOLE("ingress.batch", IN_CONFIG(ingress.batch), "256", 1, 4096, .readers = FOR_INGRESS,
+          .help = "Deliveries in one put, at most; what gathers beyond it goes into the next."),
+    WHOLE("ingress.put_deadline_ms", IN_CONFIG(ingress.put_deadline_ms), "5000", 10, 60000,
+          .readers = FOR_INGRESS,
+          .help = "A delivery that is not durable after so long is answered 503 with Retry-After. "
+                  "GitHub itself gives up after 10 s."),
+    WHOLE("ingress.retry_after_seconds", IN_CONFIG(ingress.retry_after_seconds), "10", 0, 3600,
+          .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS, .help = "The Retry-After of a 503."),
+    WHOLE("ingress.dedupe_entries", IN_CONFIG(ingress.dedupe_entries), "65536", 1, 16777216,
+          .readers = FOR_INGRESS,
+          .help =
+              "Delivery ids remembered, the oldest forgotten first. A repeat that was forgotten "
+              "is put on the queue again, where it does no harm."),
+    WHOLE("ingress.drain_seconds", IN_CONFIG(ingress.drain_seconds), "10", 0, 3600,
+          .readers = FOR_INGRESS,
+          .help = "After SIGTERM: what is in flight may take so long to be answered."),
+
+    /* --- worker --- */
+    TEXT("worker.admin_listen", IN_CONFIG(worker.admin_listen), "127.0.0.1:9102", 0, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_WORKER,
+         .help = "/metrics, /healthz and /readyz, without TLS. Empty opens no admin port."),
+    WHOLE("worker.launch_threads", IN_CONFIG(worker.launch_threads), "8", 1, 1024,
+          .readers = FOR_WORKER, .help = "Launches in flight, at most; other jobs wait."),
+    WHOLE("worker.event_threads", IN_CONFIG(worker.event_threads), "2", 1, 64,
+          .readers = FOR_WORKER, .help = "Threads that note what became of jobs."),
+    WHOLE("worker.end_threads", IN_CONFIG(worker.end_threads), "2", 1, 256, .readers = FOR_WORKER,
+          .help = "Threads that end VMs whose job is over."),
+    WHOLE("worker.lease_ms", IN_CONFIG(worker.lease_ms), "120000", 100, MS_MAX,
+          .readers = FOR_WORKER,
+          .help = "How long a taken message is this worker's; work that lasts longer extends it. "
+                  "After a crash another worker takes it when this is over."),
+    WHOLE("worker.slot_poll_ms", IN_CONFIG(worker.slot_poll_ms), "20", 1, 60000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+          .help = "How often the counter of freed slots is read while a class is full."),
+    WHOLE("worker.end_grace_ms", IN_CONFIG(worker.end_grace_ms), "10000", 0, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "A VM whose job is over may take so long to end by itself; then it is ended."),
+    WHOLE("worker.drain_seconds", IN_CONFIG(worker.drain_seconds), "30", 0, 3600,
+          .readers = FOR_WORKER,
+          .help = "After SIGTERM: launches in flight may take so long; the rest is given back."),
+
+    /* --- reaper --- */
+    TEXT("reaper.admin_listen", IN_CONFIG(reaper.admin_listen), "127.0.0.1:9103", 0, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_REAPER,
+         .help = "/metrics, /healthz and /readyz, without TLS. Empty opens no admin port."),
+    WHOLE("reaper.interval_ms", IN_CONFIG(reaper.interval_ms), "10000", 10, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER, .help = "Between two sweeps."),
+    WHOLE("reaper.lease_ms", IN_CONFIG(reaper.lease_ms), "60000", 100, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "One reaper sweeps; after its crash another takes over when this is over."),
+    WHOLE("reaper.deadline_grace_ms", IN_CONFIG(reaper.deadline_grace_ms), "60000", 0, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "A VM so long past its class's `max_duration_seconds` is ended."),
+    WHOLE("reaper.never_up_ms", IN_CONFIG(reaper.never_up_ms), "300000", 100, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "A launched VM whose runner was never seen online for so long is ended, and "
+                  "another launched if it is still wanted."),
+    WHOLE("reaper.ending_grace_ms", IN_CONFIG(reaper.ending_grace_ms), "120000", 0, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "A VM that has been ending for so long is ended for good."),
+    WHOLE("reaper.patience_ms", IN_CONFIG(reaper.patience_ms), "120000", 100, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "A job that waits longer while VMs are fewer than jobs gets another launch "
+                  "message."),
+    WHOLE("reaper.keep_hours", IN_CONFIG(reaper.keep_hours), "72", 0, 87600,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "Ended jobs and VMs stay in the ledger so long, for `mayflyctl why`; then they "
+                  "are removed."),
+    WHOLE("reaper.terminate_per_second", IN_CONFIG(reaper.terminate_per_second), "10", 1, 1000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "VMs ended a second, at most; the others follow."),
+
+    /* --- limits and retry --- */
+    WHOLE("limits.max_vms", IN_CONFIG(limits.max_vms), "100", 1, 1000000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET, .help = "VMs of all classes at once."),
+    WHOLE("limits.max_vms_per_repository", IN_CONFIG(limits.max_vms_per_repository), "0", 0,
+          1000000, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "VMs launched for one repository at once; 0 sets no cap."),
+    NUMBER("limits.launch_rate.per_second", IN_CONFIG(limits.launch_rate.per_second), "5", 0,
+           RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+           .help = "Launches a second of all classes together; 0 does not limit them."),
+    WHOLE("limits.launch_rate.burst", IN_CONFIG(limits.launch_rate.burst), "5", 1, RATE_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Launches at once after a quiet time."),
+    WHOLE("retry.max_attempts", IN_CONFIG(retry.max_attempts), "8", 1, 1000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Attempts of one message. After the last it is buried with its error: "
+                  "`mayflyctl dead` shows it."),
+    WHOLE("retry.base_ms", IN_CONFIG(retry.base_ms), "1000", 1, MS_MAX, .flags = SETTING_RELOADABLE,
+          .readers = FOR_FLEET, .help = "The longest wait before the first retry."),
+    WHOLE("retry.cap_ms", IN_CONFIG(retry.cap_ms), "300000", 1, MS_MAX, .flags = SETTING_RELOADABLE,
+          .readers = FOR_FLEET,
+          .help = "The longest wait before any retry; not below `retry.base_ms`."),
+
+    /* --- classes --- */
+    TEXT("classes[].name", IN_CLASS(name), "", 1, 32, .form = &form_name, .readers = FOR_DAEMONS,
+         .required = FOR_DAEMONS, .example = "name: small",
+         .help = "Names the class in logs, metrics and the queue's lanes. Must be unique."),
+    LIST("classes[].labels", IN_CLASS(labels), 1, 100, .form = &form_label,
+         .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS, .required = FOR_DAEMONS,
+         .example = "labels: [self-hosted, linux, x64, microvm]",
+         .help = "The labels of the class's runners: exactly these, GitHub adds none."),
+    LIST("classes[].required_labels", IN_CLASS(required_labels), 0, 100, .form = &form_label,
+         .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
+         .help = "Labels a job must carry to belong here; all must be among `labels`. Keeps jobs "
+                 "that any self-hosted runner may take from launching a VM."),
+    TEXT("classes[].provider", IN_CLASS(provider), "qemu", 1, 32, .words = "qemu",
+         .readers = FOR_FLEET, .help = "What runs the VMs."),
+    TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
+         .help = "Empty takes `github.runner_group`."),
+    WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000, .flags = SETTING_RELOADABLE,
+          .readers = FOR_FLEET, .help = "VMs of this class at once; other jobs wait for a slot."),
+    WHOLE("classes[].max_duration_seconds", IN_CLASS(max_duration_seconds), "3600", 1, 432000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "From a VM's launch to its end, job and all. After that it is ended, and with it "
+                  "the job."),
+    WHOLE("classes[].idle_seconds", IN_CLASS(idle_seconds), "120", 1, 86400,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "A VM that got no job for so long ends itself."),
+    WHOLE("classes[].patience_ms", IN_CLASS(patience_ms), "0", 0, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "0 takes `reaper.patience_ms`."),
+    NUMBER("classes[].launch_rate.per_second", IN_CLASS(launch_rate.per_second), "0", 0, RATE_MAX,
+           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+           .help = "Launches a second of this class, within the fleet's; 0 does not limit them."),
+    WHOLE("classes[].launch_rate.burst", IN_CLASS(launch_rate.burst), "1", 1, RATE_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Launches at once after a quiet time."),
+    TEXT("classes[].proxy.http", IN_CLASS(proxy.http), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
+         .help = "`http_proxy` in the runner's environment; empty sets none."),
+    TEXT("classes[].proxy.https", IN_CLASS(proxy.https), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
+         .help = "`https_proxy` in the runner's environment; empty sets none."),
+    TEXT("classes[].proxy.no_proxy", IN_CLASS(proxy.no_proxy), "", 0, TEXT_MAX,
+         .readers = FOR_FLEET, .help = "`no_proxy` in the runner's environment."),
+    TEXT("classes[].qemu.image", IN_CLASS(qemu.image), "", 0, TEXT_MAX, .flags = SETTING_PATH,
+         .readers = FOR_FLEET,
+         .help = "Directory of the image: `image.json` and what it names. The worker needs it."),
+    TEXT("classes[].qemu.binary", IN_CLASS(qemu.binary), "", 0, TEXT_MAX, .readers = FOR_FLEET,
+         .help = "The emulator. Empty takes `qemu-system-` and the image's architecture."),
+    TEXT("classes[].qemu.state_dir", IN_CLASS(qemu.state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
+         .flags = SETTING_PATH, .readers = FOR_FLEET,
+         .help = "One directory for each VM lives below it."),
+    TEXT("classes[].qemu.accel", IN_CLASS(qemu.accel), "auto", 1, 4, .words = "auto kvm tcg",
+         .readers = FOR_FLEET,
+         .help = "`auto` takes KVM where it is seen to work, else TCG (emulation)."),
+    WHOLE("classes[].qemu.cpus", IN_CLASS(qemu.cpus), "1", 1, 64, .readers = FOR_FLEET,
+          .help = "Virtual processors of a VM."),
+    WHOLE("classes[].qemu.memory_mib", IN_CLASS(qemu.memory_mib), "1024", 64, 1048576,
+          .readers = FOR_FLEET, .help = "Memory of a VM. A guest that needs more kills its own."),
+    WHOLE("classes[].qemu.disk_mib", IN_CLASS(qemu.disk_mib), "0", 0, 16777216,
+          .readers = FOR_FLEET,
+          .help = "Size of a VM's throw-away disk; 0 takes the image's. A full disk is the job's "
+                  "own failure."),
+    BOOL("classes[].qemu.restore", IN_CLASS(qemu.restore), "true", .readers = FOR_FLEET,
+         .help = "Restore a machine saved where its agent waits, instead of booting one."),
+    TEXT("classes[].qemu.network", IN_CLASS(qemu.network), "user", 1, 8, .words = "user proxy",
+         .readers = FOR_FLEET,
+         .help = "`user` reaches what the host reaches; `proxy` reaches nothing but the class's "
+                 "proxy."),
+    TEXT("classes[].qemu.user", IN_CLASS(qemu.user), "", 0, 32, .readers = FOR_FLEET,
+         .help = "Run VMs as this user when the worker is root. Empty keeps the worker's."),
+    WHOLE("classes[].qemu.console_limit_bytes", IN_CLASS(qemu.console_limit_bytes), "1048576", 4096,
+          1073741824, .readers = FOR_FLEET,
+          .help = "What is kept of a VM's console; the rest is dropped."),
+    WHOLE("classes[].qemu.boot_timeout_ms", IN_CLASS(qemu.boot_timeout_ms), "180000", 100, MS_MAX,
+          .readers = FOR_FLEET,
+          .help = "Until the agent is ready. A VM that takes longer is ended, and the launch tried "
+                  "again. Emulation is slow."),
+};
+const size_t config_setting_count = COUNT_OF(config_settings);
+
+bool setting_is_of_class(const struct setting *s)
+{
+    return strncmp(s->key, "classes[].", 10) == 0;
+}
+
+const struct setting *setting_find(const char *key)
+{
+    for (size_t i = 0; i < config_setting_count; i++) {
+        if (strcmp(config_settings[i].key, key) == 0) {
+            return &config_settings[i];
+        }
+    }
+    return NULL;
+}
+
+bool setting_is_section(const char *key)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const char *known = config_settings[i].key;
+        if (strncmp(known, key, n) == 0 && known[n] == '.') {
+            return true;
+        }
+    }
+    return false;
+}
