@@ -1,0 +1,338 @@
+#include "deploy/image/agent/agent_runner.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/fs.h"
+
+#define ENV_MAX 20
+#define ENV_BYTES_MAX (PAYLOAD_CONFIG_MAX + 16 * 1024)
+#define PATH_VALUE "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+void agent_runner_init(struct agent_runner *r)
+{
+    *r = (struct agent_runner){.output_fd = -1};
+    buf_init(&r->line, RUNNER_LINE_MAX);
+}
+
+static void close_output(struct agent_runner *r)
+{
+    if (r->output_fd >= 0) {
+        close(r->output_fd);
+        r->output_fd = -1;
+    }
+}
+
+void agent_runner_fini(struct agent_runner *r)
+{
+    close_output(r);
+    buf_fini(&r->line);
+}
+
+/* --- the environment ----------------------------------------------------------------------------
+ */
+
+struct environment {
+    struct buf text; /* NAME=value, each terminated */
+    size_t offset[ENV_MAX];
+    size_t count;
+    char *entries[ENV_MAX + 1];
+    bool failed;
+};
+
+static void env_put(struct environment *env, const char *name, struct slice value)
+{
+    if (memchr(value.len > 0 ? value.ptr : "", '\0', value.len) != NULL) {
+        env->failed = true;
+        return;
+    }
+    ASSERT(env->count < ENV_MAX);
+    env->offset[env->count++] = env->text.len;
+    buf_printf(&env->text, "%s=", name);
+    buf_append(&env->text, value);
+    buf_append_byte(&env->text, '\0');
+}
+
+/* Programs differ in the case they read, so a proxy is set in both. */
+static void env_put_proxy(struct environment *env, const char *lower, const char *upper,
+                          struct slice value)
+{
+    if (value.len > 0) {
+        env_put(env, lower, value);
+        env_put(env, upper, value);
+    }
+}
+
+static bool env_build(struct environment *env, const struct agent_user *user,
+                      const struct payload *payload)
+{
+    *env = (struct environment){.count = 0};
+    buf_init(&env->text, ENV_BYTES_MAX);
+    env_put(env, "PATH", SLICE(PATH_VALUE));
+    env_put(env, "LANG", SLICE("C.UTF-8"));
+    if (user != NULL) {
+        env_put(env, "HOME", slice_of(user->home));
+        env_put(env, "USER", slice_of(user->name));
+        env_put(env, "LOGNAME", slice_of(user->name));
+    }
+    env_put_proxy(env, "http_proxy", "HTTP_PROXY", payload->http_proxy);
+    env_put_proxy(env, "https_proxy", "HTTPS_PROXY", payload->https_proxy);
+    env_put_proxy(env, "no_proxy", "NO_PROXY", payload->no_proxy);
+    /* GitHub's run.sh passes signals on to the listener only when told so. */
+    env_put(env, "RUNNER_MANUALLY_TRAP_SIG", SLICE("1"));
+    env_put(env, "ACTIONS_RUNNER_INPUT_JITCONFIG", payload->jit_config);
+    for (size_t i = 0; i < env->count; i++) {
+        env->entries[i] = env->text.data + env->offset[i];
+    }
+    return !env->failed && !env->text.failed;
+}
+
+static void env_wipe(struct environment *env)
+{
+    if (env->text.data != NULL) {
+        explicit_bzero(env->text.data, env->text.cap);
+    }
+    buf_fini(&env->text);
+}
+
+/* --- starting -----------------------------------------------------------------------------------
+ */
+
+struct launch {
+    const char *path;
+    char directory[256];
+    const struct agent_user *user;
+    char **environment;
+    int output[2]; /* the runner's output: read end, write end */
+    int report[2]; /* carries the errno of a failed exec; closed by a good one */
+};
+
+static bool become(const struct agent_user *u)
+{
+    return u == NULL ||
+           (setgroups(u->group_count, u->groups) == 0 && setresgid(u->gid, u->gid, u->gid) == 0 &&
+            setresuid(u->uid, u->uid, u->uid) == 0);
+}
+
+/* In the child; only calls that are safe between fork and exec. */
+NORETURN static void run_child(const struct launch *l, int null_fd)
+{
+    sigset_t none;
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    char *argv[2] = {NULL, NULL};
+    union {
+        const char *in;
+        char *out;
+    } path = {.in = l->path};
+    argv[0] = path.out;
+    sigemptyset(&none);
+    for (int s = 1; s < NSIG; s++) {
+        (void)sigaction(s, &dfl, NULL);
+    }
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (setsid() >= 0 && dup2(null_fd, 0) >= 0 && dup2(l->output[1], 1) >= 0 &&
+        dup2(l->output[1], 2) >= 0 && become(l->user) && chdir(l->directory) == 0) {
+        execve(l->path, argv, l->environment);
+    }
+    int errnum = errno;
+    ssize_t ignored = write(l->report[1], &errnum, sizeof(errnum));
+    (void)ignored;
+    _exit(127);
+}
+
+static void close_pair(int fd[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (fd[i] >= 0) {
+            close(fd[i]);
+        }
+        fd[i] = -1;
+    }
+}
+
+/* Forks, and waits until the child has become the runner. Returns its pid, or -1 with *e filled. */
+static pid_t spawn(struct launch *l, struct err *e)
+{
+    int errnum = 0;
+    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    pid_t pid = null_fd < 0 ? -1 : fork();
+    if (pid == 0) {
+        run_child(l, null_fd);
+    }
+    if (pid < 0) {
+        err_errno(e, ERR_PERMANENT, errno, "cannot start the runner");
+    }
+    if (null_fd >= 0) {
+        close(null_fd);
+    }
+    if (pid < 0) {
+        return -1;
+    }
+    close(l->report[1]);
+    l->report[1] = -1;
+    ssize_t n;
+    do {
+        n = read(l->report[0], &errnum, sizeof(errnum));
+    } while (n < 0 && errno == EINTR);
+    if (n != 0) {
+        (void)waitpid(pid, NULL, 0);
+        return err_errno(e, ERR_PERMANENT, errnum, "cannot run %s", l->path);
+    }
+    return pid;
+}
+
+int agent_runner_start(struct agent_runner *r, const char *path, const struct agent_user *user,
+                       const struct payload *payload, struct err *e)
+{
+    struct launch l = {.path = path, .user = user, .output = {-1, -1}, .report = {-1, -1}};
+    struct environment env;
+    char copy[sizeof(l.directory)];
+    int rc = -1;
+    if (!env_build(&env, user, payload) || !slice_to_cstr(slice_of(path), copy, sizeof(copy))) {
+        err_set(e, ERR_PERMANENT, 0, "the payload's values cannot stand in an environment");
+        goto out;
+    }
+    l.environment = env.entries;
+    snprintf(l.directory, sizeof(l.directory), "%s", dirname(copy));
+    if (pipe2(l.output, O_CLOEXEC) != 0 || pipe2(l.report, O_CLOEXEC) != 0 ||
+        fcntl(l.output[0], F_SETFL, O_NONBLOCK) != 0) {
+        err_errno(e, ERR_RETRY, errno, "cannot make a pipe");
+        goto out;
+    }
+    pid_t pid = spawn(&l, e);
+    if (pid < 0) {
+        goto out;
+    }
+    r->pid = pid;
+    r->output_fd = l.output[0];
+    l.output[0] = -1;
+    rc = 0;
+out:
+    close_pair(l.output);
+    close_pair(l.report);
+    env_wipe(&env);
+    return rc;
+}
+
+/* --- its output ---------------------------------------------------------------------------------
+ */
+
+static void give_line(struct agent_runner *r, runner_line_fn *fn, void *ctx)
+{
+    struct slice line = buf_slice(&r->line);
+    if (line.len > 0 && line.ptr[line.len - 1] == '\r') {
+        line.len--;
+    }
+    fn(ctx, line);
+    buf_reset(&r->line);
+}
+
+static void take_bytes(struct agent_runner *r, struct slice bytes, runner_line_fn *fn, void *ctx)
+{
+    while (bytes.len > 0) {
+        struct slice head, tail;
+        bool ended = slice_cut(bytes, '\n', &head, &tail);
+        size_t room = r->line.limit_bytes - r->line.len;
+        buf_append(&r->line, (struct slice){head.ptr, head.len < room ? head.len : room});
+        if (ended) {
+            give_line(r, fn, ctx);
+        }
+        bytes = tail;
+    }
+}
+
+void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx)
+{
+    char chunk[4096];
+    while (r->output_fd >= 0) {
+        ssize_t n = read(r->output_fd, chunk, sizeof(chunk));
+        if (n > 0) {
+            take_bytes(r, (struct slice){chunk, (size_t)n}, fn, ctx);
+        } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+            close_output(r);
+            if (r->line.len > 0) {
+                give_line(r, fn, ctx);
+            }
+        } else if (errno == EAGAIN) {
+            return;
+        }
+    }
+}
+
+/* --- ending -------------------------------------------------------------------------------------
+ */
+
+/* The session of a process: the fourth number behind the command's name in /proc/PID/stat. */
+static pid_t session_of(const char *pid)
+{
+    char path[300];
+    struct buf text;
+    struct err ignored;
+    struct slice head, rest;
+    int64_t session = -1;
+    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+    buf_init(&text, 4096);
+    if (fs_read(path, &text, &ignored) == 0) {
+        /* A command may hold spaces and parentheses; the last one closes it. */
+        const char *end = memrchr(text.data, ')', text.len);
+        rest = end == NULL ? SLICE("") : slice_of(end + 1);
+        for (int field = 0; field < 5; field++) { /* "", state, ppid, pgrp, session */
+            slice_cut(rest, ' ', &head, &rest);
+        }
+        if (!slice_to_int64(head, &session)) {
+            session = -1;
+        }
+    }
+    buf_fini(&text);
+    return (pid_t)session;
+}
+
+/* A job may make process groups of its own; the session still tells them. */
+static void signal_session(pid_t session, int signum)
+{
+    DIR *proc = opendir("/proc");
+    if (proc == NULL) {
+        return;
+    }
+    for (struct dirent *d = readdir(proc); d != NULL; d = readdir(proc)) {
+        int64_t pid;
+        if (isdigit((unsigned char)d->d_name[0]) && session_of(d->d_name) == session &&
+            slice_to_int64(slice_of(d->d_name), &pid)) {
+            (void)kill((pid_t)pid, signum);
+        }
+    }
+    closedir(proc);
+}
+
+void agent_runner_signal(const struct agent_runner *r, int signum)
+{
+    if (getpid() == 1) {
+        (void)kill(-1, signum);
+    } else if (r->pid > 0) {
+        (void)kill(-r->pid, signum);
+        signal_session(r->pid, signum);
+    }
+}
+
+bool agent_runner_reap(struct agent_runner *r, int *out_code)
+{
+    bool ended = false;
+    int status;
+    for (pid_t pid = waitpid(-1, &status, WNOHANG); pid > 0; pid = waitpid(-1, &status, WNOHANG)) {
+        if (pid == r->pid) {
+            *out_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+            ended = true;
+        }
+    }
+    return ended;
+}

@@ -1,0 +1,219 @@
+/* mayfly-agent: in every machine of Mayfly, starts the one job's runner and ends the machine. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "deploy/image/agent/agent_loop.h"
+
+#define PAYLOAD_PORT "org.mayfly.payload"
+#define STATUS_PORT "org.mayfly.status"
+/* EXT4_IOC_RESIZE_FS: ext4 grows to so many blocks while mounted. The kernel exports no header. */
+#define EXT4_GROW _IOW('f', 16, uint64_t)
+
+struct settings {
+    const char *runner;
+    const char *user;
+    const char *payload;
+    const char *status;
+    const char *disk;
+    int kill_grace_ms;
+    bool unique;
+    bool power_off;
+};
+
+static void usage(FILE *out)
+{
+    fputs("usage: mayfly-agent [options]\n"
+          "  --runner PATH         the runner to start (/opt/runner/run.sh)\n"
+          "  --user NAME           who runs it (runner); \"\" for ourselves\n"
+          "  --payload PATH        a device, FIFO, file or unix socket to read the frame from\n"
+          "                        (the virtio-serial port " PAYLOAD_PORT ")\n"
+          "  --status PATH         where status lines are appended (port " STATUS_PORT ")\n"
+          "  --grow DEVICE         grow the root file system to the size of this disk first\n"
+          "  --kill-grace-ms N     between TERM and KILL (10000)\n"
+          "  --no-unique           leave clock, randomness and names of the machine alone\n"
+          "  --no-power-off        exit at the end instead; as PID 1 power off in any case\n"
+          "  --version\n",
+          out);
+}
+
+static int to_ms(const char *text)
+{
+    int64_t value;
+    if (!slice_to_int64(slice_of(text), &value) || value < 0 || value > 3600000) {
+        fprintf(stderr, "mayfly-agent: --kill-grace-ms wants 0 to 3600000, not \"%s\"\n", text);
+        exit(2);
+    }
+    return (int)value;
+}
+
+static void parse_options(int argc, char **argv, struct settings *s)
+{
+    static const struct option options[] = {{"runner", required_argument, NULL, 'r'},
+                                            {"user", required_argument, NULL, 'u'},
+                                            {"payload", required_argument, NULL, 'p'},
+                                            {"status", required_argument, NULL, 's'},
+                                            {"grow", required_argument, NULL, 'g'},
+                                            {"kill-grace-ms", required_argument, NULL, 'k'},
+                                            {"no-unique", no_argument, NULL, 'U'},
+                                            {"no-power-off", no_argument, NULL, 'P'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    *s = (struct settings){.runner = "/opt/runner/run.sh",
+                           .user = "runner",
+                           .kill_grace_ms = 10000,
+                           .unique = true,
+                           .power_off = true};
+    for (int c = getopt_long(argc, argv, "", options, NULL); c != -1;
+         c = getopt_long(argc, argv, "", options, NULL)) {
+        switch (c) {
+        case 'r':
+            s->runner = optarg;
+            break;
+        case 'u':
+            s->user = optarg;
+            break;
+        case 'p':
+            s->payload = optarg;
+            break;
+        case 's':
+            s->status = optarg;
+            break;
+        case 'g':
+            s->disk = optarg;
+            break;
+        case 'k':
+            s->kill_grace_ms = to_ms(optarg);
+            break;
+        case 'U':
+            s->unique = false;
+            break;
+        case 'P':
+            s->power_off = false;
+            break;
+        case 'V':
+            puts("mayfly-agent " MAYFLY_VERSION);
+            exit(0);
+        default:
+            usage(c == 'h' ? stdout : stderr);
+            exit(c == 'h' ? 0 : 2);
+        }
+    }
+}
+
+/* Takes the disk that this machine was given into use. A machine without it is small, not broken.
+ */
+static void grow_root(const char *disk)
+{
+    struct statfs fs;
+    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int device = open(disk, O_RDONLY | O_CLOEXEC);
+    off_t bytes = device < 0 ? -1 : lseek(device, 0, SEEK_END);
+    if (root >= 0 && bytes > 0 && fstatfs(root, &fs) == 0 && fs.f_bsize > 0) {
+        uint64_t blocks = (uint64_t)bytes / (uint64_t)fs.f_bsize;
+        if (ioctl(root, EXT4_GROW, &blocks) != 0) {
+            log_warn("grow_failed", LOG_STR("disk", disk), LOG_STR("reason", strerror(errno)));
+        }
+    }
+    if (device >= 0) {
+        close(device);
+    }
+    if (root >= 0) {
+        close(root);
+    }
+}
+
+static int open_payload(const struct settings *s, struct agent_port *port, struct err *e)
+{
+    char path[128];
+    if (s->payload != NULL) {
+        return agent_port_open(port, s->payload, e);
+    }
+    if (agent_port_find(PAYLOAD_PORT, path, sizeof(path), e) != 0) {
+        return -1;
+    }
+    return agent_port_open(port, path, e);
+}
+
+static int open_status(const struct settings *s, struct err *e)
+{
+    char path[128];
+    if (s->status == NULL && agent_port_find(STATUS_PORT, path, sizeof(path), e) != 0) {
+        return -1;
+    }
+    const char *used = s->status != NULL ? s->status : path;
+    int fd = open(used, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+    return fd >= 0 ? fd : err_errno(e, ERR_PERMANENT, errno, "cannot open %s", used);
+}
+
+/* From the ports to the end of the runner. Returns the exit code of this program. */
+static int live(const struct settings *s)
+{
+    struct err e = {0};
+    struct agent_user user;
+    struct agent_port port = {.fd = -1};
+    struct agent_loop loop;
+    int code = 1;
+    struct agent_loop_options options = {
+        .core = {.runner_path = s->runner, .kill_grace_ms = s->kill_grace_ms},
+        .unique = s->unique,
+        .console_fd = STDOUT_FILENO};
+    int status_fd = open_status(s, &e);
+    if (status_fd < 0 || open_payload(s, &port, &e) != 0) {
+        goto out;
+    }
+    if (s->user[0] != '\0') {
+        if (agent_user_load(s->user, &user, &e) != 0) {
+            goto out;
+        }
+        options.core.user = &user;
+    }
+    if (agent_loop_init(&loop, &options, &port, status_fd, &e) != 0) {
+        goto out;
+    }
+    agent_loop_run(&loop);
+    code = loop.core.reason == AGENT_JOB_DONE ? 0 : 1;
+    agent_loop_fini(&loop);
+out:
+    if (e.class != ERR_NONE) {
+        log_error("agent_failed", LOG_ERR(&e));
+    }
+    agent_port_fini(&port);
+    if (status_fd >= 0) {
+        close(status_fd);
+    }
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings s;
+    parse_options(argc, argv, &s);
+    log_open("mayfly-agent", STDERR_FILENO);
+    (void)umask(022);
+    /* Whatever the job leaves behind becomes our child, and is reaped. */
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (s.disk != NULL) {
+        grow_root(s.disk);
+    }
+    int code = live(&s);
+    if (s.power_off || getpid() == 1) {
+        (void)tcdrain(STDOUT_FILENO);
+        /* No sync: the disk is thrown away with the machine. */
+        (void)reboot(RB_POWER_OFF);
+        log_error("power_off_failed", LOG_STR("reason", strerror(errno)));
+    }
+    return code;
+}

@@ -1,0 +1,154 @@
+# What both image builders need. Sourced, not run: sh, set -eu, and these variables:
+#   work   a scratch directory    cache  where downloads are kept    arch  Debian's name (amd64, arm64)
+
+# The moment that files in an image claim to come from, so that equal inputs give equal images.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1767225600}
+export SOURCE_DATE_EPOCH
+
+# The modules that a machine of ours needs before its root file system is there; what they depend on
+# comes along, and what a kernel has built in is passed over.
+boot_modules="virtio_pci virtio_blk virtio_net virtio_console virtio-rng ext4 crc32c_generic overlay"
+
+say() {
+    echo "image: $*" >&2
+}
+
+die() {
+    echo "image: $*" >&2
+    exit 1
+}
+
+need() {
+    for tool in "$@"; do
+        command -v "$tool" > /dev/null || die "$tool is missing (Debian packages: busybox-static cpio e2fsprogs gzip qemu-utils)"
+    done
+}
+
+find_busybox() {
+    busybox=$(command -v busybox) || die "busybox is missing: apt-get install busybox-static"
+    if ldd "$busybox" > /dev/null 2>&1; then
+        die "$busybox is not static: apt-get install busybox-static"
+    fi
+}
+
+# fetch_kernel: the newest cloud kernel's package into the cache, unpacked into $work/kernel. Sets kernel_version.
+fetch_kernel() {
+    if [ -z "${kernel_deb:-}" ]; then
+        package=$(apt-cache depends "linux-image-cloud-$arch" 2> /dev/null | sed -n 's/^ *Depends: *\(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+        [ -n "$package" ] || die "apt knows no linux-image-cloud-$arch: run apt-get update, or give --kernel-deb FILE"
+        version=$(apt-cache show "$package" | sed -n 's/^Version: //p' | head -n 1)
+        mkdir -p "$cache"
+        kernel_deb=$(find "$cache" -name "${package}_$(echo "$version" | sed 's/:/%3a/g')_$arch.deb" | head -n 1)
+        if [ -z "$kernel_deb" ]; then
+            say "fetching $package $version"
+            # As root, apt would complain that its own user cannot write here.
+            (cd "$cache" && apt-get -q -o APT::Sandbox::User= download "$package" > /dev/null) || die "cannot fetch $package"
+            kernel_deb=$(find "$cache" -name "${package}_*_$arch.deb" | head -n 1)
+        fi
+    fi
+    dpkg-deb -x "$kernel_deb" "$work/kernel"
+    modules=$(find "$work/kernel" -type d -path '*/lib/modules/*' -prune | head -n 1)
+    [ -n "$modules" ] || die "$kernel_deb holds no modules"
+    kernel_version=${modules##*/}
+    say "kernel $kernel_version"
+}
+
+# add_module NAME: copies it and what it depends on to $initrd/modules, in loading order.
+add_module() {
+    line=$(grep -E "(^|/)$1\.ko(\.xz|\.zst|\.gz)?:" "$modules/modules.dep") || return 0
+    reversed=
+    for dependency in ${line#*:}; do reversed="$dependency $reversed"; done
+    for path in $reversed ${line%%:*}; do
+        name=${path##*/}
+        name=${name%%.ko*}.ko
+        if grep -qx "$name" "$initrd/modules/order"; then continue; fi
+        case $path in
+            *.xz) "$busybox" xzcat "$modules/$path" > "$initrd/modules/$name" ;;
+            *.zst) zstd -qdc "$modules/$path" > "$initrd/modules/$name" ;;
+            *.gz) gzip -dc "$modules/$path" > "$initrd/modules/$name" ;;
+            *) cp "$modules/$path" "$initrd/modules/$name" ;;
+        esac
+        echo "$name" >> "$initrd/modules/order"
+    done
+}
+
+settle_times() {
+    find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+}
+
+# make_initrd FILE: modules and busybox; it mounts /dev/vda and gives way to the image's own init.
+make_initrd() {
+    initrd=$work/initrd
+    mkdir -p "$initrd/bin" "$initrd/modules" "$initrd/dev" "$initrd/proc" "$initrd/sys" "$initrd/root"
+    cp "$busybox" "$initrd/bin/busybox"
+    : > "$initrd/modules/order"
+    if command -v depmod > /dev/null; then
+        depmod -b "${modules%/lib/modules/*}" "$kernel_version"
+    else
+        "$busybox" depmod -b "${modules%/lib/modules/*}" "$kernel_version"
+    fi
+    for module in $boot_modules; do add_module "$module"; done
+    cat > "$initrd/init" << 'INIT'
+#!/bin/busybox sh
+# From the kernel to the image's own init: modules, the disk, and over.
+bb=/bin/busybox
+fail() {
+    echo "initrd: $*"
+    $bb poweroff -f
+}
+$bb mount -t proc proc /proc
+$bb mount -t sysfs sys /sys
+$bb mount -t devtmpfs dev /dev
+while read -r module; do
+    $bb insmod "/modules/$module" || fail "cannot load $module"
+done < /modules/order
+init=/sbin/init
+for word in $($bb cat /proc/cmdline); do
+    case $word in init=*) init=${word#init=} ;; esac
+done
+$bb mount -t ext4 -o rw,noatime /dev/vda /root || fail "cannot mount /dev/vda"
+for dir in dev proc sys; do $bb mount --move /$dir /root/$dir; done
+exec $bb switch_root /root "$init" || fail "cannot start $init"
+INIT
+    chmod 755 "$initrd/init"
+    settle_times "$initrd"
+    (cd "$initrd" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | gzip -n -6 > "$1"
+}
+
+# make_disk TREE MIB FILE: an ext4 file system of the tree as a qcow2 image; it can grow to 256 GiB while mounted.
+make_disk() {
+    rm -f "$work/disk.raw"
+    truncate -s "${2}M" "$work/disk.raw"
+    E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -t ext4 -b 4096 -m 0 -L mayfly -U 6d617966-6c79-4000-8000-000000000001 \
+        -O ^has_journal,resize_inode -E "hash_seed=6d617966-6c79-4000-8000-000000000002,resize=67108864,root_owner=0:0" \
+        -d "$1" "$work/disk.raw"
+    qemu-img convert -f raw -O qcow2 "$work/disk.raw" "$3"
+    rm -f "$work/disk.raw"
+}
+
+# write_description FILE NAME RUNNER AGENT CMDLINE: image.json, which the provider reads.
+write_description() {
+    cat > "$1" << JSON
+{
+  "format": 1,
+  "name": "$2",
+  "version": "$image_version",
+  "arch": "$arch",
+  "kernel": "kernel",
+  "kernel_version": "$kernel_version",
+  "initrd": "initrd",
+  "disk": "disk.qcow2",
+  "cmdline": "$5",
+  "runner": "$3",
+  "agent": "$4"
+}
+JSON
+}
+
+# The console of QEMU's machines, by architecture.
+console_of() {
+    case $arch in
+        arm64) echo ttyAMA0 ;;
+        *) echo ttyS0 ;;
+    esac
+}
