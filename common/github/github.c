@@ -1,0 +1,197 @@
+#include "common/github/github.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/github/github_internal.h"
+
+#define CONNECT_TIMEOUT_MS 5000
+
+static const int64_t seconds_bounds_ms[] = {50,   100,  200,  300,  500,   750,
+                                            1000, 2000, 3000, 5000, 10000, 30000};
+
+const char *github_op_name(enum github_op op)
+{
+    static const char *const names[] = {
+        [GITHUB_OP_MINT_TOKEN] = "mint_token",
+        [GITHUB_OP_FIND_INSTALLATION] = "find_installation",
+        [GITHUB_OP_LIST_GROUPS] = "list_groups",
+        [GITHUB_OP_REGISTER_RUNNER] = "register_runner",
+        [GITHUB_OP_GET_RUNNER] = "get_runner",
+        [GITHUB_OP_FIND_RUNNER] = "find_runner",
+        [GITHUB_OP_DELETE_RUNNER] = "delete_runner",
+        [GITHUB_OP_LIST_RUNNERS] = "list_runners",
+        [GITHUB_OP_GET_JOB] = "get_job",
+    };
+    ASSERT((size_t)op < COUNT_OF(names));
+    return names[op];
+}
+
+/* --- scopes ----------------------------------------------------------------------------------- */
+
+/* A name that does not fit is none of GitHub's; the empty one is refused at the first call. */
+static struct github_scope make_scope(const char *name, bool is_repository, int64_t installation_id)
+{
+    struct github_scope s = {.is_repository = is_repository, .installation_id = installation_id};
+    bool fits = slice_to_cstr(slice_of(name), s.name, sizeof s.name);
+    (void)fits;
+    return s;
+}
+
+struct github_scope github_scope_of(const struct config *c, const char *repository,
+                                    const char *organization, int64_t installation_id)
+{
+    bool is_repository = strcmp(c->github.scope, "repository") == 0 || organization[0] == '\0';
+    return make_scope(is_repository ? repository : organization, is_repository, installation_id);
+}
+
+struct github_scope github_scope_parse(const char *name, int64_t installation_id)
+{
+    return make_scope(name, strchr(name, '/') != NULL, installation_id);
+}
+
+/* --- open and close --------------------------------------------------------------------------- */
+
+static void register_metrics(struct github *g)
+{
+    for (int op = 0; op < GITHUB_OPS; op++) {
+        struct buf labels;
+        buf_init(&labels, 128);
+        metrics_label(&labels, "operation", github_op_name((enum github_op)op));
+        g->seconds[op] =
+            metrics_histogram("mayfly_github_request_seconds", "How long GitHub took to answer.",
+                              labels.data, seconds_bounds_ms, COUNT_OF(seconds_bounds_ms));
+        for (int class = 0; class <= ERR_CONFLICT; class ++) {
+            const char *word = class == ERR_NONE ? "ok" : err_class_name((enum err_class) class);
+            buf_reset(&labels);
+            metrics_label(&labels, "operation", github_op_name((enum github_op)op));
+            metrics_label(&labels, "class", word);
+            g->requests[op][class] = metrics_counter(
+                "mayfly_github_requests_total", "Calls to GitHub's API by outcome.", labels.data);
+        }
+        buf_fini(&labels);
+    }
+}
+
+/* Installations come from outside, so the number of buckets that have a gauge of their own is
+ * bounded. */
+struct github_bucket *github_bucket(struct github *g, const char *name)
+{
+    size_t i = 0;
+    pthread_mutex_lock(&g->lock);
+    while (i < g->bucket_count && strcmp(g->buckets[i].name, name) != 0) {
+        i++;
+    }
+    if (i == g->bucket_count && i < GITHUB_BUCKETS_MAX) {
+        struct buf labels;
+        buf_init(&labels, 256);
+        metrics_label(&labels, "bucket", name);
+        (void)snprintf(g->buckets[i].name, sizeof g->buckets[i].name, "%s", name);
+        g->buckets[i].remaining =
+            metrics_gauge("mayfly_github_rate_remaining",
+                          "Calls that GitHub said are left in the window.", labels.data);
+        buf_fini(&labels);
+        g->bucket_count++;
+    }
+    pthread_mutex_unlock(&g->lock);
+    return &g->buckets[i];
+}
+
+static int check(const struct config_github *c, struct err *e)
+{
+    struct slice url = slice_of(c->api_url);
+    if (!slice_starts_with(url, SLICE("https://")) && !slice_starts_with(url, SLICE("http://"))) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "github.api_url is \"%s\": give https://api.github.com, or "
+                       "https://HOST/api/v3 for GitHub Enterprise Server",
+                       c->api_url);
+    }
+    if ((c->token[0] == '\0') == (c->app_id[0] == '\0')) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "give either github.app (id and private_key) or "
+                       "github.token");
+    }
+    for (const char *p = c->token; *p != '\0'; p++) {
+        if (*p <= ' ' || *p > '~') {
+            return err_set(e, ERR_PERMANENT, 0,
+                           "github.token holds a space, a line break or another character that no "
+                           "token has: give the token alone");
+        }
+    }
+    if (strlen(c->token) > GITHUB_TOKEN_BYTES) {
+        return err_set(e, ERR_PERMANENT, 0, "github.token is too long to be one");
+    }
+    return 0;
+}
+
+static struct slice without_slash(const char *url)
+{
+    struct slice s = slice_of(url);
+    while (s.len > 0 && s.ptr[s.len - 1] == '/') {
+        s.len--;
+    }
+    return s;
+}
+
+static int open_client(const struct config_github *c, struct http_client **out, struct err *e)
+{
+    const struct http_client_options o = {.user_agent = "mayfly/" MAYFLY_VERSION,
+                                          .proxy = c->proxy,
+                                          .connect_timeout_ms = c->timeout_ms < CONNECT_TIMEOUT_MS
+                                                                    ? c->timeout_ms
+                                                                    : CONNECT_TIMEOUT_MS,
+                                          .timeout_ms = c->timeout_ms};
+    return http_client_new(&o, out, e);
+}
+
+int github_open(const struct config *c, struct ledger *ledger, struct github **out, struct err *e)
+{
+    const struct config_github *cg = &c->github;
+    if (check(cg, e) != 0) {
+        return -1;
+    }
+    struct github *g = calloc(1, sizeof *g);
+    ASSERT(g != NULL);
+    ASSERT(pthread_mutex_init(&g->lock, NULL) == 0);
+    g->ledger = ledger;
+    g->api_url = slice_dup(without_slash(cg->api_url));
+    g->app_id = slice_dup(slice_of(cg->app_id));
+    g->pat = slice_dup(slice_of(cg->token));
+    g->api_version = slice_dup(slice_of(cg->api_version));
+    g->installation = cg->installation;
+    g->timeout_ms = cg->timeout_ms;
+    g->rate = cg->rate;
+    g->tokens = github_cache_new();
+    g->installations = github_cache_new();
+    g->groups = github_cache_new();
+    register_metrics(g);
+    bool as_app = cg->token[0] == '\0';
+    if ((as_app && github_jwt_key(slice_of(cg->app_key), &g->key, e) != 0) ||
+        open_client(cg, &g->http, e) != 0) {
+        github_close(g);
+        return -1;
+    }
+    *out = g;
+    return 0;
+}
+
+void github_close(struct github *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    http_client_free(g->http);
+    github_cache_free(g->tokens);
+    github_cache_free(g->installations);
+    github_cache_free(g->groups);
+    EVP_PKEY_free(g->key);
+    explicit_bzero(g->pat, strlen(g->pat));
+    free(g->pat);
+    free(g->api_url);
+    free(g->app_id);
+    free(g->api_version);
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+}

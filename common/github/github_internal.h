@@ -1,0 +1,176 @@
+/*
+ * What the files of mayfly_github share; nobody else includes it (its tests do).
+ *
+ * github.c opens and closes, github_call.c makes one call and judges the answer by
+ * github_limits.c, github_token.c finds what authorises it (github_jwt.c signs for the App),
+ * github_cache.c keeps what was fetched, github_parse.c reads answers, and github_runners.c,
+ * github_groups.c and github_jobs.c are the operations. Answers come from outside: every parser
+ * here takes any bytes.
+ */
+#ifndef MAYFLY_GITHUB_GITHUB_INTERNAL_H
+#define MAYFLY_GITHUB_GITHUB_INTERNAL_H
+
+#include <openssl/types.h>
+#include <pthread.h>
+
+#include "common/base/buf.h"
+#include "common/base/metrics.h"
+#include "common/github/github.h"
+#include "common/github/github_cache.h"
+#include "common/http/client.h"
+
+#define GITHUB_PAGE_ITEMS 100
+#define GITHUB_PAGES_MAX 1000
+#define GITHUB_PATH_BYTES 1024
+#define GITHUB_BUCKETS_MAX 64
+#define GITHUB_TOKEN_BYTES 16384 /* far above what GitHub mints; its length is not promised */
+
+enum github_op {
+    GITHUB_OP_MINT_TOKEN,
+    GITHUB_OP_FIND_INSTALLATION,
+    GITHUB_OP_LIST_GROUPS,
+    GITHUB_OP_REGISTER_RUNNER,
+    GITHUB_OP_GET_RUNNER,
+    GITHUB_OP_FIND_RUNNER,
+    GITHUB_OP_DELETE_RUNNER,
+    GITHUB_OP_LIST_RUNNERS,
+    GITHUB_OP_GET_JOB,
+    GITHUB_OPS
+};
+const char *github_op_name(enum github_op op);
+
+/* What this process knows of one rate bucket. */
+struct github_bucket {
+    char name[40];
+    int secondary_hits;       /* secondary limits in a row, under the handle's lock */
+    struct metric *remaining; /* NULL for the bucket that stands for all past the bound */
+};
+
+struct github {
+    struct http_client *http;
+    struct ledger *ledger; /* borrowed; may be NULL */
+    char *api_url;
+    char *app_id;
+    char *pat; /* "" when an App is used; a secret */
+    char *api_version;
+    EVP_PKEY *key; /* NULL when a token is used */
+    int64_t installation;
+    int64_t timeout_ms;
+    struct config_rate rate;
+    struct github_cache *tokens;        /* installation id -> token */
+    struct github_cache *installations; /* owner, lower case -> installation id */
+    struct github_cache *groups;        /* bucket/organisation/group -> group id */
+    pthread_mutex_t lock;               /* over buckets */
+    struct github_bucket buckets[GITHUB_BUCKETS_MAX + 1];
+    size_t bucket_count;
+    struct metric *requests[GITHUB_OPS][ERR_CONFLICT + 1];
+    struct metric *seconds[GITHUB_OPS];
+};
+
+/* The bucket of that name; the shared last one past the bound. Valid as long as the handle. */
+struct github_bucket *github_bucket(struct github *g, const char *name);
+
+/* --- github_jwt.c --- */
+
+/* Reads a PEM private key (PKCS#1 or PKCS#8); RSA of at least 2048 bits or ERR_PERMANENT. *out is
+ * owned (EVP_PKEY_free). Never asks for a passphrase. */
+MUST_CHECK int github_jwt_key(struct slice pem, EVP_PKEY **out, struct err *e);
+
+/* Appends a signed RS256 token for the App: iat a minute ago (GitHub's clock may be behind ours),
+ * exp nine minutes ahead, jti at random. */
+MUST_CHECK int github_jwt_sign(EVP_PKEY *key, const char *app_id, int64_t now_ms, struct buf *out,
+                               struct err *e);
+
+/* --- github_token.c --- */
+
+/* What authorises a call. */
+struct github_pass {
+    struct buf token; /* a secret */
+    int64_t installation;
+    char bucket[40];
+    bool cached; /* from the cache: a 401 may only mean that it is worn out */
+};
+void github_pass_fini(struct github_pass *p);
+
+/* The pass for a scope: the personal token, or an installation token, minted if need be. */
+MUST_CHECK int github_pass_get(struct github *g, const struct github_scope *s,
+                               struct github_pass *out, struct err *e);
+/* After a 401. */
+void github_pass_refused(struct github *g, const struct github_pass *p);
+
+/* --- github_call.c --- */
+
+struct github_call {
+    enum github_op op;
+    const char *method;
+    const char *path; /* behind the API's URL, with its query */
+    struct slice body;
+    size_t limit_bytes; /* of the answer; 0: the client's default */
+};
+
+/* One authorised call for a scope: takes from the bucket, sends, judges. A 2xx is success and *out
+ * is owned (http_response_fini); anything else is an error with the status as its code. A 401 on a
+ * cached token is tried once more with a new one. */
+MUST_CHECK int github_call(struct github *g, const struct github_scope *s,
+                           const struct github_call *call, struct http_response *out,
+                           struct err *e);
+/* The same with a pass in hand and no second try. */
+MUST_CHECK int github_call_with(struct github *g, const struct github_pass *pass,
+                                const struct github_call *call, struct http_response *out,
+                                struct err *e);
+
+/* Appends "/orgs/o" or "/repos/o/r"; ERR_PERMANENT if the scope's name is none of GitHub's. */
+MUST_CHECK int github_path_scope(struct buf *path, const struct github_scope *s, struct err *e);
+
+/* --- github_limits.c --- */
+
+struct github_verdict {
+    enum err_class class;  /* ERR_NONE for a 2xx */
+    int64_t wait_ms;       /* until the next call makes sense; 0: GitHub named no time */
+    bool close;            /* nobody should call until then: close the bucket */
+    bool secondary;        /* a limit without a named time: it doubles with each in a row */
+    int64_t remaining;     /* x-ratelimit-remaining; -1 unknown */
+    char message[200];     /* GitHub's own words, printable; "" none */
+    char permissions[120]; /* X-Accepted-GitHub-Permissions; "" none */
+    char request_id[64];
+};
+/* What an answer means. `secondary_hits`: secondary limits in a row before it. A pure function. */
+void github_judge(const struct http_response *r, int64_t now_ms, int secondary_hits,
+                  struct github_verdict *out);
+
+/* --- github_parse.c: all take any bytes, all ERR_RETRY when the answer makes no sense --- */
+
+MUST_CHECK int github_parse_runner(struct slice body, struct github_runner *out, struct err *e);
+/* Calls `each` for every runner of a page until it answers non-zero (*stopped). *count: items. */
+struct github_page {
+    size_t count;
+    bool stopped;
+};
+MUST_CHECK int github_parse_runners(struct slice body, github_runner_fn *each, void *arg,
+                                    struct github_page *out, struct err *e);
+MUST_CHECK int github_parse_jit(struct slice body, struct github_jit *out, struct err *e);
+/* *id: of the group of that name, 0 if it is not on this page. */
+MUST_CHECK int github_parse_groups(struct slice body, const char *name, int64_t *id, size_t *count,
+                                   struct err *e);
+MUST_CHECK int github_parse_job(struct slice body, struct github_job *out, struct err *e);
+MUST_CHECK int github_parse_installation(struct slice body, int64_t *id, struct err *e);
+/* *expires_ms: -1 if the answer does not say. */
+MUST_CHECK int github_parse_token(struct slice body, struct buf *token, int64_t *expires_ms,
+                                  struct err *e);
+/* Whether more pages follow: the Link header says so (RFC 8288), or without one a full page. */
+bool github_more_pages(struct slice link, size_t count);
+/* The "message" of an error's body, made printable and cut; "" if there is none. */
+void github_parse_message(struct slice body, char *out, size_t size);
+/* A copy without anything but printable ASCII, cut. */
+void github_printable(struct slice in, char *out, size_t size);
+
+/* --- github_groups.c --- */
+
+/* The id of an organisation's runner group, cached for ten minutes. */
+MUST_CHECK int github_group_id(struct github *g, const struct github_scope *s, const char *name,
+                               int64_t *id, bool *cached, struct err *e);
+/* Forgets it: GitHub says there is none such. */
+void github_group_forget(struct github *g, const struct github_scope *s, const char *name,
+                         int64_t id);
+
+#endif

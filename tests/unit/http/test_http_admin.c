@@ -1,0 +1,300 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/metrics.h"
+#include "common/http/admin.h"
+
+struct fixture {
+    struct admin *admin;
+    bool ready;
+    int refreshed;
+    struct metric *gauge;
+};
+
+static bool is_ready(void *arg, struct buf *why)
+{
+    struct fixture *f = arg;
+    buf_append_cstr(why, f->ready ? "" : "the queue is unreachable");
+    return f->ready;
+}
+
+static void refresh(void *arg)
+{
+    struct fixture *f = arg;
+    f->refreshed++;
+    metric_set(f->gauge, f->refreshed);
+}
+
+static int set_up(void **state)
+{
+    struct err e;
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->ready = true;
+    f->gauge = metrics_gauge("mayfly_test_gauge", "A gauge.", "");
+    const struct admin_options o = {
+        .listen = "127.0.0.1:0", .ready = is_ready, .refresh = refresh, .arg = f};
+    assert_int_equal(admin_start(&o, &f->admin, &e), 0);
+    assert_true(admin_port(f->admin) > 0);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    admin_stop(f->admin);
+    free(f);
+    return 0;
+}
+
+static int dial(const struct fixture *f)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)admin_port(f->admin))};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
+static void say(int fd, const char *text)
+{
+    size_t length = strlen(text);
+    assert_int_equal(send(fd, text, length, MSG_NOSIGNAL), (ssize_t)length);
+}
+
+/* All that comes until the server closes. */
+static void hear(int fd, struct buf *out)
+{
+    char chunk[4096];
+    ssize_t n = 0;
+    while ((n = recv(fd, chunk, sizeof chunk, 0)) > 0) {
+        buf_append(out, (struct slice){chunk, (size_t)n});
+    }
+    (void)close(fd);
+    buf_append_cstr(out, "");
+}
+
+static const char *ask(const struct fixture *f, const char *request)
+{
+    static char answer[262144];
+    struct buf out;
+    buf_init(&out, sizeof answer);
+    int fd = dial(f);
+    say(fd, request);
+    hear(fd, &out);
+    (void)snprintf(answer, sizeof answer, "%s", out.data);
+    buf_fini(&out);
+    return answer;
+}
+
+static void assert_status(const char *answer, const char *status)
+{
+    char line[64];
+    (void)snprintf(line, sizeof line, "HTTP/1.1 %s ", status);
+    assert_true(slice_starts_with(slice_of(answer), slice_of(line)));
+}
+
+static void healthz_answers_ok(void **state)
+{
+    const char *answer = ask(*state, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_status(answer, "200");
+    assert_non_null(strstr(answer, "\r\n\r\nok\n"));
+    assert_non_null(strstr(answer, "Connection: close\r\n"));
+}
+
+static void readyz_not_ready_answers_503_and_why(void **state)
+{
+    struct fixture *f = *state;
+    assert_status(ask(f, "GET /readyz HTTP/1.1\r\n\r\n"), "200");
+    f->ready = false;
+    const char *answer = ask(f, "GET /readyz HTTP/1.1\r\n\r\n");
+    assert_status(answer, "503");
+    assert_non_null(strstr(answer, "the queue is unreachable"));
+}
+
+static void metrics_are_refreshed_and_rendered(void **state)
+{
+    struct fixture *f = *state;
+    const char *answer = ask(f, "GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_status(answer, "200");
+    assert_non_null(strstr(answer, "text/plain; version=0.0.4"));
+    assert_non_null(strstr(answer, "mayfly_test_gauge 1\n"));
+    assert_non_null(strstr(ask(f, "GET /metrics HTTP/1.0\r\n\r\n"), "mayfly_test_gauge 2\n"));
+}
+
+static void an_unknown_path_answers_404(void **state)
+{
+    assert_status(ask(*state, "GET /nothing HTTP/1.1\r\n\r\n"), "404");
+    assert_status(ask(*state, "GET /healthzz HTTP/1.1\r\n\r\n"), "404");
+}
+
+static void other_methods_answer_405_with_allow(void **state)
+{
+    const char *answer = ask(*state, "POST /metrics HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi");
+    assert_status(answer, "405");
+    assert_non_null(strstr(answer, "Allow: GET, HEAD\r\n"));
+}
+
+static void head_answers_without_body(void **state)
+{
+    const char *answer = ask(*state, "HEAD /healthz HTTP/1.1\r\n\r\n");
+    assert_status(answer, "200");
+    assert_non_null(strstr(answer, "Content-Length: 3\r\n"));
+    assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
+}
+
+static void nonsense_answers_400(void **state)
+{
+    static const char *const requests[] = {"\r\n\r\n", "hello\r\n\r\n", "GET /metrics\r\n\r\n",
+                                           "GET metrics HTTP/1.1\r\n\r\n",
+                                           "GET /metrics SMTP/1\r\n\r\n"};
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        assert_status(ask(*state, requests[i]), "400");
+    }
+}
+
+static void a_header_without_end_answers_431(void **state)
+{
+    char request[9000];
+    memset(request, 'a', sizeof request);
+    memcpy(request, "GET /metrics HTTP/1.1\r\nX: ", 26);
+    request[sizeof request - 1] = '\0';
+    assert_status(ask(*state, request), "431");
+}
+
+static void a_request_in_pieces_is_answered(void **state)
+{
+    static const char request[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct buf out;
+    int fd = dial(*state);
+    buf_init(&out, 4096);
+    for (const char *p = request; *p != '\0'; p++) {
+        assert_int_equal(send(fd, p, 1, MSG_NOSIGNAL), 1);
+    }
+    hear(fd, &out);
+    assert_status(out.data, "200");
+    buf_fini(&out);
+}
+
+static void a_peer_that_stops_sending_still_gets_the_answer(void **state)
+{
+    struct buf out;
+    int fd = dial(*state);
+    buf_init(&out, 4096);
+    say(fd, "GET /healthz HTTP/1.1\r\n\r\n");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    hear(fd, &out);
+    assert_status(out.data, "200");
+    buf_fini(&out);
+}
+
+/* More idle peers than places: the next one is served as soon as one of them leaves. */
+static void idle_peers_at_the_bound_make_the_next_wait(void **state)
+{
+    int idle[32];
+    struct buf out;
+    for (size_t i = 0; i < COUNT_OF(idle); i++) {
+        idle[i] = dial(*state);
+    }
+    int fd = dial(*state);
+    say(fd, "GET /healthz HTTP/1.1\r\n\r\n");
+    (void)close(idle[0]);
+    buf_init(&out, 4096);
+    hear(fd, &out);
+    assert_status(out.data, "200");
+    buf_fini(&out);
+    for (size_t i = 1; i < COUNT_OF(idle); i++) {
+        (void)close(idle[i]);
+    }
+}
+
+static void a_stop_with_open_connections_returns(void **state)
+{
+    struct fixture *f = *state;
+    char byte = 0;
+    int fd = dial(f);
+    assert_status(ask(f, "GET /healthz HTTP/1.1\r\n\r\n"), "200");
+    admin_stop(f->admin);
+    f->admin = NULL;
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+    (void)close(fd);
+}
+
+static void an_empty_address_means_no_admin(void **state)
+{
+    struct err e;
+    struct admin *a = (struct admin *)state;
+    const struct admin_options o = {.listen = ""};
+    assert_int_equal(admin_start(&o, &a, &e), 0);
+    assert_null(a);
+    assert_int_equal(admin_port(a), 0);
+    admin_stop(a);
+}
+
+static void a_bad_address_is_permanent(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    struct admin *a = NULL;
+    char taken[64];
+    (void)snprintf(taken, sizeof taken, "127.0.0.1:%d", admin_port(f->admin));
+    const char *const bad[] = {"127.0.0.1", "nowhere", "127.0.0.1:http-but-not", taken};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        const struct admin_options o = {.listen = bad[i]};
+        assert_int_equal(admin_start(&o, &a, &e), -1);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        assert_non_null(strstr(e.message, bad[i]));
+    }
+}
+
+static void an_ipv6_address_in_brackets_is_understood(void **state)
+{
+    (void)state;
+    struct err e;
+    struct admin *a = NULL;
+    const struct admin_options o = {.listen = "[::1]:0"};
+    if (admin_start(&o, &a, &e) != 0) {
+        /* A machine without IPv6: the address was understood all the same. */
+        assert_non_null(strstr(e.message, "cannot listen"));
+        return;
+    }
+    assert_true(admin_port(a) > 0);
+    admin_stop(a);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(healthz_answers_ok),
+        CASE(readyz_not_ready_answers_503_and_why),
+        CASE(metrics_are_refreshed_and_rendered),
+        CASE(an_unknown_path_answers_404),
+        CASE(other_methods_answer_405_with_allow),
+        CASE(head_answers_without_body),
+        CASE(nonsense_answers_400),
+        CASE(a_header_without_end_answers_431),
+        CASE(a_request_in_pieces_is_answered),
+        CASE(a_peer_that_stops_sending_still_gets_the_answer),
+        CASE(idle_peers_at_the_bound_make_the_next_wait),
+        CASE(a_stop_with_open_connections_returns),
+        CASE(an_empty_address_means_no_admin),
+        CASE(a_bad_address_is_permanent),
+        CASE(an_ipv6_address_in_brackets_is_understood),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
