@@ -1,0 +1,295 @@
+/*
+ * How long a job takes from accepted (durable on the queue) to the provider being called, and how
+ * many launches a second one worker manages, when GitHub and the provider cost nothing.
+ *
+ *   launch_bench DIRECTORY JOBS      prints one line of figures
+ *
+ * The worker's lanes, the queue and the ledger are the real ones on SQLite in DIRECTORY; a second
+ * process plays the ingress. GitHub and the provider are answered here at once. The reference is
+ * the machine's own durable commit (one small file written and fsynced), measured in the same
+ * minute.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "worker/enders.h"
+#include "worker/events.h"
+#include "worker/lane.h"
+
+#define JOBS_MAX 20000
+#define PACED_PER_SECOND 100
+
+/* Shared with the process that plays the ingress. */
+struct board {
+    int64_t accepted_us[JOBS_MAX + 1];
+    int64_t called_us[JOBS_MAX + 1];
+    int64_t launched;
+};
+
+static struct board *board;
+
+/* --- GitHub and the provider, at no cost --- */
+struct github_scope github_scope_of(const struct config *c, const char *repository,
+                                    const char *organization, int64_t installation_id)
+{
+    struct github_scope s = {.installation_id = installation_id};
+    (void)c;
+    (void)repository;
+    (void)snprintf(s.name, sizeof s.name, "%s", organization);
+    return s;
+}
+
+int github_register_runner(struct github *g, const struct github_register *r,
+                           struct github_jit *out, struct err *e)
+{
+    static int64_t ids;
+    (void)g;
+    (void)r;
+    (void)e;
+    out->runner_id = __atomic_add_fetch(&ids, 1, __ATOMIC_RELAXED);
+    out->config = slice_dup(SLICE("eyJub3QiOiJhIHRydWUgSklUIGNvbmZpZyJ9"));
+    return 0;
+}
+
+void github_jit_fini(struct github_jit *j)
+{
+    free(j->config);
+    j->config = NULL;
+}
+
+const char *fleet_host(const struct fleet *f)
+{
+    (void)f;
+    return "bench";
+}
+
+struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
+{
+    (void)f;
+    (void)class_name;
+    return (struct vm_provider *)board; /* never looked into */
+}
+
+bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
+{
+    (void)f;
+    (void)vm;
+    return false;
+}
+
+int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
+                 struct err *e)
+{
+    (void)f;
+    (void)vm;
+    (void)how;
+    return err_set(e, ERR_RETRY, 0, "the bench ends no VMs");
+}
+
+bool vm_host_bound(const struct vm_provider *p)
+{
+    (void)p;
+    return false;
+}
+
+int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
+{
+    (void)p;
+    (void)e;
+    int64_t n = __atomic_add_fetch(&board->launched, 1, __ATOMIC_ACQ_REL);
+    if (n <= JOBS_MAX) {
+        board->called_us[n] = clock_mono_us();
+    }
+    (void)snprintf(out_id, VM_ID_MAX + 1, "%s", spec->name);
+    return 0;
+}
+
+/* --- the ingress's part --- */
+static void put_job(struct queue *q, int64_t job)
+{
+    struct err e = {0};
+    struct buf body;
+    char key[32];
+    struct job_event ev = {.action = JOB_ACTION_QUEUED, .job_id = job, .run_id = job};
+    ev.received_ms = clock_wall_ms();
+    memcpy(ev.status, "queued", 7);
+    memcpy(ev.repository, "acme/app", 9);
+    memcpy(ev.organization, "acme", 5);
+    memcpy(ev.class_name, "small", 6);
+    (void)snprintf(key, sizeof key, "%lld", (long long)job);
+    buf_init(&body, QUEUE_BODY_MAX_BYTES);
+    job_event_encode(&ev, &body);
+    struct queue_item item = {
+        .lane = "launch.small", .body = buf_slice(&body), .key = key, .group = ""};
+    if (queue_put(q, &item, 1, &e) != 0) {
+        fprintf(stderr, "put: %s\n", e.message);
+        _exit(1);
+    }
+    board->accepted_us[job] = clock_mono_us();
+    buf_fini(&body);
+}
+
+static pid_t play_ingress(const char *url, int64_t first, int64_t count, int64_t per_second)
+{
+    pid_t pid = fork();
+    if (pid != 0) {
+        return pid;
+    }
+    struct err e = {0};
+    struct queue *q = NULL;
+    if (queue_open(url, &q, &e) != 0) {
+        fprintf(stderr, "open: %s\n", e.message);
+        _exit(1);
+    }
+    int64_t start = clock_mono_ms();
+    for (int64_t i = 0; i < count; i++) {
+        if (per_second > 0) {
+            clock_sleep_until(start + i * 1000 / per_second);
+        }
+        put_job(q, first + i);
+    }
+    queue_close(q);
+    _exit(0);
+}
+
+static bool wait_launched(int64_t target, int64_t seconds)
+{
+    int64_t end = clock_mono_ms() + seconds * 1000;
+    while (__atomic_load_n(&board->launched, __ATOMIC_ACQUIRE) < target) {
+        if (clock_mono_ms() > end) {
+            fprintf(stderr, "only %lld of %lld launched\n", (long long)board->launched,
+                    (long long)target);
+            return false;
+        }
+        clock_sleep_until(clock_mono_ms() + 2);
+    }
+    return true;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const int64_t *x = a;
+    const int64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Jobs are launched in the order they were accepted, but for the last few in flight: the n-th call
+ * is held against the n-th acceptance. */
+static void percentiles(int64_t n, double *p50_ms, double *p99_ms)
+{
+    int64_t *waits = calloc((size_t)n, sizeof *waits);
+    ASSERT(waits != NULL);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t wait = board->called_us[i + 1] - board->accepted_us[i + 1];
+        waits[i] = wait > 0 ? wait : 0;
+    }
+    qsort(waits, (size_t)n, sizeof *waits, by_value);
+    *p50_ms = (double)waits[n / 2] / 1000.0;
+    *p99_ms = (double)waits[n * 99 / 100] / 1000.0;
+    free(waits);
+}
+
+/* Small durable writes a second of this disk, now. */
+static double reference_commits(const char *directory)
+{
+    char path[4096];
+    char block[4096] = {0};
+    (void)snprintf(path, sizeof path, "%s/reference", directory);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ASSERT(fd >= 0);
+    int64_t start = clock_mono_us();
+    int n = 0;
+    for (; n < 500; n++) {
+        ASSERT(pwrite(fd, block, sizeof block, (off_t)n % 16 * 4096) == sizeof block);
+        ASSERT(fdatasync(fd) == 0);
+    }
+    close(fd);
+    return n * 1e6 / (double)(clock_mono_us() - start);
+}
+
+static struct config *make_config(const char *directory)
+{
+    char text[4096];
+    struct err e = {0};
+    struct config *c = NULL;
+    (void)snprintf(
+        text, sizeof text,
+        "{\"queue\": \"sqlite://%s/queue.db\", \"ledger\": \"sqlite://%s/ledger.db\","
+        " \"deployment\": \"bench\", \"github\": {\"token\": \"x\"},"
+        " \"worker\": {\"launch_threads\": 4},"
+        " \"limits\": {\"max_vms\": 1000000, \"launch_rate\": {\"per_second\": 0}},"
+        " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"],"
+        " \"provider\": \"qemu\", \"max_vms\": 1000000, \"qemu\": {\"image\": \"/none\"}}]}",
+        directory, directory);
+    if (config_parse(slice_of(text), "bench", CONFIG_FOR_WORKER, &c, NULL, &e) != 0) {
+        fprintf(stderr, "config: %s\n", e.message);
+        exit(1);
+    }
+    return c;
+}
+
+static bool measure(const char *url, int64_t jobs, double *p50, double *p99, double *per_second)
+{
+    int64_t paced = jobs / 4 < 1000 ? jobs / 4 : 1000;
+    int status = 0;
+    pid_t pid = play_ingress(url, 1, paced, PACED_PER_SECOND);
+    if (!wait_launched(paced, 60 + paced / PACED_PER_SECOND)) {
+        return false;
+    }
+    waitpid(pid, &status, 0);
+    percentiles(paced, p50, p99);
+    int64_t start = clock_mono_us();
+    pid = play_ingress(url, paced + 1, jobs - paced, 0);
+    if (!wait_launched(jobs, 300)) {
+        return false;
+    }
+    *per_second = (double)(jobs - paced) * 1e6 / (double)(clock_mono_us() - start);
+    waitpid(pid, &status, 0);
+    return status == 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = {0};
+    struct worker w = {0};
+    double p50 = 0;
+    double p99 = 0;
+    double per_second = 0;
+    int64_t jobs = 0;
+    if (argc != 3 || !slice_to_int64(slice_of(argv[2]), &jobs) || jobs < 40 || jobs > JOBS_MAX) {
+        fprintf(stderr, "usage: launch_bench DIRECTORY JOBS (40 to %d)\n", JOBS_MAX);
+        return 2;
+    }
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT(board != MAP_FAILED);
+    log_open("launch_bench", 2);
+    log_set_level(LOG_WARN);
+    struct config *c = make_config(argv[1]);
+    double reference = reference_commits(argv[1]);
+    stop_init(&w.intake);
+    stop_init(&w.working);
+    w.config = config_live_new(c, NULL, CONFIG_FOR_WORKER);
+    if (queue_open(c->queue, &w.queue, &e) != 0 || ledger_open(c->ledger, &w.ledger, &e) != 0) {
+        fprintf(stderr, "open: %s\n", e.message);
+        return 1;
+    }
+    struct lane *lane = lane_start(&w, "small");
+    bool good = measure(c->queue, jobs, &p50, &p99, &per_second);
+    stop_raise(&w.intake);
+    queue_interrupt(w.queue);
+    lane_join(lane);
+    ledger_close(w.ledger);
+    queue_close(w.queue);
+    config_live_free(w.config);
+    printf("bench: launch jobs=%lld accepted_to_called_p50_ms=%.2f p99_ms=%.2f launches_per_s=%.0f "
+           "reference_durable_writes_per_s=%.0f ratio=%.3f\n",
+           (long long)jobs, p50, p99, per_second, reference, per_second / reference);
+    return good ? 0 : 1;
+}

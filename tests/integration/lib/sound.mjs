@@ -1,0 +1,16 @@
+// The verdict that every system test ends with, from the stand-in's own log.
+import assert from "node:assert/strict";
+import { judge } from "./deployment.mjs";
+
+export function assertSound(d) {
+  const truth = judge(d.log());
+  const over = new Set([...truth.finished.keys(), ...truth.cancelled]);
+  assert.deepEqual(truth.created.filter((job) => !over.has(job)), [], "jobs lost");
+  assert.deepEqual(truth.ranTwice, [], "jobs that ran twice");
+  assert.deepEqual(truth.sharedRunners, [], "VMs that ran more than one job");
+  assert.deepEqual(truth.runnersLeft, [], "registrations left");
+  assert.deepEqual(truth.invalid, [], "requests that GitHub would not take");
+  assert.deepEqual(d.vms(), [], "slots held");
+  assert.deepEqual(d.processes(), [], "processes left");
+  return truth;
+}

@@ -1,0 +1,78 @@
+// The smooth path with the real programs: every job once, on a machine of its own, nothing left, few calls to GitHub.
+import test from "node:test";
+import assert from "node:assert/strict";
+import { Deployment, judge, until } from "../lib/deployment.mjs";
+import { assertSound } from "../lib/sound.mjs";
+
+test("thirty_jobs_at_cap_five_run_once_each_and_leave_nothing", async (t) => {
+  const d = new Deployment({ config: { limits: { max_vms: 5 } } });
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.queueJobs({ count: 30, command: "echo $((6*7))" });
+  const jobs = await d.untilJobsEnd(30);
+  assert.ok(jobs.every((j) => j.conclusion === "success"), JSON.stringify(jobs.map((j) => j.conclusion)));
+  await d.untilQuiet();
+  const truth = assertSound(d);
+  assert.ok(truth.maxOnline <= 5, `${truth.maxOnline} VMs at once`);
+  assert.equal(truth.registered.size, 30, "one VM a job");
+  assert.ok(truth.calls / 30 <= 2.2, `${truth.calls} calls to GitHub for 30 jobs`);
+});
+
+test("why_tells_the_whole_way_of_a_job", async (t) => {
+  const d = new Deployment();
+  t.after(() => d.stop());
+  await d.startAll();
+  const [{ id }] = await d.queueJobs();
+  await d.untilJobsEnd(1);
+  await d.untilQuiet();
+  const why = d.ctl("why", String(id));
+  assert.equal(why.state, "done");
+  const what = why.timeline.map((e) => e.what);
+  for (const step of ["reserved", "registered", "launched", "gone"]) assert.ok(what.includes(step), `${step} in ${what}`);
+  assert.match(d.ctlText("why", String(id)), /waits for nothing/);
+  assert.equal(d.ctl("why", "4711").known, false);
+});
+
+test("a_full_class_tells_why_a_job_waits", async (t) => {
+  const d = new Deployment({ config: { limits: { max_vms: 1 } } });
+  t.after(() => d.stop());
+  await d.startAll();
+  const [first] = await d.queueJobs({ command: "sleep 3" });
+  await d.worker.waitFor("vm_launched");
+  const [second] = await d.queueJobs();
+  await until("the second is queued here", () => d.ctl("why", String(second.id)).known);
+  assert.match(d.ctl("why", String(second.id)).waits_for, /full|slot|fleet/);
+  const status = d.ctl("status");
+  assert.equal(status.fleet.slots_used, 1);
+  await d.untilJobsEnd(2);
+  await d.untilQuiet();
+  assertSound(d);
+  assert.notEqual((await d.job(first.id)).runner, (await d.job(second.id)).runner);
+});
+
+test("two_workers_on_the_same_files_stay_under_the_cap", async (t) => {
+  const d = new Deployment({ config: { limits: { max_vms: 4 } } });
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.startWorker();
+  await d.queueJobs({ count: 24, command: "echo one" });
+  await d.untilJobsEnd(24);
+  await d.untilQuiet();
+  const truth = assertSound(d);
+  assert.ok(truth.maxOnline <= 4, `${truth.maxOnline} VMs at once`);
+});
+
+test("sigterm_lets_each_program_end_cleanly", async (t) => {
+  const d = new Deployment();
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.queueJobs({ count: 6, command: "echo bye" });
+  await d.worker.waitFor("vm_launched");
+  for (const p of [d.ingress, d.worker, d.reaper]) assert.deepEqual(await p.stop(), { code: 0, signal: null }, p.tail());
+  await d.startIngress();
+  await d.startWorker();
+  await d.startReaper();
+  await d.untilJobsEnd(6);
+  await d.untilQuiet();
+  assertSound(d);
+});

@@ -1,0 +1,140 @@
+// What GitHub, the network and the machines do to others' fleets: each a failure that some peer's users suffered.
+import test from "node:test";
+import assert from "node:assert/strict";
+import { Deployment, until } from "../lib/deployment.mjs";
+import { assertSound } from "../lib/sound.mjs";
+
+const hasty = {
+  worker: { lease_ms: 3000, end_grace_ms: 500 },
+  reaper: { interval_ms: 300, lease_ms: 2000, patience_ms: 1500, never_up_ms: 3000, ending_grace_ms: 1500, records_interval_ms: 500 },
+};
+
+async function start(t, options = {}) {
+  const d = new Deployment({ ...options, config: { ...hasty, ...(options.config ?? {}) } });
+  t.after(() => d.stop());
+  await d.startAll();
+  return d;
+}
+
+async function finish(d, count) {
+  await d.untilJobsEnd(count, { seconds: 90 });
+  await d.untilQuiet({ seconds: 60 });
+  return assertSound(d);
+}
+
+test("a_job_cancelled_while_queued_launches_nothing_more", async (t) => {
+  const d = await start(t, { config: { limits: { max_vms: 1 } } });
+  await d.queueJobs({ command: "sleep 1" });
+  await d.worker.waitFor("vm_launched");
+  const [doomed] = await d.queueJobs();
+  await d.fake("POST", `/_fake/jobs/${doomed.id}/cancel`);
+  const truth = await finish(d, 2);
+  assert.equal(truth.registered.size, 1);
+});
+
+test("a_delivery_that_comes_twice_launches_once", async (t) => {
+  const d = await start(t);
+  const [job] = await d.queueJobs({ command: "sleep 0.5" });
+  await d.fake("POST", `/_fake/jobs/${job.id}/deliver?same_guid=1`);
+  await d.fake("POST", `/_fake/jobs/${job.id}/deliver`);
+  const truth = await finish(d, 1);
+  assert.equal(truth.registered.size, 1);
+});
+
+test("jobs_held_back_by_an_environment_run_after_approval", async (t) => {
+  const d = await start(t);
+  const [job] = await d.queueJobs({ environment: true });
+  await until("it is noted", () => d.ctl("why", String(job.id)).known);
+  assert.equal(d.vms().length, 0);
+  await d.fake("POST", `/_fake/jobs/${job.id}/approve`);
+  const truth = await finish(d, 1);
+  assert.equal(truth.registered.size, 1);
+});
+
+test("github_hosted_and_foreign_jobs_are_left_alone", async (t) => {
+  const d = await start(t);
+  await d.queueJobs({ labels: ["ubuntu-latest"] });
+  await d.queueJobs({ labels: ["self-hosted", "gpu"] });
+  await d.queueJobs({ labels: [] });
+  await d.queueJobs({ command: "echo ours" });
+  await until("ours has ended", async () => (await d.jobs()).some((j) => j.state === "completed"), { seconds: 60 });
+  await d.untilQuiet();
+  assert.equal(d.log().filter((e) => e.event === "runner_registered").length, 1);
+});
+
+test("a_registration_that_vanishes_is_replaced", async (t) => {
+  const d = await start(t, { config: { limits: { max_vms: 4 } } });
+  await d.fake("POST", "/_fake/faults", [{ operation: "runner-session", status: 404, times: 1 }]);
+  await d.queueJobs({ count: 2 });
+  const truth = await finish(d, 2);
+  assert.ok(truth.registered.size >= 3, "the lost one was replaced");
+});
+
+test("lost_in_progress_and_completed_events_free_their_slots_in_the_end", async (t) => {
+  const d = await start(t, { config: { limits: { max_vms: 1 } } });
+  await d.fake("POST", "/_fake/faults", [
+    { webhook: "drop", action: "in_progress", times: 1 }, { webhook: "drop", action: "completed", times: 1 }]);
+  await d.queueJobs({ count: 3 });
+  await finish(d, 3);
+});
+
+test("reordered_events_end_the_same", async (t) => {
+  const d = await start(t);
+  await d.fake("POST", "/_fake/faults", [
+    { webhook: "delay", action: "queued", times: 2, delay_ms: 1500 }, { webhook: "delay", action: "in_progress", times: 3, delay_ms: 1200 }]);
+  await d.queueJobs({ count: 5 });
+  await finish(d, 5);
+});
+
+test("github_limits_and_outages_delay_and_lose_nothing", async (t) => {
+  const d = await start(t);
+  await d.fake("POST", "/_fake/faults", [
+    { operation: "generate-jitconfig", preset: "bad-gateway", times: 2 },
+    { operation: "generate-jitconfig", status: 403, headers: { "retry-after": "1" }, body: { message: "You have exceeded a secondary rate limit." }, times: 1 },
+    { operation: "generate-jitconfig", drop: true, times: 1 }]);
+  await d.queueJobs({ count: 6 });
+  await finish(d, 6);
+});
+
+test("a_registration_refused_for_good_is_buried_with_its_reason_and_kicked_back", async (t) => {
+  const d = await start(t, { config: { reaper: { ...hasty.reaper, patience_ms: 60000 } } });
+  await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 1 }]);
+  const [job] = await d.queueJobs();
+  const dead = await until("it is buried", () => d.ctl("dead", "list")[0]);
+  assert.match(dead.reason, /422|Invalid/);
+  assert.match(d.ctl("why", String(job.id)).waits_for, /kick/);
+  assert.equal(d.ctl("dead", "kick", dead.message).count, 1);
+  await finish(d, 1);
+});
+
+test("a_vm_that_dies_before_its_job_is_replaced", async (t) => {
+  const d = await start(t, { config: { limits: { max_vms: 3 } } });
+  await d.fake("POST", "/_fake/faults", [{ operation: "runner-message", delay_ms: 4000, times: 1 }]);
+  await d.queueJobs();
+  await d.worker.waitFor("vm_launched");
+  await until("its machine runs", () => d.processes().length > 0);
+  for (const pid of d.processes()) process.kill(pid, "SIGKILL");
+  await finish(d, 1);
+});
+
+test("an_idle_surplus_vm_ends_by_itself", async (t) => {
+  const d = new Deployment({ config: hasty });
+  d.options.classes = [d.fakeQemuClass({ idle_seconds: 2 })];
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.fake("POST", "/_fake/faults", [{ operation: "runner-session", delay_ms: 1500, times: 1 }]);
+  const [job] = await d.queueJobs();
+  await d.worker.waitFor("vm_launched");
+  await d.fake("POST", `/_fake/jobs/${job.id}/cancel`);
+  await finish(d, 1);
+});
+
+test("vm_end_by_an_operator_ends_it_and_its_job_is_told_lost", async (t) => {
+  const d = await start(t);
+  const [job] = await d.queueJobs({ command: "sleep 60" });
+  await d.worker.waitFor((e) => e.event === "job_event" && e.action === "in_progress");
+  d.ctl("vm", "end", d.vms()[0].vm);
+  await until("its machine is gone", () => d.processes().length === 0 && d.vms().length === 0);
+  await d.fake("POST", `/_fake/jobs/${job.id}/lose`);
+  await finish(d, 1);
+});
