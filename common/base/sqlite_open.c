@@ -103,6 +103,20 @@ static int check_identity(struct sqlite_db *db, const struct sqlite_schema *sche
     return 0;
 }
 
+/* In one transaction: between two of its questions another process may migrate. */
+static int check_file(struct sqlite_db *db, const struct sqlite_schema *schema, int64_t *version,
+                      struct err *e)
+{
+    struct err ignored;
+    if (run_script(db, "BEGIN", "read", e) != 0) {
+        return -1;
+    }
+    int rc = check_identity(db, schema, version, e);
+    sqlite_db_settle(db);
+    (void)run_script(db, "ROLLBACK", "read", &ignored);
+    return rc;
+}
+
 /* Turning WAL on takes an exclusive lock for which SQLite calls no busy handler. */
 static int turn_wal_on(struct sqlite_db *db, struct err *e)
 {
@@ -173,7 +187,7 @@ int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema,
     int64_t version;
     ASSERT(schema->application_id != 0 && schema->application_id <= INT32_MAX);
     if (create_file(db->path, e) != 0 || open_connection(db, e) != 0 ||
-        check_identity(db, schema, &version, e) != 0 || turn_wal_on(db, e) != 0) {
+        check_file(db, schema, &version, e) != 0 || turn_wal_on(db, e) != 0) {
         return -1;
     }
     (void)snprintf(sql, sizeof sql, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=%d",

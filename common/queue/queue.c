@@ -1,0 +1,320 @@
+#include "common/queue/queue.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/queue/queue_backend.h"
+#include "common/queue/queue_metrics.h"
+
+#define LEASE_MAX_MS (24LL * 3600 * 1000)
+#define DELAY_MAX_MS (30LL * 24 * 3600 * 1000)
+#define REASON_MAX_BYTES 500
+
+static const struct queue_ops *const backends[] = {&queue_ops_sqlite};
+
+struct queue {
+    const struct queue_ops *ops;
+    void *state;
+    atomic_bool interrupted;
+    struct queue_metrics metrics;
+};
+
+void queue_message_fini(struct queue_message *m)
+{
+    free(m->body);
+    *m = (struct queue_message){0};
+}
+
+void queue_entries_free(struct queue_entry *entries, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        queue_message_fini(&entries[i].message);
+    }
+    free(entries);
+}
+
+/* --- opening ------------------------------------------------------------------------------------
+ */
+static void check_ops(const struct queue_ops *o)
+{
+    ASSERT(o->scheme && o->open && o->close && o->put && o->take && o->wait && o->wake);
+    ASSERT(o->extend && o->done && o->retry && o->bury && o->depths && o->dead && o->find);
+    ASSERT(o->kick && o->drop && o->ping);
+}
+
+static const struct queue_ops *backend_of(const char *url)
+{
+    struct slice scheme;
+    struct slice rest;
+    if (!slice_cut(slice_of(url), ':', &scheme, &rest)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < COUNT_OF(backends); i++) {
+        if (slice_eq_cstr(scheme, backends[i]->scheme)) {
+            return backends[i];
+        }
+    }
+    return NULL;
+}
+
+int queue_open(const char *url, struct queue **out, struct err *e)
+{
+    void *state;
+    const struct queue_ops *ops = backend_of(url);
+    if (ops == NULL) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "\"%.100s\" names no queue this program knows: write sqlite:///path/to/file",
+                       url);
+    }
+    check_ops(ops);
+    if (ops->open(url, &state, e) != 0) {
+        return -1;
+    }
+    struct queue *q = calloc(1, sizeof *q);
+    ASSERT(q != NULL);
+    q->ops = ops;
+    q->state = state;
+    queue_metrics_init(&q->metrics);
+    *out = q;
+    return 0;
+}
+
+void queue_close(struct queue *q)
+{
+    if (q == NULL) {
+        return;
+    }
+    q->ops->close(q->state);
+    queue_metrics_fini(&q->metrics);
+    free(q);
+}
+
+/* --- what callers may ask for -------------------------------------------------------------------
+ */
+static int check_lane(const char *lane, struct err *e)
+{
+    size_t len = lane != NULL ? strlen(lane) : 0;
+    if (len == 0 || len > QUEUE_LANE_MAX) {
+        return err_set(e, ERR_PERMANENT, 0, "a lane's name has 1 to %d characters, not %zu",
+                       QUEUE_LANE_MAX, len);
+    }
+    if (strspn(lane, "abcdefghijklmnopqrstuvwxyz0123456789.-") != len) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "\"%s\" is no lane: its name may hold a-z, 0-9, '.' and '-'", lane);
+    }
+    return 0;
+}
+
+static int check_range(const char *what, int64_t value, int64_t least, int64_t most, struct err *e)
+{
+    if (value < least || value > most) {
+        return err_set(e, ERR_PERMANENT, 0, "%s must be %lld to %lld, not %lld", what,
+                       (long long)least, (long long)most, (long long)value);
+    }
+    return 0;
+}
+
+static int check_item(const struct queue_item *item, struct err *e)
+{
+    if (check_lane(item->lane, e) != 0 ||
+        check_range("a message's delay in ms", item->delay_ms, 0, DELAY_MAX_MS, e) != 0) {
+        return -1;
+    }
+    if (item->body.len > QUEUE_BODY_MAX_BYTES) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "a message's body has %zu bytes; at most %d are allowed", item->body.len,
+                       QUEUE_BODY_MAX_BYTES);
+    }
+    size_t key_max = sizeof((struct queue_message *)0)->key - 1;
+    if (item->key != NULL && strlen(item->key) > key_max) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "a message's key has %zu characters; at most %zu are "
+                       "allowed",
+                       strlen(item->key), key_max);
+    }
+    return 0;
+}
+
+/* Cuts at REASON_MAX_BYTES, but never inside a UTF-8 sequence. out has one byte more. */
+static const char *cut_reason(const char *reason, char *out)
+{
+    size_t len = strlen(reason);
+    if (len > REASON_MAX_BYTES) {
+        for (len = REASON_MAX_BYTES; len > 0 && ((unsigned char)reason[len] & 0xc0) == 0x80;) {
+            len--;
+        }
+    }
+    memcpy(out, reason, len);
+    out[len] = '\0';
+    return out;
+}
+
+/* --- the calls ----------------------------------------------------------------------------------
+ */
+int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
+{
+    if (check_range("the number of messages in a put", (int64_t)n, 1, QUEUE_BATCH_MAX, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (check_item(&items[i], e) != 0) {
+            return err_wrap(e, "message %zu of %zu", i + 1, n);
+        }
+    }
+    int64_t began_us = clock_mono_us();
+    int rc = q->ops->put(q->state, items, n, e);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        queue_metrics_count(&q->metrics, items[i].lane, QUEUE_COUNT_PUT, 1);
+    }
+    return queue_metrics_call(&q->metrics, QUEUE_CALL_PUT, began_us, rc);
+}
+
+/* One attempt that does not wait. */
+static int take_once(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                     struct queue_message *out, size_t *got, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    size_t taken = 0;
+    int rc = q->ops->take(q->state, lane, max, lease_ms, out, &taken, e);
+    if (rc == 0 && taken > 0) {
+        queue_metrics_count(&q->metrics, lane, QUEUE_COUNT_TAKEN, (int64_t)taken);
+    }
+    if (rc == 0) {
+        *got = taken;
+    }
+    return queue_metrics_call(&q->metrics, QUEUE_CALL_TAKE, began_us, rc);
+}
+
+int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, int64_t wait_ms,
+               struct queue_message *out, size_t *got, struct err *e)
+{
+    if (check_lane(lane, e) != 0 ||
+        check_range("the number of messages to take", (int64_t)max, 1, QUEUE_BATCH_MAX, e) != 0 ||
+        check_range("a lease in ms", lease_ms, 1, LEASE_MAX_MS, e) != 0) {
+        return -1;
+    }
+    int64_t until_ms = clock_mono_ms() + wait_ms;
+    for (;;) {
+        if (take_once(q, lane, max, lease_ms, out, got, e) != 0) {
+            return -1;
+        }
+        int64_t left_ms = until_ms - clock_mono_ms();
+        if (*got > 0 || left_ms <= 0 || atomic_load(&q->interrupted)) {
+            return 0;
+        }
+        q->ops->wait(q->state, lane, left_ms);
+    }
+}
+
+void queue_interrupt(struct queue *q)
+{
+    atomic_store(&q->interrupted, true);
+    q->ops->wake(q->state);
+}
+
+static int end_call(struct queue *q, enum queue_call call, const char *lane, enum queue_count count,
+                    int64_t began_us, int rc, const struct err *e)
+{
+    if (rc == 0 && count != QUEUE_COUNTS) {
+        queue_metrics_count(&q->metrics, lane, count, 1);
+    }
+    if (rc != 0 && e->class == ERR_CONFLICT) {
+        queue_metrics_count(&q->metrics, lane, QUEUE_COUNT_LEASE_LOST, 1);
+    }
+    return queue_metrics_call(&q->metrics, call, began_us, rc);
+}
+
+int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e)
+{
+    if (check_range("a lease in ms", lease_ms, 1, LEASE_MAX_MS, e) != 0) {
+        return -1;
+    }
+    int64_t began_us = clock_mono_us();
+    int rc = q->ops->extend(q->state, m, lease_ms, e);
+    return end_call(q, QUEUE_CALL_EXTEND, m->lane, QUEUE_COUNTS, began_us, rc, e);
+}
+
+int queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
+{
+    if (check_range("the number of messages done", (int64_t)n, 1, QUEUE_BATCH_MAX, e) != 0) {
+        return -1;
+    }
+    int64_t began_us = clock_mono_us();
+    int rc = q->ops->done(q->state, m, n, e);
+    for (size_t i = 1; rc == 0 && i < n; i++) {
+        queue_metrics_count(&q->metrics, m[i].lane, QUEUE_COUNT_DONE, 1);
+    }
+    return end_call(q, QUEUE_CALL_DONE, m[0].lane, QUEUE_COUNT_DONE, began_us, rc, e);
+}
+
+int queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
+                struct err *e)
+{
+    char reason[REASON_MAX_BYTES + 1];
+    struct queue_return cut = *r;
+    if (check_range("a delay in ms", r->delay_ms, 0, DELAY_MAX_MS, e) != 0) {
+        return -1;
+    }
+    cut.reason = r->reason != NULL ? cut_reason(r->reason, reason) : NULL;
+    int64_t began_us = clock_mono_us();
+    int rc = q->ops->retry(q->state, m, &cut, e);
+    return end_call(q, QUEUE_CALL_RETRY, m->lane, QUEUE_COUNT_RETRIED, began_us, rc, e);
+}
+
+int queue_bury(struct queue *q, const struct queue_message *m, const char *reason, struct err *e)
+{
+    char cut[REASON_MAX_BYTES + 1];
+    int64_t began_us = clock_mono_us();
+    int rc = q->ops->bury(q->state, m, cut_reason(reason != NULL ? reason : "", cut), e);
+    return end_call(q, QUEUE_CALL_BURY, m->lane, QUEUE_COUNT_BURIED, began_us, rc, e);
+}
+
+/* --- for people ---------------------------------------------------------------------------------
+ */
+int queue_depths(struct queue *q, const char *lane_or_null, struct queue_depth **out, size_t *n,
+                 struct err *e)
+{
+    if (lane_or_null != NULL && check_lane(lane_or_null, e) != 0) {
+        return -1;
+    }
+    return q->ops->depths(q->state, lane_or_null, out, n, e);
+}
+
+int queue_dead(struct queue *q, const char *lane_or_null, size_t max, struct queue_entry **out,
+               size_t *n, struct err *e)
+{
+    if ((lane_or_null != NULL && check_lane(lane_or_null, e) != 0) ||
+        check_range("the number of entries", (int64_t)max, 1, INT32_MAX, e) != 0) {
+        return -1;
+    }
+    return q->ops->dead(q->state, lane_or_null, max, out, n, e);
+}
+
+int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out, size_t *n,
+               struct err *e)
+{
+    if (key == NULL || key[0] == '\0') {
+        return err_set(e, ERR_PERMANENT, 0, "a message is found by its key, and none was given");
+    }
+    if (check_range("the number of entries", (int64_t)max, 1, INT32_MAX, e) != 0) {
+        return -1;
+    }
+    return q->ops->find(q->state, key, max, out, n, e);
+}
+
+int queue_kick(struct queue *q, const char *id, struct err *e)
+{
+    return q->ops->kick(q->state, id, e);
+}
+
+int queue_drop(struct queue *q, const char *id, struct err *e)
+{
+    return q->ops->drop(q->state, id, e);
+}
+
+int queue_ping(struct queue *q, struct err *e)
+{
+    return q->ops->ping(q->state, e);
+}

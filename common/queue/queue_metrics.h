@@ -1,0 +1,59 @@
+/*
+ * The queue's metrics: messages by lane, and time and errors by call.
+ *
+ * For the front (queue.c) alone. Lanes come from the configuration; past QUEUE_METRIC_LANES of them
+ * the rest share lane="other", so that the number of metrics stays bounded. Safe from any thread.
+ */
+#ifndef MAYFLY_QUEUE_METRICS_H
+#define MAYFLY_QUEUE_METRICS_H
+
+#include <pthread.h>
+
+#include "common/base/metrics.h"
+#include "common/queue/queue.h"
+
+#define QUEUE_METRIC_LANES 64
+
+enum queue_count {
+    QUEUE_COUNT_PUT,
+    QUEUE_COUNT_TAKEN,
+    QUEUE_COUNT_DONE,
+    QUEUE_COUNT_RETRIED,
+    QUEUE_COUNT_BURIED,
+    QUEUE_COUNT_LEASE_LOST,
+    QUEUE_COUNTS
+};
+
+enum queue_call {
+    QUEUE_CALL_PUT,
+    QUEUE_CALL_TAKE,
+    QUEUE_CALL_EXTEND,
+    QUEUE_CALL_DONE,
+    QUEUE_CALL_RETRY,
+    QUEUE_CALL_BURY,
+    QUEUE_CALLS
+};
+
+struct queue_lane_metrics {
+    char lane[QUEUE_LANE_MAX + 1];
+    struct metric *counts[QUEUE_COUNTS];
+};
+
+struct queue_metrics {
+    pthread_mutex_t lock;
+    struct queue_lane_metrics lanes[QUEUE_METRIC_LANES]; /* under lock */
+    size_t lane_count;
+    struct metric *latency[QUEUE_CALLS];
+    struct metric *errors[QUEUE_CALLS];
+};
+
+void queue_metrics_init(struct queue_metrics *m);
+void queue_metrics_fini(struct queue_metrics *m);
+
+void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_count what,
+                         int64_t n);
+
+/* Notes how long a call took and whether it failed; returns rc. */
+int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * The parts of the queue's conformance suite, and what they share.
+ *
+ * Each part is an array of cmocka tests that queue_suite.c runs together. A test gets a fixture
+ * with a fresh, empty queue, open once; it opens further handles of the same URL itself.
+ */
+#ifndef MAYFLY_QUEUE_SUITE_H
+#define MAYFLY_QUEUE_SUITE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/queue/queue.h"
+#include "tests/conformance/conformance.h"
+
+#define HOUR_MS (3600LL * 1000)
+#define LONG_WAIT_MS 30000 /* for a wait that must end by what it waits for */
+
+struct queue_fixture {
+    struct conformance_store store;
+    struct queue *q;
+};
+int queue_fixture_setup(void **state);
+int queue_fixture_teardown(void **state);
+
+#define QUEUE_TEST(f)                                                                              \
+    cmocka_unit_test_setup_teardown(f, queue_fixture_setup, queue_fixture_teardown)
+
+extern const struct CMUnitTest queue_lease_tests[];
+extern const size_t queue_lease_test_count;
+extern const struct CMUnitTest queue_people_tests[];
+extern const size_t queue_people_test_count;
+extern const struct CMUnitTest queue_process_tests[];
+extern const size_t queue_process_test_count;
+extern const struct conformance_child queue_children[];
+
+/* Each fails the test with the error's message where a call that has to succeed does not. */
+struct queue *must_open(const char *url);
+void must_put(struct queue *q, const char *lane, const char *body);
+void must_put_item(struct queue *q, const struct queue_item *item);
+/* Takes one, waiting LONG_WAIT_MS for it. */
+struct queue_message must_take(struct queue *q, const char *lane, int64_t lease_ms);
+/* Takes one and compares its body. */
+struct queue_message must_take_body(struct queue *q, const char *lane, int64_t lease_ms,
+                                    const char *body);
+void must_find_nothing(struct queue *q, const char *lane);
+void must_be_done(struct queue *q, struct queue_message *m); /* and frees it */
+struct queue_depth must_depth(struct queue *q, const char *lane);
+/* rc must be -1 with an error of that class and a message. */
+void must_fail(int rc, const struct err *e, enum err_class class);
+#define MUST(call) must_succeed((call), &e, #call, __LINE__)
+void must_succeed(int rc, const struct err *e, const char *call, int line);
+
+#endif
