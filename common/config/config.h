@@ -88,6 +88,8 @@ struct config_reaper {
     int64_t ending_grace_ms;   /* ending by itself */
     int64_t patience_ms; /* a job waiting longer with demand > supply gets a new launch message */
     int64_t keep_hours;  /* ended jobs and VMs stay in the ledger that long */
+    int64_t keep_logs_hours; /* ended VMs' consoles and exit records stay on the host that long */
+    int64_t records_interval_ms; /* between two readings of GitHub's runner lists */
     int64_t terminate_per_second;
 };
 
@@ -189,8 +191,7 @@ const struct config_class *config_class_by_name(const struct config *c, struct s
 /* Whether github.repositories admits "owner/name" (case folded). */
 bool config_admits_repository(const struct config *c, struct slice full_name);
 
-/* --- the current configuration of a running program, and its reload ------------------------------
- */
+/* --- the current configuration of a running program, and its reload --- */
 struct config_live;
 /* Takes `first`. `path` as for config_load (copied). */
 struct config_live *config_live_new(struct config *first, const char *path, enum config_for who);

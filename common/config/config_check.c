@@ -31,12 +31,7 @@ static void check_required(struct config_reading *r, const struct setting *s, co
     buf_init(&path, 256);
     path_of(&path, s, class_index);
     /* A value that was refused is not missing, and one complaint about it is enough. */
-    bool refused = complaints_about(r->complaints, path.data);
-    buf_append_cstr(&path, "[0]");
-    refused = refused || complaints_about(r->complaints, path.data);
-    path.len -= 3;
-    path.data[path.len] = '\0';
-    if (!refused) {
+    if (!complaints_about(r->complaints, path.data)) {
         COMPLAIN(r, path.data, "is required: add \"%s\"", s->example);
     }
     buf_fini(&path);
@@ -68,7 +63,6 @@ static void check_credentials(struct config_reading *r)
     bool token = g->token[0] != '\0';
     bool refused = complaints_about(r->complaints, "github.app.id") ||
                    complaints_about(r->complaints, "github.app.private_key") ||
-                   complaints_about(r->complaints, "github.app") ||
                    complaints_about(r->complaints, "github.token");
     if (!asks(r, FOR_WORKER | FOR_REAPER) || refused) {
         return;

@@ -30,10 +30,21 @@ void complain(struct complaints *c, int line, const char *path, const char *fmt,
         .line = line, .path = slice_dup(slice_of(path)), .text = slice_dup(slice_of(text))};
 }
 
+/* "github.app" is around "github.app.id", "classes" around "classes[0]". */
+static bool is_around(const char *outer, const char *inner)
+{
+    size_t n = strlen(outer);
+    return n == 0 || (strncmp(outer, inner, n) == 0 &&
+                      (inner[n] == '\0' || inner[n] == '.' || inner[n] == '['));
+}
+
 bool complaints_about(const struct complaints *c, const char *path)
 {
+    size_t n = strlen(path);
     for (size_t i = 0; i < c->count; i++) {
-        if (strcmp(c->items[i].path, path) == 0) {
+        const char *about = c->items[i].path;
+        bool item = strncmp(path, about, n) == 0 && about[n] == '[';
+        if (item || is_around(about, path)) {
             return true;
         }
     }

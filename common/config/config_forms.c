@@ -108,8 +108,8 @@ const struct setting_form form_address = {"address:port, such as 0.0.0.0:8080 or
                                           is_address};
 const struct setting_form form_http_url = {"a URL that begins with http:// or https://",
                                            is_http_url};
-const struct setting_form form_store_url = {
-    "a store's URL, such as sqlite:///var/lib/mayfly/queue.db", is_store_url};
+const struct setting_form form_store_url = {"a store's URL, such as sqlite:///PATH/TO/FILE",
+                                            is_store_url};
 const struct setting_form form_url_path = {"a path that begins with /", is_url_path};
 const struct setting_form form_repository = {"owner/name or owner/*", is_repository};
 const struct setting_form form_label = {"a label without commas and without spaces at its ends",

@@ -115,6 +115,8 @@ void complaints_fini(struct complaints *c);
 /* path: "" for the text as a whole. The format gives "what: mend". */
 PRINTF(4, 5)
 void complain(struct complaints *c, int line, const char *path, const char *fmt, ...);
+/* Whether something was said about it, about an item of it or about what is around it: then what it
+ * lacks is no news. */
 bool complaints_about(const struct complaints *c, const char *path);
 /* One a line, by line number: "origin:line: path: what: mend". */
 void complaints_render(struct complaints *c, const char *origin, struct buf *out);

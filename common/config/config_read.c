@@ -93,7 +93,7 @@ static int resolve_file(const struct config_reading *r, const char *path, struct
     int failed = fs_read(full.data, out, e);
     buf_fini(&full);
     if (failed != 0) {
-        err_wrap(e, "file:");
+        err_wrap(e, "file");
         return -1;
     }
     drop_line_end(out);

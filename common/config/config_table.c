@@ -231,6 +231,14 @@ const struct setting config_settings[] = {
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "Ended jobs and VMs stay in the ledger so long, for `mayflyctl why`; then they "
                   "are removed."),
+    WHOLE("reaper.keep_logs_hours", IN_CONFIG(reaper.keep_logs_hours), "24", 0, 87600,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "Consoles and exit records of ended VMs stay on their host so long; then they "
+                  "are removed."),
+    WHOLE("reaper.records_interval_ms", IN_CONFIG(reaper.records_interval_ms), "60000", 10, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "Between two readings of GitHub's runner lists, in search of records that were "
+                  "left over."),
     WHOLE("reaper.terminate_per_second", IN_CONFIG(reaper.terminate_per_second), "10", 1, 1000,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "VMs ended a second, at most; the others follow."),

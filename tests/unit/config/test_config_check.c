@@ -1,1 +1,222 @@
-int main(void);int main(void){return 0;}
+/* What is required of whom, and what several settings say together. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/config/config_testing.h"
+
+#define PEM "\"-----BEGIN PRIVATE KEY-----\\nAA\\n-----END PRIVATE KEY-----\""
+
+static void each_program_lacks_only_what_it_needs(void **state)
+{
+    static const char queue[] = "m.yaml:1: queue: is required: add \"queue: "
+                                "sqlite:///var/lib/mayfly/queue.db\"";
+    static const char ledger[] = "\nm.yaml:1: ledger: is required: add \"ledger: "
+                                 "sqlite:///var/lib/mayfly/ledger.db\"";
+    static const char secrets[] = "\nm.yaml:1: github.webhook_secrets: is required: add "
+                                  "\"webhook_secrets: [env:WEBHOOK_SECRET]\"";
+    static const char classes[] = "\nm.yaml:1: classes: is required: add one runner class, "
+                                  "\"classes: [{name: small, labels: [self-hosted, linux, x64, "
+                                  "microvm], …}]\"";
+    static const char app[] = "\nm.yaml:1: github.app: is required, or github.token: add \"app: "
+                              "{id: …, private_key: file:/etc/mayfly/app.pem}\"";
+    static const struct {
+        enum config_for who;
+        const char *said[5];
+    } cases[] = {
+        {CONFIG_FOR_CTL, {queue, ledger, "", "", ""}},
+        {CONFIG_FOR_INGRESS, {queue, secrets, classes, "", ""}},
+        {CONFIG_FOR_WORKER, {queue, ledger, classes, app, ""}},
+        {CONFIG_FOR_REAPER, {queue, ledger, classes, app, ""}},
+        {CONFIG_FOR_CHECK, {queue, ledger, secrets, classes, app}},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf expected;
+        buf_init(&expected, 4096);
+        for (size_t k = 0; k < COUNT_OF(cases[i].said); k++) {
+            buf_append_cstr(&expected, cases[i].said[k]);
+        }
+        assert_complaints("{}", cases[i].who, expected.data);
+        buf_fini(&expected);
+    }
+}
+
+static void refused_value_is_not_called_missing_as_well(void **state)
+{
+    (void)state;
+    assert_complaints("queue: nonsense\nledger: sqlite:///l\ngithub: all\nclasses: none\n",
+                      CONFIG_FOR_CHECK,
+                      "m.yaml:1: queue: the value is refused: it must be a store's URL, such as "
+                      "sqlite:///PATH/TO/FILE\n"
+                      "m.yaml:3: github: must be a map, not a single value: write its keys below "
+                      "it, indented\n"
+                      "m.yaml:4: classes: must be a list, not a single value: begin each class "
+                      "with \"- name: …\"");
+}
+
+static void empty_value_is_called_missing(void **state)
+{
+    (void)state;
+    assert_complaints("queue: sqlite:///q\nledger: sqlite:///l\ngithub:\n  token: t\n"
+                      "  webhook_secrets: []\nclasses: []\n",
+                      CONFIG_FOR_CHECK,
+                      "m.yaml:5: github.webhook_secrets: is required: add \"webhook_secrets: "
+                      "[env:WEBHOOK_SECRET]\"\n"
+                      "m.yaml:6: classes: is required: add one runner class, \"classes: [{name: "
+                      "small, labels: [self-hosted, linux, x64, microvm], …}]\"");
+}
+
+static void credentials_are_an_app_or_a_token(void **state)
+{
+    static const struct {
+        const char *github;
+        const char *complaint; /* NULL: fine */
+    } cases[] = {
+        {"{token: t}", NULL},
+        {"{app: {id: 1, private_key: " PEM "}}", NULL},
+        {"{app: {id: 1, private_key: " PEM "}, token: t}",
+         "m.yaml:1: github.token: excludes github.app: remove one of the two"},
+        {"{app: {id: 1}, token: t}",
+         "m.yaml:1: github.token: excludes github.app: remove one of the two"},
+        {"{app: {id: 1}}", "m.yaml:1: github.app.private_key: is required with an App's id: add "
+                           "\"private_key: file:/etc/mayfly/app.pem\""},
+        {"{app: {private_key: " PEM "}}",
+         "m.yaml:1: github.app.id: is required with a private key: add the App's id"},
+        {"{token: ''}", "m.yaml:1: github.app: is required, or github.token: add \"app: {id: …, "
+                        "private_key: file:/etc/mayfly/app.pem}\""},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf text;
+        buf_init(&text, 4096);
+        buf_printf(&text, "github: %s\n" GOOD_TOP GOOD_CLASSES, cases[i].github);
+        if (cases[i].complaint == NULL) {
+            config_free(parse_ok(text.data, CONFIG_FOR_REAPER));
+        } else {
+            assert_complaints(text.data, CONFIG_FOR_REAPER, cases[i].complaint);
+        }
+        buf_fini(&text);
+    }
+}
+
+static void tls_needs_both_halves(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("ingress: {tls: {certificate: /c}}",
+                             "m.yaml:1: ingress.tls.key: is required with its other half: add it, "
+                             "or remove ingress.tls.certificate");
+    assert_complaint_of_line("ingress: {tls: {key: /k}}",
+                             "m.yaml:1: ingress.tls.certificate: is required with its other half: "
+                             "add it, or remove ingress.tls.key");
+}
+
+static void one_address_for_two_servers_is_refused(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("ingress: {listen: 127.0.0.1:80, admin_listen: 127.0.0.1:80}",
+                             "m.yaml:1: ingress.admin_listen: is the same as ingress.listen: give "
+                             "it a port of its own");
+    config_free(parse_ok("ingress: {listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0}\n" GOOD,
+                         CONFIG_FOR_CHECK));
+}
+
+static void retry_cap_below_its_base_is_refused(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("retry: {base_ms: 500, cap_ms: 499}",
+                             "m.yaml:1: retry.cap_ms: is 499, below retry.base_ms (500): raise it "
+                             "or lower that");
+    config_free(parse_ok("retry: {base_ms: 500, cap_ms: 500}\n" GOOD, CONFIG_FOR_CHECK));
+}
+
+static void classes_are_checked_with_one_another_and_within(void **state)
+{
+    (void)state;
+    assert_complaints(
+        GOOD_TOP GOOD_GITHUB "classes:\n"
+                             "  - name: a\n"
+                             "    labels: [Self-Hosted, x64]\n"
+                             "    required_labels: [self-hosted, X64, gpu]\n"
+                             "    qemu: {image: /i}\n"
+                             "  - {name: a, labels: [x], qemu: {image: /i}}\n"
+                             "  - {name: b, labels: [], qemu: {image: /i}}\n"
+                             "  - {labels: [y], qemu: {network: proxy}}\n",
+        CONFIG_FOR_CHECK,
+        "m.yaml:7: classes[0].required_labels[2]: is not among the class's labels, so that no job "
+        "could match: add it to labels, or remove it here\n"
+        "m.yaml:9: classes[1].name: \"a\" is the name of classes[0] too: give each its own\n"
+        "m.yaml:10: classes[2].labels: is required: add \"labels: [self-hosted, linux, x64, "
+        "microvm]\"\n"
+        "m.yaml:11: classes[3].name: is required: add \"name: small\"\n"
+        "m.yaml:11: classes[3].qemu.image: is required: add \"qemu: {image: "
+        "/var/lib/mayfly/image}\"\n"
+        "m.yaml:11: classes[3].qemu.network: is proxy, and the class has none: add \"proxy: "
+        "{http: http://…, https: http://…}\" to it, or say network: user");
+}
+
+static void image_is_the_workers_need_alone(void **state)
+{
+    static const char text[] = GOOD_TOP "github: {token: t, webhook_secrets: [a-long-secret]}\n"
+                                        "classes: [{name: a, labels: [x]}]\n";
+    (void)state;
+    config_free(parse_ok(text, CONFIG_FOR_INGRESS));
+    config_free(parse_ok(text, CONFIG_FOR_REAPER));
+    char *all = complaints_of(text, CONFIG_FOR_WORKER);
+    assert_non_null(strstr(all, "m.yaml:4: classes[0].qemu.image: is required"));
+    free(all);
+}
+
+static void too_many_classes_are_refused(void **state)
+{
+    struct buf text;
+    (void)state;
+    buf_init(&text, 1 << 16);
+    buf_append_cstr(&text, GOOD_TOP GOOD_GITHUB "classes:\n");
+    for (int i = 0; i < 65; i++) {
+        buf_printf(&text, "  - {name: c%d, labels: [x], qemu: {image: /i}}\n", i);
+    }
+    assert_complaints(text.data, CONFIG_FOR_CHECK,
+                      "m.yaml:4: classes: has 65 classes, more than the 64 that are allowed: "
+                      "remove some");
+    buf_fini(&text);
+}
+
+static void complaints_past_the_limit_are_counted(void **state)
+{
+    struct buf text;
+    (void)state;
+    buf_init(&text, 1 << 16);
+    for (int i = 0; i < 130; i++) {
+        buf_printf(&text, "zz%d: 1\n", i);
+    }
+    buf_append_cstr(&text, GOOD_TOP);
+    char *all = complaints_of(text.data, CONFIG_FOR_CTL);
+    assert_non_null(strstr(all, "m.yaml:100: zz99: unknown key"));
+    assert_null(strstr(all, "zz100"));
+    assert_non_null(strstr(all, "\nm.yaml: and 30 more complaints"));
+    free(all);
+    buf_fini(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_program_lacks_only_what_it_needs),
+        cmocka_unit_test(refused_value_is_not_called_missing_as_well),
+        cmocka_unit_test(empty_value_is_called_missing),
+        cmocka_unit_test(credentials_are_an_app_or_a_token),
+        cmocka_unit_test(tls_needs_both_halves),
+        cmocka_unit_test(one_address_for_two_servers_is_refused),
+        cmocka_unit_test(retry_cap_below_its_base_is_refused),
+        cmocka_unit_test(classes_are_checked_with_one_another_and_within),
+        cmocka_unit_test(image_is_the_workers_need_alone),
+        cmocka_unit_test(too_many_classes_are_refused),
+        cmocka_unit_test(complaints_past_the_limit_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,1 +1,360 @@
-int main(void);int main(void){return 0;}
+/* The table, and one value at a time: defaults, types, unknown keys. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "common/config/config_private.h"
+#include "tests/unit/config/config_testing.h"
+
+/* --- the table itself --- */
+
+static void table_keys_are_unique_and_sectioned(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const struct setting *s = &config_settings[i];
+        assert_ptr_equal(setting_find(s->key), s);
+        assert_true(s->help != NULL && s->help[strlen(s->help) - 1] == '.');
+        assert_int_not_equal(s->readers, 0);
+        assert_int_equal(s->required & ~s->readers, 0);
+        assert_true((s->required != 0) == (s->example != NULL));
+        assert_false(setting_is_section(s->key));
+    }
+}
+
+static size_t size_of_type(enum setting_type type)
+{
+    static const size_t sizes[] = {[SETTING_TEXT] = sizeof(char *),
+                                   [SETTING_WHOLE] = sizeof(int64_t),
+                                   [SETTING_NUMBER] = sizeof(double),
+                                   [SETTING_BOOL] = sizeof(bool),
+                                   [SETTING_LIST] = sizeof(struct config_list)};
+    return sizes[type];
+}
+
+/* Bytes of the struct that no row of the table fills; none may be filled twice. */
+static size_t uncovered(bool of_class, size_t size)
+{
+    unsigned char *covered = calloc(1, size);
+    size_t open_bytes = 0;
+    assert_non_null(covered);
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const struct setting *s = &config_settings[i];
+        for (size_t k = 0; setting_is_of_class(s) == of_class && k < size_of_type(s->type); k++) {
+            assert_true(s->offset + k < size);
+            assert_int_equal(covered[s->offset + k]++, 0);
+        }
+    }
+    for (size_t i = 0; i < size; i++) {
+        open_bytes += covered[i] == 0 ? 1 : 0;
+    }
+    free(covered);
+    return open_bytes;
+}
+
+static void table_fills_every_member_once(void **state)
+{
+    (void)state;
+    /* The classes and their number are filled by the walk itself; a bool pads to eight bytes. */
+    assert_int_equal(uncovered(false, sizeof(struct config)),
+                     sizeof(struct config_class *) + sizeof(size_t));
+    assert_int_equal(uncovered(true, sizeof(struct config_class)), 8 - sizeof(bool));
+}
+
+static void defaults_are_values_that_would_be_accepted(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < config_setting_count; i++) {
+        const struct setting *s = &config_settings[i];
+        struct config c = {0};
+        struct config_class class = {0};
+        struct buf why;
+        void *base = setting_is_of_class(s) ? (void *)&class : (void *)&c;
+        buf_init(&why, 1024);
+        if (s->type != SETTING_LIST && s->required == 0) {
+            const char *trouble = setting_read(s, base, slice_of(s->fallback), &why);
+            if (trouble != NULL) {
+                fail_msg("%s: its default %s", s->key, trouble);
+            }
+        }
+        setting_clear(s, base);
+        buf_fini(&why);
+    }
+}
+
+static void defaults_of_a_small_text_are_filled(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok(GOOD, CONFIG_FOR_CHECK);
+    assert_string_equal(c->deployment, "mayfly");
+    assert_string_equal(c->queue, "sqlite:///tmp/q.db");
+    assert_string_equal(c->github.api_url, "https://api.github.com");
+    assert_string_equal(c->github.app_id, "");
+    assert_string_equal(c->github.scope, "organization");
+    assert_string_equal(c->ingress.listen, "0.0.0.0:8080");
+    assert_int_equal(c->ingress.max_body_bytes, 1048576);
+    assert_int_equal(c->worker.launch_threads, 8);
+    assert_int_equal(c->retry.cap_ms, 300000);
+    assert_true(c->limits.launch_rate.per_second > 4.9 && c->limits.launch_rate.per_second < 5.1);
+    assert_int_equal(c->class_count, 1);
+    assert_string_equal(c->classes[0].name, "small");
+    assert_int_equal(c->classes[0].labels.count, 2);
+    assert_int_equal(c->classes[0].required_labels.count, 0);
+    assert_string_equal(c->classes[0].provider, "qemu");
+    assert_int_equal(c->classes[0].qemu.memory_mib, 1024);
+    assert_true(c->classes[0].qemu.restore);
+    config_free(c);
+}
+
+static void shape_of_the_documentation_is_read(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok(
+        "queue:  sqlite:///var/lib/mayfly/queue.db\n"
+        "ledger: sqlite:///var/lib/mayfly/ledger.db\n"
+        "github:\n"
+        "  api_url: https://github.example.com/api/v3//\n"
+        "  token: ghp_0123456789\n"
+        "  webhook_secrets: [first-secret, second-secret]\n"
+        "  scope: repository\n"
+        "  repositories: [acme/web, other/*]\n"
+        "ingress: {listen: '[::1]:0', path: /hook, tls: {certificate: /c.pem, key: k.pem}}\n"
+        "limits:  {max_vms: 100, launch_rate: {per_second: 0.5, burst: 7}}\n"
+        "retry:   {max_attempts: 3, base_ms: 10, cap_ms: 20}\n"
+        "classes:\n"
+        "  - {name: small, labels: [self-hosted, linux, x64], required_labels: [self-hosted],\n"
+        "     provider: qemu, max_vms: 4, max_duration_seconds: 1200, idle_seconds: 120,\n"
+        "     proxy: {http: 'http://10.0.2.1:3128'},\n"
+        "     qemu: {image: /img, cpus: 2, memory_mib: 512, network: proxy, restore: false}}\n"
+        "  - {name: large, labels: [self-hosted, big], qemu: {image: /img2}}\n",
+        CONFIG_FOR_CHECK);
+    assert_string_equal(c->github.api_url, "https://github.example.com/api/v3");
+    assert_int_equal(c->github.webhook_secrets.count, 2);
+    assert_string_equal(c->github.repositories.items[1], "other/*");
+    assert_string_equal(c->ingress.listen, "[::1]:0");
+    assert_string_equal(c->ingress.tls_certificate, "/c.pem");
+    assert_string_equal(c->ingress.tls_key, "k.pem");
+    assert_int_equal(c->limits.launch_rate.burst, 7);
+    assert_int_equal(c->class_count, 2);
+    assert_int_equal(c->classes[0].max_duration_seconds, 1200);
+    assert_string_equal(c->classes[0].proxy.http, "http://10.0.2.1:3128");
+    assert_false(c->classes[0].qemu.restore);
+    assert_int_equal(c->classes[1].qemu.cpus, 1);
+    assert_ptr_equal(config_class_by_name(c, SLICE("large")), &c->classes[1]);
+    assert_null(config_class_by_name(c, SLICE("Large")));
+    config_free(c);
+}
+
+/* --- unknown keys --- */
+
+static void unknown_key_names_the_nearest_known_one(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("ingress: {max_body_byte: 1}",
+                             "m.yaml:1: ingress.max_body_byte: unknown key: did you mean "
+                             "max_body_bytes?");
+    assert_complaint_of_line("ingres: {}", "m.yaml:1: ingres: unknown key: did you mean ingress?");
+    assert_complaint_of_line("limits: {lauch_rate: {}}",
+                             "m.yaml:1: limits.lauch_rate: unknown key: did you mean "
+                             "launch_rate?");
+    assert_complaint_of_line("limits: {launch_rate: {brust: 3}}",
+                             "m.yaml:1: limits.launch_rate.brust: unknown key: did you mean "
+                             "burst?");
+}
+
+static void unknown_key_of_a_class_names_the_nearest_known_one(void **state)
+{
+    (void)state;
+    assert_complaints(GOOD_TOP GOOD_GITHUB "classes:\n"
+                                           "- name: a\n"
+                                           "  labels: [x]\n"
+                                           "  qemu:\n"
+                                           "    image: /i\n"
+                                           "    memory: 3\n"
+                                           "  lables: [y]\n",
+                      CONFIG_FOR_CHECK,
+                      "m.yaml:9: classes[0].qemu.memory: unknown key: did you mean memory_mib?\n"
+                      "m.yaml:10: classes[0].lables: unknown key: did you mean labels?");
+}
+
+static void unknown_key_that_belongs_elsewhere_names_the_place(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("max_body_bytes: 1", "m.yaml:1: max_body_bytes: unknown key: did you "
+                                                  "mean ingress.max_body_bytes?");
+}
+
+static void unknown_key_far_from_all_lists_the_known_ones(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("retry: {zebra: 1}", "m.yaml:1: retry.zebra: unknown key: known here: "
+                                                  "max_attempts, base_ms, cap_ms");
+}
+
+static void dotted_key_is_no_nesting(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("retry.cap_ms: 3", "m.yaml:1: retry.cap_ms: unknown key: a dot does "
+                                                "not nest: write the sections as maps");
+}
+
+static void edit_distance_counts_changes_and_swaps(void **state)
+{
+    (void)state;
+    assert_int_equal(config_edit_distance(SLICE(""), SLICE("")), 0);
+    assert_int_equal(config_edit_distance(SLICE("abc"), SLICE("")), 3);
+    assert_int_equal(config_edit_distance(SLICE(""), SLICE("ab")), 2);
+    assert_int_equal(config_edit_distance(SLICE("kitten"), SLICE("sitting")), 3);
+    assert_int_equal(config_edit_distance(SLICE("labels"), SLICE("lables")), 1);
+    assert_int_equal(config_edit_distance(SLICE("abcdef"), SLICE("badcfe")), 3);
+}
+
+/* --- values of each type --- */
+
+static void wrong_value_says_what_it_must_be(void **state)
+{
+    static const struct {
+        const char *line;
+        const char *complaint;
+    } cases[] = {
+        {"ingress: {batch: many}", "ingress.batch: \"many\" is refused: it must be a whole number "
+                                   "from 1 to 4096"},
+        {"ingress: {batch: 0}", "ingress.batch: \"0\" is refused: it must be a whole number from "
+                                "1 to 4096"},
+        {"ingress: {batch: 4097}", "ingress.batch: \"4097\" is refused: it must be a whole number "
+                                   "from 1 to 4096"},
+        {"ingress: {batch: 1.5}", "ingress.batch: \"1.5\" is refused: it must be a whole number "
+                                  "from 1 to 4096"},
+        {"ingress: {batch: 99999999999999999999}",
+         "ingress.batch: \"99999999999999999999\" is refused: it must be a whole number from 1 to "
+         "4096"},
+        {"ingress: {batch: [1]}", "ingress.batch: must be a single value, not a list"},
+        {"limits: {launch_rate: {per_second: nan}}",
+         "limits.launch_rate.per_second: \"nan\" is refused: it must be a number from 0 to "
+         "100000"},
+        {"limits: {launch_rate: {per_second: -1}}",
+         "limits.launch_rate.per_second: \"-1\" is refused: it must be a number from 0 to "
+         "100000"},
+        {"limits: {launch_rate: {per_second: 1e9}}",
+         "limits.launch_rate.per_second: \"1e9\" is refused: it must be a number from 0 to "
+         "100000"},
+        {"limits: {launch_rate: 5}",
+         "limits.launch_rate: must be a map, not a single value: write its keys below it, "
+         "indented"},
+        {"log_level: loud", "log_level: \"loud\" is refused: it must be one of `debug`, `info`, "
+                            "`warn`, `error`"},
+        {"deployment: My_Fleet", "deployment: \"My_Fleet\" is refused: it must be lower-case "
+                                 "letters, digits and -"},
+        {"deployment: aaaaaaaaaaaaaaaaaaaaa", "deployment: \"aaaaaaaaaaaaaaaaaaaaa\" is refused: "
+                                              "it must have 1 to 20 bytes"},
+        {"deployment: \"a\\nb\"", "deployment: \"a\nb\" is refused: it must not hold line breaks "
+                                  "or control characters: remove them"},
+        {"ingress: {listen: localhost:80}",
+         "ingress.listen: \"localhost:80\" is refused: it must be address:port, such as "
+         "0.0.0.0:8080 or [::]:8080"},
+        {"ingress: {listen: 1.2.3.4:65536}",
+         "ingress.listen: \"1.2.3.4:65536\" is refused: it must be address:port, such as "
+         "0.0.0.0:8080 or [::]:8080"},
+        {"ingress: {listen: ''}", "ingress.listen: \"\" is refused: it must be address:port, such "
+                                  "as 0.0.0.0:8080 or [::]:8080"},
+        {"worker: {admin_listen: 'fe80::1:80'}",
+         "worker.admin_listen: \"fe80::1:80\" is refused: it must be address:port, such as "
+         "0.0.0.0:8080 or [::]:8080"},
+        {"ingress: {path: hook}", "ingress.path: \"hook\" is refused: it must be a path that "
+                                  "begins with /"},
+        {"classes: small", "classes: must be a list, not a single value: begin each class with "
+                           "\"- name: …\""},
+        {"ingress: {tls: yes}", "ingress.tls: must be a map, not a single value: write its keys "
+                                "below it, indented"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct buf text;
+        struct buf expected;
+        buf_init(&text, 4096);
+        buf_init(&expected, 4096);
+        bool has_classes = strncmp(cases[i].line, "classes", 7) == 0;
+        buf_printf(&text, "%s\n%s", cases[i].line,
+                   has_classes ? GOOD_TOP GOOD_GITHUB : GOOD_TOP GOOD_GITHUB GOOD_CLASSES);
+        buf_printf(&expected, "m.yaml:1: %s", cases[i].complaint);
+        assert_complaints(text.data, CONFIG_FOR_CHECK, expected.data);
+        buf_fini(&expected);
+        buf_fini(&text);
+    }
+}
+
+static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
+{
+    (void)state;
+    assert_complaints(
+        GOOD_TOP "github:\n"
+                 "  token: t\n"
+                 "  webhook_secrets: a-long-secret\n"
+                 "  api_url: ftp://x\n"
+                 "  repositories: [acme, 'a/b/c', acme/*, a/]\n"
+                 "  scope: org\n"
+                 "classes:\n"
+                 "  - just-a-word\n"
+                 "  - {name: Big, labels: ['', ' x', 'a,b', [c]], qemu: {image: /i, restore: "
+                 "yes}, provider: lambada}\n",
+        CONFIG_FOR_CHECK,
+        "m.yaml:5: github.webhook_secrets: must be a list, not a single value: put it in "
+        "brackets, as webhook_secrets: [one, two]\n"
+        "m.yaml:6: github.api_url: \"ftp://x\" is refused: it must be a URL that begins with "
+        "http:// or https://\n"
+        "m.yaml:7: github.repositories[0]: \"acme\" is refused: it must be owner/name or owner/*\n"
+        "m.yaml:7: github.repositories[1]: \"a/b/c\" is refused: it must be owner/name or "
+        "owner/*\n"
+        "m.yaml:7: github.repositories[3]: \"a/\" is refused: it must be owner/name or owner/*\n"
+        "m.yaml:8: github.scope: \"org\" is refused: it must be one of `organization`, "
+        "`repository`\n"
+        "m.yaml:10: classes[0]: must be a map: write {name: …, labels: […], …}\n"
+        "m.yaml:11: classes[1].name: \"Big\" is refused: it must be lower-case letters, digits "
+        "and -\n"
+        "m.yaml:11: classes[1].labels[0]: \"\" is refused: it must be a label without commas and "
+        "without spaces at its ends\n"
+        "m.yaml:11: classes[1].labels[1]: \" x\" is refused: it must be a label without commas "
+        "and without spaces at its ends\n"
+        "m.yaml:11: classes[1].labels[2]: \"a,b\" is refused: it must be a label without commas "
+        "and without spaces at its ends\n"
+        "m.yaml:11: classes[1].labels[3]: must be a single value, not a list\n"
+        "m.yaml:11: classes[1].qemu.restore: \"yes\" is refused: it must be true or false\n"
+        "m.yaml:11: classes[1].provider: \"lambada\" is refused: it must be one of `qemu`");
+}
+
+static void nothing_behind_a_key_is_its_default(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok("ingress:\nretry: {cap_ms: , base_ms: null}\nworker: {"
+                                "admin_listen: ''}\n" GOOD,
+                                CONFIG_FOR_CHECK);
+    assert_int_equal(c->retry.cap_ms, 300000);
+    assert_int_equal(c->ingress.batch, 256);
+    assert_string_equal(c->worker.admin_listen, "");
+    config_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(table_keys_are_unique_and_sectioned),
+        cmocka_unit_test(table_fills_every_member_once),
+        cmocka_unit_test(defaults_are_values_that_would_be_accepted),
+        cmocka_unit_test(defaults_of_a_small_text_are_filled),
+        cmocka_unit_test(shape_of_the_documentation_is_read),
+        cmocka_unit_test(unknown_key_names_the_nearest_known_one),
+        cmocka_unit_test(unknown_key_of_a_class_names_the_nearest_known_one),
+        cmocka_unit_test(unknown_key_that_belongs_elsewhere_names_the_place),
+        cmocka_unit_test(unknown_key_far_from_all_lists_the_known_ones),
+        cmocka_unit_test(dotted_key_is_no_nesting),
+        cmocka_unit_test(edit_distance_counts_changes_and_swaps),
+        cmocka_unit_test(wrong_value_says_what_it_must_be),
+        cmocka_unit_test(wrong_value_in_github_or_a_class_says_what_it_must_be),
+        cmocka_unit_test(nothing_behind_a_key_is_its_default),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,1 +1,136 @@
-int main(void);int main(void){return 0;}
+/* Which class a job belongs to, and which repositories are ours. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/config/config_testing.h"
+
+static struct config *config;
+
+static int parse_classes(void **state)
+{
+    (void)state;
+    config = parse_ok(
+        GOOD_TOP GOOD_GITHUB
+        "classes:\n"
+        "  - {name: small, labels: [Self-Hosted, linux, x64, microvm], required_labels: "
+        "[self-hosted, MICROVM], qemu: {image: /i}}\n"
+        "  - {name: gpu, labels: [self-hosted, linux, x64, gpu, microvm], required_labels: [gpu], "
+        "qemu: {image: /i}}\n"
+        "  - {name: any, labels: [self-hosted, linux, arm64], qemu: {image: /i}}\n"
+        "  - {name: shadowed, labels: [self-hosted, linux], qemu: {image: /i}}\n",
+        CONFIG_FOR_CHECK);
+    return 0;
+}
+
+static int free_config(void **state)
+{
+    (void)state;
+    config_free(config);
+    return 0;
+}
+
+#define LABELS_MAX 6
+
+static void job_belongs_to_the_first_class_that_takes_it(void **state)
+{
+    static const struct {
+        const char *labels[LABELS_MAX];
+        const char *class; /* NULL: none */
+    } cases[] = {
+        /* All of the job's labels, and all that the class requires. */
+        {{"self-hosted", "microvm"}, "small"},
+        {{"microvm", "self-hosted"}, "small"},
+        {{"self-hosted", "linux", "x64", "microvm"}, "small"},
+        {{"self-hosted", "self-hosted", "microvm"}, "small"},
+        /* Case does not count, on either side. */
+        {{"SELF-HOSTED", "MicroVM", "Linux"}, "small"},
+        /* A label the first class lacks sends it to the next that has it. */
+        {{"self-hosted", "microvm", "gpu"}, "gpu"},
+        {{"GPU"}, "gpu"},
+        {{"self-hosted", "microvm", "gpu", "arm64"}, NULL},
+        /* Without a required label the class is passed over. */
+        {{"microvm"}, NULL},
+        {{"self-hosted", "linux", "x64"}, NULL},
+        {{"self-hosted"}, "any"},
+        {{"linux"}, "any"},
+        {{"arm64", "linux"}, "any"},
+        /* A label that no class has. */
+        {{"self-hosted", "microvm", "windows"}, NULL},
+        {{"ubuntu-latest"}, NULL},
+        {{"self-hosted "}, NULL},
+        {{""}, NULL},
+        /* No labels match nothing. */
+        {{NULL}, NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct slice labels[LABELS_MAX];
+        size_t n = 0;
+        for (; n < LABELS_MAX && cases[i].labels[n] != NULL; n++) {
+            labels[n] = slice_of(cases[i].labels[n]);
+        }
+        const struct config_class *class = config_route(config, labels, n);
+        const char *name = class != NULL ? class->name : "(none)";
+        assert_string_equal(name, cases[i].class != NULL ? cases[i].class : "(none)");
+    }
+}
+
+static bool admits(const char *repositories, const char *full_name)
+{
+    struct buf text;
+    buf_init(&text, 4096);
+    buf_printf(&text,
+               GOOD_TOP "github: {token: t, webhook_secrets: [a-long-secret], repositories: "
+                        "%s}\n" GOOD_CLASSES,
+               repositories);
+    struct config *c = parse_ok(text.data, CONFIG_FOR_CHECK);
+    bool admitted = config_admits_repository(c, slice_of(full_name));
+    config_free(c);
+    buf_fini(&text);
+    return admitted;
+}
+
+static void repository_is_admitted_by_name_or_owner(void **state)
+{
+    (void)state;
+    assert_true(admits("[acme/web, other/*]", "acme/web"));
+    assert_true(admits("[acme/web, other/*]", "ACME/Web"));
+    assert_true(admits("[acme/web, other/*]", "Other/thing"));
+    assert_false(admits("[acme/web, other/*]", "acme/webs"));
+    assert_false(admits("[acme/web, other/*]", "acme/we"));
+    assert_false(admits("[acme/web, other/*]", "acme/*"));
+    assert_false(admits("[acme/web, other/*]", "others/thing"));
+    assert_false(admits("[acme/web, other/*]", "x/other/thing"));
+}
+
+static void empty_list_admits_every_repository(void **state)
+{
+    (void)state;
+    assert_true(admits("[]", "any/thing"));
+}
+
+static void name_without_owner_is_never_admitted(void **state)
+{
+    (void)state;
+    assert_false(admits("[]", "thing"));
+    assert_false(admits("[]", "/thing"));
+    assert_false(admits("[]", "owner/"));
+    assert_false(admits("[]", ""));
+    assert_false(admits("[other/*]", "other/"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(job_belongs_to_the_first_class_that_takes_it),
+        cmocka_unit_test(repository_is_admitted_by_name_or_owner),
+        cmocka_unit_test(empty_list_admits_every_repository),
+        cmocka_unit_test(name_without_owner_is_never_admitted),
+    };
+    return cmocka_run_group_tests(tests, parse_classes, free_config);
+}

@@ -1,0 +1,321 @@
+/* Values that come from elsewhere (env:, file:), and who may look them up: least secret. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/fs.h"
+#include "tests/unit/config/config_testing.h"
+
+static char directory[] = "/tmp/mayfly-config-XXXXXX";
+
+static void write_file(const char *name, const char *content)
+{
+    char path[256];
+    struct err e;
+    int n = snprintf(path, sizeof path, "%s/%s", directory, name);
+    assert_true(n > 0 && (size_t)n < sizeof path);
+    assert_int_equal(fs_write_atomic(path, slice_of(content), 0600, &e), 0);
+}
+
+static struct config *parse_in_directory(const char *text, struct err *e)
+{
+    char origin[256];
+    struct config *c = NULL;
+    int n = snprintf(origin, sizeof origin, "%s/m.yaml", directory);
+    assert_true(n > 0 && (size_t)n < sizeof origin);
+    if (config_parse(slice_of(text), origin, CONFIG_FOR_CHECK, &c, NULL, e) != 0) {
+        return NULL;
+    }
+    return c;
+}
+
+static void env_gives_values_of_every_type(void **state)
+{
+    (void)state;
+    setenv("T_TOKEN", "t-1", 1);
+    setenv("T_SECRET", "a-long-secret", 1);
+    setenv("T_WHOLE", "12", 1);
+    setenv("T_NUMBER", "2.5", 1);
+    setenv("T_BOOL", "false", 1);
+    struct config *c = parse_ok(
+        GOOD_TOP "github: {token: env:T_TOKEN, webhook_secrets: [env:T_SECRET, other-secret]}\n"
+                 "limits: {max_vms: env:T_WHOLE, launch_rate: {per_second: 'env:T_NUMBER'}}\n"
+                 "classes: [{name: a, labels: [x], qemu: {image: /i, restore: env:T_BOOL}}]\n",
+        CONFIG_FOR_CHECK);
+    assert_string_equal(c->github.token, "t-1");
+    assert_string_equal(c->github.webhook_secrets.items[0], "a-long-secret");
+    assert_int_equal(c->limits.max_vms, 12);
+    assert_true(c->limits.launch_rate.per_second > 2.4 && c->limits.launch_rate.per_second < 2.6);
+    assert_false(c->classes[0].qemu.restore);
+    config_free(c);
+}
+
+static void env_that_is_not_set_is_named(void **state)
+{
+    (void)state;
+    unsetenv("T_UNSET");
+    assert_complaint_of_line("log_level: env:T_UNSET",
+                             "m.yaml:1: log_level: the environment variable T_UNSET is not set: "
+                             "set it for this program, or write the value here");
+    assert_complaint_of_line("log_level: 'env:'",
+                             "m.yaml:1: log_level: env: takes the name of an environment "
+                             "variable, letters, digits and _: write env:NAME");
+}
+
+static void value_found_elsewhere_is_not_shown(void **state)
+{
+    (void)state;
+    setenv("T_WRONG", "do-not-show-me", 1);
+    assert_complaint_of_line("limits: {max_vms: env:T_WRONG}",
+                             "m.yaml:1: limits.max_vms: the value found there is refused: it must "
+                             "be a whole number from 1 to 1000000");
+}
+
+static void file_gives_its_content_less_one_line_end(void **state)
+{
+    struct err e;
+    (void)state;
+    write_file("token", "t-2\n");
+    write_file("secret", "line-one-secret\r\n");
+    write_file("vms", "17");
+    struct config *c = parse_in_directory(
+        GOOD_TOP "github: {token: file:token, webhook_secrets: [file:./secret]}\n"
+                 "limits: {max_vms: file:vms}\n" GOOD_CLASSES,
+        &e);
+    assert_non_null(c);
+    assert_string_equal(c->github.token, "t-2");
+    assert_string_equal(c->github.webhook_secrets.items[0], "line-one-secret");
+    assert_int_equal(c->limits.max_vms, 17);
+    config_free(c);
+}
+
+static void file_with_more_than_one_line_is_no_token(void **state)
+{
+    struct err e;
+    (void)state;
+    write_file("lines", "t-2\n\n");
+    assert_null(parse_in_directory(
+        GOOD_TOP "github: {token: file:lines, webhook_secrets: [a-long-secret]}\n" GOOD_CLASSES,
+        &e));
+    assert_non_null(strstr(e.message, "github.token: the value found there is refused: it must "
+                                      "not hold line breaks"));
+}
+
+static void private_key_comes_from_a_file_of_lines(void **state)
+{
+    static const char pem[] = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
+    struct err e;
+    (void)state;
+    write_file("app.pem", pem);
+    struct config *c =
+        parse_in_directory(GOOD_TOP "github:\n"
+                                    "  app: {id: 123456, private_key: file:app.pem}\n"
+                                    "  webhook_secrets: [a-long-secret]\n" GOOD_CLASSES,
+                           &e);
+    assert_non_null(c);
+    assert_string_equal(c->github.app_id, "123456");
+    assert_string_equal(c->github.app_key, pem);
+    config_free(c);
+    assert_null(parse_in_directory(GOOD_TOP "github:\n"
+                                            "  app: {id: 123456, private_key: app.pem}\n"
+                                            "  webhook_secrets: [a-long-secret]\n" GOOD_CLASSES,
+                                   &e));
+    assert_non_null(strstr(e.message, "m.yaml:4: github.app.private_key: the value is refused: it "
+                                      "must be the text of a PEM private key, or file:PATH"));
+}
+
+static void file_that_cannot_be_read_is_named(void **state)
+{
+    struct err e;
+    (void)state;
+    assert_null(parse_in_directory("log_level: file:missing\n" GOOD, &e));
+    assert_non_null(strstr(e.message, "m.yaml:1: log_level: file: cannot open "));
+    assert_non_null(strstr(e.message, "/missing"));
+    assert_null(parse_in_directory("log_level: 'file:'\n" GOOD, &e));
+    assert_non_null(strstr(e.message, "log_level: file: takes a path: write file:PATH"));
+}
+
+static void relative_paths_start_at_the_configuration(void **state)
+{
+    struct err e;
+    char expected[256];
+    (void)state;
+    struct config *c = parse_in_directory(GOOD_TOP GOOD_GITHUB
+                                          "classes:\n"
+                                          "  - {name: a, labels: [x], qemu: {image: images/a}}\n",
+                                          &e);
+    assert_non_null(c);
+    int n = snprintf(expected, sizeof expected, "%s/images/a", directory);
+    assert_true(n > 0 && (size_t)n < sizeof expected);
+    assert_string_equal(c->classes[0].qemu.image, expected);
+    assert_string_equal(c->classes[0].qemu.state_dir, "/var/lib/mayfly/vms");
+    config_free(c);
+}
+
+/* --- least secret --- */
+
+#define ALL_SECRETS_ELSEWHERE                                                                      \
+    "queue: sqlite:///q\n"                                                                         \
+    "ledger: sqlite:///l\n"                                                                        \
+    "github:\n"                                                                                    \
+    "  app: {id: env:T_UNSET, private_key: file:/nonexistent/app.pem}\n"                           \
+    "  webhook_secrets: [a-long-secret]\n" GOOD_CLASSES
+
+static void ingress_needs_no_credentials_of_the_app(void **state)
+{
+    (void)state;
+    unsetenv("T_UNSET");
+    struct config *c = parse_ok(ALL_SECRETS_ELSEWHERE, CONFIG_FOR_INGRESS);
+    assert_string_equal(c->github.app_key, "");
+    assert_string_equal(c->ledger, "");
+    assert_string_equal(c->github.webhook_secrets.items[0], "a-long-secret");
+    config_free(c);
+    assert_complaints(ALL_SECRETS_ELSEWHERE, CONFIG_FOR_WORKER,
+                      "m.yaml:4: github.app.id: the environment variable T_UNSET is not set: set "
+                      "it for this program, or write the value here\n"
+                      "m.yaml:4: github.app.private_key: file: cannot open "
+                      "/nonexistent/app.pem for reading: No such file or directory");
+}
+
+static void ingress_does_not_hold_a_token_that_stands_in_the_text(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok(GOOD, CONFIG_FOR_INGRESS);
+    assert_string_equal(c->github.token, "");
+    config_free(c);
+}
+
+static void worker_and_reaper_hold_no_webhook_secret(void **state)
+{
+    static const enum config_for programs[] = {CONFIG_FOR_WORKER, CONFIG_FOR_REAPER};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(programs); i++) {
+        struct config *c = parse_ok(
+            GOOD_TOP
+            "github: {token: t, webhook_secrets: [env:T_UNSET, in-the-text]}\n" GOOD_CLASSES,
+            programs[i]);
+        assert_int_equal(c->github.webhook_secrets.count, 0);
+        assert_string_equal(c->github.token, "t");
+        config_free(c);
+        config_free(parse_ok(GOOD_TOP "github: {token: t}\n" GOOD_CLASSES, programs[i]));
+    }
+}
+
+static void ctl_needs_only_the_stores(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok(ALL_SECRETS_ELSEWHERE, CONFIG_FOR_CTL);
+    assert_string_equal(c->queue, "sqlite:///q");
+    assert_string_equal(c->ledger, "sqlite:///l");
+    config_free(c);
+    config_free(parse_ok(GOOD_TOP, CONFIG_FOR_CTL));
+}
+
+static void value_of_another_program_may_be_out_of_reach(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok("ingress: {listen: env:T_UNSET}\n" GOOD, CONFIG_FOR_WORKER);
+    assert_string_equal(c->ingress.listen, "0.0.0.0:8080");
+    config_free(c);
+    char *all = complaints_of("ingress: {listen: env:T_UNSET}\n" GOOD, CONFIG_FOR_INGRESS);
+    free(all);
+}
+
+static void secret_never_appears_in_a_complaint(void **state)
+{
+    char long_secret[5000];
+    struct buf text;
+    (void)state;
+    memset(long_secret, 'S', sizeof long_secret - 1);
+    long_secret[sizeof long_secret - 1] = '\0';
+    buf_init(&text, 1 << 16);
+    buf_printf(&text,
+               "queue: SSSSsecret-in-url\nledger: SSSS\n"
+               "github: {token: %s, app: {private_key: SSSSkey}, webhook_secrets: [SSSSSSS], "
+               "proxy: SSSS}\n" GOOD_CLASSES,
+               long_secret);
+    char *all = complaints_of(text.data, CONFIG_FOR_CHECK);
+    assert_null(strstr(all, "SSSS"));
+    assert_non_null(strstr(all, "m.yaml:1: queue: the value is refused: it must be a store's URL"));
+    assert_non_null(strstr(all, "m.yaml:3: github.token: the value is refused"));
+    assert_non_null(strstr(all, "m.yaml:3: github.webhook_secrets[0]: the value is refused: it "
+                                "must be at least 8 bytes long"));
+    assert_non_null(strstr(all, "m.yaml:3: github.proxy: the value is refused"));
+    free(all);
+    buf_fini(&text);
+}
+
+/* --- where the text comes from --- */
+
+static void load_reads_a_file_or_the_environment(void **state)
+{
+    char path[256];
+    struct config *c = NULL;
+    struct buf complaints;
+    struct err e;
+    (void)state;
+    write_file("m.yaml", GOOD_TOP);
+    int n = snprintf(path, sizeof path, "%s/m.yaml", directory);
+    assert_true(n > 0 && (size_t)n < sizeof path);
+    assert_int_equal(config_load(path, CONFIG_FOR_CTL, &c, NULL, &e), 0);
+    config_free(c);
+    setenv("MAYFLY_CONFIG", "queue: sqlite:///env\nledger: sqlite:///env\n", 1);
+    assert_int_equal(config_load(NULL, CONFIG_FOR_CTL, &c, NULL, &e), 0);
+    assert_string_equal(c->queue, "sqlite:///env");
+    config_free(c);
+    setenv("MAYFLY_CONFIG", "queue: [", 1);
+    c = NULL;
+    assert_int_equal(config_load(NULL, CONFIG_FOR_CTL, &c, NULL, &e), -1);
+    assert_int_equal(strncmp(e.message, "MAYFLY_CONFIG:", 14), 0);
+    unsetenv("MAYFLY_CONFIG");
+    buf_init(&complaints, 4096);
+    assert_int_equal(config_load(NULL, CONFIG_FOR_CTL, &c, &complaints, &e), -1);
+    assert_non_null(strstr(complaints.data, "give --config FILE, or its text in MAYFLY_CONFIG"));
+    buf_reset(&complaints);
+    assert_int_equal(config_load("/nonexistent.yaml", CONFIG_FOR_CTL, &c, &complaints, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
+    assert_non_null(strstr(complaints.data, "cannot open /nonexistent.yaml"));
+    buf_fini(&complaints);
+    assert_null(c);
+}
+
+static int make_directory(void **state)
+{
+    (void)state;
+    return mkdtemp(directory) != NULL ? 0 : -1;
+}
+
+static int remove_directory(void **state)
+{
+    struct err e;
+    (void)state;
+    return fs_remove_tree(directory, &e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(env_gives_values_of_every_type),
+        cmocka_unit_test(env_that_is_not_set_is_named),
+        cmocka_unit_test(value_found_elsewhere_is_not_shown),
+        cmocka_unit_test(file_gives_its_content_less_one_line_end),
+        cmocka_unit_test(file_with_more_than_one_line_is_no_token),
+        cmocka_unit_test(private_key_comes_from_a_file_of_lines),
+        cmocka_unit_test(file_that_cannot_be_read_is_named),
+        cmocka_unit_test(relative_paths_start_at_the_configuration),
+        cmocka_unit_test(ingress_needs_no_credentials_of_the_app),
+        cmocka_unit_test(ingress_does_not_hold_a_token_that_stands_in_the_text),
+        cmocka_unit_test(worker_and_reaper_hold_no_webhook_secret),
+        cmocka_unit_test(ctl_needs_only_the_stores),
+        cmocka_unit_test(value_of_another_program_may_be_out_of_reach),
+        cmocka_unit_test(secret_never_appears_in_a_complaint),
+        cmocka_unit_test(load_reads_a_file_or_the_environment),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
