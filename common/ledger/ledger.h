@@ -9,6 +9,9 @@
  *   VM    reserved ──> registered ──> launched ──> busy ──> ending ──> gone
  *            └────────────┴──────────────┴─────────────────────^   any state may go to ending
  *
+ * A lost or late delivery may skip states forward: seen or waiting to done, reserved or registered
+ * to busy. Nothing goes from running to cancelled: a job that had a runner is done.
+ *
  * demand(scope, class) = jobs waiting; supply(scope, class) = VMs reserved, registered or launched.
  * Reserved to ending hold a slot; gone frees it. A VM is supply, not a job's property: it ends
  * because its own runner finished. All calls block; a handle may be used from any number of
@@ -101,14 +104,17 @@ struct ledger_effect {
  * in_progress -> running, and if the runner's name is one of our VMs that VM -> busy with this job
  * (whatever it was launched for); completed -> done (cancelled if it never had a runner), and that
  * VM -> ending. Backwards moves are ignored, except that a job `seen` (environment) may be queued
- * again. `scope`: github_scope_of's name. Writes the timeline. */
+ * again. A queued job without a class is seen: no runner will come for it. `scope`:
+ * github_scope_of's name. Writes the timeline. */
 MUST_CHECK int ledger_note(struct ledger *l, const struct job_event *ev, const char *scope,
                            struct ledger_effect *out, struct err *e);
 
 MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out,
                               struct err *e);
 
-/* The truth as GitHub's API told it (reaper): forces forward to done/cancelled/running. */
+/* The truth as GitHub's API told it (reaper): forces forward to done/cancelled/running; a job that
+ * is there or further already stays, and one that had a runner is done rather than cancelled. A VM
+ * of ours that was busy with a job now over becomes ending. */
 MUST_CHECK int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to,
                                  const char *why, struct err *e);
 
@@ -150,9 +156,9 @@ struct ledger_reservation {
     struct ledger_vm vm; /* LEDGER_RESERVED */
 };
 /* Notes the job as waiting (as ledger_note of it would, unless it is further on), then decides:
- * demand
- * <= supply, caps, rate, in this order; takes the rate token, the slot and the row only together.
- * Waiting outcomes leave a line in the job's timeline once per cause. */
+ * demand <= supply, caps, rate, in this order; takes the rate tokens (of the buckets "launch" and
+ * "launch.<class>", which ledger_rate_pause can close), the slot and the row only together. Waiting
+ * outcomes leave a line in the job's timeline once per cause. */
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                               struct ledger_reservation *out, struct err *e);
 
@@ -167,13 +173,15 @@ struct ledger_advance {
 };
 /* The one function that moves a VM: compare-and-set along the allowed edges, with the timeline.
  * Already there is success (*changed false), backwards or past is ERR_CONFLICT. A VM that became
- * busy before its launch was recorded keeps busy and takes the vm_id. changed may be NULL. */
+ * busy or ending before its launch was recorded keeps its state and takes vm_id and deadline
+ * (success, *changed false); another vm_id than the recorded one is ERR_CONFLICT. changed may be
+ * NULL. */
 MUST_CHECK int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
                                  struct err *e);
 MUST_CHECK int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out,
                              struct err *e);
-/* VMs in any of the states of the mask (1u << VM_…), oldest first, at most max; `after` continues
- * behind that name ("" from the start), ordered by name. *out: owned, free(). */
+/* VMs in any of the states of the mask (1u << VM_…), ordered by name, at most max; `after`
+ * continues behind that name ("" from the start). *out: owned, free(). */
 MUST_CHECK int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
                               struct ledger_vm **out, size_t *n, struct err *e);
 
@@ -225,7 +233,9 @@ struct ledger_entry {
     char detail[320];
 };
 /* Adds a line; job_id and vm as in the struct. A line equal to the last of its job (what and
- * detail) is not repeated. At most 200 lines a job are kept: the first 50 and the newest. */
+ * detail) is not repeated. At most 200 lines a job are kept, and as many of a VM by itself: the
+ * first 50 and the newest. ERR_NOT_FOUND if the ledger does not know the job (without one: the VM):
+ * a line lives as long as what it is about. */
 MUST_CHECK int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
                            const char *detail, struct err *e);
 /* The lines of a job and of every VM that was launched for it or ran it, in order. *out: owned,
@@ -237,7 +247,7 @@ MUST_CHECK int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_e
 struct ledger_bucket {
     const char *name;  /* e.g. "github:123" */
     double per_second; /* 0: unlimited, but a pause still holds */
-    int64_t burst;
+    int64_t burst;     /* >= cost: more than that is never there (ERR_PERMANENT) */
 };
 /* Takes `cost` tokens if they are there and the bucket is not paused; else *wait_ms says how long
  * until they will be, and nothing is taken. *wait_ms is 0 when taken. */
@@ -249,7 +259,7 @@ MUST_CHECK int ledger_rate_pause(struct ledger *l, const char *name, int64_t unt
 
 /* --- leases with a fence --- */
 /* Takes or renews the named lease for ttl_ms. *held says whether it is ours now; *fence grows with
- * every change of holder. */
+ * every change of holder; *fence is the holder's, whoever that is. */
 MUST_CHECK int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
                             bool *held, int64_t *fence, struct err *e);
 MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
@@ -257,7 +267,8 @@ MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const ch
 
 /* --- two signs --- */
 /* Counts a sign against a subject ("vm", name …) in sweep number `sweep`; the same sweep counts
- * once, and a sweep that saw no sign (its number skipped by more than one) starts anew. */
+ * once, and a sweep that saw no sign (its number skipped by more than one) starts anew. A sweep
+ * older than the last one's counts nothing: *signs 0. */
 MUST_CHECK int ledger_suspect(struct ledger *l, const char *kind, const char *subject,
                               int64_t sweep, int64_t *signs, struct err *e);
 MUST_CHECK int ledger_acquit(struct ledger *l, const char *kind, const char *subject,
@@ -280,8 +291,9 @@ struct ledger_count {
 /* By class. *out: owned, free(). */
 MUST_CHECK int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e);
 
-/* Removes jobs and VMs that ended before `before_ms`, with their timelines, suspects and idle
- * buckets; at most `max` rows of each. *removed: rows. */
+/* Removes jobs and VMs that ended before `before_ms`, with their timelines, jobs that were only
+ * seen and not heard of since then, suspects and idle buckets; at most `max` rows of each.
+ * *removed: rows, without the timelines'. */
 MUST_CHECK int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
                            struct err *e);
 

@@ -1,16 +1,105 @@
 /*
  * What a ledger backend implements. For the front (ledger.c) and the backends alone.
  *
- * The front checks arguments, makes VM names and client tokens, and knows the allowed edges; a
- * backend carries out each step atomically. Contracts stand in ledger.h.
+ * The front checks arguments, makes VM names and client tokens, and keeps the metrics; a backend
+ * carries out each step atomically, deciding by ledger_rules.h and telling by ledger_words.h.
+ * Contracts stand in ledger.h; what differs is noted at the types here. `state` is the backend's
+ * own; all functions may be called from any number of threads. Outputs are never NULL here, and
+ * untouched on failure. A backend that has not passed tests/conformance/ledger_suite.c does not
+ * exist.
  */
 #ifndef MAYFLY_LEDGER_BACKEND_H
 #define MAYFLY_LEDGER_BACKEND_H
 
 #include "common/ledger/ledger.h"
+#include "common/ledger/ledger_rules.h"
 
-/* Whether a job may go from one state to another, and a VM; shared by all backends. */
-bool ledger_job_edge(enum ledger_job_state from, enum ledger_job_state to);
-bool ledger_vm_edge(enum ledger_vm_state from, enum ledger_vm_state to);
+typedef int ledger_open_fn(const char *url, void **out_state, struct err *e);
+typedef void ledger_close_fn(void *state);
+typedef int ledger_ping_fn(void *state, struct err *e);
+
+typedef int ledger_note_fn(void *state, const struct job_event *ev, const char *scope,
+                           struct ledger_effect *out, struct err *e);
+typedef int ledger_job_get_fn(void *state, int64_t job_id, struct ledger_job *out, struct err *e);
+typedef int ledger_job_settle_fn(void *state, int64_t job_id, enum ledger_job_state to,
+                                 const char *why, struct err *e);
+typedef int ledger_jobs_waiting_fn(void *state, const char *scope, const char *class_name,
+                                   int64_t before_ms, size_t max, struct ledger_job **out,
+                                   size_t *n, struct err *e);
+typedef int ledger_job_relaunched_fn(void *state, int64_t job_id, struct err *e);
+
+/* A VM of that name exists already: ERR_CONFLICT, and nothing changed; the front makes another. */
+typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const char *vm_name,
+                              const char *client_token, struct ledger_reservation *out,
+                              struct err *e);
+typedef int ledger_room_fn(void *state, const char *class_name, const struct ledger_caps *caps,
+                           struct ledger_room *out, struct err *e);
+typedef int ledger_freed_fn(void *state, int64_t *out, struct err *e);
+typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t *n, struct err *e);
+
+typedef int ledger_vm_advance_fn(void *state, const struct ledger_advance *a, bool *changed,
+                                 struct err *e);
+typedef int ledger_vm_get_fn(void *state, const char *name, struct ledger_vm *out, struct err *e);
+typedef int ledger_vm_list_fn(void *state, unsigned state_mask, const char *after, size_t max,
+                              struct ledger_vm **out, size_t *n, struct err *e);
+
+typedef int ledger_tell_fn(void *state, int64_t job_id, const char *vm, const char *what,
+                           const char *detail, struct err *e);
+typedef int ledger_timeline_fn(void *state, int64_t job_id, struct ledger_entry **out, size_t *n,
+                               struct err *e);
+
+typedef int ledger_rate_take_fn(void *state, const struct ledger_bucket *b, int64_t cost,
+                                int64_t *wait_ms, struct err *e);
+typedef int ledger_rate_pause_fn(void *state, const char *name, int64_t until_ms, struct err *e);
+typedef int ledger_lease_fn(void *state, const char *name, const char *holder, int64_t ttl_ms,
+                            bool *held, int64_t *fence, struct err *e);
+typedef int ledger_lease_release_fn(void *state, const char *name, const char *holder,
+                                    struct err *e);
+typedef int ledger_suspect_fn(void *state, const char *kind, const char *subject, int64_t sweep,
+                              int64_t *signs, struct err *e);
+typedef int ledger_acquit_fn(void *state, const char *kind, const char *subject, struct err *e);
+typedef int ledger_mark_get_fn(void *state, const char *name, int64_t *out, struct err *e);
+typedef int ledger_mark_set_fn(void *state, const char *name, int64_t value, struct err *e);
+typedef int ledger_mark_add_fn(void *state, const char *name, int64_t n, int64_t *out,
+                               struct err *e);
+
+typedef int ledger_counts_fn(void *state, struct ledger_count **out, size_t *n, struct err *e);
+typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *removed,
+                           struct err *e);
+
+/* Pointers only, every one set: the front checks that at open. */
+struct ledger_ops {
+    const char *scheme; /* "sqlite" */
+    ledger_open_fn *open;
+    ledger_close_fn *close;
+    ledger_ping_fn *ping;
+    ledger_note_fn *note;
+    ledger_job_get_fn *job_get;
+    ledger_job_settle_fn *job_settle;
+    ledger_jobs_waiting_fn *jobs_waiting;
+    ledger_job_relaunched_fn *job_relaunched;
+    ledger_reserve_fn *reserve;
+    ledger_room_fn *room;
+    ledger_freed_fn *freed;
+    ledger_balances_fn *balances;
+    ledger_vm_advance_fn *vm_advance;
+    ledger_vm_get_fn *vm_get;
+    ledger_vm_list_fn *vm_list;
+    ledger_tell_fn *tell;
+    ledger_timeline_fn *timeline;
+    ledger_rate_take_fn *rate_take;
+    ledger_rate_pause_fn *rate_pause;
+    ledger_lease_fn *lease;
+    ledger_lease_release_fn *lease_release;
+    ledger_suspect_fn *suspect;
+    ledger_acquit_fn *acquit;
+    ledger_mark_get_fn *mark_get;
+    ledger_mark_set_fn *mark_set;
+    ledger_mark_add_fn *mark_add;
+    ledger_counts_fn *counts;
+    ledger_tidy_fn *tidy;
+};
+
+extern const struct ledger_ops ledger_ops_sqlite;
 
 #endif

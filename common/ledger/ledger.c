@@ -1,0 +1,354 @@
+#include "common/ledger/ledger.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/ledger/ledger_backend.h"
+#include "common/ledger/ledger_front.h"
+
+#define NAME_TRIES 3 /* a random name that is taken is a wonder; two in a row are a bug */
+#define MASK_OF_STATES ((1U << (VM_GONE + 1)) - 1)
+
+struct ledger {
+    const struct ledger_ops *ops;
+    void *state;
+};
+
+/* --- opening -------------------------------------------------------------------------------------
+ */
+static const struct ledger_ops *const backends[] = {&ledger_ops_sqlite};
+
+/* A call without a backend would only show when it is made: look at every slot now. */
+static void check_slots(const struct ledger_ops *ops)
+{
+    void *slots[sizeof *ops / sizeof(void *)];
+    memcpy(slots, ops, sizeof slots);
+    for (size_t i = 0; i < COUNT_OF(slots); i++) {
+        ASSERT(slots[i] != NULL);
+    }
+}
+
+static const struct ledger_ops *backend_of(struct slice scheme)
+{
+    for (size_t i = 0; i < COUNT_OF(backends); i++) {
+        if (slice_eq_cstr(scheme, backends[i]->scheme)) {
+            return backends[i];
+        }
+    }
+    return NULL;
+}
+
+int ledger_open(const char *url, struct ledger **out, struct err *e)
+{
+    struct slice scheme;
+    struct slice rest;
+    if (!slice_cut(slice_of(url), ':', &scheme, &rest)) {
+        scheme = (struct slice){NULL, 0};
+    }
+    const struct ledger_ops *ops = backend_of(scheme);
+    if (ops == NULL) {
+        /* The rest of the address may hold a password. */
+        return err_set(e, ERR_PERMANENT, 0,
+                       "there is no ledger of the scheme \"%.*s\": write sqlite:///path/to/file",
+                       SLICE_ARG(scheme));
+    }
+    check_slots(ops);
+    ledger_metrics_init();
+    void *state = NULL;
+    if (ops->open(url, &state, e) != 0) {
+        return err_wrap(e, "ledger");
+    }
+    struct ledger *l = calloc(1, sizeof *l);
+    ASSERT(l != NULL);
+    l->ops = ops;
+    l->state = state;
+    *out = l;
+    return 0;
+}
+
+void ledger_close(struct ledger *l)
+{
+    if (l == NULL) {
+        return;
+    }
+    l->ops->close(l->state);
+    free(l);
+}
+
+int ledger_ping(struct ledger *l, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_PING, began_us, l->ops->ping(l->state, e));
+}
+
+/* --- jobs ----------------------------------------------------------------------------------------
+ */
+static int check_scope(const char *scope, struct err *e)
+{
+    return ledger_check_text("scope", scope, sizeof((struct ledger_job *)0)->scope, e);
+}
+
+static int check_vm(const char *name, struct err *e)
+{
+    return ledger_check_text("VM", name, sizeof((struct ledger_vm *)0)->name, e);
+}
+
+int ledger_note(struct ledger *l, const struct job_event *ev, const char *scope,
+                struct ledger_effect *out, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_event(ev, e) != 0 || check_scope(scope, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_NOTE, began_us, l->ops->note(l->state, ev, scope, out, e));
+}
+
+int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_JOB_GET, began_us, l->ops->job_get(l->state, job_id, out, e));
+}
+
+int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to, const char *why,
+                      struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (to != JOB_RUNNING && to != JOB_DONE && to != JOB_CANCELLED) {
+        return err_set(e, ERR_PERMANENT, 0, "ledger: a job cannot be settled as %s",
+                       ledger_job_state_name(to));
+    }
+    return ledger_metrics_op(OP_JOB_SETTLE, began_us,
+                             l->ops->job_settle(l->state, job_id, to, why != NULL ? why : "", e));
+}
+
+int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_name,
+                        int64_t before_ms, size_t max, struct ledger_job **out, size_t *n,
+                        struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(
+        OP_JOBS_WAITING, began_us,
+        l->ops->jobs_waiting(l->state, scope, class_name, before_ms, max, out, n, e));
+}
+
+int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_JOB_RELAUNCHED, began_us,
+                             l->ops->job_relaunched(l->state, job_id, e));
+}
+
+/* --- reserving -----------------------------------------------------------------------------------
+ */
+int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledger_reservation *out,
+                   struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_reserve(r, e) != 0) {
+        return -1;
+    }
+    int rc = -1;
+    for (int i = 0; i < NAME_TRIES; i++) {
+        char name[LEDGER_VM_NAME_MAX + 1];
+        ledger_make_vm_name(r->deployment, r->job->class_name, name, sizeof name);
+        /* The provider's token is the name: asking twice for one row is asking for one VM. */
+        rc = l->ops->reserve(l->state, r, name, name, out, e);
+        if (rc == 0 || e->class != ERR_CONFLICT) {
+            break;
+        }
+    }
+    if (rc == 0) {
+        ledger_metrics_outcome(out->outcome);
+    }
+    return ledger_metrics_op(OP_RESERVE, began_us, rc);
+}
+
+int ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                struct ledger_room *out, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_ROOM, began_us, l->ops->room(l->state, class_name, caps, out, e));
+}
+
+int ledger_freed(struct ledger *l, int64_t *out, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_FREED, began_us, l->ops->freed(l->state, out, e));
+}
+
+int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_BALANCES, began_us, l->ops->balances(l->state, out, n, e));
+}
+
+/* --- VMs -----------------------------------------------------------------------------------------
+ */
+int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
+                      struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    bool moved = false;
+    if (ledger_check_advance(a, e) != 0) {
+        return -1;
+    }
+    int rc = l->ops->vm_advance(l->state, a, &moved, e);
+    if (rc == 0 && changed != NULL) {
+        *changed = moved;
+    }
+    return ledger_metrics_op(OP_VM_ADVANCE, began_us, rc);
+}
+
+int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (check_vm(name, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_VM_GET, began_us, l->ops->vm_get(l->state, name, out, e));
+}
+
+int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
+                   struct ledger_vm **out, size_t *n, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_VM_LIST, began_us,
+                             l->ops->vm_list(l->state, state_mask & MASK_OF_STATES,
+                                             after != NULL ? after : "", max, out, n, e));
+}
+
+/* --- timeline ------------------------------------------------------------------------------------
+ */
+int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                const char *detail, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    const char *name = vm != NULL ? vm : "";
+    if (job_id == 0 && name[0] == '\0') {
+        return err_set(e, ERR_PERMANENT, 0, "ledger: a line is about a job or about a VM");
+    }
+    if ((name[0] != '\0' && check_vm(name, e) != 0) ||
+        ledger_check_text("what", what, sizeof((struct ledger_entry *)0)->what, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(
+        OP_TELL, began_us,
+        l->ops->tell(l->state, job_id, name, what, detail != NULL ? detail : "", e));
+}
+
+int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out, size_t *n,
+                    struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e));
+}
+
+/* --- rate buckets, leases, signs, marks ----------------------------------------------------------
+ */
+int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
+                     int64_t *wait_ms, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_bucket(b, cost, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_RATE, began_us, l->ops->rate_take(l->state, b, cost, wait_ms, e));
+}
+
+int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_text("bucket", name, 128, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_RATE, began_us, l->ops->rate_pause(l->state, name, until_ms, e));
+}
+
+static int check_lease(const char *name, const char *holder, struct err *e)
+{
+    if (ledger_check_text("lease", name, 128, e) != 0) {
+        return -1;
+    }
+    return ledger_check_text("the lease's holder", holder,
+                             sizeof((struct ledger_lease_row *)0)->holder, e);
+}
+
+int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms, bool *held,
+                 int64_t *fence, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (check_lease(name, holder, e) != 0 || ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_LEASE, began_us,
+                             l->ops->lease(l->state, name, holder, ttl_ms, held, fence, e));
+}
+
+int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (check_lease(name, holder, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_LEASE, began_us, l->ops->lease_release(l->state, name, holder, e));
+}
+
+int ledger_suspect(struct ledger *l, const char *kind, const char *subject, int64_t sweep,
+                   int64_t *signs, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_text("kind", kind, 64, e) != 0 ||
+        ledger_check_text("subject", subject, 256, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_SIGN, began_us,
+                             l->ops->suspect(l->state, kind, subject, sweep, signs, e));
+}
+
+int ledger_acquit(struct ledger *l, const char *kind, const char *subject, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_SIGN, began_us, l->ops->acquit(l->state, kind, subject, e));
+}
+
+int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_get(l->state, name, out, e));
+}
+
+int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_text("mark", name, 128, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_set(l->state, name, value, e));
+}
+
+int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_text("mark", name, 128, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_add(l->state, name, n, out, e));
+}
+
+/* --- for people ----------------------------------------------------------------------------------
+ */
+int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_COUNTS, began_us, l->ops->counts(l->state, out, n, e));
+}
+
+int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (max == 0) {
+        return err_set(e, ERR_PERMANENT, 0, "ledger: tidy of at most 0 rows does nothing");
+    }
+    return ledger_metrics_op(OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e));
+}

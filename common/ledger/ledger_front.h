@@ -1,0 +1,63 @@
+/*
+ * The parts of the ledger's front: argument checks, metrics, the names of new VMs.
+ *
+ * For ledger.c and its tests alone. Pure functions but for the metrics, which are lock-free; any
+ * thread. A failed check is ERR_PERMANENT and names the argument: it is the caller's bug, or data
+ * of a peer that nobody checked.
+ */
+#ifndef MAYFLY_LEDGER_FRONT_H
+#define MAYFLY_LEDGER_FRONT_H
+
+#include "common/ledger/ledger.h"
+
+/* --- checks --------------------------------------------------------------------------------------
+ */
+/* 1 to size - 1 bytes. */
+MUST_CHECK int ledger_check_text(const char *argument, const char *value, size_t size,
+                                 struct err *e);
+MUST_CHECK int ledger_check_positive(const char *argument, int64_t value, struct err *e);
+/* A job id, a repository, and a known action. */
+MUST_CHECK int ledger_check_event(const struct job_event *ev, struct err *e);
+MUST_CHECK int ledger_check_reserve(const struct ledger_reserve *r, struct err *e);
+MUST_CHECK int ledger_check_advance(const struct ledger_advance *a, struct err *e);
+MUST_CHECK int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err *e);
+
+/* --- names ---------------------------------------------------------------------------------------
+ */
+#define LEDGER_VM_NAME_MAX 64 /* GitHub's limit for a runner's name */
+/* "mf-<deployment>-<class>-<12 hex>", new with every call; only [a-z0-9-], the class cut if it must
+ * be. `deployment` has passed ledger_check_reserve. */
+void ledger_make_vm_name(const char *deployment, const char *class_name, char *out, size_t size);
+
+/* --- metrics -------------------------------------------------------------------------------------
+ */
+enum ledger_op {
+    OP_PING,
+    OP_NOTE,
+    OP_JOB_GET,
+    OP_JOB_SETTLE,
+    OP_JOBS_WAITING,
+    OP_JOB_RELAUNCHED,
+    OP_RESERVE,
+    OP_ROOM,
+    OP_FREED,
+    OP_BALANCES,
+    OP_VM_ADVANCE,
+    OP_VM_GET,
+    OP_VM_LIST,
+    OP_TELL,
+    OP_TIMELINE,
+    OP_RATE,
+    OP_LEASE,
+    OP_SIGN,
+    OP_MARK,
+    OP_COUNTS,
+    OP_TIDY,
+    OP_COUNT
+};
+void ledger_metrics_init(void); /* any number of times */
+/* Observes how long the call took, and that it failed if rc is not 0; returns rc. */
+int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc);
+void ledger_metrics_outcome(enum ledger_outcome o);
+
+#endif

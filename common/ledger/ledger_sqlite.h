@@ -1,0 +1,113 @@
+/*
+ * What the files of the SQLite ledger share: rows, the timeline, growing lists.
+ *
+ * For ledger_sqlite*.c alone. Functions that take a sqlite_db run inside the caller's transaction.
+ * The schema stands in ledger_sqlite.c. Counts of jobs and VMs are kept in the table `tally` by
+ * triggers, in the same transaction as the rows they count: they cannot drift, and no step costs
+ * more as the rows of ended jobs and VMs grow.
+ */
+#ifndef MAYFLY_LEDGER_SQLITE_H
+#define MAYFLY_LEDGER_SQLITE_H
+
+#include "common/base/sqlite_store.h"
+#include "common/ledger/ledger_backend.h"
+#include "common/ledger/ledger_words.h"
+
+struct ledger_sqlite {
+    struct sqlite_store *store;
+};
+/* The open file behind a front's `state`. */
+struct sqlite_store *ledger_sqlite_store(void *state);
+
+/* --- rows ----------------------------------------------------------------------------------------
+ */
+struct ledger_sqlite_job {
+    struct ledger_job job; /* zeroed if not known */
+    bool known;
+    int64_t told; /* 1 << outcome: causes of waiting that stand in the timeline already */
+};
+MUST_CHECK int ledger_sqlite_load_job(struct sqlite_db *db, int64_t id,
+                                      struct ledger_sqlite_job *out, struct err *e);
+/* ERR_NOT_FOUND if there is none. */
+MUST_CHECK int ledger_sqlite_need_job(struct sqlite_db *db, int64_t id,
+                                      struct ledger_sqlite_job *out, struct err *e);
+MUST_CHECK int ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_sqlite_job *row,
+                                      struct err *e);
+/* Columns for ledger_sqlite_read_job and ledger_sqlite_read_vm, in their order. */
+#define LEDGER_SQLITE_JOB                                                                          \
+    "id, run_id, run_attempt, installation_id, state, repository, organization, scope, "           \
+    "class_name, name, labels, conclusion, runner_name, created_ms, waiting_ms, running_ms, "      \
+    "ended_ms, updated_ms, relaunched_ms, relaunches, told"
+#define LEDGER_SQLITE_VM                                                                           \
+    "name, client_token, provider, class_name, scope, repository, host, vm_id, "                   \
+    "installation_id, for_job, job_id, runner_id, state, reserved_ms, registered_ms, "             \
+    "launched_ms, busy_ms, ending_ms, gone_ms, deadline_ms, end_reason"
+void ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out);
+void ledger_sqlite_read_vm(struct sqlite_rows *r, struct ledger_vm *out);
+
+MUST_CHECK int ledger_sqlite_load_vm(struct sqlite_db *db, const char *name, struct ledger_vm *out,
+                                     bool *known, struct err *e);
+/* ERR_NOT_FOUND if there is none. */
+MUST_CHECK int ledger_sqlite_need_vm(struct sqlite_db *db, const char *name, struct ledger_vm *out,
+                                     struct err *e);
+/* ERR_CONFLICT if the name or the token is taken. */
+MUST_CHECK int ledger_sqlite_add_vm(struct sqlite_db *db, const struct ledger_vm *vm,
+                                    struct err *e);
+MUST_CHECK int ledger_sqlite_save_vm(struct sqlite_db *db, const struct ledger_vm *vm,
+                                     struct err *e);
+
+/* --- timeline ------------------------------------------------------------------------------------
+ */
+/* Adds a line about the job, the VM (then job_id is 0), or both; nothing if line->what is NULL. */
+MUST_CHECK int ledger_sqlite_add_line(struct sqlite_db *db, int64_t job_id, const char *vm,
+                                      const struct ledger_line *line, struct err *e);
+
+/* --- buckets -------------------------------------------------------------------------------------
+ */
+MUST_CHECK int ledger_sqlite_load_bucket(struct sqlite_db *db, const char *name,
+                                         struct ledger_bucket_row *out, struct err *e);
+MUST_CHECK int ledger_sqlite_save_bucket(struct sqlite_db *db, const char *name,
+                                         const struct ledger_bucket_row *row, struct err *e);
+
+/* --- a list that grows while rows are read -------------------------------------------------------
+ */
+struct ledger_sqlite_list {
+    void *items;
+    size_t count;
+    size_t room;
+    size_t item_size;
+};
+/* A zeroed item at its end. Aborts when out of memory: the number is bounded by the caller. */
+void *ledger_sqlite_list_add(struct ledger_sqlite_list *l);
+/* Empties it, for a step that runs again. */
+void ledger_sqlite_list_reset(struct ledger_sqlite_list *l);
+
+/* --- the calls, by topic -------------------------------------------------------------------------
+ */
+ledger_note_fn ledger_sqlite_note;
+ledger_job_get_fn ledger_sqlite_job_get;
+ledger_job_settle_fn ledger_sqlite_job_settle;
+ledger_jobs_waiting_fn ledger_sqlite_jobs_waiting;
+ledger_job_relaunched_fn ledger_sqlite_job_relaunched;
+ledger_reserve_fn ledger_sqlite_reserve;
+ledger_room_fn ledger_sqlite_room;
+ledger_freed_fn ledger_sqlite_freed;
+ledger_balances_fn ledger_sqlite_balances;
+ledger_vm_advance_fn ledger_sqlite_vm_advance;
+ledger_vm_get_fn ledger_sqlite_vm_get;
+ledger_vm_list_fn ledger_sqlite_vm_list;
+ledger_tell_fn ledger_sqlite_tell;
+ledger_timeline_fn ledger_sqlite_timeline;
+ledger_rate_take_fn ledger_sqlite_rate_take;
+ledger_rate_pause_fn ledger_sqlite_rate_pause;
+ledger_lease_fn ledger_sqlite_lease;
+ledger_lease_release_fn ledger_sqlite_lease_release;
+ledger_suspect_fn ledger_sqlite_suspect;
+ledger_acquit_fn ledger_sqlite_acquit;
+ledger_mark_get_fn ledger_sqlite_mark_get;
+ledger_mark_set_fn ledger_sqlite_mark_set;
+ledger_mark_add_fn ledger_sqlite_mark_add;
+ledger_counts_fn ledger_sqlite_counts;
+ledger_tidy_fn ledger_sqlite_tidy;
+
+#endif

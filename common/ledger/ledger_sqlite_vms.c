@@ -1,0 +1,120 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/ledger/ledger_sqlite.h"
+
+/* --- advance -------------------------------------------------------------------------------------
+ */
+struct advance {
+    const struct ledger_advance *step;
+    bool changed;
+};
+
+static int advance_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct advance *a = arg;
+    struct ledger_vm vm;
+    struct ledger_vm_change change;
+    struct ledger_line line;
+    if (ledger_sqlite_need_vm(db, a->step->vm, &vm, e) != 0 ||
+        ledger_rule_advance(&vm, a->step, clock_wall_ms(), &change, e) != 0) {
+        return -1;
+    }
+    a->changed = change.state;
+    if (!change.row) {
+        return 0;
+    }
+    if (change.state) {
+        ledger_word_vm(&line, &vm, a->step->reason);
+    } else {
+        ledger_word_late_launch(&line, &vm);
+    }
+    if (ledger_sqlite_save_vm(db, &vm, e) != 0) {
+        return -1;
+    }
+    return ledger_sqlite_add_line(db, 0, vm.name, &line, e);
+}
+
+int ledger_sqlite_vm_advance(void *state, const struct ledger_advance *step, bool *changed,
+                             struct err *e)
+{
+    struct advance a = {.step = step};
+    if (sqlite_store_write(ledger_sqlite_store(state), advance_work, &a, e) != 0) {
+        return -1;
+    }
+    *changed = a.changed;
+    return 0;
+}
+
+/* --- get and list --------------------------------------------------------------------------------
+ */
+struct get {
+    const char *name;
+    struct ledger_vm vm;
+};
+
+static int get_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct get *g = arg;
+    return ledger_sqlite_need_vm(db, g->name, &g->vm, e);
+}
+
+int ledger_sqlite_vm_get(void *state, const char *name, struct ledger_vm *out, struct err *e)
+{
+    struct get g = {.name = name};
+    if (sqlite_store_read(ledger_sqlite_store(state), get_work, &g, e) != 0) {
+        return -1;
+    }
+    *out = g.vm;
+    return 0;
+}
+
+struct list {
+    unsigned mask;
+    const char *after;
+    size_t max;
+    struct ledger_sqlite_list vms;
+};
+
+static int list_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    /* Those that hold a slot are found without passing over the many that are gone. */
+    static const char live[] =
+        "SELECT " LEDGER_SQLITE_VM " FROM vms WHERE state < 5 AND name > ?1 AND "
+        "(?2 >> state) & 1 ORDER BY name LIMIT ?3";
+    static const char any[] =
+        "SELECT " LEDGER_SQLITE_VM " FROM vms WHERE name > ?1 AND (?2 >> state) & 1 "
+        "ORDER BY name LIMIT ?3";
+    struct list *l = arg;
+    bool with_gone = (l->mask & (1U << VM_GONE)) != 0;
+    struct sqlite_rows *r = sqlite_query(db, with_gone ? any : live, SQL_TEXT(l->after),
+                                         SQL_INT(l->mask), SQL_INT((int64_t)l->max));
+    ledger_sqlite_list_reset(&l->vms);
+    for (;;) {
+        bool more;
+        if (sqlite_next(r, &more, e) != 0) {
+            return -1;
+        }
+        if (!more) {
+            return 0;
+        }
+        ledger_sqlite_read_vm(r, ledger_sqlite_list_add(&l->vms));
+    }
+}
+
+int ledger_sqlite_vm_list(void *state, unsigned state_mask, const char *after, size_t max,
+                          struct ledger_vm **out, size_t *n, struct err *e)
+{
+    struct list l = {.mask = state_mask,
+                     .after = after,
+                     .max = max,
+                     .vms = {.item_size = sizeof(struct ledger_vm)}};
+    if (sqlite_store_read(ledger_sqlite_store(state), list_work, &l, e) != 0) {
+        free(l.vms.items);
+        return -1;
+    }
+    *out = l.vms.items;
+    *n = l.vms.count;
+    return 0;
+}

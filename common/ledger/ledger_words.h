@@ -1,0 +1,36 @@
+/*
+ * The ledger's timeline in words: the lines a platform engineer reads to learn why a job waits.
+ *
+ * For the backends alone, so that every backend tells the same story. Each function fills one line;
+ * the backend adds it in the same atomic step as the change it tells of. Pure functions, any
+ * thread. Text is cut to the line's size; nothing in it is secret.
+ */
+#ifndef MAYFLY_LEDGER_WORDS_H
+#define MAYFLY_LEDGER_WORDS_H
+
+#include "common/ledger/ledger_rules.h"
+
+struct ledger_line {
+    const char *what; /* static; NULL: nothing to tell */
+    char detail[320];
+};
+
+#define LEDGER_LINES_MAX 200  /* lines a job, or a VM by itself, keeps */
+#define LEDGER_LINES_FIRST 50 /* of these, the oldest are never given up */
+
+/* A delivery moved the job; `ours`: its runner is one of our VMs. */
+void ledger_word_noted(struct ledger_line *out, const struct ledger_job *job,
+                       const struct job_event *ev, bool ours);
+void ledger_word_settled(struct ledger_line *out, const struct ledger_job *job, const char *why);
+void ledger_word_relaunched(struct ledger_line *out, const struct ledger_job *job);
+
+/* The state that the VM just moved to; `reason` may be NULL. */
+void ledger_word_vm(struct ledger_line *out, const struct ledger_vm *vm, const char *reason);
+/* The provider's answer was recorded after the VM had moved on. */
+void ledger_word_late_launch(struct ledger_line *out, const struct ledger_vm *vm);
+
+/* What ledger_reserve decided. */
+void ledger_word_reserved(struct ledger_line *out, const struct ledger_reserve *r,
+                          const struct ledger_usage *u, const struct ledger_reservation *res);
+
+#endif
