@@ -9,6 +9,12 @@ import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
 
 const COMPONENT = /^#\/components\/schemas\/([^/]+)$/;
+
+/** Where the description errs: there an account must be a user and an enterprise at once. */
+const CORRECTED = {
+  'apps/list-installations 200': { type: 'array', items: { $ref: '#/components/schemas/installation' } },
+};
+
 const CONVERTED = new Set(['integer', 'number', 'boolean']);
 
 /**
@@ -125,7 +131,7 @@ export class Validator {
   response(operationId, status, body) {
     const described = this.resolve(this.operation(operationId).responses[status]);
     if (!described) return status < 300 ? [`status ${status} is not described`] : [];
-    const schema = described.content?.['application/json']?.schema;
+    const schema = CORRECTED[`${operationId} ${status}`] ?? described.content?.['application/json']?.schema;
     if (!schema) return body === undefined || body === '' || described.content ? [] : ['a body is not described'];
     return this.check(`${operationId} ${status}`, schema, body, 'answer');
   }

@@ -78,7 +78,7 @@ function deploymentObject(job) {
   const base = withDeployment.repository.full_name;
   return {
     ...renamed(example, [[base, job.repository.fullName]]), id: stableId(`deployment ${job.id}`), sha: job.headSha,
-    environment: job.environment, original_environment: job.environment,
+    environment: job.environment, original_environment: job.environment, creator: senderObject(),
   };
 }
 

@@ -3,10 +3,17 @@
  *   POST /_runner/session                          Bearer <clientId>  -> 200 "<session>\n" | 409 | 404
  *   GET  /_runner/message?session=S&wait=SECONDS   -> 200 "<job>\n<base64 command>\n" | 204 | 404
  *   POST /_runner/finish?session=S&job=ID&exit=N   body = output      -> 200 | 404
+ *
+ * The method is not looked at: behind a proxy busybox's wget writes GET even above a body that it posts.
  */
 import { readBody, send, sendText } from './http.mjs';
 
 const GONE = 'The runner no longer exists on the server.\n';
+
+/** An answer that never arrives: the work is done, and where it would be sent the connection breaks. */
+function lost(request, response) {
+  return { writeHead() {}, end: () => request.socket.destroy(), on: (...listener) => response.on(...listener) };
+}
 
 export class RunnerProtocol {
   constructor({ config, fleet, log, faults }) {
@@ -17,19 +24,14 @@ export class RunnerProtocol {
     const name = url.pathname.slice('/_runner/'.length);
     const operation = `runner-${name}`;
     const handler = { session: this.session, message: this.message, finish: this.finish }[name];
-    const method = name === 'message' ? 'GET' : 'POST';
     if (!handler) return sendText(response, 404, 'unknown\n');
-    if (request.method !== method) return sendText(response, 405, `${method} is wanted\n`);
     const body = await readBody(request);
     this.operations.set(operation, (this.operations.get(operation) ?? 0) + 1);
     const fault = this.faults.request({ operation, operationId: operation });
     if (fault) this.log.write('fault', { operation, status: fault.status ?? null, drop: fault.drop ?? false });
     if (fault?.delay_ms) await new Promise((resolve) => setTimeout(resolve, fault.delay_ms));
     if (fault?.status) return sendText(response, fault.status, String(fault.body ?? 'fault\n'));
-    if (fault?.drop && name !== 'finish') return request.socket.destroy();
-    handler.call(this, { request, response, url, body });
-    if (fault?.drop) request.socket.destroy();
-    return undefined;
+    return handler.call(this, { request, url, body, response: fault?.drop ? lost(request, response) : response });
   }
 
   session({ request, response }) {
