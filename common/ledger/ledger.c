@@ -15,8 +15,7 @@ struct ledger {
     void *state;
 };
 
-/* --- opening -------------------------------------------------------------------------------------
- */
+/* --- opening --- */
 static const struct ledger_ops *const backends[] = {&ledger_ops_sqlite};
 
 /* A call without a backend would only show when it is made: look at every slot now. */
@@ -82,8 +81,7 @@ int ledger_ping(struct ledger *l, struct err *e)
     return ledger_metrics_op(OP_PING, began_us, l->ops->ping(l->state, e));
 }
 
-/* --- jobs ----------------------------------------------------------------------------------------
- */
+/* --- jobs --- */
 static int check_scope(const char *scope, struct err *e)
 {
     return ledger_check_text("scope", scope, sizeof((struct ledger_job *)0)->scope, e);
@@ -139,8 +137,7 @@ int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
                              l->ops->job_relaunched(l->state, job_id, e));
 }
 
-/* --- reserving -----------------------------------------------------------------------------------
- */
+/* --- reserving --- */
 int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledger_reservation *out,
                    struct err *e)
 {
@@ -183,8 +180,13 @@ int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, st
     return ledger_metrics_op(OP_BALANCES, began_us, l->ops->balances(l->state, out, n, e));
 }
 
-/* --- VMs -----------------------------------------------------------------------------------------
- */
+int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_SCOPES, began_us, l->ops->scopes(l->state, out, n, e));
+}
+
+/* --- VMs --- */
 int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
                       struct err *e)
 {
@@ -218,8 +220,7 @@ int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, siz
                                              after != NULL ? after : "", max, out, n, e));
 }
 
-/* --- timeline ------------------------------------------------------------------------------------
- */
+/* --- timeline --- */
 int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
                 const char *detail, struct err *e)
 {
@@ -244,8 +245,7 @@ int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out,
     return ledger_metrics_op(OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e));
 }
 
-/* --- rate buckets, leases, signs, marks ----------------------------------------------------------
- */
+/* --- rate buckets, leases, signs, marks --- */
 int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
                      int64_t *wait_ms, struct err *e)
 {
@@ -336,8 +336,7 @@ int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
     return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_add(l->state, name, n, out, e));
 }
 
-/* --- for people ----------------------------------------------------------------------------------
- */
+/* --- for people --- */
 int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();

@@ -221,8 +221,7 @@ struct ledger_scope {
     int64_t installation_id; /* the last one seen; 0 unknown */
 };
 /* Every scope that a VM was reserved for, until tidied with its last VM. *out: owned, free(). */
-MUST_CHECK int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n,
-                             struct err *e);
+MUST_CHECK int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e);
 
 /* --- timeline --- */
 struct ledger_entry {

@@ -37,6 +37,8 @@ typedef int ledger_room_fn(void *state, const char *class_name, const struct led
 typedef int ledger_freed_fn(void *state, int64_t *out, struct err *e);
 typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t *n, struct err *e);
 
+typedef int ledger_scopes_fn(void *state, struct ledger_scope **out, size_t *n, struct err *e);
+
 typedef int ledger_vm_advance_fn(void *state, const struct ledger_advance *a, bool *changed,
                                  struct err *e);
 typedef int ledger_vm_get_fn(void *state, const char *name, struct ledger_vm *out, struct err *e);
@@ -82,6 +84,7 @@ struct ledger_ops {
     ledger_room_fn *room;
     ledger_freed_fn *freed;
     ledger_balances_fn *balances;
+    ledger_scopes_fn *scopes;
     ledger_vm_advance_fn *vm_advance;
     ledger_vm_get_fn *vm_get;
     ledger_vm_list_fn *vm_list;

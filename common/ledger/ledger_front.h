@@ -10,8 +10,7 @@
 
 #include "common/ledger/ledger.h"
 
-/* --- checks --------------------------------------------------------------------------------------
- */
+/* --- checks --- */
 /* 1 to size - 1 bytes. */
 MUST_CHECK int ledger_check_text(const char *argument, const char *value, size_t size,
                                  struct err *e);
@@ -22,15 +21,13 @@ MUST_CHECK int ledger_check_reserve(const struct ledger_reserve *r, struct err *
 MUST_CHECK int ledger_check_advance(const struct ledger_advance *a, struct err *e);
 MUST_CHECK int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err *e);
 
-/* --- names ---------------------------------------------------------------------------------------
- */
+/* --- names --- */
 #define LEDGER_VM_NAME_MAX 64 /* GitHub's limit for a runner's name */
 /* "mf-<deployment>-<class>-<12 hex>", new with every call; only [a-z0-9-], the class cut if it must
  * be. `deployment` has passed ledger_check_reserve. */
 void ledger_make_vm_name(const char *deployment, const char *class_name, char *out, size_t size);
 
-/* --- metrics -------------------------------------------------------------------------------------
- */
+/* --- metrics --- */
 enum ledger_op {
     OP_PING,
     OP_NOTE,
@@ -42,6 +39,7 @@ enum ledger_op {
     OP_ROOM,
     OP_FREED,
     OP_BALANCES,
+    OP_SCOPES,
     OP_VM_ADVANCE,
     OP_VM_GET,
     OP_VM_LIST,

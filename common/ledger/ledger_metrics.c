@@ -15,6 +15,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_ROOM] = "room",
     [OP_FREED] = "freed",
     [OP_BALANCES] = "balances",
+    [OP_SCOPES] = "scopes",
     [OP_VM_ADVANCE] = "vm_advance",
     [OP_VM_GET] = "vm_get",
     [OP_VM_LIST] = "vm_list",

@@ -12,8 +12,7 @@
 #define FAR_MS 1e15
 #define TOKEN_DUST 1e-6 /* rounding of refilled fractions never costs a waiter another wait */
 
-/* --- states --------------------------------------------------------------------------------------
- */
+/* --- states --- */
 static const unsigned job_edges[] = {
     [JOB_SEEN] = BIT(JOB_WAITING) | BIT(JOB_RUNNING) | BIT(JOB_DONE) | BIT(JOB_CANCELLED),
     [JOB_WAITING] = BIT(JOB_RUNNING) | BIT(JOB_DONE) | BIT(JOB_CANCELLED),
@@ -121,8 +120,7 @@ static void vm_set_state(struct ledger_vm *vm, enum ledger_vm_state to, int64_t 
     *since[to] = now_ms;
 }
 
-/* --- jobs ----------------------------------------------------------------------------------------
- */
+/* --- jobs --- */
 static void keep_number(int64_t *field, int64_t value)
 {
     if (*field == 0 && value > 0) {
@@ -224,8 +222,7 @@ bool ledger_rule_settle(struct ledger_job *job, enum ledger_job_state to, int64_
     return move_job(job, true, to, now_ms, now_ms);
 }
 
-/* --- VMs -----------------------------------------------------------------------------------------
- */
+/* --- VMs --- */
 const char *ledger_rule_runner(const struct job_event *ev, const struct ledger_job *job)
 {
     if (ev->action != JOB_ACTION_IN_PROGRESS && ev->action != JOB_ACTION_COMPLETED) {
@@ -267,7 +264,7 @@ struct ledger_vm_change ledger_rule_note_vm(struct ledger_vm *vm, const struct l
         change.state = true;
     }
     /* A runner that GitHub took back from one job may be given another. */
-    change.row = change.state || (other_job && job_moved);
+    change.row = change.state || vm->job_id == 0 || (other_job && job_moved);
     if (change.row) {
         vm->job_id = job->id;
     }
@@ -338,8 +335,7 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
     return 0;
 }
 
-/* --- reserving -----------------------------------------------------------------------------------
- */
+/* --- reserving --- */
 enum ledger_outcome ledger_rule_reserve(const struct ledger_usage *u,
                                         const struct ledger_caps *caps)
 {
@@ -376,8 +372,7 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
     copy(vm->host, sizeof vm->host, r->host);
 }
 
-/* --- rate buckets --------------------------------------------------------------------------------
- */
+/* --- rate buckets --- */
 static int64_t max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -428,8 +423,7 @@ void ledger_rule_bucket_spend(struct ledger_bucket_row *row, double per_second, 
     }
 }
 
-/* --- leases and signs ----------------------------------------------------------------------------
- */
+/* --- leases and signs --- */
 bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t ttl_ms,
                        int64_t now_ms)
 {

@@ -43,6 +43,11 @@ static const char *const steps[] = {
     ") STRICT, WITHOUT ROWID;"
     "INSERT INTO tally VALUES ('freed', '', '', 0);"
 
+    /* Where a VM that still has a row was registered. */
+    "CREATE TABLE scopes ("
+    "  name TEXT PRIMARY KEY, installation_id INTEGER NOT NULL, vms INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+
     "CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN"
     "  INSERT INTO tally VALUES ('job', NEW.class_name, CAST(NEW.state AS TEXT), 1)"
     "    ON CONFLICT DO UPDATE SET n = n + 1;"
@@ -74,6 +79,9 @@ static const char *const steps[] = {
     "  INSERT INTO tally VALUES ('vm', NEW.class_name, '0', 1),"
     "    ('supply', NEW.scope, NEW.class_name, 1), ('repository', NEW.repository, '', 1)"
     "    ON CONFLICT DO UPDATE SET n = n + 1;"
+    "  INSERT INTO scopes VALUES (NEW.scope, NEW.installation_id, 1) ON CONFLICT DO UPDATE SET"
+    "    vms = vms + 1, installation_id ="
+    "    iif(NEW.installation_id > 0, NEW.installation_id, installation_id);"
     "END;"
     "CREATE TRIGGER vm_moved AFTER UPDATE OF state ON vms WHEN OLD.state <> NEW.state BEGIN"
     "  UPDATE tally SET n = n - 1"
@@ -89,6 +97,8 @@ static const char *const steps[] = {
     "CREATE TRIGGER vm_removed AFTER DELETE ON vms BEGIN"
     "  SELECT RAISE(ABORT, 'a VM that holds a slot stays') WHERE OLD.state <> 5;"
     "  UPDATE tally SET n = n - 1 WHERE kind = 'vm' AND a = OLD.class_name AND b = '5';"
+    "  UPDATE scopes SET vms = vms - 1 WHERE name = OLD.scope;"
+    "  DELETE FROM scopes WHERE name = OLD.scope AND vms = 0;"
     "END;",
 
     "CREATE TABLE timeline ("
@@ -166,6 +176,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .room = ledger_sqlite_room,
     .freed = ledger_sqlite_freed,
     .balances = ledger_sqlite_balances,
+    .scopes = ledger_sqlite_scopes,
     .vm_advance = ledger_sqlite_vm_advance,
     .vm_get = ledger_sqlite_vm_get,
     .vm_list = ledger_sqlite_vm_list,

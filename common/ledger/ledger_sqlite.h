@@ -19,8 +19,7 @@ struct ledger_sqlite {
 /* The open file behind a front's `state`. */
 struct sqlite_store *ledger_sqlite_store(void *state);
 
-/* --- rows ----------------------------------------------------------------------------------------
- */
+/* --- rows --- */
 struct ledger_sqlite_job {
     struct ledger_job job; /* zeroed if not known */
     bool known;
@@ -56,21 +55,18 @@ MUST_CHECK int ledger_sqlite_add_vm(struct sqlite_db *db, const struct ledger_vm
 MUST_CHECK int ledger_sqlite_save_vm(struct sqlite_db *db, const struct ledger_vm *vm,
                                      struct err *e);
 
-/* --- timeline ------------------------------------------------------------------------------------
- */
+/* --- timeline --- */
 /* Adds a line about the job, the VM (then job_id is 0), or both; nothing if line->what is NULL. */
 MUST_CHECK int ledger_sqlite_add_line(struct sqlite_db *db, int64_t job_id, const char *vm,
                                       const struct ledger_line *line, struct err *e);
 
-/* --- buckets -------------------------------------------------------------------------------------
- */
+/* --- buckets --- */
 MUST_CHECK int ledger_sqlite_load_bucket(struct sqlite_db *db, const char *name,
                                          struct ledger_bucket_row *out, struct err *e);
 MUST_CHECK int ledger_sqlite_save_bucket(struct sqlite_db *db, const char *name,
                                          const struct ledger_bucket_row *row, struct err *e);
 
-/* --- a list that grows while rows are read -------------------------------------------------------
- */
+/* --- a list that grows while rows are read --- */
 struct ledger_sqlite_list {
     void *items;
     size_t count;
@@ -82,8 +78,7 @@ void *ledger_sqlite_list_add(struct ledger_sqlite_list *l);
 /* Empties it, for a step that runs again. */
 void ledger_sqlite_list_reset(struct ledger_sqlite_list *l);
 
-/* --- the calls, by topic -------------------------------------------------------------------------
- */
+/* --- the calls, by topic --- */
 ledger_note_fn ledger_sqlite_note;
 ledger_job_get_fn ledger_sqlite_job_get;
 ledger_job_settle_fn ledger_sqlite_job_settle;
@@ -93,6 +88,7 @@ ledger_reserve_fn ledger_sqlite_reserve;
 ledger_room_fn ledger_sqlite_room;
 ledger_freed_fn ledger_sqlite_freed;
 ledger_balances_fn ledger_sqlite_balances;
+ledger_scopes_fn ledger_sqlite_scopes;
 ledger_vm_advance_fn ledger_sqlite_vm_advance;
 ledger_vm_get_fn ledger_sqlite_vm_get;
 ledger_vm_list_fn ledger_sqlite_vm_list;

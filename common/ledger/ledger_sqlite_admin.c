@@ -3,8 +3,7 @@
 
 #include "common/ledger/ledger_sqlite.h"
 
-/* --- counts --------------------------------------------------------------------------------------
- */
+/* --- counts --- */
 static struct ledger_count *count_of(struct ledger_sqlite_list *list, struct sqlite_rows *r)
 {
     struct ledger_count *last = list->items;
@@ -55,8 +54,7 @@ int ledger_sqlite_counts(void *state, struct ledger_count **out, size_t *n, stru
     return 0;
 }
 
-/* --- tidy ----------------------------------------------------------------------------------------
- */
+/* --- tidy --- */
 struct tidy {
     int64_t before_ms;
     size_t max;

@@ -5,8 +5,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
 
-/* --- note ----------------------------------------------------------------------------------------
- */
+/* --- note --- */
 struct note {
     const struct job_event *ev;
     const char *scope;
@@ -82,8 +81,7 @@ int ledger_sqlite_note(void *state, const struct job_event *ev, const char *scop
     return 0;
 }
 
-/* --- get -----------------------------------------------------------------------------------------
- */
+/* --- get --- */
 struct get {
     int64_t id;
     struct ledger_sqlite_job row;
@@ -105,8 +103,7 @@ int ledger_sqlite_job_get(void *state, int64_t job_id, struct ledger_job *out, s
     return 0;
 }
 
-/* --- settle --------------------------------------------------------------------------------------
- */
+/* --- settle --- */
 struct settle {
     int64_t id;
     enum ledger_job_state to;
@@ -160,8 +157,7 @@ int ledger_sqlite_job_settle(void *state, int64_t job_id, enum ledger_job_state 
     return sqlite_store_write(ledger_sqlite_store(state), settle_work, &s, e);
 }
 
-/* --- waiting too long ----------------------------------------------------------------------------
- */
+/* --- waiting too long --- */
 struct waiting {
     const char *scope;
     const char *class_name;

@@ -5,8 +5,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
 
-/* --- counts in use -------------------------------------------------------------------------------
- */
+/* --- counts in use --- */
 static int load_usage(struct sqlite_db *db, const char *scope, const char *class_name,
                       const char *repository, struct ledger_usage *out, struct err *e)
 {
@@ -34,8 +33,7 @@ static int load_usage(struct sqlite_db *db, const char *scope, const char *class
     return 0;
 }
 
-/* --- the two buckets that a launch takes from ----------------------------------------------------
- */
+/* --- the two buckets that a launch takes from --- */
 struct launch_rate {
     char class_bucket[64];
     struct ledger_bucket_row fleet; /* refilled, nothing spent */
@@ -97,8 +95,7 @@ static int spend_launch_rate(struct sqlite_db *db, const char *class_name,
     return save_launch_rate(db, caps, &rate, e);
 }
 
-/* --- reserve -------------------------------------------------------------------------------------
- */
+/* --- reserve --- */
 struct reserve {
     const struct ledger_reserve *r;
     const char *vm_name;
@@ -207,8 +204,7 @@ int ledger_sqlite_reserve(void *state, const struct ledger_reserve *r, const cha
     return 0;
 }
 
-/* --- room ----------------------------------------------------------------------------------------
- */
+/* --- room --- */
 struct room {
     const char *class_name;
     const struct ledger_caps *caps;
@@ -275,8 +271,7 @@ int ledger_sqlite_freed(void *state, int64_t *out, struct err *e)
     return 0;
 }
 
-/* --- balances ------------------------------------------------------------------------------------
- */
+/* --- balances --- */
 static int balances_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     static const char sql[] =
@@ -308,6 +303,38 @@ int ledger_sqlite_balances(void *state, struct ledger_balance **out, size_t *n, 
 {
     struct ledger_sqlite_list list = {.item_size = sizeof(struct ledger_balance)};
     if (sqlite_store_read(ledger_sqlite_store(state), balances_work, &list, e) != 0) {
+        free(list.items);
+        return -1;
+    }
+    *out = list.items;
+    *n = list.count;
+    return 0;
+}
+
+static int scopes_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct ledger_sqlite_list *list = arg;
+    struct sqlite_rows *r =
+        sqlite_query(db, "SELECT name, installation_id FROM scopes ORDER BY name");
+    ledger_sqlite_list_reset(list);
+    for (;;) {
+        bool more;
+        if (sqlite_next(r, &more, e) != 0) {
+            return -1;
+        }
+        if (!more) {
+            return 0;
+        }
+        struct ledger_scope *scope = ledger_sqlite_list_add(list);
+        sqlite_text(r, 0, scope->name, sizeof scope->name);
+        scope->installation_id = sqlite_int(r, 1);
+    }
+}
+
+int ledger_sqlite_scopes(void *state, struct ledger_scope **out, size_t *n, struct err *e)
+{
+    struct ledger_sqlite_list list = {.item_size = sizeof(struct ledger_scope)};
+    if (sqlite_store_read(ledger_sqlite_store(state), scopes_work, &list, e) != 0) {
         free(list.items);
         return -1;
     }

@@ -3,8 +3,7 @@
 
 #include "common/ledger/ledger_sqlite.h"
 
-/* --- jobs ----------------------------------------------------------------------------------------
- */
+/* --- jobs --- */
 void ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out)
 {
     struct ledger_job *j = &out->job;
@@ -81,8 +80,7 @@ int ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_sqlite_job 
                        SQL_INT(j->relaunched_ms), SQL_INT(j->relaunches), SQL_INT(row->told));
 }
 
-/* --- VMs -----------------------------------------------------------------------------------------
- */
+/* --- VMs --- */
 void ledger_sqlite_read_vm(struct sqlite_rows *r, struct ledger_vm *out)
 {
     *out = (struct ledger_vm){.state = VM_RESERVED};
@@ -161,8 +159,7 @@ int ledger_sqlite_save_vm(struct sqlite_db *db, const struct ledger_vm *vm, stru
                        SQL_INT(vm->gone_ms), SQL_INT(vm->deadline_ms), SQL_TEXT(vm->end_reason));
 }
 
-/* --- lists ---------------------------------------------------------------------------------------
- */
+/* --- lists --- */
 void *ledger_sqlite_list_add(struct ledger_sqlite_list *l)
 {
     if (l->count == l->room) {

@@ -6,8 +6,7 @@
 
 /* Rate buckets, leases, signs and marks: the small things that all processes share. */
 
-/* --- rate buckets --------------------------------------------------------------------------------
- */
+/* --- rate buckets --- */
 int ledger_sqlite_load_bucket(struct sqlite_db *db, const char *name, struct ledger_bucket_row *out,
                               struct err *e)
 {
@@ -100,8 +99,7 @@ int ledger_sqlite_rate_pause(void *state, const char *name, int64_t until_ms, st
     return sqlite_store_write(ledger_sqlite_store(state), pause_work, &p, e);
 }
 
-/* --- leases --------------------------------------------------------------------------------------
- */
+/* --- leases --- */
 struct lease {
     const char *name;
     const char *holder;
@@ -179,8 +177,7 @@ int ledger_sqlite_lease_release(void *state, const char *name, const char *holde
     return sqlite_store_write(ledger_sqlite_store(state), release_work, &l, e);
 }
 
-/* --- signs ---------------------------------------------------------------------------------------
- */
+/* --- signs --- */
 struct sign {
     const char *kind;
     const char *subject;
@@ -250,8 +247,7 @@ int ledger_sqlite_acquit(void *state, const char *kind, const char *subject, str
     return sqlite_store_write(ledger_sqlite_store(state), acquit_work, &s, e);
 }
 
-/* --- marks ---------------------------------------------------------------------------------------
- */
+/* --- marks --- */
 struct mark {
     const char *name;
     int64_t value; /* in: to set or to add; out: what it is */

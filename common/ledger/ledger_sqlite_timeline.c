@@ -7,8 +7,7 @@
 /* The lines of a job are those with its id; the lines of a VM by itself those with its name and
  * job 0. Both are kept within LEDGER_LINES_MAX. */
 
-/* --- adding --------------------------------------------------------------------------------------
- */
+/* --- adding --- */
 static int is_repeated(struct sqlite_db *db, int64_t job_id, const char *vm,
                        const struct ledger_line *line, bool *out, struct err *e)
 {
@@ -74,8 +73,7 @@ int ledger_sqlite_add_line(struct sqlite_db *db, int64_t job_id, const char *vm,
                        SQL_TEXT(line->what), SQL_TEXT(line->detail));
 }
 
-/* --- tell ----------------------------------------------------------------------------------------
- */
+/* --- tell --- */
 struct tell {
     int64_t job_id;
     const char *vm;
@@ -109,8 +107,7 @@ int ledger_sqlite_tell(void *state, int64_t job_id, const char *vm, const char *
     return sqlite_store_write(ledger_sqlite_store(state), tell_work, &t, e);
 }
 
-/* --- reading -------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 struct read {
     int64_t job_id;
     struct ledger_sqlite_list entries;

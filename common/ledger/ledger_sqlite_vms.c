@@ -4,8 +4,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
 
-/* --- advance -------------------------------------------------------------------------------------
- */
+/* --- advance --- */
 struct advance {
     const struct ledger_advance *step;
     bool changed;
@@ -47,8 +46,7 @@ int ledger_sqlite_vm_advance(void *state, const struct ledger_advance *step, boo
     return 0;
 }
 
-/* --- get and list --------------------------------------------------------------------------------
- */
+/* --- get and list --- */
 struct get {
     const char *name;
     struct ledger_vm vm;

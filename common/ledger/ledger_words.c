@@ -21,8 +21,7 @@ static const char *or_else(const char *text, const char *otherwise)
     return text[0] != '\0' ? text : otherwise;
 }
 
-/* --- jobs ----------------------------------------------------------------------------------------
- */
+/* --- jobs --- */
 static const char *whose(const struct ledger_job *job, bool ours)
 {
     if (job->runner_name[0] == '\0') {
@@ -77,11 +76,12 @@ void ledger_word_relaunched(struct ledger_line *out, const struct ledger_job *jo
         job->relaunches);
 }
 
-/* --- VMs -----------------------------------------------------------------------------------------
- */
+/* --- VMs --- */
 static void say_busy(struct ledger_line *out, const struct ledger_vm *vm)
 {
-    if (vm->for_job == vm->job_id) {
+    if (vm->job_id == 0) {
+        say(out, "busy", "its runner took a job, says GitHub");
+    } else if (vm->for_job == vm->job_id) {
         say(out, "busy", "runs job %" PRId64, vm->job_id);
     } else {
         say(out, "busy", "runs job %" PRId64 ", launched for job %" PRId64, vm->job_id,
@@ -120,8 +120,7 @@ void ledger_word_late_launch(struct ledger_line *out, const struct ledger_vm *vm
         or_else(vm->vm_id, "not given"), ledger_vm_state_name(vm->state));
 }
 
-/* --- reserving -----------------------------------------------------------------------------------
- */
+/* --- reserving --- */
 static void say_satisfied(struct ledger_line *out, const struct ledger_usage *u)
 {
     say(out, "satisfied", "%" PRId64 " %s on %s way for %" PRId64 " waiting %s", u->supply,
