@@ -1,0 +1,194 @@
+#include "common/vm/vm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/metrics.h"
+#include "common/vm/vm_backend.h"
+
+#define PAYLOAD_MAX 4096
+#define NAME_MAX_CHARS 64
+
+struct vm_provider {
+    const struct vm_ops *ops;
+    void *state;
+    struct metric *run_seconds;
+    struct metric *run_failures;
+    struct metric *terminate_seconds;
+    struct metric *terminate_failures;
+};
+
+static const struct vm_ops *const providers[] = {&vm_ops_qemu};
+
+const char *vm_run_state_name(enum vm_run_state s)
+{
+    static const char *const names[] = {[VM_RUN_PENDING] = "pending",
+                                        [VM_RUN_RUNNING] = "running",
+                                        [VM_RUN_ENDING] = "ending",
+                                        [VM_RUN_ENDED] = "ended"};
+    ASSERT((size_t)s < COUNT_OF(names));
+    return names[s];
+}
+
+static const struct vm_ops *find_ops(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(providers); i++) {
+        const struct vm_ops *ops = providers[i];
+        if (strcmp(ops->name, name) == 0) {
+            ASSERT(ops->open != NULL && ops->close != NULL && ops->run != NULL &&
+                   ops->terminate != NULL && ops->describe != NULL && ops->forget != NULL &&
+                   ops->list != NULL && ops->console != NULL);
+            return ops;
+        }
+    }
+    return NULL;
+}
+
+static void register_metrics(struct vm_provider *p, const char *class)
+{
+    static const int64_t bounds_ms[] = {10,   50,   100,   200,   500,   1000,
+                                        2000, 5000, 10000, 30000, 60000, 120000};
+    struct buf labels;
+    buf_init(&labels, 512);
+    metrics_label(&labels, "provider", p->ops->name);
+    metrics_label(&labels, "class", class);
+    ASSERT(!labels.failed);
+    p->run_seconds = metrics_histogram("mayfly_vm_run_seconds",
+                                       "From the call that starts a VM to its payload accepted.",
+                                       labels.data, bounds_ms, COUNT_OF(bounds_ms));
+    p->run_failures = metrics_counter("mayfly_vm_run_failures_total",
+                                      "VMs that could not be started.", labels.data);
+    p->terminate_seconds =
+        metrics_histogram("mayfly_vm_terminate_seconds", "From the call that ends a VM to its end.",
+                          labels.data, bounds_ms, COUNT_OF(bounds_ms));
+    p->terminate_failures = metrics_counter("mayfly_vm_terminate_failures_total",
+                                            "VMs that could not be ended.", labels.data);
+    buf_fini(&labels);
+}
+
+int vm_open(const struct config_class *class, const char *deployment, struct vm_provider **out,
+            struct err *e)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    void *state = NULL;
+    if (ops == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "class %s: there is no VM provider \"%s\"", class->name,
+                       class->provider);
+    }
+    if (ops->open(class, deployment, &state, e) != 0) {
+        return -1;
+    }
+    struct vm_provider *p = calloc(1, sizeof *p);
+    ASSERT(p != NULL);
+    p->ops = ops;
+    p->state = state;
+    register_metrics(p, class->name);
+    *out = p;
+    return 0;
+}
+
+void vm_close(struct vm_provider *p)
+{
+    if (p != NULL) {
+        p->ops->close(p->state);
+        free(p);
+    }
+}
+
+bool vm_host_bound(const struct vm_provider *p)
+{
+    return p->ops->host_bound;
+}
+
+/* The names of VMs become names of files and parts of commands. */
+static bool name_ok(const char *name)
+{
+    size_t len = strlen(name);
+    return len >= 1 && len <= NAME_MAX_CHARS && name[0] != '-' &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+static int check_spec(const struct vm_spec *spec, struct err *e)
+{
+    if (!name_ok(spec->name)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "a VM's name has 1 to 64 letters, digits and hyphens, the first no hyphen");
+    }
+    size_t token_len = strlen(spec->client_token);
+    if (token_len < 1 || token_len > 64) {
+        return err_set(e, ERR_PERMANENT, 0, "a VM's token has 1 to 64 characters");
+    }
+    if (spec->payload.len < 1 || spec->payload.len > PAYLOAD_MAX) {
+        return err_set(e, ERR_PERMANENT, 0, "a VM's payload has 1 to %d bytes, this one %zu",
+                       PAYLOAD_MAX, spec->payload.len);
+    }
+    if (spec->max_duration_ms < 1) {
+        return err_set(e, ERR_PERMANENT, 0, "a VM must have a hard end");
+    }
+    return 0;
+}
+
+/* An id that cannot be one of ours names nothing. */
+static bool id_ok(const struct vm_provider *p, const char *id)
+{
+    return strlen(id) <= VM_ID_MAX && (!p->ops->host_bound || name_ok(id));
+}
+
+int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
+{
+    if (check_spec(spec, e) != 0) {
+        metric_inc(p->run_failures);
+        return -1;
+    }
+    int64_t begin = clock_mono_us();
+    int rc = p->ops->run(p->state, spec, out_id, e);
+    if (rc == 0) {
+        metric_observe_us(p->run_seconds, clock_mono_us() - begin);
+    } else {
+        metric_inc(p->run_failures);
+    }
+    return rc;
+}
+
+int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
+{
+    if (!id_ok(p, id)) {
+        return 0;
+    }
+    int64_t begin = clock_mono_us();
+    int rc = p->ops->terminate(p->state, id, grace_ms < 0 ? 0 : grace_ms, e);
+    if (rc == 0) {
+        metric_observe_us(p->terminate_seconds, clock_mono_us() - begin);
+    } else {
+        metric_inc(p->terminate_failures);
+    }
+    return rc;
+}
+
+int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
+{
+    if (!id_ok(p, id)) {
+        return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
+    }
+    return p->ops->describe(p->state, id, out, e);
+}
+
+int vm_forget(struct vm_provider *p, const char *id, struct err *e)
+{
+    return id_ok(p, id) ? p->ops->forget(p->state, id, e) : 0;
+}
+
+int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
+{
+    return p->ops->list(p->state, out, n, e);
+}
+
+int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out, struct err *e)
+{
+    if (!id_ok(p, id)) {
+        return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
+    }
+    return p->ops->console(p->state, id, limit, out, e);
+}

@@ -1,0 +1,388 @@
+#include "common/vm/vm_qemu.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/fs.h"
+#include "common/vm/vm_qemu_launch.h"
+#include "common/vm/vm_qemu_qmp.h"
+#include "common/vm/vm_qemu_state.h"
+
+#define MIB ((int64_t)1 << 20)
+#define ASK_MS 2000
+#define LAUNCHING_MS 5000
+
+/* --- open and close ------------------------------------------------------------------------- */
+
+static void vm_qemu_close(void *state)
+{
+    struct vm_qemu *q = state;
+    if (q != NULL) {
+        qemu_image_fini(&q->image);
+        free(q->accel);
+        free(q->user);
+        free(q);
+    }
+}
+
+/* The command for a connection to the proxy goes through a splitting like a shell's. */
+static bool plain_path(const char *path)
+{
+    return path[strspn(path,
+                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+")] ==
+           '\0';
+}
+
+static int open_network(struct vm_qemu *q, const struct config_class *class, struct err *e)
+{
+    if (strcmp(class->qemu.network, "proxy") != 0) {
+        return 0;
+    }
+    q->closed_network = true;
+    const char *url = *class->proxy.http != '\0' ? class->proxy.http : class->proxy.https;
+    if (!qemu_proxy_parse(url, &q->proxy)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "class %s: qemu.network: proxy wants proxy.http to be http://host:port",
+                       class->name);
+    }
+    if (!plain_path(q->keeper)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "%s: for qemu.network: proxy this path must have letters, digits and /._-+ "
+                       "only",
+                       q->keeper);
+    }
+    return 0;
+}
+
+static int open_directories(struct vm_qemu *q, const struct config_class *class,
+                            const char *deployment, struct err *e)
+{
+    char name[128];
+    if (fs_mkdirs(class->qemu.state_dir, 0755, e) != 0) {
+        return -1;
+    }
+    if (realpath(class->qemu.state_dir, q->state_dir) == NULL) {
+        return err_errno(e, ERR_PERMANENT, errno, "cannot use %s", class->qemu.state_dir);
+    }
+    int n = snprintf(name, sizeof name, "%s.%s", deployment, class->name);
+    /* Room for the longest name of a VM and of a file of it. */
+    if (n < 0 || (size_t)n >= sizeof name || strlen(q->state_dir) > PATH_MAX - 512) {
+        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "%s is too long a path", q->state_dir);
+    }
+    (void)qemu_path(q->vms_dir, q->state_dir, name);
+    (void)qemu_path(q->saved_dir, q->state_dir, "saved");
+    return fs_mkdirs(q->vms_dir, 0755, e) != 0 || fs_mkdirs(q->saved_dir, 0755, e) != 0 ? -1 : 0;
+}
+
+static void open_settings(struct vm_qemu *q, const struct config_qemu *s)
+{
+    q->accel = slice_dup(slice_of(s->accel));
+    q->user = slice_dup(slice_of(s->user));
+    q->cpus = s->cpus;
+    q->memory_mib = s->memory_mib;
+    q->console_limit_bytes = s->console_limit_bytes;
+    q->boot_timeout_ms = s->boot_timeout_ms;
+    q->restore = s->restore;
+    atomic_init(&q->boot_until_ms, INT64_MIN);
+    static const char help[] = "VMs started, by the way they were started.";
+    q->started_by_restore = metrics_counter("mayfly_vm_starts_total", help, "mode=\"restore\"");
+    q->started_by_boot = metrics_counter("mayfly_vm_starts_total", help, "mode=\"boot\"");
+}
+
+static int vm_qemu_open(const struct config_class *class, const char *deployment, void **out_state,
+                        struct err *e)
+{
+    struct vm_qemu *q = calloc(1, sizeof *q);
+    ASSERT(q != NULL);
+    open_settings(q, &class->qemu);
+    if (qemu_image_load(class->qemu.image, &q->image, e) != 0 ||
+        qemu_host_probe(q, class->qemu.binary, e) != 0 ||
+        open_directories(q, class, deployment, e) != 0 || open_network(q, class, e) != 0) {
+        vm_qemu_close(q);
+        return -1;
+    }
+    q->disk_bytes = class->qemu.disk_mib * MIB;
+    if (q->disk_bytes == 0) {
+        q->disk_bytes = q->image.disk_bytes;
+    }
+    if (q->disk_bytes < q->image.disk_bytes) {
+        (void)err_set(e, ERR_PERMANENT, 0,
+                      "class %s: qemu.disk_mib is smaller than the image's disk of %lld MiB",
+                      class->name, (long long)((q->image.disk_bytes + MIB - 1) / MIB));
+        vm_qemu_close(q);
+        return -1;
+    }
+    *out_state = q;
+    return 0;
+}
+
+/* --- looking -------------------------------------------------------------------------------- */
+
+static bool is_being_launched(const char *dir)
+{
+    char path[PATH_MAX];
+    int fd = open(qemu_path(path, dir, "lock"), O_RDWR | O_CLOEXEC);
+    bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return held;
+}
+
+static void set_ended(struct vm_info *info, const struct qemu_exit_record *exit)
+{
+    info->state = VM_RUN_ENDED;
+    info->ended_ms = exit->ended_ms;
+    (void)snprintf(info->reason, sizeof info->reason, "%s", exit->reason);
+}
+
+static void set_alive(struct vm_info *info, const char *dir)
+{
+    struct qemu_agent_status said;
+    qemu_agent_status_read(dir, &said);
+    bool up = said.started || qemu_marked(dir, "accepted");
+    bool ending = said.exited || qemu_marked(dir, "ending");
+    info->state = ending ? VM_RUN_ENDING : up ? VM_RUN_RUNNING : VM_RUN_PENDING;
+    (void)snprintf(info->reason, sizeof info->reason, "%s", said.reason);
+}
+
+/* The order of the looks matters: a VM that ends while we look has its exit record written before
+ * its keeper is gone. */
+static int look(const struct vm_qemu *q, const char *id, struct vm_info *out, struct err *e)
+{
+    char dir[PATH_MAX];
+    struct stat st;
+    struct qemu_vm_record record = {.started_ms = 0};
+    struct qemu_process_record process;
+    struct qemu_exit_record exit;
+    struct err ignored;
+    struct vm_info info = {.state = VM_RUN_PENDING};
+
+    if (lstat(qemu_path(dir, q->vms_dir, id), &st) != 0 || !S_ISDIR(st.st_mode)) {
+        return err_set(e, ERR_NOT_FOUND, ENOENT, "there is no VM %s here", id);
+    }
+    bool launching = is_being_launched(dir);
+    bool alive =
+        qemu_process_record_read(dir, &process, &ignored) == 0 && proc_id_alive(&process.keeper);
+    bool ended = qemu_exit_record_read(dir, &exit, &ignored) == 0;
+    (void)!qemu_vm_record_read(dir, &record, &ignored);
+    (void)snprintf(info.id, sizeof info.id, "%s", id);
+    (void)snprintf(info.name, sizeof info.name, "%.64s", id);
+    info.started_ms = record.started_ms;
+    if (launching) {
+        info.state = VM_RUN_PENDING;
+    } else if (ended) {
+        set_ended(&info, &exit);
+    } else if (alive) {
+        set_alive(&info, dir);
+    } else if (lstat(dir, &st) != 0) {
+        return err_set(e, ERR_NOT_FOUND, ENOENT, "there is no VM %s here", id);
+    } else {
+        exit = (struct qemu_exit_record){.reason = "vanished"};
+        set_ended(&info, &exit);
+    }
+    *out = info;
+    return 0;
+}
+
+static int vm_qemu_describe(void *state, const char *id, struct vm_info *out, struct err *e)
+{
+    return look(state, id, out, e);
+}
+
+static int vm_qemu_list(void *state, struct vm_info **out, size_t *n, struct err *e)
+{
+    const struct vm_qemu *q = state;
+    struct vm_info *list = NULL;
+    size_t count = 0;
+    size_t room = 0;
+    const struct dirent *entry;
+    struct err ignored;
+    DIR *dir = opendir(q->vms_dir);
+    if (dir == NULL) {
+        return err_errno(e, ERR_RETRY, errno, "cannot list %s", q->vms_dir);
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        if (count == room) {
+            room = room == 0 ? 16 : room * 2;
+            list = reallocarray(list, room, sizeof *list);
+            ASSERT(list != NULL);
+        }
+        /* One that goes while we look is not there. */
+        if (look(q, entry->d_name, &list[count], &ignored) == 0) {
+            count++;
+        }
+    }
+    closedir(dir);
+    *out = list;
+    *n = count;
+    return 0;
+}
+
+/* --- ending --------------------------------------------------------------------------------- */
+
+/* Politely, in the two ways a guest may hear: its agent, and the power button. */
+static void ask(const char *dir)
+{
+    char path[PATH_MAX];
+    struct qmp *qmp;
+    struct err ignored;
+    int fd;
+    int64_t deadline_ms = clock_mono_ms() + ASK_MS;
+    int run_fd = open(qemu_path(path, dir, "run"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (run_fd < 0) {
+        return;
+    }
+    if (qemu_connect(run_fd, QEMU_PAYLOAD_SOCKET, clock_mono_ms(), NULL, NULL, &fd, &ignored) ==
+        0) {
+        (void)!qemu_send(fd, SLICE("MAYFLY1 END\n"), deadline_ms, &ignored);
+        close(fd);
+    }
+    if (qmp_open(run_fd, deadline_ms, &qmp, &ignored) == 0) {
+        (void)!qmp_call(qmp, "system_powerdown", NULL, deadline_ms, NULL, &ignored);
+        qmp_close(qmp);
+    }
+    close(run_fd);
+}
+
+/* The launch sees the mark and gives up; it cleans up itself. */
+static int wait_for_launcher(const char *dir, int64_t grace_ms, struct err *e)
+{
+    int64_t deadline_ms = clock_mono_ms() + grace_ms + LAUNCHING_MS;
+    struct qemu_process_record process;
+    struct err ignored;
+    while (is_being_launched(dir) && qemu_process_record_read(dir, &process, &ignored) != 0) {
+        if (clock_mono_ms() >= deadline_ms) {
+            return err_set(e, ERR_RETRY, EBUSY, "the VM is being launched just now");
+        }
+        clock_sleep_until(clock_mono_ms() + 10);
+    }
+    return 0;
+}
+
+static void leave_exit_record(const char *dir, const char *reason)
+{
+    struct qemu_exit_record record = {.ended_ms = clock_wall_ms(), .status = -1};
+    struct stat st;
+    struct err ignored;
+    if (qemu_exit_record_read(dir, &record, &ignored) != 0 && stat(dir, &st) == 0) {
+        (void)snprintf(record.reason, sizeof record.reason, "%s", reason);
+        (void)!qemu_exit_record_write(dir, &record, &ignored);
+    }
+}
+
+static int vm_qemu_terminate(void *state, const char *id, int64_t grace_ms, struct err *e)
+{
+    const struct vm_qemu *q = state;
+    char dir[PATH_MAX];
+    char path[PATH_MAX];
+    struct qemu_process_record process;
+    struct err ignored;
+    const char *reason = "vanished";
+
+    if (qemu_mark(qemu_path(dir, q->vms_dir, id), "ending", &ignored) != 0) {
+        return ignored.class == ERR_NOT_FOUND ? 0 : (*e = ignored, -1);
+    }
+    if (wait_for_launcher(dir, grace_ms, e) != 0) {
+        return -1;
+    }
+    if (qemu_process_record_read(dir, &process, &ignored) == 0) {
+        int fd = proc_id_open(&process.keeper);
+        if (fd >= 0) {
+            reason = "terminated";
+            if (grace_ms > 0) {
+                ask(dir);
+                (void)proc_wait(fd, clock_mono_ms() + grace_ms);
+            }
+            close(fd);
+        }
+    }
+    if (qemu_keeper_stop(dir, e) != 0) {
+        return -1;
+    }
+    leave_exit_record(dir, reason);
+    return fs_remove_tree(qemu_path(path, dir, "run"), e);
+}
+
+static int vm_qemu_forget(void *state, const char *id, struct err *e)
+{
+    const struct vm_qemu *q = state;
+    char dir[PATH_MAX];
+    struct vm_info info;
+    if (look(q, id, &info, e) != 0) {
+        return e->class == ERR_NOT_FOUND ? 0 : -1;
+    }
+    if (info.state != VM_RUN_ENDED) {
+        return err_set(e, ERR_CONFLICT, EBUSY, "VM %s has not ended: terminate it first", id);
+    }
+    (void)qemu_path(dir, q->vms_dir, id);
+    /* Of one that vanished QEMU may live a moment longer than its keeper. */
+    return qemu_keeper_stop(dir, e) != 0 ? -1 : fs_remove_tree(dir, e);
+}
+
+/* --- the console ---------------------------------------------------------------------------- */
+
+static void append_tail(const char *path, size_t limit, struct buf *out)
+{
+    char chunk[8192];
+    struct stat st;
+    ssize_t n;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0) {
+        size_t skip = (size_t)st.st_size > limit ? (size_t)st.st_size - limit : 0;
+        size_t left = (size_t)st.st_size - skip;
+        (void)lseek(fd, (off_t)skip, SEEK_SET);
+        while (left > 0 && (n = read(fd, chunk, left < sizeof chunk ? left : sizeof chunk)) > 0) {
+            buf_append(out, (struct slice){chunk, (size_t)n});
+            left -= (size_t)n;
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+static int vm_qemu_console(void *state, const char *id, size_t limit, struct buf *out,
+                           struct err *e)
+{
+    const struct vm_qemu *q = state;
+    char dir[PATH_MAX];
+    char path[PATH_MAX];
+    char old_path[PATH_MAX];
+    struct stat st;
+    (void)qemu_path(dir, q->vms_dir, id);
+    (void)qemu_path(path, dir, "console.log");
+    (void)qemu_path(old_path, dir, "console.log.1");
+    if (stat(path, &st) != 0) {
+        return err_set(e, ERR_NOT_FOUND, ENOENT, "there is no console of a VM %s", id);
+    }
+    if ((size_t)st.st_size < limit) {
+        append_tail(old_path, limit - (size_t)st.st_size, out);
+    }
+    append_tail(path, limit, out);
+    return out->failed ? err_set(e, ERR_PERMANENT, 0, "the console does not fit") : 0;
+}
+
+const struct vm_ops vm_ops_qemu = {
+    .name = "qemu",
+    .host_bound = true,
+    .open = vm_qemu_open,
+    .close = vm_qemu_close,
+    .run = vm_qemu_run,
+    .terminate = vm_qemu_terminate,
+    .describe = vm_qemu_describe,
+    .forget = vm_qemu_forget,
+    .list = vm_qemu_list,
+    .console = vm_qemu_console,
+};

@@ -1,0 +1,117 @@
+/*
+ * The provider "qemu" inside: what its files share.
+ *
+ *   vm_qemu.c        the operations of vm_backend.h but run
+ *   vm_qemu_run.c    the launch of one VM, step by step
+ *   vm_qemu_saved.c  the saved machine that VMs are restored from
+ *   vm_qemu_host.c   this host: the QEMU binary, KVM or not, room for one more VM
+ *   vm_qemu_image.c, _args.c, _qmp.c, _state.c, _launch.c, _exec.c   see their headers
+ *
+ * One process of QEMU per VM, kept by a process of its own (vm_keeper.h). Everything known about a
+ * VM stands in its state directory, so the provider has no memory of its own: any process of the
+ * host can describe, list and end what another one launched. struct vm_qemu is filled by open and
+ * then only read, but for the counter.
+ */
+#ifndef MAYFLY_VM_QEMU_H
+#define MAYFLY_VM_QEMU_H
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/metrics.h"
+#include "common/vm/vm_backend.h"
+#include "common/vm/vm_qemu_args.h"
+#include "common/vm/vm_qemu_image.h"
+
+struct vm_qemu {
+    struct qemu_image image;
+    char binary[PATH_MAX];
+    char qemu_img[PATH_MAX];
+    char keeper[PATH_MAX];
+    char state_dir[PATH_MAX]; /* real path */
+    char vms_dir[PATH_MAX];   /* below it: one directory per VM of this deployment and class */
+    char saved_dir[PATH_MAX];
+    char qemu_version[128];
+    bool sandbox;
+    char *accel; /* as configured */
+    char *user;
+    int64_t cpus;
+    int64_t memory_mib;
+    int64_t disk_bytes;
+    int64_t console_limit_bytes;
+    int64_t boot_timeout_ms;
+    bool restore;
+    bool closed_network;
+    struct qemu_proxy proxy; /* where the closed network leads */
+    atomic_int_least64_t
+        boot_until_ms; /* after failed restores: cold boots until then (monotonic) */
+    struct metric *started_by_restore;
+    struct metric *started_by_boot;
+};
+
+/* --- this host (vm_qemu_host.c) --------------------------------------------------------------- */
+
+/* Finds the binaries, reads QEMU's version and whether it has -sandbox. */
+MUST_CHECK int qemu_host_probe(struct vm_qemu *q, const char *binary, struct err *e);
+
+/* ERR_CAPACITY, with what to do, when the disk or the memory has no room for one more VM. */
+MUST_CHECK int qemu_host_room(const struct vm_qemu *q, struct err *e);
+
+/* "kvm" or "tcg" (static). With "auto", KVM is used when the image truly boots on it: that is tried
+ * once per kernel and QEMU and kept in <state_dir>/accel.json; it blocks for that long. */
+MUST_CHECK int qemu_host_accel(const struct vm_qemu *q, const char **out, struct err *e);
+
+/* Whether KVM may work at all: its device opens, and on x86 the CPU has what KVM stands on. Pure
+ * but for the device. cpuinfo: the text of /proc/cpuinfo. */
+bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *device);
+
+/* An exclusive lock on a file, waited for; -1 and ERR_RETRY on failure. Closing it unlocks. */
+MUST_CHECK int qemu_lock(const char *path, int *out_fd, struct err *e);
+
+/* --- the saved machine (vm_qemu_saved.c) ------------------------------------------------------ */
+
+struct qemu_saved {
+    char dir[PATH_MAX];     /* of this saved machine */
+    char state[PATH_MAX];   /* memory and devices */
+    char overlay[PATH_MAX]; /* an empty overlay on the saved disk, to be copied for each VM */
+    ino_t inode;            /* of that overlay: tells one made anew from this one */
+};
+
+/* The one that fits the class, made now if there is none (by one process at a time). */
+MUST_CHECK int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved *out,
+                              struct err *e);
+/* Removes it, if it is still the one of `seen`, so that the next get makes it anew. */
+void qemu_saved_discard(const struct qemu_saved *seen);
+
+/* Boots the image in a directory of its own and ends it again: whether it comes to READY in time.
+ */
+MUST_CHECK int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, int64_t timeout_ms,
+                                   struct err *e);
+
+/* An overlay of the class's size on a base disk. */
+MUST_CHECK int qemu_overlay_create(const struct vm_qemu *q, const char *base, bool base_is_qcow2,
+                                   const char *path, struct err *e);
+
+/* --- a launch's parts that the saved machine needs too (vm_qemu_run.c) ------------------------ */
+
+/* Writes launch.json into `dir` (which has run/ with the overlay in it) and starts the keeper. */
+struct qemu_start {
+    const char *dir;
+    const char *accel;
+    const char *incoming; /* "" : boot */
+    const char *cgroup;
+    int64_t max_duration_ms;
+    int64_t start_ms;
+    bool keep_run;
+};
+MUST_CHECK int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *e);
+
+/* Whether the keeper of the VM in `dir` has written its exit record; then *e says why it ended. */
+bool qemu_has_ended(const char *dir, struct err *e);
+
+MUST_CHECK int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e);
+
+#endif

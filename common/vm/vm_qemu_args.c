@@ -1,0 +1,194 @@
+#include "common/vm/vm_qemu_args.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+
+#define ARGS_MAX 96
+
+struct args {
+    char *items[ARGS_MAX + 1];
+    size_t count;
+};
+
+static void add(struct args *a, const char *word)
+{
+    ASSERT(a->count < ARGS_MAX);
+    a->items[a->count++] = slice_dup(slice_of(word));
+}
+
+PRINTF(3, 4) static void addf(struct args *a, const char *option, const char *fmt, ...)
+{
+    char text[8192];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ASSERT(n >= 0 && (size_t)n < sizeof text);
+    add(a, option);
+    add(a, text);
+}
+
+static void add_machine(struct args *a, const struct qemu_args_in *in)
+{
+    bool x86 = strcmp(in->image->arch, "x86_64") == 0;
+    addf(a, "-machine", x86 ? "q35,accel=%s,graphics=off,vmport=off,usb=off" : "virt,accel=%s",
+         in->accel);
+    addf(a, "-cpu", "%s", strcmp(in->accel, "kvm") == 0 ? "host" : "max");
+    addf(a, "-smp", "%" PRId64, in->cpus);
+    addf(a, "-m", "%" PRId64, in->memory_mib);
+    addf(a, "-rtc", "base=utc,clock=host");
+}
+
+static void add_channels(struct args *a)
+{
+    addf(a, "-chardev", "stdio,id=console,signal=off");
+    addf(a, "-serial", "chardev:console");
+    addf(a, "-chardev", "socket,id=qmp,path=" QEMU_QMP_SOCKET ",server=on,wait=off");
+    addf(a, "-mon", "chardev=qmp,mode=control");
+    addf(a, "-device", "virtio-serial-pci,id=vser,bus=pcie.0,addr=0x4,max_ports=4");
+    addf(a, "-chardev", "socket,id=payload,path=" QEMU_PAYLOAD_SOCKET ",server=on,wait=off");
+    addf(a, "-device",
+         "virtserialport,id=port1,bus=vser.0,nr=1,chardev=payload,name=org.mayfly.payload");
+    addf(a, "-add-fd", "fd=%d,set=1", QEMU_FD_STATUS);
+    addf(a, "-chardev", "file,id=status,path=/dev/fdset/1,append=on");
+    addf(a, "-device",
+         "virtserialport,id=port2,bus=vser.0,nr=2,chardev=status,name=org.mayfly.status");
+}
+
+static void add_disk(struct args *a)
+{
+    /* The disk is thrown away with the VM: nobody needs it to survive a power cut. */
+    addf(a, "-blockdev",
+         "driver=file,node-name=diskfile,filename=" QEMU_OVERLAY ",cache.no-flush=on");
+    addf(a, "-blockdev", "driver=qcow2,node-name=disk,file=diskfile,cache.no-flush=on");
+    addf(a, "-device", "virtio-blk-pci,id=blk,bus=pcie.0,addr=0x5,drive=disk");
+}
+
+/* In a closed network QEMU answers nothing but the proxy's address, and runs one small program for
+ * each connection to it. (A forwarding to a chardev would be one connection for the VM's whole
+ * life, which no HTTP proxy can use.) */
+static void add_network(struct args *a, const struct qemu_args_in *in)
+{
+    if (in->proxy_host == NULL) {
+        addf(a, "-netdev", "user,id=net,net=10.0.2.0/24");
+    } else {
+        addf(a, "-netdev",
+             "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:" QEMU_PROXY_ADDRESS
+             ":" QEMU_PROXY_PORT "-cmd:%s connect %s %s",
+             in->keeper, in->proxy_host, in->proxy_port);
+    }
+    addf(a, "-device",
+         "virtio-net-pci,id=nic,bus=pcie.0,addr=0x6,netdev=net,mac=52:54:00:12:34:56,romfile=");
+}
+
+char **qemu_args_build(const struct qemu_args_in *in)
+{
+    struct args a = {.count = 0};
+
+    add(&a, in->binary);
+    add(&a, "-nodefaults");
+    add(&a, "-no-user-config");
+    add(&a, "-no-reboot");
+    addf(&a, "-display", "none");
+    if (in->sandbox) {
+        addf(&a, "-sandbox",
+             "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny,spawn=%s",
+             in->proxy_host == NULL ? "deny" : "allow");
+    }
+    add_machine(&a, in);
+    add_channels(&a);
+    add_disk(&a);
+    add_network(&a, in);
+    addf(&a, "-object", "rng-random,id=rng,filename=/dev/urandom");
+    addf(&a, "-device", "virtio-rng-pci,id=vrng,bus=pcie.0,addr=0x7,rng=rng");
+    addf(&a, "-kernel", "%s", in->image->kernel);
+    addf(&a, "-initrd", "%s", in->image->initrd);
+    addf(&a, "-append", "%s", in->image->cmdline);
+    if (in->incoming) {
+        addf(&a, "-incoming", "fd:%d", QEMU_FD_INCOMING);
+    }
+
+    char **argv = calloc(a.count + 1, sizeof *argv);
+    ASSERT(argv != NULL);
+    memcpy(argv, a.items, a.count * sizeof *argv);
+    return argv;
+}
+
+void qemu_args_free(char **argv)
+{
+    for (size_t i = 0; argv != NULL && argv[i] != NULL; i++) {
+        free(argv[i]);
+    }
+    free(argv);
+}
+
+/* Nothing but what stands in a host's name: the words go through QEMU's option parser (commas,
+ * colons) and a shell-like splitting. */
+static bool host_character(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == '_';
+}
+
+static bool host_parse(struct slice authority, struct slice *host, struct slice *port)
+{
+    if (authority.len > 0 && authority.ptr[0] == '[') {
+        struct slice rest;
+        struct slice inside = {authority.ptr + 1, authority.len - 1};
+        if (!slice_cut(inside, ']', host, &rest) || (rest.len > 0 && rest.ptr[0] != ':')) {
+            return false;
+        }
+        *port = rest.len > 0 ? (struct slice){rest.ptr + 1, rest.len - 1} : SLICE("80");
+        for (size_t i = 0; i < host->len; i++) {
+            if (!host_character(host->ptr[i]) && host->ptr[i] != ':') {
+                return false;
+            }
+        }
+        return true;
+    }
+    if (!slice_cut(authority, ':', host, port)) {
+        *port = SLICE("80");
+    }
+    for (size_t i = 0; i < host->len; i++) {
+        if (!host_character(host->ptr[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool qemu_proxy_parse(const char *url, struct qemu_proxy *out)
+{
+    struct slice rest = slice_of(url);
+    struct slice host;
+    struct slice port;
+    struct slice path;
+    struct qemu_proxy proxy = {.userinfo = {"", 0}};
+    int64_t number;
+
+    if (rest.len < 7 || !slice_eq_nocase((struct slice){rest.ptr, 7}, SLICE("http://"))) {
+        return false;
+    }
+    rest = (struct slice){rest.ptr + 7, rest.len - 7};
+    (void)slice_cut(rest, '/', &rest, &path);
+    for (size_t i = rest.len; i > 0; i--) {
+        if (rest.ptr[i - 1] == '@') {
+            proxy.userinfo = (struct slice){rest.ptr, i};
+            rest = (struct slice){rest.ptr + i, rest.len - i};
+            break;
+        }
+    }
+    if (path.len > 0 || !host_parse(rest, &host, &port) || host.len == 0 ||
+        !slice_to_cstr(host, proxy.host, sizeof proxy.host) ||
+        !slice_to_cstr(port, proxy.port, sizeof proxy.port) || !slice_to_int64(port, &number) ||
+        number < 1 || number > 65535) {
+        return false;
+    }
+    *out = proxy;
+    return true;
+}

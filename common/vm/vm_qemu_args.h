@@ -1,0 +1,59 @@
+/*
+ * QEMU's command line, as a pure function of what is known about the VM.
+ *
+ * A machine can only be restored by the same devices at the same addresses, so everything that is a
+ * device stands here once and in one order; what may differ between the save and the restore is the
+ * back end (files, the network's far side) and -incoming. The words are relative to the VM's `run`
+ * directory, which is QEMU's working directory: a socket's path has at most 107 bytes
+ * (sockaddr_un), a state directory may have more. Never a secret: an argv can be read by everybody.
+ */
+#ifndef MAYFLY_VM_QEMU_ARGS_H
+#define MAYFLY_VM_QEMU_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/slice.h"
+#include "common/vm/vm_qemu_image.h"
+
+/* Descriptors that the keeper gives to QEMU beside 0 (nothing), 1 (console) and 2 (complaints). */
+#define QEMU_FD_STATUS 3
+#define QEMU_FD_INCOMING 4
+
+#define QEMU_PAYLOAD_SOCKET "payload.sock"
+#define QEMU_QMP_SOCKET "qmp.sock"
+#define QEMU_OVERLAY "overlay.qcow2"
+
+/* Where a VM of a closed network finds its only way out. */
+#define QEMU_PROXY_ADDRESS "10.0.2.100"
+#define QEMU_PROXY_PORT "3128"
+
+struct qemu_args_in {
+    const char *binary; /* absolute path */
+    const struct qemu_image *image;
+    const char *accel; /* "kvm" or "tcg" */
+    int64_t cpus;
+    int64_t memory_mib;
+    const char *proxy_host; /* NULL: the network is open */
+    const char *proxy_port;
+    const char *keeper; /* absolute path; carries the connections to the proxy */
+    bool incoming;      /* restore from QEMU_FD_INCOMING */
+    bool sandbox;       /* the binary knows -sandbox */
+};
+
+/* A NULL-terminated array, owned by the caller (qemu_args_free). */
+char **qemu_args_build(const struct qemu_args_in *in);
+void qemu_args_free(char **argv);
+
+/* Splits "http://[user:password@]host[:port][/]" (port 80 if none; [IPv6] hosts). False for
+ * anything else, or when a part has characters that no host or port has, or does not fit.
+ * `userinfo` points into url and includes the '@', or is empty. */
+struct qemu_proxy {
+    char host[256];
+    char port[6];
+    struct slice userinfo;
+};
+MUST_CHECK bool qemu_proxy_parse(const char *url, struct qemu_proxy *out);
+
+#endif

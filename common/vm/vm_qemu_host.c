@@ -1,0 +1,250 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/fs.h"
+#include "common/vm/vm_qemu.h"
+#include "common/vm/vm_qemu_exec.h"
+#include "common/vm/vm_qemu_state.h"
+
+#define PROBE_MS 15000
+#define PROBE_OUTPUT ((size_t)1 << 20)
+#define KVM_TRY_MS 20000
+#define MIB ((int64_t)1 << 20)
+/* What QEMU itself and the keeper need beside the guest's memory, for the check of room. */
+#define OVERHEAD_MIB 96
+
+int qemu_lock(const char *path, int *out_fd, struct err *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot open the lock %s", path);
+    }
+    while (flock(fd, LOCK_EX) != 0) {
+        if (errno != EINTR) {
+            int errnum = errno;
+            close(fd);
+            return err_errno(e, ERR_RETRY, errnum, "cannot lock %s", path);
+        }
+    }
+    *out_fd = fd;
+    return 0;
+}
+
+static int output_of(const char *program, const char *option, struct buf *out, struct err *e)
+{
+    const char *argv[] = {program, option, NULL};
+    if (exec_capture(argv, PROBE_MS, out, e) != 0) {
+        e->class = ERR_PERMANENT;
+        return -1;
+    }
+    return 0;
+}
+
+int qemu_host_probe(struct vm_qemu *q, const char *binary, struct err *e)
+{
+    char name[64];
+    struct buf text;
+    struct slice line;
+    struct slice rest;
+    int rc = -1;
+
+    (void)snprintf(name, sizeof name, "qemu-system-%s", q->image.arch);
+    buf_init(&text, PROBE_OUTPUT);
+    if (exec_find(*binary == '\0' ? name : binary,
+                  strcmp(q->image.arch, "x86_64") == 0 ? "qemu-system-x86" : "qemu-system-arm",
+                  q->binary, sizeof q->binary, e) != 0 ||
+        exec_find("qemu-img", "qemu-utils", q->qemu_img, sizeof q->qemu_img, e) != 0 ||
+        exec_find_keeper(q->keeper, sizeof q->keeper, e) != 0 ||
+        output_of(q->binary, "--version", &text, e) != 0) {
+        goto out;
+    }
+    (void)slice_cut(buf_slice(&text), '\n', &line, &rest);
+    if (!slice_to_cstr(slice_trim(line), q->qemu_version, sizeof q->qemu_version)) {
+        (void)err_set(e, ERR_PERMANENT, 0, "%s --version says nothing we understand", q->binary);
+        goto out;
+    }
+    buf_reset(&text);
+    if (output_of(q->binary, "--help", &text, e) != 0) {
+        goto out;
+    }
+    q->sandbox = text.len > 0 && strstr(text.data, "-sandbox on") != NULL;
+    rc = 0;
+out:
+    buf_fini(&text);
+    return rc;
+}
+
+/* --- room ----------------------------------------------------------------------------------- */
+
+static int64_t available_memory_mib(void)
+{
+    struct buf text;
+    struct err e;
+    struct slice line;
+    struct slice rest;
+    int64_t kib = -1;
+    buf_init(&text, 65536);
+    if (fs_read("/proc/meminfo", &text, &e) == 0) {
+        rest = buf_slice(&text);
+        while (kib < 0 && rest.len > 0) {
+            (void)slice_cut(rest, '\n', &line, &rest);
+            if (slice_starts_with(line, SLICE("MemAvailable:"))) {
+                struct slice number = slice_trim((struct slice){line.ptr + 13, line.len - 13});
+                (void)slice_cut(number, ' ', &number, &line);
+                (void)!slice_to_int64(number, &kib);
+            }
+        }
+    }
+    buf_fini(&text);
+    return kib < 0 ? -1 : kib / 1024;
+}
+
+int qemu_host_room(const struct vm_qemu *q, struct err *e)
+{
+    struct statvfs fs;
+    int64_t memory_mib = available_memory_mib();
+    if (memory_mib >= 0 && memory_mib < q->memory_mib + OVERHEAD_MIB) {
+        return err_set(e, ERR_CAPACITY, ENOMEM,
+                       "a VM needs %lld MiB of memory and %lld MiB are free: lower max_vms or "
+                       "qemu.memory_mib, or add memory",
+                       (long long)(q->memory_mib + OVERHEAD_MIB), (long long)memory_mib);
+    }
+    if (statvfs(q->state_dir, &fs) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot look at the disk of %s", q->state_dir);
+    }
+    /* The overlay can grow to the whole disk of the guest. */
+    int64_t free_mib = (int64_t)(fs.f_bavail / (fsblkcnt_t)(MIB / 1024) * fs.f_frsize / 1024);
+    int64_t need_mib = q->disk_bytes / MIB + OVERHEAD_MIB;
+    if (free_mib < need_mib) {
+        return err_set(e, ERR_CAPACITY, ENOSPC,
+                       "a VM may fill %lld MiB of disk and %s has %lld MiB free: make room there, "
+                       "or lower qemu.disk_mib",
+                       (long long)need_mib, q->state_dir, (long long)free_mib);
+    }
+    return 0;
+}
+
+/* --- KVM ------------------------------------------------------------------------------------ */
+
+bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *device)
+{
+    struct utsname host;
+    struct slice line;
+    struct slice word;
+    if (uname(&host) != 0 || strcmp(host.machine, arch) != 0 || access(device, R_OK | W_OK) != 0) {
+        return false;
+    }
+    if (strcmp(arch, "x86_64") != 0) {
+        return true;
+    }
+    /* Without these a KVM emulates the guest's kernel instruction by instruction, far slower than
+     * TCG does (seen with kvm_pvm in nested clouds). */
+    while (cpuinfo.len > 0) {
+        (void)slice_cut(cpuinfo, '\n', &line, &cpuinfo);
+        if (!slice_starts_with(line, SLICE("flags"))) {
+            continue;
+        }
+        while (line.len > 0) {
+            (void)slice_cut(line, ' ', &word, &line);
+            if (slice_eq_cstr(word, "vmx") || slice_eq_cstr(word, "svm")) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool plausible_here(const struct vm_qemu *q)
+{
+    struct buf text;
+    struct err e;
+    buf_init(&text, (size_t)8 << 20);
+    if (fs_read("/proc/cpuinfo", &text, &e) != 0) {
+        buf_reset(&text);
+    }
+    bool yes = qemu_kvm_plausible(q->image.arch, buf_slice(&text), "/dev/kvm");
+    buf_fini(&text);
+    return yes;
+}
+
+/* What a verdict on KVM holds for: another kernel or QEMU may do better. */
+static void verdict_key(const struct vm_qemu *q, char *out, size_t size)
+{
+    struct utsname host;
+    bool known = uname(&host) == 0;
+    (void)snprintf(out, size, "%s | %s", known ? host.release : "?", q->qemu_version);
+}
+
+static bool read_verdict(const char *path, const char *key, const char **out)
+{
+    struct buf text;
+    struct err e;
+    bool known = false;
+    buf_init(&text, 4096);
+    if (fs_read(path, &text, &e) == 0) {
+        json_t *tree = json_loadb(text.data, text.len, 0, NULL);
+        const char *of = json_string_value(json_object_get(tree, "of"));
+        const char *accel = json_string_value(json_object_get(tree, "accel"));
+        if (of != NULL && accel != NULL && strcmp(of, key) == 0) {
+            *out = strcmp(accel, "kvm") == 0 ? "kvm" : "tcg";
+            known = true;
+        }
+        json_decref(tree);
+    }
+    buf_fini(&text);
+    return known;
+}
+
+static void write_verdict(const char *path, const char *key, const char *accel)
+{
+    struct err e;
+    json_t *tree = json_pack("{s:s,s:s}", "of", key, "accel", accel);
+    char *text = tree == NULL ? NULL : json_dumps(tree, 0);
+    json_decref(tree);
+    /* Not kept: then it is found out again next time. */
+    (void)!(text == NULL || fs_write_atomic(path, slice_of(text), 0644, &e));
+    free(text);
+}
+
+int qemu_host_accel(const struct vm_qemu *q, const char **out, struct err *e)
+{
+    char path[PATH_MAX];
+    char lock_path[PATH_MAX];
+    char key[320];
+    struct err why;
+    int lock;
+
+    if (strcmp(q->accel, "auto") != 0) {
+        *out = strcmp(q->accel, "kvm") == 0 ? "kvm" : "tcg";
+        return 0;
+    }
+    if (!plausible_here(q)) {
+        *out = "tcg";
+        return 0;
+    }
+    (void)qemu_path(path, q->state_dir, "accel.json");
+    verdict_key(q, key, sizeof key);
+    if (read_verdict(path, key, out)) {
+        return 0;
+    }
+    if (qemu_lock(qemu_path(lock_path, q->state_dir, "accel.lock"), &lock, e) != 0) {
+        return -1;
+    }
+    if (!read_verdict(path, key, out)) {
+        int64_t bound = q->boot_timeout_ms < KVM_TRY_MS ? q->boot_timeout_ms : KVM_TRY_MS;
+        *out = qemu_saved_try_boot(q, "kvm", bound, &why) == 0 ? "kvm" : "tcg";
+        write_verdict(path, key, *out);
+    }
+    close(lock);
+    return 0;
+}

@@ -1,0 +1,41 @@
+/*
+ * A VM image on disk: a directory with image.json, a kernel, an initrd and a base disk.
+ *
+ *   {"name": "demo", "version": "1", "arch": "x86_64", "kernel": "kernel", "initrd": "initrd",
+ *    "disk": "disk.qcow2", "cmdline": "console=ttyS0 …"}
+ *
+ * File names are relative to the directory and must stay in it; other members are for people. The
+ * base disk (qcow2 or raw, told by its first bytes) is only ever read. Plain value, read once;
+ * whoever holds it owns it.
+ */
+#ifndef MAYFLY_VM_QEMU_IMAGE_H
+#define MAYFLY_VM_QEMU_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+
+struct qemu_image {
+    char *name;
+    char *version;
+    char *arch;
+    char *kernel; /* absolute paths */
+    char *initrd;
+    char *disk;
+    char *cmdline;
+    bool disk_is_qcow2;
+    int64_t disk_bytes; /* the size the guest sees */
+    char identity[65];  /* SHA-256 in hex over image.json and the files' sizes and times */
+};
+
+/* ERR_PERMANENT with the path and what is wrong; *out is untouched then. */
+MUST_CHECK int qemu_image_load(const char *directory, struct qemu_image *out, struct err *e);
+void qemu_image_fini(struct qemu_image *image);
+
+/* SHA-256 of text as 64 hex digits and a NUL; out holds 65 bytes. */
+struct slice;
+void qemu_digest(struct slice text, char *out);
+
+#endif

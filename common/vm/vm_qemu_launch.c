@@ -1,0 +1,164 @@
+#include "common/vm/vm_qemu_launch.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/fs.h"
+#include "common/vm/vm_qemu_args.h"
+#include "common/vm/vm_qemu_exec.h"
+#include "common/vm/vm_qemu_state.h"
+
+#define LAUNCH_MAX 262144
+#define KEEPER_ANSWER_MS 15000
+#define KEEPER_STOP_MS 10000
+#define KILL_MS 5000
+
+int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct err *e)
+{
+    char path[PATH_MAX];
+    json_t *argv = json_array();
+    for (size_t i = 0; launch->argv[i] != NULL; i++) {
+        ASSERT(json_array_append_new(argv, json_string(launch->argv[i])) == 0);
+    }
+    json_t *tree = json_pack(
+        "{s:i,s:o,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "version", QEMU_RECORD_VERSION,
+        "argv", argv, "user", launch->user, "incoming", launch->incoming, "cgroup", launch->cgroup,
+        "console_limit_bytes", (json_int_t)launch->console_limit_bytes, "max_duration_ms",
+        (json_int_t)launch->max_duration_ms, "start_ms", (json_int_t)launch->start_ms, "cpus",
+        (json_int_t)launch->cpus, "memory_limit_bytes", (json_int_t)launch->memory_limit_bytes,
+        "address_limit_bytes", (json_int_t)launch->address_limit_bytes, "file_limit_bytes",
+        (json_int_t)launch->file_limit_bytes, "keep_run", (int)launch->keep_run);
+    if (tree == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "a path or an option of the VM is no valid UTF-8");
+    }
+    char *text = json_dumps(tree, JSON_INDENT(1));
+    json_decref(tree);
+    ASSERT(text != NULL);
+    int rc = fs_write_atomic(qemu_path(path, dir, "launch.json"), slice_of(text), 0600, e);
+    free(text);
+    return rc;
+}
+
+static char *text_of(const json_t *tree, const char *key)
+{
+    const char *value = json_string_value(json_object_get(tree, key));
+    return slice_dup(slice_of(value));
+}
+
+static int64_t number_of(const json_t *tree, const char *key)
+{
+    return json_integer_value(json_object_get(tree, key));
+}
+
+int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
+{
+    char path[PATH_MAX];
+    struct buf text;
+    buf_init(&text, LAUNCH_MAX);
+    if (fs_read(qemu_path(path, dir, "launch.json"), &text, e) != 0) {
+        buf_fini(&text);
+        return -1;
+    }
+    json_t *tree = json_loadb(text.data, text.len, 0, NULL);
+    buf_fini(&text);
+    const json_t *argv = json_object_get(tree, "argv");
+    size_t argc = json_array_size(argv);
+    if (number_of(tree, "version") != QEMU_RECORD_VERSION || argc == 0) {
+        json_decref(tree);
+        return err_set(e, ERR_PERMANENT, 0, "%s is damaged or of another version of Mayfly", path);
+    }
+    *out = (struct qemu_launch){
+        .argv = calloc(argc + 1, sizeof *out->argv),
+        .user = text_of(tree, "user"),
+        .incoming = text_of(tree, "incoming"),
+        .cgroup = text_of(tree, "cgroup"),
+        .console_limit_bytes = number_of(tree, "console_limit_bytes"),
+        .max_duration_ms = number_of(tree, "max_duration_ms"),
+        .start_ms = number_of(tree, "start_ms"),
+        .cpus = number_of(tree, "cpus"),
+        .memory_limit_bytes = number_of(tree, "memory_limit_bytes"),
+        .address_limit_bytes = number_of(tree, "address_limit_bytes"),
+        .file_limit_bytes = number_of(tree, "file_limit_bytes"),
+        .keep_run = json_is_true(json_object_get(tree, "keep_run")),
+    };
+    ASSERT(out->argv != NULL);
+    for (size_t i = 0; i < argc; i++) {
+        out->argv[i] = slice_dup(slice_of(json_string_value(json_array_get(argv, i))));
+    }
+    json_decref(tree);
+    return 0;
+}
+
+void qemu_launch_fini(struct qemu_launch *launch)
+{
+    qemu_args_free(launch->argv);
+    free(launch->user);
+    free(launch->incoming);
+    free(launch->cgroup);
+    *launch = (struct qemu_launch){0};
+}
+
+int qemu_keeper_start(const char *keeper, const char *dir, struct err *e)
+{
+    const char *argv[] = {keeper, "run", dir, NULL};
+    struct buf said;
+    buf_init(&said, 4096);
+    int rc = exec_capture(argv, KEEPER_ANSWER_MS, &said, e);
+    struct slice answer = slice_trim(buf_slice(&said));
+    if (rc == 0 && !slice_eq_cstr(answer, "OK")) {
+        if (slice_starts_with(answer, SLICE("ERR "))) {
+            answer.ptr += 4;
+            answer.len -= 4;
+        }
+        rc = err_set(e, ERR_RETRY, 0, "the VM could not be started: %.*s", SLICE_ARG(answer));
+    }
+    buf_fini(&said);
+    return rc;
+}
+
+static int kill_and_wait(const struct proc_id *id, struct err *e)
+{
+    int fd = proc_id_open(id);
+    if (fd < 0) {
+        return 0;
+    }
+    (void)pidfd_send_signal(fd, SIGKILL, NULL, 0);
+    bool ended = proc_wait(fd, clock_mono_ms() + KILL_MS);
+    close(fd);
+    return ended
+               ? 0
+               : err_set(e, ERR_RETRY, ETIMEDOUT, "process %d of a VM does not die", (int)id->pid);
+}
+
+int qemu_keeper_stop(const char *dir, struct err *e)
+{
+    struct qemu_process_record process;
+    struct err ignored;
+    if (qemu_process_record_read(dir, &process, &ignored) != 0) {
+        return 0;
+    }
+    int fd = proc_id_open(&process.keeper);
+    if (fd >= 0) {
+        (void)pidfd_send_signal(fd, SIGTERM, NULL, 0);
+        bool ended = proc_wait(fd, clock_mono_ms() + KEEPER_STOP_MS);
+        close(fd);
+        if (!ended && kill_and_wait(&process.keeper, e) != 0) {
+            return -1;
+        }
+    }
+    if (kill_and_wait(&process.qemu, e) != 0) {
+        return -1;
+    }
+    if (process.cgroup[0] != '\0') {
+        (void)rmdir(process.cgroup);
+    }
+    return 0;
+}

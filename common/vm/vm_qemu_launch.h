@@ -1,0 +1,50 @@
+/*
+ * The order for a keeper: what to start in a VM's directory, and within which bounds.
+ *
+ * Written as launch.json by the provider, read by mayfly-vm-keeper (vm_keeper.c), which is a small
+ * program of its own: a fork without exec in a worker full of threads would not be safe, and what
+ * must outlive the worker must not share its memory. Nothing secret is in it.
+ *
+ * The keeper answers on its standard output "OK\n" once QEMU has been started and process.json is
+ * written, or "ERR <text>\n". From then on it pumps the console and the agent's status lines into
+ * bounded files, ends the VM at its deadline, or on SIGTERM, and when QEMU has ended removes `run`
+ * and writes exit.json. QEMU never outlives its keeper (PR_SET_PDEATHSIG).
+ */
+#ifndef MAYFLY_VM_QEMU_LAUNCH_H
+#define MAYFLY_VM_QEMU_LAUNCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+
+struct qemu_launch {
+    char **argv;    /* NULL-terminated */
+    char *user;     /* "" : the keeper's own */
+    char *incoming; /* file that QEMU gets as QEMU_FD_INCOMING; "" : none */
+    char *cgroup;   /* name of the control group to make, where one may; "" : none */
+    int64_t console_limit_bytes;
+    int64_t max_duration_ms;
+    int64_t start_ms; /* ended when the agent has not said STARTED by then; 0: never for that */
+    int64_t cpus;
+    int64_t memory_limit_bytes;  /* of the control group */
+    int64_t address_limit_bytes; /* RLIMIT_AS; 0: none */
+    int64_t file_limit_bytes;    /* RLIMIT_FSIZE */
+    bool keep_run;               /* leave `run` to whoever started it */
+};
+
+MUST_CHECK int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct err *e);
+/* *out is owned by the caller (qemu_launch_fini). */
+MUST_CHECK int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e);
+void qemu_launch_fini(struct qemu_launch *launch);
+
+/* Runs the keeper program for a directory that holds launch.json, and waits for its answer.
+ * ERR_RETRY with the keeper's words; then nothing of it runs. */
+MUST_CHECK int qemu_keeper_start(const char *keeper, const char *dir, struct err *e);
+
+/* Ends what the directory's process.json names and returns when it has: tells the keeper to end the
+ * VM, and kills both when it does not. Success too when nothing runs. */
+MUST_CHECK int qemu_keeper_stop(const char *dir, struct err *e);
+
+#endif

@@ -1,0 +1,426 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/codec.h"
+#include "common/base/fs.h"
+#include "common/base/random.h"
+#include "common/vm/vm_qemu.h"
+#include "common/vm/vm_qemu_launch.h"
+#include "common/vm/vm_qemu_qmp.h"
+#include "common/vm/vm_qemu_state.h"
+
+#define MIB ((int64_t)1 << 20)
+#define FRAME_MAX 8192
+#define ANSWER_MAX 1024
+/* A restored machine answers within a second; a host that is busy gets more. */
+#define RESTORE_ANSWER_MS 20000
+/* After the time that a launch may take, a VM that was given no payload ends by itself. */
+#define START_SLACK_MS 30000
+/* QEMU beside the guest's memory: translated code (TCG: up to 1 GiB), devices, threads' stacks. */
+#define MEMORY_SLACK_MIB 1536
+#define ADDRESS_SLACK_MIB 8192
+#define BOOT_INSTEAD_MS 600000
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1 /* a stand-in for QEMU under a sanitizer reserves terabytes of addresses */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *e)
+{
+    const struct qemu_args_in in = {.binary = q->binary,
+                                    .image = &q->image,
+                                    .accel = s->accel,
+                                    .cpus = q->cpus,
+                                    .memory_mib = q->memory_mib,
+                                    .proxy_host = q->closed_network ? q->proxy.host : NULL,
+                                    .proxy_port = q->proxy.port,
+                                    .keeper = q->keeper,
+                                    .incoming = *s->incoming != '\0',
+                                    .sandbox = q->sandbox};
+    char incoming[PATH_MAX];
+    char cgroup[128];
+    int64_t memory = q->memory_mib * MIB;
+    (void)snprintf(incoming, sizeof incoming, "%s", s->incoming);
+    (void)snprintf(cgroup, sizeof cgroup, "%s", s->cgroup);
+    struct qemu_launch launch = {
+        .argv = qemu_args_build(&in),
+        .user = q->user,
+        .incoming = incoming,
+        .cgroup = cgroup,
+        .console_limit_bytes = q->console_limit_bytes,
+        .max_duration_ms = s->max_duration_ms,
+        .start_ms = s->start_ms,
+        .cpus = q->cpus,
+        .memory_limit_bytes = memory + MEMORY_SLACK_MIB * MIB,
+        .address_limit_bytes = SANITIZED ? 0 : memory + ADDRESS_SLACK_MIB * MIB,
+        /* The largest files are the overlay and, when a machine is saved, its memory. */
+        .file_limit_bytes = q->disk_bytes + q->disk_bytes / 16 + memory + 256 * MIB,
+        .keep_run = s->keep_run,
+    };
+    int rc = qemu_launch_write(s->dir, &launch, e);
+    qemu_args_free(launch.argv);
+    return rc != 0 ? -1 : qemu_keeper_start(q->keeper, s->dir, e);
+}
+
+bool qemu_has_ended(const char *dir, struct err *e)
+{
+    struct qemu_exit_record exit;
+    struct qemu_process_record process;
+    struct err ignored;
+    bool known = qemu_process_record_read(dir, &process, &ignored) == 0;
+    bool alive = known && proc_id_alive(&process.keeper);
+    if (qemu_exit_record_read(dir, &exit, &ignored) == 0) {
+        (void)err_set(e, ERR_RETRY, 0, "the VM ended: %s", exit.reason);
+        return true;
+    }
+    if (!alive) {
+        (void)err_set(e, ERR_RETRY, 0, "the VM vanished");
+        return true;
+    }
+    return false;
+}
+
+/* --- the claim on a name -------------------------------------------------------------------- */
+
+/* One launch, from the claim on its name to its end. */
+struct launch {
+    struct vm_qemu *q;
+    const struct vm_spec *spec;
+    char dir[PATH_MAX];
+    char run_dir[PATH_MAX];
+    const char *accel;
+    int lock_fd; /* of this VM; -1: not claimed */
+};
+
+/* Somebody was here before. 1: it is the same VM and it runs or ran; 0: what was left of a launch
+ * that died, and was removed. */
+static int settle_existing(struct launch *l, struct err *e)
+{
+    struct qemu_vm_record record;
+    struct qemu_agent_status said;
+    struct err ignored;
+    if (qemu_vm_record_read(l->dir, &record, &ignored) == 0) {
+        if (strcmp(record.token, l->spec->client_token) != 0) {
+            return err_set(e, ERR_CONFLICT, EEXIST,
+                           "there is a VM %s already that was asked for with another token",
+                           l->spec->name);
+        }
+        qemu_agent_status_read(l->dir, &said);
+        if (said.started || qemu_marked(l->dir, "accepted")) {
+            return 1;
+        }
+    }
+    if (qemu_keeper_stop(l->dir, e) != 0 || fs_remove_tree(l->dir, e) != 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int lock_vm(struct launch *l, struct err *e)
+{
+    char path[PATH_MAX];
+    int fd = open(qemu_path(path, l->dir, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot open the lock %s", path);
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return err_set(e, ERR_RETRY, EWOULDBLOCK, "another process is launching VM %s just now",
+                       l->spec->name);
+    }
+    l->lock_fd = fd;
+    return 0;
+}
+
+static void unlock_vm(struct launch *l)
+{
+    if (l->lock_fd >= 0) {
+        close(l->lock_fd);
+        l->lock_fd = -1;
+    }
+}
+
+static int make_directory(struct launch *l, struct err *e)
+{
+    struct qemu_vm_record record = {.started_ms = clock_wall_ms()};
+    (void)snprintf(record.name, sizeof record.name, "%s", l->spec->name);
+    (void)snprintf(record.token, sizeof record.token, "%s", l->spec->client_token);
+    (void)snprintf(record.image, sizeof record.image, "%.99s %.99s", l->q->image.name,
+                   l->q->image.version);
+    if (mkdir(l->dir, 0755) != 0) {
+        return err_errno(e, errno == ENOSPC ? ERR_CAPACITY : ERR_RETRY, errno,
+                         "cannot make the directory %s", l->dir);
+    }
+    return lock_vm(l, e) != 0 ? -1 : qemu_vm_record_write(l->dir, &record, e);
+}
+
+/* 0: the name is ours to launch, its lock held. 1: it exists with this token. Under the lock of the
+ * class, so that nobody sees a directory between its making and its locking. */
+static int claim(struct launch *l, struct err *e)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int class_lock;
+    int rc = 0;
+    if (qemu_lock(qemu_path(path, l->q->vms_dir, ".lock"), &class_lock, e) != 0) {
+        return -1;
+    }
+    if (stat(l->dir, &st) == 0) {
+        rc = lock_vm(l, e) != 0 ? -1 : settle_existing(l, e);
+        unlock_vm(l);
+    }
+    if (rc == 0 && make_directory(l, e) != 0) {
+        unlock_vm(l);
+        rc = -1;
+    }
+    close(class_lock);
+    return rc;
+}
+
+/* --- one start ------------------------------------------------------------------------------ */
+
+static int copy_file(const char *from, const char *to, struct err *e)
+{
+    char chunk[65536];
+    ssize_t n = -1;
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (out >= 0) {
+        while ((n = read(in, chunk, sizeof chunk)) > 0) {
+            if (write(out, chunk, (size_t)n) != n) {
+                n = -1;
+                break;
+            }
+        }
+    }
+    int errnum = errno;
+    if (in >= 0) {
+        close(in);
+    }
+    if (out >= 0) {
+        close(out);
+    }
+    if (n != 0) {
+        return err_errno(e, errnum == ENOSPC ? ERR_CAPACITY : ERR_RETRY, errnum,
+                         "cannot copy %s to %s", from, to);
+    }
+    return 0;
+}
+
+/* The frame of the payload port: see deploy/image/agent. */
+static void frame(const struct launch *l, struct buf *out)
+{
+    unsigned char entropy[32];
+    char hex[sizeof entropy * 2 + 1];
+    random_bytes(entropy, sizeof entropy);
+    codec_hex(entropy, sizeof entropy, hex);
+    buf_printf(out, "MAYFLY1 %zu\n", l->spec->payload.len);
+    buf_append(out, l->spec->payload);
+    buf_printf(out, "%lld\n%s\n%s\n", (long long)clock_wall_ms(), l->spec->name, hex);
+    explicit_bzero(hex, sizeof hex);
+}
+
+struct watch {
+    const char *dir;
+    struct err *e;
+};
+
+static bool gone(void *arg)
+{
+    const struct watch *w = arg;
+    return qemu_has_ended(w->dir, w->e);
+}
+
+static int read_answer(const struct launch *l, int fd, int64_t deadline_ms, struct err *e)
+{
+    struct buf in;
+    struct slice line;
+    struct err why;
+    buf_init(&in, ANSWER_MAX);
+    int rc = qemu_read_line(fd, &in, &line, deadline_ms, e);
+    if (rc != 0) {
+        /* What the keeper knows says more than a connection that was closed. */
+        int64_t until = clock_mono_ms() + 1000;
+        while (e->code == ECONNRESET && clock_mono_ms() < until) {
+            if (qemu_has_ended(l->dir, &why)) {
+                *e = why;
+                break;
+            }
+            clock_sleep_until(clock_mono_ms() + 5);
+        }
+    } else if (slice_starts_with(line, SLICE("ERR"))) {
+        rc = err_set(e, ERR_PERMANENT, 0, "the agent refused the payload: %.*s", SLICE_ARG(line));
+    } else if (!slice_eq_cstr(line, "OK")) {
+        rc = err_set(e, ERR_RETRY, 0, "the agent answered something that is no answer");
+    }
+    buf_fini(&in);
+    return rc;
+}
+
+/* The port can be written to before the agent reads it: the bytes wait. */
+static int hand_over(const struct launch *l, int64_t timeout_ms, struct err *e)
+{
+    struct err why = {.class = ERR_NONE};
+    struct watch w = {l->dir, &why};
+    struct buf text;
+    int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+    int fd = -1;
+    int rc = -1;
+    int run_fd = open(l->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (run_fd < 0) {
+        return qemu_has_ended(l->dir, e)
+                   ? -1
+                   : err_errno(e, ERR_RETRY, ENOENT, "cannot open %s", l->run_dir);
+    }
+    buf_init(&text, FRAME_MAX);
+    frame(l, &text);
+    if (qemu_connect(run_fd, QEMU_PAYLOAD_SOCKET, deadline_ms, gone, &w, &fd, e) == 0) {
+        if (qemu_send(fd, buf_slice(&text), deadline_ms, e) == 0) {
+            rc = read_answer(l, fd, deadline_ms, e);
+        }
+        close(fd);
+    } else if (why.class != ERR_NONE) {
+        *e = why;
+    }
+    explicit_bzero(text.data, text.len);
+    buf_fini(&text);
+    close(run_fd);
+    return rc;
+}
+
+static int note_mode(const struct launch *l, const char *mode, struct err *e)
+{
+    struct qemu_vm_record record;
+    if (qemu_vm_record_read(l->dir, &record, e) != 0) {
+        return -1;
+    }
+    (void)snprintf(record.mode, sizeof record.mode, "%s", mode);
+    (void)snprintf(record.accel, sizeof record.accel, "%s", l->accel);
+    record.started_ms = clock_wall_ms();
+    return qemu_vm_record_write(l->dir, &record, e);
+}
+
+/* Starts it by a restore (saved) or a boot (NULL) and hands the payload over. On failure it has
+ * been stopped, and the directory is as before. */
+static int start_once(const struct launch *l, const struct qemu_saved *saved, struct err *e)
+{
+    char overlay[PATH_MAX];
+    char cgroup[128];
+    char path[PATH_MAX];
+    struct err ignored;
+    int64_t timeout_ms = saved != NULL ? RESTORE_ANSWER_MS : l->q->boot_timeout_ms;
+    (void)snprintf(cgroup, sizeof cgroup, "mayfly-%s", l->spec->name);
+    const struct qemu_start start = {.dir = l->dir,
+                                     .accel = l->accel,
+                                     .incoming = saved != NULL ? saved->state : "",
+                                     .cgroup = cgroup,
+                                     .max_duration_ms = l->spec->max_duration_ms,
+                                     .start_ms = timeout_ms + START_SLACK_MS};
+
+    (void)qemu_path(overlay, l->run_dir, QEMU_OVERLAY);
+    if (qemu_marked(l->dir, "ending")) {
+        return err_set(e, ERR_RETRY, ECANCELED, "VM %s was ended while it was launched",
+                       l->spec->name);
+    }
+    if (note_mode(l, saved != NULL ? "restore" : "boot", e) == 0 &&
+        fs_mkdirs(l->run_dir, 0755, e) == 0 &&
+        (saved != NULL ? copy_file(saved->overlay, overlay, e)
+                       : qemu_overlay_create(l->q, l->q->image.disk, l->q->image.disk_is_qcow2,
+                                             overlay, e)) == 0 &&
+        qemu_start(l->q, &start, e) == 0 && hand_over(l, timeout_ms, e) == 0 &&
+        qemu_mark(l->dir, "accepted", e) == 0) {
+        return 0;
+    }
+    if (qemu_keeper_stop(l->dir, &ignored) == 0) {
+        (void)!fs_remove_tree(l->run_dir, &ignored);
+        (void)unlink(qemu_path(path, l->dir, "process.json"));
+        (void)unlink(qemu_path(path, l->dir, "exit.json"));
+    }
+    return -1;
+}
+
+static int restore_once(const struct launch *l, struct qemu_saved *saved, struct err *e)
+{
+    if (qemu_saved_get(l->q, l->accel, saved, e) != 0 || start_once(l, saved, e) != 0) {
+        return -1;
+    }
+    metric_inc(l->q->started_by_restore);
+    return 0;
+}
+
+/* Whether another try in another way can help. */
+static bool worth_another(const struct launch *l, const struct err *e)
+{
+    return e->class == ERR_RETRY && !qemu_marked(l->dir, "ending");
+}
+
+/* Restore; if that fails, once more with a saved machine made anew; if that fails too, boot, and
+ * leave restoring alone for a while. */
+static int start_somehow(const struct launch *l, struct err *e)
+{
+    struct vm_qemu *q = l->q;
+    if (q->restore && clock_mono_ms() >= atomic_load(&q->boot_until_ms)) {
+        struct qemu_saved saved = {.inode = 0};
+        if (restore_once(l, &saved, e) == 0) {
+            return 0;
+        }
+        if (!worth_another(l, e)) {
+            return -1;
+        }
+        qemu_saved_discard(&saved);
+        if (restore_once(l, &saved, e) == 0) {
+            return 0;
+        }
+        if (!worth_another(l, e)) {
+            return -1;
+        }
+        atomic_store(&q->boot_until_ms, clock_mono_ms() + BOOT_INSTEAD_MS);
+    }
+    if (start_once(l, NULL, e) != 0) {
+        return -1;
+    }
+    metric_inc(q->started_by_boot);
+    return 0;
+}
+
+int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
+{
+    struct launch l = {.q = state, .spec = spec, .lock_fd = -1};
+    struct err ignored;
+
+    (void)qemu_path(l.dir, l.q->vms_dir, spec->name);
+    (void)qemu_path(l.run_dir, l.dir, "run");
+    int claimed = claim(&l, e);
+    if (claimed < 0) {
+        return -1;
+    }
+    int rc = 0;
+    if (claimed == 0) {
+        rc = qemu_host_room(l.q, e) != 0 || qemu_host_accel(l.q, &l.accel, e) != 0
+                 ? -1
+                 : start_somehow(&l, e);
+        if (rc != 0 && qemu_keeper_stop(l.dir, &ignored) == 0) {
+            (void)!fs_remove_tree(l.dir, &ignored);
+        }
+        unlock_vm(&l);
+    }
+    if (rc == 0) {
+        (void)snprintf(out_id, VM_ID_MAX + 1, "%s", spec->name);
+    }
+    return rc;
+}

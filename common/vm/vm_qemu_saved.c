@@ -1,0 +1,325 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/fs.h"
+#include "common/base/random.h"
+#include "common/vm/vm_qemu.h"
+#include "common/vm/vm_qemu_exec.h"
+#include "common/vm/vm_qemu_launch.h"
+#include "common/vm/vm_qemu_qmp.h"
+#include "common/vm/vm_qemu_state.h"
+
+#define QEMU_IMG_MS 30000
+#define SAVE_MS 120000
+#define PAUSE_MS 5
+#define KEY_BYTES 20
+#define UNUSED_DAYS 7
+
+int qemu_overlay_create(const struct vm_qemu *q, const char *base, bool base_is_qcow2,
+                        const char *path, struct err *e)
+{
+    char size[32];
+    struct buf said;
+    (void)snprintf(size, sizeof size, "%lld", (long long)q->disk_bytes);
+    const char *argv[] = {q->qemu_img, "create", "-q",
+                          "-f",        "qcow2",  "-b",
+                          base,        "-F",     base_is_qcow2 ? "qcow2" : "raw",
+                          path,        size,     NULL};
+    buf_init(&said, 65536);
+    int rc = exec_capture(argv, QEMU_IMG_MS, &said, e);
+    buf_fini(&said);
+    return rc;
+}
+
+/* --- one boot, up to READY ------------------------------------------------------------------ */
+
+/* Waits for the agent's READY in the status file; polls, since the file is appended to by another
+ * process and the wait is seconds long. */
+static int wait_ready(const char *dir, int64_t deadline_ms, struct err *e)
+{
+    struct qemu_agent_status said;
+    for (;;) {
+        qemu_agent_status_read(dir, &said);
+        if (said.ready) {
+            return 0;
+        }
+        if (qemu_has_ended(dir, e)) {
+            return -1;
+        }
+        int64_t now = clock_mono_ms();
+        if (now >= deadline_ms) {
+            return err_set(e, ERR_RETRY, ETIMEDOUT,
+                           "the image did not come up in time (see console.log; a slow host wants "
+                           "a longer qemu.boot_timeout_ms)");
+        }
+        clock_sleep_until(now + PAUSE_MS);
+    }
+}
+
+/* A directory like a VM's, for a boot whose result is kept or thrown away. */
+static int boot(const struct vm_qemu *q, const char *dir, const char *accel, int64_t timeout_ms,
+                struct err *e)
+{
+    char run_dir[PATH_MAX];
+    char overlay[PATH_MAX];
+    const struct qemu_start start = {.dir = dir,
+                                     .accel = accel,
+                                     .incoming = "",
+                                     .cgroup = "",
+                                     .max_duration_ms = timeout_ms + SAVE_MS,
+                                     .keep_run = true};
+    (void)qemu_path(overlay, qemu_path(run_dir, dir, "run"), QEMU_OVERLAY);
+    if (fs_mkdirs(run_dir, 0755, e) != 0 ||
+        qemu_overlay_create(q, q->image.disk, q->image.disk_is_qcow2, overlay, e) != 0 ||
+        qemu_start(q, &start, e) != 0) {
+        return -1;
+    }
+    return wait_ready(dir, clock_mono_ms() + timeout_ms, e);
+}
+
+int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, int64_t timeout_ms,
+                        struct err *e)
+{
+    char dir[PATH_MAX];
+    char name[32] = ".try-";
+    struct err ignored;
+    random_hex(name + 5, 8);
+    (void)qemu_path(dir, q->saved_dir, name);
+    int rc = boot(q, dir, accel, timeout_ms, e);
+    if (qemu_keeper_stop(dir, &ignored) == 0) {
+        (void)!fs_remove_tree(dir, &ignored);
+    }
+    return rc;
+}
+
+/* --- saving --------------------------------------------------------------------------------- */
+
+static int wait_saved(struct qmp *qmp, int64_t deadline_ms, struct err *e)
+{
+    char status[32];
+    char why[200];
+    struct buf answer;
+    int rc = -1;
+    buf_init(&answer, 65536);
+    for (;;) {
+        buf_reset(&answer);
+        if (qmp_call(qmp, "query-migrate", NULL, deadline_ms, &answer, e) != 0) {
+            break;
+        }
+        qmp_text_member(&answer, "status", status, sizeof status);
+        if (strcmp(status, "completed") == 0) {
+            rc = 0;
+            break;
+        }
+        if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
+            qmp_text_member(&answer, "error-desc", why, sizeof why);
+            (void)err_set(e, ERR_RETRY, 0, "QEMU could not save the machine: %s", why);
+            break;
+        }
+        if (clock_mono_ms() >= deadline_ms) {
+            (void)err_set(e, ERR_RETRY, ETIMEDOUT, "QEMU did not save the machine in time");
+            break;
+        }
+        clock_sleep_until(clock_mono_ms() + PAUSE_MS);
+    }
+    buf_fini(&answer);
+    return rc;
+}
+
+/* The machine is saved while it runs, so that a restored one runs by itself. */
+static int save_state(const char *dir, const char *state_path, struct err *e)
+{
+    char path[PATH_MAX];
+    struct qmp *qmp = NULL;
+    int64_t deadline_ms = clock_mono_ms() + SAVE_MS;
+    int rc = -1;
+    int run_fd = open(qemu_path(path, dir, "run"), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int state_fd = open(state_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (run_fd < 0 || state_fd < 0) {
+        (void)err_errno(e, ERR_RETRY, errno, "cannot open %s", run_fd < 0 ? path : state_path);
+    } else if (qmp_open(run_fd, deadline_ms, &qmp, e) == 0 &&
+               qmp_call(qmp, "migrate-set-parameters", "{\"max-bandwidth\":17179869184}",
+                        deadline_ms, NULL, e) == 0 &&
+               qmp_give_fd(qmp, state_fd, "state", deadline_ms, e) == 0 &&
+               qmp_call(qmp, "migrate", "{\"uri\":\"fd:state\"}", deadline_ms, NULL, e) == 0 &&
+               wait_saved(qmp, deadline_ms, e) == 0) {
+        rc = qmp_call(qmp, "quit", NULL, deadline_ms, NULL, e);
+    }
+    qmp_close(qmp);
+    if (run_fd >= 0) {
+        close(run_fd);
+    }
+    if (state_fd >= 0) {
+        close(state_fd);
+    }
+    return rc;
+}
+
+/* From now on nobody writes to it: VMs only ever read the saved machine. */
+static int seal(const char *path, struct err *e)
+{
+    if (lchown(path, geteuid(), getegid()) != 0 || chmod(path, 0444) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot seal %s", path);
+    }
+    return 0;
+}
+
+/* Boots in `work`, saves, and leaves the saved disk and state there. */
+static int make_in(const struct vm_qemu *q, const char *accel, const char *work, struct err *e)
+{
+    char run_overlay[PATH_MAX];
+    char disk[PATH_MAX];
+    char state[PATH_MAX];
+
+    (void)qemu_path(run_overlay, work, "run/" QEMU_OVERLAY);
+    (void)qemu_path(disk, work, "disk.qcow2");
+    (void)qemu_path(state, work, "state");
+    if (boot(q, work, accel, q->boot_timeout_ms, e) != 0 || save_state(work, state, e) != 0 ||
+        qemu_keeper_stop(work, e) != 0) {
+        return -1;
+    }
+    if (rename(run_overlay, disk) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot keep the disk of the saved machine %s", work);
+    }
+    if (fs_remove_tree(qemu_path(run_overlay, work, "run"), e) != 0) {
+        return -1;
+    }
+    return seal(disk, e) != 0 || seal(state, e) != 0 ? -1 : 0;
+}
+
+static void saved_key(const struct vm_qemu *q, const char *accel, char *out)
+{
+    char digest[65];
+    struct buf text;
+    buf_init(&text, 16384);
+    buf_printf(&text, "1\n%s\n%s\n%s\n%s\n%lld\n%lld\n%lld\n%d\n%d", q->image.identity, q->binary,
+               q->qemu_version, accel, (long long)q->cpus, (long long)q->memory_mib,
+               (long long)q->disk_bytes, q->closed_network, q->sandbox);
+    qemu_digest(buf_slice(&text), digest);
+    buf_fini(&text);
+    memcpy(out, digest, KEY_BYTES);
+    out[KEY_BYTES] = '\0';
+}
+
+static bool complete(struct qemu_saved *s)
+{
+    struct stat st;
+    if (access(s->state, R_OK) != 0 || stat(s->overlay, &st) != 0) {
+        return false;
+    }
+    s->inode = st.st_ino;
+    return true;
+}
+
+static void locate(const struct vm_qemu *q, const char *key, struct qemu_saved *out)
+{
+    (void)qemu_path(out->dir, q->saved_dir, key);
+    (void)qemu_path(out->state, out->dir, "state");
+    (void)qemu_path(out->overlay, out->dir, QEMU_OVERLAY);
+}
+
+/* Saved machines that no VM was restored from for days: images and versions that are no more. The
+ * time is the directory's own, which every use renews; a running VM keeps its files open. */
+static void tidy(const struct vm_qemu *q)
+{
+    DIR *dir = opendir(q->saved_dir);
+    const struct dirent *entry;
+    time_t oldest = (time_t)(clock_wall_ms() / 1000) - (time_t)UNUSED_DAYS * 86400;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        char path[PATH_MAX];
+        struct stat st;
+        struct err e;
+        (void)qemu_path(path, q->saved_dir, entry->d_name);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_mtime < oldest) {
+            (void)!fs_remove_tree(path, &e);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+}
+
+/* With the lock held. The overlay is made last, in place, so that a directory with one is whole. */
+static int make(const struct vm_qemu *q, const char *accel, const char *key,
+                const struct qemu_saved *s, struct err *e)
+{
+    char work[PATH_MAX];
+    char name[KEY_BYTES + 8];
+    char disk[PATH_MAX];
+    char fresh[PATH_MAX];
+    struct err ignored;
+    int rc = -1;
+
+    tidy(q);
+    (void)snprintf(name, sizeof name, ".%s.new", key);
+    (void)qemu_path(work, q->saved_dir, name);
+    (void)qemu_path(disk, s->dir, "disk.qcow2");
+    (void)qemu_path(fresh, s->dir, "overlay.new");
+    /* What a maker that was killed left: its keeper may still run. */
+    if (qemu_keeper_stop(work, e) != 0 || fs_remove_tree(work, e) != 0 ||
+        fs_remove_tree(s->dir, e) != 0 || fs_mkdirs(work, 0755, e) != 0) {
+        return -1;
+    }
+    if (make_in(q, accel, work, e) == 0) {
+        if (rename(work, s->dir) != 0) {
+            (void)err_errno(e, ERR_RETRY, errno, "cannot put the saved machine to %s", s->dir);
+        } else if (qemu_overlay_create(q, disk, true, fresh, e) == 0) {
+            rc = rename(fresh, s->overlay) == 0
+                     ? 0
+                     : err_errno(e, ERR_RETRY, errno, "cannot write %s", s->overlay);
+        }
+    }
+    if (qemu_keeper_stop(work, &ignored) == 0) {
+        (void)!fs_remove_tree(work, &ignored);
+    }
+    return rc;
+}
+
+int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved *out,
+                   struct err *e)
+{
+    char key[KEY_BYTES + 1];
+    char lock_name[KEY_BYTES + 8];
+    char lock_path[PATH_MAX];
+    int lock;
+    int rc = 0;
+
+    saved_key(q, accel, key);
+    locate(q, key, out);
+    if (!complete(out)) {
+        (void)snprintf(lock_name, sizeof lock_name, "%s.lock", key);
+        if (qemu_lock(qemu_path(lock_path, q->saved_dir, lock_name), &lock, e) != 0) {
+            return -1;
+        }
+        if (!complete(out)) {
+            rc = make(q, accel, key, out, e);
+            if (rc == 0 && !complete(out)) {
+                rc = err_set(e, ERR_RETRY, ENOENT, "%s was removed under us", out->dir);
+            }
+        }
+        close(lock);
+    }
+    if (rc == 0) {
+        (void)utimensat(AT_FDCWD, out->dir, NULL, 0);
+        return 0;
+    }
+    return err_wrap(e, "making the saved machine");
+}
+
+void qemu_saved_discard(const struct qemu_saved *seen)
+{
+    struct stat st;
+    if (stat(seen->overlay, &st) == 0 && st.st_ino == seen->inode) {
+        (void)unlink(seen->overlay);
+    }
+}

@@ -1,0 +1,99 @@
+/*
+ * What is written down about a VM: its state directory, and who is alive.
+ *
+ *   <state_dir>/<deployment>.<class>/<vm name>/
+ *     lock          held (flock) by the process that is launching the VM
+ *     vm.json       by the launcher: version, name, token, image, how it started
+ *     launch.json   by the launcher, for the keeper: command line and bounds (vm_qemu_launch.h)
+ *     process.json  by the keeper: its own and QEMU's identity
+ *     accepted      by the launcher: the agent has taken the payload
+ *     ending        by whoever asked the VM to end
+ *     status        the agent's lines; console.log, console.log.1: the newest part of the console
+ *     exit.json     by the keeper, when all is over: time, reason
+ *     run/          QEMU's own: overlay.qcow2 and the sockets; gone when it has ended
+ *
+ * Each file has one writer and is replaced atomically, so that any process of the host may read at
+ * any time. A process is told by its pid, its start time and the boot it lives in: a pid that was
+ * used again is never taken for ours.
+ */
+#ifndef MAYFLY_VM_QEMU_STATE_H
+#define MAYFLY_VM_QEMU_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/base/slice.h"
+
+#define QEMU_RECORD_VERSION 1
+
+struct proc_id {
+    pid_t pid; /* 0: none */
+    int64_t start_ticks;
+    char boot[40];
+};
+
+/* False when there is no such process, or it is a zombie. */
+MUST_CHECK bool proc_id_of(pid_t pid, struct proc_id *out);
+bool proc_id_alive(const struct proc_id *id);
+/* A pidfd of exactly that process, or -1 when it is no more. */
+int proc_id_open(const struct proc_id *id);
+/* Waits until the process behind a pidfd has ended; false at the deadline. */
+bool proc_wait(int pidfd, int64_t deadline_ms);
+
+struct qemu_vm_record {
+    char name[68];
+    char token[68];
+    char image[200];
+    char mode[16]; /* "restore" or "boot" */
+    char accel[8];
+    int64_t started_ms;
+};
+
+struct qemu_process_record {
+    struct proc_id keeper;
+    struct proc_id qemu;
+    char cgroup[512]; /* the VM's own cgroup directory; "" : none */
+};
+
+struct qemu_exit_record {
+    int64_t ended_ms;
+    int status; /* as waitpid gave it; -1 unknown */
+    char reason[128];
+};
+
+/* Records in the VM's directory. Reading: ERR_NOT_FOUND when it is not there,
+ * ERR_PERMANENT when it is damaged or of another version. Writing: ERR_RETRY. */
+MUST_CHECK int qemu_vm_record_read(const char *dir, struct qemu_vm_record *out, struct err *e);
+MUST_CHECK int qemu_vm_record_write(const char *dir, const struct qemu_vm_record *r, struct err *e);
+MUST_CHECK int qemu_process_record_read(const char *dir, struct qemu_process_record *out,
+                                        struct err *e);
+MUST_CHECK int qemu_process_record_write(const char *dir, const struct qemu_process_record *r,
+                                         struct err *e);
+MUST_CHECK int qemu_exit_record_read(const char *dir, struct qemu_exit_record *out, struct err *e);
+MUST_CHECK int qemu_exit_record_write(const char *dir, const struct qemu_exit_record *r,
+                                      struct err *e);
+
+/* Marks: empty files. */
+MUST_CHECK int qemu_mark(const char *dir, const char *name, struct err *e);
+MUST_CHECK bool qemu_marked(const char *dir, const char *name);
+
+/* What the agent has said so far, from its lines. `reason` of the last "EXIT <code> <reason>",
+ * with what is no printable ASCII made '?'; "" if none. Pure. */
+struct qemu_agent_status {
+    bool ready;
+    bool started;
+    bool exited;
+    char reason[128];
+};
+void qemu_agent_status_parse(struct slice text, struct qemu_agent_status *out);
+/* The same from the VM's `status` file; nothing said when it cannot be read. */
+void qemu_agent_status_read(const char *dir, struct qemu_agent_status *out);
+
+/* "<dir>/<name>" into out, which holds PATH_MAX bytes; a path that is too long ends as "" and every
+ * use of it fails with its own message. Returns out. */
+const char *qemu_path(char *out, const char *dir, const char *name);
+
+#endif
