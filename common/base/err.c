@@ -11,7 +11,7 @@ void assert_failed(const char *expr, const char *file, int line)
     abort();
 }
 
-static void format_message(char *out, size_t size, const char *fmt, va_list ap)
+PRINTF(3, 0) static void format_message(char *out, size_t size, const char *fmt, va_list ap)
 {
     int n = vsnprintf(out, size, fmt, ap);
     if (n < 0) {

@@ -169,9 +169,10 @@ static void marked_single_document_is_fine(void **state)
 
 static void strange_keys_are_refused(void **state)
 {
+    static const char long_key[] = "0123456789012345678901234567890123456789"
+                                   "0123456789012345678901234: long";
     static const char *const texts[] = {"[a]: b", "{a: b}: c", "\"\": b", "? |\n  a\n  b\n: c",
-                                        "0123456789012345678901234567890123456789"
-                                        "0123456789012345678901234: long"};
+                                        long_key};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         char *all = complaints_of(texts[i], CONFIG_FOR_CTL);
