@@ -1,0 +1,404 @@
+/* The agent's core against scripted runners. Time is handed in, so nothing here waits for it. */
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "agent_scripts.h"
+#include "deploy/image/agent/agent_core.h"
+
+#define NOW 1000000
+
+struct bed {
+    struct scripts scripts;
+    struct agent_core core;
+    struct buf status; /* status lines, each with a newline */
+    struct buf output;
+};
+
+static void on_status(void *ctx, const char *line)
+{
+    struct bed *b = ctx;
+    buf_printf(&b->status, "%s\n", line);
+}
+
+static void on_output(void *ctx, struct slice line)
+{
+    struct bed *b = ctx;
+    buf_append(&b->output, line);
+    buf_append_byte(&b->output, '\n');
+}
+
+static int set_up(void **state)
+{
+    struct bed *b = calloc(1, sizeof(*b));
+    assert_non_null(b);
+    scripts_open(&b->scripts);
+    buf_init(&b->status, 4096);
+    buf_init(&b->output, 1 << 20);
+    *state = b;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bed *b = *state;
+    if (b->core.runner.pid > 0 && b->core.state != AGENT_ENDED) {
+        kill(-b->core.runner.pid, SIGKILL);
+        waitpid(b->core.runner.pid, NULL, 0);
+    }
+    agent_core_fini(&b->core);
+    buf_fini(&b->status);
+    buf_fini(&b->output);
+    scripts_close(&b->scripts);
+    free(b);
+    return 0;
+}
+
+static struct payload usual(void)
+{
+    return (struct payload){.jit_config = SLICE("Y29uZmln"),
+                            .idle_seconds = 60,
+                            .max_duration_seconds = 600,
+                            .runner_name = SLICE("test-runner")};
+}
+
+static int start_with(struct bed *b, const char *script, const struct payload *p, struct err *e)
+{
+    struct agent_options options = {.kill_grace_ms = 5000};
+    const struct agent_sink sink = {on_status, on_output, b};
+    struct buf packed;
+    options.runner_path = scripts_write(&b->scripts, script);
+    agent_core_init(&b->core, &options, &sink);
+    buf_init(&packed, PAYLOAD_PACKED_MAX);
+    scripts_pack(p, &packed);
+    int rc = agent_core_start(&b->core, buf_slice(&packed), NOW, e);
+    buf_fini(&packed);
+    return rc;
+}
+
+static void start(struct bed *b, const char *script)
+{
+    struct err e = {0};
+    struct payload p = usual();
+    assert_int_equal(start_with(b, script, &p, &e), 0);
+}
+
+/* Reads the runner's output until a status or output line holds `text`. */
+static void await_text(struct bed *b, const struct buf *where, const char *text, int64_t now_ms)
+{
+    while (where->data == NULL || strstr(where->data, text) == NULL) {
+        struct pollfd pfd = {.fd = b->core.runner.output_fd, .events = POLLIN};
+        assert_true(pfd.fd >= 0); /* the output ended without it */
+        assert_int_equal(poll(&pfd, 1, 30000), 1);
+        agent_core_output(&b->core, now_ms);
+    }
+}
+
+/* Waits until the runner has ended, leaves it to the core to reap, and lets it. */
+static void await_end(struct bed *b, int64_t now_ms)
+{
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)b->core.runner.pid, &info, WEXITED | WNOWAIT), 0);
+    agent_core_child(&b->core, now_ms);
+    assert_int_equal(b->core.state, AGENT_ENDED);
+}
+
+static bool still_runs(const struct bed *b)
+{
+    siginfo_t info = {0};
+    assert_int_equal(waitid(P_PID, (id_t)b->core.runner.pid, &info, WEXITED | WNOWAIT | WNOHANG),
+                     0);
+    return info.si_pid == 0;
+}
+
+/* --- how it ends --------------------------------------------------------------------------------
+ */
+
+static void runner_with_job_ends_job_done(void **state)
+{
+    struct bed *b = *state;
+    start(b, "echo 'Listening for Jobs'\n"
+             "echo '2026-11-20 18:12:03Z: Running job: build'\n"
+             "echo '2026-11-20 18:12:09Z: Job build completed with result: Succeeded'");
+    await_end(b, NOW);
+    assert_string_equal(b->status.data, "STARTED\nLISTENING\nJOB\nEXIT 0 job-done\n");
+    assert_int_equal(agent_core_deadline(&b->core), INT64_MAX);
+}
+
+static void runner_exit_code_ends_runner_failed(void **state)
+{
+    struct bed *b = *state;
+    start(b, "exit 5");
+    await_end(b, NOW);
+    assert_string_equal(b->status.data, "STARTED\nEXIT 5 runner-failed\n");
+}
+
+static void runner_killed_ends_runner_failed(void **state)
+{
+    struct bed *b = *state;
+    start(b, "kill -9 $$");
+    await_end(b, NOW);
+    assert_string_equal(b->status.data, "STARTED\nEXIT 137 runner-failed\n");
+}
+
+static void no_job_within_idle_ends_idle_timeout(void **state)
+{
+    struct bed *b = *state;
+    start(b, "echo 'Listening for Jobs'; exec sleep 1000");
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 60000);
+    await_text(b, &b->status, "LISTENING", NOW + 10000);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 70000);
+    agent_core_tick(&b->core, NOW + 69999);
+    assert_int_equal(b->core.state, AGENT_STARTED);
+    agent_core_tick(&b->core, NOW + 70000);
+    assert_int_equal(b->core.state, AGENT_ENDING);
+    await_end(b, NOW + 70001);
+    assert_non_null(strstr(b->status.data, "EXIT 143 idle-timeout\n"));
+}
+
+static void runner_that_never_listens_ends_idle_timeout(void **state)
+{
+    struct bed *b = *state;
+    start(b, "exec sleep 1000");
+    agent_core_tick(&b->core, NOW + 60000);
+    await_end(b, NOW + 60001);
+    assert_string_equal(b->status.data, "STARTED\nEXIT 143 idle-timeout\n");
+}
+
+static void job_stops_the_idle_clock_until_it_is_over(void **state)
+{
+    struct bed *b = *state;
+    start(b, "echo 'Running job: x'; exec sleep 1000");
+    await_text(b, &b->status, "JOB", NOW);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 600000);
+    agent_core_tick(&b->core, NOW + 599999);
+    assert_int_equal(b->core.state, AGENT_STARTED);
+    agent_core_terminate(&b->core, NOW);
+    await_end(b, NOW);
+}
+
+static void ghost_after_its_job_ends_idle_timeout(void **state)
+{
+    struct bed *b = *state;
+    start(b, "echo 'Running job: x'\necho 'Job x completed with result: Succeeded'\n"
+             "exec sleep 1000");
+    await_text(b, &b->output, "completed", NOW + 100000);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 160000);
+    agent_core_tick(&b->core, NOW + 160000);
+    await_end(b, NOW + 160001);
+    assert_non_null(strstr(b->status.data, "idle-timeout"));
+}
+
+static void too_long_ends_max_duration(void **state)
+{
+    struct bed *b = *state;
+    start(b, "echo 'Running job: x'; exec sleep 1000");
+    await_text(b, &b->status, "JOB", NOW);
+    agent_core_tick(&b->core, NOW + 600000);
+    await_end(b, NOW + 600001);
+    assert_non_null(strstr(b->status.data, "EXIT 143 max-duration\n"));
+}
+
+static void zero_seconds_mean_never(void **state)
+{
+    struct bed *b = *state;
+    struct err e = {0};
+    struct payload p = usual();
+    p.idle_seconds = 0;
+    p.max_duration_seconds = 0;
+    assert_int_equal(start_with(b, "exec sleep 1000", &p, &e), 0);
+    assert_int_equal(agent_core_deadline(&b->core), INT64_MAX);
+    agent_core_terminate(&b->core, NOW);
+    await_end(b, NOW);
+    assert_string_equal(b->status.data, "STARTED\nEXIT 143 terminated\n");
+}
+
+static void runner_that_ignores_term_is_killed(void **state)
+{
+    struct bed *b = *state;
+    start(b, "trap '' TERM; echo 'Listening for Jobs'; while :; do sleep 1000; done");
+    await_text(b, &b->status, "LISTENING", NOW);
+    agent_core_terminate(&b->core, NOW);
+    assert_int_equal(b->core.state, AGENT_ENDING);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 5000);
+    agent_core_terminate(&b->core, NOW + 1);
+    agent_core_tick(&b->core, NOW + 4999);
+    assert_true(still_runs(b));
+    agent_core_tick(&b->core, NOW + 5000);
+    await_end(b, NOW + 5001);
+    assert_non_null(strstr(b->status.data, "EXIT 137 terminated\n"));
+}
+
+static void what_the_job_left_behind_is_killed(void **state)
+{
+    struct bed *b = *state;
+    siginfo_t info = {0};
+    struct buf pid_text;
+    int64_t pid;
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    /* -m gives the sleeper a process group of its own, as a job's shell may. */
+    start(b, "set -m; sleep 1000 > /dev/null 2>&1 & echo $! > left; exit 0");
+    await_end(b, NOW);
+    buf_init(&pid_text, 64);
+    scripts_read(&b->scripts, "left", &pid_text);
+    assert_true(slice_to_int64(slice_trim(buf_slice(&pid_text)), &pid));
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED), 0);
+    assert_int_equal(info.si_code, CLD_KILLED);
+    assert_int_equal(info.si_status, SIGKILL);
+    buf_fini(&pid_text);
+}
+
+/* --- how it starts ------------------------------------------------------------------------------
+ */
+
+static void runner_gets_its_environment_and_nothing_else(void **state)
+{
+    struct bed *b = *state;
+    struct err e = {0};
+    struct payload p = usual();
+    p.jit_config = SLICE("c2VjcmV0IGNvbmZpZw==");
+    p.https_proxy = SLICE("http://10.0.2.100:3128");
+    p.no_proxy = SLICE("localhost");
+    assert_int_equal(setenv("MAYFLY_TEST_SECRET", "leaks", 1), 0);
+    assert_int_equal(start_with(b, "env > seen; echo \"$0 $#\" > args; cat > stdin", &p, &e), 0);
+    await_end(b, NOW);
+    struct buf seen;
+    buf_init(&seen, 16384);
+    scripts_read(&b->scripts, "seen", &seen);
+    assert_non_null(strstr(seen.data, "ACTIONS_RUNNER_INPUT_JITCONFIG=c2VjcmV0IGNvbmZpZw==\n"));
+    assert_non_null(strstr(seen.data, "https_proxy=http://10.0.2.100:3128\n"));
+    assert_non_null(strstr(seen.data, "HTTPS_PROXY=http://10.0.2.100:3128\n"));
+    assert_non_null(strstr(seen.data, "no_proxy=localhost\n"));
+    assert_non_null(strstr(seen.data, "PATH=/usr/local/sbin:"));
+    assert_null(strstr(seen.data, "http_proxy=\n"));
+    assert_null(strstr(seen.data, "MAYFLY_TEST_SECRET"));
+    scripts_read(&b->scripts, "args", &seen);
+    assert_non_null(strstr(seen.data, "/run.sh 0\n"));
+    scripts_read(&b->scripts, "stdin", &seen);
+    assert_int_equal(seen.len, 0);
+    buf_fini(&seen);
+}
+
+static void damaged_payload_ends_bad_payload(void **state)
+{
+    struct bed *b = *state;
+    struct err e = {0};
+    struct agent_options options = {.runner_path = "/bin/true"};
+    const struct agent_sink sink = {on_status, on_output, b};
+    agent_core_init(&b->core, &options, &sink);
+    assert_int_equal(agent_core_start(&b->core, SLICE("bm9uc2Vuc2U="), NOW, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(b->core.state, AGENT_ENDED);
+    assert_string_equal(b->status.data, "EXIT 1 bad-payload\n");
+}
+
+static void config_that_is_no_environment_value_is_refused(void **state)
+{
+    struct bed *b = *state;
+    struct err e = {0};
+    struct payload p = usual();
+    p.jit_config = SLICE("with\0nul");
+    assert_int_equal(start_with(b, "exit 0", &p, &e), -1);
+    assert_string_equal(b->status.data, "EXIT 127 runner-failed\n");
+}
+
+static void missing_runner_ends_runner_failed(void **state)
+{
+    struct bed *b = *state;
+    struct err e = {0};
+    struct agent_options options = {.runner_path = "/nonexistent/run.sh"};
+    const struct agent_sink sink = {on_status, on_output, b};
+    struct payload p = usual();
+    struct buf packed;
+    agent_core_init(&b->core, &options, &sink);
+    buf_init(&packed, PAYLOAD_PACKED_MAX);
+    scripts_pack(&p, &packed);
+    assert_int_equal(agent_core_start(&b->core, buf_slice(&packed), NOW, &e), -1);
+    assert_non_null(strstr(e.message, "/nonexistent/run.sh"));
+    assert_string_equal(b->status.data, "EXIT 127 runner-failed\n");
+    buf_fini(&packed);
+}
+
+static void second_payload_is_a_conflict(void **state)
+{
+    struct bed *b = *state;
+    struct err e = {0};
+    start(b, "exec sleep 1000");
+    assert_int_equal(agent_core_start(&b->core, SLICE("any"), NOW, &e), -1);
+    assert_int_equal(e.class, ERR_CONFLICT);
+    assert_int_equal(b->core.state, AGENT_STARTED);
+    agent_core_terminate(&b->core, NOW);
+    await_end(b, NOW);
+}
+
+static void terminate_while_waiting_ends_at_once(void **state)
+{
+    struct bed *b = *state;
+    struct agent_options options = {.runner_path = "/bin/true"};
+    const struct agent_sink sink = {on_status, on_output, b};
+    agent_core_init(&b->core, &options, &sink);
+    agent_core_terminate(&b->core, NOW);
+    assert_string_equal(b->status.data, "EXIT 0 terminated\n");
+}
+
+/* --- its output ---------------------------------------------------------------------------------
+ */
+
+static void long_lines_are_cut(void **state)
+{
+    struct bed *b = *state;
+    start(b, "i=0; while [ $i -lt 300 ]; do printf '0123456789012345'; i=$((i + 1)); done\n"
+             "echo; echo short; printf 'no newline'");
+    await_end(b, NOW);
+    char *nl = strchr(b->output.data, '\n');
+    assert_non_null(nl);
+    assert_int_equal(nl - b->output.data, RUNNER_LINE_MAX);
+    assert_string_equal(nl, "\nshort\nno newline\n");
+}
+
+static void words_inside_a_line_are_no_progress(void **state)
+{
+    struct bed *b = *state;
+    start(b, "echo 'a step says: Running job: x'; echo 'not Listening for Jobs'\n"
+             "echo 'Listening for Jobs now'");
+    await_end(b, NOW);
+    assert_string_equal(b->status.data, "STARTED\nEXIT 0 job-done\n");
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(runner_with_job_ends_job_done),
+        CASE(runner_exit_code_ends_runner_failed),
+        CASE(runner_killed_ends_runner_failed),
+        CASE(no_job_within_idle_ends_idle_timeout),
+        CASE(runner_that_never_listens_ends_idle_timeout),
+        CASE(job_stops_the_idle_clock_until_it_is_over),
+        CASE(ghost_after_its_job_ends_idle_timeout),
+        CASE(too_long_ends_max_duration),
+        CASE(zero_seconds_mean_never),
+        CASE(runner_that_ignores_term_is_killed),
+        CASE(what_the_job_left_behind_is_killed),
+        CASE(runner_gets_its_environment_and_nothing_else),
+        CASE(damaged_payload_ends_bad_payload),
+        CASE(config_that_is_no_environment_value_is_refused),
+        CASE(missing_runner_ends_runner_failed),
+        CASE(second_payload_is_a_conflict),
+        CASE(terminate_while_waiting_ends_at_once),
+        CASE(long_lines_are_cut),
+        CASE(words_inside_a_line_are_no_progress),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
