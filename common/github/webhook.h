@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "common/base/attr.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
 #include "common/config/config.h"
@@ -21,6 +22,18 @@
 /* Whether `signature` ("sha256=<64 hex>") is the HMAC-SHA256 of the body under one of the secrets.
  * All secrets are tried, each comparison in constant time. No secrets: false. */
 bool webhook_verify(struct slice body, struct slice signature, const struct config_list *secrets);
+
+/* Parses the header's text into its 32 bytes; false if it is anything else. */
+MUST_CHECK bool webhook_signature_parse(struct slice header, unsigned char out[32]);
+
+enum webhook_form { WEBHOOK_JSON, WEBHOOK_FORM, WEBHOOK_UNKNOWN };
+
+/* How the body is written, by its Content-Type (parameters are ignored). */
+enum webhook_form webhook_form(struct slice content_type);
+
+/* Appends the decoded value of the one form parameter `payload`, wherever it stands. False if it is
+ * missing, stands twice, has a bad escape, or does not fit. */
+MUST_CHECK bool webhook_form_payload(struct slice form, struct buf *out);
 
 enum webhook_verdict {
     WEBHOOK_LAUNCH,    /* a job that waits for a runner of ours: lane launch.<class> */

@@ -1,0 +1,358 @@
+#include "common/github/webhook.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/codec.h"
+#include "common/github/webhook_scan.h"
+
+/* What a step says when it found nothing to stop at. */
+#define GO_ON ((enum webhook_verdict) - 1)
+
+static bool is_type(struct slice content_type, struct slice wanted)
+{
+    struct slice type;
+    struct slice parameters;
+    slice_cut(content_type, ';', &type, &parameters);
+    return slice_eq_nocase(slice_trim(type), wanted);
+}
+
+enum webhook_form webhook_form(struct slice content_type)
+{
+    if (is_type(content_type, SLICE("application/json"))) {
+        return WEBHOOK_JSON;
+    }
+    return is_type(content_type, SLICE("application/x-www-form-urlencoded")) ? WEBHOOK_FORM
+                                                                             : WEBHOOK_UNKNOWN;
+}
+
+bool webhook_form_payload(struct slice form, struct buf *out)
+{
+    struct slice parameter;
+    struct slice key;
+    struct slice value;
+    bool found = false;
+    for (bool more = form.len > 0; more;) {
+        more = slice_cut(form, '&', &parameter, &form);
+        slice_cut(parameter, '=', &key, &value);
+        if (!slice_eq(key, SLICE("payload"))) {
+            continue;
+        }
+        if (found || !codec_unform(out, value)) {
+            return false;
+        }
+        found = true;
+    }
+    return found;
+}
+
+/* --- values out of the slices ---------------------------------------------------------------- */
+
+static bool is_string(struct slice raw)
+{
+    return raw.len >= 2 && raw.ptr[0] == '"';
+}
+
+static bool is_null(struct slice raw)
+{
+    return raw.len == 0 || raw.ptr[0] == 'n';
+}
+
+/* The longest start of s that fits size-1 bytes and does not end within a UTF-8 sequence. */
+static struct slice cut_to(struct slice s, size_t size)
+{
+    if (s.len < size) {
+        return s;
+    }
+    s.len = size - 1;
+    while (s.len > 0 && ((unsigned char)s.ptr[s.len] & 0xc0) == 0x80) {
+        s.len--;
+    }
+    return s;
+}
+
+/* Copies a scanned string. A text without a backslash stands for itself, since the scan has checked
+ * it; escapes are jansson's work. False: no string, or (unless cut) longer than size-1. */
+static bool take_string(struct slice raw, char *out, size_t size, bool cut)
+{
+    if (!is_string(raw)) {
+        return false;
+    }
+    struct slice text = {raw.ptr + 1, raw.len - 2};
+    if (memchr(text.ptr, '\\', text.len) == NULL) {
+        return slice_to_cstr(cut ? cut_to(text, size) : text, out, size);
+    }
+    json_t *value = json_loadb(raw.ptr, raw.len, JSON_DECODE_ANY, NULL);
+    text = (struct slice){json_string_value(value), json_string_length(value)};
+    bool taken = value != NULL && slice_to_cstr(cut ? cut_to(text, size) : text, out, size);
+    json_decref(value);
+    return taken;
+}
+
+/* Null and absent leave *out as it is. */
+static bool take_optional_string(struct slice raw, char *out, size_t size)
+{
+    return is_null(raw) || take_string(raw, out, size, true);
+}
+
+static bool take_optional_id(struct slice raw, int64_t *out)
+{
+    return is_null(raw) || (slice_to_int64(raw, out) && *out >= 0);
+}
+
+/* --- one step per question ------------------------------------------------------------------- */
+
+static enum webhook_verdict malformed(const char **reason, const char *text)
+{
+    *reason = text;
+    return WEBHOOK_MALFORMED;
+}
+
+static enum webhook_verdict ignored(const char **reason, const char *text)
+{
+    *reason = text;
+    return WEBHOOK_IGNORED;
+}
+
+static bool is_delivery_id(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+              c == '-')) {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
+static enum webhook_verdict read_headers(const struct webhook_request *r, struct job_event *ev,
+                                         const char **reason)
+{
+    if (r->event.len == 0) {
+        return malformed(reason, "no_event");
+    }
+    if (!is_delivery_id(r->delivery) ||
+        !slice_to_cstr(r->delivery, ev->delivery, sizeof ev->delivery)) {
+        return malformed(reason, "bad_delivery_id");
+    }
+    if (slice_eq(r->event, SLICE("ping"))) {
+        return ignored(reason, "ping");
+    }
+    return slice_eq(r->event, SLICE("workflow_job")) ? GO_ON : ignored(reason, "event_not_ours");
+}
+
+static enum webhook_verdict read_action(const struct webhook_scan *scan, struct job_event *ev,
+                                        const char **reason)
+{
+    char action[32];
+    if (!is_string(scan->member[MEMBER_ACTION])) {
+        return malformed(reason, "no_action");
+    }
+    if (!take_string(scan->member[MEMBER_ACTION], action, sizeof action, false) ||
+        !job_action_parse(slice_of(action), &ev->action)) {
+        return ignored(reason, "action_unknown");
+    }
+    return GO_ON;
+}
+
+static enum webhook_verdict read_repository(const struct webhook_scan *scan, const struct config *c,
+                                            struct job_event *ev, const char **reason)
+{
+    if (!take_string(scan->member[MEMBER_REPOSITORY_FULL_NAME], ev->repository,
+                     sizeof ev->repository, false)) {
+        return malformed(reason, "no_repository");
+    }
+    const char *slash = strchr(ev->repository, '/');
+    if (slash == NULL || slash == ev->repository || slash[1] == '\0') {
+        return malformed(reason, "no_repository");
+    }
+    if (!config_admits_repository(c, slice_of(ev->repository))) {
+        return ignored(reason, "repository_not_ours");
+    }
+    return GO_ON;
+}
+
+static enum webhook_verdict read_owner(const struct webhook_scan *scan, struct job_event *ev,
+                                       const char **reason)
+{
+    struct slice login = scan->member[MEMBER_ORGANIZATION_LOGIN];
+    if (!is_null(login) && !take_string(login, ev->organization, sizeof ev->organization, false)) {
+        return malformed(reason, "bad_organization");
+    }
+    return take_optional_id(scan->member[MEMBER_INSTALLATION_ID], &ev->installation_id)
+               ? GO_ON
+               : malformed(reason, "bad_installation");
+}
+
+static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job_event *ev,
+                                     const char **reason)
+{
+    const struct slice *m = scan->member;
+    char created[40] = "";
+    if (m[MEMBER_JOB].len > 0 && m[MEMBER_JOB].ptr[0] == 'n') {
+        return ignored(reason, "job_null");
+    }
+    if (m[MEMBER_JOB].len == 0 || m[MEMBER_JOB].ptr[0] != '{') {
+        return malformed(reason, "no_job");
+    }
+    if (!slice_to_int64(m[MEMBER_JOB_ID], &ev->job_id) || ev->job_id <= 0) {
+        return malformed(reason, "no_job_id");
+    }
+    ev->run_attempt = 1;
+    if (!take_optional_id(m[MEMBER_JOB_RUN_ID], &ev->run_id) ||
+        !take_optional_id(m[MEMBER_JOB_RUN_ATTEMPT], &ev->run_attempt) ||
+        !take_optional_id(m[MEMBER_JOB_RUNNER_ID], &ev->runner_id) ||
+        !take_optional_string(m[MEMBER_JOB_STATUS], ev->status, sizeof ev->status) ||
+        !take_optional_string(m[MEMBER_JOB_CONCLUSION], ev->conclusion, sizeof ev->conclusion) ||
+        !take_optional_string(m[MEMBER_JOB_RUNNER_NAME], ev->runner_name, sizeof ev->runner_name) ||
+        !take_optional_string(m[MEMBER_JOB_NAME], ev->name, sizeof ev->name) ||
+        !take_optional_string(m[MEMBER_JOB_CREATED_AT], created, sizeof created)) {
+        return malformed(reason, "bad_job");
+    }
+    int64_t created_ms = created[0] != '\0' ? clock_parse_utc(created) : 0;
+    ev->created_ms = created_ms > 0 ? created_ms : 0;
+    return GO_ON;
+}
+
+/* --- labels ---------------------------------------------------------------------------------- */
+
+struct labels {
+    struct slice raw[JOB_LABELS_MAX];
+    struct slice text[JOB_LABELS_MAX];
+    json_t *decoded[JOB_LABELS_MAX]; /* holds those texts that were written with escapes */
+    size_t count;
+};
+
+static bool decode_labels(struct labels *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        struct slice text = {l->raw[i].ptr + 1, l->raw[i].len - 2};
+        if (memchr(text.ptr, '\\', text.len) != NULL) {
+            l->decoded[i] = json_loadb(l->raw[i].ptr, l->raw[i].len, JSON_DECODE_ANY, NULL);
+            if (l->decoded[i] == NULL) {
+                return false;
+            }
+            text.ptr = json_string_value(l->decoded[i]);
+            text.len = json_string_length(l->decoded[i]);
+        }
+        l->text[i] = text;
+    }
+    return true;
+}
+
+/* "a,b,c", as many whole labels as fit. */
+static void join_labels(const struct labels *l, char *out, size_t size)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        size_t need = l->text[i].len + (at > 0 ? 1 : 0);
+        if (need >= size - at) {
+            break;
+        }
+        if (at > 0) {
+            out[at++] = ',';
+        }
+        memcpy(out + at, l->text[i].ptr, l->text[i].len);
+        at += l->text[i].len;
+    }
+    out[at] = '\0';
+}
+
+static enum webhook_verdict route_by(struct labels *l, const struct config *c, struct job_event *ev,
+                                     const char **reason)
+{
+    if (!decode_labels(l)) {
+        return malformed(reason, "bad_labels");
+    }
+    const struct config_class *class = config_route(c, l->text, l->count);
+    if (class == NULL) {
+        return ignored(reason, "labels_not_ours");
+    }
+    join_labels(l, ev->labels, sizeof ev->labels);
+    return slice_to_cstr(slice_of(class->name), ev->class_name, sizeof ev->class_name)
+               ? GO_ON
+               : ignored(reason, "labels_not_ours");
+}
+
+static enum webhook_verdict read_labels(const struct webhook_scan *scan, const struct config *c,
+                                        struct job_event *ev, const char **reason)
+{
+    struct labels l;
+    struct slice raw = scan->member[MEMBER_JOB_LABELS];
+    if (is_null(raw)) {
+        return ignored(reason, "no_labels");
+    }
+    if (!webhook_scan_strings(raw, l.raw, JOB_LABELS_MAX, &l.count)) {
+        return malformed(reason, "bad_labels");
+    }
+    if (l.count == 0) {
+        return ignored(reason, "no_labels");
+    }
+    memset(l.decoded, 0, l.count * sizeof l.decoded[0]);
+    enum webhook_verdict verdict = route_by(&l, c, ev, reason);
+    for (size_t i = 0; i < l.count; i++) {
+        json_decref(l.decoded[i]);
+    }
+    return verdict;
+}
+
+static enum webhook_verdict read_body(struct slice json, const struct config *c,
+                                      struct job_event *ev, const char **reason)
+{
+    struct webhook_scan scan;
+    enum webhook_verdict verdict;
+    if (!webhook_scan(json, &scan, reason)) {
+        return WEBHOOK_MALFORMED;
+    }
+    verdict = read_action(&scan, ev, reason);
+    if (verdict == GO_ON) {
+        verdict = read_job(&scan, ev, reason);
+    }
+    if (verdict == GO_ON) {
+        verdict = read_repository(&scan, c, ev, reason);
+    }
+    if (verdict == GO_ON) {
+        verdict = read_owner(&scan, ev, reason);
+    }
+    if (verdict == GO_ON) {
+        verdict = read_labels(&scan, c, ev, reason);
+    }
+    if (verdict != GO_ON) {
+        return verdict;
+    }
+    return job_event_wants_runner(ev) ? WEBHOOK_LAUNCH : WEBHOOK_EVENT;
+}
+
+static enum webhook_verdict read_form(struct slice body, const struct config *c,
+                                      struct job_event *ev, const char **reason)
+{
+    struct buf json;
+    enum webhook_verdict verdict;
+    buf_init(&json, body.len + 1);
+    verdict = webhook_form_payload(body, &json) ? read_body(buf_slice(&json), c, ev, reason)
+                                                : malformed(reason, "bad_form");
+    buf_fini(&json);
+    return verdict;
+}
+
+enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct config *c,
+                                   struct job_event *out, const char **reason)
+{
+    struct job_event ev = {0};
+    enum webhook_form form = webhook_form(r->content_type);
+    *reason = "";
+    if (form == WEBHOOK_UNKNOWN) {
+        return malformed(reason, "content_type");
+    }
+    enum webhook_verdict verdict = read_headers(r, &ev, reason);
+    if (verdict == GO_ON) {
+        verdict = (form == WEBHOOK_JSON ? read_body : read_form)(r->body, c, &ev, reason);
+    }
+    if (verdict == WEBHOOK_LAUNCH || verdict == WEBHOOK_EVENT) {
+        ev.received_ms = clock_wall_ms();
+        *out = ev;
+    }
+    return verdict;
+}

@@ -1,0 +1,480 @@
+#include "common/github/webhook_scan.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* Which object the pass is in: the wanted members differ. */
+enum place { IN_TOP, IN_JOB, IN_REPOSITORY, IN_ORGANIZATION, IN_INSTALLATION, ELSEWHERE };
+
+struct wanted {
+    struct slice key;
+    enum webhook_member member;
+    enum place inside; /* where its own members stand, if it is an object */
+};
+
+struct wanted_list {
+    const struct wanted *items;
+    size_t count;
+};
+
+#define KEY(text)                                                                                  \
+    {                                                                                              \
+        "" text, sizeof(text) - 1                                                                  \
+    }
+
+static const struct wanted in_top[] = {
+    {KEY("action"), MEMBER_ACTION, ELSEWHERE},
+    {KEY("workflow_job"), MEMBER_JOB, IN_JOB},
+    {KEY("repository"), MEMBER_REPOSITORY, IN_REPOSITORY},
+    {KEY("organization"), MEMBER_ORGANIZATION, IN_ORGANIZATION},
+    {KEY("installation"), MEMBER_INSTALLATION, IN_INSTALLATION},
+};
+static const struct wanted in_job[] = {
+    {KEY("id"), MEMBER_JOB_ID, ELSEWHERE},
+    {KEY("run_id"), MEMBER_JOB_RUN_ID, ELSEWHERE},
+    {KEY("run_attempt"), MEMBER_JOB_RUN_ATTEMPT, ELSEWHERE},
+    {KEY("status"), MEMBER_JOB_STATUS, ELSEWHERE},
+    {KEY("conclusion"), MEMBER_JOB_CONCLUSION, ELSEWHERE},
+    {KEY("labels"), MEMBER_JOB_LABELS, ELSEWHERE},
+    {KEY("runner_id"), MEMBER_JOB_RUNNER_ID, ELSEWHERE},
+    {KEY("runner_name"), MEMBER_JOB_RUNNER_NAME, ELSEWHERE},
+    {KEY("created_at"), MEMBER_JOB_CREATED_AT, ELSEWHERE},
+    {KEY("name"), MEMBER_JOB_NAME, ELSEWHERE},
+};
+static const struct wanted in_repository[] = {
+    {KEY("full_name"), MEMBER_REPOSITORY_FULL_NAME, ELSEWHERE},
+};
+static const struct wanted in_organization[] = {
+    {KEY("login"), MEMBER_ORGANIZATION_LOGIN, ELSEWHERE},
+};
+static const struct wanted in_installation[] = {
+    {KEY("id"), MEMBER_INSTALLATION_ID, ELSEWHERE},
+};
+
+#define LIST(items)                                                                                \
+    {                                                                                              \
+        items, COUNT_OF(items)                                                                     \
+    }
+static const struct wanted_list wanted_lists[] = {
+    [IN_TOP] = LIST(in_top),
+    [IN_JOB] = LIST(in_job),
+    [IN_REPOSITORY] = LIST(in_repository),
+    [IN_ORGANIZATION] = LIST(in_organization),
+    [IN_INSTALLATION] = LIST(in_installation),
+};
+
+struct scan {
+    const char *end;
+    struct webhook_scan *out;
+    const char *reason;
+};
+
+/* Every step takes the place it stands at and returns the place behind what it read; NULL refuses
+ * the text, and the first refusal leaves its reason. */
+static const char *refuse(struct scan *s, const char *reason)
+{
+    s->reason = reason;
+    return NULL;
+}
+
+static const char *not_json(struct scan *s)
+{
+    return refuse(s, "not_json");
+}
+
+static const char *skip_space(const struct scan *s, const char *p)
+{
+    while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
+        p++;
+    }
+    return p;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_continuation(char c)
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* One multi-byte sequence (RFC 3629: no overlong forms, no surrogates, nothing over U+10FFFF). */
+static const char *skip_utf8(struct scan *s, const char *p)
+{
+    unsigned char c = (unsigned char)*p;
+    size_t n = c >= 0xc2 && c < 0xe0   ? 2
+               : c >= 0xe0 && c < 0xf0 ? 3
+               : c >= 0xf0 && c < 0xf5 ? 4
+                                       : 0;
+    if (n == 0 || (size_t)(s->end - p) < n) {
+        return not_json(s);
+    }
+    for (size_t i = 1; i < n; i++) {
+        if (!is_continuation(p[i])) {
+            return not_json(s);
+        }
+    }
+    unsigned char second = (unsigned char)p[1];
+    bool overlong = (c == 0xe0 && second < 0xa0) || (c == 0xf0 && second < 0x90);
+    bool outside = (c == 0xed && second > 0x9f) || (c == 0xf4 && second > 0x8f);
+    return overlong || outside ? not_json(s) : p + n;
+}
+
+/* The four digits of a \u escape; -1 if they are none. */
+static int32_t hex4(const struct scan *s, const char *p)
+{
+    int32_t value = 0;
+    if (s->end - p < 4) {
+        return -1;
+    }
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        int32_t digit = is_digit(c)            ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
+        if (digit < 0) {
+            return -1;
+        }
+        value = value << 4 | digit;
+    }
+    return value;
+}
+
+/* p stands on the first digit after \u. Surrogates come in pairs, and U+0000 never (jansson). */
+static const char *skip_unicode_escape(struct scan *s, const char *p)
+{
+    int32_t unit = hex4(s, p);
+    if (unit <= 0 || (unit >= 0xdc00 && unit <= 0xdfff)) {
+        return not_json(s);
+    }
+    p += 4;
+    if (unit < 0xd800 || unit > 0xdbff) {
+        return p;
+    }
+    if (s->end - p < 6 || p[0] != '\\' || p[1] != 'u') {
+        return not_json(s);
+    }
+    int32_t low = hex4(s, p + 2);
+    return low >= 0xdc00 && low <= 0xdfff ? p + 6 : not_json(s);
+}
+
+/* p stands on the backslash. */
+static const char *skip_escape(struct scan *s, const char *p)
+{
+    p++;
+    if (p >= s->end) {
+        return not_json(s);
+    }
+    if (*p == 'u') {
+        return skip_unicode_escape(s, p + 1);
+    }
+    /* memchr over the letters only: a NUL is no escape. */
+    return memchr("\"\\/bfnrt", *p, 8) != NULL ? p + 1 : not_json(s);
+}
+
+/* Skips what needs no look in a string, eight bytes at a time: everything but quotes, backslashes,
+ * control characters and bytes over 0x7f. A byte is marked in its top bit; borrows can only mark
+ * bytes above one that is rightly marked, so the lowest mark is exact. */
+static const char *skip_plain(const struct scan *s, const char *p)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t ones = 0x0101010101010101U;
+    const uint64_t tops = 0x8080808080808080U;
+    while (s->end - p >= 8) {
+        uint64_t word;
+        memcpy(&word, p, sizeof word);
+        uint64_t quote = word ^ ones * '"';
+        uint64_t slash = word ^ ones * '\\';
+        uint64_t mark = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
+                        ((word - ones * 0x20) & ~word) | word;
+        mark &= tops;
+        if (mark != 0) {
+            return p + (__builtin_ctzll(mark) >> 3);
+        }
+        p += 8;
+    }
+#endif
+    while (p < s->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 &&
+           (unsigned char)*p < 0x80) {
+        p++;
+    }
+    return p;
+}
+
+/* p stands on the opening quote. *escaped is set if a backslash was seen. */
+static const char *skip_string(struct scan *s, const char *p, bool *escaped)
+{
+    p++;
+    for (;;) {
+        p = skip_plain(s, p);
+        if (p >= s->end) {
+            return not_json(s);
+        }
+        if (*p == '"') {
+            return p + 1;
+        }
+        if (*p == '\\') {
+            *escaped = true;
+            p = skip_escape(s, p);
+        } else if ((unsigned char)*p >= 0x80) {
+            p = skip_utf8(s, p);
+        } else {
+            return not_json(s);
+        }
+        if (p == NULL) {
+            return NULL;
+        }
+    }
+}
+
+static const char *skip_digits(const struct scan *s, const char *p)
+{
+    while (p < s->end && is_digit(*p)) {
+        p++;
+    }
+    return p;
+}
+
+/* An exponent as a bounded number: anything over 9999 counts as that. */
+static int exponent_value(const char *p, const char *end)
+{
+    int value = 0;
+    for (; p < end; p++) {
+        value = value * 10 + (*p - '0');
+        value = value > 9999 ? 9999 : value;
+    }
+    return value;
+}
+
+/* The part of a number behind its integer digits. jansson refuses a real that overflows a double
+ * (about 1.8e308), so everything that might reach 1e300 is refused here. */
+static const char *skip_real(struct scan *s, const char *p, size_t integer_digits)
+{
+    int exponent = 0;
+    if (p < s->end && *p == '.') {
+        const char *digits = p + 1;
+        p = skip_digits(s, digits);
+        if (p == digits) {
+            return not_json(s);
+        }
+    }
+    if (p < s->end && (*p == 'e' || *p == 'E')) {
+        const char *digits = p + 1;
+        bool negative = digits < s->end && *digits == '-';
+        if (digits < s->end && (*digits == '-' || *digits == '+')) {
+            digits++;
+        }
+        p = skip_digits(s, digits);
+        if (p == digits) {
+            return not_json(s);
+        }
+        exponent = negative ? 0 : exponent_value(digits, p);
+    }
+    return integer_digits + (size_t)exponent > 300 ? refuse(s, "number_out_of_range") : p;
+}
+
+static const char *skip_number(struct scan *s, const char *p)
+{
+    const char *start = p;
+    int64_t ignored;
+    if (*p == '-') {
+        p++;
+    }
+    const char *digits = p;
+    p = skip_digits(s, p);
+    if (p == digits || (*digits == '0' && p - digits > 1)) {
+        return not_json(s);
+    }
+    if (p < s->end && (*p == '.' || *p == 'e' || *p == 'E')) {
+        return skip_real(s, p, (size_t)(p - digits));
+    }
+    /* 18 digits always fit; beyond, the exact answer. */
+    if (p - digits > 18 && !slice_to_int64((struct slice){start, (size_t)(p - start)}, &ignored)) {
+        return refuse(s, "number_out_of_range");
+    }
+    return p;
+}
+
+static const char *skip_word(struct scan *s, const char *p, struct slice word)
+{
+    if ((size_t)(s->end - p) < word.len || memcmp(p, word.ptr, word.len) != 0) {
+        return not_json(s);
+    }
+    return p + word.len;
+}
+
+static const struct wanted *find_wanted(enum place place, struct slice key)
+{
+    const struct wanted_list *list = &wanted_lists[place];
+    for (size_t i = 0; i < list->count; i++) {
+        if (slice_eq(list->items[i].key, key)) {
+            return &list->items[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *scan_value(struct scan *s, const char *p, int depth, enum place place);
+
+/* The value behind a key in an object that we look into: kept if it is wanted. */
+static const char *scan_known(struct scan *s, const char *p, int depth, const struct wanted *w)
+{
+    struct slice *kept = &s->out->member[w->member];
+    if (kept->ptr != NULL) {
+        return refuse(s, "duplicate_member");
+    }
+    kept->ptr = p;
+    p = scan_value(s, p, depth, w->inside);
+    if (p != NULL) {
+        kept->len = (size_t)(p - kept->ptr);
+    }
+    return p;
+}
+
+/* p stands on the key's quote; reads `key : value`. */
+static const char *scan_member(struct scan *s, const char *p, int depth, enum place place)
+{
+    const struct wanted *w = NULL;
+    bool escaped = false;
+    const char *key = p + 1;
+    p = skip_string(s, p, &escaped);
+    if (p == NULL) {
+        return NULL;
+    }
+    if (place != ELSEWHERE) {
+        if (escaped) {
+            return refuse(s, "escaped_key");
+        }
+        w = find_wanted(place, (struct slice){key, (size_t)(p - 1 - key)});
+    }
+    p = skip_space(s, p);
+    if (p >= s->end || *p != ':') {
+        return not_json(s);
+    }
+    p = skip_space(s, p + 1);
+    return w != NULL ? scan_known(s, p, depth, w) : scan_value(s, p, depth, ELSEWHERE);
+}
+
+/* p stands on the opening brace. */
+static const char *scan_object(struct scan *s, const char *p, int depth, enum place place)
+{
+    p = skip_space(s, p + 1);
+    if (p < s->end && *p == '}') {
+        return p + 1;
+    }
+    for (;;) {
+        if (p >= s->end || *p != '"') {
+            return not_json(s);
+        }
+        p = scan_member(s, p, depth, place);
+        if (p == NULL) {
+            return NULL;
+        }
+        p = skip_space(s, p);
+        if (p >= s->end || (*p != ',' && *p != '}')) {
+            return not_json(s);
+        }
+        if (*p == '}') {
+            return p + 1;
+        }
+        p = skip_space(s, p + 1);
+    }
+}
+
+/* p stands on the opening bracket. */
+static const char *scan_array(struct scan *s, const char *p, int depth)
+{
+    p = skip_space(s, p + 1);
+    if (p < s->end && *p == ']') {
+        return p + 1;
+    }
+    for (;;) {
+        p = scan_value(s, p, depth, ELSEWHERE);
+        if (p == NULL) {
+            return NULL;
+        }
+        p = skip_space(s, p);
+        if (p >= s->end || (*p != ',' && *p != ']')) {
+            return not_json(s);
+        }
+        if (*p == ']') {
+            return p + 1;
+        }
+        p = skip_space(s, p + 1);
+    }
+}
+
+static const char *scan_nested(struct scan *s, const char *p, int depth, enum place place)
+{
+    if (depth >= WEBHOOK_DEPTH_MAX) {
+        return refuse(s, "too_deep");
+    }
+    return *p == '{' ? scan_object(s, p, depth + 1, place) : scan_array(s, p, depth + 1);
+}
+
+static const char *scan_value(struct scan *s, const char *p, int depth, enum place place)
+{
+    bool escaped = false;
+    if (p >= s->end) {
+        return not_json(s);
+    }
+    switch (*p) {
+    case '"':
+        return skip_string(s, p, &escaped);
+    case '{':
+    case '[':
+        return scan_nested(s, p, depth, place);
+    case 't':
+        return skip_word(s, p, SLICE("true"));
+    case 'f':
+        return skip_word(s, p, SLICE("false"));
+    case 'n':
+        return skip_word(s, p, SLICE("null"));
+    default:
+        return *p == '-' || is_digit(*p) ? skip_number(s, p) : not_json(s);
+    }
+}
+
+bool webhook_scan(struct slice text, struct webhook_scan *out, const char **reason)
+{
+    struct scan s = {.end = text.ptr + text.len, .out = out, .reason = "not_json"};
+    memset(out, 0, sizeof *out);
+    const char *p = text.len > 0 ? skip_space(&s, text.ptr) : NULL;
+    if (p != NULL && (p >= s.end || *p != '{')) {
+        p = NULL;
+    }
+    if (p != NULL) {
+        p = scan_value(&s, p, 0, IN_TOP);
+    }
+    if (p != NULL && skip_space(&s, p) != s.end) {
+        p = not_json(&s);
+    }
+    *reason = s.reason;
+    return p != NULL;
+}
+
+bool webhook_scan_strings(struct slice array, struct slice *out, size_t max, size_t *n)
+{
+    struct scan s = {.end = array.ptr + array.len};
+    bool escaped = false;
+    *n = 0;
+    if (array.len < 2 || array.ptr[0] != '[') {
+        return false;
+    }
+    const char *p = skip_space(&s, array.ptr + 1);
+    while (p < s.end && *p != ']') {
+        const char *end = *p == '"' && *n < max ? skip_string(&s, p, &escaped) : NULL;
+        if (end == NULL) {
+            return false;
+        }
+        out[(*n)++] = (struct slice){p, (size_t)(end - p)};
+        p = skip_space(&s, end);
+        if (p < s.end && *p == ',') {
+            p = skip_space(&s, p + 1);
+        }
+    }
+    return true;
+}

@@ -1,0 +1,27 @@
+/*
+ * The answers of the ingress: status, small JSON body, and what the headers must say.
+ *
+ * One table for the whole program (README, "Answers"): 202 queued; 200 understood and not for us,
+ * or a duplicate; 400 malformed; 401 bad or missing signature; 404; 405; 411; 413 and 417 (by
+ * evhttp itself); 415; 503 overloaded. Pure values, any thread; reasons are static text.
+ */
+#ifndef MAYFLY_INGRESS_ANSWER_H
+#define MAYFLY_INGRESS_ANSWER_H
+
+#include <stdbool.h>
+
+#include "common/base/buf.h"
+
+struct answer {
+    int code;           /* HTTP status */
+    const char *reason; /* for the body, the metrics and the log */
+    bool close;         /* the connection is of no more use: its framing is in doubt */
+};
+
+/* The status's phrase (RFC 9110). */
+const char *answer_phrase(int code);
+
+/* Appends the body: {"queued":true}, {"ignored":"ping"}, {"duplicate":true}, {"error":"…"}. */
+void answer_body(const struct answer *a, struct buf *out);
+
+#endif

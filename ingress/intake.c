@@ -1,0 +1,231 @@
+#include "ingress/intake.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "ingress/stats.h"
+
+#define COMMITTERS_MAX 64
+
+struct intake {
+    struct intake_options o;
+    int64_t in_flight; /* atomic */
+    pthread_mutex_t lock;
+    pthread_cond_t arrived;
+    struct delivery *first; /* guarded by lock, as the rest */
+    struct delivery **last;
+    int sleeping;
+    bool stopping;
+    pthread_t threads[COMMITTERS_MAX]; /* main thread only */
+    int thread_count;
+};
+
+/* A committer's own working memory. */
+struct batch {
+    struct delivery *taken[QUEUE_BATCH_MAX];
+    struct queue_item items[QUEUE_BATCH_MAX];
+    size_t count;
+};
+
+bool intake_reserve(struct intake *in)
+{
+    if (__atomic_add_fetch(&in->in_flight, 1, __ATOMIC_RELAXED) <= in->o.max_in_flight) {
+        return true;
+    }
+    intake_release(in);
+    return false;
+}
+
+void intake_release(struct intake *in)
+{
+    __atomic_sub_fetch(&in->in_flight, 1, __ATOMIC_RELAXED);
+}
+
+int64_t intake_in_flight(const struct intake *in)
+{
+    return __atomic_load_n(&in->in_flight, __ATOMIC_RELAXED);
+}
+
+void intake_submit(struct intake *in, struct delivery *list)
+{
+    pthread_mutex_lock(&in->lock);
+    *in->last = list;
+    while (*in->last != NULL) {
+        in->last = &(*in->last)->next;
+    }
+    /* A committer that works now looks again before it sleeps. */
+    if (in->sleeping > 0) {
+        pthread_cond_signal(&in->arrived);
+    }
+    pthread_mutex_unlock(&in->lock);
+}
+
+/* Blocks until there is something; false when the intake stops and nothing is left. */
+static bool take_batch(struct intake *in, struct batch *b)
+{
+    size_t max = (size_t)in->o.batch;
+    b->count = 0;
+    pthread_mutex_lock(&in->lock);
+    while (in->first == NULL && !in->stopping) {
+        in->sleeping++;
+        pthread_cond_wait(&in->arrived, &in->lock);
+        in->sleeping--;
+    }
+    while (in->first != NULL && b->count < max) {
+        struct delivery *d = in->first;
+        in->first = d->next;
+        d->next = NULL;
+        b->taken[b->count++] = d;
+    }
+    if (in->first == NULL) {
+        in->last = &in->first;
+    } else if (in->sleeping > 0) {
+        pthread_cond_signal(&in->arrived);
+    }
+    pthread_mutex_unlock(&in->lock);
+    return b->count > 0;
+}
+
+/* The one place where deliveries become durable. A spool for a queue that is slow or away will
+ * stand here: it takes what queue_put could not, and this function then succeeds all the same. */
+static int intake_commit(struct intake *in, const struct queue_item *items, size_t n, struct err *e)
+{
+    int64_t begun_us = clock_mono_us();
+    int result = queue_put(in->o.queue, items, n, e);
+    stats_commit(clock_mono_us() - begun_us, (int64_t)n, result == 0);
+    return result;
+}
+
+/* One by one, so that a message that can never be put fails alone. */
+static void commit_singly(struct intake *in, struct batch *b, struct delivery **list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct err e = {0};
+        if (intake_commit(in, &b->items[i], 1, &e) == 0) {
+            list[i]->result = DELIVERY_QUEUED;
+            continue;
+        }
+        log_error("put_failed", LOG_STR("delivery", list[i]->guid), LOG_ERR(&e));
+    }
+}
+
+static void commit_list(struct intake *in, struct batch *b, struct delivery **list, size_t n)
+{
+    struct err e = {0};
+    for (size_t i = 0; i < n; i++) {
+        b->items[i] = (struct queue_item){.lane = list[i]->lane,
+                                          .body = list[i]->record,
+                                          .key = list[i]->key,
+                                          .group = list[i]->group};
+        list[i]->result = DELIVERY_FAILED;
+    }
+    if (intake_commit(in, b->items, n, &e) == 0) {
+        for (size_t i = 0; i < n; i++) {
+            list[i]->result = DELIVERY_QUEUED;
+        }
+    } else if (e.class == ERR_PERMANENT && n > 1) {
+        commit_singly(in, b, list, n);
+    } else {
+        log_error("put_failed", LOG_INT("deliveries", (int64_t)n), LOG_ERR(&e));
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->result == DELIVERY_QUEUED) {
+            dedupe_add(in->o.dedupe, list[i]->guid);
+        }
+    }
+}
+
+/* Moves those that waited too long behind the rest; returns how many are left to put. */
+static size_t set_late_apart(struct intake *in, struct batch *b)
+{
+    int64_t oldest_us = clock_mono_us() - in->o.put_deadline_ms * 1000;
+    size_t left = b->count;
+    for (size_t i = 0; i < left;) {
+        struct delivery *d = b->taken[i];
+        if (d->submitted_us >= oldest_us) {
+            i++;
+            continue;
+        }
+        d->result = DELIVERY_LATE;
+        b->taken[i] = b->taken[--left];
+        b->taken[left] = d;
+    }
+    return left;
+}
+
+/* Sends all of a batch home, with one post for each mailbox. */
+static void send_home(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct delivery *list = b->taken[i];
+        struct delivery **last = NULL;
+        if (list == NULL) {
+            continue;
+        }
+        last = &list->next;
+        for (size_t k = i + 1; k < b->count; k++) {
+            if (b->taken[k] != NULL && b->taken[k]->home == list->home) {
+                *last = b->taken[k];
+                last = &b->taken[k]->next;
+                b->taken[k] = NULL;
+            }
+        }
+        mailbox_post(list->home, list);
+    }
+}
+
+static void *committer_main(void *arg)
+{
+    struct intake *in = arg;
+    struct batch *b = calloc(1, sizeof *b);
+    ASSERT(b != NULL);
+    while (take_batch(in, b)) {
+        size_t n = set_late_apart(in, b);
+        if (n > 0) {
+            commit_list(in, b, b->taken, n);
+        }
+        send_home(b);
+    }
+    free(b);
+    return NULL;
+}
+
+int intake_start(const struct intake_options *o, struct intake **out, struct err *e)
+{
+    ASSERT(o->committers >= 1 && o->committers <= COMMITTERS_MAX);
+    ASSERT(o->batch >= 1 && o->batch <= QUEUE_BATCH_MAX);
+    struct intake *in = calloc(1, sizeof *in);
+    ASSERT(in != NULL);
+    in->o = *o;
+    in->last = &in->first;
+    ASSERT(pthread_mutex_init(&in->lock, NULL) == 0 && pthread_cond_init(&in->arrived, NULL) == 0);
+    for (; in->thread_count < o->committers; in->thread_count++) {
+        int errnum = pthread_create(&in->threads[in->thread_count], NULL, committer_main, in);
+        if (errnum != 0) {
+            err_errno(e, ERR_CAPACITY, errnum, "committer thread");
+            intake_stop(in);
+            return -1;
+        }
+    }
+    *out = in;
+    return 0;
+}
+
+void intake_stop(struct intake *in)
+{
+    if (in == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&in->lock);
+    in->stopping = true;
+    pthread_cond_broadcast(&in->arrived);
+    pthread_mutex_unlock(&in->lock);
+    for (int i = 0; i < in->thread_count; i++) {
+        pthread_join(in->threads[i], NULL);
+    }
+    pthread_cond_destroy(&in->arrived);
+    pthread_mutex_destroy(&in->lock);
+    free(in);
+}

@@ -1,0 +1,327 @@
+#include "ingress/loop.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "ingress/loop_internal.h"
+#include "ingress/stats.h"
+
+#define REPLY_LIMIT_BYTES 1024
+#define TICK_MAX_MS 250
+/* How long a connection that has sent nothing yet is waited for when the drain begins. */
+#define DRAIN_GRACE_MS 1000
+/* Every method evhttp knows and those it does not: the answer to them is ours. */
+#define ALL_METHODS 0xffff
+
+/* --- accepting ---------------------------------------------------------------------------------
+ */
+
+static void pause_accepting(struct loop *l, const char *why)
+{
+    if (l->accepting && l->listener != NULL) {
+        l->accepting = false;
+        evconnlistener_disable(l->listener);
+        stats_accept_paused(why);
+        log_warn("accept_paused", LOG_STR("reason", why),
+                 LOG_INT("connections", (int64_t)l->conns.count));
+    }
+}
+
+/* At the limit a connection that only idles makes room. */
+static void resume_accepting(struct loop *l)
+{
+    if (l->conns.count >= l->max_connections) {
+        (void)conn_evict(&l->conns, clock_mono_ms());
+    }
+    if (l->listener != NULL && l->conns.count < l->max_connections) {
+        l->accepting = true;
+        evconnlistener_enable(l->listener);
+    }
+}
+
+static void on_connection_gone(void *arg, struct conn *c)
+{
+    struct loop *l = arg;
+    if (c->pending != NULL) {
+        c->pending->conn = NULL;
+    }
+    /* Accepting is not resumed here: the end of the turn sees how many are left. */
+    event_active(l->turn_event, 0, 0);
+}
+
+static struct bufferevent *on_accept(struct event_base *base, void *arg)
+{
+    struct loop *l = arg;
+    SSL *ssl = NULL;
+    if (l->shared.tls != NULL) {
+        ssl = tls_session(l->shared.tls);
+        ASSERT(ssl != NULL);
+    }
+    struct bufferevent *bev = conn_new(&l->conns, base, ssl);
+    ASSERT(bev != NULL);
+    event_active(l->turn_event, 0, 0);
+    if (l->conns.count >= l->max_connections) {
+        pause_accepting(l, "connections");
+    }
+    return bev;
+}
+
+/* Out of descriptors or kernel memory: trying again at once would only burn the core, so the tick
+ * resumes. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    (void)listener;
+    pause_accepting(arg, "descriptors");
+}
+
+/* --- draining ----------------------------------------------------------------------------------
+ */
+
+static bool is_drained(const struct loop *l)
+{
+    return l->draining && l->listener == NULL && l->conns.count == 0 && l->with_intake == 0;
+}
+
+static void begin_drain(struct loop *l, int64_t ms)
+{
+    l->draining = true;
+    l->drain_until_ms = clock_mono_ms() + ms;
+    /* The listener closes at the end of this turn, after it has accepted what the kernel holds. */
+    event_active(l->turn_event, 0, 0);
+}
+
+static void close_listener(struct loop *l)
+{
+    if (l->bound != NULL) {
+        evhttp_del_accept_socket(l->http, l->bound);
+        l->bound = NULL;
+        l->listener = NULL;
+    }
+}
+
+static void drain_step(struct loop *l, int64_t now_ms)
+{
+    close_listener(l);
+    conn_close_idle(&l->conns, now_ms, DRAIN_GRACE_MS);
+    if (now_ms >= l->drain_until_ms) {
+        conn_close_all(&l->conns);
+    }
+    if (is_drained(l)) {
+        event_base_loopbreak(l->base);
+    }
+}
+
+/* --- what wakes the loop ------------------------------------------------------------------------
+ */
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+    (void)fd;
+    (void)what;
+    conn_adopt(&l->conns);
+    request_submit(l);
+    if (l->draining) {
+        drain_step(l, clock_mono_ms());
+    } else if (!l->accepting) {
+        resume_accepting(l);
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+    conn_expire(&l->conns, clock_mono_ms());
+    request_expire(l, clock_mono_us());
+    stats_in_flight(intake_in_flight(l->shared.intake));
+    on_turn(fd, what, arg);
+}
+
+static void on_mail(evutil_socket_t fd, short what, void *arg)
+{
+    struct loop *l = arg;
+    struct delivery *d = mailbox_take(&l->mailbox);
+    int64_t drain_ms = __atomic_load_n(&l->drain_ms, __ATOMIC_ACQUIRE);
+    (void)fd;
+    (void)what;
+    while (d != NULL) {
+        struct delivery *next = d->next;
+        request_finish(l, (struct pending *)d);
+        d = next;
+    }
+    if (drain_ms > 0 && !l->draining) {
+        begin_drain(l, drain_ms);
+    } else if (l->draining) {
+        event_active(l->turn_event, 0, 0);
+    }
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+
+static void loop_free(struct loop *l)
+{
+    if (l->http != NULL) {
+        evhttp_free(l->http); /* with its listener */
+    }
+    if (l->turn_event != NULL) {
+        event_free(l->turn_event);
+    }
+    if (l->tick_event != NULL) {
+        event_free(l->tick_event);
+    }
+    if (l->mail_event != NULL) {
+        event_free(l->mail_event);
+    }
+    if (l->reply != NULL) {
+        evbuffer_free(l->reply);
+    }
+    if (l->base != NULL) {
+        event_base_free(l->base);
+    }
+    conn_set_fini(&l->conns);
+    buf_fini(&l->text);
+    mailbox_fini(&l->mailbox);
+    free(l);
+}
+
+/* The loop's base is used by one thread alone, so it needs no locks; the change list saves most of
+ * the epoll_ctl calls that switching between reading and writing would make. */
+static struct event_base *new_base(void)
+{
+    struct event_base *base = NULL;
+    struct event_config *config = event_config_new();
+    if (config != NULL &&
+        event_config_set_flag(config,
+                              EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0) {
+        base = event_base_new_with_config(config);
+    }
+    if (config != NULL) {
+        event_config_free(config);
+    }
+    return base;
+}
+
+static struct timeval tick_interval(const struct config_ingress *c)
+{
+    int64_t ms = TICK_MAX_MS;
+    const int64_t deadlines[] = {c->request_timeout_ms, c->idle_timeout_ms, c->put_deadline_ms};
+    for (size_t i = 0; i < COUNT_OF(deadlines); i++) {
+        ms = deadlines[i] / 8 < ms ? deadlines[i] / 8 : ms;
+    }
+    ms = ms < 5 ? 5 : ms;
+    return (struct timeval){.tv_sec = 0, .tv_usec = ms * 1000};
+}
+
+static void set_up_http(struct loop *l, const struct config_ingress *c)
+{
+    evhttp_set_allowed_methods(l->http, ALL_METHODS);
+    evhttp_set_max_headers_size(l->http, (ev_ssize_t)c->max_header_bytes);
+    evhttp_set_max_body_size(l->http, (ev_ssize_t)c->max_body_bytes);
+    evhttp_set_bevcb(l->http, on_accept, l);
+    evhttp_set_gencb(l->http, request_handle, l);
+}
+
+/* The socket is evhttp's once this succeeds. */
+static bool listen_on(struct loop *l, int listen_fd)
+{
+    l->listener = evconnlistener_new(l->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 0, listen_fd);
+    if (l->listener == NULL) {
+        return false;
+    }
+    l->bound = evhttp_bind_listener(l->http, l->listener);
+    if (l->bound == NULL) {
+        evconnlistener_free(l->listener);
+        return false;
+    }
+    evconnlistener_set_error_cb(l->listener, on_accept_error);
+    l->accepting = true;
+    return true;
+}
+
+static bool set_up(struct loop *l)
+{
+    const struct config_ingress *c = &l->shared.config->ingress;
+    struct timeval tick = tick_interval(c);
+    l->base = new_base();
+    l->reply = evbuffer_new();
+    if (l->base == NULL || l->reply == NULL || (l->http = evhttp_new(l->base)) == NULL) {
+        return false;
+    }
+    set_up_http(l, c);
+    l->mail_event = event_new(l->base, mailbox_fd(&l->mailbox), EV_READ | EV_PERSIST, on_mail, l);
+    l->tick_event = event_new(l->base, -1, EV_PERSIST, on_tick, l);
+    l->turn_event = event_new(l->base, -1, 0, on_turn, l);
+    return l->mail_event != NULL && l->tick_event != NULL && l->turn_event != NULL &&
+           event_add(l->mail_event, NULL) == 0 && event_add(l->tick_event, &tick) == 0;
+}
+
+static void *loop_main(void *arg)
+{
+    struct loop *l = arg;
+    int ended = event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    ASSERT(ended == 0 && is_drained(l));
+    return NULL;
+}
+
+static struct loop *loop_new(const struct loop_shared *shared, size_t max_connections,
+                             struct err *e)
+{
+    const struct config_ingress *c = &shared->config->ingress;
+    const struct conn_limits limits = {.request_timeout_ms = c->request_timeout_ms,
+                                       .idle_timeout_ms = c->idle_timeout_ms,
+                                       .input_limit_bytes = (size_t)c->max_body_bytes +
+                                                            (size_t)c->max_header_bytes + 65536};
+    struct loop *l = calloc(1, sizeof *l);
+    ASSERT(l != NULL);
+    if (mailbox_init(&l->mailbox, e) != 0) {
+        free(l);
+        return NULL;
+    }
+    l->shared = *shared;
+    l->max_connections = max_connections;
+    l->outgoing_last = &l->outgoing;
+    TAILQ_INIT(&l->waiting);
+    buf_init(&l->text, REPLY_LIMIT_BYTES);
+    conn_set_init(&l->conns, &limits, on_connection_gone, l);
+    return l;
+}
+
+int loop_start(const struct loop_shared *shared, int listen_fd, size_t max_connections,
+               struct loop **out, struct err *e)
+{
+    struct loop *l = loop_new(shared, max_connections, e);
+    if (l == NULL) {
+        return -1;
+    }
+    if (!set_up(l) || !listen_on(l, listen_fd)) {
+        loop_free(l);
+        return err_set(e, ERR_CAPACITY, 0, "an event loop could not be set up");
+    }
+    int errnum = pthread_create(&l->thread, NULL, loop_main, l);
+    if (errnum != 0) {
+        loop_free(l);
+        return err_errno(e, ERR_CAPACITY, errnum, "event loop thread");
+    }
+    *out = l;
+    return 0;
+}
+
+void loop_drain(struct loop *l, int64_t seconds)
+{
+    /* Never 0, which stands for "not asked". */
+    __atomic_store_n(&l->drain_ms, seconds * 1000 + 1, __ATOMIC_RELEASE);
+    mailbox_wake(&l->mailbox);
+}
+
+void loop_join(struct loop *l)
+{
+    if (l != NULL) {
+        pthread_join(l->thread, NULL);
+        loop_free(l);
+    }
+}

@@ -1,0 +1,267 @@
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/keyvalq_struct.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/github/webhook.h"
+#include "ingress/loop_internal.h"
+#include "ingress/request_head.h"
+#include "ingress/stats.h"
+
+#define RECORD_LIMIT_BYTES 8192
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+/* The answer left the buffer: the connection waits for its next request, whose first bytes may be
+ * here already. */
+static void on_sent(struct evhttp_request *req, void *arg)
+{
+    struct conn *c = arg;
+    (void)req;
+    c->served++;
+    conn_set_state(c, CONN_IDLE);
+    if (evbuffer_get_length(bufferevent_get_input(c->bev)) > 0) {
+        conn_set_state(c, CONN_READING);
+    }
+}
+
+static void add_headers(struct loop *l, struct evhttp_request *req, const struct answer *a)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
+    evhttp_add_header(headers, "Content-Type", "application/json");
+    if (a->code == 405) {
+        evhttp_add_header(headers, "Allow", "POST");
+    }
+    if (a->code == 503) {
+        char seconds[24];
+        const struct config *c = config_live_get(l->shared.live);
+        snprintf(seconds, sizeof seconds, "%" PRId64, c->ingress.retry_after_seconds);
+        config_live_put(l->shared.live, c);
+        evhttp_add_header(headers, "Retry-After", seconds);
+    }
+    if (a->close || l->draining) {
+        evhttp_add_header(headers, "Connection", "close");
+    }
+}
+
+void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
+                    const struct answer *a)
+{
+    stats_answer(a->code, a->reason);
+    add_headers(l, req, a);
+    buf_reset(&l->text);
+    answer_body(a, &l->text);
+    evbuffer_add(l->reply, l->text.data, l->text.len);
+    if (c != NULL) {
+        conn_set_state(c, CONN_WRITING);
+        evhttp_request_set_on_complete_cb(req, on_sent, c);
+    }
+    /* Frees the request itself if its connection is gone. */
+    evhttp_send_reply(req, a->code, answer_phrase(a->code), l->reply);
+    evbuffer_drain(l->reply, evbuffer_get_length(l->reply));
+}
+
+/* --- a delivery's way through the intake ------------------------------------------------------ */
+
+static void log_delivery(enum log_level level, const char *event, const struct request_head *h,
+                         const struct answer *a)
+{
+    log_write(level, event, LOG_INT("answer", a->code), LOG_STR("reason", a->reason),
+              LOG_SLICE("delivery", h->delivery), LOG_SLICE("github_event", h->event),
+              (struct log_field){0});
+}
+
+static struct pending *pending_new(struct loop *l, const struct job_event *ev, bool launch)
+{
+    struct pending *p = calloc(1, sizeof *p);
+    ASSERT(p != NULL);
+    struct delivery *d = &p->delivery;
+    buf_init(&p->record, RECORD_LIMIT_BYTES);
+    job_event_encode(ev, &p->record);
+    ASSERT(!p->record.failed);
+    d->home = &l->mailbox;
+    d->record = buf_slice(&p->record);
+    d->submitted_us = clock_mono_us();
+    snprintf(d->lane, sizeof d->lane, "%s%s", launch ? "launch." : "events",
+             launch ? ev->class_name : "");
+    snprintf(d->key, sizeof d->key, "%" PRId64, ev->job_id);
+    memcpy(d->guid, ev->delivery, sizeof d->guid);
+    memcpy(d->group, ev->repository, sizeof d->group);
+    return p;
+}
+
+static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
+                    const struct job_event *ev, bool launch)
+{
+    struct pending *p = pending_new(l, ev, launch);
+    p->request = req;
+    p->conn = c;
+    c->pending = p;
+    TAILQ_INSERT_TAIL(&l->waiting, p, link);
+    *l->outgoing_last = &p->delivery;
+    l->outgoing_last = &p->delivery.next;
+    l->with_intake++;
+    log_debug("delivery_verified", LOG_STR("delivery", ev->delivery), LOG_INT("job", ev->job_id),
+              LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", p->delivery.lane));
+    event_active(l->turn_event, 0, 0);
+}
+
+void request_submit(struct loop *l)
+{
+    struct delivery *list = l->outgoing;
+    l->outgoing = NULL;
+    l->outgoing_last = &l->outgoing;
+    if (list != NULL) {
+        intake_submit(l->shared.intake, list);
+    }
+}
+
+static void answer_pending(struct loop *l, struct pending *p, const struct answer *a)
+{
+    struct evhttp_request *req = p->request;
+    struct conn *c = p->conn;
+    TAILQ_REMOVE(&l->waiting, p, link);
+    p->request = NULL;
+    p->conn = NULL;
+    if (c != NULL) {
+        c->pending = NULL;
+    }
+    request_answer(l, req, c, a);
+}
+
+void request_finish(struct loop *l, struct pending *p)
+{
+    static const struct answer answers[] = {
+        [DELIVERY_QUEUED] = {202, "queued", false},
+        [DELIVERY_FAILED] = {503, "queue_failed", false},
+        [DELIVERY_LATE] = {503, "queue_slow", false},
+    };
+    enum delivery_result result = p->delivery.result;
+    if (p->request != NULL) {
+        answer_pending(l, p, &answers[result]);
+        if (result == DELIVERY_QUEUED) {
+            stats_accepted(clock_mono_us() - p->delivery.submitted_us);
+        }
+    }
+    l->with_intake--;
+    intake_release(l->shared.intake);
+    buf_fini(&p->record);
+    free(p);
+}
+
+void request_expire(struct loop *l, int64_t now_us)
+{
+    const struct answer slow = {503, "queue_slow", false};
+    int64_t before_us = now_us - l->shared.config->ingress.put_deadline_ms * 1000;
+    struct pending *p;
+    while ((p = TAILQ_FIRST(&l->waiting)) != NULL && p->delivery.submitted_us <= before_us) {
+        log_warn("put_slow", LOG_STR("delivery", p->delivery.guid),
+                 LOG_INT("deadline_ms", l->shared.config->ingress.put_deadline_ms));
+        answer_pending(l, p, &slow);
+    }
+}
+
+/* --- one request ------------------------------------------------------------------------------ */
+
+static void read_head(struct evhttp_request *req, struct request_head *h)
+{
+    const struct evkeyval *header;
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
+    *h = (struct request_head){.is_post = evhttp_request_get_command(req) == EVHTTP_REQ_POST,
+                               .path = slice_of(uri != NULL ? evhttp_uri_get_path(uri) : NULL),
+                               .body_bytes =
+                                   evbuffer_get_length(evhttp_request_get_input_buffer(req))};
+    TAILQ_FOREACH(header, evhttp_request_get_input_headers(req), next)
+    {
+        request_head_note(h, header->key, header->value);
+    }
+}
+
+static struct slice whole_body(struct evhttp_request *req, const struct request_head *h)
+{
+    struct evbuffer *in = evhttp_request_get_input_buffer(req);
+    const char *bytes = h->body_bytes > 0 ? (const char *)evbuffer_pullup(in, -1) : "";
+    return (struct slice){bytes, bytes != NULL ? h->body_bytes : 0};
+}
+
+/* What is to be done with a request. */
+struct outcome {
+    bool queue; /* `event` goes to the intake, on the launch lane or the events lane */
+    bool launch;
+    struct job_event event;
+    struct answer answer; /* if it is not queued */
+};
+
+static void decide(struct outcome *o, int code, const char *reason)
+{
+    o->answer = (struct answer){code, reason, false};
+}
+
+/* A verified request. */
+static void judge(struct loop *l, const struct request_head *h, struct slice body,
+                  const struct config *config, struct outcome *o)
+{
+    const struct webhook_request r = {h->event, h->delivery, h->content_type, body};
+    const char *reason = "";
+    enum webhook_verdict verdict = webhook_parse(&r, config, &o->event, &reason);
+    if (verdict == WEBHOOK_MALFORMED) {
+        decide(o, 400, reason);
+        log_delivery(LOG_WARN, "delivery_malformed", h, &o->answer);
+    } else if (verdict == WEBHOOK_IGNORED) {
+        /* A job that is null is an oddity of GitHub's, and worth a line each time. */
+        bool odd = strcmp(reason, "job_null") == 0;
+        decide(o, 200, reason);
+        log_delivery(odd ? LOG_WARN : LOG_DEBUG, odd ? "delivery_odd" : "delivery_ignored", h,
+                     &o->answer);
+    } else if (dedupe_seen(l->shared.dedupe, o->event.delivery)) {
+        decide(o, 200, "duplicate");
+        log_delivery(LOG_INFO, "delivery_duplicate", h, &o->answer);
+    } else if (!intake_reserve(l->shared.intake)) {
+        decide(o, 503, "overloaded");
+        log_delivery(LOG_WARN, "delivery_refused", h, &o->answer);
+    } else {
+        o->queue = true;
+        o->launch = verdict == WEBHOOK_LAUNCH;
+    }
+}
+
+/* Invariant 2 in one place: head, signature, and only then the body. */
+static void examine(struct loop *l, struct evhttp_request *req, struct outcome *o)
+{
+    struct request_head head;
+    read_head(req, &head);
+    if (!request_head_check(&head, slice_of(l->shared.config->ingress.path), &o->answer)) {
+        log_delivery(LOG_DEBUG, "request_refused", &head, &o->answer);
+        return;
+    }
+    struct slice body = whole_body(req, &head);
+    const struct config *config = config_live_get(l->shared.live);
+    if (webhook_verify(body, head.signature, &config->github.webhook_secrets)) {
+        judge(l, &head, body, config, o);
+    } else {
+        decide(o, 401, "bad_signature");
+        log_delivery(LOG_WARN, "delivery_unsigned", &head, &o->answer);
+    }
+    config_live_put(l->shared.live, config);
+}
+
+void request_handle(struct evhttp_request *req, void *arg)
+{
+    struct loop *l = arg;
+    struct outcome outcome;
+    struct conn *c = conn_of(&l->conns, req);
+    ASSERT(c != NULL);
+    conn_set_state(c, CONN_ANSWERING);
+    outcome.queue = false;
+    examine(l, req, &outcome);
+    if (outcome.queue) {
+        enqueue(l, req, c, &outcome.event, outcome.launch);
+    } else {
+        request_answer(l, req, c, &outcome.answer);
+    }
+}

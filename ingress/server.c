@@ -1,0 +1,230 @@
+#include "ingress/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "ingress/loop.h"
+
+#define LOOPS_MAX 256
+#define BACKLOG 4096
+/* Descriptors that the program itself needs: databases, admin port, loops. */
+#define OWN_DESCRIPTORS 64
+
+struct server {
+    struct config_live *live;
+    const struct config *config; /* the one it started with */
+    struct tls *tls;
+    struct loop *loops[LOOPS_MAX];
+    size_t loop_count;
+};
+
+/* --- the port ----------------------------------------------------------------------------------
+ */
+
+/* "host:port", "[v6]:port". */
+static int split_address(const char *listen_on, char *host, size_t host_size, char *port,
+                         size_t port_size, struct err *e)
+{
+    const char *colon = strrchr(listen_on, ':');
+    struct slice name = {listen_on, colon != NULL ? (size_t)(colon - listen_on) : 0};
+    if (name.len >= 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']') {
+        name = (struct slice){name.ptr + 1, name.len - 2};
+    }
+    if (colon == NULL || !slice_to_cstr(name, host, host_size) ||
+        !slice_to_cstr(slice_of(colon + 1), port, port_size)) {
+        return err_set(e, ERR_PERMANENT, 0, "ingress.listen: %s is no address:port", listen_on);
+    }
+    return 0;
+}
+
+static int resolve(const char *listen_on, struct sockaddr_storage *out, socklen_t *size,
+                   struct err *e)
+{
+    char host[256];
+    char port[16];
+    struct addrinfo *found = NULL;
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    if (split_address(listen_on, host, sizeof host, port, sizeof port, e) != 0) {
+        return -1;
+    }
+    int code = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
+    if (code != 0) {
+        return err_set(e, ERR_PERMANENT, 0, "ingress.listen: %s: %s", listen_on,
+                       gai_strerror(code));
+    }
+    memcpy(out, found->ai_addr, found->ai_addrlen);
+    *size = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+static bool set_options(int fd)
+{
+    int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0 &&
+           setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
+}
+
+/* A listening socket; *address becomes the one bound, its port known. -1 with errno. */
+static int open_listener(struct sockaddr_storage *address, socklen_t *size)
+{
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    if (!set_options(fd) || bind(fd, (struct sockaddr *)address, *size) != 0 ||
+        listen(fd, BACKLOG) != 0 || getsockname(fd, (struct sockaddr *)address, size) != 0) {
+        int errnum = errno;
+        close(fd);
+        errno = errnum;
+        return -1;
+    }
+    return fd;
+}
+
+static void log_listening(const struct sockaddr_storage *address, socklen_t size, bool tls,
+                          size_t loops)
+{
+    char host[NI_MAXHOST] = "";
+    char port[NI_MAXSERV] = "0";
+    int64_t number = 0;
+    (void)getnameinfo((const struct sockaddr *)address, size, host, sizeof host, port, sizeof port,
+                      NI_NUMERICHOST | NI_NUMERICSERV);
+    ASSERT(slice_to_int64(slice_of(port), &number));
+    log_info("listening", LOG_STR("address", host), LOG_INT("port", number), LOG_BOOL("tls", tls),
+             LOG_INT("loops", (int64_t)loops), LOG_STR("version", MAYFLY_VERSION));
+}
+
+/* --- sizes -------------------------------------------------------------------------------------
+ */
+
+static size_t loops_wanted(const struct config_ingress *c)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t wanted = c->threads > 0 ? c->threads : cores;
+    wanted = wanted > c->max_connections ? c->max_connections : wanted;
+    return wanted < 1 ? 1 : wanted > LOOPS_MAX ? LOOPS_MAX : (size_t)wanted;
+}
+
+/* As many connections as asked for, or as the descriptor limit lets us keep. */
+static int64_t connections_possible(int64_t wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return wanted;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= (rlim_t)wanted + OWN_DESCRIPTORS) {
+        return wanted;
+    }
+    int64_t possible = (int64_t)limit.rlim_cur - OWN_DESCRIPTORS;
+    possible = possible < 1 ? 1 : possible;
+    log_warn("few_descriptors", LOG_INT("max_connections", wanted), LOG_INT("possible", possible),
+             LOG_STR("mend", "raise the limit of open files (systemd: LimitNOFILE)"));
+    return possible;
+}
+
+/* --- libevent's own messages --------------------------------------------------------------------
+ */
+
+static void on_library_log(int severity, const char *message)
+{
+    if (severity >= EVENT_LOG_WARN) {
+        log_warn("libevent", LOG_STR("message", message));
+    }
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+
+static int start_loops(struct server *s, const struct loop_shared *shared, struct err *e)
+{
+    const struct config_ingress *c = &s->config->ingress;
+    struct sockaddr_storage address;
+    socklen_t size = 0;
+    size_t wanted = loops_wanted(c);
+    size_t share = ((size_t)connections_possible(c->max_connections) + wanted - 1) / wanted;
+    if (resolve(c->listen, &address, &size, e) != 0) {
+        return -1;
+    }
+    for (; s->loop_count < wanted; s->loop_count++) {
+        int fd = open_listener(&address, &size);
+        if (fd < 0) {
+            return err_errno(e, ERR_PERMANENT, errno, "ingress.listen: %s", c->listen);
+        }
+        if (loop_start(shared, fd, share, &s->loops[s->loop_count], e) != 0) {
+            return -1;
+        }
+    }
+    log_listening(&address, size, s->tls != NULL, wanted);
+    return 0;
+}
+
+int server_start(struct config_live *live, struct intake *intake, struct dedupe *dedupe,
+                 struct server **out, struct err *e)
+{
+    struct server *s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    s->live = live;
+    s->config = config_live_get(live);
+    event_set_log_callback(on_library_log);
+    const struct config_ingress *c = &s->config->ingress;
+    if (c->tls_certificate[0] != '\0' &&
+        tls_open(c->tls_certificate, c->tls_key, &s->tls, e) != 0) {
+        server_stop(s, 0);
+        return -1;
+    }
+    const struct loop_shared shared = {live, s->config, intake, dedupe, s->tls};
+    if (start_loops(s, &shared, e) != 0) {
+        server_stop(s, 0);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+void server_reload(struct server *s)
+{
+    struct err e = {0};
+    const struct config_ingress *c = &s->config->ingress;
+    if (s->tls == NULL) {
+        return;
+    }
+    if (tls_reload(s->tls, c->tls_certificate, c->tls_key, &e) != 0) {
+        log_error("certificate_reload_failed", LOG_ERR(&e));
+    } else {
+        log_info("certificate_reloaded", LOG_STR("path", c->tls_certificate));
+    }
+}
+
+void server_stop(struct server *s, int64_t seconds)
+{
+    if (s == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < s->loop_count; i++) {
+        loop_drain(s->loops[i], seconds);
+    }
+    for (size_t i = 0; i < s->loop_count; i++) {
+        loop_join(s->loops[i]);
+    }
+    tls_close(s->tls);
+    config_live_put(s->live, s->config);
+    free(s);
+}

@@ -1,0 +1,30 @@
+/*
+ * The listening side of the ingress: the port, its loops, their drain.
+ *
+ * One listener for each loop shares the port (SO_REUSEPORT); the kernel spreads connections over
+ * them. TCP_NODELAY is set on the listening sockets and inherited, since without it every TLS
+ * connection stalls for the peer's delayed acknowledgement. For the main thread.
+ */
+#ifndef MAYFLY_INGRESS_SERVER_H
+#define MAYFLY_INGRESS_SERVER_H
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/config/config.h"
+#include "ingress/dedupe.h"
+#include "ingress/intake.h"
+
+struct server;
+
+/* Borrows all of it. Logs {"event":"listening","address":…,"port":…}. */
+MUST_CHECK int server_start(struct config_live *live, struct intake *intake, struct dedupe *dedupe,
+                            struct server **out, struct err *e);
+
+/* Reads the certificate again, if there is one; logs what comes of it. */
+void server_reload(struct server *s);
+
+/* Stops accepting, answers what is under way within `seconds`, ends the loops and frees. NULL is
+ * fine. */
+void server_stop(struct server *s, int64_t seconds);
+
+#endif

@@ -1,0 +1,155 @@
+#include "ingress/stats.h"
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+#include "common/base/metrics.h"
+
+#define SERIES_MAX 128
+
+/* One counter of the family below; the reasons are static, so that pointers identify them. */
+struct series {
+    int code;
+    const char *reason;
+    struct metric *metric;
+};
+
+static const int64_t latency_bounds_ms[] = {1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000};
+/* Sizes in the unit of a histogram's bounds: one delivery is a "second". */
+static const int64_t batch_bounds[] = {1000,  2000,   4000,   8000,   16000,  32000,
+                                       64000, 128000, 256000, 512000, 1024000};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static struct metric *commit_seconds;
+static struct metric *batch_size;
+static struct metric *put_failures;
+static struct metric *accept_seconds;
+static struct metric *in_flight;
+static struct metric *connections;
+
+static pthread_mutex_t series_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct series series[SERIES_MAX]; /* entries below series_count never change */
+static size_t series_count;              /* atomic; grows under series_lock */
+
+static void open_once(void)
+{
+    commit_seconds = metrics_histogram("mayfly_ingress_commit_seconds",
+                                       "Time that one durable put of a batch took.", "",
+                                       latency_bounds_ms, COUNT_OF(latency_bounds_ms));
+    batch_size =
+        metrics_histogram("mayfly_ingress_batch_size", "Deliveries that one put made durable.", "",
+                          batch_bounds, COUNT_OF(batch_bounds));
+    put_failures = metrics_counter("mayfly_ingress_put_failures_total",
+                                   "Batches that the queue refused or failed to take.", "");
+    accept_seconds = metrics_histogram("mayfly_ingress_accept_seconds",
+                                       "Time from a delivery read to its 202, its commit included.",
+                                       "", latency_bounds_ms, COUNT_OF(latency_bounds_ms));
+    in_flight = metrics_gauge("mayfly_ingress_in_flight",
+                              "Deliveries accepted from the network and not yet answered.", "");
+    connections = metrics_gauge("mayfly_ingress_connections", "Open connections.", "");
+}
+
+void stats_open(void)
+{
+    ASSERT(pthread_once(&once, open_once) == 0);
+}
+
+static struct metric *find_series(int code, const char *reason, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (series[i].code == code && series[i].reason == reason) {
+            return series[i].metric;
+        }
+    }
+    return NULL;
+}
+
+static struct metric *register_answer(int code, const char *reason)
+{
+    struct buf labels;
+    struct buf number;
+    buf_init(&labels, 256);
+    buf_init(&number, 16);
+    buf_printf(&number, "%d", code);
+    metrics_label(&labels, "answer", number.data);
+    metrics_label(&labels, "reason", reason);
+    struct metric *m = metrics_counter("mayfly_ingress_deliveries_total",
+                                       "Requests by answer and reason.", labels.data);
+    buf_fini(&labels);
+    buf_fini(&number);
+    return m;
+}
+
+static struct metric *add_series(int code, const char *reason)
+{
+    pthread_mutex_lock(&series_lock);
+    size_t count = __atomic_load_n(&series_count, __ATOMIC_RELAXED);
+    struct metric *m = find_series(code, reason, count);
+    if (m == NULL) {
+        m = register_answer(code, reason);
+        if (count < SERIES_MAX) {
+            series[count] = (struct series){code, reason, m};
+            __atomic_store_n(&series_count, count + 1, __ATOMIC_RELEASE);
+        }
+    }
+    pthread_mutex_unlock(&series_lock);
+    return m;
+}
+
+void stats_answer(int code, const char *reason)
+{
+    size_t count = __atomic_load_n(&series_count, __ATOMIC_ACQUIRE);
+    struct metric *m = find_series(code, reason, count);
+    metric_inc(m != NULL ? m : add_series(code, reason));
+}
+
+void stats_commit(int64_t took_us, int64_t batch, bool success)
+{
+    stats_open();
+    metric_observe_us(commit_seconds, took_us);
+    metric_observe_ms(batch_size, batch * 1000);
+    if (!success) {
+        metric_inc(put_failures);
+    }
+}
+
+void stats_accepted(int64_t took_us)
+{
+    stats_open();
+    metric_observe_us(accept_seconds, took_us);
+}
+
+void stats_connections(int64_t change)
+{
+    stats_open();
+    metric_add(connections, change);
+}
+
+static void count_labelled(const char *name, const char *help, const char *why)
+{
+    struct buf label;
+    buf_init(&label, 128);
+    metrics_label(&label, "reason", why);
+    metric_inc(metrics_counter(name, help, label.data));
+    buf_fini(&label);
+}
+
+void stats_closed(const char *why)
+{
+    count_labelled("mayfly_ingress_closed_total", "Connections that the ingress closed, by reason.",
+                   why);
+}
+
+void stats_accept_paused(const char *why)
+{
+    count_labelled("mayfly_ingress_accept_paused_total",
+                   "Times that no new connection was accepted for a while, by reason.", why);
+}
+
+void stats_in_flight(int64_t now)
+{
+    stats_open();
+    metric_set(in_flight, now);
+}
