@@ -1,0 +1,306 @@
+/*
+ * What a sweep ends and what it leaves alone: the rule of two signs, for each duty.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "tests/unit/reaper/world.h"
+
+static const char config_text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"},"
+    " \"reaper\": {\"records_interval_ms\": 10, \"never_up_ms\": 300000, \"patience_ms\": 60000,"
+    " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 1000},"
+    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}}]}";
+
+static struct reaper reaper;
+
+static int set_up(void **state)
+{
+    struct err e = {0};
+    struct config *c = NULL;
+    (void)state;
+    log_set_level(LOG_ERROR);
+    world_reset();
+    memset(&reaper, 0, sizeof reaper);
+    assert_int_equal(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e),
+                     0);
+    reaper.config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
+    stop_init(&reaper.stop);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    stop_fini(&reaper.stop);
+    config_live_free(reaper.config);
+    return 0;
+}
+
+static void sweep_times(int n)
+{
+    for (int i = 0; i < n; i++) {
+        reaper.next_records_ms = 0;
+        sweep(&reaper);
+    }
+}
+
+static void vm_past_its_deadline_ends_at_once(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 3700 * 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_non_null(strstr(world.last_end_reason, "deadline"));
+}
+
+static void vm_before_its_deadline_and_healthy_stays(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(5);
+    assert_int_equal(vm->state, VM_BUSY);
+}
+
+static void vm_whose_machine_ended_goes_at_once(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 1000);
+    struct vm_info *m = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    memcpy(m->reason, "idle-timeout", 13);
+    m->ended_ms = clock_wall_ms();
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_non_null(strstr(world.last_end_reason, "idle-timeout"));
+}
+
+static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_BUSY);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void vm_is_not_judged_while_the_provider_is_silent(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    world.machines_told = false;
+    sweep_times(5);
+    assert_int_equal(vm->state, VM_BUSY);
+}
+
+static void vm_that_never_came_up_ends_after_two_signs(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-t-a", false, false);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_LAUNCHED);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void vm_whose_runner_waits_online_stays(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-t-a", true, false);
+    sweep_times(5);
+    assert_int_equal(vm->state, VM_LAUNCHED);
+}
+
+static void vm_whose_in_progress_was_lost_becomes_busy(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-t-a", true, true);
+    sweep_times(3);
+    assert_int_equal(vm->state, VM_BUSY);
+}
+
+static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
+{
+    (void)state;
+    struct ledger_vm *idle = world_add_vm("mf-t-a", VM_RESERVED, 600 * 1000);
+    struct ledger_vm *busy = world_add_vm("mf-t-b", VM_REGISTERED, 600 * 1000);
+    (void)world_add_runner("mf-t-a", false, false);
+    (void)world_add_runner("mf-t-b", true, true);
+    sweep_times(1);
+    assert_int_equal(idle->state, VM_RESERVED);
+    sweep_times(2);
+    assert_int_equal(idle->state, VM_GONE);
+    assert_int_equal(busy->state, VM_REGISTERED);
+}
+
+static void launch_under_way_stays(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_RESERVED, 1000);
+    sweep_times(5);
+    assert_int_equal(vm->state, VM_RESERVED);
+}
+
+static void ending_that_nobody_finished_is_finished(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_ENDING, 2000);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void stray_ends_after_two_signs(void **state)
+{
+    (void)state;
+    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    sweep_times(1);
+    assert_int_equal(world.terminated, 0);
+    sweep_times(1);
+    assert_int_equal(world.terminated, 1);
+}
+
+static void stray_whose_row_appears_stays(void **state)
+{
+    (void)state;
+    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    sweep_times(1);
+    (void)world_add_vm("mf-t-x", VM_LAUNCHED, 1000);
+    sweep_times(3);
+    assert_int_equal(world.terminated, 0);
+}
+
+static void stray_without_a_name_waits_for_unrecorded_launches(void **state)
+{
+    (void)state;
+    struct vm_info *m = world_add_machine("some-id", VM_RUN_RUNNING);
+    m->name[0] = '\0';
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_REGISTERED, 1000);
+    sweep_times(4);
+    assert_int_equal(world.terminated, 0);
+    vm->state = VM_GONE;
+    sweep_times(2);
+    assert_int_equal(world.terminated, 1);
+}
+
+static void record_left_over_is_deleted_after_two_signs(void **state)
+{
+    (void)state;
+    (void)world_add_runner("mf-t-small-old", false, false);
+    (void)world_add_runner("mf-other-small-1", false, false);
+    (void)world_add_runner("mf-t-small-online", true, false);
+    (void)world_add_runner("mf-t-live", false, false);
+    (void)world_add_vm("mf-t-live", VM_LAUNCHED, 1000);
+    (void)world_add_machine("mf-t-live", VM_RUN_RUNNING);
+    sweep_times(1);
+    assert_int_equal(world.records_deleted, 0);
+    sweep_times(1);
+    assert_int_equal(world.records_deleted, 1);
+}
+
+static void balance_asks_again_for_a_job_that_waits_too_long(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    sweep_times(3);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void balance_leaves_covered_queued_and_full_alone(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    world.supply = 1;
+    sweep_times(1);
+    world.supply = 0;
+    world.in_queue = true;
+    sweep_times(1);
+    world.in_queue = false;
+    for (int i = 0; i < 4; i++) {
+        char name[8] = {'m', 'f', '-', 't', '-', (char)('0' + i), '\0'};
+        (void)world_add_vm(name, VM_BUSY, 1000);
+        (void)world_add_machine(name, VM_RUN_RUNNING);
+    }
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+}
+
+static void balance_believes_github_that_a_job_is_over(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "completed");
+    world.demand = 1;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.settled_to, JOB_CANCELLED);
+}
+
+static void reaper_without_the_lease_touches_nothing(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 3700 * 1000);
+    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    world.lease_is_ours = false;
+    sweep_times(5);
+    assert_int_equal(vm->state, VM_BUSY);
+    assert_int_equal(world.terminated, 0);
+}
+
+static void ended_machines_are_forgotten_after_their_time(void **state)
+{
+    (void)state;
+    struct vm_info *fresh = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    struct vm_info *old = world_add_machine("mf-t-b", VM_RUN_ENDED);
+    fresh->ended_ms = clock_wall_ms();
+    old->ended_ms = clock_wall_ms() - 25 * 3600 * 1000LL;
+    sweep_times(1);
+    assert_int_equal(world.forgotten, 1);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(vm_past_its_deadline_ends_at_once),
+        CASE(vm_before_its_deadline_and_healthy_stays),
+        CASE(vm_whose_machine_ended_goes_at_once),
+        CASE(vm_whose_machine_vanished_needs_two_sweeps),
+        CASE(vm_is_not_judged_while_the_provider_is_silent),
+        CASE(vm_that_never_came_up_ends_after_two_signs),
+        CASE(vm_whose_runner_waits_online_stays),
+        CASE(vm_whose_in_progress_was_lost_becomes_busy),
+        CASE(launch_never_finished_ends_after_two_signs_unless_busy),
+        CASE(launch_under_way_stays),
+        CASE(ending_that_nobody_finished_is_finished),
+        CASE(stray_ends_after_two_signs),
+        CASE(stray_whose_row_appears_stays),
+        CASE(stray_without_a_name_waits_for_unrecorded_launches),
+        CASE(record_left_over_is_deleted_after_two_signs),
+        CASE(balance_asks_again_for_a_job_that_waits_too_long),
+        CASE(balance_leaves_covered_queued_and_full_alone),
+        CASE(balance_believes_github_that_a_job_is_over),
+        CASE(reaper_without_the_lease_touches_nothing),
+        CASE(ended_machines_are_forgotten_after_their_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,449 @@
+#include "tests/unit/reaper/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+
+struct world world;
+
+struct sign {
+    char subject[96];
+    int64_t sweep;
+    int64_t count;
+};
+static struct sign signs[WORLD_MAX];
+static int64_t sweeps;
+
+void world_reset(void)
+{
+    memset(&world, 0, sizeof world);
+    memset(signs, 0, sizeof signs);
+    world.lease_is_ours = true;
+    world.machines_told = true;
+}
+
+struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)
+{
+    struct ledger_vm *vm = &world.vms[world.vm_count++];
+    int64_t then = clock_wall_ms() - age_ms;
+    (void)snprintf(vm->name, sizeof vm->name, "%s", name);
+    (void)snprintf(vm->class_name, sizeof vm->class_name, "small");
+    (void)snprintf(vm->scope, sizeof vm->scope, "acme");
+    (void)snprintf(vm->provider, sizeof vm->provider, "qemu");
+    vm->state = state;
+    vm->runner_id = (int64_t)world.vm_count;
+    vm->reserved_ms = then;
+    vm->launched_ms = then;
+    vm->ending_ms = then;
+    if (state >= VM_LAUNCHED) {
+        (void)snprintf(vm->vm_id, sizeof vm->vm_id, "%s", name);
+        vm->deadline_ms = then + 3600 * 1000;
+    }
+    return vm;
+}
+
+struct vm_info *world_add_machine(const char *name, enum vm_run_state state)
+{
+    struct vm_info *m = &world.machines[world.machine_count++];
+    (void)snprintf(m->id, sizeof m->id, "%s", name);
+    (void)snprintf(m->name, sizeof m->name, "%s", name);
+    m->state = state;
+    return m;
+}
+
+struct github_runner *world_add_runner(const char *name, bool online, bool busy)
+{
+    struct github_runner *r = &world.runners[world.runner_count++];
+    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    r->id = (int64_t)world.runner_count;
+    r->online = online;
+    r->busy = busy;
+    return r;
+}
+
+struct ledger_job *world_add_job(int64_t id, const char *github_status)
+{
+    struct ledger_job *j = &world.jobs[world.job_count];
+    struct github_job *g = &world.github_jobs[world.job_count++];
+    j->id = id;
+    j->waiting_ms = clock_wall_ms() - 3600 * 1000;
+    (void)snprintf(j->class_name, sizeof j->class_name, "small");
+    (void)snprintf(j->scope, sizeof j->scope, "acme");
+    (void)snprintf(j->repository, sizeof j->repository, "acme/app");
+    g->id = id;
+    (void)snprintf(g->status, sizeof g->status, "%s", github_status);
+    return j;
+}
+
+/* --- the ledger --- */
+int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms, bool *held,
+                 int64_t *fence, struct err *e)
+{
+    (void)l;
+    (void)name;
+    (void)holder;
+    (void)ttl_ms;
+    (void)e;
+    *held = world.lease_is_ours;
+    *fence = 1;
+    return 0;
+}
+
+int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
+{
+    (void)l;
+    (void)name;
+    (void)e;
+    sweeps += n;
+    *out = sweeps;
+    return 0;
+}
+
+int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
+                   struct ledger_vm **out, size_t *n, struct err *e)
+{
+    (void)l;
+    (void)max;
+    if (world.ledger_fails_on_list) {
+        return err_set(e, ERR_RETRY, 0, "scripted");
+    }
+    *out = calloc(WORLD_MAX, sizeof **out);
+    *n = 0;
+    for (size_t i = 0; after[0] == '\0' && i < world.vm_count; i++) {
+        if ((state_mask & (1u << world.vms[i].state)) != 0) {
+            (*out)[(*n)++] = world.vms[i];
+        }
+    }
+    return 0;
+}
+
+static struct ledger_vm *row(const char *name)
+{
+    for (size_t i = 0; i < world.vm_count; i++) {
+        if (strcmp(world.vms[i].name, name) == 0) {
+            return &world.vms[i];
+        }
+    }
+    return NULL;
+}
+
+int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
+{
+    struct ledger_vm *vm = row(name);
+    (void)l;
+    if (vm == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no row");
+    }
+    *out = *vm;
+    return 0;
+}
+
+int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
+                      struct err *e)
+{
+    struct ledger_vm *vm = row(a->vm);
+    (void)l;
+    (void)changed;
+    if (vm == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no row");
+    }
+    vm->state = a->to;
+    return 0;
+}
+
+int ledger_suspect(struct ledger *l, const char *kind, const char *subject, int64_t sweep,
+                   int64_t *count, struct err *e)
+{
+    char name[96];
+    struct sign *s = signs;
+    (void)l;
+    (void)e;
+    (void)snprintf(name, sizeof name, "%.20s/%.70s", kind, subject);
+    while (s->subject[0] != '\0' && strcmp(s->subject, name) != 0) {
+        s++;
+    }
+    memcpy(s->subject, name, sizeof name);
+    s->count = sweep - s->sweep <= 1 ? s->count + 1 : 1;
+    s->sweep = sweep;
+    *count = s->count;
+    return 0;
+}
+
+int ledger_acquit(struct ledger *l, const char *kind, const char *subject, struct err *e)
+{
+    (void)l;
+    (void)kind;
+    (void)subject;
+    (void)e;
+    memset(signs, 0, sizeof signs);
+    return 0;
+}
+
+int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
+                     int64_t *wait_ms, struct err *e)
+{
+    (void)l;
+    (void)b;
+    (void)cost;
+    (void)e;
+    *wait_ms = 0;
+    return 0;
+}
+
+int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
+{
+    (void)l;
+    (void)e;
+    *out = calloc(1, sizeof **out);
+    *n = world.demand > 0 || world.supply > 0 ? 1 : 0;
+    (*out)->demand = world.demand;
+    (*out)->supply = world.supply;
+    memcpy((*out)->scope, "acme", 5);
+    memcpy((*out)->class_name, "small", 6);
+    return 0;
+}
+
+int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_name,
+                        int64_t before_ms, size_t max, struct ledger_job **out, size_t *n,
+                        struct err *e)
+{
+    (void)l;
+    (void)scope;
+    (void)class_name;
+    (void)max;
+    (void)e;
+    *out = calloc(WORLD_MAX, sizeof **out);
+    *n = 0;
+    for (size_t i = 0; i < world.job_count; i++) {
+        if (world.jobs[i].waiting_ms < before_ms && world.jobs[i].relaunched_ms < before_ms) {
+            (*out)[(*n)++] = world.jobs[i];
+        }
+    }
+    return 0;
+}
+
+int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
+{
+    (void)l;
+    (void)e;
+    for (size_t i = 0; i < world.job_count; i++) {
+        if (world.jobs[i].id == job_id) {
+            world.jobs[i].relaunched_ms = clock_wall_ms();
+        }
+    }
+    return 0;
+}
+
+int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to, const char *why,
+                      struct err *e)
+{
+    (void)l;
+    (void)job_id;
+    (void)why;
+    (void)e;
+    world.settled_to = to;
+    return 0;
+}
+
+int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e)
+{
+    (void)l;
+    (void)e;
+    *out = calloc(1, sizeof **out);
+    memcpy((*out)->name, "acme", 5);
+    *n = 1;
+    return 0;
+}
+
+int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
+{
+    (void)l;
+    (void)before_ms;
+    (void)max;
+    (void)e;
+    *removed = 0;
+    return 0;
+}
+
+const char *ledger_vm_state_name(enum ledger_vm_state s)
+{
+    (void)s;
+    return "state";
+}
+
+/* --- the fleet and its machines --- */
+static struct vm_provider *const the_provider = (struct vm_provider *)&world;
+
+struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
+{
+    (void)f;
+    return strcmp(class_name, "small") == 0 ? the_provider : NULL;
+}
+
+bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
+{
+    (void)f;
+    return strcmp(vm->class_name, "small") == 0;
+}
+
+const char *fleet_host(const struct fleet *f)
+{
+    (void)f;
+    return "here";
+}
+
+int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
+                 struct err *e)
+{
+    (void)f;
+    for (size_t i = 0; how->spare_if_busy && i < world.runner_count; i++) {
+        if (world.runners[i].id == vm->runner_id && world.runners[i].busy) {
+            return err_set(e, ERR_CONFLICT, 422, "busy");
+        }
+    }
+    row(vm->name)->state = VM_GONE;
+    world.ended++;
+    (void)snprintf(world.last_end_reason, sizeof world.last_end_reason, "%s",
+                   how->reason != NULL ? how->reason : "");
+    return 0;
+}
+
+bool vm_host_bound(const struct vm_provider *p)
+{
+    (void)p;
+    return true;
+}
+
+int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
+{
+    (void)p;
+    if (!world.machines_told) {
+        return err_set(e, ERR_RETRY, 0, "scripted");
+    }
+    *out = calloc(WORLD_MAX, sizeof **out);
+    memcpy(*out, world.machines, world.machine_count * sizeof **out);
+    *n = world.machine_count;
+    return 0;
+}
+
+int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
+{
+    (void)p;
+    for (size_t i = 0; i < world.machine_count; i++) {
+        if (strcmp(world.machines[i].id, id) == 0) {
+            *out = world.machines[i];
+            return 0;
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, 0, "no machine");
+}
+
+int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
+{
+    (void)p;
+    (void)id;
+    (void)grace_ms;
+    (void)e;
+    world.terminated++;
+    return 0;
+}
+
+int vm_forget(struct vm_provider *p, const char *id, struct err *e)
+{
+    (void)p;
+    (void)id;
+    (void)e;
+    world.forgotten++;
+    return 0;
+}
+
+/* --- GitHub and the queue --- */
+struct github_scope github_scope_parse(const char *name, int64_t installation_id)
+{
+    struct github_scope s = {.installation_id = installation_id};
+    (void)snprintf(s.name, sizeof s.name, "%s", name);
+    return s;
+}
+
+int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
+                      struct github_runner *out, struct err *e)
+{
+    (void)g;
+    (void)s;
+    for (size_t i = 0; i < world.runner_count; i++) {
+        if (world.runners[i].id == id) {
+            *out = world.runners[i];
+            return 0;
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, 404, "no runner");
+}
+
+int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
+{
+    (void)g;
+    (void)s;
+    (void)id;
+    (void)e;
+    world.records_deleted++;
+    return 0;
+}
+
+int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,
+                        void *arg, struct err *e)
+{
+    (void)g;
+    (void)s;
+    (void)e;
+    for (size_t i = 0; i < world.runner_count; i++) {
+        if (each(arg, &world.runners[i]) != 0) {
+            break;
+        }
+    }
+    return 0;
+}
+
+int github_get_job(struct github *g, const char *repository, int64_t installation_id,
+                   int64_t job_id, struct github_job *out, struct err *e)
+{
+    (void)g;
+    (void)repository;
+    (void)installation_id;
+    for (size_t i = 0; i < world.job_count; i++) {
+        if (world.github_jobs[i].id == job_id) {
+            *out = world.github_jobs[i];
+            return 0;
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, 404, "no job");
+}
+
+int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out, size_t *n,
+               struct err *e)
+{
+    (void)q;
+    (void)key;
+    (void)max;
+    (void)e;
+    *out = calloc(1, sizeof **out);
+    memcpy((*out)->message.lane, "launch.small", 13);
+    *n = world.in_queue ? 1 : 0;
+    return 0;
+}
+
+void queue_entries_free(struct queue_entry *entries, size_t n)
+{
+    (void)n;
+    free(entries);
+}
+
+int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
+{
+    (void)q;
+    (void)items;
+    (void)e;
+    world.messages_put += (int)n;
+    return 0;
+}
