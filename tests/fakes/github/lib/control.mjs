@@ -107,9 +107,9 @@ export class Control {
     return {
       jobs_total: this.fleet.jobs.size, jobs_waiting: jobs.waiting, jobs_queued: jobs.queued, jobs_assigned: this.fleet.assigned.size,
       jobs_in_progress: jobs.in_progress, jobs_completed: jobs.completed, jobs_succeeded: jobs.success, jobs_failed: jobs.failure,
-      jobs_cancelled: jobs.cancelled, jobs_requeued: jobs.requeued, jobs_in_progress_max: jobs.in_progress_max,
+      jobs_cancelled: jobs.cancelled, jobs_requeued: jobs.requeued, jobs_in_progress_peak: jobs.in_progress_peak,
       runners_total: runners.size, runners_online: jobs.online, runners_busy: busy, runners_idle: idle,
-      runners_registered: jobs.registered, runners_max: jobs.runners_max, runners_online_max: jobs.online_max,
+      runners_registered: jobs.registered, runners_peak: jobs.runners_peak, runners_online_peak: jobs.online_peak,
       webhooks_total: this.webhooks.counts.total, webhooks_ok: this.webhooks.counts.ok,
       webhooks_failed: this.webhooks.counts.failed, webhooks_pending: this.webhooks.pending, invalid_requests: this.rest.invalid,
     };

@@ -34,7 +34,7 @@ export class Fleet extends EventEmitter {
     this.ids = { job: jobIds(), run: runIds(), runner: runnerIds() };
     this.counts = {
       queued: 0, waiting: 0, in_progress: 0, completed: 0, success: 0, failure: 0, cancelled: 0, registered: 0,
-      in_progress_max: 0, runners_max: 0, online: 0, online_max: 0, requeued: 0,
+      in_progress_peak: 0, runners_peak: 0, online: 0, online_peak: 0, requeued: 0,
     };
     this.ticker = setInterval(() => this.tick(Date.now()), TICK_MS);
     this.ticker.unref();
@@ -88,7 +88,7 @@ export class Fleet extends EventEmitter {
   setStatus(job, status) {
     this.counts[job.status] -= 1;
     this.counts[status] += 1;
-    this.counts.in_progress_max = Math.max(this.counts.in_progress_max, this.counts.in_progress);
+    this.counts.in_progress_peak = Math.max(this.counts.in_progress_peak, this.counts.in_progress);
     job.status = status;
   }
 
@@ -214,7 +214,7 @@ export class Fleet extends EventEmitter {
     this.runnersByName.set(`${scope}:${name}`.toLowerCase(), runner);
     this.runnersByClient.set(runner.clientId, runner);
     this.counts.registered += 1;
-    this.counts.runners_max = Math.max(this.counts.runners_max, this.runners.size);
+    this.counts.runners_peak = Math.max(this.counts.runners_peak, this.runners.size);
     this.log.write('runner_registered', { runner: name, runner_id: runner.id, scope, group: group.name, labels });
     this.emit('change');
     return runner;
@@ -254,7 +254,7 @@ export class Fleet extends EventEmitter {
     if (runner.online) return;
     runner.online = true;
     this.counts.online += 1;
-    this.counts.online_max = Math.max(this.counts.online_max, this.counts.online);
+    this.counts.online_peak = Math.max(this.counts.online_peak, this.counts.online);
     this.log.write('runner_online', { runner: runner.name, runner_id: runner.id });
     if (!runner.job) this.makeIdle(runner);
     this.emit('change');

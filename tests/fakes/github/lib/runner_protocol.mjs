@@ -31,6 +31,7 @@ export class RunnerProtocol {
     if (fault) this.log.write('fault', { operation, status: fault.status ?? null, drop: fault.drop ?? false });
     if (fault?.delay_ms) await new Promise((resolve) => setTimeout(resolve, fault.delay_ms));
     if (fault?.status) return sendText(response, fault.status, String(fault.body ?? 'fault\n'));
+    if (request.socket.destroyed) return undefined;
     return handler.call(this, { request, url, body, response: fault?.drop ? lost(request, response) : response });
   }
 

@@ -74,6 +74,20 @@ test('poll_is_told_at_once_when_the_registration_goes', async (t) => {
   assert.equal((await polling).status, 404);
 });
 
+test('poll_of_a_machine_that_died_takes_no_job', async (t) => {
+  const fake = await startFake(t, { pickup_timeout_s: 0.6 });
+  const runner = await TestRunner.online(fake, 'r');
+  await fake.ask('POST', '/faults', { operation: 'runner-message', delay_ms: 200, times: 1 });
+  const dying = new AbortController();
+  const polling = runner.poll(30, dying.signal);
+  await fake.happened('fault', { operation: 'runner-message' });
+  dying.abort();
+  await assert.rejects(polling);
+  const id = await queue(fake, 'true');
+  await fake.happened('job_requeued', { job: id });
+  assert.equal(fake.entries.filter((entry) => entry.event === 'job_started').length, 0);
+});
+
 test('finish_repeated_after_a_lost_answer_counts_once', async (t) => {
   const fake = await startFake(t);
   const runner = await TestRunner.online(fake, 'r');
