@@ -1,0 +1,400 @@
+#include <openssl/evp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "common/base/codec.h"
+#include "tests/unit/github/github_fixture.h"
+
+/* --- the App's JWT ---------------------------------------------------------------------------- */
+
+/* base64url without padding back to bytes, by way of the standard alphabet. */
+static void unbase64url(struct slice text, struct buf *out)
+{
+    struct buf standard;
+    buf_init(&standard, 8192);
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        buf_append_byte(&standard, c == '-' ? '+' : c == '_' ? '/' : c);
+    }
+    while (standard.len % 4 != 0) {
+        buf_append_byte(&standard, '=');
+    }
+    assert_true(codec_unbase64(out, buf_slice(&standard)));
+    buf_fini(&standard);
+}
+
+static void jwt_verifies_with_the_public_key(void **state)
+{
+    (void)state;
+    struct buf jwt;
+    struct buf signature;
+    struct slice head;
+    struct slice claims;
+    struct slice tail;
+    struct err e;
+    buf_init(&jwt, 8192);
+    buf_init(&signature, 8192);
+    assert_int_equal(github_jwt_sign(fixture_key(), "123456", 1700000000123, &jwt, &e), 0);
+    slice_cut(buf_slice(&jwt), '.', &head, &tail);
+    slice_cut(tail, '.', &claims, &tail);
+    unbase64url(tail, &signature);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    assert_int_equal(EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, fixture_key()), 1);
+    assert_int_equal(EVP_DigestVerify(ctx, (const unsigned char *)signature.data, signature.len,
+                                      (const unsigned char *)jwt.data, head.len + 1 + claims.len),
+                     1);
+    EVP_MD_CTX_free(ctx);
+    buf_fini(&signature);
+    buf_fini(&jwt);
+}
+
+static json_t *claims_of(const char *app_id, int64_t now_ms, size_t part)
+{
+    struct buf jwt;
+    struct buf text;
+    struct slice head;
+    struct slice tail;
+    struct err e;
+    buf_init(&jwt, 8192);
+    buf_init(&text, 8192);
+    assert_int_equal(github_jwt_sign(fixture_key(), app_id, now_ms, &jwt, &e), 0);
+    slice_cut(buf_slice(&jwt), '.', &head, &tail);
+    for (size_t i = 0; i < part; i++) {
+        slice_cut(tail, '.', &head, &tail);
+    }
+    unbase64url(head, &text);
+    json_t *root = json_loadb(text.data, text.len, 0, NULL);
+    assert_non_null(root);
+    buf_fini(&text);
+    buf_fini(&jwt);
+    return root;
+}
+
+static void jwt_claims_are_as_github_wants(void **state)
+{
+    (void)state;
+    json_t *head = claims_of("Iv23\"li", 1700000000123, 0);
+    json_t *claims = claims_of("Iv23\"li", 1700000000123, 1);
+    json_t *other = claims_of("Iv23\"li", 1700000000123, 1);
+    assert_string_equal(json_string_value(json_object_get(head, "alg")), "RS256");
+    assert_int_equal(json_integer_value(json_object_get(claims, "iat")), 1700000000 - 60);
+    assert_int_equal(json_integer_value(json_object_get(claims, "exp")), 1700000000 - 60 + 600);
+    assert_string_equal(json_string_value(json_object_get(claims, "iss")), "Iv23\"li");
+    const char *jti = json_string_value(json_object_get(claims, "jti"));
+    assert_int_equal(strlen(jti), 32);
+    assert_string_not_equal(jti, json_string_value(json_object_get(other, "jti")));
+    json_decref(head);
+    json_decref(claims);
+    json_decref(other);
+}
+
+static void jwt_key_bad_is_permanent_and_not_told(void **state)
+{
+    (void)state;
+    char half[512];
+    (void)snprintf(half, sizeof half, "%.400s", fixture_key_pem());
+    static const char locked[] = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
+                                 "DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n"
+                                 "-----END RSA PRIVATE KEY-----\n";
+    static const char curve[] = "-----BEGIN PRIVATE KEY-----\n"
+                                "MC4CAQAwBQYDK2VwBCIEIGpHjMzGWQ2pH1dJ1bW7v0YlN3u7o0Yb8c1q3k5m7n9x\n"
+                                "-----END PRIVATE KEY-----\n";
+    const char *const bad[] = {"", "hello", half, locked, curve};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        EVP_PKEY *key = NULL;
+        struct err e;
+        assert_int_equal(github_jwt_key(slice_of(bad[i]), &key, &e), -1);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        assert_non_null(strstr(e.message, "github.app.private_key"));
+        assert_null(strstr(e.message, "MII"));
+        assert_null(key);
+    }
+}
+
+/* --- what answers mean ------------------------------------------------------------------------ */
+
+#define NOW_MS INT64_C(1700000000000)
+
+struct meaning {
+    int status;
+    const char *headers;
+    const char *body;
+    int hits;
+    enum err_class class;
+    int64_t wait_ms;
+    bool close;
+};
+
+static void judge(const struct meaning *m, struct github_verdict *v)
+{
+    struct http_response r = {.status = m->status};
+    buf_init(&r.headers, 4096);
+    buf_init(&r.body, 65536);
+    buf_append_cstr(&r.headers, "HTTP/1.1 200 X\r\n");
+    buf_append_cstr(&r.headers, m->headers);
+    buf_append_cstr(&r.headers, "\r\n");
+    buf_append_cstr(&r.body, m->body);
+    github_judge(&r, NOW_MS, m->hits, v);
+    http_response_fini(&r);
+}
+
+static void every_answer_has_its_meaning(void **state)
+{
+    (void)state;
+    static const char limit[] = "{\"message\":\"API rate limit exceeded for installation ID 1.\"}";
+    static const char second[] = "{\"message\":\"You have exceeded a secondary rate limit.\"}";
+    static const char refused[] = "{\"message\":\"Resource not accessible by integration\"}";
+    static const struct meaning table[] = {
+        {200, "", "", 0, ERR_NONE, 0, false},
+        {201, "", "{}", 0, ERR_NONE, 0, false},
+        {204, "", "", 0, ERR_NONE, 0, false},
+        {400, "", "", 0, ERR_PERMANENT, 0, false},
+        {401, "", "", 0, ERR_AUTH, 0, false},
+        {404, "", "", 0, ERR_NOT_FOUND, 0, false},
+        {408, "", "", 0, ERR_RETRY, 0, false},
+        {409, "", "", 0, ERR_CONFLICT, 0, false},
+        {410, "", "", 0, ERR_PERMANENT, 0, false},
+        {422, "", "", 0, ERR_PERMANENT, 0, false},
+        {302, "", "", 0, ERR_RETRY, 0, false},
+        {304, "", "", 0, ERR_RETRY, 0, false},
+        {500, "", "<html>", 0, ERR_RETRY, 0, false},
+        {502, "", "", 0, ERR_RETRY, 0, false},
+        {503, "Retry-After: 7\r\n", "", 0, ERR_RETRY, 7000, false},
+        {599, "", "", 0, ERR_RETRY, 0, false},
+        /* retry-after rules over everything else */
+        {403, "Retry-After: 30\r\n", refused, 0, ERR_THROTTLED, 30000, true},
+        {429, "Retry-After: 30\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1700000900\r\n",
+         limit, 0, ERR_THROTTLED, 30000, true},
+        {429, "Retry-After: 0\r\n", "", 0, ERR_THROTTLED, 1000, true},
+        {429, "Retry-After: 99999999999\r\n", "", 0, ERR_THROTTLED, 3900000, true},
+        /* then the reset, a second after it */
+        {403, "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1700000900\r\n", limit, 0,
+         ERR_THROTTLED, 901000, true},
+        {429, "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1700000900\r\n", "", 0, ERR_THROTTLED,
+         901000, true},
+        {403, "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1600000000\r\n", limit, 0,
+         ERR_THROTTLED, 1000, true},
+        {403, "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 9223372036854775807\r\n", limit, 0,
+         ERR_THROTTLED, 60000, true},
+        {403, "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: soon\r\n", limit, 0, ERR_THROTTLED,
+         60000, true},
+        /* then a minute, doubled each time */
+        {403, "X-RateLimit-Remaining: 4000\r\n", second, 0, ERR_THROTTLED, 60000, true},
+        {403, "", second, 1, ERR_THROTTLED, 120000, true},
+        {429, "", "", 0, ERR_THROTTLED, 60000, true},
+        {429, "Retry-After: Fri, 20 Nov 2026 18:12:03 GMT\r\n", "", 2, ERR_THROTTLED, 240000, true},
+        {429, "", "", 1000, ERR_THROTTLED, 960000, true},
+        {403, "", "{\"message\":\"You have triggered an abuse detection mechanism\"}", 0,
+         ERR_THROTTLED, 60000, true},
+        /* and a 403 without a mark of a limit is a refusal */
+        {403, "X-RateLimit-Remaining: 4000\r\n", refused, 0, ERR_AUTH, 0, false},
+        {403, "", "", 0, ERR_AUTH, 0, false},
+        {403, "", "rate limit, but no JSON", 0, ERR_AUTH, 0, false},
+        /* the last call of the window succeeded */
+        {200, "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1700000900\r\n", "", 0, ERR_NONE,
+         901000, true},
+        {200,
+         "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1700000900\r\n"
+         "X-RateLimit-Resource: search\r\n",
+         "", 0, ERR_NONE, 0, false},
+        {200, "X-RateLimit-Remaining: 0\r\n", "", 0, ERR_NONE, 0, false},
+        {200, "X-RateLimit-Remaining: 1\r\nX-RateLimit-Reset: 1700000900\r\n", "", 0, ERR_NONE, 0,
+         false},
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        struct github_verdict v;
+        judge(&table[i], &v);
+        if (v.class != table[i].class || v.wait_ms != table[i].wait_ms ||
+            v.close != table[i].close) {
+            fail_msg("row %zu (%d, %s%s): class %s, wait %lld, close %d", i, table[i].status,
+                     table[i].headers, table[i].body, err_class_name(v.class), (long long)v.wait_ms,
+                     (int)v.close);
+        }
+    }
+}
+
+static void a_verdict_keeps_only_printable_text(void **state)
+{
+    (void)state;
+    struct github_verdict v;
+    const struct meaning m = {
+        .status = 403,
+        .headers = "X-Accepted-GitHub-Permissions: organization_self_hosted_runners=write\r\n"
+                   "X-GitHub-Request-Id: AB:\x01\r\n",
+        .body = "{\"message\":\"no\\n\\u001b[31m\"}"};
+    judge(&m, &v);
+    assert_string_equal(v.message, "no??[31m");
+    assert_string_equal(v.permissions, "organization_self_hosted_runners=write");
+    assert_string_equal(v.request_id, "AB:?");
+}
+
+/* --- parsers ---------------------------------------------------------------------------------- */
+
+static int count_runner(void *arg, const struct github_runner *r)
+{
+    (void)r;
+    ++*(size_t *)arg;
+    return 0;
+}
+
+static void senseless_answers_are_retry(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "",
+        "null",
+        "[]",
+        "{",
+        "\xff\xfe",
+        "{\"id\":0,\"status\":\"queued\"}",
+        "{\"id\":-5,\"token\":\"\",\"status\":\"queued\"}",
+        "{\"id\":\"7\",\"runners\":{},\"runner_groups\":7,\"token\":7,\"status\":\"queued\"}",
+        "{\"id\":1.5,\"runners\":null,\"token\":\"a b\",\"encoded_jit_config\":\"\"}",
+        "{\"id\":99999999999999999999,\"status\":\"queued\"}",
+        "{\"runner\":{\"id\":1},\"encoded_jit_config\":\"not base64!\"}",
+        "{\"runner\":[],\"encoded_jit_config\":\"AAAA\",\"token\":\"a\\r\\nX: y\"}",
+    };
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+        struct slice body = slice_of(bodies[i]);
+        struct github_runner runner;
+        struct github_page page;
+        struct github_jit jit;
+        struct github_job job;
+        struct buf token;
+        struct err e;
+        int64_t id = 0;
+        size_t n = 0;
+        buf_init(&token, 4096);
+        assert_int_equal(github_parse_runner(body, &runner, &e), -1);
+        assert_int_equal(github_parse_runners(body, count_runner, &n, &page, &e), -1);
+        assert_int_equal(github_parse_jit(body, &jit, &e), -1);
+        assert_int_equal(github_parse_groups(body, "Default", &id, &n, &e), -1);
+        assert_int_equal(github_parse_job(body, &job, &e), -1);
+        assert_int_equal(github_parse_installation(body, &id, &e), -1);
+        assert_int_equal(github_parse_token(body, &token, &id, &e), -1);
+        assert_int_equal(e.class, ERR_RETRY);
+        buf_fini(&token);
+    }
+}
+
+static void a_job_is_read_with_wide_ids_and_nulls(void **state)
+{
+    (void)state;
+    struct github_job job;
+    struct err e;
+    assert_int_equal(github_parse_job(SLICE("{\"id\":100520616165,\"status\":\"queued\","
+                                            "\"conclusion\":null,\"runner_id\":null,"
+                                            "\"runner_name\":null}"),
+                                      &job, &e),
+                     0);
+    assert_int_equal(job.id, 100520616165);
+    assert_string_equal(job.status, "queued");
+    assert_string_equal(job.conclusion, "");
+    assert_int_equal(job.runner_id, 0);
+    assert_string_equal(job.runner_name, "");
+}
+
+static void a_token_of_any_length_is_taken(void **state)
+{
+    (void)state;
+    struct buf body;
+    struct buf token;
+    struct err e;
+    int64_t expires_ms = 0;
+    buf_init(&body, 32768);
+    buf_init(&token, GITHUB_TOKEN_BYTES);
+    buf_append_cstr(&body, "{\"token\":\"ghs_1_");
+    for (int i = 0; i < 8000; i++) {
+        buf_append_byte(&body, i % 50 == 0 ? '.' : 'x');
+    }
+    buf_append_cstr(&body, "\",\"expires_at\":\"2026-11-20T18:12:03Z\"}");
+    assert_int_equal(github_parse_token(buf_slice(&body), &token, &expires_ms, &e), 0);
+    assert_int_equal(token.len, 8006);
+    assert_int_equal(expires_ms, 1795198323000);
+    buf_fini(&token);
+    buf_fini(&body);
+}
+
+static void more_pages_follow_link_or_a_full_page(void **state)
+{
+    (void)state;
+    struct slice next =
+        SLICE("<https://x/?page=2>; rel=\"next\", <https://x/?page=9>; rel=\"last\"");
+    struct slice last =
+        SLICE("<https://x/?page=1>; rel=\"prev\", <https://x/?page=1>; rel=\"first\"");
+    struct slice none = {NULL, 0};
+    assert_true(github_more_pages(next, 30));
+    assert_false(github_more_pages(last, 100));
+    assert_true(github_more_pages(none, 100));
+    assert_false(github_more_pages(none, 99));
+    assert_false(github_more_pages(next, 0));
+}
+
+/* --- scopes ----------------------------------------------------------------------------------- */
+
+static void the_scope_of_a_job_follows_configuration_and_owner(void **state)
+{
+    (void)state;
+    char organization[] = "organization";
+    char repository[] = "repository";
+    struct config c = {.github.scope = organization};
+    struct github_scope s = github_scope_of(&c, "acme/site", "acme", 5);
+    assert_string_equal(s.name, "acme");
+    assert_false(s.is_repository);
+    assert_int_equal(s.installation_id, 5);
+    s = github_scope_of(&c, "someone/site", "", 6);
+    assert_string_equal(s.name, "someone/site");
+    assert_true(s.is_repository);
+    c.github.scope = repository;
+    s = github_scope_of(&c, "acme/site", "acme", 5);
+    assert_string_equal(s.name, "acme/site");
+    assert_true(s.is_repository);
+    s = github_scope_parse(s.name, 9);
+    assert_true(s.is_repository);
+    assert_int_equal(s.installation_id, 9);
+}
+
+static void names_that_are_none_of_githubs_are_refused(void **state)
+{
+    (void)state;
+    char longer[200];
+    memset(longer, 'a', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    const char *const bad[] = {"",      ".",    "..", "../..", "a/..", "a/b/c", "a b",
+                               "a/b?c", "a%2f", "/",  "a/",    "/b",   "a\nb",  longer};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        struct buf path;
+        struct err e;
+        struct github_scope s = github_scope_parse(bad[i], 0);
+        buf_init(&path, 1024);
+        assert_int_equal(github_path_scope(&path, &s, &e), -1);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        buf_fini(&path);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(jwt_verifies_with_the_public_key),
+        cmocka_unit_test(jwt_claims_are_as_github_wants),
+        cmocka_unit_test(jwt_key_bad_is_permanent_and_not_told),
+        cmocka_unit_test(every_answer_has_its_meaning),
+        cmocka_unit_test(a_verdict_keeps_only_printable_text),
+        cmocka_unit_test(senseless_answers_are_retry),
+        cmocka_unit_test(a_job_is_read_with_wide_ids_and_nulls),
+        cmocka_unit_test(a_token_of_any_length_is_taken),
+        cmocka_unit_test(more_pages_follow_link_or_a_full_page),
+        cmocka_unit_test(the_scope_of_a_job_follows_configuration_and_owner),
+        cmocka_unit_test(names_that_are_none_of_githubs_are_refused),
+    };
+    fixture_main_clock();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
