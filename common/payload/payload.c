@@ -20,7 +20,7 @@
 #define VERSION 1
 #define HEADER_BYTES 5
 /* Every layer shrinks when taken off, so a plan is hardly longer than its text. */
-#define PLAN_MAX (PAYLOAD_CONFIG_MAX + 5 * PAYLOAD_OPTION_MAX + 8192)
+#define PLAN_MAX ((size_t)PAYLOAD_CONFIG_MAX + 16384)
 
 /* The most usual text stands last: the nearest matches are the cheapest. */
 static const char dictionary[] =

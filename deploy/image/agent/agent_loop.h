@@ -17,7 +17,7 @@
 #include "deploy/image/agent/agent_core.h"
 #include "deploy/image/agent/agent_virtio.h"
 
-#define CONSOLE_MAX_BYTES (4 * 1024 * 1024)
+#define CONSOLE_MAX_BYTES 4194304
 
 struct agent_loop_options {
     struct agent_options core;

@@ -16,7 +16,7 @@
 #include "common/base/fs.h"
 
 #define ENV_MAX 20
-#define ENV_BYTES_MAX (PAYLOAD_CONFIG_MAX + 16 * 1024)
+#define ENV_BYTES_MAX (PAYLOAD_CONFIG_MAX + 16384)
 #define PATH_VALUE "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 void agent_runner_init(struct agent_runner *r)

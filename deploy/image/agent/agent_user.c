@@ -5,7 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/fs.h"
 
-#define FILE_MAX_BYTES (256 * 1024)
+#define FILE_MAX_BYTES 262144
 
 static bool to_id(struct slice s, unsigned int *out)
 {
