@@ -113,6 +113,22 @@ static int read_disk(struct qemu_image *image, struct err *e)
     return 0;
 }
 
+/* QEMU's word for it; Debian's is known too. */
+static int settle_arch(struct qemu_image *image, const char *path, struct err *e)
+{
+    static const char *const known[][2] = {
+        {"x86_64", "x86_64"}, {"amd64", "x86_64"}, {"aarch64", "aarch64"}, {"arm64", "aarch64"}};
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        if (strcmp(image->arch, known[i][0]) == 0) {
+            free(image->arch);
+            image->arch = slice_dup(slice_of(known[i][1]));
+            return 0;
+        }
+    }
+    return err_set(e, ERR_PERMANENT, 0, "%s: \"arch\" is \"%s\", not amd64 or arm64", path,
+                   image->arch);
+}
+
 static int fill(const json_t *tree, const char *directory, const char *path, struct buf *identity,
                 struct qemu_image *image, struct err *e)
 {
@@ -126,11 +142,7 @@ static int fill(const json_t *tree, const char *directory, const char *path, str
         read_disk(image, e) != 0) {
         return -1;
     }
-    if (strcmp(image->arch, "x86_64") != 0 && strcmp(image->arch, "aarch64") != 0) {
-        return err_set(e, ERR_PERMANENT, 0, "%s: \"arch\" is \"%s\", not x86_64 or aarch64", path,
-                       image->arch);
-    }
-    return 0;
+    return settle_arch(image, path, e);
 }
 
 int qemu_image_load(const char *directory, struct qemu_image *out, struct err *e)

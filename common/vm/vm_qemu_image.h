@@ -1,7 +1,7 @@
 /*
  * A VM image on disk: a directory with image.json, a kernel, an initrd and a base disk.
  *
- *   {"name": "demo", "version": "1", "arch": "x86_64", "kernel": "kernel", "initrd": "initrd",
+ *   {"name": "demo", "version": "1", "arch": "amd64", "kernel": "kernel", "initrd": "initrd",
  *    "disk": "disk.qcow2", "cmdline": "console=ttyS0 …"}
  *
  * File names are relative to the directory and must stay in it; other members are for people. The
@@ -20,7 +20,7 @@
 struct qemu_image {
     char *name;
     char *version;
-    char *arch;
+    char *arch;   /* "x86_64" or "aarch64" */
     char *kernel; /* absolute paths */
     char *initrd;
     char *disk;
