@@ -31,6 +31,7 @@ deployment.options.classes = [deployment.fakeQemuClass({
 const command = (n) => `
   if [ -e /var/tmp/mark ] || [ -e /mark ]; then echo "NOT CLEAN: $(cat /var/tmp/mark /mark 2>/dev/null)"; exit 1; fi
   mkdir -p /var/tmp && echo "job ${n} was here" > /var/tmp/mark
+  sleep 3
   echo "job ${n} on $(hostname): Linux $(uname -r), $(awk '/MemTotal/ {print int($2/1024)}' /proc/meminfo) MiB, up $(cut -d' ' -f1 /proc/uptime) s, $(seq 1 1000 | sha256sum | cut -c1-12)"`;
 
 function follow(seen) {
