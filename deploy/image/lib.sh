@@ -31,6 +31,18 @@ find_busybox() {
     fi
 }
 
+# find_agent: sets `agent` to the newest built one unless it is given.
+find_agent() {
+    if [ -z "$agent" ]; then
+        agent=$(find "$project/build" -path '*/deploy/image/agent/mayfly-agent' -type f -printf '%T@ %p\n' 2> /dev/null | sort -rn | sed -n '1s/^[^ ]* //p')
+        [ -n "$agent" ] || die "there is no mayfly-agent yet: build the target mayfly-agent, or give --agent FILE"
+    fi
+    [ -x "$agent" ] || die "$agent is no program"
+    if ldd "$agent" 2> /dev/null | grep -q '=>'; then
+        die "$agent is not statically linked (a sanitizer's build is not)"
+    fi
+}
+
 # fetch_kernel: the newest cloud kernel's package into the cache, unpacked into $work/kernel. Sets kernel_version.
 fetch_kernel() {
     if [ -z "${kernel_deb:-}" ]; then
@@ -122,27 +134,37 @@ make_disk() {
     E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -t ext4 -b 4096 -m 0 -L mayfly -U 6d617966-6c79-4000-8000-000000000001 \
         -O ^has_journal,resize_inode -E "hash_seed=6d617966-6c79-4000-8000-000000000002,resize=67108864,root_owner=0:0" \
         -d "$1" "$work/disk.raw"
+    # The time of a file's last change of state is the one that touch cannot set; inodes are in use from the first on.
+    used=$(dumpe2fs -h "$work/disk.raw" 2> /dev/null | awk -F: '/^Inode count/ { all = $2 } /^Free inodes/ { free = $2 } END { print all - free }')
+    seq 11 "$used" | sed "s/.*/sif <&> ctime @$SOURCE_DATE_EPOCH/" > "$work/times"
+    E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH debugfs -w -f "$work/times" "$work/disk.raw" > /dev/null 2>&1
     qemu-img convert -f raw -O qcow2 "$work/disk.raw" "$3"
     rm -f "$work/disk.raw"
 }
 
-# write_description FILE NAME RUNNER AGENT CMDLINE: image.json, which the provider reads.
-write_description() {
-    cat > "$1" << JSON
+# finish_image NAME CMDLINE: image.json, which the provider reads, and the new image in the place of the old.
+finish_image() {
+    # The version names the content: equal files, equal version.
+    image_version=$(cd "$output.new" && sha256sum kernel initrd disk.qcow2 | sha256sum | cut -c 1-16)
+    agent_version=$("$agent" --version | sed 's/.* //')
+    cat > "$output.new/image.json" << JSON
 {
   "format": 1,
-  "name": "$2",
+  "name": "$1",
   "version": "$image_version",
   "arch": "$arch",
   "kernel": "kernel",
   "kernel_version": "$kernel_version",
   "initrd": "initrd",
   "disk": "disk.qcow2",
-  "cmdline": "$5",
-  "runner": "$3",
-  "agent": "$4"
+  "cmdline": "$2",
+  "runner": "/opt/runner/run.sh",
+  "agent": "$agent_version"
 }
 JSON
+    rm -rf "$output"
+    mv "$output.new" "$output"
+    say "image $1 $image_version in $output ($(du -sh "$output" | cut -f 1))"
 }
 
 # The console of QEMU's machines, by architecture.
