@@ -60,27 +60,40 @@ void clock_format_utc(int64_t wall_ms, char *out, size_t size)
 {
     struct tm tm;
     char day[32];
-    time_t seconds = (time_t)(wall_ms / 1000);
-    int millis = (int)(wall_ms % 1000);
+    int millis = (int)((wall_ms % 1000 + 1000) % 1000); /* also before 1970 */
+    time_t seconds = (time_t)((wall_ms - millis) / 1000);
     ASSERT(size >= 25 && gmtime_r(&seconds, &tm) != NULL);
     ASSERT(strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm) > 0);
     int n = snprintf(out, size, "%s.%03dZ", day, millis);
     ASSERT(n > 0);
 }
 
-/* The fraction ".123456" in ms; advances *p past it. */
-static int64_t parse_fraction(const char **p)
+/* The fraction ".123456" in ms; advances *p past it. False for a point without digits. */
+static bool parse_fraction(const char **p, int64_t *ms)
 {
-    int64_t ms = 0;
     int64_t unit = 100;
+    *ms = 0;
     if (**p != '.') {
-        return 0;
+        return true;
     }
-    for ((*p)++; **p >= '0' && **p <= '9'; (*p)++) {
-        ms += (**p - '0') * unit;
+    const char *first = ++*p;
+    for (; **p >= '0' && **p <= '9'; (*p)++) {
+        *ms += (**p - '0') * unit;
         unit /= 10;
     }
-    return ms;
+    return *p > first;
+}
+
+/* Whether text begins like `shape`, in which 0 stands for any digit. */
+static bool has_shape(const char *text, const char *shape)
+{
+    for (; *shape != '\0'; text++, shape++) {
+        bool digit = *text >= '0' && *text <= '9';
+        if (*shape == '0' ? !digit : *text != *shape) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* "Z" or "+hh:mm" at the end, as seconds to subtract; false if it is neither. */
@@ -92,27 +105,34 @@ static bool parse_offset(const char *p, int64_t *seconds)
     if (strcmp(p, "Z") == 0 || strcmp(p, "z") == 0) {
         return true;
     }
-    if ((*p != '+' && *p != '-') || strlen(p) != 6 || p[3] != ':' ||
-        !slice_to_int64((struct slice){p + 1, 2}, &hours) ||
-        !slice_to_int64((struct slice){p + 4, 2}, &minutes)) {
+    if ((*p != '+' && *p != '-') || strlen(p) != 6 || !has_shape(p + 1, "00:00") ||
+        !slice_to_int64((struct slice){p + 1, 2}, &hours) || hours > 23 ||
+        !slice_to_int64((struct slice){p + 4, 2}, &minutes) || minutes > 59) {
         return false;
     }
     *seconds = (hours * 60 + minutes) * 60 * (*p == '-' ? -1 : 1);
     return true;
 }
 
+/* timegm would take the 31st of February for a day in March. */
+static bool is_day(const struct tm *tm)
+{
+    struct tm day = {.tm_year = tm->tm_year, .tm_mon = tm->tm_mon, .tm_mday = tm->tm_mday};
+    (void)timegm(&day);
+    return day.tm_mday == tm->tm_mday;
+}
+
 int64_t clock_parse_utc(const char *text)
 {
     struct tm tm = {0};
     int64_t offset = 0;
-    const char *p = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (p == NULL) {
+    int64_t fraction_ms = 0;
+    /* strptime alone would take white space and short numbers. */
+    const char *p =
+        has_shape(text, "0000-00-00T00:00:00") ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+    if (p == NULL || !is_day(&tm) || !parse_fraction(&p, &fraction_ms) ||
+        !parse_offset(p, &offset)) {
         return -1;
     }
-    int64_t fraction_ms = parse_fraction(&p);
-    if (!parse_offset(p, &offset)) {
-        return -1;
-    }
-    time_t seconds = timegm(&tm);
-    return ((int64_t)seconds - offset) * 1000 + fraction_ms;
+    return ((int64_t)timegm(&tm) - offset) * 1000 + fraction_ms;
 }

@@ -31,8 +31,8 @@ MUST_CHECK bool codec_unbase64(struct buf *out, struct slice text);
 
 /* Appends s with everything but RFC 3986's unreserved characters as %XX. */
 void codec_percent(struct buf *out, struct slice s);
-/* Appends decoded application/x-www-form-urlencoded text ('+' is a space). False on a bad escape.
- */
+/* Appends decoded application/x-www-form-urlencoded text ('+' is a space). False on a bad escape,
+ * with *out as it was, or when out is full. */
 MUST_CHECK bool codec_unform(struct buf *out, struct slice s);
 
 #endif

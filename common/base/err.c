@@ -22,13 +22,16 @@ PRINTF(3, 0) static void format_message(char *out, size_t size, const char *fmt,
 int err_set(struct err *e, enum err_class class, int code, const char *fmt, ...)
 {
     va_list ap;
+    char text[sizeof e->message];
     ASSERT(class != ERR_NONE);
+    /* Formatted aside, since an argument may be the message that *e holds now. */
+    va_start(ap, fmt);
+    format_message(text, sizeof text, fmt, ap);
+    va_end(ap);
     e->class = class;
     e->code = code;
     e->retry_after_ms = 0;
-    va_start(ap, fmt);
-    format_message(e->message, sizeof e->message, fmt, ap);
-    va_end(ap);
+    memcpy(e->message, text, sizeof text);
     return -1;
 }
 

@@ -25,9 +25,13 @@ int fs_read(const char *path, struct buf *out, struct err *e)
         if (n < 0) {
             int errnum = errno;
             close(fd);
-            return err_errno(e, ERR_RETRY, errnum, "cannot read %s", path);
+            return err_errno(e, errnum == EISDIR ? ERR_PERMANENT : ERR_RETRY, errnum,
+                             "cannot read %s", path);
         }
         buf_append(out, (struct slice){chunk, (size_t)n});
+        if (out->failed) {
+            break; /* a device or a pipe may never end */
+        }
     }
     close(fd);
     if (out->failed) {
@@ -72,8 +76,11 @@ static void sync_directory_of(const char *path)
 
 int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e)
 {
+    static unsigned writes;
     char temp[PATH_MAX];
-    int n = snprintf(temp, sizeof temp, "%s.%d.new", path, (int)getpid());
+    /* A name of its own for each write, so that two threads never share a half-written file. */
+    int n = snprintf(temp, sizeof temp, "%s.%d-%u.new", path, (int)getpid(),
+                     __atomic_add_fetch(&writes, 1, __ATOMIC_RELAXED));
     if (n < 0 || (size_t)n >= sizeof temp) {
         return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "the path %s is too long", path);
     }
@@ -99,6 +106,12 @@ int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err
     return 0;
 }
 
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int fs_mkdirs(const char *path, mode_t mode, struct err *e)
 {
     char part[PATH_MAX];
@@ -115,6 +128,9 @@ int fs_mkdirs(const char *path, mode_t mode, struct err *e)
         if (mkdir(part, mode) != 0 && errno != EEXIST) {
             return err_errno(e, ERR_PERMANENT, errno, "cannot create the directory %s", part);
         }
+    }
+    if (!is_directory(path)) {
+        return err_errno(e, ERR_PERMANENT, ENOTDIR, "cannot create the directory %s", path);
     }
     return 0;
 }

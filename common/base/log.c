@@ -13,10 +13,13 @@
 #define TAIL_BYTES 64 /* kept free for "truncated" and "suppressed" */
 #define REPEATS_PER_SECOND 10
 #define REPEAT_SLOTS 64
+#define REPEAT_PROBES 8
 
-/* How often one event was written in the second that began at since_ms. */
+/* How often one event, with one class of trouble, was written in the second that began at since_ms.
+ */
 struct repeat {
     const char *event;
+    enum err_class trouble;
     int64_t since_ms;
     int64_t written;
     int64_t suppressed;
@@ -52,14 +55,37 @@ bool log_level_parse(const char *word, enum log_level *out)
     return false;
 }
 
-/* Counts this line; false if it is one too many. *suppressed: what was left out before it. */
-static bool admit(const char *event, int64_t *suppressed)
+static bool is_same(const struct repeat *r, const char *event, enum err_class trouble)
 {
-    struct repeat *r = &repeats[((uintptr_t)event >> 3) % REPEAT_SLOTS];
+    return r->event == event && r->trouble == trouble;
+}
+
+/* The slot of this event and trouble, or the one of its neighbourhood that was quiet longest. */
+static struct repeat *find_repeat(const char *event, enum err_class trouble)
+{
+    size_t first = ((uintptr_t)event >> 3) + (size_t)trouble;
+    struct repeat *best = &repeats[first % REPEAT_SLOTS];
+    for (size_t i = 0; i < REPEAT_PROBES; i++) {
+        struct repeat *r = &repeats[(first + i) % REPEAT_SLOTS];
+        if (is_same(r, event, trouble)) {
+            return r;
+        }
+        if (best->event != NULL && (r->event == NULL || r->since_ms < best->since_ms)) {
+            best = r;
+        }
+    }
+    return best;
+}
+
+/* Counts this line; false if it is one too many. *suppressed: what was left out before it. */
+static bool admit(const char *event, enum err_class trouble, int64_t *suppressed)
+{
+    struct repeat *r = find_repeat(event, trouble);
     int64_t now = clock_mono_ms();
-    if (r->event != event || now - r->since_ms >= 1000) {
-        *suppressed = r->event == event ? r->suppressed : 0;
-        *r = (struct repeat){.event = event, .since_ms = now, .written = 1};
+    bool known = is_same(r, event, trouble);
+    if (!known || now - r->since_ms >= 1000) {
+        *suppressed = known ? r->suppressed : 0;
+        *r = (struct repeat){.event = event, .trouble = trouble, .since_ms = now, .written = 1};
         return true;
     }
     *suppressed = 0;
@@ -153,6 +179,17 @@ static void write_line(struct slice line)
     }
 }
 
+/* The class of the first error among the fields. */
+static enum err_class trouble_of(va_list ap)
+{
+    for (;;) {
+        struct log_field f = va_arg(ap, struct log_field);
+        if (f.type == LOG_END_OF_FIELDS || f.type == LOG_TYPE_ERR) {
+            return f.type == LOG_TYPE_ERR ? f.err->class : ERR_NONE;
+        }
+    }
+}
+
 void log_write(enum log_level level, const char *event, ...)
 {
     struct buf b;
@@ -163,8 +200,11 @@ void log_write(enum log_level level, const char *event, ...)
     if (level < __atomic_load_n(&threshold, __ATOMIC_RELAXED)) {
         return;
     }
+    va_start(ap, event);
+    enum err_class trouble = trouble_of(ap);
+    va_end(ap);
     pthread_mutex_lock(&lock);
-    bool admitted = level < LOG_WARN || admit(event, &suppressed);
+    bool admitted = level < LOG_WARN || admit(event, trouble, &suppressed);
     pthread_mutex_unlock(&lock);
     if (!admitted) {
         return;

@@ -171,9 +171,13 @@ static void render_histogram(struct buf *out, const struct metric *m)
         render_plain(out, m, "_bucket", label.data, below);
         buf_fini(&label);
     }
-    render_plain(out, m, "_bucket", "le=\"+Inf\"", metric_value(m));
+    /* An observation may stand in its bucket and not yet in the count; a reader must never see a
+     * bucket above +Inf. */
+    int64_t count = metric_value(m);
+    count = count < below ? below : count;
+    render_plain(out, m, "_bucket", "le=\"+Inf\"", count);
     render_sum(out, m);
-    render_plain(out, m, "_count", "", metric_value(m));
+    render_plain(out, m, "_count", "", count);
 }
 
 void metrics_render(struct buf *out)

@@ -286,10 +286,11 @@ static void complain_unknown(struct config_reading *r, const struct place *p, co
     buf_init(&mend, 8192);
     if (strpbrk(key, ".[") != NULL) {
         buf_append_cstr(&mend, "a dot does not nest: write the sections as maps");
-    } else {
-        config_suggest(&mend, p->section, key);
+    } else if (r->complaints->count < CONFIG_COMPLAINT_LIMIT) {
+        config_suggest(&mend, p->section, key); /* costly, and worthless if it is not kept */
     }
-    complain(r->complaints, config_tree_line(r->tree, path), path, "unknown key: %s", mend.data);
+    complain(r->complaints, config_tree_line(r->tree, path), path, "unknown key: %s",
+             mend.len > 0 ? mend.data : "");
     buf_fini(&mend);
 }
 
