@@ -71,7 +71,8 @@ static json_t *written(void)
     struct slice rest = buf_slice(&all);
     while (slice_cut(rest, '\n', &line, &rest)) {
         json_error_t error;
-        json_t *object = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
+        json_t *object =
+            json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
         if (!json_is_object(object)) {
             fail_msg("no JSON object: %.*s", SLICE_ARG(line));
         }
