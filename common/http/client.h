@@ -2,10 +2,13 @@
  * An HTTP client over libcurl: blocking calls with deadlines, bounded answers, re-used connections.
  *
  * One client serves all threads of a program; each call borrows a pooled handle, so connections
- * stay open between calls. A call that reached no answer fails with ERR_RETRY (time-out, refused,
- * reset, TLS); an HTTP status is never an error here, the caller judges it. Redirects are followed
- * (at most 5, same scheme or better, Authorization only to the same host). Bodies over the limit
- * are ERR_PERMANENT.
+ * stay open between calls. When a re-used one turns out closed before a byte of the answer came,
+ * libcurl sends the request once more, a POST too. A call that reached no answer fails with
+ * ERR_RETRY (time-out, refused, reset, TLS), one with a URL that is none of HTTP's with
+ * ERR_PERMANENT; an HTTP status is never an error here, the caller judges it. Redirects are
+ * followed (at most 5, same scheme or better, Authorization only to the same host; a POST stays one
+ * but after 303). Bodies over the limit, and headers over 64 KiB, are ERR_PERMANENT. No message
+ * holds a query.
  */
 #ifndef MAYFLY_HTTP_CLIENT_H
 #define MAYFLY_HTTP_CLIENT_H

@@ -1,0 +1,135 @@
+/* Any bytes as an answer of GitHub: the first byte chooses the parser, the rest is the body (or, to
+ * be judged, header lines, an empty line and the body). What is accepted must keep the contract of
+ * github_internal.h: ids above zero, texts bounded and printable, waits within bounds. */
+#include <string.h>
+
+#include "common/github/github_internal.h"
+#include "tests/fuzz/fuzz.h"
+
+#define LONGEST_WAIT_MS (INT64_C(65) * 60 * 1000)
+
+static void check_printable(const char *text, size_t size)
+{
+    ASSERT(memchr(text, '\0', size) != NULL);
+    for (; *text != '\0'; text++) {
+        ASSERT(*text >= ' ' && *text <= '~');
+    }
+}
+
+static int check_runner(void *arg, const struct github_runner *r)
+{
+    size_t *seen = arg;
+    ASSERT(r->id > 0 && memchr(r->name, '\0', sizeof r->name) != NULL);
+    return ++*seen == 50 ? 1 : 0;
+}
+
+static void try_runners(struct slice body)
+{
+    struct github_page page;
+    struct github_runner runner;
+    struct err e;
+    size_t seen = 0;
+    if (github_parse_runners(body, check_runner, &seen, &page, &e) == 0) {
+        ASSERT(seen <= page.count && page.stopped == (seen == 50));
+    }
+    seen = 0;
+    if (github_parse_runner(body, &runner, &e) == 0) {
+        (void)check_runner(&seen, &runner);
+    }
+}
+
+static void try_jit(struct slice body)
+{
+    struct github_jit jit;
+    struct err e;
+    if (github_parse_jit(body, &jit, &e) == 0) {
+        ASSERT(jit.runner_id > 0 && jit.config[0] != '\0');
+        ASSERT(strpbrk(jit.config, " \t\r\n\"\\") == NULL);
+        github_jit_fini(&jit);
+    }
+}
+
+static void try_token(struct slice body)
+{
+    struct buf token;
+    struct err e;
+    int64_t expires_ms = 0;
+    buf_init(&token, GITHUB_TOKEN_BYTES);
+    if (github_parse_token(body, &token, &expires_ms, &e) == 0) {
+        ASSERT(token.len > 0 && !token.failed);
+        check_printable(token.data, token.len + 1);
+    }
+    buf_fini(&token);
+}
+
+static void try_small_ones(struct slice body)
+{
+    struct github_job job;
+    struct err e;
+    int64_t id = 0;
+    size_t count = 0;
+    char message[64];
+    if (github_parse_groups(body, "Default", &id, &count, &e) == 0) {
+        ASSERT(id >= 0 && (id == 0 || count > 0));
+    }
+    if (github_parse_installation(body, &id, &e) == 0) {
+        ASSERT(id > 0);
+    }
+    if (github_parse_job(body, &job, &e) == 0) {
+        ASSERT(job.id > 0 && job.runner_id >= 0 && job.status[0] != '\0');
+    }
+    github_parse_message(body, message, sizeof message);
+    check_printable(message, sizeof message);
+    ASSERT(!github_more_pages(body, 0));
+    (void)github_more_pages(body, 1);
+}
+
+static void try_judge(struct slice text, int status)
+{
+    struct http_response r = {.status = status};
+    struct github_verdict v;
+    const char *end = text.len >= 4 ? memmem(text.ptr, text.len, "\n\n", 2) : NULL;
+    size_t head = end != NULL ? (size_t)(end - text.ptr) : text.len;
+    size_t skip = end != NULL ? 2 : 0;
+    buf_init(&r.headers, text.len + 1);
+    buf_init(&r.body, text.len + 1);
+    buf_append(&r.headers, (struct slice){text.ptr, head});
+    buf_append(&r.body, (struct slice){text.ptr + head + skip, text.len - head - skip});
+    github_judge(&r, INT64_C(1700000000000), (int)(text.len % 9), &v);
+    ASSERT(v.wait_ms >= 0 && v.wait_ms <= LONGEST_WAIT_MS);
+    ASSERT((v.class == ERR_NONE) == (status >= 200 && status < 300));
+    ASSERT(!v.close || v.wait_ms >= 1000);
+    ASSERT(v.class != ERR_THROTTLED || v.close);
+    ASSERT(v.remaining >= -1);
+    check_printable(v.message, sizeof v.message);
+    check_printable(v.permissions, sizeof v.permissions);
+    check_printable(v.request_id, sizeof v.request_id);
+    http_response_fini(&r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const int statuses[] = {200, 204, 304, 401, 403, 404, 409, 422, 429, 500, 503};
+    if (size == 0) {
+        return 0;
+    }
+    struct slice text = {(const char *)data + 1, size - 1};
+    switch (data[0] % 8) {
+    case 0:
+        try_runners(text);
+        break;
+    case 1:
+        try_jit(text);
+        break;
+    case 2:
+        try_token(text);
+        break;
+    case 3:
+        try_small_ones(text);
+        break;
+    default:
+        try_judge(text, statuses[(data[0] / 8) % COUNT_OF(statuses)]);
+        break;
+    }
+    return 0;
+}
