@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/payload/payload.h"
+#include "common/vm/vm_proxy.h"
 #include "worker/limits.h"
 #include "worker/outcome.h"
 
@@ -141,12 +142,14 @@ static int register_runner(struct launching *l, struct err *e)
 
 static int pack_payload(struct launching *l, struct err *e)
 {
+    struct vm_proxy_env proxy;
+    vm_proxy_env_of(l->class, &proxy);
     struct payload p = {
         .jit_config = slice_of(l->jit.config),
         .runner_name = slice_of(l->vm.name),
-        .http_proxy = slice_of(l->class->proxy.http),
-        .https_proxy = slice_of(l->class->proxy.https),
-        .no_proxy = slice_of(l->class->proxy.no_proxy),
+        .http_proxy = slice_of(proxy.http),
+        .https_proxy = slice_of(proxy.https),
+        .no_proxy = slice_of(proxy.no_proxy),
         .idle_seconds = l->class->idle_seconds,
         .max_duration_seconds = l->class->max_duration_seconds,
     };

@@ -43,12 +43,11 @@ static bool plain_path(const char *path)
 
 static int open_network(struct vm_qemu *q, const struct config_class *class, struct err *e)
 {
-    if (strcmp(class->qemu.network, "proxy") != 0) {
+    if (!vm_proxy_only(class)) {
         return 0;
     }
     q->closed_network = true;
-    const char *url = *class->proxy.http != '\0' ? class->proxy.http : class->proxy.https;
-    if (!qemu_proxy_parse(url, &q->proxy)) {
+    if (!vm_proxy_parse(vm_proxy_url(class), &q->proxy)) {
         return err_set(e, ERR_PERMANENT, 0,
                        "class %s: qemu.network: proxy wants proxy.http to be http://host:port",
                        class->name);

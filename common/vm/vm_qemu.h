@@ -23,6 +23,7 @@
 
 #include "common/base/metrics.h"
 #include "common/vm/vm_backend.h"
+#include "common/vm/vm_proxy.h"
 #include "common/vm/vm_qemu_args.h"
 #include "common/vm/vm_qemu_image.h"
 
@@ -45,7 +46,7 @@ struct vm_qemu {
     int64_t boot_timeout_ms;
     bool restore;
     bool closed_network;
-    struct qemu_proxy proxy; /* where the closed network leads */
+    struct vm_proxy proxy; /* where the closed network leads */
     atomic_int_least64_t
         boot_until_ms; /* after failed restores: cold boots until then (monotonic) */
     struct metric *started_by_restore;

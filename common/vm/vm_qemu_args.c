@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/vm/vm_proxy.h"
 
 #define ARGS_MAX 96
 
@@ -78,12 +79,24 @@ static void add_network(struct args *a, const struct qemu_args_in *in)
         addf(a, "-netdev", "user,id=net,net=10.0.2.0/24");
     } else {
         addf(a, "-netdev",
-             "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:" QEMU_PROXY_ADDRESS
-             ":" QEMU_PROXY_PORT "-cmd:%s connect %s %s",
+             "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:" VM_PROXY_ADDRESS
+             ":" VM_PROXY_PORT "-cmd:%s connect %s %s",
              in->keeper, in->proxy_host, in->proxy_port);
     }
     addf(a, "-device",
          "virtio-net-pci,id=nic,bus=pcie.0,addr=0x6,netdev=net,mac=52:54:00:12:34:56,romfile=");
+}
+
+/* Starting the program for a connection is setsid and execve, which are in the sets
+ * "elevateprivileges" and "spawn" of QEMU's filter. No privileges can be gained there all the same:
+ * the keeper has set no_new_privs and dropped them. */
+static void add_sandbox(struct args *a, const struct qemu_args_in *in)
+{
+    if (in->sandbox) {
+        const char *may = in->proxy_host != NULL ? "allow" : "deny";
+        addf(a, "-sandbox", "on,obsolete=deny,resourcecontrol=deny,elevateprivileges=%s,spawn=%s",
+             may, may);
+    }
 }
 
 char **qemu_args_build(const struct qemu_args_in *in)
@@ -95,11 +108,7 @@ char **qemu_args_build(const struct qemu_args_in *in)
     add(&a, "-no-user-config");
     add(&a, "-no-reboot");
     addf(&a, "-display", "none");
-    if (in->sandbox) {
-        addf(&a, "-sandbox",
-             "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny,spawn=%s",
-             in->proxy_host == NULL ? "deny" : "allow");
-    }
+    add_sandbox(&a, in);
     add_machine(&a, in);
     add_channels(&a);
     add_disk(&a);
@@ -125,70 +134,4 @@ void qemu_args_free(char **argv)
         free(argv[i]);
     }
     free(argv);
-}
-
-/* Nothing but what stands in a host's name: the words go through QEMU's option parser (commas,
- * colons) and a shell-like splitting. */
-static bool host_character(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '-' || c == '_';
-}
-
-static bool host_parse(struct slice authority, struct slice *host, struct slice *port)
-{
-    if (authority.len > 0 && authority.ptr[0] == '[') {
-        struct slice rest;
-        struct slice inside = {authority.ptr + 1, authority.len - 1};
-        if (!slice_cut(inside, ']', host, &rest) || (rest.len > 0 && rest.ptr[0] != ':')) {
-            return false;
-        }
-        *port = rest.len > 0 ? (struct slice){rest.ptr + 1, rest.len - 1} : SLICE("80");
-        for (size_t i = 0; i < host->len; i++) {
-            if (!host_character(host->ptr[i]) && host->ptr[i] != ':') {
-                return false;
-            }
-        }
-        return true;
-    }
-    if (!slice_cut(authority, ':', host, port)) {
-        *port = SLICE("80");
-    }
-    for (size_t i = 0; i < host->len; i++) {
-        if (!host_character(host->ptr[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool qemu_proxy_parse(const char *url, struct qemu_proxy *out)
-{
-    struct slice rest = slice_of(url);
-    struct slice host;
-    struct slice port;
-    struct slice path;
-    struct qemu_proxy proxy = {.userinfo = {"", 0}};
-    int64_t number;
-
-    if (rest.len < 7 || !slice_eq_nocase((struct slice){rest.ptr, 7}, SLICE("http://"))) {
-        return false;
-    }
-    rest = (struct slice){rest.ptr + 7, rest.len - 7};
-    (void)slice_cut(rest, '/', &rest, &path);
-    for (size_t i = rest.len; i > 0; i--) {
-        if (rest.ptr[i - 1] == '@') {
-            proxy.userinfo = (struct slice){rest.ptr, i};
-            rest = (struct slice){rest.ptr + i, rest.len - i};
-            break;
-        }
-    }
-    if (path.len > 0 || !host_parse(rest, &host, &port) || host.len == 0 ||
-        !slice_to_cstr(host, proxy.host, sizeof proxy.host) ||
-        !slice_to_cstr(port, proxy.port, sizeof proxy.port) || !slice_to_int64(port, &number) ||
-        number < 1 || number > 65535) {
-        return false;
-    }
-    *out = proxy;
-    return true;
 }

@@ -25,10 +25,6 @@
 #define QEMU_QMP_SOCKET "qmp.sock"
 #define QEMU_OVERLAY "overlay.qcow2"
 
-/* Where a VM of a closed network finds its only way out. */
-#define QEMU_PROXY_ADDRESS "10.0.2.100"
-#define QEMU_PROXY_PORT "3128"
-
 struct qemu_args_in {
     const char *binary; /* absolute path */
     const struct qemu_image *image;
@@ -45,15 +41,5 @@ struct qemu_args_in {
 /* A NULL-terminated array, owned by the caller (qemu_args_free). */
 char **qemu_args_build(const struct qemu_args_in *in);
 void qemu_args_free(char **argv);
-
-/* Splits "http://[user:password@]host[:port][/]" (port 80 if none; [IPv6] hosts). False for
- * anything else, or when a part has characters that no host or port has, or does not fit.
- * `userinfo` points into url and includes the '@', or is empty. */
-struct qemu_proxy {
-    char host[256];
-    char port[6];
-    struct slice userinfo;
-};
-MUST_CHECK bool qemu_proxy_parse(const char *url, struct qemu_proxy *out);
 
 #endif
