@@ -71,16 +71,16 @@ add_module() {
     reversed=
     for dependency in ${line#*:}; do reversed="$dependency $reversed"; done
     for path in $reversed ${line%%:*}; do
-        name=${path##*/}
-        name=${name%%.ko*}.ko
-        if grep -qx "$name" "$initrd/modules/order"; then continue; fi
+        module_file=${path##*/}
+        module_file=${module_file%%.ko*}.ko
+        if grep -qx "$module_file" "$initrd/modules/order"; then continue; fi
         case $path in
-            *.xz) "$busybox" xzcat "$modules/$path" > "$initrd/modules/$name" ;;
-            *.zst) zstd -qdc "$modules/$path" > "$initrd/modules/$name" ;;
-            *.gz) gzip -dc "$modules/$path" > "$initrd/modules/$name" ;;
-            *) cp "$modules/$path" "$initrd/modules/$name" ;;
+            *.xz) "$busybox" xzcat "$modules/$path" > "$initrd/modules/$module_file" ;;
+            *.zst) zstd -qdc "$modules/$path" > "$initrd/modules/$module_file" ;;
+            *.gz) gzip -dc "$modules/$path" > "$initrd/modules/$module_file" ;;
+            *) cp "$modules/$path" "$initrd/modules/$module_file" ;;
         esac
-        echo "$name" >> "$initrd/modules/order"
+        echo "$module_file" >> "$initrd/modules/order"
     done
 }
 
