@@ -40,7 +40,7 @@ bool codec_unhex(struct slice text, void *out, size_t size)
         }
     }
     for (size_t i = 0; i < size; i++) {
-        p[i] = (unsigned char)(hex_value(text.ptr[2 * i]) << 4 | hex_value(text.ptr[2 * i + 1]));
+        p[i] = (unsigned char)(hex_value(text.ptr[2 * i]) * 16 + hex_value(text.ptr[2 * i + 1]));
     }
     return true;
 }
@@ -72,7 +72,7 @@ void codec_base64url(struct buf *out, struct slice bytes)
 
 static int base64_value(char c)
 {
-    const char *at = c == '\0' ? NULL : memchr(base64_std, c, 64);
+    const char *at = c == '\0' ? NULL : strchr(base64_std, c);
     return at == NULL ? -1 : (int)(at - base64_std);
 }
 
@@ -156,7 +156,7 @@ bool codec_unform(struct buf *out, struct slice s)
                 take_back(out, before);
                 return false;
             }
-            c = (char)(hex_value(s.ptr[i + 1]) << 4 | hex_value(s.ptr[i + 2]));
+            c = (char)(hex_value(s.ptr[i + 1]) * 16 + hex_value(s.ptr[i + 2]));
             i += 2;
         }
         buf_append_byte(out, c);

@@ -47,7 +47,7 @@ static struct metric *insert(enum metric_type type, const char *name, const char
     ASSERT(m != NULL);
     *m = (struct metric){.type = type, .name = name, .help = help};
     m->labels = slice_dup(slice_of(labels));
-    memmove(&metrics[i + 1], &metrics[i], (metric_count - i) * sizeof metrics[0]);
+    memmove(&metrics[i + 1], &metrics[i], (metric_count - i) * sizeof(struct metric *));
     metrics[i] = m;
     metric_count++;
     return m;

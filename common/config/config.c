@@ -76,6 +76,7 @@ static char *directory_of(const char *path)
 /* Trailing slashes would double in every URL made from it. */
 static void trim_api_url(struct config *c)
 {
+    ASSERT(c->github.api_url != NULL);
     size_t n = strlen(c->github.api_url);
     while (n > 0 && c->github.api_url[n - 1] == '/') {
         c->github.api_url[--n] = '\0';
@@ -131,25 +132,43 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
     return rc;
 }
 
+/* The text of a file, or why there is none. */
+static int read_text(const char *path, struct buf *out, struct buf *complaints, struct err *e)
+{
+    if (fs_read(path, out, e) == 0) {
+        return 0;
+    }
+    err_wrap(e, "configuration");
+    if (complaints != NULL) {
+        buf_append_cstr(complaints, e->message);
+    }
+    return -1;
+}
+
+static int load_from_environment(enum config_for who, struct config **out, struct buf *complaints,
+                                 struct err *e)
+{
+    const char *text = getenv("MAYFLY_CONFIG");
+    if (text != NULL) {
+        return config_parse(slice_of(text), "MAYFLY_CONFIG", who, out, complaints, e);
+    }
+    err_set(e, ERR_PERMANENT, 0,
+            "there is no configuration: give --config FILE, or its text in MAYFLY_CONFIG");
+    if (complaints != NULL) {
+        buf_append_cstr(complaints, e->message);
+    }
+    return -1;
+}
+
 int config_load(const char *path, enum config_for who, struct config **out, struct buf *complaints,
                 struct err *e)
 {
     struct buf text;
-    const char *inline_text = getenv("MAYFLY_CONFIG");
-    int rc = 0;
-    if (path == NULL && inline_text != NULL) {
-        return config_parse(slice_of(inline_text), "MAYFLY_CONFIG", who, out, complaints, e);
+    if (path == NULL) {
+        return load_from_environment(who, out, complaints, e);
     }
     buf_init(&text, CONFIG_TEXT_LIMIT_BYTES);
-    if (path == NULL) {
-        rc = err_set(e, ERR_PERMANENT, 0,
-                     "there is no configuration: give --config FILE, or its text in MAYFLY_CONFIG");
-    } else if (fs_read(path, &text, e) != 0) {
-        rc = err_wrap(e, "configuration");
-    }
-    if (rc != 0 && complaints != NULL) {
-        buf_append_cstr(complaints, e->message);
-    }
+    int rc = read_text(path, &text, complaints, e);
     if (rc == 0) {
         rc = config_parse(buf_slice(&text), path, who, out, complaints, e);
     }

@@ -96,8 +96,9 @@ static void check_ingress(struct config_reading *r)
                      certificate ? "ingress.tls.certificate" : "ingress.tls.key");
         }
     }
-    bool port_chosen = strlen(in->listen) > 2 && strcmp(in->listen + strlen(in->listen) - 2, ":0");
-    if (port_chosen && strcmp(in->listen, in->admin_listen) == 0) {
+    size_t n = strlen(in->listen);
+    bool kernel_chooses = n < 2 || strcmp(in->listen + n - 2, ":0") == 0;
+    if (!kernel_chooses && strcmp(in->listen, in->admin_listen) == 0) {
         COMPLAIN(r, "ingress.admin_listen",
                  "is the same as ingress.listen: give it a port of its own");
     }

@@ -11,7 +11,7 @@ static bool is_alnum(char c)
 static bool all_of(struct slice s, const char *more)
 {
     for (size_t i = 0; i < s.len; i++) {
-        if (!is_alnum(s.ptr[i]) && memchr(more, s.ptr[i], strlen(more)) == NULL) {
+        if (s.ptr[i] == '\0' || (!is_alnum(s.ptr[i]) && strchr(more, s.ptr[i]) == NULL)) {
             return false;
         }
     }
