@@ -19,7 +19,7 @@ PRINTF(3, 0) static void format_message(char *out, size_t size, const char *fmt,
     }
 }
 
-int err_set(struct err *e, enum err_class class, int code, const char *fmt, ...)
+int err_fill(struct err *e, enum err_class class, int code, const char *fmt, ...)
 {
     va_list ap;
     char text[sizeof e->message];
@@ -35,7 +35,7 @@ int err_set(struct err *e, enum err_class class, int code, const char *fmt, ...)
     return -1;
 }
 
-int err_errno(struct err *e, enum err_class class, int errnum, const char *fmt, ...)
+int err_fill_errno(struct err *e, enum err_class class, int errnum, const char *fmt, ...)
 {
     va_list ap;
     char text[512];
@@ -46,7 +46,7 @@ int err_errno(struct err *e, enum err_class class, int errnum, const char *fmt, 
     return err_set(e, class, errnum, "%s: %s", text, strerror_r(errnum, reason, sizeof reason));
 }
 
-int err_wrap(struct err *e, const char *fmt, ...)
+int err_fill_wrap(struct err *e, const char *fmt, ...)
 {
     va_list ap;
     char inner[sizeof e->message];

@@ -34,15 +34,31 @@ struct err {
     char message[640];      /* truncated, always terminated */
 };
 
-/* Fills *e. Returns -1 always, so that `return err_set(e, …)` ends a function. */
-PRINTF(4, 5) int err_set(struct err *e, enum err_class class, int code, const char *fmt, ...);
+/* The three below answer -1 always, so that `return err_set(e, …)` ends a function. They are macros
+ * over functions so that compilers and analyzers see the -1, and know that outputs are not read
+ * after it. */
 
-/* As err_set with strerror(errnum) appended and errnum as the code. */
-PRINTF(4, 5) int err_errno(struct err *e, enum err_class class, int errnum, const char *fmt, ...);
+/* Fills *e: err_set(e, class, code, format, …). */
+#define err_set(...) err_failed(err_fill(__VA_ARGS__))
 
-/* Puts "<text>: " before the message that *e holds; class, code and retry-after stay. Returns -1.
+/* As err_set with strerror(errnum) appended and errnum as the code: err_errno(e, class, errnum, …).
  */
-PRINTF(2, 3) int err_wrap(struct err *e, const char *fmt, ...);
+#define err_errno(...) err_failed(err_fill_errno(__VA_ARGS__))
+
+/* Puts "<text>: " before the message that *e holds; class, code and retry-after stay:
+ * err_wrap(e, format, …). */
+#define err_wrap(...) err_failed(err_fill_wrap(__VA_ARGS__))
+
+PRINTF(4, 5) int err_fill(struct err *e, enum err_class class, int code, const char *fmt, ...);
+PRINTF(4, 5)
+int err_fill_errno(struct err *e, enum err_class class, int errnum, const char *fmt, ...);
+PRINTF(2, 3) int err_fill_wrap(struct err *e, const char *fmt, ...);
+
+static inline int err_failed(int filled)
+{
+    (void)filled;
+    return -1;
+}
 
 /* The class as a lower-case word for logs and records; a static string. */
 const char *err_class_name(enum err_class class);
