@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -53,8 +54,9 @@ static void append_claims(struct buf *text, const char *app_id, int64_t now_ms)
     int64_t issued_s = now_ms / 1000 - 60;
     random_hex(jti, JTI_BYTES);
     buf_init(&claims, 1024);
-    buf_printf(&claims, "{\"iat\":%lld,\"exp\":%lld,\"jti\":\"%s\",\"iss\":", (long long)issued_s,
-               (long long)(issued_s + 600), jti);
+    buf_printf(&claims,
+               "{\"iat\":%" PRId64 ",\"exp\":%" PRId64 ",\"jti\":\"%s\",\"iss\":", issued_s,
+               issued_s + 600, jti);
     buf_append_json(&claims, slice_of(app_id));
     buf_append_byte(&claims, '}');
     text->failed = text->failed || claims.failed;

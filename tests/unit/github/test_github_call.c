@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -378,8 +379,8 @@ static void the_last_call_of_the_window_closes_the_bucket(void **state)
     struct fixture *f = *state;
     char headers[128];
     (void)snprintf(headers, sizeof headers,
-                   "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: %lld\r\n",
-                   (long long)(clock_wall_ms() / 1000 + 100));
+                   "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: %" PRId64 "\r\n",
+                   clock_wall_ms() / 1000 + 100);
     fixture_route(f, (struct route){GET_RUNNER, 200, headers, RUNNER_BODY, 0});
     assert_ok(f);
     assert_string_equal(f->ledger.paused, "github:42");
