@@ -68,8 +68,7 @@ int sqlite_store_path(const char *url, char *out, size_t size, struct err *e)
     return 0;
 }
 
-/* --- opening and closing ------------------------------------------------------------------------
- */
+/* --- opening and closing --- */
 static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
 {
     struct sqlite_db *db = arg;
@@ -143,8 +142,7 @@ void sqlite_store_close(struct sqlite_store *s)
     free(s);
 }
 
-/* --- transactions -------------------------------------------------------------------------------
- */
+/* --- transactions --- */
 static int control(struct sqlite_db *db, const char *sql, const char *doing, struct err *e)
 {
     struct sqlite_rows *r = sqlite_query(db, sql);

@@ -27,8 +27,7 @@ struct sqlite_store; /* one open file */
 struct sqlite_db;    /* one connection inside a transaction */
 struct sqlite_rows;  /* a running statement */
 
-/* --- opening -------------------------------------------------------------------------------------
- */
+/* --- opening --- */
 struct sqlite_schema {
     const char *what;        /* "queue": for messages and metrics; static */
     uint32_t application_id; /* written into the file, so that no other store's file is taken */
@@ -52,8 +51,7 @@ void sqlite_store_close(struct sqlite_store *s); /* NULL is fine; no call may be
 /* The path it was opened with; valid until close. */
 const char *sqlite_store_file(const struct sqlite_store *s);
 
-/* --- transactions --------------------------------------------------------------------------------
- */
+/* --- transactions --- */
 /* Returns 0 to commit, or -1 with *e to roll its own changes back. May run more than once for one
  * call (what it did before is rolled back then): it sets its outputs anew each time. It must not
  * block and not call sqlite_store_*. */
@@ -73,8 +71,7 @@ MUST_CHECK int sqlite_store_version(struct sqlite_store *s, int64_t *out, struct
 /* Whether the file is still there, ours and readable. */
 MUST_CHECK int sqlite_store_ping(struct sqlite_store *s, struct err *e);
 
-/* --- statements ----------------------------------------------------------------------------------
- */
+/* --- statements --- */
 enum sqlite_type {
     SQL_END = 0,
     SQL_TYPE_NULL,

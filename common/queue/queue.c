@@ -35,8 +35,7 @@ void queue_entries_free(struct queue_entry *entries, size_t n)
     free(entries);
 }
 
-/* --- opening ------------------------------------------------------------------------------------
- */
+/* --- opening --- */
 static void check_ops(const struct queue_ops *o)
 {
     ASSERT(o->scheme && o->open && o->close && o->put && o->take && o->wait && o->wake);
@@ -91,8 +90,7 @@ void queue_close(struct queue *q)
     free(q);
 }
 
-/* --- what callers may ask for -------------------------------------------------------------------
- */
+/* --- what callers may ask for --- */
 static int check_lane(const char *lane, struct err *e)
 {
     size_t len = lane != NULL ? strlen(lane) : 0;
@@ -151,8 +149,7 @@ static const char *cut_reason(const char *reason, char *out)
     return out;
 }
 
-/* --- the calls ----------------------------------------------------------------------------------
- */
+/* --- the calls --- */
 int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
 {
     if (check_range("the number of messages in a put", (int64_t)n, 1, QUEUE_BATCH_MAX, e) != 0) {
@@ -271,8 +268,7 @@ int queue_bury(struct queue *q, const struct queue_message *m, const char *reaso
     return end_call(q, QUEUE_CALL_BURY, m->lane, QUEUE_COUNT_BURIED, began_us, rc, e);
 }
 
-/* --- for people ---------------------------------------------------------------------------------
- */
+/* --- for people --- */
 int queue_depths(struct queue *q, const char *lane_or_null, struct queue_depth **out, size_t *n,
                  struct err *e)
 {

@@ -2,10 +2,11 @@
  * The durable queue: lanes of messages, at least once, best-effort order.
  *
  * A lane is named by [a-z0-9.-], 1 to 64 characters: "events", or "launch.<class>". A message is
- * ready, leased (taken), delayed, or dead (buried). A lease that runs out makes it ready again; the
- * holder of an old lease then gets ERR_CONFLICT. Attempts are counted by us in the record: a
- * message that goes back for want of a slot, or whose worker stopped, has spent none; a lease that
- * ran out has spent one only if the holder said so (queue_retry with spend).
+ * ready, leased (taken), delayed, or dead (buried). A lease that runs out makes it ready again;
+ * once another took it, the holder of the old lease gets ERR_CONFLICT (until then it may still
+ * finish). Attempts are counted by us in the record: a message that goes back for want of a slot,
+ * or whose worker stopped, has spent none; a lease that ran out has spent one only if the holder
+ * said so (queue_retry with spend).
  *
  *     put ──> ready ──take──> leased ──done──> (gone)
  *               ^                │ ├─retry(delay)──> delayed ──time──> ready
@@ -73,6 +74,8 @@ void queue_interrupt(struct queue *q);
 
 MUST_CHECK int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms,
                             struct err *e);
+/* Finishes every one of them whose lease is still ours; ERR_CONFLICT if that was not all of them.
+ */
 MUST_CHECK int queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
 
 struct queue_return {

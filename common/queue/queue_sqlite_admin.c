@@ -19,8 +19,7 @@ int queue_sqlite_id(const char *id, int64_t *out, struct err *e)
     return 0;
 }
 
-/* --- depths -------------------------------------------------------------------------------------
- */
+/* --- depths --- */
 struct depths {
     const char *lane; /* NULL: all */
     int64_t now;
@@ -147,8 +146,7 @@ int queue_sqlite_depths(void *state, const char *lane, struct queue_depth **out,
     return 0;
 }
 
-/* --- entries ------------------------------------------------------------------------------------
- */
+/* --- entries --- */
 struct search {
     const char *lane; /* dead letters of; NULL all */
     const char *key;  /* entries of; NULL: dead letters */
@@ -231,7 +229,7 @@ static int search_work(struct sqlite_db *db, void *arg, struct err *e)
                          SQL_TEXT(s->key), max);
     } else {
         r = sqlite_query(db,
-                         "SELECT " ENTRY_COLUMNS " FROM messages "
+                         "SELECT " ENTRY_COLUMNS " FROM messages INDEXED BY messages_dead "
                          "WHERE place = 3 AND (?1 IS NULL OR lane = ?1) ORDER BY id LIMIT ?2",
                          s->lane != NULL ? SQL_TEXT(s->lane) : SQL_NULL(), max);
     }
@@ -273,8 +271,7 @@ int queue_sqlite_find(void *state, const char *key, size_t max, struct queue_ent
     return search(state, &s, out, n, e);
 }
 
-/* --- kick and drop ------------------------------------------------------------------------------
- */
+/* --- kick and drop --- */
 struct by_id {
     int64_t id;
     char lane[QUEUE_LANE_MAX + 1];

@@ -42,8 +42,7 @@ struct queue_waiters {
     int changes; /* inotify on the log, or -1 */
 };
 
-/* --- looking ------------------------------------------------------------------------------------
- */
+/* --- looking --- */
 struct look {
     const char *lane;
     int64_t limit;
@@ -83,8 +82,7 @@ int queue_sqlite_look(struct sqlite_store *store, const char *lane, int64_t limi
     return 0;
 }
 
-/* --- the waiters --------------------------------------------------------------------------------
- */
+/* --- the waiters --- */
 struct queue_waiters *queue_waiters_new(struct sqlite_store *store)
 {
     struct queue_waiters *w = calloc(1, sizeof *w);
@@ -160,8 +158,7 @@ void queue_waiters_end(struct queue_waiters *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* --- the watcher, for what other processes put --------------------------------------------------
- */
+/* --- the watcher, for what other processes put --- */
 /* The distinct lanes that are waited for; the names are copied, since a waiter may leave. */
 static size_t waited_lanes(struct queue_waiters *w, char lanes[][QUEUE_LANE_MAX + 1])
 {
@@ -233,21 +230,26 @@ static void sleep_until_something(struct queue_waiters *w, int timeout_ms)
 {
     struct pollfd fds[2] = {{.fd = w->nudge, .events = POLLIN},
                             {.fd = w->changes, .events = POLLIN}};
-    /* In the short sleeps after a write the log is not listened to: a busy one would end each. */
-    bool listen = timeout_ms < 0 || timeout_ms >= WATCH_BLIND_MS;
-    (void)poll(fds, listen && timeout_ms >= 0 ? 2 : 1, timeout_ms);
+    /* In the short sleeps after a write the log is not listened to: a busy one would end each. Nor
+     * is it while nobody waits. */
+    bool listen = timeout_ms >= WATCH_BLIND_MS;
+    (void)poll(fds, listen ? 2 : 1, timeout_ms);
 }
 
-/* The wait until the next question: after a write 1, 1, 2, 4 … ms, until the log was quiet for
- * so long that what was written must have been committed or given up. */
+/* The wait until the next question: 1 ms after a write, then a quarter of the time since, so that a
+ * slow fsync is learnt of a quarter late at most; until the log was quiet for so long that what was
+ * written must have been committed or given up. */
 static int next_wait_ms(int64_t *quiet_ms, bool written, int rest_ms)
 {
     if (written) {
         *quiet_ms = 0;
     }
-    int wait_ms = *quiet_ms < 2 ? 1 : *quiet_ms < rest_ms ? (int)*quiet_ms : rest_ms;
+    int64_t wait_ms = *quiet_ms / 4 > 1 ? *quiet_ms / 4 : 1;
+    if (*quiet_ms >= rest_ms || wait_ms > rest_ms) {
+        wait_ms = rest_ms;
+    }
     *quiet_ms += wait_ms;
-    return wait_ms;
+    return (int)wait_ms;
 }
 
 static void *watch(void *arg)
@@ -281,8 +283,7 @@ static void *watch(void *arg)
     return NULL;
 }
 
-/* --- waiting ------------------------------------------------------------------------------------
- */
+/* --- waiting --- */
 static void start_watching(struct queue_waiters *w)
 {
     /* Without the thread the slices still find what other processes put. */

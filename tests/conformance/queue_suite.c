@@ -10,8 +10,7 @@
 
 #include "common/base/clock.h"
 
-/* --- shared -------------------------------------------------------------------------------------
- */
+/* --- shared --- */
 void must_succeed(int rc, const struct err *e, const char *call, int line)
 {
     if (rc != 0) {
@@ -114,8 +113,7 @@ struct queue_depth must_depth(struct queue *q, const char *lane)
     return depth;
 }
 
-/* --- put and take -------------------------------------------------------------------------------
- */
+/* --- put and take --- */
 static void put_then_take_gives_the_same_message(void **state)
 {
     struct queue_fixture *f = *state;
@@ -240,8 +238,7 @@ static void take_gives_at_most_max(void **state)
     must_find_nothing(f->q, "events");
 }
 
-/* --- waiting ------------------------------------------------------------------------------------
- */
+/* --- waiting --- */
 struct taker {
     struct queue *q;
     const char *lane;
@@ -300,8 +297,7 @@ static void interrupt_ends_present_and_later_waits(void **state)
     must_be_done(f->q, &t[0].m);
 }
 
-/* --- what is refused ----------------------------------------------------------------------------
- */
+/* --- what is refused --- */
 static void bad_items_are_refused_and_nothing_of_their_put_stays(void **state)
 {
     struct queue_fixture *f = *state;
@@ -360,8 +356,7 @@ static void unknown_address_is_refused(void **state)
     assert_null(q);
 }
 
-/* --- what stays ---------------------------------------------------------------------------------
- */
+/* --- what stays --- */
 static void everything_outlives_a_close(void **state)
 {
     struct queue_fixture *f = *state;

@@ -79,8 +79,8 @@ static void extended_lease_outlasts_one_that_was_not(void **state)
     struct err e;
     must_put(f->q, "events", "0");
     must_put(f->q, "events", "1");
-    m[0] = must_take(f->q, "events", 100);
-    m[1] = must_take(f->q, "events", 100);
+    m[0] = must_take(f->q, "events", 700);
+    m[1] = must_take(f->q, "events", 700);
     int64_t before = clock_wall_ms();
     MUST(queue_extend(f->q, &m[0], HOUR_MS, &e));
     assert_in_range(m[0].leased_until_ms, before + HOUR_MS, clock_wall_ms() + HOUR_MS);
@@ -205,8 +205,7 @@ static void delayed_put_comes_when_due(void **state)
     queue_close(other);
 }
 
-/* --- races --------------------------------------------------------------------------------------
- */
+/* --- races --- */
 #define RACERS 8
 #define RACE_MESSAGES 400
 

@@ -14,8 +14,7 @@
 
 #define BATCH 8
 
-/* --- what the children do -----------------------------------------------------------------------
- */
+/* --- what the children do --- */
 static int child_failed(const char *doing, const struct err *e)
 {
     fprintf(stderr, "child: %s: %s\n", doing, e->message);
@@ -100,8 +99,7 @@ static int child_take(const char *url, int argc, char **argv)
 const struct conformance_child queue_children[] = {
     {"put", child_put}, {"take", child_take}, {NULL, NULL}};
 
-/* --- killed in the middle of puts ---------------------------------------------------------------
- */
+/* --- killed in the middle of puts --- */
 #define BATCHES_MAX 100000
 
 /* Kills the child at some instant of its next puts. Returns the last batch it had confirmed. */
@@ -191,8 +189,7 @@ static void killed_process_loses_nothing_it_confirmed(void **state)
     free(tallies);
 }
 
-/* --- many processes -----------------------------------------------------------------------------
- */
+/* --- many processes --- */
 #define PRODUCERS 3
 #define CONSUMERS 3
 #define BATCHES_EACH 25

@@ -1,0 +1,383 @@
+/*
+ * The sqlite queue: what only this backend promises (strict order), and its file's troubles.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "common/base/fs.h"
+#include "common/base/metrics.h"
+#include "common/queue/queue.h"
+
+#define HOUR_MS (3600LL * 1000)
+
+struct fixture {
+    char dir[256];
+    char path[280];
+    char url[300];
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    const char *temp = getenv("TMPDIR");
+    assert_non_null(f);
+    (void)snprintf(f->dir, sizeof f->dir, "%s/mayfly-queue-XXXXXX", temp != NULL ? temp : "/tmp");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->path, sizeof f->path, "%s/queue.db", f->dir);
+    (void)snprintf(f->url, sizeof f->url, "sqlite://%s", f->path);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    clock_set_source(NULL);
+    assert_int_equal(fs_remove_tree(f->dir, &e), 0);
+    free(f);
+    return 0;
+}
+
+#define MUST(call) must_succeed((call), &e, #call, __LINE__)
+static void must_succeed(int rc, const struct err *e, const char *call, int line)
+{
+    if (rc != 0) {
+        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
+    }
+}
+
+static void must_fail(int rc, const struct err *e, enum err_class class, const char *says)
+{
+    assert_int_equal(rc, -1);
+    if (strstr(e->message, says) == NULL || e->class != class) {
+        fail_msg("%s: %s; expected %s and \"%s\"", err_class_name(e->class), e->message,
+                 err_class_name(class), says);
+    }
+}
+
+static struct queue *must_open(const char *url)
+{
+    struct queue *q = NULL;
+    struct err e;
+    MUST(queue_open(url, &q, &e));
+    return q;
+}
+
+static void must_put(struct queue *q, const char *lane, const char *body, int64_t delay_ms)
+{
+    struct queue_item item = {
+        .lane = lane, .body = slice_of(body), .key = "", .delay_ms = delay_ms, .group = ""};
+    struct err e;
+    MUST(queue_put(q, &item, 1, &e));
+}
+
+static struct queue_message must_take(struct queue *q, const char *lane, int64_t lease_ms,
+                                      const char *body)
+{
+    struct queue_message m = {0};
+    size_t got = 0;
+    struct err e;
+    MUST(queue_take(q, lane, 1, lease_ms, 30000, &m, &got, &e));
+    assert_int_equal(got, 1);
+    assert_string_equal(m.body, body);
+    return m;
+}
+
+static void must_find_nothing(struct queue *q, const char *lane)
+{
+    struct queue_message m;
+    size_t got = 9;
+    struct err e;
+    MUST(queue_take(q, lane, 1, HOUR_MS, 0, &m, &got, &e));
+    assert_int_equal(got, 0);
+}
+
+static void by_hand(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* --- order --- */
+static void messages_come_oldest_first_and_go_back_to_their_place(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    struct queue_return at_once = {.delay_ms = 0, .reason = "no slot"};
+    static const char *const bodies[] = {"1", "2", "3"};
+    struct queue_message m[3];
+    struct err e;
+    for (int i = 0; i < 3; i++) {
+        must_put(q, "events", bodies[i], 0);
+    }
+    m[0] = must_take(q, "events", HOUR_MS, "1");
+    m[1] = must_take(q, "events", 1, "2");
+    MUST(queue_retry(q, &m[0], &at_once, &e));
+    while (clock_wall_ms() <= m[1].leased_until_ms) {
+    }
+    for (int i = 0; i < 3; i++) {
+        struct queue_message again = must_take(q, "events", HOUR_MS, bodies[i]);
+        queue_message_fini(&again);
+    }
+    queue_message_fini(&m[0]);
+    queue_message_fini(&m[1]);
+    queue_close(q);
+}
+
+/* --- time --- */
+static _Atomic int64_t jump_ms;
+
+static int64_t real_mono_us(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static int64_t jumping_wall_ms(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 + atomic_load(&jump_ms);
+}
+
+static const struct clock_source jumping = {real_mono_us, jumping_wall_ms};
+
+static void clock_that_jumps_ends_leases_early_or_late_but_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    atomic_store(&jump_ms, 0);
+    clock_set_source(&jumping);
+    struct queue *q = must_open(f->url);
+    struct err e;
+    must_put(q, "events", "x", 0);
+    struct queue_message first = must_take(q, "events", 30000, "x");
+    atomic_store(&jump_ms, 60000);
+    struct queue_message second = must_take(q, "events", 30000, "x");
+    must_fail(queue_done(q, &first, 1, &e), &e, ERR_CONFLICT, "lease");
+    atomic_store(&jump_ms, -60000);
+    must_find_nothing(q, "events");
+    MUST(queue_extend(q, &second, 30000, &e));
+    MUST(queue_done(q, &second, 1, &e));
+    must_find_nothing(q, "events");
+    queue_message_fini(&first);
+    queue_message_fini(&second);
+    queue_close(q);
+}
+
+static void *take_delayed(void *arg)
+{
+    struct queue *q = arg;
+    struct queue_message m = must_take(q, "events", HOUR_MS, "in an hour");
+    queue_message_fini(&m);
+    return NULL;
+}
+
+static void waiting_take_notices_that_the_clock_jumped(void **state)
+{
+    struct fixture *f = *state;
+    pthread_t thread;
+    atomic_store(&jump_ms, 0);
+    clock_set_source(&jumping);
+    struct queue *q = must_open(f->url);
+    must_put(q, "events", "in an hour", HOUR_MS);
+    must_find_nothing(q, "events");
+    assert_int_equal(pthread_create(&thread, NULL, take_delayed, q), 0);
+    atomic_store(&jump_ms, HOUR_MS);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    queue_close(q);
+}
+
+/* --- the file --- */
+static void must_refuse(const char *url, const char *says)
+{
+    struct queue *q = NULL;
+    struct err e;
+    must_fail(queue_open(url, &q, &e), &e, ERR_PERMANENT, says);
+    assert_null(q);
+}
+
+static void newer_file_is_refused_with_both_versions(void **state)
+{
+    struct fixture *f = *state;
+    queue_close(must_open(f->url));
+    by_hand(f->path, "PRAGMA user_version = 42");
+    must_refuse(f->url, "has version 42, this program knows up to 1");
+}
+
+static void file_that_is_no_queue_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    by_hand(f->path, "CREATE TABLE t (x)");
+    must_refuse(f->url, "not a Mayfly queue");
+    must_refuse("sqlite://relative.db", "sqlite:///path");
+}
+
+static void removed_file_is_told_by_put_take_and_ping(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    struct queue_item item = {.lane = "events", .body = SLICE("x"), .key = "", .group = ""};
+    struct queue_message m;
+    size_t got = 0;
+    struct err e;
+    assert_int_equal(unlink(f->path), 0);
+    must_fail(queue_put(q, &item, 1, &e), &e, ERR_PERMANENT, "removed");
+    must_fail(queue_take(q, "events", 1, HOUR_MS, HOUR_MS, &m, &got, &e), &e, ERR_PERMANENT,
+              "removed");
+    must_fail(queue_ping(q, &e), &e, ERR_PERMANENT, "removed");
+    queue_close(q);
+}
+
+static void *take_in_vain(void *arg)
+{
+    struct queue_message m;
+    size_t got = 0;
+    struct err *e = malloc(sizeof *e);
+    if (e != NULL && queue_take(arg, "events", 1, HOUR_MS, HOUR_MS, &m, &got, e) == 0) {
+        e->class = ERR_NONE;
+    }
+    return e;
+}
+
+static void waiting_take_hears_of_a_removed_file(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    pthread_t thread;
+    void *result = NULL;
+    assert_int_equal(pthread_create(&thread, NULL, take_in_vain, q), 0);
+    assert_int_equal(unlink(f->path), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    must_fail(-1, result, ERR_PERMANENT, "removed");
+    free(result);
+    queue_close(q);
+}
+
+/* A file system of its own with little room; false where the system does not let us. */
+static bool mount_small(const char *dir)
+{
+    int flags = CLONE_NEWNS | (geteuid() != 0 ? CLONE_NEWUSER : 0);
+    return unshare(flags) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", dir, "tmpfs", 0, "size=1m") == 0;
+}
+
+static void full_disk_is_told_and_forgotten_once_there_is_room(void **state)
+{
+    struct fixture *f = *state;
+    static char body[4000];
+    int64_t confirmed = 0;
+    struct err e;
+    if (!mount_small(f->dir)) {
+        print_message("no right to mount a small file system: skipped\n");
+        skip();
+    }
+    struct queue *q = must_open(f->url);
+    struct queue_item item = {
+        .lane = "events", .body = {body, sizeof body}, .key = "", .group = ""};
+    while (queue_put(q, &item, 1, &e) == 0) {
+        confirmed++;
+        assert_in_range(confirmed, 1, 1000);
+    }
+    must_fail(-1, &e, ERR_CAPACITY, "make room");
+    assert_int_equal(mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT, "size=8m"), 0);
+    MUST(queue_put(q, &item, 1, &e));
+    struct queue_depth *depth = NULL;
+    size_t n = 0;
+    MUST(queue_depths(q, "events", &depth, &n, &e));
+    assert_int_equal(depth[0].ready, confirmed + 1);
+    free(depth);
+    queue_close(q);
+    assert_int_equal(umount2(f->dir, MNT_DETACH), 0);
+}
+
+/* --- metrics --- */
+static void calls_are_counted_by_lane(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    struct queue_return back = {.reason = "r"};
+    struct queue_message m;
+    struct err e;
+    struct buf text;
+    must_put(q, "launch.counted", "x", 0);
+    m = must_take(q, "launch.counted", HOUR_MS, "x");
+    MUST(queue_retry(q, &m, &back, &e));
+    must_fail(queue_done(q, &m, 1, &e), &e, ERR_CONFLICT, "lease");
+    queue_message_fini(&m);
+    m = must_take(q, "launch.counted", HOUR_MS, "x");
+    MUST(queue_done(q, &m, 1, &e));
+    queue_message_fini(&m);
+    buf_init(&text, 1024 * 1024);
+    metrics_render(&text);
+    static const char *const lines[] = {
+        "mayfly_queue_put_total{lane=\"launch.counted\"} 1\n",
+        "mayfly_queue_taken_total{lane=\"launch.counted\"} 2\n",
+        "mayfly_queue_retried_total{lane=\"launch.counted\"} 1\n",
+        "mayfly_queue_done_total{lane=\"launch.counted\"} 1\n",
+        "mayfly_queue_lease_lost_total{lane=\"launch.counted\"} 1\n",
+    };
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        assert_non_null(strstr(text.data, lines[i]));
+    }
+    buf_fini(&text);
+    queue_close(q);
+}
+
+static void lanes_past_the_limit_are_counted_together(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    struct buf text;
+    for (int i = 0; i < 80; i++) {
+        char lane[32];
+        (void)snprintf(lane, sizeof lane, "launch.many-%d", i);
+        must_put(q, lane, "x", 0);
+    }
+    buf_init(&text, 1024 * 1024);
+    metrics_render(&text);
+    assert_non_null(strstr(text.data, "mayfly_queue_put_total{lane=\"launch.many-5\"} 1\n"));
+    assert_null(strstr(text.data, "launch.many-79"));
+    assert_non_null(strstr(text.data, "mayfly_queue_put_total{lane=\"other\"} 17\n"));
+    buf_fini(&text);
+    queue_close(q);
+}
+
+#define QUEUE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        QUEUE_TEST(messages_come_oldest_first_and_go_back_to_their_place),
+        QUEUE_TEST(clock_that_jumps_ends_leases_early_or_late_but_loses_nothing),
+        QUEUE_TEST(waiting_take_notices_that_the_clock_jumped),
+        QUEUE_TEST(newer_file_is_refused_with_both_versions),
+        QUEUE_TEST(file_that_is_no_queue_is_refused),
+        QUEUE_TEST(removed_file_is_told_by_put_take_and_ping),
+        QUEUE_TEST(waiting_take_hears_of_a_removed_file),
+        QUEUE_TEST(calls_are_counted_by_lane),
+        QUEUE_TEST(lanes_past_the_limit_are_counted_together),
+        /* Last: it leaves the process in a mount name space of its own. */
+        QUEUE_TEST(full_disk_is_told_and_forgotten_once_there_is_room),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

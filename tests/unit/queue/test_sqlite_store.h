@@ -1,0 +1,40 @@
+/*
+ * What the two halves of the SQLite store's test share: a fresh path and a small schema.
+ */
+#ifndef MAYFLY_TEST_SQLITE_STORE_H
+#define MAYFLY_TEST_SQLITE_STORE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/base/sqlite_store.h"
+
+struct store_fixture {
+    char dir[256];
+    char path[300];
+};
+int store_fixture_setup(void **state);
+int store_fixture_teardown(void **state);
+#define STORE_TEST(f)                                                                              \
+    cmocka_unit_test_setup_teardown(f, store_fixture_setup, store_fixture_teardown)
+
+extern const struct sqlite_schema notes_v1; /* notes (id, text) */
+extern const struct sqlite_schema notes_v2; /* the same with a column `stars`, 7 in old rows */
+
+#define MUST(call) must_succeed((call), &e, #call, __LINE__)
+void must_succeed(int rc, const struct err *e, const char *call, int line);
+void must_fail(int rc, const struct err *e, enum err_class class, const char *says);
+
+struct sqlite_store *must_open(const char *path, const struct sqlite_schema *schema);
+/* A work: inserts the text that arg points to. */
+int insert_note(struct sqlite_db *db, void *arg, struct err *e);
+int64_t count_notes(struct sqlite_store *s);
+
+extern const struct CMUnitTest store_file_tests[];
+extern const size_t store_file_test_count;
+
+#endif
