@@ -412,7 +412,7 @@ int64_t ledger_rule_bucket_wait(const struct ledger_bucket_row *row, double per_
     if (per_second <= 0 || missing <= TOKEN_DUST) {
         return pause_ms;
     }
-    double ms = ceil(missing / per_second * 1000.0) + (double)(row->at_ms - now_ms);
+    double ms = ceil(missing / per_second * 1000.0 - TOKEN_DUST) + (double)(row->at_ms - now_ms);
     return max64(pause_ms, ms < FAR_MS ? max64(1, (int64_t)ms) : (int64_t)FAR_MS);
 }
 

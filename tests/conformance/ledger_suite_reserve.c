@@ -1,0 +1,367 @@
+/*
+ * Conformance of a ledger backend: reserving, its caps and its rate, demand and supply, room.
+ */
+#include "tests/conformance/ledger_suite.h"
+
+#include <stdio.h>
+
+static void must_come_out(struct ledger *l, struct job_event ev, struct ledger_caps caps,
+                          enum ledger_outcome expected)
+{
+    struct ledger_reservation r = must_reserve(l, ev, caps);
+    assert_string_equal(ledger_outcome_name(r.outcome), ledger_outcome_name(expected));
+    assert_int_equal(r.vm.name[0] != '\0', expected == LEDGER_RESERVED);
+}
+
+static struct job_event of_class(struct job_event ev, const char *class_name)
+{
+    (void)snprintf(ev.class_name, sizeof ev.class_name, "%s", class_name);
+    return ev;
+}
+
+static struct job_event of_repository(struct job_event ev, const char *repository)
+{
+    (void)snprintf(ev.repository, sizeof ev.repository, "%s", repository);
+    return ev;
+}
+
+/* --- the row --- */
+static void reserved_vm_has_its_row_and_name(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_reservation r = must_reserve(f->l, queued(1), wide_caps());
+    assert_int_equal(r.outcome, LEDGER_RESERVED);
+    assert_int_equal(r.demand, 1);
+    assert_int_equal(r.supply, 0);
+    assert_int_equal(strncmp(r.vm.name, "mf-test-small-", 14), 0);
+    assert_int_equal(strlen(r.vm.name), 14 + 12);
+    assert_int_equal(strspn(r.vm.name + 14, "0123456789abcdef"), 12);
+    struct ledger_vm vm = must_see_vm(f->l, r.vm.name);
+    assert_string_equal(vm.client_token, vm.name);
+    assert_string_equal(r.vm.client_token, vm.name);
+    assert_string_equal(vm.provider, "qemu");
+    assert_string_equal(vm.class_name, "small");
+    assert_string_equal(vm.scope, SCOPE);
+    assert_string_equal(vm.repository, "octo/app");
+    assert_string_equal(vm.host, "box1");
+    assert_int_equal(vm.state, VM_RESERVED);
+    assert_int_equal(vm.for_job, 1);
+    assert_int_equal(vm.job_id, 0);
+    assert_int_equal(vm.installation_id, 99);
+    assert_int_equal(vm.reserved_ms, START_MS);
+    assert_int_equal(must_get(f->l, 1).state, JOB_WAITING);
+}
+
+static void names_are_never_the_same_and_never_too_long(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct job_event a = of_class(queued(1), "a-class-with-quite-a-long-name-x");
+    struct job_event b = of_class(queued(2), "a-class-with-quite-a-long-name-x");
+    struct ledger_reserve ask_a = ask(&a, wide_caps());
+    struct ledger_reserve ask_b = ask(&b, wide_caps());
+    struct ledger_reservation first;
+    struct ledger_reservation second;
+    struct err e;
+    ask_a.deployment = ask_b.deployment = "a-deployment-of-20-c";
+    MUST(ledger_reserve(f->l, &ask_a, &first, &e));
+    MUST(ledger_reserve(f->l, &ask_b, &second, &e));
+    assert_int_equal(strlen(first.vm.name), 64);
+    assert_string_not_equal(first.vm.name, second.vm.name);
+    assert_string_not_equal(first.vm.client_token, second.vm.client_token);
+}
+
+static void bad_requests_are_refused(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct job_event ev = queued(1);
+    struct ledger_reservation out;
+    struct err e;
+    struct ledger_reserve r = ask(&ev, wide_caps());
+    r.deployment = "Test_1";
+    must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
+    r = ask(&ev, wide_caps());
+    r.scope = "";
+    must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
+    r = ask(&ev, wide_caps());
+    r.caps.rate_per_second = -1;
+    must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
+    r = ask(&ev, wide_caps());
+    ev.class_name[0] = '\0';
+    must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
+    struct ledger_job job;
+    must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND);
+}
+
+/* --- demand and supply --- */
+static void message_again_is_satisfied(void **state)
+{
+    struct ledger_fixture *f = *state;
+    (void)must_get_vm(f->l, 1);
+    must_come_out(f->l, queued(1), wide_caps(), LEDGER_SATISFIED);
+    assert_int_equal(lines_of(f->l, 1, "satisfied", "1 VM is on its way for 1 waiting job"), 1);
+    (void)must_get_vm(f->l, 2);
+    must_come_out(f->l, queued(1), wide_caps(), LEDGER_SATISFIED);
+    assert_int_equal(lines_of(f->l, 1, "satisfied", "2 VMs are on their way for 2 waiting jobs"),
+                     1);
+}
+
+static void supply_left_by_a_cancelled_job_satisfies_the_next(void **state)
+{
+    struct ledger_fixture *f = *state;
+    (void)must_get_vm(f->l, 1);
+    (void)must_note(f->l, completed(1, "", "cancelled"));
+    must_come_out(f->l, queued(2), wide_caps(), LEDGER_SATISFIED);
+    must_come_out(f->l, queued(3), wide_caps(), LEDGER_RESERVED);
+}
+
+static void supply_lost_is_launched_again(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_vm vm = must_get_vm(f->l, 1);
+    bring(f->l, &vm, VM_LAUNCHED);
+    must_advance(f->l, vm.name, VM_ENDING);
+    must_come_out(f->l, queued(1), wide_caps(), LEDGER_RESERVED);
+}
+
+static void supply_of_another_scope_or_class_does_not_count(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct job_event ev = queued(2);
+    struct ledger_reserve other = ask(&ev, wide_caps());
+    struct ledger_reservation out;
+    struct err e;
+    (void)must_get_vm(f->l, 1);
+    (void)must_note(f->l, completed(1, "", "cancelled")); /* one surplus of (octo, small) */
+    other.scope = "elsewhere";
+    MUST(ledger_reserve(f->l, &other, &out, &e));
+    assert_int_equal(out.outcome, LEDGER_RESERVED);
+    must_come_out(f->l, of_class(queued(3), "large"), wide_caps(), LEDGER_RESERVED);
+    must_come_out(f->l, queued(4), wide_caps(), LEDGER_SATISFIED);
+}
+
+static void job_whose_class_changed_is_demand_of_the_new_one(void **state)
+{
+    struct ledger_fixture *f = *state;
+    (void)must_note(f->l, queued(1));
+    must_come_out(f->l, of_class(queued(1), "large"), wide_caps(), LEDGER_RESERVED);
+    assert_int_equal(must_balance(f->l).demand, 0);
+    assert_string_equal(must_get(f->l, 1).class_name, "large");
+    must_be_consistent(f->l, 1);
+}
+
+/* --- caps --- */
+static void caps_hold_exactly(void **state)
+{
+    struct ledger_fixture *f = *state;
+    static const enum ledger_outcome full[] = {LEDGER_FULL_FLEET, LEDGER_FULL_CLASS,
+                                               LEDGER_FULL_REPOSITORY};
+    for (int64_t kind = 0; kind < 3; kind++) {
+        struct ledger_caps caps = wide_caps();
+        int64_t used = slots_used(f->l);
+        struct job_event ev =
+            of_repository(queued(1000 * (kind + 1)), kind == 2 ? "octo/r" : "o/x");
+        struct ledger_vm first = {.for_job = 0};
+        caps.fleet = kind == 0 ? used + 3 : caps.fleet;
+        caps.class_max = kind == 1 ? used + 3 : caps.class_max;
+        caps.repository = kind == 2 ? 3 : 0;
+        for (int64_t i = 0; i < 3; i++, ev.job_id++) {
+            struct ledger_reservation r = must_reserve(f->l, ev, caps);
+            assert_int_equal(r.outcome, LEDGER_RESERVED);
+            first = i == 0 ? r.vm : first;
+        }
+        must_come_out(f->l, ev, caps, full[kind]);
+        must_advance(f->l, first.name, VM_ENDING);
+        must_come_out(f->l, ev, caps, full[kind]); /* ending holds the slot */
+        must_advance(f->l, first.name, VM_GONE);
+        must_come_out(f->l, ev, caps, LEDGER_RESERVED);
+        ev.job_id++;
+        must_come_out(f->l, ev, caps, full[kind]);
+    }
+    must_be_consistent(f->l, 4000);
+}
+
+static void cap_of_a_repository_leaves_others_alone(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    caps.repository = 1;
+    must_come_out(f->l, of_repository(queued(1), "octo/a"), caps, LEDGER_RESERVED);
+    must_come_out(f->l, of_repository(queued(2), "octo/a"), caps, LEDGER_FULL_REPOSITORY);
+    must_come_out(f->l, of_repository(queued(3), "octo/b"), caps, LEDGER_RESERVED);
+}
+
+static void causes_are_told_in_their_order(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps all = {
+        .fleet = 1, .class_max = 1, .repository = 1, .rate_per_second = 0.001, .rate_burst = 1};
+    must_come_out(f->l, queued(1), all, LEDGER_RESERVED);
+    must_come_out(f->l, queued(1), all, LEDGER_SATISFIED); /* before any cap */
+    must_come_out(f->l, queued(2), all, LEDGER_FULL_FLEET);
+    all.fleet = 2;
+    must_come_out(f->l, queued(2), all, LEDGER_FULL_CLASS);
+    all.class_max = 2;
+    must_come_out(f->l, queued(2), all, LEDGER_FULL_REPOSITORY);
+    all.repository = 2;
+    must_come_out(f->l, queued(2), all, LEDGER_RATE);
+}
+
+static void cap_lowered_below_what_is_used_is_full(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    (void)must_get_vm(f->l, 1);
+    (void)must_get_vm(f->l, 2);
+    caps.class_max = 1;
+    must_come_out(f->l, queued(3), caps, LEDGER_FULL_CLASS);
+}
+
+static void waiting_is_told_once_for_each_cause(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps by_class = wide_caps();
+    struct ledger_caps by_fleet = wide_caps();
+    (void)must_get_vm(f->l, 1);
+    by_class.class_max = 1;
+    by_fleet.fleet = 1;
+    for (int i = 0; i < 5; i++) {
+        must_come_out(f->l, queued(2), by_class, LEDGER_FULL_CLASS);
+        must_come_out(f->l, queued(2), by_fleet, LEDGER_FULL_FLEET);
+    }
+    assert_int_equal(lines_of(f->l, 2, "waits", ""), 2);
+    assert_int_equal(
+        lines_of(f->l, 2, "waits", "class small is full: 1 of 1 VMs (limit classes.small.max_vms)"),
+        1);
+    assert_int_equal(must_get(f->l, 2).state, JOB_WAITING);
+}
+
+/* --- rate --- */
+static void rate_gives_its_burst_and_then_paces(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    caps.rate_per_second = 2;
+    caps.rate_burst = 3;
+    for (int64_t id = 1; id <= 3; id++) {
+        must_come_out(f->l, queued(id), caps, LEDGER_RESERVED);
+    }
+    struct ledger_reservation r = must_reserve(f->l, queued(4), caps);
+    assert_int_equal(r.outcome, LEDGER_RATE);
+    assert_int_equal(r.wait_ms, 500);
+    clock_at(499);
+    assert_int_equal(must_reserve(f->l, queued(4), caps).wait_ms, 1);
+    clock_at(500);
+    must_come_out(f->l, queued(4), caps, LEDGER_RESERVED);
+    must_come_out(f->l, queued(5), caps, LEDGER_RATE);
+}
+
+static void rate_of_fleet_and_class_are_taken_together_or_not_at_all(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    caps.rate_per_second = 0.001;
+    caps.rate_burst = 2;
+    caps.class_rate_per_second = 1;
+    caps.class_rate_burst = 1;
+    must_come_out(f->l, queued(1), caps, LEDGER_RESERVED);
+    for (int i = 0; i < 5; i++) {
+        must_come_out(f->l, queued(2), caps, LEDGER_RATE); /* spends none of the fleet's */
+    }
+    must_come_out(f->l, of_class(queued(3), "large"), caps, LEDGER_RESERVED);
+    must_come_out(f->l, of_class(queued(4), "huge"), caps, LEDGER_RATE); /* spends none of huge's */
+    caps.rate_per_second = 0;
+    must_come_out(f->l, of_class(queued(4), "huge"), caps, LEDGER_RESERVED);
+}
+
+static void full_cap_spends_no_token(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    struct ledger_caps full = wide_caps();
+    caps.rate_per_second = full.rate_per_second = 0.001;
+    caps.rate_burst = full.rate_burst = 1;
+    full.class_max = 0;
+    must_come_out(f->l, queued(1), full, LEDGER_FULL_CLASS);
+    must_come_out(f->l, queued(1), caps, LEDGER_RESERVED);
+}
+
+static void pause_of_the_launch_buckets_holds_launches(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct err e;
+    MUST(ledger_rate_pause(f->l, "launch.small", START_MS + 3000, &e));
+    struct ledger_reservation r = must_reserve(f->l, queued(1), wide_caps());
+    assert_int_equal(r.outcome, LEDGER_RATE);
+    assert_int_equal(r.wait_ms, 3000);
+    must_come_out(f->l, of_class(queued(2), "large"), wide_caps(), LEDGER_RESERVED);
+    MUST(ledger_rate_pause(f->l, "launch", START_MS + 5000, &e));
+    must_come_out(f->l, of_class(queued(3), "large"), wide_caps(), LEDGER_RATE);
+    clock_at(5000);
+    must_come_out(f->l, queued(1), wide_caps(), LEDGER_RESERVED);
+}
+
+/* --- room --- */
+static void room_tells_what_reserve_would_meet(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    struct ledger_room room;
+    struct err e;
+    caps.rate_per_second = 1;
+    caps.rate_burst = 2;
+    caps.class_rate_per_second = 0.5;
+    caps.class_rate_burst = 1;
+    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    assert_int_equal(room.fleet_used + room.class_used + room.rate_wait_ms, 0);
+    must_come_out(f->l, queued(1), caps, LEDGER_RESERVED);
+    must_come_out(f->l, of_class(queued(2), "large"), caps, LEDGER_RESERVED);
+    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    assert_int_equal(room.fleet_used, 2);
+    assert_int_equal(room.class_used, 1);
+    assert_int_equal(room.rate_wait_ms, 2000); /* the class's is the slower */
+    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    assert_int_equal(room.rate_wait_ms, 2000); /* looking takes nothing */
+    MUST(ledger_room(f->l, "huge", &caps, &room, &e));
+    assert_int_equal(room.class_used, 0);
+    assert_int_equal(room.rate_wait_ms, 1000);
+}
+
+static void room_recovers_when_the_clock_was_set_back(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    struct ledger_room room;
+    struct err e;
+    caps.rate_per_second = 1;
+    caps.rate_burst = 1;
+    must_come_out(f->l, queued(1), caps, LEDGER_RESERVED);
+    clock_at(-HOUR_MS);
+    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    assert_int_equal(room.rate_wait_ms, 1000); /* nothing minted */
+    clock_at(-HOUR_MS + 1000);
+    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    assert_int_equal(room.rate_wait_ms, 0);
+}
+
+const struct CMUnitTest ledger_reserve_tests[] = {
+    LEDGER_TEST(reserved_vm_has_its_row_and_name),
+    LEDGER_TEST(names_are_never_the_same_and_never_too_long),
+    LEDGER_TEST(bad_requests_are_refused),
+    LEDGER_TEST(message_again_is_satisfied),
+    LEDGER_TEST(supply_left_by_a_cancelled_job_satisfies_the_next),
+    LEDGER_TEST(supply_lost_is_launched_again),
+    LEDGER_TEST(supply_of_another_scope_or_class_does_not_count),
+    LEDGER_TEST(job_whose_class_changed_is_demand_of_the_new_one),
+    LEDGER_TEST(caps_hold_exactly),
+    LEDGER_TEST(cap_of_a_repository_leaves_others_alone),
+    LEDGER_TEST(causes_are_told_in_their_order),
+    LEDGER_TEST(cap_lowered_below_what_is_used_is_full),
+    LEDGER_TEST(waiting_is_told_once_for_each_cause),
+    LEDGER_TEST(rate_gives_its_burst_and_then_paces),
+    LEDGER_TEST(rate_of_fleet_and_class_are_taken_together_or_not_at_all),
+    LEDGER_TEST(full_cap_spends_no_token),
+    LEDGER_TEST(pause_of_the_launch_buckets_holds_launches),
+    LEDGER_TEST(room_tells_what_reserve_would_meet),
+    LEDGER_TEST(room_recovers_when_the_clock_was_set_back),
+};
+const size_t ledger_reserve_test_count = COUNT_OF(ledger_reserve_tests);

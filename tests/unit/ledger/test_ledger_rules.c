@@ -1,0 +1,171 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/ledger/ledger_rules.h"
+#include "common/ledger/ledger_words.h"
+
+#define NOW 1800000000000LL
+
+/* --- edges --- */
+static void job_edges_lead_forward_only(void **state)
+{
+    (void)state;
+    for (int from = JOB_SEEN; from <= JOB_CANCELLED; from++) {
+        for (int to = JOB_SEEN; to <= JOB_CANCELLED; to++) {
+            bool allowed = ledger_job_edge((enum ledger_job_state)from, (enum ledger_job_state)to);
+            assert_false(allowed && to <= from);
+            assert_false(allowed && ledger_job_over((enum ledger_job_state)from));
+        }
+    }
+    assert_false(ledger_job_edge(JOB_RUNNING, JOB_CANCELLED));
+}
+
+static void vm_edges_lead_forward_and_end_once(void **state)
+{
+    (void)state;
+    for (int from = VM_RESERVED; from <= VM_GONE; from++) {
+        for (int to = VM_RESERVED; to <= VM_GONE; to++) {
+            bool allowed = ledger_vm_edge((enum ledger_vm_state)from, (enum ledger_vm_state)to);
+            assert_false(allowed && to <= from);
+            assert_int_equal(allowed && to == VM_GONE, from == VM_ENDING && to == VM_GONE);
+        }
+        assert_int_equal(ledger_vm_edge((enum ledger_vm_state)from, VM_ENDING), from < VM_ENDING);
+        assert_int_equal(ledger_vm_has_slot((enum ledger_vm_state)from), from != VM_GONE);
+    }
+}
+
+/* --- times --- */
+static void time_of_receipt_counts_unless_it_lies_ahead(void **state)
+{
+    (void)state;
+    struct job_event ev = {.job_id = 1, .action = JOB_ACTION_QUEUED, .class_name = "small"};
+    struct ledger_job job = {.id = 0};
+    ev.received_ms = NOW - 50;
+    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW));
+    assert_int_equal(job.waiting_ms, NOW - 50);
+    ev.received_ms = NOW + 50; /* another host's clock */
+    job = (struct ledger_job){.id = 0};
+    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW));
+    assert_int_equal(job.waiting_ms, NOW);
+}
+
+/* --- reserve --- */
+static void reserve_order_is_demand_fleet_class_repository(void **state)
+{
+    (void)state;
+    struct ledger_usage u = {
+        .demand = 2, .supply = 2, .fleet_used = 9, .class_used = 9, .repository_used = 9};
+    struct ledger_caps caps = {.fleet = 9, .class_max = 9, .repository = 9};
+    assert_int_equal(ledger_rule_reserve(&u, &caps), LEDGER_SATISFIED);
+    u.supply = 1;
+    assert_int_equal(ledger_rule_reserve(&u, &caps), LEDGER_FULL_FLEET);
+    caps.fleet = 10;
+    assert_int_equal(ledger_rule_reserve(&u, &caps), LEDGER_FULL_CLASS);
+    caps.class_max = 10;
+    assert_int_equal(ledger_rule_reserve(&u, &caps), LEDGER_FULL_REPOSITORY);
+    caps.repository = 0;
+    assert_int_equal(ledger_rule_reserve(&u, &caps), LEDGER_RESERVED);
+}
+
+/* --- buckets --- */
+static void bucket_of_no_burst_counts_as_one(void **state)
+{
+    (void)state;
+    struct ledger_bucket_row row;
+    ledger_rule_bucket_new(&row, NOW);
+    ledger_rule_bucket_refill(&row, 1, 0, NOW);
+    assert_int_equal(ledger_rule_bucket_wait(&row, 1, 1, NOW), 0);
+    ledger_rule_bucket_spend(&row, 1, 1);
+    assert_int_equal(ledger_rule_bucket_wait(&row, 1, 1, NOW), 1000);
+}
+
+static void bucket_wait_is_exact_and_enough(void **state)
+{
+    (void)state;
+    static const double rates[] = {0.01, 0.3, 1, 3, 7, 15, 999, 100000};
+    for (size_t i = 0; i < COUNT_OF(rates); i++) {
+        struct ledger_bucket_row row;
+        int64_t now = NOW;
+        ledger_rule_bucket_new(&row, now);
+        ledger_rule_bucket_refill(&row, rates[i], 1, now);
+        for (int taken = 0; taken < 200; taken++) {
+            int64_t wait = ledger_rule_bucket_wait(&row, rates[i], 1, now);
+            now += wait;
+            ledger_rule_bucket_refill(&row, rates[i], 1, now);
+            assert_int_equal(ledger_rule_bucket_wait(&row, rates[i], 1, now), 0);
+            ledger_rule_bucket_spend(&row, rates[i], 1);
+        }
+    }
+}
+
+static void bucket_that_hardly_fills_says_a_long_wait(void **state)
+{
+    (void)state;
+    struct ledger_bucket_row row;
+    ledger_rule_bucket_new(&row, NOW);
+    ledger_rule_bucket_refill(&row, 1e-300, 1, NOW);
+    ledger_rule_bucket_spend(&row, 1e-300, 1);
+    assert_true(ledger_rule_bucket_wait(&row, 1e-300, 1, NOW) > 0);
+}
+
+/* --- signs --- */
+static void signs_are_those_of_sweeps_in_a_row(void **state)
+{
+    (void)state;
+    assert_int_equal(ledger_rule_signs(0, 0, 7), 1);
+    assert_int_equal(ledger_rule_signs(7, 1, 7), 1);
+    assert_int_equal(ledger_rule_signs(7, 1, 8), 2);
+    assert_int_equal(ledger_rule_signs(7, 5, 9), 1);
+    assert_int_equal(ledger_rule_signs(7, 5, 6), 0);
+}
+
+/* --- words --- */
+static void words_fit_and_say_who_waits(void **state)
+{
+    (void)state;
+    struct job_event ev = {.job_id = 1, .repository = "octo/app", .class_name = "small"};
+    struct ledger_reserve r = {.job = &ev, .caps = {.fleet = 10, .class_max = 4, .repository = 2}};
+    struct ledger_usage u = {
+        .demand = 3, .supply = 2, .fleet_used = 10, .class_used = 4, .repository_used = 2};
+    struct ledger_reservation res = {.outcome = LEDGER_FULL_FLEET};
+    struct ledger_line line;
+    ledger_word_reserved(&line, &r, &u, &res);
+    assert_string_equal(line.what, "waits");
+    assert_string_equal(line.detail, "the fleet is full: 10 of 10 VMs (limit limits.max_vms)");
+    res.outcome = LEDGER_FULL_REPOSITORY;
+    ledger_word_reserved(&line, &r, &u, &res);
+    assert_string_equal(line.detail, "repository octo/app is full: 2 of 2 VMs (limit "
+                                     "limits.max_vms_per_repository)");
+    res = (struct ledger_reservation){.outcome = LEDGER_RATE, .wait_ms = 200};
+    ledger_word_reserved(&line, &r, &u, &res);
+    assert_non_null(strstr(line.detail, "in 200 ms"));
+    res.outcome = LEDGER_OBSOLETE;
+    ledger_word_reserved(&line, &r, &u, &res);
+    assert_null(line.what);
+    struct ledger_job job = {.id = 1, .state = JOB_WAITING, .class_name = "small"};
+    memset(job.labels, 'l', sizeof job.labels - 1);
+    ledger_word_noted(&line, &job, &ev, false);
+    assert_int_equal(strlen(line.detail), sizeof line.detail - 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(job_edges_lead_forward_only),
+        cmocka_unit_test(vm_edges_lead_forward_and_end_once),
+        cmocka_unit_test(time_of_receipt_counts_unless_it_lies_ahead),
+        cmocka_unit_test(reserve_order_is_demand_fleet_class_repository),
+        cmocka_unit_test(bucket_of_no_burst_counts_as_one),
+        cmocka_unit_test(bucket_wait_is_exact_and_enough),
+        cmocka_unit_test(bucket_that_hardly_fills_says_a_long_wait),
+        cmocka_unit_test(signs_are_those_of_sweeps_in_a_row),
+        cmocka_unit_test(words_fit_and_say_who_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,254 @@
+/*
+ * What only the SQLite ledger has: its file. Newer, older, foreign and corrupt ones, and the rules
+ * that its triggers keep.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <sqlite3.h>
+
+#include "common/base/fs.h"
+#include "common/ledger/ledger.h"
+
+struct file {
+    char dir[64];
+    char path[128];
+    char url[160];
+};
+
+static int setup(void **state)
+{
+    struct file *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    (void)snprintf(f->dir, sizeof f->dir, "/tmp/mayfly-ledger-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->path, sizeof f->path, "%s/ledger.db", f->dir);
+    (void)snprintf(f->url, sizeof f->url, "sqlite://%s", f->path);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct file *f = *state;
+    struct err e;
+    assert_int_equal(fs_remove_tree(f->dir, &e), 0);
+    free(f);
+    return 0;
+}
+
+static struct ledger *must_open(const struct file *f)
+{
+    struct ledger *l = NULL;
+    struct err e;
+    if (ledger_open(f->url, &l, &e) != 0) {
+        fail_msg("%s", e.message);
+    }
+    return l;
+}
+
+/* As somebody who edits the file; returns SQLite's result. */
+static int run_sql(const struct file *f, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return rc;
+}
+
+static int64_t ask_number(const struct file *f, const char *sql)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *s = NULL;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(s, 0);
+    assert_int_equal(sqlite3_finalize(s), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return n;
+}
+
+static struct ledger_vm reserve(struct ledger *l, int64_t job_id)
+{
+    struct job_event ev = {.job_id = job_id, .repository = "o/r", .class_name = "small"};
+    struct ledger_reserve r = {.job = &ev,
+                               .scope = "o",
+                               .caps = {.fleet = 9, .class_max = 9},
+                               .deployment = "test",
+                               .provider = "qemu",
+                               .host = ""};
+    struct ledger_reservation out;
+    struct err e;
+    assert_int_equal(ledger_reserve(l, &r, &out, &e), 0);
+    assert_int_equal(out.outcome, LEDGER_RESERVED);
+    return out.vm;
+}
+
+/* --- versions --- */
+static void open_newer_file_is_refused_and_left_alone(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    struct err e;
+    ledger_close(l);
+    l = NULL;
+    assert_int_equal(run_sql(f, "PRAGMA user_version = 99"), SQLITE_OK);
+    assert_int_equal(ledger_open(f->url, &l, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_non_null(strstr(e.message, "99"));
+    assert_non_null(strstr(e.message, "newer"));
+    assert_null(l);
+    assert_int_equal(ask_number(f, "PRAGMA user_version"), 99);
+}
+
+static void open_older_file_migrates_and_keeps_its_rows(void **state)
+{
+    const struct file *f = *state;
+    struct err e;
+    struct ledger_vm vm;
+    struct ledger *l = must_open(f);
+    vm = reserve(l, 1);
+    ledger_close(l);
+    /* As a file of version 2 was: without the tables of the third step. */
+    assert_int_equal(run_sql(f, "DROP TABLE timeline; DROP TABLE buckets; DROP TABLE leases;"
+                                "DROP TABLE suspects; DROP TABLE marks; PRAGMA user_version = 2"),
+                     SQLITE_OK);
+    l = must_open(f);
+    assert_int_equal(ask_number(f, "PRAGMA user_version"), 3);
+    assert_int_equal(ledger_vm_get(l, vm.name, &vm, &e), 0);
+    assert_int_equal(ledger_tell(l, 1, "", "retry", "after the migration", &e), 0);
+    ledger_close(l);
+}
+
+/* --- other files --- */
+static void open_foreign_database_is_refused_and_left_alone(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = NULL;
+    struct err e;
+    assert_int_equal(run_sql(f, "CREATE TABLE cats (name TEXT)"), SQLITE_OK);
+    assert_int_equal(ledger_open(f->url, &l, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(ask_number(f, "SELECT count(*) FROM sqlite_master"), 1);
+}
+
+static void open_corrupt_file_is_refused(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = NULL;
+    struct err e;
+    char noise[8192];
+    memset(noise, 'n', sizeof noise);
+    assert_int_equal(fs_write_atomic(f->path, (struct slice){noise, sizeof noise}, 0600, &e), 0);
+    assert_int_equal(ledger_open(f->url, &l, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_non_null(strstr(e.message, f->path));
+}
+
+static void calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    struct ledger_count *counts = NULL;
+    size_t n = 0;
+    struct err e;
+    (void)reserve(l, 1);
+    ledger_close(l);
+    assert_int_equal(run_sql(f, "PRAGMA writable_schema = ON; UPDATE sqlite_master SET rootpage = "
+                                "9999 WHERE name = 'tally'"),
+                     SQLITE_OK);
+    l = NULL;
+    int rc = ledger_open(f->url, &l, &e);
+    if (rc == 0) {
+        rc = ledger_counts(l, &counts, &n, &e);
+        ledger_close(l);
+    }
+    assert_int_equal(rc, -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_null(counts);
+}
+
+/* --- the triggers --- */
+static void counts_below_zero_are_impossible(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    struct ledger_vm vm = reserve(l, 1);
+    struct ledger_advance a = {.vm = vm.name, .to = VM_ENDING};
+    struct err e;
+    assert_int_equal(run_sql(f, "UPDATE tally SET n = 0 WHERE kind = 'supply'"), SQLITE_OK);
+    assert_int_equal(ledger_vm_advance(l, &a, NULL, &e), -1); /* rather than a wrong count */
+    assert_int_equal(ask_number(f, "SELECT state FROM vms"), VM_RESERVED);
+    ledger_close(l);
+}
+
+static void vm_that_holds_a_slot_cannot_be_removed(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    (void)reserve(l, 1);
+    assert_int_equal(run_sql(f, "DELETE FROM vms"), SQLITE_CONSTRAINT);
+    assert_int_equal(ask_number(f, "SELECT count(*) FROM vms"), 1);
+    ledger_close(l);
+}
+
+/* Counted anew, every count is the one that the triggers kept. */
+static void tallies_equal_a_count_of_the_rows(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    struct err e;
+    for (int64_t id = 1; id <= 5; id++) {
+        struct ledger_vm vm = reserve(l, id);
+        struct ledger_advance end = {.vm = vm.name, .to = VM_ENDING};
+        struct ledger_advance gone = {.vm = vm.name, .to = VM_GONE};
+        assert_int_equal(id > 2 ? 0 : ledger_vm_advance(l, &end, NULL, &e), 0);
+        assert_int_equal(id > 1 ? 0 : ledger_vm_advance(l, &gone, NULL, &e), 0);
+    }
+    ledger_close(l);
+    assert_int_equal(run_sql(f, "CREATE VIEW counted AS "
+                                "SELECT 'job' k, class_name a, CAST(state AS TEXT) b, count(*) n "
+                                "FROM jobs GROUP BY 2, 3 UNION ALL "
+                                "SELECT 'vm', class_name, CAST(state AS TEXT), count(*) FROM vms "
+                                "GROUP BY 2, 3 UNION ALL "
+                                "SELECT 'demand', scope, class_name, count(*) FROM jobs "
+                                "WHERE state = 1 GROUP BY 2, 3 UNION ALL "
+                                "SELECT 'supply', scope, class_name, count(*) FROM vms "
+                                "WHERE state < 3 GROUP BY 2, 3 UNION ALL "
+                                "SELECT 'repository', repository, '', count(*) FROM vms "
+                                "WHERE state < 5 GROUP BY 2 UNION ALL "
+                                "SELECT 'freed', '', '', count(*) FROM vms WHERE state = 5"),
+                     SQLITE_OK);
+    assert_true(ask_number(f, "SELECT count(*) FROM counted") >= 7);
+    assert_int_equal(ask_number(f, "SELECT count(*) FROM (SELECT * FROM counted EXCEPT "
+                                   "SELECT * FROM tally)"),
+                     0);
+    assert_int_equal(ask_number(f, "SELECT count(*) FROM (SELECT * FROM tally WHERE n > 0 EXCEPT "
+                                   "SELECT * FROM counted)"),
+                     0);
+}
+
+#define FILE_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FILE_TEST(open_newer_file_is_refused_and_left_alone),
+        FILE_TEST(open_older_file_migrates_and_keeps_its_rows),
+        FILE_TEST(open_foreign_database_is_refused_and_left_alone),
+        FILE_TEST(open_corrupt_file_is_refused),
+        FILE_TEST(calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent),
+        FILE_TEST(counts_below_zero_are_impossible),
+        FILE_TEST(vm_that_holds_a_slot_cannot_be_removed),
+        FILE_TEST(tallies_equal_a_count_of_the_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
