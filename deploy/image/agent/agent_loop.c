@@ -34,24 +34,13 @@ static void write_all(int fd, struct slice s)
     }
 }
 
-/* In one write, so that the host never sees half a line. */
-static void write_status(const struct agent_loop *l, const char *line)
-{
-    char text[80];
-    int n = snprintf(text, sizeof(text), "%.78s\n", line);
-    write_all(l->status_fd, (struct slice){text, (size_t)n});
-}
-
-/* The EXIT line waits for the end of the loop: a write to the status port returns when the host has
- * it, an answer on the payload port does not, and the power is cut right after. */
 static void on_status(void *ctx, const char *line)
 {
-    struct agent_loop *l = ctx;
-    if (slice_starts_with(slice_of(line), SLICE("EXIT "))) {
-        snprintf(l->last_words, sizeof(l->last_words), "%s", line);
-    } else {
-        write_status(l, line);
-    }
+    const struct agent_loop *l = ctx;
+    char text[80];
+    int n = snprintf(text, sizeof(text), "%.78s\n", line);
+    /* One write, so that the host never sees half a line. */
+    write_all(l->status_fd, (struct slice){text, (size_t)n});
 }
 
 static void on_output(void *ctx, struct slice line)
@@ -244,7 +233,7 @@ static void watch_output(struct agent_loop *l)
 void agent_loop_run(struct agent_loop *l)
 {
     struct epoll_event ev[4];
-    write_status(l, "READY " MAYFLY_VERSION);
+    on_status(l, "READY " MAYFLY_VERSION);
     on_port(l);
     watch_output(l);
     while (l->core.state != AGENT_ENDED) {
@@ -258,5 +247,4 @@ void agent_loop_run(struct agent_loop *l)
         agent_core_tick(&l->core, clock_mono_ms());
         watch_output(l);
     }
-    write_status(l, l->last_words);
 }

@@ -33,7 +33,6 @@ struct agent_loop {
     int epoll_fd;
     bool output_watched;
     size_t console_left;
-    char last_words[80]; /* the EXIT line, until the answers are out */
     struct agent_core core;
 };
 

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/codec.h"
 #include "common/base/fs.h"
 #include "common/payload/payload.h"
@@ -18,6 +19,8 @@
 #define PORTS_DIR "/sys/class/virtio-ports"
 #define LINE_MAX_BYTES 128
 #define ANSWER_WAIT_MS 1000
+#define HANG_UP_PAUSE_MS 2
+#define HALF_FRAME_MS 1000
 
 /* --- frames -------------------------------------------------------------------------------------
  */
@@ -222,6 +225,17 @@ void agent_port_fini(struct agent_port *p)
     buf_fini(&p->input);
 }
 
+/* A host that has been gone for a while leaves half a frame to nobody. Not at once: the first bytes
+ * of a host come before the news that it is there (wait_for_room). */
+static void note_hang_up(struct agent_port *p, int64_t now_ms)
+{
+    if (p->hung_up_ms == 0) {
+        p->hung_up_ms = now_ms;
+    } else if (now_ms - p->hung_up_ms >= HALF_FRAME_MS) {
+        buf_reset(&p->input);
+    }
+}
+
 enum port_read agent_port_read(struct agent_port *p)
 {
     char chunk[4096];
@@ -232,14 +246,15 @@ enum port_read agent_port_read(struct agent_port *p)
     if (n > 0) {
         buf_append(&p->input, (struct slice){chunk, (size_t)n});
         explicit_bzero(chunk, sizeof(chunk));
+        p->hung_up_ms = 0;
         return PORT_BYTES;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        p->hung_up_ms = 0;
         return PORT_NOTHING;
     }
     if (p->may_return) {
-        /* The host has gone: half a frame of its is nobody's any more. */
-        buf_reset(&p->input);
+        note_hang_up(p, clock_mono_ms());
         return PORT_NOTHING;
     }
     agent_port_fini(p);
@@ -255,9 +270,30 @@ void agent_port_drop(struct agent_port *p, size_t n)
     explicit_bzero(p->input.data + p->input.len, n);
 }
 
+/* Waits for room. A virtio port can give us the host's bytes before the kernel has heard that a
+ * host is there: for that moment it seems hung up, so a hang-up is waited out as well. */
+static bool wait_for_room(const struct agent_port *p, int64_t until_ms)
+{
+    struct pollfd pfd = {.fd = p->fd, .events = POLLOUT};
+    int64_t now = clock_mono_ms();
+    while (now < until_ms) {
+        int n = poll(&pfd, 1, (int)(until_ms - now));
+        if (n > 0 && (pfd.revents & POLLOUT) != 0) {
+            return true;
+        }
+        if (n > 0 && !p->may_return) {
+            return false;
+        }
+        now = clock_mono_ms();
+        clock_sleep_until(now + HANG_UP_PAUSE_MS);
+    }
+    return false;
+}
+
 void agent_port_answer(struct agent_port *p, const char *line)
 {
     char text[256];
+    int64_t until_ms = clock_mono_ms() + ANSWER_WAIT_MS;
     int len = snprintf(text, sizeof(text), "%.240s\n", line);
     struct slice rest = {text, len > 0 ? (size_t)len : 0};
     while (p->fd >= 0 && rest.len > 0) {
@@ -268,13 +304,7 @@ void agent_port_answer(struct agent_port *p, const char *line)
         if (n > 0) {
             rest.ptr += n;
             rest.len -= (size_t)n;
-            continue;
-        }
-        struct pollfd pfd = {.fd = p->fd, .events = POLLOUT};
-        if (n < 0 && errno != EAGAIN && errno != EINTR) {
-            return;
-        }
-        if (poll(&pfd, 1, ANSWER_WAIT_MS) <= 0 || (pfd.revents & POLLOUT) == 0) {
+        } else if ((n < 0 && errno != EAGAIN && errno != EINTR) || !wait_for_room(p, until_ms)) {
             return;
         }
     }

@@ -44,9 +44,10 @@ enum frame_kind frame_parse(struct slice in, struct frame *out, size_t *out_used
                             const char **out_reason);
 
 struct agent_port {
-    int fd;           /* -1: closed */
-    bool may_return;  /* a character device: after "nothing" a host may connect again */
-    struct buf input; /* bytes of a frame that is not whole */
+    int fd;             /* -1: closed */
+    bool may_return;    /* a character device: after a hang-up a host may connect again */
+    int64_t hung_up_ms; /* monotonic, since when nobody is there; 0: somebody, or not known */
+    struct buf input;   /* bytes of a frame that is not whole */
 };
 
 /* The device of the port of that name ("/dev/vport0p1"), from sysfs; ERR_NOT_FOUND. size >= 64. */
