@@ -108,7 +108,9 @@ test("a_registration_refused_for_good_is_buried_with_its_reason_and_kicked_back"
 });
 
 test("a_vm_that_dies_before_its_job_is_replaced", async (t) => {
-  const d = await start(t, { config: { limits: { max_vms: 3 } } });
+  // GitHub gives an assigned job to another runner after a while; here sooner than its 60 s.
+  const fakeArgs = ["--pickup-timeout-s", "2", "--offline-after-s", "3"];
+  const d = await start(t, { fakeArgs, config: { limits: { max_vms: 3 } } });
   await d.fake("POST", "/_fake/faults", [{ operation: "runner-message", delay_ms: 4000, times: 1 }]);
   await d.queueJobs();
   await d.worker.waitFor("vm_launched");
