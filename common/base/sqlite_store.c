@@ -180,6 +180,17 @@ static int check_in_place(struct sqlite_db *db, struct err *e)
     return 0;
 }
 
+/* An I/O error may be the first sign of a file that is gone; then that is what to tell. Returns rc.
+ */
+static int explain(struct sqlite_db *db, int rc, struct err *e)
+{
+    struct err gone;
+    if (rc != 0 && e->class == ERR_RETRY && check_in_place(db, &gone) != 0) {
+        *e = gone;
+    }
+    return rc;
+}
+
 enum work_end { WORK_KEPT, WORK_UNDONE, WORK_TRANSACTION_LOST };
 
 static enum work_end run_in_savepoint(struct sqlite_db *db, struct work *w)
@@ -280,6 +291,9 @@ static void lead(struct sqlite_store *s)
             run_alone(s, w);
         }
     }
+    for (struct work *w = works; w != NULL; w = w->next) {
+        w->result = explain(&s->writer, w->result, w->error);
+    }
     pthread_mutex_lock(&s->queue_lock);
     for (struct work *w = works; w != NULL;) {
         struct work *next = w->next; /* w is gone once its thread sees `finished` */
@@ -331,7 +345,7 @@ static int read_locked(struct sqlite_store *s, sqlite_work_fn *run, void *arg, s
 int sqlite_store_read(struct sqlite_store *s, sqlite_work_fn *run, void *arg, struct err *e)
 {
     pthread_mutex_lock(&s->read_lock);
-    int rc = read_locked(s, run, arg, e);
+    int rc = explain(&s->reader, read_locked(s, run, arg, e), e);
     pthread_mutex_unlock(&s->read_lock);
     return rc;
 }
@@ -343,6 +357,7 @@ int sqlite_store_version(struct sqlite_store *s, int64_t *out, struct err *e)
     int rc = check_in_place(&s->reader, e);
     if (rc == 0) {
         rc = sqlite_number(&s->reader, out, 0, e, "PRAGMA data_version");
+        rc = explain(&s->reader, rc, e);
     }
     pthread_mutex_unlock(&s->read_lock);
     return rc;

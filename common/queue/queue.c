@@ -184,6 +184,8 @@ static int take_once(struct queue *q, const char *lane, size_t max, int64_t leas
     return queue_metrics_call(&q->metrics, QUEUE_CALL_TAKE, began_us, rc);
 }
 
+/* The eight parameters are the interface's: three inputs of the take, three of its outcome. */
+// NOLINTNEXTLINE(readability-function-size)
 int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, int64_t wait_ms,
                struct queue_message *out, size_t *got, struct err *e)
 {

@@ -60,6 +60,7 @@ void queue_message_fini(struct queue_message *m);
 /* url: sqlite:///path/to/file. Creates and migrates as needed; a file of a newer version is
  * ERR_PERMANENT. */
 MUST_CHECK int queue_open(const char *url, struct queue **out, struct err *e);
+/* No call may be under way (queue_interrupt ends those that wait). NULL is fine. */
 void queue_close(struct queue *q);
 
 /* All or nothing; durable on success. n in 1..QUEUE_BATCH_MAX. */

@@ -19,8 +19,6 @@
 #define CHILD_ARGS_MAX 8
 #define LINE_TIMEOUT_MS 60000
 
-extern char **environ;
-
 static const char *pattern = "";
 
 int conformance_start(int argc, char **argv, const struct conformance_child *children)
