@@ -25,7 +25,7 @@ struct lives {
 
 static void nap(void)
 {
-    struct timespec t = {0, (long)random_below(2000) * 1000};
+    struct timespec t = {0, (long)random_below(2000000)};
     (void)nanosleep(&t, NULL);
 }
 
@@ -154,7 +154,7 @@ static int child_lease(const char *url, int argc, char **argv)
         nap();
     }
     (void)snprintf(line, sizeof line, "%lld %lld %lld", (long long)fence, (long long)now_ms,
-                   (long long)(now_ms + ttl_ms));
+                   (long long)now_ms + ttl_ms);
     say_line("held", line);
     for (;;) {
         (void)pause();
@@ -229,7 +229,7 @@ static void processes_that_race_never_exceed_the_cap(void **state)
     clock_system();
     observe(&o, f->store.url);
     for (int i = 0; i < CHILDREN; i++) {
-        char who[8];
+        char who[16];
         (void)snprintf(who, sizeof who, "%d", i);
         const char *args[] = {who, ROUNDS, NULL};
         conformance_spawn(&p[i], "live", f->store.url, args);
@@ -411,7 +411,7 @@ static void killed_process_leaves_what_it_had_confirmed_and_consistent_rows(void
     clock_system();
     for (int i = 0; i < KILLS; i++) {
         struct conformance_process p;
-        char who[8];
+        char who[16];
         (void)snprintf(who, sizeof who, "%d", i);
         const char *args[] = {who, "0", NULL};
         conformance_spawn(&p, "live", f->store.url, args);
