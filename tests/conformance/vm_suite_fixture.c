@@ -1,0 +1,501 @@
+#include "tests/conformance/vm_suite.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/codec.h"
+#include "common/base/fs.h"
+#include "common/base/random.h"
+
+#define WAIT_MS 60000
+#define SKIPPED 77
+
+static struct {
+    bool real;
+    char binary[256];
+    char image[512];
+    char shared_dir[128]; /* the state of all tests of the real one */
+    int tests;
+} suite;
+
+void must_succeed(int rc, const struct err *e, const char *call, int line)
+{
+    if (rc != 0) {
+        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
+    }
+}
+
+void must_fail(int rc, const struct err *e, enum err_class class)
+{
+    assert_int_equal(rc, -1);
+    assert_string_equal(err_class_name(e->class), err_class_name(class));
+    assert_true(e->message[0] != '\0');
+}
+
+bool suite_is_fake(void)
+{
+    return !suite.real;
+}
+
+/* -1: run the tests; else the program's exit status. */
+int suite_start(int argc, char **argv)
+{
+    static const struct conformance_child children[] = {{"launch", vm_child_launch}, {NULL, NULL}};
+    int rc = conformance_start(argc, argv, children);
+    if (rc >= 0) {
+        return rc;
+    }
+    struct slice binary;
+    struct slice image;
+    struct slice rest;
+    (void)slice_cut(slice_of(argv[1]), ':', &binary, &rest);
+    (void)slice_cut(rest, ':', &image, &rest);
+    suite.real = binary.len == 0;
+    const char *named = getenv("MAYFLY_TEST_IMAGE");
+    if (slice_eq_cstr(image, "-")) {
+        image = slice_of(named);
+    }
+    if (image.len == 0) {
+        (void)fprintf(stderr, "skipped: MAYFLY_TEST_IMAGE names no image\n");
+        return SKIPPED;
+    }
+    if (!slice_to_cstr(binary, suite.binary, sizeof suite.binary) ||
+        !slice_to_cstr(image, suite.image, sizeof suite.image)) {
+        return 2;
+    }
+    const char *temp = getenv("TMPDIR");
+    (void)snprintf(suite.shared_dir, sizeof suite.shared_dir, "%s/mayfly-vm-suite-XXXXXX",
+                   temp != NULL ? temp : "/tmp");
+    return mkdtemp(suite.shared_dir) == NULL ? 2 : -1;
+}
+
+int suite_stop(void **state)
+{
+    struct err e;
+    (void)state;
+    return fs_remove_tree(suite.shared_dir, &e);
+}
+
+/* --- the server ----------------------------------------------------------------------------- */
+
+static void serve_one(const struct suite_server *s, int fd)
+{
+    char request[16384] = {0};
+    char body[512] = "";
+    char answer[1024];
+    size_t len = 0;
+    ssize_t n;
+    while (strstr(request, "\r\n\r\n") == NULL && len < sizeof request - 1 &&
+           (n = read(fd, request + len, sizeof request - 1 - len)) > 0) {
+        len += (size_t)n;
+    }
+    if (strstr(request, "/_runner/session") != NULL) {
+        (void)snprintf(body, sizeof body, "session-1\n");
+    } else if (strstr(request, "/_runner/message") != NULL) {
+        struct buf command;
+        buf_init(&command, sizeof body);
+        codec_base64(&command, slice_of(s->command));
+        (void)snprintf(body, sizeof body, "42\n%s\n", command.data);
+        buf_fini(&command);
+    }
+    (void)snprintf(answer, sizeof answer,
+                   "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                   strlen(body), body);
+    (void)!write(fd, answer, strlen(answer));
+    close(fd);
+}
+
+static void *serve(void *arg)
+{
+    const struct suite_server *s = arg;
+    for (;;) {
+        int fd = accept(s->listen_fd, NULL, NULL);
+        if (fd < 0) {
+            return NULL;
+        }
+        serve_one(s, fd);
+    }
+}
+
+void suite_server_start(struct suite_server *s, const char *command)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    *s = (struct suite_server){.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    assert_int_equal(bind(s->listen_fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(s->listen_fd, 64), 0);
+    assert_int_equal(getsockname(s->listen_fd, (struct sockaddr *)&address, &size), 0);
+    s->port = ntohs(address.sin_port);
+    if (command != NULL) {
+        (void)snprintf(s->command, sizeof s->command, "%s", command);
+        assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+    }
+}
+
+void suite_server_stop(struct suite_server *s)
+{
+    (void)shutdown(s->listen_fd, SHUT_RDWR);
+    if (s->command[0] != '\0') {
+        (void)pthread_join(s->thread, NULL);
+    }
+    close(s->listen_fd);
+}
+
+/* --- the fixture ---------------------------------------------------------------------------- */
+
+static void append_layer(struct buf *out, const char *key, const char *json)
+{
+    buf_printf(out, "\"%s\":\"", key);
+    codec_base64(out, slice_of(json));
+    buf_append_cstr(out, "\"");
+}
+
+/* A JIT config of GitHub's shape that leads the runner to our server. */
+static void make_payload(struct vm_fixture *f)
+{
+    char json[512];
+    struct err e;
+    struct buf tree;
+    struct buf config;
+    buf_init(&tree, 8192);
+    buf_init(&config, 16384);
+    buf_append_cstr(&tree, "{");
+    (void)snprintf(json, sizeof json, "{\"AgentId\":\"1\",\"ServerUrl\":\"http://%s:%d\"}",
+                   f->real ? "10.0.2.2" : "127.0.0.1", (int)f->server.port);
+    append_layer(&tree, ".runner", json);
+    (void)snprintf(json, sizeof json, "{\"scheme\":\"OAuth\",\"data\":{\"clientId\":\"%s\"}}",
+                   f->secret);
+    buf_append_cstr(&tree, ",");
+    append_layer(&tree, ".credentials", json);
+    buf_append_cstr(&tree, ",");
+    append_layer(&tree, ".credentials_rsaparams", "{\"d\":\"AQAB\"}");
+    buf_append_cstr(&tree, "}");
+    codec_base64(&config, buf_slice(&tree));
+    struct payload payload = {.jit_config = buf_slice(&config),
+                              .idle_seconds = 300,
+                              .max_duration_seconds = 600,
+                              .runner_name = SLICE("suite-1")};
+    buf_init(&f->payload, PAYLOAD_PACKED_MAX);
+    MUST(payload_pack(&payload, &f->payload, &e));
+    buf_fini(&config);
+    buf_fini(&tree);
+}
+
+static void copy_file(const char *from_dir, const char *to_dir, const char *name)
+{
+    char path[1024];
+    struct err e;
+    struct buf text;
+    buf_init(&text, (size_t)64 << 20);
+    (void)snprintf(path, sizeof path, "%s/%s", from_dir, name);
+    MUST(fs_read(path, &text, &e));
+    (void)snprintf(path, sizeof path, "%s/%s", to_dir, name);
+    MUST(fs_write_atomic(path, buf_slice(&text), 0755, &e));
+    buf_fini(&text);
+}
+
+static void copy_image(struct vm_fixture *f)
+{
+    static const char *const names[] = {"image.json", "kernel", "initrd", "disk.raw"};
+    struct err e;
+    (void)snprintf(f->image, sizeof f->image, "%s/image", f->store.dir);
+    MUST(fs_mkdirs(f->image, 0755, &e));
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        copy_file(suite.image, f->image, names[i]);
+    }
+}
+
+static char *text(const char *s)
+{
+    return slice_dup(slice_of(s));
+}
+
+static void fill_class(struct vm_fixture *f)
+{
+    f->class =
+        (struct config_class){.name = text("small"),
+                              .provider = text("qemu"),
+                              .runner_group = text(""),
+                              .proxy = {.http = text(""), .https = text(""), .no_proxy = text("")},
+                              .qemu = {.image = text(f->image),
+                                       .binary = text(f->binary),
+                                       .state_dir = text(f->state_dir),
+                                       .accel = text(f->real ? "auto" : "tcg"),
+                                       .cpus = 1,
+                                       .memory_mib = f->real ? 256 : 16,
+                                       .restore = true,
+                                       .network = text("user"),
+                                       .user = text(""),
+                                       .console_limit_bytes = 65536,
+                                       .boot_timeout_ms = WAIT_MS}};
+}
+
+static void free_class(struct config_class *c)
+{
+    char *const texts[] = {c->name,           c->provider,       c->runner_group, c->proxy.http,
+                           c->proxy.https,    c->proxy.no_proxy, c->qemu.image,   c->qemu.binary,
+                           c->qemu.state_dir, c->qemu.accel,     c->qemu.network, c->qemu.user};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        free(texts[i]);
+    }
+}
+
+static struct vm_fixture *make_fixture(const char *command)
+{
+    struct vm_fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    conformance_store_init(&f->store);
+    assert_int_equal(chmod(f->store.dir, 0755), 0);
+    f->real = suite.real;
+    random_hex(f->secret, 32);
+    (void)snprintf(f->deployment, sizeof f->deployment, "t%d", ++suite.tests);
+    (void)snprintf(f->binary, sizeof f->binary, "%s", suite.binary);
+    if (f->real) {
+        (void)snprintf(f->image, sizeof f->image, "%s", suite.image);
+        (void)snprintf(f->state_dir, sizeof f->state_dir, "%s", suite.shared_dir);
+    } else {
+        copy_image(f);
+        (void)snprintf(f->state_dir, sizeof f->state_dir, "%s/state", f->store.dir);
+    }
+    suite_server_start(&f->server, command);
+    make_payload(f);
+    fill_class(f);
+    return f;
+}
+
+int vm_fixture_setup(void **state)
+{
+    struct vm_fixture *f = make_fixture(NULL);
+    *state = f;
+    vm_fixture_open(f);
+    return 0;
+}
+
+int vm_fixture_setup_with_job(void **state)
+{
+    struct vm_fixture *f = make_fixture("echo hello from a job");
+    *state = f;
+    vm_fixture_open(f);
+    return 0;
+}
+
+void vm_fixture_open(struct vm_fixture *f)
+{
+    struct err e;
+    vm_close(f->p);
+    f->p = NULL;
+    MUST(vm_open(&f->class, f->deployment, &f->p, &e));
+}
+
+void vm_fixture_faults(struct vm_fixture *f, const char *lines)
+{
+    char path[640];
+    struct err e;
+    (void)snprintf(path, sizeof path, "%s/faults", f->image);
+    MUST(fs_write_atomic(path, slice_of(lines), 0644, &e));
+}
+
+/* --- what is left --------------------------------------------------------------------------- */
+
+/* Processes whose command line or working directory leads to this test's VMs. */
+static int processes_left(const struct vm_fixture *f)
+{
+    char own[1200];
+    char path[64];
+    char cwd[4096];
+    struct buf line;
+    int left = 0;
+    const struct dirent *entry;
+    DIR *proc = opendir("/proc");
+    assert_non_null(proc);
+    (void)snprintf(own, sizeof own, "%s/%s.small/", f->state_dir, f->deployment);
+    buf_init(&line, (size_t)1 << 20);
+    while ((entry = readdir(proc)) != NULL) {
+        int64_t pid;
+        if (!slice_to_int64(slice_of(entry->d_name), &pid) || pid == (int64_t)getpid()) {
+            continue;
+        }
+        (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+        read_whole(path, &line);
+        (void)snprintf(path, sizeof path, "/proc/%d/cwd", (int)pid);
+        ssize_t n = readlink(path, cwd, sizeof cwd - 1);
+        cwd[n < 0 ? 0 : n] = '\0';
+        if (strncmp(cwd, own, strlen(own)) == 0 ||
+            (line.len > 0 && memmem(line.data, line.len, own, strlen(own)) != NULL)) {
+            (void)fprintf(stderr, "process %d of a VM is left\n", (int)pid);
+            left++;
+        }
+    }
+    closedir(proc);
+    buf_fini(&line);
+    return left;
+}
+
+static int files_left(const struct vm_fixture *f)
+{
+    char path[1200];
+    const struct dirent *entry;
+    int left = 0;
+    (void)snprintf(path, sizeof path, "%s/%s.small", f->state_dir, f->deployment);
+    DIR *dir = opendir(path);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            (void)fprintf(stderr, "%s/%s is left\n", path, entry->d_name);
+            left++;
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return left;
+}
+
+/* A keeper whose VM is told as ended may need a moment to leave. */
+static int all_left(const struct vm_fixture *f)
+{
+    int64_t deadline_ms = clock_mono_ms() + 10000;
+    while (processes_left(f) > 0 && clock_mono_ms() < deadline_ms) {
+        clock_sleep_until(clock_mono_ms() + 20);
+    }
+    return processes_left(f) + files_left(f);
+}
+
+int vm_fixture_teardown(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct vm_info *list = NULL;
+    size_t n = 0;
+    struct err e;
+    int left = all_left(f);
+    /* A failed test must not leave its VMs to the next. */
+    if (left > 0 && vm_list(f->p, &list, &n, &e) == 0) {
+        for (size_t i = 0; i < n; i++) {
+            (void)!vm_terminate(f->p, list[i].id, 0, &e);
+        }
+        free(list);
+    }
+    vm_close(f->p);
+    suite_server_stop(&f->server);
+    buf_fini(&f->payload);
+    free_class(&f->class);
+    conformance_store_fini(&f->store);
+    free(f);
+    return left == 0 ? 0 : -1;
+}
+
+/* --- VMs ------------------------------------------------------------------------------------ */
+
+struct vm_spec vm_fixture_spec(const struct vm_fixture *f, const char *name)
+{
+    return (struct vm_spec){.name = name,
+                            .client_token = "token-1",
+                            .payload = buf_slice(&f->payload),
+                            .max_duration_ms = 600000};
+}
+
+void must_run(struct vm_fixture *f, const char *name)
+{
+    char id[VM_ID_MAX + 1];
+    struct err e;
+    struct vm_spec spec = vm_fixture_spec(f, name);
+    MUST(vm_run(f->p, &spec, id, &e));
+    assert_string_equal(id, name);
+}
+
+struct vm_info must_describe(struct vm_fixture *f, const char *id)
+{
+    struct vm_info info;
+    struct err e;
+    MUST(vm_describe(f->p, id, &info, &e));
+    return info;
+}
+
+struct vm_info must_reach(struct vm_fixture *f, const char *id, enum vm_run_state state)
+{
+    int64_t deadline_ms = clock_mono_ms() + WAIT_MS;
+    for (;;) {
+        struct vm_info info = must_describe(f, id);
+        if (info.state == state) {
+            return info;
+        }
+        if (clock_mono_ms() >= deadline_ms) {
+            fail_msg("VM %s is %s and does not become %s", id, vm_run_state_name(info.state),
+                     vm_run_state_name(state));
+        }
+        clock_sleep_until(clock_mono_ms() + 5);
+    }
+}
+
+void must_end(struct vm_fixture *f, const char *id)
+{
+    struct err e;
+    MUST(vm_terminate(f->p, id, 0, &e));
+    MUST(vm_forget(f->p, id, &e));
+}
+
+void vm_file(const struct vm_fixture *f, const char *name, const char *file, char *out)
+{
+    (void)snprintf(out, 2048, "%s/%s.small/%s%s%s", f->state_dir, f->deployment, name,
+                   file == NULL ? "" : "/", file == NULL ? "" : file);
+}
+
+void read_whole(const char *path, struct buf *out)
+{
+    struct err e;
+    buf_reset(out);
+    if (fs_read(path, out, &e) != 0) {
+        buf_reset(out);
+    }
+}
+
+pid_t vm_pid(const struct vm_fixture *f, const char *name, const char *role)
+{
+    char path[2048];
+    char key[32];
+    struct buf record;
+    int64_t pid = 0;
+    buf_init(&record, 65536);
+    vm_file(f, name, "process.json", path);
+    read_whole(path, &record);
+    (void)snprintf(key, sizeof key, "\"%s\"", role);
+    const char *at = record.len > 0 ? strstr(record.data, key) : NULL;
+    at = at == NULL ? NULL : strstr(at, "\"pid\": ");
+    assert_non_null(at);
+    struct slice number = slice_of(at + 7);
+    struct slice rest;
+    (void)slice_cut(number, ',', &number, &rest);
+    assert_true(slice_to_int64(number, &pid));
+    buf_fini(&record);
+    return (pid_t)pid;
+}
+
+bool process_is_there(pid_t pid)
+{
+    char path[64];
+    struct buf stat;
+    buf_init(&stat, 8192);
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    read_whole(path, &stat);
+    const char *close = stat.len > 0 ? strrchr(stat.data, ')') : NULL;
+    bool there = close != NULL && strlen(close) > 2 && close[2] != 'Z' && close[2] != 'X';
+    buf_fini(&stat);
+    return there;
+}
+
+void must_die(pid_t pid)
+{
+    int64_t deadline_ms = clock_mono_ms() + WAIT_MS;
+    while (process_is_there(pid)) {
+        assert_true(clock_mono_ms() < deadline_ms);
+        clock_sleep_until(clock_mono_ms() + 5);
+    }
+}
