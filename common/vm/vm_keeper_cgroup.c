@@ -67,9 +67,12 @@ static bool can_divide(const char *dir)
     if (!delegated(dir)) {
         return false;
     }
-    (void)write_word(dir, "cgroup.subtree_control", "+memory");
-    (void)write_word(dir, "cgroup.subtree_control", "+pids");
-    (void)write_word(dir, "cgroup.subtree_control", "+cpu");
+    static const char *const wanted[] = {"+memory", "+pids", "+cpu"};
+    for (size_t i = 0; i < COUNT_OF(wanted); i++) {
+        if (!has_word(dir, "cgroup.subtree_control", wanted[i] + 1)) {
+            (void)write_word(dir, "cgroup.subtree_control", wanted[i]);
+        }
+    }
     return has_word(dir, "cgroup.subtree_control", "memory");
 }
 

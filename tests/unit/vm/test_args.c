@@ -1,0 +1,156 @@
+/* QEMU's command line: what must be the same for a save and its restore, and what must never be
+ * there. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/attr.h"
+#include "common/vm/vm_qemu_args.h"
+
+static char arch_x86[] = "x86_64";
+static char arch_arm[] = "aarch64";
+static char kernel[] = "/img/kernel";
+static char initrd[] = "/img/initrd";
+static char disk[] = "/img/disk.qcow2";
+static char cmdline[] = "console=ttyS0 quiet";
+
+static struct qemu_image image_of(char *arch)
+{
+    return (struct qemu_image){.arch = arch,
+                               .kernel = kernel,
+                               .initrd = initrd,
+                               .disk = disk,
+                               .cmdline = cmdline,
+                               .disk_is_qcow2 = true};
+}
+
+static struct qemu_args_in input(const struct qemu_image *image)
+{
+    return (struct qemu_args_in){.binary = "/usr/bin/qemu-system-x86_64",
+                                 .image = image,
+                                 .accel = "tcg",
+                                 .cpus = 2,
+                                 .memory_mib = 768,
+                                 .keeper = "/usr/libexec/mayfly/mayfly-vm-keeper",
+                                 .sandbox = true};
+}
+
+/* The value after the n-th `option`; NULL if there is none. */
+static const char *value_of(char **argv, const char *option, int n)
+{
+    for (size_t i = 0; argv[i] != NULL; i++) {
+        if (strcmp(argv[i], option) == 0 && n-- == 0) {
+            return argv[i + 1];
+        }
+    }
+    return NULL;
+}
+
+static void args_hold_size_and_image(void **state)
+{
+    struct qemu_image image = image_of(arch_x86);
+    struct qemu_args_in in = input(&image);
+    char **argv = qemu_args_build(&in);
+    (void)state;
+    assert_string_equal(argv[0], "/usr/bin/qemu-system-x86_64");
+    assert_string_equal(value_of(argv, "-smp", 0), "2");
+    assert_string_equal(value_of(argv, "-m", 0), "768");
+    assert_string_equal(value_of(argv, "-kernel", 0), kernel);
+    assert_string_equal(value_of(argv, "-initrd", 0), initrd);
+    assert_string_equal(value_of(argv, "-append", 0), cmdline);
+    assert_memory_equal(value_of(argv, "-machine", 0), "q35,accel=tcg", 13);
+    assert_string_equal(value_of(argv, "-cpu", 0), "max");
+    assert_null(value_of(argv, "-incoming", 0));
+    qemu_args_free(argv);
+    in.accel = "kvm";
+    argv = qemu_args_build(&in);
+    assert_string_equal(value_of(argv, "-cpu", 0), "host");
+    qemu_args_free(argv);
+    image = image_of(arch_arm);
+    argv = qemu_args_build(&in);
+    assert_string_equal(value_of(argv, "-machine", 0), "virt,accel=kvm");
+    qemu_args_free(argv);
+}
+
+/* A restore is refused by QEMU when a device differs: only the far ends may. */
+static void args_of_restore_differ_by_incoming_alone(void **state)
+{
+    struct qemu_image image = image_of(arch_x86);
+    struct qemu_args_in in = input(&image);
+    char **save = qemu_args_build(&in);
+    in.incoming = true;
+    char **restore = qemu_args_build(&in);
+    size_t i = 0;
+    (void)state;
+    for (; save[i] != NULL; i++) {
+        assert_string_equal(save[i], restore[i]);
+    }
+    assert_string_equal(restore[i], "-incoming");
+    assert_string_equal(restore[i + 1], "fd:4");
+    assert_null(restore[i + 2]);
+    qemu_args_free(save);
+    qemu_args_free(restore);
+}
+
+static void args_sockets_and_disk_are_relative(void **state)
+{
+    struct qemu_image image = image_of(arch_x86);
+    struct qemu_args_in in = input(&image);
+    char **argv = qemu_args_build(&in);
+    (void)state;
+    for (int n = 0; value_of(argv, "-chardev", n) != NULL; n++) {
+        const char *value = value_of(argv, "-chardev", n);
+        assert_true(strstr(value, "path=/") == NULL || strstr(value, "path=/dev/fdset/1") != NULL);
+    }
+    assert_non_null(strstr(value_of(argv, "-blockdev", 0), "filename=overlay.qcow2"));
+    assert_string_equal(value_of(argv, "-add-fd", 0), "fd=3,set=1");
+    qemu_args_free(argv);
+}
+
+static void args_open_network_may_spawn_nothing(void **state)
+{
+    struct qemu_image image = image_of(arch_x86);
+    struct qemu_args_in in = input(&image);
+    char **argv = qemu_args_build(&in);
+    (void)state;
+    assert_string_equal(value_of(argv, "-netdev", 0), "user,id=net,net=10.0.2.0/24");
+    assert_non_null(strstr(value_of(argv, "-sandbox", 0), "spawn=deny"));
+    assert_non_null(strstr(value_of(argv, "-sandbox", 0), "elevateprivileges=deny"));
+    qemu_args_free(argv);
+    in.sandbox = false;
+    argv = qemu_args_build(&in);
+    assert_null(value_of(argv, "-sandbox", 0));
+    qemu_args_free(argv);
+}
+
+static void args_closed_network_leads_to_the_proxy_alone(void **state)
+{
+    struct qemu_image image = image_of(arch_x86);
+    struct qemu_args_in in = input(&image);
+    in.proxy_host = "proxy.corp";
+    in.proxy_port = "8080";
+    char **argv = qemu_args_build(&in);
+    (void)state;
+    assert_string_equal(value_of(argv, "-netdev", 0),
+                        "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:10.0.2.100:3128-cmd:"
+                        "/usr/libexec/mayfly/mayfly-vm-keeper connect proxy.corp 8080");
+    assert_null(value_of(argv, "-netdev", 1));
+    assert_non_null(strstr(value_of(argv, "-sandbox", 0), "obsolete=deny"));
+    qemu_args_free(argv);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(args_hold_size_and_image),
+        cmocka_unit_test(args_of_restore_differ_by_incoming_alone),
+        cmocka_unit_test(args_sockets_and_disk_are_relative),
+        cmocka_unit_test(args_open_network_may_spawn_nothing),
+        cmocka_unit_test(args_closed_network_leads_to_the_proxy_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
