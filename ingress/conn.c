@@ -24,22 +24,81 @@ static const unsigned edges[CONN_STATES] = {
     [CONN_CLOSED] = 0,
 };
 
-void conn_set_init(struct conn_set *set, const struct conn_limits *limits,
-                   void (*on_gone)(void *arg, struct conn *c), void *arg)
+#define BUCKETS_FEWEST 64
+
+void conn_set_init(struct conn_set *set, struct event_base *base, struct event *turn,
+                   const struct conn_limits *limits)
 {
-    *set = (struct conn_set){.limits = *limits, .on_gone = on_gone, .arg = arg};
+    *set = (struct conn_set){.base = base, .turn = turn, .limits = *limits};
     for (size_t i = 0; i < CONN_STATES; i++) {
         TAILQ_INIT(&set->in_state[i]);
     }
     TAILQ_INIT(&set->newborn);
+    TAILQ_INIT(&set->unsent);
 }
 
 void conn_set_fini(struct conn_set *set)
 {
     ASSERT(set->count == 0);
-    free(set->by_fd);
-    set->by_fd = NULL;
+    free(set->buckets);
+    set->buckets = NULL;
 }
+
+/* --- finding a connection by evhttp's --------------------------------------------------------- */
+
+static struct conn **bucket_of(const struct conn_set *set, const struct evhttp_connection *evcon)
+{
+    /* Allocations of that size lie some hundred bytes apart. */
+    uint64_t hash = ((uint64_t)(uintptr_t)evcon >> 4) * 0x9e3779b97f4a7c15U;
+    return &set->buckets[(hash >> 32) & (set->bucket_count - 1)];
+}
+
+static void put_in_bucket(struct conn_set *set, struct conn *c)
+{
+    struct conn **bucket = bucket_of(set, c->evcon);
+    c->hash_next = *bucket;
+    *bucket = c;
+}
+
+static void grow_buckets(struct conn_set *set)
+{
+    size_t old_count = set->bucket_count;
+    struct conn **old = set->buckets;
+    set->bucket_count = old_count == 0 ? BUCKETS_FEWEST : old_count * 2;
+    set->buckets = calloc(set->bucket_count, sizeof(struct conn *));
+    ASSERT(set->buckets != NULL);
+    for (size_t i = 0; i < old_count; i++) {
+        while (old[i] != NULL) {
+            struct conn *c = old[i];
+            old[i] = c->hash_next;
+            put_in_bucket(set, c);
+        }
+    }
+    free(old);
+}
+
+static void take_out_of_bucket(struct conn *c)
+{
+    struct conn **at = bucket_of(c->set, c->evcon);
+    while (*at != c) {
+        ASSERT(*at != NULL);
+        at = &(*at)->hash_next;
+    }
+    *at = c->hash_next;
+}
+
+struct conn *conn_of(const struct conn_set *set, struct evhttp_request *req)
+{
+    struct evhttp_connection *evcon = evhttp_request_get_connection(req);
+    struct conn *c = evcon != NULL && set->bucket_count > 0 ? *bucket_of(set, evcon) : NULL;
+    while (c != NULL && c->evcon != evcon) {
+        c = c->hash_next;
+    }
+    return c;
+}
+
+/* --- states ------------------------------------------------------------------------------------
+ */
 
 void conn_set_state(struct conn *c, enum conn_state next)
 {
@@ -48,10 +107,12 @@ void conn_set_state(struct conn *c, enum conn_state next)
     c->state = next;
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&c->set->in_state[next], c, link);
+    if (next == CONN_IDLE) {
+        conn_io_resume(c);
+    }
 }
 
-/* The input buffer of a connection changed: a first byte begins a request, and a peer that sends
- * far ahead of its answers is cut off. */
+/* A first byte begins a request, whoever has read it. */
 static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 {
     struct conn *c = arg;
@@ -61,18 +122,41 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     if (c->state == CONN_IDLE) {
         conn_set_state(c, CONN_READING);
     }
-    if (evbuffer_get_length(input) > c->set->limits.input_limit_bytes) {
-        /* Not closed from inside its own buffer: no more is read, and the deadline ends it. */
+    if (!c->plain && evbuffer_get_length(input) > c->set->limits.input_limit_bytes) {
+        /* A peer that sends far ahead of its answers. Not closed from inside its own buffer: no
+         * more is read, and the deadline ends it. */
         bufferevent_disable(c->bev, EV_READ);
     }
 }
 
+/* evhttp has something to send. */
+static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+    struct conn *c = arg;
+    (void)output;
+    if (info->n_added > 0 && !c->unsent) {
+        c->unsent = true;
+        TAILQ_INSERT_TAIL(&c->set->unsent, c, unsent_link);
+        event_active(c->set->turn, 0, 0);
+    }
+}
+
+/* --- birth and end -----------------------------------------------------------------------------
+ */
+
 static void destroy(struct conn *c)
 {
     struct conn_set *set = c->set;
+    if (c->unsent) {
+        TAILQ_REMOVE(&set->unsent, c, unsent_link);
+    }
     set->count--;
     stats_connections(-1);
-    set->on_gone(set->arg, c);
+    if (c->watcher != NULL) {
+        *c->watcher = NULL;
+    }
+    /* The loop may accept again, or have drained. */
+    event_active(set->turn, 0, 0);
     free(c);
 }
 
@@ -83,99 +167,95 @@ static void conn_on_close(struct evhttp_connection *evcon, void *arg)
     (void)evcon;
     conn_set_state(c, CONN_CLOSED);
     TAILQ_REMOVE(&c->set->in_state[CONN_CLOSED], c, link);
-    ASSERT(c->set->by_fd[c->fd] == c);
-    c->set->by_fd[c->fd] = NULL;
+    take_out_of_bucket(c);
+    conn_io_close(c);
     destroy(c);
 }
 
-struct bufferevent *conn_new(struct conn_set *set, struct event_base *base, SSL *ssl)
+static struct bufferevent *new_bufferevent(struct conn_set *set, SSL *ssl, struct conn *c)
 {
     struct bufferevent *bev =
-        ssl != NULL ? bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
+        ssl != NULL ? bufferevent_openssl_socket_new(set->base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
                                                      BEV_OPT_CLOSE_ON_FREE)
-                    : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    struct conn *c = calloc(1, sizeof *c);
-    ASSERT(c != NULL);
-    if (bev == NULL || evbuffer_add_cb(bufferevent_get_input(bev), on_input, c) == NULL) {
-        free(c);
-        if (bev != NULL) {
-            bufferevent_free(bev);
-        } else {
-            SSL_free(ssl);
-        }
+                    : bufferevent_socket_new(set->base, -1, 0);
+    if (bev == NULL) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    if (evbuffer_add_cb(bufferevent_get_input(bev), on_input, c) == NULL ||
+        (ssl == NULL && evbuffer_add_cb(bufferevent_get_output(bev), on_output, c) == NULL)) {
+        bufferevent_free(bev);
         return NULL;
     }
     if (ssl != NULL) {
         bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
     }
-    *c = (struct conn){
-        .set = set, .bev = bev, .fd = -1, .since_ms = clock_mono_ms(), .plain = ssl == NULL};
-    /* Held until adopted, in case evhttp gives up in between. */
-    bufferevent_incref(bev);
-    TAILQ_INSERT_TAIL(&set->newborn, c, link);
-    set->count++;
-    stats_connections(1);
     return bev;
 }
 
-static void index_by_fd(struct conn *c)
+struct bufferevent *conn_new(struct conn_set *set, SSL *ssl)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    ASSERT(c != NULL);
+    *c = (struct conn){.set = set, .fd = -1, .since_ms = clock_mono_ms(), .plain = ssl == NULL};
+    c->bev = new_bufferevent(set, ssl, c);
+    if (c->bev == NULL) {
+        free(c);
+        return NULL;
+    }
+    /* Held until adopted, in case evhttp gives up in between. */
+    bufferevent_incref(c->bev);
+    TAILQ_INSERT_TAIL(&set->newborn, c, link);
+    set->count++;
+    stats_connections(1);
+    event_active(set->turn, 0, 0);
+    return c->bev;
+}
+
+/* evhttp offers no callback for a new connection; but its own callbacks on the bufferevent have its
+ * connection as their argument, and none are set once it has let go of it. */
+static bool find_evcon(struct conn *c)
+{
+    bufferevent_event_cb on_event = NULL;
+    void *evcon = NULL;
+    bufferevent_getcb(c->bev, NULL, NULL, &on_event, &evcon);
+    if (on_event == NULL) {
+        return false;
+    }
+    ASSERT(evhttp_connection_get_bufferevent(evcon) == c->bev);
+    c->evcon = evcon;
+    return true;
+}
+
+static void adopt(struct conn *c)
 {
     struct conn_set *set = c->set;
-    size_t fd = (size_t)c->fd;
-    if (fd >= set->by_fd_size) {
-        size_t size = set->by_fd_size == 0 ? 256 : set->by_fd_size;
-        while (size <= fd) {
-            size *= 2;
-        }
-        struct conn **bigger = calloc(size, sizeof(struct conn *));
-        ASSERT(bigger != NULL);
-        for (size_t i = 0; i < set->by_fd_size; i++) {
-            bigger[i] = set->by_fd[i];
-        }
-        free(set->by_fd);
-        set->by_fd = bigger;
-        set->by_fd_size = size;
+    c->fd = (int)bufferevent_getfd(c->bev);
+    ASSERT(c->fd >= 0);
+    if (set->count > set->bucket_count) {
+        grow_buckets(set);
     }
-    ASSERT(set->by_fd[fd] == NULL);
-    set->by_fd[fd] = c;
+    put_in_bucket(set, c);
+    evhttp_connection_set_closecb(c->evcon, conn_on_close, c);
+    TAILQ_INSERT_TAIL(&set->in_state[CONN_IDLE], c, link);
+    if (c->plain && !conn_io_open(c)) {
+        conn_close(c, "memory");
+    }
 }
 
 void conn_adopt(struct conn_set *set)
 {
     struct conn *c;
     while ((c = TAILQ_FIRST(&set->newborn)) != NULL) {
-        bufferevent_event_cb on_event = NULL;
-        void *evcon = NULL;
         struct bufferevent *bev = c->bev;
         TAILQ_REMOVE(&set->newborn, c, link);
-        /* evhttp offers no callback for a new connection; its own callbacks on the bufferevent
-         * have the connection as their argument, and none are set when it has let go of it. */
-        bufferevent_getcb(bev, NULL, NULL, &on_event, &evcon);
-        if (on_event == NULL) {
-            bufferevent_decref(bev);
+        if (find_evcon(c)) {
+            adopt(c);
+        } else {
             destroy(c);
-            continue;
         }
-        c->fd = (int)bufferevent_getfd(bev);
-        ASSERT(c->fd >= 0 && evhttp_connection_get_bufferevent(evcon) == bev);
-        evhttp_connection_set_closecb(evcon, conn_on_close, c);
-        index_by_fd(c);
-        TAILQ_INSERT_TAIL(&set->in_state[CONN_IDLE], c, link);
         bufferevent_decref(bev);
-        if (evbuffer_get_length(bufferevent_get_input(bev)) > 0) {
-            conn_set_state(c, CONN_READING);
-        }
     }
-}
-
-struct conn *conn_of(const struct conn_set *set, struct evhttp_request *req)
-{
-    struct evhttp_connection *evcon = evhttp_request_get_connection(req);
-    if (evcon == NULL) {
-        return NULL;
-    }
-    int fd = (int)bufferevent_getfd(evhttp_connection_get_bufferevent(evcon));
-    return fd >= 0 && (size_t)fd < set->by_fd_size ? set->by_fd[fd] : NULL;
 }
 
 void conn_close(struct conn *c, const char *why)

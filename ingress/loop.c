@@ -43,27 +43,17 @@ static void resume_accepting(struct loop *l)
     }
 }
 
-static void on_connection_gone(void *arg, struct conn *c)
-{
-    struct loop *l = arg;
-    if (c->pending != NULL) {
-        c->pending->conn = NULL;
-    }
-    /* Accepting is not resumed here: the end of the turn sees how many are left. */
-    event_active(l->turn_event, 0, 0);
-}
-
 static struct bufferevent *on_accept(struct event_base *base, void *arg)
 {
     struct loop *l = arg;
     SSL *ssl = NULL;
+    (void)base;
     if (l->shared.tls != NULL) {
         ssl = tls_session(l->shared.tls);
         ASSERT(ssl != NULL);
     }
-    struct bufferevent *bev = conn_new(&l->conns, base, ssl);
+    struct bufferevent *bev = conn_new(&l->conns, ssl);
     ASSERT(bev != NULL);
-    event_active(l->turn_event, 0, 0);
     if (l->conns.count >= l->max_connections) {
         pause_accepting(l, "connections");
     }
@@ -125,6 +115,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     (void)what;
     conn_adopt(&l->conns);
     request_submit(l);
+    conn_flush(&l->conns);
     if (l->draining) {
         drain_step(l, clock_mono_ms());
     } else if (!l->accepting) {
@@ -155,9 +146,8 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     }
     if (drain_ms > 0 && !l->draining) {
         begin_drain(l, drain_ms);
-    } else if (l->draining) {
-        event_active(l->turn_event, 0, 0);
     }
+    event_active(l->turn_event, 0, 0);
 }
 
 /* --- life ---------------------------------------------------------------------------------------
@@ -168,9 +158,7 @@ static void loop_free(struct loop *l)
     if (l->http != NULL) {
         evhttp_free(l->http); /* with its listener */
     }
-    if (l->turn_event != NULL) {
-        event_free(l->turn_event);
-    }
+    event_free(l->turn_event);
     if (l->tick_event != NULL) {
         event_free(l->tick_event);
     }
@@ -180,9 +168,7 @@ static void loop_free(struct loop *l)
     if (l->reply != NULL) {
         evbuffer_free(l->reply);
     }
-    if (l->base != NULL) {
-        event_base_free(l->base);
-    }
+    event_base_free(l->base);
     conn_set_fini(&l->conns);
     buf_fini(&l->text);
     mailbox_fini(&l->mailbox);
@@ -247,17 +233,15 @@ static bool set_up(struct loop *l)
 {
     const struct config_ingress *c = &l->shared.config->ingress;
     struct timeval tick = tick_interval(c);
-    l->base = new_base();
     l->reply = evbuffer_new();
-    if (l->base == NULL || l->reply == NULL || (l->http = evhttp_new(l->base)) == NULL) {
+    if (l->reply == NULL || (l->http = evhttp_new(l->base)) == NULL) {
         return false;
     }
     set_up_http(l, c);
     l->mail_event = event_new(l->base, mailbox_fd(&l->mailbox), EV_READ | EV_PERSIST, on_mail, l);
     l->tick_event = event_new(l->base, -1, EV_PERSIST, on_tick, l);
-    l->turn_event = event_new(l->base, -1, 0, on_turn, l);
-    return l->mail_event != NULL && l->tick_event != NULL && l->turn_event != NULL &&
-           event_add(l->mail_event, NULL) == 0 && event_add(l->tick_event, &tick) == 0;
+    return l->mail_event != NULL && l->tick_event != NULL && event_add(l->mail_event, NULL) == 0 &&
+           event_add(l->tick_event, &tick) == 0;
 }
 
 static void *loop_main(void *arg)
@@ -287,7 +271,10 @@ static struct loop *loop_new(const struct loop_shared *shared, size_t max_connec
     l->outgoing_last = &l->outgoing;
     TAILQ_INIT(&l->waiting);
     buf_init(&l->text, REPLY_LIMIT_BYTES);
-    conn_set_init(&l->conns, &limits, on_connection_gone, l);
+    l->base = new_base();
+    l->turn_event = l->base != NULL ? event_new(l->base, -1, 0, on_turn, l) : NULL;
+    ASSERT(l->turn_event != NULL);
+    conn_set_init(&l->conns, l->base, l->turn_event, &limits);
     return l;
 }
 

@@ -101,7 +101,7 @@ static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
     struct pending *p = pending_new(l, ev, launch);
     p->request = req;
     p->conn = c;
-    c->pending = p;
+    c->watcher = &p->conn;
     TAILQ_INSERT_TAIL(&l->waiting, p, link);
     *l->outgoing_last = &p->delivery;
     l->outgoing_last = &p->delivery.next;
@@ -129,7 +129,7 @@ static void answer_pending(struct loop *l, struct pending *p, const struct answe
     p->request = NULL;
     p->conn = NULL;
     if (c != NULL) {
-        c->pending = NULL;
+        c->watcher = NULL;
     }
     request_answer(l, req, c, a);
 }

@@ -50,6 +50,11 @@ static bool reserve(struct buf *b, size_t more)
     return true;
 }
 
+void buf_reserve(struct buf *b, size_t more)
+{
+    (void)reserve(b, more);
+}
+
 void buf_append(struct buf *b, struct slice s)
 {
     if (!reserve(b, s.len)) {

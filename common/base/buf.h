@@ -30,6 +30,9 @@ void buf_fini(struct buf *b); /* fine on a zeroed buffer, and twice */
 /* Empties it, clears the failure mark, keeps the memory. */
 void buf_reset(struct buf *b);
 
+/* Makes room for `more` bytes at once, where many small appends would grow it step by step. */
+void buf_reserve(struct buf *b, size_t more);
+
 void buf_append(struct buf *b, struct slice s);
 void buf_append_cstr(struct buf *b, const char *s);
 void buf_append_byte(struct buf *b, char c);

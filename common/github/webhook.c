@@ -35,8 +35,7 @@ bool webhook_form_payload(struct slice form, struct buf *out)
     bool found = false;
     for (bool more = form.len > 0; more;) {
         more = slice_cut(form, '&', &parameter, &form);
-        slice_cut(parameter, '=', &key, &value);
-        if (!slice_eq(key, SLICE("payload"))) {
+        if (!slice_cut(parameter, '=', &key, &value) || !slice_eq(key, SLICE("payload"))) {
             continue;
         }
         if (found || !codec_unform(out, value)) {

@@ -2,6 +2,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 /* Which object the pass is in: the wanted members differ. */
 enum place { IN_TOP, IN_JOB, IN_REPOSITORY, IN_ORGANIZATION, IN_INSTALLATION, ELSEWHERE };
@@ -175,26 +178,54 @@ static const char *skip_escape(struct scan *s, const char *p)
     return memchr("\"\\/bfnrt", *p, 8) != NULL ? p + 1 : not_json(s);
 }
 
-/* Skips what needs no look in a string, eight bytes at a time: everything but quotes, backslashes,
- * control characters and bytes over 0x7f. A byte is marked in its top bit; borrows can only mark
- * bytes above one that is rightly marked, so the lowest mark is exact. */
+/* The first byte in a word of text that needs a look: a quote, a backslash, a control character or
+ * anything over 0x7f; STEP_BYTES if there is none. */
+#if defined(__SSE2__)
+#define STEP_BYTES 32
+static unsigned special_of_16(const char *p)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    /* A signed comparison: bytes over 0x7f are negative, and so below a blank too. */
+    __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(' '));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), low));
+}
+
+/* Two at a time: nearly every key ends within them, so the loop's end is well predicted. */
+static size_t first_special(const char *p)
+{
+    unsigned mark = special_of_16(p) | special_of_16(p + 16) << 16;
+    return mark != 0 ? (size_t)__builtin_ctz(mark) : STEP_BYTES;
+}
+#elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define STEP_BYTES 8
+/* A byte is marked in its top bit; borrows can only mark bytes above one that is rightly marked, so
+ * the lowest mark is exact. */
+static size_t first_special(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101U;
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    uint64_t quote = word ^ ones * '"';
+    uint64_t slash = word ^ ones * '\\';
+    uint64_t mark = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
+                    ((word - ones * 0x20) & ~word) | word;
+    mark &= ones * 0x80;
+    return mark != 0 ? (size_t)__builtin_ctzll(mark) >> 3 : STEP_BYTES;
+}
+#endif
+
+/* Skips what needs no look in a string, many bytes at a time. */
 static const char *skip_plain(const struct scan *s, const char *p)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    const uint64_t ones = 0x0101010101010101U;
-    const uint64_t tops = 0x8080808080808080U;
-    while (s->end - p >= 8) {
-        uint64_t word;
-        memcpy(&word, p, sizeof word);
-        uint64_t quote = word ^ ones * '"';
-        uint64_t slash = word ^ ones * '\\';
-        uint64_t mark = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
-                        ((word - ones * 0x20) & ~word) | word;
-        mark &= tops;
-        if (mark != 0) {
-            return p + (__builtin_ctzll(mark) >> 3);
+#ifdef STEP_BYTES
+    while (s->end - p >= STEP_BYTES) {
+        size_t n = first_special(p);
+        p += n;
+        if (n < STEP_BYTES) {
+            return p;
         }
-        p += 8;
     }
 #endif
     while (p < s->end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 &&
@@ -440,9 +471,13 @@ static const char *scan_value(struct scan *s, const char *p, int depth, enum pla
 
 bool webhook_scan(struct slice text, struct webhook_scan *out, const char **reason)
 {
-    struct scan s = {.end = text.ptr + text.len, .out = out, .reason = "not_json"};
+    struct scan s = {.out = out, .reason = "not_json"};
+    const char *p = NULL;
     memset(out, 0, sizeof *out);
-    const char *p = text.len > 0 ? skip_space(&s, text.ptr) : NULL;
+    if (text.len > 0) {
+        s.end = text.ptr + text.len;
+        p = skip_space(&s, text.ptr);
+    }
     if (p != NULL && (p >= s.end || *p != '{')) {
         p = NULL;
     }
@@ -452,18 +487,21 @@ bool webhook_scan(struct slice text, struct webhook_scan *out, const char **reas
     if (p != NULL && skip_space(&s, p) != s.end) {
         p = not_json(&s);
     }
-    *reason = s.reason;
+    if (p == NULL) {
+        *reason = s.reason;
+    }
     return p != NULL;
 }
 
 bool webhook_scan_strings(struct slice array, struct slice *out, size_t max, size_t *n)
 {
-    struct scan s = {.end = array.ptr + array.len};
+    struct scan s = {.reason = ""};
     bool escaped = false;
     *n = 0;
     if (array.len < 2 || array.ptr[0] != '[') {
         return false;
     }
+    s.end = array.ptr + array.len;
     const char *p = skip_space(&s, array.ptr + 1);
     while (p < s.end && *p != ']') {
         const char *end = *p == '"' && *n < max ? skip_string(&s, p, &escaped) : NULL;

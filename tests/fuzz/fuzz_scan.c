@@ -1,0 +1,81 @@
+/* Any text through the slice scan: what it accepts, jansson accepts too, and with the same values
+ * in every member that we take. */
+#include <jansson.h>
+#include <string.h>
+
+#include "common/github/webhook_scan.h"
+#include "tests/fuzz/fuzz.h"
+
+/* Where each member stands, as jansson finds it. */
+static const char *const paths[MEMBER_COUNT][2] = {
+    [MEMBER_ACTION] = {"action", NULL},
+    [MEMBER_JOB] = {"workflow_job", NULL},
+    [MEMBER_JOB_ID] = {"workflow_job", "id"},
+    [MEMBER_JOB_RUN_ID] = {"workflow_job", "run_id"},
+    [MEMBER_JOB_RUN_ATTEMPT] = {"workflow_job", "run_attempt"},
+    [MEMBER_JOB_STATUS] = {"workflow_job", "status"},
+    [MEMBER_JOB_CONCLUSION] = {"workflow_job", "conclusion"},
+    [MEMBER_JOB_LABELS] = {"workflow_job", "labels"},
+    [MEMBER_JOB_RUNNER_ID] = {"workflow_job", "runner_id"},
+    [MEMBER_JOB_RUNNER_NAME] = {"workflow_job", "runner_name"},
+    [MEMBER_JOB_CREATED_AT] = {"workflow_job", "created_at"},
+    [MEMBER_JOB_NAME] = {"workflow_job", "name"},
+    [MEMBER_REPOSITORY] = {"repository", NULL},
+    [MEMBER_REPOSITORY_FULL_NAME] = {"repository", "full_name"},
+    [MEMBER_ORGANIZATION] = {"organization", NULL},
+    [MEMBER_ORGANIZATION_LOGIN] = {"organization", "login"},
+    [MEMBER_INSTALLATION] = {"installation", NULL},
+    [MEMBER_INSTALLATION_ID] = {"installation", "id"},
+};
+
+static const json_t *find(const json_t *root, const char *const path[2])
+{
+    const json_t *value = json_object_get(root, path[0]);
+    return path[1] == NULL ? value : json_object_get(value, path[1]);
+}
+
+static void check_member(const json_t *root, size_t member, struct slice raw)
+{
+    const json_t *expected = find(root, paths[member]);
+    ASSERT((raw.ptr == NULL) == (expected == NULL));
+    if (expected != NULL) {
+        json_t *value = json_loadb(raw.ptr, raw.len, JSON_DECODE_ANY, NULL);
+        ASSERT(value != NULL && json_equal(value, expected));
+        json_decref(value);
+    }
+}
+
+static void check_labels(const json_t *root, struct slice raw)
+{
+    struct slice found[100];
+    size_t n = 0;
+    const json_t *labels = find(root, paths[MEMBER_JOB_LABELS]);
+    if (raw.ptr == NULL || !webhook_scan_strings(raw, found, COUNT_OF(found), &n)) {
+        return;
+    }
+    ASSERT(json_is_array(labels) && json_array_size(labels) == n);
+    for (size_t i = 0; i < n; i++) {
+        json_t *value = json_loadb(found[i].ptr, found[i].len, JSON_DECODE_ANY, NULL);
+        ASSERT(json_is_string(value) && json_equal(value, json_array_get(labels, i)));
+        json_decref(value);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct webhook_scan scan;
+    const char *reason = NULL;
+    const char *text = (const char *)data;
+    if (!webhook_scan((struct slice){text, size}, &scan, &reason)) {
+        ASSERT(reason != NULL);
+        return 0;
+    }
+    json_t *root = json_loadb(text, size, 0, NULL);
+    ASSERT(json_is_object(root));
+    for (size_t i = 0; i < MEMBER_COUNT; i++) {
+        check_member(root, i, scan.member[i]);
+    }
+    check_labels(root, scan.member[MEMBER_JOB_LABELS]);
+    json_decref(root);
+    return 0;
+}

@@ -1,0 +1,199 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <string.h>
+
+#include "common/github/job_event.h"
+
+static struct job_event full_event(void)
+{
+    return (struct job_event){.action = JOB_ACTION_COMPLETED,
+                              .job_id = INT64_MAX,
+                              .run_id = 33714470481,
+                              .run_attempt = 3,
+                              .installation_id = 7,
+                              .runner_id = 9,
+                              .created_ms = 1795198323000,
+                              .received_ms = 1795198324567,
+                              .delivery = "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+                              .status = "completed",
+                              .conclusion = "success",
+                              .repository = "octo-org/octo-repo",
+                              .organization = "octo-org",
+                              .runner_name = "mayfly-1",
+                              .name = "build \"x\"\n\xc3\xbc \x7f",
+                              .labels = "self-hosted,linux",
+                              .class_name = "small"};
+}
+
+static void encode_decode_keeps_every_field(void **state)
+{
+    struct job_event before = full_event();
+    struct job_event after;
+    struct buf record;
+    struct err e = {0};
+    (void)state;
+    buf_init(&record, 8192);
+    job_event_encode(&before, &record);
+    assert_false(record.failed);
+    assert_null(memchr(record.data, '\n', record.len));
+    memset(&after, 0x55, sizeof after);
+    assert_int_equal(job_event_decode(buf_slice(&record), &after, &e), 0);
+    assert_int_equal(after.action, before.action);
+    assert_true(after.job_id == before.job_id && after.run_id == before.run_id);
+    assert_int_equal(after.run_attempt, before.run_attempt);
+    assert_int_equal(after.installation_id, before.installation_id);
+    assert_int_equal(after.runner_id, before.runner_id);
+    assert_true(after.created_ms == before.created_ms && after.received_ms == before.received_ms);
+    assert_string_equal(after.delivery, before.delivery);
+    assert_string_equal(after.status, before.status);
+    assert_string_equal(after.conclusion, before.conclusion);
+    assert_string_equal(after.repository, before.repository);
+    assert_string_equal(after.organization, before.organization);
+    assert_string_equal(after.runner_name, before.runner_name);
+    assert_string_equal(after.name, before.name);
+    assert_string_equal(after.labels, before.labels);
+    assert_string_equal(after.class_name, before.class_name);
+    buf_fini(&record);
+}
+
+static void encode_is_json_with_a_version(void **state)
+{
+    struct job_event ev = full_event();
+    struct buf record;
+    (void)state;
+    buf_init(&record, 8192);
+    job_event_encode(&ev, &record);
+    json_t *root = json_loadb(record.data, record.len, JSON_REJECT_DUPLICATES, NULL);
+    assert_int_equal(json_integer_value(json_object_get(root, "v")), JOB_EVENT_VERSION);
+    assert_string_equal(json_string_value(json_object_get(root, "name")), ev.name);
+    json_decref(root);
+    buf_fini(&record);
+}
+
+/* Every byte of the free text needs six in JSON: the record stays within its limit all the same,
+ * and keeps what machines need. */
+static void encode_that_would_be_too_long_drops_what_people_read(void **state)
+{
+    struct job_event ev = full_event();
+    struct job_event after = {0};
+    struct buf record;
+    struct err e = {0};
+    (void)state;
+    memset(ev.labels, 1, sizeof ev.labels - 1);
+    memset(ev.name, 2, sizeof ev.name - 1);
+    memset(ev.repository, 3, sizeof ev.repository - 1);
+    ev.repository[5] = '/';
+    memset(ev.runner_name, 4, sizeof ev.runner_name - 1);
+    memset(ev.organization, 5, sizeof ev.organization - 1);
+    memset(ev.status, 6, sizeof ev.status - 1);
+    memset(ev.conclusion, 7, sizeof ev.conclusion - 1);
+    memset(ev.delivery, 8, sizeof ev.delivery - 1);
+    memset(ev.class_name, 9, sizeof ev.class_name - 1);
+    buf_init(&record, 8192);
+    job_event_encode(&ev, &record);
+    assert_true(record.len <= 4096);
+    assert_int_equal(job_event_decode(buf_slice(&record), &after, &e), 0);
+    assert_string_equal(after.repository, ev.repository);
+    assert_string_equal(after.runner_name, ev.runner_name);
+    assert_string_equal(after.labels, "");
+    buf_fini(&record);
+}
+
+static void decode_ignores_members_it_does_not_know(void **state)
+{
+    struct job_event ev;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(
+        job_event_decode(SLICE("{\"v\":1,\"action\":\"waiting\",\"job\":5,\"repository\":"
+                               "\"a/b\",\"later\":{\"x\":[1]}}"),
+                         &ev, &e),
+        0);
+    assert_int_equal(ev.action, JOB_ACTION_WAITING);
+    assert_int_equal(ev.run_id, 0);
+    assert_string_equal(ev.labels, "");
+}
+
+static void decode_of_a_newer_version_says_so(void **state)
+{
+    struct job_event ev;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(
+        job_event_decode(SLICE("{\"v\":2,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"}"),
+                         &ev, &e),
+        -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_non_null(strstr(e.message, "newer"));
+}
+
+static void decode_of_hostile_records_is_refused(void **state)
+{
+    static const char *const records[] = {
+        "",
+        "{}",
+        "[]",
+        "null",
+        "{\"v\":1}",
+        "{\"v\":0,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"}",
+        "{\"v\":\"1\",\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":\"fly\",\"job\":5,\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":7,\"job\":5,\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":0,\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":-5,\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":\"5\",\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5.0,\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"ab\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":7}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"job\":6,\"repository\":\"a/b\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"status\":"
+        "\"more than fifteen\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"name\":\"\\u0000\"}",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"} x",
+    };
+    struct job_event ev;
+    struct job_event untouched;
+    (void)state;
+    memset(&ev, 0x55, sizeof ev);
+    memset(&untouched, 0x55, sizeof untouched);
+    for (size_t i = 0; i < COUNT_OF(records); i++) {
+        struct err e = {0};
+        assert_int_equal(job_event_decode(slice_of(records[i]), &ev, &e), -1);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        assert_true(e.message[0] != '\0');
+    }
+    assert_memory_equal(&ev, &untouched, sizeof ev);
+}
+
+static void wants_runner_only_a_queued_job_that_is_not_held_back(void **state)
+{
+    struct job_event ev = {.action = JOB_ACTION_QUEUED, .status = "queued"};
+    (void)state;
+    assert_true(job_event_wants_runner(&ev));
+    ev.status[0] = '\0';
+    assert_true(job_event_wants_runner(&ev));
+    memcpy(ev.status, "waiting", 8);
+    assert_false(job_event_wants_runner(&ev));
+    ev = (struct job_event){.action = JOB_ACTION_IN_PROGRESS, .status = "queued"};
+    assert_false(job_event_wants_runner(&ev));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(encode_decode_keeps_every_field),
+        cmocka_unit_test(encode_is_json_with_a_version),
+        cmocka_unit_test(encode_that_would_be_too_long_drops_what_people_read),
+        cmocka_unit_test(decode_ignores_members_it_does_not_know),
+        cmocka_unit_test(decode_of_a_newer_version_says_so),
+        cmocka_unit_test(decode_of_hostile_records_is_refused),
+        cmocka_unit_test(wants_runner_only_a_queued_job_that_is_not_held_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,344 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "ingress/intake.h"
+
+/* --- a queue that does what the test says ----------------------------------------------------- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static bool blocked;         /* puts wait until it is false */
+static bool failing;         /* puts fail for now */
+static const char *poisoned; /* a put with this key can never succeed */
+static size_t waiting_puts;
+static size_t puts_done;
+static size_t items_put;
+static size_t largest_batch;
+
+int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
+{
+    int result = 0;
+    (void)q;
+    pthread_mutex_lock(&lock);
+    waiting_puts++;
+    pthread_cond_broadcast(&changed);
+    while (blocked) {
+        pthread_cond_wait(&changed, &lock);
+    }
+    waiting_puts--;
+    for (size_t i = 0; i < n && result == 0; i++) {
+        if (poisoned != NULL && strcmp(items[i].key, poisoned) == 0) {
+            result = err_set(e, ERR_PERMANENT, 0, "poisoned");
+        }
+    }
+    if (result == 0 && failing) {
+        result = err_set(e, ERR_RETRY, 0, "away");
+    }
+    puts_done++;
+    items_put += result == 0 ? n : 0;
+    largest_batch = n > largest_batch ? n : largest_batch;
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+static void set_blocked(bool now)
+{
+    pthread_mutex_lock(&lock);
+    blocked = now;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static void wait_for_waiting_puts(size_t wanted)
+{
+    pthread_mutex_lock(&lock);
+    while (waiting_puts < wanted) {
+        pthread_cond_wait(&changed, &lock);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* --- a loop's side -----------------------------------------------------------------------------
+ */
+
+struct fixture {
+    struct intake *in;
+    struct dedupe *dedupe;
+    struct mailbox mailbox;
+};
+
+static void open_fixture(struct fixture *f, int64_t committers, int64_t batch, int64_t max)
+{
+    struct err e = {0};
+    blocked = false;
+    failing = false;
+    poisoned = NULL;
+    waiting_puts = puts_done = items_put = largest_batch = 0;
+    f->dedupe = dedupe_new(1000);
+    assert_int_equal(mailbox_init(&f->mailbox, &e), 0);
+    const struct intake_options o = {.dedupe = f->dedupe,
+                                     .committers = committers,
+                                     .batch = batch,
+                                     .max_in_flight = max,
+                                     .put_deadline_ms = 10000};
+    assert_int_equal(intake_start(&o, &f->in, &e), 0);
+}
+
+static void close_fixture(struct fixture *f)
+{
+    intake_stop(f->in);
+    mailbox_fini(&f->mailbox);
+    dedupe_free(f->dedupe);
+}
+
+static struct delivery *make(struct fixture *f, int number)
+{
+    struct delivery *d = calloc(1, sizeof *d);
+    assert_non_null(d);
+    d->home = &f->mailbox;
+    d->submitted_us = clock_mono_us();
+    d->record = SLICE("{}");
+    snprintf(d->lane, sizeof d->lane, "events");
+    snprintf(d->key, sizeof d->key, "%d", number);
+    snprintf(d->guid, sizeof d->guid, "guid-%d", number);
+    return d;
+}
+
+/* Takes the next that comes home, waiting for it. */
+static struct delivery *come_home(struct fixture *f, struct delivery **rest)
+{
+    while (*rest == NULL) {
+        struct pollfd p = {.fd = mailbox_fd(&f->mailbox), .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 30000), 1);
+        *rest = mailbox_take(&f->mailbox);
+    }
+    struct delivery *d = *rest;
+    *rest = d->next;
+    return d;
+}
+
+static size_t collect(struct fixture *f, size_t n, enum delivery_result wanted)
+{
+    struct delivery *rest = NULL;
+    size_t as_wanted = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct delivery *d = come_home(f, &rest);
+        as_wanted += d->result == wanted;
+        free(d);
+        intake_release(f->in);
+    }
+    assert_null(rest);
+    return as_wanted;
+}
+
+static void submit_numbers(struct fixture *f, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        assert_true(intake_reserve(f->in));
+        intake_submit(f->in, make(f, i));
+    }
+}
+
+/* --- the cases ---------------------------------------------------------------------------------
+ */
+
+static void submit_comes_back_queued_and_is_remembered(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 1, 8, 10);
+    assert_false(dedupe_seen(f.dedupe, "guid-1"));
+    submit_numbers(&f, 1, 2);
+    assert_int_equal(collect(&f, 1, DELIVERY_QUEUED), 1);
+    assert_true(dedupe_seen(f.dedupe, "guid-1"));
+    assert_int_equal(intake_in_flight(f.in), 0);
+    close_fixture(&f);
+}
+
+static void busy_intake_gathers_a_batch(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 1, 16, 100);
+    set_blocked(true);
+    submit_numbers(&f, 0, 1);
+    wait_for_waiting_puts(1);
+    submit_numbers(&f, 1, 41);
+    set_blocked(false);
+    assert_int_equal(collect(&f, 41, DELIVERY_QUEUED), 41);
+    assert_int_equal(largest_batch, 16);
+    assert_int_equal(puts_done, 1 + 3);
+    assert_int_equal(items_put, 41);
+    close_fixture(&f);
+}
+
+static void several_committers_work_at_once(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 3, 1, 100);
+    set_blocked(true);
+    submit_numbers(&f, 0, 3);
+    wait_for_waiting_puts(3);
+    set_blocked(false);
+    assert_int_equal(collect(&f, 3, DELIVERY_QUEUED), 3);
+    close_fixture(&f);
+}
+
+static void reserve_at_the_bound_is_refused(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 1, 8, 2);
+    assert_true(intake_reserve(f.in));
+    assert_true(intake_reserve(f.in));
+    assert_false(intake_reserve(f.in));
+    intake_release(f.in);
+    assert_true(intake_reserve(f.in));
+    intake_release(f.in);
+    intake_release(f.in);
+    close_fixture(&f);
+}
+
+static void failed_put_comes_back_failed_and_is_not_remembered(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 1, 8, 10);
+    failing = true;
+    submit_numbers(&f, 1, 2);
+    assert_int_equal(collect(&f, 1, DELIVERY_FAILED), 1);
+    assert_false(dedupe_seen(f.dedupe, "guid-1"));
+    close_fixture(&f);
+}
+
+static void poisoned_message_fails_alone(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 1, 8, 10);
+    set_blocked(true);
+    submit_numbers(&f, 0, 1);
+    wait_for_waiting_puts(1);
+    submit_numbers(&f, 1, 6);
+    poisoned = "3";
+    set_blocked(false);
+    assert_int_equal(collect(&f, 6, DELIVERY_QUEUED), 5);
+    assert_false(dedupe_seen(f.dedupe, "guid-3"));
+    assert_true(dedupe_seen(f.dedupe, "guid-5"));
+    close_fixture(&f);
+}
+
+static void late_delivery_is_not_put(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 1, 8, 10);
+    struct delivery *late = make(&f, 1);
+    struct delivery *timely = make(&f, 2);
+    late->submitted_us -= 11 * 1000000;
+    late->next = timely;
+    assert_true(intake_reserve(f.in));
+    assert_true(intake_reserve(f.in));
+    intake_submit(f.in, late);
+    assert_int_equal(collect(&f, 2, DELIVERY_LATE), 1);
+    assert_int_equal(items_put, 1);
+    assert_false(dedupe_seen(f.dedupe, "guid-1"));
+    close_fixture(&f);
+}
+
+static void stop_finishes_what_was_submitted(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_fixture(&f, 2, 4, 100);
+    set_blocked(true);
+    submit_numbers(&f, 0, 20);
+    set_blocked(false);
+    intake_stop(f.in);
+    struct delivery *d = mailbox_take(&f.mailbox);
+    size_t n = 0;
+    while (d != NULL) {
+        struct delivery *next = d->next;
+        assert_int_equal(d->result, DELIVERY_QUEUED);
+        free(d);
+        d = next;
+        n++;
+    }
+    assert_int_equal(n, 20);
+    assert_int_equal(items_put, 20);
+    mailbox_fini(&f.mailbox);
+    dedupe_free(f.dedupe);
+}
+
+/* --- many threads, as ThreadSanitizer likes it --------------------------------------------------
+ */
+
+struct submitter {
+    struct fixture *f; /* with a mailbox of its own, and a shared intake */
+    struct fixture own;
+    int from;
+};
+
+static void *submit_and_collect(void *arg)
+{
+    struct submitter *s = arg;
+    for (int i = 0; i < 20; i++) {
+        submit_numbers(&s->own, s->from + i * 10, s->from + i * 10 + 10);
+        if (collect(&s->own, 10, DELIVERY_QUEUED) != 10) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void loops_get_their_own_back(void **state)
+{
+    struct fixture f;
+    struct submitter s[4];
+    pthread_t threads[4];
+    struct err e = {0};
+    (void)state;
+    open_fixture(&f, 3, 16, 1000);
+    for (size_t i = 0; i < COUNT_OF(s); i++) {
+        s[i] = (struct submitter){.f = &f, .own = {.in = f.in}, .from = (int)i * 1000};
+        assert_int_equal(mailbox_init(&s[i].own.mailbox, &e), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, submit_and_collect, &s[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT_OF(s); i++) {
+        void *failed = &s[i];
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+        mailbox_fini(&s[i].own.mailbox);
+    }
+    assert_int_equal(items_put, 800);
+    assert_int_equal(intake_in_flight(f.in), 0);
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(submit_comes_back_queued_and_is_remembered),
+        cmocka_unit_test(busy_intake_gathers_a_batch),
+        cmocka_unit_test(several_committers_work_at_once),
+        cmocka_unit_test(reserve_at_the_bound_is_refused),
+        cmocka_unit_test(failed_put_comes_back_failed_and_is_not_remembered),
+        cmocka_unit_test(poisoned_message_fails_alone),
+        cmocka_unit_test(late_delivery_is_not_put),
+        cmocka_unit_test(stop_finishes_what_was_submitted),
+        cmocka_unit_test(loops_get_their_own_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
