@@ -75,8 +75,10 @@ struct metric *metrics_histogram(const char *name, const char *help, const char 
     ASSERT(n <= BOUNDS_MAX);
     pthread_mutex_lock(&lock);
     struct metric *m = insert(METRIC_HISTOGRAM, name, help, labels);
-    m->bounds_ms = bounds_ms;
-    m->bound_count = n;
+    if (m->bounds_ms == NULL) { /* new; a known one is being observed by other threads */
+        m->bounds_ms = bounds_ms;
+        m->bound_count = n;
+    }
     pthread_mutex_unlock(&lock);
     return m;
 }

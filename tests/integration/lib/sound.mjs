@@ -12,5 +12,7 @@ export function assertSound(d) {
   assert.deepEqual(truth.invalid, [], "requests that GitHub would not take");
   assert.deepEqual(d.vms(), [], "slots held");
   assert.deepEqual(d.processes(), [], "processes left");
+  const reports = d.programs.flatMap((p) => p.events.filter((e) => e.event === "text" && /Sanitizer|runtime error|internal error/.test(e.text)));
+  assert.deepEqual(reports, [], "what the sanitizers or assertions say");
   return truth;
 }

@@ -164,6 +164,32 @@ static void updates_from_threads_are_all_counted(void **state)
     buf_fini(&page);
 }
 
+static void *register_and_observe(void *arg)
+{
+    static const int64_t bounds[] = {0, 10};
+    (void)arg;
+    for (int i = 0; i < ROUNDS / 10; i++) {
+        metric_observe_ms(metrics_histogram("t_v_seconds", "V.", "", bounds, 2), 5);
+    }
+    return NULL;
+}
+
+/* The thread sanitizer says so if registering again writes to what others observe. */
+static void known_histogram_is_registered_again_while_it_is_observed(void **state)
+{
+    static const int64_t bounds[] = {0, 10};
+    pthread_t threads[THREADS];
+    (void)state;
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, register_and_observe, NULL), 0);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(metric_value(metrics_histogram("t_v_seconds", "V.", "", bounds, 2)),
+                     THREADS * (ROUNDS / 10));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +199,7 @@ int main(void)
         cmocka_unit_test(label_values_are_escaped),
         cmocka_unit_test(metrics_are_sorted_by_name),
         cmocka_unit_test(updates_from_threads_are_all_counted),
+        cmocka_unit_test(known_histogram_is_registered_again_while_it_is_observed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
