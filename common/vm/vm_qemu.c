@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,7 +77,8 @@ static int open_directories(struct vm_qemu *q, const struct config_class *class,
     }
     (void)qemu_path(q->vms_dir, q->state_dir, name);
     (void)qemu_path(q->saved_dir, q->state_dir, "saved");
-    return fs_mkdirs(q->vms_dir, 0755, e) != 0 || fs_mkdirs(q->saved_dir, 0755, e) != 0 ? -1 : 0;
+    /* What is saved is read by the VMs' user; their records are nobody's business. */
+    return fs_mkdirs(q->vms_dir, 0700, e) != 0 || fs_mkdirs(q->saved_dir, 0755, e) != 0 ? -1 : 0;
 }
 
 static void open_settings(struct vm_qemu *q, const struct config_qemu *s)
@@ -125,11 +125,13 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
 
 /* --- looking -------------------------------------------------------------------------------- */
 
+/* Asks for the lock without taking it: a look must never be in a launcher's way. */
 static bool is_being_launched(const char *dir)
 {
     char path[PATH_MAX];
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd = open(qemu_path(path, dir, "lock"), O_RDWR | O_CLOEXEC);
-    bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+    bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
     if (fd >= 0) {
         close(fd);
     }

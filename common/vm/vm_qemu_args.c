@@ -37,7 +37,8 @@ PRINTF(3, 4) static void addf(struct args *a, const char *option, const char *fm
 static void add_machine(struct args *a, const struct qemu_args_in *in)
 {
     bool x86 = strcmp(in->image->arch, "x86_64") == 0;
-    addf(a, "-machine", x86 ? "q35,accel=%s,graphics=off,vmport=off,usb=off" : "virt,accel=%s",
+    addf(a, "-machine",
+         x86 ? "q35,accel=%s,graphics=off,vmport=off,usb=off" : "virt,gic-version=max,accel=%s",
          in->accel);
     addf(a, "-cpu", "%s", strcmp(in->accel, "kvm") == 0 ? "host" : "max");
     addf(a, "-smp", "%" PRId64, in->cpus);

@@ -3,7 +3,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +27,7 @@
 #define MEMORY_SLACK_MIB 1536
 #define ADDRESS_SLACK_MIB 8192
 #define BOOT_INSTEAD_MS 600000
+#define RESTORES 2
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1 /* a stand-in for QEMU under a sanitizer reserves terabytes of addresses */
@@ -138,7 +138,7 @@ static int lock_vm(struct launch *l, struct err *e)
     if (fd < 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot open the lock %s", path);
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) != 0) {
         close(fd);
         return err_set(e, ERR_RETRY, EWOULDBLOCK, "another process is launching VM %s just now",
                        l->spec->name);
@@ -162,7 +162,7 @@ static int make_directory(struct launch *l, struct err *e)
     (void)snprintf(record.token, sizeof record.token, "%s", l->spec->client_token);
     (void)snprintf(record.image, sizeof record.image, "%.99s %.99s", l->q->image.name,
                    l->q->image.version);
-    if (mkdir(l->dir, 0755) != 0) {
+    if (mkdir(l->dir, 0700) != 0) {
         return err_errno(e, errno == ENOSPC ? ERR_CAPACITY : ERR_RETRY, errno,
                          "cannot make the directory %s", l->dir);
     }
@@ -370,11 +370,13 @@ static bool worth_another(const struct launch *l, const struct err *e)
 }
 
 /* Restore; if that fails, once more with a saved machine made anew; if that fails too, boot, and
- * leave restoring alone for a while. */
+ * leave restoring alone for a while. A restore that was only too slow says nothing against the
+ * saved machine: making it anew on a host that is that busy would be the last thing it needs. */
 static int start_somehow(const struct launch *l, struct err *e)
 {
     struct vm_qemu *q = l->q;
-    if (q->restore && clock_mono_ms() >= atomic_load(&q->boot_until_ms)) {
+    for (int i = 0; i < RESTORES && q->restore && clock_mono_ms() >= atomic_load(&q->boot_until_ms);
+         i++) {
         struct qemu_saved saved = {.inode = 0};
         if (restore_once(l, &saved, e) == 0) {
             return 0;
@@ -382,14 +384,13 @@ static int start_somehow(const struct launch *l, struct err *e)
         if (!worth_another(l, e)) {
             return -1;
         }
-        qemu_saved_discard(&saved);
-        if (restore_once(l, &saved, e) == 0) {
-            return 0;
+        bool last = i == RESTORES - 1;
+        if (e->code != ETIMEDOUT || last) {
+            qemu_saved_discard(&saved);
         }
-        if (!worth_another(l, e)) {
-            return -1;
+        if (last) {
+            atomic_store(&q->boot_until_ms, clock_mono_ms() + BOOT_INSTEAD_MS);
         }
-        atomic_store(&q->boot_until_ms, clock_mono_ms() + BOOT_INSTEAD_MS);
     }
     if (start_once(l, NULL, e) != 0) {
         return -1;

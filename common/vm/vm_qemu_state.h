@@ -2,7 +2,7 @@
  * What is written down about a VM: its state directory, and who is alive.
  *
  *   <state_dir>/<deployment>.<class>/<vm name>/
- *     lock          held (flock) by the process that is launching the VM
+ *     lock          held (F_OFD_SETLK) by the process that is launching the VM
  *     vm.json       by the launcher: version, name, token, image, how it started
  *     launch.json   by the launcher, for the keeper: command line and bounds (vm_qemu_launch.h)
  *     process.json  by the keeper: its own and QEMU's identity

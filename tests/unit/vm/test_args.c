@@ -72,7 +72,7 @@ static void args_hold_size_and_image(void **state)
     qemu_args_free(argv);
     image = image_of(arch_arm);
     argv = qemu_args_build(&in);
-    assert_string_equal(value_of(argv, "-machine", 0), "virt,accel=kvm");
+    assert_string_equal(value_of(argv, "-machine", 0), "virt,gic-version=max,accel=kvm");
     qemu_args_free(argv);
 }
 
