@@ -141,8 +141,8 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
         return -1;
     }
     if (!how->spare_if_busy && may_be_idle) {
-        /* The machine is gone, so its slot must not wait for GitHub, which may call a dead runner busy
-         * for minutes; what is left of the registration is the reaper's. */
+        /* The machine is gone, so its slot must not wait for GitHub, which may call a dead runner
+         * busy for minutes; what is left of the registration is the reaper's. */
         struct err late = {0};
         (void)!delete_registration(f, vm, &late);
     }
