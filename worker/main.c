@@ -45,7 +45,7 @@ static void start_threads(struct worker *w, const struct config *c, struct threa
 {
     w->enders = enders_start(w, (size_t)c->worker.end_threads);
     t->events = events_start(w, (size_t)c->worker.event_threads);
-    t->lanes = calloc(c->class_count, sizeof t->lanes[0]);
+    t->lanes = calloc(c->class_count, sizeof(struct lane *));
     ASSERT(t->lanes != NULL);
     for (; t->lane_count < c->class_count; t->lane_count++) {
         t->lanes[t->lane_count] = lane_start(w, c->classes[t->lane_count].name);

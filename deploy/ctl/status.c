@@ -65,16 +65,17 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     for (size_t i = 0; i < c->config->class_count; i++) {
         const struct config_class *class = &c->config->classes[i];
         const struct ledger_count *count = count_of(counts, n, class->name);
-        json_array_append_new(
-            classes, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class", class->name,
-                               "slots_used", (json_int_t)slots_of(count), "slots",
-                               (json_int_t) class->max_vms, "jobs_waiting",
-                               (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
-                               (json_int_t)count->jobs[JOB_RUNNING], "vms_starting",
-                               (json_int_t)(count->vms[VM_RESERVED] + count->vms[VM_REGISTERED] +
-                                            count->vms[VM_LAUNCHED]),
-                               "vms_busy", (json_int_t)count->vms[VM_BUSY], "vms_ending",
-                               (json_int_t)count->vms[VM_ENDING]));
+        json_int_t starting = count->vms[VM_RESERVED];
+        starting += count->vms[VM_REGISTERED];
+        starting += count->vms[VM_LAUNCHED];
+        json_array_append_new(classes,
+                              json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class",
+                                        class->name, "slots_used", (json_int_t)slots_of(count),
+                                        "slots", (json_int_t) class->max_vms, "jobs_waiting",
+                                        (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
+                                        (json_int_t)count->jobs[JOB_RUNNING], "vms_starting",
+                                        starting, "vms_busy", (json_int_t)count->vms[VM_BUSY],
+                                        "vms_ending", (json_int_t)count->vms[VM_ENDING]));
     }
     for (size_t i = 0; i < n; i++) {
         fleet += slots_of(&counts[i]);
