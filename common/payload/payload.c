@@ -173,7 +173,8 @@ static int check_ranges(const struct payload *p, struct err *e)
 
 int payload_pack(const struct payload *p, struct buf *out, struct err *e)
 {
-    /* What layers a config has decides which style is the shortest; the last one always works. */
+    /* The first suits GitHub's configs; another is tried when that is too large, and the last one
+     * always works. */
     static const enum layers_style styles[] = {LAYERS_TAIL, LAYERS_INLINE, LAYERS_NONE};
     struct buf best = {0};
     int rc = -1;
@@ -182,6 +183,9 @@ int payload_pack(const struct payload *p, struct buf *out, struct err *e)
     }
     for (size_t i = 0; i < COUNT_OF(styles); i++) {
         struct buf text;
+        if (best.data != NULL && best.len <= PAYLOAD_PACKED_MAX) {
+            break;
+        }
         buf_init(&text, 4 * PLAN_MAX);
         if (pack_style(p, styles[i], &text) && (best.data == NULL || text.len < best.len) &&
             gives_back(buf_slice(&text), p)) {
