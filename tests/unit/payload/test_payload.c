@@ -99,7 +99,7 @@ static void make_config(struct buf *out)
     buf_fini(&outer);
 }
 
-/* --- helpers ---------------------------------------------------------------------------------- */
+/* --- round trips ------------------------------------------------------------------------------ */
 
 static void assert_slice_equal(struct slice got, struct slice want)
 {
