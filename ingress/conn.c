@@ -108,8 +108,17 @@ void conn_set_state(struct conn *c, enum conn_state next)
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&c->set->in_state[next], c, link);
     if (next == CONN_IDLE) {
+        c->has_nul = false;
         conn_io_resume(c);
     }
+}
+
+/* Neither HTTP's framing nor JSON nor a form has NUL bytes, but evhttp would end a header there. */
+static bool has_nul_behind(struct evbuffer *input, size_t offset)
+{
+    struct evbuffer_ptr from;
+    return evbuffer_ptr_set(input, &from, offset, EVBUFFER_PTR_SET) == 0 &&
+           evbuffer_search(input, "", 1, &from).pos >= 0;
 }
 
 /* A first byte begins a request, whoever has read it. */
@@ -122,6 +131,7 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     if (c->state == CONN_IDLE) {
         conn_set_state(c, CONN_READING);
     }
+    c->has_nul = c->has_nul || has_nul_behind(input, info->orig_size - info->n_deleted);
     if (!c->plain && evbuffer_get_length(input) > c->set->limits.input_limit_bytes) {
         /* A peer that sends far ahead of its answers. Not closed from inside its own buffer: no
          * more is read, and the deadline ends it. */

@@ -53,6 +53,7 @@ struct conn {
     int fd;                /* -1 until adopted */
     enum conn_state state;
     bool plain;
+    bool has_nul; /* a NUL byte came since the last answer: no request of ours holds one */
     bool unsent;  /* in the list of those with output to send */
     bool resting; /* not read from, since evhttp takes nothing now */
 };

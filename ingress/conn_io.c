@@ -16,8 +16,8 @@
 
 #include "ingress/conn.h"
 
-/* A whole delivery, in most cases; a little less than 16 KiB, since libevent rounds a chunk with its
- * header up to a power of two. */
+/* A whole delivery, in most cases; a little less than 16 KiB, since libevent rounds a chunk with
+ * its header up to a power of two. */
 #define READ_BYTES (16 * 1024 - 128)
 
 static bool is_retriable(void)

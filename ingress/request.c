@@ -168,11 +168,12 @@ void request_expire(struct loop *l, int64_t now_us)
 
 /* --- one request ------------------------------------------------------------------------------ */
 
-static void read_head(struct evhttp_request *req, struct request_head *h)
+static void read_head(struct evhttp_request *req, const struct conn *c, struct request_head *h)
 {
     const struct evkeyval *header;
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
     *h = (struct request_head){.is_post = evhttp_request_get_command(req) == EVHTTP_REQ_POST,
+                               .has_nul = c->has_nul,
                                .path = slice_of(uri != NULL ? evhttp_uri_get_path(uri) : NULL),
                                .body_bytes =
                                    evbuffer_get_length(evhttp_request_get_input_buffer(req))};
@@ -231,10 +232,11 @@ static void judge(struct loop *l, const struct request_head *h, struct slice bod
 }
 
 /* Invariant 2 in one place: head, signature, and only then the body. */
-static void examine(struct loop *l, struct evhttp_request *req, struct outcome *o)
+static void examine(struct loop *l, struct evhttp_request *req, const struct conn *c,
+                    struct outcome *o)
 {
     struct request_head head;
-    read_head(req, &head);
+    read_head(req, c, &head);
     if (!request_head_check(&head, slice_of(l->shared.config->ingress.path), &o->answer)) {
         log_delivery(LOG_DEBUG, "request_refused", &head, &o->answer);
         return;
@@ -258,7 +260,7 @@ void request_handle(struct evhttp_request *req, void *arg)
     ASSERT(c != NULL);
     conn_set_state(c, CONN_ANSWERING);
     outcome.queue = false;
-    examine(l, req, &outcome);
+    examine(l, req, c, &outcome);
     if (outcome.queue) {
         enqueue(l, req, c, &outcome.event, outcome.launch);
     } else {

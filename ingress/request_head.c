@@ -60,6 +60,9 @@ static bool is_framing_sound(const struct request_head *h)
 
 bool request_head_check(const struct request_head *h, struct slice our_path, struct answer *out)
 {
+    if (h->has_nul) {
+        return refuse(out, 400, "nul_byte", true);
+    }
     if (!is_framing_sound(h)) {
         return refuse(out, 400, "bad_framing", true);
     }

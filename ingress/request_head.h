@@ -16,6 +16,7 @@
 
 struct request_head {
     bool is_post;
+    bool has_nul;      /* a NUL byte somewhere in the request */
     struct slice path; /* without the query */
     struct slice content_length;
     size_t content_lengths; /* how often the header stands there */

@@ -70,7 +70,8 @@ struct load {
     size_t guid_at; /* where the delivery id stands in the request */
     struct peer *peers;
     struct peer *idle;
-    char run[9]; /* makes the ids of this run its own */
+    char run[9];   /* makes the ids of this run its own */
+    int64_t alive; /* connections that are open or being opened */
     int64_t started;
     int64_t answered;
     int64_t failed;
@@ -141,11 +142,14 @@ static void open_peer(struct load *l, struct peer *p)
     if (p->fd < 0 || setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
         die("socket");
     }
+    p->state = PEER_CONNECTING;
     if (connect(p->fd, (struct sockaddr *)&l->address, sizeof l->address) != 0 &&
         errno != EINPROGRESS) {
-        die("connect");
+        l->failed++;
+        close(p->fd);
+        return;
     }
-    p->state = PEER_CONNECTING;
+    l->alive++;
     watch(l, p, EPOLL_CTL_ADD, EPOLLOUT);
 }
 
@@ -172,6 +176,7 @@ static void lose_peer(struct load *l, struct peer *p)
     }
     close(p->fd);
     p->fd = -1;
+    l->alive--;
     if (!connecting) {
         open_peer(l, p);
     }
@@ -312,7 +317,7 @@ static bool is_over(const struct load *l, int64_t now_us)
 {
     bool answered = l->answered + l->failed >= l->started;
     bool lost = l->o.seconds > 0 && now_us - l->begun_us > (l->o.seconds + 15) * 1000000;
-    return lost || (answered && !may_start(l, now_us));
+    return lost || l->alive == 0 || (answered && !may_start(l, now_us));
 }
 
 static int wait_ms(const struct load *l, int64_t now_us)

@@ -61,6 +61,9 @@ static void check_doubtful_framing_is_refused(void **state)
     request_head_note(&h, "Transfer-Encoding", "chunked");
     expect(&h, 400, "bad_framing", true);
     h = good_head();
+    h.has_nul = true;
+    expect(&h, 400, "nul_byte", true);
+    h = good_head();
     h.content_lengths = 0;
     request_head_note(&h, "Transfer-Encoding", "gzip, chunked");
     expect(&h, 400, "bad_framing", true);

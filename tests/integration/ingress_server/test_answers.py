@@ -1,0 +1,261 @@
+"""Every answer of the ingress, to good deliveries and to every kind of bad input."""
+
+import unittest
+import urllib.parse
+
+import bodies
+import harness
+
+JOB = bodies.workflow_job()
+TEXT = bodies.encode(JOB)
+
+
+def chunked(text, size=1000):
+    parts = [text[i:i + size] for i in range(0, len(text), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts) + b"0\r\n"
+
+
+class Answers(harness.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        import tempfile
+        cls.shared = tempfile.TemporaryDirectory(prefix="mayfly-ingress-")
+        cls.server = harness.Ingress(cls.shared.name, max_body_bytes=65536, max_header_bytes=4096)
+        cls.server.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.server.stop()
+        finally:
+            cls.shared.cleanup()
+
+    def one(self, data):
+        """The only answer to these bytes on a connection of their own."""
+        with self.server.connect() as c:
+            c.send(data)
+            return c.answer()
+
+    # --- what is accepted ---------------------------------------------------------------------
+
+    def test_queued_job_is_accepted_and_on_its_lane(self):
+        answer = self.one(harness.request(JOB, guid="guid-queued"))
+        self.check(answer, 202, queued=True)
+        self.assertEqual("application/json", answer.headers["content-type"])
+        [(lane, record)] = self.server.queued()["guid-queued"]
+        self.assertEqual("launch.small", lane)
+        self.assertEqual(100520616165, record["job"])
+        self.assertEqual("octo-org/octo-repo", record["repository"])
+
+    def test_facts_about_jobs_are_accepted_and_on_the_events_lane(self):
+        facts = {
+            "guid-held": bodies.workflow_job("queued", status="waiting"),
+            "guid-waiting": bodies.workflow_job("waiting"),
+            "guid-running": bodies.workflow_job("in_progress", runner_id=3, runner_name="mayfly-1"),
+            "guid-done": bodies.workflow_job("completed", conclusion="cancelled", runner_id=0),
+        }
+        for guid, delivery in facts.items():
+            with self.subTest(guid):
+                self.check(self.one(harness.request(delivery, guid=guid)), 202, queued=True)
+                self.assertEqual(["events"], [lane for lane, _ in self.server.queued()[guid]])
+
+    def test_ways_to_send_a_good_body_are_accepted(self):
+        form = b"a=b&payload=" + urllib.parse.quote(TEXT).encode() + b"&c"
+        form_type = "application/x-www-form-urlencoded"
+        ways = {
+            "form": harness.request(form, content_type=form_type),
+            "form with parameters": harness.request(form, content_type=form_type + "; charset=utf-8"),
+            "json with parameters": harness.request(JOB, content_type="Application/JSON;charset=utf-8"),
+            "query in the path": harness.request(JOB, path="/webhook?x=1"),
+            "HTTP/1.0": harness.request(JOB, version="1.0"),
+            "chunked": harness.request(JOB, body=chunked(TEXT) + b"\r\n", drop=["Content-Length"],
+                                       Transfer_Encoding="chunked"),
+            "bare LF": harness.request(JOB).replace(b"\r\n", b"\n"),
+            "chunked with a trailer": harness.request(
+                JOB, body=chunked(TEXT) + b"X-Other: 1\r\n\r\n", drop=["Content-Length"],
+                Transfer_Encoding="chunked"),
+        }
+        for name, data in ways.items():
+            with self.subTest(name):
+                self.check(self.one(data), 202, queued=True)
+
+    def test_expect_100_continue_is_told_to_continue(self):
+        head, _, body = harness.request(JOB, Expect="100-continue").partition(b"\r\n\r\n")
+        with self.server.connect() as c:
+            c.send(head + b"\r\n\r\n")
+            self.check(c.answer(), 100)
+            c.send(body)
+            self.check(c.answer(), 202, queued=True)
+
+    def test_keep_alive_serves_many(self):
+        with self.server.connect() as c:
+            for _ in range(5):
+                c.send(harness.request(JOB))
+                self.check(c.answer(), 202, queued=True)
+
+    def test_pipelined_requests_are_answered_in_order(self):
+        push = harness.request(b"{}", event="push")
+        with self.server.connect() as c:
+            c.send(push + harness.request(JOB) + push)
+            self.check(c.answer(), 200, ignored="event_not_ours")
+            self.check(c.answer(), 202, queued=True)
+            self.check(c.answer(), 200, ignored="event_not_ours")
+
+    def test_request_in_single_bytes_is_accepted(self):
+        data = harness.request(JOB)
+        with self.server.connect() as c:
+            for i in range(700):
+                c.send(data[i:i + 1])
+            c.send(data[700:])
+            self.check(c.answer(), 202, queued=True)
+
+    def test_half_closed_connection_is_still_answered(self):
+        import socket
+        with self.server.connect() as c:
+            c.send(harness.request(JOB))
+            c.socket.shutdown(socket.SHUT_WR)
+            self.check(c.answer(), 202, queued=True)
+            self.assertEqual(b"", c.wait_end())
+
+    # --- what is understood and not for us ------------------------------------------------------
+
+    def test_what_is_not_for_us_is_ignored_with_its_reason(self):
+        other = bodies.workflow_job()
+        cases = {
+            "ping": harness.request(b'{"zen":"x"}', event="ping"),
+            "event_not_ours": harness.request(b"{}", event="workflow_run"),
+            "labels_not_ours": harness.request(bodies.workflow_job(labels=["ubuntu-latest"])),
+            "no_labels": harness.request(bodies.workflow_job(labels=[])),
+            "action_unknown": harness.request({**other, "action": "sneezed"}),
+            "job_null": harness.request({"action": "queued", "workflow_job": None}),
+        }
+        for reason, data in cases.items():
+            with self.subTest(reason):
+                self.check(self.one(data), 200, ignored=reason)
+
+    def test_null_job_is_logged(self):
+        self.check(self.one(harness.request({"action": "queued", "workflow_job": None}, guid="guid-null")),
+                   200, ignored="job_null")
+        while (line := self.server.wait_log("delivery_odd"))["delivery"] != "guid-null":
+            pass
+        self.assertEqual("warn", line["level"])
+
+    # --- what is refused -------------------------------------------------------------------------
+
+    def test_bad_input_is_refused(self):
+        """Each row: the bytes, the status, the reason (None where evhttp answers by itself)."""
+        good = harness.request(JOB)
+        deep = b'{"action":' + b"[" * 100 + b"]" * 100 + b"}"
+        twice = b'{"action":"queued",' + TEXT[1:]
+        long_header = harness.request(JOB, X_Long="x" * 8000)
+        many_headers = harness.request(JOB, **{f"X_{i}": "x" * 60 for i in range(100)})
+        rows = [
+            ("other secret", harness.request(JOB, secret="another secret"), 401, "bad_signature"),
+            ("changed body", harness.request(JOB, body=TEXT[:-1] + b" "), 401, "bad_signature"),
+            ("no signature", harness.request(JOB, drop=["X-Hub-Signature-256"]), 401, "no_signature"),
+            ("sha1 only", harness.request(JOB, drop=["X-Hub-Signature-256"],
+                                          X_Hub_Signature="sha1=" + "0" * 40), 401, "no_signature"),
+            ("empty signature", harness.request(JOB, X_Hub_Signature_256=""), 401, "no_signature"),
+            ("short signature", harness.request(JOB, X_Hub_Signature_256="sha256=00"), 401,
+             "bad_signature"),
+            ("signature as a trailer only",
+             harness.request(JOB, body=chunked(TEXT) + b"X-Hub-Signature-256: "
+                             + harness.sign(TEXT).encode() + b"\r\n\r\n",
+                             drop=["Content-Length", "X-Hub-Signature-256"],
+                             Transfer_Encoding="chunked"), 401, "no_signature"),
+            ("no JSON", harness.request(b"hello"), 400, "not_json"),
+            ("empty body", harness.request(b""), 400, "not_json"),
+            ("cut JSON", harness.request(TEXT[:-1]), 400, "not_json"),
+            ("JSON and more", harness.request(TEXT + b"{}"), 400, "not_json"),
+            ("no UTF-8", harness.request(TEXT.replace(b"octocat", b"octo\xff")), 400, "not_json"),
+            ("nested too deep", harness.request(deep), 400, "too_deep"),
+            ("member twice", harness.request(twice), 400, "duplicate_member"),
+            ("job without an id", harness.request(bodies.workflow_job(job=None)), 400, "no_job_id"),
+            ("form without a payload", harness.request(
+                b"a=b", content_type="application/x-www-form-urlencoded"), 400, "bad_form"),
+            ("no event", harness.request(JOB, drop=["X-GitHub-Event"]), 400, "no_event"),
+            ("no delivery id", harness.request(JOB, drop=["X-GitHub-Delivery"]), 400,
+             "bad_delivery_id"),
+            ("odd delivery id", harness.request(JOB, guid="a/b"), 400, "bad_delivery_id"),
+            ("other path", harness.request(JOB, path="/"), 404, "other_path"),
+            ("path with more", harness.request(JOB, path="/webhook/"), 404, "other_path"),
+            ("no length", harness.request(JOB, body=b"", drop=["Content-Length"]), 411, "no_length"),
+            ("other content type", harness.request(JOB, content_type="text/plain"), 415,
+             "content_type"),
+            ("no content type", harness.request(JOB, drop=["Content-Type"]), 415, "content_type"),
+            ("NUL in a header", good.replace(b"Hookshot", b"Hook\0shot"), 400, "nul_byte"),
+            ("length with a plus", harness.request(JOB, Content_Length="+%d" % len(TEXT)), 400,
+             "bad_framing"),
+            ("negative length", harness.request(JOB, Content_Length="-1"), 400, None),
+            ("length in hex", harness.request(JOB, Content_Length="0x10"), 400, None),
+            ("two lengths that differ", good.replace(
+                b"Host:", b"Content-Length: 1\r\nHost:"), 400, None),
+            ("two lengths alike", good.replace(
+                b"Host:", b"Content-Length: %d\r\nHost:" % len(TEXT)), 400, None),
+            ("length and chunked", harness.request(
+                JOB, body=chunked(TEXT) + b"\r\n", Transfer_Encoding="chunked"), 400, None),
+            ("other transfer encoding", harness.request(
+                JOB, body=chunked(TEXT) + b"\r\n", drop=["Content-Length"],
+                Transfer_Encoding="gzip, chunked"), 400, "bad_framing"),
+            ("no chunk size", harness.request(JOB, body=b"xyz\r\n" + TEXT, drop=["Content-Length"],
+                                              Transfer_Encoding="chunked"), 413, None),
+            ("long header", long_header, 400, None),
+            ("many headers", many_headers, 400, None),
+            ("no HTTP", b"hello, is this the webhook?\r\n\r\n", 400, None),
+            ("other expectation", harness.request(JOB, Expect="200-ok"), 417, None),
+            ("length over the limit", harness.request(
+                JOB, Content_Length="2097152", body=b"{"), 413, None),
+            ("length over any number", harness.request(JOB, Content_Length="9" * 30, body=b"{"), 413,
+             None),
+            ("chunk over the limit", harness.request(
+                JOB, body=b"100000\r\n{", drop=["Content-Length"], Transfer_Encoding="chunked"),
+             413, None),
+            ("body over the limit", harness.request(bodies.encode(JOB, 70000)), 413, None),
+        ]
+        before = self.server.queued()
+        for name, data, status, reason in rows:
+            with self.subTest(name):
+                answer = self.one(data)
+                self.check(answer, status)
+                if reason is not None:
+                    self.assertEqual({"error": reason}, answer.json())
+        self.assertEqual(before, self.server.queued())
+
+    def test_other_methods_are_refused_with_allow(self):
+        for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"]:
+            with self.subTest(method):
+                answer = self.one(harness.request(JOB, method=method))
+                self.check(answer, 405, error="method")
+                self.assertEqual("POST", answer.headers["allow"])
+                self.assertEqual("close", answer.headers["connection"])
+
+    def test_doubtful_framing_closes_the_connection(self):
+        with self.server.connect() as c:
+            c.send(harness.request(JOB, Content_Length="+%d" % len(TEXT)) + harness.request(JOB))
+            self.check(c.answer(), 400, error="bad_framing")
+            self.assertEqual(b"", c.wait_end())
+
+    def test_refused_delivery_leaves_the_connection_open(self):
+        with self.server.connect() as c:
+            c.send(harness.request(JOB, secret="another secret"))
+            self.check(c.answer(), 401, error="bad_signature")
+            c.send(harness.request(JOB))
+            self.check(c.answer(), 202, queued=True)
+
+    # --- what is seen from outside ---------------------------------------------------------------
+
+    def test_answers_are_counted_by_reason(self):
+        name = "mayfly_ingress_deliveries_total"
+        before = self.server.metric(name, answer="401", reason="bad_signature")
+        self.one(harness.request(JOB, secret="another secret"))
+        self.assertEqual(before + 1, self.server.metric(name, answer="401", reason="bad_signature"))
+
+    def test_secret_is_never_logged(self):
+        self.one(harness.request(JOB, secret="another secret"))
+        self.one(harness.request(JOB))
+        self.assertNotIn(harness.SECRET, str(self.server.log))
+
+
+if __name__ == "__main__":
+    unittest.main()

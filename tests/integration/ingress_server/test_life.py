@@ -1,0 +1,366 @@
+"""Deadlines, limits, duplicates, overload, drain, reload and TLS of the running program."""
+
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import unittest
+
+import bodies
+import harness
+
+JOB = bodies.workflow_job()
+CLOSED = "mayfly_ingress_closed_total"
+
+
+@contextlib.contextmanager
+def stuck_queue(server):
+    """Holds the queue's write lock, so that no put can finish."""
+    db = sqlite3.connect(server.queue_path, timeout=harness.PATIENCE, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+        db.close()
+
+
+class Deadlines(harness.TestCase):
+    def drip(self, connection, data):
+        """Sends a byte at a time until the server hangs up. Returns how many it took."""
+        connection.socket.settimeout(0.02)
+        for sent, byte in enumerate(data):
+            try:
+                connection.send(bytes([byte]))
+                if connection.socket.recv(1) == b"":
+                    return sent
+            except socket.timeout:
+                continue
+            except (ConnectionResetError, BrokenPipeError):
+                return sent
+        self.fail("the connection outlived the whole request")
+
+    def test_slow_head_is_closed_at_the_deadline(self):
+        with self.ingress(request_timeout_ms=500, idle_timeout_ms=600000) as server:
+            with server.connect() as c:
+                head = b"POST /webhook HTTP/1.1\r\nX-Long: " + b"x" * 10000
+                self.assertGreater(self.drip(c, head), 1)
+            self.assertEqual(1, server.metric(CLOSED, reason="deadline"))
+
+    def test_slow_body_is_closed_at_the_deadline(self):
+        with self.ingress(request_timeout_ms=500, idle_timeout_ms=600000) as server:
+            with server.connect() as c:
+                head, _, body = harness.request(JOB).partition(b"\r\n\r\n")
+                c.send(head + b"\r\n\r\n")
+                self.assertGreater(self.drip(c, body), 1)
+            self.assertEqual(1, server.metric(CLOSED, reason="deadline"))
+
+    def test_deadline_counts_for_each_request_anew(self):
+        with self.ingress(request_timeout_ms=400, idle_timeout_ms=600000) as server:
+            with server.connect() as slow, server.connect() as c:
+                slow.send(b"P")
+                # The other connection's whole requests outlast the slow one's deadline.
+                while server.metric(CLOSED, reason="deadline") == 0:
+                    c.send(harness.request(JOB))
+                    self.check(c.answer(), 202)
+                self.assertEqual(b"", slow.wait_end())
+
+    def test_idle_connections_are_closed(self):
+        with self.ingress(request_timeout_ms=600000, idle_timeout_ms=300) as server:
+            with server.connect() as fresh, server.connect() as used:
+                used.send(harness.request(JOB))
+                self.check(used.answer(), 202)
+                self.assertEqual(b"", fresh.wait_end())
+                self.assertEqual(b"", used.wait_end())
+            self.assertEqual(2, server.metric(CLOSED, reason="idle"))
+            self.assertEqual(0, server.metric("mayfly_ingress_connections"))
+
+    def test_answers_that_are_not_read_are_given_up(self):
+        with self.ingress(request_timeout_ms=500, idle_timeout_ms=600000, threads=1) as server:
+            with server.connect() as c:
+                c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                c.socket.settimeout(0.05)
+                many = harness.request(b"{}", event="push") * 500
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    while server.metric(CLOSED, reason="deadline") == 0:
+                        with contextlib.suppress(socket.timeout):
+                            c.socket.send(many)
+            self.assertEqual(1, server.metric(CLOSED, reason="deadline"))
+
+
+class Limits(harness.TestCase):
+    def test_connection_over_the_limit_waits_its_turn(self):
+        with self.ingress(max_connections=3, threads=1) as server:
+            with contextlib.ExitStack() as stack:
+                held = [stack.enter_context(server.connect()) for _ in range(3)]
+                for c in held:
+                    c.send(b"POST")
+                late = stack.enter_context(server.connect())
+                late.send(harness.request(JOB))
+                server.wait_metric(1, "mayfly_ingress_accept_paused_total", reason="connections")
+                held[0].socket.close()
+                self.check(late.answer(), 202)
+
+    def test_idle_connection_makes_room_at_the_limit(self):
+        with self.ingress(max_connections=2, threads=1) as server:
+            with server.connect() as first, server.connect() as second, server.connect() as third:
+                second.send(b"POST")
+                third.send(harness.request(JOB))
+                self.check(third.answer(), 202)
+                self.assertEqual(b"", first.wait_end())
+            self.assertEqual(1, server.metric(CLOSED, reason="evicted"))
+
+
+class Duplicates(harness.TestCase):
+    def test_delivery_seen_before_is_answered_and_not_queued_again(self):
+        with self.ingress() as server:
+            self.check(server.deliver(guid="guid-1"), 202, queued=True)
+            self.check(server.deliver(guid="guid-1"), 200, duplicate=True)
+            self.check(server.deliver(guid="guid-2"), 202, queued=True)
+            self.assertEqual({"guid-1": 1, "guid-2": 1},
+                             {guid: len(found) for guid, found in server.queued().items()})
+
+    def test_oldest_is_forgotten_first(self):
+        with self.ingress(dedupe_entries=2) as server:
+            for guid in ["guid-1", "guid-2", "guid-3", "guid-1"]:
+                self.check(server.deliver(guid=guid), 202)
+            self.check(server.deliver(guid="guid-1"), 200, duplicate=True)
+
+    def test_other_secrets_delivery_is_not_remembered(self):
+        with self.ingress() as server:
+            self.check(server.deliver(guid="guid-1", secret="another secret"), 401)
+            self.check(server.deliver(guid="guid-1"), 202)
+
+
+class Overload(harness.TestCase):
+    def test_stuck_queue_is_answered_503_and_delivered_later(self):
+        with self.ingress(put_deadline_ms=300) as server:
+            with stuck_queue(server):
+                answer = server.deliver(guid="guid-1")
+                self.check(answer, 503, error="queue_slow")
+                self.assertEqual("10", answer.headers["retry-after"])
+            # Its put may have gone through after all; then it is known, and never there twice.
+            self.assertIn(server.deliver(guid="guid-1").status, (200, 202))
+            server.wait_metric(0, "mayfly_ingress_in_flight")
+            self.assertIn("guid-1", server.queued())
+
+    def test_deliveries_over_the_bound_are_refused(self):
+        with self.ingress(max_in_flight=2, put_deadline_ms=60000) as server:
+            with contextlib.ExitStack() as stack:
+                waiting = [stack.enter_context(server.connect()) for _ in range(2)]
+                with stuck_queue(server):
+                    for i, c in enumerate(waiting):
+                        c.send(harness.request(JOB, guid=f"guid-{i}"))
+                    server.wait_metric(2, "mayfly_ingress_in_flight")
+                    answer = server.deliver(guid="guid-over")
+                    self.check(answer, 503, error="overloaded")
+                    self.assertEqual("10", answer.headers["retry-after"])
+                for c in waiting:
+                    self.check(c.answer(), 202, queued=True)
+            self.assertEqual(1, server.metric("mayfly_ingress_deliveries_total", answer="503",
+                                              reason="overloaded"))
+            self.assertEqual({"guid-0", "guid-1"}, set(server.queued()))
+
+    def test_peer_that_leaves_while_its_delivery_commits_loses_nothing(self):
+        with self.ingress() as server:
+            with stuck_queue(server):
+                with server.connect() as c:
+                    c.send(harness.request(JOB, guid="guid-gone"))
+                    server.wait_metric(1, "mayfly_ingress_in_flight")
+            self.check(server.deliver(guid="guid-next"), 202)
+            self.assertEqual({"guid-gone", "guid-next"}, set(server.queued()))
+
+
+class Drain(harness.TestCase):
+    def test_sigterm_answers_what_is_under_way_and_ends(self):
+        with self.ingress() as server:
+            with server.connect() as idle, server.connect() as busy:
+                idle.send(harness.request(JOB))
+                self.check(idle.answer(), 202)
+                data = harness.request(JOB, guid="guid-late")
+                busy.send(data[:3000])
+                server.wait_metric(2, "mayfly_ingress_connections")
+                server.signal(signal.SIGTERM)
+                self.assertEqual(b"", idle.wait_end())
+                busy.send(data[3000:])
+                answer = busy.answer()
+                self.check(answer, 202, queued=True)
+                self.assertEqual("close", answer.headers["connection"])
+                self.assertEqual(b"", busy.wait_end())
+            self.assertEqual(0, server.wait_exit())
+            self.assertIn("guid-late", server.queued())
+            with self.assertRaises(ConnectionRefusedError):
+                server.connect()
+
+    def test_sigterm_waits_for_the_queue(self):
+        with self.ingress() as server:
+            with server.connect() as c:
+                with stuck_queue(server):
+                    c.send(harness.request(JOB, guid="guid-stuck"))
+                    server.wait_metric(1, "mayfly_ingress_in_flight")
+                    server.signal(signal.SIGTERM)
+                    server.wait_log("stopping")
+                self.check(c.answer(), 202, queued=True)
+            self.assertEqual(0, server.wait_exit())
+            self.assertIn("guid-stuck", server.queued())
+
+    def test_request_that_never_ends_is_cut_off_in_time(self):
+        with self.ingress(drain_seconds=1, request_timeout_ms=600000) as server:
+            with server.connect() as c:
+                c.send(harness.request(JOB)[:-1])
+                server.wait_metric(1, "mayfly_ingress_connections")
+                server.signal(signal.SIGTERM)
+                self.assertEqual(b"", c.wait_end())
+            self.assertEqual(0, server.wait_exit())
+
+    def test_second_sigterm_ends_at_once(self):
+        with self.ingress(drain_seconds=600, request_timeout_ms=600000) as server:
+            with server.connect() as c:
+                c.send(harness.request(JOB)[:-1])
+                server.wait_metric(1, "mayfly_ingress_connections")
+                server.signal(signal.SIGTERM)
+                server.wait_log("stopping")
+                server.signal(signal.SIGTERM)
+                self.assertEqual(1, server.wait_exit())
+
+
+class Reload(harness.TestCase):
+    def reload(self, server, **changes):
+        server.write_config(**changes)
+        server.signal(signal.SIGHUP)
+
+    def test_secrets_are_rotated_without_a_gap(self):
+        with self.ingress(secrets=["the old secret"]) as server:
+            self.check(server.deliver(secret="the old secret"), 202)
+            self.check(server.deliver(secret="the new secret"), 401)
+            self.reload(server, secrets=["the new secret", "the old secret"], retry_after=3)
+            server.wait_log("config_reloaded")
+            self.check(server.deliver(secret="the old secret"), 202)
+            self.check(server.deliver(secret="the new secret"), 202)
+            self.reload(server, secrets=["the new secret"])
+            server.wait_log("config_reloaded")
+            self.check(server.deliver(secret="the old secret"), 401)
+            self.check(server.deliver(secret="the new secret"), 202)
+
+    def test_bad_configuration_changes_nothing(self):
+        with self.ingress() as server:
+            with open(server.config_path, "w", encoding="utf-8") as f:
+                f.write("queue: [")
+            server.signal(signal.SIGHUP)
+            server.wait_log("config_reload_failed")
+            self.check(server.deliver(), 202)
+
+
+class Tls(harness.TestCase):
+    def certificate(self, name):
+        """A new one in the test's folder; returns its serial number."""
+        self.pem = os.path.join(self.folder, "cert.pem")
+        self.key = os.path.join(self.folder, "key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}", "-days", "2",
+                        "-addext", "subjectAltName=DNS:localhost", "-keyout", self.key, "-out",
+                        self.pem], check=True, capture_output=True)
+
+    def server(self, **settings):
+        self.certificate("first")
+        return self.ingress(tls={"certificate": self.pem, "key": self.key}, **settings)
+
+    def client(self):
+        context = ssl.create_default_context(cafile=self.pem)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        return context
+
+    def test_deliveries_over_tls_are_accepted(self):
+        with self.server() as server:
+            for version in [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]:
+                context = self.client()
+                context.maximum_version = version
+                with harness.Connection(server.port, context) as c:
+                    self.assertEqual("http/1.1", c.socket.selected_alpn_protocol())
+                    for size in [0, 40000]:
+                        c.send(harness.request(bodies.encode(JOB, size)))
+                        self.check(c.answer(), 202, queued=True)
+
+    def test_many_connections_over_tls_are_accepted(self):
+        with self.server() as server, contextlib.ExitStack() as stack:
+            context = self.client()
+            for _ in range(50):
+                c = stack.enter_context(harness.Connection(server.port, context))
+                c.send(harness.request(JOB))
+                self.check(c.answer(), 202, queued=True)
+            self.assertEqual(50, len(server.queued()))
+
+    def test_what_speaks_no_tls_is_closed(self):
+        with self.server() as server, server.connect() as c:
+            c.send(harness.request(JOB))
+            self.assertNotIn(b"202", c.wait_end())
+
+    def test_silent_handshake_is_closed(self):
+        with self.server(idle_timeout_ms=300) as server, server.connect() as c:
+            self.assertEqual(b"", c.wait_end())
+            self.assertEqual(1, server.metric(CLOSED, reason="idle"))
+
+    def test_slow_request_over_tls_is_closed(self):
+        with self.server(request_timeout_ms=300) as server:
+            with harness.Connection(server.port, self.client()) as c:
+                c.send(harness.request(JOB)[:-1])
+                self.assertEqual(b"", c.wait_end())
+            self.assertEqual(1, server.metric(CLOSED, reason="deadline"))
+
+    def test_sigterm_drains_over_tls(self):
+        with self.server() as server:
+            with harness.Connection(server.port, self.client()) as c:
+                data = harness.request(JOB)
+                c.send(data[:3000])
+                server.wait_metric(1, "mayfly_ingress_connections")
+                server.signal(signal.SIGTERM)
+                server.wait_log("stopping")
+                c.send(data[3000:])
+                self.check(c.answer(), 202, queued=True)
+            self.assertEqual(0, server.wait_exit())
+
+    def test_renewed_certificate_is_used_after_sighup(self):
+        with self.server() as server:
+            self.certificate("second")
+            server.signal(signal.SIGHUP)
+            server.wait_log("certificate_reloaded")
+            with harness.Connection(server.port, self.client()) as c:
+                c.send(harness.request(JOB))
+                self.check(c.answer(), 202, queued=True)
+                self.assertIn((("commonName", "second"),), c.socket.getpeercert()["subject"])
+
+
+class Program(harness.TestCase):
+    def run_program(self, *arguments):
+        return subprocess.run([harness.PROGRAM, *arguments], capture_output=True, text=True,
+                              timeout=harness.PATIENCE, check=False)
+
+    def test_version_help_and_check_config(self):
+        self.assertIn("mayfly-ingress", self.run_program("--version").stdout)
+        self.assertIn("--config", self.run_program("--help").stdout)
+        server = self.ingress()
+        self.assertEqual(0, self.run_program("--config", server.config_path, "--check-config").returncode)
+        self.assertEqual(1, self.run_program("--config", "/nowhere").returncode)
+
+    def test_port_that_is_taken_is_a_clear_error(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            server = self.ingress(listen="127.0.0.1:%d" % taken.getsockname()[1])
+            run = self.run_program("--config", server.config_path)
+        self.assertEqual(1, run.returncode)
+        self.assertIn("ingress.listen", run.stderr)
+
+    def test_readiness_follows_the_queue_and_health_is_there(self):
+        import urllib.request
+        with self.ingress() as server:
+            for page in ["healthz", "readyz"]:
+                with urllib.request.urlopen(f"http://127.0.0.1:{server.admin_port}/{page}") as answer:
+                    self.assertEqual(200, answer.status)
+
+
+if __name__ == "__main__":
+    unittest.main()

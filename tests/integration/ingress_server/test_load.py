@@ -1,0 +1,81 @@
+"""Many deliveries at once, and SIGKILL in the middle of them: every 202 is on the queue once."""
+
+import json
+import os
+import signal
+import subprocess
+import unittest
+
+import bodies
+import harness
+
+
+class Load(harness.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.body = os.path.join(self.folder, "body.json")
+        with open(self.body, "wb") as f:
+            f.write(bodies.encode(bodies.workflow_job(), 12257))
+
+    def load(self, server, **options):
+        """Starts a load; the ids that were answered 202 go to the file it returns."""
+        acked = os.path.join(self.folder, f"acked-{server.port}")
+        arguments = {"port": server.port, "body": self.body, "secret": harness.SECRET,
+                     "acked": acked, **options}
+        command = [harness.LOAD]
+        for name, value in arguments.items():
+            command += [f"--{name}", str(value)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True), acked
+
+    def finish(self, process):
+        return json.loads(process.communicate(timeout=600)[0])
+
+    def read(self, acked):
+        with open(acked, encoding="utf-8") as f:
+            return f.read().split()
+
+    def test_10000_at_once_over_1000_connections_are_all_queued_once(self):
+        with self.ingress() as server:
+            process, acked = self.load(server, connections=1000, requests=10000)
+            result = self.finish(process)
+            self.assertEqual({"202": 10000}, result["status"], result)
+            self.assertEqual(0, result["failed"])
+            queued = server.queued()
+            self.assertEqual(set(self.read(acked)), set(queued))
+            self.assertEqual(10000, len(queued))
+            self.assertEqual({1}, {len(found) for found in queued.values()})
+
+    def test_killed_in_the_middle_loses_no_202(self):
+        acked = []
+        for accepted in [1, 500, 2000]:
+            with self.subTest(killed_after=accepted):
+                server = self.ingress().start()
+                process, path = self.load(server, connections=64, seconds=60)
+                server.wait_metric(accepted, "mayfly_ingress_deliveries_total", answer="202")
+                server.signal(signal.SIGKILL)
+                server.wait_exit()
+                self.finish(process)
+                acked += self.read(path)
+                os.remove(path)
+                # The next round of the loop starts on the same file.
+        self.assertGreaterEqual(len(acked), 2501)
+        queued = self.ingress().queued()
+        self.assertEqual([], [guid for guid in acked if len(queued.get(guid, [])) != 1])
+        with self.ingress() as server:
+            self.check(server.deliver(), 202)
+
+    def test_sigterm_under_load_loses_no_202(self):
+        server = self.ingress().start()
+        process, path = self.load(server, connections=64, seconds=60)
+        server.wait_metric(1000, "mayfly_ingress_deliveries_total", answer="202")
+        server.stop()
+        self.finish(process)
+        acked = self.read(path)
+        queued = server.queued()
+        self.assertGreaterEqual(len(acked), 1000)
+        self.assertEqual(set(acked), set(queued))
+        self.assertEqual({1}, {len(found) for found in queued.values()})
+
+
+if __name__ == "__main__":
+    unittest.main()
