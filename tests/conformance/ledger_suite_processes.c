@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,12 +114,19 @@ static void say_line(const char *what, const char *vm)
     (void)written;
 }
 
+/* A test that failed leaves no child behind. */
+static int open_in_child(const char *url, struct ledger **out, struct err *e)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return ledger_open(url, out, e);
+}
+
 /* live WHO ROUNDS: so many lives, one after another (0: until killed, told line by line). */
 static int child_live(const char *url, int argc, char **argv)
 {
     struct lives s = {.l = NULL};
     struct err e = {.message = "usage"};
-    if (argc != 2 || ledger_open(url, &s.l, &e) != 0) {
+    if (argc != 2 || open_in_child(url, &s.l, &e) != 0) {
         return child_failed("open", &e);
     }
     int64_t rounds = strtoll(argv[1], NULL, 10);
@@ -142,7 +150,7 @@ static int child_lease(const char *url, int argc, char **argv)
     int64_t fence = 0;
     int64_t now_ms = 0;
     char line[96];
-    if (argc != 2 || ledger_open(url, &l, &e) != 0) {
+    if (argc != 2 || open_in_child(url, &l, &e) != 0) {
         return child_failed("open", &e);
     }
     int64_t ttl_ms = strtoll(argv[1], NULL, 10);
