@@ -113,9 +113,18 @@ void stop_block_signals(void)
 int stop_wait_signal(int64_t timeout_ms)
 {
     sigset_t set;
-    struct timespec ts = {.tv_sec = (time_t)(timeout_ms / 1000),
-                          .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
+    int signal_number = -1;
+    struct timespec until = after_ms(timeout_ms);
+    struct timespec now;
     program_signals(&set);
-    int signal_number = sigtimedwait(&set, NULL, &ts);
+    do {
+        ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+        int64_t left_ns = (until.tv_sec - now.tv_sec) * 1000000000 + until.tv_nsec - now.tv_nsec;
+        left_ns = left_ns > 0 ? left_ns : 0;
+        struct timespec left = {.tv_sec = (time_t)(left_ns / 1000000000),
+                                .tv_nsec = (long)(left_ns % 1000000000)};
+        signal_number = sigtimedwait(&set, NULL, &left);
+        /* Another signal's handler, or a debugger, ends the call early; not the wait. */
+    } while (signal_number < 0 && errno == EINTR);
     return signal_number > 0 ? signal_number : 0;
 }

@@ -444,5 +444,9 @@ int main(int argc, char **argv)
     if (l.acked != NULL && fclose(l.acked) != 0) {
         die(l.o.acked);
     }
-    return l.failed == 0 && l.answered == l.started ? 0 : 1;
+    bool all_answered = l.failed == 0 && l.answered == l.started;
+    free(l.peers);
+    free(l.latency);
+    buf_fini(&l.request);
+    return all_answered ? 0 : 1;
 }

@@ -1,5 +1,6 @@
 /* Stops: raised for ever, woken once, waited on by time; and the signals of a program. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -123,6 +124,39 @@ static void write_to_a_closed_pipe_does_not_kill(void **state)
     close(fds[1]);
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void on_other_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* Interrupts the waiting thread with a signal it does not wait for, and only then sends one. */
+static void *interrupt_then_terminate(void *arg)
+{
+    pthread_t waiter = *(pthread_t *)arg;
+    while (!interrupted) {
+        (void)pthread_kill(waiter, SIGUSR1);
+        (void)sched_yield();
+    }
+    (void)pthread_kill(waiter, SIGTERM);
+    return NULL;
+}
+
+static void other_signal_does_not_end_the_wait(void **state)
+{
+    struct sigaction action = {.sa_handler = on_other_signal};
+    pthread_t self = pthread_self();
+    pthread_t thread;
+    (void)state;
+    stop_block_signals();
+    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, interrupt_then_terminate, &self), 0);
+    assert_int_equal(stop_wait_signal(LONG_MS), SIGTERM);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +166,7 @@ int main(void)
         cmocka_unit_test(wake_does_not_end_a_sleep),
         cmocka_unit_test(raise_wakes_every_sleeper),
         cmocka_unit_test(signal_is_waited_for),
+        cmocka_unit_test(other_signal_does_not_end_the_wait),
         cmocka_unit_test(write_to_a_closed_pipe_does_not_kill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
