@@ -259,6 +259,7 @@ void conn_adopt(struct conn_set *set)
     while ((c = TAILQ_FIRST(&set->newborn)) != NULL) {
         struct bufferevent *bev = c->bev;
         TAILQ_REMOVE(&set->newborn, c, link);
+        ASSERT(TAILQ_FIRST(&set->newborn) != c);
         if (find_evcon(c)) {
             adopt(c);
         } else {

@@ -12,39 +12,32 @@ enum field_kind { FIELD_NUMBER, FIELD_TEXT };
 /* One member of the record and the place in struct job_event that holds it. */
 struct field {
     const char *key;
-    enum field_kind kind;
     size_t offset;
     size_t size;
+    enum field_kind kind;
     bool people_only; /* left out when the record would grow over its limit */
 };
 
-#define NUMBER(name, member)                                                                       \
-    {                                                                                              \
-        name, FIELD_NUMBER, offsetof(struct job_event, member), 8, false                           \
-    }
-#define TEXT(name, member, people)                                                                 \
-    {                                                                                              \
-        name, FIELD_TEXT, offsetof(struct job_event, member),                                      \
-            sizeof((struct job_event *)0)->member, people                                          \
-    }
+/* Where a member stands, and how many bytes it has. */
+#define AT(member) offsetof(struct job_event, member), sizeof((struct job_event *)0)->member
 
 static const struct field fields[] = {
-    NUMBER("job", job_id),
-    NUMBER("run", run_id),
-    NUMBER("attempt", run_attempt),
-    NUMBER("installation", installation_id),
-    NUMBER("runner", runner_id),
-    NUMBER("created_ms", created_ms),
-    NUMBER("received_ms", received_ms),
-    TEXT("delivery", delivery, false),
-    TEXT("status", status, false),
-    TEXT("conclusion", conclusion, false),
-    TEXT("repository", repository, false),
-    TEXT("organization", organization, false),
-    TEXT("runner_name", runner_name, false),
-    TEXT("class", class_name, false),
-    TEXT("name", name, true),
-    TEXT("labels", labels, true),
+    {"job", AT(job_id), FIELD_NUMBER, false},
+    {"run", AT(run_id), FIELD_NUMBER, false},
+    {"attempt", AT(run_attempt), FIELD_NUMBER, false},
+    {"installation", AT(installation_id), FIELD_NUMBER, false},
+    {"runner", AT(runner_id), FIELD_NUMBER, false},
+    {"created_ms", AT(created_ms), FIELD_NUMBER, false},
+    {"received_ms", AT(received_ms), FIELD_NUMBER, false},
+    {"delivery", AT(delivery), FIELD_TEXT, false},
+    {"status", AT(status), FIELD_TEXT, false},
+    {"conclusion", AT(conclusion), FIELD_TEXT, false},
+    {"repository", AT(repository), FIELD_TEXT, false},
+    {"organization", AT(organization), FIELD_TEXT, false},
+    {"runner_name", AT(runner_name), FIELD_TEXT, false},
+    {"class", AT(class_name), FIELD_TEXT, false},
+    {"name", AT(name), FIELD_TEXT, true},
+    {"labels", AT(labels), FIELD_TEXT, true},
 };
 
 static const char *const action_names[] = {"queued", "waiting", "in_progress", "completed"};

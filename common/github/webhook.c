@@ -289,7 +289,9 @@ static enum webhook_verdict read_labels(const struct webhook_scan *scan, const s
     if (l.count == 0) {
         return ignored(reason, "no_labels");
     }
-    memset(l.decoded, 0, l.count * sizeof l.decoded[0]);
+    for (size_t i = 0; i < l.count; i++) {
+        l.decoded[i] = NULL;
+    }
     enum webhook_verdict verdict = route_by(&l, c, ev, reason);
     for (size_t i = 0; i < l.count; i++) {
         json_decref(l.decoded[i]);

@@ -152,8 +152,8 @@ static void decode_of_hostile_records_is_refused(void **state)
         "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"ab\"}",
         "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":7}",
         "{\"v\":1,\"action\":\"queued\",\"job\":5,\"job\":6,\"repository\":\"a/b\"}",
-        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"status\":"
-        "\"more than fifteen\"}",
+        ("{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"status\":"
+         "\"more than fifteen\"}"),
         "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"name\":\"\\u0000\"}",
         "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"} x",
     };
