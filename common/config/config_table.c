@@ -149,7 +149,8 @@ const struct setting config_settings[] = {
           .readers = FOR_INGRESS, .help = "Larger headers are answered 400."),
     WHOLE("ingress.max_connections", IN_CONFIG(ingress.max_connections), "4096", 1, 1000000,
           .readers = FOR_INGRESS,
-          .help = "Open connections. One more is closed as soon as it is accepted."),
+          .help = "Open connections. One more takes the place of the longest idle one, or waits "
+                  "until one ends."),
     WHOLE("ingress.max_in_flight", IN_CONFIG(ingress.max_in_flight), "2048", 1, 1000000,
           .readers = FOR_INGRESS,
           .help = "Deliveries taken from the network and not yet answered. One more is answered "
