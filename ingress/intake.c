@@ -55,11 +55,13 @@ void intake_submit(struct intake *in, struct delivery *list)
     while (*in->last != NULL) {
         in->last = &(*in->last)->next;
     }
-    /* A committer that works now looks again before it sleeps. */
-    if (in->sleeping > 0) {
+    /* A committer that works now looks again before it sleeps. Woken without the lock, so that the
+     * one that wakes does not run into it. */
+    bool wake = in->sleeping > 0;
+    pthread_mutex_unlock(&in->lock);
+    if (wake) {
         pthread_cond_signal(&in->arrived);
     }
-    pthread_mutex_unlock(&in->lock);
 }
 
 /* Blocks until there is something; false when the intake stops and nothing is left. */
