@@ -175,15 +175,14 @@ static void loop_free(struct loop *l)
     free(l);
 }
 
-/* The loop's base is used by one thread alone, so it needs no locks; the change list saves most of
- * the epoll_ctl calls that switching between reading and writing would make. */
+/* The loop's base is used by one thread alone, so it needs no locks. (libevent's change list would
+ * save calls on TLS connections, but it speaks to epoll of descriptors that are closed by then, and
+ * another loop may have got the number.) */
 static struct event_base *new_base(void)
 {
     struct event_base *base = NULL;
     struct event_config *config = event_config_new();
-    if (config != NULL &&
-        event_config_set_flag(config,
-                              EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0) {
+    if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0) {
         base = event_base_new_with_config(config);
     }
     if (config != NULL) {

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import random as random_module
 import signal
 import socket
 import sqlite3
 import ssl
+import struct
 import subprocess
 import unittest
 
@@ -331,6 +333,43 @@ class Tls(harness.TestCase):
                 c.send(harness.request(JOB))
                 self.check(c.answer(), 202, queued=True)
                 self.assertIn((("commonName", "second"),), c.socket.getpeercert()["subject"])
+
+
+class Damage(harness.TestCase):
+    def damaged(self, random):
+        """A request, or several, with bytes changed, dropped, doubled or cut off."""
+        data = bytearray(harness.request(JOB) * random.choice([1, 1, 2]))
+        for _ in range(random.choice([0, 1, 3, 20])):
+            at = random.randrange(max(1, min(len(data), random.choice([60, 600, len(data)]))))
+            change = random.choice(["flip", "drop", "double", "cut"])
+            if change == "flip":
+                data[at:at + 1] = bytes([random.randrange(256)])
+            elif change == "drop":
+                del data[at:at + random.randrange(1, 9)]
+            elif change == "double":
+                data[at:at] = data[at:at + random.randrange(1, 99)]
+            else:
+                del data[max(at, 1):]
+        return bytes(data) or b"x"
+
+    def test_damaged_requests_and_rude_peers_do_no_harm(self):
+        random = random_module.Random(20261120)
+        with self.ingress(request_timeout_ms=2000) as server:
+            for _ in range(400):
+                with server.connect() as c, contextlib.suppress(OSError):
+                    data = self.damaged(random)
+                    middle = random.randrange(len(data))
+                    c.send(data[:middle])
+                    c.send(data[middle:])
+                    leave = random.choice(["at once", "reset", "half", "half"])
+                    if leave == "reset":
+                        linger = struct.pack("ii", 1, 0)
+                        c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    elif leave == "half":
+                        c.socket.shutdown(socket.SHUT_WR)
+                        c.wait_end()
+            self.check(server.deliver(), 202, queued=True)
+            self.assertEqual(0, server.metric("mayfly_ingress_in_flight"))
 
 
 class Program(harness.TestCase):
