@@ -191,8 +191,15 @@ export class Deployment {
 
   // No VM holds a slot, no registration is left, no process lives in the VMs' folder.
   async untilQuiet(options = { seconds: 60 }) {
-    return until("nothing is left", async () => this.vms().length === 0 && this.processes().length === 0 &&
-      (await this.runners()).length === 0, options);
+    const left = async () => ({ vms: this.vms(), processes: this.processes(), runners: await this.runners() });
+    const quiet = async () => Object.values(await left()).every((list) => list.length === 0);
+    return until("nothing is left", quiet, options).catch(async (error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(await left(), null, 1)}\n${this.tails()}`);
+    });
+  }
+
+  tails() {
+    return this.programs.map((p) => `--- ${p.name} ${JSON.stringify(p.result ?? "runs")}\n${p.tail(10)}`).join("\n");
   }
 
   ctl(...args) {

@@ -345,26 +345,46 @@ static void unpack_truncated_is_refused(void **state)
     buf_fini(&packed);
 }
 
+/* The last byte of a deflated stream may end in bits that mean nothing: with one of those flipped
+ * it is the same payload still, and nothing else may come out. */
+static void assert_refused_or_same(struct slice packed, const struct payload *original)
+{
+    struct payload back = {0};
+    struct err e = {0};
+    if (payload_unpack(packed, &back, &e) != 0) {
+        assert_int_equal(e.class, ERR_PERMANENT);
+        return;
+    }
+    assert_slice_equal(back.jit_config, original->jit_config);
+    assert_slice_equal(back.runner_name, original->runner_name);
+    assert_int_equal(back.idle_seconds, original->idle_seconds);
+    payload_fini(&back);
+}
+
 static void unpack_corrupted_is_refused(void **state)
 {
     (void)state;
     struct buf packed, bytes, text;
+    struct payload original = {0};
+    struct err e = {0};
     buf_init(&packed, PAYLOAD_PACKED_MAX);
     buf_init(&bytes, PAYLOAD_PACKED_MAX);
     buf_init(&text, PAYLOAD_PACKED_MAX);
     make_packed(&packed);
+    assert_int_equal(payload_unpack(buf_slice(&packed), &original, &e), 0);
     assert_true(codec_unbase64(&bytes, buf_slice(&packed)));
     for (size_t i = 0; i < bytes.len; i++) {
         char was = bytes.data[i];
         bytes.data[i] = (char)(was ^ (1 << (i % 8)));
         buf_reset(&text);
         codec_base64(&text, buf_slice(&bytes));
-        assert_refused(buf_slice(&text));
+        assert_refused_or_same(buf_slice(&text), &original);
         bytes.data[i] = was;
     }
     buf_reset(&text);
     codec_base64(&text, buf_slice(&bytes));
     assert_slice_equal(buf_slice(&text), buf_slice(&packed));
+    payload_fini(&original);
     buf_fini(&packed);
     buf_fini(&bytes);
     buf_fini(&text);
