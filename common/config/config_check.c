@@ -81,6 +81,30 @@ static void check_credentials(struct config_reading *r)
     }
 }
 
+/* A hook is found by its id and by whom it belongs to; half of it finds nothing. */
+static void check_hook(struct config_reading *r)
+{
+    const struct config_hook *hook = &r->config->github.hook;
+    bool organization = hook->organization[0] != '\0';
+    bool repository = hook->repository[0] != '\0';
+    if (!asks(r, FOR_REAPER) || complaints_about(r->complaints, "github.hook.id") ||
+        complaints_about(r->complaints, "github.hook.repository")) {
+        return;
+    }
+    if (organization && repository) {
+        COMPLAIN(r, "github.hook.repository",
+                 "excludes github.hook.organization: a webhook belongs to one of them");
+    } else if (hook->id > 0 && !organization && !repository) {
+        COMPLAIN(r, "github.hook.organization",
+                 "is required with github.hook.id, or github.hook.repository: say whose webhook "
+                 "it is");
+    } else if (hook->id == 0 && (organization || repository)) {
+        COMPLAIN(r, "github.hook.id",
+                 "is required: add the number at the end of the webhook's address in GitHub's "
+                 "settings");
+    }
+}
+
 static void check_ingress(struct config_reading *r)
 {
     const struct config_ingress *in = &r->config->ingress;
@@ -186,6 +210,7 @@ void config_check(struct config_reading *r)
 {
     check_all_required(r);
     check_credentials(r);
+    check_hook(r);
     check_ingress(r);
     check_retry(r);
     for (size_t i = 0; i < r->config->class_count; i++) {
