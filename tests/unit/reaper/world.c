@@ -16,9 +16,50 @@ struct sign {
 static struct sign signs[WORLD_MAX];
 static int64_t sweeps;
 
+static int64_t world_mono_us(void)
+{
+    return (world.now_ms - 1800000000000 + 1000000) * 1000;
+}
+
+static int64_t world_wall_ms(void)
+{
+    return world.now_ms;
+}
+
+int64_t world_boot_ms(void)
+{
+    return world.now_ms + world.boot_extra_ms;
+}
+
+void world_pass(int64_t ms)
+{
+    world.now_ms += ms;
+}
+
+/* Stands in for the one of common/base (see the CMakeLists). */
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+{
+    world_pass(timeout_ms);
+    return stop_raised(s);
+}
+
+static void called(enum world_call call)
+{
+    world.calls[call]++;
+    if (world.event != NULL && call == world.event_call && world.calls[call] == world.event_at) {
+        world.event();
+    }
+}
+
 void world_reset(void)
 {
+    static const struct clock_source source = {.mono_us = world_mono_us, .wall_ms = world_wall_ms};
+    clock_set_source(&source);
     memset(&world, 0, sizeof world);
+    world.now_ms = 1800000000000;
+    world.lease_fence = 1;
+    sweeps = 0;
     memset(signs, 0, sizeof signs);
     world.lease_is_ours = true;
     world.machines_told = true;
@@ -86,8 +127,37 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
     (void)holder;
     (void)ttl_ms;
     (void)e;
+    world.lease_calls++;
     *held = world.lease_is_ours;
-    *fence = 1;
+    *fence = world.lease_fence;
+    return 0;
+}
+
+int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
+{
+    (void)l;
+    (void)name;
+    (void)e;
+    *out = world.mark_ms;
+    return 0;
+}
+
+int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
+{
+    (void)l;
+    (void)name;
+    (void)e;
+    world.mark_ms = value;
+    return 0;
+}
+
+int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
+{
+    (void)l;
+    if (world.known_job == NULL || world.known_job->id != job_id) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no job");
+    }
+    *out = *world.known_job;
     return 0;
 }
 
@@ -165,7 +235,15 @@ int ledger_suspect(struct ledger *l, const char *kind, const char *subject, int6
         s++;
     }
     memcpy(s->subject, name, sizeof name);
-    s->count = sweep - s->sweep <= 1 ? s->count + 1 : 1;
+    *count = 0;
+    if (s->count > 0 && sweep < s->sweep) {
+        return 0;
+    }
+    if (s->count == 0 || sweep > s->sweep + 1) {
+        s->count = 1;
+    } else {
+        s->count += sweep > s->sweep ? 1 : 0;
+    }
     s->sweep = sweep;
     *count = s->count;
     return 0;
@@ -185,10 +263,23 @@ int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t co
                      int64_t *wait_ms, struct err *e)
 {
     (void)l;
-    (void)b;
     (void)cost;
     (void)e;
+    called(CALL_RATE_TAKE);
     *wait_ms = 0;
+    if (!world.rate_limited) {
+        return 0;
+    }
+    world.rate_tokens += (double)(world.now_ms - world.rate_seen_ms) * b->per_second / 1000;
+    world.rate_seen_ms = world.now_ms;
+    if (world.rate_tokens > (double)b->burst) {
+        world.rate_tokens = (double)b->burst;
+    }
+    if (world.rate_tokens < 1) {
+        *wait_ms = (int64_t)((1 - world.rate_tokens) * 1000 / b->per_second) + 1;
+        return 0;
+    }
+    world.rate_tokens -= 1;
     return 0;
 }
 
@@ -298,6 +389,10 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
                  struct err *e)
 {
     (void)f;
+    world.end_times_ms[world.end_tries++] = world.now_ms;
+    if (world.end_fails_every > 0 && world.end_tries % world.end_fails_every == 0) {
+        return err_set(e, ERR_THROTTLED, 429, "scripted");
+    }
     for (size_t i = 0; how->spare_if_busy && i < world.runner_count; i++) {
         if (world.runners[i].id == vm->runner_id && world.runners[i].busy) {
             return err_set(e, ERR_CONFLICT, 422, "busy");
@@ -331,6 +426,7 @@ int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *
 int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
 {
     (void)p;
+    called(CALL_DESCRIBE);
     for (size_t i = 0; i < world.machine_count; i++) {
         if (strcmp(world.machines[i].id, id) == 0) {
             *out = world.machines[i];
@@ -372,6 +468,7 @@ int github_get_runner(struct github *g, const struct github_scope *s, int64_t id
 {
     (void)g;
     (void)s;
+    called(CALL_GET_RUNNER);
     for (size_t i = 0; i < world.runner_count; i++) {
         if (world.runners[i].id == id) {
             *out = world.runners[i];
@@ -411,6 +508,7 @@ int github_get_job(struct github *g, const char *repository, int64_t installatio
     (void)g;
     (void)repository;
     (void)installation_id;
+    called(CALL_GET_JOB);
     for (size_t i = 0; i < world.job_count; i++) {
         if (world.github_jobs[i].id == job_id) {
             *out = world.github_jobs[i];
@@ -442,8 +540,110 @@ void queue_entries_free(struct queue_entry *entries, size_t n)
 int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
 {
     (void)q;
-    (void)items;
-    (void)e;
-    world.messages_put += (int)n;
+    if (world.queue_fails) {
+        return err_set(e, ERR_RETRY, 0, "scripted");
+    }
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(world.lanes[world.messages_put], sizeof world.lanes[0], "%s", items[i].lane);
+        (void)snprintf(world.keys[world.messages_put], sizeof world.keys[0], "%s", items[i].key);
+        world.messages_put++;
+    }
     return 0;
+}
+
+/* --- webhook deliveries --- */
+struct world_delivery *world_add_delivery(int64_t job_id, const char *action, int status_code,
+                                          int64_t age_ms)
+{
+    struct world_delivery *top = &world.deliveries[0];
+    memmove(top + 1, top, world.delivery_count * sizeof *top);
+    world.delivery_count++;
+    *top = (struct world_delivery){.entry = {.id = (int64_t)world.delivery_count,
+                                             .delivered_ms = world.now_ms - age_ms,
+                                             .ok = status_code >= 200 && status_code < 300,
+                                             .status_code = status_code,
+                                             .event = "workflow_job"}};
+    (void)snprintf(top->entry.guid, sizeof top->entry.guid, "guid-%lld-%s", (long long)job_id,
+                   strcmp(action, "queued") == 0 ? "q" : "c");
+    (void)snprintf(top->entry.action, sizeof top->entry.action, "%s", action);
+    (void)snprintf(
+        top->payload, sizeof top->payload,
+        "{\"action\":\"%s\",\"workflow_job\":{\"id\":%lld,\"run_id\":1,\"status\":\"%s\","
+        "\"labels\":[\"self-hosted\"],\"conclusion\":null},"
+        "\"repository\":{\"full_name\":\"acme/app\"},"
+        "\"organization\":{\"login\":\"acme\"}}",
+        action, (long long)job_id, action);
+    return top;
+}
+
+bool github_hook_of(const struct config *c, struct github_hook *out)
+{
+    (void)c;
+    *out = (struct github_hook){.id = 7};
+    return world.has_hook;
+}
+
+/* The cursor is the id of the page's first entry. */
+int github_list_deliveries(struct github *g, const struct github_hook *h, const char *cursor,
+                           github_delivery_fn *each, void *arg, char next[GITHUB_CURSOR_BYTES],
+                           struct err *e)
+{
+    size_t i = 0;
+    size_t n = 0;
+    (void)g;
+    (void)h;
+    world.list_calls++;
+    next[0] = '\0';
+    if (world.list_fails) {
+        return err_set(e, ERR_RETRY, 502, "scripted");
+    }
+    while (cursor[0] != '\0' && i < world.delivery_count &&
+           world.deliveries[i].entry.id != strtoll(cursor, NULL, 10)) {
+        i++;
+    }
+    for (; i < world.delivery_count && n < 100; i++, n++) {
+        if (each(arg, &world.deliveries[i].entry) != 0) {
+            n++;
+            i++;
+            break;
+        }
+    }
+    if (i < world.delivery_count) {
+        (void)snprintf(next, GITHUB_CURSOR_BYTES, "%lld", (long long)world.deliveries[i].entry.id);
+    }
+    return 0;
+}
+
+static struct world_delivery *delivery(int64_t id)
+{
+    for (size_t i = 0; i < world.delivery_count; i++) {
+        if (world.deliveries[i].entry.id == id) {
+            return &world.deliveries[i];
+        }
+    }
+    return NULL;
+}
+
+int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
+                            struct buf *out, struct err *e)
+{
+    const struct world_delivery *d = delivery(id);
+    (void)g;
+    (void)h;
+    world.payload_calls++;
+    called(CALL_PAYLOAD);
+    if (d->payload_fails != ERR_NONE) {
+        return err_set(e, d->payload_fails, 403, "scripted");
+    }
+    buf_append_cstr(out, d->payload);
+    return 0;
+}
+
+int github_redeliver(struct github *g, const struct github_hook *h, int64_t id, struct err *e)
+{
+    const struct world_delivery *d = delivery(id);
+    (void)g;
+    (void)h;
+    world.redeliver_calls++;
+    return d->redeliver_fails == ERR_NONE ? 0 : err_set(e, d->redeliver_fails, 403, "scripted");
 }
