@@ -61,8 +61,8 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     return room.rate_wait_ms;
 }
 
-/* Sleeps until a slot is freed by any process: its own events wake it at once, others' are seen in
- * the ledger's counter. */
+/* Sleeps until a slot is freed by any process: its own events wake it at once, others' too where the
+ * ledger tells of them; else they are seen in the ledger's counter. */
 static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wakes_seen)
 {
     struct err e = {0};
@@ -71,7 +71,9 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
     bool counted = ledger_freed(lane->worker->ledger, &before, &e) == 0;
     while (clock_mono_ms() < give_up) {
         int64_t now = before;
-        if (stop_wait(&lane->worker->intake, wakes_seen, c->worker.slot_poll_ms) ||
+        int64_t nap_ms =
+            ledger_watching(lane->worker->ledger) ? FULL_RECHECK_MS : c->worker.slot_poll_ms;
+        if (stop_wait(&lane->worker->intake, wakes_seen, nap_ms) ||
             stop_wakes(&lane->worker->intake) != wakes_seen) {
             return;
         }

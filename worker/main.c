@@ -41,8 +41,15 @@ static void close_stores(struct worker *w)
     queue_close(w->queue);
 }
 
+static void slot_freed(void *arg)
+{
+    struct worker *w = arg;
+    stop_wake(&w->intake);
+}
+
 static void start_threads(struct worker *w, const struct config *c, struct threads *t)
 {
+    ledger_watch_freed(w->ledger, slot_freed, w);
     w->enders = enders_start(w, (size_t)c->worker.end_threads);
     t->events = events_start(w, (size_t)c->worker.event_threads);
     t->lanes = calloc(c->class_count, sizeof t->lanes[0]);

@@ -42,15 +42,21 @@ int conformance_start(int argc, char **argv, const struct conformance_child *chi
 void conformance_store_init(struct conformance_store *s)
 {
     const char *temp = getenv("TMPDIR");
-    const char *hole = strstr(pattern, "{dir}");
     (void)snprintf(s->dir, sizeof s->dir, "%s/mayfly-conformance-XXXXXX",
                    temp != NULL ? temp : "/tmp");
     assert_non_null(mkdtemp(s->dir));
+    const char *name = strrchr(s->dir, '/') + 1;
+    const char *hole = strstr(pattern, "{dir}");
+    const char *filling = s->dir;
+    if (hole == NULL) {
+        hole = strstr(pattern, "{name}");
+        filling = name;
+    }
     if (hole == NULL) {
         (void)snprintf(s->url, sizeof s->url, "%s", pattern);
     } else {
-        (void)snprintf(s->url, sizeof s->url, "%.*s%s%s", (int)(hole - pattern), pattern, s->dir,
-                       hole + 5);
+        (void)snprintf(s->url, sizeof s->url, "%.*s%s%s", (int)(hole - pattern), pattern, filling,
+                       strchr(hole, '}') + 1);
     }
 }
 
