@@ -128,14 +128,16 @@ int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to
                              l->ops->job_settle(l->state, job_id, to, why != NULL ? why : "", e));
 }
 
+/* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */
 int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_name,
                         int64_t before_ms, size_t max, struct ledger_job **out, size_t *n,
                         struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(
-        OP_JOBS_WAITING, began_us,
-        l->ops->jobs_waiting(l->state, scope, class_name, before_ms, max, out, n, e));
+    struct ledger_waiting query = {
+        .scope = scope, .class_name = class_name, .before_ms = before_ms, .max = max};
+    return ledger_metrics_op(OP_JOBS_WAITING, began_us,
+                             l->ops->jobs_waiting(l->state, &query, out, n, e));
 }
 
 int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)

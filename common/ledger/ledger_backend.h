@@ -23,9 +23,14 @@ typedef int ledger_note_fn(void *state, const struct job_event *ev, const char *
 typedef int ledger_job_get_fn(void *state, int64_t job_id, struct ledger_job *out, struct err *e);
 typedef int ledger_job_settle_fn(void *state, int64_t job_id, enum ledger_job_state to,
                                  const char *why, struct err *e);
-typedef int ledger_jobs_waiting_fn(void *state, const char *scope, const char *class_name,
-                                   int64_t before_ms, size_t max, struct ledger_job **out,
-                                   size_t *n, struct err *e);
+struct ledger_waiting { /* the arguments of ledger_jobs_waiting */
+    const char *scope;
+    const char *class_name;
+    int64_t before_ms;
+    size_t max;
+};
+typedef int ledger_jobs_waiting_fn(void *state, const struct ledger_waiting *query,
+                                   struct ledger_job **out, size_t *n, struct err *e);
 typedef int ledger_job_relaunched_fn(void *state, int64_t job_id, struct err *e);
 
 /* A VM of that name exists already: ERR_CONFLICT, and nothing changed; the front makes another. */

@@ -33,7 +33,7 @@ static int note_vm(struct ledger_redis_txn *t, struct note *n, struct ledger_lin
         return 0;
     }
     struct ledger_vm before = n->vm;
-    struct ledger_vm_change change =
+    struct ledger_change change =
         ledger_rule_note_vm(&n->vm, &n->job, n->effect.changed, n->ev, now_ms);
     (void)snprintf(n->effect.vm, sizeof n->effect.vm, "%s", n->vm.name);
     n->effect.vm_changed = change.state;
@@ -60,7 +60,7 @@ static int note_round(struct ledger_redis_txn *t, struct note *n, bool *done, st
     }
     struct ledger_job before = n->job;
     n->effect = (struct ledger_effect){.known_before = known, .before = before.state};
-    n->effect.changed = ledger_rule_note_job(&n->job, known, n->ev, n->scope, now_ms);
+    n->effect.changed = ledger_rule_note_job(&n->job, known, n->ev, n->scope, now_ms).state;
     n->effect.after = n->job.state;
     if (note_vm(t, n, &vm_line, now_ms, e) != 0) {
         return -1;
@@ -231,21 +231,20 @@ static int read_waiting(const struct redis_reply *page, int64_t before_ms, size_
     return 0;
 }
 
-int ledger_redis_jobs_waiting(void *state, const char *scope, const char *class_name,
-                              int64_t before_ms, size_t max, struct ledger_job **out, size_t *n,
-                              struct err *e)
+int ledger_redis_jobs_waiting(void *state, const struct ledger_waiting *query,
+                              struct ledger_job **out, size_t *n, struct err *e)
 {
     struct ledger_redis_list jobs = {.item_size = sizeof(struct ledger_job)};
-    struct ledger_redis_name key = ledger_redis_waiting_key(scope, class_name);
-    int64_t before = ledger_redis_theirs(state, before_ms);
+    struct ledger_redis_name key = ledger_redis_waiting_key(query->scope, query->class_name);
+    int64_t before = ledger_redis_theirs(state, query->before_ms);
     struct ledger_redis_name to = ledger_redis_named("(%lld", (long long)before);
     struct ledger_redis_range range = {key.text, "jobs", "ZRANGEBYSCORE", "-inf", to.text, 0, PAGE};
     bool more = true;
-    while (more && jobs.count < max) {
+    while (more && jobs.count < query->max) {
         struct redis_reply *page = NULL;
         int rc = ledger_redis_page(state, &range, &page, e);
         more = rc == 0 && ledger_redis_page_count(page) == PAGE;
-        rc = rc == 0 ? read_waiting(page, before, max, &jobs, e) : rc;
+        rc = rc == 0 ? read_waiting(page, before, query->max, &jobs, e) : rc;
         redis_reply_free(page);
         if (rc != 0) {
             free(jobs.items);

@@ -62,7 +62,7 @@ static int note_waiting(struct ledger_redis_txn *t, struct reserve *s, struct er
         return -1;
     }
     struct ledger_job before = s->job;
-    bool moved = ledger_rule_wait(&s->job, known, r->job, r->scope, ledger_redis_now(t->l));
+    bool moved = ledger_rule_wait(&s->job, known, r->job, r->scope, ledger_redis_now(t->l)).state;
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
     if (moved) {
         ledger_redis_write_untold(&t->writes, s->job.id);

@@ -19,7 +19,7 @@ struct advance {
 
 static int advance_round(struct ledger_redis_txn *t, struct advance *a, bool *done, struct err *e)
 {
-    struct ledger_vm_change change = {false, false};
+    struct ledger_change change = {false, false};
     struct ledger_line line;
     struct err refused;
     bool known;

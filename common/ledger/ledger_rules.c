@@ -121,40 +121,50 @@ static void vm_set_state(struct ledger_vm *vm, enum ledger_vm_state to, int64_t 
 }
 
 /* --- jobs --- */
-static void keep_number(int64_t *field, int64_t value)
+/* These three return whether they changed the field. */
+static bool keep_number(int64_t *field, int64_t value)
 {
-    if (*field == 0 && value > 0) {
-        *field = value;
-    }
+    bool news = *field == 0 && value > 0;
+    *field = news ? value : *field;
+    return news;
 }
 
-static void keep_text(char *field, size_t size, const char *value)
+static bool put_text(char *field, size_t size, const char *value)
 {
-    if (field[0] == '\0') {
+    bool news = strcmp(field, value) != 0;
+    if (news) {
         copy(field, size, value);
     }
+    return news;
+}
+
+static bool keep_text(char *field, size_t size, const char *value)
+{
+    return field[0] == '\0' && put_text(field, size, value);
 }
 
 /* What the row does not know yet. Where a job that still needs a runner belongs is the newest
  * launch's to say: the configuration may have changed since. */
-static void fill_in(struct ledger_job *job, const struct job_event *ev, const char *scope,
+static bool fill_in(struct ledger_job *job, const struct job_event *ev, const char *scope,
                     bool wants_runner)
 {
+    bool news = job->id != ev->job_id;
     job->id = ev->job_id;
-    keep_number(&job->run_id, ev->run_id);
-    keep_number(&job->run_attempt, ev->run_attempt);
-    keep_number(&job->installation_id, ev->installation_id);
-    keep_number(&job->created_ms, ev->created_ms);
-    keep_text(job->repository, sizeof job->repository, ev->repository);
-    keep_text(job->organization, sizeof job->organization, ev->organization);
-    keep_text(job->name, sizeof job->name, ev->name);
-    keep_text(job->labels, sizeof job->labels, ev->labels);
+    news |= keep_number(&job->run_id, ev->run_id);
+    news |= keep_number(&job->run_attempt, ev->run_attempt);
+    news |= keep_number(&job->installation_id, ev->installation_id);
+    news |= keep_number(&job->created_ms, ev->created_ms);
+    news |= keep_text(job->repository, sizeof job->repository, ev->repository);
+    news |= keep_text(job->organization, sizeof job->organization, ev->organization);
+    news |= keep_text(job->name, sizeof job->name, ev->name);
+    news |= keep_text(job->labels, sizeof job->labels, ev->labels);
     if (wants_runner && job->state <= JOB_WAITING) {
-        copy(job->class_name, sizeof job->class_name, ev->class_name);
-        copy(job->scope, sizeof job->scope, scope);
+        news |= put_text(job->class_name, sizeof job->class_name, ev->class_name);
+        news |= put_text(job->scope, sizeof job->scope, scope);
     }
-    keep_text(job->class_name, sizeof job->class_name, ev->class_name);
-    keep_text(job->scope, sizeof job->scope, scope);
+    news |= keep_text(job->class_name, sizeof job->class_name, ev->class_name);
+    news |= keep_text(job->scope, sizeof job->scope, scope);
+    return news;
 }
 
 static bool move_job(struct ledger_job *job, bool known, enum ledger_job_state to, int64_t at_ms,
@@ -191,27 +201,29 @@ static enum ledger_job_state told_state(const struct ledger_job *job, const stru
     return had_runner ? JOB_DONE : JOB_CANCELLED;
 }
 
-bool ledger_rule_note_job(struct ledger_job *job, bool known, const struct job_event *ev,
-                          const char *scope, int64_t now_ms)
+struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
+                                          const struct job_event *ev, const char *scope,
+                                          int64_t now_ms)
 {
     enum ledger_job_state to = told_state(job, ev);
-    fill_in(job, ev, scope, to == JOB_WAITING);
+    bool news = fill_in(job, ev, scope, to == JOB_WAITING);
     bool moved = move_job(job, known, to, time_of(ev, now_ms), now_ms);
     if (moved && ev->runner_name[0] != '\0') {
         copy(job->runner_name, sizeof job->runner_name, ev->runner_name);
     }
-    keep_text(job->runner_name, sizeof job->runner_name, ev->runner_name);
+    news |= keep_text(job->runner_name, sizeof job->runner_name, ev->runner_name);
     if (ev->action == JOB_ACTION_COMPLETED) {
-        keep_text(job->conclusion, sizeof job->conclusion, ev->conclusion);
+        news |= keep_text(job->conclusion, sizeof job->conclusion, ev->conclusion);
     }
-    return moved;
+    return (struct ledger_change){.row = news || moved, .state = moved};
 }
 
-bool ledger_rule_wait(struct ledger_job *job, bool known, const struct job_event *ev,
-                      const char *scope, int64_t now_ms)
+struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
+                                      const struct job_event *ev, const char *scope, int64_t now_ms)
 {
-    fill_in(job, ev, scope, true);
-    return move_job(job, known, JOB_WAITING, time_of(ev, now_ms), now_ms);
+    bool news = fill_in(job, ev, scope, true);
+    bool moved = move_job(job, known, JOB_WAITING, time_of(ev, now_ms), now_ms);
+    return (struct ledger_change){.row = news || moved, .state = moved};
 }
 
 bool ledger_rule_settle(struct ledger_job *job, enum ledger_job_state to, int64_t now_ms)
@@ -231,25 +243,22 @@ const char *ledger_rule_runner(const struct job_event *ev, const struct ledger_j
     return ev->runner_name[0] != '\0' ? ev->runner_name : job->runner_name;
 }
 
-static struct ledger_vm_change end_after_job(struct ledger_vm *vm, const struct ledger_job *job,
-                                             int64_t now_ms)
+static struct ledger_change end_after_job(struct ledger_vm *vm, const struct ledger_job *job,
+                                          int64_t now_ms)
 {
     vm->job_id = job->id;
     (void)snprintf(vm->end_reason, sizeof vm->end_reason, "job completed: %s",
                    job->conclusion[0] != '\0' ? job->conclusion : "no conclusion given");
     vm_set_state(vm, VM_ENDING, now_ms);
-    return (struct ledger_vm_change){.row = true, .state = true};
+    return (struct ledger_change){.row = true, .state = true};
 }
 
-struct ledger_vm_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledger_job *job,
-                                            bool job_moved, const struct job_event *ev,
-                                            int64_t now_ms)
+struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                         bool job_moved, const struct job_event *ev, int64_t now_ms)
 {
-    struct ledger_vm_change change = {false, false};
-    keep_number(&vm->runner_id, ev->runner_id);
+    struct ledger_change change = {.row = keep_number(&vm->runner_id, ev->runner_id)};
     if (vm->state == VM_ENDING || vm->state == VM_GONE) {
-        change.row = vm->job_id == 0;
-        vm->job_id = change.row ? job->id : vm->job_id;
+        change.row |= keep_number(&vm->job_id, job->id);
         return change;
     }
     bool other_job = vm->job_id != 0 && vm->job_id != job->id;
@@ -259,23 +268,23 @@ struct ledger_vm_change ledger_rule_note_vm(struct ledger_vm *vm, const struct l
     if (ev->action != JOB_ACTION_IN_PROGRESS) {
         return change;
     }
-    if (vm->state != VM_BUSY) {
+    change.state = vm->state != VM_BUSY;
+    if (change.state) {
         vm_set_state(vm, VM_BUSY, now_ms);
-        change.state = true;
     }
     /* A runner that GitHub took back from one job may be given another. */
-    change.row = change.state || vm->job_id == 0 || (other_job && job_moved);
-    if (change.row) {
+    if (change.state || vm->job_id == 0 || (other_job && job_moved)) {
         vm->job_id = job->id;
+        change.row = true;
     }
     return change;
 }
 
-struct ledger_vm_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct ledger_job *job,
-                                              int64_t now_ms)
+struct ledger_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                           int64_t now_ms)
 {
     if (vm->state != VM_BUSY || vm->job_id != job->id || !ledger_job_over(job->state)) {
-        return (struct ledger_vm_change){false, false};
+        return (struct ledger_change){false, false};
     }
     return end_after_job(vm, job, now_ms);
 }
@@ -288,7 +297,7 @@ static int refuse(const struct ledger_vm *vm, const struct ledger_advance *a, st
 
 /* What the provider answered, whether or not the state moves with it. */
 static int record_launch(struct ledger_vm *vm, const struct ledger_advance *a, int64_t now_ms,
-                         struct ledger_vm_change *out, struct err *e)
+                         struct ledger_change *out, struct err *e)
 {
     const char *vm_id = a->vm_id != NULL ? a->vm_id : "";
     if (vm_id[0] != '\0' && vm->vm_id[0] != '\0' && strcmp(vm->vm_id, vm_id) != 0) {
@@ -310,9 +319,9 @@ static int record_launch(struct ledger_vm *vm, const struct ledger_advance *a, i
 }
 
 int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, int64_t now_ms,
-                        struct ledger_vm_change *out, struct err *e)
+                        struct ledger_change *out, struct err *e)
 {
-    *out = (struct ledger_vm_change){false, false};
+    *out = (struct ledger_change){false, false};
     bool raced = vm->state == VM_BUSY || vm->state == VM_ENDING;
     bool there = vm->state == a->to;
     if (!there && !ledger_vm_edge(vm->state, a->to) && !(a->to == VM_LAUNCHED && raced)) {
@@ -331,7 +340,7 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
         copy(vm->end_reason, sizeof vm->end_reason, a->reason);
     }
     vm_set_state(vm, a->to, now_ms);
-    *out = (struct ledger_vm_change){.row = true, .state = true};
+    *out = (struct ledger_change){.row = true, .state = true};
     return 0;
 }
 
@@ -394,11 +403,9 @@ void ledger_rule_bucket_refill(struct ledger_bucket_row *row, double per_second,
     if (per_second <= 0) {
         return;
     }
-    int64_t elapsed_ms = now_ms - row->at_ms;
-    if (elapsed_ms > 0) {
-        row->tokens += (double)elapsed_ms * per_second / 1000.0;
-        row->at_ms = now_ms;
-    } else if (ledger_rule_clock_set_back(row, now_ms)) {
+    int64_t elapsed_ms = max64(0, now_ms - row->at_ms);
+    row->tokens += (double)elapsed_ms * per_second / 1000.0;
+    if (elapsed_ms > 0 || ledger_rule_clock_set_back(row, now_ms)) {
         row->at_ms = now_ms;
     }
     row->tokens = fmin(row->tokens, (double)max64(1, burst));

@@ -19,16 +19,23 @@ bool ledger_vm_edge(enum ledger_vm_state from, enum ledger_vm_state to);
 bool ledger_job_over(enum ledger_job_state s);   /* done or cancelled */
 bool ledger_vm_has_slot(enum ledger_vm_state s); /* reserved to ending */
 
+struct ledger_change {
+    bool row;   /* something in the row changed: write it */
+    bool state; /* the state moved; for a new row always so */
+};
+
 /* --- jobs --- */
 /* What the delivery does to the job. `known`: whether *job holds a row; else it is zeroed and
- * becomes one. Returns whether the state moved (always so for a new one). Fills in what the row did
- * not know yet in any case. */
-bool ledger_rule_note_job(struct ledger_job *job, bool known, const struct job_event *ev,
-                          const char *scope, int64_t now_ms);
+ * becomes one. Fills in what the row did not know yet, too. */
+struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
+                                          const struct job_event *ev, const char *scope,
+                                          int64_t now_ms);
 /* What a launch message does: the job waits, unless it is further on. */
-bool ledger_rule_wait(struct ledger_job *job, bool known, const struct job_event *ev,
-                      const char *scope, int64_t now_ms);
-/* What GitHub's API says; a running job that is said to be cancelled is done. */
+struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
+                                      const struct job_event *ev, const char *scope,
+                                      int64_t now_ms);
+/* What GitHub's API says; a running job that is said to be cancelled is done. Returns whether the
+ * state moved. */
 bool ledger_rule_settle(struct ledger_job *job, enum ledger_job_state to, int64_t now_ms);
 
 /* --- VMs --- */
@@ -36,21 +43,17 @@ bool ledger_rule_settle(struct ledger_job *job, enum ledger_job_state to, int64_
  * was seen with. "" for none. Valid as long as both arguments. */
 const char *ledger_rule_runner(const struct job_event *ev, const struct ledger_job *job);
 
-struct ledger_vm_change {
-    bool row;   /* something in the row changed: write it */
-    bool state; /* the state moved */
-};
 /* What the delivery does to the VM whose runner it is about; *job is as it is after the delivery.
  * A runner that was seen with another job since is not ended by this one. */
-struct ledger_vm_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledger_job *job,
-                                            bool job_moved, const struct job_event *ev,
-                                            int64_t now_ms);
+struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                         bool job_moved, const struct job_event *ev,
+                                         int64_t now_ms);
 /* The job was settled as over: the VM that was busy with it has had its one job. */
-struct ledger_vm_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct ledger_job *job,
-                                              int64_t now_ms);
+struct ledger_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                           int64_t now_ms);
 /* One step of a VM's own way. ERR_CONFLICT as ledger_vm_advance says. */
 MUST_CHECK int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a,
-                                   int64_t now_ms, struct ledger_vm_change *out, struct err *e);
+                                   int64_t now_ms, struct ledger_change *out, struct err *e);
 
 /* --- reserving --- */
 struct ledger_usage {

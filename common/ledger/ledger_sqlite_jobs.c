@@ -1,6 +1,5 @@
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
@@ -29,8 +28,7 @@ static int note_vm(struct sqlite_db *db, struct note *n, const struct ledger_job
     if (!ours) {
         return 0;
     }
-    struct ledger_vm_change change =
-        ledger_rule_note_vm(&vm, job, n->effect.changed, n->ev, now_ms);
+    struct ledger_change change = ledger_rule_note_vm(&vm, job, n->effect.changed, n->ev, now_ms);
     (void)snprintf(n->effect.vm, sizeof n->effect.vm, "%s", vm.name);
     n->effect.vm_changed = change.state;
     n->effect.vm_state = vm.state;
@@ -50,15 +48,16 @@ static int note_work(struct sqlite_db *db, void *arg, struct err *e)
     if (ledger_sqlite_load_job(db, n->ev->job_id, &row, e) != 0) {
         return -1;
     }
-    struct ledger_sqlite_job before = row;
     n->effect = (struct ledger_effect){.known_before = row.known, .before = row.job.state};
-    n->effect.changed = ledger_rule_note_job(&row.job, row.known, n->ev, n->scope, now_ms);
+    struct ledger_change change =
+        ledger_rule_note_job(&row.job, row.known, n->ev, n->scope, now_ms);
+    n->effect.changed = change.state;
     n->effect.after = row.job.state;
     row.told = n->effect.changed ? 0 : row.told;
     if (note_vm(db, n, &row.job, &vm_line, now_ms, e) != 0) {
         return -1;
     }
-    if (memcmp(&before, &row, sizeof row) != 0 && ledger_sqlite_save_job(db, &row, e) != 0) {
+    if (change.row && ledger_sqlite_save_job(db, &row, e) != 0) {
         return -1;
     }
     if (n->effect.changed) {
@@ -159,10 +158,7 @@ int ledger_sqlite_job_settle(void *state, int64_t job_id, enum ledger_job_state 
 
 /* --- waiting too long --- */
 struct waiting {
-    const char *scope;
-    const char *class_name;
-    int64_t before_ms;
-    size_t max;
+    const struct ledger_waiting *query;
     struct ledger_sqlite_list jobs;
 };
 
@@ -172,8 +168,9 @@ static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
         "SELECT " LEDGER_SQLITE_JOB " FROM jobs WHERE state = 1 AND scope = ?1 AND class_name = ?2 "
         "AND waiting_ms < ?3 AND relaunched_ms < ?3 ORDER BY waiting_ms, id LIMIT ?4";
     struct waiting *w = arg;
-    struct sqlite_rows *r = sqlite_query(db, sql, SQL_TEXT(w->scope), SQL_TEXT(w->class_name),
-                                         SQL_INT(w->before_ms), SQL_INT((int64_t)w->max));
+    struct sqlite_rows *r =
+        sqlite_query(db, sql, SQL_TEXT(w->query->scope), SQL_TEXT(w->query->class_name),
+                     SQL_INT(w->query->before_ms), SQL_INT((int64_t)w->query->max));
     ledger_sqlite_list_reset(&w->jobs);
     for (;;) {
         bool more;
@@ -189,15 +186,10 @@ static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
     }
 }
 
-int ledger_sqlite_jobs_waiting(void *state, const char *scope, const char *class_name,
-                               int64_t before_ms, size_t max, struct ledger_job **out, size_t *n,
-                               struct err *e)
+int ledger_sqlite_jobs_waiting(void *state, const struct ledger_waiting *query,
+                               struct ledger_job **out, size_t *n, struct err *e)
 {
-    struct waiting w = {.scope = scope,
-                        .class_name = class_name,
-                        .before_ms = before_ms,
-                        .max = max,
-                        .jobs = {.item_size = sizeof(struct ledger_job)}};
+    struct waiting w = {.query = query, .jobs = {.item_size = sizeof(struct ledger_job)}};
     if (sqlite_store_read(ledger_sqlite_store(state), waiting_work, &w, e) != 0) {
         free(w.jobs.items);
         return -1;

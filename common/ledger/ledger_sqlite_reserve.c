@@ -1,6 +1,5 @@
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
@@ -111,16 +110,16 @@ static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
     if (ledger_sqlite_load_job(db, r->job->job_id, row, e) != 0) {
         return -1;
     }
-    struct ledger_sqlite_job before = *row;
-    bool moved = ledger_rule_wait(&row->job, row->known, r->job, r->scope, clock_wall_ms());
-    if (moved) {
+    struct ledger_change change =
+        ledger_rule_wait(&row->job, row->known, r->job, r->scope, clock_wall_ms());
+    if (change.state) {
         row->told = 0;
         ledger_word_noted(&line, &row->job, r->job, false);
     }
-    if (memcmp(&before, row, sizeof before) != 0 && ledger_sqlite_save_job(db, row, e) != 0) {
+    if (change.row && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
-    return moved ? ledger_sqlite_add_line(db, r->job->job_id, "", &line, e) : 0;
+    return change.state ? ledger_sqlite_add_line(db, r->job->job_id, "", &line, e) : 0;
 }
 
 static int decide(struct sqlite_db *db, const struct ledger_reserve *r,

@@ -14,7 +14,7 @@ static int advance_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct advance *a = arg;
     struct ledger_vm vm;
-    struct ledger_vm_change change;
+    struct ledger_change change;
     struct ledger_line line;
     if (ledger_sqlite_need_vm(db, a->step->vm, &vm, e) != 0 ||
         ledger_rule_advance(&vm, a->step, clock_wall_ms(), &change, e) != 0) {

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ struct lives {
 
 static void nap(void)
 {
-    struct timespec t = {0, (long)random_below(2000) * 1000};
+    struct timespec t = {0, (long)random_below(2000000)};
     (void)nanosleep(&t, NULL);
 }
 
@@ -113,6 +114,13 @@ static void say_line(const char *what, const char *vm)
     (void)written;
 }
 
+/* A test that failed leaves no child behind. */
+static int open_in_child(const char *url, struct ledger **out, struct err *e)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return ledger_open(url, out, e);
+}
+
 /* A child whose wall clock is wrong by so much. */
 static int64_t skew_ms;
 
@@ -146,7 +154,7 @@ static int child_live(const char *url, int argc, char **argv)
     if (argc == 3) {
         skew_clock(argv[2]);
     }
-    if (argc < 2 || ledger_open(url, &s.l, &e) != 0) {
+    if (argc < 2 || open_in_child(url, &s.l, &e) != 0) {
         return child_failed("open", &e);
     }
     int64_t rounds = strtoll(argv[1], NULL, 10);
@@ -170,7 +178,7 @@ static int child_lease(const char *url, int argc, char **argv)
     int64_t fence = 0;
     int64_t now_ms = 0;
     char line[96];
-    if (argc != 2 || ledger_open(url, &l, &e) != 0) {
+    if (argc != 2 || open_in_child(url, &l, &e) != 0) {
         return child_failed("open", &e);
     }
     int64_t ttl_ms = strtoll(argv[1], NULL, 10);
@@ -182,7 +190,7 @@ static int child_lease(const char *url, int argc, char **argv)
         nap();
     }
     (void)snprintf(line, sizeof line, "%lld %lld %lld", (long long)fence, (long long)now_ms,
-                   (long long)(now_ms + ttl_ms));
+                   (long long)now_ms + ttl_ms);
     say_line("held", line);
     for (;;) {
         (void)pause();
@@ -198,7 +206,7 @@ static int child_swap(const char *url, int argc, char **argv)
         return child_failed("swap", &e);
     }
     skew_clock(argv[2]);
-    if (ledger_open(url, &l, &e) != 0) {
+    if (open_in_child(url, &l, &e) != 0) {
         return child_failed("open", &e);
     }
     for (int64_t left = strtoll(argv[1], NULL, 10); left > 0;) {
@@ -292,7 +300,7 @@ static void processes_that_race_never_exceed_the_cap(void **state)
     clock_system();
     observe(&o, f->store.url);
     for (int i = 0; i < CHILDREN; i++) {
-        char who[8];
+        char who[16];
         (void)snprintf(who, sizeof who, "%d", i);
         const char *args[] = {who, ROUNDS, NULL};
         conformance_spawn(&p[i], "live", f->store.url, args);
@@ -315,7 +323,7 @@ static void processes_with_skewed_clocks_never_exceed_the_cap(void **state)
     clock_system();
     observe(&o, f->store.url);
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
-        char who[8];
+        char who[24];
         (void)snprintf(who, sizeof who, "%zu", i);
         const char *args[] = {who, ROUNDS, skews[i], NULL};
         conformance_spawn(&p[i], "live", f->store.url, args);
@@ -338,7 +346,7 @@ static void skewed_clocks_never_give_one_fence_to_two(void **state)
     clock_system();
     memset(holder_of, 0, sizeof holder_of);
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
-        char who[8];
+        char who[24];
         (void)snprintf(who, sizeof who, "%zu", i);
         const char *args[] = {who, "30", skews[i], NULL};
         conformance_spawn(&p[i], "swap", f->store.url, args);
@@ -524,7 +532,7 @@ static void killed_process_leaves_what_it_had_confirmed_and_consistent_rows(void
     clock_system();
     for (int i = 0; i < KILLS; i++) {
         struct conformance_process p;
-        char who[8];
+        char who[16];
         (void)snprintf(who, sizeof who, "%d", i);
         const char *args[] = {who, "0", NULL};
         conformance_spawn(&p, "live", f->store.url, args);

@@ -128,11 +128,9 @@ local function bucket_refill(b, per_second, burst)
   if per_second <= 0 then
     return
   end
-  local elapsed = now - b.at
-  if elapsed > 0 then
-    b.tokens = b.tokens + elapsed * per_second / 1000
-    b.at = now
-  elseif clock_set_back(b) then
+  local elapsed = math.max(0, now - b.at)
+  b.tokens = b.tokens + elapsed * per_second / 1000
+  if elapsed > 0 or clock_set_back(b) then
     b.at = now
   end
   b.tokens = math.min(b.tokens, math.max(1, burst))

@@ -47,11 +47,11 @@ static void time_of_receipt_counts_unless_it_lies_ahead(void **state)
     struct job_event ev = {.job_id = 1, .action = JOB_ACTION_QUEUED, .class_name = "small"};
     struct ledger_job job = {.id = 0};
     ev.received_ms = NOW - 50;
-    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW));
+    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW).state);
     assert_int_equal(job.waiting_ms, NOW - 50);
     ev.received_ms = NOW + 50; /* another host's clock */
     job = (struct ledger_job){.id = 0};
-    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW));
+    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW).state);
     assert_int_equal(job.waiting_ms, NOW);
 }
 
