@@ -143,6 +143,17 @@ struct config_qemu {
     int64_t boot_timeout_ms; /* until the agent is ready */
 };
 
+struct config_lambda {
+    char *endpoint;       /* URL of the service; required until calls are signed */
+    char *region;         /* "" : the image's */
+    char *image;          /* ARN; one image for each deployment and class, it marks our VMs */
+    char *image_version;  /* "" : the newest ACTIVE one */
+    char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
+    struct config_list egress_connectors;  /* ARNs; empty: INTERNET_EGRESS */
+    struct config_list ingress_connectors; /* ARNs */
+    int64_t timeout_ms;                    /* one call, whole */
+};
+
 struct config_proxy {
     char *http; /* put into the runner's environment; "" : none */
     char *https;
@@ -153,7 +164,7 @@ struct config_class {
     char *name; /* [a-z0-9-], 1 to 32 characters */
     struct config_list labels;
     struct config_list required_labels;
-    char *provider;     /* "qemu" */
+    char *provider;     /* "qemu", "lambda" */
     char *runner_group; /* "" : github.runner_group */
     int64_t max_vms;
     int64_t max_duration_seconds;
@@ -162,6 +173,7 @@ struct config_class {
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;
     struct config_qemu qemu;
+    struct config_lambda lambda;
 };
 
 struct config {

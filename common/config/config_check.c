@@ -206,6 +206,58 @@ static void check_qemu(struct config_reading *r, size_t i)
     buf_fini(&b);
 }
 
+#define LAMBDA_SECONDS_MAX 28800
+
+/* Complains about classes[i].<key> unless something was said about it already. */
+static void complain_class(struct config_reading *r, size_t i, const char *key, const char *text)
+{
+    struct buf b;
+    buf_init(&b, 128);
+    buf_printf(&b, "classes[%zu].%s", i, key);
+    if (!complaints_about(r->complaints, b.data)) {
+        COMPLAIN(r, b.data, "%s", text);
+    }
+    buf_fini(&b);
+}
+
+/* MicroVMs have no tags: what says whose they are is their image alone. */
+static void check_lambda_image(struct config_reading *r, size_t i)
+{
+    const struct config_class *classes = r->config->classes;
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(classes[k].provider, "lambda") == 0 &&
+            strcmp(classes[k].lambda.image, classes[i].lambda.image) == 0) {
+            complain_class(r, i, "lambda.image",
+                           "is another class's too: give each class an image of its own, since "
+                           "nothing else tells whose a MicroVM is");
+            return;
+        }
+    }
+}
+
+static void check_lambda(struct config_reading *r, size_t i)
+{
+    const struct config_class *class = &r->config->classes[i];
+    if (!asks(r, FOR_WORKER | FOR_REAPER)) {
+        return;
+    }
+    if (class->lambda.image[0] == '\0') {
+        complain_class(r, i, "lambda.image",
+                       "is required: add \"lambda: {image: "
+                       "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"");
+    } else {
+        check_lambda_image(r, i);
+    }
+    if (class->lambda.endpoint[0] == '\0') {
+        complain_class(r, i, "lambda.endpoint",
+                       "is required: add \"lambda: {endpoint: http://127.0.0.1:PORT}\"");
+    }
+    if (class->max_duration_seconds > LAMBDA_SECONDS_MAX) {
+        complain_class(r, i, "max_duration_seconds",
+                       "is above 28800, the longest life of a MicroVM: lower it");
+    }
+}
+
 void config_check(struct config_reading *r)
 {
     check_all_required(r);
@@ -218,6 +270,8 @@ void config_check(struct config_reading *r)
         check_required_labels(r, i);
         if (strcmp(r->config->classes[i].provider, "qemu") == 0) {
             check_qemu(r, i);
+        } else if (strcmp(r->config->classes[i].provider, "lambda") == 0) {
+            check_lambda(r, i);
         }
     }
 }

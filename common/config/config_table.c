@@ -227,8 +227,9 @@ const struct setting config_settings[] = {
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "One reaper sweeps; after its crash another takes over when this is over."),
     WHOLE("reaper.deadline_grace_ms", IN_CONFIG(reaper.deadline_grace_ms), "60000", 0, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "A VM so long past its class's `max_duration_seconds` is ended."),
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "A VM so long past its class's `max_duration_seconds` is ended; a VM whose "
+                  "launch was never answered is taken for ended."),
     WHOLE("reaper.never_up_ms", IN_CONFIG(reaper.never_up_ms), "300000", 100, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "A launched VM whose runner was never seen online for so long is ended, and "
@@ -318,7 +319,7 @@ const struct setting config_settings[] = {
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
          .help = "Labels a job must carry to belong here; all must be among `labels`. Keeps jobs "
                  "that any self-hosted runner may take from launching a VM."),
-    TEXT("classes[].provider", IN_CLASS(provider), "qemu", 1, 32, .words = "qemu",
+    TEXT("classes[].provider", IN_CLASS(provider), "qemu", 1, 32, .words = "qemu lambda",
          .readers = FOR_FLEET, .help = "What runs the VMs."),
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
          .help = "Empty takes `github.runner_group`."),
@@ -382,6 +383,32 @@ const struct setting config_settings[] = {
           .readers = FOR_FLEET,
           .help = "Until the agent is ready. A VM that takes longer is ended, and the launch tried "
                   "again. Emulation is slow."),
+    TEXT("classes[].lambda.endpoint", IN_CLASS(lambda.endpoint), "", 0, TEXT_MAX,
+         .form = &form_http_url, .readers = FOR_FLEET,
+         .help = "URL of the Lambda MicroVMs service. Calls are not signed yet, so that it must be "
+                 "one that takes them so: a stand-in, or a proxy that signs."),
+    TEXT("classes[].lambda.region", IN_CLASS(lambda.region), "", 0, 32, .form = &form_name,
+         .readers = FOR_FLEET, .help = "Empty takes the image's."),
+    TEXT("classes[].lambda.image", IN_CLASS(lambda.image), "", 0, 512, .form = &form_arn,
+         .readers = FOR_FLEET,
+         .help = "ARN of the MicroVM image. MicroVMs carry no tags, so that the image is what "
+                 "marks them as ours: no other deployment, and no other class, may use it."),
+    TEXT("classes[].lambda.image_version", IN_CLASS(lambda.image_version), "", 0, 64,
+         .readers = FOR_FLEET,
+         .help = "Such as `3.0`. Empty takes the newest that is ACTIVE at each launch."),
+    TEXT("classes[].lambda.execution_role", IN_CLASS(lambda.execution_role), "", 0, 512,
+         .form = &form_arn, .readers = FOR_FLEET,
+         .help = "ARN of a role for the VM. A job can read its credentials; empty gives none, and "
+                 "the worker ends the VMs."),
+    LIST("classes[].lambda.egress_connectors", IN_CLASS(lambda.egress_connectors), 0, 16,
+         .form = &form_arn, .readers = FOR_FLEET,
+         .help = "ARNs of network connectors for what leaves the VM. Empty takes INTERNET_EGRESS."),
+    LIST("classes[].lambda.ingress_connectors", IN_CLASS(lambda.ingress_connectors), 0, 16,
+         .form = &form_arn, .readers = FOR_FLEET,
+         .help = "ARNs of network connectors for what enters it. A runner needs none."),
+    WHOLE("classes[].lambda.timeout_ms", IN_CLASS(lambda.timeout_ms), "10000", 100, 600000,
+          .readers = FOR_FLEET,
+          .help = "One call of the service, whole. A call that takes longer is a transient error."),
 };
 const size_t config_setting_count = COUNT_OF(config_settings);
 
