@@ -214,7 +214,9 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
         "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly\n"
         "m.yaml:9: classes[3].lambda.egress_connectors[0]: \"INTERNET_EGRESS\" is refused: it "
         "must be an ARN, such as arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly");
-    config_free(parse_ok(text, CONFIG_FOR_INGRESS));
+    config_free(parse_ok(GOOD_TOP GOOD_GITHUB
+                         "classes: [{name: c, labels: [z], provider: lambda}]\n",
+                         CONFIG_FOR_INGRESS));
 }
 
 static void too_many_classes_are_refused(void **state)
