@@ -224,7 +224,16 @@ static bool count_locked(struct breaker *b, int64_t job_id)
     return true;
 }
 
-/* Of two workers that count at once exactly one reaches the limit. */
+/* Past the limit and not yet stopped: another worker is about to stop it, or the limit was lowered.
+ * Either way it is stopped now, and the pause does not double for that. */
+static void follow_locked(struct breaker *b, const struct config *c)
+{
+    int64_t until = clock_wall_ms() + c->breaker.pause_ms;
+    mark_set(b, "open_until_ms", until);
+    set_view(b, b->failures, until);
+}
+
+/* Of workers that count at once exactly one reaches the limit. */
 static void judge_locked(struct breaker *b, const struct config *c, bool tried, int64_t job_id,
                          const struct err *why)
 {
@@ -232,9 +241,10 @@ static void judge_locked(struct breaker *b, const struct config *c, bool tried, 
     refresh(b);
     bool counted = count_locked(b, job_id);
     bool reached = counted && b->failures == c->breaker.failures;
-    bool lowered = b->open_until_ms == 0 && counted && b->failures > c->breaker.failures;
-    if (tried || reached || lowered) {
+    if (tried || reached) {
         open_locked(b, c, reached, why);
+    } else if (counted && b->failures > c->breaker.failures && b->open_until_ms == 0) {
+        follow_locked(b, c);
     }
 }
 

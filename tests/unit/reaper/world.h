@@ -1,7 +1,7 @@
 /*
  * A scripted world for the reaper: rows of the ledger, machines of a provider, runners, jobs and
- * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. world.c answers the
- * reaper's calls from them.
+ * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. world.c and
+ * world_github.c answer the reaper's calls from them.
  *
  * Time is the world's own: it stands still but for world_pass() and for the reaper's sleeps, which
  * pass at once (the test links with --wrap=stop_sleep). A test can let something happen at the n-th
@@ -87,6 +87,9 @@ struct world {
 };
 
 extern struct world world;
+
+/* For world.c and world_github.c: notes a call, and lets happen what shall happen at it. */
+void world_called(enum world_call call);
 
 void world_pass(int64_t ms);
 int64_t world_boot_ms(void);

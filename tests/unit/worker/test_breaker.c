@@ -217,6 +217,15 @@ static void what_was_taken_before_goes_back_and_opens_it_no_further(void **state
     assert_int_equal(*mark("breaker.small.opens"), 1);
 }
 
+static void refusal_that_overtakes_the_one_that_stops_waits_too(void **state)
+{
+    (void)state;
+    *mark("breaker.small.failures") = 5; /* the other worker has counted, and not yet stopped it */
+    assert_true(refuse(one).stopped);
+    assert_int_equal(*mark("breaker.small.opens"), 0);
+    assert_int_equal(breaker_wait_ms(one, &config), PAUSE_MS);
+}
+
 static void after_the_pause_one_worker_tries_one_message(void **state)
 {
     (void)state;
@@ -335,6 +344,7 @@ int main(void)
         CASE(success_of_any_worker_begins_the_count_anew),
         CASE(one_job_does_not_stop_its_class),
         CASE(what_was_taken_before_goes_back_and_opens_it_no_further),
+        CASE(refusal_that_overtakes_the_one_that_stops_waits_too),
         CASE(after_the_pause_one_worker_tries_one_message),
         CASE(success_of_the_try_starts_the_class_everywhere),
         CASE(refusal_of_the_try_doubles_the_pause_up_to_its_bound),
