@@ -385,6 +385,13 @@ const char *fleet_host(const struct fleet *f)
     return "here";
 }
 
+int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+{
+    (void)f;
+    (void)vm;
+    return world.hold_ms;
+}
+
 int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
                  struct err *e)
 {

@@ -6,8 +6,8 @@
  *      └────────────────────────────────────────┘   the run hook failed
  *
  * A VM goes on RUNNING after its runner ended, until it is terminated or its maximum duration is over: without an
- * execution role it cannot end itself. Its memory counts until it is TERMINATED. Everything is logged and told as
- * 'change'.
+ * execution role it cannot end itself. A VM is alive until it is TERMINATING or TERMINATED; its memory is held until
+ * it is TERMINATED. Everything is logged and told as 'change'.
  */
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
@@ -15,6 +15,7 @@ import { Guest } from './guest.mjs';
 
 const SECOND_MS = 1000;
 const TIDY_MS = 1000;
+const ENDINGS = ['TERMINATING', 'TERMINATED'];
 
 export class Microvm {
   constructor(seq, spec, image, version, now) {
@@ -36,7 +37,7 @@ export class Fleet extends EventEmitter {
     super();
     Object.assign(this, { config, log, quotas, faults, random, list: [], byId: new Map(), byToken: new Map(), seq: 0, recent: [] });
     this.counts = {
-      launched: 0, alive: 0, alive_peak: 0, running: 0, terminated: 0, replayed: 0, launches_per_second_peak: 0,
+      launched: 0, alive: 0, alive_peak: 0, held: 0, held_peak: 0, running: 0, terminated: 0, replayed: 0, launches_per_second_peak: 0,
       jobs_started: 0, jobs_done: 0, listening: 0, idle_ended: 0, self_ended: 0, overtime: 0, faults: 0,
     };
     this.ticker = setInterval(() => this.tidy(Date.now()), TIDY_MS);
@@ -76,7 +77,9 @@ export class Fleet extends EventEmitter {
     const { counts, recent } = this;
     counts.launched += 1;
     counts.alive += 1;
+    counts.held += 1;
     counts.alive_peak = Math.max(counts.alive_peak, counts.alive);
+    counts.held_peak = Math.max(counts.held_peak, counts.held);
     recent.push(now);
     while (recent[0] <= now - SECOND_MS) recent.shift();
     counts.launches_per_second_peak = Math.max(counts.launches_per_second_peak, recent.length);
@@ -93,10 +96,11 @@ export class Fleet extends EventEmitter {
   setState(vm, state, reason = null) {
     if (vm.state === 'RUNNING') this.counts.running -= 1;
     if (state === 'RUNNING') this.counts.running += 1;
+    if (!ENDINGS.includes(vm.state) && ENDINGS.includes(state)) this.counts.alive -= 1;
     vm.state = state;
     vm.reason = reason ?? vm.reason;
     vm.history.push([Date.now(), state]);
-    this.log.write('vm_state', { microvm: vm.id, state, reason: vm.reason, runner: vm.runner });
+    this.log.write('vm_state', { microvm: vm.id, state, reason: vm.reason, runner: vm.runner, alive: this.counts.alive });
     this.emit('change');
   }
 
@@ -177,11 +181,11 @@ export class Fleet extends EventEmitter {
     vm.guest = null;
     vm.terminatedAt = Date.now();
     this.quotas.release(vm.counted);
-    this.counts.alive -= 1;
+    this.counts.held -= 1;
     this.counts.terminated += 1;
     this.setState(vm, 'TERMINATED', reason);
     this.log.write('vm_ended', {
-      microvm: vm.id, reason: vm.reason, runner: vm.runner, job: vm.job, lived_ms: vm.terminatedAt - vm.createdAt, alive: this.counts.alive,
+      microvm: vm.id, reason: vm.reason, runner: vm.runner, job: vm.job, lived_ms: vm.terminatedAt - vm.createdAt,
     });
   }
 

@@ -161,8 +161,8 @@ test('memory_beyond_the_quota_is_refused_until_a_vm_ends', async (t) => {
   await c.send(new TerminateMicrovmCommand({ microvmIdentifier: microvmId }));
   await fake.happened('vm_ended', { microvm: microvmId });
   await c.send(run());
-  const { alive, alive_peak: peak } = await fake.ask('GET', '/state');
-  assert.deepEqual([alive, peak], [2, 2]);
+  const state = await fake.ask('GET', '/state');
+  assert.deepEqual([state.alive, state.alive_peak, state.held, state.held_peak], [2, 2, 2, 2]);
 });
 
 for (const style of ['header', 'body']) {
