@@ -20,7 +20,8 @@ int ledger_redis_rate_take(void *state, const struct ledger_bucket *b, int64_t c
     redis_arg(&a, ledger_redis_slice(&rate));
     redis_arg_int(&a, b->burst);
     redis_arg_int(&a, cost);
-    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
+    /* A token that a failover gives back is no harm worth waiting for a disk. */
+    int rc = ledger_redis_eval(state, &script, &a, false, &r, e);
     redis_args_fini(&a);
     if (rc != 0) {
         return -1;
