@@ -140,6 +140,9 @@ static int balance_one(struct sweep *s, const struct ledger_balance *b, int64_t 
         if (has_message(s, &jobs[i]) || !still_waits(s, &jobs[i])) {
             continue;
         }
+        if (!sweep_still_holds(s, NULL)) {
+            break;
+        }
         failed = ask_again(s, &jobs[i], e);
         *done += failed == 0 ? 1 : 0;
         missing--;
@@ -153,7 +156,7 @@ int sweep_balance(struct sweep *s, int64_t *done, struct err *e)
     struct ledger_balance *balances = NULL;
     size_t n = 0;
     int failed = 0;
-    if (!s->holds_fleet) {
+    if (!s->fleet.held) {
         return 0;
     }
     if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {

@@ -15,6 +15,12 @@ static int64_t deadline_of(const struct sweep *s, const struct ledger_vm *vm)
     return vm->reserved_ms + class->max_duration_seconds * 1000;
 }
 
+/* A row that waits for a machine that nobody can name (fleet.h): there is nothing to end yet. */
+static bool holds_its_slot(const struct sweep *s, const struct ledger_vm *vm)
+{
+    return vm->state == VM_ENDING && fleet_hold_ms(s->reaper->fleet, vm) > 0;
+}
+
 int sweep_deadlines(struct sweep *s, int64_t *done, struct err *e)
 {
     struct fleet_end how = {.reason = "deadline: it ran longer than max_duration_seconds"};
@@ -23,7 +29,7 @@ int sweep_deadlines(struct sweep *s, int64_t *done, struct err *e)
         const struct ledger_vm *vm = &s->vms[i];
         int64_t deadline = deadline_of(s, vm);
         if (deadline > 0 && s->now_ms > deadline + s->config->reaper.deadline_grace_ms &&
-            sweep_may_touch(s, vm) && sweep_end_vm(s, vm, &how)) {
+            !holds_its_slot(s, vm) && sweep_may_touch(s, vm) && sweep_end_vm(s, vm, &how)) {
             (*done)++;
         }
     }
@@ -36,7 +42,7 @@ int sweep_endings(struct sweep *s, int64_t *done, struct err *e)
     for (size_t i = 0; i < s->vm_count; i++) {
         struct ledger_vm vm = s->vms[i];
         bool late = s->now_ms > vm.ending_ms + s->config->reaper.ending_grace_ms;
-        if (vm.state != VM_ENDING || !late || !sweep_may_touch(s, &vm)) {
+        if (vm.state != VM_ENDING || !late || holds_its_slot(s, &vm) || !sweep_may_touch(s, &vm)) {
             continue;
         }
         if (ledger_vm_get(s->reaper->ledger, vm.name, &vm, e) != 0) {

@@ -2,10 +2,12 @@
  * What the parts of mayfly-reaper share: the stores, and one sweep over them.
  *
  *   sweep.c      the order of the duties; each is isolated from the others' errors
+ *   lease.c      the leases of a sweep, looked at again before whatever cannot be taken back
  *   deadlines.c  VMs past their deadline; VMs that are ending for too long
  *   machines.c   rows whose machine ended or vanished, launches that never came up
  *   strays.c     machines of ours without a row
  *   records.c    GitHub registrations left over
+ *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *   balance.c    jobs that wait although nothing is on its way for them
  *   tidy.c       old rows and logs
  *
@@ -22,6 +24,25 @@
 #include "common/queue/queue.h"
 #include "common/vm/fleet.h"
 
+/* One attempt to deliver something that had been tried before. */
+struct deliveries_attempt {
+    uint64_t guid; /* a hash of it */
+    int64_t id;
+};
+
+/* One reading of the delivery log, from its newest entry back to where the last good one began. It
+ * may take several sweeps; what is lost with the process is read again. */
+struct deliveries_walk {
+    bool under_way;
+    int64_t fence; /* of the lease that it was begun under */
+    char cursor[GITHUB_CURSOR_BYTES];
+    int64_t until_ms;  /* entries before that are not looked at; GitHub's clock, as the two below */
+    int64_t newest_ms; /* entries after that are the next reading's; 0: none seen yet */
+    int64_t missed_ms; /* the oldest that could not be recovered; 0: none */
+    struct deliveries_attempt again[1024];
+    size_t again_count;
+};
+
 struct reaper {
     struct config_live *config;
     struct queue *queue;
@@ -29,9 +50,27 @@ struct reaper {
     struct github *github;
     struct fleet *fleet;
     struct stop stop;
-    char holder[64];         /* this process, as a lease knows it */
-    int64_t last_sweep_ms;   /* wall clock of the last whole sweep; atomic; 0 none */
-    int64_t next_records_ms; /* monotonic: GitHub's records are read more rarely */
+    char holder[64];            /* this process, as a lease knows it */
+    int64_t last_sweep_ms;      /* wall clock of the last whole sweep; atomic; 0 none */
+    int64_t next_records_ms;    /* monotonic: GitHub's records are read more rarely */
+    int64_t next_deliveries_ms; /* monotonic */
+    bool deliveries_told;       /* that there is no log to read */
+    struct deliveries_walk walk;
+    int64_t (*boot_ms)(void); /* a clock that goes on in suspend; NULL: the system's. For tests */
+};
+
+/* When a lease was asked for, by every clock there is. */
+struct sweep_moment {
+    int64_t mono_ms;
+    int64_t boot_ms;
+    int64_t wall_ms;
+};
+
+struct sweep_lease {
+    char name[96];
+    bool held;
+    int64_t fence; /* as it was when the sweep began; 0: not held then */
+    struct sweep_moment asked;
 };
 
 /* What machines a class has, by its provider's word at the start of the sweep. */
@@ -46,11 +85,12 @@ struct sweep_machines {
 struct sweep {
     struct reaper *reaper;
     const struct config *config;
-    int64_t number;        /* of this sweep, growing, shared by all reapers */
-    int64_t now_ms;        /* wall clock at its start */
-    bool holds_fleet;      /* the lease for what is the fleet's */
-    bool holds_host;       /* the lease for what is bound to this host */
-    struct ledger_vm *vms; /* all rows that hold a slot, read before the machines */
+    int64_t number;           /* of this sweep, growing, shared by all reapers */
+    int64_t now_ms;           /* wall clock at its start */
+    struct sweep_lease fleet; /* the lease for what is the fleet's */
+    struct sweep_lease host;  /* the lease for what is bound to this host */
+    bool lost;                /* a lease was another's for a while: nothing more is done */
+    struct ledger_vm *vms;    /* all rows that hold a slot, read before the machines */
     size_t vm_count;
     struct sweep_machines *machines; /* one per class */
     size_t machines_count;
@@ -59,6 +99,19 @@ struct sweep {
 /* One whole sweep, or nothing if others hold the leases. Logs and counts what it did. */
 void sweep(struct reaper *r);
 
+/* --- lease.c --- */
+
+/* Takes what leases there are for this sweep. False if others hold them all. */
+bool sweep_take_leases(struct sweep *s);
+/* Renews those that the sweep began with. False when there is nothing left to act under. */
+bool sweep_renew_leases(struct sweep *s);
+/* Asked right before what cannot be taken back (a VM's end, a record's, a new message): whether the
+ * lease still is ours for certain, for the machines of that provider (NULL: for what is the
+ * fleet's). Renews it when less than a third of its time is left. A process that was frozen or
+ * suspended past its lease gets false, then and for the rest of the sweep, if another held it
+ * meanwhile. */
+bool sweep_still_holds(struct sweep *s, const struct vm_provider *p);
+
 /* A duty: does its part, adds what it mended to *done. An error ends this duty only. */
 typedef int sweep_duty_fn(struct sweep *s, int64_t *done, struct err *e);
 sweep_duty_fn sweep_deadlines;
@@ -66,6 +119,7 @@ sweep_duty_fn sweep_endings;
 sweep_duty_fn sweep_machines;
 sweep_duty_fn sweep_strays;
 sweep_duty_fn sweep_records;
+sweep_duty_fn sweep_deliveries;
 sweep_duty_fn sweep_balance;
 sweep_duty_fn sweep_tidy;
 

@@ -32,7 +32,7 @@ static void delete_record(struct search *search, const struct github_runner *see
     struct github_runner runner;
     struct github *g = search->sweep->reaper->github;
     if (github_get_runner(g, &search->scope, seen->id, &runner, &e) != 0 || runner.online ||
-        runner.busy) {
+        runner.busy || !sweep_still_holds(search->sweep, NULL)) {
         return;
     }
     if (github_delete_runner(g, &search->scope, seen->id, &e) != 0) {
@@ -57,7 +57,7 @@ static int look_at(void *arg, const struct github_runner *runner)
     if (sweep_second_sign(s, "record", runner->name)) {
         delete_record(search, runner);
     }
-    return stop_raised(&s->reaper->stop) ? 1 : 0;
+    return stop_raised(&s->reaper->stop) || s->lost ? 1 : 0;
 }
 
 int sweep_records(struct sweep *s, int64_t *done, struct err *e)
@@ -66,7 +66,7 @@ int sweep_records(struct sweep *s, int64_t *done, struct err *e)
     size_t n = 0;
     int failed = 0;
     int64_t now = clock_mono_ms();
-    if (!s->holds_fleet || now < s->reaper->next_records_ms) {
+    if (!s->fleet.held || now < s->reaper->next_records_ms) {
         return 0;
     }
     s->reaper->next_records_ms = now + s->config->reaper.records_interval_ms;

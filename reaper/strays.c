@@ -57,7 +57,8 @@ static bool end_stray(struct sweep *s, const struct sweep_machines *m,
                       const struct vm_info *machine)
 {
     struct err e = {0};
-    if (!is_stray_now(s, m, machine) || !sweep_pace(s, m->class->provider)) {
+    if (!sweep_pace(s, m->class->provider) || !is_stray_now(s, m, machine) ||
+        !sweep_still_holds(s, m->provider)) {
         return false;
     }
     if (vm_terminate(m->provider, machine->id, 0, &e) != 0) {

@@ -15,45 +15,16 @@ static const struct duty {
     sweep_duty_fn *run;
 } duties[] = {
     {"deadlines", sweep_deadlines}, /* first, whatever else fails */
-    {"endings", sweep_endings},     {"machines", sweep_machines}, {"strays", sweep_strays},
-    {"records", sweep_records},     {"balance", sweep_balance},   {"tidy", sweep_tidy},
+    {"endings", sweep_endings},     {"machines", sweep_machines},     {"strays", sweep_strays},
+    {"records", sweep_records},     {"deliveries", sweep_deliveries}, {"balance", sweep_balance},
+    {"tidy", sweep_tidy},
 };
 
-/* --- leases --- */
-
-static void host_lease_name(const struct reaper *r, char *out, size_t size)
-{
-    int n = snprintf(out, size, "sweep/%s", fleet_host(r->fleet));
-    ASSERT(n > 0);
-}
-
-static bool hold(struct sweep *s, const char *name)
-{
-    struct err e = {0};
-    bool held = false;
-    int64_t fence = 0;
-    if (ledger_lease(s->reaper->ledger, name, s->reaper->holder, s->config->reaper.lease_ms, &held,
-                     &fence, &e) != 0) {
-        log_warn("lease_unknown", LOG_STR("lease", name), LOG_ERR(&e),
-                 LOG_STR("next", "nothing is swept until the ledger answers"));
-        return false;
-    }
-    return held;
-}
-
-/* Takes or renews; asked again before every duty, so that a reaper that slept does not act on a
- * lease it lost. */
-static void renew_leases(struct sweep *s)
-{
-    char host_lease[96];
-    host_lease_name(s->reaper, host_lease, sizeof host_lease);
-    s->holds_fleet = hold(s, "sweep");
-    s->holds_host = hold(s, host_lease);
-}
+/* --- what a sweep may touch --- */
 
 bool sweep_may_use(const struct sweep *s, const struct vm_provider *p)
 {
-    return vm_host_bound(p) ? s->holds_host : s->holds_fleet;
+    return vm_host_bound(p) ? s->host.held : s->fleet.held;
 }
 
 bool sweep_may_touch(const struct sweep *s, const struct ledger_vm *vm)
@@ -149,7 +120,7 @@ bool sweep_pace(struct sweep *s, const char *provider)
     ASSERT(n > 0);
     struct ledger_bucket bucket = {.name = name,
                                    .per_second = (double)s->config->reaper.terminate_per_second,
-                                   .burst = s->config->reaper.terminate_per_second};
+                                   .burst = 1}; /* so that no second sees more than the rate */
     for (int64_t waited = 0; waited < PACE_PATIENCE_MS;) {
         struct err e = {0};
         int64_t wait_ms = 0;
@@ -170,7 +141,8 @@ bool sweep_pace(struct sweep *s, const char *provider)
 bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how)
 {
     struct err e = {0};
-    if (!sweep_pace(s, vm->provider)) {
+    const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
+    if (!sweep_pace(s, vm->provider) || !sweep_still_holds(s, p)) {
         return false;
     }
     if (fleet_end_vm(s->reaper->fleet, vm, how, &e) != 0) {
@@ -208,8 +180,7 @@ static void run_duty(struct sweep *s, const struct duty *d)
 {
     struct err e = {0};
     int64_t done = 0;
-    renew_leases(s);
-    if ((!s->holds_fleet && !s->holds_host) || stop_raised(&s->reaper->stop)) {
+    if (stop_raised(&s->reaper->stop) || !sweep_renew_leases(s)) {
         return;
     }
     int failed = d->run(s, &done, &e);
@@ -240,17 +211,27 @@ static void finish(struct sweep *s)
     free(s->vms);
 }
 
+/* A sweep that lost its lease on the way was no whole one. */
+static void note_whole(const struct sweep *s, int64_t started_ms)
+{
+    if (!s->lost) {
+        __atomic_store_n(&s->reaper->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
+        log_debug("swept", LOG_INT("sweep", s->number), LOG_INT("vms", (int64_t)s->vm_count),
+                  LOG_INT("ms", clock_mono_ms() - started_ms));
+    }
+}
+
 void sweep(struct reaper *r)
 {
     struct err e = {0};
     const struct config *c = config_live_get(r->config);
     struct sweep s = {.reaper = r, .config = c, .now_ms = clock_wall_ms()};
     int64_t started = clock_mono_ms();
-    renew_leases(&s);
+    bool ours = sweep_take_leases(&s);
     metric_set(
         metrics_gauge("mayfly_reaper_leader", "1 while this reaper holds the fleet's lease.", ""),
-        s.holds_fleet ? 1 : 0);
-    if (!s.holds_fleet && !s.holds_host) {
+        s.fleet.held ? 1 : 0);
+    if (!ours) {
         config_live_put(r->config, c);
         return;
     }
@@ -260,9 +241,7 @@ void sweep(struct reaper *r)
         for (size_t i = 0; i < COUNT_OF(duties); i++) {
             run_duty(&s, &duties[i]);
         }
-        __atomic_store_n(&r->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
-        log_debug("swept", LOG_INT("sweep", s.number), LOG_INT("vms", (int64_t)s.vm_count),
-                  LOG_INT("ms", clock_mono_ms() - started));
+        note_whole(&s, started);
     }
     finish(&s);
     config_live_put(r->config, c);

@@ -14,7 +14,8 @@ static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
     for (size_t i = 0; m->known && i < m->count; i++) {
         struct err e = {0};
         const struct vm_info *machine = &m->list[i];
-        if (machine->state != VM_RUN_ENDED || machine->ended_ms > before) {
+        if (machine->state != VM_RUN_ENDED || machine->ended_ms > before ||
+            !sweep_still_holds(s, m->provider)) {
             continue;
         }
         if (vm_forget(m->provider, machine->id, &e) != 0) {
@@ -33,7 +34,7 @@ int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
     for (size_t i = 0; i < s->machines_count; i++) {
         *done += forget_machines(s, &s->machines[i]);
     }
-    if (!s->holds_fleet) {
+    if (!sweep_still_holds(s, NULL)) {
         return 0;
     }
     if (ledger_tidy(s->reaper->ledger, s->now_ms - s->config->reaper.keep_hours * HOUR_MS,

@@ -96,7 +96,8 @@ static void look_for_left(struct enders *s, int64_t grace_ms)
         return; /* a ledger that does not answer is told by the lanes */
     }
     for (size_t i = 0; i < n; i++) {
-        if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS) {
+        if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS &&
+            fleet_hold_ms(s->worker->fleet, &vms[i]) == 0) {
             enders_give(s, vms[i].name);
         }
     }

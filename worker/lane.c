@@ -20,6 +20,7 @@ struct lane {
     pthread_mutex_t turn;    /* held by the one thread that looks for a message */
     int64_t unreserved;      /* taken, slot not yet reserved; atomic */
     int64_t paused_until_ms; /* monotonic; atomic */
+    struct breaker *breaker;
     struct metric *full;
     pthread_t *threads;
     size_t thread_count;
@@ -35,6 +36,11 @@ void lane_pause_until(struct lane *lane, int64_t mono_ms)
     __atomic_store_n(&lane->paused_until_ms, mono_ms, __ATOMIC_RELEASE);
 }
 
+struct breaker *lane_breaker(struct lane *lane)
+{
+    return lane->breaker;
+}
+
 /* How long to wait before this class may take a message: 0 now, -1 until a slot is freed. */
 static int64_t room_wait_ms(struct lane *lane, const struct config *c,
                             const struct config_class *class)
@@ -46,6 +52,10 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     int64_t paused = __atomic_load_n(&lane->paused_until_ms, __ATOMIC_ACQUIRE);
     if (paused > now) {
         return paused - now;
+    }
+    int64_t stopped_ms = breaker_wait_ms(lane->breaker, c);
+    if (stopped_ms > 0) {
+        return stopped_ms;
     }
     if (ledger_room(lane->worker->ledger, lane->class_name, &caps, &room, &e) != 0) {
         log_warn("room_unknown", LOG_STR("class", lane->class_name), LOG_ERR(&e),
@@ -61,8 +71,8 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     return room.rate_wait_ms;
 }
 
-/* Sleeps until a slot is freed by any process: its own events wake it at once, others' are seen in
- * the ledger's counter. */
+/* Sleeps until a slot is freed by any process: its own events wake it at once, others' too where the
+ * ledger tells of them; else they are seen in the ledger's counter. */
 static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wakes_seen)
 {
     struct err e = {0};
@@ -71,7 +81,9 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
     bool counted = ledger_freed(lane->worker->ledger, &before, &e) == 0;
     while (clock_mono_ms() < give_up) {
         int64_t now = before;
-        if (stop_wait(&lane->worker->intake, wakes_seen, c->worker.slot_poll_ms) ||
+        int64_t nap_ms =
+            ledger_watching(lane->worker->ledger) ? FULL_RECHECK_MS : c->worker.slot_poll_ms;
+        if (stop_wait(&lane->worker->intake, wakes_seen, nap_ms) ||
             stop_wakes(&lane->worker->intake) != wakes_seen) {
             return;
         }
@@ -106,6 +118,7 @@ static bool take_one(struct lane *lane, const struct config *c, struct queue_mes
     }
     if (got == 1) {
         __atomic_add_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
+        breaker_taken(lane->breaker, m->id);
     }
     return got == 1;
 }
@@ -122,6 +135,7 @@ static void *serve(void *arg)
         pthread_mutex_unlock(&lane->turn);
         if (taken) {
             launch(w, lane, c, &m);
+            breaker_no_verdict(lane->breaker, m.id); /* unless it told one */
         }
         queue_message_fini(&m);
         config_live_put(w->config, c);
@@ -139,6 +153,7 @@ struct lane *lane_start(struct worker *w, const char *class_name)
     metrics_label(&label, "class", class_name);
     lane->worker = w;
     lane->class_name = slice_dup(slice_of(class_name));
+    lane->breaker = breaker_new(w->ledger, class_name);
     int n = snprintf(lane->queue_lane, sizeof lane->queue_lane, "launch.%s", class_name);
     ASSERT(n > 0 && (size_t)n < sizeof lane->queue_lane);
     lane->full =
@@ -162,6 +177,7 @@ void lane_join(struct lane *lane)
         pthread_join(lane->threads[i], NULL);
     }
     pthread_mutex_destroy(&lane->turn);
+    breaker_free(lane->breaker);
     free(lane->threads);
     free(lane->class_name);
     free(lane);

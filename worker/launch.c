@@ -26,6 +26,7 @@ struct launching {
     struct github_jit jit;
     struct buf payload;
     int64_t started_us;
+    bool something_may_run; /* the provider was asked, and did not refuse */
 };
 
 static int reserve(struct launching *l, struct ledger_reservation *r, struct err *e);
@@ -164,7 +165,12 @@ static int run_vm(struct launching *l, struct err *e)
         .payload = buf_slice(&l->payload),
         .max_duration_ms = l->class->max_duration_seconds * 1000,
     };
-    return vm_run(fleet_provider(l->worker->fleet, l->class->name), &spec, l->vm.vm_id, e);
+    l->something_may_run = true;
+    int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), &spec, l->vm.vm_id, e);
+    if (rc != 0) {
+        l->something_may_run = !vm_run_left_nothing(e);
+    }
+    return rc;
 }
 
 static int record(struct launching *l, struct err *e)
@@ -185,7 +191,8 @@ static void abandon(struct launching *l, const struct err *why)
     struct err e = {0};
     char reason[96];
     (void)snprintf(reason, sizeof reason, "launch failed: %.70s", why->message);
-    struct fleet_end how = {.reason = reason, .grace_ms = END_GRACE_MS};
+    struct fleet_end how = {
+        .reason = reason, .grace_ms = END_GRACE_MS, .nothing_runs = !l->something_may_run};
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
     if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("abandon_incomplete", LOG_STR("vm", l->vm.name), LOG_INT("job", l->job.job_id),
@@ -231,10 +238,27 @@ static void settle_unreserved(struct launching *l, const struct ledger_reservati
     worker_return(l->worker, l->message, &back);
 }
 
+/* A refusal counts against the class where GitHub or the provider spoke it; while it is stopped,
+ * its jobs wait, whatever the table says. */
+static void ask_breaker(struct launching *l, const char *step, const struct err *why,
+                        struct outcome *o)
+{
+    bool spoken = strcmp(step, "reserve") != 0 && strcmp(step, "record") != 0;
+    if (!spoken || !breaker_counts(why)) {
+        return;
+    }
+    struct breaker_refusal r =
+        breaker_refused(lane_breaker(l->lane), l->config, l->message->id, l->job.job_id, why);
+    if (r.stopped) {
+        *o = (struct outcome){.action = OUTCOME_WAIT, .delay_ms = r.delay_ms};
+    }
+}
+
 static void settle_failed(struct launching *l, const char *step, const struct err *why)
 {
     struct outcome o = outcome_of(why, l->message->attempts, &l->config->retry);
     char detail[300];
+    ask_breaker(l, step, why, &o);
     (void)snprintf(detail, sizeof detail, "%s (attempt %lld of %lld): %.220s", step,
                    (long long)l->message->attempts + 1, (long long)l->config->retry.max_attempts,
                    why->message);
@@ -263,6 +287,7 @@ static void settle_launched(struct launching *l)
     struct buf label;
     int64_t now = clock_wall_ms();
     worker_done(l->worker, l->message);
+    breaker_launched(lane_breaker(l->lane), l->message->id);
     count(l, "launched");
     buf_init(&label, 256);
     metrics_label(&label, "class", l->class->name);

@@ -41,8 +41,15 @@ static void close_stores(struct worker *w)
     queue_close(w->queue);
 }
 
+static void slot_freed(void *arg)
+{
+    struct worker *w = arg;
+    stop_wake(&w->intake);
+}
+
 static void start_threads(struct worker *w, const struct config *c, struct threads *t)
 {
+    ledger_watch_freed(w->ledger, slot_freed, w);
     w->enders = enders_start(w, (size_t)c->worker.end_threads);
     t->events = events_start(w, (size_t)c->worker.event_threads);
     t->lanes = calloc(c->class_count, sizeof(struct lane *));
@@ -77,6 +84,14 @@ static bool is_ready(void *arg, struct buf *why)
     return false;
 }
 
+/* Of a store's address the scheme alone is told: the rest may hold a password. */
+static struct slice scheme_of(const char *url)
+{
+    struct slice scheme;
+    struct slice rest;
+    return slice_cut(slice_of(url), ':', &scheme, &rest) ? scheme : SLICE("");
+}
+
 static int run(struct worker *w, const struct config *c, struct err *e)
 {
     struct threads threads = {0};
@@ -88,7 +103,7 @@ static int run(struct worker *w, const struct config *c, struct err *e)
     start_threads(w, c, &threads);
     log_info("started", LOG_STR("version", MAYFLY_VERSION),
              LOG_INT("admin_port", admin_port(admin)), LOG_INT("classes", (int64_t)c->class_count),
-             LOG_STR("queue", c->queue), LOG_STR("ledger", c->ledger),
+             LOG_SLICE("queue", scheme_of(c->queue)), LOG_SLICE("ledger", scheme_of(c->ledger)),
              LOG_STR("host", fleet_host(w->fleet)));
     program_wait(&program, w->config, NULL, NULL);
     program_draining(&program, c->worker.drain_seconds);

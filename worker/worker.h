@@ -5,6 +5,7 @@
  *   lane.c     one per class: launch threads, of which one at a time waits on the lane, and only
  * while the class has room launch.c   what happens to one launch message, from top to bottom
  *   enders.c   ends VMs whose job is over, which frees their slots
+ *   breaker.c  stops a class whose launches are refused
  *   outcome.c  the table that turns an error's class into retry, wait or bury
  *
  * The struct is set up by main before the threads start and torn down after they were joined; its

@@ -31,6 +31,13 @@ struct config_rate {
     int64_t burst;     /* >= 1 */
 };
 
+/* The hook whose delivery log the reaper reads, where it is not the App's own. */
+struct config_hook {
+    int64_t id; /* 0: none configured */
+    char *organization;
+    char *repository; /* owner/name; one of the two is given with an id */
+};
+
 struct config_github {
     char *api_url;        /* without a trailing slash */
     char *app_id;         /* App id or client id; "" when a token is used */
@@ -45,6 +52,7 @@ struct config_github {
     char *proxy;             /* URL of an HTTP proxy for API calls; "" takes the environment's */
     int64_t timeout_ms;      /* one API call, whole */
     struct config_rate rate; /* API calls of all processes together, per installation */
+    struct config_hook hook;
 };
 
 struct config_ingress {
@@ -79,6 +87,14 @@ struct config_worker {
     int64_t drain_seconds;
 };
 
+/* Reading GitHub's log of deliveries, in search of those that failed. */
+struct config_deliveries {
+    int64_t interval_ms; /* between the end of one reading and the next */
+    int64_t window_ms;   /* how far back the very first reading looks */
+    int64_t margin_ms;   /* how far behind the newest entry the mark of a reading stays */
+    int64_t calls;       /* of GitHub's API, in one sweep */
+};
+
 struct config_reaper {
     char *admin_listen;
     int64_t interval_ms;       /* between two sweeps */
@@ -91,6 +107,7 @@ struct config_reaper {
     int64_t keep_logs_hours; /* ended VMs' consoles and exit records stay on the host that long */
     int64_t records_interval_ms; /* between two readings of GitHub's runner lists */
     int64_t terminate_per_second;
+    struct config_deliveries deliveries;
 };
 
 struct config_limits {
@@ -103,6 +120,12 @@ struct config_retry {
     int64_t max_attempts;
     int64_t base_ms;
     int64_t cap_ms;
+};
+
+struct config_breaker {
+    int64_t failures;     /* permanent ones in a row that stop a class; 0: never */
+    int64_t pause_ms;     /* before one launch is tried again; doubles with each that fails */
+    int64_t max_pause_ms; /* no longer than that */
 };
 
 struct config_qemu {
@@ -120,6 +143,17 @@ struct config_qemu {
     int64_t boot_timeout_ms; /* until the agent is ready */
 };
 
+struct config_lambda {
+    char *endpoint;       /* URL of the service; required until calls are signed */
+    char *region;         /* "" : the image's */
+    char *image;          /* ARN; one image for each deployment and class, it marks our VMs */
+    char *image_version;  /* "" : the newest ACTIVE one */
+    char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
+    struct config_list egress_connectors;  /* ARNs; empty: INTERNET_EGRESS */
+    struct config_list ingress_connectors; /* ARNs */
+    int64_t timeout_ms;                    /* one call, whole */
+};
+
 struct config_proxy {
     char *http; /* put into the runner's environment; "" : none */
     char *https;
@@ -130,7 +164,7 @@ struct config_class {
     char *name; /* [a-z0-9-], 1 to 32 characters */
     struct config_list labels;
     struct config_list required_labels;
-    char *provider;     /* "qemu" */
+    char *provider;     /* "qemu", "lambda" */
     char *runner_group; /* "" : github.runner_group */
     int64_t max_vms;
     int64_t max_duration_seconds;
@@ -139,6 +173,7 @@ struct config_class {
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;
     struct config_qemu qemu;
+    struct config_lambda lambda;
 };
 
 struct config {
@@ -152,6 +187,7 @@ struct config {
     struct config_reaper reaper;
     struct config_limits limits;
     struct config_retry retry;
+    struct config_breaker breaker;
     struct config_class *classes;
     size_t class_count;
 };

@@ -81,6 +81,30 @@ static void check_credentials(struct config_reading *r)
     }
 }
 
+/* A hook is found by its id and by whom it belongs to; half of it finds nothing. */
+static void check_hook(struct config_reading *r)
+{
+    const struct config_hook *hook = &r->config->github.hook;
+    bool organization = hook->organization[0] != '\0';
+    bool repository = hook->repository[0] != '\0';
+    if (!asks(r, FOR_REAPER) || complaints_about(r->complaints, "github.hook.id") ||
+        complaints_about(r->complaints, "github.hook.repository")) {
+        return;
+    }
+    if (organization && repository) {
+        COMPLAIN(r, "github.hook.repository",
+                 "excludes github.hook.organization: a webhook belongs to one of them");
+    } else if (hook->id > 0 && !organization && !repository) {
+        COMPLAIN(r, "github.hook.organization",
+                 "is required with github.hook.id, or github.hook.repository: say whose webhook "
+                 "it is");
+    } else if (hook->id == 0 && (organization || repository)) {
+        COMPLAIN(r, "github.hook.id",
+                 "is required: add the number at the end of the webhook's address in GitHub's "
+                 "settings");
+    }
+}
+
 static void check_ingress(struct config_reading *r)
 {
     const struct config_ingress *in = &r->config->ingress;
@@ -182,10 +206,63 @@ static void check_qemu(struct config_reading *r, size_t i)
     buf_fini(&b);
 }
 
+#define LAMBDA_SECONDS_MAX 28800
+
+/* Complains about classes[i].<key> unless something was said about it already. */
+static void complain_class(struct config_reading *r, size_t i, const char *key, const char *text)
+{
+    struct buf b;
+    buf_init(&b, 128);
+    buf_printf(&b, "classes[%zu].%s", i, key);
+    if (!complaints_about(r->complaints, b.data)) {
+        COMPLAIN(r, b.data, "%s", text);
+    }
+    buf_fini(&b);
+}
+
+/* MicroVMs have no tags: what says whose they are is their image alone. */
+static void check_lambda_image(struct config_reading *r, size_t i)
+{
+    const struct config_class *classes = r->config->classes;
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(classes[k].provider, "lambda") == 0 &&
+            strcmp(classes[k].lambda.image, classes[i].lambda.image) == 0) {
+            complain_class(r, i, "lambda.image",
+                           "is another class's too: give each class an image of its own, since "
+                           "nothing else tells whose a MicroVM is");
+            return;
+        }
+    }
+}
+
+static void check_lambda(struct config_reading *r, size_t i)
+{
+    const struct config_class *class = &r->config->classes[i];
+    if (!asks(r, FOR_WORKER | FOR_REAPER)) {
+        return;
+    }
+    if (class->lambda.image[0] == '\0') {
+        complain_class(r, i, "lambda.image",
+                       "is required: add \"lambda: {image: "
+                       "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"");
+    } else {
+        check_lambda_image(r, i);
+    }
+    if (class->lambda.endpoint[0] == '\0') {
+        complain_class(r, i, "lambda.endpoint",
+                       "is required: add \"lambda: {endpoint: http://127.0.0.1:PORT}\"");
+    }
+    if (class->max_duration_seconds > LAMBDA_SECONDS_MAX) {
+        complain_class(r, i, "max_duration_seconds",
+                       "is above 28800, the longest life of a MicroVM: lower it");
+    }
+}
+
 void config_check(struct config_reading *r)
 {
     check_all_required(r);
     check_credentials(r);
+    check_hook(r);
     check_ingress(r);
     check_retry(r);
     for (size_t i = 0; i < r->config->class_count; i++) {
@@ -193,6 +270,8 @@ void config_check(struct config_reading *r)
         check_required_labels(r, i);
         if (strcmp(r->config->classes[i].provider, "qemu") == 0) {
             check_qemu(r, i);
+        } else if (strcmp(r->config->classes[i].provider, "lambda") == 0) {
+            check_lambda(r, i);
         }
     }
 }

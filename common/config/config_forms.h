@@ -16,5 +16,6 @@ extern const struct setting_form form_repository;
 extern const struct setting_form form_label;
 extern const struct setting_form form_pem;
 extern const struct setting_form form_secret;
+extern const struct setting_form form_arn;
 
 #endif

@@ -52,6 +52,7 @@ const struct setting_section config_sections[] = {
     {"limits", "Caps of the whole fleet. A job above a cap waits; no attempt is spent on it."},
     {"retry", "What happens after a transient error: full-jitter back-off, each wait uniform "
               "between 0 and `min(cap_ms, base_ms * 2^(attempt-1))`."},
+    {"breaker", "The circuit breaker of each class, shared by all workers."},
     {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` contain "
                   "all of the job's labels and whose `required_labels` the job all carries; case "
                   "does not count, and a job without labels belongs to none."},
@@ -124,6 +125,18 @@ const struct setting config_settings[] = {
                    "Calls beyond it wait; 0 does not limit them."),
     WHOLE("github.rate.burst", IN_CONFIG(github.rate.burst), "60", 1, RATE_MAX,
           .readers = FOR_FLEET, .help = "Calls that may be made at once after a quiet time."),
+    WHOLE("github.hook.id", IN_CONFIG(github.hook.id), "0", 0, INT64_MAX, .readers = FOR_REAPER,
+          .help = "The webhook whose delivery log the reaper reads to recover lost deliveries. 0 "
+                  "reads the App's own; with `github.token` and 0 none is read, and a delivery "
+                  "that failed stays lost until somebody asks GitHub for it again."),
+    TEXT("github.hook.organization", IN_CONFIG(github.hook.organization), "", 0, 39,
+         .readers = FOR_REAPER,
+         .help = "The organization that the webhook belongs to. The App or token needs the "
+                 "permission for organization webhooks (read; write to ask for redelivery)."),
+    TEXT("github.hook.repository", IN_CONFIG(github.hook.repository), "", 0, 140,
+         .form = &form_repository, .readers = FOR_REAPER,
+         .help = "The repository that the webhook belongs to, as `owner/name`, instead of an "
+                 "organization. Needs the permission for repository webhooks."),
 
     /* --- ingress --- */
     TEXT("ingress.listen", IN_CONFIG(ingress.listen), "0.0.0.0:8080", 1, ADDRESS_MAX,
@@ -215,8 +228,9 @@ const struct setting config_settings[] = {
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "One reaper sweeps; after its crash another takes over when this is over."),
     WHOLE("reaper.deadline_grace_ms", IN_CONFIG(reaper.deadline_grace_ms), "60000", 0, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "A VM so long past its class's `max_duration_seconds` is ended."),
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "A VM so long past its class's `max_duration_seconds` is ended; a VM whose "
+                  "launch was never answered is taken for ended."),
     WHOLE("reaper.never_up_ms", IN_CONFIG(reaper.never_up_ms), "300000", 100, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "A launched VM whose runner was never seen online for so long is ended, and "
@@ -243,6 +257,20 @@ const struct setting config_settings[] = {
     WHOLE("reaper.terminate_per_second", IN_CONFIG(reaper.terminate_per_second), "10", 1, 1000,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "VMs ended a second, at most; the others follow."),
+    WHOLE("reaper.deliveries.interval_ms", IN_CONFIG(reaper.deliveries.interval_ms), "60000", 10,
+          MS_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "Between two readings of GitHub's delivery log, in search of deliveries that "
+                  "failed. Needs an App, or `github.hook`."),
+    WHOLE("reaper.deliveries.window_ms", IN_CONFIG(reaper.deliveries.window_ms), "3600000", 1000,
+          3 * (int64_t)MS_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "How far back the very first reading looks; later ones go back to the last good "
+                  "one, at most three days, which is as long as GitHub remembers."),
+    WHOLE("reaper.deliveries.margin_ms", IN_CONFIG(reaper.deliveries.margin_ms), "120000", 0,
+          3600000, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "How much of what was read is read again, because deliveries appear late."),
+    WHOLE("reaper.deliveries.calls_per_sweep", IN_CONFIG(reaper.deliveries.calls), "60", 2, 10000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "Calls of the API for that in one sweep, at most; the next sweep goes on."),
 
     /* --- limits and retry --- */
     WHOLE("limits.max_vms", IN_CONFIG(limits.max_vms), "100", 1, 1000000,
@@ -266,6 +294,20 @@ const struct setting config_settings[] = {
           .readers = FOR_FLEET,
           .help = "The longest wait before any retry; not below `retry.base_ms`."),
 
+    /* --- breaker --- */
+    WHOLE("breaker.failures", IN_CONFIG(breaker.failures), "5", 0, 1000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+          .help = "Jobs in a row, in the whole fleet, whose launch was refused (bad image, "
+                  "permission denied) that stop their class; its jobs then wait and spend no "
+                  "attempts. 0 never stops one."),
+    WHOLE("breaker.pause_ms", IN_CONFIG(breaker.pause_ms), "60000", 10, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+          .help = "After so long one launch is tried: success starts the class again, another "
+                  "refusal doubles the wait."),
+    WHOLE("breaker.max_pause_ms", IN_CONFIG(breaker.max_pause_ms), "900000", 10, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+          .help = "The longest wait between two tries."),
+
     /* --- classes --- */
     TEXT("classes[].name", IN_CLASS(name), "", 1, 32, .form = &form_name, .readers = FOR_DAEMONS,
          .required = FOR_DAEMONS, .example = "name: small",
@@ -278,7 +320,7 @@ const struct setting config_settings[] = {
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
          .help = "Labels a job must carry to belong here; all must be among `labels`. Keeps jobs "
                  "that any self-hosted runner may take from launching a VM."),
-    TEXT("classes[].provider", IN_CLASS(provider), "qemu", 1, 32, .words = "qemu",
+    TEXT("classes[].provider", IN_CLASS(provider), "qemu", 1, 32, .words = "qemu lambda",
          .readers = FOR_FLEET, .help = "What runs the VMs."),
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
          .help = "Empty takes `github.runner_group`."),
@@ -342,6 +384,32 @@ const struct setting config_settings[] = {
           .readers = FOR_FLEET,
           .help = "Until the agent is ready. A VM that takes longer is ended, and the launch tried "
                   "again. Emulation is slow."),
+    TEXT("classes[].lambda.endpoint", IN_CLASS(lambda.endpoint), "", 0, TEXT_MAX,
+         .form = &form_http_url, .readers = FOR_FLEET,
+         .help = "URL of the Lambda MicroVMs service. Calls are not signed yet, so that it must be "
+                 "one that takes them so: a stand-in, or a proxy that signs."),
+    TEXT("classes[].lambda.region", IN_CLASS(lambda.region), "", 0, 32, .form = &form_name,
+         .readers = FOR_FLEET, .help = "Empty takes the image's."),
+    TEXT("classes[].lambda.image", IN_CLASS(lambda.image), "", 0, 512, .form = &form_arn,
+         .readers = FOR_FLEET,
+         .help = "ARN of the MicroVM image. MicroVMs carry no tags, so that the image is what "
+                 "marks them as ours: no other deployment, and no other class, may use it."),
+    TEXT("classes[].lambda.image_version", IN_CLASS(lambda.image_version), "", 0, 64,
+         .readers = FOR_FLEET,
+         .help = "Such as `3.0`. Empty takes the newest that is ACTIVE at each launch."),
+    TEXT("classes[].lambda.execution_role", IN_CLASS(lambda.execution_role), "", 0, 512,
+         .form = &form_arn, .readers = FOR_FLEET,
+         .help = "ARN of a role for the VM. A job can read its credentials; empty gives none, and "
+                 "the worker ends the VMs."),
+    LIST("classes[].lambda.egress_connectors", IN_CLASS(lambda.egress_connectors), 0, 16,
+         .form = &form_arn, .readers = FOR_FLEET,
+         .help = "ARNs of network connectors for what leaves the VM. Empty takes INTERNET_EGRESS."),
+    LIST("classes[].lambda.ingress_connectors", IN_CLASS(lambda.ingress_connectors), 0, 16,
+         .form = &form_arn, .readers = FOR_FLEET,
+         .help = "ARNs of network connectors for what enters it. A runner needs none."),
+    WHOLE("classes[].lambda.timeout_ms", IN_CLASS(lambda.timeout_ms), "10000", 100, 600000,
+          .readers = FOR_FLEET,
+          .help = "One call of the service, whole. A call that takes longer is a transient error."),
 };
 const size_t config_setting_count = COUNT_OF(config_settings);
 

@@ -1,5 +1,6 @@
 /*
- * GitHub's REST API as Mayfly uses it: runners, jobs, and the tokens that open them.
+ * GitHub's REST API as Mayfly uses it: runners, jobs, webhook deliveries, and the tokens that open
+ * them.
  *
  * One handle serves all threads of a program. Installation tokens are cached until five minutes
  * before they expire and minted by one thread while others wait; runner groups are cached by name.
@@ -16,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/base/attr.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/config/config.h"
 
@@ -87,5 +89,46 @@ struct github_job {
 };
 MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
                               int64_t job_id, struct github_job *out, struct err *e);
+
+/* --- the log of webhook deliveries (three days, on Enterprise Server seven) --- */
+
+/* Whose log: the App's own hook, or one of an organisation or a repository. */
+struct github_hook {
+    int64_t id;                /* 0: the App's own */
+    struct github_scope scope; /* of a hook with an id */
+};
+/* The hook that the configuration lets us read; false if there is none: a personal token opens no
+ * App's log, and github.hook names no other. */
+bool github_hook_of(const struct config *c, struct github_hook *out);
+
+/* One attempt to deliver one event. Redeliveries have the GUID of the first attempt. */
+struct github_delivery {
+    int64_t id;
+    int64_t delivered_ms; /* GitHub's clock */
+    char guid[64];
+    char event[40]; /* "workflow_job", … */
+    char action[32];
+    bool ok; /* the receiver answered 2xx in time */
+    bool redelivery;
+    int status_code; /* 0: none came */
+};
+
+#define GITHUB_CURSOR_BYTES 256
+/* One page of the log, newest first: `each` sees every entry until it answers non-zero. `cursor`:
+ * "" for the newest page, else what an earlier call answered; *next is "" when this was the last.
+ * The two may not overlap. */
+typedef int github_delivery_fn(void *arg, const struct github_delivery *d);
+MUST_CHECK int github_list_deliveries(struct github *g, const struct github_hook *h,
+                                      const char *cursor, github_delivery_fn *each, void *arg,
+                                      char next[GITHUB_CURSOR_BYTES], struct err *e);
+
+/* Appends the JSON text that was (or was to be) delivered; ERR_NOT_FOUND also when GitHub does not
+ * hold it any more. It came over TLS from GitHub's API, so it needs no signature. */
+MUST_CHECK int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
+                                       struct buf *out, struct err *e);
+
+/* Asks GitHub to deliver it once more, with the same GUID. */
+MUST_CHECK int github_redeliver(struct github *g, const struct github_hook *h, int64_t id,
+                                struct err *e);
 
 #endif

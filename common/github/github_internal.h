@@ -4,8 +4,8 @@
  * github.c opens and closes, github_call.c makes one call and judges the answer by
  * github_limits.c, github_token.c finds what authorises it (github_jwt.c signs for the App),
  * github_cache.c keeps what was fetched, github_parse.c reads answers, and github_runners.c,
- * github_groups.c and github_jobs.c are the operations. Answers come from outside: every parser
- * here takes any bytes.
+ * github_groups.c, github_jobs.c and github_deliveries.c are the operations. Answers come from
+ * outside: every parser here takes any bytes.
  */
 #ifndef MAYFLY_GITHUB_GITHUB_INTERNAL_H
 #define MAYFLY_GITHUB_GITHUB_INTERNAL_H
@@ -35,6 +35,9 @@ enum github_op {
     GITHUB_OP_DELETE_RUNNER,
     GITHUB_OP_LIST_RUNNERS,
     GITHUB_OP_GET_JOB,
+    GITHUB_OP_LIST_DELIVERIES,
+    GITHUB_OP_GET_DELIVERY,
+    GITHUB_OP_REDELIVER,
     GITHUB_OPS
 };
 const char *github_op_name(enum github_op op);
@@ -119,6 +122,10 @@ MUST_CHECK int github_call_with(struct github *g, const struct github_pass *pass
                                 const struct github_call *call, struct http_response *out,
                                 struct err *e);
 
+/* One call as the App itself, with a token signed for it alone. ERR_AUTH without an App. */
+MUST_CHECK int github_call_app(struct github *g, const struct github_call *call,
+                               struct http_response *out, struct err *e);
+
 /* Appends "/orgs/o" or "/repos/o/r"; ERR_PERMANENT if the scope's name is none of GitHub's. */
 MUST_CHECK int github_path_scope(struct buf *path, const struct github_scope *s, struct err *e);
 
@@ -159,6 +166,15 @@ MUST_CHECK int github_parse_token(struct slice body, struct buf *token, int64_t 
                                   struct err *e);
 /* Whether more pages follow: the Link header says so (RFC 8288), or without one a full page. */
 bool github_more_pages(struct slice link, size_t count);
+/* Calls `each` for every entry of a page of deliveries until it answers non-zero. Entries without
+ * an id, a GUID or a time are left out. */
+MUST_CHECK int github_parse_deliveries(struct slice body, github_delivery_fn *each, void *arg,
+                                       struct err *e);
+/* Appends the request's payload as JSON text. ERR_NOT_FOUND if the answer has none. */
+MUST_CHECK int github_parse_payload(struct slice body, struct buf *out, struct err *e);
+/* The cursor of the page that the Link header calls next; false if there is none, or if it is
+ * longer or made of other characters than a query may hold. */
+bool github_next_cursor(struct slice link, char *out, size_t size);
 /* The "message" of an error's body, made printable and cut; "" if there is none. */
 void github_parse_message(struct slice body, char *out, size_t size);
 /* A copy without anything but printable ASCII, cut. */

@@ -37,11 +37,13 @@ static void pass_init(struct github_pass *p)
     buf_init(&p->token, GITHUB_TOKEN_BYTES);
 }
 
-/* One call as the App itself, with a token signed for it alone. */
-static int call_as_app(struct github *g, const struct github_call *call, struct http_response *out,
-                       struct err *e)
+int github_call_app(struct github *g, const struct github_call *call, struct http_response *out,
+                    struct err *e)
 {
     struct github_pass pass;
+    if (g->key == NULL) {
+        return err_set(e, ERR_AUTH, 0, "a personal token cannot call as an App: give github.app");
+    }
     pass_init(&pass);
     (void)snprintf(pass.bucket, sizeof pass.bucket, "github:app");
     int rc = github_jwt_sign(g->key, g->app_id, clock_wall_ms(), &pass.token, e);
@@ -78,7 +80,7 @@ static int mint_token(void *arg, struct github_fetched *out, struct err *e)
                                      .method = "POST",
                                      .path = path,
                                      .limit_bytes = ANSWER_LIMIT_BYTES};
-    if (call_as_app(m->g, &call, &r, e) != 0) {
+    if (github_call_app(m->g, &call, &r, e) != 0) {
         return -1;
     }
     int rc = github_parse_token(buf_slice(&r.body), &out->value, &expires_ms, e);
@@ -104,7 +106,7 @@ static int find_installation(void *arg, struct github_fetched *out, struct err *
                                          .method = "GET",
                                          .path = path.data,
                                          .limit_bytes = ANSWER_LIMIT_BYTES};
-        rc = call_as_app(l->g, &call, &r, e);
+        rc = github_call_app(l->g, &call, &r, e);
     }
     buf_fini(&path);
     if (rc != 0) {

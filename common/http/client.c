@@ -206,8 +206,9 @@ static int explain(const struct http_request *r, const struct transfer *t, CURLc
                        r->method, SLICE_ARG(place), t->body_limit);
     }
     const char *detail = t->detail[0] != '\0' ? t->detail : curl_easy_strerror(code);
-    return err_set(e, class_of(code), 0, "%s %.*s: no answer: %s: %s", r->method, SLICE_ARG(place),
-                   detail, mend_for(code));
+    return err_set(e, class_of(code), t->answer.sends == 0 ? HTTP_NOT_SENT : 0,
+                   "%s %.*s: no answer: %s: %s", r->method, SLICE_ARG(place), detail,
+                   mend_for(code));
 }
 
 /* Options that are strings or numbers of ours cannot be refused but for lack of memory. */
@@ -258,8 +259,22 @@ static void set_bounds(CURL *curl, const struct http_client *c, const struct htt
     set_ok(curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
 }
 
+/* A connection stands, and the request is about to leave on it. */
+static int on_send(void *arg, char *peer, char *self, int peer_port, int self_port)
+{
+    struct transfer *t = arg;
+    (void)peer;
+    (void)self;
+    (void)peer_port;
+    (void)self_port;
+    t->answer.sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
 static void set_transfer(CURL *curl, struct transfer *t)
 {
+    set_ok(curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_send));
+    set_ok(curl_easy_setopt(curl, CURLOPT_PREREQDATA, t));
     set_ok(curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->detail));
     set_ok(curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body));
     set_ok(curl_easy_setopt(curl, CURLOPT_WRITEDATA, t));

@@ -4,7 +4,8 @@
  * One client serves all threads of a program; each call borrows a pooled handle, so connections
  * stay open between calls. When a re-used one turns out closed before a byte of the answer came,
  * libcurl sends the request once more, a POST too. A call that reached no answer fails with
- * ERR_RETRY (time-out, refused, reset, TLS), one with a URL that is none of HTTP's with
+ * ERR_RETRY (time-out, refused, reset, TLS), and with the code HTTP_NOT_SENT when no byte of the
+ * request left this host, so that nothing came of it; one with a URL that is none of HTTP's with
  * ERR_PERMANENT; an HTTP status is never an error here, the caller judges it. Redirects are
  * followed (at most 5, same scheme or better, Authorization only to the same host; a POST stays one
  * but after 303). Bodies over the limit, and headers over 64 KiB, are ERR_PERMANENT. No message
@@ -19,6 +20,8 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
+
+#define HTTP_NOT_SENT (-1) /* err.code */
 
 struct http_client;
 
@@ -45,6 +48,7 @@ struct http_response {
     struct buf body;
     struct buf headers; /* the raw header block of the last answer */
     int64_t elapsed_us;
+    int sends; /* how often the request went out; more than once: see above, or redirects */
 };
 
 MUST_CHECK int http_client_new(const struct http_client_options *o, struct http_client **out,

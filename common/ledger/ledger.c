@@ -16,7 +16,14 @@ struct ledger {
 };
 
 /* --- opening --- */
-static const struct ledger_ops *const backends[] = {&ledger_ops_sqlite};
+static const struct backend {
+    const char *scheme;
+    const struct ledger_ops *ops;
+} backends[] = {
+    {"sqlite", &ledger_ops_sqlite},
+    {"redis", &ledger_ops_redis},
+    {"rediss", &ledger_ops_redis},
+};
 
 /* A call without a backend would only show when it is made: look at every slot now. */
 static void check_slots(const struct ledger_ops *ops)
@@ -31,8 +38,8 @@ static void check_slots(const struct ledger_ops *ops)
 static const struct ledger_ops *backend_of(struct slice scheme)
 {
     for (size_t i = 0; i < COUNT_OF(backends); i++) {
-        if (slice_eq_cstr(scheme, backends[i]->scheme)) {
-            return backends[i];
+        if (slice_eq_cstr(scheme, backends[i].scheme)) {
+            return backends[i].ops;
         }
     }
     return NULL;
@@ -49,7 +56,8 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
     if (ops == NULL) {
         /* The rest of the address may hold a password. */
         return err_set(e, ERR_PERMANENT, 0,
-                       "there is no ledger of the scheme \"%.*s\": write sqlite:///path/to/file",
+                       "there is no ledger of the scheme \"%.*s\": write sqlite:///path/to/file "
+                       "or redis://host:port",
                        SLICE_ARG(scheme));
     }
     check_slots(ops);
@@ -174,6 +182,16 @@ int ledger_freed(struct ledger *l, int64_t *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     return ledger_metrics_op(OP_FREED, began_us, l->ops->freed(l->state, out, e));
+}
+
+void ledger_watch_freed(struct ledger *l, ledger_heard_fn *heard, void *arg)
+{
+    l->ops->watch_freed(l->state, heard, arg);
+}
+
+bool ledger_watching(struct ledger *l)
+{
+    return l->ops->watching(l->state);
 }
 
 int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)

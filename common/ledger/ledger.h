@@ -84,7 +84,8 @@ struct ledger_vm {
     char end_reason[96];
 };
 
-/* url: sqlite:///path/to/file. Creates and migrates; a newer file is ERR_PERMANENT. */
+/* url: sqlite:///path/to/file, or redis://… as common/base/redis_store.h says. Creates and
+ * migrates; what a newer version wrote is ERR_PERMANENT. */
 MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);
 void ledger_close(struct ledger *l);
 MUST_CHECK int ledger_ping(struct ledger *l, struct err *e);
@@ -195,6 +196,15 @@ MUST_CHECK int ledger_room(struct ledger *l, const char *class_name, const struc
                            struct ledger_room *out, struct err *e);
 /* A counter that grows with every slot that is freed, by any process: cheap to poll. */
 MUST_CHECK int ledger_freed(struct ledger *l, int64_t *out, struct err *e);
+
+/* Has `heard` called, from a thread of the ledger's, whenever any process may have freed a slot and
+ * whenever ledger_watching changes, until ledger_close. Once a handle, before it is shared.
+ * `heard` must not call the ledger. */
+typedef void ledger_heard_fn(void *arg);
+void ledger_watch_freed(struct ledger *l, ledger_heard_fn *heard, void *arg);
+/* Whether freed slots are told of at present; if not (the store cannot, or is not reached), poll
+ * ledger_freed. Even if so, a slot may be freed untold once in a while: look every second or so. */
+bool ledger_watching(struct ledger *l);
 
 /* --- balance --- */
 struct ledger_balance {

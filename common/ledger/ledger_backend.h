@@ -40,6 +40,8 @@ typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const
 typedef int ledger_room_fn(void *state, const char *class_name, const struct ledger_caps *caps,
                            struct ledger_room *out, struct err *e);
 typedef int ledger_freed_fn(void *state, int64_t *out, struct err *e);
+typedef void ledger_watch_freed_fn(void *state, ledger_heard_fn *heard, void *arg);
+typedef bool ledger_watching_fn(void *state);
 typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t *n, struct err *e);
 
 typedef int ledger_scopes_fn(void *state, struct ledger_scope **out, size_t *n, struct err *e);
@@ -76,7 +78,7 @@ typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *
 
 /* Pointers only, every one set: the front checks that at open. */
 struct ledger_ops {
-    const char *scheme; /* "sqlite" */
+    const char *scheme; /* "sqlite"; ledger.c knows of others that mean the same */
     ledger_open_fn *open;
     ledger_close_fn *close;
     ledger_ping_fn *ping;
@@ -88,6 +90,8 @@ struct ledger_ops {
     ledger_reserve_fn *reserve;
     ledger_room_fn *room;
     ledger_freed_fn *freed;
+    ledger_watch_freed_fn *watch_freed; /* may do nothing, if watching is never true */
+    ledger_watching_fn *watching;
     ledger_balances_fn *balances;
     ledger_scopes_fn *scopes;
     ledger_vm_advance_fn *vm_advance;
@@ -109,5 +113,6 @@ struct ledger_ops {
 };
 
 extern const struct ledger_ops ledger_ops_sqlite;
+extern const struct ledger_ops ledger_ops_redis;
 
 #endif

@@ -27,6 +27,12 @@ MUST_CHECK int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, 
  * be. `deployment` has passed ledger_check_reserve. */
 void ledger_make_vm_name(const char *deployment, const char *class_name, char *out, size_t size);
 
+/* --- a store's clock --- */
+/* For tests: what stores that have a clock of their own (Redis) take for its time; NULL for theirs.
+ * A store without one goes by clock_wall_ms. Any thread. */
+typedef int64_t ledger_clock_fn(void);
+void ledger_set_store_clock(ledger_clock_fn *wall_ms);
+
 /* --- metrics --- */
 enum ledger_op {
     OP_PING,

@@ -157,6 +157,20 @@ static void close_file(void *state)
     free(state);
 }
 
+/* A file tells nobody. */
+static void watch_file(void *state, ledger_heard_fn *heard, void *arg)
+{
+    (void)state;
+    (void)heard;
+    (void)arg;
+}
+
+static bool watching_file(void *state)
+{
+    (void)state;
+    return false;
+}
+
 static int ping_file(void *state, struct err *e)
 {
     return sqlite_store_ping(ledger_sqlite_store(state), e);
@@ -175,6 +189,8 @@ const struct ledger_ops ledger_ops_sqlite = {
     .reserve = ledger_sqlite_reserve,
     .room = ledger_sqlite_room,
     .freed = ledger_sqlite_freed,
+    .watch_freed = watch_file,
+    .watching = watching_file,
     .balances = ledger_sqlite_balances,
     .scopes = ledger_sqlite_scopes,
     .vm_advance = ledger_sqlite_vm_advance,

@@ -12,7 +12,7 @@
 #define DELAY_MAX_MS (30LL * 24 * 3600 * 1000)
 #define REASON_MAX_BYTES 500
 
-static const struct queue_ops *const backends[] = {&queue_ops_sqlite};
+static const struct queue_ops *const backends[] = {&queue_ops_sqlite, &queue_ops_redis};
 
 struct queue {
     const struct queue_ops *ops;
@@ -51,7 +51,9 @@ static const struct queue_ops *backend_of(const char *url)
         return NULL;
     }
     for (size_t i = 0; i < COUNT_OF(backends); i++) {
-        if (slice_eq_cstr(scheme, backends[i]->scheme)) {
+        const char *tls = backends[i]->scheme_tls;
+        if (slice_eq_cstr(scheme, backends[i]->scheme) ||
+            (tls != NULL && slice_eq_cstr(scheme, tls))) {
             return backends[i];
         }
     }
@@ -64,8 +66,9 @@ int queue_open(const char *url, struct queue **out, struct err *e)
     const struct queue_ops *ops = backend_of(url);
     if (ops == NULL) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "\"%.100s\" names no queue this program knows: write sqlite:///path/to/file",
-                       url);
+                       "\"%.*s\" names no queue this program knows: write sqlite:///path/to/file "
+                       "or redis://HOST:PORT",
+                       (int)strcspn(url, ":"), url);
     }
     check_ops(ops);
     if (ops->open(url, &state, e) != 0) {
@@ -310,6 +313,11 @@ int queue_kick(struct queue *q, const char *id, struct err *e)
 int queue_drop(struct queue *q, const char *id, struct err *e)
 {
     return q->ops->drop(q->state, id, e);
+}
+
+int queue_check(struct queue *q, struct buf *out, struct err *e)
+{
+    return q->ops->check != NULL ? q->ops->check(q->state, out, e) : 0;
 }
 
 int queue_ping(struct queue *q, struct err *e)

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "common/base/attr.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
@@ -57,8 +58,8 @@ struct queue_message {
 /* Frees what a message owns; fine on a zeroed one. */
 void queue_message_fini(struct queue_message *m);
 
-/* url: sqlite:///path/to/file. Creates and migrates as needed; a file of a newer version is
- * ERR_PERMANENT. */
+/* url: sqlite:///path/to/file, or redis://… as common/base/redis_store.h says. Creates and migrates
+ * as needed; a file or a layout of a newer version is ERR_PERMANENT. */
 MUST_CHECK int queue_open(const char *url, struct queue **out, struct err *e);
 /* No call may be under way (queue_interrupt ends those that wait). NULL is fine. */
 void queue_close(struct queue *q);
@@ -125,6 +126,10 @@ void queue_entries_free(struct queue_entry *entries, size_t n);
 MUST_CHECK int queue_kick(struct queue *q, const char *id, struct err *e);
 /* Removes a buried one for good. */
 MUST_CHECK int queue_drop(struct queue *q, const char *id, struct err *e);
+
+/* Looks at the store's own settings and appends a warning a line for each that could lose what a
+ * put confirmed; for the start of a program. out: borrowed, initialised. */
+MUST_CHECK int queue_check(struct queue *q, struct buf *out, struct err *e);
 
 /* A cheap check that the store answers, for /readyz. */
 MUST_CHECK int queue_ping(struct queue *q, struct err *e);

@@ -32,9 +32,11 @@ typedef int queue_find_fn(void *state, const char *key, size_t max, struct queue
                           size_t *n, struct err *e);
 typedef int queue_by_id_fn(void *state, const char *id, struct err *e);
 typedef int queue_ping_fn(void *state, struct err *e);
+typedef int queue_check_fn(void *state, struct buf *out, struct err *e);
 
 struct queue_ops {
-    const char *scheme; /* "sqlite" */
+    const char *scheme;     /* "sqlite" */
+    const char *scheme_tls; /* the same backend over TLS; NULL: has none */
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;
@@ -51,8 +53,10 @@ struct queue_ops {
     queue_by_id_fn *kick;
     queue_by_id_fn *drop;
     queue_ping_fn *ping;
+    queue_check_fn *check; /* NULL: the store has no settings of its own to look at */
 };
 
 extern const struct queue_ops queue_ops_sqlite;
+extern const struct queue_ops queue_ops_redis;
 
 #endif

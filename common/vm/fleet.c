@@ -4,9 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+
 struct fleet_class {
     char *name;
     struct vm_provider *provider;
+    int64_t max_duration_ms;
 };
 
 struct fleet {
@@ -15,6 +18,7 @@ struct fleet {
     struct fleet_class *classes;
     size_t class_count;
     char host[72];
+    int64_t grace_ms; /* past a machine's maximum duration */
 };
 
 int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
@@ -24,6 +28,7 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     ASSERT(f != NULL);
     f->ledger = ledger;
     f->github = github;
+    f->grace_ms = c->reaper.deadline_grace_ms;
     if (gethostname(f->host, sizeof f->host - 1) != 0) {
         memcpy(f->host, "localhost", sizeof "localhost");
     }
@@ -33,6 +38,7 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
         const struct config_class *class = &c->classes[i];
         struct fleet_class *slot = &f->classes[f->class_count++];
         slot->name = slice_dup(slice_of(class->name));
+        slot->max_duration_ms = class->max_duration_seconds * 1000;
         if (vm_open(class, c->deployment, &slot->provider, e) != 0) {
             fleet_close(f);
             return err_wrap(e, "class %s cannot launch VMs", class->name);
@@ -62,14 +68,20 @@ const char *fleet_host(const struct fleet *f)
     return f->host;
 }
 
-struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
+static const struct fleet_class *find_class(const struct fleet *f, const char *name)
 {
     for (size_t i = 0; i < f->class_count; i++) {
-        if (strcmp(f->classes[i].name, class_name) == 0) {
-            return f->classes[i].provider;
+        if (strcmp(f->classes[i].name, name) == 0) {
+            return &f->classes[i];
         }
     }
     return NULL;
+}
+
+struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
+{
+    const struct fleet_class *class = find_class(f, class_name);
+    return class != NULL ? class->provider : NULL;
 }
 
 bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
@@ -110,6 +122,42 @@ static const char *machine_id(const struct vm_provider *p, const struct ledger_v
     return vm_host_bound(p) ? vm->name : NULL;
 }
 
+/* Whether the provider may have been asked for a machine whose id nobody knows. It is asked only
+ * after the registration was written to the row. */
+static bool machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
+{
+    const struct vm_provider *p = fleet_provider(f, vm->class_name);
+    bool asked = vm->registered_ms > 0 || vm->runner_id > 0 || vm->job_id > 0;
+    return p != NULL && asked && machine_id(p, vm) == NULL;
+}
+
+int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+{
+    if (!machine_unknown(f, vm)) {
+        return 0;
+    }
+    /* A machine of this row was started before the row was `ending`. */
+    const struct fleet_class *class = find_class(f, vm->class_name);
+    int64_t now = clock_wall_ms();
+    int64_t since = vm->state == VM_ENDING && vm->ending_ms > 0 ? vm->ending_ms : now;
+    int64_t until = since + class->max_duration_ms + f->grace_ms;
+    return until > now ? until - now : 0;
+}
+
+static int hold(const struct fleet *f, const struct ledger_vm *vm, struct err *e)
+{
+    int64_t wait_ms = fleet_hold_ms(f, vm);
+    if (wait_ms == 0) {
+        return 0;
+    }
+    (void)err_set(e, ERR_RETRY, 0,
+                  "the launch of VM %s was never answered, so that a machine may run that nobody "
+                  "can name: its slot is held for %lld s, until the provider has ended it",
+                  vm->name, (long long)(wait_ms / 1000));
+    e->retry_after_ms = wait_ms;
+    return -1;
+}
+
 static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grace_ms, struct err *e)
 {
     struct vm_provider *p = fleet_provider(f, vm->class_name);
@@ -137,7 +185,18 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     if (how->spare_if_busy && may_be_idle && delete_registration(f, vm, e) != 0) {
         return err_wrap(e, "the registration of VM %s was not deleted", vm->name);
     }
-    if (move(f, vm, VM_ENDING, how->reason, e) != 0 || end_machine(f, vm, how->grace_ms, e) != 0) {
+    if (move(f, vm, VM_ENDING, how->reason, e) != 0) {
+        return -1;
+    }
+    if (!how->nothing_runs && hold(f, vm, e) != 0) {
+        /* Without its registration the runner of such a machine gets no job. Once is enough. */
+        struct err late = {0};
+        if (vm->state != VM_ENDING && !how->spare_if_busy && may_be_idle) {
+            (void)!delete_registration(f, vm, &late);
+        }
+        return -1;
+    }
+    if (end_machine(f, vm, how->grace_ms, e) != 0) {
         return -1;
     }
     if (!how->spare_if_busy && may_be_idle) {

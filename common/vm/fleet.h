@@ -6,6 +6,15 @@
  * its registration is deleted first when no job is known on it (GitHub refuses that for a busy
  * runner, which is the proof that it must not be ended), then the machine, then the row. Each step
  * may be repeated. A handle may be used from any number of threads; what it is made of is borrowed.
+ *
+ * A machine without an id: a crash after the provider was asked and before its answer was written,
+ * or an answer that was lost for good, leaves a row without a machine's id. Where machines carry
+ * our names that is no loss. Elsewhere (Lambda) nothing leads from the row to its machine: the
+ * launch cannot be replayed, since its payload is a secret that is kept nowhere, and lists tell no
+ * token. Such a row becomes `ending` and keeps its slot, so that no cap is exceeded, and its
+ * machine is left alone, for it may be running a job; until the provider itself must have ended the
+ * machine (`ending` for longer than the class's max_duration_seconds and
+ * reaper.deadline_grace_ms), or somebody knows that none runs (fleet_end.nothing_runs).
  */
 #ifndef MAYFLY_VM_FLEET_H
 #define MAYFLY_VM_FLEET_H
@@ -36,11 +45,17 @@ struct fleet_end {
     int64_t grace_ms;   /* how long it may take to end by itself */
     bool spare_if_busy; /* delete the registration first, and leave the VM alone if GitHub says busy
                          */
+    bool nothing_runs;  /* no machine of this row runs, for certain: the provider was not asked or
+                           refused, or its list shows none that could be this one */
 };
 /* Moves the row to ending, ends the machine, moves the row to gone: the slot is free on success.
  * ERR_CONFLICT: GitHub says that its runner is busy (only with spare_if_busy), nothing was ended.
- * ERR_RETRY and others: the row stays `ending`, try again. */
+ * ERR_RETRY and others: the row stays `ending`, try again (not before retry_after_ms, if told). */
 MUST_CHECK int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm,
                             const struct fleet_end *how, struct err *e);
+
+/* How long an `ending` row has yet to wait for a machine whose id nobody knows; 0: it need not. No
+ * call is made. */
+int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm);
 
 #endif

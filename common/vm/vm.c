@@ -20,7 +20,7 @@ struct vm_provider {
     struct metric *terminate_failures;
 };
 
-static const struct vm_ops *const providers[] = {&vm_ops_qemu};
+static const struct vm_ops *const providers[] = {&vm_ops_qemu, &vm_ops_lambda};
 
 const char *vm_run_state_name(enum vm_run_state s)
 {
@@ -150,6 +150,11 @@ int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, stru
         metric_inc(p->run_failures);
     }
     return rc;
+}
+
+bool vm_run_left_nothing(const struct err *e)
+{
+    return e->class != ERR_RETRY || e->code == VM_RUN_NOTHING;
 }
 
 int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)

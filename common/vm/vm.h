@@ -53,10 +53,15 @@ void vm_close(struct vm_provider *p);
 bool vm_host_bound(const struct vm_provider *p);
 
 /* out_id holds VM_ID_MAX + 1 bytes. Success: the provider has accepted the VM and its payload.
- * After a failure other than ERR_RETRY nothing was left behind; after ERR_RETRY something may run:
- * the row's name tells. */
+ * After a failure other than ERR_RETRY nothing was left behind. After ERR_RETRY something may run,
+ * unless vm_run_left_nothing says otherwise: where machines carry our names (host-bound ones) the
+ * row's name tells, elsewhere nothing does (fleet.h). */
 MUST_CHECK int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id,
                       struct err *e);
+
+#define VM_RUN_NOTHING (-1) /* a provider's err.code beside ERR_RETRY: it was never asked */
+/* Whether the failed vm_run surely left nothing behind. */
+bool vm_run_left_nothing(const struct err *e);
 
 /* Asks it to end, and insists after grace_ms (0: at once). Returns when the provider says it is
  * ended or ending for sure; a VM that is no more is success. Leaves nothing of it on this host. */

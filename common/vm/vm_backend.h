@@ -32,5 +32,6 @@ struct vm_ops {
 };
 
 extern const struct vm_ops vm_ops_qemu;
+extern const struct vm_ops vm_ops_lambda;
 
 #endif

@@ -39,19 +39,31 @@ int conformance_start(int argc, char **argv, const struct conformance_child *chi
     return -1;
 }
 
+/* Writes the pattern with "{dir}" and "{name}" filled in. */
+static void fill_pattern(const char *dir, char *out, size_t size)
+{
+    size_t len = 0;
+    for (const char *at = pattern; *at != '\0' && len < size - 1;) {
+        bool whole = strncmp(at, "{dir}", 5) == 0;
+        const char *word = whole ? dir : strrchr(dir, '/') + 1;
+        if (whole || strncmp(at, "{name}", 6) == 0) {
+            len += (size_t)snprintf(out + len, size - len, "%s", word);
+            at += whole ? 5 : 6;
+        } else {
+            out[len++] = *at++;
+        }
+    }
+    assert_true(len < size);
+    out[len] = '\0';
+}
+
 void conformance_store_init(struct conformance_store *s)
 {
     const char *temp = getenv("TMPDIR");
-    const char *hole = strstr(pattern, "{dir}");
     (void)snprintf(s->dir, sizeof s->dir, "%s/mayfly-conformance-XXXXXX",
                    temp != NULL ? temp : "/tmp");
     assert_non_null(mkdtemp(s->dir));
-    if (hole == NULL) {
-        (void)snprintf(s->url, sizeof s->url, "%s", pattern);
-    } else {
-        (void)snprintf(s->url, sizeof s->url, "%.*s%s%s", (int)(hole - pattern), pattern, s->dir,
-                       hole + 5);
-    }
+    fill_pattern(s->dir, s->url, sizeof s->url);
 }
 
 void conformance_store_fini(struct conformance_store *s)

@@ -2,7 +2,8 @@
  * What the conformance suites share: a fresh store for each test, and other processes.
  *
  * A suite is a program called with a backend's URL pattern, in which "{dir}" stands for an empty
- * directory made for each test: sqlite://{dir}/queue.db. Other processes are this same program,
+ * directory made for each test: sqlite://{dir}/queue.db; or "{name}" for that directory's name,
+ * which is as new: redis://127.0.0.1:6379?prefix={name}. Other processes are this same program,
  * started anew with "--child NAME URL ..." (a fork alone would share what must not be shared:
  * POSIX locks and open handles), and tell what they did by lines on their standard output.
  * Not for threads other than the test's.

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/ledger/ledger_front.h"
 
 /* --- the clock --- */
 static _Atomic int64_t now_ms;
@@ -34,6 +35,7 @@ void clock_at(int64_t ms)
 void clock_system(void)
 {
     clock_set_source(NULL);
+    ledger_set_store_clock(NULL);
 }
 
 /* --- fixture --- */
@@ -59,11 +61,17 @@ struct ledger *must_open(const char *url)
     return l;
 }
 
+bool ledger_store_tells(const char *url)
+{
+    return strncmp(url, "redis", 5) == 0;
+}
+
 int ledger_fixture_setup(void **state)
 {
     struct ledger_fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     clock_set_source(&test_clock);
+    ledger_set_store_clock(test_wall_ms);
     clock_at(0);
     conformance_store_init(&f->store);
     f->l = must_open(f->store.url);
@@ -76,7 +84,7 @@ int ledger_fixture_teardown(void **state)
     struct ledger_fixture *f = *state;
     ledger_close(f->l);
     conformance_store_fini(&f->store);
-    clock_set_source(NULL);
+    clock_system();
     free(f);
     return 0;
 }
@@ -384,6 +392,7 @@ int main(int argc, char **argv)
         {"ledger shared", ledger_shared_tests, ledger_shared_test_count},
         {"ledger for people", ledger_people_tests, ledger_people_test_count},
         {"ledger model", ledger_model_tests, ledger_model_test_count},
+        {"ledger races", ledger_race_tests, ledger_race_test_count},
         {"ledger processes", ledger_process_tests, ledger_process_test_count},
     };
     int failed = 0;

@@ -2,8 +2,8 @@
  * The parts of the ledger's conformance suite, and what they share.
  *
  * Each part is an array of cmocka tests that ledger_suite.c runs together. A test gets a fixture
- * with a fresh, empty ledger, open once, and a wall clock that only the test moves; child processes
- * have the system's. Nothing here knows a backend.
+ * with a fresh, empty ledger, open once, and a wall clock that only the test moves, the store's
+ * too; child processes have the system's. Nothing here knows a backend.
  */
 #ifndef MAYFLY_LEDGER_SUITE_H
 #define MAYFLY_LEDGER_SUITE_H
@@ -51,6 +51,8 @@ extern const struct CMUnitTest ledger_model_tests[];
 extern const size_t ledger_model_test_count;
 extern const struct CMUnitTest ledger_process_tests[];
 extern const size_t ledger_process_test_count;
+extern const struct CMUnitTest ledger_race_tests[];
+extern const size_t ledger_race_test_count;
 extern const struct conformance_child ledger_children[];
 
 /* --- the clock --- */
@@ -64,6 +66,8 @@ void must_succeed(int rc, const struct err *e, const char *call, int line);
 void must_fail(int rc, const struct err *e, enum err_class class);
 
 struct ledger *must_open(const char *url);
+/* Whether stores of the URL's scheme tell of freed slots. */
+bool ledger_store_tells(const char *url);
 
 /* A delivery about a job of class "small" in octo/app that wants a runner, is held back, … */
 struct job_event queued(int64_t job_id);

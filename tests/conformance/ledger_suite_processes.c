@@ -121,12 +121,40 @@ static int open_in_child(const char *url, struct ledger **out, struct err *e)
     return ledger_open(url, out, e);
 }
 
-/* live WHO ROUNDS: so many lives, one after another (0: until killed, told line by line). */
+/* A child whose wall clock is wrong by so much. */
+static int64_t skew_ms;
+
+static int64_t system_mono_us(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static int64_t skewed_wall_ms(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 + skew_ms;
+}
+
+static const struct clock_source skewed_clock = {system_mono_us, skewed_wall_ms};
+
+static void skew_clock(const char *by_ms)
+{
+    skew_ms = strtoll(by_ms, NULL, 10);
+    clock_set_source(&skewed_clock);
+}
+
+/* live WHO ROUNDS [SKEW]: so many lives, one after another (0: until killed, told line by line). */
 static int child_live(const char *url, int argc, char **argv)
 {
     struct lives s = {.l = NULL};
     struct err e = {.message = "usage"};
-    if (argc != 2 || open_in_child(url, &s.l, &e) != 0) {
+    if (argc == 3) {
+        skew_clock(argv[2]);
+    }
+    if (argc < 2 || open_in_child(url, &s.l, &e) != 0) {
         return child_failed("open", &e);
     }
     int64_t rounds = strtoll(argv[1], NULL, 10);
@@ -169,8 +197,43 @@ static int child_lease(const char *url, int argc, char **argv)
     }
 }
 
+/* swap HOLDER ROUNDS SKEW: so often takes the lease, says its fence, asks again, gives it back. */
+static int child_swap(const char *url, int argc, char **argv)
+{
+    struct ledger *l = NULL;
+    struct err e = {.message = "usage"};
+    if (argc != 3) {
+        return child_failed("swap", &e);
+    }
+    skew_clock(argv[2]);
+    if (open_in_child(url, &l, &e) != 0) {
+        return child_failed("open", &e);
+    }
+    for (int64_t left = strtoll(argv[1], NULL, 10); left > 0;) {
+        bool held = false;
+        bool still = false;
+        int64_t fence[2];
+        char line[32];
+        if (ledger_lease(l, "sweep", argv[0], 1000, &held, &fence[0], &e) != 0 ||
+            (held && ledger_lease(l, "sweep", argv[0], 1000, &still, &fence[1], &e) != 0)) {
+            return child_failed("lease", &e);
+        }
+        if (held && still && fence[0] == fence[1]) { /* it may act */
+            (void)snprintf(line, sizeof line, "%lld", (long long)fence[0]);
+            say_line("held", line);
+            left--;
+        }
+        if (held && ledger_lease_release(l, "sweep", argv[0], &e) != 0) {
+            return child_failed("release", &e);
+        }
+        nap();
+    }
+    ledger_close(l);
+    return 0;
+}
+
 const struct conformance_child ledger_children[] = {
-    {"live", child_live}, {"lease", child_lease}, {NULL, NULL}};
+    {"live", child_live}, {"lease", child_lease}, {"swap", child_swap}, {NULL, NULL}};
 
 /* --- an observer that never stops looking --- */
 struct observer {
@@ -247,6 +310,56 @@ static void processes_that_race_never_exceed_the_cap(void **state)
     }
     must_never_have_exceeded(&o);
     must_be_over(f->l, CHILDREN * IDS_EACH);
+}
+
+/* --- clocks that disagree --- */
+static const char *const skews[] = {"-60000", "0", "60000"};
+
+static void processes_with_skewed_clocks_never_exceed_the_cap(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct conformance_process p[COUNT_OF(skews)];
+    struct observer o;
+    clock_system();
+    observe(&o, f->store.url);
+    for (size_t i = 0; i < COUNT_OF(skews); i++) {
+        char who[24];
+        (void)snprintf(who, sizeof who, "%zu", i);
+        const char *args[] = {who, ROUNDS, skews[i], NULL};
+        conformance_spawn(&p[i], "live", f->store.url, args);
+    }
+    for (size_t i = 0; i < COUNT_OF(skews); i++) {
+        assert_int_equal(conformance_wait(&p[i]), 0);
+    }
+    must_never_have_exceeded(&o);
+    must_be_over(f->l, (int64_t)COUNT_OF(skews) * IDS_EACH);
+}
+
+#define FENCES_MAX 4096
+
+/* Whoever acts on a fence is the only one that ever does. */
+static void skewed_clocks_never_give_one_fence_to_two(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct conformance_process p[COUNT_OF(skews)];
+    static char holder_of[FENCES_MAX];
+    clock_system();
+    memset(holder_of, 0, sizeof holder_of);
+    for (size_t i = 0; i < COUNT_OF(skews); i++) {
+        char who[24];
+        (void)snprintf(who, sizeof who, "%zu", i);
+        const char *args[] = {who, "30", skews[i], NULL};
+        conformance_spawn(&p[i], "swap", f->store.url, args);
+    }
+    for (size_t i = 0; i < COUNT_OF(skews); i++) {
+        while (conformance_read_line(&p[i])) {
+            int64_t fence = strtoll(p[i].line + 5, NULL, 10);
+            assert_in_range(fence, 1, FENCES_MAX - 1);
+            assert_int_equal(holder_of[fence], 0);
+            holder_of[fence] = 1;
+        }
+        assert_int_equal(conformance_wait(&p[i]), 0);
+    }
 }
 
 struct racer {
@@ -439,6 +552,8 @@ static void killed_process_leaves_what_it_had_confirmed_and_consistent_rows(void
 
 const struct CMUnitTest ledger_process_tests[] = {
     LEDGER_TEST(processes_that_race_never_exceed_the_cap),
+    LEDGER_TEST(processes_with_skewed_clocks_never_exceed_the_cap),
+    LEDGER_TEST(skewed_clocks_never_give_one_fence_to_two),
     LEDGER_TEST(threads_on_two_handles_never_exceed_the_cap),
     LEDGER_TEST(tokens_raced_for_are_given_once),
     LEDGER_TEST(lease_of_a_killed_holder_goes_on_after_its_time),

@@ -419,5 +419,9 @@ int main(int argc, char **argv)
                                       queue_people_test_count, NULL, NULL);
     failed += _cmocka_run_group_tests("queue processes", queue_process_tests,
                                       queue_process_test_count, NULL, NULL);
+    failed +=
+        _cmocka_run_group_tests("queue races", queue_race_tests, queue_race_test_count, NULL, NULL);
+    failed += _cmocka_run_group_tests("queue on several machines", queue_machine_tests,
+                                      queue_machine_test_count, NULL, NULL);
     return failed == 0 ? 0 : 1;
 }

@@ -37,6 +37,12 @@ extern const struct CMUnitTest queue_people_tests[];
 extern const size_t queue_people_test_count;
 extern const struct CMUnitTest queue_process_tests[];
 extern const size_t queue_process_test_count;
+extern const struct CMUnitTest queue_race_tests[];
+extern const size_t queue_race_test_count;
+extern const struct CMUnitTest queue_machine_tests[];
+extern const size_t queue_machine_test_count;
+conformance_child_fn queue_child_skewed;
+conformance_child_fn queue_child_insist;
 extern const struct conformance_child queue_children[];
 
 /* Each fails the test with the error's message where a call that has to succeed does not. */

@@ -96,8 +96,11 @@ static int child_take(const char *url, int argc, char **argv)
     return 0;
 }
 
-const struct conformance_child queue_children[] = {
-    {"put", child_put}, {"take", child_take}, {NULL, NULL}};
+const struct conformance_child queue_children[] = {{"put", child_put},
+                                                   {"take", child_take},
+                                                   {"skewed", queue_child_skewed},
+                                                   {"insist", queue_child_insist},
+                                                   {NULL, NULL}};
 
 /* --- killed in the middle of puts --- */
 #define BATCHES_MAX 100000

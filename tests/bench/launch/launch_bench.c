@@ -84,6 +84,11 @@ bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
     return false;
 }
 
+bool vm_run_left_nothing(const struct err *e)
+{
+    return e->class != ERR_RETRY;
+}
+
 int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
                  struct err *e)
 {

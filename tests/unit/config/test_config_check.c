@@ -71,7 +71,7 @@ static void empty_value_is_called_missing(void **state)
                       "small, labels: [self-hosted, linux, x64, microvm], …}]\"");
 }
 
-static void credentials_are_an_app_or_a_token(void **state)
+static void credentials_are_an_app_or_a_token_and_a_hook_is_whole(void **state)
 {
     static const struct {
         const char *github;
@@ -89,6 +89,17 @@ static void credentials_are_an_app_or_a_token(void **state)
          "m.yaml:1: github.app.id: is required with a private key: add the App's id"},
         {"{token: ''}", "m.yaml:1: github.app: is required, or github.token: add \"app: {id: …, "
                         "private_key: file:/etc/mayfly/app.pem}\""},
+        {"{token: t, hook: {id: 7, organization: acme}}", NULL},
+        {"{token: t, hook: {id: 7, repository: acme/app}}", NULL},
+        {"{token: t, hook: {id: 7}}",
+         "m.yaml:1: github.hook.organization: is required with github.hook.id, or "
+         "github.hook.repository: say whose webhook it is"},
+        {"{token: t, hook: {organization: acme}}",
+         "m.yaml:1: github.hook.id: is required: add the number at the end of the webhook's "
+         "address in GitHub's settings"},
+        {"{token: t, hook: {id: 7, organization: acme, repository: acme/app}}",
+         "m.yaml:1: github.hook.repository: excludes github.hook.organization: a webhook belongs "
+         "to one of them"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -171,6 +182,43 @@ static void image_is_the_workers_need_alone(void **state)
     free(all);
 }
 
+#define ARN "arn:aws:lambda:us-east-1:123456789012:microvm-image:"
+#define LAMBDA(more) "provider: lambda, lambda: {endpoint: http://h:1, image: \"" ARN more "\"}"
+
+static void lambda_classes_name_an_image_of_their_own(void **state)
+{
+    static const char text[] = GOOD_TOP GOOD_GITHUB
+        "classes:\n"
+        "  - {name: a, labels: [x], " LAMBDA(
+            "one") "}\n"
+                   "  - {name: b, labels: [y], max_duration_seconds: 28801, " LAMBDA(
+                       "one") "}\n"
+                              "  - {name: c, labels: [z], provider: lambda}\n"
+                              "  - {name: d, labels: [v], provider: lambda, lambda: {endpoint: "
+                              "nowhere, image: one,\n"
+                              "     egress_connectors: [INTERNET_EGRESS]}}\n";
+    (void)state;
+    assert_complaints(
+        text, CONFIG_FOR_CHECK,
+        "m.yaml:6: classes[1].lambda.image: is another class's too: give each class an image of "
+        "its own, since nothing else tells whose a MicroVM is\n"
+        "m.yaml:6: classes[1].max_duration_seconds: is above 28800, the longest life of a MicroVM: "
+        "lower it\n"
+        "m.yaml:7: classes[2].lambda.image: is required: add \"lambda: {image: "
+        "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"\n"
+        "m.yaml:7: classes[2].lambda.endpoint: is required: add \"lambda: {endpoint: "
+        "http://127.0.0.1:PORT}\"\n"
+        "m.yaml:8: classes[3].lambda.endpoint: \"nowhere\" is refused: it must be a URL that "
+        "begins with http:// or https://\n"
+        "m.yaml:8: classes[3].lambda.image: \"one\" is refused: it must be an ARN, such as "
+        "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly\n"
+        "m.yaml:9: classes[3].lambda.egress_connectors[0]: \"INTERNET_EGRESS\" is refused: it "
+        "must be an ARN, such as arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly");
+    config_free(parse_ok(GOOD_TOP GOOD_GITHUB
+                         "classes: [{name: c, labels: [z], provider: lambda}]\n",
+                         CONFIG_FOR_INGRESS));
+}
+
 static void too_many_classes_are_refused(void **state)
 {
     struct buf text;
@@ -209,12 +257,13 @@ int main(void)
         cmocka_unit_test(each_program_lacks_only_what_it_needs),
         cmocka_unit_test(refused_value_is_not_called_missing_as_well),
         cmocka_unit_test(empty_value_is_called_missing),
-        cmocka_unit_test(credentials_are_an_app_or_a_token),
+        cmocka_unit_test(credentials_are_an_app_or_a_token_and_a_hook_is_whole),
         cmocka_unit_test(tls_needs_both_halves),
         cmocka_unit_test(one_address_for_two_servers_is_refused),
         cmocka_unit_test(retry_cap_below_its_base_is_refused),
         cmocka_unit_test(classes_are_checked_with_one_another_and_within),
         cmocka_unit_test(image_is_the_workers_need_alone),
+        cmocka_unit_test(lambda_classes_name_an_image_of_their_own),
         cmocka_unit_test(too_many_classes_are_refused),
         cmocka_unit_test(complaints_past_the_limit_are_counted),
     };

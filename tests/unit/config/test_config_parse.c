@@ -328,7 +328,8 @@ static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
         "and without spaces at its ends\n"
         "m.yaml:11: classes[1].labels[3]: must be a single value, not a list\n"
         "m.yaml:11: classes[1].qemu.restore: \"yes\" is refused: it must be true or false\n"
-        "m.yaml:11: classes[1].provider: \"lambada\" is refused: it must be one of `qemu`");
+        "m.yaml:11: classes[1].provider: \"lambada\" is refused: it must be one of `qemu`, "
+        "`lambda`");
 }
 
 static void nothing_behind_a_key_is_its_default(void **state)

@@ -158,6 +158,19 @@ static void launch_under_way_stays(void **state)
     assert_int_equal(vm->state, VM_RESERVED);
 }
 
+static void ending_that_holds_its_slot_is_left_alone(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_ENDING, 200000);
+    world.hold_ms = 1;
+    sweep_times(3);
+    assert_int_equal(vm->state, VM_ENDING);
+    assert_int_equal(world.ended, 0);
+    world.hold_ms = 0;
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
 static void ending_that_nobody_finished_is_finished(void **state)
 {
     (void)state;
@@ -291,6 +304,7 @@ int main(void)
         CASE(vm_whose_in_progress_was_lost_becomes_busy),
         CASE(launch_never_finished_ends_after_two_signs_unless_busy),
         CASE(launch_under_way_stays),
+        CASE(ending_that_holds_its_slot_is_left_alone),
         CASE(ending_that_nobody_finished_is_finished),
         CASE(stray_ends_after_two_signs),
         CASE(stray_whose_row_appears_stays),

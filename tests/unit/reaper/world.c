@@ -16,9 +16,50 @@ struct sign {
 static struct sign signs[WORLD_MAX];
 static int64_t sweeps;
 
+static int64_t world_mono_us(void)
+{
+    return (world.now_ms - 1800000000000 + 1000000) * 1000;
+}
+
+static int64_t world_wall_ms(void)
+{
+    return world.now_ms;
+}
+
+int64_t world_boot_ms(void)
+{
+    return world.now_ms + world.boot_extra_ms;
+}
+
+void world_pass(int64_t ms)
+{
+    world.now_ms += ms;
+}
+
+/* Stands in for the one of common/base (see the CMakeLists). */
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+{
+    world_pass(timeout_ms);
+    return stop_raised(s);
+}
+
+void world_called(enum world_call call)
+{
+    world.calls[call]++;
+    if (world.event != NULL && call == world.event_call && world.calls[call] == world.event_at) {
+        world.event();
+    }
+}
+
 void world_reset(void)
 {
+    static const struct clock_source source = {.mono_us = world_mono_us, .wall_ms = world_wall_ms};
+    clock_set_source(&source);
     memset(&world, 0, sizeof world);
+    world.now_ms = 1800000000000;
+    world.lease_fence = 1;
+    sweeps = 0;
     memset(signs, 0, sizeof signs);
     world.lease_is_ours = true;
     world.machines_told = true;
@@ -86,8 +127,37 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
     (void)holder;
     (void)ttl_ms;
     (void)e;
+    world.lease_calls++;
     *held = world.lease_is_ours;
-    *fence = 1;
+    *fence = world.lease_fence;
+    return 0;
+}
+
+int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
+{
+    (void)l;
+    (void)name;
+    (void)e;
+    *out = world.mark_ms;
+    return 0;
+}
+
+int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
+{
+    (void)l;
+    (void)name;
+    (void)e;
+    world.mark_ms = value;
+    return 0;
+}
+
+int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
+{
+    (void)l;
+    if (world.known_job == NULL || world.known_job->id != job_id) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no job");
+    }
+    *out = *world.known_job;
     return 0;
 }
 
@@ -165,7 +235,15 @@ int ledger_suspect(struct ledger *l, const char *kind, const char *subject, int6
         s++;
     }
     memcpy(s->subject, name, sizeof name);
-    s->count = sweep - s->sweep <= 1 ? s->count + 1 : 1;
+    *count = 0;
+    if (s->count > 0 && sweep < s->sweep) {
+        return 0;
+    }
+    if (s->count == 0 || sweep > s->sweep + 1) {
+        s->count = 1;
+    } else {
+        s->count += sweep > s->sweep ? 1 : 0;
+    }
     s->sweep = sweep;
     *count = s->count;
     return 0;
@@ -185,10 +263,23 @@ int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t co
                      int64_t *wait_ms, struct err *e)
 {
     (void)l;
-    (void)b;
     (void)cost;
     (void)e;
+    world_called(CALL_RATE_TAKE);
     *wait_ms = 0;
+    if (!world.rate_limited) {
+        return 0;
+    }
+    world.rate_tokens += (double)(world.now_ms - world.rate_seen_ms) * b->per_second / 1000;
+    world.rate_seen_ms = world.now_ms;
+    if (world.rate_tokens > (double)b->burst) {
+        world.rate_tokens = (double)b->burst;
+    }
+    if (world.rate_tokens < 1) {
+        *wait_ms = (int64_t)((1 - world.rate_tokens) * 1000 / b->per_second) + 1;
+        return 0;
+    }
+    world.rate_tokens -= 1;
     return 0;
 }
 
@@ -294,10 +385,21 @@ const char *fleet_host(const struct fleet *f)
     return "here";
 }
 
+int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+{
+    (void)f;
+    (void)vm;
+    return world.hold_ms;
+}
+
 int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
                  struct err *e)
 {
     (void)f;
+    world.end_times_ms[world.end_tries++] = world.now_ms;
+    if (world.end_fails_every > 0 && world.end_tries % world.end_fails_every == 0) {
+        return err_set(e, ERR_THROTTLED, 429, "scripted");
+    }
     for (size_t i = 0; how->spare_if_busy && i < world.runner_count; i++) {
         if (world.runners[i].id == vm->runner_id && world.runners[i].busy) {
             return err_set(e, ERR_CONFLICT, 422, "busy");
@@ -331,6 +433,7 @@ int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *
 int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
 {
     (void)p;
+    world_called(CALL_DESCRIBE);
     for (size_t i = 0; i < world.machine_count; i++) {
         if (strcmp(world.machines[i].id, id) == 0) {
             *out = world.machines[i];
@@ -356,94 +459,5 @@ int vm_forget(struct vm_provider *p, const char *id, struct err *e)
     (void)id;
     (void)e;
     world.forgotten++;
-    return 0;
-}
-
-/* --- GitHub and the queue --- */
-struct github_scope github_scope_parse(const char *name, int64_t installation_id)
-{
-    struct github_scope s = {.installation_id = installation_id};
-    (void)snprintf(s.name, sizeof s.name, "%s", name);
-    return s;
-}
-
-int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
-                      struct github_runner *out, struct err *e)
-{
-    (void)g;
-    (void)s;
-    for (size_t i = 0; i < world.runner_count; i++) {
-        if (world.runners[i].id == id) {
-            *out = world.runners[i];
-            return 0;
-        }
-    }
-    return err_set(e, ERR_NOT_FOUND, 404, "no runner");
-}
-
-int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
-{
-    (void)g;
-    (void)s;
-    (void)id;
-    (void)e;
-    world.records_deleted++;
-    return 0;
-}
-
-int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,
-                        void *arg, struct err *e)
-{
-    (void)g;
-    (void)s;
-    (void)e;
-    for (size_t i = 0; i < world.runner_count; i++) {
-        if (each(arg, &world.runners[i]) != 0) {
-            break;
-        }
-    }
-    return 0;
-}
-
-int github_get_job(struct github *g, const char *repository, int64_t installation_id,
-                   int64_t job_id, struct github_job *out, struct err *e)
-{
-    (void)g;
-    (void)repository;
-    (void)installation_id;
-    for (size_t i = 0; i < world.job_count; i++) {
-        if (world.github_jobs[i].id == job_id) {
-            *out = world.github_jobs[i];
-            return 0;
-        }
-    }
-    return err_set(e, ERR_NOT_FOUND, 404, "no job");
-}
-
-int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out, size_t *n,
-               struct err *e)
-{
-    (void)q;
-    (void)key;
-    (void)max;
-    (void)e;
-    *out = calloc(1, sizeof **out);
-    memcpy((*out)->message.lane, "launch.small", 13);
-    *n = world.in_queue ? 1 : 0;
-    return 0;
-}
-
-void queue_entries_free(struct queue_entry *entries, size_t n)
-{
-    (void)n;
-    free(entries);
-}
-
-int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
-{
-    (void)q;
-    (void)items;
-    (void)e;
-    world.messages_put += (int)n;
     return 0;
 }

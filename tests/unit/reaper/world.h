@@ -1,16 +1,66 @@
 /*
- * A scripted world for the reaper: rows of the ledger, machines of a provider, runners and jobs of
- * GitHub, as plain arrays that a test fills and looks at. world.c answers the reaper's calls from
- * them.
+ * A scripted world for the reaper: rows of the ledger, machines of a provider, runners, jobs and
+ * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. world.c and
+ * world_github.c answer the reaper's calls from them.
+ *
+ * Time is the world's own: it stands still but for world_pass() and for the reaper's sleeps, which
+ * pass at once (the test links with --wrap=stop_sleep). A test can let something happen at the n-th
+ * call of a kind, such as a freeze.
  */
 #ifndef MAYFLY_TESTS_REAPER_WORLD_H
 #define MAYFLY_TESTS_REAPER_WORLD_H
 
 #include "reaper/reaper.h"
 
-#define WORLD_MAX 32
+#define WORLD_MAX 640
+#define WORLD_TEXT 600
+
+/* Calls at which something may happen. */
+enum world_call {
+    CALL_RATE_TAKE,
+    CALL_GET_RUNNER,
+    CALL_GET_JOB,
+    CALL_DESCRIBE,
+    CALL_PAYLOAD,
+    WORLD_CALLS
+};
+
+struct world_delivery {
+    struct github_delivery entry;
+    char payload[WORLD_TEXT];
+    enum err_class payload_fails;   /* ERR_NONE: it is told */
+    enum err_class redeliver_fails; /* ERR_NONE: it is taken on */
+};
 
 struct world {
+    int64_t now_ms;
+    int64_t boot_extra_ms; /* time that only the boot clock saw: suspend */
+    int64_t lease_fence;
+    int lease_calls;
+    int calls[WORLD_CALLS];
+    enum world_call event_call; /* when calls[event_call] reaches event_at, event() happens */
+    int event_at;
+    void (*event)(void);
+
+    bool rate_limited; /* the terminate bucket counts */
+    double rate_tokens;
+    int64_t rate_seen_ms;
+    int64_t end_times_ms[4 * WORLD_MAX]; /* of each try to end a VM */
+    int end_tries;
+    int end_fails_every; /* 0: never */
+
+    struct world_delivery deliveries[WORLD_MAX]; /* the newest first */
+    size_t delivery_count;
+    bool has_hook;
+    bool list_fails;
+    bool queue_fails;
+    int list_calls;
+    int payload_calls;
+    int redeliver_calls;
+    int64_t mark_ms;
+    char lanes[WORLD_MAX][40]; /* of the messages put, in order */
+    char keys[WORLD_MAX][32];
+
     struct ledger_vm vms[WORLD_MAX];
     size_t vm_count;
     struct vm_info machines[WORLD_MAX];
@@ -30,12 +80,25 @@ struct world {
     int records_deleted;
     int terminated; /* strays, by vm_terminate */
     char last_end_reason[96];
-    int ended; /* rows, by fleet_end_vm */
+    int ended;       /* rows, by fleet_end_vm */
+    int64_t hold_ms; /* fleet_hold_ms of every row */
     int64_t settled_to;
     int forgotten;
+    struct ledger_job *known_job; /* what ledger_job_get knows; NULL nothing */
 };
 
 extern struct world world;
+
+/* For world.c and world_github.c: notes a call, and lets happen what shall happen at it. */
+void world_called(enum world_call call);
+
+void world_pass(int64_t ms);
+int64_t world_boot_ms(void);
+
+/* Adds a delivery of a job at the top of the log, `age_ms` ago; returns its place (the array moves
+ * with the next one). */
+struct world_delivery *world_add_delivery(int64_t job_id, const char *action, int status_code,
+                                          int64_t age_ms);
 
 /* Empty, the lease is ours, the provider answers. */
 void world_reset(void);

@@ -21,6 +21,8 @@ static struct script {
     enum err_class fail[STEPS]; /* ERR_NONE: the step works */
     int calls[STEPS];
     int ended; /* fleet_end_vm */
+    bool nothing_runs;
+    bool left_nothing; /* what vm_run_left_nothing says of ERR_RETRY */
     char ended_vm_id[64];
     int done;
     int returned;
@@ -28,6 +30,9 @@ static struct script {
     struct queue_return back;
     int reserved_told;
     int64_t paused_until;
+    int refused;
+    int launched;
+    bool stopped; /* by the breaker */
 } script;
 
 static int act(enum step step, struct err *e)
@@ -132,6 +137,11 @@ int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, stru
     return 0;
 }
 
+bool vm_run_left_nothing(const struct err *e)
+{
+    return e->class != ERR_RETRY || script.left_nothing;
+}
+
 struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
 {
     (void)f;
@@ -153,6 +163,7 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     assert_string_equal(vm->name, "mf-t-small-1");
     assert_true(strncmp(how->reason, "launch failed", 13) == 0);
     memcpy(script.ended_vm_id, vm->vm_id, sizeof script.ended_vm_id);
+    script.nothing_runs = how->nothing_runs;
     script.ended++;
     return 0;
 }
@@ -191,6 +202,37 @@ void lane_pause_until(struct lane *lane, int64_t mono_ms)
 {
     (void)lane;
     script.paused_until = mono_ms;
+}
+
+struct breaker *lane_breaker(struct lane *lane)
+{
+    (void)lane;
+    return NULL;
+}
+
+bool breaker_counts(const struct err *e)
+{
+    return e->class == ERR_PERMANENT;
+}
+
+void breaker_launched(struct breaker *b, const char *message_id)
+{
+    (void)b;
+    (void)message_id;
+    script.launched++;
+}
+
+struct breaker_refusal breaker_refused(struct breaker *b, const struct config *c,
+                                       const char *message_id, int64_t job_id,
+                                       const struct err *why)
+{
+    (void)b;
+    (void)c;
+    (void)message_id;
+    assert_int_equal(job_id, 42);
+    assert_int_equal(why->class, ERR_PERMANENT);
+    script.refused++;
+    return (struct breaker_refusal){.stopped = script.stopped, .delay_ms = 7000};
 }
 
 static char text_self_hosted[] = "self-hosted";
@@ -261,6 +303,7 @@ static void launch_smooth_is_done_after_every_step(void **state)
     }
     assert_int_equal(script.done, 1);
     assert_int_equal(script.ended, 0);
+    assert_int_equal(script.launched, 1);
 }
 
 static void launch_satisfied_or_obsolete_is_done_without_a_vm(void **state)
@@ -306,6 +349,30 @@ static void launch_failed_at_any_step_is_undone_and_retried(void **state)
     }
 }
 
+/* Only an answer that was lost leaves room for doubt whether a machine runs. */
+static void launch_failed_says_whether_something_may_run(void **state)
+{
+    const struct {
+        enum step step;
+        enum err_class class;
+        bool left_nothing;
+        bool nothing_runs;
+    } cases[] = {
+        {STEP_REGISTER, ERR_RETRY, false, true}, {STEP_ADVANCE_REGISTERED, ERR_RETRY, false, true},
+        {STEP_RUN, ERR_RETRY, false, false},     {STEP_RUN, ERR_RETRY, true, true},
+        {STEP_RUN, ERR_CAPACITY, false, true},   {STEP_RUN, ERR_PERMANENT, false, true},
+        {STEP_RECORD, ERR_RETRY, false, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        reset(state);
+        script.fail[cases[i].step] = cases[i].class;
+        script.left_nothing = cases[i].left_nothing;
+        run(0);
+        assert_int_equal(script.ended, 1);
+        assert_int_equal(script.nothing_runs, cases[i].nothing_runs);
+    }
+}
+
 static void launch_ledger_down_reserves_nothing_and_undoes_nothing(void **state)
 {
     (void)state;
@@ -339,6 +406,41 @@ static void launch_permanent_or_out_of_attempts_is_buried(void **state)
     assert_int_equal(script.buried, 1);
 }
 
+static void launch_over_quota_pauses_the_class_and_spends_nothing_however_often(void **state)
+{
+    (void)state;
+    script.fail[STEP_RUN] = ERR_CAPACITY;
+    int64_t before = clock_mono_ms();
+    run(1000);
+    assert_int_equal(script.returned, 1);
+    assert_false(script.back.spend_attempt);
+    assert_true(script.paused_until > before);
+    assert_int_equal(script.refused, 0);
+    assert_int_equal(script.ended, 1);
+}
+
+static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state)
+{
+    (void)state;
+    script.fail[STEP_RUN] = ERR_PERMANENT;
+    script.stopped = true;
+    run(2);
+    assert_int_equal(script.refused, 1);
+    assert_int_equal(script.buried, 0);
+    assert_int_equal(script.returned, 1);
+    assert_false(script.back.spend_attempt);
+    assert_int_equal(script.back.delay_ms, 7000);
+}
+
+static void launch_refused_by_our_own_ledger_says_nothing_about_the_class(void **state)
+{
+    (void)state;
+    script.fail[STEP_RECORD] = ERR_PERMANENT;
+    run(0);
+    assert_int_equal(script.refused, 0);
+    assert_int_equal(script.buried, 1);
+}
+
 static void launch_unreadable_or_unknown_class_is_buried_untouched(void **state)
 {
     (void)state;
@@ -354,9 +456,15 @@ int main(void)
         cmocka_unit_test_setup(launch_satisfied_or_obsolete_is_done_without_a_vm, reset),
         cmocka_unit_test_setup(launch_full_or_rate_goes_back_unspent, reset),
         cmocka_unit_test_setup(launch_failed_at_any_step_is_undone_and_retried, reset),
+        cmocka_unit_test_setup(launch_failed_says_whether_something_may_run, reset),
         cmocka_unit_test_setup(launch_ledger_down_reserves_nothing_and_undoes_nothing, reset),
         cmocka_unit_test_setup(launch_throttled_pauses_the_class_and_spends_nothing, reset),
         cmocka_unit_test_setup(launch_permanent_or_out_of_attempts_is_buried, reset),
+        cmocka_unit_test_setup(launch_over_quota_pauses_the_class_and_spends_nothing_however_often,
+                               reset),
+        cmocka_unit_test_setup(launch_refused_while_its_class_is_stopped_waits_unspent, reset),
+        cmocka_unit_test_setup(launch_refused_by_our_own_ledger_says_nothing_about_the_class,
+                               reset),
         cmocka_unit_test_setup(launch_unreadable_or_unknown_class_is_buried_untouched, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,150 @@
+#include <inttypes.h>
+
+#include "common/base/clock.h"
+#include "common/ledger/ledger_redis.h"
+
+/* Rate buckets, leases, signs and marks: the small things that all processes share. */
+
+#define EXACT (1LL << 53) /* Lua counts in doubles */
+
+/* --- rate buckets --- */
+int ledger_redis_rate_take(void *state, const struct ledger_bucket *b, int64_t cost,
+                           int64_t *wait_ms, struct err *e)
+{
+    static const struct redis_script script = {"ledger take", ledger_redis_lua_take};
+    struct ledger_redis_name rate = ledger_redis_named("%.17g", b->per_second);
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    ledger_redis_args(&a);
+    redis_arg_text(&a, b->name);
+    redis_arg(&a, ledger_redis_slice(&rate));
+    redis_arg_int(&a, b->burst);
+    redis_arg_int(&a, cost);
+    /* A token that a failover gives back is no harm worth waiting for a disk. */
+    int rc = ledger_redis_eval(state, &script, &a, false, &r, e);
+    redis_args_fini(&a);
+    if (rc != 0) {
+        return -1;
+    }
+    *wait_ms = redis_reply_int(redis_reply_at(r, 2), 0);
+    redis_reply_free(r);
+    return 0;
+}
+
+/* The pause is so long from now: whose clock "until" was read from does not matter then. */
+int ledger_redis_rate_pause(void *state, const char *name, int64_t until_ms, struct err *e)
+{
+    static const struct redis_script script = {"ledger pause", ledger_redis_lua_pause};
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    int64_t for_ms = until_ms - clock_wall_ms();
+    ledger_redis_args(&a);
+    redis_arg_text(&a, name);
+    redis_arg_int(&a, for_ms < EXACT / 2 ? for_ms : EXACT / 2);
+    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
+    redis_args_fini(&a);
+    redis_reply_free(r);
+    return rc;
+}
+
+/* --- leases --- */
+int ledger_redis_lease(void *state, const char *name, const char *holder, int64_t ttl_ms,
+                       bool *held, int64_t *fence, struct err *e)
+{
+    static const struct redis_script script = {"ledger lease", ledger_redis_lua_lease};
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    ledger_redis_args(&a);
+    redis_arg_text(&a, name);
+    redis_arg_text(&a, holder);
+    redis_arg_int(&a, ttl_ms);
+    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
+    redis_args_fini(&a);
+    if (rc != 0) {
+        return -1;
+    }
+    *held = redis_reply_int(redis_reply_at(r, 2), 0) == 1;
+    *fence = redis_reply_int(redis_reply_at(r, 3), 0);
+    redis_reply_free(r);
+    return 0;
+}
+
+int ledger_redis_lease_release(void *state, const char *name, const char *holder, struct err *e)
+{
+    static const struct redis_script script = {"ledger release", ledger_redis_lua_release};
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    ledger_redis_args(&a);
+    redis_arg_text(&a, name);
+    redis_arg_text(&a, holder);
+    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
+    redis_args_fini(&a);
+    redis_reply_free(r);
+    return rc;
+}
+
+/* --- signs --- */
+int ledger_redis_suspect(void *state, const char *kind, const char *subject, int64_t sweep,
+                         int64_t *signs, struct err *e)
+{
+    static const struct redis_script script = {"ledger suspect", ledger_redis_lua_suspect};
+    struct ledger_redis_name who = ledger_redis_pair(kind, subject);
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    ledger_redis_args(&a);
+    redis_arg(&a, ledger_redis_slice(&who));
+    redis_arg_int(&a, sweep);
+    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
+    redis_args_fini(&a);
+    if (rc != 0) {
+        return -1;
+    }
+    *signs = redis_reply_int(redis_reply_at(r, 2), 0);
+    redis_reply_free(r);
+    return 0;
+}
+
+int ledger_redis_acquit(void *state, const char *kind, const char *subject, struct err *e)
+{
+    struct ledger_redis_name who = ledger_redis_pair(kind, subject);
+    struct ledger_redis_txn t;
+    bool done;
+    ledger_redis_begin(&t, state);
+    LEDGER_REDIS_WRITE(&t.writes, "HDEL", SLICE("suspects"), ledger_redis_slice(&who));
+    LEDGER_REDIS_WRITE(&t.writes, "ZREM", SLICE("suspect_ages"), ledger_redis_slice(&who));
+    int rc = ledger_redis_commit(&t, &done, e);
+    ledger_redis_end(&t);
+    return rc;
+}
+
+/* --- marks --- */
+static int mark(void *state, const char *command, const char *name, const char *number,
+                int64_t *out, struct err *e)
+{
+    const char *words[] = {name, number, NULL};
+    struct redis_reply *r = NULL;
+    if (ledger_redis_call(state, command, "marks", words, &r, e) != 0) {
+        return -1;
+    }
+    *out = redis_reply_int(r, 0);
+    redis_reply_free(r);
+    return 0;
+}
+
+int ledger_redis_mark_get(void *state, const char *name, int64_t *out, struct err *e)
+{
+    return mark(state, "HGET", name, NULL, out, e);
+}
+
+int ledger_redis_mark_set(void *state, const char *name, int64_t value, struct err *e)
+{
+    struct ledger_redis_name number = ledger_redis_named("%" PRId64, value);
+    int64_t added;
+    return mark(state, "HSET", name, number.text, &added, e);
+}
+
+int ledger_redis_mark_add(void *state, const char *name, int64_t n, int64_t *out, struct err *e)
+{
+    struct ledger_redis_name number = ledger_redis_named("%" PRId64, n);
+    return mark(state, "HINCRBY", name, number.text, out, e);
+}

@@ -1,0 +1,494 @@
+/*
+ * The provider `lambda`: VMs are AWS Lambda MicroVMs.
+ *
+ * A MicroVM has no name and no tags. What marks it as ours is its image, which no other deployment
+ * and no other class may use; what ties it to its row is the id that RunMicrovm answers. Therefore
+ * a lost answer is asked for again at once, with the same client token, which the service answers
+ * with the same MicroVM. Where that fails too, something may run that has no id: vm_run says so
+ * with ERR_RETRY, and fleet.h what becomes of the row.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
+#include "common/base/codec.h"
+#include "common/vm/vm_backend.h"
+#include "common/vm/vm_lambda_call.h"
+
+#define PAYLOAD_MAX 4096
+#define SECONDS_MAX 28800
+#define CONNECT_TIMEOUT_MS 5000
+#define IDLE_CONNECTIONS 64
+#define RUN_TRIES 3
+#define RUN_RETRY_BASE_MS 100
+#define RUN_RETRY_CAP_MS 1000
+#define BODY_MAX ((size_t)64 << 10)
+#define TARGET_MAX 2048
+#define LIST_MAX 100000 /* VMs; more than any account may have */
+#define PAGES_MAX 10000 /* a list that goes on for ever is no list */
+
+struct vm_lambda {
+    struct lambda_service service;
+    char *image;
+    char *image_version;
+    char *execution_role;
+    json_t *egress;
+    json_t *ingress;
+};
+
+/* --- open and close --------------------------------------------------------------------------- */
+
+static void lambda_close(void *state)
+{
+    struct vm_lambda *l = state;
+    if (l != NULL) {
+        http_client_free(l->service.http);
+        free(l->service.endpoint);
+        free(l->service.region);
+        free(l->image);
+        free(l->image_version);
+        free(l->execution_role);
+        json_decref(l->egress);
+        json_decref(l->ingress);
+        free(l);
+    }
+}
+
+/* The n-th part of an ARN, from 0; empty if there is none. */
+static struct slice arn_part(const char *arn, int n)
+{
+    struct slice rest = slice_of(arn);
+    struct slice part = {NULL, 0};
+    bool more = true;
+    for (int i = 0; i <= n; i++) {
+        if (!more) {
+            return (struct slice){NULL, 0};
+        }
+        more = slice_cut(rest, ':', &part, &rest);
+    }
+    return part;
+}
+
+/* "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME". A slash before the name is refused by the
+ * service with a misleading word, hence here with a better one. */
+static int check_image(const struct config_class *class, struct err *e)
+{
+    const char *arn = class->lambda.image;
+    if (!slice_eq_cstr(arn_part(arn, 0), "arn") || !slice_eq_cstr(arn_part(arn, 2), "lambda") ||
+        !slice_eq_cstr(arn_part(arn, 5), "microvm-image") || arn_part(arn, 6).len == 0) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "class %s: lambda.image is no ARN of a MicroVM image: write "
+                       "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME",
+                       class->name);
+    }
+    return 0;
+}
+
+static json_t *list_of(const struct config_list *list)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < list->count; i++) {
+        ASSERT(json_array_append_new(out, json_string(list->items[i])) == 0);
+    }
+    return out;
+}
+
+/* What leaves a VM needs a connector; the service's own leads to the Internet. */
+static json_t *egress_of(const struct config_class *class, const char *region)
+{
+    json_t *out = list_of(&class->lambda.egress_connectors);
+    struct slice partition = arn_part(class->lambda.image, 1);
+    if (class->lambda.egress_connectors.count == 0) {
+        ASSERT(json_array_append_new(out, json_sprintf("arn:%.*s:lambda:%s:aws:network-connector:"
+                                                       "aws-network-connector:INTERNET_EGRESS",
+                                                       SLICE_ARG(partition), region)) == 0);
+    }
+    return out;
+}
+
+static char *without_slash(const char *url)
+{
+    struct slice s = slice_of(url);
+    while (s.len > 0 && s.ptr[s.len - 1] == '/') {
+        s.len--;
+    }
+    return slice_dup(s);
+}
+
+static int lambda_open(const struct config_class *class, const char *deployment, void **out_state,
+                       struct err *e)
+{
+    (void)deployment; /* the image's name is what tells deployments apart */
+    const struct config_lambda *c = &class->lambda;
+    struct http_client_options options = {.user_agent = "mayfly/" MAYFLY_VERSION,
+                                          .proxy = "",
+                                          .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                          .timeout_ms = c->timeout_ms,
+                                          .max_idle = IDLE_CONNECTIONS};
+    struct http_client *http = NULL;
+    if (c->endpoint[0] == '\0') {
+        return err_set(e, ERR_PERMANENT, 0, "class %s: lambda.endpoint is required", class->name);
+    }
+    if (check_image(class, e) != 0 || http_client_new(&options, &http, e) != 0) {
+        return -1;
+    }
+    struct vm_lambda *l = calloc(1, sizeof *l);
+    ASSERT(l != NULL);
+    l->service.http = http;
+    l->service.endpoint = without_slash(c->endpoint);
+    l->service.region =
+        c->region[0] != '\0' ? slice_dup(slice_of(c->region)) : slice_dup(arn_part(c->image, 3));
+    l->image = slice_dup(slice_of(c->image));
+    l->image_version = slice_dup(slice_of(c->image_version));
+    l->execution_role = slice_dup(slice_of(c->execution_role));
+    l->egress = egress_of(class, l->service.region);
+    l->ingress = list_of(&c->ingress_connectors);
+    *out_state = l;
+    return 0;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static int senseless(struct err *e, const char *operation)
+{
+    return err_set(e, ERR_RETRY, 200,
+                   "%s: the answer is none of the service's: try again; if it stays so, check "
+                   "lambda.endpoint",
+                   operation);
+}
+
+static json_t *load(const struct http_response *r)
+{
+    return json_loadb(r->body.len > 0 ? r->body.data : "", r->body.len, 0, NULL);
+}
+
+static bool copy_text(const json_t *object, const char *key, char *out, size_t size)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL && slice_to_cstr(slice_of(text), out, size);
+}
+
+/* Seconds since 1970, with a fraction. */
+static int64_t time_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    double seconds = json_is_number(value) ? json_number_value(value) : 0;
+    return seconds > 0 && seconds < 1e11 ? (int64_t)(seconds * 1000.0) : 0;
+}
+
+/* A suspended VM is alive: it holds its memory, and may be resumed. */
+static bool read_state(const char *word, enum vm_run_state *out)
+{
+    static const struct {
+        const char *word;
+        enum vm_run_state state;
+    } known[] = {{"PENDING", VM_RUN_PENDING},    {"RUNNING", VM_RUN_RUNNING},
+                 {"SUSPENDING", VM_RUN_RUNNING}, {"SUSPENDED", VM_RUN_RUNNING},
+                 {"TERMINATING", VM_RUN_ENDING}, {"TERMINATED", VM_RUN_ENDED}};
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        if (strcmp(known[i].word, word) == 0) {
+            *out = known[i].state;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_vm(const json_t *item, struct vm_info *out)
+{
+    char word[32];
+    *out = (struct vm_info){.started_ms = time_of(item, "startedAt"),
+                            .ended_ms = time_of(item, "terminatedAt")};
+    const char *reason = json_string_value(json_object_get(item, "stateReason"));
+    if (reason != NULL) {
+        struct slice r = slice_of(reason);
+        r.len = r.len < sizeof out->reason ? r.len : sizeof out->reason - 1;
+        (void)!slice_to_cstr(r, out->reason, sizeof out->reason);
+    }
+    return copy_text(item, "microvmId", out->id, sizeof out->id) && out->id[0] != '\0' &&
+           copy_text(item, "state", word, sizeof word) && read_state(word, &out->state);
+}
+
+/* "/microvms/<id>"; the id is the service's own text. */
+static void append_vm(struct buf *target, const char *id)
+{
+    buf_append_cstr(target, "/microvms/");
+    codec_percent(target, slice_of(id));
+}
+
+/* --- run -------------------------------------------------------------------------------------- */
+
+static void set_text(json_t *o, const char *key, const char *value)
+{
+    if (value[0] != '\0') {
+        ASSERT(json_object_set_new(o, key, json_string(value)) == 0);
+    }
+}
+
+/* No idlePolicy: it measures what comes in, and a runner only dials out, so that it would suspend a
+ * VM amidst its job. Logging needs a role, and is off. */
+static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
+{
+    json_t *o = json_pack("{s:s, s:s, s:I, s:{s:{}}, s:O}", "imageIdentifier", l->image,
+                          "clientToken", spec->client_token, "maximumDurationInSeconds",
+                          (json_int_t)((spec->max_duration_ms + 999) / 1000), "logging", "disabled",
+                          "egressNetworkConnectors", l->egress);
+    json_t *payload = json_stringn(spec->payload.ptr, spec->payload.len);
+    if (o == NULL || payload == NULL) {
+        json_decref(o);
+        json_decref(payload);
+        return NULL;
+    }
+    ASSERT(json_object_set_new(o, "runHookPayload", payload) == 0);
+    set_text(o, "imageVersion", l->image_version);
+    set_text(o, "executionRoleArn", l->execution_role);
+    if (json_array_size(l->ingress) > 0) {
+        ASSERT(json_object_set(o, "ingressNetworkConnectors", l->ingress) == 0);
+    }
+    char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(o);
+    return text;
+}
+
+static int run_once(const struct vm_lambda *l, const char *body, char *out_id, struct err *e)
+{
+    struct http_response answer;
+    struct vm_info info;
+    struct lambda_call call = {.operation = "RunMicrovm",
+                               .method = "POST",
+                               .target = SLICE("/microvms"),
+                               .body = slice_of(body)};
+    if (lambda_send(&l->service, &call, &answer, e) != 0) {
+        return -1;
+    }
+    json_t *root = load(&answer);
+    bool ok = read_vm(root, &info);
+    json_decref(root);
+    http_response_fini(&answer);
+    if (!ok) {
+        return senseless(e, call.operation);
+    }
+    memcpy(out_id, info.id, sizeof info.id);
+    return 0;
+}
+
+/* A call whose answer was lost is repeated with its token: the service answers the same VM. After
+ * that nothing but an id is an answer: a refusal of the repetition says nothing of what the first
+ * call did. */
+static int run_until_answered(const struct vm_lambda *l, const char *body, char *out_id,
+                              struct err *e)
+{
+    bool something_may_run = false;
+    for (int try = 1;; try++) {
+        if (run_once(l, body, out_id, e) == 0) {
+            return 0;
+        }
+        something_may_run = something_may_run || !lambda_changed_nothing(e);
+        bool worth_it = e->class == ERR_RETRY || something_may_run;
+        if (!worth_it || try == RUN_TRIES) {
+            break;
+        }
+        int64_t wait_ms = backoff_full_jitter_ms(RUN_RETRY_BASE_MS, RUN_RETRY_CAP_MS, try);
+        wait_ms = wait_ms < e->retry_after_ms ? e->retry_after_ms : wait_ms;
+        clock_sleep_until(clock_mono_ms() +
+                          (wait_ms < RUN_RETRY_CAP_MS ? wait_ms : RUN_RETRY_CAP_MS));
+    }
+    if (something_may_run) {
+        e->class = ERR_RETRY;
+        e->code = 0;
+        return err_wrap(e, "an answer was lost, so that a MicroVM may run whose id is unknown");
+    }
+    e->code = e->class == ERR_RETRY ? VM_RUN_NOTHING : e->code;
+    return -1;
+}
+
+static int lambda_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
+{
+    const struct vm_lambda *l = state;
+    if (spec->payload.len > PAYLOAD_MAX) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "the payload has %zu bytes, and Lambda takes %d: shorten proxy settings",
+                       spec->payload.len, PAYLOAD_MAX);
+    }
+    if (spec->max_duration_ms > (int64_t)SECONDS_MAX * 1000) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "a MicroVM lives %d seconds at most: lower max_duration_seconds",
+                       SECONDS_MAX);
+    }
+    char *body = run_body(l, spec);
+    if (body == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "the payload or the token is no text");
+    }
+    int rc = run_until_answered(l, body, out_id, e);
+    explicit_bzero(body, strlen(body));
+    free(body);
+    return rc;
+}
+
+/* --- the others ------------------------------------------------------------------------------- */
+
+static int call_vm(const struct vm_lambda *l, const char *operation, const char *method,
+                   const char *id, struct http_response *out, struct err *e)
+{
+    struct buf target;
+    buf_init(&target, TARGET_MAX);
+    append_vm(&target, id);
+    struct lambda_call call = {
+        .operation = operation, .method = method, .target = buf_slice(&target)};
+    int rc = lambda_send(&l->service, &call, out, e);
+    buf_fini(&target);
+    return rc;
+}
+
+/* Nothing in a MicroVM of ours wants time to end: whoever ends one has seen its runner's end or
+ * does not wait for it. */
+static int lambda_terminate(void *state, const char *id, int64_t grace_ms, struct err *e)
+{
+    struct http_response answer;
+    (void)grace_ms;
+    if (call_vm(state, "TerminateMicrovm", "DELETE", id, &answer, e) != 0) {
+        return e->class == ERR_NOT_FOUND ? 0 : -1;
+    }
+    http_response_fini(&answer);
+    return 0;
+}
+
+static int lambda_describe(void *state, const char *id, struct vm_info *out, struct err *e)
+{
+    struct http_response answer;
+    struct vm_info info;
+    if (call_vm(state, "GetMicrovm", "GET", id, &answer, e) != 0) {
+        return -1;
+    }
+    json_t *root = load(&answer);
+    bool ok = read_vm(root, &info);
+    json_decref(root);
+    http_response_fini(&answer);
+    if (!ok) {
+        return senseless(e, "GetMicrovm");
+    }
+    *out = info;
+    return 0;
+}
+
+/* The service forgets ended MicroVMs by itself. */
+static int lambda_forget(void *state, const char *id, struct err *e)
+{
+    (void)state;
+    (void)id;
+    (void)e;
+    return 0;
+}
+
+struct listing {
+    const struct vm_lambda *lambda;
+    struct vm_info *list;
+    size_t count;
+    size_t room;
+    char *cursor; /* of the next page; NULL: there is none */
+};
+
+static void keep(struct listing *all, const struct vm_info *info)
+{
+    if (all->count == all->room) {
+        all->room = all->room == 0 ? 64 : all->room * 2;
+        struct vm_info *more = realloc(all->list, all->room * sizeof *more);
+        ASSERT(more != NULL);
+        all->list = more;
+    }
+    all->list[all->count++] = *info;
+}
+
+/* The filter is the service's; that it held is looked at here, since others' VMs are not ours to
+ * end. */
+static int read_page(struct listing *all, const json_t *root, struct err *e)
+{
+    const json_t *items = json_object_get(root, "items");
+    const char *next = json_string_value(json_object_get(root, "nextToken"));
+    if (!json_is_array(items)) {
+        return senseless(e, "ListMicrovms");
+    }
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *item = json_array_get(items, i);
+        const char *image = json_string_value(json_object_get(item, "imageArn"));
+        struct vm_info info;
+        if (image == NULL || !read_vm(item, &info) || all->count >= LIST_MAX) {
+            return senseless(e, "ListMicrovms");
+        }
+        if (strcmp(image, all->lambda->image) == 0) {
+            keep(all, &info);
+        }
+    }
+    free(all->cursor);
+    all->cursor = next != NULL && next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
+    return 0;
+}
+
+static int fetch_page(struct listing *all, struct err *e)
+{
+    struct http_response answer;
+    struct buf target;
+    buf_init(&target, TARGET_MAX);
+    buf_append_cstr(&target, "/microvms?imageIdentifier=");
+    codec_percent(&target, slice_of(all->lambda->image));
+    if (all->cursor != NULL) {
+        buf_append_cstr(&target, "&nextToken=");
+        codec_percent(&target, slice_of(all->cursor));
+    }
+    struct lambda_call call = {
+        .operation = "ListMicrovms", .method = "GET", .target = buf_slice(&target)};
+    int rc = target.failed ? senseless(e, call.operation)
+                           : lambda_send(&all->lambda->service, &call, &answer, e);
+    buf_fini(&target);
+    if (rc != 0) {
+        return -1;
+    }
+    json_t *root = load(&answer);
+    rc = read_page(all, root, e);
+    json_decref(root);
+    http_response_fini(&answer);
+    return rc;
+}
+
+/* An empty page is not the last; only a page without a cursor is. */
+static int lambda_list(void *state, struct vm_info **out, size_t *n, struct err *e)
+{
+    struct listing all = {.lambda = state};
+    int rc = 0;
+    int pages = 0;
+    do {
+        rc = ++pages > PAGES_MAX ? senseless(e, "ListMicrovms") : fetch_page(&all, e);
+    } while (rc == 0 && all.cursor != NULL);
+    free(all.cursor);
+    if (rc != 0) {
+        free(all.list);
+        return -1;
+    }
+    *out = all.list;
+    *n = all.count;
+    return 0;
+}
+
+/* What a MicroVM writes goes to CloudWatch, if anywhere. */
+static int lambda_console(void *state, const char *id, size_t limit, struct buf *out, struct err *e)
+{
+    (void)state;
+    (void)limit;
+    (void)out;
+    return err_set(e, ERR_NOT_FOUND, 0, "MicroVM %s has no console", id);
+}
+
+const struct vm_ops vm_ops_lambda = {
+    .name = "lambda",
+    .host_bound = false,
+    .open = lambda_open,
+    .close = lambda_close,
+    .run = lambda_run,
+    .terminate = lambda_terminate,
+    .describe = lambda_describe,
+    .forget = lambda_forget,
+    .list = lambda_list,
+    .console = lambda_console,
+};

@@ -1,0 +1,197 @@
+// The second ways, with the real programs: deliveries that GitHub could not deliver, reapers that are two, or frozen, and
+// a class whose launches are refused.
+import test from "node:test";
+import assert from "node:assert/strict";
+import crypto from "node:crypto";
+import fs from "node:fs";
+import http from "node:http";
+import path from "node:path";
+import { Deployment, sleep, until } from "../lib/deployment.mjs";
+import { assertSound } from "../lib/sound.mjs";
+
+const hasty = {
+  worker: { lease_ms: 3000, end_grace_ms: 500 },
+  reaper: { interval_ms: 300, lease_ms: 2000, patience_ms: 1500, never_up_ms: 4000, ending_grace_ms: 1500, records_interval_ms: 500,
+    deliveries: { interval_ms: 200, margin_ms: 5000 } },
+};
+
+// Everything but the ingress. GitHub delivers to `url`; the hook is the organization's, and the reaper may read its log.
+async function startWithoutIngress(t, url, options = {}) {
+  const d = new Deployment({ ...options, config: { ...hasty, ...(options.config ?? {}) } });
+  t.after(() => d.stop());
+  await d.startGitHub();
+  const { hook_id: id } = (await d.fake("POST", "/_fake/webhook-url", { url, secret: d.secret })).json;
+  d.writeConfig(options.app ? {} : { github: { hook: { id, organization: "acme" } } });
+  await d.startWorker();
+  await d.startReaper();
+  return d;
+}
+
+async function finish(d, count) {
+  await d.untilJobsEnd(count, { seconds: 120 });
+  await d.untilQuiet({ seconds: 60 });
+  return assertSound(d);
+}
+
+// A port where nobody listens.
+async function deadUrl() {
+  const server = http.createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return `http://127.0.0.1:${port}/webhook`;
+}
+
+// A load balancer without anybody behind it.
+async function unavailable(t) {
+  const server = http.createServer((request, response) => {
+    request.resume().on("end", () => response.writeHead(503, { "retry-after": "1" }).end());
+  }).listen(0, "127.0.0.1");
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  await new Promise((resolve) => server.once("listening", resolve));
+  return `http://127.0.0.1:${server.address().port}/webhook`;
+}
+
+const recoveredBy = (...reapers) => reapers.flatMap((r) => r.events.filter((e) => e.event === "delivery_recovered").map((e) => e.delivery));
+const failedQueued = (d) => d.log().filter((e) => e.event === "webhook" && e.action === "queued" && !(e.status >= 200 && e.status < 300)).map((e) => e.guid);
+
+function assertOnce(list, what) {
+  const twice = list.filter((item, i) => list.indexOf(item) !== i);
+  assert.deepEqual(twice, [], `${what} more than once`);
+}
+
+test("jobs_queued_while_the_ingress_is_down_are_recovered_from_the_log", async (t) => {
+  const d = await startWithoutIngress(t, await deadUrl());
+  await d.queueJobs({ count: 8 });
+  const truth = await finish(d, 8);
+  assert.equal(truth.finished.size, 8);
+  const recovered = recoveredBy(d.reaper);
+  assertOnce(recovered, "recovered");
+  for (const guid of failedQueued(d)) assert.ok(recovered.includes(guid), `${guid} was recovered`);
+  assert.equal(d.log().filter((e) => e.event === "webhook" && e.redelivery).length, 0, "nothing had to be delivered again");
+});
+
+test("deliveries_answered_503_are_recovered_and_later_ones_come_by_themselves", async (t) => {
+  const d = await startWithoutIngress(t, await unavailable(t));
+  await d.queueJobs({ count: 5 });
+  await until("all are recovered", () => {
+    const recovered = recoveredBy(d.reaper);
+    return failedQueued(d).length === 5 && failedQueued(d).every((guid) => recovered.includes(guid));
+  });
+  await d.startIngress();
+  await d.queueJobs({ count: 5 });
+  await finish(d, 10);
+  const recovered = recoveredBy(d.reaper);
+  assertOnce(recovered, "recovered");
+  const delivered = d.log().filter((e) => e.event === "webhook" && e.status === 202).map((e) => e.guid);
+  assert.deepEqual(recovered.filter((guid) => delivered.includes(guid)), [], "what was delivered needs nothing");
+});
+
+test("an_app_recovers_from_its_own_log", async (t) => {
+  const dir = fs.mkdtempSync(path.join(process.env.TMPDIR ?? "/tmp", "mayfly-app-"));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const { privateKey } = crypto.generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const key = path.join(dir, "app.pem");
+  fs.writeFileSync(key, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  const d = await startWithoutIngress(t, await deadUrl(), {
+    app: true, fakeArgs: ["--app-id", "4711", "--app-key", key],
+    config: { github: { token: "", app: { id: "4711", private_key: `file:${key}` } } } });
+  await d.queueJobs({ count: 3 });
+  await finish(d, 3);
+  assertOnce(recoveredBy(d.reaper), "recovered");
+  assert.ok(d.log().some((e) => e.event === "request" && e.operation === "list-deliveries" && e.auth === "app"));
+});
+
+test("a_payload_that_github_refuses_is_delivered_again_instead", async (t) => {
+  const d = await startWithoutIngress(t, await unavailable(t));
+  await d.fake("POST", "/_fake/faults", [{ operation: "get-delivery", status: 403, body: { message: "Resource not accessible" }, times: 100 }]);
+  await d.queueJobs();
+  await until("it has failed", () => failedQueued(d).length > 0);
+  await d.startIngress();
+  await finish(d, 1);
+  assert.deepEqual(recoveredBy(d.reaper), []);
+  assert.ok(d.log().some((e) => e.event === "webhook" && e.redelivery && e.status === 202));
+});
+
+test("two_reapers_recover_each_delivery_once", async (t) => {
+  const d = await startWithoutIngress(t, await deadUrl(), { config: { limits: { max_vms: 6 } } });
+  const first = d.reaper;
+  const second = await d.startReaper();
+  for (let i = 0; i < 4; i++) {
+    await d.queueJobs({ count: 5 });
+    await sleep(150); // over several sweeps
+  }
+  // The leader goes in the middle: the other one goes on where the ledger says, not from the beginning.
+  await first.waitFor("delivery_recovered");
+  await first.stop("SIGKILL");
+  await finish(d, 20);
+  const recovered = recoveredBy(first, second);
+  assert.deepEqual(failedQueued(d).filter((guid) => !recovered.includes(guid)), []);
+  assert.ok(recovered.length - new Set(recovered).size <= 1, "but for the one that the kill may have caught between its two steps");
+});
+
+test("two_reapers_alive_do_no_harm", async (t) => {
+  const fakeArgs = ["--pickup-timeout-s", "2", "--offline-after-s", "3"];
+  const d = await startWithoutIngress(t, await unavailable(t), { fakeArgs, config: { limits: { max_vms: 4 } } });
+  await d.startIngress();
+  const first = d.reaper;
+  const second = await d.startReaper();
+  await d.fake("POST", "/_fake/faults", [
+    { operation: "runner-session", status: 404, times: 2 }, { operation: "runner-message", delay_ms: 3000, times: 1 },
+    { webhook: "drop", action: "queued", times: 2 }, { webhook: "drop", action: "completed", times: 3, recorded: false }]);
+  await d.queueJobs({ count: 12, command: "sleep 0.1" });
+  await d.worker.waitFor("vm_launched");
+  for (const pid of d.processes().slice(0, 1)) process.kill(pid, "SIGKILL");
+  await finish(d, 12);
+  const reaped = [first, second].flatMap((r) => r.events.filter((e) => e.event === "vm_reaped").map((e) => e.vm));
+  assertOnce(reaped, "ended");
+  assertOnce(recoveredBy(first, second), "recovered");
+});
+
+test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) => {
+  const d = new Deployment({ config: { ...hasty, reaper: { ...hasty.reaper, deadline_grace_ms: 0, terminate_per_second: 1 } } });
+  d.options.classes = [d.fakeQemuClass({ max_duration_seconds: 4 })];
+  t.after(() => d.stop());
+  await d.startAll();
+  const leader = d.reaper;
+  const jobs = await d.queueJobs({ count: 6, command: "sleep 60" });
+  await until("all run", async () => (await d.jobs()).filter((j) => j.state === "in_progress").length === 6);
+  const heir = await d.startReaper();
+  await leader.waitFor("vm_reaped");
+  await sleep(300); // in the middle of the second that it waits before it ends the next one
+  leader.process.kill("SIGSTOP");
+  await until("the other one has ended the rest", () => d.vms().length === 0);
+  const before = leader.events.length;
+  leader.process.kill("SIGCONT");
+  await leader.waitFor("lease_lost");
+  const ended = (r) => r.events.filter((e) => e.event === "vm_reaped").map((e) => e.vm);
+  assert.ok(ended(heir).length > 0);
+  assert.deepEqual(leader.events.slice(before).filter((e) => e.event === "vm_reaped"), []);
+  assertOnce([...ended(leader), ...ended(heir)], "ended");
+  for (const { id } of jobs) await d.fake("POST", `/_fake/jobs/${id}/lose`);
+  // It is as good a reaper as before: it takes over again when the heir goes.
+  await heir.stop();
+  await d.queueJobs({ command: "echo on" });
+  await finish(d, 7);
+});
+
+test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", async (t) => {
+  const d = new Deployment({ config: { ...hasty, worker: { launch_threads: 1 },
+    breaker: { failures: 3, pause_ms: 1500 } } });
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.startWorker();
+  const workers = d.programs.filter((p) => p.name === "mayfly-worker");
+  const said = (event) => workers.flatMap((w) => w.events.filter((e) => e.event === event));
+  // Three refusals stop the class, the other worker may be at a fourth, and at least one is the try's.
+  await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 5 }]);
+  await d.queueJobs({ count: 12 });
+  await until("the class is stopped", () => said("breaker_opened").length > 0);
+  await until("it is started again", () => said("breaker_closed").length > 0);
+  const dead = d.ctl("dead", "list");
+  assert.ok(dead.length <= 2, `only those before it stopped were buried: ${dead.length}`);
+  for (const { message } of dead) d.ctl("dead", "kick", message);
+  await finish(d, 12);
+  assert.equal(said("breaker_opened").length, 1, "said once by the whole fleet");
+  assert.ok(said("breaker_stays_open").length >= 1);
+});

@@ -1,0 +1,440 @@
+/*
+ * What only the Redis ledger has: another clock than its callers', a server that goes away and
+ * comes back, rows that others may have written, and steps that are counted in round trips.
+ */
+#include "tests/unit/ledger/test_ledger_redis.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "common/base/clock.h"
+#include "common/ledger/ledger_front.h"
+
+/* --- a process whose clock is wrong --- */
+static _Atomic int64_t skew_ms;
+
+static int64_t true_wall_ms(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int64_t wrong_wall_ms(void)
+{
+    return true_wall_ms() + atomic_load(&skew_ms);
+}
+
+static int64_t true_mono_us(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static const struct clock_source wrong_clock = {true_mono_us, wrong_wall_ms};
+
+static void set_clock_wrong(int64_t by_ms)
+{
+    atomic_store(&skew_ms, by_ms);
+    clock_set_source(&wrong_clock);
+}
+
+static void lease_is_timed_by_the_server_alone(void **state)
+{
+    struct redis_fixture *f = *state;
+    bool held = false;
+    int64_t fence;
+    struct err e;
+    set_clock_wrong(-60000);
+    MUST(ledger_lease(f->l, "sweep", "slow", 30000, &held, &fence, &e));
+    assert_true(held);
+    set_clock_wrong(60000);
+    MUST(ledger_lease(f->l, "sweep", "fast", 30000, &held, &fence, &e));
+    assert_false(held);
+}
+
+static void tokens_are_not_minted_by_clocks_that_disagree(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger_bucket b = {.name = "github:1", .per_second = 0.01, .burst = 5};
+    int given = 0;
+    struct err e;
+    for (int i = 0; i < 40; i++) {
+        int64_t wait_ms;
+        set_clock_wrong(i % 2 == 0 ? -60000 : 60000);
+        MUST(ledger_rate_take(f->l, &b, 1, &wait_ms, &e));
+        given += wait_ms == 0 ? 1 : 0;
+    }
+    assert_int_equal(given, 5);
+}
+
+static void pause_is_as_long_as_its_caller_meant(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger_bucket b = {.name = "github:1"};
+    int64_t wait_ms;
+    struct err e;
+    set_clock_wrong(-60000);
+    MUST(ledger_rate_pause(f->l, "github:1", clock_wall_ms() + 50000, &e));
+    set_clock_wrong(60000);
+    MUST(ledger_rate_take(f->l, &b, 1, &wait_ms, &e));
+    assert_in_range(wait_ms, 20000, 50000);
+}
+
+static void ages_are_told_in_the_callers_time(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct job_event ev = redis_fixture_event(1, JOB_ACTION_COMPLETED, "");
+    struct ledger_effect effect;
+    int64_t removed;
+    struct err e;
+    set_clock_wrong(60000);
+    MUST(ledger_note(f->l, &ev, "octo", &effect, &e));
+    MUST(ledger_tidy(f->l, clock_wall_ms() - 30000, 10, &removed, &e));
+    assert_int_equal(removed, 0); /* it ended just now, whatever the clocks say */
+    set_clock_wrong(-60000);
+    MUST(ledger_tidy(f->l, clock_wall_ms() + 30000, 10, &removed, &e));
+    assert_int_equal(removed, 1);
+}
+
+static void rows_bear_the_servers_time(void **state)
+{
+    struct redis_fixture *f = *state;
+    set_clock_wrong(60000);
+    struct ledger_reservation r = redis_fixture_reserve(f->l, 1, redis_fixture_caps());
+    int64_t off_ms = r.vm.reserved_ms - true_wall_ms();
+    assert_in_range(off_ms + 20000, 0, 40000);
+}
+
+/* --- round trips --- */
+static void way_of_a_job_is_one_round_trip_a_step(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger_effect effect;
+    struct err e;
+    int64_t before = redis_fixture_scripts(f);
+    struct ledger_reservation r = redis_fixture_reserve(f->l, 1, redis_fixture_caps());
+    struct ledger_advance steps[] = {
+        {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = 7},
+        {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = "vm-1", .deadline_ms = 1},
+    };
+    struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
+    struct job_event starts = redis_fixture_event(1, JOB_ACTION_IN_PROGRESS, r.vm.name);
+    struct job_event ends = redis_fixture_event(1, JOB_ACTION_COMPLETED, r.vm.name);
+    MUST(ledger_vm_advance(f->l, &steps[0], NULL, &e));
+    MUST(ledger_vm_advance(f->l, &steps[1], NULL, &e));
+    MUST(ledger_note(f->l, &starts, "octo", &effect, &e));
+    MUST(ledger_note(f->l, &ends, "octo", &effect, &e));
+    MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+    /* A script the server has not seen yet is sent once more. */
+    assert_in_range(redis_fixture_scripts(f) - before, 6, 8);
+}
+
+static void step_on_rows_of_another_process_is_two_round_trips(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger *other = redis_fixture_open(f);
+    struct ledger_effect effect;
+    struct err e;
+    for (int64_t id = 1; id <= 2; id++) {
+        struct ledger_reservation r = redis_fixture_reserve(f->l, id, redis_fixture_caps());
+        struct job_event starts = redis_fixture_event(id, JOB_ACTION_IN_PROGRESS, r.vm.name);
+        int64_t before = redis_fixture_scripts(f);
+        MUST(ledger_note(other, &starts, "octo", &effect, &e));
+        assert_true(effect.vm_changed);
+        assert_int_equal(redis_fixture_scripts(f) - before, 2);
+    }
+    ledger_close(other);
+}
+
+#define WORKERS 8
+#define JOBS_EACH 50
+#define CAP 20
+
+struct worker {
+    struct ledger *l;
+    int64_t first;
+    int reserved;
+    bool failed;
+    pthread_t thread;
+};
+
+static void *reserve_many(void *arg)
+{
+    struct worker *w = arg;
+    for (int64_t i = 0; i < JOBS_EACH; i++) {
+        struct job_event ev = redis_fixture_event(w->first + i, JOB_ACTION_QUEUED, "");
+        struct ledger_reserve r = {.job = &ev,
+                                   .scope = "octo",
+                                   .caps = redis_fixture_caps(),
+                                   .deployment = "test",
+                                   .provider = "qemu",
+                                   .host = "box"};
+        struct ledger_reservation out;
+        struct err e;
+        r.caps.fleet = CAP;
+        if (ledger_reserve(w->l, &r, &out, &e) != 0) {
+            w->failed = true;
+            return NULL;
+        }
+        w->reserved += out.outcome == LEDGER_RESERVED ? 1 : 0;
+    }
+    return NULL;
+}
+
+static void eight_workers_reserve_in_one_round_trip_each(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct worker w[WORKERS];
+    int reserved = 0;
+    int64_t before = redis_fixture_scripts(f);
+    for (int i = 0; i < WORKERS; i++) {
+        w[i] = (struct worker){.l = redis_fixture_open(f), .first = 1 + i * JOBS_EACH};
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_create(&w[i].thread, NULL, reserve_many, &w[i]), 0);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_join(w[i].thread, NULL), 0);
+        assert_false(w[i].failed);
+        reserved += w[i].reserved;
+        ledger_close(w[i].l);
+    }
+    int64_t ran = redis_fixture_scripts(f) - before;
+    assert_int_equal(reserved, CAP);
+    assert_in_range(ran, WORKERS * JOBS_EACH,
+                    WORKERS * (JOBS_EACH + 3)); /* and each one's opening */
+}
+
+/* --- rows that cannot be ours --- */
+static void newer_format_is_refused(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger *l = NULL;
+    struct err e;
+    (void)redis_fixture_call(f, "HSET", "meta", "format", "2");
+    assert_int_equal(ledger_open(f->url, &l, &e), -1);
+    assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
+    assert_non_null(strstr(e.message, "format 2"));
+}
+
+static void row_that_is_none_is_an_error_and_not_a_crash(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct job_event ev = redis_fixture_event(7, JOB_ACTION_COMPLETED, "");
+    struct ledger_effect effect;
+    struct ledger_job job;
+    struct err e;
+    (void)redis_fixture_call(f, "HSET", "jobs", "00000000000000000007", "rubbish");
+    assert_int_equal(ledger_job_get(f->l, 7, &job, &e), -1);
+    assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
+    assert_int_equal(ledger_note(f->l, &ev, "octo", &effect, &e), -1);
+    assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
+}
+
+/* --- nothing that was counted stays when nothing is left --- */
+static void ledger_emptied_leaves_no_key_but_its_few_own(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger_effect effect;
+    int64_t removed;
+    struct err e;
+    for (int64_t id = 1; id <= 100; id++) {
+        struct ledger_reservation r = redis_fixture_reserve(f->l, id, redis_fixture_caps());
+        struct job_event starts = redis_fixture_event(id + 1000, JOB_ACTION_IN_PROGRESS, r.vm.name);
+        struct job_event ends = redis_fixture_event(id + 1000, JOB_ACTION_COMPLETED, r.vm.name);
+        struct job_event cancelled = redis_fixture_event(id, JOB_ACTION_COMPLETED, "");
+        struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
+        MUST(ledger_tell(f->l, id, r.vm.name, "retry", "x", &e));
+        MUST(ledger_note(f->l, &starts, "octo", &effect, &e));
+        MUST(ledger_note(f->l, &ends, "octo", &effect, &e));
+        MUST(ledger_note(f->l, &cancelled, "octo", &effect, &e));
+        MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+    }
+    MUST(ledger_tidy(f->l, clock_wall_ms() + 1000000, 1000, &removed, &e));
+    assert_int_equal(removed, 300);
+    static const char *const empty[] = {"jobs",
+                                        "vms",
+                                        "told",
+                                        "demand",
+                                        "supply",
+                                        "slots",
+                                        "gone",
+                                        "ended",
+                                        "seen",
+                                        "live",
+                                        "names",
+                                        "counts",
+                                        "scopes",
+                                        "scope_vms",
+                                        "repositories",
+                                        "lines:j:00000000000000000001",
+                                        "job_vms:00000000000000000001",
+                                        "buckets"};
+    for (size_t i = 0; i < COUNT_OF(empty); i++) {
+        assert_int_equal(redis_fixture_call(f, "EXISTS", empty[i], NULL, NULL), 0);
+    }
+    assert_int_equal(redis_fixture_call(f, "HLEN", "meta", NULL, NULL), 3); /* format, freed, seq */
+}
+
+/* --- a server that goes away --- */
+struct life {
+    struct ledger *l;
+    int64_t first;
+    atomic_bool *stop;
+    int64_t ended;      /* VMs whose end was confirmed */
+    enum err_class odd; /* an error that is not "try again" */
+    char message[256];
+    pthread_t thread;
+};
+
+/* Whether to try the step again, as the programs do until the server is there again. */
+static bool again(struct life *s, int rc, const struct err *e)
+{
+    if (rc == 0) {
+        return false;
+    }
+    if (e->class != ERR_RETRY) {
+        s->odd = e->class;
+        (void)snprintf(s->message, sizeof s->message, "%.255s", e->message);
+        return false;
+    }
+    clock_sleep_until(clock_mono_ms() + 2);
+    return true;
+}
+
+static bool keep_noting(struct life *s, int64_t id, enum job_action action, const char *runner)
+{
+    struct job_event ev = redis_fixture_event(id, action, runner);
+    struct ledger_effect effect;
+    struct err e;
+    while (again(s, ledger_note(s->l, &ev, "octo", &effect, &e), &e)) {
+    }
+    return s->odd == ERR_NONE;
+}
+
+static bool live_once(struct life *s, int64_t id)
+{
+    struct job_event ev = redis_fixture_event(id, JOB_ACTION_QUEUED, "");
+    struct ledger_reserve r = {.job = &ev,
+                               .scope = "octo",
+                               .caps = redis_fixture_caps(),
+                               .deployment = "test",
+                               .provider = "qemu",
+                               .host = "box"};
+    struct ledger_reservation out = {.outcome = LEDGER_OBSOLETE};
+    struct err e;
+    while (again(s, ledger_reserve(s->l, &r, &out, &e), &e)) {
+    }
+    if (s->odd != ERR_NONE || out.outcome != LEDGER_RESERVED) {
+        return s->odd == ERR_NONE && keep_noting(s, id, JOB_ACTION_COMPLETED, "");
+    }
+    struct ledger_advance gone = {.vm = out.vm.name, .to = VM_GONE};
+    if (!keep_noting(s, id, JOB_ACTION_IN_PROGRESS, out.vm.name) ||
+        !keep_noting(s, id, JOB_ACTION_COMPLETED, out.vm.name)) {
+        return false;
+    }
+    while (again(s, ledger_vm_advance(s->l, &gone, NULL, &e), &e)) {
+    }
+    s->ended++;
+    return s->odd == ERR_NONE;
+}
+
+static void *live_on(void *arg)
+{
+    struct life *s = arg;
+    int64_t id = s->first;
+    while (!atomic_load(s->stop) && live_once(s, id)) {
+        id++;
+    }
+    return NULL;
+}
+
+static void must_add_up(struct redis_fixture *f)
+{
+    struct ledger_vm *vms = NULL;
+    struct ledger_count *counts = NULL;
+    size_t n = 0;
+    size_t classes = 0;
+    int64_t rows[6] = {0};
+    struct ledger_caps caps = redis_fixture_caps();
+    struct ledger_room room;
+    struct err e;
+    MUST(ledger_vm_list(f->l, ~0U, "", 1000000, &vms, &n, &e));
+    for (size_t i = 0; i < n; i++) {
+        rows[vms[i].state]++;
+    }
+    free(vms);
+    MUST(ledger_counts(f->l, &counts, &classes, &e));
+    assert_int_equal(classes, 1);
+    assert_memory_equal(counts[0].vms, rows, sizeof rows);
+    free(counts);
+    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    assert_int_equal(room.fleet_used, (int64_t)n - rows[VM_GONE]);
+}
+
+#define LIVES 4
+#define RESTARTS 4
+
+static void server_killed_in_the_middle_loses_nothing_confirmed(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct life s[LIVES];
+    atomic_bool stop = false;
+    int64_t ended = 0;
+    int64_t freed;
+    struct err e;
+    for (int i = 0; i < LIVES; i++) {
+        s[i] = (struct life){.l = f->l, .first = 1 + i * 1000000LL, .stop = &stop};
+        assert_int_equal(pthread_create(&s[i].thread, NULL, live_on, &s[i]), 0);
+    }
+    for (int i = 0; i < RESTARTS; i++) {
+        int64_t before = 0;
+        MUST(ledger_freed(f->l, &before, &e));
+        do { /* until they live again */
+            freed = before;
+            if (ledger_freed(f->l, &freed, &e) != 0) {
+                freed = before;
+            }
+        } while (freed < before + 20);
+        redis_fixture_restart();
+        while (ledger_ping(f->l, &e) != 0) {
+            assert_string_equal(err_class_name(e.class), err_class_name(ERR_RETRY));
+        }
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < LIVES; i++) {
+        assert_int_equal(pthread_join(s[i].thread, NULL), 0);
+        if (s[i].odd != ERR_NONE) {
+            fail_msg("%s: %s", err_class_name(s[i].odd), s[i].message);
+        }
+        ended += s[i].ended;
+    }
+    MUST(ledger_freed(f->l, &freed, &e));
+    assert_true(freed >= ended && ended > 0); /* each confirmed end is there */
+    must_add_up(f);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        REDIS_TEST(lease_is_timed_by_the_server_alone),
+        REDIS_TEST(tokens_are_not_minted_by_clocks_that_disagree),
+        REDIS_TEST(pause_is_as_long_as_its_caller_meant),
+        REDIS_TEST(ages_are_told_in_the_callers_time),
+        REDIS_TEST(rows_bear_the_servers_time),
+        REDIS_TEST(way_of_a_job_is_one_round_trip_a_step),
+        REDIS_TEST(step_on_rows_of_another_process_is_two_round_trips),
+        REDIS_TEST(eight_workers_reserve_in_one_round_trip_each),
+        REDIS_TEST(newer_format_is_refused),
+        REDIS_TEST(row_that_is_none_is_an_error_and_not_a_crash),
+        REDIS_TEST(ledger_emptied_leaves_no_key_but_its_few_own),
+        REDIS_TEST(server_killed_in_the_middle_loses_nothing_confirmed),
+    };
+    if (!redis_fixture_start(argc, argv)) {
+        return 2;
+    }
+    return cmocka_run_group_tests_name("ledger on redis", tests, NULL, NULL);
+}

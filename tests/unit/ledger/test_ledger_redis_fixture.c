@@ -1,0 +1,153 @@
+#include "tests/unit/ledger/test_ledger_redis.h"
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/ledger/ledger_front.h"
+
+static const char *server_url = "";
+static char *restart_command;
+
+bool redis_fixture_start(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s REDIS-URL RESTART-COMMAND\n", argv[0]);
+        return false;
+    }
+    server_url = argv[1];
+    restart_command = argv[2];
+    return true;
+}
+
+void redis_fixture_must(int rc, const struct err *e, const char *call, int line)
+{
+    if (rc != 0) {
+        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
+    }
+}
+
+struct ledger *redis_fixture_open(const struct redis_fixture *f)
+{
+    struct ledger *l = NULL;
+    struct err e;
+    MUST(ledger_open(f->url, &l, &e));
+    return l;
+}
+
+int redis_fixture_setup(void **state)
+{
+    struct redis_fixture *f = calloc(1, sizeof *f);
+    char unique[17];
+    struct err e;
+    assert_non_null(f);
+    random_hex(unique, 8);
+    (void)snprintf(f->url, sizeof f->url, "%s?prefix=%s", server_url, unique);
+    f->l = redis_fixture_open(f);
+    MUST(redis_store_open(f->url, &f->store, &e));
+    *state = f;
+    return 0;
+}
+
+int redis_fixture_teardown(void **state)
+{
+    struct redis_fixture *f = *state;
+    clock_set_source(NULL);
+    ledger_set_store_clock(NULL);
+    ledger_close(f->l);
+    redis_store_close(f->store);
+    free(f);
+    return 0;
+}
+
+void redis_fixture_restart(void)
+{
+    char *argv[] = {restart_command, NULL};
+    int status = -1;
+    pid_t pid;
+    assert_int_equal(posix_spawn(&pid, restart_command, NULL, NULL, argv, environ), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+int64_t redis_fixture_call(struct redis_fixture *f, const char *command, const char *key,
+                           const char *a, const char *b)
+{
+    struct redis_args args;
+    struct redis_reply *r = NULL;
+    char full[256];
+    struct err e;
+    redis_args_init(&args);
+    redis_arg_text(&args, command);
+    if (key != NULL) {
+        (void)snprintf(full, sizeof full, "%s:l:%s", redis_store_root(f->store), key);
+        redis_arg_text(&args, full);
+    }
+    if (a != NULL) {
+        redis_arg_text(&args, a);
+    }
+    if (b != NULL) {
+        redis_arg_text(&args, b);
+    }
+    MUST(redis_store_call(f->store, &args, &r, &e));
+    int64_t n = redis_reply_int(r, -1);
+    redis_reply_free(r);
+    redis_args_fini(&args);
+    return n;
+}
+
+int64_t redis_fixture_scripts(struct redis_fixture *f)
+{
+    struct redis_args args;
+    struct redis_reply *r = NULL;
+    struct err e;
+    redis_args_init(&args);
+    redis_arg_text(&args, "INFO");
+    redis_arg_text(&args, "commandstats");
+    MUST(redis_store_call(f->store, &args, &r, &e));
+    struct slice text = redis_reply_bytes(r);
+    char *copy = slice_dup(text);
+    const char *at = strstr(copy, "cmdstat_evalsha:calls=");
+    int64_t n = at != NULL ? strtoll(at + strlen("cmdstat_evalsha:calls="), NULL, 10) : 0;
+    free(copy);
+    redis_reply_free(r);
+    redis_args_fini(&args);
+    return n;
+}
+
+struct job_event redis_fixture_event(int64_t id, enum job_action action, const char *runner)
+{
+    struct job_event ev = {.action = action,
+                           .job_id = id,
+                           .run_id = id,
+                           .run_attempt = 1,
+                           .repository = "octo/app",
+                           .status = "queued",
+                           .name = "build",
+                           .class_name = "small"};
+    (void)snprintf(ev.runner_name, sizeof ev.runner_name, "%s", runner);
+    return ev;
+}
+
+struct ledger_caps redis_fixture_caps(void)
+{
+    return (struct ledger_caps){.fleet = 1000000, .class_max = 1000000};
+}
+
+struct ledger_reservation redis_fixture_reserve(struct ledger *l, int64_t id,
+                                                struct ledger_caps caps)
+{
+    struct job_event ev = redis_fixture_event(id, JOB_ACTION_QUEUED, "");
+    struct ledger_reserve r = {.job = &ev,
+                               .scope = "octo",
+                               .caps = caps,
+                               .deployment = "test",
+                               .provider = "qemu",
+                               .host = "box"};
+    struct ledger_reservation out;
+    struct err e;
+    MUST(ledger_reserve(l, &r, &out, &e));
+    return out;
+}

@@ -1,0 +1,365 @@
+/*
+ * Lost deliveries: which entries of GitHub's log are recovered, how often, and at what cost.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/log.h"
+#include "tests/unit/reaper/world.h"
+
+#define MINUTE_MS (60 * 1000LL)
+#define HOUR_MS (60 * MINUTE_MS)
+#define CALLS 12
+
+static const char config_text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"},"
+    " \"reaper\": {\"patience_ms\": 7200000, \"deliveries\": {\"interval_ms\": 60000,"
+    " \"window_ms\": 3600000, \"margin_ms\": 120000, \"calls_per_sweep\": 12}},"
+    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}}]}";
+
+static struct reaper reaper;
+
+static int set_up(void **state)
+{
+    struct err e = {0};
+    struct config *c = NULL;
+    (void)state;
+    log_set_level(LOG_ERROR);
+    world_reset();
+    world.has_hook = true;
+    memset(&reaper, 0, sizeof reaper);
+    assert_int_equal(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e),
+                     0);
+    reaper.config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
+    reaper.boot_ms = world_boot_ms;
+    stop_init(&reaper.stop);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    stop_fini(&reaper.stop);
+    config_live_free(reaper.config);
+    return 0;
+}
+
+/* Sweeps a minute apart, so that each begins a reading or goes on with one. */
+static void sweep_times(int n)
+{
+    for (int i = 0; i < n; i++) {
+        sweep(&reaper);
+        world_pass(MINUTE_MS + 1);
+    }
+}
+
+static int calls(void)
+{
+    return world.list_calls + world.payload_calls + world.redeliver_calls +
+           world.calls[CALL_GET_JOB];
+}
+
+static int put_for(int64_t job_id)
+{
+    char key[32];
+    int n = 0;
+    (void)snprintf(key, sizeof key, "%lld", (long long)job_id);
+    for (int i = 0; i < world.messages_put; i++) {
+        n += strcmp(world.keys[i], key) == 0 ? 1 : 0;
+    }
+    return n;
+}
+
+static void failed_deliveries_go_to_their_lanes_once(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
+    (void)world_add_delivery(2, "queued", 202, 2 * MINUTE_MS);
+    (void)world_add_delivery(1, "completed", 0, MINUTE_MS);
+    sweep_times(6);
+    assert_int_equal(world.messages_put, 2);
+    assert_string_equal(world.lanes[0], "launch.small"); /* the older one first */
+    assert_string_equal(world.lanes[1], "events");
+    assert_int_equal(put_for(1), 2);
+    assert_int_equal(world.payload_calls, 2);
+}
+
+static void delivery_that_succeeded_later_is_left_alone(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
+    world_add_delivery(1, "queued", 202, MINUTE_MS)->entry.redelivery = true;
+    sweep_times(3);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.payload_calls, 0);
+}
+
+static void delivery_that_failed_again_is_recovered_once(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
+    world_add_delivery(1, "queued", 502, MINUTE_MS)->entry.redelivery = true;
+    sweep_times(3);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void other_events_and_other_labels_are_left_alone(void **state)
+{
+    (void)state;
+    struct world_delivery *d = world_add_delivery(1, "queued", 503, MINUTE_MS);
+    memcpy(d->entry.event, "ping", 5);
+    d = world_add_delivery(2, "queued", 503, MINUTE_MS);
+    memcpy(strstr(d->payload, "self-hosted"), "gpu-hosting", 11);
+    sweep_times(4);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.payload_calls, 1); /* of the second, once */
+}
+
+static void first_reading_looks_back_no_further_than_its_window(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 503, HOUR_MS + MINUTE_MS);
+    (void)world_add_delivery(2, "queued", 503, HOUR_MS - MINUTE_MS);
+    sweep_times(1);
+    assert_int_equal(put_for(1), 0);
+    assert_int_equal(put_for(2), 1);
+}
+
+static void later_reading_goes_back_to_the_mark_and_at_most_three_days(void **state)
+{
+    (void)state;
+    world.mark_ms = world.now_ms - 100 * HOUR_MS;
+    (void)world_add_delivery(1, "queued", 503, 73 * HOUR_MS);
+    (void)world_add_delivery(2, "queued", 503, 71 * HOUR_MS);
+    (void)world_add_delivery(3, "queued", 202, MINUTE_MS);
+    int64_t newest = world.deliveries[0].entry.delivered_ms;
+    sweep_times(1);
+    assert_int_equal(put_for(1), 0);
+    assert_int_equal(put_for(2), 1);
+    assert_int_equal(world.mark_ms, newest);
+    /* One that appears late, within the margin, is still found. */
+    world_add_delivery(4, "queued", 503, 0)->entry.delivered_ms = newest - MINUTE_MS;
+    world_add_delivery(5, "queued", 503, 0)->entry.delivered_ms = newest - 3 * MINUTE_MS;
+    sweep_times(1);
+    assert_int_equal(put_for(4), 1);
+    assert_int_equal(put_for(5), 0);
+}
+
+static void long_log_is_read_page_by_page(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 350; i++) {
+        (void)world_add_delivery(i, "queued", i % 100 == 0 ? 503 : 202, (360 - i) * 1000);
+    }
+    sweep_times(1);
+    assert_int_equal(world.list_calls, 4);
+    assert_int_equal(world.messages_put, 3);
+}
+
+static void each_sweep_keeps_within_its_calls(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 130; i++) {
+        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+    }
+    for (int i = 0; i < 20; i++) {
+        int before = calls();
+        sweep(&reaper);
+        world_pass(10);
+        assert_true(calls() - before <= CALLS);
+    }
+    assert_int_equal(world.messages_put, 130);
+    for (int i = 1; i <= 130; i++) {
+        assert_int_equal(put_for(i), 1);
+    }
+}
+
+static void what_fails_during_a_reading_is_the_next_ones(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 30; i++) {
+        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+    }
+    for (int i = 31; i <= 130; i += 10) {
+        sweep(&reaper);
+        for (int k = i; k < i + 10; k++) {
+            world_pass(10);
+            (void)world_add_delivery(k, "queued", 503, 0);
+        }
+    }
+    assert_true(world.mark_ms > 0); /* the first reading has come to its end all the same */
+    sweep_times(20);
+    assert_int_equal(world.messages_put, 130);
+}
+
+static void payload_refused_is_asked_for_again_once_for_each_attempt(void **state)
+{
+    (void)state;
+    world_add_delivery(1, "queued", 503, 2 * MINUTE_MS)->payload_fails = ERR_AUTH;
+    sweep_times(3);
+    assert_int_equal(world.redeliver_calls, 1);
+    assert_int_equal(world.messages_put, 0);
+    struct world_delivery *again = world_add_delivery(1, "queued", 503, 0);
+    again->entry.redelivery = true;
+    again->payload_fails = ERR_AUTH;
+    sweep_times(3);
+    assert_int_equal(world.redeliver_calls, 2);
+}
+
+static void payload_and_redelivery_refused_is_told_and_left(void **state)
+{
+    (void)state;
+    struct world_delivery *d = world_add_delivery(1, "queued", 503, MINUTE_MS);
+    d->payload_fails = ERR_NOT_FOUND;
+    d->redeliver_fails = ERR_AUTH;
+    sweep_times(5);
+    assert_int_equal(world.redeliver_calls, 1);
+    assert_int_equal(world.payload_calls, 1);
+    assert_int_equal(world.mark_ms, world.deliveries[0].entry.delivered_ms);
+}
+
+static void one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other(void **state)
+{
+    (void)state;
+    world_add_delivery(1, "queued", 503, 20 * MINUTE_MS)->payload_fails = ERR_RETRY;
+    (void)world_add_delivery(2, "queued", 503, 10 * MINUTE_MS);
+    int64_t missed_ms = world.deliveries[1].entry.delivered_ms;
+    sweep_times(5);
+    assert_int_equal(put_for(2), 1);
+    assert_int_equal(world.mark_ms, missed_ms);
+    world.deliveries[1].payload_fails = ERR_NONE;
+    sweep_times(2);
+    assert_int_equal(put_for(1), 1);
+    assert_int_equal(put_for(2), 1);
+    assert_true(world.mark_ms > missed_ms);
+}
+
+static void limit_of_github_ends_the_sweeps_part(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 503, 20 * MINUTE_MS);
+    (void)world_add_delivery(2, "queued", 503, 3 * MINUTE_MS);
+    world.deliveries[0].payload_fails = ERR_THROTTLED;
+    world.deliveries[1].payload_fails = ERR_THROTTLED;
+    sweep_times(1);
+    assert_int_equal(world.payload_calls, 1);
+    world.deliveries[0].payload_fails = ERR_NONE;
+    world.deliveries[1].payload_fails = ERR_NONE;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 2);
+}
+
+static void queue_that_is_down_loses_nothing(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
+    world.queue_fails = true;
+    sweep_times(3);
+    world.queue_fails = false;
+    sweep_times(3);
+    assert_int_equal(put_for(1), 1);
+}
+
+static void log_that_cannot_be_read_is_read_later(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
+    world.list_fails = true;
+    sweep_times(2);
+    assert_int_equal(world.mark_ms, 0);
+    world.list_fails = false;
+    sweep_times(2);
+    assert_int_equal(put_for(1), 1);
+}
+
+static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
+{
+    struct ledger_job done = {.id = 1, .state = JOB_DONE};
+    (void)state;
+    world.known_job = &done;
+    (void)world_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
+    world.mark_ms = world.now_ms - 5 * HOUR_MS;
+    (void)world_add_job(2, "completed");
+    (void)world_add_job(3, "queued");
+    (void)world_add_delivery(2, "queued", 503, 4 * HOUR_MS);
+    (void)world_add_delivery(3, "queued", 503, 3 * HOUR_MS);
+    sweep_times(3);
+    assert_int_equal(put_for(1), 0);
+    assert_int_equal(put_for(2), 0);
+    assert_int_equal(put_for(3), 1);
+    assert_int_equal(world.calls[CALL_GET_JOB], 2);
+}
+
+static void without_a_log_to_read_nothing_is_asked(void **state)
+{
+    (void)state;
+    world.has_hook = false;
+    (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
+    sweep_times(3);
+    assert_int_equal(calls(), 0);
+}
+
+static void quiet_log_costs_one_call_in_an_interval(void **state)
+{
+    (void)state;
+    (void)world_add_delivery(1, "queued", 202, MINUTE_MS);
+    for (int i = 0; i < 60; i++) {
+        sweep(&reaper);
+        world_pass(10 * 1000);
+    }
+    assert_int_equal(calls(), 10);
+}
+
+static void new_holder_of_the_lease_begins_at_the_mark(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 30; i++) {
+        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+    }
+    sweep(&reaper); /* begins a reading, and does not come to its end */
+    assert_true(reaper.walk.under_way);
+    world.mark_ms = world.deliveries[0].entry.delivered_ms; /* another one did */
+    world.lease_fence += 2;
+    int before = world.messages_put;
+    sweep(&reaper);
+    /* Its own reading is dropped: it would have gone on with what is long done. */
+    assert_int_equal(reaper.walk.fence, world.lease_fence);
+    assert_int_equal(reaper.walk.until_ms, world.mark_ms - 2 * MINUTE_MS);
+    assert_true(world.messages_put > before);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(failed_deliveries_go_to_their_lanes_once),
+        CASE(delivery_that_succeeded_later_is_left_alone),
+        CASE(delivery_that_failed_again_is_recovered_once),
+        CASE(other_events_and_other_labels_are_left_alone),
+        CASE(first_reading_looks_back_no_further_than_its_window),
+        CASE(later_reading_goes_back_to_the_mark_and_at_most_three_days),
+        CASE(long_log_is_read_page_by_page),
+        CASE(each_sweep_keeps_within_its_calls),
+        CASE(what_fails_during_a_reading_is_the_next_ones),
+        CASE(payload_refused_is_asked_for_again_once_for_each_attempt),
+        CASE(payload_and_redelivery_refused_is_told_and_left),
+        CASE(one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other),
+        CASE(limit_of_github_ends_the_sweeps_part),
+        CASE(queue_that_is_down_loses_nothing),
+        CASE(log_that_cannot_be_read_is_read_later),
+        CASE(job_that_is_over_or_runs_is_launched_for_no_more),
+        CASE(without_a_log_to_read_nothing_is_asked),
+        CASE(quiet_log_costs_one_call_in_an_interval),
+        CASE(new_holder_of_the_lease_begins_at_the_mark),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

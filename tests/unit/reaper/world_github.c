@@ -1,0 +1,199 @@
+/* The world's GitHub, and its queue. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/reaper/world.h"
+
+/* --- GitHub and the queue --- */
+struct github_scope github_scope_parse(const char *name, int64_t installation_id)
+{
+    struct github_scope s = {.installation_id = installation_id};
+    (void)snprintf(s.name, sizeof s.name, "%s", name);
+    return s;
+}
+
+int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
+                      struct github_runner *out, struct err *e)
+{
+    (void)g;
+    (void)s;
+    world_called(CALL_GET_RUNNER);
+    for (size_t i = 0; i < world.runner_count; i++) {
+        if (world.runners[i].id == id) {
+            *out = world.runners[i];
+            return 0;
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, 404, "no runner");
+}
+
+int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
+{
+    (void)g;
+    (void)s;
+    (void)id;
+    (void)e;
+    world.records_deleted++;
+    return 0;
+}
+
+int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,
+                        void *arg, struct err *e)
+{
+    (void)g;
+    (void)s;
+    (void)e;
+    for (size_t i = 0; i < world.runner_count; i++) {
+        if (each(arg, &world.runners[i]) != 0) {
+            break;
+        }
+    }
+    return 0;
+}
+
+int github_get_job(struct github *g, const char *repository, int64_t installation_id,
+                   int64_t job_id, struct github_job *out, struct err *e)
+{
+    (void)g;
+    (void)repository;
+    (void)installation_id;
+    world_called(CALL_GET_JOB);
+    for (size_t i = 0; i < world.job_count; i++) {
+        if (world.github_jobs[i].id == job_id) {
+            *out = world.github_jobs[i];
+            return 0;
+        }
+    }
+    return err_set(e, ERR_NOT_FOUND, 404, "no job");
+}
+
+int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out, size_t *n,
+               struct err *e)
+{
+    (void)q;
+    (void)key;
+    (void)max;
+    (void)e;
+    *out = calloc(1, sizeof **out);
+    memcpy((*out)->message.lane, "launch.small", 13);
+    *n = world.in_queue ? 1 : 0;
+    return 0;
+}
+
+void queue_entries_free(struct queue_entry *entries, size_t n)
+{
+    (void)n;
+    free(entries);
+}
+
+int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
+{
+    (void)q;
+    if (world.queue_fails) {
+        return err_set(e, ERR_RETRY, 0, "scripted");
+    }
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(world.lanes[world.messages_put], sizeof world.lanes[0], "%s", items[i].lane);
+        (void)snprintf(world.keys[world.messages_put], sizeof world.keys[0], "%s", items[i].key);
+        world.messages_put++;
+    }
+    return 0;
+}
+
+/* --- webhook deliveries --- */
+struct world_delivery *world_add_delivery(int64_t job_id, const char *action, int status_code,
+                                          int64_t age_ms)
+{
+    struct world_delivery *top = &world.deliveries[0];
+    memmove(top + 1, top, world.delivery_count * sizeof *top);
+    world.delivery_count++;
+    *top = (struct world_delivery){.entry = {.id = (int64_t)world.delivery_count,
+                                             .delivered_ms = world.now_ms - age_ms,
+                                             .ok = status_code >= 200 && status_code < 300,
+                                             .status_code = status_code,
+                                             .event = "workflow_job"}};
+    (void)snprintf(top->entry.guid, sizeof top->entry.guid, "guid-%lld-%s", (long long)job_id,
+                   strcmp(action, "queued") == 0 ? "q" : "c");
+    (void)snprintf(top->entry.action, sizeof top->entry.action, "%s", action);
+    (void)snprintf(
+        top->payload, sizeof top->payload,
+        "{\"action\":\"%s\",\"workflow_job\":{\"id\":%lld,\"run_id\":1,\"status\":\"%s\","
+        "\"labels\":[\"self-hosted\"],\"conclusion\":null},"
+        "\"repository\":{\"full_name\":\"acme/app\"},"
+        "\"organization\":{\"login\":\"acme\"}}",
+        action, (long long)job_id, action);
+    return top;
+}
+
+bool github_hook_of(const struct config *c, struct github_hook *out)
+{
+    (void)c;
+    *out = (struct github_hook){.id = 7};
+    return world.has_hook;
+}
+
+/* The cursor is the id of the page's first entry. */
+int github_list_deliveries(struct github *g, const struct github_hook *h, const char *cursor,
+                           github_delivery_fn *each, void *arg, char next[GITHUB_CURSOR_BYTES],
+                           struct err *e)
+{
+    size_t i = 0;
+    size_t n = 0;
+    (void)g;
+    (void)h;
+    world.list_calls++;
+    next[0] = '\0';
+    if (world.list_fails) {
+        return err_set(e, ERR_RETRY, 502, "scripted");
+    }
+    while (cursor[0] != '\0' && i < world.delivery_count &&
+           world.deliveries[i].entry.id != strtoll(cursor, NULL, 10)) {
+        i++;
+    }
+    for (; i < world.delivery_count && n < 100; i++, n++) {
+        if (each(arg, &world.deliveries[i].entry) != 0) {
+            n++;
+            i++;
+            break;
+        }
+    }
+    if (i < world.delivery_count) {
+        (void)snprintf(next, GITHUB_CURSOR_BYTES, "%lld", (long long)world.deliveries[i].entry.id);
+    }
+    return 0;
+}
+
+static struct world_delivery *delivery(int64_t id)
+{
+    for (size_t i = 0; i < world.delivery_count; i++) {
+        if (world.deliveries[i].entry.id == id) {
+            return &world.deliveries[i];
+        }
+    }
+    return NULL;
+}
+
+int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
+                            struct buf *out, struct err *e)
+{
+    const struct world_delivery *d = delivery(id);
+    (void)g;
+    (void)h;
+    world.payload_calls++;
+    world_called(CALL_PAYLOAD);
+    if (d->payload_fails != ERR_NONE) {
+        return err_set(e, d->payload_fails, 403, "scripted");
+    }
+    buf_append_cstr(out, d->payload);
+    return 0;
+}
+
+int github_redeliver(struct github *g, const struct github_hook *h, int64_t id, struct err *e)
+{
+    const struct world_delivery *d = delivery(id);
+    (void)g;
+    (void)h;
+    world.redeliver_calls++;
+    return d->redeliver_fails == ERR_NONE ? 0 : err_set(e, d->redeliver_fails, 403, "scripted");
+}
