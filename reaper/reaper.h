@@ -132,6 +132,9 @@ const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char
 
 /* Notes a sign against a subject; true at the second one. */
 bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject);
+/* The same for what is not looked at in every sweep: `look` counts the looks, since a number that
+ * is left out takes the first sign back. */
+bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject, int64_t look);
 void sweep_acquit(struct sweep *s, const char *kind, const char *subject);
 
 /* Ends the VM at the provider's pace, and logs it. Returns whether it is gone. */

@@ -13,6 +13,7 @@ struct search {
     struct sweep *sweep;
     struct github_scope scope;
     char prefix[40]; /* our runners' names begin with it */
+    int64_t look;    /* number of this reading, shared by all reapers */
     int64_t done;
 };
 
@@ -54,7 +55,7 @@ static int look_at(void *arg, const struct github_runner *runner)
         runner->busy || has_live_row(s, runner->name)) {
         return 0;
     }
-    if (sweep_second_sign(s, "record", runner->name)) {
+    if (sweep_second_sign_of(s, "record", runner->name, search->look)) {
         delete_record(search, runner);
     }
     return stop_raised(&s->reaper->stop) || s->lost ? 1 : 0;
@@ -70,11 +71,13 @@ int sweep_records(struct sweep *s, int64_t *done, struct err *e)
         return 0;
     }
     s->reaper->next_records_ms = now + s->config->reaper.records_interval_ms;
-    if (ledger_scopes(s->reaper->ledger, &scopes, &n, e) != 0) {
+    int64_t look = 0;
+    if (ledger_mark_add(s->reaper->ledger, "records", 1, &look, e) != 0 ||
+        ledger_scopes(s->reaper->ledger, &scopes, &n, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
-        struct search search = {.sweep = s};
+        struct search search = {.sweep = s, .look = look};
         search.scope = github_scope_parse(scopes[i].name, scopes[i].installation_id);
         (void)snprintf(search.prefix, sizeof search.prefix, "mf-%s-", s->config->deployment);
         if (github_list_runners(s->reaper->github, &search.scope, look_at, &search, e) != 0) {

@@ -93,16 +93,21 @@ const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char
 
 /* --- signs and ends --- */
 
-bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject)
+bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject, int64_t look)
 {
     struct err e = {0};
     int64_t signs = 0;
-    if (ledger_suspect(s->reaper->ledger, kind, subject, s->number, &signs, &e) != 0) {
+    if (ledger_suspect(s->reaper->ledger, kind, subject, look, &signs, &e) != 0) {
         log_warn("sign_not_counted", LOG_STR("kind", kind), LOG_STR("subject", subject),
                  LOG_ERR(&e), LOG_STR("next", "it is looked at again in the next sweep"));
         return false;
     }
     return signs >= 2;
+}
+
+bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject)
+{
+    return sweep_second_sign_of(s, kind, subject, s->number);
 }
 
 void sweep_acquit(struct sweep *s, const char *kind, const char *subject)

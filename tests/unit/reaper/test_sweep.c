@@ -228,6 +228,17 @@ static void record_left_over_is_deleted_after_two_signs(void **state)
     assert_int_equal(world.records_deleted, 1);
 }
 
+static void record_is_deleted_although_not_every_sweep_reads_the_records(void **state)
+{
+    (void)state;
+    (void)world_add_runner("mf-t-small-old", false, false);
+    for (int i = 0; i < 6; i++) {
+        reaper.next_records_ms = i % 3 == 0 ? 0 : INT64_MAX;
+        sweep(&reaper);
+        assert_int_equal(world.records_deleted, i < 3 ? 0 : 1);
+    }
+}
+
 static void balance_asks_again_for_a_job_that_waits_too_long(void **state)
 {
     (void)state;
@@ -310,6 +321,7 @@ int main(void)
         CASE(stray_whose_row_appears_stays),
         CASE(stray_without_a_name_waits_for_unrecorded_launches),
         CASE(record_left_over_is_deleted_after_two_signs),
+        CASE(record_is_deleted_although_not_every_sweep_reads_the_records),
         CASE(balance_asks_again_for_a_job_that_waits_too_long),
         CASE(balance_leaves_covered_queued_and_full_alone),
         CASE(balance_believes_github_that_a_job_is_over),

@@ -58,6 +58,7 @@ struct world {
     int payload_calls;
     int redeliver_calls;
     int64_t mark_ms;
+    int64_t looks;             /* the mark "records" */
     char lanes[WORLD_MAX][40]; /* of the messages put, in order */
     char keys[WORLD_MAX][32];
 
