@@ -115,7 +115,10 @@ SSL *redis_tls_new(SSL_CTX *context, int fd, const char *host)
         ASSERT(X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1);
     } else {
         ASSERT(SSL_set1_host(ssl, host) == 1);
-        (void)SSL_set_tlsext_host_name(ssl, host);
+        /* OpenSSL copies the name, but its macro casts const away. */
+        char *name = slice_dup(slice_of(host));
+        (void)SSL_set_tlsext_host_name(ssl, name);
+        free(name);
     }
     SSL_set_connect_state(ssl);
     return ssl;

@@ -326,7 +326,7 @@ static struct addrinfo *resolve(const char *listen, struct err *e)
 
 static int bound_port(int fd)
 {
-    struct sockaddr_storage at;
+    struct sockaddr_storage at = {0};
     socklen_t len = sizeof at;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -382,8 +382,9 @@ static void release(struct admin *a)
 {
     struct evconnlistener *listener = a->listener;
     a->listener = NULL;
-    while (a->connections != NULL) {
-        connection_close(a->connections);
+    for (struct connection *c = a->connections, *next; c != NULL; c = next) {
+        next = c->next;
+        connection_close(c);
     }
     if (listener != NULL) {
         evconnlistener_free(listener);

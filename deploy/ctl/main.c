@@ -102,13 +102,18 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
     return -1;
 }
 
+static bool same(const char *word, const char *expected)
+{
+    return word != NULL && strcmp(word, expected) == 0;
+}
+
 static const struct command *find_command(const struct arguments *args)
 {
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         const struct command *c = &commands[i];
         int words = c->words[1] == NULL ? 1 : 2;
-        if (args->count == words + c->arguments && strcmp(args->words[0], c->words[0]) == 0 &&
-            (words == 1 || strcmp(args->words[1], c->words[1]) == 0)) {
+        if (args->count == words + c->arguments && same(args->words[0], c->words[0]) &&
+            (words == 1 || same(args->words[1], c->words[1]))) {
             return c;
         }
     }
