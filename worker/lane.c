@@ -71,8 +71,8 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     return room.rate_wait_ms;
 }
 
-/* Sleeps until a slot is freed by any process: its own events wake it at once, others' too where the
- * ledger tells of them; else they are seen in the ledger's counter. */
+/* Sleeps until a slot is freed by any process: its own events wake it at once, others' too where
+ * the ledger tells of them; else they are seen in the ledger's counter. */
 static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wakes_seen)
 {
     struct err e = {0};
