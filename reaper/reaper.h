@@ -127,6 +127,9 @@ sweep_duty_fn sweep_tidy;
 bool sweep_may_touch(const struct sweep *s, const struct ledger_vm *vm);
 bool sweep_may_use(const struct sweep *s, const struct vm_provider *p);
 
+/* Whether a row of this sweep that holds a slot is about the machine. */
+bool sweep_accounts_for(const struct sweep *s, const struct vm_info *machine);
+
 /* The machines of a class as listed; NULL if they are not known. */
 const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name);
 

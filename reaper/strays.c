@@ -7,8 +7,7 @@
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
-/* Whether a row of this sweep accounts for the machine. */
-static bool accounted(const struct sweep *s, const struct vm_info *machine)
+bool sweep_accounts_for(const struct sweep *s, const struct vm_info *machine)
 {
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
@@ -79,7 +78,7 @@ int sweep_strays(struct sweep *s, int64_t *done, struct err *e)
         const struct sweep_machines *m = &s->machines[i];
         for (size_t k = 0; m->known && k < m->count; k++) {
             const struct vm_info *machine = &m->list[k];
-            if (machine->state != VM_RUN_ENDED && !accounted(s, machine) &&
+            if (machine->state != VM_RUN_ENDED && !sweep_accounts_for(s, machine) &&
                 !may_be_unrecorded_launch(s, m, machine) &&
                 sweep_second_sign(s, "stray", machine->id) && end_stray(s, m, machine)) {
                 (*done)++;

@@ -7,6 +7,13 @@
 #define HOUR_MS (3600 * 1000LL)
 #define ROWS_PER_SWEEP 1000
 
+/* A machine whose end nobody saw is as old as its start. */
+static bool is_old(const struct vm_info *machine, int64_t before_ms)
+{
+    int64_t since_ms = machine->ended_ms > 0 ? machine->ended_ms : machine->started_ms;
+    return machine->state == VM_RUN_ENDED && since_ms <= before_ms;
+}
+
 static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
 {
     int64_t done = 0;
@@ -14,11 +21,14 @@ static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
     for (size_t i = 0; m->known && i < m->count; i++) {
         struct err e = {0};
         const struct vm_info *machine = &m->list[i];
-        if (machine->state != VM_RUN_ENDED || machine->ended_ms > before ||
+        if (!is_old(machine, before) || sweep_accounts_for(s, machine) ||
             !sweep_still_holds(s, m->provider)) {
             continue;
         }
         if (vm_forget(m->provider, machine->id, &e) != 0) {
+            if (e.class == ERR_CONFLICT) {
+                continue; /* it was only starting when the machines were listed */
+            }
             log_warn("vm_not_forgotten", LOG_STR("vm_id", machine->id), LOG_ERR(&e),
                      LOG_STR("next", "the next sweep tries again"));
             continue;

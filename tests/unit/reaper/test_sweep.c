@@ -300,6 +300,15 @@ static void ended_machines_are_forgotten_after_their_time(void **state)
     assert_int_equal(world.forgotten, 1);
 }
 
+static void machine_that_only_starts_is_not_forgotten(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_REGISTERED, 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_ENDED); /* no times yet: its record is being written */
+    sweep_times(1);
+    assert_int_equal(world.forgotten, 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -327,6 +336,7 @@ int main(void)
         CASE(balance_believes_github_that_a_job_is_over),
         CASE(reaper_without_the_lease_touches_nothing),
         CASE(ended_machines_are_forgotten_after_their_time),
+        CASE(machine_that_only_starts_is_not_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
