@@ -1,4 +1,5 @@
 /* Stops: raised for ever, woken once, waited on by time; and the signals of a program. */
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -124,19 +125,21 @@ static void write_to_a_closed_pipe_does_not_kill(void **state)
     close(fds[1]);
 }
 
-static volatile sig_atomic_t interrupted;
+static int interrupted; /* atomic: set in a handler, read by another thread */
 
 static void on_other_signal(int number)
 {
+    int errnum = errno;
     (void)number;
-    interrupted = 1;
+    __atomic_store_n(&interrupted, 1, __ATOMIC_SEQ_CST);
+    errno = errnum;
 }
 
 /* Interrupts the waiting thread with a signal it does not wait for, and only then sends one. */
 static void *interrupt_then_terminate(void *arg)
 {
     pthread_t waiter = *(pthread_t *)arg;
-    while (!interrupted) {
+    while (__atomic_load_n(&interrupted, __ATOMIC_SEQ_CST) == 0) {
         (void)pthread_kill(waiter, SIGUSR1);
         (void)sched_yield();
     }
