@@ -43,6 +43,11 @@ ctl_build_fn ctl_dead_kick;
 ctl_build_fn ctl_dead_drop;
 ctl_print_fn ctl_done_print;
 
+/* Until when the class's circuit breaker keeps it stopped (wall clock ms, 0: it launches), as the
+ * workers' marks in the ledger say. */
+MUST_CHECK int ctl_stopped_until(struct ctl *c, const char *class_name, int64_t *out,
+                                 struct err *e);
+
 /* A new reference; bytes that are no UTF-8 are replaced. */
 json_t *ctl_text(const char *s);
 /* "2026-11-20T18:12:03.456Z", or null for 0. */

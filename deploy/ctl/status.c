@@ -53,6 +53,14 @@ static int64_t slots_of(const struct ledger_count *count)
     return used;
 }
 
+int ctl_stopped_until(struct ctl *c, const char *class_name, int64_t *out, struct err *e)
+{
+    char mark[96];
+    int n = snprintf(mark, sizeof mark, "breaker.%s.open_until_ms", class_name);
+    ASSERT(n > 0 && (size_t)n < sizeof mark);
+    return ledger_mark_get(c->ledger, mark, out, e);
+}
+
 static int add_classes(struct ctl *c, json_t *answer, struct err *e)
 {
     struct ledger_count *counts = NULL;
@@ -63,8 +71,14 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     }
     json_t *classes = json_array();
     for (size_t i = 0; i < c->config->class_count; i++) {
+        int64_t stopped_until = 0;
         const struct config_class *class = &c->config->classes[i];
         const struct ledger_count *count = count_of(counts, n, class->name);
+        if (ctl_stopped_until(c, class->name, &stopped_until, e) != 0) {
+            free(counts);
+            json_decref(classes);
+            return -1;
+        }
         json_int_t starting = count->vms[VM_RESERVED];
         starting += count->vms[VM_REGISTERED];
         starting += count->vms[VM_LAUNCHED];
@@ -75,7 +89,8 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
                                         (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
                                         (json_int_t)count->jobs[JOB_RUNNING], "vms_starting",
                                         starting, "vms_busy", (json_int_t)count->vms[VM_BUSY],
-                                        "vms_ending", (json_int_t)count->vms[VM_ENDING]));
+                                        "vms_ending", (json_int_t)count->vms[VM_ENDING],
+                                        "stopped_until", ctl_time(stopped_until)));
     }
     for (size_t i = 0; i < n; i++) {
         fleet += slots_of(&counts[i]);
@@ -142,6 +157,12 @@ void ctl_status_print(const json_t *answer)
                (long long)ctl_int(o, "jobs_waiting"), (long long)ctl_int(o, "jobs_running"),
                (long long)ctl_int(o, "vms_starting"), (long long)ctl_int(o, "vms_busy"),
                (long long)ctl_int(o, "vms_ending"));
+        if (ctl_str(o, "stopped_until")[0] != '\0') {
+            printf("  stopped: its launches were refused several times in a row; one is tried "
+                   "again at "
+                   "%s (the worker's log has the refusal, see breaker_opened)\n",
+                   ctl_str(o, "stopped_until"));
+        }
     }
     printf("\n%-28s %7s %7s %8s %6s %10s\n", "LANE", "READY", "LEASED", "DELAYED", "DEAD",
            "OLDEST");

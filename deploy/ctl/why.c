@@ -22,6 +22,7 @@ struct facts {
     const struct config_class *class;
     int64_t demand;
     int64_t supply;
+    int64_t stopped_until_ms; /* the class's circuit breaker; 0: it launches */
 };
 
 static PRINTF(1, 2) json_t *sentence(const char *fmt, ...)
@@ -62,6 +63,13 @@ static json_t *waits_in_queue(const struct facts *f)
                         q->reason[0] != '\0' ? q->reason : "no reason noted");
     case QUEUE_READY:
         break;
+    }
+    if (f->stopped_until_ms > 0) {
+        int64_t pause = f->stopped_until_ms - clock_wall_ms();
+        return sentence(
+            "class %s, which is stopped because its launches were refused several times in "
+            "a row: one is tried again in %s (the worker's log has the refusal)",
+            f->class->name, ctl_duration(pause > 0 ? pause : 0, when));
     }
     if (f->class != NULL && f->has_room && f->room.class_used >= f->class->max_vms) {
         return sentence(
@@ -160,6 +168,9 @@ static int gather_room(struct ctl *c, struct facts *f, struct err *e)
             return -1;
         }
         f->has_room = true;
+        if (ctl_stopped_until(c, f->class->name, &f->stopped_until_ms, e) != 0) {
+            return -1;
+        }
     }
     if (!f->in_ledger) {
         return 0;
