@@ -223,13 +223,18 @@ export class Deployment {
     return found;
   }
 
+  // SIGKILL to every machine; one may be gone by itself since it was seen.
+  killMachines() {
+    for (const pid of this.processes()) { try { process.kill(pid, "SIGKILL"); } catch (e) { if (e.code !== "ESRCH") throw e; } }
+  }
+
   log() {
     return fs.readFileSync(this.fakeLog, "utf8").split("\n").filter(Boolean).map((line) => JSON.parse(line));
   }
 
   async stop() {
     for (const program of this.programs) await program.stop("SIGKILL");
-    for (const pid of this.processes()) { try { process.kill(pid, "SIGKILL"); } catch { /* gone */ } }
+    this.killMachines();
     if (this.github) await this.github.stop();
     if (!this.options.keep) fs.rmSync(this.dir, { recursive: true, force: true });
   }

@@ -115,7 +115,7 @@ test("a_vm_that_dies_before_its_job_is_replaced", async (t) => {
   await d.queueJobs();
   await d.worker.waitFor("vm_launched");
   await until("its machine runs", () => d.processes().length > 0);
-  for (const pid of d.processes()) process.kill(pid, "SIGKILL");
+  d.killMachines();
   await finish(d, 1);
 });
 
