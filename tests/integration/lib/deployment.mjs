@@ -223,9 +223,9 @@ export class Deployment {
     return found;
   }
 
-  // SIGKILL to every machine; one may be gone by itself since it was seen.
-  killMachines() {
-    for (const pid of this.processes()) { try { process.kill(pid, "SIGKILL"); } catch (e) { if (e.code !== "ESRCH") throw e; } }
+  // SIGKILL to the first `most` processes of machines; one may be gone by itself since it was seen.
+  killMachines(most = Infinity) {
+    for (const pid of this.processes().slice(0, most)) { try { process.kill(pid, "SIGKILL"); } catch (e) { if (e.code !== "ESRCH") throw e; } }
   }
 
   log() {

@@ -141,7 +141,7 @@ test("two_reapers_alive_do_no_harm", async (t) => {
     { webhook: "drop", action: "queued", times: 2 }, { webhook: "drop", action: "completed", times: 3, recorded: false }]);
   await d.queueJobs({ count: 12, command: "sleep 0.1" });
   await d.worker.waitFor("vm_launched");
-  for (const pid of d.processes().slice(0, 1)) process.kill(pid, "SIGKILL");
+  d.killMachines(1);
   await finish(d, 12);
   const reaped = [first, second].flatMap((r) => r.events.filter((e) => e.event === "vm_reaped").map((e) => e.vm));
   assertOnce(reaped, "ended");
