@@ -83,7 +83,7 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
         starting += count->vms[VM_REGISTERED];
         starting += count->vms[VM_LAUNCHED];
         json_array_append_new(classes,
-                              json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class",
+                              json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "class",
                                         class->name, "slots_used", (json_int_t)slots_of(count),
                                         "slots", (json_int_t) class->max_vms, "jobs_waiting",
                                         (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
