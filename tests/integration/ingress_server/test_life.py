@@ -160,6 +160,7 @@ class Overload(harness.TestCase):
                     answer = server.deliver(guid="guid-over")
                     self.check(answer, 503, error="overloaded")
                     self.assertEqual("10", answer.headers["retry-after"])
+                    self.assertEqual((503, True), (server.ready()[0], "intake" in server.ready()[1]))
                 for c in waiting:
                     self.check(c.answer(), 202, queued=True)
             self.assertEqual(1, server.metric("mayfly_ingress_deliveries_total", answer="503",

@@ -17,178 +17,10 @@
 #include "common/base/fs.h"
 #include "common/base/log.h"
 #include "ingress/spool.h"
+#include "scripted_queue.h"
 
 #define PATIENCE_MS 30000
 #define LONG_US (PATIENCE_MS * 1000LL)
-#define MOVED_MAX 256
-
-/* --- a queue that does what the test says; the spool's file is a real one (--wrap) -------------
- */
-
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    enum err_class refusal;  /* of puts and pings; ERR_NONE: they succeed */
-    enum err_class closed;   /* of opening it */
-    bool blocked;            /* puts wait until it is false */
-    bool disk_full;          /* of the spool's file */
-    const char *poisoned;    /* a put with this key can never succeed */
-    char keys[MOVED_MAX][8]; /* what arrived, in order */
-    char groups[MOVED_MAX][32];
-    char bodies[MOVED_MAX][32];
-    size_t arrived;
-    size_t puts; /* begun */
-    size_t refused;
-    size_t opens; /* tried */
-    size_t told;  /* calls of `opened` */
-} fake = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-static int fake_handle;
-#define FAKE ((struct queue *)(void *)&fake_handle)
-
-int __real_queue_open(const char *url, struct queue **out, struct err *e);
-int __wrap_queue_open(const char *url, struct queue **out, struct err *e);
-int __real_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
-int __wrap_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
-int __real_queue_ping(struct queue *q, struct err *e);
-int __wrap_queue_ping(struct queue *q, struct err *e);
-void __real_queue_close(struct queue *q);
-void __wrap_queue_close(struct queue *q);
-
-int __wrap_queue_open(const char *url, struct queue **out, struct err *e)
-{
-    if (strcmp(url, "fake://") != 0) {
-        return __real_queue_open(url, out, e);
-    }
-    pthread_mutex_lock(&fake.lock);
-    enum err_class closed = fake.closed;
-    fake.opens++;
-    pthread_cond_broadcast(&fake.changed);
-    pthread_mutex_unlock(&fake.lock);
-    if (closed != ERR_NONE) {
-        return err_set(e, closed, 0, "nobody there");
-    }
-    *out = FAKE;
-    return 0;
-}
-
-static bool has_poison(const struct queue_item *items, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (fake.poisoned != NULL && strcmp(items[i].key, fake.poisoned) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void arrive(const struct queue_item *item)
-{
-    assert_true(fake.arrived < MOVED_MAX);
-    assert_string_equal(item->lane, "launch.small");
-    snprintf(fake.keys[fake.arrived], sizeof fake.keys[0], "%s", item->key);
-    snprintf(fake.groups[fake.arrived], sizeof fake.groups[0], "%s", item->group);
-    snprintf(fake.bodies[fake.arrived], sizeof fake.bodies[0], "%.*s", (int)item->body.len,
-             item->body.ptr);
-    fake.arrived++;
-}
-
-static int fake_put(const struct queue_item *items, size_t n, struct err *e)
-{
-    int result = 0;
-    pthread_mutex_lock(&fake.lock);
-    fake.puts++;
-    pthread_cond_broadcast(&fake.changed);
-    while (fake.blocked) {
-        pthread_cond_wait(&fake.changed, &fake.lock);
-    }
-    if (fake.refusal != ERR_NONE || has_poison(items, n)) {
-        fake.refused++;
-        result = err_set(e, fake.refusal != ERR_NONE ? fake.refusal : ERR_PERMANENT, 0, "no");
-    }
-    for (size_t i = 0; i < n && result == 0; i++) {
-        arrive(&items[i]);
-    }
-    pthread_cond_broadcast(&fake.changed);
-    pthread_mutex_unlock(&fake.lock);
-    return result;
-}
-
-int __wrap_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
-{
-    if (q == FAKE) {
-        return fake_put(items, n, e);
-    }
-    pthread_mutex_lock(&fake.lock);
-    bool full = fake.disk_full;
-    pthread_mutex_unlock(&fake.lock);
-    return full ? err_set(e, ERR_CAPACITY, 0, "disk full") : __real_queue_put(q, items, n, e);
-}
-
-int __wrap_queue_ping(struct queue *q, struct err *e)
-{
-    if (q != FAKE) {
-        return __real_queue_ping(q, e);
-    }
-    pthread_mutex_lock(&fake.lock);
-    enum err_class refusal = fake.refusal;
-    pthread_mutex_unlock(&fake.lock);
-    return refusal != ERR_NONE ? err_set(e, refusal, 0, "no") : 0;
-}
-
-void __wrap_queue_close(struct queue *q)
-{
-    if (q != FAKE) {
-        __real_queue_close(q);
-    }
-}
-
-static void on_opened(struct queue *q)
-{
-    assert_ptr_equal(q, FAKE);
-    pthread_mutex_lock(&fake.lock);
-    fake.told++;
-    pthread_mutex_unlock(&fake.lock);
-}
-
-static void set_refusal(enum err_class refusal)
-{
-    pthread_mutex_lock(&fake.lock);
-    fake.refusal = refusal;
-    pthread_mutex_unlock(&fake.lock);
-}
-
-static void set_poisoned(const char *key)
-{
-    pthread_mutex_lock(&fake.lock);
-    fake.poisoned = key;
-    pthread_mutex_unlock(&fake.lock);
-}
-
-static size_t count_of(const size_t *count)
-{
-    pthread_mutex_lock(&fake.lock);
-    size_t now = *count;
-    pthread_mutex_unlock(&fake.lock);
-    return now;
-}
-
-static void set_flag(bool *flag, bool value)
-{
-    pthread_mutex_lock(&fake.lock);
-    *flag = value;
-    pthread_cond_broadcast(&fake.changed);
-    pthread_mutex_unlock(&fake.lock);
-}
-
-static void wait_above(const size_t *count, size_t above)
-{
-    pthread_mutex_lock(&fake.lock);
-    while (*count <= above) {
-        pthread_cond_wait(&fake.changed, &fake.lock);
-    }
-    pthread_mutex_unlock(&fake.lock);
-}
 
 /* --- clocks and the fixture ------------------------------------------------------------------- */
 
@@ -223,7 +55,7 @@ static int open_spool(int64_t max_messages, struct err *e)
                                     .retry_ms = 100,
                                     .put_deadline_ms = PATIENCE_MS,
                                     .committers = 2,
-                                    .opened = on_opened};
+                                    .opened = scripted_opened};
     spool = NULL;
     return spool_open(&o, &spool, e);
 }
@@ -242,10 +74,7 @@ static int set_up(void **state)
     snprintf(folder, sizeof folder, "/tmp/mayfly-spool-XXXXXX");
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/spool.db", folder);
-    fake.refusal = fake.closed = ERR_NONE;
-    fake.blocked = fake.disk_full = false;
-    fake.poisoned = NULL;
-    fake.arrived = fake.puts = fake.refused = fake.opens = fake.told = 0;
+    scripted_reset();
     ahead_ms = 0;
     return 0;
 }
@@ -337,7 +166,7 @@ static void healthy_queue_takes_deliveries_directly(void **state)
     commit(0, 3, false);
     assert_int_equal(held(), 0);
     check_arrived(0, 3);
-    assert_int_equal(count_of(&fake.told), 1);
+    assert_int_equal(scripted_count(&fake.told), 1);
 }
 
 static void refused_put_is_spooled_and_moved_on_in_order(void **state)
@@ -347,12 +176,12 @@ static void refused_put_is_spooled_and_moved_on_in_order(void **state)
     for (size_t i = 0; i < COUNT_OF(classes); i++) {
         fake.arrived = 0;
         open_good(100);
-        set_refusal(classes[i]);
+        scripted_refuse(classes[i]);
         commit(0, 6, true);
         commit(6, 11, true);
         assert_int_equal(held(), 11);
-        assert_int_equal(count_of(&fake.arrived), 0);
-        set_refusal(ERR_NONE);
+        assert_int_equal(scripted_count(&fake.arrived), 0);
+        scripted_refuse(ERR_NONE);
         wait_direct();
         check_arrived(0, 11);
         commit(11, 12, false);
@@ -366,11 +195,11 @@ static void failed_drain_keeps_everything(void **state)
 {
     (void)state;
     open_good(100);
-    set_refusal(ERR_RETRY);
+    scripted_refuse(ERR_RETRY);
     commit(0, 6, true);
-    wait_above(&fake.refused, 4);
+    scripted_wait_above(&fake.refused, 4);
     assert_int_equal(held(), 6);
-    set_refusal(ERR_NONE);
+    scripted_refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 6);
 }
@@ -381,16 +210,16 @@ static void put_past_its_deadline_is_spooled_and_the_next_do_not_wait(void **sta
     bool spooled = false;
     (void)state;
     open_good(100);
-    set_flag(&fake.blocked, true);
+    scripted_set(&fake.blocked, true);
     assert_int_equal(commit_until(0, 1, mono_us() + 20000, &spooled, &e), 0);
     assert_true(spooled);
     /* The queue still hangs; nobody waits for it but the drainer and the put left behind. */
     commit(1, 2, true);
     commit(2, 3, true);
-    set_flag(&fake.blocked, false);
+    scripted_set(&fake.blocked, false);
     wait_direct();
     /* The put that was left behind arrived as well: at least once. */
-    wait_above(&fake.arrived, 3);
+    scripted_wait_above(&fake.arrived, 3);
     assert_int_equal(fake.arrived, 4);
     commit(3, 4, false);
 }
@@ -411,14 +240,14 @@ static void new_delivery_goes_behind_what_is_spooled(void **state)
 {
     (void)state;
     open_good(100);
-    set_refusal(ERR_RETRY);
+    scripted_refuse(ERR_RETRY);
     commit(0, 2, true);
-    size_t before = count_of(&fake.puts);
-    set_flag(&fake.blocked, true);
-    set_refusal(ERR_NONE);
-    wait_above(&fake.puts, before);
+    size_t before = scripted_count(&fake.puts);
+    scripted_set(&fake.blocked, true);
+    scripted_refuse(ERR_NONE);
+    scripted_wait_above(&fake.puts, before);
     commit(2, 3, true);
-    set_flag(&fake.blocked, false);
+    scripted_set(&fake.blocked, false);
     wait_direct();
     check_arrived(0, 3);
 }
@@ -427,12 +256,12 @@ static void full_spool_refuses_until_there_is_room(void **state)
 {
     (void)state;
     open_good(4);
-    set_refusal(ERR_RETRY);
+    scripted_refuse(ERR_RETRY);
     commit(0, 3, true);
     commit_refused(9, 11, ERR_CAPACITY);
     commit(3, 4, true);
     commit_refused(9, 10, ERR_CAPACITY);
-    set_refusal(ERR_NONE);
+    scripted_refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 4);
     commit(4, 5, false);
@@ -443,13 +272,13 @@ static void spool_over_age_refuses_and_still_moves_on(void **state)
     struct spool_view view;
     (void)state;
     open_good(100);
-    set_refusal(ERR_RETRY);
+    scripted_refuse(ERR_RETRY);
     commit(0, 1, true);
     __atomic_store_n(&ahead_ms, 61000, __ATOMIC_RELAXED);
     commit_refused(9, 10, ERR_CAPACITY);
     spool_look(spool, &view);
     assert_true(view.over_age);
-    set_refusal(ERR_NONE);
+    scripted_refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 1);
     commit(1, 2, false);
@@ -459,14 +288,14 @@ static void full_disk_refuses_and_counts_nothing(void **state)
 {
     (void)state;
     open_good(100);
-    set_refusal(ERR_RETRY);
-    set_flag(&fake.disk_full, true);
+    scripted_refuse(ERR_RETRY);
+    scripted_set(&fake.disk_full, true);
     commit_refused(0, 1, ERR_CAPACITY);
     assert_int_equal(held(), 0);
-    set_flag(&fake.disk_full, false);
+    scripted_set(&fake.disk_full, false);
     commit(0, 1, true);
-    set_flag(&fake.disk_full, true);
-    set_refusal(ERR_NONE);
+    scripted_set(&fake.disk_full, true);
+    scripted_refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 1);
 }
@@ -475,14 +304,14 @@ static void restart_moves_on_what_it_finds_first(void **state)
 {
     (void)state;
     open_good(100);
-    set_refusal(ERR_RETRY);
+    scripted_refuse(ERR_RETRY);
     commit(0, 6, true);
-    wait_above(&fake.refused, 1);
+    scripted_wait_above(&fake.refused, 1);
     spool_close(spool);
     open_good(100);
     assert_int_equal(held(), 6);
     commit(6, 7, true);
-    set_refusal(ERR_NONE);
+    scripted_refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 7);
 }
@@ -493,13 +322,13 @@ static void queue_away_at_the_start_is_opened_later(void **state)
     fake.closed = ERR_RETRY;
     open_good(100);
     commit(0, 2, true);
-    wait_above(&fake.opens, 2);
+    scripted_wait_above(&fake.opens, 2);
     pthread_mutex_lock(&fake.lock);
     fake.closed = ERR_NONE;
     pthread_mutex_unlock(&fake.lock);
     wait_direct();
     check_arrived(0, 2);
-    assert_int_equal(count_of(&fake.told), 1);
+    assert_int_equal(scripted_count(&fake.told), 1);
 }
 
 static void queue_that_will_never_open_is_an_error(void **state)
@@ -516,7 +345,7 @@ static void message_refused_for_good_fails_and_is_not_spooled(void **state)
 {
     (void)state;
     open_good(100);
-    set_poisoned("1");
+    scripted_poison("1");
     commit_refused(0, 3, ERR_PERMANENT);
     assert_int_equal(held(), 0);
     commit(5, 6, false);
@@ -530,10 +359,10 @@ static void poisoned_message_in_the_spool_is_buried_alone(void **state)
     struct err e = {0};
     (void)state;
     open_good(100);
-    set_refusal(ERR_RETRY);
+    scripted_refuse(ERR_RETRY);
     commit(0, 3, true);
-    set_poisoned("1");
-    set_refusal(ERR_NONE);
+    scripted_poison("1");
+    scripted_refuse(ERR_NONE);
     wait_direct();
     assert_int_equal(fake.arrived, 2);
     assert_string_equal(fake.keys[0], "0");
@@ -554,13 +383,13 @@ static void queue_that_refuses_all_for_good_buries_nothing(void **state)
 {
     (void)state;
     open_good(100);
-    set_refusal(ERR_RETRY);
+    scripted_refuse(ERR_RETRY);
     commit(0, 3, true);
-    set_refusal(ERR_PERMANENT);
-    size_t before = count_of(&fake.refused);
-    wait_above(&fake.refused, before + 8);
+    scripted_refuse(ERR_PERMANENT);
+    size_t before = scripted_count(&fake.refused);
+    scripted_wait_above(&fake.refused, before + 8);
     assert_int_equal(held(), 3);
-    set_refusal(ERR_NONE);
+    scripted_refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 3);
 }
@@ -577,9 +406,9 @@ static void *commit_many(void *arg)
             return arg;
         }
         if (i % 7 == 3) {
-            set_refusal(ERR_RETRY);
+            scripted_refuse(ERR_RETRY);
         } else if (i % 7 == 6) {
-            set_refusal(ERR_NONE);
+            scripted_refuse(ERR_NONE);
         }
     }
     return NULL;
@@ -599,7 +428,7 @@ static void committers_and_outages_lose_nothing(void **state)
         assert_int_equal(pthread_join(threads[i], &failed), 0);
         assert_null(failed);
     }
-    set_refusal(ERR_NONE);
+    scripted_refuse(ERR_NONE);
     wait_direct();
     bool seen[400] = {false};
     size_t distinct = 0;
