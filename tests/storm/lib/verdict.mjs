@@ -75,9 +75,9 @@ function peakPerSecond(times) {
 
 // Machines that were ended in the middle of a job although nothing was wrong with them or the job.
 function endedAtWork(provider, github) {
-  const harmed = (job) => github.cancelled.has(job);
-  return [...provider.vms].filter(([, v]) => v.fault === null && v.jobs.length > v.done && v.ended !== null
-    && !v.ended.includes("unexpectedly") && !github.removedWhile.has(v.runner) && !v.jobs.some(harmed)).map(([id, v]) => `${id}: job ${v.jobs.at(-1)}`);
+  const cut = (job) => github.lostByRunner.has(job) && !github.cancelled.has(job);
+  return [...provider.vms].filter(([, v]) => v.fault === null && v.jobs.some(cut) && !v.ended?.includes("unexpectedly")
+    && !github.removedWhile.has(v.runner)).map(([id, v]) => `${id}: job ${v.jobs.at(-1)}`);
 }
 
 export async function judge({ githubLog, providerLog, cap, quota, burst, foreignCalls, calm }) {
