@@ -135,19 +135,29 @@ static void answer_pending(struct loop *l, struct pending *p, const struct answe
     request_answer(l, req, c, a);
 }
 
+static struct answer answer_to(enum delivery_result result)
+{
+    switch (result) {
+    case DELIVERY_QUEUED:
+        return (struct answer){202, "queued", false};
+    case DELIVERY_SPOOLED:
+        return (struct answer){202, "spooled", false};
+    case DELIVERY_REFUSED:
+        return (struct answer){503, "spool_full", false};
+    case DELIVERY_LATE:
+        return (struct answer){503, "queue_slow", false};
+    case DELIVERY_FAILED:
+        break;
+    }
+    return (struct answer){503, "queue_failed", false};
+}
+
 void request_finish(struct loop *l, struct pending *p)
 {
-    static const struct answer answers[] = {
-        [DELIVERY_QUEUED] = {202, "queued", false},
-        [DELIVERY_SPOOLED] = {202, "spooled", false},
-        [DELIVERY_REFUSED] = {503, "spool_full", false},
-        [DELIVERY_FAILED] = {503, "queue_failed", false},
-        [DELIVERY_LATE] = {503, "queue_slow", false},
-    };
-    enum delivery_result result = p->delivery.result;
+    const struct answer answer = answer_to(p->delivery.result);
     if (p->request != NULL) {
-        answer_pending(l, p, &answers[result]);
-        if (answers[result].code == 202) {
+        answer_pending(l, p, &answer);
+        if (answer.code == 202) {
             stats_accepted(clock_mono_us() - p->delivery.submitted_us);
         }
     }
