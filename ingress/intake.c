@@ -27,6 +27,7 @@ struct batch {
     struct delivery *taken[QUEUE_BATCH_MAX];
     struct queue_item items[QUEUE_BATCH_MAX];
     size_t count;
+    int64_t deadline_us; /* of the one that has waited longest */
 };
 
 bool intake_reserve(struct intake *in)
@@ -90,14 +91,33 @@ static bool take_batch(struct intake *in, struct batch *b)
     return b->count > 0;
 }
 
-/* The one place where deliveries become durable. A spool for a queue that is slow or away will
- * stand here: it takes what queue_put could not, and this function then succeeds all the same. */
-static int intake_commit(struct intake *in, const struct queue_item *items, size_t n, struct err *e)
+/* The one place where deliveries become durable: on the queue, or in the spool for a queue that is
+ * slow or away. Returns what became of all of them. */
+static enum delivery_result intake_commit(struct intake *in, const struct batch *b, size_t first,
+                                          size_t n, struct err *e)
 {
     int64_t begun_us = clock_mono_us();
-    int result = queue_put(in->o.queue, items, n, e);
-    stats_commit(clock_mono_us() - begun_us, (int64_t)n, result == 0);
-    return result;
+    bool spooled = false;
+    int result;
+    if (in->o.spool != NULL) {
+        result = spool_commit(in->o.spool, &b->items[first], n, b->deadline_us, &spooled, e);
+    } else {
+        result = queue_put(in->o.queue, &b->items[first], n, e);
+        if (result != 0) {
+            stats_put_failed();
+        }
+    }
+    stats_commit(clock_mono_us() - begun_us, (int64_t)n);
+    if (result != 0) {
+        bool no_room = in->o.spool != NULL && e->class == ERR_CAPACITY;
+        return no_room ? DELIVERY_REFUSED : DELIVERY_FAILED;
+    }
+    return spooled ? DELIVERY_SPOOLED : DELIVERY_QUEUED;
+}
+
+static bool is_durable(enum delivery_result r)
+{
+    return r == DELIVERY_QUEUED || r == DELIVERY_SPOOLED;
 }
 
 /* One by one, so that a message that can never be put fails alone. */
@@ -105,35 +125,36 @@ static void commit_singly(struct intake *in, struct batch *b, struct delivery **
 {
     for (size_t i = 0; i < n; i++) {
         struct err e = {0};
-        if (intake_commit(in, &b->items[i], 1, &e) == 0) {
-            list[i]->result = DELIVERY_QUEUED;
-            continue;
+        list[i]->result = intake_commit(in, b, i, 1, &e);
+        if (!is_durable(list[i]->result)) {
+            log_error("put_failed", LOG_STR("delivery", list[i]->guid), LOG_ERR(&e));
         }
-        log_error("put_failed", LOG_STR("delivery", list[i]->guid), LOG_ERR(&e));
     }
 }
 
 static void commit_list(struct intake *in, struct batch *b, struct delivery **list, size_t n)
 {
     struct err e = {0};
+    b->deadline_us = INT64_MAX;
     for (size_t i = 0; i < n; i++) {
+        int64_t deadline_us = list[i]->submitted_us + in->o.put_deadline_ms * 1000;
+        b->deadline_us = deadline_us < b->deadline_us ? deadline_us : b->deadline_us;
         b->items[i] = (struct queue_item){.lane = list[i]->lane,
                                           .body = list[i]->record,
                                           .key = list[i]->key,
                                           .group = list[i]->group};
-        list[i]->result = DELIVERY_FAILED;
     }
-    if (intake_commit(in, b->items, n, &e) == 0) {
-        for (size_t i = 0; i < n; i++) {
-            list[i]->result = DELIVERY_QUEUED;
-        }
-    } else if (e.class == ERR_PERMANENT && n > 1) {
+    enum delivery_result result = intake_commit(in, b, 0, n, &e);
+    for (size_t i = 0; i < n; i++) {
+        list[i]->result = result;
+    }
+    if (!is_durable(result) && e.class == ERR_PERMANENT && n > 1) {
         commit_singly(in, b, list, n);
-    } else {
+    } else if (!is_durable(result)) {
         log_error("put_failed", LOG_INT("deliveries", (int64_t)n), LOG_ERR(&e));
     }
     for (size_t i = 0; i < n; i++) {
-        if (list[i]->result == DELIVERY_QUEUED) {
+        if (is_durable(list[i]->result)) {
             dedupe_add(in->o.dedupe, list[i]->guid);
         }
     }
@@ -184,7 +205,7 @@ static void *committer_main(void *arg)
     struct batch *b = calloc(1, sizeof *b);
     ASSERT(b != NULL);
     while (take_batch(in, b)) {
-        size_t n = set_late_apart(in, b);
+        size_t n = in->o.spool != NULL ? b->count : set_late_apart(in, b);
         if (n > 0) {
             commit_list(in, b, b->taken, n);
         }

@@ -4,8 +4,9 @@
  * The event loops hand deliveries over; committer threads each take whatever has gathered, up to a
  * batch, put it on the queue with one durable call, and send the answers back to the loops'
  * mailboxes. The busier, the larger the batch. What is in flight is bounded: intake_reserve says no
- * at the bound, and the caller answers 503. A delivery that waited past the deadline is not put any
- * more; one whose put fails comes back as failed. Nothing is queued twice by the intake, and a
+ * at the bound, and the caller answers 503. Without a spool, a delivery that waited past the
+ * deadline is not put any more, and one whose put fails comes back as failed; with one, both go to
+ * the spool. Nothing is queued twice by the intake, and a
  * delivery comes back exactly once.
  *
  *     loop: reserve ─ submit ──> waiting ──take──> put ──> mailbox ──> loop: answer ─ release
@@ -23,11 +24,14 @@
 #include "common/queue/queue.h"
 #include "ingress/dedupe.h"
 #include "ingress/mailbox.h"
+#include "ingress/spool.h"
 
 enum delivery_result {
-    DELIVERY_QUEUED, /* durable */
-    DELIVERY_FAILED, /* the queue refused or failed */
-    DELIVERY_LATE,   /* waited too long, never put */
+    DELIVERY_QUEUED,  /* durable on the queue */
+    DELIVERY_SPOOLED, /* durable in the spool */
+    DELIVERY_FAILED,  /* the queue refused or failed, and there is no spool */
+    DELIVERY_REFUSED, /* the spool had no room either */
+    DELIVERY_LATE,    /* waited too long, never put; not with a spool */
 };
 
 /* One delivery on its way. The submitter fills what stands above `result`; between submit and the
@@ -47,7 +51,8 @@ struct delivery {
 struct intake;
 
 struct intake_options {
-    struct queue *queue;   /* borrowed */
+    struct queue *queue;   /* borrowed; NULL with a spool, which has its own */
+    struct spool *spool;   /* borrowed; NULL: none */
     struct dedupe *dedupe; /* borrowed */
     int64_t committers;
     int64_t batch; /* 1..QUEUE_BATCH_MAX */

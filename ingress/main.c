@@ -1,7 +1,8 @@
 /*
  * mayfly-ingress: verifies GitHub's webhooks and puts the jobs they tell of on the queue.
  *
- *     configuration ─ queue ─ intake ─ server ─ admin port ─ (wait) ─ drain ─ close, in reverse
+ *     configuration ─ queue or spool ─ intake ─ server ─ admin port ─ (wait) ─ drain ─ close, in
+ * reverse
  */
 #include <malloc.h>
 
@@ -12,6 +13,7 @@
 #include "ingress/dedupe.h"
 #include "ingress/intake.h"
 #include "ingress/server.h"
+#include "ingress/spool.h"
 #include "ingress/stats.h"
 
 #define KEPT_BYTES (16 * 1024 * 1024)
@@ -24,13 +26,32 @@ static const struct program program = {
 
 struct ingress {
     struct config_live *live;
-    struct queue *queue;
+    struct queue *queue; /* NULL with a spool, which has its own */
+    struct spool *spool; /* NULL: none */
     struct dedupe *dedupe;
     struct intake *intake;
     struct server *server;
     struct admin *admin;
-    bool draining; /* atomic: the admin thread reads it */
+    int64_t intake_mark; /* /readyz is red from so many in flight on */
+    int64_t spool_mark;  /* and from so many in the spool on */
+    bool draining;       /* atomic: the admin thread reads it */
 };
+
+/* With a spool the question is whether deliveries find room, not whether the queue is there. */
+static bool is_spool_ready(const struct ingress *in, struct buf *why)
+{
+    struct spool_view view;
+    spool_look(in->spool, &view);
+    if (view.over_age) {
+        buf_append_cstr(why, "spool: its oldest delivery is over age");
+        return false;
+    }
+    if (view.messages >= in->spool_mark) {
+        buf_append_cstr(why, "spool: past its mark");
+        return false;
+    }
+    return true;
+}
 
 static bool is_ready(void *arg, struct buf *why)
 {
@@ -39,6 +60,13 @@ static bool is_ready(void *arg, struct buf *why)
     if (__atomic_load_n(&in->draining, __ATOMIC_ACQUIRE)) {
         buf_append_cstr(why, "draining");
         return false;
+    }
+    if (intake_in_flight(in->intake) >= in->intake_mark) {
+        buf_append_cstr(why, "intake: past its mark");
+        return false;
+    }
+    if (in->spool != NULL) {
+        return is_spool_ready(in, why);
     }
     if (queue_ping(in->queue, &e) != 0) {
         buf_printf(why, "queue: %s", e.message);
@@ -51,6 +79,11 @@ static void refresh(void *arg)
 {
     const struct ingress *in = arg;
     stats_in_flight(intake_in_flight(in->intake));
+    if (in->spool != NULL) {
+        struct spool_view view;
+        spool_look(in->spool, &view);
+        stats_spool(view.messages, view.oldest_age_ms);
+    }
 }
 
 static void reloaded(void *arg)
@@ -59,10 +92,67 @@ static void reloaded(void *arg)
     server_reload(in->server);
 }
 
+/* Warns of what in the store's own settings could lose what a put confirmed. */
+static void check_durability(struct queue *q)
+{
+    struct err e = {0};
+    struct buf warnings;
+    struct slice rest;
+    struct slice line;
+    buf_init(&warnings, 16 * 1024);
+    if (queue_check(q, &warnings, &e) != 0) {
+        log_warn("queue_check_failed", LOG_ERR(&e),
+                 LOG_STR("next", "its settings stay unchecked until the next start"));
+    }
+    rest = buf_slice(&warnings);
+    while (rest.len > 0) {
+        if (!slice_cut(rest, '\n', &line, &rest)) {
+            line = rest;
+            rest = (struct slice){0};
+        }
+        if (line.len > 0) {
+            log_warn("queue_durability_warning", LOG_SLICE("warning", line),
+                     LOG_STR("next", "the ingress goes on; mend the store's settings"));
+        }
+    }
+    buf_fini(&warnings);
+}
+
+static int open_queue(struct ingress *in, const struct config *c, struct err *e)
+{
+    if (c->ingress.spool_path[0] == '\0') {
+        if (queue_open(c->queue, &in->queue, e) != 0) {
+            return -1;
+        }
+        check_durability(in->queue);
+        return 0;
+    }
+    const struct spool_options options = {
+        .path = c->ingress.spool_path,
+        .queue_url = c->queue,
+        .max_messages = c->ingress.spool_max_messages,
+        .max_age_ms = c->ingress.spool_max_age_seconds * 1000,
+        .batch = c->ingress.spool_batch,
+        .retry_ms = c->ingress.spool_retry_ms,
+        .put_deadline_ms = c->ingress.put_deadline_ms,
+        .committers = c->ingress.committers,
+        .opened = check_durability,
+    };
+    return spool_open(&options, &in->spool, e);
+}
+
+/* A share of a bound, at least 1. */
+static int64_t mark(int64_t bound, int64_t percent)
+{
+    int64_t share = bound * percent / 100;
+    return share > 0 ? share : 1;
+}
+
 static int start_intake(struct ingress *in, const struct config_ingress *c, struct err *e)
 {
     const struct intake_options options = {
         .queue = in->queue,
+        .spool = in->spool,
         .dedupe = in->dedupe,
         .committers = c->committers,
         .batch = c->batch < QUEUE_BATCH_MAX ? c->batch : QUEUE_BATCH_MAX,
@@ -90,7 +180,9 @@ static int start(struct ingress *in, const struct config *c, struct err *e)
 {
     stats_open();
     in->dedupe = dedupe_new((size_t)c->ingress.dedupe_entries);
-    if (queue_open(c->queue, &in->queue, e) != 0 || start_intake(in, &c->ingress, e) != 0 ||
+    in->intake_mark = mark(c->ingress.max_in_flight, c->ingress.ready_intake_percent);
+    in->spool_mark = mark(c->ingress.spool_max_messages, c->ingress.ready_spool_percent);
+    if (open_queue(in, c, e) != 0 || start_intake(in, &c->ingress, e) != 0 ||
         server_start(in->live, in->intake, in->dedupe, &in->server, e) != 0) {
         return -1;
     }
@@ -104,6 +196,7 @@ static void stop(struct ingress *in, int64_t drain_seconds)
     server_stop(in->server, drain_seconds);
     admin_stop(in->admin);
     intake_stop(in->intake);
+    spool_close(in->spool);
     queue_close(in->queue);
     dedupe_free(in->dedupe);
 }

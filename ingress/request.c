@@ -14,6 +14,7 @@
 #include "ingress/stats.h"
 
 #define RECORD_LIMIT_BYTES 8192
+#define SPOOL_GRACE_MS 3000
 
 /* --- answers --------------------------------------------------------------------------------- */
 
@@ -134,17 +135,29 @@ static void answer_pending(struct loop *l, struct pending *p, const struct answe
     request_answer(l, req, c, a);
 }
 
+static struct answer answer_to(enum delivery_result result)
+{
+    switch (result) {
+    case DELIVERY_QUEUED:
+        return (struct answer){202, "queued", false};
+    case DELIVERY_SPOOLED:
+        return (struct answer){202, "spooled", false};
+    case DELIVERY_REFUSED:
+        return (struct answer){503, "spool_full", false};
+    case DELIVERY_LATE:
+        return (struct answer){503, "queue_slow", false};
+    case DELIVERY_FAILED:
+        break;
+    }
+    return (struct answer){503, "queue_failed", false};
+}
+
 void request_finish(struct loop *l, struct pending *p)
 {
-    static const struct answer answers[] = {
-        [DELIVERY_QUEUED] = {202, "queued", false},
-        [DELIVERY_FAILED] = {503, "queue_failed", false},
-        [DELIVERY_LATE] = {503, "queue_slow", false},
-    };
-    enum delivery_result result = p->delivery.result;
+    const struct answer answer = answer_to(p->delivery.result);
     if (p->request != NULL) {
-        answer_pending(l, p, &answers[result]);
-        if (result == DELIVERY_QUEUED) {
+        answer_pending(l, p, &answer);
+        if (answer.code == 202) {
             stats_accepted(clock_mono_us() - p->delivery.submitted_us);
         }
     }
@@ -157,11 +170,14 @@ void request_finish(struct loop *l, struct pending *p)
 void request_expire(struct loop *l, int64_t now_us)
 {
     const struct answer slow = {503, "queue_slow", false};
-    int64_t before_us = now_us - l->shared.config->ingress.put_deadline_ms * 1000;
+    const struct config_ingress *c = &l->shared.config->ingress;
+    /* At its deadline a put is given up for the spool, which then takes a moment to write. */
+    int64_t spool_ms = c->spool_path[0] != '\0' ? SPOOL_GRACE_MS : 0;
+    int64_t before_us = now_us - (c->put_deadline_ms + spool_ms) * 1000;
     struct pending *p;
     while ((p = TAILQ_FIRST(&l->waiting)) != NULL && p->delivery.submitted_us <= before_us) {
         log_warn("put_slow", LOG_STR("delivery", p->delivery.guid),
-                 LOG_INT("deadline_ms", l->shared.config->ingress.put_deadline_ms));
+                 LOG_INT("deadline_ms", c->put_deadline_ms));
         answer_pending(l, p, &slow);
     }
 }

@@ -25,6 +25,11 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct metric *commit_seconds;
 static struct metric *batch_size;
 static struct metric *put_failures;
+static struct metric *spooled;
+static struct metric *spool_refused;
+static struct metric *spool_active;
+static struct metric *spool_messages;
+static struct metric *spool_age;
 static struct metric *accept_seconds;
 static struct metric *in_flight;
 static struct metric *connections;
@@ -43,6 +48,16 @@ static void open_once(void)
                           batch_bounds, COUNT_OF(batch_bounds));
     put_failures = metrics_counter("mayfly_ingress_put_failures_total",
                                    "Batches that the queue refused or failed to take.", "");
+    spooled = metrics_counter("mayfly_ingress_spooled_total",
+                              "Deliveries made durable in the local spool.", "");
+    spool_refused = metrics_counter("mayfly_ingress_spool_refused_total",
+                                    "Deliveries that the spool had no room for.", "");
+    spool_active = metrics_gauge("mayfly_ingress_spool_active",
+                                 "1 while deliveries go to the spool, 0 else.", "");
+    spool_messages =
+        metrics_gauge("mayfly_ingress_spool_messages", "Deliveries in the local spool.", "");
+    spool_age = metrics_gauge("mayfly_ingress_spool_oldest_age_seconds",
+                              "How long the spool's oldest delivery has waited.", "");
     accept_seconds = metrics_histogram("mayfly_ingress_accept_seconds",
                                        "Time from a delivery read to its 202, its commit included.",
                                        "", latency_bounds_ms, COUNT_OF(latency_bounds_ms));
@@ -105,14 +120,42 @@ void stats_answer(int code, const char *reason)
     metric_inc(m != NULL ? m : add_series(code, reason));
 }
 
-void stats_commit(int64_t took_us, int64_t batch, bool success)
+void stats_commit(int64_t took_us, int64_t batch)
 {
     stats_open();
     metric_observe_us(commit_seconds, took_us);
     metric_observe_ms(batch_size, batch * 1000);
-    if (!success) {
-        metric_inc(put_failures);
-    }
+}
+
+void stats_put_failed(void)
+{
+    stats_open();
+    metric_inc(put_failures);
+}
+
+void stats_spooled(int64_t deliveries)
+{
+    stats_open();
+    metric_add(spooled, deliveries);
+}
+
+void stats_spool_refused(int64_t deliveries)
+{
+    stats_open();
+    metric_add(spool_refused, deliveries);
+}
+
+void stats_spool_active(bool active)
+{
+    stats_open();
+    metric_set(spool_active, active ? 1 : 0);
+}
+
+void stats_spool(int64_t messages, int64_t oldest_age_ms)
+{
+    stats_open();
+    metric_set(spool_messages, messages);
+    metric_set(spool_age, oldest_age_ms / 1000);
 }
 
 void stats_accepted(int64_t took_us)

@@ -16,8 +16,18 @@ void stats_open(void);
 /* One answered request. reason: "" for none. */
 void stats_answer(int code, const char *reason);
 
-/* One batch put on the queue, or failed to. */
-void stats_commit(int64_t took_us, int64_t batch, bool success);
+/* One batch made durable, or not. */
+void stats_commit(int64_t took_us, int64_t batch);
+/* One put that the queue refused, or that outlived its deadline. */
+void stats_put_failed(void);
+
+/* Deliveries that went to the spool, and those it had no room for. */
+void stats_spooled(int64_t deliveries);
+void stats_spool_refused(int64_t deliveries);
+/* Whether deliveries go to the spool now. */
+void stats_spool_active(bool active);
+/* What the spool holds at the moment. */
+void stats_spool(int64_t messages, int64_t oldest_age_ms);
 
 /* From the whole request read to its answer given, of a queued delivery. */
 void stats_accepted(int64_t took_us);

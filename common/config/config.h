@@ -74,6 +74,13 @@ struct config_ingress {
     int64_t retry_after_seconds;
     int64_t dedupe_entries; /* delivery GUIDs remembered */
     int64_t drain_seconds;
+    char *spool_path; /* the spool's file; "": none */
+    int64_t spool_max_messages;
+    int64_t spool_max_age_seconds;
+    int64_t spool_batch;    /* deliveries moved on at a time */
+    int64_t spool_retry_ms; /* the ceiling of the back-off while the queue is away */
+    int64_t ready_spool_percent;
+    int64_t ready_intake_percent;
 };
 
 struct config_worker {

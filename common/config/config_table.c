@@ -193,6 +193,37 @@ const struct setting config_settings[] = {
     WHOLE("ingress.drain_seconds", IN_CONFIG(ingress.drain_seconds), "10", 0, 3600,
           .readers = FOR_INGRESS,
           .help = "After SIGTERM: what is in flight may take so long to be answered."),
+    TEXT("ingress.spool.path", IN_CONFIG(ingress.spool_path), "", 0, TEXT_MAX,
+         .flags = SETTING_PATH, .readers = FOR_INGRESS,
+         .help = "File of the local spool, one for each ingress. When the queue refuses a put, or "
+                 "takes longer than `ingress.put_deadline_ms`, deliveries are made durable there, "
+                 "answered 202, and moved on in order when the queue is back; and the ingress "
+                 "starts while the queue is away. Empty: no spool, such deliveries are answered "
+                 "503. It gains nothing where the queue is SQLite on the same disk."),
+    WHOLE("ingress.spool.max_messages", IN_CONFIG(ingress.spool_max_messages), "100000", 1,
+          10000000, .readers = FOR_INGRESS,
+          .help = "Deliveries in the spool, about 2 kB each. More are answered 503 with "
+                  "Retry-After, as on a full disk."),
+    WHOLE("ingress.spool.max_age_seconds", IN_CONFIG(ingress.spool_max_age_seconds), "86400", 1,
+          2592000, .readers = FOR_INGRESS,
+          .help = "While the spool's oldest delivery is older, new ones are answered 503 with "
+                  "Retry-After. What is in the spool is moved on however old it is."),
+    WHOLE("ingress.spool.batch", IN_CONFIG(ingress.spool_batch), "512", 1, 1024,
+          .readers = FOR_INGRESS,
+          .help = "Deliveries moved from the spool to the queue at a time."),
+    WHOLE("ingress.spool.retry_ms", IN_CONFIG(ingress.spool_retry_ms), "2000", 100, MS_MAX,
+          .readers = FOR_INGRESS,
+          .help = "The longest wait between two attempts to move the spool on; full-jitter "
+                  "back-off from 100 ms."),
+    WHOLE("ingress.ready.spool_percent", IN_CONFIG(ingress.ready_spool_percent), "80", 1, 100,
+          .readers = FOR_INGRESS,
+          .help = "From so much of `ingress.spool.max_messages` on, /readyz is red. It is too "
+                  "while the spool's oldest is over age. With a spool, a queue that is away does "
+                  "not make it red."),
+    WHOLE("ingress.ready.intake_percent", IN_CONFIG(ingress.ready_intake_percent), "90", 1, 100,
+          .readers = FOR_INGRESS,
+          .help = "From so much of `ingress.max_in_flight` on, /readyz is red, so that a load "
+                  "balancer sends deliveries elsewhere."),
 
     /* --- worker --- */
     TEXT("worker.admin_listen", IN_CONFIG(worker.admin_listen), "127.0.0.1:9102", 0, ADDRESS_MAX,

@@ -133,7 +133,7 @@ struct ledger_caps {
 enum ledger_outcome {
     LEDGER_RESERVED,   /* a slot and a row are yours: launch */
     LEDGER_SATISFIED,  /* demand <= supply: nothing to launch, the message is done */
-    LEDGER_OBSOLETE,   /* the job runs or is over: the message is done */
+    LEDGER_OBSOLETE,   /* the job runs or is over, and no other wants a VM: the message is done */
     LEDGER_FULL_FLEET, /* caps: wait for a slot */
     LEDGER_FULL_CLASS,
     LEDGER_FULL_REPOSITORY,
@@ -156,10 +156,11 @@ struct ledger_reservation {
     int64_t supply;
     struct ledger_vm vm; /* LEDGER_RESERVED */
 };
-/* Notes the job as waiting (as ledger_note of it would, unless it is further on), then decides:
- * demand <= supply, caps, rate, in this order; takes the rate tokens (of the buckets "launch" and
- * "launch.<class>", which ledger_rate_pause can close), the slot and the row only together. Waiting
- * outcomes leave a line in the job's timeline once per cause. */
+/* Notes the job as waiting (as ledger_note of it would, unless it is further on), then decides,
+ * for a job further on too, since another may wait whose message it took: demand <= supply, caps,
+ * rate, in this order; takes the rate tokens (of the buckets "launch" and "launch.<class>", which
+ * ledger_rate_pause can close), the slot and the row only together. Waiting outcomes leave a line
+ * in the job's timeline once per cause. */
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                               struct ledger_reservation *out, struct err *e);
 

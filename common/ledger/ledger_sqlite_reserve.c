@@ -180,7 +180,9 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     }
     a->out.demand = usage.demand;
     a->out.supply = usage.supply;
-    if (row.job.state != JOB_WAITING) {
+    /* A job that went to a machine launched for another leaves that other one waiting, whose own
+     * message may be gone: this message is its occasion. */
+    if (row.job.state != JOB_WAITING && usage.demand <= usage.supply) {
         return 0;
     }
     if (decide(db, r, &usage, &a->out, e) != 0) {

@@ -278,6 +278,21 @@ static void completed_unknown_job_makes_later_queued_obsolete(void **state)
     assert_int_equal(must_balance(f->l).demand, 0);
 }
 
+/* Job 1's machine takes job 2, whose message is the only one left: it launches for job 1. */
+static void message_of_a_running_job_launches_for_the_one_it_left_waiting(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_vm vm = must_get_vm(f->l, 1);
+    bring(f->l, &vm, VM_LAUNCHED);
+    (void)must_note(f->l, in_progress(2, vm.name));
+    assert_int_equal(must_balance(f->l).demand, 1);
+    assert_int_equal(must_balance(f->l).supply, 0);
+    assert_int_equal(must_reserve(f->l, queued(2), wide_caps()).outcome, LEDGER_RESERVED);
+    assert_int_equal(must_reserve(f->l, queued(2), wide_caps()).outcome, LEDGER_OBSOLETE);
+    assert_int_equal(must_get(f->l, 2).state, JOB_RUNNING);
+    assert_int_equal(must_balance(f->l).supply, 1);
+}
+
 static void completed_with_a_foreign_runner_touches_no_vm(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -447,6 +462,7 @@ const struct CMUnitTest ledger_job_tests[] = {
     LEDGER_TEST(completed_for_another_job_than_launched_for_ends_its_vm),
     LEDGER_TEST(completed_without_runner_is_cancelled_and_demand_falls),
     LEDGER_TEST(completed_unknown_job_makes_later_queued_obsolete),
+    LEDGER_TEST(message_of_a_running_job_launches_for_the_one_it_left_waiting),
     LEDGER_TEST(completed_with_a_foreign_runner_touches_no_vm),
     LEDGER_TEST(completed_without_runner_of_a_running_job_is_done_and_ends_its_vm),
     LEDGER_TEST(late_in_progress_of_a_job_that_is_over_ends_its_vm),

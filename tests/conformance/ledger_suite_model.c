@@ -129,11 +129,8 @@ static enum ledger_outcome model_reserve(struct model *m, int64_t id)
 {
     struct model_job *j = &m->jobs[id - 1];
     j->state = j->state < JOB_WAITING ? JOB_WAITING : j->state;
-    if (j->state != JOB_WAITING) {
-        return LEDGER_OBSOLETE;
-    }
     if (model_count_jobs(m, JOB_WAITING) <= model_count_vms(m, VM_BUSY)) {
-        return LEDGER_SATISFIED;
+        return j->state == JOB_WAITING ? LEDGER_SATISFIED : LEDGER_OBSOLETE;
     }
     return model_count_vms(m, VM_GONE) < FLEET_CAP ? LEDGER_RESERVED : LEDGER_FULL_FLEET;
 }

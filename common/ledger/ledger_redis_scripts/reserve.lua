@@ -25,10 +25,10 @@ local repository_used = count('repositories', repository)
 local wait, rate = 0, nil
 
 local function decide()
-  if not waits then
-    return OBSOLETE
-  elseif demand <= supply then
-    return SATISFIED
+  -- A job that went to a machine launched for another leaves that other one waiting, whose own
+  -- message may be gone: this message is its occasion.
+  if demand <= supply then
+    return waits and SATISFIED or OBSOLETE
   elseif fleet_used >= cap_fleet then
     return FULL_FLEET
   elseif class_used >= cap_class then

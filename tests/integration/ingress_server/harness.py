@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.request
 import uuid
 
@@ -31,20 +32,22 @@ SECRET = "the webhook secret"
 
 
 class Ingress:
-    """One running mayfly-ingress; a context manager. `settings` go into its ingress section."""
+    """One running mayfly-ingress; a context manager. `settings` go into its ingress section.
+    queue_url: another queue than a file in the folder."""
 
-    def __init__(self, folder, secrets=(SECRET,), **settings):
+    def __init__(self, folder, secrets=(SECRET,), queue_url=None, **settings):
         self.folder = folder
         self.config_path = os.path.join(folder, "mayfly.yaml")
         self.queue_path = os.path.join(folder, "queue.db")
         self.settings = {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "threads": 2}
         self.settings.update(settings)
+        self.queue_url = queue_url or f"sqlite://{self.queue_path}"
         self.write_config(secrets)
         self.process = None
 
     def write_config(self, secrets, retry_after=10):
         config = {
-            "queue": f"sqlite://{self.queue_path}",
+            "queue": self.queue_url,
             "ledger": f"sqlite://{self.folder}/ledger.db",
             "github": {"webhook_secrets": list(secrets)},
             "ingress": {**self.settings, "retry_after_seconds": retry_after},
@@ -138,6 +141,22 @@ class Ingress:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{name} {labels} is {value}, not {minimum}")
         return value
+
+    def wait_metric_is(self, value, name, **labels):
+        deadline = time.monotonic() + PATIENCE
+        while (now := self.metric(name, **labels)) != value:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{name} {labels} is {now}, not {value}")
+
+    def ready(self):
+        """The status of /readyz, and what it says."""
+        try:
+            url = f"http://127.0.0.1:{self.admin_port}/readyz"
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
     def connect(self):
         return Connection(self.port)

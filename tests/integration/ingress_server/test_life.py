@@ -146,7 +146,7 @@ class Overload(harness.TestCase):
                 self.assertEqual("10", answer.headers["retry-after"])
             # Its put may have gone through after all; then it is known, and never there twice.
             self.assertIn(server.deliver(guid="guid-1").status, (200, 202))
-            server.wait_metric(0, "mayfly_ingress_in_flight")
+            server.wait_metric_is(0, "mayfly_ingress_in_flight")
             self.assertIn("guid-1", server.queued())
 
     def test_deliveries_over_the_bound_are_refused(self):
@@ -160,6 +160,7 @@ class Overload(harness.TestCase):
                     answer = server.deliver(guid="guid-over")
                     self.check(answer, 503, error="overloaded")
                     self.assertEqual("10", answer.headers["retry-after"])
+                    self.assertEqual((503, True), (server.ready()[0], "intake" in server.ready()[1]))
                 for c in waiting:
                     self.check(c.answer(), 202, queued=True)
             self.assertEqual(1, server.metric("mayfly_ingress_deliveries_total", answer="503",
@@ -173,6 +174,7 @@ class Overload(harness.TestCase):
                     c.send(harness.request(JOB, guid="guid-gone"))
                     server.wait_metric(1, "mayfly_ingress_in_flight")
             self.check(server.deliver(guid="guid-next"), 202)
+            server.wait_metric_is(0, "mayfly_ingress_in_flight")
             self.assertEqual({"guid-gone", "guid-next"}, set(server.queued()))
 
 

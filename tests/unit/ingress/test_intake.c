@@ -52,6 +52,24 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
     return result;
 }
 
+/* --- and such a spool --- */
+static enum err_class spool_refusal; /* ERR_NONE: it takes everything */
+static bool spool_is_direct;
+static size_t items_committed;
+
+int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int64_t deadline_us,
+                 bool *spooled, struct err *e)
+{
+    (void)s;
+    (void)items;
+    if (spool_refusal != ERR_NONE) {
+        return err_set(e, spool_refusal, 0, "deadline %lld", (long long)deadline_us);
+    }
+    items_committed += n;
+    *spooled = !spool_is_direct;
+    return 0;
+}
+
 static void set_blocked(bool now)
 {
     pthread_mutex_lock(&lock);
@@ -78,7 +96,8 @@ struct fixture {
     struct mailbox mailbox;
 };
 
-static void open_fixture(struct fixture *f, int64_t committers, int64_t batch, int64_t max)
+static void open_with(struct fixture *f, int64_t committers, int64_t batch, int64_t max,
+                      struct spool *spool)
 {
     struct err e = {0};
     blocked = false;
@@ -88,11 +107,26 @@ static void open_fixture(struct fixture *f, int64_t committers, int64_t batch, i
     f->dedupe = dedupe_new(1000);
     assert_int_equal(mailbox_init(&f->mailbox, &e), 0);
     const struct intake_options o = {.dedupe = f->dedupe,
+                                     .spool = spool,
                                      .committers = committers,
                                      .batch = batch,
                                      .max_in_flight = max,
                                      .put_deadline_ms = 10000};
     assert_int_equal(intake_start(&o, &f->in, &e), 0);
+}
+
+static void open_fixture(struct fixture *f, int64_t committers, int64_t batch, int64_t max)
+{
+    open_with(f, committers, batch, max, NULL);
+}
+
+static void open_spooling(struct fixture *f)
+{
+    static int handle;
+    spool_refusal = ERR_NONE;
+    spool_is_direct = false;
+    items_committed = 0;
+    open_with(f, 1, 8, 10, (struct spool *)(void *)&handle);
 }
 
 static void close_fixture(struct fixture *f)
@@ -258,6 +292,50 @@ static void late_delivery_is_not_put(void **state)
     close_fixture(&f);
 }
 
+static void spooled_delivery_comes_back_spooled_and_is_remembered(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_spooling(&f);
+    submit_numbers(&f, 1, 2);
+    assert_int_equal(collect(&f, 1, DELIVERY_SPOOLED), 1);
+    assert_true(dedupe_seen(f.dedupe, "guid-1"));
+    spool_is_direct = true;
+    submit_numbers(&f, 2, 3);
+    assert_int_equal(collect(&f, 1, DELIVERY_QUEUED), 1);
+    assert_int_equal(items_put, 0);
+    close_fixture(&f);
+}
+
+static void full_spool_sends_home_refused_and_is_not_remembered(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_spooling(&f);
+    spool_refusal = ERR_CAPACITY;
+    submit_numbers(&f, 1, 2);
+    assert_int_equal(collect(&f, 1, DELIVERY_REFUSED), 1);
+    assert_false(dedupe_seen(f.dedupe, "guid-1"));
+    spool_refusal = ERR_PERMANENT;
+    submit_numbers(&f, 2, 3);
+    assert_int_equal(collect(&f, 1, DELIVERY_FAILED), 1);
+    close_fixture(&f);
+}
+
+static void late_delivery_is_spooled(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_spooling(&f);
+    struct delivery *late = make(&f, 1);
+    late->submitted_us -= 11 * 1000000;
+    assert_true(intake_reserve(f.in));
+    intake_submit(f.in, late);
+    assert_int_equal(collect(&f, 1, DELIVERY_SPOOLED), 1);
+    assert_int_equal(items_committed, 1);
+    close_fixture(&f);
+}
+
 static void stop_finishes_what_was_submitted(void **state)
 {
     struct fixture f;
@@ -337,6 +415,9 @@ int main(void)
         cmocka_unit_test(failed_put_comes_back_failed_and_is_not_remembered),
         cmocka_unit_test(poisoned_message_fails_alone),
         cmocka_unit_test(late_delivery_is_not_put),
+        cmocka_unit_test(spooled_delivery_comes_back_spooled_and_is_remembered),
+        cmocka_unit_test(full_spool_sends_home_refused_and_is_not_remembered),
+        cmocka_unit_test(late_delivery_is_spooled),
         cmocka_unit_test(stop_finishes_what_was_submitted),
         cmocka_unit_test(loops_get_their_own_back),
     };

@@ -1,0 +1,359 @@
+#include "ingress/spool.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/backoff.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/stop.h"
+#include "ingress/putter.h"
+#include "ingress/spool_drain.h"
+#include "ingress/stats.h"
+
+#define RETRY_BASE_MS 100
+/* A drainer's lease lasts 1 ms, see spool_drain.c; no two takes are closer than this. */
+#define PAUSE_MIN_MS 10
+#define IDLE_MS 60000
+#define ENVELOPE_MAX_BYTES QUEUE_BODY_MAX_BYTES
+
+struct spool {
+    struct spool_options o;
+    struct queue *file;
+    struct queue *queue; /* atomic: NULL until it could be opened */
+    struct putters *putters;
+    struct stop stop;
+    pthread_t drainer;
+    bool draining; /* the thread runs; the opener's */
+    pthread_mutex_t lock;
+    bool direct;       /* under lock, as the rest */
+    int64_t messages;  /* in the file, and those being written */
+    int64_t writing;   /* calls that write to the file now */
+    int64_t oldest_ms; /* wall clock of the oldest; 0 none */
+};
+
+static struct queue *queue_of(struct spool *s)
+{
+    return __atomic_load_n(&s->queue, __ATOMIC_ACQUIRE);
+}
+
+/* --- the circuit; under lock --- */
+static void set_direct(struct spool *s, bool direct)
+{
+    if (s->direct != direct) {
+        s->direct = direct;
+        stats_spool_active(!direct);
+    }
+}
+
+static int64_t age_ms(const struct spool *s)
+{
+    int64_t now = clock_wall_ms();
+    return s->oldest_ms > 0 && now > s->oldest_ms ? now - s->oldest_ms : 0;
+}
+
+/* --- taking in --- */
+
+/* Room for n in the file. From here on the drainer has work, whatever the state was. */
+static int reserve(struct spool *s, size_t n, struct err *e)
+{
+    int result = 0;
+    pthread_mutex_lock(&s->lock);
+    set_direct(s, false);
+    if (s->messages + (int64_t)n > s->o.max_messages) {
+        result = err_set(e, ERR_CAPACITY, 0, "the spool is full: it holds %lld of %lld deliveries",
+                         (long long)s->messages, (long long)s->o.max_messages);
+    } else if (age_ms(s) > s->o.max_age_ms) {
+        result = err_set(e, ERR_CAPACITY, 0,
+                         "the spool takes no more: its oldest delivery waits for %lld s, and %lld "
+                         "are allowed",
+                         (long long)(age_ms(s) / 1000), (long long)(s->o.max_age_ms / 1000));
+    } else {
+        s->messages += (int64_t)n;
+        s->writing++;
+        s->oldest_ms = s->oldest_ms > 0 ? s->oldest_ms : clock_wall_ms();
+    }
+    pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
+static void written(struct spool *s, size_t n, bool success)
+{
+    pthread_mutex_lock(&s->lock);
+    s->writing--;
+    if (!success) {
+        s->messages -= (int64_t)n;
+        s->oldest_ms = s->messages > 0 ? s->oldest_ms : 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    stop_wake(&s->stop);
+}
+
+static int write_file(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
+{
+    struct buf *envelopes = calloc(n, sizeof *envelopes);
+    struct queue_item *wrapped = calloc(n, sizeof *wrapped);
+    ASSERT(envelopes != NULL && wrapped != NULL);
+    for (size_t i = 0; i < n; i++) {
+        buf_init(&envelopes[i], ENVELOPE_MAX_BYTES + 1024);
+        spool_wrap(&items[i], &envelopes[i]);
+        wrapped[i] = (struct queue_item){
+            .lane = SPOOL_LANE, .body = buf_slice(&envelopes[i]), .key = items[i].key};
+    }
+    int result = queue_put(s->file, wrapped, n, e);
+    for (size_t i = 0; i < n; i++) {
+        buf_fini(&envelopes[i]);
+    }
+    free(envelopes);
+    free(wrapped);
+    return result;
+}
+
+static int put_in_spool(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
+{
+    int result = reserve(s, n, e);
+    if (result == 0) {
+        result = write_file(s, items, n, e);
+        written(s, n, result == 0);
+        if (result != 0) {
+            (void)err_wrap(e, "spool");
+            /* Whatever ails the disk, the peer is to come again. */
+            e->class = ERR_CAPACITY;
+        }
+    } else {
+        stop_wake(&s->stop);
+    }
+    if (result == 0) {
+        stats_spooled((int64_t)n);
+    } else {
+        stats_spool_refused((int64_t)n);
+    }
+    return result;
+}
+
+int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int64_t deadline_us,
+                 bool *spooled, struct err *e)
+{
+    struct err put = {0};
+    pthread_mutex_lock(&s->lock);
+    bool direct = s->direct;
+    pthread_mutex_unlock(&s->lock);
+    if (direct) {
+        if (putters_put(s->putters, queue_of(s), items, n, deadline_us, &put) == 0) {
+            *spooled = false;
+            return 0;
+        }
+        stats_put_failed();
+        if (put.class == ERR_PERMANENT) {
+            *e = put;
+            return -1;
+        }
+        log_warn("spool_begins", LOG_ERR(&put),
+                 LOG_STR("next", "deliveries go to the local spool until the queue is back"));
+    }
+    if (put_in_spool(s, items, n, e) != 0) {
+        return -1;
+    }
+    *spooled = true;
+    return 0;
+}
+
+/* --- moving on --- */
+static bool queue_there(struct spool *s, struct err *e)
+{
+    struct queue *q;
+    if (s->queue != NULL) {
+        return true;
+    }
+    if (queue_open(s->o.queue_url, &q, e) != 0) {
+        return false;
+    }
+    if (s->o.opened != NULL) {
+        s->o.opened(q);
+    }
+    __atomic_store_n(&s->queue, q, __ATOMIC_RELEASE);
+    return true;
+}
+
+/* The file holds nothing that can be taken: our count follows it, unless somebody writes. */
+static int recount(struct spool *s, struct err *e)
+{
+    int64_t held = 0;
+    pthread_mutex_lock(&s->lock);
+    int result = s->writing == 0 ? spool_count(s->file, &held, e) : 0;
+    if (result == 0 && s->writing == 0) {
+        s->messages = held;
+        s->oldest_ms = held > 0 ? s->oldest_ms : 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
+/* Back to direct if nothing is left; says whether it is. */
+static bool close_circuit(struct spool *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool empty = s->messages == 0;
+    if (empty) {
+        s->oldest_ms = 0;
+        set_direct(s, true);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (empty) {
+        log_info("spool_empty", LOG_STR("next", "deliveries go to the queue again"));
+    }
+    return empty;
+}
+
+static bool is_direct(struct spool *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool direct = s->direct;
+    pthread_mutex_unlock(&s->lock);
+    return direct;
+}
+
+/* One batch, or the look at an empty spool. */
+static int move_on(struct spool *s, struct spool_moved *moved, struct err *e)
+{
+    *moved = (struct spool_moved){0};
+    if (!queue_there(s, e)) {
+        return -1;
+    }
+    int result = spool_move(s->file, queue_of(s), (size_t)s->o.batch, moved, e);
+    pthread_mutex_lock(&s->lock);
+    s->messages -= (int64_t)moved->count;
+    s->oldest_ms = moved->taken > 0 ? moved->oldest_ms : s->oldest_ms;
+    pthread_mutex_unlock(&s->lock);
+    if (result == 0 && moved->taken == 0) {
+        result = recount(s, e);
+    }
+    return result;
+}
+
+static void *drainer_main(void *arg)
+{
+    struct spool *s = arg;
+    int failures = 0;
+    while (!stop_raised(&s->stop)) {
+        struct err e = {0};
+        struct spool_moved moved;
+        uint64_t seen = stop_wakes(&s->stop);
+        if (is_direct(s)) {
+            (void)stop_wait(&s->stop, seen, IDLE_MS);
+            continue;
+        }
+        int result = move_on(s, &moved, &e);
+        if (result != 0) {
+            failures++;
+            log_warn("spool_waits", LOG_ERR(&e), LOG_INT("failures", failures),
+                     LOG_STR("next", "the spool tries the queue again"));
+            (void)stop_sleep(&s->stop, PAUSE_MIN_MS + backoff_full_jitter_ms(
+                                                          RETRY_BASE_MS, s->o.retry_ms, failures));
+            continue;
+        }
+        failures = 0;
+        bool in_time = moved.put_us <= s->o.put_deadline_ms * 1000;
+        if (!in_time || !close_circuit(s)) {
+            /* Behind a batch the next one follows at once; a look that found nothing, because a
+             * writer has not committed yet or a lease still runs, is repeated soon. */
+            (void)stop_sleep(&s->stop, moved.taken > 0 ? 1 : PAUSE_MIN_MS);
+        }
+    }
+    return NULL;
+}
+
+/* --- life --- */
+static int open_file(struct spool *s, struct err *e)
+{
+    char url[PATH_MAX + 16];
+    int n = snprintf(url, sizeof url, "sqlite://%s", s->o.path);
+    if (n < 0 || (size_t)n >= sizeof url) {
+        return err_set(e, ERR_PERMANENT, 0, "the spool's path is too long");
+    }
+    if (queue_open(url, &s->file, e) != 0 || spool_count(s->file, &s->messages, e) != 0) {
+        return err_wrap(e, "spool");
+    }
+    s->oldest_ms = s->messages > 0 ? spool_oldest_ms(s->file) : 0;
+    return 0;
+}
+
+static int open_queue(struct spool *s, struct err *e)
+{
+    struct err away = {0};
+    if (queue_there(s, &away)) {
+        return 0;
+    }
+    if (away.class != ERR_RETRY && away.class != ERR_THROTTLED && away.class != ERR_CAPACITY) {
+        *e = away;
+        return -1;
+    }
+    log_warn("queue_away", LOG_ERR(&away),
+             LOG_STR("next", "deliveries go to the local spool until the queue is back"));
+    return 0;
+}
+
+int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
+{
+    struct spool *s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    ASSERT(o->batch >= 1 && o->batch <= QUEUE_BATCH_MAX);
+    s->o = *o;
+    stop_init(&s->stop);
+    ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
+    if (open_file(s, e) != 0 || open_queue(s, e) != 0 ||
+        putters_new((size_t)o->committers, &s->putters, e) != 0) {
+        spool_close(s);
+        return -1;
+    }
+    s->direct = s->queue != NULL && s->messages == 0;
+    stats_spool_active(!s->direct);
+    if (s->messages > 0) {
+        log_info("spool_found", LOG_INT("deliveries", s->messages),
+                 LOG_STR("next", "they are moved on before new ones"));
+    }
+    int errnum = pthread_create(&s->drainer, NULL, drainer_main, s);
+    if (errnum != 0) {
+        spool_close(s);
+        return err_errno(e, ERR_CAPACITY, errnum, "the spool's thread");
+    }
+    s->draining = true;
+    *out = s;
+    return 0;
+}
+
+void spool_close(struct spool *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    stop_raise(&s->stop);
+    if (s->draining) {
+        pthread_join(s->drainer, NULL);
+    }
+    putters_free(s->putters);
+    if (s->messages > 0) {
+        log_warn("spool_left", LOG_INT("deliveries", s->messages),
+                 LOG_STR("next", "the next start moves them on"));
+    }
+    queue_close(s->queue);
+    queue_close(s->file);
+    pthread_mutex_destroy(&s->lock);
+    stop_fini(&s->stop);
+    free(s);
+}
+
+void spool_look(struct spool *s, struct spool_view *out)
+{
+    pthread_mutex_lock(&s->lock);
+    *out = (struct spool_view){.direct = s->direct,
+                               .messages = s->messages,
+                               .max_messages = s->o.max_messages,
+                               .oldest_age_ms = age_ms(s),
+                               .over_age = age_ms(s) > s->o.max_age_ms};
+    pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,175 @@
+#include "ingress/spool_drain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+#define LEASE_MS 1
+
+/* A batch on its way. */
+struct load {
+    struct queue *file;
+    struct queue *to;
+    struct queue_message messages[QUEUE_BATCH_MAX];
+    struct queue_item items[QUEUE_BATCH_MAX];
+    char lanes[QUEUE_BATCH_MAX][QUEUE_LANE_MAX + 1];
+    char groups[QUEUE_BATCH_MAX][160];
+    struct err errors[QUEUE_BATCH_MAX]; /* of those put singly */
+    size_t n;
+};
+
+void spool_wrap(const struct queue_item *item, struct buf *out)
+{
+    const char *group = item->group != NULL ? item->group : "";
+    buf_append_cstr(out, item->lane);
+    buf_append_byte(out, '\n');
+    buf_append(out, (struct slice){group, strcspn(group, "\n")});
+    buf_append_byte(out, '\n');
+    buf_append(out, item->body);
+}
+
+static void copy_slice(struct slice s, char *out, size_t size)
+{
+    size_t len = s.len < size ? s.len : size - 1;
+    memcpy(out, s.ptr, len);
+    out[len] = '\0';
+}
+
+/* What is no envelope gets no lane, which every queue refuses for good. */
+static void unwrap(struct load *l, size_t i)
+{
+    const struct queue_message *m = &l->messages[i];
+    struct slice lane = {0};
+    struct slice group = {0};
+    struct slice rest = {m->body, m->body_len};
+    l->lanes[i][0] = l->groups[i][0] = '\0';
+    if (slice_cut(rest, '\n', &lane, &rest) && lane.len <= QUEUE_LANE_MAX &&
+        slice_cut(rest, '\n', &group, &rest)) {
+        copy_slice(lane, l->lanes[i], sizeof l->lanes[i]);
+        copy_slice(group, l->groups[i], sizeof l->groups[i]);
+    }
+    l->items[i] = (struct queue_item){
+        .lane = l->lanes[i], .body = rest, .key = m->key, .group = l->groups[i]};
+}
+
+int spool_count(struct queue *file, int64_t *out, struct err *e)
+{
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    if (queue_depths(file, SPOOL_LANE, &depths, &n, e) != 0) {
+        return -1;
+    }
+    *out = n > 0 ? depths[0].ready + depths[0].leased + depths[0].delayed : 0;
+    free(depths);
+    return 0;
+}
+
+int64_t spool_oldest_ms(struct queue *file)
+{
+    struct err e = {0};
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    int64_t age = 0;
+    if (queue_depths(file, SPOOL_LANE, &depths, &n, &e) == 0 && n > 0) {
+        age = depths[0].oldest_ready_ms;
+    }
+    free(depths);
+    return clock_wall_ms() - age;
+}
+
+/* A lease that another held meanwhile only means that the message went twice. */
+static int finish(struct load *l, size_t first, size_t n, struct spool_moved *out, struct err *e)
+{
+    if (queue_done(l->file, &l->messages[first], n, e) != 0 && e->class != ERR_CONFLICT) {
+        return err_wrap(e, "spool");
+    }
+    out->count += n;
+    return 0;
+}
+
+static int bury(struct load *l, size_t i, struct spool_moved *out, struct err *e)
+{
+    log_error("spool_buried", LOG_STR("key", l->messages[i].key), LOG_ERR(&l->errors[i]),
+              LOG_STR("next", "it stays in the spool's file, buried, with its reason"));
+    if (queue_bury(l->file, &l->messages[i], l->errors[i].message, e) != 0 &&
+        e->class != ERR_CONFLICT) {
+        return err_wrap(e, "spool");
+    }
+    out->count++;
+    return 0;
+}
+
+/* One by one. What is refused for good may be the queue's fault as well as its own: it is buried
+ * only if the queue took another one, or if it never was a delivery. */
+static int move_singly(struct load *l, struct spool_moved *out, struct err *e)
+{
+    bool works = false;
+    for (size_t i = 0; i < l->n; i++) {
+        l->errors[i] = (struct err){0};
+        if (queue_put(l->to, &l->items[i], 1, &l->errors[i]) == 0) {
+            works = true;
+            if (finish(l, i, 1, out, e) != 0) {
+                return -1;
+            }
+        } else if (l->errors[i].class != ERR_PERMANENT) {
+            *e = l->errors[i];
+            return -1;
+        }
+    }
+    size_t left = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->errors[i].class == ERR_NONE) {
+            continue;
+        }
+        if (!works && l->lanes[i][0] != '\0') {
+            *e = l->errors[i];
+            left++;
+        } else if (bury(l, i, out, e) != 0) {
+            return -1;
+        }
+    }
+    return left == 0 ? 0 : -1;
+}
+
+static int move_load(struct load *l, struct spool_moved *out, struct err *e)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        unwrap(l, i);
+    }
+    int64_t begun_us = clock_mono_us();
+    int result = queue_put(l->to, l->items, l->n, e);
+    out->put_us = clock_mono_us() - begun_us;
+    if (result == 0) {
+        return finish(l, 0, l->n, out, e);
+    }
+    return e->class == ERR_PERMANENT ? move_singly(l, out, e) : -1;
+}
+
+int spool_move(struct queue *file, struct queue *to, size_t max, struct spool_moved *out,
+               struct err *e)
+{
+    struct load *l = calloc(1, sizeof *l);
+    ASSERT(l != NULL && max >= 1 && max <= QUEUE_BATCH_MAX);
+    l->file = file;
+    l->to = to;
+    *out = (struct spool_moved){0};
+    int result = queue_take(file, SPOOL_LANE, max, LEASE_MS, 0, l->messages, &l->n, e);
+    if (result != 0) {
+        (void)err_wrap(e, "spool");
+    } else if (l->n == 0) {
+        int64_t begun_us = clock_mono_us();
+        result = queue_ping(to, e);
+        out->put_us = clock_mono_us() - begun_us;
+    } else {
+        out->taken = l->n;
+        out->oldest_ms = l->messages[0].enqueued_ms;
+        result = move_load(l, out, e);
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        queue_message_fini(&l->messages[i]);
+    }
+    free(l);
+    return result;
+}

@@ -1,0 +1,155 @@
+"""The spool of the running program: a Redis that is away, hangs or comes back, and SIGKILL."""
+
+import os
+import signal
+import sqlite3
+import unittest
+
+import harness
+from redis_server import Redis, program
+
+LANE = "launch.small"
+REFUSED = "mayfly_ingress_spool_refused_total"
+SPOOLED = "mayfly_ingress_spooled_total"
+HELD = "mayfly_ingress_spool_messages"
+ACTIVE = "mayfly_ingress_spool_active"
+
+
+@unittest.skipIf(program("server") is None, "there is neither redis-server nor valkey-server")
+class Spool(harness.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.redis = self.enter(Redis(self.folder))
+        self.spool = os.path.join(self.folder, "spool.db")
+
+    def enter(self, manager):
+        self.addCleanup(manager.__exit__, None, None, None)
+        return manager.__enter__()
+
+    def spooling(self, put_deadline_ms=5000, ready=None, **spool):
+        return harness.Ingress(self.folder, queue_url=self.redis.url,
+                               put_deadline_ms=put_deadline_ms, ready=ready or {},
+                               spool={"path": self.spool, "retry_ms": 100, **spool})
+
+    def accept(self, server, first, end):
+        """Delivers in turn; returns the ids, each of which was answered 202."""
+        guids = [f"guid-{i}" for i in range(first, end)]
+        for guid in guids:
+            self.check(server.deliver(guid=guid), 202, queued=True)
+        return guids
+
+    def in_file(self):
+        with sqlite3.connect(f"file:{self.spool}?mode=ro", uri=True,
+                             timeout=harness.PATIENCE) as db:
+            return db.execute("SELECT count(*) FROM messages").fetchone()[0]
+
+    def check_once_in_order(self, guids):
+        """Every one is there once, in order."""
+        self.assertEqual(guids, self.redis.deliveries(LANE))
+
+    def test_queue_that_goes_and_comes_back_gets_all_in_order(self):
+        self.redis.start()
+        with self.spooling() as server:
+            guids = self.accept(server, 0, 3)
+            self.assertEqual(0, server.metric(SPOOLED))
+            self.redis.kill()
+            guids += self.accept(server, 3, 13)
+            self.assertEqual(10, server.metric(SPOOLED))
+            self.assertEqual(10, server.metric(HELD))
+            self.assertEqual(10, self.in_file())
+            self.assertEqual(200, server.ready()[0])
+            self.check(server.deliver(guid="guid-5"), 200, duplicate=True)
+            self.redis.start()
+            server.wait_metric_is(0, ACTIVE)
+            guids += self.accept(server, 13, 15)
+            self.assertEqual(10, server.metric(SPOOLED))
+        self.check_once_in_order(guids)
+        self.assertEqual(0, self.in_file())
+
+    def test_sigkill_while_spooled_loses_nothing(self):
+        self.redis.start()
+        server = self.spooling().start()
+        guids = self.accept(server, 0, 2)
+        self.redis.kill()
+        guids += self.accept(server, 2, 8)
+        server.signal(signal.SIGKILL)
+        server.wait_exit()
+        self.assertEqual(6, self.in_file())
+        # The next one starts while the queue is still away, and takes deliveries.
+        with self.spooling() as server:
+            self.assertEqual(6, server.metric(HELD))
+            guids += self.accept(server, 8, 10)
+            self.redis.start()
+            server.wait_metric_is(0, ACTIVE)
+        self.check_once_in_order(guids)
+
+    def test_start_while_the_queue_was_never_there(self):
+        with self.spooling() as server:
+            guids = self.accept(server, 0, 3)
+            self.assertEqual(200, server.ready()[0])
+            self.redis.start()
+            server.wait_metric_is(0, ACTIVE)
+            guids += self.accept(server, 3, 4)
+        self.check_once_in_order(guids)
+
+    def test_start_without_spool_and_queue_is_an_error(self):
+        server = harness.Ingress(self.folder, queue_url=self.redis.url)
+        with self.assertRaisesRegex(AssertionError, "start_failed"):
+            server.start()
+        self.assertEqual(1, server.process.wait(harness.PATIENCE))
+
+    def test_stop_with_a_spool_keeps_it_for_the_next_start(self):
+        with self.spooling() as server:
+            guids = self.accept(server, 0, 3)
+        self.assertEqual(3, self.in_file())
+        self.redis.start()
+        with self.spooling() as server:
+            server.wait_metric_is(0, ACTIVE)
+        self.check_once_in_order(guids)
+
+    def test_full_spool_is_answered_503_and_turns_red_before(self):
+        with self.spooling(max_messages=4, ready={"spool_percent": 75}) as server:
+            guids = self.accept(server, 0, 2)
+            self.assertEqual(200, server.ready()[0])
+            guids += self.accept(server, 2, 3)
+            status, why = server.ready()
+            self.assertEqual(503, status)
+            self.assertIn("spool", why)
+            guids += self.accept(server, 3, 4)
+            answer = server.deliver(guid="guid-over")
+            self.check(answer, 503, error="spool_full")
+            self.assertEqual("10", answer.headers["retry-after"])
+            self.assertEqual(1, server.metric(REFUSED))
+            self.redis.start()
+            server.wait_metric_is(0, ACTIVE)
+            self.assertEqual(200, server.ready()[0])
+            # The 503 is not remembered: its redelivery is taken.
+            self.check(server.deliver(guid="guid-over"), 202)
+        self.check_once_in_order(guids + ["guid-over"])
+
+    def test_hanging_queue_is_left_at_the_deadline(self):
+        self.redis.start()
+        with self.spooling(put_deadline_ms=200) as server:
+            self.accept(server, 0, 1)
+            self.redis.freeze()
+            self.accept(server, 1, 6)
+            self.assertEqual(5, server.metric(SPOOLED))
+            self.redis.thaw()
+            server.wait_metric_is(0, ACTIVE)
+        # What hung may have arrived as well as what was moved on: at least once, the first time in
+        # order.
+        arrived = self.redis.deliveries(LANE)
+        self.assertEqual([f"guid-{i}" for i in range(6)], list(dict.fromkeys(arrived)))
+
+    def test_weak_durability_is_told_at_the_start(self):
+        self.redis.start()
+        self.redis.call("CONFIG", "SET", "appendonly", "no")
+        with self.spooling() as server:
+            self.accept(server, 0, 1)
+        warnings = [line for line in server.log if line["event"] == "queue_durability_warning"]
+        self.assertTrue(warnings)
+        self.assertTrue(all(line["next"] and line["warning"] for line in warnings))
+
+
+if __name__ == "__main__":
+    unittest.main()

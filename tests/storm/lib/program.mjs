@@ -1,0 +1,73 @@
+// One program of the storm: its output goes to a file, it can be killed, frozen and started again, and its
+// greatest memory is remembered over all its lives.
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export async function until(what, check, { seconds = 60, every_ms = 25 } = {}) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`gave up after ${seconds} s waiting until ${what}`);
+    await sleep(every_ms);
+  }
+}
+
+export class Program {
+  // kind: what the memory is counted under. started(line) picks what start() resolves with.
+  constructor({ name, kind, command, args, log, started }) {
+    Object.assign(this, { name, kind, command, args, log, started, peakKb: 0, starts: 0, expected: true, child: null, crashes: [] });
+  }
+
+  async start() {
+    const file = fs.openSync(this.log, "a");
+    const from = fs.fstatSync(file).size;
+    const child = spawn(this.command, this.args, { stdio: ["ignore", file, file] });
+    fs.closeSync(file);
+    this.child = child;
+    this.starts += 1;
+    this.expected = false;
+    this.gone = new Promise((resolve) => {
+      child.on("error", (error) => resolve({ error }));
+      child.on("exit", (code, signal) => resolve({ code, signal }));
+    });
+    this.gone.then((how) => {
+      child.over = true;
+      if (this.child === child && !this.expected) this.crashes.push({ program: this.name, code: how.code ?? null, signal: how.signal ?? null });
+    });
+    return until(`${this.name} has started (${this.log})`, () => {
+      if (child.over) throw new Error(`${this.name} ended at its start, see ${this.log}`);
+      const lines = fs.readFileSync(this.log, "utf8").slice(from).split("\n");
+      for (const line of lines) {
+        const found = this.started(line);
+        if (found) return found;
+      }
+      return null;
+    }, { seconds: 60, every_ms: 20 });
+  }
+
+  get alive() { return this.child !== null && !this.child.over; }
+
+  signal(name) { if (this.alive) this.child.kill(name); }
+
+  // SIGKILL counts the memory first; SIGTERM as well.
+  async stop(signal = "SIGKILL") {
+    this.expected = true;
+    this.measure();
+    if (this.alive) {
+      this.child.kill(signal);
+      if (signal === "SIGTERM") this.child.kill("SIGCONT");
+    }
+    await this.gone;
+  }
+
+  measure() {
+    if (!this.alive) return;
+    try {
+      const [, kb] = /^VmHWM:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${this.child.pid}/status`, "utf8")) ?? [];
+      this.peakKb = Math.max(this.peakKb, Number(kb ?? 0));
+    } catch { /* it ended just now */ }
+  }
+}

@@ -1,0 +1,126 @@
+// What happened, from the logs of the two stand-ins and from nothing else.
+import fs from "node:fs";
+import { createInterface } from "node:readline";
+
+export async function* lines(file) {
+  for await (const line of createInterface({ input: fs.createReadStream(file) })) if (line) yield JSON.parse(line);
+}
+
+const round = (value, digits = 2) => (Number.isFinite(value) ? Number(value.toFixed(digits)) : null);
+const at = (sorted, share) => (sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] : null);
+const push = (map, key, value) => (map.has(key) ? map.get(key).push(value) : map.set(key, [value]));
+
+async function readGitHub(file) {
+  const seen = { created: new Set(), first: Infinity, last: 0, finished: new Map(), started: new Map(), cancelled: new Set(), lostByRunner: new Set(),
+    runners: new Map(), jobsOfRunner: new Map(), calls: 0, invalid: [], removedWhile: new Set() };
+  for await (const e of lines(file)) {
+    const foreign = String(e.runner ?? "").startsWith("foreign-");
+    if (e.event === "job_created") { seen.created.add(e.job); seen.first = Math.min(seen.first, e.ts_ms); }
+    if (e.event === "job_started") { push(seen.started, e.job, e.runner); push(seen.jobsOfRunner, e.runner, e.job); }
+    if (e.event === "job_finished") { push(seen.finished, e.job, e); seen.last = e.ts_ms; }
+    if (e.event === "job_cancelled") seen.cancelled.add(e.job);
+    if (e.event === "job_lost") seen.lostByRunner.add(e.job);
+    if (e.event === "runner_registered" && !foreign) seen.runners.set(e.runner_id, null);
+    if (e.event === "runner_removed" && !foreign) {
+      seen.runners.set(e.runner_id, e.reason);
+      if (e.reason === "vanished") seen.removedWhile.add(e.runner);
+    }
+    if (e.event === "request" && e.auth !== "none") seen.calls += 1;
+    if (e.event === "invalid_request" || e.event === "internal_error") seen.invalid.push(e);
+  }
+  return seen;
+}
+
+async function readProvider(file) {
+  const seen = { launches: [], ends: [], vms: new Map(), peak: 0, runs: 0, throttled: 0, refused: 0, errors: [] };
+  const vm = (e) => seen.vms.get(e.microvm);
+  for await (const e of lines(file)) {
+    if (e.event === "vm_requested") {
+      seen.launches.push(e.ts_ms);
+      seen.vms.set(e.microvm, { fault: e.fault, jobs: [], done: 0, ended: null, ending: false, runner: null });
+      seen.peak = Math.max(seen.peak, e.alive);
+    }
+    if (e.event === "vm_state" && (e.state === "TERMINATING" || e.state === "TERMINATED") && !vm(e).ending) {
+      vm(e).ending = true;
+      seen.ends.push(e.ts_ms);
+    }
+    if (e.event === "vm_job") Object.assign(vm(e), { runner: e.runner }).jobs.push(e.job);
+    if (e.event === "vm_job_done") vm(e).done += 1;
+    if (e.event === "vm_ended") vm(e).ended = e.reason ?? "ended";
+    if (e.event === "request" && e.operation === "RunMicrovm") {
+      seen.runs += 1;
+      if (e.error === "ThrottlingException") seen.throttled += 1;
+      if (e.error !== null && e.error !== undefined) seen.refused += 1;
+    }
+    if (e.event === "internal_error") seen.errors.push(e);
+  }
+  return seen;
+}
+
+// While a cap is full, the launch after the first `cap` ones that comes n-th waits for the n-th end.
+function slotDelays(launches, ends, cap) {
+  const delays = [];
+  for (let i = 0; i + cap < launches.length && i < ends.length; i++) delays.push(Math.max(0, launches[i + cap] - ends[i]));
+  return delays.sort((a, b) => a - b);
+}
+
+function peakPerSecond(times) {
+  let peak = 0;
+  for (let from = 0, to = 0; to < times.length; to++) {
+    while (times[from] <= times[to] - 1000) from++;
+    peak = Math.max(peak, to - from + 1);
+  }
+  return peak;
+}
+
+// Machines that were ended in the middle of a job although nothing was wrong with them or the job.
+function endedAtWork(provider, github) {
+  const cut = (job) => github.lostByRunner.has(job) && !github.cancelled.has(job);
+  return [...provider.vms].filter(([, v]) => v.fault === null && v.jobs.some(cut) && !v.ended?.includes("unexpectedly")
+    && !github.removedWhile.has(v.runner)).map(([id, v]) => `${id}: job ${v.jobs.at(-1)}`);
+}
+
+export async function judge({ githubLog, providerLog, cap, quota, burst, foreignCalls, calm }) {
+  const g = await readGitHub(githubLog);
+  const p = await readProvider(providerLog);
+  const over = (job) => g.finished.has(job);
+  const delays = slotDelays(p.launches, p.ends, cap);
+  const vms = [...p.vms.entries()];
+  const lost = [...g.created].filter((job) => !over(job));
+  const rest = {
+    lost_jobs: lost.slice(0, 5),
+    ended_at_work: endedAtWork(p, g),
+    reused: vms.filter(([, v]) => v.jobs.length > 1).map(([id]) => id),
+    doubled: [...g.started].filter(([, runners]) => runners.length > 1).map(([job]) => job),
+    invalid: [...g.invalid, ...p.errors].slice(0, 3),
+  };
+  const verdict = {
+    jobs: g.created.size,
+    run_once: [...g.started].filter(([job, runners]) => runners.length === 1 && over(job)).length,
+    run_twice: rest.doubled.length,
+    cancelled: g.cancelled.size,
+    ended_by_lost_runner: g.lostByRunner.size,
+    stolen: [...g.jobsOfRunner.keys()].filter((name) => name.startsWith("foreign-")).length,
+    lost: lost.length,
+    reused_vms: rest.reused.length + [...g.jobsOfRunner.values()].filter((jobs) => jobs.length > 1).length,
+    ended_at_work: rest.ended_at_work.length,
+    vms: vms.length,
+    alive_peak: p.peak,
+    over_cap: Math.max(0, p.peak - cap),
+    launches_per_s_peak: peakPerSecond(p.launches),
+    over_quota: Math.max(0, peakPerSecond(p.launches) - quota - burst),
+    throttled_share: round(p.runs ? p.throttled / p.runs : 0, 4),
+    vms_left: vms.filter(([, v]) => v.ended === null).length,
+    runners_left: [...g.runners.values()].filter((reason) => reason === null).length,
+    slot_ms_p50: at(delays, 0.5),
+    slot_ms_p99: at(delays, 0.99),
+    drain_s: round((g.last - g.first) / 1000, 1),
+    github_calls_per_job: round((g.calls - foreignCalls) / Math.max(1, g.created.size)),
+  };
+  const zero = ["run_twice", "lost", "reused_vms", "ended_at_work", "over_cap", "over_quota", "vms_left", "runners_left"];
+  const failed = zero.filter((key) => verdict[key] !== 0);
+  if (rest.invalid.length) failed.push("invalid_requests");
+  if (calm && verdict.run_once !== verdict.jobs) failed.push("run_once");
+  if (calm && verdict.throttled_share >= 0.01) failed.push("throttled_share");
+  return { verdict, failed, details: rest };
+}

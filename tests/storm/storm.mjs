@@ -1,0 +1,262 @@
+#!/usr/bin/env node
+// Everything that can go wrong at once, on the real programs and a real store, between the stand-ins of GitHub and of
+// Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
+//   node storm.mjs [--jobs N] [--queue redis|sqlite] [--ledger redis|sqlite] [--workers N] [--seed S] [--calm]
+//     [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep]
+// MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
+import { parseArgs } from "node:util";
+import { fileURLToPath } from "node:url";
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { Balancer } from "./lib/balancer.mjs";
+import { FAULTS } from "./lib/faults.mjs";
+import { Program, sleep, until } from "./lib/program.mjs";
+import { Random } from "./lib/random.mjs";
+import { judge, lines } from "./lib/verdict.mjs";
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const bin = path.resolve(root, process.env.MAYFLY_BUILD ?? "build/bench");
+const IMAGE = "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly";
+
+const listening = (line) => { try { const e = JSON.parse(line); return e.event === "listening" && e.port > 0 ? e : null; } catch { return null; } };
+const toldUrl = (line) => { try { return JSON.parse(line).url ?? null; } catch { return null; } };
+
+class Storm {
+  constructor(options) {
+    Object.assign(this, options, { over: false, daemons: [], all: [], tally: {}, notes: [] });
+    this.random = new Random(this.seed);
+    this.pace = Math.max(1, Math.sqrt(this.jobs / 300)); // longer storms, rarer blows
+    this.dir = fs.mkdtempSync(path.join(os.tmpdir(), "mayfly-storm-"));
+    this.token = `ghp_${"s".repeat(36)}`;
+    this.secret = "the storm's own secret";
+    this.labels = ["self-hosted", "linux", "arm64", "microvm"];
+    this.githubLog = path.join(this.dir, "github.jsonl");
+    this.providerLog = path.join(this.dir, "lambda.jsonl");
+  }
+
+  note(text) { this.notes.push(`${((Date.now() - this.begun) / 1000).toFixed(1)} ${text}`); }
+
+  count(what, program) {
+    const key = `${what}_${program.kind}`;
+    this.tally[key] = (this.tally[key] ?? 0) + 1;
+    this.note(`${what} ${program.name}`);
+  }
+
+  program(name, kind, command, args, started) {
+    const program = new Program({ name, kind, command, args, started, log: path.join(this.dir, `${name}.log`) });
+    this.all.push(program);
+    return program;
+  }
+
+  async call(base, method, route, body) {
+    const response = await fetch(base + route, { method, headers: { "content-type": "application/json" }, body: body === undefined ? undefined : JSON.stringify(body) });
+    const text = await response.text();
+    if (!response.ok && response.status !== 408) throw new Error(`${method} ${route}: ${response.status} ${text}`);
+    return JSON.parse(text);
+  }
+
+  github(method, route, body) { return this.call(this.githubUrl, method, route, body); }
+  provider(method, route, body) { return this.call(this.providerUrl, method, route, body); }
+
+  async startStandIns() {
+    const fake = (name, log, ...args) => this.program(name, name, process.execPath,
+      [path.join(root, "tests/fakes", name, "main.mjs"), "--port", "0", "--log", log, ...args], toldUrl);
+    const github = fake("github", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
+      "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15");
+    const lambda = fake("lambda-microvms", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
+      "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
+      "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "5");
+    this.githubUrl = await github.start();
+    this.providerUrl = await lambda.start();
+  }
+
+  async startRedis() {
+    if (this.queue !== "redis" && this.ledger !== "redis") return;
+    const socket = path.join(this.dir, "redis.sock");
+    this.redis = this.program("redis", "redis", process.env.REDIS_SERVER ?? "redis-server", ["--port", "0", "--unixsocket", socket, "--dir", this.dir,
+      "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"],
+      (line) => /Ready to accept connections/i.test(line));
+    await this.redis.start();
+  }
+
+  store(kind, name) { return kind === "redis" ? `redis://${this.dir}/redis.sock?prefix=storm&deadline_ms=2000` : `sqlite://${this.dir}/${name}.db`; }
+
+  writeConfig(hook) {
+    const config = {
+      deployment: "storm", queue: this.store(this.queue, "queue"), ledger: this.store(this.ledger, "ledger"), log_level: "info",
+      github: { api_url: this.githubUrl, token: this.token, webhook_secrets: [this.secret], timeout_ms: 3000, rate: { per_second: 500, burst: 500 },
+        hook: { id: hook, organization: "acme" } },
+      ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, put_deadline_ms: 2000 },
+      worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_threads: 2, end_threads: 8, lease_ms: 5000, end_grace_ms: 0, drain_seconds: 10 },
+      reaper: { admin_listen: "127.0.0.1:0", interval_ms: 500, lease_ms: 3000, patience_ms: 3000, never_up_ms: 5000, ending_grace_ms: 2000,
+        deadline_grace_ms: 1000, records_interval_ms: 1000, terminate_per_second: 2 * this.rate, deliveries: { interval_ms: 1000, margin_ms: 10000 } },
+      limits: { max_vms: this.cap, launch_rate: { per_second: this.rate * 0.99, burst: Math.max(1, Math.floor(this.rate / 2)) } },
+      retry: { max_attempts: 15, base_ms: 50, cap_ms: 1000 },
+      breaker: { failures: 5, pause_ms: 1000, max_pause_ms: 4000 },
+      classes: [{ name: "storm", labels: this.labels, required_labels: ["self-hosted", "microvm"], provider: "lambda", max_vms: this.cap,
+        max_duration_seconds: 12, idle_seconds: 4, lambda: { endpoint: this.providerUrl, image: IMAGE, timeout_ms: 2500 } }],
+    };
+    this.configFile = path.join(this.dir, "mayfly.yaml");
+    fs.writeFileSync(this.configFile, JSON.stringify(config, null, 2), { mode: 0o600 });
+  }
+
+  daemon(kind, n) {
+    const started = kind === "ingress" ? listening : (line) => line.includes('"event":"started"');
+    const program = this.program(`${kind}-${n}`, kind, path.join(bin, kind, `mayfly-${kind}`), ["--config", this.configFile], started);
+    this.daemons.push(program);
+    return this.startDaemon(program);
+  }
+
+  async startDaemon(program) {
+    // A store that is away at a program's start ends it; the supervisor (this) starts it again, as systemd or ECS would.
+    for (let i = 0; ; i++) {
+      try {
+        const told = await program.start();
+        if (program.kind === "ingress") this.balancer.targets.set(program.name, told.port);
+        return;
+      } catch (error) {
+        if (i >= 20 || this.ended) throw error;
+        program.crashes = program.crashes.filter((crash) => crash.signal !== null);
+        await sleep(250);
+      }
+    }
+  }
+
+  async startAll() {
+    await this.startStandIns();
+    await this.startRedis();
+    this.balancer = new Balancer({ timeoutMs: 3000 });
+    const url = await this.balancer.listen();
+    const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret });
+    this.writeConfig(hook);
+    for (let i = 1; i <= 2; i++) await this.daemon("ingress", i);
+    for (let i = 1; i <= this.workers; i++) await this.daemon("worker", i);
+    for (let i = 1; i <= 2; i++) await this.daemon("reaper", i);
+    this.meter = setInterval(() => { for (const program of this.all) program.measure(); }, 500);
+  }
+
+  // A burst: all jobs as fast as the stand-in takes them, in groups of one kind each.
+  async queueJobs() {
+    const random = this.random.fork();
+    const gated = [];
+    for (let left = this.jobs; left > 0;) {
+      const count = Math.min(left, 1 + Math.floor(random.next() * 9));
+      left -= count;
+      const environment = this.kinds.includes("environments") && random.next() < 0.1;
+      const made = await this.github("POST", "/_fake/jobs", { repo: `acme/${random.pick(["app", "site", "tools"])}`, labels: ["self-hosted", "microvm"],
+        command: `sleep ${random.between(0.3, 1.2).toFixed(2)}`, count, ...(environment ? { environment: "production" } : {}) });
+      if (environment) gated.push(...made);
+    }
+    for (const { id } of gated) {
+      await sleep(random.between(0, 200));
+      await this.github("POST", `/_fake/jobs/${id}/approve`).catch((error) => this.note(`approve: ${error.message}`));
+    }
+  }
+
+  async untilDone() {
+    const end = Date.now() + this.timeout * 1000;
+    while (Date.now() < end && !this.interrupted) {
+      const state = await this.github("GET", `/_fake/wait?jobs_completed=${this.jobs}&timeout=2`);
+      if (state.met) return true;
+    }
+    return false;
+  }
+
+  // The faults end, everything runs again, and nothing may be left.
+  async untilQuiet() {
+    this.over = true;
+    await this.github("DELETE", "/_fake/faults");
+    await this.provider("DELETE", "/_fake/faults");
+    await Promise.all(this.blows);
+    if (this.foreign) await this.foreign.stop();
+    const quiet = async () => (await this.provider("GET", "/_fake/state")).held === 0 && (await this.github("GET", "/_fake/state")).runners_total === 0;
+    return until("nothing is left", quiet, { seconds: 60, every_ms: 200 }).catch(() => false);
+  }
+
+  async run() {
+    this.begun = Date.now();
+    await this.startAll();
+    this.blows = this.kinds.map((kind) => FAULTS[kind](this, this.random.fork()).catch((error) => this.note(`${kind}: ${error.message}`)));
+    const queued = this.queueJobs();
+    this.drained = await this.untilDone();
+    await queued;
+    this.quiet = Boolean(await this.untilQuiet());
+    if (!this.drained || !this.quiet) this.look();
+  }
+
+  // What our own tools say, for whoever has to find out why.
+  look() {
+    for (const args of [["vms"], ["dead", "list"]]) {
+      try {
+        const text = execFileSync(path.join(bin, "deploy/ctl/mayflyctl"), ["--config", this.configFile, "--json", ...args], { encoding: "utf8", timeout: 10000 });
+        fs.writeFileSync(path.join(this.dir, `ctl-${args[0]}.json`), text);
+      } catch (error) { this.note(`mayflyctl ${args[0]}: ${error.message}`); }
+    }
+  }
+
+  async stop() {
+    this.ended = true;
+    clearInterval(this.meter);
+    this.balancer?.stop();
+    for (const program of this.all) program.measure();
+    const mayfly = this.daemons.map((program) => program.stop("SIGTERM"));
+    await Promise.race([Promise.all(mayfly), sleep(15000)]);
+    for (const program of [...this.all].reverse()) if (program.child) await program.stop(program.alive ? "SIGKILL" : "SIGTERM");
+  }
+
+  async foreignCalls() {
+    if (!this.foreign) return 0;
+    let registrations = 0;
+    for await (const e of lines(this.githubLog)) if (e.event === "runner_registered" && e.runner.startsWith("foreign-")) registrations++;
+    return registrations;
+  }
+
+  async verdict() {
+    const { verdict, failed, details } = await judge({ githubLog: this.githubLog, providerLog: this.providerLog, cap: this.cap, quota: this.rate, burst: this.rate,
+      foreignCalls: await this.foreignCalls(), calm: this.calm });
+    const crashes = this.daemons.flatMap((program) => program.crashes);
+    const peak = {};
+    for (const program of this.all) peak[program.kind] = Math.max(peak[program.kind] ?? 0, Number((program.peakKb / 1024).toFixed(1)));
+    if (crashes.length) failed.push("crashes");
+    if (!this.drained) failed.push("drained");
+    return { ok: failed.length === 0, failed, queue: this.queue, ledger: this.ledger, workers: this.workers, seed: this.seed, faults: this.kinds.join(","),
+      cap: this.cap, quota_per_s: this.rate, ...verdict, ...this.tally, crashes: crashes.length, peak_mb: peak, seconds: Math.round((Date.now() - this.begun) / 1000),
+      ...(failed.length ? { details, crashed: crashes, dir: this.dir } : {}) };
+  }
+}
+
+function options() {
+  const { values } = parseArgs({ options: {
+    jobs: { type: "string", default: "300" }, queue: { type: "string", default: "redis" }, ledger: { type: "string" }, workers: { type: "string", default: "2" },
+    seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
+    rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false } } });
+  const jobs = Number(values.jobs);
+  const kinds = values.calm ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS);
+  const unknown = kinds.filter((kind) => !FAULTS[kind]);
+  const stores = [values.queue, values.ledger ?? values.queue];
+  if (unknown.length || stores.some((store) => !["redis", "sqlite"].includes(store)) || !(jobs > 0)) {
+    console.error(`storm: see the head of storm.mjs; kinds of faults: ${Object.keys(FAULTS).join(", ")}`);
+    process.exit(2);
+  }
+  return { jobs, queue: stores[0], ledger: stores[1], workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds,
+    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? 120 + jobs * 0.1), keep: values.keep };
+}
+
+const storm = new Storm(options());
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => { storm.interrupted = true; storm.over = true; });
+let failure = null;
+try {
+  await storm.run();
+} catch (error) {
+  failure = error;
+} finally {
+  await storm.stop();
+}
+fs.writeFileSync(path.join(storm.dir, "notes.txt"), storm.notes.join("\n") + "\n");
+if (failure) console.error(`storm: ${failure.stack} (${storm.dir})`);
+const result = failure ? { ok: false } : await storm.verdict();
+console.log(JSON.stringify(result));
+if (result.ok && !storm.keep) fs.rmSync(storm.dir, { recursive: true, force: true });
+process.exit(result.ok ? 0 : 1);
