@@ -208,14 +208,14 @@ static void measure(struct ledger *l, int64_t known, int64_t waiting)
     (void)work(&one);
     int64_t took = clock_mono_us() - began;
     printf("%lld known jobs, %lld waiting\n", (long long)known, (long long)waiting);
-    printf("  1 thread   %6.0f steps/s\n", (double)WAYS * PARTS * 1e6 / (double)took);
+    printf("  1 thread   %6.0f steps/s\n", (double)WAYS * (double)PARTS * 1e6 / (double)took);
     printf("    %-12s %7.1f us\n", "a launch", (double)launch_us(&one) / WAYS);
     for (int p = 0; p < PARTS; p++) {
         printf("    %-12s %7.1f us\n", part_names[p], (double)one.us[p] / WAYS);
     }
     took = run_many(l, MANY, WAYS_EACH, known + waiting + WAYS + 1);
     printf("  %d threads %6.0f steps/s\n", MANY,
-           (double)MANY * WAYS_EACH * PARTS * 1e6 / (double)took);
+           (double)(MANY * WAYS_EACH) * (double)PARTS * 1e6 / (double)took);
     time_reads(l);
 }
 
