@@ -51,6 +51,7 @@ struct config_github {
     char *api_version;       /* X-GitHub-Api-Version */
     char *proxy;             /* URL of an HTTP proxy for API calls; "" takes the environment's */
     int64_t timeout_ms;      /* one API call, whole */
+    int64_t limit_pause_ms;  /* after a limit that names no time; doubles with each in a row */
     struct config_rate rate; /* API calls of all processes together, per installation */
     struct config_hook hook;
 };

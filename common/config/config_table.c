@@ -119,6 +119,11 @@ const struct setting config_settings[] = {
     WHOLE("github.timeout_ms", IN_CONFIG(github.timeout_ms), "30000", 100, 600000,
           .readers = FOR_FLEET,
           .help = "One call of the API, whole. A call that takes longer is a transient error."),
+    WHOLE("github.limit_pause_ms", IN_CONFIG(github.limit_pause_ms), "60000", 1000, 3600000,
+          .readers = FOR_FLEET,
+          .help = "After a refusal for a rate limit that names no time, nobody calls the API for "
+                  "so long; it doubles with each in a row, up to 16 times. GitHub asks for a "
+                  "minute at least, and may ban an App that does not wait."),
     NUMBER("github.rate.per_second", IN_CONFIG(github.rate.per_second), "10", 0, RATE_MAX,
            .readers = FOR_FLEET,
            .help = "Calls of the API a second, of all processes together, for each installation. "

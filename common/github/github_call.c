@@ -170,9 +170,9 @@ static int judge(struct github *g, const struct github_pass *pass, const struct 
     struct github_verdict v;
     struct github_bucket *b = github_bucket(g, pass->bucket);
     pthread_mutex_lock(&g->lock);
-    int hits = b->secondary_hits;
+    struct github_silence silence = {.pause_ms = g->limit_pause_ms, .hits = b->secondary_hits};
     pthread_mutex_unlock(&g->lock);
-    github_judge(r, clock_wall_ms(), hits, &v);
+    github_judge(r, clock_wall_ms(), &silence, &v);
     learn(g, b, pass->bucket, &v);
     metric_inc(g->requests[call->op][v.class]);
     return v.class == ERR_NONE ? 0 : explain(g, call, r->status, &v, e);

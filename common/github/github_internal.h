@@ -59,6 +59,7 @@ struct github {
     EVP_PKEY *key; /* NULL when a token is used */
     int64_t installation;
     int64_t timeout_ms;
+    int64_t limit_pause_ms;
     struct config_rate rate;
     struct github_cache *tokens;        /* installation id -> token */
     struct github_cache *installations; /* owner, lower case -> installation id */
@@ -131,6 +132,12 @@ MUST_CHECK int github_path_scope(struct buf *path, const struct github_scope *s,
 
 /* --- github_limits.c --- */
 
+/* How long to be silent after a limit that names no time. */
+struct github_silence {
+    int64_t pause_ms; /* github.limit_pause_ms */
+    int hits;         /* such limits in a row so far; each doubles the pause, up to 16 times */
+};
+
 struct github_verdict {
     enum err_class class;  /* ERR_NONE for a 2xx */
     int64_t wait_ms;       /* until the next call makes sense; 0: GitHub named no time */
@@ -142,8 +149,8 @@ struct github_verdict {
     char request_id[64];
 };
 /* What an answer means. `secondary_hits`: secondary limits in a row before it. A pure function. */
-void github_judge(const struct http_response *r, int64_t now_ms, int secondary_hits,
-                  struct github_verdict *out);
+void github_judge(const struct http_response *r, int64_t now_ms,
+                  const struct github_silence *silence, struct github_verdict *out);
 
 /* --- github_parse.c: all take any bytes, all ERR_RETRY when the answer makes no sense --- */
 

@@ -5,7 +5,6 @@
 
 #define PAUSE_MIN_MS INT64_C(1000)
 #define PAUSE_MAX_MS (INT64_C(65) * 60 * 1000) /* the primary window is an hour */
-#define SECONDARY_MS INT64_C(60000)
 #define SECONDARY_DOUBLINGS 4
 
 static int64_t clamp(int64_t ms)
@@ -50,8 +49,8 @@ static bool speaks_of_limits(const char *message)
 }
 
 /* 403 and 429 both serve for both kinds of limit; a 403 without any mark of one is a refusal. */
-static void judge_limit(const struct http_response *r, int64_t now_ms, int secondary_hits,
-                        struct github_verdict *out)
+static void judge_limit(const struct http_response *r, int64_t now_ms,
+                        const struct github_silence *silence, struct github_verdict *out)
 {
     int64_t pause_ms = retry_after_ms(r);
     if (pause_ms < 0 && out->remaining == 0) {
@@ -67,11 +66,11 @@ static void judge_limit(const struct http_response *r, int64_t now_ms, int secon
         out->class = ERR_AUTH;
         return;
     }
-    int doublings = secondary_hits < SECONDARY_DOUBLINGS ? secondary_hits : SECONDARY_DOUBLINGS;
+    int doublings = silence->hits < SECONDARY_DOUBLINGS ? silence->hits : SECONDARY_DOUBLINGS;
     out->class = ERR_THROTTLED;
     out->close = true;
     out->secondary = true;
-    out->wait_ms = SECONDARY_MS << (doublings > 0 ? doublings : 0);
+    out->wait_ms = clamp(silence->pause_ms << (doublings > 0 ? doublings : 0));
 }
 
 static enum err_class class_of(int status)
@@ -102,8 +101,8 @@ static void judge_success(const struct http_response *r, int64_t now_ms, struct 
     out->wait_ms = pause_ms > 0 ? pause_ms : 0;
 }
 
-void github_judge(const struct http_response *r, int64_t now_ms, int secondary_hits,
-                  struct github_verdict *out)
+void github_judge(const struct http_response *r, int64_t now_ms,
+                  const struct github_silence *silence, struct github_verdict *out)
 {
     *out = (struct github_verdict){.remaining = number_header(r, "x-ratelimit-remaining")};
     github_printable(http_header(r, "x-github-request-id"), out->request_id,
@@ -116,7 +115,7 @@ void github_judge(const struct http_response *r, int64_t now_ms, int secondary_h
     github_printable(http_header(r, "x-accepted-github-permissions"), out->permissions,
                      sizeof out->permissions);
     if (r->status == 403 || r->status == 429) {
-        judge_limit(r, now_ms, secondary_hits, out);
+        judge_limit(r, now_ms, silence, out);
         return;
     }
     out->class = class_of(r->status);

@@ -86,7 +86,7 @@ class Storm {
   writeConfig(hook) {
     const config = {
       deployment: "storm", queue: this.store(this.queue, "queue"), ledger: this.store(this.ledger, "ledger"), log_level: "info",
-      github: { api_url: this.githubUrl, token: this.token, webhook_secrets: [this.secret], timeout_ms: 3000, rate: { per_second: 500, burst: 500 },
+      github: { api_url: this.githubUrl, token: this.token, webhook_secrets: [this.secret], timeout_ms: 3000, limit_pause_ms: 3000, rate: { per_second: 500, burst: 500 },
         hook: { id: hook, organization: "acme" } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, put_deadline_ms: 2000 },
       worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_threads: 2, end_threads: 8, lease_ms: 5000, end_grace_ms: 0, drain_seconds: 10 },

@@ -57,8 +57,8 @@ async function github(s) {
   await s.github("POST", "/_fake/faults", [
     { ...often, preset: "primary-rate-limit", times: 5 }, { ...often, preset: "secondary-rate-limit", times: 5 },
     { ...often, status: 429, headers: { "retry-after": "1" }, body: { message: "Too many requests" }, times: 5 },
-    // GitHub's word for this one is to wait a minute, so there is one in a storm.
-    { ...often, status: 403, body: { message: "You have exceeded a secondary rate limit." }, times: 1 },
+    // Without a time: GitHub's word is to wait a minute then, scaled down here (github.limit_pause_ms).
+    { ...often, status: 403, body: { message: "You have exceeded a secondary rate limit." }, times: 5 },
     { ...often, preset: "bad-gateway" }, { ...often, drop: true }, { ...often, delay_ms: 4000 },
     { operation: "generate-jitconfig", status: 502, body: "bad", work: true, probability: 0.02 },
   ]);

@@ -141,7 +141,27 @@ static void judge(const struct meaning *m, struct github_verdict *v)
     buf_append_cstr(&r.headers, m->headers);
     buf_append_cstr(&r.headers, "\r\n");
     buf_append_cstr(&r.body, m->body);
-    github_judge(&r, NOW_MS, m->hits, v);
+    struct github_silence silence = {.pause_ms = 60000, .hits = m->hits};
+    github_judge(&r, NOW_MS, &silence, v);
+    http_response_fini(&r);
+}
+
+static void limit_without_a_time_pauses_as_configured(void **state)
+{
+    (void)state;
+    struct http_response r = {.status = 429};
+    struct github_verdict v;
+    buf_init(&r.headers, 16);
+    buf_init(&r.body, 16);
+    struct github_silence silence = {.pause_ms = 3000};
+    github_judge(&r, NOW_MS, &silence, &v);
+    assert_int_equal(v.wait_ms, 3000);
+    silence.hits = 2;
+    github_judge(&r, NOW_MS, &silence, &v);
+    assert_int_equal(v.wait_ms, 12000);
+    silence = (struct github_silence){.pause_ms = 3600000, .hits = 9};
+    github_judge(&r, NOW_MS, &silence, &v);
+    assert_int_equal(v.wait_ms, 65 * 60 * 1000); /* no longer than GitHub's own window */
     http_response_fini(&r);
 }
 
@@ -387,6 +407,7 @@ int main(void)
         cmocka_unit_test(jwt_claims_are_as_github_wants),
         cmocka_unit_test(jwt_key_bad_is_permanent_and_not_told),
         cmocka_unit_test(every_answer_has_its_meaning),
+        cmocka_unit_test(limit_without_a_time_pauses_as_configured),
         cmocka_unit_test(a_verdict_keeps_only_printable_text),
         cmocka_unit_test(senseless_answers_are_retry),
         cmocka_unit_test(a_job_is_read_with_wide_ids_and_nulls),
