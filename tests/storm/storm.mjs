@@ -221,6 +221,7 @@ class Storm {
     for (const program of this.all) peak[program.kind] = Math.max(peak[program.kind] ?? 0, Number((program.peakKb / 1024).toFixed(1)));
     if (crashes.length) failed.push("crashes");
     if (!this.drained) failed.push("drained");
+    if (!this.quiet) failed.push("quiet");
     return { ok: failed.length === 0, failed, queue: this.queue, ledger: this.ledger, workers: this.workers, seed: this.seed, faults: this.kinds.join(","),
       cap: this.cap, quota_per_s: this.rate, ...verdict, ...this.tally, crashes: crashes.length, peak_mb: peak, seconds: Math.round((Date.now() - this.begun) / 1000),
       ...(failed.length ? { details, crashed: crashes, dir: this.dir } : {}) };

@@ -47,8 +47,15 @@ export class ForeignFleet {
     }
   }
 
+  // Those whose registration's answer was lost are known by their names alone.
   async stop() {
     this.over = true;
+    for (let page = 1, full = true; full; page++) {
+      const { text } = await this.call("GET", `/orgs/acme/actions/runners?per_page=100&page=${page}`);
+      const { runners } = JSON.parse(text);
+      full = runners.length === 100;
+      for (const { id, name } of runners) if (name.startsWith("foreign-")) this.runners.add(id);
+    }
     for (const id of this.runners) {
       await this.call("DELETE", `/orgs/acme/actions/runners/${id}`).catch(() => {});
     }

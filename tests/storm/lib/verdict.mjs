@@ -10,11 +10,15 @@ const round = (value, digits = 2) => (Number.isFinite(value) ? Number(value.toFi
 const at = (sorted, share) => (sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] : null);
 const push = (map, key, value) => (map.has(key) ? map.get(key).push(value) : map.set(key, [value]));
 
+// What makes a job wait for a runner, and what ends that.
+const DEMAND = { job_created: 1, job_approved: 1, job_requeued: 1, job_started: -1, job_finished: -1, job_cancelled: -1 };
+
 async function readGitHub(file) {
   const seen = { created: new Set(), first: Infinity, last: 0, finished: new Map(), started: new Map(), cancelled: new Set(), lostByRunner: new Set(),
-    runners: new Map(), jobsOfRunner: new Map(), calls: 0, invalid: [], removedWhile: new Set() };
+    runners: new Map(), jobsOfRunner: new Map(), calls: 0, invalid: [], removedWhile: new Set(), moves: [] };
   for await (const e of lines(file)) {
     const foreign = String(e.runner ?? "").startsWith("foreign-");
+    if (DEMAND[e.event]) seen.moves.push({ at: e.ts_ms, demand: DEMAND[e.event], job: e.job, gated: e.status === "waiting" });
     if (e.event === "job_created") { seen.created.add(e.job); seen.first = Math.min(seen.first, e.ts_ms); }
     if (e.event === "job_started") { push(seen.started, e.job, e.runner); push(seen.jobsOfRunner, e.runner, e.job); }
     if (e.event === "job_finished") { push(seen.finished, e.job, e); seen.last = e.ts_ms; }
@@ -32,21 +36,29 @@ async function readGitHub(file) {
 }
 
 async function readProvider(file) {
-  const seen = { launches: [], ends: [], vms: new Map(), peak: 0, runs: 0, throttled: 0, refused: 0, errors: [] };
+  const seen = { launches: [], ends: [], moves: [], vmMs: 0, vms: new Map(), peak: 0, runs: 0, throttled: 0, refused: 0, errors: [] };
   const vm = (e) => seen.vms.get(e.microvm);
   for await (const e of lines(file)) {
     if (e.event === "vm_requested") {
       seen.launches.push(e.ts_ms);
       seen.vms.set(e.microvm, { fault: e.fault, jobs: [], done: 0, ended: null, ending: false, runner: null });
       seen.peak = Math.max(seen.peak, e.alive);
+      seen.moves.push({ at: e.ts_ms, alive: e.alive, idle: e.microvm, launch: true });
     }
     if (e.event === "vm_state" && (e.state === "TERMINATING" || e.state === "TERMINATED") && !vm(e).ending) {
       vm(e).ending = true;
       seen.ends.push(e.ts_ms);
+      seen.moves.push({ at: e.ts_ms, alive: e.alive, busy: e.microvm });
     }
-    if (e.event === "vm_job") Object.assign(vm(e), { runner: e.runner }).jobs.push(e.job);
+    if (e.event === "vm_job") {
+      Object.assign(vm(e), { runner: e.runner }).jobs.push(e.job);
+      seen.moves.push({ at: e.ts_ms, busy: e.microvm });
+    }
     if (e.event === "vm_job_done") vm(e).done += 1;
-    if (e.event === "vm_ended") vm(e).ended = e.reason ?? "ended";
+    if (e.event === "vm_ended") {
+      vm(e).ended = e.reason ?? "ended";
+      seen.vmMs += e.lived_ms;
+    }
     if (e.event === "request" && e.operation === "RunMicrovm") {
       seen.runs += 1;
       if (e.error === "ThrottlingException") seen.throttled += 1;
@@ -71,6 +83,34 @@ function peakPerSecond(times) {
     peak = Math.max(peak, to - from + 1);
   }
   return peak;
+}
+
+// The longest time in which nothing was launched although a job had neither a runner nor a machine on its way, and the cap
+// had a slot: how long a job waited in vain. The wait that the launch quota asks for is in it (one over the quota).
+function longestStall(github, provider, cap) {
+  const waiting = new Set();
+  const idle = new Set();
+  let alive = 0;
+  let since = null;
+  let longest = 0;
+  for (const move of [...github.moves, ...provider.moves].sort((a, b) => a.at - b.at)) {
+    if (move.demand === 1 && !move.gated) waiting.add(move.job);
+    if (move.demand === -1) waiting.delete(move.job);
+    if (move.idle) idle.add(move.idle);
+    if (move.busy) idle.delete(move.busy);
+    if (move.alive !== undefined) alive = move.alive;
+    const inVain = waiting.size > idle.size && alive < cap;
+    if (since !== null && (!inVain || move.launch)) longest = Math.max(longest, move.at - since);
+    if (!inVain) since = null;
+    else if (since === null || move.launch) since = move.at;
+  }
+  return longest;
+}
+
+// How much of what the quota or the cap allows was used, whichever binds, from the first job to the last launch.
+function drainShare(provider, first, cap, quota) {
+  const took = provider.launches.at(-1) - first;
+  return took > 0 ? Math.max((1000 * provider.launches.length) / quota, provider.vmMs / cap) / took : null;
 }
 
 // Machines that were ended in the middle of a job although nothing was wrong with them or the job.
@@ -114,6 +154,8 @@ export async function judge({ githubLog, providerLog, cap, quota, burst, foreign
     runners_left: [...g.runners.values()].filter((reason) => reason === null).length,
     slot_ms_p50: at(delays, 0.5),
     slot_ms_p99: at(delays, 0.99),
+    longest_wait_ms: longestStall(g, p, cap),
+    drain_share: round(drainShare(p, g.first, cap, quota), 3),
     drain_s: round((g.last - g.first) / 1000, 1),
     github_calls_per_job: round((g.calls - foreignCalls) / Math.max(1, g.created.size)),
   };
