@@ -200,7 +200,8 @@ const struct setting config_settings[] = {
           .help = "After SIGTERM: what is in flight may take so long to be answered."),
     TEXT("ingress.spool.path", IN_CONFIG(ingress.spool_path), "", 0, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_INGRESS,
-         .help = "File of the local spool, one for each ingress. When the queue refuses a put, or "
+         .help = "File of the local spool, one for each ingress: a second one is refused at its "
+                 "start. When the queue refuses a put, or "
                  "takes longer than `ingress.put_deadline_ms`, deliveries are made durable there, "
                  "answered 202, and moved on in order when the queue is back; and the ingress "
                  "starts while the queue is away. Empty: no spool, such deliveries are answered "
