@@ -34,10 +34,10 @@ static void pause_accepting(struct loop *l, const char *why)
 /* At the limit a connection that only idles makes room. */
 static void resume_accepting(struct loop *l)
 {
-    if (l->conns.count >= l->max_connections) {
+    if (l->conns.count >= l->bounds.connections) {
         (void)conn_evict(&l->conns, clock_mono_ms());
     }
-    if (l->listener != NULL && l->conns.count < l->max_connections) {
+    if (l->listener != NULL && l->conns.count < l->bounds.connections) {
         l->accepting = true;
         evconnlistener_enable(l->listener);
     }
@@ -54,7 +54,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     }
     struct bufferevent *bev = conn_new(&l->conns, ssl);
     ASSERT(bev != NULL);
-    if (l->conns.count >= l->max_connections) {
+    if (l->conns.count >= l->bounds.connections) {
         pause_accepting(l, "connections");
     }
     return bev;
@@ -73,7 +73,8 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 
 static bool is_drained(const struct loop *l)
 {
-    return l->draining && l->listener == NULL && l->conns.count == 0 && l->with_intake == 0;
+    return l->draining && l->listener == NULL && l->conns.count == 0 && l->with_intake == 0 &&
+           l->line_length == 0;
 }
 
 static void begin_drain(struct loop *l, int64_t ms)
@@ -114,6 +115,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     conn_adopt(&l->conns);
+    request_serve_line(l);
     request_submit(l);
     conn_flush(&l->conns);
     if (l->draining) {
@@ -194,7 +196,8 @@ static struct event_base *new_base(void)
 static struct timeval tick_interval(const struct config_ingress *c)
 {
     int64_t ms = TICK_MAX_MS;
-    const int64_t deadlines[] = {c->request_timeout_ms, c->idle_timeout_ms, c->put_deadline_ms};
+    const int64_t deadlines[] = {c->request_timeout_ms, c->idle_timeout_ms, c->put_deadline_ms,
+                                 c->in_flight_wait_ms};
     for (size_t i = 0; i < COUNT_OF(deadlines); i++) {
         ms = deadlines[i] / 8 < ms ? deadlines[i] / 8 : ms;
     }
@@ -251,7 +254,7 @@ static void *loop_main(void *arg)
     return NULL;
 }
 
-static struct loop *loop_new(const struct loop_shared *shared, size_t max_connections,
+static struct loop *loop_new(const struct loop_shared *shared, const struct loop_bounds *bounds,
                              struct err *e)
 {
     const struct config_ingress *c = &shared->config->ingress;
@@ -266,8 +269,9 @@ static struct loop *loop_new(const struct loop_shared *shared, size_t max_connec
         return NULL;
     }
     l->shared = *shared;
-    l->max_connections = max_connections;
+    l->bounds = *bounds;
     l->outgoing_last = &l->outgoing;
+    TAILQ_INIT(&l->in_line);
     TAILQ_INIT(&l->waiting);
     buf_init(&l->text, REPLY_LIMIT_BYTES);
     l->base = new_base();
@@ -277,10 +281,10 @@ static struct loop *loop_new(const struct loop_shared *shared, size_t max_connec
     return l;
 }
 
-int loop_start(const struct loop_shared *shared, int listen_fd, size_t max_connections,
+int loop_start(const struct loop_shared *shared, int listen_fd, const struct loop_bounds *bounds,
                struct loop **out, struct err *e)
 {
-    struct loop *l = loop_new(shared, max_connections, e);
+    struct loop *l = loop_new(shared, bounds, e);
     if (l == NULL) {
         return -1;
     }

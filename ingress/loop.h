@@ -6,6 +6,11 @@
  * blocks in it. What it verified goes to the intake once per turn of the loop, all together, so
  * that a busy loop makes large batches.
  *
+ * Fairness: a connection's next request is not read before its last one is answered, so each has at
+ * most one delivery with the intake. When all of the loop's places there are taken, deliveries
+ * stand in line, first come, first served: a connection that floods stands behind all others again
+ * after each of its own. Who waits too long is answered 503.
+ *
  * Draining: accept what the kernel holds, close the listener and the idle connections, answer what
  * is under way with `Connection: close`, end when no connection is left or the time is over.
  */
@@ -33,9 +38,15 @@ struct loop_shared {
     struct tls *tls; /* NULL: plain */
 };
 
+/* A loop's part of what is bounded; each at least 1. */
+struct loop_bounds {
+    size_t connections;
+    size_t in_flight;
+};
+
 /* Starts a loop on a listening socket, which it takes. */
-MUST_CHECK int loop_start(const struct loop_shared *shared, int listen_fd, size_t max_connections,
-                          struct loop **out, struct err *e);
+MUST_CHECK int loop_start(const struct loop_shared *shared, int listen_fd,
+                          const struct loop_bounds *bounds, struct loop **out, struct err *e);
 
 /* Begins the drain, which may last so long. Any thread; once. */
 void loop_drain(struct loop *l, int64_t seconds);

@@ -20,7 +20,7 @@
  * its connection ends, or its answer is given because the time is over. */
 struct pending {
     struct delivery delivery;       /* first: the mailbox holds these */
-    TAILQ_ENTRY(pending) link;      /* in the loop's list, oldest first, until answered */
+    TAILQ_ENTRY(pending) link;      /* in a list of the loop's, oldest first, until answered */
     struct evhttp_request *request; /* NULL once answered */
     struct conn *conn;              /* NULL once it ended */
     struct buf record;
@@ -40,9 +40,11 @@ struct loop {
     struct evbuffer *reply;   /* empty between answers */
     struct buf text;
     struct conn_set conns;
-    size_t max_connections;
-    struct pending_list waiting;
-    struct delivery *outgoing; /* verified in this turn */
+    struct loop_bounds bounds;
+    struct pending_list in_line; /* without a place with the intake yet */
+    size_t line_length;
+    struct pending_list waiting; /* with the intake */
+    struct delivery *outgoing;   /* got their places in this turn */
     struct delivery **outgoing_last;
     size_t with_intake; /* deliveries that the intake has not given back */
     bool accepting;
@@ -60,13 +62,17 @@ void request_handle(struct evhttp_request *req, void *arg);
 void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
                     const struct answer *a);
 
-/* Hands what was verified in this turn to the intake. */
+/* Gives the places that are free to those in line, and drops those whose connection has ended. */
+void request_serve_line(struct loop *l);
+
+/* Hands what got a place in this turn to the intake. */
 void request_submit(struct loop *l);
 
 /* What came back from the intake. */
 void request_finish(struct loop *l, struct pending *p);
 
-/* Answers those that have waited for their commit too long; they stay with the intake. */
+/* Answers those that have waited too long, in line or for their commit; the latter stay with the
+ * intake. */
 void request_expire(struct loop *l, int64_t now_us);
 
 #endif

@@ -96,19 +96,46 @@ static struct pending *pending_new(struct loop *l, const struct job_event *ev, b
     return p;
 }
 
+static void pending_free(struct pending *p)
+{
+    buf_fini(&p->record);
+    free(p);
+}
+
+/* A place with the intake, out of this loop's share. */
+static bool take_place(struct loop *l)
+{
+    if (l->with_intake >= l->bounds.in_flight || !intake_reserve(l->shared.intake)) {
+        return false;
+    }
+    l->with_intake++;
+    return true;
+}
+
+/* It has its place. */
+static void send_off(struct loop *l, struct pending *p)
+{
+    TAILQ_INSERT_TAIL(&l->waiting, p, link);
+    *l->outgoing_last = &p->delivery;
+    l->outgoing_last = &p->delivery.next;
+}
+
 static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
-                    const struct job_event *ev, bool launch)
+                    const struct job_event *ev, bool launch, bool placed)
 {
     struct pending *p = pending_new(l, ev, launch);
     p->request = req;
     p->conn = c;
     c->watcher = &p->conn;
-    TAILQ_INSERT_TAIL(&l->waiting, p, link);
-    *l->outgoing_last = &p->delivery;
-    l->outgoing_last = &p->delivery.next;
-    l->with_intake++;
     log_debug("delivery_verified", LOG_STR("delivery", ev->delivery), LOG_INT("job", ev->job_id),
               LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", p->delivery.lane));
+    if (placed) {
+        send_off(l, p);
+    } else {
+        TAILQ_INSERT_TAIL(&l->in_line, p, link);
+        l->line_length++;
+        stats_waited();
+    }
     event_active(l->turn_event, 0, 0);
 }
 
@@ -122,11 +149,11 @@ void request_submit(struct loop *l)
     }
 }
 
+/* Answers one that is out of its list. */
 static void answer_pending(struct loop *l, struct pending *p, const struct answer *a)
 {
     struct evhttp_request *req = p->request;
     struct conn *c = p->conn;
-    TAILQ_REMOVE(&l->waiting, p, link);
     p->request = NULL;
     p->conn = NULL;
     if (c != NULL) {
@@ -156,6 +183,7 @@ void request_finish(struct loop *l, struct pending *p)
 {
     const struct answer answer = answer_to(p->delivery.result);
     if (p->request != NULL) {
+        TAILQ_REMOVE(&l->waiting, p, link);
         answer_pending(l, p, &answer);
         if (answer.code == 202) {
             stats_accepted(clock_mono_us() - p->delivery.submitted_us);
@@ -163,8 +191,51 @@ void request_finish(struct loop *l, struct pending *p)
     }
     l->with_intake--;
     intake_release(l->shared.intake);
-    buf_fini(&p->record);
-    free(p);
+    pending_free(p);
+}
+
+/* --- the line before the intake --------------------------------------------------------------- */
+
+static void leave_line(struct loop *l, struct pending *p)
+{
+    TAILQ_REMOVE(&l->in_line, p, link);
+    l->line_length--;
+}
+
+/* One that never reached the intake, and never will. */
+static void refuse(struct loop *l, struct pending *p)
+{
+    const struct answer overloaded = {503, "overloaded", false};
+    leave_line(l, p);
+    answer_pending(l, p, &overloaded);
+    pending_free(p);
+}
+
+void request_serve_line(struct loop *l)
+{
+    struct pending *p;
+    while ((p = TAILQ_FIRST(&l->in_line)) != NULL) {
+        if (p->conn == NULL) {
+            refuse(l, p);
+        } else if (take_place(l)) {
+            leave_line(l, p);
+            send_off(l, p);
+        } else {
+            break;
+        }
+    }
+}
+
+static void expire_line(struct loop *l, int64_t now_us)
+{
+    int64_t wait_ms = l->shared.config->ingress.in_flight_wait_ms;
+    struct pending *p;
+    while ((p = TAILQ_FIRST(&l->in_line)) != NULL &&
+           p->delivery.submitted_us <= now_us - wait_ms * 1000) {
+        log_warn("delivery_refused", LOG_STR("delivery", p->delivery.guid),
+                 LOG_INT("waited_ms", wait_ms), LOG_INT("in_line", (int64_t)l->line_length));
+        refuse(l, p);
+    }
 }
 
 void request_expire(struct loop *l, int64_t now_us)
@@ -175,9 +246,11 @@ void request_expire(struct loop *l, int64_t now_us)
     int64_t spool_ms = c->spool_path[0] != '\0' ? SPOOL_GRACE_MS : 0;
     int64_t before_us = now_us - (c->put_deadline_ms + spool_ms) * 1000;
     struct pending *p;
+    expire_line(l, now_us);
     while ((p = TAILQ_FIRST(&l->waiting)) != NULL && p->delivery.submitted_us <= before_us) {
         log_warn("put_slow", LOG_STR("delivery", p->delivery.guid),
                  LOG_INT("deadline_ms", c->put_deadline_ms));
+        TAILQ_REMOVE(&l->waiting, p, link);
         answer_pending(l, p, &slow);
     }
 }
@@ -210,6 +283,7 @@ static struct slice whole_body(struct evhttp_request *req, const struct request_
 struct outcome {
     bool queue; /* `event` goes to the intake, on the launch lane or the events lane */
     bool launch;
+    bool placed; /* and has its place there; else it stands in line */
     struct job_event event;
     struct answer answer; /* if it is not queued */
 };
@@ -217,6 +291,18 @@ struct outcome {
 static void decide(struct outcome *o, int code, const char *reason)
 {
     o->answer = (struct answer){code, reason, false};
+}
+
+/* To the intake, into the line before it, or away. */
+static void admit(struct loop *l, const struct request_head *h, struct outcome *o)
+{
+    /* A place that is free belongs to the first in line, not to who comes now. */
+    o->placed = l->line_length == 0 && take_place(l);
+    o->queue = o->placed || l->shared.config->ingress.in_flight_wait_ms > 0;
+    if (!o->queue) {
+        decide(o, 503, "overloaded");
+        log_delivery(LOG_WARN, "delivery_refused", h, &o->answer);
+    }
 }
 
 /* A verified request. */
@@ -238,12 +324,9 @@ static void judge(struct loop *l, const struct request_head *h, struct slice bod
     } else if (dedupe_seen(l->shared.dedupe, o->event.delivery)) {
         decide(o, 200, "duplicate");
         log_delivery(LOG_INFO, "delivery_duplicate", h, &o->answer);
-    } else if (!intake_reserve(l->shared.intake)) {
-        decide(o, 503, "overloaded");
-        log_delivery(LOG_WARN, "delivery_refused", h, &o->answer);
     } else {
-        o->queue = true;
         o->launch = verdict == WEBHOOK_LAUNCH;
+        admit(l, h, o);
     }
 }
 
@@ -278,7 +361,7 @@ void request_handle(struct evhttp_request *req, void *arg)
     outcome.queue = false;
     examine(l, req, c, &outcome);
     if (outcome.queue) {
-        enqueue(l, req, c, &outcome.event, outcome.launch);
+        enqueue(l, req, c, &outcome.event, outcome.launch, outcome.placed);
     } else {
         request_answer(l, req, c, &outcome.answer);
     }

@@ -116,6 +116,7 @@ static size_t loops_wanted(const struct config_ingress *c)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t wanted = c->threads > 0 ? c->threads : cores;
     wanted = wanted > c->max_connections ? c->max_connections : wanted;
+    wanted = wanted > c->max_in_flight ? c->max_in_flight : wanted;
     return wanted < 1 ? 1 : wanted > LOOPS_MAX ? LOOPS_MAX : (size_t)wanted;
 }
 
@@ -153,22 +154,33 @@ static void on_library_log(int severity, const char *message)
 /* --- life ---------------------------------------------------------------------------------------
  */
 
+/* The places in flight are dealt out to the last one, so that together the loops can reach the
+ * bound and never pass it. */
+static size_t places_of(size_t loop, size_t loops, int64_t max_in_flight)
+{
+    return (size_t)max_in_flight / loops + (loop < (size_t)max_in_flight % loops ? 1 : 0);
+}
+
 static int start_loops(struct server *s, const struct loop_shared *shared, struct err *e)
 {
     const struct config_ingress *c = &s->config->ingress;
     struct sockaddr_storage address;
     socklen_t size = 0;
     size_t wanted = loops_wanted(c);
-    size_t share = ((size_t)connections_possible(c->max_connections) + wanted - 1) / wanted;
+    size_t connections = ((size_t)connections_possible(c->max_connections) + wanted - 1) / wanted;
     if (resolve(c->listen, &address, &size, e) != 0) {
         return -1;
     }
     for (; s->loop_count < wanted; s->loop_count++) {
+        const struct loop_bounds share = {
+            .connections = connections,
+            .in_flight = places_of(s->loop_count, wanted, c->max_in_flight),
+        };
         int fd = open_listener(&address, &size);
         if (fd < 0) {
             return err_errno(e, ERR_PERMANENT, errno, "ingress.listen: %s", c->listen);
         }
-        if (loop_start(shared, fd, share, &s->loops[s->loop_count], e) != 0) {
+        if (loop_start(shared, fd, &share, &s->loops[s->loop_count], e) != 0) {
             return -1;
         }
     }

@@ -13,6 +13,7 @@
 #include "common/base/stop.h"
 #include "ingress/putter.h"
 #include "ingress/spool_drain.h"
+#include "ingress/spool_lock.h"
 #include "ingress/stats.h"
 
 #define RETRY_BASE_MS 100
@@ -23,6 +24,7 @@
 
 struct spool {
     struct spool_options o;
+    int lock_fd; /* -1: not held */
     struct queue *file;
     struct queue *queue; /* atomic: NULL until it could be opened */
     struct putters *putters;
@@ -275,6 +277,9 @@ static int open_file(struct spool *s, struct err *e)
     if (n < 0 || (size_t)n >= sizeof url) {
         return err_set(e, ERR_PERMANENT, 0, "the spool's path is too long");
     }
+    if (spool_lock_take(s->o.path, &s->lock_fd, e) != 0) {
+        return -1;
+    }
     if (queue_open(url, &s->file, e) != 0 || spool_count(s->file, &s->messages, e) != 0) {
         return err_wrap(e, "spool");
     }
@@ -303,6 +308,7 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
     ASSERT(s != NULL);
     ASSERT(o->batch >= 1 && o->batch <= QUEUE_BATCH_MAX);
     s->o = *o;
+    s->lock_fd = -1;
     stop_init(&s->stop);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     if (open_file(s, e) != 0 || open_queue(s, e) != 0 ||
@@ -342,6 +348,7 @@ void spool_close(struct spool *s)
     }
     queue_close(s->queue);
     queue_close(s->file);
+    spool_lock_release(s->lock_fd);
     pthread_mutex_destroy(&s->lock);
     stop_fini(&s->stop);
     free(s);

@@ -13,8 +13,8 @@
  * What an earlier process left is drained first: with anything in the file it starts in `spooling`,
  * as it does when the queue cannot be opened yet. Bounds: at most max_messages; and nothing new
  * while the oldest is older than max_age_ms (what is old is still moved on, never dropped). Past
- * either, and when the disk is full, spool_commit fails with ERR_CAPACITY. One process a file: a
- * second one would break the bounds and could deliver twice, though lose nothing.
+ * either, and when the disk is full, spool_commit fails with ERR_CAPACITY. One process a file,
+ * which a lock sees to (spool_lock.h): two would pass the bounds and break the order.
  */
 #ifndef MAYFLY_INGRESS_SPOOL_H
 #define MAYFLY_INGRESS_SPOOL_H
@@ -43,7 +43,8 @@ struct spool_options {
 };
 
 /* Opens the file, and the queue if it is there. A queue that is away (ERR_RETRY, ERR_THROTTLED,
- * ERR_CAPACITY) is opened by the drainer later; any other error of its is an error here. */
+ * ERR_CAPACITY) is opened by the drainer later; any other error of its is an error here.
+ * ERR_CONFLICT: another has the file open. */
 MUST_CHECK int spool_open(const struct spool_options *o, struct spool **out, struct err *e);
 
 /* Ends the drainer after its present batch; what is left waits for the next process. No

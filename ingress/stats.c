@@ -31,6 +31,7 @@ static struct metric *spool_active;
 static struct metric *spool_messages;
 static struct metric *spool_age;
 static struct metric *accept_seconds;
+static struct metric *waited;
 static struct metric *in_flight;
 static struct metric *connections;
 
@@ -61,6 +62,8 @@ static void open_once(void)
     accept_seconds = metrics_histogram("mayfly_ingress_accept_seconds",
                                        "Time from a delivery read to its 202, its commit included.",
                                        "", latency_bounds_ms, COUNT_OF(latency_bounds_ms));
+    waited = metrics_counter("mayfly_ingress_waited_total",
+                             "Deliveries that found no place in flight and stood in line.", "");
     in_flight = metrics_gauge("mayfly_ingress_in_flight",
                               "Deliveries accepted from the network and not yet answered.", "");
     connections = metrics_gauge("mayfly_ingress_connections", "Open connections.", "");
@@ -156,6 +159,12 @@ void stats_spool(int64_t messages, int64_t oldest_age_ms)
     stats_open();
     metric_set(spool_messages, messages);
     metric_set(spool_age, oldest_age_ms / 1000);
+}
+
+void stats_waited(void)
+{
+    stats_open();
+    metric_inc(waited);
 }
 
 void stats_accepted(int64_t took_us)

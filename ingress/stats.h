@@ -29,6 +29,9 @@ void stats_spool_active(bool active);
 /* What the spool holds at the moment. */
 void stats_spool(int64_t messages, int64_t oldest_age_ms);
 
+/* A delivery that found no place in flight, and stands in line. */
+void stats_waited(void);
+
 /* From the whole request read to its answer given, of a queued delivery. */
 void stats_accepted(int64_t took_us);
 

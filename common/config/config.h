@@ -67,6 +67,7 @@ struct config_ingress {
     int64_t max_header_bytes;
     int64_t max_connections;
     int64_t max_in_flight;      /* deliveries accepted from the network and not yet answered */
+    int64_t in_flight_wait_ms;  /* for a place among them */
     int64_t request_timeout_ms; /* from the first byte of a request to its last */
     int64_t idle_timeout_ms;
     int64_t committers; /* threads that put batches on the queue */

@@ -171,8 +171,13 @@ const struct setting config_settings[] = {
                   "until one ends."),
     WHOLE("ingress.max_in_flight", IN_CONFIG(ingress.max_in_flight), "2048", 1, 1000000,
           .readers = FOR_INGRESS,
-          .help = "Deliveries taken from the network and not yet answered. One more is answered "
-                  "503 with Retry-After."),
+          .help = "Deliveries on their way to the queue, shared out evenly between the event "
+                  "loops. A connection has one at most, however much it sends ahead. One more "
+                  "waits for a place, first come, first served."),
+    WHOLE("ingress.in_flight_wait_ms", IN_CONFIG(ingress.in_flight_wait_ms), "2000", 0, 60000,
+          .readers = FOR_INGRESS,
+          .help = "How long a delivery waits for a place in flight; then it is answered 503 with "
+                  "Retry-After. 0: at once. It is part of `ingress.put_deadline_ms`."),
     WHOLE("ingress.request_timeout_ms", IN_CONFIG(ingress.request_timeout_ms), "10000", 100, MS_MAX,
           .readers = FOR_INGRESS,
           .help = "From the first byte of a request to its last. A slower one is closed."),
@@ -200,7 +205,8 @@ const struct setting config_settings[] = {
           .help = "After SIGTERM: what is in flight may take so long to be answered."),
     TEXT("ingress.spool.path", IN_CONFIG(ingress.spool_path), "", 0, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_INGRESS,
-         .help = "File of the local spool, one for each ingress. When the queue refuses a put, or "
+         .help = "File of the local spool, one for each ingress: a second one is refused at its "
+                 "start. When the queue refuses a put, or "
                  "takes longer than `ingress.put_deadline_ms`, deliveries are made durable there, "
                  "answered 202, and moved on in order when the queue is back; and the ingress "
                  "starts while the queue is away. Empty: no spool, such deliveries are answered "

@@ -16,6 +16,7 @@ import harness
 
 JOB = bodies.workflow_job()
 CLOSED = "mayfly_ingress_closed_total"
+WAITED = "mayfly_ingress_waited_total"
 
 
 @contextlib.contextmanager
@@ -150,7 +151,8 @@ class Overload(harness.TestCase):
             self.assertIn("guid-1", server.queued())
 
     def test_deliveries_over_the_bound_are_refused(self):
-        with self.ingress(max_in_flight=2, put_deadline_ms=60000) as server:
+        with self.ingress(max_in_flight=2, in_flight_wait_ms=0, threads=1,
+                          put_deadline_ms=60000) as server:
             with contextlib.ExitStack() as stack:
                 waiting = [stack.enter_context(server.connect()) for _ in range(2)]
                 with stuck_queue(server):
@@ -166,6 +168,98 @@ class Overload(harness.TestCase):
             self.assertEqual(1, server.metric("mayfly_ingress_deliveries_total", answer="503",
                                               reason="overloaded"))
             self.assertEqual({"guid-0", "guid-1"}, set(server.queued()))
+
+    def test_flood_leaves_the_polite_their_turn(self):
+        """One place in all: three connections send 20 deliveries ahead each, a fourth sends one."""
+        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1,
+                          put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
+            floods = {name: [f"{name}-{i}" for i in range(20)] for name in ["a", "b", "c"]}
+            flooding = []
+            with stuck_queue(server):
+                for waited, guids in enumerate(floods.values()):
+                    flooding.append(stack.enter_context(server.connect()))
+                    flooding[-1].send(b"".join(harness.request(JOB, guid=g) for g in guids))
+                    server.wait_metric(1, "mayfly_ingress_in_flight")
+                    server.wait_metric(waited, WAITED)
+                polite = stack.enter_context(server.connect())
+                polite.send(harness.request(JOB, guid="polite"))
+                server.wait_metric(3, WAITED)
+                # However much lies before the door, the queue is asked for one at a time.
+                self.assertEqual(1, server.metric("mayfly_ingress_in_flight"))
+            self.check(polite.answer(), 202, queued=True)
+            for c in flooding:
+                for _ in range(20):
+                    self.check(c.answer(), 202, queued=True)
+            order = list(server.queued())
+            self.assertEqual(["a-0", "b-0", "c-0", "polite"], order[:4])
+            for guids in floods.values():
+                self.assertEqual(guids, [guid for guid in order if guid in guids])
+
+    def test_place_in_flight_that_never_comes_is_answered_503(self):
+        with self.ingress(max_in_flight=1, in_flight_wait_ms=200, threads=1,
+                          put_deadline_ms=60000) as server, server.connect() as first:
+            with stuck_queue(server):
+                first.send(harness.request(JOB, guid="guid-first"))
+                server.wait_metric(1, "mayfly_ingress_in_flight")
+                answer = server.deliver(guid="guid-over")
+                self.check(answer, 503, error="overloaded")
+                self.assertEqual("10", answer.headers["retry-after"])
+            self.check(first.answer(), 202, queued=True)
+            # The 503 is not remembered: its redelivery is taken.
+            self.check(server.deliver(guid="guid-over"), 202, queued=True)
+
+    def test_peers_that_leave_the_line_keep_their_turn(self):
+        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1,
+                          put_deadline_ms=60000) as server, server.connect() as first:
+            with stuck_queue(server):
+                first.send(harness.request(JOB, guid="guid-first"))
+                server.wait_metric(1, "mayfly_ingress_in_flight")
+                for i in range(20):
+                    with server.connect() as c:
+                        c.send(harness.request(JOB, guid=f"guid-gone-{i}"))
+                        server.wait_metric(i + 1, WAITED)
+                last = server.connect()
+                last.send(harness.request(JOB, guid="guid-last"))
+                server.wait_metric(21, WAITED)
+            with last:
+                self.check(last.answer(), 202, queued=True)
+            self.check(first.answer(), 202, queued=True)
+            server.wait_metric_is(0, "mayfly_ingress_in_flight")
+            # They are not read from before their answers, so that each keeps its connection and its
+            # turn: the line is no longer than there are connections.
+            gone = [f"guid-gone-{i}" for i in range(20)]
+            self.assertEqual(["guid-first", *gone, "guid-last"], list(server.queued()))
+
+    def test_drain_that_ends_before_the_line_does_refuses_the_line(self):
+        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1, drain_seconds=1,
+                          put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
+            peers = [stack.enter_context(server.connect()) for _ in range(3)]
+            with stuck_queue(server):
+                for i, c in enumerate(peers):
+                    c.send(harness.request(JOB, guid=f"guid-{i}"))
+                    server.wait_metric(1, "mayfly_ingress_in_flight")
+                    server.wait_metric(i, WAITED)
+                server.signal(signal.SIGTERM)
+                for c in peers:
+                    self.assertIsNone(c.answer())
+            self.assertEqual(0, server.wait_exit())
+            self.assertEqual(["guid-0"], list(server.queued()))
+
+    def test_sigterm_answers_the_line(self):
+        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1,
+                          put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
+            peers = [stack.enter_context(server.connect()) for _ in range(3)]
+            with stuck_queue(server):
+                for i, c in enumerate(peers):
+                    c.send(harness.request(JOB, guid=f"guid-{i}"))
+                    server.wait_metric(1, "mayfly_ingress_in_flight")
+                    server.wait_metric(i, WAITED)
+                server.signal(signal.SIGTERM)
+                server.wait_log("stopping")
+            for c in peers:
+                self.check(c.answer(), 202, queued=True)
+            self.assertEqual(0, server.wait_exit())
+            self.assertEqual(["guid-0", "guid-1", "guid-2"], list(server.queued()))
 
     def test_peer_that_leaves_while_its_delivery_commits_loses_nothing(self):
         with self.ingress() as server:

@@ -1,12 +1,13 @@
 """The spool of the running program: a Redis that is away, hangs or comes back, and SIGKILL."""
 
+import contextlib
 import os
 import signal
 import sqlite3
 import unittest
 
 import harness
-from redis_server import Redis, program
+from redis_server import Gate, Redis, program
 
 LANE = "launch.small"
 REFUSED = "mayfly_ingress_spool_refused_total"
@@ -26,8 +27,8 @@ class Spool(harness.TestCase):
         self.addCleanup(manager.__exit__, None, None, None)
         return manager.__enter__()
 
-    def spooling(self, put_deadline_ms=5000, ready=None, **spool):
-        return harness.Ingress(self.folder, queue_url=self.redis.url,
+    def spooling(self, put_deadline_ms=5000, ready=None, queue_url=None, **spool):
+        return harness.Ingress(self.folder, queue_url=queue_url or self.redis.url,
                                put_deadline_ms=put_deadline_ms, ready=ready or {},
                                spool={"path": self.spool, "retry_ms": 100, **spool})
 
@@ -81,6 +82,52 @@ class Spool(harness.TestCase):
             guids += self.accept(server, 8, 10)
             self.redis.start()
             server.wait_metric_is(0, ACTIVE)
+        self.check_once_in_order(guids)
+
+    def test_sigkill_between_the_put_and_its_deletion_delivers_at_least_once(self):
+        gate = self.enter(Gate(self.folder, self.redis))
+        server = self.spooling(put_deadline_ms=30000, queue_url=gate.url).start()
+        guids = self.accept(server, 0, 6)
+        gate.hold(b"guid-5")
+        self.redis.start()
+        gate.wait_held()
+        # The drainer waits for Redis's answer to its put. Whoever holds the file's lock now keeps
+        # it from deleting anything, whatever it does until it is killed.
+        with contextlib.closing(sqlite3.connect(self.spool, timeout=harness.PATIENCE,
+                                                isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            gate.release()
+            self.redis.wait_deliveries(len(guids), LANE)
+            server.signal(signal.SIGKILL)
+            server.wait_exit()
+            db.execute("ROLLBACK")
+        self.assertEqual(6, self.in_file())
+        self.check_once_in_order(guids)
+        with self.spooling() as server:
+            server.wait_metric_is(0, ACTIVE)
+            guids += self.accept(server, 6, 7)
+        self.assertEqual(0, self.in_file())
+        # Twice, since nobody had told the file; each time in order, and nothing is missing.
+        self.assertEqual(guids[:6] + guids, self.redis.deliveries(LANE))
+
+    def test_second_ingress_with_the_same_spool_is_refused(self):
+        self.redis.start()
+        with self.spooling() as first:
+            folder = os.path.join(self.folder, "second")
+            os.mkdir(folder)
+            second = harness.Ingress(folder, queue_url=self.redis.url, spool={"path": self.spool})
+            with self.assertRaisesRegex(AssertionError, "start_failed"):
+                second.start()
+            self.assertEqual(1, second.process.wait(harness.PATIENCE))
+            said = str(second.log[-2:])
+            self.assertIn(f"process {first.process.pid} holds {self.spool}.lock", said)
+            self.assertIn("ingress.spool.path", said)
+            guids = self.accept(first, 0, 2)
+            first.signal(signal.SIGKILL)
+            first.wait_exit()
+            # The lock ends with its process, however it ended.
+            with second:
+                guids += self.accept(second, 2, 3)
         self.check_once_in_order(guids)
 
     def test_start_while_the_queue_was_never_there(self):

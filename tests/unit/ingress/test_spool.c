@@ -394,6 +394,65 @@ static void queue_that_refuses_all_for_good_buries_nothing(void **state)
     check_arrived(0, 3);
 }
 
+/* --- one process a file ------------------------------------------------------------------------
+ */
+
+static void check_refused(const char *name)
+{
+    struct err e = {0};
+    struct spool *first = spool;
+    char real[sizeof path];
+    memcpy(real, path, sizeof path);
+    memmove(path, name, strlen(name) + 1);
+    assert_int_equal(open_spool(100, &e), -1);
+    assert_int_equal(e.class, ERR_CONFLICT);
+    assert_non_null(strstr(e.message, path));
+    assert_non_null(strstr(e.message, "ingress.spool.path"));
+    char owner[64];
+    snprintf(owner, sizeof owner, "process %d holds", (int)getpid());
+    assert_non_null(strstr(e.message, owner));
+    memcpy(path, real, sizeof path);
+    spool = first;
+}
+
+static void second_spool_of_a_file_is_refused(void **state)
+{
+    (void)state;
+    open_good(100);
+    scripted_refuse(ERR_RETRY);
+    commit(0, 2, true);
+    check_refused(path);
+    /* The first one goes on, and its lock outlives the other's attempt. */
+    commit(2, 3, true);
+    check_refused(path);
+    scripted_refuse(ERR_NONE);
+    wait_direct();
+    check_arrived(0, 3);
+}
+
+static void second_name_of_a_spool_is_refused_too(void **state)
+{
+    char alias[128];
+    (void)state;
+    open_good(100);
+    snprintf(alias, sizeof alias, "%s/alias.db", folder);
+    assert_int_equal(symlink(path, alias), 0);
+    check_refused(alias);
+    snprintf(alias, sizeof alias, "%s/alias", folder);
+    assert_int_equal(symlink(folder, alias), 0);
+    snprintf(alias, sizeof alias, "%s/alias/spool.db", folder);
+    check_refused(alias);
+}
+
+static void closed_spool_is_free_again(void **state)
+{
+    (void)state;
+    open_good(100);
+    spool_close(spool);
+    open_good(100);
+    commit(0, 1, false);
+}
+
 /* --- committers at once, as ThreadSanitizer likes it ------------------------------------------ */
 
 static void *commit_many(void *arg)
@@ -462,6 +521,9 @@ int main(void)
         CASE(message_refused_for_good_fails_and_is_not_spooled),
         CASE(poisoned_message_in_the_spool_is_buried_alone),
         CASE(queue_that_refuses_all_for_good_buries_nothing),
+        CASE(second_spool_of_a_file_is_refused),
+        CASE(second_name_of_a_spool_is_refused_too),
+        CASE(closed_spool_is_free_again),
         CASE(committers_and_outages_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
