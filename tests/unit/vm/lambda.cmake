@@ -30,7 +30,7 @@ if(NODE_PROGRAM)
   target_link_libraries(test_enders PRIVATE mayfly_flags mayfly_test_lambda mayfly_http mayfly_ledger
                         mayfly_config PkgConfig::CMOCKA PkgConfig::JANSSON)
   add_test(NAME test_worker_enders
-           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/lambda-microvms/with-fake.mjs
+           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms
                    --keep-terminated-s 0 --image mayfly=512 -- $<TARGET_FILE:test_enders>)
   set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 120)
 endif()

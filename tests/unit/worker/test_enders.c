@@ -246,7 +246,7 @@ int main(void)
         CASE(five_hundred_vms_are_all_ended_within_the_quota),
         CASE(vms_refused_for_speed_are_ended_all_the_same),
     };
-    world.url = getenv("MAYFLY_FAKE_LAMBDA");
+    world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
     if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
         (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA is not set: run it by with-fake.mjs\n");
         return 2;
