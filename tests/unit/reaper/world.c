@@ -381,7 +381,9 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
             return err_set(e, ERR_CONFLICT, 422, "busy");
         }
     }
-    row(vm->name)->state = VM_GONE;
+    struct ledger_vm *gone = row(vm->name);
+    ASSERT(gone != NULL);
+    gone->state = VM_GONE;
     world.ended++;
     (void)snprintf(world.last_end_reason, sizeof world.last_end_reason, "%s",
                    how->reason != NULL ? how->reason : "");
