@@ -3,6 +3,13 @@
  * it gets a new launch message. This is the second way of everything that can go wrong between a
  * launch message and a running job: lost VMs, stolen runners, removed registrations, vanished
  * messages.
+ *
+ * A message is an occasion, not its job's property: a worker that takes the message of a job that
+ * runs already launches for another that waits. So what is missing is counted, for a class as a
+ * whole: its demand, less its supply, less the messages in its lane. A job whose own message served
+ * another needs none as long as there are enough of them, and at a cap the lane is long. Only where
+ * several scopes share a class the count may err, since one's messages do nothing for the other;
+ * there a job without a message that has waited many times its patience is asked for all the same.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,27 +20,37 @@
 #include "reaper/reaper.h"
 
 #define JOBS_PER_SWEEP 100 /* of one (scope, class); GitHub is asked about each */
+#define OVERDUE_PATIENCES 10
 
 static int64_t patience_ms(const struct sweep *s, const struct config_class *class)
 {
     return class->patience_ms > 0 ? class->patience_ms : s->config->reaper.patience_ms;
 }
 
-/* Whether a message for the job is still somewhere in the queue: then it has its occasion, or a
- * person has to look at why it was buried. */
-static bool has_message(struct sweep *s, const struct ledger_job *job)
+/* A job's own message. */
+enum own {
+    OWN_NONE,
+    OWN_IN_LANE,    /* ready or delayed, so that occasions() counted it */
+    OWN_OUT_OF_LANE /* a worker has it, or a person has to look at why it was buried */
+};
+
+static enum own find_own(struct sweep *s, const struct ledger_job *job)
 {
     struct err e = {0};
     struct queue_entry *entries = NULL;
     size_t n = 0;
-    bool found = false;
+    enum own found = OWN_NONE;
     char key[32];
     (void)snprintf(key, sizeof key, "%lld", (long long)job->id);
     if (queue_find(s->reaper->queue, key, 8, &entries, &n, &e) != 0) {
-        return e.class != ERR_PERMANENT; /* a queue that cannot search has no say */
+        /* A queue that cannot search has no say. */
+        return e.class == ERR_PERMANENT ? OWN_NONE : OWN_IN_LANE;
     }
     for (size_t i = 0; i < n; i++) {
-        found = found || strncmp(entries[i].message.lane, "launch.", 7) == 0;
+        bool in_lane = entries[i].place == QUEUE_READY || entries[i].place == QUEUE_DELAYED;
+        if (strncmp(entries[i].message.lane, "launch.", 7) == 0 && found != OWN_IN_LANE) {
+            found = in_lane ? OWN_IN_LANE : OWN_OUT_OF_LANE;
+        }
     }
     queue_entries_free(entries, n);
     return found;
@@ -121,23 +138,64 @@ static bool has_room(const struct sweep *s, const struct config_class *class)
     return used < class->max_vms && (int64_t)s->vm_count < s->config->limits.max_vms;
 }
 
-static int balance_one(struct sweep *s, const struct ledger_balance *b, int64_t *done,
-                       struct err *e)
+/* What one class lacks. */
+struct lack {
+    const struct config_class *class;
+    int64_t missing; /* launch messages, of all scopes; negative: there are more than needed */
+    int64_t scopes;  /* in which jobs wait that nothing is on its way for */
+};
+
+/* Messages that a worker has yet to take. A queue that cannot tell leaves the word to each job's
+ * own message. */
+static int64_t occasions(const struct sweep *s, const struct config_class *class)
+{
+    struct err e = {0};
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    int64_t sum = 0;
+    char lane[QUEUE_LANE_MAX + 1];
+    (void)snprintf(lane, sizeof lane, "launch.%s", class->name);
+    if (queue_depths(s->reaper->queue, lane, &depths, &n, &e) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        sum += depths[i].ready + depths[i].delayed;
+    }
+    free(depths);
+    return sum;
+}
+
+/* Whether a job that has no message of its own is to be asked for. */
+static bool is_due(const struct sweep *s, const struct lack *lack, const struct ledger_job *job)
+{
+    int64_t overdue_ms = s->now_ms - OVERDUE_PATIENCES * patience_ms(s, lack->class);
+    return lack->missing > 0 || (lack->scopes > 1 && job->waiting_ms < overdue_ms);
+}
+
+static int balance_one(struct sweep *s, const struct ledger_balance *b, struct lack *lack,
+                       int64_t *done, struct err *e)
 {
     struct ledger_job *jobs = NULL;
     size_t n = 0;
     int failed = 0;
     int64_t missing = b->demand - b->supply;
-    const struct config_class *class = config_class_by_name(s->config, slice_of(b->class_name));
-    if (class == NULL || missing <= 0 || !has_room(s, class)) {
+    if (missing <= 0 || (lack->missing <= 0 && lack->scopes < 2)) {
         return 0;
     }
     if (ledger_jobs_waiting(s->reaper->ledger, b->scope, b->class_name,
-                            s->now_ms - patience_ms(s, class), JOBS_PER_SWEEP, &jobs, &n, e) != 0) {
+                            s->now_ms - patience_ms(s, lack->class), JOBS_PER_SWEEP, &jobs, &n,
+                            e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n && missing > 0 && failed == 0; i++) {
-        if (has_message(s, &jobs[i]) || !still_waits(s, &jobs[i])) {
+        enum own own = is_due(s, lack, &jobs[i]) ? find_own(s, &jobs[i]) : OWN_IN_LANE;
+        if (own == OWN_IN_LANE) {
+            continue;
+        }
+        /* Whatever comes of it: a job that waits no more was counted as one that does. */
+        lack->missing--;
+        missing--;
+        if (own == OWN_OUT_OF_LANE || !still_waits(s, &jobs[i])) {
             continue;
         }
         if (!sweep_still_holds(s, NULL)) {
@@ -145,9 +203,32 @@ static int balance_one(struct sweep *s, const struct ledger_balance *b, int64_t 
         }
         failed = ask_again(s, &jobs[i], e);
         *done += failed == 0 ? 1 : 0;
-        missing--;
     }
     free(jobs);
+    return failed;
+}
+
+static bool is_of(const struct ledger_balance *b, const struct config_class *class)
+{
+    return strcmp(b->class_name, class->name) == 0;
+}
+
+static int balance_class(struct sweep *s, struct lack *lack, const struct ledger_balance *balances,
+                         size_t n, int64_t *done, struct err *e)
+{
+    int failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (is_of(&balances[i], lack->class) && balances[i].demand > balances[i].supply) {
+            lack->missing += balances[i].demand - balances[i].supply;
+            lack->scopes++;
+        }
+    }
+    for (size_t i = 0; i < n && lack->scopes > 0; i++) {
+        if (is_of(&balances[i], lack->class) && balance_one(s, &balances[i], lack, done, e) != 0) {
+            failed =
+                err_wrap(e, "balance of %s, class %s", balances[i].scope, balances[i].class_name);
+        }
+    }
     return failed;
 }
 
@@ -159,13 +240,20 @@ int sweep_balance(struct sweep *s, int64_t *done, struct err *e)
     if (!s->fleet.held) {
         return 0;
     }
-    if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (balance_one(s, &balances[i], done, e) != 0) {
-            failed =
-                err_wrap(e, "balance of %s, class %s", balances[i].scope, balances[i].class_name);
+    for (size_t i = 0; i < s->config->class_count; i++) {
+        struct lack lack = {.class = &s->config->classes[i]};
+        if (!has_room(s, lack.class)) {
+            continue;
+        }
+        /* Before the balances: what a worker takes in between is supply by then. */
+        lack.missing = -occasions(s, lack.class);
+        free(balances);
+        balances = NULL;
+        if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {
+            return -1;
+        }
+        if (balance_class(s, &lack, balances, n, done, e) != 0) {
+            failed = -1;
         }
     }
     free(balances);

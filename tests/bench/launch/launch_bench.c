@@ -5,11 +5,10 @@
  *   launch_bench DIRECTORY JOBS      prints one line of figures
  *
  * The worker's lanes, the queue and the ledger are the real ones on SQLite in DIRECTORY; a second
- * process plays the ingress. GitHub and the provider are answered here at once. The reference is
- * the machine's own durable commit (one small file written and fsynced), measured in the same
- * minute.
+ * process plays the ingress. GitHub and the provider are answered by stand_ins.c at once. The
+ * reference is the machine's own durable commit (one small file written and fsynced), measured in
+ * the same minute.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +18,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "worker/enders.h"
-#include "worker/events.h"
+#include "tests/bench/launch/stand_ins.h"
 #include "worker/lane.h"
 
 #define JOBS_MAX 20000
@@ -35,85 +33,13 @@ struct board {
 
 static struct board *board;
 
-/* --- GitHub and the provider, at no cost --- */
-struct github_scope github_scope_of(const struct config *c, const char *repository,
-                                    const char *organization, int64_t installation_id)
+static void launched(const char *vm_name)
 {
-    struct github_scope s = {.installation_id = installation_id};
-    (void)c;
-    (void)repository;
-    (void)snprintf(s.name, sizeof s.name, "%s", organization);
-    return s;
-}
-
-int github_register_runner(struct github *g, const struct github_register *r,
-                           struct github_jit *out, struct err *e)
-{
-    static int64_t ids;
-    (void)g;
-    (void)r;
-    (void)e;
-    out->runner_id = __atomic_add_fetch(&ids, 1, __ATOMIC_RELAXED);
-    out->config = slice_dup(SLICE("eyJub3QiOiJhIHRydWUgSklUIGNvbmZpZyJ9"));
-    return 0;
-}
-
-void github_jit_fini(struct github_jit *j)
-{
-    free(j->config);
-    j->config = NULL;
-}
-
-const char *fleet_host(const struct fleet *f)
-{
-    (void)f;
-    return "bench";
-}
-
-struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
-{
-    (void)f;
-    (void)class_name;
-    return (struct vm_provider *)board; /* never looked into */
-}
-
-bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
-{
-    (void)f;
-    (void)vm;
-    return false;
-}
-
-bool vm_run_left_nothing(const struct err *e)
-{
-    return e->class != ERR_RETRY;
-}
-
-int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
-                 struct err *e)
-{
-    (void)f;
-    (void)vm;
-    (void)how;
-    return err_set(e, ERR_RETRY, 0, "the bench ends no VMs");
-}
-
-bool vm_host_bound(const struct vm_provider *p)
-{
-    (void)p;
-    return false;
-}
-
-int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
-{
-    (void)p;
-    (void)e;
+    (void)vm_name;
     int64_t n = __atomic_add_fetch(&board->launched, 1, __ATOMIC_ACQ_REL);
     if (n <= JOBS_MAX) {
         board->called_us[n] = clock_mono_us();
     }
-    (void)snprintf(out_id, VM_ID_MAX + 1, "%s", spec->name);
-    return 0;
 }
 
 /* --- the ingress's part --- */
@@ -201,24 +127,6 @@ static void percentiles(int64_t n, double *p50_ms, double *p99_ms)
     free(waits);
 }
 
-/* Small durable writes a second of this disk, now. */
-static double reference_commits(const char *directory)
-{
-    char path[4096];
-    char block[4096] = {0};
-    (void)snprintf(path, sizeof path, "%s/reference", directory);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    ASSERT(fd >= 0);
-    int64_t start = clock_mono_us();
-    int n = 0;
-    for (; n < 500; n++) {
-        ASSERT(pwrite(fd, block, sizeof block, (off_t)n % 16 * 4096) == sizeof block);
-        ASSERT(fdatasync(fd) == 0);
-    }
-    close(fd);
-    return n * 1e6 / (double)(clock_mono_us() - start);
-}
-
 static struct config *make_config(const char *directory)
 {
     char text[4096];
@@ -274,10 +182,11 @@ int main(int argc, char **argv)
     }
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ASSERT(board != MAP_FAILED);
+    stand_in_hooks.launched = launched;
     log_open("launch_bench", 2);
     log_set_level(LOG_WARN);
     struct config *c = make_config(argv[1]);
-    double reference = reference_commits(argv[1]);
+    double reference = stand_in_durable_writes(argv[1]);
     stop_init(&w.intake);
     stop_init(&w.working);
     w.config = config_live_new(c, NULL, CONFIG_FOR_WORKER);

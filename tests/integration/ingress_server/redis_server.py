@@ -14,7 +14,9 @@ QUEUE = "{mayfly:mayfly}:q"
 
 
 def program(kind):
-    """redis-server or redis-cli, or Valkey's; None if neither is there."""
+    """redis-server or redis-cli, or Valkey's; None if neither is there. REDIS_SERVER names another."""
+    if named := os.environ.get("REDIS_SERVER"):
+        return named.removesuffix("-server") + f"-{kind}"
     return shutil.which(f"redis-{kind}") or shutil.which(f"valkey-{kind}")
 
 

@@ -268,6 +268,110 @@ static void balance_leaves_covered_queued_and_full_alone(void **state)
     assert_int_equal(world.messages_put, 0);
 }
 
+/* Twenty jobs wait at a cap that has just let go of a slot, and the messages of three have served
+ * others: there are as many as are needed, so that GitHub is not even asked. */
+static void balance_counts_others_messages_as_occasions(void **state)
+{
+    (void)state;
+    for (int64_t i = 0; i < 3; i++) {
+        (void)world_add_job(42 + i, "queued");
+    }
+    world.demand = 23;
+    world.supply = 3;
+    world.lane_ready = 15;
+    world.lane_delayed = 5;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+    /* One fewer is one that is missing. */
+    world.lane_delayed = 4;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 1);
+    assert_string_equal(world.keys[0], "42");
+}
+
+static void balance_asks_for_each_that_is_missing_once(void **state)
+{
+    (void)state;
+    for (int64_t i = 0; i < 5; i++) {
+        (void)world_add_job(42 + i, "queued");
+    }
+    world.demand = 5;
+    world.lane_ready = 2;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 3);
+    world.lane_ready = 5;
+    sweep_times(2);
+    assert_int_equal(world.messages_put, 3);
+}
+
+static void balance_without_a_count_looks_for_each_jobs_own_message(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    world.depths_fail = true;
+    world.in_queue = true;
+    world.queue_place = QUEUE_READY;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    world.in_queue = false;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 1);
+}
+
+/* Taken or buried, it is in no lane and counts for its job alone: nothing is missing for another.
+ */
+static void balance_leaves_a_job_to_its_own_message(void **state)
+{
+    const enum queue_place places[] = {QUEUE_LEASED, QUEUE_DEAD};
+    (void)state;
+    (void)world_add_job(42, "queued");
+    (void)world_add_job(43, "queued");
+    world.demand = 2;
+    world.lane_ready = 1;
+    world.in_queue = true;
+    world.queue_key = "42";
+    for (size_t i = 0; i < COUNT_OF(places); i++) {
+        world.queue_place = places[i];
+        sweep_times(1);
+        assert_int_equal(world.messages_put, 0);
+    }
+}
+
+/* A job that GitHub says is over was one of those that nothing was on its way for. */
+static void balance_asks_for_none_in_the_place_of_one_that_is_over(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "completed");
+    (void)world_add_job(43, "queued");
+    world.demand = 2;
+    world.lane_ready = 1;
+    sweep_times(1);
+    assert_int_equal(world.settled_to, JOB_CANCELLED);
+    assert_int_equal(world.messages_put, 0);
+}
+
+/* The lane's messages may all be another scope's, for which they do nothing. */
+static void balance_asks_for_the_overdue_where_scopes_share_a_class(void **state)
+{
+    (void)state;
+    struct ledger_job *job = world_add_job(42, "queued");
+    world.demand = 1;
+    world.lane_ready = 100;
+    world.demand_elsewhere = 50;
+    job->waiting_ms = clock_wall_ms() - 599 * 1000;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    job->waiting_ms = clock_wall_ms() - 601 * 1000;
+    world.demand_elsewhere = 0;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    world.demand_elsewhere = 50;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 1);
+}
+
 static void balance_believes_github_that_a_job_is_over(void **state)
 {
     (void)state;
@@ -333,6 +437,12 @@ int main(void)
         CASE(record_is_deleted_although_not_every_sweep_reads_the_records),
         CASE(balance_asks_again_for_a_job_that_waits_too_long),
         CASE(balance_leaves_covered_queued_and_full_alone),
+        CASE(balance_counts_others_messages_as_occasions),
+        CASE(balance_asks_for_each_that_is_missing_once),
+        CASE(balance_without_a_count_looks_for_each_jobs_own_message),
+        CASE(balance_leaves_a_job_to_its_own_message),
+        CASE(balance_asks_for_none_in_the_place_of_one_that_is_over),
+        CASE(balance_asks_for_the_overdue_where_scopes_share_a_class),
         CASE(balance_believes_github_that_a_job_is_over),
         CASE(reaper_without_the_lease_touches_nothing),
         CASE(ended_machines_are_forgotten_after_their_time),

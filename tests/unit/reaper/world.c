@@ -263,12 +263,12 @@ int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, st
 {
     (void)l;
     (void)e;
-    *out = calloc(1, sizeof **out);
-    *n = world.demand > 0 || world.supply > 0 ? 1 : 0;
-    (*out)->demand = world.demand;
-    (*out)->supply = world.supply;
-    memcpy((*out)->scope, "acme", 5);
-    memcpy((*out)->class_name, "small", 6);
+    *out = calloc(2, sizeof **out);
+    *n = world.demand_elsewhere > 0 ? 2 : world.demand > 0 || world.supply > 0 ? 1 : 0;
+    (*out)[0] = (struct ledger_balance){
+        .scope = "acme", .class_name = "small", .demand = world.demand, .supply = world.supply};
+    (*out)[1] = (struct ledger_balance){
+        .scope = "other", .class_name = "small", .demand = world.demand_elsewhere};
     return 0;
 }
 
@@ -277,13 +277,12 @@ int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_n
                         struct err *e)
 {
     (void)l;
-    (void)scope;
     (void)class_name;
     (void)max;
     (void)e;
     *out = calloc(WORLD_MAX, sizeof **out);
     *n = 0;
-    for (size_t i = 0; i < world.job_count; i++) {
+    for (size_t i = 0; i < world.job_count && strcmp(scope, "acme") == 0; i++) {
         if (world.jobs[i].waiting_ms < before_ms && world.jobs[i].relaunched_ms < before_ms) {
             (*out)[(*n)++] = world.jobs[i];
         }

@@ -74,7 +74,13 @@ struct world {
     struct github_job github_jobs[WORLD_MAX]; /* by the same index as jobs */
     int64_t demand;
     int64_t supply;
-    bool in_queue; /* queue_find finds a launch message */
+    int64_t demand_elsewhere;     /* of another scope, in the same class */
+    bool in_queue;                /* queue_find finds a launch message */
+    const char *queue_key;        /* of that job alone; NULL: of every one */
+    enum queue_place queue_place; /* which is there */
+    int64_t lane_ready;           /* messages in the class's lane, whosever they are */
+    int64_t lane_delayed;
+    bool depths_fail;
     bool lease_is_ours;
     bool ledger_fails_on_list;
     int messages_put;

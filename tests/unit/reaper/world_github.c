@@ -72,12 +72,30 @@ int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry 
                struct err *e)
 {
     (void)q;
-    (void)key;
     (void)max;
     (void)e;
     *out = calloc(1, sizeof **out);
     memcpy((*out)->message.lane, "launch.small", 13);
-    *n = world.in_queue ? 1 : 0;
+    (*out)->place = world.queue_place;
+    bool found = world.in_queue && (world.queue_key == NULL || strcmp(world.queue_key, key) == 0);
+    *n = found ? 1 : 0;
+    return 0;
+}
+
+int queue_depths(struct queue *q, const char *lane, struct queue_depth **out, size_t *n,
+                 struct err *e)
+{
+    (void)q;
+    if (world.depths_fail) {
+        return err_set(e, ERR_RETRY, 0, "scripted");
+    }
+    *out = calloc(1, sizeof **out);
+    *n = 1;
+    (void)snprintf((*out)->lane, sizeof(*out)->lane, "%s", lane);
+    (*out)->ready = world.lane_ready;
+    (*out)->delayed = world.lane_delayed;
+    (*out)->leased = 5;
+    (*out)->dead = 7;
     return 0;
 }
 

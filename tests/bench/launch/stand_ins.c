@@ -1,0 +1,139 @@
+#include "tests/bench/launch/stand_ins.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/github/github.h"
+#include "common/vm/vm.h"
+
+#define REFERENCE_WRITES 500
+
+struct fleet {
+    struct ledger *ledger;
+};
+
+struct stand_in_hooks stand_in_hooks;
+
+/* --- GitHub --- */
+struct github_scope github_scope_of(const struct config *c, const char *repository,
+                                    const char *organization, int64_t installation_id)
+{
+    struct github_scope s = {.installation_id = installation_id};
+    (void)c;
+    (void)repository;
+    (void)snprintf(s.name, sizeof s.name, "%s", organization);
+    return s;
+}
+
+int github_register_runner(struct github *g, const struct github_register *r,
+                           struct github_jit *out, struct err *e)
+{
+    static int64_t ids;
+    (void)g;
+    (void)r;
+    (void)e;
+    out->runner_id = __atomic_add_fetch(&ids, 1, __ATOMIC_RELAXED);
+    out->config = slice_dup(SLICE("eyJub3QiOiJhIHRydWUgSklUIGNvbmZpZyJ9"));
+    return 0;
+}
+
+void github_jit_fini(struct github_jit *j)
+{
+    free(j->config);
+    j->config = NULL;
+}
+
+/* --- the machines --- */
+struct fleet *stand_in_fleet(struct ledger *l)
+{
+    struct fleet *f = calloc(1, sizeof *f);
+    ASSERT(f != NULL);
+    f->ledger = l;
+    return f;
+}
+
+const char *fleet_host(const struct fleet *f)
+{
+    (void)f;
+    return "bench";
+}
+
+struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
+{
+    static char never_looked_into;
+    (void)f;
+    (void)class_name;
+    return (struct vm_provider *)&never_looked_into;
+}
+
+bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
+{
+    (void)vm;
+    return f != NULL;
+}
+
+int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+{
+    (void)f;
+    (void)vm;
+    return 0;
+}
+
+bool vm_run_left_nothing(const struct err *e)
+{
+    return e->class != ERR_RETRY;
+}
+
+int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
+                 struct err *e)
+{
+    struct ledger_advance to = {.vm = vm->name, .to = VM_GONE};
+    (void)how;
+    if (f == NULL) {
+        return err_set(e, ERR_RETRY, 0, "this bench ends no VMs");
+    }
+    if (ledger_vm_advance(f->ledger, &to, NULL, e) != 0) {
+        return -1;
+    }
+    if (stand_in_hooks.gone != NULL) {
+        stand_in_hooks.gone();
+    }
+    return 0;
+}
+
+bool vm_host_bound(const struct vm_provider *p)
+{
+    (void)p;
+    return false;
+}
+
+int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
+{
+    (void)p;
+    (void)e;
+    stand_in_hooks.launched(spec->name);
+    (void)snprintf(out_id, VM_ID_MAX + 1, "%s", spec->name);
+    return 0;
+}
+
+/* --- the disk --- */
+double stand_in_durable_writes(const char *directory)
+{
+    char path[4096];
+    char block[4096] = {0};
+    (void)snprintf(path, sizeof path, "%s/reference", directory);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ASSERT(fd >= 0);
+    int64_t start = clock_mono_us();
+    int n = 0;
+    for (; n < REFERENCE_WRITES; n++) {
+        ASSERT(pwrite(fd, block, sizeof block, (off_t)n % 16 * 4096) == sizeof block);
+        ASSERT(fdatasync(fd) == 0);
+    }
+    close(fd);
+    return n * 1e6 / (double)(clock_mono_us() - start);
+}
