@@ -52,7 +52,8 @@ const struct setting_section config_sections[] = {
     {"limits", "Caps and rates of the whole fleet. A job above a cap waits; no attempt is spent on "
                "it. A call that a VM provider refuses as too fast "
                "(`mayfly_fleet_throttled_total`) stops all calls of its kind, in all processes, "
-               "for as long as the provider said."},
+               "for as long as the provider said, but no longer than the rate's burst takes to be "
+               "there again."},
     {"retry", "What happens after a transient error: full-jitter back-off, each wait uniform "
               "between 0 and `min(cap_ms, base_ms * 2^(attempt-1))`."},
     {"breaker", "The circuit breaker of each class, shared by all workers."},

@@ -15,6 +15,8 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     f->ledger = ledger;
     f->github = github;
     f->grace_ms = c->reaper.deadline_grace_ms;
+    f->launch_rate = c->limits.launch_rate;
+    f->terminate_rate = c->limits.terminate_rate;
     f->describe_rate = c->limits.describe_rate;
     f->list_rate = c->limits.list_rate;
     stop_init(&f->calls);

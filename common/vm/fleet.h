@@ -61,7 +61,8 @@ MUST_CHECK int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm,
  * now; else nothing was taken, ask again then. fleet_end_vm takes no turn by itself, since its
  * caller may have to look once more after the wait. Reads of a service (describe, list) wait for
  * their turns by themselves, 5 s at most (then ERR_RETRY). When the service refuses a call as too
- * fast, its kind of call gets no turn for as long as the service said, in any process. */
+ * fast, its kind of call gets no turn for as long as the service said, but
+ * no longer than its bucket takes to be full again, in any process. */
 MUST_CHECK int fleet_may_end(struct fleet *f, const char *class_name,
                              const struct config_rate *rate, int64_t *wait_ms, struct err *e);
 

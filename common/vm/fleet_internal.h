@@ -25,6 +25,9 @@ struct fleet {
     size_t class_count;
     char host[72];
     int64_t grace_ms; /* past a machine's maximum duration */
+    /* As they were at the start. */
+    struct config_rate launch_rate;
+    struct config_rate terminate_rate;
     struct config_rate describe_rate;
     struct config_rate list_rate;
     struct stop calls; /* raised by fleet_interrupt */

@@ -119,10 +119,38 @@ static void close_launches(const struct fleet_class *class, int64_t until_ms)
     }
 }
 
+static const struct config_rate *rate_of(const struct fleet *f, enum vm_call call)
+{
+    switch (call) {
+    case VM_CALL_RUN:
+        return &f->launch_rate;
+    case VM_CALL_TERMINATE:
+        return &f->terminate_rate;
+    case VM_CALL_LIST:
+        return &f->list_rate;
+    case VM_CALL_DESCRIBE:
+        break;
+    }
+    return &f->describe_rate;
+}
+
+/* What the service told was for one call. For all of its kind, no longer than a bucket of that rate
+ * takes to be full again: the service's own is by then, and a longer pause would waste the quota.
+ */
+static int64_t pause_of(const struct config_rate *rate, int64_t retry_after_ms)
+{
+    int64_t told_ms = retry_after_ms > 0 ? retry_after_ms : THROTTLED_DEFAULT_MS;
+    if (rate->per_second <= 0) {
+        return told_ms;
+    }
+    double full_ms = 1000.0 * (double)rate->burst / rate->per_second;
+    return full_ms < (double)told_ms ? (int64_t)full_ms : told_ms;
+}
+
 static void note_throttled(void *arg, enum vm_call call, int64_t retry_after_ms)
 {
     const struct fleet_class *class = arg;
-    int64_t pause_ms = retry_after_ms > 0 ? retry_after_ms : THROTTLED_DEFAULT_MS;
+    int64_t pause_ms = pause_of(rate_of(class->fleet, call), retry_after_ms);
     int64_t until_ms = clock_wall_ms() + pause_ms;
     metric_inc(call_metric(call, "mayfly_fleet_throttled_total",
                            "Calls that a VM provider's service refused as too fast."));

@@ -183,6 +183,7 @@ static int setup(void **state)
         {.name = text_big, .max_duration_seconds = MAX_DURATION_S},
     };
     struct config c = {.deployment = text_t, .classes = classes, .class_count = 2};
+    c.limits.terminate_rate = (struct config_rate){10, 100};
     c.limits.describe_rate = (struct config_rate){100, 50};
     c.limits.list_rate = (struct config_rate){7, 3};
     c.reaper.deadline_grace_ms = GRACE_MS;
@@ -426,6 +427,18 @@ static void throttled_call_closes_what_the_service_counts_together(void **state)
     assert_int_equal(script.paused_until_ms, script.now_ms + 1000);
 }
 
+static void throttled_call_closes_no_longer_than_the_bucket_is_empty(void **state)
+{
+    (void)state;
+    const struct vm_pace *pace = &script.pace[0];
+    pace->throttled(pace->arg, VM_CALL_DESCRIBE, 7000); /* 100 a second, 50 at once */
+    assert_int_equal(script.paused_until_ms, script.now_ms + 500);
+    pace->throttled(pace->arg, VM_CALL_LIST, 200); /* 7 a second, 3 at once */
+    assert_int_equal(script.paused_until_ms, script.now_ms + 200);
+    pace->throttled(pace->arg, VM_CALL_TERMINATE, 30000); /* 10 a second, 100 at once */
+    assert_int_equal(script.paused_until_ms, script.now_ms + 10000);
+}
+
 #define WITH_FLEET(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -446,6 +459,7 @@ int main(void)
         WITH_FLEET(read_waits_for_its_turn_and_not_for_ever),
         WITH_FLEET(read_gives_up_when_the_program_ends),
         WITH_FLEET(throttled_call_closes_what_the_service_counts_together),
+        WITH_FLEET(throttled_call_closes_no_longer_than_the_bucket_is_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
