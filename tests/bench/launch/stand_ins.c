@@ -88,6 +88,17 @@ bool vm_run_left_nothing(const struct err *e)
     return e->class != ERR_RETRY;
 }
 
+int fleet_may_end(struct fleet *f, const char *class_name, const struct config_rate *rate,
+                  int64_t *wait_ms, struct err *e)
+{
+    (void)f;
+    (void)class_name;
+    (void)rate;
+    (void)e;
+    *wait_ms = 0;
+    return 0;
+}
+
 int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
                  struct err *e)
 {
