@@ -98,6 +98,7 @@ static int run(struct reaper *r, const struct config *c, struct err *e)
     program_wait(&program, r->config, NULL, NULL);
     program_draining(&program, c->worker.drain_seconds);
     stop_raise(&r->stop);
+    fleet_interrupt(r->fleet);
     pthread_join(thread, NULL);
     release_leases(r);
     admin_stop(admin);

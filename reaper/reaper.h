@@ -142,8 +142,8 @@ void sweep_acquit(struct sweep *s, const char *kind, const char *subject);
 
 /* Ends the VM at the provider's pace, and logs it. Returns whether it is gone. */
 bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how);
-/* Waits for a token of the provider's terminate rate; false when the sweep should give up for now.
- */
-bool sweep_pace(struct sweep *s, const char *provider);
+/* Waits for the turn to end a VM of that class (limits.terminate_rate, which the workers share);
+ * false when the sweep should give up for now. */
+bool sweep_pace(struct sweep *s, const char *class_name);
 
 #endif

@@ -56,7 +56,7 @@ static bool end_stray(struct sweep *s, const struct sweep_machines *m,
                       const struct vm_info *machine)
 {
     struct err e = {0};
-    if (!sweep_pace(s, m->class->provider) || !is_stray_now(s, m, machine) ||
+    if (!sweep_pace(s, m->class->name) || !is_stray_now(s, m, machine) ||
         !sweep_still_holds(s, m->provider)) {
         return false;
     }

@@ -118,18 +118,15 @@ void sweep_acquit(struct sweep *s, const char *kind, const char *subject)
     }
 }
 
-bool sweep_pace(struct sweep *s, const char *provider)
+bool sweep_pace(struct sweep *s, const char *class_name)
 {
-    char name[40];
-    int n = snprintf(name, sizeof name, "terminate:%s", provider);
-    ASSERT(n > 0);
-    struct ledger_bucket bucket = {.name = name,
-                                   .per_second = (double)s->config->reaper.terminate_per_second,
-                                   .burst = 1}; /* so that no second sees more than the rate */
+    const struct config_rate *rate = &s->config->limits.terminate_rate;
     for (int64_t waited = 0; waited < PACE_PATIENCE_MS;) {
         struct err e = {0};
         int64_t wait_ms = 0;
-        if (ledger_rate_take(s->reaper->ledger, &bucket, 1, &wait_ms, &e) != 0) {
+        if (fleet_may_end(s->reaper->fleet, class_name, rate, &wait_ms, &e) != 0) {
+            log_warn("pace_unknown", LOG_STR("class", class_name), LOG_ERR(&e),
+                     LOG_STR("next", "the VM is left for the next sweep"));
             return false;
         }
         if (wait_ms == 0) {
@@ -147,7 +144,7 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
 {
     struct err e = {0};
     const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
-    if (!sweep_pace(s, vm->provider) || !sweep_still_holds(s, p)) {
+    if (!sweep_pace(s, vm->class_name) || !sweep_still_holds(s, p)) {
         return false;
     }
     if (fleet_end_vm(s->reaper->fleet, vm, how, &e) != 0) {

@@ -10,6 +10,7 @@
 #define PENDING_MAX 1024
 #define LOOK_INTERVAL_MS 2000 /* between two looks for VMs that nobody ends */
 #define LOOK_BATCH 64
+#define TROUBLE_PAUSE_MS 1000
 
 struct enders {
     struct worker *worker;
@@ -19,6 +20,7 @@ struct enders {
     size_t first;
     size_t count;
     int64_t next_look_ms; /* monotonic */
+    char look_after[68];  /* the next look goes on behind that name */
     struct metric *ended;
     struct metric *failed;
     pthread_t *threads;
@@ -51,23 +53,62 @@ static bool next_name(struct enders *s, char *out, size_t size)
     return some;
 }
 
+/* Until it is this VM's turn; false when the worker ends first. A ledger that does not answer is
+ * asked again: VMs are not ended faster for want of a count. */
+static bool wait_for_turn(struct enders *s, const char *class_name)
+{
+    for (;;) {
+        struct err e = {0};
+        int64_t wait_ms = 0;
+        const struct config *c = config_live_get(s->worker->config);
+        const struct config_rate rate = c->limits.terminate_rate;
+        config_live_put(s->worker->config, c);
+        if (fleet_may_end(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
+            log_warn("pace_unknown", LOG_STR("class", class_name), LOG_ERR(&e),
+                     LOG_STR("next", "it is asked again in a second"));
+            wait_ms = TROUBLE_PAUSE_MS;
+        }
+        if (wait_ms == 0) {
+            return true;
+        }
+        if (stop_sleep(&s->worker->working, wait_ms)) {
+            return false;
+        }
+    }
+}
+
+/* Whether there is still something to end. */
+static bool still_ending(struct enders *s, const char *name, struct ledger_vm *vm)
+{
+    struct err e = {0};
+    if (ledger_vm_get(s->worker->ledger, name, vm, &e) != 0) {
+        log_warn("vm_not_ended", LOG_STR("vm", name), LOG_ERR(&e),
+                 LOG_STR("next", "it is looked at again within seconds"));
+        return false;
+    }
+    return vm->state == VM_ENDING && fleet_reaches(s->worker->fleet, vm);
+}
+
+static void tell_failure(struct enders *s, const struct ledger_vm *vm, const struct err *e)
+{
+    metric_inc(s->failed);
+    if (e->class == ERR_THROTTLED) {
+        enders_give(s, vm->name); /* its next turn comes when the provider lets one */
+    }
+    log_warn("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id), LOG_ERR(e),
+             LOG_STR("next", "it is tried again within seconds, then by the reaper"));
+}
+
 static void end_one(struct enders *s, const char *name, int64_t grace_ms)
 {
     struct err e = {0};
     struct ledger_vm vm;
     struct fleet_end how = {.reason = NULL, .grace_ms = grace_ms};
-    if (ledger_vm_get(s->worker->ledger, name, &vm, &e) != 0) {
-        log_warn("vm_not_ended", LOG_STR("vm", name), LOG_ERR(&e),
-                 LOG_STR("next", "it is looked at again within seconds"));
-        return;
-    }
-    if (vm.state != VM_ENDING || !fleet_reaches(s->worker->fleet, &vm)) {
+    if (!still_ending(s, name, &vm) || !wait_for_turn(s, vm.class_name)) {
         return;
     }
     if (fleet_end_vm(s->worker->fleet, &vm, &how, &e) != 0) {
-        metric_inc(s->failed);
-        log_warn("vm_not_ended", LOG_STR("vm", name), LOG_STR("vm_id", vm.vm_id), LOG_ERR(&e),
-                 LOG_STR("next", "it is tried again within seconds, then by the reaper"));
+        tell_failure(s, &vm, &e);
         return;
     }
     metric_inc(s->ended);
@@ -77,22 +118,39 @@ static void end_one(struct enders *s, const char *name, int64_t grace_ms)
              LOG_INT("lived_ms", clock_wall_ms() - vm.reserved_ms));
 }
 
-/* Once in a while, one thread: VMs that are `ending` for longer than their grace were left by a
- * process that died, or by a failure. */
-static void look_for_left(struct enders *s, int64_t grace_ms)
+/* Whether the next look is this thread's, and where it begins. */
+static bool look_is_due(struct enders *s, char after[68])
 {
-    struct err e = {0};
-    struct ledger_vm *vms = NULL;
-    size_t n = 0;
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&s->lock);
     bool due = now >= s->next_look_ms;
     if (due) {
         s->next_look_ms = now + LOOK_INTERVAL_MS;
+        memcpy(after, s->look_after, sizeof s->look_after);
     }
     pthread_mutex_unlock(&s->lock);
-    if (!due ||
-        ledger_vm_list(s->worker->ledger, 1u << VM_ENDING, "", LOOK_BATCH, &vms, &n, &e) != 0) {
+    return due;
+}
+
+static void note_look(struct enders *s, const char *after)
+{
+    pthread_mutex_lock(&s->lock);
+    (void)!slice_to_cstr(slice_of(after), s->look_after, sizeof s->look_after);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Once in a while, one thread: VMs that are `ending` for longer than their grace were left by a
+ * process that died, or by a failure. Each look goes on where the last one ended, so that rows
+ * which nobody can end now (of another host, waiting for a machine without a name) do not hide the
+ * rest. */
+static void look_for_left(struct enders *s, int64_t grace_ms)
+{
+    struct err e = {0};
+    struct ledger_vm *vms = NULL;
+    size_t n = 0;
+    char after[68];
+    if (!look_is_due(s, after) ||
+        ledger_vm_list(s->worker->ledger, 1u << VM_ENDING, after, LOOK_BATCH, &vms, &n, &e) != 0) {
         return; /* a ledger that does not answer is told by the lanes */
     }
     for (size_t i = 0; i < n; i++) {
@@ -101,6 +159,7 @@ static void look_for_left(struct enders *s, int64_t grace_ms)
             enders_give(s, vms[i].name);
         }
     }
+    note_look(s, n == LOOK_BATCH ? vms[n - 1].name : "");
     free(vms);
 }
 

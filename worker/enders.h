@@ -4,6 +4,10 @@
  * The events threads hand VM names over; a bounded number of threads end them. The hand-off is only
  * the fast way: what is lost with the process (or did not fit) stands in the ledger as `ending`,
  * and every worker looks there from time to time, as the reaper does.
+ *
+ * All workers and reapers end VMs at one rate (limits.terminate_rate): these threads wait for their
+ * turns, nobody else does. A VM that the provider refused to end for speed goes to the end of the
+ * line.
  */
 #ifndef MAYFLY_WORKER_ENDERS_H
 #define MAYFLY_WORKER_ENDERS_H

@@ -70,6 +70,7 @@ static void stop_threads(struct worker *w, struct threads *t)
     free(t->lanes);
     events_join(t->events);
     stop_raise(&w->working);
+    fleet_interrupt(w->fleet);
     enders_join(w->enders);
 }
 

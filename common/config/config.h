@@ -113,7 +113,6 @@ struct config_reaper {
     int64_t keep_hours;  /* ended jobs and VMs stay in the ledger that long */
     int64_t keep_logs_hours; /* ended VMs' consoles and exit records stay on the host that long */
     int64_t records_interval_ms; /* between two readings of GitHub's runner lists */
-    int64_t terminate_per_second;
     struct config_deliveries deliveries;
 };
 
@@ -121,6 +120,10 @@ struct config_limits {
     int64_t max_vms;
     int64_t max_vms_per_repository; /* 0: no cap */
     struct config_rate launch_rate;
+    /* Calls of a VM provider's service, of all processes together. */
+    struct config_rate terminate_rate;
+    struct config_rate describe_rate;
+    struct config_rate list_rate;
 };
 
 struct config_retry {

@@ -49,7 +49,10 @@ const struct setting_section config_sections[] = {
     {"ingress", "The webhook's receiver."},
     {"worker", "The launcher of VMs."},
     {"reaper", "The sweeper. Each wait is counted from the moment the ledger noted."},
-    {"limits", "Caps of the whole fleet. A job above a cap waits; no attempt is spent on it."},
+    {"limits", "Caps and rates of the whole fleet. A job above a cap waits; no attempt is spent on "
+               "it. A call that a VM provider refuses as too fast "
+               "(`mayfly_fleet_throttled_total`) stops all calls of its kind, in all processes, "
+               "for as long as the provider said."},
     {"retry", "What happens after a transient error: full-jitter back-off, each wait uniform "
               "between 0 and `min(cap_ms, base_ms * 2^(attempt-1))`."},
     {"breaker", "The circuit breaker of each class, shared by all workers."},
@@ -285,9 +288,6 @@ const struct setting config_settings[] = {
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "Between two readings of GitHub's runner lists, in search of records that were "
                   "left over."),
-    WHOLE("reaper.terminate_per_second", IN_CONFIG(reaper.terminate_per_second), "10", 1, 1000,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "VMs ended a second, at most; the others follow."),
     WHOLE("reaper.deliveries.interval_ms", IN_CONFIG(reaper.deliveries.interval_ms), "60000", 10,
           MS_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "Between two readings of GitHub's delivery log, in search of deliveries that "
@@ -315,6 +315,30 @@ const struct setting config_settings[] = {
     WHOLE("limits.launch_rate.burst", IN_CONFIG(limits.launch_rate.burst), "5", 1, RATE_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "Launches at once after a quiet time."),
+    NUMBER("limits.terminate_rate.per_second", IN_CONFIG(limits.terminate_rate.per_second), "10", 0,
+           RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+           .help = "VMs that workers and reapers together end in a second (TerminateMicrovm, by "
+                   "account and region; QEMU's by host); the others follow, and "
+                   "`mayfly_fleet_rate_waits_total{call=\"terminate\"}` counts the waits. 0 does "
+                   "not limit them."),
+    WHOLE("limits.terminate_rate.burst", IN_CONFIG(limits.terminate_rate.burst), "10", 1, RATE_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "VMs ended at once after a quiet time."),
+    NUMBER("limits.describe_rate.per_second", IN_CONFIG(limits.describe_rate.per_second), "100", 0,
+           RATE_MAX, .readers = FOR_FLEET,
+           .help = "Calls a second that ask for one VM (GetMicrovm), of all processes together; "
+                   "one that waits longer than 5 s is given up until the next sweep. Counted by "
+                   "`mayfly_fleet_rate_waits_total{call=\"describe\"}`. 0 does not limit them."),
+    WHOLE("limits.describe_rate.burst", IN_CONFIG(limits.describe_rate.burst), "100", 1, RATE_MAX,
+          .readers = FOR_FLEET, .help = "Such calls at once after a quiet time."),
+    NUMBER("limits.list_rate.per_second", IN_CONFIG(limits.list_rate.per_second), "10", 0, RATE_MAX,
+           .readers = FOR_FLEET,
+           .help = "Calls a second that list VMs (ListMicrovms, one for each page), of all "
+                   "processes together; a list with a page that waits longer than 5 s is given up "
+                   "until the next sweep. Counted by "
+                   "`mayfly_fleet_rate_waits_total{call=\"list\"}`. 0 does not limit them."),
+    WHOLE("limits.list_rate.burst", IN_CONFIG(limits.list_rate.burst), "10", 1, RATE_MAX,
+          .readers = FOR_FLEET, .help = "Such calls at once after a quiet time."),
     WHOLE("retry.max_attempts", IN_CONFIG(retry.max_attempts), "8", 1, 1000,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "Attempts of one message. After the last it is buried with its error: "

@@ -5,21 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-
-struct fleet_class {
-    char *name;
-    struct vm_provider *provider;
-    int64_t max_duration_ms;
-};
-
-struct fleet {
-    struct ledger *ledger;
-    struct github *github;
-    struct fleet_class *classes;
-    size_t class_count;
-    char host[72];
-    int64_t grace_ms; /* past a machine's maximum duration */
-};
+#include "common/vm/fleet_internal.h"
 
 int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
                struct fleet **out, struct err *e)
@@ -29,6 +15,9 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     f->ledger = ledger;
     f->github = github;
     f->grace_ms = c->reaper.deadline_grace_ms;
+    f->describe_rate = c->limits.describe_rate;
+    f->list_rate = c->limits.list_rate;
+    stop_init(&f->calls);
     if (gethostname(f->host, sizeof f->host - 1) != 0) {
         memcpy(f->host, "localhost", sizeof "localhost");
     }
@@ -37,9 +26,11 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     for (size_t i = 0; i < c->class_count; i++) {
         const struct config_class *class = &c->classes[i];
         struct fleet_class *slot = &f->classes[f->class_count++];
+        slot->fleet = f;
         slot->name = slice_dup(slice_of(class->name));
         slot->max_duration_ms = class->max_duration_seconds * 1000;
-        if (vm_open(class, c->deployment, &slot->provider, e) != 0) {
+        const struct vm_pace pace = fleet_pace_of(slot);
+        if (vm_open_paced(class, c->deployment, &pace, &slot->provider, e) != 0) {
             fleet_close(f);
             return err_wrap(e, "class %s cannot launch VMs", class->name);
         }
@@ -59,6 +50,7 @@ void fleet_close(struct fleet *f)
         }
         free(f->classes[i].name);
     }
+    stop_fini(&f->calls);
     free(f->classes);
     free(f);
 }
@@ -68,7 +60,7 @@ const char *fleet_host(const struct fleet *f)
     return f->host;
 }
 
-static const struct fleet_class *find_class(const struct fleet *f, const char *name)
+const struct fleet_class *fleet_class_find(const struct fleet *f, const char *name)
 {
     for (size_t i = 0; i < f->class_count; i++) {
         if (strcmp(f->classes[i].name, name) == 0) {
@@ -80,7 +72,7 @@ static const struct fleet_class *find_class(const struct fleet *f, const char *n
 
 struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
 {
-    const struct fleet_class *class = find_class(f, class_name);
+    const struct fleet_class *class = fleet_class_find(f, class_name);
     return class != NULL ? class->provider : NULL;
 }
 
@@ -137,7 +129,7 @@ int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
         return 0;
     }
     /* A machine of this row was started before the row was `ending`. */
-    const struct fleet_class *class = find_class(f, vm->class_name);
+    const struct fleet_class *class = fleet_class_find(f, vm->class_name);
     int64_t now = clock_wall_ms();
     int64_t since = vm->state == VM_ENDING && vm->ending_ms > 0 ? vm->ending_ms : now;
     int64_t until = since + class->max_duration_ms + f->grace_ms;

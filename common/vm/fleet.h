@@ -54,6 +54,20 @@ struct fleet_end {
 MUST_CHECK int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm,
                             const struct fleet_end *how, struct err *e);
 
+/* --- the providers' rates, shared by all processes through the ledger --- */
+
+/* A turn to end one VM of that class, at `rate` (limits.terminate_rate) over all that its
+ * provider's service counts together: *wait_ms 0: it is taken, call fleet_end_vm or vm_terminate
+ * now; else nothing was taken, ask again then. fleet_end_vm takes no turn by itself, since its
+ * caller may have to look once more after the wait. Reads of a service (describe, list) wait for
+ * their turns by themselves, 5 s at most (then ERR_RETRY). When the service refuses a call as too
+ * fast, its kind of call gets no turn for as long as the service said, in any process. */
+MUST_CHECK int fleet_may_end(struct fleet *f, const char *class_name,
+                             const struct config_rate *rate, int64_t *wait_ms, struct err *e);
+
+/* For the end of a program: reads that wait for their turn, now and later, do so no more. */
+void fleet_interrupt(struct fleet *f);
+
 /* How long an `ending` row has yet to wait for a machine whose id nobody knows; 0: it need not. No
  * call is made. */
 int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm);

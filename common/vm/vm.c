@@ -14,6 +14,7 @@
 struct vm_provider {
     const struct vm_ops *ops;
     void *state;
+    struct vm_pace pace;
     struct metric *run_seconds;
     struct metric *run_failures;
     struct metric *terminate_seconds;
@@ -32,6 +33,16 @@ const char *vm_run_state_name(enum vm_run_state s)
     return names[s];
 }
 
+const char *vm_call_name(enum vm_call c)
+{
+    static const char *const names[] = {[VM_CALL_RUN] = "run",
+                                        [VM_CALL_TERMINATE] = "terminate",
+                                        [VM_CALL_DESCRIBE] = "describe",
+                                        [VM_CALL_LIST] = "list"};
+    ASSERT((size_t)c < COUNT_OF(names));
+    return names[c];
+}
+
 static const struct vm_ops *find_ops(const char *name)
 {
     for (size_t i = 0; i < COUNT_OF(providers); i++) {
@@ -39,7 +50,8 @@ static const struct vm_ops *find_ops(const char *name)
         if (strcmp(ops->name, name) == 0) {
             ASSERT(ops->open != NULL && ops->close != NULL && ops->run != NULL &&
                    ops->terminate != NULL && ops->describe != NULL && ops->forget != NULL &&
-                   ops->list != NULL && ops->console != NULL);
+                   ops->list != NULL && ops->console != NULL &&
+                   (ops->domain != NULL || ops->host_bound));
             return ops;
         }
     }
@@ -71,6 +83,13 @@ static void register_metrics(struct vm_provider *p, const char *class)
 int vm_open(const struct config_class *class, const char *deployment, struct vm_provider **out,
             struct err *e)
 {
+    const struct vm_pace none = {.arg = NULL};
+    return vm_open_paced(class, deployment, &none, out, e);
+}
+
+int vm_open_paced(const struct config_class *class, const char *deployment,
+                  const struct vm_pace *pace, struct vm_provider **out, struct err *e)
+{
     const struct vm_ops *ops = find_ops(class->provider);
     void *state = NULL;
     if (ops == NULL) {
@@ -84,6 +103,7 @@ int vm_open(const struct config_class *class, const char *deployment, struct vm_
     ASSERT(p != NULL);
     p->ops = ops;
     p->state = state;
+    p->pace = ops->host_bound ? (struct vm_pace){.arg = NULL} : *pace;
     register_metrics(p, class->name);
     *out = p;
     return 0;
@@ -101,6 +121,29 @@ bool vm_host_bound(const struct vm_provider *p)
 {
     return p->ops->host_bound;
 }
+
+const char *vm_domain(const struct vm_provider *p)
+{
+    return p->ops->host_bound ? "" : p->ops->domain(p->state);
+}
+
+/* --- the pace --- */
+
+int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e)
+{
+    return pace->wait != NULL ? pace->wait(pace->arg, call, e) : 0;
+}
+
+/* Tells of a refusal for speed; returns rc. */
+static int heard(const struct vm_provider *p, enum vm_call call, int rc, const struct err *e)
+{
+    if (rc != 0 && e->class == ERR_THROTTLED && p->pace.throttled != NULL) {
+        p->pace.throttled(p->pace.arg, call, e->retry_after_ms);
+    }
+    return rc;
+}
+
+/* --- what is asked of a provider --- */
 
 /* The names of VMs become names of files and parts of commands. */
 static bool name_ok(const char *name)
@@ -143,7 +186,7 @@ int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, stru
         return -1;
     }
     int64_t begin = clock_mono_us();
-    int rc = p->ops->run(p->state, spec, out_id, e);
+    int rc = heard(p, VM_CALL_RUN, p->ops->run(p->state, spec, out_id, e), e);
     if (rc == 0) {
         metric_observe_us(p->run_seconds, clock_mono_us() - begin);
     } else {
@@ -163,7 +206,8 @@ int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct
         return 0;
     }
     int64_t begin = clock_mono_us();
-    int rc = p->ops->terminate(p->state, id, grace_ms < 0 ? 0 : grace_ms, e);
+    int rc = heard(p, VM_CALL_TERMINATE,
+                   p->ops->terminate(p->state, id, grace_ms < 0 ? 0 : grace_ms, e), e);
     if (rc == 0) {
         metric_observe_us(p->terminate_seconds, clock_mono_us() - begin);
     } else {
@@ -177,7 +221,10 @@ int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, stru
     if (!id_ok(p, id)) {
         return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
     }
-    return p->ops->describe(p->state, id, out, e);
+    if (vm_pace_wait(&p->pace, VM_CALL_DESCRIBE, e) != 0) {
+        return -1;
+    }
+    return heard(p, VM_CALL_DESCRIBE, p->ops->describe(p->state, id, out, e), e);
 }
 
 int vm_forget(struct vm_provider *p, const char *id, struct err *e)
@@ -187,7 +234,7 @@ int vm_forget(struct vm_provider *p, const char *id, struct err *e)
 
 int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
 {
-    return p->ops->list(p->state, out, n, e);
+    return heard(p, VM_CALL_LIST, p->ops->list(p->state, &p->pace, out, n, e), e);
 }
 
 int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out, struct err *e)

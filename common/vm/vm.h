@@ -43,11 +43,38 @@ struct vm_info {
     char reason[128]; /* why it ended, the agent's or the provider's words; "" unknown */
 };
 
+/* --- rates: what a provider's service bears, shared with other processes by whoever opens it ---
+ */
+enum vm_call { VM_CALL_RUN, VM_CALL_TERMINATE, VM_CALL_DESCRIBE, VM_CALL_LIST };
+const char *vm_call_name(enum vm_call c); /* "run", …; a static string */
+
+/* Both functions may be called from any number of threads; either may be NULL. */
+struct vm_pace {
+    void *arg;
+    /* Before each describe and each page of a list: blocks until the call may be made; on failure
+     * it is not made, and the error is the operation's. A run's turn comes with its slot
+     * (ledger_reserve); a terminate's is taken by whoever ends VMs, who has to look once more after
+     * a wait whether the end is still right. */
+    int (*wait)(void *arg, enum vm_call call, struct err *e);
+    /* The service refused a call as too fast. */
+    void (*throttled)(void *arg, enum vm_call call, int64_t retry_after_ms);
+};
+
 /* `deployment` marks what is ours. Checks what can be checked without launching (image there and of
  * a version we read, binary there). */
 MUST_CHECK int vm_open(const struct config_class *class, const char *deployment,
                        struct vm_provider **out, struct err *e);
+/* The same, at a pace (copied; its arg is borrowed until vm_close). A provider of this host's own
+ * machines calls no service, and is not paced. */
+MUST_CHECK int vm_open_paced(const struct config_class *class, const char *deployment,
+                             const struct vm_pace *pace, struct vm_provider **out, struct err *e);
 void vm_close(struct vm_provider *p);
+
+#define VM_DOMAIN_MAX 95
+/* What the service counts its rates and quotas over: classes with the same domain share them
+ * ("lambda/us-east-1/123456789012"). "" for a provider of this host's own machines. Valid until
+ * vm_close. */
+const char *vm_domain(const struct vm_provider *p);
 
 /* Whether its VMs live on this host only ("qemu"): then rows carry the host's name. */
 bool vm_host_bound(const struct vm_provider *p);

@@ -14,7 +14,11 @@ typedef int vm_run_fn(void *state, const struct vm_spec *spec, char *out_id, str
 typedef int vm_terminate_fn(void *state, const char *id, int64_t grace_ms, struct err *e);
 typedef int vm_describe_fn(void *state, const char *id, struct vm_info *out, struct err *e);
 typedef int vm_forget_fn(void *state, const char *id, struct err *e);
-typedef int vm_list_fn(void *state, struct vm_info **out, size_t *n, struct err *e);
+/* pace: see vm.h; to be waited for before each call that a list takes. */
+typedef int vm_list_fn(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
+                       struct err *e);
+/* See vm_domain; only for providers that are not host-bound. */
+typedef const char *vm_domain_fn(const void *state);
 typedef int vm_console_fn(void *state, const char *id, size_t limit, struct buf *out,
                           struct err *e);
 
@@ -23,6 +27,7 @@ struct vm_ops {
     bool host_bound;
     vm_open_fn *open;
     vm_close_fn *close;
+    vm_domain_fn *domain; /* NULL when host_bound */
     vm_run_fn *run;
     vm_terminate_fn *terminate;
     vm_describe_fn *describe;
@@ -30,6 +35,9 @@ struct vm_ops {
     vm_list_fn *list;
     vm_console_fn *console;
 };
+
+/* Returns when that call may be made. */
+MUST_CHECK int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e);
 
 extern const struct vm_ops vm_ops_qemu;
 extern const struct vm_ops vm_ops_lambda;

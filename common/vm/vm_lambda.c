@@ -8,6 +8,7 @@
  * with ERR_RETRY, and fleet.h what becomes of the row.
  */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ struct vm_lambda {
     char *execution_role;
     json_t *egress;
     json_t *ingress;
+    char domain[VM_DOMAIN_MAX + 1];
 };
 
 /* --- open and close --------------------------------------------------------------------------- */
@@ -117,6 +119,20 @@ static char *without_slash(const char *url)
     return slice_dup(s);
 }
 
+/* The service counts by account and region. */
+static void set_domain(struct vm_lambda *l)
+{
+    struct slice account = arn_part(l->image, 4);
+    (void)snprintf(l->domain, sizeof l->domain, "lambda/%.40s/%.*s", l->service.region,
+                   account.len > 20 ? 20 : (int)account.len, account.len > 0 ? account.ptr : "");
+}
+
+static const char *lambda_domain(const void *state)
+{
+    const struct vm_lambda *l = state;
+    return l->domain;
+}
+
 static int lambda_open(const struct config_class *class, const char *deployment, void **out_state,
                        struct err *e)
 {
@@ -145,6 +161,7 @@ static int lambda_open(const struct config_class *class, const char *deployment,
     l->execution_role = slice_dup(slice_of(c->execution_role));
     l->egress = egress_of(class, l->service.region);
     l->ingress = list_of(&c->ingress_connectors);
+    set_domain(l);
     *out_state = l;
     return 0;
 }
@@ -453,13 +470,16 @@ static int fetch_page(struct listing *all, struct err *e)
 }
 
 /* An empty page is not the last; only a page without a cursor is. */
-static int lambda_list(void *state, struct vm_info **out, size_t *n, struct err *e)
+static int lambda_list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
+                       struct err *e)
 {
     struct listing all = {.lambda = state};
     int rc = 0;
     int pages = 0;
     do {
-        rc = ++pages > PAGES_MAX ? senseless(e, "ListMicrovms") : fetch_page(&all, e);
+        rc = ++pages > PAGES_MAX ? senseless(e, "ListMicrovms")
+                                 : vm_pace_wait(pace, VM_CALL_LIST, e);
+        rc = rc != 0 ? rc : fetch_page(&all, e);
     } while (rc == 0 && all.cursor != NULL);
     free(all.cursor);
     if (rc != 0) {
@@ -485,6 +505,7 @@ const struct vm_ops vm_ops_lambda = {
     .host_bound = false,
     .open = lambda_open,
     .close = lambda_close,
+    .domain = lambda_domain,
     .run = lambda_run,
     .terminate = lambda_terminate,
     .describe = lambda_describe,

@@ -199,7 +199,8 @@ static int vm_qemu_describe(void *state, const char *id, struct vm_info *out, st
     return look(state, id, out, e);
 }
 
-static int vm_qemu_list(void *state, struct vm_info **out, size_t *n, struct err *e)
+static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
+                        struct err *e)
 {
     const struct vm_qemu *q = state;
     struct vm_info *list = NULL;
@@ -207,6 +208,7 @@ static int vm_qemu_list(void *state, struct vm_info **out, size_t *n, struct err
     size_t room = 0;
     const struct dirent *entry;
     struct err ignored;
+    (void)pace; /* no service is asked */
     DIR *dir = opendir(q->vms_dir);
     if (dir == NULL) {
         return err_errno(e, ERR_RETRY, errno, "cannot list %s", q->vms_dir);

@@ -149,7 +149,8 @@ test("two_reapers_alive_do_no_harm", async (t) => {
 });
 
 test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) => {
-  const d = new Deployment({ config: { ...hasty, reaper: { ...hasty.reaper, deadline_grace_ms: 0, terminate_per_second: 1 } } });
+  const d = new Deployment({ config: { ...hasty, reaper: { ...hasty.reaper, deadline_grace_ms: 0 },
+    limits: { ...hasty.limits, terminate_rate: { per_second: 1, burst: 1 } } } });
   d.options.classes = [d.fakeQemuClass({ max_duration_seconds: 4 })];
   t.after(() => d.stop());
   await d.startAll();

@@ -21,8 +21,8 @@ static const char config_text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
     " \"github\": {\"token\": \"x\"},"
     " \"reaper\": {\"records_interval_ms\": 10, \"patience_ms\": 60000, \"lease_ms\": 60000,"
-    " \"deadline_grace_ms\": 1000, \"terminate_per_second\": 10},"
-    " \"limits\": {\"max_vms\": 1000},"
+    " \"deadline_grace_ms\": 1000},"
+    " \"limits\": {\"max_vms\": 1000, \"terminate_rate\": {\"per_second\": 10, \"burst\": 1}},"
     " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
     " \"max_vms\": 1000, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}}]}";
 

@@ -259,30 +259,6 @@ int ledger_acquit(struct ledger *l, const char *kind, const char *subject, struc
     return 0;
 }
 
-int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
-                     int64_t *wait_ms, struct err *e)
-{
-    (void)l;
-    (void)cost;
-    (void)e;
-    world_called(CALL_RATE_TAKE);
-    *wait_ms = 0;
-    if (!world.rate_limited) {
-        return 0;
-    }
-    world.rate_tokens += (double)(world.now_ms - world.rate_seen_ms) * b->per_second / 1000;
-    world.rate_seen_ms = world.now_ms;
-    if (world.rate_tokens > (double)b->burst) {
-        world.rate_tokens = (double)b->burst;
-    }
-    if (world.rate_tokens < 1) {
-        *wait_ms = (int64_t)((1 - world.rate_tokens) * 1000 / b->per_second) + 1;
-        return 0;
-    }
-    world.rate_tokens -= 1;
-    return 0;
-}
-
 int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
 {
     (void)l;
@@ -409,6 +385,30 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     world.ended++;
     (void)snprintf(world.last_end_reason, sizeof world.last_end_reason, "%s",
                    how->reason != NULL ? how->reason : "");
+    return 0;
+}
+
+int fleet_may_end(struct fleet *f, const char *class_name, const struct config_rate *rate,
+                  int64_t *wait_ms, struct err *e)
+{
+    (void)f;
+    (void)class_name;
+    (void)e;
+    world_called(CALL_RATE_TAKE);
+    *wait_ms = 0;
+    if (!world.rate_limited) {
+        return 0;
+    }
+    world.rate_tokens += (double)(world.now_ms - world.rate_seen_ms) * rate->per_second / 1000;
+    world.rate_seen_ms = world.now_ms;
+    if (world.rate_tokens > (double)rate->burst) {
+        world.rate_tokens = (double)rate->burst;
+    }
+    if (world.rate_tokens < 1) {
+        *wait_ms = (int64_t)((1 - world.rate_tokens) * 1000 / rate->per_second) + 1;
+        return 0;
+    }
+    world.rate_tokens -= 1;
     return 0;
 }
 

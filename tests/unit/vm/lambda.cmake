@@ -3,9 +3,12 @@ add_library(mayfly_test_lambda STATIC vm/lambda_class.c)
 target_link_libraries(mayfly_test_lambda PUBLIC mayfly_vm)
 mayfly_test(test_vm_lambda LABEL unit SOURCES vm/test_vm_lambda.c
             LIBS mayfly_test_lambda mayfly_test_http PkgConfig::JANSSON)
-# fleet.c alone: what it calls is scripted in the test.
-mayfly_test(test_fleet LABEL unit SOURCES vm/test_fleet.c ${PROJECT_SOURCE_DIR}/common/vm/fleet.c
+# The fleet alone: what it calls is scripted in the test.
+mayfly_test(test_fleet LABEL unit
+            SOURCES vm/test_fleet.c ${PROJECT_SOURCE_DIR}/common/vm/fleet.c
+                    ${PROJECT_SOURCE_DIR}/common/vm/fleet_rates.c
             LIBS mayfly_base)
+target_link_options(test_fleet PRIVATE -Wl,--wrap=stop_sleep)
 
 # Against the stand-in for the service, which needs Node.
 find_program(NODE_PROGRAM NAMES node nodejs)

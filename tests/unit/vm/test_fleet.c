@@ -1,6 +1,7 @@
 /*
- * Ending a VM, above all one whose machine nobody can name. The ledger, GitHub and the provider are
- * scripted here.
+ * Ending a VM, above all one whose machine nobody can name; and the rates of the provider's calls.
+ * The ledger, GitHub and the provider are scripted here, and no time passes but the script's (the
+ * test links with --wrap=stop_sleep).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,10 +13,13 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/stop.h"
 #include "common/vm/fleet.h"
 
 #define MAX_DURATION_S 600
 #define GRACE_MS 5000
+#define BUCKETS_MAX 8
 #define HOLD_MS ((int64_t)MAX_DURATION_S * 1000 + GRACE_MS)
 
 static struct script {
@@ -28,6 +32,17 @@ static struct script {
     enum ledger_vm_state row;
     int64_t now_ms;
     struct fleet *fleet;
+    struct vm_pace pace[2];
+    size_t paces;
+    const char *domain;
+    int64_t tokens; /* of every bucket; none: one comes each 100 ms */
+    enum err_class take;
+    char taken[BUCKETS_MAX][128];
+    struct ledger_bucket bucket; /* the last one asked for */
+    size_t takes;
+    char paused[BUCKETS_MAX][128];
+    int64_t paused_until_ms;
+    size_t pauses;
 } script;
 
 static int64_t wall(void)
@@ -40,12 +55,15 @@ static int64_t mono(void)
     return script.now_ms * 1000;
 }
 
-int vm_open(const struct config_class *class, const char *deployment, struct vm_provider **out,
-            struct err *e)
+int vm_open_paced(const struct config_class *class, const char *deployment,
+                  const struct vm_pace *pace, struct vm_provider **out, struct err *e)
 {
     (void)class;
     (void)deployment;
     (void)e;
+    if (script.paces < COUNT_OF(script.pace)) {
+        script.pace[script.paces++] = *pace;
+    }
     *out = (struct vm_provider *)&script; /* never looked into */
     return 0;
 }
@@ -68,6 +86,51 @@ int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct
     script.terminated++;
     assert_true(slice_to_cstr(slice_of(id), script.terminated_id, sizeof script.terminated_id));
     return script.terminate == ERR_NONE ? 0 : err_set(e, script.terminate, 0, "scripted");
+}
+
+const char *vm_domain(const struct vm_provider *p)
+{
+    (void)p;
+    return script.domain;
+}
+
+const char *vm_call_name(enum vm_call c)
+{
+    static const char *const names[] = {"run", "terminate", "describe", "list"};
+    return names[c];
+}
+
+int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
+                     int64_t *wait_ms, struct err *e)
+{
+    (void)l;
+    assert_int_equal(cost, 1);
+    assert_true(slice_to_cstr(slice_of(b->name), script.taken[script.takes % BUCKETS_MAX], 128));
+    script.bucket = *b;
+    script.takes++;
+    if (script.take != ERR_NONE) {
+        return err_set(e, script.take, 0, "scripted");
+    }
+    *wait_ms = script.tokens > 0 ? 0 : 100;
+    script.tokens -= script.tokens > 0 ? 1 : 0;
+    return 0;
+}
+
+int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, struct err *e)
+{
+    (void)l;
+    (void)e;
+    assert_true(slice_to_cstr(slice_of(name), script.paused[script.pauses++ % BUCKETS_MAX], 128));
+    script.paused_until_ms = until_ms;
+    return 0;
+}
+
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+{
+    script.now_ms += timeout_ms;
+    script.tokens += script.now_ms % 1000 == 0 ? 1 : 0;
+    return stop_raised(s);
 }
 
 struct github_scope github_scope_parse(const char *name, int64_t installation_id)
@@ -108,17 +171,23 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
 }
 
 static char text_arm[] = "arm";
+static char text_big[] = "big";
 static char text_t[] = "t";
 
 static int setup(void **state)
 {
     static const struct clock_source source = {mono, wall};
     struct err e;
-    struct config_class class = {.name = text_arm, .max_duration_seconds = MAX_DURATION_S};
-    struct config c = {.deployment = text_t, .classes = &class, .class_count = 1};
+    struct config_class classes[] = {
+        {.name = text_arm, .max_duration_seconds = MAX_DURATION_S},
+        {.name = text_big, .max_duration_seconds = MAX_DURATION_S},
+    };
+    struct config c = {.deployment = text_t, .classes = classes, .class_count = 2};
+    c.limits.describe_rate = (struct config_rate){100, 50};
+    c.limits.list_rate = (struct config_rate){7, 3};
     c.reaper.deadline_grace_ms = GRACE_MS;
     (void)state;
-    script = (struct script){.now_ms = 1790000000000};
+    script = (struct script){.now_ms = 1790000000000, .domain = "lambda/r/1"};
     clock_set_source(&source);
     return fleet_open(&c, NULL, NULL, &script.fleet, &e);
 }
@@ -286,10 +355,82 @@ static void end_of_an_unknown_class_is_told(void **state)
     assert_int_equal(script.row, VM_LAUNCHED);
 }
 
+/* --- rates --- */
+
+static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
+{
+    (void)state;
+    struct err e;
+    int64_t wait_ms = -1;
+    const struct config_rate rate = {10, 4};
+    script.tokens = 1;
+    assert_int_equal(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e), 0);
+    assert_int_equal(wait_ms, 0);
+    assert_string_equal(script.taken[0], "terminate/lambda/r/1");
+    assert_true(script.bucket.per_second > 9.9 && script.bucket.per_second < 10.1);
+    assert_int_equal(script.bucket.burst, 4);
+    assert_int_equal(fleet_may_end(script.fleet, "big", &rate, &wait_ms, &e), 0);
+    assert_int_equal(wait_ms, 100);
+    assert_string_equal(script.taken[1], script.taken[0]);
+    assert_int_equal(fleet_may_end(script.fleet, "other", &rate, &wait_ms, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
+    script.domain = "";
+    assert_int_equal(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e), 0);
+    assert_non_null(strstr(script.taken[2], fleet_host(script.fleet)));
+}
+
+static void read_waits_for_its_turn_and_not_for_ever(void **state)
+{
+    (void)state;
+    struct err e;
+    const struct vm_pace *pace = &script.pace[0];
+    int64_t begin = script.now_ms;
+    assert_int_equal(pace->wait(pace->arg, VM_CALL_LIST, &e), 0);
+    assert_int_equal(script.now_ms - begin, 1000);
+    assert_string_equal(script.taken[0], "list/lambda/r/1");
+    assert_int_equal(script.bucket.burst, 3);
+    script.now_ms += 1; /* so that no token comes any more */
+    begin = script.now_ms;
+    assert_int_equal(pace->wait(pace->arg, VM_CALL_DESCRIBE, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_non_null(strstr(e.message, "limits.describe_rate"));
+    assert_int_equal(script.now_ms - begin, 5000);
+    assert_int_equal(script.bucket.burst, 50);
+}
+
+static void read_gives_up_when_the_program_ends(void **state)
+{
+    (void)state;
+    struct err e;
+    const struct vm_pace *pace = &script.pace[1];
+    fleet_interrupt(script.fleet);
+    assert_int_equal(pace->wait(pace->arg, VM_CALL_LIST, &e), -1);
+    assert_int_equal(script.takes, 1);
+    script.take = ERR_RETRY;
+    assert_int_equal(pace->wait(pace->arg, VM_CALL_LIST, &e), -1);
+    assert_non_null(strstr(e.message, "scripted"));
+}
+
+static void throttled_call_closes_what_the_service_counts_together(void **state)
+{
+    (void)state;
+    const struct vm_pace *pace = &script.pace[0];
+    pace->throttled(pace->arg, VM_CALL_TERMINATE, 7000);
+    assert_int_equal(script.pauses, 1);
+    assert_string_equal(script.paused[0], "terminate/lambda/r/1");
+    assert_int_equal(script.paused_until_ms, script.now_ms + 7000);
+    pace->throttled(pace->arg, VM_CALL_RUN, 0);
+    assert_int_equal(script.pauses, 3);
+    assert_string_equal(script.paused[1], "launch.arm");
+    assert_string_equal(script.paused[2], "launch.big");
+    assert_int_equal(script.paused_until_ms, script.now_ms + 1000);
+}
+
 #define WITH_FLEET(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
+    log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         WITH_FLEET(end_known_machine_frees_the_slot),
         WITH_FLEET(end_failed_terminate_keeps_the_slot),
@@ -301,6 +442,10 @@ int main(void)
         WITH_FLEET(end_unrecorded_machine_after_its_job_keeps_the_slot),
         WITH_FLEET(end_spares_a_busy_runner),
         WITH_FLEET(end_of_an_unknown_class_is_told),
+        WITH_FLEET(turn_to_end_is_taken_from_the_bucket_of_its_domain),
+        WITH_FLEET(read_waits_for_its_turn_and_not_for_ever),
+        WITH_FLEET(read_gives_up_when_the_program_ends),
+        WITH_FLEET(throttled_call_closes_what_the_service_counts_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
