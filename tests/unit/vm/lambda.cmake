@@ -22,3 +22,15 @@ if(NODE_PROGRAM)
                    -- $<TARGET_FILE:test_vm_lambda_fake>)
   set_tests_properties(test_vm_lambda_fake PROPERTIES LABELS unit TIMEOUT 120)
 endif()
+
+# The enders with the real ledger and provider; GitHub is scripted.
+if(NODE_PROGRAM)
+  add_executable(test_enders worker/test_enders.c ${PROJECT_SOURCE_DIR}/worker/enders.c
+                 ${PROJECT_SOURCE_DIR}/common/vm/fleet.c ${PROJECT_SOURCE_DIR}/common/vm/fleet_rates.c)
+  target_link_libraries(test_enders PRIVATE mayfly_flags mayfly_test_lambda mayfly_http mayfly_ledger
+                        mayfly_config PkgConfig::CMOCKA PkgConfig::JANSSON)
+  add_test(NAME test_worker_enders
+           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/lambda-microvms/with-fake.mjs
+                   --keep-terminated-s 0 --image mayfly=512 -- $<TARGET_FILE:test_enders>)
+  set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 120)
+endif()

@@ -1,0 +1,259 @@
+/*
+ * The enders over a real ledger and the real provider `lambda`, against the stand-in for the
+ * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA is the
+ * stand-in's address.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/http/client.h"
+#include "tests/unit/vm/lambda_class.h"
+#include "worker/enders.h"
+
+#define VMS 500
+#define PER_SECOND 100
+#define BURST 10
+#define GIVE_UP_MS 60000
+
+static struct world {
+    const char *url;
+    char directory[64];
+    struct http_client *http;
+    struct config *config;
+    struct worker worker;
+    char names[VMS][68];
+} world;
+
+/* --- GitHub: every registration is gone at once --- */
+struct github_scope github_scope_parse(const char *name, int64_t installation_id)
+{
+    (void)name;
+    return (struct github_scope){.installation_id = installation_id};
+}
+
+int github_delete_runner(struct github *g, const struct github_scope *scope, int64_t id,
+                         struct err *e)
+{
+    (void)g;
+    (void)scope;
+    (void)id;
+    (void)e;
+    return 0;
+}
+
+int github_find_runner(struct github *g, const struct github_scope *scope, const char *name,
+                       struct github_runner *out, struct err *e)
+{
+    (void)g;
+    (void)scope;
+    (void)name;
+    (void)out;
+    return err_set(e, ERR_NOT_FOUND, 404, "none");
+}
+
+/* --- the stand-in --- */
+
+static json_t *control(const char *method, const char *path, const char *body)
+{
+    char url[512];
+    struct err e;
+    struct http_response r;
+    (void)snprintf(url, sizeof url, "%s/_fake%s", world.url, path);
+    struct http_request q = {.method = method, .url = url, .body = slice_of(body)};
+    assert_int_equal(http_send(world.http, &q, &r, &e), 0);
+    assert_int_equal(r.status, 200);
+    json_t *root = json_loadb(r.body.data, r.body.len, 0, NULL);
+    http_response_fini(&r);
+    return root;
+}
+
+static int64_t number(const json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+/* --- rows whose job is over --- */
+
+static void must(int rc, const struct err *e)
+{
+    if (rc != 0) {
+        fail_msg("%s", e->message);
+    }
+}
+
+static void add_row(int n)
+{
+    struct err e = {0};
+    struct ledger_reservation r;
+    char id[VM_ID_MAX + 1];
+    struct job_event job = {.action = JOB_ACTION_QUEUED, .job_id = n + 1, .run_id = n + 1};
+    memcpy(job.status, "queued", 7);
+    memcpy(job.repository, "acme/app", 9);
+    memcpy(job.organization, "acme", 5);
+    memcpy(job.class_name, "arm", 4);
+    const struct ledger_reserve ask = {.job = &job,
+                                       .scope = "acme",
+                                       .caps = {.fleet = VMS, .class_max = VMS},
+                                       .deployment = "t",
+                                       .provider = "lambda",
+                                       .host = ""};
+    must(ledger_reserve(world.worker.ledger, &ask, &r, &e), &e);
+    assert_int_equal(r.outcome, LEDGER_RESERVED);
+    struct vm_spec spec = lambda_spec(r.vm.name, "eA==");
+    must(vm_run(fleet_provider(world.worker.fleet, "arm"), &spec, id, &e), &e);
+    const struct ledger_advance steps[] = {
+        {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = n + 1},
+        {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = id, .deadline_ms = clock_wall_ms() + 600000},
+        {.vm = r.vm.name, .to = VM_ENDING, .reason = "its job is over"}};
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        must(ledger_vm_advance(world.worker.ledger, &steps[i], NULL, &e), &e);
+    }
+    memcpy(world.names[n], r.vm.name, sizeof world.names[n]);
+}
+
+static int set_up(void **state)
+{
+    char text[2048];
+    struct err e = {0};
+    (void)state;
+    (void)snprintf(world.directory, sizeof world.directory, "/tmp/mayfly-enders-XXXXXX");
+    assert_non_null(mkdtemp(world.directory));
+    (void)snprintf(
+        text, sizeof text,
+        "{\"queue\": \"sqlite://%s/queue.db\", \"ledger\": \"sqlite://%s/ledger.db\","
+        " \"deployment\": \"t\", \"github\": {\"token\": \"x\"},"
+        " \"limits\": {\"max_vms\": 1000, \"terminate_rate\": {\"per_second\": %d, \"burst\": %d}},"
+        " \"classes\": [{\"name\": \"arm\", \"labels\": [\"self-hosted\"], \"provider\": "
+        "\"lambda\","
+        " \"lambda\": {\"endpoint\": \"%s\", \"image\": \"" LAMBDA_IMAGE "\"}}]}",
+        world.directory, world.directory, PER_SECOND, BURST, world.url);
+    must(config_parse(slice_of(text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e), &e);
+    must(ledger_open(world.config->ledger, &world.worker.ledger, &e), &e);
+    must(fleet_open(world.config, world.worker.ledger, NULL, &world.worker.fleet, &e), &e);
+    stop_init(&world.worker.intake);
+    stop_init(&world.worker.working);
+    world.worker.config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
+    json_decref(control("POST", "/config", "{\"run_rate\":0,\"terminate_rate\":0}"));
+    json_decref(control("POST", "/faults", "[{\"vm\":\"never-start\"}]"));
+    for (int i = 0; i < VMS; i++) {
+        add_row(i);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char command[3][96];
+    static const char *const files[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm"};
+    (void)state;
+    json_decref(control("DELETE", "/faults", ""));
+    fleet_close(world.worker.fleet);
+    ledger_close(world.worker.ledger);
+    config_live_free(world.worker.config);
+    stop_fini(&world.worker.working);
+    stop_fini(&world.worker.intake);
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        (void)snprintf(command[i], sizeof command[i], "%s/%s", world.directory, files[i]);
+        (void)unlink(command[i]);
+    }
+    return rmdir(world.directory);
+}
+
+static size_t rows_left(void)
+{
+    struct err e = {0};
+    struct ledger_vm *vms = NULL;
+    size_t n = 0;
+    must(ledger_vm_list(world.worker.ledger, ~(1u << VM_GONE), "", VMS, &vms, &n, &e), &e);
+    free(vms);
+    return n;
+}
+
+/* Twice as many enders as there are workers' usual ones, all after one bucket. */
+static void end_all(void)
+{
+    struct enders *sets[2];
+    int64_t give_up = clock_mono_ms() + GIVE_UP_MS;
+    for (size_t i = 0; i < COUNT_OF(sets); i++) {
+        sets[i] = enders_start(&world.worker, 2);
+    }
+    for (int i = 0; i < VMS; i++) {
+        enders_give(sets[i % 2], world.names[i]);
+    }
+    while (rows_left() > 0 && clock_mono_ms() < give_up) {
+        clock_sleep_until(clock_mono_ms() + 20);
+    }
+    stop_raise(&world.worker.working);
+    for (size_t i = 0; i < COUNT_OF(sets); i++) {
+        enders_join(sets[i]);
+    }
+}
+
+/* The service refuses what comes faster than its quota. The fleet stays below it, and whatever is
+ * refused all the same, because two clocks never agree, is ended later. */
+static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
+{
+    (void)state;
+    json_decref(control("POST", "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}"));
+    int64_t begin = clock_mono_ms();
+    end_all();
+    int64_t took_ms = clock_mono_ms() - begin;
+    json_t *told = control("GET", "/state", "");
+    assert_int_equal(rows_left(), 0);
+    assert_int_equal(number(told, "alive"), 0);
+    assert_int_equal(number(told, "throttled"), 0);
+    assert_true(took_ms >= (VMS - BURST) * 1000 / PER_SECOND - 50);
+    json_decref(told);
+}
+
+/* The same with a quota of which the fleet knows nothing: each refusal closes the bucket. */
+static void vms_refused_for_speed_are_ended_all_the_same(void **state)
+{
+    (void)state;
+    json_decref(control("POST", "/faults",
+                        "[{\"operation\":\"TerminateMicrovm\",\"status\":429,\"times\":3,"
+                        "\"headers\":{\"x-amzn-errortype\":\"ThrottlingException\","
+                        "\"Retry-After\":\"1\"},\"body\":{\"message\":\"Rate exceeded.\"}}]"));
+    int64_t begin = clock_mono_ms();
+    end_all();
+    json_t *told = control("GET", "/state", "");
+    assert_int_equal(rows_left(), 0);
+    assert_int_equal(number(told, "alive"), 0);
+    assert_int_equal(number(told, "throttled"), 3);
+    assert_true(clock_mono_ms() - begin >= (VMS - BURST) * 1000 / PER_SECOND + 950);
+    json_decref(told);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    struct err e;
+    const struct http_client_options options = {
+        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 20000};
+    const struct CMUnitTest tests[] = {
+        CASE(five_hundred_vms_are_all_ended_within_the_quota),
+        CASE(vms_refused_for_speed_are_ended_all_the_same),
+    };
+    world.url = getenv("MAYFLY_FAKE_LAMBDA");
+    if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
+        (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA is not set: run it by with-fake.mjs\n");
+        return 2;
+    }
+    log_open("test", STDERR_FILENO);
+    log_set_level(LOG_ERROR);
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    http_client_free(world.http);
+    return rc;
+}
