@@ -82,6 +82,7 @@ static const struct {
 } long_names[] = {
     {"lambda", "AWS_ENDPOINT_URL_LAMBDA_MICROVMS"},
     {"secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"},
+    {"servicequotas", "AWS_ENDPOINT_URL_SERVICE_QUOTAS"},
 };
 
 static const char *endpoint_by_service(const char *service)

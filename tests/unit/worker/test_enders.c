@@ -246,6 +246,7 @@ int main(void)
         CASE(five_hundred_vms_are_all_ended_within_the_quota),
         CASE(vms_refused_for_speed_are_ended_all_the_same),
     };
+    lambda_environment();
     world.url = getenv("MAYFLY_FAKE_LAMBDA");
     if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
         (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA is not set: run it by with-fake.mjs\n");
