@@ -1,6 +1,6 @@
 /*
  * The enders over a real ledger and the real provider `lambda`, against the stand-in for the
- * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA is the
+ * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA_MICROVMS is the
  * stand-in's address.
  */
 #include <setjmp.h>
@@ -247,9 +247,9 @@ int main(void)
         CASE(vms_refused_for_speed_are_ended_all_the_same),
     };
     lambda_environment();
-    world.url = getenv("MAYFLY_FAKE_LAMBDA");
+    world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
     if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
-        (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA is not set: run it by with-fake.mjs\n");
+        (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA_MICROVMS is not set: run it by with-fakes.mjs\n");
         return 2;
     }
     log_open("test", STDERR_FILENO);

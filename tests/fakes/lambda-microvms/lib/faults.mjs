@@ -1,11 +1,12 @@
 /*
- * Faults that a test asks for. Of those that apply, the first with times left (and chance on its side) happens:
+ * The kinds of faults (../../lib/fault_list.mjs says which one happens):
  *
  *   {operation, preset | status, headers, body, times, delay_ms, drop, work, probability}   calls; operation may be *
  *   {vm: never-start|fail-start|die|hang|slow, times, probability, factor}                  VMs, chosen at their launch
  *
  * `drop` does the work and closes the connection without an answer; `work` does it and answers the fault's status.
  */
+import { FaultList } from '../../lib/fault_list.mjs';
 import { AwsError } from './errors.mjs';
 
 const html = (status, text) => ({
@@ -26,44 +27,25 @@ export const PRESETS = {
 
 export const VM_FAULTS = ['never-start', 'fail-start', 'die', 'hang', 'slow'];
 
-export class Faults {
+export class Faults extends FaultList {
   constructor(config, random) {
-    Object.assign(this, { config, random, list: [] });
-  }
-
-  add(faults) {
-    const checked = faults.map((fault) => {
-      if (!fault?.operation && !VM_FAULTS.includes(fault?.vm)) throw new RangeError('a fault names an operation or a fault of VMs');
+    super((fault) => {
+      if (!fault.operation && !VM_FAULTS.includes(fault.vm)) throw new RangeError('a fault names an operation or a fault of VMs');
       if (fault.preset && !PRESETS[fault.preset]) throw new RangeError(`unknown preset ${fault.preset}`);
       if (fault.operation && !fault.preset && !fault.status && !fault.drop && !fault.delay_ms) {
         throw new RangeError('a fault of calls has a preset, a status, drop or delay_ms');
       }
-      return { ...fault, left: fault.times ?? Infinity };
-    });
-    this.list.push(...checked);
-  }
-
-  clear() {
-    this.list = [];
-  }
-
-  take(applies) {
-    const fault = this.list.find((candidate) => candidate.left > 0 && applies(candidate)
-      && (candidate.probability === undefined || this.random.next() < candidate.probability));
-    if (!fault) return null;
-    fault.left -= 1;
-    this.list = this.list.filter((candidate) => candidate.left > 0);
-    return fault;
+    }, random);
+    this.config = config;
   }
 
   /** Returns {status, headers, body, delay_ms, drop, work} or null. */
   call(operation) {
-    if (this.list.length === 0) return null;
     const fault = this.take((candidate) => candidate.operation === operation || candidate.operation === '*');
     return fault?.preset ? { ...PRESETS[fault.preset](this.config), ...fault } : fault;
   }
 
   machine() {
-    return this.list.length === 0 ? null : this.take((candidate) => candidate.vm !== undefined);
+    return this.take((candidate) => candidate.vm !== undefined);
   }
 }

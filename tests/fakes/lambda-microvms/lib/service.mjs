@@ -5,8 +5,8 @@
  * nothing, or throws an AwsError. Every call passes unless the fake is made with one.
  */
 import { randomUUID } from 'node:crypto';
+import { BadRequest, Router, parseJson, readBody, send, sleep } from '../../lib/http.mjs';
 import { AwsError } from './errors.mjs';
-import { Router, parseJson, readBody, send } from './http.mjs';
 
 const anybody = () => {};
 
@@ -20,7 +20,7 @@ export class Service {
   async handle(request, response, url) {
     const call = { request, url, started: performance.now(), id: randomUUID(), raw: await readBody(request) };
     const found = this.router.find(request.method, url.pathname);
-    call.operation = found?.route.operation ?? 'unknown';
+    call.operation = found.route?.operation ?? 'unknown';
     const answer = await this.answer(call, found);
     this.note(call, answer);
     if (answer.drop) {
@@ -34,9 +34,9 @@ export class Service {
   async answer(call, found) {
     try {
       this.verify({ method: call.request.method, url: call.url, headers: call.request.headers, body: call.raw });
-      if (!found) throw new AwsError('UnknownOperationException', null);
+      if (!found.route) throw new AwsError('UnknownOperationException', null);
       const fault = this.faults.call(call.operation);
-      if (fault?.delay_ms) await new Promise((resolve) => { setTimeout(resolve, fault.delay_ms); });
+      if (fault?.delay_ms) await sleep(fault.delay_ms);
       if (!fault || !(fault.status || fault.drop)) return this.perform(call, found);
       if (fault.work || fault.drop) this.perform(call, found);
       const error = fault.error ?? fault.preset ?? null;
@@ -76,6 +76,7 @@ function readJson(raw) {
   try {
     return parseJson(raw);
   } catch (error) {
+    if (!(error instanceof BadRequest)) throw error;
     throw new AwsError('ValidationException', `SerializationException: ${error.message}`);
   }
 }
