@@ -1,8 +1,8 @@
-/* The control API: what is this stand-in's own, beside ../../lib/control.mjs. */
-import { Control as SharedControl } from '../../lib/control.mjs';
+/* The control API: what is this stand-in's own, beside ../../lib/aws_control.mjs. */
+import { AwsControl } from '../../lib/aws_control.mjs';
 import { options } from './options.mjs';
 
-export class Control extends SharedControl {
+export class Control extends AwsControl {
   constructor(parts) {
     super({ ...parts, options });
     Object.assign(this, parts);
@@ -26,11 +26,6 @@ export class Control extends SharedControl {
 
   counters() {
     return { ...this.fleet.counts, ...this.service.counts, memory_counted_mib: this.quotas.memoryMib, known: this.fleet.list.length };
-  }
-
-  state() {
-    const { operations, statuses } = this.service;
-    return { ...this.counters(), operations: Object.fromEntries(operations), answers: Object.fromEntries(statuses) };
   }
 }
 

@@ -1,10 +1,9 @@
 /* The options beside the common ones; see ../../lib/options.mjs. */
+import { AWS_OPTIONS } from '../../lib/aws_service.mjs';
 import { Options } from '../../lib/options.mjs';
 
 export const options = new Options([
-  { key: 'seed', kind: 'int', default: 1, help: 'seed of all chance: faults, jitter' },
-  { key: 'region', kind: 'text', default: 'us-east-1', help: 'region in ARNs' },
-  { key: 'account', kind: 'text', default: '123456789012', help: 'account in ARNs' },
+  ...AWS_OPTIONS,
   { key: 'image', kind: 'list', default: [], help: 'NAME[=MEMORY_MIB] of an image that exists; may repeat (mayfly=2048)' },
   { key: 'run_rate', kind: 'number', default: 5, live: true, help: 'RunMicrovm per second; 0 does not limit' },
   { key: 'run_burst', kind: 'int', default: 5, live: true, help: 'RunMicrovm at once after a quiet time' },

@@ -1,4 +1,5 @@
 /* Puts the parts together and listens. Faces: /_fake/ (control), all else the service. */
+import { Keys, judge } from '../../lib/aws_keys.mjs';
 import { LoopbackServer } from '../../lib/http.mjs';
 import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
@@ -11,8 +12,8 @@ import { Quotas } from './quotas.mjs';
 import { Service } from './service.mjs';
 
 export class FakeLambda {
-  /** `verify`: see service.mjs. */
-  constructor(config, { verify } = {}) {
+  constructor(config) {
+    this.keys = new Keys(config);
     this.config = config;
     this.log = new Log(config.log);
     this.quotas = new Quotas(config);
@@ -21,9 +22,13 @@ export class FakeLambda {
     this.faults = new Faults(config, new Random(config.seed));
     this.fleet = new Fleet({ config, log: this.log, quotas: this.quotas, faults: this.faults, random: new Random(config.seed + 1) });
     this.api = new Api({ config, fleet: this.fleet, images: this.images });
-    const { log, quotas, images, faults, fleet, api } = this;
-    this.service = new Service({ config, log, faults, quotas, api, verify });
-    this.control = new Control({ config, log, quotas, images, faults, fleet, service: this.service });
+    const { log, quotas, images, faults, fleet, api, keys } = this;
+    this.service = new Service({
+      config, log, faults, quotas, api, keys, verify: judge(keys, 'lambda'),
+    });
+    this.control = new Control({
+      config, log, quotas, images, faults, fleet, keys, service: this.service,
+    });
     this.server = new LoopbackServer({
       port: config.port, log, control: this.control, route: (...call) => this.service.handle(...call),
     });

@@ -7,9 +7,9 @@ import { FakeLambda } from '../lib/server.mjs';
 export const IMAGE = 'arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly';
 
 /** Unlimited unless the test says otherwise. */
-export function startFake(t, settings = {}, parts = {}) {
+export function startFake(t, settings = {}) {
   const config = { ...options.defaults(), run_rate: 0, terminate_rate: 0, get_rate: 0, list_rate: 0, start_ms: 1, terminate_ms: 1, ...settings };
-  return serve(t, new FakeLambda(config, parts));
+  return serve(t, new FakeLambda(config));
 }
 
 /** AWS's own client. One attempt, so that a refusal is seen as it came. */
