@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/slice.h"
@@ -54,7 +55,12 @@ void check_say_error(struct check *c, enum check_level level, const char *subjec
                      const char *asked, const struct err *e)
 {
     const struct check_finding f = {.level = level, .subject = subject, .asked = asked};
-    check_say(c, &f, "%s", e->message);
+    const char *text = e->message;
+    size_t n = strlen(asked);
+    if (strncmp(text, asked, n) == 0 && text[n] == ':' && text[n + 1] == ' ') {
+        text += n + 2; /* it begins with what was asked */
+    }
+    check_say(c, &f, "%s", text);
 }
 
 /* Of a store's address the scheme alone is told: the rest may hold a password. */
