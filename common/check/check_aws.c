@@ -113,7 +113,7 @@ void check_aws(struct check *c)
     struct http_response answer;
     const struct aws_call call = {.operation = "GetCallerIdentity",
                                   .content_type =
-                                      "application/x-www-form-urlencoded; charset=utf-8",
+                                      "application/x-www-form-urlencoded",
                                   .body = SLICE("Action=GetCallerIdentity&Version=2011-06-15")};
     if (!check_uses_aws(c->config)) {
         return;

@@ -1,7 +1,7 @@
 /*
  * The enders over a real ledger and the real provider `lambda`, against the stand-in for the
- * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA_MICROVMS is the
- * stand-in's address.
+ * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA_MICROVMS is
+ * the stand-in's address.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -222,9 +222,8 @@ static void vms_refused_for_speed_are_ended_all_the_same(void **state)
 {
     (void)state;
     json_decref(control("POST", "/faults",
-                        "[{\"operation\":\"TerminateMicrovm\",\"status\":429,\"times\":3,"
-                        "\"headers\":{\"x-amzn-errortype\":\"ThrottlingException\","
-                        "\"Retry-After\":\"1\"},\"body\":{\"message\":\"Rate exceeded.\"}}]"));
+                        "[{\"operation\":\"TerminateMicrovm\",\"preset\":\"throttle\","
+                        "\"times\":3}]"));
     int64_t begin = clock_mono_ms();
     end_all();
     json_t *told = control("GET", "/state", "");
