@@ -170,12 +170,13 @@ static int ask(struct aws_client *service, const char *code, struct quota *out, 
     bool ok = json_is_number(value);
     *out = (struct quota){.code = code, .value = ok ? json_number_value(value) : 0};
     copy_text(quota, "QuotaName", out->name, sizeof out->name);
+    if (out->name[0] == '\0') {
+        (void)snprintf(out->name, sizeof out->name, "%s", code);
+    }
     copy_text(quota, "Unit", out->unit, sizeof out->unit);
     json_decref(root);
     http_response_fini(&answer);
-    return ok && out->name[0] != '\0'
-               ? 0
-               : err_set(e, ERR_RETRY, 0, ASKED ": the answer has no quota: try again");
+    return ok ? 0 : err_set(e, ERR_RETRY, 0, ASKED ": the answer has no quota: try again");
 }
 
 static void say_unread(const struct region *r, const char *code, const struct err *e)

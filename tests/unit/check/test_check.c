@@ -154,11 +154,11 @@ static void configure(const char *class, const char *lambda, const char *limits)
 static int set_up(void **state)
 {
     (void)state;
-    scene = (struct scene){.server = http_server_start(serve, NULL)};
+    scene = (struct scene){.server = http_server_start(serve, NULL), .pem = scene.pem};
     (void)snprintf(scene.directory, sizeof scene.directory, "/tmp/mayfly-check-XXXXXX");
     assert_non_null(mkdtemp(scene.directory));
     assert_int_equal(setenv("AWS_ENDPOINT_URL", http_server_url(scene.server), 1), 0);
-    scene.pem = make_pem();
+    scene.pem = scene.pem != NULL ? scene.pem : make_pem(); /* one for all tests: it takes long */
     all_is_well();
     configure("", "", "");
     return 0;
@@ -176,7 +176,6 @@ static int tear_down(void **state)
     }
     config_free(scene.config);
     http_server_stop(scene.server);
-    free(scene.pem);
     free(scene.said);
     return rmdir(scene.directory);
 }
@@ -400,5 +399,7 @@ int main(void)
         CASE(few_failed_deliveries_are_a_warning),
     };
     lambda_environment();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    free(scene.pem);
+    return rc;
 }
