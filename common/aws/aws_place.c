@@ -66,7 +66,6 @@ struct search {
     const struct aws_client_options *options;
     struct aws_profiles profiles;
     const char *profile;
-    {"servicequotas", "AWS_ENDPOINT_URL_SERVICE_QUOTAS"},
 };
 
 static const char *first_of(const char *const *found, size_t n)
@@ -120,6 +119,7 @@ static const struct {
 } long_names[] = {
     {"lambda", "lambda_microvms"},
     {"secretsmanager", "secrets_manager"},
+    {"servicequotas", "service_quotas"},
 };
 
 static const char *endpoint_by_service(const char *service)
