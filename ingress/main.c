@@ -7,6 +7,7 @@
 #include <malloc.h>
 
 #include "common/base/log.h"
+#include "common/check/check.h"
 #include "common/config/program.h"
 #include "common/http/admin.h"
 #include "common/queue/queue.h"
@@ -18,10 +19,17 @@
 
 #define KEPT_BYTES (16 * 1024 * 1024)
 
+static int check_online(const struct config *c, bool json)
+{
+    static check_fn *const checks[] = {check_queue, check_aws, NULL};
+    return check_all(c, checks, json, stdout);
+}
+
 static const struct program program = {
     .name = "mayfly-ingress",
     .purpose = "takes GitHub's webhooks and puts their jobs on the queue",
     .who = CONFIG_FOR_INGRESS,
+    .check_online = check_online,
 };
 
 struct ingress {

@@ -8,16 +8,25 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/check/check.h"
 #include "common/config/program.h"
 #include "common/http/admin.h"
 #include "reaper/reaper.h"
 
 #define LATE_SWEEPS 5 /* readiness: a reaper that could not sweep for so many intervals is not */
 
+static int check_online(const struct config *c, bool json)
+{
+    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
+                                       check_lambda, check_github, NULL};
+    return check_all(c, checks, json, stdout);
+}
+
 static const struct program program = {
     .name = "mayfly-reaper",
     .purpose = "ends VMs that outlive their time and repairs what was lost",
     .who = CONFIG_FOR_REAPER,
+    .check_online = check_online,
 };
 
 static int open_stores(struct reaper *r, const struct config *c, struct err *e)

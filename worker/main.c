@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "common/check/check.h"
 #include "common/config/program.h"
 #include "common/http/admin.h"
 #include "worker/enders.h"
@@ -11,10 +12,18 @@
 #include "worker/lane.h"
 #include "worker/worker.h"
 
+static int check_online(const struct config *c, bool json)
+{
+    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
+                                       check_lambda, check_github, NULL};
+    return check_all(c, checks, json, stdout);
+}
+
 static const struct program program = {
     .name = "mayfly-worker",
     .purpose = "takes GitHub Actions jobs from the queue and launches a VM for each",
     .who = CONFIG_FOR_WORKER,
+    .check_online = check_online,
 };
 
 struct threads {

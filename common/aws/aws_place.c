@@ -119,6 +119,7 @@ static const struct {
 } long_names[] = {
     {"lambda", "lambda_microvms"},
     {"secretsmanager", "secrets_manager"},
+    {"servicequotas", "service_quotas"},
 };
 
 static const char *endpoint_by_service(const char *service)

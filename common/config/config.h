@@ -156,11 +156,13 @@ struct config_qemu {
 };
 
 struct config_lambda {
-    char *endpoint;       /* URL of the service; required until calls are signed */
+    char *endpoint;       /* URL of the service; "" : its own host in the region */
     char *region;         /* "" : the image's */
     char *image;          /* ARN; one image for each deployment and class, it marks our VMs */
     char *image_version;  /* "" : the newest ACTIVE one */
     char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
+    char *log_group;      /* CloudWatch's, a stream for each VM; "" : nothing is kept */
+    bool shell;           /* let a person with the right open a shell in a VM */
     struct config_list egress_connectors;  /* ARNs; empty: INTERNET_EGRESS */
     struct config_list ingress_connectors; /* ARNs */
     int64_t timeout_ms;                    /* one call, whole */

@@ -248,9 +248,10 @@ static void check_lambda(struct config_reading *r, size_t i)
     } else {
         check_lambda_image(r, i);
     }
-    if (class->lambda.endpoint[0] == '\0') {
-        complain_class(r, i, "lambda.endpoint",
-                       "is required: add \"lambda: {endpoint: http://127.0.0.1:PORT}\"");
+    if (class->lambda.log_group[0] != '\0' && class->lambda.execution_role[0] == '\0') {
+        complain_class(r, i, "lambda.log_group",
+                       "needs lambda.execution_role, since a VM writes its log with its role's "
+                       "rights: add one that may write there, or remove it");
     }
     if (class->max_duration_seconds > LAMBDA_SECONDS_MAX) {
         complain_class(r, i, "max_duration_seconds",

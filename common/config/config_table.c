@@ -453,8 +453,8 @@ const struct setting config_settings[] = {
                   "again. Emulation is slow."),
     TEXT("classes[].lambda.endpoint", IN_CLASS(lambda.endpoint), "", 0, TEXT_MAX,
          .form = &form_http_url, .readers = FOR_FLEET,
-         .help = "URL of the Lambda MicroVMs service. Calls are not signed yet, so that it must be "
-                 "one that takes them so: a stand-in, or a proxy that signs."),
+         .help = "URL of the Lambda MicroVMs service. Empty takes the service's own host in the "
+                 "region."),
     TEXT("classes[].lambda.region", IN_CLASS(lambda.region), "", 0, 32, .form = &form_name,
          .readers = FOR_FLEET, .help = "Empty takes the image's."),
     TEXT("classes[].lambda.image", IN_CLASS(lambda.image), "", 0, 512, .form = &form_arn,
@@ -468,6 +468,14 @@ const struct setting config_settings[] = {
          .form = &form_arn, .readers = FOR_FLEET,
          .help = "ARN of a role for the VM. A job can read its credentials; empty gives none, and "
                  "the worker ends the VMs."),
+    TEXT("classes[].lambda.log_group", IN_CLASS(lambda.log_group), "", 0, 512, .readers = FOR_FLEET,
+         .help = "CloudWatch log group for what VMs write, with a stream for each VM, named as its "
+                 "runner. Needs `lambda.execution_role`, which must be allowed to write there. "
+                 "Empty keeps nothing."),
+    BOOL("classes[].lambda.shell", IN_CLASS(lambda.shell), "false", .readers = FOR_FLEET,
+         .help = "Adds the connectors HTTP_INGRESS and SHELL_INGRESS, so that whoever may call "
+                 "CreateMicrovmShellAuthToken can open a shell in a running VM. For debugging: a "
+                 "shell sees the job's secrets."),
     LIST("classes[].lambda.egress_connectors", IN_CLASS(lambda.egress_connectors), 0, 16,
          .form = &form_arn, .readers = FOR_FLEET,
          .help = "ARNs of network connectors for what leaves the VM. Empty takes INTERNET_EGRESS."),

@@ -15,19 +15,31 @@
 struct arguments {
     const char *config_path;
     bool check;
+    bool online;
+    bool json;
 };
 
 static void print_help(const struct program *p)
 {
-    printf("%s - %s\n\n"
-           "usage: %s [--config FILE] [--check-config]\n\n"
-           "  --config FILE    the configuration (YAML or JSON); without it the text in "
-           "MAYFLY_CONFIG\n"
-           "  --check-config   say what is wrong with the configuration, and end\n"
-           "  --version        print the version, and end\n"
-           "  --help           print this, and end\n\n"
-           "SIGTERM ends it gracefully (twice: at once), SIGHUP reads the configuration again.\n",
-           p->name, p->purpose, p->name);
+    printf(
+        "%s - %s\n\n"
+        "usage: %s [--config FILE] [--check-config [--online [--json]]]\n\n"
+        "  --config FILE    the configuration (YAML or JSON); without it the text in "
+        "MAYFLY_CONFIG\n"
+        "  --check-config   say what is wrong with the configuration, and end\n"
+        "  --online         with --check-config: ask the queue, the ledger, AWS and GitHub too,\n"
+        "                   one finding a line (ok, warn, FAIL); 1 if anything failed\n"
+        "  --json           with --online: one JSON object a line\n"
+        "  --version        print the version, and end\n"
+        "  --help           print this, and end\n\n"
+        "SIGTERM ends it gracefully (twice: at once), SIGHUP reads the configuration again.\n",
+        p->name, p->purpose, p->name);
+}
+
+static bool is_flag(const char *argument, const char *name, bool *out)
+{
+    *out = *out || strcmp(argument, name) == 0;
+    return strcmp(argument, name) == 0;
 }
 
 /* Returns PROGRAM_EXIT when an argument has said it all. */
@@ -44,9 +56,11 @@ static enum program_go read_arguments(const struct program *p, int argc, char **
             printf("%s %s\n", p->name, MAYFLY_VERSION);
             return PROGRAM_EXIT;
         }
-        if (strcmp(argv[i], "--check-config") == 0) {
-            out->check = true;
-        } else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+        if (is_flag(argv[i], "--check-config", &out->check) ||
+            is_flag(argv[i], "--online", &out->online) || is_flag(argv[i], "--json", &out->json)) {
+            continue;
+        }
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             out->config_path = argv[++i];
         } else {
             fprintf(stderr, "%s: %s is no option it knows, or lacks its value: see --help\n",
@@ -54,6 +68,12 @@ static enum program_go read_arguments(const struct program *p, int argc, char **
             *exit_code = 2;
             return PROGRAM_EXIT;
         }
+    }
+    if ((out->online && !out->check) || (out->json && !out->online)) {
+        fprintf(stderr, "%s: --online belongs to --check-config, and --json to --online\n",
+                p->name);
+        *exit_code = 2;
+        return PROGRAM_EXIT;
     }
     return PROGRAM_RUN;
 }
@@ -80,6 +100,18 @@ static void apply_log_level(const struct config *c)
     }
 }
 
+static int check(const struct program *p, const struct arguments *args, const struct config *c)
+{
+    if (!args->json) {
+        printf("%s: the configuration is good\n", p->name);
+    }
+    if (!args->online) {
+        return 0;
+    }
+    log_set_level(LOG_ERROR); /* what is wrong is told as a finding */
+    return p->check_online(c, args->json);
+}
+
 enum program_go program_start(const struct program *p, int argc, char **argv,
                               struct config_live **out, int *exit_code)
 {
@@ -95,7 +127,7 @@ enum program_go program_start(const struct program *p, int argc, char **argv,
         return PROGRAM_EXIT;
     }
     if (args.check) {
-        printf("%s: the configuration is good\n", p->name);
+        *exit_code = check(p, &args, config);
         config_free(config);
         return PROGRAM_EXIT;
     }

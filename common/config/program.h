@@ -2,7 +2,8 @@
  * What the three programs do alike at their start: command line, configuration, log, and the loop
  * that turns signals into steps.
  *
- *   --config FILE    (else the text in MAYFLY_CONFIG)      --check-config   --version   --help
+ *   --config FILE    (else the text in MAYFLY_CONFIG)   --check-config [--online [--json]]
+ *   --version        --help
  *
  * SIGTERM or SIGINT: stop intake, finish, release the rest, exit 0; again: exit now. SIGHUP:
  * reload. For main threads only.
@@ -16,6 +17,9 @@ struct program {
     const char *name;    /* "mayfly-worker" */
     const char *purpose; /* one sentence for --help */
     enum config_for who;
+    /* --check-config --online: asks everything that the configuration names, tells findings on
+     * standard output, and returns the exit code. */
+    int (*check_online)(const struct config *c, bool json);
 };
 
 enum program_go { PROGRAM_RUN, PROGRAM_EXIT };

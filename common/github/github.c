@@ -27,6 +27,9 @@ const char *github_op_name(enum github_op op)
         [GITHUB_OP_LIST_DELIVERIES] = "list_deliveries",
         [GITHUB_OP_GET_DELIVERY] = "get_delivery",
         [GITHUB_OP_REDELIVER] = "redeliver",
+        [GITHUB_OP_GET_APP] = "get_app",
+        [GITHUB_OP_GET_HOOK] = "get_hook",
+        [GITHUB_OP_PING] = "ping",
     };
     ASSERT((size_t)op < COUNT_OF(names));
     return names[op];

@@ -127,6 +127,33 @@ MUST_CHECK int github_list_deliveries(struct github *g, const struct github_hook
 MUST_CHECK int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
                                        struct buf *out, struct err *e);
 
+/* --- what the App and the hook are set to, for checks --- */
+
+/* Levels are GitHub's words, "read", "write" or "admin"; "" for none. */
+struct github_app {
+    char slug[104];
+    char organization_runners[8]; /* organization_self_hosted_runners */
+    char administration[8];
+    char actions[8];
+    char metadata[8];
+    bool workflow_job; /* it is subscribed to the event */
+    int64_t installations;
+};
+/* ERR_AUTH with a personal token. */
+MUST_CHECK int github_get_app(struct github *g, struct github_app *out, struct err *e);
+
+struct github_hook_config {
+    char url[1024];
+    char content_type[16];
+    bool has_secret;
+    bool insecure; /* GitHub does not verify the receiver's certificate */
+};
+MUST_CHECK int github_get_hook_config(struct github *g, const struct github_hook *h,
+                                      struct github_hook_config *out, struct err *e);
+
+/* A call that costs nothing and proves that the API answers and takes the token. */
+MUST_CHECK int github_ping(struct github *g, struct err *e);
+
 /* Asks GitHub to deliver it once more, with the same GUID. */
 MUST_CHECK int github_redeliver(struct github *g, const struct github_hook *h, int64_t id,
                                 struct err *e);

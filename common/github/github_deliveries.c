@@ -20,23 +20,30 @@ bool github_hook_of(const struct config *c, struct github_hook *out)
     return c->github.app_id[0] != '\0';
 }
 
-static int hook_path(struct buf *path, const struct github_hook *h, struct err *e)
+int github_path_hook(struct buf *path, const struct github_hook *h, struct err *e)
 {
     if (h->id == 0) {
-        buf_append_cstr(path, "/app/hook/deliveries");
+        buf_append_cstr(path, "/app/hook");
         return 0;
     }
     if (github_path_scope(path, &h->scope, e) != 0) {
         return -1;
     }
-    buf_printf(path, "/hooks/%" PRId64 "/deliveries", h->id);
+    buf_printf(path, "/hooks/%" PRId64, h->id);
     return 0;
 }
 
-static int call_hook(struct github *g, const struct github_hook *h, const struct github_call *call,
+int github_call_hook(struct github *g, const struct github_hook *h, const struct github_call *call,
                      struct http_response *out, struct err *e)
 {
     return h->id == 0 ? github_call_app(g, call, out, e) : github_call(g, &h->scope, call, out, e);
+}
+
+static int log_path(struct buf *path, const struct github_hook *h, struct err *e)
+{
+    int rc = github_path_hook(path, h, e);
+    buf_append_cstr(path, "/deliveries");
+    return rc;
 }
 
 int github_list_deliveries(struct github *g, const struct github_hook *h, const char *cursor,
@@ -46,14 +53,14 @@ int github_list_deliveries(struct github *g, const struct github_hook *h, const 
     struct buf path;
     struct http_response r;
     buf_init(&path, GITHUB_PATH_BYTES);
-    int rc = hook_path(&path, h, e);
+    int rc = log_path(&path, h, e);
     if (rc == 0) {
         buf_printf(&path, "?per_page=%d%s%s", GITHUB_PAGE_ITEMS,
                    cursor[0] != '\0' ? "&cursor=" : "", cursor);
         const struct github_call call = {
             .op = GITHUB_OP_LIST_DELIVERIES, .method = "GET", .path = path.data};
         rc = path.failed ? err_set(e, ERR_PERMANENT, 0, "the cursor of the deliveries is too long")
-                         : call_hook(g, h, &call, &r, e);
+                         : github_call_hook(g, h, &call, &r, e);
     }
     buf_fini(&path);
     if (rc != 0) {
@@ -73,14 +80,14 @@ int github_delivery_payload(struct github *g, const struct github_hook *h, int64
     struct buf path;
     struct http_response r;
     buf_init(&path, GITHUB_PATH_BYTES);
-    int rc = hook_path(&path, h, e);
+    int rc = log_path(&path, h, e);
     if (rc == 0) {
         buf_printf(&path, "/%" PRId64, id);
         const struct github_call call = {.op = GITHUB_OP_GET_DELIVERY,
                                          .method = "GET",
                                          .path = path.data,
                                          .limit_bytes = PAYLOAD_LIMIT_BYTES};
-        rc = call_hook(g, h, &call, &r, e);
+        rc = github_call_hook(g, h, &call, &r, e);
     }
     buf_fini(&path);
     if (rc != 0) {
@@ -96,12 +103,12 @@ int github_redeliver(struct github *g, const struct github_hook *h, int64_t id, 
     struct buf path;
     struct http_response r;
     buf_init(&path, GITHUB_PATH_BYTES);
-    int rc = hook_path(&path, h, e);
+    int rc = log_path(&path, h, e);
     if (rc == 0) {
         buf_printf(&path, "/%" PRId64 "/attempts", id);
         const struct github_call call = {
             .op = GITHUB_OP_REDELIVER, .method = "POST", .path = path.data};
-        rc = call_hook(g, h, &call, &r, e);
+        rc = github_call_hook(g, h, &call, &r, e);
     }
     buf_fini(&path);
     if (rc != 0) {

@@ -4,8 +4,8 @@
  * github.c opens and closes, github_call.c makes one call and judges the answer by
  * github_limits.c, github_token.c finds what authorises it (github_jwt.c signs for the App),
  * github_cache.c keeps what was fetched, github_parse.c reads answers, and github_runners.c,
- * github_groups.c, github_jobs.c and github_deliveries.c are the operations. Answers come from
- * outside: every parser here takes any bytes.
+ * github_groups.c, github_jobs.c, github_deliveries.c and github_app.c are the operations. Answers
+ * come from outside: every parser here takes any bytes.
  */
 #ifndef MAYFLY_GITHUB_GITHUB_INTERNAL_H
 #define MAYFLY_GITHUB_GITHUB_INTERNAL_H
@@ -38,6 +38,9 @@ enum github_op {
     GITHUB_OP_LIST_DELIVERIES,
     GITHUB_OP_GET_DELIVERY,
     GITHUB_OP_REDELIVER,
+    GITHUB_OP_GET_APP,
+    GITHUB_OP_GET_HOOK,
+    GITHUB_OP_PING,
     GITHUB_OPS
 };
 const char *github_op_name(enum github_op op);
@@ -179,6 +182,9 @@ MUST_CHECK int github_parse_deliveries(struct slice body, github_delivery_fn *ea
                                        struct err *e);
 /* Appends the request's payload as JSON text. ERR_NOT_FOUND if the answer has none. */
 MUST_CHECK int github_parse_payload(struct slice body, struct buf *out, struct err *e);
+MUST_CHECK int github_parse_app(struct slice body, struct github_app *out, struct err *e);
+MUST_CHECK int github_parse_hook_config(struct slice body, struct github_hook_config *out,
+                                        struct err *e);
 /* The cursor of the page that the Link header calls next; false if there is none, or if it is
  * longer or made of other characters than a query may hold. */
 bool github_next_cursor(struct slice link, char *out, size_t size);
@@ -186,6 +192,16 @@ bool github_next_cursor(struct slice link, char *out, size_t size);
 void github_parse_message(struct slice body, char *out, size_t size);
 /* A copy without anything but printable ASCII, cut. */
 void github_printable(struct slice in, char *out, size_t size);
+
+/* --- github_deliveries.c --- */
+
+/* Appends where that hook's settings and log are, "/app/hook" or "/orgs/o/hooks/1"; ERR_PERMANENT
+ * if its owner's name is none of GitHub's. */
+MUST_CHECK int github_path_hook(struct buf *path, const struct github_hook *h, struct err *e);
+/* A call about a hook: as the App for its own, else for the hook's scope. */
+MUST_CHECK int github_call_hook(struct github *g, const struct github_hook *h,
+                                const struct github_call *call, struct http_response *out,
+                                struct err *e);
 
 /* --- github_groups.c --- */
 

@@ -20,21 +20,21 @@
 
 #define PAYLOAD_MAX 4096
 #define SECONDS_MAX 28800
-#define CONNECT_TIMEOUT_MS 5000
-#define IDLE_CONNECTIONS 64
 #define RUN_TRIES 3
 #define RUN_RETRY_BASE_MS 100
 #define RUN_RETRY_CAP_MS 1000
-#define BODY_MAX ((size_t)64 << 10)
-#define TARGET_MAX 2048
-#define LIST_MAX 100000 /* VMs; more than any account may have */
-#define PAGES_MAX 10000 /* a list that goes on for ever is no list */
+#define ROLE_TRIES 4          /* of a launch that is refused for want of iam:PassRole */
+#define ROLE_WAIT_BASE_MS 500 /* before the second; doubles */
+#define TEXT_MAX 2048         /* of a path or a query */
+#define LIST_MAX 100000       /* VMs; more than any account may have */
+#define PAGES_MAX 10000       /* a list that goes on for ever is no list */
 
 struct vm_lambda {
-    struct lambda_service service;
+    struct aws_client *service;
     char *image;
     char *image_version;
     char *execution_role;
+    char *log_group; /* "" : what a VM writes is kept nowhere */
     json_t *egress;
     json_t *ingress;
     char domain[VM_DOMAIN_MAX + 1];
@@ -46,46 +46,15 @@ static void lambda_close(void *state)
 {
     struct vm_lambda *l = state;
     if (l != NULL) {
-        http_client_free(l->service.http);
-        free(l->service.endpoint);
-        free(l->service.region);
+        aws_client_close(l->service);
         free(l->image);
         free(l->image_version);
         free(l->execution_role);
+        free(l->log_group);
         json_decref(l->egress);
         json_decref(l->ingress);
         free(l);
     }
-}
-
-/* The n-th part of an ARN, from 0; empty if there is none. */
-static struct slice arn_part(const char *arn, int n)
-{
-    struct slice rest = slice_of(arn);
-    struct slice part = {NULL, 0};
-    bool more = true;
-    for (int i = 0; i <= n; i++) {
-        if (!more) {
-            return (struct slice){NULL, 0};
-        }
-        more = slice_cut(rest, ':', &part, &rest);
-    }
-    return part;
-}
-
-/* "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME". A slash before the name is refused by the
- * service with a misleading word, hence here with a better one. */
-static int check_image(const struct config_class *class, struct err *e)
-{
-    const char *arn = class->lambda.image;
-    if (!slice_eq_cstr(arn_part(arn, 0), "arn") || !slice_eq_cstr(arn_part(arn, 2), "lambda") ||
-        !slice_eq_cstr(arn_part(arn, 5), "microvm-image") || arn_part(arn, 6).len == 0) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "class %s: lambda.image is no ARN of a MicroVM image: write "
-                       "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME",
-                       class->name);
-    }
-    return 0;
 }
 
 static json_t *list_of(const struct config_list *list)
@@ -97,33 +66,44 @@ static json_t *list_of(const struct config_list *list)
     return out;
 }
 
-/* What leaves a VM needs a connector; the service's own leads to the Internet. */
-static json_t *egress_of(const struct config_class *class, const char *region)
+/* One of the service's own connectors. */
+static void add_connector(json_t *list, const struct vm_lambda *l, const char *name)
 {
-    json_t *out = list_of(&class->lambda.egress_connectors);
-    struct slice partition = arn_part(class->lambda.image, 1);
-    if (class->lambda.egress_connectors.count == 0) {
-        ASSERT(json_array_append_new(out, json_sprintf("arn:%.*s:lambda:%s:aws:network-connector:"
-                                                       "aws-network-connector:INTERNET_EGRESS",
-                                                       SLICE_ARG(partition), region)) == 0);
+    struct slice partition = lambda_arn_part(l->image, 1);
+    json_t *arn = json_sprintf("arn:%.*s:lambda:%s:aws:network-connector:aws-network-connector:%s",
+                               SLICE_ARG(partition), aws_client_region(l->service), name);
+    size_t i;
+    const json_t *listed;
+    json_array_foreach(list, i, listed)
+    {
+        if (json_equal(listed, arn)) {
+            json_decref(arn);
+            return;
+        }
     }
-    return out;
+    ASSERT(arn != NULL && json_array_append_new(list, arn) == 0);
 }
 
-static char *without_slash(const char *url)
+/* What leaves a VM needs a connector; the service's own leads to the Internet. A shell comes in by
+ * two. */
+static void set_connectors(struct vm_lambda *l, const struct config_lambda *c)
 {
-    struct slice s = slice_of(url);
-    while (s.len > 0 && s.ptr[s.len - 1] == '/') {
-        s.len--;
+    l->egress = list_of(&c->egress_connectors);
+    l->ingress = list_of(&c->ingress_connectors);
+    if (c->egress_connectors.count == 0) {
+        add_connector(l->egress, l, "INTERNET_EGRESS");
     }
-    return slice_dup(s);
+    if (c->shell) {
+        add_connector(l->ingress, l, "HTTP_INGRESS");
+        add_connector(l->ingress, l, "SHELL_INGRESS");
+    }
 }
 
 /* The service counts by account and region. */
 static void set_domain(struct vm_lambda *l)
 {
-    struct slice account = arn_part(l->image, 4);
-    (void)snprintf(l->domain, sizeof l->domain, "lambda/%.40s/%.*s", l->service.region,
+    struct slice account = lambda_arn_part(l->image, 4);
+    (void)snprintf(l->domain, sizeof l->domain, "lambda/%.40s/%.*s", aws_client_region(l->service),
                    account.len > 20 ? 20 : (int)account.len, account.len > 0 ? account.ptr : "");
 }
 
@@ -138,29 +118,18 @@ static int lambda_open(const struct config_class *class, const char *deployment,
 {
     (void)deployment; /* the image's name is what tells deployments apart */
     const struct config_lambda *c = &class->lambda;
-    struct http_client_options options = {.user_agent = "mayfly/" MAYFLY_VERSION,
-                                          .proxy = "",
-                                          .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                          .timeout_ms = c->timeout_ms,
-                                          .max_idle = IDLE_CONNECTIONS};
-    struct http_client *http = NULL;
-    if (c->endpoint[0] == '\0') {
-        return err_set(e, ERR_PERMANENT, 0, "class %s: lambda.endpoint is required", class->name);
-    }
-    if (check_image(class, e) != 0 || http_client_new(&options, &http, e) != 0) {
+    struct aws_client *service = NULL;
+    if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &service, e) != 0) {
         return -1;
     }
     struct vm_lambda *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
-    l->service.http = http;
-    l->service.endpoint = without_slash(c->endpoint);
-    l->service.region =
-        c->region[0] != '\0' ? slice_dup(slice_of(c->region)) : slice_dup(arn_part(c->image, 3));
+    l->service = service;
     l->image = slice_dup(slice_of(c->image));
     l->image_version = slice_dup(slice_of(c->image_version));
     l->execution_role = slice_dup(slice_of(c->execution_role));
-    l->egress = egress_of(class, l->service.region);
-    l->ingress = list_of(&c->ingress_connectors);
+    l->log_group = slice_dup(slice_of(c->log_group));
+    set_connectors(l, c);
     set_domain(l);
     *out_state = l;
     return 0;
@@ -229,10 +198,10 @@ static bool read_vm(const json_t *item, struct vm_info *out)
 }
 
 /* "/microvms/<id>"; the id is the service's own text. */
-static void append_vm(struct buf *target, const char *id)
+static void append_vm(struct buf *path, const char *id)
 {
-    buf_append_cstr(target, "/microvms/");
-    codec_percent(target, slice_of(id));
+    buf_append_cstr(path, "/microvms/");
+    codec_percent(path, slice_of(id));
 }
 
 /* --- run -------------------------------------------------------------------------------------- */
@@ -244,14 +213,23 @@ static void set_text(json_t *o, const char *key, const char *value)
     }
 }
 
+/* A stream for each VM, named after its runner. Without a group, which needs a role, nothing is
+ * kept. */
+static json_t *logging_of(const struct vm_lambda *l, const struct vm_spec *spec)
+{
+    return l->log_group[0] == '\0' ? json_pack("{s:{}}", "disabled")
+                                   : json_pack("{s:{s:s, s:s}}", "cloudWatch", "logGroup",
+                                               l->log_group, "logStream", spec->name);
+}
+
 /* No idlePolicy: it measures what comes in, and a runner only dials out, so that it would suspend a
- * VM amidst its job. Logging needs a role, and is off. */
+ * VM amidst its job. */
 static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
 {
-    json_t *o = json_pack("{s:s, s:s, s:I, s:{s:{}}, s:O}", "imageIdentifier", l->image,
-                          "clientToken", spec->client_token, "maximumDurationInSeconds",
-                          (json_int_t)((spec->max_duration_ms + 999) / 1000), "logging", "disabled",
-                          "egressNetworkConnectors", l->egress);
+    json_t *o = json_pack("{s:s, s:s, s:I, s:o, s:O}", "imageIdentifier", l->image, "clientToken",
+                          spec->client_token, "maximumDurationInSeconds",
+                          (json_int_t)((spec->max_duration_ms + 999) / 1000), "logging",
+                          logging_of(l, spec), "egressNetworkConnectors", l->egress);
     json_t *payload = json_stringn(spec->payload.ptr, spec->payload.len);
     if (o == NULL || payload == NULL) {
         json_decref(o);
@@ -269,15 +247,23 @@ static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
     return text;
 }
 
-static int run_once(const struct vm_lambda *l, const char *body, char *out_id, struct err *e)
+/* One launch on its way, which may take several calls. */
+struct launch {
+    const struct vm_lambda *lambda;
+    const char *body;
+    bool something_may_run; /* a call went unanswered */
+    bool role_denied;       /* the last call was refused for want of iam:PassRole */
+};
+
+static int run_once(struct launch *r, char *out_id, struct err *e)
 {
     struct http_response answer;
     struct vm_info info;
     struct lambda_call call = {.operation = "RunMicrovm",
                                .method = "POST",
-                               .target = SLICE("/microvms"),
-                               .body = slice_of(body)};
-    if (lambda_send(&l->service, &call, &answer, e) != 0) {
+                               .path = SLICE("/microvms"),
+                               .body = slice_of(r->body)};
+    if (lambda_send(r->lambda->service, &call, &answer, &r->role_denied, e) != 0) {
         return -1;
     }
     json_t *root = load(&answer);
@@ -294,25 +280,56 @@ static int run_once(const struct vm_lambda *l, const char *body, char *out_id, s
 /* A call whose answer was lost is repeated with its token: the service answers the same VM. After
  * that nothing but an id is an answer: a refusal of the repetition says nothing of what the first
  * call did. */
-static int run_until_answered(const struct vm_lambda *l, const char *body, char *out_id,
-                              struct err *e)
+static int run_until_answered(struct launch *r, char *out_id, struct err *e)
 {
-    bool something_may_run = false;
     for (int try = 1;; try++) {
-        if (run_once(l, body, out_id, e) == 0) {
+        if (run_once(r, out_id, e) == 0) {
             return 0;
         }
-        something_may_run = something_may_run || !lambda_changed_nothing(e);
-        bool worth_it = e->class == ERR_RETRY || something_may_run;
+        r->something_may_run = r->something_may_run || !aws_changed_nothing(e);
+        bool worth_it = e->class == ERR_RETRY || r->something_may_run;
         if (!worth_it || try == RUN_TRIES) {
-            break;
+            return -1;
         }
         int64_t wait_ms = backoff_full_jitter_ms(RUN_RETRY_BASE_MS, RUN_RETRY_CAP_MS, try);
         wait_ms = wait_ms < e->retry_after_ms ? e->retry_after_ms : wait_ms;
         clock_sleep_until(clock_mono_ms() +
                           (wait_ms < RUN_RETRY_CAP_MS ? wait_ms : RUN_RETRY_CAP_MS));
     }
-    if (something_may_run) {
+}
+
+/* A role that was allowed just now is refused for a while, until that has spread. */
+static int run_until_role_is_known(struct launch *r, char *out_id, struct err *e)
+{
+    int64_t wait_ms = ROLE_WAIT_BASE_MS;
+    int64_t waited_ms = 0;
+    for (int try = 1;; try++) {
+        if (run_until_answered(r, out_id, e) == 0) {
+            return 0;
+        }
+        if (!r->role_denied || r->something_may_run) {
+            return -1;
+        }
+        if (try == ROLE_TRIES) {
+            return err_wrap(e,
+                            "iam:PassRole for lambda.execution_role is refused, %d times in "
+                            "%lld ms: allow it, or wait until a new policy has spread",
+                            try, (long long)waited_ms);
+        }
+        clock_sleep_until(clock_mono_ms() + wait_ms);
+        waited_ms += wait_ms;
+        wait_ms *= 2;
+    }
+}
+
+static int run_body_to_its_end(const struct vm_lambda *l, const char *body, char *out_id,
+                               struct err *e)
+{
+    struct launch r = {.lambda = l, .body = body};
+    if (run_until_role_is_known(&r, out_id, e) == 0) {
+        return 0;
+    }
+    if (r.something_may_run) {
         e->class = ERR_RETRY;
         e->code = 0;
         return err_wrap(e, "an answer was lost, so that a MicroVM may run whose id is unknown");
@@ -325,9 +342,10 @@ static int lambda_run(void *state, const struct vm_spec *spec, char *out_id, str
 {
     const struct vm_lambda *l = state;
     if (spec->payload.len > PAYLOAD_MAX) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "the payload has %zu bytes, and Lambda takes %d: shorten proxy settings",
-                       spec->payload.len, PAYLOAD_MAX);
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "the payload has %zu bytes, and Lambda takes %d: shorten the class's proxy settings",
+            spec->payload.len, PAYLOAD_MAX);
     }
     if (spec->max_duration_ms > (int64_t)SECONDS_MAX * 1000) {
         return err_set(e, ERR_PERMANENT, 0,
@@ -338,7 +356,7 @@ static int lambda_run(void *state, const struct vm_spec *spec, char *out_id, str
     if (body == NULL) {
         return err_set(e, ERR_PERMANENT, 0, "the payload or the token is no text");
     }
-    int rc = run_until_answered(l, body, out_id, e);
+    int rc = run_body_to_its_end(l, body, out_id, e);
     explicit_bzero(body, strlen(body));
     free(body);
     return rc;
@@ -349,13 +367,12 @@ static int lambda_run(void *state, const struct vm_spec *spec, char *out_id, str
 static int call_vm(const struct vm_lambda *l, const char *operation, const char *method,
                    const char *id, struct http_response *out, struct err *e)
 {
-    struct buf target;
-    buf_init(&target, TARGET_MAX);
-    append_vm(&target, id);
-    struct lambda_call call = {
-        .operation = operation, .method = method, .target = buf_slice(&target)};
-    int rc = lambda_send(&l->service, &call, out, e);
-    buf_fini(&target);
+    struct buf path;
+    buf_init(&path, TEXT_MAX);
+    append_vm(&path, id);
+    struct lambda_call call = {.operation = operation, .method = method, .path = buf_slice(&path)};
+    int rc = lambda_send(l->service, &call, out, NULL, e);
+    buf_fini(&path);
     return rc;
 }
 
@@ -446,19 +463,21 @@ static int read_page(struct listing *all, const json_t *root, struct err *e)
 static int fetch_page(struct listing *all, struct err *e)
 {
     struct http_response answer;
-    struct buf target;
-    buf_init(&target, TARGET_MAX);
-    buf_append_cstr(&target, "/microvms?imageIdentifier=");
-    codec_percent(&target, slice_of(all->lambda->image));
+    struct buf query;
+    buf_init(&query, TEXT_MAX);
+    buf_append_cstr(&query, "imageIdentifier=");
+    codec_percent(&query, slice_of(all->lambda->image));
     if (all->cursor != NULL) {
-        buf_append_cstr(&target, "&nextToken=");
-        codec_percent(&target, slice_of(all->cursor));
+        buf_append_cstr(&query, "&nextToken=");
+        codec_percent(&query, slice_of(all->cursor));
     }
-    struct lambda_call call = {
-        .operation = "ListMicrovms", .method = "GET", .target = buf_slice(&target)};
-    int rc = target.failed ? senseless(e, call.operation)
-                           : lambda_send(&all->lambda->service, &call, &answer, e);
-    buf_fini(&target);
+    struct lambda_call call = {.operation = "ListMicrovms",
+                               .method = "GET",
+                               .path = SLICE("/microvms"),
+                               .query = buf_slice(&query)};
+    int rc = query.failed ? senseless(e, call.operation)
+                          : lambda_send(all->lambda->service, &call, &answer, NULL, e);
+    buf_fini(&query);
     if (rc != 0) {
         return -1;
     }

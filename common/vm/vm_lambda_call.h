@@ -1,40 +1,44 @@
 /*
- * One call of the AWS Lambda MicroVMs service (REST JSON, API version 2025-09-09), for the provider
- * `lambda` alone.
+ * Calls of the AWS Lambda MicroVMs service (REST JSON, API version 2025-09-09), for the provider
+ * `lambda` and for checks of its settings.
  *
- * lambda_send makes the request, sends it once and judges the answer: success is an HTTP 200, all
- * else an error of the class that one table gives for the service's name of it, with the request's
- * id and what to do in its message. It never repeats a call: whether that is safe only the caller
- * knows. lambda_changed_nothing tells whether a failed call surely had no effect. A service struct
- * is constant after its making and may be used from any number of threads. No message holds a
- * payload.
+ * What common/aws does not know of this service: its paths, and what its refusals mean for a runner
+ * class. A call is sent once; whether repeating it is safe only the caller knows. A client is
+ * constant after its making and may be used from any number of threads. Errors: as aws.h, with the
+ * setting or the quota to look at; a launch without an image or an ACTIVE version of it is
+ * ERR_PERMANENT. No message holds a payload.
  */
 #ifndef MAYFLY_VM_VM_LAMBDA_CALL_H
 #define MAYFLY_VM_VM_LAMBDA_CALL_H
 
 #include <stdbool.h>
 
-#include "common/http/client.h"
+#include "common/aws/aws.h"
+#include "common/config/config.h"
 
-struct lambda_service {
-    struct http_client *http;
-    char *endpoint; /* without a slash at its end */
-    char *region;
-};
+/* The n-th part of an ARN, from 0, a part of it; empty if there is none. */
+struct slice lambda_arn_part(const char *arn, int n);
+
+/* ERR_PERMANENT with what to write if the class's image is no ARN of a MicroVM image. */
+MUST_CHECK int lambda_check_image(const struct config_class *class, struct err *e);
+
+/* A client at the class's endpoint and region (its image's, where it names none), for
+ * aws_client_close. */
+MUST_CHECK int lambda_client_open(const struct config_class *class, struct aws_client **out,
+                                  struct err *e);
 
 struct lambda_call {
     const char *operation; /* "RunMicrovm"; for messages, and decides what "not found" means */
     const char *method;
-    struct slice target; /* path below the version, and query: "/microvms?maxResults=5" */
-    struct slice body;   /* JSON; empty for none */
+    struct slice path;  /* below the version, percent-encoded: "/microvms/<id>" */
+    struct slice query; /* percent-encoded; empty for none */
+    struct slice body;  /* JSON; empty for none */
 };
 
-/* *out is owned by the caller on success (http_response_fini). */
-MUST_CHECK int lambda_send(const struct lambda_service *s, const struct lambda_call *c,
-                           struct http_response *out, struct err *e);
-
-/* Whether the failed call surely changed nothing: it never left this host, or the service refused
- * it in so many words. */
-bool lambda_changed_nothing(const struct err *e);
+/* *out is owned by the caller on success (http_response_fini). role_denied (may be NULL): on
+ * failure, whether the service refused for want of iam:PassRole, which it does for a while after
+ * that was allowed. */
+MUST_CHECK int lambda_send(struct aws_client *c, const struct lambda_call *call,
+                           struct http_response *out, bool *role_denied, struct err *e);
 
 #endif

@@ -62,6 +62,20 @@ static void try_token(struct slice body)
     buf_fini(&token);
 }
 
+static void try_app(struct slice body)
+{
+    struct github_app app;
+    struct github_hook_config hook;
+    struct err e;
+    if (github_parse_app(body, &app, &e) == 0) {
+        ASSERT(memchr(app.slug, '\0', sizeof app.slug) != NULL);
+        ASSERT(memchr(app.actions, '\0', sizeof app.actions) != NULL);
+    }
+    if (github_parse_hook_config(body, &hook, &e) == 0) {
+        ASSERT(memchr(hook.url, '\0', sizeof hook.url) != NULL);
+    }
+}
+
 static void try_small_ones(struct slice body)
 {
     struct github_job job;
@@ -78,6 +92,7 @@ static void try_small_ones(struct slice body)
     if (github_parse_job(body, &job, &e) == 0) {
         ASSERT(job.id > 0 && job.runner_id >= 0 && job.status[0] != '\0');
     }
+    try_app(body);
     github_parse_message(body, message, sizeof message);
     check_printable(message, sizeof message);
     ASSERT(!github_more_pages(body, 0));

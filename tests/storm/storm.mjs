@@ -17,6 +17,10 @@ import { Random } from "./lib/random.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+// The daemons find these in their environment, and the stand-in for Lambda MicroVMs accepts no others.
+const KEYS = { AWS_ACCESS_KEY_ID: "AKIDSTORM", AWS_SECRET_ACCESS_KEY: "storm-secret", AWS_EC2_METADATA_DISABLED: "true" };
+Object.assign(process.env, KEYS);
+for (const name of ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL"]) delete process.env[name];
 const bin = path.resolve(root, process.env.MAYFLY_BUILD ?? "build/bench");
 const IMAGE = "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly";
 
@@ -67,7 +71,7 @@ class Storm {
       "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15");
     const lambda = fake("lambda-microvms", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
       "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
-      "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "5");
+      "--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`, "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "5");
     this.githubUrl = await github.start();
     this.providerUrl = await lambda.start();
   }

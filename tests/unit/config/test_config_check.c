@@ -206,8 +206,6 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
         "lower it\n"
         "m.yaml:7: classes[2].lambda.image: is required: add \"lambda: {image: "
         "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"\n"
-        "m.yaml:7: classes[2].lambda.endpoint: is required: add \"lambda: {endpoint: "
-        "http://127.0.0.1:PORT}\"\n"
         "m.yaml:8: classes[3].lambda.endpoint: \"nowhere\" is refused: it must be a URL that "
         "begins with http:// or https://\n"
         "m.yaml:8: classes[3].lambda.image: \"one\" is refused: it must be an ARN, such as "
@@ -217,6 +215,30 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
     config_free(parse_ok(GOOD_TOP GOOD_GITHUB
                          "classes: [{name: c, labels: [z], provider: lambda}]\n",
                          CONFIG_FOR_INGRESS));
+}
+
+static void lambda_log_needs_a_role_and_an_endpoint_is_optional(void **state)
+{
+    static const char lambda[] =
+        GOOD_TOP GOOD_GITHUB "classes:\n"
+                             "  - {name: a, labels: [x], provider: lambda,\n"
+                             "     lambda: {image: \"" ARN "one\", log_group: /mayfly}}\n";
+    (void)state;
+    assert_complaints(lambda, CONFIG_FOR_WORKER,
+                      "m.yaml:6: classes[0].lambda.log_group: needs lambda.execution_role, since a "
+                      "VM writes its log with its role's rights: add one that may write there, or "
+                      "remove it");
+    struct config *c =
+        parse_ok(GOOD_TOP GOOD_GITHUB "classes:\n"
+                                      "  - {name: a, labels: [x], provider: lambda,\n"
+                                      "     lambda: {image: \"" ARN
+                                      "one\", log_group: /mayfly, shell: true,\n"
+                                      "       execution_role: \"arn:aws:iam::1:role/vm\"}}\n",
+                 CONFIG_FOR_WORKER);
+    assert_true(c->classes[0].lambda.shell);
+    assert_string_equal(c->classes[0].lambda.log_group, "/mayfly");
+    assert_string_equal(c->classes[0].lambda.endpoint, "");
+    config_free(c);
 }
 
 static void too_many_classes_are_refused(void **state)
@@ -264,6 +286,7 @@ int main(void)
         cmocka_unit_test(classes_are_checked_with_one_another_and_within),
         cmocka_unit_test(image_is_the_workers_need_alone),
         cmocka_unit_test(lambda_classes_name_an_image_of_their_own),
+        cmocka_unit_test(lambda_log_needs_a_role_and_an_endpoint_is_optional),
         cmocka_unit_test(too_many_classes_are_refused),
         cmocka_unit_test(complaints_past_the_limit_are_counted),
     };

@@ -1,8 +1,10 @@
 # The provider `lambda`, and ending a VM.
 add_library(mayfly_test_lambda STATIC vm/lambda_class.c)
 target_link_libraries(mayfly_test_lambda PUBLIC mayfly_vm)
-mayfly_test(test_vm_lambda LABEL unit SOURCES vm/test_vm_lambda.c
-            LIBS mayfly_test_lambda mayfly_test_http PkgConfig::JANSSON)
+foreach(name test_vm_lambda test_vm_lambda_settings)
+  mayfly_test(${name} LABEL unit SOURCES vm/${name}.c vm/lambda_scene.c
+              LIBS mayfly_test_lambda mayfly_test_http PkgConfig::JANSSON)
+endforeach()
 # The fleet alone: what it calls is scripted in the test.
 mayfly_test(test_fleet LABEL unit
             SOURCES vm/test_fleet.c ${PROJECT_SOURCE_DIR}/common/vm/fleet.c
@@ -17,7 +19,7 @@ if(NODE_PROGRAM)
   target_link_libraries(test_vm_lambda_fake PRIVATE mayfly_flags mayfly_test_lambda mayfly_http
                         PkgConfig::CMOCKA PkgConfig::JANSSON)
   add_test(NAME test_vm_lambda_fake
-           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms
+           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret
                    --run-rate 0 --terminate-rate 0 --get-rate 0 --list-rate 0 --keep-terminated-s 600
                    -- $<TARGET_FILE:test_vm_lambda_fake>)
   set_tests_properties(test_vm_lambda_fake PROPERTIES LABELS unit TIMEOUT 120)
@@ -30,7 +32,7 @@ if(NODE_PROGRAM)
   target_link_libraries(test_enders PRIVATE mayfly_flags mayfly_test_lambda mayfly_http mayfly_ledger
                         mayfly_config PkgConfig::CMOCKA PkgConfig::JANSSON)
   add_test(NAME test_worker_enders
-           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms
+           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret
                    --keep-terminated-s 0 --image mayfly=512 -- $<TARGET_FILE:test_enders>)
   set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 120)
 endif()

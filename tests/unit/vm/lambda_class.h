@@ -8,6 +8,10 @@
 
 #define LAMBDA_IMAGE "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly"
 
+/* Gives the process the stand-in's keys, and nothing else of the environment's AWS settings. First
+ * thing in main(). */
+void lambda_environment(void);
+
 /* The endpoint is borrowed. */
 struct config_class lambda_class(const char *endpoint);
 

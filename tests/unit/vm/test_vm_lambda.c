@@ -9,92 +9,8 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 
-#include "tests/unit/http/http_server.h"
-#include "tests/unit/vm/lambda_class.h"
-
-#define MICROVM "{\"microvmId\":\"microvm-1\",\"state\":\"PENDING\",\"startedAt\":1790000000.5}"
-
-/* One answer of the script; the last one is repeated. */
-struct step {
-    int status; /* 0: hang up */
-    const char *headers;
-    const char *body;
-};
-
-struct scene {
-    struct http_server *server;
-    struct vm_provider *p;
-    const struct step *steps;
-    size_t count;
-    size_t at;
-};
-
-static void serve(void *arg, const struct served_request *q, struct served_answer *a)
-{
-    struct scene *s = arg;
-    const struct step *step = &s->steps[s->at < s->count ? s->at : s->count - 1];
-    (void)q;
-    s->at++;
-    a->status = step->status;
-    a->hang_up = step->status == 0;
-    buf_append_cstr(&a->headers, step->headers != NULL ? step->headers : "");
-    buf_append_cstr(&a->body, step->body != NULL ? step->body : "");
-}
-
-static void script(struct scene *s, const struct step *steps, size_t count)
-{
-    s->steps = steps;
-    s->count = count;
-    s->at = 0;
-}
-#define SCRIPT(s, ...)                                                                             \
-    script(s, (const struct step[]){__VA_ARGS__},                                                  \
-           sizeof((const struct step[]){__VA_ARGS__}) / sizeof(struct step))
-
-static int setup(void **state)
-{
-    struct scene *s = calloc(1, sizeof *s);
-    struct err e;
-    s->server = http_server_start(serve, s);
-    struct config_class class = lambda_class(http_server_url(s->server));
-    if (vm_open(&class, "t", &s->p, &e) != 0) {
-        return -1;
-    }
-    *state = s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct scene *s = *state;
-    vm_close(s->p);
-    http_server_stop(s->server);
-    free(s);
-    return 0;
-}
-
-static int run(struct scene *s, char *id, struct err *e)
-{
-    struct vm_spec spec = lambda_spec("mf-t-arm-1", "cGF5bG9hZA==");
-    *e = (struct err){0};
-    return vm_run(s->p, &spec, id, e);
-}
-
-static json_t *body_of(struct scene *s, size_t n)
-{
-    const struct served_request *q = http_server_request(s->server, n);
-    json_t *body = json_loadb(q->body.data, q->body.len, 0, NULL);
-    assert_non_null(body);
-    return body;
-}
-
-static const char *text(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s != NULL ? s : "";
-}
+#include "tests/unit/vm/lambda_scene.h"
 
 /* --- run ---------------------------------------------------------------------------------------
  */
@@ -105,17 +21,17 @@ static void run_sends_what_the_service_wants_and_no_more(void **state)
     char id[VM_ID_MAX + 1];
     struct err e;
     SCRIPT(s, {200, NULL, MICROVM});
-    assert_int_equal(run(s, id, &e), 0);
+    assert_int_equal(scene_run(s, id, &e), 0);
     assert_string_equal(id, "microvm-1");
     const struct served_request *q = http_server_request(s->server, 0);
     assert_string_equal(q->method, "POST");
     assert_string_equal(q->target, "/2025-09-09/microvms");
     assert_string_equal(served_header(q, "Content-Type"), "application/json");
-    json_t *body = body_of(s, 0);
+    json_t *body = scene_body(s, 0);
     assert_int_equal(json_object_size(body), 6);
-    assert_string_equal(text(body, "imageIdentifier"), LAMBDA_IMAGE);
-    assert_string_equal(text(body, "clientToken"), "mf-t-arm-1");
-    assert_string_equal(text(body, "runHookPayload"), "cGF5bG9hZA==");
+    assert_string_equal(scene_text(body, "imageIdentifier"), LAMBDA_IMAGE);
+    assert_string_equal(scene_text(body, "clientToken"), "mf-t-arm-1");
+    assert_string_equal(scene_text(body, "runHookPayload"), "cGF5bG9hZA==");
     assert_int_equal(json_integer_value(json_object_get(body, "maximumDurationInSeconds")), 600);
     assert_non_null(json_object_get(json_object_get(body, "logging"), "disabled"));
     const json_t *egress = json_object_get(body, "egressNetworkConnectors");
@@ -125,39 +41,6 @@ static void run_sends_what_the_service_wants_and_no_more(void **state)
                         "INTERNET_EGRESS");
     json_decref(body);
     assert_false(vm_host_bound(s->p));
-}
-
-static void run_sends_what_the_class_sets(void **state)
-{
-    struct scene *s = *state;
-    char id[VM_ID_MAX + 1];
-    struct err e;
-    char *egress = lambda_text("arn:aws:lambda:eu-west-1:123456789012:network-connector:vpc");
-    char *ingress = lambda_text("arn:aws:lambda:eu-west-1:aws:network-connector:x:SHELL_INGRESS");
-    struct buf endpoint;
-    buf_init(&endpoint, 256);
-    buf_printf(&endpoint, "%s//", http_server_url(s->server));
-    struct config_class class = lambda_class(endpoint.data);
-    class.lambda.image_version = lambda_text("3.0");
-    class.lambda.execution_role = lambda_text("arn:aws:iam::123456789012:role/vm");
-    class.lambda.egress_connectors = (struct config_list){&egress, 1};
-    class.lambda.ingress_connectors = (struct config_list){&ingress, 1};
-    vm_close(s->p);
-    assert_int_equal(vm_open(&class, "t", &s->p, &e), 0);
-    SCRIPT(s, {200, NULL, MICROVM});
-    assert_int_equal(run(s, id, &e), 0);
-    assert_string_equal(http_server_request(s->server, 0)->target, "/2025-09-09/microvms");
-    json_t *body = body_of(s, 0);
-    assert_string_equal(text(body, "imageVersion"), "3.0");
-    assert_string_equal(text(body, "executionRoleArn"), "arn:aws:iam::123456789012:role/vm");
-    assert_string_equal(
-        json_string_value(json_array_get(json_object_get(body, "egressNetworkConnectors"), 0)),
-        egress);
-    assert_string_equal(
-        json_string_value(json_array_get(json_object_get(body, "ingressNetworkConnectors"), 0)),
-        ingress);
-    json_decref(body);
-    buf_fini(&endpoint);
 }
 
 static void run_impossible_spec_asks_nobody(void **state)
@@ -184,8 +67,6 @@ static void run_impossible_spec_asks_nobody(void **state)
     assert_string_equal(id, "untouched");
 }
 
-#define ERROR(name) "x-amzn-errortype: " name ":http://x/\r\nx-amzn-RequestId: req-7\r\n"
-
 static void run_refusals_have_their_class_and_what_to_do(void **state)
 {
     struct scene *s = *state;
@@ -211,7 +92,7 @@ static void run_refusals_have_their_class_and_what_to_do(void **state)
          ERR_CAPACITY,
          "no room",
          true},
-        {{403, ERROR("AccessDeniedException"), "{\"message\":\"iam:PassRole\"}"},
+        {{403, ERROR("AccessDeniedException"), "{\"message\":\"lambda:RunMicrovm\"}"},
          ERR_AUTH,
          "iam:PassRole too",
          true},
@@ -220,7 +101,7 @@ static void run_refusals_have_their_class_and_what_to_do(void **state)
          ERR_AUTH,
          "renew",
          true},
-        {{403, NULL, "no"}, ERR_AUTH, "credentials", true},
+        {{403, NULL, "no"}, ERR_AUTH, "proxy", true},
         {{400, ERROR("ValidationException"), "{\"message\":\"bad\"}"}, ERR_PERMANENT, "bad", true},
         {{409, ERROR("ConflictException"), "{\"message\":\"used\"}"}, ERR_CONFLICT, "used", true},
         {{404, ERROR("ResourceNotFoundException"), "{\"message\":\"No active version\"}"},
@@ -246,8 +127,8 @@ static void run_refusals_have_their_class_and_what_to_do(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char id[VM_ID_MAX + 1] = "untouched";
         struct err e;
-        script(s, &cases[i].step, 1);
-        assert_int_equal(run(s, id, &e), -1);
+        scene_script(s, &cases[i].step, 1);
+        assert_int_equal(scene_run(s, id, &e), -1);
         assert_int_equal(e.class, cases[i].class);
         assert_non_null(strstr(e.message, cases[i].says));
         assert_non_null(strstr(e.message, "RunMicrovm"));
@@ -270,10 +151,10 @@ static void run_throttled_tells_how_long_to_wait(void **state)
     SCRIPT(s, {429, ERROR("ThrottlingException") "Retry-After: 7\r\n", "{}"},
            {429, ERROR("ThrottlingException"), "{\"retryAfterSeconds\":9}"},
            {429, ERROR("ThrottlingException"), "{}"});
-    const int64_t waits[] = {7000, 9000, 1000};
-    for (size_t i = 0; i < COUNT_OF(waits); i++) {
-        assert_int_equal(run(s, id, &e), -1);
-        assert_int_equal(e.retry_after_ms, waits[i]);
+    const int64_t told_ms[] = {7000, 9000, 1000};
+    for (size_t i = 0; i < COUNT_OF(told_ms); i++) {
+        assert_int_equal(scene_run(s, id, &e), -1);
+        assert_int_equal(e.retry_after_ms, told_ms[i]);
     }
 }
 
@@ -283,7 +164,7 @@ static void run_lost_answer_is_asked_for_again_with_its_token(void **state)
     char id[VM_ID_MAX + 1];
     struct err e;
     SCRIPT(s, {0, NULL, NULL}, {429, ERROR("ThrottlingException"), "{}"}, {200, NULL, MICROVM});
-    assert_int_equal(run(s, id, &e), 0);
+    assert_int_equal(scene_run(s, id, &e), 0);
     assert_string_equal(id, "microvm-1");
     assert_int_equal(s->at, 3);
     const struct served_request *first = http_server_request(s->server, 0);
@@ -302,8 +183,8 @@ static void run_lost_answer_then_a_refusal_leaves_doubt(void **state)
                                     {429, ERROR("ThrottlingException"), "{}"}};
     for (size_t i = 0; i < COUNT_OF(refusals); i++) {
         const struct step steps[] = {{0, NULL, NULL}, refusals[i]};
-        script(s, steps, 2);
-        assert_int_equal(run(s, id, &e), -1);
+        scene_script(s, steps, 2);
+        assert_int_equal(scene_run(s, id, &e), -1);
         assert_int_equal(e.class, ERR_RETRY);
         assert_false(vm_run_left_nothing(&e));
         assert_non_null(strstr(e.message, "unknown"));
@@ -318,7 +199,7 @@ static void run_unreachable_leaves_nothing(void **state)
     struct config_class class = lambda_class("http://127.0.0.1:1");
     vm_close(s->p);
     assert_int_equal(vm_open(&class, "t", &s->p, &e), 0);
-    assert_int_equal(run(s, id, &e), -1);
+    assert_int_equal(scene_run(s, id, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_true(vm_run_left_nothing(&e));
 }
@@ -441,7 +322,7 @@ static void list_fails_whole_when_a_page_does(void **state)
         struct err e;
         const struct step steps[] = {
             {200, NULL, "{\"items\":[" ITEM("m1", LAMBDA_IMAGE) "],\"nextToken\":\"b\"}"}, bad[i]};
-        script(s, steps, 2);
+        scene_script(s, steps, 2);
         assert_int_equal(vm_list(s->p, &list, &n, &e), -1);
         assert_int_equal(e.class, ERR_RETRY);
         assert_null(list);
@@ -449,36 +330,10 @@ static void list_fails_whole_when_a_page_does(void **state)
     }
 }
 
-static void open_refuses_what_cannot_work(void **state)
-{
-    (void)state;
-    static const char *const images[] = {
-        "", "mayfly", "arn:aws:lambda:us-east-1:123456789012:microvm-image/mayfly",
-        "arn:aws:ec2:us-east-1:123456789012:microvm-image:mayfly",
-        "arn:aws:lambda:us-east-1:123456789012:microvm-image:"};
-    for (size_t i = 0; i < COUNT_OF(images); i++) {
-        struct config_class class = lambda_class("http://127.0.0.1:1");
-        struct vm_provider *p = NULL;
-        struct err e;
-        class.lambda.image = lambda_text(images[i]);
-        assert_int_equal(vm_open(&class, "t", &p, &e), -1);
-        assert_int_equal(e.class, ERR_PERMANENT);
-        assert_non_null(strstr(e.message, "lambda.image"));
-    }
-    struct config_class class = lambda_class("");
-    struct vm_provider *p = NULL;
-    struct err e;
-    assert_int_equal(vm_open(&class, "t", &p, &e), -1);
-    assert_non_null(strstr(e.message, "lambda.endpoint"));
-}
-
-#define IN_SCENE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_SCENE(run_sends_what_the_service_wants_and_no_more),
-        IN_SCENE(run_sends_what_the_class_sets),
         IN_SCENE(run_impossible_spec_asks_nobody),
         IN_SCENE(run_refusals_have_their_class_and_what_to_do),
         IN_SCENE(run_throttled_tells_how_long_to_wait),
@@ -490,7 +345,7 @@ int main(void)
         IN_SCENE(describe_unknown_or_senseless_is_told),
         IN_SCENE(list_reads_every_page_and_only_its_image),
         IN_SCENE(list_fails_whole_when_a_page_does),
-        cmocka_unit_test(open_refuses_what_cannot_work),
     };
+    lambda_environment();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -233,7 +233,6 @@ static void run_refused_leaves_nothing(void **state)
     } cases[] = {{"throttle", ERR_THROTTLED},
                  {"quota", ERR_CAPACITY},
                  {"capacity", ERR_CAPACITY},
-                 {"denied", ERR_AUTH},
                  {"denied-null", ERR_AUTH}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char body[128];
@@ -249,6 +248,22 @@ static void run_refused_leaves_nothing(void **state)
         }
     }
     assert_int_equal(count_listed(), 0);
+}
+
+/* A policy that allows the role takes a while to spread. */
+static void run_role_not_known_yet_is_asked_again(void **state)
+{
+    char id[VM_ID_MAX + 1];
+    struct err e;
+    (void)state;
+    fault("[{\"operation\":\"RunMicrovm\",\"preset\":\"denied\",\"times\":2}]");
+    must_run("vm-1", id);
+    fault("[{\"operation\":\"RunMicrovm\",\"preset\":\"denied\"}]");
+    assert_int_equal(run("vm-2", id, &e), -1);
+    assert_int_equal(e.class, ERR_AUTH);
+    assert_true(vm_run_left_nothing(&e));
+    assert_non_null(strstr(e.message, "4 times in 3500 ms"));
+    assert_int_equal(count_listed(), 1);
 }
 
 static void run_beyond_rate_and_memory_is_told(void **state)
@@ -355,12 +370,14 @@ int main(void)
         ON_FAKE(run_lost_answer_is_healed_and_makes_one_vm),
         ON_FAKE(run_answer_lost_for_good_leaves_doubt_and_a_vm),
         ON_FAKE(run_refused_leaves_nothing),
+        ON_FAKE(run_role_not_known_yet_is_asked_again),
         ON_FAKE(run_beyond_rate_and_memory_is_told),
         ON_FAKE(run_image_without_active_version_is_permanent),
         ON_FAKE(list_many_pages_some_empty),
         ON_FAKE(reads_that_lag_show_nothing_yet),
         ON_FAKE(run_racing_with_one_token_makes_one_vm),
     };
+    lambda_environment();
     world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
     if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
         (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA_MICROVMS is not set: run it by with-fakes.mjs\n");

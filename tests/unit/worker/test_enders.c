@@ -1,7 +1,7 @@
 /*
  * The enders over a real ledger and the real provider `lambda`, against the stand-in for the
- * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA is the
- * stand-in's address.
+ * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA_MICROVMS is
+ * the stand-in's address.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -222,9 +222,8 @@ static void vms_refused_for_speed_are_ended_all_the_same(void **state)
 {
     (void)state;
     json_decref(control("POST", "/faults",
-                        "[{\"operation\":\"TerminateMicrovm\",\"status\":429,\"times\":3,"
-                        "\"headers\":{\"x-amzn-errortype\":\"ThrottlingException\","
-                        "\"Retry-After\":\"1\"},\"body\":{\"message\":\"Rate exceeded.\"}}]"));
+                        "[{\"operation\":\"TerminateMicrovm\",\"preset\":\"throttle\","
+                        "\"times\":3}]"));
     int64_t begin = clock_mono_ms();
     end_all();
     json_t *told = control("GET", "/state", "");
@@ -246,9 +245,10 @@ int main(void)
         CASE(five_hundred_vms_are_all_ended_within_the_quota),
         CASE(vms_refused_for_speed_are_ended_all_the_same),
     };
+    lambda_environment();
     world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
     if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
-        (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA is not set: run it by with-fake.mjs\n");
+        (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA_MICROVMS is not set: run it by with-fakes.mjs\n");
         return 2;
     }
     log_open("test", STDERR_FILENO);

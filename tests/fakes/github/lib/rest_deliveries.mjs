@@ -1,4 +1,4 @@
-/* The deliveries API of App, organisation and repository hooks: list by cursor, get, redeliver. */
+/* Hooks of the App, organisations and repositories: their configuration, and their deliveries: list by cursor, get, redeliver. */
 import { ApiError, notFound } from './http.mjs';
 import { idOf, ownerOf, repositoryOf } from './lookups.mjs';
 import { deliveryItem } from './webhooks.mjs';
@@ -67,6 +67,17 @@ function redeliver(context) {
   return { status: 202, body: {} };
 }
 
+/** An App has one hook, which may have no address. A secret is told as stars, and only if there is one. */
+function configuration(context) {
+  const hook = context.rest.webhooks.hooks.find(hookFilter(context));
+  return {
+    status: 200,
+    body: {
+      content_type: hook?.contentType ?? 'json', insecure_ssl: '0', url: hook?.url ?? '', ...(hook?.secret ? { secret: '********' } : {}),
+    },
+  };
+}
+
 export function addDeliveryRoutes(router) {
   const scopes = [
     ['/app/hook', 'apps', { auth: 'app' }],
@@ -76,6 +87,8 @@ export function addDeliveryRoutes(router) {
   for (const [prefix, tag, access] of scopes) {
     const base = `${prefix}/deliveries`;
     const writing = access.permission ? { permission: [access.permission[0], 'write'] } : access;
+    const what = `get-webhook-config-for-${tag.slice(0, -1)}`;
+    router.add('GET', `${prefix}/config`, { ...access, operation: 'hook-config', operationId: `${tag}/${what}`, handle: configuration });
     router.add('GET', base, { ...access, operation: 'list-deliveries', operationId: `${tag}/list-webhook-deliveries`, handle: list });
     router.add('GET', `${base}/{delivery_id}`, { ...access, operation: 'get-delivery', operationId: `${tag}/get-webhook-delivery`, handle: get });
     router.add('POST', `${base}/{delivery_id}/attempts`, {

@@ -196,3 +196,11 @@ test('webhook_faults_drop_duplicate_reorder_and_delay', async (t) => {
   await receiver.count(6);
   assert.deepEqual(told(receiver).slice(4).map(([, action]) => action), ['queued', 'completed']);
 });
+
+test('configuration_of_the_hook_is_told_without_its_secret', async (t) => {
+  const { fake, receiver } = await startPair(t);
+  const client = octokit(fake);
+  const { data } = await client.orgs.getWebhookConfigForOrg({ org: 'acme', hook_id: fake.webhooks.hooks[0].id });
+  assert.deepEqual(data, { content_type: 'json', insecure_ssl: '0', url: receiver.url, secret: '********' });
+  await assert.rejects(client.orgs.getWebhookConfigForOrg({ org: 'acme', hook_id: 1 }), (error) => error.status === 404);
+});

@@ -1,0 +1,231 @@
+/* GitHub: what the README asks of the App, its webhook and its deliveries. */
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/check/check.h"
+#include "common/github/github.h"
+
+#define SUBJECT "github"
+#define FAILED_SHARE_BAD 0.5 /* of the last deliveries: the ingress is not reached at all */
+
+/* --- the App --- */
+
+static int rank(const char *level)
+{
+    static const char *const levels[] = {"", "read", "write", "admin"};
+    for (size_t i = 0; i < COUNT_OF(levels); i++) {
+        if (strcmp(levels[i], level) == 0) {
+            return (int)i;
+        }
+    }
+    return 0;
+}
+
+static void check_permission(struct check *c, const char *name, const char *has, const char *needs)
+{
+    const bool good = rank(has) >= rank(needs);
+    const struct check_finding f = {
+        .level = good ? CHECK_OK : CHECK_FAIL,
+        .subject = SUBJECT,
+        .asked = "GET /app",
+        .mend = good
+                    ? NULL
+                    : "give it in the App's settings, then accept the change in each installation"};
+    check_say(c, &f, "permission %s is %s, needed is %s", name, has[0] != '\0' ? has : "none",
+              needs);
+}
+
+static void check_permissions(struct check *c, const struct github_app *app)
+{
+    if (strcmp(c->config->github.scope, "repository") == 0) {
+        check_permission(c, "administration (repository)", app->administration, "write");
+    } else {
+        check_permission(c, "self-hosted runners (organization)", app->organization_runners,
+                         "write");
+    }
+    check_permission(c, "actions (repository)", app->actions, "read");
+    check_permission(c, "metadata (repository)", app->metadata, "read");
+}
+
+static void check_event(struct check *c, const struct github_app *app)
+{
+    const struct check_finding f = {
+        .level = app->workflow_job ? CHECK_OK : CHECK_FAIL,
+        .subject = SUBJECT,
+        .asked = "GET /app",
+        .mend = app->workflow_job
+                    ? NULL
+                    : "subscribe the App to the event Workflow job: without it no job "
+                      "is ever heard of"};
+    check_say(c, &f, "the App is %ssubscribed to workflow_job", app->workflow_job ? "" : "not ");
+}
+
+static void check_installed(struct check *c, const struct github_app *app)
+{
+    bool good = app->installations > 0;
+    const struct check_finding f = {
+        .level = good ? CHECK_OK : CHECK_FAIL,
+        .subject = SUBJECT,
+        .asked = "GET /app",
+        .mend = good ? NULL : "install the App on the organization whose jobs are to run here"};
+    check_say(c, &f, "the App %s answers and has %lld installation(s)", app->slug,
+              (long long)app->installations);
+}
+
+/* --- the webhook --- */
+
+static bool path_is(const char *url, const char *path)
+{
+    const char *host = strstr(url, "://");
+    const char *slash = host != NULL ? strchr(host + 3, '/') : NULL;
+    return strcmp(slash != NULL ? slash : "/", path) == 0;
+}
+
+static void check_hook_url(struct check *c, const struct github_hook_config *hook)
+{
+    const char *path = c->config->ingress.path;
+    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "webhook's settings"};
+    if (hook->url[0] == '\0') {
+        f.level = CHECK_FAIL;
+        f.mend = "make it active and set its URL to https://YOUR-HOST and ingress.path";
+        check_say(c, &f, "the webhook has no URL");
+        return;
+    }
+    if (!path_is(hook->url, path)) {
+        f.level = CHECK_WARN;
+        f.mend = "one of the two is wrong, unless a proxy before the ingress changes paths";
+        check_say(c, &f, "the URL is %s, and ingress.path is %s", hook->url, path);
+        return;
+    }
+    check_say(c, &f, "the URL is %s, bodies are %s", hook->url, hook->content_type);
+}
+
+static void check_hook_safety(struct check *c, const struct github_hook_config *hook)
+{
+    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "webhook's settings"};
+    if (!hook->has_secret) {
+        f.level = CHECK_FAIL;
+        f.mend = "set the secret that stands in github.webhook_secrets";
+        check_say(c, &f, "the webhook has no secret, so that every delivery is answered 401");
+    } else if (hook->insecure) {
+        f.level = CHECK_WARN;
+        f.mend = "turn SSL verification on";
+        check_say(c, &f, "GitHub does not verify the receiver's certificate");
+    } else {
+        check_say(c, &f, "it has a secret, and GitHub verifies the receiver's certificate");
+    }
+}
+
+static void check_hook(struct check *c, struct github *g, const struct github_hook *h)
+{
+    struct err e = {0};
+    struct github_hook_config hook;
+    if (github_get_hook_config(g, h, &hook, &e) != 0) {
+        check_say_error(c, CHECK_WARN, SUBJECT, "webhook's settings", &e);
+        return;
+    }
+    check_hook_url(c, &hook);
+    check_hook_safety(c, &hook);
+}
+
+/* --- its deliveries --- */
+
+struct tally {
+    int all;
+    int failed;
+    struct github_delivery last_failed; /* the newest */
+};
+
+static int count(void *arg, const struct github_delivery *d)
+{
+    struct tally *t = arg;
+    t->all++;
+    if (!d->ok && t->failed++ == 0) {
+        t->last_failed = *d;
+    }
+    return 0;
+}
+
+static void check_deliveries(struct check *c, struct github *g, const struct github_hook *h)
+{
+    struct err e = {0};
+    struct tally t = {.all = 0};
+    char next[GITHUB_CURSOR_BYTES];
+    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "last deliveries"};
+    if (github_list_deliveries(g, h, "", count, &t, next, &e) != 0) {
+        check_say_error(c, CHECK_WARN, SUBJECT, "last deliveries", &e);
+        return;
+    }
+    if (t.all == 0) {
+        f.level = CHECK_WARN;
+        f.mend = "queue a job, or send a ping from the webhook's page, and look again";
+        check_say(c, &f, "there is none in the last three days");
+        return;
+    }
+    if (t.failed > 0) {
+        char when[40];
+        clock_format_utc(t.last_failed.delivered_ms, when, sizeof when);
+        f.level = t.failed >= FAILED_SHARE_BAD * t.all ? CHECK_FAIL : CHECK_WARN;
+        f.mend = "see the webhook's page (Recent deliveries) for the answer; 401 is the secret, no "
+                 "status the network; the reaper fetches what failed once it is reached again";
+        check_say(c, &f, "%d of the last %d failed (%.0f %%), the newest at %s with status %d",
+                  t.failed, t.all, 100.0 * t.failed / t.all, when, t.last_failed.status_code);
+        return;
+    }
+    check_say(c, &f, "none of the last %d failed", t.all);
+}
+
+/* --- together --- */
+
+static void check_app(struct check *c, struct github *g)
+{
+    struct err e = {0};
+    struct github_app app;
+    if (github_get_app(g, &app, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, SUBJECT, "GET /app", &e);
+        return;
+    }
+    check_installed(c, &app);
+    check_permissions(c, &app);
+    struct github_hook h;
+    if (!github_hook_of(c->config, &h) || h.id == 0) {
+        check_event(c, &app); /* a hook of its own has its own events */
+    }
+}
+
+static void check_token(struct check *c, struct github *g)
+{
+    struct err e = {0};
+    const struct check_finding f = {
+        .level = CHECK_WARN,
+        .subject = SUBJECT,
+        .asked = "GET /rate_limit",
+        .mend = "an App is better: its permissions are narrow and can be checked"};
+    if (github_ping(g, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, SUBJECT, "GET /rate_limit", &e);
+        return;
+    }
+    check_say(c, &f, "the personal token is taken; what it may do cannot be asked");
+}
+
+void check_github(struct check *c)
+{
+    struct err e = {0};
+    struct github *g = NULL;
+    struct github_hook h;
+    if (github_open(c->config, NULL, &g, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, SUBJECT, "credentials", &e);
+        return;
+    }
+    if (c->config->github.app_id[0] != '\0') {
+        check_app(c, g);
+    } else {
+        check_token(c, g);
+    }
+    if (github_hook_of(c->config, &h)) {
+        check_hook(c, g, &h);
+        check_deliveries(c, g, &h);
+    }
+    github_close(g);
+}

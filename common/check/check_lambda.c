@@ -1,0 +1,274 @@
+/*
+ * Classes with the provider lambda: the image and the version that would run, and the calls that
+ * can be tried without a VM.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/codec.h"
+#include "common/check/check_lambda.h"
+#include "common/vm/vm_lambda_call.h"
+
+#define TEXT_BYTES_MAX 2048
+#define PAGES_MAX 100
+#define VERSIONS_ASKED "ListMicrovmImageVersions"
+
+struct asking {
+    struct check *check;
+    struct aws_client *service;
+    struct check_lambda_class *facts;
+    const struct config_lambda *lambda;
+    char subject[64];
+};
+
+static void say(const struct asking *a, enum check_level level, const char *asked, const char *mend,
+                const char *answer)
+{
+    const struct check_finding f = {
+        .level = level, .subject = a->subject, .asked = asked, .mend = mend};
+    check_say(a->check, &f, "%s", answer);
+}
+
+/* NULL and *e if there is no answer. */
+static json_t *get(const struct asking *a, const struct lambda_call *call, struct err *e)
+{
+    struct http_response answer;
+    if (lambda_send(a->service, call, &answer, NULL, e) != 0) {
+        return NULL;
+    }
+    json_t *root =
+        json_loadb(answer.body.len > 0 ? answer.body.data : "", answer.body.len, 0, NULL);
+    http_response_fini(&answer);
+    if (root == NULL) {
+        (void)err_set(e, ERR_RETRY, 0, "%s: the answer is no JSON: check lambda.endpoint",
+                      call->operation);
+    }
+    return root;
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return text != NULL ? text : "";
+}
+
+static void image_path(const struct asking *a, const char *below, struct buf *out)
+{
+    buf_init(out, TEXT_BYTES_MAX);
+    buf_append_cstr(out, "/microvm-images/");
+    codec_percent(out, slice_of(a->lambda->image));
+    buf_append_cstr(out, below);
+}
+
+/* --- the image -------------------------------------------------------------------------------- */
+
+static bool check_image(const struct asking *a)
+{
+    struct err e = {0};
+    struct buf path;
+    image_path(a, "", &path);
+    const struct lambda_call call = {
+        .operation = "GetMicrovmImage", .method = "GET", .path = buf_slice(&path)};
+    json_t *image = get(a, &call, &e);
+    buf_fini(&path);
+    if (image == NULL) {
+        check_say_error(a->check, CHECK_FAIL, a->subject, call.operation, &e);
+        return false;
+    }
+    const struct check_finding f = {
+        .level = CHECK_OK, .subject = a->subject, .asked = call.operation};
+    check_say(a->check, &f, "the image %s is there, state %s", text_of(image, "name"),
+              text_of(image, "state"));
+    json_decref(image);
+    return true;
+}
+
+/* The version that a launch would take; "" none so far. */
+struct version {
+    char name[64];
+    bool active; /* it may be run */
+    int64_t memory_mib;
+};
+
+static int64_t memory_of(const json_t *version)
+{
+    const json_t *first = json_array_get(json_object_get(version, "resources"), 0);
+    return (int64_t)json_integer_value(json_object_get(first, "minimumMemoryInMiB"));
+}
+
+/* Versions are numbers with a point; a text that is none comes first. */
+static double number_of(const char *name)
+{
+    return strtod(name, NULL);
+}
+
+static void consider(const struct asking *a, const json_t *item, struct version *best)
+{
+    struct version v = {.memory_mib = memory_of(item)};
+    const char *pinned = a->lambda->image_version;
+    if (!slice_to_cstr(slice_of(text_of(item, "imageVersion")), v.name, sizeof v.name)) {
+        return;
+    }
+    v.active = strcmp(text_of(item, "status"), "ACTIVE") == 0 &&
+               strcmp(text_of(item, "state"), "SUCCESSFUL") == 0;
+    if (pinned[0] != '\0') {
+        if (strcmp(v.name, pinned) == 0) {
+            *best = v;
+        }
+    } else if (v.active && (best->name[0] == '\0' || number_of(v.name) > number_of(best->name))) {
+        *best = v;
+    }
+}
+
+/* Reads one page into *best; *cursor is NULL after the last one. */
+static int read_versions(const struct asking *a, char **cursor, struct version *best, struct err *e)
+{
+    struct buf path;
+    struct buf query;
+    image_path(a, "/versions", &path);
+    buf_init(&query, TEXT_BYTES_MAX);
+    if (*cursor != NULL) {
+        buf_append_cstr(&query, "nextToken=");
+        codec_percent(&query, slice_of(*cursor));
+    }
+    const struct lambda_call call = {.operation = VERSIONS_ASKED,
+                                     .method = "GET",
+                                     .path = buf_slice(&path),
+                                     .query = buf_slice(&query)};
+    json_t *page = get(a, &call, e);
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(page, "items"), i, item)
+    {
+        consider(a, item, best);
+    }
+    free(*cursor);
+    const char *next = text_of(page, "nextToken");
+    *cursor = next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
+    buf_fini(&path);
+    buf_fini(&query);
+    json_decref(page);
+    return page != NULL ? 0 : -1;
+}
+
+static void check_version(const struct asking *a)
+{
+    struct err e = {0};
+    struct version best = {.name = ""};
+    char *cursor = NULL;
+    int rc = 0;
+    int pages = 0;
+    do {
+        rc = read_versions(a, &cursor, &best, &e);
+    } while (rc == 0 && cursor != NULL && ++pages < PAGES_MAX);
+    free(cursor);
+    if (rc != 0) {
+        check_say_error(a->check, CHECK_FAIL, a->subject, VERSIONS_ASKED, &e);
+        return;
+    }
+    if (best.name[0] == '\0' || !best.active) {
+        say(a, CHECK_FAIL, VERSIONS_ASKED, "build a version and set it ACTIVE",
+            a->lambda->image_version[0] != '\0' ? "lambda.image_version is not there, or not ACTIVE"
+                                                : "the image has no ACTIVE version");
+        return;
+    }
+    const struct check_finding f = {
+        .level = CHECK_OK, .subject = a->subject, .asked = VERSIONS_ASKED};
+    check_say(a->check, &f, "launches take version %s with %lld MiB", best.name,
+              (long long)best.memory_mib);
+    a->facts->memory_mib = best.memory_mib;
+}
+
+/* --- permissions ------------------------------------------------------------------------------ */
+
+static bool try_list(const struct asking *a)
+{
+    struct err e = {0};
+    struct buf query;
+    buf_init(&query, TEXT_BYTES_MAX);
+    buf_append_cstr(&query, "imageIdentifier=");
+    codec_percent(&query, slice_of(a->lambda->image));
+    const struct lambda_call call = {.operation = "ListMicrovms",
+                                     .method = "GET",
+                                     .path = SLICE("/microvms"),
+                                     .query = buf_slice(&query)};
+    json_t *page = get(a, &call, &e);
+    buf_fini(&query);
+    if (page == NULL) {
+        check_say_error(a->check, CHECK_FAIL, a->subject, call.operation, &e);
+    }
+    json_decref(page);
+    return page != NULL;
+}
+
+/* A VM that is none: whoever may ask hears that it is not there. */
+static bool try_get(const struct asking *a)
+{
+    struct err e = {0};
+    const struct lambda_call call = {
+        .operation = "GetMicrovm",
+        .method = "GET",
+        .path = SLICE("/microvms/microvm-00000000-0000-0000-0000-000000000000")};
+    json_t *vm = get(a, &call, &e);
+    bool allowed = vm != NULL || e.class == ERR_NOT_FOUND || e.class == ERR_PERMANENT;
+    json_decref(vm);
+    if (!allowed) {
+        check_say_error(a->check, CHECK_FAIL, a->subject, call.operation, &e);
+    }
+    return allowed;
+}
+
+static void check_permissions(const struct asking *a)
+{
+    bool list = try_list(a);
+    bool one = try_get(a);
+    const struct check_finding f = {
+        .level = CHECK_OK, .subject = a->subject, .asked = "permissions"};
+    if (list || one) {
+        check_say(a->check, &f,
+                  "%s%s%s allowed; RunMicrovm, TerminateMicrovm, PassNetworkConnector%s cannot be "
+                  "tried without a VM and were not checked",
+                  list ? "ListMicrovms" : "", list && one ? " and " : "",
+                  one ? "GetMicrovm are" : " is",
+                  a->lambda->execution_role[0] != '\0' ? " and iam:PassRole" : "");
+    }
+}
+
+/* --- together --------------------------------------------------------------------------------- */
+
+static void check_class(struct check *c, const struct config_class *class,
+                        struct check_lambda_class *facts)
+{
+    struct err e = {0};
+    struct asking a = {.check = c, .facts = facts, .lambda = &class->lambda};
+    *facts = (struct check_lambda_class){.class = class};
+    (void)snprintf(a.subject, sizeof a.subject, "class %.40s", class->name);
+    if (lambda_check_image(class, &e) != 0 || lambda_client_open(class, &a.service, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, a.subject, "settings", &e);
+        return;
+    }
+    (void)snprintf(facts->region, sizeof facts->region, "%s", aws_client_region(a.service));
+    if (check_image(&a)) {
+        check_version(&a);
+    }
+    check_permissions(&a);
+    aws_client_close(a.service);
+}
+
+void check_lambda(struct check *c)
+{
+    const struct config *config = c->config;
+    struct check_lambda_class *facts = calloc(config->class_count + 1, sizeof *facts);
+    size_t n = 0;
+    ASSERT(facts != NULL);
+    for (size_t i = 0; i < config->class_count; i++) {
+        if (strcmp(config->classes[i].provider, "lambda") == 0) {
+            check_class(c, &config->classes[i], &facts[n++]);
+        }
+    }
+    if (n > 0) {
+        check_lambda_quotas(c, facts, n);
+    }
+    free(facts);
+}

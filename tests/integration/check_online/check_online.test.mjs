@@ -1,0 +1,81 @@
+/* `--check-config --online` of the real programs against the stand-ins for GitHub, AWS and Lambda MicroVMs, which judge signatures. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { launch, temporary } from '../../fakes/lib/testing.mjs';
+
+const build = process.env.MAYFLY_BUILD ?? 'build/dev';
+const fake = (name) => fileURLToPath(new URL(`../../fakes/${name}/main.mjs`, import.meta.url));
+const KEY = 'AKIDEXAMPLE:not-a-secret';
+const IMAGE = 'arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly';
+
+async function start(t) {
+  const folder = temporary(t);
+  const file = (name, text) => {
+    fs.writeFileSync(path.join(folder, name), text, { mode: 0o600 });
+    return path.join(folder, name);
+  };
+  const { privateKey, publicKey } = crypto.generateKeyPairSync('rsa', {
+    modulusLength: 2048, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  const key = file('app.pem', privateKey);
+  const [github, aws, lambda] = await Promise.all([
+    launch(t, fake('github'), '--port', '0', '--org', 'acme', '--app-id', '4242', '--app-key', file('public.pem', publicKey),
+      '--webhook-url', 'http://127.0.0.1:9/webhook', '--webhook-secret', 'It is one'),
+    launch(t, fake('aws'), '--port', '0', '--key', KEY, '--quota', 'lambda/L-CD1C0CC4=5', '--quota', 'lambda/L-535CA9B6=1024'),
+    launch(t, fake('lambda-microvms'), '--port', '0', '--key', KEY),
+  ]);
+  const config = file('mayfly.json', JSON.stringify({
+    queue: `sqlite://${folder}/queue.db`, ledger: `sqlite://${folder}/ledger.db`,
+    github: { api_url: github.url, app: { id: '4242', private_key: `file:${key}` }, webhook_secrets: ['It is one, of some length'] },
+    classes: [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', lambda: { endpoint: lambda.url, image: IMAGE } }],
+  }));
+  const check = (program, { secret = 'not-a-secret', args = ['--json'] } = {}) => {
+    const { status, stdout, stderr } = spawnSync(path.join(build, program, `mayfly-${program}`), ['--config', config, '--check-config', '--online', ...args], {
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: secret, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: aws.url },
+    });
+    assert.equal(stderr, '');
+    return { status, stdout, findings: args.length ? stdout.trim().split('\n').map((line) => JSON.parse(line)) : [] };
+  };
+  return { check, github, lambda };
+}
+
+const by = (findings, level) => findings.filter((f) => f.level === level).map((f) => `${f.subject}: ${f.asked}: ${f.answer}`);
+
+test('every_program_tells_what_it_can_and_what_is_wrong', async (t) => {
+  const { check, lambda } = await start(t);
+  const { status, findings } = check('worker');
+  assert.deepEqual(by(findings, 'FAIL'), []);
+  assert.equal(status, 0);
+  assert.ok(by(findings, 'ok').some((line) => /aws: sts:GetCallerIdentity: calls are made as arn:aws/.test(line)), JSON.stringify(findings));
+  assert.ok(by(findings, 'ok').some((line) => /class arm: ListMicrovmImageVersions: launches take version 1\.0 with 2048 MiB/.test(line)));
+  assert.ok(by(findings, 'ok').some((line) => /github: webhook's settings: the URL is http:\/\/127\.0\.0\.1:9\/webhook/.test(line)));
+  assert.ok(by(findings, 'warn').some((line) => /L-91B95582 could not be read/.test(line)));
+  assert.ok(by(findings, 'warn').some((line) => /last deliveries: there is none/.test(line)));
+  assert.equal((await lambda.ask('GET', '/state')).launched, 0);
+  assert.equal(check('reaper').status, 0);
+  const ingress = check('ingress', { args: [] });
+  assert.match(ingress.stdout, /ok {4}queue: ping: sqlite opened/);
+  assert.doesNotMatch(ingress.stdout, /github/);
+});
+
+test('keys_that_are_refused_and_an_image_without_a_version_fail', async (t) => {
+  const { check, github, lambda } = await start(t);
+  await lambda.ask('POST', '/config', { images: [{ name: 'mayfly', versions: [{ version: '1.0', status: 'INACTIVE' }] }] });
+  await github.ask('POST', '/faults', [{ operation: 'get-app', status: 401 }]);
+  const { status, findings } = check('worker');
+  assert.equal(status, 1);
+  const failed = by(findings, 'FAIL');
+  assert.equal(failed.length, 2, JSON.stringify(failed));
+  assert.match(failed[0], /^class arm: ListMicrovmImageVersions: the image has no ACTIVE version/);
+  assert.match(failed[1], /^github: GET \/app: reading the App: GitHub answered 401/);
+  const wrong = check('worker', { secret: 'another' });
+  assert.ok(by(wrong.findings, 'FAIL').some((line) => /GetCallerIdentity: (InvalidSignature|SignatureDoesNotMatch)/.test(line)), JSON.stringify(wrong.findings));
+  assert.ok(by(wrong.findings, 'FAIL').some((line) => /class arm: ListMicrovms: InvalidSignature/.test(line)));
+  assert.ok(!wrong.stdout.includes('another'));
+});

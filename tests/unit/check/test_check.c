@@ -1,0 +1,405 @@
+/*
+ * The online checks against a scripted server that stands for GitHub, STS, Service Quotas and
+ * Lambda MicroVMs at once: what is found, at which level, and that nothing but questions is asked.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
+
+#include "common/check/check.h"
+#include "tests/unit/http/http_server.h"
+#include "tests/unit/vm/lambda_class.h"
+
+#define ROUTES_MAX 24
+#define IMAGE_PATH                                                                                 \
+    "/2025-09-09/microvm-images/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Amicrovm-image%3A"  \
+    "mayfly"
+#define VERSION(v, status, mib)                                                                    \
+    "{\"imageVersion\":\"" v "\",\"status\":\"" status                                             \
+    "\",\"state\":\"SUCCESSFUL\",\"resources\":[{\"minimumMemoryInMiB\":" mib "}]}"
+#define QUOTA(name, value, unit)                                                                   \
+    "{\"Quota\":{\"QuotaName\":\"" name "\",\"Value\":" value ",\"Unit\":\"" unit "\"}}"
+#define DELIVERY(id, code, status)                                                                 \
+    "{\"id\":" id ",\"guid\":\"g" id                                                               \
+    "\",\"delivered_at\":\"2026-11-20T18:12:03Z\",\"status\":\"" status "\",\"status_code\":" code \
+    ",\"event\":\"workflow_job\",\"action\":\"queued\"}"
+
+struct route {
+    const char *line;  /* what "METHOD /target" begins with */
+    const char *holds; /* in the body; NULL: any */
+    int status;
+    const char *body;
+};
+
+static struct scene {
+    struct http_server *server;
+    struct route routes[ROUTES_MAX];
+    size_t route_count;
+    char directory[64];
+    char *pem;
+    struct config *config;
+    char *said; /* the last check's output */
+} scene;
+
+/* --- the scene --- */
+
+static bool fits(const struct route *r, const struct served_request *q)
+{
+    char line[1100];
+    (void)snprintf(line, sizeof line, "%s %s", q->method, q->target);
+    return strncmp(line, r->line, strlen(r->line)) == 0 &&
+           (r->holds == NULL ||
+            (q->body.len > 0 && memmem(q->body.data, q->body.len, r->holds, strlen(r->holds))));
+}
+
+static void serve(void *arg, const struct served_request *q, struct served_answer *a)
+{
+    (void)arg;
+    a->status = 404;
+    for (size_t i = scene.route_count; i-- > 0;) {
+        if (fits(&scene.routes[i], q)) {
+            a->status = scene.routes[i].status;
+            buf_append_cstr(&a->body, scene.routes[i].body);
+            return;
+        }
+    }
+    buf_append_cstr(&a->body, "{\"message\":\"Not Found\"}");
+}
+
+/* The last one that fits answers. */
+static void route(const char *line, const char *holds, int status, const char *body)
+{
+    assert_true(scene.route_count < ROUTES_MAX);
+    scene.routes[scene.route_count++] = (struct route){line, holds, status, body};
+}
+
+static char *make_pem(void)
+{
+    char *text = NULL;
+    char *data = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    assert_int_equal(PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+    long n = BIO_get_mem_data(bio, &data);
+    text = strndup(data, (size_t)n);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    return text;
+}
+
+static void all_is_well(void)
+{
+    scene.route_count = 0;
+    route("POST /", "Action=GetCallerIdentity", 200,
+          "<R><Result><Arn>arn:aws:sts::123456789012:assumed-role/mayfly/i</Arn></Result></R>");
+    route("GET " IMAGE_PATH, NULL, 200, "{\"name\":\"mayfly\",\"state\":\"CREATED\"}");
+    route(
+        "GET " IMAGE_PATH "/versions", NULL, 200,
+        "{\"items\":[" VERSION("2.0", "ACTIVE", "4096") "," VERSION("10.0", "ACTIVE", "2048") "]"
+                                                                                              "}");
+    route("GET /2025-09-09/microvms?", NULL, 200, "{\"items\":[]}");
+    route("GET /2025-09-09/microvms/", NULL, 404,
+          "{\"__type\":\"ResourceNotFoundException\",\"message\":\"none\"}");
+    route("POST /", "L-CD1C0CC4", 200, QUOTA("Rate of RunMicrovm requests", "5", "None"));
+    route("POST /", "L-535CA9B6", 200, QUOTA("Max allocated memory", "1024", "Gigabytes"));
+    route("POST /", "L-91B95582", 200, QUOTA("Rate of TerminateMicrovm requests", "10", "None"));
+    route("GET /app", NULL, 200,
+          "{\"slug\":\"mayfly\",\"installations_count\":1,\"events\":[\"workflow_job\"],"
+          "\"permissions\":{\"organization_self_hosted_runners\":\"write\",\"actions\":\"read\","
+          "\"metadata\":\"read\"}}");
+    route("GET /app/hook/config", NULL, 200,
+          "{\"url\":\"https://h.example/webhook\",\"content_type\":\"json\",\"secret\":\"********"
+          "\",\"insecure_ssl\":\"0\"}");
+    route("GET /app/hook/deliveries", NULL, 200,
+          "[" DELIVERY("2", "202", "OK") "," DELIVERY("1", "200", "OK") "]");
+}
+
+/* lambda: more members of the class's lambda settings, with a comma before; limits likewise. */
+static void configure(const char *class, const char *lambda, const char *limits)
+{
+    struct err e;
+    json_t *key = json_string(scene.pem);
+    char *pem = json_dumps(key, JSON_ENCODE_ANY);
+    json_decref(key);
+    struct buf text;
+    buf_init(&text, 16384);
+    buf_printf(&text,
+               "{\"queue\": \"sqlite://%s/queue.db\", \"ledger\": \"sqlite://%s/ledger.db\","
+               " \"github\": {\"api_url\": \"%s\", \"app\": {\"id\": \"7\", \"private_key\": %s}},"
+               " \"limits\": {\"max_vms\": 100%s},"
+               " \"classes\": [{\"name\": \"arm\", \"labels\": [\"self-hosted\"], %s"
+               " \"provider\": \"lambda\", \"lambda\": {\"endpoint\": \"%s\", \"image\": "
+               "\"" LAMBDA_IMAGE "\"%s}}]}",
+               scene.directory, scene.directory, http_server_url(scene.server), pem, limits, class,
+               http_server_url(scene.server), lambda);
+    config_free(scene.config);
+    if (config_parse(buf_slice(&text), "test", CONFIG_FOR_REAPER, &scene.config, NULL, &e) != 0) {
+        fail_msg("%s", e.message);
+    }
+    buf_fini(&text);
+    free(pem);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    scene = (struct scene){.server = http_server_start(serve, NULL), .pem = scene.pem};
+    (void)snprintf(scene.directory, sizeof scene.directory, "/tmp/mayfly-check-XXXXXX");
+    assert_non_null(mkdtemp(scene.directory));
+    assert_int_equal(setenv("AWS_ENDPOINT_URL", http_server_url(scene.server), 1), 0);
+    scene.pem = scene.pem != NULL ? scene.pem : make_pem(); /* one for all tests: it takes long */
+    all_is_well();
+    configure("", "", "");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    static const char *const files[] = {"queue.db",  "queue.db-wal",  "queue.db-shm",
+                                        "ledger.db", "ledger.db-wal", "ledger.db-shm"};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/%s", scene.directory, files[i]);
+        (void)unlink(path);
+    }
+    config_free(scene.config);
+    http_server_stop(scene.server);
+    free(scene.said);
+    return rmdir(scene.directory);
+}
+
+static int check_as(bool json)
+{
+    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
+                                       check_lambda, check_github, NULL};
+    size_t n = 0;
+    free(scene.said);
+    FILE *out = open_memstream(&scene.said, &n);
+    int code = check_all(scene.config, checks, json, out);
+    assert_int_equal(fclose(out), 0);
+    return code;
+}
+
+static int check(void)
+{
+    return check_as(false);
+}
+
+static void assert_said(const char *text)
+{
+    if (strstr(scene.said, text) == NULL) {
+        fail_msg("\"%s\" was not said:\n%s", text, scene.said);
+    }
+}
+
+/* The number of lines that begin so. */
+static int lines_with(const char *beginning)
+{
+    int n = 0;
+    for (const char *at = scene.said; at != NULL && *at != '\0';) {
+        n += strncmp(at, beginning, strlen(beginning)) == 0 ? 1 : 0;
+        at = strchr(at, '\n');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    return n;
+}
+
+/* --- tests --- */
+
+static void everything_in_order_is_told_and_ends_with_zero(void **state)
+{
+    (void)state;
+    int code = check();
+    if (code != 0 || lines_with("warn") > 0 || lines_with("FAIL") > 0) {
+        fail_msg("%s", scene.said);
+    }
+    assert_said("ok    queue: ping: sqlite opened");
+    assert_said("ok    ledger: ping: sqlite opened");
+    assert_said("access key AKIDEXAMPLE from the environment");
+    assert_said("as arn:aws:sts::123456789012:assumed-role/mayfly/i, in region us-east-1");
+    assert_said("class arm: GetMicrovmImage: the image mayfly is there");
+    assert_said("launches take version 10.0 with 2048 MiB");
+    assert_said("were not checked");
+    assert_said("1024 Gigabytes give room for 128 VMs of class arm");
+    assert_said("all classes at their caps need 32 GiB of 1024");
+    assert_said("Rate of RunMicrovm requests: 5 a second, limits.launch_rate is 5");
+    assert_said("none of the last 2 failed");
+    assert_null(strstr(scene.said, "not-a-secret"));
+    /* Nothing but questions. */
+    assert_int_equal(http_server_count(scene.server, "DELETE"), 0);
+    assert_int_equal(http_server_count(scene.server, "PUT"), 0);
+    assert_int_equal(http_server_count(scene.server, "POST /2025"), 0);
+}
+
+static void json_is_one_object_a_line(void **state)
+{
+    (void)state;
+    route("GET /app/hook/deliveries", NULL, 200, "[]");
+    assert_int_equal(check_as(true), 0);
+    struct slice rest = slice_of(scene.said);
+    int warnings = 0;
+    while (rest.len > 0) {
+        struct slice line;
+        (void)slice_cut(rest, '\n', &line, &rest);
+        json_t *o = json_loadb(line.ptr, line.len, 0, NULL);
+        assert_non_null(json_string_value(json_object_get(o, "answer")));
+        const char *level = json_string_value(json_object_get(o, "level"));
+        assert_true(strcmp(level, "ok") == 0 || json_is_string(json_object_get(o, "mend")));
+        warnings += strcmp(level, "warn") == 0 ? 1 : 0;
+        json_decref(o);
+    }
+    assert_int_equal(warnings, 1);
+}
+
+static void image_that_cannot_run_fails(void **state)
+{
+    (void)state;
+    route("GET " IMAGE_PATH "/versions", NULL, 200,
+          "{\"items\":[" VERSION("1.0", "INACTIVE", "2048") "]}");
+    assert_int_equal(check(), 1);
+    assert_said("FAIL  class arm: ListMicrovmImageVersions: the image has no ACTIVE version");
+    configure("", ", \"image_version\": \"1.0\"", "");
+    assert_int_equal(check(), 1);
+    assert_said("lambda.image_version is not there, or not ACTIVE");
+    route("GET " IMAGE_PATH, NULL, 404,
+          "{\"__type\":\"ResourceNotFoundException\",\"message\":\"x\"}");
+    assert_int_equal(check(), 1);
+    assert_said("FAIL  class arm: GetMicrovmImage: ResourceNotFoundException");
+}
+
+/* A second page, and the version that is named rather than the newest. */
+static void versions_are_read_to_the_last_page(void **state)
+{
+    (void)state;
+    route("GET " IMAGE_PATH "/versions", NULL, 200,
+          "{\"items\":[" VERSION("10.0", "ACTIVE", "2048") "],\"nextToken\":\"a=\"}");
+    route("GET " IMAGE_PATH "/versions?nextToken=a%3D", NULL, 200,
+          "{\"items\":[" VERSION("2.0", "ACTIVE", "8192") "]}");
+    configure("", ", \"image_version\": \"2.0\"", "");
+    assert_int_equal(check(), 0);
+    assert_said("launches take version 2.0 with 8192 MiB");
+    assert_said("give room for 32 VMs of class arm");
+}
+
+static void denied_calls_fail_and_are_named(void **state)
+{
+    (void)state;
+    const char *denied = "{\"__type\":\"AccessDeniedException\",\"message\":\"no\"}";
+    route("GET /2025-09-09/microvms/", NULL, 403, denied);
+    assert_int_equal(check(), 1);
+    assert_said("FAIL  class arm: GetMicrovm: AccessDeniedException");
+    assert_said("permissions: ListMicrovms is allowed");
+    route("GET /2025-09-09/microvms?", NULL, 403, denied);
+    assert_int_equal(check(), 1);
+    assert_int_equal(lines_with("FAIL"), 2);
+    route("POST /", "Action=GetCallerIdentity", 403,
+          "<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>bad</Message></Error>"
+          "</ErrorResponse>");
+    assert_int_equal(check(), 1);
+    assert_said("FAIL  aws: sts:GetCallerIdentity:");
+}
+
+/* STS answers as JSON where the caller accepts that. */
+static void identity_is_read_from_json_too(void **state)
+{
+    (void)state;
+    route("POST /", "Action=GetCallerIdentity", 200,
+          "{\"GetCallerIdentityResponse\":{\"GetCallerIdentityResult\":{\"Account\":\"1\",\"Arn\":"
+          "\"arn:aws:iam::1:user/me\"}}}");
+    assert_int_equal(check(), 0);
+    assert_said("calls are made as arn:aws:iam::1:user/me");
+    route("POST /", "Action=GetCallerIdentity", 200, "<html>");
+    assert_int_equal(check(), 0);
+    assert_said("warn  aws: sts:GetCallerIdentity: the answer names nobody");
+}
+
+static void quotas_that_are_too_small_are_warned_of(void **state)
+{
+    (void)state;
+    route("POST /", "L-535CA9B6", 200, QUOTA("Max allocated memory", "16", "Gigabytes"));
+    route("POST /", "L-CD1C0CC4", 200, QUOTA("Rate of RunMicrovm requests", "2", "None"));
+    route("POST /", "L-91B95582", 400,
+          "{\"__type\":\"NoSuchResourceException\",\"Message\":\"none\"}");
+    assert_int_equal(check(), 0);
+    assert_said("warn  quotas us-east-1: Max allocated memory: 16 Gigabytes give room for 2 VMs");
+    assert_said("all classes at their caps need 32 GiB of 16");
+    assert_said("warn  quotas us-east-1: Rate of RunMicrovm requests: 2 a second");
+    assert_said("L-91B95582 could not be read");
+    configure("\"max_vms\": 2,", "", ", \"launch_rate\": {\"per_second\": 0}");
+    assert_int_equal(check(), 0);
+    assert_said("ok    quotas us-east-1: Max allocated memory: all classes at their caps need 16 "
+                "GiB of 16");
+    assert_said("limits.launch_rate is 0 (no limit)");
+}
+
+static void app_that_lacks_something_fails(void **state)
+{
+    (void)state;
+    route("GET /app", NULL, 200,
+          "{\"slug\":\"mayfly\",\"installations_count\":0,\"events\":[],\"permissions\":"
+          "{\"organization_self_hosted_runners\":\"read\",\"metadata\":\"read\"}}");
+    route("GET /app/hook/config", NULL, 200,
+          "{\"url\":\"https://h.example/hook\",\"content_type\":\"form\",\"insecure_ssl\":1}");
+    route("GET /app/hook/deliveries", NULL, 200,
+          "[" DELIVERY("3", "401", "Invalid") "," DELIVERY("2", "0", "timed out") "," DELIVERY(
+              "1", "202", "OK") "]");
+    assert_int_equal(check(), 1);
+    assert_said("has 0 installation(s): install");
+    assert_said("permission self-hosted runners (organization) is read, needed is write");
+    assert_said("permission actions (repository) is none, needed is read");
+    assert_said("not subscribed to workflow_job");
+    assert_said("warn  github: webhook's settings: the URL is https://h.example/hook");
+    assert_said("FAIL  github: webhook's settings: the webhook has no secret");
+    assert_said("FAIL  github: last deliveries: 2 of the last 3 failed (67 %), the newest at "
+                "2026-11-20T18:12:03.000Z with status 401");
+    assert_int_equal(lines_with("FAIL"), 6);
+}
+
+static void few_failed_deliveries_are_a_warning(void **state)
+{
+    (void)state;
+    route("GET /app/hook/deliveries", NULL, 200,
+          "[" DELIVERY("3", "202", "OK") "," DELIVERY("2", "503", "x") "," DELIVERY("1", "202",
+                                                                                    "OK") "]");
+    route("GET /app/hook/config", NULL, 200,
+          "{\"url\":\"https://h.example/webhook\",\"secret\":\"********\",\"insecure_ssl\":\"1\"}");
+    assert_int_equal(check(), 0);
+    assert_said("warn  github: last deliveries: 1 of the last 3 failed (33 %)");
+    assert_said("warn  github: webhook's settings: GitHub does not verify");
+    route("GET /app", NULL, 401, "{\"message\":\"A JSON web token could not be decoded\"}");
+    assert_int_equal(check(), 1);
+    assert_said("FAIL  github: GET /app:");
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(everything_in_order_is_told_and_ends_with_zero),
+        CASE(json_is_one_object_a_line),
+        CASE(image_that_cannot_run_fails),
+        CASE(versions_are_read_to_the_last_page),
+        CASE(denied_calls_fail_and_are_named),
+        CASE(identity_is_read_from_json_too),
+        CASE(quotas_that_are_too_small_are_warned_of),
+        CASE(app_that_lacks_something_fails),
+        CASE(few_failed_deliveries_are_a_warning),
+    };
+    lambda_environment();
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    free(scene.pem);
+    return rc;
+}
