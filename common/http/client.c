@@ -17,6 +17,8 @@
 struct http_client {
     char *user_agent;
     char *proxy;
+    bool no_proxy;
+    bool no_redirects;
     int64_t connect_timeout_ms;
     int64_t timeout_ms;
     pthread_mutex_t lock; /* over what follows */
@@ -53,6 +55,8 @@ int http_client_new(const struct http_client_options *o, struct http_client **ou
     ASSERT(c != NULL);
     c->user_agent = slice_dup(slice_of(o->user_agent));
     c->proxy = slice_dup(slice_of(o->proxy));
+    c->no_proxy = o->no_proxy;
+    c->no_redirects = o->no_redirects;
     c->connect_timeout_ms = o->connect_timeout_ms;
     c->timeout_ms = o->timeout_ms;
     c->max_idle = o->max_idle > 0 ? o->max_idle : MAX_IDLE_DEFAULT;
@@ -236,12 +240,12 @@ static void set_method(CURL *curl, const struct http_request *r)
 
 /* libcurl itself drops a custom Authorization header when host, port or scheme change (7.83). A
  * redirected POST stays a POST with its body, except after 303, as GitHub's REST API asks. */
-static void set_redirects(CURL *curl, const char *url)
+static void set_redirects(CURL *curl, const struct http_client *c, const char *url)
 {
     bool secure = strncasecmp(url, "https:", 6) == 0;
     set_ok(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
     set_ok(curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https"));
-    set_ok(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L));
+    set_ok(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, c->no_redirects ? 0L : 1L));
     set_ok(curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX));
     set_ok(curl_easy_setopt(curl, CURLOPT_POSTREDIR,
                             (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302)));
@@ -304,10 +308,10 @@ static CURLcode perform(struct http_client *c, CURL *curl, const struct http_req
     set_ok(curl_easy_setopt(curl, CURLOPT_URL, r->url));
     set_ok(curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers));
     set_ok(curl_easy_setopt(curl, CURLOPT_USERAGENT, c->user_agent));
-    if (c->proxy[0] != '\0') {
+    if (c->proxy[0] != '\0' || c->no_proxy) { /* an empty one is none */
         set_ok(curl_easy_setopt(curl, CURLOPT_PROXY, c->proxy));
     }
-    set_redirects(curl, r->url);
+    set_redirects(curl, c, r->url);
     set_method(curl, r);
     set_bounds(curl, c, r);
     set_transfer(curl, t);

@@ -14,6 +14,7 @@
 #ifndef MAYFLY_HTTP_CLIENT_H
 #define MAYFLY_HTTP_CLIENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/attr.h"
@@ -31,6 +32,8 @@ struct http_client_options {
     int64_t connect_timeout_ms;
     int64_t timeout_ms; /* of a whole call, unless the request says otherwise */
     size_t max_idle;    /* pooled handles kept; 0: 16 */
+    bool no_proxy;      /* whatever the environment says; excludes `proxy` */
+    bool no_redirects;  /* a redirect is an answer like any other */
 };
 
 struct http_request {
