@@ -22,7 +22,7 @@ export class FakeLambda {
     /* Each source of chance has its own sequence, so that one more VM does not change which call fails. */
     this.faults = new Faults(config, new Random(config.seed));
     this.fleet = new Fleet({ config, log: this.log, quotas: this.quotas, faults: this.faults, random: new Random(config.seed + 1) });
-    this.api = new Api({ config, fleet: this.fleet, images: this.images });
+    this.api = new Api({ config, fleet: this.fleet, images: this.images, log: this.log });
     const { log, quotas, images, faults, fleet, api } = this;
     this.service = new Service({ config, log, faults, quotas, api, verify });
     this.control = new Control({ config, log, quotas, images, faults, fleet, service: this.service });
@@ -53,6 +53,7 @@ export class FakeLambda {
 
   async stop() {
     this.fleet.stop();
+    this.images.stop();
     const closed = new Promise((resolve) => {
       this.server.close(resolve);
     });

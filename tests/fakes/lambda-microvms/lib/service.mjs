@@ -52,7 +52,7 @@ export class Service {
     const body = readJson(call.raw);
     const result = route.handle({ params, query: call.url.searchParams, body });
     if (result === null) return { status: 200, headers: {}, body: '' };
-    return { status: 200, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(result) };
+    return { status: route.status, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(result) };
   }
 
   note(call, { status, error = null, drop = false }) {
