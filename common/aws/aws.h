@@ -79,6 +79,7 @@ struct aws_call {
     const char *method;       /* NULL: POST */
     const char *content_type; /* NULL: application/json; JSON protocols mean
                                  application/x-amz-json-1.0 or -1.1 */
+    const char *header;       /* one more line, "Name: value", which is signed too; NULL: none */
     struct slice path;  /* percent-encoded as it is to be sent, from its first slash; empty: "/" */
     struct slice query; /* encoded, without '?'; need not be sorted */
     struct slice body;

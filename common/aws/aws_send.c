@@ -91,6 +91,9 @@ static void header_lines_init(const struct sending *s, struct header_lines *out)
         buf_printf(&out->target, "X-Amz-Target: %s.%s", call->target, call->operation);
         out->lines[out->count++] = out->target.data;
     }
+    if (call->header != NULL) {
+        out->lines[out->count++] = call->header;
+    }
     ASSERT(!out->host.failed && !out->type.failed && !out->target.failed);
     out->signed_count = out->count;
 }

@@ -10,12 +10,10 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "deploy/image/agent/agent_unique.h"
 
-/* A waiting port is looked at so often even when no event came: the second way. */
-#define LOOK_AGAIN_MS 250
+#define WAIT_MAX_MS 60000
 
-enum source { SOURCE_PORT, SOURCE_SIGNAL, SOURCE_OUTPUT };
+enum source { SOURCE_TRANSPORT, SOURCE_SIGNAL, SOURCE_OUTPUT };
 
 /* --- reports ------------------------------------------------------------------------------------
  */
@@ -38,9 +36,13 @@ static void on_status(void *ctx, const char *line)
 {
     const struct agent_loop *l = ctx;
     char text[80];
+    if (l->options.status_fd < 0) {
+        log_info("status", LOG_STR("line", line));
+        return;
+    }
     int n = snprintf(text, sizeof(text), "%.78s\n", line);
     /* One write, so that the host never sees half a line. */
-    write_all(l->status_fd, (struct slice){text, (size_t)n});
+    write_all(l->options.status_fd, (struct slice){text, (size_t)n});
 }
 
 static void on_output(void *ctx, struct slice line)
@@ -62,21 +64,17 @@ static void on_output(void *ctx, struct slice line)
 /* --- set-up -------------------------------------------------------------------------------------
  */
 
-static int watch(struct agent_loop *l, int fd, enum source source)
+static int watch(struct agent_loop *l, int fd, enum source source, uint32_t how)
 {
-    /* Edges, because a virtio port without a host is "hung up" all the time. */
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u32 = (uint32_t)source};
+    struct epoll_event ev = {.events = EPOLLIN | how, .data.u32 = (uint32_t)source};
     return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
-int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *options,
-                    struct agent_port *port, int status_fd, struct err *e)
+int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *options, struct err *e)
 {
     const struct agent_sink sink = {on_status, on_output, l};
     sigset_t set;
     *l = (struct agent_loop){.options = *options,
-                             .port = port,
-                             .status_fd = status_fd,
                              .signal_fd = -1,
                              .epoll_fd = epoll_create1(EPOLL_CLOEXEC),
                              .console_left = CONSOLE_MAX_BYTES};
@@ -87,9 +85,8 @@ int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *optio
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (l->epoll_fd < 0 || l->signal_fd < 0 || watch(l, l->signal_fd, SOURCE_SIGNAL) != 0 ||
-        (watch(l, port->fd, SOURCE_PORT) != 0 && errno != EPERM)) {
-        err_errno(e, ERR_PERMANENT, errno, "cannot watch the payload port");
+    if (l->epoll_fd < 0 || l->signal_fd < 0 || watch(l, l->signal_fd, SOURCE_SIGNAL, 0) != 0) {
+        err_errno(e, ERR_PERMANENT, errno, "cannot watch for signals");
         agent_loop_fini(l);
         return -1;
     }
@@ -109,76 +106,7 @@ void agent_loop_fini(struct agent_loop *l)
     }
 }
 
-/* --- frames -------------------------------------------------------------------------------------
- */
-
-static void refuse(struct agent_loop *l, const char *word, const struct err *e)
-{
-    char line[240];
-    log_error("payload_refused", LOG_STR("answer", word), LOG_ERR(e));
-    snprintf(line, sizeof(line), "ERR %s: %.200s", word, e->message);
-    agent_port_answer(l->port, line);
-}
-
-static void on_start_frame(struct agent_loop *l, const struct frame *frame)
-{
-    struct err e = {0};
-    if (l->core.state != AGENT_WAITING) {
-        agent_port_answer(l->port, "ERR already-started");
-        return;
-    }
-    if (l->options.unique && agent_unique_apply(frame, &e) != 0) {
-        refuse(l, "not-unique", &e);
-        agent_core_terminate(&l->core, clock_mono_ms());
-        return;
-    }
-    if (agent_core_start(&l->core, frame->packed, clock_mono_ms(), &e) != 0) {
-        refuse(l, agent_reason_name(l->core.reason), &e);
-        return;
-    }
-    agent_port_answer(l->port, "OK");
-}
-
-/* Deals with the whole frames that stand in the port's input. */
-static void take_frames(struct agent_loop *l)
-{
-    for (;;) {
-        struct frame frame;
-        size_t used = 0;
-        const char *reason = NULL;
-        enum frame_kind kind = frame_parse(buf_slice(&l->port->input), &frame, &used, &reason);
-        if (kind == FRAME_MORE && !l->port->input.failed) {
-            return;
-        }
-        if (kind == FRAME_START) {
-            on_start_frame(l, &frame);
-        } else if (kind == FRAME_END) {
-            agent_core_terminate(&l->core, clock_mono_ms());
-            agent_port_answer(l->port, "OK");
-        } else {
-            char line[64];
-            snprintf(line, sizeof(line), "ERR %s", reason != NULL ? reason : "bad-frame");
-            agent_port_answer(l->port, line);
-            used = l->port->input.len; /* start again with what comes next */
-        }
-        explicit_bzero(&frame, sizeof(frame));
-        agent_port_drop(l->port, used);
-    }
-}
-
-static void on_port(struct agent_loop *l)
-{
-    enum port_read got = agent_port_read(l->port);
-    while (got == PORT_BYTES) {
-        take_frames(l);
-        got = agent_port_read(l->port);
-    }
-    if (got == PORT_GONE && l->core.state == AGENT_WAITING) {
-        agent_core_terminate(&l->core, clock_mono_ms());
-    }
-}
-
-/* --- the rest -----------------------------------------------------------------------------------
+/* --- events -------------------------------------------------------------------------------------
  */
 
 static void on_signals(struct agent_loop *l)
@@ -196,8 +124,8 @@ static void on_signals(struct agent_loop *l)
 static void on_event(struct agent_loop *l, enum source source)
 {
     switch (source) {
-    case SOURCE_PORT:
-        on_port(l);
+    case SOURCE_TRANSPORT:
+        l->transport.work(l->transport.ctx, clock_mono_ms());
         break;
     case SOURCE_SIGNAL:
         on_signals(l);
@@ -208,43 +136,65 @@ static void on_event(struct agent_loop *l, enum source source)
     }
 }
 
-static int timeout_ms(const struct agent_loop *l)
+static int64_t next_deadline(const struct agent_loop *l)
 {
-    int64_t deadline = agent_core_deadline(&l->core);
-    if (l->core.state == AGENT_WAITING) {
-        return LOOK_AGAIN_MS;
-    }
+    int64_t core = agent_core_deadline(&l->core);
+    int64_t transport = l->transport.deadline(l->transport.ctx);
+    return core < transport ? core : transport;
+}
+
+static int timeout_ms(int64_t deadline, int64_t now_ms)
+{
     if (deadline == INT64_MAX) {
         return -1;
     }
-    int64_t left = deadline - clock_mono_ms();
-    return left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
+    int64_t left = deadline - now_ms;
+    return left < 0 ? 0 : left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
 }
 
 static void watch_output(struct agent_loop *l)
 {
     if (!l->output_watched && l->core.runner.output_fd >= 0) {
-        l->output_watched = watch(l, l->core.runner.output_fd, SOURCE_OUTPUT) == 0;
+        l->output_watched = watch(l, l->core.runner.output_fd, SOURCE_OUTPUT, EPOLLET) == 0;
         ASSERT(l->output_watched);
         agent_core_output(&l->core, clock_mono_ms());
     }
 }
 
-void agent_loop_run(struct agent_loop *l)
+static void turn(struct agent_loop *l)
 {
     struct epoll_event ev[4];
+    int64_t deadline = next_deadline(l);
+    int n = epoll_wait(l->epoll_fd, ev, COUNT_OF(ev), timeout_ms(deadline, clock_mono_ms()));
+    for (int i = 0; i < n && l->core.state != AGENT_ENDED; i++) {
+        on_event(l, (enum source)ev[i].data.u32);
+    }
+    if (l->core.state == AGENT_ENDED) {
+        return;
+    }
+    if (clock_mono_ms() >= l->transport.deadline(l->transport.ctx)) {
+        l->transport.work(l->transport.ctx, clock_mono_ms());
+    }
+    agent_core_tick(&l->core, clock_mono_ms());
+    watch_output(l);
+}
+
+int agent_loop_run(struct agent_loop *l, const struct agent_transport *transport, struct err *e)
+{
+    l->transport = *transport;
+    /* A file cannot be waited on, and need not be. */
+    if (watch(l, transport->fd, SOURCE_TRANSPORT, transport->edges ? EPOLLET : 0) != 0 &&
+        errno != EPERM) {
+        return err_errno(e, ERR_PERMANENT, errno, "cannot wait for the host");
+    }
     on_status(l, "READY " MAYFLY_VERSION);
-    on_port(l);
+    transport->work(transport->ctx, clock_mono_ms());
     watch_output(l);
     while (l->core.state != AGENT_ENDED) {
-        int n = epoll_wait(l->epoll_fd, ev, COUNT_OF(ev), timeout_ms(l));
-        for (int i = 0; i < n && l->core.state != AGENT_ENDED; i++) {
-            on_event(l, (enum source)ev[i].data.u32);
-        }
-        if (n == 0 && l->core.state == AGENT_WAITING) {
-            on_port(l);
-        }
-        agent_core_tick(&l->core, clock_mono_ms());
-        watch_output(l);
+        turn(l);
     }
+    if (transport->ended != NULL) {
+        transport->ended(transport->ctx, clock_mono_ms());
+    }
+    return 0;
 }

@@ -1,34 +1,47 @@
 /*
- * The agent's loop: the core between a virtio-serial port, signals, the runner's output and time.
+ * The agent's loop: the core between a transport, signals, the runner's output and time.
  *
- * agent_loop_run says READY on the status port, waits for a frame, and returns when the machine's
- * life is over. The machine may be saved at any point after READY and woken from there many times;
- * nothing before the frame depends on time or on being the only one. The runner's output goes to
- * `console_fd`, at most CONSOLE_MAX_BYTES of it. One thread.
+ * The transport is how the host is heard: frames on a virtio-serial port (agent_serial.h), or hooks
+ * over HTTP (agent_lambda.h). agent_loop_run says READY and returns when the machine's life is
+ * over. The machine may be saved at any point after READY and woken from there many times; nothing
+ * before the payload depends on time or on being the only one. Status lines go to the descriptor
+ * that is given, or to the log; the runner's output to `console_fd`, at most CONSOLE_MAX_BYTES of
+ * it. One thread.
  */
 #ifndef MAYFLY_AGENT_LOOP_H
 #define MAYFLY_AGENT_LOOP_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "deploy/image/agent/agent_core.h"
-#include "deploy/image/agent/agent_virtio.h"
 
 #define CONSOLE_MAX_BYTES 4194304
 
+struct agent_transport {
+    int fd;     /* to wait on for `work` */
+    bool edges; /* wake up only when more has come: a virtio port is readable without a host */
+    /* Deals with what is there, without blocking. */
+    void (*work)(void *ctx, int64_t now_ms);
+    /* When `work` is due without an event, monotonic; INT64_MAX: not. */
+    int64_t (*deadline)(void *ctx);
+    /* The core has ended: last words. May be NULL. */
+    void (*ended)(void *ctx, int64_t now_ms);
+    void *ctx;
+};
+
 struct agent_loop_options {
     struct agent_options core;
-    bool unique; /* make the machine unique before the runner starts */
     int console_fd;
+    int status_fd; /* -1: the log */
 };
 
 struct agent_loop {
     struct agent_loop_options options;
-    struct agent_port *port;
-    int status_fd;
+    struct agent_transport transport;
     int signal_fd;
     int epoll_fd;
     bool output_watched;
@@ -36,11 +49,13 @@ struct agent_loop {
     struct agent_core core;
 };
 
-/* Borrows port and status_fd. Blocks the signals that it reads from a descriptor. */
+/* Borrows what the options point to. Blocks the signals that it reads from a descriptor. */
 MUST_CHECK int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *options,
-                               struct agent_port *port, int status_fd, struct err *e);
+                               struct err *e);
 void agent_loop_fini(struct agent_loop *l);
 
-void agent_loop_run(struct agent_loop *l);
+/* ERR_PERMANENT: the transport cannot be waited on. */
+MUST_CHECK int agent_loop_run(struct agent_loop *l, const struct agent_transport *transport,
+                              struct err *e);
 
 #endif

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,10 +13,10 @@
 #include <unistd.h>
 
 #include "common/base/fs.h"
+#include "deploy/image/agent/agent_child.h"
 
 #define ENV_MAX 20
 #define ENV_BYTES_MAX (PAYLOAD_CONFIG_MAX + 16384)
-#define PATH_VALUE "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 void agent_runner_init(struct agent_runner *r)
 {
@@ -78,7 +77,7 @@ static bool env_build(struct environment *env, const struct agent_user *user,
 {
     *env = (struct environment){.count = 0};
     buf_init(&env->text, ENV_BYTES_MAX);
-    env_put(env, "PATH", SLICE(PATH_VALUE));
+    env_put(env, "PATH", SLICE(AGENT_PATH_VALUE));
     env_put(env, "LANG", SLICE("C.UTF-8"));
     if (user != NULL) {
         env_put(env, "HOME", slice_of(user->home));
@@ -117,13 +116,6 @@ struct launch {
     int report[2]; /* carries the errno of a failed exec; closed by a good one */
 };
 
-static bool become(const struct agent_user *u)
-{
-    return u == NULL ||
-           (setgroups(u->group_count, u->groups) == 0 && setresgid(u->gid, u->gid, u->gid) == 0 &&
-            setresuid(u->uid, u->uid, u->uid) == 0);
-}
-
 /* In the child; only calls that are safe between fork and exec. */
 NORETURN static void run_child(const struct launch *l, int null_fd)
 {
@@ -141,7 +133,7 @@ NORETURN static void run_child(const struct launch *l, int null_fd)
     }
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (setsid() >= 0 && dup2(null_fd, 0) >= 0 && dup2(l->output[1], 1) >= 0 &&
-        dup2(l->output[1], 2) >= 0 && become(l->user) && chdir(l->directory) == 0) {
+        dup2(l->output[1], 2) >= 0 && agent_child_become(l->user) && chdir(l->directory) == 0) {
         execve(l->path, argv, l->environment);
     }
     int errnum = errno;

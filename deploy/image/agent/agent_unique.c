@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
+#include <linux/rtc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -10,30 +11,55 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/random.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define OWN_BOOT_ID "/run/mayfly-boot-id"
+#define CREDIT_BITS 256
+#define CLOCK_SLACK_MS 2000
+/* 2026-01-01: a hardware clock that tells less was never set. */
+#define EARLIEST_WALL_MS 1767225600000
 
-/* Credits the host's bytes and makes the kernel draw a new key from them at once: without the
- * second step every copy would give the same bytes for up to five minutes more. */
-static int reseed(const unsigned char *entropy, struct err *e)
+/* Credits the bytes and makes the kernel draw a new key from them at once: without the second step
+ * every copy would give the same bytes for up to five minutes more. */
+static int reseed(int fd, const struct agent_unique *u)
 {
     /* struct rand_pool_info: two ints, then the bytes. */
-    const int head[2] = {FRAME_ENTROPY_BYTES * 8, FRAME_ENTROPY_BYTES};
-    _Alignas(int) unsigned char pool[sizeof(head) + FRAME_ENTROPY_BYTES];
+    struct {
+        int bits;
+        int size;
+        unsigned char bytes[UNIQUE_ENTROPY_MAX];
+    } pool;
+    size_t len = u->entropy.len < sizeof(pool.bytes) ? u->entropy.len : sizeof(pool.bytes);
+    pool.bits = u->credit ? CREDIT_BITS : 0;
+    pool.size = (int)len;
+    if (len > 0) {
+        memcpy(pool.bytes, u->entropy.ptr, len);
+    }
+    int rc = ioctl(fd, RNDADDENTROPY, &pool) != 0 || ioctl(fd, RNDRESEEDCRNG) != 0 ? -1 : 0;
+    explicit_bzero(&pool, sizeof(pool));
+    return rc;
+}
+
+/* Anybody may write to the generator: it takes the bytes in and reseeds when it is time to. */
+static int mix_in(int fd, const struct agent_unique *u)
+{
+    return write(fd, u->entropy.ptr, u->entropy.len) == (ssize_t)u->entropy.len ? 0 : -1;
+}
+
+static int set_randomness(const struct agent_unique *u, struct err *e)
+{
     int rc = 0;
     int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
     if (fd < 0) {
         return err_errno(e, ERR_PERMANENT, errno, "cannot open /dev/urandom");
     }
-    memcpy(pool, head, sizeof(head));
-    memcpy(pool + sizeof(head), entropy, FRAME_ENTROPY_BYTES);
-    if (ioctl(fd, RNDADDENTROPY, pool) != 0 || ioctl(fd, RNDRESEEDCRNG) != 0) {
+    if (reseed(fd, u) != 0 && (!u->lenient || errno != EPERM || mix_in(fd, u) != 0)) {
         rc = err_errno(e, ERR_PERMANENT, errno, "cannot reseed the kernel's randomness");
     }
     close(fd);
-    explicit_bzero(pool, sizeof(pool));
     return rc;
 }
 
@@ -52,8 +78,39 @@ static int put_file(const char *path, struct slice text, mode_t mode, struct err
     return 0;
 }
 
-static int set_clock(int64_t wall_ms, struct err *e)
+/* The time of the hardware clock, which the host keeps; 0 if there is none that makes sense. */
+static int64_t hardware_clock_ms(void)
 {
+    struct rtc_time rtc;
+    int fd = open("/dev/rtc0", O_RDONLY | O_CLOEXEC);
+    int64_t ms = 0;
+    if (fd >= 0 && ioctl(fd, RTC_RD_TIME, &rtc) == 0) {
+        struct tm tm = {.tm_sec = rtc.tm_sec,
+                        .tm_min = rtc.tm_min,
+                        .tm_hour = rtc.tm_hour,
+                        .tm_mday = rtc.tm_mday,
+                        .tm_mon = rtc.tm_mon,
+                        .tm_year = rtc.tm_year};
+        ms = (int64_t)timegm(&tm) * 1000;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ms < EARLIEST_WALL_MS ? 0 : ms;
+}
+
+static int set_clock(const struct agent_unique *u, struct err *e)
+{
+    int64_t wall_ms = u->wall_ms;
+    if (wall_ms == 0) {
+        int64_t hardware_ms = hardware_clock_ms();
+        int64_t off_ms = hardware_ms - clock_wall_ms();
+        /* It tells whole seconds: only a clock that stood still is worth moving. */
+        if (hardware_ms == 0 || (off_ms > -CLOCK_SLACK_MS && off_ms < CLOCK_SLACK_MS)) {
+            return 0;
+        }
+        wall_ms = hardware_ms;
+    }
     struct timespec ts = {.tv_sec = wall_ms / 1000, .tv_nsec = (wall_ms % 1000) * 1000000};
     if (clock_settime(CLOCK_REALTIME, &ts) != 0) {
         return err_errno(e, ERR_PERMANENT, errno, "cannot set the clock");
@@ -61,9 +118,13 @@ static int set_clock(int64_t wall_ms, struct err *e)
     return 0;
 }
 
-static int set_names(const char *hostname, struct err *e)
+static int set_names(const struct agent_unique *u, struct err *e)
 {
+    const char *hostname = u->hostname;
     char text[256];
+    if (hostname[0] == '\0') {
+        return 0;
+    }
     if (sethostname(hostname, strlen(hostname)) != 0) {
         return err_errno(e, ERR_PERMANENT, errno, "cannot set the host name");
     }
@@ -75,8 +136,9 @@ static int set_names(const char *hostname, struct err *e)
     return put_file("/etc/hosts", slice_of(text), 0644, e);
 }
 
-static int set_machine_id(struct err *e)
+static int set_machine_id(const struct agent_unique *u, struct err *e)
 {
+    (void)u;
     char id[34];
     random_hex(id, 16);
     id[32] = '\n';
@@ -84,8 +146,9 @@ static int set_machine_id(struct err *e)
 }
 
 /* The kernel makes its boot id once; a file mounted over it is what programs read from now on. */
-static int set_boot_id(struct err *e)
+static int set_boot_id(const struct agent_unique *u, struct err *e)
 {
+    (void)u;
     char hex[33], id[38];
     random_hex(hex, 16);
     hex[12] = '4';
@@ -101,11 +164,40 @@ static int set_boot_id(struct err *e)
     return 0;
 }
 
-int agent_unique_apply(const struct frame *frame, struct err *e)
+/* One step of many; with `lenient` what is not permitted is no failure. */
+typedef int step_fn(const struct agent_unique *u, struct err *e);
+
+static bool is_denial(int errnum)
 {
-    if (reseed(frame->entropy, e) != 0 || set_clock(frame->wall_ms, e) != 0 ||
-        set_names(frame->hostname, e) != 0 || set_machine_id(e) != 0 || set_boot_id(e) != 0) {
-        return -1;
+    return errnum == EPERM || errnum == EACCES || errnum == EROFS;
+}
+
+static int take_steps(step_fn *const steps[], size_t count, const struct agent_unique *u,
+                      struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct err failed = {0};
+        if (steps[i](u, &failed) == 0) {
+            continue;
+        }
+        if (!u->lenient || !is_denial(failed.code)) {
+            *e = failed;
+            return -1;
+        }
+        log_info("not_permitted", LOG_STR("step", failed.message));
     }
     return 0;
+}
+
+int agent_unique_apply(const struct agent_unique *u, struct err *e)
+{
+    static step_fn *const steps[] = {set_randomness, set_clock, set_names, set_machine_id,
+                                     set_boot_id};
+    return take_steps(steps, COUNT_OF(steps), u, e);
+}
+
+int agent_unique_refresh(const struct agent_unique *u, struct err *e)
+{
+    static step_fn *const steps[] = {set_randomness, set_clock};
+    return take_steps(steps, COUNT_OF(steps), u, e);
 }

@@ -8,18 +8,24 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "deploy/image/agent/agent_lambda.h"
 #include "deploy/image/agent/agent_loop.h"
+#include "deploy/image/agent/agent_serial.h"
 
 #define PAYLOAD_PORT "org.mayfly.payload"
 #define STATUS_PORT "org.mayfly.status"
 /* EXT4_IOC_RESIZE_FS: ext4 grows to so many blocks while mounted. The kernel exports no header. */
 #define EXT4_GROW _IOW('f', 16, uint64_t)
+#define MS_MAX 3600000
+/* Jobs open more files than the 1,024 that a MicroVM gives. */
+#define FILES_MAX 65536
 
 struct settings {
     const char *runner;
@@ -27,53 +33,91 @@ struct settings {
     const char *payload;
     const char *status;
     const char *disk;
+    const char *address;
+    const char *prepare;
     int kill_grace_ms;
+    int port;
+    int warm_ms;
+    bool lambda;
     bool unique;
     bool power_off;
 };
 
 static void usage(FILE *out)
 {
-    fputs("usage: mayfly-agent [options]\n"
-          "  --runner PATH         the runner to start (/opt/runner/run.sh)\n"
-          "  --user NAME           who runs it (runner); \"\" for ourselves\n"
-          "  --payload PATH        a device, FIFO, file or unix socket to read the frame from\n"
-          "                        (the virtio-serial port " PAYLOAD_PORT ")\n"
-          "  --status PATH         where status lines are appended (port " STATUS_PORT ")\n"
-          "  --grow DEVICE         grow the root file system to the size of this disk first\n"
-          "  --kill-grace-ms N     between TERM and KILL (10000)\n"
-          "  --no-unique           leave clock, randomness and names of the machine alone\n"
-          "  --no-power-off        exit at the end instead; as PID 1 power off in any case\n"
-          "  --version\n",
-          out);
+    fputs(
+        "usage: mayfly-agent [options]\n"
+        "  --runner PATH         the runner to start (/opt/runner/run.sh)\n"
+        "  --user NAME           who runs it (runner); \"\" for ourselves\n"
+        "  --payload PATH        a device, FIFO, file or unix socket to read the frame from\n"
+        "                        (the virtio-serial port " PAYLOAD_PORT ")\n"
+        "  --status PATH         where status lines are appended (port " STATUS_PORT ")\n"
+        "  --grow DEVICE         grow the root file system to the size of this disk first\n"
+        "  --kill-grace-ms N     between TERM and KILL (10000)\n"
+        "  --no-unique           leave clock, randomness and names of the machine alone\n"
+        "  --no-power-off        exit at the end instead; as PID 1 power off in any case\n"
+        "  --lambda              in a Lambda MicroVM: serve its hooks instead of reading a port,\n"
+        "                        and exit at the end\n"
+        "  --port N              where the hooks are served (9000); 0: any free one\n"
+        "  --bind ADDRESS        (0.0.0.0)\n"
+        "  --prepare PATH        a program to start as root, beside the runner\n"
+        "  --warm-ms N           how long a round of warming may take (60000)\n"
+        "  --version\n",
+        out);
 }
 
-static int to_ms(const char *text)
+static int to_number(const char *option, const char *text, int64_t limit)
 {
     int64_t value;
-    if (!slice_to_int64(slice_of(text), &value) || value < 0 || value > 3600000) {
-        fprintf(stderr, "mayfly-agent: --kill-grace-ms wants 0 to 3600000, not \"%s\"\n", text);
+    if (!slice_to_int64(slice_of(text), &value) || value < 0 || value > limit) {
+        fprintf(stderr, "mayfly-agent: --%s wants 0 to %lld, not \"%s\"\n", option,
+                (long long)limit, text);
         exit(2);
     }
     return (int)value;
 }
 
+/* The options that only Lambda has; false if it is none of them. */
+static bool parse_lambda_option(int c, const char *value, struct settings *s)
+{
+    switch (c) {
+    case 'L':
+        s->lambda = true;
+        return true;
+    case 'o':
+        s->port = to_number("port", value, 65535);
+        return true;
+    case 'b':
+        s->address = value;
+        return true;
+    case 'e':
+        s->prepare = value;
+        return true;
+    case 'w':
+        s->warm_ms = to_number("warm-ms", value, MS_MAX);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void parse_options(int argc, char **argv, struct settings *s)
 {
-    static const struct option options[] = {{"runner", required_argument, NULL, 'r'},
-                                            {"user", required_argument, NULL, 'u'},
-                                            {"payload", required_argument, NULL, 'p'},
-                                            {"status", required_argument, NULL, 's'},
-                                            {"grow", required_argument, NULL, 'g'},
-                                            {"kill-grace-ms", required_argument, NULL, 'k'},
-                                            {"no-unique", no_argument, NULL, 'U'},
-                                            {"no-power-off", no_argument, NULL, 'P'},
-                                            {"version", no_argument, NULL, 'V'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"runner", required_argument, NULL, 'r'},  {"user", required_argument, NULL, 'u'},
+        {"payload", required_argument, NULL, 'p'}, {"status", required_argument, NULL, 's'},
+        {"grow", required_argument, NULL, 'g'},    {"kill-grace-ms", required_argument, NULL, 'k'},
+        {"no-unique", no_argument, NULL, 'U'},     {"no-power-off", no_argument, NULL, 'P'},
+        {"lambda", no_argument, NULL, 'L'},        {"port", required_argument, NULL, 'o'},
+        {"bind", required_argument, NULL, 'b'},    {"prepare", required_argument, NULL, 'e'},
+        {"warm-ms", required_argument, NULL, 'w'}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     *s = (struct settings){.runner = "/opt/runner/run.sh",
                            .user = "runner",
+                           .address = "0.0.0.0",
                            .kill_grace_ms = 10000,
+                           .port = 9000,
+                           .warm_ms = 60000,
                            .unique = true,
                            .power_off = true};
     for (int c = getopt_long(argc, argv, "", options, NULL); c != -1;
@@ -95,7 +139,7 @@ static void parse_options(int argc, char **argv, struct settings *s)
             s->disk = optarg;
             break;
         case 'k':
-            s->kill_grace_ms = to_ms(optarg);
+            s->kill_grace_ms = to_number("kill-grace-ms", optarg, MS_MAX);
             break;
         case 'U':
             s->unique = false;
@@ -107,6 +151,9 @@ static void parse_options(int argc, char **argv, struct settings *s)
             puts("mayfly-agent " MAYFLY_VERSION);
             exit(0);
         default:
+            if (parse_lambda_option(c, optarg, s)) {
+                break;
+            }
             usage(c == 'h' ? stdout : stderr);
             exit(c == 'h' ? 0 : 2);
         }
@@ -158,21 +205,67 @@ static int open_status(const struct settings *s, struct err *e)
     return fd >= 0 ? fd : err_errno(e, ERR_PERMANENT, errno, "cannot open %s", used);
 }
 
-/* From the ports to the end of the runner. Returns the exit code of this program. */
+/* The loop with frames from a port. */
+static int run_serial(const struct settings *s, struct agent_loop *loop, struct err *e)
+{
+    struct agent_port port = {.fd = -1};
+    struct agent_serial serial = {.core = &loop->core, .port = &port, .unique = s->unique};
+    int rc = open_payload(s, &port, e);
+    if (rc == 0) {
+        const struct agent_transport transport = agent_serial_transport(&serial);
+        rc = agent_loop_run(loop, &transport, e);
+    }
+    agent_port_fini(&port);
+    return rc;
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit = {FILES_MAX, FILES_MAX};
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* The loop with the hooks of Lambda. */
+static int run_lambda(const struct settings *s, struct agent_loop *loop, struct err *e)
+{
+    static struct agent_lambda lambda; /* its connections are too many for a stack */
+    const struct agent_lambda_options options = {.address = s->address,
+                                                 .port = s->port,
+                                                 .prepare = s->prepare,
+                                                 .unique = s->unique,
+                                                 .warm = {.runner_path = s->runner,
+                                                          .user = loop->core.options.user,
+                                                          .limit_ms = s->warm_ms}};
+    raise_file_limit();
+    if (agent_lambda_open(&lambda, &options, &loop->core, e) != 0) {
+        return -1;
+    }
+    log_info("hooks", LOG_STR("address", s->address), LOG_INT("port", lambda.hooks.port));
+    const struct agent_transport transport = agent_lambda_transport(&lambda);
+    int rc = agent_loop_run(loop, &transport, e);
+    agent_lambda_close(&lambda);
+    return rc;
+}
+
+/* From the host's first word to the end of the runner. Returns the exit code of this program. */
 static int live(const struct settings *s)
 {
     struct err e = {0};
     struct agent_user user;
-    struct agent_port port = {.fd = -1};
     struct agent_loop loop;
     int code = 1;
     struct agent_loop_options options = {
         .core = {.runner_path = s->runner, .kill_grace_ms = s->kill_grace_ms},
-        .unique = s->unique,
-        .console_fd = STDOUT_FILENO};
-    int status_fd = open_status(s, &e);
-    if (status_fd < 0 || open_payload(s, &port, &e) != 0) {
-        goto out;
+        .console_fd = STDOUT_FILENO,
+        .status_fd = -1};
+    if (!s->lambda || s->status != NULL) {
+        options.status_fd = open_status(s, &e);
+        if (options.status_fd < 0) {
+            goto out;
+        }
     }
     if (s->user[0] != '\0') {
         if (agent_user_load(s->user, &user, &e) != 0) {
@@ -180,19 +273,18 @@ static int live(const struct settings *s)
         }
         options.core.user = &user;
     }
-    if (agent_loop_init(&loop, &options, &port, status_fd, &e) != 0) {
+    if (agent_loop_init(&loop, &options, &e) != 0) {
         goto out;
     }
-    agent_loop_run(&loop);
-    code = loop.core.reason == AGENT_JOB_DONE ? 0 : 1;
+    int rc = s->lambda ? run_lambda(s, &loop, &e) : run_serial(s, &loop, &e);
+    code = rc == 0 && loop.core.reason == AGENT_JOB_DONE ? 0 : 1;
     agent_loop_fini(&loop);
 out:
     if (e.class != ERR_NONE) {
         log_error("agent_failed", LOG_ERR(&e));
     }
-    agent_port_fini(&port);
-    if (status_fd >= 0) {
-        close(status_fd);
+    if (options.status_fd >= 0) {
+        close(options.status_fd);
     }
     return code;
 }
@@ -209,7 +301,8 @@ int main(int argc, char **argv)
         grow_root(s.disk);
     }
     int code = live(&s);
-    if (s.power_off || getpid() == 1) {
+    /* In Lambda the machine is the platform's: the end of its program is what it sees. */
+    if (!s.lambda && (s.power_off || getpid() == 1)) {
         (void)tcdrain(STDOUT_FILENO);
         /* No sync: the disk is thrown away with the machine. */
         (void)reboot(RB_POWER_OFF);

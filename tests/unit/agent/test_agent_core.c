@@ -245,7 +245,9 @@ static void what_the_job_left_behind_is_killed(void **state)
     siginfo_t info = {0};
     struct buf pid_text;
     int64_t pid;
-    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
+        skip(); /* qemu-user does not know it; every kernel does */
+    }
     /* -m gives the sleeper a process group of its own, as a job's shell may. */
     start(b, "set -m; sleep 1000 > /dev/null 2>&1 & echo $! > left; exit 0");
     await_end(b, NOW);

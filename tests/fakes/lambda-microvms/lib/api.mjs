@@ -4,6 +4,7 @@
  */
 import { AwsError, invalid } from '../../lib/aws_errors.mjs';
 import { notFound } from './errors.mjs';
+import { ImageApi } from './image_api.mjs';
 
 export const VERSION = '2025-09-09';
 
@@ -81,21 +82,19 @@ function readCursor(text) {
 }
 
 export class Api {
-  constructor({ config, fleet, images }) {
-    Object.assign(this, { config, fleet, images, lists: 0 });
+  constructor({ config, fleet, images, log }) {
+    Object.assign(this, { config, fleet, images, lists: 0, imageApi: new ImageApi({ config, images, log }) });
   }
 
   addRoutes(router) {
-    const add = (method, path, operation, handle) => router.add(method, `/${VERSION}${path}`, { operation, handle: handle.bind(this) });
+    const route = (method, path, operation, handle, status = 200) => router.add(method, `/${VERSION}${path}`, { operation, handle, status });
+    const add = (method, path, operation, handle) => route(method, path, operation, handle.bind(this));
     add('POST', '/microvms', 'RunMicrovm', this.run);
     add('GET', '/microvms', 'ListMicrovms', this.list);
     add('GET', '/microvms/{id}', 'GetMicrovm', this.get);
     add('DELETE', '/microvms/{id}', 'TerminateMicrovm', this.terminate);
     add('POST', '/microvms/{id}/suspend', 'SuspendMicrovm', this.suspend);
-    add('GET', '/microvm-images', 'ListMicrovmImages', this.listImages);
-    add('GET', '/microvm-images/{arn}', 'GetMicrovmImage', this.getImage);
-    add('GET', '/microvm-images/{arn}/versions', 'ListMicrovmImageVersions', this.listVersions);
-    add('GET', '/microvm-images/{arn}/versions/{version}', 'GetMicrovmImageVersion', this.getVersion);
+    this.imageApi.addRoutes(route);
   }
 
   run({ body }) {
@@ -175,27 +174,5 @@ export class Api {
     if (vm.state !== 'RUNNING') throw invalid(`The MicroVM is ${vm.state}.`);
     this.fleet.suspend(vm);
     return {};
-  }
-
-  listImages({ query }) {
-    const name = query.get('nameFilter');
-    const items = [...this.images.byName.values()].filter((image) => name === null || image.name.includes(name));
-    return { items: items.map((image) => this.images.view(image)) };
-  }
-
-  getImage({ params }) {
-    return this.images.view(this.images.find(params.arn));
-  }
-
-  listVersions({ params }) {
-    const image = this.images.find(params.arn);
-    return { items: image.versions.map((version) => this.images.versionView(image, version)) };
-  }
-
-  getVersion({ params }) {
-    const image = this.images.find(params.arn);
-    const version = image.versions.find((v) => v.version === params.version);
-    if (!version) throw notFound('microvm-image-version', params.version);
-    return this.images.versionView(image, version);
   }
 }

@@ -3,13 +3,34 @@
  */
 import { AwsError, invalid } from '../../lib/aws_errors.mjs';
 import { notFound } from './errors.mjs';
+import { newBuilds } from './image_api.mjs';
 
 const DEFAULT_MEMORY_MIB = 2048;
+
+/** One build of an image's files. A failure shows in one of its builds, as a chipset may fail alone. */
+export class ImageVersion {
+  constructor({ version, status = 'ACTIVE', state = 'SUCCESSFUL', spec = null, createdAt }) {
+    Object.assign(this, { version, status, state, spec, createdAt, updatedAt: createdAt, reason: null, builds: newBuilds() });
+    if (state !== 'PENDING') this.setState(state);
+  }
+
+  setState(state, reason = null) {
+    this.state = state;
+    this.updatedAt = Date.now() / 1000;
+    if (state === 'FAILED') this.reason = 'One or more builds failed.';
+    this.builds.forEach((build, i) => {
+      const failed = state === 'FAILED' && i > 0;
+      build.state = failed || state !== 'FAILED' ? state : 'SUCCESSFUL';
+      build.reason = failed ? reason : null;
+    });
+  }
+}
 
 export class Images {
   constructor(config) {
     this.config = config;
     this.byName = new Map();
+    this.timers = new Set();
     for (const text of config.image.length > 0 ? config.image : ['mayfly']) {
       const [name, memory] = text.split('=');
       this.set({ name, memory_mib: Number(memory ?? DEFAULT_MEMORY_MIB) });
@@ -28,17 +49,43 @@ export class Images {
     const createdAt = Date.now() / 1000;
     this.byName.set(name, {
       name, arn: this.arn(name), memoryMib, createdAt,
-      versions: versions.map((v) => ({ status: 'ACTIVE', state: 'SUCCESSFUL', createdAt, ...v })),
+      tags: {}, versions: versions.map((v) => new ImageVersion({ createdAt, ...v })),
     });
   }
 
+  /** Makes one without versions. */
+  add(name, tags = {}) {
+    const image = { name, arn: this.arn(name), memoryMib: DEFAULT_MEMORY_MIB, createdAt: Date.now() / 1000, tags, versions: [] };
+    this.byName.set(name, image);
+    return image;
+  }
+
+  addVersion(image, spec) {
+    const version = new ImageVersion({ version: `${image.versions.length + 1}.0`, state: 'PENDING', spec, createdAt: Date.now() / 1000 });
+    image.memoryMib = spec.resources?.[0].minimumMemoryInMiB ?? DEFAULT_MEMORY_MIB;
+    image.versions.push(version);
+    return version;
+  }
+
+  after(ms, action) {
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      action();
+    }, ms);
+    this.timers.add(timer);
+  }
+
+  stop() {
+    for (const timer of this.timers) clearTimeout(timer);
+  }
+
   /** By ARN. The form with a slash answers a misleading refusal, as the service does. */
-  find(identifier) {
+  find(identifier, operation = 'RunMicrovm') {
     const match = /^arn:aws[a-z-]*:lambda:([a-z0-9-]+):(\d{12}):microvm-image([:/])([A-Za-z0-9_-]+)$/.exec(identifier ?? '');
     if (!match) throw invalid(`imageIdentifier '${identifier}' is not an ARN of a MicroVM image.`);
     const [, region, account, separator, name] = match;
     if (separator === '/' || region !== this.config.region || account !== this.config.account) {
-      throw new AwsError('AccessDeniedException', `User is not authorized to perform: lambda:RunMicrovm on resource: ${identifier}`);
+      throw new AwsError('AccessDeniedException', `User is not authorized to perform: lambda:${operation} on resource: ${identifier}`);
     }
     const image = this.byName.get(name);
     if (!image) throw notFound('microvm-image', identifier);
@@ -54,18 +101,41 @@ export class Images {
   }
 
   view(image) {
-    const active = image.versions.filter((v) => v.status === 'ACTIVE' && v.state === 'SUCCESSFUL').at(-1);
+    const last = (test) => image.versions.filter(test).at(-1)?.version;
+    const active = last((v) => v.status === 'ACTIVE' && v.state === 'SUCCESSFUL');
+    const failed = last((v) => v.state === 'FAILED');
     return {
-      imageArn: image.arn, name: image.name, state: 'CREATED', createdAt: image.createdAt,
-      ...(active ? { latestActiveImageVersion: active.version } : {}),
+      imageArn: image.arn, name: image.name, state: stateOf(image), createdAt: image.createdAt, tags: image.tags,
+      ...(active ? { latestActiveImageVersion: active } : {}), ...(failed ? { latestFailedImageVersion: failed } : {}),
     };
   }
 
   versionView(image, version) {
-    return {
-      imageArn: image.arn, imageVersion: version.version, state: version.state, status: version.status, createdAt: version.createdAt,
+    const spec = version.spec ?? {
       baseImageArn: `arn:aws:lambda:${this.config.region}:aws:microvm-image:al2023-1`, codeArtifact: { uri: 's3://fake/image.zip' },
       buildRoleArn: `arn:aws:iam::${this.config.account}:role/build`, resources: [{ minimumMemoryInMiB: image.memoryMib }],
     };
+    return {
+      ...spec, imageArn: image.arn, imageVersion: version.version, state: version.state, status: version.status, createdAt: version.createdAt,
+      updatedAt: version.updatedAt, ...(version.reason ? { stateReason: version.reason } : {}),
+    };
+  }
+
+  buildView(image, version, build) {
+    return {
+      imageArn: image.arn, imageVersion: version.version, buildId: build.id, buildState: build.state, architecture: 'ARM_64', chipset: 'GRAVITON',
+      chipsetGeneration: build.generation, createdAt: version.createdAt, ...(build.reason ? { stateReason: build.reason } : {}),
+    };
+  }
+}
+
+/** What the newest version makes of its image. */
+function stateOf(image) {
+  const first = image.versions.length < 2;
+  switch (image.versions.at(-1)?.state) {
+    case 'PENDING':
+    case 'IN_PROGRESS': return first ? 'CREATING' : 'UPDATING';
+    case 'FAILED': return first ? 'CREATE_FAILED' : 'UPDATE_FAILED';
+    default: return first ? 'CREATED' : 'UPDATED';
   }
 }

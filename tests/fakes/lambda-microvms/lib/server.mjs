@@ -21,7 +21,7 @@ export class FakeLambda {
     /* Each source of chance has its own sequence, so that one more VM does not change which call fails. */
     this.faults = new Faults(config, new Random(config.seed));
     this.fleet = new Fleet({ config, log: this.log, quotas: this.quotas, faults: this.faults, random: new Random(config.seed + 1) });
-    this.api = new Api({ config, fleet: this.fleet, images: this.images });
+    this.api = new Api({ config, fleet: this.fleet, images: this.images, log: this.log });
     const { log, quotas, images, faults, fleet, api, keys } = this;
     this.service = new Service({
       config, log, faults, quotas, api, keys, verify: judge(keys, 'lambda'),
@@ -44,6 +44,7 @@ export class FakeLambda {
 
   stop() {
     this.fleet.stop();
+    this.images.stop();
     return this.server.stop();
   }
 }

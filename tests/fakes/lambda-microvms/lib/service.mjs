@@ -20,7 +20,7 @@ export class Service extends AwsService {
     this.quotas.charge(route.operation);
     const result = route.handle({ params, query: call.url.searchParams, body: readJson(call.raw) });
     if (result === null) return { status: 200, headers: {}, body: '' };
-    return { status: 200, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(result) };
+    return { status: route.status, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(result) };
   }
 
   note(call, answer) {

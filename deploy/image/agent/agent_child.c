@@ -1,0 +1,65 @@
+#include "deploy/image/agent/agent_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+bool agent_child_become(const struct agent_user *u)
+{
+    return u == NULL ||
+           (setgroups(u->group_count, u->groups) == 0 && setresgid(u->gid, u->gid, u->gid) == 0 &&
+            setresuid(u->uid, u->uid, u->uid) == 0);
+}
+
+static void reset_signals(void)
+{
+    sigset_t none;
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    sigemptyset(&none);
+    for (int s = 1; s < NSIG; s++) {
+        (void)sigaction(s, &dfl, NULL);
+    }
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+pid_t agent_child_start(agent_child_fn *fn, const void *ctx, struct err *e)
+{
+    pid_t pid = fork();
+    if (pid < 0) {
+        return err_errno(e, ERR_PERMANENT, errno, "cannot start a child");
+    }
+    if (pid == 0) {
+        reset_signals();
+        int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (setsid() < 0 || null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(2, 1) < 0) {
+            _exit(126);
+        }
+        _exit(fn(ctx));
+    }
+    return pid;
+}
+
+int agent_child_exec(const char *path, const char *argument, const struct agent_user *user)
+{
+    static char path_entry[] = "PATH=" AGENT_PATH_VALUE;
+    static char lang_entry[] = "LANG=C.UTF-8";
+    char *environment[4] = {path_entry, lang_entry, NULL, NULL};
+    char home[sizeof(user->home) + 8];
+    /* execve leaves the texts alone; its type comes from before const. */
+    union {
+        const char *in;
+        char *out;
+    } name = {.in = path}, first = {.in = argument};
+    char *argv[3] = {name.out, first.out, NULL};
+    if (user != NULL) {
+        snprintf(home, sizeof(home), "HOME=%s", user->home);
+        environment[2] = home;
+    }
+    if (agent_child_become(user)) {
+        execve(path, argv, environment);
+    }
+    return 127;
+}

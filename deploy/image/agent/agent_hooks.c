@@ -1,0 +1,386 @@
+#include "deploy/image/agent/agent_hooks.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/log.h"
+
+#define HOOKS_PREFIX "/aws/lambda-microvms/runtime/v1/"
+#define CLOSING_MS 1000
+#define BACKLOG 64
+/* So much at a time from one connection, lest it keeps the others waiting. */
+#define READS_A_TURN 8
+
+static const char *const names[HOOK_COUNT] = {
+    [HOOK_READY] = "ready",   [HOOK_VALIDATE] = "validate", [HOOK_RUN] = "run",
+    [HOOK_RESUME] = "resume", [HOOK_SUSPEND] = "suspend",   [HOOK_TERMINATE] = "terminate",
+};
+
+const char *agent_hook_name(enum agent_hook hook)
+{
+    ASSERT((size_t)hook < COUNT_OF(names));
+    return names[hook];
+}
+
+/* --- connections --------------------------------------------------------------------------------
+ */
+
+/* The edges of the drawing in the header. */
+static const bool allowed[HOOKS_CLOSING + 1][HOOKS_CLOSING + 1] = {
+    [HOOKS_FREE] = {[HOOKS_READING] = true},
+    [HOOKS_READING] =
+        {[HOOKS_READING] = true, [HOOKS_HELD] = true, [HOOKS_CLOSING] = true, [HOOKS_FREE] = true},
+    [HOOKS_HELD] = {[HOOKS_READING] = true, [HOOKS_CLOSING] = true, [HOOKS_FREE] = true},
+    [HOOKS_CLOSING] = {[HOOKS_FREE] = true},
+};
+
+static void set_state(struct hooks_connection *c, enum hooks_state state, int64_t deadline_ms)
+{
+    ASSERT(allowed[c->state][state]);
+    c->state = state;
+    c->deadline_ms = deadline_ms;
+}
+
+static void wipe_input(struct hooks_connection *c)
+{
+    if (c->input.data != NULL) {
+        explicit_bzero(c->input.data, c->input.cap); /* a payload is a secret */
+    }
+    buf_fini(&c->input);
+}
+
+static void finish(struct hooks_connection *c)
+{
+    set_state(c, HOOKS_FREE, INT64_MAX);
+    close(c->fd); /* which takes it out of epoll */
+    c->fd = -1;
+    wipe_input(c);
+}
+
+static void begin(struct agent_hooks *h, struct hooks_connection *c, int fd, int64_t now_ms)
+{
+    set_state(c, HOOKS_READING, now_ms + h->options.request_ms);
+    c->fd = fd;
+    c->since_ms = now_ms;
+    buf_init(&c->input, REQUEST_MAX);
+}
+
+/* A free place, made by driving out the connection that has been reading for longest. */
+static struct hooks_connection *find_place(struct agent_hooks *h)
+{
+    struct hooks_connection *oldest = NULL;
+    for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
+        struct hooks_connection *c = &h->connections[i];
+        if (c->state == HOOKS_FREE) {
+            return c;
+        }
+        if (c->state == HOOKS_CLOSING ||
+            (c->state == HOOKS_READING && (oldest == NULL || c->since_ms < oldest->since_ms))) {
+            oldest = c;
+        }
+    }
+    if (oldest != NULL) {
+        log_warn("hook_connection_driven_out", LOG_INT("limit", HOOKS_CONNECTIONS_MAX));
+        finish(oldest);
+    }
+    return oldest;
+}
+
+static void accept_all(struct agent_hooks *h, int64_t now_ms)
+{
+    for (int i = 0; i < BACKLOG; i++) {
+        int fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            return;
+        }
+        struct hooks_connection *c = find_place(h);
+        if (c == NULL) {
+            close(fd); /* all of them wait for an answer of ours */
+            continue;
+        }
+        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
+        begin(h, c, fd, now_ms);
+        if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
+            finish(c);
+        }
+    }
+}
+
+/* --- answers ------------------------------------------------------------------------------------
+ */
+
+static const char *reason_of(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {{200, "OK"},
+                   {400, "Bad Request"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {408, "Request Timeout"},
+                   {409, "Conflict"},
+                   {413, "Content Too Large"},
+                   {431, "Request Header Fields Too Large"},
+                   {500, "Internal Server Error"},
+                   {501, "Not Implemented"},
+                   {503, "Service Unavailable"},
+                   {505, "HTTP Version Not Supported"}};
+    for (size_t i = 0; i < COUNT_OF(reasons); i++) {
+        if (reasons[i].status == status) {
+            return reasons[i].reason;
+        }
+    }
+    return "Error";
+}
+
+/* Too few bytes for a socket to be full; whoever reads none of many answers loses the connection.
+ */
+static bool write_answer(const struct hooks_connection *c, int status, bool keep_alive)
+{
+    char text[256];
+    int n = snprintf(
+        text, sizeof(text), "HTTP/1.1 %d %s\r\nContent-Length: 0\r\n%s%sConnection: %s\r\n\r\n",
+        status, reason_of(status), status == 405 ? "Allow: POST\r\n" : "",
+        status == 503 ? "Retry-After: 1\r\n" : "", keep_alive ? "keep-alive" : "close");
+    return send(c->fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) == n;
+}
+
+/* After the last answer the peer may still be sending; a close now could take the answer with it.
+ */
+static void answer(const struct agent_hooks *h, struct hooks_connection *c, int status,
+                   bool keep_alive, int64_t now_ms)
+{
+    if (!write_answer(c, status, keep_alive)) {
+        finish(c);
+    } else if (keep_alive) {
+        set_state(c, HOOKS_READING, now_ms + h->options.request_ms);
+        c->since_ms = now_ms;
+    } else {
+        set_state(c, HOOKS_CLOSING, now_ms + CLOSING_MS);
+        wipe_input(c);
+        shutdown(c->fd, SHUT_WR);
+    }
+}
+
+/* --- requests -----------------------------------------------------------------------------------
+ */
+
+static bool find_hook(struct slice target, enum agent_hook *out)
+{
+    struct slice path, query;
+    slice_cut(target, '?', &path, &query);
+    if (!slice_starts_with(path, SLICE(HOOKS_PREFIX))) {
+        return false;
+    }
+    path.ptr += sizeof(HOOKS_PREFIX) - 1;
+    path.len -= sizeof(HOOKS_PREFIX) - 1;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (slice_eq_cstr(path, names[i])) {
+            *out = (enum agent_hook)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void drop_front(struct buf *b, size_t n)
+{
+    memmove(b->data, b->data + n, b->len - n);
+    b->len -= n;
+    explicit_bzero(b->data + b->len, n);
+}
+
+static void on_request(struct agent_hooks *h, struct hooks_connection *c,
+                       const struct agent_request *r, int64_t now_ms)
+{
+    enum agent_hook hook;
+    int status = 404;
+    if (find_hook(r->target, &hook)) {
+        status = slice_eq_cstr(r->method, "POST")
+                     ? h->options.fn(h->options.ctx, hook, buf_slice(&h->body))
+                     : 405;
+    }
+    bool keep_alive = r->keep_alive;
+    drop_front(&c->input, r->used);
+    if (status == HOOK_LATER) {
+        set_state(c, HOOKS_HELD, now_ms + h->options.held_ms);
+        c->held = hook;
+        c->keep_alive = keep_alive;
+    } else {
+        answer(h, c, status, keep_alive, now_ms);
+    }
+}
+
+/* Deals with the requests that stand in the input. */
+static void take_requests(struct agent_hooks *h, struct hooks_connection *c, int64_t now_ms)
+{
+    while (c->state == HOOKS_READING && c->input.len > 0) {
+        struct agent_request r;
+        enum request_read read = agent_request_parse(buf_slice(&c->input), &r, &h->body);
+        if (read == REQUEST_MORE) {
+            break;
+        }
+        if (read == REQUEST_WHOLE) {
+            on_request(h, c, &r, now_ms);
+        } else {
+            log_debug("hook_request_refused", LOG_INT("status", r.status));
+            answer(h, c, r.status, false, now_ms);
+        }
+    }
+    if (h->body.data != NULL) {
+        explicit_bzero(h->body.data, h->body.cap);
+    }
+}
+
+void agent_hooks_answer(struct agent_hooks *h, enum agent_hook hook, int status, int64_t now_ms)
+{
+    for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
+        struct hooks_connection *c = &h->connections[i];
+        if (c->state == HOOKS_HELD && c->held == hook) {
+            answer(h, c, status, c->keep_alive, now_ms);
+            take_requests(h, c, now_ms);
+        }
+    }
+}
+
+/* What comes while an answer is held, or after the last one, is only looked at for its end. */
+static bool read_some(struct hooks_connection *c)
+{
+    char chunk[4096];
+    size_t room = c->state == HOOKS_CLOSING ? sizeof(chunk) : REQUEST_MAX - c->input.len;
+    size_t want = room < sizeof(chunk) ? room : sizeof(chunk);
+    ssize_t n = want == 0 ? 0 : recv(c->fd, chunk, want, 0);
+    if (n > 0 && c->state != HOOKS_CLOSING) {
+        buf_append(&c->input, (struct slice){chunk, (size_t)n});
+        explicit_bzero(chunk, (size_t)n);
+    }
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        finish(c);
+    }
+    return n > 0;
+}
+
+static void on_readable(struct agent_hooks *h, struct hooks_connection *c, int64_t now_ms)
+{
+    for (int i = 0; i < READS_A_TURN && c->state != HOOKS_FREE && read_some(c); i++) {
+        if (c->state == HOOKS_READING) {
+            take_requests(h, c, now_ms);
+        }
+    }
+}
+
+static void expire(struct agent_hooks *h, int64_t now_ms)
+{
+    for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
+        struct hooks_connection *c = &h->connections[i];
+        if (c->state == HOOKS_FREE || now_ms < c->deadline_ms) {
+            continue;
+        }
+        if (c->state == HOOKS_READING && c->input.len > 0) {
+            answer(h, c, 408, false, now_ms);
+        } else if (c->state == HOOKS_HELD) {
+            answer(h, c, 503, false, now_ms);
+        } else {
+            finish(c);
+        }
+    }
+}
+
+void agent_hooks_work(struct agent_hooks *h, int64_t now_ms)
+{
+    struct epoll_event ev[HOOKS_CONNECTIONS_MAX + 1];
+    int n = epoll_wait(h->epoll_fd, ev, COUNT_OF(ev), 0);
+    for (int i = 0; i < n; i++) {
+        struct hooks_connection *c = ev[i].data.ptr;
+        if (c != NULL && c->state != HOOKS_FREE) {
+            on_readable(h, c, now_ms);
+        }
+    }
+    /* Last, so that no event of a connection that was driven out reaches its successor. */
+    accept_all(h, now_ms);
+    expire(h, now_ms);
+}
+
+int64_t agent_hooks_deadline(const struct agent_hooks *h)
+{
+    int64_t first = INT64_MAX;
+    for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
+        const struct hooks_connection *c = &h->connections[i];
+        if (c->state != HOOKS_FREE && c->deadline_ms < first) {
+            first = c->deadline_ms;
+        }
+    }
+    return first;
+}
+
+/* --- life ---------------------------------------------------------------------------------------
+ */
+
+static int listen_on(struct agent_hooks *h, struct err *e)
+{
+    const struct agent_hooks_options *o = &h->options;
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)o->port)};
+    socklen_t size = sizeof(addr);
+    const int on = 1;
+    if (inet_pton(AF_INET, o->address, &addr.sin_addr) != 1) {
+        return err_set(e, ERR_PERMANENT, 0, "%s is no IPv4 address to listen on", o->address);
+    }
+    h->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (h->listen_fd < 0 ||
+        setsockopt(h->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        bind(h->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
+        listen(h->listen_fd, BACKLOG) != 0 ||
+        getsockname(h->listen_fd, (struct sockaddr *)&addr, &size) != 0) {
+        return err_errno(e, ERR_PERMANENT, errno, "cannot listen on %s:%d", o->address, o->port);
+    }
+    h->port = ntohs(addr.sin_port);
+    return 0;
+}
+
+int agent_hooks_open(struct agent_hooks *h, const struct agent_hooks_options *options,
+                     struct err *e)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL};
+    *h = (struct agent_hooks){.options = *options, .epoll_fd = -1, .listen_fd = -1};
+    for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
+        h->connections[i].fd = -1;
+        h->connections[i].deadline_ms = INT64_MAX;
+    }
+    buf_init(&h->body, REQUEST_BODY_MAX);
+    if (listen_on(h, e) != 0) {
+        agent_hooks_close(h);
+        return -1;
+    }
+    h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (h->epoll_fd < 0 || epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, h->listen_fd, &ev) != 0) {
+        err_errno(e, ERR_PERMANENT, errno, "cannot watch the hooks' port");
+        agent_hooks_close(h);
+        return -1;
+    }
+    return 0;
+}
+
+void agent_hooks_close(struct agent_hooks *h)
+{
+    for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
+        if (h->connections[i].state != HOOKS_FREE) {
+            finish(&h->connections[i]);
+        }
+    }
+    if (h->listen_fd >= 0) {
+        close(h->listen_fd);
+        h->listen_fd = -1;
+    }
+    if (h->epoll_fd >= 0) {
+        close(h->epoll_fd);
+        h->epoll_fd = -1;
+    }
+    buf_fini(&h->body);
+}

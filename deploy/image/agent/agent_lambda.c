@@ -1,0 +1,262 @@
+#include "deploy/image/agent/agent_lambda.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/log.h"
+#include "common/payload/payload.h"
+#include "deploy/image/agent/agent_child.h"
+#include "deploy/image/agent/agent_unique.h"
+
+#define REQUEST_MS 10000
+/* A terminate that is held longer than the runner's own grace is answered all the same. */
+#define HELD_MARGIN_MS 5000
+#define HOSTNAME_MAX 63
+
+/* --- the run hook -------------------------------------------------------------------------------
+ */
+
+/* FNV-1a, never 0. Nothing rests on it but the answer to a repetition: no second payload is ever
+ * taken, whatever its mark. */
+static uint64_t mark_of(struct slice s)
+{
+    uint64_t mark = 0xcbf29ce484222325U;
+    for (size_t i = 0; i < s.len; i++) {
+        mark = (mark ^ (unsigned char)s.ptr[i]) * 0x100000001b3U;
+    }
+    return mark | 1;
+}
+
+/* The runner's name as a host name; "" if nothing of it can be one. */
+static void host_name_of(struct slice packed, char out[HOSTNAME_MAX + 1])
+{
+    struct payload p = {0};
+    struct err ignored;
+    size_t n = 0;
+    if (payload_unpack(packed, &p, &ignored) == 0) {
+        for (size_t i = 0; i < p.runner_name.len && n < HOSTNAME_MAX; i++) {
+            char c = p.runner_name.ptr[i];
+            bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+            if (fine || n > 0) {
+                out[n++] = fine ? c : '-';
+            }
+        }
+    }
+    while (n > 0 && out[n - 1] == '-') {
+        n--;
+    }
+    out[n] = '\0';
+    payload_fini(&p);
+}
+
+/* What no other copy of this machine knows: the payload holds a private key. The time on top tells
+ * apart two wake-ups of one machine. */
+static void gather_entropy(struct buf *out, struct slice packed, struct slice other)
+{
+    struct timespec now[2];
+    clock_gettime(CLOCK_REALTIME, &now[0]);
+    clock_gettime(CLOCK_BOOTTIME, &now[1]);
+    buf_append(out, packed);
+    buf_append(out, other);
+    buf_append(out, (struct slice){(const char *)now, sizeof(now)});
+}
+
+static void wipe(struct buf *b)
+{
+    if (b->data != NULL) {
+        explicit_bzero(b->data, b->cap);
+    }
+    buf_fini(b);
+}
+
+static int make_unique(struct slice packed, const char *microvm_id, struct err *e)
+{
+    char hostname[HOSTNAME_MAX + 1];
+    struct buf entropy;
+    buf_init(&entropy, REQUEST_BODY_MAX + 1024);
+    gather_entropy(&entropy, packed, slice_of(microvm_id));
+    host_name_of(packed, hostname);
+    const struct agent_unique unique = {
+        .entropy = buf_slice(&entropy), .credit = true, .hostname = hostname, .lenient = true};
+    int rc = agent_unique_apply(&unique, e);
+    wipe(&entropy);
+    return rc;
+}
+
+static int exec_prepare(const void *ctx)
+{
+    return agent_child_exec(ctx, NULL, NULL);
+}
+
+static void start_prepare(struct agent_lambda *a)
+{
+    struct err e = {0};
+    if (a->options.prepare == NULL) {
+        return;
+    }
+    a->prepare_pid = agent_child_start(exec_prepare, a->options.prepare, &e);
+    if (a->prepare_pid < 0) {
+        log_error("prepare_failed", LOG_STR("path", a->options.prepare), LOG_ERR(&e));
+    }
+}
+
+/* 200, or the life of the machine is over. */
+static int start_runner(struct agent_lambda *a, struct slice packed, const char *microvm_id)
+{
+    struct err e = {0};
+    agent_warm_stop(&a->ready);
+    agent_warm_stop(&a->validate);
+    if (a->options.unique && make_unique(packed, microvm_id, &e) != 0) {
+        log_error("not_unique", LOG_ERR(&e));
+        agent_core_terminate(a->core, a->now_ms);
+        return 500;
+    }
+    if (agent_core_start(a->core, packed, a->now_ms, &e) != 0) {
+        log_error("payload_refused", LOG_STR("reason", agent_reason_name(a->core->reason)),
+                  LOG_ERR(&e));
+        return a->core->reason == AGENT_BAD_PAYLOAD ? 400 : 500;
+    }
+    start_prepare(a);
+    return 200;
+}
+
+static int on_run(struct agent_lambda *a, struct slice body)
+{
+    struct agent_run_body told;
+    struct buf packed;
+    int status = 400;
+    buf_init(&packed, REQUEST_BODY_MAX);
+    if (!agent_run_body_parse(body, &told, &packed)) {
+        log_error("run_body_refused", LOG_INT("bytes", (int64_t)body.len));
+    }
+    uint64_t mark = mark_of(buf_slice(&packed));
+    if (a->payload_mark != 0) {
+        status = mark == a->payload_mark ? 200 : 409;
+        log_warn("run_repeated", LOG_INT("status", status));
+    } else if (packed.len > 0 && a->core->state == AGENT_WAITING) {
+        log_info("run", LOG_STR("microvm", told.microvm_id),
+                 LOG_INT("payload_bytes", (int64_t)packed.len));
+        a->payload_mark = mark;
+        status = start_runner(a, buf_slice(&packed), told.microvm_id);
+    }
+    wipe(&packed);
+    return status;
+}
+
+/* --- the other hooks ----------------------------------------------------------------------------
+ */
+
+static void on_resume(const struct agent_lambda *a)
+{
+    struct err e = {0};
+    struct buf entropy;
+    if (!a->options.unique) {
+        return;
+    }
+    buf_init(&entropy, 128);
+    gather_entropy(&entropy, SLICE(""), SLICE(""));
+    const struct agent_unique unique = {.entropy = buf_slice(&entropy), .lenient = true};
+    if (agent_unique_refresh(&unique, &e) != 0) {
+        log_error("refresh_failed", LOG_ERR(&e));
+    }
+    wipe(&entropy);
+}
+
+static int on_terminate(struct agent_lambda *a)
+{
+    bool running = a->core->state == AGENT_STARTED || a->core->state == AGENT_ENDING;
+    agent_core_terminate(a->core, a->now_ms);
+    return running ? HOOK_LATER : 200;
+}
+
+static int on_warm(struct agent_lambda *a, struct agent_warm *round)
+{
+    /* Behind the payload there is nothing left to warm for. */
+    bool over =
+        a->core->state != AGENT_WAITING || agent_warm_poll(round, &a->options.warm, a->now_ms);
+    return over ? 200 : 503;
+}
+
+static int on_hook(void *ctx, enum agent_hook hook, struct slice body)
+{
+    struct agent_lambda *a = ctx;
+    switch (hook) {
+    case HOOK_READY:
+        return on_warm(a, &a->ready);
+    case HOOK_VALIDATE:
+        return on_warm(a, &a->validate);
+    case HOOK_RUN:
+        return on_run(a, body);
+    case HOOK_RESUME:
+        log_info("resumed", LOG_INT("state", a->core->state));
+        on_resume(a);
+        return 200;
+    case HOOK_SUSPEND:
+        log_info("suspending", LOG_INT("state", a->core->state));
+        return 200;
+    case HOOK_TERMINATE:
+        log_info("terminating", LOG_INT("state", a->core->state));
+        return on_terminate(a);
+    case HOOK_COUNT:
+        break;
+    }
+    return 404;
+}
+
+/* --- the transport ------------------------------------------------------------------------------
+ */
+
+int agent_lambda_open(struct agent_lambda *a, const struct agent_lambda_options *options,
+                      struct agent_core *core, struct err *e)
+{
+    *a = (struct agent_lambda){.options = *options, .core = core};
+    agent_warm_init(&a->ready);
+    agent_warm_init(&a->validate);
+    const struct agent_hooks_options hooks = {.address = options->address,
+                                              .port = options->port,
+                                              .request_ms = REQUEST_MS,
+                                              .held_ms =
+                                                  core->options.kill_grace_ms + HELD_MARGIN_MS,
+                                              .fn = on_hook,
+                                              .ctx = a};
+    return agent_hooks_open(&a->hooks, &hooks, e);
+}
+
+void agent_lambda_close(struct agent_lambda *a)
+{
+    agent_warm_stop(&a->ready);
+    agent_warm_stop(&a->validate);
+    if (a->prepare_pid > 0) {
+        (void)kill(-a->prepare_pid, SIGKILL);
+    }
+    agent_hooks_close(&a->hooks);
+}
+
+static void lambda_work(void *ctx, int64_t now_ms)
+{
+    struct agent_lambda *a = ctx;
+    a->now_ms = now_ms;
+    agent_hooks_work(&a->hooks, now_ms);
+}
+
+static int64_t lambda_deadline(void *ctx)
+{
+    const struct agent_lambda *a = ctx;
+    return agent_hooks_deadline(&a->hooks);
+}
+
+static void lambda_ended(void *ctx, int64_t now_ms)
+{
+    struct agent_lambda *a = ctx;
+    agent_hooks_answer(&a->hooks, HOOK_TERMINATE, 200, now_ms);
+}
+
+struct agent_transport agent_lambda_transport(struct agent_lambda *a)
+{
+    return (struct agent_transport){.fd = a->hooks.epoll_fd,
+                                    .work = lambda_work,
+                                    .deadline = lambda_deadline,
+                                    .ended = lambda_ended,
+                                    .ctx = a};
+}

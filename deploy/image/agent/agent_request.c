@@ -1,0 +1,310 @@
+#include "deploy/image/agent/agent_request.h"
+
+#include <string.h>
+
+#include "deploy/image/agent/agent_json.h"
+
+#define HEADERS_MAX 64
+
+/* --- the head -----------------------------------------------------------------------------------
+ */
+
+static bool is_token_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+static bool is_token(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!is_token_char(s.ptr[i])) {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
+/* Control characters in a head are no HTTP; a TLS greeting begins with one. */
+static bool is_plain(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if ((c < 0x20 && c != '\r' && c != '\n' && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Cuts a line off *in, without its CR LF (or LF). */
+static bool take_line(struct slice *in, struct slice *out_line)
+{
+    struct slice rest;
+    if (!slice_cut(*in, '\n', out_line, &rest)) {
+        return false;
+    }
+    if (out_line->len > 0 && out_line->ptr[out_line->len - 1] == '\r') {
+        out_line->len--;
+    }
+    *in = rest;
+    return true;
+}
+
+static bool refuse(struct agent_request *out, int status)
+{
+    out->status = status;
+    return false;
+}
+
+static bool parse_request_line(struct slice line, struct agent_request *out)
+{
+    struct slice version, rest;
+    bool parts =
+        slice_cut(line, ' ', &out->method, &rest) && slice_cut(rest, ' ', &out->target, &version);
+    if (!parts || !is_token(out->method) || out->target.len == 0 || out->target.ptr[0] != '/' ||
+        memchr(out->target.ptr, '\t', out->target.len) != NULL) {
+        return refuse(out, 400);
+    }
+    if (slice_eq_cstr(version, "HTTP/1.1")) {
+        out->keep_alive = true;
+    } else if (!slice_eq_cstr(version, "HTTP/1.0")) {
+        return refuse(out, slice_starts_with(version, SLICE("HTTP/")) ? 505 : 400);
+    }
+    return true;
+}
+
+struct framing {
+    bool has_length;
+    bool chunked;
+    size_t length;
+};
+
+static bool note_length(struct slice value, struct framing *f, struct agent_request *out)
+{
+    int64_t length;
+    if (!slice_to_int64(value, &length) || length < 0 || value.ptr[0] == '-' ||
+        (f->has_length && f->length != (size_t)length)) {
+        return refuse(out, 400);
+    }
+    if (length > REQUEST_BODY_MAX) {
+        return refuse(out, 413);
+    }
+    f->has_length = true;
+    f->length = (size_t)length;
+    return true;
+}
+
+static bool note_header(struct slice line, struct framing *f, struct agent_request *out)
+{
+    struct slice name, value;
+    if (!slice_cut(line, ':', &name, &value) || !is_token(name)) {
+        return refuse(out, 400);
+    }
+    value = slice_trim(value);
+    if (slice_eq_nocase(name, SLICE("content-length"))) {
+        return note_length(value, f, out);
+    }
+    if (slice_eq_nocase(name, SLICE("transfer-encoding"))) {
+        f->chunked = true;
+        return slice_eq_nocase(value, SLICE("chunked")) || refuse(out, 501);
+    }
+    if (slice_eq_nocase(name, SLICE("connection"))) {
+        out->keep_alive = slice_eq_nocase(value, SLICE("close"))        ? false
+                          : slice_eq_nocase(value, SLICE("keep-alive")) ? true
+                                                                        : out->keep_alive;
+    }
+    return true;
+}
+
+/* The end of the head: where the empty line ends; 0 if it is not there yet. */
+static size_t head_length(struct slice in)
+{
+    for (size_t i = 0; i + 1 < in.len && i < REQUEST_HEAD_MAX; i++) {
+        if (in.ptr[i] == '\n' && in.ptr[i + 1] == '\n') {
+            return i + 2;
+        }
+        if (i + 2 < in.len && memcmp(in.ptr + i, "\n\r\n", 3) == 0) {
+            return i + 3;
+        }
+    }
+    return 0;
+}
+
+static bool parse_head(struct slice head, struct framing *f, struct agent_request *out)
+{
+    struct slice line;
+    size_t headers = 0;
+    if (!take_line(&head, &line) || !parse_request_line(line, out)) {
+        return refuse(out, out->status != 0 ? out->status : 400);
+    }
+    while (take_line(&head, &line) && line.len > 0) {
+        if (++headers > HEADERS_MAX) {
+            return refuse(out, 431);
+        }
+        if (!note_header(line, f, out)) {
+            return false;
+        }
+    }
+    /* Two ways to tell a length are how requests are smuggled. */
+    return !(f->chunked && f->has_length) || refuse(out, 400);
+}
+
+/* --- the body -----------------------------------------------------------------------------------
+ */
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* "1f" or "1f;extension"; at most 6 digits. */
+static bool chunk_length(struct slice line, size_t *out)
+{
+    struct slice digits, extension;
+    size_t value = 0;
+    slice_cut(line, ';', &digits, &extension);
+    digits = slice_trim(digits);
+    if (digits.len == 0 || digits.len > 6) {
+        return false;
+    }
+    for (size_t i = 0; i < digits.len; i++) {
+        int digit = hex_digit(digits.ptr[i]);
+        if (digit < 0) {
+            return false;
+        }
+        value = value * 16 + (size_t)digit;
+    }
+    *out = value;
+    return true;
+}
+
+static enum request_read bad(struct agent_request *out, int status)
+{
+    out->status = status;
+    return REQUEST_BAD;
+}
+
+/* What follows the last chunk, up to the empty line; trailers are passed over. */
+static enum request_read skip_trailers(struct slice *in, struct agent_request *out)
+{
+    struct slice line;
+    for (size_t n = 0; take_line(in, &line); n++) {
+        if (line.len == 0) {
+            return REQUEST_WHOLE;
+        }
+        if (n >= HEADERS_MAX) {
+            return bad(out, 431);
+        }
+    }
+    return REQUEST_MORE;
+}
+
+static enum request_read take_chunks(struct slice *in, struct agent_request *out, struct buf *body)
+{
+    struct slice line;
+    size_t length;
+    while (take_line(in, &line)) {
+        if (!chunk_length(line, &length)) {
+            return bad(out, 400);
+        }
+        if (length == 0) {
+            return skip_trailers(in, out);
+        }
+        if (length > REQUEST_BODY_MAX - body->len) {
+            return bad(out, 413);
+        }
+        if (in->len < length) {
+            return REQUEST_MORE;
+        }
+        buf_append(body, (struct slice){in->ptr, length});
+        in->ptr += length;
+        in->len -= length;
+        if (in->len > 0 && in->ptr[0] != '\r' && in->ptr[0] != '\n') {
+            return bad(out, 400);
+        }
+        if (!take_line(in, &line)) {
+            return REQUEST_MORE;
+        }
+        if (line.len != 0) {
+            return bad(out, 400);
+        }
+    }
+    return in->len > REQUEST_HEAD_MAX ? bad(out, 400) : REQUEST_MORE;
+}
+
+enum request_read agent_request_parse(struct slice in, struct agent_request *out, struct buf *body)
+{
+    struct framing f = {.has_length = false};
+    struct slice rest = in;
+    enum request_read read = REQUEST_WHOLE;
+    *out = (struct agent_request){.used = 0};
+    buf_reset(body);
+    size_t head = head_length(in);
+    if (!is_plain((struct slice){in.ptr, head > 0                    ? head
+                                         : in.len > REQUEST_HEAD_MAX ? REQUEST_HEAD_MAX
+                                                                     : in.len})) {
+        return bad(out, 400);
+    }
+    if (head == 0) {
+        return in.len >= REQUEST_HEAD_MAX ? bad(out, 431) : REQUEST_MORE;
+    }
+    if (!parse_head((struct slice){in.ptr, head}, &f, out)) {
+        return REQUEST_BAD;
+    }
+    rest.ptr += head;
+    rest.len -= head;
+    if (f.chunked) {
+        read = take_chunks(&rest, out, body);
+    } else if (rest.len < f.length) {
+        read = REQUEST_MORE;
+    } else {
+        buf_append(body, (struct slice){rest.ptr, f.length});
+        rest.len -= f.length;
+    }
+    if (read == REQUEST_MORE && in.len >= REQUEST_MAX) {
+        return bad(out, 413);
+    }
+    out->used = in.len - rest.len;
+    return read;
+}
+
+/* --- the run hook's body ------------------------------------------------------------------------
+ */
+
+static bool on_member(void *ctx, struct slice key, struct slice value, bool is_text)
+{
+    struct agent_run_body *out = ((void **)ctx)[0];
+    struct buf *payload = ((void **)ctx)[1];
+    if (slice_eq_cstr(key, "microvmId") && is_text) {
+        return slice_to_cstr(value, out->microvm_id, sizeof(out->microvm_id));
+    }
+    if (slice_eq_cstr(key, "runHookPayload") && is_text) {
+        if (out->has_payload) {
+            return false;
+        }
+        out->has_payload = true;
+        buf_append(payload, value);
+        return !payload->failed;
+    }
+    return true;
+}
+
+bool agent_run_body_parse(struct slice in, struct agent_run_body *out, struct buf *payload)
+{
+    void *ctx[2] = {out, payload};
+    *out = (struct agent_run_body){.has_payload = false};
+    in = slice_trim(in);
+    if (in.len == 0) {
+        return false;
+    }
+    if (in.ptr[0] == '{') {
+        return agent_json_object(in, on_member, ctx);
+    }
+    out->has_payload = true;
+    buf_append(payload, in);
+    return !payload->failed;
+}

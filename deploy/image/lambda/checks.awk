@@ -1,0 +1,75 @@
+# What build-zip asks of a Dockerfile: prints each thing that must be mended, one a line.
+#     awk -v base=… -v port=… -v files=yes|no -f checks.awk Dockerfile
+# Lines that end in a backslash are joined, comments and empty lines dropped; names of stages are followed to their base.
+
+function mend(text) { print text; found++ }
+
+function instruction(line,    words, count, word) {
+    sub(/^[ \t]+/, "", line)
+    count = split(line, words, /[ \t]+/)
+    word = toupper(words[1])
+    rest = line
+    sub(/^[^ \t]+[ \t]*/, "", rest)
+    if (word == "FROM") { from(words, count); return }
+    if (word == "ENTRYPOINT") entrypoint = rest
+    if (word == "CMD") cmd = rest
+    if (word == "USER") user = words[2]
+    if (word == "COPY" || word == "ADD") {
+        if (rest ~ /mayfly-agent[ \t]*$/) agent_copied = 1
+        if (rest ~ /^(--[^ ]+ )*files\/ \/$/) files_copied = 1
+        if (word == "ADD" && rest ~ /https?:\/\//) mend("ADD " rest ": it takes what the address gives at that moment; fetch it with curl in a RUN and check its sha256sum")
+    }
+    if (word == "ENV" || word == "ARG") secret_name(word, rest)
+    if (rest ~ /\/opt\/runner/) runner_mentioned = 1
+    if (word == "RUN" && rest ~ /actions-runner-linux/ && rest !~ /sha256sum/) mend("the runner's archive is fetched without sha256sum -c in the same RUN: check it")
+    if (word == "RUN" && rest ~ /actions-runner-linux-x64/) mend("the runner's archive is for x64: MicroVMs are arm64 only")
+}
+
+function from(words, count,    i, image) {
+    i = 2
+    while (i <= count && words[i] ~ /^--/) {
+        if (words[i] ~ /^--platform=/ && words[i] !~ /arm64/) mend("FROM " words[i] ": MicroVMs are arm64 only")
+        i++
+    }
+    image = words[i]
+    if (toupper(words[i + 1]) == "AS") alias[words[i + 2]] = image
+    last_image = image
+    # A new stage begins with nothing but what its base has.
+    if (!(image in alias)) { entrypoint = ""; cmd = ""; user = ""; agent_copied = 0; files_copied = 0; runner_mentioned = 0 }
+    stages++
+}
+
+function secret_name(word, text) {
+    if (text ~ /(^|[ _])(SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY(_ID)?)([_A-Z0-9]*)[= ]./ && text !~ /SHA256/)
+        mend(word " " substr(text, 1, 40) ": it looks like a secret, and would lie in every machine's snapshot; give it to the workflow through GitHub")
+}
+
+/^[ \t]*#/ { next }
+/^[ \t]*$/ { next }
+{
+    line = line $0
+    if (line ~ /\\$/) { sub(/\\$/, " ", line); next }
+    instruction(line)
+    line = ""
+}
+
+END {
+    if (stages == 0) { mend("there is no FROM line"); exit 1 }
+    for (i = 0; i < 20 && (last_image in alias) && alias[last_image] != last_image; i++) last_image = alias[last_image]
+    if (last_image != base && index(last_image, base "@sha256:") != 1)
+        mend("the last stage is FROM " last_image ": take FROM " base " (only Lambda's own base has an OpenSSL that reseeds after a snapshot)")
+    if (entrypoint != "") mend("ENTRYPOINT " entrypoint ": it would stand in front of the agent; remove it, and start what you need from --prepare of the agent")
+    if (cmd !~ /^\[[ \t]*"\/usr\/sbin\/mayfly-agent"[ \t]*,/) mend("the last stage has no CMD [\"/usr/sbin/mayfly-agent\", \"--lambda\", …]: without the agent no hook is answered, and the build times out")
+    else {
+        if (cmd !~ /"--lambda"/) mend("CMD lacks \"--lambda\": without it the agent waits for QEMU's port")
+        cmd_port = 9000
+        if (match(cmd, /"--port"[ \t]*,[ \t]*"[0-9]+"/)) { text = substr(cmd, RSTART, RLENGTH); gsub(/[^0-9]/, "", text); cmd_port = text + 0 }
+        if (cmd_port != port) mend("CMD serves the hooks on port " cmd_port ", but " port " is what Lambda will be told: make --port the same")
+        if (cmd ~ /"--bind"/) mend("CMD has --bind: Lambda reaches the hooks on 0.0.0.0 only, which is what the agent does without it")
+    }
+    if (!agent_copied) mend("nothing copies the agent to /usr/sbin/mayfly-agent: keep the agent stage and COPY --from=agent /mayfly-agent /usr/sbin/mayfly-agent")
+    if (user != "" && user != "root" && user != "0" && user !~ /^(root|0):/) mend("USER " user ": the agent must be root; it starts the runner as user runner by itself")
+    if (!runner_mentioned) mend("nothing puts GitHub's runner into /opt/runner, where the agent looks for run.sh")
+    if (files == "yes" && !files_copied) mend("--add is given, but the last stage has no line COPY files/ /")
+    exit found > 0
+}

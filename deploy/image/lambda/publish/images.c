@@ -1,0 +1,183 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
+#include "common/base/codec.h"
+#include "deploy/image/lambda/publish/publish.h"
+
+#define API "/2025-09-09/microvm-images"
+#define CALL_MS 30000
+#define UPLOAD_MS (30 * 60 * 1000)
+#define TRIES 6
+#define BACKOFF_BASE_MS 500
+#define BACKOFF_CAP_MS 10000
+#define PAGES_MAX 1000
+
+static const struct aws_error_rule rules[] = {
+    {"ServiceQuotaExceededException", ERR_CAPACITY,
+     "the account's quota for images or builds is used up: delete old images, or ask for more"},
+    {"ConflictException", ERR_CONFLICT,
+     "the image is being built or was changed meanwhile: wait for it and publish again"},
+    {NULL, ERR_NONE, NULL}};
+
+int images_open(struct images *im, const char *region, struct err *e)
+{
+    const struct aws_client_options lambda = {
+        .service = "lambda", .region = region, .timeout_ms = CALL_MS, .rules = rules};
+    *im = (struct images){NULL, NULL};
+    if (aws_client_open(&lambda, &im->lambda, e) != 0) {
+        return -1;
+    }
+    const struct aws_client_options s3 = {
+        .service = "s3", .region = aws_client_region(im->lambda), .timeout_ms = UPLOAD_MS};
+    if (aws_client_open(&s3, &im->s3, e) != 0) {
+        images_close(im);
+        return -1;
+    }
+    return 0;
+}
+
+void images_close(struct images *im)
+{
+    aws_client_close(im->lambda);
+    aws_client_close(im->s3);
+    *im = (struct images){NULL, NULL};
+}
+
+/* Sends until it is settled. Every call here may be sent twice: reads and uploads by their nature,
+ * creating and updating by their client token. */
+static int send_patiently(struct aws_client *c, const struct aws_call *call,
+                          struct http_response *out, struct err *e)
+{
+    for (int attempt = 1;; attempt++) {
+        if (aws_send(c, call, out, NULL, e) == 0) {
+            return 0;
+        }
+        if ((e->class != ERR_RETRY && e->class != ERR_THROTTLED) || attempt == TRIES) {
+            return -1;
+        }
+        int64_t wait_ms = backoff_full_jitter_ms(BACKOFF_BASE_MS, BACKOFF_CAP_MS, attempt);
+        fprintf(stderr, "again in %lld ms: %s\n",
+                (long long)(wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms), e->message);
+        clock_sleep_until(clock_mono_ms() +
+                          (wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms));
+    }
+}
+
+int images_upload(struct images *im, const char *bucket, const char *key, struct slice bytes,
+                  const char *sha256_hex, struct err *e)
+{
+    struct http_response r;
+    char path[1200], header[128];
+    /* By the path, since a bucket with dots has no certificate; the key needs no encoding. */
+    int n = snprintf(path, sizeof(path), "/%s/%s", bucket, key);
+    snprintf(header, sizeof(header), "X-Amz-Content-Sha256: %s", sha256_hex);
+    if (n < 0 || (size_t)n >= sizeof(path)) {
+        return err_set(e, ERR_PERMANENT, 0, "the names of bucket and object are too long");
+    }
+    const struct aws_call call = {.operation = "PutObject",
+                                  .method = "PUT",
+                                  .content_type = "application/zip",
+                                  .header = header,
+                                  .path = slice_of(path),
+                                  .body = bytes};
+    if (send_patiently(im->s3, &call, &r, e) != 0) {
+        return err_wrap(e,
+                        "cannot upload to s3://%s/%s (the bucket must be in %s, and s3:PutObject "
+                        "allowed)",
+                        bucket, key, aws_client_region(im->s3));
+    }
+    http_response_fini(&r);
+    return 0;
+}
+
+int images_call(struct images *im, const char *operation, const char *method, const char *path,
+                const json_t *body, json_t **out, struct err *e)
+{
+    struct http_response r;
+    struct buf whole;
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    buf_init(&whole, 8192);
+    buf_printf(&whole, API "%s", path);
+    struct slice called, query;
+    slice_cut(buf_slice(&whole), '?', &called, &query);
+    const struct aws_call call = {.operation = operation,
+                                  .method = method,
+                                  .path = called,
+                                  .query = query,
+                                  .body = slice_of(text)};
+    int rc = whole.failed ? err_set(e, ERR_PERMANENT, 0, "%s: the path is too long", operation)
+                          : send_patiently(im->lambda, &call, &r, e);
+    buf_fini(&whole);
+    free(text);
+    if (rc != 0) {
+        return -1;
+    }
+    json_t *answer = json_loadb(r.body.data != NULL ? r.body.data : "", r.body.len, 0, NULL);
+    http_response_fini(&r);
+    if (!json_is_object(answer)) {
+        json_decref(answer);
+        return err_set(e, ERR_RETRY, 0, "%s: the answer is no JSON object", operation);
+    }
+    *out = answer;
+    return 0;
+}
+
+void images_path(struct buf *out, const char *arn, const char *version)
+{
+    buf_append_cstr(out, "/");
+    codec_percent(out, slice_of(arn));
+    if (version != NULL) {
+        buf_append_cstr(out, "/versions/");
+        codec_percent(out, slice_of(version));
+    }
+}
+
+/* --- finding one by its name --------------------------------------------------------------------
+ */
+
+static char *arn_in(const json_t *items, const char *name)
+{
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *item = json_array_get(items, i);
+        const char *found = json_string_value(json_object_get(item, "name"));
+        const char *arn = json_string_value(json_object_get(item, "imageArn"));
+        if (found != NULL && arn != NULL && strcmp(found, name) == 0) {
+            return slice_dup(slice_of(arn));
+        }
+    }
+    return NULL;
+}
+
+/* The filter takes parts of names too, and an empty page is not the last. */
+int images_find(struct images *im, const char *name, char **out_arn, struct err *e)
+{
+    struct buf path;
+    int rc = 0;
+    char *arn = NULL;
+    bool more = true;
+    buf_init(&path, 8192);
+    buf_append_cstr(&path, "?nameFilter=");
+    codec_percent(&path, slice_of(name));
+    size_t base = path.len;
+    for (int page = 0; rc == 0 && arn == NULL && more; page++) {
+        json_t *answer = NULL;
+        rc = images_call(im, "ListMicrovmImages", "GET", path.data, NULL, &answer, e);
+        const char *next = json_string_value(json_object_get(answer, "nextToken"));
+        arn = arn_in(json_object_get(answer, "items"), name);
+        more = next != NULL && page < PAGES_MAX;
+        path.len = base;
+        if (more) {
+            buf_append_cstr(&path, "&nextToken=");
+            codec_percent(&path, slice_of(next));
+        }
+        json_decref(answer);
+    }
+    buf_fini(&path);
+    if (rc == 0) {
+        *out_arn = arn;
+    }
+    return rc;
+}

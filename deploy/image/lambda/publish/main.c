@@ -1,0 +1,277 @@
+/* mayfly-publish-image: publishes the archive of build-zip as a MicroVM image, and switches its
+ * versions. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "deploy/image/lambda/publish/publish.h"
+
+static void usage(FILE *out)
+{
+    fputs("usage: mayfly-publish-image publish --name NAME --zip FILE --bucket BUCKET\n"
+          "                                    --build-role ARN [options]\n"
+          "       mayfly-publish-image versions|activate|deactivate --name NAME [VERSION]\n"
+          "  --name NAME             of the image; one per deployment and class\n"
+          "  --zip FILE              what build-zip made\n"
+          "  --bucket BUCKET         of S3, in the image's region, for the archive\n"
+          "  --prefix PREFIX         of the object's name (mayfly)\n"
+          "  --build-role ARN        the role that Lambda builds with; reads the bucket, writes "
+          "logs\n"
+          "  --region REGION         (as AWS's tools find it)\n"
+          "  --memory-mib N          size class: 512, 1024, 2048, 4096, 8192 (2048)\n"
+          "  --docker                all OS capabilities, which Docker wants\n"
+          "  --egress ARN            network connector of the machines; may repeat\n"
+          "                          (INTERNET_EGRESS)\n"
+          "  --log-group NAME        CloudWatch log group for the build's and machines' output\n"
+          "  --base-version V        of Lambda's base image (the newest)\n"
+          "  --description TEXT      (Mayfly's version and the archive's digest)\n"
+          "  --tag KEY=VALUE         of a new image; may repeat\n"
+          "  --port N                of the hooks (9000)\n"
+          "  --ready-seconds N       for the ready hook, 1 to 3600 (900)\n"
+          "  --validate-seconds N    for the validate hook, 1 to 3600 (900)\n"
+          "  --hook-seconds N        for the other hooks, 1 to 60 (60)\n"
+          "  --wait-seconds N        how long to wait for the build (3600)\n"
+          "  --poll-ms N             between two looks (5000)\n"
+          "  --version, --help\n"
+          "Credentials and endpoints are found as AWS's tools find them (AWS_ENDPOINT_URL_S3 and\n"
+          "AWS_ENDPOINT_URL_LAMBDA among them).\n",
+          out);
+}
+
+NORETURN static void wrong(const char *what)
+{
+    fprintf(stderr, "mayfly-publish-image: %s\n", what);
+    exit(2);
+}
+
+/* --- options ------------------------------------------------------------------------------------
+ */
+
+static const struct option options[] = {{"name", required_argument, NULL, 'n'},
+                                        {"zip", required_argument, NULL, 'z'},
+                                        {"bucket", required_argument, NULL, 'b'},
+                                        {"prefix", required_argument, NULL, 'p'},
+                                        {"build-role", required_argument, NULL, 'r'},
+                                        {"region", required_argument, NULL, 'R'},
+                                        {"base-version", required_argument, NULL, 'B'},
+                                        {"description", required_argument, NULL, 'd'},
+                                        {"log-group", required_argument, NULL, 'l'},
+                                        {"egress", required_argument, NULL, 'e'},
+                                        {"tag", required_argument, NULL, 't'},
+                                        {"memory-mib", required_argument, NULL, 'm'},
+                                        {"port", required_argument, NULL, 'o'},
+                                        {"ready-seconds", required_argument, NULL, 'y'},
+                                        {"validate-seconds", required_argument, NULL, 'v'},
+                                        {"hook-seconds", required_argument, NULL, 'k'},
+                                        {"wait-seconds", required_argument, NULL, 'w'},
+                                        {"poll-ms", required_argument, NULL, 'i'},
+                                        {"docker", no_argument, NULL, 'D'},
+                                        {"version", no_argument, NULL, 'V'},
+                                        {"help", no_argument, NULL, 'h'},
+                                        {NULL, 0, NULL, 0}};
+
+/* The options that are texts; NULL if c is none of them. */
+static const char **text_option(struct publish_options *o, int c)
+{
+    switch (c) {
+    case 'n':
+        return &o->name;
+    case 'z':
+        return &o->zip;
+    case 'b':
+        return &o->bucket;
+    case 'p':
+        return &o->prefix;
+    case 'r':
+        return &o->build_role;
+    case 'R':
+        return &o->region;
+    case 'B':
+        return &o->base_version;
+    case 'd':
+        return &o->description;
+    case 'l':
+        return &o->log_group;
+    default:
+        return NULL;
+    }
+}
+
+struct number {
+    int64_t *value;
+    int64_t least;
+    int64_t most;
+};
+
+static struct number number_option(struct publish_options *o, int c)
+{
+    switch (c) {
+    case 'm':
+        return (struct number){&o->memory_mib, 512, 8192};
+    case 'o':
+        return (struct number){&o->port, 1, 65535};
+    case 'y':
+        return (struct number){&o->ready_seconds, 1, 3600};
+    case 'v':
+        return (struct number){&o->validate_seconds, 1, 3600};
+    case 'k':
+        return (struct number){&o->hook_seconds, 1, 60};
+    case 'w':
+        return (struct number){&o->wait_seconds, 1, 86400};
+    case 'i':
+        return (struct number){&o->poll_ms, 10, 600000};
+    default:
+        return (struct number){NULL, 0, 0};
+    }
+}
+
+static void set_number(const struct number *n, const char *text)
+{
+    char what[160];
+    if (!slice_to_int64(slice_of(text), n->value) || *n->value < n->least || *n->value > n->most) {
+        snprintf(what, sizeof(what), "\"%.40s\" is no number from %lld to %lld: see --help", text,
+                 (long long)n->least, (long long)n->most);
+        wrong(what);
+    }
+}
+
+static void add_text(const char **list, size_t *count, const char *text)
+{
+    if (*count == PUBLISH_LIST_MAX) {
+        wrong("there are too many --egress or --tag");
+    }
+    list[(*count)++] = text;
+}
+
+static void set_option(struct publish_options *o, int c)
+{
+    const char **text = text_option(o, c);
+    struct number number = number_option(o, c);
+    if (text != NULL) {
+        *text = optarg;
+    } else if (number.value != NULL) {
+        set_number(&number, optarg);
+    } else if (c == 'e') {
+        add_text(o->egress, &o->egress_count, optarg);
+    } else if (c == 't' && strchr(optarg, '=') != NULL) {
+        add_text(o->tags, &o->tag_count, optarg);
+    } else if (c == 'D') {
+        o->docker = true;
+    } else if (c == 'V') {
+        puts("mayfly-publish-image " MAYFLY_VERSION);
+        exit(0);
+    } else {
+        usage(c == 'h' ? stdout : stderr);
+        exit(c == 'h' ? 0 : 2);
+    }
+}
+
+/* Characters that need no encoding anywhere: in a URL, in S3's and Lambda's names. */
+static bool is_plain(const char *text, const char *more)
+{
+    for (const char *p = text; *p != '\0'; p++) {
+        bool fine = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                    (*p >= '0' && *p <= '9') || strchr(more, *p) != NULL;
+        if (!fine) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_name(const struct publish_options *o)
+{
+    if (o->name == NULL || o->name[0] == '\0' || strlen(o->name) > 64 || !is_plain(o->name, "-_")) {
+        wrong("--name wants 1 to 64 letters, digits, - and _");
+    }
+}
+
+static void check_publish(const struct publish_options *o)
+{
+    if (o->zip == NULL || o->bucket == NULL || o->build_role == NULL) {
+        wrong("publish wants --zip, --bucket and --build-role: see --help");
+    }
+    if (strlen(o->bucket) < 3 || strlen(o->bucket) > 63 || !is_plain(o->bucket, "-.")) {
+        wrong("--bucket wants the name of a bucket, without s3://");
+    }
+    size_t len = strlen(o->prefix);
+    if (len > 512 || !is_plain(o->prefix, "-_./") || strstr(o->prefix, "//") != NULL ||
+        strstr(o->prefix, "..") != NULL ||
+        (len > 0 && (o->prefix[0] == '/' || o->prefix[len - 1] == '/'))) {
+        wrong("--prefix wants letters, digits, - _ . and single slashes between them");
+    }
+    if (o->memory_mib != 512 && o->memory_mib != 1024 && o->memory_mib != 2048 &&
+        o->memory_mib != 4096 && o->memory_mib != 8192) {
+        wrong("--memory-mib is one of 512, 1024, 2048, 4096, 8192");
+    }
+}
+
+/* --- commands -----------------------------------------------------------------------------------
+ */
+
+static int run(const char *command, const char *version, const struct publish_options *o,
+               struct images *im, json_t **out, struct err *e)
+{
+    if (strcmp(command, "publish") == 0) {
+        return publish(im, o, out, e);
+    }
+    if (strcmp(command, "versions") == 0) {
+        return publish_versions(im, o->name, out, e);
+    }
+    const char *status = strcmp(command, "activate") == 0 ? "ACTIVE" : "INACTIVE";
+    return publish_set_status(im, o->name, version, status, out, e);
+}
+
+static void check_command(const char *command, const char *version, const struct publish_options *o)
+{
+    bool switches = strcmp(command, "activate") == 0 || strcmp(command, "deactivate") == 0;
+    bool publishes = strcmp(command, "publish") == 0;
+    if (!switches && !publishes && strcmp(command, "versions") != 0) {
+        wrong("the command is publish, versions, activate or deactivate: see --help");
+    }
+    if (switches != (version != NULL)) {
+        wrong(switches ? "which VERSION? The command versions tells them" : "that is no option");
+    }
+    check_name(o);
+    if (publishes) {
+        check_publish(o);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct publish_options o = {.prefix = "mayfly",
+                                .memory_mib = 2048,
+                                .port = 9000,
+                                .ready_seconds = 900,
+                                .validate_seconds = 900,
+                                .hook_seconds = 60,
+                                .wait_seconds = 3600,
+                                .poll_ms = 5000};
+    struct images im;
+    struct err e = {0};
+    json_t *out = NULL;
+    for (int c = getopt_long(argc, argv, "", options, NULL); c != -1;
+         c = getopt_long(argc, argv, "", options, NULL)) {
+        set_option(&o, c);
+    }
+    const char *command = optind < argc ? argv[optind] : "";
+    const char *version = optind + 1 < argc ? argv[optind + 1] : NULL;
+    check_command(command, version, &o);
+    log_open("mayfly-publish-image", 2);
+    int rc = images_open(&im, o.region, &e);
+    if (rc == 0) {
+        rc = run(command, version, &o, &im, &out, &e);
+    }
+    images_close(&im);
+    if (rc != 0) {
+        fprintf(stderr, "mayfly-publish-image: %s\n", e.message);
+        return 1;
+    }
+    (void)json_dumpf(out, stdout, JSON_INDENT(2));
+    puts("");
+    json_decref(out);
+    return 0;
+}

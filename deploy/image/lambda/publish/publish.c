@@ -1,0 +1,274 @@
+#include "deploy/image/lambda/publish/publish.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/codec.h"
+#include "common/base/fs.h"
+#include "common/base/random.h"
+
+#define TOKEN_BYTES 16
+#define VERSIONS_MAX 1000
+
+/* --- what an image is made of -------------------------------------------------------------------
+ */
+
+static json_t *hooks_of(const struct publish_options *o)
+{
+    json_t *vm = json_object();
+    static const char *const names[] = {"run", "resume", "suspend", "terminate"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        char timeout[40];
+        snprintf(timeout, sizeof(timeout), "%sTimeoutInSeconds", names[i]);
+        json_object_set_new(vm, names[i], json_string("ENABLED"));
+        json_object_set_new(vm, timeout, json_integer(o->hook_seconds));
+    }
+    return json_pack("{s:I, s:o, s:{s:s, s:I, s:s, s:I}}", "port", (json_int_t)o->port,
+                     "microvmHooks", vm, "microvmImageHooks", "ready", "ENABLED",
+                     "readyTimeoutInSeconds", (json_int_t)o->ready_seconds, "validate", "ENABLED",
+                     "validateTimeoutInSeconds", (json_int_t)o->validate_seconds);
+}
+
+static json_t *egress_of(const struct publish_options *o, const char *region)
+{
+    char internet[200];
+    json_t *list = json_array();
+    for (size_t i = 0; i < o->egress_count; i++) {
+        json_array_append_new(list, json_string(o->egress[i]));
+    }
+    if (o->egress_count == 0) {
+        snprintf(internet, sizeof(internet),
+                 "arn:aws:lambda:%s:aws:network-connector:aws-network-connector:INTERNET_EGRESS",
+                 region);
+        json_array_append_new(list, json_string(internet));
+    }
+    return list;
+}
+
+json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
+                     const char *sha256_hex)
+{
+    char base[120], description[120];
+    snprintf(base, sizeof(base), "arn:aws:lambda:%s:aws:microvm-image:al2023-1", region);
+    snprintf(description, sizeof(description), "Mayfly %s, archive %.16s", MAYFLY_VERSION,
+             sha256_hex);
+    json_t *spec = json_pack(
+        "{s:s, s:s, s:{s:s}, s:s, s:[{s:s}], s:[{s:I}], s:o, s:o}", "baseImageArn", base,
+        "buildRoleArn", o->build_role, "codeArtifact", "uri", uri, "description",
+        o->description != NULL ? o->description : description, "cpuConfigurations", "architecture",
+        "ARM_64", "resources", "minimumMemoryInMiB", (json_int_t)o->memory_mib,
+        "egressNetworkConnectors", egress_of(o, region), "hooks", hooks_of(o));
+    ASSERT(spec != NULL);
+    json_object_set_new(spec, "logging",
+                        o->log_group != NULL
+                            ? json_pack("{s:{s:s}}", "cloudWatch", "logGroup", o->log_group)
+                            : json_pack("{s:{}}", "disabled"));
+    if (o->base_version != NULL) {
+        json_object_set_new(spec, "baseImageVersion", json_string(o->base_version));
+    }
+    if (o->docker) {
+        json_object_set_new(spec, "additionalOsCapabilities", json_pack("[s]", "ALL"));
+    }
+    return spec;
+}
+
+static json_t *tags_of(const struct publish_options *o)
+{
+    json_t *tags = json_object();
+    for (size_t i = 0; i < o->tag_count; i++) {
+        struct slice key, value;
+        slice_cut(slice_of(o->tags[i]), '=', &key, &value);
+        char *name = slice_dup(key);
+        json_object_set_new(tags, name, json_stringn(value.ptr, value.len));
+        free(name);
+    }
+    return tags;
+}
+
+/* --- the steps ----------------------------------------------------------------------------------
+ */
+
+static void digest_of(struct slice bytes, char out_hex[65])
+{
+    unsigned char digest[32];
+    ASSERT(EVP_Digest(bytes.ptr, bytes.len, digest, NULL, EVP_sha256(), NULL) == 1);
+    codec_hex(digest, sizeof(digest), out_hex);
+}
+
+/* The object is named by its content, so that a version always tells what it was built from. */
+static int upload(struct images *im, const struct publish_options *o, char sha256_hex[65],
+                  struct buf *out_uri, struct err *e)
+{
+    struct buf zip, key;
+    buf_init(&zip, PUBLISH_ZIP_MAX);
+    buf_init(&key, 1024);
+    int rc = fs_read(o->zip, &zip, e);
+    if (rc == 0 && !slice_starts_with(buf_slice(&zip), SLICE("PK\x03\x04"))) {
+        rc = err_set(e, ERR_PERMANENT, 0, "%s is no zip archive: make one with build-zip", o->zip);
+    }
+    if (rc == 0) {
+        digest_of(buf_slice(&zip), sha256_hex);
+        buf_printf(&key, "%s%s%s-%.16s.zip", o->prefix, o->prefix[0] != '\0' ? "/" : "", o->name,
+                   sha256_hex);
+        buf_printf(out_uri, "s3://%s/%s", o->bucket, key.data);
+        fprintf(stderr, "uploading %zu bytes to %s\n", zip.len, out_uri->data);
+        rc = images_upload(im, o->bucket, key.data, buf_slice(&zip), sha256_hex, e);
+    }
+    buf_fini(&key);
+    buf_fini(&zip);
+    return rc;
+}
+
+/* A new image, or a new version of the one that is there; the token makes each attempt one. */
+static int submit(struct images *im, const struct publish_options *o, const char *arn,
+                  const char *uri, const char *sha256_hex, json_t **out, struct err *e)
+{
+    struct buf path;
+    char token[2 * TOKEN_BYTES + 1];
+    json_t *body = publish_spec(o, aws_client_region(im->lambda), uri, sha256_hex);
+    random_hex(token, TOKEN_BYTES);
+    json_object_set_new(body, "clientToken", json_string(token));
+    buf_init(&path, 4096);
+    int rc;
+    if (arn == NULL) {
+        json_object_set_new(body, "name", json_string(o->name));
+        if (o->tag_count > 0) {
+            json_object_set_new(body, "tags", tags_of(o));
+        }
+        rc = images_call(im, "CreateMicrovmImage", "POST", "", body, out, e);
+    } else {
+        images_path(&path, arn, NULL);
+        rc = images_call(im, "UpdateMicrovmImage", "PUT", path.data, body, out, e);
+    }
+    buf_fini(&path);
+    json_decref(body);
+    return rc;
+}
+
+static const char *member(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "";
+}
+
+static int await_built(struct images *im, const struct publish_options *o, const json_t *submitted,
+                       json_t **out, struct err *e)
+{
+    const char *arn = member(submitted, "imageArn");
+    const char *version = member(submitted, "imageVersion");
+    json_t *told = NULL;
+    if (arn[0] == '\0' || version[0] == '\0') {
+        return err_set(e, ERR_RETRY, 0, "the answer names no image or version");
+    }
+    fprintf(stderr, "%s, version %s\n", arn, version);
+    if (publish_wait(im, o, arn, version, &told, e) != 0) {
+        return -1;
+    }
+    *out = json_pack("{s:s, s:s, s:s, s:s}", "imageArn", arn, "imageVersion", version, "state",
+                     member(told, "state"), "status", member(told, "status"));
+    json_decref(told);
+    return 0;
+}
+
+int publish(struct images *im, const struct publish_options *o, json_t **out, struct err *e)
+{
+    struct buf uri;
+    char sha256_hex[65];
+    char *arn = NULL;
+    json_t *submitted = NULL;
+    buf_init(&uri, 2048);
+    int rc = upload(im, o, sha256_hex, &uri, e);
+    if (rc == 0) {
+        rc = images_find(im, o->name, &arn, e);
+    }
+    if (rc == 0) {
+        fprintf(stderr, "%s the image %s\n", arn == NULL ? "creating" : "updating", o->name);
+        rc = submit(im, o, arn, uri.data, sha256_hex, &submitted, e);
+    }
+    if (rc == 0) {
+        rc = await_built(im, o, submitted, out, e);
+    }
+    json_decref(submitted);
+    free(arn);
+    buf_fini(&uri);
+    return rc;
+}
+
+/* --- versions -----------------------------------------------------------------------------------
+ */
+
+static int find_image(struct images *im, const char *name, char **out_arn, struct err *e)
+{
+    if (images_find(im, name, out_arn, e) != 0) {
+        return -1;
+    }
+    return *out_arn != NULL ? 0
+                            : err_set(e, ERR_NOT_FOUND, 0, "there is no image %s in %s", name,
+                                      aws_client_region(im->lambda));
+}
+
+int publish_set_status(struct images *im, const char *name, const char *version, const char *status,
+                       json_t **out, struct err *e)
+{
+    struct buf path;
+    char *arn = NULL;
+    json_t *body = json_pack("{s:s}", "status", status);
+    buf_init(&path, 4096);
+    int rc = find_image(im, name, &arn, e);
+    if (rc == 0) {
+        images_path(&path, arn, version);
+        rc = images_call(im, "UpdateMicrovmImageVersion", "PATCH", path.data, body, out, e);
+    }
+    buf_fini(&path);
+    json_decref(body);
+    free(arn);
+    return rc;
+}
+
+/* Appends one page's items; *more tells whether path is now the next one's. */
+static int add_page(struct images *im, struct buf *path, size_t base, json_t *versions, bool *more,
+                    struct err *e)
+{
+    json_t *answer = NULL;
+    if (images_call(im, "ListMicrovmImageVersions", "GET", path->data, NULL, &answer, e) != 0) {
+        return -1;
+    }
+    json_array_extend(versions, json_object_get(answer, "items"));
+    const char *next = json_string_value(json_object_get(answer, "nextToken"));
+    path->len = base;
+    *more = next != NULL && json_array_size(versions) < VERSIONS_MAX;
+    if (*more) {
+        buf_append_cstr(path, "?nextToken=");
+        codec_percent(path, slice_of(next));
+    }
+    json_decref(answer);
+    return 0;
+}
+
+int publish_versions(struct images *im, const char *name, json_t **out, struct err *e)
+{
+    struct buf path;
+    char *arn = NULL;
+    bool more = true;
+    json_t *versions = json_array();
+    buf_init(&path, 8192);
+    int rc = find_image(im, name, &arn, e);
+    if (rc == 0) {
+        images_path(&path, arn, NULL);
+        buf_append_cstr(&path, "/versions");
+    }
+    size_t base = path.len;
+    while (rc == 0 && more) {
+        rc = add_page(im, &path, base, versions, &more, e);
+    }
+    buf_fini(&path);
+    free(arn);
+    if (rc != 0) {
+        json_decref(versions);
+        return -1;
+    }
+    *out = versions;
+    return 0;
+}

@@ -1,0 +1,93 @@
+/*
+ * mayfly-publish-image: an archive of build-zip becomes a version of a MicroVM image.
+ *
+ * Upload to S3, CreateMicrovmImage or UpdateMicrovmImage, then waiting with each state printed, and
+ * on failure the reason of every build that failed. Everything an image is made of comes from
+ * flags, since an update replaces it all. Progress goes to standard error, the result as one JSON
+ * object to standard output. One thread, blocking calls; the caller owns all that is returned.
+ */
+#ifndef MAYFLY_PUBLISH_PUBLISH_H
+#define MAYFLY_PUBLISH_PUBLISH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/aws/aws.h"
+#include "common/base/attr.h"
+#include "common/base/err.h"
+
+#define PUBLISH_LIST_MAX 16
+#define PUBLISH_ZIP_MAX ((size_t)256 << 20)
+
+struct publish_options {
+    const char *name; /* of the image */
+    const char *zip;
+    const char *bucket;
+    const char *prefix; /* of the object's key; without a slash at either end */
+    const char *build_role;
+    const char *region;       /* NULL: as AWS's tools look for it */
+    const char *base_version; /* NULL: the newest */
+    const char *description;  /* NULL: the archive's digest */
+    const char *log_group;    /* NULL: no logs */
+    const char *egress[PUBLISH_LIST_MAX];
+    size_t egress_count;                /* 0: the internet */
+    const char *tags[PUBLISH_LIST_MAX]; /* "KEY=VALUE", of a new image */
+    size_t tag_count;
+    int64_t memory_mib;
+    int64_t port;
+    int64_t ready_seconds;
+    int64_t validate_seconds;
+    int64_t hook_seconds; /* run, resume, suspend, terminate */
+    int64_t wait_seconds;
+    int64_t poll_ms;
+    bool docker; /* all OS capabilities */
+};
+
+/* --- the calls (images.c) --- */
+struct images {
+    struct aws_client *lambda;
+    struct aws_client *s3;
+};
+
+MUST_CHECK int images_open(struct images *im, const char *region, struct err *e);
+void images_close(struct images *im);
+
+/* The bytes go to s3://bucket/key; sha256_hex is theirs. */
+MUST_CHECK int images_upload(struct images *im, const char *bucket, const char *key,
+                             struct slice bytes, const char *sha256_hex, struct err *e);
+
+/* The image's ARN, owned by the caller; *out is NULL if there is no image of that name. */
+MUST_CHECK int images_find(struct images *im, const char *name, char **out_arn, struct err *e);
+
+/* One call of the service: path behind /2025-09-09/microvm-images, body NULL for none. *out is
+ * owned by the caller (json_decref), NULL is not possible. */
+MUST_CHECK int images_call(struct images *im, const char *operation, const char *method,
+                           const char *path, const json_t *body, json_t **out, struct err *e);
+
+/* Appends "/<percent-encoded arn>", and "/versions/<version>" unless version is NULL. */
+void images_path(struct buf *out, const char *arn, const char *version);
+
+/* --- the steps (publish.c) --- */
+/* *out: {"imageArn", "imageVersion", "state"}, owned by the caller. */
+MUST_CHECK int publish(struct images *im, const struct publish_options *o, json_t **out,
+                       struct err *e);
+
+/* status: "ACTIVE" or "INACTIVE". */
+MUST_CHECK int publish_set_status(struct images *im, const char *name, const char *version,
+                                  const char *status, json_t **out, struct err *e);
+
+/* *out: the versions, newest first, an array of {"imageVersion", "state", "status", …}. */
+MUST_CHECK int publish_versions(struct images *im, const char *name, json_t **out, struct err *e);
+
+/* What CreateMicrovmImage and UpdateMicrovmImage have in common; owned by the caller. */
+json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
+                     const char *sha256_hex);
+
+/* --- waiting (wait.c) --- */
+/* Until the version is SUCCESSFUL: 0, and *out is the version as told then. ERR_PERMANENT when it
+ * FAILED, with what failed printed; ERR_RETRY when the time is over. */
+MUST_CHECK int publish_wait(struct images *im, const struct publish_options *o, const char *arn,
+                            const char *version, json_t **out, struct err *e);
+
+#endif

@@ -1,0 +1,102 @@
+/* Operations on images, judged by AWS's own client. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  AccessDeniedException, ConflictException, CreateMicrovmImageCommand, GetMicrovmImageBuildCommand, GetMicrovmImageCommand,
+  GetMicrovmImageVersionCommand, ListMicrovmImageBuildsCommand, ResourceNotFoundException, RunMicrovmCommand, UpdateMicrovmImageCommand,
+  UpdateMicrovmImageVersionCommand, ValidationException, paginateListMicrovmImageVersions, paginateListMicrovmImages,
+} from '@aws-sdk/client-lambda-microvms';
+import { client, startFake } from './support.mjs';
+
+const spec = (fields = {}) => ({
+  baseImageArn: 'arn:aws:lambda:us-east-1:aws:microvm-image:al2023-1', buildRoleArn: 'arn:aws:iam::123456789012:role/build',
+  codeArtifact: { uri: 's3://bucket/key.zip' }, resources: [{ minimumMemoryInMiB: 4096 }], ...fields,
+});
+const hooks = {
+  port: 9000, microvmHooks: { run: 'ENABLED', runTimeoutInSeconds: 60 }, microvmImageHooks: { ready: 'ENABLED', readyTimeoutInSeconds: 3600 },
+};
+const create = (fields) => new CreateMicrovmImageCommand({ name: 'runner', ...spec(fields) });
+const fails = (promise, type, message) => assert.rejects(promise, (error) => {
+  assert.ok(error instanceof type, `${error.name}: ${error.message}`);
+  if (message) assert.match(error.message, message);
+  return true;
+});
+
+test('image_is_built_and_updated_and_its_versions_are_told', async (t) => {
+  const fake = await startFake(t, { image_build_ms: 1, empty_page_every: 1, page_size: 1 });
+  const c = client(t, fake);
+  const made = await c.send(create({ hooks, additionalOsCapabilities: ['ALL'], tags: { team: 'ci' }, logging: { cloudWatch: { logGroup: 'builds' } } }));
+  assert.deepEqual([made.name, made.state, made.imageVersion, made.$metadata.httpStatusCode], ['runner', 'CREATING', '1.0', 201]);
+  assert.deepEqual(made.hooks, hooks);
+  const imageIdentifier = made.imageArn;
+  await fake.happened('image_built', { version: '1.0' });
+  const image = await c.send(new GetMicrovmImageCommand({ imageIdentifier }));
+  assert.deepEqual([image.state, image.latestActiveImageVersion, image.tags.team], ['CREATED', '1.0', 'ci']);
+  const updated = await c.send(new UpdateMicrovmImageCommand({ imageIdentifier, ...spec() }));
+  assert.deepEqual([updated.state, updated.imageVersion], ['UPDATING', '2.0']);
+  await fails(c.send(new UpdateMicrovmImageCommand({ imageIdentifier, ...spec() })), ConflictException, /being built/);
+  await fake.happened('image_built', { version: '2.0' });
+  const versions = [];
+  for await (const page of paginateListMicrovmImageVersions({ client: c }, { imageIdentifier })) versions.push(...page.items);
+  assert.deepEqual(versions.map((v) => [v.imageVersion, v.state, v.status]), [['2.0', 'SUCCESSFUL', 'ACTIVE'], ['1.0', 'SUCCESSFUL', 'ACTIVE']]);
+  const names = [];
+  for await (const page of paginateListMicrovmImages({ client: c }, {})) names.push(...page.items.map((item) => item.name));
+  assert.deepEqual(names, ['mayfly', 'runner']);
+  const vm = await c.send(new RunMicrovmCommand({ imageIdentifier }));
+  assert.equal(vm.imageVersion, '2.0');
+});
+
+test('inactive_version_is_not_run', async (t) => {
+  const fake = await startFake(t, { image_build_ms: 1 });
+  const c = client(t, fake);
+  const { imageArn: imageIdentifier } = await c.send(create());
+  const set = (status) => c.send(new UpdateMicrovmImageVersionCommand({ imageIdentifier, imageVersion: '1.0', status }));
+  await fails(set('ACTIVE'), ConflictException);
+  await fake.happened('image_built', { version: '1.0' });
+  assert.equal((await set('INACTIVE')).status, 'INACTIVE');
+  await fails(c.send(new RunMicrovmCommand({ imageIdentifier })), ResourceNotFoundException, /No active version/);
+  await set('ACTIVE');
+  await c.send(new RunMicrovmCommand({ imageIdentifier }));
+  await fails(set('GONE'), ValidationException);
+});
+
+test('failed_build_tells_its_reason', async (t) => {
+  const fake = await startFake(t, { image_build_ms: 1, image_build_failure: 'Ready hook invocation timed out' });
+  const c = client(t, fake);
+  const { imageArn: imageIdentifier } = await c.send(create());
+  await fake.happened('image_built', { state: 'FAILED' });
+  const version = await c.send(new GetMicrovmImageVersionCommand({ imageIdentifier, imageVersion: '1.0' }));
+  assert.deepEqual([version.state, version.stateReason], ['FAILED', 'One or more builds failed.']);
+  const image = await c.send(new GetMicrovmImageCommand({ imageIdentifier }));
+  assert.deepEqual([image.state, image.latestFailedImageVersion, image.latestActiveImageVersion], ['CREATE_FAILED', '1.0', undefined]);
+  const { items } = await c.send(new ListMicrovmImageBuildsCommand({ imageIdentifier, imageVersion: '1.0' }));
+  assert.deepEqual(items.map((b) => [b.buildState, b.stateReason]), [['SUCCESSFUL', undefined], ['FAILED', 'Ready hook invocation timed out']]);
+  const build = await c.send(new GetMicrovmImageBuildCommand({ imageIdentifier, imageVersion: '1.0', buildId: items[0].buildId }));
+  assert.equal(build.snapshotBuild.memorySnapshotSizeInBytes, 604_000_000);
+});
+
+test('token_replays_or_conflicts', async (t) => {
+  const fake = await startFake(t);
+  const c = client(t, fake);
+  const first = await c.send(create({ clientToken: 'once' }));
+  const again = await c.send(create({ clientToken: 'once' }));
+  assert.equal(again.imageVersion, first.imageVersion);
+  await fails(c.send(create({ clientToken: 'once', description: 'other' })), ConflictException, /other parameters/);
+  await fails(c.send(create()), ConflictException, /exists already/);
+});
+
+test('what_the_service_refuses_is_refused', async (t) => {
+  const fake = await startFake(t);
+  const c = client(t, fake);
+  await fails(c.send(create({ name: 'a b' })), ValidationException);
+  await fails(c.send(create({ baseImageArn: 'arn:aws:lambda:eu-west-1:aws:microvm-image:al2023-1' })), ValidationException, /region/);
+  await fails(c.send(create({ buildRoleArn: 'role' })), ValidationException);
+  await fails(c.send(create({ codeArtifact: { uri: 'https://bucket/key' } })), ValidationException);
+  await fails(c.send(create({ resources: [{ minimumMemoryInMiB: 3000 }] })), ValidationException);
+  await fails(c.send(create({ additionalOsCapabilities: ['SYS_ADMIN'] })), ValidationException);
+  await fails(c.send(create({ egressNetworkConnectors: ['INTERNET_EGRESS'] })), ValidationException);
+  await fails(c.send(create({ hooks: { ...hooks, port: undefined } })), ValidationException, /port/);
+  await fails(c.send(create({ hooks: { ...hooks, microvmHooks: { run: 'ENABLED', runTimeoutInSeconds: 61 } } })), ValidationException, /between 1 and 60/);
+  await fails(c.send(create({ hooks: { ...hooks, microvmImageHooks: {} } })), ValidationException, /ready/);
+  await fails(c.send(new GetMicrovmImageCommand({ imageIdentifier: 'arn:aws:lambda:us-east-1:123456789012:microvm-image/mayfly' })), AccessDeniedException);
+});

@@ -1,0 +1,147 @@
+/* Publishing an image: the real program against the fakes of Lambda and S3. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { options } from '../../fakes/lambda-microvms/lib/options.mjs';
+import { FakeLambda } from '../../fakes/lambda-microvms/lib/server.mjs';
+import { FakeS3 } from '../../fakes/lambda-microvms/s3.mjs';
+
+const PROGRAM = process.env.MAYFLY_PUBLISH_IMAGE;
+const ROLE = 'arn:aws:iam::123456789012:role/build';
+
+async function scene(t, settings = {}) {
+  const lambda = new FakeLambda({ ...options.defaults(), list_rate: 0, image_build_ms: 20, ...settings });
+  const s3 = new FakeS3();
+  const entries = [];
+  lambda.log.listeners.add((entry) => entries.push(entry));
+  await Promise.all([lambda.listen(), s3.listen()]);
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mayfly-publish-'));
+  const zip = path.join(dir, 'image.zip');
+  const bytes = Buffer.concat([Buffer.from('PK\x03\x04'), crypto.randomBytes(2_000_000)]);
+  fs.writeFileSync(zip, bytes);
+  t.after(async () => {
+    await Promise.all([lambda.stop(), s3.stop()]);
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+  const env = {
+    PATH: process.env.PATH, AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'not-a-secret',
+    AWS_ENDPOINT_URL_LAMBDA: lambda.url, AWS_ENDPOINT_URL_S3: s3.url, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
+  };
+  const call = (...args) => new Promise((resolve) => {
+    const child = spawn(PROGRAM, args, { env });
+    const out = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr']) child[name].on('data', (chunk) => { out[name] += chunk; });
+    child.on('close', (code) => resolve({ code, ...out, result: code === 0 ? JSON.parse(out.stdout) : null }));
+  });
+  const publish = (...more) => call('publish', '--name', 'runner', '--zip', zip, '--bucket', 'artifacts', '--build-role', ROLE, '--poll-ms', '20', ...more);
+  const requests = (operation) => entries.filter((entry) => entry.event === 'request' && entry.operation === operation);
+  return { lambda, s3, call, publish, requests, zip, digest: crypto.createHash('sha256').update(bytes).digest('hex') };
+}
+
+const version = (lambda, n = -1) => lambda.images.byName.get('runner').versions.at(n);
+
+test('new_image_is_uploaded_created_and_waited_for', async (t) => {
+  const { lambda, s3, publish, requests, digest } = await scene(t);
+  const { code, stderr, result } = await publish('--docker', '--memory-mib', '4096', '--log-group', '/mayfly/builds', '--tag', 'team=ci', '--ready-seconds', '1200');
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(result, {
+    imageArn: 'arn:aws:lambda:us-east-1:123456789012:microvm-image:runner', imageVersion: '1.0', state: 'SUCCESSFUL', status: 'ACTIVE',
+  });
+  const [object] = s3.objects.values();
+  assert.deepEqual(object, { bucket: 'artifacts', key: `mayfly/runner-${digest.slice(0, 16)}.zip`, bytes: 2_000_004, sha256: digest });
+  const { spec } = version(lambda);
+  assert.equal(spec.codeArtifact.uri, `s3://artifacts/${object.key}`);
+  assert.deepEqual(spec.resources, [{ minimumMemoryInMiB: 4096 }]);
+  assert.deepEqual(spec.additionalOsCapabilities, ['ALL']);
+  assert.deepEqual(spec.logging, { cloudWatch: { logGroup: '/mayfly/builds' } });
+  assert.deepEqual(spec.egressNetworkConnectors, ['arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:INTERNET_EGRESS']);
+  assert.equal(spec.hooks.port, 9000);
+  assert.deepEqual(spec.hooks.microvmImageHooks, { ready: 'ENABLED', readyTimeoutInSeconds: 1200, validate: 'ENABLED', validateTimeoutInSeconds: 900 });
+  for (const hook of ['run', 'resume', 'suspend', 'terminate']) {
+    assert.deepEqual([spec.hooks.microvmHooks[hook], spec.hooks.microvmHooks[`${hook}TimeoutInSeconds`]], ['ENABLED', 60]);
+  }
+  assert.equal(lambda.images.byName.get('runner').tags.team, 'ci');
+  assert.match(stderr, /creating the image runner\n[^]*PENDING \(GRAVITON 3: PENDING, GRAVITON 4: PENDING\)[^]*IN_PROGRESS[^]*SUCCESSFUL/);
+  assert.equal(requests('CreateMicrovmImage').length, 1);
+});
+
+test('image_that_is_there_gets_a_new_version_without_what_is_not_asked_for', async (t) => {
+  const { lambda, publish, requests } = await scene(t, { empty_page_every: 1, page_size: 1, image: ['runner-old', 'mayfly'] });
+  assert.equal((await publish('--docker', '--tag', 'a=b')).code, 0);
+  const { code, result } = await publish('--egress', 'arn:aws:lambda:us-east-1:123456789012:network-connector:vpc', '--base-version', '7', '--tag', 'a=c');
+  assert.deepEqual([code, result.imageVersion], [0, '2.0']);
+  const { spec } = version(lambda);
+  assert.equal(spec.additionalOsCapabilities, undefined);
+  assert.deepEqual(spec.logging, { disabled: {} });
+  assert.equal(spec.baseImageVersion, '7');
+  assert.deepEqual(spec.egressNetworkConnectors, ['arn:aws:lambda:us-east-1:123456789012:network-connector:vpc']);
+  assert.deepEqual([requests('CreateMicrovmImage').length, requests('UpdateMicrovmImage').length], [1, 1]);
+});
+
+test('failed_build_tells_every_reason', async (t) => {
+  const { publish } = await scene(t, { image_build_failure: 'Ready hook invocation timed out after PT15M' });
+  const { code, stderr } = await publish();
+  assert.equal(code, 1);
+  assert.match(stderr, /build [0-9a-f-]{36} \(GRAVITON 4\) failed: Ready hook invocation timed out after PT15M/);
+  assert.match(stderr, /version 1\.0 failed: One or more builds failed\./);
+  assert.match(stderr, /--log-group/);
+});
+
+test('lost_answers_and_throttling_make_no_second_version', async (t) => {
+  const { lambda, s3, publish, requests } = await scene(t);
+  s3.failures.push({ status: 503, code: 'SlowDown' });
+  lambda.faults.add([
+    { operation: 'CreateMicrovmImage', drop: true, times: 1 }, { operation: 'ListMicrovmImages', preset: 'internal', times: 1 },
+    { operation: 'GetMicrovmImageVersion', preset: 'bad-gateway', times: 1 },
+  ]);
+  lambda.config.retry_after_s = 0;
+  const { code, stderr } = await publish();
+  assert.equal(code, 0, stderr);
+  assert.ok(requests('CreateMicrovmImage').length >= 2);
+  assert.equal(lambda.images.byName.get('runner').versions.length, 1);
+});
+
+test('versions_are_told_and_switched', async (t) => {
+  const { lambda, call, publish } = await scene(t);
+  await publish();
+  await publish();
+  const told = await call('versions', '--name', 'runner');
+  assert.deepEqual(told.result.map((v) => [v.imageVersion, v.status]), [['2.0', 'ACTIVE'], ['1.0', 'ACTIVE']]);
+  assert.equal((await call('deactivate', '--name', 'runner', '2.0')).result.status, 'INACTIVE');
+  assert.equal(version(lambda).status, 'INACTIVE');
+  assert.equal((await call('activate', '--name', 'runner', '2.0')).result.status, 'ACTIVE');
+  const missing = await call('versions', '--name', 'runne');
+  assert.match(missing.stderr, /there is no image runne in us-east-1/);
+});
+
+test('build_that_takes_too_long_is_left_and_told', async (t) => {
+  const { publish } = await scene(t, { image_build_ms: 60_000 });
+  const { code, stderr } = await publish('--wait-seconds', '1');
+  assert.equal(code, 1);
+  assert.match(stderr, /version 1\.0 was still PENDING .* after 1 s/);
+});
+
+test('refusals_say_what_to_do', async (t) => {
+  const { call, publish, zip } = await scene(t);
+  const bucket = await call('publish', '--name', 'runner', '--zip', zip, '--bucket', 'other-bucket', '--build-role', ROLE);
+  assert.equal(bucket.code, 1);
+  assert.match(bucket.stderr, /cannot upload to s3:\/\/other-bucket\/mayfly\/runner-.*the bucket must be in us-east-1.*404/);
+  const role = await publish('--build-role', 'build');
+  assert.match(role.stderr, /CreateMicrovmImage: ValidationException: buildRoleArn is not an ARN/);
+  fs.writeFileSync(zip, 'no zip');
+  assert.match((await publish()).stderr, /is no zip archive: make one with build-zip/);
+  for (const [args, text] of [
+    [['publish', '--name', 'a b'], /--name wants/], [['publish', '--name', 'a'], /publish wants --zip/], [['deactivate', '--name', 'a'], /which VERSION/],
+    [['publish', '--name', 'a', '--hook-seconds', '61'], /from 1 to 60/], [['remove', '--name', 'a'], /the command is/],
+    [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'b/../x'], /--bucket wants/],
+    [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'bucket', '--memory-mib', '3000'], /--memory-mib is one of/],
+  ]) {
+    const { code, stderr } = await call(...args);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, text);
+  }
+});
