@@ -10,8 +10,13 @@
 #include "worker/limits.h"
 #include "worker/outcome.h"
 
-#define FULL_DELAY_MS 1000 /* a message that met a full cap although there seemed to be room */
-#define END_GRACE_MS 0     /* of a VM whose launch failed: nothing runs on it */
+/* A message that met a full cap. Of the class's and the fleet's, a lane asks before it takes one:
+ * another worker was faster, and the lane is not taken before the next slot is free. The message is
+ * to be there by then, else it is the last of a burst that waits. A repository's cap no lane knows
+ * of, and the next look at it must not come at once. */
+#define RACE_DELAY_MS 20
+#define FULL_DELAY_MS 1000
+#define END_GRACE_MS 0 /* of a VM whose launch failed: nothing runs on it */
 
 /* One launch on its way. */
 struct launching {
@@ -223,6 +228,15 @@ static void tell(const struct launching *l, const char *what, const char *detail
     }
 }
 
+static int64_t wait_of(const struct ledger_reservation *r)
+{
+    if (r->outcome == LEDGER_RATE && r->wait_ms > 0) {
+        return r->wait_ms;
+    }
+    bool raced = r->outcome == LEDGER_FULL_FLEET || r->outcome == LEDGER_FULL_CLASS;
+    return raced ? RACE_DELAY_MS : FULL_DELAY_MS;
+}
+
 static void settle_unreserved(struct launching *l, const struct ledger_reservation *r)
 {
     count(l, ledger_outcome_name(r->outcome));
@@ -233,8 +247,7 @@ static void settle_unreserved(struct launching *l, const struct ledger_reservati
         worker_done(l->worker, l->message);
         return;
     }
-    int64_t delay = r->outcome == LEDGER_RATE && r->wait_ms > 0 ? r->wait_ms : FULL_DELAY_MS;
-    struct queue_return back = {.delay_ms = delay, .reason = ledger_outcome_name(r->outcome)};
+    struct queue_return back = {.delay_ms = wait_of(r), .reason = ledger_outcome_name(r->outcome)};
     worker_return(l->worker, l->message, &back);
 }
 

@@ -28,6 +28,7 @@ struct sqlite_db {
     const char *what;
     const char *path;
     int64_t busy_until_us; /* monotonic; the deadline of the wait for other processes */
+    bool is_next;          /* it has the turn: nobody begins before it, see sqlite_turn.h */
     struct sqlite_rows *rows[SQLITE_STATEMENTS_MAX];
     size_t row_count;
 };

@@ -12,6 +12,7 @@
 #include "common/base/metrics.h"
 #include "common/base/sqlite_internal.h"
 #include "common/base/sqlite_open.h"
+#include "common/base/sqlite_turn.h"
 
 #define COMBINE_MAX 64 /* works in one transaction */
 /* From 1,000 pages (4 MiB) on a commit also moves the log into the file as far as readers let it;
@@ -37,6 +38,7 @@ struct work {
 struct sqlite_store {
     char *path;
     struct sqlite_db writer; /* the leader's */
+    int turn;                /* sqlite_turn_open's; the leader's */
     pthread_mutex_t queue_lock;
     struct work *first; /* under queue_lock */
     struct work **last;
@@ -109,6 +111,7 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
     s->last = &s->first;
     s->writer = (struct sqlite_db){.what = schema->what, .path = s->path};
     s->reader = s->writer;
+    s->turn = -1;
     pthread_mutex_init(&s->queue_lock, NULL);
     pthread_mutex_init(&s->read_lock, NULL);
     register_metrics(s, schema->what);
@@ -122,6 +125,7 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
         sqlite_store_close(s);
         return -1;
     }
+    s->turn = sqlite_turn_open(path);
     (void)sqlite3_wal_hook(s->writer.handle, after_commit, &s->writer);
     *out = s;
     return 0;
@@ -136,6 +140,7 @@ void sqlite_store_close(struct sqlite_store *s)
     sqlite_db_close(&s->reader);
     /* The last connection of all processes moves the log into the file and removes it. */
     sqlite_db_close(&s->writer);
+    sqlite_turn_close(s->turn);
     pthread_mutex_destroy(&s->queue_lock);
     pthread_mutex_destroy(&s->read_lock);
     free(s->path);
@@ -215,8 +220,14 @@ static enum work_end run_in_savepoint(struct sqlite_db *db, struct work *w)
 
 static int begin(struct sqlite_store *s, struct err *e)
 {
+    s->writer.is_next = sqlite_turn_take(s->turn);
     s->writer.busy_until_us = clock_mono_us() + SQLITE_STORE_BUSY_MS * 1000;
-    return control(&s->writer, "BEGIN IMMEDIATE", "begin a transaction", e);
+    int rc = control(&s->writer, "BEGIN IMMEDIATE", "begin a transaction", e);
+    if (s->writer.is_next) {
+        s->writer.is_next = false;
+        sqlite_turn_give(s->turn);
+    }
+    return rc;
 }
 
 static int commit(struct sqlite_store *s, int64_t began_us, int64_t works, struct err *e)

@@ -5,7 +5,7 @@
  * returned 0 has reached the disk. One connection writes and one reads, so a reader never waits for
  * an fsync. Writes of several threads are combined: whoever finds the writer free carries out all
  * that have gathered, each in a savepoint of its own, in one transaction with one fsync. Any number
- * of processes may use one file; a busy one is waited for with jitter up to a deadline.
+ * of processes may use one file and write to it in turn; a busy one is waited for up to a deadline.
  *
  * Threading: any thread may call sqlite_store_*; a sqlite_db and its rows belong to the work
  * function they were handed to, until it returns. A handle does not survive fork().

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/sqlite_turn.h"
 
 /* Runs SQL on the file from outside of the store. */
 static void by_hand(const char *path, const char *sql)
@@ -256,6 +257,120 @@ static void busy_file_is_waited_for_and_then_told(void **state)
     sqlite_store_close(s);
 }
 
+/* --- in turn --- */
+#define TURNS 60
+#define WRITERS 3
+#define LONG_US 1000
+
+/* A transaction as long as on a disk that takes its time, wherever this test runs. */
+static int insert_slowly(struct sqlite_db *db, void *arg, struct err *e)
+{
+    int64_t end_us = real_mono_us() + LONG_US;
+    while (real_mono_us() < end_us) {
+    }
+    (void)arg;
+    return sqlite_exec(db, e, "INSERT INTO notes (text) VALUES (NULL)");
+}
+
+/* A process that writes without a pause until it is killed. */
+static pid_t write_on_and_on(const char *path)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct err e;
+        struct sqlite_store *s = NULL;
+        if (sqlite_store_open(path, &notes_v1, &s, &e) != 0) {
+            _exit(1);
+        }
+        while (sqlite_store_write(s, insert_slowly, NULL, &e) == 0) {
+        }
+        _exit(1);
+    }
+    return pid;
+}
+
+static int count_then_insert(struct sqlite_db *db, void *arg, struct err *e)
+{
+    return sqlite_number(db, arg, -1, e, "SELECT count(*) FROM notes") == 0
+               ? insert_slowly(db, NULL, e)
+               : -1;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const int64_t *x = a;
+    const int64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Three processes write on and on; each write of a fourth comes after one of each of them. */
+static void processes_that_write_on_and_on_let_others_in(void **state)
+{
+    struct store_fixture *f = *state;
+    struct err e;
+    int64_t overtaken[TURNS];
+    pid_t pids[WRITERS];
+    sqlite_store_close(must_open(f->path, &notes_v1));
+    for (int i = 0; i < WRITERS; i++) {
+        pids[i] = write_on_and_on(f->path);
+    }
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    while (count_notes(s) < 10 * WRITERS) {
+    }
+    for (int i = 0; i < TURNS; i++) {
+        int64_t before = count_notes(s);
+        MUST(sqlite_store_write(s, count_then_insert, &overtaken[i], &e));
+        overtaken[i] -= before;
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        assert_int_equal(kill(pids[i], SIGKILL), 0);
+        assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
+    }
+    qsort(overtaken, TURNS, sizeof overtaken[0], by_number);
+    /* Whoever barges in is overtaken by nobody most of the time, and now and then by hundreds. */
+    assert_in_range(overtaken[TURNS / 2], WRITERS - 1, 2 * WRITERS);
+    sqlite_store_close(s);
+}
+
+static void holder_of_the_turn_that_is_frozen_stops_nobody(void **state)
+{
+    struct store_fixture *f = *state;
+    const struct clock_source source = {fast_mono_us, real_wall_ms};
+    char text[] = "after all";
+    struct err e;
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    int frozen = sqlite_turn_open(f->path);
+    assert_true(sqlite_turn_take(frozen));
+    fast.began_us = real_mono_us();
+    clock_set_source(&source);
+    int rc = sqlite_store_write(s, insert_note, text, &e);
+    clock_set_source(NULL);
+    MUST(rc);
+    assert_int_equal(count_notes(s), 1);
+    /* Whoever gave up waiting left the line: the turn is free as soon as it is given back. */
+    sqlite_turn_give(frozen);
+    int other = sqlite_turn_open(f->path);
+    assert_true(sqlite_turn_take(other));
+    sqlite_turn_close(other);
+    sqlite_turn_close(frozen);
+    sqlite_store_close(s);
+}
+
+static void store_without_turns_works_as_well(void **state)
+{
+    struct store_fixture *f = *state;
+    char beside[320];
+    char text[] = "alone";
+    struct err e;
+    (void)snprintf(beside, sizeof beside, "%s-turn", f->path);
+    assert_int_equal(mkdir(beside, 0700), 0);
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    MUST(sqlite_store_write(s, insert_note, text, &e));
+    assert_int_equal(count_notes(s), 1);
+    sqlite_store_close(s);
+}
+
 /* --- full --- */
 static int limit_pages(struct sqlite_db *db, void *arg, struct err *e)
 {
@@ -394,6 +509,9 @@ const struct CMUnitTest store_file_tests[] = {
     STORE_TEST(newer_file_is_refused_untouched),
     STORE_TEST(foreign_files_are_refused),
     STORE_TEST(busy_file_is_waited_for_and_then_told),
+    STORE_TEST(processes_that_write_on_and_on_let_others_in),
+    STORE_TEST(holder_of_the_turn_that_is_frozen_stops_nobody),
+    STORE_TEST(store_without_turns_works_as_well),
     STORE_TEST(full_file_refuses_what_does_not_fit_and_nothing_else),
     STORE_TEST(removed_file_is_told_by_every_call),
     STORE_TEST(damaged_file_is_told),

@@ -335,6 +335,24 @@ static void launch_full_or_rate_goes_back_unspent(void **state)
     }
 }
 
+/* Else the last jobs of a burst wait for long beside slots that are free. */
+static void launch_that_lost_a_race_for_a_slot_comes_back_soon(void **state)
+{
+    const struct {
+        enum ledger_outcome outcome;
+        int64_t least_ms;
+        int64_t most_ms;
+    } cases[] = {{LEDGER_FULL_FLEET, 1, 50},
+                 {LEDGER_FULL_CLASS, 1, 50},
+                 {LEDGER_FULL_REPOSITORY, 500, 5000}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        reset(state);
+        script.outcome = cases[i].outcome;
+        run(2);
+        assert_in_range(script.back.delay_ms, cases[i].least_ms, cases[i].most_ms);
+    }
+}
+
 static void launch_failed_at_any_step_is_undone_and_retried(void **state)
 {
     (void)state;
@@ -455,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup(launch_smooth_is_done_after_every_step, reset),
         cmocka_unit_test_setup(launch_satisfied_or_obsolete_is_done_without_a_vm, reset),
         cmocka_unit_test_setup(launch_full_or_rate_goes_back_unspent, reset),
+        cmocka_unit_test_setup(launch_that_lost_a_race_for_a_slot_comes_back_soon, reset),
         cmocka_unit_test_setup(launch_failed_at_any_step_is_undone_and_retried, reset),
         cmocka_unit_test_setup(launch_failed_says_whether_something_may_run, reset),
         cmocka_unit_test_setup(launch_ledger_down_reserves_nothing_and_undoes_nothing, reset),
