@@ -28,8 +28,8 @@
 #include "common/http/client.h"
 
 /* --- what holds for the whole process --- */
-/* The configuration's section `aws`; "" and false where it says nothing. Copied. To be set before
- * the first client is opened; without it, everything is as the environment says. */
+/* The configuration's section `aws`; "" and false where it says nothing. Copied. Without effect
+ * while a client is open; without it, everything is as the environment says. */
 struct aws_defaults {
     const char *region;
     const char *profile;

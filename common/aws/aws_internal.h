@@ -3,7 +3,8 @@
  *
  * aws_settings.c holds what the configuration says, aws_place.c finds region and endpoint,
  * aws_open.c opens a client, aws_send.c makes a call with it, sigv4.c signs it and aws_errors.c
- * judges the answer.
+ * judges the answer. aws_credentials.c keeps the keys, aws_sources.c asks for them in order, and
+ * aws_role.c, aws_sts.c, aws_process.c and aws_metadata.c find some.
  */
 #ifndef MAYFLY_AWS_AWS_INTERNAL_H
 #define MAYFLY_AWS_AWS_INTERNAL_H
@@ -17,7 +18,9 @@
 
 /* --- aws_settings.c --- */
 
-/* What aws_set_defaults was given; strings are never NULL and valid until it is called again. */
+/* What aws_set_defaults was given; strings are never NULL and valid until it is called again, which
+ * is without effect while somebody pins them: 1 before the first look, -1 after the last. */
+void aws_defaults_pin(int by);
 const struct aws_defaults *aws_defaults_now(void);
 /* An environment variable that is set and not empty; else NULL. */
 const char *aws_env(const char *name);
@@ -34,8 +37,6 @@ struct aws_place {
 void aws_place_fini(struct aws_place *p);
 MUST_CHECK int aws_place_find(const struct aws_client_options *o, struct aws_place *out,
                               struct err *e);
-/* The region alone: `wanted`, or what the process is told otherwise. *out is owned. */
-MUST_CHECK int aws_region_find(const char *wanted, char **out, struct err *e);
 /* Appends the service's own host, "sqs.eu-west-1.amazonaws.com". */
 void aws_host(const char *service, const char *region, bool fips, bool dual_stack, struct buf *out);
 
@@ -74,6 +75,12 @@ MUST_CHECK int aws_client_open_with(const struct aws_client_options *o, const st
 /* class: ERR_NONE for success; no_answer: nothing came back. */
 void aws_count_call(struct aws_client *c, const char *operation, enum err_class class,
                     bool no_answer, int64_t elapsed_us);
+
+/* --- aws_credentials.c --- */
+
+/* How long keys that live for so long are used before they are renewed: until five minutes before
+ * their end, or a quarter of their life, and up to a quarter of that earlier, by chance. */
+int64_t aws_renew_in_ms(int64_t life_ms);
 
 /* --- aws_send.c --- */
 

@@ -91,6 +91,7 @@ int aws_client_open_with(const struct aws_client_options *o, const struct aws_ke
 {
     struct http_client *http = NULL;
     struct aws_place place = {NULL, NULL};
+    aws_defaults_pin(1);
     int64_t timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : TIMEOUT_MS;
     struct http_client_options ho = {
         .user_agent = "mayfly/" MAYFLY_VERSION,
@@ -99,11 +100,9 @@ int aws_client_open_with(const struct aws_client_options *o, const struct aws_ke
         .timeout_ms = timeout_ms,
         .max_idle = o->max_idle,
         .no_redirects = true};
-    if (aws_place_find(o, &place, e) != 0) {
-        return err_wrap(e, "%s", o->service);
-    }
-    if (http_client_new(&ho, &http, e) != 0) {
+    if (aws_place_find(o, &place, e) != 0 || http_client_new(&ho, &http, e) != 0) {
         aws_place_fini(&place);
+        aws_defaults_pin(-1);
         return err_wrap(e, "%s", o->service);
     }
     struct aws_client *c = calloc(1, sizeof *c);
@@ -144,6 +143,7 @@ void aws_client_close(struct aws_client *c)
     pthread_mutex_destroy(&c->lock);
     free(c->service);
     free(c);
+    aws_defaults_pin(-1);
 }
 
 const char *aws_client_region(const struct aws_client *c)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/aws/aws_internal.h"
+#include "common/aws/aws_sources.h"
 
 #define ENDPOINT_MAX 1024
 
@@ -35,6 +36,13 @@ static bool plain_is_fips(const char *service, const char *region)
     return false;
 }
 
+/* The plain hosts of this one are dual-stack, where there are plain ones. */
+static bool plain_is_dual_stack(const char *service, const struct partition *p)
+{
+    return strcmp(service, "secretsmanager") == 0 &&
+           strncmp(p->suffix, "amazonaws.com", strlen("amazonaws.com")) == 0;
+}
+
 void aws_host(const char *service, const char *region, bool fips, bool dual_stack, struct buf *out)
 {
     const struct partition *p = partitions;
@@ -42,8 +50,9 @@ void aws_host(const char *service, const char *region, bool fips, bool dual_stac
         p++;
     }
     bool marked = fips && (dual_stack || !plain_is_fips(service, region));
+    bool other_suffix = dual_stack && !plain_is_dual_stack(service, p);
     buf_printf(out, "%s%s.%s.%s", service, marked ? "-fips" : "", region,
-               dual_stack ? p->dual_stack_suffix : p->suffix);
+               other_suffix ? p->dual_stack_suffix : p->suffix);
 }
 
 static bool is_region(const char *text)
@@ -52,70 +61,109 @@ static bool is_region(const char *text)
     return n > 0 && n < 64 && text[n] == '\0' && text[0] != '-';
 }
 
-int aws_region_find(const char *wanted, char **out, struct err *e)
-{
-    const char *found[] = {wanted, aws_defaults_now()->region, aws_env("AWS_REGION"),
-                           aws_env("AWS_DEFAULT_REGION")};
-    const char *region = NULL;
-    for (size_t i = 0; i < COUNT_OF(found) && region == NULL; i++) {
-        region = found[i] != NULL && found[i][0] != '\0' ? found[i] : NULL;
-    }
-    if (region == NULL) {
-        return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
-                       "no AWS region: neither aws.region, AWS_REGION nor AWS_DEFAULT_REGION says "
-                       "one: set aws.region");
-    }
-    if (!is_region(region)) {
-        return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
-                       "\"%.64s\" is no AWS region: set one like eu-west-1 as aws.region", region);
-    }
-    *out = slice_dup(slice_of(region));
-    return 0;
-}
-
-/* --- endpoints -------------------------------------------------------------------------------- */
-
-/* The services' names in AWS_ENDPOINT_URL_<NAME>, where they are not just in capitals. */
-static const struct {
-    const char *service;
-    const char *name;
-} long_names[] = {
-    {"lambda", "AWS_ENDPOINT_URL_LAMBDA_MICROVMS"},
-    {"secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"},
+/* What is looked at once: the shared files. */
+struct search {
+    const struct aws_client_options *options;
+    struct aws_profiles profiles;
+    const char *profile;
 };
 
-static const char *endpoint_by_service(const char *service)
+static const char *first_of(const char *const *found, size_t n)
 {
-    struct buf name;
-    const char *found = NULL;
-    for (size_t i = 0; i < COUNT_OF(long_names) && found == NULL; i++) {
-        if (strcmp(long_names[i].service, service) == 0) {
-            found = aws_env(long_names[i].name);
-        }
-    }
-    buf_init(&name, 128);
-    buf_append_cstr(&name, "AWS_ENDPOINT_URL_");
-    for (const char *c = service; *c != '\0'; c++) {
-        buf_append_byte(&name, *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c);
-    }
-    found = found == NULL && !name.failed ? aws_env(name.data) : found;
-    buf_fini(&name);
-    return found;
-}
-
-static const char *configured_endpoint(const struct aws_client_options *o)
-{
-    const char *found[] = {o->endpoint, aws_defaults_now()->endpoint, NULL, NULL};
-    if (!aws_env_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) {
-        found[2] = endpoint_by_service(o->service);
-        found[3] = aws_env("AWS_ENDPOINT_URL");
-    }
-    for (size_t i = 0; i < COUNT_OF(found); i++) {
+    for (size_t i = 0; i < n; i++) {
         if (found[i] != NULL && found[i][0] != '\0') {
             return found[i];
         }
     }
     return NULL;
+}
+
+static int no_region(const struct search *s, struct err *e)
+{
+    return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
+                   "no AWS region: it is in none of the setting, aws.region, AWS_REGION, "
+                   "AWS_DEFAULT_REGION, `region` of the profile %.64s, and the metadata of "
+                   "container or instance: set aws.region",
+                   s->profile);
+}
+
+static int find_region(const struct search *s, char **out, struct err *e)
+{
+    const char *const told[] = {s->options->region, aws_defaults_now()->region,
+                                aws_env("AWS_REGION"), aws_env("AWS_DEFAULT_REGION"),
+                                aws_profile_get(&s->profiles, s->profile, "region")};
+    const char *region = first_of(told, COUNT_OF(told));
+    char *found = NULL;
+    if (region != NULL) {
+        found = slice_dup(slice_of(region));
+    } else if (aws_metadata_region(&found, e) != 0) {
+        return no_region(s, e);
+    }
+    if (!is_region(found)) {
+        (void)err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
+                      "\"%.64s\" is no AWS region: set one like eu-west-1", found);
+        free(found);
+        return -1;
+    }
+    *out = found;
+    return 0;
+}
+
+/* --- endpoints -------------------------------------------------------------------------------- */
+
+/* The services' names in AWS_ENDPOINT_URL_<NAME> and a profile's `services`, where they are not
+ * just the host's first label. */
+static const struct {
+    const char *service;
+    const char *name;
+} long_names[] = {
+    {"lambda", "lambda_microvms"},
+    {"secretsmanager", "secrets_manager"},
+};
+
+static const char *endpoint_by_service(const char *service)
+{
+    struct buf name;
+    buf_init(&name, 128);
+    buf_append_cstr(&name, "AWS_ENDPOINT_URL_");
+    for (const char *c = service; *c != '\0'; c++) {
+        buf_append_byte(&name, *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c);
+    }
+    const char *found = name.failed ? NULL : aws_env(name.data);
+    buf_fini(&name);
+    return found;
+}
+
+static const char *long_name(const char *service)
+{
+    for (size_t i = 0; i < COUNT_OF(long_names); i++) {
+        if (strcmp(long_names[i].service, service) == 0) {
+            return long_names[i].name;
+        }
+    }
+    return service;
+}
+
+static bool is_true(const char *text)
+{
+    return text != NULL && strcasecmp(text, "true") == 0;
+}
+
+static const char *configured_endpoint(const struct search *s)
+{
+    const char *service = s->options->service;
+    const char *const ours[] = {s->options->endpoint, aws_defaults_now()->endpoint};
+    const char *found = first_of(ours, COUNT_OF(ours));
+    if (found != NULL || aws_env_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") ||
+        is_true(aws_profile_get(&s->profiles, s->profile, "ignore_configured_endpoint_urls"))) {
+        return found;
+    }
+    const char *const theirs[] = {
+        endpoint_by_service(long_name(service)), endpoint_by_service(service),
+        aws_env("AWS_ENDPOINT_URL"),
+        aws_profile_endpoint(&s->profiles, s->profile, long_name(service)),
+        aws_profile_endpoint(&s->profiles, s->profile, service)};
+    return first_of(theirs, COUNT_OF(theirs));
 }
 
 /* scheme://host[:port][/path] and no more; a user in it would be sent nowhere, and be shown. */
@@ -131,17 +179,24 @@ static bool is_endpoint(const char *url)
     return host[0] != '\0' && host[0] != '/' && strlen(url) < ENDPOINT_MAX;
 }
 
-static int find_endpoint(const struct aws_client_options *o, const char *region, char **out,
-                         struct err *e)
+/* A switch of ours, of the environment, or of the profile. */
+static bool is_on(const struct search *s, bool ours, const char *variable, const char *key)
+{
+    return ours || aws_env_true(variable) ||
+           (aws_env(variable) == NULL && is_true(aws_profile_get(&s->profiles, s->profile, key)));
+}
+
+static int find_endpoint(const struct search *s, const char *region, char **out, struct err *e)
 {
     struct buf url;
-    const char *configured = configured_endpoint(o);
+    const char *configured = configured_endpoint(s);
     const struct aws_defaults *d = aws_defaults_now();
     if (configured != NULL && !is_endpoint(configured)) {
         return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
-                       "the endpoint of %s is no URL like https://HOST[:PORT][/PATH]: check the "
-                       "setting, aws.endpoint and AWS_ENDPOINT_URL",
-                       o->service);
+                       "the endpoint is no URL like https://HOST[:PORT][/PATH]: check the "
+                       "setting, aws.endpoint, AWS_ENDPOINT_URL and endpoint_url of the profile "
+                       "%.64s",
+                       s->profile);
     }
     buf_init(&url, ENDPOINT_MAX);
     if (configured != NULL) {
@@ -151,8 +206,10 @@ static int find_endpoint(const struct aws_client_options *o, const char *region,
         }
     } else {
         buf_append_cstr(&url, "https://");
-        aws_host(o->service, region, d->fips || aws_env_true("AWS_USE_FIPS_ENDPOINT"),
-                 d->dual_stack || aws_env_true("AWS_USE_DUALSTACK_ENDPOINT"), &url);
+        aws_host(s->options->service, region,
+                 is_on(s, d->fips, "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
+                 is_on(s, d->dual_stack, "AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
+                 &url);
     }
     *out = buf_take(&url);
     return 0;
@@ -160,14 +217,22 @@ static int find_endpoint(const struct aws_client_options *o, const char *region,
 
 int aws_place_find(const struct aws_client_options *o, struct aws_place *out, struct err *e)
 {
+    struct search s = {.options = o, .profile = aws_profile_name(NULL)};
     struct aws_place place = {NULL, NULL};
-    if (aws_region_find(o->region, &place.region, e) != 0 ||
-        find_endpoint(o, place.region, &place.endpoint, e) != 0) {
-        aws_place_fini(&place);
+    if (aws_profiles_load(&s.profiles, e) != 0) {
         return -1;
     }
-    *out = place;
-    return 0;
+    int rc = find_region(&s, &place.region, e);
+    if (rc == 0) {
+        rc = find_endpoint(&s, place.region, &place.endpoint, e);
+    }
+    if (rc == 0) {
+        *out = place;
+    } else {
+        aws_place_fini(&place);
+    }
+    aws_profiles_fini(&s.profiles);
+    return rc;
 }
 
 void aws_place_fini(struct aws_place *p)

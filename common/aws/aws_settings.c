@@ -3,6 +3,8 @@
 
 #include "common/aws/aws_internal.h"
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over pins */
+static int pins; /* while there are any, nothing below changes, and it is read without the lock */
 static struct aws_defaults defaults = {"", "", "", "", false, false};
 
 static void keep(const char **at, const char *value)
@@ -21,12 +23,24 @@ static void keep(const char **at, const char *value)
 
 void aws_set_defaults(const struct aws_defaults *d)
 {
-    keep(&defaults.region, d->region);
-    keep(&defaults.profile, d->profile);
-    keep(&defaults.endpoint, d->endpoint);
-    keep(&defaults.proxy, d->proxy);
-    defaults.fips = d->fips;
-    defaults.dual_stack = d->dual_stack;
+    pthread_mutex_lock(&lock);
+    if (pins == 0) {
+        keep(&defaults.region, d->region);
+        keep(&defaults.profile, d->profile);
+        keep(&defaults.endpoint, d->endpoint);
+        keep(&defaults.proxy, d->proxy);
+        defaults.fips = d->fips;
+        defaults.dual_stack = d->dual_stack;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void aws_defaults_pin(int by)
+{
+    pthread_mutex_lock(&lock);
+    pins += by;
+    ASSERT(pins >= 0);
+    pthread_mutex_unlock(&lock);
 }
 
 const struct aws_defaults *aws_defaults_now(void)

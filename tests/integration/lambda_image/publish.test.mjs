@@ -6,16 +6,17 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { defaults } from '../../fakes/lambda-microvms/lib/options.mjs';
+import { options } from '../../fakes/lambda-microvms/lib/options.mjs';
 import { FakeLambda } from '../../fakes/lambda-microvms/lib/server.mjs';
 import { FakeS3 } from '../../fakes/lambda-microvms/s3.mjs';
 
 const PROGRAM = process.env.MAYFLY_PUBLISH_IMAGE;
+const KEY = 'AKIDEXAMPLE:not-a-secret';
 const ROLE = 'arn:aws:iam::123456789012:role/build';
 
 async function scene(t, settings = {}) {
-  const lambda = new FakeLambda({ ...defaults(), list_rate: 0, image_build_ms: 20, ...settings });
-  const s3 = new FakeS3();
+  const lambda = new FakeLambda({ ...options.defaults(), list_rate: 0, image_build_ms: 20, key: [KEY], ...settings });
+  const s3 = new FakeS3({ key: KEY });
   const entries = [];
   lambda.log.listeners.add((entry) => entries.push(entry));
   await Promise.all([lambda.listen(), s3.listen()]);
@@ -29,7 +30,7 @@ async function scene(t, settings = {}) {
   });
   const env = {
     PATH: process.env.PATH, AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE', AWS_SECRET_ACCESS_KEY: 'not-a-secret',
-    AWS_ENDPOINT_URL_LAMBDA: lambda.url, AWS_ENDPOINT_URL_S3: s3.url, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
+    AWS_EC2_METADATA_DISABLED: 'true', AWS_ENDPOINT_URL_LAMBDA: lambda.url, AWS_ENDPOINT_URL_S3: s3.url, ASAN_OPTIONS: process.env.ASAN_OPTIONS ?? '',
   };
   const call = (...args) => new Promise((resolve) => {
     const child = spawn(PROGRAM, args, { env });

@@ -3,7 +3,8 @@
  * of the service's model; what a request must not have is refused, so that a slip of the caller is found here.
  */
 import { randomUUID } from 'node:crypto';
-import { AwsError, invalid, notFound } from './errors.mjs';
+import { AwsError, invalid } from '../../lib/aws_errors.mjs';
+import { notFound } from './errors.mjs';
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const ROLE = /^arn:aws[a-z-]*:iam::\d{12}:role\/.+$/;

@@ -1,0 +1,348 @@
+/* The process's credentials: one look for all, renewal while calls go on, refusals, failures. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/aws/aws_internal.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/base/stop.h"
+#include "tests/unit/aws/aws_fixture.h"
+
+/* A container's endpoint that gives keys AK1, AK2, … that live for so long, and tells of each. */
+struct container {
+    struct http_server *http;
+    struct stop told; /* woken by each answer */
+    pthread_mutex_t lock;
+    int asked;
+    int64_t life_ms;
+    bool broken;
+    struct stop *hold; /* not NULL: answers wait until it is raised */
+};
+
+static void give_keys(void *arg, const struct served_request *q, struct served_answer *a)
+{
+    struct container *c = arg;
+    (void)q;
+    pthread_mutex_lock(&c->lock);
+    int n = ++c->asked;
+    bool broken = c->broken;
+    int64_t life_ms = c->life_ms;
+    struct stop *until = c->hold;
+    pthread_mutex_unlock(&c->lock);
+    stop_wake(&c->told);
+    if (until != NULL) {
+        http_server_release(c->http);
+        (void)stop_sleep(until, 60000);
+        http_server_regain(c->http);
+    }
+    a->status = broken ? 400 : 200;
+    buf_printf(&a->body, "{\"AccessKeyId\":\"AK%d\",\"SecretAccessKey\":\"s\",\"Token\":\"t\"", n);
+    if (life_ms > 0) {
+        buf_printf(&a->body, ",\"Expiration\":\"%s\"", fixture_time(life_ms));
+    }
+    buf_append_byte(&a->body, '}');
+}
+
+static void container_start(struct container *c, int64_t life_ms)
+{
+    char uri[128];
+    *c = (struct container){.life_ms = life_ms};
+    stop_init(&c->told);
+    assert_int_equal(pthread_mutex_init(&c->lock, NULL), 0);
+    c->http = http_server_start(give_keys, c);
+    (void)snprintf(uri, sizeof uri, "%s/keys", http_server_url(c->http));
+    (void)setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
+}
+
+static void container_stop(struct container *c)
+{
+    http_server_stop(c->http);
+    stop_fini(&c->told);
+    pthread_mutex_destroy(&c->lock);
+}
+
+static int asked(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    int n = c->asked;
+    pthread_mutex_unlock(&c->lock);
+    return n;
+}
+
+static void set_broken(struct container *c, bool broken)
+{
+    pthread_mutex_lock(&c->lock);
+    c->broken = broken;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void wait_until_asked(struct container *c, int times)
+{
+    for (;;) {
+        uint64_t seen = stop_wakes(&c->told);
+        if (asked(c) >= times) {
+            return;
+        }
+        (void)stop_wait(&c->told, seen, 60000);
+    }
+}
+
+static void assert_keys(struct aws_credentials *c, const char *access_key)
+{
+    struct aws_keys k;
+    struct err e;
+    assert_int_equal(aws_credentials_get(c, &k, &e), 0);
+    assert_string_equal(k.access_key, access_key);
+    aws_keys_fini(&k);
+}
+
+/* --- when ------------------------------------------------------------------------------------- */
+
+static unsigned char drawn;
+
+static void draw(void *out, size_t size)
+{
+    memset(out, drawn, size);
+}
+
+static void renewal_comes_five_minutes_before_the_end_or_at_three_quarters(void **state)
+{
+    static const int64_t hour = INT64_C(3600) * 1000;
+    (void)state;
+    random_set_source(draw);
+    drawn = 0;
+    assert_int_equal(aws_renew_in_ms(hour), hour - 300000);
+    assert_int_equal(aws_renew_in_ms(600000), 450000);
+    assert_int_equal(aws_renew_in_ms(1200000), 900000);
+    assert_int_equal(aws_renew_in_ms(1000), 1000);
+    assert_int_equal(aws_renew_in_ms(-5), 1000);
+    random_set_source(NULL);
+    for (int i = 0; i < 200; i++) {
+        int64_t wait_ms = aws_renew_in_ms(hour);
+        assert_true(wait_ms <= hour - 300000 && wait_ms > hour - 375000);
+    }
+}
+
+/* --- one look for all ------------------------------------------------------------------------- */
+
+static void *get_keys(void *arg)
+{
+    struct aws_keys k;
+    struct err e;
+    if (aws_credentials_get(arg, &k, &e) == 0) {
+        aws_keys_fini(&k);
+        return arg;
+    }
+    return NULL;
+}
+
+static void many_that_need_keys_at_once_look_once(void **state)
+{
+    struct container box;
+    struct stop until;
+    pthread_t threads[8];
+    (void)state;
+    stop_init(&until);
+    container_start(&box, 0);
+    box.hold = &until;
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_ptr_equal(aws_credentials_acquire(), c);
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, get_keys, c), 0);
+    }
+    wait_until_asked(&box, 1);
+    stop_raise(&until);
+    for (size_t i = 0; i < COUNT_OF(threads); i++) {
+        void *got = NULL;
+        assert_int_equal(pthread_join(threads[i], &got), 0);
+        assert_ptr_equal(got, c);
+    }
+    assert_int_equal(asked(&box), 1);
+    aws_credentials_release(c);
+    assert_keys(c, "AK1");
+    aws_credentials_release(c);
+    container_stop(&box);
+    stop_fini(&until);
+}
+
+/* --- renewal ---------------------------------------------------------------------------------- */
+
+static void keys_are_renewed_before_their_end_without_a_call(void **state)
+{
+    struct container box;
+    (void)state;
+    container_start(&box, 2000);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_keys(c, "AK1");
+    wait_until_asked(&box, 2); /* nobody called */
+    aws_credentials_release(c);
+    container_stop(&box);
+}
+
+/* The request after the next one that works tells that its keys were taken. */
+static void renewal_that_fails_is_tried_again_by_itself(void **state)
+{
+    struct container box;
+    (void)state;
+    container_start(&box, 3000);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_keys(c, "AK1");
+    set_broken(&box, true);
+    wait_until_asked(&box, 2);
+    set_broken(&box, false);
+    wait_until_asked(&box, asked(&box) + 2);
+    struct aws_keys k;
+    struct err e;
+    assert_int_equal(aws_credentials_get(c, &k, &e), 0);
+    assert_string_not_equal(k.access_key, "AK1");
+    aws_keys_fini(&k);
+    aws_credentials_release(c);
+    container_stop(&box);
+}
+
+static void keys_that_have_expired_when_they_come_are_none(void **state)
+{
+    struct aws_keys k;
+    struct err e;
+    (void)state;
+    aws_fixture_file("config",
+                     "[default]\ncredential_process = echo '{\"Version\": 1, \"AccessKeyId\": "
+                     "\"OLD\", \"SecretAccessKey\": \"s\", \"Expiration\": "
+                     "\"2001-01-01T00:00:00Z\"}'\n");
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_int_equal(aws_credentials_get(c, &k, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_non_null(strstr(e.message, "credential_process have expired"));
+    aws_credentials_release(c);
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+static int64_t now_us = 1000000; /* atomic */
+
+static int64_t fake_mono_us(void)
+{
+    return __atomic_load_n(&now_us, __ATOMIC_RELAXED);
+}
+
+static int64_t fake_wall_ms(void)
+{
+    return 1800000000000 + fake_mono_us() / 1000;
+}
+
+static void pass_seconds(int64_t n)
+{
+    (void)__atomic_fetch_add(&now_us, n * 1000000, __ATOMIC_RELAXED);
+}
+
+static const struct clock_source fake = {fake_mono_us, fake_wall_ms};
+
+static void failure_is_shared_by_those_who_come_soon_after(void **state)
+{
+    struct container box;
+    struct aws_keys k;
+    struct err e;
+    (void)state;
+    container_start(&box, 0);
+    box.broken = true;
+    clock_set_source(&fake);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_int_equal(aws_credentials_get(c, &k, &e), -1);
+    assert_int_equal(aws_credentials_get(c, &k, &e), -1);
+    assert_non_null(strstr(e.message, "HTTP 400"));
+    assert_int_equal(asked(&box), 1);
+    pass_seconds(1);
+    set_broken(&box, false);
+    assert_keys(c, "AK2");
+    aws_credentials_release(c);
+    clock_set_source(NULL);
+    container_stop(&box);
+}
+
+static void keys_hold_until_their_end_and_then_the_reason_comes_out(void **state)
+{
+    struct container box;
+    struct aws_keys k;
+    struct err e;
+    (void)state;
+    clock_set_source(&fake);
+    container_start(&box, 600000);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_keys(c, "AK1");
+    set_broken(&box, true);
+    assert_false(aws_credentials_refused(c, "AK1")); /* a look that fails */
+    assert_int_equal(asked(&box), 2);
+    pass_seconds(599);
+    assert_keys(c, "AK1");
+    pass_seconds(2);
+    assert_int_equal(aws_credentials_get(c, &k, &e), -1);
+    assert_non_null(strstr(e.message, "container: it answered HTTP 400"));
+    set_broken(&box, false);
+    pass_seconds(1);
+    assert_keys(c, "AK4");
+    aws_credentials_release(c);
+    clock_set_source(NULL);
+    container_stop(&box);
+}
+
+/* --- refusals --------------------------------------------------------------------------------- */
+
+static void refused_keys_are_looked_up_anew_but_not_all_the_time(void **state)
+{
+    struct container box;
+    (void)state;
+    container_start(&box, 0);
+    clock_set_source(&fake);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_keys(c, "AK1");
+    assert_true(aws_credentials_refused(c, "AK1"));
+    assert_keys(c, "AK2");
+    assert_true(aws_credentials_refused(c, "AK1")); /* renewed since: no look */
+    assert_int_equal(asked(&box), 2);
+    assert_false(aws_credentials_refused(c, "AK2")); /* too soon after the last look */
+    assert_int_equal(asked(&box), 2);
+    pass_seconds(10);
+    assert_true(aws_credentials_refused(c, "AK2"));
+    assert_keys(c, "AK3");
+    aws_credentials_release(c);
+    clock_set_source(NULL);
+    container_stop(&box);
+}
+
+static void refused_keys_that_stay_the_same_are_not_tried_again(void **state)
+{
+    (void)state;
+    (void)setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
+    (void)setenv("AWS_SECRET_ACCESS_KEY", "env-secret", 1);
+    struct aws_credentials *c = aws_credentials_acquire();
+    assert_keys(c, "ENV");
+    assert_false(aws_credentials_refused(c, "ENV"));
+    assert_keys(c, "ENV");
+    aws_credentials_release(c);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, aws_fixture_begin, aws_fixture_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(renewal_comes_five_minutes_before_the_end_or_at_three_quarters),
+        CASE(many_that_need_keys_at_once_look_once),
+        CASE(keys_are_renewed_before_their_end_without_a_call),
+        CASE(renewal_that_fails_is_tried_again_by_itself),
+        CASE(keys_that_have_expired_when_they_come_are_none),
+        CASE(failure_is_shared_by_those_who_come_soon_after),
+        CASE(keys_hold_until_their_end_and_then_the_reason_comes_out),
+        CASE(refused_keys_are_looked_up_anew_but_not_all_the_time),
+        CASE(refused_keys_that_stay_the_same_are_not_tried_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
