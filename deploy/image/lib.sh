@@ -31,10 +31,10 @@ find_busybox() {
     fi
 }
 
-# find_agent: sets `agent` to the newest built one unless it is given.
+# find_agent: sets `agent` to the newest built one (of this machine's kind) unless it is given.
 find_agent() {
     if [ -z "$agent" ]; then
-        agent=$(find "$project/build" -path '*/deploy/image/agent/mayfly-agent' -type f -printf '%T@ %p\n' 2> /dev/null | sort -rn | sed -n '1s/^[^ ]* //p')
+        agent=$(find "$project/build" -path '*/deploy/image/agent/mayfly-agent' -not -path '*/build/arm64/*' -type f -printf '%T@ %p\n' 2> /dev/null | sort -rn | sed -n '1s/^[^ ]* //p')
         [ -n "$agent" ] || die "there is no mayfly-agent yet: build the target mayfly-agent, or give --agent FILE"
     fi
     [ -x "$agent" ] || die "$agent is no program"

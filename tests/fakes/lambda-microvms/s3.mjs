@@ -1,47 +1,50 @@
 /*
- * As much of S3 as publishing an image needs: PUT /BUCKET/KEY (path style), signed, with the SHA-256 of the body in a header
- * that is signed too. Holds what was put in memory. `node s3.mjs [--port N]` prints {"url": …}; GET /_fake/objects tells
- * bucket, key, size and digest of each.
+ * As much of S3 as publishing an image needs: PUT /BUCKET/KEY (path style), signed (AWS's own signer judges it), with the
+ * SHA-256 of the body in a header that is signed too. `objects` holds what is told of each that was put; `failures` are the
+ * next answers, {status, code, message}.
  */
 import crypto from 'node:crypto';
 import http from 'node:http';
-import { pathToFileURL } from 'node:url';
+import { AwsError } from '../lib/aws_errors.mjs';
+import { Keys } from '../lib/aws_keys.mjs';
+import { verify } from '../lib/signature.mjs';
 
 const refusal = (status, code, message) => ({
   status, body: `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message><RequestId>FAKE</RequestId></Error>`,
 });
 
 export class FakeS3 {
-  constructor({ buckets = ['artifacts'] } = {}) {
+  constructor({ buckets = ['artifacts'], key }) {
     this.buckets = new Set(buckets);
     this.objects = new Map();
     this.failures = [];
+    this.keys = new Keys({ key: [key], realm: null, skew_limit_s: 300, clock_offset_s: 0 });
     this.server = http.createServer((request, response) => {
       const chunks = [];
       request.on('data', (chunk) => chunks.push(chunk));
-      request.on('end', () => {
-        const { status, body = '', headers = {} } = this.answer(request, Buffer.concat(chunks));
+      request.on('end', async () => {
+        const { status, body = '', headers = {} } = await this.answer(request, Buffer.concat(chunks));
         response.writeHead(status, { 'Content-Type': 'application/xml', 'x-amz-request-id': 'FAKE', ...headers });
         response.end(body);
       });
     });
   }
 
-  answer(request, body) {
-    if (request.url === '/_fake/objects') return { status: 200, body: JSON.stringify([...this.objects.values()]) };
+  async answer(request, body) {
+    const { method, url, headers } = request;
     const failure = this.failures.shift();
     if (failure) return refusal(failure.status, failure.code, failure.message ?? 'As told.');
-    const [, bucket, key] = /^\/([^/]+)\/(.+)$/.exec(request.url) ?? [];
-    const digest = crypto.createHash('sha256').update(body).digest('hex');
-    const { authorization = '', 'x-amz-content-sha256': told } = request.headers;
-    if (request.method !== 'PUT' || !key) return refusal(405, 'MethodNotAllowed', 'The specified method is not allowed against this resource.');
-    if (!/^AWS4-HMAC-SHA256 Credential=[^/]+\/\d{8}\/[a-z0-9-]+\/s3\/aws4_request, /.test(authorization)) return refusal(403, 'AccessDenied', 'Access Denied');
-    if (told === undefined) return refusal(400, 'InvalidRequest', 'Missing required header for this request: x-amz-content-sha256');
-    if (!/SignedHeaders=[^,]*x-amz-content-sha256/.test(authorization)) return refusal(403, 'AccessDenied', 'There were headers present in the request which were not signed');
-    if (told !== digest) return refusal(400, 'XAmzContentSHA256Mismatch', 'The provided x-amz-content-sha256 header does not match what was computed.');
+    const [, bucket, key] = /^\/([^/]+)\/(.+)$/.exec(url) ?? [];
+    if (method !== 'PUT' || !key) return refusal(405, 'MethodNotAllowed', 'The specified method is not allowed against this resource.');
+    if (headers['x-amz-content-sha256'] === undefined) return refusal(400, 'InvalidRequest', 'Missing required header for this request: x-amz-content-sha256');
+    try {
+      await verify({ method, url, headers, body }, { keys: this.keys, service: 's3' });
+    } catch (error) {
+      if (!(error instanceof AwsError)) throw error;
+      return refusal(403, 'SignatureDoesNotMatch', error.message);
+    }
     if (!this.buckets.has(bucket)) return refusal(404, 'NoSuchBucket', 'The specified bucket does not exist');
-    this.objects.set(request.url, { bucket, key, bytes: body.length, sha256: digest });
-    this.body = body;
+    this.objects.set(url, { bucket, key, bytes: body.length, sha256: crypto.createHash('sha256').update(body).digest('hex') });
     return { status: 200, headers: { ETag: `"${crypto.createHash('md5').update(body).digest('hex')}"` } };
   }
 
@@ -57,10 +60,4 @@ export class FakeS3 {
       this.server.close(resolve);
     });
   }
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const port = process.argv[2] === '--port' ? Number(process.argv[3]) : 0;
-  const url = await new FakeS3().listen(port);
-  process.stdout.write(`${JSON.stringify({ url })}\n`);
 }

@@ -78,6 +78,7 @@ export async function verify({ method, url, headers, body }, { keys, service, re
   const [path, query = ''] = url.split(/\?(.*)/s, 2);
   const signer = new SignatureV4({
     credentials: { accessKeyId: id, secretAccessKey }, region: itsRegion, service, sha256: Sha256, applyChecksum: false,
+    uriEscapePath: service !== 's3',
   });
   const again = await signer.sign({ method, protocol: 'http:', path, query: queryOf(query), headers: signed, body }, {
     signingDate: date, signableHeaders: new Set(Object.keys(signed)),

@@ -273,7 +273,7 @@ static void terminate_waits_for_the_runner_to_end(void **state)
     (void)state;
     struct bed b;
     struct buf seen;
-    start(&b, "trap 'echo stopped > seen; exit 3' TERM\n"
+    start(&b, "trap 'sleep 0.3; echo stopped > seen; exit 3' TERM\n"
               "echo 'Listening for Jobs'; while :; do sleep 0.05; done");
     expect_line(b.status, "READY ");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);

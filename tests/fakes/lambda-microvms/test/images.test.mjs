@@ -34,7 +34,6 @@ test('image_is_built_and_updated_and_its_versions_are_told', async (t) => {
   assert.deepEqual([image.state, image.latestActiveImageVersion, image.tags.team], ['CREATED', '1.0', 'ci']);
   const updated = await c.send(new UpdateMicrovmImageCommand({ imageIdentifier, ...spec() }));
   assert.deepEqual([updated.state, updated.imageVersion], ['UPDATING', '2.0']);
-  await fails(c.send(new UpdateMicrovmImageCommand({ imageIdentifier, ...spec() })), ConflictException, /being built/);
   await fake.happened('image_built', { version: '2.0' });
   const versions = [];
   for await (const page of paginateListMicrovmImageVersions({ client: c }, { imageIdentifier })) versions.push(...page.items);
@@ -51,13 +50,20 @@ test('inactive_version_is_not_run', async (t) => {
   const c = client(t, fake);
   const { imageArn: imageIdentifier } = await c.send(create());
   const set = (status) => c.send(new UpdateMicrovmImageVersionCommand({ imageIdentifier, imageVersion: '1.0', status }));
-  await fails(set('ACTIVE'), ConflictException);
   await fake.happened('image_built', { version: '1.0' });
   assert.equal((await set('INACTIVE')).status, 'INACTIVE');
   await fails(c.send(new RunMicrovmCommand({ imageIdentifier })), ResourceNotFoundException, /No active version/);
   await set('ACTIVE');
   await c.send(new RunMicrovmCommand({ imageIdentifier }));
   await fails(set('GONE'), ValidationException);
+});
+
+test('image_that_is_being_built_is_left_alone', async (t) => {
+  const fake = await startFake(t, { image_build_ms: 60_000 });
+  const c = client(t, fake);
+  const { imageArn: imageIdentifier } = await c.send(create());
+  await fails(c.send(new UpdateMicrovmImageCommand({ imageIdentifier, ...spec() })), ConflictException, /being built/);
+  await fails(c.send(new UpdateMicrovmImageVersionCommand({ imageIdentifier, imageVersion: '1.0', status: 'INACTIVE' })), ConflictException, /PENDING/);
 });
 
 test('failed_build_tells_its_reason', async (t) => {
