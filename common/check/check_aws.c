@@ -112,8 +112,7 @@ void check_aws(struct check *c)
     struct aws_client *sts = NULL;
     struct http_response answer;
     const struct aws_call call = {.operation = "GetCallerIdentity",
-                                  .content_type =
-                                      "application/x-www-form-urlencoded",
+                                  .content_type = "application/x-www-form-urlencoded",
                                   .body = SLICE("Action=GetCallerIdentity&Version=2011-06-15")};
     if (!check_uses_aws(c->config)) {
         return;
