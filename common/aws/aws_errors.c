@@ -190,28 +190,55 @@ static bool skip_past(struct slice s, struct slice what, struct slice *rest)
     return true;
 }
 
-static const struct {
-    struct slice text;
-    char value;
-} entities[] = {{{"&lt;", 4}, '<'},   {{"&gt;", 4}, '>'},    {{"&amp;", 5}, '&'},
-                {{"&quot;", 6}, '"'}, {{"&apos;", 6}, '\''}, {{"&#xD;", 5}, '\r'},
-                {{"&#xA;", 5}, '\n'}, {{"&#x2F;", 6}, '/'},  {{"&#x3D;", 6}, '='},
-                {{"&#43;", 5}, '+'},  {{"&#x2B;", 6}, '+'}};
+/* The character that a numeric reference means, and its length with "&#" and ";"; 0 if it is none,
+ * or none of ASCII. */
+static size_t read_reference(struct slice s, char *value)
+{
+    unsigned code = 0;
+    size_t i = 2;
+    bool hex = s.len > 3 && (s.ptr[2] == 'x' || s.ptr[2] == 'X');
+    for (i += hex ? 1 : 0; i < s.len && code < 0x80; i++) {
+        char c = s.ptr[i];
+        bool digit = c >= '0' && c <= '9';
+        bool letter = hex && ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'));
+        if (c == ';' && code > 0) {
+            *value = (char)code;
+            return i + 1;
+        }
+        if (!digit && !letter) {
+            return 0;
+        }
+        code = code * (hex ? 16 : 10) + (unsigned)(digit ? c - '0' : (c | 0x20) - 'a' + 10);
+    }
+    return 0;
+}
+
+static size_t read_entity(struct slice s, char *value)
+{
+    static const struct {
+        struct slice text;
+        char value;
+    } named[] = {{{"&lt;", 4}, '<'},
+                 {{"&gt;", 4}, '>'},
+                 {{"&amp;", 5}, '&'},
+                 {{"&quot;", 6}, '"'},
+                 {{"&apos;", 6}, '\''}};
+    for (size_t i = 0; i < COUNT_OF(named); i++) {
+        if (slice_starts_with(s, named[i].text)) {
+            *value = named[i].value;
+            return named[i].text.len;
+        }
+    }
+    return slice_starts_with(s, SLICE("&#")) ? read_reference(s, value) : 0;
+}
 
 static void append_decoded(struct slice s, struct buf *out)
 {
     while (s.len > 0) {
-        size_t used = 1;
         char value = s.ptr[0];
-        for (size_t i = 0; value == '&' && i < COUNT_OF(entities); i++) {
-            if (slice_starts_with(s, entities[i].text)) {
-                used = entities[i].text.len;
-                value = entities[i].value;
-                break;
-            }
-        }
+        size_t used = value == '&' ? read_entity(s, &value) : 1;
         buf_append_byte(out, value);
-        s = after(s, used);
+        s = after(s, used > 0 ? used : 1);
     }
 }
 

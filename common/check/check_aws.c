@@ -27,7 +27,8 @@ bool check_uses_aws(const struct config *c)
             return true;
         }
     }
-    return begins(c->queue, "sqs:") || begins(c->ledger, "dynamodb:");
+    return begins(c->queue, "sqs:") || begins(c->ledger, "dynamodb:") ||
+           begins(c->github.app_key, "kms:");
 }
 
 /* STS answers in XML, or in JSON where that is what the caller said it accepts. */

@@ -51,8 +51,31 @@ void config_free(struct config *c)
     for (size_t i = 0; i < c->class_count; i++) {
         config_class_clear(&c->classes[i]);
     }
+    for (size_t i = 0; i < c->unfetched.count; i++) {
+        free(c->unfetched.items[i]);
+    }
+    free(c->unfetched.items);
     free(c->classes);
     free(c);
+}
+
+/* --- values that are kept elsewhere ----------------------------------------------------------- */
+
+static config_fetch_fn *fetcher;
+
+void config_set_fetcher(config_fetch_fn *fetch)
+{
+    fetcher = fetch;
+}
+
+config_fetch_fn *config_fetcher(void)
+{
+    return fetcher;
+}
+
+bool config_is_kept_elsewhere(const char *written)
+{
+    return strncmp(written, "ssm:", 4) == 0 || strncmp(written, "secretsmanager:", 15) == 0;
 }
 
 /* --- from a text ------------------------------------------------------------------------------ */

@@ -2,12 +2,12 @@
  * The configuration of all three programs: one YAML (or JSON) text, one table of settings, one
  * struct.
  *
- * config_load reads the text, resolves `env:NAME` and `file:PATH`, checks every key against the
- * table in config_table.c (unknown keys are errors that name the nearest known one) and fills a
- * plain struct that never changes afterwards. Reloading makes a new struct; config_live hands out
- * the current one by reference count, so that a thread keeps a consistent view for as long as it
- * holds it. Strings in the struct are never NULL ("" when unset) and belong to it. Secrets are in
- * it: never log it whole.
+ * config_load reads the text, resolves `env:NAME` and `file:PATH`, and through a fetcher the values
+ * that AWS keeps, checks every key against the table in config_table.c (unknown keys are errors
+ * that name the nearest known one) and fills a plain struct that never changes afterwards.
+ * Reloading makes a new struct; config_live hands out the current one by reference count, so that a
+ * thread keeps a consistent view for as long as it holds it. Strings in the struct are never NULL
+ * ("" when unset) and belong to it. Secrets are in it: never log it whole.
  */
 #ifndef MAYFLY_CONFIG_CONFIG_H
 #define MAYFLY_CONFIG_CONFIG_H
@@ -38,10 +38,20 @@ struct config_hook {
     char *repository; /* owner/name; one of the two is given with an id */
 };
 
+/* Calling AWS, whatever for. */
+struct config_aws {
+    char *region;    /* "" : the environment's, the profile's, the metadata's */
+    char *profile;   /* "" : the environment's */
+    char *endpoint;  /* of every service; "" : the environment's, else each service's own host */
+    char *proxy;     /* "" : the environment's */
+    bool fips;       /* take the hosts with validated cryptography */
+    bool dual_stack; /* take the hosts with IPv6 */
+};
+
 struct config_github {
     char *api_url;        /* without a trailing slash */
     char *app_id;         /* App id or client id; "" when a token is used */
-    char *app_key;        /* PEM text of the App's private key */
+    char *app_key;        /* PEM text of the App's private key, or kms:KEY */
     char *token;          /* a personal access token; "" when an App is used */
     int64_t installation; /* 0: from the payload, else looked up */
     struct config_list webhook_secrets;
@@ -193,6 +203,7 @@ struct config {
     char *queue;
     char *ledger;
     char *log_level;
+    struct config_aws aws;
     struct config_github github;
     struct config_ingress ingress;
     struct config_worker worker;
@@ -202,7 +213,16 @@ struct config {
     struct config_breaker breaker;
     struct config_class *classes;
     size_t class_count;
+    struct config_list unfetched; /* "key (what is written)": there was no fetcher */
 };
+
+/* Gets a value that is kept elsewhere, by what is written for it ("ssm:NAME",
+ * "secretsmanager:ARN[#json-key]"), and appends it. `aws` is complete. */
+typedef int config_fetch_fn(const struct config_aws *aws, struct slice written, struct buf *out,
+                            struct err *e);
+/* For the whole process, before threads. Without one (NULL, as at first) such values stay as they
+ * are written, unchecked, and config.unfetched names them: nobody may run with that. */
+void config_set_fetcher(config_fetch_fn *fetch);
 
 /* Which program asks: settings that only another program needs (secrets above all) are not demanded
  * and not resolved, so that an ingress works without the App's key (least secret). CONFIG_FOR_CHECK

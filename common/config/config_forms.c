@@ -88,9 +88,12 @@ static bool is_label(struct slice s)
     return s.len > 0 && slice_trim(s).len == s.len && memchr(s.ptr, ',', s.len) == NULL;
 }
 
-static bool is_pem(struct slice s)
+static bool is_app_key(struct slice s)
 {
     struct slice text = slice_trim(s);
+    if (slice_starts_with(s, SLICE("kms:"))) {
+        return all_of((struct slice){s.ptr + 4, s.len - 4}, ":/_-");
+    }
     return slice_starts_with(text, SLICE("-----BEGIN ")) &&
            memmem(text.ptr, text.len, "PRIVATE KEY-----", 16) != NULL;
 }
@@ -129,5 +132,5 @@ const struct setting_form form_label = {"a label without commas and without spac
 const struct setting_form form_arn = {"an ARN, such as "
                                       "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly",
                                       is_arn};
-const struct setting_form form_pem = {
-    "the text of a PEM private key, or file:PATH of a file with it", is_pem};
+const struct setting_form form_app_key = {
+    "the text of a PEM private key, file:PATH of a file with it, or kms:KEY", is_app_key};

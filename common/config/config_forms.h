@@ -14,7 +14,7 @@ extern const struct setting_form form_store_url;
 extern const struct setting_form form_url_path;
 extern const struct setting_form form_repository;
 extern const struct setting_form form_label;
-extern const struct setting_form form_pem;
+extern const struct setting_form form_app_key; /* PEM, or kms: and a key's ARN, id or alias */
 extern const struct setting_form form_secret;
 extern const struct setting_form form_arn;
 

@@ -145,6 +145,11 @@ struct config_reading {
     struct complaints *complaints;
 };
 
+/* Whether the value is kept elsewhere, and a fetcher gets it. */
+bool config_is_kept_elsewhere(const char *written);
+/* NULL: none. */
+config_fetch_fn *config_fetcher(void);
+
 /* Fills r->config, which holds the defaults, from the tree. */
 void config_read_tree(struct config_reading *r);
 /* What is required, and what several settings say together. */

@@ -33,7 +33,8 @@ static const char *kind_name(const json_t *value)
     return json_is_object(value) ? "a map" : json_is_array(value) ? "a list" : "a single value";
 }
 
-/* --- env:NAME and file:PATH ------------------------------------------------------------------ */
+/* --- where a value comes from: env:NAME, file:PATH, and AWS
+ * ------------------------------------------------------------------ */
 
 static bool is_env_name(const char *name)
 {
@@ -104,13 +105,34 @@ static int resolve_file(const struct config_reading *r, const char *path, struct
     return 0;
 }
 
-/* The value that a written one stands for. *indirect: it came from elsewhere. */
-static int resolve(const struct config_reading *r, const char *written, struct buf *out,
-                   bool *indirect, struct err *e)
+static bool is_of_aws(const struct setting *s)
 {
+    return strncmp(s->key, "aws.", 4) == 0;
+}
+
+/* The section aws is read before all else, so that it is complete here. */
+static int resolve_kept(const struct config_reading *r, const struct setting *s,
+                        const char *written, struct buf *out, struct err *e)
+{
+    if (is_of_aws(s)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "AWS cannot keep what it takes to ask AWS: write the value, env:NAME or "
+                       "file:PATH");
+    }
+    return config_fetcher()(&r->config->aws, slice_of(written), out, e);
+}
+
+/* The value that a written one stands for. *indirect: it came from elsewhere. */
+static int resolve(const struct config_reading *r, const struct setting *s, const char *written,
+                   struct buf *out, bool *indirect, struct err *e)
+{
+    bool kept = config_is_kept_elsewhere(written);
     bool env = strncmp(written, "env:", 4) == 0;
     bool file = strncmp(written, "file:", 5) == 0;
-    *indirect = env || file;
+    *indirect = env || file || kept;
+    if (kept) {
+        return resolve_kept(r, s, written, out, e);
+    }
     if (env) {
         return resolve_env(written + 4, out, e);
     }
@@ -155,6 +177,45 @@ static void make_path_absolute(const struct config_reading *r, const struct sett
     *value = full;
 }
 
+static void append_item(struct config_list *list, struct slice text)
+{
+    char **items = realloc(list->items, (list->count + 1) * sizeof *items);
+    ASSERT(items != NULL);
+    items[list->count] = slice_dup(text);
+    *list = (struct config_list){items, list->count + 1};
+}
+
+/* Without a fetcher the value stays what is written, unchecked, so that it is not missing; whoever
+ * only checks a configuration says so. Numbers keep their default. */
+static void leave_unfetched(struct config_reading *r, const struct setting *s,
+                            const struct place *p, const char *path, const char *written)
+{
+    struct buf note;
+    struct buf why;
+    struct setting free_form = *s;
+    free_form.form = NULL;
+    free_form.words = NULL;
+    free_form.min = 0;
+    free_form.max = INT64_MAX;
+    buf_init(&why, 1024);
+    if (s->type == SETTING_TEXT || s->type == SETTING_LIST) {
+        (void)setting_read(&free_form, p->base, slice_of(written), &why);
+    }
+    buf_init(&note, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
+    buf_printf(&note, "%s (%s)", path, written);
+    append_item(&r->config->unfetched, buf_slice(&note));
+    buf_fini(&note);
+    buf_fini(&why);
+}
+
+/* Least secret: what another program needs is not asked for, and its secrets are not even held. */
+static bool is_left_alone(const struct config_reading *r, const struct setting *s,
+                          const char *written)
+{
+    return !is_reader(r, s) &&
+           ((s->flags & SETTING_SECRET) != 0 || config_is_kept_elsewhere(written));
+}
+
 /* One scalar: a setting's value, or an item of a list. */
 static void read_scalar(struct config_reading *r, const struct setting *s, const struct place *p,
                         const char *path, const json_t *json)
@@ -164,12 +225,16 @@ static void read_scalar(struct config_reading *r, const struct setting *s, const
     struct err e;
     bool indirect = false;
     const char *written = json_string_value(json);
-    if (!is_reader(r, s) && (s->flags & SETTING_SECRET) != 0) {
-        return; /* least secret: this program never holds it */
+    if (is_left_alone(r, s, written)) {
+        return;
+    }
+    if (config_is_kept_elsewhere(written) && config_fetcher() == NULL && !is_of_aws(s)) {
+        leave_unfetched(r, s, p, path, written);
+        return;
     }
     buf_init(&value, CONFIG_VALUE_LIMIT_BYTES);
     buf_init(&why, 1024);
-    if (resolve(r, written, &value, &indirect, &e) != 0) {
+    if (resolve(r, s, written, &value, &indirect, &e) != 0) {
         if (is_reader(r, s)) {
             complain(r->complaints, config_tree_line(r->tree, path), path, "%s", e.message);
         }
@@ -318,11 +383,19 @@ static void read_member(struct config_reading *r, const struct place *p, const c
     }
 }
 
+/* The section aws is none of the rest's. */
+static bool is_read_first(const struct place *p, const char *key)
+{
+    return p->path[0] == '\0' && strcmp(key, "aws") == 0;
+}
+
 static void read_map(struct config_reading *r, const struct place *p, const json_t *map)
 {
     void *i = json_object_iter((json_t *)(uintptr_t)map);
     while (i != NULL) {
-        read_member(r, p, json_object_iter_key(i), json_object_iter_value(i));
+        if (!is_read_first(p, json_object_iter_key(i))) {
+            read_member(r, p, json_object_iter_key(i), json_object_iter_value(i));
+        }
         i = json_object_iter_next((json_t *)(uintptr_t)map, i);
     }
 }
@@ -331,6 +404,10 @@ void config_read_tree(struct config_reading *r)
 {
     struct place top = {"", "", r->config};
     if (json_is_object(r->tree->root)) {
+        const json_t *aws = json_object_get(r->tree->root, "aws");
+        if (aws != NULL) {
+            read_member(r, &top, "aws", aws);
+        }
         read_map(r, &top, r->tree->root);
     } else if (!json_is_null(r->tree->root)) {
         complain(r->complaints, 1, "", "must be a map of settings, not %s: write \"key: value\"",

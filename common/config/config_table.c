@@ -44,6 +44,9 @@
 
 const struct setting_section config_sections[] = {
     {"", "What every program needs."},
+    {"aws", "Calling AWS: queue, ledger, VMs and secrets alike. What is empty here is as the "
+            "environment says (`AWS_REGION`, `AWS_PROFILE`, …); credentials are found in AWS's "
+            "usual order. See `deploy/aws.md`."},
     {"github", "GitHub, GitHub Enterprise Server or ghe.com. The worker and the reaper need either "
                "`github.app` or `github.token`; the ingress needs neither."},
     {"ingress", "The webhook's receiver."},
@@ -81,6 +84,29 @@ const struct setting config_settings[] = {
          .help = "The lowest level that is written. One event at `warn` or `error` is written at "
                  "most ten times a second; the next line tells how many were left out."),
 
+    /* --- aws --- */
+    TEXT("aws.region", IN_CONFIG(aws.region), "", 0, 63, .form = &form_name, .readers = FOR_ALL,
+         .help = "Where services are that no ARN or URL places. Empty takes `AWS_REGION`, "
+                 "`AWS_DEFAULT_REGION`, the profile's, and the container's or instance's own."),
+    TEXT("aws.profile", IN_CONFIG(aws.profile), "", 0, 128, .readers = FOR_ALL,
+         .help = "Profile in the shared files (`~/.aws/config`, `~/.aws/credentials`). One that is "
+                 "named here comes before keys in the environment. Empty takes `AWS_PROFILE`, then "
+                 "`default`."),
+    TEXT("aws.endpoint", IN_CONFIG(aws.endpoint), "", 0, 1000, .form = &form_http_url,
+         .readers = FOR_ALL,
+         .help = "URL of every service of AWS, for stand-ins. Empty takes "
+                 "`AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the profile's `endpoint_url`, "
+                 "and else each service's own host."),
+    TEXT("aws.proxy", IN_CONFIG(aws.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_ALL,
+         .help = "An HTTP proxy for calls of AWS. Empty takes the environment's. Metadata of "
+                 "containers and instances are never asked through one."),
+    BOOL("aws.fips", IN_CONFIG(aws.fips), "false", .readers = FOR_ALL,
+         .help = "Take the hosts whose cryptography is validated (FIPS 140), as "
+                 "`AWS_USE_FIPS_ENDPOINT` does. Not every region has them."),
+    BOOL("aws.dual_stack", IN_CONFIG(aws.dual_stack), "false", .readers = FOR_ALL,
+         .help = "Take the hosts that have IPv6 too, as `AWS_USE_DUALSTACK_ENDPOINT` does."),
+
     /* --- github --- */
     TEXT("github.api_url", IN_CONFIG(github.api_url), "https://api.github.com", 1, TEXT_MAX,
          .form = &form_http_url, .readers = FOR_FLEET,
@@ -88,9 +114,11 @@ const struct setting config_settings[] = {
                  "`https://api.SUBDOMAIN.ghe.com`."),
     TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
          .help = "The GitHub App's id or client id. Excludes `github.token`."),
-    TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_pem,
+    TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_app_key,
          .flags = SETTING_SECRET | SETTING_LINES, .readers = FOR_FLEET,
-         .help = "The App's private key in PEM, best as `file:PATH`."),
+         .help = "The App's private key in PEM, best as `file:PATH`; or `kms:KEY` (ARN, id or "
+                 "`alias/NAME`): an RSA key that KMS signs with and that never leaves it. Its "
+                 "tokens are used for four minutes, so that KMS is called that often at most."),
     TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .flags = SETTING_SECRET,
          .readers = FOR_FLEET,
          .help = "A personal access token instead of an App, best as `env:NAME`."),

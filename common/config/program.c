@@ -9,6 +9,7 @@
 
 #include "common/base/log.h"
 #include "common/base/stop.h"
+#include "common/config/config_aws.h"
 
 #define COMPLAINTS_LIMIT_BYTES (256 * 1024)
 
@@ -92,6 +93,14 @@ static int load(const struct program *p, const struct arguments *args, struct co
     return failed;
 }
 
+/* A check neither needs AWS nor changes anything there; what it left out it says. */
+static void say_unfetched(const struct program *p, const struct config *c)
+{
+    for (size_t i = 0; i < c->unfetched.count; i++) {
+        printf("%s: not fetched, and so not checked: %s\n", p->name, c->unfetched.items[i]);
+    }
+}
+
 static void apply_log_level(const struct config *c)
 {
     enum log_level level;
@@ -106,8 +115,10 @@ static int check(const struct program *p, const struct arguments *args, const st
         printf("%s: the configuration is good\n", p->name);
     }
     if (!args->online) {
+        say_unfetched(p, c);
         return 0;
     }
+    config_aws_apply(&c->aws);
     log_set_level(LOG_ERROR); /* what is wrong is told as a finding */
     return p->check_online(c, args->json);
 }
@@ -122,6 +133,9 @@ enum program_go program_start(const struct program *p, int argc, char **argv,
     if (read_arguments(p, argc, argv, &args, exit_code) == PROGRAM_EXIT) {
         return PROGRAM_EXIT;
     }
+    if (!args.check || args.online) {
+        config_aws_use();
+    }
     if (load(p, &args, &config) != 0) {
         *exit_code = 1;
         return PROGRAM_EXIT;
@@ -132,6 +146,7 @@ enum program_go program_start(const struct program *p, int argc, char **argv,
         return PROGRAM_EXIT;
     }
     apply_log_level(config);
+    config_aws_apply(&config->aws);
     *out = config_live_new(config, args.config_path, p->who);
     return PROGRAM_RUN;
 }

@@ -152,6 +152,17 @@ static int open_client(const struct config_github *c, struct http_client **out, 
     return http_client_new(&o, out, e);
 }
 
+/* "kms:KEY" names a key; else it is one. */
+static int open_signer(const struct config_github *c, struct github_signer *out, struct err *e)
+{
+    if (!aws_kms_is(slice_of(c->app_key))) {
+        return github_jwt_key(slice_of(c->app_key), &out->key, e);
+    }
+    return aws_kms_open(slice_of(c->app_key), &out->kms, e) == 0
+               ? 0
+               : err_wrap(e, "github.app.private_key");
+}
+
 int github_open(const struct config *c, struct ledger *ledger, struct github **out, struct err *e)
 {
     const struct config_github *cg = &c->github;
@@ -169,13 +180,13 @@ int github_open(const struct config *c, struct ledger *ledger, struct github **o
     g->installation = cg->installation;
     g->timeout_ms = cg->timeout_ms;
     g->rate = cg->rate;
+    g->jwts = github_cache_new();
     g->tokens = github_cache_new();
     g->installations = github_cache_new();
     g->groups = github_cache_new();
     register_metrics(g);
     bool as_app = cg->token[0] == '\0';
-    if ((as_app && github_jwt_key(slice_of(cg->app_key), &g->key, e) != 0) ||
-        open_client(cg, &g->http, e) != 0) {
+    if ((as_app && open_signer(cg, &g->signer, e) != 0) || open_client(cg, &g->http, e) != 0) {
         github_close(g);
         return -1;
     }
@@ -189,10 +200,12 @@ void github_close(struct github *g)
         return;
     }
     http_client_free(g->http);
+    github_cache_free(g->jwts);
     github_cache_free(g->tokens);
     github_cache_free(g->installations);
     github_cache_free(g->groups);
-    EVP_PKEY_free(g->key);
+    EVP_PKEY_free(g->signer.key);
+    aws_kms_close(g->signer.kms);
     explicit_bzero(g->pat, strlen(g->pat));
     free(g->pat);
     free(g->api_url);

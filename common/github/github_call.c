@@ -129,8 +129,8 @@ static const char *mend_for(const struct github *g, const struct github_verdict 
         if (status == 403) {
             return "grant the App or token the permission that this call needs";
         }
-        return g->key != NULL ? "check github.app (id, private_key) and this machine's clock"
-                              : "check github.token: it may have expired or been revoked";
+        return github_is_app(g) ? "check github.app (id, private_key) and this machine's clock"
+                                : "check github.token: it may have expired or been revoked";
     case ERR_NOT_FOUND:
         return "it does not exist, or the App or token may not see it";
     case ERR_CONFLICT:

@@ -13,6 +13,7 @@
 #include <openssl/types.h>
 #include <pthread.h>
 
+#include "common/aws/aws_secrets.h"
 #include "common/base/buf.h"
 #include "common/base/metrics.h"
 #include "common/github/github.h"
@@ -52,6 +53,12 @@ struct github_bucket {
     struct metric *remaining; /* NULL for the bucket that stands for all past the bound */
 };
 
+/* What the App signs with; one of the two, or none when a token is used. */
+struct github_signer {
+    EVP_PKEY *key;
+    struct aws_kms *kms; /* holds a key that never leaves it */
+};
+
 struct github {
     struct http_client *http;
     struct ledger *ledger; /* borrowed; may be NULL */
@@ -59,10 +66,11 @@ struct github {
     char *app_id;
     char *pat; /* "" when an App is used; a secret */
     char *api_version;
-    EVP_PKEY *key; /* NULL when a token is used */
+    struct github_signer signer;
     int64_t installation;
     int64_t timeout_ms;
     struct config_rate rate;
+    struct github_cache *jwts;          /* the App's own token, where signing costs a call */
     struct github_cache *tokens;        /* installation id -> token */
     struct github_cache *installations; /* owner, lower case -> installation id */
     struct github_cache *groups;        /* bucket/organisation/group -> group id */
@@ -72,6 +80,12 @@ struct github {
     struct metric *requests[GITHUB_OPS][ERR_CONFLICT + 1];
     struct metric *seconds[GITHUB_OPS];
 };
+
+/* Whether it calls as an App, and not with a personal token. */
+static inline bool github_is_app(const struct github *g)
+{
+    return g->signer.key != NULL || g->signer.kms != NULL;
+}
 
 /* The bucket of that name; the shared last one past the bound. Valid as long as the handle. */
 struct github_bucket *github_bucket(struct github *g, const char *name);
@@ -84,8 +98,8 @@ MUST_CHECK int github_jwt_key(struct slice pem, EVP_PKEY **out, struct err *e);
 
 /* Appends a signed RS256 token for the App: iat a minute ago (GitHub's clock may be behind ours),
  * exp nine minutes ahead, jti at random. */
-MUST_CHECK int github_jwt_sign(EVP_PKEY *key, const char *app_id, int64_t now_ms, struct buf *out,
-                               struct err *e);
+MUST_CHECK int github_jwt_sign(const struct github_signer *signer, const char *app_id,
+                               int64_t now_ms, struct buf *out, struct err *e);
 
 /* --- github_token.c --- */
 

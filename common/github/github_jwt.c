@@ -64,7 +64,7 @@ static void append_claims(struct buf *text, const char *app_id, int64_t now_ms)
     buf_fini(&claims);
 }
 
-static int sign(EVP_PKEY *key, struct slice text, struct buf *out, struct err *e)
+static int sign_here(EVP_PKEY *key, struct slice text, struct buf *out, struct err *e)
 {
     unsigned char signature[SIGNATURE_BYTES_MAX];
     size_t length = sizeof signature;
@@ -80,16 +80,24 @@ static int sign(EVP_PKEY *key, struct slice text, struct buf *out, struct err *e
                        "signing with github.app.private_key failed: give the .pem file that GitHub "
                        "made for the App");
     }
-    codec_base64url(out, (struct slice){(const char *)signature, length});
+    buf_append(out, (struct slice){(const char *)signature, length});
     return 0;
 }
 
-int github_jwt_sign(EVP_PKEY *key, const char *app_id, int64_t now_ms, struct buf *out,
-                    struct err *e)
+static int sign_by_kms(struct aws_kms *kms, struct slice text, struct buf *out, struct err *e)
+{
+    int rc = aws_kms_sign(kms, text, out, e);
+    return rc == 0 ? 0 : err_wrap(e, "github.app.private_key");
+}
+
+int github_jwt_sign(const struct github_signer *signer, const char *app_id, int64_t now_ms,
+                    struct buf *out, struct err *e)
 {
     int rc = -1;
     struct buf text;
+    struct buf signature;
     buf_init(&text, 4096);
+    buf_init(&signature, SIGNATURE_BYTES_MAX);
     codec_base64url(&text, SLICE("{\"alg\":\"RS256\",\"typ\":\"JWT\"}"));
     buf_append_byte(&text, '.');
     append_claims(&text, app_id, now_ms);
@@ -97,10 +105,15 @@ int github_jwt_sign(EVP_PKEY *key, const char *app_id, int64_t now_ms, struct bu
         (void)err_set(e, ERR_PERMANENT, 0, "github.app.id is too long: give the App's id");
         goto out;
     }
-    buf_append(out, buf_slice(&text));
-    buf_append_byte(out, '.');
-    rc = sign(key, buf_slice(&text), out, e);
+    rc = signer->kms != NULL ? sign_by_kms(signer->kms, buf_slice(&text), &signature, e)
+                             : sign_here(signer->key, buf_slice(&text), &signature, e);
+    if (rc == 0) {
+        buf_append(out, buf_slice(&text));
+        buf_append_byte(out, '.');
+        codec_base64url(out, buf_slice(&signature));
+    }
 out:
+    buf_fini(&signature);
     buf_fini(&text);
     return rc;
 }

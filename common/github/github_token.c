@@ -11,6 +11,9 @@
 #define TOKEN_UNKNOWN_LIFE_MS (15 * MINUTE_MS)
 #define INSTALLATION_FRESH_MS (60 * MINUTE_MS)
 #define INSTALLATION_VALID_MS (120 * MINUTE_MS)
+#define JWT_KEY "app"
+#define JWT_FRESH_MS (4 * MINUTE_MS) /* of the nine that it lives: GitHub's clock may be ahead */
+#define JWT_VALID_MS (6 * MINUTE_MS)
 #define ANSWER_LIMIT_BYTES ((size_t)1024 * 1024)
 
 struct mint {
@@ -37,21 +40,51 @@ static void pass_init(struct github_pass *p)
     buf_init(&p->token, GITHUB_TOKEN_BYTES);
 }
 
-int github_call_app(struct github *g, const struct github_call *call, struct http_response *out,
-                    struct err *e)
+static int sign_jwt(void *arg, struct github_fetched *out, struct err *e)
+{
+    const struct github *g = arg;
+    int64_t now_ms = clock_wall_ms();
+    out->fresh_ms = now_ms + JWT_FRESH_MS;
+    out->valid_ms = now_ms + JWT_VALID_MS;
+    return github_jwt_sign(&g->signer, g->app_id, now_ms, &out->value, e);
+}
+
+/* A key of KMS is a call away, and calls cost: its tokens are used for some minutes. */
+static int get_jwt(struct github *g, struct github_pass *pass, struct err *e)
+{
+    if (g->signer.kms == NULL) {
+        return github_jwt_sign(&g->signer, g->app_id, clock_wall_ms(), &pass->token, e);
+    }
+    return github_cache_get(g->jwts, JWT_KEY, sign_jwt, g, &pass->token, &pass->cached, e);
+}
+
+static int call_as_app(struct github *g, const struct github_call *call, bool *worn_out,
+                       struct http_response *out, struct err *e)
 {
     struct github_pass pass;
-    if (g->key == NULL) {
-        return err_set(e, ERR_AUTH, 0, "a personal token cannot call as an App: give github.app");
-    }
     pass_init(&pass);
     (void)snprintf(pass.bucket, sizeof pass.bucket, "github:app");
-    int rc = github_jwt_sign(g->key, g->app_id, clock_wall_ms(), &pass.token, e);
+    int rc = get_jwt(g, &pass, e);
     if (rc == 0) {
         rc = github_call_with(g, &pass, call, out, e);
     }
+    *worn_out = rc != 0 && pass.cached && e->code == 401;
+    if (*worn_out) {
+        github_cache_drop(g->jwts, JWT_KEY, buf_slice(&pass.token));
+    }
     github_pass_fini(&pass);
     return rc;
+}
+
+int github_call_app(struct github *g, const struct github_call *call, struct http_response *out,
+                    struct err *e)
+{
+    bool worn_out = false;
+    if (!github_is_app(g)) {
+        return err_set(e, ERR_AUTH, 0, "a personal token cannot call as an App: give github.app");
+    }
+    int rc = call_as_app(g, call, &worn_out, out, e);
+    return worn_out ? call_as_app(g, call, &worn_out, out, e) : rc;
 }
 
 /* Renewed five minutes before its end. A token that our clock takes for worn out is used for a
@@ -213,7 +246,7 @@ int github_pass_get(struct github *g, const struct github_scope *s, struct githu
 {
     struct github_pass p;
     pass_init(&p);
-    if (g->key == NULL) {
+    if (!github_is_app(g)) {
         (void)snprintf(p.bucket, sizeof p.bucket, "github:token");
         buf_append_cstr(&p.token, g->pat);
     } else if (app_pass(g, s, &p, e) != 0) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/config/config_aws.h"
 #include "deploy/ctl/ctl.h"
 
 #define COMPLAINTS_LIMIT_BYTES (64 * 1024)
@@ -125,9 +126,12 @@ static int load_config(const struct arguments *args, struct config **out)
     struct err e = {0};
     struct buf complaints;
     buf_init(&complaints, COMPLAINTS_LIMIT_BYTES);
+    config_aws_use();
     int failed = config_load(args->config_path, CONFIG_FOR_CTL, out, &complaints, &e);
     if (failed != 0) {
         fprintf(stderr, "mayflyctl: %s\n", complaints.len > 0 ? complaints.data : e.message);
+    } else {
+        config_aws_apply(&(*out)->aws);
     }
     buf_fini(&complaints);
     return failed;

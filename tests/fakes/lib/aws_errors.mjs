@@ -29,7 +29,6 @@ const QUERY_NAME = {
   IncompleteSignatureException: 'IncompleteSignature',
   InvalidSignatureException: 'SignatureDoesNotMatch',
   MissingAuthenticationTokenException: 'MissingAuthenticationToken',
-  ThrottlingException: 'Throttling',
   UnrecognizedClientException: 'InvalidClientTokenId',
 };
 

@@ -316,10 +316,165 @@ static void signature_of_each_published_request_is_as_published(void **state)
     }
 }
 
+/* --- rules that the suite does not show ------------------------------------------------------- */
+
+static void assert_canonical(const struct sigv4_request *r, const char *want)
+{
+    struct buf text;
+    struct err e;
+    buf_init(&text, 65536);
+    assert_int_equal(sigv4_canonical(&suite, r, SUITE_TIME_MS, &text, &e), 0);
+    assert_non_null(strstr(text.data, want));
+    buf_fini(&text);
+}
+
+static const char *const only_host[] = {HOST};
+
+static struct sigv4_request get(const char *path, const char *query)
+{
+    return (struct sigv4_request){.method = "GET",
+                                  .path = slice_of(path),
+                                  .query = slice_of(query),
+                                  .headers = only_host,
+                                  .header_count = 1};
+}
+
+static void path_is_encoded_once_more(void **state)
+{
+    static const char *const paths[][2] = {
+        {"", "\n/\n"},
+        {"/", "\n/\n"},
+        {"/microvms/arn%3Aaws%3Alambda", "\n/microvms/arn%253Aaws%253Alambda\n"},
+        {"/microvms/arn:aws:lambda", "\n/microvms/arn%3Aaws%3Alambda\n"},
+        {"/a%2Fb/$LATEST/~x/", "\n/a%252Fb/%24LATEST/~x/\n"},
+        {"/a//b/./c/../d", "\n/a/b/d\n"},
+        {"/../..", "\n/\n"},
+        {"/a/..", "\n/\n"},
+        {"/a/b/../", "\n/a/\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        struct sigv4_request r = get(paths[i][0], "");
+        assert_canonical(&r, paths[i][1]);
+    }
+}
+
+static void query_is_sorted_by_encoded_key_and_value(void **state)
+{
+    static const char *const queries[][2] = {
+        {"b=2&a=1&a=0", "\na=0&a=1&b=2\n"},
+        {"a-=1&a=2", "\na=2&a-=1\n"},
+        {"key&other=", "\nkey=&other=\n"},
+        {"t=%2b%2f%3d", "\nt=%2B%2F%3D\n"},
+        {"t=/=x:y", "\nt=%2F%3Dx%3Ay\n"},
+        {"t=a%20b", "\nt=a%20b\n"},
+        {"&&a=1&", "\na=1\n"},
+        {"%61=1&B=2", "\nB=2&a=1\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(queries); i++) {
+        struct sigv4_request r = get("/", queries[i][0]);
+        assert_canonical(&r, queries[i][1]);
+    }
+}
+
+static void request_that_reads_in_two_ways_is_refused(void **state)
+{
+    static const char *const queries[] = {"secret=a+b", "secret=%zz", "secret=%4"};
+    static const char *const lines[] = {"secret", ": secret", "Na me: secret",
+                                        "Name: a\r\nInjected: secret"};
+    struct buf many;
+    struct buf out;
+    struct err e;
+    (void)state;
+    buf_init(&out, 65536);
+    for (size_t i = 0; i < COUNT_OF(queries); i++) {
+        struct sigv4_request r = get("/", queries[i]);
+        assert_int_equal(sigv4_canonical(&suite, &r, SUITE_TIME_MS, &out, &e), -1);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        assert_null(strstr(e.message, "secret"));
+    }
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        struct sigv4_request r = {.method = "GET", .headers = &lines[i], .header_count = 1};
+        assert_int_equal(sigv4_canonical(&suite, &r, SUITE_TIME_MS, &out, &e), -1);
+        assert_null(strstr(e.message, "secret"));
+    }
+    buf_init(&many, 65536);
+    for (int i = 0; i <= SIGV4_PARAMETERS_MAX; i++) {
+        buf_printf(&many, "a=%d&", i);
+    }
+    struct sigv4_request r = get("/", many.data);
+    assert_int_equal(sigv4_canonical(&suite, &r, SUITE_TIME_MS, &out, &e), -1);
+    buf_fini(&many);
+    buf_fini(&out);
+}
+
+/* --- the cached key --------------------------------------------------------------------------- */
+
+static void assert_same_as_without_cache(struct sigv4_signer signer, struct sigv4_cache *cache,
+                                         int64_t wall_ms)
+{
+    struct sigv4_request r = get("/", "");
+    struct sigv4_lines with;
+    struct sigv4_lines without;
+    struct err e;
+    signer.cache = NULL;
+    assert_int_equal(sigv4_sign(&signer, &r, wall_ms, &without, &e), 0);
+    signer.cache = cache;
+    assert_int_equal(sigv4_sign(&signer, &r, wall_ms, &with, &e), 0);
+    assert_string_equal(with.authorization.data, without.authorization.data);
+    sigv4_lines_fini(&with);
+    sigv4_lines_fini(&without);
+}
+
+static void cached_key_is_left_when_day_region_service_or_secret_change(void **state)
+{
+    struct sigv4_cache cache;
+    struct sigv4_signer other = suite;
+    (void)state;
+    sigv4_cache_init(&cache);
+    assert_same_as_without_cache(suite, &cache, SUITE_TIME_MS);
+    assert_true(cache.filled);
+    assert_same_as_without_cache(suite, &cache, SUITE_TIME_MS);
+    assert_same_as_without_cache(suite, &cache, SUITE_TIME_MS + INT64_C(86400000));
+    other.region = "eu-west-1";
+    assert_same_as_without_cache(other, &cache, SUITE_TIME_MS);
+    other.service = "sqs";
+    assert_same_as_without_cache(other, &cache, SUITE_TIME_MS);
+    other.secret_key = "another";
+    assert_same_as_without_cache(other, &cache, SUITE_TIME_MS);
+    sigv4_cache_fini(&cache);
+}
+
+static void cached_key_is_used(void **state)
+{
+    struct sigv4_cache cache;
+    struct sigv4_request r = get("/", "");
+    struct sigv4_lines right;
+    struct sigv4_lines wrong;
+    struct sigv4_signer signer = suite;
+    struct err e;
+    (void)state;
+    sigv4_cache_init(&cache);
+    signer.cache = &cache;
+    assert_int_equal(sigv4_sign(&signer, &r, SUITE_TIME_MS, &right, &e), 0);
+    cache.key[0] ^= 1;
+    assert_int_equal(sigv4_sign(&signer, &r, SUITE_TIME_MS, &wrong, &e), 0);
+    assert_string_not_equal(right.authorization.data, wrong.authorization.data);
+    sigv4_lines_fini(&right);
+    sigv4_lines_fini(&wrong);
+    sigv4_cache_fini(&cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signature_of_each_published_request_is_as_published),
+        cmocka_unit_test(path_is_encoded_once_more),
+        cmocka_unit_test(query_is_sorted_by_encoded_key_and_value),
+        cmocka_unit_test(request_that_reads_in_two_ways_is_refused),
+        cmocka_unit_test(cached_key_is_left_when_day_region_service_or_secret_change),
+        cmocka_unit_test(cached_key_is_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,7 +127,7 @@ static void private_key_comes_from_a_file_of_lines(void **state)
                                             "  webhook_secrets: [a-long-secret]\n" GOOD_CLASSES,
                                    &e));
     assert_non_null(strstr(e.message, "m.yaml:4: github.app.private_key: the value is refused: it "
-                                      "must be the text of a PEM private key, or file:PATH"));
+                                      "must be the text of a PEM private key, file:PATH"));
 }
 
 static void file_that_cannot_be_read_is_named(void **state)
@@ -156,6 +156,134 @@ static void relative_paths_start_at_the_configuration(void **state)
     assert_string_equal(c->classes[0].qemu.image, expected);
     assert_string_equal(c->classes[0].qemu.state_dir, "/var/lib/mayfly/vms");
     config_free(c);
+}
+
+/* --- values that AWS keeps --- */
+
+/* A stand-in for AWS: gives what the name says, and remembers what was asked. */
+static struct {
+    char asked[8][128];
+    size_t count;
+    char region[64];
+} fetched;
+
+static int fetch(const struct config_aws *aws, struct slice written, struct buf *out, struct err *e)
+{
+    assert_true(fetched.count < COUNT_OF(fetched.asked));
+    assert_true(slice_to_cstr(written, fetched.asked[fetched.count++], sizeof fetched.asked[0]));
+    assert_true(slice_to_cstr(slice_of(aws->region), fetched.region, sizeof fetched.region));
+    if (slice_eq_cstr(written, "ssm:missing")) {
+        return err_set(e, ERR_NOT_FOUND, 400, "ssm:missing: there is none: make it");
+    }
+    buf_append_cstr(out, slice_eq_cstr(written, "ssm:vms") ? "19" : "fetched-secret");
+    return 0;
+}
+
+static int use_fetcher(void **state)
+{
+    (void)state;
+    memset(&fetched, 0, sizeof fetched);
+    config_set_fetcher(fetch);
+    return 0;
+}
+
+static int use_no_fetcher(void **state)
+{
+    (void)state;
+    config_set_fetcher(NULL);
+    return 0;
+}
+
+/* Whatever the order in the text: the section aws is complete when something is fetched. */
+static void kept_values_are_fetched_with_the_section_aws(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok(
+        GOOD_TOP "github: {token: ssm:/mayfly/token, webhook_secrets: "
+                 "['secretsmanager:arn:aws:secretsmanager:eu-west-1:1:secret:x#hook']}\n"
+                 "limits: {max_vms: ssm:vms}\n" GOOD_CLASSES "aws: {region: env:T_REGION}\n",
+        CONFIG_FOR_CHECK);
+    assert_string_equal(c->github.token, "fetched-secret");
+    assert_string_equal(c->github.webhook_secrets.items[0], "fetched-secret");
+    assert_int_equal(c->limits.max_vms, 19);
+    assert_int_equal(c->unfetched.count, 0);
+    assert_int_equal(fetched.count, 3);
+    assert_string_equal(fetched.region, "eu-central-1");
+    config_free(c);
+}
+
+static void kept_value_that_is_missing_is_named_with_its_mend(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("limits: {max_vms: ssm:missing}",
+                             "m.yaml:1: limits.max_vms: ssm:missing: there is none: make it");
+    assert_complaint_of_line("log_level: ssm:level",
+                             "m.yaml:1: log_level: the value found there is refused: it must be "
+                             "one of `debug`, `info`, `warn`, `error`");
+}
+
+static void kept_value_of_another_program_is_not_fetched(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok("ledger: ssm:ledger\nqueue: sqlite:///q\n"
+                                "limits: {max_vms: ssm:vms}\n"
+                                "github: {token: ssm:token, webhook_secrets: "
+                                "[ssm:hook]}\n" GOOD_CLASSES,
+                                CONFIG_FOR_INGRESS);
+    assert_int_equal(fetched.count, 1);
+    assert_string_equal(fetched.asked[0], "ssm:hook");
+    assert_int_equal(c->limits.max_vms, 100);
+    config_free(c);
+}
+
+static void section_aws_cannot_be_kept_by_aws(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("aws: {proxy: ssm:proxy}",
+                             "m.yaml:1: aws.proxy: AWS cannot keep what it takes to ask AWS: "
+                             "write the value, env:NAME or file:PATH");
+    assert_int_equal(fetched.count, 0);
+}
+
+static void kept_values_without_a_fetcher_are_told_and_not_missed(void **state)
+{
+    (void)state;
+    struct config *c =
+        parse_ok("queue: ssm:queue\nledger: sqlite:///l\nlog_level: ssm:level\n"
+                 "limits: {max_vms: ssm:vms}\n"
+                 "github: {app: {id: 1, private_key: ssm:key}, webhook_secrets: [ssm:a, "
+                 "secretsmanager:b]}\n" GOOD_CLASSES,
+                 CONFIG_FOR_CHECK);
+    static const char *const told[] = {"queue (ssm:queue)",
+                                       "log_level (ssm:level)",
+                                       "limits.max_vms (ssm:vms)",
+                                       "github.app.private_key (ssm:key)",
+                                       "github.webhook_secrets[0] (ssm:a)",
+                                       "github.webhook_secrets[1] (secretsmanager:b)"};
+    assert_int_equal(c->unfetched.count, COUNT_OF(told));
+    for (size_t i = 0; i < COUNT_OF(told); i++) {
+        assert_string_equal(c->unfetched.items[i], told[i]);
+    }
+    assert_int_equal(c->limits.max_vms, 100);
+    assert_int_equal(c->github.webhook_secrets.count, 2);
+    config_free(c);
+}
+
+static void private_key_may_stay_in_kms(void **state)
+{
+    (void)state;
+    struct config *c =
+        parse_ok(GOOD_TOP "github:\n"
+                          "  app: {id: 1, private_key: 'kms:arn:aws:kms:eu-west-1:1:key/a-b'}\n"
+                          "  webhook_secrets: [a-long-secret]\n" GOOD_CLASSES,
+                 CONFIG_FOR_CHECK);
+    assert_string_equal(c->github.app_key, "kms:arn:aws:kms:eu-west-1:1:key/a-b");
+    config_free(c);
+    char *all = complaints_of(GOOD_TOP "github:\n  app: {id: 1, private_key: 'kms:'}\n"
+                                       "  webhook_secrets: [a-long-secret]\n" GOOD_CLASSES,
+                              CONFIG_FOR_CHECK);
+    assert_non_null(strstr(all, "or kms:KEY"));
+    free(all);
 }
 
 /* --- least secret --- */
@@ -298,8 +426,11 @@ static int remove_directory(void **state)
     return fs_remove_tree(directory, &e);
 }
 
+#define KEPT(f) cmocka_unit_test_setup_teardown(f, use_fetcher, use_no_fetcher)
+
 int main(void)
 {
+    (void)setenv("T_REGION", "eu-central-1", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(env_gives_values_of_every_type),
         cmocka_unit_test(env_that_is_not_set_is_named),
@@ -309,6 +440,12 @@ int main(void)
         cmocka_unit_test(private_key_comes_from_a_file_of_lines),
         cmocka_unit_test(file_that_cannot_be_read_is_named),
         cmocka_unit_test(relative_paths_start_at_the_configuration),
+        KEPT(kept_values_are_fetched_with_the_section_aws),
+        KEPT(kept_value_that_is_missing_is_named_with_its_mend),
+        KEPT(kept_value_of_another_program_is_not_fetched),
+        KEPT(section_aws_cannot_be_kept_by_aws),
+        cmocka_unit_test(kept_values_without_a_fetcher_are_told_and_not_missed),
+        cmocka_unit_test(private_key_may_stay_in_kms),
         cmocka_unit_test(ingress_needs_no_credentials_of_the_app),
         cmocka_unit_test(ingress_does_not_hold_a_token_that_stands_in_the_text),
         cmocka_unit_test(worker_and_reaper_hold_no_webhook_secret),
