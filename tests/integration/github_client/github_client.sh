@@ -18,8 +18,8 @@ clean() {
 trap clean EXIT
 
 # Checking requests needs the development packages too, which the demo leaves out.
-if [ ! -d "$fake/node_modules/ajv" ]; then
-    echo "github_client: run 'npm ci' in tests/fakes/github first" >&2
+if [ ! -d "$fake/../node_modules/ajv" ]; then
+    echo "github_client: run 'npm ci' in tests/fakes first" >&2
     exit 1
 fi
 

@@ -14,7 +14,7 @@ if(NODE_PROGRAM)
   target_link_libraries(test_vm_lambda_fake PRIVATE mayfly_flags mayfly_test_lambda mayfly_http
                         PkgConfig::CMOCKA PkgConfig::JANSSON)
   add_test(NAME test_vm_lambda_fake
-           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/lambda-microvms/with-fake.mjs
+           COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms
                    --run-rate 0 --terminate-rate 0 --get-rate 0 --list-rate 0 --keep-terminated-s 600
                    -- $<TARGET_FILE:test_vm_lambda_fake>)
   set_tests_properties(test_vm_lambda_fake PROPERTIES LABELS unit TIMEOUT 120)

@@ -1,7 +1,7 @@
 /*
  * The provider `lambda` against the stand-in for the service (tests/fakes/lambda-microvms), which
  * keeps the service's limits: what the conformance suite asks of a provider, where it applies to
- * one without names and consoles. MAYFLY_FAKE_LAMBDA is the stand-in's address.
+ * one without names and consoles. MAYFLY_FAKE_LAMBDA_MICROVMS is the stand-in's address.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -361,9 +361,9 @@ int main(void)
         ON_FAKE(reads_that_lag_show_nothing_yet),
         ON_FAKE(run_racing_with_one_token_makes_one_vm),
     };
-    world.url = getenv("MAYFLY_FAKE_LAMBDA");
+    world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
     if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
-        (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA is not set: run it by with-fake.mjs\n");
+        (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA_MICROVMS is not set: run it by with-fakes.mjs\n");
         return 2;
     }
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,69 +1,32 @@
-/*
- * The control API under /_fake/: what a test or the demo does to the fake and asks of it. No authorisation: the
- * fake listens on the loopback address only.
- */
-import { ApiError, Router, notFound, parseJson, readBody, sendJson } from './http.mjs';
-import { OptionError, reconfigure } from './options.mjs';
+/* The control API: what is this stand-in's own, beside ../../lib/control.mjs. */
+import { Control as SharedControl } from '../../lib/control.mjs';
+import { notFound } from './http.mjs';
+import { options } from './options.mjs';
 
-const LONGEST_WAIT_S = 600;
-
-export class Control {
+export class Control extends SharedControl {
   constructor(parts) {
+    super({ ...parts, options });
     Object.assign(this, parts);
-    this.waiters = new Set();
-    this.checkScheduled = false;
-    this.router = new Router();
     this.addRoutes();
-    const changed = () => this.scheduleCheck();
-    this.fleet.on('change', changed);
-    this.webhooks.on('change', changed);
+    this.fleet.on('change', () => this.changed());
+    this.webhooks.on('change', () => this.changed());
   }
 
   addRoutes() {
-    const add = (method, path, handle) => this.router.add(method, `/_fake${path}`, { handle: handle.bind(this) });
     const onJob = (action) => ({ params }) => ({ done: action(this.job(params.id)) });
-    add('GET', '/state', () => this.state());
-    add('GET', '/wait', this.wait);
-    add('POST', '/jobs', ({ body }) => this.fleet.createJobs(body ?? {}).map((job) => ({ id: job.id, run_id: job.runId })));
-    add('GET', '/jobs', ({ query }) => [...this.fleet.jobs.values()].map(jobView)
+    this.add('POST', '/jobs', ({ body }) => this.fleet.createJobs(body ?? {}).map((job) => ({ id: job.id, run_id: job.runId })));
+    this.add('GET', '/jobs', ({ query }) => [...this.fleet.jobs.values()].map(jobView)
       .filter((job) => !query.get('state') || job.state === query.get('state')));
-    add('GET', '/jobs/{id}', ({ params }) => jobView(this.job(params.id)));
-    add('POST', '/jobs/{id}/cancel', onJob((job) => this.fleet.cancel(job)));
-    add('POST', '/jobs/{id}/approve', onJob((job) => this.fleet.approve(job)));
-    add('POST', '/jobs/{id}/lose', onJob((job) => this.fleet.lose(job)));
-    add('POST', '/jobs/{id}/deliver', this.deliverAgain);
-    add('GET', '/runners', () => [...this.fleet.runners.values()].map(runnerView));
-    add('POST', '/runners/{id}/vanish', ({ params }) => ({ done: this.fleet.remove(this.runner(params.id), 'vanished') === undefined }));
-    add('POST', '/runners/{id}/disconnect', ({ params }) => ({ done: this.fleet.disconnect(this.runner(params.id), 'asked') === undefined }));
-    add('POST', '/faults', ({ body }) => {
-      this.faults.add(Array.isArray(body) ? body : [body]);
-      return { active: this.faults.list.length };
-    });
-    add('GET', '/faults', () => this.faults.list);
-    add('DELETE', '/faults', () => {
-      this.faults.clear();
-      return { active: 0 };
-    });
-    add('POST', '/config', ({ body }) => this.configure(body ?? {}));
-    add('POST', '/webhook-url', ({ body }) => ({ hook_id: this.webhooks.setHook(body ?? {}).id }));
-    add('POST', '/ping', () => ({ guid: this.webhooks.ping() }));
-  }
-
-  async handle(request, response, url) {
-    try {
-      const raw = await readBody(request);
-      const { route, params, known } = this.router.find(request.method, url.pathname);
-      if (!route) throw known ? new ApiError(405, 'Method Not Allowed') : notFound();
-      const context = { params, query: url.searchParams, body: parseJson(raw), response };
-      const answer = await route.handle(context);
-      if (answer !== undefined) sendJson(response, 200, answer);
-    } catch (error) {
-      const status = error instanceof ApiError ? error.status : 400;
-      if (!(error instanceof ApiError || error instanceof RangeError || error instanceof OptionError || error.code === 'ERR_INVALID_URL')) {
-        this.log.write('internal_error', { path: url.pathname, error: String(error.stack) });
-      }
-      sendJson(response, status, { message: error.message });
-    }
+    this.add('GET', '/jobs/{id}', ({ params }) => jobView(this.job(params.id)));
+    this.add('POST', '/jobs/{id}/cancel', onJob((job) => this.fleet.cancel(job)));
+    this.add('POST', '/jobs/{id}/approve', onJob((job) => this.fleet.approve(job)));
+    this.add('POST', '/jobs/{id}/lose', onJob((job) => this.fleet.lose(job)));
+    this.add('POST', '/jobs/{id}/deliver', (context) => this.deliverAgain(context));
+    this.add('GET', '/runners', () => [...this.fleet.runners.values()].map(runnerView));
+    this.add('POST', '/runners/{id}/vanish', ({ params }) => ({ done: this.fleet.remove(this.runner(params.id), 'vanished') === undefined }));
+    this.add('POST', '/runners/{id}/disconnect', ({ params }) => ({ done: this.fleet.disconnect(this.runner(params.id), 'asked') === undefined }));
+    this.add('POST', '/webhook-url', ({ body }) => ({ hook_id: this.webhooks.setHook(body ?? {}).id }));
+    this.add('POST', '/ping', () => ({ guid: this.webhooks.ping() }));
   }
 
   job(text) {
@@ -87,7 +50,7 @@ export class Control {
   }
 
   configure({ repositories = [], groups = [], permissions, ...settings }) {
-    reconfigure(this.config, settings);
+    super.configure(settings);
     for (const { full_name: name, ...rest } of repositories) this.world.ensureRepository(name, rest);
     const added = groups.map(({ org = this.config.org, ...group }) => this.world.addGroup(org, group).id);
     if (permissions) this.world.permissions = { ...permissions };
@@ -118,47 +81,6 @@ export class Control {
   state() {
     const requests = Object.fromEntries([...this.rest.operations, ...this.protocol.operations]);
     return { ...this.counters(), requests };
-  }
-
-  /**
-   * Answers 200 when every counter named in the query has reached its number (`runners_total_max=0` asks for at
-   * most), and 408 when the time is over first.
-   */
-  wait({ query, response }) {
-    const conditions = [];
-    const names = Object.keys(this.counters());
-    for (const [key, value] of query) {
-      if (key === 'timeout') continue;
-      const limit = Number(value);
-      const counter = names.includes(key) ? key : key.replace(/_max$/, '');
-      if (!names.includes(counter) || !Number.isFinite(limit)) throw new RangeError(`cannot wait for ${key}=${value}`);
-      conditions.push(counter === key ? (now) => now[counter] >= limit : (now) => now[counter] <= limit);
-    }
-    const seconds = Math.min(LONGEST_WAIT_S, Number(query.get('timeout') ?? 30) || 0);
-    const waiter = {
-      met: (now) => conditions.every((condition) => condition(now)),
-      end: (status) => {
-        clearTimeout(waiter.timer);
-        if (this.waiters.delete(waiter)) sendJson(response, status, { met: status === 200, ...this.state() });
-      },
-      timer: setTimeout(() => waiter.end(408), seconds * 1000),
-    };
-    this.waiters.add(waiter);
-    response.on('close', () => {
-      clearTimeout(waiter.timer);
-      this.waiters.delete(waiter);
-    });
-    this.scheduleCheck();
-  }
-
-  scheduleCheck() {
-    if (this.checkScheduled || this.waiters.size === 0) return;
-    this.checkScheduled = true;
-    setImmediate(() => {
-      this.checkScheduled = false;
-      const now = this.counters();
-      for (const waiter of [...this.waiters]) if (waiter.met(now)) waiter.end(200);
-    });
   }
 }
 

@@ -1,11 +1,10 @@
 /*
- * Faults that a test asks for. Of an operation's faults the first one that still has times left applies:
+ * The kinds of faults (../../lib/fault_list.mjs says which one happens):
  *
  *   {operation, status, headers, body, times, delay_ms, drop, work, preset, probability}     requests
  *   {webhook: drop|duplicate|delay|reorder, action, job, times, delay_ms, recorded, probability}   deliveries
- *
- * Chance comes from a seeded generator, so that a run can be repeated.
  */
+import { FaultList } from '../../lib/fault_list.mjs';
 
 const RATE_DOCS = 'https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api';
 
@@ -31,44 +30,16 @@ export const PRESETS = {
 
 const WEBHOOK_FAULTS = new Set(['drop', 'duplicate', 'delay', 'reorder']);
 
-export class Faults {
-  constructor(config, log, seed = 1) {
-    Object.assign(this, { config, log, list: [], state: seed >>> 0 });
-  }
-
-  /** mulberry32: small, and the same everywhere. */
-  random() {
-    this.state = (this.state + 0x6d2b79f5) >>> 0;
-    let t = this.state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  }
-
-  add(faults) {
-    const checked = faults.map((fault) => {
+export class Faults extends FaultList {
+  constructor(config, random) {
+    super((fault) => {
       if (!fault.operation && !WEBHOOK_FAULTS.has(fault.webhook)) throw new RangeError('a fault names an operation or a webhook fault');
       if (fault.preset && !PRESETS[fault.preset]) throw new RangeError(`unknown preset ${fault.preset}`);
-      return { ...fault, left: fault.times ?? Infinity };
-    });
-    this.list.push(...checked);
-  }
-
-  clear() {
-    this.list = [];
-  }
-
-  take(applies) {
-    const fault = this.list.find((candidate) => candidate.left > 0 && applies(candidate)
-      && (candidate.probability === undefined || this.random() < candidate.probability));
-    if (!fault) return null;
-    fault.left -= 1;
-    this.list = this.list.filter((candidate) => candidate.left > 0);
-    return fault;
+    }, random);
+    this.config = config;
   }
 
   request(route) {
-    if (this.list.length === 0) return null;
     const fault = this.take(({ operation }) => operation
       && (operation === '*' ? !route.operation.startsWith('runner-') : operation === route.operation || operation === route.operationId));
     if (!fault) return null;
@@ -76,7 +47,6 @@ export class Faults {
   }
 
   webhook(source) {
-    if (this.list.length === 0) return null;
     return this.take((fault) => fault.webhook && source.event === 'workflow_job'
       && (fault.action === undefined || fault.action === source.action)
       && (fault.job === undefined || fault.job === source.job.id));

@@ -2,9 +2,8 @@
  * The REST face: one pass per request through the checks that GitHub makes, in its order, and then the handler.
  * A handler gets a context and returns {status, body, headers}; what is wrong it throws as an ApiError.
  */
-import {
-  ApiError, Router, etagOf, notFound, parseJson, readBody, send, sendJson,
-} from './http.mjs';
+import { BadRequest, Router, readBody, send, sendJson, sleep } from '../../lib/http.mjs';
+import { ApiError, etagOf, notFound, readJson } from './http.mjs';
 import { requestId } from './ids.mjs';
 import { addAppRoutes } from './rest_app.mjs';
 import { addDeliveryRoutes } from './rest_deliveries.mjs';
@@ -66,7 +65,7 @@ export class Rest {
   async work(context, raw) {
     const { route, auth } = context;
     this.authorise(context);
-    context.body = parseJson(raw);
+    context.body = readJson(raw);
     if (this.validator) this.validate(context);
     if (!route.free) this.limits.charge(auth, route, context.requestId);
     return route.handle(context);
@@ -74,7 +73,7 @@ export class Rest {
 
   async faulty(context, fault, raw) {
     this.log.write('fault', { operation: context.route.operation, status: fault.status ?? null, drop: fault.drop ?? false });
-    if (fault.delay_ms) await new Promise((resolve) => setTimeout(resolve, fault.delay_ms));
+    if (fault.delay_ms) await sleep(fault.delay_ms);
     let answer = null;
     if (fault.drop || fault.work || !fault.status) answer = await this.work(context, raw);
     if (fault.drop) return { ...answer, drop: true };
@@ -156,12 +155,12 @@ export class Rest {
   }
 
   fail(context, error, startedAt) {
-    const known = error instanceof ApiError;
+    const known = error instanceof BadRequest;
     if (!known) this.log.write('internal_error', { path: context.path, error: String(error?.stack ?? error) });
     const status = known ? error.status : 500;
     this.record(context, status, startedAt);
     const headers = { ...this.commonHeaders(context), ...(known ? error.headers : {}) };
-    sendJson(context.response, status, known ? error.body : { message: 'Server Error' }, headers);
+    sendJson(context.response, status, known ? error.body ?? { message: error.message } : { message: 'Server Error' }, headers);
   }
 
   record(context, status, startedAt) {

@@ -6,7 +6,7 @@
  *
  * The method is not looked at: behind a proxy busybox's wget writes GET even above a body that it posts.
  */
-import { readBody, send, sendText } from './http.mjs';
+import { readBody, send, sendText, sleep } from '../../lib/http.mjs';
 
 const GONE = 'The runner no longer exists on the server.\n';
 
@@ -29,7 +29,7 @@ export class RunnerProtocol {
     this.operations.set(operation, (this.operations.get(operation) ?? 0) + 1);
     const fault = this.faults.request({ operation, operationId: operation });
     if (fault) this.log.write('fault', { operation, status: fault.status ?? null, drop: fault.drop ?? false });
-    if (fault?.delay_ms) await new Promise((resolve) => setTimeout(resolve, fault.delay_ms));
+    if (fault?.delay_ms) await sleep(fault.delay_ms);
     if (fault?.status) return sendText(response, fault.status, String(fault.body ?? 'fault\n'));
     if (request.socket.destroyed) return undefined;
     return handler.call(this, { request, url, body, response: fault?.drop ? lost(request, response) : response });

@@ -5,8 +5,9 @@ import path from 'node:path';
 import test from 'node:test';
 import { createAppAuth } from '@octokit/auth-app';
 import { Octokit } from '@octokit/rest';
+import { temporary } from '../../lib/testing.mjs';
 import {
-  appKeys, jitBody, jwt, octokit, rejects, startFake, temporary,
+  appKeys, jitBody, jwt, octokit, rejects, startFake,
 } from './support.mjs';
 
 async function startWithApp(t, settings = {}, pem = appKeys().publicKey) {

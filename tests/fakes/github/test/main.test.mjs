@@ -1,30 +1,15 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { decodeJit, startFake, temporary } from './support.mjs';
+import { launch, readLog, refusesOptions, temporary } from '../../lib/testing.mjs';
+import { decodeJit, startFake } from './support.mjs';
 
 const MAIN = fileURLToPath(new URL('../main.mjs', import.meta.url));
 
-async function launch(t, ...options) {
-  const child = spawn(process.execPath, [MAIN, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.after(() => child.kill('SIGKILL'));
-  const line = await new Promise((resolve, reject) => {
-    child.stdout.once('data', (chunk) => resolve(chunk.toString()));
-    child.once('exit', (code) => reject(new Error(`ended with ${code}`)));
-  });
-  const stop = () => new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve(code ?? signal));
-    child.kill('SIGTERM');
-  });
-  return { ...JSON.parse(line), stop };
-}
-
 test('program_tells_its_address_logs_and_ends_on_sigterm', async (t) => {
   const log = path.join(temporary(t), 'github.jsonl');
-  const { url, stop } = await launch(t, '--port', '0', '--log', log, '--token=ghp_x', '--org', 'acme', '--validate', '--runner-url', 'http://10.0.2.2:{PORT}');
+  const { url, stop } = await launch(t, MAIN, '--port', '0', '--log', log, '--token=ghp_x', '--org', 'acme', '--validate', '--runner-url', 'http://10.0.2.2:{PORT}');
   const response = await fetch(`${url}/orgs/acme/actions/runners/generate-jitconfig`, {
     method: 'POST', headers: { authorization: 'Bearer ghp_x', 'user-agent': 'test', 'content-type': 'application/json' },
     body: JSON.stringify({ name: 'vm', runner_group_id: 1, labels: ['a'] }),
@@ -32,19 +17,14 @@ test('program_tells_its_address_logs_and_ends_on_sigterm', async (t) => {
   const { encoded_jit_config: blob } = await response.json();
   assert.equal(decodeJit(blob)['.runner'].ServerUrl, `http://10.0.2.2:${new URL(url).port}`);
   assert.equal(await stop(), 0);
-  const entries = fs.readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+  const entries = readLog(log);
   assert.deepEqual(entries.map((entry) => entry.event), ['started', 'runner_registered', 'request', 'stopped']);
   assert.ok(entries.every((entry) => Number.isInteger(entry.ts_ms)));
   assert.doesNotMatch(JSON.stringify(entries), /ghp_x/);
 });
 
 test('program_refuses_options_it_does_not_know', () => {
-  for (const options of [['--nonsense'], ['--port'], ['--port', 'x'], ['--webhook-secret-is', 'xml']]) {
-    const { status, stderr } = spawnSync(process.execPath, [MAIN, ...options], { encoding: 'utf8' });
-    assert.equal(status, 2);
-    assert.match(stderr, /usage:/);
-  }
-  assert.equal(spawnSync(process.execPath, [MAIN, '--help']).status, 0);
+  refusesOptions(MAIN, ['--nonsense'], ['--port'], ['--port', 'x'], ['--webhook-secret-is', 'xml']);
 });
 
 test('wait_answers_when_the_counts_are_reached_or_the_time_is_over', async (t) => {

@@ -5,7 +5,8 @@ import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { TestRunner, startFake, temporary } from './support.mjs';
+import { temporary } from '../../lib/testing.mjs';
+import { TestRunner, startFake } from './support.mjs';
 
 const SCRIPT = fileURLToPath(new URL('../../../../deploy/image/standin/run.sh', import.meta.url));
 const hasBusybox = spawnSync('busybox', ['true']).status === 0;

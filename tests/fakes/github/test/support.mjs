@@ -2,56 +2,19 @@
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import http from 'node:http';
-import os from 'node:os';
-import fs from 'node:fs';
-import path from 'node:path';
 import { Octokit } from '@octokit/rest';
+import { GIVE_UP_MS, serve } from '../../lib/testing.mjs';
 import { loadValidator } from '../lib/openapi.mjs';
-import { defaults } from '../lib/options.mjs';
+import { options } from '../lib/options.mjs';
 import { FakeGitHub } from '../lib/server.mjs';
 
 export const PAT = 'ghp_test';
 export const validator = await loadValidator();
 
-const GIVE_UP_MS = 20_000;
-
-export function temporary(t) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fake-github-'));
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-/** Starts a fake; `fake.happened(accepts)` resolves with the log entry that is wanted, past or to come. */
-export async function startFake(t, settings = {}) {
-  const config = { ...defaults(), org: 'acme', repo: ['acme/web'], token: PAT, ...settings };
-  const fake = new FakeGitHub(config, settings.validate === false ? null : validator);
-  const entries = [];
-  fake.entries = entries;
-  fake.log.listeners.add((entry) => entries.push(entry));
-  fake.happened = (event, fields = {}) => {
-    const accepts = (entry) => entry.event === event && Object.entries(fields).every(([key, value]) => entry[key] === value);
-    const past = entries.find(accepts);
-    if (past) return Promise.resolve(past);
-    return new Promise((resolve, reject) => {
-      const listener = (entry) => {
-        if (!accepts(entry)) return;
-        clearTimeout(timer);
-        fake.log.listeners.delete(listener);
-        resolve(entry);
-      };
-      const timer = setTimeout(() => reject(new Error(`${event} ${JSON.stringify(fields)} did not happen`)), GIVE_UP_MS);
-      fake.log.listeners.add(listener);
-    });
-  };
-  fake.ask = async (method, where, body) => {
-    const response = await fetch(`${fake.url}/_fake${where}`, { method, body: body === undefined ? undefined : JSON.stringify(body) });
-    const answer = await response.json();
-    assert.ok(response.ok || response.status === 408, `${where}: ${response.status} ${JSON.stringify(answer)}`);
-    return answer;
-  };
-  await fake.listen();
-  t.after(() => fake.stop());
-  return fake;
+/** Starts a fake with the helps of `serve`. */
+export function startFake(t, settings = {}) {
+  const config = { ...options.defaults(), org: 'acme', repo: ['acme/web'], token: PAT, ...settings };
+  return serve(t, new FakeGitHub(config, settings.validate === false ? null : validator));
 }
 
 const operationOf = ({ method, url }) => {
@@ -62,8 +25,8 @@ const operationOf = ({ method, url }) => {
 };
 
 /** Octokit whose every answer must conform to GitHub's description. */
-export function octokit(fake, auth = PAT, options = {}) {
-  const client = new Octokit({ baseUrl: fake.url, auth, log: { debug() {}, info() {}, warn() {}, error() {} }, ...options });
+export function octokit(fake, auth = PAT, settings = {}) {
+  const client = new Octokit({ baseUrl: fake.url, auth, log: { debug() {}, info() {}, warn() {}, error() {} }, ...settings });
   client.hook.wrap('request', async (request, parameters) => {
     const plain = parameters.url.startsWith('{') || /^https?:/.test(parameters.url) ? null : operationOf(parameters);
     try {

@@ -2,7 +2,8 @@
  * The operations, version 2025-09-09: each takes {params, query, body} and returns the answer's body, or throws an
  * AwsError. Members a request must not have are refused, so that a slip of the caller is found here.
  */
-import { AwsError, invalid, notFound } from './errors.mjs';
+import { AwsError, invalid } from '../../lib/aws_errors.mjs';
+import { notFound } from './errors.mjs';
 
 export const VERSION = '2025-09-09';
 

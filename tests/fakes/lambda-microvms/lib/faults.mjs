@@ -1,69 +1,32 @@
 /*
- * Faults that a test asks for. Of those that apply, the first with times left (and chance on its side) happens:
+ * The kinds of faults: those of calls (../../lib/aws_service.mjs), and of VMs, chosen at their launch:
  *
- *   {operation, preset | status, headers, body, times, delay_ms, drop, work, probability}   calls; operation may be *
- *   {vm: never-start|fail-start|die|hang|slow, times, probability, factor}                  VMs, chosen at their launch
- *
- * `drop` does the work and closes the connection without an answer; `work` does it and answers the fault's status.
+ *   {vm: never-start|fail-start|die|hang|slow, times, probability, factor}
  */
-import { AwsError } from './errors.mjs';
-
-const html = (status, text) => ({
-  status, headers: { 'Content-Type': 'text/html' }, body: `<html><head><title>${status} ${text}</title></head><body>${text}</body></html>`,
-});
-const aws = (...args) => (config) => new AwsError(...args).answer(config.error_style);
+import { AwsError } from '../../lib/aws_errors.mjs';
+import { AwsFaults } from '../../lib/aws_service.mjs';
 
 export const PRESETS = {
-  throttle: (config) => new AwsError('ThrottlingException', 'Rate exceeded.', { retryAfterSeconds: config.retry_after_s }).answer(config.error_style),
-  quota: aws('ServiceQuotaExceededException', 'Max allocated memory exceeded.', { members: { quotaCode: 'L-535CA9B6' } }),
-  internal: aws('InternalServerException', 'Internal failure.', { retryAfterSeconds: 1 }),
-  capacity: aws('InsufficientCapacityException', 'There is no capacity at the moment.'),
-  denied: aws('AccessDeniedException', 'User is not authorized to perform: iam:PassRole'),
-  'denied-null': aws('AccessDeniedException', null),
-  'bad-gateway': () => html(502, 'Bad Gateway'),
-  unavailable: () => html(503, 'Service Unavailable'),
+  throttle: (config) => new AwsError('ThrottlingException', 'Rate exceeded.', { retryAfterSeconds: config.retry_after_s }),
+  quota: () => new AwsError('ServiceQuotaExceededException', 'Max allocated memory exceeded.', { members: { quotaCode: 'L-535CA9B6' } }),
+  internal: () => new AwsError('InternalServerException', 'Internal failure.', { retryAfterSeconds: 1 }),
+  capacity: () => new AwsError('InsufficientCapacityException', 'There is no capacity at the moment.'),
+  denied: () => new AwsError('AccessDeniedException', 'User is not authorized to perform: iam:PassRole'),
 };
 
 export const VM_FAULTS = ['never-start', 'fail-start', 'die', 'hang', 'slow'];
 
-export class Faults {
+function isOfVms(fault) {
+  if (!fault.operation && !VM_FAULTS.includes(fault.vm)) throw new RangeError('a fault names an operation or a fault of VMs');
+  return !fault.operation;
+}
+
+export class Faults extends AwsFaults {
   constructor(config, random) {
-    Object.assign(this, { config, random, list: [] });
-  }
-
-  add(faults) {
-    const checked = faults.map((fault) => {
-      if (!fault?.operation && !VM_FAULTS.includes(fault?.vm)) throw new RangeError('a fault names an operation or a fault of VMs');
-      if (fault.preset && !PRESETS[fault.preset]) throw new RangeError(`unknown preset ${fault.preset}`);
-      if (fault.operation && !fault.preset && !fault.status && !fault.drop && !fault.delay_ms) {
-        throw new RangeError('a fault of calls has a preset, a status, drop or delay_ms');
-      }
-      return { ...fault, left: fault.times ?? Infinity };
-    });
-    this.list.push(...checked);
-  }
-
-  clear() {
-    this.list = [];
-  }
-
-  take(applies) {
-    const fault = this.list.find((candidate) => candidate.left > 0 && applies(candidate)
-      && (candidate.probability === undefined || this.random.next() < candidate.probability));
-    if (!fault) return null;
-    fault.left -= 1;
-    this.list = this.list.filter((candidate) => candidate.left > 0);
-    return fault;
-  }
-
-  /** Returns {status, headers, body, delay_ms, drop, work} or null. */
-  call(operation) {
-    if (this.list.length === 0) return null;
-    const fault = this.take((candidate) => candidate.operation === operation || candidate.operation === '*');
-    return fault?.preset ? { ...PRESETS[fault.preset](this.config), ...fault } : fault;
+    super(random, { presets: PRESETS, config, check: isOfVms });
   }
 
   machine() {
-    return this.list.length === 0 ? null : this.take((candidate) => candidate.vm !== undefined);
+    return this.take((candidate) => candidate.vm !== undefined);
   }
 }

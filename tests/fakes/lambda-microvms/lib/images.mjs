@@ -1,7 +1,8 @@
 /*
  * Images of the account: a name, a size, versions. RunMicrovm takes the newest version that is ACTIVE.
  */
-import { AwsError, invalid, notFound } from './errors.mjs';
+import { AwsError, invalid } from '../../lib/aws_errors.mjs';
+import { notFound } from './errors.mjs';
 
 const DEFAULT_MEMORY_MIB = 2048;
 

@@ -1,7 +1,7 @@
 /*
  * The account's quotas: token buckets for calls, and memory over all VMs that live. A refused call takes no token.
  */
-import { AwsError } from './errors.mjs';
+import { AwsError } from '../../lib/aws_errors.mjs';
 
 const KIND = { RunMicrovm: 'run', TerminateMicrovm: 'terminate', GetMicrovm: 'get' };
 

@@ -1,10 +1,10 @@
 /* A fake GitHub beside the fake under test. */
 import assert from 'node:assert/strict';
-import { defaults } from '../../github/lib/options.mjs';
+import { options } from '../../github/lib/options.mjs';
 import { FakeGitHub } from '../../github/lib/server.mjs';
 
 export async function startGitHub(t, settings = {}) {
-  const fake = new FakeGitHub({ ...defaults(), org: 'acme', repo: ['acme/web'], token: 'ghp_test', ...settings });
+  const fake = new FakeGitHub({ ...options.defaults(), org: 'acme', repo: ['acme/web'], token: 'ghp_test', ...settings });
   await fake.listen();
   t.after(() => fake.stop());
   fake.jit = async (name, labels = ['vm']) => {

@@ -1,56 +1,29 @@
 /* The program as it is started: its first line, its log, its options, its control. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import readline from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { launch, readLog, refusesOptions, temporary } from '../../lib/testing.mjs';
 import { IMAGE, startFake } from './support.mjs';
 
 const MAIN = fileURLToPath(new URL('../main.mjs', import.meta.url));
-const WITH = fileURLToPath(new URL('../with-fake.mjs', import.meta.url));
 
 test('program_tells_its_address_and_logs_every_call', async (t) => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'fake-lambda-'));
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
-  const log = path.join(folder, 'log.jsonl');
-  const child = spawn(process.execPath, [MAIN, '--port', '0', '--log', log, '--run-rate=0', '--image', 'mayfly=512'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.after(() => child.kill('SIGKILL'));
-  const lines = readline.createInterface({ input: child.stdout });
-  const [line] = await new Promise((resolve) => {
-    lines.once('line', (...args) => resolve(args));
-  });
-  const { url } = JSON.parse(line);
+  const log = path.join(temporary(t), 'log.jsonl');
+  const { url, stop } = await launch(t, MAIN, '--port', '0', '--log', log, '--run-rate=0', '--image', 'mayfly=512');
   const response = await fetch(`${url}/2025-09-09/microvms`, { method: 'POST', body: JSON.stringify({ imageIdentifier: IMAGE, runHookPayload: 'geheim' }) });
   assert.equal(response.status, 200);
-  const ended = new Promise((resolve) => {
-    child.once('exit', resolve);
-  });
-  child.kill('SIGTERM');
-  assert.equal(await ended, 0);
-  const text = fs.readFileSync(log, 'utf8');
-  const entries = text.trim().split('\n').map((entry) => JSON.parse(entry));
+  assert.equal(await stop(), 0);
+  const entries = readLog(log);
   const events = entries.map((entry) => entry.event);
   assert.deepEqual([events[0], events.at(-1)], ['started', 'stopped']);
   assert.ok(events.includes('vm_requested') && events.includes('request'));
   assert.ok(events.indexOf('vm_requested') < events.indexOf('request'));
-  assert.doesNotMatch(text, /geheim/);
+  assert.doesNotMatch(JSON.stringify(entries), /geheim/);
 });
 
 test('program_refuses_options_it_does_not_know', () => {
-  for (const options of [['--nonsense'], ['--port'], ['--port', 'x'], ['--error-style', 'xml']]) {
-    const { status, stderr } = spawnSync(process.execPath, [MAIN, ...options], { encoding: 'utf8' });
-    assert.equal(status, 2);
-    assert.match(stderr, /usage:/);
-  }
-  assert.equal(spawnSync(process.execPath, [MAIN, '--help']).status, 0);
-});
-
-test('with_fake_gives_the_address_and_passes_the_result_on', () => {
-  const script = 'fetch(process.env.MAYFLY_FAKE_LAMBDA + "/_fake/state").then((r) => process.exit(r.ok ? 7 : 1))';
-  assert.equal(spawnSync(process.execPath, [WITH, '--start-ms', '1', '--', process.execPath, '-e', script]).status, 7);
+  refusesOptions(MAIN, ['--nonsense'], ['--port'], ['--port', 'x'], ['--error-style', 'xml']);
 });
 
 test('control_refuses_what_makes_no_sense', async (t) => {

@@ -1,7 +1,7 @@
 /* Makes test/vectors.json with the C packer: node test/make_vectors.mjs PATH-OF-PAYLOAD-TOOL */
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import { Random } from '../lib/random.mjs';
+import { Random } from '../../lib/random.mjs';
 import { samples } from './samples.mjs';
 
 const all = samples(new Random(1), 12);

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { Random } from '../lib/random.mjs';
+import { Random } from '../../lib/random.mjs';
 import { PayloadError, unpack } from '../lib/payload.mjs';
 import { damage, samples } from './samples.mjs';
 

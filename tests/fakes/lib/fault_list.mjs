@@ -1,0 +1,33 @@
+/*
+ * The faults that a test asked for, in the order in which it did. Of those that apply, the first with times left
+ * (`times`, or without end) and chance on its side (`probability`) happens. What a fault says beyond that is the
+ * stand-in's own; it checks each one as it is added.
+ */
+
+export class FaultList {
+  /** `check(fault)` throws a RangeError at what makes no sense; `random` is seeded, so that a run can be repeated. */
+  constructor(check, random) {
+    Object.assign(this, { check, random, list: [] });
+  }
+
+  /** One fault or a list; all of them, or none if one makes no sense. */
+  add(faults) {
+    const wanted = Array.isArray(faults) ? faults : [faults];
+    wanted.forEach((fault) => this.check(fault ?? {}));
+    this.list.push(...wanted.map((fault) => ({ ...fault, left: fault.times ?? Infinity })));
+  }
+
+  clear() {
+    this.list = [];
+  }
+
+  take(applies) {
+    if (this.list.length === 0) return null;
+    const fault = this.list.find((candidate) => candidate.left > 0 && applies(candidate)
+      && (candidate.probability === undefined || this.random.next() < candidate.probability));
+    if (!fault) return null;
+    fault.left -= 1;
+    this.list = this.list.filter((candidate) => candidate.left > 0);
+    return fault;
+  }
+}
