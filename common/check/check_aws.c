@@ -27,7 +27,8 @@ bool check_uses_aws(const struct config *c)
             return true;
         }
     }
-    return begins(c->queue, "sqs:") || begins(c->ledger, "dynamodb:");
+    return begins(c->queue, "sqs:") || begins(c->ledger, "dynamodb:") ||
+           begins(c->github.app_key, "kms:");
 }
 
 /* STS answers in XML, or in JSON where that is what the caller said it accepts. */
@@ -112,8 +113,7 @@ void check_aws(struct check *c)
     struct aws_client *sts = NULL;
     struct http_response answer;
     const struct aws_call call = {.operation = "GetCallerIdentity",
-                                  .content_type =
-                                      "application/x-www-form-urlencoded",
+                                  .content_type = "application/x-www-form-urlencoded",
                                   .body = SLICE("Action=GetCallerIdentity&Version=2011-06-15")};
     if (!check_uses_aws(c->config)) {
         return;

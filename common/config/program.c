@@ -116,6 +116,7 @@ static int check(const struct program *p, const struct arguments *args, const st
         say_unfetched(p, c);
     }
     if (!args->online) {
+        say_unfetched(p, c);
         return 0;
     }
     config_aws_apply(&c->aws);

@@ -122,7 +122,7 @@ int github_ping(struct github *g, struct err *e)
     struct github_app app;
     const struct github_scope nobody = {.name = ""};
     const struct github_call call = {.op = GITHUB_OP_PING, .method = "GET", .path = "/rate_limit"};
-    if (g->key != NULL) {
+    if (github_is_app(g)) {
         return github_get_app(g, &app, e);
     }
     if (github_pass_get(g, &nobody, &pass, e) != 0) {

@@ -11,8 +11,10 @@
 #define LEASE_MAX_MS (24LL * 3600 * 1000)
 #define DELAY_MAX_MS (30LL * 24 * 3600 * 1000)
 #define REASON_MAX_BYTES 500
+#define PATIENCE_DEFAULT_MS 1000
 
-static const struct queue_ops *const backends[] = {&queue_ops_sqlite, &queue_ops_redis};
+static const struct queue_ops *const backends[] = {&queue_ops_sqlite, &queue_ops_redis,
+                                                   &queue_ops_sqs};
 
 struct queue {
     const struct queue_ops *ops;
@@ -38,7 +40,8 @@ void queue_entries_free(struct queue_entry *entries, size_t n)
 /* --- opening --- */
 static void check_ops(const struct queue_ops *o)
 {
-    ASSERT(o->scheme && o->open && o->close && o->put && o->take && o->wait && o->wake);
+    ASSERT(o->scheme && o->open && o->close && o->put && o->wake);
+    ASSERT(o->poll ? !o->take && !o->wait : o->take && o->wait);
     ASSERT(o->extend && o->done && o->retry && o->bury && o->depths && o->dead && o->find);
     ASSERT(o->kick && o->drop && o->ping);
 }
@@ -66,8 +69,8 @@ int queue_open(const char *url, struct queue **out, struct err *e)
     const struct queue_ops *ops = backend_of(url);
     if (ops == NULL) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "\"%.*s\" names no queue this program knows: write sqlite:///path/to/file "
-                       "or redis://HOST:PORT",
+                       "\"%.*s\" names no queue this program knows: write "
+                       "sqlite:///path/to/file, redis://HOST:PORT or sqs://PREFIX",
                        (int)strcspn(url, ":"), url);
     }
     check_ops(ops);
@@ -171,20 +174,35 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
     return queue_metrics_call(&q->metrics, QUEUE_CALL_PUT, began_us, rc);
 }
 
-/* One attempt that does not wait. */
-static int take_once(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
-                     struct queue_message *out, size_t *got, struct err *e)
+/* One attempt, which waits only where the store does so itself. */
+static int take_once(struct queue *q, const struct queue_want *w, struct queue_message *out,
+                     size_t *got, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     size_t taken = 0;
-    int rc = q->ops->take(q->state, lane, max, lease_ms, out, &taken, e);
+    bool polls = q->ops->poll != NULL;
+    int rc = polls ? q->ops->poll(q->state, w, out, &taken, e)
+                   : q->ops->take(q->state, w->lane, w->max, w->lease_ms, out, &taken, e);
     if (rc == 0 && taken > 0) {
-        queue_metrics_count(&q->metrics, lane, QUEUE_COUNT_TAKEN, (int64_t)taken);
+        queue_metrics_count(&q->metrics, w->lane, QUEUE_COUNT_TAKEN, (int64_t)taken);
     }
     if (rc == 0) {
         *got = taken;
     }
-    return queue_metrics_call(&q->metrics, QUEUE_CALL_TAKE, began_us, rc);
+    return polls && w->wait_ms > 0 ? queue_metrics_waited(&q->metrics, QUEUE_CALL_TAKE, rc)
+                                   : queue_metrics_call(&q->metrics, QUEUE_CALL_TAKE, began_us, rc);
+}
+
+static bool wait_for_more(struct queue *q, const char *lane, int64_t until_ms)
+{
+    int64_t left_ms = until_ms - clock_mono_ms();
+    if (left_ms <= 0 || atomic_load(&q->interrupted)) {
+        return false;
+    }
+    if (q->ops->wait != NULL) {
+        q->ops->wait(q->state, lane, left_ms);
+    }
+    return true;
 }
 
 /* The eight parameters are the interface's: three inputs of the take, three of its outcome. */
@@ -198,16 +216,20 @@ int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, 
         return -1;
     }
     int64_t until_ms = clock_mono_ms() + wait_ms;
-    for (;;) {
-        if (take_once(q, lane, max, lease_ms, out, got, e) != 0) {
+    struct queue_want want = {.lane = lane, .max = max, .lease_ms = lease_ms};
+    do {
+        int64_t left_ms = until_ms - clock_mono_ms();
+        want.wait_ms = left_ms > 0 && !atomic_load(&q->interrupted) ? left_ms : 0;
+        if (take_once(q, &want, out, got, e) != 0) {
             return -1;
         }
-        int64_t left_ms = until_ms - clock_mono_ms();
-        if (*got > 0 || left_ms <= 0 || atomic_load(&q->interrupted)) {
-            return 0;
-        }
-        q->ops->wait(q->state, lane, left_ms);
-    }
+    } while (*got == 0 && wait_for_more(q, lane, until_ms));
+    return 0;
+}
+
+int64_t queue_patience_ms(const struct queue *q)
+{
+    return q->ops->patience != NULL ? q->ops->patience(q->state) : PATIENCE_DEFAULT_MS;
 }
 
 void queue_interrupt(struct queue *q)

@@ -15,6 +15,8 @@
  * All calls block; a handle may be used from any number of threads. Success of a put means durable
  * (invariant 1). Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT (bad argument, newer
  * file, full disk says ERR_CAPACITY), ERR_CONFLICT (the lease is no longer ours).
+ *
+ * SQS cannot tell all of that; what it gives instead stands in queue_sqs.c.
  */
 #ifndef MAYFLY_QUEUE_QUEUE_H
 #define MAYFLY_QUEUE_QUEUE_H
@@ -31,6 +33,7 @@
 #define QUEUE_LANE_MAX 64
 #define QUEUE_BODY_MAX_BYTES (64 * 1024)
 #define QUEUE_BATCH_MAX 1024
+#define QUEUE_RECEIPT_SIZE 1280 /* SQS documents handles of up to 1024 characters */
 
 struct queue;
 
@@ -50,29 +53,34 @@ struct queue_message {
     char key[32];
     char *body; /* owned by the message, terminated; body_len bytes */
     size_t body_len;
-    int64_t attempts;        /* spent so far: 0 at the first take */
-    int64_t enqueued_ms;     /* wall clock of the put */
-    int64_t leased_until_ms; /* wall clock */
-    char receipt[256];       /* the backend's proof of the lease */
+    int64_t attempts;                 /* spent so far: 0 at the first take */
+    int64_t enqueued_ms;              /* wall clock of the put */
+    int64_t leased_until_ms;          /* wall clock */
+    char receipt[QUEUE_RECEIPT_SIZE]; /* the backend's proof of the lease */
 };
 /* Frees what a message owns; fine on a zeroed one. */
 void queue_message_fini(struct queue_message *m);
 
-/* url: sqlite:///path/to/file, or redis://… as common/base/redis_store.h says. Creates and migrates
- * as needed; a file or a layout of a newer version is ERR_PERMANENT. */
+/* url: sqlite:///path/to/file, redis://… as common/base/redis_store.h says, or sqs://… as
+ * queue_sqs_url.h says. Creates and migrates as needed (SQS: only with create=1); a file or a
+ * layout of a newer version is ERR_PERMANENT. */
 MUST_CHECK int queue_open(const char *url, struct queue **out, struct err *e);
 /* No call may be under way (queue_interrupt ends those that wait). NULL is fine. */
 void queue_close(struct queue *q);
 
-/* All or nothing; durable on success. n in 1..QUEUE_BATCH_MAX. */
+/* Durable on success. All or nothing, but on SQS: there, what was sent before a failure stays, so
+ * that a put tried again doubles it (at least once). n in 1..QUEUE_BATCH_MAX. */
 MUST_CHECK int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
 
 /* Takes up to max ready messages of a lane for lease_ms, oldest first; waits up to wait_ms for the
  * first one. *got may be 0. The messages in out[0..*got) are owned by the caller. queue_interrupt
- * makes all present and later waits return at once. */
+ * makes all present and later waits return at once (SQS: within the poll_s of its URL). */
 MUST_CHECK int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
                           int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
 void queue_interrupt(struct queue *q);
+/* How long a take should wait for those who take in a loop: a second where looking costs nothing,
+ * longer where each look is a request that somebody pays. */
+int64_t queue_patience_ms(const struct queue *q);
 
 MUST_CHECK int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms,
                             struct err *e);

@@ -17,6 +17,18 @@ typedef int queue_take_fn(void *state, const char *lane, size_t max, int64_t lea
                           struct queue_message *out, size_t *got, struct err *e);
 /* Waits until a take of that lane may find something, or timeout_ms passed; may return early. */
 typedef void queue_wait_fn(void *state, const char *lane, int64_t timeout_ms);
+/* For a store that waits itself, because each look has a price: as queue_take, waiting up to
+ * wait_ms (0: one look); may return early with none, but must not do so again and again. Takes the
+ * place of take and wait. */
+struct queue_want {
+    const char *lane;
+    size_t max;
+    int64_t lease_ms;
+    int64_t wait_ms;
+};
+typedef int queue_poll_fn(void *state, const struct queue_want *w, struct queue_message *out,
+                          size_t *got, struct err *e);
+typedef int64_t queue_patience_fn(const void *state);
 typedef void queue_wake_fn(void *state); /* ends all present and later waits */
 typedef int queue_extend_fn(void *state, struct queue_message *m, int64_t lease_ms, struct err *e);
 typedef int queue_done_fn(void *state, const struct queue_message *m, size_t n, struct err *e);
@@ -40,8 +52,10 @@ struct queue_ops {
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;
-    queue_take_fn *take;
+    queue_take_fn *take; /* with wait, or poll alone */
     queue_wait_fn *wait;
+    queue_poll_fn *poll;
+    queue_patience_fn *patience; /* NULL: a second */
     queue_wake_fn *wake;
     queue_extend_fn *extend;
     queue_done_fn *done;
@@ -58,5 +72,6 @@ struct queue_ops {
 
 extern const struct queue_ops queue_ops_sqlite;
 extern const struct queue_ops queue_ops_redis;
+extern const struct queue_ops queue_ops_sqs;
 
 #endif

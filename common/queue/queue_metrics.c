@@ -86,11 +86,16 @@ void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_c
     metric_add(metric, n);
 }
 
-int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc)
+int queue_metrics_waited(struct queue_metrics *m, enum queue_call call, int rc)
 {
-    metric_observe_us(m->latency[call], clock_mono_us() - began_us);
     if (rc != 0) {
         metric_inc(m->errors[call]);
     }
     return rc;
+}
+
+int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc)
+{
+    metric_observe_us(m->latency[call], clock_mono_us() - began_us);
+    return queue_metrics_waited(m, call, rc);
 }

@@ -56,4 +56,7 @@ void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_c
 /* Notes how long a call took and whether it failed; returns rc. */
 int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc);
 
+/* The same for a call in which the store waited itself: only whether it failed. */
+int queue_metrics_waited(struct queue_metrics *m, enum queue_call call, int rc);
+
 #endif

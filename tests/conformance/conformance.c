@@ -39,6 +39,12 @@ int conformance_start(int argc, char **argv, const struct conformance_child *chi
     return -1;
 }
 
+bool conformance_is(const char *scheme)
+{
+    size_t len = strlen(scheme);
+    return strncmp(pattern, scheme, len) == 0 && pattern[len] == ':';
+}
+
 /* Writes the pattern with "{dir}" and "{name}" filled in. */
 static void fill_pattern(const char *dir, char *out, size_t size)
 {

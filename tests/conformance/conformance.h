@@ -27,6 +27,9 @@ struct conformance_child {
  * and the value is its exit status. children ends with a NULL name. */
 int conformance_start(int argc, char **argv, const struct conformance_child *children);
 
+/* Whether the backend's URL has that scheme: "sqs". */
+bool conformance_is(const char *scheme);
+
 struct conformance_store {
     char dir[256];
     char url[512];

@@ -25,6 +25,23 @@ void must_fail(int rc, const struct err *e, enum err_class class)
     assert_true(e->message[0] != '\0');
 }
 
+bool limited(enum queue_limit limit)
+{
+    static const char *const sqs[] = {
+        [QUEUE_CANNOT_SEARCH] = "SQS shows a message only by giving it out",
+        [QUEUE_TAKES_A_HANDLE_TWICE] = "within a lease's time SQS takes a receipt handle as often "
+                                       "as it is shown, and deletes what is gone with success",
+        [QUEUE_GIVES_TWICE] = "a standard queue delivers at least once",
+        [QUEUE_ESTIMATES_DEPTHS] = "SQS's counts are approximate",
+        [QUEUE_HIDES_THE_DELAYED] = "a message that goes back with a delay stays in flight",
+    };
+    if (!conformance_is("sqs")) {
+        return false;
+    }
+    print_message("[  LIMIT   ] %s\n", sqs[limit]);
+    return true;
+}
+
 struct queue *must_open(const char *url)
 {
     struct queue *q = NULL;

@@ -45,6 +45,17 @@ conformance_child_fn queue_child_skewed;
 conformance_child_fn queue_child_insist;
 extern const struct conformance_child queue_children[];
 
+/* What a store's own contract withholds from its backend. A test that meets such a limit asserts on
+ * what is promised instead, and the limit is told with its reason. */
+enum queue_limit {
+    QUEUE_CANNOT_SEARCH,
+    QUEUE_TAKES_A_HANDLE_TWICE,
+    QUEUE_GIVES_TWICE,
+    QUEUE_ESTIMATES_DEPTHS,
+    QUEUE_HIDES_THE_DELAYED,
+};
+bool limited(enum queue_limit limit);
+
 /* Each fails the test with the error's message where a call that has to succeed does not. */
 struct queue *must_open(const char *url);
 void must_put(struct queue *q, const char *lane, const char *body);

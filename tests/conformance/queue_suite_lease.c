@@ -30,13 +30,19 @@ static struct queue_entry must_find(struct queue *q, const char *key)
     return one;
 }
 
-static void must_refuse_old_lease(struct queue *q, struct queue_message *old)
+static void must_refuse_all_but_done(struct queue *q, struct queue_message *old)
 {
     struct queue_return r = back(0, true, "late");
     struct err e;
     must_fail(queue_extend(q, old, HOUR_MS, &e), &e, ERR_CONFLICT);
     must_fail(queue_retry(q, old, &r, &e), &e, ERR_CONFLICT);
     must_fail(queue_bury(q, old, "late", &e), &e, ERR_CONFLICT);
+}
+
+static void must_refuse_old_lease(struct queue *q, struct queue_message *old)
+{
+    struct err e;
+    must_refuse_all_but_done(q, old);
     must_fail(queue_done(q, old, 1, &e), &e, ERR_CONFLICT);
 }
 
@@ -100,7 +106,13 @@ static void done_twice_is_a_conflict(void **state)
     must_put(f->q, "events", "x");
     struct queue_message m = must_take(f->q, "events", HOUR_MS);
     MUST(queue_done(f->q, &m, 1, &e));
-    must_refuse_old_lease(f->q, &m);
+    if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
+        must_refuse_all_but_done(f->q, &m);
+        MUST(queue_done(f->q, &m, 1, &e));
+    } else {
+        must_refuse_old_lease(f->q, &m);
+    }
+    must_find_nothing(f->q, "events");
     queue_message_fini(&m);
 }
 
@@ -114,7 +126,11 @@ static void done_of_a_batch_finishes_what_is_still_ours(void **state)
         m[i] = must_take(f->q, "events", HOUR_MS);
     }
     MUST(queue_done(f->q, &m[1], 1, &e));
-    must_fail(queue_done(f->q, m, 3, &e), &e, ERR_CONFLICT);
+    if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
+        MUST(queue_done(f->q, m, 3, &e));
+    } else {
+        must_fail(queue_done(f->q, m, 3, &e), &e, ERR_CONFLICT);
+    }
     struct queue_depth d = must_depth(f->q, "events");
     assert_int_equal(d.ready + d.leased + d.delayed + d.dead, 0);
     for (int i = 0; i < 3; i++) {
@@ -147,7 +163,9 @@ static void retry_without_delay_spends_only_if_told(void **state)
     must_put(f->q, "events", "x");
     struct queue_message m = must_take(f->q, "events", HOUR_MS);
     MUST(queue_retry(f->q, &m, &keep, &e));
-    must_refuse_old_lease(f->q, &m);
+    if (!limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
+        must_refuse_old_lease(f->q, &m);
+    }
     queue_message_fini(&m);
     m = must_take(f->q, "events", HOUR_MS);
     assert_int_equal(m.attempts, 0);
@@ -169,12 +187,16 @@ static void retry_with_delay_comes_back_when_due_and_keeps_its_reason(void **sta
     int64_t before = clock_wall_ms();
     MUST(queue_retry(f->q, &m, &hour, &e));
     must_find_nothing(f->q, "events");
-    struct queue_entry entry = must_find(f->q, "42");
-    assert_int_equal(entry.place, QUEUE_DELAYED);
-    assert_in_range(entry.due_ms, before + HOUR_MS, clock_wall_ms() + HOUR_MS);
-    assert_string_equal(entry.reason, "GitHub answered 502");
-    assert_int_equal(entry.message.attempts, 1);
-    queue_message_fini(&entry.message);
+    if (limited(QUEUE_CANNOT_SEARCH)) {
+        assert_int_equal(must_depth(f->q, "events").delayed, 1);
+    } else {
+        struct queue_entry entry = must_find(f->q, "42");
+        assert_int_equal(entry.place, QUEUE_DELAYED);
+        assert_in_range(entry.due_ms, before + HOUR_MS, clock_wall_ms() + HOUR_MS);
+        assert_string_equal(entry.reason, "GitHub answered 502");
+        assert_int_equal(entry.message.attempts, 1);
+        queue_message_fini(&entry.message);
+    }
     queue_message_fini(&m);
     /* A shorter delay of another message ends by itself. */
     struct queue_return short_while = back(30, false, NULL);
@@ -239,8 +261,8 @@ static void *race(void *arg)
         }
         for (size_t i = 0; i < got; i++) {
             pthread_mutex_lock(r->lock);
-            r->times[strtoul(m[i].body, NULL, 10) % RACE_MESSAGES]++;
-            (*r->left)--;
+            int *times = &r->times[strtoul(m[i].body, NULL, 10) % RACE_MESSAGES];
+            *r->left -= ++*times == 1 ? 1 : 0;
             pthread_mutex_unlock(r->lock);
             if (queue_done(r->q, &m[i], 1, &e) != 0) {
                 r->trouble = "done failed";
@@ -272,8 +294,9 @@ static void two_handles_never_lease_one_message_twice(void **state)
         assert_int_equal(pthread_join(racers[i].thread, NULL), 0);
         assert_null(racers[i].trouble);
     }
+    int most = limited(QUEUE_GIVES_TWICE) ? 2 : 1;
     for (int i = 0; i < RACE_MESSAGES; i++) {
-        assert_int_equal(times[i], 1);
+        assert_in_range(times[i], 1, most);
     }
     must_find_nothing(f->q, "events");
     queue_close(other);

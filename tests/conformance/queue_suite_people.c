@@ -42,7 +42,11 @@ static void buried_message_is_listed_with_its_reason(void **state)
     MUST(queue_bury(f->q, &m, "no such image", &e));
     int64_t after = clock_wall_ms();
     must_find_nothing(f->q, "launch.small");
-    must_fail(queue_done(f->q, &m, 1, &e), &e, ERR_CONFLICT);
+    if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
+        MUST(queue_done(f->q, &m, 1, &e));
+    } else {
+        must_fail(queue_done(f->q, &m, 1, &e), &e, ERR_CONFLICT);
+    }
     MUST(queue_dead(f->q, "launch.small", 10, &dead, &n, &e));
     assert_int_equal(n, 1);
     assert_string_equal(dead[0].message.id, m.id);
@@ -98,7 +102,11 @@ static void kicked_message_is_ready_with_no_attempts_spent(void **state)
     assert_true(slice_to_cstr(slice_of(m.id), id, sizeof id));
     MUST(queue_kick(f->q, id, &e));
     must_fail(queue_kick(f->q, id, &e), &e, ERR_NOT_FOUND);
-    must_fail(queue_done(f->q, &m, 1, &e), &e, ERR_CONFLICT);
+    if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
+        MUST(queue_done(f->q, &m, 1, &e)); /* of the one that was buried, not of this */
+    } else {
+        must_fail(queue_done(f->q, &m, 1, &e), &e, ERR_CONFLICT);
+    }
     queue_message_fini(&m);
     m = must_take_body(f->q, "events", HOUR_MS, "again");
     assert_int_equal(m.attempts, 0);
@@ -176,8 +184,12 @@ static void message_whose_lease_ran_out_counts_as_ready(void **state)
     while (clock_wall_ms() <= m.leased_until_ms) {
     }
     struct queue_depth d = must_depth(f->q, "events");
-    assert_int_equal(d.ready, 1);
-    assert_int_equal(d.leased, 0);
+    if (limited(QUEUE_ESTIMATES_DEPTHS)) {
+        assert_int_equal(d.ready + d.leased, 1);
+    } else {
+        assert_int_equal(d.ready, 1);
+        assert_int_equal(d.leased, 0);
+    }
     queue_message_fini(&m);
 }
 
@@ -213,6 +225,11 @@ static void find_tells_the_place_and_how_many_are_ahead(void **state)
     struct queue_entry *found = NULL;
     size_t n = 99;
     struct err e;
+    if (limited(QUEUE_CANNOT_SEARCH)) {
+        put_keyed(f->q, "launch.a", "first", "1");
+        must_fail(queue_find(f->q, "1", 10, &found, &n, &e), &e, ERR_PERMANENT);
+        return;
+    }
     MUST(queue_find(f->q, "404", 10, &found, &n, &e));
     assert_int_equal(n, 0);
     queue_entries_free(found, n);

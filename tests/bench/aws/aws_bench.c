@@ -185,7 +185,8 @@ static struct figures measure(const struct way *w, const struct peer *peer, int6
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
     }
-    double made = (double)(calls / THREADS * THREADS);
+    int64_t each = calls / THREADS;
+    double made = (double)(each * THREADS);
     connections = peer_connections(peer) - connections;
     return (struct figures){.per_second = made * 1e6 / (double)(clock_mono_us() - begun_us),
                             .per_cpu_second = made / (cpu_seconds() - begun_cpu),
@@ -320,8 +321,10 @@ static void percentiles(const struct peer *peer, int64_t before, int64_t n, doub
         waits[i] = wait > 0 ? wait : 0;
     }
     qsort(waits, (size_t)n, sizeof *waits, by_value);
-    *p50 = (double)waits[n / 2] / 1000.0;
-    *p99 = (double)waits[n * 99 / 100] / 1000.0;
+    int64_t half = n / 2;
+    int64_t most = n * 99 / 100;
+    *p50 = (double)waits[half] / 1000.0;
+    *p99 = (double)waits[most] / 1000.0;
     free(waits);
 }
 

@@ -59,8 +59,8 @@ static size_t uncovered(bool of_class, size_t size)
 static void table_fills_every_member_once(void **state)
 {
     (void)state;
-    /* The classes, their number and what was not fetched are filled by the walk itself; a bool pads
-     * to eight bytes, as do the two of the section aws. */
+    /* The classes, their number and what was not fetched are filled by the walk itself; each
+     * bool pads to eight bytes, and so do the two of the section aws together. */
     assert_int_equal(uncovered(false, sizeof(struct config)),
                      sizeof(struct config_class *) + sizeof(size_t) + sizeof(struct config_list) +
                          8 - 2 * sizeof(bool));

@@ -34,5 +34,5 @@ if(NODE_PROGRAM)
   add_test(NAME test_worker_enders
            COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret
                    --keep-terminated-s 0 --image mayfly=512 -- $<TARGET_FILE:test_enders>)
-  set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 120)
+  set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 240)
 endif()

@@ -1,0 +1,66 @@
+/*
+ * The URL of a queue on Amazon SQS, and the names of its queues.
+ *
+ *     sqs://PREFIX[?option=value&…]
+ *
+ * Each lane has a queue of its own, PREFIX-<lane>, and one for its dead letters,
+ * PREFIX-<lane>-dead. A lane's '.' is written '_', which no lane holds, so the names can be read
+ * back. The option queue.<lane>=NAME-OR-URL names a lane's queue otherwise, dead.<lane>=NAME-OR-URL
+ * its dead-letter queue (else the same name with -dead); with those, PREFIX may be empty, and other
+ * lanes do not exist then. The rest: region, endpoint, account (of the queues' owner), create,
+ * poll_s, senders, deadline_ms; deploy/sqs.md has them all. Values may hold %XX.
+ *
+ * Pure functions. Failures: ERR_PERMANENT, naming what is wrong with the URL or the lane's name.
+ */
+#ifndef MAYFLY_QUEUE_SQS_URL_H
+#define MAYFLY_QUEUE_SQS_URL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/queue/queue.h"
+
+/* "A queue name can have up to 80 characters. The following characters are accepted: alphanumeric
+ * characters, hyphens (-), and underscores (_)": Amazon SQS standard queue quotas. */
+#define SQS_NAME_MAX 80
+#define SQS_ADDRESS_SIZE 512 /* of a queue's URL */
+
+struct sqs_named { /* a lane whose queues are named in the URL; "" what is not */
+    char lane[QUEUE_LANE_MAX + 1];
+    char live[SQS_ADDRESS_SIZE];
+    char dead[SQS_ADDRESS_SIZE];
+};
+
+struct sqs_url {
+    char prefix[SQS_NAME_MAX + 1];
+    char region[64];
+    char endpoint[SQS_ADDRESS_SIZE];
+    char account[16];
+    bool create;
+    int64_t poll_s;
+    int64_t senders;
+    int64_t deadline_ms;
+    struct sqs_named *named; /* owned */
+    size_t named_count;
+};
+
+MUST_CHECK int sqs_url_parse(const char *url, struct sqs_url *out, struct err *e);
+void sqs_url_fini(struct sqs_url *u); /* fine on a zeroed one */
+
+/* Where a lane's queue, or its dead letters', is to be found: a queue's name or its URL. out:
+ * SQS_ADDRESS_SIZE bytes. */
+MUST_CHECK int sqs_url_queue(const struct sqs_url *u, const char *lane, bool dead, char *out,
+                             struct err *e);
+bool sqs_is_address(const char *name_or_url); /* a queue's URL */
+/* A queue's name: of a URL, its last part. */
+const char *sqs_name_of(const char *name_or_url);
+
+/* The lane whose queue has that name by PREFIX; false if it is none of ours, or a dead-letter
+ * queue. Only events and launch.<class> are ours: another deployment's prefix may begin with ours.
+ */
+bool sqs_url_lane(const struct sqs_url *u, const char *name, char lane[QUEUE_LANE_MAX + 1]);
+
+#endif
