@@ -116,7 +116,7 @@ export class AwsService {
   }
 
   render(call, error) {
-    const answer = PROTOCOLS[call.protocol](error, { style: this.config.error_style, requestId: call.id });
+    const answer = PROTOCOLS[call.protocol](error, { style: this.config.error_style, requestId: call.id, version: this.jsonVersion });
     return { ...answer, error: error.errorName };
   }
 
