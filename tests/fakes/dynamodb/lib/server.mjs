@@ -6,7 +6,7 @@ import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
 import { Engine } from './engine.mjs';
 import { options } from './options.mjs';
-import { DynamoFaults, DynamoService } from './service.mjs';
+import { faults as makeFaults, DynamoService } from './service.mjs';
 
 export class FakeDynamo {
   /** `engine`: one that runs already, and goes on; else one of its own. */
@@ -17,7 +17,7 @@ export class FakeDynamo {
     this.engine = engine ?? new Engine();
     const { log } = this;
     const keys = new Keys(config);
-    const faults = new DynamoFaults(new Random(config.seed));
+    const faults = makeFaults(new Random(config.seed));
     const service = new DynamoService({
       config, log, faults, keys, engine: this.engine, verify: judge(keys, 'dynamodb'),
     });

@@ -27,20 +27,7 @@ const MESSAGE = {
 const isOfParts = (fault) => (Array.isArray(fault.reasons) && fault.operation === 'TransactWriteItems')
   || (fault.unprocessed > 0 && LEFT[fault.operation] !== undefined);
 
-export class DynamoFaults extends AwsFaults {
-  constructor(random) {
-    super(random, { presets: PRESETS, check: isOfParts });
-  }
-
-  call(operation) {
-    const fault = this.take((candidate) => !isOfParts(candidate) && (candidate.operation === operation || candidate.operation === '*'));
-    return fault && { ...fault, answer: this.answerOf(fault) };
-  }
-
-  parts(operation) {
-    return this.take((candidate) => isOfParts(candidate) && candidate.operation === operation);
-  }
-}
+export const faults = (random) => new AwsFaults(random, { presets: PRESETS, isPart: isOfParts });
 
 /** Cancelled as the service says it: a reason for each of the items. */
 function cancelled(body, reasons) {
@@ -80,7 +67,7 @@ export class DynamoService extends AwsService {
 
   async perform(call, operation) {
     const body = call.raw.toString();
-    const fault = this.faults.parts(operation);
+    const fault = this.faults.part(operation);
     if (fault?.reasons) cancelled(body, fault.reasons);
     const answer = fault ? await this.partly(operation, JSON.parse(body), fault.unprocessed) : await this.run(operation, body);
     if (answer.status !== 200) answer.error = this.errorOf(answer.body);
