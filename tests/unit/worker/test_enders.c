@@ -168,8 +168,9 @@ static int set_up_few(void **state)
 
 static int tear_down(void **state)
 {
-    char command[3][96];
-    static const char *const files[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm"};
+    char command[4][96];
+    static const char *const files[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm",
+                                        "ledger.db-turn"};
     (void)state;
     json_decref(control("DELETE", "/faults", ""));
     fleet_close(world.worker.fleet);
