@@ -18,8 +18,6 @@
 #define TIMEOUT_MS 30000
 #define OUTPUT_LIMIT_BYTES ((size_t)64 << 10)
 
-extern char **environ;
-
 /* --- the command line ------------------------------------------------------------------------- */
 
 void aws_process_free(char **words)
