@@ -74,7 +74,7 @@ const char *aws_client_endpoint(const struct aws_client *c); /* without a slash 
 
 /* --- a call --- */
 struct aws_call {
-    const char *operation;    /* "RunMicrovm": for messages, metrics, and X-Amz-Target */
+    const char *operation;    /* "RunMicrovm", static: for messages, metrics, and X-Amz-Target */
     const char *target;       /* JSON protocols: "AmazonSQS", "DynamoDB_20120810"; sent as
                                  X-Amz-Target: <target>.<operation>. NULL: REST */
     const char *method;       /* NULL: POST */
