@@ -206,6 +206,28 @@ static void redirect_is_an_answer_and_not_followed(void **state)
     close_script(&s);
 }
 
+/* Signed for the service, whatever stands between. */
+static void proxy_of_the_configuration_is_taken(void **state)
+{
+    static const struct scripted ok = {200, "", "{}"};
+    struct script s = {.answers = &ok, .count = 1};
+    struct aws_client_options o = {
+        .service = "sqs", .region = "eu-west-1", .endpoint = "http://sqs.example.test/base"};
+    struct http_response r;
+    struct err e;
+    (void)state;
+    s.server = http_server_start(answer, &s);
+    struct aws_defaults d = {"", "", "", http_server_url(s.server), false, false};
+    aws_set_defaults(&d);
+    assert_int_equal(aws_client_open(&o, &s.client, &e), 0);
+    assert_int_equal(aws_send(s.client, &put, &r, NULL, &e), 0);
+    http_response_fini(&r);
+    const struct served_request *q = http_server_request(s.server, 0);
+    assert_string_equal(q->target, "http://sqs.example.test/base");
+    assert_string_equal(served_header(q, "Host"), "sqs.example.test");
+    close_script(&s);
+}
+
 /* --- the clock -------------------------------------------------------------------------------- */
 
 #define NOW_MS INT64_C(1795000000000)
@@ -471,6 +493,7 @@ int main(void)
         CASE(url_that_cannot_be_sent_is_not),
         CASE(connections_are_used_again),
         CASE(redirect_is_an_answer_and_not_followed),
+        CASE(proxy_of_the_configuration_is_taken),
         CASE(clock_that_is_wrong_is_learnt_from_a_refusal),
         CASE(refusal_for_the_signature_with_a_right_clock_is_final),
         CASE(clock_is_set_once_for_a_call),

@@ -402,6 +402,32 @@ static void a_proxy_gets_the_whole_url(void **state)
     assert_string_equal(http_server_request(f->server, 0)->target, "http://api.example.test/x");
 }
 
+/* For answers that are secrets, and for signed requests, which no other host may get. */
+static void a_direct_client_takes_no_proxy_and_no_redirect(void **state)
+{
+    struct fixture *f = *state;
+    struct http_client *c = NULL;
+    struct http_response r;
+    struct err e;
+    const struct http_client_options o = {.user_agent = "mayfly/test",
+                                          .proxy = "",
+                                          .connect_timeout_ms = 5000,
+                                          .timeout_ms = 20000,
+                                          .no_proxy = true,
+                                          .no_redirects = true};
+    const struct http_request q = {.method = "GET", .url = url(f->server, "/hop/307/other")};
+    f->script = redirect;
+    (void)setenv("http_proxy", http_server_url(f->other), 1);
+    assert_int_equal(http_client_new(&o, &c, &e), 0);
+    int rc = http_send(c, &q, &r, &e);
+    (void)unsetenv("http_proxy");
+    assert_int_equal(rc, 0);
+    assert_int_equal(r.status, 307);
+    http_response_fini(&r);
+    assert_int_equal(http_server_count(f->other, ""), 0);
+    http_client_free(c);
+}
+
 static void *call_often(void *arg)
 {
     const struct fixture *f = arg;
@@ -457,6 +483,7 @@ int main(void)
         CASE(a_redirect_in_a_circle_ends),
         CASE(a_redirect_out_of_http_is_refused),
         CASE(a_proxy_gets_the_whole_url),
+        CASE(a_direct_client_takes_no_proxy_and_no_redirect),
         CASE(many_threads_share_one_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
