@@ -12,8 +12,9 @@
  * Failures: the service's refusals by class (ERR_THROTTLED and ERR_CAPACITY with retry_after_ms
  * where told, ERR_AUTH, ERR_NOT_FOUND, ERR_CONFLICT, ERR_PERMANENT, ERR_RETRY for all unknown
  * ones), no answer ERR_RETRY, no credentials ERR_AUTH naming every source that was tried and why it
- * has none. Every message holds the operation, the error's name, the HTTP status, the request's id
- * and what to do; none holds a body that was sent, a query, or a secret.
+ * has none (ERR_RETRY when one is there and does not answer now). Every message holds the
+ * operation, the error's name, the HTTP status, the request's id and what to do; none holds a body
+ * that was sent, a query, or a secret.
  */
 #ifndef MAYFLY_AWS_AWS_H
 #define MAYFLY_AWS_AWS_H

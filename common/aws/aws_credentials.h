@@ -8,8 +8,8 @@
  * process, shared by all clients, one thread that renews while calls go on with what they have.
  *
  * Threading: any thread. Failures: ERR_AUTH, naming each source that was asked and why it gave
- * none. Nothing here is ever logged or part of a message but the access key's id and the source's
- * name.
+ * none; ERR_RETRY when a source is there and does not answer now. Nothing here is ever logged or
+ * part of a message but the access key's id and the source's name.
  */
 #ifndef MAYFLY_AWS_AWS_CREDENTIALS_H
 #define MAYFLY_AWS_AWS_CREDENTIALS_H

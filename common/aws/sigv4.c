@@ -202,6 +202,9 @@ static void append_parameters(const struct parameter *list, size_t n, struct buf
 
 static int append_query(struct slice query, struct buf *out, struct err *e)
 {
+    if (query.len == 0) {
+        return 0;
+    }
     struct parameter *list = calloc(SIGV4_PARAMETERS_MAX, sizeof *list);
     struct slice rest = query;
     struct slice text;
