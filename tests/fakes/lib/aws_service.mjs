@@ -39,23 +39,28 @@ export const PRESETS = {
 };
 
 export class AwsFaults extends FaultList {
-  /** `presets`: beside the common ones; `check` may refuse, and returns true for a fault that is none of calls. */
-  constructor(random, { presets = {}, config = {}, check = () => false } = {}) {
+  /** `presets`: beside the common ones; `isPart` tells a fault that is none of whole calls (it may refuse, too). */
+  constructor(random, { presets = {}, config = {}, isPart = () => false } = {}) {
     super((fault) => {
-      if (check(fault)) return;
+      if (isPart(fault)) return;
       if (!fault.operation) throw new RangeError('a fault names an operation');
       if (fault.preset && !this.presets[fault.preset]) throw new RangeError(`unknown preset ${fault.preset}`);
       if (!['preset', 'error', 'status', 'drop', 'delay_ms', 'late_ms'].some((key) => fault[key])) {
         throw new RangeError('a fault of calls has a preset, an error, a status, drop, delay_ms or late_ms');
       }
     }, random);
-    Object.assign(this, { presets: { ...PRESETS, ...presets }, config });
+    Object.assign(this, { presets: { ...PRESETS, ...presets }, config, isPart });
   }
 
   /** The fault of this call, or null; its `answer` is an AwsError, {status, headers, body}, or null. */
   call(operation) {
-    const fault = this.take((candidate) => candidate.operation === operation || candidate.operation === '*');
+    const fault = this.take((candidate) => !this.isPart(candidate) && (candidate.operation === operation || candidate.operation === '*'));
     return fault && { ...fault, answer: this.answerOf(fault) };
+  }
+
+  /** The fault of a part of this call, or null. */
+  part(operation) {
+    return this.take((candidate) => this.isPart(candidate) && candidate.operation === operation);
   }
 
   answerOf({ preset, error, message, status, headers, body }) {
@@ -116,7 +121,7 @@ export class AwsService {
   }
 
   render(call, error) {
-    const answer = PROTOCOLS[call.protocol](error, { style: this.config.error_style, requestId: call.id });
+    const answer = PROTOCOLS[call.protocol](error, { style: this.config.error_style, requestId: call.id, version: this.jsonVersion });
     return { ...answer, error: error.errorName };
   }
 

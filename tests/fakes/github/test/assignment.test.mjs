@@ -84,6 +84,7 @@ test('job_not_picked_up_is_queued_again_and_keeps_its_place', async (t) => {
   await queue(fake);
   await fake.happened('job_requeued', { job: old, runner: 'deaf' });
   await fake.happened('runner_offline', { runner: 'deaf' });
+  await fake.ask('POST', '/config', { pickup_timeout_s: 60 });
   const runner = await TestRunner.online(fake, 'hearing');
   assert.equal((await runner.poll()).job, old);
   assert.equal((await job(fake, old)).requeues, 1);

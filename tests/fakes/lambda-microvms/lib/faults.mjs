@@ -23,7 +23,7 @@ function isOfVms(fault) {
 
 export class Faults extends AwsFaults {
   constructor(config, random) {
-    super(random, { presets: PRESETS, config, check: isOfVms });
+    super(random, { presets: PRESETS, config, isPart: isOfVms });
   }
 
   machine() {

@@ -187,8 +187,8 @@ for (const style of ['header', 'body']) {
   });
 }
 
-test('images_are_told', async (t) => {
-  const fake = await startFake(t);
+test('images_are_told_to_signed_calls_by_arn', async (t) => {
+  const fake = await startFake(t, { key: ['AKIDEXAMPLE:not-a-secret'] });
   const c = client(t, fake);
   const image = await c.send(new GetMicrovmImageCommand({ imageIdentifier: IMAGE }));
   assert.deepEqual([image.name, image.state, image.latestActiveImageVersion], ['mayfly', 'CREATED', '1.0']);

@@ -6,7 +6,7 @@ import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
 import { Emulator } from './emulator.mjs';
 import { options } from './options.mjs';
-import { SqsFaults, SqsService } from './service.mjs';
+import { faults as makeFaults, SqsService } from './service.mjs';
 
 export class FakeSqs {
   constructor(config) {
@@ -16,7 +16,7 @@ export class FakeSqs {
     this.emulator = new Emulator({ region: config.region, urlOf: (name) => `${this.url}/000000000000/${name}` });
     const { emulator } = this;
     const keys = new Keys(config);
-    const faults = new SqsFaults(new Random(config.seed));
+    const faults = makeFaults(new Random(config.seed));
     const service = new SqsService({
       config, log, faults, keys, emulator, verify: judge(keys, 'sqs'),
     });

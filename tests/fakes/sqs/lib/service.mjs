@@ -17,20 +17,7 @@ const PRESETS = {
 
 const isOfEntries = (fault) => (fault.entries !== undefined && /Batch$/.test(fault.operation)) || (fault.duplicate && fault.operation === 'ReceiveMessage');
 
-export class SqsFaults extends AwsFaults {
-  constructor(random) {
-    super(random, { presets: PRESETS, check: isOfEntries });
-  }
-
-  call(operation) {
-    const fault = this.take((candidate) => !isOfEntries(candidate) && (candidate.operation === operation || candidate.operation === '*'));
-    return fault && { ...fault, answer: this.answerOf(fault) };
-  }
-
-  inside(operation) {
-    return this.take((candidate) => isOfEntries(candidate) && candidate.operation === operation);
-  }
-}
+export const faults = (random) => new AwsFaults(random, { presets: PRESETS, isPart: isOfEntries });
 
 export class SqsService extends AwsService {
   constructor({ emulator, ...parts }) {
@@ -48,7 +35,7 @@ export class SqsService extends AwsService {
   async perform(call, operation) {
     const body = readJson(call.raw);
     call.noted = { queue: typeof body.QueueUrl === 'string' ? body.QueueUrl.split('/').at(-1) : body.QueueName };
-    const fault = this.faults.inside(operation);
+    const fault = this.faults.part(operation);
     const answer = fault?.entries ? await this.withFailures(operation, body, fault) : await this.emulator.run(operation, body);
     if (answer.status === 200) await this.count(operation, body, answer, call, fault);
     else answer.error = answer.headers['x-amzn-query-error']?.replace(/^AWS\.SimpleQueueService\.|;.*$/g, '') ?? null;
