@@ -113,7 +113,6 @@ static int check(const struct program *p, const struct arguments *args, const st
 {
     if (!args->json) {
         printf("%s: the configuration is good\n", p->name);
-        say_unfetched(p, c);
     }
     if (!args->online) {
         say_unfetched(p, c);

@@ -347,9 +347,9 @@ static bool drive(struct worker *w, const struct peer *peer, const char *queue, 
     double cpu = cpu_seconds() - start_cpu;
     (void)waitpid(pid, NULL, 0);
     (void)w;
-    printf("bench: aws_worker jobs=%lld accepted_to_runmicrovm_p50_ms=%.2f p99_ms=%.2f "
+    printf("bench: aws_worker queue=%.*s jobs=%lld accepted_to_runmicrovm_p50_ms=%.2f p99_ms=%.2f "
            "dispatches_per_s=%.0f dispatches_per_cpu_s=%.0f\n",
-           (long long)jobs, p50, p99, n / seconds, n / cpu);
+           (int)strcspn(queue, ":"), queue, (long long)jobs, p50, p99, n / seconds, n / cpu);
     return good;
 }
 
@@ -388,8 +388,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: aws_bench QUEUE LEDGER CALLS JOBS\n");
         return 2;
     }
-    ASSERT(setenv("AWS_ACCESS_KEY_ID", "AKIDBENCH", 1) == 0 &&
-           setenv("AWS_SECRET_ACCESS_KEY", "bench-secret", 1) == 0);
+    ASSERT(setenv("AWS_ACCESS_KEY_ID", "AKIDBENCH", 0) == 0 &&
+           setenv("AWS_SECRET_ACCESS_KEY", "bench-secret", 0) == 0);
     log_open("aws_bench", STDERR_FILENO);
     log_set_level(LOG_WARN);
     accepted_us = mmap(NULL, (size_t)(jobs + 2) * sizeof *accepted_us, PROT_READ | PROT_WRITE,

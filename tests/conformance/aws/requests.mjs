@@ -9,10 +9,13 @@ import { spawn } from 'node:child_process';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { launch } from '../../fakes/lib/testing.mjs';
 
 const require = createRequire(new URL('../../fakes/package.json', import.meta.url));
 const lambda = require('@aws-sdk/client-lambda-microvms');
 const quotas = require('@aws-sdk/client-service-quotas');
+const sqs = require('@aws-sdk/client-sqs');
 const sts = require('@aws-sdk/client-sts');
 
 const DRIVER = process.env.MAYFLY_REQUESTS_DRIVER;
@@ -47,13 +50,13 @@ function bodyOf(text, type) {
   return type?.includes('json') ? sorted(JSON.parse(text)) : [...new URLSearchParams(text)].sort();
 }
 
-/** What came since the last `take()`, each as the comparison sees it. */
-async function recorder(t) {
+/** What came since the last `take()`, each as the comparison sees it. With `behind`, what answers stands there. */
+async function recorder(t, behind = null) {
   let seen = [];
   const server = http.createServer((request, response) => {
     const chunks = [];
     request.on('data', (chunk) => chunks.push(chunk));
-    request.on('end', () => {
+    request.on('end', async () => {
       const [path, query = ''] = request.url.split(/\?(.*)/s, 2);
       const text = Buffer.concat(chunks).toString();
       const type = request.headers['content-type'] ?? null;
@@ -62,6 +65,12 @@ async function recorder(t) {
         body: bodyOf(text, type), scope: /Credential=[^/]+\/\d+\/([^,]+)/.exec(request.headers.authorization)?.[1],
       };
       seen.push(entry);
+      if (behind) {
+        const { host, connection, 'content-length': length, ...headers } = request.headers;
+        const told = await fetch(behind + request.url, { method: request.method, headers, body: text });
+        response.writeHead(told.status, { 'Content-Type': told.headers.get('content-type') ?? '' }).end(await told.text());
+        return;
+      }
       const told = answer(entry);
       const form = told.startsWith('<') ? 'text/xml' : type ?? 'application/json';
       response.writeHead(200, { 'Content-Type': form, 'x-amzn-RequestId': 'r-1' }).end(told);
@@ -149,4 +158,23 @@ test('checks_are_asked_as_by_the_sdks', async (t) => {
       ['L-CD1C0CC4', 'L-535CA9B6', 'L-91B95582'].map((QuotaCode) => new quotas.GetServiceQuotaCommand({ ServiceCode: 'lambda', QuotaCode }))),
   ];
   same(mine, sdk);
+});
+
+/* The driver's calls reach a real emulator, so that they are those of a whole life of messages. Each of them is then made
+ * once more by the SDK from the members of our body: what it sends must be what we sent. */
+test('queue_is_asked_as_by_the_sdk', async (t) => {
+  const fake = await launch(t, fileURLToPath(new URL('../../fakes/sqs/main.mjs', import.meta.url)), '--port', '0');
+  const record = await recorder(t, fake.url);
+  const mine = await ours(record, 'queue');
+  const made = client(t, sqs.SQSClient, record);
+  const operations = new Set();
+  for (const entry of [...new Set(mine)].map((text) => JSON.parse(text))) {
+    const operation = entry.target.replace('AmazonSQS.', '');
+    operations.add(operation);
+    await made.send(new sqs[`${operation}Command`](entry.body)).catch(() => { /* a handle is used up by now: what was sent counts */ });
+  }
+  same(mine, record.take());
+  assert.deepEqual([...operations].sort(), [
+    'ChangeMessageVisibility', 'ChangeMessageVisibilityBatch', 'CreateQueue', 'DeleteMessage', 'DeleteMessageBatch', 'GetQueueAttributes', 'GetQueueUrl',
+    'ListQueues', 'ReceiveMessage', 'SendMessage', 'SendMessageBatch']);
 });

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/check/check.h"
+#include "common/queue/queue.h"
 #include "common/vm/vm.h"
 
 #define IMAGE "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly"
@@ -75,13 +76,104 @@ static int drive_checks(const struct config *c)
     return check_all(c, checks, false, stderr);
 }
 
+/* --- the queue --- */
+
+static void must(int rc, const char *what, const struct err *e)
+{
+    if (rc != 0) {
+        exit(failed(what, e));
+    }
+}
+
+/* Lanes with a point, keys, groups, delays, bodies that want escaping. */
+static void put_some(struct queue *q)
+{
+    struct err e = {0};
+    const struct queue_item items[] = {
+        {.lane = "events",
+         .body = SLICE("{\"a\":\"\xc3\xa4 & <b>\\n\"}"),
+         .key = "1",
+         .group = "acme/app"},
+        {.lane = "launch.arm", .body = SLICE("{}"), .key = "2", .group = ""},
+        {.lane = "launch.arm", .body = SLICE("{\"n\":2}"), .key = "3", .group = ""},
+        {.lane = "launch.arm",
+         .body = SLICE("later"),
+         .key = "4",
+         .delay_ms = 60000,
+         .group = "x"}};
+    must(queue_put(q, items, COUNT_OF(items), &e), "put", &e);
+}
+
+static size_t take_some(struct queue *q, const char *lane, size_t max, struct queue_message *m)
+{
+    struct err e = {0};
+    size_t got = 0;
+    must(queue_take(q, lane, max, 30000, 5000, m, &got, &e), "take", &e);
+    return got;
+}
+
+static void settle_some(struct queue *q)
+{
+    struct err e = {0};
+    struct queue_message m = {0};
+    const struct queue_return back = {.delay_ms = 1000, .spend_attempt = true, .reason = "later"};
+    if (take_some(q, "events", 1, &m) == 1) {
+        must(queue_extend(q, &m, 60000, &e), "extend", &e);
+        must(queue_done(q, &m, 1, &e), "done", &e);
+        queue_message_fini(&m);
+    }
+    for (int i = 0; i < 2 && take_some(q, "launch.arm", 1, &m) == 1; i++) {
+        must(i == 0 ? queue_retry(q, &m, &back, &e) : queue_bury(q, &m, "refused", &e), "settle",
+             &e);
+        queue_message_fini(&m);
+    }
+}
+
+static void look_at_the_dead(struct queue *q)
+{
+    struct err e = {0};
+    struct queue_entry *dead = NULL;
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    must(queue_depths(q, NULL, &depths, &n, &e), "depths", &e);
+    free(depths);
+    must(queue_dead(q, "launch.arm", 10, &dead, &n, &e), "dead", &e);
+    if (n > 0) {
+        must(queue_kick(q, dead[0].message.id, &e), "kick", &e);
+    }
+    queue_entries_free(dead, n);
+}
+
+static int drive_queue(const char *endpoint)
+{
+    struct err e = {0};
+    struct queue *q = NULL;
+    struct buf warnings;
+    char url[256];
+    (void)snprintf(url, sizeof url, "sqs://mayfly?create=1&poll_s=1&region=us-east-1&endpoint=%s",
+                   endpoint);
+    buf_init(&warnings, 65536);
+    must(queue_open(url, &q, &e), "open", &e);
+    must(queue_ping(q, &e), "ping", &e);
+    put_some(q);
+    settle_some(q);
+    look_at_the_dead(q);
+    must(queue_check(q, &warnings, &e), "check", &e);
+    queue_close(q);
+    buf_fini(&warnings);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct err e = {0};
     struct vm_provider *p = NULL;
     if (argc != 3) {
-        (void)fprintf(stderr, "usage: requests_driver ENDPOINT plain|full|checks\n");
+        (void)fprintf(stderr, "usage: requests_driver ENDPOINT plain|full|checks|queue\n");
         return 2;
+    }
+    if (strcmp(argv[2], "queue") == 0) {
+        return drive_queue(argv[1]);
     }
     struct config *c = make_config(argv[1], strcmp(argv[2], "full") == 0 ? full : plain);
     int rc = 0;
