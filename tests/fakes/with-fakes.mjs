@@ -28,6 +28,7 @@ function end(code) {
 }
 
 function fail(message) {
+  if (ending) return;
   process.stderr.write(`with-fakes: ${message}\n`);
   end(2);
 }

@@ -15,6 +15,6 @@ const files = folders.flatMap((folder) => fs.readdirSync(path.join(root, folder,
   .filter((name) => name.endsWith('.test.mjs')).map((name) => path.join(root, folder, 'test', name)));
 /* Most of a test is waiting: more files at once than there are processors, where Node can be told so. */
 const [major, minor] = process.versions.node.split('.').map(Number);
-const together = major > 20 || (major === 20 && minor >= 10) ? ['--test-concurrency=4'] : [];
+const together = major > 20 || (major === 20 && minor >= 10) ? ['--test-concurrency=3'] : [];
 const { status } = spawnSync(process.execPath, ['--test', ...together, ...files], { stdio: 'inherit' });
 process.exit(status ?? 1);
