@@ -166,8 +166,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    static const char *const files[] = {"queue.db",  "queue.db-wal",  "queue.db-shm",
-                                        "ledger.db", "ledger.db-wal", "ledger.db-shm"};
+    static const char *const files[] = {"queue.db",      "queue.db-wal",  "queue.db-shm",
+                                        "ledger.db",     "ledger.db-wal", "ledger.db-shm",
+                                        "queue.db-turn", "ledger.db-turn"};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         char path[128];
