@@ -150,7 +150,7 @@ test("two_reapers_alive_do_no_harm", async (t) => {
 
 test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) => {
   const d = new Deployment({ config: { ...hasty, reaper: { ...hasty.reaper, deadline_grace_ms: 0 },
-    limits: { ...hasty.limits, terminate_rate: { per_second: 1, burst: 1 } } } });
+    limits: { ...hasty.limits, terminate_rate: { per_second: 0.4, burst: 1 } } } });
   d.options.classes = [d.fakeQemuClass({ max_duration_seconds: 4 })];
   t.after(() => d.stop());
   await d.startAll();
@@ -159,7 +159,7 @@ test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) =>
   await until("all run", async () => (await d.jobs()).filter((j) => j.state === "in_progress").length === 6);
   const heir = await d.startReaper();
   await leader.waitFor("vm_reaped");
-  await sleep(300); // in the middle of the second that it waits before it ends the next one
+  await sleep(300); // in the middle of the 2.5 s that it waits before it ends the next one
   leader.process.kill("SIGSTOP");
   await until("the other one has ended the rest", () => d.vms().length === 0);
   const before = leader.events.length;
