@@ -19,13 +19,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/http/client.h"
 #include "tests/bench/aws/peer.h"
+#include "tests/bench/launch/ingress_player.h"
 #include "worker/enders.h"
 #include "worker/lane.h"
 
@@ -245,58 +245,11 @@ static void bench_provider(const struct config *c, const struct peer *peer, int6
 
 /* --- the worker --- */
 
-static void put_job(struct queue *q, int64_t job)
-{
-    struct err e = {0};
-    struct buf body;
-    char key[32];
-    struct job_event ev = {.action = JOB_ACTION_QUEUED, .job_id = job, .run_id = job};
-    ev.received_ms = clock_wall_ms();
-    memcpy(ev.status, "queued", 7);
-    memcpy(ev.repository, "acme/app", 9);
-    memcpy(ev.organization, "acme", 5);
-    memcpy(ev.class_name, "arm", 4);
-    (void)snprintf(key, sizeof key, "%lld", (long long)job);
-    buf_init(&body, QUEUE_BODY_MAX_BYTES);
-    job_event_encode(&ev, &body);
-    const struct queue_item item = {
-        .lane = "launch.arm", .body = buf_slice(&body), .key = key, .group = ""};
-    if (queue_put(q, &item, 1, &e) != 0) {
-        (void)fprintf(stderr, "put: %s\n", e.message);
-        _exit(1);
-    }
-    accepted_us[job] = clock_mono_us();
-    buf_fini(&body);
-}
-
-static pid_t play_ingress(const char *url, int64_t first, int64_t count, int64_t per_second)
-{
-    pid_t pid = fork();
-    if (pid != 0) {
-        return pid;
-    }
-    struct err e = {0};
-    struct queue *q = NULL;
-    peer_leave_core_0();
-    if (queue_open(url, &q, &e) != 0) {
-        (void)fprintf(stderr, "open: %s\n", e.message);
-        _exit(1);
-    }
-    int64_t start = clock_mono_ms();
-    for (int64_t i = 0; i < count; i++) {
-        if (per_second > 0) {
-            clock_sleep_until(start + i * 1000 / per_second);
-        }
-        put_job(q, first + i);
-    }
-    queue_close(q);
-    _exit(0);
-}
-
-static bool wait_for_requests(const struct peer *peer, int64_t target)
+static bool wait_for_requests(const struct ingress_player *p, const struct peer *peer,
+                              int64_t target)
 {
     int64_t end = clock_mono_ms() + 120000;
-    while (peer_requests(peer) < target && clock_mono_ms() < end) {
+    while (peer_requests(peer) < target && clock_mono_ms() < end && !ingress_player_failed(p)) {
         clock_sleep_until(clock_mono_ms() + 2);
     }
     return peer_requests(peer) >= target;
@@ -328,32 +281,31 @@ static void percentiles(const struct peer *peer, int64_t before, int64_t n, doub
     free(waits);
 }
 
-static bool drive(struct worker *w, const struct peer *peer, const char *queue, int64_t jobs)
+static bool drive(const struct ingress_player *p, const struct peer *peer, const char *queue,
+                  int64_t jobs)
 {
     double p50 = 0;
     double p99 = 0;
     int64_t before = peer_requests(peer);
     int64_t paced = jobs / 3;
-    pid_t pid = play_ingress(queue, 1, paced, PACED_PER_SECOND);
-    bool good = wait_for_requests(peer, before + paced);
-    (void)waitpid(pid, NULL, 0);
+    ingress_player_put(p, 1, paced, PACED_PER_SECOND);
+    bool good = wait_for_requests(p, peer, before + paced);
     percentiles(peer, before, paced, &p50, &p99);
     int64_t start_us = clock_mono_us();
     double start_cpu = cpu_seconds();
-    pid = play_ingress(queue, paced + 1, jobs - paced, 0);
-    good = good && wait_for_requests(peer, before + jobs);
+    ingress_player_put(p, paced + 1, jobs - paced, 0);
+    good = good && wait_for_requests(p, peer, before + jobs);
     double n = (double)(jobs - paced);
     double seconds = (double)(clock_mono_us() - start_us) / 1e6;
     double cpu = cpu_seconds() - start_cpu;
-    (void)waitpid(pid, NULL, 0);
-    (void)w;
     printf("bench: aws_worker queue=%.*s jobs=%lld accepted_to_runmicrovm_p50_ms=%.2f p99_ms=%.2f "
            "dispatches_per_s=%.0f dispatches_per_cpu_s=%.0f\n",
            (int)strcspn(queue, ":"), queue, (long long)jobs, p50, p99, n / seconds, n / cpu);
     return good;
 }
 
-static bool bench_worker(struct config *c, const struct peer *peer, int64_t jobs)
+static bool bench_worker(const struct ingress_player *p, struct config *c, const struct peer *peer,
+                         int64_t jobs)
 {
     struct err e = {0};
     struct worker w = {0};
@@ -366,7 +318,7 @@ static bool bench_worker(struct config *c, const struct peer *peer, int64_t jobs
         exit(1);
     }
     struct lane *lane = lane_start(&w, "arm");
-    bool good = drive(&w, peer, c->queue, jobs);
+    bool good = drive(p, peer, c->queue, jobs);
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
     lane_join(lane);
@@ -395,10 +347,13 @@ int main(int argc, char **argv)
     accepted_us = mmap(NULL, (size_t)(jobs + 2) * sizeof *accepted_us, PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ASSERT(accepted_us != MAP_FAILED);
+    struct ingress_player player =
+        ingress_player_start(argv[1], "arm", accepted_us, peer_leave_core_0);
     peer_start(&peer);
     struct config *c = make_config(peer.url, argv[1], argv[2]);
     bench_provider(c, &peer, calls);
-    bool good = bench_worker(c, &peer, jobs);
+    bool good = bench_worker(&player, c, &peer, jobs);
+    good = ingress_player_end(&player) && good;
     peer_stop(&peer);
     return good ? 0 : 1;
 }

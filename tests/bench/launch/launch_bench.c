@@ -13,11 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "tests/bench/launch/ingress_player.h"
 #include "tests/bench/launch/stand_ins.h"
 #include "worker/lane.h"
 
@@ -42,59 +41,11 @@ static void launched(const char *vm_name)
     }
 }
 
-/* --- the ingress's part --- */
-static void put_job(struct queue *q, int64_t job)
-{
-    struct err e = {0};
-    struct buf body;
-    char key[32];
-    struct job_event ev = {.action = JOB_ACTION_QUEUED, .job_id = job, .run_id = job};
-    ev.received_ms = clock_wall_ms();
-    memcpy(ev.status, "queued", 7);
-    memcpy(ev.repository, "acme/app", 9);
-    memcpy(ev.organization, "acme", 5);
-    memcpy(ev.class_name, "small", 6);
-    (void)snprintf(key, sizeof key, "%lld", (long long)job);
-    buf_init(&body, QUEUE_BODY_MAX_BYTES);
-    job_event_encode(&ev, &body);
-    struct queue_item item = {
-        .lane = "launch.small", .body = buf_slice(&body), .key = key, .group = ""};
-    if (queue_put(q, &item, 1, &e) != 0) {
-        fprintf(stderr, "put: %s\n", e.message);
-        _exit(1);
-    }
-    board->accepted_us[job] = clock_mono_us();
-    buf_fini(&body);
-}
-
-static pid_t play_ingress(const char *url, int64_t first, int64_t count, int64_t per_second)
-{
-    pid_t pid = fork();
-    if (pid != 0) {
-        return pid;
-    }
-    struct err e = {0};
-    struct queue *q = NULL;
-    if (queue_open(url, &q, &e) != 0) {
-        fprintf(stderr, "open: %s\n", e.message);
-        _exit(1);
-    }
-    int64_t start = clock_mono_ms();
-    for (int64_t i = 0; i < count; i++) {
-        if (per_second > 0) {
-            clock_sleep_until(start + i * 1000 / per_second);
-        }
-        put_job(q, first + i);
-    }
-    queue_close(q);
-    _exit(0);
-}
-
-static bool wait_launched(int64_t target, int64_t seconds)
+static bool wait_launched(const struct ingress_player *p, int64_t target, int64_t seconds)
 {
     int64_t end = clock_mono_ms() + seconds * 1000;
     while (__atomic_load_n(&board->launched, __ATOMIC_ACQUIRE) < target) {
-        if (clock_mono_ms() > end) {
+        if (clock_mono_ms() > end || ingress_player_failed(p)) {
             fprintf(stderr, "only %lld of %lld launched\n", (long long)board->launched,
                     (long long)target);
             return false;
@@ -148,24 +99,22 @@ static struct config *make_config(const char *directory)
     return c;
 }
 
-static bool measure(const char *url, int64_t jobs, double *p50, double *p99, double *per_second)
+static bool measure(const struct ingress_player *p, int64_t jobs, double *p50, double *p99,
+                    double *per_second)
 {
     int64_t paced = jobs / 4 < 1000 ? jobs / 4 : 1000;
-    int status = 0;
-    pid_t pid = play_ingress(url, 1, paced, PACED_PER_SECOND);
-    if (!wait_launched(paced, 60 + paced / PACED_PER_SECOND)) {
+    ingress_player_put(p, 1, paced, PACED_PER_SECOND);
+    if (!wait_launched(p, paced, 60 + paced / PACED_PER_SECOND)) {
         return false;
     }
-    waitpid(pid, &status, 0);
     percentiles(paced, p50, p99);
     int64_t start = clock_mono_us();
-    pid = play_ingress(url, paced + 1, jobs - paced, 0);
-    if (!wait_launched(jobs, 300)) {
+    ingress_player_put(p, paced + 1, jobs - paced, 0);
+    if (!wait_launched(p, jobs, 300)) {
         return false;
     }
     *per_second = (double)(jobs - paced) * 1e6 / (double)(clock_mono_us() - start);
-    waitpid(pid, &status, 0);
-    return status == 0;
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -186,6 +135,8 @@ int main(int argc, char **argv)
     log_open("launch_bench", 2);
     log_set_level(LOG_WARN);
     struct config *c = make_config(argv[1]);
+    struct ingress_player player =
+        ingress_player_start(c->queue, "small", board->accepted_us, NULL);
     double reference = stand_in_durable_writes(argv[1]);
     stop_init(&w.intake);
     stop_init(&w.working);
@@ -195,7 +146,8 @@ int main(int argc, char **argv)
         return 1;
     }
     struct lane *lane = lane_start(&w, "small");
-    bool good = measure(c->queue, jobs, &p50, &p99, &per_second);
+    bool good = measure(&player, jobs, &p50, &p99, &per_second);
+    good = ingress_player_end(&player) && good;
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
     lane_join(lane);
