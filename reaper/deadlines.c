@@ -15,10 +15,11 @@ static int64_t deadline_of(const struct sweep *s, const struct ledger_vm *vm)
     return vm->reserved_ms + class->max_duration_seconds * 1000;
 }
 
-/* A row that waits for a machine that nobody can name (fleet.h): there is nothing to end yet. */
+/* A row whose machine nobody can name (fleet.h): there is nothing to end, and unnamed.c frees it.
+ */
 static bool holds_its_slot(const struct sweep *s, const struct ledger_vm *vm)
 {
-    return vm->state == VM_ENDING && fleet_hold_ms(s->reaper->fleet, vm) > 0;
+    return vm->state == VM_ENDING && fleet_machine_unknown(s->reaper->fleet, vm);
 }
 
 int sweep_deadlines(struct sweep *s, int64_t *done, struct err *e)

@@ -5,6 +5,7 @@
  *   lease.c      the leases of a sweep, looked at again before whatever cannot be taken back
  *   deadlines.c  VMs past their deadline; VMs that are ending for too long
  *   machines.c   rows whose machine ended or vanished, launches that never came up
+ *   unnamed.c    rows of launches that were never answered
  *   strays.c     machines of ours without a row
  *   records.c    GitHub registrations left over
  *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
@@ -117,6 +118,7 @@ typedef int sweep_duty_fn(struct sweep *s, int64_t *done, struct err *e);
 sweep_duty_fn sweep_deadlines;
 sweep_duty_fn sweep_endings;
 sweep_duty_fn sweep_machines;
+sweep_duty_fn sweep_unnamed;
 sweep_duty_fn sweep_strays;
 sweep_duty_fn sweep_records;
 sweep_duty_fn sweep_deliveries;
@@ -129,6 +131,9 @@ bool sweep_may_use(const struct sweep *s, const struct vm_provider *p);
 
 /* Whether a row of this sweep that holds a slot is about the machine. */
 bool sweep_accounts_for(const struct sweep *s, const struct vm_info *machine);
+
+/* Whether a machine without a row may be at work for a launch that was never answered. */
+bool sweep_may_be_unnamed(const struct sweep *s, const struct vm_info *machine);
 
 /* The machines of a class as listed; NULL if they are not known. */
 const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name);

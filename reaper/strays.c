@@ -19,20 +19,6 @@ bool sweep_accounts_for(const struct sweep *s, const struct vm_info *machine)
     return false;
 }
 
-/* A launch whose answer was lost has a row without a machine's id. Where machines tell no name, any
- * stray of the class may be that launch's, and may be running a job. */
-static bool may_be_unrecorded_launch(const struct sweep *s, const struct sweep_machines *m,
-                                     const struct vm_info *machine)
-{
-    for (size_t i = 0; machine->name[0] == '\0' && i < s->vm_count; i++) {
-        const struct ledger_vm *vm = &s->vms[i];
-        if (vm->vm_id[0] == '\0' && strcmp(vm->class_name, m->class->name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Fresh reads of both sides: the row may have been made, the machine may have ended, since. */
 static bool is_stray_now(struct sweep *s, const struct sweep_machines *m,
                          const struct vm_info *machine)
@@ -79,8 +65,8 @@ int sweep_strays(struct sweep *s, int64_t *done, struct err *e)
         for (size_t k = 0; m->known && k < m->count; k++) {
             const struct vm_info *machine = &m->list[k];
             if (machine->state != VM_RUN_ENDED && !sweep_accounts_for(s, machine) &&
-                !may_be_unrecorded_launch(s, m, machine) &&
-                sweep_second_sign(s, "stray", machine->id) && end_stray(s, m, machine)) {
+                !sweep_may_be_unnamed(s, machine) && sweep_second_sign(s, "stray", machine->id) &&
+                end_stray(s, m, machine)) {
                 (*done)++;
             }
         }

@@ -15,9 +15,9 @@ static const struct duty {
     sweep_duty_fn *run;
 } duties[] = {
     {"deadlines", sweep_deadlines}, /* first, whatever else fails */
-    {"endings", sweep_endings},     {"machines", sweep_machines},     {"strays", sweep_strays},
-    {"records", sweep_records},     {"deliveries", sweep_deliveries}, {"balance", sweep_balance},
-    {"tidy", sweep_tidy},
+    {"endings", sweep_endings},     {"machines", sweep_machines}, {"unnamed", sweep_unnamed},
+    {"strays", sweep_strays},       {"records", sweep_records},   {"deliveries", sweep_deliveries},
+    {"balance", sweep_balance},     {"tidy", sweep_tidy},
 };
 
 /* --- what a sweep may touch --- */

@@ -141,8 +141,8 @@ static void note_look(struct enders *s, const char *after)
 
 /* Once in a while, one thread: VMs that are `ending` for longer than their grace were left by a
  * process that died, or by a failure. Each look goes on where the last one ended, so that rows
- * which nobody can end now (of another host, waiting for a machine without a name) do not hide the
- * rest. */
+ * which nobody can end now (of another host) or which are the reaper's (their machine has no name
+ * that anybody knows) do not hide the rest. */
 static void look_for_left(struct enders *s, int64_t grace_ms)
 {
     struct err e = {0};
@@ -155,7 +155,7 @@ static void look_for_left(struct enders *s, int64_t grace_ms)
     }
     for (size_t i = 0; i < n; i++) {
         if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS &&
-            fleet_hold_ms(s->worker->fleet, &vms[i]) == 0) {
+            !fleet_machine_unknown(s->worker->fleet, &vms[i])) {
             enders_give(s, vms[i].name);
         }
     }

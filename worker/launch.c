@@ -162,8 +162,25 @@ static int pack_payload(struct launching *l, struct err *e)
     return payload_pack(&p, &l->payload, e);
 }
 
+/* A row that stands still for longer than a lease is taken for one whose worker died, and its slot
+ * may be another's: a worker that was frozen meanwhile must not launch on it. */
+static int still_ours(const struct launching *l, struct err *e)
+{
+    int64_t took_ms = (clock_mono_us() - l->started_us) / 1000;
+    if (took_ms <= l->config->worker.lease_ms) {
+        return 0;
+    }
+    return err_set(e, ERR_RETRY, VM_RUN_NOTHING,
+                   "the launch stood still for %lld ms before its VM was asked for, longer than "
+                   "worker.lease_ms (%lld): it begins anew",
+                   (long long)took_ms, (long long)l->config->worker.lease_ms);
+}
+
 static int run_vm(struct launching *l, struct err *e)
 {
+    if (still_ours(l, e) != 0) {
+        return -1;
+    }
     struct vm_spec spec = {
         .name = l->vm.name,
         .client_token = l->vm.client_token,

@@ -303,12 +303,14 @@ const struct setting config_settings[] = {
           .help = "One reaper sweeps; after its crash another takes over when this is over."),
     WHOLE("reaper.deadline_grace_ms", IN_CONFIG(reaper.deadline_grace_ms), "60000", 0, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "A VM so long past its class's `max_duration_seconds` is ended; a VM whose "
-                  "launch was never answered is taken for ended."),
+          .help = "A VM so long past its class's `max_duration_seconds` is ended. Also how far "
+                  "the provider's clock and ours may be apart when a VM is looked for whose launch "
+                  "was never answered."),
     WHOLE("reaper.never_up_ms", IN_CONFIG(reaper.never_up_ms), "300000", 100, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "A launched VM whose runner was never seen online for so long is ended, and "
-                  "another launched if it is still wanted."),
+                  "another launched if it is still wanted. A launch that was never answered has "
+                  "left no VM if none that fits is listed for so long."),
     WHOLE("reaper.ending_grace_ms", IN_CONFIG(reaper.ending_grace_ms), "120000", 0, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "A VM that has been ending for so long is ended for good."),

@@ -118,7 +118,7 @@ static const char *machine_id(const struct vm_provider *p, const struct ledger_v
 
 /* Whether the provider may have been asked for a machine whose id nobody knows. It is asked only
  * after the registration was written to the row. */
-static bool machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
+bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
     const struct vm_provider *p = fleet_provider(f, vm->class_name);
     bool asked = vm->registered_ms > 0 || vm->runner_id > 0 || vm->job_id > 0;
@@ -127,7 +127,7 @@ static bool machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
 
 int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
 {
-    if (!machine_unknown(f, vm)) {
+    if (!fleet_machine_unknown(f, vm)) {
         return 0;
     }
     /* A machine of this row was started before the row was `ending`. */
@@ -140,16 +140,15 @@ int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
 
 static int hold(const struct fleet *f, const struct ledger_vm *vm, struct err *e)
 {
-    int64_t wait_ms = fleet_hold_ms(f, vm);
-    if (wait_ms == 0) {
+    if (!fleet_machine_unknown(f, vm)) {
         return 0;
     }
-    (void)err_set(e, ERR_RETRY, 0,
-                  "the launch of VM %s was never answered, so that a machine may run that nobody "
-                  "can name: its slot is held for %lld s, until the provider has ended it",
-                  vm->name, (long long)(wait_ms / 1000));
-    e->retry_after_ms = wait_ms;
-    return -1;
+    return err_set(
+        e, ERR_RETRY, 0,
+        "the launch of VM %s was never answered, so that a machine may run that nobody "
+        "can name: its slot is held until the reaper's list of machines shows none that "
+        "fits, or none is left that the provider lets live for so long (%lld s from now)",
+        vm->name, (long long)(fleet_hold_ms(f, vm) / 1000));
 }
 
 static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grace_ms, struct err *e)

@@ -12,9 +12,9 @@
  * our names that is no loss. Elsewhere (Lambda) nothing leads from the row to its machine: the
  * launch cannot be replayed, since its payload is a secret that is kept nowhere, and lists tell no
  * token. Such a row becomes `ending` and keeps its slot, so that no cap is exceeded, and its
- * machine is left alone, for it may be running a job; until the provider itself must have ended the
- * machine (`ending` for longer than the class's max_duration_seconds and
- * reaper.deadline_grace_ms), or somebody knows that none runs (fleet_end.nothing_runs).
+ * machine is left alone, for it may be running a job; until somebody knows that none runs
+ * (fleet_end.nothing_runs): a list of the provider's machines shows none that fits the row
+ * (reaper/unnamed.c), which ends the machine once it is older than its class allows.
  */
 #ifndef MAYFLY_VM_FLEET_H
 #define MAYFLY_VM_FLEET_H
@@ -69,8 +69,12 @@ MUST_CHECK int fleet_may_end(struct fleet *f, const char *class_name,
 /* For the end of a program: reads that wait for their turn, now and later, do so no more. */
 void fleet_interrupt(struct fleet *f);
 
-/* How long an `ending` row has yet to wait for a machine whose id nobody knows; 0: it need not. No
- * call is made. */
+/* Whether a machine may run for that row whose id nobody knows. No call is made. */
+bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm);
+
+/* How long such a machine may yet be at work: until the row has been `ending` for the class's
+ * max_duration_seconds and reaper.deadline_grace_ms. 0: no longer, if the provider keeps its word,
+ * or there is none. No call is made. */
 int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm);
 
 #endif

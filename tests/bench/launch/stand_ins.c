@@ -76,11 +76,11 @@ bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
     return f != NULL;
 }
 
-int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
     (void)f;
     (void)vm;
-    return 0;
+    return false;
 }
 
 bool vm_run_left_nothing(const struct err *e)

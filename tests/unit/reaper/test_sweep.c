@@ -158,19 +158,6 @@ static void launch_under_way_stays(void **state)
     assert_int_equal(vm->state, VM_RESERVED);
 }
 
-static void ending_that_holds_its_slot_is_left_alone(void **state)
-{
-    (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_ENDING, 200000);
-    world.hold_ms = 1;
-    sweep_times(3);
-    assert_int_equal(vm->state, VM_ENDING);
-    assert_int_equal(world.ended, 0);
-    world.hold_ms = 0;
-    sweep_times(1);
-    assert_int_equal(vm->state, VM_GONE);
-}
-
 static void ending_that_nobody_finished_is_finished(void **state)
 {
     (void)state;
@@ -198,19 +185,6 @@ static void stray_whose_row_appears_stays(void **state)
     (void)world_add_vm("mf-t-x", VM_LAUNCHED, 1000);
     sweep_times(3);
     assert_int_equal(world.terminated, 0);
-}
-
-static void stray_without_a_name_waits_for_unrecorded_launches(void **state)
-{
-    (void)state;
-    struct vm_info *m = world_add_machine("some-id", VM_RUN_RUNNING);
-    m->name[0] = '\0';
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_REGISTERED, 1000);
-    sweep_times(4);
-    assert_int_equal(world.terminated, 0);
-    vm->state = VM_GONE;
-    sweep_times(2);
-    assert_int_equal(world.terminated, 1);
 }
 
 static void record_left_over_is_deleted_after_two_signs(void **state)
@@ -428,11 +402,9 @@ int main(void)
         CASE(vm_whose_in_progress_was_lost_becomes_busy),
         CASE(launch_never_finished_ends_after_two_signs_unless_busy),
         CASE(launch_under_way_stays),
-        CASE(ending_that_holds_its_slot_is_left_alone),
         CASE(ending_that_nobody_finished_is_finished),
         CASE(stray_ends_after_two_signs),
         CASE(stray_whose_row_appears_stays),
-        CASE(stray_without_a_name_waits_for_unrecorded_launches),
         CASE(record_left_over_is_deleted_after_two_signs),
         CASE(record_is_deleted_although_not_every_sweep_reads_the_records),
         CASE(balance_asks_again_for_a_job_that_waits_too_long),

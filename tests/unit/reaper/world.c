@@ -360,11 +360,15 @@ const char *fleet_host(const struct fleet *f)
     return "here";
 }
 
-int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
     (void)f;
-    (void)vm;
-    return world.hold_ms;
+    return world.unnamed && vm->state != VM_RESERVED && vm->vm_id[0] == '\0';
+}
+
+int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+{
+    return fleet_machine_unknown(f, vm) ? world.hold_ms : 0;
 }
 
 int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
@@ -374,6 +378,9 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     world.end_times_ms[world.end_tries++] = world.now_ms;
     if (world.end_fails_every > 0 && world.end_tries % world.end_fails_every == 0) {
         return err_set(e, ERR_THROTTLED, 429, "scripted");
+    }
+    if (fleet_machine_unknown(f, vm) && !how->nothing_runs) {
+        return err_set(e, ERR_RETRY, 0, "held");
     }
     for (size_t i = 0; how->spare_if_busy && i < world.runner_count; i++) {
         if (world.runners[i].id == vm->runner_id && world.runners[i].busy) {
@@ -416,7 +423,7 @@ int fleet_may_end(struct fleet *f, const char *class_name, const struct config_r
 bool vm_host_bound(const struct vm_provider *p)
 {
     (void)p;
-    return true;
+    return !world.unnamed;
 }
 
 int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)

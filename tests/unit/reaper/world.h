@@ -88,7 +88,8 @@ struct world {
     int terminated; /* strays, by vm_terminate */
     char last_end_reason[96];
     int ended;       /* rows, by fleet_end_vm */
-    int64_t hold_ms; /* fleet_hold_ms of every row */
+    int64_t hold_ms; /* fleet_hold_ms of every row without an id where machines are unnamed */
+    bool unnamed;    /* machines tell no name, and no host is theirs */
     int64_t settled_to;
     int forgotten;
     struct ledger_job *known_job; /* what ledger_job_get knows; NULL nothing */

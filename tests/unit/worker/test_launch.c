@@ -16,6 +16,8 @@
 
 enum step { STEP_RESERVE, STEP_REGISTER, STEP_ADVANCE_REGISTERED, STEP_RUN, STEP_RECORD, STEPS };
 
+#define LEASE_MS 60000 /* worker.lease_ms */
+
 static struct script {
     enum ledger_outcome outcome;
     enum err_class fail[STEPS]; /* ERR_NONE: the step works */
@@ -32,8 +34,20 @@ static struct script {
     int64_t paused_until;
     int refused;
     int launched;
-    bool stopped; /* by the breaker */
+    bool stopped;             /* by the breaker */
+    int64_t registered_in_ms; /* how long the registration takes */
+    int64_t now_us;
 } script;
+
+static int64_t script_mono_us(void)
+{
+    return script.now_us;
+}
+
+static int64_t script_wall_ms(void)
+{
+    return 1800000000000 + script.now_us / 1000;
+}
 
 static int act(enum step step, struct err *e)
 {
@@ -98,6 +112,7 @@ int github_register_runner(struct github *g, const struct github_register *r,
     if (act(STEP_REGISTER, e) != 0) {
         return -1;
     }
+    script.now_us += script.registered_in_ms * 1000;
     out->runner_id = 77;
     out->config = strdup("bm90aGluZyBzZWNyZXQ=");
     return 0;
@@ -255,6 +270,7 @@ static void run_with_body(const char *body, int64_t attempts)
                                  .proxy = {text_empty, text_empty, text_empty}};
     struct config c = {.deployment = text_deployment, .classes = &class, .class_count = 1};
     c.github.runner_group = text_default;
+    c.worker.lease_ms = LEASE_MS;
     c.retry = (struct config_retry){.max_attempts = 3, .base_ms = 10, .cap_ms = 100};
     struct worker w = {0};
     stop_init(&w.intake);
@@ -290,7 +306,10 @@ void queue_message_fini(struct queue_message *m)
 static int reset(void **state)
 {
     (void)state;
-    script = (struct script){.outcome = LEDGER_RESERVED};
+    static const struct clock_source source = {.mono_us = script_mono_us,
+                                               .wall_ms = script_wall_ms};
+    clock_set_source(&source);
+    script = (struct script){.outcome = LEDGER_RESERVED, .now_us = 1000000};
     return 0;
 }
 
@@ -391,6 +410,22 @@ static void launch_failed_says_whether_something_may_run(void **state)
     }
 }
 
+/* A worker that was frozen for so long that its row was taken for a dead one's. */
+static void launch_that_stood_still_past_its_lease_asks_for_no_vm(void **state)
+{
+    (void)state;
+    script.registered_in_ms = LEASE_MS;
+    run(0);
+    assert_int_equal(script.calls[STEP_RUN], 1);
+    reset(state);
+    script.registered_in_ms = LEASE_MS + 1;
+    run(0);
+    assert_int_equal(script.calls[STEP_RUN], 0);
+    assert_int_equal(script.ended, 1);
+    assert_true(script.nothing_runs);
+    assert_int_equal(script.returned, 1);
+}
+
 static void launch_ledger_down_reserves_nothing_and_undoes_nothing(void **state)
 {
     (void)state;
@@ -476,6 +511,7 @@ int main(void)
         cmocka_unit_test_setup(launch_that_lost_a_race_for_a_slot_comes_back_soon, reset),
         cmocka_unit_test_setup(launch_failed_at_any_step_is_undone_and_retried, reset),
         cmocka_unit_test_setup(launch_failed_says_whether_something_may_run, reset),
+        cmocka_unit_test_setup(launch_that_stood_still_past_its_lease_asks_for_no_vm, reset),
         cmocka_unit_test_setup(launch_ledger_down_reserves_nothing_and_undoes_nothing, reset),
         cmocka_unit_test_setup(launch_throttled_pauses_the_class_and_spends_nothing, reset),
         cmocka_unit_test_setup(launch_permanent_or_out_of_attempts_is_buried, reset),
