@@ -189,6 +189,8 @@ static void take_asks_for_whole_seconds_and_ten_at_most(void **state)
     assert_int_equal(json_integer_value(json_object_get(first, "VisibilityTimeout")), 2);
     assert_int_equal(json_integer_value(json_object_get(first, "WaitTimeSeconds")), 1);
     json_decref(first);
+    /* This server answers at once, and is not asked at once again. */
+    assert_in_range(times_asked(f, "ReceiveMessage"), 2, 1500 / 250 + 1);
     must_fail(queue_take(f->q, "events", 1, 13 * HOUR_MS, 0, m, &got, &e), &e, ERR_PERMANENT,
               "12 hours");
 }
