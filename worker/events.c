@@ -9,7 +9,6 @@
 #include "worker/enders.h"
 
 #define BATCH 32
-#define TAKE_WAIT_MS 1000
 #define STORE_TROUBLE_PAUSE_MS 500
 #define RETRY_BASE_MS 250
 #define RETRY_CAP_MS 5000
@@ -95,8 +94,8 @@ static void *serve(void *arg)
         struct queue_message batch[BATCH] = {0};
         size_t got = 0;
         const struct config *c = config_live_get(w->config);
-        if (queue_take(w->queue, "events", BATCH, c->worker.lease_ms, TAKE_WAIT_MS, batch, &got,
-                       &e) != 0) {
+        if (queue_take(w->queue, "events", BATCH, c->worker.lease_ms, queue_patience_ms(w->queue),
+                       batch, &got, &e) != 0) {
             log_warn("take_failed", LOG_STR("lane", "events"), LOG_ERR(&e),
                      LOG_STR("next", "the lane is tried again in half a second"));
             (void)stop_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);

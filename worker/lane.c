@@ -9,7 +9,7 @@
 #include "worker/launch.h"
 #include "worker/limits.h"
 
-#define TAKE_WAIT_MS 1000 /* between two looks at the configuration and the stop */
+#define LOOK_MS 1000 /* between two looks at the configuration and the stop */
 #define STORE_TROUBLE_PAUSE_MS 500
 #define FULL_RECHECK_MS 1000 /* caps may have been raised by a reload: look again */
 
@@ -100,17 +100,17 @@ static bool take_one(struct lane *lane, const struct config *c, struct queue_mes
     size_t got = 0;
     uint64_t wakes_seen = stop_wakes(&lane->worker->intake);
     const struct config_class *class = config_class_by_name(c, slice_of(lane->class_name));
-    int64_t wait_ms = class != NULL ? room_wait_ms(lane, c, class) : TAKE_WAIT_MS;
+    int64_t wait_ms = class != NULL ? room_wait_ms(lane, c, class) : LOOK_MS;
     if (wait_ms < 0) {
         wait_for_slot(lane, c, wakes_seen);
         return false;
     }
     if (wait_ms > 0) {
-        (void)stop_sleep(&lane->worker->intake, wait_ms < TAKE_WAIT_MS ? wait_ms : TAKE_WAIT_MS);
+        (void)stop_sleep(&lane->worker->intake, wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
         return false;
     }
-    if (queue_take(lane->worker->queue, lane->queue_lane, 1, c->worker.lease_ms, TAKE_WAIT_MS, m,
-                   &got, &e) != 0) {
+    if (queue_take(lane->worker->queue, lane->queue_lane, 1, c->worker.lease_ms,
+                   queue_patience_ms(lane->worker->queue), m, &got, &e) != 0) {
         log_warn("take_failed", LOG_STR("lane", lane->queue_lane), LOG_ERR(&e),
                  LOG_STR("next", "the lane is tried again in half a second"));
         (void)stop_sleep(&lane->worker->intake, STORE_TROUBLE_PAUSE_MS);
@@ -134,6 +134,9 @@ static void *serve(void *arg)
         bool taken = !stop_raised(&w->intake) && take_one(lane, c, &m);
         pthread_mutex_unlock(&lane->turn);
         if (taken) {
+            /* A take may have waited long: what was reloaded meanwhile counts. */
+            config_live_put(w->config, c);
+            c = config_live_get(w->config);
             launch(w, lane, c, &m);
             breaker_no_verdict(lane->breaker, m.id); /* unless it told one */
         }

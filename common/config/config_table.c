@@ -75,7 +75,8 @@ const struct setting config_settings[] = {
     TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
          .example = "queue: sqlite:///var/lib/mayfly/queue.db",
-         .help = "The durable queue between the ingress and the workers."),
+         .help = "The durable queue between the ingress and the workers: `sqlite:///PATH` on one "
+                 "machine, `redis://HOST:PORT` or `sqs://PREFIX` for several."),
     TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
          .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",

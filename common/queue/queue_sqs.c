@@ -4,7 +4,7 @@
  * One standard queue a lane and one for its dead letters (queue_sqs_url.h). SQS never changes a
  * message: what has to remember something (an attempt spent, a reason, the burial) is sent anew and
  * the old one deleted after it, so a crash between the two leaves it twice, never lost. Before that
- * the old one is hidden for a minute, which also finds out whether the lease still holds.
+ * the old one is hidden for as long as both may take, which also finds out whether the lease holds.
  *
  * The contract, as far as SQS has it:
  * - Times are whole seconds, rounded up; a lease is 12 hours at most, extensions included.
@@ -21,7 +21,6 @@
 #include "common/base/clock.h"
 #include "common/queue/queue_sqs_internal.h"
 
-#define FENCE_S 60 /* for the steps of a message that is sent anew */
 #define TRIES_MAX 3
 
 /* --- opening --- */
@@ -265,7 +264,8 @@ static int replace(struct queue_sqs *q, const struct queue_message *m,
         return -1;
     }
     /* One held for 12 hours by now cannot be hidden longer, but still be replaced. */
-    if (queue_sqs_hide(q, &from, lease->handle, FENCE_S, &too_long, e) != 0 && !too_long) {
+    int64_t steps_s = queue_sqs_seconds((1 + TRIES_MAX) * q->config.deadline_ms);
+    if (queue_sqs_hide(q, &from, lease->handle, steps_s, &too_long, e) != 0 && !too_long) {
         return -1;
     }
     if (queue_sqs_send_one(q, to, r, e) != 0) {

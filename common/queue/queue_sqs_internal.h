@@ -20,10 +20,11 @@
 #include "common/queue/queue_sqs_crew.h"
 #include "common/queue/queue_sqs_url.h"
 
-/* "The maximum allowed individual message size and the maximum total payload size (the sum of the
- * individual lengths of all of the batched messages) are both 1 MiB 1,048,576 bytes":
- * SendMessageBatch in the API reference, November 2026; it was 262,144 until August 2025. */
-#define SQS_BATCH_BYTES_MAX 1048576
+/* What the messages of one batch may have together, and each alone. "The maximum allowed individual
+ * message size and the maximum total payload size […] are both 1 MiB 1,048,576 bytes" (API
+ * reference, SendMessageBatch, November 2026); until August 2025 it was this, which queues made
+ * then may still have (MaximumMessageSize). Ten of our usual messages have 20 kB. */
+#define SQS_BATCH_BYTES_MAX 262144
 #define SQS_BATCH_MAX 10        /* entries of a batch call, and messages of a receive */
 #define SQS_DELAY_MAX_S 900     /* DelaySeconds */
 #define SQS_VISIBLE_MAX_S 43200 /* VisibilityTimeout, also from the receive to the last change */

@@ -15,6 +15,8 @@
 #include "common/base/clock.h"
 #include "common/queue/queue_sqs_internal.h"
 
+#define EMPTY_POLL_MS 250 /* one that brought nothing lasts so long at least, whoever answers */
+
 /* --- a receive --- */
 static void write_receive(const struct sqs_receive *r, struct buf *out)
 {
@@ -155,7 +157,6 @@ static void end_poll(struct queue_sqs *q, struct sqs_lane *l, bool found)
     pthread_mutex_unlock(&q->lock);
 }
 
-/* Less than a second is none that SQS could wait. */
 static void sleep_here(struct queue_sqs *q, int64_t until_ms)
 {
     pthread_mutex_lock(&q->lock);
@@ -169,7 +170,8 @@ static int long_poll(struct queue_sqs *q, const struct queue_want *w, struct que
                      size_t *got, struct err *e)
 {
     struct sqs_lane *l = queue_sqs_lane(q, w->lane);
-    int64_t until_ms = clock_mono_ms() + w->wait_ms;
+    int64_t began_ms = clock_mono_ms();
+    int64_t until_ms = began_ms + w->wait_ms;
     *got = 0;
     if (!begin_poll(q, l, until_ms)) {
         return 0;
@@ -178,6 +180,9 @@ static int long_poll(struct queue_sqs *q, const struct queue_want *w, struct que
     wait_s = wait_s < q->config.poll_s ? wait_s : q->config.poll_s;
     int rc = take(q, w, wait_s > 0 ? wait_s : 0, out, got, e);
     end_poll(q, l, rc == 0 && *got > 0);
+    if (rc == 0 && *got == 0) {
+        sleep_here(q, began_ms + EMPTY_POLL_MS);
+    }
     return rc;
 }
 
@@ -195,7 +200,7 @@ int queue_sqs_poll(void *state, const struct queue_want *w, struct queue_message
     int64_t until_ms = clock_mono_ms() + w->wait_ms;
     int rc = take(q, w, 0, out, got, e);
     if (rc == 0 && *got == 0) {
-        sleep_here(q, until_ms);
+        sleep_here(q, until_ms); /* less than a second is none that SQS could wait */
     }
     return rc;
 }

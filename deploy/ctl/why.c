@@ -15,6 +15,7 @@ struct facts {
     int64_t id;
     bool in_ledger;
     struct ledger_job job;
+    bool unsearched; /* the queue cannot be searched: whether a message waits is not known */
     bool in_queue;
     struct queue_entry entry; /* the first of its messages; owns nothing */
     bool has_room;
@@ -94,6 +95,13 @@ static json_t *waits_for_runner(const struct facts *f)
     if (f->in_queue) {
         return waits_in_queue(f);
     }
+    if (f->unsearched && f->supply < f->demand) {
+        return sentence("a worker that takes lane launch.%s, or the balance, which asks again when "
+                        "its patience ends: %lld VMs for %lld waiting jobs (this queue cannot be "
+                        "searched for the job's message: mayflyctl status shows how many wait, "
+                        "mayflyctl dead list those that were given up)",
+                        f->job.class_name, (long long)f->supply, (long long)f->demand);
+    }
     if (f->supply >= f->demand) {
         return sentence(
             "GitHub, which gives it to the next of our runners: %lld VMs are on their way "
@@ -107,6 +115,11 @@ static json_t *waits_for_runner(const struct facts *f)
 
 static json_t *waits_for(const struct facts *f)
 {
+    if (!f->in_ledger && f->unsearched) {
+        return sentence("a worker that takes lane events, if its delivery arrived: job %lld is not "
+                        "in the ledger yet, and this queue cannot be searched for its message",
+                        (long long)f->id);
+    }
     if (!f->in_ledger) {
         return f->in_queue ? waits_in_queue(f)
                            : sentence("nothing: job %lld is unknown here. Did its delivery arrive "
@@ -139,7 +152,8 @@ static int gather_queue(struct ctl *c, struct facts *f, struct err *e)
     char key[32];
     (void)snprintf(key, sizeof key, "%lld", (long long)f->id);
     if (queue_find(c->queue, key, 16, &entries, &n, e) != 0) {
-        return -1;
+        f->unsearched = e->class == ERR_PERMANENT;
+        return f->unsearched ? 0 : -1;
     }
     for (size_t i = 0; i < n && !f->in_queue; i++) {
         f->in_queue = strncmp(entries[i].message.lane, "launch.", 7) == 0;

@@ -255,7 +255,7 @@ static void *race(void *arg)
         struct queue_message m[4];
         size_t got = 0;
         struct err e;
-        if (queue_take(r->q, "events", 4, HOUR_MS, 10, m, &got, &e) != 0) {
+        if (queue_take(r->q, "events", 4, HOUR_MS, 1000, m, &got, &e) != 0) {
             r->trouble = "take failed";
             return NULL;
         }

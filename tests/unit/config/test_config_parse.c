@@ -156,6 +156,22 @@ static void shape_of_the_documentation_is_read(void **state)
     config_free(c);
 }
 
+static void queue_may_be_on_any_store(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {
+        "redis://h:6379/0?prefix=p", "sqs://mayfly?region=eu-west-1&poll_s=20",
+        "sqs://?queue.events=https%3A%2F%2Fsqs.eu-west-1.amazonaws.com%2F123456789012%2Fjobs"};
+    for (size_t i = 0; i < COUNT_OF(urls); i++) {
+        char text[1024];
+        (void)snprintf(text, sizeof text, "queue: \"%s\"\nledger: redis://h\n%s%s", urls[i],
+                       GOOD_GITHUB, GOOD_CLASSES);
+        struct config *c = parse_ok(text, CONFIG_FOR_CHECK);
+        assert_string_equal(c->queue, urls[i]);
+        config_free(c);
+    }
+}
+
 /* --- unknown keys --- */
 
 static void unknown_key_names_the_nearest_known_one(void **state)
@@ -354,6 +370,7 @@ int main(void)
         cmocka_unit_test(defaults_are_values_that_would_be_accepted),
         cmocka_unit_test(defaults_of_a_small_text_are_filled),
         cmocka_unit_test(shape_of_the_documentation_is_read),
+        cmocka_unit_test(queue_may_be_on_any_store),
         cmocka_unit_test(unknown_key_names_the_nearest_known_one),
         cmocka_unit_test(unknown_key_of_a_class_names_the_nearest_known_one),
         cmocka_unit_test(unknown_key_that_belongs_elsewhere_names_the_place),

@@ -294,6 +294,23 @@ static void balance_without_a_count_looks_for_each_jobs_own_message(void **state
     assert_int_equal(world.messages_put, 1);
 }
 
+static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    world.find_fails = ERR_RETRY; /* it could, and is only away: then nothing is doubled */
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    world.find_fails = ERR_PERMANENT;
+    world.lane_ready = 1; /* counted, it needs no search */
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    world.lane_ready = 0;
+    sweep_times(3);
+    assert_int_equal(world.messages_put, 1);
+}
+
 /* Taken or buried, it is in no lane and counts for its job alone: nothing is missing for another.
  */
 static void balance_leaves_a_job_to_its_own_message(void **state)
@@ -412,6 +429,7 @@ int main(void)
         CASE(balance_counts_others_messages_as_occasions),
         CASE(balance_asks_for_each_that_is_missing_once),
         CASE(balance_without_a_count_looks_for_each_jobs_own_message),
+        CASE(balance_asks_again_where_the_queue_cannot_be_searched),
         CASE(balance_leaves_a_job_to_its_own_message),
         CASE(balance_asks_for_none_in_the_place_of_one_that_is_over),
         CASE(balance_asks_for_the_overdue_where_scopes_share_a_class),

@@ -81,6 +81,7 @@ struct world {
     int64_t lane_ready;           /* messages in the class's lane, whosever they are */
     int64_t lane_delayed;
     bool depths_fail;
+    enum err_class find_fails; /* with this; ERR_NONE: it works */
     bool lease_is_ours;
     bool ledger_fails_on_list;
     int messages_put;

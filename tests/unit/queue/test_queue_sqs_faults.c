@@ -1,0 +1,198 @@
+/*
+ * The queue on SQS while SQS fails: calls and single entries refused, answers lost after the work
+ * was done, messages delivered twice. Nothing that was confirmed may be lost, and nothing finished
+ * may stay. Against the stand-in, with its URL's options as the argument (see with_sqs).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/http/client.h"
+#include "common/queue/queue.h"
+
+#define LEASE_MS 2000
+#define NUMBERS 240
+#define BATCH 24
+
+static const char *options;
+static struct http_client *http;
+static struct queue *q;
+
+static void control(const char *method, const char *path, const char *body)
+{
+    char url[300];
+    struct http_response r;
+    struct err e;
+    (void)snprintf(url, sizeof url, "%s/_fake%s", getenv("MAYFLY_FAKE_SQS"), path);
+    const struct http_request request = {.method = method, .url = url, .body = slice_of(body)};
+    assert_int_equal(http_send(http, &request, &r, &e), 0);
+    assert_int_equal(r.status, 200);
+    http_response_fini(&r);
+}
+
+static int setup(void **state)
+{
+    static const struct http_client_options of_control = {
+        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 20000};
+    char name[17];
+    char url[400];
+    struct err e;
+    (void)state;
+    random_hex(name, 8);
+    (void)snprintf(url, sizeof url, "sqs://f%s?create=1&poll_s=2&deadline_ms=700&%s", name,
+                   options);
+    assert_int_equal(http_client_new(&of_control, &http, &e), 0);
+    if (queue_open(url, &q, &e) != 0) {
+        fail_msg("%s", e.message);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    control("DELETE", "/faults", "");
+    queue_close(q);
+    http_client_free(http);
+    return 0;
+}
+
+/* As the programs do: what may succeed later is tried again. */
+static bool again(int rc, const struct err *e)
+{
+    if (rc == 0) {
+        return false;
+    }
+    if (e->class != ERR_RETRY && e->class != ERR_THROTTLED) {
+        fail_msg("%s: %s", err_class_name(e->class), e->message);
+    }
+    return true;
+}
+
+static void put_numbers(void)
+{
+    for (int first = 0; first < NUMBERS; first += BATCH) {
+        struct queue_item items[BATCH];
+        char bodies[BATCH][16];
+        struct err e;
+        for (int i = 0; i < BATCH; i++) {
+            (void)snprintf(bodies[i], sizeof bodies[i], "%d", first + i);
+            items[i] = (struct queue_item){
+                .lane = "events", .body = slice_of(bodies[i]), .key = bodies[i], .group = "o/r"};
+        }
+        while (again(queue_put(q, items, BATCH, &e), &e)) {
+        }
+    }
+}
+
+/* What becomes of a message: every tenth is buried, every seventh goes back once. */
+static int end_one(struct queue_message *m, bool *buried, struct err *e)
+{
+    const struct queue_return back = {.spend_attempt = true, .reason = "once more"};
+    unsigned long number = strtoul(m->body, NULL, 10);
+    if (number % 10 == 0) {
+        buried[number] = true;
+        return queue_bury(q, m, "every tenth", e);
+    }
+    return number % 7 == 0 && m->attempts == 0 ? queue_retry(q, m, &back, e)
+                                               : queue_done(q, m, 1, e);
+}
+
+static bool is_empty(void)
+{
+    struct queue_depth *d = NULL;
+    size_t n = 0;
+    struct err e;
+    if (again(queue_depths(q, "events", &d, &n, &e), &e)) {
+        return false;
+    }
+    bool empty = d[0].ready + d[0].leased + d[0].delayed == 0;
+    free(d);
+    return empty;
+}
+
+/* Until nothing is left; a call that failed is the lease's to mend. */
+static void take_all(int *seen, bool *buried)
+{
+    while (!is_empty()) {
+        struct queue_message m[10];
+        size_t got = 0;
+        struct err e;
+        if (again(queue_take(q, "events", 10, LEASE_MS, 1000, m, &got, &e), &e)) {
+            continue;
+        }
+        for (size_t i = 0; i < got; i++) {
+            seen[strtoul(m[i].body, NULL, 10) % NUMBERS]++;
+            if (end_one(&m[i], buried, &e) != 0 && e.class != ERR_CONFLICT) {
+                (void)again(-1, &e);
+            }
+            queue_message_fini(&m[i]);
+        }
+    }
+}
+
+static void check_the_dead(const bool *buried)
+{
+    struct queue_entry *dead = NULL;
+    size_t n = 0;
+    struct err e;
+    int found[NUMBERS] = {0};
+    while (again(queue_dead(q, "events", 1000, &dead, &n, &e), &e)) {
+    }
+    for (size_t i = 0; i < n; i++) {
+        assert_string_equal(dead[i].reason, "every tenth");
+        assert_string_equal(dead[i].message.key, dead[i].message.body);
+        found[strtoul(dead[i].message.body, NULL, 10) % NUMBERS]++;
+    }
+    queue_entries_free(dead, n);
+    for (size_t i = 0; i < NUMBERS; i++) {
+        assert_true(buried[i] ? found[i] >= 1 : found[i] == 0);
+    }
+}
+
+static void nothing_confirmed_is_lost_while_sqs_fails(void **state)
+{
+    int seen[NUMBERS] = {0};
+    bool buried[NUMBERS] = {0};
+    (void)state;
+    control("POST", "/faults",
+            "[{\"operation\":\"SendMessageBatch\",\"entries\":3,\"probability\":0.3},"
+            "{\"operation\":\"SendMessageBatch\",\"entries\":2,\"work\":true,\"probability\":0.1},"
+            "{\"operation\":\"DeleteMessageBatch\",\"entries\":1,\"probability\":0.2},"
+            "{\"operation\":\"ReceiveMessage\",\"duplicate\":true,\"probability\":0.1},"
+            "{\"operation\":\"SendMessage\",\"preset\":\"internal\",\"work\":true,"
+            "\"probability\":0.1},"
+            "{\"operation\":\"DeleteMessage\",\"preset\":\"unavailable\",\"probability\":0.1},"
+            "{\"operation\":\"*\",\"drop\":true,\"probability\":0.02},"
+            "{\"operation\":\"*\",\"preset\":\"internal\",\"probability\":0.05}]");
+    put_numbers();
+    take_all(seen, buried);
+    control("DELETE", "/faults", "");
+    for (size_t i = 0; i < NUMBERS; i++) {
+        assert_true(seen[i] >= 1);
+        assert_int_equal(buried[i], i % 10 == 0);
+    }
+    check_the_dead(buried);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_confirmed_is_lost_while_sqs_fails, setup, teardown),
+    };
+    if (argc != 2 || getenv("MAYFLY_FAKE_SQS") == NULL) {
+        fprintf(stderr, "usage: with_sqs %s {sqs}\n", argv[0]);
+        return 2;
+    }
+    options = argv[1];
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
