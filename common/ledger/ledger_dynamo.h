@@ -23,7 +23,8 @@
  *   repo | <repository>  n: its slots in use
  *   bucket, lease, suspect, mark | <name>
  * One index, by_age (ix, age), finds rows by age: ix is waiting:<scope>|<class>, seen, ended or
- * gone. It lags, so what it finds is read again before anything is done.
+ * gone; and VMs that are ending, whose age is their name. It lags, so what it finds is read again
+ * before anything is done.
  */
 #ifndef MAYFLY_LEDGER_DYNAMO_H
 #define MAYFLY_LEDGER_DYNAMO_H

@@ -196,14 +196,21 @@ static void unpack_tail(const json_t *item, struct ledger_dynamo_lines *out)
 }
 
 /* --- what finds a row by its age --- */
-static void put_index(const struct ledger_dynamo *l, const char *ix, int64_t at_ms, const char *id,
+static void put_index(const struct ledger_dynamo *l, const char *ix, const char *age,
                       struct buf *out)
 {
     char text[320];
     (void)snprintf(text, sizeof text, "%s:%s", l->url.prefix, ix);
     ledger_dynamo_put_text(out, "ix", text);
-    (void)snprintf(text, sizeof text, "%015" PRId64 ":%s", at_ms, id);
-    ledger_dynamo_put_text(out, "age", text);
+    ledger_dynamo_put_text(out, "age", age);
+}
+
+static void put_age(const struct ledger_dynamo *l, const char *ix, int64_t at_ms, const char *id,
+                    struct buf *out)
+{
+    char age[LEDGER_DYNAMO_AGE];
+    (void)snprintf(age, sizeof age, "%015" PRId64 ":%s", at_ms, id);
+    put_index(l, ix, age, out);
 }
 
 static void put_expiry(int64_t ended_ms, struct buf *out)
@@ -219,17 +226,17 @@ static void put_job_index(const struct ledger_dynamo *l, const struct ledger_job
     (void)snprintf(id, sizeof id, "%020" PRId64, job->id);
     switch (job->state) {
     case JOB_SEEN:
-        put_index(l, "seen", job->updated_ms, id, out);
+        put_age(l, "seen", job->updated_ms, id, out);
         break;
     case JOB_WAITING:
         (void)snprintf(ix, sizeof ix, "waiting:%s|%s", job->scope, job->class_name);
-        put_index(l, ix, job->waiting_ms, id, out);
+        put_age(l, ix, job->waiting_ms, id, out);
         break;
     case JOB_RUNNING:
         break;
     case JOB_DONE:
     case JOB_CANCELLED:
-        put_index(l, "ended", job->ended_ms, id, out);
+        put_age(l, "ended", job->ended_ms, id, out);
         put_expiry(job->ended_ms, out);
         break;
     }
@@ -295,8 +302,11 @@ void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dy
     ledger_dynamo_put_number(attributes, "order", row->order);
     ledger_dynamo_put_text(attributes, "version", row->version);
     pack_tail(&row->lines, attributes);
+    if (row->vm.state == VM_ENDING) {
+        put_index(l, "ending", row->vm.name, attributes);
+    }
     if (row->vm.state == VM_GONE) {
-        put_index(l, "gone", row->vm.gone_ms, row->vm.name, attributes);
+        put_age(l, "gone", row->vm.gone_ms, row->vm.name, attributes);
         put_expiry(row->vm.gone_ms, attributes);
     }
 }

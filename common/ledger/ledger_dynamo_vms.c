@@ -147,6 +147,44 @@ static void sort_and_cut(struct list *a)
     a->vms.count = kept < a->max ? kept : a->max;
 }
 
+/* Workers look for VMs that are ending all the time, while many are busy: the index knows those
+ * few. One that has been ending for less than a moment may not be among them yet. */
+static int list_ending(struct list *a, struct err *e)
+{
+    char ix[64];
+    char from[LEDGER_DYNAMO_AGE];
+    bool more = true;
+    int rc = 0;
+    (void)snprintf(ix, sizeof ix, "%s:ending", a->l->url.prefix);
+    (void)snprintf(from, sizeof from, "%s ", a->after); /* the next after it */
+    while (rc == 0 && more && a->vms.count < a->max) {
+        struct ledger_dynamo_got rows = {.count = 0};
+        rc = ledger_dynamo_query_rows(a->l, ix, PAGE, from, "~", &rows, e);
+        more = rows.count == PAGE;
+        for (size_t i = 0; rc == 0 && i < rows.count && a->vms.count < a->max; i++) {
+            struct ledger_dynamo_vm row;
+            rc = ledger_dynamo_unpack_vm(rows.items[i], &row, e);
+            if (rc == 0 && row.known && row.vm.state == VM_ENDING) {
+                *(struct ledger_vm *)ledger_dynamo_list_add(&a->vms) = row.vm;
+            }
+        }
+        ledger_dynamo_got_fini(&rows);
+    }
+    return rc;
+}
+
+static int list_partitions(struct list *a, struct err *e)
+{
+    bool live = (a->mask & ~(1U << VM_GONE)) != 0;
+    bool gone = (a->mask & (1U << VM_GONE)) != 0;
+    int rc = 0;
+    for (unsigned s = 0; rc == 0 && s < LEDGER_DYNAMO_VM_SHARDS; s++) {
+        rc = live ? list_partition(a, "vm", s, e) : 0;
+        rc = rc == 0 && gone ? list_partition(a, "gone", s, e) : rc;
+    }
+    return rc;
+}
+
 int ledger_dynamo_vm_list(void *state, unsigned state_mask, const char *after, size_t max,
                           struct ledger_vm **out, size_t *n, struct err *e)
 {
@@ -155,13 +193,7 @@ int ledger_dynamo_vm_list(void *state, unsigned state_mask, const char *after, s
                      .after = after,
                      .max = max,
                      .vms = {.item_size = sizeof(struct ledger_vm)}};
-    bool live = (state_mask & ~(1U << VM_GONE)) != 0;
-    bool gone = (state_mask & (1U << VM_GONE)) != 0;
-    int rc = 0;
-    for (unsigned s = 0; rc == 0 && s < LEDGER_DYNAMO_VM_SHARDS; s++) {
-        rc = live ? list_partition(&a, "vm", s, e) : 0;
-        rc = rc == 0 && gone ? list_partition(&a, "gone", s, e) : rc;
-    }
+    int rc = state_mask == 1U << VM_ENDING ? list_ending(&a, e) : list_partitions(&a, e);
     if (rc != 0) {
         free(a.vms.items);
         return -1;
