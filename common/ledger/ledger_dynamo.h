@@ -20,7 +20,7 @@
  *                        and VMs by state and class (j1.small, v0.small). Sums are what counts
  *   pair | <scope>|<class>       d, s: demand and supply; vms: rows that stand; n: changes;  and
  *   pair | <scope>|<class>|0…3   b: how often both fell by one, which changes no decision
- *   repo | <repository>  n: its slots in use
+ *   repo | <repository>  n: its slots in use; changes
  *   bucket, lease, suspect, mark | <name>
  * One index, by_age (ix, age), finds rows by age: ix is waiting:<scope>|<class>, seen, ended or
  * gone; and VMs that are ending, whose age is their name. It lags, so what it finds is read again

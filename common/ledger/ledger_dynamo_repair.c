@@ -11,7 +11,8 @@
  *
  * Two signs: a counter is mended when two recounts, one call after the other, find it wrong by the
  * same number. A recount is none if the counter moved while the rows were read; slots taken and
- * freed, and a pair's changes, only ever grow, so that a counter that looks the same has not moved.
+ * freed, and the changes of a pair or a repository, only ever grow: what looks the same has not
+ * moved.
  * The correction is an addition, and holds only on the value that was judged. */
 
 #define QUIET_MS 60000 /* a pair must be so old that the index shows its jobs */
@@ -118,8 +119,9 @@ static int read_repositories(struct recount *r, struct err *e)
         struct counter *c = named(r, "slots of repository %s", repository);
         c->key = ledger_dynamo_key(r->l, "repo", "%s", repository);
         (void)snprintf(c->attribute, sizeof c->attribute, "n");
-        (void)snprintf(c->guard, sizeof c->guard, "n");
-        c->value = c->guard_value = ledger_dynamo_read_number(got.items[i], "n");
+        (void)snprintf(c->guard, sizeof c->guard, "changes");
+        c->guard_value = ledger_dynamo_read_number(got.items[i], "changes");
+        c->value = ledger_dynamo_read_number(got.items[i], "n");
     }
     ledger_dynamo_got_fini(&got);
     return 0;

@@ -202,7 +202,7 @@ static void flush_pair(struct ledger_dynamo_txn *t, const struct ledger_dynamo_p
     ledger_dynamo_expr_fini(&x);
 }
 
-/* In any of the shards, and in another one when this one was held by another's transaction. */
+/* In any of the shards: so transactions seldom meet there. */
 static void flush_sums(struct ledger_dynamo_txn *t)
 {
     struct ledger_dynamo_expr x;
@@ -243,6 +243,7 @@ static void flush_repository(struct ledger_dynamo_txn *t)
     struct ledger_dynamo_key key = ledger_dynamo_key(t->l, "repo", "%s", t->repository);
     ledger_dynamo_expr_init(&x);
     ledger_dynamo_add(&x, "n", t->repository_by);
+    ledger_dynamo_add(&x, "changes", 1);
     if (t->repository_cap > 0) {
         ledger_dynamo_if_number(&x, "n", "<", t->repository_cap, true);
     }
@@ -305,9 +306,7 @@ static int send_in_turn(struct ledger_dynamo_txn *t, const struct buf *body,
     return rc;
 }
 
-/* One try. `*unsure`: no answer said what came of it. */
-static enum verdict try_once(struct ledger_dynamo_txn *t, const struct buf *body, bool *unsure,
-                             struct err *e)
+static enum verdict try_once(struct ledger_dynamo_txn *t, const struct buf *body, struct err *e)
 {
     struct aws_refusal refusal = {.status = 0};
     enum verdict v = FAILED;
@@ -315,11 +314,7 @@ static enum verdict try_once(struct ledger_dynamo_txn *t, const struct buf *body
         v = DONE;
     } else if (strcmp(refusal.name, "TransactionCanceledException") == 0) {
         v = judge_reasons(t, &refusal);
-    } else if (strcmp(refusal.name, "TransactionInProgressException") == 0) {
-        *unsure = true; /* an earlier try of ours is still at it */
-        v = BUSY;
     } else if (e->class == ERR_RETRY || e->class == ERR_THROTTLED) {
-        *unsure = *unsure || !aws_changed_nothing(e);
         v = BUSY;
     }
     aws_refusal_fini(&refusal);
@@ -353,26 +348,29 @@ static void render_body(const struct ledger_dynamo_txn *t, struct buf *body)
     body->failed = body->failed || t->items.failed;
 }
 
-/* A busy item is not waited for here: the round begins anew, on what it is by then. Only a lost
- * answer, and a table that is throttled, have the very same transaction sent again. */
+/* Until it is made or a condition fails, the very same transaction is sent again, by the same
+ * token, which is made once however often it is sent. A new one would only be safe if this one
+ * surely had not been made, and that no answer tells: the HTTP client may have sent it twice. */
 static int send_until_known(struct ledger_dynamo_txn *t, const struct buf *body, bool *done,
                             struct err *e)
 {
-    bool unsure = false;
     for (int round = 1;; round++) {
         struct err slow;
-        enum verdict v = try_once(t, body, &unsure, e);
+        enum verdict v = try_once(t, body, e);
         if (v == FAILED) {
             return -1;
         }
         if (v == MOVED) {
             return look_for_proof(t, done, e);
         }
-        if (v == DONE || (!unsure && e->class == ERR_CONFLICT)) {
-            *done = v == DONE;
+        if (v == DONE) {
+            *done = true;
             return 0;
         }
         if (ledger_dynamo_pause(t->deadline_ms, round, &slow) != 0) {
+            if (e->class == ERR_CONFLICT) {
+                *e = slow; /* what is busy now is not in conflict with what was asked */
+            }
             return -1;
         }
     }
