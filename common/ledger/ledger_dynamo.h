@@ -169,15 +169,24 @@ struct ledger_dynamo_query {
 };
 MUST_CHECK int ledger_dynamo_query(struct ledger_dynamo *l, const struct ledger_dynamo_query *q,
                                    struct ledger_dynamo_got *out, struct err *e);
-/* Keys of rows that the index shows to be of an age from `from` to `to`, oldest first, at most max
- * (> 0); `from` moves on behind them. *out: owned, free(). */
+/* A walk along the index, from `from` to `to`, oldest first. */
 #define LEDGER_DYNAMO_AGE 96
-MUST_CHECK int ledger_dynamo_query_keys(struct ledger_dynamo *l, const char *ix, size_t max,
-                                        char from[LEDGER_DYNAMO_AGE], const char *to,
+struct ledger_dynamo_walk {
+    char ix[288]; /* with its prefix */
+    char from[LEDGER_DYNAMO_AGE];
+    char to[LEDGER_DYNAMO_AGE];
+    size_t max; /* at a time; > 0 */
+};
+/* From the beginning to what is as old as `before_ms` (not with it); 0: to the end. ix as it stands
+ * behind the prefix. */
+PRINTF(4, 5)
+struct ledger_dynamo_walk ledger_dynamo_walk(const struct ledger_dynamo *l, size_t max,
+                                             int64_t before_ms, const char *ix_format, ...);
+/* The next keys; `w` moves on behind them. *out: owned, free(). */
+MUST_CHECK int ledger_dynamo_query_keys(struct ledger_dynamo *l, struct ledger_dynamo_walk *w,
                                         struct ledger_dynamo_key **out, size_t *n, struct err *e);
 /* The same, with the rows read anew: items[i] is NULL where one is gone by now. */
-MUST_CHECK int ledger_dynamo_query_rows(struct ledger_dynamo *l, const char *ix, size_t max,
-                                        char from[LEDGER_DYNAMO_AGE], const char *to,
+MUST_CHECK int ledger_dynamo_query_rows(struct ledger_dynamo *l, struct ledger_dynamo_walk *w,
                                         struct ledger_dynamo_got *out, struct err *e);
 
 /* An item's attributes; "" and 0 where there is none or no item. */
@@ -200,7 +209,7 @@ MUST_CHECK int ledger_dynamo_delete_one(struct ledger_dynamo *l,
                                         const struct ledger_dynamo_expr *x, bool *held,
                                         struct err *e);
 /* A word nobody has used. */
-#define LEDGER_DYNAMO_VERSION 33
+#define LEDGER_DYNAMO_VERSION 25
 void ledger_dynamo_version(char out[LEDGER_DYNAMO_VERSION]);
 
 /* --- rows --- */
@@ -255,6 +264,10 @@ MUST_CHECK int ledger_dynamo_find_vm(struct ledger_dynamo *l, const char *name,
                                      struct ledger_dynamo_vm *out, struct err *e);
 MUST_CHECK int ledger_dynamo_find_job(struct ledger_dynamo *l, int64_t id,
                                       struct ledger_dynamo_job *out, struct err *e);
+/* Both in one request; no VM is asked for if its name is "". */
+MUST_CHECK int ledger_dynamo_find_both(struct ledger_dynamo *l, int64_t id, const char *name,
+                                       struct ledger_dynamo_job *job, struct ledger_dynamo_vm *vm,
+                                       struct err *e);
 
 /* --- transactions --- */
 #define LEDGER_DYNAMO_ITEMS 100 /* DynamoDB's limit */
@@ -336,6 +349,9 @@ MUST_CHECK int ledger_dynamo_load_job(struct ledger_dynamo_txn *t, int64_t id,
                                       struct ledger_dynamo_job *out, struct err *e);
 MUST_CHECK int ledger_dynamo_load_vm(struct ledger_dynamo_txn *t, const char *name,
                                      struct ledger_dynamo_vm *out, struct err *e);
+MUST_CHECK int ledger_dynamo_load_both(struct ledger_dynamo_txn *t, int64_t id, const char *name,
+                                       struct ledger_dynamo_job *job, struct ledger_dynamo_vm *vm,
+                                       struct err *e);
 /* Adds a line to a row that is to be written. Returns false if there is none to add, or it repeats
  * the last one. */
 bool ledger_dynamo_tell_job(struct ledger_dynamo_txn *t, struct ledger_dynamo_job *row,

@@ -152,11 +152,10 @@ int ledger_dynamo_totals(struct ledger_dynamo *l, struct ledger_dynamo_total **o
 static int read_oldest(struct ledger_dynamo *l, struct ledger_balance *b, struct err *e)
 {
     struct ledger_dynamo_got rows;
-    char ix[320];
-    char from[LEDGER_DYNAMO_AGE] = "0";
+    struct ledger_dynamo_walk walk =
+        ledger_dynamo_walk(l, OLDEST_LOOKED_AT, 0, "waiting:%s|%s", b->scope, b->class_name);
     int rc = 0;
-    (void)snprintf(ix, sizeof ix, "%s:waiting:%s|%s", l->url.prefix, b->scope, b->class_name);
-    if (ledger_dynamo_query_rows(l, ix, OLDEST_LOOKED_AT, from, "~", &rows, e) != 0) {
+    if (ledger_dynamo_query_rows(l, &walk, &rows, e) != 0) {
         return -1;
     }
     b->oldest_waiting_ms = 0;

@@ -1,3 +1,4 @@
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,14 +324,29 @@ int ledger_dynamo_query(struct ledger_dynamo *l, const struct ledger_dynamo_quer
     return 0;
 }
 
-int ledger_dynamo_query_keys(struct ledger_dynamo *l, const char *ix, size_t max,
-                             char from[LEDGER_DYNAMO_AGE], const char *to,
+/* --- a walk along the index --- */
+struct ledger_dynamo_walk ledger_dynamo_walk(const struct ledger_dynamo *l, size_t max,
+                                             int64_t before_ms, const char *ix_format, ...)
+{
+    struct ledger_dynamo_walk w = {.from = "0", .to = "~", .max = max};
+    va_list ap;
+    int len = snprintf(w.ix, sizeof w.ix, "%s:", l->url.prefix);
+    va_start(ap, ix_format);
+    (void)vsnprintf(w.ix + len, sizeof w.ix - (size_t)len, ix_format, ap);
+    va_end(ap);
+    if (before_ms > 0) {
+        (void)snprintf(w.to, sizeof w.to, "%015lld", (long long)before_ms);
+    }
+    return w;
+}
+
+int ledger_dynamo_query_keys(struct ledger_dynamo *l, struct ledger_dynamo_walk *w,
                              struct ledger_dynamo_key **out, size_t *n, struct err *e)
 {
     struct ledger_dynamo_query q = {
-        .index = true, .pk = ix, .how = "BETWEEN", .sk = from, .to = to, .max = max};
+        .index = true, .pk = w->ix, .how = "BETWEEN", .sk = w->from, .to = w->to, .max = w->max};
     struct ledger_dynamo_got found;
-    if (strcmp(from, to) > 0) {
+    if (strcmp(w->from, w->to) > 0) {
         *out = NULL; /* all was seen */
         *n = 0;
         return 0;
@@ -346,7 +362,7 @@ int ledger_dynamo_query_keys(struct ledger_dynamo *l, const char *ix, size_t max
     }
     if (found.count > 0) {
         struct slice last = ledger_dynamo_read_slice(found.items[found.count - 1], "age");
-        (void)snprintf(from, LEDGER_DYNAMO_AGE, "%.*s ", SLICE_ARG(last)); /* the next after it */
+        (void)snprintf(w->from, sizeof w->from, "%.*s ", SLICE_ARG(last)); /* the next after it */
     }
     *out = keys;
     *n = found.count;
@@ -354,13 +370,12 @@ int ledger_dynamo_query_keys(struct ledger_dynamo *l, const char *ix, size_t max
     return 0;
 }
 
-int ledger_dynamo_query_rows(struct ledger_dynamo *l, const char *ix, size_t max,
-                             char from[LEDGER_DYNAMO_AGE], const char *to,
+int ledger_dynamo_query_rows(struct ledger_dynamo *l, struct ledger_dynamo_walk *w,
                              struct ledger_dynamo_got *out, struct err *e)
 {
     struct ledger_dynamo_key *keys = NULL;
     size_t n = 0;
-    if (ledger_dynamo_query_keys(l, ix, max, from, to, &keys, &n, e) != 0) {
+    if (ledger_dynamo_query_keys(l, w, &keys, &n, e) != 0) {
         return -1;
     }
     int rc = ledger_dynamo_get(l, keys, n, out, e);

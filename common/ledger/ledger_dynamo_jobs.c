@@ -20,12 +20,13 @@ static int note_vm(struct ledger_dynamo_txn *t, struct note *n, struct ledger_vm
                    struct ledger_change *change, struct err *e)
 {
     const char *runner = ledger_rule_runner(n->ev, &n->job.job);
-    n->vm.known = false;
+    bool loaded = strcmp(runner, n->ev->runner_name) == 0;
     *change = (struct ledger_change){false, false};
     if (runner[0] == '\0') {
+        n->vm.known = false;
         return 0;
     }
-    if (ledger_dynamo_load_vm(t, runner, &n->vm, e) != 0) {
+    if (!loaded && ledger_dynamo_load_vm(t, runner, &n->vm, e) != 0) {
         return -1;
     }
     if (!n->vm.known) {
@@ -45,7 +46,7 @@ static int note_round(struct ledger_dynamo_txn *t, struct note *n, bool *done, s
     struct ledger_line vm_line = {.what = NULL};
     struct ledger_change vm_change;
     struct ledger_vm vm_before;
-    if (ledger_dynamo_load_job(t, n->ev->job_id, &n->job, e) != 0) {
+    if (ledger_dynamo_load_both(t, n->ev->job_id, n->ev->runner_name, &n->job, &n->vm, e) != 0) {
         return -1;
     }
     bool known = n->job.known;
@@ -217,17 +218,13 @@ int ledger_dynamo_jobs_waiting(void *state, const struct ledger_waiting *query,
 {
     struct ledger_dynamo *l = state;
     struct ledger_dynamo_list jobs = {.item_size = sizeof(struct ledger_job)};
-    char ix[320];
-    char from[LEDGER_DYNAMO_AGE] = "0";
-    char to[32];
+    struct ledger_dynamo_walk walk = ledger_dynamo_walk(l, PAGE, query->before_ms, "waiting:%s|%s",
+                                                        query->scope, query->class_name);
     bool more = true;
     int rc = 0;
-    (void)snprintf(ix, sizeof ix, "%s:waiting:%s|%s", l->url.prefix, query->scope,
-                   query->class_name);
-    (void)snprintf(to, sizeof to, "%015lld", (long long)query->before_ms);
     while (rc == 0 && more && jobs.count < query->max) {
         struct ledger_dynamo_got rows = {.count = 0};
-        rc = ledger_dynamo_query_rows(l, ix, PAGE, from, to, &rows, e);
+        rc = ledger_dynamo_query_rows(l, &walk, &rows, e);
         rc = rc == 0 ? read_waiting(&rows, query, &jobs, e) : rc;
         more = rows.count == PAGE;
         ledger_dynamo_got_fini(&rows);

@@ -185,15 +185,14 @@ static int count_vms(struct recount *r, struct err *e)
 
 static int count_waiting(struct recount *r, const struct ledger_dynamo_total *t, struct err *e)
 {
-    char ix[320];
-    char from[LEDGER_DYNAMO_AGE] = "0";
+    struct ledger_dynamo_walk walk =
+        ledger_dynamo_walk(r->l, PAGE, 0, "waiting:%s|%s", t->scope, t->class_name);
     bool more = true;
     int rc = 0;
     struct counter *c = named(r, "demand of %s, class %s", t->scope, t->class_name);
-    (void)snprintf(ix, sizeof ix, "%s:waiting:%s|%s", r->l->url.prefix, t->scope, t->class_name);
     while (rc == 0 && more) {
         struct ledger_dynamo_got rows = {.count = 0};
-        rc = ledger_dynamo_query_rows(r->l, ix, PAGE, from, "~", &rows, e);
+        rc = ledger_dynamo_query_rows(r->l, &walk, &rows, e);
         more = rows.count == PAGE;
         for (size_t i = 0; rc == 0 && i < rows.count; i++) {
             struct ledger_dynamo_job row;

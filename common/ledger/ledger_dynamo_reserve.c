@@ -327,7 +327,6 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
         ledger_dynamo_write_job(t, known ? &before : NULL, &s->job);
     }
     if (s->out.outcome == LEDGER_RESERVED) {
-        s->vm.order = t->order;
         ledger_dynamo_write_vm(t, NULL, &s->vm);
     }
     return ledger_dynamo_commit(t, done, e);

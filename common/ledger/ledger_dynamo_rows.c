@@ -223,7 +223,7 @@ static void put_job_index(const struct ledger_dynamo *l, const struct ledger_job
 {
     char ix[208];
     char id[24];
-    (void)snprintf(id, sizeof id, "%020" PRId64, job->id);
+    (void)snprintf(id, sizeof id, "%" PRId64, job->id);
     switch (job->state) {
     case JOB_SEEN:
         put_age(l, "seen", job->updated_ms, id, out);
@@ -344,6 +344,23 @@ int ledger_dynamo_find_job(struct ledger_dynamo *l, int64_t id, struct ledger_dy
 
 /* The keys of one request are not read at one moment: a VM that goes meanwhile could be found in
  * neither place. It only ever goes one way, so a later look at where it goes finds it. */
+static int find_vm_among(struct ledger_dynamo *l, const char *name, json_t *const places[2],
+                         struct ledger_dynamo_vm *out, struct err *e)
+{
+    struct ledger_dynamo_key gone = ledger_dynamo_gone_key(l, name);
+    struct ledger_dynamo_got got;
+    const json_t *item = places[1] != NULL ? places[1] : places[0];
+    if (item != NULL) {
+        return ledger_dynamo_unpack_vm(item, out, e);
+    }
+    if (ledger_dynamo_get(l, &gone, 1, &got, e) != 0) {
+        return -1;
+    }
+    int rc = ledger_dynamo_unpack_vm(got.items[0], out, e);
+    ledger_dynamo_got_fini(&got);
+    return rc;
+}
+
 int ledger_dynamo_find_vm(struct ledger_dynamo *l, const char *name, struct ledger_dynamo_vm *out,
                           struct err *e)
 {
@@ -353,16 +370,28 @@ int ledger_dynamo_find_vm(struct ledger_dynamo *l, const char *name, struct ledg
     if (ledger_dynamo_get(l, keys, 2, &got, e) != 0) {
         return -1;
     }
-    json_t *item = got.items[1] != NULL ? got.items[1] : got.items[0];
-    int rc = ledger_dynamo_unpack_vm(item, out, e);
+    int rc = find_vm_among(l, name, got.items, out, e);
     ledger_dynamo_got_fini(&got);
-    if (rc != 0 || out->known) {
-        return rc;
+    return rc;
+}
+
+int ledger_dynamo_find_both(struct ledger_dynamo *l, int64_t id, const char *name,
+                            struct ledger_dynamo_job *job, struct ledger_dynamo_vm *vm,
+                            struct err *e)
+{
+    struct ledger_dynamo_got got;
+    memset(vm, 0, sizeof *vm);
+    if (name[0] == '\0') {
+        return ledger_dynamo_find_job(l, id, job, e);
     }
-    if (ledger_dynamo_get(l, &keys[1], 1, &got, e) != 0) {
+    struct ledger_dynamo_key keys[3] = {ledger_dynamo_vm_key(l, name),
+                                        ledger_dynamo_gone_key(l, name),
+                                        ledger_dynamo_job_key(l, id)};
+    if (ledger_dynamo_get(l, keys, 3, &got, e) != 0) {
         return -1;
     }
-    rc = ledger_dynamo_unpack_vm(got.items[0], out, e);
+    int rc = ledger_dynamo_unpack_job(got.items[2], job, e);
+    rc = rc == 0 ? find_vm_among(l, name, got.items, vm, e) : rc;
     ledger_dynamo_got_fini(&got);
     return rc;
 }

@@ -25,7 +25,7 @@ struct batch {
 };
 
 /* Lines that no longer fit into the row go first: what is left in between is an old row short of
- * its oldest lines. `row`: the whole partition but the row. */
+ * its oldest lines. */
 static int remove_lines(struct ledger_dynamo *l, const char *pk, struct err *e)
 {
     struct ledger_dynamo_query q = {.pk = pk, .how = "begins_with", .sk = "line:"};
@@ -130,18 +130,15 @@ static int remove_batch(struct batch *b, remove_fn *remove, struct err *e)
 
 static int tidy_rows(struct tidy *a, const char *what, remove_fn *remove, struct err *e)
 {
-    char ix[64];
-    char from[LEDGER_DYNAMO_AGE] = "0";
-    char to[32];
+    struct ledger_dynamo_walk walk =
+        ledger_dynamo_walk(a->l, BATCH, a->before_ms > 0 ? a->before_ms : 1, "%s", what);
     size_t left = a->max;
     size_t n = 1;
     int rc = 0;
-    (void)snprintf(ix, sizeof ix, "%s:%s", a->l->url.prefix, what);
-    (void)snprintf(to, sizeof to, "%015lld", (long long)(a->before_ms > 0 ? a->before_ms : 0));
     while (rc == 0 && left > 0 && n > 0) {
         struct ledger_dynamo_key *keys = NULL;
-        size_t most = left < BATCH ? left : BATCH;
-        rc = ledger_dynamo_query_keys(a->l, ix, most, from, to, &keys, &n, e);
+        walk.max = left < BATCH ? left : BATCH;
+        rc = ledger_dynamo_query_keys(a->l, &walk, &keys, &n, e);
         struct batch b = {.tidy = a, .keys = keys, .n = n};
         if (rc == 0 && n > 0) {
             rc = remove_batch(&b, remove, e);

@@ -151,15 +151,13 @@ static void sort_and_cut(struct list *a)
  * few. One that has been ending for less than a moment may not be among them yet. */
 static int list_ending(struct list *a, struct err *e)
 {
-    char ix[64];
-    char from[LEDGER_DYNAMO_AGE];
+    struct ledger_dynamo_walk walk = ledger_dynamo_walk(a->l, PAGE, 0, "ending");
     bool more = true;
     int rc = 0;
-    (void)snprintf(ix, sizeof ix, "%s:ending", a->l->url.prefix);
-    (void)snprintf(from, sizeof from, "%s ", a->after); /* the next after it */
+    (void)snprintf(walk.from, sizeof walk.from, "%s ", a->after); /* the next after it */
     while (rc == 0 && more && a->vms.count < a->max) {
         struct ledger_dynamo_got rows = {.count = 0};
-        rc = ledger_dynamo_query_rows(a->l, ix, PAGE, from, "~", &rows, e);
+        rc = ledger_dynamo_query_rows(a->l, &walk, &rows, e);
         more = rows.count == PAGE;
         for (size_t i = 0; rc == 0 && i < rows.count && a->vms.count < a->max; i++) {
             struct ledger_dynamo_vm row;

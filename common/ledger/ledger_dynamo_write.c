@@ -34,6 +34,18 @@ int ledger_dynamo_load_vm(struct ledger_dynamo_txn *t, const char *name,
     return 0;
 }
 
+int ledger_dynamo_load_both(struct ledger_dynamo_txn *t, int64_t id, const char *name,
+                            struct ledger_dynamo_job *job, struct ledger_dynamo_vm *vm,
+                            struct err *e)
+{
+    if (ledger_dynamo_find_both(t->l, id, name, job, vm, e) != 0) {
+        return -1;
+    }
+    heed(t, job->order);
+    heed(t, vm->order);
+    return 0;
+}
+
 /* --- lines --- */
 /* The older half of a full tail becomes an item; behind the first lines, a ring of them is used
  * over and over. `pk` without the prefix. */
