@@ -42,8 +42,8 @@ static void read_rate(const struct ledger_dynamo *l, json_t *const items[2], con
 }
 
 /* Where many launch at once, each would find the bucket changed by the one before. A token can be
- * taken without counting the time: if the bucket's time is still the one we saw, and between its
- * tokens and its burst there is room for what that time brought, the result is the same. */
+ * taken without counting the time: if the bucket's time is still the one we saw, its tokens have
+ * only become fewer, and if what the time brought did not fill it, the result is the same. */
 #define SPEND_BESIDE_MS 250
 #define TOKEN_DUST 1e-6
 
@@ -66,10 +66,9 @@ static void spend_beside(struct ledger_dynamo_txn *t, const struct launch_rate *
     struct ledger_dynamo_word tokens = ledger_dynamo_name(&x, "tokens");
     struct ledger_dynamo_word one = ledger_dynamo_number(&x, 1);
     struct ledger_dynamo_word least = ledger_dynamo_real(&x, 1 - refill - TOKEN_DUST);
-    struct ledger_dynamo_word most = ledger_dynamo_real(&x, (double)rate->burst[i] - refill);
     buf_printf(&x.set, "%s = %s - %s", tokens.text, tokens.text, one.text);
     ledger_dynamo_set_text(&x, "version", t->version);
-    ledger_dynamo_if(&x, "%s BETWEEN %s AND %s", tokens.text, least.text, most.text);
+    ledger_dynamo_if(&x, "%s >= %s", tokens.text, least.text);
     ledger_dynamo_if_number(&x, "at", "=", rate->was[i].row.at_ms, false);
     ledger_dynamo_if_number(&x, "paused", "<=", t->now_ms, true);
     ledger_dynamo_update(t, &rate->keys[i], &x);

@@ -187,7 +187,7 @@ static void fleet_that_works_is_not_corrected(void **state)
     struct fleet w = {.url = f->url};
     populate(f);
     assert_int_equal(pthread_create(&w.thread, NULL, work, &w), 0);
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 40; i++) {
         assert_int_equal(repair(f->l, NULL), 0);
     }
     atomic_store(&w.stop, true);
