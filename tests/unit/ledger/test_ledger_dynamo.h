@@ -37,8 +37,9 @@ void dynamo_fixture_url(const char *table, const char *more, char *out, size_t s
 
 /* Adds faults, JSON as tests/fakes/dynamodb/README.md says; NULL takes all back. */
 void dynamo_fixture_faults(const char *json);
-/* How many requests the stand-in has counted under that name. */
+/* How many requests the stand-in has counted under that name, or of that operation. */
 int64_t dynamo_fixture_counter(const char *name);
+int64_t dynamo_fixture_calls(const char *operation);
 
 /* An attribute of an item as it is in the table; 0 if there is none. */
 int64_t dynamo_fixture_number(struct dynamo_fixture *f, struct ledger_dynamo_key key,

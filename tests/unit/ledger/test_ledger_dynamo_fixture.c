@@ -111,18 +111,28 @@ void dynamo_fixture_faults(const char *json)
     http_response_fini(&r);
 }
 
-int64_t dynamo_fixture_counter(const char *name)
+/* A number of the state, in the object `of` or at its top (NULL); 0 if it is not there. */
+static int64_t state_number(const char *of, const char *name)
 {
     struct http_response r;
     control("GET", "/_fake/state", NULL, &r);
     json_t *root = json_loadb(r.body.data, r.body.len, 0, NULL);
-    const json_t *n = json_object_get(root, name);
-    n = n != NULL ? n : json_object_get(json_object_get(root, "counters"), name);
-    assert_true(json_is_integer(n));
-    int64_t value = json_integer_value(n);
+    assert_true(json_is_object(root));
+    const json_t *object = of != NULL ? json_object_get(root, of) : root;
+    int64_t value = json_integer_value(json_object_get(object, name));
     json_decref(root);
     http_response_fini(&r);
     return value;
+}
+
+int64_t dynamo_fixture_counter(const char *name)
+{
+    return state_number(NULL, name);
+}
+
+int64_t dynamo_fixture_calls(const char *operation)
+{
+    return state_number("operations", operation);
 }
 
 /* --- behind the ledger --- */
