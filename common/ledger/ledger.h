@@ -16,7 +16,7 @@
  * Reserved to ending hold a slot; gone frees it. A VM is supply, not a job's property: it ends
  * because its own runner finished. All calls block; a handle may be used from any number of
  * threads. Times are wall clock ms. Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT,
- * ERR_NOT_FOUND, ERR_CONFLICT.
+ * ERR_NOT_FOUND, ERR_CONFLICT; ERR_THROTTLED, ERR_CAPACITY and ERR_AUTH where the store says so.
  */
 #ifndef MAYFLY_LEDGER_LEDGER_H
 #define MAYFLY_LEDGER_LEDGER_H
