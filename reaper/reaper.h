@@ -10,7 +10,7 @@
  *   records.c    GitHub registrations left over
  *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *   balance.c    jobs that wait although nothing is on its way for them
- *   tidy.c       old rows and logs
+ *   tidy.c       old rows and logs, and the ledger's counts
  *
  * A deadline is a sign of its own; everything else needs two signs (two sweeps) and a fresh read
  * before a VM is ended (invariant 9). One thread sweeps; nothing here is shared with another.
@@ -55,6 +55,7 @@ struct reaper {
     int64_t last_sweep_ms;      /* wall clock of the last whole sweep; atomic; 0 none */
     int64_t next_records_ms;    /* monotonic: GitHub's records are read more rarely */
     int64_t next_deliveries_ms; /* monotonic */
+    int64_t next_repair_ms;     /* monotonic: the ledger's counts are recounted more rarely */
     bool deliveries_told;       /* that there is no log to read */
     struct deliveries_walk walk;
     int64_t (*boot_ms)(void); /* a clock that goes on in suspend; NULL: the system's. For tests */

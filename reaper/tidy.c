@@ -1,11 +1,16 @@
 /*
- * Old rows of the ledger, and what ended VMs left on this host (console log, exit record).
+ * Old rows of the ledger, and what ended VMs left on this host (console log, exit record); and the
+ * counts of a ledger that keeps them beside its rows.
  */
+#include <stdlib.h>
+
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
 #define HOUR_MS (3600 * 1000LL)
 #define ROWS_PER_SWEEP 1000
+#define REPAIR_INTERVAL_MS (10 * 60 * 1000LL) /* it reads every row that holds a slot */
 
 /* A machine whose end nobody saw is as old as its start. */
 static bool is_old(const struct vm_info *machine, int64_t before_ms)
@@ -38,6 +43,28 @@ static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
     return done;
 }
 
+/* What the ledger corrects was seen twice, the interval apart. */
+static int repair_counts(struct sweep *s, int64_t *done, struct err *e)
+{
+    struct ledger_repair *mended = NULL;
+    size_t n = 0;
+    if (clock_mono_ms() < s->reaper->next_repair_ms) {
+        return 0;
+    }
+    if (ledger_repair(s->reaper->ledger, &mended, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        log_warn("count_mended", LOG_STR("count", mended[i].what), LOG_INT("was", mended[i].was),
+                 LOG_INT("is", mended[i].is),
+                 LOG_STR("next", "nothing to do; was the store restored, or edited by hand?"));
+    }
+    *done += (int64_t)n;
+    free(mended);
+    s->reaper->next_repair_ms = clock_mono_ms() + REPAIR_INTERVAL_MS;
+    return 0;
+}
+
 int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
 {
     int64_t removed = 0;
@@ -52,5 +79,5 @@ int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
         return -1;
     }
     *done += removed;
-    return 0;
+    return repair_counts(s, done, e);
 }

@@ -80,7 +80,9 @@ const struct setting config_settings[] = {
     TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
          .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",
-         .help = "The fleet's shared memory: jobs, VMs, slots, rates, timelines."),
+         .help = "The fleet's shared memory: jobs, VMs, slots, rates, timelines. "
+                 "`sqlite:///PATH` for one machine, `redis://HOST` (deploy/redis.md) or "
+                 "`dynamodb://TABLE` (deploy/dynamodb.md) for more."),
     TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .words = "debug info warn error",
          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
          .help = "The lowest level that is written. One event at `warn` or `error` is written at "

@@ -23,6 +23,7 @@ static const struct backend {
     {"sqlite", &ledger_ops_sqlite},
     {"redis", &ledger_ops_redis},
     {"rediss", &ledger_ops_redis},
+    {"dynamodb", &ledger_ops_dynamo},
 };
 
 /* A call without a backend would only show when it is made: look at every slot now. */
@@ -56,8 +57,8 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
     if (ops == NULL) {
         /* The rest of the address may hold a password. */
         return err_set(e, ERR_PERMANENT, 0,
-                       "there is no ledger of the scheme \"%.*s\": write sqlite:///path/to/file "
-                       "or redis://host:port",
+                       "there is no ledger of the scheme \"%.*s\": write sqlite:///path/to/file, "
+                       "redis://host:port or dynamodb://table",
                        SLICE_ARG(scheme));
     }
     check_slots(ops);
@@ -370,4 +371,19 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
         return err_set(e, ERR_PERMANENT, 0, "ledger: tidy of at most 0 rows does nothing");
     }
     return ledger_metrics_op(OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e));
+}
+
+int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, struct err *e)
+{
+    (void)state;
+    (void)e;
+    *out = NULL;
+    *n = 0;
+    return 0;
+}
+
+int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    return ledger_metrics_op(OP_REPAIR, began_us, l->ops->repair(l->state, out, n, e));
 }

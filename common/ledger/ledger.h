@@ -16,7 +16,7 @@
  * Reserved to ending hold a slot; gone frees it. A VM is supply, not a job's property: it ends
  * because its own runner finished. All calls block; a handle may be used from any number of
  * threads. Times are wall clock ms. Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT,
- * ERR_NOT_FOUND, ERR_CONFLICT.
+ * ERR_NOT_FOUND, ERR_CONFLICT; ERR_THROTTLED, ERR_CAPACITY and ERR_AUTH where the store says so.
  */
 #ifndef MAYFLY_LEDGER_LEDGER_H
 #define MAYFLY_LEDGER_LEDGER_H
@@ -84,8 +84,9 @@ struct ledger_vm {
     char end_reason[96];
 };
 
-/* url: sqlite:///path/to/file, or redis://… as common/base/redis_store.h says. Creates and
- * migrates; what a newer version wrote is ERR_PERMANENT. */
+/* url: sqlite:///path/to/file, redis://… as common/base/redis_store.h says, or
+ * dynamodb://TABLE?… as deploy/dynamodb.md says. Creates and migrates (a table of DynamoDB only if
+ * asked to); what a newer version wrote is ERR_PERMANENT. */
 MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);
 void ledger_close(struct ledger *l);
 MUST_CHECK int ledger_ping(struct ledger *l, struct err *e);
@@ -306,5 +307,17 @@ MUST_CHECK int ledger_counts(struct ledger *l, struct ledger_count **out, size_t
  * *removed: rows, without the timelines'. */
 MUST_CHECK int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
                            struct err *e);
+
+struct ledger_repair {
+    char what[224]; /* the counter, in words */
+    int64_t was;
+    int64_t is; /* as the rows say */
+};
+/* Recounts from the rows what stores keep counts of, and corrects what two calls in a row found
+ * wrong alike; safe beside a fleet that works. Costs about a reading of every VM that holds a slot
+ * and of every waiting job; nothing where counts cannot go wrong by themselves. *out: what was
+ * corrected, to be logged; owned, free(). */
+MUST_CHECK int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n,
+                             struct err *e);
 
 #endif

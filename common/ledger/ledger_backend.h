@@ -76,6 +76,10 @@ typedef int ledger_counts_fn(void *state, struct ledger_count **out, size_t *n, 
 typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *removed,
                            struct err *e);
 
+typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, struct err *e);
+/* Of a backend whose counts the store itself keeps right (ledger.c). */
+ledger_repair_fn ledger_repair_nothing;
+
 /* Pointers only, every one set: the front checks that at open. */
 struct ledger_ops {
     const char *scheme; /* "sqlite"; ledger.c knows of others that mean the same */
@@ -110,9 +114,11 @@ struct ledger_ops {
     ledger_mark_add_fn *mark_add;
     ledger_counts_fn *counts;
     ledger_tidy_fn *tidy;
+    ledger_repair_fn *repair;
 };
 
 extern const struct ledger_ops ledger_ops_sqlite;
 extern const struct ledger_ops ledger_ops_redis;
+extern const struct ledger_ops ledger_ops_dynamo;
 
 #endif

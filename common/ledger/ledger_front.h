@@ -57,6 +57,7 @@ enum ledger_op {
     OP_MARK,
     OP_COUNTS,
     OP_TIDY,
+    OP_REPAIR,
     OP_COUNT
 };
 void ledger_metrics_init(void); /* any number of times */

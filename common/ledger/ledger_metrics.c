@@ -27,6 +27,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_MARK] = "mark",
     [OP_COUNTS] = "counts",
     [OP_TIDY] = "tidy",
+    [OP_REPAIR] = "repair",
 };
 static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
 

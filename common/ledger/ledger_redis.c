@@ -317,4 +317,5 @@ const struct ledger_ops ledger_ops_redis = {
     .mark_add = ledger_redis_mark_add,
     .counts = ledger_redis_counts,
     .tidy = ledger_redis_tidy,
+    .repair = ledger_repair_nothing,
 };

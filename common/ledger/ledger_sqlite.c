@@ -209,4 +209,5 @@ const struct ledger_ops ledger_ops_sqlite = {
     .mark_add = ledger_sqlite_mark_add,
     .counts = ledger_sqlite_counts,
     .tidy = ledger_sqlite_tidy,
+    .repair = ledger_repair_nothing,
 };

@@ -68,6 +68,9 @@ void must_fail(int rc, const struct err *e, enum err_class class);
 struct ledger *must_open(const char *url);
 /* Whether stores of the URL's scheme tell of freed slots. */
 bool ledger_store_tells(const char *url);
+/* How often to do what is done `many` times to find rare interleavings and long histories: a tenth
+ * of it where each call goes over HTTP to an emulator that takes milliseconds, at least `least`. */
+int ledger_times(const char *url, int many, int least);
 
 /* A delivery about a job of class "small" in octo/app that wants a runner, is held back, … */
 struct job_event queued(int64_t job_id);

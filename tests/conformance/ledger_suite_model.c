@@ -11,7 +11,7 @@
 
 #define JOBS 8
 #define VMS 64
-#define STEPS 300
+#define STEPS 300 /* where the store is fast */
 #define FLEET_CAP 5
 #define HISTORIES 8
 #define NOBODY (-1)
@@ -257,7 +257,7 @@ static void take_step(struct model *m)
     compare_job(m, id);
 }
 
-static void live_through(struct ledger *l, uint64_t seed)
+static void live_through(struct ledger *l, uint64_t seed, int steps)
 {
     struct model m = {.l = l, .random = seed * 2654435761U + 88172645463325252ULL};
     int64_t removed;
@@ -266,7 +266,7 @@ static void live_through(struct ledger *l, uint64_t seed)
     for (int i = 0; i < JOBS; i++) {
         m.jobs[i] = (struct model_job){.state = UNKNOWN, .runner = NOBODY};
     }
-    for (int i = 0; i < STEPS; i++) {
+    for (int i = 0; i < steps; i++) {
         clock_at(i * 10);
         take_step(&m);
         if (i % 20 == 0) {
@@ -295,14 +295,15 @@ static void random_histories_agree_with_the_model(void **state)
 {
     struct ledger_fixture *f = *state;
     const char *chosen = getenv("MAYFLY_SEED");
+    int steps = ledger_times(f->store.url, STEPS, STEPS / 2);
     if (chosen != NULL) {
-        live_through(f->l, strtoull(chosen, NULL, 10));
+        live_through(f->l, strtoull(chosen, NULL, 10), steps);
         return;
     }
-    for (uint64_t seed = 1; seed <= HISTORIES; seed++) {
-        live_through(f->l, seed);
+    for (int seed = ledger_times(f->store.url, HISTORIES, 1); seed > 0; seed--) {
+        live_through(f->l, (uint64_t)seed, steps);
     }
-    live_through(f->l, random_below(1000000));
+    live_through(f->l, random_below(1000000), steps);
 }
 
 const struct CMUnitTest ledger_model_tests[] = {

@@ -14,8 +14,13 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 
-#define IDS_EACH 2000 /* job ids of one child */
+#define IDS_EACH 2000 /* job ids of one child, where the store is fast */
 #define CAP 3
+
+static int64_t ids_each(const char *url)
+{
+    return ledger_times(url, IDS_EACH, 1);
+}
 
 /* --- one life after another --- */
 struct lives {
@@ -158,9 +163,9 @@ static int child_live(const char *url, int argc, char **argv)
         return child_failed("open", &e);
     }
     int64_t rounds = strtoll(argv[1], NULL, 10);
-    s.first_id = 1 + strtoll(argv[0], NULL, 10) * IDS_EACH;
+    s.first_id = 1 + strtoll(argv[0], NULL, 10) * ids_each(url);
     s.say = rounds == 0 ? say_line : NULL;
-    for (int64_t i = 0; rounds == 0 ? i < IDS_EACH : i < rounds; i++) {
+    for (int64_t i = 0; rounds == 0 ? i < ids_each(url) : i < rounds; i++) {
         if (live(&s, s.first_id + i, &e) != 0) {
             return child_failed("live", &e);
         }
@@ -290,7 +295,12 @@ static void must_be_over(struct ledger *l, int64_t max_job)
 
 /* --- races --- */
 #define CHILDREN 4
-#define ROUNDS "25"
+#define ROUNDS 25 /* where the store is fast */
+
+static void write_rounds(const char *url, int many, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%d", ledger_times(url, many, 4));
+}
 
 static void processes_that_race_never_exceed_the_cap(void **state)
 {
@@ -301,15 +311,17 @@ static void processes_that_race_never_exceed_the_cap(void **state)
     observe(&o, f->store.url);
     for (int i = 0; i < CHILDREN; i++) {
         char who[16];
+        char rounds[16];
         (void)snprintf(who, sizeof who, "%d", i);
-        const char *args[] = {who, ROUNDS, NULL};
+        write_rounds(f->store.url, ROUNDS, rounds, sizeof rounds);
+        const char *args[] = {who, rounds, NULL};
         conformance_spawn(&p[i], "live", f->store.url, args);
     }
     for (int i = 0; i < CHILDREN; i++) {
         assert_int_equal(conformance_wait(&p[i]), 0);
     }
     must_never_have_exceeded(&o);
-    must_be_over(f->l, CHILDREN * IDS_EACH);
+    must_be_over(f->l, CHILDREN * ids_each(f->store.url));
 }
 
 /* --- clocks that disagree --- */
@@ -324,15 +336,17 @@ static void processes_with_skewed_clocks_never_exceed_the_cap(void **state)
     observe(&o, f->store.url);
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
         char who[24];
+        char rounds[16];
         (void)snprintf(who, sizeof who, "%zu", i);
-        const char *args[] = {who, ROUNDS, skews[i], NULL};
+        write_rounds(f->store.url, ROUNDS, rounds, sizeof rounds);
+        const char *args[] = {who, rounds, skews[i], NULL};
         conformance_spawn(&p[i], "live", f->store.url, args);
     }
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
         assert_int_equal(conformance_wait(&p[i]), 0);
     }
     must_never_have_exceeded(&o);
-    must_be_over(f->l, (int64_t)COUNT_OF(skews) * IDS_EACH);
+    must_be_over(f->l, (int64_t)COUNT_OF(skews) * ids_each(f->store.url));
 }
 
 #define FENCES_MAX 4096
@@ -347,8 +361,10 @@ static void skewed_clocks_never_give_one_fence_to_two(void **state)
     memset(holder_of, 0, sizeof holder_of);
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
         char who[24];
+        char rounds[16];
         (void)snprintf(who, sizeof who, "%zu", i);
-        const char *args[] = {who, "30", skews[i], NULL};
+        write_rounds(f->store.url, 30, rounds, sizeof rounds);
+        const char *args[] = {who, rounds, skews[i], NULL};
         conformance_spawn(&p[i], "swap", f->store.url, args);
     }
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
@@ -389,8 +405,8 @@ static void threads_on_two_handles_never_exceed_the_cap(void **state)
     observe(&o, f->store.url);
     for (size_t i = 0; i < COUNT_OF(r); i++) {
         r[i] = (struct racer){
-            .lives = {.l = i % 2 == 0 ? f->l : second, .first_id = 1 + (int64_t)i * 100},
-            .rounds = 20};
+            .lives = {.l = i % 2 == 0 ? f->l : second, .first_id = 1 + (int64_t)i * 25},
+            .rounds = ledger_times(f->store.url, 20, 4)};
         assert_int_equal(pthread_create(&r[i].thread, NULL, race, &r[i]), 0);
     }
     for (size_t i = 0; i < COUNT_OF(r); i++) {
@@ -399,7 +415,7 @@ static void threads_on_two_handles_never_exceed_the_cap(void **state)
     }
     must_never_have_exceeded(&o);
     ledger_close(second);
-    must_be_over(f->l, 1000);
+    must_be_over(f->l, (int64_t)COUNT_OF(r) * 25);
 }
 
 struct taker {
@@ -472,7 +488,7 @@ static void lease_of_a_killed_holder_goes_on_after_its_time(void **state)
 }
 
 /* --- killed in the middle --- */
-#define KILLS 6
+#define KILLS 6 /* where the store is fast */
 #define NAMES_MAX 2000
 
 struct told {
@@ -530,14 +546,14 @@ static void killed_process_leaves_what_it_had_confirmed_and_consistent_rows(void
     struct told *t = calloc(1, sizeof *t);
     assert_non_null(t);
     clock_system();
-    for (int i = 0; i < KILLS; i++) {
+    for (int i = 0; i < ledger_times(f->store.url, KILLS, 2); i++) {
         struct conformance_process p;
         char who[16];
         (void)snprintf(who, sizeof who, "%d", i);
         const char *args[] = {who, "0", NULL};
         conformance_spawn(&p, "live", f->store.url, args);
         kill_in_the_middle(&p, 5 + 7 * i, t);
-        must_be_consistent(f->l, (i + 1) * IDS_EACH);
+        must_be_consistent(f->l, (i + 1) * ids_each(f->store.url));
         clear_up(f->l);
     }
     for (size_t i = 0; i < t->reserved_count; i++) {

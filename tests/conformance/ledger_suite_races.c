@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#define RACES 40
+#define RACES 40 /* where the store is fast */
 
 /* --- two at once --- */
 struct race;
@@ -19,6 +19,7 @@ struct race {
     step_fn *step;
     struct ledger *l[2];
     int64_t id; /* the job's, or the round's number */
+    int64_t rounds;
     char vm[68];
     int64_t got[2]; /* what the step put there */
     bool yes[2];
@@ -61,7 +62,8 @@ static void race_once(struct race *r, step_fn *both_do)
 
 static struct race begin(struct ledger_fixture *f)
 {
-    return (struct race){.l = {f->l, must_open(f->store.url)}};
+    return (struct race){.l = {f->l, must_open(f->store.url)},
+                         .rounds = ledger_times(f->store.url, RACES, 5)};
 }
 
 static void end(struct race *r)
@@ -114,7 +116,7 @@ static int note_start_or_end(struct race *r, struct ledger *l, int who, struct e
 static void one_delivery_noted_twice_at_once_counts_once(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         race_once(&r, note_queued);
         must_be_one(&r);
         (void)snprintf(r.vm, sizeof r.vm, "%s", must_get_vm(r.l[0], r.id).name);
@@ -127,21 +129,21 @@ static void one_delivery_noted_twice_at_once_counts_once(void **state)
         assert_int_equal(lines_of(r.l[0], r.id, "done", ""), 1);
         assert_int_equal(lines_of(r.l[0], r.id, "ending", ""), 1);
     }
-    must_be_consistent(r.l[1], RACES);
+    must_be_consistent(r.l[1], r.rounds);
     end(&r);
 }
 
 static void start_and_end_noted_at_once_end_the_vm(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         (void)snprintf(r.vm, sizeof r.vm, "%s", must_get_vm(r.l[0], r.id).name);
         race_once(&r, note_start_or_end);
         assert_int_equal(must_get(r.l[0], r.id).state, JOB_DONE);
         assert_int_equal(must_see_vm(r.l[1], r.vm).state, VM_ENDING);
         assert_int_equal(must_see_vm(r.l[1], r.vm).job_id, r.id);
     }
-    must_be_consistent(r.l[0], RACES);
+    must_be_consistent(r.l[0], r.rounds);
     end(&r);
 }
 
@@ -163,13 +165,13 @@ static int reserve_the_last_slot(struct race *r, struct ledger *l, int who, stru
 static void last_slot_raced_for_is_given_once(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         race_once(&r, reserve_the_last_slot);
         must_be_one(&r);
         assert_int_equal(r.got[r.yes[0] ? 1 : 0], LEDGER_FULL_FLEET);
         assert_int_equal(slots_used(r.l[0]), r.id);
     }
-    must_be_consistent(r.l[1], 2 * RACES + 1);
+    must_be_consistent(r.l[1], 2 * r.rounds + 1);
     end(&r);
 }
 
@@ -189,12 +191,12 @@ static int reserve_same(struct race *r, struct ledger *l, int who, struct err *e
 static void one_message_taken_twice_gives_one_vm(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         race_once(&r, reserve_same);
         must_be_one(&r);
         assert_int_equal(r.got[r.yes[0] ? 1 : 0], LEDGER_SATISFIED);
     }
-    must_be_consistent(r.l[0], RACES);
+    must_be_consistent(r.l[0], r.rounds);
     end(&r);
 }
 
@@ -209,14 +211,14 @@ static void cancelled_while_reserved_stays_consistent(void **state)
 {
     struct race r = begin(*state);
     int64_t supply = 0;
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         race_once(&r, reserve_or_cancel);
         supply += r.got[0] == LEDGER_RESERVED ? 1 : 0;
         assert_int_equal(must_get(r.l[0], r.id).state, JOB_CANCELLED);
         assert_int_equal(must_balance(r.l[0]).demand, 0);
         assert_int_equal(must_balance(r.l[0]).supply, supply);
     }
-    must_be_consistent(r.l[1], RACES);
+    must_be_consistent(r.l[1], r.rounds);
     end(&r);
 }
 
@@ -252,7 +254,7 @@ static int launch_or_complete(struct race *r, struct ledger *l, int who, struct 
 static void step_of_a_vm_taken_twice_is_made_once(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         int64_t freed;
         struct err e;
         (void)snprintf(r.vm, sizeof r.vm, "%s", must_get_vm(r.l[0], r.id).name);
@@ -268,7 +270,7 @@ static void step_of_a_vm_taken_twice_is_made_once(void **state)
         MUST(ledger_freed(r.l[0], &freed, &e));
         assert_int_equal(freed, r.id);
     }
-    must_be_consistent(r.l[1], RACES);
+    must_be_consistent(r.l[1], r.rounds);
     end(&r);
 }
 
@@ -288,7 +290,7 @@ static int relaunch(struct race *r, struct ledger *l, int who, struct err *e)
 static void settled_and_completed_at_once_ends_once(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         (void)snprintf(r.vm, sizeof r.vm, "%s", must_get_vm(r.l[0], r.id).name);
         race_once(&r, relaunch);
         assert_int_equal(must_get(r.l[0], r.id).relaunches, 2);
@@ -298,7 +300,7 @@ static void settled_and_completed_at_once_ends_once(void **state)
         assert_int_equal(lines_of(r.l[0], r.id, "done", ""), 1);
         assert_int_equal(lines_of(r.l[0], r.id, "ending", ""), 1);
     }
-    must_be_consistent(r.l[0], RACES);
+    must_be_consistent(r.l[0], r.rounds);
     end(&r);
 }
 
@@ -316,7 +318,7 @@ static int tell_own(struct race *r, struct ledger *l, int who, struct err *e)
 static void lines_told_at_once_are_all_kept_and_not_doubled(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         (void)must_note(r.l[0], queued(r.id));
         race_once(&r, tell_same);
         assert_int_equal(lines_of(r.l[0], r.id, "retry", ""), 1);
@@ -334,7 +336,7 @@ static int tidy_all(struct race *r, struct ledger *l, int who, struct err *e)
 static void tidied_twice_at_once_removes_each_row_once(void **state)
 {
     struct race r = begin(*state);
-    for (int round = 0; round < 5; round++) {
+    for (int64_t round = 0; round * 8 < r.rounds; round++) {
         for (int64_t id = 1; id <= 100; id++) {
             (void)must_note(r.l[0], completed(id, "", "cancelled"));
         }
@@ -365,7 +367,7 @@ static void tokens_and_pauses_raced_for_come_out_right(void **state)
     struct ledger_bucket b = {.name = "github:2"};
     int64_t wait_ms;
     struct err e;
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         clock_at(r.id * 1000);
         race_once(&r, take_token);
         must_be_one(&r);
@@ -388,7 +390,7 @@ static void lease_that_runs_out_in_the_middle_has_one_holder(void **state)
     struct race r = begin(*state);
     int64_t fence = 0;
     int holder = -1;
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         clock_at(r.id * 1000);
         race_once(&r, take_lease);
         must_be_one(&r);
@@ -410,7 +412,7 @@ static void lease_released_late_is_not_its_next_holders(void **state)
 {
     struct race r = begin(*state);
     struct err e;
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         int64_t mine;
         bool held;
         clock_at(r.id * 10000);
@@ -441,7 +443,7 @@ static int add_to_mark(struct race *r, struct ledger *l, int who, struct err *e)
 static void signs_and_marks_raced_for_come_out_right(void **state)
 {
     struct race r = begin(*state);
-    for (r.id = 1; r.id <= RACES; r.id++) {
+    for (r.id = 1; r.id <= r.rounds; r.id++) {
         race_once(&r, suspect_subject);
         assert_int_equal(r.got[0], r.id);
         assert_int_equal(r.got[1], r.id);

@@ -404,6 +404,20 @@ static void machine_that_only_starts_is_not_forgotten(void **state)
     assert_int_equal(world.forgotten, 0);
 }
 
+static void counts_are_recounted_now_and_then(void **state)
+{
+    (void)state;
+    sweep_times(3);
+    assert_int_equal(world.repair_calls, 1);
+    world_pass(11 * 60 * 1000);
+    world.repair_fails = true;
+    sweep_times(2);
+    assert_int_equal(world.repair_calls, 3); /* what failed is tried again by the next sweep */
+    world.lease_is_ours = false;
+    sweep_times(2);
+    assert_int_equal(world.repair_calls, 3);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -437,6 +451,7 @@ int main(void)
         CASE(reaper_without_the_lease_touches_nothing),
         CASE(ended_machines_are_forgotten_after_their_time),
         CASE(machine_that_only_starts_is_not_forgotten),
+        CASE(counts_are_recounted_now_and_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -333,6 +333,20 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
     return 0;
 }
 
+int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, struct err *e)
+{
+    (void)l;
+    world.repair_calls++;
+    if (world.repair_fails) {
+        return err_set(e, ERR_RETRY, 0, "the store does not answer");
+    }
+    *out = calloc(1, sizeof **out);
+    ASSERT(*out != NULL);
+    **out = (struct ledger_repair){.what = "slots of the fleet", .was = 3, .is = 2};
+    *n = 1;
+    return 0;
+}
+
 const char *ledger_vm_state_name(enum ledger_vm_state s)
 {
     (void)s;

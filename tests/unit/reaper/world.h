@@ -85,6 +85,8 @@ struct world {
     bool lease_is_ours;
     bool ledger_fails_on_list;
     int messages_put;
+    int repair_calls;
+    bool repair_fails;
     int records_deleted;
     int terminated; /* strays, by vm_terminate */
     char last_end_reason[96];

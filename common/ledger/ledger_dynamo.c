@@ -1,0 +1,225 @@
+#include "common/ledger/ledger_dynamo.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/codec.h"
+
+/* The URL, opening, and the table of calls. */
+
+#define PREFIX_DEFAULT "mayfly"
+#define DEADLINE_DEFAULT_MS 10000
+#define CONNECTIONS 64
+#define CALL_MS 5000
+
+/* --- the URL --- */
+static int bad_option(const char *what, const char *mend, struct err *e)
+{
+    return err_set(e, ERR_PERMANENT, 0, "the DynamoDB URL's %s %s", what, mend);
+}
+
+/* Decodes %XX; a '+' is itself. */
+static bool unescape(struct slice s, char *out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '%') {
+            if (s.len - i < 3 || !codec_unhex((struct slice){s.ptr + i + 1, 2}, &c, 1)) {
+                return false;
+            }
+            i += 2;
+        }
+        if (n + 1 >= size || c == '\0') {
+            return false;
+        }
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+static int take_word(struct slice value, const char *what, char *out, size_t size, struct err *e)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    if (value.len == 0 || !slice_to_cstr(value, out, size) || strspn(out, allowed) != value.len) {
+        return bad_option(what, "must be letters, digits, '.', '_' or '-', and not too many", e);
+    }
+    return 0;
+}
+
+static int take_option(struct slice name, struct slice value, struct ledger_dynamo_url *u,
+                       struct err *e)
+{
+    if (slice_eq_cstr(name, "region")) {
+        return take_word(value, "region", u->region, sizeof u->region, e);
+    }
+    if (slice_eq_cstr(name, "prefix")) {
+        return take_word(value, "prefix", u->prefix, sizeof u->prefix, e);
+    }
+    if (slice_eq_cstr(name, "endpoint")) {
+        return unescape(value, u->endpoint, sizeof u->endpoint)
+                   ? 0
+                   : bad_option("endpoint", "is too long or has a bad %XX", e);
+    }
+    if (slice_eq_cstr(name, "deadline_ms")) {
+        bool fine = slice_to_int64(value, &u->deadline_ms) && u->deadline_ms >= 100 &&
+                    u->deadline_ms <= 60000;
+        return fine ? 0 : bad_option("deadline_ms", "must be a number from 100 to 60000", e);
+    }
+    if (slice_eq_cstr(name, "create")) {
+        u->create = slice_eq_cstr(value, "1");
+        return u->create || slice_eq_cstr(value, "0") ? 0
+                                                      : bad_option("create", "must be 0 or 1", e);
+    }
+    return err_set(e, ERR_PERMANENT, 0,
+                   "the DynamoDB URL has no option \"%.*s\": there are region, endpoint, prefix, "
+                   "deadline_ms and create",
+                   SLICE_ARG(name));
+}
+
+int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out, struct err *e)
+{
+    struct slice scheme = SLICE("dynamodb://");
+    struct slice rest = slice_of(url);
+    struct slice table;
+    struct slice options;
+    struct ledger_dynamo_url u = {.prefix = PREFIX_DEFAULT, .deadline_ms = DEADLINE_DEFAULT_MS};
+    if (!slice_starts_with(rest, scheme)) {
+        return err_set(e, ERR_PERMANENT, 0, "a DynamoDB URL begins with dynamodb://TABLE");
+    }
+    rest = (struct slice){rest.ptr + scheme.len, rest.len - scheme.len};
+    (void)slice_cut(rest, '?', &table, &options);
+    if (take_word(table, "table", u.table, sizeof u.table, e) != 0) {
+        return -1;
+    }
+    while (options.len > 0) {
+        struct slice option;
+        struct slice name;
+        struct slice value;
+        (void)slice_cut(options, '&', &option, &options);
+        (void)slice_cut(option, '=', &name, &value);
+        if (take_option(name, value, &u, e) != 0) {
+            return -1;
+        }
+    }
+    *out = u;
+    return 0;
+}
+
+/* --- opening --- */
+/* What the common table says otherwise. */
+static const struct aws_error_rule rules[] = {
+    {"ConditionalCheckFailedException", ERR_CONFLICT, "it is read and decided anew"},
+    {"TransactionCanceledException", ERR_CONFLICT, "it is read and decided anew"},
+    {"TransactionConflictException", ERR_CONFLICT, "it is read and decided anew"},
+    {"TransactionInProgressException", ERR_RETRY, "the same transaction is still at work"},
+    {"ReplicatedWriteConflictException", ERR_RETRY, "try again"},
+    {"ResourceNotFoundException", ERR_PERMANENT,
+     "create the table and its index as deploy/dynamodb.md says, or check the region"},
+    {"ItemCollectionSizeLimitExceededException", ERR_PERMANENT,
+     "the table must have no local index"},
+    {NULL, ERR_NONE, NULL},
+};
+
+static void close_table(void *state)
+{
+    struct ledger_dynamo *l = state;
+    aws_client_close(l->aws);
+    ASSERT(pthread_mutex_destroy(&l->launching) == 0);
+    ASSERT(pthread_mutex_destroy(&l->signs_lock) == 0);
+    free(l);
+}
+
+static int open_table(const char *url, void **out_state, struct err *e)
+{
+    struct ledger_dynamo_url u;
+    if (ledger_dynamo_parse_url(url, &u, e) != 0) {
+        return -1;
+    }
+    struct aws_client_options o = {
+        .service = "dynamodb",
+        .region = u.region,
+        .endpoint = u.endpoint,
+        .timeout_ms = u.deadline_ms < CALL_MS ? u.deadline_ms : CALL_MS,
+        .max_idle = CONNECTIONS,
+        .rules = rules,
+    };
+    struct aws_client *aws = NULL;
+    if (aws_client_open(&o, &aws, e) != 0) {
+        return -1;
+    }
+    struct ledger_dynamo *l = calloc(1, sizeof *l);
+    ASSERT(l != NULL && pthread_mutex_init(&l->launching, NULL) == 0 &&
+           pthread_mutex_init(&l->signs_lock, NULL) == 0);
+    l->aws = aws;
+    l->url = u;
+    if (ledger_dynamo_check_table(l, e) != 0) {
+        close_table(l);
+        return -1;
+    }
+    *out_state = l;
+    return 0;
+}
+
+static int ping_table(void *state, struct err *e)
+{
+    struct ledger_dynamo_key key = ledger_dynamo_key(state, "meta", "meta");
+    struct ledger_dynamo_got got;
+    if (ledger_dynamo_get(state, &key, 1, &got, e) != 0) {
+        return -1;
+    }
+    ledger_dynamo_got_fini(&got);
+    return 0;
+}
+
+/* A table tells nobody. */
+static void watch_table(void *state, ledger_heard_fn *heard, void *arg)
+{
+    (void)state;
+    (void)heard;
+    (void)arg;
+}
+
+static bool watching_table(void *state)
+{
+    (void)state;
+    return false;
+}
+
+const struct ledger_ops ledger_ops_dynamo = {
+    .scheme = "dynamodb",
+    .open = open_table,
+    .close = close_table,
+    .ping = ping_table,
+    .note = ledger_dynamo_note,
+    .job_get = ledger_dynamo_job_get,
+    .job_settle = ledger_dynamo_job_settle,
+    .jobs_waiting = ledger_dynamo_jobs_waiting,
+    .job_relaunched = ledger_dynamo_job_relaunched,
+    .reserve = ledger_dynamo_reserve,
+    .room = ledger_dynamo_room,
+    .freed = ledger_dynamo_freed,
+    .watch_freed = watch_table,
+    .watching = watching_table,
+    .balances = ledger_dynamo_balances,
+    .scopes = ledger_dynamo_scopes,
+    .vm_advance = ledger_dynamo_vm_advance,
+    .vm_get = ledger_dynamo_vm_get,
+    .vm_list = ledger_dynamo_vm_list,
+    .tell = ledger_dynamo_tell,
+    .timeline = ledger_dynamo_timeline,
+    .rate_take = ledger_dynamo_rate_take,
+    .rate_pause = ledger_dynamo_rate_pause,
+    .lease = ledger_dynamo_lease,
+    .lease_release = ledger_dynamo_lease_release,
+    .suspect = ledger_dynamo_suspect,
+    .acquit = ledger_dynamo_acquit,
+    .mark_get = ledger_dynamo_mark_get,
+    .mark_set = ledger_dynamo_mark_set,
+    .mark_add = ledger_dynamo_mark_add,
+    .counts = ledger_dynamo_counts,
+    .tidy = ledger_dynamo_tidy,
+    .repair = ledger_dynamo_repair,
+};

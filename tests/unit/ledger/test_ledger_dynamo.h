@@ -1,0 +1,72 @@
+/*
+ * What the tests of the DynamoDB ledger share: the stand-in that with_dynamodb started, ledgers in
+ * it, a way to its faults, and one behind the ledger.
+ *
+ * A program of these tests is called with the table's URL and the stand-in's address. Each test
+ * gets a deployment of its own, so none sees another's rows; faults are taken back at its end.
+ */
+#ifndef MAYFLY_TEST_LEDGER_DYNAMO_H
+#define MAYFLY_TEST_LEDGER_DYNAMO_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/ledger/ledger.h"
+#include "common/ledger/ledger_dynamo.h"
+
+struct dynamo_fixture {
+    char url[512]; /* of this test's own deployment */
+    struct ledger *l;
+    struct ledger_dynamo *d; /* another handle of it, for looking behind the ledger */
+};
+/* From main: URL and address. Returns whether they were given. */
+bool dynamo_fixture_start(int argc, char **argv);
+int dynamo_fixture_setup(void **state);
+int dynamo_fixture_teardown(void **state);
+struct ledger *dynamo_fixture_open(const char *url);
+/* The table's URL with another table's name; "" as it is. */
+void dynamo_fixture_url(const char *table, const char *more, char *out, size_t size);
+
+/* Adds faults, JSON as tests/fakes/dynamodb/README.md says; NULL takes all back. */
+void dynamo_fixture_faults(const char *json);
+/* How many requests the stand-in has counted under that name, or of that operation. */
+int64_t dynamo_fixture_counter(const char *name);
+int64_t dynamo_fixture_calls(const char *operation);
+
+/* An attribute of an item as it is in the table; 0 if there is none. */
+int64_t dynamo_fixture_number(struct dynamo_fixture *f, struct ledger_dynamo_key key,
+                              const char *attribute);
+/* Adds to an attribute behind the ledger's back. */
+void dynamo_fixture_add(struct dynamo_fixture *f, struct ledger_dynamo_key key,
+                        const char *attribute, int64_t by);
+/* How many items the partition has; pk without the prefix. */
+size_t dynamo_fixture_items(struct dynamo_fixture *f, const char *pk);
+
+struct job_event dynamo_fixture_event(int64_t id, enum job_action action, const char *runner);
+struct ledger_caps dynamo_fixture_caps(void); /* none that is met */
+/* Fails the test on an error. */
+struct ledger_reservation dynamo_fixture_reserve(struct ledger *l, int64_t id,
+                                                 struct ledger_caps caps);
+void dynamo_fixture_note(struct ledger *l, int64_t id, enum job_action action, const char *runner);
+/* To registered, launched, busy and so on, one after the other; the VM is reserved. */
+void dynamo_fixture_bring(struct ledger *l, const char *vm, enum ledger_vm_state to);
+int64_t dynamo_fixture_used(struct ledger *l);
+int dynamo_fixture_lines(struct ledger *l, int64_t job_id, const char *what);
+
+#define MUST(call) dynamo_fixture_must((call), &e, #call, __LINE__)
+void dynamo_fixture_must(int rc, const struct err *e, const char *call, int line);
+/* rc is -1, with an error of that class, in whose message that stands. */
+void dynamo_fixture_must_fail(int rc, const struct err *e, enum err_class class, const char *says);
+
+#define DYNAMO_TEST(f)                                                                             \
+    cmocka_unit_test_setup_teardown(f, dynamo_fixture_setup, dynamo_fixture_teardown)
+
+#endif

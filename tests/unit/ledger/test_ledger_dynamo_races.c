@@ -1,0 +1,202 @@
+/*
+ * Another's step between what a step of the DynamoDB ledger read and what it writes: each is made
+ * to happen there, by holding the first one's transaction up in the stand-in.
+ */
+#include "tests/unit/ledger/test_ledger_dynamo.h"
+
+#include <pthread.h>
+
+/* Long enough for the other's step; a slow machine that needs longer fails the test, not hides. */
+#define HELD_UP "[{\"operation\":\"TransactWriteItems\",\"delay_ms\":2000,\"times\":1}]"
+
+struct first {
+    struct dynamo_fixture *f;
+    int64_t job_id;
+    struct ledger_caps caps;
+    bool contended;
+    struct ledger_reservation out;
+    int rc;
+    struct err e;
+    int64_t faults_before;
+    pthread_t thread;
+};
+
+static int reserve(struct ledger_dynamo *d, int64_t job_id, const struct ledger_caps *caps,
+                   struct ledger_reservation *out, struct err *e)
+{
+    struct job_event ev = dynamo_fixture_event(job_id, JOB_ACTION_QUEUED, "");
+    struct ledger_reserve ask = {.job = &ev,
+                                 .scope = "octo",
+                                 .caps = *caps,
+                                 .deployment = "test",
+                                 .provider = "qemu",
+                                 .host = "box"};
+    char name[48];
+    (void)snprintf(name, sizeof name, "mf-test-small-%lld", (long long)job_id);
+    return ledger_ops_dynamo.reserve(d, &ask, name, name, out, e);
+}
+
+static void *reserve_first(void *arg)
+{
+    struct first *a = arg;
+    a->rc = reserve(a->f->d, a->job_id, &a->caps, &a->out, &a->e);
+    return NULL;
+}
+
+/* Returns when its transaction has come to the stand-in, and waits there. */
+static void begin_reserving(struct first *a, struct dynamo_fixture *f, int64_t job_id,
+                            struct ledger_caps caps)
+{
+    *a = (struct first){.f = f, .job_id = job_id, .caps = caps};
+    a->faults_before = dynamo_fixture_counter("faulted");
+    dynamo_fixture_faults(HELD_UP);
+    assert_int_equal(pthread_create(&a->thread, NULL, reserve_first, a), 0);
+    while (dynamo_fixture_counter("faulted") == a->faults_before) {
+    }
+}
+
+static enum ledger_outcome outcome_of(struct first *a)
+{
+    assert_int_equal(pthread_join(a->thread, NULL), 0);
+    dynamo_fixture_must(a->rc, &a->e, "reserve", __LINE__);
+    return a->out.outcome;
+}
+
+static struct ledger_dynamo_key pair_key(const struct dynamo_fixture *f)
+{
+    return ledger_dynamo_pair_key(f->d, "octo", "small");
+}
+
+static void supply_that_came_meanwhile_satisfies(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct first a;
+    dynamo_fixture_add(f, pair_key(f), "d", 0);
+    dynamo_fixture_add(f, pair_key(f), "s", 0);
+    begin_reserving(&a, f, 1, dynamo_fixture_caps());
+    dynamo_fixture_add(f, pair_key(f), "s", 1);
+    assert_int_equal(outcome_of(&a), LEDGER_SATISFIED);
+    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(dynamo_fixture_number(f, pair_key(f), "d"), 1);
+}
+
+static void supply_that_came_meanwhile_satisfies_a_job_that_waited(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct first a;
+    dynamo_fixture_note(f->l, 1, JOB_ACTION_QUEUED, "");
+    begin_reserving(&a, f, 1, dynamo_fixture_caps());
+    dynamo_fixture_add(f, pair_key(f), "s", 1);
+    assert_int_equal(outcome_of(&a), LEDGER_SATISFIED);
+    assert_int_equal(dynamo_fixture_used(f->l), 0);
+}
+
+static void surplus_that_another_counted_on_launches(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct first a;
+    (void)dynamo_fixture_reserve(f->l, 10, dynamo_fixture_caps());
+    dynamo_fixture_note(f->l, 10, JOB_ACTION_COMPLETED, ""); /* its VM is surplus */
+    begin_reserving(&a, f, 1, dynamo_fixture_caps());
+    assert_int_equal(dynamo_fixture_reserve(f->l, 2, dynamo_fixture_caps()).outcome,
+                     LEDGER_SATISFIED);
+    assert_int_equal(outcome_of(&a), LEDGER_RESERVED);
+    assert_int_equal(dynamo_fixture_used(f->l), 2);
+}
+
+static void last_slot_that_went_meanwhile_is_not_given_again(void **state)
+{
+    static const enum ledger_outcome full[] = {LEDGER_FULL_FLEET, LEDGER_FULL_CLASS,
+                                               LEDGER_FULL_REPOSITORY};
+    struct dynamo_fixture *f = *state;
+    for (int64_t kind = 0; kind < (int64_t)COUNT_OF(full); kind++) {
+        struct ledger_caps caps = dynamo_fixture_caps();
+        struct first a;
+        caps.fleet = kind == 0 ? 1 : caps.fleet;
+        caps.class_max = kind == 1 ? 2 : caps.class_max;
+        caps.repository = kind == 2 ? 3 : 0;
+        begin_reserving(&a, f, 1 + 10 * kind, caps);
+        assert_int_equal(dynamo_fixture_reserve(f->l, 2 + 10 * kind, caps).outcome,
+                         LEDGER_RESERVED);
+        assert_int_equal(outcome_of(&a), full[kind]);
+        assert_int_equal(dynamo_fixture_used(f->l), kind + 1);
+    }
+}
+
+/* Both may take a token beside the bucket's time; there is one. */
+static void last_token_that_went_meanwhile_is_not_given_again(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct ledger_caps caps = dynamo_fixture_caps();
+    struct ledger_reservation out;
+    struct first a;
+    void *other = NULL;
+    struct err e;
+    caps.rate_per_second = 0.0001;
+    caps.rate_burst = 2;
+    MUST(ledger_ops_dynamo.open(f->url, &other, &e));
+    struct ledger_dynamo *second = other;
+    atomic_store(&f->d->contended_ms, INT64_MAX);
+    atomic_store(&second->contended_ms, INT64_MAX);
+    MUST(reserve(second, 10, &caps, &out, &e));
+    begin_reserving(&a, f, 1, caps);
+    MUST(reserve(second, 2, &caps, &out, &e));
+    assert_int_equal(out.outcome, LEDGER_RESERVED);
+    assert_int_equal(outcome_of(&a), LEDGER_RATE);
+    assert_int_equal(dynamo_fixture_used(f->l), 2);
+    ledger_ops_dynamo.close(other);
+}
+
+/* A job that another moved on: the row is not what was read. */
+static void job_that_was_cancelled_meanwhile_stays_so(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct ledger_job job;
+    struct first a;
+    struct err e;
+    begin_reserving(&a, f, 1, dynamo_fixture_caps());
+    dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, "");
+    assert_int_equal(outcome_of(&a), LEDGER_OBSOLETE);
+    MUST(ledger_job_get(f->l, 1, &job, &e));
+    assert_int_equal(job.state, JOB_CANCELLED);
+    assert_int_equal(dynamo_fixture_used(f->l), 0);
+}
+
+/* What was freed between two reads counts: the fleet is not called full for it. */
+static void slot_freed_while_caps_were_looked_at_is_used(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct ledger_caps caps = dynamo_fixture_caps();
+    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, caps);
+    struct ledger_advance ending = {.vm = r.vm.name, .to = VM_ENDING};
+    struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
+    struct first a;
+    struct err e;
+    MUST(ledger_vm_advance(f->l, &ending, NULL, &e));
+    caps.fleet = 1;
+    int64_t before = dynamo_fixture_counter("faulted");
+    dynamo_fixture_faults("[{\"operation\":\"BatchGetItem\",\"late_ms\":2000,\"times\":1}]");
+    a = (struct first){.f = f, .job_id = 2, .caps = caps};
+    assert_int_equal(pthread_create(&a.thread, NULL, reserve_first, &a), 0);
+    while (dynamo_fixture_counter("faulted") == before) {
+    }
+    MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+    assert_int_equal(outcome_of(&a), LEDGER_RESERVED);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        DYNAMO_TEST(supply_that_came_meanwhile_satisfies),
+        DYNAMO_TEST(supply_that_came_meanwhile_satisfies_a_job_that_waited),
+        DYNAMO_TEST(surplus_that_another_counted_on_launches),
+        DYNAMO_TEST(last_slot_that_went_meanwhile_is_not_given_again),
+        DYNAMO_TEST(last_token_that_went_meanwhile_is_not_given_again),
+        DYNAMO_TEST(job_that_was_cancelled_meanwhile_stays_so),
+        DYNAMO_TEST(slot_freed_while_caps_were_looked_at_is_used),
+    };
+    if (!dynamo_fixture_start(argc, argv)) {
+        return 2;
+    }
+    return cmocka_run_group_tests_name("ledger on DynamoDB: in between", tests, NULL, NULL);
+}
