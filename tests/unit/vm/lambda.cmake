@@ -22,7 +22,7 @@ if(NODE_PROGRAM)
            COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret
                    --run-rate 0 --terminate-rate 0 --get-rate 0 --list-rate 0 --keep-terminated-s 600
                    -- $<TARGET_FILE:test_vm_lambda_fake>)
-  set_tests_properties(test_vm_lambda_fake PROPERTIES LABELS unit TIMEOUT 120)
+  set_tests_properties(test_vm_lambda_fake PROPERTIES LABELS unit TIMEOUT 120 COST 20)
 endif()
 
 # The enders with the real ledger and provider; GitHub is scripted.
@@ -34,5 +34,5 @@ if(NODE_PROGRAM)
   add_test(NAME test_worker_enders
            COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret
                    --keep-terminated-s 0 --image mayfly=512 -- $<TARGET_FILE:test_enders>)
-  set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 240)
+  set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 240 COST 20)
 endif()
