@@ -9,14 +9,22 @@
 
 #include "common/base/clock.h"
 
-enum putter_state { PUTTER_IDLE, PUTTER_CLAIMED, PUTTER_BUSY, PUTTER_FINISHED, PUTTER_LEFT };
+enum putter_state {
+    PUTTER_IDLE,
+    PUTTER_CLAIMED,
+    PUTTER_GIVEN, /* its thread has not seen it yet */
+    PUTTER_PUTTING,
+    PUTTER_FINISHED,
+    PUTTER_LEFT
+};
 
 struct putter {
     struct putters *home;
     pthread_t thread;
     pthread_cond_t changed;
     enum putter_state state; /* under the home's lock */
-    /* The caller's while claimed, the thread's while busy or left, the caller's once finished. */
+    /* The caller's while claimed or given, the thread's while putting or left, the caller's once
+     * finished. */
     struct queue *queue;
     struct queue_item items[QUEUE_BATCH_MAX];
     size_t n;
@@ -86,12 +94,13 @@ static void *putter_main(void *arg)
     struct putters *p = w->home;
     pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (w->state != PUTTER_BUSY && !p->stopping) {
+        while (w->state != PUTTER_GIVEN && !p->stopping) {
             pthread_cond_wait(&w->changed, &p->lock);
         }
-        if (w->state != PUTTER_BUSY) {
+        if (w->state != PUTTER_GIVEN) {
             break;
         }
+        w->state = PUTTER_PUTTING;
         pthread_mutex_unlock(&p->lock);
         w->error = (struct err){0};
         w->result = queue_put(w->queue, w->items, w->n, &w->error);
@@ -119,6 +128,19 @@ static struct putter *claim(struct putters *p)
     return found;
 }
 
+/* With the lock, when the time is over: what has not begun is taken back, what has is left. */
+static void give_up(struct putter *w, struct err *e)
+{
+    if (w->state == PUTTER_GIVEN) {
+        forget_items(w);
+        w->state = PUTTER_IDLE;
+        (void)err_set(e, ERR_RETRY, ETIMEDOUT, "this machine is too slow: the put was not begun");
+        return;
+    }
+    w->state = PUTTER_LEFT;
+    (void)err_set(e, ERR_RETRY, ETIMEDOUT, "the queue is too slow: the put outlived its time");
+}
+
 int putters_put(struct putters *p, struct queue *q, const struct queue_item *items, size_t n,
                 int64_t deadline_us, struct err *e)
 {
@@ -133,9 +155,9 @@ int putters_put(struct putters *p, struct queue *q, const struct queue_item *ite
     w->queue = q;
     copy_items(w, items, n);
     pthread_mutex_lock(&p->lock);
-    w->state = PUTTER_BUSY;
+    w->state = PUTTER_GIVEN;
     pthread_cond_broadcast(&w->changed);
-    while (w->state == PUTTER_BUSY && waited != ETIMEDOUT) {
+    while (w->state != PUTTER_FINISHED && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&w->changed, &p->lock, &until);
     }
     if (w->state == PUTTER_FINISHED) {
@@ -145,8 +167,7 @@ int putters_put(struct putters *p, struct queue *q, const struct queue_item *ite
         }
         w->state = PUTTER_IDLE;
     } else {
-        w->state = PUTTER_LEFT;
-        (void)err_set(e, ERR_RETRY, ETIMEDOUT, "the queue is too slow: the put outlived its time");
+        give_up(w, e);
     }
     pthread_mutex_unlock(&p->lock);
     return result;

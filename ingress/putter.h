@@ -1,13 +1,14 @@
 /*
  * Puts with a deadline: a blocking queue_put that its caller may leave behind.
  *
- * A put cannot be called off. Each one therefore runs on a thread of this module, on a copy of its
- * messages; a caller whose time is over goes on without it. What was left behind may still succeed:
- * its messages are then on the queue as well as wherever the caller brought them, which is harmless
- * (at least once). While it lasts its thread takes no other put, and every backend bounds it.
+ * A put that has begun cannot be called off. Each one therefore runs on a thread of this module, on
+ * a copy of its messages; a caller whose time is over goes on without it. What was left behind may
+ * still succeed: its messages are then on the queue as well as wherever the caller brought them,
+ * which is harmless (at least once). While it lasts its thread takes no other put, and every
+ * backend bounds it.
  *
- *     idle ──put──> busy ──returned──> finished ──seen──> idle
- *                     └──deadline──> left ──returned──> idle
+ *     idle ──put──> given ──thread──> putting ──returned──> finished ──seen──> idle
+ *                     └─deadline─> idle  └──deadline──> left ──returned──> idle
  *
  * putters_put is safe from any thread; it fails with what queue_put said, or ERR_RETRY when the
  * deadline came first or no thread is free.

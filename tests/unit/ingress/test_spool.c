@@ -211,16 +211,19 @@ static void put_past_its_deadline_is_spooled_and_the_next_do_not_wait(void **sta
     (void)state;
     open_good(100);
     scripted_set(&fake.blocked, true);
+    size_t begun = scripted_count(&fake.puts);
     assert_int_equal(commit_until(0, 1, mono_us() + 20000, &spooled, &e), 0);
     assert_true(spooled);
+    /* A machine that is busy enough may not have begun it. */
+    size_t left = scripted_count(&fake.puts) - begun;
     /* The queue still hangs; nobody waits for it but the drainer and the put left behind. */
     commit(1, 2, true);
     commit(2, 3, true);
     scripted_set(&fake.blocked, false);
     wait_direct();
     /* The put that was left behind arrived as well: at least once. */
-    scripted_wait_above(&fake.arrived, 3);
-    assert_int_equal(fake.arrived, 4);
+    scripted_wait_above(&fake.arrived, 2 + left);
+    assert_int_equal(fake.arrived, 3 + left);
     commit(3, 4, false);
 }
 
