@@ -254,6 +254,7 @@ function options() {
   const jobs = Number(values.jobs);
   const queue = values.queue;
   const ledger = values.ledger ?? (queue === "sqs" ? "redis" : queue);
+  const slowness = ledger === "dynamodb" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
   const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
   const kinds = values.calm ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
   const unknown = kinds.filter((kind) => !FAULTS[kind] || !apply(kind));
@@ -262,7 +263,7 @@ function options() {
     process.exit(2);
   }
   return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds,
-    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? 120 + jobs * 0.1), keep: values.keep };
+    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep };
 }
 
 const storm = new Storm(options());
