@@ -218,8 +218,9 @@ bool aws_credentials_refused(struct aws_credentials *c, const char *access_key)
     int64_t now_ms = clock_mono_ms();
     bool renewed = c->keys.access_key != NULL && strcmp(c->keys.access_key, access_key) != 0;
     bool asked = c->refused_at_ms >= 0 && now_ms - c->refused_at_ms < REFUSAL_HOLDS_MS;
-    if (!renewed && !asked) {
-        c->refused_at_ms = now_ms;
+    /* Many calls are refused at once: those that come during the look wait for what it finds. */
+    if (!renewed && (!asked || c->looking)) {
+        c->refused_at_ms = asked ? c->refused_at_ms : now_ms;
         look_or_wait(c);
         renewed = hold(c) && strcmp(c->keys.access_key, access_key) != 0;
     }

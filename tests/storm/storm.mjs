@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Everything that can go wrong at once, on the real programs and a real store, between the stand-ins of GitHub and of
 // Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
-//   node storm.mjs [--jobs N] [--queue redis|sqlite] [--ledger redis|sqlite] [--workers N] [--seed S] [--calm]
+//   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
 //     [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
@@ -10,17 +10,18 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { Aws } from "./lib/aws.mjs";
 import { Balancer } from "./lib/balancer.mjs";
-import { FAULTS } from "./lib/faults.mjs";
+import { FAULTS, OF_STORES } from "./lib/faults.mjs";
 import { Program, sleep, until } from "./lib/program.mjs";
 import { Random } from "./lib/random.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-// The daemons find these in their environment, and the stand-in for Lambda MicroVMs accepts no others.
+// The daemons find these in their environment, and the stand-in for Lambda MicroVMs accepts no others; where SQS or DynamoDB is a
+// store, all keys are a container's (lib/aws.mjs).
 const KEYS = { AWS_ACCESS_KEY_ID: "AKIDSTORM", AWS_SECRET_ACCESS_KEY: "storm-secret", AWS_EC2_METADATA_DISABLED: "true" };
-Object.assign(process.env, KEYS);
-for (const name of ["AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL"]) delete process.env[name];
+for (const name of Object.keys(process.env)) if (name.startsWith("AWS_")) delete process.env[name];
 const bin = path.resolve(root, process.env.MAYFLY_BUILD ?? "build/bench");
 const IMAGE = "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly";
 
@@ -65,13 +66,17 @@ class Storm {
   provider(method, route, body) { return this.call(this.providerUrl, method, route, body); }
 
   async startStandIns() {
-    const fake = (name, log, ...args) => this.program(name, name, process.execPath,
-      [path.join(root, "tests/fakes", name, "main.mjs"), "--port", "0", "--log", log, ...args], toldUrl);
-    const github = fake("github", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
+    const fake = (name, ...args) => this.program(name, name, process.execPath, [path.join(root, "tests/fakes", name, "main.mjs"), "--port", "0", ...args], toldUrl);
+    if (this.queue === "sqs" || this.ledger === "dynamodb") {
+      this.aws = new Aws({ ...this, start: (name, args) => fake(name, ...args).start(), call: this.call });
+      await this.aws.open();
+    }
+    Object.assign(process.env, this.aws?.environment() ?? KEYS);
+    const github = fake("github", "--log", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
       "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15");
-    const lambda = fake("lambda-microvms", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
+    const lambda = fake("lambda-microvms", "--log", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
       "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
-      "--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`, "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "5");
+      ...(this.aws?.judging() ?? ["--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`]), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "5");
     this.githubUrl = await github.start();
     this.providerUrl = await lambda.start();
   }
@@ -85,7 +90,10 @@ class Storm {
     await this.redis.start();
   }
 
-  store(kind, name) { return kind === "redis" ? `redis://${this.dir}/redis.sock?prefix=storm&deadline_ms=2000` : `sqlite://${this.dir}/${name}.db`; }
+  store(kind, name) {
+    if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&deadline_ms=2000`;
+    return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
+  }
 
   writeConfig(hook) {
     const config = {
@@ -174,6 +182,7 @@ class Storm {
     this.over = true;
     await this.github("DELETE", "/_fake/faults");
     await this.provider("DELETE", "/_fake/faults");
+    await this.aws?.calmDown();
     await Promise.all(this.blows);
     if (this.foreign) await this.foreign.stop();
     const quiet = async () => (await this.provider("GET", "/_fake/state")).held === 0 && (await this.github("GET", "/_fake/state")).runners_total === 0;
@@ -188,6 +197,7 @@ class Storm {
     this.drained = await this.untilDone();
     await queued;
     this.quiet = Boolean(await this.untilQuiet());
+    await this.aws?.count();
     if (!this.drained || !this.quiet) this.look();
   }
 
@@ -224,11 +234,14 @@ class Storm {
     const crashes = this.daemons.flatMap((program) => program.crashes);
     const peak = {};
     for (const program of this.all) peak[program.kind] = Math.max(peak[program.kind] ?? 0, Number((program.peakKb / 1024).toFixed(1)));
+    const told = await this.aws?.verdict(this.providerLog);
+    if (told?.badly_signed) failed.push("badly_signed");
+    if (told && this.kinds.includes("credentials") && told.refused_keys === 0) failed.push("no_key_ended");
     if (crashes.length) failed.push("crashes");
     if (!this.drained) failed.push("drained");
     if (!this.quiet) failed.push("quiet");
     return { ok: failed.length === 0, failed, queue: this.queue, ledger: this.ledger, workers: this.workers, seed: this.seed, faults: this.kinds.join(","),
-      cap: this.cap, quota_per_s: this.rate, ...verdict, ...this.tally, crashes: crashes.length, peak_mb: peak, seconds: Math.round((Date.now() - this.begun) / 1000),
+      cap: this.cap, quota_per_s: this.rate, ...verdict, ...this.tally, ...told, crashes: crashes.length, peak_mb: peak, seconds: Math.round((Date.now() - this.begun) / 1000),
       ...(failed.length ? { details, crashed: crashes, dir: this.dir } : {}) };
   }
 }
@@ -239,15 +252,18 @@ function options() {
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false } } });
   const jobs = Number(values.jobs);
-  const kinds = values.calm ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS);
-  const unknown = kinds.filter((kind) => !FAULTS[kind]);
-  const stores = [values.queue, values.ledger ?? values.queue];
-  if (unknown.length || stores.some((store) => !["redis", "sqlite"].includes(store)) || !(jobs > 0)) {
+  const queue = values.queue;
+  const ledger = values.ledger ?? (queue === "sqs" ? "redis" : queue);
+  const slowness = ledger === "dynamodb" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
+  const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
+  const kinds = values.calm ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
+  const unknown = kinds.filter((kind) => !FAULTS[kind] || !apply(kind));
+  if (unknown.length || !["redis", "sqlite", "sqs"].includes(queue) || !["redis", "sqlite", "dynamodb"].includes(ledger) || !(jobs > 0)) {
     console.error(`storm: see the head of storm.mjs; kinds of faults: ${Object.keys(FAULTS).join(", ")}`);
     process.exit(2);
   }
-  return { jobs, queue: stores[0], ledger: stores[1], workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds,
-    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? 120 + jobs * 0.1), keep: values.keep };
+  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds,
+    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep };
 }
 
 const storm = new Storm(options());

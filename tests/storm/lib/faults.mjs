@@ -100,7 +100,6 @@ async function freeze(s, random) {
 }
 
 async function redis(s, random) {
-  if (!s.redis) return;
   for (let i = 0; i < 3 && !s.over; i++) {
     await sleep(random.between(2000, 5000) * s.pace);
     if (s.over) return;
@@ -111,4 +110,46 @@ async function redis(s, random) {
   }
 }
 
-export const FAULTS = { cancel, foreign, deliveries, environments: async () => {}, vms, vanish, github, provider, kill, freeze, redis };
+// Keys end before their time, now as expired and now as unknown, at every service at once; the source of new ones is slow at times,
+// or fails. New ones are looked for ten seconds apart at least, which is what no pace may be under.
+async function credentials(s, random) {
+  await s.aws.fake("aws", "POST", "faults", [
+    { operation: "ContainerCredentials", preset: "unavailable", probability: 0.2 }, { operation: "ContainerCredentials", drop: "before", probability: 0.05 },
+    { operation: "ContainerCredentials", delay_ms: 1500, probability: 0.1 },
+  ]);
+  const services = [s.providerUrl, s.aws.urls.sqs, s.aws.urls.dynamodb].filter((url) => url !== undefined);
+  await sleep(random.between(1000, 4000));
+  for (const pace = Math.sqrt(s.pace); !s.over; await sleep(random.between(11000, 15000) * pace)) {
+    const as = random.pick(["expired", "unknown"]);
+    const count = await s.aws.endKeys(services, as);
+    s.note(`${count} keys ended as ${as}`);
+    s.tally.credentials_ended = (s.tally.credentials_ended ?? 0) + 1;
+  }
+}
+
+// Answers that say no, that never come, that come late, and that come although the work was not done or was done all the same.
+const troubled = [
+  { preset: "throttle", probability: 0.02 }, { preset: "throttling-exception", probability: 0.01 }, { preset: "internal", probability: 0.015 },
+  { preset: "unavailable", probability: 0.01 }, { preset: "bad-gateway", probability: 0.005 }, { preset: "internal", work: true, probability: 0.01 },
+  { drop: true, probability: 0.01 }, { drop: "before", probability: 0.005 }, { late_ms: 3000, probability: 0.003 }, { delay_ms: 1000, probability: 0.005 },
+].map((fault) => ({ operation: "*", ...fault }));
+
+async function sqs(s) {
+  await s.aws.fake("sqs", "POST", "faults", [...troubled,
+    { operation: "SendMessageBatch", entries: 1, probability: 0.02 }, { operation: "SendMessageBatch", entries: 1, work: true, probability: 0.02 },
+    { operation: "DeleteMessageBatch", entries: 1, probability: 0.02 }, { operation: "DeleteMessageBatch", entries: 1, work: true, probability: 0.02 },
+    { operation: "ReceiveMessage", duplicate: true, probability: 0.03 },
+  ]);
+}
+
+async function dynamodb(s) {
+  await s.aws.fake("dynamodb", "POST", "faults", [...troubled,
+    { operation: "TransactWriteItems", reasons: ["TransactionConflict"], probability: 0.02 },
+    { operation: "TransactWriteItems", reasons: ["None", "ThrottlingError"], probability: 0.01 },
+    { operation: "BatchGetItem", unprocessed: 1, probability: 0.02 }, { operation: "BatchWriteItem", unprocessed: 1, probability: 0.02 },
+  ]);
+}
+
+export const FAULTS = { cancel, foreign, deliveries, environments: async () => {}, vms, vanish, github, provider, kill, freeze, redis, credentials, sqs, dynamodb };
+// Kinds that need one of these stores.
+export const OF_STORES = { redis: ["redis"], credentials: ["sqs", "dynamodb"], sqs: ["sqs"], dynamodb: ["dynamodb"] };

@@ -39,13 +39,16 @@ export class Program {
     });
     return until(`${this.name} has started (${this.log})`, () => {
       if (child.over) throw new Error(`${this.name} ended at its start, see ${this.log}`);
-      const lines = fs.readFileSync(this.log, "utf8").slice(from).split("\n");
+      const lines = fs.readFileSync(this.log).subarray(from).toString().split("\n"); // a size counts bytes
       for (const line of lines) {
         const found = this.started(line);
         if (found) return found;
       }
       return null;
-    }, { seconds: 60, every_ms: 20 });
+    }, { seconds: 60, every_ms: 20 }).catch(async (error) => {
+      await this.stop(); // it is started again, not beside itself
+      throw error;
+    });
   }
 
   get alive() { return this.child !== null && !this.child.over; }

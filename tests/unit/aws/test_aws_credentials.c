@@ -84,6 +84,13 @@ static void set_broken(struct container *c, bool broken)
     pthread_mutex_unlock(&c->lock);
 }
 
+static void hold_answers(struct container *c, struct stop *until)
+{
+    pthread_mutex_lock(&c->lock);
+    c->hold = until;
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void wait_until_asked(struct container *c, int times)
 {
     for (;;) {
@@ -317,6 +324,62 @@ static void refused_keys_are_looked_up_anew_but_not_all_the_time(void **state)
     container_stop(&box);
 }
 
+struct refused {
+    struct aws_credentials *keys;
+    bool again;
+};
+
+static void *refuse_first(void *arg)
+{
+    struct refused *r = arg;
+    r->again = aws_credentials_refused(r->keys, "AK1");
+    return NULL;
+}
+
+struct release {
+    struct stop *ready;
+    uint64_t seen;
+    struct stop *hold;
+};
+
+static void *let_go_when_ready(void *arg)
+{
+    struct release *r = arg;
+    (void)stop_wait(r->ready, r->seen, 60000);
+    stop_raise(r->hold);
+    return NULL;
+}
+
+static void refusals_during_a_look_wait_for_what_it_finds(void **state)
+{
+    struct container box;
+    struct stop until;
+    struct stop ready;
+    pthread_t first;
+    pthread_t releaser;
+    (void)state;
+    stop_init(&until);
+    stop_init(&ready);
+    container_start(&box, 0);
+    struct refused one = {.keys = aws_credentials_acquire()};
+    struct release release = {&ready, stop_wakes(&ready), &until};
+    assert_keys(one.keys, "AK1");
+    hold_answers(&box, &until);
+    assert_int_equal(pthread_create(&first, NULL, refuse_first, &one), 0);
+    assert_int_equal(pthread_create(&releaser, NULL, let_go_when_ready, &release), 0);
+    wait_until_asked(&box, 2);
+    stop_wake(&ready);
+    assert_true(aws_credentials_refused(one.keys, "AK1"));
+    assert_int_equal(pthread_join(first, NULL), 0);
+    assert_int_equal(pthread_join(releaser, NULL), 0);
+    assert_true(one.again);
+    assert_int_equal(asked(&box), 2);
+    aws_credentials_release(one.keys);
+    container_stop(&box);
+    stop_fini(&ready);
+    stop_fini(&until);
+}
+
 static void refused_keys_that_stay_the_same_are_not_tried_again(void **state)
 {
     (void)state;
@@ -342,6 +405,7 @@ int main(void)
         CASE(failure_is_shared_by_those_who_come_soon_after),
         CASE(keys_hold_until_their_end_and_then_the_reason_comes_out),
         CASE(refused_keys_are_looked_up_anew_but_not_all_the_time),
+        CASE(refusals_during_a_look_wait_for_what_it_finds),
         CASE(refused_keys_that_stay_the_same_are_not_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
