@@ -135,8 +135,13 @@ void ledger_dynamo_render_item(const struct ledger_dynamo_key *key, const struct
 /* --- calls --- */
 /* When a step that begins now must have ended, in monotonic time. */
 int64_t ledger_dynamo_deadline(const struct ledger_dynamo *l);
-/* Waits before try number `round`; ERR_RETRY past the deadline. */
-MUST_CHECK int ledger_dynamo_pause(int64_t deadline_ms, int round, struct err *e);
+/* Why a request is made once more: another was at the same items, which takes milliseconds, or the
+ * table (or one of its partitions) has no capacity left, which comes back by the second. */
+enum ledger_dynamo_cause { CAUSE_RACE, CAUSE_THROTTLED };
+/* Waits before try number `round`, with full jitter. Past the deadline ERR_RETRY, or ERR_THROTTLED
+ * by its cause. */
+MUST_CHECK int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause cause,
+                                   struct err *e);
 /* One request whose repetition does no harm: throttling, and answers that never came, are tried
  * again until the deadline. *out: owned, json_decref; may be NULL. */
 MUST_CHECK int ledger_dynamo_call(struct ledger_dynamo *l, const char *operation,
@@ -154,7 +159,7 @@ struct ledger_dynamo_got {
     size_t room;
 };
 void ledger_dynamo_got_fini(struct ledger_dynamo_got *g);
-/* items[i] is keys[i]'s. */
+/* items[i] is keys[i]'s; of keys that are alike, the first one's alone. */
 MUST_CHECK int ledger_dynamo_get(struct ledger_dynamo *l, const struct ledger_dynamo_key *keys,
                                  size_t n, struct ledger_dynamo_got *out, struct err *e);
 
