@@ -313,11 +313,12 @@ struct ledger_repair {
     int64_t was;
     int64_t is; /* as the rows say */
 };
-/* Recounts from the rows what stores keep counts of, and corrects what two calls in a row found
- * wrong alike; safe beside a fleet that works. Costs about a reading of every VM that holds a slot
- * and of every waiting job; nothing where counts cannot go wrong by themselves. *out: what was
- * corrected, to be logged; owned, free(). */
+/* Recounts from the rows what stores keep counts of, and corrects what two calls of this handle
+ * found wrong alike; safe beside a fleet that works. Costs about a reading of every VM that holds a
+ * slot and of every waiting job; nothing where counts cannot go wrong by themselves. *out: what was
+ * corrected, to be logged; owned, free(). *suspected: how many were found wrong once: call again
+ * soon. */
 MUST_CHECK int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n,
-                             struct err *e);
+                             size_t *suspected, struct err *e);
 
 #endif

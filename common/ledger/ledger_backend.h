@@ -76,7 +76,8 @@ typedef int ledger_counts_fn(void *state, struct ledger_count **out, size_t *n, 
 typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *removed,
                            struct err *e);
 
-typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, struct err *e);
+typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
+                             struct err *e);
 /* Of a backend whose counts the store itself keeps right (ledger.c). */
 ledger_repair_fn ledger_repair_nothing;
 
