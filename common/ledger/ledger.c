@@ -384,6 +384,18 @@ int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, si
     return 0;
 }
 
+void ledger_check_nothing(void *state, ledger_say_fn *say, void *arg)
+{
+    (void)state;
+    (void)say;
+    (void)arg;
+}
+
+void ledger_check(struct ledger *l, ledger_say_fn *say, void *arg)
+{
+    l->ops->check(l->state, say, arg);
+}
+
 int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,
                   struct err *e)
 {

@@ -321,4 +321,12 @@ struct ledger_repair {
 MUST_CHECK int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n,
                              size_t *suspected, struct err *e);
 
+enum ledger_finding { LEDGER_FINE, LEDGER_DOUBTFUL, LEDGER_WRONG };
+typedef void ledger_say_fn(void *arg, enum ledger_finding level, const char *asked,
+                           const char *answer);
+/* Says of the store what opening it does not find out: its settings, and whether these credentials
+ * may make every call of a ledger, each with what to do. Changes nothing; what cannot be asked is
+ * said, too. Says nothing of a store that has neither. */
+void ledger_check(struct ledger *l, ledger_say_fn *say, void *arg);
+
 #endif

@@ -204,6 +204,10 @@ double ledger_dynamo_read_real(const json_t *item, const char *name);
 MUST_CHECK int ledger_dynamo_put_one(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
                                      const struct buf *attributes, const char *version, bool *held,
                                      struct err *e);
+/* One item, put if the expression's conditions hold. */
+MUST_CHECK int ledger_dynamo_put_if(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                                    const struct buf *attributes,
+                                    const struct ledger_dynamo_expr *x, bool *held, struct err *e);
 /* One item, updated or deleted by an expression. */
 MUST_CHECK int ledger_dynamo_update_one(struct ledger_dynamo *l,
                                         const struct ledger_dynamo_key *key,
@@ -414,6 +418,13 @@ struct ledger_dynamo_list {
 void *ledger_dynamo_list_add(struct ledger_dynamo_list *l);
 
 /* --- opening --- */
+/* The beginning of a request about the table itself: all but the closing brace. */
+void ledger_dynamo_begin_body(const struct ledger_dynamo *l, struct buf *body);
+/* DescribeTable. *out: owned; refusal may be NULL. */
+MUST_CHECK int ledger_dynamo_describe(struct ledger_dynamo *l, json_t **out,
+                                      struct aws_refusal *refusal, struct err *e);
+/* Ours among the table's; NULL if it lacks it. */
+const json_t *ledger_dynamo_find_index(const json_t *table);
 /* Makes the table where the URL says so, and looks that it is one of ours. */
 MUST_CHECK int ledger_dynamo_check_table(struct ledger_dynamo *l, struct err *e);
 
@@ -445,5 +456,6 @@ ledger_mark_add_fn ledger_dynamo_mark_add;
 ledger_counts_fn ledger_dynamo_counts;
 ledger_tidy_fn ledger_dynamo_tidy;
 ledger_repair_fn ledger_dynamo_repair;
+ledger_check_fn ledger_dynamo_check;
 
 #endif

@@ -438,21 +438,29 @@ static void begin_one(const struct ledger_dynamo *l, struct buf *body)
     buf_append_json(body, slice_of(l->url.table));
 }
 
+int ledger_dynamo_put_if(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                         const struct buf *attributes, const struct ledger_dynamo_expr *x,
+                         bool *held, struct err *e)
+{
+    struct buf body;
+    begin_one(l, &body);
+    buf_append_cstr(&body, ",\"Item\":");
+    ledger_dynamo_render_item(key, attributes, &body);
+    ledger_dynamo_expr_render(x, &body);
+    buf_append_byte(&body, '}');
+    int rc = write_one(l, "PutItem", &body, held, e);
+    buf_fini(&body);
+    return rc;
+}
+
 int ledger_dynamo_put_one(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
                           const struct buf *attributes, const char *version, bool *held,
                           struct err *e)
 {
     struct ledger_dynamo_expr x;
-    struct buf body;
     ledger_dynamo_expr_init(&x);
     ledger_dynamo_if_version(&x, version);
-    begin_one(l, &body);
-    buf_append_cstr(&body, ",\"Item\":");
-    ledger_dynamo_render_item(key, attributes, &body);
-    ledger_dynamo_expr_render(&x, &body);
-    buf_append_byte(&body, '}');
-    int rc = write_one(l, "PutItem", &body, held, e);
-    buf_fini(&body);
+    int rc = ledger_dynamo_put_if(l, key, attributes, &x, held, e);
     ledger_dynamo_expr_fini(&x);
     return rc;
 }

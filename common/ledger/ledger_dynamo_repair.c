@@ -11,8 +11,8 @@
  *
  * Two signs: a counter is mended when two recounts find it wrong by the same number, and none
  * between them found otherwise. A recount says nothing of a counter that moved while the rows were
- * read; slots taken and freed, and the changes of a pair or a repository, only ever grow: what looks
- * the same has not moved. The correction is an addition, and holds only on the value that was
+ * read; slots taken and freed, and the changes of a pair or a repository, only ever grow: what
+ * looks the same has not moved. The correction is an addition, and holds only on the value that was
  * judged. */
 
 #define QUIET_MS 60000 /* a pair must be so old that the index shows its jobs */
