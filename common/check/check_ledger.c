@@ -11,8 +11,8 @@ static void say_finding(void *arg, enum ledger_finding level, const char *asked,
 {
     static const enum check_level levels[] = {
         [LEDGER_FINE] = CHECK_OK, [LEDGER_DOUBTFUL] = CHECK_WARN, [LEDGER_WRONG] = CHECK_FAIL};
-    struct err e = {0};
-    (void)err_set(&e, ERR_NONE, 0, "%s", answer);
+    struct err e;
+    (void)err_set(&e, ERR_RETRY, 0, "%s", answer); /* for its words alone */
     check_say_error(arg, levels[level], "ledger", asked, &e);
 }
 
