@@ -11,6 +11,7 @@
 #define HOUR_MS (3600 * 1000LL)
 #define ROWS_PER_SWEEP 1000
 #define REPAIR_INTERVAL_MS (10 * 60 * 1000LL) /* it reads every row that holds a slot */
+#define REPAIR_AGAIN_MS (60 * 1000LL)         /* when a count looked wrong */
 
 /* A machine whose end nobody saw is as old as its start. */
 static bool is_old(const struct vm_info *machine, int64_t before_ms)
@@ -43,15 +44,16 @@ static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
     return done;
 }
 
-/* What the ledger corrects was seen twice, the interval apart. */
+/* What the ledger corrects it saw twice. */
 static int repair_counts(struct sweep *s, int64_t *done, struct err *e)
 {
     struct ledger_repair *mended = NULL;
     size_t n = 0;
+    size_t suspected = 0;
     if (clock_mono_ms() < s->reaper->next_repair_ms) {
         return 0;
     }
-    if (ledger_repair(s->reaper->ledger, &mended, &n, e) != 0) {
+    if (ledger_repair(s->reaper->ledger, &mended, &n, &suspected, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
@@ -61,7 +63,8 @@ static int repair_counts(struct sweep *s, int64_t *done, struct err *e)
     }
     *done += (int64_t)n;
     free(mended);
-    s->reaper->next_repair_ms = clock_mono_ms() + REPAIR_INTERVAL_MS;
+    s->reaper->next_repair_ms =
+        clock_mono_ms() + (suspected > 0 ? REPAIR_AGAIN_MS : REPAIR_INTERVAL_MS);
     return 0;
 }
 

@@ -14,8 +14,8 @@
 
 static int check_online(const struct config *c, bool json)
 {
-    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
-                                       check_lambda, check_github, NULL};
+    static check_fn *const checks[] = {
+        check_queue, check_ledger, check_slot_poll, check_aws, check_lambda, check_github, NULL};
     return check_all(c, checks, json, stdout);
 }
 

@@ -1,7 +1,20 @@
 /* The ledger. */
+#include <string.h>
+
 #include "common/base/clock.h"
 #include "common/check/check.h"
 #include "common/ledger/ledger.h"
+
+#define POLL_LEAST_MS 100 /* of a store that is paid for by the request */
+
+static void say_finding(void *arg, enum ledger_finding level, const char *asked, const char *answer)
+{
+    static const enum check_level levels[] = {
+        [LEDGER_FINE] = CHECK_OK, [LEDGER_DOUBTFUL] = CHECK_WARN, [LEDGER_WRONG] = CHECK_FAIL};
+    struct err e;
+    (void)err_set(&e, ERR_RETRY, 0, "%s", answer); /* for its words alone */
+    check_say_error(arg, levels[level], "ledger", asked, &e);
+}
 
 void check_ledger(struct check *c)
 {
@@ -12,6 +25,22 @@ void check_ledger(struct check *c)
         check_say_error(c, CHECK_FAIL, "ledger", "ping", &e);
     } else {
         check_say_answered(c, "ledger", c->config->ledger, began_us);
+        ledger_check(l, say_finding, c);
     }
     ledger_close(l);
+}
+
+void check_slot_poll(struct check *c)
+{
+    const struct check_finding f = {.level = CHECK_WARN,
+                                    .subject = "ledger",
+                                    .asked = "worker.slot_poll_ms",
+                                    .mend = "set it to 250"};
+    if (strncmp(c->config->ledger, "dynamodb:", 9) == 0 &&
+        c->config->worker.slot_poll_ms < POLL_LEAST_MS) {
+        check_say(c, &f,
+                  "a worker of a full class reads the slots freed every %lld ms, and each read of "
+                  "DynamoDB is paid for",
+                  (long long)c->config->worker.slot_poll_ms);
+    }
 }

@@ -287,7 +287,8 @@ const struct setting config_settings[] = {
                   "After a crash another worker takes it when this is over."),
     WHOLE("worker.slot_poll_ms", IN_CONFIG(worker.slot_poll_ms), "20", 1, 60000,
           .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-          .help = "How often the counter of freed slots is read while a class is full."),
+          .help = "How often the counter of freed slots is read while a class is full. With "
+                  "DynamoDB, where each read is paid for, 250 is enough."),
     WHOLE("worker.end_grace_ms", IN_CONFIG(worker.end_grace_ms), "10000", 0, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "A VM whose job is over may take so long to end by itself; then it is ended."),

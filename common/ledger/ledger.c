@@ -373,17 +373,32 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
     return ledger_metrics_op(OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e));
 }
 
-int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, struct err *e)
+int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
+                          struct err *e)
 {
     (void)state;
     (void)e;
     *out = NULL;
     *n = 0;
+    *suspected = 0;
     return 0;
 }
 
-int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, struct err *e)
+void ledger_check_nothing(void *state, ledger_say_fn *say, void *arg)
+{
+    (void)state;
+    (void)say;
+    (void)arg;
+}
+
+void ledger_check(struct ledger *l, ledger_say_fn *say, void *arg)
+{
+    l->ops->check(l->state, say, arg);
+}
+
+int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,
+                  struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_REPAIR, began_us, l->ops->repair(l->state, out, n, e));
+    return ledger_metrics_op(OP_REPAIR, began_us, l->ops->repair(l->state, out, n, suspected, e));
 }

@@ -313,11 +313,20 @@ struct ledger_repair {
     int64_t was;
     int64_t is; /* as the rows say */
 };
-/* Recounts from the rows what stores keep counts of, and corrects what two calls in a row found
- * wrong alike; safe beside a fleet that works. Costs about a reading of every VM that holds a slot
- * and of every waiting job; nothing where counts cannot go wrong by themselves. *out: what was
- * corrected, to be logged; owned, free(). */
+/* Recounts from the rows what stores keep counts of, and corrects what two calls of this handle
+ * found wrong alike; safe beside a fleet that works. Costs about a reading of every VM that holds a
+ * slot and of every waiting job; nothing where counts cannot go wrong by themselves. *out: what was
+ * corrected, to be logged; owned, free(). *suspected: how many were found wrong once: call again
+ * soon. */
 MUST_CHECK int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n,
-                             struct err *e);
+                             size_t *suspected, struct err *e);
+
+enum ledger_finding { LEDGER_FINE, LEDGER_DOUBTFUL, LEDGER_WRONG };
+typedef void ledger_say_fn(void *arg, enum ledger_finding level, const char *asked,
+                           const char *answer);
+/* Says of the store what opening it does not find out: its settings, and whether these credentials
+ * may make every call of a ledger, each with what to do. Changes nothing; what cannot be asked is
+ * said, too. Says nothing of a store that has neither. */
+void ledger_check(struct ledger *l, ledger_say_fn *say, void *arg);
 
 #endif

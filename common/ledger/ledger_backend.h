@@ -76,9 +76,13 @@ typedef int ledger_counts_fn(void *state, struct ledger_count **out, size_t *n, 
 typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *removed,
                            struct err *e);
 
-typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, struct err *e);
-/* Of a backend whose counts the store itself keeps right (ledger.c). */
+typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
+                             struct err *e);
+typedef void ledger_check_fn(void *state, ledger_say_fn *say, void *arg);
+/* Of a backend whose counts the store itself keeps right, and of one without settings of its own to
+ * look at (ledger.c). */
 ledger_repair_fn ledger_repair_nothing;
+ledger_check_fn ledger_check_nothing;
 
 /* Pointers only, every one set: the front checks that at open. */
 struct ledger_ops {
@@ -115,6 +119,7 @@ struct ledger_ops {
     ledger_counts_fn *counts;
     ledger_tidy_fn *tidy;
     ledger_repair_fn *repair;
+    ledger_check_fn *check;
 };
 
 extern const struct ledger_ops ledger_ops_sqlite;

@@ -222,4 +222,5 @@ const struct ledger_ops ledger_ops_dynamo = {
     .counts = ledger_dynamo_counts,
     .tidy = ledger_dynamo_tidy,
     .repair = ledger_dynamo_repair,
+    .check = ledger_dynamo_check,
 };

@@ -135,8 +135,13 @@ void ledger_dynamo_render_item(const struct ledger_dynamo_key *key, const struct
 /* --- calls --- */
 /* When a step that begins now must have ended, in monotonic time. */
 int64_t ledger_dynamo_deadline(const struct ledger_dynamo *l);
-/* Waits before try number `round`; ERR_RETRY past the deadline. */
-MUST_CHECK int ledger_dynamo_pause(int64_t deadline_ms, int round, struct err *e);
+/* Why a request is made once more: another was at the same items, which takes milliseconds, or the
+ * table (or one of its partitions) has no capacity left, which comes back by the second. */
+enum ledger_dynamo_cause { CAUSE_RACE, CAUSE_THROTTLED };
+/* Waits before try number `round`, with full jitter. Past the deadline ERR_RETRY, or ERR_THROTTLED
+ * by its cause. */
+MUST_CHECK int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause cause,
+                                   struct err *e);
 /* One request whose repetition does no harm: throttling, and answers that never came, are tried
  * again until the deadline. *out: owned, json_decref; may be NULL. */
 MUST_CHECK int ledger_dynamo_call(struct ledger_dynamo *l, const char *operation,
@@ -154,7 +159,7 @@ struct ledger_dynamo_got {
     size_t room;
 };
 void ledger_dynamo_got_fini(struct ledger_dynamo_got *g);
-/* items[i] is keys[i]'s. */
+/* items[i] is keys[i]'s; of keys that are alike, the first one's alone. */
 MUST_CHECK int ledger_dynamo_get(struct ledger_dynamo *l, const struct ledger_dynamo_key *keys,
                                  size_t n, struct ledger_dynamo_got *out, struct err *e);
 
@@ -199,6 +204,10 @@ double ledger_dynamo_read_real(const json_t *item, const char *name);
 MUST_CHECK int ledger_dynamo_put_one(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
                                      const struct buf *attributes, const char *version, bool *held,
                                      struct err *e);
+/* One item, put if the expression's conditions hold. */
+MUST_CHECK int ledger_dynamo_put_if(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                                    const struct buf *attributes,
+                                    const struct ledger_dynamo_expr *x, bool *held, struct err *e);
 /* One item, updated or deleted by an expression. */
 MUST_CHECK int ledger_dynamo_update_one(struct ledger_dynamo *l,
                                         const struct ledger_dynamo_key *key,
@@ -409,6 +418,13 @@ struct ledger_dynamo_list {
 void *ledger_dynamo_list_add(struct ledger_dynamo_list *l);
 
 /* --- opening --- */
+/* The beginning of a request about the table itself: all but the closing brace. */
+void ledger_dynamo_begin_body(const struct ledger_dynamo *l, struct buf *body);
+/* DescribeTable. *out: owned; refusal may be NULL. */
+MUST_CHECK int ledger_dynamo_describe(struct ledger_dynamo *l, json_t **out,
+                                      struct aws_refusal *refusal, struct err *e);
+/* Ours among the table's; NULL if it lacks it. */
+const json_t *ledger_dynamo_find_index(const json_t *table);
 /* Makes the table where the URL says so, and looks that it is one of ours. */
 MUST_CHECK int ledger_dynamo_check_table(struct ledger_dynamo *l, struct err *e);
 
@@ -440,5 +456,6 @@ ledger_mark_add_fn ledger_dynamo_mark_add;
 ledger_counts_fn ledger_dynamo_counts;
 ledger_tidy_fn ledger_dynamo_tidy;
 ledger_repair_fn ledger_dynamo_repair;
+ledger_check_fn ledger_dynamo_check;
 
 #endif

@@ -9,8 +9,11 @@
 
 /* Single requests and their answers. */
 
-#define BASE_MS 4
-#define CAP_MS 400
+#define RACE_BASE_MS 4
+#define RACE_CAP_MS 400
+#define THROTTLED_BASE_MS 50
+#define THROTTLED_CAP_MS 2000
+#define THROTTLED_AGAIN_MS 1000
 #define BODY_MAX (4 * 1024 * 1024)
 #define GET_MAX 100 /* keys of one BatchGetItem */
 #define PAGE_MAX 1000
@@ -21,9 +24,21 @@ int64_t ledger_dynamo_deadline(const struct ledger_dynamo *l)
     return clock_mono_ms() + l->url.deadline_ms;
 }
 
-int ledger_dynamo_pause(int64_t deadline_ms, int round, struct err *e)
+int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause cause,
+                        struct err *e)
 {
-    int64_t until = clock_mono_ms() + backoff_full_jitter_ms(BASE_MS, CAP_MS, round);
+    bool throttled = cause == CAUSE_THROTTLED;
+    int64_t base_ms = throttled ? THROTTLED_BASE_MS : RACE_BASE_MS;
+    int64_t cap_ms = throttled ? THROTTLED_CAP_MS : RACE_CAP_MS;
+    int64_t until = clock_mono_ms() + backoff_full_jitter_ms(base_ms, cap_ms, round);
+    if (until > deadline_ms && throttled) {
+        (void)err_set(e, ERR_THROTTLED, 0,
+                      "the ledger in DynamoDB: the table left a part of the request undone (%d "
+                      "tries): its throughput is used up: see Throttling in deploy/dynamodb.md",
+                      round);
+        e->retry_after_ms = THROTTLED_AGAIN_MS;
+        return -1;
+    }
     if (until > deadline_ms) {
         return err_set(e, ERR_RETRY, 0,
                        "the ledger in DynamoDB: the step was not through within its time (%d "
@@ -76,8 +91,10 @@ int ledger_dynamo_call(struct ledger_dynamo *l, const char *operation, const str
         if (ledger_dynamo_send(l, operation, body, out, refusal, e) == 0) {
             return 0;
         }
-        if ((e->class != ERR_RETRY && e->class != ERR_THROTTLED) ||
-            ledger_dynamo_pause(deadline_ms, round, &slow) != 0) {
+        bool throttled = e->class == ERR_THROTTLED;
+        if ((e->class != ERR_RETRY && !throttled) ||
+            ledger_dynamo_pause(deadline_ms, round, throttled ? CAUSE_THROTTLED : CAUSE_RACE,
+                                &slow) != 0) {
             return -1; /* what DynamoDB said last tells more than that the time is over */
         }
         if (refusal != NULL) {
@@ -154,7 +171,7 @@ static bool has_key(const json_t *item, const struct ledger_dynamo_key *key)
            slice_eq_cstr(ledger_dynamo_read_slice(item, "pk"), key->pk);
 }
 
-/* Puts each item into the place of its key. */
+/* Puts each item into the place of its key: the first one, where the index told a row twice. */
 static void place(const json_t *items, const struct ledger_dynamo_key *keys, size_t n,
                   json_t **places)
 {
@@ -162,14 +179,28 @@ static void place(const json_t *items, const struct ledger_dynamo_key *keys, siz
     json_t *item;
     json_array_foreach(items, i, item)
     {
-        for (size_t k = 0; k < n; k++) {
-            if (places[k] == NULL && has_key(item, &keys[k])) {
-                places[k] = json_incref(item);
-            }
+        size_t k = 0;
+        while (k < n && !has_key(item, &keys[k])) {
+            k++;
+        }
+        if (k < n && places[k] == NULL) {
+            places[k] = json_incref(item);
         }
     }
 }
 
+static bool is_among(const struct ledger_dynamo_key *key, const struct ledger_dynamo_key *keys,
+                     size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(key->sk, keys[i].sk) == 0 && strcmp(key->pk, keys[i].pk) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* DynamoDB refuses a batch that names a key twice. */
 static void render_gets(const struct ledger_dynamo *l, const struct ledger_dynamo_key *keys,
                         size_t n, struct buf *body)
 {
@@ -177,8 +208,10 @@ static void render_gets(const struct ledger_dynamo *l, const struct ledger_dynam
     buf_append_json(body, slice_of(l->url.table));
     buf_append_cstr(body, ":{\"ConsistentRead\":true,\"Keys\":[");
     for (size_t i = 0; i < n; i++) {
-        buf_append_cstr(body, i > 0 ? "," : "");
-        ledger_dynamo_render_key(&keys[i], body);
+        if (!is_among(&keys[i], keys, i)) {
+            buf_append_cstr(body, i > 0 ? "," : "");
+            ledger_dynamo_render_key(&keys[i], body);
+        }
     }
     buf_append_cstr(body, "]}}}");
 }
@@ -215,7 +248,7 @@ static int get_some(struct ledger_dynamo *l, const struct ledger_dynamo_key *key
         more = render_rest(answer, &body);
         json_decref(answer);
         if (rc == 0 && more) {
-            rc = ledger_dynamo_pause(deadline_ms, round, e);
+            rc = ledger_dynamo_pause(deadline_ms, round, CAUSE_THROTTLED, e);
         }
     }
     buf_fini(&body);
@@ -405,21 +438,29 @@ static void begin_one(const struct ledger_dynamo *l, struct buf *body)
     buf_append_json(body, slice_of(l->url.table));
 }
 
+int ledger_dynamo_put_if(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
+                         const struct buf *attributes, const struct ledger_dynamo_expr *x,
+                         bool *held, struct err *e)
+{
+    struct buf body;
+    begin_one(l, &body);
+    buf_append_cstr(&body, ",\"Item\":");
+    ledger_dynamo_render_item(key, attributes, &body);
+    ledger_dynamo_expr_render(x, &body);
+    buf_append_byte(&body, '}');
+    int rc = write_one(l, "PutItem", &body, held, e);
+    buf_fini(&body);
+    return rc;
+}
+
 int ledger_dynamo_put_one(struct ledger_dynamo *l, const struct ledger_dynamo_key *key,
                           const struct buf *attributes, const char *version, bool *held,
                           struct err *e)
 {
     struct ledger_dynamo_expr x;
-    struct buf body;
     ledger_dynamo_expr_init(&x);
     ledger_dynamo_if_version(&x, version);
-    begin_one(l, &body);
-    buf_append_cstr(&body, ",\"Item\":");
-    ledger_dynamo_render_item(key, attributes, &body);
-    ledger_dynamo_expr_render(&x, &body);
-    buf_append_byte(&body, '}');
-    int rc = write_one(l, "PutItem", &body, held, e);
-    buf_fini(&body);
+    int rc = ledger_dynamo_put_if(l, key, attributes, &x, held, e);
     ledger_dynamo_expr_fini(&x);
     return rc;
 }

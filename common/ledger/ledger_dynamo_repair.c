@@ -6,14 +6,14 @@
 #include "common/ledger/ledger_dynamo.h"
 
 /* Recounts what counters count, from the rows. Counters cannot drift, as every transaction changes
- * them with the rows; but a table restored by hand, an edited item or an error of ours could make
- * them wrong, and a slot that is counted for nothing is lost for ever.
+ * them with the rows; but a table restored by hand, an item that was edited or deleted, or an error
+ * of ours could make them wrong, and a slot that is counted for nothing is lost for ever.
  *
- * Two signs: a counter is mended when two recounts, one call after the other, find it wrong by the
- * same number. A recount is none if the counter moved while the rows were read; slots taken and
- * freed, and the changes of a pair or a repository, only ever grow: what looks the same has not
- * moved.
- * The correction is an addition, and holds only on the value that was judged. */
+ * Two signs: a counter is mended when two recounts find it wrong by the same number, and none
+ * between them found otherwise. A recount says nothing of a counter that moved while the rows were
+ * read; slots taken and freed, and the changes of a pair or a repository, only ever grow: what
+ * looks the same has not moved. The correction is an addition, and holds only on the value that was
+ * judged. */
 
 #define QUIET_MS 60000 /* a pair must be so old that the index shows its jobs */
 #define PAGE 100
@@ -29,6 +29,7 @@ struct counter {
     int64_t value;
     int64_t moved_ms; /* 0: not known */
     int64_t counted;
+    bool missing; /* there is no such counter, but rows that it would count */
 };
 
 struct recount {
@@ -75,13 +76,27 @@ static void add_slots(struct recount *r, struct counter *c, const char *attribut
     c->value = taken - freed;
 }
 
+/* Of the fleet, and of every class that a slot was ever taken or freed of. */
+static void add_slots_of(struct recount *r, json_t *item, const json_t *slots,
+                         const struct ledger_dynamo_got *shards)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(item, name, value)
+    {
+        int64_t taken = ledger_dynamo_read_number(slots, name);
+        int64_t freed = ledger_dynamo_sum_of(shards, name);
+        if (strncmp(name, "c.", 2) == 0) {
+            add_slots(r, named(r, "slots of class %s", name + 2), name, taken, freed);
+        }
+    }
+}
+
 static int read_slots(struct recount *r, struct err *e)
 {
     struct ledger_dynamo_key key = ledger_dynamo_key(r->l, "slots", "main");
     struct ledger_dynamo_got slots;
     struct ledger_dynamo_got shards;
-    const char *name;
-    json_t *value;
     if (ledger_dynamo_get(r->l, &key, 1, &slots, e) != 0) {
         return -1;
     }
@@ -89,19 +104,26 @@ static int read_slots(struct recount *r, struct err *e)
         ledger_dynamo_got_fini(&slots);
         return -1;
     }
-    json_object_foreach(slots.items[0], name, value)
-    {
-        int64_t taken = ledger_dynamo_read_number(slots.items[0], name);
-        int64_t freed = ledger_dynamo_sum_of(&shards, name);
-        if (strcmp(name, "f") == 0) {
-            add_slots(r, named(r, "slots of the fleet"), name, taken, freed);
-        } else if (strncmp(name, "c.", 2) == 0) {
-            add_slots(r, named(r, "slots of class %s", name + 2), name, taken, freed);
-        }
+    add_slots(r, named(r, "slots of the fleet"), "f",
+              ledger_dynamo_read_number(slots.items[0], "f"), ledger_dynamo_sum_of(&shards, "f"));
+    add_slots_of(r, slots.items[0], slots.items[0], &shards);
+    for (size_t i = 0; i < shards.count; i++) {
+        add_slots_of(r, shards.items[i], slots.items[0], &shards);
     }
     ledger_dynamo_got_fini(&shards);
     ledger_dynamo_got_fini(&slots);
     return 0;
+}
+
+static void add_repository(struct recount *r, const char *repository, int64_t slots,
+                           int64_t changes)
+{
+    struct counter *c = named(r, "slots of repository %s", repository);
+    c->key = ledger_dynamo_key(r->l, "repo", "%s", repository);
+    (void)snprintf(c->attribute, sizeof c->attribute, "n");
+    (void)snprintf(c->guard, sizeof c->guard, "changes");
+    c->guard_value = changes;
+    c->value = slots;
 }
 
 static int read_repositories(struct recount *r, struct err *e)
@@ -116,12 +138,8 @@ static int read_repositories(struct recount *r, struct err *e)
     for (size_t i = 0; i < got.count; i++) {
         char repository[144];
         ledger_dynamo_read_text(got.items[i], "sk", repository, sizeof repository);
-        struct counter *c = named(r, "slots of repository %s", repository);
-        c->key = ledger_dynamo_key(r->l, "repo", "%s", repository);
-        (void)snprintf(c->attribute, sizeof c->attribute, "n");
-        (void)snprintf(c->guard, sizeof c->guard, "changes");
-        c->guard_value = ledger_dynamo_read_number(got.items[i], "changes");
-        c->value = ledger_dynamo_read_number(got.items[i], "n");
+        add_repository(r, repository, ledger_dynamo_read_number(got.items[i], "n"),
+                       ledger_dynamo_read_number(got.items[i], "changes"));
     }
     ledger_dynamo_got_fini(&got);
     return 0;
@@ -155,15 +173,27 @@ static int read_pairs(struct recount *r, struct err *e)
     return 0;
 }
 
-static int read_counters(struct recount *r, struct err *e)
+/* --- counting the rows --- */
+/* A counter that somebody deleted is one that says 0. */
+static void count_slot(struct recount *r, const struct ledger_vm *vm)
 {
-    if (read_slots(r, e) != 0 || read_repositories(r, e) != 0) {
-        return -1;
+    char of_class[48];
+    (void)snprintf(of_class, sizeof of_class, "c.%s", vm->class_name);
+    struct counter *class = named(r, "slots of class %s", vm->class_name);
+    if (class->guard[0] == '\0') {
+        add_slots(r, class, of_class, 0, 0);
+        class->missing = true;
     }
-    return read_pairs(r, e);
+    class->counted++;
+    struct counter *repository = named(r, "slots of repository %s", vm->repository);
+    if (repository->guard[0] == '\0') {
+        add_repository(r, vm->repository, 0, 0);
+        repository->missing = true;
+    }
+    repository->counted++;
+    named(r, "slots of the fleet")->counted++;
 }
 
-/* --- counting the rows --- */
 static int count_vms(struct recount *r, struct err *e)
 {
     struct ledger_vm *vms = NULL;
@@ -172,9 +202,7 @@ static int count_vms(struct recount *r, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
-        named(r, "slots of the fleet")->counted++;
-        named(r, "slots of class %s", vms[i].class_name)->counted++;
-        named(r, "slots of repository %s", vms[i].repository)->counted++;
+        count_slot(r, &vms[i]);
         if (vms[i].state < VM_BUSY) {
             named(r, "supply of %s, class %s", vms[i].scope, vms[i].class_name)->counted++;
         }
@@ -221,26 +249,44 @@ static int count_jobs(struct recount *r, struct err *e)
 static bool stood_still(struct recount *after, const struct counter *before)
 {
     const struct counter *now = find(after, before->what);
-    return now != NULL && before->guard[0] != '\0' && now->guard_value == before->guard_value &&
+    if (now == NULL) {
+        return before->missing;
+    }
+    return before->guard[0] != '\0' && now->guard_value == before->guard_value &&
            now->offset == before->offset && now->value == before->value &&
            now->moved_ms <= clock_wall_ms() - QUIET_MS;
 }
 
-/* Takes note of the sign; returns whether it is the second. */
-static bool second_sign(struct ledger_dynamo *l, const struct ledger_dynamo_sign *old, size_t n,
-                        const char *what, int64_t drift)
+static void note_sign(struct ledger_dynamo *l, const char *what, int64_t drift)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(old[i].what, what) == 0 && old[i].drift == drift) {
-            return true;
-        }
-    }
     if (l->sign_count < LEDGER_DYNAMO_SIGNS) {
         struct ledger_dynamo_sign *s = &l->signs[l->sign_count++];
         (void)snprintf(s->what, sizeof s->what, "%s", what);
         s->drift = drift;
     }
-    return false;
+}
+
+/* Whether this is the second sign. A first one is noted, and one that could be neither confirmed
+ * nor refuted this time is kept. */
+static bool second_sign(struct ledger_dynamo *l, const struct counter *c, bool still,
+                        const struct ledger_dynamo_sign *old, size_t n)
+{
+    int64_t drift = c->counted - c->value;
+    const struct ledger_dynamo_sign *was = NULL;
+    for (size_t i = 0; i < n; i++) {
+        was = strcmp(old[i].what, c->what) == 0 ? &old[i] : was;
+    }
+    if (!still && was != NULL) {
+        note_sign(l, c->what, was->drift);
+    }
+    if (!still || drift == 0) {
+        return false;
+    }
+    if (was == NULL || was->drift != drift) {
+        note_sign(l, c->what, drift);
+        return false;
+    }
+    return true;
 }
 
 static int mend(struct ledger_dynamo *l, const struct counter *c, int64_t drift, bool *held,
@@ -252,7 +298,7 @@ static int mend(struct ledger_dynamo *l, const struct counter *c, int64_t drift,
     if (strcmp(c->guard, c->attribute) != 0) {
         ledger_dynamo_add(&x, c->guard, 1);
     }
-    ledger_dynamo_if_number(&x, c->guard, "=", c->guard_value, false);
+    ledger_dynamo_if_number(&x, c->guard, "=", c->guard_value, c->guard_value == 0);
     int rc = ledger_dynamo_update_one(l, &c->key, &x, held, e);
     ledger_dynamo_expr_fini(&x);
     return rc;
@@ -271,8 +317,7 @@ static int judge(struct recount *before, struct recount *after, struct ledger_dy
         const struct counter *c = &all[i];
         int64_t drift = c->counted - c->value;
         bool held = false;
-        if (drift == 0 || !stood_still(after, c) ||
-            !second_sign(l, old, old_count, c->what, drift)) {
+        if (!second_sign(l, c, stood_still(after, c), old, old_count)) {
             continue;
         }
         if (mend(l, c, drift, &held, e) != 0) {
@@ -288,19 +333,31 @@ static int judge(struct recount *before, struct recount *after, struct ledger_dy
     return 0;
 }
 
-int ledger_dynamo_repair(void *state, struct ledger_repair **out, size_t *n, struct err *e)
+/* Each kind of counter is read close around the rows that it counts: the less it moves between. */
+static int recount(struct recount *before, struct recount *after, struct err *e)
+{
+    if (read_pairs(before, e) != 0 || read_slots(before, e) != 0 ||
+        read_repositories(before, e) != 0 || count_vms(before, e) != 0 ||
+        read_slots(after, e) != 0 || read_repositories(after, e) != 0 ||
+        count_jobs(before, e) != 0) {
+        return -1;
+    }
+    return read_pairs(after, e);
+}
+
+int ledger_dynamo_repair(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
+                         struct err *e)
 {
     struct ledger_dynamo *l = state;
     struct recount before = {.l = l, .counters = {.item_size = sizeof(struct counter)}};
     struct recount after = {.l = l, .counters = {.item_size = sizeof(struct counter)}};
     struct ledger_dynamo_list mended = {.item_size = sizeof(struct ledger_repair)};
-    int rc = read_counters(&before, e);
-    rc = rc == 0 ? count_vms(&before, e) : rc;
-    rc = rc == 0 ? count_jobs(&before, e) : rc;
-    rc = rc == 0 ? read_counters(&after, e) : rc;
+    size_t signs = 0;
+    int rc = recount(&before, &after, e);
     if (rc == 0) {
         pthread_mutex_lock(&l->signs_lock);
         rc = judge(&before, &after, &mended, e);
+        signs = l->sign_count;
         pthread_mutex_unlock(&l->signs_lock);
     }
     free(before.counters.items);
@@ -311,5 +368,6 @@ int ledger_dynamo_repair(void *state, struct ledger_repair **out, size_t *n, str
     }
     *out = mended.items;
     *n = mended.count;
+    *suspected = signs;
     return 0;
 }

@@ -36,7 +36,7 @@ static int change_item(struct ledger_dynamo *l, const struct ledger_dynamo_key *
         if (rc != 0 || held) {
             return rc;
         }
-        if (ledger_dynamo_pause(deadline_ms, round, e) != 0) {
+        if (ledger_dynamo_pause(deadline_ms, round, CAUSE_RACE, e) != 0) {
             return -1;
         }
     }

@@ -9,7 +9,7 @@
 #define MADE_WITHIN_MS 120000
 #define LOOK_MS 500
 
-static void begin_body(const struct ledger_dynamo *l, struct buf *body)
+void ledger_dynamo_begin_body(const struct ledger_dynamo *l, struct buf *body)
 {
     buf_init(body, 16 * 1024);
     buf_append_cstr(body, "{\"TableName\":");
@@ -50,7 +50,7 @@ static bool is_text(const json_t *table, const char *attribute)
     return false;
 }
 
-static const json_t *find_index(const json_t *table)
+const json_t *ledger_dynamo_find_index(const json_t *table)
 {
     size_t i;
     json_t *index;
@@ -73,7 +73,7 @@ static bool has_status(const json_t *object, const char *member, const char *sta
 /* `*ready`: it can be used now. */
 static int judge(const struct ledger_dynamo *l, const json_t *table, bool *ready, struct err *e)
 {
-    const json_t *index = find_index(table);
+    const json_t *index = ledger_dynamo_find_index(table);
     if (!keys_are(json_object_get(table, "KeySchema"), "pk", "sk") || !is_text(table, "pk") ||
         !is_text(table, "sk")) {
         return err_set(e, ERR_PERMANENT, 0,
@@ -96,17 +96,24 @@ static int judge(const struct ledger_dynamo *l, const json_t *table, bool *ready
     return 0;
 }
 
+int ledger_dynamo_describe(struct ledger_dynamo *l, json_t **out, struct aws_refusal *refusal,
+                           struct err *e)
+{
+    struct buf body;
+    ledger_dynamo_begin_body(l, &body);
+    buf_append_byte(&body, '}');
+    int rc =
+        ledger_dynamo_call(l, "DescribeTable", &body, ledger_dynamo_deadline(l), out, refusal, e);
+    buf_fini(&body);
+    return rc;
+}
+
 /* `*found` false: there is no such table. */
 static int look(struct ledger_dynamo *l, bool *found, bool *ready, struct err *e)
 {
-    struct buf body;
     struct aws_refusal refusal = {.status = 0};
     json_t *answer = NULL;
-    begin_body(l, &body);
-    buf_append_byte(&body, '}');
-    int rc = ledger_dynamo_call(l, "DescribeTable", &body, ledger_dynamo_deadline(l), &answer,
-                                &refusal, e);
-    buf_fini(&body);
+    int rc = ledger_dynamo_describe(l, &answer, &refusal, e);
     *found = rc == 0;
     *ready = false;
     if (rc == 0) {
@@ -124,7 +131,7 @@ static int create(struct ledger_dynamo *l, struct err *e)
 {
     struct aws_refusal refusal = {.status = 0};
     struct buf body;
-    begin_body(l, &body);
+    ledger_dynamo_begin_body(l, &body);
     buf_append_cstr(&body,
                     ",\"BillingMode\":\"PAY_PER_REQUEST\",\"AttributeDefinitions\":["
                     "{\"AttributeName\":\"pk\",\"AttributeType\":\"S\"},"
@@ -152,7 +159,7 @@ static int expire(struct ledger_dynamo *l, struct err *e)
 {
     struct aws_refusal refusal = {.status = 0};
     struct buf body;
-    begin_body(l, &body);
+    ledger_dynamo_begin_body(l, &body);
     buf_append_cstr(&body, ",\"TimeToLiveSpecification\":{\"AttributeName\":\"expires\","
                            "\"Enabled\":true}}");
     int rc = ledger_dynamo_call(l, "UpdateTimeToLive", &body, ledger_dynamo_deadline(l), NULL,

@@ -10,6 +10,7 @@
 /* One step's writes: gathered, and made all together or not at all. */
 
 #define BODY_MAX (4 * 1024 * 1024)
+#define THROTTLED_AGAIN_MS 1000
 
 void ledger_dynamo_begin(struct ledger_dynamo_txn *t, struct ledger_dynamo *l)
 {
@@ -41,7 +42,7 @@ int ledger_dynamo_again(struct ledger_dynamo_txn *t, struct err *e)
     t->launch = (struct ledger_dynamo_launch){.taken = false};
     t->repository[0] = '\0';
     t->repository_by = t->repository_cap = 0;
-    if (ledger_dynamo_pause(t->deadline_ms, ++t->round, e) != 0) {
+    if (ledger_dynamo_pause(t->deadline_ms, ++t->round, CAUSE_RACE, e) != 0) {
         return -1;
     }
     t->now_ms = clock_wall_ms();
@@ -266,11 +267,56 @@ static void flush(struct ledger_dynamo_txn *t)
 }
 
 /* --- committing --- */
-enum verdict { DONE, MOVED, BUSY, FAILED };
+/* In the order of their weight, where a transaction was cancelled for several reasons. */
+enum verdict {
+    DONE,
+    BUSY,      /* another transaction was at the same items; or no answer */
+    THROTTLED, /* an item's partition, or the table, has no capacity left */
+    MOVED,     /* a condition no longer holds */
+    FAILED
+};
 
-/* Why a transaction was cancelled: a condition that no longer holds outweighs another transaction
- * that was at the same items. */
-static enum verdict judge_reasons(struct ledger_dynamo_txn *t, const struct aws_refusal *refusal)
+static enum verdict judge_reason(const char *code)
+{
+    static const struct {
+        const char *code;
+        enum verdict verdict;
+    } table[] = {
+        {"ConditionalCheckFailed", MOVED},
+        {"ProvisionedThroughputExceeded", THROTTLED},
+        {"ThrottlingError", THROTTLED},
+        {"ValidationError", FAILED},
+        {"ItemCollectionSizeLimitExceeded", FAILED},
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        if (strcmp(code, table[i].code) == 0) {
+            return table[i].verdict;
+        }
+    }
+    return BUSY; /* TransactionConflict, and what is not known */
+}
+
+/* The error of a cancelled transaction says "cancelled"; what for is among its reasons. */
+static void explain(enum verdict v, const json_t *reason, struct err *e)
+{
+    const char *code = json_string_value(json_object_get(reason, "Code"));
+    const char *message = json_string_value(json_object_get(reason, "Message"));
+    if (v == THROTTLED) {
+        (void)err_set(e, ERR_THROTTLED, 0,
+                      "DynamoDB: TransactWriteItems: %s: %.200s: see Throttling in "
+                      "deploy/dynamodb.md",
+                      code, message != NULL ? message : "");
+        e->retry_after_ms = THROTTLED_AGAIN_MS;
+    } else if (v == FAILED) {
+        (void)err_set(e, ERR_PERMANENT, 0,
+                      "DynamoDB: TransactWriteItems: %s: %.200s: the table, or an item in it, is "
+                      "not as deploy/dynamodb.md says",
+                      code, message != NULL ? message : "");
+    }
+}
+
+static enum verdict judge_reasons(struct ledger_dynamo_txn *t, const struct aws_refusal *refusal,
+                                  struct err *e)
 {
     json_error_t where;
     size_t i;
@@ -281,11 +327,12 @@ static enum verdict judge_reasons(struct ledger_dynamo_txn *t, const struct aws_
     json_array_foreach(json_object_get(body, "CancellationReasons"), i, reason)
     {
         const char *code = json_string_value(json_object_get(reason, "Code"));
-        if (code == NULL || strcmp(code, "ConditionalCheckFailed") != 0) {
-            continue;
+        enum verdict this = code != NULL ? judge_reason(code) : BUSY;
+        t->taken = t->taken || (this == MOVED && i + 1 == t->newborn);
+        if (this > v) {
+            v = this;
+            explain(v, reason, e);
         }
-        v = MOVED;
-        t->taken = t->taken || i + 1 == t->newborn;
     }
     json_decref(body);
     return v;
@@ -313,9 +360,9 @@ static enum verdict try_once(struct ledger_dynamo_txn *t, const struct buf *body
     if (send_in_turn(t, body, &refusal, e) == 0) {
         v = DONE;
     } else if (strcmp(refusal.name, "TransactionCanceledException") == 0) {
-        v = judge_reasons(t, &refusal);
+        v = judge_reasons(t, &refusal, e);
     } else if (e->class == ERR_RETRY || e->class == ERR_THROTTLED) {
-        v = BUSY;
+        v = e->class == ERR_THROTTLED ? THROTTLED : BUSY;
     }
     aws_refusal_fini(&refusal);
     return v;
@@ -367,7 +414,8 @@ static int send_until_known(struct ledger_dynamo_txn *t, const struct buf *body,
             *done = true;
             return 0;
         }
-        if (ledger_dynamo_pause(t->deadline_ms, round, &slow) != 0) {
+        enum ledger_dynamo_cause cause = v == THROTTLED ? CAUSE_THROTTLED : CAUSE_RACE;
+        if (ledger_dynamo_pause(t->deadline_ms, round, cause, &slow) != 0) {
             if (e->class == ERR_CONFLICT) {
                 *e = slow; /* what is busy now is not in conflict with what was asked */
             }

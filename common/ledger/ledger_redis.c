@@ -318,4 +318,5 @@ const struct ledger_ops ledger_ops_redis = {
     .counts = ledger_redis_counts,
     .tidy = ledger_redis_tidy,
     .repair = ledger_repair_nothing,
+    .check = ledger_check_nothing,
 };

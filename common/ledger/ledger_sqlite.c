@@ -210,4 +210,5 @@ const struct ledger_ops ledger_ops_sqlite = {
     .counts = ledger_sqlite_counts,
     .tidy = ledger_sqlite_tidy,
     .repair = ledger_repair_nothing,
+    .check = ledger_check_nothing,
 };

@@ -10,6 +10,7 @@ export class AwsControl extends Control {
       keys.add(body ?? {});
       return {};
     });
+    this.add('GET', '/policies', () => service.policies.state());
     this.add('POST', '/keys/{id}/revoke', ({ params, body }) => {
       keys.revoke(params.id, body?.as);
       return {};

@@ -92,11 +92,11 @@ export class Keys {
   }
 }
 
-/** Judges signatures once there are keys; a call may be another service's (`found.service`). The judge needs the development packages, so it is fetched when it is needed. */
+/** Judges signatures once there are keys, and resolves with the key's id; a call may be another service's (`found.service`). The judge needs the development packages, so it is fetched when it is needed. */
 export function judge(keys, service) {
   return async (request, found) => {
-    if (!keys.guard) return;
+    if (!keys.guard) return null;
     const { verify } = await import('./signature.mjs');
-    await verify(request, { keys, service: found?.service ?? service });
+    return verify(request, { keys, service: found?.service ?? service });
   };
 }

@@ -2,8 +2,8 @@
  * One call of a service of AWS, from its bytes to its answer: who may call, faults, the operation, the log.
  *
  * A service extends this and says in `find(call)` what a call is: {operation, protocol, free, perform}, where
- * `perform()` returns (or resolves to) {status, headers, body} or throws an AwsError, and a `free` one needs no
- * signature. `call` has request, url, raw (the body) and id.
+ * `perform()` returns (or resolves to) {status, headers, body} or throws an AwsError, `needs()` says what a policy must allow, and
+ * a `free` one needs no signature. `call` has request, url, raw (the body) and id.
  *
  *   {operation, preset | error | status, message, headers, body, times, delay_ms, late_ms, drop, work, probability}
  *
@@ -15,10 +15,12 @@ import { randomUUID } from 'node:crypto';
 import { AwsError, PROTOCOLS } from './aws_errors.mjs';
 import { KEY_OPTIONS } from './aws_keys.mjs';
 import { FaultList } from './fault_list.mjs';
+import { Policies, POLICY_OPTION } from './aws_policy.mjs';
 import { readBody, send, sleep } from './http.mjs';
 
 export const AWS_OPTIONS = [
   ...KEY_OPTIONS,
+  POLICY_OPTION,
   { key: 'seed', kind: 'int', default: 1, help: 'seed of all chance' },
   { key: 'region', kind: 'text', default: 'us-east-1', help: 'region in ARNs' },
   { key: 'account', kind: 'text', default: '123456789012', help: 'account in ARNs' },
@@ -74,7 +76,7 @@ export class AwsFaults extends FaultList {
 export class AwsService {
   /** `verify({method, url, headers, body}, found)` judges a call first: see aws_keys.mjs. */
   constructor({ config, log, faults, keys = null, verify = () => {} }) {
-    Object.assign(this, { config, log, faults, keys, verify, operations: new Map(), statuses: new Map() });
+    Object.assign(this, { config, log, faults, keys, verify, operations: new Map(), statuses: new Map(), policies: new Policies(config) });
     this.counts = { requests: 0, throttled: 0, refused: 0, faulted: 0 };
   }
 
@@ -97,8 +99,9 @@ export class AwsService {
     try {
       const { request } = call;
       const { method, url, headers } = request;
-      if (!found?.free) await this.verify({ method, url, headers, body: call.raw }, found);
+      const key = found?.free ? null : await this.verify({ method, url, headers, body: call.raw }, found);
       if (!found) throw new AwsError('UnknownOperationException', null);
+      if (key !== null) this.policies.judge(key, () => this.needs(call, found));
       const fault = this.faults.call(call.operation);
       if (!fault) return await found.perform();
       this.counts.faulted += 1;
@@ -107,6 +110,15 @@ export class AwsService {
       if (!(error instanceof AwsError)) throw error;
       return this.render(call, error);
     }
+  }
+
+  /** What IAM asks of the caller: [{action, resource}], each with the resource's ARN. */
+  needs(call, found) {
+    return found.needs?.() ?? [];
+  }
+
+  arn(service, rest, account = this.config.account) {
+    return `arn:aws:${service}:${this.config.region}:${account}:${rest}`;
   }
 
   async faulty(call, found, fault) {

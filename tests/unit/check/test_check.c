@@ -219,6 +219,31 @@ static int lines_with(const char *beginning)
 
 /* --- tests --- */
 
+static void ledger_that_is_paid_for_is_not_read_too_often(void **state)
+{
+    static check_fn *const polls[] = {check_slot_poll, NULL};
+    static const struct {
+        const char *ledger;
+        int64_t every_ms;
+        bool told;
+    } cases[] = {
+        {"dynamodb://t", 20, true}, {"dynamodb://t", 250, false}, {"sqlite:///l", 20, false}};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct config c = *scene.config;
+        char ledger[32];
+        size_t n = 0;
+        free(scene.said);
+        (void)snprintf(ledger, sizeof ledger, "%s", cases[i].ledger);
+        c.ledger = ledger;
+        c.worker.slot_poll_ms = cases[i].every_ms;
+        FILE *out = open_memstream(&scene.said, &n);
+        assert_int_equal(check_all(&c, polls, false, out), 0);
+        assert_int_equal(fclose(out), 0);
+        assert_int_equal(lines_with("warn"), cases[i].told ? 1 : 0);
+    }
+}
+
 static void everything_in_order_is_told_and_ends_with_zero(void **state)
 {
     (void)state;
@@ -391,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(everything_in_order_is_told_and_ends_with_zero),
         CASE(json_is_one_object_a_line),
+        CASE(ledger_that_is_paid_for_is_not_read_too_often),
         CASE(image_that_cannot_run_fails),
         CASE(versions_are_read_to_the_last_page),
         CASE(denied_calls_fail_and_are_named),

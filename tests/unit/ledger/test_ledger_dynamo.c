@@ -153,6 +153,24 @@ static void all_items_of_a_batch_come_however_few_at_a_time(void **state)
     ledger_dynamo_got_fini(&got);
 }
 
+/* DynamoDB refuses a batch with a key twice; the index may tell a row that moves in it twice. */
+static void key_that_is_asked_for_twice_is_read_once(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct ledger_dynamo_key keys[3];
+    struct ledger_dynamo_got got;
+    struct err e;
+    for (int i = 0; i < (int)COUNT_OF(keys); i++) {
+        keys[i] = ledger_dynamo_key(f->d, "test", "%d", i % 2);
+        dynamo_fixture_add(f, keys[i], "n", 1);
+    }
+    MUST(ledger_dynamo_get(f->d, keys, COUNT_OF(keys), &got, &e));
+    assert_int_equal(ledger_dynamo_read_number(got.items[0], "n"), 2);
+    assert_int_equal(ledger_dynamo_read_number(got.items[1], "n"), 1);
+    assert_null(got.items[2]);
+    ledger_dynamo_got_fini(&got);
+}
+
 static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
 {
     struct dynamo_fixture *f = *state;
@@ -171,6 +189,20 @@ static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
                           "\"TransactionConflict\"]}");
     dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_RETRY,
                              "not through within its time");
+    dynamo_fixture_faults(NULL);
+    dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"reasons\":["
+                          "\"TransactionConflict\",\"ProvisionedThroughputExceeded\"]}");
+    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
+                             "ProvisionedThroughputExceeded");
+    assert_true(e.retry_after_ms > 0);
+    dynamo_fixture_faults(NULL);
+    dynamo_fixture_faults("{\"operation\":\"BatchGetItem\",\"unprocessed\":100}");
+    dynamo_fixture_must_fail(ledger_job_get(hasty, 1, &job, &e), &e, ERR_THROTTLED, "throughput");
+    dynamo_fixture_faults(NULL);
+    dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"times\":1,\"reasons\":["
+                          "\"ConditionalCheckFailed\",\"ValidationError\"]}");
+    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
+                             "ValidationError");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND, "1");
     dynamo_fixture_faults("{\"operation\":\"*\",\"preset\":\"denied\"}");
@@ -473,6 +505,7 @@ int main(int argc, char **argv)
         DYNAMO_TEST(lost_answers_of_single_items_are_found_done),
         DYNAMO_TEST(throttled_and_cancelled_steps_come_through),
         DYNAMO_TEST(all_items_of_a_batch_come_however_few_at_a_time),
+        DYNAMO_TEST(key_that_is_asked_for_twice_is_read_once),
         DYNAMO_TEST(table_that_stays_throttled_is_told_and_nothing_is_done),
         DYNAMO_TEST(counts_are_right_whatever_goes_wrong),
         DYNAMO_TEST(step_that_changes_no_decision_leaves_hot_items_alone),

@@ -35,12 +35,14 @@ static void pass_minutes(int minutes)
 }
 
 /* --- calls --- */
+static size_t suspected; /* by the last repair */
+
 static size_t repair(struct ledger *l, struct ledger_repair *first)
 {
     struct ledger_repair *mended = NULL;
     size_t n = 0;
     struct err e;
-    MUST(ledger_repair(l, &mended, &n, &e));
+    MUST(ledger_repair(l, &mended, &n, &suspected, &e));
     if (n > 0 && first != NULL) {
         *first = mended[0];
     }
@@ -104,7 +106,9 @@ static void wrong_counts_are_mended_at_the_second_sign(void **state)
         int64_t right = dynamo_fixture_number(f, keys[i], wrong[i].attribute);
         dynamo_fixture_add(f, keys[i], wrong[i].attribute, i % 2 == 0 ? 2 : -1);
         assert_int_equal(repair(f->l, NULL), 0);
+        assert_int_equal(suspected, 1);
         assert_int_equal(repair(f->l, &first), 1);
+        assert_int_equal(suspected, 0);
         assert_string_equal(first.what, wrong[i].what);
         assert_int_equal(first.was - first.is, i % 2 == 0 ? 2 : -1);
         assert_int_equal(dynamo_fixture_number(f, keys[i], wrong[i].attribute), right);
@@ -124,6 +128,35 @@ static void sign_that_changed_is_a_first_one(void **state)
     assert_int_equal(repair(f->l, NULL), 1);
 }
 
+static void delete_item(struct dynamo_fixture *f, struct ledger_dynamo_key key)
+{
+    struct ledger_dynamo_expr none;
+    bool held;
+    struct err e;
+    ledger_dynamo_expr_init(&none);
+    MUST(ledger_dynamo_delete_one(f->d, &key, &none, &held, &e));
+    ledger_dynamo_expr_fini(&none);
+}
+
+/* Without them, slots would be given away that are in use. */
+static void deleted_counters_are_made_anew_from_the_rows(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    const struct ledger_dynamo_key repository = ledger_dynamo_key(f->d, "repo", "octo/app");
+    populate(f);
+    delete_item(f, slots_key(f));
+    delete_item(f, repository);
+    for (unsigned i = 0; i < LEDGER_DYNAMO_SHARDS; i++) {
+        delete_item(f, ledger_dynamo_shard_key(f->d, i));
+    }
+    assert_int_equal(repair(f->l, NULL), 0);
+    assert_int_equal(suspected, 3);
+    assert_int_equal(repair(f->l, NULL), 3);
+    assert_int_equal(dynamo_fixture_used(f->l), 4);
+    assert_int_equal(dynamo_fixture_number(f, repository, "n"), 4);
+    assert_int_equal(repair(f->l, NULL), 0);
+}
+
 /* The index may be behind by so much; a job it does not show yet is not missing. */
 static void demand_that_just_moved_is_not_judged(void **state)
 {
@@ -136,8 +169,12 @@ static void demand_that_just_moved_is_not_judged(void **state)
     }
     pass_minutes(2);
     assert_int_equal(repair(f->l, NULL), 0);
+    dynamo_fixture_note(f->l, 2, JOB_ACTION_QUEUED, ""); /* moves: no sign, and none taken back */
+    assert_int_equal(repair(f->l, NULL), 0);
+    assert_int_equal(suspected, 1);
+    pass_minutes(2);
     assert_int_equal(repair(f->l, NULL), 1);
-    assert_int_equal(dynamo_fixture_number(f, pair, "d"), 1);
+    assert_int_equal(dynamo_fixture_number(f, pair, "d"), 2);
 }
 
 /* --- beside a fleet that works --- */
@@ -206,9 +243,10 @@ static void *repair_slowly(void *arg)
     struct ledger *l = NULL;
     struct ledger_repair *mended = NULL;
     size_t n = 0;
+    size_t signs = 0;
     w->rc = ledger_open(w->url, &l, &w->e);
     for (int i = 0; w->rc == 0 && i < 2; i++) {
-        w->rc = ledger_repair(l, &mended, &n, &w->e);
+        w->rc = ledger_repair(l, &mended, &n, &signs, &w->e);
         free(mended);
         w->mended += n;
     }
@@ -236,8 +274,8 @@ static void counter_that_moved_and_came_back_is_not_judged(void **state)
 {
     struct dynamo_fixture *f = *state;
     struct fleet w = {.url = f->url};
-    const int64_t counters = 3;        /* queries for them: shards, repositories, pairs */
-    const int64_t rest = 2 + counters; /* pairs, the jobs of one, and the counters again */
+    const int64_t counters = 3;        /* queries for them: pairs, shards, repositories */
+    const int64_t rest = 2 + counters; /* the counters again, the pairs and the jobs of one */
     end_at_once(f->l, dynamo_fixture_reserve(f->l, 1, dynamo_fixture_caps()).vm.name);
     dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, "");
     int64_t base = dynamo_fixture_calls("Query");
@@ -265,6 +303,7 @@ int main(int argc, char **argv)
         DYNAMO_TEST(right_counts_are_left_alone),
         DYNAMO_TEST(wrong_counts_are_mended_at_the_second_sign),
         DYNAMO_TEST(sign_that_changed_is_a_first_one),
+        DYNAMO_TEST(deleted_counters_are_made_anew_from_the_rows),
         DYNAMO_TEST(demand_that_just_moved_is_not_judged),
         DYNAMO_TEST(fleet_that_works_is_not_corrected),
         DYNAMO_TEST(counter_that_moved_and_came_back_is_not_judged),

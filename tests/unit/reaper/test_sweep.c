@@ -410,12 +410,21 @@ static void counts_are_recounted_now_and_then(void **state)
     sweep_times(3);
     assert_int_equal(world.repair_calls, 1);
     world_pass(11 * 60 * 1000);
-    world.repair_fails = true;
+    world.repair_suspects = 1;
     sweep_times(2);
-    assert_int_equal(world.repair_calls, 3); /* what failed is tried again by the next sweep */
-    world.lease_is_ours = false;
+    world_pass(61 * 1000); /* what looked wrong is looked at again soon */
+    world.repair_suspects = 0;
+    sweep_times(2);
+    world_pass(61 * 1000);
     sweep_times(2);
     assert_int_equal(world.repair_calls, 3);
+    world_pass(11 * 60 * 1000);
+    world.repair_fails = true;
+    sweep_times(2);
+    assert_int_equal(world.repair_calls, 5); /* what failed is tried again by the next sweep */
+    world.lease_is_ours = false;
+    sweep_times(2);
+    assert_int_equal(world.repair_calls, 5);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -333,7 +333,8 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
     return 0;
 }
 
-int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, struct err *e)
+int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,
+                  struct err *e)
 {
     (void)l;
     world.repair_calls++;
@@ -344,6 +345,7 @@ int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, struc
     ASSERT(*out != NULL);
     **out = (struct ledger_repair){.what = "slots of the fleet", .was = 3, .is = 2};
     *n = 1;
+    *suspected = world.repair_suspects;
     return 0;
 }
 

@@ -87,6 +87,7 @@ struct world {
     int messages_put;
     int repair_calls;
     bool repair_fails;
+    size_t repair_suspects;
     int records_deleted;
     int terminated; /* strays, by vm_terminate */
     char last_end_reason[96];

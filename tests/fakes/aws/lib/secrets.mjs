@@ -60,7 +60,19 @@ export class Secrets {
     const perform = () => ({
       status: 200, headers: { 'Content-Type': 'application/x-amz-json-1.1' }, body: JSON.stringify(work.call(this, readJson(call.raw))),
     });
-    return { operation: target.split('.')[1], protocol: 'json', service, perform };
+    const operation = target.split('.')[1];
+    const needs = () => [{ action: `${service}:${operation}`, resource: this.resource(service, readJson(call.raw)) }];
+    return { operation, protocol: 'json', service, needs, perform };
+  }
+
+  resource(service, { Name: name = '', SecretId: secret = '', KeyId: key = '', ServiceCode: quotas, QuotaCode: quota }) {
+    const full = (asked, kind) => (asked.startsWith('arn:') ? asked : this.arn(service, `${kind}${asked}`));
+    switch (service) {
+      case 'ssm': return full(name.replace(/^\//, ''), 'parameter/');
+      case 'secretsmanager': return full(secret, 'secret:');
+      case 'kms': return full(key, 'key/');
+      default: return this.arn(service, `${quotas}/${quota}`);
+    }
   }
 
   arn(service, rest) {

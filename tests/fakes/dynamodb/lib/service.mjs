@@ -62,7 +62,17 @@ export class DynamoService extends AwsService {
   find(call) {
     const [, operation] = /^DynamoDB_20120810\.(\w+)$/.exec(call.request.headers['x-amz-target'] ?? '') ?? [];
     if (!operation || call.request.method !== 'POST') return null;
-    return { operation, protocol: 'json', perform: () => this.perform(call, operation) };
+    return { operation, protocol: 'json', needs: () => this.needed(JSON.parse(call.raw), operation), perform: () => this.perform(call, operation) };
+  }
+
+  /** A transaction is allowed by the actions of its parts, a query of an index on the index. */
+  needed(body, operation) {
+    const need = (action, table, index) => ({ action: `dynamodb:${action}`, resource: this.arn('dynamodb', `table/${table}${index ? `/index/${index}` : ''}`) });
+    if (operation === 'TransactWriteItems' || operation === 'TransactGetItems') {
+      return body.TransactItems.flatMap((item) => Object.entries(item).map(([kind, { TableName }]) => need(kind === 'ConditionCheck' ? 'ConditionCheckItem' : `${kind}Item`, TableName)));
+    }
+    if (body.RequestItems) return Object.keys(body.RequestItems).map((table) => need(operation, table));
+    return [need(operation, body.TableName ?? '*', body.IndexName)];
   }
 
   async perform(call, operation) {

@@ -13,7 +13,25 @@ export class Service extends AwsService {
 
   find(call) {
     const { route, params } = this.router.find(call.request.method, call.url.pathname);
-    return route && { operation: route.operation, protocol: 'rest', perform: () => this.perform(call, route, params) };
+    return route && {
+      operation: route.operation, protocol: 'rest', needs: () => this.needed(call, route.operation, params), perform: () => this.perform(call, route, params),
+    };
+  }
+
+  /** A launch also passes its network connectors, the service's own where it names none, and its role. */
+  needed(call, operation, params) {
+    const image = (name) => (name.startsWith('arn:') ? name : this.arn('lambda', `microvm-image:${name}`));
+    const own = this.arn('lambda', 'network-connector:aws-network-connector:INTERNET_EGRESS', 'aws');
+    if (operation === 'RunMicrovm') {
+      const { imageIdentifier, executionRoleArn: role, ingressNetworkConnectors: ins = [], egressNetworkConnectors: outs = [own] } = readJson(call.raw);
+      return [
+        { action: 'lambda:RunMicrovm', resource: image(String(imageIdentifier)) },
+        ...[...ins, ...outs].map((resource) => ({ action: 'lambda:PassNetworkConnector', resource })),
+        ...(role ? [{ action: 'iam:PassRole', resource: role }] : []),
+      ];
+    }
+    const resource = /Image/.test(operation) ? image(Object.values(params)[0] ?? '*') : this.arn('lambda', `microvm:${params.id ?? '*'}`);
+    return [{ action: `lambda:${operation}`, resource }];
   }
 
   perform(call, route, params) {

@@ -15,6 +15,8 @@ const PRESETS = {
   gone: () => new AwsError('QueueDoesNotExist', 'The specified queue does not exist.'),
 };
 
+const EMULATORS_ACCOUNT = '000000000000';
+
 const isOfEntries = (fault) => (fault.entries !== undefined && /Batch$/.test(fault.operation)) || (fault.duplicate && fault.operation === 'ReceiveMessage');
 
 export const faults = (random) => new AwsFaults(random, { presets: PRESETS, isPart: isOfEntries });
@@ -29,7 +31,14 @@ export class SqsService extends AwsService {
   find(call) {
     const [, operation] = /^AmazonSQS\.(\w+)$/.exec(call.request.headers['x-amz-target'] ?? '') ?? [];
     if (!operation || call.request.method !== 'POST') return null;
-    return { operation, protocol: 'queryJson', perform: () => this.perform(call, operation) };
+    return { operation, protocol: 'queryJson', needs: () => this.needed(call, operation), perform: () => this.perform(call, operation) };
+  }
+
+  /** A batch is allowed by the action of its single call. */
+  needed(call, operation) {
+    const { QueueUrl: url, QueueName: name } = readJson(call.raw);
+    const queue = operation === 'ListQueues' ? '*' : name ?? String(url).split('/').at(-1);
+    return [{ action: `sqs:${operation.replace(/Batch$/, '')}`, resource: this.arn('sqs', queue, EMULATORS_ACCOUNT) }];
   }
 
   async perform(call, operation) {

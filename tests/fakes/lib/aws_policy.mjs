@@ -1,0 +1,66 @@
+/*
+ * What an access key may do: the policy of its role, judged as IAM judges it, as far as ours go. A key without a policy may do
+ * all. Each service says what a call needs (`needs(call, found)`): {action, resource}, one or more; a call that needs nothing
+ * (sts:GetCallerIdentity) is none of this.
+ *
+ * What a policy holds beyond Allow, Deny, Action and Resource is refused, so that nothing is let pass unseen.
+ */
+import fs from 'node:fs';
+import { AwsError } from './aws_errors.mjs';
+import { OptionError } from './options.mjs';
+
+export const POLICY_OPTION = { key: 'policy', kind: 'list', default: [], help: 'KEY-ID=FILE: the key may do what the IAM policy in the file allows; may repeat' };
+
+const MEMBERS = ['Sid', 'Effect', 'Action', 'Resource'];
+
+const list = (value) => (Array.isArray(value) ? value : [value]);
+
+/** As a policy's wildcards: * is any text, ? one character. */
+const pattern = (text, flags = '') => new RegExp(`^${text.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`, flags);
+
+export function readPolicy(text) {
+  const { Version: version, Statement: statements, ...rest } = JSON.parse(text);
+  if (version !== '2012-10-17' || Object.keys(rest).length > 0) throw new OptionError('a policy has Version 2012-10-17 and Statement');
+  return list(statements).map((statement) => {
+    const other = Object.keys(statement).find((member) => !MEMBERS.includes(member));
+    if (other) throw new OptionError(`a statement with ${other} is not judged here`);
+    if (!['Allow', 'Deny'].includes(statement.Effect)) throw new OptionError('a statement has the Effect Allow or Deny');
+    return {
+      deny: statement.Effect === 'Deny', actions: list(statement.Action).map((action) => pattern(action, 'i')), resources: list(statement.Resource).map((r) => pattern(r)),
+    };
+  });
+}
+
+export class Policies {
+  constructor(config) {
+    this.known = new Map();
+    this.used = new Map();
+    this.denied = [];
+    for (const text of config.policy ?? []) {
+      const [id, file] = text.split(/=(.*)/s, 2);
+      if (!id || !file) throw new OptionError('--policy is KEY-ID=FILE');
+      this.known.set(id, readPolicy(fs.readFileSync(file, 'utf8')));
+    }
+  }
+
+  /** Throws what AWS answers to a key that may not. `needs()` is asked of keys with a policy alone. */
+  judge(id, needs) {
+    const statements = this.known.get(id);
+    if (!statements) return;
+    for (const { action, resource } of needs()) {
+      const fits = ({ actions, resources }) => actions.some((a) => a.test(action)) && resources.some((r) => r.test(resource));
+      const allowed = statements.some((s) => !s.deny && fits(s)) && !statements.some((s) => s.deny && fits(s));
+      if (!allowed) {
+        this.denied.push({ key: id, action, resource });
+        throw new AwsError('AccessDeniedException', `User: ${id} is not authorized to perform: ${action} on resource: ${resource} because no identity-based policy allows the ${action} action`);
+      }
+      if (!this.used.has(id)) this.used.set(id, {});
+      this.used.get(id)[action] = (this.used.get(id)[action] ?? 0) + 1;
+    }
+  }
+
+  /** {used: {KEY: {action: calls}}, denied: [{key, action, resource}]}. */
+  state() {
+    return { used: Object.fromEntries(this.used), denied: this.denied };
+  }
+}

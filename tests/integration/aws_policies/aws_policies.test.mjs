@@ -1,0 +1,198 @@
+/*
+ * The policies of deploy/aws/policies, held by the programs themselves: each runs with a key that may do what its role's policy
+ * allows and nothing else, through launches, retries, a lost delivery, a stray machine and the online checks. Nothing may be denied,
+ * and every action of a policy must have been needed.
+ */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import readline from 'node:readline';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { launch, temporary } from '../../fakes/lib/testing.mjs';
+import { until } from '../lib/deployment.mjs';
+
+const require = createRequire(new URL('../../fakes/package.json', import.meta.url));
+const dynamodb = require('@aws-sdk/client-dynamodb');
+const lambda = require('@aws-sdk/client-lambda-microvms');
+const sqs = require('@aws-sdk/client-sqs');
+
+const build = process.env.MAYFLY_BUILD ?? 'build/dev';
+const fake = (name) => fileURLToPath(new URL(`../../fakes/${name}/main.mjs`, import.meta.url));
+const policies = fileURLToPath(new URL('../../../deploy/aws/policies/', import.meta.url));
+const REGION = 'us-east-1';
+const ACCOUNT = '123456789012';
+const SQS_ACCOUNT = '000000000000'; // the emulator's is fixed
+const IMAGE = `arn:aws:lambda:${REGION}:${ACCOUNT}:microvm-image:mayfly-arm`;
+const ROLES = ['ingress', 'worker', 'reaper'];
+const keyOf = (role) => `AKID${role.toUpperCase()}`;
+const OWNER = 'AKIDOWNER'; // who sets all up; it has no policy
+
+/** A folder with the policies as an operator would fill them in. */
+function filledIn(t) {
+  const folder = temporary(t);
+  return Object.fromEntries(ROLES.map((role) => {
+    const file = path.join(folder, `${role}.json`);
+    const text = fs.readFileSync(path.join(policies, `${role}.json`), 'utf8');
+    const ofSqs = text.replaceAll('arn:aws:sqs:REGION:ACCOUNT:', `arn:aws:sqs:REGION:${SQS_ACCOUNT}:`);
+    fs.writeFileSync(file, ofSqs.replaceAll('REGION', REGION).replaceAll('ACCOUNT', ACCOUNT).replaceAll('APP-KEY', 'app-key'));
+    return [role, file];
+  }));
+}
+
+class Scene {
+  constructor(t) {
+    Object.assign(this, { t, folder: temporary(t), policy: filledIn(t), running: {} });
+  }
+
+  file(name, text) {
+    fs.writeFileSync(path.join(this.folder, name), text, { mode: 0o600 });
+    return path.join(this.folder, name);
+  }
+
+  async start() {
+    const { privateKey, publicKey } = crypto.generateKeyPairSync('rsa', {
+      modulusLength: 2048, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }, publicKeyEncoding: { type: 'spki', format: 'pem' },
+    });
+    const keys = [OWNER, ...ROLES.map(keyOf)].flatMap((id) => ['--key', `${id}:not-a-secret`]);
+    const judged = [...keys, ...ROLES.flatMap((role) => ['--policy', `${keyOf(role)}=${this.policy[role]}`])];
+    const pem = this.file('app.pem', privateKey);
+    const secret = 'It is one, of some length';
+    [this.github, this.aws, this.lambda, this.sqs, this.dynamodb] = await Promise.all([
+      launch(this.t, fake('github'), '--port', '0', '--org', 'acme', '--app-id', '4242', '--app-key', this.file('public.pem', publicKey), '--runner-url', 'http://127.0.0.1:{PORT}'),
+      launch(this.t, fake('aws'), '--port', '0', ...judged, '--kms-key', `app-key=${pem}`, '--parameter', `/mayfly/webhook-secret=${secret}`,
+        '--quota', 'lambda/L-CD1C0CC4=5', '--quota', 'lambda/L-535CA9B6=1024', '--quota', 'lambda/L-91B95582=10'),
+      launch(this.t, fake('lambda-microvms'), '--port', '0', ...judged, '--image', 'mayfly-arm'),
+      launch(this.t, fake('sqs'), '--port', '0', ...judged),
+      launch(this.t, fake('dynamodb'), '--port', '0', ...judged),
+    ]);
+    this.secret = secret;
+    await this.makeStores();
+    this.writeConfig();
+  }
+
+  client(Client, of) {
+    const made = new Client({ endpoint: of.url, region: REGION, credentials: { accessKeyId: OWNER, secretAccessKey: 'not-a-secret' } });
+    this.t.after(() => made.destroy());
+    return made;
+  }
+
+  async makeStores() {
+    const queues = this.client(sqs.SQSClient, this.sqs);
+    for (const lane of ['events', 'launch_arm']) {
+      for (const name of [`mayfly-${lane}`, `mayfly-${lane}-dead`]) await queues.send(new sqs.CreateQueueCommand({ QueueName: name, Attributes: { MessageRetentionPeriod: '1209600' } }));
+    }
+    const table = this.client(dynamodb.DynamoDBClient, this.dynamodb);
+    await table.send(new dynamodb.CreateTableCommand({
+      TableName: 'mayfly', BillingMode: 'PAY_PER_REQUEST', AttributeDefinitions: ['pk', 'sk', 'ix', 'age'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' })),
+      KeySchema: [{ AttributeName: 'pk', KeyType: 'HASH' }, { AttributeName: 'sk', KeyType: 'RANGE' }],
+      GlobalSecondaryIndexes: [{ IndexName: 'by_age', KeySchema: [{ AttributeName: 'ix', KeyType: 'HASH' }, { AttributeName: 'age', KeyType: 'RANGE' }], Projection: { ProjectionType: 'KEYS_ONLY' } }],
+    }));
+    await table.send(new dynamodb.UpdateTimeToLiveCommand({ TableName: 'mayfly', TimeToLiveSpecification: { AttributeName: 'expires', Enabled: true } }));
+  }
+
+  writeConfig() {
+    const at = (of) => `region=${REGION}&endpoint=${encodeURIComponent(of.url)}`;
+    this.config = this.file('mayfly.json', JSON.stringify({
+      queue: `sqs://mayfly?poll_s=1&${at(this.sqs)}`, ledger: `dynamodb://mayfly?${at(this.dynamodb)}`,
+      github: { api_url: this.github.url, app: { id: '4242', private_key: `kms:arn:aws:kms:${REGION}:${ACCOUNT}:key/app-key` }, webhook_secrets: ['ssm:/mayfly/webhook-secret'] },
+      ingress: { listen: '127.0.0.1:0', admin_listen: '127.0.0.1:0', threads: 1 },
+      worker: { admin_listen: '127.0.0.1:0', end_grace_ms: 0, drain_seconds: 5, slot_poll_ms: 250 },
+      reaper: { admin_listen: '127.0.0.1:0', interval_ms: 500, records_interval_ms: 1000, never_up_ms: 3000, patience_ms: 2000, deliveries: { interval_ms: 1000, margin_ms: 10000 } },
+      retry: { max_attempts: 8, base_ms: 50, cap_ms: 500 },
+      classes: [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 4, lambda: { endpoint: this.lambda.url, image: IMAGE } }],
+    }));
+  }
+
+  environment(role) {
+    return {
+      PATH: process.env.PATH, AWS_ACCESS_KEY_ID: keyOf(role), AWS_SECRET_ACCESS_KEY: 'not-a-secret', AWS_REGION: REGION, AWS_ENDPOINT_URL: this.aws.url, AWS_EC2_METADATA_DISABLED: 'true',
+      ...(process.env.ASAN_OPTIONS ? { ASAN_OPTIONS: process.env.ASAN_OPTIONS } : {}),
+    };
+  }
+
+  /** Findings of the online check. */
+  check(role) {
+    const { status, stdout, stderr } = spawnSync(path.join(build, role, `mayfly-${role}`), ['--config', this.config, '--check-config', '--online', '--json'], { encoding: 'utf8', env: this.environment(role) });
+    assert.equal(stderr, '');
+    return { status, findings: stdout.trim().split('\n').map((line) => JSON.parse(line)) };
+  }
+
+  async run(role) {
+    const child = spawn(path.join(build, role, `mayfly-${role}`), ['--config', this.config], { stdio: ['ignore', 'pipe', 'pipe'], env: this.environment(role) });
+    this.t.after(() => child.kill('SIGKILL'));
+    const lines = [];
+    child.lines = lines;
+    for (const stream of [child.stdout, child.stderr]) readline.createInterface({ input: stream }).on('line', (line) => lines.push(line));
+    this.running[role] = child;
+    const told = (line) => line.includes(role === 'ingress' ? '"event":"listening"' : '"event":"started"') && !line.includes('"port":0,');
+    await until(`${role} has started: ${lines.join('\n')}`, () => lines.some(told) || (child.exitCode !== null && assert.fail(lines.join('\n'))), { seconds: 30 });
+    if (role !== 'ingress') return;
+    const { port } = JSON.parse(lines.find(told));
+    await this.github.ask('POST', '/webhook-url', { url: `http://127.0.0.1:${port}/webhook`, secret: this.secret });
+  }
+
+  stop(role) {
+    const child = this.running[role];
+    const ended = new Promise((resolve) => { child.once('exit', resolve); });
+    child.kill('SIGTERM');
+    return ended;
+  }
+
+  jobs(count) {
+    return this.github.ask('POST', '/jobs', { repo: 'acme/app', labels: ['self-hosted', 'arm64'], command: 'true', count });
+  }
+
+  async completed(count) {
+    const state = await this.github.ask('GET', `/wait?jobs_completed=${count}&timeout=60`);
+    assert.ok(state.met, Object.values(this.running).map((child) => child.lines.slice(-8).join('\n')).join('\n\n'));
+  }
+
+  /** What each role used, and what was denied, over all services. */
+  async told() {
+    const states = await Promise.all([this.aws, this.lambda, this.sqs, this.dynamodb].map((of) => of.ask('GET', '/policies')));
+    const used = Object.fromEntries(ROLES.map((role) => [role, [...new Set(states.flatMap((s) => Object.keys(s.used[keyOf(role)] ?? {})))].sort()]));
+    return { used, denied: states.flatMap((s) => s.denied) };
+  }
+}
+
+const allowed = (file) => [...new Set(JSON.parse(fs.readFileSync(file, 'utf8')).Statement.flatMap(({ Action }) => Action))].sort();
+
+test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
+  const s = new Scene(t);
+  await s.start();
+  for (const role of ROLES) await s.run(role);
+
+  /* The way of a job; a launch that waits, and one that is buried, whose job the reaper asks for again. */
+  await s.lambda.ask('POST', '/faults', [{ operation: 'RunMicrovm', preset: 'throttle', times: 1 }]);
+  await s.github.ask('POST', '/faults', [{ operation: 'generate-jitconfig', status: 422, body: { message: 'not now' }, times: 1 }]);
+  await s.jobs(3);
+  await s.completed(3);
+  await until('the worker ended the machines', async () => (await s.lambda.ask('GET', '/state')).held === 0);
+
+  /* A delivery that nobody took. */
+  await s.stop('ingress');
+  await s.jobs(1);
+  await s.completed(4);
+
+  /* A machine of our image that no row knows. */
+  const vms = s.client(lambda.LambdaMicrovmsClient, s.lambda);
+  await vms.send(new lambda.RunMicrovmCommand({ imageIdentifier: IMAGE, clientToken: 'stray' }));
+  await until('the reaper ended the stray', async () => (await s.lambda.ask('GET', '/state')).held === 0);
+  await s.stop('worker');
+  await s.stop('reaper');
+
+  for (const role of ROLES) {
+    const { status, findings } = s.check(role);
+    assert.deepEqual(findings.filter((f) => f.level === 'FAIL'), []);
+    assert.equal(status, 0);
+    assert.deepEqual(findings.filter((f) => /not authorized/.test(f.answer)), []);
+  }
+
+  const { used, denied } = await s.told();
+  assert.deepEqual(denied, []);
+  for (const role of ROLES) assert.deepEqual(used[role], allowed(s.policy[role]), role);
+});
