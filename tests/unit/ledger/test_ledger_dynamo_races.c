@@ -62,6 +62,45 @@ static enum ledger_outcome outcome_of(struct first *a)
     return a->out.outcome;
 }
 
+/* --- a lost answer, and another that built on what it was about --- */
+struct adding {
+    struct ledger *l;
+    int64_t result;
+    int rc;
+    struct err e;
+    pthread_t thread;
+};
+
+static void *add_five(void *arg)
+{
+    struct adding *a = arg;
+    a->rc = ledger_mark_add(a->l, "cursor", 5, &a->result, &a->e);
+    return NULL;
+}
+
+/* The row no longer bears the mark of the step whose answer was lost: DynamoDB's token alone tells
+ * that it was made. */
+static void lost_work_that_another_built_on_is_known_by_its_token(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct adding a = {.l = f->l};
+    int64_t number = 0;
+    struct err e;
+    dynamo_fixture_faults("[{\"operation\":\"TransactWriteItems\",\"late_ms\":2000,"
+                          "\"drop\":true,\"times\":1}]");
+    assert_int_equal(pthread_create(&a.thread, NULL, add_five, &a), 0);
+    while (number == 0) {
+        MUST(ledger_ops_dynamo.mark_get(f->d, "cursor", &number, &e));
+    }
+    MUST(ledger_ops_dynamo.mark_add(f->d, "cursor", 2, &number, &e));
+    assert_int_equal(number, 7);
+    assert_int_equal(pthread_join(a.thread, NULL), 0);
+    dynamo_fixture_must(a.rc, &a.e, "ledger_mark_add", __LINE__);
+    assert_int_equal(a.result, 5);
+    MUST(ledger_mark_get(f->l, "cursor", &number, &e));
+    assert_int_equal(number, 7);
+}
+
 static struct ledger_dynamo_key pair_key(const struct dynamo_fixture *f)
 {
     return ledger_dynamo_pair_key(f->d, "octo", "small");
@@ -187,6 +226,7 @@ static void slot_freed_while_caps_were_looked_at_is_used(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        DYNAMO_TEST(lost_work_that_another_built_on_is_known_by_its_token),
         DYNAMO_TEST(supply_that_came_meanwhile_satisfies),
         DYNAMO_TEST(supply_that_came_meanwhile_satisfies_a_job_that_waited),
         DYNAMO_TEST(surplus_that_another_counted_on_launches),

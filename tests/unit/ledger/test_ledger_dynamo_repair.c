@@ -180,6 +180,7 @@ static void demand_that_just_moved_is_not_judged(void **state)
 /* --- beside a fleet that works --- */
 struct fleet {
     const char *url;
+    struct ledger_dynamo *handle; /* instead of it */
     _Atomic bool stop;
     int rc;
     size_t mended;
@@ -234,6 +235,39 @@ static void fleet_that_works_is_not_corrected(void **state)
     assert_int_equal(dynamo_fixture_used(f->l), 4);
     assert_int_equal(repair(f->l, NULL), 0);
     assert_int_equal(repair(f->l, NULL), 0);
+}
+
+/* --- two reapers, of which the second has not heard that it is no longer the one --- */
+static void *repair_once(void *arg)
+{
+    struct fleet *w = arg;
+    struct ledger_repair *mended = NULL;
+    size_t signs = 0;
+    w->rc = ledger_ops_dynamo.repair(w->handle, &mended, &w->mended, &signs, &w->e);
+    free(mended);
+    return NULL;
+}
+
+static void count_is_mended_once_by_two(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct fleet slow = {.handle = f->d};
+    int64_t faulted;
+    populate(f);
+    dynamo_fixture_add(f, slots_key(f), "f", 2);
+    assert_int_equal(repair(f->l, NULL), 0);
+    (void)repair_once(&slow);
+    dynamo_fixture_must(slow.rc, &slow.e, "repair", __LINE__);
+    faulted = dynamo_fixture_counter("faulted");
+    dynamo_fixture_faults("[{\"operation\":\"UpdateItem\",\"delay_ms\":2000,\"times\":1}]");
+    assert_int_equal(pthread_create(&slow.thread, NULL, repair_once, &slow), 0);
+    while (dynamo_fixture_counter("faulted") == faulted) {
+    }
+    assert_int_equal(repair(f->l, NULL), 1);
+    assert_int_equal(pthread_join(slow.thread, NULL), 0);
+    dynamo_fixture_must(slow.rc, &slow.e, "repair", __LINE__);
+    assert_int_equal(slow.mended, 0);
+    assert_int_equal(dynamo_fixture_used(f->l), 4);
 }
 
 /* --- a counter that moved and came back while the rows were read --- */
@@ -307,6 +341,7 @@ int main(int argc, char **argv)
         DYNAMO_TEST(demand_that_just_moved_is_not_judged),
         DYNAMO_TEST(fleet_that_works_is_not_corrected),
         DYNAMO_TEST(counter_that_moved_and_came_back_is_not_judged),
+        DYNAMO_TEST(count_is_mended_once_by_two),
     };
     if (!dynamo_fixture_start(argc, argv)) {
         return 2;
