@@ -159,6 +159,23 @@ class Scene {
   }
 }
 
+/** The statements of the README's table: name, actions, and which roles have it. */
+function readmeRows() {
+  const text = fs.readFileSync(fileURLToPath(new URL('../../../README.md', import.meta.url)), 'utf8');
+  return [...text.matchAll(/^\| `(\w+)` \| (.+) \| (.+) \| (yes|) ?\| (yes|) ?\| (yes|) ?\|$/gm)].map(([, name, actions, , ...has]) => ({
+    name, actions: actions.split(', ').map((a) => a.replaceAll('`', '')), roles: ROLES.filter((_, i) => has[i] === 'yes'),
+  }));
+}
+
+test('readme_tells_of_each_statement_of_each_policy', () => {
+  const rows = readmeRows();
+  for (const role of ROLES) {
+    const { Statement: statements } = JSON.parse(fs.readFileSync(path.join(policies, `${role}.json`), 'utf8'));
+    const told = rows.filter(({ roles }) => roles.includes(role)).map(({ name, actions }) => [name, actions]);
+    assert.deepEqual(told.sort(), statements.map(({ Sid, Action }) => [Sid, Action]).sort(), role);
+  }
+});
+
 const allowed = (file) => [...new Set(JSON.parse(fs.readFileSync(file, 'utf8')).Statement.flatMap(({ Action }) => Action))].sort();
 
 test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
