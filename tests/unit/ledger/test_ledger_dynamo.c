@@ -103,6 +103,42 @@ static void lost_answers_of_single_items_are_found_done(void **state)
     assert_true(number > 0);
 }
 
+/* --- reads that are late --- */
+static void decisions_see_what_was_just_written(void **state)
+{
+    struct dynamo_fixture *f = *state;
+    struct ledger_caps one = {.fleet = 1, .class_max = 1};
+    struct ledger_bucket b = {.name = "github:1", .per_second = 0.001, .burst = 1};
+    struct ledger_balance *balances = NULL;
+    struct ledger_vm *vms = NULL;
+    size_t n = 0;
+    int64_t number = 0;
+    bool held = false;
+    struct err e;
+    dynamo_fixture_lag(60000);
+    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, one);
+    assert_int_equal(r.outcome, LEDGER_RESERVED);
+    assert_int_equal(dynamo_fixture_reserve(f->l, 2, one).outcome, LEDGER_FULL_FLEET);
+    assert_int_equal(dynamo_fixture_used(f->l), 1);
+    MUST(ledger_vm_list(f->l, 1U << VM_RESERVED, "", 10, &vms, &n, &e));
+    free(vms);
+    assert_int_equal(n, 1);
+    MUST(ledger_balances(f->l, &balances, &n, &e));
+    assert_int_equal(n, 1);
+    assert_int_equal(balances[0].demand, 2);
+    free(balances);
+    assert_int_equal(dynamo_fixture_lines(f->l, 1, "reserved"), 1);
+    dynamo_fixture_bring(f->l, r.vm.name, VM_GONE);
+    assert_int_equal(dynamo_fixture_reserve(f->l, 2, one).outcome, LEDGER_RESERVED);
+    MUST(ledger_rate_take(f->l, &b, 1, &number, &e));
+    assert_int_equal(number, 0);
+    MUST(ledger_rate_take(f->l, &b, 1, &number, &e));
+    assert_true(number > 0);
+    MUST(ledger_lease(f->l, "sweep", "a", 60000, &held, &number, &e));
+    MUST(ledger_lease(f->l, "sweep", "b", 60000, &held, &number, &e));
+    assert_false(held);
+}
+
 /* --- throttling, and transactions that meet --- */
 static void throttled_and_cancelled_steps_come_through(void **state)
 {
@@ -503,6 +539,7 @@ int main(int argc, char **argv)
         DYNAMO_TEST(lost_answers_double_nothing),
         DYNAMO_TEST(work_of_a_lost_answer_is_known_by_its_row_too),
         DYNAMO_TEST(lost_answers_of_single_items_are_found_done),
+        DYNAMO_TEST(decisions_see_what_was_just_written),
         DYNAMO_TEST(throttled_and_cancelled_steps_come_through),
         DYNAMO_TEST(all_items_of_a_batch_come_however_few_at_a_time),
         DYNAMO_TEST(key_that_is_asked_for_twice_is_read_once),

@@ -37,6 +37,8 @@ void dynamo_fixture_url(const char *table, const char *more, char *out, size_t s
 
 /* Adds faults, JSON as tests/fakes/dynamodb/README.md says; NULL takes all back. */
 void dynamo_fixture_faults(const char *json);
+/* Reads that are not consistent, and all of the index, tell what was so long ago. */
+void dynamo_fixture_lag(int ms);
 /* How many requests the stand-in has counted under that name, or of that operation. */
 int64_t dynamo_fixture_counter(const char *name);
 int64_t dynamo_fixture_calls(const char *operation);

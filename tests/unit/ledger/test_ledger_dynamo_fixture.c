@@ -76,6 +76,7 @@ int dynamo_fixture_teardown(void **state)
     struct dynamo_fixture *f = *state;
     clock_set_source(NULL);
     dynamo_fixture_faults(NULL);
+    dynamo_fixture_lag(0);
     ledger_close(f->l);
     ledger_ops_dynamo.close(f->d);
     free(f);
@@ -108,6 +109,15 @@ void dynamo_fixture_faults(const char *json)
 {
     struct http_response r;
     control(json != NULL ? "POST" : "DELETE", "/_fake/faults", json, &r);
+    http_response_fini(&r);
+}
+
+void dynamo_fixture_lag(int ms)
+{
+    struct http_response r;
+    char body[48];
+    (void)snprintf(body, sizeof body, "{\"read_lag_ms\":%d}", ms);
+    control("POST", "/_fake/config", body, &r);
     http_response_fini(&r);
 }
 
