@@ -319,7 +319,8 @@ int ledger_dynamo_unpack_vm(const json_t *item, struct ledger_dynamo_vm *out, st
         return 0;
     }
     out->known = true;
-    if (!unpack(vm_columns, COUNT_OF(vm_columns), VM_GONE, item, &out->vm)) {
+    if (!unpack(vm_columns, COUNT_OF(vm_columns), VM_GONE, item, &out->vm) ||
+        out->vm.name[0] == '\0') { /* its key is made from it */
         return err_set(e, ERR_PERMANENT, 0, "a VM's row in DynamoDB cannot be read");
     }
     out->order = ledger_dynamo_read_number(item, "order");
