@@ -30,11 +30,30 @@ static int64_t patience_ms(const struct sweep *s, const struct config_class *cla
 /* A job's own message. */
 enum own {
     OWN_NONE,
-    OWN_IN_LANE,    /* ready or delayed, so that occasions() counted it */
+    OWN_IN_LANE,    /* ready or delayed, so that count_messages() counted it */
     OWN_OUT_OF_LANE /* a worker has it, or a person has to look at why it was buried */
 };
 
-static enum own find_own(struct sweep *s, const struct ledger_job *job)
+/* What one class lacks. */
+struct lack {
+    const struct config_class *class;
+    int64_t missing; /* launch messages, of all scopes; negative: there are more than needed */
+    int64_t scopes;  /* in which jobs wait that nothing is on its way for */
+    int64_t out;     /* messages that workers have, and no job was found to own */
+};
+
+/* A queue that cannot search tells only how many messages are out: each stands for a job, once. */
+static enum own own_unseen(struct lack *lack)
+{
+    if (lack->out <= 0) {
+        return OWN_NONE;
+    }
+    lack->out--;
+    return OWN_OUT_OF_LANE;
+}
+
+/* What a job that nothing may be on its way for has. */
+static enum own find_own(struct sweep *s, struct lack *lack, const struct ledger_job *job)
 {
     struct err e = {0};
     struct queue_entry *entries = NULL;
@@ -43,8 +62,7 @@ static enum own find_own(struct sweep *s, const struct ledger_job *job)
     char key[32];
     (void)snprintf(key, sizeof key, "%lld", (long long)job->id);
     if (queue_find(s->reaper->queue, key, 8, &entries, &n, &e) != 0) {
-        /* A queue that cannot search has no say. */
-        return e.class == ERR_PERMANENT ? OWN_NONE : OWN_IN_LANE;
+        return e.class == ERR_PERMANENT ? own_unseen(lack) : OWN_IN_LANE;
     }
     for (size_t i = 0; i < n; i++) {
         bool in_lane = entries[i].place == QUEUE_READY || entries[i].place == QUEUE_DELAYED;
@@ -138,31 +156,23 @@ static bool has_room(const struct sweep *s, const struct config_class *class)
     return used < class->max_vms && (int64_t)s->vm_count < s->config->limits.max_vms;
 }
 
-/* What one class lacks. */
-struct lack {
-    const struct config_class *class;
-    int64_t missing; /* launch messages, of all scopes; negative: there are more than needed */
-    int64_t scopes;  /* in which jobs wait that nothing is on its way for */
-};
-
-/* Messages that a worker has yet to take. A queue that cannot tell leaves the word to each job's
- * own message. */
-static int64_t occasions(const struct sweep *s, const struct config_class *class)
+/* Messages that a worker has yet to take fill what is missing. A queue that cannot tell leaves the
+ * word to each job's own message. */
+static void count_messages(const struct sweep *s, struct lack *lack)
 {
     struct err e = {0};
     struct queue_depth *depths = NULL;
     size_t n = 0;
-    int64_t sum = 0;
     char lane[QUEUE_LANE_MAX + 1];
-    (void)snprintf(lane, sizeof lane, "launch.%s", class->name);
+    (void)snprintf(lane, sizeof lane, "launch.%s", lack->class->name);
     if (queue_depths(s->reaper->queue, lane, &depths, &n, &e) != 0) {
-        return 0;
+        return;
     }
     for (size_t i = 0; i < n; i++) {
-        sum += depths[i].ready + depths[i].delayed;
+        lack->missing -= depths[i].ready + depths[i].delayed;
+        lack->out += depths[i].leased;
     }
     free(depths);
-    return sum;
 }
 
 /* Whether a job that has no message of its own is to be asked for. */
@@ -188,7 +198,7 @@ static int balance_one(struct sweep *s, const struct ledger_balance *b, struct l
         return -1;
     }
     for (size_t i = 0; i < n && missing > 0 && failed == 0; i++) {
-        enum own own = is_due(s, lack, &jobs[i]) ? find_own(s, &jobs[i]) : OWN_IN_LANE;
+        enum own own = is_due(s, lack, &jobs[i]) ? find_own(s, lack, &jobs[i]) : OWN_IN_LANE;
         if (own == OWN_IN_LANE) {
             continue;
         }
@@ -246,7 +256,7 @@ int sweep_balance(struct sweep *s, int64_t *done, struct err *e)
             continue;
         }
         /* Before the balances: what a worker takes in between is supply by then. */
-        lack.missing = -occasions(s, lack.class);
+        count_messages(s, &lack);
         free(balances);
         balances = NULL;
         if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {

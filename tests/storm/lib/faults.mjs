@@ -118,11 +118,11 @@ async function credentials(s, random) {
     { operation: "ContainerCredentials", delay_ms: 1500, probability: 0.1 },
   ]);
   const services = [s.providerUrl, s.aws.urls.sqs, s.aws.urls.dynamodb].filter((url) => url !== undefined);
-  await sleep(random.between(1000, 4000));
-  for (const pace = Math.sqrt(s.pace); !s.over; await sleep(random.between(11000, 15000) * pace)) {
+  for (let next = Date.now() + random.between(1000, 4000); !s.over; await sleep(100)) {
+    if (Date.now() < next) continue;
+    next = Date.now() + random.between(11000, 15000) * Math.sqrt(s.pace);
     const as = random.pick(["expired", "unknown"]);
-    const count = await s.aws.endKeys(services, as);
-    s.note(`${count} keys ended as ${as}`);
+    s.note(`${await s.aws.endKeys(services, as)} keys ended as ${as}`);
     s.tally.credentials_ended = (s.tally.credentials_ended ?? 0) + 1;
   }
 }

@@ -303,12 +303,32 @@ static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
     sweep_times(1);
     assert_int_equal(world.messages_put, 0);
     world.find_fails = ERR_PERMANENT;
+    world.lane_leased = 0;
     world.lane_ready = 1; /* counted, it needs no search */
     sweep_times(1);
     assert_int_equal(world.messages_put, 0);
     world.lane_ready = 0;
     sweep_times(3);
     assert_int_equal(world.messages_put, 1);
+}
+
+/* One of the messages that workers have may be this job's, but one is not two jobs'. */
+static void balance_leaves_as_many_unsearched_jobs_as_messages_are_out(void **state)
+{
+    (void)state;
+    for (int64_t i = 0; i < 3; i++) {
+        (void)world_add_job(42 + i, "queued");
+    }
+    world.demand = 3;
+    world.find_fails = ERR_PERMANENT;
+    world.lane_leased = 3;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+    world.lane_leased = 2;
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 1);
+    assert_string_equal(world.keys[0], "44");
 }
 
 /* Taken or buried, it is in no lane and counts for its job alone: nothing is missing for another.
@@ -453,6 +473,7 @@ int main(void)
         CASE(balance_asks_for_each_that_is_missing_once),
         CASE(balance_without_a_count_looks_for_each_jobs_own_message),
         CASE(balance_asks_again_where_the_queue_cannot_be_searched),
+        CASE(balance_leaves_as_many_unsearched_jobs_as_messages_are_out),
         CASE(balance_leaves_a_job_to_its_own_message),
         CASE(balance_asks_for_none_in_the_place_of_one_that_is_over),
         CASE(balance_asks_for_the_overdue_where_scopes_share_a_class),

@@ -58,6 +58,7 @@ void world_reset(void)
     clock_set_source(&source);
     memset(&world, 0, sizeof world);
     world.now_ms = 1800000000000;
+    world.lane_leased = 5;
     world.lease_fence = 1;
     sweeps = 0;
     memset(signs, 0, sizeof signs);

@@ -80,6 +80,7 @@ struct world {
     enum queue_place queue_place; /* which is there */
     int64_t lane_ready;           /* messages in the class's lane, whosever they are */
     int64_t lane_delayed;
+    int64_t lane_leased;
     bool depths_fail;
     enum err_class find_fails; /* with this; ERR_NONE: it works */
     bool lease_is_ours;

@@ -96,7 +96,7 @@ int queue_depths(struct queue *q, const char *lane, struct queue_depth **out, si
     (void)snprintf((*out)->lane, sizeof(*out)->lane, "%s", lane);
     (*out)->ready = world.lane_ready;
     (*out)->delayed = world.lane_delayed;
-    (*out)->leased = 5;
+    (*out)->leased = world.lane_leased;
     (*out)->dead = 7;
     return 0;
 }
