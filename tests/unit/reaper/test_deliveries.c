@@ -29,26 +29,17 @@ static struct reaper reaper;
 
 static int set_up(void **state)
 {
-    struct err e = {0};
-    struct config *c = NULL;
     (void)state;
-    log_set_level(LOG_ERROR);
-    world_reset();
+    world_begin(&reaper, config_text);
     world.has_hook = true;
-    memset(&reaper, 0, sizeof reaper);
-    assert_int_equal(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e),
-                     0);
-    reaper.config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
     reaper.boot_ms = world_boot_ms;
-    stop_init(&reaper.stop);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    stop_fini(&reaper.stop);
-    config_live_free(reaper.config);
+    world_end(&reaper);
     return 0;
 }
 

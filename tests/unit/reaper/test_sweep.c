@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
 #include "tests/unit/reaper/world.h"
 
 static const char config_text[] =
@@ -25,24 +24,15 @@ static struct reaper reaper;
 
 static int set_up(void **state)
 {
-    struct err e = {0};
-    struct config *c = NULL;
     (void)state;
-    log_set_level(LOG_ERROR);
-    world_reset();
-    memset(&reaper, 0, sizeof reaper);
-    assert_int_equal(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e),
-                     0);
-    reaper.config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
-    stop_init(&reaper.stop);
+    world_begin(&reaper, config_text);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    stop_fini(&reaper.stop);
-    config_live_free(reaper.config);
+    world_end(&reaper);
     return 0;
 }
 

@@ -6,12 +6,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
 #include "tests/unit/reaper/world.h"
 
 #define SECOND_MS 1000
@@ -33,25 +31,16 @@ static struct reaper reaper;
 
 static int set_up(void **state)
 {
-    struct err e = {0};
-    struct config *c = NULL;
     (void)state;
-    log_set_level(LOG_ERROR);
-    world_reset();
+    world_begin(&reaper, config_text);
     world.unnamed = true;
-    memset(&reaper, 0, sizeof reaper);
-    assert_int_equal(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e),
-                     0);
-    reaper.config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
-    stop_init(&reaper.stop);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    stop_fini(&reaper.stop);
-    config_live_free(reaper.config);
+    world_end(&reaper);
     return 0;
 }
 

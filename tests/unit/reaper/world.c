@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 
 struct world world;
 
@@ -52,7 +53,7 @@ void world_called(enum world_call call)
     }
 }
 
-void world_reset(void)
+static void reset(void)
 {
     static const struct clock_source source = {.mono_us = world_mono_us, .wall_ms = world_wall_ms};
     clock_set_source(&source);
@@ -64,6 +65,24 @@ void world_reset(void)
     memset(signs, 0, sizeof signs);
     world.lease_is_ours = true;
     world.machines_told = true;
+}
+
+void world_begin(struct reaper *r, const char *config_text)
+{
+    struct err e = {0};
+    struct config *c = NULL;
+    log_set_level(LOG_ERROR);
+    reset();
+    memset(r, 0, sizeof *r);
+    ASSERT(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e) == 0);
+    r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
+    stop_init(&r->stop);
+}
+
+void world_end(struct reaper *r)
+{
+    stop_fini(&r->stop);
+    config_live_free(r->config);
 }
 
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)

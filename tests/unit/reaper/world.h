@@ -113,8 +113,10 @@ int64_t world_boot_ms(void);
 struct world_delivery *world_add_delivery(int64_t job_id, const char *action, int status_code,
                                           int64_t age_ms);
 
-/* Empty, the lease is ours, the provider answers. */
-void world_reset(void);
+/* A world that is empty, whose lease is ours and whose provider answers; and a reaper of that
+ * configuration in it, to be ended by world_end. */
+void world_begin(struct reaper *r, const char *config_text);
+void world_end(struct reaper *r);
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
 struct vm_info *world_add_machine(const char *name, enum vm_run_state state);
 struct github_runner *world_add_runner(const char *name, bool online, bool busy);
