@@ -22,7 +22,7 @@
 #define JOBS_PER_SWEEP 100 /* of one (scope, class); GitHub is asked about each */
 #define OVERDUE_PATIENCES 10
 
-static int64_t patience_ms(const struct sweep *s, const struct config_class *class)
+int64_t sweep_patience_ms(const struct sweep *s, const struct config_class *class)
 {
     return class->patience_ms > 0 ? class->patience_ms : s->config->reaper.patience_ms;
 }
@@ -74,15 +74,14 @@ static enum own find_own(struct sweep *s, struct lack *lack, const struct ledger
     return found;
 }
 
-/* GitHub's word on the job: true if it really waits. What it says otherwise settles our row. */
-static bool still_waits(struct sweep *s, const struct ledger_job *job)
+enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
 {
     struct err e = {0};
     struct github_job now;
     enum ledger_job_state to = JOB_WAITING;
     if (github_get_job(s->reaper->github, job->repository, job->installation_id, job->id, &now,
                        &e) != 0) {
-        return e.class != ERR_NOT_FOUND; /* in doubt, launch: a surplus VM idles out */
+        return e.class == ERR_NOT_FOUND ? WORD_OVER : WORD_NONE;
     }
     if (strcmp(now.status, "completed") == 0) {
         to = now.runner_id > 0 ? JOB_DONE : JOB_CANCELLED;
@@ -90,14 +89,14 @@ static bool still_waits(struct sweep *s, const struct ledger_job *job)
         to = JOB_RUNNING;
     }
     if (to == JOB_WAITING) {
-        return true;
+        return WORD_WAITS;
     }
     if (ledger_job_settle(s->reaper->ledger, job->id, to,
                           "GitHub's API says so; the event was lost", &e) != 0) {
         log_warn("job_not_settled", LOG_INT("job", job->id), LOG_ERR(&e),
                  LOG_STR("next", "the next sweep tries again"));
     }
-    return false;
+    return WORD_OVER;
 }
 
 static struct job_event launch_event_of(const struct ledger_job *job)
@@ -178,7 +177,7 @@ static void count_messages(const struct sweep *s, struct lack *lack)
 /* Whether a job that has no message of its own is to be asked for. */
 static bool is_due(const struct sweep *s, const struct lack *lack, const struct ledger_job *job)
 {
-    int64_t overdue_ms = s->now_ms - OVERDUE_PATIENCES * patience_ms(s, lack->class);
+    int64_t overdue_ms = s->now_ms - OVERDUE_PATIENCES * sweep_patience_ms(s, lack->class);
     return lack->missing > 0 || (lack->scopes > 1 && job->waiting_ms < overdue_ms);
 }
 
@@ -193,8 +192,8 @@ static int balance_one(struct sweep *s, const struct ledger_balance *b, struct l
         return 0;
     }
     if (ledger_jobs_waiting(s->reaper->ledger, b->scope, b->class_name,
-                            s->now_ms - patience_ms(s, lack->class), JOBS_PER_SWEEP, &jobs, &n,
-                            e) != 0) {
+                            s->now_ms - sweep_patience_ms(s, lack->class), JOBS_PER_SWEEP, &jobs,
+                            &n, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n && missing > 0 && failed == 0; i++) {
@@ -205,8 +204,8 @@ static int balance_one(struct sweep *s, const struct ledger_balance *b, struct l
         /* Whatever comes of it: a job that waits no more was counted as one that does. */
         lack->missing--;
         missing--;
-        if (own == OWN_OUT_OF_LANE || !still_waits(s, &jobs[i])) {
-            continue;
+        if (own == OWN_OUT_OF_LANE || sweep_ask_github(s, &jobs[i]) == WORD_OVER) {
+            continue; /* in doubt, launch: a surplus VM idles out */
         }
         if (!sweep_still_holds(s, NULL)) {
             break;

@@ -9,6 +9,7 @@
  *   strays.c     machines of ours without a row
  *   records.c    GitHub registrations left over
  *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
+ *   untaken.c    jobs that wait although machines idle for them
  *   balance.c    jobs that wait although nothing is on its way for them
  *   tidy.c       old rows and logs, and the ledger's counts
  *
@@ -55,6 +56,7 @@ struct reaper {
     int64_t last_sweep_ms;      /* wall clock of the last whole sweep; atomic; 0 none */
     int64_t next_records_ms;    /* monotonic: GitHub's records are read more rarely */
     int64_t next_deliveries_ms; /* monotonic */
+    int64_t next_untaken_ms;    /* monotonic */
     int64_t next_repair_ms;     /* monotonic: the ledger's counts are recounted more rarely */
     bool deliveries_told;       /* that there is no log to read */
     struct deliveries_walk walk;
@@ -123,6 +125,7 @@ sweep_duty_fn sweep_unnamed;
 sweep_duty_fn sweep_strays;
 sweep_duty_fn sweep_records;
 sweep_duty_fn sweep_deliveries;
+sweep_duty_fn sweep_untaken;
 sweep_duty_fn sweep_balance;
 sweep_duty_fn sweep_tidy;
 
@@ -138,6 +141,18 @@ bool sweep_may_be_unnamed(const struct sweep *s, const struct vm_info *machine);
 
 /* The machines of a class as listed; NULL if they are not known. */
 const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name);
+
+/* How long a job of the class may wait before it is looked at: its own patience, or the reaper's.
+ */
+int64_t sweep_patience_ms(const struct sweep *s, const struct config_class *class);
+
+/* GitHub's word on a job that the ledger thinks waits. */
+enum sweep_word {
+    WORD_WAITS,
+    WORD_OVER, /* it runs or has ended, and the ledger was told; or GitHub knows no such job */
+    WORD_NONE  /* GitHub could not be asked, and nothing is known */
+};
+enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job);
 
 /* Notes a sign against a subject; true at the second one. */
 bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject);

@@ -17,7 +17,7 @@ static const struct duty {
     {"deadlines", sweep_deadlines}, /* first, whatever else fails */
     {"endings", sweep_endings},     {"machines", sweep_machines}, {"unnamed", sweep_unnamed},
     {"strays", sweep_strays},       {"records", sweep_records},   {"deliveries", sweep_deliveries},
-    {"balance", sweep_balance},     {"tidy", sweep_tidy},
+    {"untaken", sweep_untaken},     {"balance", sweep_balance},   {"tidy", sweep_tidy},
 };
 
 /* --- what a sweep may touch --- */

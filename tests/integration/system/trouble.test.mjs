@@ -131,6 +131,23 @@ test("an_idle_surplus_vm_ends_by_itself", async (t) => {
   await finish(d, 1);
 });
 
+// Supply covers it, so the balance would not ask; the machine that idles beside it gives it away.
+test("a_job_whose_end_nobody_heard_of_is_settled_while_its_machine_idles", async (t) => {
+  const d = new Deployment({ config: hasty });
+  d.options.classes = [d.fakeQemuClass({ idle_seconds: 120 })];
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.fake("POST", "/_fake/faults", [
+    { operation: "runner-session", delay_ms: 1500, times: 1 }, { webhook: "drop", action: "completed", times: 1 }]);
+  const [job] = await d.queueJobs();
+  await d.worker.waitFor("vm_launched");
+  await d.fake("POST", `/_fake/jobs/${job.id}/cancel`);
+  await until("its end is known", () => d.ctl("why", String(job.id)).state === "cancelled", { every_ms: 200 });
+  assert.equal(d.vms().length, 1, "its machine still idles");
+  d.ctl("vm", "end", d.vms()[0].vm);
+  await finish(d, 1);
+});
+
 test("vm_end_by_an_operator_ends_it_and_its_job_is_told_lost", async (t) => {
   const d = await start(t);
   const [job] = await d.queueJobs({ command: "sleep 60" });

@@ -298,15 +298,27 @@ int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_n
 {
     (void)l;
     (void)class_name;
-    (void)max;
     (void)e;
     *out = calloc(WORLD_MAX, sizeof **out);
     *n = 0;
-    for (size_t i = 0; i < world.job_count && strcmp(scope, "acme") == 0; i++) {
+    for (size_t i = 0; i < world.job_count && *n < max && strcmp(scope, "acme") == 0; i++) {
         if (world.jobs[i].waiting_ms < before_ms && world.jobs[i].relaunched_ms < before_ms) {
             (*out)[(*n)++] = world.jobs[i];
         }
     }
+    return 0;
+}
+
+int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                const char *detail, struct err *e)
+{
+    (void)l;
+    (void)vm;
+    (void)detail;
+    (void)e;
+    world.told++;
+    world.told_job = job_id;
+    (void)snprintf(world.told_what, sizeof world.told_what, "%s", what);
     return 0;
 }
 
@@ -329,6 +341,7 @@ int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to
     (void)job_id;
     (void)why;
     (void)e;
+    world.settled++;
     world.settled_to = to;
     return 0;
 }

@@ -96,6 +96,10 @@ struct world {
     int64_t hold_ms; /* fleet_hold_ms of every row without an id where machines are unnamed */
     bool unnamed;    /* machines tell no name, and no host is theirs */
     int64_t settled_to;
+    int settled;
+    int told; /* lines of the timeline */
+    int64_t told_job;
+    char told_what[40];
     int forgotten;
     struct ledger_job *known_job; /* what ledger_job_get knows; NULL nothing */
 };

@@ -1,0 +1,114 @@
+/*
+ * Untaken: jobs that wait beside machines that idle. GitHub gives a waiting job to an idle runner
+ * of its scope and labels within seconds, so where both last for longer than the class's patience,
+ * one of the two is not what the ledger thinks: mostly the job, whose `in_progress` or `completed`
+ * was lost. Such a job is demand for ever, which a machine is kept for that another could use, and
+ * the balance never asks about it, since supply covers it. So GitHub is asked here, and its word
+ * settles the job.
+ *
+ * A job that does wait, by GitHub's word, is told with what to look at: a runner group that does
+ * not admit its repository, or labels of the class that are not the runner's.
+ *
+ * A look comes once in the shortest patience of all classes and asks about the oldest jobs only, so
+ * its calls are bounded, however many wait. The duty ends no machine: one that nobody needs idles
+ * out by itself.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "reaper/reaper.h"
+
+#define JOBS_PER_LOOK 20 /* of one (scope, class); GitHub is asked about each */
+
+static int64_t shortest_patience_ms(const struct sweep *s)
+{
+    int64_t shortest = s->config->reaper.patience_ms;
+    for (size_t i = 0; i < s->config->class_count; i++) {
+        int64_t patience = sweep_patience_ms(s, &s->config->classes[i]);
+        shortest = patience < shortest ? patience : shortest;
+    }
+    return shortest;
+}
+
+/* Machines that have stood without a job for longer than the patience. */
+static int64_t count_idle(const struct sweep *s, const char *scope,
+                          const struct config_class *class)
+{
+    int64_t idle = 0;
+    int64_t before_ms = s->now_ms - sweep_patience_ms(s, class);
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        bool idles = vm->state == VM_LAUNCHED && vm->launched_ms < before_ms;
+        idle += idles && strcmp(vm->scope, scope) == 0 && strcmp(vm->class_name, class->name) == 0;
+    }
+    return idle;
+}
+
+static void tell(struct sweep *s, const struct ledger_job *job, int64_t idle)
+{
+    struct err e = {0};
+    log_warn("job_untaken", LOG_INT("job", job->id), LOG_STR("class", job->class_name),
+             LOG_STR("repository", job->repository), LOG_STR("scope", job->scope),
+             LOG_INT("waiting_ms", s->now_ms - job->waiting_ms), LOG_INT("idle_vms", idle),
+             LOG_STR("why", "GitHub has it queued, and gives it to none of the idle runners"),
+             LOG_STR("next", "see whether the runner group admits its repository and the class's "
+                             "labels hold all of its runs-on; GitHub may also be slow"));
+    if (ledger_tell(s->reaper->ledger, job->id, "", "untaken",
+                    "GitHub gives it to none of the idle runners of its class: see whether the "
+                    "runner group admits its repository, and the labels hold all of its runs-on",
+                    &e) != 0) {
+        log_debug("timeline_not_written", LOG_INT("job", job->id), LOG_ERR(&e));
+    }
+}
+
+static int look_at(struct sweep *s, const struct ledger_balance *b,
+                   const struct config_class *class, int64_t *done, struct err *e)
+{
+    struct ledger_job *jobs = NULL;
+    size_t n = 0;
+    int64_t idle = count_idle(s, b->scope, class);
+    if (b->demand == 0 || idle == 0) {
+        return 0;
+    }
+    if (ledger_jobs_waiting(s->reaper->ledger, b->scope, b->class_name,
+                            s->now_ms - sweep_patience_ms(s, class), JOBS_PER_LOOK, &jobs, &n,
+                            e) != 0) {
+        return err_wrap(e, "jobs of %s, class %s, that wait beside %lld idle VMs", b->scope,
+                        b->class_name, (long long)idle);
+    }
+    for (size_t i = 0; i < n && sweep_still_holds(s, NULL); i++) {
+        enum sweep_word word = sweep_ask_github(s, &jobs[i]);
+        *done += word == WORD_OVER ? 1 : 0;
+        if (word == WORD_WAITS) {
+            tell(s, &jobs[i], idle);
+        }
+    }
+    free(jobs);
+    return 0;
+}
+
+int sweep_untaken(struct sweep *s, int64_t *done, struct err *e)
+{
+    struct ledger_balance *balances = NULL;
+    size_t n = 0;
+    int failed = 0;
+    if (!s->fleet.held || clock_mono_ms() < s->reaper->next_untaken_ms) {
+        return 0;
+    }
+    if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct config_class *class =
+            config_class_by_name(s->config, slice_of(balances[i].class_name));
+        if (class != NULL && look_at(s, &balances[i], class, done, e) != 0) {
+            failed = -1;
+        }
+    }
+    free(balances);
+    s->reaper->next_untaken_ms = clock_mono_ms() + shortest_patience_ms(s);
+    return failed;
+}

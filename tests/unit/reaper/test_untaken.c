@@ -1,0 +1,136 @@
+/* Jobs that wait beside machines that idle: GitHub is asked, rarely and about few, and believed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "tests/unit/reaper/world.h"
+
+#define SECOND_MS 1000
+#define PATIENCE_MS (60 * SECOND_MS) /* reaper.patience_ms */
+
+static const char config_text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"}, \"reaper\": {\"patience_ms\": 60000},"
+    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"max_vms\": 40, \"qemu\": {\"image\": \"/none\"}}]}";
+
+static struct reaper reaper;
+
+static int set_up(void **state)
+{
+    (void)state;
+    world_begin(&reaper, config_text);
+    world.demand = 1;
+    world.supply = 1;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    world_end(&reaper);
+    return 0;
+}
+
+static struct ledger_vm *add_idle(const char *name, int64_t age_ms)
+{
+    (void)world_add_machine(name, VM_RUN_RUNNING);
+    (void)world_add_runner(name, true, false);
+    return world_add_vm(name, VM_LAUNCHED, age_ms);
+}
+
+static void job_whose_end_was_lost_is_settled_although_supply_covers_it(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "completed");
+    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    sweep(&reaper);
+    assert_int_equal(world.settled, 1);
+    assert_int_equal(world.settled_to, JOB_CANCELLED);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.told, 0);
+    assert_int_equal(world.ended, 0);
+}
+
+static void job_that_does_wait_is_told_and_stays(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    sweep(&reaper);
+    assert_int_equal(world.settled, 0);
+    assert_int_equal(world.told, 1);
+    assert_int_equal(world.told_job, 42);
+    assert_string_equal(world.told_what, "untaken");
+    assert_int_equal(world.messages_put, 0);
+}
+
+static void machine_that_is_young_busy_or_of_another_scope_contradicts_nothing(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "completed");
+    (void)add_idle("mf-t-a", PATIENCE_MS - SECOND_MS);
+    add_idle("mf-t-b", PATIENCE_MS + SECOND_MS)->state = VM_BUSY;
+    struct ledger_vm *elsewhere = add_idle("mf-t-c", PATIENCE_MS + SECOND_MS);
+    memcpy(elsewhere->scope, "other", 6);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+    assert_int_equal(world.settled, 0);
+}
+
+static void job_that_waits_for_less_than_its_patience_is_left_alone(void **state)
+{
+    (void)state;
+    world_add_job(42, "completed")->waiting_ms = clock_wall_ms() - PATIENCE_MS + SECOND_MS;
+    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+}
+
+static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
+{
+    (void)state;
+    for (int64_t i = 0; i < 50; i++) {
+        (void)world_add_job(42 + i, "queued");
+    }
+    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    world.demand = 50;
+    world.supply = 50;
+    sweep(&reaper);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 20);
+    world_pass(PATIENCE_MS);
+    sweep(&reaper);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 40);
+}
+
+static void nothing_is_asked_without_the_lease(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "completed");
+    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    world.lease_is_ours = false;
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(job_whose_end_was_lost_is_settled_although_supply_covers_it),
+        CASE(job_that_does_wait_is_told_and_stays),
+        CASE(machine_that_is_young_busy_or_of_another_scope_contradicts_nothing),
+        CASE(job_that_waits_for_less_than_its_patience_is_left_alone),
+        CASE(github_is_asked_once_in_a_patience_and_about_twenty),
+        CASE(nothing_is_asked_without_the_lease),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
