@@ -18,7 +18,7 @@ async function start(t) {
 
 async function finish(d, count) {
   await d.untilJobsEnd(count, { seconds: 120 });
-  await d.untilQuiet({ seconds: 60 });
+  await d.untilQuiet({ seconds: 120 });
   assertSound(d);
 }
 

@@ -29,7 +29,7 @@ async function startWithoutIngress(t, url, options = {}) {
 
 async function finish(d, count) {
   await d.untilJobsEnd(count, { seconds: 120 });
-  await d.untilQuiet({ seconds: 60 });
+  await d.untilQuiet({ seconds: 120 });
   return assertSound(d);
 }
 
@@ -153,10 +153,17 @@ test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) =>
     limits: { ...hasty.limits, terminate_rate: { per_second: 0.4, burst: 1 } } } });
   d.options.classes = [d.fakeQemuClass({ max_duration_seconds: 4 })];
   t.after(() => d.stop());
-  await d.startAll();
-  const leader = d.reaper;
+  await d.startGitHub();
+  d.writeConfig();
+  await d.startIngress();
+  await d.startWorker();
   const jobs = await d.queueJobs({ count: 6, command: "sleep 60" });
   await until("all run", async () => (await d.jobs()).filter((j) => j.state === "in_progress").length === 6);
+  await until("all are past their deadline", () => {
+    const vms = d.vms();
+    return vms.length === 6 && vms.every((vm) => Date.parse(vm.deadline) < Date.now());
+  }, { every_ms: 200 });
+  const leader = await d.startReaper(); // which has six to end in its first sweep
   const heir = await d.startReaper();
   await leader.waitFor("vm_reaped");
   await sleep(300); // in the middle of the 2.5 s that it waits before it ends the next one

@@ -18,7 +18,7 @@ async function start(t, options = {}) {
 
 async function finish(d, count) {
   await d.untilJobsEnd(count, { seconds: 90 });
-  await d.untilQuiet({ seconds: 60 });
+  await d.untilQuiet({ seconds: 120 });
   return assertSound(d);
 }
 
