@@ -68,10 +68,14 @@ struct sweep_moment {
     int64_t wall_ms;
 };
 
+/* Sweeps are numbered under each lease apart, growing, whoever made them: two signs are those of
+ * two sweeps in a row that looked at the same, and the sweeps of another reaper, which holds
+ * another lease and does not look at what this one is for, must not come in between. */
 struct sweep_lease {
     char name[96];
     bool held;
-    int64_t fence; /* as it was when the sweep began; 0: not held then */
+    int64_t fence;  /* as it was when the sweep began; 0: not held then */
+    int64_t number; /* of this sweep under it; 0: not held when it began */
     struct sweep_moment asked;
 };
 
@@ -87,7 +91,6 @@ struct sweep_machines {
 struct sweep {
     struct reaper *reaper;
     const struct config *config;
-    int64_t number;           /* of this sweep, growing, shared by all reapers */
     int64_t now_ms;           /* wall clock at its start */
     struct sweep_lease fleet; /* the lease for what is the fleet's */
     struct sweep_lease host;  /* the lease for what is bound to this host */
@@ -103,7 +106,8 @@ void sweep(struct reaper *r);
 
 /* --- lease.c --- */
 
-/* Takes what leases there are for this sweep. False if others hold them all. */
+/* Takes what leases there are for this sweep: the fleet's, and this host's where a class has
+ * machines that are bound to it. False if others hold them all. */
 bool sweep_take_leases(struct sweep *s);
 /* Renews those that the sweep began with. False when there is nothing left to act under. */
 bool sweep_renew_leases(struct sweep *s);
@@ -113,6 +117,10 @@ bool sweep_renew_leases(struct sweep *s);
  * suspended past its lease gets false, then and for the rest of the sweep, if another held it
  * meanwhile. */
 bool sweep_still_holds(struct sweep *s, const struct vm_provider *p);
+/* Numbers this sweep under each lease that it holds. */
+MUST_CHECK int sweep_number(struct sweep *s, struct err *e);
+/* The lease that the machines of that provider are looked at under (NULL: what is the fleet's). */
+struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p);
 
 /* A duty: does its part, adds what it mended to *done. An error ends this duty only. */
 typedef int sweep_duty_fn(struct sweep *s, int64_t *done, struct err *e);
@@ -139,8 +147,9 @@ bool sweep_may_be_unnamed(const struct sweep *s, const struct vm_info *machine);
 /* The machines of a class as listed; NULL if they are not known. */
 const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name);
 
-/* Notes a sign against a subject; true at the second one. */
-bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject);
+/* Notes a sign against a subject that is the provider's machine, or its row; true at the second. */
+bool sweep_second_sign(struct sweep *s, const struct vm_provider *p, const char *kind,
+                       const char *subject);
 /* The same for what is not looked at in every sweep: `look` counts the looks, since a number that
  * is left out takes the first sign back. */
 bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject, int64_t look);

@@ -105,9 +105,10 @@ bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject
     return signs >= 2;
 }
 
-bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject)
+bool sweep_second_sign(struct sweep *s, const struct vm_provider *p, const char *kind,
+                       const char *subject)
 {
-    return sweep_second_sign_of(s, kind, subject, s->number);
+    return sweep_second_sign_of(s, kind, subject, sweep_lease_of(s, p)->number);
 }
 
 void sweep_acquit(struct sweep *s, const char *kind, const char *subject)
@@ -190,15 +191,15 @@ static void run_duty(struct sweep *s, const struct duty *d)
     metric_add(duty_metric(d->name, false), done);
     if (failed != 0) {
         metric_inc(duty_metric(d->name, true));
-        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_INT("sweep", s->number), LOG_ERR(&e),
+        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_INT("sweep", s->fleet.number),
+                 LOG_ERR(&e),
                  LOG_STR("next", "the other duties go on; the next sweep tries again"));
     }
 }
 
 static int prepare(struct sweep *s, struct err *e)
 {
-    if (ledger_mark_add(s->reaper->ledger, "sweep", 1, &s->number, e) != 0 ||
-        read_rows(s, e) != 0) {
+    if (sweep_number(s, e) != 0 || read_rows(s, e) != 0) {
         return -1;
     }
     read_machines(s);
@@ -219,7 +220,8 @@ static void note_whole(const struct sweep *s, int64_t started_ms)
 {
     if (!s->lost) {
         __atomic_store_n(&s->reaper->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
-        log_debug("swept", LOG_INT("sweep", s->number), LOG_INT("vms", (int64_t)s->vm_count),
+        log_debug("swept", LOG_INT("sweep", s->fleet.number), LOG_INT("host_sweep", s->host.number),
+                  LOG_INT("vms", (int64_t)s->vm_count),
                   LOG_INT("ms", clock_mono_ms() - started_ms));
     }
 }

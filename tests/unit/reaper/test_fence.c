@@ -159,6 +159,16 @@ static void lease_is_renewed_when_less_than_a_third_is_left(void **state)
     assert_int_equal(lease_calls_with(takes_most_of_its_time), untouched + 1);
 }
 
+static void host_without_machines_has_no_lease(void **state)
+{
+    (void)state;
+    world.unnamed = true;
+    world.lease_of_another = "sweep";
+    sweep(&reaper);
+    assert_int_equal(world.lease_calls, 1);
+    assert_int_equal(reaper.last_sweep_ms, 0); /* there is nothing for it to sweep */
+}
+
 static void stray_is_not_ended_after_a_freeze(void **state)
 {
     (void)state;
@@ -269,6 +279,7 @@ int main(void)
         CASE(reaper_frozen_without_a_successor_goes_on),
         CASE(reaper_whose_lease_was_anothers_meanwhile_begins_anew),
         CASE(lease_is_renewed_when_less_than_a_third_is_left),
+        CASE(host_without_machines_has_no_lease),
         CASE(stray_is_not_ended_after_a_freeze),
         CASE(record_is_not_deleted_after_a_freeze),
         CASE(job_is_not_asked_for_again_after_a_freeze),

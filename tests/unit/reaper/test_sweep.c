@@ -85,6 +85,36 @@ static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
+/* One reaper has the fleet's lease and another this host's: as it is with reapers on two hosts. */
+static void signs_count_although_another_reaper_sweeps_in_between(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(vm->state, VM_BUSY);
+        world.lease_of_another = "sweep";
+        sweep_times(1);
+        world.lease_of_another = "sweep/here";
+        sweep_times(1);
+    }
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **state)
+{
+    (void)state;
+    world.unnamed = true; /* machines of no host */
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(vm->state, VM_BUSY);
+        world.lease_of_another = "sweep/here";
+        sweep_times(1);
+        world.lease_of_another = "sweep";
+        sweep_times(1);
+    }
+    assert_int_equal(vm->state, VM_GONE);
+}
+
 static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 {
     (void)state;
@@ -446,6 +476,8 @@ int main(void)
         CASE(vm_before_its_deadline_and_healthy_stays),
         CASE(vm_whose_machine_ended_goes_at_once),
         CASE(vm_whose_machine_vanished_needs_two_sweeps),
+        CASE(signs_count_although_another_reaper_sweeps_in_between),
+        CASE(signs_of_the_fleet_count_although_hosts_are_swept_in_between),
         CASE(vm_is_not_judged_while_the_provider_is_silent),
         CASE(vm_that_never_came_up_ends_after_two_signs),
         CASE(vm_whose_runner_waits_online_stays),
