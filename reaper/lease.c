@@ -128,12 +128,15 @@ struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p)
     return p != NULL && vm_host_bound(p) ? &s->host : &s->fleet;
 }
 
-/* A lease that was not ours when the rows were read is left for the next sweep. */
+/* A lease that was not ours when the rows were read is left for the next sweep. One that has most
+ * of its time left is not asked for: where the ledger is far away, or answers slowly, a sweep that
+ * renewed its leases before each duty would do little else. */
 bool sweep_renew_leases(struct sweep *s)
 {
     struct sweep_lease *const leases[] = {&s->fleet, &s->host};
     for (size_t i = 0; i < COUNT_OF(leases); i++) {
-        if (!s->lost && leases[i]->held) {
+        if (!s->lost && leases[i]->held &&
+            left_ms(s, leases[i]) * 3 < s->config->reaper.lease_ms * 2) {
             ask(s, leases[i]);
         }
     }

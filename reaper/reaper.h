@@ -109,7 +109,8 @@ void sweep(struct reaper *r);
 /* Takes what leases there are for this sweep: the fleet's, and this host's where a class has
  * machines that are bound to it. False if others hold them all. */
 bool sweep_take_leases(struct sweep *s);
-/* Renews those that the sweep began with. False when there is nothing left to act under. */
+/* Renews those that the sweep began with and that have less than two thirds of their time left.
+ * False when there is nothing left to act under. */
 bool sweep_renew_leases(struct sweep *s);
 /* Asked right before what cannot be taken back (a VM's end, a record's, a new message): whether the
  * lease still is ours for certain, for the machines of that provider (NULL: for what is the

@@ -414,6 +414,7 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
                  struct err *e)
 {
     (void)f;
+    world.lease_calls_at_end = world.lease_calls;
     world.end_times_ms[world.end_tries++] = world.now_ms;
     if (world.end_fails_every > 0 && world.end_tries % world.end_fails_every == 0) {
         return err_set(e, ERR_THROTTLED, 429, "scripted");
