@@ -7,10 +7,10 @@
  *   machines.c   rows whose machine ended or vanished, launches that never came up
  *   unnamed.c    rows of launches that were never answered
  *   strays.c     machines of ours without a row
- *   records.c    GitHub registrations left over
- *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *   balance.c    jobs that wait although nothing is on its way for them
+ *   records.c    GitHub registrations left over
  *   tidy.c       old rows and logs, and the ledger's counts
+ *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *
  * A deadline is a sign of its own; everything else needs two signs (two sweeps) and a fresh read
  * before a VM is ended (invariant 9). One thread sweeps; nothing here is shared with another.
@@ -95,7 +95,8 @@ struct sweep {
     struct sweep_lease fleet; /* the lease for what is the fleet's */
     struct sweep_lease host;  /* the lease for what is bound to this host */
     bool lost;                /* a lease was another's for a while: nothing more is done */
-    struct ledger_vm *vms;    /* all rows that hold a slot, read before the machines */
+    struct ledger_vm *vms;    /* all rows that hold a slot, read before the machines; those that
+                                 this sweep ended since are VM_GONE */
     size_t vm_count;
     struct sweep_machines *machines; /* one per class */
     size_t machines_count;

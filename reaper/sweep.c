@@ -10,14 +10,15 @@
 #define VMS_PER_PAGE 500
 #define PACE_PATIENCE_MS 5000 /* longer than this for a terminate token: the next sweep goes on */
 
+/* Deadlines first, whatever else fails. What jobs wait for comes before what reads through GitHub's
+ * lists, page by page, and waits for its pauses. */
 static const struct duty {
     const char *name;
     sweep_duty_fn *run;
 } duties[] = {
-    {"deadlines", sweep_deadlines}, /* first, whatever else fails */
-    {"endings", sweep_endings},     {"machines", sweep_machines}, {"unnamed", sweep_unnamed},
-    {"strays", sweep_strays},       {"records", sweep_records},   {"deliveries", sweep_deliveries},
-    {"balance", sweep_balance},     {"tidy", sweep_tidy},
+    {"deadlines", sweep_deadlines}, {"endings", sweep_endings}, {"machines", sweep_machines},
+    {"unnamed", sweep_unnamed},     {"strays", sweep_strays},   {"balance", sweep_balance},
+    {"records", sweep_records},     {"tidy", sweep_tidy},       {"deliveries", sweep_deliveries},
 };
 
 /* --- what a sweep may touch --- */
@@ -141,6 +142,16 @@ bool sweep_pace(struct sweep *s, const char *class_name)
     return false;
 }
 
+/* For the duties that come later: the row holds no slot any more, and needs no second end. */
+static void note_gone(struct sweep *s, const char *name)
+{
+    for (size_t i = 0; i < s->vm_count; i++) {
+        if (strcmp(s->vms[i].name, name) == 0) {
+            s->vms[i].state = VM_GONE;
+        }
+    }
+}
+
 bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how)
 {
     struct err e = {0};
@@ -160,6 +171,7 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
              LOG_STR("class", vm->class_name), LOG_INT("job", vm->job_id),
              LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("why", how->reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
+    note_gone(s, vm->name);
     return true;
 }
 

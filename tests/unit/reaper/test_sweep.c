@@ -187,6 +187,16 @@ static void ending_that_nobody_finished_is_finished(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
+static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 3700 * 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_ENDED);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_int_equal(world.end_tries, 1);
+}
+
 static void stray_ends_after_two_signs(void **state)
 {
     (void)state;
@@ -260,6 +270,34 @@ static void balance_leaves_covered_queued_and_full_alone(void **state)
     }
     sweep_times(1);
     assert_int_equal(world.messages_put, 0);
+}
+
+static void balance_uses_the_slots_that_its_own_sweep_freed(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    for (int i = 0; i < 4; i++) {
+        char name[8] = {'m', 'f', '-', 't', '-', (char)('0' + i), '\0'};
+        (void)world_add_vm(name, VM_BUSY, i == 0 ? 3700 * 1000 : 1000);
+        (void)world_add_machine(name, VM_RUN_RUNNING);
+    }
+    sweep_times(1);
+    assert_int_equal(world.ended, 1);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void balance_does_not_wait_for_githubs_delivery_log(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    world.has_hook = true;
+    (void)world_add_delivery(7, "completed", 503, 1000);
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 2);
+    assert_string_equal(world.keys[0], "42");
+    assert_string_equal(world.lanes[1], "events");
 }
 
 /* Twenty jobs wait at a cap that has just let go of a slot, and the messages of three have served
@@ -485,12 +523,15 @@ int main(void)
         CASE(launch_never_finished_ends_after_two_signs_unless_busy),
         CASE(launch_under_way_stays),
         CASE(ending_that_nobody_finished_is_finished),
+        CASE(vm_that_ended_at_its_deadline_is_not_ended_once_more),
         CASE(stray_ends_after_two_signs),
         CASE(stray_whose_row_appears_stays),
         CASE(record_left_over_is_deleted_after_two_signs),
         CASE(record_is_deleted_although_not_every_sweep_reads_the_records),
         CASE(balance_asks_again_for_a_job_that_waits_too_long),
         CASE(balance_leaves_covered_queued_and_full_alone),
+        CASE(balance_uses_the_slots_that_its_own_sweep_freed),
+        CASE(balance_does_not_wait_for_githubs_delivery_log),
         CASE(balance_counts_others_messages_as_occasions),
         CASE(balance_asks_for_each_that_is_missing_once),
         CASE(balance_without_a_count_looks_for_each_jobs_own_message),
