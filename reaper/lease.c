@@ -111,12 +111,23 @@ bool sweep_take_leases(struct sweep *s)
     return s->fleet.held || s->host.held;
 }
 
+static bool looks_under(struct sweep *s, const struct sweep_lease *l)
+{
+    for (size_t i = 0; i < s->machines_count; i++) {
+        if (s->machines[i].known && sweep_lease_of(s, s->machines[i].provider) == l) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int sweep_number(struct sweep *s, struct err *e)
 {
     struct sweep_lease *const leases[] = {&s->fleet, &s->host};
     for (size_t i = 0; i < COUNT_OF(leases); i++) {
         struct sweep_lease *l = leases[i];
-        if (l->held && ledger_mark_add(s->reaper->ledger, l->name, 1, &l->number, e) != 0) {
+        if (l->held && looks_under(s, l) &&
+            ledger_mark_add(s->reaper->ledger, l->name, 1, &l->number, e) != 0) {
             return -1;
         }
     }

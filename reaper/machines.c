@@ -136,7 +136,9 @@ static bool act(struct sweep *s, const struct sweep_machines *m, const struct le
 
 int sweep_machines(struct sweep *s, int64_t *done, struct err *e)
 {
-    (void)e;
+    if (sweep_number(s, e) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);

@@ -69,13 +69,14 @@ struct sweep_moment {
 };
 
 /* Sweeps are numbered under each lease apart, growing, whoever made them: two signs are those of
- * two sweeps in a row that looked at the same, and the sweeps of another reaper, which holds
- * another lease and does not look at what this one is for, must not come in between. */
+ * two sweeps in a row that looked at the same. Those of another reaper, which holds another lease
+ * and looks at other things, must not come in between; nor those that did not look at all, since
+ * their reaper died or the provider did not tell its machines. */
 struct sweep_lease {
     char name[96];
     bool held;
     int64_t fence;  /* as it was when the sweep began; 0: not held then */
-    int64_t number; /* of this sweep under it; 0: not held when it began */
+    int64_t number; /* of this sweep under it; 0: it has not looked yet */
     struct sweep_moment asked;
 };
 
@@ -119,7 +120,8 @@ bool sweep_renew_leases(struct sweep *s);
  * suspended past its lease gets false, then and for the rest of the sweep, if another held it
  * meanwhile. */
 bool sweep_still_holds(struct sweep *s, const struct vm_provider *p);
-/* Numbers this sweep under each lease that it holds. */
+/* Numbers this sweep, which is about to look at what is held by the leases, under each one that it
+ * knows the machines of. */
 MUST_CHECK int sweep_number(struct sweep *s, struct err *e);
 /* The lease that the machines of that provider are looked at under (NULL: what is the fleet's). */
 struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p);

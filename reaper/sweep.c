@@ -109,7 +109,8 @@ bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject
 bool sweep_second_sign(struct sweep *s, const struct vm_provider *p, const char *kind,
                        const char *subject)
 {
-    return sweep_second_sign_of(s, kind, subject, sweep_lease_of(s, p)->number);
+    int64_t number = sweep_lease_of(s, p)->number;
+    return number > 0 && sweep_second_sign_of(s, kind, subject, number);
 }
 
 void sweep_acquit(struct sweep *s, const char *kind, const char *subject)
@@ -211,7 +212,7 @@ static void run_duty(struct sweep *s, const struct duty *d)
 
 static int prepare(struct sweep *s, struct err *e)
 {
-    if (sweep_number(s, e) != 0 || read_rows(s, e) != 0) {
+    if (read_rows(s, e) != 0) {
         return -1;
     }
     read_machines(s);

@@ -124,6 +124,34 @@ static void vm_is_not_judged_while_the_provider_is_silent(void **state)
     assert_int_equal(vm->state, VM_BUSY);
 }
 
+/* A sweep that could not look says nothing about what the one before it saw. */
+static void sign_is_kept_while_the_provider_is_silent(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    sweep_times(1);
+    world.machines_told = false;
+    sweep_times(2);
+    assert_int_equal(vm->state, VM_BUSY);
+    world.machines_told = true;
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    sweep_times(1);
+    struct vm_info *m = world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(1);
+    m->id[0] = '\0'; /* vanished once more */
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_BUSY);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
 static void vm_that_never_came_up_ends_after_two_signs(void **state)
 {
     (void)state;
@@ -517,6 +545,8 @@ int main(void)
         CASE(signs_count_although_another_reaper_sweeps_in_between),
         CASE(signs_of_the_fleet_count_although_hosts_are_swept_in_between),
         CASE(vm_is_not_judged_while_the_provider_is_silent),
+        CASE(sign_is_kept_while_the_provider_is_silent),
+        CASE(sign_is_taken_back_by_a_sweep_that_sees_none),
         CASE(vm_that_never_came_up_ends_after_two_signs),
         CASE(vm_whose_runner_waits_online_stays),
         CASE(vm_whose_in_progress_was_lost_becomes_busy),
