@@ -149,10 +149,13 @@ static int ask_again(struct sweep *s, const struct ledger_job *job, struct err *
 static bool has_room(const struct sweep *s, const struct config_class *class)
 {
     int64_t used = 0;
+    int64_t of_fleet = 0;
     for (size_t i = 0; i < s->vm_count; i++) {
-        used += strcmp(s->vms[i].class_name, class->name) == 0 ? 1 : 0;
+        int64_t one = s->vms[i].state != VM_GONE ? 1 : 0; /* else this very sweep ended it */
+        used += strcmp(s->vms[i].class_name, class->name) == 0 ? one : 0;
+        of_fleet += one;
     }
-    return used < class->max_vms && (int64_t)s->vm_count < s->config->limits.max_vms;
+    return used < class->max_vms && of_fleet < s->config->limits.max_vms;
 }
 
 /* Messages that a worker has yet to take fill what is missing. A queue that cannot tell leaves the

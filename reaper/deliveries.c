@@ -3,10 +3,11 @@
  * This is the second way of every 503, time-out and downtime of the ingress.
  *
  * A reading goes from the newest entry back to the mark that the last good one left in the ledger,
- * page by page, a bounded number of calls in each sweep. An entry is lost if the attempt failed and
- * no later attempt of the same GUID succeeded; its payload is fetched and goes the way of any
- * delivery from there on. It came over TLS from GitHub's API, so there is no signature to check.
- * Where GitHub does not let us have the payload it is asked to deliver once more.
+ * page by page, in each sweep a bounded number of calls and no longer than sweeps are apart: while
+ * GitHub is slow, VMs past their deadline must not wait for it. An entry is lost if the attempt
+ * failed and no later attempt of the same GUID succeeded; its payload is fetched and goes the way
+ * of any delivery from there on. It came over TLS from GitHub's API, so there is no signature to
+ * check. Where GitHub does not let us have the payload it is asked to deliver once more.
  *
  * Deliveries that we answered with 2xx need nothing: such an answer means that they are durable
  * (invariant 1), so what the log calls delivered was taken, whether or not anybody here remembers
@@ -29,6 +30,7 @@
 #define REMEMBERED_MS (3 * 24 * 3600 * 1000LL) /* GitHub's log goes no further back */
 #define PAGE_MAX 100
 #define PAYLOAD_BYTES ((size_t)8 * 1024 * 1024)
+#define CALLS_LEAST 4 /* however slow: an entry that is never answered must not hold up all */
 
 /* One sweep's part of a reading. */
 struct reading {
@@ -39,6 +41,7 @@ struct reading {
     size_t page_count;
     bool lost[PAGE_MAX]; /* of the entries of the page: is to be recovered */
     int64_t calls_left;
+    int64_t began_ms; /* monotonic */
     int64_t done;
 };
 
@@ -48,6 +51,15 @@ enum entry_end {
     ENTRY_MISSED, /* an error of its own: a later reading tries again */
     ENTRY_STOP,   /* nothing more in this sweep */
 };
+
+/* Whether the rest is the next sweep's. */
+static bool is_enough(const struct reading *r)
+{
+    const struct config *c = r->sweep->config;
+    bool late = clock_mono_ms() - r->began_ms >= c->reaper.interval_ms;
+    return r->calls_left <= 0 || stop_raised(&r->sweep->reaper->stop) ||
+           (late && c->reaper.deliveries.calls - r->calls_left >= CALLS_LEAST);
+}
 
 /* --- the memory of what was dealt with --- */
 
@@ -252,7 +264,7 @@ static enum entry_end recover(struct reading *r, const struct github_delivery *d
     if (settled_before(r->sweep, d->guid) || settled_before(r->sweep, attempt)) {
         return ENTRY_SETTLED;
     }
-    if (r->calls_left <= 0 || stop_raised(&r->sweep->reaper->stop)) {
+    if (is_enough(r)) {
         return ENTRY_STOP;
     }
     buf_init(&payload, PAYLOAD_BYTES);
@@ -372,7 +384,7 @@ static int read_page(struct reading *r, bool *more, struct err *e)
         return finish(r->sweep, w, e);
     }
     memcpy(w->cursor, next, sizeof next);
-    *more = r->calls_left > 0 && !stop_raised(&r->sweep->reaper->stop);
+    *more = !is_enough(r);
     return 0;
 }
 
@@ -395,7 +407,10 @@ static bool can_read(struct sweep *s, struct github_hook *hook)
 int sweep_deliveries(struct sweep *s, int64_t *done, struct err *e)
 {
     struct deliveries_walk *w = &s->reaper->walk;
-    struct reading r = {.sweep = s, .walk = w, .calls_left = s->config->reaper.deliveries.calls};
+    struct reading r = {.sweep = s,
+                        .walk = w,
+                        .calls_left = s->config->reaper.deliveries.calls,
+                        .began_ms = clock_mono_ms()};
     if (!s->fleet.held || !can_read(s, &r.hook)) {
         return 0;
     }

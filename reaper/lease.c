@@ -52,7 +52,7 @@ static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
     s->lost = true;
     metric_inc(metrics_counter("mayfly_reaper_leases_lost_total",
                                "Sweeps that ended because another reaper had taken over.", ""));
-    log_warn("lease_lost", LOG_STR("lease", l->name), LOG_INT("sweep", s->number),
+    log_warn("lease_lost", LOG_STR("lease", l->name), LOG_INT("sweep", l->number),
              LOG_INT("fence", fence), LOG_INT("fence_before", l->fence),
              LOG_STR("next", "this sweep ends here; what it left is the new holder's"));
 }
@@ -88,29 +88,75 @@ static void name_leases(struct sweep *s)
     ASSERT(n > 0);
 }
 
+/* Where no class has machines that are bound to a host, there is nothing of this host's to sweep.
+ */
+static bool has_machines_here(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->config->class_count; i++) {
+        const struct vm_provider *p = fleet_provider(s->reaper->fleet, s->config->classes[i].name);
+        if (p != NULL && vm_host_bound(p)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool sweep_take_leases(struct sweep *s)
 {
     name_leases(s);
     ask(s, &s->fleet);
-    ask(s, &s->host);
+    if (has_machines_here(s)) {
+        ask(s, &s->host);
+    }
     return s->fleet.held || s->host.held;
 }
 
-/* A lease that was not ours when the rows were read is left for the next sweep. */
+static bool looks_under(struct sweep *s, const struct sweep_lease *l)
+{
+    for (size_t i = 0; i < s->machines_count; i++) {
+        if (s->machines[i].known && sweep_lease_of(s, s->machines[i].provider) == l) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int sweep_number(struct sweep *s, struct err *e)
+{
+    struct sweep_lease *const leases[] = {&s->fleet, &s->host};
+    for (size_t i = 0; i < COUNT_OF(leases); i++) {
+        struct sweep_lease *l = leases[i];
+        if (l->held && looks_under(s, l) &&
+            ledger_mark_add(s->reaper->ledger, l->name, 1, &l->number, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p)
+{
+    return p != NULL && vm_host_bound(p) ? &s->host : &s->fleet;
+}
+
+/* A lease that was not ours when the rows were read is left for the next sweep. One that has most
+ * of its time left is not asked for: where the ledger is far away, or answers slowly, a sweep that
+ * renewed its leases before each duty would do little else. */
 bool sweep_renew_leases(struct sweep *s)
 {
-    if (!s->lost && s->fleet.held) {
-        ask(s, &s->fleet);
-    }
-    if (!s->lost && s->host.held) {
-        ask(s, &s->host);
+    struct sweep_lease *const leases[] = {&s->fleet, &s->host};
+    for (size_t i = 0; i < COUNT_OF(leases); i++) {
+        if (!s->lost && leases[i]->held &&
+            left_ms(s, leases[i]) * 3 < s->config->reaper.lease_ms * 2) {
+            ask(s, leases[i]);
+        }
     }
     return !s->lost && (s->fleet.held || s->host.held);
 }
 
 bool sweep_still_holds(struct sweep *s, const struct vm_provider *p)
 {
-    struct sweep_lease *l = p != NULL && vm_host_bound(p) ? &s->host : &s->fleet;
+    struct sweep_lease *l = sweep_lease_of(s, p);
     if (s->lost || !l->held) {
         return false;
     }

@@ -106,14 +106,14 @@ static bool runner_is_missing(struct sweep *s, const struct ledger_vm *vm)
     return !runner.online && !runner.busy;
 }
 
-static bool end_silent(struct sweep *s, const struct ledger_vm *vm)
+static bool end_silent(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
 {
     struct fleet_end how = {.reason = "its runner never came up", .spare_if_busy = true};
     if (!runner_is_missing(s, vm)) {
         sweep_acquit(s, "silent", vm->name);
         return false;
     }
-    return sweep_second_sign(s, "silent", vm->name) && row_is_still(s, vm) &&
+    return sweep_second_sign(s, m->provider, "silent", vm->name) && row_is_still(s, vm) &&
            sweep_end_vm(s, vm, &how);
 }
 
@@ -123,11 +123,11 @@ static bool act(struct sweep *s, const struct sweep_machines *m, const struct le
     case FINDING_ENDED: /* the provider's own last word */
         return end_if_over(s, m, vm);
     case FINDING_VANISHED:
-        return sweep_second_sign(s, "vanished", vm->name) && end_if_over(s, m, vm);
+        return sweep_second_sign(s, m->provider, "vanished", vm->name) && end_if_over(s, m, vm);
     case FINDING_UNFINISHED:
-        return sweep_second_sign(s, "unfinished", vm->name) && end_unfinished(s, vm);
+        return sweep_second_sign(s, m->provider, "unfinished", vm->name) && end_unfinished(s, vm);
     case FINDING_SILENT:
-        return end_silent(s, vm);
+        return end_silent(s, m, vm);
     case FINDING_FINE:
         break;
     }
@@ -136,7 +136,9 @@ static bool act(struct sweep *s, const struct sweep_machines *m, const struct le
 
 int sweep_machines(struct sweep *s, int64_t *done, struct err *e)
 {
-    (void)e;
+    if (sweep_number(s, e) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);

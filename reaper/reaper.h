@@ -7,11 +7,11 @@
  *   machines.c   rows whose machine ended or vanished, launches that never came up
  *   unnamed.c    rows of launches that were never answered
  *   strays.c     machines of ours without a row
- *   records.c    GitHub registrations left over
- *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
- *   untaken.c    jobs that wait although machines idle for them
  *   balance.c    jobs that wait although nothing is on its way for them
+ *   untaken.c    jobs that wait although machines idle for them
+ *   records.c    GitHub registrations left over
  *   tidy.c       old rows and logs, and the ledger's counts
+ *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *
  * A deadline is a sign of its own; everything else needs two signs (two sweeps) and a fresh read
  * before a VM is ended (invariant 9). One thread sweeps; nothing here is shared with another.
@@ -70,10 +70,15 @@ struct sweep_moment {
     int64_t wall_ms;
 };
 
+/* Sweeps are numbered under each lease apart, growing, whoever made them: two signs are those of
+ * two sweeps in a row that looked at the same. Those of another reaper, which holds another lease
+ * and looks at other things, must not come in between; nor those that did not look at all, since
+ * their reaper died or the provider did not tell its machines. */
 struct sweep_lease {
     char name[96];
     bool held;
-    int64_t fence; /* as it was when the sweep began; 0: not held then */
+    int64_t fence;  /* as it was when the sweep began; 0: not held then */
+    int64_t number; /* of this sweep under it; 0: it has not looked yet */
     struct sweep_moment asked;
 };
 
@@ -89,12 +94,12 @@ struct sweep_machines {
 struct sweep {
     struct reaper *reaper;
     const struct config *config;
-    int64_t number;           /* of this sweep, growing, shared by all reapers */
     int64_t now_ms;           /* wall clock at its start */
     struct sweep_lease fleet; /* the lease for what is the fleet's */
     struct sweep_lease host;  /* the lease for what is bound to this host */
     bool lost;                /* a lease was another's for a while: nothing more is done */
-    struct ledger_vm *vms;    /* all rows that hold a slot, read before the machines */
+    struct ledger_vm *vms;    /* all rows that hold a slot, read before the machines; those that
+                                 this sweep ended since are VM_GONE */
     size_t vm_count;
     struct sweep_machines *machines; /* one per class */
     size_t machines_count;
@@ -105,9 +110,11 @@ void sweep(struct reaper *r);
 
 /* --- lease.c --- */
 
-/* Takes what leases there are for this sweep. False if others hold them all. */
+/* Takes what leases there are for this sweep: the fleet's, and this host's where a class has
+ * machines that are bound to it. False if others hold them all. */
 bool sweep_take_leases(struct sweep *s);
-/* Renews those that the sweep began with. False when there is nothing left to act under. */
+/* Renews those that the sweep began with and that have less than two thirds of their time left.
+ * False when there is nothing left to act under. */
 bool sweep_renew_leases(struct sweep *s);
 /* Asked right before what cannot be taken back (a VM's end, a record's, a new message): whether the
  * lease still is ours for certain, for the machines of that provider (NULL: for what is the
@@ -115,6 +122,11 @@ bool sweep_renew_leases(struct sweep *s);
  * suspended past its lease gets false, then and for the rest of the sweep, if another held it
  * meanwhile. */
 bool sweep_still_holds(struct sweep *s, const struct vm_provider *p);
+/* Numbers this sweep, which is about to look at what is held by the leases, under each one that it
+ * knows the machines of. */
+MUST_CHECK int sweep_number(struct sweep *s, struct err *e);
+/* The lease that the machines of that provider are looked at under (NULL: what is the fleet's). */
+struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p);
 
 /* A duty: does its part, adds what it mended to *done. An error ends this duty only. */
 typedef int sweep_duty_fn(struct sweep *s, int64_t *done, struct err *e);
@@ -154,8 +166,9 @@ enum sweep_word {
 };
 enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job);
 
-/* Notes a sign against a subject; true at the second one. */
-bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject);
+/* Notes a sign against a subject that is the provider's machine, or its row; true at the second. */
+bool sweep_second_sign(struct sweep *s, const struct vm_provider *p, const char *kind,
+                       const char *subject);
 /* The same for what is not looked at in every sweep: `look` counts the looks, since a number that
  * is left out takes the first sign back. */
 bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject, int64_t look);

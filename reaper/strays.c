@@ -65,7 +65,8 @@ int sweep_strays(struct sweep *s, int64_t *done, struct err *e)
         for (size_t k = 0; m->known && k < m->count; k++) {
             const struct vm_info *machine = &m->list[k];
             if (machine->state != VM_RUN_ENDED && !sweep_accounts_for(s, machine) &&
-                !sweep_may_be_unnamed(s, machine) && sweep_second_sign(s, "stray", machine->id) &&
+                !sweep_may_be_unnamed(s, machine) &&
+                sweep_second_sign(s, m->provider, "stray", machine->id) &&
                 end_stray(s, m, machine)) {
                 (*done)++;
             }

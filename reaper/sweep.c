@@ -10,14 +10,16 @@
 #define VMS_PER_PAGE 500
 #define PACE_PATIENCE_MS 5000 /* longer than this for a terminate token: the next sweep goes on */
 
+/* Deadlines first, whatever else fails. What jobs wait for comes before what reads through GitHub's
+ * lists, page by page, and waits for its pauses. */
 static const struct duty {
     const char *name;
     sweep_duty_fn *run;
 } duties[] = {
-    {"deadlines", sweep_deadlines}, /* first, whatever else fails */
-    {"endings", sweep_endings},     {"machines", sweep_machines}, {"unnamed", sweep_unnamed},
-    {"strays", sweep_strays},       {"records", sweep_records},   {"deliveries", sweep_deliveries},
-    {"untaken", sweep_untaken},     {"balance", sweep_balance},   {"tidy", sweep_tidy},
+    {"deadlines", sweep_deadlines},   {"endings", sweep_endings}, {"machines", sweep_machines},
+    {"unnamed", sweep_unnamed},       {"strays", sweep_strays},   {"balance", sweep_balance},
+    {"untaken", sweep_untaken},       {"records", sweep_records}, {"tidy", sweep_tidy},
+    {"deliveries", sweep_deliveries},
 };
 
 /* --- what a sweep may touch --- */
@@ -105,9 +107,11 @@ bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject
     return signs >= 2;
 }
 
-bool sweep_second_sign(struct sweep *s, const char *kind, const char *subject)
+bool sweep_second_sign(struct sweep *s, const struct vm_provider *p, const char *kind,
+                       const char *subject)
 {
-    return sweep_second_sign_of(s, kind, subject, s->number);
+    int64_t number = sweep_lease_of(s, p)->number;
+    return number > 0 && sweep_second_sign_of(s, kind, subject, number);
 }
 
 void sweep_acquit(struct sweep *s, const char *kind, const char *subject)
@@ -140,6 +144,16 @@ bool sweep_pace(struct sweep *s, const char *class_name)
     return false;
 }
 
+/* For the duties that come later: the row holds no slot any more, and needs no second end. */
+static void note_gone(struct sweep *s, const char *name)
+{
+    for (size_t i = 0; i < s->vm_count; i++) {
+        if (strcmp(s->vms[i].name, name) == 0) {
+            s->vms[i].state = VM_GONE;
+        }
+    }
+}
+
 bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how)
 {
     struct err e = {0};
@@ -159,6 +173,7 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
              LOG_STR("class", vm->class_name), LOG_INT("job", vm->job_id),
              LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("why", how->reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
+    note_gone(s, vm->name);
     return true;
 }
 
@@ -190,15 +205,15 @@ static void run_duty(struct sweep *s, const struct duty *d)
     metric_add(duty_metric(d->name, false), done);
     if (failed != 0) {
         metric_inc(duty_metric(d->name, true));
-        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_INT("sweep", s->number), LOG_ERR(&e),
+        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_INT("sweep", s->fleet.number),
+                 LOG_ERR(&e),
                  LOG_STR("next", "the other duties go on; the next sweep tries again"));
     }
 }
 
 static int prepare(struct sweep *s, struct err *e)
 {
-    if (ledger_mark_add(s->reaper->ledger, "sweep", 1, &s->number, e) != 0 ||
-        read_rows(s, e) != 0) {
+    if (read_rows(s, e) != 0) {
         return -1;
     }
     read_machines(s);
@@ -219,7 +234,8 @@ static void note_whole(const struct sweep *s, int64_t started_ms)
 {
     if (!s->lost) {
         __atomic_store_n(&s->reaper->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
-        log_debug("swept", LOG_INT("sweep", s->number), LOG_INT("vms", (int64_t)s->vm_count),
+        log_debug("swept", LOG_INT("sweep", s->fleet.number), LOG_INT("host_sweep", s->host.number),
+                  LOG_INT("vms", (int64_t)s->vm_count),
                   LOG_INT("ms", clock_mono_ms() - started_ms));
     }
 }

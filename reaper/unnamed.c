@@ -95,7 +95,7 @@ int sweep_unnamed(struct sweep *s, int64_t *done, struct err *e)
         const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);
         if (vm->state == VM_ENDING && m != NULL && sweep_may_touch(s, vm) &&
             fleet_machine_unknown(s->reaper->fleet, vm) && would_be_listed(s, vm) &&
-            none_fits(s, m, vm) && sweep_second_sign(s, "unnamed", vm->name) &&
+            none_fits(s, m, vm) && sweep_second_sign(s, m->provider, "unnamed", vm->name) &&
             is_still_unnamed(s, vm) && sweep_end_vm(s, vm, &how)) {
             (*done)++;
         }

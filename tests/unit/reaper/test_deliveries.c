@@ -248,6 +248,29 @@ static void limit_of_github_ends_the_sweeps_part(void **state)
     assert_int_equal(world.messages_put, 2);
 }
 
+static void is_slow(void)
+{
+    world_pass(10 * 1000); /* reaper.interval_ms */
+}
+
+static void slow_github_leaves_the_rest_to_the_next_sweep(void **state)
+{
+    (void)state;
+    for (int64_t i = 1; i <= 9; i++) {
+        (void)world_add_delivery(i, "queued", 503, MINUTE_MS);
+    }
+    world.event_call = CALL_PAYLOAD;
+    world.event_at = 1;
+    world.event = is_slow;
+    sweep_times(1);
+    assert_int_equal(calls(), 4);
+    assert_int_equal(world.mark_ms, 0); /* the reading goes on */
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 9);
+    assert_int_equal(world.payload_calls, 9);
+    assert_true(world.mark_ms > 0);
+}
+
 static void queue_that_is_down_loses_nothing(void **state)
 {
     (void)state;
@@ -345,6 +368,7 @@ int main(void)
         CASE(payload_and_redelivery_refused_is_told_and_left),
         CASE(one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other),
         CASE(limit_of_github_ends_the_sweeps_part),
+        CASE(slow_github_leaves_the_rest_to_the_next_sweep),
         CASE(queue_that_is_down_loses_nothing),
         CASE(log_that_cannot_be_read_is_read_later),
         CASE(job_that_is_over_or_runs_is_launched_for_no_more),

@@ -148,7 +148,7 @@ static int lease_calls_with(void (*event)(void))
     happens_at(CALL_RATE_TAKE, 2, event);
     sweep(&reaper);
     assert_int_equal(world.ended, 3);
-    return world.lease_calls;
+    return world.lease_calls_at_end;
 }
 
 static void lease_is_renewed_when_less_than_a_third_is_left(void **state)
@@ -157,6 +157,36 @@ static void lease_is_renewed_when_less_than_a_third_is_left(void **state)
     int untouched = lease_calls_with(NULL);
     assert_int_equal(lease_calls_with(takes_half_its_time), untouched);
     assert_int_equal(lease_calls_with(takes_most_of_its_time), untouched + 1);
+}
+
+static void quick_sweep_asks_for_each_lease_once(void **state)
+{
+    (void)state;
+    sweep(&reaper);
+    assert_int_equal(world.lease_calls, 2);
+    assert_true(reaper.last_sweep_ms > 0);
+}
+
+static void lease_is_renewed_between_duties_when_a_third_of_it_is_over(void **state)
+{
+    (void)state;
+    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    sweep(&reaper);
+    int before = world.lease_calls;
+    happens_at(CALL_DESCRIBE, 1, takes_half_its_time);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_DESCRIBE], 1);
+    assert_int_equal(world.lease_calls - before, 2 + 2);
+}
+
+static void host_without_machines_has_no_lease(void **state)
+{
+    (void)state;
+    world.unnamed = true;
+    world.lease_of_another = "sweep";
+    sweep(&reaper);
+    assert_int_equal(world.lease_calls, 1);
+    assert_int_equal(reaper.last_sweep_ms, 0); /* there is nothing for it to sweep */
 }
 
 static void stray_is_not_ended_after_a_freeze(void **state)
@@ -269,6 +299,9 @@ int main(void)
         CASE(reaper_frozen_without_a_successor_goes_on),
         CASE(reaper_whose_lease_was_anothers_meanwhile_begins_anew),
         CASE(lease_is_renewed_when_less_than_a_third_is_left),
+        CASE(quick_sweep_asks_for_each_lease_once),
+        CASE(lease_is_renewed_between_duties_when_a_third_of_it_is_over),
+        CASE(host_without_machines_has_no_lease),
         CASE(stray_is_not_ended_after_a_freeze),
         CASE(record_is_not_deleted_after_a_freeze),
         CASE(job_is_not_asked_for_again_after_a_freeze),

@@ -85,6 +85,36 @@ static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
+/* One reaper has the fleet's lease and another this host's: as it is with reapers on two hosts. */
+static void signs_count_although_another_reaper_sweeps_in_between(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(vm->state, VM_BUSY);
+        world.lease_of_another = "sweep";
+        sweep_times(1);
+        world.lease_of_another = "sweep/here";
+        sweep_times(1);
+    }
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **state)
+{
+    (void)state;
+    world.unnamed = true; /* machines of no host */
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(vm->state, VM_BUSY);
+        world.lease_of_another = "sweep/here";
+        sweep_times(1);
+        world.lease_of_another = "sweep";
+        sweep_times(1);
+    }
+    assert_int_equal(vm->state, VM_GONE);
+}
+
 static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 {
     (void)state;
@@ -92,6 +122,34 @@ static void vm_is_not_judged_while_the_provider_is_silent(void **state)
     world.machines_told = false;
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
+}
+
+/* A sweep that could not look says nothing about what the one before it saw. */
+static void sign_is_kept_while_the_provider_is_silent(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    sweep_times(1);
+    world.machines_told = false;
+    sweep_times(2);
+    assert_int_equal(vm->state, VM_BUSY);
+    world.machines_told = true;
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    sweep_times(1);
+    struct vm_info *m = world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(1);
+    m->id[0] = '\0'; /* vanished once more */
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_BUSY);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
 }
 
 static void vm_that_never_came_up_ends_after_two_signs(void **state)
@@ -155,6 +213,16 @@ static void ending_that_nobody_finished_is_finished(void **state)
     (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
+}
+
+static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 3700 * 1000);
+    (void)world_add_machine("mf-t-a", VM_RUN_ENDED);
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_int_equal(world.end_tries, 1);
 }
 
 static void stray_ends_after_two_signs(void **state)
@@ -230,6 +298,34 @@ static void balance_leaves_covered_queued_and_full_alone(void **state)
     }
     sweep_times(1);
     assert_int_equal(world.messages_put, 0);
+}
+
+static void balance_uses_the_slots_that_its_own_sweep_freed(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    for (int i = 0; i < 4; i++) {
+        char name[8] = {'m', 'f', '-', 't', '-', (char)('0' + i), '\0'};
+        (void)world_add_vm(name, VM_BUSY, i == 0 ? 3700 * 1000 : 1000);
+        (void)world_add_machine(name, VM_RUN_RUNNING);
+    }
+    sweep_times(1);
+    assert_int_equal(world.ended, 1);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void balance_does_not_wait_for_githubs_delivery_log(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.demand = 1;
+    world.has_hook = true;
+    (void)world_add_delivery(7, "completed", 503, 1000);
+    sweep_times(1);
+    assert_int_equal(world.messages_put, 2);
+    assert_string_equal(world.keys[0], "42");
+    assert_string_equal(world.lanes[1], "events");
 }
 
 /* Twenty jobs wait at a cap that has just let go of a slot, and the messages of three have served
@@ -446,19 +542,26 @@ int main(void)
         CASE(vm_before_its_deadline_and_healthy_stays),
         CASE(vm_whose_machine_ended_goes_at_once),
         CASE(vm_whose_machine_vanished_needs_two_sweeps),
+        CASE(signs_count_although_another_reaper_sweeps_in_between),
+        CASE(signs_of_the_fleet_count_although_hosts_are_swept_in_between),
         CASE(vm_is_not_judged_while_the_provider_is_silent),
+        CASE(sign_is_kept_while_the_provider_is_silent),
+        CASE(sign_is_taken_back_by_a_sweep_that_sees_none),
         CASE(vm_that_never_came_up_ends_after_two_signs),
         CASE(vm_whose_runner_waits_online_stays),
         CASE(vm_whose_in_progress_was_lost_becomes_busy),
         CASE(launch_never_finished_ends_after_two_signs_unless_busy),
         CASE(launch_under_way_stays),
         CASE(ending_that_nobody_finished_is_finished),
+        CASE(vm_that_ended_at_its_deadline_is_not_ended_once_more),
         CASE(stray_ends_after_two_signs),
         CASE(stray_whose_row_appears_stays),
         CASE(record_left_over_is_deleted_after_two_signs),
         CASE(record_is_deleted_although_not_every_sweep_reads_the_records),
         CASE(balance_asks_again_for_a_job_that_waits_too_long),
         CASE(balance_leaves_covered_queued_and_full_alone),
+        CASE(balance_uses_the_slots_that_its_own_sweep_freed),
+        CASE(balance_does_not_wait_for_githubs_delivery_log),
         CASE(balance_counts_others_messages_as_occasions),
         CASE(balance_asks_for_each_that_is_missing_once),
         CASE(balance_without_a_count_looks_for_each_jobs_own_message),

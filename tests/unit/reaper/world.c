@@ -15,7 +15,8 @@ struct sign {
     int64_t count;
 };
 static struct sign signs[WORLD_MAX];
-static int64_t sweeps;
+static int64_t sweeps; /* of the fleet */
+static int64_t host_sweeps;
 
 static int64_t world_mono_us(void)
 {
@@ -61,7 +62,7 @@ static void reset(void)
     world.now_ms = 1800000000000;
     world.lane_leased = 5;
     world.lease_fence = 1;
-    sweeps = 0;
+    sweeps = host_sweeps = 0;
     memset(signs, 0, sizeof signs);
     world.lease_is_ours = true;
     world.machines_told = true;
@@ -143,12 +144,12 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
                  int64_t *fence, struct err *e)
 {
     (void)l;
-    (void)name;
     (void)holder;
     (void)ttl_ms;
     (void)e;
     world.lease_calls++;
-    *held = world.lease_is_ours;
+    *held = world.lease_is_ours &&
+            (world.lease_of_another == NULL || strcmp(name, world.lease_of_another) != 0);
     *fence = world.lease_fence;
     return 0;
 }
@@ -183,7 +184,9 @@ int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, str
 
 int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
 {
-    int64_t *mark = strcmp(name, "sweep") == 0 ? &sweeps : &world.looks;
+    int64_t *mark = strcmp(name, "sweep") == 0        ? &sweeps
+                    : strncmp(name, "sweep/", 6) == 0 ? &host_sweeps
+                                                      : &world.looks;
     (void)l;
     (void)e;
     *mark += n;
@@ -424,6 +427,7 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
                  struct err *e)
 {
     (void)f;
+    world.lease_calls_at_end = world.lease_calls;
     world.end_times_ms[world.end_tries++] = world.now_ms;
     if (world.end_fails_every > 0 && world.end_tries % world.end_fails_every == 0) {
         return err_set(e, ERR_THROTTLED, 429, "scripted");

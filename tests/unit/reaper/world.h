@@ -36,7 +36,9 @@ struct world {
     int64_t now_ms;
     int64_t boot_extra_ms; /* time that only the boot clock saw: suspend */
     int64_t lease_fence;
+    const char *lease_of_another; /* by its name; NULL: none is, as long as lease_is_ours */
     int lease_calls;
+    int lease_calls_at_end; /* as many when a VM was ended last */
     int calls[WORLD_CALLS];
     enum world_call event_call; /* when calls[event_call] reaches event_at, event() happens */
     int event_at;
