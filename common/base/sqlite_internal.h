@@ -29,6 +29,7 @@ struct sqlite_db {
     const char *path;
     int64_t busy_until_us; /* monotonic; the deadline of the wait for other processes */
     bool is_next;          /* it has the turn: nobody begins before it, see sqlite_turn.h */
+    int log_tried_pages;   /* the log's length when it was last to be moved into the file */
     struct sqlite_rows *rows[SQLITE_STATEMENTS_MAX];
     size_t row_count;
 };

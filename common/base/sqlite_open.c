@@ -12,7 +12,8 @@
 #include "common/base/fs.h"
 #include "common/base/random.h"
 
-#define LOG_LIMIT_BYTES (4 * 1024 * 1024) /* what stays of the log after a checkpoint */
+/* What stays of a log that begins anew: about as much as it grows to, see sqlite_store.c. */
+#define LOG_LIMIT_BYTES (5 * 1024 * 1024)
 
 /* With the turn there is one that asks, and the lock is its own as soon as it is free: it asks as
  * often as timers go, after a while (a slow disk) less often. */

@@ -15,11 +15,14 @@
 #include "common/base/sqlite_turn.h"
 
 #define COMBINE_MAX 64 /* works in one transaction */
-/* From 1,000 pages (4 MiB) on a commit also moves the log into the file as far as readers let it;
- * from 8,000 on it waits for them a little and empties the log. */
-#define WAL_PAGES_PASSIVE 1000
-#define WAL_PAGES_TRUNCATE 8000
-#define WAL_TRUNCATE_WAIT_MS 50
+/* When the log has grown by so many pages (4 MiB), the commit that made it so moves all of it into
+ * the file, while nobody writes, and the next one begins it anew. Were it moved beside the others'
+ * commits, there would always be one more to move: the log would never end, and each commit cost
+ * three fsyncs. Readers that stand in the way are waited for a little; if they stay, it is tried
+ * again so many pages later, and the log, if it has grown long, is made short. */
+#define LOG_PAGES 1000
+#define LOG_PAGES_TRUNCATE 8000
+#define LOG_WAIT_MS 50
 
 static const int64_t commit_bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
 
@@ -74,13 +77,17 @@ int sqlite_store_path(const char *url, char *out, size_t size, struct err *e)
 static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
 {
     struct sqlite_db *db = arg;
-    if (pages >= WAL_PAGES_TRUNCATE) {
-        db->busy_until_us = clock_mono_us() + WAL_TRUNCATE_WAIT_MS * 1000;
-        (void)sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    } else if (pages >= WAL_PAGES_PASSIVE) {
-        (void)sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (pages < db->log_tried_pages) {
+        db->log_tried_pages = 0; /* the log began anew */
     }
-    /* The commit stands whatever became of the checkpoint; the next commit tries again. */
+    if (pages - db->log_tried_pages < LOG_PAGES) {
+        return SQLITE_OK;
+    }
+    int mode = pages < LOG_PAGES_TRUNCATE ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_TRUNCATE;
+    db->busy_until_us = clock_mono_us() + LOG_WAIT_MS * 1000;
+    db->log_tried_pages = pages;
+    /* The commit stands whatever became of it. */
+    (void)sqlite3_wal_checkpoint_v2(handle, name, mode, NULL, NULL);
     return SQLITE_OK;
 }
 

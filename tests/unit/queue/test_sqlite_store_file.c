@@ -273,7 +273,7 @@ static int insert_slowly(struct sqlite_db *db, void *arg, struct err *e)
 }
 
 /* A process that writes without a pause until it is killed. */
-static pid_t write_on_and_on(const char *path)
+static pid_t write_on_and_on(const char *path, sqlite_work_fn *work)
 {
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -283,7 +283,7 @@ static pid_t write_on_and_on(const char *path)
         if (sqlite_store_open(path, &notes_v1, &s, &e) != 0) {
             _exit(1);
         }
-        while (sqlite_store_write(s, insert_slowly, NULL, &e) == 0) {
+        while (sqlite_store_write(s, work, NULL, &e) == 0) {
         }
         _exit(1);
     }
@@ -313,7 +313,7 @@ static void processes_that_write_on_and_on_let_others_in(void **state)
     pid_t pids[WRITERS];
     sqlite_store_close(must_open(f->path, &notes_v1));
     for (int i = 0; i < WRITERS; i++) {
-        pids[i] = write_on_and_on(f->path);
+        pids[i] = write_on_and_on(f->path, insert_slowly);
     }
     struct sqlite_store *s = must_open(f->path, &notes_v1);
     while (count_notes(s) < 10 * WRITERS) {
@@ -475,30 +475,90 @@ static void damaged_file_is_told(void **state)
     sqlite_store_close(s);
 }
 
+/* A text that reads as a number would become one, and be short. */
 static int replace_all(struct sqlite_db *db, void *arg, struct err *e)
 {
     (void)arg;
     return sqlite_exec(db, e, "DELETE FROM other") != 0
                ? -1
-               : sqlite_exec(db, e, "INSERT INTO other SELECT hex(zeroblob(200000))");
+               : sqlite_exec(db, e, "INSERT INTO other SELECT 'x' || hex(zeroblob(200000))");
+}
+
+static int64_t log_bytes(const struct store_fixture *f)
+{
+    char wal[320];
+    struct stat st;
+    (void)snprintf(wal, sizeof wal, "%s-wal", f->path);
+    assert_int_equal(stat(wal, &st), 0);
+    return st.st_size;
 }
 
 static void log_stays_bounded_and_pages_are_used_again(void **state)
 {
     struct store_fixture *f = *state;
     struct sqlite_store *s = must_open(f->path, &notes_v1);
-    char wal[320];
     struct stat st;
     struct err e;
-    (void)snprintf(wal, sizeof wal, "%s-wal", f->path);
     for (int i = 0; i < 60; i++) { /* 24 MB in all, of which 0.4 MB live */
         MUST(sqlite_store_write(s, replace_all, NULL, &e));
     }
-    assert_int_equal(stat(wal, &st), 0);
-    assert_in_range(st.st_size, 0, 6 * 1024 * 1024);
+    assert_in_range(log_bytes(f), 0, 6 * 1024 * 1024);
     sqlite_store_close(s);
     assert_int_equal(stat(f->path, &st), 0);
     assert_in_range(st.st_size, 0, 2 * 1024 * 1024);
+}
+
+/* Beside one that writes on and on there is always a commit more than was moved into the file. */
+static void log_that_several_write_stays_as_short(void **state)
+{
+    struct store_fixture *f = *state;
+    struct err e;
+    sqlite_store_close(must_open(f->path, &notes_v1));
+    pid_t other = write_on_and_on(f->path, replace_all);
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    int64_t longest = 0;
+    for (int i = 0; i < 100; i++) { /* with the other's about 80 MB in all */
+        MUST(sqlite_store_write(s, replace_all, NULL, &e));
+        longest = log_bytes(f) > longest ? log_bytes(f) : longest;
+    }
+    assert_int_equal(kill(other, SIGKILL), 0);
+    assert_int_equal(waitpid(other, NULL, 0), other);
+    assert_in_range(longest, 4 * 1024 * 1024, 16 * 1024 * 1024);
+    sqlite_store_close(s);
+}
+
+/* Each look at this clock is a millisecond later than the one before. */
+static int64_t looks;
+static int64_t looked_mono_us(void)
+{
+    return ++looks * 1000;
+}
+
+static void log_that_a_reader_holds_grows_until_the_reader_ends(void **state)
+{
+    struct store_fixture *f = *state;
+    const struct clock_source source = {looked_mono_us, real_wall_ms};
+    struct err e;
+    sqlite3 *reader = NULL;
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    MUST(sqlite_store_write(s, replace_all, NULL, &e));
+    assert_int_equal(sqlite3_open(f->path, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM other", NULL, NULL, NULL),
+                     SQLITE_OK);
+    clock_set_source(&source);
+    for (int i = 0; i < 40; i++) { /* 16 MB */
+        MUST(sqlite_store_write(s, replace_all, NULL, &e));
+    }
+    clock_set_source(NULL);
+    assert_in_range(log_bytes(f), 12 * 1024 * 1024, 24 * 1024 * 1024);
+    /* A commit looks a handful of times; four of them waited 50 ms for the reader, not thirty. */
+    assert_in_range(looks, 200, 800);
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+    for (int i = 0; i < 20; i++) {
+        MUST(sqlite_store_write(s, replace_all, NULL, &e));
+    }
+    assert_in_range(log_bytes(f), 0, 6 * 1024 * 1024);
+    sqlite_store_close(s);
 }
 
 const struct CMUnitTest store_file_tests[] = {
@@ -516,5 +576,7 @@ const struct CMUnitTest store_file_tests[] = {
     STORE_TEST(removed_file_is_told_by_every_call),
     STORE_TEST(damaged_file_is_told),
     STORE_TEST(log_stays_bounded_and_pages_are_used_again),
+    STORE_TEST(log_that_several_write_stays_as_short),
+    STORE_TEST(log_that_a_reader_holds_grows_until_the_reader_ends),
 };
 const size_t store_file_test_count = COUNT_OF(store_file_tests);
