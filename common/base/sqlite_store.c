@@ -40,8 +40,8 @@ struct work {
 
 struct sqlite_store {
     char *path;
-    struct sqlite_db writer; /* the leader's */
-    int turn;                /* sqlite_turn_open's; the leader's */
+    struct sqlite_db writer;  /* the leader's */
+    struct sqlite_turn *turn; /* NULL: there are none; the leader's */
     pthread_mutex_t queue_lock;
     struct work *first; /* under queue_lock */
     struct work **last;
@@ -118,7 +118,6 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
     s->last = &s->first;
     s->writer = (struct sqlite_db){.what = schema->what, .path = s->path};
     s->reader = s->writer;
-    s->turn = -1;
     pthread_mutex_init(&s->queue_lock, NULL);
     pthread_mutex_init(&s->read_lock, NULL);
     register_metrics(s, schema->what);
@@ -227,22 +226,33 @@ static enum work_end run_in_savepoint(struct sqlite_db *db, struct work *w)
 
 static int begin(struct sqlite_store *s, struct err *e)
 {
-    s->writer.is_next = sqlite_turn_take(s->turn);
-    s->writer.busy_until_us = clock_mono_us() + SQLITE_STORE_BUSY_MS * 1000;
-    int rc = control(&s->writer, "BEGIN IMMEDIATE", "begin a transaction", e);
-    if (s->writer.is_next) {
-        s->writer.is_next = false;
+    struct sqlite_db *db = &s->writer;
+    if (sqlite_turn_take(s->turn)) {
+        db->turn_held = s->turn;
+        db->ends_seen = sqlite_turn_ends(s->turn);
+    }
+    db->busy_until_us = clock_mono_us() + SQLITE_STORE_BUSY_MS * 1000;
+    int rc = control(db, "BEGIN IMMEDIATE", "begin a transaction", e);
+    if (db->turn_held != NULL) {
+        db->turn_held = NULL;
         sqlite_turn_give(s->turn);
     }
     return rc;
 }
 
+static void undo(struct sqlite_store *s)
+{
+    roll_back(&s->writer);
+    sqlite_turn_tell_end(s->turn);
+}
+
 static int commit(struct sqlite_store *s, int64_t began_us, int64_t works, struct err *e)
 {
     if (control(&s->writer, "COMMIT", "commit", e) != 0) {
-        roll_back(&s->writer);
+        undo(s);
         return -1;
     }
+    sqlite_turn_tell_end(s->turn);
     metric_inc(s->commits);
     metric_add(s->works, works);
     metric_observe_us(s->latency, clock_mono_us() - began_us);
@@ -259,7 +269,7 @@ static void run_alone(struct sqlite_store *s, struct work *w)
     w->result = w->run(&s->writer, w->arg, w->error);
     sqlite_db_settle(&s->writer);
     if (w->result != 0) {
-        roll_back(&s->writer);
+        undo(s);
         return;
     }
     w->result = commit(s, began_us, 1, w->error);
@@ -280,7 +290,7 @@ static bool run_together(struct sqlite_store *s, struct work *works, int64_t cou
     }
     for (struct work *w = works; w != NULL; w = w->next) {
         if (run_in_savepoint(&s->writer, w) == WORK_TRANSACTION_LOST) {
-            roll_back(&s->writer);
+            undo(s);
             return false;
         }
     }
