@@ -10,6 +10,7 @@
 #include <sqlite3.h>
 
 #include "common/base/sqlite_store.h"
+#include "common/base/sqlite_turn.h"
 
 #define SQLITE_STATEMENTS_MAX                                                                      \
     256 /* distinct statements of one connection; the code's own number                            \
@@ -27,8 +28,10 @@ struct sqlite_db {
     sqlite3 *handle;
     const char *what;
     const char *path;
-    int64_t busy_until_us; /* monotonic; the deadline of the wait for other processes */
-    bool is_next;          /* it has the turn: nobody begins before it, see sqlite_turn.h */
+    int64_t busy_until_us;         /* monotonic; the deadline of the wait for other processes */
+    struct sqlite_turn *turn_held; /* while it waits to begin: nobody does so before it */
+    uint32_t ends_seen;            /* sqlite_turn_ends before it last tried */
+    int log_tried_pages;           /* the log's length when it was last to be moved into the file */
     struct sqlite_rows *rows[SQLITE_STATEMENTS_MAX];
     size_t row_count;
 };

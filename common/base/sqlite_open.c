@@ -12,15 +12,8 @@
 #include "common/base/fs.h"
 #include "common/base/random.h"
 
-#define LOG_LIMIT_BYTES (4 * 1024 * 1024) /* what stays of the log after a checkpoint */
-
-/* With the turn there is one that asks, and the lock is its own as soon as it is free: it asks as
- * often as timers go, after a while (a slow disk) less often. */
-static void pause_as_next(int count)
-{
-    struct timespec ts = {0, count < 100 ? 50000 : 500000};
-    (void)nanosleep(&ts, NULL);
-}
+/* What stays of a log that begins anew: about as much as it grows to, see sqlite_store.c. */
+#define LOG_LIMIT_BYTES (5 * 1024 * 1024)
 
 /* Waits between 0.1 and 2 ms: an fsync on a good disk is well below that, and POSIX locks queue
  * nobody, so the chance of the one who waits lies in asking often, at uneven times. */
@@ -33,12 +26,13 @@ static void pause_busy(int count)
 
 static int on_busy(void *arg, int count)
 {
-    const struct sqlite_db *db = arg;
+    struct sqlite_db *db = arg;
     if (clock_mono_us() >= db->busy_until_us) {
         return 0;
     }
-    if (db->is_next) {
-        pause_as_next(count);
+    if (db->turn_held != NULL) {
+        sqlite_turn_await_end(db->turn_held, db->ends_seen);
+        db->ends_seen = sqlite_turn_ends(db->turn_held);
     } else {
         pause_busy(count);
     }

@@ -15,11 +15,14 @@
 #include "common/base/sqlite_turn.h"
 
 #define COMBINE_MAX 64 /* works in one transaction */
-/* From 1,000 pages (4 MiB) on a commit also moves the log into the file as far as readers let it;
- * from 8,000 on it waits for them a little and empties the log. */
-#define WAL_PAGES_PASSIVE 1000
-#define WAL_PAGES_TRUNCATE 8000
-#define WAL_TRUNCATE_WAIT_MS 50
+/* When the log has grown by so many pages (4 MiB), the commit that made it so moves all of it into
+ * the file, while nobody writes, and the next one begins it anew. Were it moved beside the others'
+ * commits, there would always be one more to move: the log would never end, and each commit cost
+ * three fsyncs. Readers that stand in the way are waited for a little; if they stay, it is tried
+ * again so many pages later, and the log, if it has grown long, is made short. */
+#define LOG_PAGES 1000
+#define LOG_PAGES_TRUNCATE 8000
+#define LOG_WAIT_MS 50
 
 static const int64_t commit_bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
 
@@ -37,8 +40,8 @@ struct work {
 
 struct sqlite_store {
     char *path;
-    struct sqlite_db writer; /* the leader's */
-    int turn;                /* sqlite_turn_open's; the leader's */
+    struct sqlite_db writer;  /* the leader's */
+    struct sqlite_turn *turn; /* NULL: there are none; the leader's */
     pthread_mutex_t queue_lock;
     struct work *first; /* under queue_lock */
     struct work **last;
@@ -74,13 +77,17 @@ int sqlite_store_path(const char *url, char *out, size_t size, struct err *e)
 static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
 {
     struct sqlite_db *db = arg;
-    if (pages >= WAL_PAGES_TRUNCATE) {
-        db->busy_until_us = clock_mono_us() + WAL_TRUNCATE_WAIT_MS * 1000;
-        (void)sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    } else if (pages >= WAL_PAGES_PASSIVE) {
-        (void)sqlite3_wal_checkpoint_v2(handle, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (pages < db->log_tried_pages) {
+        db->log_tried_pages = 0; /* the log began anew */
     }
-    /* The commit stands whatever became of the checkpoint; the next commit tries again. */
+    if (pages - db->log_tried_pages < LOG_PAGES) {
+        return SQLITE_OK;
+    }
+    int mode = pages < LOG_PAGES_TRUNCATE ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_TRUNCATE;
+    db->busy_until_us = clock_mono_us() + LOG_WAIT_MS * 1000;
+    db->log_tried_pages = pages;
+    /* The commit stands whatever became of it. */
+    (void)sqlite3_wal_checkpoint_v2(handle, name, mode, NULL, NULL);
     return SQLITE_OK;
 }
 
@@ -111,7 +118,6 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
     s->last = &s->first;
     s->writer = (struct sqlite_db){.what = schema->what, .path = s->path};
     s->reader = s->writer;
-    s->turn = -1;
     pthread_mutex_init(&s->queue_lock, NULL);
     pthread_mutex_init(&s->read_lock, NULL);
     register_metrics(s, schema->what);
@@ -220,22 +226,33 @@ static enum work_end run_in_savepoint(struct sqlite_db *db, struct work *w)
 
 static int begin(struct sqlite_store *s, struct err *e)
 {
-    s->writer.is_next = sqlite_turn_take(s->turn);
-    s->writer.busy_until_us = clock_mono_us() + SQLITE_STORE_BUSY_MS * 1000;
-    int rc = control(&s->writer, "BEGIN IMMEDIATE", "begin a transaction", e);
-    if (s->writer.is_next) {
-        s->writer.is_next = false;
+    struct sqlite_db *db = &s->writer;
+    if (sqlite_turn_take(s->turn)) {
+        db->turn_held = s->turn;
+        db->ends_seen = sqlite_turn_ends(s->turn);
+    }
+    db->busy_until_us = clock_mono_us() + SQLITE_STORE_BUSY_MS * 1000;
+    int rc = control(db, "BEGIN IMMEDIATE", "begin a transaction", e);
+    if (db->turn_held != NULL) {
+        db->turn_held = NULL;
         sqlite_turn_give(s->turn);
     }
     return rc;
 }
 
+static void undo(struct sqlite_store *s)
+{
+    roll_back(&s->writer);
+    sqlite_turn_tell_end(s->turn);
+}
+
 static int commit(struct sqlite_store *s, int64_t began_us, int64_t works, struct err *e)
 {
     if (control(&s->writer, "COMMIT", "commit", e) != 0) {
-        roll_back(&s->writer);
+        undo(s);
         return -1;
     }
+    sqlite_turn_tell_end(s->turn);
     metric_inc(s->commits);
     metric_add(s->works, works);
     metric_observe_us(s->latency, clock_mono_us() - began_us);
@@ -252,7 +269,7 @@ static void run_alone(struct sqlite_store *s, struct work *w)
     w->result = w->run(&s->writer, w->arg, w->error);
     sqlite_db_settle(&s->writer);
     if (w->result != 0) {
-        roll_back(&s->writer);
+        undo(s);
         return;
     }
     w->result = commit(s, began_us, 1, w->error);
@@ -273,7 +290,7 @@ static bool run_together(struct sqlite_store *s, struct work *works, int64_t cou
     }
     for (struct work *w = works; w != NULL; w = w->next) {
         if (run_in_savepoint(&s->writer, w) == WORK_TRANSACTION_LOST) {
-            roll_back(&s->writer);
+            undo(s);
             return false;
         }
     }

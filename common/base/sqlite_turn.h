@@ -10,8 +10,11 @@
  * sound is SQLite's lock, and without a turn (a file that cannot be made, a holder that is frozen)
  * a write begins as if there were none.
  *
- * For sqlite_store.c alone; a turn belongs to the store's writing connection. The kernel gives it
- * back when its process ends.
+ * Whoever waits sleeps on a bell in that file's memory and is woken when what it waits for is free.
+ * A bell is a hint: the locks say what holds, and a sleeper looks again within milliseconds anyway.
+ *
+ * For sqlite_store.c and its busy handler alone; a turn belongs to the store's writing connection.
+ * The kernel gives it back when its process ends.
  */
 #ifndef MAYFLY_BASE_SQLITE_TURN_H
 #define MAYFLY_BASE_SQLITE_TURN_H
@@ -19,12 +22,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Returns a descriptor, or -1: there are no turns. */
-int sqlite_turn_open(const char *path);
-void sqlite_turn_close(int fd); /* -1 is fine */
+struct sqlite_turn;
 
-/* Waits for a bounded time. False: it has to be done without. */
-bool sqlite_turn_take(int fd);
-void sqlite_turn_give(int fd);
+/* NULL: there are no turns. */
+struct sqlite_turn *sqlite_turn_open(const char *path);
+void sqlite_turn_close(struct sqlite_turn *t); /* NULL is fine */
+
+/* Waits for a bounded time. False: it has to be done without, as it has with NULL. */
+bool sqlite_turn_take(struct sqlite_turn *t);
+void sqlite_turn_give(struct sqlite_turn *t);
+
+/* The holder waits for the end of the transaction that is under way: it asks for the number, then
+ * tries to begin, and if that fails, sleeps until the number is another, or for a short while. */
+uint32_t sqlite_turn_ends(const struct sqlite_turn *t);
+void sqlite_turn_await_end(struct sqlite_turn *t, uint32_t seen);
+
+/* A transaction of ours has ended. NULL is fine. */
+void sqlite_turn_tell_end(struct sqlite_turn *t);
 
 #endif

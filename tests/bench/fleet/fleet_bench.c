@@ -22,6 +22,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "tests/bench/fleet/lay.h"
 #include "tests/bench/launch/stand_ins.h"
 #include "tests/bench/ledger/ways.h"
 #include "worker/enders.h"
@@ -32,6 +33,7 @@
 #define WORKERS_MAX 64
 #define PUT_AT_ONCE 256
 #define FIRST_ID 1000000000 /* above those of the known jobs */
+#define KNOWN_MAX 10000000
 #define PATIENCE_MS 300000
 
 /* Shared by all processes. */
@@ -272,19 +274,6 @@ static struct config *make_config(const struct plan *p)
     return c;
 }
 
-/* Before any thread: the workers' processes are forked later. */
-static void fill_ledger(const struct plan *p)
-{
-    struct err e = {0};
-    struct ledger *l = NULL;
-    must(ledger_open(p->config->ledger, &l, &e), &e);
-    if (p->known > 0) {
-        (void)ways_go_many(l, WAYS_THREADS_MAX,
-                           (p->known + WAYS_THREADS_MAX - 1) / WAYS_THREADS_MAX, 1);
-    }
-    ledger_close(l);
-}
-
 static void put_jobs(const struct plan *p, struct parcel *parcel)
 {
     for (int64_t i = 0; i < p->jobs; i++) {
@@ -342,8 +331,8 @@ static bool read_plan(int argc, char **argv, struct plan *p)
         int64_t min;
         int64_t max;
     } numbers[] = {
-        {&p->workers, 1, WORKERS_MAX}, {&p->jobs, 1, JOBS_MAX},        {&p->cap, 1, 1000000},
-        {&p->hold_ms, 0, 60000},       {&p->known, 0, FIRST_ID - 100},
+        {&p->workers, 1, WORKERS_MAX}, {&p->jobs, 1, JOBS_MAX},   {&p->cap, 1, 1000000},
+        {&p->hold_ms, 0, 60000},       {&p->known, 0, KNOWN_MAX},
     };
     if (argc != 3 + (int)COUNT_OF(numbers)) {
         return false;
@@ -374,6 +363,7 @@ int main(int argc, char **argv)
     log_open("fleet_bench", 2);
     log_set_level(LOG_WARN);
     p.config = make_config(&p);
-    fill_ledger(&p);
+    /* Before any thread that stays: the workers' processes are forked later. */
+    lay_known_jobs(p.config->ledger, p.directory, p.known);
     return run(&p) ? 0 : 1;
 }

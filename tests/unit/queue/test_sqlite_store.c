@@ -306,5 +306,7 @@ int main(void)
     int failed = _cmocka_run_group_tests("sqlite store", tests, COUNT_OF(tests), NULL, NULL);
     failed += _cmocka_run_group_tests("sqlite store's file", store_file_tests,
                                       store_file_test_count, NULL, NULL);
+    failed += _cmocka_run_group_tests("sqlite store's file, shared", store_shared_tests,
+                                      store_shared_test_count, NULL, NULL);
     return failed == 0 ? 0 : 1;
 }

@@ -1,5 +1,5 @@
 /*
- * What the two halves of the SQLite store's test share: a fresh path and a small schema.
+ * What the parts of the SQLite store's test share: a fresh path and a small schema.
  */
 #ifndef MAYFLY_TEST_SQLITE_STORE_H
 #define MAYFLY_TEST_SQLITE_STORE_H
@@ -36,5 +36,7 @@ int64_t count_notes(struct sqlite_store *s);
 
 extern const struct CMUnitTest store_file_tests[];
 extern const size_t store_file_test_count;
+extern const struct CMUnitTest store_shared_tests[];
+extern const size_t store_shared_test_count;
 
 #endif

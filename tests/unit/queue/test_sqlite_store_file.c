@@ -1,21 +1,16 @@
 /*
- * The SQLite store and its file: made, migrated, refused, busy, full, removed, damaged.
+ * The SQLite store and its file: made, migrated, refused, full, removed, damaged.
  */
 #include "tests/unit/queue/test_sqlite_store.h"
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#include "common/base/clock.h"
-#include "common/base/sqlite_turn.h"
 
 /* Runs SQL on the file from outside of the store. */
 static void by_hand(const char *path, const char *sql)
@@ -147,230 +142,6 @@ static void foreign_files_are_refused(void **state)
               "/proc/no");
 }
 
-/* --- busy --- */
-struct fast_clock {
-    int64_t began_us;
-};
-static struct fast_clock fast;
-
-static int64_t real_mono_us(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-/* Two hundred times as fast: the five seconds of patience are over in 25 ms. */
-static int64_t fast_mono_us(void)
-{
-    return fast.began_us + (real_mono_us() - fast.began_us) * 200;
-}
-
-static int64_t real_wall_ms(void)
-{
-    return (int64_t)time(NULL) * 1000;
-}
-
-/* Another process that holds the write lock from when it says so until it is told to let go. */
-struct holder {
-    pid_t pid;
-    int said;
-    int tell;
-};
-
-static void hold_lock(struct holder *h, const char *path)
-{
-    int said[2];
-    int tell[2];
-    char c;
-    assert_int_equal(pipe(said), 0);
-    assert_int_equal(pipe(tell), 0);
-    h->pid = fork();
-    assert_true(h->pid >= 0);
-    if (h->pid == 0) {
-        sqlite3 *db = NULL;
-        close(tell[1]);
-        bool held = sqlite3_open(path, &db) == SQLITE_OK &&
-                    sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
-        if (write(said[1], held ? "y" : "n", 1) != 1 || read(tell[0], &c, 1) < 0) {
-            _exit(1);
-        }
-        (void)sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
-        _exit(0);
-    }
-    close(said[1]);
-    close(tell[0]);
-    h->said = said[0];
-    h->tell = tell[1];
-    assert_int_equal(read(h->said, &c, 1), 1);
-    assert_int_equal(c, 'y');
-}
-
-static void let_go(struct holder *h)
-{
-    int status = 0;
-    close(h->tell);
-    assert_int_equal(waitpid(h->pid, &status, 0), h->pid);
-    assert_int_equal(status, 0);
-    close(h->said);
-}
-
-struct late_write {
-    const char *path;
-    struct sqlite_store *s;
-    int rc;
-    struct err e;
-};
-
-static void *write_late(void *arg)
-{
-    struct late_write *w = arg;
-    char text[] = "late";
-    w->rc = sqlite_store_write(w->s, insert_note, text, &w->e);
-    return NULL;
-}
-
-static void busy_file_is_waited_for_and_then_told(void **state)
-{
-    struct store_fixture *f = *state;
-    const struct clock_source source = {fast_mono_us, real_wall_ms};
-    struct holder h;
-    pthread_t thread;
-    char text[] = "busy";
-    struct err e;
-    /* The file must be there, but not open here, when the other process is made. */
-    sqlite_store_close(must_open(f->path, &notes_v1));
-    hold_lock(&h, f->path);
-    struct sqlite_store *s = must_open(f->path, &notes_v1);
-    fast.began_us = real_mono_us();
-    clock_set_source(&source);
-    int rc = sqlite_store_write(s, insert_note, text, &e);
-    clock_set_source(NULL);
-    must_fail(rc, &e, ERR_RETRY, "locked");
-    assert_int_equal(count_notes(s), 0); /* reading goes on meanwhile */
-    struct late_write w = {.s = s};
-    assert_int_equal(pthread_create(&thread, NULL, write_late, &w), 0);
-    let_go(&h);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(w.rc, 0);
-    assert_int_equal(count_notes(s), 1);
-    sqlite_store_close(s);
-}
-
-/* --- in turn --- */
-#define TURNS 60
-#define WRITERS 3
-#define LONG_US 1000
-
-/* A transaction as long as on a disk that takes its time, wherever this test runs. */
-static int insert_slowly(struct sqlite_db *db, void *arg, struct err *e)
-{
-    int64_t end_us = real_mono_us() + LONG_US;
-    while (real_mono_us() < end_us) {
-    }
-    (void)arg;
-    return sqlite_exec(db, e, "INSERT INTO notes (text) VALUES (NULL)");
-}
-
-/* A process that writes without a pause until it is killed. */
-static pid_t write_on_and_on(const char *path)
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct err e;
-        struct sqlite_store *s = NULL;
-        if (sqlite_store_open(path, &notes_v1, &s, &e) != 0) {
-            _exit(1);
-        }
-        while (sqlite_store_write(s, insert_slowly, NULL, &e) == 0) {
-        }
-        _exit(1);
-    }
-    return pid;
-}
-
-static int count_then_insert(struct sqlite_db *db, void *arg, struct err *e)
-{
-    return sqlite_number(db, arg, -1, e, "SELECT count(*) FROM notes") == 0
-               ? insert_slowly(db, NULL, e)
-               : -1;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const int64_t *x = a;
-    const int64_t *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-/* Three processes write on and on; each write of a fourth comes after one of each of them. */
-static void processes_that_write_on_and_on_let_others_in(void **state)
-{
-    struct store_fixture *f = *state;
-    struct err e;
-    int64_t overtaken[TURNS];
-    pid_t pids[WRITERS];
-    sqlite_store_close(must_open(f->path, &notes_v1));
-    for (int i = 0; i < WRITERS; i++) {
-        pids[i] = write_on_and_on(f->path);
-    }
-    struct sqlite_store *s = must_open(f->path, &notes_v1);
-    while (count_notes(s) < 10 * WRITERS) {
-    }
-    for (int i = 0; i < TURNS; i++) {
-        int64_t before = count_notes(s);
-        MUST(sqlite_store_write(s, count_then_insert, &overtaken[i], &e));
-        overtaken[i] -= before;
-    }
-    for (int i = 0; i < WRITERS; i++) {
-        assert_int_equal(kill(pids[i], SIGKILL), 0);
-        assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
-    }
-    qsort(overtaken, TURNS, sizeof overtaken[0], by_number);
-    /* Whoever barges in is overtaken by nobody most of the time, and now and then by hundreds. */
-    assert_in_range(overtaken[TURNS / 2], WRITERS - 1, 2 * WRITERS);
-    sqlite_store_close(s);
-}
-
-static void holder_of_the_turn_that_is_frozen_stops_nobody(void **state)
-{
-    struct store_fixture *f = *state;
-    const struct clock_source source = {fast_mono_us, real_wall_ms};
-    char text[] = "after all";
-    struct err e;
-    struct sqlite_store *s = must_open(f->path, &notes_v1);
-    int frozen = sqlite_turn_open(f->path);
-    assert_true(sqlite_turn_take(frozen));
-    fast.began_us = real_mono_us();
-    clock_set_source(&source);
-    int rc = sqlite_store_write(s, insert_note, text, &e);
-    clock_set_source(NULL);
-    MUST(rc);
-    assert_int_equal(count_notes(s), 1);
-    /* Whoever gave up waiting left the line: the turn is free as soon as it is given back. */
-    sqlite_turn_give(frozen);
-    int other = sqlite_turn_open(f->path);
-    assert_true(sqlite_turn_take(other));
-    sqlite_turn_close(other);
-    sqlite_turn_close(frozen);
-    sqlite_store_close(s);
-}
-
-static void store_without_turns_works_as_well(void **state)
-{
-    struct store_fixture *f = *state;
-    char beside[320];
-    char text[] = "alone";
-    struct err e;
-    (void)snprintf(beside, sizeof beside, "%s-turn", f->path);
-    assert_int_equal(mkdir(beside, 0700), 0);
-    struct sqlite_store *s = must_open(f->path, &notes_v1);
-    MUST(sqlite_store_write(s, insert_note, text, &e));
-    assert_int_equal(count_notes(s), 1);
-    sqlite_store_close(s);
-}
-
 /* --- full --- */
 static int limit_pages(struct sqlite_db *db, void *arg, struct err *e)
 {
@@ -475,32 +246,6 @@ static void damaged_file_is_told(void **state)
     sqlite_store_close(s);
 }
 
-static int replace_all(struct sqlite_db *db, void *arg, struct err *e)
-{
-    (void)arg;
-    return sqlite_exec(db, e, "DELETE FROM other") != 0
-               ? -1
-               : sqlite_exec(db, e, "INSERT INTO other SELECT hex(zeroblob(200000))");
-}
-
-static void log_stays_bounded_and_pages_are_used_again(void **state)
-{
-    struct store_fixture *f = *state;
-    struct sqlite_store *s = must_open(f->path, &notes_v1);
-    char wal[320];
-    struct stat st;
-    struct err e;
-    (void)snprintf(wal, sizeof wal, "%s-wal", f->path);
-    for (int i = 0; i < 60; i++) { /* 24 MB in all, of which 0.4 MB live */
-        MUST(sqlite_store_write(s, replace_all, NULL, &e));
-    }
-    assert_int_equal(stat(wal, &st), 0);
-    assert_in_range(st.st_size, 0, 6 * 1024 * 1024);
-    sqlite_store_close(s);
-    assert_int_equal(stat(f->path, &st), 0);
-    assert_in_range(st.st_size, 0, 2 * 1024 * 1024);
-}
-
 const struct CMUnitTest store_file_tests[] = {
     STORE_TEST(address_must_name_an_absolute_path),
     STORE_TEST(new_file_is_made_with_its_directory_and_not_for_all_eyes),
@@ -508,13 +253,8 @@ const struct CMUnitTest store_file_tests[] = {
     STORE_TEST(failed_migration_changes_nothing),
     STORE_TEST(newer_file_is_refused_untouched),
     STORE_TEST(foreign_files_are_refused),
-    STORE_TEST(busy_file_is_waited_for_and_then_told),
-    STORE_TEST(processes_that_write_on_and_on_let_others_in),
-    STORE_TEST(holder_of_the_turn_that_is_frozen_stops_nobody),
-    STORE_TEST(store_without_turns_works_as_well),
     STORE_TEST(full_file_refuses_what_does_not_fit_and_nothing_else),
     STORE_TEST(removed_file_is_told_by_every_call),
     STORE_TEST(damaged_file_is_told),
-    STORE_TEST(log_stays_bounded_and_pages_are_used_again),
 };
 const size_t store_file_test_count = COUNT_OF(store_file_tests);
