@@ -8,17 +8,10 @@
 #include "common/base/random.h"
 #include "common/ledger/ledger_front.h"
 #include "common/ledger/ledger_rules.h"
+#include "tests/lib/must.h"
 
 #define STEPS_MAX 1500
 #define START_MS 1800000000000LL
-
-#define MUST(call) must((call), &e, #call, __LINE__)
-static void must(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
 
 /* --- time and chance --- */
 static _Atomic int64_t now_ms;

@@ -218,31 +218,31 @@ static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
     (void)snprintf(url, sizeof url, "%s&deadline_ms=300", f->url);
     struct ledger *hasty = dynamo_fixture_open(url);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"preset\":\"throttle\"}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
-                             "TransactWriteItems");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
+                     "TransactWriteItems");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"reasons\":["
                           "\"TransactionConflict\"]}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_RETRY,
-                             "not through within its time");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_RETRY,
+                     "not through within its time");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"reasons\":["
                           "\"TransactionConflict\",\"ProvisionedThroughputExceeded\"]}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
-                             "ProvisionedThroughputExceeded");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
+                     "ProvisionedThroughputExceeded");
     assert_true(e.retry_after_ms > 0);
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"BatchGetItem\",\"unprocessed\":100}");
-    dynamo_fixture_must_fail(ledger_job_get(hasty, 1, &job, &e), &e, ERR_THROTTLED, "throughput");
+    must_fail_saying(ledger_job_get(hasty, 1, &job, &e), &e, ERR_THROTTLED, "throughput");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"times\":1,\"reasons\":["
                           "\"ConditionalCheckFailed\",\"ValidationError\"]}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
-                             "ValidationError");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
+                     "ValidationError");
     dynamo_fixture_faults(NULL);
-    dynamo_fixture_must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND, "1");
+    must_fail_saying(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND, "1");
     dynamo_fixture_faults("{\"operation\":\"*\",\"preset\":\"denied\"}");
-    dynamo_fixture_must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_AUTH, "BatchGetItem");
+    must_fail_saying(ledger_job_get(f->l, 1, &job, &e), &e, ERR_AUTH, "BatchGetItem");
     dynamo_fixture_faults(NULL);
     ledger_close(hasty);
 }
@@ -337,7 +337,7 @@ static void counts_are_right_whatever_goes_wrong(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(r); i++) {
         assert_int_equal(pthread_join(r[i].thread, NULL), 0);
-        dynamo_fixture_must(r[i].rc, &r[i].e, "race", __LINE__);
+        must_succeed(r[i].rc, &r[i].e, "race");
         assert_in_range(r[i].most, 0, CAP);
     }
     dynamo_fixture_faults(NULL);
@@ -436,16 +436,16 @@ static void table_of_others_is_refused_with_what_to_do(void **state)
     struct err e;
     (void)snprintf(name, sizeof name, "missing-%s", f->d->url.prefix);
     dynamo_fixture_url(name, "&create=0", url, sizeof url);
-    dynamo_fixture_must_fail(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "there is no DynamoDB");
+    must_fail_saying(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "there is no DynamoDB");
     assert_non_null(strstr(e.message, "deploy/dynamodb.md"));
     (void)snprintf(name, sizeof name, "keys-%s", f->d->url.prefix);
     create_other_table(f, name, "sort", "");
     dynamo_fixture_url(name, "", url, sizeof url);
-    dynamo_fixture_must_fail(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "its key must be pk");
+    must_fail_saying(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "its key must be pk");
     (void)snprintf(name, sizeof name, "index-%s", f->d->url.prefix);
     create_other_table(f, name, "sk", "");
     dynamo_fixture_url(name, "", url, sizeof url);
-    dynamo_fixture_must_fail(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "lacks the global index");
+    must_fail_saying(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "lacks the global index");
     assert_null(l);
 }
 
@@ -455,7 +455,7 @@ static void newer_layout_is_left_alone(void **state)
     struct ledger *l = NULL;
     struct err e;
     dynamo_fixture_add(f, ledger_dynamo_key(f->d, "meta", "meta"), "layout", 1);
-    dynamo_fixture_must_fail(ledger_open(f->url, &l, &e), &e, ERR_PERMANENT, "upgrade");
+    must_fail_saying(ledger_open(f->url, &l, &e), &e, ERR_PERMANENT, "upgrade");
 }
 
 /* --- what stands in the table --- */

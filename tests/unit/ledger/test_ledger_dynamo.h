@@ -21,6 +21,7 @@
 
 #include "common/ledger/ledger.h"
 #include "common/ledger/ledger_dynamo.h"
+#include "tests/lib/must.h"
 
 struct dynamo_fixture {
     char url[512]; /* of this test's own deployment */
@@ -62,11 +63,6 @@ void dynamo_fixture_note(struct ledger *l, int64_t id, enum job_action action, c
 void dynamo_fixture_bring(struct ledger *l, const char *vm, enum ledger_vm_state to);
 int64_t dynamo_fixture_used(struct ledger *l);
 int dynamo_fixture_lines(struct ledger *l, int64_t job_id, const char *what);
-
-#define MUST(call) dynamo_fixture_must((call), &e, #call, __LINE__)
-void dynamo_fixture_must(int rc, const struct err *e, const char *call, int line);
-/* rc is -1, with an error of that class, in whose message that stands. */
-void dynamo_fixture_must_fail(int rc, const struct err *e, enum err_class class, const char *says);
 
 #define DYNAMO_TEST(f)                                                                             \
     cmocka_unit_test_setup_teardown(f, dynamo_fixture_setup, dynamo_fixture_teardown)

@@ -18,22 +18,6 @@ bool dynamo_fixture_start(int argc, char **argv)
     return true;
 }
 
-void dynamo_fixture_must(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
-
-void dynamo_fixture_must_fail(int rc, const struct err *e, enum err_class class, const char *says)
-{
-    assert_int_equal(rc, -1);
-    assert_string_equal(err_class_name(e->class), err_class_name(class));
-    if (strstr(e->message, says) == NULL) {
-        fail_msg("\"%s\" does not say \"%s\"", e->message, says);
-    }
-}
-
 /* --- ledgers --- */
 struct ledger *dynamo_fixture_open(const char *url)
 {

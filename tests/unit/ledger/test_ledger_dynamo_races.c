@@ -58,7 +58,7 @@ static void begin_reserving(struct first *a, struct dynamo_fixture *f, int64_t j
 static enum ledger_outcome outcome_of(struct first *a)
 {
     assert_int_equal(pthread_join(a->thread, NULL), 0);
-    dynamo_fixture_must(a->rc, &a->e, "reserve", __LINE__);
+    must_succeed(a->rc, &a->e, "reserve");
     return a->out.outcome;
 }
 
@@ -95,7 +95,7 @@ static void lost_work_that_another_built_on_is_known_by_its_token(void **state)
     MUST(ledger_ops_dynamo.mark_add(f->d, "cursor", 2, &number, &e));
     assert_int_equal(number, 7);
     assert_int_equal(pthread_join(a.thread, NULL), 0);
-    dynamo_fixture_must(a.rc, &a.e, "ledger_mark_add", __LINE__);
+    must_succeed(a.rc, &a.e, "ledger_mark_add");
     assert_int_equal(a.result, 5);
     MUST(ledger_mark_get(f->l, "cursor", &number, &e));
     assert_int_equal(number, 7);

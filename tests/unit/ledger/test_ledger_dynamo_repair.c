@@ -231,7 +231,7 @@ static void fleet_that_works_is_not_corrected(void **state)
     }
     atomic_store(&w.stop, true);
     assert_int_equal(pthread_join(w.thread, NULL), 0);
-    dynamo_fixture_must(w.rc, &w.e, "work", __LINE__);
+    must_succeed(w.rc, &w.e, "work");
     assert_int_equal(dynamo_fixture_used(f->l), 4);
     assert_int_equal(repair(f->l, NULL), 0);
     assert_int_equal(repair(f->l, NULL), 0);
@@ -257,7 +257,7 @@ static void count_is_mended_once_by_two(void **state)
     dynamo_fixture_add(f, slots_key(f), "f", 2);
     assert_int_equal(repair(f->l, NULL), 0);
     (void)repair_once(&slow);
-    dynamo_fixture_must(slow.rc, &slow.e, "repair", __LINE__);
+    must_succeed(slow.rc, &slow.e, "repair");
     faulted = dynamo_fixture_counter("faulted");
     dynamo_fixture_faults("[{\"operation\":\"UpdateItem\",\"delay_ms\":2000,\"times\":1}]");
     assert_int_equal(pthread_create(&slow.thread, NULL, repair_once, &slow), 0);
@@ -265,7 +265,7 @@ static void count_is_mended_once_by_two(void **state)
     }
     assert_int_equal(repair(f->l, NULL), 1);
     assert_int_equal(pthread_join(slow.thread, NULL), 0);
-    dynamo_fixture_must(slow.rc, &slow.e, "repair", __LINE__);
+    must_succeed(slow.rc, &slow.e, "repair");
     assert_int_equal(slow.mended, 0);
     assert_int_equal(dynamo_fixture_used(f->l), 4);
 }
@@ -324,7 +324,7 @@ static void counter_that_moved_and_came_back_is_not_judged(void **state)
         base += counters + LEDGER_DYNAMO_VM_SHARDS + rest;
     }
     assert_int_equal(pthread_join(w.thread, NULL), 0);
-    dynamo_fixture_must(w.rc, &w.e, "repair", __LINE__);
+    must_succeed(w.rc, &w.e, "repair");
     assert_int_equal(dynamo_fixture_calls("Query"), base);
     assert_int_equal(w.mended, 0);
     dynamo_fixture_faults(NULL);

@@ -20,6 +20,7 @@
 
 #include "common/base/redis_store.h"
 #include "common/ledger/ledger.h"
+#include "tests/lib/must.h"
 
 struct redis_fixture {
     char url[512]; /* of this test's own deployment */
@@ -45,9 +46,6 @@ struct ledger_caps redis_fixture_caps(void); /* none that is met */
 /* Fails the test on an error. */
 struct ledger_reservation redis_fixture_reserve(struct ledger *l, int64_t id,
                                                 struct ledger_caps caps);
-
-#define MUST(call) redis_fixture_must((call), &e, #call, __LINE__)
-void redis_fixture_must(int rc, const struct err *e, const char *call, int line);
 
 #define REDIS_TEST(f)                                                                              \
     cmocka_unit_test_setup_teardown(f, redis_fixture_setup, redis_fixture_teardown)

@@ -22,13 +22,6 @@ bool redis_fixture_start(int argc, char **argv)
     return true;
 }
 
-void redis_fixture_must(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
-
 struct ledger *redis_fixture_open(const struct redis_fixture *f)
 {
     struct ledger *l = NULL;

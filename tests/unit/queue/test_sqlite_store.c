@@ -40,22 +40,6 @@ int store_fixture_teardown(void **state)
     return 0;
 }
 
-void must_succeed(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
-
-void must_fail(int rc, const struct err *e, enum err_class class, const char *says)
-{
-    assert_int_equal(rc, -1);
-    if (strstr(e->message, says) == NULL || e->class != class) {
-        fail_msg("%s: %s; expected %s and \"%s\"", err_class_name(e->class), e->message,
-                 err_class_name(class), says);
-    }
-}
-
 struct sqlite_store *must_open(const char *path, const struct sqlite_schema *schema)
 {
     struct sqlite_store *s = NULL;
@@ -97,12 +81,12 @@ static void failed_work_leaves_nothing_and_tells_its_own_error(void **state)
     struct sqlite_store *s = must_open(f->path, &notes_v1);
     struct err e;
     char a[] = "a";
-    must_fail(sqlite_store_write(s, insert_then_fail, a, &e), &e, ERR_NOT_FOUND,
-              "changed its mind");
+    must_fail_saying(sqlite_store_write(s, insert_then_fail, a, &e), &e, ERR_NOT_FOUND,
+                     "changed its mind");
     assert_int_equal(count_notes(s), 0);
     MUST(sqlite_store_write(s, insert_note, a, &e));
     assert_int_equal(count_notes(s), 1);
-    must_fail(sqlite_store_write(s, insert_note, a, &e), &e, ERR_CONFLICT, "UNIQUE");
+    must_fail_saying(sqlite_store_write(s, insert_note, a, &e), &e, ERR_CONFLICT, "UNIQUE");
     sqlite_store_close(s);
 }
 
@@ -112,7 +96,7 @@ static void reading_connection_cannot_write(void **state)
     struct sqlite_store *s = must_open(f->path, &notes_v1);
     struct err e;
     char a[] = "a";
-    must_fail(sqlite_store_read(s, insert_note, a, &e), &e, ERR_PERMANENT, "");
+    must_fail_saying(sqlite_store_read(s, insert_note, a, &e), &e, ERR_PERMANENT, "");
     assert_int_equal(count_notes(s), 0);
     sqlite_store_close(s);
 }
@@ -285,7 +269,7 @@ static void statements_nest_and_end_with_their_work(void **state)
     assert_int_equal(sum, 6 + 3 * 6);
     MUST(sqlite_store_write(s, leaves_rows_open, NULL, &e));
     MUST(sqlite_store_read(s, leaves_rows_open, NULL, &e));
-    must_fail(sqlite_store_write(s, broken_sql, NULL, &e), &e, ERR_PERMANENT, "nowhere");
+    must_fail_saying(sqlite_store_write(s, broken_sql, NULL, &e), &e, ERR_PERMANENT, "nowhere");
     text[0] = 'z';
     MUST(sqlite_store_write(s, insert_note, text, &e));
     assert_int_equal(count_notes(s), 4);

@@ -18,6 +18,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/http/client.h"
+#include "tests/lib/must.h"
 #include "tests/unit/vm/lambda_class.h"
 #include "worker/enders.h"
 
@@ -87,13 +88,6 @@ static int64_t number(const json_t *o, const char *key)
 
 /* --- rows whose job is over --- */
 
-static void must(int rc, const struct err *e)
-{
-    if (rc != 0) {
-        fail_msg("%s", e->message);
-    }
-}
-
 static void add_row(int n)
 {
     struct err e = {0};
@@ -110,16 +104,16 @@ static void add_row(int n)
                                        .deployment = "t",
                                        .provider = "lambda",
                                        .host = ""};
-    must(ledger_reserve(world.worker.ledger, &ask, &r, &e), &e);
+    MUST(ledger_reserve(world.worker.ledger, &ask, &r, &e));
     assert_int_equal(r.outcome, LEDGER_RESERVED);
     struct vm_spec spec = lambda_spec(r.vm.name, "eA==");
-    must(vm_run(fleet_provider(world.worker.fleet, "arm"), &spec, id, &e), &e);
+    MUST(vm_run(fleet_provider(world.worker.fleet, "arm"), &spec, id, &e));
     const struct ledger_advance steps[] = {
         {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = n + 1},
         {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = id, .deadline_ms = clock_wall_ms() + 600000},
         {.vm = r.vm.name, .to = VM_ENDING, .reason = "its job is over"}};
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        must(ledger_vm_advance(world.worker.ledger, &steps[i], NULL, &e), &e);
+        MUST(ledger_vm_advance(world.worker.ledger, &steps[i], NULL, &e));
     }
     memcpy(world.names[n], r.vm.name, sizeof world.names[n]);
 }
@@ -139,9 +133,9 @@ static int set_up(int count)
         "\"lambda\","
         " \"lambda\": {\"endpoint\": \"%s\", \"image\": \"" LAMBDA_IMAGE "\"}}]}",
         world.directory, world.directory, PER_SECOND, BURST, world.url);
-    must(config_parse(slice_of(text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e), &e);
-    must(ledger_open(world.config->ledger, &world.worker.ledger, &e), &e);
-    must(fleet_open(world.config, world.worker.ledger, NULL, &world.worker.fleet, &e), &e);
+    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
+    MUST(ledger_open(world.config->ledger, &world.worker.ledger, &e));
+    MUST(fleet_open(world.config, world.worker.ledger, NULL, &world.worker.fleet, &e));
     stop_init(&world.worker.intake);
     stop_init(&world.worker.working);
     world.worker.config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
@@ -190,7 +184,7 @@ static size_t rows_left(void)
     struct err e = {0};
     struct ledger_vm *vms = NULL;
     size_t n = 0;
-    must(ledger_vm_list(world.worker.ledger, ~(1u << VM_GONE), "", VMS, &vms, &n, &e), &e);
+    MUST(ledger_vm_list(world.worker.ledger, ~(1u << VM_GONE), "", VMS, &vms, &n, &e));
     free(vms);
     return n;
 }
