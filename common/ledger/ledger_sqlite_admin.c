@@ -4,13 +4,13 @@
 #include "common/ledger/ledger_sqlite.h"
 
 /* --- counts --- */
-static struct ledger_count *count_of(struct ledger_sqlite_list *list, struct sqlite_rows *r)
+static struct ledger_count *count_of(struct ledger_list *list, struct sqlite_rows *r)
 {
     struct ledger_count *last = list->items;
     if (list->count > 0 && slice_eq_cstr(sqlite_bytes(r, 0), last[list->count - 1].class_name)) {
         return &last[list->count - 1];
     }
-    struct ledger_count *c = ledger_sqlite_list_add(list);
+    struct ledger_count *c = ledger_list_add(list);
     sqlite_text(r, 0, c->class_name, sizeof c->class_name);
     return c;
 }
@@ -19,9 +19,9 @@ static int counts_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     static const char sql[] = "SELECT a, kind = 'job', CAST(b AS INTEGER), n FROM tally "
                               "WHERE kind IN ('job', 'vm') AND n > 0 ORDER BY a";
-    struct ledger_sqlite_list *list = arg;
+    struct ledger_list *list = arg;
     struct sqlite_rows *r = sqlite_query(db, sql);
-    ledger_sqlite_list_reset(list);
+    ledger_list_reset(list);
     for (;;) {
         bool more;
         if (sqlite_next(r, &more, e) != 0) {
@@ -44,7 +44,7 @@ static int counts_work(struct sqlite_db *db, void *arg, struct err *e)
 
 int ledger_sqlite_counts(void *state, struct ledger_count **out, size_t *n, struct err *e)
 {
-    struct ledger_sqlite_list list = {.item_size = sizeof(struct ledger_count)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_count)};
     if (sqlite_store_read(ledger_sqlite_store(state), counts_work, &list, e) != 0) {
         free(list.items);
         return -1;

@@ -159,7 +159,7 @@ int ledger_sqlite_job_settle(void *state, int64_t job_id, enum ledger_job_state 
 /* --- waiting too long --- */
 struct waiting {
     const struct ledger_waiting *query;
-    struct ledger_sqlite_list jobs;
+    struct ledger_list jobs;
 };
 
 static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -171,7 +171,7 @@ static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
     struct sqlite_rows *r =
         sqlite_query(db, sql, SQL_TEXT(w->query->scope), SQL_TEXT(w->query->class_name),
                      SQL_INT(w->query->before_ms), SQL_INT((int64_t)w->query->max));
-    ledger_sqlite_list_reset(&w->jobs);
+    ledger_list_reset(&w->jobs);
     for (;;) {
         bool more;
         struct ledger_sqlite_job row;
@@ -182,7 +182,7 @@ static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
             return 0;
         }
         ledger_sqlite_read_job(r, &row);
-        *(struct ledger_job *)ledger_sqlite_list_add(&w->jobs) = row.job;
+        *(struct ledger_job *)ledger_list_add(&w->jobs) = row.job;
     }
 }
 

@@ -110,7 +110,7 @@ int ledger_sqlite_tell(void *state, int64_t job_id, const char *vm, const char *
 /* --- reading --- */
 struct read {
     int64_t job_id;
-    struct ledger_sqlite_list entries;
+    struct ledger_list entries;
 };
 
 static int read_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -123,7 +123,7 @@ static int read_work(struct sqlite_db *db, void *arg, struct err *e)
         " SELECT t.seq FROM mine JOIN timeline t ON t.vm = mine.name AND t.vm <> '') ORDER BY seq";
     struct read *a = arg;
     struct sqlite_rows *r = sqlite_query(db, sql, SQL_INT(a->job_id));
-    ledger_sqlite_list_reset(&a->entries);
+    ledger_list_reset(&a->entries);
     for (;;) {
         bool more;
         if (sqlite_next(r, &more, e) != 0) {
@@ -132,7 +132,7 @@ static int read_work(struct sqlite_db *db, void *arg, struct err *e)
         if (!more) {
             return 0;
         }
-        struct ledger_entry *entry = ledger_sqlite_list_add(&a->entries);
+        struct ledger_entry *entry = ledger_list_add(&a->entries);
         entry->at_ms = sqlite_int(r, 0);
         entry->job_id = sqlite_int(r, 1);
         sqlite_text(r, 2, entry->vm, sizeof entry->vm);

@@ -72,7 +72,7 @@ struct list {
     unsigned mask;
     const char *after;
     size_t max;
-    struct ledger_sqlite_list vms;
+    struct ledger_list vms;
 };
 
 static int list_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -88,7 +88,7 @@ static int list_work(struct sqlite_db *db, void *arg, struct err *e)
     bool with_gone = (l->mask & (1U << VM_GONE)) != 0;
     struct sqlite_rows *r = sqlite_query(db, with_gone ? any : live, SQL_TEXT(l->after),
                                          SQL_INT(l->mask), SQL_INT((int64_t)l->max));
-    ledger_sqlite_list_reset(&l->vms);
+    ledger_list_reset(&l->vms);
     for (;;) {
         bool more;
         if (sqlite_next(r, &more, e) != 0) {
@@ -97,7 +97,7 @@ static int list_work(struct sqlite_db *db, void *arg, struct err *e)
         if (!more) {
             return 0;
         }
-        ledger_sqlite_read_vm(r, ledger_sqlite_list_add(&l->vms));
+        ledger_sqlite_read_vm(r, ledger_list_add(&l->vms));
     }
 }
 
