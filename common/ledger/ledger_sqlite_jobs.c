@@ -162,6 +162,13 @@ struct waiting {
     struct ledger_list jobs;
 };
 
+static void add_job(struct sqlite_rows *r, void *arg)
+{
+    struct ledger_sqlite_job row;
+    ledger_sqlite_read_job(r, &row);
+    *(struct ledger_job *)ledger_list_add(arg) = row.job;
+}
+
 static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     static const char sql[] =
@@ -172,18 +179,7 @@ static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
         sqlite_query(db, sql, SQL_TEXT(w->query->scope), SQL_TEXT(w->query->class_name),
                      SQL_INT(w->query->before_ms), SQL_INT((int64_t)w->query->max));
     ledger_list_reset(&w->jobs);
-    for (;;) {
-        bool more;
-        struct ledger_sqlite_job row;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        ledger_sqlite_read_job(r, &row);
-        *(struct ledger_job *)ledger_list_add(&w->jobs) = row.job;
-    }
+    return sqlite_each(r, add_job, &w->jobs, e);
 }
 
 int ledger_sqlite_jobs_waiting(void *state, const struct ledger_waiting *query,

@@ -75,6 +75,11 @@ struct list {
     struct ledger_list vms;
 };
 
+static void add_vm(struct sqlite_rows *r, void *arg)
+{
+    ledger_sqlite_read_vm(r, ledger_list_add(arg));
+}
+
 static int list_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     /* Those that hold a slot are found without passing over the many that are gone. */
@@ -89,16 +94,7 @@ static int list_work(struct sqlite_db *db, void *arg, struct err *e)
     struct sqlite_rows *r = sqlite_query(db, with_gone ? any : live, SQL_TEXT(l->after),
                                          SQL_INT(l->mask), SQL_INT((int64_t)l->max));
     ledger_list_reset(&l->vms);
-    for (;;) {
-        bool more;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        ledger_sqlite_read_vm(r, ledger_list_add(&l->vms));
-    }
+    return sqlite_each(r, add_vm, &l->vms, e);
 }
 
 int ledger_sqlite_vm_list(void *state, unsigned state_mask, const char *after, size_t max,

@@ -216,6 +216,44 @@ static void values_come_back_as_bound(void **state)
     sqlite_store_close(s);
 }
 
+struct gathered {
+    int64_t last; /* of the values that are asked for */
+    int64_t values[8];
+    size_t count;
+};
+
+static void gather(struct sqlite_rows *r, void *arg)
+{
+    struct gathered *g = arg;
+    assert_true(g->count < COUNT_OF(g->values));
+    g->values[g->count++] = sqlite_int(r, 0);
+}
+
+static int gather_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct gathered *g = arg;
+    return sqlite_each(
+        sqlite_query(db, "SELECT abs(column1) FROM (VALUES (-1), (2), (?1))", SQL_INT(g->last)),
+        gather, g, e);
+}
+
+static void each_row_is_given_once_and_a_failure_behind_some_is_told(void **state)
+{
+    struct store_fixture *f = *state;
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    struct gathered all = {.last = -3};
+    struct gathered some = {.last = INT64_MIN}; /* its absolute value is no integer */
+    struct err e;
+    MUST(sqlite_store_read(s, gather_work, &all, &e));
+    assert_int_equal(all.count, 3);
+    for (int64_t i = 0; i < 3; i++) {
+        assert_int_equal(all.values[i], i + 1);
+    }
+    must_fail_saying(sqlite_store_read(s, gather_work, &some, &e), &e, ERR_PERMANENT, "overflow");
+    assert_int_equal(some.count, 2);
+    sqlite_store_close(s);
+}
+
 static int sum_pairs(struct sqlite_db *db, int64_t *sum, int depth, struct err *e)
 {
     bool row = false;
@@ -282,6 +320,7 @@ static const struct CMUnitTest tests[] = {
     STORE_TEST(version_moves_with_every_commit_only),
     STORE_TEST(combined_works_succeed_and_fail_each_for_itself),
     STORE_TEST(values_come_back_as_bound),
+    STORE_TEST(each_row_is_given_once_and_a_failure_behind_some_is_told),
     STORE_TEST(statements_nest_and_end_with_their_work),
 };
 
