@@ -2,7 +2,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/random.h"
-#include "common/http/client.h"
+#include "tests/lib/fake.h"
 
 static const char *table_url = "";
 static const char *fake_url = "";
@@ -68,54 +68,26 @@ int dynamo_fixture_teardown(void **state)
 }
 
 /* --- the stand-in's control --- */
-static void control(const char *method, const char *path, const char *body,
-                    struct http_response *out)
-{
-    struct http_client_options o = {
-        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 20000};
-    struct http_client *c = NULL;
-    char url[256];
-    struct err e;
-    (void)snprintf(url, sizeof url, "%s%s", fake_url, path);
-    MUST(http_client_new(&o, &c, &e));
-    const char *headers[] = {"Content-Type: application/json"};
-    struct http_request r = {.method = method,
-                             .url = url,
-                             .headers = headers,
-                             .header_count = COUNT_OF(headers),
-                             .body = slice_of(body)};
-    MUST(http_send(c, &r, out, &e));
-    assert_in_range(out->status, 200, 299);
-    http_client_free(c);
-}
-
 void dynamo_fixture_faults(const char *json)
 {
-    struct http_response r;
-    control(json != NULL ? "POST" : "DELETE", "/_fake/faults", json, &r);
-    http_response_fini(&r);
+    fake_faults(fake_url, json);
 }
 
 void dynamo_fixture_lag(int ms)
 {
-    struct http_response r;
     char body[48];
     (void)snprintf(body, sizeof body, "{\"read_lag_ms\":%d}", ms);
-    control("POST", "/_fake/config", body, &r);
-    http_response_fini(&r);
+    fake_tell(fake_url, "/config", body);
 }
 
 /* A number of the state, in the object `of` or at its top (NULL); 0 if it is not there. */
 static int64_t state_number(const char *of, const char *name)
 {
-    struct http_response r;
-    control("GET", "/_fake/state", NULL, &r);
-    json_t *root = json_loadb(r.body.data, r.body.len, 0, NULL);
+    json_t *root = fake_ask(fake_url, "GET", "/state", "");
     assert_true(json_is_object(root));
     const json_t *object = of != NULL ? json_object_get(root, of) : root;
     int64_t value = json_integer_value(json_object_get(object, name));
     json_decref(root);
-    http_response_fini(&r);
     return value;
 }
 

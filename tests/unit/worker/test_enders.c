@@ -17,7 +17,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/http/client.h"
+#include "tests/lib/fake.h"
 #include "tests/lib/must.h"
 #include "tests/unit/vm/lambda_class.h"
 #include "worker/enders.h"
@@ -31,7 +31,6 @@
 static struct world {
     const char *url;
     char directory[64];
-    struct http_client *http;
     struct config *config;
     struct worker worker;
     char names[VMS][68];
@@ -66,20 +65,6 @@ int github_find_runner(struct github *g, const struct github_scope *scope, const
 }
 
 /* --- the stand-in --- */
-
-static json_t *control(const char *method, const char *path, const char *body)
-{
-    char url[512];
-    struct err e;
-    struct http_response r;
-    (void)snprintf(url, sizeof url, "%s/_fake%s", world.url, path);
-    struct http_request q = {.method = method, .url = url, .body = slice_of(body)};
-    assert_int_equal(http_send(world.http, &q, &r, &e), 0);
-    assert_int_equal(r.status, 200);
-    json_t *root = json_loadb(r.body.data, r.body.len, 0, NULL);
-    http_response_fini(&r);
-    return root;
-}
 
 static int64_t number(const json_t *o, const char *key)
 {
@@ -139,8 +124,8 @@ static int set_up(int count)
     stop_init(&world.worker.intake);
     stop_init(&world.worker.working);
     world.worker.config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
-    json_decref(control("POST", "/config", "{\"run_rate\":0,\"terminate_rate\":0}"));
-    json_decref(control("POST", "/faults", "[{\"vm\":\"never-start\"}]"));
+    fake_tell(world.url, "/config", "{\"run_rate\":0,\"terminate_rate\":0}");
+    fake_faults(world.url, "[{\"vm\":\"never-start\"}]");
     world.count = count;
     for (int i = 0; i < count; i++) {
         add_row(i);
@@ -166,7 +151,7 @@ static int tear_down(void **state)
     static const char *const files[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm",
                                         "ledger.db-turn"};
     (void)state;
-    json_decref(control("DELETE", "/faults", ""));
+    fake_faults(world.url, NULL);
     fleet_close(world.worker.fleet);
     ledger_close(world.worker.ledger);
     config_live_free(world.worker.config);
@@ -214,11 +199,11 @@ static void end_all(void)
 static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
 {
     (void)state;
-    json_decref(control("POST", "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}"));
+    fake_tell(world.url, "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}");
     int64_t begin = clock_mono_ms();
     end_all();
     int64_t took_ms = clock_mono_ms() - begin;
-    json_t *told = control("GET", "/state", "");
+    json_t *told = fake_ask(world.url, "GET", "/state", "");
     assert_int_equal(rows_left(), 0);
     assert_int_equal(number(told, "alive"), 0);
     assert_int_equal(number(told, "throttled"), 0);
@@ -230,12 +215,11 @@ static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
 static void vms_refused_for_speed_are_ended_all_the_same(void **state)
 {
     (void)state;
-    json_decref(control("POST", "/faults",
-                        "[{\"operation\":\"TerminateMicrovm\",\"preset\":\"throttle\","
-                        "\"times\":3}]"));
+    fake_faults(world.url, "[{\"operation\":\"TerminateMicrovm\",\"preset\":\"throttle\","
+                           "\"times\":3}]");
     int64_t begin = clock_mono_ms();
     end_all();
-    json_t *told = control("GET", "/state", "");
+    json_t *told = fake_ask(world.url, "GET", "/state", "");
     assert_int_equal(rows_left(), 0);
     assert_int_equal(number(told, "alive"), 0);
     assert_int_equal(number(told, "throttled"), 3);
@@ -245,9 +229,6 @@ static void vms_refused_for_speed_are_ended_all_the_same(void **state)
 
 int main(void)
 {
-    struct err e;
-    const struct http_client_options options = {
-        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 20000};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(five_hundred_vms_are_all_ended_within_the_quota,
                                         set_up_many, tear_down),
@@ -256,13 +237,11 @@ int main(void)
     };
     lambda_environment();
     world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
-    if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
+    if (world.url == NULL) {
         (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA_MICROVMS is not set: run it by with-fakes.mjs\n");
         return 2;
     }
     log_open("test", STDERR_FILENO);
     log_set_level(LOG_ERROR);
-    int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    http_client_free(world.http);
-    return rc;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
