@@ -163,3 +163,23 @@ bool codec_unform(struct buf *out, struct slice s)
     }
     return !out->failed;
 }
+
+bool codec_unpercent(struct slice s, char *out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '%') {
+            if (s.len - i < 3 || !codec_unhex((struct slice){s.ptr + i + 1, 2}, &c, 1)) {
+                return false;
+            }
+            i += 2;
+        }
+        if (n + 1 >= size || c == '\0') {
+            return false;
+        }
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    return true;
+}

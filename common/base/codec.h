@@ -34,5 +34,9 @@ void codec_percent(struct buf *out, struct slice s);
 /* Appends decoded application/x-www-form-urlencoded text ('+' is a space). False on a bad escape,
  * with *out as it was, or when out is full. */
 MUST_CHECK bool codec_unform(struct buf *out, struct slice s);
+/* Decodes %XX alone, as in the parts of a URL ('+' is itself), into `size` bytes with a NUL at the
+ * end. False on a bad escape, on a NUL in the text, and when it does not fit; *out is of no use
+ * then. */
+MUST_CHECK bool codec_unpercent(struct slice s, char *out, size_t size);
 
 #endif

@@ -10,30 +10,9 @@
 #define DEADLINE_DEFAULT_MS 5000
 #define CONNECTIONS_DEFAULT 64
 
-/* Decodes %XX alone: '+' is itself in a password. */
-static bool unescape(struct slice s, char *out, size_t size)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c == '%') {
-            if (s.len - i < 3 || !codec_unhex((struct slice){s.ptr + i + 1, 2}, &c, 1)) {
-                return false;
-            }
-            i += 2;
-        }
-        if (n + 1 >= size || c == '\0') {
-            return false;
-        }
-        out[n++] = c;
-    }
-    out[n] = '\0';
-    return true;
-}
-
 static int take_text(struct slice value, char *out, size_t size, const char *what, struct err *e)
 {
-    if (!unescape(value, out, size)) {
+    if (!codec_unpercent(value, out, size)) {
         return err_set(e, ERR_PERMANENT, 0, "the Redis URL's %s is too long or has a bad %%XX",
                        what);
     }

@@ -167,6 +167,20 @@ int sqlite_next(struct sqlite_rows *r, bool *row, struct err *e)
     return -1;
 }
 
+int sqlite_each(struct sqlite_rows *r, sqlite_row_fn *each, void *arg, struct err *e)
+{
+    for (;;) {
+        bool row;
+        if (sqlite_next(r, &row, e) != 0) {
+            return -1;
+        }
+        if (!row) {
+            return 0;
+        }
+        each(r, arg);
+    }
+}
+
 int64_t sqlite_int(struct sqlite_rows *r, int column)
 {
     return sqlite3_column_int64(r->statement, column);

@@ -122,6 +122,11 @@ sqlite_query_values(struct sqlite_db *db, const char *sql, ...);
 MUST_CHECK int sqlite_next(struct sqlite_rows *r, bool *row, struct err *e);
 void sqlite_rows_end(struct sqlite_rows *r);
 
+/* Reads one row; it neither steps nor ends the rows. */
+typedef void sqlite_row_fn(struct sqlite_rows *r, void *arg);
+/* Gives every row that is left to `each`, and so ends them. On failure some were given already. */
+MUST_CHECK int sqlite_each(struct sqlite_rows *r, sqlite_row_fn *each, void *arg, struct err *e);
+
 /* Columns of the present row, from 0. NULL reads as 0 and "". */
 int64_t sqlite_int(struct sqlite_rows *r, int column);
 double sqlite_real(struct sqlite_rows *r, int column);

@@ -1,24 +1,8 @@
 /* Source: docs.github.com, "REST API endpoints for GitHub Apps" and "… for GitHub App webhooks". */
-#include <jansson.h>
 #include <string.h>
 
 #include "common/github/github_internal.h"
-
-static int senseless(struct err *e, const char *what)
-{
-    return err_set(e, ERR_RETRY, 0,
-                   "GitHub's answer is no %s: try again; if it stays so, check github.api_url",
-                   what);
-}
-
-/* "" when it is no text, or longer than its place. */
-static void copy_text(const json_t *object, const char *key, char *out, size_t size)
-{
-    const json_t *value = json_object_get(object, key);
-    struct slice text = {json_string_value(value), json_string_length(value)};
-    bool fits = slice_to_cstr(text, out, size);
-    (void)fits;
-}
+#include "common/github/github_json.h"
 
 static bool lists(const json_t *list, const char *word)
 {
@@ -37,20 +21,20 @@ static bool lists(const json_t *list, const char *word)
 int github_parse_app(struct slice body, struct github_app *out, struct err *e)
 {
     struct github_app app = {.slug = ""};
-    json_t *root = json_loadb(body.len > 0 ? body.ptr : "", body.len, 0, NULL);
+    json_t *root = github_json_load(body);
     const json_t *permissions = json_object_get(root, "permissions");
     bool ok = json_is_object(permissions) && json_is_array(json_object_get(root, "events"));
-    copy_text(root, "slug", app.slug, sizeof app.slug);
-    copy_text(permissions, "organization_self_hosted_runners", app.organization_runners,
-              sizeof app.organization_runners);
-    copy_text(permissions, "administration", app.administration, sizeof app.administration);
-    copy_text(permissions, "actions", app.actions, sizeof app.actions);
-    copy_text(permissions, "metadata", app.metadata, sizeof app.metadata);
+    github_json_copy(root, "slug", app.slug, sizeof app.slug);
+    github_json_copy(permissions, "organization_self_hosted_runners", app.organization_runners,
+                     sizeof app.organization_runners);
+    github_json_copy(permissions, "administration", app.administration, sizeof app.administration);
+    github_json_copy(permissions, "actions", app.actions, sizeof app.actions);
+    github_json_copy(permissions, "metadata", app.metadata, sizeof app.metadata);
     app.workflow_job = lists(json_object_get(root, "events"), "workflow_job");
     app.installations = (int64_t)json_integer_value(json_object_get(root, "installations_count"));
     json_decref(root);
     if (!ok) {
-        return senseless(e, "App");
+        return github_json_senseless(e, "App");
     }
     *out = app;
     return 0;
@@ -66,15 +50,15 @@ static bool is_one(const json_t *value)
 int github_parse_hook_config(struct slice body, struct github_hook_config *out, struct err *e)
 {
     struct github_hook_config hook = {.url = ""};
-    json_t *root = json_loadb(body.len > 0 ? body.ptr : "", body.len, 0, NULL);
+    json_t *root = github_json_load(body);
     bool ok = json_is_object(root);
-    copy_text(root, "url", hook.url, sizeof hook.url);
-    copy_text(root, "content_type", hook.content_type, sizeof hook.content_type);
+    github_json_copy(root, "url", hook.url, sizeof hook.url);
+    github_json_copy(root, "content_type", hook.content_type, sizeof hook.content_type);
     hook.has_secret = json_string_length(json_object_get(root, "secret")) > 0;
     hook.insecure = is_one(json_object_get(root, "insecure_ssl"));
     json_decref(root);
     if (!ok) {
-        return senseless(e, "webhook's configuration");
+        return github_json_senseless(e, "webhook's configuration");
     }
     *out = hook;
     return 0;

@@ -1,26 +1,10 @@
 /* Answers about webhook deliveries. They come from outside: every parser here takes any bytes. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/github/github_internal.h"
-
-static int senseless(struct err *e, const char *what)
-{
-    return err_set(e, ERR_RETRY, 0,
-                   "GitHub's answer is no %s: try again; if it stays so, check github.api_url",
-                   what);
-}
-
-/* "" when it is no text, or longer than its place. */
-static void copy_text(const json_t *object, const char *key, char *out, size_t size)
-{
-    const json_t *value = json_object_get(object, key);
-    struct slice text = {json_string_value(value), json_string_length(value)};
-    bool fits = slice_to_cstr(text, out, size);
-    (void)fits;
-}
+#include "common/github/github_json.h"
 
 static int64_t whole(const json_t *object, const char *key)
 {
@@ -35,11 +19,11 @@ static bool read_delivery(const json_t *item, struct github_delivery *out)
     char delivered[40];
     int64_t code = whole(item, "status_code");
     *out = (struct github_delivery){.id = whole(item, "id")};
-    copy_text(item, "guid", out->guid, sizeof out->guid);
-    copy_text(item, "event", out->event, sizeof out->event);
-    copy_text(item, "action", out->action, sizeof out->action);
-    copy_text(item, "status", status, sizeof status);
-    copy_text(item, "delivered_at", delivered, sizeof delivered);
+    github_json_copy(item, "guid", out->guid, sizeof out->guid);
+    github_json_copy(item, "event", out->event, sizeof out->event);
+    github_json_copy(item, "action", out->action, sizeof out->action);
+    github_json_copy(item, "status", status, sizeof status);
+    github_json_copy(item, "delivered_at", delivered, sizeof delivered);
     out->delivered_ms = clock_parse_utc(delivered);
     out->redelivery = json_is_true(json_object_get(item, "redelivery"));
     out->status_code = code >= 0 && code < 1000 ? (int)code : 0;
@@ -49,8 +33,8 @@ static bool read_delivery(const json_t *item, struct github_delivery *out)
 
 int github_parse_deliveries(struct slice body, github_delivery_fn *each, void *arg, struct err *e)
 {
-    json_t *root = json_loadb(body.len > 0 ? body.ptr : "", body.len, 0, NULL);
-    int rc = json_is_array(root) ? 0 : senseless(e, "list of webhook deliveries");
+    json_t *root = github_json_load(body);
+    int rc = json_is_array(root) ? 0 : github_json_senseless(e, "list of webhook deliveries");
     bool stopped = false;
     for (size_t i = 0; rc == 0 && i < json_array_size(root) && !stopped; i++) {
         struct github_delivery d;
@@ -64,11 +48,11 @@ int github_parse_deliveries(struct slice body, github_delivery_fn *each, void *a
 
 int github_parse_payload(struct slice body, struct buf *out, struct err *e)
 {
-    json_t *root = json_loadb(body.len > 0 ? body.ptr : "", body.len, 0, NULL);
+    json_t *root = github_json_load(body);
     const json_t *payload = json_object_get(json_object_get(root, "request"), "payload");
     int rc = 0;
     if (!json_is_object(root)) {
-        rc = senseless(e, "webhook delivery");
+        rc = github_json_senseless(e, "webhook delivery");
     } else if (!json_is_object(payload)) {
         rc = err_set(e, ERR_NOT_FOUND, 0, "GitHub tells the delivery without its payload");
     } else {

@@ -3,9 +3,9 @@
  *
  * github.c opens and closes, github_call.c makes one call and judges the answer by
  * github_limits.c, github_token.c finds what authorises it (github_jwt.c signs for the App),
- * github_cache.c keeps what was fetched, github_parse.c reads answers, and github_runners.c,
- * github_groups.c, github_jobs.c, github_deliveries.c and github_app.c are the operations. Answers
- * come from outside: every parser here takes any bytes.
+ * github_cache.c keeps what was fetched, github_parse.c reads answers (github_json.h), and
+ * github_runners.c, github_groups.c, github_jobs.c, github_deliveries.c and github_app.c are the
+ * operations. Answers come from outside: every parser here takes any bytes.
  */
 #ifndef MAYFLY_GITHUB_GITHUB_INTERNAL_H
 #define MAYFLY_GITHUB_GITHUB_INTERNAL_H

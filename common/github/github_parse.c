@@ -1,22 +1,15 @@
-#include <jansson.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/github/github_internal.h"
+#include "common/github/github_json.h"
 
 #define JIT_CONFIG_BYTES_MAX (128u * 1024)
-
-static int senseless(struct err *e, const char *what)
-{
-    return err_set(e, ERR_RETRY, 0,
-                   "GitHub's answer is no %s: try again; if it stays so, check github.api_url",
-                   what);
-}
 
 /* NULL unless the body is one JSON object. */
 static json_t *load_object(struct slice body)
 {
-    json_t *root = json_loadb(body.len > 0 ? body.ptr : "", body.len, 0, NULL);
+    json_t *root = github_json_load(body);
     if (root != NULL && !json_is_object(root)) {
         json_decref(root);
         return NULL;
@@ -32,27 +25,11 @@ static int64_t positive(const json_t *object, const char *key)
     return number > 0 ? number : 0;
 }
 
-/* The empty slice when it is no string. Borrows from the object. */
-static struct slice text_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_string(value)
-               ? (struct slice){json_string_value(value), json_string_length(value)}
-               : (struct slice){NULL, 0};
-}
-
-/* A text that is longer than its place is none that we know: "" then. */
-static void copy_text(const json_t *object, const char *key, char *out, size_t size)
-{
-    bool fits = slice_to_cstr(text_of(object, key), out, size);
-    (void)fits;
-}
-
 static bool read_runner(const json_t *item, struct github_runner *out)
 {
     *out = (struct github_runner){.id = positive(item, "id")};
-    copy_text(item, "name", out->name, sizeof out->name);
-    out->online = slice_eq_cstr(text_of(item, "status"), "online");
+    github_json_copy(item, "name", out->name, sizeof out->name);
+    out->online = slice_eq_cstr(github_json_text(item, "status"), "online");
     out->busy = json_is_true(json_object_get(item, "busy"));
     return out->id > 0;
 }
@@ -64,7 +41,7 @@ int github_parse_runner(struct slice body, struct github_runner *out, struct err
     bool ok = root != NULL && read_runner(root, &r);
     json_decref(root);
     if (!ok) {
-        return senseless(e, "runner");
+        return github_json_senseless(e, "runner");
     }
     *out = r;
     return 0;
@@ -76,7 +53,7 @@ int github_parse_runners(struct slice body, github_runner_fn *each, void *arg,
     json_t *root = load_object(body);
     const json_t *list = json_object_get(root, "runners");
     struct github_page page = {.count = json_array_size(list)};
-    int rc = json_is_array(list) ? 0 : senseless(e, "list of runners");
+    int rc = json_is_array(list) ? 0 : github_json_senseless(e, "list of runners");
     for (size_t i = 0; i < page.count && !page.stopped; i++) {
         struct github_runner r;
         if (read_runner(json_array_get(list, i), &r)) {
@@ -107,9 +84,9 @@ int github_parse_jit(struct slice body, struct github_jit *out, struct err *e)
     int rc = 0;
     json_t *root = load_object(body);
     int64_t id = positive(json_object_get(root, "runner"), "id");
-    struct slice config = text_of(root, "encoded_jit_config");
+    struct slice config = github_json_text(root, "encoded_jit_config");
     if (id == 0 || !is_base64_text(config)) {
-        rc = senseless(e, "JIT configuration");
+        rc = github_json_senseless(e, "JIT configuration");
     } else {
         *out = (struct github_jit){.runner_id = id, .config = slice_dup(config)};
     }
@@ -124,12 +101,12 @@ int github_parse_groups(struct slice body, const char *name, int64_t *id, size_t
     const json_t *list = json_object_get(root, "runner_groups");
     if (!json_is_array(list)) {
         json_decref(root);
-        return senseless(e, "list of runner groups");
+        return github_json_senseless(e, "list of runner groups");
     }
     int64_t found = 0;
     for (size_t i = 0; i < json_array_size(list) && found == 0; i++) {
         const json_t *item = json_array_get(list, i);
-        if (slice_eq_nocase(text_of(item, "name"), slice_of(name))) {
+        if (slice_eq_nocase(github_json_text(item, "name"), slice_of(name))) {
             found = positive(item, "id");
         }
     }
@@ -143,13 +120,13 @@ int github_parse_job(struct slice body, struct github_job *out, struct err *e)
 {
     json_t *root = load_object(body);
     struct github_job job = {.id = positive(root, "id")};
-    copy_text(root, "status", job.status, sizeof job.status);
-    copy_text(root, "conclusion", job.conclusion, sizeof job.conclusion);
-    copy_text(root, "runner_name", job.runner_name, sizeof job.runner_name);
+    github_json_copy(root, "status", job.status, sizeof job.status);
+    github_json_copy(root, "conclusion", job.conclusion, sizeof job.conclusion);
+    github_json_copy(root, "runner_name", job.runner_name, sizeof job.runner_name);
     job.runner_id = positive(root, "runner_id");
     json_decref(root);
     if (job.id == 0 || job.status[0] == '\0') {
-        return senseless(e, "workflow job");
+        return github_json_senseless(e, "workflow job");
     }
     *out = job;
     return 0;
@@ -161,7 +138,7 @@ int github_parse_installation(struct slice body, int64_t *id, struct err *e)
     int64_t found = positive(root, "id");
     json_decref(root);
     if (found == 0) {
-        return senseless(e, "installation of the App");
+        return github_json_senseless(e, "installation of the App");
     }
     *id = found;
     return 0;
@@ -183,12 +160,12 @@ int github_parse_token(struct slice body, struct buf *token, int64_t *expires_ms
     int rc = 0;
     char expires[40];
     json_t *root = load_object(body);
-    struct slice text = text_of(root, "token");
+    struct slice text = github_json_text(root, "token");
     if (!is_token(text)) {
-        rc = senseless(e, "installation token");
+        rc = github_json_senseless(e, "installation token");
     } else {
         buf_append(token, text);
-        copy_text(root, "expires_at", expires, sizeof expires);
+        github_json_copy(root, "expires_at", expires, sizeof expires);
         *expires_ms = clock_parse_utc(expires);
     }
     json_decref(root);
@@ -225,6 +202,6 @@ void github_printable(struct slice in, char *out, size_t size)
 void github_parse_message(struct slice body, char *out, size_t size)
 {
     json_t *root = load_object(body);
-    github_printable(text_of(root, "message"), out, size);
+    github_printable(github_json_text(root, "message"), out, size);
     json_decref(root);
 }

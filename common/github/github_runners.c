@@ -33,50 +33,49 @@ static int runners_path(struct buf *path, const struct github_scope *s, struct e
     return 0;
 }
 
-int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
-                      struct github_runner *out, struct err *e)
+/* r: initialised on success. */
+static int call_runner(struct github *g, const struct github_scope *s, enum github_op op,
+                       const char *method, int64_t id, struct http_response *r, struct err *e)
 {
     struct buf path;
-    struct http_response r;
     buf_init(&path, GITHUB_PATH_BYTES);
     int rc = runners_path(&path, s, e);
     if (rc == 0) {
         buf_printf(&path, "/%" PRId64, id);
-        const struct github_call call = {
-            .op = GITHUB_OP_GET_RUNNER, .method = "GET", .path = path.data};
-        rc = github_call(g, s, &call, &r, e);
+        const struct github_call call = {.op = op, .method = method, .path = path.data};
+        rc = github_call(g, s, &call, r, e);
     }
     buf_fini(&path);
-    if (rc != 0) {
+    return rc;
+}
+
+int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
+                      struct github_runner *out, struct err *e)
+{
+    struct http_response r;
+    if (call_runner(g, s, GITHUB_OP_GET_RUNNER, "GET", id, &r, e) != 0) {
         return -1;
     }
-    rc = github_parse_runner(buf_slice(&r.body), out, e);
+    int rc = github_parse_runner(buf_slice(&r.body), out, e);
     http_response_fini(&r);
     return rc;
 }
 
 int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
 {
-    struct buf path;
     struct http_response r;
-    buf_init(&path, GITHUB_PATH_BYTES);
-    int rc = runners_path(&path, s, e);
-    if (rc == 0) {
-        buf_printf(&path, "/%" PRId64, id);
-        const struct github_call call = {
-            .op = GITHUB_OP_DELETE_RUNNER, .method = "DELETE", .path = path.data};
-        rc = github_call(g, s, &call, &r, e);
-        if (rc == 0) {
-            http_response_fini(&r);
-        } else if (e->class == ERR_NOT_FOUND) {
-            rc = 0;
-        } else if (e->code == 422) {
-            e->class = ERR_CONFLICT;
-            (void)err_wrap(e, "runner %" PRId64 " runs a job, or GitHub still thinks so", id);
-        }
+    if (call_runner(g, s, GITHUB_OP_DELETE_RUNNER, "DELETE", id, &r, e) == 0) {
+        http_response_fini(&r);
+        return 0;
     }
-    buf_fini(&path);
-    return rc;
+    if (e->class == ERR_NOT_FOUND) {
+        return 0;
+    }
+    if (e->code == 422) {
+        e->class = ERR_CONFLICT;
+        (void)err_wrap(e, "runner %" PRId64 " runs a job, or GitHub still thinks so", id);
+    }
+    return -1;
 }
 
 /* --- walking over the pages ------------------------------------------------------------------- */

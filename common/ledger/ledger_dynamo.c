@@ -18,27 +18,6 @@ static int bad_option(const char *what, const char *mend, struct err *e)
     return err_set(e, ERR_PERMANENT, 0, "the DynamoDB URL's %s %s", what, mend);
 }
 
-/* Decodes %XX; a '+' is itself. */
-static bool unescape(struct slice s, char *out, size_t size)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c == '%') {
-            if (s.len - i < 3 || !codec_unhex((struct slice){s.ptr + i + 1, 2}, &c, 1)) {
-                return false;
-            }
-            i += 2;
-        }
-        if (n + 1 >= size || c == '\0') {
-            return false;
-        }
-        out[n++] = c;
-    }
-    out[n] = '\0';
-    return true;
-}
-
 static int take_word(struct slice value, const char *what, char *out, size_t size, struct err *e)
 {
     static const char allowed[] =
@@ -59,7 +38,7 @@ static int take_option(struct slice name, struct slice value, struct ledger_dyna
         return take_word(value, "prefix", u->prefix, sizeof u->prefix, e);
     }
     if (slice_eq_cstr(name, "endpoint")) {
-        return unescape(value, u->endpoint, sizeof u->endpoint)
+        return codec_unpercent(value, u->endpoint, sizeof u->endpoint)
                    ? 0
                    : bad_option("endpoint", "is too long or has a bad %XX", e);
     }

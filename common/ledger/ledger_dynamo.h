@@ -35,6 +35,7 @@
 
 #include "common/aws/aws.h"
 #include "common/ledger/ledger_backend.h"
+#include "common/ledger/ledger_list.h"
 #include "common/ledger/ledger_words.h"
 
 #define LEDGER_DYNAMO_LAYOUT 1
@@ -406,16 +407,6 @@ void ledger_dynamo_unpack_bucket(const json_t *item, int64_t now_ms,
                                  struct ledger_dynamo_bucket *out);
 void ledger_dynamo_pack_bucket(const struct ledger_bucket_row *row, const char *version,
                                struct buf *attributes);
-
-/* --- a list that grows --- */
-struct ledger_dynamo_list {
-    void *items;
-    size_t count;
-    size_t room;
-    size_t item_size;
-};
-/* A zeroed item at its end. Aborts when out of memory: the number is bounded by the caller. */
-void *ledger_dynamo_list_add(struct ledger_dynamo_list *l);
 
 /* --- opening --- */
 /* The beginning of a request about the table itself: all but the closing brace. */

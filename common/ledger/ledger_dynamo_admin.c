@@ -6,7 +6,7 @@
 #include "common/ledger/ledger_dynamo.h"
 
 /* --- counts --- */
-static struct ledger_count *count_of(struct ledger_dynamo_list *list, const char *class_name)
+static struct ledger_count *count_of(struct ledger_list *list, const char *class_name)
 {
     struct ledger_count *all = list->items;
     for (size_t i = 0; i < list->count; i++) {
@@ -14,13 +14,13 @@ static struct ledger_count *count_of(struct ledger_dynamo_list *list, const char
             return &all[i];
         }
     }
-    struct ledger_count *c = ledger_dynamo_list_add(list);
+    struct ledger_count *c = ledger_list_add(list);
     (void)snprintf(c->class_name, sizeof c->class_name, "%s", class_name);
     return c;
 }
 
 /* "j1.small": jobs waiting of class small. */
-static void add_count(struct ledger_dynamo_list *list, const char *name, int64_t n)
+static void add_count(struct ledger_list *list, const char *name, int64_t n)
 {
     size_t state = (size_t)(name[0] != '\0' ? name[1] - '0' : 0);
     if ((name[0] != 'j' && name[0] != 'v') || name[1] < '0' || name[1] > '9' || name[2] != '.') {
@@ -55,7 +55,7 @@ static int by_class(const void *a, const void *b)
 
 int ledger_dynamo_counts(void *state, struct ledger_count **out, size_t *n, struct err *e)
 {
-    struct ledger_dynamo_list list = {.item_size = sizeof(struct ledger_count)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_count)};
     struct ledger_dynamo_got shards;
     size_t kept = 0;
     if (ledger_dynamo_read_shards(state, false, &shards, e) != 0) {
@@ -85,7 +85,7 @@ int ledger_dynamo_counts(void *state, struct ledger_count **out, size_t *n, stru
 }
 
 /* --- demand and supply of every pair --- */
-static struct ledger_dynamo_total *total_of(struct ledger_dynamo_list *list, const json_t *item)
+static struct ledger_dynamo_total *total_of(struct ledger_list *list, const json_t *item)
 {
     struct ledger_dynamo_total wanted = {.demand = 0};
     struct ledger_dynamo_total *all = list->items;
@@ -98,7 +98,7 @@ static struct ledger_dynamo_total *total_of(struct ledger_dynamo_list *list, con
             return &all[i - 1];
         }
     }
-    struct ledger_dynamo_total *t = ledger_dynamo_list_add(list);
+    struct ledger_dynamo_total *t = ledger_list_add(list);
     *t = wanted;
     return t;
 }
@@ -114,7 +114,7 @@ static int by_pair(const void *a, const void *b)
 int ledger_dynamo_totals(struct ledger_dynamo *l, struct ledger_dynamo_total **out, size_t *n,
                          struct err *e)
 {
-    struct ledger_dynamo_list list = {.item_size = sizeof(struct ledger_dynamo_total)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_dynamo_total)};
     struct ledger_dynamo_got got;
     char pk[64];
     (void)snprintf(pk, sizeof pk, "%s:pair", l->url.prefix);
@@ -175,7 +175,7 @@ static int read_oldest(struct ledger_dynamo *l, struct ledger_balance *b, struct
 
 int ledger_dynamo_balances(void *state, struct ledger_balance **out, size_t *n, struct err *e)
 {
-    struct ledger_dynamo_list list = {.item_size = sizeof(struct ledger_balance)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_balance)};
     struct ledger_dynamo_total *totals = NULL;
     size_t count = 0;
     int rc = ledger_dynamo_totals(state, &totals, &count, e);
@@ -184,7 +184,7 @@ int ledger_dynamo_balances(void *state, struct ledger_balance **out, size_t *n, 
         if (t->demand <= 0 && t->supply <= 0) {
             continue;
         }
-        struct ledger_balance *b = ledger_dynamo_list_add(&list);
+        struct ledger_balance *b = ledger_list_add(&list);
         (void)snprintf(b->scope, sizeof b->scope, "%s", t->scope);
         (void)snprintf(b->class_name, sizeof b->class_name, "%s", t->class_name);
         b->demand = t->demand > 0 ? t->demand : 0;
@@ -204,7 +204,7 @@ int ledger_dynamo_balances(void *state, struct ledger_balance **out, size_t *n, 
 /* --- scopes: those of pairs that rows of VMs stand in --- */
 int ledger_dynamo_scopes(void *state, struct ledger_scope **out, size_t *n, struct err *e)
 {
-    struct ledger_dynamo_list list = {.item_size = sizeof(struct ledger_scope)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_scope)};
     struct ledger_dynamo_total *totals = NULL;
     size_t count = 0;
     int64_t newest_ms = 0;
@@ -219,7 +219,7 @@ int ledger_dynamo_scopes(void *state, struct ledger_scope **out, size_t *n, stru
             continue;
         }
         if (last == NULL || strcmp(last->name, t->scope) != 0) {
-            last = ledger_dynamo_list_add(&list);
+            last = ledger_list_add(&list);
             (void)snprintf(last->name, sizeof last->name, "%s", t->scope);
             newest_ms = 0;
         }

@@ -491,19 +491,3 @@ int ledger_dynamo_delete_one(struct ledger_dynamo *l, const struct ledger_dynamo
 {
     return change_one(l, "DeleteItem", key, x, held, e);
 }
-
-/* --- lists --- */
-void *ledger_dynamo_list_add(struct ledger_dynamo_list *l)
-{
-    if (l->count == l->room) {
-        size_t room = l->room == 0 ? 16 : l->room * 2;
-        void *items = reallocarray(l->items, room, l->item_size);
-        ASSERT(items != NULL);
-        l->items = items;
-        l->room = room;
-    }
-    char *item = (char *)l->items + l->count * l->item_size;
-    memset(item, 0, l->item_size);
-    l->count++;
-    return item;
-}

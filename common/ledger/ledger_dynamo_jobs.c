@@ -188,7 +188,7 @@ int ledger_dynamo_job_settle(void *state, int64_t job_id, enum ledger_job_state 
 
 /* --- waiting too long --- */
 static int read_waiting(const struct ledger_dynamo_got *rows, const struct ledger_waiting *q,
-                        struct ledger_dynamo_list *jobs, struct err *e)
+                        struct ledger_list *jobs, struct err *e)
 {
     for (size_t i = 0; i < rows->count && jobs->count < q->max; i++) {
         struct ledger_dynamo_job row;
@@ -199,7 +199,7 @@ static int read_waiting(const struct ledger_dynamo_got *rows, const struct ledge
         if (row.known && row.job.state == JOB_WAITING && row.job.waiting_ms < q->before_ms &&
             row.job.relaunched_ms < q->before_ms && strcmp(row.job.scope, q->scope) == 0 &&
             strcmp(row.job.class_name, q->class_name) == 0) {
-            *(struct ledger_job *)ledger_dynamo_list_add(jobs) = row.job;
+            *(struct ledger_job *)ledger_list_add(jobs) = row.job;
         }
     }
     return 0;
@@ -217,7 +217,7 @@ int ledger_dynamo_jobs_waiting(void *state, const struct ledger_waiting *query,
                                struct ledger_job **out, size_t *n, struct err *e)
 {
     struct ledger_dynamo *l = state;
-    struct ledger_dynamo_list jobs = {.item_size = sizeof(struct ledger_job)};
+    struct ledger_list jobs = {.item_size = sizeof(struct ledger_job)};
     struct ledger_dynamo_walk walk = ledger_dynamo_walk(l, PAGE, query->before_ms, "waiting:%s|%s",
                                                         query->scope, query->class_name);
     bool more = true;

@@ -34,7 +34,7 @@ struct counter {
 
 struct recount {
     struct ledger_dynamo *l;
-    struct ledger_dynamo_list counters;
+    struct ledger_list counters;
 };
 
 static struct counter *find(struct recount *r, const char *what)
@@ -58,7 +58,7 @@ static struct counter *named(struct recount *r, const char *format, ...)
     va_end(ap);
     struct counter *c = find(r, what);
     if (c == NULL) {
-        c = ledger_dynamo_list_add(&r->counters);
+        c = ledger_list_add(&r->counters);
         (void)snprintf(c->what, sizeof c->what, "%s", what);
     }
     return c;
@@ -304,7 +304,7 @@ static int mend(struct ledger_dynamo *l, const struct counter *c, int64_t drift,
     return rc;
 }
 
-static int judge(struct recount *before, struct recount *after, struct ledger_dynamo_list *out,
+static int judge(struct recount *before, struct recount *after, struct ledger_list *out,
                  struct err *e)
 {
     struct ledger_dynamo *l = before->l;
@@ -324,7 +324,7 @@ static int judge(struct recount *before, struct recount *after, struct ledger_dy
             return -1;
         }
         if (held) {
-            struct ledger_repair *r = ledger_dynamo_list_add(out);
+            struct ledger_repair *r = ledger_list_add(out);
             (void)snprintf(r->what, sizeof r->what, "%s", c->what);
             r->was = c->value;
             r->is = c->counted;
@@ -351,7 +351,7 @@ int ledger_dynamo_repair(void *state, struct ledger_repair **out, size_t *n, siz
     struct ledger_dynamo *l = state;
     struct recount before = {.l = l, .counters = {.item_size = sizeof(struct counter)}};
     struct recount after = {.l = l, .counters = {.item_size = sizeof(struct counter)}};
-    struct ledger_dynamo_list mended = {.item_size = sizeof(struct ledger_repair)};
+    struct ledger_list mended = {.item_size = sizeof(struct ledger_repair)};
     size_t signs = 0;
     int rc = recount(&before, &after, e);
     if (rc == 0) {

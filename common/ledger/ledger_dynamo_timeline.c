@@ -72,7 +72,7 @@ struct numbered {
 struct reading {
     struct ledger_dynamo *l;
     int64_t job_id;
-    struct ledger_dynamo_list lines;
+    struct ledger_list lines;
 };
 
 /* Whose lines: a job's (vm ""), or a VM's by itself (job 0); and of a job's only those that name
@@ -93,7 +93,7 @@ static void add_lines(struct reading *a, const struct subject *s, int64_t count,
         if (!kept || (s->only_vm != NULL && strcmp(lines[i].vm, s->only_vm) != 0)) {
             continue;
         }
-        struct numbered *out = ledger_dynamo_list_add(&a->lines);
+        struct numbered *out = ledger_list_add(&a->lines);
         out->order = lines[i].order;
         out->entry = (struct ledger_entry){.at_ms = lines[i].at_ms, .job_id = s->job_id};
         (void)snprintf(out->entry.vm, sizeof out->entry.vm, "%s",
@@ -181,7 +181,7 @@ static bool same_line(const struct numbered *x, const struct numbered *y)
            strcmp(x->entry.vm, y->entry.vm) == 0 && strcmp(x->entry.what, y->entry.what) == 0;
 }
 
-static void sort_out(struct reading *a, struct ledger_dynamo_list *entries)
+static void sort_out(struct reading *a, struct ledger_list *entries)
 {
     const struct numbered *lines = a->lines.items;
     if (a->lines.count > 1) {
@@ -189,7 +189,7 @@ static void sort_out(struct reading *a, struct ledger_dynamo_list *entries)
     }
     for (size_t i = 0; i < a->lines.count; i++) {
         if (i == 0 || !same_line(&lines[i], &lines[i - 1])) {
-            *(struct ledger_entry *)ledger_dynamo_list_add(entries) = lines[i].entry;
+            *(struct ledger_entry *)ledger_list_add(entries) = lines[i].entry;
         }
     }
 }
@@ -199,7 +199,7 @@ int ledger_dynamo_timeline(void *state, int64_t job_id, struct ledger_entry **ou
 {
     struct reading a = {
         .l = state, .job_id = job_id, .lines = {.item_size = sizeof(struct numbered)}};
-    struct ledger_dynamo_list entries = {.item_size = sizeof(struct ledger_entry)};
+    struct ledger_list entries = {.item_size = sizeof(struct ledger_entry)};
     struct subject s = {.job_id = job_id, .vm = ""};
     struct ledger_dynamo_job row;
     int rc = ledger_dynamo_find_job(a.l, job_id, &row, e);

@@ -82,7 +82,7 @@ struct list {
     unsigned mask;
     const char *after;
     size_t max;
-    struct ledger_dynamo_list vms;
+    struct ledger_list vms;
 };
 
 #define PAGE 200
@@ -109,7 +109,7 @@ static int list_partition(struct list *a, const char *kind, unsigned shard, stru
             rc = ledger_dynamo_unpack_vm(rows.items[i], &row, e);
             (void)snprintf(after, sizeof after, "%s", row.vm.name);
             if (rc == 0 && (a->mask >> (unsigned)row.vm.state & 1U) != 0) {
-                *(struct ledger_vm *)ledger_dynamo_list_add(&a->vms) = row.vm;
+                *(struct ledger_vm *)ledger_list_add(&a->vms) = row.vm;
                 taken++;
             }
         }
@@ -163,7 +163,7 @@ static int list_ending(struct list *a, struct err *e)
             struct ledger_dynamo_vm row;
             rc = ledger_dynamo_unpack_vm(rows.items[i], &row, e);
             if (rc == 0 && row.known && row.vm.state == VM_ENDING) {
-                *(struct ledger_vm *)ledger_dynamo_list_add(&a->vms) = row.vm;
+                *(struct ledger_vm *)ledger_list_add(&a->vms) = row.vm;
             }
         }
         ledger_dynamo_got_fini(&rows);

@@ -121,22 +121,6 @@ struct ledger_redis_name ledger_redis_waiting_key(const char *scope, const char 
     return ledger_redis_named("waiting:%zu:%s:%s", strlen(scope), scope, class_name);
 }
 
-/* --- lists --- */
-void *ledger_redis_list_add(struct ledger_redis_list *l)
-{
-    if (l->count == l->room) {
-        size_t room = l->room == 0 ? 16 : l->room * 2;
-        void *items = reallocarray(l->items, room, l->item_size);
-        ASSERT(items != NULL);
-        l->items = items;
-        l->room = room;
-    }
-    char *item = (char *)l->items + l->count * l->item_size;
-    memset(item, 0, l->item_size);
-    l->count++;
-    return item;
-}
-
 /* --- pages --- */
 int ledger_redis_page(struct ledger_redis *l, const struct ledger_redis_range *r,
                       struct redis_reply **out, struct err *e)

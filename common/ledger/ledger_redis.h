@@ -1,5 +1,5 @@
 /*
- * What the files of the Redis ledger share: rows, transactions, the timeline, growing lists.
+ * What the files of the Redis ledger share: rows, transactions and the timeline.
  *
  * For ledger_redis*.c alone. Every step is one script, and so atomic. Two kinds of steps:
  *   - What many processes ask at once (reserve, room, tokens, leases, signs) is decided inside the
@@ -36,6 +36,7 @@
 
 #include "common/base/redis_store.h"
 #include "common/ledger/ledger_backend.h"
+#include "common/ledger/ledger_list.h"
 #include "common/ledger/ledger_words.h"
 
 /* --- scripts: made of ledger_redis_scripts/ by CMake --- */
@@ -174,16 +175,6 @@ void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm);
 void ledger_redis_saw(struct ledger_redis *l, const char *name, struct slice bytes);
 bool ledger_redis_recall(struct ledger_redis *l, const char *name, struct ledger_redis_row *out);
 void ledger_redis_forget_all(struct ledger_redis *l);
-
-/* --- a list that grows --- */
-struct ledger_redis_list {
-    void *items;
-    size_t count;
-    size_t room;
-    size_t item_size;
-};
-/* A zeroed item at its end. Aborts when out of memory: the number is bounded by the caller. */
-void *ledger_redis_list_add(struct ledger_redis_list *l);
 
 /* --- the calls, by topic --- */
 ledger_note_fn ledger_redis_note;

@@ -33,7 +33,7 @@ static void cut(struct slice s, char *out, size_t size)
 /* --- counts --- */
 static void add_count(void *arg, struct slice field, int64_t n)
 {
-    struct ledger_redis_list *list = arg;
+    struct ledger_list *list = arg;
     struct slice kind;
     struct slice class_name;
     struct slice state;
@@ -48,7 +48,7 @@ static void add_count(void *arg, struct slice field, int64_t n)
         c = slice_eq_cstr(class_name, all[i].class_name) ? &all[i] : NULL;
     }
     if (c == NULL) {
-        c = ledger_redis_list_add(list);
+        c = ledger_list_add(list);
         cut(class_name, c->class_name, sizeof c->class_name);
     }
     if (slice_eq_cstr(kind, "j") && s < (int64_t)COUNT_OF(c->jobs)) {
@@ -67,7 +67,7 @@ static int by_class(const void *a, const void *b)
 
 int ledger_redis_counts(void *state, struct ledger_count **out, size_t *n, struct err *e)
 {
-    struct ledger_redis_list list = {.item_size = sizeof(struct ledger_count)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_count)};
     if (each_field(state, "counts", add_count, &list, e) != 0) {
         return -1;
     }
@@ -80,7 +80,7 @@ int ledger_redis_counts(void *state, struct ledger_count **out, size_t *n, struc
 }
 
 /* --- balances --- */
-static struct ledger_balance *balance_of(struct ledger_redis_list *list, struct slice pair)
+static struct ledger_balance *balance_of(struct ledger_list *list, struct slice pair)
 {
     struct slice scope;
     struct slice class_name;
@@ -91,7 +91,7 @@ static struct ledger_balance *balance_of(struct ledger_redis_list *list, struct 
             return &all[i];
         }
     }
-    struct ledger_balance *b = ledger_redis_list_add(list);
+    struct ledger_balance *b = ledger_list_add(list);
     cut(scope, b->scope, sizeof b->scope);
     cut(class_name, b->class_name, sizeof b->class_name);
     return b;
@@ -133,7 +133,7 @@ static int read_oldest(struct ledger_redis *l, struct ledger_balance *b, struct 
 
 int ledger_redis_balances(void *state, struct ledger_balance **out, size_t *n, struct err *e)
 {
-    struct ledger_redis_list list = {.item_size = sizeof(struct ledger_balance)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_balance)};
     int rc = each_field(state, "demand", add_demand, &list, e);
     rc = rc == 0 ? each_field(state, "supply", add_supply, &list, e) : rc;
     struct ledger_balance *all = list.items;
@@ -159,7 +159,7 @@ int ledger_redis_balances(void *state, struct ledger_balance **out, size_t *n, s
 /* --- scopes --- */
 static void add_scope(void *arg, struct slice name, int64_t installation_id)
 {
-    struct ledger_scope *s = ledger_redis_list_add(arg);
+    struct ledger_scope *s = ledger_list_add(arg);
     cut(name, s->name, sizeof s->name);
     s->installation_id = installation_id;
 }
@@ -173,7 +173,7 @@ static int by_name(const void *a, const void *b)
 
 int ledger_redis_scopes(void *state, struct ledger_scope **out, size_t *n, struct err *e)
 {
-    struct ledger_redis_list list = {.item_size = sizeof(struct ledger_scope)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_scope)};
     if (each_field(state, "scopes", add_scope, &list, e) != 0) {
         return -1;
     }

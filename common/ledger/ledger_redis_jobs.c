@@ -211,7 +211,7 @@ int ledger_redis_job_settle(void *state, int64_t job_id, enum ledger_job_state t
 
 /* --- waiting too long --- */
 static int read_waiting(const struct redis_reply *page, int64_t before_ms, size_t max,
-                        struct ledger_redis_list *jobs, struct err *e)
+                        struct ledger_list *jobs, struct err *e)
 {
     for (size_t i = 0; i < ledger_redis_page_count(page) && jobs->count < max; i++) {
         struct slice id;
@@ -225,7 +225,7 @@ static int read_waiting(const struct redis_reply *page, int64_t before_ms, size_
             return -1;
         }
         if (job.relaunched_ms < before_ms) {
-            *(struct ledger_job *)ledger_redis_list_add(jobs) = job;
+            *(struct ledger_job *)ledger_list_add(jobs) = job;
         }
     }
     return 0;
@@ -234,7 +234,7 @@ static int read_waiting(const struct redis_reply *page, int64_t before_ms, size_
 int ledger_redis_jobs_waiting(void *state, const struct ledger_waiting *query,
                               struct ledger_job **out, size_t *n, struct err *e)
 {
-    struct ledger_redis_list jobs = {.item_size = sizeof(struct ledger_job)};
+    struct ledger_list jobs = {.item_size = sizeof(struct ledger_job)};
     struct ledger_redis_name key = ledger_redis_waiting_key(query->scope, query->class_name);
     int64_t before = ledger_redis_theirs(state, query->before_ms);
     struct ledger_redis_name to = ledger_redis_named("(%lld", (long long)before);

@@ -161,7 +161,7 @@ static void read_line(struct slice line, struct numbered *out)
 /* --- reading all of a job --- */
 /* Adds the lines of a key; of_vm not NULL: only those that name it. */
 static int read_key(struct ledger_redis *l, const char *key, const char *of_vm,
-                    struct ledger_redis_list *lines, struct err *e)
+                    struct ledger_list *lines, struct err *e)
 {
     static const char *const all[] = {"0", "-1", NULL};
     struct redis_reply *r = NULL;
@@ -172,7 +172,7 @@ static int read_key(struct ledger_redis *l, const char *key, const char *of_vm,
         struct numbered line;
         read_line(redis_reply_bytes(redis_reply_at(r, i)), &line);
         if (of_vm == NULL || strcmp(line.entry.vm, of_vm) == 0) {
-            *(struct numbered *)ledger_redis_list_add(lines) = line;
+            *(struct numbered *)ledger_list_add(lines) = line;
         }
     }
     redis_reply_free(r);
@@ -181,7 +181,7 @@ static int read_key(struct ledger_redis *l, const char *key, const char *of_vm,
 
 /* The VM's own lines, and those of other jobs that name it. */
 static int read_vm(struct ledger_redis *l, const char *vm, const char *job,
-                   struct ledger_redis_list *lines, struct err *e)
+                   struct ledger_list *lines, struct err *e)
 {
     struct ledger_redis_name own = ledger_redis_named("lines:v:%s", vm);
     struct ledger_redis_name jobs = ledger_redis_named("vm_jobs:%s", vm);
@@ -201,7 +201,7 @@ static int read_vm(struct ledger_redis *l, const char *vm, const char *job,
     return rc;
 }
 
-static int read_vms(struct ledger_redis *l, const char *job, struct ledger_redis_list *lines,
+static int read_vms(struct ledger_redis *l, const char *job, struct ledger_list *lines,
                     struct err *e)
 {
     struct ledger_redis_name key = ledger_redis_named("job_vms:%s", job);
@@ -229,8 +229,8 @@ static int by_seq(const void *a, const void *b)
 int ledger_redis_timeline(void *state, int64_t job_id, struct ledger_entry **out, size_t *n,
                           struct err *e)
 {
-    struct ledger_redis_list lines = {.item_size = sizeof(struct numbered)};
-    struct ledger_redis_list entries = {.item_size = sizeof(struct ledger_entry)};
+    struct ledger_list lines = {.item_size = sizeof(struct numbered)};
+    struct ledger_list entries = {.item_size = sizeof(struct ledger_entry)};
     struct ledger_redis_name id = ledger_redis_id(job_id);
     struct ledger_redis_name own = ledger_redis_named("lines:j:%s", id.text);
     if (read_key(state, own.text, NULL, &lines, e) != 0 ||
@@ -245,7 +245,7 @@ int ledger_redis_timeline(void *state, int64_t job_id, struct ledger_entry **out
     for (size_t i = 0; i < lines.count; i++) {
         /* Two VMs may share a job whose lines name both. */
         if (i == 0 || sorted[i].seq != sorted[i - 1].seq) {
-            *(struct ledger_entry *)ledger_redis_list_add(&entries) = sorted[i].entry;
+            *(struct ledger_entry *)ledger_list_add(&entries) = sorted[i].entry;
         }
     }
     free(lines.items);

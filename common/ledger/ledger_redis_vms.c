@@ -96,7 +96,7 @@ int ledger_redis_vm_get(void *state, const char *name, struct ledger_vm *out, st
 
 /* Takes those of the mask; *last: the name where the page ends. */
 static int read_page(const struct redis_reply *page, unsigned mask, size_t max,
-                     struct ledger_redis_list *vms, struct ledger_redis_name *last, struct err *e)
+                     struct ledger_list *vms, struct ledger_redis_name *last, struct err *e)
 {
     for (size_t i = 0; i < ledger_redis_page_count(page) && vms->count < max; i++) {
         struct slice name;
@@ -111,7 +111,7 @@ static int read_page(const struct redis_reply *page, unsigned mask, size_t max,
             return -1;
         }
         if ((mask >> (unsigned)vm.state & 1U) != 0) {
-            *(struct ledger_vm *)ledger_redis_list_add(vms) = vm;
+            *(struct ledger_vm *)ledger_list_add(vms) = vm;
         }
     }
     return 0;
@@ -122,7 +122,7 @@ int ledger_redis_vm_list(void *state, unsigned state_mask, const char *after, si
 {
     /* Those that hold a slot are found without passing over the many that are gone. */
     const char *index = (state_mask & (1U << VM_GONE)) != 0 ? "names" : "live";
-    struct ledger_redis_list vms = {.item_size = sizeof(struct ledger_vm)};
+    struct ledger_list vms = {.item_size = sizeof(struct ledger_vm)};
     struct ledger_redis_name from = ledger_redis_named(after[0] == '\0' ? "-%s" : "(%s", after);
     bool more = true;
     while (more && vms.count < max) {

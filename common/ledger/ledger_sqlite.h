@@ -1,5 +1,5 @@
 /*
- * What the files of the SQLite ledger share: rows, the timeline, growing lists.
+ * What the files of the SQLite ledger share: rows and the timeline.
  *
  * For ledger_sqlite*.c alone. Functions that take a sqlite_db run inside the caller's transaction.
  * The schema stands in ledger_sqlite.c. Counts of jobs and VMs are kept in the table `tally` by
@@ -11,6 +11,7 @@
 
 #include "common/base/sqlite_store.h"
 #include "common/ledger/ledger_backend.h"
+#include "common/ledger/ledger_list.h"
 #include "common/ledger/ledger_words.h"
 
 struct ledger_sqlite {
@@ -65,18 +66,6 @@ MUST_CHECK int ledger_sqlite_load_bucket(struct sqlite_db *db, const char *name,
                                          struct ledger_bucket_row *out, struct err *e);
 MUST_CHECK int ledger_sqlite_save_bucket(struct sqlite_db *db, const char *name,
                                          const struct ledger_bucket_row *row, struct err *e);
-
-/* --- a list that grows while rows are read --- */
-struct ledger_sqlite_list {
-    void *items;
-    size_t count;
-    size_t room;
-    size_t item_size;
-};
-/* A zeroed item at its end. Aborts when out of memory: the number is bounded by the caller. */
-void *ledger_sqlite_list_add(struct ledger_sqlite_list *l);
-/* Empties it, for a step that runs again. */
-void ledger_sqlite_list_reset(struct ledger_sqlite_list *l);
 
 /* --- the calls, by topic --- */
 ledger_note_fn ledger_sqlite_note;

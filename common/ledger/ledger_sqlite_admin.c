@@ -4,47 +4,41 @@
 #include "common/ledger/ledger_sqlite.h"
 
 /* --- counts --- */
-static struct ledger_count *count_of(struct ledger_sqlite_list *list, struct sqlite_rows *r)
+static struct ledger_count *count_of(struct ledger_list *list, struct sqlite_rows *r)
 {
     struct ledger_count *last = list->items;
     if (list->count > 0 && slice_eq_cstr(sqlite_bytes(r, 0), last[list->count - 1].class_name)) {
         return &last[list->count - 1];
     }
-    struct ledger_count *c = ledger_sqlite_list_add(list);
+    struct ledger_count *c = ledger_list_add(list);
     sqlite_text(r, 0, c->class_name, sizeof c->class_name);
     return c;
+}
+
+static void add_count(struct sqlite_rows *r, void *arg)
+{
+    struct ledger_count *c = count_of(arg, r);
+    int64_t s = sqlite_int(r, 2);
+    if (sqlite_int(r, 1) != 0) {
+        ASSERT(s >= 0 && s < (int64_t)COUNT_OF(c->jobs));
+        c->jobs[s] = sqlite_int(r, 3);
+    } else {
+        ASSERT(s >= 0 && s < (int64_t)COUNT_OF(c->vms));
+        c->vms[s] = sqlite_int(r, 3);
+    }
 }
 
 static int counts_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     static const char sql[] = "SELECT a, kind = 'job', CAST(b AS INTEGER), n FROM tally "
                               "WHERE kind IN ('job', 'vm') AND n > 0 ORDER BY a";
-    struct ledger_sqlite_list *list = arg;
-    struct sqlite_rows *r = sqlite_query(db, sql);
-    ledger_sqlite_list_reset(list);
-    for (;;) {
-        bool more;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        struct ledger_count *c = count_of(list, r);
-        int64_t s = sqlite_int(r, 2);
-        if (sqlite_int(r, 1) != 0) {
-            ASSERT(s >= 0 && s < (int64_t)COUNT_OF(c->jobs));
-            c->jobs[s] = sqlite_int(r, 3);
-        } else {
-            ASSERT(s >= 0 && s < (int64_t)COUNT_OF(c->vms));
-            c->vms[s] = sqlite_int(r, 3);
-        }
-    }
+    ledger_list_reset(arg);
+    return sqlite_each(sqlite_query(db, sql), add_count, arg, e);
 }
 
 int ledger_sqlite_counts(void *state, struct ledger_count **out, size_t *n, struct err *e)
 {
-    struct ledger_sqlite_list list = {.item_size = sizeof(struct ledger_count)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_count)};
     if (sqlite_store_read(ledger_sqlite_store(state), counts_work, &list, e) != 0) {
         free(list.items);
         return -1;

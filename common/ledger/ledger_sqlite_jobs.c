@@ -159,8 +159,15 @@ int ledger_sqlite_job_settle(void *state, int64_t job_id, enum ledger_job_state 
 /* --- waiting too long --- */
 struct waiting {
     const struct ledger_waiting *query;
-    struct ledger_sqlite_list jobs;
+    struct ledger_list jobs;
 };
+
+static void add_job(struct sqlite_rows *r, void *arg)
+{
+    struct ledger_sqlite_job row;
+    ledger_sqlite_read_job(r, &row);
+    *(struct ledger_job *)ledger_list_add(arg) = row.job;
+}
 
 static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
 {
@@ -171,19 +178,8 @@ static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)
     struct sqlite_rows *r =
         sqlite_query(db, sql, SQL_TEXT(w->query->scope), SQL_TEXT(w->query->class_name),
                      SQL_INT(w->query->before_ms), SQL_INT((int64_t)w->query->max));
-    ledger_sqlite_list_reset(&w->jobs);
-    for (;;) {
-        bool more;
-        struct ledger_sqlite_job row;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        ledger_sqlite_read_job(r, &row);
-        *(struct ledger_job *)ledger_sqlite_list_add(&w->jobs) = row.job;
-    }
+    ledger_list_reset(&w->jobs);
+    return sqlite_each(r, add_job, &w->jobs, e);
 }
 
 int ledger_sqlite_jobs_waiting(void *state, const struct ledger_waiting *query,

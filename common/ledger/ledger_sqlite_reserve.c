@@ -273,6 +273,16 @@ int ledger_sqlite_freed(void *state, int64_t *out, struct err *e)
 }
 
 /* --- balances --- */
+static void add_balance(struct sqlite_rows *r, void *arg)
+{
+    struct ledger_balance *b = ledger_list_add(arg);
+    sqlite_text(r, 0, b->scope, sizeof b->scope);
+    sqlite_text(r, 1, b->class_name, sizeof b->class_name);
+    b->demand = sqlite_int(r, 2);
+    b->supply = sqlite_int(r, 3);
+    b->oldest_waiting_ms = sqlite_int(r, 4);
+}
+
 static int balances_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     static const char sql[] =
@@ -280,29 +290,13 @@ static int balances_work(struct sqlite_db *db, void *arg, struct err *e)
         " sum(CASE kind WHEN 'supply' THEN n ELSE 0 END),"
         " (SELECT min(waiting_ms) FROM jobs WHERE state = 1 AND scope = a AND class_name = b)"
         " FROM tally WHERE kind IN ('demand', 'supply') AND n > 0 GROUP BY a, b ORDER BY a, b";
-    struct ledger_sqlite_list *list = arg;
-    struct sqlite_rows *r = sqlite_query(db, sql);
-    ledger_sqlite_list_reset(list);
-    for (;;) {
-        bool more;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        struct ledger_balance *b = ledger_sqlite_list_add(list);
-        sqlite_text(r, 0, b->scope, sizeof b->scope);
-        sqlite_text(r, 1, b->class_name, sizeof b->class_name);
-        b->demand = sqlite_int(r, 2);
-        b->supply = sqlite_int(r, 3);
-        b->oldest_waiting_ms = sqlite_int(r, 4);
-    }
+    ledger_list_reset(arg);
+    return sqlite_each(sqlite_query(db, sql), add_balance, arg, e);
 }
 
 int ledger_sqlite_balances(void *state, struct ledger_balance **out, size_t *n, struct err *e)
 {
-    struct ledger_sqlite_list list = {.item_size = sizeof(struct ledger_balance)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_balance)};
     if (sqlite_store_read(ledger_sqlite_store(state), balances_work, &list, e) != 0) {
         free(list.items);
         return -1;
@@ -312,29 +306,23 @@ int ledger_sqlite_balances(void *state, struct ledger_balance **out, size_t *n, 
     return 0;
 }
 
+static void add_scope(struct sqlite_rows *r, void *arg)
+{
+    struct ledger_scope *scope = ledger_list_add(arg);
+    sqlite_text(r, 0, scope->name, sizeof scope->name);
+    scope->installation_id = sqlite_int(r, 1);
+}
+
 static int scopes_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct ledger_sqlite_list *list = arg;
-    struct sqlite_rows *r =
-        sqlite_query(db, "SELECT name, installation_id FROM scopes ORDER BY name");
-    ledger_sqlite_list_reset(list);
-    for (;;) {
-        bool more;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        struct ledger_scope *scope = ledger_sqlite_list_add(list);
-        sqlite_text(r, 0, scope->name, sizeof scope->name);
-        scope->installation_id = sqlite_int(r, 1);
-    }
+    static const char sql[] = "SELECT name, installation_id FROM scopes ORDER BY name";
+    ledger_list_reset(arg);
+    return sqlite_each(sqlite_query(db, sql), add_scope, arg, e);
 }
 
 int ledger_sqlite_scopes(void *state, struct ledger_scope **out, size_t *n, struct err *e)
 {
-    struct ledger_sqlite_list list = {.item_size = sizeof(struct ledger_scope)};
+    struct ledger_list list = {.item_size = sizeof(struct ledger_scope)};
     if (sqlite_store_read(ledger_sqlite_store(state), scopes_work, &list, e) != 0) {
         free(list.items);
         return -1;

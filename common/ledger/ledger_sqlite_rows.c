@@ -1,6 +1,3 @@
-#include <stdlib.h>
-#include <string.h>
-
 #include "common/ledger/ledger_sqlite.h"
 
 /* --- jobs --- */
@@ -157,25 +154,4 @@ int ledger_sqlite_save_vm(struct sqlite_db *db, const struct ledger_vm *vm, stru
                        SQL_INT(vm->runner_id), SQL_INT(vm->state), SQL_INT(vm->registered_ms),
                        SQL_INT(vm->launched_ms), SQL_INT(vm->busy_ms), SQL_INT(vm->ending_ms),
                        SQL_INT(vm->gone_ms), SQL_INT(vm->deadline_ms), SQL_TEXT(vm->end_reason));
-}
-
-/* --- lists --- */
-void *ledger_sqlite_list_add(struct ledger_sqlite_list *l)
-{
-    if (l->count == l->room) {
-        size_t room = l->room == 0 ? 16 : l->room * 2;
-        void *items = reallocarray(l->items, room, l->item_size);
-        ASSERT(items != NULL);
-        l->items = items;
-        l->room = room;
-    }
-    char *item = (char *)l->items + l->count * l->item_size;
-    memset(item, 0, l->item_size);
-    l->count++;
-    return item;
-}
-
-void ledger_sqlite_list_reset(struct ledger_sqlite_list *l)
-{
-    l->count = 0;
 }

@@ -110,8 +110,18 @@ int ledger_sqlite_tell(void *state, int64_t job_id, const char *vm, const char *
 /* --- reading --- */
 struct read {
     int64_t job_id;
-    struct ledger_sqlite_list entries;
+    struct ledger_list entries;
 };
+
+static void add_entry(struct sqlite_rows *r, void *arg)
+{
+    struct ledger_entry *entry = ledger_list_add(arg);
+    entry->at_ms = sqlite_int(r, 0);
+    entry->job_id = sqlite_int(r, 1);
+    sqlite_text(r, 2, entry->vm, sizeof entry->vm);
+    sqlite_text(r, 3, entry->what, sizeof entry->what);
+    sqlite_text(r, 4, entry->detail, sizeof entry->detail);
+}
 
 static int read_work(struct sqlite_db *db, void *arg, struct err *e)
 {
@@ -122,23 +132,8 @@ static int read_work(struct sqlite_db *db, void *arg, struct err *e)
         " SELECT seq FROM timeline WHERE job_id = ?1 AND job_id <> 0 UNION"
         " SELECT t.seq FROM mine JOIN timeline t ON t.vm = mine.name AND t.vm <> '') ORDER BY seq";
     struct read *a = arg;
-    struct sqlite_rows *r = sqlite_query(db, sql, SQL_INT(a->job_id));
-    ledger_sqlite_list_reset(&a->entries);
-    for (;;) {
-        bool more;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        struct ledger_entry *entry = ledger_sqlite_list_add(&a->entries);
-        entry->at_ms = sqlite_int(r, 0);
-        entry->job_id = sqlite_int(r, 1);
-        sqlite_text(r, 2, entry->vm, sizeof entry->vm);
-        sqlite_text(r, 3, entry->what, sizeof entry->what);
-        sqlite_text(r, 4, entry->detail, sizeof entry->detail);
-    }
+    ledger_list_reset(&a->entries);
+    return sqlite_each(sqlite_query(db, sql, SQL_INT(a->job_id)), add_entry, &a->entries, e);
 }
 
 int ledger_sqlite_timeline(void *state, int64_t job_id, struct ledger_entry **out, size_t *n,

@@ -72,8 +72,13 @@ struct list {
     unsigned mask;
     const char *after;
     size_t max;
-    struct ledger_sqlite_list vms;
+    struct ledger_list vms;
 };
+
+static void add_vm(struct sqlite_rows *r, void *arg)
+{
+    ledger_sqlite_read_vm(r, ledger_list_add(arg));
+}
 
 static int list_work(struct sqlite_db *db, void *arg, struct err *e)
 {
@@ -88,17 +93,8 @@ static int list_work(struct sqlite_db *db, void *arg, struct err *e)
     bool with_gone = (l->mask & (1U << VM_GONE)) != 0;
     struct sqlite_rows *r = sqlite_query(db, with_gone ? any : live, SQL_TEXT(l->after),
                                          SQL_INT(l->mask), SQL_INT((int64_t)l->max));
-    ledger_sqlite_list_reset(&l->vms);
-    for (;;) {
-        bool more;
-        if (sqlite_next(r, &more, e) != 0) {
-            return -1;
-        }
-        if (!more) {
-            return 0;
-        }
-        ledger_sqlite_read_vm(r, ledger_sqlite_list_add(&l->vms));
-    }
+    ledger_list_reset(&l->vms);
+    return sqlite_each(r, add_vm, &l->vms, e);
 }
 
 int ledger_sqlite_vm_list(void *state, unsigned state_mask, const char *after, size_t max,

@@ -152,25 +152,22 @@ static int make_due_ready(struct sqlite_db *db, const char *lane, int64_t now, s
                        SQL_TEXT(lane), SQL_INT(now), SQL_INT(DUE_AT_ONCE));
 }
 
+static void add_ready(struct sqlite_rows *r, void *arg)
+{
+    struct take *t = arg;
+    struct queue_message *m = &t->out[t->got++];
+    queue_sqlite_message(r, m);
+    (void)snprintf(m->receipt, sizeof m->receipt, "%s.%" PRId64, m->id, sqlite_int(r, 6) + 1);
+}
+
 static int read_ready(struct sqlite_db *db, struct take *t, struct err *e)
 {
-    bool row;
     struct sqlite_rows *r =
         sqlite_query(db,
                      "SELECT id, lane, key, attempts, enqueued_ms, body, lease FROM messages "
                      "WHERE lane = ?1 AND place = 0 ORDER BY id LIMIT ?2",
                      SQL_TEXT(t->lane), SQL_INT((int64_t)t->max));
-    for (;;) {
-        if (sqlite_next(r, &row, e) != 0) {
-            return -1;
-        }
-        if (!row) {
-            return 0;
-        }
-        struct queue_message *m = &t->out[t->got++];
-        queue_sqlite_message(r, m);
-        (void)snprintf(m->receipt, sizeof m->receipt, "%s.%" PRId64, m->id, sqlite_int(r, 6) + 1);
-    }
+    return sqlite_each(r, add_ready, t, e);
 }
 
 static int lease_one(struct sqlite_db *db, struct queue_message *m, int64_t until, struct err *e)

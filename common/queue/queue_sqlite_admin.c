@@ -45,8 +45,9 @@ static struct queue_depth *depth_of(struct depths *d, const char *lane)
     return added;
 }
 
-static void add_count(struct depths *d, struct sqlite_rows *r)
+static void add_count(struct sqlite_rows *r, void *arg)
 {
+    struct depths *d = arg;
     char lane[QUEUE_LANE_MAX + 1];
     sqlite_text(r, 0, lane, sizeof lane);
     struct queue_depth *depth = depth_of(d, lane);
@@ -73,20 +74,6 @@ static void add_count(struct depths *d, struct sqlite_rows *r)
     }
 }
 
-static int add_counts(struct depths *d, struct sqlite_rows *r, struct err *e)
-{
-    bool row;
-    for (;;) {
-        if (sqlite_next(r, &row, e) != 0) {
-            return -1;
-        }
-        if (!row) {
-            return 0;
-        }
-        add_count(d, r);
-    }
-}
-
 /* Each of the three counts runs over the index of its place alone. What is due counts as ready: the
  * next take makes it so. */
 static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -103,7 +90,7 @@ static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
         "FROM messages WHERE place = 0 AND (?1 IS NULL OR lane = ?1) GROUP BY lane) AS c "
         "JOIN messages AS m ON m.id = c.first",
         lane);
-    if (add_counts(d, ready, e) != 0) {
+    if (sqlite_each(ready, add_count, d, e) != 0) {
         return -1;
     }
     struct sqlite_rows *held = sqlite_query(
@@ -113,7 +100,7 @@ static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
         "FROM messages WHERE due_ms IS NOT NULL AND (?1 IS NULL OR lane = ?1) GROUP BY 1, 2) AS c "
         "JOIN messages AS m ON m.id = c.first",
         lane, SQL_INT(d->now));
-    if (add_counts(d, held, e) != 0) {
+    if (sqlite_each(held, add_count, d, e) != 0) {
         return -1;
     }
     struct sqlite_rows *dead =
@@ -121,7 +108,7 @@ static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
                      "SELECT lane, 3, count(*) FROM messages "
                      "WHERE place = 3 AND (?1 IS NULL OR lane = ?1) GROUP BY lane",
                      lane);
-    return add_counts(d, dead, e);
+    return sqlite_each(dead, add_count, d, e);
 }
 
 static int compare_lanes(const void *a, const void *b)
@@ -158,8 +145,9 @@ struct search {
 
 #define ENTRY_COLUMNS "id, lane, key, attempts, enqueued_ms, body, place, due_ms, buried_ms, reason"
 
-static void read_entry(struct search *s, struct sqlite_rows *r)
+static void read_entry(struct sqlite_rows *r, void *arg)
 {
+    struct search *s = arg;
     s->entries = realloc(s->entries, (s->count + 1) * sizeof *s->entries);
     ASSERT(s->entries != NULL);
     struct queue_entry *entry = &s->entries[s->count++];
@@ -175,20 +163,6 @@ static void read_entry(struct search *s, struct sqlite_rows *r)
     }
     if (entry->place == QUEUE_LEASED) {
         entry->message.leased_until_ms = entry->due_ms;
-    }
-}
-
-static int read_entries(struct search *s, struct sqlite_rows *r, struct err *e)
-{
-    bool row;
-    for (;;) {
-        if (sqlite_next(r, &row, e) != 0) {
-            return -1;
-        }
-        if (!row) {
-            return 0;
-        }
-        read_entry(s, r);
     }
 }
 
@@ -233,7 +207,7 @@ static int search_work(struct sqlite_db *db, void *arg, struct err *e)
                          "WHERE place = 3 AND (?1 IS NULL OR lane = ?1) ORDER BY id LIMIT ?2",
                          s->lane != NULL ? SQL_TEXT(s->lane) : SQL_NULL(), max);
     }
-    if (read_entries(s, r, e) != 0) {
+    if (sqlite_each(r, read_entry, s, e) != 0) {
         return -1;
     }
     for (size_t i = 0; s->key != NULL && i < s->count; i++) {

@@ -1,7 +1,8 @@
 // The demo's driver: starts everything, queues jobs, shows what happens, judges by the stand-in's log.
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { Deployment, judge, until } from "../../tests/integration/lib/deployment.mjs";
+import { Deployment, judge } from "../../tests/integration/lib/deployment.mjs";
+import { until } from "../../tests/lib/wait.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 const args = process.argv.slice(2);

@@ -20,6 +20,7 @@
 
 #include "common/ledger/ledger.h"
 #include "tests/conformance/conformance.h"
+#include "tests/lib/must.h"
 
 #define SCOPE "octo"
 #define START_MS 1800000000000LL
@@ -58,12 +59,6 @@ extern const struct conformance_child ledger_children[];
 /* --- the clock --- */
 void clock_at(int64_t ms); /* START_MS + ms */
 void clock_system(void);   /* for threads and processes that race */
-
-/* --- calls that must succeed: the test fails with the error's message if they do not --- */
-#define MUST(call) must_succeed((call), &e, #call, __LINE__)
-void must_succeed(int rc, const struct err *e, const char *call, int line);
-/* rc must be -1 with an error of that class and a message. */
-void must_fail(int rc, const struct err *e, enum err_class class);
 
 struct ledger *must_open(const char *url);
 /* Whether stores of the URL's scheme tell of freed slots. */

@@ -411,7 +411,7 @@ static void threads_on_two_handles_never_exceed_the_cap(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(r); i++) {
         assert_int_equal(pthread_join(r[i].thread, NULL), 0);
-        must_succeed(r[i].rc, &r[i].e, "race", __LINE__);
+        must_succeed(r[i].rc, &r[i].e, "race");
     }
     must_never_have_exceeded(&o);
     ledger_close(second);

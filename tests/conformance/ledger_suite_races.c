@@ -55,7 +55,7 @@ static void race_once(struct race *r, step_fn *both_do)
     }
     for (int i = 0; i < 2; i++) {
         assert_int_equal(pthread_join(both[i].thread, NULL), 0);
-        must_succeed(both[i].rc, &both[i].e, "race", i);
+        must_succeed(both[i].rc, &both[i].e, "race");
     }
     assert_int_equal(pthread_barrier_destroy(&r->start), 0);
 }

@@ -11,20 +11,6 @@
 #include "common/base/clock.h"
 
 /* --- shared --- */
-void must_succeed(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
-
-void must_fail(int rc, const struct err *e, enum err_class class)
-{
-    assert_int_equal(rc, -1);
-    assert_string_equal(err_class_name(e->class), err_class_name(class));
-    assert_true(e->message[0] != '\0');
-}
-
 bool limited(enum queue_limit limit)
 {
     static const char *const sqs[] = {

@@ -17,6 +17,7 @@
 
 #include "common/queue/queue.h"
 #include "tests/conformance/conformance.h"
+#include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)
 #define LONG_WAIT_MS 30000 /* for a wait that must end by what it waits for */
@@ -68,9 +69,5 @@ struct queue_message must_take_body(struct queue *q, const char *lane, int64_t l
 void must_find_nothing(struct queue *q, const char *lane);
 void must_be_done(struct queue *q, struct queue_message *m); /* and frees it */
 struct queue_depth must_depth(struct queue *q, const char *lane);
-/* rc must be -1 with an error of that class and a message. */
-void must_fail(int rc, const struct err *e, enum err_class class);
-#define MUST(call) must_succeed((call), &e, #call, __LINE__)
-void must_succeed(int rc, const struct err *e, const char *call, int line);
 
 #endif

@@ -184,7 +184,7 @@ static void extend_beside_an_end_never_brings_the_message_back(void **state)
         struct contender pair[2] = {{.q = f->q, .m = m, .verb = VERB_EXTEND},
                                     {.q = other, .m = m, .verb = ending}};
         run_race(pair);
-        must_succeed(pair[1].rc, &pair[1].e, "the end of a lease that is ours", __LINE__);
+        must_succeed(pair[1].rc, &pair[1].e, "the end of a lease that is ours");
         if (pair[0].rc != 0) {
             must_fail(pair[0].rc, &pair[0].e, ERR_CONFLICT);
         }

@@ -298,7 +298,7 @@ static void run_many_at_once_saves_the_machine_once(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
-        must_succeed(racers[i].rc, &racers[i].e, "vm_run", __LINE__);
+        must_succeed(racers[i].rc, &racers[i].e, "vm_run");
     }
     (void)snprintf(path, sizeof path, "%s/saved", f->state_dir);
     DIR *dir = opendir(path);

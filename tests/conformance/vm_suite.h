@@ -23,10 +23,7 @@
 #include "common/payload/payload.h"
 #include "common/vm/vm.h"
 #include "tests/conformance/conformance.h"
-
-#define MUST(call) must_succeed((call), &e, #call, __LINE__)
-void must_succeed(int rc, const struct err *e, const char *call, int line);
-void must_fail(int rc, const struct err *e, enum err_class class);
+#include "tests/lib/must.h"
 
 /* A server on 127.0.0.1 that speaks the stand-in runner's protocol for one job, or, silent, takes
  * connections and never answers: then the runner waits and the VM lives. */

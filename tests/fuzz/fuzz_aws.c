@@ -10,16 +10,9 @@
 #include "common/aws/aws_sources.h"
 #include "common/aws/sigv4.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_answer.h"
 
 #define LONGEST_WAIT_MS (INT64_C(3600) * 1000)
-
-static void check_printable(const char *text, size_t size)
-{
-    ASSERT(memchr(text, '\0', size) != NULL);
-    for (; *text != '\0'; text++) {
-        ASSERT(*text >= ' ' && *text <= '~');
-    }
-}
 
 static void try_profiles(struct slice text, enum aws_file_kind kind)
 {
@@ -44,23 +37,17 @@ static void try_profiles(struct slice text, enum aws_file_kind kind)
 
 static void try_answer(struct slice text, int status)
 {
-    struct http_response r = {.status = status};
+    struct http_response r;
     struct aws_answer a;
-    const char *end = text.len >= 2 ? memmem(text.ptr, text.len, "\n\n", 2) : NULL;
-    size_t head = end != NULL ? (size_t)(end - text.ptr) : text.len;
-    size_t skip = end != NULL ? 2 : 0;
-    buf_init(&r.headers, text.len + 1);
-    buf_init(&r.body, text.len + 1);
-    buf_append(&r.headers, (struct slice){text.ptr, head});
-    buf_append(&r.body, (struct slice){text.ptr + head + skip, text.len - head - skip});
+    fuzz_answer(text, status, &r);
     aws_answer_read(&r, &a);
     struct aws_verdict v = aws_judge(&a, status, NULL);
     ASSERT(v.class != ERR_NONE && v.mend != NULL);
     ASSERT(a.retry_after_ms >= 0 && a.retry_after_ms <= LONGEST_WAIT_MS);
-    check_printable(a.name, sizeof a.name);
-    check_printable(a.older, sizeof a.older);
-    check_printable(a.message, sizeof a.message);
-    check_printable(a.request_id, sizeof a.request_id);
+    fuzz_check_printable(a.name, sizeof a.name);
+    fuzz_check_printable(a.older, sizeof a.older);
+    fuzz_check_printable(a.message, sizeof a.message);
+    fuzz_check_printable(a.request_id, sizeof a.request_id);
     (void)aws_is_about_time(&a);
     (void)aws_is_about_credentials(&a);
     http_response_fini(&r);
@@ -74,8 +61,8 @@ static void try_keys(struct slice text, bool sts)
                  : aws_keys_from_json(text, "Token", "fuzz", &k, &e);
     if (rc == 0) {
         ASSERT(k.access_key[0] != '\0' && k.secret_key[0] != '\0' && k.expires_ms >= 0);
-        check_printable(k.access_key, strlen(k.access_key) + 1);
-        check_printable(k.session_token, strlen(k.session_token) + 1);
+        fuzz_check_printable(k.access_key, strlen(k.access_key) + 1);
+        fuzz_check_printable(k.session_token, strlen(k.session_token) + 1);
         ASSERT(strpbrk(k.access_key, " /") == NULL && strchr(k.session_token, ' ') == NULL);
         aws_keys_fini(&k);
     } else {

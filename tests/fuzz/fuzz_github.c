@@ -5,16 +5,9 @@
 
 #include "common/github/github_internal.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_answer.h"
 
 #define LONGEST_WAIT_MS (INT64_C(65) * 60 * 1000)
-
-static void check_printable(const char *text, size_t size)
-{
-    ASSERT(memchr(text, '\0', size) != NULL);
-    for (; *text != '\0'; text++) {
-        ASSERT(*text >= ' ' && *text <= '~');
-    }
-}
 
 static int check_runner(void *arg, const struct github_runner *r)
 {
@@ -57,7 +50,7 @@ static void try_token(struct slice body)
     buf_init(&token, GITHUB_TOKEN_BYTES);
     if (github_parse_token(body, &token, &expires_ms, &e) == 0) {
         ASSERT(token.len > 0 && !token.failed);
-        check_printable(token.data, token.len + 1);
+        fuzz_check_printable(token.data, token.len + 1);
     }
     buf_fini(&token);
 }
@@ -94,22 +87,16 @@ static void try_small_ones(struct slice body)
     }
     try_app(body);
     github_parse_message(body, message, sizeof message);
-    check_printable(message, sizeof message);
+    fuzz_check_printable(message, sizeof message);
     ASSERT(!github_more_pages(body, 0));
     (void)github_more_pages(body, 1);
 }
 
 static void try_judge(struct slice text, int status)
 {
-    struct http_response r = {.status = status};
+    struct http_response r;
     struct github_verdict v;
-    const char *end = text.len >= 4 ? memmem(text.ptr, text.len, "\n\n", 2) : NULL;
-    size_t head = end != NULL ? (size_t)(end - text.ptr) : text.len;
-    size_t skip = end != NULL ? 2 : 0;
-    buf_init(&r.headers, text.len + 1);
-    buf_init(&r.body, text.len + 1);
-    buf_append(&r.headers, (struct slice){text.ptr, head});
-    buf_append(&r.body, (struct slice){text.ptr + head + skip, text.len - head - skip});
+    fuzz_answer(text, status, &r);
     struct github_silence silence = {.pause_ms = 60000, .hits = (int)(text.len % 9)};
     github_judge(&r, INT64_C(1700000000000), &silence, &v);
     ASSERT(v.wait_ms >= 0 && v.wait_ms <= LONGEST_WAIT_MS);
@@ -117,9 +104,9 @@ static void try_judge(struct slice text, int status)
     ASSERT(!v.close || v.wait_ms >= 1000);
     ASSERT(v.class != ERR_THROTTLED || v.close);
     ASSERT(v.remaining >= -1);
-    check_printable(v.message, sizeof v.message);
-    check_printable(v.permissions, sizeof v.permissions);
-    check_printable(v.request_id, sizeof v.request_id);
+    fuzz_check_printable(v.message, sizeof v.message);
+    fuzz_check_printable(v.permissions, sizeof v.permissions);
+    fuzz_check_printable(v.request_id, sizeof v.request_id);
     http_response_fini(&r);
 }
 

@@ -13,7 +13,8 @@ import path from "node:path";
 import { Aws } from "./lib/aws.mjs";
 import { Balancer } from "./lib/balancer.mjs";
 import { FAULTS, OF_STORES } from "./lib/faults.mjs";
-import { Program, sleep, until } from "./lib/program.mjs";
+import { sleep, until } from "../lib/wait.mjs";
+import { Program } from "./lib/program.mjs";
 import { Random } from "./lib/random.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
 

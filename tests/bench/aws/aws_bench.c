@@ -11,7 +11,7 @@
  * 2. A worker's lane over QUEUE and LEDGER: how long a job takes from accepted (durable on the
  * queue) to its RunMicrovm at the service, at a steady pace; and how many it dispatches a second.
  *
- * The service is peer.c, the ingress a process that puts jobs. GitHub is answered here.
+ * The service is peer.c, the ingress a process that puts jobs. GitHub is github_stand_in.c.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -35,60 +35,6 @@
 #define PAYLOAD_BYTES 2200 /* of a usual JIT configuration, packed */
 
 static int64_t *accepted_us; /* shared with the ingress; by job */
-
-/* --- GitHub, at no cost --- */
-
-struct github_scope github_scope_of(const struct config *c, const char *repository,
-                                    const char *organization, int64_t installation_id)
-{
-    (void)c;
-    (void)repository;
-    return github_scope_parse(organization, installation_id);
-}
-
-struct github_scope github_scope_parse(const char *name, int64_t installation_id)
-{
-    struct github_scope s = {.installation_id = installation_id};
-    (void)snprintf(s.name, sizeof s.name, "%s", name);
-    return s;
-}
-
-int github_register_runner(struct github *g, const struct github_register *r,
-                           struct github_jit *out, struct err *e)
-{
-    static int64_t ids;
-    (void)g;
-    (void)r;
-    (void)e;
-    out->runner_id = __atomic_add_fetch(&ids, 1, __ATOMIC_RELAXED);
-    out->config = slice_dup(SLICE("eyJub3QiOiJhIHRydWUgSklUIGNvbmZpZyJ9"));
-    return 0;
-}
-
-void github_jit_fini(struct github_jit *j)
-{
-    free(j->config);
-    j->config = NULL;
-}
-
-int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
-{
-    (void)g;
-    (void)s;
-    (void)id;
-    (void)e;
-    return 0;
-}
-
-int github_find_runner(struct github *g, const struct github_scope *s, const char *name,
-                       struct github_runner *out, struct err *e)
-{
-    (void)g;
-    (void)s;
-    (void)name;
-    (void)out;
-    return err_set(e, ERR_NOT_FOUND, 404, "none");
-}
 
 /* --- what is measured --- */
 

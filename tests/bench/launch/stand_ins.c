@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/github/github.h"
 #include "common/vm/vm.h"
 
 #define REFERENCE_WRITES 500
@@ -17,35 +15,6 @@ struct fleet {
 };
 
 struct stand_in_hooks stand_in_hooks;
-
-/* --- GitHub --- */
-struct github_scope github_scope_of(const struct config *c, const char *repository,
-                                    const char *organization, int64_t installation_id)
-{
-    struct github_scope s = {.installation_id = installation_id};
-    (void)c;
-    (void)repository;
-    (void)snprintf(s.name, sizeof s.name, "%s", organization);
-    return s;
-}
-
-int github_register_runner(struct github *g, const struct github_register *r,
-                           struct github_jit *out, struct err *e)
-{
-    static int64_t ids;
-    (void)g;
-    (void)r;
-    (void)e;
-    out->runner_id = __atomic_add_fetch(&ids, 1, __ATOMIC_RELAXED);
-    out->config = slice_dup(SLICE("eyJub3QiOiJhIHRydWUgSklUIGNvbmZpZyJ9"));
-    return 0;
-}
-
-void github_jit_fini(struct github_jit *j)
-{
-    free(j->config);
-    j->config = NULL;
-}
 
 /* --- the machines --- */
 struct fleet *stand_in_fleet(struct ledger *l)

@@ -1,9 +1,9 @@
 /*
- * GitHub, the fleet's machines and the disk's own speed, for benches that drive a worker's real
- * threads: what they ask of GitHub and of the provider is answered at once, at no cost.
+ * The fleet's machines and the disk's own speed, for benches that drive a worker's real threads:
+ * what they ask of the provider is answered at once, at no cost.
  *
- * Defined at link time in the place of common/github and common/vm. A bench sets the hooks before
- * the threads start; they are called from any thread and process that it forks.
+ * Defined at link time in the place of common/vm (github_stand_in.c is GitHub). A bench sets the
+ * hooks before the threads start; they are called from any thread and process that it forks.
  */
 #ifndef MAYFLY_TESTS_BENCH_LAUNCH_STAND_INS_H
 #define MAYFLY_TESTS_BENCH_LAUNCH_STAND_INS_H

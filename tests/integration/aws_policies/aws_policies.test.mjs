@@ -13,7 +13,7 @@ import readline from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { launch, temporary } from '../../fakes/lib/testing.mjs';
-import { until } from '../lib/deployment.mjs';
+import { until } from '../../lib/wait.mjs';
 
 const require = createRequire(new URL('../../fakes/package.json', import.meta.url));
 const dynamodb = require('@aws-sdk/client-dynamodb');

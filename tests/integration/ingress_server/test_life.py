@@ -31,6 +31,14 @@ def stuck_queue(server):
         db.close()
 
 
+def stand_in_line(server, peers):
+    """Each sends a delivery, guid-0 and on; with a stuck queue and max_in_flight 1 the others wait."""
+    for i, c in enumerate(peers):
+        c.send(harness.request(JOB, guid=f"guid-{i}"))
+        server.wait_metric(1, "mayfly_ingress_in_flight")
+        server.wait_metric(i, WAITED)
+
+
 class Deadlines(harness.TestCase):
     def drip(self, connection, data):
         """Sends a byte at a time until the server hangs up. Returns how many it took."""
@@ -235,10 +243,7 @@ class Overload(harness.TestCase):
                           put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
             peers = [stack.enter_context(server.connect()) for _ in range(3)]
             with stuck_queue(server):
-                for i, c in enumerate(peers):
-                    c.send(harness.request(JOB, guid=f"guid-{i}"))
-                    server.wait_metric(1, "mayfly_ingress_in_flight")
-                    server.wait_metric(i, WAITED)
+                stand_in_line(server, peers)
                 server.signal(signal.SIGTERM)
                 for c in peers:
                     self.assertIsNone(c.answer())
@@ -250,10 +255,7 @@ class Overload(harness.TestCase):
                           put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
             peers = [stack.enter_context(server.connect()) for _ in range(3)]
             with stuck_queue(server):
-                for i, c in enumerate(peers):
-                    c.send(harness.request(JOB, guid=f"guid-{i}"))
-                    server.wait_metric(1, "mayfly_ingress_in_flight")
-                    server.wait_metric(i, WAITED)
+                stand_in_line(server, peers)
                 server.signal(signal.SIGTERM)
                 server.wait_log("stopping")
             for c in peers:

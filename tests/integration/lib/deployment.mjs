@@ -6,21 +6,9 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { until } from "../../lib/wait.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
-
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-// Waits until check() is true, looking often; the time-out is a failure, never a success.
-export async function until(what, check, { seconds = 60, every_ms = 25 } = {}) {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const value = await check();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`gave up after ${seconds} s waiting until ${what}`);
-    await sleep(every_ms);
-  }
-}
 
 // One process whose lines are kept; JSON lines are parsed.
 export class Program {

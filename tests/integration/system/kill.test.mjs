@@ -1,6 +1,7 @@
 // SIGKILL of each program in the middle, three times each at different points: nothing lost, doubled or leaked.
 import test from "node:test";
-import { Deployment, sleep } from "../lib/deployment.mjs";
+import { sleep } from "../../lib/wait.mjs";
+import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
 // Lost launches heal by the reaper's signs and the leases, so those are short here.

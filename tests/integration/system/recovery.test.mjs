@@ -6,7 +6,8 @@ import crypto from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
-import { Deployment, sleep, until } from "../lib/deployment.mjs";
+import { sleep, until } from "../../lib/wait.mjs";
+import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
 const hasty = {

@@ -1,7 +1,8 @@
 // The smooth path with the real programs: every job once, on a machine of its own, nothing left, few calls to GitHub.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { Deployment, judge, until } from "../lib/deployment.mjs";
+import { until } from "../../lib/wait.mjs";
+import { Deployment, judge } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
 test("thirty_jobs_at_cap_five_run_once_each_and_leave_nothing", async (t) => {

@@ -1,7 +1,8 @@
 // What GitHub, the network and the machines do to others' fleets: each a failure that some peer's users suffered.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { Deployment, until } from "../lib/deployment.mjs";
+import { until } from "../../lib/wait.mjs";
+import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
 const hasty = {

@@ -1,7 +1,7 @@
 // What goes wrong, kind by kind. Each kind adds faults to the stand-ins, or acts at moments that its own chance picks
 // until the storm is over. `s` is the storm.
 import { ForeignFleet } from "./foreign.mjs";
-import { sleep } from "./program.mjs";
+import { sleep } from "../../lib/wait.mjs";
 
 const share = (s, part) => Math.max(2, Math.round(s.jobs * part));
 

@@ -1,6 +1,6 @@
 // Another fleet with the same labels: its runners take jobs that our machines were launched for. The names of its
 // runners begin with `foreign-`.
-import { sleep } from "./program.mjs";
+import { sleep } from "../../lib/wait.mjs";
 
 export class ForeignFleet {
   constructor({ url, token, labels, random }) {

@@ -2,18 +2,7 @@
 // greatest memory is remembered over all its lives.
 import { spawn } from "node:child_process";
 import fs from "node:fs";
-
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-export async function until(what, check, { seconds = 60, every_ms = 25 } = {}) {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    const value = await check();
-    if (value) return value;
-    if (Date.now() > end) throw new Error(`gave up after ${seconds} s waiting until ${what}`);
-    await sleep(every_ms);
-  }
-}
+import { until } from "../../lib/wait.mjs";
 
 export class Program {
   // kind: what the memory is counted under. started(line) picks what start() resolves with.

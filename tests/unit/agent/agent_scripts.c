@@ -47,6 +47,15 @@ void scripts_read(const struct scripts *s, const char *name, struct buf *out)
     assert_int_equal(fs_read(path, out, &e), 0);
 }
 
+void scripts_expect(const struct scripts *s, const char *name, const char *want)
+{
+    struct buf text;
+    buf_init(&text, 16384);
+    scripts_read(s, name, &text);
+    assert_string_equal(text.data, want);
+    buf_fini(&text);
+}
+
 void scripts_pack(const struct payload *p, struct buf *out)
 {
     struct err e = {0};

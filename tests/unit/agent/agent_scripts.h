@@ -22,6 +22,9 @@ const char *scripts_write(struct scripts *s, const char *body);
 /* The text of dir/name; out is reset first. */
 void scripts_read(const struct scripts *s, const char *name, struct buf *out);
 
+/* dir/name must hold exactly that text. */
+void scripts_expect(const struct scripts *s, const char *name, const char *want);
+
 /* Appends the packed payload. */
 void scripts_pack(const struct payload *p, struct buf *out);
 

@@ -1,7 +1,5 @@
 /* The whole agent as a program that serves the hooks of Lambda, this test for a platform. */
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,94 +10,51 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "agent_scripts.h"
+#include "agent_bed.h"
 #include "common/base/fs.h"
 
 static const char *agent_path;
 
 struct bed {
-    struct scripts scripts;
-    pid_t pid;
-    int log;    /* its standard error */
-    int status; /* status lines */
+    struct agent_bed agent; /* its log, on standard error, is what is read */
     int port;
 };
-
-static void run_agent(const struct bed *b, int status, int log, const char *const extra[2])
-{
-    char status_path[32];
-    const char *argv[] = {
-        "mayfly-agent", "--lambda",        "--port", "0",      "--bind",      "127.0.0.1",
-        "--runner",     b->scripts.path,   "--user", "",       "--no-unique", "--status",
-        status_path,    "--kill-grace-ms", "30000",  extra[0], extra[1],      NULL};
-    union {
-        const char **in;
-        char *const *out;
-    } args = {.in = argv};
-    snprintf(status_path, sizeof(status_path), "/dev/fd/%d", status);
-    if (dup2(log, 2) >= 0) {
-        execv(agent_path, args.out);
-    }
-    _exit(126);
-}
-
-static void read_line(int fd, char *out, size_t size)
-{
-    size_t n = 0;
-    for (;;) {
-        struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&pfd, 1, 30000), 1);
-        assert_true(n + 1 < size);
-        assert_int_equal(read(fd, out + n, 1), 1);
-        if (out[n] == '\n') {
-            break;
-        }
-        n++;
-    }
-    out[n] = '\0';
-}
 
 /* Reads the log to the line that holds the text. */
 static void await_log(const struct bed *b, const char *text, char *line, size_t size)
 {
     do {
-        read_line(b->log, line, size);
+        agent_read_line(b->agent.output, line, size);
     } while (strstr(line, text) == NULL);
 }
 
 static void start_with(struct bed *b, const char *script, const char *const extra[2])
 {
-    int status[2], log[2];
+    const char *const options[] = {"--lambda",        "--port", "0",      "--bind", "127.0.0.1",
+                                   "--kill-grace-ms", "30000",  extra[0], extra[1], NULL};
     char line[1024];
-    scripts_open(&b->scripts);
-    scripts_write(&b->scripts, script);
-    assert_int_equal(pipe(status), 0);
-    assert_int_equal(pipe2(log, O_CLOEXEC), 0);
-    assert_int_equal(fcntl(status[0], F_SETFD, FD_CLOEXEC), 0);
-    b->pid = fork();
-    assert_true(b->pid >= 0);
-    if (b->pid == 0) {
-        run_agent(b, status[1], log[1], extra);
-    }
-    close(status[1]);
-    close(log[1]);
-    b->status = status[0];
-    b->log = log[0];
+    agent_bed_init(&b->agent, script);
+    agent_bed_start(&b->agent, agent_path, STDERR_FILENO, options);
     await_log(b, "\"event\":\"hooks\"", line, sizeof(line));
     const char *port = strstr(line, "\"port\":");
     assert_non_null(port);
     b->port = (int)strtol(port + 7, NULL, 10);
+    agent_expect_prefix(b->agent.status, "READY ");
 }
 
 static void start(struct bed *b, const char *script)
 {
     static const char *const none[2] = {NULL, NULL};
     start_with(b, script, none);
+}
+
+static void finish(struct bed *b, int want_exit)
+{
+    agent_bed_finish(&b->agent, want_exit);
 }
 
 static int dial(const struct bed *b)
@@ -131,7 +86,7 @@ static int call_end(int fd)
 {
     char line[256];
     int64_t status;
-    read_line(fd, line, sizeof(line));
+    agent_read_line(fd, line, sizeof(line));
     close(fd);
     assert_true(slice_to_int64((struct slice){line + 9, 3}, &status));
     return (int)status;
@@ -163,11 +118,9 @@ static int call_run(const struct bed *b, const char *config)
     return status;
 }
 
-static void expect_line(int fd, const char *want)
+static void expect_status(const struct bed *b, const char *want)
 {
-    char line[512];
-    read_line(fd, line, sizeof(line));
-    assert_memory_equal(line, want, strlen(want));
+    agent_expect_line(b->agent.status, want);
 }
 
 /* Asks as the platform does. The test's time-out is what ends a hook that never becomes ready. */
@@ -181,17 +134,6 @@ static void await_200(const struct bed *b, const char *hook)
     } while (status != 200);
 }
 
-static void finish(struct bed *b, int want_exit)
-{
-    int status;
-    assert_int_equal(waitpid(b->pid, &status, 0), b->pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), want_exit);
-    close(b->status);
-    close(b->log);
-    scripts_close(&b->scripts);
-}
-
 /* --- the cases ----------------------------------------------------------------------------------
  */
 
@@ -199,46 +141,31 @@ static void job_runs_and_the_agent_ends(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf seen;
     start(&b, "echo 'Listening for Jobs'; echo 'Running job: 1'\n"
               "echo \"$ACTIONS_RUNNER_INPUT_JITCONFIG\" > seen");
-    expect_line(b.status, "READY ");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "LISTENING");
-    expect_line(b.status, "JOB");
-    expect_line(b.status, "EXIT 0 job-done");
-    buf_init(&seen, 1024);
-    int status;
-    assert_int_equal(waitpid(b.pid, &status, 0), b.pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    scripts_read(&b.scripts, "seen", &seen);
-    assert_string_equal(seen.data, "Y29uZmln\n");
-    buf_fini(&seen);
-    close(b.status);
-    close(b.log);
-    scripts_close(&b.scripts);
+    expect_status(&b, "STARTED");
+    expect_status(&b, "LISTENING");
+    expect_status(&b, "JOB");
+    expect_status(&b, "EXIT 0 job-done");
+    scripts_expect(&b.agent.scripts, "seen", "Y29uZmln\n");
+    finish(&b, 0);
 }
 
 static void repeated_run_is_fine_and_another_one_refused(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf seen;
     start(&b, "echo once >> starts; echo 'Listening for Jobs'; exec sleep 1000");
-    expect_line(b.status, "READY ");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
     assert_int_equal(call_run(&b, "b3RoZXI="), 409);
     assert_int_equal(call(&b, "run", "{}"), 409);
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "LISTENING");
-    buf_init(&seen, 1024);
-    scripts_read(&b.scripts, "starts", &seen);
-    assert_string_equal(seen.data, "once\n");
-    buf_fini(&seen);
+    expect_status(&b, "STARTED");
+    expect_status(&b, "LISTENING");
+    scripts_expect(&b.agent.scripts, "starts", "once\n");
     assert_int_equal(call(&b, "terminate", ""), 200);
-    expect_line(b.status, "EXIT 143 terminated");
+    expect_status(&b, "EXIT 143 terminated");
     finish(&b, 1);
 }
 
@@ -247,13 +174,12 @@ static void run_without_a_payload_is_refused_and_the_next_one_works(void **state
     (void)state;
     struct bed b;
     start(&b, "exit 0");
-    expect_line(b.status, "READY ");
     assert_int_equal(call(&b, "run", ""), 400);
     assert_int_equal(call(&b, "run", "{\"microvmId\":\"microvm-1\"}"), 400);
     assert_int_equal(call(&b, "run", "{\"runHookPayload\":"), 400);
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "EXIT 0 job-done");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "EXIT 0 job-done");
     finish(&b, 0);
 }
 
@@ -262,9 +188,8 @@ static void damaged_payload_is_refused_and_ends(void **state)
     (void)state;
     struct bed b;
     start(&b, "exit 0");
-    expect_line(b.status, "READY ");
     assert_int_equal(call(&b, "run", "{\"runHookPayload\":\"AQIDBAUG\"}"), 400);
-    expect_line(b.status, "EXIT 1 bad-payload");
+    expect_status(&b, "EXIT 1 bad-payload");
     finish(&b, 1);
 }
 
@@ -272,19 +197,14 @@ static void terminate_waits_for_the_runner_to_end(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf seen;
     start(&b, "trap 'sleep 0.3; echo stopped > seen; exit 3' TERM\n"
               "echo 'Listening for Jobs'; while :; do sleep 0.05; done");
-    expect_line(b.status, "READY ");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "LISTENING");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "LISTENING");
     assert_int_equal(call(&b, "terminate", ""), 200);
-    buf_init(&seen, 64);
-    scripts_read(&b.scripts, "seen", &seen); /* it was there before the answer */
-    assert_string_equal(seen.data, "stopped\n");
-    buf_fini(&seen);
-    expect_line(b.status, "EXIT 3 terminated");
+    scripts_expect(&b.agent.scripts, "seen", "stopped\n"); /* it was there before the answer */
+    expect_status(&b, "EXIT 3 terminated");
     finish(&b, 1);
 }
 
@@ -302,17 +222,16 @@ static void suspended_runner_goes_on(void **state)
     (void)state;
     struct bed b;
     start(&b, "echo 'Listening for Jobs'; while [ ! -e go ]; do sleep 0.05; done");
-    expect_line(b.status, "READY ");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "LISTENING");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "LISTENING");
     assert_int_equal(call(&b, "suspend", ""), 200);
     assert_int_equal(call(&b, "resume", "{\"microvmId\":\"microvm-1\"}"), 200);
     char path[128];
     struct err e;
-    snprintf(path, sizeof(path), "%s/go", b.scripts.dir);
+    snprintf(path, sizeof(path), "%s/go", b.agent.scripts.dir);
     assert_int_equal(fs_write_atomic(path, SLICE(""), 0644, &e), 0);
-    expect_line(b.status, "EXIT 0 job-done");
+    expect_status(&b, "EXIT 0 job-done");
     finish(&b, 0);
 }
 
@@ -320,9 +239,9 @@ static void write_listener(const struct bed *b, const char *body)
 {
     char path[128];
     struct err e;
-    snprintf(path, sizeof(path), "%s/bin", b->scripts.dir);
+    snprintf(path, sizeof(path), "%s/bin", b->agent.scripts.dir);
     assert_int_equal(mkdir(path, 0755), 0);
-    snprintf(path, sizeof(path), "%s/bin/Runner.Listener", b->scripts.dir);
+    snprintf(path, sizeof(path), "%s/bin/Runner.Listener", b->agent.scripts.dir);
     assert_int_equal(fs_write_atomic(path, slice_of(body), 0755, &e), 0);
 }
 
@@ -330,7 +249,6 @@ static void ready_and_validate_warm_the_runner_once_each(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf seen;
     start(&b, "exit 0");
     write_listener(&b, "#!/bin/sh\necho \"$@\" >> \"${0%/*}/../warmups\"\n");
     assert_int_equal(call(&b, "ready", ""), 503); /* it cannot be done yet: it has just begun */
@@ -338,10 +256,7 @@ static void ready_and_validate_warm_the_runner_once_each(void **state)
     assert_int_equal(call(&b, "ready", ""), 200);
     await_200(&b, "validate");
     assert_int_equal(call(&b, "validate", ""), 200);
-    buf_init(&seen, 1024);
-    scripts_read(&b.scripts, "warmups", &seen);
-    assert_string_equal(seen.data, "warmup\nwarmup\n");
-    buf_fini(&seen);
+    scripts_expect(&b.agent.scripts, "warmups", "warmup\nwarmup\n");
     assert_int_equal(call(&b, "terminate", ""), 200);
     finish(&b, 1);
 }
@@ -386,7 +301,6 @@ static void prepare_is_started_with_the_runner(void **state)
     (void)state;
     struct bed b;
     struct scripts other;
-    struct buf seen;
     scripts_open(&other);
     const char *const extra[2] = {
         "--prepare", scripts_write(&other, "echo \"${ACTIONS_RUNNER_INPUT_JITCONFIG-none}\" > "
@@ -396,14 +310,10 @@ static void prepare_is_started_with_the_runner(void **state)
     char script[256];
     snprintf(script, sizeof(script), "while [ ! -e %s/prepared ]; do sleep 0.05; done", other.dir);
     start_with(&b, script, extra);
-    expect_line(b.status, "READY ");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "EXIT 0 job-done");
-    buf_init(&seen, 64);
-    scripts_read(&other, "prepared", &seen);
-    assert_string_equal(seen.data, "none\n"); /* the config is the runner's alone */
-    buf_fini(&seen);
+    expect_status(&b, "STARTED");
+    expect_status(&b, "EXIT 0 job-done");
+    scripts_expect(&other, "prepared", "none\n"); /* the config is the runner's alone */
     finish(&b, 0);
     scripts_close(&other);
 }
@@ -416,7 +326,7 @@ static void tls_greeting_does_not_take_it_down(void **state)
     start(&b, "exit 0");
     int fd = dial(&b);
     assert_int_equal(send(fd, "\x16\x03\x01\x02", 4, MSG_NOSIGNAL), 4);
-    read_line(fd, line, sizeof(line));
+    agent_read_line(fd, line, sizeof(line));
     assert_string_equal(line, "HTTP/1.1 400 Bad Request\r");
     close(fd);
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);

@@ -1,7 +1,4 @@
 /* The whole agent as a program, its payload port a unix socket that this test listens on. */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,12 +8,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "agent_scripts.h"
+#include "agent_bed.h"
 
 #define TRAILER                                                                                    \
     "1795199586123\ntest-runner\n"                                                                 \
@@ -25,11 +21,9 @@
 static const char *agent_path;
 
 struct bed {
-    struct scripts scripts;
-    pid_t pid;
-    int port;   /* the host's end */
-    int status; /* where status lines come out */
-    int console;
+    struct agent_bed agent; /* its console is what is read */
+    int port;               /* the host's end */
+    struct buf frame;       /* of a job */
 };
 
 static int listen_at(const char *path)
@@ -41,78 +35,6 @@ static int listen_at(const char *path)
     assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
     assert_int_equal(listen(fd, 1), 0);
     return fd;
-}
-
-static void run_agent(const struct bed *b, const char *socket_path, int status, int console)
-{
-    char status_path[32];
-    snprintf(status_path, sizeof(status_path), "/dev/fd/%d", status);
-    if (dup2(console, 1) >= 0) {
-        execl(agent_path, "mayfly-agent", "--payload", socket_path, "--status", status_path,
-              "--runner", b->scripts.path, "--user", "", "--no-unique", "--no-power-off",
-              (char *)NULL);
-    }
-    _exit(126);
-}
-
-static void start(struct bed *b, const char *script)
-{
-    char path[96];
-    int status[2], console[2];
-    scripts_open(&b->scripts);
-    scripts_write(&b->scripts, script);
-    snprintf(path, sizeof(path), "%s/port", b->scripts.dir);
-    int listener = listen_at(path);
-    assert_int_equal(pipe(status), 0);
-    assert_int_equal(pipe2(console, O_CLOEXEC), 0);
-    assert_int_equal(fcntl(status[0], F_SETFD, FD_CLOEXEC), 0);
-    b->pid = fork();
-    assert_true(b->pid >= 0);
-    if (b->pid == 0) {
-        run_agent(b, path, status[1], console[1]);
-    }
-    close(status[1]);
-    close(console[1]);
-    b->status = status[0];
-    b->console = console[0];
-    b->port = accept(listener, NULL, NULL);
-    assert_true(b->port >= 0);
-    close(listener);
-}
-
-static void read_line(int fd, char *out, size_t size)
-{
-    size_t n = 0;
-    for (;;) {
-        struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&pfd, 1, 30000), 1);
-        assert_true(n + 1 < size);
-        assert_int_equal(read(fd, out + n, 1), 1);
-        if (out[n] == '\n') {
-            break;
-        }
-        n++;
-    }
-    out[n] = '\0';
-}
-
-static void expect_line(int fd, const char *want)
-{
-    char line[512];
-    read_line(fd, line, sizeof(line));
-    assert_string_equal(line, want);
-}
-
-static void expect_prefix(int fd, const char *want)
-{
-    char line[512];
-    read_line(fd, line, sizeof(line));
-    assert_memory_equal(line, want, strlen(want));
-}
-
-static void send_text(const struct bed *b, struct slice text)
-{
-    assert_int_equal(send(b->port, text.ptr, text.len, MSG_NOSIGNAL), text.len);
 }
 
 static void make_frame(struct buf *out)
@@ -128,39 +50,63 @@ static void make_frame(struct buf *out)
     buf_fini(&packed);
 }
 
+/* Until the agent is ready for its frame. */
+static void start(struct bed *b, const char *script)
+{
+    char path[96];
+    const char *const options[] = {"--payload", path, "--no-power-off", NULL};
+    agent_bed_init(&b->agent, script);
+    make_frame(&b->frame);
+    snprintf(path, sizeof(path), "%s/port", b->agent.scripts.dir);
+    int listener = listen_at(path);
+    agent_bed_start(&b->agent, agent_path, STDOUT_FILENO, options);
+    b->port = accept(listener, NULL, NULL);
+    assert_true(b->port >= 0);
+    close(listener);
+    agent_expect_prefix(b->agent.status, "READY ");
+}
+
 static void finish(struct bed *b, int want_exit)
 {
-    int status;
-    assert_int_equal(waitpid(b->pid, &status, 0), b->pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), want_exit);
+    agent_bed_finish(&b->agent, want_exit);
     close(b->port);
-    close(b->status);
-    close(b->console);
-    scripts_close(&b->scripts);
+    buf_fini(&b->frame);
+}
+
+static void send_text(const struct bed *b, struct slice text)
+{
+    assert_int_equal(send(b->port, text.ptr, text.len, MSG_NOSIGNAL), text.len);
+}
+
+static void expect_status(const struct bed *b, const char *want)
+{
+    agent_expect_line(b->agent.status, want);
+}
+
+/* What the agent says to the host when that was sent. */
+static void expect_answer(const struct bed *b, struct slice text, const char *want)
+{
+    send_text(b, text);
+    agent_expect_line(b->port, want);
 }
 
 static void frame_in_pieces_runs_the_job(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf frame;
     start(&b, "echo 'Listening for Jobs'; echo 'Running job: 1'\n"
               "echo \"config $ACTIONS_RUNNER_INPUT_JITCONFIG\"");
-    make_frame(&frame);
-    expect_prefix(b.status, "READY ");
-    for (size_t i = 0; i < frame.len; i++) {
-        send_text(&b, (struct slice){frame.data + i, 1});
+    for (size_t i = 0; i < b.frame.len; i++) {
+        send_text(&b, (struct slice){b.frame.data + i, 1});
     }
-    expect_line(b.port, "OK");
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "LISTENING");
-    expect_line(b.status, "JOB");
-    expect_line(b.status, "EXIT 0 job-done");
-    expect_line(b.console, "Listening for Jobs");
-    expect_line(b.console, "Running job: 1");
-    expect_line(b.console, "config Y29uZmln");
-    buf_fini(&frame);
+    agent_expect_line(b.port, "OK");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "LISTENING");
+    expect_status(&b, "JOB");
+    expect_status(&b, "EXIT 0 job-done");
+    agent_expect_line(b.agent.output, "Listening for Jobs");
+    agent_expect_line(b.agent.output, "Running job: 1");
+    agent_expect_line(b.agent.output, "config Y29uZmln");
     finish(&b, 0);
 }
 
@@ -168,19 +114,12 @@ static void malformed_frame_is_answered_and_the_next_one_works(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf frame;
     start(&b, "exit 3");
-    make_frame(&frame);
-    expect_prefix(b.status, "READY ");
-    send_text(&b, SLICE("MAYFLY1 -5\n"));
-    expect_line(b.port, "ERR bad-length");
-    send_text(&b, SLICE("GET / HTTP/1.1\r\n\r\n"));
-    expect_line(b.port, "ERR bad-header");
-    send_text(&b, buf_slice(&frame));
-    expect_line(b.port, "OK");
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "EXIT 3 runner-failed");
-    buf_fini(&frame);
+    expect_answer(&b, SLICE("MAYFLY1 -5\n"), "ERR bad-length");
+    expect_answer(&b, SLICE("GET / HTTP/1.1\r\n\r\n"), "ERR bad-header");
+    expect_answer(&b, buf_slice(&b.frame), "OK");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "EXIT 3 runner-failed");
     finish(&b, 1);
 }
 
@@ -188,19 +127,12 @@ static void second_frame_is_refused_and_end_ends(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf frame;
     start(&b, "exec sleep 1000");
-    make_frame(&frame);
-    expect_prefix(b.status, "READY ");
-    send_text(&b, buf_slice(&frame));
-    expect_line(b.port, "OK");
-    send_text(&b, buf_slice(&frame));
-    expect_line(b.port, "ERR already-started");
-    send_text(&b, SLICE("MAYFLY1 END\n"));
-    expect_line(b.port, "OK");
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "EXIT 143 terminated");
-    buf_fini(&frame);
+    expect_answer(&b, buf_slice(&b.frame), "OK");
+    expect_answer(&b, buf_slice(&b.frame), "ERR already-started");
+    expect_answer(&b, SLICE("MAYFLY1 END\n"), "OK");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "EXIT 143 terminated");
     finish(&b, 1);
 }
 
@@ -209,10 +141,9 @@ static void damaged_payload_is_refused_and_ends(void **state)
     (void)state;
     struct bed b;
     start(&b, "exit 0");
-    expect_prefix(b.status, "READY ");
     send_text(&b, SLICE("MAYFLY1 4\nAQID" TRAILER));
-    expect_prefix(b.port, "ERR bad-payload: ");
-    expect_line(b.status, "EXIT 1 bad-payload");
+    agent_expect_prefix(b.port, "ERR bad-payload: ");
+    expect_status(&b, "EXIT 1 bad-payload");
     finish(&b, 1);
 }
 
@@ -223,11 +154,9 @@ static void flood_without_a_frame_is_answered(void **state)
     static char noise[20000];
     memset(noise, 'x', sizeof(noise));
     start(&b, "exit 0");
-    expect_prefix(b.status, "READY ");
-    send_text(&b, (struct slice){noise, sizeof(noise)});
-    expect_line(b.port, "ERR bad-header");
-    assert_int_equal(kill(b.pid, SIGTERM), 0);
-    expect_line(b.status, "EXIT 0 terminated");
+    expect_answer(&b, (struct slice){noise, sizeof(noise)}, "ERR bad-header");
+    assert_int_equal(kill(b.agent.pid, SIGTERM), 0);
+    expect_status(&b, "EXIT 0 terminated");
     finish(&b, 1);
 }
 
@@ -236,9 +165,8 @@ static void host_that_leaves_for_good_ends_the_wait(void **state)
     (void)state;
     struct bed b;
     start(&b, "exit 0");
-    expect_prefix(b.status, "READY ");
     assert_int_equal(shutdown(b.port, SHUT_RDWR), 0);
-    expect_line(b.status, "EXIT 0 terminated");
+    expect_status(&b, "EXIT 0 terminated");
     finish(&b, 1);
 }
 
@@ -246,16 +174,11 @@ static void sigterm_ends_the_runner(void **state)
 {
     (void)state;
     struct bed b;
-    struct buf frame;
     start(&b, "exec sleep 1000");
-    make_frame(&frame);
-    expect_prefix(b.status, "READY ");
-    send_text(&b, buf_slice(&frame));
-    expect_line(b.port, "OK");
-    assert_int_equal(kill(b.pid, SIGTERM), 0);
-    expect_line(b.status, "STARTED");
-    expect_line(b.status, "EXIT 143 terminated");
-    buf_fini(&frame);
+    expect_answer(&b, buf_slice(&b.frame), "OK");
+    assert_int_equal(kill(b.agent.pid, SIGTERM), 0);
+    expect_status(&b, "STARTED");
+    expect_status(&b, "EXIT 143 terminated");
     finish(&b, 1);
 }
 

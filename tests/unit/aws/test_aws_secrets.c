@@ -18,36 +18,12 @@
 
 #include "common/aws/aws_internal.h"
 #include "common/aws/aws_secrets.h"
+#include "tests/lib/fake.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 #define SECRET_ARN "arn:aws:secretsmanager:us-east-1:123456789012:secret:mayfly"
 
 static const char *aws;
-
-/* The answer's text under that key, owned (free); NULL without one. */
-static char *control(const char *method, const char *path, const char *body, const char *key)
-{
-    static const char *const json[] = {"Content-Type: application/json"};
-    struct http_client_options o = {
-        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 5000};
-    struct http_client *http = NULL;
-    struct http_response r;
-    struct err e;
-    char url[256];
-    (void)snprintf(url, sizeof url, "%s/_fake%s", aws, path);
-    struct http_request q = {
-        .method = method, .url = url, .headers = json, .header_count = 1, .body = slice_of(body)};
-    assert_int_equal(http_client_new(&o, &http, &e), 0);
-    assert_int_equal(http_send(http, &q, &r, &e), 0);
-    assert_int_equal(r.status / 100, 2);
-    json_t *answer = json_loadb(r.body.data, r.body.len, 0, NULL);
-    const char *text = json_string_value(json_object_get(answer, key));
-    char *copy = text != NULL ? slice_dup(slice_of(text)) : NULL;
-    json_decref(answer);
-    http_response_fini(&r);
-    http_client_free(http);
-    return copy;
-}
 
 static int begin(void **state)
 {
@@ -61,7 +37,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    free(control("DELETE", "/faults", "", ""));
+    fake_faults(aws, NULL);
     return aws_fixture_end(state);
 }
 
@@ -98,19 +74,17 @@ static void assert_failure(const char *written, enum err_class class, const char
 static void parameter_is_fetched_less_a_line_end(void **state)
 {
     (void)state;
-    free(control("POST", "/parameters",
-                 "{\"name\":\"/mayfly/pem\",\"value\":\"a\\nb\\r\\n\",\"type\":\"SecureString\"}",
-                 ""));
+    fake_tell(aws, "/parameters",
+              "{\"name\":\"/mayfly/pem\",\"value\":\"a\\nb\\r\\n\",\"type\":\"SecureString\"}");
     assert_value("ssm:/mayfly/pem", "a\nb");
 }
 
 static void secret_is_fetched_whole_or_by_a_member(void **state)
 {
     (void)state;
-    free(control("POST", "/secrets",
-                 "{\"name\":\"mayfly\",\"value\":\"{\\\"token\\\":\\\"t+1\\\",\\\"n\\\":1}\"}",
-                 ""));
-    free(control("POST", "/secrets", "{\"name\":\"plain\",\"value\":\"whole-secret\"}", ""));
+    fake_tell(aws, "/secrets",
+              "{\"name\":\"mayfly\",\"value\":\"{\\\"token\\\":\\\"t+1\\\",\\\"n\\\":1}\"}");
+    fake_tell(aws, "/secrets", "{\"name\":\"plain\",\"value\":\"whole-secret\"}");
     assert_value("secretsmanager:mayfly", "{\"token\":\"t+1\",\"n\":1}");
     assert_value("secretsmanager:mayfly#token", "t+1");
     assert_value("secretsmanager:plain", "whole-secret");
@@ -127,17 +101,15 @@ static void failure_names_what_is_written_and_the_mend(void **state)
     assert_failure("secretsmanager:none", ERR_NOT_FOUND, "secretsmanager:none: GetSecretValue");
     assert_failure("ssm:", ERR_PERMANENT, "write ssm:NAME");
     assert_failure("secretsmanager:#x", ERR_PERMANENT, "write secretsmanager:ARN[#json-key]");
-    free(
-        control("POST", "/faults", "[{\"operation\":\"GetParameter\",\"preset\":\"denied\"}]", ""));
+    fake_faults(aws, "[{\"operation\":\"GetParameter\",\"preset\":\"denied\"}]");
     assert_failure("ssm:/mayfly/pem", ERR_AUTH, "allow the operation in the policy");
 }
 
 static void read_is_tried_again_while_aws_is_busy(void **state)
 {
     (void)state;
-    free(control("POST", "/parameters", "{\"name\":\"busy\",\"value\":\"v\"}", ""));
-    free(control("POST", "/faults",
-                 "[{\"operation\":\"GetParameter\",\"preset\":\"unavailable\",\"times\":2}]", ""));
+    fake_tell(aws, "/parameters", "{\"name\":\"busy\",\"value\":\"v\"}");
+    fake_faults(aws, "[{\"operation\":\"GetParameter\",\"preset\":\"unavailable\",\"times\":2}]");
     assert_value("ssm:busy", "v");
 }
 
@@ -171,7 +143,8 @@ static void signature_of_kms_is_the_keys(void **state)
     struct buf signature;
     struct err e = {0};
     (void)state;
-    char *pem = control("POST", "/kms", "{\"id\":\"app-key\"}", "public_pem");
+    json_t *key = fake_ask(aws, "POST", "/kms", "{\"id\":\"app-key\"}");
+    const char *pem = json_string_value(json_object_get(key, "public_pem"));
     assert_non_null(pem);
     buf_init(&signature, 2048);
     assert_int_equal(aws_kms_open(SLICE("kms:app-key"), &k, &e), 0);
@@ -189,7 +162,7 @@ static void signature_of_kms_is_the_keys(void **state)
     assert_non_null(strstr(e.message, "kms:no-such-key: Sign: NotFoundException"));
     aws_kms_close(k);
     buf_fini(&signature);
-    free(pem);
+    json_decref(key);
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, begin, end)

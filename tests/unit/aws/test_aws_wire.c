@@ -18,6 +18,7 @@
 
 #include "common/aws/aws_internal.h"
 #include "common/aws/aws_sources.h"
+#include "tests/lib/fake.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 /* As the stand-in is started; see CMakeLists.txt. */
@@ -41,25 +42,6 @@ static void set_keys(const char *key, const char *secret, const char *token)
     (void)setenv("AWS_ACCESS_KEY_ID", key, 1);
     (void)setenv("AWS_SECRET_ACCESS_KEY", secret, 1);
     (void)setenv("AWS_SESSION_TOKEN", token, 1);
-}
-
-static void control(const char *base, const char *path, const char *body)
-{
-    struct http_client_options o = {
-        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 5000};
-    static const char *const json[] = {"Content-Type: application/json"};
-    struct http_client *http = NULL;
-    struct http_response r;
-    struct err e;
-    char url[256];
-    (void)snprintf(url, sizeof url, "%s/_fake%s", base, path);
-    struct http_request q = {
-        .method = "POST", .url = url, .headers = json, .header_count = 1, .body = slice_of(body)};
-    assert_int_equal(http_client_new(&o, &http, &e), 0);
-    assert_int_equal(http_send(http, &q, &r, &e), 0);
-    assert_int_equal(r.status / 100, 2);
-    http_response_fini(&r);
-    http_client_free(http);
 }
 
 static struct aws_client *opened(const char *service, const char *region, const char *endpoint)
@@ -240,7 +222,7 @@ static void clock_of_aws_is_taken_over(void **state)
                                           "{\"clock_offset_s\":0}"};
     struct aws_client *c = opened("sqs", "us-east-1", signatures);
     for (size_t i = 0; i < COUNT_OF(offsets); i++) {
-        control(signatures, "/config", offsets[i]);
+        fake_tell(signatures, "/config", offsets[i]);
         assert_int_equal(aws_send(c, &receive, &r, NULL, &e), 0);
         http_response_fini(&r);
     }
@@ -351,7 +333,7 @@ static void keys_that_aws_revokes_are_renewed(void **state)
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/v2/credentials/task");
     struct aws_credentials *held = aws_credentials_acquire();
     assert_parameter_is_read();
-    control(aws, "/revoke", "{\"as\":\"expired\"}");
+    fake_tell(aws, "/revoke", "{\"as\":\"expired\"}");
     assert_parameter_is_read();
     aws_credentials_release(held);
 }

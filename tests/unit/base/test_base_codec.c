@@ -134,6 +134,29 @@ static void percent_leaves_only_unreserved_characters(void **state)
     buf_fini(&b);
 }
 
+static void percent_text_is_decoded_and_a_plus_is_itself(void **state)
+{
+    char out[8];
+    (void)state;
+    assert_true(codec_unpercent(SLICE("a+%2b%2F%c3"), out, sizeof out));
+    assert_string_equal(out, "a++/\xc3");
+    assert_true(codec_unpercent(SLICE(""), out, sizeof out));
+    assert_string_equal(out, "");
+    assert_true(codec_unpercent(SLICE("%31234567"), out, sizeof out));
+    assert_string_equal(out, "1234567");
+}
+
+static void percent_text_that_is_bad_or_too_long_is_refused(void **state)
+{
+    static const struct slice bad[] = {{"%", 1},   {"a%2", 3}, {"%zz", 3},      {"%2g", 3},
+                                       {"%00", 3}, {"a\0", 2}, {"12345678", 8}, {"%2B2", 2}};
+    char out[8];
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_false(codec_unpercent(bad[i], out, sizeof out));
+    }
+}
+
 static void form_text_is_decoded(void **state)
 {
     struct buf b;
@@ -169,6 +192,8 @@ int main(void)
         cmocka_unit_test(unbase64_refuses_what_is_not_canonical),
         cmocka_unit_test(unbase64_past_the_ceiling_fails),
         cmocka_unit_test(percent_leaves_only_unreserved_characters),
+        cmocka_unit_test(percent_text_is_decoded_and_a_plus_is_itself),
+        cmocka_unit_test(percent_text_that_is_bad_or_too_long_is_refused),
         cmocka_unit_test(form_text_is_decoded),
         cmocka_unit_test(form_text_with_a_bad_escape_leaves_nothing),
     };

@@ -8,17 +8,11 @@
 #include "common/base/random.h"
 #include "common/ledger/ledger_front.h"
 #include "common/ledger/ledger_rules.h"
+#include "tests/lib/must.h"
+#include "tests/unit/ledger/ledger_way.h"
 
 #define STEPS_MAX 1500
 #define START_MS 1800000000000LL
-
-#define MUST(call) must((call), &e, #call, __LINE__)
-static void must(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
 
 /* --- time and chance --- */
 static _Atomic int64_t now_ms;
@@ -226,37 +220,12 @@ static int64_t model_rate(struct ledger_bucket_row rows[2], const struct ledger_
     return wait;
 }
 
-static struct ledger_reservation reserve(struct ledger *l, int64_t id, struct ledger_caps caps)
-{
-    struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                           .job_id = id,
-                           .run_id = id,
-                           .run_attempt = 1,
-                           .repository = "octo/app",
-                           .status = "queued",
-                           .name = "build",
-                           .class_name = "small"};
-    struct ledger_reserve r = {.job = &ev,
-                               .scope = "octo",
-                               .caps = caps,
-                               .deployment = "test",
-                               .provider = "qemu",
-                               .host = "box"};
-    struct ledger_reservation out;
-    struct err e;
-    MUST(ledger_reserve(l, &r, &out, &e));
-    return out;
-}
-
 static void maybe_end_one(struct ledger *l, struct ledger_vm *vms, size_t n)
 {
     size_t i = (size_t)draw((int64_t)n);
-    struct ledger_advance ending = {.vm = vms[i].name, .to = VM_ENDING};
-    struct ledger_advance gone = {.vm = vms[i].name, .to = VM_GONE};
-    struct err e;
     if (vms[i].state != VM_GONE && draw(2) == 0) {
-        MUST(ledger_vm_advance(l, &ending, NULL, &e));
-        MUST(ledger_vm_advance(l, &gone, NULL, &e));
+        way_end(l, vms[i].name, VM_ENDING);
+        way_end(l, vms[i].name, VM_GONE);
         vms[i].state = VM_GONE;
     }
 }
@@ -290,7 +259,7 @@ void ledger_reservations_by_rules(struct ledger *l, int steps)
         enum ledger_outcome expected = ledger_rule_reserve(&u, &caps);
         int64_t wait = expected == LEDGER_RESERVED ? model_rate(buckets, &caps) : 0;
         expected = wait > 0 ? LEDGER_RATE : expected;
-        struct ledger_reservation r = reserve(l, id, caps);
+        struct ledger_reservation r = way_reserve(l, id, caps);
         assert_string_equal(ledger_outcome_name(r.outcome), ledger_outcome_name(expected));
         assert_int_equal(r.wait_ms, wait);
         assert_int_equal(r.demand, u.demand);

@@ -27,17 +27,17 @@ static void lost_answers_double_nothing(void **state)
     int64_t number = 0;
     struct err e;
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":1}");
-    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, dynamo_fixture_caps());
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
     assert_int_equal(r.outcome, LEDGER_RESERVED);
-    assert_int_equal(dynamo_fixture_used(f->l), 1);
+    assert_int_equal(way_used(f->l), 1);
     assert_int_equal(dynamo_fixture_number(f, pair_key(f), "d"), 1);
     assert_int_equal(dynamo_fixture_number(f, pair_key(f), "s"), 1);
-    assert_int_equal(dynamo_fixture_lines(f->l, 1, "reserved"), 1);
+    assert_int_equal(way_lines(f->l, 1, "reserved"), 1);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":2}");
-    dynamo_fixture_bring(f->l, r.vm.name, VM_GONE);
+    way_bring(f->l, r.vm.name, VM_GONE);
     MUST(ledger_freed(f->l, &number, &e));
     assert_int_equal(number, 1);
-    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(way_used(f->l), 0);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":1}");
     MUST(ledger_mark_add(f->l, "cursor", 5, &number, &e));
     assert_int_equal(number, 5);
@@ -45,7 +45,7 @@ static void lost_answers_double_nothing(void **state)
     assert_int_equal(number, 5);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":1}");
     MUST(ledger_tell(f->l, 1, "", "retry", "once", &e));
-    assert_int_equal(dynamo_fixture_lines(f->l, 1, "retry"), 1);
+    assert_int_equal(way_lines(f->l, 1, "retry"), 1);
 }
 
 /* What only speaks DynamoDB's protocol may not know its tokens, and DynamoDB forgets them. */
@@ -116,10 +116,10 @@ static void decisions_see_what_was_just_written(void **state)
     bool held = false;
     struct err e;
     dynamo_fixture_lag(60000);
-    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, one);
+    struct ledger_reservation r = way_reserve(f->l, 1, one);
     assert_int_equal(r.outcome, LEDGER_RESERVED);
-    assert_int_equal(dynamo_fixture_reserve(f->l, 2, one).outcome, LEDGER_FULL_FLEET);
-    assert_int_equal(dynamo_fixture_used(f->l), 1);
+    assert_int_equal(way_reserve(f->l, 2, one).outcome, LEDGER_FULL_FLEET);
+    assert_int_equal(way_used(f->l), 1);
     MUST(ledger_vm_list(f->l, 1U << VM_RESERVED, "", 10, &vms, &n, &e));
     free(vms);
     assert_int_equal(n, 1);
@@ -127,9 +127,9 @@ static void decisions_see_what_was_just_written(void **state)
     assert_int_equal(n, 1);
     assert_int_equal(balances[0].demand, 2);
     free(balances);
-    assert_int_equal(dynamo_fixture_lines(f->l, 1, "reserved"), 1);
-    dynamo_fixture_bring(f->l, r.vm.name, VM_GONE);
-    assert_int_equal(dynamo_fixture_reserve(f->l, 2, one).outcome, LEDGER_RESERVED);
+    assert_int_equal(way_lines(f->l, 1, "reserved"), 1);
+    way_bring(f->l, r.vm.name, VM_GONE);
+    assert_int_equal(way_reserve(f->l, 2, one).outcome, LEDGER_RESERVED);
     MUST(ledger_rate_take(f->l, &b, 1, &number, &e));
     assert_int_equal(number, 0);
     MUST(ledger_rate_take(f->l, &b, 1, &number, &e));
@@ -157,12 +157,12 @@ static void throttled_and_cancelled_steps_come_through(void **state)
         "{\"operation\":\"BatchGetItem\",\"unprocessed\":3,\"times\":2},"
         "{\"operation\":\"Query\",\"preset\":\"request-limit\",\"times\":1},"
         "{\"operation\":\"PutItem\",\"preset\":\"conflict\",\"times\":1}]");
-    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, dynamo_fixture_caps());
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
     assert_int_equal(r.outcome, LEDGER_RESERVED);
-    dynamo_fixture_bring(f->l, r.vm.name, VM_BUSY);
+    way_bring(f->l, r.vm.name, VM_BUSY);
     MUST(ledger_suspect(f->l, "vm", "x", 1, &number, &e));
     assert_int_equal(number, 1);
-    assert_int_equal(dynamo_fixture_used(f->l), 1);
+    assert_int_equal(way_used(f->l), 1);
     assert_int_equal(dynamo_fixture_number(f, slots_key(f), "f"), 1);
     assert_int_equal(dynamo_fixture_number(f, pair_key(f), "s"), 0);
 }
@@ -212,37 +212,37 @@ static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
     struct dynamo_fixture *f = *state;
     char url[600];
     struct ledger_effect effect;
-    struct job_event ev = dynamo_fixture_event(1, JOB_ACTION_QUEUED, "");
+    struct job_event ev = way_event(1, JOB_ACTION_QUEUED, "");
     struct ledger_job job;
     struct err e;
     (void)snprintf(url, sizeof url, "%s&deadline_ms=300", f->url);
     struct ledger *hasty = dynamo_fixture_open(url);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"preset\":\"throttle\"}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
-                             "TransactWriteItems");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
+                     "TransactWriteItems");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"reasons\":["
                           "\"TransactionConflict\"]}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_RETRY,
-                             "not through within its time");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_RETRY,
+                     "not through within its time");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"reasons\":["
                           "\"TransactionConflict\",\"ProvisionedThroughputExceeded\"]}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
-                             "ProvisionedThroughputExceeded");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
+                     "ProvisionedThroughputExceeded");
     assert_true(e.retry_after_ms > 0);
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"BatchGetItem\",\"unprocessed\":100}");
-    dynamo_fixture_must_fail(ledger_job_get(hasty, 1, &job, &e), &e, ERR_THROTTLED, "throughput");
+    must_fail_saying(ledger_job_get(hasty, 1, &job, &e), &e, ERR_THROTTLED, "throughput");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"times\":1,\"reasons\":["
                           "\"ConditionalCheckFailed\",\"ValidationError\"]}");
-    dynamo_fixture_must_fail(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
-                             "ValidationError");
+    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
+                     "ValidationError");
     dynamo_fixture_faults(NULL);
-    dynamo_fixture_must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND, "1");
+    must_fail_saying(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND, "1");
     dynamo_fixture_faults("{\"operation\":\"*\",\"preset\":\"denied\"}");
-    dynamo_fixture_must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_AUTH, "BatchGetItem");
+    must_fail_saying(ledger_job_get(f->l, 1, &job, &e), &e, ERR_AUTH, "BatchGetItem");
     dynamo_fixture_faults(NULL);
     ledger_close(hasty);
 }
@@ -263,7 +263,7 @@ struct racer {
 static int reserve_until_decided(struct ledger *l, struct racer *r, int64_t id,
                                  struct ledger_reservation *out)
 {
-    struct job_event ev = dynamo_fixture_event(id, JOB_ACTION_QUEUED, "");
+    struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
     struct ledger_caps caps = {.fleet = CAP, .class_max = CAP, .repository = CAP};
     struct ledger_reserve ask = {.job = &ev,
                                  .scope = "octo",
@@ -290,8 +290,8 @@ static int live(struct ledger *l, struct racer *r, int64_t id)
         return -1;
     }
     const char *vm = got.outcome == LEDGER_RESERVED ? got.vm.name : "";
-    struct job_event begins = dynamo_fixture_event(id, JOB_ACTION_IN_PROGRESS, vm);
-    struct job_event ends = dynamo_fixture_event(id, JOB_ACTION_COMPLETED, vm);
+    struct job_event begins = way_event(id, JOB_ACTION_IN_PROGRESS, vm);
+    struct job_event ends = way_event(id, JOB_ACTION_COMPLETED, vm);
     struct ledger_advance gone = {.vm = vm, .to = VM_GONE};
     if (vm[0] != '\0' && ledger_note(l, &begins, "octo", &effect, &r->e) != 0) {
         return -1;
@@ -337,14 +337,14 @@ static void counts_are_right_whatever_goes_wrong(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(r); i++) {
         assert_int_equal(pthread_join(r[i].thread, NULL), 0);
-        dynamo_fixture_must(r[i].rc, &r[i].e, "race", __LINE__);
+        must_succeed(r[i].rc, &r[i].e, "race");
         assert_in_range(r[i].most, 0, CAP);
     }
     dynamo_fixture_faults(NULL);
     MUST(ledger_freed(f->l, &freed, &e));
     assert_int_equal(dynamo_fixture_number(f, slots_key(f), "f"), freed);
     assert_true(freed > 0 && freed <= (int64_t)COUNT_OF(r) * LIVES);
-    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(way_used(f->l), 0);
     assert_int_equal(dynamo_fixture_number(f, ledger_dynamo_key(f->d, "repo", "octo/app"), "n"), 0);
     MUST(ledger_balances(f->l, &b, &n, &e));
     assert_int_equal(n, 0);
@@ -358,35 +358,34 @@ static void step_that_changes_no_decision_leaves_hot_items_alone(void **state)
     struct ledger_balance *b = NULL;
     size_t n = 0;
     struct err e;
-    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, dynamo_fixture_caps());
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
     assert_int_equal(dynamo_fixture_number(f, pair_key(f), "n"), 1);
-    dynamo_fixture_bring(f->l, r.vm.name, VM_LAUNCHED);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
+    way_bring(f->l, r.vm.name, VM_LAUNCHED);
+    way_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
     MUST(ledger_balances(f->l, &b, &n, &e));
     assert_int_equal(n, 0);
     free(b);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
-    struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
-    MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
+    way_end(f->l, r.vm.name, VM_GONE);
     assert_int_equal(dynamo_fixture_number(f, pair_key(f), "n"), 1);
     assert_int_equal(dynamo_fixture_number(f, slots_key(f), "f"), 1);
-    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(way_used(f->l), 0);
 }
 
 /* A token is taken beside the bucket's time while many launch: as many as the rules give. */
 static void launches_that_race_for_tokens_take_no_more_than_there_are(void **state)
 {
     struct dynamo_fixture *f = *state;
-    struct ledger_caps caps = dynamo_fixture_caps();
+    struct ledger_caps caps = way_caps();
     struct ledger_dynamo_key bucket = ledger_dynamo_key(f->d, "bucket", "launch");
     struct ledger_reservation out = {.outcome = LEDGER_RATE};
     caps.rate_per_second = 0.5;
     caps.rate_burst = 4;
-    (void)dynamo_fixture_reserve(f->l, 1, caps);
+    (void)way_reserve(f->l, 1, caps);
     int64_t at = dynamo_fixture_number(f, bucket, "at");
     int64_t given = 1;
     for (int64_t id = 2; id <= 8; id++) {
-        struct job_event ev = dynamo_fixture_event(id, JOB_ACTION_QUEUED, "");
+        struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
         struct ledger_reserve ask = {.job = &ev,
                                      .scope = "octo",
                                      .caps = caps,
@@ -405,7 +404,7 @@ static void launches_that_race_for_tokens_take_no_more_than_there_are(void **sta
     /* A slow machine may see the next token come. */
     int64_t took_ms = clock_wall_ms() - at;
     assert_in_range(given, 4, 4 + took_ms / 2000 + 1);
-    assert_int_equal(dynamo_fixture_used(f->l), given);
+    assert_int_equal(way_used(f->l), given);
 }
 
 /* --- a table that is not the ledger's --- */
@@ -436,16 +435,16 @@ static void table_of_others_is_refused_with_what_to_do(void **state)
     struct err e;
     (void)snprintf(name, sizeof name, "missing-%s", f->d->url.prefix);
     dynamo_fixture_url(name, "&create=0", url, sizeof url);
-    dynamo_fixture_must_fail(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "there is no DynamoDB");
+    must_fail_saying(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "there is no DynamoDB");
     assert_non_null(strstr(e.message, "deploy/dynamodb.md"));
     (void)snprintf(name, sizeof name, "keys-%s", f->d->url.prefix);
     create_other_table(f, name, "sort", "");
     dynamo_fixture_url(name, "", url, sizeof url);
-    dynamo_fixture_must_fail(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "its key must be pk");
+    must_fail_saying(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "its key must be pk");
     (void)snprintf(name, sizeof name, "index-%s", f->d->url.prefix);
     create_other_table(f, name, "sk", "");
     dynamo_fixture_url(name, "", url, sizeof url);
-    dynamo_fixture_must_fail(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "lacks the global index");
+    must_fail_saying(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "lacks the global index");
     assert_null(l);
 }
 
@@ -455,27 +454,25 @@ static void newer_layout_is_left_alone(void **state)
     struct ledger *l = NULL;
     struct err e;
     dynamo_fixture_add(f, ledger_dynamo_key(f->d, "meta", "meta"), "layout", 1);
-    dynamo_fixture_must_fail(ledger_open(f->url, &l, &e), &e, ERR_PERMANENT, "upgrade");
+    must_fail_saying(ledger_open(f->url, &l, &e), &e, ERR_PERMANENT, "upgrade");
 }
 
 /* --- what stands in the table --- */
 static void only_what_ended_may_expire(void **state)
 {
     struct dynamo_fixture *f = *state;
-    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, dynamo_fixture_caps());
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
     struct ledger_dynamo_key job = ledger_dynamo_job_key(f->d, 1);
     struct ledger_dynamo_key live = ledger_dynamo_vm_key(f->d, r.vm.name);
     struct ledger_dynamo_key gone = ledger_dynamo_gone_key(f->d, r.vm.name);
-    dynamo_fixture_bring(f->l, r.vm.name, VM_BUSY);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
+    way_bring(f->l, r.vm.name, VM_BUSY);
+    way_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
     assert_int_equal(dynamo_fixture_number(f, job, "id"), 1);
     assert_int_equal(dynamo_fixture_number(f, job, "expires"), 0);
     assert_int_equal(dynamo_fixture_number(f, live, "expires"), 0);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
     assert_int_equal(dynamo_fixture_number(f, live, "expires"), 0);
-    struct ledger_advance end = {.vm = r.vm.name, .to = VM_GONE};
-    struct err e;
-    MUST(ledger_vm_advance(f->l, &end, NULL, &e));
+    way_end(f->l, r.vm.name, VM_GONE);
     int64_t year_s = clock_wall_ms() / 1000 + 365LL * 24 * 3600;
     assert_true(dynamo_fixture_number(f, job, "expires") > year_s);
     assert_true(dynamo_fixture_number(f, gone, "expires") > year_s);
@@ -491,7 +488,7 @@ static void lines_are_kept_in_a_bounded_number_of_items(void **state)
     int64_t removed;
     char detail[320];
     struct err e;
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_QUEUED, "");
+    way_note(f->l, 1, JOB_ACTION_QUEUED, "");
     for (int i = 1; i < 420; i++) {
         (void)snprintf(detail, sizeof detail, "no. %d", i);
         MUST(ledger_tell(f->l, 1, "", "retry", detail, &e));
@@ -505,7 +502,7 @@ static void lines_are_kept_in_a_bounded_number_of_items(void **state)
         assert_string_equal(lines[i].detail, detail);
     }
     free(lines);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, "");
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, "");
     MUST(ledger_tidy(f->l, clock_wall_ms() + 1000, 10, &removed, &e));
     assert_int_equal(removed, 1);
     assert_int_equal(dynamo_fixture_items(f, "job:1"), 0);
@@ -516,21 +513,19 @@ static void tidy_drops_counters_of_what_is_no_more(void **state)
     struct dynamo_fixture *f = *state;
     int64_t removed;
     struct err e;
-    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, dynamo_fixture_caps());
-    dynamo_fixture_bring(f->l, r.vm.name, VM_LAUNCHED);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
+    way_bring(f->l, r.vm.name, VM_LAUNCHED);
+    way_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
     MUST(ledger_tidy(f->l, clock_wall_ms() + 1000, 10, &removed, &e));
     assert_int_equal(dynamo_fixture_items(f, "repo"), 1);
     assert_true(dynamo_fixture_items(f, "pair") > 0);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
-    struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
-    MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
+    way_end(f->l, r.vm.name, VM_GONE);
     MUST(ledger_tidy(f->l, clock_wall_ms() + 1000, 10, &removed, &e));
     assert_int_equal(removed, 2);
     assert_int_equal(dynamo_fixture_items(f, "repo"), 0);
     assert_int_equal(dynamo_fixture_items(f, "pair"), 0);
-    assert_int_equal(dynamo_fixture_reserve(f->l, 2, dynamo_fixture_caps()).outcome,
-                     LEDGER_RESERVED);
+    assert_int_equal(way_reserve(f->l, 2, way_caps()).outcome, LEDGER_RESERVED);
 }
 
 int main(int argc, char **argv)

@@ -21,6 +21,8 @@
 
 #include "common/ledger/ledger.h"
 #include "common/ledger/ledger_dynamo.h"
+#include "tests/lib/must.h"
+#include "tests/unit/ledger/ledger_way.h"
 
 struct dynamo_fixture {
     char url[512]; /* of this test's own deployment */
@@ -51,22 +53,6 @@ void dynamo_fixture_add(struct dynamo_fixture *f, struct ledger_dynamo_key key,
                         const char *attribute, int64_t by);
 /* How many items the partition has; pk without the prefix. */
 size_t dynamo_fixture_items(struct dynamo_fixture *f, const char *pk);
-
-struct job_event dynamo_fixture_event(int64_t id, enum job_action action, const char *runner);
-struct ledger_caps dynamo_fixture_caps(void); /* none that is met */
-/* Fails the test on an error. */
-struct ledger_reservation dynamo_fixture_reserve(struct ledger *l, int64_t id,
-                                                 struct ledger_caps caps);
-void dynamo_fixture_note(struct ledger *l, int64_t id, enum job_action action, const char *runner);
-/* To registered, launched, busy and so on, one after the other; the VM is reserved. */
-void dynamo_fixture_bring(struct ledger *l, const char *vm, enum ledger_vm_state to);
-int64_t dynamo_fixture_used(struct ledger *l);
-int dynamo_fixture_lines(struct ledger *l, int64_t job_id, const char *what);
-
-#define MUST(call) dynamo_fixture_must((call), &e, #call, __LINE__)
-void dynamo_fixture_must(int rc, const struct err *e, const char *call, int line);
-/* rc is -1, with an error of that class, in whose message that stands. */
-void dynamo_fixture_must_fail(int rc, const struct err *e, enum err_class class, const char *says);
 
 #define DYNAMO_TEST(f)                                                                             \
     cmocka_unit_test_setup_teardown(f, dynamo_fixture_setup, dynamo_fixture_teardown)

@@ -24,7 +24,7 @@ struct first {
 static int reserve(struct ledger_dynamo *d, int64_t job_id, const struct ledger_caps *caps,
                    struct ledger_reservation *out, struct err *e)
 {
-    struct job_event ev = dynamo_fixture_event(job_id, JOB_ACTION_QUEUED, "");
+    struct job_event ev = way_event(job_id, JOB_ACTION_QUEUED, "");
     struct ledger_reserve ask = {.job = &ev,
                                  .scope = "octo",
                                  .caps = *caps,
@@ -58,7 +58,7 @@ static void begin_reserving(struct first *a, struct dynamo_fixture *f, int64_t j
 static enum ledger_outcome outcome_of(struct first *a)
 {
     assert_int_equal(pthread_join(a->thread, NULL), 0);
-    dynamo_fixture_must(a->rc, &a->e, "reserve", __LINE__);
+    must_succeed(a->rc, &a->e, "reserve");
     return a->out.outcome;
 }
 
@@ -95,7 +95,7 @@ static void lost_work_that_another_built_on_is_known_by_its_token(void **state)
     MUST(ledger_ops_dynamo.mark_add(f->d, "cursor", 2, &number, &e));
     assert_int_equal(number, 7);
     assert_int_equal(pthread_join(a.thread, NULL), 0);
-    dynamo_fixture_must(a.rc, &a.e, "ledger_mark_add", __LINE__);
+    must_succeed(a.rc, &a.e, "ledger_mark_add");
     assert_int_equal(a.result, 5);
     MUST(ledger_mark_get(f->l, "cursor", &number, &e));
     assert_int_equal(number, 7);
@@ -112,10 +112,10 @@ static void supply_that_came_meanwhile_satisfies(void **state)
     struct first a;
     dynamo_fixture_add(f, pair_key(f), "d", 0);
     dynamo_fixture_add(f, pair_key(f), "s", 0);
-    begin_reserving(&a, f, 1, dynamo_fixture_caps());
+    begin_reserving(&a, f, 1, way_caps());
     dynamo_fixture_add(f, pair_key(f), "s", 1);
     assert_int_equal(outcome_of(&a), LEDGER_SATISFIED);
-    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(way_used(f->l), 0);
     assert_int_equal(dynamo_fixture_number(f, pair_key(f), "d"), 1);
 }
 
@@ -123,24 +123,23 @@ static void supply_that_came_meanwhile_satisfies_a_job_that_waited(void **state)
 {
     struct dynamo_fixture *f = *state;
     struct first a;
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_QUEUED, "");
-    begin_reserving(&a, f, 1, dynamo_fixture_caps());
+    way_note(f->l, 1, JOB_ACTION_QUEUED, "");
+    begin_reserving(&a, f, 1, way_caps());
     dynamo_fixture_add(f, pair_key(f), "s", 1);
     assert_int_equal(outcome_of(&a), LEDGER_SATISFIED);
-    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(way_used(f->l), 0);
 }
 
 static void surplus_that_another_counted_on_launches(void **state)
 {
     struct dynamo_fixture *f = *state;
     struct first a;
-    (void)dynamo_fixture_reserve(f->l, 10, dynamo_fixture_caps());
-    dynamo_fixture_note(f->l, 10, JOB_ACTION_COMPLETED, ""); /* its VM is surplus */
-    begin_reserving(&a, f, 1, dynamo_fixture_caps());
-    assert_int_equal(dynamo_fixture_reserve(f->l, 2, dynamo_fixture_caps()).outcome,
-                     LEDGER_SATISFIED);
+    (void)way_reserve(f->l, 10, way_caps());
+    way_note(f->l, 10, JOB_ACTION_COMPLETED, ""); /* its VM is surplus */
+    begin_reserving(&a, f, 1, way_caps());
+    assert_int_equal(way_reserve(f->l, 2, way_caps()).outcome, LEDGER_SATISFIED);
     assert_int_equal(outcome_of(&a), LEDGER_RESERVED);
-    assert_int_equal(dynamo_fixture_used(f->l), 2);
+    assert_int_equal(way_used(f->l), 2);
 }
 
 static void last_slot_that_went_meanwhile_is_not_given_again(void **state)
@@ -149,16 +148,15 @@ static void last_slot_that_went_meanwhile_is_not_given_again(void **state)
                                                LEDGER_FULL_REPOSITORY};
     struct dynamo_fixture *f = *state;
     for (int64_t kind = 0; kind < (int64_t)COUNT_OF(full); kind++) {
-        struct ledger_caps caps = dynamo_fixture_caps();
+        struct ledger_caps caps = way_caps();
         struct first a;
         caps.fleet = kind == 0 ? 1 : caps.fleet;
         caps.class_max = kind == 1 ? 2 : caps.class_max;
         caps.repository = kind == 2 ? 3 : 0;
         begin_reserving(&a, f, 1 + 10 * kind, caps);
-        assert_int_equal(dynamo_fixture_reserve(f->l, 2 + 10 * kind, caps).outcome,
-                         LEDGER_RESERVED);
+        assert_int_equal(way_reserve(f->l, 2 + 10 * kind, caps).outcome, LEDGER_RESERVED);
         assert_int_equal(outcome_of(&a), full[kind]);
-        assert_int_equal(dynamo_fixture_used(f->l), kind + 1);
+        assert_int_equal(way_used(f->l), kind + 1);
     }
 }
 
@@ -166,7 +164,7 @@ static void last_slot_that_went_meanwhile_is_not_given_again(void **state)
 static void last_token_that_went_meanwhile_is_not_given_again(void **state)
 {
     struct dynamo_fixture *f = *state;
-    struct ledger_caps caps = dynamo_fixture_caps();
+    struct ledger_caps caps = way_caps();
     struct ledger_reservation out;
     struct first a;
     void *other = NULL;
@@ -182,7 +180,7 @@ static void last_token_that_went_meanwhile_is_not_given_again(void **state)
     MUST(reserve(second, 2, &caps, &out, &e));
     assert_int_equal(out.outcome, LEDGER_RESERVED);
     assert_int_equal(outcome_of(&a), LEDGER_RATE);
-    assert_int_equal(dynamo_fixture_used(f->l), 2);
+    assert_int_equal(way_used(f->l), 2);
     ledger_ops_dynamo.close(other);
 }
 
@@ -193,25 +191,22 @@ static void job_that_was_cancelled_meanwhile_stays_so(void **state)
     struct ledger_job job;
     struct first a;
     struct err e;
-    begin_reserving(&a, f, 1, dynamo_fixture_caps());
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, "");
+    begin_reserving(&a, f, 1, way_caps());
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, "");
     assert_int_equal(outcome_of(&a), LEDGER_OBSOLETE);
     MUST(ledger_job_get(f->l, 1, &job, &e));
     assert_int_equal(job.state, JOB_CANCELLED);
-    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(way_used(f->l), 0);
 }
 
 /* What was freed between two reads counts: the fleet is not called full for it. */
 static void slot_freed_while_caps_were_looked_at_is_used(void **state)
 {
     struct dynamo_fixture *f = *state;
-    struct ledger_caps caps = dynamo_fixture_caps();
-    struct ledger_reservation r = dynamo_fixture_reserve(f->l, 1, caps);
-    struct ledger_advance ending = {.vm = r.vm.name, .to = VM_ENDING};
-    struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
+    struct ledger_caps caps = way_caps();
+    struct ledger_reservation r = way_reserve(f->l, 1, caps);
     struct first a;
-    struct err e;
-    MUST(ledger_vm_advance(f->l, &ending, NULL, &e));
+    way_end(f->l, r.vm.name, VM_ENDING);
     caps.fleet = 1;
     int64_t before = dynamo_fixture_counter("faulted");
     dynamo_fixture_faults("[{\"operation\":\"BatchGetItem\",\"late_ms\":2000,\"times\":1}]");
@@ -219,7 +214,7 @@ static void slot_freed_while_caps_were_looked_at_is_used(void **state)
     assert_int_equal(pthread_create(&a.thread, NULL, reserve_first, &a), 0);
     while (dynamo_fixture_counter("faulted") == before) {
     }
-    MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+    way_end(f->l, r.vm.name, VM_GONE);
     assert_int_equal(outcome_of(&a), LEDGER_RESERVED);
 }
 

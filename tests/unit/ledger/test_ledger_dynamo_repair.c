@@ -59,15 +59,15 @@ static struct ledger_dynamo_key slots_key(const struct dynamo_fixture *f)
 static void populate(struct dynamo_fixture *f)
 {
     for (int64_t s = VM_REGISTERED; s <= VM_GONE; s++) {
-        struct ledger_reservation r = dynamo_fixture_reserve(f->l, s, dynamo_fixture_caps());
+        struct ledger_reservation r = way_reserve(f->l, s, way_caps());
         assert_int_equal(r.outcome, LEDGER_RESERVED);
-        dynamo_fixture_bring(f->l, r.vm.name, (enum ledger_vm_state)s);
+        way_bring(f->l, r.vm.name, (enum ledger_vm_state)s);
         if (s == VM_BUSY) {
-            dynamo_fixture_note(f->l, s, JOB_ACTION_IN_PROGRESS, r.vm.name);
+            way_note(f->l, s, JOB_ACTION_IN_PROGRESS, r.vm.name);
         }
     }
-    dynamo_fixture_note(f->l, 20, JOB_ACTION_QUEUED, "");
-    dynamo_fixture_note(f->l, 21, JOB_ACTION_COMPLETED, "");
+    way_note(f->l, 20, JOB_ACTION_QUEUED, "");
+    way_note(f->l, 21, JOB_ACTION_COMPLETED, "");
 }
 
 static void right_counts_are_left_alone(void **state)
@@ -78,7 +78,7 @@ static void right_counts_are_left_alone(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(repair(f->l, NULL), 0);
     }
-    assert_int_equal(dynamo_fixture_used(f->l), 4);
+    assert_int_equal(way_used(f->l), 4);
 }
 
 static void wrong_counts_are_mended_at_the_second_sign(void **state)
@@ -114,7 +114,7 @@ static void wrong_counts_are_mended_at_the_second_sign(void **state)
         assert_int_equal(dynamo_fixture_number(f, keys[i], wrong[i].attribute), right);
         assert_int_equal(repair(f->l, NULL), 0);
     }
-    assert_int_equal(dynamo_fixture_used(f->l), 4);
+    assert_int_equal(way_used(f->l), 4);
 }
 
 static void sign_that_changed_is_a_first_one(void **state)
@@ -152,7 +152,7 @@ static void deleted_counters_are_made_anew_from_the_rows(void **state)
     assert_int_equal(repair(f->l, NULL), 0);
     assert_int_equal(suspected, 3);
     assert_int_equal(repair(f->l, NULL), 3);
-    assert_int_equal(dynamo_fixture_used(f->l), 4);
+    assert_int_equal(way_used(f->l), 4);
     assert_int_equal(dynamo_fixture_number(f, repository, "n"), 4);
     assert_int_equal(repair(f->l, NULL), 0);
 }
@@ -162,14 +162,14 @@ static void demand_that_just_moved_is_not_judged(void **state)
 {
     struct dynamo_fixture *f = *state;
     struct ledger_dynamo_key pair = ledger_dynamo_pair_key(f->d, "octo", "small");
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_QUEUED, "");
+    way_note(f->l, 1, JOB_ACTION_QUEUED, "");
     dynamo_fixture_add(f, pair, "d", 3);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(repair(f->l, NULL), 0);
     }
     pass_minutes(2);
     assert_int_equal(repair(f->l, NULL), 0);
-    dynamo_fixture_note(f->l, 2, JOB_ACTION_QUEUED, ""); /* moves: no sign, and none taken back */
+    way_note(f->l, 2, JOB_ACTION_QUEUED, ""); /* moves: no sign, and none taken back */
     assert_int_equal(repair(f->l, NULL), 0);
     assert_int_equal(suspected, 1);
     pass_minutes(2);
@@ -190,10 +190,10 @@ struct fleet {
 
 static int live(struct ledger *l, int64_t id, struct err *e)
 {
-    struct job_event ev = dynamo_fixture_event(id, JOB_ACTION_QUEUED, "");
+    struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
     struct ledger_reserve ask = {.job = &ev,
                                  .scope = "octo",
-                                 .caps = dynamo_fixture_caps(),
+                                 .caps = way_caps(),
                                  .deployment = "test",
                                  .provider = "qemu",
                                  .host = "box"};
@@ -202,7 +202,7 @@ static int live(struct ledger *l, int64_t id, struct err *e)
     if (ledger_reserve(l, &ask, &r, e) != 0) {
         return -1;
     }
-    struct job_event ends = dynamo_fixture_event(id, JOB_ACTION_COMPLETED, r.vm.name);
+    struct job_event ends = way_event(id, JOB_ACTION_COMPLETED, r.vm.name);
     struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
     return ledger_note(l, &ends, "octo", &effect, e) == 0 ? ledger_vm_advance(l, &gone, NULL, e)
                                                           : -1;
@@ -231,8 +231,8 @@ static void fleet_that_works_is_not_corrected(void **state)
     }
     atomic_store(&w.stop, true);
     assert_int_equal(pthread_join(w.thread, NULL), 0);
-    dynamo_fixture_must(w.rc, &w.e, "work", __LINE__);
-    assert_int_equal(dynamo_fixture_used(f->l), 4);
+    must_succeed(w.rc, &w.e, "work");
+    assert_int_equal(way_used(f->l), 4);
     assert_int_equal(repair(f->l, NULL), 0);
     assert_int_equal(repair(f->l, NULL), 0);
 }
@@ -257,7 +257,7 @@ static void count_is_mended_once_by_two(void **state)
     dynamo_fixture_add(f, slots_key(f), "f", 2);
     assert_int_equal(repair(f->l, NULL), 0);
     (void)repair_once(&slow);
-    dynamo_fixture_must(slow.rc, &slow.e, "repair", __LINE__);
+    must_succeed(slow.rc, &slow.e, "repair");
     faulted = dynamo_fixture_counter("faulted");
     dynamo_fixture_faults("[{\"operation\":\"UpdateItem\",\"delay_ms\":2000,\"times\":1}]");
     assert_int_equal(pthread_create(&slow.thread, NULL, repair_once, &slow), 0);
@@ -265,9 +265,9 @@ static void count_is_mended_once_by_two(void **state)
     }
     assert_int_equal(repair(f->l, NULL), 1);
     assert_int_equal(pthread_join(slow.thread, NULL), 0);
-    dynamo_fixture_must(slow.rc, &slow.e, "repair", __LINE__);
+    must_succeed(slow.rc, &slow.e, "repair");
     assert_int_equal(slow.mended, 0);
-    assert_int_equal(dynamo_fixture_used(f->l), 4);
+    assert_int_equal(way_used(f->l), 4);
 }
 
 /* --- a counter that moved and came back while the rows were read --- */
@@ -296,11 +296,8 @@ static void wait_for_queries(int64_t n)
 
 static void end_at_once(struct ledger *l, const char *vm)
 {
-    struct ledger_advance ending = {.vm = vm, .to = VM_ENDING};
-    struct ledger_advance gone = {.vm = vm, .to = VM_GONE};
-    struct err e;
-    MUST(ledger_vm_advance(l, &ending, NULL, &e));
-    MUST(ledger_vm_advance(l, &gone, NULL, &e));
+    way_end(l, vm, VM_ENDING);
+    way_end(l, vm, VM_GONE);
 }
 
 /* Counters are read, a VM comes, the rows are read, the VM goes, counters are read again. */
@@ -310,25 +307,25 @@ static void counter_that_moved_and_came_back_is_not_judged(void **state)
     struct fleet w = {.url = f->url};
     const int64_t counters = 3;        /* queries for them: pairs, shards, repositories */
     const int64_t rest = 2 + counters; /* the counters again, the pairs and the jobs of one */
-    end_at_once(f->l, dynamo_fixture_reserve(f->l, 1, dynamo_fixture_caps()).vm.name);
-    dynamo_fixture_note(f->l, 1, JOB_ACTION_COMPLETED, "");
+    end_at_once(f->l, way_reserve(f->l, 1, way_caps()).vm.name);
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, "");
     int64_t base = dynamo_fixture_calls("Query");
     dynamo_fixture_faults("{\"operation\":\"Query\",\"late_ms\":150}");
     assert_int_equal(pthread_create(&w.thread, NULL, repair_slowly, &w), 0);
     for (int64_t id = 2; id <= 3; id++) {
         wait_for_queries(base + counters);
-        struct ledger_reservation r = dynamo_fixture_reserve(f->l, id, dynamo_fixture_caps());
+        struct ledger_reservation r = way_reserve(f->l, id, way_caps());
         wait_for_queries(base + counters + LEDGER_DYNAMO_VM_SHARDS);
         end_at_once(f->l, r.vm.name);
-        dynamo_fixture_note(f->l, id, JOB_ACTION_COMPLETED, "");
+        way_note(f->l, id, JOB_ACTION_COMPLETED, "");
         base += counters + LEDGER_DYNAMO_VM_SHARDS + rest;
     }
     assert_int_equal(pthread_join(w.thread, NULL), 0);
-    dynamo_fixture_must(w.rc, &w.e, "repair", __LINE__);
+    must_succeed(w.rc, &w.e, "repair");
     assert_int_equal(dynamo_fixture_calls("Query"), base);
     assert_int_equal(w.mended, 0);
     dynamo_fixture_faults(NULL);
-    assert_int_equal(dynamo_fixture_used(f->l), 0);
+    assert_int_equal(way_used(f->l), 0);
 }
 
 int main(int argc, char **argv)

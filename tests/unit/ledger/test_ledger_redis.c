@@ -86,12 +86,10 @@ static void pause_is_as_long_as_its_caller_meant(void **state)
 static void ages_are_told_in_the_callers_time(void **state)
 {
     struct redis_fixture *f = *state;
-    struct job_event ev = redis_fixture_event(1, JOB_ACTION_COMPLETED, "");
-    struct ledger_effect effect;
     int64_t removed;
     struct err e;
     set_clock_wrong(60000);
-    MUST(ledger_note(f->l, &ev, "octo", &effect, &e));
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, "");
     MUST(ledger_tidy(f->l, clock_wall_ms() - 30000, 10, &removed, &e));
     assert_int_equal(removed, 0); /* it ended just now, whatever the clocks say */
     set_clock_wrong(-60000);
@@ -103,7 +101,7 @@ static void rows_bear_the_servers_time(void **state)
 {
     struct redis_fixture *f = *state;
     set_clock_wrong(60000);
-    struct ledger_reservation r = redis_fixture_reserve(f->l, 1, redis_fixture_caps());
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
     int64_t off_ms = r.vm.reserved_ms - true_wall_ms();
     assert_in_range(off_ms + 20000, 0, 40000);
 }
@@ -112,22 +110,12 @@ static void rows_bear_the_servers_time(void **state)
 static void way_of_a_job_is_one_round_trip_a_step(void **state)
 {
     struct redis_fixture *f = *state;
-    struct ledger_effect effect;
-    struct err e;
     int64_t before = redis_fixture_scripts(f);
-    struct ledger_reservation r = redis_fixture_reserve(f->l, 1, redis_fixture_caps());
-    struct ledger_advance steps[] = {
-        {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = 7},
-        {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = "vm-1", .deadline_ms = 1},
-    };
-    struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
-    struct job_event starts = redis_fixture_event(1, JOB_ACTION_IN_PROGRESS, r.vm.name);
-    struct job_event ends = redis_fixture_event(1, JOB_ACTION_COMPLETED, r.vm.name);
-    MUST(ledger_vm_advance(f->l, &steps[0], NULL, &e));
-    MUST(ledger_vm_advance(f->l, &steps[1], NULL, &e));
-    MUST(ledger_note(f->l, &starts, "octo", &effect, &e));
-    MUST(ledger_note(f->l, &ends, "octo", &effect, &e));
-    MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
+    way_bring(f->l, r.vm.name, VM_LAUNCHED);
+    way_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
+    way_end(f->l, r.vm.name, VM_GONE);
     /* A script the server has not seen yet is sent once more. */
     assert_in_range(redis_fixture_scripts(f) - before, 6, 8);
 }
@@ -139,8 +127,8 @@ static void step_on_rows_of_another_process_is_two_round_trips(void **state)
     struct ledger_effect effect;
     struct err e;
     for (int64_t id = 1; id <= 2; id++) {
-        struct ledger_reservation r = redis_fixture_reserve(f->l, id, redis_fixture_caps());
-        struct job_event starts = redis_fixture_event(id, JOB_ACTION_IN_PROGRESS, r.vm.name);
+        struct ledger_reservation r = way_reserve(f->l, id, way_caps());
+        struct job_event starts = way_event(id, JOB_ACTION_IN_PROGRESS, r.vm.name);
         int64_t before = redis_fixture_scripts(f);
         MUST(ledger_note(other, &starts, "octo", &effect, &e));
         assert_true(effect.vm_changed);
@@ -165,10 +153,10 @@ static void *reserve_many(void *arg)
 {
     struct worker *w = arg;
     for (int64_t i = 0; i < JOBS_EACH; i++) {
-        struct job_event ev = redis_fixture_event(w->first + i, JOB_ACTION_QUEUED, "");
+        struct job_event ev = way_event(w->first + i, JOB_ACTION_QUEUED, "");
         struct ledger_reserve r = {.job = &ev,
                                    .scope = "octo",
-                                   .caps = redis_fixture_caps(),
+                                   .caps = way_caps(),
                                    .deployment = "test",
                                    .provider = "qemu",
                                    .host = "box"};
@@ -223,7 +211,7 @@ static void newer_format_is_refused(void **state)
 static void row_that_is_none_is_an_error_and_not_a_crash(void **state)
 {
     struct redis_fixture *f = *state;
-    struct job_event ev = redis_fixture_event(7, JOB_ACTION_COMPLETED, "");
+    struct job_event ev = way_event(7, JOB_ACTION_COMPLETED, "");
     struct ledger_effect effect;
     struct ledger_job job;
     struct err e;
@@ -238,20 +226,15 @@ static void row_that_is_none_is_an_error_and_not_a_crash(void **state)
 static void ledger_emptied_leaves_no_key_but_its_few_own(void **state)
 {
     struct redis_fixture *f = *state;
-    struct ledger_effect effect;
     int64_t removed;
     struct err e;
     for (int64_t id = 1; id <= 100; id++) {
-        struct ledger_reservation r = redis_fixture_reserve(f->l, id, redis_fixture_caps());
-        struct job_event starts = redis_fixture_event(id + 1000, JOB_ACTION_IN_PROGRESS, r.vm.name);
-        struct job_event ends = redis_fixture_event(id + 1000, JOB_ACTION_COMPLETED, r.vm.name);
-        struct job_event cancelled = redis_fixture_event(id, JOB_ACTION_COMPLETED, "");
-        struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
+        struct ledger_reservation r = way_reserve(f->l, id, way_caps());
         MUST(ledger_tell(f->l, id, r.vm.name, "retry", "x", &e));
-        MUST(ledger_note(f->l, &starts, "octo", &effect, &e));
-        MUST(ledger_note(f->l, &ends, "octo", &effect, &e));
-        MUST(ledger_note(f->l, &cancelled, "octo", &effect, &e));
-        MUST(ledger_vm_advance(f->l, &gone, NULL, &e));
+        way_note(f->l, id + 1000, JOB_ACTION_IN_PROGRESS, r.vm.name);
+        way_note(f->l, id + 1000, JOB_ACTION_COMPLETED, r.vm.name);
+        way_note(f->l, id, JOB_ACTION_COMPLETED, "");
+        way_end(f->l, r.vm.name, VM_GONE);
     }
     MUST(ledger_tidy(f->l, clock_wall_ms() + 1000000, 1000, &removed, &e));
     assert_int_equal(removed, 300);
@@ -307,7 +290,7 @@ static bool again(struct life *s, int rc, const struct err *e)
 
 static bool keep_noting(struct life *s, int64_t id, enum job_action action, const char *runner)
 {
-    struct job_event ev = redis_fixture_event(id, action, runner);
+    struct job_event ev = way_event(id, action, runner);
     struct ledger_effect effect;
     struct err e;
     while (again(s, ledger_note(s->l, &ev, "octo", &effect, &e), &e)) {
@@ -317,10 +300,10 @@ static bool keep_noting(struct life *s, int64_t id, enum job_action action, cons
 
 static bool live_once(struct life *s, int64_t id)
 {
-    struct job_event ev = redis_fixture_event(id, JOB_ACTION_QUEUED, "");
+    struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
     struct ledger_reserve r = {.job = &ev,
                                .scope = "octo",
-                               .caps = redis_fixture_caps(),
+                               .caps = way_caps(),
                                .deployment = "test",
                                .provider = "qemu",
                                .host = "box"};
@@ -359,7 +342,7 @@ static void must_add_up(struct redis_fixture *f)
     size_t n = 0;
     size_t classes = 0;
     int64_t rows[6] = {0};
-    struct ledger_caps caps = redis_fixture_caps();
+    struct ledger_caps caps = way_caps();
     struct ledger_room room;
     struct err e;
     MUST(ledger_vm_list(f->l, ~0U, "", 1000000, &vms, &n, &e));

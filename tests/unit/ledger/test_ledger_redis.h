@@ -20,6 +20,8 @@
 
 #include "common/base/redis_store.h"
 #include "common/ledger/ledger.h"
+#include "tests/lib/must.h"
+#include "tests/unit/ledger/ledger_way.h"
 
 struct redis_fixture {
     char url[512]; /* of this test's own deployment */
@@ -39,15 +41,6 @@ int64_t redis_fixture_call(struct redis_fixture *f, const char *command, const c
                            const char *a, const char *b);
 /* How many scripts the server has run so far. */
 int64_t redis_fixture_scripts(struct redis_fixture *f);
-
-struct job_event redis_fixture_event(int64_t id, enum job_action action, const char *runner);
-struct ledger_caps redis_fixture_caps(void); /* none that is met */
-/* Fails the test on an error. */
-struct ledger_reservation redis_fixture_reserve(struct ledger *l, int64_t id,
-                                                struct ledger_caps caps);
-
-#define MUST(call) redis_fixture_must((call), &e, #call, __LINE__)
-void redis_fixture_must(int rc, const struct err *e, const char *call, int line);
 
 #define REDIS_TEST(f)                                                                              \
     cmocka_unit_test_setup_teardown(f, redis_fixture_setup, redis_fixture_teardown)

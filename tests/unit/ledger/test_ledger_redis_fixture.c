@@ -22,13 +22,6 @@ bool redis_fixture_start(int argc, char **argv)
     return true;
 }
 
-void redis_fixture_must(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
-
 struct ledger *redis_fixture_open(const struct redis_fixture *f)
 {
     struct ledger *l = NULL;
@@ -115,39 +108,4 @@ int64_t redis_fixture_scripts(struct redis_fixture *f)
     redis_reply_free(r);
     redis_args_fini(&args);
     return n;
-}
-
-struct job_event redis_fixture_event(int64_t id, enum job_action action, const char *runner)
-{
-    struct job_event ev = {.action = action,
-                           .job_id = id,
-                           .run_id = id,
-                           .run_attempt = 1,
-                           .repository = "octo/app",
-                           .status = "queued",
-                           .name = "build",
-                           .class_name = "small"};
-    (void)snprintf(ev.runner_name, sizeof ev.runner_name, "%s", runner);
-    return ev;
-}
-
-struct ledger_caps redis_fixture_caps(void)
-{
-    return (struct ledger_caps){.fleet = 1000000, .class_max = 1000000};
-}
-
-struct ledger_reservation redis_fixture_reserve(struct ledger *l, int64_t id,
-                                                struct ledger_caps caps)
-{
-    struct job_event ev = redis_fixture_event(id, JOB_ACTION_QUEUED, "");
-    struct ledger_reserve r = {.job = &ev,
-                               .scope = "octo",
-                               .caps = caps,
-                               .deployment = "test",
-                               .provider = "qemu",
-                               .host = "box"};
-    struct ledger_reservation out;
-    struct err e;
-    MUST(ledger_reserve(l, &r, &out, &e));
-    return out;
 }

@@ -144,22 +144,6 @@ const char *attribute_of(const json_t *o, const char *name)
     return text_of(json_object_get(json_object_get(o, "MessageAttributes"), name), "StringValue");
 }
 
-void must(int rc, const struct err *e)
-{
-    if (rc != 0) {
-        fail_msg("%s: %s", err_class_name(e->class), e->message);
-    }
-}
-
-void must_fail(int rc, const struct err *e, enum err_class class, const char *word)
-{
-    assert_int_equal(rc, -1);
-    assert_string_equal(err_class_name(e->class), err_class_name(class));
-    if (strstr(e->message, word) == NULL) {
-        fail_msg("\"%s\" is not in: %s", word, e->message);
-    }
-}
-
 struct queue_item items[ITEMS_MAX];
 static char bodies[ITEMS_MAX][24];
 
@@ -177,7 +161,7 @@ struct queue_message must_take(struct scripted_sqs *f, int64_t lease_ms)
     struct queue_message m = {0};
     size_t got = 0;
     struct err e;
-    must(queue_take(f->q, "events", 1, lease_ms, 0, &m, &got, &e), &e);
+    MUST(queue_take(f->q, "events", 1, lease_ms, 0, &m, &got, &e));
     assert_int_equal(got, 1);
     return m;
 }

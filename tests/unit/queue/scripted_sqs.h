@@ -18,6 +18,7 @@
 #include <jansson.h>
 
 #include "common/queue/queue.h"
+#include "tests/lib/must.h"
 #include "tests/unit/http/http_server.h"
 
 #define HOUR_MS (3600LL * 1000)
@@ -53,9 +54,6 @@ size_t times_asked(struct scripted_sqs *f, const char *operation);
 /* A member, or a message attribute, as text; "" without it. */
 const char *text_of(const json_t *o, const char *name);
 const char *attribute_of(const json_t *o, const char *name);
-
-void must(int rc, const struct err *e);
-void must_fail(int rc, const struct err *e, enum err_class class, const char *word);
 
 /* items[0..n): one to the lane events each, whose body is its number. */
 #define ITEMS_MAX 40

@@ -16,6 +16,7 @@
 #include "common/base/random.h"
 #include "common/base/redis_store.h"
 #include "common/queue/queue.h"
+#include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)
 #define LONG_WAIT_MS 30000
@@ -59,13 +60,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void must(int rc, const struct err *e)
-{
-    if (rc != 0) {
-        fail_msg("%s: %s", err_class_name(e->class), e->message);
-    }
-}
-
 /* A command of words; a key is written as ":q:…" and gets the deployment's root. */
 static struct redis_reply *say(const struct fixture *f, const char *const *words)
 {
@@ -79,7 +73,7 @@ static struct redis_reply *say(const struct fixture *f, const char *const *words
                        *words);
         redis_arg_text(&args, key);
     }
-    must(redis_store_call(f->raw, &args, &r, &e), &e);
+    MUST(redis_store_call(f->raw, &args, &r, &e));
     redis_args_fini(&args);
     return r;
 }
@@ -89,7 +83,7 @@ static void put(struct queue *q, const char *lane, const char *body, const char 
 {
     struct queue_item item = {.lane = lane, .body = slice_of(body), .key = key, .group = ""};
     struct err e;
-    must(queue_put(q, &item, 1, &e), &e);
+    MUST(queue_put(q, &item, 1, &e));
 }
 
 static struct queue_message take(struct queue *q, const char *lane)
@@ -97,7 +91,7 @@ static struct queue_message take(struct queue *q, const char *lane)
     struct queue_message m = {0};
     size_t got = 0;
     struct err e;
-    must(queue_take(q, lane, 1, HOUR_MS, LONG_WAIT_MS, &m, &got, &e), &e);
+    MUST(queue_take(q, lane, 1, HOUR_MS, LONG_WAIT_MS, &m, &got, &e));
     assert_int_equal(got, 1);
     return m;
 }
@@ -105,7 +99,7 @@ static struct queue_message take(struct queue *q, const char *lane)
 static void finish(struct queue *q, struct queue_message *m)
 {
     struct err e;
-    must(queue_done(q, m, 1, &e), &e);
+    MUST(queue_done(q, m, 1, &e));
     queue_message_fini(m);
 }
 
@@ -131,13 +125,13 @@ static void finished_messages_leave_nothing_behind(void **state)
         put(f->q, "events", "body", key);
         struct queue_message m = take(f->q, "events");
         if (i % 3 == 0) {
-            must(queue_retry(f->q, &m, &back, &e), &e);
+            MUST(queue_retry(f->q, &m, &back, &e));
             queue_message_fini(&m);
             m = take(f->q, "events");
         }
         if (i % 5 == 0) {
-            must(queue_bury(f->q, &m, "dead", &e), &e);
-            must(queue_drop(f->q, m.id, &e), &e);
+            MUST(queue_bury(f->q, &m, "dead", &e));
+            MUST(queue_drop(f->q, m.id, &e));
             queue_message_fini(&m);
         } else {
             finish(f->q, &m);
@@ -164,9 +158,9 @@ static void full_server_refuses_puts_and_lets_the_rest_go_on(void **state)
     redis_reply_free(SAY(f, "CONFIG", "SET", "maxmemory", "1"));
     int rc = queue_put(f->q, &item, 1, &e);
     struct queue_message m = take(f->q, "events");
-    must(queue_extend(f->q, &m, HOUR_MS, &e), &e);
+    MUST(queue_extend(f->q, &m, HOUR_MS, &e));
     struct err after;
-    must(queue_retry(f->q, &m, &back, &after), &after);
+    must_succeed(queue_retry(f->q, &m, &back, &after), &after, "queue_retry");
     queue_message_fini(&m);
     for (int i = 0; i < 2; i++) {
         m = take(f->q, "events");
@@ -218,13 +212,13 @@ static void returned_message_stays_ahead_of_later_ones(void **state)
     put(f->q, "events", "second", "2");
     put(f->q, "events", "third", "3");
     struct queue_message m = take(f->q, "events");
-    must(queue_retry(f->q, &m, &back, &e), &e);
+    MUST(queue_retry(f->q, &m, &back, &e));
     queue_message_fini(&m);
-    must(queue_find(f->q, "3", 9, &found, &n, &e), &e);
+    MUST(queue_find(f->q, "3", 9, &found, &n, &e));
     assert_int_equal(n, 1);
     assert_int_equal(found[0].ahead, 2);
     queue_entries_free(found, n);
-    must(queue_find(f->q, "1", 9, &found, &n, &e), &e);
+    MUST(queue_find(f->q, "1", 9, &found, &n, &e));
     assert_int_equal(found[0].place, QUEUE_READY);
     assert_int_equal(found[0].ahead, 0);
     queue_entries_free(found, n);
@@ -247,7 +241,7 @@ static void long_lists_come_whole_and_in_order(void **state)
     for (int i = 0; i < MANY; i++) {
         put(f->q, i % 2 == 0 ? "launch.a" : "launch.b", "x", "one-key");
     }
-    must(queue_find(f->q, "one-key", MANY - 20, &list, &n, &e), &e);
+    MUST(queue_find(f->q, "one-key", MANY - 20, &list, &n, &e));
     assert_int_equal(n, MANY - 20);
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(strtoul(list[i].message.id, NULL, 10), i + 1);
@@ -255,16 +249,16 @@ static void long_lists_come_whole_and_in_order(void **state)
     queue_entries_free(list, n);
     for (int i = 0; i < MANY; i++) {
         struct queue_message m = take(f->q, i % 2 == 0 ? "launch.a" : "launch.b");
-        must(queue_bury(f->q, &m, "dead", &e), &e);
+        MUST(queue_bury(f->q, &m, "dead", &e));
         queue_message_fini(&m);
     }
-    must(queue_dead(f->q, NULL, MANY - 20, &list, &n, &e), &e);
+    MUST(queue_dead(f->q, NULL, MANY - 20, &list, &n, &e));
     assert_int_equal(n, MANY - 20);
     for (size_t i = 0; i < n; i++) {
         assert_int_equal(strtoul(list[i].message.id, NULL, 10), i + 1);
     }
     queue_entries_free(list, n);
-    must(queue_dead(f->q, "launch.b", 2 * MANY, &list, &n, &e), &e);
+    MUST(queue_dead(f->q, "launch.b", 2 * MANY, &list, &n, &e));
     assert_int_equal(n, MANY / 2);
     queue_entries_free(list, n);
 }
@@ -279,13 +273,13 @@ static void user_without_the_channel_queues_and_polls(void **state)
     redis_reply_free(
         SAY(f, "ACL", "SETUSER", "limited", "on", ">secret", "~*", "+@all", "resetchannels"));
     url_of(f, "limited:secret@", url, sizeof url);
-    must(queue_open(url, &limited, &e), &e);
+    MUST(queue_open(url, &limited, &e));
     put(limited, "events", "1", "");
     struct queue_message m = take(limited, "events");
     finish(limited, &m);
     struct queue_item later = {
         .lane = "events", .body = SLICE("2"), .key = "", .group = "", .delay_ms = 50};
-    must(queue_put(f->q, &later, 1, &e), &e);
+    MUST(queue_put(f->q, &later, 1, &e));
     m = take(limited, "events");
     finish(limited, &m);
     queue_close(limited);
@@ -331,7 +325,7 @@ static void prefixes_do_not_mix(void **state)
     struct err e;
     assert_int_equal(setup(&other), 0);
     put(f->q, "events", "mine", "");
-    must(queue_depths(((struct fixture *)other)->q, NULL, &all, &n, &e), &e);
+    MUST(queue_depths(((struct fixture *)other)->q, NULL, &all, &n, &e));
     assert_int_equal(n, 0);
     free(all);
     assert_int_equal(teardown(&other), 0);
@@ -343,10 +337,10 @@ static void safe_settings_raise_no_warning(void **state)
     struct buf out;
     struct err e;
     buf_init(&out, 4096);
-    must(queue_check(f->q, &out, &e), &e);
+    MUST(queue_check(f->q, &out, &e));
     assert_string_equal(out.len > 0 ? out.data : "", "");
     redis_reply_free(SAY(f, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"));
-    must(queue_check(f->q, &out, &e), &e);
+    MUST(queue_check(f->q, &out, &e));
     redis_reply_free(SAY(f, "CONFIG", "SET", "maxmemory-policy", "noeviction"));
     assert_non_null(strstr(out.data, "allkeys-lru"));
     buf_fini(&out);

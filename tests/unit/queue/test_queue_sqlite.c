@@ -23,6 +23,7 @@
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
 #include "common/queue/queue.h"
+#include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)
 
@@ -53,23 +54,6 @@ static int teardown(void **state)
     assert_int_equal(fs_remove_tree(f->dir, &e), 0);
     free(f);
     return 0;
-}
-
-#define MUST(call) must_succeed((call), &e, #call, __LINE__)
-static void must_succeed(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
-
-static void must_fail(int rc, const struct err *e, enum err_class class, const char *says)
-{
-    assert_int_equal(rc, -1);
-    if (strstr(e->message, says) == NULL || e->class != class) {
-        fail_msg("%s: %s; expected %s and \"%s\"", err_class_name(e->class), e->message,
-                 err_class_name(class), says);
-    }
 }
 
 static struct queue *must_open(const char *url)
@@ -173,7 +157,7 @@ static void clock_that_jumps_ends_leases_early_or_late_but_loses_nothing(void **
     struct queue_message first = must_take(q, "events", 30000, "x");
     atomic_store(&jump_ms, 60000);
     struct queue_message second = must_take(q, "events", 30000, "x");
-    must_fail(queue_done(q, &first, 1, &e), &e, ERR_CONFLICT, "lease");
+    must_fail_saying(queue_done(q, &first, 1, &e), &e, ERR_CONFLICT, "lease");
     atomic_store(&jump_ms, -60000);
     must_find_nothing(q, "events");
     MUST(queue_extend(q, &second, 30000, &e));
@@ -212,7 +196,7 @@ static void must_refuse(const char *url, const char *says)
 {
     struct queue *q = NULL;
     struct err e;
-    must_fail(queue_open(url, &q, &e), &e, ERR_PERMANENT, says);
+    must_fail_saying(queue_open(url, &q, &e), &e, ERR_PERMANENT, says);
     assert_null(q);
 }
 
@@ -241,10 +225,10 @@ static void removed_file_is_told_by_put_take_and_ping(void **state)
     size_t got = 0;
     struct err e;
     assert_int_equal(unlink(f->path), 0);
-    must_fail(queue_put(q, &item, 1, &e), &e, ERR_PERMANENT, "removed");
-    must_fail(queue_take(q, "events", 1, HOUR_MS, HOUR_MS, &m, &got, &e), &e, ERR_PERMANENT,
-              "removed");
-    must_fail(queue_ping(q, &e), &e, ERR_PERMANENT, "removed");
+    must_fail_saying(queue_put(q, &item, 1, &e), &e, ERR_PERMANENT, "removed");
+    must_fail_saying(queue_take(q, "events", 1, HOUR_MS, HOUR_MS, &m, &got, &e), &e, ERR_PERMANENT,
+                     "removed");
+    must_fail_saying(queue_ping(q, &e), &e, ERR_PERMANENT, "removed");
     queue_close(q);
 }
 
@@ -268,7 +252,7 @@ static void waiting_take_hears_of_a_removed_file(void **state)
     assert_int_equal(pthread_create(&thread, NULL, take_in_vain, q), 0);
     assert_int_equal(unlink(f->path), 0);
     assert_int_equal(pthread_join(thread, &result), 0);
-    must_fail(-1, result, ERR_PERMANENT, "removed");
+    must_fail_saying(-1, result, ERR_PERMANENT, "removed");
     free(result);
     queue_close(q);
 }
@@ -298,7 +282,7 @@ static void full_disk_is_told_and_forgotten_once_there_is_room(void **state)
         confirmed++;
         assert_in_range(confirmed, 1, 1000);
     }
-    must_fail(-1, &e, ERR_CAPACITY, "make room");
+    must_fail_saying(-1, &e, ERR_CAPACITY, "make room");
     assert_int_equal(mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT, "size=8m"), 0);
     MUST(queue_put(q, &item, 1, &e));
     struct queue_depth *depth = NULL;
@@ -322,7 +306,7 @@ static void calls_are_counted_by_lane(void **state)
     must_put(q, "launch.counted", "x", 0);
     m = must_take(q, "launch.counted", HOUR_MS, "x");
     MUST(queue_retry(q, &m, &back, &e));
-    must_fail(queue_done(q, &m, 1, &e), &e, ERR_CONFLICT, "lease");
+    must_fail_saying(queue_done(q, &m, 1, &e), &e, ERR_CONFLICT, "lease");
     queue_message_fini(&m);
     m = must_take(q, "launch.counted", HOUR_MS, "x");
     MUST(queue_done(q, &m, 1, &e));

@@ -35,7 +35,7 @@ static void put_is_cut_into_tens_of_one_lane(void **state)
     for (size_t i = 0; i < 33; i += 3) {
         items[i].lane = "launch.a";
     }
-    must(queue_put(f->q, items, 33, &e), &e);
+    MUST(queue_put(f->q, items, 33, &e));
     assert_int_equal(times_asked(f, "SendMessageBatch"), 3 + 2); /* 22 events, 11 launches */
     for (size_t i = 0; i < 5; i++) {
         json_t *batch = asked(f, "SendMessageBatch", i);
@@ -64,12 +64,12 @@ static void put_is_cut_at_the_limit_of_bytes(void **state)
     for (size_t i = 0; i < 9; i++) {
         items[i].body = (struct slice){large, QUEUE_BODY_MAX_BYTES};
     }
-    must(queue_put(f->q, items, 8, &e), &e);
+    MUST(queue_put(f->q, items, 8, &e));
     assert_int_equal(times_asked(f, "SendMessageBatch"), 2); /* four are 262,144 bytes */
     for (size_t i = 0; i < 9; i++) {
         items[i].key = "7"; /* an attribute counts as well */
     }
-    must(queue_put(f->q, items, 9, &e), &e);
+    MUST(queue_put(f->q, items, 9, &e));
     assert_int_equal(times_asked(f, "SendMessageBatch"), 2 + 3);
     free(large);
 }
@@ -82,7 +82,7 @@ static void put_tells_group_and_delay(void **state)
     items[0].group = "octo/repo";
     items[1].delay_ms = 1;
     items[2].delay_ms = 20 * 60 * 1000 + 1;
-    must(queue_put(f->q, items, 3, &e), &e);
+    MUST(queue_put(f->q, items, 3, &e));
     json_t *batch = asked(f, "SendMessageBatch", 0);
     json_t *entries = json_object_get(batch, "Entries");
     const json_t *one = json_array_get(entries, 0);
@@ -112,7 +112,7 @@ static void entries_that_failed_by_sqs_fault_are_sent_again_alone(void **state)
         {"SendMessageBatch", 503, "{\"__type\":\"ServiceUnavailable\"}", NULL},
         {0}};
     number_items(3);
-    must(queue_put(f->q, items, 3, &e), &e);
+    MUST(queue_put(f->q, items, 3, &e));
     assert_int_equal(times_asked(f, "SendMessageBatch"), 3);
     json_t *last = asked(f, "SendMessageBatch", 2);
     assert_int_equal(mark_entries(last, seen), 2);
@@ -131,7 +131,7 @@ static void entry_that_can_never_succeed_fails_the_put_at_once(void **state)
          NULL},
         {0}};
     number_items(2);
-    must_fail(queue_put(f->q, items, 2, &e), &e, ERR_PERMANENT, "InvalidMessageContents");
+    must_fail_saying(queue_put(f->q, items, 2, &e), &e, ERR_PERMANENT, "InvalidMessageContents");
     assert_non_null(strstr(e.message, "queue m-events"));
     assert_non_null(strstr(e.message, "1 of 2 messages were not put"));
     assert_int_equal(times_asked(f, "SendMessageBatch"), 1);
@@ -149,7 +149,7 @@ static void put_that_stays_refused_fails_with_its_class(void **state)
         {0}};
     f->script = script;
     number_items(1);
-    must_fail(queue_put(f->q, items, 1, &e), &e, ERR_RETRY, "SendMessageBatch");
+    must_fail_saying(queue_put(f->q, items, 1, &e), &e, ERR_RETRY, "SendMessageBatch");
     assert_int_equal(times_asked(f, "SendMessageBatch"), 4);
 }
 
@@ -165,7 +165,7 @@ static void message_before_its_time_is_hidden_for_the_rest(void **state)
                                           {"ReceiveMessage", 200, MESSAGE(HELD_20_MINUTES),
                                            "Date: Sun, 09 Sep 2001 02:06:40 GMT\r\n"},
                                           {0}};
-    must(queue_take(f->q, "events", 5, 30000, 0, &m, &got, &e), &e);
+    MUST(queue_take(f->q, "events", 5, 30000, 0, &m, &got, &e));
     assert_int_equal(got, 0);
     json_t *hide = asked(f, "ChangeMessageVisibility", 0);
     assert_string_equal(text_of(hide, "ReceiptHandle"), "handle");
@@ -183,7 +183,7 @@ static void take_asks_for_whole_seconds_and_ten_at_most(void **state)
     struct queue_message m[20];
     size_t got;
     struct err e;
-    must(queue_take(f->q, "events", 20, 1001, 1500, m, &got, &e), &e);
+    MUST(queue_take(f->q, "events", 20, 1001, 1500, m, &got, &e));
     json_t *first = asked(f, "ReceiveMessage", 0);
     assert_int_equal(json_integer_value(json_object_get(first, "MaxNumberOfMessages")), 10);
     assert_int_equal(json_integer_value(json_object_get(first, "VisibilityTimeout")), 2);
@@ -191,8 +191,8 @@ static void take_asks_for_whole_seconds_and_ten_at_most(void **state)
     json_decref(first);
     /* This server answers at once, and is not asked at once again. */
     assert_in_range(times_asked(f, "ReceiveMessage"), 2, 1500 / 250 + 1);
-    must_fail(queue_take(f->q, "events", 1, 13 * HOUR_MS, 0, m, &got, &e), &e, ERR_PERMANENT,
-              "12 hours");
+    must_fail_saying(queue_take(f->q, "events", 1, 13 * HOUR_MS, 0, m, &got, &e), &e, ERR_PERMANENT,
+                     "12 hours");
 }
 
 struct taker {

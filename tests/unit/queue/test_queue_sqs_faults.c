@@ -16,33 +16,19 @@
 
 #include "common/base/clock.h"
 #include "common/base/random.h"
-#include "common/http/client.h"
 #include "common/queue/queue.h"
+#include "tests/lib/fake.h"
 
 #define LEASE_MS 2000
 #define NUMBERS 240
 #define BATCH 24
 
 static const char *options;
-static struct http_client *http;
+static const char *fake;
 static struct queue *q;
-
-static void control(const char *method, const char *path, const char *body)
-{
-    char url[300];
-    struct http_response r;
-    struct err e;
-    (void)snprintf(url, sizeof url, "%s/_fake%s", getenv("MAYFLY_FAKE_SQS"), path);
-    const struct http_request request = {.method = method, .url = url, .body = slice_of(body)};
-    assert_int_equal(http_send(http, &request, &r, &e), 0);
-    assert_int_equal(r.status, 200);
-    http_response_fini(&r);
-}
 
 static int setup(void **state)
 {
-    static const struct http_client_options of_control = {
-        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 20000};
     char name[17];
     char url[400];
     struct err e;
@@ -50,7 +36,6 @@ static int setup(void **state)
     random_hex(name, 8);
     (void)snprintf(url, sizeof url, "sqs://f%s?create=1&poll_s=2&deadline_ms=700&%s", name,
                    options);
-    assert_int_equal(http_client_new(&of_control, &http, &e), 0);
     if (queue_open(url, &q, &e) != 0) {
         fail_msg("%s", e.message);
     }
@@ -60,9 +45,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    control("DELETE", "/faults", "");
+    fake_faults(fake, NULL);
     queue_close(q);
-    http_client_free(http);
     return 0;
 }
 
@@ -164,19 +148,20 @@ static void nothing_confirmed_is_lost_while_sqs_fails(void **state)
     int seen[NUMBERS] = {0};
     bool buried[NUMBERS] = {0};
     (void)state;
-    control("POST", "/faults",
-            "[{\"operation\":\"SendMessageBatch\",\"entries\":3,\"probability\":0.3},"
-            "{\"operation\":\"SendMessageBatch\",\"entries\":2,\"work\":true,\"probability\":0.1},"
-            "{\"operation\":\"DeleteMessageBatch\",\"entries\":1,\"probability\":0.2},"
-            "{\"operation\":\"ReceiveMessage\",\"duplicate\":true,\"probability\":0.1},"
-            "{\"operation\":\"SendMessage\",\"preset\":\"internal\",\"work\":true,"
-            "\"probability\":0.1},"
-            "{\"operation\":\"DeleteMessage\",\"preset\":\"unavailable\",\"probability\":0.1},"
-            "{\"operation\":\"*\",\"drop\":true,\"probability\":0.02},"
-            "{\"operation\":\"*\",\"preset\":\"internal\",\"probability\":0.05}]");
+    fake_faults(
+        fake,
+        "[{\"operation\":\"SendMessageBatch\",\"entries\":3,\"probability\":0.3},"
+        "{\"operation\":\"SendMessageBatch\",\"entries\":2,\"work\":true,\"probability\":0.1},"
+        "{\"operation\":\"DeleteMessageBatch\",\"entries\":1,\"probability\":0.2},"
+        "{\"operation\":\"ReceiveMessage\",\"duplicate\":true,\"probability\":0.1},"
+        "{\"operation\":\"SendMessage\",\"preset\":\"internal\",\"work\":true,"
+        "\"probability\":0.1},"
+        "{\"operation\":\"DeleteMessage\",\"preset\":\"unavailable\",\"probability\":0.1},"
+        "{\"operation\":\"*\",\"drop\":true,\"probability\":0.02},"
+        "{\"operation\":\"*\",\"preset\":\"internal\",\"probability\":0.05}]");
     put_numbers();
     take_all(seen, buried);
-    control("DELETE", "/faults", "");
+    fake_faults(fake, NULL);
     for (size_t i = 0; i < NUMBERS; i++) {
         assert_true(seen[i] >= 1);
         assert_int_equal(buried[i], i % 10 == 0);
@@ -189,7 +174,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_confirmed_is_lost_while_sqs_fails, setup, teardown),
     };
-    if (argc != 2 || getenv("MAYFLY_FAKE_SQS") == NULL) {
+    fake = getenv("MAYFLY_FAKE_SQS");
+    if (argc != 2 || fake == NULL) {
         fprintf(stderr, "usage: with_sqs %s {sqs}\n", argv[0]);
         return 2;
     }

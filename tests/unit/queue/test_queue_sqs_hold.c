@@ -42,7 +42,7 @@ static void attempt_spent_is_sent_anew_before_the_old_one_goes(void **state)
     struct queue_return back = {.delay_ms = 5000, .spend_attempt = true, .reason = "it failed"};
     struct err e;
     take_scripted(f, &m, NULL);
-    must(queue_retry(f->q, &m, &back, &e), &e);
+    MUST(queue_retry(f->q, &m, &back, &e));
     json_t *copy = asked(f, "SendMessage", 0);
     assert_non_null(copy);
     assert_string_equal(attribute_of(copy, "id"), "id-1");
@@ -69,7 +69,7 @@ static void return_that_spends_nothing_is_one_call(void **state)
     struct queue_return back = {.delay_ms = HOUR_MS, .reason = "no slot"};
     struct err e;
     take_scripted(f, &m, NULL);
-    must(queue_retry(f->q, &m, &back, &e), &e);
+    MUST(queue_retry(f->q, &m, &back, &e));
     json_t *hide = asked(f, "ChangeMessageVisibility", 0);
     assert_int_equal(json_integer_value(json_object_get(hide, "VisibilityTimeout")), 3600);
     json_decref(hide);
@@ -87,7 +87,7 @@ static void delay_past_12_hours_is_sent_anew(void **state)
                   (const struct scripted[]){{"ChangeMessageVisibility", 400, TOO_LONG, NULL},
                                             {"ChangeMessageVisibility", 400, TOO_LONG, NULL},
                                             {0}});
-    must(queue_retry(f->q, &m, &back, &e), &e);
+    MUST(queue_retry(f->q, &m, &back, &e));
     json_t *copy = asked(f, "SendMessage", 0);
     assert_string_equal(attribute_of(copy, "hold"), "3600000");
     assert_string_equal(attribute_of(copy, "attempts"), "2");
@@ -107,9 +107,9 @@ static void stale_lease_moves_nothing(void **state)
                                             {"ChangeMessageVisibility", 400, STALE, NULL},
                                             {"ChangeMessageVisibility", 400, STALE, NULL},
                                             {0}});
-    must_fail(queue_retry(f->q, &m, &back, &e), &e, ERR_CONFLICT, "ChangeMessageVisibility");
-    must_fail(queue_bury(f->q, &m, "late", &e), &e, ERR_CONFLICT, "queue m-events");
-    must_fail(queue_extend(f->q, &m, HOUR_MS, &e), &e, ERR_CONFLICT, "m-events");
+    must_fail_saying(queue_retry(f->q, &m, &back, &e), &e, ERR_CONFLICT, "ChangeMessageVisibility");
+    must_fail_saying(queue_bury(f->q, &m, "late", &e), &e, ERR_CONFLICT, "queue m-events");
+    must_fail_saying(queue_extend(f->q, &m, HOUR_MS, &e), &e, ERR_CONFLICT, "m-events");
     assert_int_equal(times_asked(f, "SendMessage"), 0);
     assert_int_equal(times_asked(f, "DeleteMessage"), 0);
     queue_message_fini(&m);
@@ -123,7 +123,7 @@ static void copy_that_was_not_sent_leaves_the_old_one(void **state)
     take_scripted(f, &m,
                   (const struct scripted[]){
                       {"SendMessage", 500, "{\"__type\":\"InternalError\"}", NULL}, {0}});
-    must_fail(queue_bury(f->q, &m, "dead", &e), &e, ERR_RETRY, "queue m-events-dead");
+    must_fail_saying(queue_bury(f->q, &m, "dead", &e), &e, ERR_RETRY, "queue m-events-dead");
     assert_int_equal(times_asked(f, "DeleteMessage"), 0);
     queue_message_fini(&m);
 }
@@ -140,7 +140,8 @@ static void refusal_for_another_parameter_is_no_conflict(void **state)
                                              "invalid\"}",
                                              NULL},
                                             {0}});
-    must_fail(queue_extend(f->q, &m, 20 * HOUR_MS, &e), &e, ERR_PERMANENT, "VisibilityTimeout");
+    must_fail_saying(queue_extend(f->q, &m, 20 * HOUR_MS, &e), &e, ERR_PERMANENT,
+                     "VisibilityTimeout");
     queue_message_fini(&m);
 }
 
@@ -160,7 +161,7 @@ static void done_tells_lost_ones_apart_from_failures(void **state)
          NULL},
         {0}};
     memset(f->used, 0, sizeof f->used);
-    must_fail(queue_done(f->q, m, 3, &e), &e, ERR_CONFLICT, "1 of 3");
+    must_fail_saying(queue_done(f->q, m, 3, &e), &e, ERR_CONFLICT, "1 of 3");
     assert_int_equal(times_asked(f, "DeleteMessageBatch"), 2);
     json_t *again = asked(f, "DeleteMessageBatch", 1);
     assert_int_equal(json_array_size(json_object_get(again, "Entries")), 1);
@@ -181,14 +182,15 @@ static void missing_queue_is_named_with_what_to_do(void **state)
     struct err e;
     f->script = (const struct scripted[]){
         {"GetQueueUrl", 400, NO_QUEUE, NULL}, {"SendMessageBatch", 400, NO_QUEUE, NULL}, {0}};
-    must_fail(scripted_sqs_open(f, "other?poll_s=5", &e), &e, ERR_PERMANENT, "queue other-events");
+    must_fail_saying(scripted_sqs_open(f, "other?poll_s=5", &e), &e, ERR_PERMANENT,
+                     "queue other-events");
     assert_non_null(strstr(e.message, "create=1"));
     assert_ptr_equal(f->q, open);
     /* One that goes later is looked up anew. */
     number_items(1);
     size_t before = times_asked(f, "GetQueueUrl");
-    must_fail(queue_put(f->q, items, 1, &e), &e, ERR_PERMANENT, "queue m-events");
-    must(queue_put(f->q, items, 1, &e), &e);
+    must_fail_saying(queue_put(f->q, items, 1, &e), &e, ERR_PERMANENT, "queue m-events");
+    MUST(queue_put(f->q, items, 1, &e));
     assert_int_equal(times_asked(f, "GetQueueUrl"), before + 1);
 }
 
@@ -210,7 +212,7 @@ static void lanes_are_listed_page_by_page_and_ours_alone(void **state)
          "\"ApproximateNumberOfMessagesDelayed\":\"1\"}}",
          NULL},
         {0}};
-    must(queue_depths(f->q, NULL, &all, &n, &e), &e);
+    MUST(queue_depths(f->q, NULL, &all, &n, &e));
     assert_int_equal(n, 1); /* launch.a is empty */
     assert_string_equal(all[0].lane, "events");
     assert_int_equal(all[0].ready, 3);
@@ -243,13 +245,13 @@ static void check_warns_of_what_could_lose_a_job(void **state)
          NULL},
         {0}};
     buf_init(&out, 16384);
-    must(queue_check(f->q, &out, &e), &e);
+    MUST(queue_check(f->q, &out, &e));
     assert_non_null(strstr(out.data, "m-events: its redrive policy moves a message away after 5"));
     assert_non_null(strstr(out.data, "jobs that wait after 3600 s"));
     assert_non_null(strstr(out.data, "over 2048 bytes"));
     assert_non_null(strstr(out.data, "m-events-dead of lane events, for its dead letters, does"));
     buf_reset(&out);
-    must(queue_check(f->q, &out, &e), &e);
+    MUST(queue_check(f->q, &out, &e));
     assert_string_equal(out.data != NULL ? out.data : "", "");
     buf_fini(&out);
 }
@@ -264,7 +266,7 @@ static void check_without_the_list_looks_at_what_is_used(void **state)
         {"GetQueueAttributes", 200, "{\"Attributes\":{\"MessageRetentionPeriod\":\"60\"}}", NULL},
         {0}};
     buf_init(&out, 16384);
-    must(queue_check(f->q, &out, &e), &e);
+    MUST(queue_check(f->q, &out, &e));
     assert_non_null(strstr(out.data, "could not be listed"));
     assert_non_null(strstr(out.data, "m-events: SQS deletes jobs"));
     buf_fini(&out);

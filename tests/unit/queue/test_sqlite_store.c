@@ -40,22 +40,6 @@ int store_fixture_teardown(void **state)
     return 0;
 }
 
-void must_succeed(int rc, const struct err *e, const char *call, int line)
-{
-    if (rc != 0) {
-        fail_msg("line %d: %s: %s: %s", line, call, err_class_name(e->class), e->message);
-    }
-}
-
-void must_fail(int rc, const struct err *e, enum err_class class, const char *says)
-{
-    assert_int_equal(rc, -1);
-    if (strstr(e->message, says) == NULL || e->class != class) {
-        fail_msg("%s: %s; expected %s and \"%s\"", err_class_name(e->class), e->message,
-                 err_class_name(class), says);
-    }
-}
-
 struct sqlite_store *must_open(const char *path, const struct sqlite_schema *schema)
 {
     struct sqlite_store *s = NULL;
@@ -97,12 +81,12 @@ static void failed_work_leaves_nothing_and_tells_its_own_error(void **state)
     struct sqlite_store *s = must_open(f->path, &notes_v1);
     struct err e;
     char a[] = "a";
-    must_fail(sqlite_store_write(s, insert_then_fail, a, &e), &e, ERR_NOT_FOUND,
-              "changed its mind");
+    must_fail_saying(sqlite_store_write(s, insert_then_fail, a, &e), &e, ERR_NOT_FOUND,
+                     "changed its mind");
     assert_int_equal(count_notes(s), 0);
     MUST(sqlite_store_write(s, insert_note, a, &e));
     assert_int_equal(count_notes(s), 1);
-    must_fail(sqlite_store_write(s, insert_note, a, &e), &e, ERR_CONFLICT, "UNIQUE");
+    must_fail_saying(sqlite_store_write(s, insert_note, a, &e), &e, ERR_CONFLICT, "UNIQUE");
     sqlite_store_close(s);
 }
 
@@ -112,7 +96,7 @@ static void reading_connection_cannot_write(void **state)
     struct sqlite_store *s = must_open(f->path, &notes_v1);
     struct err e;
     char a[] = "a";
-    must_fail(sqlite_store_read(s, insert_note, a, &e), &e, ERR_PERMANENT, "");
+    must_fail_saying(sqlite_store_read(s, insert_note, a, &e), &e, ERR_PERMANENT, "");
     assert_int_equal(count_notes(s), 0);
     sqlite_store_close(s);
 }
@@ -232,6 +216,44 @@ static void values_come_back_as_bound(void **state)
     sqlite_store_close(s);
 }
 
+struct gathered {
+    int64_t last; /* of the values that are asked for */
+    int64_t values[8];
+    size_t count;
+};
+
+static void gather(struct sqlite_rows *r, void *arg)
+{
+    struct gathered *g = arg;
+    assert_true(g->count < COUNT_OF(g->values));
+    g->values[g->count++] = sqlite_int(r, 0);
+}
+
+static int gather_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct gathered *g = arg;
+    return sqlite_each(
+        sqlite_query(db, "SELECT abs(column1) FROM (VALUES (-1), (2), (?1))", SQL_INT(g->last)),
+        gather, g, e);
+}
+
+static void each_row_is_given_once_and_a_failure_behind_some_is_told(void **state)
+{
+    struct store_fixture *f = *state;
+    struct sqlite_store *s = must_open(f->path, &notes_v1);
+    struct gathered all = {.last = -3};
+    struct gathered some = {.last = INT64_MIN}; /* its absolute value is no integer */
+    struct err e;
+    MUST(sqlite_store_read(s, gather_work, &all, &e));
+    assert_int_equal(all.count, 3);
+    for (int64_t i = 0; i < 3; i++) {
+        assert_int_equal(all.values[i], i + 1);
+    }
+    must_fail_saying(sqlite_store_read(s, gather_work, &some, &e), &e, ERR_PERMANENT, "overflow");
+    assert_int_equal(some.count, 2);
+    sqlite_store_close(s);
+}
+
 static int sum_pairs(struct sqlite_db *db, int64_t *sum, int depth, struct err *e)
 {
     bool row = false;
@@ -285,7 +307,7 @@ static void statements_nest_and_end_with_their_work(void **state)
     assert_int_equal(sum, 6 + 3 * 6);
     MUST(sqlite_store_write(s, leaves_rows_open, NULL, &e));
     MUST(sqlite_store_read(s, leaves_rows_open, NULL, &e));
-    must_fail(sqlite_store_write(s, broken_sql, NULL, &e), &e, ERR_PERMANENT, "nowhere");
+    must_fail_saying(sqlite_store_write(s, broken_sql, NULL, &e), &e, ERR_PERMANENT, "nowhere");
     text[0] = 'z';
     MUST(sqlite_store_write(s, insert_note, text, &e));
     assert_int_equal(count_notes(s), 4);
@@ -298,6 +320,7 @@ static const struct CMUnitTest tests[] = {
     STORE_TEST(version_moves_with_every_commit_only),
     STORE_TEST(combined_works_succeed_and_fail_each_for_itself),
     STORE_TEST(values_come_back_as_bound),
+    STORE_TEST(each_row_is_given_once_and_a_failure_behind_some_is_told),
     STORE_TEST(statements_nest_and_end_with_their_work),
 };
 

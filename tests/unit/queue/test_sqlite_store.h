@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/sqlite_store.h"
+#include "tests/lib/must.h"
 
 struct store_fixture {
     char dir[256];
@@ -24,10 +25,6 @@ int store_fixture_teardown(void **state);
 
 extern const struct sqlite_schema notes_v1; /* notes (id, text) */
 extern const struct sqlite_schema notes_v2; /* the same with a column `stars`, 7 in old rows */
-
-#define MUST(call) must_succeed((call), &e, #call, __LINE__)
-void must_succeed(int rc, const struct err *e, const char *call, int line);
-void must_fail(int rc, const struct err *e, enum err_class class, const char *says);
 
 struct sqlite_store *must_open(const char *path, const struct sqlite_schema *schema);
 /* A work: inserts the text that arg points to. */

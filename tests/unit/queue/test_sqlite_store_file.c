@@ -25,7 +25,7 @@ static void must_refuse(const char *path, const struct sqlite_schema *schema, co
 {
     struct sqlite_store *s = NULL;
     struct err e;
-    must_fail(sqlite_store_open(path, schema, &s, &e), &e, ERR_PERMANENT, says);
+    must_fail_saying(sqlite_store_open(path, schema, &s, &e), &e, ERR_PERMANENT, says);
     assert_non_null(strstr(e.message, path));
     assert_null(s);
 }
@@ -40,9 +40,10 @@ static void address_must_name_an_absolute_path(void **state)
     MUST(sqlite_store_path("sqlite:///var/x y.db", path, sizeof path, &e));
     assert_string_equal(path, "/var/x y.db");
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        must_fail(sqlite_store_path(bad[i], path, sizeof path, &e), &e, ERR_PERMANENT, "sqlite://");
+        must_fail_saying(sqlite_store_path(bad[i], path, sizeof path, &e), &e, ERR_PERMANENT,
+                         "sqlite://");
     }
-    must_fail(
+    must_fail_saying(
         sqlite_store_path("sqlite:///a/path/that/is/longer/than/the/room", path, sizeof path, &e),
         &e, ERR_PERMANENT, "too long");
 }
@@ -138,8 +139,8 @@ static void foreign_files_are_refused(void **state)
     must_refuse(path, &notes_v1, "no SQLite database");
     struct sqlite_store *s = NULL;
     struct err e;
-    must_fail(sqlite_store_open("/proc/no/such.db", &notes_v1, &s, &e), &e, ERR_PERMANENT,
-              "/proc/no");
+    must_fail_saying(sqlite_store_open("/proc/no/such.db", &notes_v1, &s, &e), &e, ERR_PERMANENT,
+                     "/proc/no");
 }
 
 /* --- full --- */
@@ -214,9 +215,9 @@ static void removed_file_is_told_by_every_call(void **state)
     struct err e;
     MUST(sqlite_store_ping(s, &e));
     assert_int_equal(unlink(f->path), 0);
-    must_fail(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "removed");
-    must_fail(sqlite_store_ping(s, &e), &e, ERR_PERMANENT, "removed");
-    must_fail(sqlite_store_version(s, &version, &e), &e, ERR_PERMANENT, "removed");
+    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "removed");
+    must_fail_saying(sqlite_store_ping(s, &e), &e, ERR_PERMANENT, "removed");
+    must_fail_saying(sqlite_store_version(s, &version, &e), &e, ERR_PERMANENT, "removed");
     sqlite_store_close(s);
 }
 
@@ -241,8 +242,8 @@ static void damaged_file_is_told(void **state)
     close(fd);
     s = must_open(f->path, &notes_v1);
     char text[] = "after";
-    must_fail(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "damaged");
-    must_fail(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "damaged");
+    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "damaged");
+    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "damaged");
     sqlite_store_close(s);
 }
 

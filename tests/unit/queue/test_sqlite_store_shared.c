@@ -116,7 +116,7 @@ static void busy_file_is_waited_for_and_then_told(void **state)
     clock_set_source(&source);
     int rc = sqlite_store_write(s, insert_note, text, &e);
     clock_set_source(NULL);
-    must_fail(rc, &e, ERR_RETRY, "locked");
+    must_fail_saying(rc, &e, ERR_RETRY, "locked");
     assert_int_equal(count_notes(s), 0); /* reading goes on meanwhile */
     struct late_write w = {.s = s};
     assert_int_equal(pthread_create(&thread, NULL, write_late, &w), 0);

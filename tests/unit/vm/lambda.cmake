@@ -16,7 +16,7 @@ target_link_options(test_fleet PRIVATE -Wl,--wrap=stop_sleep)
 find_program(NODE_PROGRAM NAMES node nodejs)
 if(NODE_PROGRAM)
   add_executable(test_vm_lambda_fake vm/test_vm_lambda_fake.c)
-  target_link_libraries(test_vm_lambda_fake PRIVATE mayfly_flags mayfly_test_lambda mayfly_http
+  target_link_libraries(test_vm_lambda_fake PRIVATE mayfly_flags mayfly_test_lambda mayfly_test_fake
                         PkgConfig::CMOCKA PkgConfig::JANSSON)
   add_test(NAME test_vm_lambda_fake
            COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret
@@ -29,7 +29,7 @@ endif()
 if(NODE_PROGRAM)
   add_executable(test_enders worker/test_enders.c ${PROJECT_SOURCE_DIR}/worker/enders.c
                  ${PROJECT_SOURCE_DIR}/common/vm/fleet.c ${PROJECT_SOURCE_DIR}/common/vm/fleet_rates.c)
-  target_link_libraries(test_enders PRIVATE mayfly_flags mayfly_test_lambda mayfly_http mayfly_ledger
+  target_link_libraries(test_enders PRIVATE mayfly_flags mayfly_test_lambda mayfly_test_fake mayfly_ledger
                         mayfly_config PkgConfig::CMOCKA PkgConfig::JANSSON)
   add_test(NAME test_worker_enders
            COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret

@@ -17,43 +17,28 @@
 
 #include "common/base/clock.h"
 #include "common/base/random.h"
-#include "common/http/client.h"
+#include "tests/lib/fake.h"
 #include "tests/unit/vm/lambda_class.h"
 
 #define WAIT_MS 20000
 
 static struct world {
     const char *url;
-    struct http_client *http;
     struct vm_provider *p;
     char image[16];
 } world;
 
-/* Returns the answer's number under that key; 0 without one. */
-static int64_t control(const char *method, const char *path, const char *body, const char *key)
-{
-    char url[512];
-    struct err e;
-    struct http_response r;
-    (void)snprintf(url, sizeof url, "%s/_fake%s", world.url, path);
-    struct http_request q = {.method = method, .url = url, .body = slice_of(body)};
-    assert_int_equal(http_send(world.http, &q, &r, &e), 0);
-    assert_int_equal(r.status, 200);
-    json_t *root = json_loadb(r.body.data, r.body.len, 0, NULL);
-    int64_t value = json_integer_value(json_object_get(root, key));
-    json_decref(root);
-    http_response_fini(&r);
-    return value;
-}
-
 static int64_t launched(void)
 {
-    return control("GET", "/state", "", "launched");
+    json_t *told = fake_ask(world.url, "GET", "/state", "");
+    int64_t n = json_integer_value(json_object_get(told, "launched"));
+    json_decref(told);
+    return n;
 }
 
 static void configure(const char *body)
 {
-    (void)control("POST", "/config", body, "");
+    fake_tell(world.url, "/config", body);
 }
 
 /* Each test has an image of its own, and so sees no other's VMs. */
@@ -77,7 +62,7 @@ static int teardown(void **state)
 {
     (void)state;
     vm_close(world.p);
-    (void)control("DELETE", "/faults", "", "");
+    fake_faults(world.url, NULL);
     configure("{\"read_lag_ms\":0,\"empty_page_every\":0,\"page_size\":50,\"run_rate\":0,"
               "\"memory_quota_mib\":1048576}");
     return 0;
@@ -128,7 +113,7 @@ static size_t count_listed(void)
 
 static void fault(const char *body)
 {
-    (void)control("POST", "/faults", body, "");
+    fake_faults(world.url, body);
 }
 
 /* --- */
@@ -360,9 +345,6 @@ static void run_racing_with_one_token_makes_one_vm(void **state)
 
 int main(void)
 {
-    struct err e;
-    const struct http_client_options options = {
-        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 20000};
     const struct CMUnitTest tests[] = {
         ON_FAKE(run_accepted_is_running_and_listed_until_terminated),
         ON_FAKE(run_again_with_its_token_is_the_same_vm),
@@ -379,11 +361,9 @@ int main(void)
     };
     lambda_environment();
     world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
-    if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
+    if (world.url == NULL) {
         (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA_MICROVMS is not set: run it by with-fakes.mjs\n");
         return 2;
     }
-    int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    http_client_free(world.http);
-    return rc;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/http/client.h"
+#include "tests/lib/fake.h"
+#include "tests/lib/must.h"
 #include "tests/unit/vm/lambda_class.h"
 #include "worker/enders.h"
 
@@ -30,7 +31,6 @@
 static struct world {
     const char *url;
     char directory[64];
-    struct http_client *http;
     struct config *config;
     struct worker worker;
     char names[VMS][68];
@@ -66,33 +66,12 @@ int github_find_runner(struct github *g, const struct github_scope *scope, const
 
 /* --- the stand-in --- */
 
-static json_t *control(const char *method, const char *path, const char *body)
-{
-    char url[512];
-    struct err e;
-    struct http_response r;
-    (void)snprintf(url, sizeof url, "%s/_fake%s", world.url, path);
-    struct http_request q = {.method = method, .url = url, .body = slice_of(body)};
-    assert_int_equal(http_send(world.http, &q, &r, &e), 0);
-    assert_int_equal(r.status, 200);
-    json_t *root = json_loadb(r.body.data, r.body.len, 0, NULL);
-    http_response_fini(&r);
-    return root;
-}
-
 static int64_t number(const json_t *o, const char *key)
 {
     return json_integer_value(json_object_get(o, key));
 }
 
 /* --- rows whose job is over --- */
-
-static void must(int rc, const struct err *e)
-{
-    if (rc != 0) {
-        fail_msg("%s", e->message);
-    }
-}
 
 static void add_row(int n)
 {
@@ -110,16 +89,16 @@ static void add_row(int n)
                                        .deployment = "t",
                                        .provider = "lambda",
                                        .host = ""};
-    must(ledger_reserve(world.worker.ledger, &ask, &r, &e), &e);
+    MUST(ledger_reserve(world.worker.ledger, &ask, &r, &e));
     assert_int_equal(r.outcome, LEDGER_RESERVED);
     struct vm_spec spec = lambda_spec(r.vm.name, "eA==");
-    must(vm_run(fleet_provider(world.worker.fleet, "arm"), &spec, id, &e), &e);
+    MUST(vm_run(fleet_provider(world.worker.fleet, "arm"), &spec, id, &e));
     const struct ledger_advance steps[] = {
         {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = n + 1},
         {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = id, .deadline_ms = clock_wall_ms() + 600000},
         {.vm = r.vm.name, .to = VM_ENDING, .reason = "its job is over"}};
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        must(ledger_vm_advance(world.worker.ledger, &steps[i], NULL, &e), &e);
+        MUST(ledger_vm_advance(world.worker.ledger, &steps[i], NULL, &e));
     }
     memcpy(world.names[n], r.vm.name, sizeof world.names[n]);
 }
@@ -139,14 +118,14 @@ static int set_up(int count)
         "\"lambda\","
         " \"lambda\": {\"endpoint\": \"%s\", \"image\": \"" LAMBDA_IMAGE "\"}}]}",
         world.directory, world.directory, PER_SECOND, BURST, world.url);
-    must(config_parse(slice_of(text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e), &e);
-    must(ledger_open(world.config->ledger, &world.worker.ledger, &e), &e);
-    must(fleet_open(world.config, world.worker.ledger, NULL, &world.worker.fleet, &e), &e);
+    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
+    MUST(ledger_open(world.config->ledger, &world.worker.ledger, &e));
+    MUST(fleet_open(world.config, world.worker.ledger, NULL, &world.worker.fleet, &e));
     stop_init(&world.worker.intake);
     stop_init(&world.worker.working);
     world.worker.config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
-    json_decref(control("POST", "/config", "{\"run_rate\":0,\"terminate_rate\":0}"));
-    json_decref(control("POST", "/faults", "[{\"vm\":\"never-start\"}]"));
+    fake_tell(world.url, "/config", "{\"run_rate\":0,\"terminate_rate\":0}");
+    fake_faults(world.url, "[{\"vm\":\"never-start\"}]");
     world.count = count;
     for (int i = 0; i < count; i++) {
         add_row(i);
@@ -172,7 +151,7 @@ static int tear_down(void **state)
     static const char *const files[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm",
                                         "ledger.db-turn"};
     (void)state;
-    json_decref(control("DELETE", "/faults", ""));
+    fake_faults(world.url, NULL);
     fleet_close(world.worker.fleet);
     ledger_close(world.worker.ledger);
     config_live_free(world.worker.config);
@@ -190,7 +169,7 @@ static size_t rows_left(void)
     struct err e = {0};
     struct ledger_vm *vms = NULL;
     size_t n = 0;
-    must(ledger_vm_list(world.worker.ledger, ~(1u << VM_GONE), "", VMS, &vms, &n, &e), &e);
+    MUST(ledger_vm_list(world.worker.ledger, ~(1u << VM_GONE), "", VMS, &vms, &n, &e));
     free(vms);
     return n;
 }
@@ -220,11 +199,11 @@ static void end_all(void)
 static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
 {
     (void)state;
-    json_decref(control("POST", "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}"));
+    fake_tell(world.url, "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}");
     int64_t begin = clock_mono_ms();
     end_all();
     int64_t took_ms = clock_mono_ms() - begin;
-    json_t *told = control("GET", "/state", "");
+    json_t *told = fake_ask(world.url, "GET", "/state", "");
     assert_int_equal(rows_left(), 0);
     assert_int_equal(number(told, "alive"), 0);
     assert_int_equal(number(told, "throttled"), 0);
@@ -236,12 +215,11 @@ static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
 static void vms_refused_for_speed_are_ended_all_the_same(void **state)
 {
     (void)state;
-    json_decref(control("POST", "/faults",
-                        "[{\"operation\":\"TerminateMicrovm\",\"preset\":\"throttle\","
-                        "\"times\":3}]"));
+    fake_faults(world.url, "[{\"operation\":\"TerminateMicrovm\",\"preset\":\"throttle\","
+                           "\"times\":3}]");
     int64_t begin = clock_mono_ms();
     end_all();
-    json_t *told = control("GET", "/state", "");
+    json_t *told = fake_ask(world.url, "GET", "/state", "");
     assert_int_equal(rows_left(), 0);
     assert_int_equal(number(told, "alive"), 0);
     assert_int_equal(number(told, "throttled"), 3);
@@ -251,9 +229,6 @@ static void vms_refused_for_speed_are_ended_all_the_same(void **state)
 
 int main(void)
 {
-    struct err e;
-    const struct http_client_options options = {
-        .user_agent = "test", .proxy = "", .connect_timeout_ms = 5000, .timeout_ms = 20000};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(five_hundred_vms_are_all_ended_within_the_quota,
                                         set_up_many, tear_down),
@@ -262,13 +237,11 @@ int main(void)
     };
     lambda_environment();
     world.url = getenv("MAYFLY_FAKE_LAMBDA_MICROVMS");
-    if (world.url == NULL || http_client_new(&options, &world.http, &e) != 0) {
+    if (world.url == NULL) {
         (void)fprintf(stderr, "MAYFLY_FAKE_LAMBDA_MICROVMS is not set: run it by with-fakes.mjs\n");
         return 2;
     }
     log_open("test", STDERR_FILENO);
     log_set_level(LOG_ERROR);
-    int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    http_client_free(world.http);
-    return rc;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,31 @@
+#include "tests/lib/must.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+void must_succeed_at(int rc, const struct err *e, const char *what, const char *file, int line)
+{
+    if (rc != 0) {
+        print_error("%s: %s: %s\n", what, err_class_name(e->class), e->message);
+        _fail(file, line);
+    }
+}
+
+void must_fail_at(int rc, const struct err *e, enum err_class class, const char *says,
+                  const char *file, int line)
+{
+    if (rc != -1) {
+        print_error("returned %d; expected %s and \"%s\"\n", rc, err_class_name(class), says);
+        _fail(file, line);
+    }
+    if (e->class != class || e->message[0] == '\0' || strstr(e->message, says) == NULL) {
+        print_error("%s: \"%s\"; expected %s and \"%s\"\n", err_class_name(e->class), e->message,
+                    err_class_name(class), says);
+        _fail(file, line);
+    }
+}
