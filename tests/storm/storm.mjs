@@ -2,7 +2,7 @@
 // Everything that can go wrong at once, on the real programs and a real store, between the stand-ins of GitHub and of
 // Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
 //   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
-//     [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep]
+//     [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -97,7 +97,7 @@ class Storm {
 
   writeConfig(hook) {
     const config = {
-      deployment: "storm", queue: this.store(this.queue, "queue"), ledger: this.store(this.ledger, "ledger"), log_level: "info",
+      deployment: "storm", queue: this.store(this.queue, "queue"), ledger: this.store(this.ledger, "ledger"), log_level: this.debug ? "debug" : "info",
       github: { api_url: this.githubUrl, token: this.token, webhook_secrets: [this.secret], timeout_ms: 3000, limit_pause_ms: 3000, rate: { per_second: 500, burst: 500 },
         hook: { id: hook, organization: "acme" } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, put_deadline_ms: 2000 },
@@ -250,7 +250,8 @@ function options() {
   const { values } = parseArgs({ options: {
     jobs: { type: "string", default: "300" }, queue: { type: "string", default: "redis" }, ledger: { type: "string" }, workers: { type: "string", default: "2" },
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
-    rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false } } });
+    rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
+    debug: { type: "boolean", default: false } } });
   const jobs = Number(values.jobs);
   const queue = values.queue;
   const ledger = values.ledger ?? (queue === "sqs" ? "redis" : queue);
@@ -263,7 +264,7 @@ function options() {
     process.exit(2);
   }
   return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds,
-    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep };
+    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
 }
 
 const storm = new Storm(options());

@@ -86,13 +86,14 @@ function peakPerSecond(times) {
 }
 
 // The longest time in which nothing was launched although a job had neither a runner nor a machine on its way, and the cap
-// had a slot: how long a job waited in vain. The wait that the launch quota asks for is in it (one over the quota).
+// had a slot: how long a job waited in vain, and when that began. The wait that the launch quota asks for is in it (one over the
+// quota). A machine counts as on its way until it ends, although its runner may be lost.
 function longestStall(github, provider, cap) {
   const waiting = new Set();
   const idle = new Set();
   let alive = 0;
   let since = null;
-  let longest = 0;
+  let longest = { ms: 0, from: null };
   for (const move of [...github.moves, ...provider.moves].sort((a, b) => a.at - b.at)) {
     if (move.demand === 1 && !move.gated) waiting.add(move.job);
     if (move.demand === -1) waiting.delete(move.job);
@@ -100,7 +101,7 @@ function longestStall(github, provider, cap) {
     if (move.busy) idle.delete(move.busy);
     if (move.alive !== undefined) alive = move.alive;
     const inVain = waiting.size > idle.size && alive < cap;
-    if (since !== null && (!inVain || move.launch)) longest = Math.max(longest, move.at - since);
+    if (since !== null && (!inVain || move.launch) && move.at - since > longest.ms) longest = { ms: move.at - since, from: since };
     if (!inVain) since = null;
     else if (since === null || move.launch) since = move.at;
   }
@@ -127,6 +128,7 @@ export async function judge({ githubLog, providerLog, cap, quota, burst, foreign
   const delays = slotDelays(p.launches, p.ends, cap);
   const vms = [...p.vms.entries()];
   const lost = [...g.created].filter((job) => !over(job));
+  const stall = longestStall(g, p, cap);
   const rest = {
     lost_jobs: lost.slice(0, 5),
     ended_at_work: endedAtWork(p, g),
@@ -154,7 +156,8 @@ export async function judge({ githubLog, providerLog, cap, quota, burst, foreign
     runners_left: [...g.runners.values()].filter((reason) => reason === null).length,
     slot_ms_p50: at(delays, 0.5),
     slot_ms_p99: at(delays, 0.99),
-    longest_wait_ms: longestStall(g, p, cap),
+    longest_wait_ms: stall.ms,
+    longest_wait_at_s: stall.from === null ? null : round((stall.from - g.first) / 1000, 1),
     drain_share: round(drainShare(p, g.first, cap, quota), 3),
     drain_s: round((g.last - g.first) / 1000, 1),
     github_calls_per_job: round((g.calls - foreignCalls) / Math.max(1, g.created.size)),
