@@ -13,8 +13,6 @@
 #include "common/http/admin.h"
 #include "reaper/reaper.h"
 
-#define LATE_SWEEPS 5 /* readiness: a reaper that could not sweep for so many intervals is not */
-
 static int check_online(const struct config *c, bool json)
 {
     static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,

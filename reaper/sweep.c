@@ -234,6 +234,11 @@ static void note_whole(const struct sweep *s, int64_t started_ms)
 {
     if (!s->lost) {
         __atomic_store_n(&s->reaper->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
+        metric_set(metrics_gauge("mayfly_reaper_last_sweep_timestamp_seconds",
+                                 "When this reaper last finished a whole sweep; the newest of all "
+                                 "reapers should be no older than a few intervals.",
+                                 ""),
+                   clock_wall_ms() / 1000);
         log_debug("swept", LOG_INT("sweep", s->fleet.number), LOG_INT("host_sweep", s->host.number),
                   LOG_INT("vms", (int64_t)s->vm_count),
                   LOG_INT("ms", clock_mono_ms() - started_ms));
