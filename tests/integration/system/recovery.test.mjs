@@ -54,6 +54,9 @@ async function unavailable(t) {
 }
 
 const recoveredBy = (...reapers) => reapers.flatMap((r) => r.events.filter((e) => e.event === "delivery_recovered").map((e) => e.delivery));
+// Recovered, or found to be of a job that a machine launched for another had taken meanwhile.
+const dealtWithBy = (...reapers) => [...recoveredBy(...reapers),
+  ...reapers.flatMap((r) => r.events.filter((e) => e.event === "delivery_outdated").map((e) => e.delivery))];
 const failedQueued = (d) => d.log().filter((e) => e.event === "webhook" && e.action === "queued" && !(e.status >= 200 && e.status < 300)).map((e) => e.guid);
 
 function assertOnce(list, what) {
@@ -68,7 +71,7 @@ test("jobs_queued_while_the_ingress_is_down_are_recovered_from_the_log", async (
   assert.equal(truth.finished.size, 8);
   const recovered = recoveredBy(d.reaper);
   assertOnce(recovered, "recovered");
-  for (const guid of failedQueued(d)) assert.ok(recovered.includes(guid), `${guid} was recovered`);
+  for (const guid of failedQueued(d)) assert.ok(dealtWithBy(d.reaper).includes(guid), `${guid} was recovered`);
   assert.equal(d.log().filter((e) => e.event === "webhook" && e.redelivery).length, 0, "nothing had to be delivered again");
 });
 
@@ -76,8 +79,8 @@ test("deliveries_answered_503_are_recovered_and_later_ones_come_by_themselves", 
   const d = await startWithoutIngress(t, await unavailable(t));
   await d.queueJobs({ count: 5 });
   await until("all are recovered", () => {
-    const recovered = recoveredBy(d.reaper);
-    return failedQueued(d).length === 5 && failedQueued(d).every((guid) => recovered.includes(guid));
+    const dealtWith = dealtWithBy(d.reaper);
+    return failedQueued(d).length === 5 && failedQueued(d).every((guid) => dealtWith.includes(guid));
   });
   await d.startIngress();
   await d.queueJobs({ count: 5 });
@@ -127,8 +130,10 @@ test("two_reapers_recover_each_delivery_once", async (t) => {
   await first.stop("SIGKILL");
   await finish(d, 20);
   const recovered = recoveredBy(first, second);
-  assert.deepEqual(failedQueued(d).filter((guid) => !recovered.includes(guid)), []);
-  assert.ok(recovered.length - new Set(recovered).size <= 1, "but for the one that the kill may have caught between its two steps");
+  const dealtWith = dealtWithBy(first, second);
+  const untold = failedQueued(d).filter((guid) => !dealtWith.includes(guid));
+  const twice = recovered.length - new Set(recovered).size;
+  assert.ok(untold.length + twice <= 1, "but for the one that the kill may have caught between its steps: put, remembered, told");
 });
 
 test("two_reapers_alive_do_no_harm", async (t) => {

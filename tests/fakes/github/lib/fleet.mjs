@@ -234,11 +234,16 @@ export class Fleet extends EventEmitter {
     this.emit('change');
   }
 
-  /** Returns the session id, or null when the registration already has a live session. */
-  openSession(runner) {
+  /** Returns the session id, or null when the registration has a live session of another process; '' is always another. */
+  openSession(runner, process) {
+    if (runner.session && process !== '' && runner.process === process) {
+      this.seen(runner);
+      return runner.session;
+    }
     if (runner.session && (runner.poll || this.isFresh(runner, Date.now()))) return null;
     if (runner.session) this.sessions.delete(runner.session);
     runner.session = guid();
+    runner.process = process;
     runner.version = RUNNER_VERSION;
     this.sessions.set(runner.session, runner);
     this.seen(runner);

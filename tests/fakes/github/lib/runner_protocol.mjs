@@ -4,6 +4,9 @@
  *   GET  /_runner/message?session=S&wait=SECONDS   -> 200 "<job>\n<base64 command>\n" | 204 | 404
  *   POST /_runner/finish?session=S&job=ID&exit=N   body = output      -> 200 | 404
  *
+ * A runner that may ask twice for its session, since an answer can be lost, names itself by a word of its own in
+ * x-runner-process, and gets the same session again; without it the second is refused.
+ *
  * The method is not looked at: behind a proxy busybox's wget writes GET even above a body that it posts.
  */
 import { readBody, send, sendText, sleep } from '../../lib/http.mjs';
@@ -39,7 +42,7 @@ export class RunnerProtocol {
     const [, clientId] = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '') ?? [];
     const runner = this.fleet.runnersByClient.get(clientId);
     if (!runner) return sendText(response, 404, GONE);
-    const session = this.fleet.openSession(runner);
+    const session = this.fleet.openSession(runner, request.headers['x-runner-process'] ?? '');
     if (session === null) return sendText(response, 409, 'A session for this runner already exists.\n');
     return sendText(response, 200, `${session}\n`);
   }

@@ -55,6 +55,17 @@ test('session_is_one_at_a_time_and_gone_is_404', async (t) => {
   assert.equal((await fetch(`${fake.url}/_runner/session`, { method: 'POST' })).status, 404);
 });
 
+test('session_whose_answer_was_lost_is_told_again_to_the_same_process_alone', async (t) => {
+  const fake = await startFake(t);
+  const runner = await TestRunner.register(fake, 'r');
+  assert.equal((await runner.open({ 'x-runner-process': 'one' })).status, 200);
+  const { session } = runner;
+  assert.equal((await runner.open({ 'x-runner-process': 'two' })).status, 409);
+  assert.equal((await runner.open()).status, 409);
+  assert.equal((await runner.open({ 'x-runner-process': 'one' })).status, 200);
+  assert.equal(runner.session, session);
+});
+
 test('poll_waits_for_a_job_and_is_answered_when_one_comes', async (t) => {
   const fake = await startFake(t);
   const runner = await TestRunner.online(fake, 'r');

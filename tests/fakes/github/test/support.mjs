@@ -76,9 +76,9 @@ export class TestRunner {
     return runner;
   }
 
-  async open() {
+  async open(headers = {}) {
     const response = await fetch(`${this.jit['.runner'].ServerUrl}/_runner/session`, {
-      method: 'POST', headers: { authorization: `Bearer ${this.jit['.credentials'].data.clientId}` },
+      method: 'POST', headers: { authorization: `Bearer ${this.jit['.credentials'].data.clientId}`, ...headers },
     });
     const text = await response.text();
     if (response.status === 200) this.session = text.trim();

@@ -6,6 +6,7 @@
  * A guest ends with one of the agent's reasons: job-done, runner-failed, idle-timeout, max-duration, bad-payload;
  * or is stopped from outside, without a word to anybody, as when a machine is switched off.
  */
+import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import { unpack } from './payload.mjs';
 
@@ -83,8 +84,9 @@ export class Guest {
 
   /** The session's id, or null when the registration is gone; the runner then exits without an error. */
   async openSession() {
+    const headers = { authorization: `Bearer ${this.token}`, 'x-runner-process': randomUUID() };
     for (let i = 0; i < TRIES; i++) {
-      const { status, text } = await this.call('POST', '/_runner/session', { headers: { authorization: `Bearer ${this.token}` } });
+      const { status, text } = await this.call('POST', '/_runner/session', { headers });
       if (status === 200) {
         this.tell('vm_listening', { runner: this.name });
         return text.trim();
