@@ -74,31 +74,6 @@ static enum own find_own(struct sweep *s, struct lack *lack, const struct ledger
     return found;
 }
 
-enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
-{
-    struct err e = {0};
-    struct github_job now;
-    enum ledger_job_state to = JOB_WAITING;
-    if (github_get_job(s->reaper->github, job->repository, job->installation_id, job->id, &now,
-                       &e) != 0) {
-        return e.class == ERR_NOT_FOUND ? WORD_OVER : WORD_NONE;
-    }
-    if (strcmp(now.status, "completed") == 0) {
-        to = now.runner_id > 0 ? JOB_DONE : JOB_CANCELLED;
-    } else if (strcmp(now.status, "in_progress") == 0 && now.runner_id > 0) {
-        to = JOB_RUNNING;
-    }
-    if (to == JOB_WAITING) {
-        return WORD_WAITS;
-    }
-    if (ledger_job_settle(s->reaper->ledger, job->id, to,
-                          "GitHub's API says so; the event was lost", &e) != 0) {
-        log_warn("job_not_settled", LOG_INT("job", job->id), LOG_ERR(&e),
-                 LOG_STR("next", "the next sweep tries again"));
-    }
-    return WORD_OVER;
-}
-
 static struct job_event launch_event_of(const struct ledger_job *job)
 {
     struct job_event ev = {

@@ -9,6 +9,7 @@
  *   strays.c     machines of ours without a row
  *   balance.c    jobs that wait although nothing is on its way for them
  *   untaken.c    jobs that wait although machines idle for them
+ *   word.c       GitHub's word on such jobs, for both
  *   records.c    GitHub registrations left over
  *   tidy.c       old rows and logs, and the ledger's counts
  *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
@@ -45,6 +46,12 @@ struct deliveries_walk {
     size_t again_count;
 };
 
+/* A job that GitHub did not know when it was asked. */
+struct reaper_unknown {
+    int64_t job;      /* 0: none */
+    int64_t again_ms; /* monotonic: until then it is not asked again */
+};
+
 struct reaper {
     struct config_live *config;
     struct queue *queue;
@@ -60,6 +67,7 @@ struct reaper {
     int64_t next_repair_ms;     /* monotonic: the ledger's counts are recounted more rarely */
     bool deliveries_told;       /* that there is no log to read */
     struct deliveries_walk walk;
+    struct reaper_unknown unknown[64]; /* of more, some are asked about more often */
     int64_t (*boot_ms)(void); /* a clock that goes on in suspend; NULL: the system's. For tests */
 };
 
