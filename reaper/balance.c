@@ -182,8 +182,9 @@ static int balance_one(struct sweep *s, const struct ledger_balance *b, struct l
         /* Whatever comes of it: a job that waits no more was counted as one that does. */
         lack->missing--;
         missing--;
-        if (own == OWN_OUT_OF_LANE || sweep_ask_github(s, &jobs[i]) == WORD_OVER) {
-            continue; /* in doubt, launch: a surplus VM idles out */
+        enum sweep_word word = own == OWN_OUT_OF_LANE ? WORD_OVER : sweep_ask_github(s, &jobs[i]);
+        if (word == WORD_OVER || word == WORD_UNKNOWN) {
+            continue; /* in doubt (WORD_NONE), launch: a surplus VM idles out */
         }
         if (!sweep_still_holds(s, NULL)) {
             break;

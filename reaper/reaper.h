@@ -49,7 +49,8 @@ struct deliveries_walk {
 /* A job that GitHub did not know when it was asked. */
 struct reaper_unknown {
     int64_t job;      /* 0: none */
-    int64_t again_ms; /* monotonic: until then it is not asked again */
+    int64_t again_ms; /* monotonic: until then it is not asked about again */
+    int64_t after_ms; /* how long that was from when it was asked about last */
 };
 
 struct reaper {
@@ -169,8 +170,10 @@ int64_t sweep_patience_ms(const struct sweep *s, const struct config_class *clas
 /* GitHub's word on a job that the ledger thinks waits. */
 enum sweep_word {
     WORD_WAITS,
-    WORD_OVER, /* it runs or has ended, and the ledger was told; or GitHub knows no such job */
-    WORD_NONE  /* GitHub could not be asked, and nothing is known */
+    WORD_OVER,    /* it runs or has ended, and the ledger was told */
+    WORD_UNKNOWN, /* GitHub knew no such job, now or a while ago: nothing is to be launched for it
+                   */
+    WORD_NONE     /* GitHub could not be asked, and nothing is known */
 };
 enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job);
 

@@ -49,19 +49,22 @@ static int64_t count_idle(const struct sweep *s, const char *scope,
 
 static void tell(struct sweep *s, const struct ledger_job *job, int64_t idle)
 {
+    static const char next[] =
+        "see whether the runner group admits its repository, and the class's "
+        "labels hold all of its runs-on; GitHub may also be slow";
     struct err e = {0};
+    struct buf detail;
+    buf_init(&detail, 300);
+    buf_printf(&detail, "GitHub gives it to none of the idle runners of its class: %s", next);
     log_warn("job_untaken", LOG_INT("job", job->id), LOG_STR("class", job->class_name),
              LOG_STR("repository", job->repository), LOG_STR("scope", job->scope),
              LOG_INT("waiting_ms", s->now_ms - job->waiting_ms), LOG_INT("idle_vms", idle),
              LOG_STR("why", "GitHub has it queued, and gives it to none of the idle runners"),
-             LOG_STR("next", "see whether the runner group admits its repository and the class's "
-                             "labels hold all of its runs-on; GitHub may also be slow"));
-    if (ledger_tell(s->reaper->ledger, job->id, "", "untaken",
-                    "GitHub gives it to none of the idle runners of its class: see whether the "
-                    "runner group admits its repository, and the labels hold all of its runs-on",
-                    &e) != 0) {
+             LOG_STR("next", next));
+    if (ledger_tell(s->reaper->ledger, job->id, "", "untaken", detail.data, &e) != 0) {
         log_debug("timeline_not_written", LOG_INT("job", job->id), LOG_ERR(&e));
     }
+    buf_fini(&detail);
 }
 
 static int look_at(struct sweep *s, const struct ledger_balance *b,

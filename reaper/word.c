@@ -2,8 +2,8 @@
  * GitHub's word on a job that the ledger thinks waits, and what it settles.
  *
  * Where GitHub knows no such job it was deleted with its run or repository, or the App may not read
- * it; the two look alike. So it stays, is launched no more for, and is asked about ever more rarely
- * than others, until it is older than GitHub lets a job be queued: then it is over either way.
+ * it; the two look alike. So it stays, is launched no more for, and is asked about ever more
+ * rarely, until it is older than GitHub lets a job be queued: then it is over either way.
  */
 #include <string.h>
 
@@ -11,42 +11,44 @@
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
-#define UNKNOWN_PATIENCES 10 /* until GitHub is asked about it again */
-#define QUEUED_AT_MOST_MS                                                                          \
-    (49 * 3600 * 1000LL) /* GitHub cancels after 24 hours, some servers after 48 */
+#define UNKNOWN_PATIENCES_MAX 10 /* between two questions; the first comes after one */
+/* GitHub cancels after 24 hours, some servers after 48. */
+#define QUEUED_AT_MOST_MS (49 * 3600 * 1000LL)
 
 /* --- jobs that GitHub did not know --- */
 
-static bool was_unknown(const struct reaper *r, int64_t job)
+static struct reaper_unknown *find_unknown(struct reaper *r, int64_t job)
 {
     for (size_t i = 0; i < COUNT_OF(r->unknown); i++) {
         if (r->unknown[i].job == job) {
-            return clock_mono_ms() < r->unknown[i].again_ms;
+            return &r->unknown[i];
         }
     }
-    return false;
+    return NULL;
 }
 
-/* In its own place, or that of the one which would be asked about first. */
-static void remember_unknown(struct reaper *r, int64_t job, int64_t again_ms)
+/* The place of the one that would be asked about first. */
+static struct reaper_unknown *free_place(struct reaper *r)
 {
     struct reaper_unknown *place = &r->unknown[0];
-    for (size_t i = 0; i < COUNT_OF(r->unknown); i++) {
-        struct reaper_unknown *one = &r->unknown[i];
-        if (one->job == job) {
-            place = one;
-            break;
-        }
-        place = one->again_ms < place->again_ms ? one : place;
+    for (size_t i = 1; i < COUNT_OF(r->unknown); i++) {
+        place = r->unknown[i].again_ms < place->again_ms ? &r->unknown[i] : place;
     }
-    *place = (struct reaper_unknown){.job = job, .again_ms = again_ms};
+    return place;
 }
 
-static int64_t again_after_ms(const struct sweep *s, const struct ledger_job *job)
+/* Returns when it is asked about again, from now: one patience, then twice as long each time. */
+static int64_t remember_unknown(const struct sweep *s, const struct ledger_job *job)
 {
     const struct config_class *class = config_class_by_name(s->config, slice_of(job->class_name));
     int64_t patience = class != NULL ? sweep_patience_ms(s, class) : s->config->reaper.patience_ms;
-    return UNKNOWN_PATIENCES * patience;
+    int64_t longest = UNKNOWN_PATIENCES_MAX * patience;
+    struct reaper_unknown *known = find_unknown(s->reaper, job->id);
+    int64_t after_ms = known != NULL ? 2 * known->after_ms : patience;
+    after_ms = after_ms < longest ? after_ms : longest;
+    *(known != NULL ? known : free_place(s->reaper)) = (struct reaper_unknown){
+        .job = job->id, .again_ms = clock_mono_ms() + after_ms, .after_ms = after_ms};
+    return after_ms;
 }
 
 /* --- the word --- */
@@ -61,19 +63,20 @@ static void settle(struct sweep *s, const struct ledger_job *job, enum ledger_jo
     }
 }
 
-static void note_unknown(struct sweep *s, const struct ledger_job *job, const struct err *why)
+static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *job,
+                                    const struct err *why)
 {
     if (s->now_ms - job->waiting_ms > QUEUED_AT_MOST_MS) {
         settle(s, job, JOB_CANCELLED,
                "GitHub knows no such job, and lets none be queued for so long");
-        return;
+        return WORD_OVER;
     }
-    int64_t after_ms = again_after_ms(s, job);
-    remember_unknown(s->reaper, job->id, clock_mono_ms() + after_ms);
+    int64_t after_ms = remember_unknown(s, job);
     log_warn("job_unknown", LOG_INT("job", job->id), LOG_STR("repository", job->repository),
              LOG_STR("class", job->class_name), LOG_ERR(why), LOG_INT("again_ms", after_ms),
              LOG_STR("next", "nothing is launched for it; if its run was not deleted, let the App "
                              "read the repository's Actions"));
+    return WORD_UNKNOWN;
 }
 
 enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
@@ -81,16 +84,13 @@ enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
     static const char why[] = "GitHub's API says so; the event was lost";
     struct err e = {0};
     struct github_job now;
-    if (was_unknown(s->reaper, job->id)) {
-        return WORD_OVER;
+    const struct reaper_unknown *unknown = find_unknown(s->reaper, job->id);
+    if (unknown != NULL && clock_mono_ms() < unknown->again_ms) {
+        return WORD_UNKNOWN;
     }
     if (github_get_job(s->reaper->github, job->repository, job->installation_id, job->id, &now,
                        &e) != 0) {
-        if (e.class != ERR_NOT_FOUND) {
-            return WORD_NONE;
-        }
-        note_unknown(s, job, &e);
-        return WORD_OVER;
+        return e.class == ERR_NOT_FOUND ? note_unknown(s, job, &e) : WORD_NONE;
     }
     if (strcmp(now.status, "completed") == 0) {
         settle(s, job, now.runner_id > 0 ? JOB_DONE : JOB_CANCELLED, why);

@@ -111,29 +111,47 @@ static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
 }
 
 /* Deleted, or not to be read: asked about rarely, and over when GitHub would have cancelled it. */
-static void job_that_github_does_not_know_is_asked_about_rarely_and_ends_after_days(void **state)
+static void job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_ends_after_days(
+    void **state)
 {
     (void)state;
     struct ledger_job *job = world_add_job(42, "queued");
     world.github_jobs[0].id = 7;
     world.demand = 1;
     world.supply = 0;
-    for (int i = 0; i < 3; i++) {
+    const int64_t apart[] = {1, 2, 4, 8, 10, 10}; /* patiences */
+    for (size_t i = 0; i < COUNT_OF(apart); i++) {
         sweep(&reaper);
+        sweep(&reaper);
+        assert_int_equal(world.calls[CALL_GET_JOB], (int)i + 1);
+        world_pass(apart[i] * PATIENCE_MS - SECOND_MS);
+        sweep(&reaper);
+        assert_int_equal(world.calls[CALL_GET_JOB], (int)i + 1);
+        world_pass(SECOND_MS);
     }
-    assert_int_equal(world.calls[CALL_GET_JOB], 1);
     assert_int_equal(world.messages_put, 0);
     assert_int_equal(world.settled, 0);
-    world_pass(10 * PATIENCE_MS);
-    sweep(&reaper);
-    sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 2);
-    world_pass(10 * PATIENCE_MS);
     job->waiting_ms = clock_wall_ms() - 50 * 3600 * 1000LL;
     sweep(&reaper);
     assert_int_equal(world.settled, 1);
     assert_int_equal(world.settled_to, JOB_CANCELLED);
     assert_int_equal(world.messages_put, 0);
+}
+
+static void job_that_github_knows_again_is_launched_for(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.github_jobs[0].id = 7;
+    world.demand = 1;
+    world.supply = 0;
+    sweep(&reaper);
+    world.github_jobs[0].id = 42;
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 0);
+    world_pass(PATIENCE_MS);
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 1);
 }
 
 static void nothing_is_asked_without_the_lease(void **state)
@@ -156,7 +174,8 @@ int main(void)
         CASE(machine_that_is_young_busy_or_of_another_scope_contradicts_nothing),
         CASE(job_that_waits_for_less_than_its_patience_is_left_alone),
         CASE(github_is_asked_once_in_a_patience_and_about_twenty),
-        CASE(job_that_github_does_not_know_is_asked_about_rarely_and_ends_after_days),
+        CASE(job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_ends_after_days),
+        CASE(job_that_github_knows_again_is_launched_for),
         CASE(nothing_is_asked_without_the_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
