@@ -22,10 +22,10 @@
 
 #include "common/base/stop.h"
 #include "common/config/config.h"
+#include "common/fleet/fleet.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
 #include "common/queue/queue.h"
-#include "common/vm/fleet.h"
 
 /* One attempt to deliver something that had been tried before. */
 struct deliveries_attempt {

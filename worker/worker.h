@@ -17,10 +17,10 @@
 #include "common/base/metrics.h"
 #include "common/base/stop.h"
 #include "common/config/config.h"
+#include "common/fleet/fleet.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
 #include "common/queue/queue.h"
-#include "common/vm/fleet.h"
 
 struct enders;
 

@@ -8,8 +8,8 @@
 #ifndef MAYFLY_TESTS_BENCH_LAUNCH_STAND_INS_H
 #define MAYFLY_TESTS_BENCH_LAUNCH_STAND_INS_H
 
+#include "common/fleet/fleet.h"
 #include "common/ledger/ledger.h"
-#include "common/vm/fleet.h"
 
 struct stand_in_hooks {
     void (*launched)(const char *vm_name); /* the provider was asked for it */

@@ -7,8 +7,8 @@ foreach(name test_vm_lambda test_vm_lambda_settings)
 endforeach()
 # The fleet alone: what it calls is scripted in the test.
 mayfly_test(test_fleet LABEL unit
-            SOURCES vm/test_fleet.c ${PROJECT_SOURCE_DIR}/common/vm/fleet.c
-                    ${PROJECT_SOURCE_DIR}/common/vm/fleet_rates.c
+            SOURCES fleet/test_fleet.c ${PROJECT_SOURCE_DIR}/common/fleet/fleet.c
+                    ${PROJECT_SOURCE_DIR}/common/fleet/fleet_rates.c
             LIBS mayfly_base)
 target_link_options(test_fleet PRIVATE -Wl,--wrap=stop_sleep)
 
@@ -28,7 +28,7 @@ endif()
 # The enders with the real ledger and provider; GitHub is scripted.
 if(NODE_PROGRAM)
   add_executable(test_enders worker/test_enders.c ${PROJECT_SOURCE_DIR}/worker/enders.c
-                 ${PROJECT_SOURCE_DIR}/common/vm/fleet.c ${PROJECT_SOURCE_DIR}/common/vm/fleet_rates.c)
+                 ${PROJECT_SOURCE_DIR}/common/fleet/fleet.c ${PROJECT_SOURCE_DIR}/common/fleet/fleet_rates.c)
   target_link_libraries(test_enders PRIVATE mayfly_flags mayfly_test_lambda mayfly_test_fake mayfly_ledger
                         mayfly_config PkgConfig::CMOCKA PkgConfig::JANSSON)
   add_test(NAME test_worker_enders

@@ -4,7 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/vm/fleet_internal.h"
+#include "common/fleet/fleet_internal.h"
 
 #define PATIENCE_MS 5000          /* of a read for its turn */
 #define THROTTLED_DEFAULT_MS 1000 /* when the service named no time */

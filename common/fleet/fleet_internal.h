@@ -9,7 +9,7 @@
 
 #include "common/base/metrics.h"
 #include "common/base/stop.h"
-#include "common/vm/fleet.h"
+#include "common/fleet/fleet.h"
 
 struct fleet_class {
     struct fleet *fleet;

@@ -15,7 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
-#include "common/vm/fleet.h"
+#include "common/fleet/fleet.h"
 
 #define MAX_DURATION_S 600
 #define GRACE_MS 5000

@@ -1,11 +1,11 @@
-#include "common/vm/fleet.h"
+#include "common/fleet/fleet.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/vm/fleet_internal.h"
+#include "common/fleet/fleet_internal.h"
 
 int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
                struct fleet **out, struct err *e)
