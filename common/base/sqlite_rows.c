@@ -99,31 +99,43 @@ static int bind(struct sqlite_rows *r, int index, const struct sqlite_value *v)
     return sqlite3_bind_null(r->statement, index);
 }
 
-static struct sqlite_rows *query(struct sqlite_db *db, const char *sql, va_list values)
+/* What fails here is returned by the first sqlite_next. */
+static void keep_error(struct sqlite_rows *r, int rc)
+{
+    if (rc != SQLITE_OK && r->error.class == ERR_NONE) {
+        (void)sqlite_db_error(r->db, rc, "ask", &r->error);
+    }
+}
+
+static struct sqlite_rows *start(struct sqlite_db *db, const char *sql)
 {
     struct sqlite_rows *r = rows_of(db, sql);
-    int rc = SQLITE_OK;
-    int index = 0;
     r->running = true;
     r->error = (struct err){0};
     if (r->statement == NULL) {
-        rc =
-            sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &r->statement, NULL);
-    }
-    for (;;) {
-        struct sqlite_value v = va_arg(values, struct sqlite_value);
-        if (v.type == SQL_END) {
-            break;
-        }
-        index++;
-        if (rc == SQLITE_OK) {
-            rc = bind(r, index, &v);
-        }
-    }
-    if (rc != SQLITE_OK) {
-        (void)sqlite_db_error(db, rc, "ask", &r->error);
+        keep_error(r, sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                         &r->statement, NULL));
     }
     return r;
+}
+
+static void bind_value(struct sqlite_rows *r, int index, const struct sqlite_value *v)
+{
+    if (r->error.class == ERR_NONE) {
+        keep_error(r, bind(r, index, v));
+    }
+}
+
+static struct sqlite_rows *query(struct sqlite_db *db, const char *sql, va_list values)
+{
+    struct sqlite_rows *r = start(db, sql);
+    for (int index = 1;; index++) {
+        struct sqlite_value v = va_arg(values, struct sqlite_value);
+        if (v.type == SQL_END) {
+            return r;
+        }
+        bind_value(r, index, &v);
+    }
 }
 
 struct sqlite_rows *sqlite_query_values(struct sqlite_db *db, const char *sql, ...)
@@ -208,12 +220,8 @@ void sqlite_text(struct sqlite_rows *r, int column, char *out, size_t size)
     out[len] = '\0';
 }
 
-int sqlite_exec_values(struct sqlite_db *db, struct err *e, const char *sql, ...)
+static int run_to_end(struct sqlite_rows *r, struct err *e)
 {
-    va_list values;
-    va_start(values, sql);
-    struct sqlite_rows *r = query(db, sql, values);
-    va_end(values);
     bool row = true;
     while (row) {
         if (sqlite_next(r, &row, e) != 0) {
@@ -221,6 +229,25 @@ int sqlite_exec_values(struct sqlite_db *db, struct err *e, const char *sql, ...
         }
     }
     return 0;
+}
+
+int sqlite_exec_values(struct sqlite_db *db, struct err *e, const char *sql, ...)
+{
+    va_list values;
+    va_start(values, sql);
+    struct sqlite_rows *r = query(db, sql, values);
+    va_end(values);
+    return run_to_end(r, e);
+}
+
+int sqlite_exec_list(struct sqlite_db *db, struct err *e, const char *sql,
+                     const struct sqlite_value *values, size_t n)
+{
+    struct sqlite_rows *r = start(db, sql);
+    for (size_t i = 0; i < n; i++) {
+        bind_value(r, (int)i + 1, &values[i]);
+    }
+    return run_to_end(r, e);
 }
 
 int sqlite_number_values(struct sqlite_db *db, int64_t *out, int64_t otherwise, struct err *e,

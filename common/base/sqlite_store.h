@@ -138,6 +138,9 @@ void sqlite_text(struct sqlite_rows *r, int column, char *out, size_t size);
 /* Runs a statement to its end: sqlite_exec(db, e, "UPDATE …", SQL_INT(id), …). */
 #define sqlite_exec(...) sqlite_exec_values(__VA_ARGS__, (struct sqlite_value){0})
 MUST_CHECK int sqlite_exec_values(struct sqlite_db *db, struct err *e, const char *sql, ...);
+/* The same with the values in an array. */
+MUST_CHECK int sqlite_exec_list(struct sqlite_db *db, struct err *e, const char *sql,
+                                const struct sqlite_value *values, size_t n);
 
 /* One row with one number: *out is the first column, or `otherwise` if there is no row. */
 #define sqlite_number(...) sqlite_number_values(__VA_ARGS__, (struct sqlite_value){0})

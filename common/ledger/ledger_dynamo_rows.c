@@ -2,122 +2,34 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/ledger/ledger_columns.h"
 #include "common/ledger/ledger_dynamo.h"
 
-/* Rows as items. The names of attributes are short, for DynamoDB charges for them; they are part
- * of the layout. What is empty or zero is left out. */
+/* Rows as items. What is empty or zero is left out. */
 
 #define EXPIRES_AFTER_S (400LL * 24 * 3600) /* what tidying would have removed long ago */
 
-enum kind { TEXT, NUMBER, STATE };
-
-struct column {
-    enum kind kind;
-    const char *name;
-    size_t offset;
-    size_t size;
-};
-
-#define COLUMN(type, kind, name, member)                                                           \
-    {                                                                                              \
-        kind, name, offsetof(struct type, member), sizeof(((struct type *)0)->member)              \
-    }
-#define OF_JOB(kind, name, member) COLUMN(ledger_job, kind, name, member)
-#define OF_VM(kind, name, member) COLUMN(ledger_vm, kind, name, member)
-
-static const struct column job_columns[] = {
-    OF_JOB(NUMBER, "id", id),
-    OF_JOB(STATE, "state", state),
-    OF_JOB(NUMBER, "run", run_id),
-    OF_JOB(NUMBER, "attempt", run_attempt),
-    OF_JOB(NUMBER, "install", installation_id),
-    OF_JOB(TEXT, "repo", repository),
-    OF_JOB(TEXT, "org", organization),
-    OF_JOB(TEXT, "scope", scope),
-    OF_JOB(TEXT, "class", class_name),
-    OF_JOB(TEXT, "name", name),
-    OF_JOB(TEXT, "labels", labels),
-    OF_JOB(TEXT, "conclusion", conclusion),
-    OF_JOB(TEXT, "runner", runner_name),
-    OF_JOB(NUMBER, "created", created_ms),
-    OF_JOB(NUMBER, "waiting", waiting_ms),
-    OF_JOB(NUMBER, "running", running_ms),
-    OF_JOB(NUMBER, "ended", ended_ms),
-    OF_JOB(NUMBER, "updated", updated_ms),
-    OF_JOB(NUMBER, "relaunched", relaunched_ms),
-    OF_JOB(NUMBER, "relaunches", relaunches),
-};
-
-static const struct column vm_columns[] = {
-    OF_VM(TEXT, "name", name),
-    OF_VM(STATE, "state", state),
-    OF_VM(TEXT, "token", client_token),
-    OF_VM(TEXT, "provider", provider),
-    OF_VM(TEXT, "class", class_name),
-    OF_VM(TEXT, "scope", scope),
-    OF_VM(TEXT, "repo", repository),
-    OF_VM(TEXT, "host", host),
-    OF_VM(TEXT, "vm", vm_id),
-    OF_VM(NUMBER, "install", installation_id),
-    OF_VM(NUMBER, "for", for_job),
-    OF_VM(NUMBER, "job", job_id),
-    OF_VM(NUMBER, "runner", runner_id),
-    OF_VM(NUMBER, "reserved", reserved_ms),
-    OF_VM(NUMBER, "registered", registered_ms),
-    OF_VM(NUMBER, "launched", launched_ms),
-    OF_VM(NUMBER, "busy", busy_ms),
-    OF_VM(NUMBER, "ending", ending_ms),
-    OF_VM(NUMBER, "gone", gone_ms),
-    OF_VM(NUMBER, "deadline", deadline_ms),
-    OF_VM(TEXT, "reason", end_reason),
-};
-
 /* --- columns --- */
-static int64_t number_of(const struct column *c, const char *at)
+static void pack(const struct ledger_columns *columns, const void *row, struct buf *out)
 {
-    int64_t number;
-    if (c->kind == NUMBER) {
-        memcpy(&number, at, sizeof number);
-        return number;
-    }
-    unsigned state; /* both enums are one */
-    memcpy(&state, at, sizeof state);
-    return state;
-}
-
-static void pack(const struct column *columns, size_t n, const void *object, struct buf *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        const char *at = (const char *)object + columns[i].offset;
-        if (columns[i].kind == TEXT) {
-            ledger_dynamo_put_text(out, columns[i].name, at);
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct ledger_column *c = &columns->at[i];
+        if (c->kind == LEDGER_TEXT) {
+            ledger_dynamo_put_text(out, c->attribute, ledger_column_text(c, row));
         } else {
-            ledger_dynamo_put_number(out, columns[i].name, number_of(&columns[i], at));
+            ledger_dynamo_put_number(out, c->attribute, ledger_column_number(c, row));
         }
     }
 }
 
-static bool unpack_column(const struct column *c, const json_t *item, int64_t state_max, char *to)
+static bool unpack(const struct ledger_columns *columns, const json_t *item, void *row)
 {
-    if (c->kind == TEXT) {
-        ledger_dynamo_read_text(item, c->name, to, c->size);
-        return true;
-    }
-    int64_t number = ledger_dynamo_read_number(item, c->name);
-    if (c->kind == NUMBER) {
-        memcpy(to, &number, sizeof number);
-        return true;
-    }
-    unsigned state = (unsigned)number;
-    memcpy(to, &state, sizeof state);
-    return number >= 0 && number <= state_max;
-}
-
-static bool unpack(const struct column *columns, size_t n, int64_t state_max, const json_t *item,
-                   void *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!unpack_column(&columns[i], item, state_max, (char *)out + columns[i].offset)) {
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct ledger_column *c = &columns->at[i];
+        if (c->kind == LEDGER_TEXT) {
+            ledger_dynamo_read_text(item, c->attribute, ledger_column_space(c, row), c->size);
+        } else if (!ledger_column_set(columns, c, row,
+                                      ledger_dynamo_read_number(item, c->attribute))) {
             return false;
         }
     }
@@ -266,7 +178,7 @@ static void unpack_vms(struct slice text, struct ledger_dynamo_job *out)
 void ledger_dynamo_pack_job(const struct ledger_dynamo *l, const struct ledger_dynamo_job *row,
                             struct buf *attributes)
 {
-    pack(job_columns, COUNT_OF(job_columns), &row->job, attributes);
+    pack(&ledger_job_columns, &row->job, attributes);
     ledger_dynamo_put_number(attributes, "told", row->told);
     ledger_dynamo_put_number(attributes, "order", row->order);
     ledger_dynamo_put_text(attributes, "version", row->version);
@@ -277,13 +189,12 @@ void ledger_dynamo_pack_job(const struct ledger_dynamo *l, const struct ledger_d
 
 int ledger_dynamo_unpack_job(const json_t *item, struct ledger_dynamo_job *out, struct err *e)
 {
-    _Static_assert(sizeof out->job.state == sizeof(unsigned), "STATE reads it so");
     memset(out, 0, sizeof *out);
     if (item == NULL) {
         return 0;
     }
     out->known = true;
-    if (!unpack(job_columns, COUNT_OF(job_columns), JOB_CANCELLED, item, &out->job)) {
+    if (!unpack(&ledger_job_columns, item, &out->job)) {
         return err_set(e, ERR_PERMANENT, 0, "a job's row in DynamoDB cannot be read");
     }
     out->told = ledger_dynamo_read_number(item, "told");
@@ -298,7 +209,7 @@ int ledger_dynamo_unpack_job(const json_t *item, struct ledger_dynamo_job *out, 
 void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dynamo_vm *row,
                            struct buf *attributes)
 {
-    pack(vm_columns, COUNT_OF(vm_columns), &row->vm, attributes);
+    pack(&ledger_vm_columns, &row->vm, attributes);
     ledger_dynamo_put_number(attributes, "order", row->order);
     ledger_dynamo_put_text(attributes, "version", row->version);
     pack_tail(&row->lines, attributes);
@@ -313,13 +224,12 @@ void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dy
 
 int ledger_dynamo_unpack_vm(const json_t *item, struct ledger_dynamo_vm *out, struct err *e)
 {
-    _Static_assert(sizeof out->vm.state == sizeof(unsigned), "STATE reads it so");
     memset(out, 0, sizeof *out);
     if (item == NULL) {
         return 0;
     }
     out->known = true;
-    if (!unpack(vm_columns, COUNT_OF(vm_columns), VM_GONE, item, &out->vm) ||
+    if (!unpack(&ledger_vm_columns, item, &out->vm) ||
         out->vm.name[0] == '\0') { /* its key is made from it */
         return err_set(e, ERR_PERMANENT, 0, "a VM's row in DynamoDB cannot be read");
     }

@@ -2,150 +2,60 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/ledger/ledger_columns.h"
 #include "common/ledger/ledger_redis.h"
 
-/* A row is its columns in the order of these tables, each ended by a NUL, which no text holds. The
- * order is part of the format; a newer version may add columns at the end. */
+/* A row is its columns in the order of ledger_columns.h, each ended by a NUL, which no text holds.
+ */
 
-enum kind { TEXT, NUMBER, STATE };
-
-struct column {
-    enum kind kind;
-    size_t offset;
-    size_t size;
-};
-
-#define COLUMN(type, kind, member)                                                                 \
-    {                                                                                              \
-        kind, offsetof(struct type, member), sizeof(((struct type *)0)->member)                    \
-    }
-#define OF_JOB(kind, member) COLUMN(ledger_job, kind, member)
-#define OF_VM(kind, member) COLUMN(ledger_vm, kind, member)
-
-static const struct column job_columns[] = {
-    OF_JOB(NUMBER, id),
-    OF_JOB(STATE, state),
-    OF_JOB(NUMBER, run_id),
-    OF_JOB(NUMBER, run_attempt),
-    OF_JOB(NUMBER, installation_id),
-    OF_JOB(TEXT, repository),
-    OF_JOB(TEXT, organization),
-    OF_JOB(TEXT, scope),
-    OF_JOB(TEXT, class_name),
-    OF_JOB(TEXT, name),
-    OF_JOB(TEXT, labels),
-    OF_JOB(TEXT, conclusion),
-    OF_JOB(TEXT, runner_name),
-    OF_JOB(NUMBER, created_ms),
-    OF_JOB(NUMBER, waiting_ms),
-    OF_JOB(NUMBER, running_ms),
-    OF_JOB(NUMBER, ended_ms),
-    OF_JOB(NUMBER, updated_ms),
-    OF_JOB(NUMBER, relaunched_ms),
-    OF_JOB(NUMBER, relaunches),
-};
-
-static const struct column vm_columns[] = {
-    OF_VM(TEXT, name),
-    OF_VM(STATE, state),
-    OF_VM(TEXT, client_token),
-    OF_VM(TEXT, provider),
-    OF_VM(TEXT, class_name),
-    OF_VM(TEXT, scope),
-    OF_VM(TEXT, repository),
-    OF_VM(TEXT, host),
-    OF_VM(TEXT, vm_id),
-    OF_VM(NUMBER, installation_id),
-    OF_VM(NUMBER, for_job),
-    OF_VM(NUMBER, job_id),
-    OF_VM(NUMBER, runner_id),
-    OF_VM(NUMBER, reserved_ms),
-    OF_VM(NUMBER, registered_ms),
-    OF_VM(NUMBER, launched_ms),
-    OF_VM(NUMBER, busy_ms),
-    OF_VM(NUMBER, ending_ms),
-    OF_VM(NUMBER, gone_ms),
-    OF_VM(NUMBER, deadline_ms),
-    OF_VM(TEXT, end_reason),
-};
-
-/* --- packing --- */
-static int64_t number_of(const struct column *c, const char *at)
-{
-    int64_t number;
-    if (c->kind == NUMBER) {
-        memcpy(&number, at, sizeof number);
-        return number;
-    }
-    unsigned state; /* both enums are one */
-    memcpy(&state, at, sizeof state);
-    return state;
-}
-
-static void pack(const struct column *columns, size_t n, const void *object,
+static void pack(const struct ledger_columns *columns, const void *row,
                  struct ledger_redis_row *out)
 {
     out->len = 0;
-    for (size_t i = 0; i < n; i++) {
-        const char *at = (const char *)object + columns[i].offset;
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct ledger_column *c = &columns->at[i];
         char *to = out->bytes + out->len;
         size_t room = sizeof out->bytes - out->len;
-        int len = columns[i].kind == TEXT
-                      ? snprintf(to, room, "%s", at)
-                      : snprintf(to, room, "%" PRId64, number_of(&columns[i], at));
+        int len = c->kind == LEDGER_TEXT
+                      ? snprintf(to, room, "%s", ledger_column_text(c, row))
+                      : snprintf(to, room, "%" PRId64, ledger_column_number(c, row));
         ASSERT(len >= 0 && (size_t)len < room); /* the columns' sizes leave room */
         out->len += (size_t)len + 1;
     }
 }
 
-static bool unpack_column(const struct column *c, struct slice text, int64_t state_max, char *to)
+static bool unpack(const struct ledger_columns *columns, struct slice bytes, void *row)
 {
-    int64_t number;
-    if (c->kind == TEXT) {
-        return slice_to_cstr(text, to, c->size);
-    }
-    if (!slice_to_int64(text, &number)) {
-        return false;
-    }
-    if (c->kind == NUMBER) {
-        memcpy(to, &number, sizeof number);
-        return true;
-    }
-    unsigned state = (unsigned)number;
-    memcpy(to, &state, sizeof state);
-    return number >= 0 && number <= state_max;
-}
-
-static bool unpack(const struct column *columns, size_t n, int64_t state_max, struct slice row,
-                   void *out)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct slice column;
-        if (!slice_cut(row, '\0', &column, &row) ||
-            !unpack_column(&columns[i], column, state_max, (char *)out + columns[i].offset)) {
-            return false;
+    bool good = true;
+    ledger_columns_clear(columns, row);
+    for (size_t i = 0; good && i < columns->count; i++) {
+        const struct ledger_column *c = &columns->at[i];
+        struct slice text;
+        int64_t number;
+        good = slice_cut(bytes, '\0', &text, &bytes);
+        if (good && c->kind == LEDGER_TEXT) {
+            good = slice_to_cstr(text, ledger_column_space(c, row), c->size);
+        } else if (good) {
+            good = slice_to_int64(text, &number) && ledger_column_set(columns, c, row, number);
         }
     }
-    return true;
+    return good;
 }
 
 void ledger_redis_pack_job(const struct ledger_job *job, struct ledger_redis_row *out)
 {
-    _Static_assert(sizeof job->state == sizeof(unsigned), "STATE reads it so");
-    pack(job_columns, COUNT_OF(job_columns), job, out);
+    pack(&ledger_job_columns, job, out);
 }
 
 void ledger_redis_pack_vm(const struct ledger_vm *vm, struct ledger_redis_row *out)
 {
-    _Static_assert(sizeof vm->state == sizeof(unsigned), "STATE reads it so");
-    pack(vm_columns, COUNT_OF(vm_columns), vm, out);
+    pack(&ledger_vm_columns, vm, out);
 }
 
 int ledger_redis_unpack_job(struct slice row, struct ledger_job *out, struct err *e)
 {
     struct ledger_job job;
-    memset(&job, 0, sizeof job); /* padding too: rows are compared */
-    if (!unpack(job_columns, COUNT_OF(job_columns), JOB_CANCELLED, row, &job)) {
+    if (!unpack(&ledger_job_columns, row, &job)) {
         return err_set(e, ERR_PERMANENT, 0, "a job's row in Redis cannot be read");
     }
     *out = job;
@@ -155,8 +65,7 @@ int ledger_redis_unpack_job(struct slice row, struct ledger_job *out, struct err
 int ledger_redis_unpack_vm(struct slice row, struct ledger_vm *out, struct err *e)
 {
     struct ledger_vm vm;
-    memset(&vm, 0, sizeof vm);
-    if (!unpack(vm_columns, COUNT_OF(vm_columns), VM_GONE, row, &vm)) {
+    if (!unpack(&ledger_vm_columns, row, &vm)) {
         return err_set(e, ERR_PERMANENT, 0, "a VM's row in Redis cannot be read");
     }
     *out = vm;

@@ -11,6 +11,7 @@
 
 #include "common/base/sqlite_store.h"
 #include "common/ledger/ledger_backend.h"
+#include "common/ledger/ledger_columns.h"
 #include "common/ledger/ledger_list.h"
 #include "common/ledger/ledger_words.h"
 
@@ -34,14 +35,11 @@ MUST_CHECK int ledger_sqlite_need_job(struct sqlite_db *db, int64_t id,
 MUST_CHECK int ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_sqlite_job *row,
                                       struct err *e);
 /* Columns for ledger_sqlite_read_job and ledger_sqlite_read_vm, in their order. */
-#define LEDGER_SQLITE_JOB                                                                          \
-    "id, run_id, run_attempt, installation_id, state, repository, organization, scope, "           \
-    "class_name, name, labels, conclusion, runner_name, created_ms, waiting_ms, running_ms, "      \
-    "ended_ms, updated_ms, relaunched_ms, relaunches, told"
+#define LEDGER_SQLITE_FIRST(kind, name, attribute, member) name
+#define LEDGER_SQLITE_NEXT(kind, name, attribute, member) ", " name
+#define LEDGER_SQLITE_JOB LEDGER_JOB_COLUMNS(LEDGER_SQLITE_FIRST, LEDGER_SQLITE_NEXT) ", told"
 #define LEDGER_SQLITE_VM                                                                           \
-    "name, client_token, provider, class_name, scope, repository, host, vm_id, "                   \
-    "installation_id, for_job, job_id, runner_id, state, reserved_ms, registered_ms, "             \
-    "launched_ms, busy_ms, ending_ms, gone_ms, deadline_ms, end_reason"
+    LEDGER_VM_COLUMNS(LEDGER_SQLITE_FIRST, LEDGER_SQLITE_NEXT, LEDGER_SQLITE_NEXT)
 void ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out);
 void ledger_sqlite_read_vm(struct sqlite_rows *r, struct ledger_vm *out);
 
