@@ -66,7 +66,8 @@ static bool is_store_url(struct slice s)
     struct slice scheme;
     struct slice rest;
     return slice_cut(s, ':', &scheme, &rest) && all_of(scheme, "+") &&
-           slice_starts_with(rest, SLICE("//")) && rest.len > 2;
+           slice_starts_with(rest, SLICE("//")) && rest.len > 2 &&
+           !slice_eq(scheme, SLICE("memory"));
 }
 
 static bool is_url_path(struct slice s)
@@ -123,7 +124,8 @@ const struct setting_form form_address = {"address:port, such as 0.0.0.0:8080 or
                                           is_address};
 const struct setting_form form_http_url = {"a URL that begins with http:// or https://",
                                            is_http_url};
-const struct setting_form form_store_url = {"a store's URL, such as sqlite:///PATH/TO/FILE",
+const struct setting_form form_store_url = {"a store's URL, such as sqlite:///PATH/TO/FILE "
+                                            "(memory:// is for tests: no other process sees it)",
                                             is_store_url};
 const struct setting_form form_url_path = {"a path that begins with /", is_url_path};
 const struct setting_form form_repository = {"owner/name or owner/*", is_repository};

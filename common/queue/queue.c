@@ -13,8 +13,8 @@
 #define REASON_MAX_BYTES 500
 #define PATIENCE_DEFAULT_MS 1000
 
-static const struct queue_ops *const backends[] = {&queue_ops_sqlite, &queue_ops_redis,
-                                                   &queue_ops_sqs};
+static const struct queue_ops *const backends[] = {&queue_ops_memory, &queue_ops_sqlite,
+                                                   &queue_ops_redis, &queue_ops_sqs};
 
 struct queue {
     const struct queue_ops *ops;

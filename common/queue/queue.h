@@ -61,9 +61,9 @@ struct queue_message {
 /* Frees what a message owns; fine on a zeroed one. */
 void queue_message_fini(struct queue_message *m);
 
-/* url: sqlite:///path/to/file, redis://… as common/base/redis_store.h says, or sqs://… as
- * queue_sqs_url.h says. Creates and migrates as needed (SQS: only with create=1); a file or a
- * layout of a newer version is ERR_PERMANENT. */
+/* url: sqlite:///path/to/file, redis://… as common/base/redis_store.h says, sqs://… as
+ * queue_sqs_url.h says, or, for tests, memory://NAME. Creates and migrates as needed (SQS: only
+ * with create=1); a file or a layout of a newer version is ERR_PERMANENT. */
 MUST_CHECK int queue_open(const char *url, struct queue **out, struct err *e);
 /* No call may be under way (queue_interrupt ends those that wait). NULL is fine. */
 void queue_close(struct queue *q);

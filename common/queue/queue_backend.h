@@ -70,6 +70,7 @@ struct queue_ops {
     queue_check_fn *check; /* NULL: the store has no settings of its own to look at */
 };
 
+extern const struct queue_ops queue_ops_memory;
 extern const struct queue_ops queue_ops_sqlite;
 extern const struct queue_ops queue_ops_redis;
 extern const struct queue_ops queue_ops_sqs;

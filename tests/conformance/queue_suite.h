@@ -54,6 +54,9 @@ enum queue_limit {
     QUEUE_GIVES_TWICE,
     QUEUE_ESTIMATES_DEPTHS,
     QUEUE_HIDES_THE_DELAYED,
+    QUEUE_ONE_MACHINE,
+    QUEUE_ONE_PROCESS,
+    QUEUE_LIMITS
 };
 bool limited(enum queue_limit limit);
 

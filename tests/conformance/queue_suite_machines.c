@@ -2,8 +2,8 @@
  * Conformance of a queue backend that several machines share: clocks that differ by a minute, and a
  * server that is killed and comes back.
  *
- * An SQLite file belongs to one machine and one clock: these tests are skipped for it, the second
- * kind also where the server was not started by with_redis.
+ * Not for a store that belongs to one machine; the second kind is skipped where the server was not
+ * started by with_redis.
  */
 #include "tests/conformance/queue_suite.h"
 
@@ -20,13 +20,6 @@
 #include "common/base/clock.h"
 
 #define MINUTE_MS 60000
-
-static void only_where_machines_share(const struct queue_fixture *f)
-{
-    if (strncmp(f->store.url, "sqlite:", 7) == 0) {
-        skip();
-    }
-}
 
 /* --- a process whose clock is wrong --- */
 static int64_t skew_ms;
@@ -103,7 +96,6 @@ static const char *const skews[] = {"60000", "-60000"};
 static void clock_off_by_a_minute_ends_no_lease_early(void **state)
 {
     struct queue_fixture *f = *state;
-    only_where_machines_share(f);
     must_put(f->q, "events", "mine");
     struct queue_message m = must_take(f->q, "events", MINUTE_MS / 2);
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
@@ -115,7 +107,6 @@ static void clock_off_by_a_minute_ends_no_lease_early(void **state)
 static void clock_off_by_a_minute_lengthens_no_lease(void **state)
 {
     struct queue_fixture *f = *state;
-    only_where_machines_share(f);
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
         must_put(f->q, "events", "theirs");
         assert_int_equal(skewed(f, skews[i], "take", "50"), 1);
@@ -128,7 +119,6 @@ static void clock_off_by_a_minute_lengthens_no_lease(void **state)
 static void clock_off_by_a_minute_changes_no_delay(void **state)
 {
     struct queue_fixture *f = *state;
-    only_where_machines_share(f);
     for (size_t i = 0; i < COUNT_OF(skews); i++) {
         (void)skewed(f, skews[i], "put", "50");
         struct queue_message m = must_take_body(f->q, "events", HOUR_MS, "skewed");

@@ -49,10 +49,12 @@ static void each_program_lacks_only_what_it_needs(void **state)
 static void refused_value_is_not_called_missing_as_well(void **state)
 {
     (void)state;
-    assert_complaints("queue: nonsense\nledger: sqlite:///l\ngithub: all\nclasses: none\n",
+    assert_complaints("queue: nonsense\nledger: memory://l\ngithub: all\nclasses: none\n",
                       CONFIG_FOR_CHECK,
                       "m.yaml:1: queue: the value is refused: it must be a store's URL, such as "
-                      "sqlite:///PATH/TO/FILE\n"
+                      "sqlite:///PATH/TO/FILE (memory:// is for tests: no other process sees it)\n"
+                      "m.yaml:2: ledger: the value is refused: it must be a store's URL, such as "
+                      "sqlite:///PATH/TO/FILE (memory:// is for tests: no other process sees it)\n"
                       "m.yaml:3: github: must be a map, not a single value: write its keys below "
                       "it, indented\n"
                       "m.yaml:4: classes: must be a list, not a single value: begin each class "
