@@ -44,8 +44,8 @@ static enum finding judge(const struct sweep *s, const struct sweep_machines *m,
     if (launching && s->now_ms > vm->reserved_ms + s->config->worker.lease_ms) {
         return FINDING_UNFINISHED;
     }
-    bool unused =
-        vm->state == VM_LAUNCHED && s->now_ms > vm->launched_ms + s->config->reaper.never_up_ms;
+    bool unused = vm->state == VM_LAUNCHED &&
+                  s->now_ms > vm->launched_ms + s->config->reaper.startup_timeout_ms;
     return unused ? FINDING_SILENT : FINDING_FINE;
 }
 

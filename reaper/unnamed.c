@@ -73,7 +73,7 @@ static bool none_fits(const struct sweep *s, const struct sweep_machines *m,
 /* A list may lag behind a launch, but not for that long. */
 static bool would_be_listed(const struct sweep *s, const struct ledger_vm *vm)
 {
-    return s->now_ms > vm->ending_ms + s->config->reaper.never_up_ms ||
+    return s->now_ms > vm->ending_ms + s->config->reaper.startup_timeout_ms ||
            fleet_hold_ms(s->reaper->fleet, vm) == 0;
 }
 

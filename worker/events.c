@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/backoff.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "worker/enders.h"
 
@@ -68,21 +69,49 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
     return true;
 }
 
-static void handle_batch(struct worker *w, const struct config *c, struct queue_message *batch,
-                         size_t got)
+static void acknowledge(struct worker *w, const struct queue_message *noted, size_t n)
 {
     struct err e = {0};
-    struct queue_message noted[BATCH]; /* copies that own nothing */
-    size_t n = 0;
-    for (size_t i = 0; i < got; i++) {
-        if (note(w, c, &batch[i])) {
-            noted[n++] = batch[i];
-        }
-    }
     if (n > 0 && queue_done(w->queue, noted, n, &e) != 0 && e.class != ERR_CONFLICT) {
         log_warn("events_not_acknowledged", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
                  LOG_STR("next", "they come again when their lease ends, which does no harm"));
     }
+}
+
+/* The ledger is slow: the messages that are still to be noted would outlive their leases. */
+static void extend_leases(struct worker *w, const struct config *c, struct queue_message *rest,
+                          size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct err e = {0};
+        if (queue_extend(w->queue, &rest[i], c->worker.lease_ms, &e) != 0) {
+            log_warn("lease_not_extended", LOG_STR("lane", rest[i].lane),
+                     LOG_STR("message", rest[i].id), LOG_ERR(&e),
+                     LOG_STR("action", "it may be handled twice, which does no harm"));
+        }
+    }
+}
+
+/* Handles a batch within its leases, however long that takes: after a third of a lease what was
+ * noted so far is acknowledged and the rest is extended. */
+static void handle_batch(struct worker *w, const struct config *c, struct queue_message *batch,
+                         size_t got)
+{
+    struct queue_message noted[BATCH]; /* copies that own nothing */
+    size_t n = 0;
+    int64_t extend_at_ms = clock_mono_ms() + c->worker.lease_ms / 3;
+    for (size_t i = 0; i < got; i++) {
+        if (clock_mono_ms() >= extend_at_ms) {
+            acknowledge(w, noted, n);
+            n = 0;
+            extend_at_ms = clock_mono_ms() + c->worker.lease_ms / 3;
+            extend_leases(w, c, &batch[i], got - i);
+        }
+        if (note(w, c, &batch[i])) {
+            noted[n++] = batch[i];
+        }
+    }
+    acknowledge(w, noted, n);
 }
 
 static void *serve(void *arg)

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/payload/payload.h"
 #include "common/vm/vm_proxy.h"
+#include "worker/heartbeat.h"
 #include "worker/limits.h"
 #include "worker/outcome.h"
 
@@ -16,7 +17,10 @@
  * of, and the next look at it must not come at once. */
 #define RACE_DELAY_MS 20
 #define FULL_DELAY_MS 1000
-#define END_GRACE_MS 0 /* of a VM whose launch failed: nothing runs on it */
+/* A step that is a call or two of the ledger's or of GitHub's, with their retries. Only the start
+ * of the VM may take what is left of the whole launch. */
+#define STEP_LIMIT_MS 60000
+#define TERMINATE_GRACE_MS 0 /* of a VM whose launch failed: nothing runs on it */
 
 /* One launch on its way. */
 struct launching {
@@ -25,8 +29,11 @@ struct launching {
     const struct config *config;
     const struct config_class *class;
     struct queue_message *message;
+    struct heartbeat_launch alive;
     struct job_event job;
     struct github_scope scope;
+    const char *step; /* under way, or the one that failed */
+    struct ledger_reservation reservation;
     struct ledger_vm vm;
     struct github_jit jit;
     struct buf payload;
@@ -34,57 +41,52 @@ struct launching {
     bool something_may_run; /* the provider was asked, and did not refuse */
 };
 
-static int reserve(struct launching *l, struct ledger_reservation *r, struct err *e);
+static int reserve_slot(struct launching *l, struct err *e);
 static int register_runner(struct launching *l, struct err *e);
 static int pack_payload(struct launching *l, struct err *e);
 static int run_vm(struct launching *l, struct err *e);
-static int record(struct launching *l, struct err *e);
-static void abandon(struct launching *l, const struct err *why);
-static void settle_unreserved(struct launching *l, const struct ledger_reservation *r);
-static void settle_failed(struct launching *l, const char *step, const struct err *why);
+static int record_vm(struct launching *l, struct err *e);
+static void roll_back(struct launching *l, const struct err *why);
+static void settle_unreserved(struct launching *l);
+static void settle_failed(struct launching *l, const struct err *why);
 static void settle_launched(struct launching *l);
 
-/* Steps 2 to 5 of the protocol, for a VM whose slot and row are ours. */
-static int bring_up(struct launching *l, const char **step, struct err *e)
+/* Steps 2 to 5 of the protocol: the slot and the row are this launch's. */
+static int bring_up(struct launching *l, struct err *e)
 {
-    *step = "register";
-    if (register_runner(l, e) != 0) {
+    l->vm = l->reservation.vm;
+    heartbeat_set_row(l->worker->heartbeat, &l->alive, l->vm.name);
+    if (register_runner(l, e) != 0 || pack_payload(l, e) != 0 || run_vm(l, e) != 0) {
         return -1;
     }
-    *step = "pack";
-    if (pack_payload(l, e) != 0) {
-        return -1;
-    }
-    *step = "run";
-    if (run_vm(l, e) != 0) {
-        return -1;
-    }
-    *step = "record";
-    return record(l, e);
+    return record_vm(l, e);
 }
 
+/* From the taken message to the settled one. While the launch is under way the heartbeat keeps the
+ * message leased. */
 static void launch_job(struct launching *l)
 {
     struct err e = {0};
-    struct ledger_reservation r;
-    const char *step = "reserve";
-    int reserved = reserve(l, &r, &e);
+    struct heartbeat *h = l->worker->heartbeat;
+    heartbeat_begin(h, &l->alive, l->message, l->config->worker.lease_ms,
+                    l->config->reaper.startup_timeout_ms);
+    int rc = reserve_slot(l, &e);
     lane_reserved(l->lane);
-    if (reserved != 0) {
-        settle_failed(l, step, &e);
-        return;
+    bool reserved = rc == 0 && l->reservation.outcome == LEDGER_RESERVED;
+    if (reserved) {
+        rc = bring_up(l, &e);
     }
-    if (r.outcome != LEDGER_RESERVED) {
-        settle_unreserved(l, &r);
-        return;
+    if (reserved && rc != 0) {
+        roll_back(l, &e);
     }
-    l->vm = r.vm;
-    if (bring_up(l, &step, &e) != 0) {
-        abandon(l, &e);
-        settle_failed(l, step, &e);
-        return;
+    heartbeat_end(h, &l->alive);
+    if (rc != 0) {
+        settle_failed(l, &e);
+    } else if (!reserved) {
+        settle_unreserved(l);
+    } else {
+        settle_launched(l);
     }
-    settle_launched(l);
 }
 
 void launch(struct worker *w, struct lane *lane, const struct config *c, struct queue_message *m)
@@ -116,27 +118,42 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
 
 /* --- the steps --- */
 
-static int reserve(struct launching *l, struct ledger_reservation *r, struct err *e)
+static int64_t until_timeout_ms(const struct launching *l)
 {
+    int64_t spent_ms = (clock_mono_us() - l->started_us) / 1000;
+    return l->config->reaper.startup_timeout_ms - spent_ms;
+}
+
+static void begin_step(struct launching *l, const char *step, int64_t limit_ms)
+{
+    l->step = step;
+    heartbeat_step(l->worker->heartbeat, &l->alive, step, limit_ms);
+}
+
+/* Step 1: a slot and a row in the ledger, if a VM is wanted and the caps allow it. */
+static int reserve_slot(struct launching *l, struct err *e)
+{
+    struct vm_provider *p = fleet_provider(l->worker->fleet, l->class->name);
     struct ledger_reserve ask = {
         .job = &l->job,
         .scope = l->scope.name,
         .caps = limits_caps(l->config, l->class),
         .deployment = l->config->deployment,
         .provider = l->class->provider,
-        .host = vm_host_bound(fleet_provider(l->worker->fleet, l->class->name))
-                    ? fleet_host(l->worker->fleet)
-                    : "",
+        .host = vm_host_bound(p) ? fleet_host(l->worker->fleet) : "",
     };
-    return ledger_reserve(l->worker->ledger, &ask, r, e);
+    begin_step(l, "reserve", STEP_LIMIT_MS);
+    return ledger_reserve(l->worker->ledger, &ask, &l->reservation, e);
 }
 
+/* Step 2: a runner that GitHub lets run one job. Its id is in the row before a VM may exist. */
 static int register_runner(struct launching *l, struct err *e)
 {
     const char *group =
         l->class->runner_group[0] != '\0' ? l->class->runner_group : l->config->github.runner_group;
     struct github_register ask = {
         .scope = &l->scope, .name = l->vm.name, .labels = &l->class->labels, .group = group};
+    begin_step(l, "register", STEP_LIMIT_MS);
     if (github_register_runner(l->worker->github, &ask, &l->jit, e) != 0) {
         return -1;
     }
@@ -146,6 +163,7 @@ static int register_runner(struct launching *l, struct err *e)
     return ledger_vm_advance(l->worker->ledger, &a, NULL, e);
 }
 
+/* Step 3: what the VM's agent is told: the runner's registration, and its limits. */
 static int pack_payload(struct launching *l, struct err *e)
 {
     struct vm_proxy_env proxy;
@@ -159,26 +177,29 @@ static int pack_payload(struct launching *l, struct err *e)
         .idle_seconds = l->class->idle_seconds,
         .max_duration_seconds = l->class->max_duration_seconds,
     };
+    begin_step(l, "pack", STEP_LIMIT_MS);
     return payload_pack(&p, &l->payload, e);
 }
 
-/* A row that stands still for longer than a lease is taken for one whose worker died, and its slot
- * may be another's: a worker that was frozen meanwhile must not launch on it. */
-static int still_ours(const struct launching *l, struct err *e)
+/* A launch whose heartbeat stopped for longer than a lease is taken for one whose worker died: its
+ * message and its slot may be another's. A worker that was frozen must not launch on it. */
+static int check_still_held(struct launching *l, struct err *e)
 {
-    int64_t took_ms = (clock_mono_us() - l->started_us) / 1000;
-    if (took_ms <= l->config->worker.lease_ms) {
+    int64_t age_ms;
+    if (heartbeat_holds(l->worker->heartbeat, &l->alive, &age_ms)) {
         return 0;
     }
     return err_set(e, ERR_RETRY, VM_RUN_NOTHING,
-                   "the launch stood still for %lld ms before its VM was asked for, longer than "
-                   "worker.lease_ms (%lld): it begins anew",
-                   (long long)took_ms, (long long)l->config->worker.lease_ms);
+                   "the launch lost its message or its row before its VM was asked for: its last "
+                   "heartbeat was %lld ms ago, worker.lease_ms is %lld; it begins anew",
+                   (long long)age_ms, (long long)l->config->worker.lease_ms);
 }
 
+/* Step 4: the VM. What the provider answered is written down by the next step. */
 static int run_vm(struct launching *l, struct err *e)
 {
-    if (still_ours(l, e) != 0) {
+    begin_step(l, "run", until_timeout_ms(l));
+    if (check_still_held(l, e) != 0) {
         return -1;
     }
     struct vm_spec spec = {
@@ -195,7 +216,8 @@ static int run_vm(struct launching *l, struct err *e)
     return rc;
 }
 
-static int record(struct launching *l, struct err *e)
+/* Step 5: the row gets the VM's id and its deadline. */
+static int record_vm(struct launching *l, struct err *e)
 {
     struct ledger_advance a = {
         .vm = l->vm.name,
@@ -203,22 +225,25 @@ static int record(struct launching *l, struct err *e)
         .vm_id = l->vm.vm_id,
         .deadline_ms = clock_wall_ms() + l->class->max_duration_seconds * 1000,
     };
+    begin_step(l, "record", STEP_LIMIT_MS);
     return ledger_vm_advance(l->worker->ledger, &a, NULL, e);
 }
 
 /* Takes back what a failed launch left: registration, machine, row. What cannot be taken back now
- * stays a row in state `ending`, which the reaper works off. */
-static void abandon(struct launching *l, const struct err *why)
+ * stays a row in state `ending`, which the reaper works off. l->step stays the one that failed. */
+static void roll_back(struct launching *l, const struct err *why)
 {
     struct err e = {0};
     char reason[96];
     (void)snprintf(reason, sizeof reason, "launch failed: %.70s", why->message);
     struct fleet_end how = {
-        .reason = reason, .grace_ms = END_GRACE_MS, .nothing_runs = !l->something_may_run};
+        .reason = reason, .grace_ms = TERMINATE_GRACE_MS, .nothing_runs = !l->something_may_run};
+    heartbeat_step(l->worker->heartbeat, &l->alive, "roll back", STEP_LIMIT_MS);
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
     if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
-        log_warn("abandon_incomplete", LOG_STR("vm", l->vm.name), LOG_INT("job", l->job.job_id),
-                 LOG_ERR(&e), LOG_STR("next", "the reaper ends what is left of it"));
+        log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
+                 LOG_INT("job", l->job.job_id), LOG_ERR(&e),
+                 LOG_STR("next", "the reaper ends what is left of it"));
         return;
     }
     stop_wake(&l->worker->intake); /* its slot is free */
@@ -226,7 +251,7 @@ static void abandon(struct launching *l, const struct err *why)
 
 /* --- how a message ends --- */
 
-static void count(const struct launching *l, const char *outcome)
+static void count_outcome(const struct launching *l, const char *outcome)
 {
     struct buf label;
     buf_init(&label, 256);
@@ -237,7 +262,7 @@ static void count(const struct launching *l, const char *outcome)
     buf_fini(&label);
 }
 
-static void tell(const struct launching *l, const char *what, const char *detail)
+static void add_to_timeline(const struct launching *l, const char *what, const char *detail)
 {
     struct err e = {0};
     if (ledger_tell(l->worker->ledger, l->job.job_id, l->vm.name, what, detail, &e) != 0) {
@@ -245,7 +270,7 @@ static void tell(const struct launching *l, const char *what, const char *detail
     }
 }
 
-static int64_t wait_of(const struct ledger_reservation *r)
+static int64_t wait_for_room_ms(const struct ledger_reservation *r)
 {
     if (r->outcome == LEDGER_RATE && r->wait_ms > 0) {
         return r->wait_ms;
@@ -254,9 +279,11 @@ static int64_t wait_of(const struct ledger_reservation *r)
     return raced ? RACE_DELAY_MS : FULL_DELAY_MS;
 }
 
-static void settle_unreserved(struct launching *l, const struct ledger_reservation *r)
+/* No VM is wanted: the message is done. No room for one: it goes back and has spent nothing. */
+static void settle_unreserved(struct launching *l)
 {
-    count(l, ledger_outcome_name(r->outcome));
+    const struct ledger_reservation *r = &l->reservation;
+    count_outcome(l, ledger_outcome_name(r->outcome));
     if (r->outcome == LEDGER_SATISFIED || r->outcome == LEDGER_OBSOLETE) {
         log_info("launch_not_needed", LOG_INT("job", l->job.job_id),
                  LOG_STR("class", l->class->name), LOG_STR("why", ledger_outcome_name(r->outcome)),
@@ -264,16 +291,16 @@ static void settle_unreserved(struct launching *l, const struct ledger_reservati
         worker_done(l->worker, l->message);
         return;
     }
-    struct queue_return back = {.delay_ms = wait_of(r), .reason = ledger_outcome_name(r->outcome)};
+    struct queue_return back = {.delay_ms = wait_for_room_ms(r),
+                                .reason = ledger_outcome_name(r->outcome)};
     worker_return(l->worker, l->message, &back);
 }
 
 /* A refusal counts against the class where GitHub or the provider spoke it; while it is stopped,
  * its jobs wait, whatever the table says. */
-static void ask_breaker(struct launching *l, const char *step, const struct err *why,
-                        struct outcome *o)
+static void ask_breaker(struct launching *l, const struct err *why, struct outcome *o)
 {
-    bool spoken = strcmp(step, "reserve") != 0 && strcmp(step, "record") != 0;
+    bool spoken = strcmp(l->step, "reserve") != 0 && strcmp(l->step, "record") != 0;
     if (!spoken || !breaker_counts(why)) {
         return;
     }
@@ -284,18 +311,19 @@ static void ask_breaker(struct launching *l, const char *step, const struct err 
     }
 }
 
-static void settle_failed(struct launching *l, const char *step, const struct err *why)
+/* Retried, made to wait, or dead-lettered: as the table of outcome.c says of the error. */
+static void settle_failed(struct launching *l, const struct err *why)
 {
     struct outcome o = outcome_of(why, l->message->attempts, &l->config->retry);
     char detail[300];
-    ask_breaker(l, step, why, &o);
-    (void)snprintf(detail, sizeof detail, "%s (attempt %lld of %lld): %.220s", step,
+    ask_breaker(l, why, &o);
+    (void)snprintf(detail, sizeof detail, "%s (attempt %lld of %lld): %.220s", l->step,
                    (long long)l->message->attempts + 1, (long long)l->config->retry.max_attempts,
                    why->message);
-    count(l, outcome_name(o.action));
-    tell(l, outcome_name(o.action), detail);
+    count_outcome(l, outcome_name(o.action));
+    add_to_timeline(l, outcome_name(o.action), detail);
     log_warn("launch_failed", LOG_INT("job", l->job.job_id), LOG_STR("class", l->class->name),
-             LOG_STR("vm", l->vm.name), LOG_STR("step", step),
+             LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
              LOG_STR("next", outcome_name(o.action)), LOG_INT("delay_ms", o.delay_ms),
              LOG_INT("attempts", l->message->attempts + 1), LOG_ERR(why));
     if (o.pause_class) {
@@ -310,30 +338,36 @@ static void settle_failed(struct launching *l, const char *step, const struct er
     worker_return(l->worker, l->message, &back);
 }
 
-static void settle_launched(struct launching *l)
+static void observe_launch(const struct launching *l, int64_t launch_us, int64_t since_received_ms)
 {
     static const int64_t bounds_ms[] = {5,    10,   25,   50,    100,   250,   500,
                                         1000, 2500, 5000, 10000, 30000, 60000, 300000};
     struct buf label;
-    int64_t now = clock_wall_ms();
-    worker_done(l->worker, l->message);
-    breaker_launched(lane_breaker(l->lane), l->message->id);
-    count(l, "launched");
     buf_init(&label, 256);
     metrics_label(&label, "class", l->class->name);
     metric_observe_us(metrics_histogram("mayfly_worker_launch_seconds",
                                         "From taking a launch message to the VM's acceptance.",
                                         label.data, bounds_ms, COUNT_OF(bounds_ms)),
-                      clock_mono_us() - l->started_us);
+                      launch_us);
     metric_observe_ms(metrics_histogram("mayfly_worker_accepted_to_launched_seconds",
                                         "From the ingress accepting the delivery to the VM's "
                                         "acceptance, waiting for slots included.",
                                         label.data, bounds_ms, COUNT_OF(bounds_ms)),
-                      now - l->job.received_ms);
+                      since_received_ms);
     buf_fini(&label);
+}
+
+static void settle_launched(struct launching *l)
+{
+    int64_t launch_us = clock_mono_us() - l->started_us;
+    int64_t since_received_ms = clock_wall_ms() - l->job.received_ms;
+    worker_done(l->worker, l->message);
+    breaker_launched(lane_breaker(l->lane), l->message->id);
+    count_outcome(l, "launched");
+    observe_launch(l, launch_us, since_received_ms);
     log_info("vm_launched", LOG_INT("job", l->job.job_id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
              LOG_STR("repository", l->job.repository), LOG_INT("runner_id", l->vm.runner_id),
-             LOG_INT("launch_ms", (clock_mono_us() - l->started_us) / 1000),
-             LOG_INT("since_received_ms", now - l->job.received_ms));
+             LOG_INT("launch_ms", launch_us / 1000),
+             LOG_INT("since_received_ms", since_received_ms));
 }

@@ -9,6 +9,7 @@
 #include "common/http/admin.h"
 #include "worker/enders.h"
 #include "worker/events.h"
+#include "worker/heartbeat.h"
 #include "worker/lane.h"
 #include "worker/worker.h"
 
@@ -56,8 +57,13 @@ static void slot_freed(void *arg)
     stop_wake(&w->intake);
 }
 
-static void start_threads(struct worker *w, const struct config *c, struct threads *t)
+static int start_threads(struct worker *w, const struct config *c, struct threads *t, struct err *e)
 {
+    w->heartbeat = heartbeat_new(w);
+    if (heartbeat_start(w->heartbeat, e) != 0) {
+        heartbeat_free(w->heartbeat);
+        return -1;
+    }
     ledger_watch_freed(w->ledger, slot_freed, w);
     w->enders = enders_start(w, (size_t)c->worker.end_threads);
     t->events = events_start(w, (size_t)c->worker.event_threads);
@@ -66,6 +72,7 @@ static void start_threads(struct worker *w, const struct config *c, struct threa
     for (; t->lane_count < c->class_count; t->lane_count++) {
         t->lanes[t->lane_count] = lane_start(w, c->classes[t->lane_count].name);
     }
+    return 0;
 }
 
 /* Intake first; what is under way finishes; the enders last, since they free slots for others. */
@@ -77,6 +84,8 @@ static void stop_threads(struct worker *w, struct threads *t)
         lane_join(t->lanes[i]);
     }
     free(t->lanes);
+    heartbeat_stop(w->heartbeat);
+    heartbeat_free(w->heartbeat);
     events_join(t->events);
     stop_raise(&w->working);
     fleet_interrupt(w->fleet);
@@ -110,7 +119,10 @@ static int run(struct worker *w, const struct config *c, struct err *e)
     if (open_stores(w, c, e) != 0 || admin_start(&options, &admin, e) != 0) {
         return -1;
     }
-    start_threads(w, c, &threads);
+    if (start_threads(w, c, &threads, e) != 0) {
+        admin_stop(admin);
+        return -1;
+    }
     log_info("started", LOG_STR("version", MAYFLY_VERSION),
              LOG_INT("admin_port", admin_port(admin)), LOG_INT("classes", (int64_t)c->class_count),
              LOG_SLICE("queue", scheme_of(c->queue)), LOG_SLICE("ledger", scheme_of(c->ledger)),

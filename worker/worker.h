@@ -1,12 +1,14 @@
 /*
  * What the threads of mayfly-worker share.
  *
- *   events.c   takes lane `events`, notes each in the ledger, hands ended VMs to the enders
- *   lane.c     one per class: launch threads, of which one at a time waits on the lane, and only
- * while the class has room launch.c   what happens to one launch message, from top to bottom
- *   enders.c   ends VMs whose job is over, which frees their slots
- *   breaker.c  stops a class whose launches are refused
- *   outcome.c  the table that turns an error's class into retry, wait or bury
+ *   events.c     takes lane `events`, notes each in the ledger, hands ended VMs to the enders
+ *   lane.c       one per class: launch threads, of which one at a time waits on the lane, and only
+ *                while the class has room
+ *   launch.c     what happens to one launch message, from top to bottom
+ *   heartbeat.c  keeps the messages of launches in flight leased
+ *   enders.c     ends VMs whose job is over, which frees their slots
+ *   breaker.c    stops a class whose launches are refused
+ *   outcome.c    the table that turns an error's class into retry, wait or bury
  *
  * The struct is set up by main before the threads start and torn down after they were joined; its
  * members are thread-safe or never change.
@@ -23,6 +25,7 @@
 #include "common/queue/queue.h"
 
 struct enders;
+struct heartbeat;
 
 struct worker {
     struct config_live *config;
@@ -31,8 +34,9 @@ struct worker {
     struct github *github;
     struct fleet *fleet;
     struct enders *enders;
-    struct stop intake;  /* raised: take nothing more; woken: a slot was freed */
-    struct stop working; /* raised last: everything ends */
+    struct heartbeat *heartbeat; /* of the launches in flight */
+    struct stop intake;          /* raised: take nothing more; woken: a slot was freed */
+    struct stop working;         /* raised last: everything ends */
 };
 
 /* Messages go back to their lane through here, so that a failure to do so is logged once and

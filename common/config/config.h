@@ -116,11 +116,11 @@ struct config_deliveries {
 
 struct config_reaper {
     char *admin_listen;
-    int64_t interval_ms;       /* between two sweeps */
-    int64_t lease_ms;          /* the sweep lease */
-    int64_t deadline_grace_ms; /* past a class's max_duration before a VM is ended */
-    int64_t never_up_ms;       /* launched, and its runner never seen online or busy */
-    int64_t ending_grace_ms;   /* ending by itself */
+    int64_t interval_ms;        /* between two sweeps */
+    int64_t lease_ms;           /* the sweep lease */
+    int64_t deadline_grace_ms;  /* past a class's max_duration before a VM is ended */
+    int64_t startup_timeout_ms; /* a launch in all; then: its runner never seen online or busy */
+    int64_t ending_grace_ms;    /* ending by itself */
     int64_t patience_ms; /* a job waiting longer with demand > supply gets a new launch message */
     int64_t keep_hours;  /* ended jobs and VMs stay in the ledger that long */
     int64_t keep_logs_hours; /* ended VMs' consoles and exit records stay on the host that long */

@@ -137,6 +137,20 @@ static void check_retry(struct config_reading *r)
     }
 }
 
+/* A launch that is given up before its VM had the time to boot would be tried again for ever. */
+static void check_startup_timeout(struct config_reading *r, size_t i)
+{
+    const struct config_class *class = &r->config->classes[i];
+    int64_t startup_ms = r->config->reaper.startup_timeout_ms;
+    if (asks(r, FOR_WORKER | FOR_REAPER) && class->qemu.boot_timeout_ms >= startup_ms &&
+        !complaints_about(r->complaints, "reaper.startup_timeout_ms")) {
+        COMPLAIN(r, "reaper.startup_timeout_ms",
+                 "is %lld, not above classes[%zu].qemu.boot_timeout_ms (%lld): raise it or lower "
+                 "that",
+                 (long long)startup_ms, i, (long long)class->qemu.boot_timeout_ms);
+    }
+}
+
 /* --- classes --------------------------------------------------------------------------------- */
 
 static void check_class_name(struct config_reading *r, size_t i)
@@ -271,6 +285,7 @@ void config_check(struct config_reading *r)
         check_required_labels(r, i);
         if (strcmp(r->config->classes[i].provider, "qemu") == 0) {
             check_qemu(r, i);
+            check_startup_timeout(r, i);
         } else if (strcmp(r->config->classes[i].provider, "lambda") == 0) {
             check_lambda(r, i);
         }

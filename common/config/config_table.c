@@ -310,9 +310,10 @@ const struct setting config_settings[] = {
           .help = "A VM so long past its class's `max_duration_seconds` is ended. Also how far "
                   "the provider's clock and ours may be apart when a VM is looked for whose launch "
                   "was never answered."),
-    WHOLE("reaper.never_up_ms", IN_CONFIG(reaper.never_up_ms), "300000", 100, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "A launched VM whose runner was never seen online for so long is ended, and "
+    WHOLE("reaper.startup_timeout_ms", IN_CONFIG(reaper.startup_timeout_ms), "300000", 100, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "A launch may take so long in all, while its worker's heartbeat keeps it. A "
+                  "launched VM whose runner was never seen online for so long is ended, and "
                   "another launched if it is still wanted. A launch that was never answered has "
                   "left no VM if none that fits is listed for so long."),
     WHOLE("reaper.ending_grace_ms", IN_CONFIG(reaper.ending_grace_ms), "120000", 0, MS_MAX,

@@ -27,6 +27,7 @@
 #include "tests/bench/aws/peer.h"
 #include "tests/bench/launch/ingress_player.h"
 #include "worker/enders.h"
+#include "worker/heartbeat.h"
 #include "worker/lane.h"
 
 #define THREADS 8
@@ -263,11 +264,13 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
         (void)fprintf(stderr, "open: %s\n", e.message);
         exit(1);
     }
+    w.heartbeat = heartbeat_new(&w);
     struct lane *lane = lane_start(&w, "arm");
     bool good = drive(p, peer, c->queue, jobs);
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
     lane_join(lane);
+    heartbeat_free(w.heartbeat);
     fleet_close(w.fleet);
     ledger_close(w.ledger);
     queue_close(w.queue);

@@ -27,6 +27,7 @@
 #include "tests/bench/ledger/ways.h"
 #include "worker/enders.h"
 #include "worker/events.h"
+#include "worker/heartbeat.h"
 #include "worker/lane.h"
 
 #define JOBS_MAX 100000
@@ -105,12 +106,14 @@ static void work(const struct plan *p)
     ledger_watch_freed(w.ledger, slot_freed, &w);
     w.enders = enders_start(&w, (size_t)c->end_threads);
     struct events *events = events_start(&w, (size_t)c->event_threads);
+    w.heartbeat = heartbeat_new(&w);
     struct lane *lane = lane_start(&w, "small");
     while (sem_wait(&board->end) != 0) {
     }
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
     lane_join(lane);
+    heartbeat_free(w.heartbeat);
     events_join(events);
     stop_raise(&w.working);
     enders_join(w.enders);

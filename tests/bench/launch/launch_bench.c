@@ -18,6 +18,7 @@
 #include "common/base/log.h"
 #include "tests/bench/launch/ingress_player.h"
 #include "tests/bench/launch/stand_ins.h"
+#include "worker/heartbeat.h"
 #include "worker/lane.h"
 
 #define JOBS_MAX 20000
@@ -145,12 +146,14 @@ int main(int argc, char **argv)
         fprintf(stderr, "open: %s\n", e.message);
         return 1;
     }
+    w.heartbeat = heartbeat_new(&w);
     struct lane *lane = lane_start(&w, "small");
     bool good = measure(&player, jobs, &p50, &p99, &per_second);
     good = ingress_player_end(&player) && good;
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
     lane_join(lane);
+    heartbeat_free(w.heartbeat);
     ledger_close(w.ledger);
     queue_close(w.queue);
     config_live_free(w.config);

@@ -107,7 +107,7 @@ export class Deployment {
       name: "small", labels: ["self-hosted", "linux", "x64", "microvm"], required_labels: ["self-hosted", "microvm"],
       provider: "qemu", max_vms: 10, max_duration_seconds: 300, idle_seconds: 12,
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
-        state_dir: this.stateDir, accel: "tcg", cpus: 1, memory_mib: 64, restore: false },
+        state_dir: this.stateDir, accel: "tcg", cpus: 1, memory_mib: 64, restore: false, boot_timeout_ms: 3500 },
     }, changes);
   }
 

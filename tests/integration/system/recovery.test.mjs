@@ -12,7 +12,7 @@ import { assertSound } from "../lib/sound.mjs";
 
 const hasty = {
   worker: { lease_ms: 3000, end_grace_ms: 500 },
-  reaper: { interval_ms: 300, lease_ms: 2000, patience_ms: 1500, never_up_ms: 4000, ending_grace_ms: 1500, records_interval_ms: 500,
+  reaper: { interval_ms: 300, lease_ms: 2000, patience_ms: 1500, startup_timeout_ms: 4000, ending_grace_ms: 1500, records_interval_ms: 500,
     deliveries: { interval_ms: 200, margin_ms: 5000 } },
 };
 

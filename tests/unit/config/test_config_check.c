@@ -147,6 +147,17 @@ static void retry_cap_below_its_base_is_refused(void **state)
     config_free(parse_ok("retry: {base_ms: 500, cap_ms: 500}\n" GOOD, CONFIG_FOR_CHECK));
 }
 
+static void startup_timeout_must_exceed_the_boot_timeout_of_every_class(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("reaper: {startup_timeout_ms: 180000}",
+                             "m.yaml:1: reaper.startup_timeout_ms: is 180000, not above "
+                             "classes[0].qemu.boot_timeout_ms (180000): raise it or lower that");
+    config_free(parse_ok("reaper: {startup_timeout_ms: 180001}\n" GOOD, CONFIG_FOR_CHECK));
+    /* With heartbeats a boot may last longer than a lease. */
+    config_free(parse_ok("worker: {lease_ms: 1000}\n" GOOD, CONFIG_FOR_CHECK));
+}
+
 static void classes_are_checked_with_one_another_and_within(void **state)
 {
     (void)state;
@@ -285,6 +296,7 @@ int main(void)
         cmocka_unit_test(tls_needs_both_halves),
         cmocka_unit_test(one_address_for_two_servers_is_refused),
         cmocka_unit_test(retry_cap_below_its_base_is_refused),
+        cmocka_unit_test(startup_timeout_must_exceed_the_boot_timeout_of_every_class),
         cmocka_unit_test(classes_are_checked_with_one_another_and_within),
         cmocka_unit_test(image_is_the_workers_need_alone),
         cmocka_unit_test(lambda_classes_name_an_image_of_their_own),

@@ -15,7 +15,8 @@
 static const char config_text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
     " \"github\": {\"token\": \"x\"},"
-    " \"reaper\": {\"records_interval_ms\": 10, \"never_up_ms\": 300000, \"patience_ms\": 60000,"
+    " \"reaper\": {\"records_interval_ms\": 10, \"startup_timeout_ms\": 300000, \"patience_ms\": "
+    "60000,"
     " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 1000},"
     " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
     " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}}]}";

@@ -13,19 +13,21 @@
 #include "tests/unit/reaper/world.h"
 
 #define SECOND_MS 1000
-#define LONGEST_MS (600 * SECOND_MS) /* max_duration_seconds */
-#define APART_MS (5 * SECOND_MS)     /* reaper.deadline_grace_ms */
-#define NEVER_UP_MS (60 * SECOND_MS) /* reaper.never_up_ms */
+#define LONGEST_MS (600 * SECOND_MS)        /* max_duration_seconds */
+#define APART_MS (5 * SECOND_MS)            /* reaper.deadline_grace_ms */
+#define STARTUP_TIMEOUT_MS (60 * SECOND_MS) /* reaper.startup_timeout_ms */
 #define SURELY_OVER_MS (LONGEST_MS + APART_MS + SECOND_MS)
 
 static const char config_text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
     " \"github\": {\"token\": \"x\"},"
-    " \"reaper\": {\"never_up_ms\": 60000, \"deadline_grace_ms\": 5000, \"ending_grace_ms\": 1000,"
+    " \"reaper\": {\"startup_timeout_ms\": 60000, \"deadline_grace_ms\": 5000, "
+    "\"ending_grace_ms\": 1000,"
     " \"lease_ms\": 60000},"
     " \"worker\": {\"lease_ms\": 3600000},"
     " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
-    " \"max_vms\": 4, \"max_duration_seconds\": 600, \"qemu\": {\"image\": \"/none\"}}]}";
+    " \"max_vms\": 4, \"max_duration_seconds\": 600, \"qemu\": {\"image\": \"/none\", "
+    "\"boot_timeout_ms\": 9000}}]}";
 
 static struct reaper reaper;
 
@@ -124,8 +126,8 @@ static void machine_past_its_longest_life_is_ended_and_holds_the_slot_until_then
 static void slot_is_free_when_no_machine_fits_for_long(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add_unanswered("mf-t-a", NEVER_UP_MS - SECOND_MS);
-    (void)add_unnamed("of-another", 2 * NEVER_UP_MS);
+    struct ledger_vm *vm = add_unanswered("mf-t-a", STARTUP_TIMEOUT_MS - SECOND_MS);
+    (void)add_unnamed("of-another", 2 * STARTUP_TIMEOUT_MS);
     sweep_times(4);
     assert_int_equal(vm->state, VM_ENDING);
     world_pass(2 * SECOND_MS);
@@ -142,9 +144,9 @@ static void slot_is_free_when_no_machine_fits_for_long(void **state)
 static void machine_of_another_row_holds_no_slot(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add_unanswered("mf-t-a", NEVER_UP_MS + SECOND_MS);
-    (void)world_add_vm("mf-t-b", VM_BUSY, NEVER_UP_MS);
-    (void)add_unnamed("mf-t-b", NEVER_UP_MS + SECOND_MS);
+    struct ledger_vm *vm = add_unanswered("mf-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
+    (void)world_add_vm("mf-t-b", VM_BUSY, STARTUP_TIMEOUT_MS);
+    (void)add_unnamed("mf-t-b", STARTUP_TIMEOUT_MS + SECOND_MS);
     sweep_times(2);
     assert_int_equal(vm->state, VM_GONE);
     assert_int_equal(world.terminated, 0);
@@ -153,7 +155,7 @@ static void machine_of_another_row_holds_no_slot(void **state)
 static void machine_that_tells_no_start_waits_for_the_provider(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add_unanswered("mf-t-a", NEVER_UP_MS + SECOND_MS);
+    struct ledger_vm *vm = add_unanswered("mf-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
     struct vm_info *m = add_unnamed("unknown", -1);
     sweep_times(4);
     assert_int_equal(world.terminated, 0);

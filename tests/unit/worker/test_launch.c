@@ -1,526 +1,281 @@
 /*
- * The launch protocol, step by step: what is undone and how the message ends, for each step that
- * can fail. The ledger, GitHub, the provider and the queue are scripted here.
+ * The launch protocol, step by step: every call it makes, in order, and how the message ends.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
+#include "tests/unit/worker/launch_script.h"
 
-#include "common/base/clock.h"
-#include "worker/launch.h"
+/* --- what is called, in order --- */
+#define RESERVE                                                                                    \
+    "reserve job 42 of small in acme for t by qemu on 'here', at most 9/3/2, 1/s 2, 3/s 4\n"
+#define DECIDED "slot decided\n"
+#define REGISTER "register mf-1 in acme (5), labels self-hosted.., group Fleet\n"
+#define REGISTERED "row mf-1 is registered as 77\n"
+#define RUN "run mf-1 with token token-1 for 60000 ms\n"
+#define RECORD "row mf-1 is launched as machine-1 until +60000\n"
+#define UP_TO_REGISTER RESERVE DECIDED REGISTER
+#define UP_TO_RUN UP_TO_REGISTER REGISTERED RUN
+/* VM_RESERVED is 0, VM_REGISTERED 1. */
+#define END_RESERVED                                                                               \
+    "end mf-1, state 0, runner 0, machine '', grace 0, nothing runs: launch failed: scripted\n"
+#define END_REGISTERED                                                                             \
+    "end mf-1, state 1, runner 77, machine '', grace 0, nothing runs: launch failed: scripted\n"
+#define END_UNKNOWN "end mf-1, state 1, runner 77, machine '', grace 0: launch failed: scripted\n"
+#define END_MACHINE                                                                                \
+    "end mf-1, state 1, runner 77, machine 'machine-1', grace 0: launch failed: scripted\n"
 
-enum step { STEP_RESERVE, STEP_REGISTER, STEP_ADVANCE_REGISTERED, STEP_RUN, STEP_RECORD, STEPS };
-
-#define LEASE_MS 60000 /* worker.lease_ms */
-
-static struct script {
-    enum ledger_outcome outcome;
-    enum err_class fail[STEPS]; /* ERR_NONE: the step works */
-    int calls[STEPS];
-    int ended; /* fleet_end_vm */
-    bool nothing_runs;
-    bool left_nothing; /* what vm_run_left_nothing says of ERR_RETRY */
-    char ended_vm_id[64];
-    int done;
-    int returned;
-    int buried;
-    struct queue_return back;
-    int reserved_told;
-    int64_t paused_until;
-    int refused;
-    int launched;
-    bool stopped;             /* by the breaker */
-    int64_t registered_in_ms; /* how long the registration takes */
-    int64_t now_us;
-} script;
-
-static int64_t script_mono_us(void)
-{
-    return script.now_us;
-}
-
-static int64_t script_wall_ms(void)
-{
-    return 1800000000000 + script.now_us / 1000;
-}
-
-static int act(enum step step, struct err *e)
-{
-    script.calls[step]++;
-    return script.fail[step] == ERR_NONE ? 0 : err_set(e, script.fail[step], 500, "scripted");
-}
-
-int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledger_reservation *out,
-                   struct err *e)
-{
-    (void)l;
-    assert_string_equal(r->scope, "acme");
-    assert_int_equal(r->caps.class_max, 3);
-    *out = (struct ledger_reservation){.outcome = script.outcome, .wait_ms = 250};
-    if (script.outcome == LEDGER_RESERVED) {
-        memcpy(out->vm.name, "mf-t-small-1", 13);
-        memcpy(out->vm.client_token, "mf-t-small-1", 13);
-    }
-    return act(STEP_RESERVE, e);
-}
-
-const char *ledger_outcome_name(enum ledger_outcome o)
-{
-    (void)o;
-    return "outcome";
-}
-
-int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
-                      struct err *e)
-{
-    (void)l;
-    (void)changed;
-    assert_string_equal(a->vm, "mf-t-small-1");
-    if (a->to == VM_REGISTERED) {
-        assert_int_equal(a->runner_id, 77);
-        return act(STEP_ADVANCE_REGISTERED, e);
-    }
-    assert_int_equal(a->to, VM_LAUNCHED);
-    assert_string_equal(a->vm_id, "machine-1");
-    assert_true(a->deadline_ms > clock_wall_ms());
-    return act(STEP_RECORD, e);
-}
-
-int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
-                const char *detail, struct err *e)
-{
-    (void)l;
-    (void)vm;
-    (void)what;
-    (void)detail;
-    (void)e;
-    assert_int_equal(job_id, 42);
-    return 0;
-}
-
-int github_register_runner(struct github *g, const struct github_register *r,
-                           struct github_jit *out, struct err *e)
-{
-    (void)g;
-    assert_string_equal(r->name, "mf-t-small-1");
-    assert_string_equal(r->group, "Default");
-    if (act(STEP_REGISTER, e) != 0) {
-        return -1;
-    }
-    script.now_us += script.registered_in_ms * 1000;
-    out->runner_id = 77;
-    out->config = strdup("bm90aGluZyBzZWNyZXQ=");
-    return 0;
-}
-
-void github_jit_fini(struct github_jit *j)
-{
-    free(j->config);
-    j->config = NULL;
-}
-
-struct github_scope github_scope_of(const struct config *c, const char *repository,
-                                    const char *organization, int64_t installation_id)
-{
-    (void)c;
-    (void)repository;
-    struct github_scope s = {.installation_id = installation_id};
-    memcpy(s.name, organization, strlen(organization) + 1);
-    return s;
-}
-
-bool vm_host_bound(const struct vm_provider *p)
-{
-    (void)p;
-    return true;
-}
-
-int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
-{
-    (void)p;
-    assert_in_range(spec->payload.len, 1, 4096);
-    assert_int_equal(spec->max_duration_ms, 60000);
-    if (act(STEP_RUN, e) != 0) {
-        return -1;
-    }
-    memcpy(out_id, "machine-1", 10);
-    return 0;
-}
-
-bool vm_run_left_nothing(const struct err *e)
-{
-    return e->class != ERR_RETRY || script.left_nothing;
-}
-
-struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
-{
-    (void)f;
-    assert_string_equal(class_name, "small");
-    return (struct vm_provider *)&script; /* never looked into */
-}
-
-const char *fleet_host(const struct fleet *f)
-{
-    (void)f;
-    return "here";
-}
-
-int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
-                 struct err *e)
-{
-    (void)f;
-    (void)e;
-    assert_string_equal(vm->name, "mf-t-small-1");
-    assert_true(strncmp(how->reason, "launch failed", 13) == 0);
-    memcpy(script.ended_vm_id, vm->vm_id, sizeof script.ended_vm_id);
-    script.nothing_runs = how->nothing_runs;
-    script.ended++;
-    return 0;
-}
-
-void worker_done(struct worker *w, const struct queue_message *m)
-{
-    (void)w;
-    (void)m;
-    script.done++;
-}
-
-void worker_return(struct worker *w, const struct queue_message *m, const struct queue_return *r)
-{
-    (void)w;
-    (void)m;
-    script.returned++;
-    script.back = *r;
-    script.back.reason = NULL;
-}
-
-void worker_bury(struct worker *w, const struct queue_message *m, const char *reason)
-{
-    (void)w;
-    (void)m;
-    assert_true(strlen(reason) > 0);
-    script.buried++;
-}
-
-void lane_reserved(struct lane *lane)
-{
-    (void)lane;
-    script.reserved_told++;
-}
-
-void lane_pause_until(struct lane *lane, int64_t mono_ms)
-{
-    (void)lane;
-    script.paused_until = mono_ms;
-}
-
-struct breaker *lane_breaker(struct lane *lane)
-{
-    (void)lane;
-    return NULL;
-}
-
-bool breaker_counts(const struct err *e)
-{
-    return e->class == ERR_PERMANENT;
-}
-
-void breaker_launched(struct breaker *b, const char *message_id)
-{
-    (void)b;
-    (void)message_id;
-    script.launched++;
-}
-
-struct breaker_refusal breaker_refused(struct breaker *b, const struct config *c,
-                                       const char *message_id, int64_t job_id,
-                                       const struct err *why)
-{
-    (void)b;
-    (void)c;
-    (void)message_id;
-    assert_int_equal(job_id, 42);
-    assert_int_equal(why->class, ERR_PERMANENT);
-    script.refused++;
-    return (struct breaker_refusal){.stopped = script.stopped, .delay_ms = 7000};
-}
-
-static char text_self_hosted[] = "self-hosted";
-static char text_small[] = "small";
-static char text_qemu[] = "qemu";
-static char text_empty[] = "";
-static char text_default[] = "Default";
-static char text_deployment[] = "t";
-
-static void run_with_body(const char *body, int64_t attempts)
-{
-    char *labels[] = {text_self_hosted};
-    struct config_class class = {.name = text_small,
-                                 .labels = {labels, 1},
-                                 .provider = text_qemu,
-                                 .runner_group = text_empty,
-                                 .max_vms = 3,
-                                 .max_duration_seconds = 60,
-                                 .idle_seconds = 10,
-                                 .proxy = {text_empty, text_empty, text_empty}};
-    struct config c = {.deployment = text_deployment, .classes = &class, .class_count = 1};
-    c.github.runner_group = text_default;
-    c.worker.lease_ms = LEASE_MS;
-    c.retry = (struct config_retry){.max_attempts = 3, .base_ms = 10, .cap_ms = 100};
-    struct worker w = {0};
-    stop_init(&w.intake);
-    struct queue_message m = {.attempts = attempts, .body = strdup(body), .body_len = strlen(body)};
-    launch(&w, NULL, &c, &m);
-    queue_message_fini(&m);
-    stop_fini(&w.intake);
-    assert_int_equal(script.reserved_told, 1);
-    assert_int_equal(script.done + script.returned + script.buried, 1);
-}
-
-static void run(int64_t attempts)
-{
-    struct job_event ev = {
-        .action = JOB_ACTION_QUEUED, .job_id = 42, .run_id = 1, .run_attempt = 1};
-    struct buf body;
-    memcpy(ev.status, "queued", 7);
-    memcpy(ev.repository, "acme/app", 9);
-    memcpy(ev.organization, "acme", 5);
-    memcpy(ev.class_name, "small", 6);
-    buf_init(&body, 65536);
-    job_event_encode(&ev, &body);
-    run_with_body(body.data, attempts);
-    buf_fini(&body);
-}
-
-void queue_message_fini(struct queue_message *m)
-{
-    free(m->body);
-    m->body = NULL;
-}
-
-static int reset(void **state)
+static void launch_smooth_makes_each_call_once_and_is_done(void **state)
 {
     (void)state;
-    static const struct clock_source source = {.mono_us = script_mono_us,
-                                               .wall_ms = script_wall_ms};
-    clock_set_source(&source);
-    script = (struct script){.outcome = LEDGER_RESERVED, .now_us = 1000000};
-    return 0;
+    assert_string_equal(script_calls_for(0, 0), UP_TO_RUN RECORD "done message-1 by receipt-0\n"
+                                                                 "circuit: message-1 launched\n");
+    assert_int_equal(script.extended, 0);
 }
 
-static void launch_smooth_is_done_after_every_step(void **state)
+static void launch_of_the_other_class_has_its_own_limits_and_the_default_group(void **state)
 {
     (void)state;
-    run(0);
-    for (int i = 0; i < STEPS; i++) {
-        assert_int_equal(script.calls[i], 1);
-    }
-    assert_int_equal(script.done, 1);
-    assert_int_equal(script.ended, 0);
-    assert_int_equal(script.launched, 1);
+    assert_string_equal(
+        script_calls_for(1, 0),
+        "reserve job 42 of arm in acme for t by lambda on '', at most 9/5/2, 1/s 2, 7/s 8\n" DECIDED
+        "register mf-1 in acme (5), labels self-hosted.., group Default\n" REGISTERED RUN RECORD
+        "done message-1 by receipt-0\n"
+        "circuit: message-1 launched\n");
 }
 
-static void launch_satisfied_or_obsolete_is_done_without_a_vm(void **state)
+static void launch_not_reserved_is_done_or_goes_back_unspent(void **state)
 {
     (void)state;
-    const enum ledger_outcome outcomes[] = {LEDGER_SATISFIED, LEDGER_OBSOLETE};
-    for (size_t i = 0; i < COUNT_OF(outcomes); i++) {
-        reset(state);
-        script.outcome = outcomes[i];
-        run(0);
-        assert_int_equal(script.done, 1);
-        assert_int_equal(script.calls[STEP_REGISTER], 0);
-    }
-}
-
-static void launch_full_or_rate_goes_back_unspent(void **state)
-{
-    (void)state;
-    const enum ledger_outcome outcomes[] = {LEDGER_FULL_FLEET, LEDGER_FULL_CLASS,
-                                            LEDGER_FULL_REPOSITORY, LEDGER_RATE};
-    for (size_t i = 0; i < COUNT_OF(outcomes); i++) {
-        reset(state);
-        script.outcome = outcomes[i];
-        run(2);
-        assert_int_equal(script.returned, 1);
-        assert_false(script.back.spend_attempt);
-        assert_true(script.back.delay_ms > 0);
-        assert_int_equal(script.calls[STEP_REGISTER], 0);
-    }
-}
-
-/* Else the last jobs of a burst wait for long beside slots that are free. */
-static void launch_that_lost_a_race_for_a_slot_comes_back_soon(void **state)
-{
     const struct {
         enum ledger_outcome outcome;
-        int64_t least_ms;
-        int64_t most_ms;
-    } cases[] = {{LEDGER_FULL_FLEET, 1, 50},
-                 {LEDGER_FULL_CLASS, 1, 50},
-                 {LEDGER_FULL_REPOSITORY, 500, 5000}};
+        int64_t wait_ms;
+        const char *calls;
+    } cases[] = {
+        {LEDGER_SATISFIED, 0, "done message-1 by receipt-0\n"},
+        {LEDGER_OBSOLETE, 0, "done message-1 by receipt-0\n"},
+        /* Else the last jobs of a burst wait for long beside slots that are free. */
+        {LEDGER_FULL_FLEET, 250, "return message-1 by receipt-0 in 20 ms: full_fleet\n"},
+        {LEDGER_FULL_CLASS, 250, "return message-1 by receipt-0 in 20 ms: full_class\n"},
+        {LEDGER_FULL_REPOSITORY, 250,
+         "return message-1 by receipt-0 in 1000 ms: full_repository\n"},
+        {LEDGER_RATE, 250, "return message-1 by receipt-0 in 250 ms: rate\n"},
+        {LEDGER_RATE, 0, "return message-1 by receipt-0 in 1000 ms: rate\n"},
+    };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        reset(state);
-        script.outcome = cases[i].outcome;
-        run(2);
-        assert_in_range(script.back.delay_ms, cases[i].least_ms, cases[i].most_ms);
+        char expected[400];
+        script_again();
+        script.reservation.outcome = cases[i].outcome;
+        script.reservation.wait_ms = cases[i].wait_ms;
+        (void)snprintf(expected, sizeof expected, RESERVE DECIDED "%s", cases[i].calls);
+        assert_string_equal(script_calls_for(0, 2), expected);
     }
 }
 
+#define RETRIED(step, vm)                                                                          \
+    "timeline 42 '" vm "' retry: " step " (attempt 1 of 3): scripted\n"                            \
+    "return message-1 by receipt-0 in -1 ms, spent: " step " (attempt 1 of 3): scripted\n"
+
+/* Only an answer that was lost leaves room for doubt whether a machine runs. */
 static void launch_failed_at_any_step_is_undone_and_retried(void **state)
 {
     (void)state;
-    for (int step = STEP_REGISTER; step < STEPS; step++) {
-        reset(state);
-        script.fail[step] = ERR_RETRY;
-        run(0);
-        assert_int_equal(script.ended, 1);
-        assert_int_equal(script.returned, 1);
-        assert_true(script.back.spend_attempt);
-        assert_string_equal(script.ended_vm_id, step == STEP_RECORD ? "machine-1" : "");
+    const struct {
+        enum step step;
+        bool left_nothing;
+        const char *calls;
+    } cases[] = {
+        {STEP_RESERVE, false, RESERVE DECIDED RETRIED("reserve", "")},
+        {STEP_REGISTER, false, UP_TO_REGISTER END_RESERVED RETRIED("register", "mf-1")},
+        {STEP_ADVANCE_REGISTERED, false,
+         UP_TO_REGISTER REGISTERED END_REGISTERED RETRIED("register", "mf-1")},
+        {STEP_RUN, false, UP_TO_RUN END_UNKNOWN RETRIED("run", "mf-1")},
+        {STEP_RUN, true, UP_TO_RUN END_REGISTERED RETRIED("run", "mf-1")},
+        {STEP_RECORD, false, UP_TO_RUN RECORD END_MACHINE RETRIED("record", "mf-1")},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        script_again();
+        script.fail[cases[i].step] = ERR_RETRY;
+        script.left_nothing = cases[i].left_nothing;
+        assert_string_equal(script_calls_for(0, 0), cases[i].calls);
     }
 }
 
-/* Only an answer that was lost leaves room for doubt whether a machine runs. */
-static void launch_failed_says_whether_something_may_run(void **state)
+static void slot_of_a_failed_launch_is_announced_unless_it_is_still_held(void **state)
 {
+    (void)state;
+    script.fail[STEP_REGISTER] = ERR_RETRY;
+    uint64_t before = stop_wakes(&script.worker.intake);
+    (void)script_calls_for(0, 0);
+    assert_int_equal(stop_wakes(&script.worker.intake), before + 1);
+    script.rollback_fails = true;
+    (void)script_calls_for(0, 0);
+    assert_int_equal(stop_wakes(&script.worker.intake), before + 1);
+}
+
+static void launch_is_retried_no_sooner_than_the_other_side_asked(void **state)
+{
+    (void)state;
+    script.fail[STEP_RUN] = ERR_RETRY;
+    script.retry_after_ms = 7000;
+    assert_non_null(strstr(script_calls_for(0, 0), "in 7000 ms, spent: run (attempt 1 of 3)"));
+}
+
+static void launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing(void **state)
+{
+    (void)state;
     const struct {
         enum step step;
         enum err_class class;
-        bool left_nothing;
-        bool nothing_runs;
+        int64_t retry_after_ms;
+        const char *calls;
     } cases[] = {
-        {STEP_REGISTER, ERR_RETRY, false, true}, {STEP_ADVANCE_REGISTERED, ERR_RETRY, false, true},
-        {STEP_RUN, ERR_RETRY, false, false},     {STEP_RUN, ERR_RETRY, true, true},
-        {STEP_RUN, ERR_CAPACITY, false, true},   {STEP_RUN, ERR_PERMANENT, false, true},
-        {STEP_RECORD, ERR_RETRY, false, false},
+        {STEP_REGISTER, ERR_THROTTLED, 9000,
+         UP_TO_REGISTER END_RESERVED
+         "timeline 42 'mf-1' wait: register (attempt 1001 of 3): scripted\n"
+         "pause the class for 9000 ms\n"
+         "return message-1 by receipt-0 in 9000 ms: register (attempt 1001 of 3): scripted\n"},
+        {STEP_RUN, ERR_CAPACITY, 0,
+         UP_TO_RUN END_REGISTERED
+         "timeline 42 'mf-1' wait: run (attempt 1001 of 3): scripted\n"
+         "pause the class for 5000 ms\n"
+         "return message-1 by receipt-0 in 5000 ms: run (attempt 1001 of 3): scripted\n"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        reset(state);
+        script_again();
         script.fail[cases[i].step] = cases[i].class;
-        script.left_nothing = cases[i].left_nothing;
-        run(0);
-        assert_int_equal(script.ended, 1);
-        assert_int_equal(script.nothing_runs, cases[i].nothing_runs);
+        script.retry_after_ms = cases[i].retry_after_ms;
+        assert_string_equal(script_calls_for(0, 1000), cases[i].calls);
     }
-}
-
-/* A worker that was frozen for so long that its row was taken for a dead one's. */
-static void launch_that_stood_still_past_its_lease_asks_for_no_vm(void **state)
-{
-    (void)state;
-    script.registered_in_ms = LEASE_MS;
-    run(0);
-    assert_int_equal(script.calls[STEP_RUN], 1);
-    reset(state);
-    script.registered_in_ms = LEASE_MS + 1;
-    run(0);
-    assert_int_equal(script.calls[STEP_RUN], 0);
-    assert_int_equal(script.ended, 1);
-    assert_true(script.nothing_runs);
-    assert_int_equal(script.returned, 1);
-}
-
-static void launch_ledger_down_reserves_nothing_and_undoes_nothing(void **state)
-{
-    (void)state;
-    script.fail[STEP_RESERVE] = ERR_RETRY;
-    run(0);
-    assert_int_equal(script.ended, 0);
-    assert_int_equal(script.returned, 1);
-}
-
-static void launch_throttled_pauses_the_class_and_spends_nothing(void **state)
-{
-    (void)state;
-    script.fail[STEP_REGISTER] = ERR_THROTTLED;
-    int64_t before = clock_mono_ms();
-    run(2);
-    assert_int_equal(script.returned, 1);
-    assert_false(script.back.spend_attempt);
-    assert_true(script.paused_until > before);
 }
 
 static void launch_permanent_or_out_of_attempts_is_buried(void **state)
 {
     (void)state;
     script.fail[STEP_RUN] = ERR_PERMANENT;
-    run(0);
-    assert_int_equal(script.buried, 1);
-    assert_int_equal(script.ended, 1);
-    reset(state);
+    assert_string_equal(script_calls_for(0, 0), UP_TO_RUN END_REGISTERED
+                        "circuit: message-1 of job 42 refused: scripted\n"
+                        "timeline 42 'mf-1' bury: run (attempt 1 of 3): scripted\n"
+                        "bury message-1: run (attempt 1 of 3): scripted\n");
+    script_again();
     script.fail[STEP_RUN] = ERR_RETRY;
-    run(2);
-    assert_int_equal(script.buried, 1);
-}
-
-static void launch_over_quota_pauses_the_class_and_spends_nothing_however_often(void **state)
-{
-    (void)state;
-    script.fail[STEP_RUN] = ERR_CAPACITY;
-    int64_t before = clock_mono_ms();
-    run(1000);
-    assert_int_equal(script.returned, 1);
-    assert_false(script.back.spend_attempt);
-    assert_true(script.paused_until > before);
-    assert_int_equal(script.refused, 0);
-    assert_int_equal(script.ended, 1);
+    assert_string_equal(script_calls_for(0, 2), UP_TO_RUN END_UNKNOWN
+                        "timeline 42 'mf-1' bury: run (attempt 3 of 3): scripted\n"
+                        "bury message-1: run (attempt 3 of 3): scripted\n");
 }
 
 static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state)
 {
     (void)state;
     script.fail[STEP_RUN] = ERR_PERMANENT;
-    script.stopped = true;
-    run(2);
-    assert_int_equal(script.refused, 1);
-    assert_int_equal(script.buried, 0);
-    assert_int_equal(script.returned, 1);
-    assert_false(script.back.spend_attempt);
-    assert_int_equal(script.back.delay_ms, 7000);
+    script.refusal = (struct breaker_refusal){.stopped = true, .delay_ms = 7000};
+    assert_string_equal(
+        script_calls_for(0, 2), UP_TO_RUN END_REGISTERED
+        "circuit: message-1 of job 42 refused: scripted\n"
+        "timeline 42 'mf-1' wait: run (attempt 3 of 3): scripted\n"
+        "return message-1 by receipt-0 in 7000 ms: run (attempt 3 of 3): scripted\n");
 }
 
-static void launch_refused_by_our_own_ledger_says_nothing_about_the_class(void **state)
+static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **state)
 {
     (void)state;
-    script.fail[STEP_RECORD] = ERR_PERMANENT;
-    run(0);
-    assert_int_equal(script.refused, 0);
-    assert_int_equal(script.buried, 1);
+    const enum step steps[] = {STEP_RESERVE, STEP_RECORD};
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        script_again();
+        script.fail[steps[i]] = ERR_PERMANENT;
+        const char *calls = script_calls_for(0, 0);
+        assert_null(strstr(calls, "circuit"));
+        assert_non_null(strstr(calls, "bury message-1"));
+    }
 }
 
 static void launch_unreadable_or_unknown_class_is_buried_untouched(void **state)
 {
     (void)state;
-    run_with_body("{\"v\":", 0);
-    assert_int_equal(script.buried, 1);
-    assert_int_equal(script.calls[STEP_RESERVE], 0);
+    assert_non_null(strstr(script_calls_for_body("{\"v\":"), DECIDED "bury message-1: "));
+    script_again();
+    struct job_event ev = {.action = JOB_ACTION_QUEUED, .job_id = 42, .run_id = 1};
+    struct buf body;
+    memcpy(ev.status, "queued", 7);
+    memcpy(ev.repository, "acme/app", 9);
+    memcpy(ev.class_name, "medium", 7);
+    buf_init(&body, 65536);
+    job_event_encode(&ev, &body);
+    const char *calls = script_calls_for_body(body.data);
+    buf_fini(&body);
+    assert_string_equal(calls,
+                        DECIDED "bury message-1: its class is not configured here: add the class, "
+                                "then kick this message\n");
 }
+
+/* --- launches that last --- */
+
+static void launch_longer_than_its_lease_keeps_its_message(void **state)
+{
+    (void)state;
+    script.takes_ms[STEP_REGISTER] = 50000;
+    script.takes_ms[STEP_RUN] = 180000;
+    assert_string_equal(script_calls_for(0, 0), UP_TO_RUN RECORD "done message-1 by receipt-23\n"
+                                                                 "circuit: message-1 launched\n");
+    assert_int_equal(script.extended, 23);
+}
+
+static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **state)
+{
+    (void)state;
+    script.heart_stops = true;
+    script.takes_ms[STEP_REGISTER] = LEASE_MS;
+    assert_non_null(strstr(script_calls_for(0, 0), RUN));
+    script_again();
+    script.heart_stops = true;
+    script.takes_ms[STEP_REGISTER] = LEASE_MS + 1;
+    const char *calls = script_calls_for(0, 0);
+    assert_null(strstr(calls, RUN));
+    assert_non_null(strstr(calls, "end mf-1, state 1, runner 77, machine '', grace 0, nothing runs"
+                                  ": launch failed: the launch lost its message"));
+    assert_non_null(strstr(calls, "return message-1 by receipt-0 in -1 ms, spent: run"));
+}
+
+static void launch_whose_message_became_anothers_asks_for_no_vm(void **state)
+{
+    (void)state;
+    script.extension_lost = true;
+    script.takes_ms[STEP_REGISTER] = LEASE_MS / 2;
+    assert_null(strstr(script_calls_for(0, 0), RUN));
+}
+
+static void launch_that_hangs_is_kept_until_its_step_or_its_timeout_is_over(void **state)
+{
+    (void)state;
+    script.takes_ms[STEP_REGISTER] = 600000;
+    assert_null(strstr(script_calls_for(0, 0), RUN));
+    assert_int_equal(script.extended, 5); /* at 10 to 50 s: the step may take 60 */
+    script_again();
+    script.takes_ms[STEP_RUN] = 600000;
+    (void)script_calls_for(0, 0);
+    assert_int_equal(script.extended, 29); /* at 10 to 290 s of 300 */
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, script_set_up, script_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(launch_smooth_is_done_after_every_step, reset),
-        cmocka_unit_test_setup(launch_satisfied_or_obsolete_is_done_without_a_vm, reset),
-        cmocka_unit_test_setup(launch_full_or_rate_goes_back_unspent, reset),
-        cmocka_unit_test_setup(launch_that_lost_a_race_for_a_slot_comes_back_soon, reset),
-        cmocka_unit_test_setup(launch_failed_at_any_step_is_undone_and_retried, reset),
-        cmocka_unit_test_setup(launch_failed_says_whether_something_may_run, reset),
-        cmocka_unit_test_setup(launch_that_stood_still_past_its_lease_asks_for_no_vm, reset),
-        cmocka_unit_test_setup(launch_ledger_down_reserves_nothing_and_undoes_nothing, reset),
-        cmocka_unit_test_setup(launch_throttled_pauses_the_class_and_spends_nothing, reset),
-        cmocka_unit_test_setup(launch_permanent_or_out_of_attempts_is_buried, reset),
-        cmocka_unit_test_setup(launch_over_quota_pauses_the_class_and_spends_nothing_however_often,
-                               reset),
-        cmocka_unit_test_setup(launch_refused_while_its_class_is_stopped_waits_unspent, reset),
-        cmocka_unit_test_setup(launch_refused_by_our_own_ledger_says_nothing_about_the_class,
-                               reset),
-        cmocka_unit_test_setup(launch_unreadable_or_unknown_class_is_buried_untouched, reset),
+        CASE(launch_smooth_makes_each_call_once_and_is_done),
+        CASE(launch_of_the_other_class_has_its_own_limits_and_the_default_group),
+        CASE(launch_not_reserved_is_done_or_goes_back_unspent),
+        CASE(launch_failed_at_any_step_is_undone_and_retried),
+        CASE(slot_of_a_failed_launch_is_announced_unless_it_is_still_held),
+        CASE(launch_is_retried_no_sooner_than_the_other_side_asked),
+        CASE(launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing),
+        CASE(launch_permanent_or_out_of_attempts_is_buried),
+        CASE(launch_refused_while_its_class_is_stopped_waits_unspent),
+        CASE(launch_refused_by_the_ledger_says_nothing_about_the_class),
+        CASE(launch_unreadable_or_unknown_class_is_buried_untouched),
+        CASE(launch_longer_than_its_lease_keeps_its_message),
+        CASE(launch_whose_heart_stopped_past_its_lease_asks_for_no_vm),
+        CASE(launch_whose_message_became_anothers_asks_for_no_vm),
+        CASE(launch_that_hangs_is_kept_until_its_step_or_its_timeout_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

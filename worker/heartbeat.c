@@ -1,0 +1,199 @@
+#include "worker/heartbeat.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+#define IDLE_MS 1000 /* between two looks while nothing is in flight */
+
+struct heartbeat {
+    struct worker *worker;
+    struct stop stop; /* woken with every launch that begins */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t beaten;              /* a heartbeat ended */
+    struct heartbeat_launch *in_flight; /* under the lock, as all of its entries */
+};
+
+/* --- the launching threads' side --- */
+
+void heartbeat_begin(struct heartbeat *h, struct heartbeat_launch *l, struct queue_message *m,
+                     int64_t lease_ms, int64_t timeout_ms)
+{
+    int64_t now = clock_mono_ms();
+    *l = (struct heartbeat_launch){.message = m,
+                                   .step = "begin",
+                                   .lease_ms = lease_ms,
+                                   .last_ms = now,
+                                   .due_ms = now + lease_ms / 3,
+                                   .step_deadline_ms = now + timeout_ms,
+                                   .deadline_ms = now + timeout_ms};
+    pthread_mutex_lock(&h->lock);
+    l->next = h->in_flight;
+    h->in_flight = l;
+    pthread_mutex_unlock(&h->lock);
+    stop_wake(&h->stop);
+}
+
+void heartbeat_step(struct heartbeat *h, struct heartbeat_launch *l, const char *step,
+                    int64_t limit_ms)
+{
+    pthread_mutex_lock(&h->lock);
+    l->step = step;
+    l->step_deadline_ms = clock_mono_ms() + limit_ms;
+    l->stuck = false;
+    pthread_mutex_unlock(&h->lock);
+}
+
+void heartbeat_set_row(struct heartbeat *h, struct heartbeat_launch *l, const char *vm)
+{
+    pthread_mutex_lock(&h->lock);
+    ASSERT(slice_to_cstr(slice_of(vm), l->vm, sizeof l->vm));
+    pthread_mutex_unlock(&h->lock);
+}
+
+bool heartbeat_holds(struct heartbeat *h, struct heartbeat_launch *l, int64_t *age_ms)
+{
+    pthread_mutex_lock(&h->lock);
+    *age_ms = clock_mono_ms() - l->last_ms;
+    bool holds = !l->lost && *age_ms <= l->lease_ms;
+    pthread_mutex_unlock(&h->lock);
+    return holds;
+}
+
+void heartbeat_end(struct heartbeat *h, struct heartbeat_launch *l)
+{
+    pthread_mutex_lock(&h->lock);
+    while (l->beating) {
+        pthread_cond_wait(&h->beaten, &h->lock);
+    }
+    struct heartbeat_launch **link = &h->in_flight;
+    while (*link != l) {
+        link = &(*link)->next;
+    }
+    *link = l->next;
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* --- the heartbeat --- */
+
+/* Past its deadline a launch gets no more heartbeats, until its next step begins. */
+static bool makes_progress(struct heartbeat_launch *l, int64_t now)
+{
+    if (now < l->step_deadline_ms && now < l->deadline_ms) {
+        return true;
+    }
+    if (!l->stuck) {
+        log_warn("launch_stuck", LOG_STR("message", l->message->id), LOG_STR("vm", l->vm),
+                 LOG_STR("step", l->step),
+                 LOG_STR("action", "its lease is no longer extended: when it has run out, the job "
+                                   "is launched anew"));
+    }
+    l->stuck = true;
+    return false;
+}
+
+/* The one that is due first; NULL if none is in flight and alive. */
+static struct heartbeat_launch *next_due(struct heartbeat *h, int64_t now)
+{
+    struct heartbeat_launch *first = NULL;
+    for (struct heartbeat_launch *l = h->in_flight; l != NULL; l = l->next) {
+        if (!l->lost && makes_progress(l, now) && (first == NULL || l->due_ms < first->due_ms)) {
+            first = l;
+        }
+    }
+    return first;
+}
+
+/* Extends a copy, so that the store is called without the lock, and gives the new receipt back. */
+static void beat(struct heartbeat *h, struct heartbeat_launch *l)
+{
+    struct err e = {0};
+    int64_t began_ms = clock_mono_ms();
+    struct queue_message copy = *l->message;
+    l->beating = true;
+    pthread_mutex_unlock(&h->lock);
+    int rc = queue_extend(h->worker->queue, &copy, l->lease_ms, &e);
+    pthread_mutex_lock(&h->lock);
+    l->beating = false;
+    l->lost = rc != 0 && e.class == ERR_CONFLICT;
+    l->due_ms = began_ms + l->lease_ms / 3;
+    if (rc == 0) {
+        memcpy(l->message->receipt, copy.receipt, sizeof copy.receipt);
+        l->message->leased_until_ms = copy.leased_until_ms;
+        l->last_ms = began_ms;
+    } else {
+        l->due_ms = clock_mono_ms() + l->lease_ms / 10; /* several tries before the lease is over */
+        log_warn("heartbeat_failed", LOG_STR("message", copy.id), LOG_STR("vm", l->vm),
+                 LOG_ERR(&e));
+    }
+    pthread_cond_broadcast(&h->beaten);
+}
+
+int64_t heartbeat_round(struct heartbeat *h)
+{
+    int64_t wait_ms = IDLE_MS;
+    pthread_mutex_lock(&h->lock);
+    for (;;) {
+        int64_t now = clock_mono_ms();
+        struct heartbeat_launch *l = next_due(h, now);
+        if (l == NULL || l->due_ms > now) {
+            wait_ms = l != NULL && l->due_ms - now < wait_ms ? l->due_ms - now : wait_ms;
+            break;
+        }
+        beat(h, l);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return wait_ms;
+}
+
+/* --- life --- */
+
+static void *serve(void *arg)
+{
+    struct heartbeat *h = arg;
+    bool stopped = false;
+    while (!stopped) {
+        uint64_t seen = stop_wakes(&h->stop);
+        stopped = stop_wait(&h->stop, seen, heartbeat_round(h));
+    }
+    return NULL;
+}
+
+struct heartbeat *heartbeat_new(struct worker *w)
+{
+    struct heartbeat *h = calloc(1, sizeof *h);
+    ASSERT(h != NULL && pthread_mutex_init(&h->lock, NULL) == 0 &&
+           pthread_cond_init(&h->beaten, NULL) == 0);
+    h->worker = w;
+    stop_init(&h->stop);
+    return h;
+}
+
+void heartbeat_free(struct heartbeat *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    pthread_cond_destroy(&h->beaten);
+    pthread_mutex_destroy(&h->lock);
+    stop_fini(&h->stop);
+    free(h);
+}
+
+int heartbeat_start(struct heartbeat *h, struct err *e)
+{
+    if (pthread_create(&h->thread, NULL, serve, h) != 0) {
+        return err_set(e, ERR_CAPACITY, 0, "no thread for the heartbeat could be started");
+    }
+    return 0;
+}
+
+void heartbeat_stop(struct heartbeat *h)
+{
+    stop_raise(&h->stop);
+    pthread_join(h->thread, NULL);
+}
