@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/thread.h"
 #include "ingress/stats.h"
 
 #define COMMITTERS_MAX 64
@@ -18,8 +19,7 @@ struct intake {
     struct delivery **last;
     int sleeping;
     bool stopping;
-    pthread_t threads[COMMITTERS_MAX]; /* main thread only */
-    int thread_count;
+    struct threads threads; /* main thread only */
 };
 
 /* A committer's own working memory. */
@@ -224,13 +224,10 @@ int intake_start(const struct intake_options *o, struct intake **out, struct err
     in->o = *o;
     in->last = &in->first;
     ASSERT(pthread_mutex_init(&in->lock, NULL) == 0 && pthread_cond_init(&in->arrived, NULL) == 0);
-    for (; in->thread_count < o->committers; in->thread_count++) {
-        int errnum = pthread_create(&in->threads[in->thread_count], NULL, committer_main, in);
-        if (errnum != 0) {
-            err_errno(e, ERR_CAPACITY, errnum, "committer thread");
-            intake_stop(in);
-            return -1;
-        }
+    if (threads_start(&in->threads, (size_t)o->committers, "a thread of ingress.committers",
+                      committer_main, in, e) != 0) {
+        intake_stop(in);
+        return -1;
     }
     *out = in;
     return 0;
@@ -245,9 +242,7 @@ void intake_stop(struct intake *in)
     in->stopping = true;
     pthread_cond_broadcast(&in->arrived);
     pthread_mutex_unlock(&in->lock);
-    for (int i = 0; i < in->thread_count; i++) {
-        pthread_join(in->threads[i], NULL);
-    }
+    threads_join(&in->threads);
     pthread_cond_destroy(&in->arrived);
     pthread_mutex_destroy(&in->lock);
     free(in);

@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/thread.h"
 #include "ingress/loop_internal.h"
 #include "ingress/stats.h"
 
@@ -292,10 +293,9 @@ int loop_start(const struct loop_shared *shared, int listen_fd, const struct loo
         loop_free(l);
         return err_set(e, ERR_CAPACITY, 0, "an event loop could not be set up");
     }
-    int errnum = pthread_create(&l->thread, NULL, loop_main, l);
-    if (errnum != 0) {
+    if (thread_start(&l->thread, "an event loop's thread", loop_main, l, e) != 0) {
         loop_free(l);
-        return err_errno(e, ERR_CAPACITY, errnum, "event loop thread");
+        return -1;
     }
     *out = l;
     return 0;

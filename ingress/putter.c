@@ -1,13 +1,13 @@
 #include "ingress/putter.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/base/clock.h"
+#include "common/base/cond.h"
+#include "common/base/thread.h"
 
 enum putter_state {
     PUTTER_IDLE,
@@ -144,11 +144,9 @@ static void give_up(struct putter *w, struct err *e)
 int putters_put(struct putters *p, struct queue *q, const struct queue_item *items, size_t n,
                 int64_t deadline_us, struct err *e)
 {
-    const struct timespec until = {.tv_sec = deadline_us / 1000000,
-                                   .tv_nsec = deadline_us % 1000000 * 1000};
     struct putter *w = deadline_us > clock_mono_us() ? claim(p) : NULL;
     int result = -1;
-    int waited = 0;
+    bool in_time = true;
     if (w == NULL) {
         return err_set(e, ERR_RETRY, 0, "the queue is too slow: earlier puts are still under way");
     }
@@ -157,8 +155,8 @@ int putters_put(struct putters *p, struct queue *q, const struct queue_item *ite
     pthread_mutex_lock(&p->lock);
     w->state = PUTTER_GIVEN;
     pthread_cond_broadcast(&w->changed);
-    while (w->state != PUTTER_FINISHED && waited != ETIMEDOUT) {
-        waited = pthread_cond_timedwait(&w->changed, &p->lock, &until);
+    while (w->state != PUTTER_FINISHED && in_time) {
+        in_time = cond_wait_until(&w->changed, &p->lock, deadline_us);
     }
     if (w->state == PUTTER_FINISHED) {
         result = w->result;
@@ -176,26 +174,18 @@ int putters_put(struct putters *p, struct queue *q, const struct queue_item *ite
 /* --- life --- */
 int putters_new(size_t count, struct putters **out, struct err *e)
 {
-    pthread_condattr_t monotonic;
     struct putters *p = calloc(1, sizeof *p + count * sizeof p->each[0]);
     ASSERT(p != NULL && count >= 1 && count <= 64);
     ASSERT(pthread_mutex_init(&p->lock, NULL) == 0);
-    ASSERT(pthread_condattr_init(&monotonic) == 0 &&
-           pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    int errnum = 0;
-    for (; p->count < count && errnum == 0; p->count += errnum == 0) {
+    for (; p->count < count; p->count++) {
         struct putter *w = &p->each[p->count];
         w->home = p;
-        ASSERT(pthread_cond_init(&w->changed, &monotonic) == 0);
-        errnum = pthread_create(&w->thread, NULL, putter_main, w);
-        if (errnum != 0) {
+        cond_init(&w->changed);
+        if (thread_start(&w->thread, "a thread for puts", putter_main, w, e) != 0) {
             pthread_cond_destroy(&w->changed);
+            putters_free(p);
+            return -1;
         }
-    }
-    pthread_condattr_destroy(&monotonic);
-    if (errnum != 0) {
-        putters_free(p);
-        return err_errno(e, ERR_CAPACITY, errnum, "a thread for puts");
     }
     *out = p;
     return 0;

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
+#include "common/base/thread.h"
 #include "ingress/putter.h"
 #include "ingress/spool_drain.h"
 #include "ingress/spool_lock.h"
@@ -322,10 +323,9 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
         log_info("spool_found", LOG_INT("deliveries", s->messages),
                  LOG_STR("next", "they are moved on before new ones"));
     }
-    int errnum = pthread_create(&s->drainer, NULL, drainer_main, s);
-    if (errnum != 0) {
+    if (thread_start(&s->drainer, "the spool's thread", drainer_main, s, e) != 0) {
         spool_close(s);
-        return err_errno(e, ERR_CAPACITY, errnum, "the spool's thread");
+        return -1;
     }
     s->draining = true;
     *out = s;

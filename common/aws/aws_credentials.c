@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/base/stop.h"
+#include "common/base/thread.h"
 
 #define MARGIN_MS (5 * 60 * 1000)
 #define RENEW_MIN_MS 1000
@@ -138,8 +139,11 @@ static void accept(struct aws_credentials *c, struct aws_keys *fresh)
     }
     c->renew_at_ms = clock_mono_ms() + aws_renew_in_ms(fresh->expires_ms - aws_wall_ms());
     if (!c->renewing) {
-        c->renewing = true;
-        ASSERT(pthread_create(&c->thread, NULL, renew, c) == 0);
+        /* Without it a caller that finds the keys expired looks for others, and tries this again.
+         */
+        struct err e;
+        c->renewing =
+            thread_start(&c->thread, "the thread that renews AWS credentials", renew, c, &e) == 0;
     }
     stop_wake(&c->stop);
 }

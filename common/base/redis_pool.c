@@ -4,10 +4,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
+#include "common/base/cond.h"
 
 #define PAUSE_BASE_MS 50
 #define PAUSE_CAP_MS 2000
@@ -37,7 +37,6 @@ struct redis_pool {
 struct redis_pool *redis_pool_new(const struct redis_url *url, SSL_CTX *tls)
 {
     struct redis_pool *p = calloc(1, sizeof *p);
-    pthread_condattr_t monotonic;
     ASSERT(p != NULL);
     p->url = url;
     p->tls = tls;
@@ -45,10 +44,7 @@ struct redis_pool *redis_pool_new(const struct redis_url *url, SSL_CTX *tls)
     p->out = calloc(url->connections, sizeof *p->out);
     ASSERT(p->idle != NULL && p->out != NULL);
     ASSERT(pthread_mutex_init(&p->lock, NULL) == 0);
-    ASSERT(pthread_condattr_init(&monotonic) == 0);
-    ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&p->given, &monotonic) == 0);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&p->given);
     return p;
 }
 
@@ -145,19 +141,13 @@ static bool pop_idle(struct redis_pool *p, struct lent *out)
 
 static int wait_for_one(struct redis_pool *p, int64_t deadline_mono, struct err *e)
 {
-    struct timespec until;
     int64_t left = deadline_mono - clock_mono_ms();
     if (left <= 0) {
         return err_set(e, ERR_RETRY, ETIMEDOUT,
                        "all %zu connections to Redis are in use; raise connections in its URL",
                        p->url->connections);
     }
-    ASSERT(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-    until.tv_sec += left / 1000;
-    until.tv_nsec += (left % 1000) * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
-    (void)pthread_cond_timedwait(&p->given, &p->lock, &until);
+    (void)cond_wait_until(&p->given, &p->lock, cond_deadline_us(left));
     return 0;
 }
 

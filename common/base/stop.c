@@ -5,16 +5,13 @@
 #include <time.h>
 
 #include "common/base/attr.h"
+#include "common/base/cond.h"
 
 void stop_init(struct stop *s)
 {
-    pthread_condattr_t attr;
     *s = (struct stop){0};
-    ASSERT(pthread_condattr_init(&attr) == 0);
-    ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
-    ASSERT(pthread_cond_init(&s->cond, &attr) == 0);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->cond);
 }
 
 void stop_fini(struct stop *s)
@@ -55,24 +52,11 @@ uint64_t stop_wakes(struct stop *s)
     return wakes;
 }
 
-/* The condition's own clock, not the injectable one: the kernel does the waiting. */
-static struct timespec after_ms(int64_t timeout_ms)
-{
-    struct timespec ts;
-    ASSERT(clock_gettime(CLOCK_MONOTONIC, &ts) == 0);
-    int64_t ns = ts.tv_nsec + timeout_ms % 1000 * 1000000;
-    ts.tv_sec += (time_t)(timeout_ms / 1000 + ns / 1000000000);
-    ts.tv_nsec = (long)(ns % 1000000000);
-    return ts;
-}
-
 static bool wait_locked(struct stop *s, uint64_t seen, bool wakes_count, int64_t timeout_ms)
 {
-    struct timespec until = after_ms(timeout_ms > 0 ? timeout_ms : 0);
-    while (!s->raised && (!wakes_count || s->wakes == seen)) {
-        if (pthread_cond_timedwait(&s->cond, &s->lock, &until) == ETIMEDOUT) {
-            break;
-        }
+    int64_t until_us = cond_deadline_us(timeout_ms);
+    while (!s->raised && (!wakes_count || s->wakes == seen) &&
+           cond_wait_until(&s->cond, &s->lock, until_us)) {
     }
     return s->raised;
 }
@@ -114,15 +98,13 @@ int stop_wait_signal(int64_t timeout_ms)
 {
     sigset_t set;
     int signal_number = -1;
-    struct timespec until = after_ms(timeout_ms);
-    struct timespec now;
+    int64_t until_us = cond_deadline_us(timeout_ms);
     program_signals(&set);
     do {
-        ASSERT(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-        int64_t left_ns = (until.tv_sec - now.tv_sec) * 1000000000 + until.tv_nsec - now.tv_nsec;
-        left_ns = left_ns > 0 ? left_ns : 0;
-        struct timespec left = {.tv_sec = (time_t)(left_ns / 1000000000),
-                                .tv_nsec = (long)(left_ns % 1000000000)};
+        int64_t left_us = until_us - cond_deadline_us(0);
+        left_us = left_us > 0 ? left_us : 0;
+        struct timespec left = {.tv_sec = (time_t)(left_us / 1000000),
+                                .tv_nsec = (long)(left_us % 1000000 * 1000)};
         signal_number = sigtimedwait(&set, NULL, &left);
         /* Another signal's handler, or a debugger, ends the call early; not the wait. */
     } while (signal_number < 0 && errno == EINTR);

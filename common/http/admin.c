@@ -16,6 +16,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
+#include "common/base/thread.h"
 
 #define CONNECTIONS_MAX 32
 #define REQUEST_LIMIT_BYTES 8192
@@ -369,9 +370,8 @@ static int start_thread(struct admin *a, struct err *e)
     }
     a->stop_event = event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
     ASSERT(a->stop_event != NULL && event_add(a->stop_event, NULL) == 0);
-    int rc = pthread_create(&a->thread, NULL, run, a);
-    if (rc != 0) {
-        return err_errno(e, ERR_RETRY, rc, "admin port: cannot start its thread");
+    if (thread_start(&a->thread, "the admin port's thread", run, a, e) != 0) {
+        return -1;
     }
     a->started = true;
     return 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/thread.h"
 #include "common/ledger/ledger_front.h"
 
 #define FORMAT 1
@@ -255,11 +256,15 @@ static void *watch(void *arg)
 static void watch_freed(void *state, ledger_heard_fn *heard, void *arg)
 {
     struct ledger_redis *l = state;
+    struct err e;
     ASSERT(l->watch == NULL);
     l->heard = heard;
     l->heard_arg = arg;
     l->watch = redis_subscription_open(l->store, ":l:freed");
-    ASSERT(pthread_create(&l->watcher, NULL, watch, l) == 0);
+    if (thread_start(&l->watcher, "the thread that hears of freed slots", watch, l, &e) != 0) {
+        redis_subscription_close(l->watch); /* unheard, the caller polls */
+        l->watch = NULL;
+    }
 }
 
 static bool watching(void *state)

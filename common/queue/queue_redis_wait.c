@@ -1,11 +1,11 @@
 #include "common/queue/queue_redis_wait.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/base/clock.h"
+#include "common/base/cond.h"
+#include "common/base/thread.h"
 #include "common/queue/queue.h"
 
 /* A waiter looks for itself this often, whatever is announced: a note may have been lost, and a
@@ -36,14 +36,10 @@ struct queue_redis_waiters {
 struct queue_redis_waiters *queue_redis_waiters_new(struct redis_store *store)
 {
     struct queue_redis_waiters *w = calloc(1, sizeof *w);
-    pthread_condattr_t monotonic;
     ASSERT(w != NULL);
     w->subscription = redis_subscription_open(store, ":q:wake");
     ASSERT(pthread_mutex_init(&w->lock, NULL) == 0);
-    ASSERT(pthread_condattr_init(&monotonic) == 0);
-    ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&w->changed, &monotonic) == 0);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&w->changed);
     return w;
 }
 
@@ -167,25 +163,15 @@ static void *listen_to_notes(void *arg)
 }
 
 /* --- waiting --- */
-static void sleep_until(struct queue_redis_waiters *w, int64_t until_mono)
-{
-    struct timespec at;
-    int64_t left = until_mono - clock_mono_ms();
-    ASSERT(clock_gettime(CLOCK_MONOTONIC, &at) == 0);
-    at.tv_sec += left / 1000;
-    at.tv_nsec += (left % 1000) * 1000000;
-    at.tv_sec += at.tv_nsec / 1000000000;
-    at.tv_nsec %= 1000000000;
-    (void)pthread_cond_timedwait(&w->changed, &w->lock, &at);
-}
-
 void queue_redis_wait(struct queue_redis_waiters *w, const char *lane, int64_t timeout_ms)
 {
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&w->lock);
     if (!w->listening && !w->ended) {
-        ASSERT(pthread_create(&w->listener, NULL, listen_to_notes, w) == 0);
-        w->listening = true;
+        /* Unheard, a waiter looks for itself more often, and the next wait tries this again. */
+        struct err e;
+        w->listening = thread_start(&w->listener, "the thread that hears of Redis messages",
+                                    listen_to_notes, w, &e) == 0;
     }
     int64_t began = now;
     while (!w->ended) {
@@ -196,7 +182,7 @@ void queue_redis_wait(struct queue_redis_waiters *w, const char *lane, int64_t t
         if (n->heard > n->emptied || now >= until) {
             break;
         }
-        sleep_until(w, until);
+        (void)cond_wait_until(&w->changed, &w->lock, cond_deadline_us(until - now));
         now = clock_mono_ms();
     }
     pthread_mutex_unlock(&w->lock);

@@ -1,7 +1,6 @@
 #include "common/queue/queue_sqlite_wait.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,8 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/cond.h"
+#include "common/base/thread.h"
 #include "common/queue/queue.h"
 
 /* A waiter looks for itself once a second, whatever happens: after a jump of the wall clock what it
@@ -31,7 +32,6 @@ struct waiter { /* one thread's wait; on its stack, in the list under the lock *
 struct queue_waiters {
     struct sqlite_store *store;
     pthread_mutex_t lock;
-    pthread_condattr_t monotonic;
     struct waiter *first; /* oldest first */
     struct waiter **last;
     bool ended;
@@ -90,8 +90,6 @@ struct queue_waiters *queue_waiters_new(struct sqlite_store *store)
     w->store = store;
     w->last = &w->first;
     pthread_mutex_init(&w->lock, NULL);
-    ASSERT(pthread_condattr_init(&w->monotonic) == 0);
-    ASSERT(pthread_condattr_setclock(&w->monotonic, CLOCK_MONOTONIC) == 0);
     w->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(w->nudge >= 0);
     w->changes = -1;
@@ -120,7 +118,6 @@ void queue_waiters_free(struct queue_waiters *w)
         (void)pthread_join(w->watcher, NULL);
     }
     close(w->nudge);
-    pthread_condattr_destroy(&w->monotonic);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }
@@ -288,7 +285,9 @@ static void start_watching(struct queue_waiters *w)
 {
     /* Without the thread the slices still find what other processes put. */
     if (!w->watching) {
-        w->watching = pthread_create(&w->watcher, NULL, watch, w) == 0;
+        struct err e;
+        w->watching = thread_start(&w->watcher, "the thread that watches the queue's file", watch,
+                                   w, &e) == 0;
     } else if (w->first == NULL) {
         nudge(w);
     }
@@ -325,13 +324,8 @@ static int64_t patience_ms(struct waiter *one, const struct queue_prospect *p, i
 
 static void sleep_on(struct queue_waiters *w, struct waiter *one, int64_t ms)
 {
-    struct timespec until;
-    ASSERT(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-    int64_t ns = until.tv_nsec + ms % 1000 * 1000000;
-    until.tv_sec += (time_t)(ms / 1000 + ns / 1000000000);
-    until.tv_nsec = (long)(ns % 1000000000);
-    while (!one->woken && !w->ended &&
-           pthread_cond_timedwait(&one->changed, &w->lock, &until) == 0) {
+    int64_t until_us = cond_deadline_us(ms);
+    while (!one->woken && !w->ended && cond_wait_until(&one->changed, &w->lock, until_us)) {
     }
 }
 
@@ -340,7 +334,7 @@ void queue_waiters_wait(struct queue_waiters *w, const char *lane, int64_t timeo
     struct waiter one = {.lane = lane, .due_ms = INT64_MAX};
     struct queue_prospect p = {.due_ms = INT64_MAX};
     struct err e;
-    ASSERT(pthread_cond_init(&one.changed, &w->monotonic) == 0);
+    cond_init(&one.changed);
     pthread_mutex_lock(&w->lock);
     start_watching(w);
     enter(w, &one);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/cond.h"
 #include "common/queue/queue_sqs_internal.h"
 
 #define TRIES_MAX 3
@@ -55,14 +56,10 @@ static void sqs_close_queue(void *state)
 
 static struct queue_sqs *new_state(void)
 {
-    pthread_condattr_t monotonic;
     struct queue_sqs *q = calloc(1, sizeof *q);
     ASSERT(q != NULL);
     ASSERT(pthread_mutex_init(&q->lock, NULL) == 0);
-    ASSERT(pthread_condattr_init(&monotonic) == 0);
-    ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&q->changed, &monotonic) == 0);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&q->changed);
     return q;
 }
 

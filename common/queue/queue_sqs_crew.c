@@ -1,10 +1,9 @@
 #include "common/queue/queue_sqs_crew.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "common/base/attr.h"
+#include "common/base/thread.h"
 
 struct task {
     sqs_part_fn *work;
@@ -98,8 +97,9 @@ static void *serve(void *arg)
 /* Under the lock. Without a thread the caller and the others do the work. */
 static void start_threads(struct sqs_crew *c, size_t wanted)
 {
+    struct err e;
     while (c->count < wanted && c->count < c->max &&
-           pthread_create(&c->threads[c->count], NULL, serve, c) == 0) {
+           thread_start(&c->threads[c->count], "a thread of the SQS crew", serve, c, &e) == 0) {
         c->count++;
     }
 }

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/base/cond.h"
 #include "common/queue/queue_sqs_internal.h"
 
 #define EMPTY_POLL_MS 250 /* one that brought nothing lasts so long at least, whoever answers */
@@ -126,19 +127,12 @@ static int take(struct queue_sqs *q, const struct queue_want *w, int64_t wait_s,
 }
 
 /* --- whose turn it is to ask --- */
-/* Under the lock: sleeps until something changes, or until_ms. */
-static void sleep_until(struct queue_sqs *q, int64_t until_ms)
-{
-    const struct timespec at = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
-    (void)pthread_cond_timedwait(&q->changed, &q->lock, &at);
-}
-
 /* Whether it may ask, and is to wait in SQS; false when the time is over first. */
 static bool begin_poll(struct queue_sqs *q, struct sqs_lane *l, int64_t until_ms)
 {
     pthread_mutex_lock(&q->lock);
     while (l->polls > 0 && !l->busy && !q->ended && clock_mono_ms() < until_ms) {
-        sleep_until(q, until_ms);
+        (void)cond_wait_until(&q->changed, &q->lock, until_ms * 1000);
     }
     bool mine = !q->ended && (l->polls == 0 || l->busy);
     if (mine) {
@@ -161,7 +155,7 @@ static void sleep_here(struct queue_sqs *q, int64_t until_ms)
 {
     pthread_mutex_lock(&q->lock);
     while (!q->ended && clock_mono_ms() < until_ms) {
-        sleep_until(q, until_ms);
+        (void)cond_wait_until(&q->changed, &q->lock, until_ms * 1000);
     }
     pthread_mutex_unlock(&q->lock);
 }
