@@ -1,15 +1,12 @@
 /*
  * mayfly-ingress: verifies GitHub's webhooks and puts the jobs they tell of on the queue.
  *
- *     configuration ─ queue or spool ─ intake ─ server ─ admin port ─ (wait) ─ drain ─ close, in
- * reverse
+ *     open: queue or spool, intake ─ start: server
  */
 #include <malloc.h>
 
 #include "common/base/log.h"
-#include "common/check/check.h"
-#include "common/config/program.h"
-#include "common/http/admin.h"
+#include "common/program/program.h"
 #include "common/queue/queue.h"
 #include "ingress/dedupe.h"
 #include "ingress/intake.h"
@@ -19,19 +16,6 @@
 
 #define KEPT_BYTES (16 * 1024 * 1024)
 
-static int check_online(const struct config *c, bool json)
-{
-    static check_fn *const checks[] = {check_queue, check_aws, NULL};
-    return check_all(c, checks, json, stdout);
-}
-
-static const struct program program = {
-    .name = "mayfly-ingress",
-    .purpose = "takes GitHub's webhooks and puts their jobs on the queue",
-    .who = CONFIG_FOR_INGRESS,
-    .check_online = check_online,
-};
-
 struct ingress {
     struct config_live *live;
     struct queue *queue; /* NULL with a spool, which has its own */
@@ -39,10 +23,8 @@ struct ingress {
     struct dedupe *dedupe;
     struct intake *intake;
     struct server *server;
-    struct admin *admin;
     int64_t intake_mark; /* /readyz is red from so many in flight on */
     int64_t spool_mark;  /* and from so many in the spool on */
-    bool draining;       /* atomic: the admin thread reads it */
 };
 
 /* With a spool the question is whether deliveries find room, not whether the queue is there. */
@@ -65,10 +47,6 @@ static bool is_ready(void *arg, struct buf *why)
 {
     const struct ingress *in = arg;
     struct err e = {0};
-    if (__atomic_load_n(&in->draining, __ATOMIC_ACQUIRE)) {
-        buf_append_cstr(why, "draining");
-        return false;
-    }
     if (intake_in_flight(in->intake) >= in->intake_mark) {
         buf_append_cstr(why, "intake: past its mark");
         return false;
@@ -170,39 +148,36 @@ static int start_intake(struct ingress *in, const struct config_ingress *c, stru
     return intake_start(&options, &in->intake, e);
 }
 
-static int start_admin(struct ingress *in, const struct config_ingress *c, struct err *e)
+static int open_ingress(void *self, struct config_live *live, const struct config *c, struct err *e)
 {
-    const struct admin_options options = {
-        .listen = c->admin_listen, .ready = is_ready, .refresh = refresh, .arg = in};
-    if (admin_start(&options, &in->admin, e) != 0) {
-        return -1;
-    }
-    if (in->admin != NULL) {
-        log_info("admin_listening", LOG_STR("address", c->admin_listen),
-                 LOG_INT("port", admin_port(in->admin)));
-    }
-    return 0;
-}
-
-static int start(struct ingress *in, const struct config *c, struct err *e)
-{
+    struct ingress *in = self;
     stats_open();
+    in->live = live;
     in->dedupe = dedupe_new((size_t)c->ingress.dedupe_entries);
     in->intake_mark = mark(c->ingress.max_in_flight, c->ingress.ready_intake_percent);
     in->spool_mark = mark(c->ingress.spool_max_messages, c->ingress.ready_spool_percent);
-    if (open_queue(in, c, e) != 0 || start_intake(in, &c->ingress, e) != 0 ||
-        server_start(in->live, in->intake, in->dedupe, &in->server, e) != 0) {
+    if (open_queue(in, c, e) != 0) {
         return -1;
     }
-    return start_admin(in, &c->ingress, e);
+    return start_intake(in, &c->ingress, e);
 }
 
-/* In reverse; what was never started is NULL. The admin port tells of the drain while it lasts. */
-static void stop(struct ingress *in, int64_t drain_seconds)
+static int start(void *self, const struct config *c, struct err *e)
 {
-    __atomic_store_n(&in->draining, true, __ATOMIC_RELEASE);
-    server_stop(in->server, drain_seconds);
-    admin_stop(in->admin);
+    struct ingress *in = self;
+    (void)c;
+    return server_start(in->live, in->intake, in->dedupe, &in->server, e);
+}
+
+static void drain(void *self, int64_t seconds)
+{
+    struct ingress *in = self;
+    server_stop(in->server, seconds);
+}
+
+static void close_ingress(void *self)
+{
+    struct ingress *in = self;
     intake_stop(in->intake);
     spool_close(in->spool);
     queue_close(in->queue);
@@ -220,26 +195,29 @@ static void keep_memory(void)
     (void)mallopt(M_MXFAST, 0);
 }
 
+static struct program_settings settings(const struct config *c)
+{
+    return (struct program_settings){c->ingress.admin_listen, c->ingress.drain_seconds};
+}
+
 int main(int argc, char **argv)
 {
+    static check_fn *const checks[] = {check_queue, check_aws, NULL};
+    static const struct program program = {
+        .name = "mayfly-ingress",
+        .purpose = "takes GitHub's webhooks and puts their jobs on the queue",
+        .who = CONFIG_FOR_INGRESS,
+        .checks = checks,
+        .settings = settings,
+        .open = open_ingress,
+        .start = start,
+        .drain = drain,
+        .close = close_ingress,
+        .ready = is_ready,
+        .refresh = refresh,
+        .reloaded = reloaded,
+    };
     struct ingress in = {0};
-    struct err e = {0};
-    int exit_code = 0;
     keep_memory();
-    if (program_start(&program, argc, argv, &in.live, &exit_code) == PROGRAM_EXIT) {
-        return exit_code;
-    }
-    const struct config *c = config_live_get(in.live);
-    if (start(&in, c, &e) == 0) {
-        program_wait(&program, in.live, reloaded, &in);
-        program_draining(&program, c->ingress.drain_seconds + 2);
-    } else {
-        log_error("start_failed", LOG_ERR(&e));
-        exit_code = 1;
-    }
-    stop(&in, exit_code == 0 ? c->ingress.drain_seconds : 0);
-    log_info("stopped", LOG_INT("exit_code", exit_code));
-    config_live_put(in.live, c);
-    config_live_free(in.live);
-    return exit_code;
+    return program_main(&program, &in, argc, argv);
 }

@@ -1,49 +1,22 @@
 /*
  * mayfly-reaper: ends VMs that outlive their time and repairs what was lost.
+ *
+ *     open: queue, ledger, GitHub, VM providers ─ start: the thread that sweeps
  */
-#include <pthread.h>
 #include <stdio.h>
-#include <unistd.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
-#include "common/check/check.h"
-#include "common/config/program.h"
-#include "common/http/admin.h"
+#include "common/base/thread.h"
+#include "common/program/program.h"
+#include "common/program/stores.h"
 #include "reaper/reaper.h"
 
-static int check_online(const struct config *c, bool json)
-{
-    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
-                                       check_lambda, check_github, NULL};
-    return check_all(c, checks, json, stdout);
-}
-
-static const struct program program = {
-    .name = "mayfly-reaper",
-    .purpose = "ends VMs that outlive their time and repairs what was lost",
-    .who = CONFIG_FOR_REAPER,
-    .check_online = check_online,
+struct mayfly_reaper {
+    struct reaper reaper;
+    struct stores stores;   /* the reaper's members, as they were opened */
+    struct threads sweeper; /* one, or none yet */
 };
-
-static int open_stores(struct reaper *r, const struct config *c, struct err *e)
-{
-    if (queue_open(c->queue, &r->queue, e) != 0 || ledger_open(c->ledger, &r->ledger, e) != 0 ||
-        github_open(c, r->ledger, &r->github, e) != 0 ||
-        fleet_open(c, r->ledger, r->github, &r->fleet, e) != 0) {
-        return -1;
-    }
-    return 0;
-}
-
-static void close_stores(struct reaper *r)
-{
-    fleet_close(r->fleet);
-    github_close(r->github);
-    ledger_close(r->ledger);
-    queue_close(r->queue);
-}
 
 static void name_holder(struct reaper *r)
 {
@@ -52,15 +25,28 @@ static void name_holder(struct reaper *r)
     (void)snprintf(r->holder, sizeof r->holder, "%.32s/%s", fleet_host(r->fleet), unique);
 }
 
-static bool is_ready(void *arg, struct buf *why)
+static int open_reaper(void *self, struct config_live *live, const struct config *c, struct err *e)
 {
-    struct reaper *r = arg;
-    struct err e = {0};
-    if (queue_ping(r->queue, &e) == 0 && ledger_ping(r->ledger, &e) == 0) {
-        return true;
+    struct mayfly_reaper *m = self;
+    struct stores *s = &m->stores;
+    stop_init(&m->reaper.stop);
+    if (stores_open(c, s, e) != 0) {
+        return -1;
     }
-    buf_append_cstr(why, e.message);
-    return false;
+    m->reaper.config = live;
+    m->reaper.queue = s->queue;
+    m->reaper.ledger = s->ledger;
+    m->reaper.github = s->github;
+    m->reaper.fleet = s->fleet;
+    name_holder(&m->reaper);
+    return 0;
+}
+
+static void close_reaper(void *self)
+{
+    struct mayfly_reaper *m = self;
+    stores_close(&m->stores);
+    stop_fini(&m->reaper.stop);
 }
 
 static void *sweep_until_stopped(void *arg)
@@ -78,6 +64,14 @@ static void *sweep_until_stopped(void *arg)
     return NULL;
 }
 
+static int start(void *self, const struct config *c, struct err *e)
+{
+    struct mayfly_reaper *m = self;
+    (void)c;
+    return threads_start(&m->sweeper, 1, "the thread that sweeps", sweep_until_stopped, &m->reaper,
+                         e);
+}
+
 static void release_leases(struct reaper *r)
 {
     struct err e = {0};
@@ -89,48 +83,43 @@ static void release_leases(struct reaper *r)
     }
 }
 
-static int run(struct reaper *r, const struct config *c, struct err *e)
+static void drain(void *self, int64_t seconds)
 {
-    pthread_t thread;
-    struct admin *admin = NULL;
-    struct admin_options options = {.listen = c->reaper.admin_listen, .ready = is_ready, .arg = r};
-    if (open_stores(r, c, e) != 0 || admin_start(&options, &admin, e) != 0) {
-        return -1;
-    }
-    name_holder(r);
-    ASSERT(pthread_create(&thread, NULL, sweep_until_stopped, r) == 0);
-    log_info("started", LOG_STR("version", MAYFLY_VERSION),
-             LOG_INT("admin_port", admin_port(admin)),
-             LOG_INT("interval_ms", c->reaper.interval_ms), LOG_STR("holder", r->holder));
-    program_wait(&program, r->config, NULL, NULL);
-    program_draining(&program, c->worker.drain_seconds);
-    stop_raise(&r->stop);
-    fleet_interrupt(r->fleet);
-    pthread_join(thread, NULL);
-    release_leases(r);
-    admin_stop(admin);
-    return 0;
+    struct mayfly_reaper *m = self;
+    (void)seconds; /* program_main ends the process after that time */
+    stop_raise(&m->reaper.stop);
+    fleet_interrupt(m->reaper.fleet);
+    threads_join(&m->sweeper);
+    release_leases(&m->reaper);
+}
+
+static bool is_ready(void *self, struct buf *why)
+{
+    const struct mayfly_reaper *m = self;
+    return stores_ready(&m->stores, why);
+}
+
+static struct program_settings settings(const struct config *c)
+{
+    return (struct program_settings){c->reaper.admin_listen, c->worker.drain_seconds};
 }
 
 int main(int argc, char **argv)
 {
-    struct err e = {0};
-    struct reaper r = {0};
-    int exit_code = 0;
-    if (program_start(&program, argc, argv, &r.config, &exit_code) == PROGRAM_EXIT) {
-        return exit_code;
-    }
-    stop_init(&r.stop);
-    const struct config *c = config_live_get(r.config);
-    if (run(&r, c, &e) != 0) {
-        log_error("cannot_start", LOG_ERR(&e));
-        exit_code = 1;
-    } else {
-        log_info("stopped", LOG_INT("exit_code", exit_code));
-    }
-    close_stores(&r);
-    config_live_put(r.config, c);
-    config_live_free(r.config);
-    stop_fini(&r.stop);
-    return exit_code;
+    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
+                                       check_lambda, check_github, NULL};
+    static const struct program program = {
+        .name = "mayfly-reaper",
+        .purpose = "ends VMs that outlive their time and repairs what was lost",
+        .who = CONFIG_FOR_REAPER,
+        .checks = checks,
+        .settings = settings,
+        .open = open_reaper,
+        .start = start,
+        .drain = drain,
+        .close = close_reaper,
+        .ready = is_ready,
+    };
+    struct mayfly_reaper m = {0};
+    return program_main(&program, &m, argc, argv);
 }

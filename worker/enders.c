@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/thread.h"
 
 #define PENDING_MAX 1024
 #define LOOK_INTERVAL_MS 2000 /* between two looks for VMs that nobody ends */
@@ -23,8 +24,7 @@ struct enders {
     char look_after[68];  /* the next look goes on behind that name */
     struct metric *ended;
     struct metric *failed;
-    pthread_t *threads;
-    size_t thread_count;
+    struct threads threads;
 };
 
 void enders_give(struct enders *s, const char *vm_name)
@@ -183,7 +183,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-struct enders *enders_start(struct worker *w, size_t threads)
+int enders_start(struct worker *w, size_t threads, struct enders **out, struct err *e)
 {
     struct enders *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
@@ -193,22 +193,23 @@ struct enders *enders_start(struct worker *w, size_t threads)
     s->ended = metrics_counter("mayfly_worker_vms_ended_total", "VMs ended after their job.", "");
     s->failed = metrics_counter("mayfly_worker_vm_end_failures_total",
                                 "Tries to end a VM that failed and are repeated.", "");
-    s->threads = calloc(threads, sizeof s->threads[0]);
-    ASSERT(s->threads != NULL);
-    for (; s->thread_count < threads; s->thread_count++) {
-        ASSERT(pthread_create(&s->threads[s->thread_count], NULL, serve, s) == 0);
+    if (threads_start(&s->threads, threads, "a thread of worker.end_threads", serve, s, e) != 0) {
+        stop_raise(&w->working);
+        enders_join(s);
+        return -1;
     }
-    return s;
+    *out = s;
+    return 0;
 }
 
 void enders_join(struct enders *s)
 {
-    stop_raise(&s->wake);
-    for (size_t i = 0; i < s->thread_count; i++) {
-        pthread_join(s->threads[i], NULL);
+    if (s == NULL) {
+        return;
     }
+    stop_raise(&s->wake);
+    threads_join(&s->threads);
     stop_fini(&s->wake);
     pthread_mutex_destroy(&s->lock);
-    free(s->threads);
     free(s);
 }

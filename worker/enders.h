@@ -14,10 +14,11 @@
 
 #include "worker/worker.h"
 
-struct enders *enders_start(struct worker *w, size_t threads);
+/* After a failure no thread runs, and w->working is raised. */
+MUST_CHECK int enders_start(struct worker *w, size_t threads, struct enders **out, struct err *e);
 /* Never blocks: past its bound the name is dropped, for the ledger to tell again. */
 void enders_give(struct enders *s, const char *vm_name);
-/* After w->working was raised. */
+/* After w->working was raised. NULL is fine. */
 void enders_join(struct enders *s);
 
 #endif

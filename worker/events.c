@@ -7,6 +7,7 @@
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/thread.h"
 #include "worker/enders.h"
 
 #define BATCH 32
@@ -16,8 +17,7 @@
 
 struct events {
     struct worker *worker;
-    pthread_t *threads;
-    size_t thread_count;
+    struct threads threads;
 };
 
 static void count(enum job_action action)
@@ -138,24 +138,24 @@ static void *serve(void *arg)
     return NULL;
 }
 
-struct events *events_start(struct worker *w, size_t threads)
+int events_start(struct worker *w, size_t threads, struct events **out, struct err *e)
 {
     struct events *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
     s->worker = w;
-    s->threads = calloc(threads, sizeof s->threads[0]);
-    ASSERT(s->threads != NULL);
-    for (; s->thread_count < threads; s->thread_count++) {
-        ASSERT(pthread_create(&s->threads[s->thread_count], NULL, serve, s) == 0);
+    if (threads_start(&s->threads, threads, "a thread of worker.event_threads", serve, s, e) != 0) {
+        worker_stop_intake(w);
+        events_join(s);
+        return -1;
     }
-    return s;
+    *out = s;
+    return 0;
 }
 
 void events_join(struct events *s)
 {
-    for (size_t i = 0; i < s->thread_count; i++) {
-        pthread_join(s->threads[i], NULL);
+    if (s != NULL) {
+        threads_join(&s->threads);
+        free(s);
     }
-    free(s->threads);
-    free(s);
 }

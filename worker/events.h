@@ -11,8 +11,9 @@
 #include "worker/worker.h"
 
 struct events;
-struct events *events_start(struct worker *w, size_t threads);
-/* After w->intake was raised. */
+/* After a failure no thread runs, and w->intake is raised. */
+MUST_CHECK int events_start(struct worker *w, size_t threads, struct events **out, struct err *e);
+/* After w->intake was raised. NULL is fine. */
 void events_join(struct events *s);
 
 #endif

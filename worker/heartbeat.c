@@ -6,13 +6,14 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/thread.h"
 
 #define IDLE_MS 1000 /* between two looks while nothing is in flight */
 
 struct heartbeat {
     struct worker *worker;
-    struct stop stop; /* woken with every launch that begins */
-    pthread_t thread;
+    struct stop stop;      /* woken with every launch that begins */
+    struct threads thread; /* one, once started */
     pthread_mutex_t lock;
     pthread_cond_t beaten;              /* a heartbeat ended */
     struct heartbeat_launch *in_flight; /* under the lock, as all of its entries */
@@ -186,14 +187,11 @@ void heartbeat_free(struct heartbeat *h)
 
 int heartbeat_start(struct heartbeat *h, struct err *e)
 {
-    if (pthread_create(&h->thread, NULL, serve, h) != 0) {
-        return err_set(e, ERR_CAPACITY, 0, "no thread for the heartbeat could be started");
-    }
-    return 0;
+    return threads_start(&h->thread, 1, "the thread of the heartbeat", serve, h, e);
 }
 
 void heartbeat_stop(struct heartbeat *h)
 {
     stop_raise(&h->stop);
-    pthread_join(h->thread, NULL);
+    threads_join(&h->thread);
 }

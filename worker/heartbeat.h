@@ -44,7 +44,8 @@ struct heartbeat_launch {
 struct heartbeat *heartbeat_new(struct worker *w);
 void heartbeat_free(struct heartbeat *h);
 
-/* Starts the thread; ERR_CAPACITY when there can be none. heartbeat_stop ends it; both once. */
+/* Starts the thread; ERR_CAPACITY when there can be none. heartbeat_stop ends it, if
+ * it was started; both once. */
 MUST_CHECK int heartbeat_start(struct heartbeat *h, struct err *e);
 void heartbeat_stop(struct heartbeat *h);
 

@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/thread.h"
 #include "worker/launch.h"
 #include "worker/limits.h"
 
@@ -22,8 +23,7 @@ struct lane {
     int64_t paused_until_ms; /* monotonic; atomic */
     struct breaker *breaker;
     struct metric *full;
-    pthread_t *threads;
-    size_t thread_count;
+    struct threads threads;
 };
 
 void lane_reserved(struct lane *lane)
@@ -146,7 +146,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-struct lane *lane_start(struct worker *w, const char *class_name)
+int lane_start(struct worker *w, const char *class_name, struct lane **out, struct err *e)
 {
     struct lane *lane = calloc(1, sizeof *lane);
     ASSERT(lane != NULL);
@@ -164,24 +164,23 @@ struct lane *lane_start(struct worker *w, const char *class_name)
                       "1 while a cap keeps the class's lane from being taken.", label.data);
     buf_fini(&label);
     ASSERT(pthread_mutex_init(&lane->turn, NULL) == 0);
-    lane->thread_count = (size_t)c->worker.launch_threads;
+    size_t count = (size_t)c->worker.launch_threads;
     config_live_put(w->config, c);
-    lane->threads = calloc(lane->thread_count, sizeof lane->threads[0]);
-    ASSERT(lane->threads != NULL);
-    for (size_t i = 0; i < lane->thread_count; i++) {
-        ASSERT(pthread_create(&lane->threads[i], NULL, serve, lane) == 0);
+    if (threads_start(&lane->threads, count, "a thread of worker.launch_threads", serve, lane, e) !=
+        0) {
+        worker_stop_intake(w);
+        lane_join(lane);
+        return -1;
     }
-    return lane;
+    *out = lane;
+    return 0;
 }
 
 void lane_join(struct lane *lane)
 {
-    for (size_t i = 0; i < lane->thread_count; i++) {
-        pthread_join(lane->threads[i], NULL);
-    }
+    threads_join(&lane->threads);
     pthread_mutex_destroy(&lane->turn);
     breaker_free(lane->breaker);
-    free(lane->threads);
     free(lane->class_name);
     free(lane);
 }

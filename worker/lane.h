@@ -15,8 +15,10 @@
 
 struct lane;
 
-/* Starts worker.launch_threads threads for a class of the configuration. */
-struct lane *lane_start(struct worker *w, const char *class_name);
+/* Starts worker.launch_threads threads for a class of the configuration. After a failure none runs,
+ * and w->intake is raised. */
+MUST_CHECK int lane_start(struct worker *w, const char *class_name, struct lane **out,
+                          struct err *e);
 /* After w->intake was raised: joins the threads, frees the lane. */
 void lane_join(struct lane *lane);
 

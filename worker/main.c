@@ -1,54 +1,50 @@
 /*
  * mayfly-worker: takes jobs from the queue and launches a VM for each, within all limits.
+ *
+ *     open: queue, ledger, GitHub, VM providers ─ start: heartbeat, terminators, event consumers,
+ * launch lanes
  */
 #include <stdlib.h>
 
-#include "common/base/log.h"
-#include "common/check/check.h"
-#include "common/config/program.h"
-#include "common/http/admin.h"
+#include "common/program/program.h"
+#include "common/program/stores.h"
 #include "worker/enders.h"
 #include "worker/events.h"
 #include "worker/heartbeat.h"
 #include "worker/lane.h"
 #include "worker/worker.h"
 
-static int check_online(const struct config *c, bool json)
-{
-    static check_fn *const checks[] = {
-        check_queue, check_ledger, check_slot_poll, check_aws, check_lambda, check_github, NULL};
-    return check_all(c, checks, json, stdout);
-}
-
-static const struct program program = {
-    .name = "mayfly-worker",
-    .purpose = "takes GitHub Actions jobs from the queue and launches a VM for each",
-    .who = CONFIG_FOR_WORKER,
-    .check_online = check_online,
-};
-
-struct threads {
+struct mayfly_worker {
+    struct worker worker;
+    struct stores stores; /* the worker's members, as they were opened */
     struct events *events;
     struct lane **lanes;
     size_t lane_count;
 };
 
-static int open_stores(struct worker *w, const struct config *c, struct err *e)
+static int open_worker(void *self, struct config_live *live, const struct config *c, struct err *e)
 {
-    if (queue_open(c->queue, &w->queue, e) != 0 || ledger_open(c->ledger, &w->ledger, e) != 0 ||
-        github_open(c, w->ledger, &w->github, e) != 0 ||
-        fleet_open(c, w->ledger, w->github, &w->fleet, e) != 0) {
+    struct mayfly_worker *m = self;
+    struct stores *s = &m->stores;
+    stop_init(&m->worker.intake);
+    stop_init(&m->worker.working);
+    if (stores_open(c, s, e) != 0) {
         return -1;
     }
+    m->worker.config = live;
+    m->worker.queue = s->queue;
+    m->worker.ledger = s->ledger;
+    m->worker.github = s->github;
+    m->worker.fleet = s->fleet;
     return 0;
 }
 
-static void close_stores(struct worker *w)
+static void close_worker(void *self)
 {
-    fleet_close(w->fleet);
-    github_close(w->github);
-    ledger_close(w->ledger);
-    queue_close(w->queue);
+    struct mayfly_worker *m = self;
+    stores_close(&m->stores);
+    stop_fini(&m->worker.working);
+    stop_fini(&m->worker.intake);
 }
 
 static void slot_freed(void *arg)
@@ -57,104 +53,73 @@ static void slot_freed(void *arg)
     stop_wake(&w->intake);
 }
 
-static int start_threads(struct worker *w, const struct config *c, struct threads *t, struct err *e)
+static int start(void *self, const struct config *c, struct err *e)
 {
+    struct mayfly_worker *m = self;
+    struct worker *w = &m->worker;
+    m->lanes = calloc(c->class_count, sizeof(struct lane *));
+    ASSERT(m->lanes != NULL);
     w->heartbeat = heartbeat_new(w);
-    if (heartbeat_start(w->heartbeat, e) != 0) {
-        heartbeat_free(w->heartbeat);
+    ledger_watch_freed(w->ledger, slot_freed, w);
+    if (heartbeat_start(w->heartbeat, e) != 0 ||
+        enders_start(w, (size_t)c->worker.end_threads, &w->enders, e) != 0 ||
+        events_start(w, (size_t)c->worker.event_threads, &m->events, e) != 0) {
         return -1;
     }
-    ledger_watch_freed(w->ledger, slot_freed, w);
-    w->enders = enders_start(w, (size_t)c->worker.end_threads);
-    t->events = events_start(w, (size_t)c->worker.event_threads);
-    t->lanes = calloc(c->class_count, sizeof(struct lane *));
-    ASSERT(t->lanes != NULL);
-    for (; t->lane_count < c->class_count; t->lane_count++) {
-        t->lanes[t->lane_count] = lane_start(w, c->classes[t->lane_count].name);
+    for (; m->lane_count < c->class_count; m->lane_count++) {
+        struct lane **lane = &m->lanes[m->lane_count];
+        if (lane_start(w, c->classes[m->lane_count].name, lane, e) != 0) {
+            return -1;
+        }
     }
     return 0;
 }
 
 /* Intake first; what is under way finishes; the enders last, since they free slots for others. */
-static void stop_threads(struct worker *w, struct threads *t)
+static void drain(void *self, int64_t seconds)
 {
-    stop_raise(&w->intake);
-    queue_interrupt(w->queue);
-    for (size_t i = 0; i < t->lane_count; i++) {
-        lane_join(t->lanes[i]);
+    struct mayfly_worker *m = self;
+    (void)seconds; /* program_main ends the process after that time */
+    worker_stop_intake(&m->worker);
+    for (size_t i = 0; i < m->lane_count; i++) {
+        lane_join(m->lanes[i]);
     }
-    free(t->lanes);
-    heartbeat_stop(w->heartbeat);
-    heartbeat_free(w->heartbeat);
-    events_join(t->events);
-    stop_raise(&w->working);
-    fleet_interrupt(w->fleet);
-    enders_join(w->enders);
+    free(m->lanes);
+    heartbeat_stop(m->worker.heartbeat);
+    heartbeat_free(m->worker.heartbeat);
+    events_join(m->events);
+    stop_raise(&m->worker.working);
+    fleet_interrupt(m->worker.fleet);
+    enders_join(m->worker.enders);
 }
 
-static bool is_ready(void *arg, struct buf *why)
+static bool is_ready(void *self, struct buf *why)
 {
-    struct worker *w = arg;
-    struct err e = {0};
-    if (queue_ping(w->queue, &e) == 0 && ledger_ping(w->ledger, &e) == 0) {
-        return true;
-    }
-    buf_append_cstr(why, e.message);
-    return false;
+    const struct mayfly_worker *m = self;
+    return stores_ready(&m->stores, why);
 }
 
-/* Of a store's address the scheme alone is told: the rest may hold a password. */
-static struct slice scheme_of(const char *url)
+static struct program_settings settings(const struct config *c)
 {
-    struct slice scheme;
-    struct slice rest;
-    return slice_cut(slice_of(url), ':', &scheme, &rest) ? scheme : SLICE("");
-}
-
-static int run(struct worker *w, const struct config *c, struct err *e)
-{
-    struct threads threads = {0};
-    struct admin *admin = NULL;
-    struct admin_options options = {.listen = c->worker.admin_listen, .ready = is_ready, .arg = w};
-    if (open_stores(w, c, e) != 0 || admin_start(&options, &admin, e) != 0) {
-        return -1;
-    }
-    if (start_threads(w, c, &threads, e) != 0) {
-        admin_stop(admin);
-        return -1;
-    }
-    log_info("started", LOG_STR("version", MAYFLY_VERSION),
-             LOG_INT("admin_port", admin_port(admin)), LOG_INT("classes", (int64_t)c->class_count),
-             LOG_SLICE("queue", scheme_of(c->queue)), LOG_SLICE("ledger", scheme_of(c->ledger)),
-             LOG_STR("host", fleet_host(w->fleet)));
-    program_wait(&program, w->config, NULL, NULL);
-    program_draining(&program, c->worker.drain_seconds);
-    stop_threads(w, &threads);
-    admin_stop(admin);
-    return 0;
+    return (struct program_settings){c->worker.admin_listen, c->worker.drain_seconds};
 }
 
 int main(int argc, char **argv)
 {
-    struct err e = {0};
-    struct worker w = {0};
-    int exit_code = 0;
-    if (program_start(&program, argc, argv, &w.config, &exit_code) == PROGRAM_EXIT) {
-        return exit_code;
-    }
-    stop_init(&w.intake);
-    stop_init(&w.working);
-    const struct config *c = config_live_get(w.config);
-    if (run(&w, c, &e) != 0) {
-        log_error("cannot_start", LOG_ERR(&e));
-        exit_code = 1;
-    } else {
-        log_info("stopped", LOG_INT("exit_code", exit_code));
-    }
-    close_stores(&w);
-    config_live_put(w.config, c);
-    config_live_free(w.config);
-    stop_fini(&w.working);
-    stop_fini(&w.intake);
-    return exit_code;
+    static check_fn *const checks[] = {
+        check_queue, check_ledger, check_slot_poll, check_aws, check_lambda, check_github, NULL};
+    static const struct program program = {
+        .name = "mayfly-worker",
+        .purpose = "takes GitHub Actions jobs from the queue and launches a VM for each",
+        .who = CONFIG_FOR_WORKER,
+        .checks = checks,
+        .settings = settings,
+        .open = open_worker,
+        .start = start,
+        .drain = drain,
+        .close = close_worker,
+        .ready = is_ready,
+    };
+    struct mayfly_worker m = {0};
+    return program_main(&program, &m, argc, argv);
 }

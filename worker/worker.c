@@ -2,6 +2,12 @@
 
 #include "common/base/log.h"
 
+void worker_stop_intake(struct worker *w)
+{
+    stop_raise(&w->intake);
+    queue_interrupt(w->queue);
+}
+
 /* ERR_CONFLICT is a lease that ran out: the message is somebody else's by now, as it should be. */
 static void report(const struct queue_message *m, const char *verb, const struct err *e)
 {

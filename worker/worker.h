@@ -39,6 +39,9 @@ struct worker {
     struct stop working;         /* raised last: everything ends */
 };
 
+/* Nothing more is taken: raises w->intake and ends the waits of takes. */
+void worker_stop_intake(struct worker *w);
+
 /* Messages go back to their lane through here, so that a failure to do so is logged once and
  * counted; the lease then brings the message back. */
 void worker_done(struct worker *w, const struct queue_message *m);

@@ -265,7 +265,8 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
         exit(1);
     }
     w.heartbeat = heartbeat_new(&w);
-    struct lane *lane = lane_start(&w, "arm");
+    struct lane *lane = NULL;
+    ASSERT(lane_start(&w, "arm", &lane, &e) == 0);
     bool good = drive(p, peer, c->queue, jobs);
     stop_raise(&w.intake);
     queue_interrupt(w.queue);

@@ -104,10 +104,12 @@ static void work(const struct plan *p)
     while (sem_wait(&board->begin) != 0) {
     }
     ledger_watch_freed(w.ledger, slot_freed, &w);
-    w.enders = enders_start(&w, (size_t)c->end_threads);
-    struct events *events = events_start(&w, (size_t)c->event_threads);
     w.heartbeat = heartbeat_new(&w);
-    struct lane *lane = lane_start(&w, "small");
+    struct events *events = NULL;
+    struct lane *lane = NULL;
+    must(enders_start(&w, (size_t)c->end_threads, &w.enders, &e), &e);
+    must(events_start(&w, (size_t)c->event_threads, &events, &e), &e);
+    must(lane_start(&w, "small", &lane, &e), &e);
     while (sem_wait(&board->end) != 0) {
     }
     stop_raise(&w.intake);

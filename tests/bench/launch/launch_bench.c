@@ -147,7 +147,8 @@ int main(int argc, char **argv)
         return 1;
     }
     w.heartbeat = heartbeat_new(&w);
-    struct lane *lane = lane_start(&w, "small");
+    struct lane *lane = NULL;
+    ASSERT(lane_start(&w, "small", &lane, &e) == 0);
     bool good = measure(&player, jobs, &p50, &p99, &per_second);
     good = ingress_player_end(&player) && good;
     stop_raise(&w.intake);

@@ -69,7 +69,7 @@ class Ingress:
                                         stderr=subprocess.PIPE, text=True)
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
         self.port = self.wait_log("listening")["port"]
-        self.admin_port = self.wait_log("admin_listening")["port"]
+        self.admin_port = self.wait_log("started")["admin_port"]
         return self
 
     def _read_log(self, stream):

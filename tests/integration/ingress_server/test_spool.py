@@ -116,7 +116,7 @@ class Spool(harness.TestCase):
             folder = os.path.join(self.folder, "second")
             os.mkdir(folder)
             second = harness.Ingress(folder, queue_url=self.redis.url, spool={"path": self.spool})
-            with self.assertRaisesRegex(AssertionError, "start_failed"):
+            with self.assertRaisesRegex(AssertionError, "startup_failed"):
                 second.start()
             self.assertEqual(1, second.process.wait(harness.PATIENCE))
             said = str(second.log[-2:])
@@ -141,7 +141,7 @@ class Spool(harness.TestCase):
 
     def test_start_without_spool_and_queue_is_an_error(self):
         server = harness.Ingress(self.folder, queue_url=self.redis.url)
-        with self.assertRaisesRegex(AssertionError, "start_failed"):
+        with self.assertRaisesRegex(AssertionError, "startup_failed"):
             server.start()
         self.assertEqual(1, server.process.wait(harness.PATIENCE))
 

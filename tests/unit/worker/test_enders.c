@@ -177,10 +177,11 @@ static size_t rows_left(void)
 /* Twice as many enders as there are workers' usual ones, all after one bucket. */
 static void end_all(void)
 {
+    struct err e = {0};
     struct enders *sets[2];
     int64_t give_up = clock_mono_ms() + GIVE_UP_MS;
     for (size_t i = 0; i < COUNT_OF(sets); i++) {
-        sets[i] = enders_start(&world.worker, 2);
+        assert_int_equal(enders_start(&world.worker, 2, &sets[i], &e), 0);
     }
     for (int i = 0; i < world.count; i++) {
         enders_give(sets[i % 2], world.names[i]);

@@ -1,0 +1,57 @@
+/*
+ * The life of a daemon, the same for all three: arguments, configuration, admin port, signals,
+ * drain, exit code. A program describes itself as a struct program and calls program_main.
+ *
+ *   arguments ─ configuration ─ open ─ admin port ─ start ─ (signals) ─ drain ─ admin port ─ close
+ *
+ *   --config FILE    (else the text in MAYFLY_CONFIG)   --check-config [--online [--json]]
+ *   --version        --help
+ *
+ * SIGTERM or SIGINT drains and exits 0; a second one, or a drain that takes longer than it may,
+ * exits 1 at once. SIGHUP reloads the configuration. /readyz is red until `start` returned and
+ * again from the first SIGTERM on; in between the program's own `ready` decides. Logs `started`,
+ * `startup_failed`, `stopping` and `stopped`. For main threads only.
+ */
+#ifndef MAYFLY_PROGRAM_PROGRAM_H
+#define MAYFLY_PROGRAM_PROGRAM_H
+
+#include "common/check/check.h"
+#include "common/config/config.h"
+
+/* What the configuration says about the life of one program. */
+struct program_settings {
+    const char *admin_listen; /* "": no admin port */
+    int64_t drain_seconds;
+};
+
+struct program {
+    const char *name;    /* "mayfly-worker" */
+    const char *purpose; /* one sentence for --help */
+    enum config_for who;
+    check_fn *const *checks; /* of --check-config --online; NULL ends the list */
+    struct program_settings (*settings)(const struct config *c);
+
+    /* The steps; `self` is what program_main was given. Those that return an int return 0 or -1
+     * with *e. `c` is the configuration of the start and stays valid until `close` returned. */
+
+    /* Opens what the program works on; nothing is taken in yet. */
+    int (*open)(void *self, struct config_live *live, const struct config *c, struct err *e);
+    /* Begins to take in work. */
+    int (*start)(void *self, const struct config *c, struct err *e);
+    /* Takes in nothing more, finishes what is under way, ends the threads. Also called after a
+     * `start` that failed half-way, with 0 seconds. */
+    void (*drain)(void *self, int64_t seconds);
+    /* Closes what `open` opened, or the part of it that was opened before it failed. */
+    void (*close)(void *self);
+
+    /* For /readyz, on the admin thread: true, or the reason appended to `why`. */
+    bool (*ready)(void *self, struct buf *why);
+    void (*refresh)(void *self);  /* before /metrics is rendered; may be NULL */
+    void (*reloaded)(void *self); /* after each successful reload; may be NULL */
+};
+
+/* The whole program. Returns its exit code: 0 after a drain, --help, --version or a good
+ * --check-config; 1 if it could not start or a check failed; 2 for bad usage. */
+int program_main(const struct program *p, void *self, int argc, char **argv);
+
+#endif

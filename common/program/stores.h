@@ -1,0 +1,28 @@
+/*
+ * What worker and reaper work on: queue, ledger, GitHub and the VM providers, opened and closed
+ * together. Plain: the members may be used directly; each is thread-safe.
+ */
+#ifndef MAYFLY_PROGRAM_STORES_H
+#define MAYFLY_PROGRAM_STORES_H
+
+#include "common/config/config.h"
+#include "common/fleet/fleet.h"
+#include "common/github/github.h"
+#include "common/ledger/ledger.h"
+#include "common/queue/queue.h"
+
+struct stores {
+    struct queue *queue;
+    struct ledger *ledger;
+    struct github *github;
+    struct fleet *fleet;
+};
+
+/* Opens all four. After a failure those that were opened are set: call stores_close. */
+MUST_CHECK int stores_open(const struct config *c, struct stores *out, struct err *e);
+void stores_close(struct stores *s); /* members may be NULL */
+
+/* Whether queue and ledger answer; otherwise the reason is appended to `why`. */
+bool stores_ready(const struct stores *s, struct buf *why);
+
+#endif

@@ -1,0 +1,253 @@
+/* The life of a program, in a process of its own: what is asked here is what a container's platform
+ * sees. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/program/program.h"
+
+#define CONFIG                                                                                     \
+    "{\"queue\": \"sqlite:///nowhere/queue.db\", \"ledger\": \"sqlite:///nowhere/ledger.db\","     \
+    " \"github\": {\"webhook_secrets\": [\"a webhook secret\"]},"                                  \
+    " \"ingress\": {\"admin_listen\": \"127.0.0.1:0\", \"drain_seconds\": 600},"                   \
+    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"],"                          \
+    " \"provider\": \"qemu\", \"qemu\": {\"image\": \"/nowhere\"}}]}"
+
+/* The program under test: it writes its steps to its log and waits at a gate while it drains. */
+static struct {
+    bool open_fails;
+    bool start_fails;
+    int gate; /* drain returns at the end of this pipe */
+} plan;
+
+static int open_it(void *self, struct config_live *live, const struct config *c, struct err *e)
+{
+    assert_ptr_equal(self, &plan);
+    assert_non_null(live);
+    assert_int_equal(c->ingress.drain_seconds, 600);
+    fprintf(stderr, "step open\n");
+    return plan.open_fails ? err_set(e, ERR_PERMANENT, 0, "no such store") : 0;
+}
+
+static int start_it(void *self, const struct config *c, struct err *e)
+{
+    (void)self;
+    (void)c;
+    fprintf(stderr, "step start\n");
+    return plan.start_fails ? err_set(e, ERR_PERMANENT, 0, "no such port") : 0;
+}
+
+static void drain_it(void *self, int64_t seconds)
+{
+    char none;
+    (void)self;
+    fprintf(stderr, "step drain %lld\n", (long long)seconds);
+    assert_int_equal(read(plan.gate, &none, 1), 0);
+}
+
+static void close_it(void *self)
+{
+    (void)self;
+    fprintf(stderr, "step close\n");
+}
+
+static bool is_ready(void *self, struct buf *why)
+{
+    (void)self;
+    (void)why;
+    return true;
+}
+
+static struct program_settings settings(const struct config *c)
+{
+    return (struct program_settings){c->ingress.admin_listen, c->ingress.drain_seconds};
+}
+
+static const struct program program = {
+    .name = "mayfly-stand-in",
+    .purpose = "stands in for a daemon",
+    .who = CONFIG_FOR_INGRESS,
+    .settings = settings,
+    .open = open_it,
+    .start = start_it,
+    .drain = drain_it,
+    .close = close_it,
+    .ready = is_ready,
+};
+
+/* The process, as its parent holds it. */
+struct child {
+    pid_t pid;
+    FILE *log;
+    int gate; /* closed: the drain ends */
+    char line[8192];
+};
+
+static void run_child(int log_fd, int gate)
+{
+    char *argv[] = {(char[]){"mayfly-stand-in"}, NULL};
+    plan.gate = gate;
+    assert_true(dup2(log_fd, STDERR_FILENO) == STDERR_FILENO);
+    assert_int_equal(setenv("MAYFLY_CONFIG", CONFIG, 1), 0);
+    _exit(program_main(&program, &plan, 1, argv));
+}
+
+static struct child begin(void)
+{
+    struct child c = {0};
+    int log_fds[2];
+    int gate_fds[2];
+    assert_int_equal(pipe(log_fds), 0);
+    assert_int_equal(pipe(gate_fds), 0);
+    c.pid = fork();
+    assert_true(c.pid >= 0);
+    if (c.pid == 0) {
+        close(gate_fds[1]);
+        run_child(log_fds[1], gate_fds[0]);
+    }
+    close(log_fds[1]);
+    close(gate_fds[0]);
+    c.gate = gate_fds[1];
+    c.log = fdopen(log_fds[0], "r");
+    assert_non_null(c.log);
+    return c;
+}
+
+/* Reads on to the line that holds `text`. */
+static const char *wait_line(struct child *c, const char *text)
+{
+    while (fgets(c->line, sizeof c->line, c->log) != NULL) {
+        if (strstr(c->line, text) != NULL) {
+            return c->line;
+        }
+    }
+    fail_msg("it ended without %s", text);
+    return NULL;
+}
+
+static int end(struct child *c)
+{
+    int status = 0;
+    if (c->gate >= 0) {
+        close(c->gate);
+    }
+    assert_int_equal(waitpid(c->pid, &status, 0), c->pid);
+    fclose(c->log);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int admin_port_of(struct child *c)
+{
+    const char *at = strstr(wait_line(c, "\"started\""), "\"admin_port\":");
+    assert_non_null(at);
+    int port = (int)strtol(at + strlen("\"admin_port\":"), NULL, 10);
+    assert_in_range(port, 1, 65535);
+    return port;
+}
+
+/* What /readyz answers, status line and body. */
+static void ask_ready(int port, char *out, size_t size)
+{
+    static const char request[] = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)port)};
+    size_t length = 0;
+    ssize_t n;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+    while (length < size - 1 && (n = read(fd, out + length, size - 1 - length)) > 0) {
+        length += (size_t)n;
+    }
+    out[length] = '\0';
+    close(fd);
+}
+
+static void readyz_is_green_until_sigterm_and_red_while_draining(void **state)
+{
+    char answer[1024];
+    (void)state;
+    struct child c = begin();
+    int port = admin_port_of(&c);
+    ask_ready(port, answer, sizeof answer);
+    assert_non_null(strstr(answer, "200"));
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    (void)wait_line(&c, "step drain 600");
+    ask_ready(port, answer, sizeof answer);
+    assert_non_null(strstr(answer, "503"));
+    assert_non_null(strstr(answer, "draining"));
+    close(c.gate);
+    c.gate = -1;
+    (void)wait_line(&c, "step close");
+    (void)wait_line(&c, "\"stopped\"");
+    assert_int_equal(end(&c), 0);
+}
+
+static void second_signal_ends_the_drain_at_once(void **state)
+{
+    (void)state;
+    struct child c = begin();
+    (void)admin_port_of(&c);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    (void)wait_line(&c, "step drain");
+    assert_int_equal(kill(c.pid, SIGINT), 0);
+    assert_non_null(strstr(wait_line(&c, "drain_cut_short"), "second signal"));
+    int status = 0;
+    assert_int_equal(waitpid(c.pid, &status, 0), c.pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    fclose(c.log);
+    close(c.gate);
+}
+
+static void start_that_fails_is_drained_closed_and_exits_1(void **state)
+{
+    (void)state;
+    plan.start_fails = true;
+    struct child c = begin();
+    plan.start_fails = false;
+    (void)wait_line(&c, "step drain 0");
+    close(c.gate);
+    c.gate = -1;
+    assert_non_null(strstr(wait_line(&c, "startup_failed"), "no such port"));
+    (void)wait_line(&c, "step close");
+    assert_int_equal(end(&c), 1);
+}
+
+static void open_that_fails_is_closed_and_exits_1(void **state)
+{
+    (void)state;
+    plan.open_fails = true;
+    struct child c = begin();
+    plan.open_fails = false;
+    (void)wait_line(&c, "step open");
+    /* The next line: nothing was started, and so nothing is drained. */
+    assert_non_null(fgets(c.line, sizeof c.line, c.log));
+    assert_non_null(strstr(c.line, "startup_failed"));
+    (void)wait_line(&c, "step close");
+    assert_int_equal(end(&c), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(readyz_is_green_until_sigterm_and_red_while_draining),
+        cmocka_unit_test(second_signal_ends_the_drain_at_once),
+        cmocka_unit_test(start_that_fails_is_drained_closed_and_exits_1),
+        cmocka_unit_test(open_that_fails_is_closed_and_exits_1),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
