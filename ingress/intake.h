@@ -20,7 +20,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
-#include "common/github/job_event.h"
+#include "common/job/job_event.h"
 #include "common/queue/queue.h"
 #include "ingress/dedupe.h"
 #include "ingress/mailbox.h"
@@ -41,9 +41,9 @@ struct delivery {
     struct mailbox *home;
     char lane[QUEUE_LANE_MAX + 1];
     char key[24]; /* the job's id in decimal */
-    char guid[64];
-    char group[144];     /* the repository */
-    struct slice record; /* the encoded job event, owned by the submitter */
+    char guid[DELIVERY_ID_SIZE];
+    char group[REPOSITORY_SIZE]; /* the repository */
+    struct slice record;         /* the encoded job event, owned by the submitter */
     int64_t submitted_us;
     enum delivery_result result;
 };

@@ -89,10 +89,10 @@ static struct pending *pending_new(struct loop *l, const struct job_event *ev, b
     d->record = buf_slice(&p->record);
     d->submitted_us = clock_mono_us();
     snprintf(d->lane, sizeof d->lane, "%s%s", launch ? "launch." : "events",
-             launch ? ev->class_name : "");
-    snprintf(d->key, sizeof d->key, "%" PRId64, ev->job_id);
+             launch ? ev->job.class_name : "");
+    snprintf(d->key, sizeof d->key, "%" PRId64, ev->job.id);
     memcpy(d->guid, ev->delivery, sizeof d->guid);
-    memcpy(d->group, ev->repository, sizeof d->group);
+    memcpy(d->group, ev->job.repository, sizeof d->group);
     return p;
 }
 
@@ -127,7 +127,7 @@ static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
     p->request = req;
     p->conn = c;
     c->watcher = &p->conn;
-    log_debug("delivery_verified", LOG_STR("delivery", ev->delivery), LOG_INT("job", ev->job_id),
+    log_debug("delivery_verified", LOG_STR("delivery", ev->delivery), LOG_INT("job", ev->job.id),
               LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", p->delivery.lane));
     if (placed) {
         send_off(l, p);

@@ -60,7 +60,7 @@ static enum own find_own(struct sweep *s, struct lack *lack, const struct ledger
     size_t n = 0;
     enum own found = OWN_NONE;
     char key[32];
-    (void)snprintf(key, sizeof key, "%lld", (long long)job->id);
+    (void)snprintf(key, sizeof key, "%lld", (long long)job->facts.id);
     if (queue_find(s->reaper->queue, key, 8, &entries, &n, &e) != 0) {
         return e.class == ERR_PERMANENT ? own_unseen(lack) : OWN_IN_LANE;
     }
@@ -78,20 +78,20 @@ static struct job_event launch_event_of(const struct ledger_job *job)
 {
     struct job_event ev = {
         .action = JOB_ACTION_QUEUED,
-        .job_id = job->id,
-        .run_id = job->run_id,
-        .run_attempt = job->run_attempt,
-        .installation_id = job->installation_id,
-        .created_ms = job->created_ms,
+        .job.id = job->facts.id,
+        .job.run_id = job->facts.run_id,
+        .job.run_attempt = job->facts.run_attempt,
+        .job.installation_id = job->facts.installation_id,
+        .job.created_ms = job->facts.created_ms,
         .received_ms = clock_wall_ms(),
         .delivery = "balance",
         .status = "queued",
     };
-    memcpy(ev.repository, job->repository, sizeof ev.repository);
-    memcpy(ev.organization, job->organization, sizeof ev.organization);
-    memcpy(ev.name, job->name, sizeof ev.name);
-    memcpy(ev.labels, job->labels, sizeof ev.labels);
-    memcpy(ev.class_name, job->class_name, sizeof ev.class_name);
+    memcpy(ev.job.repository, job->facts.repository, sizeof ev.job.repository);
+    memcpy(ev.job.organization, job->facts.organization, sizeof ev.job.organization);
+    memcpy(ev.job.name, job->facts.name, sizeof ev.job.name);
+    memcpy(ev.job.labels, job->facts.labels, sizeof ev.job.labels);
+    memcpy(ev.job.class_name, job->facts.class_name, sizeof ev.job.class_name);
     return ev;
 }
 
@@ -101,20 +101,21 @@ static int ask_again(struct sweep *s, const struct ledger_job *job, struct err *
     struct buf body;
     char lane[QUEUE_LANE_MAX + 1];
     char key[32];
-    (void)snprintf(lane, sizeof lane, "launch.%s", job->class_name);
-    (void)snprintf(key, sizeof key, "%lld", (long long)job->id);
+    (void)snprintf(lane, sizeof lane, "launch.%s", job->facts.class_name);
+    (void)snprintf(key, sizeof key, "%lld", (long long)job->facts.id);
     buf_init(&body, QUEUE_BODY_MAX_BYTES);
     job_event_encode(&ev, &body);
     struct queue_item item = {
-        .lane = lane, .body = buf_slice(&body), .key = key, .group = job->repository};
+        .lane = lane, .body = buf_slice(&body), .key = key, .group = job->facts.repository};
     int failed = queue_put(s->reaper->queue, &item, 1, e);
     buf_fini(&body);
     if (failed == 0) {
-        failed = ledger_job_relaunched(s->reaper->ledger, job->id, e);
+        failed = ledger_job_relaunched(s->reaper->ledger, job->facts.id, e);
     }
     if (failed == 0) {
-        log_info("job_asked_again", LOG_INT("job", job->id), LOG_STR("class", job->class_name),
-                 LOG_STR("scope", job->scope), LOG_INT("waiting_ms", s->now_ms - job->waiting_ms),
+        log_info("job_asked_again", LOG_INT("job", job->facts.id),
+                 LOG_STR("class", job->facts.class_name), LOG_STR("scope", job->scope),
+                 LOG_INT("waiting_ms", s->now_ms - job->waiting_ms),
                  LOG_INT("times", job->relaunches + 1));
     }
     return failed;

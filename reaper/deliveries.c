@@ -134,15 +134,15 @@ static bool still_wanted(struct reading *r, const struct job_event *ev,
     struct err e = {0};
     struct ledger_job known;
     struct github_job now;
-    if (ledger_job_get(s->reaper->ledger, ev->job_id, &known, &e) == 0) {
+    if (ledger_job_get(s->reaper->ledger, ev->job.id, &known, &e) == 0) {
         return known.state == JOB_SEEN || known.state == JOB_WAITING;
     }
     if (s->now_ms - d->delivered_ms < s->config->reaper.patience_ms) {
         return true;
     }
     r->calls_left--;
-    if (github_get_job(s->reaper->github, ev->repository, ev->installation_id, ev->job_id, &now,
-                       &e) != 0) {
+    if (github_get_job(s->reaper->github, ev->job.repository, ev->job.installation_id, ev->job.id,
+                       &now, &e) != 0) {
         return true;
     }
     return strcmp(now.status, "completed") != 0 &&
@@ -153,11 +153,11 @@ static int put(struct sweep *s, const struct job_event *ev, const char *lane, st
 {
     struct buf body;
     char key[32];
-    (void)snprintf(key, sizeof key, "%lld", (long long)ev->job_id);
+    (void)snprintf(key, sizeof key, "%lld", (long long)ev->job.id);
     buf_init(&body, QUEUE_BODY_MAX_BYTES);
     job_event_encode(ev, &body);
     struct queue_item item = {
-        .lane = lane, .body = buf_slice(&body), .key = key, .group = ev->repository};
+        .lane = lane, .body = buf_slice(&body), .key = key, .group = ev->job.repository};
     int failed = queue_put(s->reaper->queue, &item, 1, e);
     buf_fini(&body);
     return failed;
@@ -170,7 +170,7 @@ static enum entry_end put_on_queue(struct reading *r, const struct github_delive
     struct err e = {0};
     char lane[QUEUE_LANE_MAX + 1];
     (void)snprintf(lane, sizeof lane, "%s%s", launch ? "launch." : "events",
-                   launch ? ev->class_name : "");
+                   launch ? ev->job.class_name : "");
     if (!sweep_still_holds(s, NULL)) {
         return ENTRY_STOP;
     }
@@ -181,7 +181,7 @@ static enum entry_end put_on_queue(struct reading *r, const struct github_delive
     }
     remember(s, d->guid);
     r->done++;
-    log_info("delivery_recovered", LOG_STR("delivery", d->guid), LOG_INT("job", ev->job_id),
+    log_info("delivery_recovered", LOG_STR("delivery", d->guid), LOG_INT("job", ev->job.id),
              LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", lane),
              LOG_INT("answered", d->status_code), LOG_INT("late_ms", s->now_ms - d->delivered_ms));
     return ENTRY_SETTLED;
@@ -204,7 +204,7 @@ static enum entry_end take_payload(struct reading *r, const struct github_delive
         return ENTRY_SETTLED;
     }
     if (launch && !still_wanted(r, &ev, d)) {
-        log_info("delivery_outdated", LOG_STR("delivery", d->guid), LOG_INT("job", ev.job_id),
+        log_info("delivery_outdated", LOG_STR("delivery", d->guid), LOG_INT("job", ev.job.id),
                  LOG_STR("why", "its job runs or is over"));
         remember(r->sweep, d->guid);
         return ENTRY_SETTLED;

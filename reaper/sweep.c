@@ -40,7 +40,7 @@ bool sweep_may_touch(const struct sweep *s, const struct ledger_vm *vm)
 static int read_rows(struct sweep *s, struct err *e)
 {
     unsigned live = ~(1u << VM_GONE);
-    char after[68] = "";
+    char after[VM_NAME_SIZE] = "";
     for (;;) {
         struct ledger_vm *page = NULL;
         size_t n = 0;

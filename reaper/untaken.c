@@ -56,13 +56,13 @@ static void tell(struct sweep *s, const struct ledger_job *job, int64_t idle)
     struct buf detail;
     buf_init(&detail, 300);
     buf_printf(&detail, "GitHub gives it to none of the idle runners of its class: %s", next);
-    log_warn("job_untaken", LOG_INT("job", job->id), LOG_STR("class", job->class_name),
-             LOG_STR("repository", job->repository), LOG_STR("scope", job->scope),
+    log_warn("job_untaken", LOG_INT("job", job->facts.id), LOG_STR("class", job->facts.class_name),
+             LOG_STR("repository", job->facts.repository), LOG_STR("scope", job->scope),
              LOG_INT("waiting_ms", s->now_ms - job->waiting_ms), LOG_INT("idle_vms", idle),
              LOG_STR("why", "GitHub has it queued, and gives it to none of the idle runners"),
              LOG_STR("next", next));
-    if (ledger_tell(s->reaper->ledger, job->id, "", "untaken", detail.data, &e) != 0) {
-        log_debug("timeline_not_written", LOG_INT("job", job->id), LOG_ERR(&e));
+    if (ledger_tell(s->reaper->ledger, job->facts.id, "", "untaken", detail.data, &e) != 0) {
+        log_debug("timeline_not_written", LOG_INT("job", job->facts.id), LOG_ERR(&e));
     }
     buf_fini(&detail);
 }

@@ -40,14 +40,15 @@ static struct reaper_unknown *free_place(struct reaper *r)
 /* Returns when it is asked about again, from now: one patience, then twice as long each time. */
 static int64_t remember_unknown(const struct sweep *s, const struct ledger_job *job)
 {
-    const struct config_class *class = config_class_by_name(s->config, slice_of(job->class_name));
+    const struct config_class *class =
+        config_class_by_name(s->config, slice_of(job->facts.class_name));
     int64_t patience = class != NULL ? sweep_patience_ms(s, class) : s->config->reaper.patience_ms;
     int64_t longest = UNKNOWN_PATIENCES_MAX * patience;
-    struct reaper_unknown *known = find_unknown(s->reaper, job->id);
+    struct reaper_unknown *known = find_unknown(s->reaper, job->facts.id);
     int64_t after_ms = known != NULL ? 2 * known->after_ms : patience;
     after_ms = after_ms < longest ? after_ms : longest;
     *(known != NULL ? known : free_place(s->reaper)) = (struct reaper_unknown){
-        .job = job->id, .again_ms = clock_mono_ms() + after_ms, .after_ms = after_ms};
+        .job = job->facts.id, .again_ms = clock_mono_ms() + after_ms, .after_ms = after_ms};
     return after_ms;
 }
 
@@ -57,8 +58,8 @@ static void settle(struct sweep *s, const struct ledger_job *job, enum ledger_jo
                    const char *why)
 {
     struct err e = {0};
-    if (ledger_job_settle(s->reaper->ledger, job->id, to, why, &e) != 0) {
-        log_warn("job_not_settled", LOG_INT("job", job->id), LOG_ERR(&e),
+    if (ledger_job_settle(s->reaper->ledger, job->facts.id, to, why, &e) != 0) {
+        log_warn("job_not_settled", LOG_INT("job", job->facts.id), LOG_ERR(&e),
                  LOG_STR("next", "the next sweep tries again"));
     }
 }
@@ -72,8 +73,9 @@ static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *jo
         return WORD_OVER;
     }
     int64_t after_ms = remember_unknown(s, job);
-    log_warn("job_unknown", LOG_INT("job", job->id), LOG_STR("repository", job->repository),
-             LOG_STR("class", job->class_name), LOG_ERR(why), LOG_INT("again_ms", after_ms),
+    log_warn("job_unknown", LOG_INT("job", job->facts.id),
+             LOG_STR("repository", job->facts.repository), LOG_STR("class", job->facts.class_name),
+             LOG_ERR(why), LOG_INT("again_ms", after_ms),
              LOG_STR("next", "nothing is launched for it; if its run was not deleted, let the App "
                              "read the repository's Actions"));
     return WORD_UNKNOWN;
@@ -84,12 +86,12 @@ enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
     static const char why[] = "GitHub's API says so; the event was lost";
     struct err e = {0};
     struct github_job now;
-    const struct reaper_unknown *unknown = find_unknown(s->reaper, job->id);
+    const struct reaper_unknown *unknown = find_unknown(s->reaper, job->facts.id);
     if (unknown != NULL && clock_mono_ms() < unknown->again_ms) {
         return WORD_UNKNOWN;
     }
-    if (github_get_job(s->reaper->github, job->repository, job->installation_id, job->id, &now,
-                       &e) != 0) {
+    if (github_get_job(s->reaper->github, job->facts.repository, job->facts.installation_id,
+                       job->facts.id, &now, &e) != 0) {
         return e.class == ERR_NOT_FOUND ? note_unknown(s, job, &e) : WORD_NONE;
     }
     if (strcmp(now.status, "completed") == 0) {

@@ -17,11 +17,11 @@ struct enders {
     struct worker *worker;
     struct stop wake; /* woken with every name given */
     pthread_mutex_t lock;
-    char pending[PENDING_MAX][68]; /* a ring */
+    char pending[PENDING_MAX][VM_NAME_SIZE]; /* a ring */
     size_t first;
     size_t count;
-    int64_t next_look_ms; /* monotonic */
-    char look_after[68];  /* the next look goes on behind that name */
+    int64_t next_look_ms;          /* monotonic */
+    char look_after[VM_NAME_SIZE]; /* the next look goes on behind that name */
     struct metric *ended;
     struct metric *failed;
     struct threads threads;
@@ -119,7 +119,7 @@ static void end_one(struct enders *s, const char *name, int64_t grace_ms)
 }
 
 /* Whether the next look is this thread's, and where it begins. */
-static bool look_is_due(struct enders *s, char after[68])
+static bool look_is_due(struct enders *s, char after[VM_NAME_SIZE])
 {
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&s->lock);
@@ -148,7 +148,7 @@ static void look_for_left(struct enders *s, int64_t grace_ms)
     struct err e = {0};
     struct ledger_vm *vms = NULL;
     size_t n = 0;
-    char after[68];
+    char after[VM_NAME_SIZE];
     if (!look_is_due(s, after) ||
         ledger_vm_list(s->worker->ledger, 1u << VM_ENDING, after, LOOK_BATCH, &vms, &n, &e) != 0) {
         return; /* a ledger that does not answer is told by the lanes */
@@ -168,7 +168,7 @@ static void *serve(void *arg)
     struct enders *s = arg;
     struct worker *w = s->worker;
     while (!stop_raised(&w->working)) {
-        char name[68];
+        char name[VM_NAME_SIZE];
         uint64_t seen = stop_wakes(&s->wake);
         const struct config *c = config_live_get(w->config);
         int64_t grace_ms = c->worker.end_grace_ms;

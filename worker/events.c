@@ -34,11 +34,11 @@ static void handle_effect(struct worker *w, const struct job_event *ev,
                           const struct ledger_effect *effect)
 {
     count(ev->action);
-    log_info("job_event", LOG_INT("job", ev->job_id),
+    log_info("job_event", LOG_INT("job", ev->job.id),
              LOG_STR("action", job_action_name(ev->action)),
              LOG_STR("state", ledger_job_state_name(effect->after)),
-             LOG_STR("class", ev->class_name), LOG_STR("conclusion", ev->conclusion),
-             LOG_STR("runner", ev->runner_name), LOG_STR("delivery", ev->delivery));
+             LOG_STR("class", ev->job.class_name), LOG_STR("conclusion", ev->job.conclusion),
+             LOG_STR("runner", ev->job.runner_name), LOG_STR("delivery", ev->delivery));
     if (effect->vm[0] != '\0' && effect->vm_changed && effect->vm_state == VM_ENDING) {
         enders_give(w->enders, effect->vm);
     }
@@ -55,12 +55,12 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
         return false;
     }
     struct github_scope scope =
-        github_scope_of(c, ev.repository, ev.organization, ev.installation_id);
+        github_scope_of(c, ev.job.repository, ev.job.organization, ev.job.installation_id);
     if (ledger_note(w->ledger, &ev, scope.name, &effect, &e) != 0) {
         struct queue_return back = {.delay_ms =
                                         backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, 3),
                                     .reason = e.message};
-        log_warn("event_not_noted", LOG_INT("job", ev.job_id), LOG_ERR(&e),
+        log_warn("event_not_noted", LOG_INT("job", ev.job.id), LOG_ERR(&e),
                  LOG_STR("next", "it is taken again within seconds"));
         worker_return(w, m, &back);
         return false;

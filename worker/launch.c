@@ -100,14 +100,15 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
         worker_bury(w, m, e.message);
         return;
     }
-    l.class = config_class_by_name(c, slice_of(l.job.class_name));
+    l.class = config_class_by_name(c, slice_of(l.job.job.class_name));
     if (l.class == NULL) {
         lane_reserved(lane);
         worker_bury(w, m,
                     "its class is not configured here: add the class, then kick this message");
         return;
     }
-    l.scope = github_scope_of(c, l.job.repository, l.job.organization, l.job.installation_id);
+    l.scope =
+        github_scope_of(c, l.job.job.repository, l.job.job.organization, l.job.job.installation_id);
     launch_job(&l);
     github_jit_fini(&l.jit);
     if (l.payload.data != NULL) {
@@ -242,7 +243,7 @@ static void roll_back(struct launching *l, const struct err *why)
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
     if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
-                 LOG_INT("job", l->job.job_id), LOG_ERR(&e),
+                 LOG_INT("job", l->job.job.id), LOG_ERR(&e),
                  LOG_STR("next", "the reaper ends what is left of it"));
         return;
     }
@@ -255,7 +256,7 @@ static void count_outcome(const struct launching *l, const char *outcome)
 {
     struct buf label;
     buf_init(&label, 256);
-    metrics_label(&label, "class", l->job.class_name);
+    metrics_label(&label, "class", l->job.job.class_name);
     metrics_label(&label, "outcome", outcome);
     metric_inc(metrics_counter("mayfly_worker_launches_total",
                                "Launch messages by how their handling ended.", label.data));
@@ -265,8 +266,8 @@ static void count_outcome(const struct launching *l, const char *outcome)
 static void add_to_timeline(const struct launching *l, const char *what, const char *detail)
 {
     struct err e = {0};
-    if (ledger_tell(l->worker->ledger, l->job.job_id, l->vm.name, what, detail, &e) != 0) {
-        log_debug("timeline_not_written", LOG_INT("job", l->job.job_id), LOG_ERR(&e));
+    if (ledger_tell(l->worker->ledger, l->job.job.id, l->vm.name, what, detail, &e) != 0) {
+        log_debug("timeline_not_written", LOG_INT("job", l->job.job.id), LOG_ERR(&e));
     }
 }
 
@@ -285,7 +286,7 @@ static void settle_unreserved(struct launching *l)
     const struct ledger_reservation *r = &l->reservation;
     count_outcome(l, ledger_outcome_name(r->outcome));
     if (r->outcome == LEDGER_SATISFIED || r->outcome == LEDGER_OBSOLETE) {
-        log_info("launch_not_needed", LOG_INT("job", l->job.job_id),
+        log_info("launch_not_needed", LOG_INT("job", l->job.job.id),
                  LOG_STR("class", l->class->name), LOG_STR("why", ledger_outcome_name(r->outcome)),
                  LOG_INT("demand", r->demand), LOG_INT("supply", r->supply));
         worker_done(l->worker, l->message);
@@ -305,7 +306,7 @@ static void ask_breaker(struct launching *l, const struct err *why, struct outco
         return;
     }
     struct breaker_refusal r =
-        breaker_refused(lane_breaker(l->lane), l->config, l->message->id, l->job.job_id, why);
+        breaker_refused(lane_breaker(l->lane), l->config, l->message->id, l->job.job.id, why);
     if (r.stopped) {
         *o = (struct outcome){.action = OUTCOME_WAIT, .delay_ms = r.delay_ms};
     }
@@ -322,7 +323,7 @@ static void settle_failed(struct launching *l, const struct err *why)
                    why->message);
     count_outcome(l, outcome_name(o.action));
     add_to_timeline(l, outcome_name(o.action), detail);
-    log_warn("launch_failed", LOG_INT("job", l->job.job_id), LOG_STR("class", l->class->name),
+    log_warn("launch_failed", LOG_INT("job", l->job.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
              LOG_STR("next", outcome_name(o.action)), LOG_INT("delay_ms", o.delay_ms),
              LOG_INT("attempts", l->message->attempts + 1), LOG_ERR(why));
@@ -365,9 +366,9 @@ static void settle_launched(struct launching *l)
     breaker_launched(lane_breaker(l->lane), l->message->id);
     count_outcome(l, "launched");
     observe_launch(l, launch_us, since_received_ms);
-    log_info("vm_launched", LOG_INT("job", l->job.job_id), LOG_STR("class", l->class->name),
+    log_info("vm_launched", LOG_INT("job", l->job.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
-             LOG_STR("repository", l->job.repository), LOG_INT("runner_id", l->vm.runner_id),
+             LOG_STR("repository", l->job.job.repository), LOG_INT("runner_id", l->vm.runner_id),
              LOG_INT("launch_ms", launch_us / 1000),
              LOG_INT("since_received_ms", since_received_ms));
 }

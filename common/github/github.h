@@ -20,13 +20,14 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/config/config.h"
+#include "common/job/job.h"
 
 struct github;
 struct ledger;
 
 /* Where a runner registers. Plain value. */
 struct github_scope {
-    char name[144]; /* organisation login, or owner/name */
+    char name[SCOPE_SIZE]; /* organisation login, or owner/name */
     bool is_repository;
     int64_t installation_id; /* 0: looked up (App) or none (token) */
 };
@@ -62,7 +63,7 @@ MUST_CHECK int github_register_runner(struct github *g, const struct github_regi
 
 struct github_runner {
     int64_t id;
-    char name[80];
+    char name[RUNNER_NAME_SIZE];
     bool online;
     bool busy;
 };
@@ -82,10 +83,10 @@ MUST_CHECK int github_list_runners(struct github *g, const struct github_scope *
 
 struct github_job {
     int64_t id;
-    char status[16]; /* queued, in_progress, completed, waiting, requested, pending */
-    char conclusion[24];
+    char status[JOB_STATUS_SIZE]; /* queued, in_progress, completed, waiting, requested, pending */
+    char conclusion[CONCLUSION_SIZE];
     int64_t runner_id;
-    char runner_name[80];
+    char runner_name[RUNNER_NAME_SIZE];
 };
 MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
                               int64_t job_id, struct github_job *out, struct err *e);
@@ -105,7 +106,7 @@ bool github_hook_of(const struct config *c, struct github_hook *out);
 struct github_delivery {
     int64_t id;
     int64_t delivered_ms; /* GitHub's clock */
-    char guid[64];
+    char guid[DELIVERY_ID_SIZE];
     char event[40]; /* "workflow_job", … */
     char action[32];
     bool ok; /* the receiver answered 2xx in time */

@@ -159,15 +159,15 @@ static enum webhook_verdict read_action(const struct webhook_scan *scan, struct 
 static enum webhook_verdict read_repository(const struct webhook_scan *scan, const struct config *c,
                                             struct job_event *ev, const char **reason)
 {
-    if (!take_string(scan->member[MEMBER_REPOSITORY_FULL_NAME], ev->repository,
-                     sizeof ev->repository, false)) {
+    if (!take_string(scan->member[MEMBER_REPOSITORY_FULL_NAME], ev->job.repository,
+                     sizeof ev->job.repository, false)) {
         return malformed(reason, "no_repository");
     }
-    const char *slash = strchr(ev->repository, '/');
-    if (slash == NULL || slash == ev->repository || slash[1] == '\0') {
+    const char *slash = strchr(ev->job.repository, '/');
+    if (slash == NULL || slash == ev->job.repository || slash[1] == '\0') {
         return malformed(reason, "no_repository");
     }
-    if (!config_admits_repository(c, slice_of(ev->repository))) {
+    if (!config_admits_repository(c, slice_of(ev->job.repository))) {
         return ignored(reason, "repository_not_ours");
     }
     return GO_ON;
@@ -177,10 +177,11 @@ static enum webhook_verdict read_owner(const struct webhook_scan *scan, struct j
                                        const char **reason)
 {
     struct slice login = scan->member[MEMBER_ORGANIZATION_LOGIN];
-    if (!is_null(login) && !take_string(login, ev->organization, sizeof ev->organization, false)) {
+    if (!is_null(login) &&
+        !take_string(login, ev->job.organization, sizeof ev->job.organization, false)) {
         return malformed(reason, "bad_organization");
     }
-    return take_optional_id(scan->member[MEMBER_INSTALLATION_ID], &ev->installation_id)
+    return take_optional_id(scan->member[MEMBER_INSTALLATION_ID], &ev->job.installation_id)
                ? GO_ON
                : malformed(reason, "bad_installation");
 }
@@ -196,22 +197,24 @@ static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job
     if (m[MEMBER_JOB].len == 0 || m[MEMBER_JOB].ptr[0] != '{') {
         return malformed(reason, "no_job");
     }
-    if (!slice_to_int64(m[MEMBER_JOB_ID], &ev->job_id) || ev->job_id <= 0) {
+    if (!slice_to_int64(m[MEMBER_JOB_ID], &ev->job.id) || ev->job.id <= 0) {
         return malformed(reason, "no_job_id");
     }
-    ev->run_attempt = 1;
-    if (!take_optional_id(m[MEMBER_JOB_RUN_ID], &ev->run_id) ||
-        !take_optional_id(m[MEMBER_JOB_RUN_ATTEMPT], &ev->run_attempt) ||
+    ev->job.run_attempt = 1;
+    if (!take_optional_id(m[MEMBER_JOB_RUN_ID], &ev->job.run_id) ||
+        !take_optional_id(m[MEMBER_JOB_RUN_ATTEMPT], &ev->job.run_attempt) ||
         !take_optional_id(m[MEMBER_JOB_RUNNER_ID], &ev->runner_id) ||
         !take_optional_string(m[MEMBER_JOB_STATUS], ev->status, sizeof ev->status) ||
-        !take_optional_string(m[MEMBER_JOB_CONCLUSION], ev->conclusion, sizeof ev->conclusion) ||
-        !take_optional_string(m[MEMBER_JOB_RUNNER_NAME], ev->runner_name, sizeof ev->runner_name) ||
-        !take_optional_string(m[MEMBER_JOB_NAME], ev->name, sizeof ev->name) ||
+        !take_optional_string(m[MEMBER_JOB_CONCLUSION], ev->job.conclusion,
+                              sizeof ev->job.conclusion) ||
+        !take_optional_string(m[MEMBER_JOB_RUNNER_NAME], ev->job.runner_name,
+                              sizeof ev->job.runner_name) ||
+        !take_optional_string(m[MEMBER_JOB_NAME], ev->job.name, sizeof ev->job.name) ||
         !take_optional_string(m[MEMBER_JOB_CREATED_AT], created, sizeof created)) {
         return malformed(reason, "bad_job");
     }
     int64_t created_ms = created[0] != '\0' ? clock_parse_utc(created) : 0;
-    ev->created_ms = created_ms > 0 ? created_ms : 0;
+    ev->job.created_ms = created_ms > 0 ? created_ms : 0;
     return GO_ON;
 }
 
@@ -269,8 +272,8 @@ static enum webhook_verdict route_by(struct labels *l, const struct config *c, s
     if (class == NULL) {
         return ignored(reason, "labels_not_ours");
     }
-    join_labels(l, ev->labels, sizeof ev->labels);
-    return slice_to_cstr(slice_of(class->name), ev->class_name, sizeof ev->class_name)
+    join_labels(l, ev->job.labels, sizeof ev->job.labels);
+    return slice_to_cstr(slice_of(class->name), ev->job.class_name, sizeof ev->job.class_name)
                ? GO_ON
                : ignored(reason, "labels_not_ours");
 }

@@ -159,7 +159,7 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     int rc = -1;
     for (int i = 0; i < NAME_TRIES; i++) {
         char name[LEDGER_VM_NAME_MAX + 1];
-        ledger_make_vm_name(r->deployment, r->job->class_name, name, sizeof name);
+        ledger_make_vm_name(r->deployment, r->job->job.class_name, name, sizeof name);
         /* The provider's token is the name: asking twice for one row is asking for one VM. */
         rc = l->ops->reserve(l->state, r, name, name, out, e);
         if (rc == 0 || e->class != ERR_CONFLICT) {

@@ -27,7 +27,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
-#include "common/github/job_event.h"
+#include "common/job/job_event.h"
 
 struct ledger;
 
@@ -37,21 +37,10 @@ const char *ledger_job_state_name(enum ledger_job_state s);
 const char *ledger_vm_state_name(enum ledger_vm_state s);
 
 struct ledger_job {
-    int64_t id;
-    int64_t run_id;
-    int64_t run_attempt;
-    int64_t installation_id;
+    struct job facts;
     enum ledger_job_state state;
-    char repository[144];
-    char organization[40];
-    char scope[144];
-    char class_name[40];
-    char name[104];
-    char labels[1024];
-    char conclusion[24];
-    char runner_name[80]; /* whose runner took it; "" so far none */
-    int64_t created_ms;   /* GitHub's; 0 unknown */
-    int64_t waiting_ms;   /* since when it waits for a runner; 0 never did */
+    char scope[SCOPE_SIZE];
+    int64_t waiting_ms; /* since when it waits for a runner; 0 never did */
     int64_t running_ms;
     int64_t ended_ms;
     int64_t updated_ms;
@@ -60,15 +49,14 @@ struct ledger_job {
 };
 
 struct ledger_vm {
-    char
-        name[68]; /* the runner's name and the row's key: mf-<deployment>-<class>-<unique>, <= 64 */
-    char client_token[68];
+    char name[VM_NAME_SIZE]; /* the runner's name and the row's key */
+    char client_token[VM_NAME_SIZE];
     char provider[16];
-    char class_name[40];
-    char scope[144];
-    char repository[144]; /* of the job that occasioned it */
-    char host[72];        /* where a host-bound provider (qemu) runs it; "" anywhere */
-    char vm_id[192];      /* the provider's; "" until launched */
+    char class_name[CLASS_NAME_SIZE];
+    char scope[SCOPE_SIZE];
+    char repository[REPOSITORY_SIZE]; /* of the job that occasioned it */
+    char host[72];                    /* where a host-bound provider (qemu) runs it; "" anywhere */
+    char vm_id[192];                  /* the provider's; "" until launched */
     int64_t installation_id;
     int64_t for_job; /* the occasion, not the owner */
     int64_t job_id;  /* what it runs or ran; 0 none */
@@ -98,7 +86,7 @@ struct ledger_effect {
     bool changed; /* the job's state moved */
     enum ledger_job_state before;
     enum ledger_job_state after;
-    char vm[68];                   /* our VM whose runner the event names; "" if not ours */
+    char vm[VM_NAME_SIZE];         /* our VM whose runner the event names; "" if not ours */
     bool vm_changed;               /* it became busy (in_progress) or ending (completed) now */
     enum ledger_vm_state vm_state; /* after */
 };
@@ -210,8 +198,8 @@ bool ledger_watching(struct ledger *l);
 
 /* --- balance --- */
 struct ledger_balance {
-    char scope[144];
-    char class_name[40];
+    char scope[SCOPE_SIZE];
+    char class_name[CLASS_NAME_SIZE];
     int64_t demand;
     int64_t supply;
     int64_t oldest_waiting_ms; /* wall clock of the oldest waiting job; 0 none */
@@ -229,7 +217,7 @@ MUST_CHECK int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct er
 
 /* --- scopes: where runners of ours were ever registered --- */
 struct ledger_scope {
-    char name[144];
+    char name[SCOPE_SIZE];
     int64_t installation_id; /* the last one seen; 0 unknown */
 };
 /* Every scope that a VM was reserved for, until tidied with its last VM. *out: owned, free(). */
@@ -238,9 +226,9 @@ MUST_CHECK int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t
 /* --- timeline --- */
 struct ledger_entry {
     int64_t at_ms;
-    int64_t job_id; /* 0: only about a VM */
-    char vm[68];    /* "" : only about a job */
-    char what[40];  /* "queued", "reserved", "waits", "registered", "launched", "retry", … */
+    int64_t job_id;        /* 0: only about a VM */
+    char vm[VM_NAME_SIZE]; /* "" : only about a job */
+    char what[40]; /* "queued", "reserved", "waits", "registered", "launched", "retry", … */
     char detail[320];
 };
 /* Adds a line; job_id and vm as in the struct. A line equal to the last of its job (what and
@@ -295,7 +283,7 @@ MUST_CHECK int ledger_mark_add(struct ledger *l, const char *name, int64_t n, in
 
 /* --- for people --- */
 struct ledger_count {
-    char class_name[40];
+    char class_name[CLASS_NAME_SIZE];
     int64_t jobs[5]; /* by enum ledger_job_state */
     int64_t vms[6];  /* by enum ledger_vm_state */
 };

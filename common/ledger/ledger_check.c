@@ -29,10 +29,11 @@ int ledger_check_positive(const char *argument, int64_t value, struct err *e)
 
 int ledger_check_event(const struct job_event *ev, struct err *e)
 {
-    if (ledger_check_positive("the job's id", ev->job_id, e) != 0) {
+    if (ledger_check_positive("the job's id", ev->job.id, e) != 0) {
         return -1;
     }
-    return ledger_check_text("the job's repository", ev->repository, sizeof ev->repository, e);
+    return ledger_check_text("the job's repository", ev->job.repository, sizeof ev->job.repository,
+                             e);
 }
 
 static int check_deployment(const char *deployment, struct err *e)
@@ -59,8 +60,8 @@ int ledger_check_reserve(const struct ledger_reserve *r, struct err *e)
 {
     const struct ledger_vm *vm = NULL;
     if (ledger_check_event(r->job, e) != 0 ||
-        ledger_check_text("the job's class", r->job->class_name, sizeof r->job->class_name, e) !=
-            0 ||
+        ledger_check_text("the job's class", r->job->job.class_name, sizeof r->job->job.class_name,
+                          e) != 0 ||
         ledger_check_text("scope", r->scope, sizeof vm->scope, e) != 0 ||
         ledger_check_text("provider", r->provider, sizeof vm->provider, e) != 0 ||
         check_deployment(r->deployment, e) != 0) {

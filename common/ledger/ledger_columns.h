@@ -14,20 +14,20 @@
  * Each takes: kind, name (of SQL), attribute (of DynamoDB, which charges for its length), member.
  */
 #define LEDGER_JOB_COLUMNS(KEY, MOVES)                                                             \
-    KEY(NUMBER, "id", "id", id)                                                                    \
+    KEY(NUMBER, "id", "id", facts.id)                                                              \
     MOVES(STATE, "state", "state", state)                                                          \
-    MOVES(NUMBER, "run_id", "run", run_id)                                                         \
-    MOVES(NUMBER, "run_attempt", "attempt", run_attempt)                                           \
-    MOVES(NUMBER, "installation_id", "install", installation_id)                                   \
-    MOVES(TEXT, "repository", "repo", repository)                                                  \
-    MOVES(TEXT, "organization", "org", organization)                                               \
+    MOVES(NUMBER, "run_id", "run", facts.run_id)                                                   \
+    MOVES(NUMBER, "run_attempt", "attempt", facts.run_attempt)                                     \
+    MOVES(NUMBER, "installation_id", "install", facts.installation_id)                             \
+    MOVES(TEXT, "repository", "repo", facts.repository)                                            \
+    MOVES(TEXT, "organization", "org", facts.organization)                                         \
     MOVES(TEXT, "scope", "scope", scope)                                                           \
-    MOVES(TEXT, "class_name", "class", class_name)                                                 \
-    MOVES(TEXT, "name", "name", name)                                                              \
-    MOVES(TEXT, "labels", "labels", labels)                                                        \
-    MOVES(TEXT, "conclusion", "conclusion", conclusion)                                            \
-    MOVES(TEXT, "runner_name", "runner", runner_name)                                              \
-    MOVES(NUMBER, "created_ms", "created", created_ms)                                             \
+    MOVES(TEXT, "class_name", "class", facts.class_name)                                           \
+    MOVES(TEXT, "name", "name", facts.name)                                                        \
+    MOVES(TEXT, "labels", "labels", facts.labels)                                                  \
+    MOVES(TEXT, "conclusion", "conclusion", facts.conclusion)                                      \
+    MOVES(TEXT, "runner_name", "runner", facts.runner_name)                                        \
+    MOVES(NUMBER, "created_ms", "created", facts.created_ms)                                       \
     MOVES(NUMBER, "waiting_ms", "waiting", waiting_ms)                                             \
     MOVES(NUMBER, "running_ms", "running", running_ms)                                             \
     MOVES(NUMBER, "ended_ms", "ended", ended_ms)                                                   \

@@ -230,7 +230,7 @@ void ledger_dynamo_version(char out[LEDGER_DYNAMO_VERSION]);
 struct ledger_dynamo_line {
     int64_t order; /* grows along what one step knew of another, near wall clock µs */
     int64_t at_ms;
-    char vm[68];
+    char vm[VM_NAME_SIZE];
     char what[40];
     char detail[320];
 };
@@ -247,7 +247,7 @@ struct ledger_dynamo_job {
     int64_t order; /* of the last step that touched it */
     char version[LEDGER_DYNAMO_VERSION];
     size_t vm_count; /* VMs launched for it or that ran it: the first ones and the newest */
-    char vms[LEDGER_DYNAMO_JOB_VMS][68];
+    char vms[LEDGER_DYNAMO_JOB_VMS][VM_NAME_SIZE];
     struct ledger_dynamo_lines lines;
 };
 struct ledger_dynamo_vm {
@@ -292,8 +292,8 @@ enum ledger_dynamo_demand { /* what must hold of a pair before this transaction 
 };
 
 struct ledger_dynamo_pair {
-    char scope[144];
-    char class_name[40];
+    char scope[SCOPE_SIZE];
+    char class_name[CLASS_NAME_SIZE];
     int64_t demand; /* changes by */
     int64_t supply;
     int64_t vms;
@@ -308,7 +308,7 @@ struct ledger_dynamo_sum {
 
 struct ledger_dynamo_launch { /* slots taken */
     bool taken;
-    char class_name[40];
+    char class_name[CLASS_NAME_SIZE];
     int64_t fleet_most; /* ever taken before this one: less than this */
     int64_t class_most;
 };
@@ -330,7 +330,7 @@ struct ledger_dynamo_txn {
     struct ledger_dynamo_sum sums[LEDGER_DYNAMO_SUMS];
     size_t sum_count;
     struct ledger_dynamo_launch launch;
-    char repository[144];
+    char repository[REPOSITORY_SIZE];
     int64_t repository_by;
     int64_t repository_cap; /* 0: none */
 };
@@ -384,8 +384,8 @@ MUST_CHECK int ledger_dynamo_read_shards(struct ledger_dynamo *l, bool eventuall
                                          struct ledger_dynamo_got *out, struct err *e);
 /* Demand, supply and standing VMs of every pair. *out: owned, free(). */
 struct ledger_dynamo_total {
-    char scope[144];
-    char class_name[40];
+    char scope[SCOPE_SIZE];
+    char class_name[CLASS_NAME_SIZE];
     int64_t demand;
     int64_t supply;
     int64_t both; /* taken off of each already */

@@ -20,7 +20,7 @@ static int note_vm(struct ledger_dynamo_txn *t, struct note *n, struct ledger_vm
                    struct ledger_change *change, struct err *e)
 {
     const char *runner = ledger_rule_runner(n->ev, &n->job.job);
-    bool loaded = strcmp(runner, n->ev->runner_name) == 0;
+    bool loaded = strcmp(runner, n->ev->job.runner_name) == 0;
     *change = (struct ledger_change){false, false};
     if (runner[0] == '\0') {
         n->vm.known = false;
@@ -46,7 +46,8 @@ static int note_round(struct ledger_dynamo_txn *t, struct note *n, bool *done, s
     struct ledger_line vm_line = {.what = NULL};
     struct ledger_change vm_change;
     struct ledger_vm vm_before;
-    if (ledger_dynamo_load_both(t, n->ev->job_id, n->ev->runner_name, &n->job, &n->vm, e) != 0) {
+    if (ledger_dynamo_load_both(t, n->ev->job.id, n->ev->job.runner_name, &n->job, &n->vm, e) !=
+        0) {
         return -1;
     }
     bool known = n->job.known;
@@ -68,7 +69,7 @@ static int note_round(struct ledger_dynamo_txn *t, struct note *n, bool *done, s
         ledger_word_vm(&vm_line, &n->vm.vm, NULL);
         (void)ledger_dynamo_tell_vm(t, &n->vm, &vm_line);
     }
-    bool related = n->vm.known && vm_change.row && n->vm.vm.job_id == n->job.job.id;
+    bool related = n->vm.known && vm_change.row && n->vm.vm.job_id == n->job.job.facts.id;
     if (related) {
         ledger_dynamo_relate(&n->job, n->vm.vm.name);
     }
@@ -129,10 +130,10 @@ static int settle_vm(struct ledger_dynamo_txn *t, const struct ledger_job *job, 
 {
     struct ledger_dynamo_vm row;
     struct ledger_line line;
-    if (job->runner_name[0] == '\0') {
+    if (job->facts.runner_name[0] == '\0') {
         return 0;
     }
-    if (ledger_dynamo_load_vm(t, job->runner_name, &row, e) != 0) {
+    if (ledger_dynamo_load_vm(t, job->facts.runner_name, &row, e) != 0) {
         return -1;
     }
     struct ledger_vm before = row.vm;
@@ -198,7 +199,7 @@ static int read_waiting(const struct ledger_dynamo_got *rows, const struct ledge
         /* The index shows what was; the row says what is. */
         if (row.known && row.job.state == JOB_WAITING && row.job.waiting_ms < q->before_ms &&
             row.job.relaunched_ms < q->before_ms && strcmp(row.job.scope, q->scope) == 0 &&
-            strcmp(row.job.class_name, q->class_name) == 0) {
+            strcmp(row.job.facts.class_name, q->class_name) == 0) {
             *(struct ledger_job *)ledger_list_add(jobs) = row.job;
         }
     }
@@ -210,7 +211,7 @@ static int by_waiting(const void *a, const void *b)
     const struct ledger_job *x = a;
     const struct ledger_job *y = b;
     int older = (x->waiting_ms > y->waiting_ms) - (x->waiting_ms < y->waiting_ms);
-    return older != 0 ? older : (x->id > y->id) - (x->id < y->id);
+    return older != 0 ? older : (x->facts.id > y->facts.id) - (x->facts.id < y->facts.id);
 }
 
 int ledger_dynamo_jobs_waiting(void *state, const struct ledger_waiting *query,

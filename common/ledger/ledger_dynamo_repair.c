@@ -136,7 +136,7 @@ static int read_repositories(struct recount *r, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < got.count; i++) {
-        char repository[144];
+        char repository[REPOSITORY_SIZE];
         ledger_dynamo_read_text(got.items[i], "sk", repository, sizeof repository);
         add_repository(r, repository, ledger_dynamo_read_number(got.items[i], "n"),
                        ledger_dynamo_read_number(got.items[i], "changes"));

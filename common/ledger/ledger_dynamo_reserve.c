@@ -134,11 +134,11 @@ static int read_all(struct ledger_dynamo_txn *t, const struct ledger_reserve *r,
                     struct ledger_dynamo_got *out, struct err *e)
 {
     struct ledger_dynamo_key keys[KEYS];
-    const char *class_name = r->job->class_name;
-    keys[AT_JOB] = ledger_dynamo_job_key(t->l, r->job->job_id);
+    const char *class_name = r->job->job.class_name;
+    keys[AT_JOB] = ledger_dynamo_job_key(t->l, r->job->job.id);
     keys[AT_PAIR] = ledger_dynamo_pair_key(t->l, r->scope, class_name);
     keys[AT_SLOTS] = ledger_dynamo_key(t->l, "slots", "main");
-    keys[AT_REPO] = ledger_dynamo_key(t->l, "repo", "%s", r->job->repository);
+    keys[AT_REPO] = ledger_dynamo_key(t->l, "repo", "%s", r->job->job.repository);
     rate_keys(t->l, class_name, &keys[AT_RATE]);
     for (unsigned i = 0; i < LEDGER_DYNAMO_PAIR_SHARDS; i++) {
         keys[AT_PAIR_SHARDS + i] = ledger_dynamo_pair_shard_key(t->l, r->scope, class_name, i);
@@ -191,7 +191,7 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
     for (size_t i = 0; i < shards.count && i < COUNT_OF(items); i++) {
         items[i] = shards.items[i];
     }
-    read_freed(items, s->r->job->class_name, slots, &s->seen);
+    read_freed(items, s->r->job->job.class_name, slots, &s->seen);
     ledger_dynamo_got_fini(&shards);
     s->out.outcome = ledger_rule_reserve(&s->seen.usage, &s->r->caps);
     return 0;
@@ -276,7 +276,7 @@ static void read_usage(const struct ledger_dynamo_got *got, const struct ledger_
         .supply = ledger_dynamo_read_number(items[AT_PAIR], "s") - both,
         .repository_used = ledger_dynamo_read_number(items[AT_REPO], "n"),
     };
-    read_freed(items + AT_SHARDS, r->job->class_name, items[AT_SLOTS], out);
+    read_freed(items + AT_SHARDS, r->job->job.class_name, items[AT_SLOTS], out);
 }
 
 static int64_t not_below_zero(int64_t n)
@@ -303,10 +303,10 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
         (void)ledger_dynamo_tell_job(t, &s->job, "", &line);
     }
     bool waited = known && before.state == JOB_WAITING && strcmp(before.scope, r->scope) == 0 &&
-                  strcmp(before.class_name, r->job->class_name) == 0;
+                  strcmp(before.facts.class_name, r->job->job.class_name) == 0;
     int64_t added = s->job.job.state == JOB_WAITING && !waited ? 1 : 0;
     read_usage(got, r, added, &s->seen);
-    read_rate(t->l, got->items + AT_RATE, r->job->class_name, &r->caps, t->now_ms, &s->rate);
+    read_rate(t->l, got->items + AT_RATE, r->job->job.class_name, &r->caps, t->now_ms, &s->rate);
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE,
                                          .demand = not_below_zero(s->seen.usage.demand),
                                          .supply = not_below_zero(s->seen.usage.supply)};
@@ -320,7 +320,7 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     }
     enum ledger_dynamo_demand holds = condition_of(s->out.outcome, added);
     if (holds != DEMAND_ANY) {
-        ledger_dynamo_pair_of(t, r->scope, r->job->class_name)->holds = holds;
+        ledger_dynamo_pair_of(t, r->scope, r->job->job.class_name)->holds = holds;
     }
     if (write) {
         ledger_dynamo_write_job(t, known ? &before : NULL, &s->job);

@@ -135,13 +135,13 @@ static void put_job_index(const struct ledger_dynamo *l, const struct ledger_job
 {
     char ix[208];
     char id[24];
-    (void)snprintf(id, sizeof id, "%" PRId64, job->id);
+    (void)snprintf(id, sizeof id, "%" PRId64, job->facts.id);
     switch (job->state) {
     case JOB_SEEN:
         put_age(l, "seen", job->updated_ms, id, out);
         break;
     case JOB_WAITING:
-        (void)snprintf(ix, sizeof ix, "waiting:%s|%s", job->scope, job->class_name);
+        (void)snprintf(ix, sizeof ix, "waiting:%s|%s", job->scope, job->facts.class_name);
         put_age(l, ix, job->waiting_ms, id, out);
         break;
     case JOB_RUNNING:

@@ -113,7 +113,7 @@ bool ledger_dynamo_tell_job(struct ledger_dynamo_txn *t, struct ledger_dynamo_jo
                             const char *vm, const struct ledger_line *line)
 {
     char pk[40];
-    (void)snprintf(pk, sizeof pk, "job:%" PRId64, row->job.id);
+    (void)snprintf(pk, sizeof pk, "job:%" PRId64, row->job.facts.id);
     return tell(t, &row->lines, pk, vm, line);
 }
 
@@ -171,16 +171,16 @@ static void delete_row(struct ledger_dynamo_txn *t, const struct ledger_dynamo_k
 /* --- jobs --- */
 static void count_job(struct ledger_dynamo_txn *t, const struct ledger_job *job, int by)
 {
-    ledger_dynamo_countf(t, by, "j%u.%s", (unsigned)job->state, job->class_name);
+    ledger_dynamo_countf(t, by, "j%u.%s", (unsigned)job->state, job->facts.class_name);
     if (job->state == JOB_WAITING) {
-        ledger_dynamo_pair_of(t, job->scope, job->class_name)->demand += by;
+        ledger_dynamo_pair_of(t, job->scope, job->facts.class_name)->demand += by;
     }
 }
 
 void ledger_dynamo_write_job(struct ledger_dynamo_txn *t, const struct ledger_job *before,
                              struct ledger_dynamo_job *after)
 {
-    struct ledger_dynamo_key key = ledger_dynamo_job_key(t->l, after->job.id);
+    struct ledger_dynamo_key key = ledger_dynamo_job_key(t->l, after->job.facts.id);
     char was[LEDGER_DYNAMO_VERSION];
     struct buf attributes;
     if (before != NULL) {
@@ -198,7 +198,7 @@ void ledger_dynamo_write_job(struct ledger_dynamo_txn *t, const struct ledger_jo
 
 void ledger_dynamo_remove_job(struct ledger_dynamo_txn *t, const struct ledger_dynamo_job *row)
 {
-    struct ledger_dynamo_key key = ledger_dynamo_job_key(t->l, row->job.id);
+    struct ledger_dynamo_key key = ledger_dynamo_job_key(t->l, row->job.facts.id);
     count_job(t, &row->job, -1);
     delete_row(t, &key, row->version);
 }

@@ -55,7 +55,7 @@ static int note_round(struct ledger_redis_txn *t, struct note *n, bool *done, st
     struct ledger_line vm_line;
     int64_t now_ms = ledger_redis_now(t->l);
     bool known;
-    if (ledger_redis_load_job(t, n->ev->job_id, &n->job, &known, e) != 0) {
+    if (ledger_redis_load_job(t, n->ev->job.id, &n->job, &known, e) != 0) {
         return -1;
     }
     struct ledger_job before = n->job;
@@ -67,10 +67,10 @@ static int note_round(struct ledger_redis_txn *t, struct note *n, bool *done, st
     }
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &n->job);
     if (n->effect.changed) {
-        ledger_redis_write_untold(&t->writes, n->job.id);
+        ledger_redis_write_untold(&t->writes, n->job.facts.id);
         ledger_word_noted(&job_line, &n->job, n->ev, n->effect.vm[0] != '\0');
     }
-    ledger_redis_write_line(&t->writes, n->job.id, "", &job_line);
+    ledger_redis_write_line(&t->writes, n->job.facts.id, "", &job_line);
     ledger_redis_write_line(&t->writes, 0, n->effect.vm, &vm_line);
     return ledger_redis_commit(t, done, e);
 }
@@ -153,10 +153,10 @@ static int settle_vm(struct ledger_redis_txn *t, const struct ledger_job *job, s
     struct ledger_vm vm;
     struct ledger_line line;
     bool ours;
-    if (job->runner_name[0] == '\0') {
+    if (job->facts.runner_name[0] == '\0') {
         return 0;
     }
-    if (ledger_redis_load_vm(t, job->runner_name, &vm, &ours, e) != 0) {
+    if (ledger_redis_load_vm(t, job->facts.runner_name, &vm, &ours, e) != 0) {
         return -1;
     }
     struct ledger_vm before = vm;

@@ -36,18 +36,18 @@ struct reserve {
 static void put_request(struct redis_args *a, const struct reserve *s)
 {
     const struct ledger_reserve *r = s->r;
-    struct ledger_redis_name id = ledger_redis_id(r->job->job_id);
-    struct ledger_redis_name pair = ledger_redis_pair(r->scope, r->job->class_name);
+    struct ledger_redis_name id = ledger_redis_id(r->job->job.id);
+    struct ledger_redis_name pair = ledger_redis_pair(r->scope, r->job->job.class_name);
     redis_arg(a, ledger_redis_slice(&id));
     redis_arg_text(a, s->vm_name);
     redis_arg(a, ledger_redis_slice(&pair));
-    redis_arg_text(a, r->job->class_name);
-    redis_arg_text(a, r->job->repository);
+    redis_arg_text(a, r->job->job.class_name);
+    redis_arg_text(a, r->job->job.repository);
     redis_arg_int(a, s->job.state == JOB_WAITING ? 1 : 0);
     redis_arg_int(a, r->caps.fleet);
     redis_arg_int(a, r->caps.class_max);
     redis_arg_int(a, r->caps.repository);
-    put_buckets(a, r->job->class_name, &r->caps);
+    put_buckets(a, r->job->job.class_name, &r->caps);
     redis_arg_int(a, LEDGER_LINES_MAX);
     redis_arg_int(a, LEDGER_LINES_FIRST);
 }
@@ -58,16 +58,16 @@ static int note_waiting(struct ledger_redis_txn *t, struct reserve *s, struct er
     const struct ledger_reserve *r = s->r;
     struct ledger_line line;
     bool known;
-    if (ledger_redis_load_job(t, r->job->job_id, &s->job, &known, e) != 0) {
+    if (ledger_redis_load_job(t, r->job->job.id, &s->job, &known, e) != 0) {
         return -1;
     }
     struct ledger_job before = s->job;
     bool moved = ledger_rule_wait(&s->job, known, r->job, r->scope, ledger_redis_now(t->l)).state;
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
     if (moved) {
-        ledger_redis_write_untold(&t->writes, s->job.id);
+        ledger_redis_write_untold(&t->writes, s->job.facts.id);
         ledger_word_noted(&line, &s->job, r->job, false);
-        ledger_redis_write_line(&t->writes, s->job.id, "", &line);
+        ledger_redis_write_line(&t->writes, s->job.facts.id, "", &line);
     }
     return 0;
 }
@@ -92,7 +92,7 @@ static int reserve_round(struct ledger_redis_txn *t, struct reserve *s, bool *do
 {
     static const struct redis_script script = {"ledger reserve", ledger_redis_lua_reserve};
     struct ledger_redis_name lines = ledger_redis_named("vm_jobs:%s", s->vm_name);
-    struct ledger_redis_name id = ledger_redis_id(s->r->job->job_id);
+    struct ledger_redis_name id = ledger_redis_id(s->r->job->job.id);
     struct ledger_redis_writes birth;
     struct redis_reply *reply = NULL;
     struct redis_args a;

@@ -122,15 +122,15 @@ static void tally_state(struct ledger_redis_writes *w, char kind, const char *cl
 /* What stands of a job in counts and indexes, by > 0 put there, else taken away. */
 static void index_job(struct ledger_redis_writes *w, const struct ledger_job *j, int by)
 {
-    struct ledger_redis_name id = ledger_redis_id(j->id);
+    struct ledger_redis_name id = ledger_redis_id(j->facts.id);
     struct ledger_redis_name key =
         ledger_redis_named("%s", ledger_job_over(j->state) ? "ended" : "seen");
     struct ledger_redis_name at = decimal(ledger_job_over(j->state) ? j->ended_ms : j->updated_ms);
-    tally_state(w, 'j', j->class_name, j->state, by);
+    tally_state(w, 'j', j->facts.class_name, j->state, by);
     if (j->state == JOB_WAITING) {
-        struct ledger_redis_name pair = ledger_redis_pair(j->scope, j->class_name);
+        struct ledger_redis_name pair = ledger_redis_pair(j->scope, j->facts.class_name);
         tally(w, SLICE("demand"), OF(pair), by);
-        key = ledger_redis_waiting_key(j->scope, j->class_name);
+        key = ledger_redis_waiting_key(j->scope, j->facts.class_name);
         at = decimal(j->waiting_ms);
     }
     if (j->state == JOB_RUNNING) {
@@ -145,7 +145,7 @@ static void index_job(struct ledger_redis_writes *w, const struct ledger_job *j,
 
 static void remove_job(struct ledger_redis_writes *w, const struct ledger_job *job)
 {
-    struct ledger_redis_name id = ledger_redis_id(job->id);
+    struct ledger_redis_name id = ledger_redis_id(job->facts.id);
     struct ledger_redis_name lines = ledger_redis_named("lines:j:%s", id.text);
     WRITE(w, "HDEL", SLICE("jobs"), OF(id));
     WRITE(w, "HDEL", SLICE("told"), OF(id));
@@ -156,8 +156,9 @@ static void remove_job(struct ledger_redis_writes *w, const struct ledger_job *j
 static bool job_stands_elsewhere(const struct ledger_job *a, const struct ledger_job *b)
 {
     return a->state != b->state || strcmp(a->scope, b->scope) != 0 ||
-           strcmp(a->class_name, b->class_name) != 0 || a->waiting_ms != b->waiting_ms ||
-           a->updated_ms != b->updated_ms || a->ended_ms != b->ended_ms;
+           strcmp(a->facts.class_name, b->facts.class_name) != 0 ||
+           a->waiting_ms != b->waiting_ms || a->updated_ms != b->updated_ms ||
+           a->ended_ms != b->ended_ms;
 }
 
 void ledger_redis_write_job(struct ledger_redis_writes *w, const struct ledger_job *before,
@@ -169,7 +170,7 @@ void ledger_redis_write_job(struct ledger_redis_writes *w, const struct ledger_j
         remove_job(w, before);
         return;
     }
-    struct ledger_redis_name id = ledger_redis_id(after->id);
+    struct ledger_redis_name id = ledger_redis_id(after->facts.id);
     ledger_redis_pack_job(after, &row);
     if (before != NULL) {
         ledger_redis_pack_job(before, &old);

@@ -104,7 +104,7 @@ static void copy(struct slice s, char *out, size_t size)
 static void read_outcome(struct slice text, struct ledger_entry *out)
 {
     struct slice field[4];
-    struct job_event ev = {.job_id = out->job_id};
+    struct job_event ev = {.job.id = out->job_id};
     struct ledger_reserve r = {.job = &ev};
     struct ledger_reservation res = {.outcome = LEDGER_OBSOLETE};
     struct ledger_line line = {.what = NULL};
@@ -120,8 +120,8 @@ static void read_outcome(struct slice text, struct ledger_entry *out)
     struct ledger_usage u = {
         .demand = a, .supply = b, .fleet_used = a, .class_used = a, .repository_used = a};
     r.caps = (struct ledger_caps){.fleet = b, .class_max = b, .repository = b};
-    copy(field[3], ev.class_name, sizeof ev.class_name);
-    copy(field[3], ev.repository, sizeof ev.repository);
+    copy(field[3], ev.job.class_name, sizeof ev.job.class_name);
+    copy(field[3], ev.job.repository, sizeof ev.job.repository);
     res.outcome = (enum ledger_outcome)outcome;
     res.wait_ms = a;
     (void)snprintf(res.vm.name, sizeof res.vm.name, "%s", out->vm);
@@ -211,7 +211,7 @@ static int read_vms(struct ledger_redis *l, const char *job, struct ledger_list 
     }
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < redis_reply_count(r) && i < VMS_MAX; i++) {
-        char vm[68];
+        char vm[VM_NAME_SIZE];
         redis_reply_text(redis_reply_at(r, i), vm, sizeof vm);
         rc = read_vm(l, vm, job, lines, e);
     }

@@ -88,7 +88,7 @@ static void cache_name(const char *hash, struct slice field, char *out, size_t s
 void ledger_redis_saw_job(struct ledger_redis *l, const struct ledger_job *job)
 {
     struct ledger_redis_row row;
-    struct ledger_redis_name id = ledger_redis_id(job->id);
+    struct ledger_redis_name id = ledger_redis_id(job->facts.id);
     struct ledger_redis_name name = ledger_redis_named("j%s", id.text);
     ledger_redis_pack_job(job, &row);
     ledger_redis_saw(l, name.text, (struct slice){row.bytes, row.len});

@@ -148,21 +148,23 @@ static bool keep_text(char *field, size_t size, const char *value)
 static bool fill_in(struct ledger_job *job, const struct job_event *ev, const char *scope,
                     bool wants_runner)
 {
-    bool news = job->id != ev->job_id;
-    job->id = ev->job_id;
-    news |= keep_number(&job->run_id, ev->run_id);
-    news |= keep_number(&job->run_attempt, ev->run_attempt);
-    news |= keep_number(&job->installation_id, ev->installation_id);
-    news |= keep_number(&job->created_ms, ev->created_ms);
-    news |= keep_text(job->repository, sizeof job->repository, ev->repository);
-    news |= keep_text(job->organization, sizeof job->organization, ev->organization);
-    news |= keep_text(job->name, sizeof job->name, ev->name);
-    news |= keep_text(job->labels, sizeof job->labels, ev->labels);
+    struct job *to = &job->facts;
+    const struct job *from = &ev->job;
+    bool news = to->id != from->id;
+    to->id = from->id;
+    news |= keep_number(&to->run_id, from->run_id);
+    news |= keep_number(&to->run_attempt, from->run_attempt);
+    news |= keep_number(&to->installation_id, from->installation_id);
+    news |= keep_number(&to->created_ms, from->created_ms);
+    news |= keep_text(to->repository, sizeof to->repository, from->repository);
+    news |= keep_text(to->organization, sizeof to->organization, from->organization);
+    news |= keep_text(to->name, sizeof to->name, from->name);
+    news |= keep_text(to->labels, sizeof to->labels, from->labels);
     if (wants_runner && job->state <= JOB_WAITING) {
-        news |= put_text(job->class_name, sizeof job->class_name, ev->class_name);
+        news |= put_text(to->class_name, sizeof to->class_name, from->class_name);
         news |= put_text(job->scope, sizeof job->scope, scope);
     }
-    news |= keep_text(job->class_name, sizeof job->class_name, ev->class_name);
+    news |= keep_text(to->class_name, sizeof to->class_name, from->class_name);
     news |= keep_text(job->scope, sizeof job->scope, scope);
     return news;
 }
@@ -190,14 +192,14 @@ static enum ledger_job_state told_state(const struct ledger_job *job, const stru
     case JOB_ACTION_QUEUED:
     case JOB_ACTION_WAITING:
         /* A job of no class has no runner to wait for. */
-        return job_event_wants_runner(ev) && ev->class_name[0] != '\0' ? JOB_WAITING : JOB_SEEN;
+        return job_event_wants_runner(ev) && ev->job.class_name[0] != '\0' ? JOB_WAITING : JOB_SEEN;
     case JOB_ACTION_IN_PROGRESS:
         return JOB_RUNNING;
     case JOB_ACTION_COMPLETED:
         break;
     }
-    bool had_runner = ev->runner_id > 0 || ev->runner_name[0] != '\0' ||
-                      job->runner_name[0] != '\0' || job->state == JOB_RUNNING;
+    bool had_runner = ev->runner_id > 0 || ev->job.runner_name[0] != '\0' ||
+                      job->facts.runner_name[0] != '\0' || job->state == JOB_RUNNING;
     return had_runner ? JOB_DONE : JOB_CANCELLED;
 }
 
@@ -208,12 +210,12 @@ struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
     enum ledger_job_state to = told_state(job, ev);
     bool news = fill_in(job, ev, scope, to == JOB_WAITING);
     bool moved = move_job(job, known, to, time_of(ev, now_ms), now_ms);
-    if (moved && ev->runner_name[0] != '\0') {
-        copy(job->runner_name, sizeof job->runner_name, ev->runner_name);
+    if (moved && ev->job.runner_name[0] != '\0') {
+        copy(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
     }
-    news |= keep_text(job->runner_name, sizeof job->runner_name, ev->runner_name);
+    news |= keep_text(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
     if (ev->action == JOB_ACTION_COMPLETED) {
-        news |= keep_text(job->conclusion, sizeof job->conclusion, ev->conclusion);
+        news |= keep_text(job->facts.conclusion, sizeof job->facts.conclusion, ev->job.conclusion);
     }
     return (struct ledger_change){.row = news || moved, .state = moved};
 }
@@ -228,7 +230,7 @@ struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
 
 bool ledger_rule_settle(struct ledger_job *job, enum ledger_job_state to, int64_t now_ms)
 {
-    if (to == JOB_CANCELLED && (job->state == JOB_RUNNING || job->runner_name[0] != '\0')) {
+    if (to == JOB_CANCELLED && (job->state == JOB_RUNNING || job->facts.runner_name[0] != '\0')) {
         to = JOB_DONE;
     }
     return move_job(job, true, to, now_ms, now_ms);
@@ -240,15 +242,16 @@ const char *ledger_rule_runner(const struct job_event *ev, const struct ledger_j
     if (ev->action != JOB_ACTION_IN_PROGRESS && ev->action != JOB_ACTION_COMPLETED) {
         return "";
     }
-    return ev->runner_name[0] != '\0' ? ev->runner_name : job->runner_name;
+    return ev->job.runner_name[0] != '\0' ? ev->job.runner_name : job->facts.runner_name;
 }
 
 static struct ledger_change end_after_job(struct ledger_vm *vm, const struct ledger_job *job,
                                           int64_t now_ms)
 {
-    vm->job_id = job->id;
+    vm->job_id = job->facts.id;
     (void)snprintf(vm->end_reason, sizeof vm->end_reason, "job completed: %s",
-                   job->conclusion[0] != '\0' ? job->conclusion : "no conclusion given");
+                   job->facts.conclusion[0] != '\0' ? job->facts.conclusion
+                                                    : "no conclusion given");
     vm_set_state(vm, VM_ENDING, now_ms);
     return (struct ledger_change){.row = true, .state = true};
 }
@@ -258,10 +261,10 @@ struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledg
 {
     struct ledger_change change = {.row = keep_number(&vm->runner_id, ev->runner_id)};
     if (vm->state == VM_ENDING || vm->state == VM_GONE) {
-        change.row |= keep_number(&vm->job_id, job->id);
+        change.row |= keep_number(&vm->job_id, job->facts.id);
         return change;
     }
-    bool other_job = vm->job_id != 0 && vm->job_id != job->id;
+    bool other_job = vm->job_id != 0 && vm->job_id != job->facts.id;
     if (ledger_job_over(job->state)) {
         return other_job ? change : end_after_job(vm, job, now_ms);
     }
@@ -274,7 +277,7 @@ struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledg
     }
     /* A runner that GitHub took back from one job may be given another. */
     if (change.state || vm->job_id == 0 || (other_job && job_moved)) {
-        vm->job_id = job->id;
+        vm->job_id = job->facts.id;
         change.row = true;
     }
     return change;
@@ -283,7 +286,7 @@ struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledg
 struct ledger_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct ledger_job *job,
                                            int64_t now_ms)
 {
-    if (vm->state != VM_BUSY || vm->job_id != job->id || !ledger_job_over(job->state)) {
+    if (vm->state != VM_BUSY || vm->job_id != job->facts.id || !ledger_job_over(job->state)) {
         return (struct ledger_change){false, false};
     }
     return end_after_job(vm, job, now_ms);
@@ -367,17 +370,17 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
                         const char *client_token, int64_t now_ms)
 {
     *vm = (struct ledger_vm){
-        .installation_id = r->job->installation_id,
-        .for_job = r->job->job_id,
+        .installation_id = r->job->job.installation_id,
+        .for_job = r->job->job.id,
         .state = VM_RESERVED,
         .reserved_ms = now_ms,
     };
     copy(vm->name, sizeof vm->name, name);
     copy(vm->client_token, sizeof vm->client_token, client_token);
     copy(vm->provider, sizeof vm->provider, r->provider);
-    copy(vm->class_name, sizeof vm->class_name, r->job->class_name);
+    copy(vm->class_name, sizeof vm->class_name, r->job->job.class_name);
     copy(vm->scope, sizeof vm->scope, r->scope);
-    copy(vm->repository, sizeof vm->repository, r->job->repository);
+    copy(vm->repository, sizeof vm->repository, r->job->job.repository);
     copy(vm->host, sizeof vm->host, r->host);
 }
 

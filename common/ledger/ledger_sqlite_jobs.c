@@ -45,7 +45,7 @@ static int note_work(struct sqlite_db *db, void *arg, struct err *e)
     struct ledger_line job_line = {.what = NULL};
     struct ledger_line vm_line;
     int64_t now_ms = clock_wall_ms();
-    if (ledger_sqlite_load_job(db, n->ev->job_id, &row, e) != 0) {
+    if (ledger_sqlite_load_job(db, n->ev->job.id, &row, e) != 0) {
         return -1;
     }
     n->effect = (struct ledger_effect){.known_before = row.known, .before = row.job.state};
@@ -63,7 +63,7 @@ static int note_work(struct sqlite_db *db, void *arg, struct err *e)
     if (n->effect.changed) {
         ledger_word_noted(&job_line, &row.job, n->ev, n->effect.vm[0] != '\0');
     }
-    if (ledger_sqlite_add_line(db, n->ev->job_id, "", &job_line, e) != 0) {
+    if (ledger_sqlite_add_line(db, n->ev->job.id, "", &job_line, e) != 0) {
         return -1;
     }
     return ledger_sqlite_add_line(db, 0, n->effect.vm, &vm_line, e);
@@ -115,7 +115,7 @@ static int settle_vm(struct sqlite_db *db, const struct ledger_job *job, int64_t
     struct ledger_vm vm;
     struct ledger_line line;
     bool ours;
-    if (ledger_sqlite_load_vm(db, job->runner_name, &vm, &ours, e) != 0) {
+    if (ledger_sqlite_load_vm(db, job->facts.runner_name, &vm, &ours, e) != 0) {
         return -1;
     }
     if (!ours || !ledger_rule_settle_vm(&vm, job, now_ms).state) {

@@ -107,7 +107,7 @@ static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
                         struct ledger_sqlite_job *row, struct err *e)
 {
     struct ledger_line line;
-    if (ledger_sqlite_load_job(db, r->job->job_id, row, e) != 0) {
+    if (ledger_sqlite_load_job(db, r->job->job.id, row, e) != 0) {
         return -1;
     }
     struct ledger_change change =
@@ -119,7 +119,7 @@ static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
     if (change.row && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
-    return change.state ? ledger_sqlite_add_line(db, r->job->job_id, "", &line, e) : 0;
+    return change.state ? ledger_sqlite_add_line(db, r->job->job.id, "", &line, e) : 0;
 }
 
 static int decide(struct sqlite_db *db, const struct ledger_reserve *r,
@@ -129,7 +129,7 @@ static int decide(struct sqlite_db *db, const struct ledger_reserve *r,
     if (out->outcome != LEDGER_RESERVED) {
         return 0;
     }
-    if (spend_launch_rate(db, r->job->class_name, &r->caps, &out->wait_ms, e) != 0) {
+    if (spend_launch_rate(db, r->job->job.class_name, &r->caps, &out->wait_ms, e) != 0) {
         return -1;
     }
     if (out->wait_ms > 0) {
@@ -164,7 +164,7 @@ static int tell_outcome(struct sqlite_db *db, const struct reserve *a,
         }
     }
     ledger_word_reserved(&line, a->r, usage, &a->out);
-    return ledger_sqlite_add_line(db, a->r->job->job_id, a->out.vm.name, &line, e);
+    return ledger_sqlite_add_line(db, a->r->job->job.id, a->out.vm.name, &line, e);
 }
 
 static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -175,7 +175,7 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     struct ledger_usage usage;
     a->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
     if (note_waiting(db, r, &row, e) != 0 ||
-        load_usage(db, r->scope, r->job->class_name, r->job->repository, &usage, e) != 0) {
+        load_usage(db, r->scope, r->job->job.class_name, r->job->job.repository, &usage, e) != 0) {
         return -1;
     }
     a->out.demand = usage.demand;

@@ -24,7 +24,7 @@ static const char *or_else(const char *text, const char *otherwise)
 /* --- jobs --- */
 static const char *whose(const struct ledger_job *job, bool ours)
 {
-    if (job->runner_name[0] == '\0') {
+    if (job->facts.runner_name[0] == '\0') {
         return "";
     }
     return ours ? ", a VM of ours" : ", which is not ours";
@@ -34,30 +34,30 @@ void ledger_word_noted(struct ledger_line *out, const struct ledger_job *job,
                        const struct job_event *ev, bool ours)
 {
     const char *delivery = or_else(ev->delivery, "without an id");
-    const char *runner = or_else(job->runner_name, "without a name");
+    const char *runner = or_else(job->facts.runner_name, "without a name");
     switch (job->state) {
     case JOB_SEEN:
-        if (ev->class_name[0] == '\0') {
+        if (ev->job.class_name[0] == '\0') {
             say(out, "seen", "delivery %s: no class serves labels %s", delivery,
-                or_else(job->labels, "(none)"));
+                or_else(job->facts.labels, "(none)"));
         } else {
             say(out, "held", "delivery %s: an environment's protection holds it back", delivery);
         }
         break;
     case JOB_WAITING:
-        say(out, "queued", "delivery %s, class %s, labels %s", delivery, job->class_name,
-            or_else(job->labels, "(none)"));
+        say(out, "queued", "delivery %s, class %s, labels %s", delivery, job->facts.class_name,
+            or_else(job->facts.labels, "(none)"));
         break;
     case JOB_RUNNING:
         say(out, "running", "on runner %s%s", runner, whose(job, ours));
         break;
     case JOB_DONE:
-        say(out, "done", "conclusion %s, ran on runner %s%s", or_else(job->conclusion, "not given"),
-            runner, whose(job, ours));
+        say(out, "done", "conclusion %s, ran on runner %s%s",
+            or_else(job->facts.conclusion, "not given"), runner, whose(job, ours));
         break;
     case JOB_CANCELLED:
         say(out, "cancelled", "conclusion %s, no runner ever took it",
-            or_else(job->conclusion, "not given"));
+            or_else(job->facts.conclusion, "not given"));
         break;
     }
 }
@@ -131,7 +131,7 @@ static void say_satisfied(struct ledger_line *out, const struct ledger_usage *u)
 void ledger_word_reserved(struct ledger_line *out, const struct ledger_reserve *r,
                           const struct ledger_usage *u, const struct ledger_reservation *res)
 {
-    const char *class_name = r->job->class_name;
+    const char *class_name = r->job->job.class_name;
     switch (res->outcome) {
     case LEDGER_RESERVED:
         say(out, "reserved", "VM %s (demand %" PRId64 ", supply %" PRId64 ")", res->vm.name,
@@ -157,7 +157,7 @@ void ledger_word_reserved(struct ledger_line *out, const struct ledger_reserve *
         say(out, "waits",
             "repository %s is full: %" PRId64 " of %" PRId64
             " VMs (limit limits.max_vms_per_repository)",
-            r->job->repository, u->repository_used, r->caps.repository);
+            r->job->job.repository, u->repository_used, r->caps.repository);
         break;
     case LEDGER_RATE:
         say(out, "waits",

@@ -19,6 +19,7 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 #include "common/config/config.h"
+#include "common/job/job.h"
 
 #define VM_ID_MAX 191
 
@@ -36,7 +37,7 @@ const char *vm_run_state_name(enum vm_run_state s);
 
 struct vm_info {
     char id[VM_ID_MAX + 1];
-    char name[68]; /* "" where the provider cannot tell (Lambda) */
+    char name[VM_NAME_SIZE]; /* "" where the provider cannot tell (Lambda) */
     enum vm_run_state state;
     int64_t started_ms; /* wall clock; 0 unknown */
     int64_t ended_ms;

@@ -26,6 +26,7 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
+#include "common/job/job.h"
 
 #define QEMU_RECORD_VERSION 1
 
@@ -44,8 +45,8 @@ int proc_id_open(const struct proc_id *id);
 bool proc_wait(int pidfd, int64_t deadline_ms);
 
 struct qemu_vm_record {
-    char name[68];
-    char token[68];
+    char name[VM_NAME_SIZE];
+    char token[VM_NAME_SIZE];
     char image[200];
     char mode[16]; /* "restore" or "boot" */
     char accel[8];

@@ -27,7 +27,7 @@ static json_t *describe(const struct ledger_vm *vm)
 int ctl_vms(struct ctl *c, json_t **out, struct err *e)
 {
     unsigned live = ~(1u << VM_GONE);
-    char after[68] = "";
+    char after[VM_NAME_SIZE] = "";
     json_t *list = json_array();
     for (;;) {
         struct ledger_vm *vms = NULL;

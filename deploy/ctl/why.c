@@ -39,7 +39,7 @@ static PRINTF(1, 2) json_t *sentence(const char *fmt, ...)
 static const char *class_name_of(const struct facts *f)
 {
     if (f->in_ledger) {
-        return f->job.class_name;
+        return f->job.facts.class_name;
     }
     return strncmp(f->entry.message.lane, "launch.", 7) == 0 ? f->entry.message.lane + 7 : "";
 }
@@ -100,17 +100,17 @@ static json_t *waits_for_runner(const struct facts *f)
                         "its patience ends: %lld VMs for %lld waiting jobs (this queue cannot be "
                         "searched for the job's message: mayflyctl status shows how many wait, "
                         "mayflyctl dead list those that were given up)",
-                        f->job.class_name, (long long)f->supply, (long long)f->demand);
+                        f->job.facts.class_name, (long long)f->supply, (long long)f->demand);
     }
     if (f->supply >= f->demand) {
         return sentence(
             "GitHub, which gives it to the next of our runners: %lld VMs are on their way "
             "or idle for %lld waiting jobs of class %s",
-            (long long)f->supply, (long long)f->demand, f->job.class_name);
+            (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
     }
     return sentence("the balance: %lld VMs for %lld waiting jobs of class %s; the reaper asks for "
                     "another when its patience ends (is a reaper running?)",
-                    (long long)f->supply, (long long)f->demand, f->job.class_name);
+                    (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
 }
 
 static json_t *waits_for(const struct facts *f)
@@ -135,13 +135,13 @@ static json_t *waits_for(const struct facts *f)
     case JOB_WAITING:
         return waits_for_runner(f);
     case JOB_RUNNING:
-        return sentence("its own end: it runs on %s", f->job.runner_name);
+        return sentence("its own end: it runs on %s", f->job.facts.runner_name);
     case JOB_DONE:
     case JOB_CANCELLED:
         break;
     }
-    return sentence("nothing: it is over (%s)", f->job.conclusion[0] != '\0'
-                                                    ? f->job.conclusion
+    return sentence("nothing: it is over (%s)", f->job.facts.conclusion[0] != '\0'
+                                                    ? f->job.facts.conclusion
                                                     : ledger_job_state_name(f->job.state));
 }
 
@@ -194,7 +194,7 @@ static int gather_room(struct ctl *c, struct facts *f, struct err *e)
     }
     for (size_t i = 0; i < n; i++) {
         if (strcmp(b[i].scope, f->job.scope) == 0 &&
-            strcmp(b[i].class_name, f->job.class_name) == 0) {
+            strcmp(b[i].class_name, f->job.facts.class_name) == 0) {
             f->demand = b[i].demand;
             f->supply = b[i].supply;
         }
@@ -230,14 +230,14 @@ static void add_job(const struct facts *f, json_t *answer)
 {
     const struct ledger_job *j = &f->job;
     json_object_set_new(answer, "state", ctl_text(ledger_job_state_name(j->state)));
-    json_object_set_new(answer, "name", ctl_text(j->name));
-    json_object_set_new(answer, "repository", ctl_text(j->repository));
-    json_object_set_new(answer, "class", ctl_text(j->class_name));
-    json_object_set_new(answer, "labels", ctl_text(j->labels));
-    json_object_set_new(answer, "run", json_integer(j->run_id));
-    json_object_set_new(answer, "runner", ctl_text(j->runner_name));
-    json_object_set_new(answer, "conclusion", ctl_text(j->conclusion));
-    json_object_set_new(answer, "created_at", ctl_time(j->created_ms));
+    json_object_set_new(answer, "name", ctl_text(j->facts.name));
+    json_object_set_new(answer, "repository", ctl_text(j->facts.repository));
+    json_object_set_new(answer, "class", ctl_text(j->facts.class_name));
+    json_object_set_new(answer, "labels", ctl_text(j->facts.labels));
+    json_object_set_new(answer, "run", json_integer(j->facts.run_id));
+    json_object_set_new(answer, "runner", ctl_text(j->facts.runner_name));
+    json_object_set_new(answer, "conclusion", ctl_text(j->facts.conclusion));
+    json_object_set_new(answer, "created_at", ctl_time(j->facts.created_ms));
     int64_t until = j->running_ms > 0 ? j->running_ms : j->ended_ms;
     until = until > 0 ? until : clock_wall_ms();
     json_object_set_new(answer, "waited_ms",

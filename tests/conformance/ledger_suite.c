@@ -85,16 +85,16 @@ int ledger_fixture_teardown(void **state)
 static struct job_event delivery(int64_t job_id, enum job_action action, const char *status)
 {
     struct job_event ev = {.action = action,
-                           .job_id = job_id,
-                           .run_id = 7000 + job_id,
-                           .run_attempt = 1,
-                           .installation_id = 99,
-                           .created_ms = START_MS - 5000,
-                           .repository = "octo/app",
-                           .organization = "octo",
-                           .name = "build",
-                           .labels = "self-hosted,microvm",
-                           .class_name = "small"};
+                           .job.id = job_id,
+                           .job.run_id = 7000 + job_id,
+                           .job.run_attempt = 1,
+                           .job.installation_id = 99,
+                           .job.created_ms = START_MS - 5000,
+                           .job.repository = "octo/app",
+                           .job.organization = "octo",
+                           .job.name = "build",
+                           .job.labels = "self-hosted,microvm",
+                           .job.class_name = "small"};
     (void)snprintf(ev.delivery, sizeof ev.delivery, "guid-%lld-%s", (long long)job_id,
                    job_action_name(action));
     (void)snprintf(ev.status, sizeof ev.status, "%s", status);
@@ -119,7 +119,7 @@ struct job_event waiting(int64_t job_id)
 struct job_event in_progress(int64_t job_id, const char *runner)
 {
     struct job_event ev = delivery(job_id, JOB_ACTION_IN_PROGRESS, "in_progress");
-    (void)snprintf(ev.runner_name, sizeof ev.runner_name, "%s", runner);
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
     ev.runner_id = 4242;
     return ev;
 }
@@ -127,8 +127,8 @@ struct job_event in_progress(int64_t job_id, const char *runner)
 struct job_event completed(int64_t job_id, const char *runner, const char *conclusion)
 {
     struct job_event ev = delivery(job_id, JOB_ACTION_COMPLETED, "completed");
-    (void)snprintf(ev.runner_name, sizeof ev.runner_name, "%s", runner);
-    (void)snprintf(ev.conclusion, sizeof ev.conclusion, "%s", conclusion);
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
+    (void)snprintf(ev.job.conclusion, sizeof ev.job.conclusion, "%s", conclusion);
     ev.runner_id = runner[0] != '\0' ? 4242 : 0;
     return ev;
 }

@@ -39,21 +39,21 @@ static void queued_gives_all_its_fields(void **state)
     struct job_event ev = queued(100520616165); /* beyond 32 bits, as GitHub's are */
     ev.received_ms = START_MS - 700;
     (void)must_note(f->l, ev);
-    struct ledger_job job = must_get(f->l, ev.job_id);
-    assert_int_equal(job.id, 100520616165);
-    assert_int_equal(job.run_id, ev.run_id);
-    assert_int_equal(job.run_attempt, 1);
-    assert_int_equal(job.installation_id, 99);
-    assert_int_equal(job.created_ms, START_MS - 5000);
+    struct ledger_job job = must_get(f->l, ev.job.id);
+    assert_int_equal(job.facts.id, 100520616165);
+    assert_int_equal(job.facts.run_id, ev.job.run_id);
+    assert_int_equal(job.facts.run_attempt, 1);
+    assert_int_equal(job.facts.installation_id, 99);
+    assert_int_equal(job.facts.created_ms, START_MS - 5000);
     assert_int_equal(job.waiting_ms, START_MS - 700); /* since we have it, not since we read it */
     assert_int_equal(job.updated_ms, START_MS);
-    assert_string_equal(job.repository, "octo/app");
-    assert_string_equal(job.organization, "octo");
+    assert_string_equal(job.facts.repository, "octo/app");
+    assert_string_equal(job.facts.organization, "octo");
     assert_string_equal(job.scope, SCOPE);
-    assert_string_equal(job.class_name, "small");
-    assert_string_equal(job.name, "build");
-    assert_string_equal(job.labels, "self-hosted,microvm");
-    assert_string_equal(job.runner_name, "");
+    assert_string_equal(job.facts.class_name, "small");
+    assert_string_equal(job.facts.name, "build");
+    assert_string_equal(job.facts.labels, "self-hosted,microvm");
+    assert_string_equal(job.facts.runner_name, "");
     assert_int_equal(job.running_ms + job.ended_ms + job.relaunched_ms + job.relaunches, 0);
 }
 
@@ -93,10 +93,10 @@ static void queued_without_a_class_is_only_seen(void **state)
 {
     struct ledger_fixture *f = *state;
     struct job_event ev = queued(1);
-    ev.class_name[0] = '\0';
+    ev.job.class_name[0] = '\0';
     assert_int_equal(must_note(f->l, ev).after, JOB_SEEN);
     assert_int_equal(must_note(f->l, queued(1)).after, JOB_WAITING);
-    assert_string_equal(must_get(f->l, 1).class_name, "small");
+    assert_string_equal(must_get(f->l, 1).facts.class_name, "small");
     must_be_consistent(f->l, 1);
 }
 
@@ -106,8 +106,8 @@ static void rerun_is_a_job_of_its_own(void **state)
     (void)must_note(f->l, queued(1));
     (void)must_note(f->l, completed(1, "elsewhere", "failure"));
     struct job_event again = queued(2);
-    again.run_id = 7001;
-    again.run_attempt = 2;
+    again.job.run_id = 7001;
+    again.job.run_attempt = 2;
     assert_false(must_note(f->l, again).known_before);
     assert_int_equal(must_get(f->l, 1).state, JOB_DONE);
     assert_int_equal(must_get(f->l, 2).state, JOB_WAITING);
@@ -121,7 +121,7 @@ static void in_progress_unknown_job_runs(void **state)
     assert_false(effect.known_before);
     assert_int_equal(effect.after, JOB_RUNNING);
     assert_string_equal(effect.vm, "");
-    assert_string_equal(must_get(f->l, 1).runner_name, "elsewhere");
+    assert_string_equal(must_get(f->l, 1).facts.runner_name, "elsewhere");
     assert_int_equal(must_balance(f->l).demand, 0);
 }
 
@@ -263,7 +263,7 @@ static void completed_without_runner_is_cancelled_and_demand_falls(void **state)
     assert_int_equal(must_balance(f->l).demand, 0);
     assert_int_equal(must_balance(f->l).supply, 1); /* it serves another, or idles out */
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_LAUNCHED);
-    assert_string_equal(must_get(f->l, 1).conclusion, "cancelled");
+    assert_string_equal(must_get(f->l, 1).facts.conclusion, "cancelled");
 }
 
 static void completed_unknown_job_makes_later_queued_obsolete(void **state)
@@ -390,18 +390,18 @@ static void jobs_waiting_are_the_old_ones_oldest_first(void **state)
     }
     clock_at(10000);
     struct job_event other = queued(9);
-    (void)snprintf(other.class_name, sizeof other.class_name, "large");
+    (void)snprintf(other.job.class_name, sizeof other.job.class_name, "large");
     (void)must_note(f->l, other);
     (void)must_note(f->l, in_progress(3, "elsewhere"));
     MUST(ledger_jobs_waiting(f->l, SCOPE, "small", START_MS + 4000, 10, &jobs, &n, &e));
     assert_int_equal(n, 2); /* 1 is too young, 3 runs, 9 is of another class */
-    assert_int_equal(jobs[0].id, 4);
-    assert_int_equal(jobs[1].id, 2);
+    assert_int_equal(jobs[0].facts.id, 4);
+    assert_int_equal(jobs[1].facts.id, 2);
     free(jobs);
     jobs = NULL;
     MUST(ledger_jobs_waiting(f->l, SCOPE, "small", START_MS + 9000, 1, &jobs, &n, &e));
     assert_int_equal(n, 1);
-    assert_int_equal(jobs[0].id, 4);
+    assert_int_equal(jobs[0].facts.id, 4);
     free(jobs);
 }
 
@@ -436,7 +436,7 @@ static void bad_deliveries_are_refused(void **state)
     must_fail(ledger_note(f->l, &ev, SCOPE, &effect, &e), &e, ERR_PERMANENT);
     ev = queued(1);
     must_fail(ledger_note(f->l, &ev, "", &effect, &e), &e, ERR_PERMANENT);
-    ev.repository[0] = '\0';
+    ev.job.repository[0] = '\0';
     must_fail(ledger_note(f->l, &ev, SCOPE, &effect, &e), &e, ERR_PERMANENT);
     must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND);
 }

@@ -24,7 +24,7 @@ struct model_job {
     int runner; /* a VM's index, NOBODY or FOREIGN */
 };
 struct model_vm {
-    char name[68];
+    char name[VM_NAME_SIZE];
     enum ledger_vm_state state;
     int64_t job;
 };

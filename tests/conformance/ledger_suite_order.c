@@ -23,7 +23,7 @@ static void must_have_ended(struct ledger *l, const struct story *s, int64_t job
     assert_int_equal(row.state, s->vm_ends ? VM_ENDING : VM_LAUNCHED);
     assert_int_equal(row.job_id, s->vm_ends ? job_id : 0);
     if (s->vm_ends) {
-        assert_string_equal(job.runner_name, vm);
+        assert_string_equal(job.facts.runner_name, vm);
         assert_string_equal(row.end_reason, "job completed: success");
     }
 }
@@ -37,9 +37,9 @@ static void tell_in_order(struct ledger *l, const struct story *s, const int *or
     (void)must_note(l, completed(job_id + 1000000, "", "cancelled"));
     for (int i = 0; i < s->count; i++) {
         struct job_event ev = s->events[order[i]];
-        ev.job_id = job_id;
-        if (ev.runner_name[0] != '\0') {
-            (void)snprintf(ev.runner_name, sizeof ev.runner_name, "%s", vm.name);
+        ev.job.id = job_id;
+        if (ev.job.runner_name[0] != '\0') {
+            (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", vm.name);
         }
         (void)must_note(l, ev);
         if (i % 2 == 0) {

@@ -168,7 +168,7 @@ static void counts_are_by_class_and_state(void **state)
     size_t n = 0;
     struct err e;
     struct job_event large = queued(5);
-    (void)snprintf(large.class_name, sizeof large.class_name, "large");
+    (void)snprintf(large.job.class_name, sizeof large.job.class_name, "large");
     (void)must_note(f->l, large);
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);

@@ -492,9 +492,9 @@ static void lease_of_a_killed_holder_goes_on_after_its_time(void **state)
 #define NAMES_MAX 2000
 
 struct told {
-    char reserved[NAMES_MAX][68];
+    char reserved[NAMES_MAX][VM_NAME_SIZE];
     size_t reserved_count;
-    char gone[NAMES_MAX][68];
+    char gone[NAMES_MAX][VM_NAME_SIZE];
     size_t gone_count;
 };
 

@@ -20,7 +20,7 @@ struct race {
     struct ledger *l[2];
     int64_t id; /* the job's, or the round's number */
     int64_t rounds;
-    char vm[68];
+    char vm[VM_NAME_SIZE];
     int64_t got[2]; /* what the step put there */
     bool yes[2];
     pthread_barrier_t start;

@@ -15,13 +15,13 @@ static void must_come_out(struct ledger *l, struct job_event ev, struct ledger_c
 
 static struct job_event of_class(struct job_event ev, const char *class_name)
 {
-    (void)snprintf(ev.class_name, sizeof ev.class_name, "%s", class_name);
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
     return ev;
 }
 
 static struct job_event of_repository(struct job_event ev, const char *repository)
 {
-    (void)snprintf(ev.repository, sizeof ev.repository, "%s", repository);
+    (void)snprintf(ev.job.repository, sizeof ev.job.repository, "%s", repository);
     return ev;
 }
 
@@ -86,7 +86,7 @@ static void bad_requests_are_refused(void **state)
     r.caps.rate_per_second = -1;
     must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
     r = ask(&ev, wide_caps());
-    ev.class_name[0] = '\0';
+    ev.job.class_name[0] = '\0';
     must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
     struct ledger_job job;
     must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND);
@@ -145,7 +145,7 @@ static void job_whose_class_changed_is_demand_of_the_new_one(void **state)
     (void)must_note(f->l, queued(1));
     must_come_out(f->l, of_class(queued(1), "large"), wide_caps(), LEDGER_RESERVED);
     assert_int_equal(must_balance(f->l).demand, 0);
-    assert_string_equal(must_get(f->l, 1).class_name, "large");
+    assert_string_equal(must_get(f->l, 1).facts.class_name, "large");
     must_be_consistent(f->l, 1);
 }
 
@@ -163,7 +163,7 @@ static void caps_hold_exactly(void **state)
         caps.fleet = kind == 0 ? used + 3 : caps.fleet;
         caps.class_max = kind == 1 ? used + 3 : caps.class_max;
         caps.repository = kind == 2 ? 3 : 0;
-        for (int64_t i = 0; i < 3; i++, ev.job_id++) {
+        for (int64_t i = 0; i < 3; i++, ev.job.id++) {
             struct ledger_reservation r = must_reserve(f->l, ev, caps);
             assert_int_equal(r.outcome, LEDGER_RESERVED);
             first = i == 0 ? r.vm : first;
@@ -173,7 +173,7 @@ static void caps_hold_exactly(void **state)
         must_come_out(f->l, ev, caps, full[kind]); /* ending holds the slot */
         must_advance(f->l, first.name, VM_GONE);
         must_come_out(f->l, ev, caps, LEDGER_RESERVED);
-        ev.job_id++;
+        ev.job.id++;
         must_come_out(f->l, ev, caps, full[kind]);
     }
     must_be_consistent(f->l, 40);

@@ -217,7 +217,7 @@ static void list_gives_the_states_asked_for_by_name(void **state)
 static void list_continues_behind_a_name(void **state)
 {
     struct ledger_fixture *f = *state;
-    char after[68] = "";
+    char after[VM_NAME_SIZE] = "";
     size_t seen = 0;
     struct err e;
     for (int64_t id = 1; id <= 7; id++) {

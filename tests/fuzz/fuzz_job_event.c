@@ -1,7 +1,7 @@
 /* Any text as a record from a queue: what is decoded encodes again, and to the same. */
 #include <string.h>
 
-#include "common/github/job_event.h"
+#include "common/job/job_event.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -18,10 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     job_event_encode(&first, &record);
     ASSERT(!record.failed && record.len <= 4096);
     ASSERT(job_event_decode(buf_slice(&record), &second, &e) == 0);
-    ASSERT(first.job_id == second.job_id && first.runner_id == second.runner_id);
+    ASSERT(first.job.id == second.job.id && first.runner_id == second.runner_id);
     ASSERT(first.action == second.action && first.received_ms == second.received_ms);
-    ASSERT(strcmp(first.repository, second.repository) == 0);
-    ASSERT(strcmp(first.class_name, second.class_name) == 0);
+    ASSERT(strcmp(first.job.repository, second.job.repository) == 0);
+    ASSERT(strcmp(first.job.class_name, second.job.class_name) == 0);
     ASSERT(strcmp(first.delivery, second.delivery) == 0);
     buf_fini(&record);
     return 0;

@@ -45,10 +45,10 @@ static void try_job(const json_t *item)
     check_lines(&row.lines);
     buf_init(&attributes, ITEM_MAX);
     ledger_dynamo_pack_job(&ledger, &row, &attributes);
-    struct ledger_dynamo_key key = ledger_dynamo_job_key(&ledger, row.job.id);
+    struct ledger_dynamo_key key = ledger_dynamo_job_key(&ledger, row.job.facts.id);
     json_t *copy = written(&key, &attributes);
     ASSERT(ledger_dynamo_unpack_job(copy, &again, &e) == 0);
-    ASSERT(again.job.id == row.job.id && again.job.state == row.job.state);
+    ASSERT(again.job.facts.id == row.job.facts.id && again.job.state == row.job.state);
     ASSERT(again.lines.n == row.lines.n && again.lines.count == row.lines.count);
     ASSERT(again.told == row.told && again.order == row.order);
     json_decref(copy);

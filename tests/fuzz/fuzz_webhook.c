@@ -29,15 +29,15 @@ static void check_routed(const struct job_event *ev, enum webhook_verdict verdic
     struct job_event again;
     struct buf record;
     struct err e = {0};
-    ASSERT(ev->job_id > 0 && strcmp(ev->class_name, "small") == 0);
+    ASSERT(ev->job.id > 0 && strcmp(ev->job.class_name, "small") == 0);
     ASSERT((verdict == WEBHOOK_LAUNCH) == job_event_wants_runner(ev));
     buf_init(&record, 8192);
     job_event_encode(ev, &record);
     ASSERT(!record.failed && record.len <= 4096);
     ASSERT(job_event_decode(buf_slice(&record), &again, &e) == 0);
-    ASSERT(again.job_id == ev->job_id && again.action == ev->action);
-    ASSERT(strcmp(again.repository, ev->repository) == 0);
-    ASSERT(strcmp(again.runner_name, ev->runner_name) == 0);
+    ASSERT(again.job.id == ev->job.id && again.action == ev->action);
+    ASSERT(strcmp(again.job.repository, ev->job.repository) == 0);
+    ASSERT(strcmp(again.job.runner_name, ev->job.runner_name) == 0);
     buf_fini(&record);
 }
 

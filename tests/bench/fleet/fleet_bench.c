@@ -46,7 +46,7 @@ struct board {
     int64_t gone;
     int64_t launched_us[JOBS_MAX];
     int64_t gone_us[JOBS_MAX];
-    char names[JOBS_MAX][68];
+    char names[JOBS_MAX][VM_NAME_SIZE];
     bool named[JOBS_MAX];
 };
 

@@ -25,7 +25,7 @@ static struct lay_name lay_model(struct ledger *l)
     struct lay_name vm;
     (void)ways_go_many(l, 1, 1, LAY_MODEL);
     must(ledger_job_get(l, LAY_MODEL, &job, &e), &e);
-    ASSERT(slice_to_cstr(slice_of(job.runner_name), vm.text, sizeof vm.text));
+    ASSERT(slice_to_cstr(slice_of(job.facts.runner_name), vm.text, sizeof vm.text));
     return vm;
 }
 
@@ -36,7 +36,7 @@ static void look_over(struct ledger *l, int64_t known)
     struct ledger_job job;
     struct ledger_vm vm;
     must(ledger_job_get(l, known - 1, &job, &e), &e);
-    must(ledger_vm_get(l, job.runner_name, &vm, &e), &e);
+    must(ledger_vm_get(l, job.facts.runner_name, &vm, &e), &e);
     ASSERT(job.state == JOB_DONE && vm.state == VM_GONE && vm.job_id == known - 1);
     int64_t freed;
     must(ledger_freed(l, &freed, &e), &e);

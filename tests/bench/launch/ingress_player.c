@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/github/job_event.h"
+#include "common/job/job_event.h"
 #include "common/queue/queue.h"
 
 struct order {
@@ -35,13 +35,13 @@ static void put_job(const struct playing *p, int64_t job)
     char key[32];
     char lane[QUEUE_LANE_MAX + 1];
     struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                           .job_id = job,
-                           .run_id = job,
+                           .job.id = job,
+                           .job.run_id = job,
                            .status = "queued",
-                           .repository = "acme/app",
-                           .organization = "acme"};
+                           .job.repository = "acme/app",
+                           .job.organization = "acme"};
     ev.received_ms = clock_wall_ms();
-    ASSERT(slice_to_cstr(slice_of(p->class_name), ev.class_name, sizeof ev.class_name));
+    ASSERT(slice_to_cstr(slice_of(p->class_name), ev.job.class_name, sizeof ev.job.class_name));
     (void)snprintf(key, sizeof key, "%lld", (long long)job);
     (void)snprintf(lane, sizeof lane, "launch.%s", p->class_name);
     buf_init(&body, QUEUE_BODY_MAX_BYTES);

@@ -103,7 +103,7 @@ static void bench(const char *dir, int64_t known, int64_t waiting)
     for (int64_t i = 0; i < waiting; i++) {
         struct job_event ev = ways_event_of(known + 100 + i, JOB_ACTION_QUEUED, "");
         struct ledger_effect effect;
-        (void)snprintf(ev.class_name, sizeof ev.class_name, "full");
+        (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "full");
         must(ledger_note(l, &ev, "octo", &effect, &e), &e);
     }
     measure(l, known + 100, waiting);

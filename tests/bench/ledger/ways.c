@@ -17,18 +17,18 @@ void must(int rc, const struct err *e)
 struct job_event ways_event_of(int64_t id, enum job_action action, const char *runner)
 {
     struct job_event ev = {.action = action,
-                           .job_id = id,
-                           .run_id = id,
-                           .run_attempt = 1,
-                           .repository = "octo/app",
-                           .organization = "octo",
-                           .name = "build",
+                           .job.id = id,
+                           .job.run_id = id,
+                           .job.run_attempt = 1,
+                           .job.repository = "octo/app",
+                           .job.organization = "octo",
+                           .job.name = "build",
                            .delivery = "72d3162e-cc78-11e3-81ab-4c9367dc0958",
                            .status = "queued",
-                           .labels = "self-hosted,linux,x64,microvm",
-                           .class_name = "small"};
-    (void)snprintf(ev.runner_name, sizeof ev.runner_name, "%s", runner);
-    (void)snprintf(ev.conclusion, sizeof ev.conclusion, "%s",
+                           .job.labels = "self-hosted,linux,x64,microvm",
+                           .job.class_name = "small"};
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
+    (void)snprintf(ev.job.conclusion, sizeof ev.job.conclusion, "%s",
                    action == JOB_ACTION_COMPLETED ? "success" : "");
     return ev;
 }

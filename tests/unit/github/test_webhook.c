@@ -153,23 +153,23 @@ static void parse_queued_job_launches_its_class(void **state)
     const struct webhook_body queued = webhook_body_queued();
     struct outcome o = parse_body(*state, &queued);
     expect(o, WEBHOOK_LAUNCH, "");
-    assert_string_equal(o.ev.class_name, "small");
+    assert_string_equal(o.ev.job.class_name, "small");
     assert_int_equal(o.ev.action, JOB_ACTION_QUEUED);
-    assert_true(o.ev.job_id == 100520616165);
-    assert_true(o.ev.run_id == 33714470481);
-    assert_int_equal(o.ev.run_attempt, 2);
-    assert_int_equal(o.ev.installation_id, 6003001);
+    assert_true(o.ev.job.id == 100520616165);
+    assert_true(o.ev.job.run_id == 33714470481);
+    assert_int_equal(o.ev.job.run_attempt, 2);
+    assert_int_equal(o.ev.job.installation_id, 6003001);
     assert_int_equal(o.ev.runner_id, 0);
-    assert_true(o.ev.created_ms == 1795198323000);
+    assert_true(o.ev.job.created_ms == 1795198323000);
     assert_true(o.ev.received_ms > 0);
     assert_string_equal(o.ev.delivery, "72d3162e-cc78-11e3-81ab-4c9367dc0958");
     assert_string_equal(o.ev.status, "queued");
-    assert_string_equal(o.ev.conclusion, "");
-    assert_string_equal(o.ev.repository, "octo-org/octo-repo");
-    assert_string_equal(o.ev.organization, "octo-org");
-    assert_string_equal(o.ev.runner_name, "");
-    assert_string_equal(o.ev.name, "build (ubuntu, \xc3\xbc)");
-    assert_string_equal(o.ev.labels, "self-hosted,linux,x64");
+    assert_string_equal(o.ev.job.conclusion, "");
+    assert_string_equal(o.ev.job.repository, "octo-org/octo-repo");
+    assert_string_equal(o.ev.job.organization, "octo-org");
+    assert_string_equal(o.ev.job.runner_name, "");
+    assert_string_equal(o.ev.job.name, "build (ubuntu, \xc3\xbc)");
+    assert_string_equal(o.ev.job.labels, "self-hosted,linux,x64");
 }
 
 static void parse_labels_choose_the_class(void **state)
@@ -178,8 +178,8 @@ static void parse_labels_choose_the_class(void **state)
     b.labels = "[\"SELF-hosted\",\"\\u0042ig\"]";
     struct outcome o = parse_body(*state, &b);
     expect(o, WEBHOOK_LAUNCH, "");
-    assert_string_equal(o.ev.class_name, "big");
-    assert_string_equal(o.ev.labels, "SELF-hosted,Big");
+    assert_string_equal(o.ev.job.class_name, "big");
+    assert_string_equal(o.ev.job.labels, "SELF-hosted,Big");
 }
 
 static void parse_facts_about_jobs_are_events(void **state)
@@ -196,14 +196,14 @@ static void parse_facts_about_jobs_are_events(void **state)
     struct outcome o = parse_body(*state, &b);
     expect(o, WEBHOOK_EVENT, "");
     assert_int_equal(o.ev.runner_id, 42);
-    assert_string_equal(o.ev.runner_name, "mayfly-1");
+    assert_string_equal(o.ev.job.runner_name, "mayfly-1");
     b.action = "\"completed\"";
     b.conclusion = "\"cancelled\"";
     b.runner_id = "0";
     o = parse_body(*state, &b);
     expect(o, WEBHOOK_EVENT, "");
     assert_int_equal(o.ev.action, JOB_ACTION_COMPLETED);
-    assert_string_equal(o.ev.conclusion, "cancelled");
+    assert_string_equal(o.ev.job.conclusion, "cancelled");
 }
 
 static void parse_what_is_not_for_us_is_ignored(void **state)
@@ -351,7 +351,7 @@ static void parse_form_body_is_as_good_as_json(void **state)
         parse_text(*state, "workflow_job", "Application/X-WWW-Form-Urlencoded ; charset=utf-8",
                    buf_slice(&form));
     expect(o, WEBHOOK_LAUNCH, "");
-    assert_string_equal(o.ev.name, "build (ubuntu, \xc3\xbc)");
+    assert_string_equal(o.ev.job.name, "build (ubuntu, \xc3\xbc)");
     buf_fini(&form);
     buf_fini(&json);
 }
@@ -369,7 +369,7 @@ static void parse_long_texts_are_cut_at_a_character(void **state)
     b.name = name.data;
     struct outcome o = parse_body(*state, &b);
     expect(o, WEBHOOK_LAUNCH, "");
-    assert_int_equal(strlen(o.ev.name), 102);
+    assert_int_equal(strlen(o.ev.job.name), 102);
     buf_fini(&name);
 }
 

@@ -15,15 +15,15 @@
 struct job_event way_event(int64_t id, enum job_action action, const char *runner)
 {
     struct job_event ev = {.action = action,
-                           .job_id = id,
-                           .run_id = id,
-                           .run_attempt = 1,
-                           .installation_id = 99,
-                           .repository = "octo/app",
+                           .job.id = id,
+                           .job.run_id = id,
+                           .job.run_attempt = 1,
+                           .job.installation_id = 99,
+                           .job.repository = "octo/app",
                            .status = "queued",
-                           .name = "build",
-                           .class_name = "small"};
-    (void)snprintf(ev.runner_name, sizeof ev.runner_name, "%s", runner);
+                           .job.name = "build",
+                           .job.class_name = "small"};
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
     return ev;
 }
 

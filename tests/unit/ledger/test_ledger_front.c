@@ -52,7 +52,7 @@ static void reserve_with_a_taken_name_takes_another_or_says_conflict(void **stat
     char url[128];
     struct ledger *l = NULL;
     struct err e;
-    struct job_event ev = {.job_id = 1, .repository = "o/r", .class_name = "small"};
+    struct job_event ev = {.job.id = 1, .job.repository = "o/r", .job.class_name = "small"};
     struct ledger_reserve r = {.job = &ev,
                                .scope = "o",
                                .caps = {.fleet = 9, .class_max = 9},
@@ -66,7 +66,7 @@ static void reserve_with_a_taken_name_takes_another_or_says_conflict(void **stat
     random_set_source(zeros);
     assert_int_equal(ledger_reserve(l, &r, &out, &e), 0);
     assert_int_equal(out.outcome, LEDGER_RESERVED);
-    ev.job_id = 2;
+    ev.job.id = 2;
     out.outcome = LEDGER_RATE;
     assert_int_equal(ledger_reserve(l, &r, &out, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);

@@ -44,13 +44,13 @@ static void vm_edges_lead_forward_and_end_once(void **state)
 static void time_of_receipt_counts_unless_it_lies_ahead(void **state)
 {
     (void)state;
-    struct job_event ev = {.job_id = 1, .action = JOB_ACTION_QUEUED, .class_name = "small"};
-    struct ledger_job job = {.id = 0};
+    struct job_event ev = {.job.id = 1, .action = JOB_ACTION_QUEUED, .job.class_name = "small"};
+    struct ledger_job job = {.facts.id = 0};
     ev.received_ms = NOW - 50;
     assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW).state);
     assert_int_equal(job.waiting_ms, NOW - 50);
     ev.received_ms = NOW + 50; /* another host's clock */
-    job = (struct ledger_job){.id = 0};
+    job = (struct ledger_job){.facts.id = 0};
     assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW).state);
     assert_int_equal(job.waiting_ms, NOW);
 }
@@ -129,7 +129,7 @@ static void signs_are_those_of_sweeps_in_a_row(void **state)
 static void words_fit_and_say_who_waits(void **state)
 {
     (void)state;
-    struct job_event ev = {.job_id = 1, .repository = "octo/app", .class_name = "small"};
+    struct job_event ev = {.job.id = 1, .job.repository = "octo/app", .job.class_name = "small"};
     struct ledger_reserve r = {.job = &ev, .caps = {.fleet = 10, .class_max = 4, .repository = 2}};
     struct ledger_usage u = {
         .demand = 3, .supply = 2, .fleet_used = 10, .class_used = 4, .repository_used = 2};
@@ -148,8 +148,8 @@ static void words_fit_and_say_who_waits(void **state)
     res.outcome = LEDGER_OBSOLETE;
     ledger_word_reserved(&line, &r, &u, &res);
     assert_null(line.what);
-    struct ledger_job job = {.id = 1, .state = JOB_WAITING, .class_name = "small"};
-    memset(job.labels, 'l', sizeof job.labels - 1);
+    struct ledger_job job = {.facts.id = 1, .state = JOB_WAITING, .facts.class_name = "small"};
+    memset(job.facts.labels, 'l', sizeof job.facts.labels - 1);
     ledger_word_noted(&line, &job, &ev, false);
     assert_int_equal(strlen(line.detail), sizeof line.detail - 1);
 }

@@ -78,7 +78,7 @@ static int64_t ask_number(const struct file *f, const char *sql)
 
 static struct ledger_vm reserve(struct ledger *l, int64_t job_id)
 {
-    struct job_event ev = {.job_id = job_id, .repository = "o/r", .class_name = "small"};
+    struct job_event ev = {.job.id = job_id, .job.repository = "o/r", .job.class_name = "small"};
     struct ledger_reserve r = {.job = &ev,
                                .scope = "o",
                                .caps = {.fleet = 9, .class_max = 9},

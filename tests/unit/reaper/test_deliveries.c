@@ -296,7 +296,7 @@ static void log_that_cannot_be_read_is_read_later(void **state)
 
 static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
 {
-    struct ledger_job done = {.id = 1, .state = JOB_DONE};
+    struct ledger_job done = {.facts.id = 1, .state = JOB_DONE};
     (void)state;
     world.known_job = &done;
     (void)world_add_delivery(1, "queued", 503, 5 * MINUTE_MS);

@@ -129,11 +129,11 @@ struct ledger_job *world_add_job(int64_t id, const char *github_status)
 {
     struct ledger_job *j = &world.jobs[world.job_count];
     struct github_job *g = &world.github_jobs[world.job_count++];
-    j->id = id;
+    j->facts.id = id;
     j->waiting_ms = clock_wall_ms() - 3600 * 1000;
-    (void)snprintf(j->class_name, sizeof j->class_name, "small");
+    (void)snprintf(j->facts.class_name, sizeof j->facts.class_name, "small");
     (void)snprintf(j->scope, sizeof j->scope, "acme");
-    (void)snprintf(j->repository, sizeof j->repository, "acme/app");
+    (void)snprintf(j->facts.repository, sizeof j->facts.repository, "acme/app");
     g->id = id;
     (void)snprintf(g->status, sizeof g->status, "%s", github_status);
     return j;
@@ -175,7 +175,7 @@ int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct er
 int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
 {
     (void)l;
-    if (world.known_job == NULL || world.known_job->id != job_id) {
+    if (world.known_job == NULL || world.known_job->facts.id != job_id) {
         return err_set(e, ERR_NOT_FOUND, 0, "no job");
     }
     *out = *world.known_job;
@@ -330,7 +330,7 @@ int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
     (void)l;
     (void)e;
     for (size_t i = 0; i < world.job_count; i++) {
-        if (world.jobs[i].id == job_id) {
+        if (world.jobs[i].facts.id == job_id) {
             world.jobs[i].relaunched_ms = clock_wall_ms();
         }
     }

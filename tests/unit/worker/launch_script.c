@@ -58,7 +58,7 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     assert_ptr_equal(l, script.worker.ledger);
     CALLED("reserve job %lld of %s in %s for %s by %s on '%s', at most %lld/%lld/%lld,"
            " %.0f/s %lld, %.0f/s %lld\n",
-           (long long)r->job->job_id, r->job->class_name, r->scope, r->deployment, r->provider,
+           (long long)r->job->job.id, r->job->job.class_name, r->scope, r->deployment, r->provider,
            r->host, (long long)r->caps.fleet, (long long)r->caps.class_max,
            (long long)r->caps.repository, r->caps.rate_per_second, (long long)r->caps.rate_burst,
            r->caps.class_rate_per_second, (long long)r->caps.class_rate_burst);
@@ -322,16 +322,16 @@ static void launch_body(const char *body, int64_t attempts)
 const char *script_calls_for(size_t class, int64_t attempts)
 {
     struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                           .job_id = 42,
-                           .run_id = 1,
-                           .run_attempt = 1,
-                           .installation_id = 5};
+                           .job.id = 42,
+                           .job.run_id = 1,
+                           .job.run_attempt = 1,
+                           .job.installation_id = 5};
     struct buf body;
     script.class = &classes[class];
     memcpy(ev.status, "queued", 7);
-    memcpy(ev.repository, "acme/app", 9);
-    memcpy(ev.organization, "acme", 5);
-    memcpy(ev.class_name, script.class->name, strlen(script.class->name) + 1);
+    memcpy(ev.job.repository, "acme/app", 9);
+    memcpy(ev.job.organization, "acme", 5);
+    memcpy(ev.job.class_name, script.class->name, strlen(script.class->name) + 1);
     buf_init(&body, 65536);
     job_event_encode(&ev, &body);
     launch_body(body.data, attempts);

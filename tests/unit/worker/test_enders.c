@@ -33,7 +33,7 @@ static struct world {
     char directory[64];
     struct config *config;
     struct worker worker;
-    char names[VMS][68];
+    char names[VMS][VM_NAME_SIZE];
     int count; /* of them */
 } world;
 
@@ -78,11 +78,11 @@ static void add_row(int n)
     struct err e = {0};
     struct ledger_reservation r;
     char id[VM_ID_MAX + 1];
-    struct job_event job = {.action = JOB_ACTION_QUEUED, .job_id = n + 1, .run_id = n + 1};
+    struct job_event job = {.action = JOB_ACTION_QUEUED, .job.id = n + 1, .job.run_id = n + 1};
     memcpy(job.status, "queued", 7);
-    memcpy(job.repository, "acme/app", 9);
-    memcpy(job.organization, "acme", 5);
-    memcpy(job.class_name, "arm", 4);
+    memcpy(job.job.repository, "acme/app", 9);
+    memcpy(job.job.organization, "acme", 5);
+    memcpy(job.job.class_name, "arm", 4);
     const struct ledger_reserve ask = {.job = &job,
                                        .scope = "acme",
                                        .caps = {.fleet = VMS, .class_max = VMS},

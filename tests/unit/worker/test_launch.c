@@ -194,11 +194,11 @@ static void launch_unreadable_or_unknown_class_is_buried_untouched(void **state)
     (void)state;
     assert_non_null(strstr(script_calls_for_body("{\"v\":"), DECIDED "bury message-1: "));
     script_again();
-    struct job_event ev = {.action = JOB_ACTION_QUEUED, .job_id = 42, .run_id = 1};
+    struct job_event ev = {.action = JOB_ACTION_QUEUED, .job.id = 42, .job.run_id = 1};
     struct buf body;
     memcpy(ev.status, "queued", 7);
-    memcpy(ev.repository, "acme/app", 9);
-    memcpy(ev.class_name, "medium", 7);
+    memcpy(ev.job.repository, "acme/app", 9);
+    memcpy(ev.job.class_name, "medium", 7);
     buf_init(&body, 65536);
     job_event_encode(&ev, &body);
     const char *calls = script_calls_for_body(body.data);

@@ -1,4 +1,4 @@
-#include "common/github/job_event.h"
+#include "common/job/job_event.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -22,22 +22,22 @@ struct field {
 #define AT(member) offsetof(struct job_event, member), sizeof((struct job_event *)0)->member
 
 static const struct field fields[] = {
-    {"job", AT(job_id), FIELD_NUMBER, false},
-    {"run", AT(run_id), FIELD_NUMBER, false},
-    {"attempt", AT(run_attempt), FIELD_NUMBER, false},
-    {"installation", AT(installation_id), FIELD_NUMBER, false},
+    {"job", AT(job.id), FIELD_NUMBER, false},
+    {"run", AT(job.run_id), FIELD_NUMBER, false},
+    {"attempt", AT(job.run_attempt), FIELD_NUMBER, false},
+    {"installation", AT(job.installation_id), FIELD_NUMBER, false},
     {"runner", AT(runner_id), FIELD_NUMBER, false},
-    {"created_ms", AT(created_ms), FIELD_NUMBER, false},
+    {"created_ms", AT(job.created_ms), FIELD_NUMBER, false},
     {"received_ms", AT(received_ms), FIELD_NUMBER, false},
     {"delivery", AT(delivery), FIELD_TEXT, false},
     {"status", AT(status), FIELD_TEXT, false},
-    {"conclusion", AT(conclusion), FIELD_TEXT, false},
-    {"repository", AT(repository), FIELD_TEXT, false},
-    {"organization", AT(organization), FIELD_TEXT, false},
-    {"runner_name", AT(runner_name), FIELD_TEXT, false},
-    {"class", AT(class_name), FIELD_TEXT, false},
-    {"name", AT(name), FIELD_TEXT, true},
-    {"labels", AT(labels), FIELD_TEXT, true},
+    {"conclusion", AT(job.conclusion), FIELD_TEXT, false},
+    {"repository", AT(job.repository), FIELD_TEXT, false},
+    {"organization", AT(job.organization), FIELD_TEXT, false},
+    {"runner_name", AT(job.runner_name), FIELD_TEXT, false},
+    {"class", AT(job.class_name), FIELD_TEXT, false},
+    {"name", AT(job.name), FIELD_TEXT, true},
+    {"labels", AT(job.labels), FIELD_TEXT, true},
 };
 
 static const char *const action_names[] = {"queued", "waiting", "in_progress", "completed"};
@@ -214,10 +214,10 @@ static int read_head(const json_t *root, struct job_event *ev, struct err *e)
 
 static int check_required(const struct job_event *ev, struct err *e)
 {
-    if (ev->job_id <= 0) {
+    if (ev->job.id <= 0) {
         return err_set(e, ERR_PERMANENT, 0, "job event: no job id");
     }
-    if (strchr(ev->repository, '/') == NULL) {
+    if (strchr(ev->job.repository, '/') == NULL) {
         return err_set(e, ERR_PERMANENT, 0, "job event: no repository as owner/name");
     }
     return 0;

@@ -4,11 +4,10 @@
  * A plain value of bounded strings, all terminated. The ingress makes it from a verified body
  * (common/github/webhook.h), the worker reads it back. Encoding is JSON with a version; decoding is
  * for hostile input too (a queue may be shared), refuses what a newer version wrote with a clear
- * message, and ignores members it does not know. Field limits follow GitHub's: owner 39, repository
- * 100, label 256, runner name 64 characters. Pure functions, any thread.
+ * message, and ignores members it does not know. Pure functions, any thread.
  */
-#ifndef MAYFLY_GITHUB_JOB_EVENT_H
-#define MAYFLY_GITHUB_JOB_EVENT_H
+#ifndef MAYFLY_JOB_JOB_EVENT_H
+#define MAYFLY_JOB_JOB_EVENT_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,6 +16,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
+#include "common/job/job.h"
 
 #define JOB_EVENT_VERSION 1
 #define JOB_LABELS_MAX 100
@@ -30,22 +30,11 @@ enum job_action {
 
 struct job_event {
     enum job_action action;
-    int64_t job_id;
-    int64_t run_id;
-    int64_t run_attempt;
-    int64_t installation_id; /* 0: none in the payload */
-    int64_t runner_id;       /* 0: none */
-    int64_t created_ms;      /* GitHub's created_at of the job, wall clock; 0 unknown */
-    int64_t received_ms;     /* when the ingress had verified it, wall clock */
-    char delivery[64];       /* X-GitHub-Delivery */
-    char status[16];         /* workflow_job.status */
-    char conclusion[24];
-    char repository[144];  /* owner/name */
-    char organization[40]; /* "" for a user's repository */
-    char runner_name[80];
-    char name[104];      /* the job's name, cut */
-    char labels[1024];   /* joined with commas, for people to read; cut */
-    char class_name[40]; /* routed by the ingress; "" for none */
+    struct job job;
+    int64_t runner_id;               /* 0: none */
+    int64_t received_ms;             /* when the ingress had verified it, wall clock */
+    char delivery[DELIVERY_ID_SIZE]; /* X-GitHub-Delivery */
+    char status[JOB_STATUS_SIZE];    /* workflow_job.status */
 };
 
 const char *job_action_name(enum job_action a);

@@ -8,27 +8,27 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "common/github/job_event.h"
+#include "common/job/job_event.h"
 
 static struct job_event full_event(void)
 {
     return (struct job_event){.action = JOB_ACTION_COMPLETED,
-                              .job_id = INT64_MAX,
-                              .run_id = 33714470481,
-                              .run_attempt = 3,
-                              .installation_id = 7,
+                              .job.id = INT64_MAX,
+                              .job.run_id = 33714470481,
+                              .job.run_attempt = 3,
+                              .job.installation_id = 7,
                               .runner_id = 9,
-                              .created_ms = 1795198323000,
+                              .job.created_ms = 1795198323000,
                               .received_ms = 1795198324567,
                               .delivery = "72d3162e-cc78-11e3-81ab-4c9367dc0958",
                               .status = "completed",
-                              .conclusion = "success",
-                              .repository = "octo-org/octo-repo",
-                              .organization = "octo-org",
-                              .runner_name = "mayfly-1",
-                              .name = "build \"x\"\n\xc3\xbc \x7f",
-                              .labels = "self-hosted,linux",
-                              .class_name = "small"};
+                              .job.conclusion = "success",
+                              .job.repository = "octo-org/octo-repo",
+                              .job.organization = "octo-org",
+                              .job.runner_name = "mayfly-1",
+                              .job.name = "build \"x\"\n\xc3\xbc \x7f",
+                              .job.labels = "self-hosted,linux",
+                              .job.class_name = "small"};
 }
 
 static void encode_decode_keeps_every_field(void **state)
@@ -45,20 +45,21 @@ static void encode_decode_keeps_every_field(void **state)
     memset(&after, 0x55, sizeof after);
     assert_int_equal(job_event_decode(buf_slice(&record), &after, &e), 0);
     assert_int_equal(after.action, before.action);
-    assert_true(after.job_id == before.job_id && after.run_id == before.run_id);
-    assert_int_equal(after.run_attempt, before.run_attempt);
-    assert_int_equal(after.installation_id, before.installation_id);
+    assert_true(after.job.id == before.job.id && after.job.run_id == before.job.run_id);
+    assert_int_equal(after.job.run_attempt, before.job.run_attempt);
+    assert_int_equal(after.job.installation_id, before.job.installation_id);
     assert_int_equal(after.runner_id, before.runner_id);
-    assert_true(after.created_ms == before.created_ms && after.received_ms == before.received_ms);
+    assert_true(after.job.created_ms == before.job.created_ms &&
+                after.received_ms == before.received_ms);
     assert_string_equal(after.delivery, before.delivery);
     assert_string_equal(after.status, before.status);
-    assert_string_equal(after.conclusion, before.conclusion);
-    assert_string_equal(after.repository, before.repository);
-    assert_string_equal(after.organization, before.organization);
-    assert_string_equal(after.runner_name, before.runner_name);
-    assert_string_equal(after.name, before.name);
-    assert_string_equal(after.labels, before.labels);
-    assert_string_equal(after.class_name, before.class_name);
+    assert_string_equal(after.job.conclusion, before.job.conclusion);
+    assert_string_equal(after.job.repository, before.job.repository);
+    assert_string_equal(after.job.organization, before.job.organization);
+    assert_string_equal(after.job.runner_name, before.job.runner_name);
+    assert_string_equal(after.job.name, before.job.name);
+    assert_string_equal(after.job.labels, before.job.labels);
+    assert_string_equal(after.job.class_name, before.job.class_name);
     buf_fini(&record);
 }
 
@@ -71,7 +72,7 @@ static void encode_is_json_with_a_version(void **state)
     job_event_encode(&ev, &record);
     json_t *root = json_loadb(record.data, record.len, JSON_REJECT_DUPLICATES, NULL);
     assert_int_equal(json_integer_value(json_object_get(root, "v")), JOB_EVENT_VERSION);
-    assert_string_equal(json_string_value(json_object_get(root, "name")), ev.name);
+    assert_string_equal(json_string_value(json_object_get(root, "name")), ev.job.name);
     json_decref(root);
     buf_fini(&record);
 }
@@ -85,23 +86,23 @@ static void encode_that_would_be_too_long_drops_what_people_read(void **state)
     struct buf record;
     struct err e = {0};
     (void)state;
-    memset(ev.labels, 1, sizeof ev.labels - 1);
-    memset(ev.name, 2, sizeof ev.name - 1);
-    memset(ev.repository, 3, sizeof ev.repository - 1);
-    ev.repository[5] = '/';
-    memset(ev.runner_name, 4, sizeof ev.runner_name - 1);
-    memset(ev.organization, 5, sizeof ev.organization - 1);
+    memset(ev.job.labels, 1, sizeof ev.job.labels - 1);
+    memset(ev.job.name, 2, sizeof ev.job.name - 1);
+    memset(ev.job.repository, 3, sizeof ev.job.repository - 1);
+    ev.job.repository[5] = '/';
+    memset(ev.job.runner_name, 4, sizeof ev.job.runner_name - 1);
+    memset(ev.job.organization, 5, sizeof ev.job.organization - 1);
     memset(ev.status, 6, sizeof ev.status - 1);
-    memset(ev.conclusion, 7, sizeof ev.conclusion - 1);
+    memset(ev.job.conclusion, 7, sizeof ev.job.conclusion - 1);
     memset(ev.delivery, 8, sizeof ev.delivery - 1);
-    memset(ev.class_name, 9, sizeof ev.class_name - 1);
+    memset(ev.job.class_name, 9, sizeof ev.job.class_name - 1);
     buf_init(&record, 8192);
     job_event_encode(&ev, &record);
     assert_true(record.len <= 4096);
     assert_int_equal(job_event_decode(buf_slice(&record), &after, &e), 0);
-    assert_string_equal(after.repository, ev.repository);
-    assert_string_equal(after.runner_name, ev.runner_name);
-    assert_string_equal(after.labels, "");
+    assert_string_equal(after.job.repository, ev.job.repository);
+    assert_string_equal(after.job.runner_name, ev.job.runner_name);
+    assert_string_equal(after.job.labels, "");
     buf_fini(&record);
 }
 
@@ -116,8 +117,8 @@ static void decode_ignores_members_it_does_not_know(void **state)
                          &ev, &e),
         0);
     assert_int_equal(ev.action, JOB_ACTION_WAITING);
-    assert_int_equal(ev.run_id, 0);
-    assert_string_equal(ev.labels, "");
+    assert_int_equal(ev.job.run_id, 0);
+    assert_string_equal(ev.job.labels, "");
 }
 
 static void decode_of_a_newer_version_says_so(void **state)

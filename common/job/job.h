@@ -1,0 +1,40 @@
+/*
+ * The facts of one GitHub workflow job, and the sizes of the texts that name things.
+ *
+ * A plain value of bounded, terminated strings, embedded in what carries it: a job event, a launch
+ * request, the ledger's row of a job. The sizes stand here once, with the terminator; they follow
+ * GitHub's limits: owner 39, repository 100, runner name 64 characters. "" and 0 mean unknown.
+ */
+#ifndef MAYFLY_JOB_JOB_H
+#define MAYFLY_JOB_JOB_H
+
+#include <stdint.h>
+
+#define REPOSITORY_SIZE 144 /* owner/name */
+#define ORGANIZATION_SIZE 40
+#define SCOPE_SIZE REPOSITORY_SIZE /* an organization, or owner/name */
+#define CLASS_NAME_SIZE 40
+#define CONCLUSION_SIZE 24
+#define JOB_STATUS_SIZE 16
+#define JOB_NAME_SIZE 104
+#define JOB_LABELS_SIZE 1024
+#define RUNNER_NAME_SIZE 80 /* anybody's runner */
+#define VM_NAME_SIZE 68     /* a VM of Mayfly's, and its runner: at most 64 characters */
+#define DELIVERY_ID_SIZE 64 /* X-GitHub-Delivery */
+
+struct job {
+    int64_t id;
+    int64_t run_id;
+    int64_t run_attempt;
+    int64_t installation_id;
+    int64_t created_ms; /* GitHub's created_at, wall clock */
+    char repository[REPOSITORY_SIZE];
+    char organization[ORGANIZATION_SIZE]; /* "" for a user's repository */
+    char class_name[CLASS_NAME_SIZE];     /* routed by the ingress; "" for none */
+    char name[JOB_NAME_SIZE];             /* cut */
+    char labels[JOB_LABELS_SIZE];         /* joined with commas, for people to read; cut */
+    char conclusion[CONCLUSION_SIZE];
+    char runner_name[RUNNER_NAME_SIZE]; /* the runner that took it; "" so far none */
+};
+
+#endif
