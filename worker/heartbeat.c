@@ -179,6 +179,8 @@ void heartbeat_free(struct heartbeat *h)
     if (h == NULL) {
         return;
     }
+    stop_raise(&h->stop);
+    threads_join(&h->thread);
     pthread_cond_destroy(&h->beaten);
     pthread_mutex_destroy(&h->lock);
     stop_fini(&h->stop);
@@ -188,10 +190,4 @@ void heartbeat_free(struct heartbeat *h)
 int heartbeat_start(struct heartbeat *h, struct err *e)
 {
     return threads_start(&h->thread, 1, "the thread of the heartbeat", serve, h, e);
-}
-
-void heartbeat_stop(struct heartbeat *h)
-{
-    stop_raise(&h->stop);
-    threads_join(&h->thread);
 }

@@ -40,14 +40,12 @@ struct heartbeat_launch {
     bool stuck;               /* past a deadline, and logged */
 };
 
-/* Borrows the worker's queue and ledger. */
+/* Borrows the worker's queue and ledger. Free: no launch may be in flight; ends the thread. */
 struct heartbeat *heartbeat_new(struct worker *w);
 void heartbeat_free(struct heartbeat *h);
 
-/* Starts the thread; ERR_CAPACITY when there can be none. heartbeat_stop ends it, if
- * it was started; both once. */
+/* Starts the thread, once; ERR_CAPACITY when there can be none. */
 MUST_CHECK int heartbeat_start(struct heartbeat *h, struct err *e);
-void heartbeat_stop(struct heartbeat *h);
 
 /* m was taken for lease_ms just now; its launch may take timeout_ms in all. Borrows m until end. */
 void heartbeat_begin(struct heartbeat *h, struct heartbeat_launch *l, struct queue_message *m,

@@ -1,13 +1,10 @@
 #include "worker/lane.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/thread.h"
-#include "worker/launch.h"
 #include "worker/limits.h"
 
 #define LOOK_MS 1000 /* between two looks at the configuration and the stop */
@@ -18,12 +15,10 @@ struct lane {
     struct worker *worker;
     char *class_name;
     char queue_lane[QUEUE_LANE_MAX + 1];
-    pthread_mutex_t turn;    /* held by the one thread that looks for a message */
     int64_t unreserved;      /* taken, slot not yet reserved; atomic */
     int64_t paused_until_ms; /* monotonic; atomic */
     struct breaker *breaker;
     struct metric *full;
-    struct threads threads;
 };
 
 void lane_reserved(struct lane *lane)
@@ -93,8 +88,12 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
     }
 }
 
-/* One look for a message, by the holder of the turn. Returns whether *m holds one. */
-static bool take_one(struct lane *lane, const struct config *c, struct queue_message *m)
+void lane_launch_ended(struct lane *lane, const struct queue_message *m)
+{
+    breaker_no_verdict(lane->breaker, m->id); /* unless it told one */
+}
+
+bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
 {
     struct err e = {0};
     size_t got = 0;
@@ -123,34 +122,10 @@ static bool take_one(struct lane *lane, const struct config *c, struct queue_mes
     return got == 1;
 }
 
-static void *serve(void *arg)
-{
-    struct lane *lane = arg;
-    struct worker *w = lane->worker;
-    while (!stop_raised(&w->intake)) {
-        struct queue_message m = {0};
-        const struct config *c = config_live_get(w->config);
-        pthread_mutex_lock(&lane->turn);
-        bool taken = !stop_raised(&w->intake) && take_one(lane, c, &m);
-        pthread_mutex_unlock(&lane->turn);
-        if (taken) {
-            /* A take may have waited long: what was reloaded meanwhile counts. */
-            config_live_put(w->config, c);
-            c = config_live_get(w->config);
-            launch(w, lane, c, &m);
-            breaker_no_verdict(lane->breaker, m.id); /* unless it told one */
-        }
-        queue_message_fini(&m);
-        config_live_put(w->config, c);
-    }
-    return NULL;
-}
-
-int lane_start(struct worker *w, const char *class_name, struct lane **out, struct err *e)
+struct lane *lane_new(struct worker *w, const char *class_name)
 {
     struct lane *lane = calloc(1, sizeof *lane);
     ASSERT(lane != NULL);
-    const struct config *c = config_live_get(w->config);
     struct buf label;
     buf_init(&label, 256);
     metrics_label(&label, "class", class_name);
@@ -163,23 +138,11 @@ int lane_start(struct worker *w, const char *class_name, struct lane **out, stru
         metrics_gauge("mayfly_worker_class_full",
                       "1 while a cap keeps the class's lane from being taken.", label.data);
     buf_fini(&label);
-    ASSERT(pthread_mutex_init(&lane->turn, NULL) == 0);
-    size_t count = (size_t)c->worker.launch_threads;
-    config_live_put(w->config, c);
-    if (threads_start(&lane->threads, count, "a thread of worker.launch_threads", serve, lane, e) !=
-        0) {
-        worker_stop_intake(w);
-        lane_join(lane);
-        return -1;
-    }
-    *out = lane;
-    return 0;
+    return lane;
 }
 
-void lane_join(struct lane *lane)
+void lane_free(struct lane *lane)
 {
-    threads_join(&lane->threads);
-    pthread_mutex_destroy(&lane->turn);
     breaker_free(lane->breaker);
     free(lane->class_name);
     free(lane);

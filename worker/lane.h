@@ -1,11 +1,10 @@
 /*
- * The launch lane of one class, and the threads that serve it.
+ * The launch lane of one class: when a message may be taken from it.
  *
- * One thread at a time holds the lane: it waits until the class has room (a free slot and a rate
- * token by the ledger's last word, less what its fellows took and have not yet reserved), and is
- * not stopped by its breaker, takes one message and passes the lane on before it launches. So a
- * message is never taken that cannot be launched (invariant 5), one poll per class is under way,
- * and launches of one class run side by side.
+ * A message is never taken that cannot be launched (invariant 5): the one thread that polls the
+ * lane waits until the class has room (a free slot and a rate token as the ledger counts them, less
+ * what was taken and has not reserved yet), is not paused and not stopped by its breaker. The
+ * launch pool sees to it that one thread at a time polls; the rest is safe from any thread.
  */
 #ifndef MAYFLY_WORKER_LANE_H
 #define MAYFLY_WORKER_LANE_H
@@ -15,18 +14,20 @@
 
 struct lane;
 
-/* Starts worker.launch_threads threads for a class of the configuration. After a failure none runs,
- * and w->intake is raised. */
-MUST_CHECK int lane_start(struct worker *w, const char *class_name, struct lane **out,
-                          struct err *e);
-/* After w->intake was raised: joins the threads, frees the lane. */
-void lane_join(struct lane *lane);
+struct lane *lane_new(struct worker *w, const char *class_name);
+void lane_free(struct lane *lane);
 
-/* From launch.c: the taken message has its slot, or will not have one. */
+/* One look for a message; waits for room and for a message, about as long as a poll of the queue at
+ * most. Returns whether *m holds one: then lane_reserved and lane_launch_ended must follow. */
+bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
+/* The taken message has its slot, or will not have one. */
 void lane_reserved(struct lane *lane);
+/* Whatever became of it. */
+void lane_launch_ended(struct lane *lane, const struct queue_message *m);
+
 /* The class's breaker, as long as the lane. */
 struct breaker *lane_breaker(struct lane *lane);
-/* No takes before that (monotonic ms), for a quota or a rate limit of the other side. */
+/* No polls before that (monotonic ms), for a quota or a rate limit of the other side. */
 void lane_pause_until(struct lane *lane, int64_t mono_ms);
 
 #endif

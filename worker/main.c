@@ -10,16 +10,14 @@
 #include "common/program/stores.h"
 #include "worker/enders.h"
 #include "worker/events.h"
-#include "worker/heartbeat.h"
-#include "worker/lane.h"
+#include "worker/launch_pool.h"
 #include "worker/worker.h"
 
 struct mayfly_worker {
     struct worker worker;
     struct stores stores; /* the worker's members, as they were opened */
     struct events *events;
-    struct lane **lanes;
-    size_t lane_count;
+    struct launch_pool *launches;
 };
 
 static int open_worker(void *self, struct config_live *live, const struct config *c, struct err *e)
@@ -57,20 +55,11 @@ static int start(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_worker *m = self;
     struct worker *w = &m->worker;
-    m->lanes = calloc(c->class_count, sizeof(struct lane *));
-    ASSERT(m->lanes != NULL);
-    w->heartbeat = heartbeat_new(w);
     ledger_watch_freed(w->ledger, slot_freed, w);
-    if (heartbeat_start(w->heartbeat, e) != 0 ||
-        enders_start(w, (size_t)c->worker.end_threads, &w->enders, e) != 0 ||
-        events_start(w, (size_t)c->worker.event_threads, &m->events, e) != 0) {
+    if (enders_start(w, (size_t)c->worker.end_threads, &w->enders, e) != 0 ||
+        events_start(w, (size_t)c->worker.event_threads, &m->events, e) != 0 ||
+        launch_pool_start(w, c, &m->launches, e) != 0) {
         return -1;
-    }
-    for (; m->lane_count < c->class_count; m->lane_count++) {
-        struct lane **lane = &m->lanes[m->lane_count];
-        if (lane_start(w, c->classes[m->lane_count].name, lane, e) != 0) {
-            return -1;
-        }
     }
     return 0;
 }
@@ -81,12 +70,7 @@ static void drain(void *self, int64_t seconds)
     struct mayfly_worker *m = self;
     (void)seconds; /* program_main ends the process after that time */
     worker_stop_intake(&m->worker);
-    for (size_t i = 0; i < m->lane_count; i++) {
-        lane_join(m->lanes[i]);
-    }
-    free(m->lanes);
-    heartbeat_stop(m->worker.heartbeat);
-    heartbeat_free(m->worker.heartbeat);
+    launch_pool_join(m->launches);
     events_join(m->events);
     stop_raise(&m->worker.working);
     fleet_interrupt(m->worker.fleet);

@@ -137,6 +137,17 @@ static void check_retry(struct config_reading *r)
     }
 }
 
+static void check_launch_threads(struct config_reading *r)
+{
+    const struct config *c = r->config;
+    if (asks(r, FOR_WORKER) && c->worker.launch_threads < (int64_t)c->class_count &&
+        !complaints_about(r->complaints, "worker.launch_threads")) {
+        COMPLAIN(r, "worker.launch_threads",
+                 "is %lld, below the number of classes (%zu), each of which needs one: raise it",
+                 (long long)c->worker.launch_threads, c->class_count);
+    }
+}
+
 /* A launch that is given up before its VM had the time to boot would be tried again for ever. */
 static void check_startup_timeout(struct config_reading *r, size_t i)
 {
@@ -280,6 +291,7 @@ void config_check(struct config_reading *r)
     check_hook(r);
     check_ingress(r);
     check_retry(r);
+    check_launch_threads(r);
     for (size_t i = 0; i < r->config->class_count; i++) {
         check_class_name(r, i);
         check_required_labels(r, i);

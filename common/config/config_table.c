@@ -276,7 +276,10 @@ const struct setting config_settings[] = {
          .form = &form_address, .readers = FOR_WORKER,
          .help = "/metrics, /healthz and /readyz, without TLS. Empty opens no admin port."),
     WHOLE("worker.launch_threads", IN_CONFIG(worker.launch_threads), "8", 1, 1024,
-          .readers = FOR_WORKER, .help = "Launches in flight, at most; other jobs wait."),
+          .readers = FOR_WORKER,
+          .help = "Launches in flight of one worker, all classes together; other jobs wait. No "
+                  "class holds more than its share while others have work. At least one per "
+                  "class."),
     WHOLE("worker.event_threads", IN_CONFIG(worker.event_threads), "2", 1, 64,
           .readers = FOR_WORKER, .help = "Threads that note what became of jobs."),
     WHOLE("worker.end_threads", IN_CONFIG(worker.end_threads), "2", 1, 256, .readers = FOR_WORKER,

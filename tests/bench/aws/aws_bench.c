@@ -27,8 +27,7 @@
 #include "tests/bench/aws/peer.h"
 #include "tests/bench/launch/ingress_player.h"
 #include "worker/enders.h"
-#include "worker/heartbeat.h"
-#include "worker/lane.h"
+#include "worker/launch_pool.h"
 
 #define THREADS 8
 #define PACED_PER_SECOND 100
@@ -264,14 +263,15 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
         (void)fprintf(stderr, "open: %s\n", e.message);
         exit(1);
     }
-    w.heartbeat = heartbeat_new(&w);
-    struct lane *lane = NULL;
-    ASSERT(lane_start(&w, "arm", &lane, &e) == 0);
+    struct launch_pool *launches = NULL;
+    if (launch_pool_start(&w, c, &launches, &e) != 0) {
+        (void)fprintf(stderr, "start: %s\n", e.message);
+        exit(1);
+    }
     bool good = drive(p, peer, c->queue, jobs);
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
-    lane_join(lane);
-    heartbeat_free(w.heartbeat);
+    launch_pool_join(launches);
     fleet_close(w.fleet);
     ledger_close(w.ledger);
     queue_close(w.queue);

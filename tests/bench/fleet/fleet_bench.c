@@ -27,8 +27,7 @@
 #include "tests/bench/ledger/ways.h"
 #include "worker/enders.h"
 #include "worker/events.h"
-#include "worker/heartbeat.h"
-#include "worker/lane.h"
+#include "worker/launch_pool.h"
 
 #define JOBS_MAX 100000
 #define WORKERS_MAX 64
@@ -104,18 +103,16 @@ static void work(const struct plan *p)
     while (sem_wait(&board->begin) != 0) {
     }
     ledger_watch_freed(w.ledger, slot_freed, &w);
-    w.heartbeat = heartbeat_new(&w);
     struct events *events = NULL;
-    struct lane *lane = NULL;
+    struct launch_pool *launches = NULL;
     must(enders_start(&w, (size_t)c->end_threads, &w.enders, &e), &e);
     must(events_start(&w, (size_t)c->event_threads, &events, &e), &e);
-    must(lane_start(&w, "small", &lane, &e), &e);
+    must(launch_pool_start(&w, p->config, &launches, &e), &e);
     while (sem_wait(&board->end) != 0) {
     }
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
-    lane_join(lane);
-    heartbeat_free(w.heartbeat);
+    launch_pool_join(launches);
     events_join(events);
     stop_raise(&w.working);
     enders_join(w.enders);

@@ -18,8 +18,7 @@
 #include "common/base/log.h"
 #include "tests/bench/launch/ingress_player.h"
 #include "tests/bench/launch/stand_ins.h"
-#include "worker/heartbeat.h"
-#include "worker/lane.h"
+#include "worker/launch_pool.h"
 
 #define JOBS_MAX 20000
 #define PACED_PER_SECOND 100
@@ -146,15 +145,16 @@ int main(int argc, char **argv)
         fprintf(stderr, "open: %s\n", e.message);
         return 1;
     }
-    w.heartbeat = heartbeat_new(&w);
-    struct lane *lane = NULL;
-    ASSERT(lane_start(&w, "small", &lane, &e) == 0);
+    struct launch_pool *launches = NULL;
+    if (launch_pool_start(&w, c, &launches, &e) != 0) {
+        fprintf(stderr, "start: %s\n", e.message);
+        return 1;
+    }
     bool good = measure(&player, jobs, &p50, &p99, &per_second);
     good = ingress_player_end(&player) && good;
     stop_raise(&w.intake);
     queue_interrupt(w.queue);
-    lane_join(lane);
-    heartbeat_free(w.heartbeat);
+    launch_pool_join(launches);
     ledger_close(w.ledger);
     queue_close(w.queue);
     config_live_free(w.config);

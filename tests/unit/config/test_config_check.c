@@ -158,6 +158,18 @@ static void startup_timeout_must_exceed_the_boot_timeout_of_every_class(void **s
     config_free(parse_ok("worker: {lease_ms: 1000}\n" GOOD, CONFIG_FOR_CHECK));
 }
 
+static void each_class_needs_a_launch_thread(void **state)
+{
+    (void)state;
+    assert_complaints(GOOD_TOP GOOD_GITHUB "worker: {launch_threads: 1}\nclasses:\n"
+                                           "  - {name: a, labels: [a], qemu: {image: /i}}\n"
+                                           "  - {name: b, labels: [b], qemu: {image: /i}}\n",
+                      CONFIG_FOR_CHECK,
+                      "m.yaml:4: worker.launch_threads: is 1, below the number of classes (2), "
+                      "each of which needs one: raise it");
+    config_free(parse_ok("worker: {launch_threads: 1}\n" GOOD, CONFIG_FOR_CHECK));
+}
+
 static void classes_are_checked_with_one_another_and_within(void **state)
 {
     (void)state;
@@ -297,6 +309,7 @@ int main(void)
         cmocka_unit_test(one_address_for_two_servers_is_refused),
         cmocka_unit_test(retry_cap_below_its_base_is_refused),
         cmocka_unit_test(startup_timeout_must_exceed_the_boot_timeout_of_every_class),
+        cmocka_unit_test(each_class_needs_a_launch_thread),
         cmocka_unit_test(classes_are_checked_with_one_another_and_within),
         cmocka_unit_test(image_is_the_workers_need_alone),
         cmocka_unit_test(lambda_classes_name_an_image_of_their_own),
