@@ -100,6 +100,16 @@ bool slice_to_int64(struct slice s, int64_t *out)
     return true;
 }
 
+bool slice_to_range(struct slice s, int64_t least, int64_t most, int64_t *out)
+{
+    int64_t value;
+    if (!slice_to_int64(s, &value) || value < least || value > most) {
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
 bool slice_to_cstr(struct slice s, char *out, size_t size)
 {
     ASSERT(size > 0);

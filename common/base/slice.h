@@ -42,6 +42,8 @@ bool slice_cut(struct slice s, char sep, struct slice *head, struct slice *tail)
 /* Decimal with an optional minus, nothing else, in range. Returns false and leaves *out otherwise.
  */
 MUST_CHECK bool slice_to_int64(struct slice s, int64_t *out);
+/* The same within these bounds: for a number from outside that is reckoned with. */
+MUST_CHECK bool slice_to_range(struct slice s, int64_t least, int64_t most, int64_t *out);
 
 /* Copies at most size-1 bytes and terminates. Returns false if it had to cut (out is "" then), or
  * if the slice holds a NUL. size >= 1. */

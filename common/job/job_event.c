@@ -156,8 +156,9 @@ void job_event_encode(const struct job_event *ev, struct buf *out)
 static int read_number(const json_t *value, const struct field *f, struct job_event *ev,
                        struct err *e)
 {
-    if (!json_is_integer(value)) {
-        return err_set(e, ERR_PERMANENT, 0, "job event: member '%s' is no integer", f->key);
+    if (!json_is_integer(value) || json_integer_value(value) < 0) {
+        return err_set(e, ERR_PERMANENT, 0, "job event: member '%s' is no integer from 0 on",
+                       f->key);
     }
     int64_t number = json_integer_value(value);
     memcpy((char *)ev + f->offset, &number, sizeof number);

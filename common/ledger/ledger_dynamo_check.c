@@ -10,6 +10,7 @@
  * nothing can meet, so it is allowed or not, and never made. */
 
 #define UNITS_OF_A_JOB 62 /* deploy/dynamodb.md */
+#define UNITS_MOST INT64_C(1000000000)
 #define ANSWER_MAX 900
 #define TTL_ATTRIBUTE "expires"
 #define NEVER "attribute_exists(%s) AND attribute_not_exists(%s)"
@@ -63,6 +64,7 @@ static void look_at_throughput(const struct look *k, const json_t *table)
         units = limit;
         kind = "at most";
     }
+    units = units < UNITS_MOST ? units : UNITS_MOST;
     if (units > 0) {
         say(k, LEDGER_DOUBTFUL, "DescribeTable",
             "%s %" PRId64 " write units a second: about %" PRId64

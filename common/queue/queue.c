@@ -174,6 +174,17 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
     return queue_metrics_call(&q->metrics, QUEUE_CALL_PUT, began_us, rc);
 }
 
+/* A store may be written to by others: what is reckoned with is in bounds, whatever they wrote. */
+static void bound(struct queue_message *m)
+{
+    m->attempts = m->attempts < 0                    ? 0
+                  : m->attempts > QUEUE_ATTEMPTS_MAX ? QUEUE_ATTEMPTS_MAX
+                                                     : m->attempts;
+    if (m->enqueued_ms < 0 || m->enqueued_ms > CLOCK_WALL_MAX_MS) {
+        m->enqueued_ms = clock_wall_ms();
+    }
+}
+
 /* One attempt, which waits only where the store does so itself. */
 static int take_once(struct queue *q, const struct queue_want *w, struct queue_message *out,
                      size_t *got, struct err *e)
@@ -185,6 +196,9 @@ static int take_once(struct queue *q, const struct queue_want *w, struct queue_m
                    : q->ops->take(q->state, w->lane, w->max, w->lease_ms, out, &taken, e);
     if (rc == 0 && taken > 0) {
         queue_metrics_count(&q->metrics, w->lane, QUEUE_COUNT_TAKEN, (int64_t)taken);
+    }
+    for (size_t i = 0; rc == 0 && i < taken; i++) {
+        bound(&out[i]);
     }
     if (rc == 0) {
         *got = taken;

@@ -95,7 +95,8 @@ int64_t queue_redis_mark(struct queue_redis_waiters *w, const char *lane)
 void queue_redis_emptied(struct queue_redis_waiters *w, const char *lane, int64_t mark,
                          int64_t due_in_ms)
 {
-    int64_t due = due_in_ms < 0 ? INT64_MAX : clock_mono_ms() + due_in_ms;
+    int64_t now = clock_mono_ms();
+    int64_t due = due_in_ms < 0 || due_in_ms > INT64_MAX - now ? INT64_MAX : now + due_in_ms;
     pthread_mutex_lock(&w->lock);
     struct lane_news *n = lane_of(w, lane);
     n->emptied = mark > n->emptied ? mark : n->emptied;

@@ -42,9 +42,9 @@ int queue_sqs_attributes(struct queue_sqs *q, const struct sqs_target *t, const 
 
 int64_t queue_sqs_attribute(const json_t *attributes, const char *name, int64_t absent)
 {
-    int64_t number;
+    int64_t number = 0;
     const char *text = json_string_value(json_object_get(attributes, name));
-    return slice_to_int64(slice_of(text), &number) ? number : absent;
+    return slice_to_range(slice_of(text), 0, INT32_MAX, &number) ? number : absent;
 }
 
 /* --- depths --- */

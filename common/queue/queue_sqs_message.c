@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/codec.h"
 #include "common/queue/queue_sqs_internal.h"
 
@@ -197,10 +198,16 @@ static const char *attribute(const json_t *o, const char *name)
     return text != NULL ? text : "";
 }
 
-static int64_t attribute_number(const json_t *o, const char *name)
+/* Anyone who may send to the queue writes these: what is out of bounds counts as not there. */
+static int64_t attribute_number(const json_t *o, const char *name, int64_t most)
 {
-    int64_t number;
-    return slice_to_int64(slice_of(attribute(o, name)), &number) && number > 0 ? number : 0;
+    int64_t number = 0;
+    return slice_to_range(slice_of(attribute(o, name)), 0, most, &number) ? number : 0;
+}
+
+static int64_t attribute_ms(const json_t *o, const char *name)
+{
+    return attribute_number(o, name, CLOCK_WALL_MAX_MS);
 }
 
 static const char *system_attribute(const json_t *o, const char *name)
@@ -245,7 +252,8 @@ bool queue_sqs_read(const json_t *o, const char *lane, struct sqs_received *out)
     }
     *out = (struct sqs_received){0};
     if (!slice_to_cstr(slice_of(handle), out->handle, sizeof out->handle) ||
-        !slice_to_int64(slice_of(system_attribute(o, "SentTimestamp")), &sent_ms)) {
+        !slice_to_range(slice_of(system_attribute(o, "SentTimestamp")), 0, CLOCK_WALL_MAX_MS,
+                        &sent_ms)) {
         return false;
     }
     struct queue_message *m = &out->m;
@@ -255,12 +263,12 @@ bool queue_sqs_read(const json_t *o, const char *lane, struct sqs_received *out)
     copy_cut(attribute(o, "key"), m->key, sizeof m->key);
     copy_cut(attribute(o, "reason"), out->reason, sizeof out->reason);
     queue_sqs_group(system_attribute(o, "MessageGroupId"), out->group);
-    m->attempts = attribute_number(o, "attempts");
-    m->enqueued_ms = attribute_number(o, "enqueued");
+    m->attempts = attribute_number(o, "attempts", QUEUE_ATTEMPTS_MAX);
+    m->enqueued_ms = attribute_ms(o, "enqueued");
     m->enqueued_ms = m->enqueued_ms > 0 ? m->enqueued_ms : sent_ms;
-    out->buried_ms = attribute_number(o, "buried");
-    int64_t hold_ms = attribute_number(o, "hold");
-    out->due_ms = hold_ms > 0 && hold_ms < INT64_MAX - sent_ms ? sent_ms + hold_ms : 0;
+    out->buried_ms = attribute_ms(o, "buried");
+    int64_t hold_ms = attribute_ms(o, "hold");
+    out->due_ms = hold_ms > 0 ? sent_ms + hold_ms : 0;
     read_body(o, body, m);
     return true;
 }

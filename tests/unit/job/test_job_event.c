@@ -157,6 +157,9 @@ static void decode_of_hostile_records_is_refused(void **state)
          "\"more than fifteen\"}"),
         "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"name\":\"\\u0000\"}",
         "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"} x",
+        "{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"run\":-1}",
+        ("{\"v\":1,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\",\"received_ms\":"
+         "-9223372036854775808}"),
     };
     struct job_event ev;
     struct job_event untouched;

@@ -101,6 +101,29 @@ static void by_hand(const char *path, const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+/* --- numbers --- */
+static void numbers_that_others_wrote_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    int64_t now_ms = clock_wall_ms();
+    must_put(q, "events", "1", 0);
+    must_put(q, "events", "2", 0);
+    by_hand(f->path, "UPDATE messages SET attempts = 9223372036854775807, "
+                     "enqueued_ms = -9223372036854775807 WHERE id = 1;"
+                     "UPDATE messages SET attempts = -1, enqueued_ms = 253402300800000 "
+                     "WHERE id = 2");
+    struct queue_message m = must_take(q, "events", HOUR_MS, "1");
+    assert_int_equal(m.attempts, QUEUE_ATTEMPTS_MAX);
+    assert_in_range(m.enqueued_ms, now_ms, clock_wall_ms());
+    queue_message_fini(&m);
+    m = must_take(q, "events", HOUR_MS, "2");
+    assert_int_equal(m.attempts, 0);
+    assert_in_range(m.enqueued_ms, now_ms, clock_wall_ms());
+    queue_message_fini(&m);
+    queue_close(q);
+}
+
 /* --- order --- */
 static void messages_come_oldest_first_and_go_back_to_their_place(void **state)
 {
@@ -351,6 +374,7 @@ static void lanes_past_the_limit_are_counted_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        QUEUE_TEST(numbers_that_others_wrote_are_bounded),
         QUEUE_TEST(messages_come_oldest_first_and_go_back_to_their_place),
         QUEUE_TEST(clock_that_jumps_ends_leases_early_or_late_but_loses_nothing),
         QUEUE_TEST(waiting_take_notices_that_the_clock_jumped),

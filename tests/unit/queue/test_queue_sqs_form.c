@@ -282,6 +282,46 @@ static void reason_with_odd_bytes_is_cleaned(void **state)
     queue_message_fini(&back.m);
 }
 
+/* Numbers as anyone may send them: none moves a time beyond what can be reckoned with. */
+static void numbers_out_of_bounds_count_as_not_there(void **state)
+{
+    static const struct {
+        const char *sent, *hold, *attempts, *enqueued;
+        bool read;
+        int64_t due_ms, counted, enqueued_ms;
+    } cases[] = {
+        {"1000", "500", "3", "900", true, 1500, 3, 900},
+        {"0", "1", "1000000", "253402300799999", true, 1, 1000000, 253402300799999},
+        {"1000", "-1", "-1", "-1", true, 0, 0, 1000},
+        {"1000", "9223372036854775807", "9223372036854775807", "9223372036854775807", true, 0, 0,
+         1000},
+        {"1000", "253402300800000", "1000001", "253402300800000", true, 0, 0, 1000},
+        {"253402300799999", "253402300799999", "1", "1", true, 506804601599998, 1, 1},
+        {"-1", "9223372036854775807", "1", "1", false, 0, 0, 0},
+        {"-9223372036854775808", "1", "1", "1", false, 0, 0, 0},
+        {"9223372036854775807", "1", "1", "1", false, 0, 0, 0},
+        {"99999999999999999999", "1", "1", "1", false, 0, 0, 0},
+        {"", "1", "1", "1", false, 0, 0, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct sqs_received back;
+        json_t *o = json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:{s:s}, s:{s:s}, s:{s:s}}}",
+                              "MessageId", "id", "ReceiptHandle", "h", "Body", "x", "Attributes",
+                              "SentTimestamp", cases[i].sent, "MessageAttributes", "hold",
+                              "StringValue", cases[i].hold, "attempts", "StringValue",
+                              cases[i].attempts, "enqueued", "StringValue", cases[i].enqueued);
+        assert_int_equal(queue_sqs_read(o, "events", &back), cases[i].read);
+        if (cases[i].read) {
+            assert_int_equal(back.due_ms, cases[i].due_ms);
+            assert_int_equal(back.m.attempts, cases[i].counted);
+            assert_int_equal(back.m.enqueued_ms, cases[i].enqueued_ms);
+            queue_message_fini(&back.m);
+        }
+        json_decref(o);
+    }
+}
+
 static void message_of_a_stranger_is_read(void **state)
 {
     struct sqs_received back;
@@ -362,6 +402,7 @@ int main(void)
         cmocka_unit_test(what_sqs_refuses_goes_as_base64),
         cmocka_unit_test(reason_with_odd_bytes_is_cleaned),
         cmocka_unit_test(message_of_a_stranger_is_read),
+        cmocka_unit_test(numbers_out_of_bounds_count_as_not_there),
         cmocka_unit_test(groups_are_sqs_characters_and_stay_apart),
         cmocka_unit_test(receipt_holds_the_longest_handle),
     };
