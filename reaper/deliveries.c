@@ -14,7 +14,7 @@
  * it.
  *
  * Entries may appear in the log late, so the mark stays a margin behind and readings overlap. That
- * does no harm: the ledger remembers what was dealt with, by GUID, and if even that was lost a
+ * does no harm: the process remembers what it dealt with, by GUID, and where that is lost with it a
  * delivery that comes twice is as good as one. An entry that could not be dealt with keeps the mark
  * before it, so that the next reading meets it again.
  */
@@ -63,38 +63,6 @@ static bool is_enough(const struct reading *r)
 
 /* --- the memory of what was dealt with --- */
 
-/* The ledger's signs serve as the memory, since they are tidied with everything else: sign 2 stands
- * for "dealt with", and a question with sign 1 is answered by zero once sign 2 was given, because a
- * lower number than the last one counts nothing. */
-#define SIGN_ASKED 1
-#define SIGN_SETTLED 2
-
-static bool settled_before(struct sweep *s, const char *subject)
-{
-    struct err e = {0};
-    int64_t signs = 1;
-    return ledger_suspect(s->reaper->ledger, "delivery", subject, SIGN_ASKED, &signs, &e) == 0 &&
-           signs == 0;
-}
-
-static void remember(struct sweep *s, const char *subject)
-{
-    struct err e = {0};
-    int64_t signs = 0;
-    if (ledger_suspect(s->reaper->ledger, "delivery", subject, SIGN_SETTLED, &signs, &e) != 0) {
-        log_warn("delivery_not_remembered", LOG_STR("delivery", subject), LOG_ERR(&e),
-                 LOG_STR("next", "it may be put on the queue twice, which does no harm"));
-    }
-}
-
-/* An attempt by itself: the GUID is not dealt with when GitHub was only asked to try again. */
-static void attempt_name(const struct github_delivery *d, char *out, size_t size)
-{
-    (void)snprintf(out, size, "attempt-%lld", (long long)d->id);
-}
-
-/* --- later attempts of the same delivery --- */
-
 /* FNV-1a. */
 static uint64_t hash(const char *text)
 {
@@ -104,6 +72,31 @@ static uint64_t hash(const char *text)
     }
     return h;
 }
+
+static bool settled_before(const struct reaper *r, const char *name)
+{
+    uint64_t h = hash(name);
+    for (size_t i = 0; i < COUNT_OF(r->settled.names); i++) {
+        if (r->settled.names[i] == h) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remember(struct reaper *r, const char *name)
+{
+    r->settled.names[r->settled.next] = hash(name);
+    r->settled.next = (r->settled.next + 1) % COUNT_OF(r->settled.names);
+}
+
+/* An attempt by itself: the GUID is not dealt with when GitHub was only asked to try again. */
+static void attempt_name(const struct github_delivery *d, char *out, size_t size)
+{
+    (void)snprintf(out, size, "attempt-%lld", (long long)d->id);
+}
+
+/* --- later attempts of the same delivery --- */
 
 /* The log tells later attempts first, and only they are redeliveries, so those are all that must be
  * kept in mind. Past its bound an entry may be recovered although a later attempt succeeded. */
@@ -179,7 +172,7 @@ static enum entry_end put_on_queue(struct reading *r, const struct github_delive
                  LOG_STR("next", "the next sweep goes on here"));
         return ENTRY_STOP;
     }
-    remember(s, d->guid);
+    remember(s->reaper, d->guid);
     r->done++;
     log_info("delivery_recovered", LOG_STR("delivery", d->guid), LOG_INT("job", ev->job.id),
              LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", lane),
@@ -200,13 +193,13 @@ static enum entry_end take_payload(struct reading *r, const struct github_delive
     bool launch = verdict == WEBHOOK_LAUNCH;
     if (!launch && verdict != WEBHOOK_EVENT) {
         log_debug("delivery_not_for_us", LOG_STR("delivery", d->guid), LOG_STR("why", reason));
-        remember(r->sweep, d->guid);
+        remember(r->sweep->reaper, d->guid);
         return ENTRY_SETTLED;
     }
     if (launch && !still_wanted(r, &ev, d)) {
         log_info("delivery_outdated", LOG_STR("delivery", d->guid), LOG_INT("job", ev.job.id),
                  LOG_STR("why", "its job runs or is over"));
-        remember(r->sweep, d->guid);
+        remember(r->sweep->reaper, d->guid);
         return ENTRY_SETTLED;
     }
     return put_on_queue(r, d, &ev, launch);
@@ -240,7 +233,7 @@ static enum entry_end ask_for_redelivery(struct reading *r, const struct github_
         r->done++;
         log_info("delivery_asked_for", LOG_STR("delivery", d->guid), LOG_STR("action", d->action),
                  LOG_ERR(why));
-        remember(r->sweep, attempt);
+        remember(r->sweep->reaper, attempt);
         return ENTRY_SETTLED;
     }
     if (!is_refusal(&e)) {
@@ -250,7 +243,7 @@ static enum entry_end ask_for_redelivery(struct reading *r, const struct github_
              LOG_ERR(&e),
              LOG_STR("next", "grant read and write of webhooks to the App or token, or redeliver "
                              "it in GitHub's settings"));
-    remember(r->sweep, attempt);
+    remember(r->sweep->reaper, attempt);
     return ENTRY_SETTLED;
 }
 
@@ -261,7 +254,7 @@ static enum entry_end recover(struct reading *r, const struct github_delivery *d
     char attempt[40];
     enum entry_end end;
     attempt_name(d, attempt, sizeof attempt);
-    if (settled_before(r->sweep, d->guid) || settled_before(r->sweep, attempt)) {
+    if (settled_before(r->sweep->reaper, d->guid) || settled_before(r->sweep->reaper, attempt)) {
         return ENTRY_SETTLED;
     }
     if (is_enough(r)) {

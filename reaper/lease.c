@@ -52,8 +52,8 @@ static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
     s->lost = true;
     metric_inc(metrics_counter("mayfly_reaper_leases_lost_total",
                                "Sweeps that ended because another reaper had taken over.", ""));
-    log_warn("lease_lost", LOG_STR("lease", l->name), LOG_INT("sweep", l->number),
-             LOG_INT("fence", fence), LOG_INT("fence_before", l->fence),
+    log_warn("lease_lost", LOG_STR("lease", l->name), LOG_INT("fence", fence),
+             LOG_INT("fence_before", l->fence),
              LOG_STR("next", "this sweep ends here; what it left is the new holder's"));
 }
 
@@ -86,6 +86,27 @@ static void name_leases(struct sweep *s)
     (void)snprintf(s->fleet.name, sizeof s->fleet.name, "sweep");
     int n = snprintf(s->host.name, sizeof s->host.name, "sweep/%s", fleet_host(s->reaper->fleet));
     ASSERT(n > 0);
+    s->fleet.signs = &s->reaper->fleet_signs;
+    s->host.signs = &s->reaper->host_signs;
+}
+
+void reaper_release_leases(struct reaper *r)
+{
+    struct sweep s = {.reaper = r};
+    struct err e = {0};
+    name_leases(&s);
+    if (ledger_lease_release(r->ledger, s.fleet.name, r->holder, &e) != 0 ||
+        ledger_lease_release(r->ledger, s.host.name, r->holder, &e) != 0) {
+        log_warn("lease_not_released", LOG_ERR(&e), LOG_STR("next", "it ends by itself"));
+    }
+}
+
+static void take(struct sweep *s, struct sweep_lease *l)
+{
+    ask(s, l);
+    if (l->held) {
+        signs_begin(l->signs, l->fence);
+    }
 }
 
 /* Where no class has machines that are bound to a host, there is nothing of this host's to sweep.
@@ -104,34 +125,11 @@ static bool has_machines_here(const struct sweep *s)
 bool sweep_take_leases(struct sweep *s)
 {
     name_leases(s);
-    ask(s, &s->fleet);
+    take(s, &s->fleet);
     if (has_machines_here(s)) {
-        ask(s, &s->host);
+        take(s, &s->host);
     }
     return s->fleet.held || s->host.held;
-}
-
-static bool looks_under(struct sweep *s, const struct sweep_lease *l)
-{
-    for (size_t i = 0; i < s->machines_count; i++) {
-        if (s->machines[i].known && sweep_lease_of(s, s->machines[i].provider) == l) {
-            return true;
-        }
-    }
-    return false;
-}
-
-int sweep_number(struct sweep *s, struct err *e)
-{
-    struct sweep_lease *const leases[] = {&s->fleet, &s->host};
-    for (size_t i = 0; i < COUNT_OF(leases); i++) {
-        struct sweep_lease *l = leases[i];
-        if (l->held && looks_under(s, l) &&
-            ledger_mark_add(s->reaper->ledger, l->name, 1, &l->number, e) != 0) {
-            return -1;
-        }
-    }
-    return 0;
 }
 
 struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p)

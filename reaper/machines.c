@@ -88,14 +88,16 @@ static bool end_unfinished(struct sweep *s, const struct ledger_vm *vm)
     return row_is_still(s, vm) && sweep_end_vm(s, vm, &how);
 }
 
+enum runner_seen { RUNNER_UP, RUNNER_MISSING, RUNNER_UNKNOWN };
+
 /* A VM that nobody heard of for long: GitHub knows whether its runner came up. */
-static bool runner_is_missing(struct sweep *s, const struct ledger_vm *vm)
+static enum runner_seen look_for_runner(struct sweep *s, const struct ledger_vm *vm)
 {
     struct err e = {0};
     struct github_runner runner;
     struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
     if (github_get_runner(s->reaper->github, &scope, vm->runner_id, &runner, &e) != 0) {
-        return e.class == ERR_NOT_FOUND;
+        return e.class == ERR_NOT_FOUND ? RUNNER_MISSING : RUNNER_UNKNOWN;
     }
     if (runner.busy) {
         struct ledger_advance a = {.vm = vm->name, .to = VM_BUSY};
@@ -103,18 +105,31 @@ static bool runner_is_missing(struct sweep *s, const struct ledger_vm *vm)
                  LOG_STR("why", "GitHub says its runner is busy; the in_progress event was lost"));
         (void)!ledger_vm_advance(s->reaper->ledger, &a, NULL, &e);
     }
-    return !runner.online && !runner.busy;
+    return runner.online || runner.busy ? RUNNER_UP : RUNNER_MISSING;
+}
+
+static bool confirms(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm,
+                     enum sign_kind kind)
+{
+    struct sign_of sign = {kind, m->class->name, vm->name};
+    return sweep_confirms(s, m->provider, &sign);
 }
 
 static bool end_silent(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
 {
     struct fleet_end how = {.reason = "its runner never came up", .spare_if_busy = true};
-    if (!runner_is_missing(s, vm)) {
-        sweep_acquit(s, "silent", vm->name);
-        return false;
+    struct sign_of sign = {SIGN_RUNNER_OFFLINE, m->class->name, vm->name};
+    switch (look_for_runner(s, vm)) {
+    case RUNNER_UP:
+        break;
+    case RUNNER_UNKNOWN:
+        signs_unsure(sweep_lease_of(s, m->provider)->signs, &sign);
+        break;
+    case RUNNER_MISSING:
+        return sweep_confirms(s, m->provider, &sign) && row_is_still(s, vm) &&
+               sweep_end_vm(s, vm, &how);
     }
-    return sweep_second_sign(s, m->provider, "silent", vm->name) && row_is_still(s, vm) &&
-           sweep_end_vm(s, vm, &how);
+    return false;
 }
 
 static bool act(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
@@ -123,9 +138,9 @@ static bool act(struct sweep *s, const struct sweep_machines *m, const struct le
     case FINDING_ENDED: /* the provider's own last word */
         return end_if_over(s, m, vm);
     case FINDING_VANISHED:
-        return sweep_second_sign(s, m->provider, "vanished", vm->name) && end_if_over(s, m, vm);
+        return confirms(s, m, vm, SIGN_VM_VANISHED) && end_if_over(s, m, vm);
     case FINDING_UNFINISHED:
-        return sweep_second_sign(s, m->provider, "unfinished", vm->name) && end_unfinished(s, vm);
+        return confirms(s, m, vm, SIGN_LAUNCH_UNFINISHED) && end_unfinished(s, vm);
     case FINDING_SILENT:
         return end_silent(s, m, vm);
     case FINDING_FINE:
@@ -136,9 +151,7 @@ static bool act(struct sweep *s, const struct sweep_machines *m, const struct le
 
 int sweep_machines(struct sweep *s, int64_t *done, struct err *e)
 {
-    if (sweep_number(s, e) != 0) {
-        return -1;
-    }
+    (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);
@@ -146,5 +159,8 @@ int sweep_machines(struct sweep *s, int64_t *done, struct err *e)
             (*done)++;
         }
     }
+    sweep_looked_at_machines(s, SIGN_VM_VANISHED);
+    sweep_looked_at_machines(s, SIGN_LAUNCH_UNFINISHED);
+    sweep_looked_at_machines(s, SIGN_RUNNER_OFFLINE);
     return 0;
 }

@@ -5,7 +5,6 @@
  */
 #include <stdio.h>
 
-#include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/base/thread.h"
 #include "common/program/program.h"
@@ -45,6 +44,8 @@ static int open_reaper(void *self, struct config_live *live, const struct config
 static void close_reaper(void *self)
 {
     struct mayfly_reaper *m = self;
+    signs_fini(&m->reaper.fleet_signs);
+    signs_fini(&m->reaper.host_signs);
     stores_close(&m->stores);
     stop_fini(&m->reaper.stop);
 }
@@ -72,17 +73,6 @@ static int start(void *self, const struct config *c, struct err *e)
                          e);
 }
 
-static void release_leases(struct reaper *r)
-{
-    struct err e = {0};
-    char host_lease[96];
-    (void)snprintf(host_lease, sizeof host_lease, "sweep/%s", fleet_host(r->fleet));
-    if (ledger_lease_release(r->ledger, "sweep", r->holder, &e) != 0 ||
-        ledger_lease_release(r->ledger, host_lease, r->holder, &e) != 0) {
-        log_warn("lease_not_released", LOG_ERR(&e), LOG_STR("next", "it ends by itself"));
-    }
-}
-
 static void drain(void *self, int64_t seconds)
 {
     struct mayfly_reaper *m = self;
@@ -90,7 +80,7 @@ static void drain(void *self, int64_t seconds)
     stop_raise(&m->reaper.stop);
     fleet_interrupt(m->reaper.fleet);
     threads_join(&m->sweeper);
-    release_leases(&m->reaper);
+    reaper_release_leases(&m->reaper);
 }
 
 static bool is_ready(void *self, struct buf *why)

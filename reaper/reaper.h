@@ -2,6 +2,7 @@
  * What the parts of mayfly-reaper share: the stores, and one sweep over them.
  *
  *   sweep.c      the order of the duties; each is isolated from the others' errors
+ *   signs.c      what was seen once, and is acted upon when a later sweep sees it still
  *   lease.c      the leases of a sweep, looked at again before whatever cannot be taken back
  *   deadlines.c  VMs past their deadline; VMs that are ending for too long
  *   machines.c   rows whose machine ended or vanished, launches that never came up
@@ -14,8 +15,9 @@
  *   tidy.c       old rows and logs, and the ledger's counts
  *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *
- * A deadline is a sign of its own; everything else needs two signs (two sweeps) and a fresh read
- * before a VM is ended (invariant 9). One thread sweeps; nothing here is shared with another.
+ * A deadline is evidence of its own; everything else needs a second sign, reaper.confirm_after_ms
+ * after the first or later, and a fresh read before a VM is ended (invariant 9). One thread sweeps;
+ * nothing here is shared with another.
  */
 #ifndef MAYFLY_REAPER_REAPER_H
 #define MAYFLY_REAPER_REAPER_H
@@ -26,6 +28,7 @@
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
 #include "common/queue/queue.h"
+#include "reaper/signs.h"
 
 /* One attempt to deliver something that had been tried before. */
 struct deliveries_attempt {
@@ -44,6 +47,13 @@ struct deliveries_walk {
     int64_t missed_ms; /* the oldest that could not be recovered; 0: none */
     struct deliveries_attempt again[1024];
     size_t again_count;
+};
+
+/* What was dealt with of late, by a hash of each delivery's name; of more, the oldest are forgotten
+ * (0: none), and a delivery that is put on the queue twice does no harm. */
+struct deliveries_settled {
+    uint64_t names[4096];
+    size_t next;
 };
 
 /* A job that GitHub did not know when it was asked. */
@@ -68,6 +78,9 @@ struct reaper {
     int64_t next_repair_ms;     /* monotonic: the ledger's counts are recounted more rarely */
     bool deliveries_told;       /* that there is no log to read */
     struct deliveries_walk walk;
+    struct deliveries_settled settled;
+    struct signs fleet_signs;          /* seen under the fleet's lease */
+    struct signs host_signs;           /* seen under this host's */
     struct reaper_unknown unknown[64]; /* of more, some are asked about more often */
     int64_t (*boot_ms)(void); /* a clock that goes on in suspend; NULL: the system's. For tests */
 };
@@ -79,15 +92,14 @@ struct sweep_moment {
     int64_t wall_ms;
 };
 
-/* Sweeps are numbered under each lease apart, growing, whoever made them: two signs are those of
- * two sweeps in a row that looked at the same. Those of another reaper, which holds another lease
- * and looks at other things, must not come in between; nor those that did not look at all, since
- * their reaper died or the provider did not tell its machines. */
+/* Each lease has its own memory of signs: another reaper may hold the other one, and looks at other
+ * things. A lease is kept from sweep to sweep, for as long as the process runs, so that the memory
+ * lasts; it is released when the process drains. */
 struct sweep_lease {
     char name[96];
     bool held;
-    int64_t fence;  /* as it was when the sweep began; 0: not held then */
-    int64_t number; /* of this sweep under it; 0: it has not looked yet */
+    int64_t fence; /* as it was when the sweep began; 0: not held then */
+    struct signs *signs;
     struct sweep_moment asked;
 };
 
@@ -122,6 +134,8 @@ void sweep(struct reaper *r);
 /* Takes what leases there are for this sweep: the fleet's, and this host's where a class has
  * machines that are bound to it. False if others hold them all. */
 bool sweep_take_leases(struct sweep *s);
+/* Gives them back, when the process drains: another reaper goes on at once. */
+void reaper_release_leases(struct reaper *r);
 /* Renews those that the sweep began with and that have less than two thirds of their time left.
  * False when there is nothing left to act under. */
 bool sweep_renew_leases(struct sweep *s);
@@ -131,9 +145,6 @@ bool sweep_renew_leases(struct sweep *s);
  * suspended past its lease gets false, then and for the rest of the sweep, if another held it
  * meanwhile. */
 bool sweep_still_holds(struct sweep *s, const struct vm_provider *p);
-/* Numbers this sweep, which is about to look at what is held by the leases, under each one that it
- * knows the machines of. */
-MUST_CHECK int sweep_number(struct sweep *s, struct err *e);
 /* The lease that the machines of that provider are looked at under (NULL: what is the fleet's). */
 struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p);
 
@@ -177,13 +188,11 @@ enum sweep_word {
 };
 enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job);
 
-/* Notes a sign against a subject that is the provider's machine, or its row; true at the second. */
-bool sweep_second_sign(struct sweep *s, const struct vm_provider *p, const char *kind,
-                       const char *subject);
-/* The same for what is not looked at in every sweep: `look` counts the looks, since a number that
- * is left out takes the first sign back. */
-bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject, int64_t look);
-void sweep_acquit(struct sweep *s, const char *kind, const char *subject);
+/* Notes a sign under the lease of that provider (NULL: the fleet's); whether it is confirmed. */
+bool sweep_confirms(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
+/* A complete look at the machines of all classes that the sweep knows the machines of: signs of
+ * that kind that it did not see are forgotten. */
+void sweep_looked_at_machines(struct sweep *s, enum sign_kind kind);
 
 /* Ends the VM at the provider's pace, and logs it. Returns whether it is gone. */
 bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how);

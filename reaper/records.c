@@ -13,18 +13,20 @@ struct search {
     struct sweep *sweep;
     struct github_scope scope;
     char prefix[40]; /* our runners' names begin with it */
-    int64_t look;    /* number of this reading, shared by all reapers */
+    bool cut_short;  /* not all runners were looked at */
     int64_t done;
 };
 
-static bool has_live_row(struct sweep *s, const char *name)
+enum row_seen { ROW_NONE, ROW_LIVE, ROW_UNKNOWN };
+
+static enum row_seen look_for_row(struct sweep *s, const char *name)
 {
     struct err e = {0};
     struct ledger_vm vm;
     if (ledger_vm_get(s->reaper->ledger, name, &vm, &e) == 0) {
-        return vm.state != VM_GONE;
+        return vm.state != VM_GONE ? ROW_LIVE : ROW_NONE;
     }
-    return e.class != ERR_NOT_FOUND; /* an unknown answer is no proof */
+    return e.class == ERR_NOT_FOUND ? ROW_NONE : ROW_UNKNOWN;
 }
 
 static void delete_record(struct search *search, const struct github_runner *seen)
@@ -51,14 +53,25 @@ static int look_at(void *arg, const struct github_runner *runner)
 {
     struct search *search = arg;
     struct sweep *s = search->sweep;
+    struct sign_of sign = {SIGN_STALE_RUNNER, search->scope.name, runner->name};
     if (!slice_starts_with(slice_of(runner->name), slice_of(search->prefix)) || runner->online ||
-        runner->busy || has_live_row(s, runner->name)) {
+        runner->busy) {
         return 0;
     }
-    if (sweep_second_sign_of(s, "record", runner->name, search->look)) {
-        delete_record(search, runner);
+    switch (look_for_row(s, runner->name)) {
+    case ROW_LIVE:
+        break;
+    case ROW_UNKNOWN:
+        signs_unsure(s->fleet.signs, &sign);
+        break;
+    case ROW_NONE:
+        if (sweep_confirms(s, NULL, &sign)) {
+            delete_record(search, runner);
+        }
+        break;
     }
-    return stop_raised(&s->reaper->stop) || s->lost ? 1 : 0;
+    search->cut_short = stop_raised(&s->reaper->stop) || s->lost || !s->fleet.held;
+    return search->cut_short ? 1 : 0;
 }
 
 int sweep_records(struct sweep *s, int64_t *done, struct err *e)
@@ -71,17 +84,17 @@ int sweep_records(struct sweep *s, int64_t *done, struct err *e)
         return 0;
     }
     s->reaper->next_records_ms = now + s->config->reaper.records_interval_ms;
-    int64_t look = 0;
-    if (ledger_mark_add(s->reaper->ledger, "records", 1, &look, e) != 0 ||
-        ledger_scopes(s->reaper->ledger, &scopes, &n, e) != 0) {
+    if (ledger_scopes(s->reaper->ledger, &scopes, &n, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
-        struct search search = {.sweep = s, .look = look};
+        struct search search = {.sweep = s};
         search.scope = github_scope_parse(scopes[i].name, scopes[i].installation_id);
         (void)snprintf(search.prefix, sizeof search.prefix, "mf-%s-", s->config->deployment);
         if (github_list_runners(s->reaper->github, &search.scope, look_at, &search, e) != 0) {
             failed = err_wrap(e, "the runners of %s could not be listed", scopes[i].name);
+        } else if (!search.cut_short) {
+            signs_look_ended(s->fleet.signs, SIGN_STALE_RUNNER, search.scope.name);
         }
         *done += search.done;
     }

@@ -64,13 +64,14 @@ int sweep_strays(struct sweep *s, int64_t *done, struct err *e)
         const struct sweep_machines *m = &s->machines[i];
         for (size_t k = 0; m->known && k < m->count; k++) {
             const struct vm_info *machine = &m->list[k];
+            struct sign_of sign = {SIGN_ORPHAN_VM, m->class->name, machine->id};
             if (machine->state != VM_RUN_ENDED && !sweep_accounts_for(s, machine) &&
-                !sweep_may_be_unnamed(s, machine) &&
-                sweep_second_sign(s, m->provider, "stray", machine->id) &&
+                !sweep_may_be_unnamed(s, machine) && sweep_confirms(s, m->provider, &sign) &&
                 end_stray(s, m, machine)) {
                 (*done)++;
             }
         }
     }
+    sweep_looked_at_machines(s, SIGN_ORPHAN_VM);
     return 0;
 }

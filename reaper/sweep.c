@@ -95,30 +95,21 @@ const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char
 
 /* --- signs and ends --- */
 
-bool sweep_second_sign_of(struct sweep *s, const char *kind, const char *subject, int64_t look)
+bool sweep_confirms(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
 {
-    struct err e = {0};
-    int64_t signs = 0;
-    if (ledger_suspect(s->reaper->ledger, kind, subject, look, &signs, &e) != 0) {
-        log_warn("sign_not_counted", LOG_STR("kind", kind), LOG_STR("subject", subject),
-                 LOG_ERR(&e), LOG_STR("next", "it is looked at again in the next sweep"));
-        return false;
-    }
-    return signs >= 2;
+    const struct sweep_lease *l = sweep_lease_of(s, p);
+    return !s->lost && l->held &&
+           signs_see(l->signs, sign, clock_mono_ms(), s->config->reaper.confirm_after_ms);
 }
 
-bool sweep_second_sign(struct sweep *s, const struct vm_provider *p, const char *kind,
-                       const char *subject)
+void sweep_looked_at_machines(struct sweep *s, enum sign_kind kind)
 {
-    int64_t number = sweep_lease_of(s, p)->number;
-    return number > 0 && sweep_second_sign_of(s, kind, subject, number);
-}
-
-void sweep_acquit(struct sweep *s, const char *kind, const char *subject)
-{
-    struct err e = {0};
-    if (ledger_acquit(s->reaper->ledger, kind, subject, &e) != 0) {
-        log_debug("sign_not_taken_back", LOG_STR("subject", subject), LOG_ERR(&e));
+    for (size_t i = 0; i < s->machines_count; i++) {
+        const struct sweep_machines *m = &s->machines[i];
+        const struct sweep_lease *l = sweep_lease_of(s, m->provider);
+        if (m->known && l->held && !s->lost) {
+            signs_look_ended(l->signs, kind, m->class->name);
+        }
     }
 }
 
@@ -205,8 +196,7 @@ static void run_duty(struct sweep *s, const struct duty *d)
     metric_add(duty_metric(d->name, false), done);
     if (failed != 0) {
         metric_inc(duty_metric(d->name, true));
-        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_INT("sweep", s->fleet.number),
-                 LOG_ERR(&e),
+        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_ERR(&e),
                  LOG_STR("next", "the other duties go on; the next sweep tries again"));
     }
 }
@@ -239,8 +229,7 @@ static void note_whole(const struct sweep *s, int64_t started_ms)
                                  "reapers should be no older than a few intervals.",
                                  ""),
                    clock_wall_ms() / 1000);
-        log_debug("swept", LOG_INT("sweep", s->fleet.number), LOG_INT("host_sweep", s->host.number),
-                  LOG_INT("vms", (int64_t)s->vm_count),
+        log_debug("swept", LOG_INT("vms", (int64_t)s->vm_count),
                   LOG_INT("ms", clock_mono_ms() - started_ms));
     }
 }

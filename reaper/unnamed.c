@@ -85,6 +85,12 @@ static bool is_still_unnamed(const struct sweep *s, const struct ledger_vm *vm)
            now.vm_id[0] == '\0';
 }
 
+static bool confirms(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
+{
+    struct sign_of sign = {SIGN_LAUNCH_UNCONFIRMED, m->class->name, vm->name};
+    return sweep_confirms(s, m->provider, &sign);
+}
+
 int sweep_unnamed(struct sweep *s, int64_t *done, struct err *e)
 {
     struct fleet_end how = {.reason = "its launch was never answered, and no machine fits it",
@@ -95,10 +101,11 @@ int sweep_unnamed(struct sweep *s, int64_t *done, struct err *e)
         const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);
         if (vm->state == VM_ENDING && m != NULL && sweep_may_touch(s, vm) &&
             fleet_machine_unknown(s->reaper->fleet, vm) && would_be_listed(s, vm) &&
-            none_fits(s, m, vm) && sweep_second_sign(s, m->provider, "unnamed", vm->name) &&
-            is_still_unnamed(s, vm) && sweep_end_vm(s, vm, &how)) {
+            none_fits(s, m, vm) && confirms(s, m, vm) && is_still_unnamed(s, vm) &&
+            sweep_end_vm(s, vm, &how)) {
             (*done)++;
         }
     }
+    sweep_looked_at_machines(s, SIGN_LAUNCH_UNCONFIRMED);
     return 0;
 }

@@ -118,6 +118,7 @@ struct config_reaper {
     char *admin_listen;
     int64_t interval_ms;        /* between two sweeps */
     int64_t lease_ms;           /* the sweep lease */
+    int64_t confirm_after_ms;   /* between the first and the second sign against a VM */
     int64_t deadline_grace_ms;  /* past a class's max_duration before a VM is ended */
     int64_t startup_timeout_ms; /* a launch in all; then: its runner never seen online or busy */
     int64_t ending_grace_ms;    /* ending by itself */

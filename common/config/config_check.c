@@ -162,6 +162,21 @@ static void check_startup_timeout(struct config_reading *r, size_t i)
     }
 }
 
+/* A lease that may end between two sweeps would change hands for nothing, and each new holder has
+ * to see for itself what the last one saw. */
+static void check_reaper(struct config_reading *r)
+{
+    const struct config_reaper *x = &r->config->reaper;
+    if (asks(r, FOR_REAPER) && x->lease_ms < 3 * x->interval_ms &&
+        !complaints_about(r->complaints, "reaper.lease_ms") &&
+        !complaints_about(r->complaints, "reaper.interval_ms")) {
+        COMPLAIN(r, "reaper.lease_ms",
+                 "is %lld, less than three times reaper.interval_ms (%lld): set it to %lld or more",
+                 (long long)x->lease_ms, (long long)x->interval_ms,
+                 (long long)(3 * x->interval_ms));
+    }
+}
+
 /* --- classes --------------------------------------------------------------------------------- */
 
 static void check_class_name(struct config_reading *r, size_t i)
@@ -292,6 +307,7 @@ void config_check(struct config_reading *r)
     check_ingress(r);
     check_retry(r);
     check_launch_threads(r);
+    check_reaper(r);
     for (size_t i = 0; i < r->config->class_count; i++) {
         check_class_name(r, i);
         check_required_labels(r, i);

@@ -307,7 +307,13 @@ const struct setting config_settings[] = {
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER, .help = "Between two sweeps."),
     WHOLE("reaper.lease_ms", IN_CONFIG(reaper.lease_ms), "60000", 100, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "One reaper sweeps; after its crash another takes over when this is over."),
+          .help = "One reaper sweeps, and keeps its lease until it ends; after its crash another "
+                  "takes over when this is over. At least three times `reaper.interval_ms`."),
+    WHOLE("reaper.confirm_after_ms", IN_CONFIG(reaper.confirm_after_ms), "60000", 0, MS_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "What only seems to be wrong with a VM, a machine or a runner's registration (it "
+                  "is not listed, or nothing accounts for it) is acted upon when a sweep sees it "
+                  "again, so long after it was first seen or later."),
     WHOLE("reaper.deadline_grace_ms", IN_CONFIG(reaper.deadline_grace_ms), "60000", 0, MS_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "A VM so long past its class's `max_duration_seconds` is ended. Also how far "

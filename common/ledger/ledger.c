@@ -266,7 +266,7 @@ int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out,
     return ledger_metrics_op(OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e));
 }
 
-/* --- rate buckets, leases, signs, marks --- */
+/* --- rate buckets, leases, marks --- */
 int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
                      int64_t *wait_ms, struct err *e)
 {
@@ -313,24 +313,6 @@ int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
         return -1;
     }
     return ledger_metrics_op(OP_LEASE, began_us, l->ops->lease_release(l->state, name, holder, e));
-}
-
-int ledger_suspect(struct ledger *l, const char *kind, const char *subject, int64_t sweep,
-                   int64_t *signs, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    if (ledger_check_text("kind", kind, 64, e) != 0 ||
-        ledger_check_text("subject", subject, 256, e) != 0) {
-        return -1;
-    }
-    return ledger_metrics_op(OP_SIGN, began_us,
-                             l->ops->suspect(l->state, kind, subject, sweep, signs, e));
-}
-
-int ledger_acquit(struct ledger *l, const char *kind, const char *subject, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_SIGN, began_us, l->ops->acquit(l->state, kind, subject, e));
 }
 
 int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)

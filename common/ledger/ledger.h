@@ -264,15 +264,6 @@ MUST_CHECK int ledger_lease(struct ledger *l, const char *name, const char *hold
 MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
                                     struct err *e);
 
-/* --- two signs --- */
-/* Counts a sign against a subject ("vm", name …) in sweep number `sweep`; the same sweep counts
- * once, and a sweep that saw no sign (its number skipped by more than one) starts anew. A sweep
- * older than the last one's counts nothing: *signs 0. */
-MUST_CHECK int ledger_suspect(struct ledger *l, const char *kind, const char *subject,
-                              int64_t sweep, int64_t *signs, struct err *e);
-MUST_CHECK int ledger_acquit(struct ledger *l, const char *kind, const char *subject,
-                             struct err *e);
-
 /* --- small numbers that outlive processes --- */
 /* 0 if never set. */
 MUST_CHECK int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e);
@@ -291,7 +282,7 @@ struct ledger_count {
 MUST_CHECK int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e);
 
 /* Removes jobs and VMs that ended before `before_ms`, with their timelines, jobs that were only
- * seen and not heard of since then, suspects and idle buckets; at most `max` rows of each.
+ * seen and not heard of since then and idle buckets; at most `max` rows of each.
  * *removed: rows, without the timelines'. */
 MUST_CHECK int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
                            struct err *e);

@@ -64,9 +64,6 @@ typedef int ledger_lease_fn(void *state, const char *name, const char *holder, i
                             bool *held, int64_t *fence, struct err *e);
 typedef int ledger_lease_release_fn(void *state, const char *name, const char *holder,
                                     struct err *e);
-typedef int ledger_suspect_fn(void *state, const char *kind, const char *subject, int64_t sweep,
-                              int64_t *signs, struct err *e);
-typedef int ledger_acquit_fn(void *state, const char *kind, const char *subject, struct err *e);
 typedef int ledger_mark_get_fn(void *state, const char *name, int64_t *out, struct err *e);
 typedef int ledger_mark_set_fn(void *state, const char *name, int64_t value, struct err *e);
 typedef int ledger_mark_add_fn(void *state, const char *name, int64_t n, int64_t *out,
@@ -111,8 +108,6 @@ struct ledger_ops {
     ledger_rate_pause_fn *rate_pause;
     ledger_lease_fn *lease;
     ledger_lease_release_fn *lease_release;
-    ledger_suspect_fn *suspect;
-    ledger_acquit_fn *acquit;
     ledger_mark_get_fn *mark_get;
     ledger_mark_set_fn *mark_set;
     ledger_mark_add_fn *mark_add;

@@ -4,7 +4,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/ledger_dynamo.h"
 
-/* Rate buckets, leases, signs and marks: the small things that all processes share. Each is an item
+/* Rate buckets, leases and marks: the small things that all processes share. Each is an item
  * that is read, decided on by the rules, and put if it is still the same version. A put whose
  * answer was lost is found done when the item is read again; only a token may be taken twice by it,
  * which is no harm. */
@@ -199,55 +199,6 @@ int ledger_dynamo_lease_release(void *state, const char *name, const char *holde
     struct lease l = {.holder = holder};
     struct ledger_dynamo_key key = ledger_dynamo_key(state, "lease", "%s", name);
     return change_item(state, &key, release_lease, &l, e);
-}
-
-/* --- signs --- */
-#define SIGN_EXPIRES_S (30LL * 24 * 3600)
-
-struct sign {
-    int64_t sweep;
-    int64_t signs;
-};
-
-static bool count_sign(void *arg, const json_t *item, const char *version, struct buf *attributes)
-{
-    struct sign *s = arg;
-    int64_t now_ms = clock_wall_ms();
-    int64_t last = ledger_dynamo_read_number(item, "sweep");
-    int64_t signs = ledger_dynamo_read_number(item, "signs");
-    s->signs = ledger_rule_signs(last, signs, s->sweep);
-    if (s->signs == 0 || (s->signs == signs && s->sweep == last)) {
-        return false;
-    }
-    ledger_dynamo_put_number(attributes, "sweep", s->sweep);
-    ledger_dynamo_put_number(attributes, "signs", s->signs);
-    ledger_dynamo_put_number(attributes, "at", now_ms);
-    ledger_dynamo_put_number(attributes, "expires", now_ms / 1000 + SIGN_EXPIRES_S);
-    ledger_dynamo_put_text(attributes, "version", version);
-    return true;
-}
-
-int ledger_dynamo_suspect(void *state, const char *kind, const char *subject, int64_t sweep,
-                          int64_t *signs, struct err *e)
-{
-    struct sign s = {.sweep = sweep};
-    struct ledger_dynamo_key key = ledger_dynamo_key(state, "suspect", "%s|%s", kind, subject);
-    if (change_item(state, &key, count_sign, &s, e) != 0) {
-        return -1;
-    }
-    *signs = s.signs;
-    return 0;
-}
-
-int ledger_dynamo_acquit(void *state, const char *kind, const char *subject, struct err *e)
-{
-    struct ledger_dynamo_key key = ledger_dynamo_key(state, "suspect", "%s|%s", kind, subject);
-    struct ledger_dynamo_expr none;
-    bool held;
-    ledger_dynamo_expr_init(&none);
-    int rc = ledger_dynamo_delete_one(state, &key, &none, &held, e);
-    ledger_dynamo_expr_fini(&none);
-    return rc;
 }
 
 /* --- marks --- */

@@ -150,20 +150,20 @@ static int tidy_rows(struct tidy *a, const char *what, remove_fn *remove, struct
     return rc;
 }
 
-/* --- signs and buckets: few enough to look at them all --- */
+/* --- buckets: few enough to look at them all --- */
 static bool is_idle(const json_t *item, int64_t before_ms)
 {
     return ledger_dynamo_read_number(item, "at") < before_ms &&
            ledger_dynamo_read_number(item, "paused") < before_ms;
 }
 
-static int tidy_small(struct tidy *a, const char *kind, struct err *e)
+static int tidy_buckets(struct tidy *a, struct err *e)
 {
     char pk[64];
     struct ledger_dynamo_got got;
     size_t left = a->max;
     int rc = 0;
-    (void)snprintf(pk, sizeof pk, "%s:%s", a->l->url.prefix, kind);
+    (void)snprintf(pk, sizeof pk, "%s:bucket", a->l->url.prefix);
     struct ledger_dynamo_query q = {.pk = pk};
     if (ledger_dynamo_query(a->l, &q, &got, e) != 0) {
         return -1;
@@ -273,9 +273,8 @@ int ledger_dynamo_tidy(void *state, int64_t before_ms, size_t max, int64_t *remo
 {
     struct tidy a = {.l = state, .before_ms = before_ms, .max = max};
     if (tidy_rows(&a, "gone", remove_vm, e) != 0 || tidy_rows(&a, "ended", remove_job, e) != 0 ||
-        tidy_rows(&a, "seen", remove_job, e) != 0 || tidy_small(&a, "suspect", e) != 0 ||
-        tidy_small(&a, "bucket", e) != 0 || drop_repositories(a.l, e) != 0 ||
-        drop_pairs(a.l, before_ms, e) != 0) {
+        tidy_rows(&a, "seen", remove_job, e) != 0 || tidy_buckets(&a, e) != 0 ||
+        drop_repositories(a.l, e) != 0 || drop_pairs(a.l, before_ms, e) != 0) {
         return -1;
     }
     *removed = a.removed;

@@ -53,7 +53,6 @@ enum ledger_op {
     OP_TIMELINE,
     OP_RATE,
     OP_LEASE,
-    OP_SIGN,
     OP_MARK,
     OP_COUNTS,
     OP_TIDY,

@@ -23,7 +23,6 @@ static const char *const op_names[OP_COUNT] = {
     [OP_TIMELINE] = "timeline",
     [OP_RATE] = "rate",
     [OP_LEASE] = "lease",
-    [OP_SIGN] = "sign",
     [OP_MARK] = "mark",
     [OP_COUNTS] = "counts",
     [OP_TIDY] = "tidy",

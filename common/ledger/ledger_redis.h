@@ -2,7 +2,7 @@
  * What the files of the Redis ledger share: rows, transactions and the timeline.
  *
  * For ledger_redis*.c alone. Every step is one script, and so atomic. Two kinds of steps:
- *   - What many processes ask at once (reserve, room, tokens, leases, signs) is decided inside the
+ *   - What many processes ask at once (reserve, room, tokens, leases) is decided inside the
  *     script, on the server's clock; ledger_redis_scripts/ says ledger_rules.c's rules in Lua, and
  *     tests/unit/ledger holds the two against each other.
  *   - What concerns one job and one VM (note, settle, advance …) is decided here by ledger_rules.c
@@ -24,7 +24,7 @@
  *   lines:j:<job>, lines:v:<vm>   lists: seq, at, job, vm, text
  *   job_vms:<job>         set: VMs launched for it or that ran it
  *   vm_jobs:<vm>          set: jobs with a line that names the VM
- *   buckets, bucket_ages, leases, suspects, suspect_ages, marks
+ *   buckets, bucket_ages, leases, marks
  *   freed                 the channel
  * Job ids are written with 20 digits, so that they sort. A count that is zero has no field.
  */
@@ -48,7 +48,6 @@ extern const char ledger_redis_lua_take[];
 extern const char ledger_redis_lua_pause[];
 extern const char ledger_redis_lua_lease[];
 extern const char ledger_redis_lua_release[];
-extern const char ledger_redis_lua_suspect[];
 extern const char ledger_redis_lua_page[];
 
 /* --- the handle --- */
@@ -196,8 +195,6 @@ ledger_rate_take_fn ledger_redis_rate_take;
 ledger_rate_pause_fn ledger_redis_rate_pause;
 ledger_lease_fn ledger_redis_lease;
 ledger_lease_release_fn ledger_redis_lease_release;
-ledger_suspect_fn ledger_redis_suspect;
-ledger_acquit_fn ledger_redis_acquit;
 ledger_mark_get_fn ledger_redis_mark_get;
 ledger_mark_set_fn ledger_redis_mark_set;
 ledger_mark_add_fn ledger_redis_mark_add;

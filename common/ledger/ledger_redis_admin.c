@@ -215,16 +215,6 @@ static int remove_vm(struct ledger_redis_txn *t, struct slice name, struct slice
     return 0;
 }
 
-static int remove_suspect(struct ledger_redis_txn *t, struct slice name, struct slice row,
-                          struct err *e)
-{
-    (void)row;
-    (void)e;
-    LEDGER_REDIS_WRITE(&t->writes, "HDEL", SLICE("suspects"), name);
-    LEDGER_REDIS_WRITE(&t->writes, "ZREM", SLICE("suspect_ages"), name);
-    return 0;
-}
-
 static int remove_bucket(struct ledger_redis_txn *t, struct slice name, struct slice row,
                          struct err *e)
 {
@@ -239,7 +229,6 @@ static const struct kind kinds[] = {
     {"gone", "vms", remove_vm},
     {"ended", "jobs", remove_job},
     {"seen", "jobs", remove_job}, /* an approval that never came: a delivery would make it anew */
-    {"suspect_ages", "suspects", remove_suspect},
     {"bucket_ages", "buckets", remove_bucket},
 };
 

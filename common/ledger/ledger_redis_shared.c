@@ -3,7 +3,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/ledger_redis.h"
 
-/* Rate buckets, leases, signs and marks: the small things that all processes share. */
+/* Rate buckets, leases and marks: the small things that all processes share. */
 
 #define EXACT (1LL << 53) /* Lua counts in doubles */
 
@@ -80,40 +80,6 @@ int ledger_redis_lease_release(void *state, const char *name, const char *holder
     int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
     redis_args_fini(&a);
     redis_reply_free(r);
-    return rc;
-}
-
-/* --- signs --- */
-int ledger_redis_suspect(void *state, const char *kind, const char *subject, int64_t sweep,
-                         int64_t *signs, struct err *e)
-{
-    static const struct redis_script script = {"ledger suspect", ledger_redis_lua_suspect};
-    struct ledger_redis_name who = ledger_redis_pair(kind, subject);
-    struct redis_reply *r = NULL;
-    struct redis_args a;
-    ledger_redis_args(&a);
-    redis_arg(&a, ledger_redis_slice(&who));
-    redis_arg_int(&a, sweep);
-    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
-    redis_args_fini(&a);
-    if (rc != 0) {
-        return -1;
-    }
-    *signs = redis_reply_int(redis_reply_at(r, 2), 0);
-    redis_reply_free(r);
-    return 0;
-}
-
-int ledger_redis_acquit(void *state, const char *kind, const char *subject, struct err *e)
-{
-    struct ledger_redis_name who = ledger_redis_pair(kind, subject);
-    struct ledger_redis_txn t;
-    bool done;
-    ledger_redis_begin(&t, state);
-    LEDGER_REDIS_WRITE(&t.writes, "HDEL", SLICE("suspects"), ledger_redis_slice(&who));
-    LEDGER_REDIS_WRITE(&t.writes, "ZREM", SLICE("suspect_ages"), ledger_redis_slice(&who));
-    int rc = ledger_redis_commit(&t, &done, e);
-    ledger_redis_end(&t);
     return rc;
 }
 

@@ -433,7 +433,7 @@ void ledger_rule_bucket_spend(struct ledger_bucket_row *row, double per_second, 
     }
 }
 
-/* --- leases and signs --- */
+/* --- leases --- */
 bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t ttl_ms,
                        int64_t now_ms)
 {
@@ -447,15 +447,4 @@ bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t
     }
     row->until_ms = now_ms + ttl_ms;
     return true;
-}
-
-int64_t ledger_rule_signs(int64_t last_sweep, int64_t signs, int64_t sweep)
-{
-    if (signs == 0 || sweep > last_sweep + 1) {
-        return 1;
-    }
-    if (sweep < last_sweep) {
-        return 0;
-    }
-    return sweep == last_sweep ? signs : signs + 1;
 }

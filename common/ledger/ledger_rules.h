@@ -94,7 +94,7 @@ int64_t ledger_rule_bucket_wait(const struct ledger_bucket_row *row, double per_
 void ledger_rule_bucket_spend(struct ledger_bucket_row *row, double per_second, int64_t cost);
 bool ledger_rule_clock_set_back(const struct ledger_bucket_row *row, int64_t now_ms);
 
-/* --- leases and signs --- */
+/* --- leases --- */
 struct ledger_lease_row {
     char holder[128]; /* "": released, or never held */
     int64_t until_ms;
@@ -103,9 +103,5 @@ struct ledger_lease_row {
 /* Takes or renews; returns whether the holder has it now. */
 bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t ttl_ms,
                        int64_t now_ms);
-
-/* The signs after one more in `sweep`, given the last one's sweep and count (0: none yet). A sweep
- * older than the last one's counts nothing: 0. */
-int64_t ledger_rule_signs(int64_t last_sweep, int64_t signs, int64_t sweep);
 
 #endif

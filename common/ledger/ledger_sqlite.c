@@ -116,10 +116,6 @@ static const char *const steps[] = {
     "  name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL,"
     "  fence INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
-    "CREATE TABLE suspects ("
-    "  kind TEXT NOT NULL, subject TEXT NOT NULL, sweep INTEGER NOT NULL,"
-    "  signs INTEGER NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (kind, subject)"
-    ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
@@ -202,8 +198,6 @@ const struct ledger_ops ledger_ops_sqlite = {
     .rate_pause = ledger_sqlite_rate_pause,
     .lease = ledger_sqlite_lease,
     .lease_release = ledger_sqlite_lease_release,
-    .suspect = ledger_sqlite_suspect,
-    .acquit = ledger_sqlite_acquit,
     .mark_get = ledger_sqlite_mark_get,
     .mark_set = ledger_sqlite_mark_set,
     .mark_add = ledger_sqlite_mark_add,

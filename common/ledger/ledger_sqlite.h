@@ -85,8 +85,6 @@ ledger_rate_take_fn ledger_sqlite_rate_take;
 ledger_rate_pause_fn ledger_sqlite_rate_pause;
 ledger_lease_fn ledger_sqlite_lease;
 ledger_lease_release_fn ledger_sqlite_lease_release;
-ledger_suspect_fn ledger_sqlite_suspect;
-ledger_acquit_fn ledger_sqlite_acquit;
 ledger_mark_get_fn ledger_sqlite_mark_get;
 ledger_mark_set_fn ledger_sqlite_mark_set;
 ledger_mark_add_fn ledger_sqlite_mark_add;

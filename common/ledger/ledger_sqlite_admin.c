@@ -61,6 +61,8 @@ struct tidy {
 #define FORGOTTEN_JOBS                                                                             \
     "SELECT id FROM jobs WHERE state = 0 AND updated_ms < ?1 ORDER BY updated_ms LIMIT ?2"
 
+#define IDLE_BUCKETS "SELECT name FROM buckets WHERE at_ms < ?1 AND paused_until_ms < ?1 LIMIT ?2"
+
 /* Lines first, then the rows they are about; the same rows are picked in both statements, because
  * nothing changes in between. */
 static const char *const lines_of_old[] = {
@@ -72,10 +74,7 @@ static const char *const old_rows[] = {
     "DELETE FROM vms WHERE name IN (" OLD_VMS ")",
     "DELETE FROM jobs WHERE id IN (" OLD_JOBS ")",
     "DELETE FROM jobs WHERE id IN (" FORGOTTEN_JOBS ")",
-    "DELETE FROM suspects WHERE (kind, subject) IN "
-    "(SELECT kind, subject FROM suspects WHERE at_ms < ?1 LIMIT ?2)",
-    "DELETE FROM buckets WHERE name IN (SELECT name FROM buckets WHERE at_ms < ?1 AND "
-    "paused_until_ms < ?1 LIMIT ?2)",
+    "DELETE FROM buckets WHERE name IN (" IDLE_BUCKETS ")",
 };
 
 static int tidy_work(struct sqlite_db *db, void *arg, struct err *e)

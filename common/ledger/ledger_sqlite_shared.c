@@ -4,7 +4,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
 
-/* Rate buckets, leases, signs and marks: the small things that all processes share. */
+/* Rate buckets, leases and marks: the small things that all processes share. */
 
 /* --- rate buckets --- */
 int ledger_sqlite_load_bucket(struct sqlite_db *db, const char *name, struct ledger_bucket_row *out,
@@ -175,76 +175,6 @@ int ledger_sqlite_lease_release(void *state, const char *name, const char *holde
 {
     struct lease l = {.name = name, .holder = holder};
     return sqlite_store_write(ledger_sqlite_store(state), release_work, &l, e);
-}
-
-/* --- signs --- */
-struct sign {
-    const char *kind;
-    const char *subject;
-    int64_t sweep;
-    int64_t signs;
-};
-
-static int load_sign(struct sqlite_db *db, const struct sign *s, int64_t *last_sweep,
-                     int64_t *signs, struct err *e)
-{
-    static const char sql[] = "SELECT sweep, signs FROM suspects WHERE kind = ?1 AND subject = ?2";
-    struct sqlite_rows *r = sqlite_query(db, sql, SQL_TEXT(s->kind), SQL_TEXT(s->subject));
-    bool row;
-    *last_sweep = 0;
-    *signs = 0;
-    if (sqlite_next(r, &row, e) != 0) {
-        return -1;
-    }
-    if (row) {
-        *last_sweep = sqlite_int(r, 0);
-        *signs = sqlite_int(r, 1);
-        sqlite_rows_end(r);
-    }
-    return 0;
-}
-
-static int suspect_work(struct sqlite_db *db, void *arg, struct err *e)
-{
-    static const char sql[] =
-        "INSERT INTO suspects (kind, subject, sweep, signs, at_ms) VALUES (?1, ?2, ?3, ?4, ?5) "
-        "ON CONFLICT (kind, subject) DO UPDATE SET sweep = ?3, signs = ?4, at_ms = ?5";
-    struct sign *s = arg;
-    int64_t last_sweep;
-    int64_t signs;
-    if (load_sign(db, s, &last_sweep, &signs, e) != 0) {
-        return -1;
-    }
-    s->signs = ledger_rule_signs(last_sweep, signs, s->sweep);
-    if (s->signs == 0 || (s->signs == signs && s->sweep == last_sweep)) {
-        return 0;
-    }
-    return sqlite_exec(db, e, sql, SQL_TEXT(s->kind), SQL_TEXT(s->subject), SQL_INT(s->sweep),
-                       SQL_INT(s->signs), SQL_INT(clock_wall_ms()));
-}
-
-int ledger_sqlite_suspect(void *state, const char *kind, const char *subject, int64_t sweep,
-                          int64_t *signs, struct err *e)
-{
-    struct sign s = {.kind = kind, .subject = subject, .sweep = sweep};
-    if (sqlite_store_write(ledger_sqlite_store(state), suspect_work, &s, e) != 0) {
-        return -1;
-    }
-    *signs = s.signs;
-    return 0;
-}
-
-static int acquit_work(struct sqlite_db *db, void *arg, struct err *e)
-{
-    const struct sign *s = arg;
-    return sqlite_exec(db, e, "DELETE FROM suspects WHERE kind = ?1 AND subject = ?2",
-                       SQL_TEXT(s->kind), SQL_TEXT(s->subject));
-}
-
-int ledger_sqlite_acquit(void *state, const char *kind, const char *subject, struct err *e)
-{
-    struct sign s = {.kind = kind, .subject = subject};
-    return sqlite_store_write(ledger_sqlite_store(state), acquit_work, &s, e);
 }
 
 /* --- marks --- */

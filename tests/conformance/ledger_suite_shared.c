@@ -219,53 +219,6 @@ static void leases_of_other_names_are_apart(void **state)
     must_fail(ledger_lease(f->l, "other", "b", 0, &held, &fence, &e), &e, ERR_PERMANENT);
 }
 
-/* --- signs --- */
-static int64_t suspect(struct ledger *l, const char *subject, int64_t sweep)
-{
-    int64_t signs = -1;
-    struct err e;
-    MUST(ledger_suspect(l, "vm", subject, sweep, &signs, &e));
-    return signs;
-}
-
-static void signs_grow_by_one_a_sweep(void **state)
-{
-    struct ledger_fixture *f = *state;
-    assert_int_equal(suspect(f->l, "x", 10), 1);
-    assert_int_equal(suspect(f->l, "x", 10), 1);
-    assert_int_equal(suspect(f->l, "x", 11), 2);
-    assert_int_equal(suspect(f->l, "y", 11), 1);
-    assert_int_equal(suspect(f->l, "x", 12), 3);
-}
-
-static void signs_start_anew_after_a_sweep_without_one(void **state)
-{
-    struct ledger_fixture *f = *state;
-    assert_int_equal(suspect(f->l, "x", 10), 1);
-    assert_int_equal(suspect(f->l, "x", 12), 1);
-    assert_int_equal(suspect(f->l, "x", 13), 2);
-}
-
-static void signs_of_an_older_sweep_count_nothing(void **state)
-{
-    struct ledger_fixture *f = *state;
-    assert_int_equal(suspect(f->l, "x", 10), 1);
-    assert_int_equal(suspect(f->l, "x", 9), 0); /* a sweeper that lost its lease */
-    assert_int_equal(suspect(f->l, "x", 11), 2);
-}
-
-static void acquitted_starts_anew(void **state)
-{
-    struct ledger_fixture *f = *state;
-    struct err e;
-    assert_int_equal(suspect(f->l, "x", 10), 1);
-    MUST(ledger_acquit(f->l, "runner", "x", &e)); /* of another kind */
-    assert_int_equal(suspect(f->l, "x", 11), 2);
-    MUST(ledger_acquit(f->l, "vm", "x", &e));
-    MUST(ledger_acquit(f->l, "vm", "x", &e));
-    assert_int_equal(suspect(f->l, "x", 12), 1);
-}
-
 /* --- marks --- */
 static void marks_are_kept(void **state)
 {
@@ -302,10 +255,6 @@ const struct CMUnitTest ledger_shared_tests[] = {
     LEDGER_TEST(lease_released_is_free_at_once_and_only_by_its_holder),
     LEDGER_TEST(fence_grows_through_release_and_tidy),
     LEDGER_TEST(leases_of_other_names_are_apart),
-    LEDGER_TEST(signs_grow_by_one_a_sweep),
-    LEDGER_TEST(signs_start_anew_after_a_sweep_without_one),
-    LEDGER_TEST(signs_of_an_older_sweep_count_nothing),
-    LEDGER_TEST(acquitted_starts_anew),
     LEDGER_TEST(marks_are_kept),
 };
 const size_t ledger_shared_test_count = COUNT_OF(ledger_shared_tests);

@@ -103,7 +103,7 @@ class Storm {
         hook: { id: hook, organization: "acme" } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, put_deadline_ms: 2000 },
       worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_threads: 2, end_threads: 8, lease_ms: 5000, end_grace_ms: 0, drain_seconds: 10 },
-      reaper: { admin_listen: "127.0.0.1:0", interval_ms: 500, lease_ms: 3000, patience_ms: 3000, startup_timeout_ms: 5000, ending_grace_ms: 2000,
+      reaper: { admin_listen: "127.0.0.1:0", interval_ms: 500, lease_ms: 3000, confirm_after_ms: 400, patience_ms: 3000, startup_timeout_ms: 5000, ending_grace_ms: 2000,
         deadline_grace_ms: 1000, records_interval_ms: 1000, deliveries: { interval_ms: 1000, margin_ms: 10000 } },
       limits: { max_vms: this.cap, launch_rate: { per_second: this.rate * 0.99, burst: Math.max(1, Math.floor(this.rate / 5)) },
         terminate_rate: { per_second: 2 * this.rate * 0.99, burst: Math.max(1, Math.floor(this.rate / 2.5)) }, list_rate: { per_second: 100, burst: 100 } },

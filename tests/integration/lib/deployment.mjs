@@ -92,7 +92,7 @@ export class Deployment {
       github: { api_url: this.url, token: this.token, webhook_secrets: [this.secret], rate: { per_second: 200, burst: 1000 } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1 },
       worker: { admin_listen: "127.0.0.1:0", drain_seconds: 20 },
-      reaper: { admin_listen: "127.0.0.1:0", interval_ms: 500, patience_ms: 3000, records_interval_ms: 1000 },
+      reaper: { admin_listen: "127.0.0.1:0", interval_ms: 500, confirm_after_ms: 250, patience_ms: 3000, records_interval_ms: 1000 },
       limits: { max_vms: 50, launch_rate: { per_second: 100, burst: 100 } },
       retry: { max_attempts: 8, base_ms: 50, cap_ms: 1000 },
       classes: this.options.classes ?? [this.fakeQemuClass()],

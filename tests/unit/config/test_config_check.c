@@ -170,6 +170,19 @@ static void each_class_needs_a_launch_thread(void **state)
     config_free(parse_ok("worker: {launch_threads: 1}\n" GOOD, CONFIG_FOR_CHECK));
 }
 
+static void sweep_lease_shorter_than_three_intervals_is_refused(void **state)
+{
+    (void)state;
+    assert_complaint_of_line("reaper: {lease_ms: 29999}",
+                             "m.yaml:1: reaper.lease_ms: is 29999, less than three times "
+                             "reaper.interval_ms (10000): set it to 30000 or more");
+    assert_complaint_of_line("reaper: {interval_ms: 20001}",
+                             "m.yaml:1: reaper.lease_ms: is 60000, less than three times "
+                             "reaper.interval_ms (20001): set it to 60003 or more");
+    config_free(parse_ok("reaper: {lease_ms: 30000}\n" GOOD, CONFIG_FOR_REAPER));
+    config_free(parse_ok("reaper: {lease_ms: 29999}\n" GOOD, CONFIG_FOR_INGRESS));
+}
+
 static void classes_are_checked_with_one_another_and_within(void **state)
 {
     (void)state;
@@ -310,6 +323,7 @@ int main(void)
         cmocka_unit_test(retry_cap_below_its_base_is_refused),
         cmocka_unit_test(startup_timeout_must_exceed_the_boot_timeout_of_every_class),
         cmocka_unit_test(each_class_needs_a_launch_thread),
+        cmocka_unit_test(sweep_lease_shorter_than_three_intervals_is_refused),
         cmocka_unit_test(classes_are_checked_with_one_another_and_within),
         cmocka_unit_test(image_is_the_workers_need_alone),
         cmocka_unit_test(lambda_classes_name_an_image_of_their_own),

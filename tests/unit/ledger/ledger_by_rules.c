@@ -151,30 +151,6 @@ void ledger_leases_by_rules(struct ledger *l, int steps)
     }
 }
 
-void ledger_signs_by_rules(struct ledger *l, int steps)
-{
-    int64_t last = 0;
-    int64_t count = 0;
-    int64_t sweep = 100;
-    struct err e;
-    begin();
-    for (int i = 0; i < steps; i++) {
-        int64_t signs = -1;
-        sweep += draw(4) - 1;
-        if (draw(20) == 0) {
-            MUST(ledger_acquit(l, "vm", "x", &e));
-            last = count = 0;
-        }
-        MUST(ledger_suspect(l, "vm", "x", sweep, &signs, &e));
-        int64_t expected = ledger_rule_signs(last, count, sweep);
-        assert_int_equal(signs, expected);
-        if (expected != 0) {
-            last = sweep;
-            count = expected;
-        }
-    }
-}
-
 /* --- reservations --- */
 /* What the ledger knew before the step, from its own counts: those are checked by conformance. */
 static struct ledger_usage usage_before(struct ledger *l, const struct ledger_vm *vms, size_t n)

@@ -26,7 +26,6 @@
 /* steps: 1 to 1500; a reservation counts for three. */
 void ledger_buckets_by_rules(struct ledger *l, int steps);
 void ledger_leases_by_rules(struct ledger *l, int steps);
-void ledger_signs_by_rules(struct ledger *l, int steps);
 void ledger_reservations_by_rules(struct ledger *l, int steps);
 
 #endif

@@ -18,12 +18,6 @@ static void leases_in_a_table_are_those_of_the_rules(void **state)
     ledger_leases_by_rules(f->l, STEPS);
 }
 
-static void signs_in_a_table_are_those_of_the_rules(void **state)
-{
-    struct dynamo_fixture *f = *state;
-    ledger_signs_by_rules(f->l, STEPS);
-}
-
 static void reservations_in_a_table_are_those_of_the_rules(void **state)
 {
     struct dynamo_fixture *f = *state;
@@ -35,7 +29,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         DYNAMO_TEST(buckets_in_a_table_are_those_of_the_rules),
         DYNAMO_TEST(leases_in_a_table_are_those_of_the_rules),
-        DYNAMO_TEST(signs_in_a_table_are_those_of_the_rules),
         DYNAMO_TEST(reservations_in_a_table_are_those_of_the_rules),
     };
     if (!dynamo_fixture_start(argc, argv)) {

@@ -114,17 +114,6 @@ static void bucket_that_hardly_fills_says_a_long_wait(void **state)
     assert_true(ledger_rule_bucket_wait(&row, 1e-300, 1, NOW) > 0);
 }
 
-/* --- signs --- */
-static void signs_are_those_of_sweeps_in_a_row(void **state)
-{
-    (void)state;
-    assert_int_equal(ledger_rule_signs(0, 0, 7), 1);
-    assert_int_equal(ledger_rule_signs(7, 1, 7), 1);
-    assert_int_equal(ledger_rule_signs(7, 1, 8), 2);
-    assert_int_equal(ledger_rule_signs(7, 5, 9), 1);
-    assert_int_equal(ledger_rule_signs(7, 5, 6), 0);
-}
-
 /* --- words --- */
 static void words_fit_and_say_who_waits(void **state)
 {
@@ -164,7 +153,6 @@ int main(void)
         cmocka_unit_test(bucket_of_no_burst_counts_as_one),
         cmocka_unit_test(bucket_wait_is_exact_and_enough),
         cmocka_unit_test(bucket_that_hardly_fills_says_a_long_wait),
-        cmocka_unit_test(signs_are_those_of_sweeps_in_a_row),
         cmocka_unit_test(words_fit_and_say_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

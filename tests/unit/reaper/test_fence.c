@@ -18,7 +18,8 @@
 static const char config_text[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
     " \"github\": {\"token\": \"x\"},"
-    " \"reaper\": {\"records_interval_ms\": 10, \"patience_ms\": 60000, \"lease_ms\": 60000,"
+    " \"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10, \"patience_ms\": 60000, "
+    "\"lease_ms\": 60000,"
     " \"deadline_grace_ms\": 1000},"
     " \"limits\": {\"max_vms\": 1000, \"terminate_rate\": {\"per_second\": 10, \"burst\": 1}},"
     " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
@@ -172,6 +173,7 @@ static void lease_is_renewed_between_duties_when_a_third_of_it_is_over(void **st
     (void)state;
     (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
     sweep(&reaper);
+    world_pass(10);
     int before = world.lease_calls;
     happens_at(CALL_DESCRIBE, 1, takes_half_its_time);
     sweep(&reaper);
@@ -195,6 +197,7 @@ static void stray_is_not_ended_after_a_freeze(void **state)
     (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
     happens_at(CALL_DESCRIBE, 1, is_frozen_and_replaced);
     sweep(&reaper);
+    world_pass(10);
     sweep(&reaper);
     assert_int_equal(world.calls[CALL_DESCRIBE], 1);
     assert_int_equal(world.terminated, 0);
@@ -206,8 +209,8 @@ static void record_is_not_deleted_after_a_freeze(void **state)
     (void)world_add_runner("mf-t-small-old", false, false);
     happens_at(CALL_GET_RUNNER, 1, is_frozen_and_replaced);
     for (int i = 0; i < 2; i++) {
-        reaper.next_records_ms = 0;
         sweep(&reaper);
+        world_pass(10);
     }
     assert_int_equal(world.calls[CALL_GET_RUNNER], 1);
     assert_int_equal(world.records_deleted, 0);

@@ -9,15 +9,6 @@
 
 struct world world;
 
-struct sign {
-    char subject[96];
-    int64_t sweep;
-    int64_t count;
-};
-static struct sign signs[WORLD_MAX];
-static int64_t sweeps; /* of the fleet */
-static int64_t host_sweeps;
-
 static int64_t world_mono_us(void)
 {
     return (world.now_ms - 1800000000000 + 1000000) * 1000;
@@ -62,28 +53,34 @@ static void reset(void)
     world.now_ms = 1800000000000;
     world.lane_leased = 5;
     world.lease_fence = 1;
-    sweeps = host_sweeps = 0;
-    memset(signs, 0, sizeof signs);
     world.lease_is_ours = true;
     world.machines_told = true;
 }
 
-void world_begin(struct reaper *r, const char *config_text)
+void world_add_reaper(struct reaper *r, const char *config_text, const char *holder)
 {
     struct err e = {0};
     struct config *c = NULL;
-    log_set_level(LOG_ERROR);
-    reset();
     memset(r, 0, sizeof *r);
     ASSERT(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e) == 0);
     r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
+    (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
     stop_init(&r->stop);
+}
+
+void world_begin(struct reaper *r, const char *config_text)
+{
+    log_set_level(LOG_ERROR);
+    reset();
+    world_add_reaper(r, config_text, "one");
 }
 
 void world_end(struct reaper *r)
 {
     stop_fini(&r->stop);
     config_live_free(r->config);
+    signs_fini(&r->fleet_signs);
+    signs_fini(&r->host_signs);
 }
 
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)
@@ -140,17 +137,51 @@ struct ledger_job *world_add_job(int64_t id, const char *github_status)
 }
 
 /* --- the ledger --- */
+static struct world_lease *lease_of(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(world.leases); i++) {
+        struct world_lease *l = &world.leases[i];
+        if (l->name[0] == '\0') {
+            (void)snprintf(l->name, sizeof l->name, "%s", name);
+        }
+        if (strcmp(l->name, name) == 0) {
+            return l;
+        }
+    }
+    abort(); /* a lease too many */
+}
+
 int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms, bool *held,
                  int64_t *fence, struct err *e)
 {
+    struct world_lease *lease = lease_of(name);
     (void)l;
-    (void)holder;
-    (void)ttl_ms;
-    (void)e;
     world.lease_calls++;
+    if (world.lease_fails) {
+        return err_set(e, ERR_RETRY, 0, "scripted");
+    }
+    bool was_its = strcmp(lease->holder, holder) == 0;
     *held = world.lease_is_ours &&
-            (world.lease_of_another == NULL || strcmp(name, world.lease_of_another) != 0);
-    *fence = world.lease_fence;
+            (world.lease_of_another == NULL || strcmp(name, world.lease_of_another) != 0) &&
+            (was_its || lease->holder[0] == '\0' || lease->until_ms <= world.now_ms);
+    if (*held) {
+        lease->changes += lease->ttl_ms > 0 && !was_its ? 1 : 0;
+        lease->ttl_ms = ttl_ms;
+        lease->until_ms = world.now_ms + ttl_ms;
+        (void)snprintf(lease->holder, sizeof lease->holder, "%s", holder);
+    }
+    *fence = world.lease_fence + lease->changes;
+    return 0;
+}
+
+int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
+{
+    struct world_lease *lease = lease_of(name);
+    (void)l;
+    (void)e;
+    if (strcmp(lease->holder, holder) == 0) {
+        lease->holder[0] = '\0';
+    }
     return 0;
 }
 
@@ -179,18 +210,6 @@ int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, str
         return err_set(e, ERR_NOT_FOUND, 0, "no job");
     }
     *out = *world.known_job;
-    return 0;
-}
-
-int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
-{
-    int64_t *mark = strcmp(name, "sweep") == 0        ? &sweeps
-                    : strncmp(name, "sweep/", 6) == 0 ? &host_sweeps
-                                                      : &world.looks;
-    (void)l;
-    (void)e;
-    *mark += n;
-    *out = *mark;
     return 0;
 }
 
@@ -226,6 +245,9 @@ int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, str
 {
     struct ledger_vm *vm = row(name);
     (void)l;
+    if (world.ledger_fails_on_get) {
+        return err_set(e, ERR_RETRY, 0, "scripted");
+    }
     if (vm == NULL) {
         return err_set(e, ERR_NOT_FOUND, 0, "no row");
     }
@@ -243,42 +265,6 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
         return err_set(e, ERR_NOT_FOUND, 0, "no row");
     }
     vm->state = a->to;
-    return 0;
-}
-
-int ledger_suspect(struct ledger *l, const char *kind, const char *subject, int64_t sweep,
-                   int64_t *count, struct err *e)
-{
-    char name[96];
-    struct sign *s = signs;
-    (void)l;
-    (void)e;
-    (void)snprintf(name, sizeof name, "%.20s/%.70s", kind, subject);
-    while (s->subject[0] != '\0' && strcmp(s->subject, name) != 0) {
-        s++;
-    }
-    memcpy(s->subject, name, sizeof name);
-    *count = 0;
-    if (s->count > 0 && sweep < s->sweep) {
-        return 0;
-    }
-    if (s->count == 0 || sweep > s->sweep + 1) {
-        s->count = 1;
-    } else {
-        s->count += sweep > s->sweep ? 1 : 0;
-    }
-    s->sweep = sweep;
-    *count = s->count;
-    return 0;
-}
-
-int ledger_acquit(struct ledger *l, const char *kind, const char *subject, struct err *e)
-{
-    (void)l;
-    (void)kind;
-    (void)subject;
-    (void)e;
-    memset(signs, 0, sizeof signs);
     return 0;
 }
 
@@ -507,10 +493,14 @@ int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, stru
 int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
 {
     (void)p;
-    (void)id;
     (void)grace_ms;
     (void)e;
     world.terminated++;
+    for (size_t i = 0; i < world.machine_count; i++) {
+        if (strcmp(world.machines[i].id, id) == 0 && !world.end_does_nothing) {
+            world.machines[i].state = VM_RUN_ENDED;
+        }
+    }
     return 0;
 }
 

@@ -32,10 +32,20 @@ struct world_delivery {
     enum err_class redeliver_fails; /* ERR_NONE: it is taken on */
 };
 
+struct world_lease {
+    char name[96];
+    char holder[64]; /* "": nobody */
+    int64_t ttl_ms;  /* as it was asked for last; 0: never held */
+    int64_t until_ms;
+    int64_t changes; /* of its holder */
+};
+
 struct world {
     int64_t now_ms;
     int64_t boot_extra_ms; /* time that only the boot clock saw: suspend */
     int64_t lease_fence;
+    struct world_lease leases[3];
+    bool lease_fails;             /* the ledger does not answer */
     const char *lease_of_another; /* by its name; NULL: none is, as long as lease_is_ours */
     int lease_calls;
     int lease_calls_at_end; /* as many when a VM was ended last */
@@ -60,7 +70,6 @@ struct world {
     int payload_calls;
     int redeliver_calls;
     int64_t mark_ms;
-    int64_t looks;             /* the mark "records" */
     char lanes[WORLD_MAX][40]; /* of the messages put, in order */
     char keys[WORLD_MAX][32];
 
@@ -87,12 +96,14 @@ struct world {
     enum err_class find_fails; /* with this; ERR_NONE: it works */
     bool lease_is_ours;
     bool ledger_fails_on_list;
+    bool ledger_fails_on_get;
     int messages_put;
     int repair_calls;
     bool repair_fails;
     size_t repair_suspects;
     int records_deleted;
-    int terminated; /* strays, by vm_terminate */
+    int terminated;        /* strays, by vm_terminate */
+    bool end_does_nothing; /* although the provider said yes */
     char last_end_reason[96];
     int ended;       /* rows, by fleet_end_vm */
     int64_t hold_ms; /* fleet_hold_ms of every row without an id where machines are unnamed */
@@ -122,6 +133,8 @@ struct world_delivery *world_add_delivery(int64_t job_id, const char *action, in
 /* A world that is empty, whose lease is ours and whose provider answers; and a reaper of that
  * configuration in it, to be ended by world_end. */
 void world_begin(struct reaper *r, const char *config_text);
+/* One more reaper in the same world. */
+void world_add_reaper(struct reaper *r, const char *config_text, const char *holder);
 void world_end(struct reaper *r);
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
 struct vm_info *world_add_machine(const char *name, enum vm_run_state state);

@@ -1,0 +1,316 @@
+/*
+ * Signs: what a sweep saw once is acted upon when a later one sees it still, long enough after; and
+ * what reapers that take over from one another make of that.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/reaper/world.h"
+
+#define SECOND_MS 1000
+#define CONFIRM_MS (60 * SECOND_MS) /* reaper.confirm_after_ms, by default */
+#define INTERVAL_MS (10 * SECOND_MS)
+#define LEASE_MS (30 * SECOND_MS)
+
+/* --- the table --- */
+
+static const struct sign_of orphan = {SIGN_ORPHAN_VM, "small", "vm-1"};
+
+/* Sees the orphan in a sweep of its own, whose look is complete. */
+static bool see_in_a_sweep(struct signs *t, int64_t now_ms)
+{
+    signs_begin(t, 1);
+    bool confirmed = signs_see(t, &orphan, now_ms, CONFIRM_MS);
+    signs_look_ended(t, orphan.kind, orphan.source);
+    return confirmed;
+}
+
+static void sign_is_confirmed_by_one_that_comes_late_enough(void **state)
+{
+    struct signs t = {0};
+    (void)state;
+    assert_false(see_in_a_sweep(&t, 5000));
+    assert_false(see_in_a_sweep(&t, 5000 + CONFIRM_MS - 1));
+    assert_true(see_in_a_sweep(&t, 5000 + CONFIRM_MS));
+    assert_true(see_in_a_sweep(&t, 5000 + CONFIRM_MS + 1)); /* until somebody acted upon it */
+    signs_fini(&t);
+}
+
+static void one_sweep_confirms_nothing_however_long_it_takes(void **state)
+{
+    struct signs t = {0};
+    (void)state;
+    signs_begin(&t, 1);
+    assert_false(signs_see(&t, &orphan, 5000, 0));
+    assert_false(signs_see(&t, &orphan, 5000 + 2 * CONFIRM_MS, 0));
+    signs_begin(&t, 1);
+    assert_true(signs_see(&t, &orphan, 5000 + 2 * CONFIRM_MS, 0));
+    signs_fini(&t);
+}
+
+static void sign_that_a_complete_look_did_not_see_is_forgotten(void **state)
+{
+    struct signs t = {0};
+    (void)state;
+    assert_false(see_in_a_sweep(&t, 5000));
+    signs_begin(&t, 1);
+    signs_look_ended(&t, SIGN_ORPHAN_VM, "large");   /* other machines */
+    signs_look_ended(&t, SIGN_VM_VANISHED, "small"); /* something else about these */
+    assert_true(see_in_a_sweep(&t, 5000 + CONFIRM_MS));
+    signs_begin(&t, 1);
+    signs_look_ended(&t, SIGN_ORPHAN_VM, "small");
+    assert_false(see_in_a_sweep(&t, 5000 + 2 * CONFIRM_MS));
+    signs_fini(&t);
+}
+
+static void look_that_cannot_tell_neither_confirms_nor_forgets(void **state)
+{
+    struct signs t = {0};
+    (void)state;
+    signs_begin(&t, 1);
+    signs_unsure(&t, &orphan); /* nor does it enter what was never seen */
+    assert_false(see_in_a_sweep(&t, 5000 + CONFIRM_MS));
+    signs_begin(&t, 1); /* this one did not look at all */
+    signs_begin(&t, 1);
+    signs_unsure(&t, &orphan);
+    signs_look_ended(&t, SIGN_ORPHAN_VM, "small");
+    assert_true(see_in_a_sweep(&t, 5000 + 2 * CONFIRM_MS));
+    signs_fini(&t);
+}
+
+static void signs_are_told_apart_by_kind_source_and_subject(void **state)
+{
+    const struct sign_of others[] = {{SIGN_VM_VANISHED, "small", "vm-1"},
+                                     {SIGN_ORPHAN_VM, "large", "vm-1"},
+                                     {SIGN_ORPHAN_VM, "small", "vm-11"}};
+    struct signs t = {0};
+    (void)state;
+    assert_false(see_in_a_sweep(&t, 5000));
+    signs_begin(&t, 1);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        assert_false(signs_see(&t, &others[i], 5000 + CONFIRM_MS, CONFIRM_MS));
+    }
+    assert_true(signs_see(&t, &orphan, 5000 + CONFIRM_MS, CONFIRM_MS));
+    signs_fini(&t);
+}
+
+static void lease_that_was_anothers_meanwhile_takes_the_memory_with_it(void **state)
+{
+    struct signs t = {0};
+    (void)state;
+    assert_false(see_in_a_sweep(&t, 5000));
+    signs_begin(&t, 2);
+    assert_false(signs_see(&t, &orphan, 5000 + CONFIRM_MS, CONFIRM_MS));
+    signs_begin(&t, 2);
+    assert_true(signs_see(&t, &orphan, 5000 + 2 * CONFIRM_MS, CONFIRM_MS));
+    signs_fini(&t);
+}
+
+static bool see_number(struct signs *t, int number, int64_t now_ms)
+{
+    char subject[32];
+    (void)snprintf(subject, sizeof subject, "vm-%d", number);
+    const struct sign_of of = {SIGN_ORPHAN_VM, "small", subject};
+    return signs_see(t, &of, now_ms, CONFIRM_MS);
+}
+
+static void full_table_keeps_what_it_has_and_takes_new_signs_for_stale_ones(void **state)
+{
+    struct signs t = {0};
+    (void)state;
+    signs_begin(&t, 1);
+    for (int i = 0; i < SIGNS_MAX; i++) {
+        assert_false(see_number(&t, i, 5000 + i));
+    }
+    assert_false(see_number(&t, SIGNS_MAX, 5000 + SIGNS_MAX)); /* one too many */
+    signs_begin(&t, 1);
+    assert_false(see_number(&t, SIGNS_MAX, 5000 + SIGNS_MAX + CONFIRM_MS));
+    for (int i = 1; i < SIGNS_MAX; i++) {
+        assert_true(see_number(&t, i, 5000 + SIGNS_MAX + CONFIRM_MS));
+    }
+    /* The first one was seen at 5000 and not since: it makes room, one millisecond later only. */
+    signs_begin(&t, 1);
+    assert_false(see_number(&t, SIGNS_MAX, 5000 + 2 * CONFIRM_MS - 1));
+    assert_false(see_number(&t, SIGNS_MAX + 1, 5000 + 2 * CONFIRM_MS));
+    signs_begin(&t, 1);
+    assert_true(see_number(&t, SIGNS_MAX + 1, 5000 + 3 * CONFIRM_MS));
+    assert_int_equal(t.count, SIGNS_MAX);
+    signs_fini(&t);
+}
+
+/* --- reapers that take over from one another --- */
+
+static const char config_text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"},"
+    " \"reaper\": {\"interval_ms\": 10000, \"lease_ms\": 30000, \"records_interval_ms\": 10000},"
+    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"max_duration_seconds\": 36000, \"qemu\": {\"image\": \"/none\"}}]}";
+
+static struct reaper reapers[2];
+
+static int set_up(void **state)
+{
+    (void)state;
+    world_begin(&reapers[0], config_text);
+    world_add_reaper(&reapers[1], config_text, "two");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    world_end(&reapers[0]);
+    world_end(&reapers[1]);
+    return 0;
+}
+
+/* Everything that ends upon two signs, but for machines that cannot tell their name. */
+static void add_all_that_is_due(void)
+{
+    (void)world_add_vm("mf-t-vanished", VM_BUSY, SECOND_MS);
+    (void)world_add_vm("mf-t-unfinished", VM_RESERVED, 3600 * SECOND_MS);
+    (void)world_add_vm("mf-t-offline", VM_LAUNCHED, 600 * SECOND_MS);
+    (void)world_add_machine("mf-t-offline", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-t-orphan", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-t-stale", false, false);
+    world.runners[0].id = 77; /* no row's */
+}
+
+static int ended(void)
+{
+    return world.ended + world.terminated + world.records_deleted;
+}
+
+/* One interval in the life of two reapers of which one may be dead. */
+static void pass_an_interval(bool first_lives, bool second_lives)
+{
+    world_pass(INTERVAL_MS);
+    if (first_lives) {
+        sweep(&reapers[0]);
+    }
+    if (second_lives) {
+        sweep(&reapers[1]);
+    }
+}
+
+/* Twenty holders one after the other, none of which holds the lease for as long as it takes to
+ * confirm anything; every other one drains, the rest are killed. `held` is the last one's. */
+static int change_holders(void)
+{
+    int holder = 0;
+    sweep(&reapers[0]);
+    for (int change = 0; change < 20; change++) {
+        for (int i = 0; i < 1 + change % 5; i++) {
+            pass_an_interval(holder == 0, holder == 1);
+            sweep(&reapers[1 - holder]); /* in vain */
+        }
+        if (change % 2 == 0) {
+            reaper_release_leases(&reapers[holder]);
+        } else {
+            world_pass(LEASE_MS);
+        }
+        holder = 1 - holder;
+        sweep(&reapers[holder]);
+        assert_string_equal(world.leases[0].holder, reapers[holder].holder);
+        assert_int_equal(world.leases[0].ttl_ms, LEASE_MS);
+    }
+    return holder;
+}
+
+static void all_that_is_due_ends_soon_after_the_last_of_twenty_changes(void **state)
+{
+    (void)state;
+    add_all_that_is_due();
+    int holder = change_holders();
+    assert_int_equal(ended(), 0);
+    reaper_release_leases(&reapers[holder]);
+    int64_t changed_ms = world.now_ms;
+    while (ended() < 5 && world.now_ms < changed_ms + CONFIRM_MS + 3 * INTERVAL_MS) {
+        pass_an_interval(holder == 1, holder == 0);
+    }
+    assert_int_equal(world.ended, 3);
+    assert_int_equal(world.terminated, 1);
+    assert_int_equal(world.records_deleted, 1);
+    assert_true(world.now_ms >= changed_ms + CONFIRM_MS);
+}
+
+static void all_that_is_due_ends_soon_after_the_last_of_twenty_holders_was_killed(void **state)
+{
+    (void)state;
+    add_all_that_is_due();
+    int holder = change_holders();
+    int64_t killed_ms = world.now_ms;
+    while (ended() < 5 && world.now_ms < killed_ms + LEASE_MS + CONFIRM_MS + 3 * INTERVAL_MS) {
+        pass_an_interval(holder == 1, holder == 0);
+    }
+    assert_int_equal(ended(), 5);
+    assert_true(world.now_ms >= killed_ms + LEASE_MS + CONFIRM_MS - INTERVAL_MS);
+}
+
+/* What was seen long ago under another's lease says nothing about what is now. */
+static void reaper_that_held_the_lease_before_starts_anew(void **state)
+{
+    (void)state;
+    add_all_that_is_due();
+    sweep(&reapers[0]);
+    reaper_release_leases(&reapers[0]);
+    world_pass(CONFIRM_MS);
+    sweep(&reapers[1]);
+    reaper_release_leases(&reapers[1]);
+    sweep(&reapers[0]);
+    assert_int_equal(ended(), 0);
+    world_pass(CONFIRM_MS);
+    sweep(&reapers[0]);
+    assert_int_equal(ended(), 5);
+}
+
+/* Each of the five is due again; the sweep in between could not look, in each of the ways. */
+static void sweep_that_could_not_look_neither_confirms_nor_forgets(void **state)
+{
+    (void)state;
+    add_all_that_is_due();
+    sweep(&reapers[0]);
+    world_pass(CONFIRM_MS);
+    world.machines_told = false;
+    world.ledger_fails_on_get = true;
+    sweep(&reapers[0]);
+    world.machines_told = true;
+    world.ledger_fails_on_get = false;
+    world.ledger_fails_on_list = true;
+    sweep(&reapers[0]);
+    world.ledger_fails_on_list = false;
+    world.lease_fails = true;
+    sweep(&reapers[0]);
+    world.lease_fails = false;
+    assert_int_equal(ended(), 0);
+    world_pass(INTERVAL_MS);
+    sweep(&reapers[0]);
+    assert_int_equal(ended(), 5);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sign_is_confirmed_by_one_that_comes_late_enough),
+        cmocka_unit_test(one_sweep_confirms_nothing_however_long_it_takes),
+        cmocka_unit_test(sign_that_a_complete_look_did_not_see_is_forgotten),
+        cmocka_unit_test(look_that_cannot_tell_neither_confirms_nor_forgets),
+        cmocka_unit_test(signs_are_told_apart_by_kind_source_and_subject),
+        cmocka_unit_test(lease_that_was_anothers_meanwhile_takes_the_memory_with_it),
+        cmocka_unit_test(full_table_keeps_what_it_has_and_takes_new_signs_for_stale_ones),
+        CASE(all_that_is_due_ends_soon_after_the_last_of_twenty_changes),
+        CASE(all_that_is_due_ends_soon_after_the_last_of_twenty_holders_was_killed),
+        CASE(reaper_that_held_the_lease_before_starts_anew),
+        CASE(sweep_that_could_not_look_neither_confirms_nor_forgets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
