@@ -202,20 +202,20 @@ static bool is_of(const struct ledger_balance *b, const struct config_class *cla
     return strcmp(b->class_name, class->name) == 0;
 }
 
-static int balance_class(struct sweep *s, struct lack *lack, const struct ledger_balance *balances,
-                         size_t n, int64_t *done, struct err *e)
+static int balance_class(struct sweep *s, struct lack *lack, int64_t *done, struct err *e)
 {
     int failed = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (is_of(&balances[i], lack->class) && balances[i].demand > balances[i].supply) {
-            lack->missing += balances[i].demand - balances[i].supply;
+    for (size_t i = 0; i < s->balance_count; i++) {
+        const struct ledger_balance *b = &s->balances[i];
+        if (is_of(b, lack->class) && b->demand > b->supply) {
+            lack->missing += b->demand - b->supply;
             lack->scopes++;
         }
     }
-    for (size_t i = 0; i < n && lack->scopes > 0; i++) {
-        if (is_of(&balances[i], lack->class) && balance_one(s, &balances[i], lack, done, e) != 0) {
-            failed =
-                err_wrap(e, "balance of %s, class %s", balances[i].scope, balances[i].class_name);
+    for (size_t i = 0; i < s->balance_count && lack->scopes > 0; i++) {
+        const struct ledger_balance *b = &s->balances[i];
+        if (is_of(b, lack->class) && balance_one(s, b, lack, done, e) != 0) {
+            failed = err_wrap(e, "balance of %s, class %s", b->scope, b->class_name);
         }
     }
     return failed;
@@ -223,28 +223,22 @@ static int balance_class(struct sweep *s, struct lack *lack, const struct ledger
 
 int sweep_balance(struct sweep *s, int64_t *done, struct err *e)
 {
-    struct ledger_balance *balances = NULL;
     size_t n = 0;
     int failed = 0;
-    if (!s->fleet.held) {
-        return 0;
-    }
+    struct lack *lacks = calloc(s->config->class_count, sizeof *lacks);
+    ASSERT(lacks != NULL);
+    /* All messages before the balances (sweep_read_balances says why). */
     for (size_t i = 0; i < s->config->class_count; i++) {
-        struct lack lack = {.class = &s->config->classes[i]};
-        if (!has_room(s, lack.class)) {
-            continue;
-        }
-        /* Before the balances: what a worker takes in between is supply by then. */
-        count_messages(s, &lack);
-        free(balances);
-        balances = NULL;
-        if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {
-            return -1;
-        }
-        if (balance_class(s, &lack, balances, n, done, e) != 0) {
-            failed = -1;
+        const struct config_class *class = &s->config->classes[i];
+        if (has_room(s, class)) {
+            lacks[n].class = class;
+            count_messages(s, &lacks[n++]);
         }
     }
-    free(balances);
+    failed = n > 0 ? sweep_read_balances(s, e) : 0;
+    for (size_t i = 0; i < n && s->balances_read; i++) {
+        failed = balance_class(s, &lacks[i], done, e) != 0 ? -1 : failed;
+    }
+    free(lacks);
     return failed;
 }

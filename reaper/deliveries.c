@@ -342,7 +342,6 @@ static int finish(struct sweep *s, struct deliveries_walk *w, struct err *e)
     int64_t mark = 0;
     int64_t reached = w->missed_ms > 0 ? w->missed_ms : w->newest_ms;
     w->under_way = false;
-    s->reaper->next_deliveries_ms = clock_mono_ms() + s->config->reaper.deliveries.interval_ms;
     if (reached == 0 || !sweep_still_holds(s, NULL)) {
         return 0;
     }
@@ -397,6 +396,11 @@ static bool can_read(struct sweep *s, struct github_hook *hook)
     return false;
 }
 
+int64_t sweep_deliveries_interval_ms(const struct sweep *s)
+{
+    return s->config->reaper.deliveries.interval_ms;
+}
+
 int sweep_deliveries(struct sweep *s, int64_t *done, struct err *e)
 {
     struct deliveries_walk *w = &s->reaper->walk;
@@ -404,14 +408,11 @@ int sweep_deliveries(struct sweep *s, int64_t *done, struct err *e)
                         .walk = w,
                         .calls_left = s->config->reaper.deliveries.calls,
                         .began_ms = clock_mono_ms()};
-    if (!s->fleet.held || !can_read(s, &r.hook)) {
+    if (!can_read(s, &r.hook)) {
         return 0;
     }
     /* Under another fence somebody else read on, or began anew. */
     w->under_way = w->under_way && w->fence == s->fleet.fence;
-    if (!w->under_way && clock_mono_ms() < s->reaper->next_deliveries_ms) {
-        return 0;
-    }
     if (!w->under_way && begin(s, w, e) != 0) {
         return -1;
     }
@@ -421,8 +422,6 @@ int sweep_deliveries(struct sweep *s, int64_t *done, struct err *e)
         failed = read_page(&r, &more, e);
     }
     *done += r.done;
-    if (failed != 0) {
-        s->reaper->next_deliveries_ms = clock_mono_ms() + s->config->reaper.deliveries.interval_ms;
-    }
+    s->again_ms = w->under_way ? 0 : s->again_ms; /* the next sweep goes on */
     return failed;
 }

@@ -139,7 +139,7 @@ struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p)
 
 /* A lease that was not ours when the rows were read is left for the next sweep. One that has most
  * of its time left is not asked for: where the ledger is far away, or answers slowly, a sweep that
- * renewed its leases before each duty would do little else. */
+ * renewed its leases before each task would do little else. */
 bool sweep_renew_leases(struct sweep *s)
 {
     struct sweep_lease *const leases[] = {&s->fleet, &s->host};

@@ -1,7 +1,7 @@
 /*
  * What the parts of mayfly-reaper share: the stores, and one sweep over them.
  *
- *   sweep.c      the order of the duties; each is isolated from the others' errors
+ *   sweep.c      the order of the tasks; each is isolated from the others' errors
  *   signs.c      what was seen once, and is acted upon when a later sweep sees it still
  *   lease.c      the leases of a sweep, looked at again before whatever cannot be taken back
  *   deadlines.c  VMs past their deadline; VMs that are ending for too long
@@ -63,6 +63,8 @@ struct reaper_unknown {
     int64_t after_ms; /* how long that was from when it was asked about last */
 };
 
+#define REAPER_TASKS 12
+
 struct reaper {
     struct config_live *config;
     struct queue *queue;
@@ -70,13 +72,10 @@ struct reaper {
     struct github *github;
     struct fleet *fleet;
     struct stop stop;
-    char holder[64];            /* this process, as a lease knows it */
-    int64_t last_sweep_ms;      /* wall clock of the last whole sweep; atomic; 0 none */
-    int64_t next_records_ms;    /* monotonic: GitHub's records are read more rarely */
-    int64_t next_deliveries_ms; /* monotonic */
-    int64_t next_untaken_ms;    /* monotonic */
-    int64_t next_repair_ms;     /* monotonic: the ledger's counts are recounted more rarely */
-    bool deliveries_told;       /* that there is no log to read */
+    char holder[64];              /* this process, as a lease knows it */
+    int64_t last_sweep_ms;        /* wall clock of the last whole sweep; atomic; 0 none */
+    int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, by its place in the table */
+    bool deliveries_told;         /* that there is no log to read */
     struct deliveries_walk walk;
     struct deliveries_settled settled;
     struct signs fleet_signs;          /* seen under the fleet's lease */
@@ -124,6 +123,10 @@ struct sweep {
     size_t vm_count;
     struct sweep_machines *machines; /* one per class */
     size_t machines_count;
+    struct ledger_balance *balances; /* read once, by the first task that needs them */
+    size_t balance_count;
+    bool balances_read;
+    int64_t again_ms; /* the task that runs may change it: how soon it is to run again */
 };
 
 /* One whole sweep, or nothing if others hold the leases. Logs and counts what it did. */
@@ -148,18 +151,32 @@ bool sweep_still_holds(struct sweep *s, const struct vm_provider *p);
 /* The lease that the machines of that provider are looked at under (NULL: what is the fleet's). */
 struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p);
 
-/* A duty: does its part, adds what it mended to *done. An error ends this duty only. */
-typedef int sweep_duty_fn(struct sweep *s, int64_t *done, struct err *e);
-sweep_duty_fn sweep_deadlines;
-sweep_duty_fn sweep_endings;
-sweep_duty_fn sweep_machines;
-sweep_duty_fn sweep_unnamed;
-sweep_duty_fn sweep_strays;
-sweep_duty_fn sweep_records;
-sweep_duty_fn sweep_deliveries;
-sweep_duty_fn sweep_untaken;
-sweep_duty_fn sweep_balance;
-sweep_duty_fn sweep_tidy;
+/* A task: does its part, adds what it ended, removed or asked for to *done. An error ends this task
+ * only. */
+typedef int sweep_task_fn(struct sweep *s, int64_t *done, struct err *e);
+sweep_task_fn sweep_deadlines;
+sweep_task_fn sweep_endings;
+sweep_task_fn sweep_machines;
+sweep_task_fn sweep_unnamed;
+sweep_task_fn sweep_strays;
+sweep_task_fn sweep_records;
+sweep_task_fn sweep_deliveries;
+sweep_task_fn sweep_untaken;
+sweep_task_fn sweep_balance;
+sweep_task_fn sweep_vm_logs;
+sweep_task_fn sweep_tidy;
+sweep_task_fn sweep_counts;
+
+/* How long the tasks that do not run in every sweep wait in between. */
+typedef int64_t sweep_interval_fn(const struct sweep *s);
+sweep_interval_fn sweep_untaken_interval_ms;
+sweep_interval_fn sweep_records_interval_ms;
+sweep_interval_fn sweep_deliveries_interval_ms;
+sweep_interval_fn sweep_counts_interval_ms;
+
+/* Reads s->balances unless that was done in this sweep. Who counts the queue's messages, too,
+ * counts them before: what a worker takes in between is supply by then. */
+MUST_CHECK int sweep_read_balances(struct sweep *s, struct err *e);
 
 /* Whether this sweep may touch the VM of that row, or the machines of that provider. */
 bool sweep_may_touch(const struct sweep *s, const struct ledger_vm *vm);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
@@ -74,16 +73,16 @@ static int look_at(void *arg, const struct github_runner *runner)
     return search->cut_short ? 1 : 0;
 }
 
+int64_t sweep_records_interval_ms(const struct sweep *s)
+{
+    return s->config->reaper.records_interval_ms;
+}
+
 int sweep_records(struct sweep *s, int64_t *done, struct err *e)
 {
     struct ledger_scope *scopes = NULL;
     size_t n = 0;
     int failed = 0;
-    int64_t now = clock_mono_ms();
-    if (!s->fleet.held || now < s->reaper->next_records_ms) {
-        return 0;
-    }
-    s->reaper->next_records_ms = now + s->config->reaper.records_interval_ms;
     if (ledger_scopes(s->reaper->ledger, &scopes, &n, e) != 0) {
         return -1;
     }

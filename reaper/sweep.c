@@ -10,17 +10,31 @@
 #define VMS_PER_PAGE 500
 #define PACE_PATIENCE_MS 5000 /* longer than this for a terminate token: the next sweep goes on */
 
+enum task_lease { UNDER_ANY, UNDER_FLEET };
+
 /* Deadlines first, whatever else fails. What jobs wait for comes before what reads through GitHub's
- * lists, page by page, and waits for its pauses. */
-static const struct duty {
+ * lists, page by page, and waits for its pauses; the balance, which counts messages, before
+ * whatever else reads the balances. */
+static const struct task {
     const char *name;
-    sweep_duty_fn *run;
-} duties[] = {
-    {"deadlines", sweep_deadlines},   {"endings", sweep_endings}, {"machines", sweep_machines},
-    {"unnamed", sweep_unnamed},       {"strays", sweep_strays},   {"balance", sweep_balance},
-    {"untaken", sweep_untaken},       {"records", sweep_records}, {"tidy", sweep_tidy},
-    {"deliveries", sweep_deliveries},
+    sweep_task_fn *run;
+    sweep_interval_fn *interval_ms; /* NULL: every sweep */
+    enum task_lease lease;
+} tasks[] = {
+    {"deadlines", sweep_deadlines, NULL, UNDER_ANY},
+    {"endings", sweep_endings, NULL, UNDER_ANY},
+    {"machines", sweep_machines, NULL, UNDER_ANY},
+    {"unnamed", sweep_unnamed, NULL, UNDER_ANY},
+    {"strays", sweep_strays, NULL, UNDER_ANY},
+    {"balance", sweep_balance, NULL, UNDER_FLEET},
+    {"untaken", sweep_untaken, sweep_untaken_interval_ms, UNDER_FLEET},
+    {"records", sweep_records, sweep_records_interval_ms, UNDER_FLEET},
+    {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
+    {"tidy", sweep_tidy, NULL, UNDER_FLEET},
+    {"counts", sweep_counts, sweep_counts_interval_ms, UNDER_FLEET},
+    {"deliveries", sweep_deliveries, sweep_deliveries_interval_ms, UNDER_FLEET},
 };
+_Static_assert(COUNT_OF(tasks) == REAPER_TASKS, "a clock for each task");
 
 /* --- what a sweep may touch --- */
 
@@ -93,6 +107,16 @@ const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char
     return NULL;
 }
 
+int sweep_read_balances(struct sweep *s, struct err *e)
+{
+    if (!s->balances_read &&
+        ledger_balances(s->reaper->ledger, &s->balances, &s->balance_count, e) != 0) {
+        return -1;
+    }
+    s->balances_read = true;
+    return 0;
+}
+
 /* --- signs and ends --- */
 
 bool sweep_confirms(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
@@ -135,7 +159,7 @@ bool sweep_pace(struct sweep *s, const char *class_name)
     return false;
 }
 
-/* For the duties that come later: the row holds no slot any more, and needs no second end. */
+/* For the tasks that come later: the row holds no slot any more, and needs no second end. */
 static void note_gone(struct sweep *s, const char *name)
 {
     for (size_t i = 0; i < s->vm_count; i++) {
@@ -170,34 +194,37 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
 
 /* --- the sweep --- */
 
-static struct metric *duty_metric(const char *duty, bool failed)
+static struct metric *task_metric(const char *task, bool failed)
 {
     struct buf label;
     buf_init(&label, 128);
-    metrics_label(&label, "duty", duty);
+    metrics_label(&label, "duty", task);
     struct metric *m =
         failed ? metrics_counter("mayfly_reaper_duty_failures_total",
-                                 "Duties of a sweep that ended with an error.", label.data)
+                                 "Tasks of a sweep that ended with an error.", label.data)
                : metrics_counter("mayfly_reaper_mended_total",
-                                 "What sweeps ended, removed or asked for again, by duty.",
+                                 "What sweeps ended, removed or asked for again, by task.",
                                  label.data);
     buf_fini(&label);
     return m;
 }
 
-static void run_duty(struct sweep *s, const struct duty *d)
+static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
 {
     struct err e = {0};
     int64_t done = 0;
-    if (stop_raised(&s->reaper->stop) || !sweep_renew_leases(s)) {
+    if (stop_raised(&s->reaper->stop) || clock_mono_ms() < *due_ms || !sweep_renew_leases(s) ||
+        (t->lease == UNDER_FLEET && !s->fleet.held)) {
         return;
     }
-    int failed = d->run(s, &done, &e);
-    metric_add(duty_metric(d->name, false), done);
+    s->again_ms = t->interval_ms != NULL ? t->interval_ms(s) : 0;
+    int failed = t->run(s, &done, &e);
+    *due_ms = clock_mono_ms() + s->again_ms;
+    metric_add(task_metric(t->name, false), done);
     if (failed != 0) {
-        metric_inc(duty_metric(d->name, true));
-        log_warn("duty_failed", LOG_STR("duty", d->name), LOG_ERR(&e),
-                 LOG_STR("next", "the other duties go on; the next sweep tries again"));
+        metric_inc(task_metric(t->name, true));
+        log_warn("duty_failed", LOG_STR("duty", t->name), LOG_ERR(&e),
+                 LOG_STR("next", "the other tasks go on; this one is tried again"));
     }
 }
 
@@ -216,6 +243,7 @@ static void finish(struct sweep *s)
         free(s->machines[i].list);
     }
     free(s->machines);
+    free(s->balances);
     free(s->vms);
 }
 
@@ -251,8 +279,8 @@ void sweep(struct reaper *r)
     if (prepare(&s, &e) != 0) {
         log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("next", "it is tried again in a while"));
     } else {
-        for (size_t i = 0; i < COUNT_OF(duties); i++) {
-            run_duty(&s, &duties[i]);
+        for (size_t i = 0; i < COUNT_OF(tasks); i++) {
+            run_task(&s, &tasks[i], &r->due_ms[i]);
         }
         note_whole(&s, started);
     }

@@ -4,14 +4,13 @@
  */
 #include <stdlib.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
 #define HOUR_MS (3600 * 1000LL)
 #define ROWS_PER_SWEEP 1000
 #define REPAIR_INTERVAL_MS (10 * 60 * 1000LL) /* it reads every row that holds a slot */
-#define REPAIR_AGAIN_MS (60 * 1000LL)         /* when a count looked wrong */
+#define REPAIR_AGAIN_MS (60 * 1000LL)         /* when a count looked wrong, or it failed */
 
 /* A machine whose end nobody saw is as old as its start. */
 static bool is_old(const struct vm_info *machine, int64_t before_ms)
@@ -44,18 +43,26 @@ static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
     return done;
 }
 
+int64_t sweep_counts_interval_ms(const struct sweep *s)
+{
+    (void)s;
+    return REPAIR_INTERVAL_MS;
+}
+
 /* What the ledger corrects it saw twice. */
-static int repair_counts(struct sweep *s, int64_t *done, struct err *e)
+int sweep_counts(struct sweep *s, int64_t *done, struct err *e)
 {
     struct ledger_repair *mended = NULL;
     size_t n = 0;
     size_t suspected = 0;
-    if (clock_mono_ms() < s->reaper->next_repair_ms) {
+    if (!sweep_still_holds(s, NULL)) {
         return 0;
     }
     if (ledger_repair(s->reaper->ledger, &mended, &n, &suspected, e) != 0) {
+        s->again_ms = REPAIR_AGAIN_MS;
         return -1;
     }
+    s->again_ms = suspected > 0 ? REPAIR_AGAIN_MS : s->again_ms;
     for (size_t i = 0; i < n; i++) {
         log_warn("count_mended", LOG_STR("count", mended[i].what), LOG_INT("was", mended[i].was),
                  LOG_INT("is", mended[i].is),
@@ -63,17 +70,21 @@ static int repair_counts(struct sweep *s, int64_t *done, struct err *e)
     }
     *done += (int64_t)n;
     free(mended);
-    s->reaper->next_repair_ms =
-        clock_mono_ms() + (suspected > 0 ? REPAIR_AGAIN_MS : REPAIR_INTERVAL_MS);
+    return 0;
+}
+
+int sweep_vm_logs(struct sweep *s, int64_t *done, struct err *e)
+{
+    (void)e;
+    for (size_t i = 0; i < s->machines_count; i++) {
+        *done += forget_machines(s, &s->machines[i]);
+    }
     return 0;
 }
 
 int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
 {
     int64_t removed = 0;
-    for (size_t i = 0; i < s->machines_count; i++) {
-        *done += forget_machines(s, &s->machines[i]);
-    }
     if (!sweep_still_holds(s, NULL)) {
         return 0;
     }
@@ -82,5 +93,5 @@ int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
         return -1;
     }
     *done += removed;
-    return repair_counts(s, done, e);
+    return 0;
 }

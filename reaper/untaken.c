@@ -10,20 +10,19 @@
  * not admit its repository, or labels of the class that are not the runner's.
  *
  * A look comes once in the shortest patience of all classes and asks about the oldest jobs only, so
- * its calls are bounded, however many wait. The duty ends no machine: one that nobody needs idles
+ * its calls are bounded, however many wait. The task ends no machine: one that nobody needs idles
  * out by itself.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
 #define JOBS_PER_LOOK 20 /* of one (scope, class); GitHub is asked about each */
 
-static int64_t shortest_patience_ms(const struct sweep *s)
+int64_t sweep_untaken_interval_ms(const struct sweep *s)
 {
     int64_t shortest = s->config->reaper.patience_ms;
     for (size_t i = 0; i < s->config->class_count; i++) {
@@ -95,23 +94,16 @@ static int look_at(struct sweep *s, const struct ledger_balance *b,
 
 int sweep_untaken(struct sweep *s, int64_t *done, struct err *e)
 {
-    struct ledger_balance *balances = NULL;
-    size_t n = 0;
     int failed = 0;
-    if (!s->fleet.held || clock_mono_ms() < s->reaper->next_untaken_ms) {
-        return 0;
-    }
-    if (ledger_balances(s->reaper->ledger, &balances, &n, e) != 0) {
+    if (sweep_read_balances(s, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < n; i++) {
-        const struct config_class *class =
-            config_class_by_name(s->config, slice_of(balances[i].class_name));
-        if (class != NULL && look_at(s, &balances[i], class, done, e) != 0) {
+    for (size_t i = 0; i < s->balance_count; i++) {
+        const struct ledger_balance *b = &s->balances[i];
+        const struct config_class *class = config_class_by_name(s->config, slice_of(b->class_name));
+        if (class != NULL && look_at(s, b, class, done, e) != 0) {
             failed = -1;
         }
     }
-    free(balances);
-    s->reaper->next_untaken_ms = clock_mono_ms() + shortest_patience_ms(s);
     return failed;
 }

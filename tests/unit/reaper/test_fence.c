@@ -168,7 +168,7 @@ static void quick_sweep_asks_for_each_lease_once(void **state)
     assert_true(reaper.last_sweep_ms > 0);
 }
 
-static void lease_is_renewed_between_duties_when_a_third_of_it_is_over(void **state)
+static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **state)
 {
     (void)state;
     (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
@@ -303,7 +303,7 @@ int main(void)
         CASE(reaper_whose_lease_was_anothers_meanwhile_begins_anew),
         CASE(lease_is_renewed_when_less_than_a_third_is_left),
         CASE(quick_sweep_asks_for_each_lease_once),
-        CASE(lease_is_renewed_between_duties_when_a_third_of_it_is_over),
+        CASE(lease_is_renewed_between_tasks_when_a_third_of_it_is_over),
         CASE(host_without_machines_has_no_lease),
         CASE(stray_is_not_ended_after_a_freeze),
         CASE(record_is_not_deleted_after_a_freeze),
