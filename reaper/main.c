@@ -91,7 +91,7 @@ static bool is_ready(void *self, struct buf *why)
 
 static struct program_settings settings(const struct config *c)
 {
-    return (struct program_settings){c->reaper.admin_listen, c->worker.drain_seconds};
+    return (struct program_settings){c->reaper.admin_listen, c->reaper.drain_seconds};
 }
 
 int main(int argc, char **argv)

@@ -126,6 +126,7 @@ struct config_reaper {
     int64_t keep_hours;  /* ended jobs and VMs stay in the ledger that long */
     int64_t keep_logs_hours; /* ended VMs' consoles and exit records stay on the host that long */
     int64_t records_interval_ms; /* between two readings of GitHub's runner lists */
+    int64_t drain_seconds;
     struct config_deliveries deliveries;
 };
 

@@ -344,6 +344,10 @@ const struct setting config_settings[] = {
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "Between two readings of GitHub's runner lists, in search of records that were "
                   "left over."),
+    WHOLE("reaper.drain_seconds", IN_CONFIG(reaper.drain_seconds), "30", 0, 3600,
+          .readers = FOR_REAPER,
+          .help = "After SIGTERM: the call that a sweep waits for may take so long; what the sweep "
+                  "did not come to is the next holder's."),
     WHOLE("reaper.deliveries.interval_ms", IN_CONFIG(reaper.deliveries.interval_ms), "60000", 10,
           MS_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
           .help = "Between two readings of GitHub's delivery log, in search of deliveries that "
