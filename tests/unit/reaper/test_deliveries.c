@@ -286,10 +286,10 @@ static void log_that_cannot_be_read_is_read_later(void **state)
 {
     (void)state;
     (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
-    world.list_fails = true;
+    world.fails[CALL_LIST_DELIVERIES] = ERR_RETRY;
     sweep_times(2);
     assert_int_equal(world.mark_ms, 0);
-    world.list_fails = false;
+    world.fails[CALL_LIST_DELIVERIES] = ERR_NONE;
     sweep_times(2);
     assert_int_equal(put_for(1), 1);
 }

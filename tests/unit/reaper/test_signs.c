@@ -279,10 +279,10 @@ static void sweep_that_could_not_look_neither_confirms_nor_forgets(void **state)
     sweep(&reapers[0]);
     world_pass(CONFIRM_MS);
     world.machines_told = false;
-    world.ledger_fails_on_get = true;
+    world.fails[CALL_VM_GET] = ERR_RETRY;
     sweep(&reapers[0]);
     world.machines_told = true;
-    world.ledger_fails_on_get = false;
+    world.fails[CALL_VM_GET] = ERR_NONE;
     world.ledger_fails_on_list = true;
     sweep(&reapers[0]);
     world.ledger_fails_on_list = false;

@@ -372,7 +372,7 @@ static void balance_without_a_count_looks_for_each_jobs_own_message(void **state
     (void)state;
     (void)world_add_job(42, "queued");
     world.demand = 1;
-    world.depths_fail = true;
+    world.fails[CALL_DEPTHS] = ERR_RETRY;
     world.in_queue = true;
     world.queue_place = QUEUE_READY;
     sweep_times(1);

@@ -37,12 +37,13 @@ bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
     return stop_raised(s);
 }
 
-void world_called(enum world_call call)
+int world_called(enum world_call call, struct err *e)
 {
     world.calls[call]++;
     if (world.event != NULL && call == world.event_call && world.calls[call] == world.event_at) {
         world.event();
     }
+    return world.fails[call] != ERR_NONE ? err_set(e, world.fails[call], 0, "scripted") : 0;
 }
 
 static void reset(void)
@@ -53,6 +54,8 @@ static void reset(void)
     world.now_ms = 1800000000000;
     world.lane_leased = 5;
     world.lease_fence = 1;
+    world.queue_lane = "launch.small";
+    world.page_size = 100;
     world.lease_is_ours = true;
     world.machines_told = true;
 }
@@ -91,13 +94,16 @@ struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int
     (void)snprintf(vm->class_name, sizeof vm->class_name, "small");
     (void)snprintf(vm->scope, sizeof vm->scope, "acme");
     (void)snprintf(vm->provider, sizeof vm->provider, "qemu");
+    (void)snprintf(vm->host, sizeof vm->host, "here");
     vm->state = state;
-    vm->runner_id = (int64_t)world.vm_count;
+    vm->installation_id = 11;
+    vm->runner_id = 1000 + (int64_t)world.vm_count;
+    vm->for_job = 5000 + (int64_t)world.vm_count;
     vm->reserved_ms = then;
     vm->launched_ms = then;
     vm->ending_ms = then;
     if (state >= VM_LAUNCHED) {
-        (void)snprintf(vm->vm_id, sizeof vm->vm_id, "%s", name);
+        (void)snprintf(vm->vm_id, sizeof vm->vm_id, "id-%.100s", name);
         vm->deadline_ms = then + 3600 * 1000;
     }
     return vm;
@@ -105,18 +111,37 @@ struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int
 
 struct vm_info *world_add_machine(const char *name, enum vm_run_state state)
 {
-    struct vm_info *m = &world.machines[world.machine_count++];
-    (void)snprintf(m->id, sizeof m->id, "%s", name);
+    struct vm_info *m = &world.machines[world.machine_count];
+    world.machine_class[world.machine_count++] = "small";
+    (void)snprintf(m->id, sizeof m->id, "id-%s", name);
     (void)snprintf(m->name, sizeof m->name, "%s", name);
     m->state = state;
     return m;
 }
 
+struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)
+{
+    struct ledger_vm *vm = world_add_vm(name, state, age_ms);
+    memcpy(vm->class_name, "large", 6);
+    memcpy(vm->provider, "lambda", 7);
+    vm->host[0] = '\0';
+    return vm;
+}
+
+struct vm_info *world_add_large_machine(const char *name, enum vm_run_state state)
+{
+    struct vm_info *m = world_add_machine(name, state);
+    world.machine_class[world.machine_count - 1] = "large";
+    m->name[0] = '\0';
+    return m;
+}
+
 struct github_runner *world_add_runner(const char *name, bool online, bool busy)
 {
-    struct github_runner *r = &world.runners[world.runner_count++];
+    struct github_runner *r = &world.runners[world.runner_count];
+    world.runner_scope[world.runner_count++] = "acme";
     (void)snprintf(r->name, sizeof r->name, "%s", name);
-    r->id = (int64_t)world.runner_count;
+    r->id = 1000 + (int64_t)world.runner_count;
     r->online = online;
     r->busy = busy;
     return r;
@@ -126,7 +151,15 @@ struct ledger_job *world_add_job(int64_t id, const char *github_status)
 {
     struct ledger_job *j = &world.jobs[world.job_count];
     struct github_job *g = &world.github_jobs[world.job_count++];
-    j->facts.id = id;
+    *j = (struct ledger_job){.facts.id = id,
+                             .facts.run_id = 10 * id,
+                             .facts.run_attempt = 2,
+                             .facts.installation_id = 11,
+                             .facts.created_ms = 1790000000000,
+                             .facts.organization = "acme",
+                             .facts.name = "build",
+                             .facts.labels = "self-hosted,linux",
+                             .state = JOB_WAITING};
     j->waiting_ms = clock_wall_ms() - 3600 * 1000;
     (void)snprintf(j->facts.class_name, sizeof j->facts.class_name, "small");
     (void)snprintf(j->scope, sizeof j->scope, "acme");
@@ -185,21 +218,25 @@ int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
     return 0;
 }
 
+/* There is one; under any other name there is nothing. */
+static bool is_the_mark(const char *name)
+{
+    return strcmp(name, "deliveries.seen_until_ms") == 0;
+}
+
 int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
 {
     (void)l;
-    (void)name;
     (void)e;
-    *out = world.mark_ms;
+    *out = is_the_mark(name) ? world.mark_ms : 0;
     return 0;
 }
 
 int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
 {
     (void)l;
-    (void)name;
     (void)e;
-    world.mark_ms = value;
+    world.mark_ms = is_the_mark(name) ? value : world.mark_ms;
     return 0;
 }
 
@@ -213,19 +250,26 @@ int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, str
     return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct ledger_vm *)a)->name, ((const struct ledger_vm *)b)->name);
+}
+
 int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
                    struct ledger_vm **out, size_t *n, struct err *e)
 {
+    static struct ledger_vm rows[WORLD_MAX];
     (void)l;
-    (void)max;
     if (world.ledger_fails_on_list) {
         return err_set(e, ERR_RETRY, 0, "scripted");
     }
     *out = calloc(WORLD_MAX, sizeof **out);
     *n = 0;
-    for (size_t i = 0; after[0] == '\0' && i < world.vm_count; i++) {
-        if ((state_mask & (1u << world.vms[i].state)) != 0) {
-            (*out)[(*n)++] = world.vms[i];
+    memcpy(rows, world.vms, sizeof rows);
+    qsort(rows, world.vm_count, sizeof rows[0], by_name);
+    for (size_t i = 0; i < world.vm_count && *n < max; i++) {
+        if (strcmp(rows[i].name, after) > 0 && (state_mask & (1u << rows[i].state)) != 0) {
+            (*out)[(*n)++] = rows[i];
         }
     }
     return 0;
@@ -243,11 +287,11 @@ static struct ledger_vm *row(const char *name)
 
 int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
 {
-    struct ledger_vm *vm = row(name);
     (void)l;
-    if (world.ledger_fails_on_get) {
-        return err_set(e, ERR_RETRY, 0, "scripted");
+    if (world_called(CALL_VM_GET, e) != 0) {
+        return -1;
     }
+    const struct ledger_vm *vm = row(name);
     if (vm == NULL) {
         return err_set(e, ERR_NOT_FOUND, 0, "no row");
     }
@@ -268,16 +312,31 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     return 0;
 }
 
+static void add_balance(struct ledger_balance *list, size_t *n, const char *scope,
+                        const char *class_name, int64_t demand, int64_t supply)
+{
+    if (demand > 0 || supply > 0) {
+        struct ledger_balance *b = &list[(*n)++];
+        *b = (struct ledger_balance){.demand = demand, .supply = supply};
+        (void)snprintf(b->scope, sizeof b->scope, "%s", scope);
+        (void)snprintf(b->class_name, sizeof b->class_name, "%s", class_name);
+    }
+}
+
 int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
 {
     (void)l;
-    (void)e;
-    *out = calloc(2, sizeof **out);
-    *n = world.demand_elsewhere > 0 ? 2 : world.demand > 0 || world.supply > 0 ? 1 : 0;
-    (*out)[0] = (struct ledger_balance){
-        .scope = "acme", .class_name = "small", .demand = world.demand, .supply = world.supply};
-    (*out)[1] = (struct ledger_balance){
-        .scope = "other", .class_name = "small", .demand = world.demand_elsewhere};
+    if (world.calls[CALL_BALANCES] == 0) {
+        world.depths_before_balances = world.calls[CALL_DEPTHS];
+    }
+    if (world_called(CALL_BALANCES, e) != 0) {
+        return -1;
+    }
+    *out = calloc(3, sizeof **out);
+    *n = 0;
+    add_balance(*out, n, "acme", "small", world.demand, world.supply);
+    add_balance(*out, n, "other", "small", world.demand_elsewhere, world.supply_elsewhere);
+    add_balance(*out, n, "acme", "large", world.demand_large, 0);
     return 0;
 }
 
@@ -286,12 +345,13 @@ int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_n
                         struct err *e)
 {
     (void)l;
-    (void)class_name;
     (void)e;
     *out = calloc(WORLD_MAX, sizeof **out);
     *n = 0;
-    for (size_t i = 0; i < world.job_count && *n < max && strcmp(scope, "acme") == 0; i++) {
-        if (world.jobs[i].waiting_ms < before_ms && world.jobs[i].relaunched_ms < before_ms) {
+    for (size_t i = 0; i < world.job_count && *n < max; i++) {
+        if (strcmp(world.jobs[i].scope, scope) == 0 &&
+            strcmp(world.jobs[i].facts.class_name, class_name) == 0 &&
+            world.jobs[i].waiting_ms < before_ms && world.jobs[i].relaunched_ms < before_ms) {
             (*out)[(*n)++] = world.jobs[i];
         }
     }
@@ -327,11 +387,11 @@ int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to
                       struct err *e)
 {
     (void)l;
-    (void)job_id;
-    (void)why;
     (void)e;
     world.settled++;
+    world.settled_job = job_id;
     world.settled_to = to;
+    (void)snprintf(world.settled_why, sizeof world.settled_why, "%s", why);
     return 0;
 }
 
@@ -339,18 +399,19 @@ int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct
 {
     (void)l;
     (void)e;
-    *out = calloc(1, sizeof **out);
-    memcpy((*out)->name, "acme", 5);
-    *n = 1;
+    *out = calloc(2, sizeof **out);
+    (*out)[0] = (struct ledger_scope){.name = "acme", .installation_id = 11};
+    (*out)[1] = (struct ledger_scope){.name = "other", .installation_id = 22};
+    *n = 2;
     return 0;
 }
 
 int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
 {
     (void)l;
-    (void)before_ms;
     (void)max;
     (void)e;
+    world.tidied_before_ms = before_ms;
     *removed = 0;
     return 0;
 }
@@ -378,18 +439,23 @@ const char *ledger_vm_state_name(enum ledger_vm_state s)
 }
 
 /* --- the fleet and its machines --- */
-static struct vm_provider *const the_provider = (struct vm_provider *)&world;
+static struct vm_provider providers[] = {{"small"}, {"large"}};
 
 struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name)
 {
     (void)f;
-    return strcmp(class_name, "small") == 0 ? the_provider : NULL;
+    for (size_t i = 0; i < COUNT_OF(providers); i++) {
+        if (strcmp(class_name, providers[i].class_name) == 0) {
+            return &providers[i];
+        }
+    }
+    return NULL;
 }
 
 bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
 {
-    (void)f;
-    return strcmp(vm->class_name, "small") == 0;
+    const struct vm_provider *p = fleet_provider(f, vm->class_name);
+    return p != NULL && (!vm_host_bound(p) || strcmp(vm->host, "here") == 0);
 }
 
 const char *fleet_host(const struct fleet *f)
@@ -400,8 +466,8 @@ const char *fleet_host(const struct fleet *f)
 
 bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
-    (void)f;
-    return world.unnamed && vm->state != VM_RESERVED && vm->vm_id[0] == '\0';
+    return !vm_host_bound(fleet_provider(f, vm->class_name)) && vm->state != VM_RESERVED &&
+           vm->vm_id[0] == '\0';
 }
 
 int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
@@ -429,7 +495,11 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     struct ledger_vm *gone = row(vm->name);
     ASSERT(gone != NULL);
     gone->state = VM_GONE;
-    world.ended++;
+    struct world_end *end = &world.ends[world.ended++];
+    *end =
+        (struct world_end){.spare_if_busy = how->spare_if_busy, .nothing_runs = how->nothing_runs};
+    (void)snprintf(end->vm, sizeof end->vm, "%s", vm->name);
+    (void)snprintf(end->reason, sizeof end->reason, "%s", how->reason != NULL ? how->reason : "");
     (void)snprintf(world.last_end_reason, sizeof world.last_end_reason, "%s",
                    how->reason != NULL ? how->reason : "");
     return 0;
@@ -440,8 +510,9 @@ int fleet_may_end(struct fleet *f, const char *class_name, const struct config_r
 {
     (void)f;
     (void)class_name;
-    (void)e;
-    world_called(CALL_RATE_TAKE);
+    if (world_called(CALL_RATE_TAKE, e) != 0) {
+        return -1;
+    }
     *wait_ms = 0;
     if (!world.rate_limited) {
         return 0;
@@ -461,54 +532,67 @@ int fleet_may_end(struct fleet *f, const char *class_name, const struct config_r
 
 bool vm_host_bound(const struct vm_provider *p)
 {
-    (void)p;
-    return !world.unnamed;
+    return strcmp(p->class_name, "small") == 0 && !world.unnamed;
 }
 
 int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
 {
-    (void)p;
-    if (!world.machines_told) {
+    if (!world.machines_told ||
+        (world.silent_class != NULL && strcmp(world.silent_class, p->class_name) == 0)) {
         return err_set(e, ERR_RETRY, 0, "scripted");
     }
     *out = calloc(WORLD_MAX, sizeof **out);
-    memcpy(*out, world.machines, world.machine_count * sizeof **out);
-    *n = world.machine_count;
+    *n = 0;
+    for (size_t i = 0; i < world.machine_count; i++) {
+        if (strcmp(world.machine_class[i], p->class_name) == 0) {
+            (*out)[(*n)++] = world.machines[i];
+        }
+    }
     return 0;
+}
+
+static struct vm_info *machine_of(const struct vm_provider *p, const char *id)
+{
+    for (size_t i = 0; i < world.machine_count; i++) {
+        if (strcmp(world.machines[i].id, id) == 0 &&
+            strcmp(world.machine_class[i], p->class_name) == 0) {
+            return &world.machines[i];
+        }
+    }
+    return NULL;
 }
 
 int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
 {
-    (void)p;
-    world_called(CALL_DESCRIBE);
-    for (size_t i = 0; i < world.machine_count; i++) {
-        if (strcmp(world.machines[i].id, id) == 0) {
-            *out = world.machines[i];
-            return 0;
-        }
+    if (world_called(CALL_DESCRIBE, e) != 0) {
+        return -1;
     }
-    return err_set(e, ERR_NOT_FOUND, 0, "no machine");
+    const struct vm_info *m = machine_of(p, id);
+    if (m == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no machine");
+    }
+    *out = *m;
+    return 0;
 }
 
 int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
 {
-    (void)p;
-    (void)grace_ms;
-    (void)e;
-    world.terminated++;
-    for (size_t i = 0; i < world.machine_count; i++) {
-        if (strcmp(world.machines[i].id, id) == 0 && !world.end_does_nothing) {
-            world.machines[i].state = VM_RUN_ENDED;
-        }
+    struct vm_info *m = machine_of(p, id);
+    if (m == NULL || grace_ms != 0) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no machine");
     }
+    world.terminated++;
+    (void)snprintf(world.terminated_id, sizeof world.terminated_id, "%s", id);
+    m->state = world.end_does_nothing ? m->state : VM_RUN_ENDED;
     return 0;
 }
 
 int vm_forget(struct vm_provider *p, const char *id, struct err *e)
 {
-    (void)p;
-    (void)id;
-    (void)e;
+    if (machine_of(p, id) == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no machine");
+    }
     world.forgotten++;
+    (void)snprintf(world.forgotten_id, sizeof world.forgotten_id, "%s", id);
     return 0;
 }

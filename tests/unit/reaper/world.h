@@ -1,11 +1,17 @@
 /*
- * A scripted world for the reaper: rows of the ledger, machines of a provider, runners, jobs and
+ * A scripted world for the reaper: rows of the ledger, machines of two providers, runners, jobs and
  * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. world.c and
  * world_github.c answer the reaper's calls from them.
  *
+ * There are two of everything: two classes (small, whose machines are bound to a host, and large,
+ * whose machines tell no name), two hosts (here, there), two scopes (acme, other). A machine's id
+ * is never its name, and no number is another's. A call with a wrong argument finds nothing, and
+ * what was done is recorded with its arguments.
+ *
  * Time is the world's own: it stands still but for world_pass() and for the reaper's sleeps, which
- * pass at once (the test links with --wrap=stop_sleep). A test can let something happen at the n-th
- * call of a kind, such as a freeze.
+ * pass at once (the test links with --wrap=stop_sleep). Any call can fail (fails), and a test can
+ * let something happen right before the n-th call of a kind is answered: a freeze, or a change of
+ * the world at the moment of the second look.
  */
 #ifndef MAYFLY_TESTS_REAPER_WORLD_H
 #define MAYFLY_TESTS_REAPER_WORLD_H
@@ -22,6 +28,11 @@ enum world_call {
     CALL_GET_JOB,
     CALL_DESCRIBE,
     CALL_PAYLOAD,
+    CALL_VM_GET,
+    CALL_LIST_DELIVERIES,
+    CALL_LIST_RUNNERS,
+    CALL_DEPTHS,
+    CALL_BALANCES,
     WORLD_CALLS
 };
 
@@ -30,6 +41,17 @@ struct world_delivery {
     char payload[WORLD_TEXT];
     enum err_class payload_fails;   /* ERR_NONE: it is told */
     enum err_class redeliver_fails; /* ERR_NONE: it is taken on */
+};
+
+struct world_end {
+    char vm[68];
+    char reason[96];
+    bool spare_if_busy;
+    bool nothing_runs;
+};
+
+struct vm_provider {
+    const char *class_name;
 };
 
 struct world_lease {
@@ -53,6 +75,7 @@ struct world {
     enum world_call event_call; /* when calls[event_call] reaches event_at, event() happens */
     int event_at;
     void (*event)(void);
+    enum err_class fails[WORLD_CALLS]; /* ERR_NONE: it works */
 
     bool rate_limited; /* the terminate bucket counts */
     double rate_tokens;
@@ -64,7 +87,7 @@ struct world {
     struct world_delivery deliveries[WORLD_MAX]; /* the newest first */
     size_t delivery_count;
     bool has_hook;
-    bool list_fails;
+    size_t page_size; /* of the delivery log */
     bool queue_fails;
     int list_calls;
     int payload_calls;
@@ -72,55 +95,70 @@ struct world {
     int64_t mark_ms;
     char lanes[WORLD_MAX][40]; /* of the messages put, in order */
     char keys[WORLD_MAX][32];
+    char groups[WORLD_MAX][144];
+    char bodies[WORLD_MAX][1200];
 
     struct ledger_vm vms[WORLD_MAX];
     size_t vm_count;
     struct vm_info machines[WORLD_MAX];
+    const char *machine_class[WORLD_MAX];
     size_t machine_count;
-    bool machines_told; /* false: vm_list fails */
+    bool machines_told;       /* false: vm_list fails */
+    const char *silent_class; /* its does; NULL: none */
     struct github_runner runners[WORLD_MAX];
+    const char *runner_scope[WORLD_MAX];
     size_t runner_count;
     struct ledger_job jobs[WORLD_MAX];
     size_t job_count;
     struct github_job github_jobs[WORLD_MAX]; /* by the same index as jobs */
     int64_t demand;
     int64_t supply;
-    int64_t demand_elsewhere;     /* of another scope, in the same class */
+    int64_t demand_elsewhere; /* of another scope, in the same class */
+    int64_t supply_elsewhere;
+    int64_t demand_large;         /* of the other class */
     bool in_queue;                /* queue_find finds a launch message */
     const char *queue_key;        /* of that job alone; NULL: of every one */
+    const char *queue_lane;       /* where that is */
     enum queue_place queue_place; /* which is there */
     int64_t lane_ready;           /* messages in the class's lane, whosever they are */
     int64_t lane_delayed;
     int64_t lane_leased;
-    bool depths_fail;
     enum err_class find_fails; /* with this; ERR_NONE: it works */
     bool lease_is_ours;
     bool ledger_fails_on_list;
-    bool ledger_fails_on_get;
     int messages_put;
     int repair_calls;
     bool repair_fails;
     size_t repair_suspects;
     int records_deleted;
-    int terminated;        /* strays, by vm_terminate */
-    bool end_does_nothing; /* although the provider said yes */
+    int64_t deleted_runner; /* the last one */
+    char deleted_scope[144];
+    int terminated;          /* strays, by vm_terminate */
+    bool end_does_nothing;   /* although the provider said yes */
+    char terminated_id[192]; /* the last one */
     char last_end_reason[96];
+    struct world_end ends[4 * WORLD_MAX];
     int ended;       /* rows, by fleet_end_vm */
     int64_t hold_ms; /* fleet_hold_ms of every row without an id where machines are unnamed */
     bool unnamed;    /* machines tell no name, and no host is theirs */
     int64_t settled_to;
+    int64_t settled_job;
+    char settled_why[96];
+    int64_t tidied_before_ms;
+    int depths_before_balances; /* calls of the one before the first of the other */
     int settled;
     int told; /* lines of the timeline */
     int64_t told_job;
     char told_what[40];
     int forgotten;
+    char forgotten_id[192];
     struct ledger_job *known_job; /* what ledger_job_get knows; NULL nothing */
 };
 
 extern struct world world;
 
 /* For world.c and world_github.c: notes a call, and lets happen what shall happen at it. */
-void world_called(enum world_call call);
+MUST_CHECK int world_called(enum world_call call, struct err *e);
 
 void world_pass(int64_t ms);
 int64_t world_boot_ms(void);
@@ -137,7 +175,11 @@ void world_begin(struct reaper *r, const char *config_text);
 void world_add_reaper(struct reaper *r, const char *config_text, const char *holder);
 void world_end(struct reaper *r);
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
+/* Its id is id-<name>. */
 struct vm_info *world_add_machine(const char *name, enum vm_run_state state);
+/* The same of the other class: the row, and the machine, which tells no name. */
+struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
+struct vm_info *world_add_large_machine(const char *name, enum vm_run_state state);
 struct github_runner *world_add_runner(const char *name, bool online, bool busy);
 struct ledger_job *world_add_job(int64_t id, const char *github_status);
 

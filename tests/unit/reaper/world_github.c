@@ -13,14 +13,21 @@ struct github_scope github_scope_parse(const char *name, int64_t installation_id
     return s;
 }
 
+static bool is_scope(const struct github_scope *s, const char *name)
+{
+    return strcmp(s->name, name) == 0 &&
+           s->installation_id == (strcmp(name, "acme") == 0 ? 11 : 22);
+}
+
 int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
                       struct github_runner *out, struct err *e)
 {
     (void)g;
-    (void)s;
-    world_called(CALL_GET_RUNNER);
+    if (world_called(CALL_GET_RUNNER, e) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < world.runner_count; i++) {
-        if (world.runners[i].id == id) {
+        if (world.runners[i].id == id && is_scope(s, world.runner_scope[i])) {
             *out = world.runners[i];
             return 0;
         }
@@ -31,10 +38,10 @@ int github_get_runner(struct github *g, const struct github_scope *s, int64_t id
 int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
 {
     (void)g;
-    (void)s;
-    (void)id;
     (void)e;
     world.records_deleted++;
+    world.deleted_runner = id;
+    (void)snprintf(world.deleted_scope, sizeof world.deleted_scope, "%s", s->name);
     return 0;
 }
 
@@ -42,10 +49,11 @@ int github_list_runners(struct github *g, const struct github_scope *s, github_r
                         void *arg, struct err *e)
 {
     (void)g;
-    (void)s;
-    (void)e;
+    if (world_called(CALL_LIST_RUNNERS, e) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < world.runner_count; i++) {
-        if (each(arg, &world.runners[i]) != 0) {
+        if (is_scope(s, world.runner_scope[i]) && each(arg, &world.runners[i]) != 0) {
             break;
         }
     }
@@ -56,11 +64,12 @@ int github_get_job(struct github *g, const char *repository, int64_t installatio
                    int64_t job_id, struct github_job *out, struct err *e)
 {
     (void)g;
-    (void)repository;
-    (void)installation_id;
-    world_called(CALL_GET_JOB);
+    if (world_called(CALL_GET_JOB, e) != 0) {
+        return -1;
+    }
     for (size_t i = 0; i < world.job_count; i++) {
-        if (world.github_jobs[i].id == job_id) {
+        if (world.github_jobs[i].id == job_id && installation_id == 11 &&
+            strcmp(repository, world.jobs[i].facts.repository) == 0) {
             *out = world.github_jobs[i];
             return 0;
         }
@@ -77,7 +86,7 @@ int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry 
         return err_set(e, world.find_fails, 0, "scripted");
     }
     *out = calloc(1, sizeof **out);
-    memcpy((*out)->message.lane, "launch.small", 13);
+    (void)snprintf((*out)->message.lane, sizeof(*out)->message.lane, "%s", world.queue_lane);
     (*out)->place = world.queue_place;
     bool found = world.in_queue && (world.queue_key == NULL || strcmp(world.queue_key, key) == 0);
     *n = found ? 1 : 0;
@@ -88,11 +97,11 @@ int queue_depths(struct queue *q, const char *lane, struct queue_depth **out, si
                  struct err *e)
 {
     (void)q;
-    if (world.depths_fail) {
-        return err_set(e, ERR_RETRY, 0, "scripted");
+    if (world_called(CALL_DEPTHS, e) != 0) {
+        return -1;
     }
     *out = calloc(1, sizeof **out);
-    *n = 1;
+    *n = strcmp(lane, "launch.small") == 0 ? 1 : 0;
     (void)snprintf((*out)->lane, sizeof(*out)->lane, "%s", lane);
     (*out)->ready = world.lane_ready;
     (*out)->delayed = world.lane_delayed;
@@ -116,6 +125,10 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
     for (size_t i = 0; i < n; i++) {
         (void)snprintf(world.lanes[world.messages_put], sizeof world.lanes[0], "%s", items[i].lane);
         (void)snprintf(world.keys[world.messages_put], sizeof world.keys[0], "%s", items[i].key);
+        (void)snprintf(world.groups[world.messages_put], sizeof world.groups[0], "%s",
+                       items[i].group);
+        (void)snprintf(world.bodies[world.messages_put], sizeof world.bodies[0], "%.*s",
+                       SLICE_ARG(items[i].body));
         world.messages_put++;
     }
     return 0;
@@ -141,7 +154,7 @@ struct world_delivery *world_add_delivery(int64_t job_id, const char *action, in
         "{\"action\":\"%s\",\"workflow_job\":{\"id\":%lld,\"run_id\":1,\"status\":\"%s\","
         "\"labels\":[\"self-hosted\"],\"conclusion\":null},"
         "\"repository\":{\"full_name\":\"acme/app\"},"
-        "\"organization\":{\"login\":\"acme\"}}",
+        "\"organization\":{\"login\":\"acme\"},\"installation\":{\"id\":11}}",
         action, (long long)job_id, action);
     return top;
 }
@@ -164,14 +177,14 @@ int github_list_deliveries(struct github *g, const struct github_hook *h, const 
     (void)h;
     world.list_calls++;
     next[0] = '\0';
-    if (world.list_fails) {
-        return err_set(e, ERR_RETRY, 502, "scripted");
+    if (world_called(CALL_LIST_DELIVERIES, e) != 0) {
+        return -1;
     }
     while (cursor[0] != '\0' && i < world.delivery_count &&
            world.deliveries[i].entry.id != strtoll(cursor, NULL, 10)) {
         i++;
     }
-    for (; i < world.delivery_count && n < 100; i++, n++) {
+    for (; i < world.delivery_count && n < world.page_size; i++, n++) {
         if (each(arg, &world.deliveries[i].entry) != 0) {
             n++;
             i++;
@@ -201,7 +214,9 @@ int github_delivery_payload(struct github *g, const struct github_hook *h, int64
     (void)g;
     (void)h;
     world.payload_calls++;
-    world_called(CALL_PAYLOAD);
+    if (world_called(CALL_PAYLOAD, e) != 0) {
+        return -1;
+    }
     if (d->payload_fails != ERR_NONE) {
         return err_set(e, d->payload_fails, 403, "scripted");
     }

@@ -1,0 +1,209 @@
+/*
+ * What is left over: registrations without a VM, what ended machines left on their host, old rows;
+ * and a fleet whose rows come in several pages.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "tests/unit/reaper/world.h"
+
+#define SECOND_MS 1000
+#define HOUR_MS (3600 * SECOND_MS)
+
+static const char config_text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"}, \"worker\": {\"lease_ms\": 120000},"
+    " \"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10, \"startup_timeout_ms\": "
+    "300000,"
+    " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 20000, \"keep_hours\": 7,"
+    " \"keep_logs_hours\": 5},"
+    " \"classes\": ["
+    "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}},"
+    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"max_duration_seconds\": 7200, \"qemu\": {\"image\": \"/none\"}}]}";
+
+static struct reaper reaper;
+
+static int set_up(void **state)
+{
+    (void)state;
+    world_begin(&reaper, config_text);
+    reaper.boot_ms = world_boot_ms;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    world_end(&reaper);
+    return 0;
+}
+
+static void sweep_times(int n)
+{
+    for (int i = 0; i < n; i++) {
+        sweep(&reaper);
+        world_pass(10);
+    }
+}
+
+/* The row that every test is about, and the machine that goes with it. */
+static struct ledger_vm *vm;
+static struct vm_info *machine;
+
+static void happens_at(enum world_call call, int at, void (*event)(void))
+{
+    world.event_call = call;
+    world.event_at = at;
+    world.event = event;
+}
+
+static void runner_comes_online(void)
+{
+    world.runners[0].online = true;
+}
+
+static void runner_becomes_busy(void)
+{
+    world.runners[0].busy = true;
+}
+
+static void assert_nothing_was_ended(void)
+{
+    assert_int_equal(world.end_tries, 0);
+    assert_int_equal(world.terminated, 0);
+    assert_int_equal(world.records_deleted, 0);
+    assert_int_equal(world.forgotten, 0);
+}
+
+/* --- registrations --- */
+
+static void stale_runner_is_deleted_in_its_own_scope(void **state)
+{
+    (void)state;
+    (void)world_add_runner("mf-t-a", false, false);
+    world.runners[0].id = 4711;
+    world.runner_scope[0] = "other";
+    sweep_times(2);
+    assert_int_equal(world.records_deleted, 1);
+    assert_int_equal(world.deleted_runner, 4711);
+    assert_string_equal(world.deleted_scope, "other");
+}
+
+static void registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not(void **state)
+{
+    (void)state;
+    (void)world_add_runner("mf-t-a", false, false);
+    vm = world_add_vm("mf-t-a", VM_ENDING, SECOND_MS);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(3);
+    assert_nothing_was_ended();
+    vm->state = VM_GONE;
+    machine = &world.machines[0];
+    machine->state = VM_RUN_ENDED;
+    machine->ended_ms = clock_wall_ms();
+    sweep_times(2);
+    assert_int_equal(world.records_deleted, 1);
+}
+
+static void registration_is_kept_while_the_ledger_does_not_tell(void **state)
+{
+    (void)state;
+    (void)world_add_runner("mf-t-a", false, false);
+    world.fails[CALL_VM_GET] = ERR_RETRY;
+    sweep_times(4);
+    assert_nothing_was_ended();
+}
+
+static void registration_whose_runner_comes_up_at_the_second_look_is_kept(void **state)
+{
+    (void)state;
+    void (*const events[])(void) = {runner_comes_online, runner_becomes_busy, NULL};
+    for (size_t i = 0; i < COUNT_OF(events); i++) {
+        tear_down(state);
+        set_up(state);
+        (void)world_add_runner("mf-t-a", false, false);
+        happens_at(CALL_GET_RUNNER, 1, events[i]);
+        world.fails[CALL_GET_RUNNER] = events[i] == NULL ? ERR_RETRY : ERR_NONE;
+        sweep_times(2);
+        assert_int_equal(world.calls[CALL_GET_RUNNER], 1);
+        assert_nothing_was_ended();
+    }
+}
+
+/* --- what is old --- */
+
+static void ended_machines_are_forgotten_by_their_id_when_their_end_is_old(void **state)
+{
+    (void)state;
+    machine = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    machine->started_ms = clock_wall_ms() - 100 * HOUR_MS; /* a long life */
+    machine->ended_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
+    sweep(&reaper);
+    assert_int_equal(world.forgotten, 0);
+    world_pass(1);
+    sweep(&reaper);
+    assert_int_equal(world.forgotten, 1);
+    assert_string_equal(world.forgotten_id, "id-mf-t-a");
+}
+
+static void machine_whose_end_nobody_saw_is_as_old_as_its_start(void **state)
+{
+    (void)state;
+    machine = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    machine->started_ms = clock_wall_ms() - 5 * HOUR_MS;
+    sweep(&reaper);
+    assert_int_equal(world.forgotten, 1);
+}
+
+static void rows_are_tidied_after_their_own_time(void **state)
+{
+    (void)state;
+    sweep(&reaper);
+    assert_int_equal(world.tidied_before_ms, clock_wall_ms() - 7 * HOUR_MS);
+}
+
+/* --- many --- */
+
+/* Rows come in pages of 500, by their names; none may be left out or come twice. */
+static void rows_of_every_page_are_looked_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 620; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "mf-t-%03d", (i * 7) % 620);
+        (void)world_add_vm(name, VM_BUSY, 2 * HOUR_MS);
+        (void)world_add_machine(name, VM_RUN_RUNNING);
+    }
+    sweep(&reaper);
+    assert_int_equal(world.end_tries, 620);
+    assert_int_equal(world.ended, 620);
+    for (size_t i = 0; i < world.vm_count; i++) {
+        assert_int_equal(world.vms[i].state, VM_GONE);
+    }
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(stale_runner_is_deleted_in_its_own_scope),
+        CASE(registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not),
+        CASE(registration_is_kept_while_the_ledger_does_not_tell),
+        CASE(registration_whose_runner_comes_up_at_the_second_look_is_kept),
+        CASE(ended_machines_are_forgotten_by_their_id_when_their_end_is_old),
+        CASE(machine_whose_end_nobody_saw_is_as_old_as_its_start),
+        CASE(rows_are_tidied_after_their_own_time),
+        CASE(rows_of_every_page_are_looked_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

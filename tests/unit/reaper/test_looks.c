@@ -1,0 +1,511 @@
+/*
+ * What a sweep must not act upon: another host's VMs, another class's machines, and whatever
+ * changed between the first look and the one right before the act.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "tests/unit/reaper/world.h"
+
+#define SECOND_MS 1000
+#define HOUR_MS (3600 * SECOND_MS)
+
+static const char config_text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"}, \"worker\": {\"lease_ms\": 120000},"
+    " \"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10, \"startup_timeout_ms\": "
+    "300000,"
+    " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 20000, \"keep_hours\": 7,"
+    " \"keep_logs_hours\": 5},"
+    " \"classes\": ["
+    "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}},"
+    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"max_duration_seconds\": 7200, \"qemu\": {\"image\": \"/none\"}}]}";
+
+static struct reaper reaper;
+
+static int set_up(void **state)
+{
+    (void)state;
+    world_begin(&reaper, config_text);
+    reaper.boot_ms = world_boot_ms;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    world_end(&reaper);
+    return 0;
+}
+
+static void sweep_times(int n)
+{
+    for (int i = 0; i < n; i++) {
+        sweep(&reaper);
+        world_pass(10);
+    }
+}
+
+/* The row that every test is about, and the machine that goes with it. */
+static struct ledger_vm *vm;
+static struct vm_info *machine;
+
+static void happens_at(enum world_call call, int at, void (*event)(void))
+{
+    world.event_call = call;
+    world.event_at = at;
+    world.event = event;
+}
+
+static void row_becomes_busy(void)
+{
+    vm->state = VM_BUSY;
+}
+
+static void row_becomes_ending(void)
+{
+    vm->state = VM_ENDING;
+    vm->ending_ms = clock_wall_ms();
+}
+
+static void row_is_gone(void)
+{
+    vm->state = VM_GONE;
+}
+
+static void row_learns_its_machine(void)
+{
+    memcpy(vm->vm_id, "id-late", 8);
+}
+
+static void machine_ends(void)
+{
+    machine->state = VM_RUN_ENDED;
+}
+
+static void assert_nothing_was_ended(void)
+{
+    assert_int_equal(world.end_tries, 0);
+    assert_int_equal(world.terminated, 0);
+    assert_int_equal(world.records_deleted, 0);
+    assert_int_equal(world.forgotten, 0);
+}
+
+/* --- whose it is --- */
+
+static void vms_of_another_host_are_left_alone_whatever_is_wrong_with_them(void **state)
+{
+    (void)state;
+    const enum ledger_vm_state states[] = {VM_RESERVED, VM_LAUNCHED, VM_BUSY, VM_ENDING};
+    for (size_t i = 0; i < COUNT_OF(states); i++) {
+        char name[] = {'m', 'f', '-', 't', '-', (char)('a' + i), '\0'};
+        memcpy(world_add_vm(name, states[i], 10 * HOUR_MS)->host, "there", 6);
+    }
+    sweep_times(3);
+    assert_nothing_was_ended();
+}
+
+static void vm_of_an_unknown_class_is_left_alone(void **state)
+{
+    (void)state;
+    memcpy(world_add_vm("mf-t-a", VM_BUSY, 10 * HOUR_MS)->class_name, "retired", 8);
+    sweep_times(3);
+    assert_nothing_was_ended();
+}
+
+/* The fleet's lease is another's, and this host's is ours; then the other way round. */
+static void each_lease_lets_touch_its_own_alone(void **state)
+{
+    (void)state;
+    struct ledger_vm *here = world_add_vm("mf-t-a", VM_BUSY, HOUR_MS + 2 * SECOND_MS);
+    struct ledger_vm *anywhere = world_add_large_vm("mf-t-b", VM_BUSY, 2 * HOUR_MS);
+    anywhere->deadline_ms = clock_wall_ms() - 2 * SECOND_MS;
+    world.lease_of_another = "sweep";
+    sweep_times(2);
+    assert_int_equal(here->state, VM_GONE);
+    assert_int_equal(anywhere->state, VM_BUSY);
+    here->state = VM_BUSY;
+    world.lease_of_another = "sweep/here";
+    sweep_times(2);
+    assert_int_equal(here->state, VM_BUSY);
+    assert_int_equal(anywhere->state, VM_GONE);
+}
+
+/* Each has the other's id and name, of the other class. */
+static void machines_are_looked_for_at_the_provider_of_their_class(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
+    (void)world_add_large_vm("mf-t-b", VM_BUSY, SECOND_MS);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_large_machine("mf-t-b", VM_RUN_RUNNING);
+    sweep_times(3);
+    assert_nothing_was_ended();
+    world.machine_class[0] = "large";
+    world.machine_class[1] = "small";
+    sweep_times(2);
+    assert_int_equal(world.ended, 2);
+}
+
+static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void **state)
+{
+    (void)state;
+    struct ledger_vm *small = world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
+    struct ledger_vm *large = world_add_large_vm("mf-t-b", VM_BUSY, SECOND_MS);
+    world.silent_class = "small";
+    sweep_times(3);
+    assert_int_equal(small->state, VM_BUSY);
+    assert_int_equal(large->state, VM_GONE);
+    assert_string_equal(world.ends[0].reason,
+                        "machine ended: the provider does not know it any more");
+}
+
+/* --- deadlines and endings --- */
+
+static void deadline_of_the_row_comes_before_its_classs(void **state)
+{
+    (void)state;
+    vm = world_add_vm("mf-t-a", VM_BUSY, 5 * HOUR_MS);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    vm->deadline_ms = clock_wall_ms() - SECOND_MS; /* deadline_grace_ms: a second */
+    sweep(&reaper);
+    assert_nothing_was_ended();
+    world_pass(1);
+    sweep(&reaper);
+    assert_int_equal(world.ended, 1);
+    assert_string_equal(world.ends[0].vm, "mf-t-a");
+    assert_false(world.ends[0].spare_if_busy);
+}
+
+static void row_without_a_deadline_has_its_classs(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_REGISTERED, HOUR_MS + SECOND_MS);
+    world.fails[CALL_RATE_TAKE] = ERR_RETRY; /* nothing else ends it in this test */
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_RATE_TAKE], 0);
+    world_pass(1);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_RATE_TAKE], 1);
+}
+
+static void fresh_ending_is_left_to_whoever_ends_it(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_ENDING, 20 * SECOND_MS); /* ending_grace_ms */
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep(&reaper);
+    assert_nothing_was_ended();
+    assert_int_equal(world.calls[CALL_VM_GET], 0);
+    world_pass(1);
+    sweep(&reaper);
+    assert_int_equal(world.ended, 1);
+}
+
+static void row_that_is_not_ending_has_no_end_to_finish(void **state)
+{
+    (void)state;
+    world_add_vm("mf-t-a", VM_BUSY, SECOND_MS)->ending_ms = 0;
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(3);
+    assert_nothing_was_ended();
+    assert_int_equal(world.calls[CALL_VM_GET], 0);
+}
+
+static void ending_that_was_finished_meanwhile_is_not_ended_again(void **state)
+{
+    (void)state;
+    vm = world_add_vm("mf-t-a", VM_ENDING, 21 * SECOND_MS);
+    happens_at(CALL_VM_GET, 1, row_is_gone);
+    sweep_times(1);
+    assert_nothing_was_ended();
+}
+
+static void ledger_that_fails_at_the_second_look_ends_the_task(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_ENDING, 21 * SECOND_MS);
+    world.fails[CALL_VM_GET] = ERR_RETRY;
+    sweep_times(1);
+    assert_nothing_was_ended();
+}
+
+/* --- rows and machines --- */
+
+static void vanished_machine_is_not_ended_while_its_provider_does_not_tell(void **state)
+{
+    (void)state;
+    vm = world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
+    sweep_times(1);
+    world.fails[CALL_DESCRIBE] = ERR_RETRY; /* no word is no proof */
+    sweep_times(1);
+    assert_int_equal(world.calls[CALL_DESCRIBE], 1);
+    world.fails[CALL_DESCRIBE] = ERR_THROTTLED;
+    sweep_times(1);
+    assert_nothing_was_ended();
+    world.fails[CALL_DESCRIBE] = ERR_NONE;
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+static void reappears(void)
+{
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+}
+
+static void machine_that_is_described_as_running_is_not_ended(void **state)
+{
+    (void)state;
+    vm = world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
+    sweep_times(1);
+    happens_at(CALL_DESCRIBE, 1, reappears);
+    sweep_times(2);
+    assert_int_equal(world.calls[CALL_DESCRIBE], 1);
+    assert_nothing_was_ended();
+}
+
+static void runs_again(void)
+{
+    machine->state = VM_RUN_RUNNING;
+}
+
+static void machine_listed_as_ended_is_described_before_its_row_ends(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
+    machine = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    machine->ended_ms = clock_wall_ms();
+    happens_at(CALL_DESCRIBE, 1, runs_again);
+    sweep_times(2);
+    assert_int_equal(world.calls[CALL_DESCRIBE], 1);
+    assert_nothing_was_ended();
+}
+
+static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state)
+{
+    (void)state;
+    void (*const events[])(void) = {row_becomes_busy, row_becomes_ending, row_is_gone};
+    for (size_t i = 0; i < COUNT_OF(events); i++) {
+        tear_down(state);
+        set_up(state);
+        vm = world_add_vm("mf-t-a", VM_RESERVED, 121 * SECOND_MS);
+        happens_at(CALL_VM_GET, 1, events[i]);
+        sweep_times(2);
+        assert_int_equal(world.calls[CALL_VM_GET], 1);
+        assert_nothing_was_ended();
+    }
+}
+
+static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_RESERVED, 120 * SECOND_MS - 10);
+    sweep_times(2); /* the second one right when the lease is over, the third past it */
+    assert_int_equal(reaper.host_signs.count, 0);
+    sweep_times(2);
+    assert_int_equal(world.ended, 1);
+    assert_true(world.ends[0].spare_if_busy);
+    assert_string_equal(world.ends[0].reason, "its launch was never finished");
+}
+
+static void runner_that_may_yet_come_up_is_waited_for(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_LAUNCHED, 300 * SECOND_MS - 10);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(2);
+    assert_int_equal(world.calls[CALL_GET_RUNNER], 0);
+    sweep_times(2);
+    assert_int_equal(world.ended, 1);
+    assert_true(world.ends[0].spare_if_busy);
+}
+
+static void runner_that_github_does_not_tell_of_is_not_missing(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    world.fails[CALL_GET_RUNNER] = ERR_RETRY;
+    sweep_times(3);
+    assert_int_equal(world.calls[CALL_GET_RUNNER], 3);
+    assert_nothing_was_ended();
+    /* An answer that fails in between takes nothing back. */
+    world.fails[CALL_GET_RUNNER] = ERR_NONE;
+    sweep_times(1);
+    world.fails[CALL_GET_RUNNER] = ERR_RETRY;
+    sweep_times(1);
+    world.fails[CALL_GET_RUNNER] = ERR_NONE;
+    assert_nothing_was_ended();
+    sweep_times(1);
+    assert_int_equal(world.ended, 1);
+}
+
+static void runner_that_came_up_in_between_has_to_be_missed_twice_again(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    struct github_runner *runner = world_add_runner("mf-t-a", false, false);
+    sweep_times(1);
+    runner->online = true;
+    sweep_times(1);
+    runner->online = false;
+    sweep_times(1);
+    assert_nothing_was_ended();
+    sweep_times(1);
+    assert_int_equal(world.ended, 1);
+}
+
+static void silent_vm_whose_row_moves_at_the_second_look_lives(void **state)
+{
+    (void)state;
+    vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    happens_at(CALL_VM_GET, 1, row_becomes_busy);
+    sweep_times(2);
+    assert_int_equal(world.calls[CALL_VM_GET], 1);
+    assert_nothing_was_ended();
+}
+
+/* --- machines without a row, rows without a machine --- */
+
+static void orphan_is_ended_by_its_id_at_its_provider(void **state)
+{
+    (void)state;
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(3);
+    assert_int_equal(world.terminated, 1);
+    assert_string_equal(world.terminated_id, "id-mf-t-a");
+    (void)world_add_large_machine("mf-t-b", VM_RUN_RUNNING);
+    sweep_times(3);
+    assert_int_equal(world.terminated, 2);
+    assert_string_equal(world.terminated_id, "id-mf-t-b");
+}
+
+static void gets_a_row(void)
+{
+    (void)world_add_vm("mf-t-a", VM_REGISTERED, 0);
+}
+
+static void gets_a_row_that_ends(void)
+{
+    (void)world_add_vm("mf-t-a", VM_ENDING, 0);
+}
+
+static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state)
+{
+    (void)state;
+    void (*const events[])(void) = {gets_a_row, gets_a_row_that_ends, machine_ends};
+    for (size_t i = 0; i < COUNT_OF(events); i++) {
+        tear_down(state);
+        set_up(state);
+        machine = world_add_machine("mf-t-a", VM_RUN_RUNNING);
+        happens_at(CALL_DESCRIBE, 1, events[i]);
+        sweep_times(2);
+        assert_int_equal(world.calls[CALL_DESCRIBE], 1);
+        assert_nothing_was_ended();
+    }
+}
+
+static void orphan_of_a_row_that_is_gone_ends(void **state)
+{
+    (void)state;
+    (void)world_add_vm("mf-t-a", VM_GONE, HOUR_MS);
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(2);
+    assert_int_equal(world.terminated, 1);
+}
+
+static void orphan_is_left_alone_when_a_second_look_fails(void **state)
+{
+    (void)state;
+    const enum world_call calls[] = {CALL_DESCRIBE, CALL_VM_GET, CALL_RATE_TAKE};
+    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    sweep_times(1);
+    for (size_t i = 0; i < COUNT_OF(calls); i++) {
+        world.fails[calls[i]] = ERR_RETRY;
+        sweep_times(1);
+        assert_int_equal(world.calls[calls[i]], calls[i] == CALL_RATE_TAKE ? 3 : 1);
+        assert_nothing_was_ended();
+        world.fails[calls[i]] = ERR_NONE;
+        world.calls[calls[i]] = calls[i] == CALL_DESCRIBE ? 0 : world.calls[calls[i]];
+    }
+}
+
+static void unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kept(void **state)
+{
+    (void)state;
+    void (*const events[])(void) = {row_learns_its_machine, row_becomes_busy, row_is_gone};
+    for (size_t i = 0; i < COUNT_OF(events); i++) {
+        tear_down(state);
+        set_up(state);
+        vm = world_add_large_vm("mf-t-a", VM_ENDING, HOUR_MS);
+        vm->vm_id[0] = '\0';
+        vm->deadline_ms = 0;
+        world.hold_ms = HOUR_MS;
+        happens_at(CALL_VM_GET, 1, events[i]);
+        sweep_times(2);
+        assert_int_equal(world.calls[CALL_VM_GET], 1);
+        assert_nothing_was_ended();
+    }
+}
+
+static void unconfirmed_launch_that_no_machine_fits_ends_as_one_that_runs_nothing(void **state)
+{
+    (void)state;
+    vm = world_add_large_vm("mf-t-a", VM_ENDING, HOUR_MS);
+    vm->vm_id[0] = '\0';
+    vm->deadline_ms = 0;
+    world.hold_ms = HOUR_MS;
+    world.fails[CALL_VM_GET] = ERR_RETRY;
+    sweep_times(2);
+    assert_nothing_was_ended();
+    world.fails[CALL_VM_GET] = ERR_NONE;
+    sweep_times(1);
+    assert_int_equal(world.ended, 1);
+    assert_true(world.ends[0].nothing_runs);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(vms_of_another_host_are_left_alone_whatever_is_wrong_with_them),
+        CASE(vm_of_an_unknown_class_is_left_alone),
+        CASE(each_lease_lets_touch_its_own_alone),
+        CASE(machines_are_looked_for_at_the_provider_of_their_class),
+        CASE(provider_that_does_not_answer_keeps_no_other_from_being_judged),
+        CASE(deadline_of_the_row_comes_before_its_classs),
+        CASE(row_without_a_deadline_has_its_classs),
+        CASE(fresh_ending_is_left_to_whoever_ends_it),
+        CASE(row_that_is_not_ending_has_no_end_to_finish),
+        CASE(ending_that_was_finished_meanwhile_is_not_ended_again),
+        CASE(ledger_that_fails_at_the_second_look_ends_the_task),
+        CASE(vanished_machine_is_not_ended_while_its_provider_does_not_tell),
+        CASE(machine_that_is_described_as_running_is_not_ended),
+        CASE(machine_listed_as_ended_is_described_before_its_row_ends),
+        CASE(unfinished_launch_that_goes_on_at_the_second_look_lives),
+        CASE(unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease),
+        CASE(runner_that_may_yet_come_up_is_waited_for),
+        CASE(runner_that_github_does_not_tell_of_is_not_missing),
+        CASE(runner_that_came_up_in_between_has_to_be_missed_twice_again),
+        CASE(silent_vm_whose_row_moves_at_the_second_look_lives),
+        CASE(orphan_is_ended_by_its_id_at_its_provider),
+        CASE(orphan_that_gets_a_row_or_ends_at_the_second_look_lives),
+        CASE(orphan_of_a_row_that_is_gone_ends),
+        CASE(orphan_is_left_alone_when_a_second_look_fails),
+        CASE(unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kept),
+        CASE(unconfirmed_launch_that_no_machine_fits_ends_as_one_that_runs_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
