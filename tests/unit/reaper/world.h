@@ -1,7 +1,7 @@
 /*
  * A scripted world for the reaper: rows of the ledger, machines of two providers, runners, jobs and
- * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. world.c and
- * world_github.c answer the reaper's calls from them.
+ * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. the
+ * files world*.c answer the reaper's calls from them.
  *
  * There are two of everything: two classes (small, whose machines are bound to a host, and large,
  * whose machines tell no name), two hosts (here, there), two scopes (acme, other). A machine's id
@@ -152,13 +152,21 @@ struct world {
     char told_what[40];
     int forgotten;
     char forgotten_id[192];
+    int asked_of_job_1;           /* calls of github_get_job for the job of that number */
     struct ledger_job *known_job; /* what ledger_job_get knows; NULL nothing */
 };
 
 extern struct world world;
 
-/* For world.c and world_github.c: notes a call, and lets happen what shall happen at it. */
+/* The row of that name, or NULL. */
+struct ledger_vm *world_row(const char *name);
+
+/* For the other files of the world: notes a call, and lets happen what shall happen at it. */
 MUST_CHECK int world_called(enum world_call call, struct err *e);
+
+/* What a task of that name did and how often it failed; over the whole process. */
+int64_t world_task_done(const char *task);
+int64_t world_task_errors(const char *task);
 
 void world_pass(int64_t ms);
 int64_t world_boot_ms(void);

@@ -1,0 +1,321 @@
+/*
+ * The balance: for which jobs another launch message is put, what it carries, and what is read for
+ * that how often.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "tests/unit/reaper/world.h"
+
+#define SECOND_MS 1000
+#define PATIENCE_MS (60 * SECOND_MS)
+
+static const char config_text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"}, \"limits\": {\"max_vms\": 5},"
+    " \"reaper\": {\"patience_ms\": 60000},"
+    " \"classes\": ["
+    "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"max_vms\": 4, \"qemu\": {\"image\": \"/none\"}},"
+    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"qemu\","
+    " \"max_vms\": 2, \"qemu\": {\"image\": \"/none\"}}]}";
+
+static struct reaper reaper;
+
+static int set_up(void **state)
+{
+    (void)state;
+    world_begin(&reaper, config_text);
+    world.demand = 1;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    world_end(&reaper);
+    return 0;
+}
+
+static struct ledger_job *add_large_job(int64_t id)
+{
+    struct ledger_job *job = world_add_job(id, "queued");
+    memcpy(job->facts.class_name, "large", 6);
+    world.demand_large++;
+    return job;
+}
+
+/* Counters are the process's: what one grew by. */
+static int64_t failures(void)
+{
+    return world_task_errors("balance");
+}
+
+/* --- the message --- */
+
+static void message_carries_all_that_a_launch_needs(void **state)
+{
+    (void)state;
+    struct err e;
+    struct job_event ev;
+    const struct ledger_job *job = world_add_job(42, "queued");
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 1);
+    assert_string_equal(world.lanes[0], "launch.small");
+    assert_string_equal(world.keys[0], "42");
+    assert_string_equal(world.groups[0], "acme/app");
+    assert_int_equal(job_event_decode(slice_of(world.bodies[0]), &ev, &e), 0);
+    assert_int_equal(ev.action, JOB_ACTION_QUEUED);
+    assert_int_equal(ev.job.id, 42);
+    assert_int_equal(ev.job.run_id, 420);
+    assert_int_equal(ev.job.run_attempt, 2);
+    assert_int_equal(ev.job.installation_id, 11);
+    assert_int_equal(ev.job.created_ms, 1790000000000);
+    assert_int_equal(ev.received_ms, clock_wall_ms());
+    assert_string_equal(ev.status, "queued");
+    assert_string_equal(ev.job.repository, "acme/app");
+    assert_string_equal(ev.job.organization, "acme");
+    assert_string_equal(ev.job.name, job->facts.name);
+    assert_string_equal(ev.job.labels, job->facts.labels);
+    assert_string_equal(ev.job.class_name, "small");
+    assert_true(job_event_wants_runner(&ev));
+}
+
+static void message_that_cannot_be_put_leaves_the_job_as_it_was(void **state)
+{
+    (void)state;
+    const struct ledger_job *job = world_add_job(42, "queued");
+    int64_t before = failures();
+    world.queue_fails = true;
+    sweep(&reaper);
+    assert_int_equal(job->relaunched_ms, 0);
+    assert_int_equal(failures() - before, 1);
+    world.queue_fails = false;
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(job->relaunched_ms, clock_wall_ms());
+    assert_int_equal(failures() - before, 1);
+}
+
+/* --- what it is decided on --- */
+
+static void messages_of_every_class_are_counted_before_the_balances_which_are_read_once(
+    void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    (void)add_large_job(43);
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 2);
+    assert_string_equal(world.lanes[0], "launch.small");
+    assert_string_equal(world.lanes[1], "launch.large");
+    assert_int_equal(world.depths_before_balances, 2);
+    assert_int_equal(world.calls[CALL_DEPTHS], 2);
+    assert_int_equal(world.calls[CALL_BALANCES], 1); /* for the stuck jobs, too */
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_BALANCES], 2);
+}
+
+static void balances_that_cannot_be_read_are_a_failure_and_nothing_is_put(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    int64_t before = failures();
+    world.fails[CALL_BALANCES] = ERR_RETRY;
+    sweep(&reaper);
+    assert_int_equal(failures() - before, 1);
+    assert_int_equal(world.messages_put, 0);
+    world.fails[CALL_BALANCES] = ERR_NONE;
+    sweep(&reaper);
+    assert_int_equal(failures() - before, 1);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void messages_of_one_class_are_nothing_to_another(void **state)
+{
+    (void)state;
+    (void)add_large_job(43);
+    world.demand = 0;
+    world.lane_ready = 100; /* of small */
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 1);
+    assert_string_equal(world.lanes[0], "launch.large");
+}
+
+static void fill(const char *class_name, int n)
+{
+    for (int i = 0; i < n; i++) {
+        char name[] = {'m', 'f', '-', class_name[0], '-', (char)('0' + i), '\0'};
+        if (class_name[0] == 'l') {
+            (void)world_add_large_vm(name, VM_BUSY, SECOND_MS);
+            (void)world_add_large_machine(name, VM_RUN_RUNNING);
+        } else {
+            (void)world_add_vm(name, VM_BUSY, SECOND_MS);
+            (void)world_add_machine(name, VM_RUN_RUNNING);
+        }
+    }
+}
+
+static void full_class_gets_no_message_and_another_does(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    (void)add_large_job(43);
+    fill("large", 2);
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 1);
+    assert_string_equal(world.lanes[0], "launch.small");
+    assert_int_equal(world.calls[CALL_DEPTHS], 1);
+}
+
+static void full_fleet_gets_no_message_at_all(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    (void)add_large_job(43);
+    fill("large", 1);
+    fill("small", 4);
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.calls[CALL_BALANCES], 1); /* the stuck jobs' */
+}
+
+/* Where the other scope has all it needs, the lane's messages are this one's. */
+static void scope_that_lacks_nothing_makes_no_job_overdue(void **state)
+{
+    (void)state;
+    world_add_job(42, "queued")->waiting_ms = clock_wall_ms() - 100 * PATIENCE_MS;
+    world.lane_ready = 100;
+    world.demand_elsewhere = 3;
+    world.supply_elsewhere = 3;
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 0);
+    world.supply_elsewhere = 2;
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void event_of_the_job_in_the_queue_is_no_launch_message(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.in_queue = true;
+    world.queue_place = QUEUE_READY;
+    world.queue_lane = "events";
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 1);
+}
+
+/* --- what GitHub says of the job --- */
+
+static void job_that_runs_on_a_runner_is_settled_as_running(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "in_progress");
+    world.github_jobs[0].runner_id = 9;
+    sweep(&reaper);
+    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world.settled, 1);
+    assert_int_equal(world.settled_job, 42);
+    assert_int_equal(world.settled_to, JOB_RUNNING);
+    assert_string_equal(world.settled_why, "GitHub's API says so; the event was lost");
+}
+
+static void job_in_progress_without_a_runner_waits(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "in_progress");
+    sweep(&reaper);
+    assert_int_equal(world.settled, 0);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void queued_job_that_once_had_a_runner_waits(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "queued");
+    world.github_jobs[0].runner_id = 9;
+    sweep(&reaper);
+    assert_int_equal(world.settled, 0);
+    assert_int_equal(world.messages_put, 1);
+}
+
+static void job_that_ended_on_a_runner_is_done(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "completed");
+    world.github_jobs[0].runner_id = 9;
+    sweep(&reaper);
+    assert_int_equal(world.settled_job, 42);
+    assert_int_equal(world.settled_to, JOB_DONE);
+}
+
+static void job_that_github_cannot_be_asked_about_is_launched_for(void **state)
+{
+    (void)state;
+    (void)world_add_job(42, "completed");
+    world.fails[CALL_GET_JOB] = ERR_RETRY;
+    sweep(&reaper);
+    assert_int_equal(world.settled, 0);
+    assert_int_equal(world.messages_put, 1);
+}
+
+/* 65 jobs that GitHub does not know, and room to remember 64: the one that would be asked about
+ * first makes room, not one that was put off for longer. */
+static void of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten(void **state)
+{
+    (void)state;
+    (void)world_add_job(1, "queued");
+    world.github_jobs[0].id = 7001;
+    world.demand = 65;
+    sweep(&reaper);
+    world_pass(PATIENCE_MS);
+    for (int64_t id = 2; id <= 64; id++) {
+        (void)world_add_job(id, "queued");
+        world.github_jobs[id - 1].id = 7000 + id;
+    }
+    sweep(&reaper); /* the first is put off for two patiences now, the rest for one */
+    assert_int_equal(world.calls[CALL_GET_JOB], 1 + 64);
+    (void)world_add_job(65, "queued");
+    world.github_jobs[64].id = 7065;
+    world_pass(SECOND_MS);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 1 + 64 + 1);
+    assert_int_equal(world.asked_of_job_1, 2);
+    world_pass(SECOND_MS);
+    sweep(&reaper); /* asks about the second again, and about more, but not about the first */
+    assert_true(world.calls[CALL_GET_JOB] > 1 + 64 + 1);
+    assert_int_equal(world.asked_of_job_1, 2);
+    assert_int_equal(world.messages_put, 0);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(message_carries_all_that_a_launch_needs),
+        CASE(message_that_cannot_be_put_leaves_the_job_as_it_was),
+        CASE(messages_of_every_class_are_counted_before_the_balances_which_are_read_once),
+        CASE(balances_that_cannot_be_read_are_a_failure_and_nothing_is_put),
+        CASE(messages_of_one_class_are_nothing_to_another),
+        CASE(full_class_gets_no_message_and_another_does),
+        CASE(full_fleet_gets_no_message_at_all),
+        CASE(scope_that_lacks_nothing_makes_no_job_overdue),
+        CASE(event_of_the_job_in_the_queue_is_no_launch_message),
+        CASE(job_that_runs_on_a_runner_is_settled_as_running),
+        CASE(job_in_progress_without_a_runner_waits),
+        CASE(queued_job_that_once_had_a_runner_waits),
+        CASE(job_that_ended_on_a_runner_is_done),
+        CASE(job_that_github_cannot_be_asked_about_is_launched_for),
+        CASE(of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
