@@ -13,46 +13,51 @@
 
 #include "common/base/clock.h"
 #include "ingress/intake.h"
+#include "tests/lib/calls.h"
+#include "tests/lib/must.h"
 
-/* --- a queue that does what the test says ----------------------------------------------------- */
+/* --- the queue, and what goes wrong with it ----------------------------------------------------
+ */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool blocked;         /* puts wait until it is false */
-static bool failing;         /* puts fail for now */
-static const char *poisoned; /* a put with this key can never succeed */
-static size_t waiting_puts;
-static size_t puts_done;
-static size_t items_put;
-static size_t largest_batch;
+static struct queue *queue;
 
-int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
+static void plan(bool blocked, bool failing, const char *poisoned)
 {
-    int result = 0;
-    (void)q;
-    pthread_mutex_lock(&lock);
-    waiting_puts++;
-    pthread_cond_broadcast(&changed);
-    while (blocked) {
-        pthread_cond_wait(&changed, &lock);
-    }
-    waiting_puts--;
-    for (size_t i = 0; i < n && result == 0; i++) {
-        if (poisoned != NULL && strcmp(items[i].key, poisoned) == 0) {
-            result = err_set(e, ERR_PERMANENT, 0, "poisoned");
-        }
-    }
-    if (result == 0 && failing) {
-        result = err_set(e, ERR_RETRY, 0, "away");
-    }
-    puts_done++;
-    items_put += result == 0 ? n : 0;
-    largest_batch = n > largest_batch ? n : largest_batch;
-    pthread_mutex_unlock(&lock);
-    return result;
+    const struct call_plan plans[] = {
+        {.function = "queue_put", .waits = blocked},
+        {.function = "queue_put", .fails = failing ? ERR_RETRY : ERR_NONE},
+        {.function = "queue_put",
+         .with = poisoned,
+         .fails = poisoned != NULL ? ERR_PERMANENT : ERR_NONE},
+    };
+    calls_replan(plans, COUNT_OF(plans));
 }
 
-/* --- and such a spool --- */
+static void wait_for_puts(size_t n)
+{
+    calls_wait_count("queue_put", NULL, n);
+}
+
+/* Takes what arrived; how much that was. */
+static size_t items_put(void)
+{
+    struct queue_message m[64];
+    size_t n = 0;
+    size_t got = 1;
+    struct err e;
+    while (got > 0) {
+        MUST(queue_take(queue, "events", 64, 60000, 0, m, &got, &e));
+        for (size_t i = 0; i < got; i++) {
+            assert_string_equal(m[i].body, "{}");
+            MUST(queue_done(queue, &m[i], 1, &e));
+            queue_message_fini(&m[i]);
+        }
+        n += got;
+    }
+    return n;
+}
+
+/* --- a spool that does what the test says --- */
 static enum err_class spool_refusal; /* ERR_NONE: it takes everything */
 static bool spool_is_direct;
 static size_t items_committed;
@@ -70,23 +75,6 @@ int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int6
     return 0;
 }
 
-static void set_blocked(bool now)
-{
-    pthread_mutex_lock(&lock);
-    blocked = now;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&lock);
-}
-
-static void wait_for_waiting_puts(size_t wanted)
-{
-    pthread_mutex_lock(&lock);
-    while (waiting_puts < wanted) {
-        pthread_cond_wait(&changed, &lock);
-    }
-    pthread_mutex_unlock(&lock);
-}
-
 /* --- a loop's side -----------------------------------------------------------------------------
  */
 
@@ -100,13 +88,12 @@ static void open_with(struct fixture *f, int64_t committers, int64_t batch, int6
                       struct spool *spool)
 {
     struct err e = {0};
-    blocked = false;
-    failing = false;
-    poisoned = NULL;
-    waiting_puts = puts_done = items_put = largest_batch = 0;
+    calls_reset();
+    MUST(queue_open("memory://intake", &queue, &e));
     f->dedupe = dedupe_new(1000);
     assert_int_equal(mailbox_init(&f->mailbox, &e), 0);
-    const struct intake_options o = {.dedupe = f->dedupe,
+    const struct intake_options o = {.queue = queue,
+                                     .dedupe = f->dedupe,
                                      .spool = spool,
                                      .committers = committers,
                                      .batch = batch,
@@ -132,6 +119,8 @@ static void open_spooling(struct fixture *f)
 static void close_fixture(struct fixture *f)
 {
     intake_stop(f->in);
+    (void)items_put();
+    queue_close(queue);
     mailbox_fini(&f->mailbox);
     dedupe_free(f->dedupe);
 }
@@ -205,15 +194,15 @@ static void busy_intake_gathers_a_batch(void **state)
     struct fixture f;
     (void)state;
     open_fixture(&f, 1, 16, 100);
-    set_blocked(true);
+    plan(true, false, NULL);
     submit_numbers(&f, 0, 1);
-    wait_for_waiting_puts(1);
+    wait_for_puts(1);
     submit_numbers(&f, 1, 41);
-    set_blocked(false);
+    plan(false, false, NULL);
     assert_int_equal(collect(&f, 41, DELIVERY_QUEUED), 41);
-    assert_int_equal(largest_batch, 16);
-    assert_int_equal(puts_done, 1 + 3);
-    assert_int_equal(items_put, 41);
+    assert_int_equal(calls_done("queue_put", NULL), 1 + 3);
+    assert_int_equal(calls_done("queue_put", " n=16 "), 2);
+    assert_int_equal(items_put(), 41);
     close_fixture(&f);
 }
 
@@ -222,10 +211,10 @@ static void several_committers_work_at_once(void **state)
     struct fixture f;
     (void)state;
     open_fixture(&f, 3, 1, 100);
-    set_blocked(true);
+    plan(true, false, NULL);
     submit_numbers(&f, 0, 3);
-    wait_for_waiting_puts(3);
-    set_blocked(false);
+    wait_for_puts(3);
+    plan(false, false, NULL);
     assert_int_equal(collect(&f, 3, DELIVERY_QUEUED), 3);
     close_fixture(&f);
 }
@@ -250,7 +239,7 @@ static void failed_put_comes_back_failed_and_is_not_remembered(void **state)
     struct fixture f;
     (void)state;
     open_fixture(&f, 1, 8, 10);
-    failing = true;
+    plan(false, true, NULL);
     submit_numbers(&f, 1, 2);
     assert_int_equal(collect(&f, 1, DELIVERY_FAILED), 1);
     assert_false(dedupe_seen(f.dedupe, "guid-1"));
@@ -262,12 +251,11 @@ static void poisoned_message_fails_alone(void **state)
     struct fixture f;
     (void)state;
     open_fixture(&f, 1, 8, 10);
-    set_blocked(true);
+    plan(true, false, NULL);
     submit_numbers(&f, 0, 1);
-    wait_for_waiting_puts(1);
+    wait_for_puts(1);
     submit_numbers(&f, 1, 6);
-    poisoned = "3";
-    set_blocked(false);
+    plan(false, false, " key=3 ");
     assert_int_equal(collect(&f, 6, DELIVERY_QUEUED), 5);
     assert_false(dedupe_seen(f.dedupe, "guid-3"));
     assert_true(dedupe_seen(f.dedupe, "guid-5"));
@@ -287,7 +275,7 @@ static void late_delivery_is_not_put(void **state)
     assert_true(intake_reserve(f.in));
     intake_submit(f.in, late);
     assert_int_equal(collect(&f, 2, DELIVERY_LATE), 1);
-    assert_int_equal(items_put, 1);
+    assert_int_equal(items_put(), 1);
     assert_false(dedupe_seen(f.dedupe, "guid-1"));
     close_fixture(&f);
 }
@@ -303,7 +291,7 @@ static void spooled_delivery_comes_back_spooled_and_is_remembered(void **state)
     spool_is_direct = true;
     submit_numbers(&f, 2, 3);
     assert_int_equal(collect(&f, 1, DELIVERY_QUEUED), 1);
-    assert_int_equal(items_put, 0);
+    assert_int_equal(items_put(), 0);
     close_fixture(&f);
 }
 
@@ -341,9 +329,9 @@ static void stop_finishes_what_was_submitted(void **state)
     struct fixture f;
     (void)state;
     open_fixture(&f, 2, 4, 100);
-    set_blocked(true);
+    plan(true, false, NULL);
     submit_numbers(&f, 0, 20);
-    set_blocked(false);
+    plan(false, false, NULL);
     intake_stop(f.in);
     struct delivery *d = mailbox_take(&f.mailbox);
     size_t n = 0;
@@ -355,7 +343,8 @@ static void stop_finishes_what_was_submitted(void **state)
         n++;
     }
     assert_int_equal(n, 20);
-    assert_int_equal(items_put, 20);
+    assert_int_equal(items_put(), 20);
+    queue_close(queue);
     mailbox_fini(&f.mailbox);
     dedupe_free(f.dedupe);
 }
@@ -400,7 +389,7 @@ static void loops_get_their_own_back(void **state)
         assert_null(failed);
         mailbox_fini(&s[i].own.mailbox);
     }
-    assert_int_equal(items_put, 800);
+    assert_int_equal(items_put(), 800);
     assert_int_equal(intake_in_flight(f.in), 0);
     close_fixture(&f);
 }

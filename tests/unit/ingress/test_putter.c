@@ -9,70 +9,51 @@
 
 #include <cmocka.h>
 
-#include <pthread.h>
-#include <string.h>
-
 #include "common/base/clock.h"
 #include "ingress/putter.h"
+#include "tests/lib/calls.h"
+#include "tests/lib/must.h"
 
 #define PATIENCE_US (30 * 1000000LL)
 #define ROUNDS 500
 
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool blocked;
-    size_t begun;
-    size_t ended;
-} script = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-
-int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
-{
-    (void)q;
-    (void)e;
-    assert_int_equal(n, 1);
-    assert_string_equal(items[0].lane, "events");
-    pthread_mutex_lock(&script.lock);
-    script.begun++;
-    pthread_cond_broadcast(&script.changed);
-    while (script.blocked) {
-        pthread_cond_wait(&script.changed, &script.lock);
-    }
-    script.ended++;
-    pthread_cond_broadcast(&script.changed);
-    pthread_mutex_unlock(&script.lock);
-    return 0;
-}
+static struct queue *q;
 
 static void block(bool blocked)
 {
-    pthread_mutex_lock(&script.lock);
-    script.blocked = blocked;
-    pthread_cond_broadcast(&script.changed);
-    pthread_mutex_unlock(&script.lock);
+    const struct call_plan plan = {.function = "queue_put", .waits = true};
+    calls_replan(&plan, blocked ? 1 : 0);
 }
 
 static size_t begun(void)
 {
-    pthread_mutex_lock(&script.lock);
-    size_t count = script.begun;
-    pthread_mutex_unlock(&script.lock);
-    return count;
-}
-
-static void wait_ended(size_t count)
-{
-    pthread_mutex_lock(&script.lock);
-    while (script.ended < count) {
-        pthread_cond_wait(&script.changed, &script.lock);
-    }
-    pthread_mutex_unlock(&script.lock);
+    return calls_count("queue_put", NULL);
 }
 
 static int put(struct putters *p, int64_t patience_us, struct err *e)
 {
     struct queue_item item = {.lane = "events", .body = SLICE("body"), .key = "1"};
-    return putters_put(p, NULL, &item, 1, clock_mono_us() + patience_us, e);
+    return putters_put(p, q, &item, 1, clock_mono_us() + patience_us, e);
+}
+
+/* What arrived at the queue, each one as it was put. */
+static size_t arrived(void)
+{
+    struct queue_message m;
+    size_t n = 0;
+    size_t got = 1;
+    struct err e;
+    while (got > 0) {
+        MUST(queue_take(q, "events", 1, PATIENCE_US, 0, &m, &got, &e));
+        if (got > 0) {
+            assert_string_equal(m.key, "1");
+            assert_string_equal(m.body, "body");
+            MUST(queue_done(q, &m, 1, &e));
+            queue_message_fini(&m);
+            n++;
+        }
+    }
+    return n;
 }
 
 /* As a committer does whose putter may still be at an earlier put. */
@@ -89,9 +70,17 @@ static void put_in_the_end(struct putters *p)
 
 static int set_up(void **state)
 {
+    struct err e;
     (void)state;
-    script.blocked = false;
-    script.begun = script.ended = 0;
+    calls_reset();
+    MUST(queue_open("memory://putter", &q, &e));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    queue_close(q);
     return 0;
 }
 
@@ -106,8 +95,9 @@ static void put_given_up_before_it_began_costs_no_thread(void **state)
         put_in_the_end(p);
     }
     putters_free(p);
-    assert_in_range(script.ended, ROUNDS, 2 * ROUNDS);
-    assert_int_equal(script.begun, script.ended);
+    size_t put_in_all = arrived();
+    assert_in_range(put_in_all, ROUNDS, 2 * ROUNDS);
+    assert_int_equal(begun(), put_in_all);
 }
 
 static void put_given_up_after_it_began_keeps_its_thread_until_it_returns(void **state)
@@ -124,18 +114,18 @@ static void put_given_up_after_it_began_keeps_its_thread_until_it_returns(void *
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(begun(), 1);
     block(false);
-    wait_ended(1);
     put_in_the_end(p);
     putters_free(p);
-    assert_int_equal(script.ended, 2);
+    assert_int_equal(arrived(), 2);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(put_given_up_before_it_began_costs_no_thread, set_up),
-        cmocka_unit_test_setup(put_given_up_after_it_began_keeps_its_thread_until_it_returns,
-                               set_up),
+        cmocka_unit_test_setup_teardown(put_given_up_before_it_began_costs_no_thread, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            put_given_up_after_it_began_keeps_its_thread_until_it_returns, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

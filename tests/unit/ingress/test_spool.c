@@ -17,12 +17,11 @@
 #include "common/base/fs.h"
 #include "common/base/log.h"
 #include "ingress/spool.h"
-#include "scripted_queue.h"
+#include "tests/lib/calls.h"
+#include "tests/lib/must.h"
 
 #define PATIENCE_MS 30000
 #define LONG_US (PATIENCE_MS * 1000LL)
-
-/* --- clocks and the fixture ------------------------------------------------------------------- */
 
 static int64_t ahead_ms; /* atomic: of the wall clock */
 
@@ -43,19 +42,74 @@ static int64_t mono_us(void)
 
 static char folder[64];
 static char path[96];
+static char queue_url[96]; /* of the queue behind the spool */
 static struct spool *spool;
+static int arrived[256]; /* the numbers of what was taken from the queue, in order */
+static size_t arrived_count;
+
+/* What the queue behind the spool, and the spool's file, do wrong; under the lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+    enum err_class refusal;   /* of puts and pings; ERR_NONE: they succeed */
+    enum err_class closed;    /* of opening it */
+    enum err_class poisoned;  /* of a put with message 1 */
+    enum err_class disk_full; /* of the spool's file */
+    bool blocked;             /* puts wait until it is false */
+} wrong;
+
+static void replan(void)
+{
+    const struct call_plan plans[] = {
+        {.function = "queue_put", .with = "memory:", .waits = wrong.blocked},
+        {.function = "queue_put", .with = "memory:", .fails = wrong.refusal},
+        {.function = "queue_ping", .with = "memory:", .fails = wrong.refusal},
+        {.function = "queue_open", .with = "memory:", .fails = wrong.closed},
+        {.function = "queue_put", .with = "sqlite:", .fails = wrong.disk_full},
+        {.function = "queue_put", .with = " {lane=launch.small key=1 ", .fails = wrong.poisoned},
+    };
+    calls_replan(plans, COUNT_OF(plans));
+}
+
+static void fail_with(enum err_class *what, enum err_class class)
+{
+    pthread_mutex_lock(&lock);
+    *what = class;
+    replan();
+    pthread_mutex_unlock(&lock);
+}
+
+static void refuse(enum err_class class)
+{
+    fail_with(&wrong.refusal, class);
+}
+
+static void block(bool blocked)
+{
+    pthread_mutex_lock(&lock);
+    wrong.blocked = blocked;
+    replan();
+    pthread_mutex_unlock(&lock);
+}
+
+static int told; /* atomic: calls of opened() */
+
+static void opened(struct queue *q)
+{
+    assert_non_null(q);
+    __atomic_add_fetch(&told, 1, __ATOMIC_RELAXED);
+}
 
 static int open_spool(int64_t max_messages, struct err *e)
 {
     const struct spool_options o = {.path = path,
-                                    .queue_url = "fake://",
+                                    .queue_url = queue_url,
                                     .max_messages = max_messages,
                                     .max_age_ms = 60000,
                                     .batch = 4,
                                     .retry_ms = 100,
                                     .put_deadline_ms = PATIENCE_MS,
                                     .committers = 2,
-                                    .opened = scripted_opened};
+                                    .opened = opened};
     spool = NULL;
     return spool_open(&o, &spool, e);
 }
@@ -63,9 +117,7 @@ static int open_spool(int64_t max_messages, struct err *e)
 static void open_good(int64_t max_messages)
 {
     struct err e = {0};
-    if (open_spool(max_messages, &e) != 0) {
-        fail_msg("spool_open: %s", e.message);
-    }
+    MUST(open_spool(max_messages, &e));
 }
 
 static int set_up(void **state)
@@ -74,7 +126,11 @@ static int set_up(void **state)
     snprintf(folder, sizeof folder, "/tmp/mayfly-spool-XXXXXX");
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/spool.db", folder);
-    scripted_reset();
+    snprintf(queue_url, sizeof queue_url, "memory:/%s", folder);
+    calls_reset();
+    memset(&wrong, 0, sizeof wrong);
+    told = 0;
+    arrived_count = 0;
     ahead_ms = 0;
     return 0;
 }
@@ -110,9 +166,7 @@ static void commit(int from, int to, bool wanted_spooled)
 {
     struct err e = {0};
     bool spooled = !wanted_spooled;
-    if (commit_until(from, to, mono_us() + LONG_US, &spooled, &e) != 0) {
-        fail_msg("spool_commit: %s", e.message);
-    }
+    MUST(commit_until(from, to, mono_us() + LONG_US, &spooled, &e));
     assert_int_equal(spooled, wanted_spooled);
 }
 
@@ -120,8 +174,7 @@ static void commit_refused(int from, int to, enum err_class class)
 {
     struct err e = {0};
     bool spooled;
-    assert_int_equal(commit_until(from, to, mono_us() + LONG_US, &spooled, &e), -1);
-    assert_string_equal(err_class_name(e.class), err_class_name(class));
+    must_fail(commit_until(from, to, mono_us() + LONG_US, &spooled, &e), &e, class);
 }
 
 static int64_t held(void)
@@ -143,21 +196,40 @@ static void wait_direct(void)
     assert_int_equal(view.oldest_age_ms, 0);
 }
 
-/* Exactly these numbers arrived, in order. */
-static void check_arrived(int from, int to)
+/* Takes what arrived at the queue, waiting for the first of it. */
+static void collect(int64_t wait_ms)
 {
-    assert_int_equal(fake.arrived, to - from);
-    for (int i = 0; i < to - from; i++) {
-        char text[16];
-        snprintf(text, sizeof text, "%d", from + i);
-        assert_string_equal(fake.keys[i], text);
-        snprintf(text, sizeof text, "acme/%d", from + i);
-        assert_string_equal(fake.groups[i], text);
-        assert_string_equal(fake.bodies[i], text);
-    }
+    struct queue *q = NULL;
+    struct queue_message m[64];
+    size_t got = 0;
+    struct err e;
+    MUST(queue_open(queue_url, &q, &e));
+    do {
+        MUST(queue_take(q, "launch.small", 64, LONG_US, wait_ms, m, &got, &e));
+        for (size_t i = 0; i < got; i++) {
+            assert_true(arrived_count < COUNT_OF(arrived));
+            arrived[arrived_count++] = (int)strtol(m[i].key, NULL, 10);
+            queue_message_fini(&m[i]);
+        }
+        wait_ms = 0;
+    } while (got > 0);
+    queue_close(q);
 }
 
-/* --- the cases -------------------------------------------------------------------------------- */
+/* Exactly these numbers arrived, in order, with all that belongs to them. */
+static void check_arrived(int from, int to)
+{
+    collect(0);
+    assert_int_equal(arrived_count, to - from);
+    for (int i = 0; i < to - from; i++) {
+        char text[128];
+        assert_int_equal(arrived[i], from + i);
+        snprintf(text, sizeof text,
+                 " {lane=launch.small key=%d group=acme/%d delay_ms=0 body=acme/%d}", from + i,
+                 from + i, from + i);
+        assert_true(calls_done("queue_put", text) > 0);
+    }
+}
 
 static void healthy_queue_takes_deliveries_directly(void **state)
 {
@@ -166,7 +238,7 @@ static void healthy_queue_takes_deliveries_directly(void **state)
     commit(0, 3, false);
     assert_int_equal(held(), 0);
     check_arrived(0, 3);
-    assert_int_equal(scripted_count(&fake.told), 1);
+    assert_int_equal(__atomic_load_n(&told, __ATOMIC_RELAXED), 1);
 }
 
 static void refused_put_is_spooled_and_moved_on_in_order(void **state)
@@ -174,14 +246,14 @@ static void refused_put_is_spooled_and_moved_on_in_order(void **state)
     const enum err_class classes[] = {ERR_RETRY, ERR_THROTTLED, ERR_CAPACITY, ERR_AUTH};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(classes); i++) {
-        fake.arrived = 0;
+        arrived_count = 0;
         open_good(100);
-        scripted_refuse(classes[i]);
+        refuse(classes[i]);
         commit(0, 6, true);
         commit(6, 11, true);
         assert_int_equal(held(), 11);
-        assert_int_equal(scripted_count(&fake.arrived), 0);
-        scripted_refuse(ERR_NONE);
+        check_arrived(0, 0);
+        refuse(ERR_NONE);
         wait_direct();
         check_arrived(0, 11);
         commit(11, 12, false);
@@ -195,11 +267,11 @@ static void failed_drain_keeps_everything(void **state)
 {
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 6, true);
-    scripted_wait_above(&fake.refused, 4);
+    calls_wait_count("queue_put", "memory:", 5);
     assert_int_equal(held(), 6);
-    scripted_refuse(ERR_NONE);
+    refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 6);
 }
@@ -210,20 +282,24 @@ static void put_past_its_deadline_is_spooled_and_the_next_do_not_wait(void **sta
     bool spooled = false;
     (void)state;
     open_good(100);
-    scripted_set(&fake.blocked, true);
-    size_t begun = scripted_count(&fake.puts);
+    block(true);
+    size_t begun = calls_count("queue_put", "memory:");
     assert_int_equal(commit_until(0, 1, mono_us() + 20000, &spooled, &e), 0);
     assert_true(spooled);
     /* A machine that is busy enough may not have begun it. */
-    size_t left = scripted_count(&fake.puts) - begun;
+    size_t left = calls_count("queue_put", "memory:") - begun;
     /* The queue still hangs; nobody waits for it but the drainer and the put left behind. */
     commit(1, 2, true);
     commit(2, 3, true);
-    scripted_set(&fake.blocked, false);
+    block(false);
     wait_direct();
     /* The put that was left behind arrived as well: at least once. */
-    scripted_wait_above(&fake.arrived, 2 + left);
-    assert_int_equal(fake.arrived, 3 + left);
+    while (arrived_count < 3 + left) {
+        size_t before = arrived_count;
+        collect(PATIENCE_MS);
+        assert_true(arrived_count > before);
+    }
+    assert_int_equal(arrived_count, 3 + left);
     commit(3, 4, false);
 }
 
@@ -243,14 +319,14 @@ static void new_delivery_goes_behind_what_is_spooled(void **state)
 {
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 2, true);
-    size_t before = scripted_count(&fake.puts);
-    scripted_set(&fake.blocked, true);
-    scripted_refuse(ERR_NONE);
-    scripted_wait_above(&fake.puts, before);
+    size_t before = calls_count("queue_put", "memory:");
+    block(true);
+    refuse(ERR_NONE);
+    calls_wait_count("queue_put", "memory:", before + 1);
     commit(2, 3, true);
-    scripted_set(&fake.blocked, false);
+    block(false);
     wait_direct();
     check_arrived(0, 3);
 }
@@ -259,12 +335,12 @@ static void full_spool_refuses_until_there_is_room(void **state)
 {
     (void)state;
     open_good(4);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 3, true);
     commit_refused(9, 11, ERR_CAPACITY);
     commit(3, 4, true);
     commit_refused(9, 10, ERR_CAPACITY);
-    scripted_refuse(ERR_NONE);
+    refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 4);
     commit(4, 5, false);
@@ -275,13 +351,13 @@ static void spool_over_age_refuses_and_still_moves_on(void **state)
     struct spool_view view;
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 1, true);
     __atomic_store_n(&ahead_ms, 61000, __ATOMIC_RELAXED);
     commit_refused(9, 10, ERR_CAPACITY);
     spool_look(spool, &view);
     assert_true(view.over_age);
-    scripted_refuse(ERR_NONE);
+    refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 1);
     commit(1, 2, false);
@@ -291,14 +367,14 @@ static void full_disk_refuses_and_counts_nothing(void **state)
 {
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
-    scripted_set(&fake.disk_full, true);
+    refuse(ERR_RETRY);
+    fail_with(&wrong.disk_full, ERR_CAPACITY);
     commit_refused(0, 1, ERR_CAPACITY);
     assert_int_equal(held(), 0);
-    scripted_set(&fake.disk_full, false);
+    fail_with(&wrong.disk_full, ERR_NONE);
     commit(0, 1, true);
-    scripted_set(&fake.disk_full, true);
-    scripted_refuse(ERR_NONE);
+    fail_with(&wrong.disk_full, ERR_CAPACITY);
+    refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 1);
 }
@@ -307,14 +383,14 @@ static void restart_moves_on_what_it_finds_first(void **state)
 {
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 6, true);
-    scripted_wait_above(&fake.refused, 1);
+    calls_wait_count("queue_put", "memory:", 2);
     spool_close(spool);
     open_good(100);
     assert_int_equal(held(), 6);
     commit(6, 7, true);
-    scripted_refuse(ERR_NONE);
+    refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 7);
 }
@@ -322,25 +398,22 @@ static void restart_moves_on_what_it_finds_first(void **state)
 static void queue_away_at_the_start_is_opened_later(void **state)
 {
     (void)state;
-    fake.closed = ERR_RETRY;
+    fail_with(&wrong.closed, ERR_RETRY);
     open_good(100);
     commit(0, 2, true);
-    scripted_wait_above(&fake.opens, 2);
-    pthread_mutex_lock(&fake.lock);
-    fake.closed = ERR_NONE;
-    pthread_mutex_unlock(&fake.lock);
+    calls_wait_count("queue_open", "memory:", 3);
+    fail_with(&wrong.closed, ERR_NONE);
     wait_direct();
     check_arrived(0, 2);
-    assert_int_equal(scripted_count(&fake.told), 1);
+    assert_int_equal(__atomic_load_n(&told, __ATOMIC_RELAXED), 1);
 }
 
 static void queue_that_will_never_open_is_an_error(void **state)
 {
     struct err e = {0};
     (void)state;
-    fake.closed = ERR_PERMANENT;
-    assert_int_equal(open_spool(100, &e), -1);
-    assert_int_equal(e.class, ERR_PERMANENT);
+    fail_with(&wrong.closed, ERR_PERMANENT);
+    must_fail(open_spool(100, &e), &e, ERR_PERMANENT);
     assert_null(spool);
 }
 
@@ -348,7 +421,7 @@ static void message_refused_for_good_fails_and_is_not_spooled(void **state)
 {
     (void)state;
     open_good(100);
-    scripted_poison("1");
+    fail_with(&wrong.poisoned, ERR_PERMANENT);
     commit_refused(0, 3, ERR_PERMANENT);
     assert_int_equal(held(), 0);
     commit(5, 6, false);
@@ -362,20 +435,21 @@ static void poisoned_message_in_the_spool_is_buried_alone(void **state)
     struct err e = {0};
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 3, true);
-    scripted_poison("1");
-    scripted_refuse(ERR_NONE);
+    fail_with(&wrong.poisoned, ERR_PERMANENT);
+    refuse(ERR_NONE);
     wait_direct();
-    assert_int_equal(fake.arrived, 2);
-    assert_string_equal(fake.keys[0], "0");
-    assert_string_equal(fake.keys[1], "2");
+    collect(0);
+    assert_int_equal(arrived_count, 2);
+    assert_int_equal(arrived[0], 0);
+    assert_int_equal(arrived[1], 2);
     spool_close(spool);
     spool = NULL;
     char url[128];
     snprintf(url, sizeof url, "sqlite://%s", path);
-    assert_int_equal(queue_open(url, &file, &e), 0);
-    assert_int_equal(queue_dead(file, NULL, 10, &dead, &n, &e), 0);
+    MUST(queue_open(url, &file, &e));
+    MUST(queue_dead(file, NULL, 10, &dead, &n, &e));
     assert_int_equal(n, 1);
     assert_string_equal(dead[0].message.key, "1");
     queue_entries_free(dead, n);
@@ -386,19 +460,17 @@ static void queue_that_refuses_all_for_good_buries_nothing(void **state)
 {
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 3, true);
-    scripted_refuse(ERR_PERMANENT);
-    size_t before = scripted_count(&fake.refused);
-    scripted_wait_above(&fake.refused, before + 8);
+    refuse(ERR_PERMANENT);
+    calls_wait_count("queue_put", "memory:", calls_count("queue_put", "memory:") + 9);
     assert_int_equal(held(), 3);
-    scripted_refuse(ERR_NONE);
+    refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 3);
 }
 
-/* --- one process a file ------------------------------------------------------------------------
- */
+/* --- one process a file --- */
 
 static void check_refused(const char *name)
 {
@@ -407,8 +479,7 @@ static void check_refused(const char *name)
     char real[sizeof path];
     memcpy(real, path, sizeof path);
     memmove(path, name, strlen(name) + 1);
-    assert_int_equal(open_spool(100, &e), -1);
-    assert_int_equal(e.class, ERR_CONFLICT);
+    must_fail(open_spool(100, &e), &e, ERR_CONFLICT);
     assert_non_null(strstr(e.message, path));
     assert_non_null(strstr(e.message, "ingress.spool.path"));
     char owner[64];
@@ -422,13 +493,13 @@ static void second_spool_of_a_file_is_refused(void **state)
 {
     (void)state;
     open_good(100);
-    scripted_refuse(ERR_RETRY);
+    refuse(ERR_RETRY);
     commit(0, 2, true);
     check_refused(path);
     /* The first one goes on, and its lock outlives the other's attempt. */
     commit(2, 3, true);
     check_refused(path);
-    scripted_refuse(ERR_NONE);
+    refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 3);
 }
@@ -456,8 +527,6 @@ static void closed_spool_is_free_again(void **state)
     commit(0, 1, false);
 }
 
-/* --- committers at once, as ThreadSanitizer likes it ------------------------------------------ */
-
 static void *commit_many(void *arg)
 {
     int base = *(const int *)arg;
@@ -467,10 +536,8 @@ static void *commit_many(void *arg)
         if (commit_until(base + i, base + i + 1, mono_us() + LONG_US, &spooled, &e) != 0) {
             return arg;
         }
-        if (i % 7 == 3) {
-            scripted_refuse(ERR_RETRY);
-        } else if (i % 7 == 6) {
-            scripted_refuse(ERR_NONE);
+        if (i % 7 == 3 || i % 7 == 6) {
+            refuse(i % 7 == 3 ? ERR_RETRY : ERR_NONE);
         }
     }
     return NULL;
@@ -490,14 +557,14 @@ static void committers_and_outages_lose_nothing(void **state)
         assert_int_equal(pthread_join(threads[i], &failed), 0);
         assert_null(failed);
     }
-    scripted_refuse(ERR_NONE);
+    refuse(ERR_NONE);
     wait_direct();
     bool seen[400] = {false};
     size_t distinct = 0;
-    for (size_t i = 0; i < fake.arrived; i++) {
-        int key = (int)strtol(fake.keys[i], NULL, 10);
-        distinct += !seen[key];
-        seen[key] = true;
+    collect(0);
+    for (size_t i = 0; i < arrived_count; i++) {
+        distinct += !seen[arrived[i]];
+        seen[arrived[i]] = true;
     }
     assert_int_equal(distinct, 60);
 }

@@ -1,0 +1,117 @@
+/*
+ * Before the queue's front: see calls.h. Each call's arguments begin with the handle's URL.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/queue/queue.h"
+#include "tests/lib/calls.h"
+
+int __real_queue_open(const char *url, struct queue **out, struct err *e);
+int __wrap_queue_open(const char *url, struct queue **out, struct err *e);
+void __real_queue_close(struct queue *q);
+void __wrap_queue_close(struct queue *q);
+int __real_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
+int __wrap_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
+int __real_queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out,
+                      size_t *n, struct err *e);
+int __wrap_queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out,
+                      size_t *n, struct err *e);
+int __real_queue_depths(struct queue *q, const char *lane, struct queue_depth **out, size_t *n,
+                        struct err *e);
+int __wrap_queue_depths(struct queue *q, const char *lane, struct queue_depth **out, size_t *n,
+                        struct err *e);
+int __real_queue_ping(struct queue *q, struct err *e);
+int __wrap_queue_ping(struct queue *q, struct err *e);
+
+/* --- which handle is whose --- */
+#define HANDLES_MAX 64
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct handle {
+    const struct queue *q; /* NULL: free */
+    char url[200];
+} handles[HANDLES_MAX]; /* under the lock */
+
+static void remember(const struct queue *from, const struct queue *to, const char *url)
+{
+    pthread_mutex_lock(&lock);
+    struct handle *h = handles;
+    while (h < handles + HANDLES_MAX && h->q != from) {
+        h++;
+    }
+    ASSERT(h < handles + HANDLES_MAX);
+    h->q = to;
+    (void)snprintf(h->url, sizeof h->url, "%s", url);
+    pthread_mutex_unlock(&lock);
+}
+
+static const char *url_of(const struct queue *q)
+{
+    const char *url = "?";
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; q != NULL && i < HANDLES_MAX; i++) {
+        url = handles[i].q == q ? handles[i].url : url;
+    }
+    pthread_mutex_unlock(&lock);
+    return url;
+}
+
+/* --- the calls --- */
+int __wrap_queue_open(const char *url, struct queue **out, struct err *e)
+{
+    struct call c = call_begin("queue_open", e, "%s", url);
+    int rc = c.goes_on ? __real_queue_open(url, out, e) : -1;
+    if (rc == 0) {
+        remember(NULL, *out, url);
+    }
+    return call_end(&c, rc, e);
+}
+
+void __wrap_queue_close(struct queue *q)
+{
+    if (q != NULL) {
+        remember(q, NULL, "");
+    }
+    __real_queue_close(q);
+}
+
+/* "URL n=1 {lane=events key=7 group=acme/app delay_ms=0 body=…}" */
+int __wrap_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
+{
+    struct buf text;
+    buf_init(&text, n * (QUEUE_BODY_MAX_BYTES + 512));
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&text, " {lane=%s key=%s group=%s delay_ms=%lld body=%.*s}", items[i].lane,
+                   items[i].key != NULL ? items[i].key : "",
+                   items[i].group != NULL ? items[i].group : "", (long long)items[i].delay_ms,
+                   SLICE_ARG(items[i].body));
+    }
+    struct call c = call_begin("queue_put", e, "%s n=%zu%s", url_of(q), n, text.data);
+    buf_fini(&text);
+    return call_end(&c, c.goes_on ? __real_queue_put(q, items, n, e) : -1, e);
+}
+
+int __wrap_queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out,
+                      size_t *n, struct err *e)
+{
+    struct call c = call_begin("queue_find", e, "%s key=%s max=%zu", url_of(q), key, max);
+    return call_end(&c, c.goes_on ? __real_queue_find(q, key, max, out, n, e) : -1, e);
+}
+
+int __wrap_queue_depths(struct queue *q, const char *lane, struct queue_depth **out, size_t *n,
+                        struct err *e)
+{
+    struct call c =
+        call_begin("queue_depths", e, "%s lane=%s", url_of(q), lane != NULL ? lane : "*");
+    return call_end(&c, c.goes_on ? __real_queue_depths(q, lane, out, n, e) : -1, e);
+}
+
+int __wrap_queue_ping(struct queue *q, struct err *e)
+{
+    struct call c = call_begin("queue_ping", e, "%s", url_of(q));
+    return call_end(&c, c.goes_on ? __real_queue_ping(q, e) : -1, e);
+}
