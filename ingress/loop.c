@@ -4,6 +4,7 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -15,21 +16,24 @@
 #define TICK_MAX_MS 250
 /* How long a connection that has sent nothing yet is waited for when the drain begins. */
 #define DRAIN_GRACE_MS 1000
+/* After an accept that failed, and between two warnings of it. */
+#define ACCEPT_PAUSE_MS 100
+#define ACCEPT_WARN_MS (60 * 1000)
 /* Every method evhttp knows and those it does not: the answer to them is ours. */
 #define ALL_METHODS 0xffff
 
 /* --- accepting ---------------------------------------------------------------------------------
  */
 
+/* The loop that runs on this thread: evhttp takes the argument of its listener's callbacks for
+ * itself, also that of the error callback, which is ours. */
+static _Thread_local struct loop *this_loop;
+
 static void pause_accepting(struct loop *l, const char *why)
 {
-    if (l->accepting && l->listener != NULL) {
-        l->accepting = false;
-        evconnlistener_disable(l->listener);
-        stats_accept_paused(why);
-        log_warn("accept_paused", LOG_STR("reason", why),
-                 LOG_INT("connections", (int64_t)l->conns.count));
-    }
+    l->accepting = false;
+    evconnlistener_disable(l->listener);
+    stats_accept_paused(why);
 }
 
 /* At the limit a connection that only idles makes room. */
@@ -38,7 +42,8 @@ static void resume_accepting(struct loop *l)
     if (l->conns.count >= l->bounds.connections) {
         (void)conn_evict(&l->conns, clock_mono_ms());
     }
-    if (l->listener != NULL && l->conns.count < l->bounds.connections) {
+    if (l->listener != NULL && l->conns.count < l->bounds.connections &&
+        clock_mono_ms() >= l->accept_ms) {
         l->accepting = true;
         evconnlistener_enable(l->listener);
     }
@@ -55,18 +60,34 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     }
     struct bufferevent *bev = conn_new(&l->conns, ssl);
     ASSERT(bev != NULL);
-    if (l->conns.count >= l->bounds.connections) {
+    if (l->conns.count >= l->bounds.connections && l->accepting) {
         pause_accepting(l, "connections");
+        log_warn("accept_paused", LOG_STR("reason", "connections"),
+                 LOG_INT("connections", (int64_t)l->conns.count));
     }
     return bev;
 }
 
-/* Out of descriptors or kernel memory: trying again at once would only burn the core, so the tick
- * resumes. */
-static void on_accept_error(struct evconnlistener *listener, void *arg)
+/* Out of descriptors or kernel memory: trying again at once would only burn the core. What is
+ * connected is served on; the kernel holds the rest. */
+static void on_accept_error(struct evconnlistener *listener, void *evhttps)
 {
+    struct loop *l = this_loop;
+    int errnum = errno;
+    char text[128];
     (void)listener;
-    pause_accepting(arg, "descriptors");
+    (void)evhttps;
+    pause_accepting(l, "descriptors");
+    l->accept_ms = clock_mono_ms() + ACCEPT_PAUSE_MS;
+    if (l->accept_told_ms == 0 || l->accept_ms - l->accept_told_ms >= ACCEPT_WARN_MS) {
+        l->accept_told_ms = l->accept_ms;
+        log_warn("accept_paused", LOG_STR("reason", "descriptors"),
+                 LOG_STR("error", strerror_r(errnum, text, sizeof text)),
+                 LOG_INT("connections", (int64_t)l->conns.count),
+                 LOG_STR("action", "accepting is tried again ten times a second, at most"),
+                 LOG_STR("hint", "raise the limit of open files (systemd: LimitNOFILE) or lower "
+                                 "ingress.max_connections"));
+    }
 }
 
 /* --- draining ----------------------------------------------------------------------------------
@@ -250,6 +271,7 @@ static bool set_up(struct loop *l)
 static void *loop_main(void *arg)
 {
     struct loop *l = arg;
+    this_loop = l;
     int ended = event_base_loop(l->base, EVLOOP_NO_EXIT_ON_EMPTY);
     ASSERT(ended == 0 && is_drained(l));
     return NULL;

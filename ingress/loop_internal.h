@@ -48,6 +48,8 @@ struct loop {
     struct delivery **outgoing_last;
     size_t with_intake; /* deliveries that the intake has not given back */
     bool accepting;
+    int64_t accept_ms;      /* monotonic: not before that, after an accept that failed */
+    int64_t accept_told_ms; /* when such a failure was logged last; 0: never */
     bool draining;
     int64_t drain_until_ms;
     int64_t drain_ms; /* atomic: 0, or how long the drain asked for may last */

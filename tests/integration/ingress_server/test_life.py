@@ -3,12 +3,14 @@
 import contextlib
 import os
 import random as random_module
+import resource
 import signal
 import socket
 import sqlite3
 import ssl
 import struct
 import subprocess
+import time
 import unittest
 
 import bodies
@@ -123,6 +125,34 @@ class Limits(harness.TestCase):
                 self.check(third.answer(), 202)
                 self.assertEqual(b"", first.wait_end())
             self.assertEqual(1, server.metric(CLOSED, reason="evicted"))
+
+
+    def test_without_descriptors_it_serves_on_and_accepts_again_later(self):
+        with self.ingress(threads=1) as server, server.connect() as held, server.connect() as late:
+            held.send(harness.request(JOB, guid="guid-before"))
+            self.check(held.answer(), 202)
+            server.wait_metric(2, "mayfly_ingress_connections")
+            pid, limits = server.process.pid, resource.RLIMIT_NOFILE
+            soft, hard = resource.prlimit(pid, limits)
+            resource.prlimit(pid, limits, (1, hard))
+            began = time.monotonic()
+            with server.connect() as refused:
+                refused.send(harness.request(JOB, guid="guid-after"))
+                warning = server.wait_log("accept_paused")
+                self.assertEqual("descriptors", warning["reason"])
+                self.assertIn("LimitNOFILE", warning["hint"])
+                for i in range(100):  # turns of the loop, which must not each try again
+                    late.send(harness.request(JOB, guid=f"guid-{i}"))
+                    self.check(late.answer(), 202)
+                resource.prlimit(pid, limits, (soft, hard))
+                self.check(refused.answer(), 202)
+            took = time.monotonic() - began
+            tried = server.metric("mayfly_ingress_accept_paused_total", reason="descriptors")
+            self.assertGreaterEqual(tried, 1)
+            self.assertLessEqual(tried, took / 0.1 + 1)
+            server.stop()
+            more = [line for line in server.log if line["event"] == "accept_paused"]
+            self.assertEqual([warning], more)
 
 
 class Duplicates(harness.TestCase):
