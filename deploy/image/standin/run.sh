@@ -29,6 +29,12 @@ member() {
     sed -n 's/.*"'"$1"'" *: *"\([^"]*\)".*/\1/p'
 }
 
+need() {
+    for program in "$@"; do
+        command -v "$program" > /dev/null || fail "This machine lacks $program, which the runner needs." 2
+    done
+}
+
 unpack() {
     blob=$ACTIONS_RUNNER_INPUT_JITCONFIG
     unset ACTIONS_RUNNER_INPUT_JITCONFIG
@@ -127,6 +133,7 @@ finish_job() {
 }
 
 if [ "$1" != --listen ]; then
+    need base64 cat mkdir rm sed tail wget
     [ -n "$ACTIONS_RUNNER_INPUT_JITCONFIG" ] || fail "ACTIONS_RUNNER_INPUT_JITCONFIG is not set."
     unpack
 fi

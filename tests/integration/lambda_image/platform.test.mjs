@@ -4,7 +4,7 @@
  * product packed. The stand-in runner takes its job from the fake GitHub.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -27,12 +27,21 @@ function pack(fields) {
   return packed;
 }
 
+/** The stand-in runner with what it has in an image: busybox, not what happens to be on this machine. */
+function writeRunner(dir) {
+  const tools = path.join(dir, 'busybox');
+  fs.mkdirSync(tools);
+  const installed = spawnSync('busybox', ['--install', '-s', tools]);
+  assert.equal(installed.status, 0, `busybox, which deploy/packages image installs: ${installed.error ?? installed.stderr}`);
+  fs.copyFileSync(STANDIN, path.join(dir, 'standin.sh'));
+  fs.writeFileSync(path.join(dir, 'run.sh'), `#!/bin/sh\nPATH='${tools}' exec sh '${dir}/standin.sh'\n`, { mode: 0o755 });
+}
+
 /** The agent with an image of its own: the runner's directory, a listener that can be warmed. */
 async function startAgent(t, extra = []) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'mayfly-image-'));
   fs.mkdirSync(path.join(dir, 'bin'));
-  fs.copyFileSync(STANDIN, path.join(dir, 'run.sh'));
-  fs.chmodSync(path.join(dir, 'run.sh'), 0o755);
+  writeRunner(dir);
   fs.writeFileSync(path.join(dir, 'bin', 'Runner.Listener'), '#!/bin/sh\necho "$1" >> "${0%/*}/../warmed"\n', { mode: 0o755 });
   const agent = spawn(AGENT, ['--lambda', '--port', '0', '--bind', '127.0.0.1', '--user', '', '--no-unique',
     '--runner', path.join(dir, 'run.sh'), ...extra], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -51,12 +60,18 @@ async function startAgent(t, extra = []) {
     log.push(JSON.parse(line));
     for (const look of [...waiting]) look();
   });
-  const logged = (accepts) => new Promise((resolve) => {
+  let over = false;
+  lines.on('close', () => {
+    over = true;
+    for (const look of [...waiting]) look();
+  });
+  const logged = (accepts) => new Promise((resolve, reject) => {
     const look = () => {
       const found = log.find(accepts);
-      if (!found) return;
+      if (!found && !over) return;
       waiting.splice(waiting.indexOf(look), 1);
-      resolve(found);
+      if (found) resolve(found);
+      else reject(new Error(`the agent ended before that: ${output.slice(-3).join('; ')} ${log.slice(-3).map(JSON.stringify).join(' ')}`));
     };
     waiting.push(look);
     look();
