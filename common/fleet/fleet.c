@@ -178,7 +178,7 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     if (how->spare_if_busy && may_be_idle && delete_registration(f, vm, e) != 0) {
         return err_wrap(e, "the registration of VM %s was not deleted", vm->name);
     }
-    if (move(f, vm, VM_ENDING, how->reason, e) != 0) {
+    if (vm->state != VM_ENDING && move(f, vm, VM_ENDING, how->reason, e) != 0) {
         return -1;
     }
     if (!how->nothing_runs && hold(f, vm, e) != 0) {

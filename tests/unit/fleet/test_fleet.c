@@ -30,6 +30,7 @@ static struct script {
     char terminated_id[VM_ID_MAX + 1];
     int deleted;
     enum ledger_vm_state row;
+    int moves; /* calls that move it */
     int64_t now_ms;
     struct fleet *fleet;
     struct vm_pace pace[2];
@@ -166,6 +167,7 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     (void)changed;
     (void)e;
     assert_true(a->to >= script.row);
+    script.moves++;
     script.row = a->to;
     return 0;
 }
@@ -303,6 +305,7 @@ static void end_held_row_whose_machine_was_found_is_ended(void **state)
     assert_int_equal(end(&vm, false, false, &e), 0);
     assert_string_equal(script.terminated_id, "microvm-9");
     assert_int_equal(script.row, VM_GONE);
+    assert_int_equal(script.moves, 1); /* it was ending already */
 }
 
 static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)

@@ -21,11 +21,14 @@ static void outcome_transient_retries_with_jitter_below_the_ceiling(void **state
 {
     (void)state;
     for (int64_t attempts = 0; attempts < 3; attempts++) {
+        int64_t most_ms = 0;
         for (int i = 0; i < 200; i++) {
             struct outcome o = of(ERR_RETRY, attempts, 0);
             assert_int_equal(o.action, OUTCOME_RETRY);
             assert_in_range(o.delay_ms, 1, (uint64_t)(100 << attempts));
+            most_ms = o.delay_ms > most_ms ? o.delay_ms : most_ms;
         }
+        assert_true(most_ms > 50 << attempts); /* but for a chance of 1 in 2^200 */
     }
 }
 
@@ -46,7 +49,8 @@ static void outcome_throttle_and_capacity_wait_however_often(void **state)
     assert_int_equal(throttled.delay_ms, 7000);
     assert_true(throttled.pause_class);
     assert_int_equal(full.action, OUTCOME_WAIT);
-    assert_true(full.delay_ms > 0);
+    assert_int_equal(full.delay_ms, 5000);
+    assert_int_equal(of(ERR_CAPACITY, 0, 1).delay_ms, 1);
 }
 
 static void outcome_permanent_is_buried_at_once(void **state)
@@ -58,7 +62,28 @@ static void outcome_permanent_is_buried_at_once(void **state)
 static void outcome_retry_is_no_sooner_than_the_other_side_asked(void **state)
 {
     (void)state;
-    assert_true(of(ERR_RETRY, 0, 5000).delay_ms >= 5000);
+    assert_int_equal(of(ERR_RETRY, 0, 5000).delay_ms, 5000);
+}
+
+static void each_class_of_error_has_its_row(void **state)
+{
+    (void)state;
+    const struct {
+        enum err_class class;
+        enum outcome_action action;
+        bool pause_class;
+    } rows[] = {
+        {ERR_NONE, OUTCOME_RETRY, false},      {ERR_RETRY, OUTCOME_RETRY, false},
+        {ERR_THROTTLED, OUTCOME_WAIT, true},   {ERR_CAPACITY, OUTCOME_WAIT, true},
+        {ERR_PERMANENT, OUTCOME_BURY, false},  {ERR_AUTH, OUTCOME_RETRY, false},
+        {ERR_NOT_FOUND, OUTCOME_RETRY, false}, {ERR_CONFLICT, OUTCOME_RETRY, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct err e = {.class = rows[i].class};
+        struct outcome o = outcome_of(&e, 0, &retry);
+        assert_int_equal(o.action, rows[i].action);
+        assert_int_equal(o.pause_class, rows[i].pause_class);
+    }
 }
 
 static void outcome_unknown_class_is_transient(void **state)
@@ -76,6 +101,7 @@ int main(void)
         cmocka_unit_test(outcome_throttle_and_capacity_wait_however_often),
         cmocka_unit_test(outcome_permanent_is_buried_at_once),
         cmocka_unit_test(outcome_retry_is_no_sooner_than_the_other_side_asked),
+        cmocka_unit_test(each_class_of_error_has_its_row),
         cmocka_unit_test(outcome_unknown_class_is_transient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
