@@ -63,8 +63,8 @@ static int put_for(int64_t job_id)
     char key[32];
     int n = 0;
     (void)snprintf(key, sizeof key, "%lld", (long long)job_id);
-    for (int i = 0; i < world.messages_put; i++) {
-        n += strcmp(world.keys[i], key) == 0 ? 1 : 0;
+    for (int i = 0; i < world_puts(); i++) {
+        n += strcmp(world_put(i, "key"), key) == 0 ? 1 : 0;
     }
     return n;
 }
@@ -76,9 +76,9 @@ static void failed_deliveries_go_to_their_lanes_once(void **state)
     (void)world_add_delivery(2, "queued", 202, 2 * MINUTE_MS);
     (void)world_add_delivery(1, "completed", 0, MINUTE_MS);
     sweep_times(6);
-    assert_int_equal(world.messages_put, 2);
-    assert_string_equal(world.lanes[0], "launch.small"); /* the older one first */
-    assert_string_equal(world.lanes[1], "events");
+    assert_int_equal(world_puts(), 2);
+    assert_string_equal(world_put(0, "lane"), "launch.small"); /* the older one first */
+    assert_string_equal(world_put(1, "lane"), "events");
     assert_int_equal(put_for(1), 2);
     assert_int_equal(world.payload_calls, 2);
 }
@@ -89,7 +89,7 @@ static void delivery_that_succeeded_later_is_left_alone(void **state)
     (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
     world_add_delivery(1, "queued", 202, MINUTE_MS)->entry.redelivery = true;
     sweep_times(3);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.payload_calls, 0);
 }
 
@@ -99,7 +99,7 @@ static void delivery_that_failed_again_is_recovered_once(void **state)
     (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
     world_add_delivery(1, "queued", 502, MINUTE_MS)->entry.redelivery = true;
     sweep_times(3);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void other_events_and_other_labels_are_left_alone(void **state)
@@ -110,7 +110,7 @@ static void other_events_and_other_labels_are_left_alone(void **state)
     d = world_add_delivery(2, "queued", 503, MINUTE_MS);
     memcpy(strstr(d->payload, "self-hosted"), "gpu-hosting", 11);
     sweep_times(4);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.payload_calls, 1); /* of the second, once */
 }
 
@@ -152,7 +152,7 @@ static void long_log_is_read_page_by_page(void **state)
     }
     sweep_times(1);
     assert_int_equal(world.list_calls, 4);
-    assert_int_equal(world.messages_put, 3);
+    assert_int_equal(world_puts(), 3);
 }
 
 static void each_sweep_keeps_within_its_calls(void **state)
@@ -167,7 +167,7 @@ static void each_sweep_keeps_within_its_calls(void **state)
         world_pass(10);
         assert_true(calls() - before <= CALLS);
     }
-    assert_int_equal(world.messages_put, 130);
+    assert_int_equal(world_puts(), 130);
     for (int i = 1; i <= 130; i++) {
         assert_int_equal(put_for(i), 1);
     }
@@ -188,7 +188,7 @@ static void what_fails_during_a_reading_is_the_next_ones(void **state)
     }
     assert_true(world.mark_ms > 0); /* the first reading has come to its end all the same */
     sweep_times(20);
-    assert_int_equal(world.messages_put, 130);
+    assert_int_equal(world_puts(), 130);
 }
 
 static void payload_refused_is_asked_for_again_once_for_each_attempt(void **state)
@@ -197,7 +197,7 @@ static void payload_refused_is_asked_for_again_once_for_each_attempt(void **stat
     world_add_delivery(1, "queued", 503, 2 * MINUTE_MS)->payload_fails = ERR_AUTH;
     sweep_times(3);
     assert_int_equal(world.redeliver_calls, 1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     struct world_delivery *again = world_add_delivery(1, "queued", 503, 0);
     again->entry.redelivery = true;
     again->payload_fails = ERR_AUTH;
@@ -245,7 +245,7 @@ static void limit_of_github_ends_the_sweeps_part(void **state)
     world.deliveries[0].payload_fails = ERR_NONE;
     world.deliveries[1].payload_fails = ERR_NONE;
     sweep_times(1);
-    assert_int_equal(world.messages_put, 2);
+    assert_int_equal(world_puts(), 2);
 }
 
 static void is_slow(void)
@@ -266,7 +266,7 @@ static void slow_github_leaves_the_rest_to_the_next_sweep(void **state)
     assert_int_equal(calls(), 4);
     assert_int_equal(world.mark_ms, 0); /* the reading goes on */
     sweep_times(1);
-    assert_int_equal(world.messages_put, 9);
+    assert_int_equal(world_puts(), 9);
     assert_int_equal(world.payload_calls, 9);
     assert_true(world.mark_ms > 0);
 }
@@ -275,9 +275,9 @@ static void queue_that_is_down_loses_nothing(void **state)
 {
     (void)state;
     (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
-    world.queue_fails = true;
+    world_queue_fails("queue_put", ERR_RETRY);
     sweep_times(3);
-    world.queue_fails = false;
+    world_queue_fails("queue_put", ERR_NONE);
     sweep_times(3);
     assert_int_equal(put_for(1), 1);
 }
@@ -342,12 +342,12 @@ static void new_holder_of_the_lease_begins_at_the_mark(void **state)
     assert_true(reaper.walk.under_way);
     world.mark_ms = world.deliveries[0].entry.delivered_ms; /* another one did */
     world.lease_fence += 2;
-    int before = world.messages_put;
+    int before = world_puts();
     sweep(&reaper);
     /* Its own reading is dropped: it would have gone on with what is long done. */
     assert_int_equal(reaper.walk.fence, world.lease_fence);
     assert_int_equal(reaper.walk.until_ms, world.mark_ms - 2 * MINUTE_MS);
-    assert_true(world.messages_put > before);
+    assert_true(world_puts() > before);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

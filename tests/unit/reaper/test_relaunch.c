@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "tests/lib/calls.h"
 #include "tests/unit/reaper/world.h"
 
 #define SECOND_MS 1000
@@ -67,11 +68,11 @@ static void message_carries_all_that_a_launch_needs(void **state)
     struct job_event ev;
     const struct ledger_job *job = world_add_job(42, "queued");
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 1);
-    assert_string_equal(world.lanes[0], "launch.small");
-    assert_string_equal(world.keys[0], "42");
-    assert_string_equal(world.groups[0], "acme/app");
-    assert_int_equal(job_event_decode(slice_of(world.bodies[0]), &ev, &e), 0);
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "lane"), "launch.small");
+    assert_string_equal(world_put(0, "key"), "42");
+    assert_string_equal(world_put(0, "group"), "acme/app");
+    assert_int_equal(job_event_decode(slice_of(world_put(0, "body")), &ev, &e), 0);
     assert_int_equal(ev.action, JOB_ACTION_QUEUED);
     assert_int_equal(ev.job.id, 42);
     assert_int_equal(ev.job.run_id, 420);
@@ -93,13 +94,13 @@ static void message_that_cannot_be_put_leaves_the_job_as_it_was(void **state)
     (void)state;
     const struct ledger_job *job = world_add_job(42, "queued");
     int64_t before = failures();
-    world.queue_fails = true;
+    world_queue_fails("queue_put", ERR_RETRY);
     sweep(&reaper);
     assert_int_equal(job->relaunched_ms, 0);
     assert_int_equal(failures() - before, 1);
-    world.queue_fails = false;
+    world_queue_fails("queue_put", ERR_NONE);
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
     assert_int_equal(job->relaunched_ms, clock_wall_ms());
     assert_int_equal(failures() - before, 1);
 }
@@ -113,11 +114,11 @@ static void messages_of_every_class_are_counted_before_the_balances_which_are_re
     (void)world_add_job(42, "queued");
     (void)add_large_job(43);
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 2);
-    assert_string_equal(world.lanes[0], "launch.small");
-    assert_string_equal(world.lanes[1], "launch.large");
+    assert_int_equal(world_puts(), 2);
+    assert_string_equal(world_put(0, "lane"), "launch.small");
+    assert_string_equal(world_put(1, "lane"), "launch.large");
     assert_int_equal(world.depths_before_balances, 2);
-    assert_int_equal(world.calls[CALL_DEPTHS], 2);
+    assert_int_equal(calls_count("queue_depths", NULL), 2);
     assert_int_equal(world.calls[CALL_BALANCES], 1); /* for the stuck jobs, too */
     sweep(&reaper);
     assert_int_equal(world.calls[CALL_BALANCES], 2);
@@ -131,11 +132,11 @@ static void balances_that_cannot_be_read_are_a_failure_and_nothing_is_put(void *
     world.fails[CALL_BALANCES] = ERR_RETRY;
     sweep(&reaper);
     assert_int_equal(failures() - before, 1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     world.fails[CALL_BALANCES] = ERR_NONE;
     sweep(&reaper);
     assert_int_equal(failures() - before, 1);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void messages_of_one_class_are_nothing_to_another(void **state)
@@ -143,10 +144,10 @@ static void messages_of_one_class_are_nothing_to_another(void **state)
     (void)state;
     (void)add_large_job(43);
     world.demand = 0;
-    world.lane_ready = 100; /* of small */
+    world_add_messages("launch.small", QUEUE_READY, "9999", 100);
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 1);
-    assert_string_equal(world.lanes[0], "launch.large");
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "lane"), "launch.large");
 }
 
 static void fill(const char *class_name, int n)
@@ -170,9 +171,9 @@ static void full_class_gets_no_message_and_another_does(void **state)
     (void)add_large_job(43);
     fill("large", 2);
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 1);
-    assert_string_equal(world.lanes[0], "launch.small");
-    assert_int_equal(world.calls[CALL_DEPTHS], 1);
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "lane"), "launch.small");
+    assert_int_equal(calls_count("queue_depths", NULL), 1);
 }
 
 static void full_fleet_gets_no_message_at_all(void **state)
@@ -183,7 +184,7 @@ static void full_fleet_gets_no_message_at_all(void **state)
     fill("large", 1);
     fill("small", 4);
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.calls[CALL_BALANCES], 1); /* the stuck jobs' */
 }
 
@@ -192,25 +193,23 @@ static void scope_that_lacks_nothing_makes_no_job_overdue(void **state)
 {
     (void)state;
     world_add_job(42, "queued")->waiting_ms = clock_wall_ms() - 100 * PATIENCE_MS;
-    world.lane_ready = 100;
+    world_add_messages("launch.small", QUEUE_READY, "9999", 100);
     world.demand_elsewhere = 3;
     world.supply_elsewhere = 3;
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     world.supply_elsewhere = 2;
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void event_of_the_job_in_the_queue_is_no_launch_message(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.in_queue = true;
-    world.queue_place = QUEUE_READY;
-    world.queue_lane = "events";
+    world_add_messages("events", QUEUE_READY, "42", 1);
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 /* --- what GitHub says of the job --- */
@@ -221,7 +220,7 @@ static void job_that_runs_on_a_runner_is_settled_as_running(void **state)
     (void)world_add_job(42, "in_progress");
     world.github_jobs[0].runner_id = 9;
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.settled, 1);
     assert_int_equal(world.settled_job, 42);
     assert_int_equal(world.settled_to, JOB_RUNNING);
@@ -234,7 +233,7 @@ static void job_in_progress_without_a_runner_waits(void **state)
     (void)world_add_job(42, "in_progress");
     sweep(&reaper);
     assert_int_equal(world.settled, 0);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void queued_job_that_once_had_a_runner_waits(void **state)
@@ -244,7 +243,7 @@ static void queued_job_that_once_had_a_runner_waits(void **state)
     world.github_jobs[0].runner_id = 9;
     sweep(&reaper);
     assert_int_equal(world.settled, 0);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void job_that_ended_on_a_runner_is_done(void **state)
@@ -264,7 +263,7 @@ static void job_that_github_cannot_be_asked_about_is_launched_for(void **state)
     world.fails[CALL_GET_JOB] = ERR_RETRY;
     sweep(&reaper);
     assert_int_equal(world.settled, 0);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 /* 65 jobs that GitHub does not know, and room to remember 64: the one that would be asked about
@@ -293,7 +292,7 @@ static void of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten(vo
     sweep(&reaper); /* asks about the second again, and about more, but not about the first */
     assert_true(world.calls[CALL_GET_JOB] > 1 + 64 + 1);
     assert_int_equal(world.asked_of_job_1, 2);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

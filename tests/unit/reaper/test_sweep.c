@@ -279,7 +279,7 @@ static void balance_asks_again_for_a_job_that_waits_too_long(void **state)
     (void)world_add_job(42, "queued");
     world.demand = 1;
     sweep_times(3);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void balance_leaves_covered_queued_and_full_alone(void **state)
@@ -290,16 +290,16 @@ static void balance_leaves_covered_queued_and_full_alone(void **state)
     world.supply = 1;
     sweep_times(1);
     world.supply = 0;
-    world.in_queue = true;
+    world_add_messages("launch.small", QUEUE_READY, "42", 1);
     sweep_times(1);
-    world.in_queue = false;
+    world_empty_queue();
     for (int i = 0; i < 4; i++) {
         char name[8] = {'m', 'f', '-', 't', '-', (char)('0' + i), '\0'};
         (void)world_add_vm(name, VM_BUSY, 1000);
         (void)world_add_machine(name, VM_RUN_RUNNING);
     }
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
 }
 
 static void balance_uses_the_slots_that_its_own_sweep_freed(void **state)
@@ -314,7 +314,7 @@ static void balance_uses_the_slots_that_its_own_sweep_freed(void **state)
     }
     sweep_times(1);
     assert_int_equal(world.ended, 1);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void balance_does_not_wait_for_githubs_delivery_log(void **state)
@@ -325,9 +325,9 @@ static void balance_does_not_wait_for_githubs_delivery_log(void **state)
     world.has_hook = true;
     (void)world_add_delivery(7, "completed", 503, 1000);
     sweep_times(1);
-    assert_int_equal(world.messages_put, 2);
-    assert_string_equal(world.keys[0], "42");
-    assert_string_equal(world.lanes[1], "events");
+    assert_int_equal(world_puts(), 2);
+    assert_string_equal(world_put(0, "key"), "42");
+    assert_string_equal(world_put(1, "lane"), "events");
 }
 
 /* Twenty jobs wait at a cap that has just let go of a slot, and the messages of three have served
@@ -340,16 +340,18 @@ static void balance_counts_others_messages_as_occasions(void **state)
     }
     world.demand = 23;
     world.supply = 3;
-    world.lane_ready = 15;
-    world.lane_delayed = 5;
+    world_add_messages("launch.small", QUEUE_READY, "9999", 15);
+    world_add_messages("launch.small", QUEUE_DELAYED, "9999", 5);
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.calls[CALL_GET_JOB], 0);
     /* One fewer is one that is missing. */
-    world.lane_delayed = 4;
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_READY, "9999", 15);
+    world_add_messages("launch.small", QUEUE_DELAYED, "9999", 4);
     sweep_times(1);
-    assert_int_equal(world.messages_put, 1);
-    assert_string_equal(world.keys[0], "42");
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "key"), "42");
 }
 
 static void balance_asks_for_each_that_is_missing_once(void **state)
@@ -359,12 +361,11 @@ static void balance_asks_for_each_that_is_missing_once(void **state)
         (void)world_add_job(42 + i, "queued");
     }
     world.demand = 5;
-    world.lane_ready = 2;
+    world_add_messages("launch.small", QUEUE_READY, "9999", 2);
     sweep_times(1);
-    assert_int_equal(world.messages_put, 3);
-    world.lane_ready = 5;
+    assert_int_equal(world_puts(), 3);
     sweep_times(2);
-    assert_int_equal(world.messages_put, 3);
+    assert_int_equal(world_puts(), 3);
 }
 
 static void balance_without_a_count_looks_for_each_jobs_own_message(void **state)
@@ -372,14 +373,13 @@ static void balance_without_a_count_looks_for_each_jobs_own_message(void **state
     (void)state;
     (void)world_add_job(42, "queued");
     world.demand = 1;
-    world.fails[CALL_DEPTHS] = ERR_RETRY;
-    world.in_queue = true;
-    world.queue_place = QUEUE_READY;
+    world_queue_fails("queue_depths", ERR_RETRY);
+    world_add_messages("launch.small", QUEUE_READY, "42", 1);
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
-    world.in_queue = false;
+    assert_int_equal(world_puts(), 0);
+    world_empty_queue();
     sweep_times(1);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
@@ -387,17 +387,18 @@ static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
     (void)state;
     (void)world_add_job(42, "queued");
     world.demand = 1;
-    world.find_fails = ERR_RETRY; /* it could, and is only away: then nothing is doubled */
+    world_queue_fails("queue_find",
+                      ERR_RETRY); /* it could, and is only away: then nothing is doubled */
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
-    world.find_fails = ERR_PERMANENT;
-    world.lane_leased = 0;
-    world.lane_ready = 1; /* counted, it needs no search */
+    assert_int_equal(world_puts(), 0);
+    world_queue_fails("queue_find", ERR_PERMANENT);
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_READY, "9999", 1); /* counted, it needs no search */
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
-    world.lane_ready = 0;
+    assert_int_equal(world_puts(), 0);
+    world_empty_queue();
     sweep_times(3);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 /* One of the messages that workers have may be this job's, but one is not two jobs'. */
@@ -408,15 +409,17 @@ static void balance_leaves_as_many_unsearched_jobs_as_messages_are_out(void **st
         (void)world_add_job(42 + i, "queued");
     }
     world.demand = 3;
-    world.find_fails = ERR_PERMANENT;
-    world.lane_leased = 3;
+    world_queue_fails("queue_find", ERR_PERMANENT);
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_LEASED, "9999", 3);
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.calls[CALL_GET_JOB], 0);
-    world.lane_leased = 2;
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_LEASED, "9999", 2);
     sweep_times(1);
-    assert_int_equal(world.messages_put, 1);
-    assert_string_equal(world.keys[0], "44");
+    assert_int_equal(world_puts(), 1);
+    assert_string_equal(world_put(0, "key"), "44");
 }
 
 /* Taken or buried, it is in no lane and counts for its job alone: nothing is missing for another.
@@ -428,13 +431,12 @@ static void balance_leaves_a_job_to_its_own_message(void **state)
     (void)world_add_job(42, "queued");
     (void)world_add_job(43, "queued");
     world.demand = 2;
-    world.lane_ready = 1;
-    world.in_queue = true;
-    world.queue_key = "42";
     for (size_t i = 0; i < COUNT_OF(places); i++) {
-        world.queue_place = places[i];
+        world_empty_queue();
+        world_add_messages("launch.small", places[i], "42", 1);
+        world_add_messages("launch.small", QUEUE_READY, "9999", 1);
         sweep_times(1);
-        assert_int_equal(world.messages_put, 0);
+        assert_int_equal(world_puts(), 0);
     }
 }
 
@@ -445,10 +447,10 @@ static void balance_asks_for_none_in_the_place_of_one_that_is_over(void **state)
     (void)world_add_job(42, "completed");
     (void)world_add_job(43, "queued");
     world.demand = 2;
-    world.lane_ready = 1;
+    world_add_messages("launch.small", QUEUE_READY, "9999", 1);
     sweep_times(1);
     assert_int_equal(world.settled_to, JOB_CANCELLED);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
 }
 
 /* The lane's messages may all be another scope's, for which they do nothing. */
@@ -457,18 +459,18 @@ static void balance_asks_for_the_overdue_where_scopes_share_a_class(void **state
     (void)state;
     struct ledger_job *job = world_add_job(42, "queued");
     world.demand = 1;
-    world.lane_ready = 100;
+    world_add_messages("launch.small", QUEUE_READY, "9999", 100);
     world.demand_elsewhere = 50;
     job->waiting_ms = clock_wall_ms() - 599 * 1000;
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     job->waiting_ms = clock_wall_ms() - 601 * 1000;
     world.demand_elsewhere = 0;
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     world.demand_elsewhere = 50;
     sweep_times(1);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void balance_believes_github_that_a_job_is_over(void **state)
@@ -477,7 +479,7 @@ static void balance_believes_github_that_a_job_is_over(void **state)
     (void)world_add_job(42, "completed");
     world.demand = 1;
     sweep_times(1);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.settled_to, JOB_CANCELLED);
 }
 

@@ -52,7 +52,7 @@ static void job_whose_end_was_lost_is_settled_although_supply_covers_it(void **s
     sweep(&reaper);
     assert_int_equal(world.settled, 1);
     assert_int_equal(world.settled_to, JOB_CANCELLED);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.told, 0);
     assert_int_equal(world.ended, 0);
 }
@@ -67,7 +67,7 @@ static void job_that_does_wait_is_told_and_stays(void **state)
     assert_int_equal(world.told, 1);
     assert_int_equal(world.told_job, 42);
     assert_string_equal(world.told_what, "untaken");
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
 }
 
 static void machine_that_is_young_busy_or_of_another_scope_contradicts_nothing(void **state)
@@ -129,13 +129,13 @@ static void job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_en
         assert_int_equal(world.calls[CALL_GET_JOB], (int)i + 1);
         world_pass(SECOND_MS);
     }
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     assert_int_equal(world.settled, 0);
     job->waiting_ms = clock_wall_ms() - 50 * 3600 * 1000LL;
     sweep(&reaper);
     assert_int_equal(world.settled, 1);
     assert_int_equal(world.settled_to, JOB_CANCELLED);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
 }
 
 static void job_that_github_knows_again_is_launched_for(void **state)
@@ -148,10 +148,10 @@ static void job_that_github_knows_again_is_launched_for(void **state)
     sweep(&reaper);
     world.github_jobs[0].id = 42;
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 0);
+    assert_int_equal(world_puts(), 0);
     world_pass(PATIENCE_MS);
     sweep(&reaper);
-    assert_int_equal(world.messages_put, 1);
+    assert_int_equal(world_puts(), 1);
 }
 
 static void nothing_is_asked_without_the_lease(void **state)

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "tests/lib/calls.h"
 
 struct world world;
 
@@ -70,9 +71,7 @@ static void reset(void)
     clock_set_source(&source);
     memset(&world, 0, sizeof world);
     world.now_ms = 1800000000000;
-    world.lane_leased = 5;
     world.lease_fence = 1;
-    world.queue_lane = "launch.small";
     world.page_size = 100;
     world.lease_is_ours = true;
     world.machines_told = true;
@@ -86,6 +85,7 @@ void world_add_reaper(struct reaper *r, const char *config_text, const char *hol
     ASSERT(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e) == 0);
     r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
     (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
+    r->queue = world_queue;
     stop_init(&r->stop);
 }
 
@@ -93,7 +93,12 @@ void world_begin(struct reaper *r, const char *config_text)
 {
     log_set_level(LOG_ERROR);
     reset();
+    calls_reset();
+    world_empty_queue();
+    world_add_messages("launch.small", QUEUE_LEASED, "9999", 5);
+    world_add_messages("launch.small", QUEUE_DEAD, "9999", 7);
     world_add_reaper(r, config_text, "one");
+    world.reaper = r;
 }
 
 void world_end(struct reaper *r)
@@ -345,7 +350,7 @@ int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, st
 {
     (void)l;
     if (world.calls[CALL_BALANCES] == 0) {
-        world.depths_before_balances = world.calls[CALL_DEPTHS];
+        world.depths_before_balances = calls_count("queue_depths", NULL);
     }
     if (world_called(CALL_BALANCES, e) != 0) {
         return -1;

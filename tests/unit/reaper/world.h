@@ -1,7 +1,7 @@
 /*
  * A scripted world for the reaper: rows of the ledger, machines of two providers, runners, jobs and
- * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. the
- * files world*.c answer the reaper's calls from them.
+ * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. The
+ * files world*.c answer the reaper's calls from them. The queue is a real one, in memory.
  *
  * There are two of everything: two classes (small, whose machines are bound to a host, and large,
  * whose machines tell no name), two hosts (here, there), two scopes (acme, other). A machine's id
@@ -31,7 +31,6 @@ enum world_call {
     CALL_VM_GET,
     CALL_LIST_DELIVERIES,
     CALL_LIST_RUNNERS,
-    CALL_DEPTHS,
     CALL_BALANCES,
     WORLD_CALLS
 };
@@ -65,6 +64,7 @@ struct world_lease {
 struct world {
     int64_t now_ms;
     int64_t boot_extra_ms; /* time that only the boot clock saw: suspend */
+    struct reaper *reaper; /* of world_begin */
     int64_t lease_fence;
     struct world_lease leases[3];
     bool lease_fails;             /* the ledger does not answer */
@@ -88,15 +88,10 @@ struct world {
     size_t delivery_count;
     bool has_hook;
     size_t page_size; /* of the delivery log */
-    bool queue_fails;
     int list_calls;
     int payload_calls;
     int redeliver_calls;
     int64_t mark_ms;
-    char lanes[WORLD_MAX][40]; /* of the messages put, in order */
-    char keys[WORLD_MAX][32];
-    char groups[WORLD_MAX][144];
-    char bodies[WORLD_MAX][1200];
 
     struct ledger_vm vms[WORLD_MAX];
     size_t vm_count;
@@ -115,18 +110,9 @@ struct world {
     int64_t supply;
     int64_t demand_elsewhere; /* of another scope, in the same class */
     int64_t supply_elsewhere;
-    int64_t demand_large;         /* of the other class */
-    bool in_queue;                /* queue_find finds a launch message */
-    const char *queue_key;        /* of that job alone; NULL: of every one */
-    const char *queue_lane;       /* where that is */
-    enum queue_place queue_place; /* which is there */
-    int64_t lane_ready;           /* messages in the class's lane, whosever they are */
-    int64_t lane_delayed;
-    int64_t lane_leased;
-    enum err_class find_fails; /* with this; ERR_NONE: it works */
+    int64_t demand_large; /* of the other class */
     bool lease_is_ours;
     bool ledger_fails_on_list;
-    int messages_put;
     int repair_calls;
     bool repair_fails;
     size_t repair_suspects;
@@ -145,7 +131,7 @@ struct world {
     int64_t settled_job;
     char settled_why[96];
     int64_t tidied_before_ms;
-    int depths_before_balances; /* calls of the one before the first of the other */
+    size_t depths_before_balances; /* calls of the one before the first of the other */
     int settled;
     int told; /* lines of the timeline */
     int64_t told_job;
@@ -157,6 +143,7 @@ struct world {
 };
 
 extern struct world world;
+extern struct queue *world_queue;
 
 /* The row of that name, or NULL. */
 struct ledger_vm *world_row(const char *name);
@@ -170,6 +157,18 @@ int64_t world_task_errors(const char *task);
 
 void world_pass(int64_t ms);
 int64_t world_boot_ms(void);
+
+/* Puts n messages with that key on the queue, as somebody else. The reaper's calls to the queue are
+ * in calls.h. */
+void world_add_messages(const char *lane, enum queue_place place, const char *key, int n);
+/* Some that are leased, and some that are dead, are there from the beginning; this leaves none. */
+void world_empty_queue(void);
+/* How many messages the reaper has put, and the "lane", "key", "group" or "body" of one, from 0.
+ * Valid until the next call. */
+int world_puts(void);
+const char *world_put(int i, const char *field);
+/* Every call of that function fails so; ERR_NONE: all calls of the queue work again. */
+void world_queue_fails(const char *function, enum err_class class);
 
 /* Adds a delivery of a job at the top of the log, `age_ms` ago; returns its place (the array moves
  * with the next one). */

@@ -1,11 +1,10 @@
-/* The world's GitHub, and its queue. */
+/* The world's GitHub. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/reaper/world.h"
 
-/* --- GitHub and the queue --- */
 struct github_scope github_scope_parse(const char *name, int64_t installation_id)
 {
     struct github_scope s = {.installation_id = installation_id};
@@ -76,63 +75,6 @@ int github_get_job(struct github *g, const char *repository, int64_t installatio
         }
     }
     return err_set(e, ERR_NOT_FOUND, 404, "no job");
-}
-
-int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out, size_t *n,
-               struct err *e)
-{
-    (void)q;
-    (void)max;
-    if (world.find_fails != ERR_NONE) {
-        return err_set(e, world.find_fails, 0, "scripted");
-    }
-    *out = calloc(1, sizeof **out);
-    (void)snprintf((*out)->message.lane, sizeof(*out)->message.lane, "%s", world.queue_lane);
-    (*out)->place = world.queue_place;
-    bool found = world.in_queue && (world.queue_key == NULL || strcmp(world.queue_key, key) == 0);
-    *n = found ? 1 : 0;
-    return 0;
-}
-
-int queue_depths(struct queue *q, const char *lane, struct queue_depth **out, size_t *n,
-                 struct err *e)
-{
-    (void)q;
-    if (world_called(CALL_DEPTHS, e) != 0) {
-        return -1;
-    }
-    *out = calloc(1, sizeof **out);
-    *n = strcmp(lane, "launch.small") == 0 ? 1 : 0;
-    (void)snprintf((*out)->lane, sizeof(*out)->lane, "%s", lane);
-    (*out)->ready = world.lane_ready;
-    (*out)->delayed = world.lane_delayed;
-    (*out)->leased = world.lane_leased;
-    (*out)->dead = 7;
-    return 0;
-}
-
-void queue_entries_free(struct queue_entry *entries, size_t n)
-{
-    (void)n;
-    free(entries);
-}
-
-int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e)
-{
-    (void)q;
-    if (world.queue_fails) {
-        return err_set(e, ERR_RETRY, 0, "scripted");
-    }
-    for (size_t i = 0; i < n; i++) {
-        (void)snprintf(world.lanes[world.messages_put], sizeof world.lanes[0], "%s", items[i].lane);
-        (void)snprintf(world.keys[world.messages_put], sizeof world.keys[0], "%s", items[i].key);
-        (void)snprintf(world.groups[world.messages_put], sizeof world.groups[0], "%s",
-                       items[i].group);
-        (void)snprintf(world.bodies[world.messages_put], sizeof world.bodies[0], "%.*s",
-                       SLICE_ARG(items[i].body));
-        world.messages_put++;
-    }
-    return 0;
 }
 
 /* --- webhook deliveries --- */
