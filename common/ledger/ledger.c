@@ -1,11 +1,13 @@
 #include "common/ledger/ledger.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/ledger/ledger_backend.h"
 #include "common/ledger/ledger_front.h"
+#include "common/ledger/ledger_steps.h"
 
 #define NAME_TRIES 3 /* a random name that is taken is a wonder; two in a row are a bug */
 #define MASK_OF_STATES ((1U << (VM_GONE + 1)) - 1)
@@ -108,7 +110,8 @@ int ledger_note(struct ledger *l, const struct job_event *ev, const char *scope,
     if (ledger_check_event(ev, e) != 0 || check_scope(scope, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_NOTE, began_us, l->ops->note(l->state, ev, scope, out, e));
+    return ledger_metrics_op(OP_NOTE, began_us,
+                             ledger_step_apply_event(l->ops->txn, l->state, ev, scope, out, e));
 }
 
 int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
@@ -125,8 +128,9 @@ int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to
         return err_set(e, ERR_PERMANENT, 0, "ledger: a job cannot be settled as %s",
                        ledger_job_state_name(to));
     }
-    return ledger_metrics_op(OP_JOB_SETTLE, began_us,
-                             l->ops->job_settle(l->state, job_id, to, why != NULL ? why : "", e));
+    return ledger_metrics_op(
+        OP_JOB_SETTLE, began_us,
+        ledger_step_reconcile_job(l->ops->txn, l->state, job_id, to, why != NULL ? why : "", e));
 }
 
 /* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */
@@ -145,7 +149,7 @@ int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     return ledger_metrics_op(OP_JOB_RELAUNCHED, began_us,
-                             l->ops->job_relaunched(l->state, job_id, e));
+                             ledger_step_relaunched(l->ops->txn, l->state, job_id, e));
 }
 
 /* --- reserving --- */
@@ -216,7 +220,7 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     if (ledger_check_advance(a, e) != 0) {
         return -1;
     }
-    int rc = l->ops->vm_advance(l->state, a, &moved, e);
+    int rc = ledger_step_advance(l->ops->txn, l->state, a, &moved, e);
     if (rc == 0 && changed != NULL) {
         *changed = moved;
     }
@@ -254,9 +258,9 @@ int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *wh
         ledger_check_text("what", what, sizeof((struct ledger_entry *)0)->what, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(
-        OP_TELL, began_us,
-        l->ops->tell(l->state, job_id, name, what, detail != NULL ? detail : "", e));
+    return ledger_metrics_op(OP_TELL, began_us,
+                             ledger_step_log_event(l->ops->txn, l->state, job_id, name, what,
+                                                   detail != NULL ? detail : "", e));
 }
 
 int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out, size_t *n,
@@ -337,6 +341,70 @@ int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
         return -1;
     }
     return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_add(l->state, name, n, out, e));
+}
+
+/* --- cells --- */
+static int check_cell(const char *kind, const char *name, struct err *e)
+{
+    if (ledger_check_text("the cell's kind", kind, LEDGER_CELL_KIND, e) != 0) {
+        return -1;
+    }
+    return name == NULL ? 0 : ledger_check_text("the cell's name", name, LEDGER_CELL_NAME, e);
+}
+
+int ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **out, size_t *n,
+                     struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (check_cell(kind, NULL, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_CELL, began_us, l->ops->cells(l->state, kind, NULL, out, n, e));
+}
+
+int ledger_cell_get(struct ledger *l, const char *kind, const char *name, struct ledger_cell *out,
+                    struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    if (check_cell(kind, name, e) != 0 ||
+        ledger_metrics_op(OP_CELL, began_us, l->ops->cells(l->state, kind, name, &cells, &n, e)) !=
+            0) {
+        return -1;
+    }
+    *out = (struct ledger_cell){.version = 0};
+    (void)snprintf(out->kind, sizeof out->kind, "%s", kind);
+    (void)snprintf(out->name, sizeof out->name, "%s", name);
+    if (n > 0) {
+        *out = cells[0];
+    }
+    free(cells);
+    return 0;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */
+int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
+                    int64_t expected, int64_t *version, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    struct ledger_cell cell = {.version = expected};
+    int64_t now = 0;
+    if (check_cell(kind, name != NULL ? name : "", e) != 0) {
+        return -1;
+    }
+    if (value != NULL && strlen(value) >= sizeof cell.value) {
+        return err_set(e, ERR_PERMANENT, 0, "ledger: the cell %s/%s holds at most %zu bytes", kind,
+                       name, sizeof cell.value - 1);
+    }
+    (void)snprintf(cell.kind, sizeof cell.kind, "%s", kind);
+    (void)snprintf(cell.name, sizeof cell.name, "%s", name);
+    (void)snprintf(cell.value, sizeof cell.value, "%s", value != NULL ? value : "");
+    int rc = ledger_step_put_cell(l->ops->txn, l->state, &cell, value == NULL, &now, e);
+    if (rc == 0 && version != NULL) {
+        *version = now;
+    }
+    return ledger_metrics_op(OP_CELL, began_us, rc);
 }
 
 /* --- for people --- */

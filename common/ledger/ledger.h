@@ -86,9 +86,9 @@ struct ledger_effect {
     bool changed; /* the job's state moved */
     enum ledger_job_state before;
     enum ledger_job_state after;
-    char vm[VM_NAME_SIZE];         /* our VM whose runner the event names; "" if not ours */
-    bool vm_changed;               /* it became busy (in_progress) or ending (completed) now */
-    enum ledger_vm_state vm_state; /* after */
+    /* The VM of this deployment whose runner the event names, as it is after; name "" if none. */
+    struct ledger_vm vm;
+    bool vm_changed; /* it became busy (in_progress) or ending (completed) now */
 };
 /* Notes a delivery: `queued` that wants a runner -> waiting; `queued`/`waiting` held back -> seen;
  * in_progress -> running, and if the runner's name is one of our VMs that VM -> busy with this job
@@ -271,6 +271,32 @@ MUST_CHECK int ledger_mark_set(struct ledger *l, const char *name, int64_t value
 /* Adds and answers the new value. */
 MUST_CHECK int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
                                struct err *e);
+
+/* --- cells: small versioned values that all programs share --- */
+/* A cell is named by its kind ("circuit", "program", ...) and its name, and holds a text. Its
+ * version grows with every change, also across a removal and a new beginning; 0: there is no such
+ * cell. The kinds "lease" and "counter" belong to the ledger. */
+#define LEDGER_CELL_KIND 32
+#define LEDGER_CELL_NAME 128
+#define LEDGER_CELL_VALUE 1024
+struct ledger_cell {
+    char kind[LEDGER_CELL_KIND];
+    char name[LEDGER_CELL_NAME];
+    int64_t version;
+    char value[LEDGER_CELL_VALUE];
+};
+/* A cell that does not exist is a success with version 0 and value "". */
+MUST_CHECK int ledger_cell_get(struct ledger *l, const char *kind, const char *name,
+                               struct ledger_cell *out, struct err *e);
+/* Compare-and-set: puts the value if the cell's version is `expected` (0: there is no cell yet),
+ * else ERR_CONFLICT: get it, decide anew, put again. value NULL removes the cell. *version: the new
+ * one (0 after a removal); may be NULL. */
+MUST_CHECK int ledger_cell_put(struct ledger *l, const char *kind, const char *name,
+                               const char *value, int64_t expected, int64_t *version,
+                               struct err *e);
+/* Every cell of a kind, in no order. *out: owned, free(). */
+MUST_CHECK int ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **out,
+                                size_t *n, struct err *e);
 
 /* --- for people --- */
 struct ledger_count {

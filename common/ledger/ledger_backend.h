@@ -13,16 +13,13 @@
 
 #include "common/ledger/ledger.h"
 #include "common/ledger/ledger_rules.h"
+#include "common/ledger/ledger_txn.h"
 
 typedef int ledger_open_fn(const char *url, void **out_state, struct err *e);
 typedef void ledger_close_fn(void *state);
 typedef int ledger_ping_fn(void *state, struct err *e);
 
-typedef int ledger_note_fn(void *state, const struct job_event *ev, const char *scope,
-                           struct ledger_effect *out, struct err *e);
 typedef int ledger_job_get_fn(void *state, int64_t job_id, struct ledger_job *out, struct err *e);
-typedef int ledger_job_settle_fn(void *state, int64_t job_id, enum ledger_job_state to,
-                                 const char *why, struct err *e);
 struct ledger_waiting { /* the arguments of ledger_jobs_waiting */
     const char *scope;
     const char *class_name;
@@ -31,7 +28,6 @@ struct ledger_waiting { /* the arguments of ledger_jobs_waiting */
 };
 typedef int ledger_jobs_waiting_fn(void *state, const struct ledger_waiting *query,
                                    struct ledger_job **out, size_t *n, struct err *e);
-typedef int ledger_job_relaunched_fn(void *state, int64_t job_id, struct err *e);
 
 /* A VM of that name exists already: ERR_CONFLICT, and nothing changed; the front makes another. */
 typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const char *vm_name,
@@ -46,14 +42,10 @@ typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t 
 
 typedef int ledger_scopes_fn(void *state, struct ledger_scope **out, size_t *n, struct err *e);
 
-typedef int ledger_vm_advance_fn(void *state, const struct ledger_advance *a, bool *changed,
-                                 struct err *e);
 typedef int ledger_vm_get_fn(void *state, const char *name, struct ledger_vm *out, struct err *e);
 typedef int ledger_vm_list_fn(void *state, unsigned state_mask, const char *after, size_t max,
                               struct ledger_vm **out, size_t *n, struct err *e);
 
-typedef int ledger_tell_fn(void *state, int64_t job_id, const char *vm, const char *what,
-                           const char *detail, struct err *e);
 typedef int ledger_timeline_fn(void *state, int64_t job_id, struct ledger_entry **out, size_t *n,
                                struct err *e);
 
@@ -64,6 +56,9 @@ typedef int ledger_lease_fn(void *state, const char *name, const char *holder, i
                             bool *held, int64_t *fence, struct err *e);
 typedef int ledger_lease_release_fn(void *state, const char *name, const char *holder,
                                     struct err *e);
+/* The cells of a kind; name not NULL: that one alone. */
+typedef int ledger_cells_fn(void *state, const char *kind, const char *name,
+                            struct ledger_cell **out, size_t *n, struct err *e);
 typedef int ledger_mark_get_fn(void *state, const char *name, int64_t *out, struct err *e);
 typedef int ledger_mark_set_fn(void *state, const char *name, int64_t value, struct err *e);
 typedef int ledger_mark_add_fn(void *state, const char *name, int64_t n, int64_t *out,
@@ -87,11 +82,9 @@ struct ledger_ops {
     ledger_open_fn *open;
     ledger_close_fn *close;
     ledger_ping_fn *ping;
-    ledger_note_fn *note;
+    const struct ledger_txn_ops *txn;
     ledger_job_get_fn *job_get;
-    ledger_job_settle_fn *job_settle;
     ledger_jobs_waiting_fn *jobs_waiting;
-    ledger_job_relaunched_fn *job_relaunched;
     ledger_reserve_fn *reserve;
     ledger_room_fn *room;
     ledger_freed_fn *freed;
@@ -99,15 +92,14 @@ struct ledger_ops {
     ledger_watching_fn *watching;
     ledger_balances_fn *balances;
     ledger_scopes_fn *scopes;
-    ledger_vm_advance_fn *vm_advance;
     ledger_vm_get_fn *vm_get;
     ledger_vm_list_fn *vm_list;
-    ledger_tell_fn *tell;
     ledger_timeline_fn *timeline;
     ledger_rate_take_fn *rate_take;
     ledger_rate_pause_fn *rate_pause;
     ledger_lease_fn *lease;
     ledger_lease_release_fn *lease_release;
+    ledger_cells_fn *cells;
     ledger_mark_get_fn *mark_get;
     ledger_mark_set_fn *mark_set;
     ledger_mark_add_fn *mark_add;

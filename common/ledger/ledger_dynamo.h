@@ -36,6 +36,7 @@
 #include "common/aws/aws.h"
 #include "common/ledger/ledger_backend.h"
 #include "common/ledger/ledger_list.h"
+#include "common/ledger/ledger_txn.h"
 #include "common/ledger/ledger_words.h"
 
 #define LEDGER_DYNAMO_LAYOUT 1
@@ -419,26 +420,24 @@ const json_t *ledger_dynamo_find_index(const json_t *table);
 /* Makes the table where the URL says so, and looks that it is one of ours. */
 MUST_CHECK int ledger_dynamo_check_table(struct ledger_dynamo *l, struct err *e);
 
+extern const struct ledger_txn_ops ledger_dynamo_txn_ops;
+
 /* --- the calls, by topic --- */
-ledger_note_fn ledger_dynamo_note;
 ledger_job_get_fn ledger_dynamo_job_get;
-ledger_job_settle_fn ledger_dynamo_job_settle;
 ledger_jobs_waiting_fn ledger_dynamo_jobs_waiting;
-ledger_job_relaunched_fn ledger_dynamo_job_relaunched;
 ledger_reserve_fn ledger_dynamo_reserve;
 ledger_room_fn ledger_dynamo_room;
 ledger_freed_fn ledger_dynamo_freed;
 ledger_balances_fn ledger_dynamo_balances;
 ledger_scopes_fn ledger_dynamo_scopes;
-ledger_vm_advance_fn ledger_dynamo_vm_advance;
 ledger_vm_get_fn ledger_dynamo_vm_get;
 ledger_vm_list_fn ledger_dynamo_vm_list;
-ledger_tell_fn ledger_dynamo_tell;
 ledger_timeline_fn ledger_dynamo_timeline;
 ledger_rate_take_fn ledger_dynamo_rate_take;
 ledger_rate_pause_fn ledger_dynamo_rate_pause;
 ledger_lease_fn ledger_dynamo_lease;
 ledger_lease_release_fn ledger_dynamo_lease_release;
+ledger_cells_fn ledger_dynamo_cells;
 ledger_mark_get_fn ledger_dynamo_mark_get;
 ledger_mark_set_fn ledger_dynamo_mark_set;
 ledger_mark_add_fn ledger_dynamo_mark_add;

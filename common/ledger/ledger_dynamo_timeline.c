@@ -5,64 +5,6 @@
 
 #include "common/ledger/ledger_dynamo.h"
 
-/* --- tell --- */
-static int unknown(int64_t job_id, const char *vm, struct err *e)
-{
-    return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no job %lld and no VM \"%s\"",
-                   (long long)job_id, vm);
-}
-
-static int tell_job(struct ledger_dynamo_txn *t, int64_t job_id, const char *vm,
-                    const struct ledger_line *line, bool *done, struct err *e)
-{
-    struct ledger_dynamo_job row;
-    if (ledger_dynamo_load_job(t, job_id, &row, e) != 0) {
-        return -1;
-    }
-    if (!row.known) {
-        return unknown(job_id, vm, e);
-    }
-    struct ledger_job before = row.job;
-    if (ledger_dynamo_tell_job(t, &row, vm, line)) {
-        ledger_dynamo_write_job(t, &before, &row);
-    }
-    return ledger_dynamo_commit(t, done, e);
-}
-
-static int tell_vm(struct ledger_dynamo_txn *t, const char *vm, const struct ledger_line *line,
-                   bool *done, struct err *e)
-{
-    struct ledger_dynamo_vm row;
-    if (ledger_dynamo_load_vm(t, vm, &row, e) != 0) {
-        return -1;
-    }
-    if (!row.known) {
-        return unknown(0, vm, e);
-    }
-    struct ledger_vm before = row.vm;
-    if (ledger_dynamo_tell_vm(t, &row, line)) {
-        ledger_dynamo_write_vm(t, &before, &row);
-    }
-    return ledger_dynamo_commit(t, done, e);
-}
-
-int ledger_dynamo_tell(void *state, int64_t job_id, const char *vm, const char *what,
-                       const char *detail, struct err *e)
-{
-    struct ledger_line line = {.what = what};
-    struct ledger_dynamo_txn t;
-    bool done = false;
-    int rc;
-    (void)snprintf(line.detail, sizeof line.detail, "%s", detail);
-    ledger_dynamo_begin(&t, state);
-    do {
-        rc = job_id != 0 ? tell_job(&t, job_id, vm, &line, &done, e)
-                         : tell_vm(&t, vm, &line, &done, e);
-    } while (rc == 0 && !done && (rc = ledger_dynamo_again(&t, e)) == 0);
-    ledger_dynamo_end(&t);
-    return rc;
-}
-
 /* --- reading --- */
 struct numbered {
     int64_t order;

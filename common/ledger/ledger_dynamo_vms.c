@@ -9,60 +9,6 @@ static int unknown_vm(const char *name, struct err *e)
     return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no VM %s", name);
 }
 
-/* --- advance --- */
-struct advance {
-    const struct ledger_advance *step;
-    bool changed;
-};
-
-static int advance_round(struct ledger_dynamo_txn *t, struct advance *a, bool *done, struct err *e)
-{
-    struct ledger_dynamo_vm row;
-    struct ledger_change change;
-    struct ledger_line line;
-    if (ledger_dynamo_load_vm(t, a->step->vm, &row, e) != 0) {
-        return -1;
-    }
-    if (!row.known) {
-        return unknown_vm(a->step->vm, e);
-    }
-    struct ledger_vm before = row.vm;
-    if (ledger_rule_advance(&row.vm, a->step, t->now_ms, &change, e) != 0) {
-        return -1;
-    }
-    a->changed = change.state;
-    if (!change.row) {
-        *done = true;
-        return 0;
-    }
-    if (change.state) {
-        ledger_word_vm(&line, &row.vm, a->step->reason);
-    } else {
-        ledger_word_late_launch(&line, &row.vm);
-    }
-    (void)ledger_dynamo_tell_vm(t, &row, &line);
-    ledger_dynamo_write_vm(t, &before, &row);
-    return ledger_dynamo_commit(t, done, e);
-}
-
-int ledger_dynamo_vm_advance(void *state, const struct ledger_advance *step, bool *changed,
-                             struct err *e)
-{
-    struct advance a = {.step = step};
-    struct ledger_dynamo_txn t;
-    bool done = false;
-    int rc;
-    ledger_dynamo_begin(&t, state);
-    do {
-        rc = advance_round(&t, &a, &done, e);
-    } while (rc == 0 && !done && (rc = ledger_dynamo_again(&t, e)) == 0);
-    ledger_dynamo_end(&t);
-    if (rc == 0) {
-        *changed = a.changed;
-    }
-    return rc;
-}
-
 /* --- get and list --- */
 int ledger_dynamo_vm_get(void *state, const char *name, struct ledger_vm *out, struct err *e)
 {

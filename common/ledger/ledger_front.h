@@ -54,6 +54,7 @@ enum ledger_op {
     OP_RATE,
     OP_LEASE,
     OP_MARK,
+    OP_CELL,
     OP_COUNTS,
     OP_TIDY,
     OP_REPAIR,

@@ -24,6 +24,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_RATE] = "rate",
     [OP_LEASE] = "lease",
     [OP_MARK] = "mark",
+    [OP_CELL] = "cell",
     [OP_COUNTS] = "counts",
     [OP_TIDY] = "tidy",
     [OP_REPAIR] = "repair",

@@ -24,6 +24,7 @@
  *   lines:j:<job>, lines:v:<vm>   lists: seq, at, job, vm, text
  *   job_vms:<job>         set: VMs launched for it or that ran it
  *   vm_jobs:<vm>          set: jobs with a line that names the VM
+ *   cells:<kind>          hash by name: version | value
  *   buckets, bucket_ages, leases, marks
  *   freed                 the channel
  * Job ids are written with 20 digits, so that they sort. A count that is zero has no field.
@@ -37,6 +38,7 @@
 #include "common/base/redis_store.h"
 #include "common/ledger/ledger_backend.h"
 #include "common/ledger/ledger_list.h"
+#include "common/ledger/ledger_txn.h"
 #include "common/ledger/ledger_words.h"
 
 /* --- scripts: made of ledger_redis_scripts/ by CMake --- */
@@ -52,9 +54,10 @@ extern const char ledger_redis_lua_page[];
 
 /* --- the handle --- */
 #define LEDGER_REDIS_CACHE 1024 /* rows last seen; a power of two */
+#define LEDGER_REDIS_CACHE_NAME (sizeof "cells:|" + LEDGER_CELL_KIND + LEDGER_CELL_NAME)
 
 struct ledger_redis_cached {
-    char *name; /* "j…" or "v…"; NULL: empty */
+    char *name; /* hash|field; NULL: empty */
     char *bytes;
     size_t len;
 };
@@ -141,7 +144,8 @@ struct ledger_redis_txn {
     struct ledger_redis *l;
     struct redis_args guards;
     size_t guard_count;
-    char names[LEDGER_REDIS_GUARDS][88]; /* as the cache knows them; "" not there */
+    /* As the cache knows them; "" not there. */
+    char names[LEDGER_REDIS_GUARDS][LEDGER_REDIS_CACHE_NAME];
     /* What the store said in this step's rounds: unlike the cache, it keeps what the step needs. */
     struct ledger_redis_cached fresh[LEDGER_REDIS_LOADS];
     struct ledger_redis_writes writes;
@@ -155,7 +159,13 @@ MUST_CHECK int ledger_redis_again(struct ledger_redis_txn *t, struct err *e);
 /* The row must be these bytes still; none if empty. */
 void ledger_redis_guard(struct ledger_redis_txn *t, const char *hash, struct slice field,
                         struct slice bytes);
-/* The row as this process saw it last (unknown if it did not), guarded. */
+/* The server's clock must be near the time that the step was decided by: a process that was
+ * suspended misjudges it until the next answer. */
+void ledger_redis_guard_clock(struct ledger_redis_txn *t, int64_t now_ms);
+/* The row as this process saw it last (unknown if it did not), guarded. Returns whether it is
+ * known. */
+bool ledger_redis_load(struct ledger_redis_txn *t, const char *hash, struct slice field,
+                       struct ledger_redis_row *out);
 MUST_CHECK int ledger_redis_load_job(struct ledger_redis_txn *t, int64_t id, struct ledger_job *out,
                                      bool *known, struct err *e);
 MUST_CHECK int ledger_redis_load_vm(struct ledger_redis_txn *t, const char *name,
@@ -171,30 +181,29 @@ bool ledger_redis_held(struct ledger_redis_txn *t, const struct redis_reply *r);
 /* --- the cache of rows --- */
 void ledger_redis_saw_job(struct ledger_redis *l, const struct ledger_job *job);
 void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm);
-void ledger_redis_saw(struct ledger_redis *l, const char *name, struct slice bytes);
+void ledger_redis_saw(struct ledger_redis *l, const char *hash, struct slice field,
+                      struct slice bytes);
 bool ledger_redis_recall(struct ledger_redis *l, const char *name, struct ledger_redis_row *out);
 void ledger_redis_forget_all(struct ledger_redis *l);
 
+extern const struct ledger_txn_ops ledger_redis_txn_ops;
+
 /* --- the calls, by topic --- */
-ledger_note_fn ledger_redis_note;
 ledger_job_get_fn ledger_redis_job_get;
-ledger_job_settle_fn ledger_redis_job_settle;
 ledger_jobs_waiting_fn ledger_redis_jobs_waiting;
-ledger_job_relaunched_fn ledger_redis_job_relaunched;
 ledger_reserve_fn ledger_redis_reserve;
 ledger_room_fn ledger_redis_room;
 ledger_freed_fn ledger_redis_freed;
 ledger_balances_fn ledger_redis_balances;
 ledger_scopes_fn ledger_redis_scopes;
-ledger_vm_advance_fn ledger_redis_vm_advance;
 ledger_vm_get_fn ledger_redis_vm_get;
 ledger_vm_list_fn ledger_redis_vm_list;
-ledger_tell_fn ledger_redis_tell;
 ledger_timeline_fn ledger_redis_timeline;
 ledger_rate_take_fn ledger_redis_rate_take;
 ledger_rate_pause_fn ledger_redis_rate_pause;
 ledger_lease_fn ledger_redis_lease;
 ledger_lease_release_fn ledger_redis_lease_release;
+ledger_cells_fn ledger_redis_cells;
 ledger_mark_get_fn ledger_redis_mark_get;
 ledger_mark_set_fn ledger_redis_mark_set;
 ledger_mark_add_fn ledger_redis_mark_add;

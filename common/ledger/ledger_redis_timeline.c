@@ -38,46 +38,6 @@ void ledger_redis_write_line(struct ledger_redis_writes *w, int64_t job_id, cons
     }
 }
 
-static int tell_round(struct ledger_redis_txn *t, int64_t job_id, const char *vm,
-                      const struct ledger_line *line, bool *done, struct err *e)
-{
-    struct ledger_job job;
-    struct ledger_vm row;
-    bool known;
-    int rc = job_id != 0 ? ledger_redis_load_job(t, job_id, &job, &known, e)
-                         : ledger_redis_load_vm(t, vm, &row, &known, e);
-    if (rc != 0) {
-        return -1;
-    }
-    if (known) {
-        ledger_redis_write_line(&t->writes, job_id, vm, line);
-    }
-    if (ledger_redis_commit(t, done, e) != 0) {
-        return -1;
-    }
-    if (*done && !known) {
-        return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no job %lld and no VM \"%s\"",
-                       (long long)job_id, vm);
-    }
-    return 0;
-}
-
-int ledger_redis_tell(void *state, int64_t job_id, const char *vm, const char *what,
-                      const char *detail, struct err *e)
-{
-    struct ledger_line line = {.what = what};
-    struct ledger_redis_txn t;
-    bool done = false;
-    int rc;
-    (void)snprintf(line.detail, sizeof line.detail, "%s", detail);
-    ledger_redis_begin(&t, state);
-    do {
-        rc = tell_round(&t, job_id, vm, &line, &done, e);
-    } while (rc == 0 && !done && (rc = ledger_redis_again(&t, e)) == 0);
-    ledger_redis_end(&t);
-    return rc;
-}
-
 /* --- reading one line --- */
 struct numbered {
     int64_t seq;

@@ -42,7 +42,7 @@ static void fill(struct ledger_redis_cached *c, const char *name, struct slice b
     c->len = bytes.len;
 }
 
-void ledger_redis_saw(struct ledger_redis *l, const char *name, struct slice bytes)
+static void saw(struct ledger_redis *l, const char *name, struct slice bytes)
 {
     struct ledger_redis_cached *c = &l->cache[place_of(name)];
     pthread_mutex_lock(&l->lock);
@@ -75,31 +75,38 @@ void ledger_redis_forget_all(struct ledger_redis *l)
     }
 }
 
-/* "" if the hash's rows are not kept. */
+/* hash|field; "" if the hash's rows are not kept. */
 static void cache_name(const char *hash, struct slice field, char *out, size_t size)
 {
-    char kind = strcmp(hash, "jobs") == 0 ? 'j' : strcmp(hash, "vms") == 0 ? 'v' : '\0';
+    bool kept = strcmp(hash, "jobs") == 0 || strcmp(hash, "vms") == 0 ||
+                strncmp(hash, "cells:", strlen("cells:")) == 0;
     out[0] = '\0';
-    if (kind != '\0') {
-        (void)snprintf(out, size, "%c%.*s", kind, SLICE_ARG(field));
+    if (kept) {
+        (void)snprintf(out, size, "%s|%.*s", hash, SLICE_ARG(field));
     }
+}
+
+void ledger_redis_saw(struct ledger_redis *l, const char *hash, struct slice field,
+                      struct slice bytes)
+{
+    char name[LEDGER_REDIS_CACHE_NAME];
+    cache_name(hash, field, name, sizeof name);
+    saw(l, name, bytes);
 }
 
 void ledger_redis_saw_job(struct ledger_redis *l, const struct ledger_job *job)
 {
     struct ledger_redis_row row;
     struct ledger_redis_name id = ledger_redis_id(job->facts.id);
-    struct ledger_redis_name name = ledger_redis_named("j%s", id.text);
     ledger_redis_pack_job(job, &row);
-    ledger_redis_saw(l, name.text, (struct slice){row.bytes, row.len});
+    ledger_redis_saw(l, "jobs", ledger_redis_slice(&id), (struct slice){row.bytes, row.len});
 }
 
 void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm)
 {
     struct ledger_redis_row row;
-    struct ledger_redis_name name = ledger_redis_named("v%s", vm->name);
     ledger_redis_pack_vm(vm, &row);
-    ledger_redis_saw(l, name.text, (struct slice){row.bytes, row.len});
+    ledger_redis_saw(l, "vms", slice_of(vm->name), (struct slice){row.bytes, row.len});
 }
 
 /* --- transactions --- */
@@ -161,7 +168,7 @@ static bool recall(struct ledger_redis_txn *t, const char *name, struct ledger_r
     return ledger_redis_recall(t->l, name, out);
 }
 
-/* A step looks at two rows, or tidies and looks at none: the last place is enough for more. */
+/* A step looks at few rows, or tidies and looks at none: the last place is enough for more. */
 static void remember(struct ledger_redis_txn *t, const char *name, struct slice bytes)
 {
     size_t at = 0;
@@ -174,15 +181,23 @@ static void remember(struct ledger_redis_txn *t, const char *name, struct slice 
     }
 }
 
+bool ledger_redis_load(struct ledger_redis_txn *t, const char *hash, struct slice field,
+                       struct ledger_redis_row *out)
+{
+    char name[LEDGER_REDIS_CACHE_NAME];
+    cache_name(hash, field, name, sizeof name);
+    bool known = recall(t, name, out);
+    ledger_redis_guard(t, hash, field, (struct slice){out->bytes, out->len});
+    return known;
+}
+
 int ledger_redis_load_job(struct ledger_redis_txn *t, int64_t id, struct ledger_job *out,
                           bool *known, struct err *e)
 {
     struct ledger_redis_row row;
     struct ledger_redis_name field = ledger_redis_id(id);
-    struct ledger_redis_name name = ledger_redis_named("j%s", field.text);
     memset(out, 0, sizeof *out);
-    *known = recall(t, name.text, &row);
-    ledger_redis_guard(t, "jobs", ledger_redis_slice(&field), (struct slice){row.bytes, row.len});
+    *known = ledger_redis_load(t, "jobs", ledger_redis_slice(&field), &row);
     return *known ? ledger_redis_unpack_job((struct slice){row.bytes, row.len}, out, e) : 0;
 }
 
@@ -190,11 +205,15 @@ int ledger_redis_load_vm(struct ledger_redis_txn *t, const char *vm, struct ledg
                          bool *known, struct err *e)
 {
     struct ledger_redis_row row;
-    struct ledger_redis_name name = ledger_redis_named("v%s", vm);
     memset(out, 0, sizeof *out);
-    *known = recall(t, name.text, &row);
-    ledger_redis_guard(t, "vms", slice_of(vm), (struct slice){row.bytes, row.len});
+    *known = ledger_redis_load(t, "vms", slice_of(vm), &row);
     return *known ? ledger_redis_unpack_vm((struct slice){row.bytes, row.len}, out, e) : 0;
+}
+
+void ledger_redis_guard_clock(struct ledger_redis_txn *t, int64_t now_ms)
+{
+    struct ledger_redis_name now = ledger_redis_named("%lld", (long long)now_ms);
+    ledger_redis_guard(t, "clock", SLICE(""), ledger_redis_slice(&now));
 }
 
 /* A run of arguments may follow another. */
@@ -227,7 +246,7 @@ bool ledger_redis_held(struct ledger_redis_txn *t, const struct redis_reply *r)
         struct slice bytes = redis_reply_bytes(redis_reply_at(rows, i));
         if (t->names[i][0] != '\0') {
             remember(t, t->names[i], bytes);
-            ledger_redis_saw(t->l, t->names[i], bytes);
+            saw(t->l, t->names[i], bytes);
         }
     }
     return false;

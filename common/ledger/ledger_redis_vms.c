@@ -10,74 +10,9 @@ static int unknown_vm(const char *name, struct err *e)
     return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no VM %s", name);
 }
 
-/* --- advance --- */
-struct advance {
-    const struct ledger_advance *step;
-    struct ledger_vm vm; /* after */
-    bool changed;
-};
-
-static int advance_round(struct ledger_redis_txn *t, struct advance *a, bool *done, struct err *e)
-{
-    struct ledger_change change = {false, false};
-    struct ledger_line line;
-    struct err refused;
-    bool known;
-    int rc = 0;
-    if (ledger_redis_load_vm(t, a->step->vm, &a->vm, &known, e) != 0) {
-        return -1;
-    }
-    struct ledger_vm before = a->vm;
-    if (known) {
-        rc = ledger_rule_advance(&a->vm, a->step, ledger_redis_now(t->l), &change, &refused);
-    } else {
-        rc = unknown_vm(a->step->vm, &refused);
-    }
-    a->changed = change.state;
-    if (rc == 0 && change.row) {
-        if (change.state) {
-            ledger_word_vm(&line, &a->vm, a->step->reason);
-        } else {
-            ledger_word_late_launch(&line, &a->vm);
-        }
-        ledger_redis_write_vm(&t->writes, &before, &a->vm);
-        ledger_redis_write_line(&t->writes, 0, a->vm.name, &line);
-    }
-    /* A refusal too holds only if the row is what it was refused for. */
-    if (ledger_redis_commit(t, done, e) != 0) {
-        return -1;
-    }
-    if (*done && rc != 0) {
-        *e = refused;
-        return -1;
-    }
-    return 0;
-}
-
-int ledger_redis_vm_advance(void *state, const struct ledger_advance *step, bool *changed,
-                            struct err *e)
-{
-    struct advance a = {.step = step};
-    struct ledger_redis_txn t;
-    bool done = false;
-    int rc;
-    ledger_redis_begin(&t, state);
-    do {
-        rc = advance_round(&t, &a, &done, e);
-    } while (rc == 0 && !done && (rc = ledger_redis_again(&t, e)) == 0);
-    ledger_redis_end(&t);
-    if (rc != 0) {
-        return -1;
-    }
-    ledger_redis_saw_vm(state, &a.vm);
-    *changed = a.changed;
-    return 0;
-}
-
 /* --- get and list --- */
 int ledger_redis_vm_get(void *state, const char *name, struct ledger_vm *out, struct err *e)
 {
-    struct ledger_redis_name cached = ledger_redis_named("v%s", name);
     const char *words[] = {name, NULL};
     struct redis_reply *r = NULL;
     struct ledger_vm vm;
@@ -86,7 +21,7 @@ int ledger_redis_vm_get(void *state, const char *name, struct ledger_vm *out, st
     }
     struct slice row = redis_reply_bytes(r);
     int rc = row.len > 0 ? ledger_redis_unpack_vm(row, &vm, e) : unknown_vm(name, e);
-    ledger_redis_saw(state, cached.text, row);
+    ledger_redis_saw(state, "vms", slice_of(name), row);
     redis_reply_free(r);
     if (rc == 0) {
         *out = vm;

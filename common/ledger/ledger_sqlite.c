@@ -116,6 +116,10 @@ static const char *const steps[] = {
     "  name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL,"
     "  fence INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE cells ("
+    "  kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL,"
+    "  PRIMARY KEY (kind, name)"
+    ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
@@ -177,11 +181,9 @@ const struct ledger_ops ledger_ops_sqlite = {
     .open = open_file,
     .close = close_file,
     .ping = ping_file,
-    .note = ledger_sqlite_note,
+    .txn = &ledger_sqlite_txn_ops,
     .job_get = ledger_sqlite_job_get,
-    .job_settle = ledger_sqlite_job_settle,
     .jobs_waiting = ledger_sqlite_jobs_waiting,
-    .job_relaunched = ledger_sqlite_job_relaunched,
     .reserve = ledger_sqlite_reserve,
     .room = ledger_sqlite_room,
     .freed = ledger_sqlite_freed,
@@ -189,15 +191,14 @@ const struct ledger_ops ledger_ops_sqlite = {
     .watching = watching_file,
     .balances = ledger_sqlite_balances,
     .scopes = ledger_sqlite_scopes,
-    .vm_advance = ledger_sqlite_vm_advance,
     .vm_get = ledger_sqlite_vm_get,
     .vm_list = ledger_sqlite_vm_list,
-    .tell = ledger_sqlite_tell,
     .timeline = ledger_sqlite_timeline,
     .rate_take = ledger_sqlite_rate_take,
     .rate_pause = ledger_sqlite_rate_pause,
     .lease = ledger_sqlite_lease,
     .lease_release = ledger_sqlite_lease_release,
+    .cells = ledger_sqlite_cells,
     .mark_get = ledger_sqlite_mark_get,
     .mark_set = ledger_sqlite_mark_set,
     .mark_add = ledger_sqlite_mark_add,

@@ -13,6 +13,7 @@
 #include "common/ledger/ledger_backend.h"
 #include "common/ledger/ledger_columns.h"
 #include "common/ledger/ledger_list.h"
+#include "common/ledger/ledger_txn.h"
 #include "common/ledger/ledger_words.h"
 
 struct ledger_sqlite {
@@ -65,26 +66,24 @@ MUST_CHECK int ledger_sqlite_load_bucket(struct sqlite_db *db, const char *name,
 MUST_CHECK int ledger_sqlite_save_bucket(struct sqlite_db *db, const char *name,
                                          const struct ledger_bucket_row *row, struct err *e);
 
+extern const struct ledger_txn_ops ledger_sqlite_txn_ops;
+
 /* --- the calls, by topic --- */
-ledger_note_fn ledger_sqlite_note;
 ledger_job_get_fn ledger_sqlite_job_get;
-ledger_job_settle_fn ledger_sqlite_job_settle;
 ledger_jobs_waiting_fn ledger_sqlite_jobs_waiting;
-ledger_job_relaunched_fn ledger_sqlite_job_relaunched;
 ledger_reserve_fn ledger_sqlite_reserve;
 ledger_room_fn ledger_sqlite_room;
 ledger_freed_fn ledger_sqlite_freed;
 ledger_balances_fn ledger_sqlite_balances;
 ledger_scopes_fn ledger_sqlite_scopes;
-ledger_vm_advance_fn ledger_sqlite_vm_advance;
 ledger_vm_get_fn ledger_sqlite_vm_get;
 ledger_vm_list_fn ledger_sqlite_vm_list;
-ledger_tell_fn ledger_sqlite_tell;
 ledger_timeline_fn ledger_sqlite_timeline;
 ledger_rate_take_fn ledger_sqlite_rate_take;
 ledger_rate_pause_fn ledger_sqlite_rate_pause;
 ledger_lease_fn ledger_sqlite_lease;
 ledger_lease_release_fn ledger_sqlite_lease_release;
+ledger_cells_fn ledger_sqlite_cells;
 ledger_mark_get_fn ledger_sqlite_mark_get;
 ledger_mark_set_fn ledger_sqlite_mark_set;
 ledger_mark_add_fn ledger_sqlite_mark_add;

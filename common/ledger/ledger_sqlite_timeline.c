@@ -73,40 +73,6 @@ int ledger_sqlite_add_line(struct sqlite_db *db, int64_t job_id, const char *vm,
                        SQL_TEXT(line->what), SQL_TEXT(line->detail));
 }
 
-/* --- tell --- */
-struct tell {
-    int64_t job_id;
-    const char *vm;
-    struct ledger_line line;
-};
-
-/* A line lives as long as the row it is about, so there has to be one. */
-static int tell_work(struct sqlite_db *db, void *arg, struct err *e)
-{
-    const struct tell *t = arg;
-    int64_t known;
-    int rc = t->job_id != 0 ? sqlite_number(db, &known, 0, e, "SELECT 1 FROM jobs WHERE id = ?1",
-                                            SQL_INT(t->job_id))
-                            : sqlite_number(db, &known, 0, e, "SELECT 1 FROM vms WHERE name = ?1",
-                                            SQL_TEXT(t->vm));
-    if (rc != 0) {
-        return -1;
-    }
-    if (known == 0) {
-        return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no job %lld and no VM \"%s\"",
-                       (long long)t->job_id, t->vm);
-    }
-    return ledger_sqlite_add_line(db, t->job_id, t->vm, &t->line, e);
-}
-
-int ledger_sqlite_tell(void *state, int64_t job_id, const char *vm, const char *what,
-                       const char *detail, struct err *e)
-{
-    struct tell t = {.job_id = job_id, .vm = vm, .line = {.what = what}};
-    (void)snprintf(t.line.detail, sizeof t.line.detail, "%s", detail);
-    return sqlite_store_write(ledger_sqlite_store(state), tell_work, &t, e);
-}
-
 /* --- reading --- */
 struct read {
     int64_t job_id;

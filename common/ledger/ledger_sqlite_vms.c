@@ -4,48 +4,6 @@
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
 
-/* --- advance --- */
-struct advance {
-    const struct ledger_advance *step;
-    bool changed;
-};
-
-static int advance_work(struct sqlite_db *db, void *arg, struct err *e)
-{
-    struct advance *a = arg;
-    struct ledger_vm vm;
-    struct ledger_change change;
-    struct ledger_line line;
-    if (ledger_sqlite_need_vm(db, a->step->vm, &vm, e) != 0 ||
-        ledger_rule_advance(&vm, a->step, clock_wall_ms(), &change, e) != 0) {
-        return -1;
-    }
-    a->changed = change.state;
-    if (!change.row) {
-        return 0;
-    }
-    if (change.state) {
-        ledger_word_vm(&line, &vm, a->step->reason);
-    } else {
-        ledger_word_late_launch(&line, &vm);
-    }
-    if (ledger_sqlite_save_vm(db, &vm, e) != 0) {
-        return -1;
-    }
-    return ledger_sqlite_add_line(db, 0, vm.name, &line, e);
-}
-
-int ledger_sqlite_vm_advance(void *state, const struct ledger_advance *step, bool *changed,
-                             struct err *e)
-{
-    struct advance a = {.step = step};
-    if (sqlite_store_write(ledger_sqlite_store(state), advance_work, &a, e) != 0) {
-        return -1;
-    }
-    *changed = a.changed;
-    return 0;
-}
-
 /* --- get and list --- */
 struct get {
     const char *name;

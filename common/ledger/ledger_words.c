@@ -9,6 +9,7 @@ static void say(struct ledger_line *out, const char *what, const char *fmt, ...)
 {
     va_list ap;
     out->what = what;
+    out->vm = "";
     va_start(ap, fmt);
     if (vsnprintf(out->detail, sizeof out->detail, fmt, ap) < 0) {
         out->detail[0] = '\0';

@@ -12,6 +12,7 @@
 
 struct ledger_line {
     const char *what; /* static; NULL: nothing to tell */
+    const char *vm;   /* a VM that a job's line names; "" none; borrowed */
     char detail[320];
 };
 

@@ -133,11 +133,30 @@ struct job_event completed(int64_t job_id, const char *runner, const char *concl
     return ev;
 }
 
+/* The effect carries the VM's row as it stands in the store after the step. */
+static void must_be_as_stored(struct ledger *l, const struct ledger_vm *vm)
+{
+    struct ledger_vm stored = must_see_vm(l, vm->name);
+    assert_int_equal(vm->state, stored.state);
+    assert_int_equal(vm->job_id, stored.job_id);
+    assert_int_equal(vm->runner_id, stored.runner_id);
+    assert_int_equal(vm->deadline_ms, stored.deadline_ms);
+    assert_int_equal(vm->ending_ms, stored.ending_ms);
+    assert_string_equal(vm->provider, stored.provider);
+    assert_string_equal(vm->class_name, stored.class_name);
+    assert_string_equal(vm->host, stored.host);
+    assert_string_equal(vm->vm_id, stored.vm_id);
+    assert_string_equal(vm->end_reason, stored.end_reason);
+}
+
 struct ledger_effect must_note(struct ledger *l, struct job_event ev)
 {
     struct ledger_effect effect;
     struct err e;
     MUST(ledger_note(l, &ev, SCOPE, &effect, &e));
+    if (effect.vm.name[0] != '\0') {
+        must_be_as_stored(l, &effect.vm);
+    }
     return effect;
 }
 
@@ -382,6 +401,7 @@ int main(int argc, char **argv)
         {"ledger VMs", ledger_vm_tests, ledger_vm_test_count},
         {"ledger reserve", ledger_reserve_tests, ledger_reserve_test_count},
         {"ledger shared", ledger_shared_tests, ledger_shared_test_count},
+        {"ledger cells", ledger_cell_tests, ledger_cell_test_count},
         {"ledger for people", ledger_people_tests, ledger_people_test_count},
         {"ledger model", ledger_model_tests, ledger_model_test_count},
         {"ledger races", ledger_race_tests, ledger_race_test_count},

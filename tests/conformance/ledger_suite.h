@@ -46,6 +46,8 @@ extern const struct CMUnitTest ledger_reserve_tests[];
 extern const size_t ledger_reserve_test_count;
 extern const struct CMUnitTest ledger_shared_tests[];
 extern const size_t ledger_shared_test_count;
+extern const struct CMUnitTest ledger_cell_tests[];
+extern const size_t ledger_cell_test_count;
 extern const struct CMUnitTest ledger_people_tests[];
 extern const size_t ledger_people_test_count;
 extern const struct CMUnitTest ledger_model_tests[];

@@ -14,7 +14,7 @@ static void queued_unknown_waits_and_is_demand(void **state)
     assert_false(effect.known_before);
     assert_true(effect.changed);
     assert_int_equal(effect.after, JOB_WAITING);
-    assert_string_equal(effect.vm, "");
+    assert_string_equal(effect.vm.name, "");
     assert_int_equal(must_balance(f->l).demand, 1);
     assert_int_equal(must_balance(f->l).oldest_waiting_ms, START_MS);
 }
@@ -120,7 +120,7 @@ static void in_progress_unknown_job_runs(void **state)
     struct ledger_effect effect = must_note(f->l, in_progress(1, "elsewhere"));
     assert_false(effect.known_before);
     assert_int_equal(effect.after, JOB_RUNNING);
-    assert_string_equal(effect.vm, "");
+    assert_string_equal(effect.vm.name, "");
     assert_string_equal(must_get(f->l, 1).facts.runner_name, "elsewhere");
     assert_int_equal(must_balance(f->l).demand, 0);
 }
@@ -132,9 +132,9 @@ static void in_progress_with_our_runner_makes_its_vm_busy(void **state)
     bring(f->l, &vm, VM_LAUNCHED);
     clock_at(500);
     struct ledger_effect effect = must_note(f->l, in_progress(1, vm.name));
-    assert_string_equal(effect.vm, vm.name);
+    assert_string_equal(effect.vm.name, vm.name);
     assert_true(effect.vm_changed);
-    assert_int_equal(effect.vm_state, VM_BUSY);
+    assert_int_equal(effect.vm.state, VM_BUSY);
     vm = must_see_vm(f->l, vm.name);
     assert_int_equal(vm.job_id, 1);
     assert_int_equal(vm.busy_ms, START_MS + 500);
@@ -161,8 +161,8 @@ static void in_progress_again_changes_nothing_more(void **state)
     (void)must_note(f->l, in_progress(1, vm.name));
     struct ledger_effect effect = must_note(f->l, in_progress(1, vm.name));
     assert_false(effect.changed || effect.vm_changed);
-    assert_string_equal(effect.vm, vm.name);
-    assert_int_equal(effect.vm_state, VM_BUSY);
+    assert_string_equal(effect.vm.name, vm.name);
+    assert_int_equal(effect.vm.state, VM_BUSY);
 }
 
 static void in_progress_before_the_launch_was_recorded_makes_busy(void **state)
@@ -171,8 +171,8 @@ static void in_progress_before_the_launch_was_recorded_makes_busy(void **state)
     struct ledger_vm reserved = must_get_vm(f->l, 1);
     struct ledger_vm registered = must_get_vm(f->l, 2);
     bring(f->l, &registered, VM_REGISTERED);
-    assert_int_equal(must_note(f->l, in_progress(1, reserved.name)).vm_state, VM_BUSY);
-    assert_int_equal(must_note(f->l, in_progress(2, registered.name)).vm_state, VM_BUSY);
+    assert_int_equal(must_note(f->l, in_progress(1, reserved.name)).vm.state, VM_BUSY);
+    assert_int_equal(must_note(f->l, in_progress(2, registered.name)).vm.state, VM_BUSY);
     must_be_consistent(f->l, 2);
 }
 
@@ -187,7 +187,7 @@ static void in_progress_on_a_vm_that_ends_moves_the_job_alone(void **state)
     struct ledger_effect effect = must_note(f->l, in_progress(1, ending.name));
     assert_true(effect.changed);
     assert_false(effect.vm_changed);
-    assert_int_equal(effect.vm_state, VM_ENDING);
+    assert_int_equal(effect.vm.state, VM_ENDING);
     assert_false(must_note(f->l, in_progress(2, gone.name)).vm_changed);
     assert_int_equal(must_see_vm(f->l, gone.name).state, VM_GONE);
     must_be_consistent(f->l, 2);
@@ -233,7 +233,7 @@ static void completed_with_our_runner_ends_its_vm_from_any_state(void **state)
         struct ledger_effect effect = must_note(f->l, completed(10 + s, vm.name, "success"));
         assert_int_equal(effect.after, JOB_DONE);
         assert_true(effect.vm_changed);
-        assert_int_equal(effect.vm_state, VM_ENDING);
+        assert_int_equal(effect.vm.state, VM_ENDING);
         vm = must_see_vm(f->l, vm.name);
         assert_string_equal(vm.end_reason, "job completed: success");
         assert_int_equal(vm.job_id, 10 + s);
@@ -259,7 +259,7 @@ static void completed_without_runner_is_cancelled_and_demand_falls(void **state)
     bring(f->l, &vm, VM_LAUNCHED);
     struct ledger_effect effect = must_note(f->l, completed(1, "", "cancelled"));
     assert_int_equal(effect.after, JOB_CANCELLED);
-    assert_string_equal(effect.vm, "");
+    assert_string_equal(effect.vm.name, "");
     assert_int_equal(must_balance(f->l).demand, 0);
     assert_int_equal(must_balance(f->l).supply, 1); /* it serves another, or idles out */
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_LAUNCHED);
@@ -300,7 +300,7 @@ static void completed_with_a_foreign_runner_touches_no_vm(void **state)
     bring(f->l, &vm, VM_LAUNCHED);
     struct ledger_effect effect = must_note(f->l, completed(1, "elsewhere", "success"));
     assert_int_equal(effect.after, JOB_DONE);
-    assert_string_equal(effect.vm, "");
+    assert_string_equal(effect.vm.name, "");
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_LAUNCHED);
 }
 
@@ -312,8 +312,8 @@ static void completed_without_runner_of_a_running_job_is_done_and_ends_its_vm(vo
     (void)must_note(f->l, in_progress(1, vm.name));
     struct ledger_effect effect = must_note(f->l, completed(1, "", "cancelled"));
     assert_int_equal(effect.after, JOB_DONE);
-    assert_string_equal(effect.vm, vm.name);
-    assert_int_equal(effect.vm_state, VM_ENDING);
+    assert_string_equal(effect.vm.name, vm.name);
+    assert_int_equal(effect.vm.state, VM_ENDING);
 }
 
 static void late_in_progress_of_a_job_that_is_over_ends_its_vm(void **state)
@@ -325,7 +325,7 @@ static void late_in_progress_of_a_job_that_is_over_ends_its_vm(void **state)
     struct ledger_effect effect = must_note(f->l, in_progress(1, vm.name));
     assert_false(effect.changed);
     assert_true(effect.vm_changed); /* its runner had its one job */
-    assert_int_equal(effect.vm_state, VM_ENDING);
+    assert_int_equal(effect.vm.state, VM_ENDING);
 }
 
 static void completed_ends_no_vm_that_is_busy_with_another_job(void **state)
