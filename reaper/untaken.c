@@ -60,7 +60,7 @@ static void tell(struct sweep *s, const struct ledger_job *job, int64_t idle)
              LOG_INT("waiting_ms", s->now_ms - job->waiting_ms), LOG_INT("idle_vms", idle),
              LOG_STR("why", "GitHub has it queued, and gives it to none of the idle runners"),
              LOG_STR("next", next));
-    if (ledger_tell(s->reaper->ledger, job->facts.id, "", "untaken", detail.data, &e) != 0) {
+    if (ledger_log_event(s->reaper->ledger, job->facts.id, "", "untaken", detail.data, &e) != 0) {
         log_debug("timeline_not_written", LOG_INT("job", job->facts.id), LOG_ERR(&e));
     }
     buf_fini(&detail);

@@ -58,7 +58,7 @@ static void settle(struct sweep *s, const struct ledger_job *job, enum ledger_jo
                    const char *why)
 {
     struct err e = {0};
-    if (ledger_job_settle(s->reaper->ledger, job->facts.id, to, why, &e) != 0) {
+    if (ledger_reconcile_job(s->reaper->ledger, job->facts.id, to, why, &e) != 0) {
         log_warn("job_not_settled", LOG_INT("job", job->facts.id), LOG_ERR(&e),
                  LOG_STR("next", "the next sweep tries again"));
     }

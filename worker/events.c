@@ -56,7 +56,7 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
     }
     struct github_scope scope =
         github_scope_of(c, ev.job.repository, ev.job.organization, ev.job.installation_id);
-    if (ledger_note(w->ledger, &ev, scope.name, &effect, &e) != 0) {
+    if (ledger_apply_event(w->ledger, &ev, scope.name, &effect, &e) != 0) {
         struct queue_return back = {.delay_ms =
                                         backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, 3),
                                     .reason = e.message};

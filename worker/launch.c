@@ -266,7 +266,7 @@ static void count_outcome(const struct launching *l, const char *outcome)
 static void add_to_timeline(const struct launching *l, const char *what, const char *detail)
 {
     struct err e = {0};
-    if (ledger_tell(l->worker->ledger, l->job.job.id, l->vm.name, what, detail, &e) != 0) {
+    if (ledger_log_event(l->worker->ledger, l->job.job.id, l->vm.name, what, detail, &e) != 0) {
         log_debug("timeline_not_written", LOG_INT("job", l->job.job.id), LOG_ERR(&e));
     }
 }

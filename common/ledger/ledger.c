@@ -103,14 +103,14 @@ static int check_vm(const char *name, struct err *e)
     return ledger_check_text("VM", name, sizeof((struct ledger_vm *)0)->name, e);
 }
 
-int ledger_note(struct ledger *l, const struct job_event *ev, const char *scope,
-                struct ledger_effect *out, struct err *e)
+int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
+                       struct ledger_effect *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     if (ledger_check_event(ev, e) != 0 || check_scope(scope, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_NOTE, began_us,
+    return ledger_metrics_op(OP_APPLY_EVENT, began_us,
                              ledger_step_apply_event(l->ops->txn, l->state, ev, scope, out, e));
 }
 
@@ -120,8 +120,8 @@ int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, str
     return ledger_metrics_op(OP_JOB_GET, began_us, l->ops->job_get(l->state, job_id, out, e));
 }
 
-int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to, const char *why,
-                      struct err *e)
+int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
+                         const char *why, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     if (to != JOB_RUNNING && to != JOB_DONE && to != JOB_CANCELLED) {
@@ -129,7 +129,7 @@ int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to
                        ledger_job_state_name(to));
     }
     return ledger_metrics_op(
-        OP_JOB_SETTLE, began_us,
+        OP_RECONCILE_JOB, began_us,
         ledger_step_reconcile_job(l->ops->txn, l->state, job_id, to, why != NULL ? why : "", e));
 }
 
@@ -246,8 +246,8 @@ int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, siz
 }
 
 /* --- timeline --- */
-int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
-                const char *detail, struct err *e)
+int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                     const char *detail, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     const char *name = vm != NULL ? vm : "";
@@ -258,7 +258,7 @@ int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *wh
         ledger_check_text("what", what, sizeof((struct ledger_entry *)0)->what, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_TELL, began_us,
+    return ledger_metrics_op(OP_LOG_EVENT, began_us,
                              ledger_step_log_event(l->ops->txn, l->state, job_id, name, what,
                                                    detail != NULL ? detail : "", e));
 }

@@ -96,8 +96,8 @@ struct ledger_effect {
  * VM -> ending. Backwards moves are ignored, except that a job `seen` (environment) may be queued
  * again. A queued job without a class is seen: no runner will come for it. `scope`:
  * github_scope_of's name. Writes the timeline. */
-MUST_CHECK int ledger_note(struct ledger *l, const struct job_event *ev, const char *scope,
-                           struct ledger_effect *out, struct err *e);
+MUST_CHECK int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
+                                  struct ledger_effect *out, struct err *e);
 
 MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out,
                               struct err *e);
@@ -105,8 +105,8 @@ MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_jo
 /* The truth as GitHub's API told it (reaper): forces forward to done/cancelled/running; a job that
  * is there or further already stays, and one that had a runner is done rather than cancelled. A VM
  * of ours that was busy with a job now over becomes ending. */
-MUST_CHECK int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to,
-                                 const char *why, struct err *e);
+MUST_CHECK int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
+                                    const char *why, struct err *e);
 
 /* --- reserving --- */
 struct ledger_caps {
@@ -145,11 +145,11 @@ struct ledger_reservation {
     int64_t supply;
     struct ledger_vm vm; /* LEDGER_RESERVED */
 };
-/* Notes the job as waiting (as ledger_note of it would, unless it is further on), then decides,
- * for a job further on too, since another may wait whose message it took: demand <= supply, caps,
- * rate, in this order; takes the rate tokens (of the buckets "launch" and "launch.<class>", which
- * ledger_rate_pause can close), the slot and the row only together. Waiting outcomes leave a line
- * in the job's timeline once per cause. */
+/* Notes the job as waiting (as ledger_apply_event of it would, unless it is further on), then
+ * decides, for a job further on too, since another may wait whose message it took: demand <=
+ * supply, caps, rate, in this order; takes the rate tokens (of the buckets "launch" and
+ * "launch.<class>", which ledger_rate_pause can close), the slot and the row only together. Waiting
+ * outcomes leave a line in the job's timeline once per cause. */
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                               struct ledger_reservation *out, struct err *e);
 
@@ -235,8 +235,8 @@ struct ledger_entry {
  * detail) is not repeated. At most 200 lines a job are kept, and as many of a VM by itself: the
  * first 50 and the newest. ERR_NOT_FOUND if the ledger does not know the job (without one: the VM):
  * a line lives as long as what it is about. */
-MUST_CHECK int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
-                           const char *detail, struct err *e);
+MUST_CHECK int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                                const char *detail, struct err *e);
 /* The lines of a job and of every VM that was launched for it or ran it, in order. *out: owned,
  * free(). */
 MUST_CHECK int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out,

@@ -87,10 +87,10 @@ static int write_job(struct ledger_txn *base, const struct ledger_job *before,
 {
     struct txn *t = txn_of(base);
     (void)e;
-    bool same = before != NULL && !new_waits && memcmp(before, after, sizeof *after) == 0;
     t->job.job = *after;
     t->job.told = new_waits ? 0 : t->job.told;
-    t->job_changed = ledger_dynamo_tell_job(&t->dynamo, &t->job, line->vm, line) || !same;
+    bool told = ledger_dynamo_tell_job(&t->dynamo, &t->job, line->vm, line);
+    t->job_changed = told || new_waits || before != after;
     return 0;
 }
 
@@ -99,12 +99,12 @@ static int write_vm(struct ledger_txn *base, const struct ledger_vm *before,
 {
     struct txn *t = txn_of(base);
     (void)e;
-    bool same = memcmp(before, after, sizeof *after) == 0;
     t->vm.vm = *after;
-    if (ledger_dynamo_tell_vm(&t->dynamo, &t->vm, line) || !same) {
+    bool told = ledger_dynamo_tell_vm(&t->dynamo, &t->vm, line);
+    if (told || before != after) {
         ledger_dynamo_write_vm(&t->dynamo, before, &t->vm);
     }
-    if (!same && t->job.job.facts.id != 0 && after->job_id == t->job.job.facts.id) {
+    if (before != after && t->job.job.facts.id != 0 && after->job_id == t->job.job.facts.id) {
         ledger_dynamo_relate(&t->job, after->name);
         t->job_changed = true;
     }

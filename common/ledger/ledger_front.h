@@ -36,9 +36,9 @@ void ledger_set_store_clock(ledger_clock_fn *wall_ms);
 /* --- metrics --- */
 enum ledger_op {
     OP_PING,
-    OP_NOTE,
+    OP_APPLY_EVENT,
     OP_JOB_GET,
-    OP_JOB_SETTLE,
+    OP_RECONCILE_JOB,
     OP_JOBS_WAITING,
     OP_JOB_RELAUNCHED,
     OP_RESERVE,
@@ -49,7 +49,7 @@ enum ledger_op {
     OP_VM_ADVANCE,
     OP_VM_GET,
     OP_VM_LIST,
-    OP_TELL,
+    OP_LOG_EVENT,
     OP_TIMELINE,
     OP_RATE,
     OP_LEASE,

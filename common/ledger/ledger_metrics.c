@@ -6,9 +6,9 @@
 
 static const char *const op_names[OP_COUNT] = {
     [OP_PING] = "ping",
-    [OP_NOTE] = "note",
+    [OP_APPLY_EVENT] = "apply_event",
     [OP_JOB_GET] = "job_get",
-    [OP_JOB_SETTLE] = "job_settle",
+    [OP_RECONCILE_JOB] = "reconcile_job",
     [OP_JOBS_WAITING] = "jobs_waiting",
     [OP_JOB_RELAUNCHED] = "job_relaunched",
     [OP_RESERVE] = "reserve",
@@ -19,7 +19,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_VM_ADVANCE] = "vm_advance",
     [OP_VM_GET] = "vm_get",
     [OP_VM_LIST] = "vm_list",
-    [OP_TELL] = "tell",
+    [OP_LOG_EVENT] = "log_event",
     [OP_TIMELINE] = "timeline",
     [OP_RATE] = "rate",
     [OP_LEASE] = "lease",

@@ -5,11 +5,12 @@
  *   - What many processes ask at once (reserve, room, tokens, leases) is decided inside the
  *     script, on the server's clock; ledger_redis_scripts/ says ledger_rules.c's rules in Lua, and
  *     tests/unit/ledger holds the two against each other.
- *   - What concerns one job and one VM (note, settle, advance …) is decided here by ledger_rules.c
- *     on rows this process saw last, and written by a script only if they are still the same bytes;
- *     else that script answers with the rows as they are, and the step decides anew. So a step is
- *     one round trip if this process wrote the rows last, else two, and never acts on a stale row.
- *     Comparing bytes, not versions, holds even after a server came back with older data.
+ *   - What concerns one job and one VM (apply_event, reconcile_job, advance …) is decided by
+ *     ledger_steps.c on rows this process saw last, and written by a script only if they are
+ *     still the same bytes; else that script answers with the rows as they are, and the step
+ *     decides anew. So a step is one round trip if this process wrote the rows last, else two,
+ *     and never acts on a stale row. Comparing bytes, not versions, holds even after a server came
+ *     back with older data.
  *
  * Keys, all behind "<root>:l:" and so in one slot:
  *   meta        hash: format, fleet (VMs with a slot), freed, seq (of lines)

@@ -1,7 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/ledger/ledger_redis.h"
 
@@ -89,7 +88,7 @@ static int write_job(struct ledger_txn *t, const struct ledger_job *before,
 {
     struct ledger_redis_writes *w = &txn_of(t)->redis.writes;
     (void)e;
-    if (before == NULL || memcmp(before, after, sizeof *after) != 0) {
+    if (before != after) {
         ledger_redis_write_job(w, before, after);
     }
     if (new_waits) {
@@ -105,7 +104,7 @@ static int write_vm(struct ledger_txn *t, const struct ledger_vm *before,
 {
     struct ledger_redis_writes *w = &txn_of(t)->redis.writes;
     (void)e;
-    if (memcmp(before, after, sizeof *after) != 0) {
+    if (before != after) {
         ledger_redis_write_vm(w, before, after);
     }
     ledger_redis_write_line(w, 0, after->name, line);

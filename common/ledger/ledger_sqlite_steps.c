@@ -1,6 +1,5 @@
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
@@ -68,8 +67,7 @@ static int write_job(struct ledger_txn *t, const struct ledger_job *before,
     struct sqlite_db *db = txn_of(t)->db;
     struct ledger_sqlite_job row = {
         .job = *after, .known = true, .told = new_waits ? 0 : txn_of(t)->told};
-    bool same = before != NULL && memcmp(before, after, sizeof *after) == 0 && !new_waits;
-    if (!same && ledger_sqlite_save_job(db, &row, e) != 0) {
+    if ((before != after || new_waits) && ledger_sqlite_save_job(db, &row, e) != 0) {
         return -1;
     }
     return ledger_sqlite_add_line(db, after->facts.id, line->vm, line, e);
@@ -79,7 +77,7 @@ static int write_vm(struct ledger_txn *t, const struct ledger_vm *before,
                     const struct ledger_vm *after, const struct ledger_line *line, struct err *e)
 {
     struct sqlite_db *db = txn_of(t)->db;
-    if (memcmp(before, after, sizeof *after) != 0 && ledger_sqlite_save_vm(db, after, e) != 0) {
+    if (before != after && ledger_sqlite_save_vm(db, after, e) != 0) {
         return -1;
     }
     return ledger_sqlite_add_line(db, 0, after->name, line, e);

@@ -51,10 +51,11 @@ struct ledger_txn_ops {
      * stay so if there is none. */
     int (*cell)(struct ledger_txn *t, struct ledger_cell *cell, struct err *e);
 
-    /* Writes the job that was loaded (before NULL: it is new) and adds the line to its timeline,
-     * naming line->vm. A row equal to *before and a line without text (what NULL) cost nothing; a
-     * line that repeats the job's last one is not added. `new_waits`: the causes of waiting that
-     * stand in the timeline (ledger_reserve) may be written into it once more. */
+    /* Writes the job that was loaded and adds the line to its timeline, naming line->vm. before
+     * NULL: the job is new; before == after (one pointer): its row stays, only the line is added.
+     * A line without text (what NULL) is none, and one that repeats the job's last is not added.
+     * `new_waits`: the causes of waiting that stand in the timeline (ledger_reserve) may be written
+     * into it once more. */
     int (*write_job)(struct ledger_txn *t, const struct ledger_job *before,
                      const struct ledger_job *after, bool new_waits, const struct ledger_line *line,
                      struct err *e);

@@ -149,11 +149,11 @@ static void must_be_as_stored(struct ledger *l, const struct ledger_vm *vm)
     assert_string_equal(vm->end_reason, stored.end_reason);
 }
 
-struct ledger_effect must_note(struct ledger *l, struct job_event ev)
+struct ledger_effect must_apply(struct ledger *l, struct job_event ev)
 {
     struct ledger_effect effect;
     struct err e;
-    MUST(ledger_note(l, &ev, SCOPE, &effect, &e));
+    MUST(ledger_apply_event(l, &ev, SCOPE, &effect, &e));
     if (effect.vm.name[0] != '\0') {
         must_be_as_stored(l, &effect.vm);
     }

@@ -76,7 +76,7 @@ struct job_event waiting(int64_t job_id); /* the action waiting */
 struct job_event in_progress(int64_t job_id, const char *runner);
 struct job_event completed(int64_t job_id, const char *runner, const char *conclusion);
 
-struct ledger_effect must_note(struct ledger *l, struct job_event ev);
+struct ledger_effect must_apply(struct ledger *l, struct job_event ev);
 struct ledger_job must_get(struct ledger *l, int64_t job_id);
 
 struct ledger_caps wide_caps(void); /* no limit that a test meets */

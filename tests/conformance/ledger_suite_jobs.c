@@ -10,7 +10,7 @@
 static void queued_unknown_waits_and_is_demand(void **state)
 {
     struct ledger_fixture *f = *state;
-    struct ledger_effect effect = must_note(f->l, queued(1));
+    struct ledger_effect effect = must_apply(f->l, queued(1));
     assert_false(effect.known_before);
     assert_true(effect.changed);
     assert_int_equal(effect.after, JOB_WAITING);
@@ -22,9 +22,9 @@ static void queued_unknown_waits_and_is_demand(void **state)
 static void queued_twice_changes_nothing_more(void **state)
 {
     struct ledger_fixture *f = *state;
-    (void)must_note(f->l, queued(1));
+    (void)must_apply(f->l, queued(1));
     clock_at(1000);
-    struct ledger_effect effect = must_note(f->l, queued(1));
+    struct ledger_effect effect = must_apply(f->l, queued(1));
     assert_true(effect.known_before);
     assert_false(effect.changed);
     assert_int_equal(effect.before, JOB_WAITING);
@@ -38,7 +38,7 @@ static void queued_gives_all_its_fields(void **state)
     struct ledger_fixture *f = *state;
     struct job_event ev = queued(100520616165); /* beyond 32 bits, as GitHub's are */
     ev.received_ms = START_MS - 700;
-    (void)must_note(f->l, ev);
+    (void)must_apply(f->l, ev);
     struct ledger_job job = must_get(f->l, ev.job.id);
     assert_int_equal(job.facts.id, 100520616165);
     assert_int_equal(job.facts.run_id, ev.job.run_id);
@@ -60,8 +60,8 @@ static void queued_gives_all_its_fields(void **state)
 static void held_job_is_seen_and_no_demand(void **state)
 {
     struct ledger_fixture *f = *state;
-    assert_int_equal(must_note(f->l, held(1)).after, JOB_SEEN);
-    assert_int_equal(must_note(f->l, waiting(2)).after, JOB_SEEN);
+    assert_int_equal(must_apply(f->l, held(1)).after, JOB_SEEN);
+    assert_int_equal(must_apply(f->l, waiting(2)).after, JOB_SEEN);
     assert_int_equal(must_balance(f->l).demand, 0);
     assert_int_equal(lines_of(f->l, 1, "held", ""), 1);
 }
@@ -69,9 +69,9 @@ static void held_job_is_seen_and_no_demand(void **state)
 static void approved_job_is_queued_again_and_waits(void **state)
 {
     struct ledger_fixture *f = *state;
-    (void)must_note(f->l, held(1));
-    (void)must_note(f->l, waiting(1));
-    struct ledger_effect effect = must_note(f->l, queued(1));
+    (void)must_apply(f->l, held(1));
+    (void)must_apply(f->l, waiting(1));
+    struct ledger_effect effect = must_apply(f->l, queued(1));
     assert_true(effect.known_before && effect.changed);
     assert_int_equal(effect.before, JOB_SEEN);
     assert_int_equal(effect.after, JOB_WAITING);
@@ -81,10 +81,10 @@ static void approved_job_is_queued_again_and_waits(void **state)
 static void waiting_after_the_second_queued_moves_nothing_back(void **state)
 {
     struct ledger_fixture *f = *state;
-    (void)must_note(f->l, held(1));
-    (void)must_note(f->l, queued(1));
-    assert_false(must_note(f->l, waiting(1)).changed);
-    assert_false(must_note(f->l, held(1)).changed);
+    (void)must_apply(f->l, held(1));
+    (void)must_apply(f->l, queued(1));
+    assert_false(must_apply(f->l, waiting(1)).changed);
+    assert_false(must_apply(f->l, held(1)).changed);
     assert_int_equal(must_get(f->l, 1).state, JOB_WAITING);
     assert_int_equal(must_balance(f->l).demand, 1);
 }
@@ -94,8 +94,8 @@ static void queued_without_a_class_is_only_seen(void **state)
     struct ledger_fixture *f = *state;
     struct job_event ev = queued(1);
     ev.job.class_name[0] = '\0';
-    assert_int_equal(must_note(f->l, ev).after, JOB_SEEN);
-    assert_int_equal(must_note(f->l, queued(1)).after, JOB_WAITING);
+    assert_int_equal(must_apply(f->l, ev).after, JOB_SEEN);
+    assert_int_equal(must_apply(f->l, queued(1)).after, JOB_WAITING);
     assert_string_equal(must_get(f->l, 1).facts.class_name, "small");
     must_be_consistent(f->l, 1);
 }
@@ -103,12 +103,12 @@ static void queued_without_a_class_is_only_seen(void **state)
 static void rerun_is_a_job_of_its_own(void **state)
 {
     struct ledger_fixture *f = *state;
-    (void)must_note(f->l, queued(1));
-    (void)must_note(f->l, completed(1, "elsewhere", "failure"));
+    (void)must_apply(f->l, queued(1));
+    (void)must_apply(f->l, completed(1, "elsewhere", "failure"));
     struct job_event again = queued(2);
     again.job.run_id = 7001;
     again.job.run_attempt = 2;
-    assert_false(must_note(f->l, again).known_before);
+    assert_false(must_apply(f->l, again).known_before);
     assert_int_equal(must_get(f->l, 1).state, JOB_DONE);
     assert_int_equal(must_get(f->l, 2).state, JOB_WAITING);
 }
@@ -117,7 +117,7 @@ static void rerun_is_a_job_of_its_own(void **state)
 static void in_progress_unknown_job_runs(void **state)
 {
     struct ledger_fixture *f = *state;
-    struct ledger_effect effect = must_note(f->l, in_progress(1, "elsewhere"));
+    struct ledger_effect effect = must_apply(f->l, in_progress(1, "elsewhere"));
     assert_false(effect.known_before);
     assert_int_equal(effect.after, JOB_RUNNING);
     assert_string_equal(effect.vm.name, "");
@@ -131,7 +131,7 @@ static void in_progress_with_our_runner_makes_its_vm_busy(void **state)
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
     clock_at(500);
-    struct ledger_effect effect = must_note(f->l, in_progress(1, vm.name));
+    struct ledger_effect effect = must_apply(f->l, in_progress(1, vm.name));
     assert_string_equal(effect.vm.name, vm.name);
     assert_true(effect.vm_changed);
     assert_int_equal(effect.vm.state, VM_BUSY);
@@ -148,7 +148,7 @@ static void in_progress_of_unknown_job_with_our_runner_makes_its_vm_busy(void **
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    assert_true(must_note(f->l, in_progress(2, vm.name)).vm_changed);
+    assert_true(must_apply(f->l, in_progress(2, vm.name)).vm_changed);
     assert_int_equal(must_see_vm(f->l, vm.name).job_id, 2);
     assert_int_equal(must_get(f->l, 2).state, JOB_RUNNING);
 }
@@ -158,8 +158,8 @@ static void in_progress_again_changes_nothing_more(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    struct ledger_effect effect = must_note(f->l, in_progress(1, vm.name));
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    struct ledger_effect effect = must_apply(f->l, in_progress(1, vm.name));
     assert_false(effect.changed || effect.vm_changed);
     assert_string_equal(effect.vm.name, vm.name);
     assert_int_equal(effect.vm.state, VM_BUSY);
@@ -171,8 +171,8 @@ static void in_progress_before_the_launch_was_recorded_makes_busy(void **state)
     struct ledger_vm reserved = must_get_vm(f->l, 1);
     struct ledger_vm registered = must_get_vm(f->l, 2);
     bring(f->l, &registered, VM_REGISTERED);
-    assert_int_equal(must_note(f->l, in_progress(1, reserved.name)).vm.state, VM_BUSY);
-    assert_int_equal(must_note(f->l, in_progress(2, registered.name)).vm.state, VM_BUSY);
+    assert_int_equal(must_apply(f->l, in_progress(1, reserved.name)).vm.state, VM_BUSY);
+    assert_int_equal(must_apply(f->l, in_progress(2, registered.name)).vm.state, VM_BUSY);
     must_be_consistent(f->l, 2);
 }
 
@@ -184,11 +184,11 @@ static void in_progress_on_a_vm_that_ends_moves_the_job_alone(void **state)
     must_advance(f->l, ending.name, VM_ENDING);
     must_advance(f->l, gone.name, VM_ENDING);
     must_advance(f->l, gone.name, VM_GONE);
-    struct ledger_effect effect = must_note(f->l, in_progress(1, ending.name));
+    struct ledger_effect effect = must_apply(f->l, in_progress(1, ending.name));
     assert_true(effect.changed);
     assert_false(effect.vm_changed);
     assert_int_equal(effect.vm.state, VM_ENDING);
-    assert_false(must_note(f->l, in_progress(2, gone.name)).vm_changed);
+    assert_false(must_apply(f->l, in_progress(2, gone.name)).vm_changed);
     assert_int_equal(must_see_vm(f->l, gone.name).state, VM_GONE);
     must_be_consistent(f->l, 2);
 }
@@ -198,8 +198,8 @@ static void theft_makes_the_thief_busy_and_leaves_demand(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm for_1 = must_get_vm(f->l, 1);
     bring(f->l, &for_1, VM_LAUNCHED);
-    (void)must_note(f->l, queued(2)); /* no VM of its own yet */
-    (void)must_note(f->l, in_progress(2, for_1.name));
+    (void)must_apply(f->l, queued(2)); /* no VM of its own yet */
+    (void)must_apply(f->l, in_progress(2, for_1.name));
     assert_int_equal(must_see_vm(f->l, for_1.name).for_job, 1);
     assert_int_equal(must_see_vm(f->l, for_1.name).job_id, 2);
     assert_int_equal(must_balance(f->l).demand, 1);
@@ -213,14 +213,14 @@ static void runner_given_back_and_given_another_job_follows_it(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    (void)must_note(f->l, in_progress(2, vm.name));
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    (void)must_apply(f->l, in_progress(2, vm.name));
     assert_int_equal(must_see_vm(f->l, vm.name).job_id, 2);
-    (void)must_note(f->l, in_progress(1, vm.name)); /* a duplicate takes it not back */
+    (void)must_apply(f->l, in_progress(1, vm.name)); /* a duplicate takes it not back */
     assert_int_equal(must_see_vm(f->l, vm.name).job_id, 2);
-    assert_false(must_note(f->l, completed(1, vm.name, "cancelled")).vm_changed);
+    assert_false(must_apply(f->l, completed(1, vm.name, "cancelled")).vm_changed);
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_BUSY);
-    assert_true(must_note(f->l, completed(2, vm.name, "success")).vm_changed);
+    assert_true(must_apply(f->l, completed(2, vm.name, "success")).vm_changed);
 }
 
 /* --- completed --- */
@@ -230,7 +230,7 @@ static void completed_with_our_runner_ends_its_vm_from_any_state(void **state)
     for (int64_t s = VM_RESERVED; s <= VM_BUSY; s++) {
         struct ledger_vm vm = must_get_vm(f->l, 10 + s);
         bring(f->l, &vm, (enum ledger_vm_state)s);
-        struct ledger_effect effect = must_note(f->l, completed(10 + s, vm.name, "success"));
+        struct ledger_effect effect = must_apply(f->l, completed(10 + s, vm.name, "success"));
         assert_int_equal(effect.after, JOB_DONE);
         assert_true(effect.vm_changed);
         assert_int_equal(effect.vm.state, VM_ENDING);
@@ -247,8 +247,8 @@ static void completed_for_another_job_than_launched_for_ends_its_vm(void **state
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(2, vm.name));
-    assert_true(must_note(f->l, completed(2, vm.name, "failure")).vm_changed);
+    (void)must_apply(f->l, in_progress(2, vm.name));
+    assert_true(must_apply(f->l, completed(2, vm.name, "failure")).vm_changed);
     assert_int_equal(must_get(f->l, 1).state, JOB_WAITING);
 }
 
@@ -257,7 +257,7 @@ static void completed_without_runner_is_cancelled_and_demand_falls(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    struct ledger_effect effect = must_note(f->l, completed(1, "", "cancelled"));
+    struct ledger_effect effect = must_apply(f->l, completed(1, "", "cancelled"));
     assert_int_equal(effect.after, JOB_CANCELLED);
     assert_string_equal(effect.vm.name, "");
     assert_int_equal(must_balance(f->l).demand, 0);
@@ -269,10 +269,10 @@ static void completed_without_runner_is_cancelled_and_demand_falls(void **state)
 static void completed_unknown_job_makes_later_queued_obsolete(void **state)
 {
     struct ledger_fixture *f = *state;
-    assert_int_equal(must_note(f->l, completed(1, "", "skipped")).after, JOB_CANCELLED);
-    assert_int_equal(must_note(f->l, completed(2, "elsewhere", "success")).after, JOB_DONE);
-    assert_false(must_note(f->l, queued(1)).changed);
-    assert_false(must_note(f->l, queued(2)).changed);
+    assert_int_equal(must_apply(f->l, completed(1, "", "skipped")).after, JOB_CANCELLED);
+    assert_int_equal(must_apply(f->l, completed(2, "elsewhere", "success")).after, JOB_DONE);
+    assert_false(must_apply(f->l, queued(1)).changed);
+    assert_false(must_apply(f->l, queued(2)).changed);
     assert_int_equal(must_reserve(f->l, queued(1), wide_caps()).outcome, LEDGER_OBSOLETE);
     assert_int_equal(must_reserve(f->l, queued(2), wide_caps()).outcome, LEDGER_OBSOLETE);
     assert_int_equal(must_balance(f->l).demand, 0);
@@ -284,7 +284,7 @@ static void message_of_a_running_job_launches_for_the_one_it_left_waiting(void *
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(2, vm.name));
+    (void)must_apply(f->l, in_progress(2, vm.name));
     assert_int_equal(must_balance(f->l).demand, 1);
     assert_int_equal(must_balance(f->l).supply, 0);
     assert_int_equal(must_reserve(f->l, queued(2), wide_caps()).outcome, LEDGER_RESERVED);
@@ -298,7 +298,7 @@ static void completed_with_a_foreign_runner_touches_no_vm(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    struct ledger_effect effect = must_note(f->l, completed(1, "elsewhere", "success"));
+    struct ledger_effect effect = must_apply(f->l, completed(1, "elsewhere", "success"));
     assert_int_equal(effect.after, JOB_DONE);
     assert_string_equal(effect.vm.name, "");
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_LAUNCHED);
@@ -309,8 +309,8 @@ static void completed_without_runner_of_a_running_job_is_done_and_ends_its_vm(vo
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    struct ledger_effect effect = must_note(f->l, completed(1, "", "cancelled"));
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    struct ledger_effect effect = must_apply(f->l, completed(1, "", "cancelled"));
     assert_int_equal(effect.after, JOB_DONE);
     assert_string_equal(effect.vm.name, vm.name);
     assert_int_equal(effect.vm.state, VM_ENDING);
@@ -321,8 +321,8 @@ static void late_in_progress_of_a_job_that_is_over_ends_its_vm(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, completed(1, "", "cancelled"));
-    struct ledger_effect effect = must_note(f->l, in_progress(1, vm.name));
+    (void)must_apply(f->l, completed(1, "", "cancelled"));
+    struct ledger_effect effect = must_apply(f->l, in_progress(1, vm.name));
     assert_false(effect.changed);
     assert_true(effect.vm_changed); /* its runner had its one job */
     assert_int_equal(effect.vm.state, VM_ENDING);
@@ -333,8 +333,8 @@ static void completed_ends_no_vm_that_is_busy_with_another_job(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    assert_false(must_note(f->l, completed(2, vm.name, "cancelled")).vm_changed);
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    assert_false(must_apply(f->l, completed(2, vm.name, "cancelled")).vm_changed);
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_BUSY);
 }
 
@@ -343,17 +343,17 @@ static void settle_goes_forward_only(void **state)
 {
     struct ledger_fixture *f = *state;
     struct err e;
-    (void)must_note(f->l, queued(1));
-    MUST(ledger_job_settle(f->l, 1, JOB_RUNNING, "status in_progress", &e));
+    (void)must_apply(f->l, queued(1));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_RUNNING, "status in_progress", &e));
     assert_int_equal(must_get(f->l, 1).state, JOB_RUNNING);
-    MUST(ledger_job_settle(f->l, 1, JOB_CANCELLED, "conclusion cancelled", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_CANCELLED, "conclusion cancelled", &e));
     assert_int_equal(must_get(f->l, 1).state, JOB_DONE); /* it had a runner */
-    MUST(ledger_job_settle(f->l, 1, JOB_RUNNING, "stale", &e));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_RUNNING, "stale", &e));
     assert_int_equal(must_get(f->l, 1).state, JOB_DONE);
-    (void)must_note(f->l, queued(2));
-    MUST(ledger_job_settle(f->l, 2, JOB_CANCELLED, "conclusion cancelled", &e));
+    (void)must_apply(f->l, queued(2));
+    MUST(ledger_reconcile_job(f->l, 2, JOB_CANCELLED, "conclusion cancelled", &e));
     assert_int_equal(must_get(f->l, 2).state, JOB_CANCELLED);
-    MUST(ledger_job_settle(f->l, 2, JOB_DONE, "stale", &e));
+    MUST(ledger_reconcile_job(f->l, 2, JOB_DONE, "stale", &e));
     assert_int_equal(must_get(f->l, 2).state, JOB_CANCELLED);
     must_be_consistent(f->l, 2);
 }
@@ -364,8 +364,8 @@ static void settle_ends_the_vm_that_was_busy_with_the_job(void **state)
     struct ledger_vm vm = must_get_vm(f->l, 1);
     struct err e;
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    MUST(ledger_job_settle(f->l, 1, JOB_DONE, "conclusion success", &e));
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    MUST(ledger_reconcile_job(f->l, 1, JOB_DONE, "conclusion success", &e));
     assert_int_equal(must_see_vm(f->l, vm.name).state, VM_ENDING);
 }
 
@@ -373,8 +373,8 @@ static void settle_refuses_unknown_jobs_and_other_states(void **state)
 {
     struct ledger_fixture *f = *state;
     struct err e;
-    must_fail(ledger_job_settle(f->l, 5, JOB_DONE, "x", &e), &e, ERR_NOT_FOUND);
-    must_fail(ledger_job_settle(f->l, 5, JOB_WAITING, "x", &e), &e, ERR_PERMANENT);
+    must_fail(ledger_reconcile_job(f->l, 5, JOB_DONE, "x", &e), &e, ERR_NOT_FOUND);
+    must_fail(ledger_reconcile_job(f->l, 5, JOB_WAITING, "x", &e), &e, ERR_PERMANENT);
 }
 
 /* --- waiting long --- */
@@ -386,13 +386,13 @@ static void jobs_waiting_are_the_old_ones_oldest_first(void **state)
     struct err e;
     for (int64_t i = 0; i < 4; i++) {
         clock_at(1000 * (4 - i));
-        (void)must_note(f->l, queued(1 + i)); /* job 4 is the oldest */
+        (void)must_apply(f->l, queued(1 + i)); /* job 4 is the oldest */
     }
     clock_at(10000);
     struct job_event other = queued(9);
     (void)snprintf(other.job.class_name, sizeof other.job.class_name, "large");
-    (void)must_note(f->l, other);
-    (void)must_note(f->l, in_progress(3, "elsewhere"));
+    (void)must_apply(f->l, other);
+    (void)must_apply(f->l, in_progress(3, "elsewhere"));
     MUST(ledger_jobs_waiting(f->l, SCOPE, "small", START_MS + 4000, 10, &jobs, &n, &e));
     assert_int_equal(n, 2); /* 1 is too young, 3 runs, 9 is of another class */
     assert_int_equal(jobs[0].facts.id, 4);
@@ -411,7 +411,7 @@ static void relaunched_job_has_patience_anew(void **state)
     struct ledger_job *jobs = NULL;
     size_t n = 0;
     struct err e;
-    (void)must_note(f->l, queued(1));
+    (void)must_apply(f->l, queued(1));
     clock_at(5000);
     MUST(ledger_job_relaunched(f->l, 1, &e));
     assert_int_equal(must_get(f->l, 1).relaunched_ms, START_MS + 5000);
@@ -433,11 +433,11 @@ static void bad_deliveries_are_refused(void **state)
     struct ledger_job job;
     struct err e;
     struct job_event ev = queued(0);
-    must_fail(ledger_note(f->l, &ev, SCOPE, &effect, &e), &e, ERR_PERMANENT);
+    must_fail(ledger_apply_event(f->l, &ev, SCOPE, &effect, &e), &e, ERR_PERMANENT);
     ev = queued(1);
-    must_fail(ledger_note(f->l, &ev, "", &effect, &e), &e, ERR_PERMANENT);
+    must_fail(ledger_apply_event(f->l, &ev, "", &effect, &e), &e, ERR_PERMANENT);
     ev.job.repository[0] = '\0';
-    must_fail(ledger_note(f->l, &ev, SCOPE, &effect, &e), &e, ERR_PERMANENT);
+    must_fail(ledger_apply_event(f->l, &ev, SCOPE, &effect, &e), &e, ERR_PERMANENT);
     must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND);
 }
 

@@ -182,7 +182,7 @@ static void step_note(struct model *m, int64_t id)
                           : action == JOB_ACTION_WAITING   ? waiting(id)
                           : action == JOB_ACTION_COMPLETED ? completed(id, name, "success")
                                                            : in_progress(id, name);
-    (void)must_note(m->l, ev);
+    (void)must_apply(m->l, ev);
     model_note(m, id, action, is_held, runner);
     if (runner >= 0) {
         compare_vm(m, runner);
@@ -226,10 +226,10 @@ static void step_settle(struct model *m, int64_t id)
     enum ledger_job_state to = ways[draw(m, 3)];
     struct err e;
     if (j->state == UNKNOWN) {
-        must_fail(ledger_job_settle(m->l, id, to, "model", &e), &e, ERR_NOT_FOUND);
+        must_fail(ledger_reconcile_job(m->l, id, to, "model", &e), &e, ERR_NOT_FOUND);
         return;
     }
-    MUST(ledger_job_settle(m->l, id, to, "model", &e));
+    MUST(ledger_reconcile_job(m->l, id, to, "model", &e));
     if (over(j->state) || (j->state == JOB_RUNNING && to == JOB_RUNNING)) {
         return;
     }
@@ -277,7 +277,7 @@ static void live_through(struct ledger *l, uint64_t seed, int steps)
     must_be_consistent(l, JOBS);
     /* Leave an empty ledger for the next history. */
     for (int64_t id = 1; id <= JOBS; id++) {
-        (void)must_note(l, completed(id, "", "cancelled"));
+        (void)must_apply(l, completed(id, "", "cancelled"));
     }
     for (int i = 0; i < m.vm_count; i++) {
         if (m.vms[i].state != VM_GONE) {

@@ -34,16 +34,16 @@ static void tell_in_order(struct ledger *l, const struct story *s, const int *or
     /* The VM was launched for another job, which is over by now. */
     struct ledger_vm vm = must_get_vm(l, job_id + 1000000);
     bring(l, &vm, VM_LAUNCHED);
-    (void)must_note(l, completed(job_id + 1000000, "", "cancelled"));
+    (void)must_apply(l, completed(job_id + 1000000, "", "cancelled"));
     for (int i = 0; i < s->count; i++) {
         struct job_event ev = s->events[order[i]];
         ev.job.id = job_id;
         if (ev.job.runner_name[0] != '\0') {
             (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", vm.name);
         }
-        (void)must_note(l, ev);
+        (void)must_apply(l, ev);
         if (i % 2 == 0) {
-            (void)must_note(l, ev); /* GitHub delivers some twice */
+            (void)must_apply(l, ev); /* GitHub delivers some twice */
         }
     }
     must_have_ended(l, s, job_id, vm.name);
@@ -140,12 +140,12 @@ static void every_order_of_an_approval_waits(void **state)
 static void launch_message_after_any_event_decides_by_the_state(void **state)
 {
     struct ledger_fixture *f = *state;
-    (void)must_note(f->l, held(1));
+    (void)must_apply(f->l, held(1));
     assert_int_equal(must_reserve(f->l, queued(1), wide_caps()).outcome, LEDGER_RESERVED);
     assert_int_equal(must_reserve(f->l, queued(2), wide_caps()).outcome, LEDGER_RESERVED);
-    (void)must_note(f->l, in_progress(3, "elsewhere"));
+    (void)must_apply(f->l, in_progress(3, "elsewhere"));
     assert_int_equal(must_reserve(f->l, queued(3), wide_caps()).outcome, LEDGER_OBSOLETE);
-    (void)must_note(f->l, completed(4, "", "cancelled"));
+    (void)must_apply(f->l, completed(4, "", "cancelled"));
     assert_int_equal(must_reserve(f->l, queued(4), wide_caps()).outcome, LEDGER_OBSOLETE);
     assert_int_equal(must_get(f->l, 3).state, JOB_RUNNING);
     assert_int_equal(must_get(f->l, 4).state, JOB_CANCELLED);
@@ -163,7 +163,7 @@ static void put_in_state(struct ledger *l, int64_t id, enum ledger_job_state s)
         [JOB_DONE] = completed(id, runner, "success"),
         [JOB_CANCELLED] = completed(id, "", "cancelled"),
     };
-    assert_int_equal(must_note(l, events[s]).after, s);
+    assert_int_equal(must_apply(l, events[s]).after, s);
 }
 
 static void every_delivery_in_every_state_does_what_the_table_says(void **state)
@@ -189,7 +189,7 @@ static void every_delivery_in_every_state_does_what_the_table_says(void **state)
                                          completed(id, "elsewhere", "success"),
                                          completed(id, "", "cancelled")};
             put_in_state(f->l, id, (enum ledger_job_state)from);
-            struct ledger_effect effect = must_note(f->l, events[what]);
+            struct ledger_effect effect = must_apply(f->l, events[what]);
             assert_int_equal(effect.before, from);
             assert_int_equal(effect.after, after[from][what]);
             assert_int_equal(effect.changed, from != (int)after[from][what]);

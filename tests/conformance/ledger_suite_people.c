@@ -33,8 +33,8 @@ static void timeline_tells_the_whole_way_of_a_job(void **state)
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
     clock_at(20);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    (void)must_note(f->l, completed(1, vm.name, "success"));
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    (void)must_apply(f->l, completed(1, vm.name, "success"));
     must_advance(f->l, vm.name, VM_GONE);
     struct lines t = timeline(f->l, 1);
     assert_int_equal(t.n, 9);
@@ -66,7 +66,7 @@ static void timeline_of_a_theft_is_seen_from_both_jobs(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(2, vm.name));
+    (void)must_apply(f->l, in_progress(2, vm.name));
     assert_int_equal(lines_of(f->l, 1, "busy", "runs job 2, launched for job 1"), 1);
     assert_int_equal(lines_of(f->l, 2, "busy", "runs job 2, launched for job 1"), 1);
     assert_int_equal(lines_of(f->l, 2, "launched", ""), 1);
@@ -80,13 +80,13 @@ static void line_equal_to_the_last_is_not_repeated(void **state)
 {
     struct ledger_fixture *f = *state;
     struct err e;
-    (void)must_note(f->l, queued(1));
-    (void)must_note(f->l, queued(2));
-    MUST(ledger_tell(f->l, 1, "", "retry", "GitHub says 502", &e));
-    MUST(ledger_tell(f->l, 2, "", "retry", "GitHub says 503", &e)); /* another job's */
-    MUST(ledger_tell(f->l, 1, "", "retry", "GitHub says 502", &e));
-    MUST(ledger_tell(f->l, 1, "", "retry", "GitHub says 500", &e));
-    MUST(ledger_tell(f->l, 1, "", "retry", "GitHub says 502", &e));
+    (void)must_apply(f->l, queued(1));
+    (void)must_apply(f->l, queued(2));
+    MUST(ledger_log_event(f->l, 1, "", "retry", "GitHub says 502", &e));
+    MUST(ledger_log_event(f->l, 2, "", "retry", "GitHub says 503", &e)); /* another job's */
+    MUST(ledger_log_event(f->l, 1, "", "retry", "GitHub says 502", &e));
+    MUST(ledger_log_event(f->l, 1, "", "retry", "GitHub says 500", &e));
+    MUST(ledger_log_event(f->l, 1, "", "retry", "GitHub says 502", &e));
     assert_int_equal(lines_of(f->l, 1, "retry", ""), 3);
 }
 
@@ -95,10 +95,10 @@ static void timeline_keeps_the_first_fifty_and_the_newest(void **state)
     struct ledger_fixture *f = *state;
     char detail[32];
     struct err e;
-    (void)must_note(f->l, queued(1)); /* line 0 */
+    (void)must_apply(f->l, queued(1)); /* line 0 */
     for (int i = 1; i < 260; i++) {
         (void)snprintf(detail, sizeof detail, "no. %d", i);
-        MUST(ledger_tell(f->l, 1, "", "retry", detail, &e));
+        MUST(ledger_log_event(f->l, 1, "", "retry", detail, &e));
     }
     struct lines t = timeline(f->l, 1);
     assert_int_equal(t.n, 200);
@@ -117,7 +117,7 @@ static void lines_of_a_vm_by_itself_are_bounded_too(void **state)
     struct ledger_vm vm = must_get_vm(f->l, 1);
     for (int i = 0; i < 210; i++) {
         (void)snprintf(detail, sizeof detail, "no. %d", i);
-        MUST(ledger_tell(f->l, 0, vm.name, "suspect", detail, &e));
+        MUST(ledger_log_event(f->l, 0, vm.name, "suspect", detail, &e));
     }
     assert_int_equal(lines_of(f->l, 1, "suspect", ""), 200);
     assert_int_equal(lines_of(f->l, 1, "reserved", ""), 1);
@@ -127,10 +127,10 @@ static void line_without_a_row_is_refused(void **state)
 {
     struct ledger_fixture *f = *state;
     struct err e;
-    must_fail(ledger_tell(f->l, 7, "", "retry", "x", &e), &e, ERR_NOT_FOUND);
-    must_fail(ledger_tell(f->l, 0, "mf-test-small-0", "retry", "x", &e), &e, ERR_NOT_FOUND);
-    must_fail(ledger_tell(f->l, 0, "", "retry", "x", &e), &e, ERR_PERMANENT);
-    must_fail(ledger_tell(f->l, 1, "", "", "x", &e), &e, ERR_PERMANENT);
+    must_fail(ledger_log_event(f->l, 7, "", "retry", "x", &e), &e, ERR_NOT_FOUND);
+    must_fail(ledger_log_event(f->l, 0, "mf-test-small-0", "retry", "x", &e), &e, ERR_NOT_FOUND);
+    must_fail(ledger_log_event(f->l, 0, "", "retry", "x", &e), &e, ERR_PERMANENT);
+    must_fail(ledger_log_event(f->l, 1, "", "", "x", &e), &e, ERR_PERMANENT);
 }
 
 static void long_detail_is_cut(void **state)
@@ -140,8 +140,8 @@ static void long_detail_is_cut(void **state)
     struct err e;
     memset(detail, 'd', sizeof detail - 1);
     detail[sizeof detail - 1] = '\0';
-    (void)must_note(f->l, queued(1));
-    MUST(ledger_tell(f->l, 1, "", "retry", detail, &e));
+    (void)must_apply(f->l, queued(1));
+    MUST(ledger_log_event(f->l, 1, "", "retry", detail, &e));
     struct lines t = timeline(f->l, 1);
     assert_int_equal(strlen(t.items[1].detail), sizeof t.items[1].detail - 1);
     free(t.items);
@@ -169,12 +169,12 @@ static void counts_are_by_class_and_state(void **state)
     struct err e;
     struct job_event large = queued(5);
     (void)snprintf(large.job.class_name, sizeof large.job.class_name, "large");
-    (void)must_note(f->l, large);
+    (void)must_apply(f->l, large);
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    (void)must_note(f->l, held(2));
-    (void)must_note(f->l, completed(3, "", "cancelled"));
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    (void)must_apply(f->l, held(2));
+    (void)must_apply(f->l, completed(3, "", "cancelled"));
     MUST(ledger_counts(f->l, &counts, &n, &e));
     assert_int_equal(n, 2);
     assert_string_equal(counts[0].class_name, "large");
@@ -200,9 +200,9 @@ static void balances_are_of_every_scope_and_class_in_use(void **state)
     assert_int_equal(n, 0);
     free(b);
     b = NULL;
-    MUST(ledger_note(f->l, &ev, "other", &effect, &e));
+    MUST(ledger_apply_event(f->l, &ev, "other", &effect, &e));
     (void)must_get_vm(f->l, 2);
-    (void)must_note(f->l, completed(2, "", "cancelled")); /* supply alone is told too */
+    (void)must_apply(f->l, completed(2, "", "cancelled")); /* supply alone is told too */
     MUST(ledger_balances(f->l, &b, &n, &e));
     assert_int_equal(n, 2);
     assert_string_equal(b[0].scope, SCOPE);
@@ -232,11 +232,11 @@ static void tidy_removes_what_ended_before_and_nothing_else(void **state)
     struct err e;
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_LAUNCHED);
-    (void)must_note(f->l, in_progress(1, vm.name));
-    (void)must_note(f->l, queued(2)); /* waits for ever */
-    (void)must_note(f->l, in_progress(3, "elsewhere"));
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    (void)must_apply(f->l, queued(2)); /* waits for ever */
+    (void)must_apply(f->l, in_progress(3, "elsewhere"));
     clock_at(1000);
-    (void)must_note(f->l, completed(1, vm.name, "success"));
+    (void)must_apply(f->l, completed(1, vm.name, "success"));
     must_advance(f->l, vm.name, VM_GONE);
     clock_at(HOUR_MS);
     assert_int_equal(tidy(f->l, 1000, 100), 0); /* ended not before */
@@ -255,7 +255,7 @@ static void tidy_removes_at_most_max_of_each(void **state)
 {
     struct ledger_fixture *f = *state;
     for (int64_t id = 1; id <= 7; id++) {
-        (void)must_note(f->l, completed(id, "", "cancelled"));
+        (void)must_apply(f->l, completed(id, "", "cancelled"));
     }
     clock_at(HOUR_MS);
     assert_int_equal(tidy(f->l, HOUR_MS, 3), 3);
@@ -278,10 +278,10 @@ static void tidy_leaves_a_vm_that_holds_a_slot(void **state)
 static void tidy_forgets_jobs_that_were_only_seen(void **state)
 {
     struct ledger_fixture *f = *state;
-    (void)must_note(f->l, held(1));
+    (void)must_apply(f->l, held(1));
     clock_at(HOUR_MS);
     assert_int_equal(tidy(f->l, HOUR_MS, 100), 1);
-    assert_int_equal(must_note(f->l, queued(1)).after, JOB_WAITING); /* its approval is no loss */
+    assert_int_equal(must_apply(f->l, queued(1)).after, JOB_WAITING); /* its approval is no loss */
 }
 
 static void tidy_removes_idle_buckets(void **state)

@@ -62,7 +62,7 @@ static int end_job(struct ledger *l, int64_t id, const char *runner, struct err 
 {
     struct ledger_effect effect;
     struct job_event ev = completed(id, runner, runner[0] != '\0' ? "success" : "cancelled");
-    return ledger_note(l, &ev, SCOPE, &effect, e);
+    return ledger_apply_event(l, &ev, SCOPE, &effect, e);
 }
 
 static int run_and_end(struct ledger *l, int64_t id, const char *vm, struct err *e)
@@ -74,7 +74,7 @@ static int run_and_end(struct ledger *l, int64_t id, const char *vm, struct err 
     struct job_event ev = in_progress(id, vm);
     if (ledger_vm_advance(l, &registered, NULL, e) != 0 ||
         ledger_vm_advance(l, &launched, NULL, e) != 0 ||
-        ledger_note(l, &ev, SCOPE, &effect, e) != 0 || end_job(l, id, vm, e) != 0) {
+        ledger_apply_event(l, &ev, SCOPE, &effect, e) != 0 || end_job(l, id, vm, e) != 0) {
         return -1;
     }
     return ledger_vm_advance(l, &gone, NULL, e);

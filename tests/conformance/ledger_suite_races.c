@@ -81,7 +81,7 @@ static int note(struct race *r, struct ledger *l, int who, const struct job_even
                 struct err *e)
 {
     struct ledger_effect effect;
-    if (ledger_note(l, ev, SCOPE, &effect, e) != 0) {
+    if (ledger_apply_event(l, ev, SCOPE, &effect, e) != 0) {
         return -1;
     }
     r->yes[who] = effect.changed;
@@ -277,7 +277,7 @@ static void step_of_a_vm_taken_twice_is_made_once(void **state)
 /* --- what the reaper does --- */
 static int settle_or_complete(struct race *r, struct ledger *l, int who, struct err *e)
 {
-    return who == 0 ? ledger_job_settle(l, r->id, JOB_DONE, "race", e)
+    return who == 0 ? ledger_reconcile_job(l, r->id, JOB_DONE, "race", e)
                     : note_completed(r, l, who, e);
 }
 
@@ -294,7 +294,7 @@ static void settled_and_completed_at_once_ends_once(void **state)
         (void)snprintf(r.vm, sizeof r.vm, "%s", must_get_vm(r.l[0], r.id).name);
         race_once(&r, relaunch);
         assert_int_equal(must_get(r.l[0], r.id).relaunches, 2);
-        (void)must_note(r.l[1], in_progress(r.id, r.vm));
+        (void)must_apply(r.l[1], in_progress(r.id, r.vm));
         race_once(&r, settle_or_complete);
         assert_int_equal(must_get(r.l[1], r.id).state, JOB_DONE);
         assert_int_equal(lines_of(r.l[0], r.id, "done", ""), 1);
@@ -307,19 +307,19 @@ static void settled_and_completed_at_once_ends_once(void **state)
 static int tell_same(struct race *r, struct ledger *l, int who, struct err *e)
 {
     (void)who;
-    return ledger_tell(l, r->id, "", "retry", "the same", e);
+    return ledger_log_event(l, r->id, "", "retry", "the same", e);
 }
 
 static int tell_own(struct race *r, struct ledger *l, int who, struct err *e)
 {
-    return ledger_tell(l, r->id, "", "retry", who == 0 ? "mine" : "yours", e);
+    return ledger_log_event(l, r->id, "", "retry", who == 0 ? "mine" : "yours", e);
 }
 
 static void lines_told_at_once_are_all_kept_and_not_doubled(void **state)
 {
     struct race r = begin(*state);
     for (r.id = 1; r.id <= r.rounds; r.id++) {
-        (void)must_note(r.l[0], queued(r.id));
+        (void)must_apply(r.l[0], queued(r.id));
         race_once(&r, tell_same);
         assert_int_equal(lines_of(r.l[0], r.id, "retry", ""), 1);
         race_once(&r, tell_own);
@@ -338,7 +338,7 @@ static void tidied_twice_at_once_removes_each_row_once(void **state)
     struct race r = begin(*state);
     for (int64_t round = 0; round * 8 < r.rounds; round++) {
         for (int64_t id = 1; id <= 100; id++) {
-            (void)must_note(r.l[0], completed(id, "", "cancelled"));
+            (void)must_apply(r.l[0], completed(id, "", "cancelled"));
         }
         race_once(&r, tidy_all);
         assert_int_equal(r.got[0] + r.got[1], 100);

@@ -109,7 +109,7 @@ static void supply_left_by_a_cancelled_job_satisfies_the_next(void **state)
 {
     struct ledger_fixture *f = *state;
     (void)must_get_vm(f->l, 1);
-    (void)must_note(f->l, completed(1, "", "cancelled"));
+    (void)must_apply(f->l, completed(1, "", "cancelled"));
     must_come_out(f->l, queued(2), wide_caps(), LEDGER_SATISFIED);
     must_come_out(f->l, queued(3), wide_caps(), LEDGER_RESERVED);
 }
@@ -131,7 +131,7 @@ static void supply_of_another_scope_or_class_does_not_count(void **state)
     struct ledger_reservation out;
     struct err e;
     (void)must_get_vm(f->l, 1);
-    (void)must_note(f->l, completed(1, "", "cancelled")); /* one surplus of (octo, small) */
+    (void)must_apply(f->l, completed(1, "", "cancelled")); /* one surplus of (octo, small) */
     other.scope = "elsewhere";
     MUST(ledger_reserve(f->l, &other, &out, &e));
     assert_int_equal(out.outcome, LEDGER_RESERVED);
@@ -142,7 +142,7 @@ static void supply_of_another_scope_or_class_does_not_count(void **state)
 static void job_whose_class_changed_is_demand_of_the_new_one(void **state)
 {
     struct ledger_fixture *f = *state;
-    (void)must_note(f->l, queued(1));
+    (void)must_apply(f->l, queued(1));
     must_come_out(f->l, of_class(queued(1), "large"), wide_caps(), LEDGER_RESERVED);
     assert_int_equal(must_balance(f->l).demand, 0);
     assert_string_equal(must_get(f->l, 1).facts.class_name, "large");

@@ -13,7 +13,7 @@ static struct ledger_vm vm_in_state(struct ledger *l, int64_t job_id, enum ledge
 {
     struct ledger_vm vm = must_get_vm(l, job_id);
     bring(l, &vm, s);
-    (void)must_note(l, completed(job_id, "", "cancelled")); /* the next one needs demand */
+    (void)must_apply(l, completed(job_id, "", "cancelled")); /* the next one needs demand */
     return must_see_vm(l, vm.name);
 }
 
@@ -79,17 +79,17 @@ static void launch_recorded_after_the_events_keeps_the_state(void **state)
     struct ledger_fixture *f = *state;
     struct ledger_vm busy = must_get_vm(f->l, 1);
     bring(f->l, &busy, VM_REGISTERED);
-    (void)must_note(f->l, in_progress(1, busy.name));
+    (void)must_apply(f->l, in_progress(1, busy.name));
     assert_false(must_advance(f->l, busy.name, VM_LAUNCHED));
     busy = must_see_vm(f->l, busy.name);
     assert_int_equal(busy.state, VM_BUSY);
     assert_string_equal(busy.vm_id, "vm-1");
     assert_int_equal(busy.deadline_ms, START_MS + HOUR_MS);
     assert_int_equal(busy.launched_ms, START_MS);
-    (void)must_note(f->l, completed(1, busy.name, "success"));
+    (void)must_apply(f->l, completed(1, busy.name, "success"));
     struct ledger_vm ending = must_get_vm(f->l, 2);
     bring(f->l, &ending, VM_REGISTERED);
-    (void)must_note(f->l, completed(2, ending.name, "success"));
+    (void)must_apply(f->l, completed(2, ending.name, "success"));
     assert_false(must_advance(f->l, ending.name, VM_LAUNCHED));
     ending = must_see_vm(f->l, ending.name);
     assert_int_equal(ending.state, VM_ENDING);
@@ -153,7 +153,7 @@ static void busy_told_by_github_takes_the_job_from_a_late_event(void **state)
     struct ledger_vm vm = must_get_vm(f->l, 1);
     bring(f->l, &vm, VM_BUSY);
     assert_int_equal(must_see_vm(f->l, vm.name).job_id, 0);
-    assert_false(must_note(f->l, in_progress(1, vm.name)).vm_changed);
+    assert_false(must_apply(f->l, in_progress(1, vm.name)).vm_changed);
     assert_int_equal(must_see_vm(f->l, vm.name).job_id, 1);
 }
 
@@ -200,7 +200,7 @@ static void list_gives_the_states_asked_for_by_name(void **state)
     for (int64_t s = VM_RESERVED; s <= VM_GONE; s++) {
         (void)vm_in_state(f->l, 1 + 2 * s, (enum ledger_vm_state)s);
         /* vm_in_state's starting ones leave supply for the next: one more job makes room. */
-        (void)must_note(f->l, queued(100 + s));
+        (void)must_apply(f->l, queued(100 + s));
     }
     MUST(ledger_vm_list(f->l, 1U << VM_BUSY | 1U << VM_GONE, "", 10, &vms, &n, &e));
     assert_int_equal(n, 2);
@@ -248,7 +248,7 @@ static void scopes_are_those_of_rows_that_still_stand(void **state)
     size_t n = 0;
     int64_t removed;
     struct err e;
-    (void)must_note(f->l, queued(5)); /* a job alone registers nothing */
+    (void)must_apply(f->l, queued(5)); /* a job alone registers nothing */
     struct ledger_vm vm = must_get_vm(f->l, 1);
     MUST(ledger_scopes(f->l, &scopes, &n, &e));
     assert_int_equal(n, 1);

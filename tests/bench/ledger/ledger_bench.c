@@ -104,7 +104,7 @@ static void bench(const char *dir, int64_t known, int64_t waiting)
         struct job_event ev = ways_event_of(known + 100 + i, JOB_ACTION_QUEUED, "");
         struct ledger_effect effect;
         (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "full");
-        must(ledger_note(l, &ev, "octo", &effect, &e), &e);
+        must(ledger_apply_event(l, &ev, "octo", &effect, &e), &e);
     }
     measure(l, known + 100, waiting);
     ledger_close(l);

@@ -45,7 +45,7 @@ static void note(struct ledger *l, int64_t id, enum job_action action, const cha
     struct job_event ev = ways_event_of(id, action, runner);
     struct ledger_effect effect;
     struct err e;
-    must(ledger_note(l, &ev, "octo", &effect, &e), &e);
+    must(ledger_apply_event(l, &ev, "octo", &effect, &e), &e);
 }
 
 /* Returns false if a VM for others satisfied it. */

@@ -52,7 +52,7 @@ void way_note(struct ledger *l, int64_t id, enum job_action action, const char *
     struct job_event ev = way_event(id, action, runner);
     struct ledger_effect effect;
     struct err e;
-    MUST(ledger_note(l, &ev, "octo", &effect, &e));
+    MUST(ledger_apply_event(l, &ev, "octo", &effect, &e));
 }
 
 void way_bring(struct ledger *l, const char *vm, enum ledger_vm_state to)

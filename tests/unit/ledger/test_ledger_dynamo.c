@@ -44,7 +44,7 @@ static void lost_answers_double_nothing(void **state)
     MUST(ledger_mark_get(f->l, "cursor", &number, &e));
     assert_int_equal(number, 5);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":1}");
-    MUST(ledger_tell(f->l, 1, "", "retry", "once", &e));
+    MUST(ledger_log_event(f->l, 1, "", "retry", "once", &e));
     assert_int_equal(way_lines(f->l, 1, "retry"), 1);
 }
 
@@ -216,17 +216,17 @@ static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
     (void)snprintf(url, sizeof url, "%s&deadline_ms=300", f->url);
     struct ledger *hasty = dynamo_fixture_open(url);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"preset\":\"throttle\"}");
-    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
+    must_fail_saying(ledger_apply_event(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
                      "TransactWriteItems");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"reasons\":["
                           "\"TransactionConflict\"]}");
-    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_RETRY,
+    must_fail_saying(ledger_apply_event(hasty, &ev, "octo", &effect, &e), &e, ERR_RETRY,
                      "not through within its time");
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"reasons\":["
                           "\"TransactionConflict\",\"ProvisionedThroughputExceeded\"]}");
-    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
+    must_fail_saying(ledger_apply_event(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,
                      "ProvisionedThroughputExceeded");
     assert_true(e.retry_after_ms > 0);
     dynamo_fixture_faults(NULL);
@@ -235,7 +235,7 @@ static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"times\":1,\"reasons\":["
                           "\"ConditionalCheckFailed\",\"ValidationError\"]}");
-    must_fail_saying(ledger_note(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
+    must_fail_saying(ledger_apply_event(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
                      "ValidationError");
     dynamo_fixture_faults(NULL);
     must_fail_saying(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND, "1");
@@ -291,10 +291,10 @@ static int live(struct ledger *l, struct racer *r, int64_t id)
     struct job_event begins = way_event(id, JOB_ACTION_IN_PROGRESS, vm);
     struct job_event ends = way_event(id, JOB_ACTION_COMPLETED, vm);
     struct ledger_advance gone = {.vm = vm, .to = VM_GONE};
-    if (vm[0] != '\0' && ledger_note(l, &begins, "octo", &effect, &r->e) != 0) {
+    if (vm[0] != '\0' && ledger_apply_event(l, &begins, "octo", &effect, &r->e) != 0) {
         return -1;
     }
-    if (ledger_note(l, &ends, "octo", &effect, &r->e) != 0) {
+    if (ledger_apply_event(l, &ends, "octo", &effect, &r->e) != 0) {
         return -1;
     }
     return vm[0] != '\0' ? ledger_vm_advance(l, &gone, NULL, &r->e) : 0;
@@ -489,7 +489,7 @@ static void lines_are_kept_in_a_bounded_number_of_items(void **state)
     way_note(f->l, 1, JOB_ACTION_QUEUED, "");
     for (int i = 1; i < 420; i++) {
         (void)snprintf(detail, sizeof detail, "no. %d", i);
-        MUST(ledger_tell(f->l, 1, "", "retry", detail, &e));
+        MUST(ledger_log_event(f->l, 1, "", "retry", detail, &e));
     }
     assert_in_range(dynamo_fixture_items(f, "job:1"), 2, 1 + 5 + LEDGER_DYNAMO_RING);
     MUST(ledger_timeline(f->l, 1, &lines, &n, &e));

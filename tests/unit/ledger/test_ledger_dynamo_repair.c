@@ -204,8 +204,9 @@ static int live(struct ledger *l, int64_t id, struct err *e)
     }
     struct job_event ends = way_event(id, JOB_ACTION_COMPLETED, r.vm.name);
     struct ledger_advance gone = {.vm = r.vm.name, .to = VM_GONE};
-    return ledger_note(l, &ends, "octo", &effect, e) == 0 ? ledger_vm_advance(l, &gone, NULL, e)
-                                                          : -1;
+    return ledger_apply_event(l, &ends, "octo", &effect, e) == 0
+               ? ledger_vm_advance(l, &gone, NULL, e)
+               : -1;
 }
 
 static void *work(void *arg)

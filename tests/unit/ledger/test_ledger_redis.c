@@ -130,7 +130,7 @@ static void step_on_rows_of_another_process_is_two_round_trips(void **state)
         struct ledger_reservation r = way_reserve(f->l, id, way_caps());
         struct job_event starts = way_event(id, JOB_ACTION_IN_PROGRESS, r.vm.name);
         int64_t before = redis_fixture_scripts(f);
-        MUST(ledger_note(other, &starts, "octo", &effect, &e));
+        MUST(ledger_apply_event(other, &starts, "octo", &effect, &e));
         assert_true(effect.vm_changed);
         assert_int_equal(redis_fixture_scripts(f) - before, 2);
     }
@@ -218,7 +218,7 @@ static void row_that_is_none_is_an_error_and_not_a_crash(void **state)
     (void)redis_fixture_call(f, "HSET", "jobs", "00000000000000000007", "rubbish");
     assert_int_equal(ledger_job_get(f->l, 7, &job, &e), -1);
     assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
-    assert_int_equal(ledger_note(f->l, &ev, "octo", &effect, &e), -1);
+    assert_int_equal(ledger_apply_event(f->l, &ev, "octo", &effect, &e), -1);
     assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
 }
 
@@ -230,7 +230,7 @@ static void ledger_emptied_leaves_no_key_but_its_few_own(void **state)
     struct err e;
     for (int64_t id = 1; id <= 100; id++) {
         struct ledger_reservation r = way_reserve(f->l, id, way_caps());
-        MUST(ledger_tell(f->l, id, r.vm.name, "retry", "x", &e));
+        MUST(ledger_log_event(f->l, id, r.vm.name, "retry", "x", &e));
         way_note(f->l, id + 1000, JOB_ACTION_IN_PROGRESS, r.vm.name);
         way_note(f->l, id + 1000, JOB_ACTION_COMPLETED, r.vm.name);
         way_note(f->l, id, JOB_ACTION_COMPLETED, "");
@@ -293,7 +293,7 @@ static bool keep_noting(struct life *s, int64_t id, enum job_action action, cons
     struct job_event ev = way_event(id, action, runner);
     struct ledger_effect effect;
     struct err e;
-    while (again(s, ledger_note(s->l, &ev, "octo", &effect, &e), &e)) {
+    while (again(s, ledger_apply_event(s->l, &ev, "octo", &effect, &e), &e)) {
     }
     return s->odd == ERR_NONE;
 }

@@ -381,8 +381,8 @@ int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_n
     return 0;
 }
 
-int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
-                const char *detail, struct err *e)
+int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                     const char *detail, struct err *e)
 {
     (void)l;
     (void)vm;
@@ -406,8 +406,8 @@ int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
     return 0;
 }
 
-int ledger_job_settle(struct ledger *l, int64_t job_id, enum ledger_job_state to, const char *why,
-                      struct err *e)
+int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
+                         const char *why, struct err *e)
 {
     (void)l;
     (void)e;

@@ -90,8 +90,8 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     return act(STEP_RECORD, e);
 }
 
-int ledger_tell(struct ledger *l, int64_t job_id, const char *vm, const char *what,
-                const char *detail, struct err *e)
+int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                     const char *detail, struct err *e)
 {
     (void)e;
     assert_ptr_equal(l, script.worker.ledger);
