@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/ledger/ledger_backend.h"
+#include "common/ledger/ledger_cells.h"
 #include "common/ledger/ledger_front.h"
 #include "common/ledger/ledger_steps.h"
 
@@ -270,7 +271,7 @@ int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out,
     return ledger_metrics_op(OP_TIMELINE, began_us, l->ops->timeline(l->state, job_id, out, n, e));
 }
 
-/* --- rate buckets, leases, marks --- */
+/* --- rate buckets, leases --- */
 int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
                      int64_t *wait_ms, struct err *e)
 {
@@ -303,44 +304,23 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
                  int64_t *fence, struct err *e)
 {
     int64_t began_us = clock_mono_us();
+    struct ledger_lease asked = {.name = name, .holder = holder, .ttl_ms = ttl_ms};
     if (check_lease(name, holder, e) != 0 || ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
         return -1;
     }
     return ledger_metrics_op(OP_LEASE, began_us,
-                             l->ops->lease(l->state, name, holder, ttl_ms, held, fence, e));
+                             ledger_step_lease(l->ops->txn, l->state, &asked, held, fence, e));
 }
 
 int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
 {
     int64_t began_us = clock_mono_us();
+    struct ledger_lease asked = {.name = name, .holder = holder};
     if (check_lease(name, holder, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_LEASE, began_us, l->ops->lease_release(l->state, name, holder, e));
-}
-
-int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_get(l->state, name, out, e));
-}
-
-int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    if (ledger_check_text("mark", name, 128, e) != 0) {
-        return -1;
-    }
-    return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_set(l->state, name, value, e));
-}
-
-int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
-{
-    int64_t began_us = clock_mono_us();
-    if (ledger_check_text("mark", name, 128, e) != 0) {
-        return -1;
-    }
-    return ledger_metrics_op(OP_MARK, began_us, l->ops->mark_add(l->state, name, n, out, e));
+    return ledger_metrics_op(OP_LEASE, began_us,
+                             ledger_step_release(l->ops->txn, l->state, &asked, e));
 }
 
 /* --- cells --- */
@@ -405,6 +385,39 @@ int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const 
         *version = now;
     }
     return ledger_metrics_op(OP_CELL, began_us, rc);
+}
+
+/* --- marks: cells that hold a number --- */
+int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
+{
+    struct ledger_cell cell;
+    if (ledger_cell_get(l, LEDGER_CELL_COUNTER, name, &cell, e) != 0) {
+        return -1;
+    }
+    *out = ledger_cell_number(&cell);
+    return 0;
+}
+
+static int count(struct ledger *l, const struct ledger_counting *asked, int64_t *after,
+                 struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (ledger_check_text("mark", asked->name, LEDGER_CELL_NAME, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_MARK, began_us,
+                             ledger_step_count(l->ops->txn, l->state, asked, after, e));
+}
+
+int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
+{
+    int64_t after;
+    return count(l, &(struct ledger_counting){.name = name, .n = value}, &after, e);
+}
+
+int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
+{
+    return count(l, &(struct ledger_counting){.name = name, .add = true, .n = n}, out, e);
 }
 
 /* --- for people --- */

@@ -52,17 +52,9 @@ typedef int ledger_timeline_fn(void *state, int64_t job_id, struct ledger_entry 
 typedef int ledger_rate_take_fn(void *state, const struct ledger_bucket *b, int64_t cost,
                                 int64_t *wait_ms, struct err *e);
 typedef int ledger_rate_pause_fn(void *state, const char *name, int64_t until_ms, struct err *e);
-typedef int ledger_lease_fn(void *state, const char *name, const char *holder, int64_t ttl_ms,
-                            bool *held, int64_t *fence, struct err *e);
-typedef int ledger_lease_release_fn(void *state, const char *name, const char *holder,
-                                    struct err *e);
 /* The cells of a kind; name not NULL: that one alone. */
 typedef int ledger_cells_fn(void *state, const char *kind, const char *name,
                             struct ledger_cell **out, size_t *n, struct err *e);
-typedef int ledger_mark_get_fn(void *state, const char *name, int64_t *out, struct err *e);
-typedef int ledger_mark_set_fn(void *state, const char *name, int64_t value, struct err *e);
-typedef int ledger_mark_add_fn(void *state, const char *name, int64_t n, int64_t *out,
-                               struct err *e);
 
 typedef int ledger_counts_fn(void *state, struct ledger_count **out, size_t *n, struct err *e);
 typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *removed,
@@ -97,12 +89,7 @@ struct ledger_ops {
     ledger_timeline_fn *timeline;
     ledger_rate_take_fn *rate_take;
     ledger_rate_pause_fn *rate_pause;
-    ledger_lease_fn *lease;
-    ledger_lease_release_fn *lease_release;
     ledger_cells_fn *cells;
-    ledger_mark_get_fn *mark_get;
-    ledger_mark_set_fn *mark_set;
-    ledger_mark_add_fn *mark_add;
     ledger_counts_fn *counts;
     ledger_tidy_fn *tidy;
     ledger_repair_fn *repair;

@@ -21,7 +21,8 @@
  *   pair | <scope>|<class>       d, s: demand and supply; vms: rows that stand; n: changes;  and
  *   pair | <scope>|<class>|0…3   b: how often both fell by one, which changes no decision
  *   repo | <repository>  n: its slots in use; changes
- *   bucket, lease, mark | <name>
+ *   bucket | <name>
+ *   cell:<kind> | <name>  n: its version; value
  * One index, by_age (ix, age), finds rows by age: ix is waiting:<scope>|<class>, seen, ended or
  * gone; and VMs that are ending, whose age is their name. It lags, so what it finds is read again
  * before anything is done.
@@ -435,12 +436,7 @@ ledger_vm_list_fn ledger_dynamo_vm_list;
 ledger_timeline_fn ledger_dynamo_timeline;
 ledger_rate_take_fn ledger_dynamo_rate_take;
 ledger_rate_pause_fn ledger_dynamo_rate_pause;
-ledger_lease_fn ledger_dynamo_lease;
-ledger_lease_release_fn ledger_dynamo_lease_release;
 ledger_cells_fn ledger_dynamo_cells;
-ledger_mark_get_fn ledger_dynamo_mark_get;
-ledger_mark_set_fn ledger_dynamo_mark_set;
-ledger_mark_add_fn ledger_dynamo_mark_add;
 ledger_counts_fn ledger_dynamo_counts;
 ledger_tidy_fn ledger_dynamo_tidy;
 ledger_repair_fn ledger_dynamo_repair;

@@ -2,10 +2,10 @@
  * What the files of the Redis ledger share: rows, transactions and the timeline.
  *
  * For ledger_redis*.c alone. Every step is one script, and so atomic. Two kinds of steps:
- *   - What many processes ask at once (reserve, room, tokens, leases) is decided inside the
+ *   - What many processes ask at once (reserve, room, tokens) is decided inside the
  *     script, on the server's clock; ledger_redis_scripts/ says ledger_rules.c's rules in Lua, and
  *     tests/unit/ledger holds the two against each other.
- *   - What concerns one job and one VM (apply_event, reconcile_job, advance …) is decided by
+ *   - What concerns one job, one VM or one cell (apply_event, advance, lease …) is decided by
  *     ledger_steps.c on rows this process saw last, and written by a script only if they are
  *     still the same bytes; else that script answers with the rows as they are, and the step
  *     decides anew. So a step is one round trip if this process wrote the rows last, else two,
@@ -26,7 +26,7 @@
  *   job_vms:<job>         set: VMs launched for it or that ran it
  *   vm_jobs:<vm>          set: jobs with a line that names the VM
  *   cells:<kind>          hash by name: version | value
- *   buckets, bucket_ages, leases, marks
+ *   buckets, bucket_ages
  *   freed                 the channel
  * Job ids are written with 20 digits, so that they sort. A count that is zero has no field.
  */
@@ -49,8 +49,6 @@ extern const char ledger_redis_lua_reserve[];
 extern const char ledger_redis_lua_room[];
 extern const char ledger_redis_lua_take[];
 extern const char ledger_redis_lua_pause[];
-extern const char ledger_redis_lua_lease[];
-extern const char ledger_redis_lua_release[];
 extern const char ledger_redis_lua_page[];
 
 /* --- the handle --- */
@@ -202,12 +200,7 @@ ledger_vm_list_fn ledger_redis_vm_list;
 ledger_timeline_fn ledger_redis_timeline;
 ledger_rate_take_fn ledger_redis_rate_take;
 ledger_rate_pause_fn ledger_redis_rate_pause;
-ledger_lease_fn ledger_redis_lease;
-ledger_lease_release_fn ledger_redis_lease_release;
 ledger_cells_fn ledger_redis_cells;
-ledger_mark_get_fn ledger_redis_mark_get;
-ledger_mark_set_fn ledger_redis_mark_set;
-ledger_mark_add_fn ledger_redis_mark_add;
 ledger_counts_fn ledger_redis_counts;
 ledger_tidy_fn ledger_redis_tidy;
 

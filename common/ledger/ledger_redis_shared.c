@@ -1,13 +1,8 @@
-#include <inttypes.h>
-
 #include "common/base/clock.h"
 #include "common/ledger/ledger_redis.h"
 
-/* Rate buckets, leases and marks: the small things that all processes share. */
-
 #define EXACT (1LL << 53) /* Lua counts in doubles */
 
-/* --- rate buckets --- */
 int ledger_redis_rate_take(void *state, const struct ledger_bucket *b, int64_t cost,
                            int64_t *wait_ms, struct err *e)
 {
@@ -45,72 +40,4 @@ int ledger_redis_rate_pause(void *state, const char *name, int64_t until_ms, str
     redis_args_fini(&a);
     redis_reply_free(r);
     return rc;
-}
-
-/* --- leases --- */
-int ledger_redis_lease(void *state, const char *name, const char *holder, int64_t ttl_ms,
-                       bool *held, int64_t *fence, struct err *e)
-{
-    static const struct redis_script script = {"ledger lease", ledger_redis_lua_lease};
-    struct redis_reply *r = NULL;
-    struct redis_args a;
-    ledger_redis_args(&a);
-    redis_arg_text(&a, name);
-    redis_arg_text(&a, holder);
-    redis_arg_int(&a, ttl_ms);
-    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
-    redis_args_fini(&a);
-    if (rc != 0) {
-        return -1;
-    }
-    *held = redis_reply_int(redis_reply_at(r, 2), 0) == 1;
-    *fence = redis_reply_int(redis_reply_at(r, 3), 0);
-    redis_reply_free(r);
-    return 0;
-}
-
-int ledger_redis_lease_release(void *state, const char *name, const char *holder, struct err *e)
-{
-    static const struct redis_script script = {"ledger release", ledger_redis_lua_release};
-    struct redis_reply *r = NULL;
-    struct redis_args a;
-    ledger_redis_args(&a);
-    redis_arg_text(&a, name);
-    redis_arg_text(&a, holder);
-    int rc = ledger_redis_eval(state, &script, &a, true, &r, e);
-    redis_args_fini(&a);
-    redis_reply_free(r);
-    return rc;
-}
-
-/* --- marks --- */
-static int mark(void *state, const char *command, const char *name, const char *number,
-                int64_t *out, struct err *e)
-{
-    const char *words[] = {name, number, NULL};
-    struct redis_reply *r = NULL;
-    if (ledger_redis_call(state, command, "marks", words, &r, e) != 0) {
-        return -1;
-    }
-    *out = redis_reply_int(r, 0);
-    redis_reply_free(r);
-    return 0;
-}
-
-int ledger_redis_mark_get(void *state, const char *name, int64_t *out, struct err *e)
-{
-    return mark(state, "HGET", name, NULL, out, e);
-}
-
-int ledger_redis_mark_set(void *state, const char *name, int64_t value, struct err *e)
-{
-    struct ledger_redis_name number = ledger_redis_named("%" PRId64, value);
-    int64_t added;
-    return mark(state, "HSET", name, number.text, &added, e);
-}
-
-int ledger_redis_mark_add(void *state, const char *name, int64_t n, int64_t *out, struct err *e)
-{
-    struct ledger_redis_name number = ledger_redis_named("%" PRId64, n);
-    return mark(state, "HINCRBY", name, number.text, out, e);
 }

@@ -112,15 +112,10 @@ static const char *const steps[] = {
     "  name TEXT PRIMARY KEY, tokens REAL NOT NULL, at_ms INTEGER NOT NULL,"
     "  paused_until_ms INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
-    "CREATE TABLE leases ("
-    "  name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL,"
-    "  fence INTEGER NOT NULL"
-    ") STRICT, WITHOUT ROWID;"
     "CREATE TABLE cells ("
     "  kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL,"
     "  PRIMARY KEY (kind, name)"
-    ") STRICT, WITHOUT ROWID;"
-    "CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    ") STRICT, WITHOUT ROWID;",
 };
 
 static const struct sqlite_schema schema = {
@@ -196,12 +191,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .timeline = ledger_sqlite_timeline,
     .rate_take = ledger_sqlite_rate_take,
     .rate_pause = ledger_sqlite_rate_pause,
-    .lease = ledger_sqlite_lease,
-    .lease_release = ledger_sqlite_lease_release,
     .cells = ledger_sqlite_cells,
-    .mark_get = ledger_sqlite_mark_get,
-    .mark_set = ledger_sqlite_mark_set,
-    .mark_add = ledger_sqlite_mark_add,
     .counts = ledger_sqlite_counts,
     .tidy = ledger_sqlite_tidy,
     .repair = ledger_repair_nothing,

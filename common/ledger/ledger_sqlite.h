@@ -81,12 +81,7 @@ ledger_vm_list_fn ledger_sqlite_vm_list;
 ledger_timeline_fn ledger_sqlite_timeline;
 ledger_rate_take_fn ledger_sqlite_rate_take;
 ledger_rate_pause_fn ledger_sqlite_rate_pause;
-ledger_lease_fn ledger_sqlite_lease;
-ledger_lease_release_fn ledger_sqlite_lease_release;
 ledger_cells_fn ledger_sqlite_cells;
-ledger_mark_get_fn ledger_sqlite_mark_get;
-ledger_mark_set_fn ledger_sqlite_mark_set;
-ledger_mark_add_fn ledger_sqlite_mark_add;
 ledger_counts_fn ledger_sqlite_counts;
 ledger_tidy_fn ledger_sqlite_tidy;
 

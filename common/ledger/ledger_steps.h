@@ -1,5 +1,5 @@
 /*
- * The ledger's steps on one job, one VM or one cell, written once for all stores (ledger_txn.h).
+ * The ledger's steps on one job and one VM, written once for all stores (ledger_txn.h).
  *
  * For ledger.c alone, which has checked the arguments; what each step means stands in ledger.h.
  */
@@ -22,10 +22,5 @@ MUST_CHECK int ledger_step_advance(const struct ledger_txn_ops *ops, void *state
 MUST_CHECK int ledger_step_log_event(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
                                      const char *vm, const char *what, const char *detail,
                                      struct err *e);
-/* Puts cell->value, or removes the cell, if the cell's version is cell->version. *version: the new
- * one, 0 if removed. */
-MUST_CHECK int ledger_step_put_cell(const struct ledger_txn_ops *ops, void *state,
-                                    const struct ledger_cell *cell, bool remove, int64_t *version,
-                                    struct err *e);
 
 #endif
