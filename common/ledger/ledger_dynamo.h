@@ -242,6 +242,7 @@ struct ledger_dynamo_lines {
     struct ledger_dynamo_line tail[LEDGER_DYNAMO_TAIL];
 };
 #define LEDGER_DYNAMO_JOB_VMS 64
+#define LEDGER_DYNAMO_MORE 2048
 struct ledger_dynamo_job {
     struct ledger_job job; /* zeroed if not known */
     bool known;
@@ -251,6 +252,7 @@ struct ledger_dynamo_job {
     size_t vm_count; /* VMs launched for it or that ran it: the first ones and the newest */
     char vms[LEDGER_DYNAMO_JOB_VMS][VM_NAME_SIZE];
     struct ledger_dynamo_lines lines;
+    char more[LEDGER_DYNAMO_MORE]; /* attributes of a newer version, as they are put back */
 };
 struct ledger_dynamo_vm {
     struct ledger_vm vm;
@@ -258,12 +260,11 @@ struct ledger_dynamo_vm {
     int64_t order;
     char version[LEDGER_DYNAMO_VERSION];
     struct ledger_dynamo_lines lines;
+    char more[LEDGER_DYNAMO_MORE];
 };
 /* Of an item, or of none (NULL). ERR_PERMANENT if it is no row of this layout. */
-MUST_CHECK int ledger_dynamo_unpack_job(const json_t *item, struct ledger_dynamo_job *out,
-                                        struct err *e);
-MUST_CHECK int ledger_dynamo_unpack_vm(const json_t *item, struct ledger_dynamo_vm *out,
-                                       struct err *e);
+MUST_CHECK int ledger_dynamo_unpack_job(json_t *item, struct ledger_dynamo_job *out, struct err *e);
+MUST_CHECK int ledger_dynamo_unpack_vm(json_t *item, struct ledger_dynamo_vm *out, struct err *e);
 void ledger_dynamo_pack_job(const struct ledger_dynamo *l, const struct ledger_dynamo_job *row,
                             struct buf *attributes);
 void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dynamo_vm *row,

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/ledger/ledger_columns.h"
@@ -34,6 +35,46 @@ static bool unpack(const struct ledger_columns *columns, const json_t *item, voi
         }
     }
     return true;
+}
+
+/* --- what a newer version put into an item: it is put back with it --- */
+static bool is_known(const struct ledger_columns *columns, const char *attribute)
+{
+    static const char *const beside[] = {"pk",    "sk",         "told", "order", "version", "vms",
+                                         "lines", "told_lines", "ix",   "age",   "expires"};
+    for (size_t i = 0; i < columns->count; i++) {
+        if (strcmp(columns->at[i].attribute, attribute) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(beside); i++) {
+        if (strcmp(beside[i], attribute) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns false if it is more than a row can carry. */
+static bool unpack_more(const struct ledger_columns *columns, json_t *item, char *out, size_t size)
+{
+    struct buf text;
+    const char *name;
+    json_t *value;
+    buf_init(&text, size - 1);
+    json_object_foreach(item, name, value)
+    {
+        char *json = is_known(columns, name) ? NULL : json_dumps(value, JSON_COMPACT);
+        if (json != NULL) {
+            buf_append_byte(&text, ',');
+            buf_append_json(&text, slice_of(name));
+            buf_printf(&text, ":%s", json);
+            free(json);
+        }
+    }
+    bool fits = !text.failed && slice_to_cstr(buf_slice(&text), out, size);
+    buf_fini(&text);
+    return fits;
 }
 
 /* --- lines: order, at, vm, what, detail; US between them, RS behind each --- */
@@ -185,16 +226,18 @@ void ledger_dynamo_pack_job(const struct ledger_dynamo *l, const struct ledger_d
     pack_vms(row, attributes);
     pack_tail(&row->lines, attributes);
     put_job_index(l, &row->job, attributes);
+    buf_append_cstr(attributes, row->more);
 }
 
-int ledger_dynamo_unpack_job(const json_t *item, struct ledger_dynamo_job *out, struct err *e)
+int ledger_dynamo_unpack_job(json_t *item, struct ledger_dynamo_job *out, struct err *e)
 {
     memset(out, 0, sizeof *out);
     if (item == NULL) {
         return 0;
     }
     out->known = true;
-    if (!unpack(&ledger_job_columns, item, &out->job)) {
+    if (!unpack(&ledger_job_columns, item, &out->job) ||
+        !unpack_more(&ledger_job_columns, item, out->more, sizeof out->more)) {
         return err_set(e, ERR_PERMANENT, 0, "a job's row in DynamoDB cannot be read");
     }
     out->told = ledger_dynamo_read_number(item, "told");
@@ -213,6 +256,7 @@ void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dy
     ledger_dynamo_put_number(attributes, "order", row->order);
     ledger_dynamo_put_text(attributes, "version", row->version);
     pack_tail(&row->lines, attributes);
+    buf_append_cstr(attributes, row->more);
     if (row->vm.state == VM_ENDING) {
         put_index(l, "ending", row->vm.name, attributes);
     }
@@ -222,7 +266,7 @@ void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dy
     }
 }
 
-int ledger_dynamo_unpack_vm(const json_t *item, struct ledger_dynamo_vm *out, struct err *e)
+int ledger_dynamo_unpack_vm(json_t *item, struct ledger_dynamo_vm *out, struct err *e)
 {
     memset(out, 0, sizeof *out);
     if (item == NULL) {
@@ -230,7 +274,8 @@ int ledger_dynamo_unpack_vm(const json_t *item, struct ledger_dynamo_vm *out, st
     }
     out->known = true;
     if (!unpack(&ledger_vm_columns, item, &out->vm) ||
-        out->vm.name[0] == '\0') { /* its key is made from it */
+        out->vm.name[0] == '\0' || /* its key is made from it */
+        !unpack_more(&ledger_vm_columns, item, out->more, sizeof out->more)) {
         return err_set(e, ERR_PERMANENT, 0, "a VM's row in DynamoDB cannot be read");
     }
     out->order = ledger_dynamo_read_number(item, "order");
@@ -260,7 +305,7 @@ static int find_vm_among(struct ledger_dynamo *l, const char *name, json_t *cons
 {
     struct ledger_dynamo_key gone = ledger_dynamo_gone_key(l, name);
     struct ledger_dynamo_got got;
-    const json_t *item = places[1] != NULL ? places[1] : places[0];
+    json_t *item = places[1] != NULL ? places[1] : places[0];
     if (item != NULL) {
         return ledger_dynamo_unpack_vm(item, out, e);
     }

@@ -53,7 +53,7 @@ static bool has_spilled(const struct ledger_dynamo_lines *lines)
     return lines->count > (int64_t)lines->n;
 }
 
-static int remove_job(struct ledger_dynamo_txn *t, struct batch *b, const json_t *item,
+static int remove_job(struct ledger_dynamo_txn *t, struct batch *b, json_t *item,
                       const struct ledger_dynamo_key *key, struct err *e)
 {
     struct ledger_dynamo_job row;
@@ -75,7 +75,7 @@ static int remove_job(struct ledger_dynamo_txn *t, struct batch *b, const json_t
     return 0;
 }
 
-static int remove_vm(struct ledger_dynamo_txn *t, struct batch *b, const json_t *item,
+static int remove_vm(struct ledger_dynamo_txn *t, struct batch *b, json_t *item,
                      const struct ledger_dynamo_key *key, struct err *e)
 {
     struct ledger_dynamo_vm row;
@@ -96,7 +96,7 @@ static int remove_vm(struct ledger_dynamo_txn *t, struct batch *b, const json_t 
     return 0;
 }
 
-typedef int remove_fn(struct ledger_dynamo_txn *t, struct batch *b, const json_t *item,
+typedef int remove_fn(struct ledger_dynamo_txn *t, struct batch *b, json_t *item,
                       const struct ledger_dynamo_key *key, struct err *e);
 
 static int batch_round(struct ledger_dynamo_txn *t, struct batch *b, remove_fn *remove, bool *done,

@@ -118,6 +118,13 @@ static void tally_state(struct ledger_redis_writes *w, char kind, const char *cl
     tally(w, SLICE("counts"), OF(field), by);
 }
 
+static void put_row(struct ledger_redis_writes *w, const char *hash, struct slice field,
+                    const struct ledger_redis_row *row, const struct ledger_columns *columns)
+{
+    struct ledger_redis_name count = decimal((int64_t)columns->count);
+    WRITE(w, "row", slice_of(hash), field, (struct slice){row->bytes, row->len}, OF(count));
+}
+
 /* --- jobs --- */
 /* What stands of a job in counts and indexes, by > 0 put there, else taken away. */
 static void index_job(struct ledger_redis_writes *w, const struct ledger_job *j, int by)
@@ -178,7 +185,7 @@ void ledger_redis_write_job(struct ledger_redis_writes *w, const struct ledger_j
     if (row.len == old.len && memcmp(row.bytes, old.bytes, row.len) == 0) {
         return;
     }
-    WRITE(w, "HSET", SLICE("jobs"), OF(id), (struct slice){row.bytes, row.len});
+    put_row(w, "jobs", OF(id), &row, &ledger_job_columns);
     if (before == NULL) {
         index_job(w, after, 1);
     } else if (job_stands_elsewhere(before, after)) {
@@ -274,7 +281,7 @@ void ledger_redis_write_vm(struct ledger_redis_writes *w, const struct ledger_vm
         return;
     }
     ledger_redis_pack_vm(after, &row);
-    WRITE(w, "HSET", SLICE("vms"), slice_of(after->name), (struct slice){row.bytes, row.len});
+    put_row(w, "vms", slice_of(after->name), &row, &ledger_vm_columns);
     if (before == NULL) {
         add_vm(w, after);
         return;

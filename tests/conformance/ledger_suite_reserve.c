@@ -342,6 +342,19 @@ static void room_recovers_when_the_clock_was_set_back(void **state)
     assert_int_equal(room.rate_wait_ms, 0);
 }
 
+static void reserve_recovers_when_the_clock_was_set_back(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    caps.rate_per_second = 1;
+    caps.rate_burst = 1;
+    assert_int_equal(must_reserve(f->l, queued(1), caps).outcome, LEDGER_RESERVED);
+    clock_at(-HOUR_MS);
+    assert_int_equal(must_reserve(f->l, queued(2), caps).outcome, LEDGER_RATE);
+    clock_at(-HOUR_MS + 1000); /* nobody asked for room in between */
+    assert_int_equal(must_reserve(f->l, queued(2), caps).outcome, LEDGER_RESERVED);
+}
+
 const struct CMUnitTest ledger_reserve_tests[] = {
     LEDGER_TEST(reserved_vm_has_its_row_and_name),
     LEDGER_TEST(names_are_never_the_same_and_never_too_long),
@@ -362,5 +375,6 @@ const struct CMUnitTest ledger_reserve_tests[] = {
     LEDGER_TEST(pause_of_the_launch_buckets_holds_launches),
     LEDGER_TEST(room_tells_what_reserve_would_meet),
     LEDGER_TEST(room_recovers_when_the_clock_was_set_back),
+    LEDGER_TEST(reserve_recovers_when_the_clock_was_set_back),
 };
 const size_t ledger_reserve_test_count = COUNT_OF(ledger_reserve_tests);

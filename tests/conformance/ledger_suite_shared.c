@@ -239,8 +239,16 @@ static void marks_are_kept(void **state)
     must_fail(ledger_mark_set(f->l, "", 1, &e), &e, ERR_PERMANENT);
 }
 
+static void bucket_that_hardly_fills_says_a_wait_that_is_a_number(void **state)
+{
+    struct ledger_fixture *f = *state;
+    assert_int_equal(take(f->l, 1e-30, 1, 1), 0);
+    assert_int_equal(take(f->l, 1e-30, 1, 1), 1000000000000000LL);
+}
+
 const struct CMUnitTest ledger_shared_tests[] = {
     LEDGER_TEST(bucket_gives_its_burst_then_its_rate),
+    LEDGER_TEST(bucket_that_hardly_fills_says_a_wait_that_is_a_number),
     LEDGER_TEST(bucket_never_holds_more_than_its_burst),
     LEDGER_TEST(bucket_gives_the_whole_cost_or_nothing),
     LEDGER_TEST(bucket_keeps_fractions),

@@ -32,7 +32,7 @@ static void check_lines(const struct ledger_dynamo_lines *lines)
     }
 }
 
-static void try_job(const json_t *item)
+static void try_job(json_t *item)
 {
     static struct ledger_dynamo_job row;
     static struct ledger_dynamo_job again;
@@ -55,7 +55,7 @@ static void try_job(const json_t *item)
     buf_fini(&attributes);
 }
 
-static void try_vm(const json_t *item)
+static void try_vm(json_t *item)
 {
     static struct ledger_dynamo_vm row;
     static struct ledger_dynamo_vm again;

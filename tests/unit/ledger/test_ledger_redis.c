@@ -223,6 +223,70 @@ static void row_that_is_none_is_an_error_and_not_a_crash(void **state)
 }
 
 /* --- nothing that was counted stays when nothing is left --- */
+/* --- a newer version's rows --- */
+static void must_call(struct redis_fixture *f, const char *command, const char *hash,
+                      const char *field, struct slice value, struct redis_reply **out)
+{
+    struct redis_args a;
+    char key[256];
+    struct err e;
+    (void)snprintf(key, sizeof key, "%s:l:%s", redis_store_root(f->store), hash);
+    redis_args_init(&a);
+    redis_arg_text(&a, command);
+    redis_arg_text(&a, key);
+    redis_arg_text(&a, field);
+    if (value.len > 0) {
+        redis_arg(&a, value);
+    }
+    MUST(redis_store_call(f->store, &a, out, &e));
+    redis_args_fini(&a);
+}
+
+static const char more[] = "first\0second"; /* and a NUL: two columns */
+
+static void add_columns(struct redis_fixture *f, const char *hash, const char *field)
+{
+    struct redis_reply *r = NULL;
+    struct buf row;
+    must_call(f, "HGET", hash, field, (struct slice){NULL, 0}, &r);
+    buf_init(&row, 8192);
+    buf_append(&row, redis_reply_bytes(r));
+    buf_append(&row, (struct slice){more, sizeof more});
+    redis_reply_free(r);
+    must_call(f, "HSET", hash, field, buf_slice(&row), &r);
+    redis_reply_free(r);
+    buf_fini(&row);
+}
+
+static void assert_columns_are_kept(struct redis_fixture *f, const char *hash, const char *field)
+{
+    struct redis_reply *r = NULL;
+    must_call(f, "HGET", hash, field, (struct slice){NULL, 0}, &r);
+    struct slice row = redis_reply_bytes(r);
+    assert_true(row.len > sizeof more);
+    assert_memory_equal(row.ptr + row.len - sizeof more, more, sizeof more);
+    redis_reply_free(r);
+}
+
+static void columns_of_a_newer_version_are_kept(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
+    static const char job[] = "00000000000000000001";
+    add_columns(f, "jobs", job);
+    add_columns(f, "vms", r.vm.name);
+    way_bring(f->l, r.vm.name, VM_LAUNCHED);
+    way_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
+    way_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
+    way_end(f->l, r.vm.name, VM_GONE);
+    assert_columns_are_kept(f, "jobs", job);
+    assert_columns_are_kept(f, "vms", r.vm.name);
+    struct ledger_job after;
+    struct err e;
+    MUST(ledger_job_get(f->l, 1, &after, &e));
+    assert_int_equal(after.state, JOB_DONE);
+}
+
 static void ledger_emptied_leaves_no_key_but_its_few_own(void **state)
 {
     struct redis_fixture *f = *state;
@@ -413,6 +477,7 @@ int main(int argc, char **argv)
         REDIS_TEST(eight_workers_reserve_in_one_round_trip_each),
         REDIS_TEST(newer_format_is_refused),
         REDIS_TEST(row_that_is_none_is_an_error_and_not_a_crash),
+        REDIS_TEST(columns_of_a_newer_version_are_kept),
         REDIS_TEST(ledger_emptied_leaves_no_key_but_its_few_own),
         REDIS_TEST(server_killed_in_the_middle_loses_nothing_confirmed),
     };

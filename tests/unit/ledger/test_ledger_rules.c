@@ -55,6 +55,47 @@ static void time_of_receipt_counts_unless_it_lies_ahead(void **state)
     assert_int_equal(job.waiting_ms, NOW);
 }
 
+/* --- what a late delivery tells --- */
+static struct job_event delivery_of(enum job_action action, const char *runner)
+{
+    struct job_event ev = {.action = action, .job = {.id = 1}};
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", runner);
+    return ev;
+}
+
+static void runner_of_the_delivery_that_moves_the_job_is_the_jobs(void **state)
+{
+    (void)state;
+    struct ledger_job job = {.facts = {.id = 1, .runner_name = "first"}, .state = JOB_RUNNING};
+    struct job_event ev = delivery_of(JOB_ACTION_COMPLETED, "second");
+    assert_true(ledger_rule_note_job(&job, true, &ev, "o", NOW).state);
+    assert_string_equal(job.facts.runner_name, "second");
+    ev = delivery_of(JOB_ACTION_IN_PROGRESS, "third"); /* it comes late and moves nothing */
+    assert_false(ledger_rule_note_job(&job, true, &ev, "o", NOW).state);
+    assert_string_equal(job.facts.runner_name, "second");
+}
+
+static void launch_recorded_again_keeps_its_first_deadline(void **state)
+{
+    (void)state;
+    struct ledger_vm vm = {.name = "vm", .state = VM_REGISTERED};
+    struct ledger_advance a = {.vm = "vm", .to = VM_LAUNCHED, .vm_id = "i"};
+    struct ledger_change change;
+    struct err e;
+    assert_int_equal(ledger_rule_advance(&vm, &a, NOW, &change, &e), 0);
+    assert_int_equal(vm.deadline_ms, 0); /* none was given */
+    assert_int_equal(ledger_rule_advance(&vm, &a, NOW, &change, &e), 0);
+    assert_false(change.row);
+    a.deadline_ms = NOW + 10;
+    assert_int_equal(ledger_rule_advance(&vm, &a, NOW, &change, &e), 0);
+    assert_true(change.row);
+    assert_int_equal(vm.deadline_ms, NOW + 10);
+    a.deadline_ms = NOW + 99;
+    assert_int_equal(ledger_rule_advance(&vm, &a, NOW, &change, &e), 0);
+    assert_false(change.row);
+    assert_int_equal(vm.deadline_ms, NOW + 10);
+}
+
 /* --- reserve --- */
 static void reserve_order_is_demand_fleet_class_repository(void **state)
 {
@@ -149,6 +190,8 @@ int main(void)
         cmocka_unit_test(job_edges_lead_forward_only),
         cmocka_unit_test(vm_edges_lead_forward_and_end_once),
         cmocka_unit_test(time_of_receipt_counts_unless_it_lies_ahead),
+        cmocka_unit_test(runner_of_the_delivery_that_moves_the_job_is_the_jobs),
+        cmocka_unit_test(launch_recorded_again_keeps_its_first_deadline),
         cmocka_unit_test(reserve_order_is_demand_fleet_class_repository),
         cmocka_unit_test(bucket_of_no_burst_counts_as_one),
         cmocka_unit_test(bucket_wait_is_exact_and_enough),

@@ -236,6 +236,79 @@ static void tallies_equal_a_count_of_the_rows(void **state)
                      0);
 }
 
+/* --- columns of a newer version --- */
+static void columns_of_a_newer_version_are_kept(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    struct ledger_vm vm = reserve(l, 1);
+    struct job_event ev = {.action = JOB_ACTION_COMPLETED,
+                           .job = {.id = 1, .repository = "o/r", .class_name = "small"}};
+    struct ledger_effect effect;
+    struct ledger_advance gone = {.vm = vm.name, .to = VM_GONE};
+    struct err e;
+    assert_int_equal(run_sql(f, "ALTER TABLE jobs ADD COLUMN future INTEGER;"
+                                "ALTER TABLE vms ADD COLUMN future INTEGER;"
+                                "UPDATE jobs SET future = 5; UPDATE vms SET future = 7"),
+                     SQLITE_OK);
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "%s", vm.name);
+    assert_int_equal(ledger_apply_event(l, &ev, "o", &effect, &e), 0);
+    assert_int_equal(ledger_vm_advance(l, &gone, NULL, &e), 0);
+    assert_int_equal(ask_number(f, "SELECT future FROM jobs WHERE state = 3"), 5);
+    assert_int_equal(ask_number(f, "SELECT future FROM vms WHERE state = 5"), 7);
+    ledger_close(l);
+}
+
+/* --- a statement that fails --- */
+/* Every write of a reservation is refused once: none of it may remain, and the same message gets
+ * its VM afterwards. */
+static void reservation_of_which_a_write_fails_leaves_nothing(void **state)
+{
+    static const char *const writes[] = {
+        "INSERT ON jobs",
+        "INSERT ON vms",
+        "INSERT ON timeline WHEN NEW.what = 'queued'",
+        "INSERT ON timeline WHEN NEW.what = 'reserved'",
+        "INSERT ON buckets WHEN NEW.name = 'launch'",
+        "INSERT ON buckets WHEN NEW.name = 'launch.small'",
+    };
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    struct job_event ev = {.job = {.id = 1, .repository = "o/r", .class_name = "small"}};
+    struct ledger_reserve r = {.job = &ev,
+                               .scope = "o",
+                               .caps = {.fleet = 9,
+                                        .class_max = 9,
+                                        .rate_per_second = 1,
+                                        .rate_burst = 9,
+                                        .class_rate_per_second = 1,
+                                        .class_rate_burst = 9},
+                               .deployment = "test",
+                               .provider = "qemu",
+                               .host = ""};
+    struct ledger_reservation out = {.outcome = LEDGER_OBSOLETE};
+    struct err e;
+    for (size_t i = 0; i < COUNT_OF(writes); i++) {
+        char sql[256];
+        (void)snprintf(sql, sizeof sql,
+                       "CREATE TRIGGER refuse BEFORE %s BEGIN SELECT RAISE(ABORT, 'no'); END",
+                       writes[i]);
+        assert_int_equal(run_sql(f, sql), SQLITE_OK);
+        assert_int_equal(ledger_reserve(l, &r, &out, &e), -1);
+        assert_int_equal(out.outcome, LEDGER_OBSOLETE);
+        assert_int_equal(ask_number(f, "SELECT (SELECT count(*) FROM jobs) +"
+                                       " (SELECT count(*) FROM vms) +"
+                                       " (SELECT count(*) FROM timeline) +"
+                                       " (SELECT count(*) FROM buckets) +"
+                                       " (SELECT count(*) FROM tally WHERE n > 0)"),
+                         0);
+        assert_int_equal(run_sql(f, "DROP TRIGGER refuse"), SQLITE_OK);
+    }
+    assert_int_equal(ledger_reserve(l, &r, &out, &e), 0);
+    assert_int_equal(out.outcome, LEDGER_RESERVED);
+    ledger_close(l);
+}
+
 #define FILE_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -248,6 +321,8 @@ int main(void)
         FILE_TEST(calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent),
         FILE_TEST(counts_below_zero_are_impossible),
         FILE_TEST(vm_that_holds_a_slot_cannot_be_removed),
+        FILE_TEST(columns_of_a_newer_version_are_kept),
+        FILE_TEST(reservation_of_which_a_write_fails_leaves_nothing),
         FILE_TEST(tallies_equal_a_count_of_the_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
