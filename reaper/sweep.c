@@ -177,11 +177,14 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
         return false;
     }
     if (fleet_end_vm(s->reaper->fleet, vm, how, &e) != 0) {
+        if (e.class == ERR_CONFLICT) {
+            log_info("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("why", how->reason),
+                     LOG_ERR(&e), LOG_STR("next", "nothing: it runs a job, or another ended it"));
+            return false;
+        }
         log_warn("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
                  LOG_STR("class", vm->class_name), LOG_STR("why", how->reason), LOG_ERR(&e),
-                 LOG_STR("next", e.class == ERR_CONFLICT
-                                     ? "it is left alone: it runs a job, or another ended it"
-                                     : "the next sweep tries again"));
+                 LOG_STR("next", "the next sweep tries again"));
         return false;
     }
     log_info("vm_reaped", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),

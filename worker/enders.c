@@ -91,6 +91,11 @@ static bool still_ending(struct enders *s, const char *name, struct ledger_vm *v
 
 static void tell_failure(struct enders *s, const struct ledger_vm *vm, const struct err *e)
 {
+    if (e->class == ERR_CONFLICT) { /* it was `ending` a moment ago: the reaper was faster */
+        log_info("vm_not_ended", LOG_STR("vm", vm->name), LOG_ERR(e),
+                 LOG_STR("next", "nothing: another ended it"));
+        return;
+    }
     metric_inc(s->failed);
     if (e->class == ERR_THROTTLED) {
         enders_give(s, vm->name); /* its next turn comes when the provider lets one */

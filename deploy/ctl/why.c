@@ -20,6 +20,7 @@ struct facts {
     struct queue_entry entry; /* the first of its messages; owns nothing */
     bool has_room;
     struct ledger_room room;
+    int64_t fleet_max;
     const struct config_class *class;
     int64_t demand;
     int64_t supply;
@@ -78,6 +79,12 @@ static json_t *waits_in_queue(const struct facts *f)
             "are before it",
             f->class->name, (long long)f->room.class_used, (long long)f->class->max_vms,
             (long long)q->ahead);
+    }
+    if (f->has_room && f->room.fleet_used >= f->fleet_max) {
+        return sentence("a slot: the fleet is full, %lld of %lld VMs (limits.max_vms); %lld "
+                        "messages are before it",
+                        (long long)f->room.fleet_used, (long long)f->fleet_max,
+                        (long long)q->ahead);
     }
     if (f->has_room && f->room.rate_wait_ms > 0) {
         return sentence("the launch rate (limits.launch_rate): a token in %s; %lld messages are "
@@ -182,6 +189,7 @@ static int gather_room(struct ctl *c, struct facts *f, struct err *e)
             return -1;
         }
         f->has_room = true;
+        f->fleet_max = c->config->limits.max_vms;
         if (ctl_stopped_until(c, f->class->name, &f->stopped_until_ms, e) != 0) {
             return -1;
         }

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { judge } from "./deployment.mjs";
 
-export function assertSound(d) {
+// `expected`: the warnings and errors that this test provokes, by event; any other one fails it.
+export function assertSound(d, expected = []) {
   const truth = judge(d.log());
   const over = new Set([...truth.finished.keys(), ...truth.cancelled]);
   assert.deepEqual(truth.created.filter((job) => !over.has(job)), [], "jobs lost");
@@ -14,5 +15,7 @@ export function assertSound(d) {
   assert.deepEqual(d.processes(), [], "processes left");
   const reports = d.programs.flatMap((p) => p.events.filter((e) => e.event === "text" && /Sanitizer|runtime error|internal error/.test(e.text)));
   assert.deepEqual(reports, [], "what the sanitizers or assertions say");
+  const isUnexpected = (e) => ["warn", "error"].includes(e.level) && !expected.includes(e.event);
+  assert.deepEqual(d.programs.flatMap((p) => p.events.filter(isUnexpected).map((e) => `${p.name}: ${JSON.stringify(e)}`)), [], "warnings");
   return truth;
 }

@@ -17,11 +17,17 @@ async function start(t) {
   return d;
 }
 
-async function finish(d, count) {
+// What a machine that takes longer to boot than this short patience makes the reaper say.
+const slowBoot = ["job_untaken"];
+
+async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 120 });
   await d.untilQuiet({ seconds: 120 });
-  assertSound(d);
+  assertSound(d, [...slowBoot, ...expected]);
 }
+
+// A worker that is killed between the provider's answer and its own note leaves a machine without a row.
+const workerKilled = ["stray_ended"];
 
 // What a killed program had just done when the signal came.
 const points = {
@@ -36,7 +42,7 @@ for (const point of points.worker) {
     await d.worker.waitFor(point);
     await d.worker.stop("SIGKILL");
     await d.startWorker();
-    await finish(d, 12);
+    await finish(d, 12, workerKilled);
   });
 }
 
@@ -48,7 +54,7 @@ test("worker_killed_three_times_while_it_launches_loses_nothing", async (t) => {
     await d.worker.stop("SIGKILL");
     await d.startWorker();
   }
-  await finish(d, 15);
+  await finish(d, 15, workerKilled);
 });
 
 test("ingress_killed_three_times_under_load_loses_nothing_it_accepted", async (t) => {
@@ -68,7 +74,7 @@ test("ingress_killed_three_times_under_load_loses_nothing_it_accepted", async (t
   await finish(d, 15);
 });
 
-test("reaper_killed_three_times_still_mends", async (t) => {
+test("reaper_killed_three_times_still_repairs", async (t) => {
   const d = await start(t);
   await d.queueJobs({ count: 8, command: "sleep 0.2" });
   for (let i = 0; i < 3; i++) {
@@ -78,7 +84,7 @@ test("reaper_killed_three_times_still_mends", async (t) => {
   }
   await d.worker.stop("SIGKILL");
   await d.startWorker();
-  await finish(d, 8);
+  await finish(d, 8, workerKilled);
 });
 
 test("all_three_killed_at_once_and_started_again_go_on", async (t) => {
@@ -92,5 +98,5 @@ test("all_three_killed_at_once_and_started_again_go_on", async (t) => {
   for (const job of await d.jobs()) {
     if (job.state === "queued") await d.fake("POST", `/_fake/jobs/${job.id}/deliver`);
   }
-  await finish(d, 10);
+  await finish(d, 10, workerKilled);
 });

