@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/attr.h"
+#include "common/base/hash.h"
 #include "common/base/random.h"
 
 #define GUID_BYTES 64
@@ -62,13 +63,10 @@ void dedupe_free(struct dedupe *d)
     free(d);
 }
 
-/* FNV-1a from a random start, with a last mix since the low bits choose the bucket. */
+/* With a last mix, since the low bits choose the bucket. */
 static uint32_t *bucket_of(const struct dedupe *d, const char *guid)
 {
-    uint64_t hash = d->seed;
-    for (const char *p = guid; *p != '\0'; p++) {
-        hash = (hash ^ (unsigned char)*p) * 0x100000001b3U;
-    }
+    uint64_t hash = hash_bytes(d->seed, slice_of(guid));
     hash ^= hash >> 32;
     return &d->buckets[hash & d->bucket_mask];
 }

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/github/webhook.h"
 #include "reaper/reaper.h"
@@ -63,19 +64,9 @@ static bool is_enough(const struct reading *r)
 
 /* --- the memory of what was dealt with --- */
 
-/* FNV-1a. */
-static uint64_t hash(const char *text)
-{
-    uint64_t h = 14695981039346656037ULL;
-    for (; *text != '\0'; text++) {
-        h = (h ^ (unsigned char)*text) * 1099511628211ULL;
-    }
-    return h;
-}
-
 static bool settled_before(const struct reaper *r, const char *name)
 {
-    uint64_t h = hash(name);
+    uint64_t h = hash_text(name);
     for (size_t i = 0; i < COUNT_OF(r->settled.names); i++) {
         if (r->settled.names[i] == h) {
             return true;
@@ -86,7 +77,7 @@ static bool settled_before(const struct reaper *r, const char *name)
 
 static void remember(struct reaper *r, const char *name)
 {
-    r->settled.names[r->settled.next] = hash(name);
+    r->settled.names[r->settled.next] = hash_text(name);
     r->settled.next = (r->settled.next + 1) % COUNT_OF(r->settled.names);
 }
 
@@ -102,7 +93,7 @@ static void attempt_name(const struct github_delivery *d, char *out, size_t size
  * kept in mind. Past its bound an entry may be recovered although a later attempt succeeded. */
 static bool has_later_attempt(struct deliveries_walk *w, const struct github_delivery *d)
 {
-    struct deliveries_attempt this = {hash(d->guid), d->id};
+    struct deliveries_attempt this = {hash_text(d->guid), d->id};
     bool known = false;
     for (size_t i = 0; i < w->again_count; i++) {
         if (w->again[i].guid == this.guid && w->again[i].id > this.id) {

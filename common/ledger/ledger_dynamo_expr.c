@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/hash.h"
 #include "common/base/random.h"
 #include "common/ledger/ledger_dynamo.h"
 
@@ -14,11 +15,7 @@
 /* --- keys --- */
 static unsigned shard_of(const char *name)
 {
-    uint32_t hash = 2166136261U; /* FNV-1a; part of the layout */
-    for (; *name != '\0'; name++) {
-        hash = (hash ^ (unsigned char)*name) * 16777619U;
-    }
-    return hash % LEDGER_DYNAMO_VM_SHARDS;
+    return (unsigned)(hash_text(name) % LEDGER_DYNAMO_VM_SHARDS); /* part of the layout */
 }
 
 static void fill_pk(const struct ledger_dynamo *l, const char *pk, struct ledger_dynamo_key *out)

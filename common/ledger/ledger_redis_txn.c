@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/hash.h"
 #include "common/ledger/ledger_redis.h"
 
 /* Rows this process saw last, and writes that hold only if they still are. */
@@ -11,11 +12,7 @@
 /* --- the cache --- */
 static size_t place_of(const char *name)
 {
-    uint32_t hash = 2166136261U; /* FNV-1a */
-    for (; *name != '\0'; name++) {
-        hash = (hash ^ (unsigned char)*name) * 16777619U;
-    }
-    return hash & (LEDGER_REDIS_CACHE - 1);
+    return hash_text(name) & (LEDGER_REDIS_CACHE - 1);
 }
 
 static void empty(struct ledger_redis_cached *c)

@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/codec.h"
+#include "common/base/hash.h"
 #include "common/queue/queue_sqs_internal.h"
 
 #define ENCODED_MARK '=' /* before base64, so that an empty body is not empty */
@@ -64,15 +65,6 @@ static void append_allowed(struct buf *out, struct slice s)
 }
 
 /* --- groups --- */
-static uint64_t fnv1a(const char *text)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text != '\0'; text++) {
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    }
-    return hash;
-}
-
 void queue_sqs_group(const char *text, char out[SQS_GROUP_MAX + 1])
 {
     size_t len = text != NULL ? strlen(text) : 0;
@@ -90,7 +82,7 @@ void queue_sqs_group(const char *text, char out[SQS_GROUP_MAX + 1])
     for (size_t i = 0; i < kept; i++) {
         out[i] = text[i] > ' ' && text[i] < 0x7f ? text[i] : '_';
     }
-    (void)snprintf(out + kept, SQS_GROUP_MAX + 1 - kept, "-%016" PRIx64, fnv1a(text));
+    (void)snprintf(out + kept, SQS_GROUP_MAX + 1 - kept, "-%016" PRIx64, hash_text(text));
 }
 
 /* --- writing --- */

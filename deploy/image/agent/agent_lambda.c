@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/payload/payload.h"
 #include "deploy/image/agent/agent_child.h"
@@ -17,15 +18,11 @@
 /* --- the run hook -------------------------------------------------------------------------------
  */
 
-/* FNV-1a, never 0. Nothing rests on it but the answer to a repetition: no second payload is ever
+/* Never 0. Nothing rests on it but the answer to a repetition: no second payload is ever
  * taken, whatever its mark. */
 static uint64_t mark_of(struct slice s)
 {
-    uint64_t mark = 0xcbf29ce484222325U;
-    for (size_t i = 0; i < s.len; i++) {
-        mark = (mark ^ (unsigned char)s.ptr[i]) * 0x100000001b3U;
-    }
-    return mark | 1;
+    return hash_bytes(HASH_START, s) | 1;
 }
 
 /* The runner's name as a host name; "" if nothing of it can be one. */

@@ -1,0 +1,70 @@
+/* Threads, and what is said when there can be none. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/thread.h"
+
+static void *count(void *arg)
+{
+    __atomic_add_fetch((int *)arg, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static void threads_all_run_and_are_joined(void **state)
+{
+    struct threads t = {0};
+    struct err e;
+    int ran = 0;
+    (void)state;
+    assert_int_equal(threads_start(&t, 5, "a thread of the test", count, &ran, &e), 0);
+    assert_int_equal(t.count, 5);
+    threads_join(&t);
+    assert_int_equal(ran, 5);
+    assert_int_equal(t.count, 0);
+    threads_join(&t);
+}
+
+/* A stack that no machine has room for: what a limit of memory does to one of the usual size. */
+static void thread_without_memory_is_an_error_with_a_hint(void **state)
+{
+    pthread_attr_t usual;
+    pthread_attr_t huge;
+    pthread_t thread;
+    struct threads t = {0};
+    struct err e = {0};
+    int ran = 0;
+    (void)state;
+    assert_int_equal(pthread_getattr_default_np(&usual), 0);
+    assert_int_equal(pthread_attr_init(&huge), 0);
+    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);
+    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    int one = thread_start(&thread, "the thread of the test", count, &ran, &e);
+    int many = threads_start(&t, 3, "a thread of the test", count, &ran, &e);
+    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    assert_int_equal(one, -1);
+    assert_int_equal(many, -1);
+    assert_int_equal(t.count, 0);
+    assert_int_equal(e.class, ERR_CAPACITY);
+    assert_non_null(strstr(e.message, "cannot start a thread of the test: "));
+    assert_non_null(strstr(e.message, "configure fewer threads"));
+    assert_non_null(strstr(e.message, "ulimit -v"));
+    threads_join(&t);
+    assert_int_equal(ran, 0);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&usual);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_all_run_and_are_joined),
+        cmocka_unit_test(thread_without_memory_is_an_error_with_a_hint),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
