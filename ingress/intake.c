@@ -139,10 +139,7 @@ static void commit_list(struct intake *in, struct batch *b, struct delivery **li
     for (size_t i = 0; i < n; i++) {
         int64_t deadline_us = list[i]->submitted_us + in->o.put_deadline_ms * 1000;
         b->deadline_us = deadline_us < b->deadline_us ? deadline_us : b->deadline_us;
-        b->items[i] = (struct queue_item){.lane = list[i]->lane,
-                                          .body = list[i]->record,
-                                          .key = list[i]->key,
-                                          .group = list[i]->group};
+        b->items[i] = job_message_item(&list[i]->message);
     }
     enum delivery_result result = intake_commit(in, b, 0, n, &e);
     for (size_t i = 0; i < n; i++) {

@@ -20,7 +20,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
-#include "common/job/job_event.h"
+#include "common/job/publish.h"
 #include "common/queue/queue.h"
 #include "ingress/dedupe.h"
 #include "ingress/mailbox.h"
@@ -39,11 +39,8 @@ enum delivery_result {
 struct delivery {
     struct delivery *next;
     struct mailbox *home;
-    char lane[QUEUE_LANE_MAX + 1];
-    char key[24]; /* the job's id in decimal */
+    struct job_message message; /* owned by the submitter */
     char guid[DELIVERY_ID_SIZE];
-    char group[REPOSITORY_SIZE]; /* the repository */
-    struct slice record;         /* the encoded job event, owned by the submitter */
     int64_t submitted_us;
     enum delivery_result result;
 };

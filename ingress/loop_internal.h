@@ -23,7 +23,6 @@ struct pending {
     TAILQ_ENTRY(pending) link;      /* in a list of the loop's, oldest first, until answered */
     struct evhttp_request *request; /* NULL once answered */
     struct conn *conn;              /* NULL once it ended */
-    struct buf record;
 };
 
 TAILQ_HEAD(pending_list, pending);

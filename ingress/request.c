@@ -13,7 +13,6 @@
 #include "ingress/request_head.h"
 #include "ingress/stats.h"
 
-#define RECORD_LIMIT_BYTES 8192
 #define SPOOL_GRACE_MS 3000
 
 /* --- answers --------------------------------------------------------------------------------- */
@@ -67,6 +66,16 @@ void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
     evbuffer_drain(l->reply, evbuffer_get_length(l->reply));
 }
 
+/* What is to be done with a request. */
+struct outcome {
+    bool queue; /* `event` goes to the intake, on the launch lane or the events lane */
+    bool launch;
+    bool placed;    /* and has its place there; else it stands in line */
+    int64_t format; /* of its record */
+    struct job_event event;
+    struct answer answer; /* if it is not queued */
+};
+
 /* --- a delivery's way through the intake ------------------------------------------------------ */
 
 static void log_delivery(enum log_level level, const char *event, const struct request_head *h,
@@ -77,28 +86,21 @@ static void log_delivery(enum log_level level, const char *event, const struct r
               (struct log_field){0});
 }
 
-static struct pending *pending_new(struct loop *l, const struct job_event *ev, bool launch)
+static struct pending *pending_new(struct loop *l, const struct outcome *o)
 {
     struct pending *p = calloc(1, sizeof *p);
     ASSERT(p != NULL);
     struct delivery *d = &p->delivery;
-    buf_init(&p->record, RECORD_LIMIT_BYTES);
-    job_event_encode(ev, &p->record);
-    ASSERT(!p->record.failed);
+    job_message_of_delivery(&o->event, o->launch, o->format, &d->message);
     d->home = &l->mailbox;
-    d->record = buf_slice(&p->record);
     d->submitted_us = clock_mono_us();
-    snprintf(d->lane, sizeof d->lane, "%s%s", launch ? "launch." : "events",
-             launch ? ev->job.class_name : "");
-    snprintf(d->key, sizeof d->key, "%" PRId64, ev->job.id);
-    memcpy(d->guid, ev->delivery, sizeof d->guid);
-    memcpy(d->group, ev->job.repository, sizeof d->group);
+    memcpy(d->guid, o->event.delivery, sizeof d->guid);
     return p;
 }
 
 static void pending_free(struct pending *p)
 {
-    buf_fini(&p->record);
+    job_message_fini(&p->delivery.message);
     free(p);
 }
 
@@ -121,15 +123,17 @@ static void send_off(struct loop *l, struct pending *p)
 }
 
 static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
-                    const struct job_event *ev, bool launch, bool placed)
+                    const struct outcome *o)
 {
-    struct pending *p = pending_new(l, ev, launch);
+    const struct job_event *ev = &o->event;
+    struct pending *p = pending_new(l, o);
     p->request = req;
     p->conn = c;
     c->watcher = &p->conn;
     log_debug("delivery_verified", LOG_STR("delivery", ev->delivery), LOG_INT("job", ev->job.id),
-              LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", p->delivery.lane));
-    if (placed) {
+              LOG_STR("action", job_action_name(ev->action)),
+              LOG_STR("lane", p->delivery.message.lane));
+    if (o->placed) {
         send_off(l, p);
     } else {
         TAILQ_INSERT_TAIL(&l->in_line, p, link);
@@ -279,15 +283,6 @@ static struct slice whole_body(struct evhttp_request *req, const struct request_
     return (struct slice){bytes, bytes != NULL ? h->body_bytes : 0};
 }
 
-/* What is to be done with a request. */
-struct outcome {
-    bool queue; /* `event` goes to the intake, on the launch lane or the events lane */
-    bool launch;
-    bool placed; /* and has its place there; else it stands in line */
-    struct job_event event;
-    struct answer answer; /* if it is not queued */
-};
-
 static void decide(struct outcome *o, int code, const char *reason)
 {
     o->answer = (struct answer){code, reason, false};
@@ -326,6 +321,7 @@ static void judge(struct loop *l, const struct request_head *h, struct slice bod
         log_delivery(LOG_INFO, "delivery_duplicate", h, &o->answer);
     } else {
         o->launch = verdict == WEBHOOK_LAUNCH;
+        o->format = config->ingress.record_format;
         admit(l, h, o);
     }
 }
@@ -361,7 +357,7 @@ void request_handle(struct evhttp_request *req, void *arg)
     outcome.queue = false;
     examine(l, req, c, &outcome);
     if (outcome.queue) {
-        enqueue(l, req, c, &outcome.event, outcome.launch, outcome.placed);
+        enqueue(l, req, c, &outcome);
     } else {
         request_answer(l, req, c, &outcome.answer);
     }

@@ -17,6 +17,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/job/publish.h"
 #include "reaper/reaper.h"
 
 #define JOBS_PER_SWEEP 100 /* of one (scope, class); GitHub is asked about each */
@@ -66,7 +67,7 @@ static enum own find_own(struct sweep *s, struct lack *lack, const struct ledger
     }
     for (size_t i = 0; i < n; i++) {
         bool in_lane = entries[i].place == QUEUE_READY || entries[i].place == QUEUE_DELAYED;
-        if (strncmp(entries[i].message.lane, "launch.", 7) == 0 && found != OWN_IN_LANE) {
+        if (launch_lane_class(entries[i].message.lane) != NULL && found != OWN_IN_LANE) {
             found = in_lane ? OWN_IN_LANE : OWN_OUT_OF_LANE;
         }
     }
@@ -74,41 +75,21 @@ static enum own find_own(struct sweep *s, struct lack *lack, const struct ledger
     return found;
 }
 
-static struct job_event launch_event_of(const struct ledger_job *job)
+static int publish_request(struct sweep *s, const struct ledger_job *job, struct err *e)
 {
-    struct job_event ev = {
-        .action = JOB_ACTION_QUEUED,
-        .job.id = job->facts.id,
-        .job.run_id = job->facts.run_id,
-        .job.run_attempt = job->facts.run_attempt,
-        .job.installation_id = job->facts.installation_id,
-        .job.created_ms = job->facts.created_ms,
-        .received_ms = clock_wall_ms(),
-        .delivery = "balance",
-        .status = "queued",
-    };
-    memcpy(ev.job.repository, job->facts.repository, sizeof ev.job.repository);
-    memcpy(ev.job.organization, job->facts.organization, sizeof ev.job.organization);
-    memcpy(ev.job.name, job->facts.name, sizeof ev.job.name);
-    memcpy(ev.job.labels, job->facts.labels, sizeof ev.job.labels);
-    memcpy(ev.job.class_name, job->facts.class_name, sizeof ev.job.class_name);
-    return ev;
+    struct job_message message;
+    struct launch_request request = {
+        .reason = "relaunch", .requested_ms = clock_wall_ms(), .job = job->facts};
+    memcpy(request.class_name, job->facts.class_name, sizeof request.class_name);
+    job_message_of_launch(&request, s->reaper->record_format, &message);
+    int failed = job_publish(s->reaper->queue, &message, e);
+    job_message_fini(&message);
+    return failed;
 }
 
 static int ask_again(struct sweep *s, const struct ledger_job *job, struct err *e)
 {
-    struct job_event ev = launch_event_of(job);
-    struct buf body;
-    char lane[QUEUE_LANE_MAX + 1];
-    char key[32];
-    (void)snprintf(lane, sizeof lane, "launch.%s", job->facts.class_name);
-    (void)snprintf(key, sizeof key, "%lld", (long long)job->facts.id);
-    buf_init(&body, QUEUE_BODY_MAX_BYTES);
-    job_event_encode(&ev, &body);
-    struct queue_item item = {
-        .lane = lane, .body = buf_slice(&body), .key = key, .group = job->facts.repository};
-    int failed = queue_put(s->reaper->queue, &item, 1, e);
-    buf_fini(&body);
+    int failed = publish_request(s, job, e);
     if (failed == 0) {
         failed = ledger_job_relaunched(s->reaper->ledger, job->facts.id, e);
     }
@@ -141,9 +122,9 @@ static void count_messages(const struct sweep *s, struct lack *lack)
     struct err e = {0};
     struct queue_depth *depths = NULL;
     size_t n = 0;
-    char lane[QUEUE_LANE_MAX + 1];
-    (void)snprintf(lane, sizeof lane, "launch.%s", lack->class->name);
-    if (queue_depths(s->reaper->queue, lane, &depths, &n, &e) != 0) {
+    char lane[LAUNCH_LANE_SIZE];
+    if (queue_depths(s->reaper->queue, launch_lane(lack->class->name, lane), &depths, &n, &e) !=
+        0) {
         return;
     }
     for (size_t i = 0; i < n; i++) {

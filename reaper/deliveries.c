@@ -25,6 +25,7 @@
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/github/webhook.h"
+#include "common/job/publish.h"
 #include "reaper/reaper.h"
 
 #define MARK "deliveries.seen_until_ms"
@@ -133,32 +134,19 @@ static bool still_wanted(struct reading *r, const struct job_event *ev,
            !(strcmp(now.status, "in_progress") == 0 && now.runner_id > 0);
 }
 
-static int put(struct sweep *s, const struct job_event *ev, const char *lane, struct err *e)
-{
-    struct buf body;
-    char key[32];
-    (void)snprintf(key, sizeof key, "%lld", (long long)ev->job.id);
-    buf_init(&body, QUEUE_BODY_MAX_BYTES);
-    job_event_encode(ev, &body);
-    struct queue_item item = {
-        .lane = lane, .body = buf_slice(&body), .key = key, .group = ev->job.repository};
-    int failed = queue_put(s->reaper->queue, &item, 1, e);
-    buf_fini(&body);
-    return failed;
-}
-
 static enum entry_end put_on_queue(struct reading *r, const struct github_delivery *d,
                                    const struct job_event *ev, bool launch)
 {
     struct sweep *s = r->sweep;
     struct err e = {0};
-    char lane[QUEUE_LANE_MAX + 1];
-    (void)snprintf(lane, sizeof lane, "%s%s", launch ? "launch." : "events",
-                   launch ? ev->job.class_name : "");
+    struct job_message message;
     if (!sweep_still_holds(s, NULL)) {
         return ENTRY_STOP;
     }
-    if (put(s, ev, lane, &e) != 0) {
+    job_message_of_delivery(ev, launch, s->reaper->record_format, &message);
+    int failed = job_publish(s->reaper->queue, &message, &e);
+    job_message_fini(&message);
+    if (failed != 0) {
         log_warn("delivery_not_recovered", LOG_STR("delivery", d->guid), LOG_ERR(&e),
                  LOG_STR("next", "the next sweep goes on here"));
         return ENTRY_STOP;
@@ -166,7 +154,7 @@ static enum entry_end put_on_queue(struct reading *r, const struct github_delive
     remember(s->reaper, d->guid);
     r->done++;
     log_info("delivery_recovered", LOG_STR("delivery", d->guid), LOG_INT("job", ev->job.id),
-             LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", lane),
+             LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", message.lane),
              LOG_INT("answered", d->status_code), LOG_INT("late_ms", s->now_ms - d->delivered_ms));
     return ENTRY_SETTLED;
 }

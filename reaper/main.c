@@ -37,6 +37,7 @@ static int open_reaper(void *self, struct config_live *live, const struct config
     m->reaper.ledger = s->ledger;
     m->reaper.github = s->github;
     m->reaper.fleet = s->fleet;
+    m->reaper.record_format = 1;
     name_holder(&m->reaper);
     return 0;
 }

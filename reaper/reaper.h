@@ -72,6 +72,7 @@ struct reaper {
     struct github *github;
     struct fleet *fleet;
     struct stop stop;
+    int64_t record_format;        /* of the messages that are put */
     char holder[64];              /* this process, as a lease knows it */
     int64_t last_sweep_ms;        /* wall clock of the last whole sweep; atomic; 0 none */
     int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, by its place in the table */

@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
+#include "common/job/lane.h"
 #include "worker/enders.h"
 
 #define BATCH 32
@@ -51,7 +52,7 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
     struct job_event ev;
     struct ledger_effect effect;
     if (job_event_decode((struct slice){m->body, m->body_len}, &ev, &e) != 0) {
-        worker_bury(w, m, e.message);
+        worker_reject(w, m, &e);
         return false;
     }
     struct github_scope scope =
@@ -123,9 +124,9 @@ static void *serve(void *arg)
         struct queue_message batch[BATCH] = {0};
         size_t got = 0;
         const struct config *c = config_live_get(w->config);
-        if (queue_take(w->queue, "events", BATCH, c->worker.lease_ms, queue_patience_ms(w->queue),
-                       batch, &got, &e) != 0) {
-            log_warn("take_failed", LOG_STR("lane", "events"), LOG_ERR(&e),
+        if (queue_take(w->queue, EVENTS_LANE, BATCH, c->worker.lease_ms,
+                       queue_patience_ms(w->queue), batch, &got, &e) != 0) {
+            log_warn("take_failed", LOG_STR("lane", EVENTS_LANE), LOG_ERR(&e),
                      LOG_STR("next", "the lane is tried again in half a second"));
             (void)stop_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);
         }

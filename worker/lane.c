@@ -1,10 +1,10 @@
 #include "worker/lane.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/job/lane.h"
 #include "worker/limits.h"
 
 #define LOOK_MS 1000 /* between two looks at the configuration and the stop */
@@ -14,7 +14,7 @@
 struct lane {
     struct worker *worker;
     char *class_name;
-    char queue_lane[QUEUE_LANE_MAX + 1];
+    char queue_lane[LAUNCH_LANE_SIZE];
     int64_t unreserved;      /* taken, slot not yet reserved; atomic */
     int64_t paused_until_ms; /* monotonic; atomic */
     struct breaker *breaker;
@@ -132,8 +132,7 @@ struct lane *lane_new(struct worker *w, const char *class_name)
     lane->worker = w;
     lane->class_name = slice_dup(slice_of(class_name));
     lane->breaker = breaker_new(w->ledger, class_name);
-    int n = snprintf(lane->queue_lane, sizeof lane->queue_lane, "launch.%s", class_name);
-    ASSERT(n > 0 && (size_t)n < sizeof lane->queue_lane);
+    (void)launch_lane(class_name, lane->queue_lane);
     lane->full =
         metrics_gauge("mayfly_worker_class_full",
                       "1 while a cap keeps the class's lane from being taken.", label.data);

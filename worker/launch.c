@@ -30,7 +30,7 @@ struct launching {
     const struct config_class *class;
     struct queue_message *message;
     struct heartbeat_launch alive;
-    struct job_event job;
+    struct launch_request request;
     struct github_scope scope;
     const char *step; /* under way, or the one that failed */
     struct ledger_reservation reservation;
@@ -89,26 +89,35 @@ static void launch_job(struct launching *l)
     }
 }
 
+/* A request with a job belongs where the configuration says now, whatever it said when the request
+ * was made. */
+static struct github_scope scope_of(const struct config *c, const struct launch_request *r)
+{
+    const struct job *job = &r->job;
+    return job->id != 0
+               ? github_scope_of(c, job->repository, job->organization, job->installation_id)
+               : github_scope_parse(r->scope, job->installation_id);
+}
+
 void launch(struct worker *w, struct lane *lane, const struct config *c, struct queue_message *m)
 {
     struct err e = {0};
     struct launching l = {.worker = w, .lane = lane, .config = c, .message = m};
     l.started_us = clock_mono_us();
     buf_init(&l.payload, PAYLOAD_PACKED_MAX);
-    if (job_event_decode((struct slice){m->body, m->body_len}, &l.job, &e) != 0) {
+    if (launch_request_decode((struct slice){m->body, m->body_len}, &l.request, &e) != 0) {
         lane_reserved(lane);
-        worker_bury(w, m, e.message);
+        worker_reject(w, m, &e);
         return;
     }
-    l.class = config_class_by_name(c, slice_of(l.job.job.class_name));
+    l.class = config_class_by_name(c, slice_of(l.request.class_name));
     if (l.class == NULL) {
         lane_reserved(lane);
         worker_bury(w, m,
                     "its class is not configured here: add the class, then kick this message");
         return;
     }
-    l.scope =
-        github_scope_of(c, l.job.job.repository, l.job.job.organization, l.job.job.installation_id);
+    l.scope = scope_of(c, &l.request);
     launch_job(&l);
     github_jit_fini(&l.jit);
     if (l.payload.data != NULL) {
@@ -136,7 +145,7 @@ static int reserve_slot(struct launching *l, struct err *e)
 {
     struct vm_provider *p = fleet_provider(l->worker->fleet, l->class->name);
     struct ledger_reserve ask = {
-        .job = &l->job,
+        .request = &l->request,
         .scope = l->scope.name,
         .caps = limits_caps(l->config, l->class),
         .deployment = l->config->deployment,
@@ -243,7 +252,7 @@ static void roll_back(struct launching *l, const struct err *why)
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
     if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
-                 LOG_INT("job", l->job.job.id), LOG_ERR(&e),
+                 LOG_INT("job", l->request.job.id), LOG_ERR(&e),
                  LOG_STR("next", "the reaper ends what is left of it"));
         return;
     }
@@ -256,7 +265,7 @@ static void count_outcome(const struct launching *l, const char *outcome)
 {
     struct buf label;
     buf_init(&label, 256);
-    metrics_label(&label, "class", l->job.job.class_name);
+    metrics_label(&label, "class", l->request.class_name);
     metrics_label(&label, "outcome", outcome);
     metric_inc(metrics_counter("mayfly_worker_launches_total",
                                "Launch messages by how their handling ended.", label.data));
@@ -266,8 +275,11 @@ static void count_outcome(const struct launching *l, const char *outcome)
 static void add_to_timeline(const struct launching *l, const char *what, const char *detail)
 {
     struct err e = {0};
-    if (ledger_log_event(l->worker->ledger, l->job.job.id, l->vm.name, what, detail, &e) != 0) {
-        log_debug("timeline_not_written", LOG_INT("job", l->job.job.id), LOG_ERR(&e));
+    if (l->request.job.id == 0 && l->vm.name[0] == '\0') {
+        return; /* nothing that has a timeline */
+    }
+    if (ledger_log_event(l->worker->ledger, l->request.job.id, l->vm.name, what, detail, &e) != 0) {
+        log_debug("timeline_not_written", LOG_INT("job", l->request.job.id), LOG_ERR(&e));
     }
 }
 
@@ -286,7 +298,7 @@ static void settle_unreserved(struct launching *l)
     const struct ledger_reservation *r = &l->reservation;
     count_outcome(l, ledger_outcome_name(r->outcome));
     if (r->outcome == LEDGER_SATISFIED || r->outcome == LEDGER_OBSOLETE) {
-        log_info("launch_not_needed", LOG_INT("job", l->job.job.id),
+        log_info("launch_not_needed", LOG_INT("job", l->request.job.id),
                  LOG_STR("class", l->class->name), LOG_STR("why", ledger_outcome_name(r->outcome)),
                  LOG_INT("demand", r->demand), LOG_INT("supply", r->supply));
         worker_done(l->worker, l->message);
@@ -306,7 +318,7 @@ static void ask_breaker(struct launching *l, const struct err *why, struct outco
         return;
     }
     struct breaker_refusal r =
-        breaker_refused(lane_breaker(l->lane), l->config, l->message->id, l->job.job.id, why);
+        breaker_refused(lane_breaker(l->lane), l->config, l->message->id, l->request.job.id, why);
     if (r.stopped) {
         *o = (struct outcome){.action = OUTCOME_WAIT, .delay_ms = r.delay_ms};
     }
@@ -323,7 +335,7 @@ static void settle_failed(struct launching *l, const struct err *why)
                    why->message);
     count_outcome(l, outcome_name(o.action));
     add_to_timeline(l, outcome_name(o.action), detail);
-    log_warn("launch_failed", LOG_INT("job", l->job.job.id), LOG_STR("class", l->class->name),
+    log_warn("launch_failed", LOG_INT("job", l->request.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
              LOG_STR("next", outcome_name(o.action)), LOG_INT("delay_ms", o.delay_ms),
              LOG_INT("attempts", l->message->attempts + 1), LOG_ERR(why));
@@ -361,14 +373,14 @@ static void observe_launch(const struct launching *l, int64_t launch_us, int64_t
 static void settle_launched(struct launching *l)
 {
     int64_t launch_us = clock_mono_us() - l->started_us;
-    int64_t since_received_ms = clock_wall_ms() - l->job.received_ms;
+    int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
     worker_done(l->worker, l->message);
     breaker_launched(lane_breaker(l->lane), l->message->id);
     count_outcome(l, "launched");
     observe_launch(l, launch_us, since_received_ms);
-    log_info("vm_launched", LOG_INT("job", l->job.job.id), LOG_STR("class", l->class->name),
+    log_info("vm_launched", LOG_INT("job", l->request.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
-             LOG_STR("repository", l->job.job.repository), LOG_INT("runner_id", l->vm.runner_id),
-             LOG_INT("launch_ms", launch_us / 1000),
+             LOG_STR("repository", l->request.job.repository),
+             LOG_INT("runner_id", l->vm.runner_id), LOG_INT("launch_ms", launch_us / 1000),
              LOG_INT("since_received_ms", since_received_ms));
 }

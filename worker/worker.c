@@ -1,6 +1,11 @@
 #include "worker/worker.h"
 
 #include "common/base/log.h"
+#include "common/job/record.h"
+
+/* Long enough that the messages of a newer ingress do not keep an old worker busy, short enough
+ * that one that was upgraded meanwhile takes them soon. */
+#define NEWER_FORMAT_DELAY_MS 5000
 
 void worker_stop_intake(struct worker *w)
 {
@@ -43,4 +48,20 @@ void worker_bury(struct worker *w, const struct queue_message *m, const char *re
     if (queue_bury(w->queue, m, reason, &e) != 0) {
         report(m, "bury", &e);
     }
+}
+
+void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why)
+{
+    if (why->code != RECORD_NEWER_FORMAT) {
+        worker_bury(w, m, why->message);
+        return;
+    }
+    struct queue_return back = {.delay_ms = NEWER_FORMAT_DELAY_MS, .reason = why->message};
+    metric_inc(metrics_counter("mayfly_worker_newer_version_total",
+                               "Messages returned because a newer Mayfly wrote them.", ""));
+    log_warn("newer_version", LOG_STR("lane", m->lane), LOG_STR("message", m->id),
+             LOG_STR("job", m->key), LOG_INT("delay_ms", back.delay_ms), LOG_ERR(why),
+             LOG_STR("hint", "upgrade this worker; until then, set ingress.record_format to the "
+                             "format that it reads"));
+    worker_return(w, m, &back);
 }

@@ -47,5 +47,8 @@ void worker_stop_intake(struct worker *w);
 void worker_done(struct worker *w, const struct queue_message *m);
 void worker_return(struct worker *w, const struct queue_message *m, const struct queue_return *r);
 void worker_bury(struct worker *w, const struct queue_message *m, const char *reason);
+/* A message that could not be decoded: one of a newer format is returned, unspent, for a worker
+ * that can read it; what nobody can read is buried. */
+void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why);
 
 #endif

@@ -86,7 +86,8 @@ struct config_ingress {
     int64_t retry_after_seconds;
     int64_t dedupe_entries; /* delivery GUIDs remembered */
     int64_t drain_seconds;
-    char *spool_path; /* the spool's file; "": none */
+    int64_t record_format; /* of the messages that are put; common/job/record.h */
+    char *spool_path;      /* the spool's file; "": none */
     int64_t spool_max_messages;
     int64_t spool_max_age_seconds;
     int64_t spool_batch;    /* deliveries moved on at a time */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/job/record.h"
+
 /* Complaints about one path, with its line. */
 #define COMPLAIN(r, path, ...)                                                                     \
     complain((r)->complaints, config_tree_line((r)->tree, path), path, __VA_ARGS__)
@@ -102,6 +104,16 @@ static void check_hook(struct config_reading *r)
         COMPLAIN(r, "github.hook.id",
                  "is required: add the number at the end of the webhook's address in GitHub's "
                  "settings");
+    }
+}
+
+static void check_record_format(struct config_reading *r)
+{
+    if (asks(r, FOR_INGRESS) && r->config->ingress.record_format > record_newest_format()) {
+        COMPLAIN(r, "ingress.record_format",
+                 "is %lld, newer than this program writes: set it to %lld or less, or upgrade the "
+                 "ingress first",
+                 (long long)r->config->ingress.record_format, (long long)record_newest_format());
     }
 }
 
@@ -305,6 +317,7 @@ void config_check(struct config_reading *r)
     check_credentials(r);
     check_hook(r);
     check_ingress(r);
+    check_record_format(r);
     check_retry(r);
     check_launch_threads(r);
     check_reaper(r);

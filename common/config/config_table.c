@@ -238,6 +238,13 @@ const struct setting config_settings[] = {
     WHOLE("ingress.drain_seconds", IN_CONFIG(ingress.drain_seconds), "10", 0, 3600,
           .readers = FOR_INGRESS,
           .help = "After SIGTERM: what is in flight may take so long to be answered."),
+    WHOLE("ingress.record_format", IN_CONFIG(ingress.record_format), "1", 1, 1000000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS,
+          .help =
+              "The format of the messages that the ingress puts on the queue; workers and "
+              "reapers take theirs from the ledger. The default is the previous release's, so "
+              "that an upgrade may begin with the ingress. `mayflyctl upgrade finish` says when "
+              "to raise it."),
     TEXT("ingress.spool.path", IN_CONFIG(ingress.spool_path), "", 0, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_INGRESS,
          .help = "File of the local spool, one for each ingress: a second one is refused at its "

@@ -1,24 +1,16 @@
 /*
- * What one `workflow_job` delivery tells us: the compact, versioned record that crosses the queue.
+ * What one `workflow_job` delivery says: a fact about a job, on the lane "events".
  *
  * A plain value of bounded strings, all terminated. The ingress makes it from a verified body
- * (common/github/webhook.h), the worker reads it back. Encoding is JSON with a version; decoding is
- * for hostile input too (a queue may be shared), refuses what a newer version wrote with a clear
- * message, and ignores members it does not know. Pure functions, any thread.
+ * (common/github/webhook.h), the worker reads it back. Its form is record.h's. Pure functions, any
+ * thread.
  */
 #ifndef MAYFLY_JOB_JOB_EVENT_H
 #define MAYFLY_JOB_JOB_EVENT_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "common/base/attr.h"
-#include "common/base/buf.h"
-#include "common/base/err.h"
-#include "common/base/slice.h"
 #include "common/job/job.h"
+#include "common/job/record.h"
 
-#define JOB_EVENT_VERSION 1
 #define JOB_LABELS_MAX 100
 
 enum job_action {
@@ -40,9 +32,8 @@ struct job_event {
 const char *job_action_name(enum job_action a);
 MUST_CHECK bool job_action_parse(struct slice word, enum job_action *out);
 
-/* Appends one JSON object without line breaks, at most 4 KiB. */
-void job_event_encode(const struct job_event *ev, struct buf *out);
-/* ERR_PERMANENT with the reason when it is no such record. *out untouched then. */
+void job_event_encode(const struct job_event *ev, int64_t format, struct buf *out);
+/* As record_decode; *out untouched on failure. */
 MUST_CHECK int job_event_decode(struct slice record, struct job_event *out, struct err *e);
 
 /* Whether the job waits for a runner now: queued, and not held back by an environment's protection.

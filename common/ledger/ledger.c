@@ -161,15 +161,22 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     if (ledger_check_reserve(r, e) != 0) {
         return -1;
     }
+    struct ledger_reserve asked = *r;
+    if (r->request->job.id == 0) {
+        asked.caps.repository = 0;
+    }
     int rc = -1;
     for (int i = 0; i < NAME_TRIES; i++) {
         char name[LEDGER_VM_NAME_MAX + 1];
-        ledger_make_vm_name(r->deployment, r->job->job.class_name, name, sizeof name);
+        ledger_make_vm_name(r->deployment, r->request->class_name, name, sizeof name);
         /* The provider's token is the name: asking twice for one row is asking for one VM. */
-        rc = l->ops->reserve(l->state, r, name, name, out, e);
+        rc = l->ops->reserve(l->state, &asked, name, name, out, e);
         if (rc == 0 || e->class != ERR_CONFLICT) {
             break;
         }
+    }
+    if (rc == 0 && out->outcome == LEDGER_OBSOLETE && r->request->job.id == 0) {
+        out->outcome = LEDGER_SATISFIED; /* there is no job that could run or be over */
     }
     if (rc == 0) {
         ledger_metrics_outcome(out->outcome);

@@ -27,7 +27,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
-#include "common/job/job_event.h"
+#include "common/job/launch_request.h"
 
 struct ledger;
 
@@ -131,8 +131,8 @@ enum ledger_outcome {
 const char *ledger_outcome_name(enum ledger_outcome o);
 
 struct ledger_reserve {
-    const struct job_event *job; /* the launch message's */
-    const char *scope;
+    const struct launch_request *request;
+    const char *scope; /* where its runner registers */
     struct ledger_caps caps;
     const char *deployment;
     const char *provider;
@@ -145,11 +145,12 @@ struct ledger_reservation {
     int64_t supply;
     struct ledger_vm vm; /* LEDGER_RESERVED */
 };
-/* Notes the job as waiting (as ledger_apply_event of it would, unless it is further on), then
+/* Notes the request's job as waiting (as ledger_apply_event would, unless it is further on), then
  * decides, for a job further on too, since another may wait whose message it took: demand <=
  * supply, caps, rate, in this order; takes the rate tokens (of the buckets "launch" and
  * "launch.<class>", which ledger_rate_pause can close), the slot and the row only together. Waiting
- * outcomes leave a line in the job's timeline once per cause. */
+ * outcomes leave a line in the job's timeline once per cause. A request without a job is decided
+ * alike, but no repository's cap is asked, and only the new VM's timeline gets a line. */
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                               struct ledger_reservation *out, struct err *e);
 

@@ -27,13 +27,17 @@ int ledger_check_positive(const char *argument, int64_t value, struct err *e)
     return 0;
 }
 
-int ledger_check_event(const struct job_event *ev, struct err *e)
+static int check_job(const struct job *job, struct err *e)
 {
-    if (ledger_check_positive("the job's id", ev->job.id, e) != 0) {
+    if (ledger_check_positive("the job's id", job->id, e) != 0) {
         return -1;
     }
-    return ledger_check_text("the job's repository", ev->job.repository, sizeof ev->job.repository,
-                             e);
+    return ledger_check_text("the job's repository", job->repository, sizeof job->repository, e);
+}
+
+int ledger_check_event(const struct job_event *ev, struct err *e)
+{
+    return check_job(&ev->job, e);
 }
 
 static int check_deployment(const char *deployment, struct err *e)
@@ -59,9 +63,10 @@ static int check_rate(const char *argument, double per_second, struct err *e)
 int ledger_check_reserve(const struct ledger_reserve *r, struct err *e)
 {
     const struct ledger_vm *vm = NULL;
-    if (ledger_check_event(r->job, e) != 0 ||
-        ledger_check_text("the job's class", r->job->job.class_name, sizeof r->job->job.class_name,
-                          e) != 0 ||
+    const struct job *job = &r->request->job;
+    if ((job->id != 0 && check_job(job, e) != 0) ||
+        ledger_check_text("the class", r->request->class_name, sizeof r->request->class_name, e) !=
+            0 ||
         ledger_check_text("scope", r->scope, sizeof vm->scope, e) != 0 ||
         ledger_check_text("provider", r->provider, sizeof vm->provider, e) != 0 ||
         check_deployment(r->deployment, e) != 0) {

@@ -185,13 +185,16 @@ static void count_slot(struct recount *r, const struct ledger_vm *vm)
         class->missing = true;
     }
     class->counted++;
+    named(r, "slots of the fleet")->counted++;
+    if (vm->repository[0] == '\0') {
+        return; /* launched for no job */
+    }
     struct counter *repository = named(r, "slots of repository %s", vm->repository);
     if (repository->guard[0] == '\0') {
         add_repository(r, vm->repository, 0, 0);
         repository->missing = true;
     }
     repository->counted++;
-    named(r, "slots of the fleet")->counted++;
 }
 
 static int count_vms(struct recount *r, struct err *e)

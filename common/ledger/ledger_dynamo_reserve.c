@@ -134,11 +134,13 @@ static int read_all(struct ledger_dynamo_txn *t, const struct ledger_reserve *r,
                     struct ledger_dynamo_got *out, struct err *e)
 {
     struct ledger_dynamo_key keys[KEYS];
-    const char *class_name = r->job->job.class_name;
-    keys[AT_JOB] = ledger_dynamo_job_key(t->l, r->job->job.id);
+    const char *class_name = r->request->class_name;
+    keys[AT_JOB] = ledger_dynamo_job_key(t->l, r->request->job.id);
     keys[AT_PAIR] = ledger_dynamo_pair_key(t->l, r->scope, class_name);
     keys[AT_SLOTS] = ledger_dynamo_key(t->l, "slots", "main");
-    keys[AT_REPO] = ledger_dynamo_key(t->l, "repo", "%s", r->job->job.repository);
+    /* Without a job no repository's count is asked for; "-" names none. */
+    const char *repository = r->request->job.id != 0 ? r->request->job.repository : "-";
+    keys[AT_REPO] = ledger_dynamo_key(t->l, "repo", "%s", repository);
     rate_keys(t->l, class_name, &keys[AT_RATE]);
     for (unsigned i = 0; i < LEDGER_DYNAMO_PAIR_SHARDS; i++) {
         keys[AT_PAIR_SHARDS + i] = ledger_dynamo_pair_shard_key(t->l, r->scope, class_name, i);
@@ -191,19 +193,33 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
     for (size_t i = 0; i < shards.count && i < COUNT_OF(items); i++) {
         items[i] = shards.items[i];
     }
-    read_freed(items, s->r->job->job.class_name, slots, &s->seen);
+    read_freed(items, s->r->request->class_name, slots, &s->seen);
     ledger_dynamo_got_fini(&shards);
     s->out.outcome = ledger_rule_reserve(&s->seen.usage, &s->r->caps);
     return 0;
 }
 
 /* --- deciding --- */
+/* Of a request without a job only the new VM has a timeline. Never changes the job's row. */
+static bool tell_vm(struct ledger_dynamo_txn *t, struct reserve *s)
+{
+    struct ledger_line line;
+    if (s->out.outcome == LEDGER_RESERVED) {
+        ledger_word_reserved(&line, s->r, &s->seen.usage, &s->out);
+        (void)ledger_dynamo_tell_vm(t, &s->vm, &line);
+    }
+    return false;
+}
+
 /* Every cause of waiting is told once, however often the message comes back. Returns whether the
  * row changed. */
 static bool tell_outcome(struct ledger_dynamo_txn *t, struct reserve *s)
 {
     struct ledger_line line;
     enum ledger_outcome outcome = s->out.outcome;
+    if (s->job.job.facts.id == 0) {
+        return tell_vm(t, s);
+    }
     bool waits = outcome != LEDGER_RESERVED && outcome != LEDGER_SATISFIED;
     int64_t bit = (int64_t)1 << outcome;
     int64_t told = waits ? s->job.told | bit : 0;
@@ -240,7 +256,9 @@ static void launch(struct ledger_dynamo_txn *t, struct reserve *s)
     };
     (void)snprintf(t->launch.class_name, sizeof t->launch.class_name, "%s", s->vm.vm.class_name);
     t->repository_cap = caps->repository;
-    ledger_dynamo_relate(&s->job, s->vm_name);
+    if (s->job.job.facts.id != 0) {
+        ledger_dynamo_relate(&s->job, s->vm_name);
+    }
 }
 
 static int decide(struct ledger_dynamo_txn *t, struct reserve *s, json_t *slots, struct err *e)
@@ -276,7 +294,7 @@ static void read_usage(const struct ledger_dynamo_got *got, const struct ledger_
         .supply = ledger_dynamo_read_number(items[AT_PAIR], "s") - both,
         .repository_used = ledger_dynamo_read_number(items[AT_REPO], "n"),
     };
-    read_freed(items + AT_SHARDS, r->job->job.class_name, items[AT_SLOTS], out);
+    read_freed(items + AT_SHARDS, r->request->class_name, items[AT_SLOTS], out);
 }
 
 static int64_t not_below_zero(int64_t n)
@@ -295,18 +313,19 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     bool known = s->job.known;
     struct ledger_job before = s->job.job;
     t->order = s->job.order;
-    struct ledger_change change = ledger_rule_wait(&s->job.job, known, r->job, r->scope, t->now_ms);
+    struct ledger_change change =
+        ledger_rule_wait(&s->job.job, known, r->request, r->scope, t->now_ms);
     bool write = change.row;
     if (change.state) {
         s->job.told = 0;
-        ledger_word_noted(&line, &s->job.job, r->job, false);
+        ledger_word_noted(&line, &s->job.job, r->request->delivery, false);
         (void)ledger_dynamo_tell_job(t, &s->job, "", &line);
     }
     bool waited = known && before.state == JOB_WAITING && strcmp(before.scope, r->scope) == 0 &&
-                  strcmp(before.facts.class_name, r->job->job.class_name) == 0;
+                  strcmp(before.facts.class_name, r->request->class_name) == 0;
     int64_t added = s->job.job.state == JOB_WAITING && !waited ? 1 : 0;
     read_usage(got, r, added, &s->seen);
-    read_rate(t->l, got->items + AT_RATE, r->job->job.class_name, &r->caps, t->now_ms, &s->rate);
+    read_rate(t->l, got->items + AT_RATE, r->request->class_name, &r->caps, t->now_ms, &s->rate);
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE,
                                          .demand = not_below_zero(s->seen.usage.demand),
                                          .supply = not_below_zero(s->seen.usage.supply)};
@@ -320,7 +339,7 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     }
     enum ledger_dynamo_demand holds = condition_of(s->out.outcome, added);
     if (holds != DEMAND_ANY) {
-        ledger_dynamo_pair_of(t, r->scope, r->job->job.class_name)->holds = holds;
+        ledger_dynamo_pair_of(t, r->scope, r->request->class_name)->holds = holds;
     }
     if (write) {
         ledger_dynamo_write_job(t, known ? &before : NULL, &s->job);

@@ -224,7 +224,7 @@ static void count_birth(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
     p->vms++;
     p->installation_id = vm->installation_id;
     (void)snprintf(t->repository, sizeof t->repository, "%s", vm->repository);
-    t->repository_by = 1;
+    t->repository_by = vm->repository[0] != '\0' ? 1 : 0;
 }
 
 static void count_freed(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
@@ -232,7 +232,7 @@ static void count_freed(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
     ledger_dynamo_count(t, "f", 1);
     ledger_dynamo_countf(t, 1, "c.%s", vm->class_name);
     (void)snprintf(t->repository, sizeof t->repository, "%s", vm->repository);
-    t->repository_by = -1;
+    t->repository_by = vm->repository[0] != '\0' ? -1 : 0;
 }
 
 void ledger_dynamo_write_vm(struct ledger_dynamo_txn *t, const struct ledger_vm *before,

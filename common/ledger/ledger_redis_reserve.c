@@ -36,18 +36,18 @@ struct reserve {
 static void put_request(struct redis_args *a, const struct reserve *s)
 {
     const struct ledger_reserve *r = s->r;
-    struct ledger_redis_name id = ledger_redis_id(r->job->job.id);
-    struct ledger_redis_name pair = ledger_redis_pair(r->scope, r->job->job.class_name);
+    struct ledger_redis_name id = ledger_redis_id(r->request->job.id);
+    struct ledger_redis_name pair = ledger_redis_pair(r->scope, r->request->class_name);
     redis_arg(a, ledger_redis_slice(&id));
     redis_arg_text(a, s->vm_name);
     redis_arg(a, ledger_redis_slice(&pair));
-    redis_arg_text(a, r->job->job.class_name);
-    redis_arg_text(a, r->job->job.repository);
+    redis_arg_text(a, r->request->class_name);
+    redis_arg_text(a, r->request->job.repository);
     redis_arg_int(a, s->job.state == JOB_WAITING ? 1 : 0);
     redis_arg_int(a, r->caps.fleet);
     redis_arg_int(a, r->caps.class_max);
     redis_arg_int(a, r->caps.repository);
-    put_buckets(a, r->job->job.class_name, &r->caps);
+    put_buckets(a, r->request->class_name, &r->caps);
     redis_arg_int(a, LEDGER_LINES_MAX);
     redis_arg_int(a, LEDGER_LINES_FIRST);
 }
@@ -58,15 +58,20 @@ static int note_waiting(struct ledger_redis_txn *t, struct reserve *s, struct er
     const struct ledger_reserve *r = s->r;
     struct ledger_line line;
     bool known;
-    if (ledger_redis_load_job(t, r->job->job.id, &s->job, &known, e) != 0) {
+    memset(&s->job, 0, sizeof s->job);
+    if (r->request->job.id == 0) {
+        return 0;
+    }
+    if (ledger_redis_load_job(t, r->request->job.id, &s->job, &known, e) != 0) {
         return -1;
     }
     struct ledger_job before = s->job;
-    bool moved = ledger_rule_wait(&s->job, known, r->job, r->scope, ledger_redis_now(t->l)).state;
+    bool moved =
+        ledger_rule_wait(&s->job, known, r->request, r->scope, ledger_redis_now(t->l)).state;
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
     if (moved) {
         ledger_redis_write_untold(&t->writes, s->job.facts.id);
-        ledger_word_noted(&line, &s->job, r->job, false);
+        ledger_word_noted(&line, &s->job, r->request->delivery, false);
         ledger_redis_write_line(&t->writes, s->job.facts.id, "", &line);
     }
     return 0;
@@ -92,7 +97,7 @@ static int reserve_round(struct ledger_redis_txn *t, struct reserve *s, bool *do
 {
     static const struct redis_script script = {"ledger reserve", ledger_redis_lua_reserve};
     struct ledger_redis_name lines = ledger_redis_named("vm_jobs:%s", s->vm_name);
-    struct ledger_redis_name id = ledger_redis_id(s->r->job->job.id);
+    struct ledger_redis_name id = ledger_redis_id(s->r->request->job.id);
     struct ledger_redis_writes birth;
     struct redis_reply *reply = NULL;
     struct redis_args a;
@@ -103,7 +108,9 @@ static int reserve_round(struct ledger_redis_txn *t, struct reserve *s, bool *do
     ledger_rule_new_vm(&s->out.vm, s->r, s->vm_name, s->client_token, ledger_redis_now(t->l));
     ledger_redis_writes_init(&birth);
     ledger_redis_write_vm(&birth, NULL, &s->out.vm);
-    LEDGER_REDIS_WRITE(&birth, "SADD", ledger_redis_slice(&lines), ledger_redis_slice(&id));
+    if (s->job.facts.id != 0) {
+        LEDGER_REDIS_WRITE(&birth, "SADD", ledger_redis_slice(&lines), ledger_redis_slice(&id));
+    }
     ledger_redis_args(&a);
     put_request(&a, s);
     ledger_redis_put_guards(t, &a);
@@ -139,7 +146,9 @@ int ledger_redis_reserve(void *state, const struct ledger_reserve *r, const char
     if (rc != 0) {
         return -1;
     }
-    ledger_redis_saw_job(state, &s.job);
+    if (s.job.facts.id != 0) {
+        ledger_redis_saw_job(state, &s.job);
+    }
     if (s.out.outcome == LEDGER_RESERVED) {
         ledger_redis_saw_vm(state, &s.out.vm);
     }

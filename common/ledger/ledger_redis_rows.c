@@ -222,6 +222,9 @@ static void count_slot(struct ledger_redis_writes *w, const struct ledger_vm *vm
 static void relate(struct ledger_redis_writes *w, const char *what, int64_t job_id, const char *vm)
 {
     struct ledger_redis_name key = ledger_redis_named("job_vms:%020" PRId64, job_id);
+    if (job_id == 0) {
+        return;
+    }
     WRITE(w, what, OF(key), slice_of(vm));
 }
 

@@ -64,8 +64,8 @@ static void copy(struct slice s, char *out, size_t size)
 static void read_outcome(struct slice text, struct ledger_entry *out)
 {
     struct slice field[4];
-    struct job_event ev = {.job.id = out->job_id};
-    struct ledger_reserve r = {.job = &ev};
+    struct launch_request request = {.job.id = out->job_id};
+    struct ledger_reserve r = {.request = &request};
     struct ledger_reservation res = {.outcome = LEDGER_OBSOLETE};
     struct ledger_line line = {.what = NULL};
     for (size_t i = 0; i < COUNT_OF(field); i++) {
@@ -80,8 +80,8 @@ static void read_outcome(struct slice text, struct ledger_entry *out)
     struct ledger_usage u = {
         .demand = a, .supply = b, .fleet_used = a, .class_used = a, .repository_used = a};
     r.caps = (struct ledger_caps){.fleet = b, .class_max = b, .repository = b};
-    copy(field[3], ev.job.class_name, sizeof ev.job.class_name);
-    copy(field[3], ev.job.repository, sizeof ev.job.repository);
+    copy(field[3], request.class_name, sizeof request.class_name);
+    copy(field[3], request.job.repository, sizeof request.job.repository);
     res.outcome = (enum ledger_outcome)outcome;
     res.wait_ms = a;
     (void)snprintf(res.vm.name, sizeof res.vm.name, "%s", out->vm);

@@ -145,11 +145,10 @@ static bool keep_text(char *field, size_t size, const char *value)
 
 /* What the row does not know yet. Where a job that still needs a runner belongs is the newest
  * launch's to say: the configuration may have changed since. */
-static bool fill_in(struct ledger_job *job, const struct job_event *ev, const char *scope,
+static bool fill_in(struct ledger_job *job, const struct job *from, const char *scope,
                     bool wants_runner)
 {
     struct job *to = &job->facts;
-    const struct job *from = &ev->job;
     bool news = to->id != from->id;
     to->id = from->id;
     news |= keep_number(&to->run_id, from->run_id);
@@ -181,9 +180,9 @@ static bool move_job(struct ledger_job *job, bool known, enum ledger_job_state t
 }
 
 /* A delivery tells when it reached us, which may be long before it is read. */
-static int64_t time_of(const struct job_event *ev, int64_t now_ms)
+static int64_t time_of(int64_t received_ms, int64_t now_ms)
 {
-    return ev->received_ms > 0 && ev->received_ms < now_ms ? ev->received_ms : now_ms;
+    return received_ms > 0 && received_ms < now_ms ? received_ms : now_ms;
 }
 
 static enum ledger_job_state told_state(const struct ledger_job *job, const struct job_event *ev)
@@ -208,8 +207,8 @@ struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
                                           int64_t now_ms)
 {
     enum ledger_job_state to = told_state(job, ev);
-    bool news = fill_in(job, ev, scope, to == JOB_WAITING);
-    bool moved = move_job(job, known, to, time_of(ev, now_ms), now_ms);
+    bool news = fill_in(job, &ev->job, scope, to == JOB_WAITING);
+    bool moved = move_job(job, known, to, time_of(ev->received_ms, now_ms), now_ms);
     if (moved && ev->job.runner_name[0] != '\0') {
         copy(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
     }
@@ -221,10 +220,14 @@ struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
 }
 
 struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
-                                      const struct job_event *ev, const char *scope, int64_t now_ms)
+                                      const struct launch_request *r, const char *scope,
+                                      int64_t now_ms)
 {
-    bool news = fill_in(job, ev, scope, true);
-    bool moved = move_job(job, known, JOB_WAITING, time_of(ev, now_ms), now_ms);
+    if (r->job.id == 0) {
+        return (struct ledger_change){false, false};
+    }
+    bool news = fill_in(job, &r->job, scope, true);
+    bool moved = move_job(job, known, JOB_WAITING, time_of(r->requested_ms, now_ms), now_ms);
     return (struct ledger_change){.row = news || moved, .state = moved};
 }
 
@@ -370,17 +373,17 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
                         const char *client_token, int64_t now_ms)
 {
     *vm = (struct ledger_vm){
-        .installation_id = r->job->job.installation_id,
-        .for_job = r->job->job.id,
+        .installation_id = r->request->job.installation_id,
+        .for_job = r->request->job.id,
         .state = VM_RESERVED,
         .reserved_ms = now_ms,
     };
     copy(vm->name, sizeof vm->name, name);
     copy(vm->client_token, sizeof vm->client_token, client_token);
     copy(vm->provider, sizeof vm->provider, r->provider);
-    copy(vm->class_name, sizeof vm->class_name, r->job->job.class_name);
+    copy(vm->class_name, sizeof vm->class_name, r->request->class_name);
     copy(vm->scope, sizeof vm->scope, r->scope);
-    copy(vm->repository, sizeof vm->repository, r->job->job.repository);
+    copy(vm->repository, sizeof vm->repository, r->request->job.repository);
     copy(vm->host, sizeof vm->host, r->host);
 }
 

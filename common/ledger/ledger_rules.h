@@ -30,9 +30,10 @@ struct ledger_change {
 struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
                                           const struct job_event *ev, const char *scope,
                                           int64_t now_ms);
-/* What a launch message does: the job waits, unless it is further on. */
+/* What a launch request does to its job: it waits, unless it is further on. Without a job: nothing,
+ * and *job stays zeroed. */
 struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
-                                      const struct job_event *ev, const char *scope,
+                                      const struct launch_request *r, const char *scope,
                                       int64_t now_ms);
 /* What GitHub's API says; a running job that is said to be cancelled is done. Returns whether the
  * state moved. */

@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/ledger/ledger_sqlite.h"
@@ -107,19 +108,23 @@ static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
                         struct ledger_sqlite_job *row, struct err *e)
 {
     struct ledger_line line;
-    if (ledger_sqlite_load_job(db, r->job->job.id, row, e) != 0) {
+    if (r->request->job.id == 0) {
+        memset(row, 0, sizeof *row);
+        return 0;
+    }
+    if (ledger_sqlite_load_job(db, r->request->job.id, row, e) != 0) {
         return -1;
     }
     struct ledger_change change =
-        ledger_rule_wait(&row->job, row->known, r->job, r->scope, clock_wall_ms());
+        ledger_rule_wait(&row->job, row->known, r->request, r->scope, clock_wall_ms());
     if (change.state) {
         row->told = 0;
-        ledger_word_noted(&line, &row->job, r->job, false);
+        ledger_word_noted(&line, &row->job, r->request->delivery, false);
     }
     if (change.row && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
-    return change.state ? ledger_sqlite_add_line(db, r->job->job.id, "", &line, e) : 0;
+    return change.state ? ledger_sqlite_add_line(db, r->request->job.id, "", &line, e) : 0;
 }
 
 static int decide(struct sqlite_db *db, const struct ledger_reserve *r,
@@ -129,7 +134,7 @@ static int decide(struct sqlite_db *db, const struct ledger_reserve *r,
     if (out->outcome != LEDGER_RESERVED) {
         return 0;
     }
-    if (spend_launch_rate(db, r->job->job.class_name, &r->caps, &out->wait_ms, e) != 0) {
+    if (spend_launch_rate(db, r->request->class_name, &r->caps, &out->wait_ms, e) != 0) {
         return -1;
     }
     if (out->wait_ms > 0) {
@@ -144,6 +149,18 @@ static int add_vm(struct sqlite_db *db, struct reserve *a, struct err *e)
     return ledger_sqlite_add_vm(db, &a->out.vm, e);
 }
 
+/* Of a request without a job only the new VM has a timeline. */
+static int tell_vm(struct sqlite_db *db, const struct reserve *a, const struct ledger_usage *usage,
+                   struct err *e)
+{
+    struct ledger_line line;
+    if (a->out.outcome != LEDGER_RESERVED) {
+        return 0;
+    }
+    ledger_word_reserved(&line, a->r, usage, &a->out);
+    return ledger_sqlite_add_line(db, 0, a->out.vm.name, &line, e);
+}
+
 /* Every cause of waiting is told once, however often the message comes back. */
 static int tell_outcome(struct sqlite_db *db, const struct reserve *a,
                         const struct ledger_usage *usage, struct ledger_sqlite_job *row,
@@ -151,6 +168,9 @@ static int tell_outcome(struct sqlite_db *db, const struct reserve *a,
 {
     struct ledger_line line;
     enum ledger_outcome outcome = a->out.outcome;
+    if (row->job.facts.id == 0) {
+        return tell_vm(db, a, usage, e);
+    }
     bool waits = outcome != LEDGER_RESERVED && outcome != LEDGER_SATISFIED;
     int64_t bit = (int64_t)1 << outcome;
     int64_t told = waits ? row->told | bit : 0;
@@ -164,7 +184,7 @@ static int tell_outcome(struct sqlite_db *db, const struct reserve *a,
         }
     }
     ledger_word_reserved(&line, a->r, usage, &a->out);
-    return ledger_sqlite_add_line(db, a->r->job->job.id, a->out.vm.name, &line, e);
+    return ledger_sqlite_add_line(db, a->r->request->job.id, a->out.vm.name, &line, e);
 }
 
 static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -175,7 +195,8 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     struct ledger_usage usage;
     a->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
     if (note_waiting(db, r, &row, e) != 0 ||
-        load_usage(db, r->scope, r->job->job.class_name, r->job->job.repository, &usage, e) != 0) {
+        load_usage(db, r->scope, r->request->class_name, r->request->job.repository, &usage, e) !=
+            0) {
         return -1;
     }
     a->out.demand = usage.demand;

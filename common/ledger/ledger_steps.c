@@ -71,7 +71,7 @@ static int apply_event(struct ledger_txn *t, void *arg, struct err *e)
         return -1;
     }
     if (change.state) {
-        ledger_word_noted(&line, &job, a->ev, a->effect.vm.name[0] != '\0');
+        ledger_word_noted(&line, &job, a->ev->delivery, a->effect.vm.name[0] != '\0');
     }
     if (change.row &&
         t->ops->write_job(t, known ? &before : NULL, &job, change.state, &line, e) != 0) {

@@ -31,14 +31,14 @@ static const char *whose(const struct ledger_job *job, bool ours)
     return ours ? ", a VM of ours" : ", which is not ours";
 }
 
-void ledger_word_noted(struct ledger_line *out, const struct ledger_job *job,
-                       const struct job_event *ev, bool ours)
+void ledger_word_noted(struct ledger_line *out, const struct ledger_job *job, const char *delivery,
+                       bool ours)
 {
-    const char *delivery = or_else(ev->delivery, "without an id");
     const char *runner = or_else(job->facts.runner_name, "without a name");
+    delivery = or_else(delivery, "without an id");
     switch (job->state) {
     case JOB_SEEN:
-        if (ev->job.class_name[0] == '\0') {
+        if (job->facts.class_name[0] == '\0') {
             say(out, "seen", "delivery %s: no class serves labels %s", delivery,
                 or_else(job->facts.labels, "(none)"));
         } else {
@@ -132,7 +132,7 @@ static void say_satisfied(struct ledger_line *out, const struct ledger_usage *u)
 void ledger_word_reserved(struct ledger_line *out, const struct ledger_reserve *r,
                           const struct ledger_usage *u, const struct ledger_reservation *res)
 {
-    const char *class_name = r->job->job.class_name;
+    const char *class_name = r->request->class_name;
     switch (res->outcome) {
     case LEDGER_RESERVED:
         say(out, "reserved", "VM %s (demand %" PRId64 ", supply %" PRId64 ")", res->vm.name,
@@ -158,7 +158,7 @@ void ledger_word_reserved(struct ledger_line *out, const struct ledger_reserve *
         say(out, "waits",
             "repository %s is full: %" PRId64 " of %" PRId64
             " VMs (limit limits.max_vms_per_repository)",
-            r->job->job.repository, u->repository_used, r->caps.repository);
+            r->request->job.repository, u->repository_used, r->caps.repository);
         break;
     case LEDGER_RATE:
         say(out, "waits",

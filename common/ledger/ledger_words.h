@@ -19,9 +19,10 @@ struct ledger_line {
 #define LEDGER_LINES_MAX 200  /* lines a job, or a VM by itself, keeps */
 #define LEDGER_LINES_FIRST 50 /* of these, the oldest are never given up */
 
-/* A delivery moved the job; `ours`: its runner is one of our VMs. */
-void ledger_word_noted(struct ledger_line *out, const struct ledger_job *job,
-                       const struct job_event *ev, bool ours);
+/* A delivery moved the job, or a launch request, whose delivery may be ""; `ours`: its runner is
+ * one of our VMs. */
+void ledger_word_noted(struct ledger_line *out, const struct ledger_job *job, const char *delivery,
+                       bool ours);
 void ledger_word_settled(struct ledger_line *out, const struct ledger_job *job, const char *why);
 void ledger_word_relaunched(struct ledger_line *out, const struct ledger_job *job);
 

@@ -20,6 +20,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/cond.h"
+#include "common/job/lane.h"
 #include "common/queue/queue_sqs_internal.h"
 
 #define TRIES_MAX 3
@@ -66,7 +67,7 @@ static struct queue_sqs *new_state(void)
 /* The lane that stands for all of them: the one that every program needs. */
 static const char *first_lane(const struct queue_sqs *q)
 {
-    return q->config.prefix[0] != '\0' ? "events" : q->config.named[0].lane;
+    return q->config.prefix[0] != '\0' ? EVENTS_LANE : q->config.named[0].lane;
 }
 
 static int sqs_open_queue(const char *url, void **out_state, struct err *e)

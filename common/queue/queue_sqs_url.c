@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/codec.h"
+#include "common/job/lane.h"
 
 #define POLL_DEFAULT_S 10
 #define SENDERS_DEFAULT 8
@@ -121,7 +122,7 @@ bool sqs_url_lane(const struct sqs_url *u, const char *name, char lane[QUEUE_LAN
     for (char *line = lane; (line = strchr(line, '_')) != NULL;) {
         *line = '.';
     }
-    return strcmp(lane, "events") == 0 || (strncmp(lane, "launch.", 7) == 0 && lane[7] != '\0');
+    return strcmp(lane, EVENTS_LANE) == 0 || launch_lane_class(lane) != NULL;
 }
 
 /* --- the URL --- */

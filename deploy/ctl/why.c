@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/job/lane.h"
 #include "deploy/ctl/ctl.h"
 
 /* What is known about one job. */
@@ -42,7 +43,8 @@ static const char *class_name_of(const struct facts *f)
     if (f->in_ledger) {
         return f->job.facts.class_name;
     }
-    return strncmp(f->entry.message.lane, "launch.", 7) == 0 ? f->entry.message.lane + 7 : "";
+    const char *class_name = launch_lane_class(f->entry.message.lane);
+    return class_name != NULL ? class_name : "";
 }
 
 static json_t *waits_in_queue(const struct facts *f)
@@ -99,15 +101,17 @@ static json_t *waits_in_queue(const struct facts *f)
 
 static json_t *waits_for_runner(const struct facts *f)
 {
+    char lane[LAUNCH_LANE_SIZE];
     if (f->in_queue) {
         return waits_in_queue(f);
     }
     if (f->unsearched && f->supply < f->demand) {
-        return sentence("a worker that takes lane launch.%s, or the balance, which asks again when "
+        return sentence("a worker that takes lane %s, or the balance, which asks again when "
                         "its patience ends: %lld VMs for %lld waiting jobs (this queue cannot be "
                         "searched for the job's message: mayflyctl status shows how many wait, "
                         "mayflyctl dead list those that were given up)",
-                        f->job.facts.class_name, (long long)f->supply, (long long)f->demand);
+                        launch_lane(f->job.facts.class_name, lane), (long long)f->supply,
+                        (long long)f->demand);
     }
     if (f->supply >= f->demand) {
         return sentence(
@@ -163,7 +167,7 @@ static int gather_queue(struct ctl *c, struct facts *f, struct err *e)
         return f->unsearched ? 0 : -1;
     }
     for (size_t i = 0; i < n && !f->in_queue; i++) {
-        f->in_queue = strncmp(entries[i].message.lane, "launch.", 7) == 0;
+        f->in_queue = launch_lane_class(entries[i].message.lane) != NULL;
         f->entry = entries[i];
         f->entry.message.body = NULL;
     }

@@ -174,9 +174,9 @@ struct ledger_caps wide_caps(void)
     return (struct ledger_caps){.fleet = 1000000, .class_max = 1000000};
 }
 
-struct ledger_reserve ask(const struct job_event *ev, struct ledger_caps caps)
+struct ledger_reserve ask(const struct launch_request *request, struct ledger_caps caps)
 {
-    return (struct ledger_reserve){.job = ev,
+    return (struct ledger_reserve){.request = request,
                                    .scope = SCOPE,
                                    .caps = caps,
                                    .deployment = "test",
@@ -187,7 +187,8 @@ struct ledger_reserve ask(const struct job_event *ev, struct ledger_caps caps)
 struct ledger_reservation must_reserve(struct ledger *l, struct job_event ev,
                                        struct ledger_caps caps)
 {
-    struct ledger_reserve r = ask(&ev, caps);
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = ask(&request, caps);
     struct ledger_reservation out;
     struct err e;
     MUST(ledger_reserve(l, &r, &out, &e));

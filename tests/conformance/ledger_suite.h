@@ -80,7 +80,7 @@ struct ledger_effect must_apply(struct ledger *l, struct job_event ev);
 struct ledger_job must_get(struct ledger *l, int64_t job_id);
 
 struct ledger_caps wide_caps(void); /* no limit that a test meets */
-struct ledger_reserve ask(const struct job_event *ev, struct ledger_caps caps);
+struct ledger_reserve ask(const struct launch_request *request, struct ledger_caps caps);
 struct ledger_reservation must_reserve(struct ledger *l, struct job_event ev,
                                        struct ledger_caps caps);
 /* Reserves for a new job and fails unless that gives a VM. */

@@ -40,7 +40,8 @@ static int reserve_until_decided(struct ledger *l, const struct job_event *ev, s
                                  struct err *e)
 {
     struct ledger_caps caps = wide_caps();
-    struct ledger_reserve r = ask(ev, caps);
+    struct launch_request request = launch_request_of(ev);
+    struct ledger_reserve r = ask(&request, caps);
     r.caps.fleet = CAP;
     for (;;) {
         struct ledger_reservation out;

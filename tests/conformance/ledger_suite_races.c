@@ -151,7 +151,8 @@ static void start_and_end_noted_at_once_end_the_vm(void **state)
 static int reserve_the_last_slot(struct race *r, struct ledger *l, int who, struct err *e)
 {
     struct job_event ev = queued(2 * r->id + who);
-    struct ledger_reserve ask_for = ask(&ev, wide_caps());
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve ask_for = ask(&request, wide_caps());
     struct ledger_reservation out;
     ask_for.caps.fleet = r->id; /* one slot more than in use */
     if (ledger_reserve(l, &ask_for, &out, e) != 0) {
@@ -178,7 +179,8 @@ static void last_slot_raced_for_is_given_once(void **state)
 static int reserve_same(struct race *r, struct ledger *l, int who, struct err *e)
 {
     struct job_event ev = queued(r->id);
-    struct ledger_reserve ask_for = ask(&ev, wide_caps());
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve ask_for = ask(&request, wide_caps());
     struct ledger_reservation out;
     if (ledger_reserve(l, &ask_for, &out, e) != 0) {
         return -1;

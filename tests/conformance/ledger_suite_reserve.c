@@ -55,8 +55,10 @@ static void reserved_vm_has_its_row_and_name(void **state)
 static void names_are_never_the_same_and_never_too_long(void **state)
 {
     struct ledger_fixture *f = *state;
-    struct job_event a = of_class(queued(1), "a-class-with-quite-a-long-name-x");
-    struct job_event b = of_class(queued(2), "a-class-with-quite-a-long-name-x");
+    struct job_event ev_a = of_class(queued(1), "a-class-with-quite-a-long-name-x");
+    struct job_event ev_b = of_class(queued(2), "a-class-with-quite-a-long-name-x");
+    struct launch_request a = launch_request_of(&ev_a);
+    struct launch_request b = launch_request_of(&ev_b);
     struct ledger_reserve ask_a = ask(&a, wide_caps());
     struct ledger_reserve ask_b = ask(&b, wide_caps());
     struct ledger_reservation first;
@@ -76,20 +78,84 @@ static void bad_requests_are_refused(void **state)
     struct job_event ev = queued(1);
     struct ledger_reservation out;
     struct err e;
-    struct ledger_reserve r = ask(&ev, wide_caps());
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = ask(&request, wide_caps());
     r.deployment = "Test_1";
     must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
-    r = ask(&ev, wide_caps());
+    r = ask(&request, wide_caps());
     r.scope = "";
     must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
-    r = ask(&ev, wide_caps());
+    r = ask(&request, wide_caps());
     r.caps.rate_per_second = -1;
     must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
-    r = ask(&ev, wide_caps());
-    ev.job.class_name[0] = '\0';
+    r = ask(&request, wide_caps());
+    request.class_name[0] = '\0';
     must_fail(ledger_reserve(f->l, &r, &out, &e), &e, ERR_PERMANENT);
     struct ledger_job job;
     must_fail(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND);
+}
+
+/* --- requests without a job --- */
+static struct ledger_reservation reserve_without_a_job(struct ledger *l, struct ledger_caps caps)
+{
+    struct launch_request request = {.class_name = "small", .reason = "warm"};
+    struct ledger_reserve r = ask(&request, caps);
+    struct ledger_reservation out;
+    struct err e;
+    MUST(ledger_reserve(l, &r, &out, &e));
+    return out;
+}
+
+static void request_without_a_job_serves_whoever_waits(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    assert_int_equal(reserve_without_a_job(f->l, caps).outcome, LEDGER_SATISFIED);
+    (void)must_apply(f->l, queued(1));
+    (void)must_apply(f->l, queued(2));
+    caps.repository = 1;
+    struct ledger_reservation one = reserve_without_a_job(f->l, caps);
+    struct ledger_reservation two = reserve_without_a_job(f->l, caps);
+    assert_int_equal(one.outcome, LEDGER_RESERVED);
+    assert_int_equal(one.demand, 2);
+    assert_int_equal(two.outcome, LEDGER_RESERVED);
+    assert_int_equal(two.supply, 1);
+    assert_int_equal(reserve_without_a_job(f->l, caps).outcome, LEDGER_SATISFIED);
+    struct ledger_vm vm = must_see_vm(f->l, one.vm.name);
+    assert_int_equal(vm.for_job, 0);
+    assert_string_equal(vm.repository, "");
+    assert_string_equal(vm.class_name, "small");
+    assert_string_equal(vm.scope, "octo");
+    struct ledger_job job;
+    struct err e;
+    must_fail(ledger_job_get(f->l, 0, &job, &e), &e, ERR_NOT_FOUND);
+}
+
+static void request_without_a_job_meets_the_caps_and_asks_no_job(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    (void)must_apply(f->l, queued(1));
+    caps.fleet = 0;
+    assert_int_equal(reserve_without_a_job(f->l, caps).outcome, LEDGER_FULL_FLEET);
+    assert_int_equal(lines_of(f->l, 1, "waits", ""), 0);
+    assert_int_equal(must_get(f->l, 1).state, JOB_WAITING);
+}
+
+/* The job that its runner takes shows the VM's lines from its beginning on. */
+static void vm_without_a_job_of_its_own_tells_its_life_to_the_one_it_runs(void **state)
+{
+    struct ledger_fixture *f = *state;
+    (void)must_apply(f->l, queued(1));
+    struct ledger_vm vm = reserve_without_a_job(f->l, wide_caps()).vm;
+    assert_int_equal(lines_of(f->l, 1, "reserved", ""), 0);
+    bring(f->l, &vm, VM_LAUNCHED);
+    (void)must_apply(f->l, in_progress(1, vm.name));
+    assert_int_equal(lines_of(f->l, 1, "reserved", ""), 1);
+    assert_int_equal(lines_of(f->l, 1, "launched", ""), 1);
+    (void)must_apply(f->l, completed(1, vm.name, "success"));
+    must_advance(f->l, vm.name, VM_GONE);
+    assert_int_equal(must_see_vm(f->l, vm.name).for_job, 0);
 }
 
 /* --- demand and supply --- */
@@ -127,7 +193,8 @@ static void supply_of_another_scope_or_class_does_not_count(void **state)
 {
     struct ledger_fixture *f = *state;
     struct job_event ev = queued(2);
-    struct ledger_reserve other = ask(&ev, wide_caps());
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve other = ask(&request, wide_caps());
     struct ledger_reservation out;
     struct err e;
     (void)must_get_vm(f->l, 1);
@@ -359,6 +426,9 @@ const struct CMUnitTest ledger_reserve_tests[] = {
     LEDGER_TEST(reserved_vm_has_its_row_and_name),
     LEDGER_TEST(names_are_never_the_same_and_never_too_long),
     LEDGER_TEST(bad_requests_are_refused),
+    LEDGER_TEST(request_without_a_job_serves_whoever_waits),
+    LEDGER_TEST(request_without_a_job_meets_the_caps_and_asks_no_job),
+    LEDGER_TEST(vm_without_a_job_of_its_own_tells_its_life_to_the_one_it_runs),
     LEDGER_TEST(message_again_is_satisfied),
     LEDGER_TEST(supply_left_by_a_cancelled_job_satisfies_the_next),
     LEDGER_TEST(supply_lost_is_launched_again),

@@ -32,7 +32,7 @@ static void check_routed(const struct job_event *ev, enum webhook_verdict verdic
     ASSERT(ev->job.id > 0 && strcmp(ev->job.class_name, "small") == 0);
     ASSERT((verdict == WEBHOOK_LAUNCH) == job_event_wants_runner(ev));
     buf_init(&record, 8192);
-    job_event_encode(ev, &record);
+    job_event_encode(ev, 1, &record);
     ASSERT(!record.failed && record.len <= 4096);
     ASSERT(job_event_decode(buf_slice(&record), &again, &e) == 0);
     ASSERT(again.job.id == ev->job.id && again.action == ev->action);

@@ -5,6 +5,7 @@ local RESERVED, SATISFIED, OBSOLETE, FULL_FLEET, FULL_CLASS, FULL_REPOSITORY, RA
   0, 1, 2, 3, 4, 5, 6
 local job, vm, pair, class, repository = arg(), arg(), arg(), arg(), arg()
 local waits = arg() == '1'
+local without_job = tonumber(job) == 0
 local cap_fleet, cap_class, cap_repository = number(), number(), number()
 local names = {arg(), arg()}
 local rates = {{per_second = number(), burst = number()}, {per_second = number(), burst = number()}}
@@ -69,6 +70,14 @@ local function tell_outcome()
     [RATE] = {wait, 0, class},
   }
   local n = numbers[outcome]
+  local text = table.concat({'r' .. outcome, int(n[1]), int(n[2]), n[3]}, '\0')
+  if without_job then
+    -- Only the new VM has a timeline.
+    if outcome == RESERVED then
+      tell(root .. 'lines:v:' .. vm, most, first, '0', vm, text)
+    end
+    return
+  end
   if outcome == RESERVED or outcome == SATISFIED then
     redis.call('HDEL', root .. 'told', job)
   else
@@ -78,7 +87,6 @@ local function tell_outcome()
     end
     redis.call('HSET', root .. 'told', job, int(told + 2 ^ outcome))
   end
-  local text = table.concat({'r' .. outcome, int(n[1]), int(n[2]), n[3]}, '\0')
   tell(root .. 'lines:j:' .. job, most, first, job, outcome == RESERVED and vm or '', text)
 end
 

@@ -22,6 +22,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/job/publish.h"
 #include "tests/bench/fleet/lay.h"
 #include "tests/bench/launch/stand_ins.h"
 #include "tests/bench/ledger/ways.h"
@@ -127,8 +128,7 @@ static void work(const struct plan *p)
 struct parcel {
     struct queue *q;
     struct queue_item items[PUT_AT_ONCE];
-    struct buf bodies[PUT_AT_ONCE];
-    char keys[PUT_AT_ONCE][24];
+    struct job_message messages[PUT_AT_ONCE];
     size_t n;
 };
 
@@ -139,13 +139,12 @@ static void send_parcel(struct parcel *p)
         must(queue_put(p->q, p->items, p->n, &e), &e);
     }
     for (size_t i = 0; i < p->n; i++) {
-        buf_fini(&p->bodies[i]);
+        job_message_fini(&p->messages[i]);
     }
     p->n = 0;
 }
 
-static void add(struct parcel *p, const char *lane, int64_t job, enum job_action action,
-                const char *runner)
+static void add(struct parcel *p, int64_t job, enum job_action action, const char *runner)
 {
     struct job_event ev = ways_event_of(job, action, runner);
     if (p->n == PUT_AT_ONCE) {
@@ -153,11 +152,8 @@ static void add(struct parcel *p, const char *lane, int64_t job, enum job_action
     }
     size_t i = p->n++;
     ev.received_ms = clock_wall_ms();
-    (void)snprintf(p->keys[i], sizeof p->keys[i], "%lld", (long long)job);
-    buf_init(&p->bodies[i], QUEUE_BODY_MAX_BYTES);
-    job_event_encode(&ev, &p->bodies[i]);
-    p->items[i] = (struct queue_item){
-        .lane = lane, .body = buf_slice(&p->bodies[i]), .key = p->keys[i], .group = "octo/app"};
+    job_message_of_delivery(&ev, job_event_wants_runner(&ev), 1, &p->messages[i]);
+    p->items[i] = job_message_item(&p->messages[i]);
 }
 
 /* Half to one and a half of hold_ms, evenly, the same in every run. */
@@ -187,7 +183,7 @@ static int64_t complete_due(const struct plan *p, struct parcel *parcel, bool *o
     for (int64_t n = *first; n < known; n++) {
         int64_t due_us = board->launched_us[n] + held_us(p, n);
         if (!over[n] && due_us <= clock_mono_us()) {
-            add(parcel, "events", FIRST_ID + n, JOB_ACTION_COMPLETED, board->names[n]);
+            add(parcel, FIRST_ID + n, JOB_ACTION_COMPLETED, board->names[n]);
             over[n] = true;
         } else if (!over[n] && due_us < next_us) {
             next_us = due_us;
@@ -207,7 +203,7 @@ static bool play_outside(const struct plan *p, struct parcel *parcel)
     int64_t give_up_ms = clock_mono_ms() + PATIENCE_MS;
     while (__atomic_load_n(&board->gone, __ATOMIC_ACQUIRE) < p->jobs) {
         while (seen < p->jobs && __atomic_load_n(&board->named[seen], __ATOMIC_ACQUIRE)) {
-            add(parcel, "events", FIRST_ID + seen, JOB_ACTION_IN_PROGRESS, board->names[seen]);
+            add(parcel, FIRST_ID + seen, JOB_ACTION_IN_PROGRESS, board->names[seen]);
             seen++;
         }
         int64_t next_us = complete_due(p, parcel, over, &first, seen);
@@ -279,7 +275,7 @@ static struct config *make_config(const struct plan *p)
 static void put_jobs(const struct plan *p, struct parcel *parcel)
 {
     for (int64_t i = 0; i < p->jobs; i++) {
-        add(parcel, "launch.small", FIRST_ID + i, JOB_ACTION_QUEUED, "");
+        add(parcel, FIRST_ID + i, JOB_ACTION_QUEUED, "");
     }
     send_parcel(parcel);
 }

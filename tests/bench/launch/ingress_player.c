@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/job/job_event.h"
-#include "common/queue/queue.h"
+#include "common/job/publish.h"
 
 struct order {
     int64_t first;
@@ -31,9 +30,7 @@ static void give_up(const char *what, const struct err *e)
 static void put_job(const struct playing *p, int64_t job)
 {
     struct err e = {0};
-    struct buf body;
-    char key[32];
-    char lane[QUEUE_LANE_MAX + 1];
+    struct job_message message;
     struct job_event ev = {.action = JOB_ACTION_QUEUED,
                            .job.id = job,
                            .job.run_id = job,
@@ -42,19 +39,14 @@ static void put_job(const struct playing *p, int64_t job)
                            .job.organization = "acme"};
     ev.received_ms = clock_wall_ms();
     ASSERT(slice_to_cstr(slice_of(p->class_name), ev.job.class_name, sizeof ev.job.class_name));
-    (void)snprintf(key, sizeof key, "%lld", (long long)job);
-    (void)snprintf(lane, sizeof lane, "launch.%s", p->class_name);
-    buf_init(&body, QUEUE_BODY_MAX_BYTES);
-    job_event_encode(&ev, &body);
-    const struct queue_item item = {
-        .lane = lane, .body = buf_slice(&body), .key = key, .group = ""};
-    if (queue_put(p->q, &item, 1, &e) != 0) {
+    job_message_of_delivery(&ev, true, 1, &message);
+    if (job_publish(p->q, &message, &e) != 0) {
         give_up("put", &e);
     }
     if (p->accepted_us != NULL) {
         p->accepted_us[job] = clock_mono_us();
     }
-    buf_fini(&body);
+    job_message_fini(&message);
 }
 
 static void carry_out(const struct playing *p, const struct order *o)

@@ -52,7 +52,8 @@ static void note(struct ledger *l, int64_t id, enum job_action action, const cha
 static bool reserve(struct ledger *l, int64_t id, struct ledger_vm *vm)
 {
     struct job_event ev = ways_event_of(id, JOB_ACTION_QUEUED, "");
-    struct ledger_reserve r = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = {.request = &request,
                                .scope = "octo",
                                .caps = {.fleet = 1000,
                                         .class_max = 1000,

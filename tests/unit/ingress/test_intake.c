@@ -131,9 +131,10 @@ static struct delivery *make(struct fixture *f, int number)
     assert_non_null(d);
     d->home = &f->mailbox;
     d->submitted_us = clock_mono_us();
-    d->record = SLICE("{}");
-    snprintf(d->lane, sizeof d->lane, "events");
-    snprintf(d->key, sizeof d->key, "%d", number);
+    buf_init(&d->message.body, 16);
+    buf_append_cstr(&d->message.body, "{}");
+    snprintf(d->message.lane, sizeof d->message.lane, "events");
+    snprintf(d->message.key, sizeof d->message.key, "%d", number);
     snprintf(d->guid, sizeof d->guid, "guid-%d", number);
     return d;
 }
@@ -158,6 +159,7 @@ static size_t collect(struct fixture *f, size_t n, enum delivery_result wanted)
     for (size_t i = 0; i < n; i++) {
         struct delivery *d = come_home(f, &rest);
         as_wanted += d->result == wanted;
+        job_message_fini(&d->message);
         free(d);
         intake_release(f->in);
     }
@@ -338,6 +340,7 @@ static void stop_finishes_what_was_submitted(void **state)
     while (d != NULL) {
         struct delivery *next = d->next;
         assert_int_equal(d->result, DELIVERY_QUEUED);
+        job_message_fini(&d->message);
         free(d);
         d = next;
         n++;

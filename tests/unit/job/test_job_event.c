@@ -39,7 +39,7 @@ static void encode_decode_keeps_every_field(void **state)
     struct err e = {0};
     (void)state;
     buf_init(&record, 8192);
-    job_event_encode(&before, &record);
+    job_event_encode(&before, 1, &record);
     assert_false(record.failed);
     assert_null(memchr(record.data, '\n', record.len));
     memset(&after, 0x55, sizeof after);
@@ -69,9 +69,9 @@ static void encode_is_json_with_a_version(void **state)
     struct buf record;
     (void)state;
     buf_init(&record, 8192);
-    job_event_encode(&ev, &record);
+    job_event_encode(&ev, 1, &record);
     json_t *root = json_loadb(record.data, record.len, JSON_REJECT_DUPLICATES, NULL);
-    assert_int_equal(json_integer_value(json_object_get(root, "v")), JOB_EVENT_VERSION);
+    assert_int_equal(json_integer_value(json_object_get(root, "v")), 1);
     assert_string_equal(json_string_value(json_object_get(root, "name")), ev.job.name);
     json_decref(root);
     buf_fini(&record);
@@ -97,7 +97,7 @@ static void encode_that_would_be_too_long_drops_what_people_read(void **state)
     memset(ev.delivery, 8, sizeof ev.delivery - 1);
     memset(ev.job.class_name, 9, sizeof ev.job.class_name - 1);
     buf_init(&record, 8192);
-    job_event_encode(&ev, &record);
+    job_event_encode(&ev, 1, &record);
     assert_true(record.len <= 4096);
     assert_int_equal(job_event_decode(buf_slice(&record), &after, &e), 0);
     assert_string_equal(after.job.repository, ev.job.repository);
@@ -130,7 +130,8 @@ static void decode_of_a_newer_version_says_so(void **state)
         job_event_decode(SLICE("{\"v\":2,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"}"),
                          &ev, &e),
         -1);
-    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(e.code, RECORD_NEWER_FORMAT);
+    assert_int_not_equal(e.class, ERR_PERMANENT);
     assert_non_null(strstr(e.message, "newer"));
 }
 

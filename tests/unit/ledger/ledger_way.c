@@ -35,7 +35,8 @@ struct ledger_caps way_caps(void)
 struct ledger_reservation way_reserve(struct ledger *l, int64_t id, struct ledger_caps caps)
 {
     struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
-    struct ledger_reserve r = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = {.request = &request,
                                .scope = "octo",
                                .caps = caps,
                                .deployment = "test",

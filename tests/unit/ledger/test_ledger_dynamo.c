@@ -263,7 +263,8 @@ static int reserve_until_decided(struct ledger *l, struct racer *r, int64_t id,
 {
     struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
     struct ledger_caps caps = {.fleet = CAP, .class_max = CAP, .repository = CAP};
-    struct ledger_reserve ask = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve ask = {.request = &request,
                                  .scope = "octo",
                                  .caps = caps,
                                  .deployment = "test",
@@ -384,7 +385,8 @@ static void launches_that_race_for_tokens_take_no_more_than_there_are(void **sta
     int64_t given = 1;
     for (int64_t id = 2; id <= 8; id++) {
         struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
-        struct ledger_reserve ask = {.job = &ev,
+        struct launch_request request = launch_request_of(&ev);
+        struct ledger_reserve ask = {.request = &request,
                                      .scope = "octo",
                                      .caps = caps,
                                      .deployment = "test",

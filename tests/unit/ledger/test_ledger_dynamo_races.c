@@ -25,7 +25,8 @@ static int reserve(struct ledger_dynamo *d, int64_t job_id, const struct ledger_
                    struct ledger_reservation *out, struct err *e)
 {
     struct job_event ev = way_event(job_id, JOB_ACTION_QUEUED, "");
-    struct ledger_reserve ask = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve ask = {.request = &request,
                                  .scope = "octo",
                                  .caps = *caps,
                                  .deployment = "test",

@@ -191,7 +191,8 @@ struct fleet {
 static int live(struct ledger *l, int64_t id, struct err *e)
 {
     struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
-    struct ledger_reserve ask = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve ask = {.request = &request,
                                  .scope = "octo",
                                  .caps = way_caps(),
                                  .deployment = "test",

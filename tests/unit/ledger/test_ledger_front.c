@@ -53,7 +53,8 @@ static void reserve_with_a_taken_name_takes_another_or_says_conflict(void **stat
     struct ledger *l = NULL;
     struct err e;
     struct job_event ev = {.job.id = 1, .job.repository = "o/r", .job.class_name = "small"};
-    struct ledger_reserve r = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = {.request = &request,
                                .scope = "o",
                                .caps = {.fleet = 9, .class_max = 9},
                                .deployment = "test",
@@ -66,7 +67,7 @@ static void reserve_with_a_taken_name_takes_another_or_says_conflict(void **stat
     random_set_source(zeros);
     assert_int_equal(ledger_reserve(l, &r, &out, &e), 0);
     assert_int_equal(out.outcome, LEDGER_RESERVED);
-    ev.job.id = 2;
+    request.job.id = 2;
     out.outcome = LEDGER_RATE;
     assert_int_equal(ledger_reserve(l, &r, &out, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);

@@ -154,7 +154,8 @@ static void *reserve_many(void *arg)
     struct worker *w = arg;
     for (int64_t i = 0; i < JOBS_EACH; i++) {
         struct job_event ev = way_event(w->first + i, JOB_ACTION_QUEUED, "");
-        struct ledger_reserve r = {.job = &ev,
+        struct launch_request request = launch_request_of(&ev);
+        struct ledger_reserve r = {.request = &request,
                                    .scope = "octo",
                                    .caps = way_caps(),
                                    .deployment = "test",
@@ -365,7 +366,8 @@ static bool keep_noting(struct life *s, int64_t id, enum job_action action, cons
 static bool live_once(struct life *s, int64_t id)
 {
     struct job_event ev = way_event(id, JOB_ACTION_QUEUED, "");
-    struct ledger_reserve r = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = {.request = &request,
                                .scope = "octo",
                                .caps = way_caps(),
                                .deployment = "test",

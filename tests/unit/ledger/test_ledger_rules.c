@@ -160,7 +160,9 @@ static void words_fit_and_say_who_waits(void **state)
 {
     (void)state;
     struct job_event ev = {.job.id = 1, .job.repository = "octo/app", .job.class_name = "small"};
-    struct ledger_reserve r = {.job = &ev, .caps = {.fleet = 10, .class_max = 4, .repository = 2}};
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = {.request = &request,
+                               .caps = {.fleet = 10, .class_max = 4, .repository = 2}};
     struct ledger_usage u = {
         .demand = 3, .supply = 2, .fleet_used = 10, .class_used = 4, .repository_used = 2};
     struct ledger_reservation res = {.outcome = LEDGER_FULL_FLEET};
@@ -180,7 +182,7 @@ static void words_fit_and_say_who_waits(void **state)
     assert_null(line.what);
     struct ledger_job job = {.facts.id = 1, .state = JOB_WAITING, .facts.class_name = "small"};
     memset(job.facts.labels, 'l', sizeof job.facts.labels - 1);
-    ledger_word_noted(&line, &job, &ev, false);
+    ledger_word_noted(&line, &job, ev.delivery, false);
     assert_int_equal(strlen(line.detail), sizeof line.detail - 1);
 }
 

@@ -79,7 +79,8 @@ static int64_t ask_number(const struct file *f, const char *sql)
 static struct ledger_vm reserve(struct ledger *l, int64_t job_id)
 {
     struct job_event ev = {.job.id = job_id, .job.repository = "o/r", .job.class_name = "small"};
-    struct ledger_reserve r = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = {.request = &request,
                                .scope = "o",
                                .caps = {.fleet = 9, .class_max = 9},
                                .deployment = "test",
@@ -275,7 +276,8 @@ static void reservation_of_which_a_write_fails_leaves_nothing(void **state)
     const struct file *f = *state;
     struct ledger *l = must_open(f);
     struct job_event ev = {.job = {.id = 1, .repository = "o/r", .class_name = "small"}};
-    struct ledger_reserve r = {.job = &ev,
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve r = {.request = &request,
                                .scope = "o",
                                .caps = {.fleet = 9,
                                         .class_max = 9,

@@ -65,28 +65,28 @@ static void message_carries_all_that_a_launch_needs(void **state)
 {
     (void)state;
     struct err e;
-    struct job_event ev;
+    struct launch_request r;
     const struct ledger_job *job = world_add_job(42, "queued");
     sweep(&reaper);
     assert_int_equal(world_puts(), 1);
     assert_string_equal(world_put(0, "lane"), "launch.small");
     assert_string_equal(world_put(0, "key"), "42");
     assert_string_equal(world_put(0, "group"), "acme/app");
-    assert_int_equal(job_event_decode(slice_of(world_put(0, "body")), &ev, &e), 0);
-    assert_int_equal(ev.action, JOB_ACTION_QUEUED);
-    assert_int_equal(ev.job.id, 42);
-    assert_int_equal(ev.job.run_id, 420);
-    assert_int_equal(ev.job.run_attempt, 2);
-    assert_int_equal(ev.job.installation_id, 11);
-    assert_int_equal(ev.job.created_ms, 1790000000000);
-    assert_int_equal(ev.received_ms, clock_wall_ms());
-    assert_string_equal(ev.status, "queued");
-    assert_string_equal(ev.job.repository, "acme/app");
-    assert_string_equal(ev.job.organization, "acme");
-    assert_string_equal(ev.job.name, job->facts.name);
-    assert_string_equal(ev.job.labels, job->facts.labels);
-    assert_string_equal(ev.job.class_name, "small");
-    assert_true(job_event_wants_runner(&ev));
+    assert_int_equal(launch_request_decode(slice_of(world_put(0, "body")), &r, &e), 0);
+    assert_string_equal(r.reason, "relaunch");
+    assert_string_equal(r.class_name, "small");
+    assert_string_equal(r.scope, "");
+    assert_int_equal(r.requested_ms, clock_wall_ms());
+    assert_int_equal(r.job.id, 42);
+    assert_int_equal(r.job.run_id, 420);
+    assert_int_equal(r.job.run_attempt, 2);
+    assert_int_equal(r.job.installation_id, 11);
+    assert_int_equal(r.job.created_ms, 1790000000000);
+    assert_string_equal(r.job.repository, "acme/app");
+    assert_string_equal(r.job.organization, "acme");
+    assert_string_equal(r.job.name, job->facts.name);
+    assert_string_equal(r.job.labels, job->facts.labels);
+    assert_string_equal(r.job.class_name, "small");
 }
 
 static void message_that_cannot_be_put_leaves_the_job_as_it_was(void **state)

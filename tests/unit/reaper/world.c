@@ -86,6 +86,7 @@ void world_add_reaper(struct reaper *r, const char *config_text, const char *hol
     r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
     (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
     r->queue = world_queue;
+    r->record_format = 1;
     stop_init(&r->stop);
 }
 

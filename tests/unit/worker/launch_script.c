@@ -58,8 +58,8 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     assert_ptr_equal(l, script.worker.ledger);
     CALLED("reserve job %lld of %s in %s for %s by %s on '%s', at most %lld/%lld/%lld,"
            " %.0f/s %lld, %.0f/s %lld\n",
-           (long long)r->job->job.id, r->job->job.class_name, r->scope, r->deployment, r->provider,
-           r->host, (long long)r->caps.fleet, (long long)r->caps.class_max,
+           (long long)r->request->job.id, r->request->class_name, r->scope, r->deployment,
+           r->provider, r->host, (long long)r->caps.fleet, (long long)r->caps.class_max,
            (long long)r->caps.repository, r->caps.rate_per_second, (long long)r->caps.rate_burst,
            r->caps.class_rate_per_second, (long long)r->caps.class_rate_burst);
     *out = script.reservation;
@@ -126,6 +126,13 @@ struct github_scope github_scope_of(const struct config *c, const char *reposito
     assert_string_equal(repository, "acme/app");
     struct github_scope s = {.installation_id = installation_id};
     memcpy(s.name, organization, strlen(organization) + 1);
+    return s;
+}
+
+struct github_scope github_scope_parse(const char *name, int64_t installation_id)
+{
+    struct github_scope s = {.installation_id = installation_id};
+    (void)snprintf(s.name, sizeof s.name, "%s", name);
     return s;
 }
 
@@ -213,6 +220,12 @@ void worker_bury(struct worker *w, const struct queue_message *m, const char *re
 {
     assert_ptr_equal(w, &script.worker);
     CALLED("bury %s: %s\n", m->id, reason);
+}
+
+void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why)
+{
+    assert_ptr_equal(w, &script.worker);
+    CALLED("reject %s: %s\n", m->id, why->message);
 }
 
 static int lane_object; /* never looked into */
@@ -333,7 +346,8 @@ const char *script_calls_for(size_t class, int64_t attempts)
     memcpy(ev.job.organization, "acme", 5);
     memcpy(ev.job.class_name, script.class->name, strlen(script.class->name) + 1);
     buf_init(&body, 65536);
-    job_event_encode(&ev, &body);
+    struct launch_request request = launch_request_of(&ev);
+    launch_request_encode(&request, 1, &body);
     launch_body(body.data, attempts);
     buf_fini(&body);
     return script.calls.data;
@@ -386,6 +400,7 @@ int script_tear_down(void **state)
 
 const char *script_calls_for_body(const char *body)
 {
+    script.class = &classes[0];
     launch_body(body, 0);
     return script.calls.data;
 }

@@ -83,7 +83,8 @@ static void add_row(int n)
     memcpy(job.job.repository, "acme/app", 9);
     memcpy(job.job.organization, "acme", 5);
     memcpy(job.job.class_name, "arm", 4);
-    const struct ledger_reserve ask = {.job = &job,
+    struct launch_request request = launch_request_of(&job);
+    const struct ledger_reserve ask = {.request = &request,
                                        .scope = "acme",
                                        .caps = {.fleet = VMS, .class_max = VMS},
                                        .deployment = "t",

@@ -189,10 +189,10 @@ static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **sta
     }
 }
 
-static void launch_unreadable_or_unknown_class_is_buried_untouched(void **state)
+static void launch_unreadable_is_rejected_and_of_an_unknown_class_buried_untouched(void **state)
 {
     (void)state;
-    assert_non_null(strstr(script_calls_for_body("{\"v\":"), DECIDED "bury message-1: "));
+    assert_non_null(strstr(script_calls_for_body("{\"v\":"), DECIDED "reject message-1: "));
     script_again();
     struct job_event ev = {.action = JOB_ACTION_QUEUED, .job.id = 42, .job.run_id = 1};
     struct buf body;
@@ -200,12 +200,28 @@ static void launch_unreadable_or_unknown_class_is_buried_untouched(void **state)
     memcpy(ev.job.repository, "acme/app", 9);
     memcpy(ev.job.class_name, "medium", 7);
     buf_init(&body, 65536);
-    job_event_encode(&ev, &body);
+    struct launch_request request = launch_request_of(&ev);
+    launch_request_encode(&request, 1, &body);
     const char *calls = script_calls_for_body(body.data);
     buf_fini(&body);
     assert_string_equal(calls,
                         DECIDED "bury message-1: its class is not configured here: add the class, "
                                 "then kick this message\n");
+}
+
+static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
+{
+    (void)state;
+    const char *const request =
+        "{\"v\":1,\"scope\":\"warm\",\"class\":\"small\",\"reason\":\"warm\",\"installation\":6}";
+    const char *calls = script_calls_for_body(request);
+    assert_non_null(strstr(calls, "reserve job 0 of small in warm for t by qemu"));
+    assert_non_null(strstr(calls, "register mf-1 in warm (6), "));
+    script_again();
+    script.fail[STEP_RESERVE] = ERR_RETRY;
+    calls = script_calls_for_body(request);
+    assert_null(strstr(calls, "timeline"));
+    assert_non_null(strstr(calls, "return message-1"));
 }
 
 /* --- launches that last --- */
@@ -271,7 +287,8 @@ int main(void)
         CASE(launch_permanent_or_out_of_attempts_is_buried),
         CASE(launch_refused_while_its_class_is_stopped_waits_unspent),
         CASE(launch_refused_by_the_ledger_says_nothing_about_the_class),
-        CASE(launch_unreadable_or_unknown_class_is_buried_untouched),
+        CASE(launch_unreadable_is_rejected_and_of_an_unknown_class_buried_untouched),
+        CASE(launch_without_a_job_goes_by_the_scope_of_the_request),
         CASE(launch_longer_than_its_lease_keeps_its_message),
         CASE(launch_whose_heart_stopped_past_its_lease_asks_for_no_vm),
         CASE(launch_whose_message_became_anothers_asks_for_no_vm),

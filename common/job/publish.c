@@ -1,0 +1,59 @@
+#include "common/job/publish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void set_key(struct job_message *m, int64_t job_id)
+{
+    m->key[0] = '\0';
+    if (job_id != 0) {
+        (void)snprintf(m->key, sizeof m->key, "%" PRId64, job_id);
+    }
+}
+
+void job_message_of_event(const struct job_event *ev, int64_t format, struct job_message *out)
+{
+    (void)snprintf(out->lane, sizeof out->lane, EVENTS_LANE);
+    (void)snprintf(out->group, sizeof out->group, "%s", ev->job.repository);
+    set_key(out, ev->job.id);
+    buf_init(&out->body, RECORD_MAX_BYTES);
+    job_event_encode(ev, format, &out->body);
+}
+
+void job_message_of_launch(const struct launch_request *r, int64_t format, struct job_message *out)
+{
+    (void)launch_lane(r->class_name, out->lane);
+    (void)snprintf(out->group, sizeof out->group, "%s",
+                   r->job.id != 0 ? r->job.repository : r->scope);
+    set_key(out, r->job.id);
+    buf_init(&out->body, RECORD_MAX_BYTES);
+    launch_request_encode(r, format, &out->body);
+}
+
+void job_message_of_delivery(const struct job_event *ev, bool launch, int64_t format,
+                             struct job_message *out)
+{
+    if (!launch) {
+        job_message_of_event(ev, format, out);
+        return;
+    }
+    struct launch_request request = launch_request_of(ev);
+    job_message_of_launch(&request, format, out);
+}
+
+void job_message_fini(struct job_message *m)
+{
+    buf_fini(&m->body);
+}
+
+struct queue_item job_message_item(const struct job_message *m)
+{
+    return (struct queue_item){
+        .lane = m->lane, .body = buf_slice(&m->body), .key = m->key, .group = m->group};
+}
+
+int job_publish(struct queue *q, const struct job_message *m, struct err *e)
+{
+    struct queue_item item = job_message_item(m);
+    return queue_put(q, &item, 1, e);
+}

@@ -1,0 +1,227 @@
+#include "common/job/record.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define USUAL_BYTES 700
+
+/* The exchange test builds the programs a second time, as a release whose records are of a newer
+ * format: with a member that this one does not know, and that it cannot do without. */
+#ifdef MAYFLY_TEST_NEXT_FORMAT
+#define NEWEST_FORMAT 2
+#define NEXT_MEMBER "next"
+#else
+#define NEWEST_FORMAT 1
+#endif
+
+int64_t record_newest_format(void)
+{
+    return NEWEST_FORMAT;
+}
+
+/* Most text needs no escape, and one append for all of it is much cheaper than one for each byte:
+ * this runs once for every delivery. */
+static bool is_plain(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < ' ' || s.ptr[i] > '~' || s.ptr[i] == '"' || s.ptr[i] == '\\') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void append_text(struct buf *out, struct slice s)
+{
+    if (!is_plain(s)) {
+        buf_append_json(out, s);
+        return;
+    }
+    buf_append_byte(out, '"');
+    buf_append(out, s);
+    buf_append_byte(out, '"');
+}
+
+static void append_number(struct buf *out, int64_t number)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    /* The magnitude as unsigned, since INT64_MIN has no positive twin. */
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0) {
+        digits[--at] = '-';
+    }
+    buf_append(out, (struct slice){digits + at, sizeof digits - at});
+}
+
+static void append_key(struct buf *out, const struct record_field *f)
+{
+    buf_append(out, SLICE(",\""));
+    buf_append_cstr(out, f->key);
+    buf_append(out, SLICE("\":"));
+}
+
+static const char *word_of(const struct record_field *f, const char *at)
+{
+    int word = 0;
+    memcpy(&word, at, sizeof word);
+    return f->words[word];
+}
+
+static void append_field(struct buf *out, const void *value, const struct record_field *f)
+{
+    const char *at = (const char *)value + f->offset;
+    int64_t number = 0;
+    if (f->kind == RECORD_NUMBER) {
+        memcpy(&number, at, sizeof number);
+        if (number != 0) {
+            append_key(out, f);
+            append_number(out, number);
+        }
+        return;
+    }
+    const char *text = f->kind == RECORD_WORD ? word_of(f, at) : at;
+    if (text[0] != '\0') {
+        append_key(out, f);
+        append_text(out, slice_of(text));
+    }
+}
+
+static void append_record(struct buf *out, const struct record_field *fields, const void *value,
+                          int64_t format, bool for_people)
+{
+    buf_append(out, SLICE("{\"v\":"));
+    append_number(out, format);
+#ifdef MAYFLY_TEST_NEXT_FORMAT
+    if (format > 1) {
+        buf_append(out, SLICE(",\"" NEXT_MEMBER "\":1"));
+    }
+#endif
+    for (const struct record_field *f = fields; f->key != NULL; f++) {
+        if (for_people || !f->people_only) {
+            append_field(out, value, f);
+        }
+    }
+    buf_append_byte(out, '}');
+}
+
+void record_encode(const struct record_field *fields, const void *value, int64_t format,
+                   struct buf *out)
+{
+    struct buf record;
+    ASSERT(format >= 1 && format <= NEWEST_FORMAT);
+    buf_init(&record, RECORD_MAX_BYTES);
+    buf_reserve(&record, USUAL_BYTES);
+    append_record(&record, fields, value, format, true);
+    /* Escaping may blow up what people wrote into names and labels; the rest always fits. */
+    if (record.failed) {
+        buf_reset(&record);
+        append_record(&record, fields, value, format, false);
+    }
+    ASSERT(!record.failed);
+    buf_append(out, buf_slice(&record));
+    buf_fini(&record);
+}
+
+/* --- decoding --- */
+
+static int read_number(const char *what, const json_t *member, const struct record_field *f,
+                       char *at, struct err *e)
+{
+    if (!json_is_integer(member) || json_integer_value(member) < 0) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: member '%s' is no integer from 0 on", what,
+                       f->key);
+    }
+    int64_t number = json_integer_value(member);
+    memcpy(at, &number, sizeof number);
+    return 0;
+}
+
+static int read_text(const char *what, const json_t *member, const struct record_field *f, char *at,
+                     struct err *e)
+{
+    if (!json_is_string(member)) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: member '%s' is no string", what, f->key);
+    }
+    struct slice text = {json_string_value(member), json_string_length(member)};
+    if (!slice_to_cstr(text, at, f->size)) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: member '%s' is longer than %zu bytes", what,
+                       f->key, f->size - 1);
+    }
+    return 0;
+}
+
+static int read_word(const char *what, const json_t *member, const struct record_field *f, char *at,
+                     struct err *e)
+{
+    const char *text = json_string_value(member);
+    for (int i = 0; text != NULL && f->words[i] != NULL; i++) {
+        if (strcmp(text, f->words[i]) == 0) {
+            memcpy(at, &i, sizeof i);
+            return 0;
+        }
+    }
+    return err_set(e, ERR_PERMANENT, 0, "%s: no %s that is known", what, f->key);
+}
+
+static int read_field(const char *what, const json_t *root, const struct record_field *f,
+                      char *value, struct err *e)
+{
+    const json_t *member = json_object_get(root, f->key);
+    if (f->kind == RECORD_WORD) {
+        return read_word(what, member, f, value + f->offset, e);
+    }
+    if (member == NULL) {
+        return 0;
+    }
+    return (f->kind == RECORD_NUMBER ? read_number : read_text)(what, member, f, value + f->offset,
+                                                                e);
+}
+
+static int check_format(const char *what, const json_t *root, struct err *e)
+{
+    const json_t *format = json_object_get(root, "v");
+    if (!json_is_integer(format) || json_integer_value(format) < 1) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: no version", what);
+    }
+    if (json_integer_value(format) > NEWEST_FORMAT) {
+        return err_set(e, ERR_CONFLICT, RECORD_NEWER_FORMAT,
+                       "%s: format %lld, written by a newer Mayfly; this one reads up to %d", what,
+                       (long long)json_integer_value(format), NEWEST_FORMAT);
+    }
+#ifdef MAYFLY_TEST_NEXT_FORMAT
+    if (json_integer_value(format) > 1 && json_object_get(root, NEXT_MEMBER) == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: no member '" NEXT_MEMBER "'", what);
+    }
+#endif
+    return 0;
+}
+
+int record_decode(const char *what, const struct record_field *fields, struct slice record,
+                  void *value, struct err *e)
+{
+    json_error_t where;
+    json_t *root = NULL;
+    int result = -1;
+    if (record.len == 0 || record.len > RECORD_MAX_BYTES) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: %zu bytes, want 1 to %d", what, record.len,
+                       RECORD_MAX_BYTES);
+    }
+    root = json_loadb(record.ptr, record.len, JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_object(root)) {
+        err_set(e, ERR_PERMANENT, 0, "%s: no JSON object%s%s", what, root == NULL ? ": " : "",
+                root == NULL ? where.text : "");
+        goto out;
+    }
+    result = check_format(what, root, e);
+    for (const struct record_field *f = fields; result == 0 && f->key != NULL; f++) {
+        result = read_field(what, root, f, value, e);
+    }
+out:
+    json_decref(root);
+    return result;
+}

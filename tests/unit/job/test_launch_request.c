@@ -1,0 +1,194 @@
+/* Launch requests, their lanes, and what a delivery becomes on the queue. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "common/job/publish.h"
+
+static struct job_event queued_event(void)
+{
+    return (struct job_event){.action = JOB_ACTION_QUEUED,
+                              .job = {.id = 42,
+                                      .run_id = 7,
+                                      .run_attempt = 2,
+                                      .installation_id = 5,
+                                      .created_ms = 1795198323000,
+                                      .repository = "octo/app",
+                                      .organization = "octo",
+                                      .class_name = "small",
+                                      .name = "build",
+                                      .labels = "self-hosted,linux"},
+                              .received_ms = 1795198324567,
+                              .delivery = "72d3162e",
+                              .status = "queued"};
+}
+
+static int decode(const char *record, struct launch_request *out, struct err *e)
+{
+    return launch_request_decode(slice_of(record), out, e);
+}
+
+static void request_of_a_job_keeps_its_facts(void **state)
+{
+    struct job_event ev = queued_event();
+    struct launch_request before = launch_request_of(&ev);
+    struct launch_request after;
+    struct buf record;
+    struct err e = {0};
+    (void)state;
+    buf_init(&record, 8192);
+    launch_request_encode(&before, 1, &record);
+    assert_int_equal(launch_request_decode(buf_slice(&record), &after, &e), 0);
+    buf_fini(&record);
+    assert_string_equal(after.class_name, "small");
+    assert_string_equal(after.scope, "");
+    assert_string_equal(after.reason, "queued");
+    assert_string_equal(after.delivery, "72d3162e");
+    assert_int_equal(after.requested_ms, ev.received_ms);
+    assert_int_equal(after.job.id, 42);
+    assert_int_equal(after.job.run_id, 7);
+    assert_int_equal(after.job.run_attempt, 2);
+    assert_int_equal(after.job.installation_id, 5);
+    assert_int_equal(after.job.created_ms, ev.job.created_ms);
+    assert_string_equal(after.job.repository, "octo/app");
+    assert_string_equal(after.job.organization, "octo");
+    assert_string_equal(after.job.class_name, "small");
+    assert_string_equal(after.job.name, "build");
+    assert_string_equal(after.job.labels, "self-hosted,linux");
+}
+
+static void request_without_a_job_names_a_scope(void **state)
+{
+    struct launch_request r;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(decode("{\"v\":1,\"scope\":\"octo\",\"class\":\"small\",\"reason\":\"warm\","
+                            "\"installation\":5,\"repository\":\"octo/app\"}",
+                            &r, &e),
+                     0);
+    assert_int_equal(r.job.id, 0);
+    assert_int_equal(r.job.installation_id, 5);
+    assert_string_equal(r.job.repository, ""); /* nothing of a job that there is not */
+    assert_string_equal(r.scope, "octo");
+}
+
+static void request_that_nobody_can_carry_out_is_refused(void **state)
+{
+    static const char *const records[] = {
+        "",
+        "[]",
+        "{\"scope\":\"octo\",\"class\":\"small\"}",
+        "{\"v\":1,\"scope\":\"octo\"}",
+        "{\"v\":1,\"class\":\"small\"}",
+        "{\"v\":1,\"class\":\"small\",\"job\":42}",
+        "{\"v\":1,\"class\":\"small\",\"job\":-1,\"repository\":\"octo/app\"}",
+        "{\"v\":1,\"class\":\"small\",\"scope\":\"octo\",\"job\":-1,\"repository\":\"octo/app\"}",
+        "{\"v\":1,\"class\":7,\"scope\":\"octo\"}",
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(records); i++) {
+        struct launch_request r;
+        struct launch_request untouched;
+        struct err e = {0};
+        memset(&r, 0x55, sizeof r);
+        memset(&untouched, 0x55, sizeof untouched);
+        assert_int_equal(decode(records[i], &r, &e), -1);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        assert_memory_equal(&r, &untouched, sizeof r);
+    }
+}
+
+/* Whatever else has changed: its meaning is not known here. */
+static void request_of_a_newer_format_is_for_a_newer_reader(void **state)
+{
+    struct launch_request r;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(decode("{\"v\":1000001,\"class\":7}", &r, &e), -1);
+    assert_int_equal(e.class, ERR_CONFLICT);
+    assert_int_equal(e.code, RECORD_NEWER_FORMAT);
+}
+
+static void lane_names_its_class_and_only_launch_lanes_do(void **state)
+{
+    char lane[LAUNCH_LANE_SIZE];
+    (void)state;
+    assert_string_equal(launch_lane("small", lane), "launch.small");
+    assert_string_equal(launch_lane_class(lane), "small");
+    assert_string_equal(launch_lane_class("launch.a.b"), "a.b");
+    assert_null(launch_lane_class(EVENTS_LANE));
+    assert_null(launch_lane_class("launch."));
+    assert_null(launch_lane_class("launch"));
+}
+
+/* --- on the queue --- */
+static void take_one(struct queue *q, const char *lane, struct queue_message *m)
+{
+    struct err e = {0};
+    size_t got = 0;
+    assert_int_equal(queue_take(q, lane, 1, 60000, 0, m, &got, &e), 0);
+    assert_int_equal(got, 1);
+}
+
+static void publish_puts_each_on_its_lane_under_its_job(void **state)
+{
+    struct job_event ev = queued_event();
+    struct queue *q = NULL;
+    struct job_message message;
+    struct queue_message m = {0};
+    struct launch_request request;
+    struct job_event event;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(queue_open("memory://publish", &q, &e), 0);
+
+    job_message_of_delivery(&ev, true, 1, &message);
+    assert_string_equal(message.group, "octo/app");
+    assert_int_equal(job_publish(q, &message, &e), 0);
+    job_message_fini(&message);
+    take_one(q, "launch.small", &m);
+    assert_string_equal(m.key, "42");
+    assert_int_equal(launch_request_decode((struct slice){m.body, m.body_len}, &request, &e), 0);
+    queue_message_fini(&m);
+
+    job_message_of_delivery(&ev, false, 1, &message);
+    assert_int_equal(job_publish(q, &message, &e), 0);
+    job_message_fini(&message);
+    take_one(q, "events", &m);
+    assert_string_equal(m.key, "42");
+    assert_int_equal(job_event_decode((struct slice){m.body, m.body_len}, &event, &e), 0);
+    assert_string_equal(event.job.class_name, "small");
+    queue_message_fini(&m);
+    queue_close(q);
+}
+
+static void message_without_a_job_is_grouped_by_scope(void **state)
+{
+    struct launch_request r = {.scope = "octo", .class_name = "small", .reason = "warm"};
+    struct job_message message;
+    (void)state;
+    job_message_of_launch(&r, 1, &message);
+    assert_string_equal(message.lane, "launch.small");
+    assert_string_equal(message.key, "");
+    assert_string_equal(message.group, "octo");
+    job_message_fini(&message);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(request_of_a_job_keeps_its_facts),
+        cmocka_unit_test(request_without_a_job_names_a_scope),
+        cmocka_unit_test(request_that_nobody_can_carry_out_is_refused),
+        cmocka_unit_test(request_of_a_newer_format_is_for_a_newer_reader),
+        cmocka_unit_test(lane_names_its_class_and_only_launch_lanes_do),
+        cmocka_unit_test(publish_puts_each_on_its_lane_under_its_job),
+        cmocka_unit_test(message_without_a_job_is_grouped_by_scope),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,126 @@
+/* A message that a worker cannot decode, on a real queue. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/job/launch_request.h"
+#include "worker/worker.h"
+
+static int64_t now_ms = 1800000000000;
+
+static int64_t fixed_wall_ms(void)
+{
+    return now_ms;
+}
+
+static int64_t fixed_mono_us(void)
+{
+    return now_ms * 1000;
+}
+
+static size_t take(struct queue *q, struct queue_message *m)
+{
+    struct err e = {0};
+    size_t got = 0;
+    assert_int_equal(queue_take(q, "launch.small", 1, 1000, 0, m, &got, &e), 0);
+    return got;
+}
+
+static void put(struct queue *q, const char *body)
+{
+    struct err e = {0};
+    struct queue_item item = {
+        .lane = "launch.small", .body = slice_of(body), .key = "42", .group = ""};
+    assert_int_equal(queue_put(q, &item, 1, &e), 0);
+}
+
+/* Takes the message, fails to decode it, and rejects it. */
+static void reject_next(struct worker *w)
+{
+    struct queue_message m = {0};
+    struct launch_request r;
+    struct err e = {0};
+    assert_int_equal(take(w->queue, &m), 1);
+    assert_int_equal(launch_request_decode((struct slice){m.body, m.body_len}, &r, &e), -1);
+    worker_reject(w, &m, &e);
+    queue_message_fini(&m);
+}
+
+static int64_t dead(struct queue *q)
+{
+    struct err e = {0};
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    assert_int_equal(queue_depths(q, "launch.small", &depths, &n, &e), 0);
+    int64_t count = n > 0 ? depths[0].dead : 0;
+    free(depths);
+    return count;
+}
+
+static void newer_version_is_returned_unspent_and_lets_others_pass(void **state)
+{
+    struct worker w = {0};
+    struct err e = {0};
+    struct queue_message m = {0};
+    (void)state;
+    assert_int_equal(queue_open("memory://reject-newer", &w.queue, &e), 0);
+    put(w.queue, "{\"v\":9,\"class\":\"small\"}");
+    put(w.queue, "the one behind it");
+    for (int i = 0; i < 100; i++) { /* far more often than a message has attempts */
+        if (i > 0) {
+            assert_int_equal(take(w.queue, &m), 0); /* it does not spin */
+            now_ms += 5000;
+        }
+        reject_next(&w);
+        if (i == 0) {
+            assert_int_equal(take(w.queue, &m), 1);
+            assert_memory_equal(m.body, "the one behind it", m.body_len);
+            assert_int_equal(queue_done(w.queue, &m, 1, &e), 0);
+            queue_message_fini(&m);
+        }
+    }
+    now_ms += 5000;
+    assert_int_equal(take(w.queue, &m), 1);
+    assert_int_equal(m.attempts, 0);
+    assert_int_equal(dead(w.queue), 0);
+    queue_message_fini(&m);
+    queue_close(w.queue);
+}
+
+static void what_nobody_can_read_is_dead_lettered(void **state)
+{
+    struct worker w = {0};
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(queue_open("memory://reject-bad", &w.queue, &e), 0);
+    put(w.queue, "{\"v\":1,\"class\":7}");
+    reject_next(&w);
+    assert_int_equal(dead(w.queue), 1);
+    queue_close(w.queue);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    static const struct clock_source source = {.mono_us = fixed_mono_us, .wall_ms = fixed_wall_ms};
+    clock_set_source(&source);
+    log_set_level(LOG_ERROR);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(newer_version_is_returned_unspent_and_lets_others_pass),
+        cmocka_unit_test(what_nobody_can_read_is_dead_lettered),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
