@@ -1,6 +1,5 @@
 #include "common/github/webhook.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -48,11 +47,6 @@ bool webhook_form_payload(struct slice form, struct buf *out)
 
 /* --- values out of the slices ---------------------------------------------------------------- */
 
-static bool is_string(struct slice raw)
-{
-    return raw.len >= 2 && raw.ptr[0] == '"';
-}
-
 static bool is_null(struct slice raw)
 {
     return raw.len == 0 || raw.ptr[0] == 'n';
@@ -71,21 +65,21 @@ static struct slice cut_to(struct slice s, size_t size)
     return s;
 }
 
-/* Copies a scanned string. A text without a backslash stands for itself, since the scan has checked
- * it; escapes are jansson's work. False: no string, or (unless cut) longer than size-1. */
+/* Copies a scanned string. False: no string, or (unless cut) longer than size-1. */
 static bool take_string(struct slice raw, char *out, size_t size, bool cut)
 {
-    if (!is_string(raw)) {
+    if (!json_is_text(raw)) {
         return false;
     }
+    struct buf decoded = {0};
     struct slice text = {raw.ptr + 1, raw.len - 2};
-    if (memchr(text.ptr, '\\', text.len) == NULL) {
-        return slice_to_cstr(cut ? cut_to(text, size) : text, out, size);
+    if (memchr(text.ptr, '\\', text.len) != NULL) {
+        buf_init(&decoded, raw.len);
+        json_text(raw, &decoded);
+        text = buf_slice(&decoded);
     }
-    json_t *value = json_loadb(raw.ptr, raw.len, JSON_DECODE_ANY, NULL);
-    text = (struct slice){json_string_value(value), json_string_length(value)};
-    bool taken = value != NULL && slice_to_cstr(cut ? cut_to(text, size) : text, out, size);
-    json_decref(value);
+    bool taken = slice_to_cstr(cut ? cut_to(text, size) : text, out, size);
+    buf_fini(&decoded);
     return taken;
 }
 
@@ -146,7 +140,7 @@ static enum webhook_verdict read_action(const struct webhook_scan *scan, struct 
                                         const char **reason)
 {
     char action[32];
-    if (!is_string(scan->member[MEMBER_ACTION])) {
+    if (!json_is_text(scan->member[MEMBER_ACTION])) {
         return malformed(reason, "no_action");
     }
     if (!take_string(scan->member[MEMBER_ACTION], action, sizeof action, false) ||
@@ -223,25 +217,21 @@ static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job
 struct labels {
     struct slice raw[JOB_LABELS_MAX];
     struct slice text[JOB_LABELS_MAX];
-    json_t *decoded[JOB_LABELS_MAX]; /* holds those texts that were written with escapes */
+    struct buf decoded; /* holds those texts that were written with escapes */
     size_t count;
 };
 
-static bool decode_labels(struct labels *l)
+static void decode_labels(struct labels *l, size_t size)
 {
     for (size_t i = 0; i < l->count; i++) {
-        struct slice text = {l->raw[i].ptr + 1, l->raw[i].len - 2};
-        if (memchr(text.ptr, '\\', text.len) != NULL) {
-            l->decoded[i] = json_loadb(l->raw[i].ptr, l->raw[i].len, JSON_DECODE_ANY, NULL);
-            if (l->decoded[i] == NULL) {
-                return false;
-            }
-            text.ptr = json_string_value(l->decoded[i]);
-            text.len = json_string_length(l->decoded[i]);
+        l->text[i] = (struct slice){l->raw[i].ptr + 1, l->raw[i].len - 2};
+        if (memchr(l->text[i].ptr, '\\', l->text[i].len) != NULL) {
+            buf_reserve(&l->decoded, size - l->decoded.len); /* once: it does not move after */
+            size_t before = l->decoded.len;
+            json_text(l->raw[i], &l->decoded);
+            l->text[i] = (struct slice){l->decoded.data + before, l->decoded.len - before};
         }
-        l->text[i] = text;
     }
-    return true;
 }
 
 /* "a,b,c", as many whole labels as fit. */
@@ -265,9 +255,6 @@ static void join_labels(const struct labels *l, char *out, size_t size)
 static enum webhook_verdict route_by(struct labels *l, const struct config *c, struct job_event *ev,
                                      const char **reason)
 {
-    if (!decode_labels(l)) {
-        return malformed(reason, "bad_labels");
-    }
     const struct config_class *class = config_route(c, l->text, l->count);
     if (class == NULL) {
         return ignored(reason, "labels_not_ours");
@@ -286,19 +273,16 @@ static enum webhook_verdict read_labels(const struct webhook_scan *scan, const s
     if (is_null(raw)) {
         return ignored(reason, "no_labels");
     }
-    if (!webhook_scan_strings(raw, l.raw, JOB_LABELS_MAX, &l.count)) {
+    if (!json_scan_strings(raw, l.raw, JOB_LABELS_MAX, &l.count)) {
         return malformed(reason, "bad_labels");
     }
     if (l.count == 0) {
         return ignored(reason, "no_labels");
     }
-    for (size_t i = 0; i < l.count; i++) {
-        l.decoded[i] = NULL;
-    }
+    buf_init(&l.decoded, raw.len);
+    decode_labels(&l, raw.len);
     enum webhook_verdict verdict = route_by(&l, c, ev, reason);
-    for (size_t i = 0; i < l.count; i++) {
-        json_decref(l.decoded[i]);
-    }
+    buf_fini(&l.decoded);
     return verdict;
 }
 

@@ -1,23 +1,11 @@
 /*
- * One pass over a webhook's JSON text that finds the few members we need.
- *
- * A whole parse of a 12 kB body costs many times its HMAC; this pass allocates nothing, checks the
- * whole text (grammar, UTF-8, escapes, number ranges) and remembers where the wanted members
- * stand. It is stricter than jansson, never laxer: whatever it accepts, jansson accepts, with the
- * same members and values (tests/fuzz/fuzz_scan.c). Refused beyond jansson's rules: nesting over
- * WEBHOOK_DEPTH_MAX, wanted members that stand twice, and escapes in the keys of the objects we
- * look into. Pure functions, any thread; slices borrow from the text.
+ * The members of a webhook's body that we need, found in one pass (common/base/json_scan.h): a
+ * whole parse of a 12 kB body would cost many times its HMAC.
  */
 #ifndef MAYFLY_GITHUB_WEBHOOK_SCAN_H
 #define MAYFLY_GITHUB_WEBHOOK_SCAN_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
-#include "common/base/attr.h"
-#include "common/base/slice.h"
-
-#define WEBHOOK_DEPTH_MAX 64
+#include "common/base/json_scan.h"
 
 enum webhook_member {
     MEMBER_ACTION,
@@ -48,9 +36,5 @@ struct webhook_scan {
 /* Scans a text whose outermost value must be an object. On refusal false, *reason says why (static
  * text for metrics and logs) and *out is of no use. */
 MUST_CHECK bool webhook_scan(struct slice text, struct webhook_scan *out, const char **reason);
-
-/* The elements of a scanned array of strings, raw. False if it is no array, if an element is no
- * string, or if there are more than max. */
-MUST_CHECK bool webhook_scan_strings(struct slice array, struct slice *out, size_t max, size_t *n);
 
 #endif

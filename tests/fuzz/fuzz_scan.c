@@ -34,6 +34,16 @@ static const json_t *find(const json_t *root, const char *const path[2])
     return path[1] == NULL ? value : json_object_get(value, path[1]);
 }
 
+static void check_text(const json_t *value, struct slice raw)
+{
+    struct buf text;
+    buf_init(&text, raw.len - 2);
+    json_text(raw, &text);
+    ASSERT(!text.failed && slice_eq(buf_slice(&text), (struct slice){json_string_value(value),
+                                                                     json_string_length(value)}));
+    buf_fini(&text);
+}
+
 static void check_member(const json_t *root, size_t member, struct slice raw)
 {
     const json_t *expected = find(root, paths[member]);
@@ -41,6 +51,10 @@ static void check_member(const json_t *root, size_t member, struct slice raw)
     if (expected != NULL) {
         json_t *value = json_loadb(raw.ptr, raw.len, JSON_DECODE_ANY, NULL);
         ASSERT(value != NULL && json_equal(value, expected));
+        ASSERT(json_is_string(value) == json_is_text(raw));
+        if (json_is_text(raw)) {
+            check_text(value, raw);
+        }
         json_decref(value);
     }
 }
@@ -50,13 +64,14 @@ static void check_labels(const json_t *root, struct slice raw)
     struct slice found[100];
     size_t n = 0;
     const json_t *labels = find(root, paths[MEMBER_JOB_LABELS]);
-    if (raw.ptr == NULL || !webhook_scan_strings(raw, found, COUNT_OF(found), &n)) {
+    if (raw.ptr == NULL || !json_scan_strings(raw, found, COUNT_OF(found), &n)) {
         return;
     }
     ASSERT(json_is_array(labels) && json_array_size(labels) == n);
     for (size_t i = 0; i < n; i++) {
         json_t *value = json_loadb(found[i].ptr, found[i].len, JSON_DECODE_ANY, NULL);
         ASSERT(json_is_string(value) && json_equal(value, json_array_get(labels, i)));
+        check_text(value, found[i]);
         json_decref(value);
     }
 }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "deploy/image/agent/agent_json.h"
+#include "common/base/json_scan.h"
 
 #define HEADERS_MAX 64
 
@@ -275,34 +275,44 @@ enum request_read agent_request_parse(struct slice in, struct agent_request *out
 /* --- the run hook's body ------------------------------------------------------------------------
  */
 
-static bool on_member(void *ctx, struct slice key, struct slice value, bool is_text)
+enum body_member { BODY_MICROVM_ID, BODY_PAYLOAD, BODY_MEMBERS };
+
+static bool read_object(struct slice in, struct agent_run_body *out, struct buf *payload)
 {
-    struct agent_run_body *out = ((void **)ctx)[0];
-    struct buf *payload = ((void **)ctx)[1];
-    if (slice_eq_cstr(key, "microvmId") && is_text) {
-        return slice_to_cstr(value, out->microvm_id, sizeof(out->microvm_id));
+    static const struct json_key keys[] = {
+        {JSON_KEY("microvmId"), BODY_MICROVM_ID, NULL},
+        {JSON_KEY("runHookPayload"), BODY_PAYLOAD, NULL},
+    };
+    static const struct json_keys body = {keys, COUNT_OF(keys)};
+    struct slice member[BODY_MEMBERS];
+    const char *reason;
+    if (!json_scan(in, &body, member, BODY_MEMBERS, &reason)) {
+        return false;
     }
-    if (slice_eq_cstr(key, "runHookPayload") && is_text) {
-        if (out->has_payload) {
-            return false;
-        }
-        out->has_payload = true;
-        buf_append(payload, value);
+    out->has_payload = json_is_text(member[BODY_PAYLOAD]);
+    if (out->has_payload) {
+        json_text(member[BODY_PAYLOAD], payload);
+    }
+    if (!json_is_text(member[BODY_MICROVM_ID])) {
         return !payload->failed;
     }
-    return true;
+    struct buf id;
+    buf_init(&id, member[BODY_MICROVM_ID].len);
+    json_text(member[BODY_MICROVM_ID], &id);
+    bool fits = slice_to_cstr(buf_slice(&id), out->microvm_id, sizeof(out->microvm_id));
+    buf_fini(&id);
+    return fits && !payload->failed;
 }
 
 bool agent_run_body_parse(struct slice in, struct agent_run_body *out, struct buf *payload)
 {
-    void *ctx[2] = {out, payload};
     *out = (struct agent_run_body){.has_payload = false};
     in = slice_trim(in);
     if (in.len == 0) {
         return false;
     }
     if (in.ptr[0] == '{') {
-        return agent_json_object(in, on_member, ctx);
+        return read_object(in, out, payload);
     }
     out->has_payload = true;
     buf_append(payload, in);

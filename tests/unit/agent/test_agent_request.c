@@ -185,6 +185,11 @@ static void body_without_payload_has_none(void **state)
     assert_false(parse("", &b));
 }
 
+/* 65 of them, one more than are followed. */
+#define EIGHT(x) x x x x x x x x
+#define DEEP EIGHT(EIGHT("[")) "["
+#define SHALLOW EIGHT(EIGHT("]")) "]"
+
 static void body_that_is_no_json_is_refused(void **state)
 {
     (void)state;
@@ -205,7 +210,9 @@ static void body_that_is_no_json_is_refused(void **state)
                                          "{\"a\":\"\\ud800\"}",
                                          "{\"a\":\"\\udc00\"}",
                                          "{\"a\":\"\\u12g4\"}",
-                                         "{\"a\":[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]}",
+                                         "{\"a\":" DEEP "1" SHALLOW "}",
+                                         "{\"microvmId\":\"\\u0000\"}",
+                                         "{\"runHookPayload\":\"\xff\"}",
                                          "{\"runHookPayload\":\"a\",\"runHookPayload\":\"b\"}"};
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         if (parse(bodies[i], &b)) {

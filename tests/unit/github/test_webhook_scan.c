@@ -200,7 +200,7 @@ static void scan_too_deep_is_refused(void **state)
     struct buf text;
     (void)state;
     buf_init(&text, 4096);
-    for (int depth = WEBHOOK_DEPTH_MAX - 1; depth <= WEBHOOK_DEPTH_MAX; depth++) {
+    for (int depth = JSON_DEPTH_MAX - 1; depth <= JSON_DEPTH_MAX; depth++) {
         buf_reset(&text);
         buf_append_cstr(&text, "{\"a\":");
         for (int i = 0; i < depth; i++) {
@@ -211,7 +211,7 @@ static void scan_too_deep_is_refused(void **state)
         }
         buf_append_byte(&text, '}');
         assert_string_equal(reason_of(buf_slice(&text)),
-                            depth < WEBHOOK_DEPTH_MAX ? "accepted" : "too_deep");
+                            depth < JSON_DEPTH_MAX ? "accepted" : "too_deep");
     }
     buf_fini(&text);
 }
@@ -242,15 +242,15 @@ static void scan_strings_lists_elements(void **state)
     struct slice found[4];
     size_t n = 0;
     (void)state;
-    assert_true(webhook_scan_strings(SLICE("[ \"a\" , \"\" ,\"c\\\"]\"]"), found, 4, &n));
+    assert_true(json_scan_strings(SLICE("[ \"a\" , \"\" ,\"c\\\"]\"]"), found, 4, &n));
     assert_int_equal(n, 3);
     assert_true(slice_eq_cstr(found[2], "\"c\\\"]\""));
-    assert_true(webhook_scan_strings(SLICE("[ ]"), found, 4, &n));
+    assert_true(json_scan_strings(SLICE("[ ]"), found, 4, &n));
     assert_int_equal(n, 0);
-    assert_false(webhook_scan_strings(SLICE("[\"a\",1]"), found, 4, &n));
-    assert_false(webhook_scan_strings(SLICE("\"a\""), found, 4, &n));
-    assert_false(webhook_scan_strings(SLICE("[\"a\",\"b\"]"), found, 1, &n));
-    assert_false(webhook_scan_strings((struct slice){NULL, 0}, found, 4, &n));
+    assert_false(json_scan_strings(SLICE("[\"a\",1]"), found, 4, &n));
+    assert_false(json_scan_strings(SLICE("\"a\""), found, 4, &n));
+    assert_false(json_scan_strings(SLICE("[\"a\",\"b\"]"), found, 1, &n));
+    assert_false(json_scan_strings((struct slice){NULL, 0}, found, 4, &n));
 }
 
 int main(void)
