@@ -23,10 +23,8 @@ static const struct backend {
     const char *scheme;
     const struct ledger_ops *ops;
 } backends[] = {
-    {"sqlite", &ledger_ops_sqlite},
-    {"redis", &ledger_ops_redis},
-    {"rediss", &ledger_ops_redis},
-    {"dynamodb", &ledger_ops_dynamo},
+    {"memory", &ledger_ops_memory}, {"sqlite", &ledger_ops_sqlite},   {"redis", &ledger_ops_redis},
+    {"rediss", &ledger_ops_redis},  {"dynamodb", &ledger_ops_dynamo},
 };
 
 /* A call without a backend would only show when it is made: look at every slot now. */
