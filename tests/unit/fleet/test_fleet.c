@@ -1,12 +1,13 @@
 /*
  * Ending a VM, above all one whose machine nobody can name; and the rates of the provider's calls.
- * The ledger, GitHub and the provider are scripted here, and no time passes but the script's (the
- * test links with --wrap=stop_sleep).
+ * GitHub and the provider are scripted here, the ledger is one in memory, and no time passes but
+ * the script's (the test links with --wrap=stop_sleep).
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,10 +17,14 @@
 #include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/fleet/fleet.h"
+#include "tests/lib/calls.h"
+#include "tests/lib/memory_rows.h"
+#include "tests/lib/must.h"
 
 #define MAX_DURATION_S 600
 #define GRACE_MS 5000
-#define BUCKETS_MAX 8
+#define LEDGER "memory://fleet"
+#define VM "mf-t-arm-1"
 #define HOLD_MS ((int64_t)MAX_DURATION_S * 1000 + GRACE_MS)
 
 static struct script {
@@ -29,22 +34,13 @@ static struct script {
     int terminated;
     char terminated_id[VM_ID_MAX + 1];
     int deleted;
-    enum ledger_vm_state row;
-    int moves; /* calls that move it */
     int64_t now_ms;
+    struct ledger *ledger;
     struct fleet *fleet;
     struct vm_pace pace[2];
     size_t paces;
     const char *domain;
-    int64_t tokens; /* of every bucket; none: one comes each 100 ms */
-    enum err_class take;
-    char taken[BUCKETS_MAX][128];
-    struct ledger_bucket bucket; /* the last one asked for */
-    size_t takes;
-    char paused[BUCKETS_MAX][128];
-    int64_t paused_until_ms;
-    size_t pauses;
-} script;
+} script = {.now_ms = 1790000000000};
 
 static int64_t wall(void)
 {
@@ -101,36 +97,42 @@ const char *vm_call_name(enum vm_call c)
     return names[c];
 }
 
-int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
-                     int64_t *wait_ms, struct err *e)
+/* --- other processes --- */
+int __real_ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
+                            int64_t *wait_ms, struct err *e);
+
+/* They take all there is. */
+static void drain(const char *name, double per_second, int64_t burst)
 {
-    (void)l;
-    assert_int_equal(cost, 1);
-    assert_true(slice_to_cstr(slice_of(b->name), script.taken[script.takes % BUCKETS_MAX], 128));
-    script.bucket = *b;
-    script.takes++;
-    if (script.take != ERR_NONE) {
-        return err_set(e, script.take, 0, "scripted");
+    const struct ledger_bucket bucket = {.name = name, .per_second = per_second, .burst = burst};
+    struct err e;
+    for (int64_t wait_ms = 0; wait_ms == 0;) {
+        MUST(__real_ledger_rate_take(script.ledger, &bucket, 1, &wait_ms, &e));
     }
-    *wait_ms = script.tokens > 0 ? 0 : 100;
-    script.tokens -= script.tokens > 0 ? 1 : 0;
-    return 0;
 }
 
-int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, struct err *e)
+static void drain_list(void)
 {
-    (void)l;
-    (void)e;
-    assert_true(slice_to_cstr(slice_of(name), script.paused[script.pauses++ % BUCKETS_MAX], 128));
-    script.paused_until_ms = until_ms;
-    return 0;
+    drain("list/lambda/r/1", 7, 3);
+}
+
+static void drain_describe(void)
+{
+    drain("describe/lambda/r/1", 100, 50);
+}
+
+static enum ledger_vm_state row_state(void)
+{
+    struct ledger_vm vm;
+    struct err e;
+    MUST(ledger_vm_get(script.ledger, VM, &vm, &e));
+    return vm.state;
 }
 
 bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
 bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
 {
     script.now_ms += timeout_ms;
-    script.tokens += script.now_ms % 1000 == 0 ? 1 : 0;
     return stop_raised(s);
 }
 
@@ -160,18 +162,6 @@ int github_find_runner(struct github *g, const struct github_scope *scope, const
     return err_set(e, ERR_NOT_FOUND, 404, "none");
 }
 
-int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
-                      struct err *e)
-{
-    (void)l;
-    (void)changed;
-    (void)e;
-    assert_true(a->to >= script.row);
-    script.moves++;
-    script.row = a->to;
-    return 0;
-}
-
 static char text_arm[] = "arm";
 static char text_big[] = "big";
 static char text_t[] = "t";
@@ -190,15 +180,19 @@ static int setup(void **state)
     c.limits.list_rate = (struct config_rate){7, 3};
     c.reaper.deadline_grace_ms = GRACE_MS;
     (void)state;
-    script = (struct script){.now_ms = 1790000000000, .domain = "lambda/r/1"};
+    /* Each test an hour later: the ledger is the same, and its buckets are full again. */
+    script = (struct script){.now_ms = script.now_ms + 3600000, .domain = "lambda/r/1"};
     clock_set_source(&source);
-    return fleet_open(&c, NULL, NULL, &script.fleet, &e);
+    calls_reset();
+    MUST(ledger_open(LEDGER, &script.ledger, &e));
+    return fleet_open(&c, script.ledger, NULL, &script.fleet, &e);
 }
 
 static int teardown(void **state)
 {
     (void)state;
     fleet_close(script.fleet);
+    ledger_close(script.ledger);
     clock_set_source(NULL);
     return 0;
 }
@@ -206,7 +200,7 @@ static int teardown(void **state)
 /* A row in that state, registered, whose machine has that id. */
 static struct ledger_vm row(enum ledger_vm_state state, const char *vm_id)
 {
-    struct ledger_vm vm = {.name = "mf-t-arm-1", .class_name = "arm", .state = state};
+    struct ledger_vm vm = {.name = VM, .class_name = "arm", .state = state};
     assert_true(slice_to_cstr(slice_of(vm_id), vm.vm_id, sizeof vm.vm_id));
     vm.reserved_ms = script.now_ms - 1000;
     if (state != VM_RESERVED) {
@@ -216,7 +210,7 @@ static struct ledger_vm row(enum ledger_vm_state state, const char *vm_id)
     if (state == VM_ENDING) {
         vm.ending_ms = script.now_ms;
     }
-    script.row = state;
+    memory_put_vm(LEDGER, &vm);
     return vm;
 }
 
@@ -234,7 +228,7 @@ static void end_known_machine_frees_the_slot(void **state)
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     assert_int_equal(end(&vm, false, false, &e), 0);
     assert_string_equal(script.terminated_id, "microvm-1");
-    assert_int_equal(script.row, VM_GONE);
+    assert_int_equal(row_state(), VM_GONE);
     assert_int_equal(script.deleted, 1);
 }
 
@@ -246,7 +240,7 @@ static void end_failed_terminate_keeps_the_slot(void **state)
     script.terminate = ERR_THROTTLED;
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_THROTTLED);
-    assert_int_equal(script.row, VM_ENDING);
+    assert_int_equal(row_state(), VM_ENDING);
 }
 
 static void end_unnamed_machine_of_this_host_is_ended_by_its_name(void **state)
@@ -259,8 +253,8 @@ static void end_unnamed_machine_of_this_host_is_ended_by_its_name(void **state)
     assert_true(slice_to_cstr(slice_of(fleet_host(script.fleet)), vm.host, sizeof vm.host));
     assert_int_equal(fleet_hold_ms(script.fleet, &vm), 0);
     assert_int_equal(end(&vm, false, false, &e), 0);
-    assert_string_equal(script.terminated_id, "mf-t-arm-1");
-    assert_int_equal(script.row, VM_GONE);
+    assert_string_equal(script.terminated_id, VM);
+    assert_int_equal(row_state(), VM_GONE);
 }
 
 /* The launch's answer was lost: the machine may run, so the slot is not free. */
@@ -272,7 +266,7 @@ static void end_machine_nobody_can_name_keeps_the_slot(void **state)
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(fleet_hold_ms(script.fleet, &vm), HOLD_MS);
-    assert_int_equal(script.row, VM_ENDING);
+    assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(script.terminated, 0);
     assert_int_equal(script.deleted, 1); /* so that its runner gets no job */
 }
@@ -290,10 +284,10 @@ static void end_held_row_stays_until_somebody_knows_that_none_runs(void **state)
     assert_true(fleet_machine_unknown(script.fleet, &vm));
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
-    assert_int_equal(script.row, VM_ENDING);
+    assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(script.deleted, 0); /* that was done when it became ending */
     assert_int_equal(end(&vm, false, true, &e), 0);
-    assert_int_equal(script.row, VM_GONE);
+    assert_int_equal(row_state(), VM_GONE);
     assert_int_equal(script.terminated, 0);
 }
 
@@ -304,8 +298,8 @@ static void end_held_row_whose_machine_was_found_is_ended(void **state)
     struct ledger_vm vm = row(VM_ENDING, "microvm-9");
     assert_int_equal(end(&vm, false, false, &e), 0);
     assert_string_equal(script.terminated_id, "microvm-9");
-    assert_int_equal(script.row, VM_GONE);
-    assert_int_equal(script.moves, 1); /* it was ending already */
+    assert_int_equal(row_state(), VM_GONE);
+    assert_int_equal(calls_count("ledger_vm_advance", NULL), 1); /* it was ending already */
 }
 
 static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)
@@ -314,11 +308,11 @@ static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)
     struct err e;
     struct ledger_vm refused = row(VM_REGISTERED, "");
     assert_int_equal(end(&refused, false, true, &e), 0);
-    assert_int_equal(script.row, VM_GONE);
+    assert_int_equal(row_state(), VM_GONE);
     struct ledger_vm never_asked = row(VM_RESERVED, "");
     assert_int_equal(fleet_hold_ms(script.fleet, &never_asked), 0);
     assert_int_equal(end(&never_asked, true, false, &e), 0);
-    assert_int_equal(script.row, VM_GONE);
+    assert_int_equal(row_state(), VM_GONE);
     assert_int_equal(script.terminated, 0);
 }
 
@@ -330,7 +324,7 @@ static void end_unrecorded_machine_after_its_job_keeps_the_slot(void **state)
     struct ledger_vm vm = row(VM_ENDING, "");
     vm.job_id = 42;
     assert_int_equal(end(&vm, false, false, &e), -1);
-    assert_int_equal(script.row, VM_ENDING);
+    assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(script.deleted, 0);
 }
 
@@ -342,11 +336,11 @@ static void end_spares_a_busy_runner(void **state)
     script.delete = ERR_CONFLICT;
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
-    assert_int_equal(script.row, VM_REGISTERED);
+    assert_int_equal(row_state(), VM_REGISTERED);
     script.delete = ERR_NONE;
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
-    assert_int_equal(script.row, VM_ENDING);
+    assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(script.deleted, 2); /* once refused, once done; not a third time */
 }
 
@@ -359,7 +353,45 @@ static void end_of_an_unknown_class_is_told(void **state)
     assert_int_equal(fleet_hold_ms(script.fleet, &vm), 0);
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);
-    assert_int_equal(script.row, VM_LAUNCHED);
+    assert_int_equal(row_state(), VM_LAUNCHED);
+}
+
+static void end_goes_no_further_than_the_ledger_does(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
+    calls_plan(&(struct call_plan){
+        .function = "ledger_vm_advance", .with = " to=ending ", .times = 1, .fails = ERR_RETRY});
+    must_fail(end(&vm, false, false, &e), &e, ERR_RETRY);
+    assert_int_equal(script.terminated + script.deleted, 0);
+    assert_int_equal(row_state(), VM_LAUNCHED);
+    calls_plan(&(struct call_plan){
+        .function = "ledger_vm_advance", .with = " to=gone ", .times = 1, .fails = ERR_RETRY});
+    must_fail(end(&vm, false, false, &e), &e, ERR_RETRY);
+    assert_int_equal(script.terminated, 1);
+    assert_int_equal(row_state(), VM_ENDING);
+    /* Its answer alone is lost: the next one finds the row where it is to be. */
+    calls_plan(&(struct call_plan){.function = "ledger_vm_advance",
+                                   .with = " to=gone ",
+                                   .times = 1,
+                                   .fails = ERR_RETRY,
+                                   .carried_out = true});
+    must_fail(end(&vm, false, false, &e), &e, ERR_RETRY);
+    assert_int_equal(row_state(), VM_GONE);
+}
+
+static void end_writes_its_reason_once(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
+    MUST(end(&vm, false, false, &e));
+    assert_string_equal(calls_args("ledger_vm_advance", NULL, 1),
+                        "vm=" VM " to=ending runner_id=0 vm_id=- deadline_ms=0 reason=test");
+    assert_string_equal(calls_args("ledger_vm_advance", NULL, 2),
+                        "vm=" VM " to=gone runner_id=0 vm_id=- deadline_ms=0 reason=-");
+    assert_int_equal(calls_count("ledger_vm_advance", NULL), 2);
 }
 
 /* --- rates --- */
@@ -370,20 +402,21 @@ static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
     struct err e;
     int64_t wait_ms = -1;
     const struct config_rate rate = {10, 4};
-    script.tokens = 1;
-    assert_int_equal(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e), 0);
-    assert_int_equal(wait_ms, 0);
-    assert_string_equal(script.taken[0], "terminate/lambda/r/1");
-    assert_true(script.bucket.per_second > 9.9 && script.bucket.per_second < 10.1);
-    assert_int_equal(script.bucket.burst, 4);
-    assert_int_equal(fleet_may_end(script.fleet, "big", &rate, &wait_ms, &e), 0);
+    for (int i = 0; i < 4; i++) {
+        MUST(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e));
+        assert_int_equal(wait_ms, 0);
+    }
+    MUST(fleet_may_end(script.fleet, "big", &rate, &wait_ms, &e));
     assert_int_equal(wait_ms, 100);
-    assert_string_equal(script.taken[1], script.taken[0]);
-    assert_int_equal(fleet_may_end(script.fleet, "other", &rate, &wait_ms, &e), -1);
-    assert_int_equal(e.class, ERR_NOT_FOUND);
+    assert_int_equal(
+        calls_count("ledger_rate_take", "name=terminate/lambda/r/1 per_second=10 burst=4 cost=1"),
+        5);
+    must_fail(fleet_may_end(script.fleet, "other", &rate, &wait_ms, &e), &e, ERR_NOT_FOUND);
     script.domain = "";
-    assert_int_equal(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e), 0);
-    assert_non_null(strstr(script.taken[2], fleet_host(script.fleet)));
+    MUST(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e));
+    assert_int_equal(wait_ms, 0);
+    assert_int_equal(calls_count("ledger_rate_take", "name=terminate/host/"), 1);
+    assert_int_equal(calls_count("ledger_rate_take", fleet_host(script.fleet)), 1);
 }
 
 static void read_waits_for_its_turn_and_not_for_ever(void **state)
@@ -392,17 +425,20 @@ static void read_waits_for_its_turn_and_not_for_ever(void **state)
     struct err e;
     const struct vm_pace *pace = &script.pace[0];
     int64_t begin = script.now_ms;
-    assert_int_equal(pace->wait(pace->arg, VM_CALL_LIST, &e), 0);
-    assert_int_equal(script.now_ms - begin, 1000);
-    assert_string_equal(script.taken[0], "list/lambda/r/1");
-    assert_int_equal(script.bucket.burst, 3);
-    script.now_ms += 1; /* so that no token comes any more */
+    drain_list();
+    MUST(pace->wait(pace->arg, VM_CALL_LIST, &e));
+    assert_in_range(script.now_ms - begin, 1000 / 7, 1000 / 7 + 2);
+    assert_int_equal(
+        calls_count("ledger_rate_take", "name=list/lambda/r/1 per_second=7 burst=3 cost=1"), 2);
+    /* Others are always faster. */
+    calls_plan(&(struct call_plan){.function = "ledger_rate_take", .happens = drain_describe});
     begin = script.now_ms;
-    assert_int_equal(pace->wait(pace->arg, VM_CALL_DESCRIBE, &e), -1);
-    assert_int_equal(e.class, ERR_RETRY);
-    assert_non_null(strstr(e.message, "limits.describe_rate"));
-    assert_int_equal(script.now_ms - begin, 5000);
-    assert_int_equal(script.bucket.burst, 50);
+    must_fail_saying(pace->wait(pace->arg, VM_CALL_DESCRIBE, &e), &e, ERR_RETRY,
+                     "limits.describe_rate");
+    assert_in_range(script.now_ms - begin, 5000 - 11, 5000);
+    assert_in_range(e.retry_after_ms, 1, 11);
+    assert_true(calls_count("ledger_rate_take",
+                            "name=describe/lambda/r/1 per_second=100 burst=50 cost=1") > 100);
 }
 
 static void read_gives_up_when_the_program_ends(void **state)
@@ -410,12 +446,20 @@ static void read_gives_up_when_the_program_ends(void **state)
     (void)state;
     struct err e;
     const struct vm_pace *pace = &script.pace[1];
+    drain_list();
     fleet_interrupt(script.fleet);
-    assert_int_equal(pace->wait(pace->arg, VM_CALL_LIST, &e), -1);
-    assert_int_equal(script.takes, 1);
-    script.take = ERR_RETRY;
-    assert_int_equal(pace->wait(pace->arg, VM_CALL_LIST, &e), -1);
-    assert_non_null(strstr(e.message, "scripted"));
+    must_fail(pace->wait(pace->arg, VM_CALL_LIST, &e), &e, ERR_RETRY);
+    assert_int_equal(calls_count("ledger_rate_take", NULL), 1);
+    calls_plan(&(struct call_plan){.function = "ledger_rate_take", .fails = ERR_PERMANENT});
+    must_fail_saying(pace->wait(pace->arg, VM_CALL_LIST, &e), &e, ERR_PERMANENT, "scripted");
+}
+
+static void must_be_paused(size_t n, const char *name, int64_t for_ms)
+{
+    char args[128];
+    (void)snprintf(args, sizeof args, "name=%s until_ms=%lld", name,
+                   (long long)(script.now_ms + for_ms));
+    assert_string_equal(calls_args("ledger_rate_pause", NULL, n), args);
 }
 
 static void throttled_call_closes_what_the_service_counts_together(void **state)
@@ -423,14 +467,11 @@ static void throttled_call_closes_what_the_service_counts_together(void **state)
     (void)state;
     const struct vm_pace *pace = &script.pace[0];
     pace->throttled(pace->arg, VM_CALL_TERMINATE, 7000);
-    assert_int_equal(script.pauses, 1);
-    assert_string_equal(script.paused[0], "terminate/lambda/r/1");
-    assert_int_equal(script.paused_until_ms, script.now_ms + 7000);
+    must_be_paused(1, "terminate/lambda/r/1", 7000);
     pace->throttled(pace->arg, VM_CALL_RUN, 0);
-    assert_int_equal(script.pauses, 3);
-    assert_string_equal(script.paused[1], "launch.arm");
-    assert_string_equal(script.paused[2], "launch.big");
-    assert_int_equal(script.paused_until_ms, script.now_ms + 1000);
+    must_be_paused(2, "launch.arm", 1000);
+    must_be_paused(3, "launch.big", 1000);
+    assert_int_equal(calls_count("ledger_rate_pause", NULL), 3);
 }
 
 static void throttled_call_closes_no_longer_than_the_bucket_is_empty(void **state)
@@ -438,11 +479,11 @@ static void throttled_call_closes_no_longer_than_the_bucket_is_empty(void **stat
     (void)state;
     const struct vm_pace *pace = &script.pace[0];
     pace->throttled(pace->arg, VM_CALL_DESCRIBE, 7000); /* 100 a second, 50 at once */
-    assert_int_equal(script.paused_until_ms, script.now_ms + 500);
+    must_be_paused(1, "describe/lambda/r/1", 500);
     pace->throttled(pace->arg, VM_CALL_LIST, 200); /* 7 a second, 3 at once */
-    assert_int_equal(script.paused_until_ms, script.now_ms + 200);
+    must_be_paused(2, "list/lambda/r/1", 200);
     pace->throttled(pace->arg, VM_CALL_TERMINATE, 30000); /* 10 a second, 100 at once */
-    assert_int_equal(script.paused_until_ms, script.now_ms + 10000);
+    must_be_paused(3, "terminate/lambda/r/1", 10000);
 }
 
 #define WITH_FLEET(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -461,6 +502,8 @@ int main(void)
         WITH_FLEET(end_unrecorded_machine_after_its_job_keeps_the_slot),
         WITH_FLEET(end_spares_a_busy_runner),
         WITH_FLEET(end_of_an_unknown_class_is_told),
+        WITH_FLEET(end_goes_no_further_than_the_ledger_does),
+        WITH_FLEET(end_writes_its_reason_once),
         WITH_FLEET(turn_to_end_is_taken_from_the_bucket_of_its_domain),
         WITH_FLEET(read_waits_for_its_turn_and_not_for_ever),
         WITH_FLEET(read_gives_up_when_the_program_ends),
