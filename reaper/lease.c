@@ -18,19 +18,17 @@
 #include "common/base/metrics.h"
 #include "reaper/reaper.h"
 
-static int64_t boot_ms(const struct sweep *s)
+/* Goes on while the machine is suspended. */
+static int64_t boot_ms(void)
 {
     struct timespec ts;
-    if (s->reaper->boot_ms != NULL) {
-        return s->reaper->boot_ms();
-    }
     ASSERT(clock_gettime(CLOCK_BOOTTIME, &ts) == 0);
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static struct sweep_moment moment(const struct sweep *s)
+static struct sweep_moment moment(void)
 {
-    return (struct sweep_moment){clock_mono_ms(), boot_ms(s), clock_wall_ms()};
+    return (struct sweep_moment){clock_mono_ms(), boot_ms(), clock_wall_ms()};
 }
 
 static int64_t largest(int64_t a, int64_t b)
@@ -41,7 +39,7 @@ static int64_t largest(int64_t a, int64_t b)
 /* Counted from before the lease was asked for: the store's own count began later. */
 static int64_t left_ms(const struct sweep *s, const struct sweep_lease *l)
 {
-    struct sweep_moment now = moment(s);
+    struct sweep_moment now = moment();
     int64_t passed = largest(now.mono_ms - l->asked.mono_ms, now.boot_ms - l->asked.boot_ms);
     passed = largest(passed, now.wall_ms - l->asked.wall_ms);
     return s->config->reaper.lease_ms - passed;
@@ -62,7 +60,7 @@ static void ask(struct sweep *s, struct sweep_lease *l)
 {
     struct err e = {0};
     int64_t fence = 0;
-    struct sweep_moment before = moment(s);
+    struct sweep_moment before = moment();
     bool held = false;
     if (ledger_lease(s->reaper->ledger, l->name, s->reaper->holder, s->config->reaper.lease_ms,
                      &held, &fence, &e) != 0) {

@@ -82,7 +82,6 @@ struct reaper {
     struct signs fleet_signs;          /* seen under the fleet's lease */
     struct signs host_signs;           /* seen under this host's */
     struct reaper_unknown unknown[64]; /* of more, some are asked about more often */
-    int64_t (*boot_ms)(void); /* a clock that goes on in suspend; NULL: the system's. For tests */
 };
 
 /* When a lease was asked for, by every clock there is. */

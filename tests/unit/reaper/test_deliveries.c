@@ -32,7 +32,6 @@ static int set_up(void **state)
     (void)state;
     world_begin(&reaper, config_text);
     world.has_hook = true;
-    reaper.boot_ms = world_boot_ms;
     return 0;
 }
 
@@ -171,6 +170,76 @@ static void each_sweep_keeps_within_its_calls(void **state)
     for (int i = 1; i <= 130; i++) {
         assert_int_equal(put_for(i), 1);
     }
+}
+
+/* A payload that is refused costs a second call, which counts as well; the last one may be one too
+ * many. */
+static void each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 30; i++) {
+        world_add_delivery(i, "queued", 503, (200 - i) * 1000)->payload_fails = ERR_AUTH;
+    }
+    for (int i = 0; i < 10; i++) {
+        int before = calls();
+        sweep(&reaper);
+        world_pass(10);
+        assert_true(calls() - before <= CALLS + 1);
+    }
+    assert_int_equal(world.redeliver_calls, 30);
+}
+
+static void page_longer_than_asked_for_is_read_in_parts(void **state)
+{
+    (void)state;
+    world.page_size = 130;
+    for (int i = 1; i <= 150; i++) {
+        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+    }
+    sweep_times(30);
+    assert_int_equal(world_puts(), 150);
+    for (int i = 1; i <= 150; i++) {
+        assert_int_equal(put_for(i), 1);
+    }
+}
+
+static void delivery_of_a_job_that_is_over_is_looked_at_once(void **state)
+{
+    struct ledger_job done = {.facts.id = 1, .state = JOB_DONE};
+    (void)state;
+    world.known_job = &done;
+    (void)world_add_delivery(1, "queued", 503, 0);
+    (void)world_add_delivery(2, "queued", 202, 0);
+    sweep(&reaper);
+    world_pass(MINUTE_MS + 1);
+    (void)world_add_delivery(3, "queued", 202, 0); /* the margin reaches back behind the first */
+    sweep_times(2);
+    assert_int_equal(world.payload_calls, 1);
+    assert_int_equal(world_puts(), 0);
+}
+
+/* What was dealt with is remembered by this process; the next holder may deal with it once more,
+ * and only as far back as the margin. */
+static void another_reaper_recovers_what_lies_within_the_margin_again(void **state)
+{
+    static struct reaper heir;
+    (void)state;
+    world_add_reaper(&heir, config_text, "two");
+    (void)world_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
+    (void)world_add_delivery(2, "queued", 503, MINUTE_MS);
+    (void)world_add_delivery(3, "queued", 202, 0);
+    sweep(&reaper);
+    world_pass(MINUTE_MS);
+    sweep(&reaper);
+    assert_int_equal(world_puts(), 2);
+    reaper_release_leases(&reaper);
+    sweep(&heir);
+    assert_int_equal(put_for(1), 1);
+    assert_int_equal(put_for(2), 2);
+    world_pass(MINUTE_MS + 1);
+    sweep(&heir);
+    assert_int_equal(world_puts(), 3);
+    world_end(&heir);
 }
 
 static void what_fails_during_a_reading_is_the_next_ones(void **state)
@@ -363,6 +432,10 @@ int main(void)
         CASE(later_reading_goes_back_to_the_mark_and_at_most_three_days),
         CASE(long_log_is_read_page_by_page),
         CASE(each_sweep_keeps_within_its_calls),
+        CASE(each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again),
+        CASE(page_longer_than_asked_for_is_read_in_parts),
+        CASE(delivery_of_a_job_that_is_over_is_looked_at_once),
+        CASE(another_reaper_recovers_what_lies_within_the_margin_again),
         CASE(what_fails_during_a_reading_is_the_next_ones),
         CASE(payload_refused_is_asked_for_again_once_for_each_attempt),
         CASE(payload_and_redelivery_refused_is_told_and_left),

@@ -31,7 +31,6 @@ static int set_up(void **state)
 {
     (void)state;
     world_begin(&reaper, config_text);
-    reaper.boot_ms = world_boot_ms;
     return 0;
 }
 
@@ -96,6 +95,22 @@ static void takes_most_of_its_time(void)
     world_pass(LEASE_MS * 3 / 4);
 }
 
+static void is_suspended_for_two_thirds(void)
+{
+    world.boot_extra_ms += LEASE_MS * 2 / 3;
+}
+
+static void is_suspended_for_a_little_more(void)
+{
+    world.boot_extra_ms += LEASE_MS * 2 / 3 + 1;
+}
+
+static void takes_most_of_its_time_and_loses_the_ledger(void)
+{
+    world_pass(LEASE_MS * 3 / 4);
+    world.lease_fails = true;
+}
+
 /* --- the fence --- */
 
 static void reaper_frozen_between_two_ends_does_not_act_on_its_old_lease(void **state)
@@ -158,6 +173,21 @@ static void lease_is_renewed_when_less_than_a_third_is_left(void **state)
     int untouched = lease_calls_with(NULL);
     assert_int_equal(lease_calls_with(takes_half_its_time), untouched);
     assert_int_equal(lease_calls_with(takes_most_of_its_time), untouched + 1);
+    assert_int_equal(lease_calls_with(is_suspended_for_two_thirds), untouched);
+    assert_int_equal(lease_calls_with(is_suspended_for_a_little_more), untouched + 1);
+}
+
+/* It was asked about the lease and did not answer: what is left of the time is not used up. */
+static void reaper_acts_no_more_once_the_ledger_does_not_renew_its_lease(void **state)
+{
+    (void)state;
+    add_overdue(3);
+    happens_at(CALL_RATE_TAKE, 2, takes_most_of_its_time_and_loses_the_ledger);
+    sweep(&reaper);
+    assert_int_equal(world.ended, 1);
+    world.lease_fails = false;
+    sweep(&reaper);
+    assert_int_equal(world.ended, 3);
 }
 
 static void quick_sweep_asks_for_each_lease_once(void **state)
@@ -207,12 +237,14 @@ static void record_is_not_deleted_after_a_freeze(void **state)
 {
     (void)state;
     (void)world_add_runner("mf-t-small-old", false, false);
+    (void)world_add_runner("mf-t-small-older", false, false);
     happens_at(CALL_GET_RUNNER, 1, is_frozen_and_replaced);
     for (int i = 0; i < 2; i++) {
         sweep(&reaper);
         world_pass(10);
     }
     assert_int_equal(world.calls[CALL_GET_RUNNER], 1);
+    assert_int_equal(world.calls[CALL_VM_GET], 2 + 1); /* the rest of the list is not looked at */
     assert_int_equal(world.records_deleted, 0);
 }
 
@@ -236,6 +268,18 @@ static void delivery_is_not_put_after_a_freeze(void **state)
     sweep(&reaper);
     assert_int_equal(world.payload_calls, 1);
     assert_int_equal(world_puts(), 0);
+    assert_int_equal(world.mark_ms, 0);
+}
+
+/* The page is read and has nothing to recover; what was read is the next holder's to note. */
+static void mark_is_not_moved_after_a_freeze(void **state)
+{
+    (void)state;
+    world.has_hook = true;
+    (void)world_add_delivery(42, "queued", 202, 1000);
+    happens_at(CALL_LIST_DELIVERIES, 1, is_frozen_and_replaced);
+    sweep(&reaper);
+    assert_int_equal(world.list_calls, 1);
     assert_int_equal(world.mark_ms, 0);
 }
 
@@ -302,6 +346,7 @@ int main(void)
         CASE(reaper_frozen_without_a_successor_goes_on),
         CASE(reaper_whose_lease_was_anothers_meanwhile_begins_anew),
         CASE(lease_is_renewed_when_less_than_a_third_is_left),
+        CASE(reaper_acts_no_more_once_the_ledger_does_not_renew_its_lease),
         CASE(quick_sweep_asks_for_each_lease_once),
         CASE(lease_is_renewed_between_tasks_when_a_third_of_it_is_over),
         CASE(host_without_machines_has_no_lease),
@@ -309,6 +354,7 @@ int main(void)
         CASE(record_is_not_deleted_after_a_freeze),
         CASE(job_is_not_asked_for_again_after_a_freeze),
         CASE(delivery_is_not_put_after_a_freeze),
+        CASE(mark_is_not_moved_after_a_freeze),
         CASE(five_hundred_vms_are_all_ended_at_the_rate),
         CASE(throttled_ends_are_tried_again_until_all_are_gone),
     };

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "tests/lib/calls.h"
 #include "tests/unit/reaper/world.h"
 
 #define SECOND_MS 1000
@@ -36,7 +37,6 @@ static int set_up(void **state)
 {
     (void)state;
     world_begin(&reaper, config_text);
-    reaper.boot_ms = world_boot_ms;
     return 0;
 }
 
@@ -139,6 +139,27 @@ static void registration_whose_runner_comes_up_at_the_second_look_is_kept(void *
     }
 }
 
+static void lease_is_not_renewed(void)
+{
+    world_pass(45 * SECOND_MS); /* most of its time */
+    world.lease_fails = true;
+}
+
+/* The second registration was not looked at in the reading that was cut short. */
+static void reading_that_is_cut_short_forgets_nothing(void **state)
+{
+    (void)state;
+    (void)world_add_runner("mf-t-a", false, false);
+    (void)world_add_runner("mf-t-b", false, false);
+    happens_at(CALL_GET_RUNNER, 1, lease_is_not_renewed);
+    sweep_times(2);
+    assert_int_equal(world.calls[CALL_GET_RUNNER], 1);
+    assert_nothing_was_ended();
+    world.lease_fails = false;
+    sweep_times(1);
+    assert_int_equal(world.records_deleted, 2);
+}
+
 /* --- what is old --- */
 
 static void ended_machines_are_forgotten_by_their_id_when_their_end_is_old(void **state)
@@ -159,7 +180,10 @@ static void machine_whose_end_nobody_saw_is_as_old_as_its_start(void **state)
 {
     (void)state;
     machine = world_add_machine("mf-t-a", VM_RUN_ENDED);
-    machine->started_ms = clock_wall_ms() - 5 * HOUR_MS;
+    machine->started_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
+    sweep(&reaper);
+    assert_int_equal(world.forgotten, 0);
+    world_pass(1);
     sweep(&reaper);
     assert_int_equal(world.forgotten, 1);
 }
@@ -169,6 +193,71 @@ static void rows_are_tidied_after_their_own_time(void **state)
     (void)state;
     sweep(&reaper);
     assert_int_equal(world.tidied_before_ms, clock_wall_ms() - 7 * HOUR_MS);
+}
+
+static void tasks_of_the_fleet_rest_without_its_lease(void **state)
+{
+    (void)state;
+    world.lease_of_another = "sweep";
+    world.has_hook = true;
+    sweep_times(2);
+    assert_true(reaper.last_sweep_ms > 0);
+    assert_int_equal(world.calls[CALL_LIST_RUNNERS], 0);
+    assert_int_equal(calls_count("queue_depths", NULL), 0);
+    assert_int_equal(world.calls[CALL_BALANCES], 0);
+    assert_int_equal(world.list_calls, 0);
+    assert_int_equal(world.repair_calls, 0);
+    assert_int_equal(world.tidied_before_ms, 0);
+    world.lease_of_another = NULL;
+    sweep_times(1);
+    assert_int_equal(world.calls[CALL_LIST_RUNNERS], 2); /* one for each scope */
+    assert_int_equal(world.list_calls, 1);
+    assert_int_equal(world.repair_calls, 1);
+}
+
+/* --- what is told of it --- */
+
+static void what_each_task_did_is_counted_as_its_own(void **state)
+{
+    (void)state;
+    const char *const tasks[] = {"deadlines", "endings", "machines", "unnamed",
+                                 "strays",    "records", "vm_logs",  "counts"};
+    int64_t before[COUNT_OF(tasks)];
+    for (size_t i = 0; i < COUNT_OF(tasks); i++) {
+        before[i] = world_task_done(tasks[i]);
+    }
+    (void)world_add_vm("mf-t-late", VM_BUSY, 2 * HOUR_MS);
+    (void)world_add_machine("mf-t-late", VM_RUN_RUNNING);
+    (void)world_add_vm("mf-t-ending", VM_ENDING, 21 * SECOND_MS);
+    (void)world_add_vm("mf-t-vanished", VM_BUSY, SECOND_MS);
+    vm = world_add_large_vm("mf-t-unnamed", VM_ENDING, HOUR_MS);
+    vm->vm_id[0] = '\0';
+    vm->deadline_ms = 0;
+    (void)world_add_machine("mf-t-orphan", VM_RUN_RUNNING);
+    world_add_machine("mf-t-ended", VM_RUN_ENDED)->ended_ms = clock_wall_ms() - 6 * HOUR_MS;
+    (void)world_add_runner("mf-t-stale", false, false);
+    world.runners[0].id = 4711;
+    sweep_times(1);
+    world.machine_count--; /* what was forgotten is listed no more */
+    sweep_times(1);
+    for (size_t i = 0; i < COUNT_OF(tasks); i++) {
+        if (world_task_done(tasks[i]) - before[i] != 1) {
+            fail_msg("%s: %lld", tasks[i], (long long)(world_task_done(tasks[i]) - before[i]));
+        }
+    }
+}
+
+static void task_that_fails_is_counted_and_ends_no_other(void **state)
+{
+    (void)state;
+    int64_t before = world_task_errors("records");
+    (void)world_add_vm("mf-t-late", VM_BUSY, 2 * HOUR_MS);
+    world.fails[CALL_LIST_RUNNERS] = ERR_RETRY;
+    sweep_times(1);
+    assert_int_equal(world_task_errors("records") - before, 1);
+    assert_int_equal(world_task_errors("deadlines"), 0);
+    assert_int_equal(world.ended, 1);
+    assert_int_equal(world.tidied_before_ms, clock_wall_ms() - 10 - 7 * HOUR_MS);
 }
 
 /* --- many --- */
@@ -200,9 +289,13 @@ int main(void)
         CASE(registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not),
         CASE(registration_is_kept_while_the_ledger_does_not_tell),
         CASE(registration_whose_runner_comes_up_at_the_second_look_is_kept),
+        CASE(reading_that_is_cut_short_forgets_nothing),
         CASE(ended_machines_are_forgotten_by_their_id_when_their_end_is_old),
         CASE(machine_whose_end_nobody_saw_is_as_old_as_its_start),
         CASE(rows_are_tidied_after_their_own_time),
+        CASE(tasks_of_the_fleet_rest_without_its_lease),
+        CASE(what_each_task_did_is_counted_as_its_own),
+        CASE(task_that_fails_is_counted_and_ends_no_other),
         CASE(rows_of_every_page_are_looked_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

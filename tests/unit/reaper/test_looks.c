@@ -36,7 +36,6 @@ static int set_up(void **state)
 {
     (void)state;
     world_begin(&reaper, config_text);
-    reaper.boot_ms = world_boot_ms;
     return 0;
 }
 
@@ -133,11 +132,13 @@ static void each_lease_lets_touch_its_own_alone(void **state)
     sweep_times(2);
     assert_int_equal(here->state, VM_GONE);
     assert_int_equal(anywhere->state, VM_BUSY);
+    assert_int_equal(world.calls[CALL_RATE_TAKE], 1); /* nor is a turn taken for it */
     here->state = VM_BUSY;
     world.lease_of_another = "sweep/here";
     sweep_times(2);
     assert_int_equal(here->state, VM_BUSY);
     assert_int_equal(anywhere->state, VM_GONE);
+    assert_int_equal(world.calls[CALL_RATE_TAKE], 2);
 }
 
 /* Each has the other's id and name, of the other class. */

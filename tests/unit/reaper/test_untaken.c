@@ -154,6 +154,32 @@ static void job_that_github_knows_again_is_launched_for(void **state)
     assert_int_equal(world_puts(), 1);
 }
 
+/* Of two classes one is patient and one is not: the look comes as often as the impatient one's. */
+static void look_comes_once_in_the_shortest_patience(void **state)
+{
+    static const char two_classes[] =
+        "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+        " \"github\": {\"token\": \"x\"}, \"reaper\": {\"patience_ms\": 60000},"
+        " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"],"
+        " \"patience_ms\": 20000, \"provider\": \"qemu\", \"qemu\": {\"image\": \"/none\"}},"
+        " {\"name\": \"large\", \"labels\": [\"large\"], \"patience_ms\": 90000,"
+        " \"provider\": \"qemu\", \"qemu\": {\"image\": \"/none\"}}]}";
+    tear_down(state);
+    world_begin(&reaper, two_classes);
+    (void)world_add_job(42, "queued");
+    (void)add_idle("mf-t-a", 21 * SECOND_MS);
+    world.demand = 1;
+    world.supply = 1;
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 1);
+    world_pass(20 * SECOND_MS - 1);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 1);
+    world_pass(1);
+    sweep(&reaper);
+    assert_int_equal(world.calls[CALL_GET_JOB], 2);
+}
+
 static void nothing_is_asked_without_the_lease(void **state)
 {
     (void)state;
@@ -176,6 +202,7 @@ int main(void)
         CASE(github_is_asked_once_in_a_patience_and_about_twenty),
         CASE(job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_ends_after_days),
         CASE(job_that_github_knows_again_is_launched_for),
+        CASE(look_comes_once_in_the_shortest_patience),
         CASE(nothing_is_asked_without_the_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,9 +9,9 @@
  * what was done is recorded with its arguments.
  *
  * Time is the world's own: it stands still but for world_pass() and for the reaper's sleeps, which
- * pass at once (the test links with --wrap=stop_sleep). Any call can fail (fails), and a test can
- * let something happen right before the n-th call of a kind is answered: a freeze, or a change of
- * the world at the moment of the second look.
+ * pass at once (the test links with --wrap=stop_sleep and --wrap=clock_gettime). Any call can fail
+ * (fails), and a test can let something happen right before the n-th call of a kind is answered: a
+ * freeze, or a change of the world at the moment of the second look.
  */
 #ifndef MAYFLY_TESTS_REAPER_WORLD_H
 #define MAYFLY_TESTS_REAPER_WORLD_H
@@ -156,7 +156,6 @@ int64_t world_task_done(const char *task);
 int64_t world_task_errors(const char *task);
 
 void world_pass(int64_t ms);
-int64_t world_boot_ms(void);
 
 /* Puts n messages with that key on the queue, as somebody else. The reaper's calls to the queue are
  * in calls.h. */
