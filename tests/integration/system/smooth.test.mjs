@@ -86,3 +86,17 @@ test("sigterm_lets_each_program_end_cleanly", async (t) => {
   await d.untilQuiet();
   assertSound(d);
 });
+
+// It waits for GitHub when the signal comes, for longer than the worker may drain (and 2 s more, in which a program may close).
+test("the_reaper_drains_for_as_long_as_its_own_setting_says", async (t) => {
+  const d = new Deployment({ config: { worker: { drain_seconds: 0 }, reaper: { drain_seconds: 20, records_interval_ms: 200 } } });
+  t.after(() => d.stop());
+  await d.startAll();
+  await d.queueJobs();
+  await d.untilJobsEnd(1);
+  await d.untilQuiet();
+  await d.fake("POST", "/_fake/faults", [{ operation: "list-runners", delay_ms: 3500, times: 1 }]);
+  await until("the reaper waits for GitHub", () => d.log().some((e) => e.event === "fault" && e.operation === "list-runners"), { every_ms: 20 });
+  assert.deepEqual(await d.reaper.stop(), { code: 0, signal: null }, d.reaper.tail());
+  assertSound(d);
+});
