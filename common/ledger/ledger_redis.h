@@ -107,16 +107,29 @@ struct ledger_redis_row {
     char bytes[LEDGER_REDIS_ROW_MAX];
     size_t len; /* 0: there is none */
 };
-void ledger_redis_pack_job(const struct ledger_job *job, struct ledger_redis_row *out);
-void ledger_redis_pack_vm(const struct ledger_vm *vm, struct ledger_redis_row *out);
-/* ERR_PERMANENT if it is no row of this format. */
-MUST_CHECK int ledger_redis_unpack_job(struct slice row, struct ledger_job *out, struct err *e);
-MUST_CHECK int ledger_redis_unpack_vm(struct slice row, struct ledger_vm *out, struct err *e);
+/* Columns of a newer version, which stand behind those of this one and are written back as they
+ * are. */
+#define LEDGER_REDIS_MORE_MAX 2048
+struct ledger_redis_more {
+    char bytes[LEDGER_REDIS_MORE_MAX];
+    size_t len;
+};
+void ledger_redis_pack_job(const struct ledger_job *job, const struct ledger_redis_more *more,
+                           struct ledger_redis_row *out);
+void ledger_redis_pack_vm(const struct ledger_vm *vm, const struct ledger_redis_more *more,
+                          struct ledger_redis_row *out);
+/* ERR_PERMANENT if it is no row of this format, or has more than can be kept. more: may be NULL. */
+MUST_CHECK int ledger_redis_unpack_job(struct slice row, struct ledger_job *out,
+                                       struct ledger_redis_more *more, struct err *e);
+MUST_CHECK int ledger_redis_unpack_vm(struct slice row, struct ledger_vm *out,
+                                      struct ledger_redis_more *more, struct err *e);
 
 /* --- writes: a list of what a script is to change --- */
 struct ledger_redis_writes {
     struct redis_args args;
     int64_t count;
+    struct ledger_redis_more job_more; /* of the rows that were loaded for them */
+    struct ledger_redis_more vm_more;
 };
 void ledger_redis_writes_init(struct ledger_redis_writes *w);
 void ledger_redis_writes_fini(struct ledger_redis_writes *w);
@@ -178,8 +191,11 @@ void ledger_redis_put_writes(const struct ledger_redis_writes *w, struct redis_a
 bool ledger_redis_held(struct ledger_redis_txn *t, const struct redis_reply *r);
 
 /* --- the cache of rows --- */
-void ledger_redis_saw_job(struct ledger_redis *l, const struct ledger_job *job);
-void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm);
+/* Rows as they were just written, with what was kept of them. */
+void ledger_redis_saw_job(struct ledger_redis *l, const struct ledger_job *job,
+                          const struct ledger_redis_more *more);
+void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm,
+                         const struct ledger_redis_more *more);
 void ledger_redis_saw(struct ledger_redis *l, const char *hash, struct slice field,
                       struct slice bytes);
 bool ledger_redis_recall(struct ledger_redis *l, const char *name, struct ledger_redis_row *out);

@@ -197,7 +197,7 @@ static int remove_job(struct ledger_redis_txn *t, struct slice name, struct slic
 {
     struct ledger_job job;
     (void)name;
-    if (ledger_redis_unpack_job(row, &job, e) != 0) {
+    if (ledger_redis_unpack_job(row, &job, NULL, e) != 0) {
         return -1;
     }
     ledger_redis_write_job(&t->writes, &job, NULL);
@@ -208,7 +208,7 @@ static int remove_vm(struct ledger_redis_txn *t, struct slice name, struct slice
 {
     struct ledger_vm vm;
     (void)name;
-    if (ledger_redis_unpack_vm(row, &vm, e) != 0) {
+    if (ledger_redis_unpack_vm(row, &vm, NULL, e) != 0) {
         return -1;
     }
     ledger_redis_write_vm(&t->writes, &vm, NULL);

@@ -22,7 +22,7 @@ int ledger_redis_job_get(void *state, int64_t job_id, struct ledger_job *out, st
         return -1;
     }
     struct slice row = redis_reply_bytes(r);
-    int rc = row.len > 0 ? ledger_redis_unpack_job(row, &job, e) : unknown_job(job_id, e);
+    int rc = row.len > 0 ? ledger_redis_unpack_job(row, &job, NULL, e) : unknown_job(job_id, e);
     ledger_redis_saw(state, "jobs", ledger_redis_slice(&id), row);
     redis_reply_free(r);
     if (rc == 0) {
@@ -43,7 +43,7 @@ static int read_waiting(const struct redis_reply *page, int64_t before_ms, size_
         if (row.len == 0) {
             continue;
         }
-        if (ledger_redis_unpack_job(row, &job, e) != 0) {
+        if (ledger_redis_unpack_job(row, &job, NULL, e) != 0) {
             return -1;
         }
         if (job.relaunched_ms < before_ms) {

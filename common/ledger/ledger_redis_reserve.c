@@ -142,18 +142,17 @@ int ledger_redis_reserve(void *state, const struct ledger_reserve *r, const char
     do {
         rc = reserve_round(&t, &s, &done, e);
     } while (rc == 0 && !done && (rc = ledger_redis_again(&t, e)) == 0);
+    if (rc == 0 && s.job.facts.id != 0) {
+        ledger_redis_saw_job(state, &s.job, &t.writes.job_more);
+    }
+    if (rc == 0 && s.out.outcome == LEDGER_RESERVED) {
+        ledger_redis_saw_vm(state, &s.out.vm, &t.writes.vm_more); /* nothing: it is new */
+    }
     ledger_redis_end(&t);
-    if (rc != 0) {
-        return -1;
+    if (rc == 0) {
+        *out = s.out;
     }
-    if (s.job.facts.id != 0) {
-        ledger_redis_saw_job(state, &s.job);
-    }
-    if (s.out.outcome == LEDGER_RESERVED) {
-        ledger_redis_saw_vm(state, &s.out.vm);
-    }
-    *out = s.out;
-    return 0;
+    return rc;
 }
 
 /* --- room --- */

@@ -9,22 +9,26 @@
  */
 
 static void pack(const struct ledger_columns *columns, const void *row,
-                 struct ledger_redis_row *out)
+                 const struct ledger_redis_more *more, struct ledger_redis_row *out)
 {
     out->len = 0;
     for (size_t i = 0; i < columns->count; i++) {
         const struct ledger_column *c = &columns->at[i];
         char *to = out->bytes + out->len;
-        size_t room = sizeof out->bytes - out->len;
+        size_t room = sizeof out->bytes - sizeof more->bytes - out->len;
         int len = c->kind == LEDGER_TEXT
                       ? snprintf(to, room, "%s", ledger_column_text(c, row))
                       : snprintf(to, room, "%" PRId64, ledger_column_number(c, row));
         ASSERT(len >= 0 && (size_t)len < room); /* the columns' sizes leave room */
         out->len += (size_t)len + 1;
     }
+    memcpy(out->bytes + out->len, more->bytes, more->len);
+    out->len += more->len;
 }
 
-static bool unpack(const struct ledger_columns *columns, struct slice bytes, void *row)
+/* `more` gets what a newer version put behind the columns; NULL: it is not asked for. */
+static bool unpack(const struct ledger_columns *columns, struct slice bytes, void *row,
+                   struct ledger_redis_more *more)
 {
     bool good = true;
     ledger_columns_clear(columns, row);
@@ -39,33 +43,42 @@ static bool unpack(const struct ledger_columns *columns, struct slice bytes, voi
             good = slice_to_int64(text, &number) && ledger_column_set(columns, c, row, number);
         }
     }
+    if (good && more != NULL && bytes.len > 0) {
+        good = bytes.len <= sizeof more->bytes;
+        more->len = good ? bytes.len : 0;
+        memcpy(more->bytes, bytes.ptr, more->len);
+    }
     return good;
 }
 
-void ledger_redis_pack_job(const struct ledger_job *job, struct ledger_redis_row *out)
+void ledger_redis_pack_job(const struct ledger_job *job, const struct ledger_redis_more *more,
+                           struct ledger_redis_row *out)
 {
-    pack(&ledger_job_columns, job, out);
+    pack(&ledger_job_columns, job, more, out);
 }
 
-void ledger_redis_pack_vm(const struct ledger_vm *vm, struct ledger_redis_row *out)
+void ledger_redis_pack_vm(const struct ledger_vm *vm, const struct ledger_redis_more *more,
+                          struct ledger_redis_row *out)
 {
-    pack(&ledger_vm_columns, vm, out);
+    pack(&ledger_vm_columns, vm, more, out);
 }
 
-int ledger_redis_unpack_job(struct slice row, struct ledger_job *out, struct err *e)
+int ledger_redis_unpack_job(struct slice row, struct ledger_job *out,
+                            struct ledger_redis_more *more, struct err *e)
 {
     struct ledger_job job;
-    if (!unpack(&ledger_job_columns, row, &job)) {
+    if (!unpack(&ledger_job_columns, row, &job, more)) {
         return err_set(e, ERR_PERMANENT, 0, "a job's row in Redis cannot be read");
     }
     *out = job;
     return 0;
 }
 
-int ledger_redis_unpack_vm(struct slice row, struct ledger_vm *out, struct err *e)
+int ledger_redis_unpack_vm(struct slice row, struct ledger_vm *out, struct ledger_redis_more *more,
+                           struct err *e)
 {
     struct ledger_vm vm;
-    if (!unpack(&ledger_vm_columns, row, &vm)) {
+    if (!unpack(&ledger_vm_columns, row, &vm, more)) {
         return err_set(e, ERR_PERMANENT, 0, "a VM's row in Redis cannot be read");
     }
     *out = vm;
@@ -77,6 +90,8 @@ void ledger_redis_writes_init(struct ledger_redis_writes *w)
 {
     redis_args_init(&w->args);
     w->count = 0;
+    w->job_more.len = 0;
+    w->vm_more.len = 0;
 }
 
 void ledger_redis_writes_fini(struct ledger_redis_writes *w)
@@ -116,13 +131,6 @@ static void tally_state(struct ledger_redis_writes *w, char kind, const char *cl
     field.text[1] = '\0';
     field.text[2 + strlen(class_name)] = '\0';
     tally(w, SLICE("counts"), OF(field), by);
-}
-
-static void put_row(struct ledger_redis_writes *w, const char *hash, struct slice field,
-                    const struct ledger_redis_row *row, const struct ledger_columns *columns)
-{
-    struct ledger_redis_name count = decimal((int64_t)columns->count);
-    WRITE(w, "row", slice_of(hash), field, (struct slice){row->bytes, row->len}, OF(count));
 }
 
 /* --- jobs --- */
@@ -178,14 +186,14 @@ void ledger_redis_write_job(struct ledger_redis_writes *w, const struct ledger_j
         return;
     }
     struct ledger_redis_name id = ledger_redis_id(after->facts.id);
-    ledger_redis_pack_job(after, &row);
+    ledger_redis_pack_job(after, &w->job_more, &row);
     if (before != NULL) {
-        ledger_redis_pack_job(before, &old);
+        ledger_redis_pack_job(before, &w->job_more, &old);
     }
     if (row.len == old.len && memcmp(row.bytes, old.bytes, row.len) == 0) {
         return;
     }
-    put_row(w, "jobs", OF(id), &row, &ledger_job_columns);
+    WRITE(w, "HSET", SLICE("jobs"), OF(id), (struct slice){row.bytes, row.len});
     if (before == NULL) {
         index_job(w, after, 1);
     } else if (job_stands_elsewhere(before, after)) {
@@ -283,8 +291,8 @@ void ledger_redis_write_vm(struct ledger_redis_writes *w, const struct ledger_vm
         remove_vm(w, before);
         return;
     }
-    ledger_redis_pack_vm(after, &row);
-    put_row(w, "vms", slice_of(after->name), &row, &ledger_vm_columns);
+    ledger_redis_pack_vm(after, &w->vm_more, &row);
+    WRITE(w, "HSET", SLICE("vms"), slice_of(after->name), (struct slice){row.bytes, row.len});
     if (before == NULL) {
         add_vm(w, after);
         return;

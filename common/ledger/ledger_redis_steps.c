@@ -156,10 +156,10 @@ static int run_once(struct txn *t, ledger_step_fn *step, void *arg, bool *done, 
 static void cache_written(struct ledger_redis *l, const struct txn *t)
 {
     if (t->job.facts.id != 0) {
-        ledger_redis_saw_job(l, &t->job);
+        ledger_redis_saw_job(l, &t->job, &t->redis.writes.job_more);
     }
     if (t->vm.name[0] != '\0') {
-        ledger_redis_saw_vm(l, &t->vm);
+        ledger_redis_saw_vm(l, &t->vm, &t->redis.writes.vm_more);
     }
     if (t->cell.kind[0] != '\0') {
         saw_cell(l, &t->cell);
@@ -168,17 +168,18 @@ static void cache_written(struct ledger_redis *l, const struct txn *t)
 
 static int run(void *state, ledger_step_fn *step, void *arg, struct err *e)
 {
-    struct txn t = {.base = {.ops = &ledger_redis_txn_ops}};
+    struct txn t; /* not zeroed: it is some 20 KB, and each part is set where it is begun */
     bool done = false;
     int rc;
+    t.base.ops = &ledger_redis_txn_ops;
     ledger_redis_begin(&t.redis, state);
     do {
         rc = run_once(&t, step, arg, &done, e);
     } while (rc == 0 && !done && (rc = ledger_redis_again(&t.redis, e)) == 0);
-    ledger_redis_end(&t.redis);
     if (rc == 0) {
         cache_written(state, &t);
     }
+    ledger_redis_end(&t.redis);
     return rc;
 }
 

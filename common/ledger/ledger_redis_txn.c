@@ -91,18 +91,20 @@ void ledger_redis_saw(struct ledger_redis *l, const char *hash, struct slice fie
     saw(l, name, bytes);
 }
 
-void ledger_redis_saw_job(struct ledger_redis *l, const struct ledger_job *job)
+void ledger_redis_saw_job(struct ledger_redis *l, const struct ledger_job *job,
+                          const struct ledger_redis_more *more)
 {
     struct ledger_redis_row row;
     struct ledger_redis_name id = ledger_redis_id(job->facts.id);
-    ledger_redis_pack_job(job, &row);
+    ledger_redis_pack_job(job, more, &row);
     ledger_redis_saw(l, "jobs", ledger_redis_slice(&id), (struct slice){row.bytes, row.len});
 }
 
-void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm)
+void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm,
+                         const struct ledger_redis_more *more)
 {
     struct ledger_redis_row row;
-    ledger_redis_pack_vm(vm, &row);
+    ledger_redis_pack_vm(vm, more, &row);
     ledger_redis_saw(l, "vms", slice_of(vm->name), (struct slice){row.bytes, row.len});
 }
 
@@ -195,7 +197,10 @@ int ledger_redis_load_job(struct ledger_redis_txn *t, int64_t id, struct ledger_
     struct ledger_redis_name field = ledger_redis_id(id);
     memset(out, 0, sizeof *out);
     *known = ledger_redis_load(t, "jobs", ledger_redis_slice(&field), &row);
-    return *known ? ledger_redis_unpack_job((struct slice){row.bytes, row.len}, out, e) : 0;
+    t->writes.job_more.len = 0;
+    return *known ? ledger_redis_unpack_job((struct slice){row.bytes, row.len}, out,
+                                            &t->writes.job_more, e)
+                  : 0;
 }
 
 int ledger_redis_load_vm(struct ledger_redis_txn *t, const char *vm, struct ledger_vm *out,
@@ -204,7 +209,10 @@ int ledger_redis_load_vm(struct ledger_redis_txn *t, const char *vm, struct ledg
     struct ledger_redis_row row;
     memset(out, 0, sizeof *out);
     *known = ledger_redis_load(t, "vms", slice_of(vm), &row);
-    return *known ? ledger_redis_unpack_vm((struct slice){row.bytes, row.len}, out, e) : 0;
+    t->writes.vm_more.len = 0;
+    return *known ? ledger_redis_unpack_vm((struct slice){row.bytes, row.len}, out,
+                                           &t->writes.vm_more, e)
+                  : 0;
 }
 
 void ledger_redis_guard_clock(struct ledger_redis_txn *t, int64_t now_ms)

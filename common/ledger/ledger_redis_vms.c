@@ -20,7 +20,7 @@ int ledger_redis_vm_get(void *state, const char *name, struct ledger_vm *out, st
         return -1;
     }
     struct slice row = redis_reply_bytes(r);
-    int rc = row.len > 0 ? ledger_redis_unpack_vm(row, &vm, e) : unknown_vm(name, e);
+    int rc = row.len > 0 ? ledger_redis_unpack_vm(row, &vm, NULL, e) : unknown_vm(name, e);
     ledger_redis_saw(state, "vms", slice_of(name), row);
     redis_reply_free(r);
     if (rc == 0) {
@@ -42,7 +42,7 @@ static int read_page(const struct redis_reply *page, unsigned mask, size_t max,
         if (row.len == 0) {
             continue;
         }
-        if (ledger_redis_unpack_vm(row, &vm, e) != 0) {
+        if (ledger_redis_unpack_vm(row, &vm, NULL, e) != 0) {
             return -1;
         }
         if ((mask >> (unsigned)vm.state & 1U) != 0) {

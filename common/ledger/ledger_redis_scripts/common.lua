@@ -86,20 +86,6 @@ local function tell(key, most, first, job, vm, text)
   return true
 end
 
--- Writes a row of so many columns, each ended by a NUL; what a newer version put behind them stays.
-local function put_row(key, field, row, columns)
-  local old = redis.call('HGET', key, field)
-  local known = 0
-  for _ = 1, old and columns or 0 do
-    known = string.find(old, '\0', known + 1, true)
-    if not known then
-      break
-    end
-  end
-  local more = old and known and string.sub(old, known + 1) or ''
-  redis.call('HSET', key, field, row .. more)
-end
-
 local function apply()
   for _ = 1, number() do
     local n, what, key = number(), arg(), root .. arg()
@@ -111,8 +97,6 @@ local function apply()
       tally(key, rest[1], rest[2], rest[3] and root .. rest[3])
     elseif what == 'tell' then
       tell(key, tonumber(rest[1]), tonumber(rest[2]), rest[3], rest[4], rest[5])
-    elseif what == 'row' then
-      put_row(key, rest[1], rest[2], tonumber(rest[3]))
     elseif what == 'freed' then
       -- Nothing rests on the note, and not every user may publish.
       redis.pcall('PUBLISH', root .. 'freed', redis.call('HINCRBY', key, 'freed', 1))

@@ -78,6 +78,38 @@ void way_end(struct ledger *l, const char *vm, enum ledger_vm_state to)
     assert_true(changed);
 }
 
+static void way_take(struct ledger *l, const char *bucket)
+{
+    struct ledger_bucket b = {.name = bucket, .per_second = 100, .burst = 100};
+    int64_t wait_ms = -1;
+    struct err e;
+    MUST(ledger_rate_take(l, &b, 1, &wait_ms, &e));
+    assert_int_equal(wait_ms, 0);
+}
+
+struct ledger_vm way_launch(struct ledger *l, int64_t id)
+{
+    struct ledger_caps caps = way_caps();
+    struct ledger_room room;
+    struct err e;
+    MUST(ledger_room(l, "small", &caps, &room, &e));
+    struct ledger_reservation r = way_reserve(l, id, caps);
+    struct ledger_advance registered = {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = 7};
+    struct ledger_advance launched = {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = "vm-1"};
+    assert_int_equal(r.outcome, LEDGER_RESERVED);
+    MUST(ledger_vm_advance(l, &registered, NULL, &e));
+    way_take(l, "run");
+    MUST(ledger_vm_advance(l, &launched, NULL, &e));
+    return r.vm;
+}
+
+void way_complete(struct ledger *l, int64_t id, const char *vm)
+{
+    way_note(l, id, JOB_ACTION_COMPLETED, vm);
+    way_take(l, "terminate");
+    way_end(l, vm, VM_GONE);
+}
+
 int64_t way_used(struct ledger *l)
 {
     struct ledger_caps caps = way_caps();

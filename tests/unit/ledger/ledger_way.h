@@ -17,6 +17,11 @@ void way_note(struct ledger *l, int64_t id, enum job_action action, const char *
 /* To registered, launched, busy and so on, one after the other; the VM is reserved. */
 void way_bring(struct ledger *l, const char *vm, enum ledger_vm_state to);
 void way_end(struct ledger *l, const char *vm, enum ledger_vm_state to); /* ending or gone */
+/* What a worker asks of the ledger for one launch: room, reserve, registered, a token of the
+ * provider's rate, launched. Returns the VM's row. */
+struct ledger_vm way_launch(struct ledger *l, int64_t id);
+/* And for a job that is completed: the delivery, a token for terminating, gone. */
+void way_complete(struct ledger *l, int64_t id, const char *vm);
 int64_t way_used(struct ledger *l);
 int way_lines(struct ledger *l, int64_t job_id, const char *what);
 

@@ -528,26 +528,9 @@ static void tidy_drops_counters_of_what_is_no_more(void **state)
     assert_int_equal(way_reserve(f->l, 2, way_caps()).outcome, LEDGER_RESERVED);
 }
 
-static void attributes_of_a_newer_version_are_kept(void **state)
-{
-    struct dynamo_fixture *f = *state;
-    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
-    dynamo_fixture_add(f, ledger_dynamo_job_key(f->d, 1), "future", 5);
-    dynamo_fixture_add(f, ledger_dynamo_vm_key(f->d, r.vm.name), "future", 7);
-    way_bring(f->l, r.vm.name, VM_LAUNCHED);
-    way_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
-    assert_int_equal(dynamo_fixture_number(f, ledger_dynamo_vm_key(f->d, r.vm.name), "future"), 7);
-    way_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
-    way_end(f->l, r.vm.name, VM_GONE);
-    assert_int_equal(dynamo_fixture_number(f, ledger_dynamo_job_key(f->d, 1), "future"), 5);
-    assert_int_equal(dynamo_fixture_number(f, ledger_dynamo_gone_key(f->d, r.vm.name), "future"),
-                     7);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        DYNAMO_TEST(attributes_of_a_newer_version_are_kept),
         DYNAMO_TEST(lost_answers_double_nothing),
         DYNAMO_TEST(work_of_a_lost_answer_is_known_by_its_row_too),
         DYNAMO_TEST(lost_answers_of_single_items_are_found_done),

@@ -120,6 +120,44 @@ static void way_of_a_job_is_one_round_trip_a_step(void **state)
     assert_in_range(redis_fixture_scripts(f) - before, 6, 8);
 }
 
+static void launch_and_completed_are_few_round_trips(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger_vm vm = way_launch(f->l, 1); /* by now the server knows the scripts */
+    way_complete(f->l, 1, vm.name);
+    int64_t before = redis_fixture_scripts(f);
+    vm = way_launch(f->l, 2);
+    assert_int_equal(redis_fixture_scripts(f) - before, 5);
+    way_note(f->l, 2, JOB_ACTION_IN_PROGRESS, vm.name);
+    before = redis_fixture_scripts(f);
+    way_complete(f->l, 2, vm.name);
+    assert_int_equal(redis_fixture_scripts(f) - before, 3);
+}
+
+static void lease_is_renewed_in_one_round_trip_and_looked_at_without_a_write(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger *other = redis_fixture_open(f);
+    bool held;
+    int64_t fence;
+    struct err e;
+    MUST(ledger_lease(f->l, "sweep", "a", 60000, &held, &fence, &e));
+    MUST(ledger_lease(other, "sweep", "b", 60000, &held, &fence, &e));
+    assert_false(held);
+    int64_t before = redis_fixture_scripts(f);
+    MUST(ledger_lease(f->l, "sweep", "a", 60000, &held, &fence, &e));
+    assert_true(held);
+    assert_int_equal(redis_fixture_scripts(f) - before, 1);
+    MUST(ledger_lease(other, "sweep", "b", 60000, &held, &fence, &e));
+    before = redis_fixture_scripts(f);
+    int64_t writes = redis_fixture_commands(f, "hset");
+    MUST(ledger_lease(other, "sweep", "b", 60000, &held, &fence, &e));
+    assert_false(held);
+    assert_int_equal(redis_fixture_scripts(f) - before, 1);
+    assert_int_equal(redis_fixture_commands(f, "hset"), writes);
+    ledger_close(other);
+}
+
 static void step_on_rows_of_another_process_is_two_round_trips(void **state)
 {
     struct redis_fixture *f = *state;
@@ -475,6 +513,8 @@ int main(int argc, char **argv)
         REDIS_TEST(ages_are_told_in_the_callers_time),
         REDIS_TEST(rows_bear_the_servers_time),
         REDIS_TEST(way_of_a_job_is_one_round_trip_a_step),
+        REDIS_TEST(launch_and_completed_are_few_round_trips),
+        REDIS_TEST(lease_is_renewed_in_one_round_trip_and_looked_at_without_a_write),
         REDIS_TEST(step_on_rows_of_another_process_is_two_round_trips),
         REDIS_TEST(eight_workers_reserve_in_one_round_trip_each),
         REDIS_TEST(newer_format_is_refused),

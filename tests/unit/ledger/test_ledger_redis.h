@@ -39,6 +39,8 @@ void redis_fixture_restart(void);
 /* One plain command; key: behind ":l:", or NULL for none. The number it answers. */
 int64_t redis_fixture_call(struct redis_fixture *f, const char *command, const char *key,
                            const char *a, const char *b);
+/* How often the server has run that command so far, in scripts too. */
+int64_t redis_fixture_commands(struct redis_fixture *f, const char *command);
 /* How many scripts the server has run so far. */
 int64_t redis_fixture_scripts(struct redis_fixture *f);
 

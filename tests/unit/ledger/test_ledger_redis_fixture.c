@@ -91,21 +91,27 @@ int64_t redis_fixture_call(struct redis_fixture *f, const char *command, const c
     return n;
 }
 
-int64_t redis_fixture_scripts(struct redis_fixture *f)
+int64_t redis_fixture_commands(struct redis_fixture *f, const char *command)
 {
     struct redis_args args;
     struct redis_reply *r = NULL;
+    char name[64];
     struct err e;
+    (void)snprintf(name, sizeof name, "cmdstat_%s:calls=", command);
     redis_args_init(&args);
     redis_arg_text(&args, "INFO");
     redis_arg_text(&args, "commandstats");
     MUST(redis_store_call(f->store, &args, &r, &e));
-    struct slice text = redis_reply_bytes(r);
-    char *copy = slice_dup(text);
-    const char *at = strstr(copy, "cmdstat_evalsha:calls=");
-    int64_t n = at != NULL ? strtoll(at + strlen("cmdstat_evalsha:calls="), NULL, 10) : 0;
-    free(copy);
+    char *text = slice_dup(redis_reply_bytes(r));
+    const char *at = strstr(text, name);
+    int64_t n = at != NULL ? strtoll(at + strlen(name), NULL, 10) : 0;
+    free(text);
     redis_reply_free(r);
     redis_args_fini(&args);
     return n;
+}
+
+int64_t redis_fixture_scripts(struct redis_fixture *f)
+{
+    return redis_fixture_commands(f, "evalsha");
 }

@@ -14,7 +14,9 @@
 #include <sqlite3.h>
 
 #include "common/base/fs.h"
+#include "common/base/metrics.h"
 #include "common/ledger/ledger.h"
+#include "tests/unit/ledger/ledger_way.h"
 
 struct file {
     char dir[64];
@@ -311,6 +313,34 @@ static void reservation_of_which_a_write_fails_leaves_nothing(void **state)
     ledger_close(l);
 }
 
+/* --- transactions --- */
+/* Writes so far of all ledgers of this process. */
+static int64_t writes_made(void)
+{
+    static const char name[] = "mayfly_sqlite_works_total{";
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    metrics_render(&text);
+    const char *at = strstr(text.data, name);
+    int64_t n = at != NULL ? strtoll(strchr(at, '}') + 1, NULL, 10) : 0;
+    buf_fini(&text);
+    return n;
+}
+
+static void launch_and_completed_are_few_transactions(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    int64_t before = writes_made();
+    struct ledger_vm vm = way_launch(l, 1);
+    assert_int_equal(writes_made() - before, 4); /* to look at the room is none */
+    way_note(l, 1, JOB_ACTION_IN_PROGRESS, vm.name);
+    before = writes_made();
+    way_complete(l, 1, vm.name);
+    assert_int_equal(writes_made() - before, 3);
+    ledger_close(l);
+}
+
 #define FILE_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -323,6 +353,7 @@ int main(void)
         FILE_TEST(calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent),
         FILE_TEST(counts_below_zero_are_impossible),
         FILE_TEST(vm_that_holds_a_slot_cannot_be_removed),
+        FILE_TEST(launch_and_completed_are_few_transactions),
         FILE_TEST(columns_of_a_newer_version_are_kept),
         FILE_TEST(reservation_of_which_a_write_fails_leaves_nothing),
         FILE_TEST(tallies_equal_a_count_of_the_rows),
