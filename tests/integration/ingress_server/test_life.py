@@ -205,6 +205,7 @@ class Overload(harness.TestCase):
                     self.check(c.answer(), 202, queued=True)
             self.assertEqual(1, server.metric("mayfly_ingress_deliveries_total", answer="503",
                                               reason="overloaded"))
+            self.assertEqual(2, server.metric("mayfly_ingress_accept_seconds_count"))
             self.assertEqual({"guid-0", "guid-1"}, set(server.queued()))
 
     def test_flood_leaves_the_polite_their_turn(self):

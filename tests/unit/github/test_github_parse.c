@@ -185,6 +185,8 @@ static void every_answer_has_its_meaning(void **state)
         {400, "", "", 0, ERR_PERMANENT, 0, false},
         {401, "", "", 0, ERR_AUTH, 0, false},
         {404, "", "", 0, ERR_NOT_FOUND, 0, false},
+        {404, "Retry-After: 7\r\n", "", 0, ERR_NOT_FOUND, 0, false},
+        {422, "Retry-After: 7\r\n", "", 0, ERR_PERMANENT, 0, false},
         {408, "", "", 0, ERR_RETRY, 0, false},
         {409, "", "", 0, ERR_CONFLICT, 0, false},
         {410, "", "", 0, ERR_PERMANENT, 0, false},

@@ -61,12 +61,20 @@ static size_t items_put(void)
 static enum err_class spool_refusal; /* ERR_NONE: it takes everything */
 static bool spool_is_direct;
 static size_t items_committed;
+static struct {
+    int64_t deadline_us;
+    char lane[32], key[32], group[32], body[32];
+} last_commit; /* its first item */
 
 int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int64_t deadline_us,
                  bool *spooled, struct err *e)
 {
     (void)s;
-    (void)items;
+    last_commit.deadline_us = deadline_us;
+    snprintf(last_commit.lane, sizeof last_commit.lane, "%s", items[0].lane);
+    snprintf(last_commit.key, sizeof last_commit.key, "%s", items[0].key);
+    snprintf(last_commit.group, sizeof last_commit.group, "%s", items[0].group);
+    assert_true(slice_to_cstr(items[0].body, last_commit.body, sizeof last_commit.body));
     if (spool_refusal != ERR_NONE) {
         return err_set(e, spool_refusal, 0, "deadline %lld", (long long)deadline_us);
     }
@@ -297,6 +305,70 @@ static void spooled_delivery_comes_back_spooled_and_is_remembered(void **state)
     close_fixture(&f);
 }
 
+static void commit_carries_the_delivery_and_its_deadline(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_spooling(&f);
+    struct delivery *d = make(&f, 7);
+    snprintf(d->message.group, sizeof d->message.group, "octo/repo");
+    int64_t submitted_us = d->submitted_us;
+    assert_true(intake_reserve(f.in));
+    intake_submit(f.in, d);
+    assert_int_equal(collect(&f, 1, DELIVERY_SPOOLED), 1);
+    assert_int_equal(last_commit.deadline_us, submitted_us + 10000 * 1000);
+    assert_string_equal(last_commit.lane, "events");
+    assert_string_equal(last_commit.key, "7");
+    assert_string_equal(last_commit.group, "octo/repo");
+    assert_string_equal(last_commit.body, "{}");
+    close_fixture(&f);
+}
+
+/* Of a batch the delivery that has waited longest decides. */
+static void batch_has_the_deadline_of_its_oldest(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_spooling(&f);
+    struct delivery *list[3];
+    for (int i = 0; i < 3; i++) {
+        list[i] = make(&f, i);
+        assert_true(intake_reserve(f.in));
+    }
+    int64_t submitted_us = list[0]->submitted_us;
+    list[0]->submitted_us = submitted_us + 2000000;
+    list[1]->submitted_us = submitted_us - 1000000;
+    list[0]->next = list[1];
+    list[1]->next = list[2];
+    intake_submit(f.in, list[0]);
+    assert_int_equal(collect(&f, 3, DELIVERY_SPOOLED), 3);
+    assert_int_equal(last_commit.deadline_us, submitted_us - 1000000 + 10000 * 1000);
+    close_fixture(&f);
+}
+
+static void intake_without_threads_does_not_start(void **state)
+{
+    pthread_attr_t usual;
+    pthread_attr_t huge;
+    struct err e = {0};
+    struct intake *in = NULL;
+    const struct intake_options o = {
+        .committers = 3, .batch = 1, .max_in_flight = 1, .put_deadline_ms = 1};
+    (void)state;
+    /* A stack that no machine has room for. */
+    assert_int_equal(pthread_getattr_default_np(&usual), 0);
+    assert_int_equal(pthread_attr_init(&huge), 0);
+    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);
+    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    int rc = intake_start(&o, &in, &e);
+    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    assert_int_equal(rc, -1);
+    assert_null(in);
+    assert_int_equal(e.class, ERR_CAPACITY);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&usual);
+}
+
 static void full_spool_sends_home_refused_and_is_not_remembered(void **state)
 {
     struct fixture f;
@@ -408,6 +480,9 @@ int main(void)
         cmocka_unit_test(poisoned_message_fails_alone),
         cmocka_unit_test(late_delivery_is_not_put),
         cmocka_unit_test(spooled_delivery_comes_back_spooled_and_is_remembered),
+        cmocka_unit_test(commit_carries_the_delivery_and_its_deadline),
+        cmocka_unit_test(batch_has_the_deadline_of_its_oldest),
+        cmocka_unit_test(intake_without_threads_does_not_start),
         cmocka_unit_test(full_spool_sends_home_refused_and_is_not_remembered),
         cmocka_unit_test(late_delivery_is_spooled),
         cmocka_unit_test(stop_finishes_what_was_submitted),
