@@ -12,7 +12,7 @@ enum finding { FINDING_FINE, FINDING_ENDED, FINDING_VANISHED, FINDING_UNFINISHED
 
 static const char *machine_id(const struct sweep_machines *m, const struct ledger_vm *vm)
 {
-    return vm->vm_id[0] == '\0' && vm_host_bound(m->provider) ? vm->name : vm->vm_id;
+    return vm->vm_id[0] == '\0' && vm_is_named(m->provider) ? vm->name : vm->vm_id;
 }
 
 static const struct vm_info *find_machine(const struct sweep_machines *m, const char *id)

@@ -97,8 +97,8 @@ static struct program_settings settings(const struct config *c)
 
 int main(int argc, char **argv)
 {
-    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
-                                       check_lambda, check_github, NULL};
+    static check_fn *const checks[] = {check_queue, check_ledger, check_aws,
+                                       vm_check,    check_github, NULL};
     static const struct program program = {
         .name = "mayfly-reaper",
         .purpose = "ends VMs that outlive their time and repairs what was lost",

@@ -91,7 +91,7 @@ static struct program_settings settings(const struct config *c)
 int main(int argc, char **argv)
 {
     static check_fn *const checks[] = {
-        check_queue, check_ledger, check_slot_poll, check_aws, check_lambda, check_github, NULL};
+        check_queue, check_ledger, check_slot_poll, check_aws, vm_check, check_github, NULL};
     static const struct program program = {
         .name = "mayfly-worker",
         .purpose = "takes GitHub Actions jobs from the queue and launches a VM for each",

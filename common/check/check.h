@@ -52,7 +52,6 @@ check_fn check_queue;     /* it answers, and keeps what it confirms */
 check_fn check_ledger;    /* it answers, is set up as it should be, and may be used */
 check_fn check_slot_poll; /* a worker's: the ledger is not read more often than it is worth */
 check_fn check_aws;       /* credentials and region, if anything here is AWS's */
-check_fn check_lambda;    /* image, permissions and quotas of classes with the provider lambda */
 check_fn check_github;    /* App or token, permissions, events, webhook and its last deliveries */
 
 /* Runs them in that order (NULL ends the list) and tells a last line that counts. Returns the exit

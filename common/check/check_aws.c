@@ -7,8 +7,8 @@
 #include "common/aws/aws_errors.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
-#include "common/check/check_lambda.h"
-#include "common/vm/vm_lambda_call.h"
+#include "common/check/check.h"
+#include "common/config/config_provider.h"
 
 #define SUBJECT "aws"
 #define ASKED "sts:GetCallerIdentity"
@@ -20,10 +20,17 @@ static bool begins(const char *text, const char *with)
     return slice_starts_with(slice_of(text), slice_of(with));
 }
 
-bool check_uses_aws(const struct config *c)
+static bool class_uses_aws(const struct config_class *class)
+{
+    const struct config_provider *p = config_provider_find(class->provider);
+    return p != NULL && p->aws_region != NULL;
+}
+
+/* Whether anything here calls AWS. */
+static bool uses_aws(const struct config *c)
 {
     for (size_t i = 0; i < c->class_count; i++) {
-        if (strcmp(c->classes[i].provider, "lambda") == 0) {
+        if (class_uses_aws(&c->classes[i])) {
             return true;
         }
     }
@@ -95,10 +102,12 @@ static int open_sts(struct check *c, struct aws_client **out, struct err *e)
         return 0;
     }
     for (size_t i = 0; i < c->config->class_count; i++) {
-        const struct config_lambda *l = &c->config->classes[i].lambda;
+        const struct config_class *class = &c->config->classes[i];
         char region[64];
-        struct slice named =
-            l->region[0] != '\0' ? slice_of(l->region) : lambda_arn_part(l->image, 3);
+        if (!class_uses_aws(class)) {
+            continue;
+        }
+        struct slice named = config_provider_find(class->provider)->aws_region(class->settings);
         if (named.len > 0 && slice_to_cstr(named, region, sizeof region)) {
             options.region = region;
             return aws_client_open(&options, out, e);
@@ -115,7 +124,7 @@ void check_aws(struct check *c)
     const struct aws_call call = {.operation = "GetCallerIdentity",
                                   .content_type = "application/x-www-form-urlencoded",
                                   .body = SLICE("Action=GetCallerIdentity&Version=2011-06-15")};
-    if (!check_uses_aws(c->config)) {
+    if (!uses_aws(c->config)) {
         return;
     }
     check_keys(c);

@@ -8,22 +8,74 @@
 
 /* --- the struct's life ----------------------------------------------------------------------- */
 
-void config_class_set_defaults(struct config_class *class)
+const struct config_provider *config_provider_find(const char *name)
 {
-    for (size_t i = 0; i < config_setting_count; i++) {
-        if (setting_is_of_class(&config_settings[i])) {
-            setting_set_default(&config_settings[i], class);
+    for (size_t i = 0; i < config_provider_count; i++) {
+        if (strcmp(config_providers[i]->name, name) == 0) {
+            return config_providers[i];
+        }
+    }
+    return NULL;
+}
+
+void *config_class_section(const char *section, const struct config_class *class)
+{
+    static const char prefix[] = "classes[].";
+    ASSERT(strncmp(section, prefix, sizeof prefix - 1) == 0);
+    const char *name = section + sizeof prefix - 1;
+    for (size_t i = 0; i < config_provider_count; i++) {
+        size_t n = strlen(config_providers[i]->name);
+        if (strncmp(name, config_providers[i]->name, n) == 0 &&
+            (name[n] == '.' || name[n] == '\0')) {
+            return class->blocks != NULL ? class->blocks[i] : NULL;
+        }
+    }
+    return (void *)(uintptr_t) class;
+}
+
+void *config_class_base(const struct setting *s, const struct config_class *class)
+{
+    return config_class_section(s->key, class);
+}
+
+void config_class_choose_settings(struct config_class *class)
+{
+    for (size_t i = 0; i < config_provider_count; i++) {
+        if (strcmp(config_providers[i]->name, class->provider) == 0) {
+            class->settings = class->blocks[i];
         }
     }
 }
 
-void config_class_clear(struct config_class *class)
+void config_class_init(struct config_class *class)
 {
-    for (size_t i = 0; i < config_setting_count; i++) {
-        if (setting_is_of_class(&config_settings[i])) {
-            setting_clear(&config_settings[i], class);
+    const struct setting *s = NULL;
+    class->blocks = calloc(config_provider_count, sizeof class->blocks[0]);
+    ASSERT(class->blocks != NULL);
+    for (size_t i = 0; i < config_provider_count; i++) {
+        class->blocks[i] = calloc(1, config_providers[i]->size);
+        ASSERT(class->blocks[i] != NULL);
+    }
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        if (setting_is_of_class(s)) {
+            setting_set_default(s, config_class_base(s, class));
         }
     }
+}
+
+void config_class_fini(struct config_class *class)
+{
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        void *base = setting_is_of_class(s) ? config_class_base(s, class) : NULL;
+        if (base != NULL) {
+            setting_clear(s, base);
+        }
+    }
+    for (size_t i = 0; class->blocks != NULL && i < config_provider_count; i++) {
+        free(class->blocks[i]);
+    }
+    free(class->blocks);
 }
 
 struct config *config_new_with_defaults(void)
@@ -49,13 +101,13 @@ void config_free(struct config *c)
         }
     }
     for (size_t i = 0; i < c->class_count; i++) {
-        config_class_clear(&c->classes[i]);
+        config_class_fini(&c->classes[i]);
     }
+    free(c->classes);
     for (size_t i = 0; i < c->unfetched.count; i++) {
         free(c->unfetched.items[i]);
     }
     free(c->unfetched.items);
-    free(c->classes);
     free(c);
 }
 

@@ -153,34 +153,6 @@ struct config_breaker {
     int64_t max_pause_ms; /* no longer than that */
 };
 
-struct config_qemu {
-    char *image;     /* directory with image.json */
-    char *binary;    /* "" : qemu-system-<arch> */
-    char *state_dir; /* one directory per VM lives below it */
-    char *accel;     /* auto, kvm, tcg */
-    int64_t cpus;
-    int64_t memory_mib;
-    int64_t disk_mib; /* size of the throw-away disk; 0: as the image's */
-    bool restore;     /* restore a saved machine instead of booting */
-    char *network;    /* "user": reaches what the host reaches; "proxy": nothing but the proxy */
-    char *user;       /* run VMs as this user when started as root; "" keeps the worker's user */
-    int64_t console_limit_bytes;
-    int64_t boot_timeout_ms; /* until the agent is ready */
-};
-
-struct config_lambda {
-    char *endpoint;       /* URL of the service; "" : its own host in the region */
-    char *region;         /* "" : the image's */
-    char *image;          /* ARN; one image for each deployment and class, it marks our VMs */
-    char *image_version;  /* "" : the newest ACTIVE one */
-    char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
-    char *log_group;      /* CloudWatch's, a stream for each VM; "" : nothing is kept */
-    bool shell;           /* let a person with the right open a shell in a VM */
-    struct config_list egress_connectors;  /* ARNs; empty: INTERNET_EGRESS */
-    struct config_list ingress_connectors; /* ARNs */
-    int64_t timeout_ms;                    /* one call, whole */
-};
-
 struct config_proxy {
     char *http; /* put into the runner's environment; "" : none */
     char *https;
@@ -191,7 +163,7 @@ struct config_class {
     char *name; /* [a-z0-9-], 1 to 32 characters */
     struct config_list labels;
     struct config_list required_labels;
-    char *provider;     /* "qemu", "lambda" */
+    char *provider;     /* one of config_providers */
     char *runner_group; /* "" : github.runner_group */
     int64_t max_vms;
     int64_t max_duration_seconds;
@@ -199,8 +171,8 @@ struct config_class {
     int64_t patience_ms;            /* 0: reaper.patience_ms */
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;
-    struct config_qemu qemu;
-    struct config_lambda lambda;
+    void *settings; /* of its provider: the struct that the provider's own header declares */
+    void **blocks;  /* the same for every provider, those it does not use too; config's own */
 };
 
 struct config {

@@ -1,5 +1,7 @@
 #include "common/config/config_private.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/job/record.h"
@@ -13,7 +15,7 @@ static bool asks(const struct config_reading *r, unsigned programs)
     return (r->who & programs) != 0;
 }
 
-/* "classes[2].qemu.image" from "classes[].qemu.image". */
+/* "classes[2].proxy.http" from "classes[].proxy.http". */
 static void path_of(struct buf *out, const struct setting *s, size_t class_index)
 {
     if (setting_is_of_class(s)) {
@@ -41,10 +43,10 @@ static void check_required(struct config_reading *r, const struct setting *s, co
 
 static void check_all_required(struct config_reading *r)
 {
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const struct setting *s = &config_settings[i];
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         for (size_t k = 0; setting_is_of_class(s) && k < r->config->class_count; k++) {
-            check_required(r, s, &r->config->classes[k], k);
+            check_required(r, s, config_class_base(s, &r->config->classes[k]), k);
         }
         if (!setting_is_of_class(s)) {
             check_required(r, s, r->config, 0);
@@ -160,20 +162,6 @@ static void check_launch_threads(struct config_reading *r)
     }
 }
 
-/* A launch that is given up before its VM had the time to boot would be tried again for ever. */
-static void check_startup_timeout(struct config_reading *r, size_t i)
-{
-    const struct config_class *class = &r->config->classes[i];
-    int64_t startup_ms = r->config->reaper.startup_timeout_ms;
-    if (asks(r, FOR_WORKER | FOR_REAPER) && class->qemu.boot_timeout_ms >= startup_ms &&
-        !complaints_about(r->complaints, "reaper.startup_timeout_ms")) {
-        COMPLAIN(r, "reaper.startup_timeout_ms",
-                 "is %lld, not above classes[%zu].qemu.boot_timeout_ms (%lld): raise it or lower "
-                 "that",
-                 (long long)startup_ms, i, (long long)class->qemu.boot_timeout_ms);
-    }
-}
-
 /* A lease that may end between two sweeps would change hands for nothing, and each new holder has
  * to see for itself what the last one saw. */
 static void check_reaper(struct config_reading *r)
@@ -191,18 +179,35 @@ static void check_reaper(struct config_reading *r)
 
 /* --- classes --------------------------------------------------------------------------------- */
 
-static void check_class_name(struct config_reading *r, size_t i)
+bool config_check_asks(const struct config_class_check *c, unsigned programs)
 {
-    const struct config_class *classes = r->config->classes;
-    for (size_t k = 0; k < i && classes[i].name[0] != '\0'; k++) {
-        if (strcmp(classes[k].name, classes[i].name) == 0) {
-            char path[64];
-            struct buf b;
-            buf_init(&b, sizeof path);
-            buf_printf(&b, "classes[%zu].name", i);
-            COMPLAIN(r, b.data, "\"%s\" is the name of classes[%zu] too: give each its own",
-                     classes[i].name, k);
-            buf_fini(&b);
+    return asks(c->reading, programs);
+}
+
+void config_check_complain(const struct config_class_check *c, const char *key, const char *fmt,
+                           ...)
+{
+    char path[128];
+    char text[512];
+    va_list ap;
+    (void)snprintf(path, sizeof path, "classes[%zu].%s", c->index, key);
+    if (complaints_about(c->reading->complaints, path)) {
+        return;
+    }
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    COMPLAIN(c->reading, path, "%s", text);
+}
+
+static void check_class_name(const struct config_class_check *c)
+{
+    const struct config_class *classes = c->config->classes;
+    const char *name = classes[c->index].name;
+    for (size_t k = 0; k < c->index && name[0] != '\0'; k++) {
+        if (strcmp(classes[k].name, name) == 0) {
+            config_check_complain(
+                c, "name", "\"%s\" is the name of classes[%zu] too: give each its own", name, k);
             return;
         }
     }
@@ -219,95 +224,17 @@ static bool has_label(const struct config_list *labels, const char *label)
 }
 
 /* A required label that no runner of the class has would make the class take no job at all. */
-static void check_required_labels(struct config_reading *r, size_t i)
+static void check_required_labels(const struct config_class_check *c)
 {
-    const struct config_class *class = &r->config->classes[i];
-    for (size_t k = 0; k < class->required_labels.count; k++) {
-        const char *label = class->required_labels.items[k];
-        struct buf b;
-        if (class->labels.count == 0 || has_label(&class->labels, label)) {
-            continue;
+    const struct config_class *class = &c->config->classes[c->index];
+    for (size_t k = 0; class->labels.count > 0 && k < class->required_labels.count; k++) {
+        char key[48];
+        (void)snprintf(key, sizeof key, "required_labels[%zu]", k);
+        if (!has_label(&class->labels, class->required_labels.items[k])) {
+            config_check_complain(c, key,
+                                  "is not among the class's labels, so that no job could match: "
+                                  "add it to labels, or remove it here");
         }
-        buf_init(&b, 128);
-        buf_printf(&b, "classes[%zu].required_labels[%zu]", i, k);
-        COMPLAIN(r, b.data,
-                 "is not among the class's labels, so that no job could match: add it to labels, "
-                 "or remove it here");
-        buf_fini(&b);
-    }
-}
-
-static void check_qemu(struct config_reading *r, size_t i)
-{
-    const struct config_class *class = &r->config->classes[i];
-    struct buf b;
-    buf_init(&b, 128);
-    buf_printf(&b, "classes[%zu].qemu.image", i);
-    if (asks(r, FOR_WORKER) && class->qemu.image[0] == '\0' &&
-        !complaints_about(r->complaints, b.data)) {
-        COMPLAIN(r, b.data, "is required: add \"qemu: {image: /var/lib/mayfly/image}\"");
-    }
-    bool proxy = class->proxy.http[0] != '\0' || class->proxy.https[0] != '\0';
-    buf_reset(&b);
-    buf_printf(&b, "classes[%zu].qemu.network", i);
-    if (asks(r, FOR_WORKER) && strcmp(class->qemu.network, "proxy") == 0 && !proxy) {
-        COMPLAIN(r, b.data,
-                 "is proxy, and the class has none: add \"proxy: {http: http://…, https: "
-                 "http://…}\" to it, or say network: user");
-    }
-    buf_fini(&b);
-}
-
-#define LAMBDA_SECONDS_MAX 28800
-
-/* Complains about classes[i].<key> unless something was said about it already. */
-static void complain_class(struct config_reading *r, size_t i, const char *key, const char *text)
-{
-    struct buf b;
-    buf_init(&b, 128);
-    buf_printf(&b, "classes[%zu].%s", i, key);
-    if (!complaints_about(r->complaints, b.data)) {
-        COMPLAIN(r, b.data, "%s", text);
-    }
-    buf_fini(&b);
-}
-
-/* MicroVMs have no tags: what says whose they are is their image alone. */
-static void check_lambda_image(struct config_reading *r, size_t i)
-{
-    const struct config_class *classes = r->config->classes;
-    for (size_t k = 0; k < i; k++) {
-        if (strcmp(classes[k].provider, "lambda") == 0 &&
-            strcmp(classes[k].lambda.image, classes[i].lambda.image) == 0) {
-            complain_class(r, i, "lambda.image",
-                           "is another class's too: give each class an image of its own, since "
-                           "nothing else tells whose a MicroVM is");
-            return;
-        }
-    }
-}
-
-static void check_lambda(struct config_reading *r, size_t i)
-{
-    const struct config_class *class = &r->config->classes[i];
-    if (!asks(r, FOR_WORKER | FOR_REAPER)) {
-        return;
-    }
-    if (class->lambda.image[0] == '\0') {
-        complain_class(r, i, "lambda.image",
-                       "is required: add \"lambda: {image: "
-                       "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"");
-    } else {
-        check_lambda_image(r, i);
-    }
-    if (class->lambda.log_group[0] != '\0' && class->lambda.execution_role[0] == '\0') {
-        complain_class(r, i, "lambda.log_group",
-                       "needs lambda.execution_role, since a VM writes its log with its role's "
-                       "rights: add one that may write there, or remove it");
-    }
-    if (class->max_duration_seconds > LAMBDA_SECONDS_MAX) {
-        complain_class(r, i, "max_duration_seconds",
-                       "is above 28800, the longest life of a MicroVM: lower it");
     }
 }
 
@@ -322,13 +249,12 @@ void config_check(struct config_reading *r)
     check_launch_threads(r);
     check_reaper(r);
     for (size_t i = 0; i < r->config->class_count; i++) {
-        check_class_name(r, i);
-        check_required_labels(r, i);
-        if (strcmp(r->config->classes[i].provider, "qemu") == 0) {
-            check_qemu(r, i);
-            check_startup_timeout(r, i);
-        } else if (strcmp(r->config->classes[i].provider, "lambda") == 0) {
-            check_lambda(r, i);
+        const struct config_class_check c = {.reading = r, .config = r->config, .index = i};
+        const struct config_provider *p = config_provider_find(r->config->classes[i].provider);
+        check_class_name(&c);
+        check_required_labels(&c);
+        if (p != NULL) { /* else its value is kept elsewhere, and was not fetched */
+            p->check(&c);
         }
     }
 }

@@ -105,18 +105,6 @@ static bool is_secret(struct slice s)
     return s.len >= 8;
 }
 
-/* arn:partition:service:region:account:resource; the last may hold colons. */
-static bool is_arn(struct slice s)
-{
-    struct slice part;
-    for (int i = 0; i < 5; i++) {
-        if (!slice_cut(s, ':', &part, &s) || (i == 0 && !slice_eq_cstr(part, "arn"))) {
-            return false;
-        }
-    }
-    return s.len > 0 && memchr(s.ptr, ' ', s.len) == NULL;
-}
-
 const struct setting_form form_secret = {
     "at least 8 bytes long (openssl rand -hex 32 makes a good one)", is_secret};
 const struct setting_form form_name = {"lower-case letters, digits and -", is_name};
@@ -131,8 +119,5 @@ const struct setting_form form_url_path = {"a path that begins with /", is_url_p
 const struct setting_form form_repository = {"owner/name or owner/*", is_repository};
 const struct setting_form form_label = {"a label without commas and without spaces at its ends",
                                         is_label};
-const struct setting_form form_arn = {"an ARN, such as "
-                                      "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly",
-                                      is_arn};
 const struct setting_form form_app_key = {
     "the text of a PEM private key, file:PATH of a file with it, or kms:KEY", is_app_key};

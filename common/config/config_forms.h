@@ -1,11 +1,11 @@
 /*
  * The forms that texts of the configuration may be required to have: addresses, URLs, names,
- * labels. Pure checks of one value, without looking anything up; for config_table.c alone.
+ * labels. Pure checks of one value, without looking anything up; for tables of settings alone.
  */
 #ifndef MAYFLY_CONFIG_FORMS_H
 #define MAYFLY_CONFIG_FORMS_H
 
-#include "common/config/config_private.h"
+#include "common/config/config_setting.h"
 
 extern const struct setting_form form_name;
 extern const struct setting_form form_address; /* numeric, so that no lookup can change it */
@@ -16,6 +16,5 @@ extern const struct setting_form form_repository;
 extern const struct setting_form form_label;
 extern const struct setting_form form_app_key; /* PEM, or kms: and a key's ARN, id or alias */
 extern const struct setting_form form_secret;
-extern const struct setting_form form_arn;
 
 #endif

@@ -31,23 +31,27 @@ static void keep_fixed_settings(const struct config *old, struct config *fresh, 
     }
 }
 
-/* `to` is empty or holds a class; it becomes `old` but for what may change to `fresh`'s (NULL: the
- * class is no more, all of it stays). */
+/* `to` is empty; it becomes `old` but for what may change to `fresh`'s (NULL: the class is no more,
+ * all of it stays). */
 static void merge_class(const struct config_class *old, const struct config_class *fresh,
                         struct config_class *to, struct buf *ignored)
 {
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const struct setting *s = &config_settings[i];
+    const struct setting *s = NULL;
+    config_class_init(to);
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         if (!setting_is_of_class(s)) {
             continue;
         }
         bool follows = fresh != NULL && (s->flags & SETTING_RELOADABLE) != 0;
-        if (fresh != NULL && !follows && !setting_equal(s, old, fresh)) {
+        const void *was = config_class_base(s, old);
+        const void *is = fresh != NULL ? config_class_base(s, fresh) : was;
+        if (!follows && !setting_equal(s, was, is)) {
             note(ignored, "classes[%s].%s: changed, takes a restart", old->name,
                  s->key + strlen("classes[]."));
         }
-        setting_copy(s, to, follows ? fresh : old);
+        setting_copy(s, config_class_base(s, to), follows ? is : was);
     }
+    config_class_choose_settings(to);
 }
 
 /* The classes keep their number, names and order: threads, lanes and metrics are made for them at
@@ -74,7 +78,7 @@ static void keep_classes(const struct config *old, struct config *fresh, struct 
         if (config_class_by_name(old, slice_of(fresh->classes[i].name)) == NULL) {
             note(ignored, "classes[%s]: added, takes a restart", fresh->classes[i].name);
         }
-        config_class_clear(&fresh->classes[i]);
+        config_class_fini(&fresh->classes[i]);
     }
     if (reordered) {
         note(ignored, "classes: their order changed, takes a restart");

@@ -13,7 +13,8 @@
 
 #include <jansson.h>
 
-#include "common/config/config.h"
+#include "common/config/config_provider.h"
+#include "common/config/config_setting.h"
 
 #define CONFIG_TEXT_LIMIT_BYTES ((size_t)1 << 20)
 #define CONFIG_VALUE_LIMIT_BYTES ((size_t)64 << 10)
@@ -25,63 +26,26 @@
 
 /* --- the table --- */
 
-/* Programs, as a set. */
-#define FOR_INGRESS (1U << CONFIG_FOR_INGRESS)
-#define FOR_WORKER (1U << CONFIG_FOR_WORKER)
-#define FOR_REAPER (1U << CONFIG_FOR_REAPER)
-#define FOR_CTL (1U << CONFIG_FOR_CTL)
-#define FOR_ALL (FOR_INGRESS | FOR_WORKER | FOR_REAPER | FOR_CTL)
-
-enum setting_flag {
-    SETTING_SECRET = 1,     /* never shown, and left alone for programs that do not read it */
-    SETTING_RELOADABLE = 2, /* SIGHUP changes it in a running program */
-    SETTING_PATH = 4,       /* a relative path starts at the configuration's directory */
-    SETTING_LINES = 8,      /* may hold line breaks */
-};
-
-/* The type of the struct's member: char *, int64_t, double, bool, struct config_list. */
-enum setting_type { SETTING_TEXT, SETTING_WHOLE, SETTING_NUMBER, SETTING_BOOL, SETTING_LIST };
-
-/* What a text, or each item of a list, must look like. */
-struct setting_form {
-    const char *text; /* for the reference and for complaints, "must be <text>" */
-    bool (*fits)(struct slice value);
-};
-
-struct setting {
-    const char *key;      /* "ingress.max_body_bytes", "classes[].qemu.memory_mib" */
-    const char *fallback; /* the default, as it would stand in the text; "" for an empty list */
-    const char *example;  /* a line to add when it is required and missing; else NULL */
-    const char *words;    /* the allowed words, one space between; NULL: any */
-    const char *help;     /* what it is, and what happens when a limit is reached */
-    const struct setting_form *form;
-    size_t offset; /* in struct config, or in struct config_class for keys below classes[] */
-    /* WHOLE, NUMBER: the value; TEXT: its length in bytes; LIST: its number of items. */
-    int64_t min;
-    int64_t max;
-    enum setting_type type;
-    unsigned flags;
-    unsigned readers;  /* programs that resolve it */
-    unsigned required; /* programs that cannot do without it */
-};
-
 struct setting_section {
     const char *name; /* "github", "classes[]"; "" for the top level */
     const char *help;
 };
 
+/* The programs' own rows, without the providers'. */
 extern const struct setting config_settings[];
 extern const size_t config_setting_count;
 extern const struct setting_section config_sections[];
 extern const size_t config_section_count;
 
+/* The i-th row of all, the providers' after the programs' own; NULL past the last. */
+const struct setting *setting_at(size_t i);
 bool setting_is_of_class(const struct setting *s);
 /* NULL if there is none. */
 const struct setting *setting_find(const char *key);
-/* Whether settings live below `key` ("github", "classes[].qemu", "classes"). */
+/* Whether settings live below `key` ("github", "classes[].proxy", "classes"). */
 bool setting_is_section(const char *key);
 
-/* Values in place: `base` is the struct config or struct config_class that holds them. */
+/* Values in place: `base` is the struct that holds them. */
 void setting_set_default(const struct setting *s, void *base);
 void setting_clear(const struct setting *s, void *base);
 void setting_copy(const struct setting *s, void *to, const void *from);
@@ -93,9 +57,17 @@ const char *setting_read(const struct setting *s, void *base, struct slice value
 /* "1 to 65535", "`auto`, `kvm`, `tcg`", … for the reference and for complaints. */
 void setting_range(const struct setting *s, struct buf *out);
 
-/* The parts of a class by its settings. */
-void config_class_set_defaults(struct config_class *class);
-void config_class_clear(struct config_class *class);
+/* The struct that holds the value of a setting of classes: the class, or a provider's block (NULL
+ * in a class that was not made by config_class_init). */
+void *config_class_base(const struct setting *s, const struct config_class *class);
+/* The same for the settings below `section` ("classes[].launch_rate"). */
+void *config_class_section(const char *section, const struct config_class *class);
+
+/* A class's parts by its settings: makes an empty one of the defaults. */
+void config_class_init(struct config_class *class);
+/* Its provider's settings are those of the provider that it now names. */
+void config_class_choose_settings(struct config_class *class);
+void config_class_fini(struct config_class *class);
 
 /* --- complaints --- */
 

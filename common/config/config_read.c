@@ -7,8 +7,8 @@
 
 #define PATH_LIMIT_BYTES 1200
 
-/* Where the walk is: `path` as an operator would say it ("classes[0].qemu"), `section` as the
- * table does ("classes[].qemu"), and the struct that the settings there are members of. */
+/* Where the walk is: `path` as an operator would say it ("classes[0].proxy"), `section` as the
+ * table does ("classes[].proxy"), and the struct that the settings there are members of. */
 struct place {
     const char *path;
     const char *section;
@@ -305,7 +305,7 @@ static void read_class(struct config_reading *r, const json_t *item, size_t i)
     struct buf b;
     buf_init(&b, sizeof path - 1);
     buf_printf(&b, "classes[%zu]", i);
-    config_class_set_defaults(&c->classes[i]);
+    config_class_init(&c->classes[i]);
     c->class_count = i + 1;
     if (json_is_object(item)) {
         struct place p = {b.data, "classes[]", &c->classes[i]};
@@ -314,6 +314,7 @@ static void read_class(struct config_reading *r, const json_t *item, size_t i)
         complain(r->complaints, config_tree_line(r->tree, b.data), b.data,
                  "must be a map: write {name: …, labels: […], …}");
     }
+    config_class_choose_settings(&c->classes[i]);
     buf_fini(&b);
 }
 
@@ -375,7 +376,9 @@ static void read_member(struct config_reading *r, const struct place *p, const c
     } else if (nests || !setting_is_section(known)) {
         complain_unknown(r, p, path, key);
     } else if (json_is_object(value)) {
-        struct place inner = {path, known, p->base};
+        bool of_class = strncmp(known, "classes[].", 10) == 0;
+        struct place inner = {path, known,
+                              of_class ? config_class_section(known, p->base) : p->base};
         read_map(r, &inner, value);
     } else if (!json_is_null(value)) {
         complain(r->complaints, config_tree_line(r->tree, path), path,

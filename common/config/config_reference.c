@@ -5,8 +5,9 @@
 static const char introduction[] =
     "# Configuration reference\n"
     "\n"
-    "Made from the table of settings in `common/config/config_table.c` by the build target\n"
-    "`config-reference`; a test fails when it is stale. Do not edit it.\n"
+    "Made from the tables of settings (`common/config/config_table.c`, and one for each VM "
+    "provider)\n"
+    "by the build target `config-reference`; a test fails when it is stale. Do not edit it.\n"
     "\n"
     "One YAML file (JSON is YAML too), given as `--config FILE` or as text in the variable\n"
     "`MAYFLY_CONFIG`, serves all programs. `--check-config` reads it and names key, line and mend "
@@ -94,9 +95,10 @@ void config_reference(struct buf *out)
                    section->help);
         buf_append_cstr(out, "| Key | Type | Default | Range | Reload | Meaning |\n"
                              "|---|---|---|---|---|---|\n");
-        for (size_t k = 0; k < config_setting_count; k++) {
-            if (slice_eq_cstr(section_of(&config_settings[k]), section->name)) {
-                append_row(out, &config_settings[k]);
+        const struct setting *s = NULL;
+        for (size_t k = 0; (s = setting_at(k)) != NULL; k++) {
+            if (slice_eq_cstr(section_of(s), section->name)) {
+                append_row(out, s);
             }
         }
     }

@@ -70,8 +70,9 @@ static void append_known(struct buf *out, const char *section)
 {
     struct slice before = {NULL, 0};
     buf_append_cstr(out, "known here: ");
-    for (size_t i = 0; i < config_setting_count; i++) {
-        struct slice child = child_of(config_settings[i].key, section);
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        struct slice child = child_of(s->key, section);
         if (child.len > 0 && !slice_eq(child, before)) {
             buf_printf(out, "%s%.*s", before.len > 0 ? ", " : "", SLICE_ARG(child));
             before = child;
@@ -85,8 +86,9 @@ void config_suggest(struct buf *out, const char *section, const char *word)
     struct slice best = {NULL, 0};
     size_t best_distance = w.len < 6 ? 2 : w.len / 3;
     const char *elsewhere = NULL;
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const char *key = config_settings[i].key;
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        const char *key = s->key;
         struct slice child = child_of(key, section);
         size_t d = child.len > 0 ? distance(w, child) : SIZE_MAX;
         if (d < best_distance || (d == best_distance && best.len == 0)) {

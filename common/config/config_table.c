@@ -1,46 +1,13 @@
 #include "common/config/config_private.h"
 
-#include <stddef.h>
 #include <string.h>
 
-#include "common/config/config_forms.h"
+#include "common/config/config_rows.h"
 
 #define IN_CONFIG(member) offsetof(struct config, member)
 #define IN_CLASS(member) offsetof(struct config_class, member)
 
-#define FOR_FLEET (FOR_WORKER | FOR_REAPER)
-#define FOR_DAEMONS (FOR_INGRESS | FOR_WORKER | FOR_REAPER)
-
 #define ADDRESS_MAX 60
-#define TEXT_MAX 4096
-#define MS_MAX 86400000
-#define RATE_MAX 100000
-
-/* One row a setting; the rest of a row (flags, example, words) follows as designated members. */
-#define TEXT(k, at, dflt, lo, hi, ...)                                                             \
-    {                                                                                              \
-        .key = (k), .type = SETTING_TEXT, .offset = (at), .fallback = (dflt), .min = (lo),         \
-        .max = (hi), __VA_ARGS__                                                                   \
-    }
-#define WHOLE(k, at, dflt, lo, hi, ...)                                                            \
-    {                                                                                              \
-        .key = (k), .type = SETTING_WHOLE, .offset = (at), .fallback = (dflt), .min = (lo),        \
-        .max = (hi), __VA_ARGS__                                                                   \
-    }
-#define NUMBER(k, at, dflt, lo, hi, ...)                                                           \
-    {                                                                                              \
-        .key = (k), .type = SETTING_NUMBER, .offset = (at), .fallback = (dflt), .min = (lo),       \
-        .max = (hi), __VA_ARGS__                                                                   \
-    }
-#define BOOL(k, at, dflt, ...)                                                                     \
-    {                                                                                              \
-        .key = (k), .type = SETTING_BOOL, .offset = (at), .fallback = (dflt), __VA_ARGS__          \
-    }
-#define LIST(k, at, lo, hi, ...)                                                                   \
-    {                                                                                              \
-        .key = (k), .type = SETTING_LIST, .offset = (at), .fallback = "", .min = (lo),             \
-        .max = (hi), __VA_ARGS__                                                                   \
-    }
 
 const struct setting_section config_sections[] = {
     {"", "What every program needs."},
@@ -384,23 +351,24 @@ const struct setting config_settings[] = {
           .help = "Launches at once after a quiet time."),
     NUMBER("limits.terminate_rate.per_second", IN_CONFIG(limits.terminate_rate.per_second), "10", 0,
            RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-           .help = "VMs that workers and reapers together end in a second (TerminateMicrovm, by "
-                   "account and region; QEMU's by host); the others follow, and "
-                   "`mayfly_fleet_rate_waits_total{call=\"terminate\"}` counts the waits. 0 does "
-                   "not limit them."),
+           .help =
+               "VMs that workers and reapers together end in a second, counted as their provider "
+               "counts (by account and region, or by host); the others follow, and "
+               "`mayfly_fleet_rate_waits_total{call=\"terminate\"}` counts the waits. 0 does "
+               "not limit them."),
     WHOLE("limits.terminate_rate.burst", IN_CONFIG(limits.terminate_rate.burst), "10", 1, RATE_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "VMs ended at once after a quiet time."),
     NUMBER("limits.describe_rate.per_second", IN_CONFIG(limits.describe_rate.per_second), "100", 0,
            RATE_MAX, .readers = FOR_FLEET,
-           .help = "Calls a second that ask for one VM (GetMicrovm), of all processes together; "
+           .help = "Calls a second that ask for one VM, of all processes together; "
                    "one that waits longer than 5 s is given up until the next sweep. Counted by "
                    "`mayfly_fleet_rate_waits_total{call=\"describe\"}`. 0 does not limit them."),
     WHOLE("limits.describe_rate.burst", IN_CONFIG(limits.describe_rate.burst), "100", 1, RATE_MAX,
           .readers = FOR_FLEET, .help = "Such calls at once after a quiet time."),
     NUMBER("limits.list_rate.per_second", IN_CONFIG(limits.list_rate.per_second), "10", 0, RATE_MAX,
            .readers = FOR_FLEET,
-           .help = "Calls a second that list VMs (ListMicrovms, one for each page), of all "
+           .help = "Calls a second that list VMs (one for each page), of all "
                    "processes together; a list with a page that waits longer than 5 s is given up "
                    "until the next sweep. Counted by "
                    "`mayfly_fleet_rate_waits_total{call=\"list\"}`. 0 does not limit them."),
@@ -442,8 +410,8 @@ const struct setting config_settings[] = {
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
          .help = "Labels a job must carry to belong here; all must be among `labels`. Keeps jobs "
                  "that any self-hosted runner may take from launching a VM."),
-    TEXT("classes[].provider", IN_CLASS(provider), "qemu", 1, 32, .words = "qemu lambda",
-         .readers = FOR_FLEET, .help = "What runs the VMs."),
+    TEXT("classes[].provider", IN_CLASS(provider), config_provider_default, 1, 32,
+         .words = config_provider_names, .readers = FOR_FLEET, .help = "What runs the VMs."),
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
          .help = "Empty takes `github.runner_group`."),
     WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000, .flags = SETTING_RELOADABLE,
@@ -472,74 +440,6 @@ const struct setting config_settings[] = {
          .help = "`https_proxy` in the runner's environment; empty sets none."),
     TEXT("classes[].proxy.no_proxy", IN_CLASS(proxy.no_proxy), "", 0, TEXT_MAX,
          .readers = FOR_FLEET, .help = "`no_proxy` in the runner's environment."),
-    TEXT("classes[].qemu.image", IN_CLASS(qemu.image), "", 0, TEXT_MAX, .flags = SETTING_PATH,
-         .readers = FOR_FLEET,
-         .help = "Directory of the image: `image.json` and what it names. The worker needs it."),
-    TEXT("classes[].qemu.binary", IN_CLASS(qemu.binary), "", 0, TEXT_MAX, .readers = FOR_FLEET,
-         .help = "The emulator. Empty takes `qemu-system-` and the image's architecture."),
-    TEXT("classes[].qemu.state_dir", IN_CLASS(qemu.state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
-         .flags = SETTING_PATH, .readers = FOR_FLEET,
-         .help = "One directory for each VM lives below it."),
-    TEXT("classes[].qemu.accel", IN_CLASS(qemu.accel), "auto", 1, 4, .words = "auto kvm tcg",
-         .readers = FOR_FLEET,
-         .help = "`auto` takes KVM where it is seen to work, else TCG (emulation)."),
-    WHOLE("classes[].qemu.cpus", IN_CLASS(qemu.cpus), "1", 1, 64, .readers = FOR_FLEET,
-          .help = "Virtual processors of a VM."),
-    WHOLE("classes[].qemu.memory_mib", IN_CLASS(qemu.memory_mib), "1024", 64, 1048576,
-          .readers = FOR_FLEET, .help = "Memory of a VM. A guest that needs more kills its own."),
-    WHOLE("classes[].qemu.disk_mib", IN_CLASS(qemu.disk_mib), "0", 0, 16777216,
-          .readers = FOR_FLEET,
-          .help = "Size of a VM's throw-away disk; 0 takes the image's. A full disk is the job's "
-                  "own failure."),
-    BOOL("classes[].qemu.restore", IN_CLASS(qemu.restore), "true", .readers = FOR_FLEET,
-         .help = "Restore a machine saved where its agent waits, instead of booting one."),
-    TEXT("classes[].qemu.network", IN_CLASS(qemu.network), "user", 1, 8, .words = "user proxy",
-         .readers = FOR_FLEET,
-         .help = "`user` reaches what the host reaches; `proxy` reaches nothing but the class's "
-                 "proxy."),
-    TEXT("classes[].qemu.user", IN_CLASS(qemu.user), "", 0, 32, .readers = FOR_FLEET,
-         .help = "Run VMs as this user when the worker is root. Empty keeps the worker's."),
-    WHOLE("classes[].qemu.console_limit_bytes", IN_CLASS(qemu.console_limit_bytes), "1048576", 4096,
-          1073741824, .readers = FOR_FLEET,
-          .help = "What is kept of a VM's console; the rest is dropped."),
-    WHOLE("classes[].qemu.boot_timeout_ms", IN_CLASS(qemu.boot_timeout_ms), "180000", 100, MS_MAX,
-          .readers = FOR_FLEET,
-          .help = "Until the agent is ready. A VM that takes longer is ended, and the launch tried "
-                  "again. Emulation is slow."),
-    TEXT("classes[].lambda.endpoint", IN_CLASS(lambda.endpoint), "", 0, TEXT_MAX,
-         .form = &form_http_url, .readers = FOR_FLEET,
-         .help = "URL of the Lambda MicroVMs service. Empty takes the service's own host in the "
-                 "region."),
-    TEXT("classes[].lambda.region", IN_CLASS(lambda.region), "", 0, 32, .form = &form_name,
-         .readers = FOR_FLEET, .help = "Empty takes the image's."),
-    TEXT("classes[].lambda.image", IN_CLASS(lambda.image), "", 0, 512, .form = &form_arn,
-         .readers = FOR_FLEET,
-         .help = "ARN of the MicroVM image. MicroVMs carry no tags, so that the image is what "
-                 "marks them as ours: no other deployment, and no other class, may use it."),
-    TEXT("classes[].lambda.image_version", IN_CLASS(lambda.image_version), "", 0, 64,
-         .readers = FOR_FLEET,
-         .help = "Such as `3.0`. Empty takes the newest that is ACTIVE at each launch."),
-    TEXT("classes[].lambda.execution_role", IN_CLASS(lambda.execution_role), "", 0, 512,
-         .form = &form_arn, .readers = FOR_FLEET,
-         .help = "ARN of a role for the VM. A job can read its credentials; empty gives none, and "
-                 "the worker ends the VMs."),
-    TEXT("classes[].lambda.log_group", IN_CLASS(lambda.log_group), "", 0, 512, .readers = FOR_FLEET,
-         .help = "CloudWatch log group for what VMs write, with a stream for each VM, named as its "
-                 "runner. Needs `lambda.execution_role`, which must be allowed to write there. "
-                 "Empty keeps nothing."),
-    BOOL("classes[].lambda.shell", IN_CLASS(lambda.shell), "false", .readers = FOR_FLEET,
-         .help = "Adds the connectors HTTP_INGRESS and SHELL_INGRESS, so that whoever may call "
-                 "CreateMicrovmShellAuthToken can open a shell in a running VM. For debugging: a "
-                 "shell sees the job's secrets."),
-    LIST("classes[].lambda.egress_connectors", IN_CLASS(lambda.egress_connectors), 0, 16,
-         .form = &form_arn, .readers = FOR_FLEET,
-         .help = "ARNs of network connectors for what leaves the VM. Empty takes INTERNET_EGRESS."),
-    LIST("classes[].lambda.ingress_connectors", IN_CLASS(lambda.ingress_connectors), 0, 16,
-         .form = &form_arn, .readers = FOR_FLEET,
-         .help = "ARNs of network connectors for what enters it. A runner needs none."),
-    WHOLE("classes[].lambda.timeout_ms", IN_CLASS(lambda.timeout_ms), "10000", 100, 600000,
-          .readers = FOR_FLEET,
-          .help = "One call of the service, whole. A call that takes longer is a transient error."),
 };
 const size_t config_setting_count = COUNT_OF(config_settings);
 
@@ -548,22 +448,36 @@ bool setting_is_of_class(const struct setting *s)
     return strncmp(s->key, "classes[].", 10) == 0;
 }
 
-const struct setting *setting_find(const char *key)
+const struct setting *setting_at(size_t i)
 {
-    for (size_t i = 0; i < config_setting_count; i++) {
-        if (strcmp(config_settings[i].key, key) == 0) {
-            return &config_settings[i];
+    if (i < config_setting_count) {
+        return &config_settings[i];
+    }
+    i -= config_setting_count;
+    for (size_t k = 0; k < config_provider_count; k++) {
+        if (i < config_providers[k]->setting_count) {
+            return &config_providers[k]->settings[i];
         }
+        i -= config_providers[k]->setting_count;
     }
     return NULL;
+}
+
+const struct setting *setting_find(const char *key)
+{
+    const struct setting *s = setting_at(0);
+    for (size_t i = 0; s != NULL && strcmp(s->key, key) != 0;) {
+        s = setting_at(++i);
+    }
+    return s;
 }
 
 bool setting_is_section(const char *key)
 {
     size_t n = strlen(key);
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const char *known = config_settings[i].key;
-        if (strncmp(known, key, n) == 0 && known[n] == '.') {
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        if (strncmp(s->key, key, n) == 0 && s->key[n] == '.') {
             return true;
         }
     }

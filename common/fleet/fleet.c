@@ -107,13 +107,13 @@ static int move(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_stat
     return ledger_vm_advance(f->ledger, &a, NULL, e);
 }
 
-/* The provider's id; a host-bound VM can be named before its launch was recorded. */
+/* The provider's id; a named VM can be told before its launch was recorded. */
 static const char *machine_id(const struct vm_provider *p, const struct ledger_vm *vm)
 {
     if (vm->vm_id[0] != '\0') {
         return vm->vm_id;
     }
-    return vm_host_bound(p) ? vm->name : NULL;
+    return vm_is_named(p) ? vm->name : NULL;
 }
 
 /* Whether the provider may have been asked for a machine whose id nobody knows. It is asked only

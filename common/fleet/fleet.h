@@ -9,15 +9,15 @@
  *
  * A machine without an id: a crash after the provider was asked and before its answer was written,
  * or an answer that was lost for good, leaves a row without a machine's id. Where machines carry
- * our names that is no loss. Elsewhere (Lambda) nothing leads from the row to its machine: the
+ * our names (vm_is_named) that is no loss. Elsewhere nothing leads from the row to its machine: the
  * launch cannot be replayed, since its payload is a secret that is kept nowhere, and lists tell no
  * token. Such a row becomes `ending` and keeps its slot, so that no cap is exceeded, and its
  * machine is left alone, for it may be running a job; until somebody knows that none runs
  * (fleet_end.nothing_runs): a list of the provider's machines shows none that fits the row
  * (reaper/unnamed.c), which ends the machine once it is older than its class allows.
  */
-#ifndef MAYFLY_VM_FLEET_H
-#define MAYFLY_VM_FLEET_H
+#ifndef MAYFLY_FLEET_FLEET_H
+#define MAYFLY_FLEET_FLEET_H
 
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"

@@ -4,8 +4,8 @@
  * A fleet_class is the pace's argument of its provider (vm.h), and so finds its fleet. Everything
  * but `calls` is set before threads start and never changes.
  */
-#ifndef MAYFLY_VM_FLEET_INTERNAL_H
-#define MAYFLY_VM_FLEET_INTERNAL_H
+#ifndef MAYFLY_FLEET_FLEET_INTERNAL_H
+#define MAYFLY_FLEET_FLEET_INTERNAL_H
 
 #include "common/base/metrics.h"
 #include "common/base/stop.h"

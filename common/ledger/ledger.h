@@ -55,7 +55,7 @@ struct ledger_vm {
     char class_name[CLASS_NAME_SIZE];
     char scope[SCOPE_SIZE];
     char repository[REPOSITORY_SIZE]; /* of the job that occasioned it */
-    char host[72];                    /* where a host-bound provider (qemu) runs it; "" anywhere */
+    char host[72];                    /* where a host-bound provider runs it; "" anywhere */
     char vm_id[192];                  /* the provider's; "" until launched */
     int64_t installation_id;
     int64_t for_job; /* the occasion, not the owner */

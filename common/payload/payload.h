@@ -19,7 +19,7 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
-#define PAYLOAD_PACKED_MAX 4096      /* bytes of packed text; Lambda's limit for the run hook */
+#define PAYLOAD_PACKED_MAX 4096      /* bytes of packed text; what the narrowest provider takes */
 #define PAYLOAD_CONFIG_MAX 65536     /* bytes of a JIT config; GitHub's have about 4,300 */
 #define PAYLOAD_OPTION_MAX 1024      /* bytes of each text option */
 #define PAYLOAD_SECONDS_MAX 31622400 /* 366 days */

@@ -8,7 +8,6 @@
 #include "common/base/metrics.h"
 #include "common/vm/vm_backend.h"
 
-#define PAYLOAD_MAX 4096
 #define NAME_MAX_CHARS 64
 
 struct vm_provider {
@@ -20,8 +19,6 @@ struct vm_provider {
     struct metric *terminate_seconds;
     struct metric *terminate_failures;
 };
-
-static const struct vm_ops *const providers[] = {&vm_ops_qemu, &vm_ops_lambda};
 
 const char *vm_run_state_name(enum vm_run_state s)
 {
@@ -45,13 +42,13 @@ const char *vm_call_name(enum vm_call c)
 
 static const struct vm_ops *find_ops(const char *name)
 {
-    for (size_t i = 0; i < COUNT_OF(providers); i++) {
-        const struct vm_ops *ops = providers[i];
+    for (size_t i = 0; i < vm_all_ops_count; i++) {
+        const struct vm_ops *ops = vm_all_ops[i];
         if (strcmp(ops->name, name) == 0) {
             ASSERT(ops->open != NULL && ops->close != NULL && ops->run != NULL &&
                    ops->terminate != NULL && ops->describe != NULL && ops->forget != NULL &&
                    ops->list != NULL && ops->console != NULL &&
-                   (ops->domain != NULL || ops->host_bound));
+                   (ops->domain != NULL || ops->host_bound) && ops->payload_max > 0);
             return ops;
         }
     }
@@ -122,9 +119,23 @@ bool vm_host_bound(const struct vm_provider *p)
     return p->ops->host_bound;
 }
 
+bool vm_is_named(const struct vm_provider *p)
+{
+    return p->ops->named;
+}
+
 const char *vm_domain(const struct vm_provider *p)
 {
     return p->ops->host_bound ? "" : p->ops->domain(p->state);
+}
+
+void vm_check(struct check *c)
+{
+    for (size_t i = 0; i < vm_all_ops_count; i++) {
+        if (vm_all_ops[i]->check != NULL) {
+            vm_all_ops[i]->check(c);
+        }
+    }
 }
 
 /* --- the pace --- */
@@ -153,7 +164,7 @@ static bool name_ok(const char *name)
            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
-static int check_spec(const struct vm_spec *spec, struct err *e)
+static int check_spec(const struct vm_provider *p, const struct vm_spec *spec, struct err *e)
 {
     if (!name_ok(spec->name)) {
         return err_set(e, ERR_PERMANENT, 0,
@@ -163,9 +174,11 @@ static int check_spec(const struct vm_spec *spec, struct err *e)
     if (token_len < 1 || token_len > 64) {
         return err_set(e, ERR_PERMANENT, 0, "a VM's token has 1 to 64 characters");
     }
-    if (spec->payload.len < 1 || spec->payload.len > PAYLOAD_MAX) {
-        return err_set(e, ERR_PERMANENT, 0, "a VM's payload has 1 to %d bytes, this one %zu",
-                       PAYLOAD_MAX, spec->payload.len);
+    if (spec->payload.len < 1 || spec->payload.len > p->ops->payload_max) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "a VM's payload has 1 to %zu bytes, this one %zu: shorten the class's proxy "
+                       "settings",
+                       p->ops->payload_max, spec->payload.len);
     }
     if (spec->max_duration_ms < 1) {
         return err_set(e, ERR_PERMANENT, 0, "a VM must have a hard end");
@@ -176,12 +189,12 @@ static int check_spec(const struct vm_spec *spec, struct err *e)
 /* An id that cannot be one of ours names nothing. */
 static bool id_ok(const struct vm_provider *p, const char *id)
 {
-    return strlen(id) <= VM_ID_MAX && (!p->ops->host_bound || name_ok(id));
+    return strlen(id) <= VM_ID_MAX && (!p->ops->named || name_ok(id));
 }
 
 int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
 {
-    if (check_spec(spec, e) != 0) {
+    if (check_spec(p, spec, e) != 0) {
         metric_inc(p->run_failures);
         return -1;
     }

@@ -24,11 +24,15 @@
 #define VM_ID_MAX 191
 
 struct vm_provider;
+struct check;
+
+/* A check_fn (check.h): asks the providers' services whether the classes' settings work. */
+void vm_check(struct check *c);
 
 struct vm_spec {
     const char *name;         /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
     const char *client_token; /* 1 to 64 characters */
-    struct slice payload;     /* packed, at most 4,096 bytes; a secret */
+    struct slice payload;     /* packed, as long as the provider takes; a secret */
     int64_t max_duration_ms;  /* hard end, kept by the provider where it can */
 };
 
@@ -37,7 +41,7 @@ const char *vm_run_state_name(enum vm_run_state s);
 
 struct vm_info {
     char id[VM_ID_MAX + 1];
-    char name[VM_NAME_SIZE]; /* "" where the provider cannot tell (Lambda) */
+    char name[VM_NAME_SIZE]; /* "" where the provider cannot tell (vm_is_named) */
     enum vm_run_state state;
     int64_t started_ms; /* wall clock; 0 unknown */
     int64_t ended_ms;
@@ -73,16 +77,20 @@ void vm_close(struct vm_provider *p);
 
 #define VM_DOMAIN_MAX 95
 /* What the service counts its rates and quotas over: classes with the same domain share them
- * ("lambda/us-east-1/123456789012"). "" for a provider of this host's own machines. Valid until
+ * ("<provider>/<region>/<account>"). "" for a provider of this host's own machines. Valid until
  * vm_close. */
 const char *vm_domain(const struct vm_provider *p);
 
-/* Whether its VMs live on this host only ("qemu"): then rows carry the host's name. */
+/* Whether its VMs live on this host only: then rows carry the host's name. */
 bool vm_host_bound(const struct vm_provider *p);
+
+/* Whether machines carry our names: the id of a VM is the name it was launched under, and lists
+ * tell it. Elsewhere nothing but the answer of vm_run leads from a row to its machine. */
+bool vm_is_named(const struct vm_provider *p);
 
 /* out_id holds VM_ID_MAX + 1 bytes. Success: the provider has accepted the VM and its payload.
  * After a failure other than ERR_RETRY nothing was left behind. After ERR_RETRY something may run,
- * unless vm_run_left_nothing says otherwise: where machines carry our names (host-bound ones) the
+ * unless vm_run_left_nothing says otherwise: where machines carry our names (vm_is_named) the
  * row's name tells, elsewhere nothing does (fleet.h). */
 MUST_CHECK int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id,
                       struct err *e);

@@ -17,14 +17,19 @@ typedef int vm_forget_fn(void *state, const char *id, struct err *e);
 /* pace: see vm.h; to be waited for before each call that a list takes. */
 typedef int vm_list_fn(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
                        struct err *e);
-/* See vm_domain; only for providers that are not host-bound. */
+/* See vm_domain; for providers that are not host-bound. */
 typedef const char *vm_domain_fn(const void *state);
 typedef int vm_console_fn(void *state, const char *id, size_t limit, struct buf *out,
                           struct err *e);
 
+/* See vm_check; for all classes with this provider. */
+typedef void vm_check_fn(struct check *c);
+
 struct vm_ops {
     const char *name;
     bool host_bound;
+    bool named;         /* see vm_is_named */
+    size_t payload_max; /* bytes */
     vm_open_fn *open;
     vm_close_fn *close;
     vm_domain_fn *domain; /* NULL when host_bound */
@@ -34,12 +39,14 @@ struct vm_ops {
     vm_forget_fn *forget;
     vm_list_fn *list;
     vm_console_fn *console;
+    vm_check_fn *check; /* NULL: nothing is asked online */
 };
 
 /* Returns when that call may be made. */
 MUST_CHECK int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e);
 
-extern const struct vm_ops vm_ops_qemu;
-extern const struct vm_ops vm_ops_lambda;
+/* Of every provider there is (vm_ops.c). */
+extern const struct vm_ops *const vm_all_ops[];
+extern const size_t vm_all_ops_count;
 
 #endif

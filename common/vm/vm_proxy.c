@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Nothing but what stands in a host's name: the words go through QEMU's option parser (commas,
+#include "common/config/config_provider.h"
+
+/* Nothing but what stands in a host's name: the words may go through an option parser (commas,
  * colons) and a shell-like splitting. */
 static bool host_character(char c)
 {
@@ -71,7 +73,8 @@ bool vm_proxy_parse(const char *url, struct vm_proxy *out)
 
 bool vm_proxy_only(const struct config_class *class)
 {
-    return slice_eq_cstr(slice_of(class->qemu.network), "proxy");
+    const struct config_provider *p = config_provider_find(class->provider);
+    return p != NULL && p->is_closed != NULL && p->is_closed(class->settings);
 }
 
 const char *vm_proxy_url(const struct config_class *class)

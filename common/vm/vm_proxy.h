@@ -2,8 +2,8 @@
  * The HTTP proxy of a class: where it is, and under which address the VMs find it.
  *
  * On an open network a VM uses the proxy that is configured, if any. On a closed one
- * (qemu.network: proxy) nothing is reached but the proxy, no name is resolved, and the proxy stands
- * at an address of the VM's own network; so its payload must name that. Pure functions.
+ * (config_provider.is_closed) nothing is reached but the proxy, no name is resolved, and the proxy
+ * stands at an address of the VM's own network; so its payload must name that. Pure functions.
  */
 #ifndef MAYFLY_VM_VM_PROXY_H
 #define MAYFLY_VM_VM_PROXY_H

@@ -123,7 +123,7 @@ static void run_without_restore_boots(void **state)
     struct vm_fixture *f = *state;
     char path[2048];
     struct buf record;
-    f->class.qemu.restore = false;
+    f->settings.restore = false;
     vm_fixture_open(f);
     must_run(f, "vm-1");
     buf_init(&record, 65536);
@@ -322,8 +322,8 @@ static void run_in_a_deep_state_directory_works(void **state)
     part[sizeof part - 1] = '\0';
     (void)snprintf(f->state_dir, sizeof f->state_dir, "%s/%s/%s/%s/%s", f->store.dir, part, part,
                    part, part);
-    free(f->class.qemu.state_dir);
-    f->class.qemu.state_dir = slice_dup(slice_of(f->state_dir));
+    free(f->settings.state_dir);
+    f->settings.state_dir = slice_dup(slice_of(f->state_dir));
     vm_fixture_open(f);
     must_run(f, "vm-1");
     struct err e;
@@ -351,10 +351,10 @@ static void run_as_another_user_drops_the_rights(void **state)
     (void)snprintf(path, sizeof path, "%s/fake-qemu", f->store.dir);
     struct err e;
     MUST(fs_write_atomic(path, buf_slice(&text), 0755, &e));
-    free(f->class.qemu.binary);
-    free(f->class.qemu.user);
-    f->class.qemu.binary = slice_dup(slice_of(path));
-    f->class.qemu.user = slice_dup(SLICE("nobody"));
+    free(f->settings.binary);
+    free(f->settings.user);
+    f->settings.binary = slice_dup(slice_of(path));
+    f->settings.user = slice_dup(SLICE("nobody"));
     vm_fixture_open(f);
     must_run(f, "vm-1");
     (void)snprintf(path, sizeof path, "/proc/%d/status", (int)vm_pid(f, "vm-1", "qemu"));

@@ -21,6 +21,7 @@
 
 #include "common/base/buf.h"
 #include "common/payload/payload.h"
+#include "common/vm/qemu/settings.h"
 #include "common/vm/vm.h"
 #include "tests/conformance/conformance.h"
 #include "tests/lib/must.h"
@@ -44,6 +45,7 @@ struct vm_fixture {
     char state_dir[1024];
     char deployment[32];
     struct config_class class;
+    struct qemu_settings settings; /* the class's */
     struct suite_server server;
     struct vm_provider *p; /* opened by vm_fixture_open */
     struct buf payload;

@@ -93,21 +93,22 @@ int vm_child_launch(const char *url, int argc, char **argv)
     char qemu[] = "qemu";
     char user[] = "user";
     char none[] = "";
+    struct qemu_settings settings = {.image = argv[0],
+                                     .binary = argv[1],
+                                     .state_dir = argv[2],
+                                     .accel = argv[4],
+                                     .cpus = 1,
+                                     .memory_mib = memory,
+                                     .restore = true,
+                                     .network = user,
+                                     .user = none,
+                                     .console_limit_bytes = 65536,
+                                     .boot_timeout_ms = 60000};
     struct config_class class = {.name = small,
                                  .provider = qemu,
                                  .runner_group = none,
                                  .proxy = {none, none, none},
-                                 .qemu = {.image = argv[0],
-                                          .binary = argv[1],
-                                          .state_dir = argv[2],
-                                          .accel = argv[4],
-                                          .cpus = 1,
-                                          .memory_mib = memory,
-                                          .restore = true,
-                                          .network = user,
-                                          .user = none,
-                                          .console_limit_bytes = 65536,
-                                          .boot_timeout_ms = 60000}};
+                                 .settings = &settings};
     struct vm_spec spec = {.name = "vm-1",
                            .client_token = "token-1",
                            .payload = slice_of(argv[7]),
@@ -130,10 +131,10 @@ static void spawn_launcher(const struct vm_fixture *f, const char *max_duration_
                            struct conformance_process *child)
 {
     char memory[32];
-    (void)snprintf(memory, sizeof memory, "%lld", (long long)f->class.qemu.memory_mib);
-    const char *const args[] = {f->image,        f->binary,           f->state_dir,
-                                f->deployment,   f->class.qemu.accel, memory,
-                                max_duration_ms, f->payload.data,     NULL};
+    (void)snprintf(memory, sizeof memory, "%lld", (long long)f->settings.memory_mib);
+    const char *const args[] = {f->image,        f->binary,         f->state_dir,
+                                f->deployment,   f->settings.accel, memory,
+                                max_duration_ms, f->payload.data,   NULL};
     conformance_spawn(child, "launch", f->store.url, args);
     assert_true(conformance_read_line(child));
     assert_string_equal(child->line, "launching");
@@ -261,7 +262,7 @@ static void run_image_never_ready_is_given_up(void **state)
     char id[VM_ID_MAX + 1];
     struct err e;
     struct vm_spec spec = vm_fixture_spec(f, "vm-1");
-    f->class.qemu.boot_timeout_ms = 500;
+    f->settings.boot_timeout_ms = 500;
     vm_fixture_open(f);
     vm_fixture_faults(f, "no-ready\ndeaf\n");
     must_fail(vm_run(f->p, &spec, id, &e), &e, ERR_RETRY);
@@ -308,7 +309,7 @@ static void restore_of_another_machine_is_made_anew(void **state)
     struct vm_fixture *f = *state;
     must_run(f, "vm-1");
     must_end(f, "vm-1");
-    f->class.qemu.memory_mib += 16;
+    f->settings.memory_mib += 16;
     vm_fixture_open(f);
     must_run(f, "vm-1");
     must_have_started_by(f, "restore");
@@ -409,7 +410,7 @@ static void console_keeps_its_newest_part_within_the_cap(void **state)
     struct vm_fixture *f = *state;
     struct buf console;
     struct err e;
-    f->class.qemu.console_limit_bytes = 20000;
+    f->settings.console_limit_bytes = 20000;
     vm_fixture_open(f);
     vm_fixture_faults(f, "chatter 300000\n");
     must_run(f, "vm-1");

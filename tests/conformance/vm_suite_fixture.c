@@ -212,24 +212,27 @@ static void fill_class(struct vm_fixture *f)
                               .provider = text("qemu"),
                               .runner_group = text(""),
                               .proxy = {.http = text(""), .https = text(""), .no_proxy = text("")},
-                              .qemu = {.image = text(f->image),
-                                       .binary = text(f->binary),
-                                       .state_dir = text(f->state_dir),
-                                       .accel = text(f->real ? "auto" : "tcg"),
-                                       .cpus = 1,
-                                       .memory_mib = f->real ? 256 : 16,
-                                       .restore = true,
-                                       .network = text("user"),
-                                       .user = text(""),
-                                       .console_limit_bytes = 65536,
-                                       .boot_timeout_ms = WAIT_MS}};
+                              .settings = &f->settings};
+    f->settings = (struct qemu_settings){.image = text(f->image),
+                                         .binary = text(f->binary),
+                                         .state_dir = text(f->state_dir),
+                                         .accel = text(f->real ? "auto" : "tcg"),
+                                         .cpus = 1,
+                                         .memory_mib = f->real ? 256 : 16,
+                                         .restore = true,
+                                         .network = text("user"),
+                                         .user = text(""),
+                                         .console_limit_bytes = 65536,
+                                         .boot_timeout_ms = WAIT_MS};
 }
 
-static void free_class(struct config_class *c)
+static void free_class(struct vm_fixture *f)
 {
-    char *const texts[] = {c->name,           c->provider,       c->runner_group, c->proxy.http,
-                           c->proxy.https,    c->proxy.no_proxy, c->qemu.image,   c->qemu.binary,
-                           c->qemu.state_dir, c->qemu.accel,     c->qemu.network, c->qemu.user};
+    const struct config_class *c = &f->class;
+    const struct qemu_settings *s = &f->settings;
+    char *const texts[] = {c->name,        c->provider,       c->runner_group, c->proxy.http,
+                           c->proxy.https, c->proxy.no_proxy, s->image,        s->binary,
+                           s->state_dir,   s->accel,          s->network,      s->user};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         free(texts[i]);
     }
@@ -372,7 +375,7 @@ int vm_fixture_teardown(void **state)
     vm_close(f->p);
     suite_server_stop(&f->server);
     buf_fini(&f->payload);
-    free_class(&f->class);
+    free_class(f);
     conformance_store_fini(&f->store);
     free(f);
     return left == 0 ? 0 : -1;

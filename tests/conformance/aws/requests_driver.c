@@ -72,7 +72,7 @@ static int drive_vms(struct vm_provider *p)
 
 static int drive_checks(const struct config *c)
 {
-    static check_fn *const checks[] = {check_aws, check_lambda, NULL};
+    static check_fn *const checks[] = {check_aws, vm_check, NULL};
     return check_all(c, checks, false, stderr);
 }
 

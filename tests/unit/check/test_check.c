@@ -183,8 +183,8 @@ static int tear_down(void **state)
 
 static int check_as(bool json)
 {
-    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws,
-                                       check_lambda, check_github, NULL};
+    static check_fn *const checks[] = {check_queue, check_ledger, check_aws,
+                                       vm_check,    check_github, NULL};
     size_t n = 0;
     free(scene.said);
     FILE *out = open_memstream(&scene.said, &n);

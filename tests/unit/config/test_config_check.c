@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "common/vm/lambda/settings.h"
 #include "tests/unit/config/config_testing.h"
 
 #define PEM "\"-----BEGIN PRIVATE KEY-----\\nAA\\n-----END PRIVATE KEY-----\""
@@ -151,8 +152,8 @@ static void startup_timeout_must_exceed_the_boot_timeout_of_every_class(void **s
 {
     (void)state;
     assert_complaint_of_line("reaper: {startup_timeout_ms: 180000}",
-                             "m.yaml:1: reaper.startup_timeout_ms: is 180000, not above "
-                             "classes[0].qemu.boot_timeout_ms (180000): raise it or lower that");
+                             "m.yaml:6: classes[0].qemu.boot_timeout_ms: is 180000, not below "
+                             "reaper.startup_timeout_ms (180000): lower it or raise that");
     config_free(parse_ok("reaper: {startup_timeout_ms: 180001}\n" GOOD, CONFIG_FOR_CHECK));
     /* With heartbeats a boot may last longer than a lease. */
     config_free(parse_ok("worker: {lease_ms: 1000}\n" GOOD, CONFIG_FOR_CHECK));
@@ -273,9 +274,9 @@ static void lambda_log_needs_a_role_and_an_endpoint_is_optional(void **state)
                                       "one\", log_group: /mayfly, shell: true,\n"
                                       "       execution_role: \"arn:aws:iam::1:role/vm\"}}\n",
                  CONFIG_FOR_WORKER);
-    assert_true(c->classes[0].lambda.shell);
-    assert_string_equal(c->classes[0].lambda.log_group, "/mayfly");
-    assert_string_equal(c->classes[0].lambda.endpoint, "");
+    assert_true(lambda_settings_of(&c->classes[0])->shell);
+    assert_string_equal(lambda_settings_of(&c->classes[0])->log_group, "/mayfly");
+    assert_string_equal(lambda_settings_of(&c->classes[0])->endpoint, "");
     config_free(c);
 }
 

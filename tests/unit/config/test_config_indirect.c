@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/fs.h"
+#include "common/vm/qemu/settings.h"
 #include "tests/unit/config/config_testing.h"
 
 static char directory[] = "/tmp/mayfly-config-XXXXXX";
@@ -52,7 +53,7 @@ static void env_gives_values_of_every_type(void **state)
     assert_string_equal(c->github.webhook_secrets.items[0], "a-long-secret");
     assert_int_equal(c->limits.max_vms, 12);
     assert_true(c->limits.launch_rate.per_second > 2.4 && c->limits.launch_rate.per_second < 2.6);
-    assert_false(c->classes[0].qemu.restore);
+    assert_false(qemu_settings_of(&c->classes[0])->restore);
     config_free(c);
 }
 
@@ -153,8 +154,8 @@ static void relative_paths_start_at_the_configuration(void **state)
     assert_non_null(c);
     int n = snprintf(expected, sizeof expected, "%s/images/a", directory);
     assert_true(n > 0 && (size_t)n < sizeof expected);
-    assert_string_equal(c->classes[0].qemu.image, expected);
-    assert_string_equal(c->classes[0].qemu.state_dir, "/var/lib/mayfly/vms");
+    assert_string_equal(qemu_settings_of(&c->classes[0])->image, expected);
+    assert_string_equal(qemu_settings_of(&c->classes[0])->state_dir, "/var/lib/mayfly/vms");
     config_free(c);
 }
 

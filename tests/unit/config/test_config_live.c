@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "common/vm/qemu/settings.h"
 #include "tests/unit/config/config_testing.h"
 
 /* The text to be read comes from the environment, so that no file is needed. */
@@ -80,8 +81,8 @@ static void reload_keeps_and_names_what_needs_a_restart(void **state)
     assert_string_equal(c->github.token, "t-o-k-e-n");
     assert_string_equal(c->ingress.tls_key, "");
     assert_int_equal(c->ingress.batch, 256);
-    assert_string_equal(c->classes[0].qemu.image, "/i");
-    assert_true(c->classes[0].qemu.restore);
+    assert_string_equal(qemu_settings_of(&c->classes[0])->image, "/i");
+    assert_true(qemu_settings_of(&c->classes[0])->restore);
     assert_int_equal(c->classes[0].max_vms, 5);
     config_live_put(live, c);
     config_live_free(live);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/config/config_private.h"
+#include "common/vm/qemu/settings.h"
 #include "tests/unit/config/config_testing.h"
 
 /* --- the table itself --- */
@@ -15,8 +16,8 @@
 static void table_keys_are_unique_and_sectioned(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const struct setting *s = &config_settings[i];
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         assert_ptr_equal(setting_find(s->key), s);
         assert_true(s->help != NULL && s->help[strlen(s->help) - 1] == '.');
         assert_int_not_equal(s->readers, 0);
@@ -36,14 +37,14 @@ static size_t size_of_type(enum setting_type type)
     return sizes[type];
 }
 
-/* Bytes of the struct that no row of the table fills; none may be filled twice. */
-static size_t uncovered(bool of_class, size_t size)
+/* Bytes of the struct that none of the rows fills; none may be filled twice. */
+static size_t uncovered(const struct setting *rows, size_t n, bool of_class, size_t size)
 {
     unsigned char *covered = calloc(1, size);
     size_t open_bytes = 0;
     assert_non_null(covered);
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const struct setting *s = &config_settings[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct setting *s = &rows[i];
         for (size_t k = 0; setting_is_of_class(s) == of_class && k < size_of_type(s->type); k++) {
             assert_true(s->offset + k < size);
             assert_int_equal(covered[s->offset + k]++, 0);
@@ -59,12 +60,38 @@ static size_t uncovered(bool of_class, size_t size)
 static void table_fills_every_member_once(void **state)
 {
     (void)state;
-    /* The classes, their number and what was not fetched are filled by the walk itself; each
-     * bool pads to eight bytes, and so do the two of the section aws together. */
-    assert_int_equal(uncovered(false, sizeof(struct config)),
+    /* The classes, their number and what was not fetched are filled by the walk itself; the two
+     * bools of the section aws together pad to eight bytes. */
+    assert_int_equal(uncovered(config_settings, config_setting_count, false, sizeof(struct config)),
                      sizeof(struct config_class *) + sizeof(size_t) + sizeof(struct config_list) +
                          8 - 2 * sizeof(bool));
-    assert_int_equal(uncovered(true, sizeof(struct config_class)), 2 * (8 - sizeof(bool)));
+    /* All but the providers' own. */
+    assert_int_equal(
+        uncovered(config_settings, config_setting_count, true, sizeof(struct config_class)),
+        sizeof(void *) + sizeof(void **));
+}
+
+static void providers_settings_are_below_their_name_and_fill_their_struct(void **state)
+{
+    char names[256] = "";
+    bool has_default = false;
+    (void)state;
+    for (size_t i = 0; i < config_provider_count; i++) {
+        const struct config_provider *p = config_providers[i];
+        char section[64];
+        (void)snprintf(section, sizeof section, "classes[].%s.", p->name);
+        for (size_t k = 0; k < p->setting_count; k++) {
+            assert_true(slice_starts_with(slice_of(p->settings[k].key), slice_of(section)));
+        }
+        assert_true(uncovered(p->settings, p->setting_count, true, p->size) < 8);
+        assert_ptr_equal(config_provider_find(p->name), p);
+        has_default = has_default || strcmp(config_provider_default, p->name) == 0;
+        size_t used = strlen(names);
+        (void)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? " " : "", p->name);
+    }
+    assert_string_equal(config_provider_names, names);
+    assert_true(has_default);
+    assert_null(config_provider_find("none"));
 }
 
 static void assert_default_is_accepted(const struct setting *s)
@@ -72,21 +99,23 @@ static void assert_default_is_accepted(const struct setting *s)
     struct config c = {0};
     struct config_class class = {0};
     struct buf why;
-    void *base = setting_is_of_class(s) ? (void *)&class : (void *)&c;
+    config_class_init(&class);
+    void *base = setting_is_of_class(s) ? config_class_base(s, &class) : (void *)&c;
     buf_init(&why, 1024);
     const char *trouble = setting_read(s, base, slice_of(s->fallback), &why);
     if (trouble != NULL) {
         fail_msg("%s: its default %s", s->key, trouble);
     }
     setting_clear(s, base);
+    config_class_fini(&class);
     buf_fini(&why);
 }
 
 static void defaults_are_values_that_would_be_accepted(void **state)
 {
+    const struct setting *s = NULL;
     (void)state;
-    for (size_t i = 0; i < config_setting_count; i++) {
-        const struct setting *s = &config_settings[i];
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         if (s->type != SETTING_LIST && s->required == 0) {
             assert_default_is_accepted(s);
         }
@@ -112,8 +141,8 @@ static void defaults_of_a_small_text_are_filled(void **state)
     assert_int_equal(c->classes[0].labels.count, 2);
     assert_int_equal(c->classes[0].required_labels.count, 0);
     assert_string_equal(c->classes[0].provider, "qemu");
-    assert_int_equal(c->classes[0].qemu.memory_mib, 1024);
-    assert_true(c->classes[0].qemu.restore);
+    assert_int_equal(qemu_settings_of(&c->classes[0])->memory_mib, 1024);
+    assert_true(qemu_settings_of(&c->classes[0])->restore);
     config_free(c);
 }
 
@@ -149,8 +178,8 @@ static void shape_of_the_documentation_is_read(void **state)
     assert_int_equal(c->class_count, 2);
     assert_int_equal(c->classes[0].max_duration_seconds, 1200);
     assert_string_equal(c->classes[0].proxy.http, "http://10.0.2.1:3128");
-    assert_false(c->classes[0].qemu.restore);
-    assert_int_equal(c->classes[1].qemu.cpus, 1);
+    assert_false(qemu_settings_of(&c->classes[0])->restore);
+    assert_int_equal(qemu_settings_of(&c->classes[1])->cpus, 1);
     assert_ptr_equal(config_class_by_name(c, SLICE("large")), &c->classes[1]);
     assert_null(config_class_by_name(c, SLICE("Large")));
     config_free(c);
@@ -367,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_keys_are_unique_and_sectioned),
         cmocka_unit_test(table_fills_every_member_once),
+        cmocka_unit_test(providers_settings_are_below_their_name_and_fill_their_struct),
         cmocka_unit_test(defaults_are_values_that_would_be_accepted),
         cmocka_unit_test(defaults_of_a_small_text_are_filled),
         cmocka_unit_test(shape_of_the_documentation_is_read),

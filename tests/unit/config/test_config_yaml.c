@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/config/config_private.h"
+#include "common/vm/qemu/settings.h"
 #include "tests/unit/config/config_testing.h"
 
 static void tree_of_yaml_keeps_values_as_texts(void **state)
@@ -56,7 +57,7 @@ static void json_is_read_as_yaml(void **state)
     assert_string_equal(c->github.webhook_secrets.items[0], "secret \"12345");
     assert_int_equal(c->limits.max_vms, 7);
     assert_true(c->limits.launch_rate.per_second > 14.9 && c->limits.launch_rate.per_second < 15.1);
-    assert_false(c->classes[0].qemu.restore);
+    assert_false(qemu_settings_of(&c->classes[0])->restore);
     config_free(c);
 }
 

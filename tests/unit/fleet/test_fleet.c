@@ -76,6 +76,12 @@ bool vm_host_bound(const struct vm_provider *p)
     return script.host_bound;
 }
 
+bool vm_is_named(const struct vm_provider *p)
+{
+    (void)p;
+    return script.host_bound;
+}
+
 int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
 {
     (void)p;

@@ -102,6 +102,11 @@ bool vm_host_bound(const struct vm_provider *p)
     return strcmp(p->class_name, "small") == 0 && !world.unnamed;
 }
 
+bool vm_is_named(const struct vm_provider *p)
+{
+    return vm_host_bound(p);
+}
+
 int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
 {
     if (!world.machines_told ||

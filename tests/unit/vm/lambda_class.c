@@ -25,17 +25,17 @@ char *lambda_text(const char *s)
     return u.out;
 }
 
-struct config_class lambda_class(const char *endpoint)
+struct config_class lambda_class(const char *endpoint, struct lambda_settings *settings)
 {
-    return (struct config_class){.name = lambda_text("arm"),
-                                 .provider = lambda_text("lambda"),
-                                 .lambda = {.endpoint = lambda_text(endpoint),
-                                            .region = lambda_text(""),
-                                            .image = lambda_text(LAMBDA_IMAGE),
-                                            .image_version = lambda_text(""),
-                                            .execution_role = lambda_text(""),
-                                            .log_group = lambda_text(""),
-                                            .timeout_ms = 5000}};
+    *settings = (struct lambda_settings){.endpoint = lambda_text(endpoint),
+                                         .region = lambda_text(""),
+                                         .image = lambda_text(LAMBDA_IMAGE),
+                                         .image_version = lambda_text(""),
+                                         .execution_role = lambda_text(""),
+                                         .log_group = lambda_text(""),
+                                         .timeout_ms = 5000};
+    return (struct config_class){
+        .name = lambda_text("arm"), .provider = lambda_text("lambda"), .settings = settings};
 }
 
 struct vm_spec lambda_spec(const char *token, const char *payload)

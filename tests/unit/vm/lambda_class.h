@@ -4,6 +4,7 @@
 #ifndef MAYFLY_TESTS_VM_LAMBDA_CLASS_H
 #define MAYFLY_TESTS_VM_LAMBDA_CLASS_H
 
+#include "common/vm/lambda/settings.h"
 #include "common/vm/vm.h"
 
 #define LAMBDA_IMAGE "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly"
@@ -12,8 +13,8 @@
  * thing in main(). */
 void lambda_environment(void);
 
-/* The endpoint is borrowed. */
-struct config_class lambda_class(const char *endpoint);
+/* Fills *settings, which is the class's. The endpoint is borrowed. */
+struct config_class lambda_class(const char *endpoint, struct lambda_settings *settings);
 
 /* A text that the configuration's struct takes; it is never written to. */
 char *lambda_text(const char *s);

@@ -31,7 +31,8 @@ int scene_set_up(void **state)
     struct scene *s = calloc(1, sizeof *s);
     struct err e;
     s->server = http_server_start(serve, s);
-    struct config_class class = lambda_class(http_server_url(s->server));
+    struct lambda_settings settings;
+    struct config_class class = lambda_class(http_server_url(s->server), &settings);
     if (vm_open(&class, "t", &s->p, &e) != 0) {
         return -1;
     }

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "common/base/attr.h"
-#include "common/vm/vm_qemu_args.h"
+#include "common/vm/qemu/args.h"
 
 static char arch_x86[] = "x86_64";
 static char arch_arm[] = "aarch64";

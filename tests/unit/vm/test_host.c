@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
-#include "common/vm/vm_qemu.h"
-#include "common/vm/vm_qemu_exec.h"
+#include "common/vm/qemu/exec.h"
+#include "common/vm/qemu/qemu.h"
 
 #define CPU_WITH "processor\t: 0\nflags\t\t: fpu vme vmx sse\n"
 #define CPU_WITHOUT "processor\t: 0\nflags\t\t: fpu vme vmxx svmlock sse\n"

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "common/base/fs.h"
-#include "common/vm/vm_qemu_image.h"
+#include "common/vm/qemu/image.h"
 
 static char dir[256];
 

@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "common/base/fs.h"
-#include "common/vm/vm_keeper.h"
+#include "common/vm/qemu/keeper.h"
 
 static char dir[256];
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "common/vm/qemu/settings.h"
 #include "common/vm/vm_proxy.h"
 
 static void proxy_parse_good_is_split(void **state)
@@ -67,6 +68,7 @@ static void proxy_parse_bad_is_refused(void **state)
     }
 }
 
+static char qemu[] = "qemu";
 static char network_open[] = "user";
 static char network_closed[] = "proxy";
 static char http[] = "http://u:p@proxy.corp:8080";
@@ -76,8 +78,9 @@ static char none[] = "";
 
 static void proxy_env_open_network_is_as_configured(void **state)
 {
-    const struct config_class class = {.proxy = {http, https, no_proxy},
-                                       .qemu = {.network = network_open}};
+    struct qemu_settings settings = {.network = network_open};
+    const struct config_class class = {
+        .provider = qemu, .proxy = {http, https, no_proxy}, .settings = &settings};
     struct vm_proxy_env env;
     (void)state;
     vm_proxy_env_of(&class, &env);
@@ -88,8 +91,9 @@ static void proxy_env_open_network_is_as_configured(void **state)
 
 static void proxy_env_closed_network_is_the_inner_address(void **state)
 {
-    struct config_class class = {.proxy = {http, https, no_proxy},
-                                 .qemu = {.network = network_closed}};
+    struct qemu_settings settings = {.network = network_closed};
+    struct config_class class = {
+        .provider = qemu, .proxy = {http, https, no_proxy}, .settings = &settings};
     struct vm_proxy_env env;
     (void)state;
     vm_proxy_env_of(&class, &env);

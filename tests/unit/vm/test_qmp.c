@@ -16,7 +16,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/fs.h"
-#include "common/vm/vm_qemu_qmp.h"
+#include "common/vm/qemu/qmp.h"
 
 static void classify_tells_lines_apart(void **state)
 {

@@ -14,8 +14,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/fs.h"
-#include "common/vm/vm_qemu_launch.h"
-#include "common/vm/vm_qemu_state.h"
+#include "common/vm/qemu/launch.h"
+#include "common/vm/qemu/state.h"
 
 static char dir[256];
 

@@ -196,7 +196,8 @@ static void run_unreachable_leaves_nothing(void **state)
     struct scene *s = *state;
     char id[VM_ID_MAX + 1];
     struct err e;
-    struct config_class class = lambda_class("http://127.0.0.1:1");
+    struct lambda_settings settings;
+    struct config_class class = lambda_class("http://127.0.0.1:1", &settings);
     vm_close(s->p);
     assert_int_equal(vm_open(&class, "t", &s->p, &e), 0);
     assert_int_equal(scene_run(s, id, &e), -1);

@@ -53,8 +53,9 @@ static int setup(void **state)
     configure(body);
     (void)snprintf(arn, sizeof arn, "arn:aws:lambda:us-east-1:123456789012:microvm-image:%s",
                    world.image);
-    struct config_class class = lambda_class(world.url);
-    class.lambda.image = arn;
+    struct lambda_settings settings;
+    struct config_class class = lambda_class(world.url, &settings);
+    settings.image = arn;
     return vm_open(&class, "t", &world.p, &e);
 }
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "common/vm/vm_lambda_call.h"
+#include "common/vm/lambda/call.h"
 #include "tests/unit/vm/lambda_scene.h"
 
 static void run_sends_what_the_class_sets(void **state)
@@ -24,11 +24,12 @@ static void run_sends_what_the_class_sets(void **state)
     struct buf endpoint;
     buf_init(&endpoint, 256);
     buf_printf(&endpoint, "%s//", http_server_url(s->server));
-    struct config_class class = lambda_class(endpoint.data);
-    class.lambda.image_version = lambda_text("3.0");
-    class.lambda.execution_role = lambda_text("arn:aws:iam::123456789012:role/vm");
-    class.lambda.egress_connectors = (struct config_list){&egress, 1};
-    class.lambda.ingress_connectors = (struct config_list){&ingress, 1};
+    struct lambda_settings settings;
+    struct config_class class = lambda_class(endpoint.data, &settings);
+    settings.image_version = lambda_text("3.0");
+    settings.execution_role = lambda_text("arn:aws:iam::123456789012:role/vm");
+    settings.egress_connectors = (struct config_list){&egress, 1};
+    settings.ingress_connectors = (struct config_list){&ingress, 1};
     vm_close(s->p);
     assert_int_equal(vm_open(&class, "t", &s->p, &e), 0);
     SCRIPT(s, {200, NULL, MICROVM});
@@ -55,11 +56,12 @@ static void run_sends_log_and_shell(void **state)
     struct err e;
     char *http = lambda_text("arn:aws:lambda:us-east-1:aws:network-connector:"
                              "aws-network-connector:HTTP_INGRESS");
-    struct config_class class = lambda_class(http_server_url(s->server));
-    class.lambda.execution_role = lambda_text("arn:aws:iam::123456789012:role/vm");
-    class.lambda.log_group = lambda_text("/mayfly/vms");
-    class.lambda.shell = true;
-    class.lambda.ingress_connectors = (struct config_list){&http, 1};
+    struct lambda_settings settings;
+    struct config_class class = lambda_class(http_server_url(s->server), &settings);
+    settings.execution_role = lambda_text("arn:aws:iam::123456789012:role/vm");
+    settings.log_group = lambda_text("/mayfly/vms");
+    settings.shell = true;
+    settings.ingress_connectors = (struct config_list){&http, 1};
     vm_close(s->p);
     assert_int_equal(vm_open(&class, "t", &s->p, &e), 0);
     SCRIPT(s, {200, NULL, MICROVM});
@@ -139,7 +141,8 @@ static void calls_keep_the_pace_and_tell_when_it_is_too_fast(void **state)
 {
     struct scene *s = *state;
     const struct vm_pace pace = {&waits, note_wait, note_throttled};
-    struct config_class class = lambda_class(http_server_url(s->server));
+    struct lambda_settings settings;
+    struct config_class class = lambda_class(http_server_url(s->server), &settings);
     struct vm_info info;
     struct vm_info *list = NULL;
     size_t n = 0;
@@ -179,10 +182,11 @@ static void open_refuses_what_cannot_work(void **state)
         "arn:aws:ec2:us-east-1:123456789012:microvm-image:mayfly",
         "arn:aws:lambda:us-east-1:123456789012:microvm-image:"};
     for (size_t i = 0; i < COUNT_OF(images); i++) {
-        struct config_class class = lambda_class("http://127.0.0.1:1");
+        struct lambda_settings settings;
+        struct config_class class = lambda_class("http://127.0.0.1:1", &settings);
         struct vm_provider *p = NULL;
         struct err e;
-        class.lambda.image = lambda_text(images[i]);
+        settings.image = lambda_text(images[i]);
         assert_int_equal(vm_open(&class, "t", &p, &e), -1);
         assert_int_equal(e.class, ERR_PERMANENT);
         assert_non_null(strstr(e.message, "lambda.image"));
@@ -192,11 +196,12 @@ static void open_refuses_what_cannot_work(void **state)
 static void open_without_endpoint_is_the_services_own_of_the_region(void **state)
 {
     (void)state;
-    struct config_class class = lambda_class("");
+    struct lambda_settings settings;
+    struct config_class class = lambda_class("", &settings);
     struct vm_provider *p = NULL;
     struct aws_client *c = NULL;
     struct err e;
-    class.lambda.region = lambda_text("eu-west-1");
+    settings.region = lambda_text("eu-west-1");
     assert_int_equal(lambda_client_open(&class, &c, &e), 0);
     assert_string_equal(aws_client_endpoint(c), "https://lambda.eu-west-1.amazonaws.com");
     aws_client_close(c);

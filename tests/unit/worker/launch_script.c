@@ -138,7 +138,7 @@ struct github_scope github_scope_parse(const char *name, int64_t installation_id
 
 bool vm_host_bound(const struct vm_provider *p)
 {
-    return strcmp(((const struct config_class *)(const void *)p)->provider, "qemu") == 0;
+    return strcmp(((const struct config_class *)(const void *)p)->provider, "hosted") == 0;
 }
 
 static void assert_payload(const struct vm_spec *spec)
@@ -280,8 +280,8 @@ void queue_message_fini(struct queue_message *m)
 static char text_self_hosted[] = "self-hosted";
 static char text_small[] = "small";
 static char text_arm[] = "arm";
-static char text_qemu[] = "qemu";
-static char text_lambda[] = "lambda";
+static char text_hosted[] = "hosted";
+static char text_remote[] = "remote";
 static char text_group[] = "Fleet";
 static char text_default[] = "Default";
 static char text_none[] = "";
@@ -295,7 +295,7 @@ static char *labels[] = {text_self_hosted};
 static const struct config_class classes[] = {
     {.name = text_small,
      .labels = {labels, 1},
-     .provider = text_qemu,
+     .provider = text_hosted,
      .runner_group = text_group,
      .max_vms = 3,
      .launch_rate = {3, 4},
@@ -304,7 +304,7 @@ static const struct config_class classes[] = {
      .proxy = {.http = text_http, .https = text_https, .no_proxy = text_near}},
     {.name = text_arm,
      .labels = {labels, 1},
-     .provider = text_lambda,
+     .provider = text_remote,
      .runner_group = text_none,
      .max_vms = 5,
      .launch_rate = {7, 8},

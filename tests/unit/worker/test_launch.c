@@ -8,7 +8,7 @@
 
 /* --- what is called, in order --- */
 #define RESERVE                                                                                    \
-    "reserve job 42 of small in acme for t by qemu on 'here', at most 9/3/2, 1/s 2, 3/s 4\n"
+    "reserve job 42 of small in acme for t by hosted on 'here', at most 9/3/2, 1/s 2, 3/s 4\n"
 #define DECIDED "slot decided\n"
 #define REGISTER "register mf-1 in acme (5), labels self-hosted.., group Fleet\n"
 #define REGISTERED "row mf-1 is registered as 77\n"
@@ -38,7 +38,7 @@ static void launch_of_the_other_class_has_its_own_limits_and_the_default_group(v
     (void)state;
     assert_string_equal(
         script_calls_for(1, 0),
-        "reserve job 42 of arm in acme for t by lambda on '', at most 9/5/2, 1/s 2, 7/s 8\n" DECIDED
+        "reserve job 42 of arm in acme for t by remote on '', at most 9/5/2, 1/s 2, 7/s 8\n" DECIDED
         "register mf-1 in acme (5), labels self-hosted.., group Default\n" REGISTERED RUN RECORD
         "done message-1 by receipt-0\n"
         "circuit: message-1 launched\n");
@@ -215,7 +215,7 @@ static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
     const char *const request =
         "{\"v\":1,\"scope\":\"warm\",\"class\":\"small\",\"reason\":\"warm\",\"installation\":6}";
     const char *calls = script_calls_for_body(request);
-    assert_non_null(strstr(calls, "reserve job 0 of small in warm for t by qemu"));
+    assert_non_null(strstr(calls, "reserve job 0 of small in warm for t by hosted"));
     assert_non_null(strstr(calls, "register mf-1 in warm (6), "));
     script_again();
     script.fail[STEP_RESERVE] = ERR_RETRY;

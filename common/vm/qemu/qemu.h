@@ -1,13 +1,14 @@
 /*
  * The provider "qemu" inside: what its files share.
  *
- *   vm_qemu.c        the operations of vm_backend.h but run
- *   vm_qemu_run.c    the launch of one VM, step by step
- *   vm_qemu_saved.c  the saved machine that VMs are restored from
- *   vm_qemu_host.c   this host: the QEMU binary, KVM or not, room for one more VM
- *   vm_qemu_image.c, _args.c, _qmp.c, _state.c, _launch.c, _exec.c   see their headers
+ *   qemu.c      the operations of vm_backend.h but run
+ *   run.c       the launch of one VM, step by step
+ *   saved.c     the saved machine that VMs are restored from
+ *   host.c      this host: the QEMU binary, KVM or not, room for one more VM
+ *   settings.c  its part of the configuration
+ *   image.c, args.c, qmp.c, state.c, launch.c, exec.c   see their headers
  *
- * One process of QEMU per VM, kept by a process of its own (vm_keeper.h). Everything known about a
+ * One process of QEMU per VM, kept by a process of its own (keeper.h). Everything known about a
  * VM stands in its state directory, so the provider has no memory of its own: any process of the
  * host can describe, list and end what another one launched. struct vm_qemu is filled by open and
  * then only read, but for the counter.
@@ -22,10 +23,10 @@
 #include <sys/types.h>
 
 #include "common/base/metrics.h"
+#include "common/vm/qemu/args.h"
+#include "common/vm/qemu/image.h"
 #include "common/vm/vm_backend.h"
 #include "common/vm/vm_proxy.h"
-#include "common/vm/vm_qemu_args.h"
-#include "common/vm/vm_qemu_image.h"
 
 struct vm_qemu {
     struct qemu_image image;
@@ -53,7 +54,7 @@ struct vm_qemu {
     struct metric *started_by_boot;
 };
 
-/* --- this host (vm_qemu_host.c) --------------------------------------------------------------- */
+/* --- this host (qemu/host.c) --------------------------------------------------------------- */
 
 /* Finds the binaries, reads QEMU's version and whether it has -sandbox. */
 MUST_CHECK int qemu_host_probe(struct vm_qemu *q, const char *binary, struct err *e);
@@ -72,7 +73,7 @@ bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *devi
 /* An exclusive lock on a file, waited for; -1 and ERR_RETRY on failure. Closing it unlocks. */
 MUST_CHECK int qemu_lock(const char *path, int *out_fd, struct err *e);
 
-/* --- the saved machine (vm_qemu_saved.c) ------------------------------------------------------ */
+/* --- the saved machine (qemu/saved.c) ------------------------------------------------------ */
 
 struct qemu_saved {
     char dir[PATH_MAX];     /* of this saved machine */
@@ -96,7 +97,7 @@ MUST_CHECK int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, i
 MUST_CHECK int qemu_overlay_create(const struct vm_qemu *q, const char *base, bool base_is_qcow2,
                                    const char *path, struct err *e);
 
-/* --- a launch's parts that the saved machine needs too (vm_qemu_run.c) ------------------------ */
+/* --- a launch's parts that the saved machine needs too (qemu/run.c) ------------------------ */
 
 /* Writes launch.json into `dir` (which has run/ with the overlay in it) and starts the keeper. */
 struct qemu_start {

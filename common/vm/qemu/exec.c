@@ -1,4 +1,4 @@
-#include "common/vm/vm_qemu_exec.h"
+#include "common/vm/qemu/exec.h"
 
 #include <errno.h>
 #include <fcntl.h>

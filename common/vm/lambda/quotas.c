@@ -9,7 +9,7 @@
 
 #include "common/aws/aws.h"
 #include "common/base/buf.h"
-#include "common/check/check_lambda.h"
+#include "common/vm/lambda/check.h"
 
 #define ASKED "GetServiceQuota"
 #define TIMEOUT_MS 10000
@@ -27,7 +27,7 @@ struct quota {
 
 struct region {
     struct check *check;
-    const struct check_lambda_class *classes;
+    const struct lambda_check_class *classes;
     size_t n;
     const char *name;
     char subject[80];
@@ -51,7 +51,7 @@ static int64_t wanted_mib(const struct region *r)
         int64_t size = 0;
         int64_t vms = 0;
         for (size_t i = 0; i < r->n; i++) {
-            const struct check_lambda_class *k = &r->classes[i];
+            const struct lambda_check_class *k = &r->classes[i];
             bool here = strcmp(k->region, r->name) == 0;
             if (here && k->memory_mib < below && k->memory_mib > size) {
                 size = k->memory_mib;
@@ -81,7 +81,7 @@ static double unit_mib(const struct quota *q)
 static void say_room(const struct region *r, const struct quota *q, double quota_mib)
 {
     for (size_t i = 0; i < r->n; i++) {
-        const struct check_lambda_class *k = &r->classes[i];
+        const struct lambda_check_class *k = &r->classes[i];
         if (strcmp(k->region, r->name) != 0 || k->memory_mib <= 0) {
             continue;
         }
@@ -211,7 +211,7 @@ static void check_region(const struct region *r)
     aws_client_close(service);
 }
 
-static bool is_first_of_its_region(const struct check_lambda_class *classes, size_t i)
+static bool is_first_of_its_region(const struct lambda_check_class *classes, size_t i)
 {
     for (size_t k = 0; k < i; k++) {
         if (strcmp(classes[k].region, classes[i].region) == 0) {
@@ -221,7 +221,7 @@ static bool is_first_of_its_region(const struct check_lambda_class *classes, siz
     return classes[i].region[0] != '\0';
 }
 
-void check_lambda_quotas(struct check *c, const struct check_lambda_class *classes, size_t n)
+void lambda_check_quotas(struct check *c, const struct lambda_check_class *classes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (is_first_of_its_region(classes, i)) {

@@ -15,11 +15,11 @@
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/codec.h"
+#include "common/vm/lambda/call.h"
+#include "common/vm/lambda/check.h"
 #include "common/vm/vm_backend.h"
-#include "common/vm/vm_lambda_call.h"
 
-#define PAYLOAD_MAX 4096
-#define SECONDS_MAX 28800
+#define PAYLOAD_MAX 4096 /* the service's, of the run hook */
 #define RUN_TRIES 3
 #define RUN_RETRY_BASE_MS 100
 #define RUN_RETRY_CAP_MS 1000
@@ -86,7 +86,7 @@ static void add_connector(json_t *list, const struct vm_lambda *l, const char *n
 
 /* What leaves a VM needs a connector; the service's own leads to the Internet. A shell comes in by
  * two. */
-static void set_connectors(struct vm_lambda *l, const struct config_lambda *c)
+static void set_connectors(struct vm_lambda *l, const struct lambda_settings *c)
 {
     l->egress = list_of(&c->egress_connectors);
     l->ingress = list_of(&c->ingress_connectors);
@@ -117,7 +117,7 @@ static int lambda_open(const struct config_class *class, const char *deployment,
                        struct err *e)
 {
     (void)deployment; /* the image's name is what tells deployments apart */
-    const struct config_lambda *c = &class->lambda;
+    const struct lambda_settings *c = lambda_settings_of(class);
     struct aws_client *service = NULL;
     if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &service, e) != 0) {
         return -1;
@@ -341,16 +341,10 @@ static int run_body_to_its_end(const struct vm_lambda *l, const char *body, char
 static int lambda_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
 {
     const struct vm_lambda *l = state;
-    if (spec->payload.len > PAYLOAD_MAX) {
-        return err_set(
-            e, ERR_PERMANENT, 0,
-            "the payload has %zu bytes, and Lambda takes %d: shorten the class's proxy settings",
-            spec->payload.len, PAYLOAD_MAX);
-    }
-    if (spec->max_duration_ms > (int64_t)SECONDS_MAX * 1000) {
+    if (spec->max_duration_ms > (int64_t)LAMBDA_SECONDS_MAX * 1000) {
         return err_set(e, ERR_PERMANENT, 0,
                        "a MicroVM lives %d seconds at most: lower max_duration_seconds",
-                       SECONDS_MAX);
+                       LAMBDA_SECONDS_MAX);
     }
     char *body = run_body(l, spec);
     if (body == NULL) {
@@ -521,7 +515,7 @@ static int lambda_console(void *state, const char *id, size_t limit, struct buf 
 
 const struct vm_ops vm_ops_lambda = {
     .name = "lambda",
-    .host_bound = false,
+    .payload_max = PAYLOAD_MAX,
     .open = lambda_open,
     .close = lambda_close,
     .domain = lambda_domain,
@@ -531,4 +525,5 @@ const struct vm_ops vm_ops_lambda = {
     .forget = lambda_forget,
     .list = lambda_list,
     .console = lambda_console,
+    .check = lambda_check,
 };

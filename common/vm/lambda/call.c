@@ -1,4 +1,4 @@
-#include "common/vm/vm_lambda_call.h"
+#include "common/vm/lambda/call.h"
 
 #include <string.h>
 
@@ -62,25 +62,11 @@ static int explain(const struct lambda_call *call, const struct aws_refusal *r, 
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
-struct slice lambda_arn_part(const char *arn, int n)
-{
-    struct slice rest = slice_of(arn);
-    struct slice part = {NULL, 0};
-    bool more = true;
-    for (int i = 0; i <= n; i++) {
-        if (!more) {
-            return (struct slice){NULL, 0};
-        }
-        more = slice_cut(rest, ':', &part, &rest);
-    }
-    return part;
-}
-
 /* "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME". A slash before the name is refused by the
  * service with a misleading word, hence here with a better one. */
 int lambda_check_image(const struct config_class *class, struct err *e)
 {
-    const char *arn = class->lambda.image;
+    const char *arn = lambda_settings_of(class)->image;
     if (!slice_eq_cstr(lambda_arn_part(arn, 0), "arn") ||
         !slice_eq_cstr(lambda_arn_part(arn, 2), "lambda") ||
         !slice_eq_cstr(lambda_arn_part(arn, 5), "microvm-image") ||
@@ -95,10 +81,9 @@ int lambda_check_image(const struct config_class *class, struct err *e)
 
 int lambda_client_open(const struct config_class *class, struct aws_client **out, struct err *e)
 {
-    const struct config_lambda *c = &class->lambda;
+    const struct lambda_settings *c = lambda_settings_of(class);
     char region[64];
-    struct slice named = c->region[0] != '\0' ? slice_of(c->region) : lambda_arn_part(c->image, 3);
-    if (!slice_to_cstr(named, region, sizeof region)) {
+    if (!slice_to_cstr(lambda_region(c), region, sizeof region)) {
         return err_set(e, ERR_PERMANENT, 0, "class %s: lambda.image names no region", class->name);
     }
     struct aws_client_options options = {.service = "lambda",

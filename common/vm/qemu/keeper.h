@@ -1,11 +1,11 @@
 /*
  * The parts of mayfly-vm-keeper, the program that stands by one VM from its start to its end.
  *
- *   vm_keeper.c          main, and the loop: console, status lines, deadlines, signals, the end
- *   vm_keeper_start.c    starts QEMU within its bounds and with the rights of its user
- *   vm_keeper_cgroup.c   the VM's control group, where the system gives us one to divide
- *   vm_keeper_log.c      the console file that keeps its newest part
- *   vm_keeper_connect.c  carries one connection of a VM of a closed network to the proxy
+ *   keeper.c          main, and the loop: console, status lines, deadlines, signals, the end
+ *   keeper_start.c    starts QEMU within its bounds and with the rights of its user
+ *   keeper_cgroup.c   the VM's control group, where the system gives us one to divide
+ *   keeper_log.c      the console file that keeps its newest part
+ *   keeper_connect.c  carries one connection of a VM of a closed network to the proxy
  *
  * One thread, one VM. It belongs to no session of the worker, so that it lives on when the worker
  * is stopped, killed or replaced; it needs no other process to end its VM in time.
@@ -19,8 +19,8 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
-#include "common/vm/vm_qemu_launch.h"
-#include "common/vm/vm_qemu_state.h"
+#include "common/vm/qemu/launch.h"
+#include "common/vm/qemu/state.h"
 
 struct keeper_pipes {
     int console; /* what the VM's serial port says */

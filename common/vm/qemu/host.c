@@ -12,9 +12,9 @@
 
 #include "common/base/buf.h"
 #include "common/base/fs.h"
-#include "common/vm/vm_qemu.h"
-#include "common/vm/vm_qemu_exec.h"
-#include "common/vm/vm_qemu_state.h"
+#include "common/vm/qemu/exec.h"
+#include "common/vm/qemu/qemu.h"
+#include "common/vm/qemu/state.h"
 
 #define PROBE_MS 15000
 #define PROBE_OUTPUT ((size_t)1 << 20)

@@ -1,4 +1,4 @@
-#include "common/vm/vm_keeper.h"
+#include "common/vm/qemu/keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/vm/vm_qemu_args.h"
+#include "common/vm/qemu/args.h"
 
 #define MAX_DESCRIPTORS 4096
 

@@ -14,10 +14,7 @@
 #include <stdbool.h>
 
 #include "common/aws/aws.h"
-#include "common/config/config.h"
-
-/* The n-th part of an ARN, from 0, a part of it; empty if there is none. */
-struct slice lambda_arn_part(const char *arn, int n);
+#include "common/vm/lambda/settings.h"
 
 /* ERR_PERMANENT with what to write if the class's image is no ARN of a MicroVM image. */
 MUST_CHECK int lambda_check_image(const struct config_class *class, struct err *e);

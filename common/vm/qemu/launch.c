@@ -1,4 +1,4 @@
-#include "common/vm/vm_qemu_launch.h"
+#include "common/vm/qemu/launch.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -12,9 +12,9 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/fs.h"
-#include "common/vm/vm_qemu_args.h"
-#include "common/vm/vm_qemu_exec.h"
-#include "common/vm/vm_qemu_state.h"
+#include "common/vm/qemu/args.h"
+#include "common/vm/qemu/exec.h"
+#include "common/vm/qemu/state.h"
 
 #define LAUNCH_MAX 262144
 #define KEEPER_ANSWER_MS 15000

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "common/base/slice.h"
-#include "common/vm/vm_qemu_image.h"
+#include "common/vm/qemu/image.h"
 
 /* Descriptors that the keeper gives to QEMU beside 0 (nothing), 1 (console) and 2 (complaints). */
 #define QEMU_FD_STATUS 3

@@ -1,4 +1,4 @@
-#include "common/vm/vm_qemu_args.h"
+#include "common/vm/qemu/args.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

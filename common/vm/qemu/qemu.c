@@ -1,4 +1,4 @@
-#include "common/vm/vm_qemu.h"
+#include "common/vm/qemu/qemu.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -11,9 +11,11 @@
 
 #include "common/base/clock.h"
 #include "common/base/fs.h"
-#include "common/vm/vm_qemu_launch.h"
-#include "common/vm/vm_qemu_qmp.h"
-#include "common/vm/vm_qemu_state.h"
+#include "common/payload/payload.h"
+#include "common/vm/qemu/launch.h"
+#include "common/vm/qemu/qmp.h"
+#include "common/vm/qemu/settings.h"
+#include "common/vm/qemu/state.h"
 
 #define MIB ((int64_t)1 << 20)
 #define ASK_MS 2000
@@ -64,11 +66,12 @@ static int open_directories(struct vm_qemu *q, const struct config_class *class,
                             const char *deployment, struct err *e)
 {
     char name[128];
-    if (fs_mkdirs(class->qemu.state_dir, 0755, e) != 0) {
+    const struct qemu_settings *settings = qemu_settings_of(class);
+    if (fs_mkdirs(settings->state_dir, 0755, e) != 0) {
         return -1;
     }
-    if (realpath(class->qemu.state_dir, q->state_dir) == NULL) {
-        return err_errno(e, ERR_PERMANENT, errno, "cannot use %s", class->qemu.state_dir);
+    if (realpath(settings->state_dir, q->state_dir) == NULL) {
+        return err_errno(e, ERR_PERMANENT, errno, "cannot use %s", settings->state_dir);
     }
     int n = snprintf(name, sizeof name, "%s.%s", deployment, class->name);
     /* Room for the longest name of a VM and of a file of it. */
@@ -81,7 +84,7 @@ static int open_directories(struct vm_qemu *q, const struct config_class *class,
     return fs_mkdirs(q->vms_dir, 0700, e) != 0 || fs_mkdirs(q->saved_dir, 0755, e) != 0 ? -1 : 0;
 }
 
-static void open_settings(struct vm_qemu *q, const struct config_qemu *s)
+static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
 {
     q->accel = slice_dup(slice_of(s->accel));
     q->user = slice_dup(slice_of(s->user));
@@ -101,14 +104,15 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
 {
     struct vm_qemu *q = calloc(1, sizeof *q);
     ASSERT(q != NULL);
-    open_settings(q, &class->qemu);
-    if (qemu_image_load(class->qemu.image, &q->image, e) != 0 ||
-        qemu_host_probe(q, class->qemu.binary, e) != 0 ||
+    const struct qemu_settings *settings = qemu_settings_of(class);
+    open_settings(q, settings);
+    if (qemu_image_load(settings->image, &q->image, e) != 0 ||
+        qemu_host_probe(q, settings->binary, e) != 0 ||
         open_directories(q, class, deployment, e) != 0 || open_network(q, class, e) != 0) {
         vm_qemu_close(q);
         return -1;
     }
-    q->disk_bytes = class->qemu.disk_mib * MIB;
+    q->disk_bytes = settings->disk_mib * MIB;
     if (q->disk_bytes == 0) {
         q->disk_bytes = q->image.disk_bytes;
     }
@@ -380,6 +384,8 @@ static int vm_qemu_console(void *state, const char *id, size_t limit, struct buf
 const struct vm_ops vm_ops_qemu = {
     .name = "qemu",
     .host_bound = true,
+    .named = true,
+    .payload_max = PAYLOAD_PACKED_MAX,
     .open = vm_qemu_open,
     .close = vm_qemu_close,
     .run = vm_qemu_run,

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "common/base/codec.h"
-#include "common/check/check_lambda.h"
-#include "common/vm/vm_lambda_call.h"
+#include "common/vm/lambda/call.h"
+#include "common/vm/lambda/check.h"
 
 #define TEXT_BYTES_MAX 2048
 #define PAGES_MAX 100
@@ -17,8 +17,8 @@
 struct asking {
     struct check *check;
     struct aws_client *service;
-    struct check_lambda_class *facts;
-    const struct config_lambda *lambda;
+    struct lambda_check_class *facts;
+    const struct lambda_settings *lambda;
     char subject[64];
 };
 
@@ -238,11 +238,11 @@ static void check_permissions(const struct asking *a)
 /* --- together --------------------------------------------------------------------------------- */
 
 static void check_class(struct check *c, const struct config_class *class,
-                        struct check_lambda_class *facts)
+                        struct lambda_check_class *facts)
 {
     struct err e = {0};
-    struct asking a = {.check = c, .facts = facts, .lambda = &class->lambda};
-    *facts = (struct check_lambda_class){.class = class};
+    struct asking a = {.check = c, .facts = facts, .lambda = lambda_settings_of(class)};
+    *facts = (struct lambda_check_class){.class = class};
     (void)snprintf(a.subject, sizeof a.subject, "class %.40s", class->name);
     if (lambda_check_image(class, &e) != 0 || lambda_client_open(class, &a.service, &e) != 0) {
         check_say_error(c, CHECK_FAIL, a.subject, "settings", &e);
@@ -256,10 +256,10 @@ static void check_class(struct check *c, const struct config_class *class,
     aws_client_close(a.service);
 }
 
-void check_lambda(struct check *c)
+void lambda_check(struct check *c)
 {
     const struct config *config = c->config;
-    struct check_lambda_class *facts = calloc(config->class_count + 1, sizeof *facts);
+    struct lambda_check_class *facts = calloc(config->class_count + 1, sizeof *facts);
     size_t n = 0;
     ASSERT(facts != NULL);
     for (size_t i = 0; i < config->class_count; i++) {
@@ -268,7 +268,7 @@ void check_lambda(struct check *c)
         }
     }
     if (n > 0) {
-        check_lambda_quotas(c, facts, n);
+        lambda_check_quotas(c, facts, n);
     }
     free(facts);
 }

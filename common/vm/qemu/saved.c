@@ -12,11 +12,11 @@
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/base/random.h"
-#include "common/vm/vm_qemu.h"
-#include "common/vm/vm_qemu_exec.h"
-#include "common/vm/vm_qemu_launch.h"
-#include "common/vm/vm_qemu_qmp.h"
-#include "common/vm/vm_qemu_state.h"
+#include "common/vm/qemu/exec.h"
+#include "common/vm/qemu/launch.h"
+#include "common/vm/qemu/qemu.h"
+#include "common/vm/qemu/qmp.h"
+#include "common/vm/qemu/state.h"
 
 #define QEMU_IMG_MS 30000
 #define SAVE_MS 120000

@@ -1,4 +1,4 @@
-#include "common/vm/vm_qemu_image.h"
+#include "common/vm/qemu/image.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  *   <state_dir>/<deployment>.<class>/<vm name>/
  *     lock          held (F_OFD_SETLK) by the process that is launching the VM
  *     vm.json       by the launcher: version, name, token, image, how it started
- *     launch.json   by the launcher, for the keeper: command line and bounds (vm_qemu_launch.h)
+ *     launch.json   by the launcher, for the keeper: command line and bounds (qemu/launch.h)
  *     process.json  by the keeper: its own and QEMU's identity
  *     accepted      by the launcher: the agent has taken the payload
  *     ending        by whoever asked the VM to end

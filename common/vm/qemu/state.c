@@ -1,4 +1,4 @@
-#include "common/vm/vm_qemu_state.h"
+#include "common/vm/qemu/state.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "common/vm/vm_qemu_qmp.h"
+#include "common/vm/qemu/qmp.h"
 
 #include <errno.h>
 #include <fcntl.h>

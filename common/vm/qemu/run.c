@@ -11,10 +11,10 @@
 #include "common/base/codec.h"
 #include "common/base/fs.h"
 #include "common/base/random.h"
-#include "common/vm/vm_qemu.h"
-#include "common/vm/vm_qemu_launch.h"
-#include "common/vm/vm_qemu_qmp.h"
-#include "common/vm/vm_qemu_state.h"
+#include "common/vm/qemu/launch.h"
+#include "common/vm/qemu/qemu.h"
+#include "common/vm/qemu/qmp.h"
+#include "common/vm/qemu/state.h"
 
 #define MIB ((int64_t)1 << 20)
 #define FRAME_MAX 8192

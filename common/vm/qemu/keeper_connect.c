@@ -1,4 +1,4 @@
-#include "common/vm/vm_keeper.h"
+#include "common/vm/qemu/keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,24 @@
+/*
+ * Whether the settings of the provider `lambda` work, asked of the service (check.h).
+ */
+#ifndef MAYFLY_VM_LAMBDA_CHECK_H
+#define MAYFLY_VM_LAMBDA_CHECK_H
+
+#include "common/check/check.h"
+
+/* All classes with this provider: image and version, permissions, quotas. */
+void lambda_check(struct check *c);
+
+/* --- for the files of the check alone --- */
+
+/* A class as far as it could be asked about. */
+struct lambda_check_class {
+    const struct config_class *class;
+    char region[64];
+    int64_t memory_mib; /* of the version it runs; 0 unknown */
+};
+
+/* The account's quotas in every region of these classes, against what the configuration wants. */
+void lambda_check_quotas(struct check *c, const struct lambda_check_class *classes, size_t n);
+
+#endif

@@ -1,0 +1,138 @@
+#include "common/vm/lambda/settings.h"
+
+#include <string.h>
+
+#include "common/config/config_rows.h"
+
+#define AT(member) offsetof(struct lambda_settings, member)
+
+/* arn:partition:service:region:account:resource; the last may hold colons. */
+static bool is_arn(struct slice s)
+{
+    struct slice part;
+    for (int i = 0; i < 5; i++) {
+        if (!slice_cut(s, ':', &part, &s) || (i == 0 && !slice_eq_cstr(part, "arn"))) {
+            return false;
+        }
+    }
+    return s.len > 0 && memchr(s.ptr, ' ', s.len) == NULL;
+}
+
+static const struct setting_form form_arn = {
+    "an ARN, such as "
+    "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly",
+    is_arn};
+
+static const struct setting rows[] = {
+    TEXT("classes[].lambda.endpoint", AT(endpoint), "", 0, TEXT_MAX, .form = &form_http_url,
+         .readers = FOR_FLEET,
+         .help = "URL of the Lambda MicroVMs service. Empty takes the service's own host in the "
+                 "region."),
+    TEXT("classes[].lambda.region", AT(region), "", 0, 32, .form = &form_name, .readers = FOR_FLEET,
+         .help = "Empty takes the image's."),
+    TEXT("classes[].lambda.image", AT(image), "", 0, 512, .form = &form_arn, .readers = FOR_FLEET,
+         .help = "ARN of the MicroVM image. MicroVMs carry no tags, so that the image is what "
+                 "marks them as ours: no other deployment, and no other class, may use it."),
+    TEXT("classes[].lambda.image_version", AT(image_version), "", 0, 64, .readers = FOR_FLEET,
+         .help = "Such as `3.0`. Empty takes the newest that is ACTIVE at each launch."),
+    TEXT("classes[].lambda.execution_role", AT(execution_role), "", 0, 512, .form = &form_arn,
+         .readers = FOR_FLEET,
+         .help = "ARN of a role for the VM. A job can read its credentials; empty gives none, and "
+                 "the worker ends the VMs."),
+    TEXT("classes[].lambda.log_group", AT(log_group), "", 0, 512, .readers = FOR_FLEET,
+         .help = "CloudWatch log group for what VMs write, with a stream for each VM, named as its "
+                 "runner. Needs `lambda.execution_role`, which must be allowed to write there. "
+                 "Empty keeps nothing."),
+    BOOL("classes[].lambda.shell", AT(shell), "false", .readers = FOR_FLEET,
+         .help = "Adds the connectors HTTP_INGRESS and SHELL_INGRESS, so that whoever may call "
+                 "CreateMicrovmShellAuthToken can open a shell in a running VM. For debugging: a "
+                 "shell sees the job's secrets."),
+    LIST("classes[].lambda.egress_connectors", AT(egress_connectors), 0, 16, .form = &form_arn,
+         .readers = FOR_FLEET,
+         .help = "ARNs of network connectors for what leaves the VM. Empty takes INTERNET_EGRESS."),
+    LIST("classes[].lambda.ingress_connectors", AT(ingress_connectors), 0, 16, .form = &form_arn,
+         .readers = FOR_FLEET,
+         .help = "ARNs of network connectors for what enters it. A runner needs none."),
+    WHOLE("classes[].lambda.timeout_ms", AT(timeout_ms), "10000", 100, 600000, .readers = FOR_FLEET,
+          .help = "One call of the service, whole. A call that takes longer is a transient error."),
+};
+
+const struct lambda_settings *lambda_settings_of(const struct config_class *class)
+{
+    ASSERT(strcmp(class->provider, lambda_config.name) == 0 && class->settings != NULL);
+    return class->settings;
+}
+
+struct slice lambda_arn_part(const char *arn, int n)
+{
+    struct slice rest = slice_of(arn);
+    struct slice part = {NULL, 0};
+    bool more = true;
+    for (int i = 0; i <= n; i++) {
+        if (!more) {
+            return (struct slice){NULL, 0};
+        }
+        more = slice_cut(rest, ':', &part, &rest);
+    }
+    return part;
+}
+
+struct slice lambda_region(const struct lambda_settings *s)
+{
+    return s->region[0] != '\0' ? slice_of(s->region) : lambda_arn_part(s->image, 3);
+}
+
+static struct slice aws_region(const void *settings)
+{
+    return lambda_region(settings);
+}
+
+/* MicroVMs have no tags: what says whose they are is their image alone. */
+static bool is_another_classs_image(const struct config_class_check *c, const char *image)
+{
+    for (size_t k = 0; k < c->index; k++) {
+        const struct config_class *other = &c->config->classes[k];
+        if (strcmp(other->provider, lambda_config.name) == 0 &&
+            strcmp(lambda_settings_of(other)->image, image) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check(const struct config_class_check *c)
+{
+    const struct config_class *class = &c->config->classes[c->index];
+    const struct lambda_settings *s = lambda_settings_of(class);
+    if (!config_check_asks(c, FOR_FLEET)) {
+        return;
+    }
+    if (s->image[0] == '\0') {
+        config_check_complain(c, "lambda.image",
+                              "is required: add \"lambda: {image: "
+                              "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"");
+    } else if (is_another_classs_image(c, s->image)) {
+        config_check_complain(c, "lambda.image",
+                              "is another class's too: give each class an image of its own, since "
+                              "nothing else tells whose a MicroVM is");
+    }
+    if (s->log_group[0] != '\0' && s->execution_role[0] == '\0') {
+        config_check_complain(c, "lambda.log_group",
+                              "needs lambda.execution_role, since a VM writes its log with its "
+                              "role's rights: add one that may write there, or remove it");
+    }
+    if (class->max_duration_seconds > LAMBDA_SECONDS_MAX) {
+        config_check_complain(c, "max_duration_seconds",
+                              "is above %d, the longest life of a MicroVM: lower it",
+                              LAMBDA_SECONDS_MAX);
+    }
+}
+
+const struct config_provider lambda_config = {
+    .name = "lambda",
+    .size = sizeof(struct lambda_settings),
+    .settings = rows,
+    .setting_count = COUNT_OF(rows),
+    .check = check,
+    .aws_region = aws_region,
+};

@@ -1,0 +1,39 @@
+/*
+ * The settings of the provider `lambda`, classes[].lambda: what config_class.settings points at.
+ * The provider's part of the configuration is linked into every program, its client into few.
+ */
+#ifndef MAYFLY_VM_LAMBDA_SETTINGS_H
+#define MAYFLY_VM_LAMBDA_SETTINGS_H
+
+#include "common/config/config_provider.h"
+
+struct vm_ops;
+
+#define LAMBDA_SECONDS_MAX 28800 /* the longest life of a MicroVM */
+
+struct lambda_settings {
+    char *endpoint;       /* URL of the service; "" : its own host in the region */
+    char *region;         /* "" : the image's */
+    char *image;          /* ARN; one image for each deployment and class, it marks our VMs */
+    char *image_version;  /* "" : the newest ACTIVE one */
+    char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
+    char *log_group;      /* CloudWatch's, a stream for each VM; "" : nothing is kept */
+    bool shell;           /* let a person with the right open a shell in a VM */
+    struct config_list egress_connectors;  /* ARNs; empty: INTERNET_EGRESS */
+    struct config_list ingress_connectors; /* ARNs */
+    int64_t timeout_ms;                    /* one call, whole */
+};
+
+extern const struct config_provider lambda_config;
+extern const struct vm_ops vm_ops_lambda;
+
+/* Those of a class with this provider. */
+const struct lambda_settings *lambda_settings_of(const struct config_class *class);
+
+/* The region they say: their own, or else the image's; empty for none. */
+struct slice lambda_region(const struct lambda_settings *s);
+
+/* The n-th part of an ARN, from 0, a part of it; empty if there is none. */
+struct slice lambda_arn_part(const char *arn, int n);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * The settings of the provider `qemu`, classes[].qemu: what config_class.settings points at. The
+ * provider's part of the configuration is linked into every program, its machines into few.
+ */
+#ifndef MAYFLY_VM_QEMU_SETTINGS_H
+#define MAYFLY_VM_QEMU_SETTINGS_H
+
+#include "common/config/config_provider.h"
+
+struct vm_ops;
+
+struct qemu_settings {
+    char *image;     /* directory with image.json */
+    char *binary;    /* "" : qemu-system-<arch> */
+    char *state_dir; /* one directory per VM lives below it */
+    char *accel;     /* auto, kvm, tcg */
+    int64_t cpus;
+    int64_t memory_mib;
+    int64_t disk_mib; /* size of the throw-away disk; 0: as the image's */
+    bool restore;     /* restore a saved machine instead of booting */
+    char *network;    /* "user": reaches what the host reaches; "proxy": nothing but the proxy */
+    char *user;       /* run VMs as this user when started as root; "" keeps the worker's user */
+    int64_t console_limit_bytes;
+    int64_t boot_timeout_ms; /* until the agent is ready */
+};
+
+extern const struct config_provider qemu_config;
+extern const struct vm_ops vm_ops_qemu;
+
+/* Those of a class with this provider. */
+const struct qemu_settings *qemu_settings_of(const struct config_class *class);
+
+#endif
