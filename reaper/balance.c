@@ -61,9 +61,12 @@ static enum own find_own(struct sweep *s, struct lack *lack, const struct ledger
     size_t n = 0;
     enum own found = OWN_NONE;
     char key[32];
+    if (!queue_can(s->reaper->queue, QUEUE_FIND)) {
+        return own_unseen(lack);
+    }
     (void)snprintf(key, sizeof key, "%lld", (long long)job->facts.id);
     if (queue_find(s->reaper->queue, key, 8, &entries, &n, &e) != 0) {
-        return e.class == ERR_PERMANENT ? own_unseen(lack) : OWN_IN_LANE;
+        return OWN_IN_LANE;
     }
     for (size_t i = 0; i < n; i++) {
         bool in_lane = entries[i].place == QUEUE_READY || entries[i].place == QUEUE_DELAYED;

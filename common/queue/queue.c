@@ -42,8 +42,8 @@ static void check_ops(const struct queue_ops *o)
 {
     ASSERT(o->scheme && o->open && o->close && o->put && o->wake);
     ASSERT(o->poll ? !o->take && !o->wait : o->take && o->wait);
-    ASSERT(o->extend && o->done && o->retry && o->bury && o->depths && o->dead && o->find);
-    ASSERT(o->kick && o->drop && o->ping);
+    ASSERT(o->extend && o->done && o->retry && o->bury && o->depths && o->ping);
+    ASSERT(o->admin == NULL || (o->admin->dead && o->admin->kick && o->admin->drop));
 }
 
 static const struct queue_ops *backend_of(const char *url)
@@ -96,6 +96,36 @@ void queue_close(struct queue *q)
     free(q);
 }
 
+/* --- what it can do --- */
+bool queue_can(const struct queue *q, enum queue_capability c)
+{
+    const struct queue_admin_ops *admin = q->ops->admin;
+    switch (c) {
+    case QUEUE_BROWSE:
+        return admin != NULL;
+    case QUEUE_FIND:
+        return admin != NULL && admin->find != NULL;
+    case QUEUE_DEPTHS:
+    case QUEUE_FAIR:
+        return (q->ops->can & (unsigned)c) != 0;
+    }
+    return false;
+}
+
+int64_t queue_delay_max_ms(const struct queue *q)
+{
+    return q->ops->delay_max_ms > 0 ? q->ops->delay_max_ms : DELAY_MAX_MS;
+}
+
+static int check_can(const struct queue *q, enum queue_capability c, struct err *e)
+{
+    if (queue_can(q, c)) {
+        return 0;
+    }
+    return err_set(e, ERR_PERMANENT, 0, "a queue of %s cannot %s", q->ops->scheme,
+                   c == QUEUE_FIND ? "search for messages" : "show or change its dead letters");
+}
+
 /* --- what callers may ask for --- */
 static int check_lane(const char *lane, struct err *e)
 {
@@ -120,10 +150,14 @@ static int check_range(const char *what, int64_t value, int64_t least, int64_t m
     return 0;
 }
 
-static int check_item(const struct queue_item *item, struct err *e)
+static int check_delay(const struct queue *q, int64_t delay_ms, struct err *e)
 {
-    if (check_lane(item->lane, e) != 0 ||
-        check_range("a message's delay in ms", item->delay_ms, 0, DELAY_MAX_MS, e) != 0) {
+    return check_range("a message's delay in ms", delay_ms, 0, queue_delay_max_ms(q), e);
+}
+
+static int check_item(const struct queue *q, const struct queue_item *item, struct err *e)
+{
+    if (check_lane(item->lane, e) != 0 || check_delay(q, item->delay_ms, e) != 0) {
         return -1;
     }
     if (item->body.len > QUEUE_BODY_MAX_BYTES) {
@@ -162,7 +196,7 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
-        if (check_item(&items[i], e) != 0) {
+        if (check_item(q, &items[i], e) != 0) {
             return err_wrap(e, "message %zu of %zu", i + 1, n);
         }
     }
@@ -292,7 +326,7 @@ int queue_retry(struct queue *q, const struct queue_message *m, const struct que
 {
     char reason[REASON_MAX_BYTES + 1];
     struct queue_return cut = *r;
-    if (check_range("a delay in ms", r->delay_ms, 0, DELAY_MAX_MS, e) != 0) {
+    if (check_delay(q, r->delay_ms, e) != 0) {
         return -1;
     }
     cut.reason = r->reason != NULL ? cut_reason(r->reason, reason) : NULL;
@@ -322,11 +356,12 @@ int queue_depths(struct queue *q, const char *lane_or_null, struct queue_depth *
 int queue_dead(struct queue *q, const char *lane_or_null, size_t max, struct queue_entry **out,
                size_t *n, struct err *e)
 {
-    if ((lane_or_null != NULL && check_lane(lane_or_null, e) != 0) ||
+    if (check_can(q, QUEUE_BROWSE, e) != 0 ||
+        (lane_or_null != NULL && check_lane(lane_or_null, e) != 0) ||
         check_range("the number of entries", (int64_t)max, 1, INT32_MAX, e) != 0) {
         return -1;
     }
-    return q->ops->dead(q->state, lane_or_null, max, out, n, e);
+    return q->ops->admin->dead(q->state, lane_or_null, max, out, n, e);
 }
 
 int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry **out, size_t *n,
@@ -335,20 +370,21 @@ int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry 
     if (key == NULL || key[0] == '\0') {
         return err_set(e, ERR_PERMANENT, 0, "a message is found by its key, and none was given");
     }
-    if (check_range("the number of entries", (int64_t)max, 1, INT32_MAX, e) != 0) {
+    if (check_can(q, QUEUE_FIND, e) != 0 ||
+        check_range("the number of entries", (int64_t)max, 1, INT32_MAX, e) != 0) {
         return -1;
     }
-    return q->ops->find(q->state, key, max, out, n, e);
+    return q->ops->admin->find(q->state, key, max, out, n, e);
 }
 
 int queue_kick(struct queue *q, const char *id, struct err *e)
 {
-    return q->ops->kick(q->state, id, e);
+    return check_can(q, QUEUE_BROWSE, e) != 0 ? -1 : q->ops->admin->kick(q->state, id, e);
 }
 
 int queue_drop(struct queue *q, const char *id, struct err *e)
 {
-    return q->ops->drop(q->state, id, e);
+    return check_can(q, QUEUE_BROWSE, e) != 0 ? -1 : q->ops->admin->drop(q->state, id, e);
 }
 
 int queue_check(struct queue *q, struct buf *out, struct err *e)

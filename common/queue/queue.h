@@ -16,7 +16,7 @@
  * (invariant 1). Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT (bad argument, newer
  * file, full disk says ERR_CAPACITY), ERR_CONFLICT (the lease is no longer ours).
  *
- * SQS cannot tell all of that; what it gives instead stands in queue_sqs.c.
+ * What a store cannot do it says (queue_can); what SQS gives instead stands in queue_sqs.c.
  */
 #ifndef MAYFLY_QUEUE_QUEUE_H
 #define MAYFLY_QUEUE_QUEUE_H
@@ -69,6 +69,18 @@ MUST_CHECK int queue_open(const char *url, struct queue **out, struct err *e);
 /* No call may be under way (queue_interrupt ends those that wait). NULL is fine. */
 void queue_close(struct queue *q);
 
+/* What not every store can do. Ask before, rather than read it from an error. */
+enum queue_capability {
+    QUEUE_FIND = 1,   /* queue_find */
+    QUEUE_BROWSE = 2, /* queue_dead, queue_kick and queue_drop */
+    QUEUE_DEPTHS = 4, /* queue_depths counts exactly; else it estimates, and what was returned with
+                         a delay may count as leased */
+    QUEUE_FAIR = 8,   /* serves the groups of a lane in turn (queue_item.group) */
+};
+bool queue_can(const struct queue *q, enum queue_capability c);
+/* The longest delay of a put or a retry; a longer one is ERR_PERMANENT. */
+int64_t queue_delay_max_ms(const struct queue *q);
+
 /* Durable on success. All or nothing, but on SQS: there, what was sent before a failure stays, so
  * that a put tried again doubles it (at least once). n in 1..QUEUE_BATCH_MAX. */
 MUST_CHECK int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
@@ -100,7 +112,8 @@ MUST_CHECK int queue_retry(struct queue *q, const struct queue_message *m,
 MUST_CHECK int queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
                           struct err *e);
 
-/* --- for people: status, dead letters, "where is job N?" --- */
+/* --- for people: status, dead letters, "where is job N?"; what the queue cannot (queue_can) is
+ * ERR_PERMANENT --- */
 struct queue_depth {
     char lane[QUEUE_LANE_MAX + 1];
     int64_t ready;

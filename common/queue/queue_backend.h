@@ -46,9 +46,20 @@ typedef int queue_by_id_fn(void *state, const char *id, struct err *e);
 typedef int queue_ping_fn(void *state, struct err *e);
 typedef int queue_check_fn(void *state, struct buf *out, struct err *e);
 
+/* What only people ask for. A backend that cannot look into itself has none, or lacks find; the
+ * front says so to whoever asks all the same. */
+struct queue_admin_ops {
+    queue_dead_fn *dead; /* the three together: QUEUE_BROWSE */
+    queue_by_id_fn *kick;
+    queue_by_id_fn *drop;
+    queue_find_fn *find; /* NULL or QUEUE_FIND */
+};
+
 struct queue_ops {
     const char *scheme;     /* "sqlite" */
     const char *scheme_tls; /* the same backend over TLS; NULL: has none */
+    unsigned can;           /* QUEUE_DEPTHS, QUEUE_FAIR; what `admin` has tells the rest */
+    int64_t delay_max_ms;   /* 0: as the front's */
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;
@@ -62,10 +73,7 @@ struct queue_ops {
     queue_retry_fn *retry;
     queue_bury_fn *bury;
     queue_depths_fn *depths;
-    queue_dead_fn *dead;
-    queue_find_fn *find;
-    queue_by_id_fn *kick;
-    queue_by_id_fn *drop;
+    const struct queue_admin_ops *admin; /* NULL: none */
     queue_ping_fn *ping;
     queue_check_fn *check; /* NULL: the store has no settings of its own to look at */
 };

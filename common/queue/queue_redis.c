@@ -256,6 +256,7 @@ static int redis_check(void *state, struct buf *out, struct err *e)
 const struct queue_ops queue_ops_redis = {
     .scheme = "redis",
     .scheme_tls = "rediss",
+    .can = QUEUE_DEPTHS,
     .open = redis_open_queue,
     .close = redis_close_queue,
     .put = redis_put,
@@ -267,10 +268,7 @@ const struct queue_ops queue_ops_redis = {
     .retry = redis_retry,
     .bury = redis_bury,
     .depths = queue_redis_depths,
-    .dead = queue_redis_dead,
-    .find = queue_redis_find,
-    .kick = queue_redis_kick,
-    .drop = queue_redis_drop,
+    .admin = &queue_redis_admin,
     .ping = redis_ping,
     .check = redis_check,
 };

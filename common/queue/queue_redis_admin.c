@@ -134,8 +134,8 @@ static int list_all(struct listing *l, const char *what, const char *start, stru
     return 0;
 }
 
-int queue_redis_find(void *state, const char *key, size_t max, struct queue_entry **out, size_t *n,
-                     struct err *e)
+static int redis_find(void *state, const char *key, size_t max, struct queue_entry **out, size_t *n,
+                      struct err *e)
 {
     struct listing l = {.q = state, .script = &queue_script_find, .max = max};
     if (list_all(&l, key, "0", e) != 0) {
@@ -187,8 +187,8 @@ static int list_every_lane(struct listing *l, struct err *e)
     return rc;
 }
 
-int queue_redis_dead(void *state, const char *lane, size_t max, struct queue_entry **out, size_t *n,
-                     struct err *e)
+static int redis_dead(void *state, const char *lane, size_t max, struct queue_entry **out,
+                      size_t *n, struct err *e)
 {
     struct listing l = {.q = state, .script = &queue_script_dead, .max = max};
     int rc = lane != NULL ? list_all(&l, lane, "-", e) : list_every_lane(&l, e);
@@ -229,12 +229,19 @@ static int change_dead(struct queue_redis *q, const struct redis_script *script,
     return rc;
 }
 
-int queue_redis_kick(void *state, const char *id, struct err *e)
+static int redis_kick(void *state, const char *id, struct err *e)
 {
     return change_dead(state, &queue_script_kick, id, e);
 }
 
-int queue_redis_drop(void *state, const char *id, struct err *e)
+static int redis_drop(void *state, const char *id, struct err *e)
 {
     return change_dead(state, &queue_script_drop, id, e);
 }
+
+const struct queue_admin_ops queue_redis_admin = {
+    .dead = redis_dead,
+    .find = redis_find,
+    .kick = redis_kick,
+    .drop = redis_drop,
+};

@@ -40,10 +40,7 @@ extern const struct redis_script queue_script_kick;
 extern const struct redis_script queue_script_drop;
 
 queue_depths_fn queue_redis_depths;
-queue_dead_fn queue_redis_dead;
-queue_find_fn queue_redis_find;
-queue_by_id_fn queue_redis_kick;
-queue_by_id_fn queue_redis_drop;
+extern const struct queue_admin_ops queue_redis_admin;
 
 /* Reads {id, lane, key, attempts, enqueued_ms, body, …} into m, whose body is owned after. */
 void queue_redis_message(const struct redis_reply *r, struct queue_message *m);

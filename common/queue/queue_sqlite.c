@@ -384,6 +384,7 @@ static int sqlite_ping(void *state, struct err *e)
 
 const struct queue_ops queue_ops_sqlite = {
     .scheme = "sqlite",
+    .can = QUEUE_DEPTHS,
     .open = sqlite_open_queue,
     .close = sqlite_close_queue,
     .put = sqlite_put,
@@ -395,9 +396,6 @@ const struct queue_ops queue_ops_sqlite = {
     .retry = sqlite_retry,
     .bury = sqlite_bury,
     .depths = queue_sqlite_depths,
-    .dead = queue_sqlite_dead,
-    .find = queue_sqlite_find,
-    .kick = queue_sqlite_kick,
-    .drop = queue_sqlite_drop,
+    .admin = &queue_sqlite_admin,
     .ping = sqlite_ping,
 };

@@ -231,15 +231,15 @@ static int search(struct queue_sqlite *q, struct search *s, struct queue_entry *
     return 0;
 }
 
-int queue_sqlite_dead(void *state, const char *lane, size_t max, struct queue_entry **out,
-                      size_t *n, struct err *e)
+static int sqlite_dead(void *state, const char *lane, size_t max, struct queue_entry **out,
+                       size_t *n, struct err *e)
 {
     struct search s = {.lane = lane, .max = max};
     return search(state, &s, out, n, e);
 }
 
-int queue_sqlite_find(void *state, const char *key, size_t max, struct queue_entry **out, size_t *n,
-                      struct err *e)
+static int sqlite_find(void *state, const char *key, size_t max, struct queue_entry **out,
+                       size_t *n, struct err *e)
 {
     struct search s = {.key = key, .max = max};
     return search(state, &s, out, n, e);
@@ -299,7 +299,7 @@ static int change_dead(struct queue_sqlite *q, const char *id, sqlite_work_fn *w
     return 0;
 }
 
-int queue_sqlite_kick(void *state, const char *id, struct err *e)
+static int sqlite_kick(void *state, const char *id, struct err *e)
 {
     struct queue_sqlite *q = state;
     struct by_id b;
@@ -310,8 +310,15 @@ int queue_sqlite_kick(void *state, const char *id, struct err *e)
     return 0;
 }
 
-int queue_sqlite_drop(void *state, const char *id, struct err *e)
+static int sqlite_drop(void *state, const char *id, struct err *e)
 {
     struct by_id b;
     return change_dead(state, id, drop_work, &b, e);
 }
+
+const struct queue_admin_ops queue_sqlite_admin = {
+    .dead = sqlite_dead,
+    .find = sqlite_find,
+    .kick = sqlite_kick,
+    .drop = sqlite_drop,
+};

@@ -18,10 +18,7 @@ struct queue_sqlite {
 };
 
 queue_depths_fn queue_sqlite_depths;
-queue_dead_fn queue_sqlite_dead;
-queue_find_fn queue_sqlite_find;
-queue_by_id_fn queue_sqlite_kick;
-queue_by_id_fn queue_sqlite_drop;
+extern const struct queue_admin_ops queue_sqlite_admin;
 
 /* Moves the columns id, lane, key, attempts, enqueued_ms, body (0 to 5) into m. */
 void queue_sqlite_message(struct sqlite_rows *r, struct queue_message *m);

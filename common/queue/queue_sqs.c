@@ -421,6 +421,7 @@ static int sqs_done(void *state, const struct queue_message *m, size_t n, struct
 
 const struct queue_ops queue_ops_sqs = {
     .scheme = "sqs",
+    .can = QUEUE_FAIR,
     .open = sqs_open_queue,
     .close = sqs_close_queue,
     .put = queue_sqs_put,
@@ -432,10 +433,7 @@ const struct queue_ops queue_ops_sqs = {
     .retry = sqs_retry,
     .bury = sqs_bury,
     .depths = queue_sqs_depths,
-    .dead = queue_sqs_dead,
-    .find = queue_sqs_find,
-    .kick = queue_sqs_kick,
-    .drop = queue_sqs_drop,
+    .admin = &queue_sqs_admin,
     .ping = sqs_ping,
     .check = queue_sqs_check,
 };

@@ -135,18 +135,6 @@ int queue_sqs_depths(void *state, const char *lane, struct queue_depth **out, si
     return 0;
 }
 
-int queue_sqs_find(void *state, const char *key, size_t max, struct queue_entry **out, size_t *n,
-                   struct err *e)
-{
-    (void)state;
-    (void)max;
-    (void)out;
-    (void)n;
-    return err_set(e, ERR_PERMANENT, 0,
-                   "SQS cannot search its queues: whether a message of job %s waits is not known",
-                   key);
-}
-
 /* --- reading a dead-letter queue --- */
 /* Looks at one, which it may take over (its body, to finish; then true: it is not given back, and
  * the reading ends). */
@@ -290,8 +278,8 @@ static int compare_burials(const void *a, const void *b)
     return strcmp(x->message.id, y->message.id);
 }
 
-int queue_sqs_dead(void *state, const char *lane, size_t max, struct queue_entry **out, size_t *n,
-                   struct err *e)
+static int sqs_dead(void *state, const char *lane, size_t max, struct queue_entry **out, size_t *n,
+                    struct err *e)
 {
     struct sqs_lanes lanes = {0};
     struct listing l = {0};
@@ -405,12 +393,18 @@ static int change_dead(struct queue_sqs *q, const char *id, bool raise, struct e
     return rc;
 }
 
-int queue_sqs_kick(void *state, const char *id, struct err *e)
+static int sqs_kick(void *state, const char *id, struct err *e)
 {
     return change_dead(state, id, true, e);
 }
 
-int queue_sqs_drop(void *state, const char *id, struct err *e)
+static int sqs_drop(void *state, const char *id, struct err *e)
 {
     return change_dead(state, id, false, e);
 }
+
+const struct queue_admin_ops queue_sqs_admin = {
+    .dead = sqs_dead,
+    .kick = sqs_kick,
+    .drop = sqs_drop,
+};

@@ -175,10 +175,7 @@ MUST_CHECK int queue_sqs_receive(struct queue_sqs *q, const struct sqs_receive *
 queue_put_fn queue_sqs_put;       /* queue_sqs_put.c */
 queue_poll_fn queue_sqs_poll;     /* queue_sqs_take.c */
 queue_depths_fn queue_sqs_depths; /* queue_sqs_admin.c */
-queue_dead_fn queue_sqs_dead;
-queue_find_fn queue_sqs_find;
-queue_by_id_fn queue_sqs_kick;
-queue_by_id_fn queue_sqs_drop;
+extern const struct queue_admin_ops queue_sqs_admin;
 queue_check_fn queue_sqs_check; /* queue_sqs_check.c */
 /* Asks for a queue's attributes; the answer's object of them is *out (json_decref). names: a JSON
  * list. */

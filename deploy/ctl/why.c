@@ -161,10 +161,13 @@ static int gather_queue(struct ctl *c, struct facts *f, struct err *e)
     struct queue_entry *entries = NULL;
     size_t n = 0;
     char key[32];
+    f->unsearched = !queue_can(c->queue, QUEUE_FIND);
+    if (f->unsearched) {
+        return 0;
+    }
     (void)snprintf(key, sizeof key, "%lld", (long long)f->id);
     if (queue_find(c->queue, key, 16, &entries, &n, e) != 0) {
-        f->unsearched = e->class == ERR_PERMANENT;
-        return f->unsearched ? 0 : -1;
+        return -1;
     }
     for (size_t i = 0; i < n && !f->in_queue; i++) {
         f->in_queue = launch_lane_class(entries[i].message.lane) != NULL;

@@ -11,6 +11,19 @@
 #include "common/base/clock.h"
 
 /* --- shared --- */
+bool lacks(const struct queue *q, enum queue_capability c)
+{
+    static const char *const names[] = {[QUEUE_FIND] = "find",
+                                        [QUEUE_BROWSE] = "browse",
+                                        [QUEUE_DEPTHS] = "exact depths",
+                                        [QUEUE_FAIR] = "fair"};
+    if (queue_can(q, c)) {
+        return false;
+    }
+    print_message("[  LIMIT   ] the backend does not have: %s\n", names[c]);
+    return true;
+}
+
 struct limits {
     const char *scheme;
     const char *reasons[QUEUE_LIMITS]; /* NULL: it has no such limit */
@@ -18,11 +31,9 @@ struct limits {
 
 static const struct limits backends[] = {
     {"sqs",
-     {[QUEUE_CANNOT_SEARCH] = "SQS shows a message only by giving it out",
-      [QUEUE_TAKES_A_HANDLE_TWICE] = "within a lease's time SQS takes a receipt handle as often "
+     {[QUEUE_TAKES_A_HANDLE_TWICE] = "within a lease's time SQS takes a receipt handle as often "
                                      "as it is shown, and deletes what is gone with success",
       [QUEUE_GIVES_TWICE] = "a standard queue delivers at least once",
-      [QUEUE_ESTIMATES_DEPTHS] = "SQS's counts are approximate",
       [QUEUE_HIDES_THE_DELAYED] = "a message that goes back with a delay stays in flight"}},
     {"sqlite", {[QUEUE_ONE_MACHINE] = "a file belongs to one machine and its clock"}},
     {"memory",
@@ -332,6 +343,7 @@ static void bad_items_are_refused_and_nothing_of_their_put_stays(void **state)
         {.lane = "events", .body = {large, QUEUE_BODY_MAX_BYTES + 1}, .key = ""},
         {.lane = "events", .body = SLICE("x"), .key = "01234567890123456789012345678901"},
         {.lane = "events", .body = SLICE("x"), .key = "", .delay_ms = -1},
+        {.lane = "events", .body = SLICE("x"), .key = "", .delay_ms = queue_delay_max_ms(f->q) + 1},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct queue_item items[3] = {{.lane = "events", .body = SLICE("good"), .key = ""},

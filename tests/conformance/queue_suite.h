@@ -49,16 +49,16 @@ extern const struct conformance_child queue_children[];
 /* What a store's own contract withholds from its backend. A test that meets such a limit asserts on
  * what is promised instead, and the limit is told with its reason. */
 enum queue_limit {
-    QUEUE_CANNOT_SEARCH,
     QUEUE_TAKES_A_HANDLE_TWICE,
     QUEUE_GIVES_TWICE,
-    QUEUE_ESTIMATES_DEPTHS,
     QUEUE_HIDES_THE_DELAYED,
     QUEUE_ONE_MACHINE,
     QUEUE_ONE_PROCESS,
     QUEUE_LIMITS
 };
 bool limited(enum queue_limit limit);
+/* The same for what a backend says it cannot do. */
+bool lacks(const struct queue *q, enum queue_capability c);
 
 /* Each fails the test with the error's message where a call that has to succeed does not. */
 struct queue *must_open(const char *url);

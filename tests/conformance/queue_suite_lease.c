@@ -187,7 +187,7 @@ static void retry_with_delay_comes_back_when_due_and_keeps_its_reason(void **sta
     int64_t before = clock_wall_ms();
     MUST(queue_retry(f->q, &m, &hour, &e));
     must_find_nothing(f->q, "events");
-    if (limited(QUEUE_CANNOT_SEARCH)) {
+    if (lacks(f->q, QUEUE_FIND)) {
         assert_int_equal(must_depth(f->q, "events").delayed, 1);
     } else {
         struct queue_entry entry = must_find(f->q, "42");

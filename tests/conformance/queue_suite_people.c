@@ -184,7 +184,7 @@ static void message_whose_lease_ran_out_counts_as_ready(void **state)
     while (clock_wall_ms() <= m.leased_until_ms) {
     }
     struct queue_depth d = must_depth(f->q, "events");
-    if (limited(QUEUE_ESTIMATES_DEPTHS)) {
+    if (lacks(f->q, QUEUE_DEPTHS)) {
         assert_int_equal(d.ready + d.leased, 1);
     } else {
         assert_int_equal(d.ready, 1);
@@ -225,7 +225,7 @@ static void find_tells_the_place_and_how_many_are_ahead(void **state)
     struct queue_entry *found = NULL;
     size_t n = 99;
     struct err e;
-    if (limited(QUEUE_CANNOT_SEARCH)) {
+    if (lacks(f->q, QUEUE_FIND)) {
         put_keyed(f->q, "launch.a", "first", "1");
         must_fail(queue_find(f->q, "1", 10, &found, &n, &e), &e, ERR_PERMANENT);
         return;

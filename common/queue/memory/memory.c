@@ -481,8 +481,12 @@ static int ping(void *state, struct err *e)
     return 0;
 }
 
+static const struct queue_admin_ops admin = {
+    .dead = dead, .find = find, .kick = kick, .drop = drop};
+
 const struct queue_ops queue_ops_memory = {
     .scheme = "memory",
+    .can = QUEUE_DEPTHS,
     .open = open_memory,
     .close = close_memory,
     .put = put,
@@ -493,9 +497,6 @@ const struct queue_ops queue_ops_memory = {
     .retry = retry,
     .bury = bury,
     .depths = depths,
-    .dead = dead,
-    .find = find,
-    .kick = kick,
-    .drop = drop,
+    .admin = &admin,
     .ping = ping,
 };

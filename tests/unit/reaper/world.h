@@ -110,7 +110,8 @@ struct world {
     int64_t supply;
     int64_t demand_elsewhere; /* of another scope, in the same class */
     int64_t supply_elsewhere;
-    int64_t demand_large; /* of the other class */
+    int64_t demand_large;   /* of the other class */
+    bool queue_cannot_find; /* QUEUE_FIND is none of the queue's capabilities */
     bool lease_is_ours;
     bool ledger_fails_on_list;
     int repair_calls;

@@ -12,6 +12,13 @@ int __real_queue_put(struct queue *q, const struct queue_item *items, size_t n, 
 
 struct queue *world_queue;
 
+bool __real_queue_can(const struct queue *q, enum queue_capability c);
+bool __wrap_queue_can(const struct queue *q, enum queue_capability c);
+bool __wrap_queue_can(const struct queue *q, enum queue_capability c)
+{
+    return __real_queue_can(q, c) && !(c == QUEUE_FIND && world.queue_cannot_find);
+}
+
 static void place_one(const char *lane, enum queue_place place, const char *key)
 {
     struct err e = {0};
