@@ -23,6 +23,7 @@
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
 #include "common/queue/queue.h"
+#include "common/queue/queue_sqlite_wait.h"
 #include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)
@@ -214,6 +215,85 @@ static void waiting_take_notices_that_the_clock_jumped(void **state)
     queue_close(q);
 }
 
+/* --- who waits in this process is told at once, not by the watch over the file --- */
+static struct told {
+    size_t count;
+    char lane[2][16];
+    int64_t ready[2];
+    int64_t due_ms[2];
+} told;
+
+void __real_queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready,
+                               int64_t due_ms);
+void __wrap_queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready,
+                               int64_t due_ms);
+void __wrap_queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready,
+                               int64_t due_ms)
+{
+    if (told.count < COUNT_OF(told.ready)) {
+        (void)snprintf(told.lane[told.count], sizeof told.lane[0], "%s", lane);
+        told.ready[told.count] = ready;
+        told.due_ms[told.count] = due_ms;
+    }
+    told.count++;
+    __real_queue_waiters_tell(w, lane, ready, due_ms);
+}
+
+static void put_tells_the_waiters_of_each_lane_what_came_and_when_it_is_due(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    const struct queue_item items[] = {
+        {.lane = "events", .body = SLICE("now"), .key = ""},
+        {.lane = "launch.small", .body = SLICE("later"), .key = "", .delay_ms = HOUR_MS}};
+    struct err e;
+    told = (struct told){0};
+    int64_t before = clock_wall_ms();
+    MUST(queue_put(q, items, 2, &e));
+    assert_int_equal(told.count, 2);
+    assert_string_equal(told.lane[0], "events");
+    assert_int_equal(told.ready[0], 1);
+    assert_int_equal(told.due_ms[0], INT64_MAX);
+    assert_string_equal(told.lane[1], "launch.small");
+    assert_int_equal(told.ready[1], 0);
+    assert_in_range(told.due_ms[1], before + HOUR_MS, clock_wall_ms() + HOUR_MS);
+    queue_close(q);
+}
+
+/* --- one statement of a call fails, and the store is well --- */
+static void put_with_one_message_refused_puts_none(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    const struct queue_item items[] = {{.lane = "events", .body = SLICE("a"), .key = ""},
+                                       {.lane = "events", .body = SLICE("b"), .key = "refused"},
+                                       {.lane = "events", .body = SLICE("c"), .key = ""}};
+    struct err e;
+    by_hand(f->path, "CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.key = 'refused' "
+                     "BEGIN SELECT RAISE(FAIL, 'refused by hand'); END");
+    must_fail_saying(queue_put(q, items, 3, &e), &e, ERR_CONFLICT, "refused by hand");
+    must_find_nothing(q, "events");
+    queue_close(q);
+}
+
+static void take_that_cannot_lease_fails_and_leaves_the_message_ready(void **state)
+{
+    struct fixture *f = *state;
+    struct queue *q = must_open(f->url);
+    struct queue_message m = {0};
+    size_t got = 9;
+    struct err e;
+    must_put(q, "events", "x", 0);
+    by_hand(f->path, "CREATE TRIGGER refuse BEFORE UPDATE ON messages "
+                     "BEGIN SELECT RAISE(FAIL, 'refused by hand'); END");
+    must_fail_saying(queue_take(q, "events", 1, HOUR_MS, 0, &m, &got, &e), &e, ERR_CONFLICT,
+                     "refused by hand");
+    by_hand(f->path, "DROP TRIGGER refuse");
+    m = must_take(q, "events", HOUR_MS, "x");
+    queue_message_fini(&m);
+    queue_close(q);
+}
+
 /* --- the file --- */
 static void must_refuse(const char *url, const char *says)
 {
@@ -378,6 +458,9 @@ int main(void)
         QUEUE_TEST(messages_come_oldest_first_and_go_back_to_their_place),
         QUEUE_TEST(clock_that_jumps_ends_leases_early_or_late_but_loses_nothing),
         QUEUE_TEST(waiting_take_notices_that_the_clock_jumped),
+        QUEUE_TEST(put_tells_the_waiters_of_each_lane_what_came_and_when_it_is_due),
+        QUEUE_TEST(put_with_one_message_refused_puts_none),
+        QUEUE_TEST(take_that_cannot_lease_fails_and_leaves_the_message_ready),
         QUEUE_TEST(newer_file_is_refused_with_both_versions),
         QUEUE_TEST(file_that_is_no_queue_is_refused),
         QUEUE_TEST(removed_file_is_told_by_put_take_and_ping),
