@@ -3,118 +3,52 @@
  */
 #include <string.h>
 
-#include "common/base/codec.h"
 #include "common/base/redis_internal.h"
+#include "common/base/url_options.h"
 
+#define STORE "Redis"
+#define DATABASE_MAX 1000000
 #define PORT_DEFAULT 6379
 #define DEADLINE_DEFAULT_MS 5000
 #define CONNECTIONS_DEFAULT 64
 
 static int take_text(struct slice value, char *out, size_t size, const char *what, struct err *e)
 {
-    if (!codec_unpercent(value, out, size)) {
-        return err_set(e, ERR_PERMANENT, 0, "the Redis URL's %s is too long or has a bad %%XX",
-                       what);
-    }
-    return 0;
+    const struct url_option o = {.name = what, .text = out, .size = size};
+    return url_option_take(STORE, &o, value, e);
 }
 
 static int take_number(struct slice value, int64_t least, int64_t most, const char *what,
                        int64_t *out, struct err *e)
 {
-    if (!slice_to_int64(value, out) || *out < least || *out > most) {
-        return err_set(e, ERR_PERMANENT, 0, "the Redis URL's %s must be a number from %lld to %lld",
-                       what, (long long)least, (long long)most);
-    }
-    return 0;
+    const struct url_option o = {.name = what, .number = out, .least = least, .most = most};
+    return url_option_take(STORE, &o, value, e);
 }
 
-static int take_prefix(struct slice value, struct redis_url *u, struct err *e)
+static int take_options(struct slice query, struct redis_url *u, struct err *e)
 {
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    if (value.len == 0 || !slice_to_cstr(value, u->prefix, sizeof u->prefix) ||
-        strspn(u->prefix, allowed) != value.len) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "the Redis URL's prefix must have 1 to %zu letters, digits, '.', '_' or '-'",
-                       sizeof u->prefix - 1);
-    }
-    return 0;
-}
-
-static int take_option_number(struct slice name, struct slice value, struct redis_url *u,
-                              bool *known, struct err *e)
-{
-    static const struct {
-        const char *name;
-        int64_t least;
-        int64_t most;
-    } numbers[] = {{"db", 0, 1000000},
-                   {"deadline_ms", 100, 60000},
-                   {"connections", 1, 1024},
-                   {"wait_replicas", 0, 100},
-                   {"wait_aof", 0, 1}};
-    int64_t values[COUNT_OF(numbers)] = {u->db, u->deadline_ms, (int64_t)u->connections,
-                                         u->wait_replicas, u->wait_aof};
-    *known = false;
-    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        if (slice_eq_cstr(name, numbers[i].name)) {
-            *known = true;
-            if (take_number(value, numbers[i].least, numbers[i].most, numbers[i].name, &values[i],
-                            e) != 0) {
-                return -1;
-            }
-        }
-    }
-    u->db = (int)values[0];
-    u->deadline_ms = values[1];
-    u->connections = (size_t)values[2];
-    u->wait_replicas = (int)values[3];
-    u->wait_aof = values[4] != 0;
-    return 0;
-}
-
-static int take_option(struct slice option, struct redis_url *u, struct err *e)
-{
-    struct slice name;
-    struct slice value;
-    bool known;
-    (void)slice_cut(option, '=', &name, &value);
-    if (slice_eq_cstr(name, "prefix")) {
-        return take_prefix(value, u, e);
-    }
-    if (slice_eq_cstr(name, "ca")) {
-        return take_text(value, u->ca, sizeof u->ca, "ca", e);
-    }
-    if (slice_eq_cstr(name, "cert")) {
-        return take_text(value, u->cert, sizeof u->cert, "cert", e);
-    }
-    if (slice_eq_cstr(name, "key")) {
-        return take_text(value, u->key, sizeof u->key, "key", e);
-    }
-    if (take_option_number(name, value, u, &known, e) != 0) {
+    int64_t db = u->db;
+    int64_t connections = (int64_t)u->connections;
+    int64_t wait_replicas = u->wait_replicas;
+    int64_t wait_aof = u->wait_aof;
+    const struct url_option known[] = {
+        {.name = "prefix", .text = u->prefix, .size = sizeof u->prefix, .word = true},
+        {.name = "db", .number = &db, .least = 0, .most = DATABASE_MAX},
+        {.name = "deadline_ms", .number = &u->deadline_ms, .least = 100, .most = 60000},
+        {.name = "connections", .number = &connections, .least = 1, .most = 1024},
+        {.name = "wait_replicas", .number = &wait_replicas, .least = 0, .most = 100},
+        {.name = "wait_aof", .number = &wait_aof, .least = 0, .most = 1},
+        {.name = "ca", .text = u->ca, .size = sizeof u->ca},
+        {.name = "cert", .text = u->cert, .size = sizeof u->cert},
+        {.name = "key", .text = u->key, .size = sizeof u->key}};
+    const struct url_options options = {.store = STORE, .known = known, .count = COUNT_OF(known)};
+    if (url_options_read(query, &options, e) != 0) {
         return -1;
     }
-    if (!known) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "the Redis URL has an option \"%.*s\": known are prefix, db, deadline_ms, "
-                       "connections, wait_replicas, wait_aof, ca, cert and key",
-                       SLICE_ARG(name));
-    }
-    return 0;
-}
-
-static int take_options(struct slice options, struct redis_url *u, struct err *e)
-{
-    while (options.len > 0) {
-        struct slice option;
-        struct slice rest;
-        (void)slice_cut(options, '&', &option, &rest);
-        if (option.len > 0 && take_option(option, u, e) != 0) {
-            return -1;
-        }
-        options = rest;
-    }
+    u->db = (int)db;
+    u->connections = (size_t)connections;
+    u->wait_replicas = (int)wait_replicas;
+    u->wait_aof = wait_aof != 0;
     return 0;
 }
 
@@ -179,7 +113,7 @@ static int take_path(struct slice path, struct redis_url *u, struct err *e)
         }
         return take_text(path, u->socket, sizeof u->socket, "socket", e);
     }
-    if (path.len > 1 && take_number((struct slice){path.ptr + 1, path.len - 1}, 0, 1000000,
+    if (path.len > 1 && take_number((struct slice){path.ptr + 1, path.len - 1}, 0, DATABASE_MAX,
                                     "database", &db, e) != 0) {
         return -1;
     }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/url_options.h"
 #include "common/github/github_internal.h"
 #include "common/github/github_json.h"
 
@@ -96,12 +97,9 @@ static bool is_query_value(struct slice s)
 
 static bool cursor_in(struct slice query, char *out, size_t size)
 {
-    struct slice parameter;
     struct slice key;
     struct slice value;
-    for (bool more = query.len > 0; more;) {
-        more = slice_cut(query, '&', &parameter, &query);
-        slice_cut(parameter, '=', &key, &value);
+    while (url_next_parameter(&query, &key, &value)) {
         if (slice_eq(key, SLICE("cursor"))) {
             return is_query_value(value) && slice_to_cstr(value, out, size);
         }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/codec.h"
+#include "common/base/url_options.h"
 
 /* The URL, opening, and the table of calls. */
 
@@ -13,51 +13,6 @@
 #define CALL_MS 5000
 
 /* --- the URL --- */
-static int bad_option(const char *what, const char *mend, struct err *e)
-{
-    return err_set(e, ERR_PERMANENT, 0, "the DynamoDB URL's %s %s", what, mend);
-}
-
-static int take_word(struct slice value, const char *what, char *out, size_t size, struct err *e)
-{
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    if (value.len == 0 || !slice_to_cstr(value, out, size) || strspn(out, allowed) != value.len) {
-        return bad_option(what, "must be letters, digits, '.', '_' or '-', and not too many", e);
-    }
-    return 0;
-}
-
-static int take_option(struct slice name, struct slice value, struct ledger_dynamo_url *u,
-                       struct err *e)
-{
-    if (slice_eq_cstr(name, "region")) {
-        return take_word(value, "region", u->region, sizeof u->region, e);
-    }
-    if (slice_eq_cstr(name, "prefix")) {
-        return take_word(value, "prefix", u->prefix, sizeof u->prefix, e);
-    }
-    if (slice_eq_cstr(name, "endpoint")) {
-        return codec_unpercent(value, u->endpoint, sizeof u->endpoint)
-                   ? 0
-                   : bad_option("endpoint", "is too long or has a bad %XX", e);
-    }
-    if (slice_eq_cstr(name, "deadline_ms")) {
-        bool fine = slice_to_int64(value, &u->deadline_ms) && u->deadline_ms >= 100 &&
-                    u->deadline_ms <= 60000;
-        return fine ? 0 : bad_option("deadline_ms", "must be a number from 100 to 60000", e);
-    }
-    if (slice_eq_cstr(name, "create")) {
-        u->create = slice_eq_cstr(value, "1");
-        return u->create || slice_eq_cstr(value, "0") ? 0
-                                                      : bad_option("create", "must be 0 or 1", e);
-    }
-    return err_set(e, ERR_PERMANENT, 0,
-                   "the DynamoDB URL has no option \"%.*s\": there are region, endpoint, prefix, "
-                   "deadline_ms and create",
-                   SLICE_ARG(name));
-}
-
 int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out, struct err *e)
 {
     struct slice scheme = SLICE("dynamodb://");
@@ -70,19 +25,21 @@ int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out, stru
     }
     rest = (struct slice){rest.ptr + scheme.len, rest.len - scheme.len};
     (void)slice_cut(rest, '?', &table, &options);
-    if (take_word(table, "table", u.table, sizeof u.table, e) != 0) {
+    int64_t create = 0;
+    const struct url_option named = {
+        .name = "table", .text = u.table, .size = sizeof u.table, .word = true};
+    const struct url_option known[] = {
+        {.name = "region", .text = u.region, .size = sizeof u.region, .word = true},
+        {.name = "endpoint", .text = u.endpoint, .size = sizeof u.endpoint},
+        {.name = "prefix", .text = u.prefix, .size = sizeof u.prefix, .word = true},
+        {.name = "deadline_ms", .number = &u.deadline_ms, .least = 100, .most = 60000},
+        {.name = "create", .number = &create, .least = 0, .most = 1}};
+    const struct url_options all = {.store = "DynamoDB", .known = known, .count = COUNT_OF(known)};
+    if (url_option_take(all.store, &named, table, e) != 0 ||
+        url_options_read(options, &all, e) != 0) {
         return -1;
     }
-    while (options.len > 0) {
-        struct slice option;
-        struct slice name;
-        struct slice value;
-        (void)slice_cut(options, '&', &option, &options);
-        (void)slice_cut(option, '=', &name, &value);
-        if (take_option(name, value, &u, e) != 0) {
-            return -1;
-        }
-    }
+    u.create = create != 0;
     *out = u;
     return 0;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/codec.h"
+#include "common/base/url_options.h"
 #include "common/job/lane.h"
 
 #define POLL_DEFAULT_S 10
@@ -126,49 +126,6 @@ bool sqs_url_lane(const struct sqs_url *u, const char *name, char lane[QUEUE_LAN
 }
 
 /* --- the URL --- */
-static int take_text(struct slice name, struct slice value, char *out, size_t size, struct err *e)
-{
-    struct buf text;
-    buf_init(&text, size - 1);
-    bool good = codec_unform(&text, value) && slice_to_cstr(buf_slice(&text), out, size);
-    buf_fini(&text);
-    return good ? 0
-                : err_set(e, ERR_PERMANENT, 0, "the SQS URL's %.*s is too long or has a bad %%XX",
-                          SLICE_ARG(name));
-}
-
-static int take_number(struct slice name, struct slice value, struct sqs_url *u, bool *known,
-                       struct err *e)
-{
-    int64_t create = u->create;
-    const struct {
-        const char *name;
-        int64_t least;
-        int64_t most;
-        int64_t *out;
-    } numbers[] = {{"create", 0, 1, &create},
-                   {"poll_s", 1, 20, &u->poll_s},
-                   {"senders", 1, 64, &u->senders},
-                   {"deadline_ms", 100, 60000, &u->deadline_ms}};
-    *known = false;
-    for (size_t i = 0; i < COUNT_OF(numbers) && !*known; i++) {
-        if (!slice_eq_cstr(name, numbers[i].name)) {
-            continue;
-        }
-        *known = true;
-        int64_t number;
-        if (!slice_to_int64(value, &number) || number < numbers[i].least ||
-            number > numbers[i].most) {
-            return err_set(e, ERR_PERMANENT, 0,
-                           "the SQS URL's %s must be a number from %lld to %lld", numbers[i].name,
-                           (long long)numbers[i].least, (long long)numbers[i].most);
-        }
-        *numbers[i].out = number;
-    }
-    u->create = create != 0;
-    return 0;
-}
-
 static struct sqs_named *named_for(struct sqs_url *u, struct slice lane)
 {
     for (size_t i = 0; i < u->named_count; i++) {
@@ -191,59 +148,55 @@ static struct sqs_named *named_for(struct sqs_url *u, struct slice lane)
 }
 
 /* queue.<lane>=… and dead.<lane>=… */
-static int take_queue(struct slice name, struct slice value, struct sqs_url *u, bool *known,
-                      struct err *e)
+static int take_queue(void *arg, struct slice name, struct slice value, struct err *e)
 {
     struct slice which;
     struct slice lane;
     bool cut = slice_cut(name, '.', &which, &lane);
     bool dead = slice_eq_cstr(which, "dead");
-    *known = cut && (dead || slice_eq_cstr(which, "queue"));
-    if (!*known) {
-        return 0;
+    if (!cut || (!dead && !slice_eq_cstr(which, "queue"))) {
+        return 1;
     }
-    struct sqs_named *named = named_for(u, lane);
+    struct sqs_named *named = named_for(arg, lane);
     if (named == NULL) {
         return err_set(e, ERR_PERMANENT, 0,
                        "the SQS URL's %.*s names no lane, or too many are named", SLICE_ARG(name));
     }
     char *out = dead ? named->dead : named->live;
-    if (take_text(name, value, out, SQS_ADDRESS_SIZE, e) != 0) {
+    const struct url_option o = {
+        .name = dead ? "dead." : "queue.", .text = out, .size = SQS_ADDRESS_SIZE};
+    if (url_option_take("SQS", &o, value, e) != 0) {
         return -1;
     }
     return check_name(sqs_name_of(out), dead ? "the SQS URL's dead." : "the SQS URL's queue.", e);
 }
 
-static int take_option(struct slice option, struct sqs_url *u, struct err *e)
+static int take_options(struct slice query, struct sqs_url *u, struct err *e)
 {
-    struct slice name;
-    struct slice value;
-    bool known;
-    (void)slice_cut(option, '=', &name, &value);
-    if (slice_eq_cstr(name, "region")) {
-        return take_text(name, value, u->region, sizeof u->region, e);
-    }
-    if (slice_eq_cstr(name, "endpoint")) {
-        return take_text(name, value, u->endpoint, sizeof u->endpoint, e);
-    }
-    if (slice_eq_cstr(name, "account")) {
-        if (take_text(name, value, u->account, sizeof u->account, e) != 0) {
-            return -1;
-        }
-        return strlen(u->account) == 12 && strspn(u->account, "0123456789") == 12
-                   ? 0
-                   : err_set(e, ERR_PERMANENT, 0, "the SQS URL's account has 12 digits");
-    }
-    if (take_number(name, value, u, &known, e) != 0 ||
-        (!known && take_queue(name, value, u, &known, e) != 0)) {
+    int64_t create = u->create;
+    const struct url_option known[] = {
+        {.name = "region", .text = u->region, .size = sizeof u->region},
+        {.name = "endpoint", .text = u->endpoint, .size = sizeof u->endpoint},
+        {.name = "account", .text = u->account, .size = sizeof u->account},
+        {.name = "create", .number = &create, .least = 0, .most = 1},
+        {.name = "poll_s", .number = &u->poll_s, .least = 1, .most = 20},
+        {.name = "senders", .number = &u->senders, .least = 1, .most = 64},
+        {.name = "deadline_ms", .number = &u->deadline_ms, .least = 100, .most = 60000}};
+    const struct url_options options = {.store = "SQS",
+                                        .known = known,
+                                        .count = COUNT_OF(known),
+                                        .other = take_queue,
+                                        .arg = u,
+                                        .others = "queue.<lane>, dead.<lane>"};
+    if (url_options_read(query, &options, e) != 0) {
         return -1;
     }
-    return known ? 0
-                 : err_set(e, ERR_PERMANENT, 0,
-                           "the SQS URL has an option \"%.*s\": known are region, endpoint, "
-                           "account, create, poll_s, senders, deadline_ms, queue.<lane> and "
-                           "dead.<lane>",
-                           SLICE_ARG(name));
+    u->create = create != 0;
+    size_t digits = strlen(u->account);
+    if (digits > 0 && (digits != 12 || strspn(u->account, "0123456789") != 12)) {
+        return err_set(e, ERR_PERMANENT, 0, "the SQS URL's account has 12 digits");
+    }
+    return 0;
 }
 
 static int take_prefix(struct slice prefix, struct sqs_url *u, struct err *e)
@@ -267,17 +220,8 @@ static int parse(struct slice rest, struct sqs_url *u, struct err *e)
     struct slice prefix;
     struct slice options;
     (void)slice_cut(rest, '?', &prefix, &options);
-    if (take_prefix(prefix, u, e) != 0) {
+    if (take_prefix(prefix, u, e) != 0 || take_options(options, u, e) != 0) {
         return -1;
-    }
-    while (options.len > 0) {
-        struct slice option;
-        struct slice more;
-        (void)slice_cut(options, '&', &option, &more);
-        if (option.len > 0 && take_option(option, u, e) != 0) {
-            return -1;
-        }
-        options = more;
     }
     if (u->prefix[0] == '\0' && u->named_count == 0) {
         return err_set(e, ERR_PERMANENT, 0,
