@@ -18,6 +18,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/job/publish.h"
+#include "common/program/presence.h"
 #include "reaper/reaper.h"
 
 #define JOBS_PER_SWEEP 100 /* of one (scope, class); GitHub is asked about each */
@@ -84,7 +85,7 @@ static int publish_request(struct sweep *s, const struct ledger_job *job, struct
     struct launch_request request = {
         .reason = "relaunch", .requested_ms = clock_wall_ms(), .job = job->facts};
     memcpy(request.class_name, job->facts.class_name, sizeof request.class_name);
-    job_message_of_launch(&request, s->reaper->record_format, &message);
+    job_message_of_launch(&request, presence_format(s->reaper->presence), &message);
     int failed = job_publish(s->reaper->queue, &message, e);
     job_message_fini(&message);
     return failed;

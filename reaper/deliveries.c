@@ -26,6 +26,7 @@
 #include "common/base/log.h"
 #include "common/github/webhook.h"
 #include "common/job/publish.h"
+#include "common/program/presence.h"
 #include "reaper/reaper.h"
 
 #define MARK "deliveries.seen_until_ms"
@@ -143,7 +144,7 @@ static enum entry_end put_on_queue(struct reading *r, const struct github_delive
     if (!sweep_still_holds(s, NULL)) {
         return ENTRY_STOP;
     }
-    job_message_of_delivery(ev, launch, s->reaper->record_format, &message);
+    job_message_of_delivery(ev, launch, presence_format(s->reaper->presence), &message);
     int failed = job_publish(s->reaper->queue, &message, &e);
     job_message_fini(&message);
     if (failed != 0) {

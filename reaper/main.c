@@ -7,6 +7,7 @@
 
 #include "common/base/random.h"
 #include "common/base/thread.h"
+#include "common/program/presence.h"
 #include "common/program/program.h"
 #include "common/program/stores.h"
 #include "reaper/reaper.h"
@@ -37,7 +38,6 @@ static int open_reaper(void *self, struct config_live *live, const struct config
     m->reaper.ledger = s->ledger;
     m->reaper.github = s->github;
     m->reaper.fleet = s->fleet;
-    m->reaper.record_format = 1;
     name_holder(&m->reaper);
     return 0;
 }
@@ -70,6 +70,10 @@ static int start(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_reaper *m = self;
     (void)c;
+    if (presence_start(m->reaper.ledger, "mayfly-reaper", fleet_host(m->reaper.fleet),
+                       &m->reaper.presence, e) != 0) {
+        return -1;
+    }
     return threads_start(&m->sweeper, 1, "the thread that sweeps", sweep_until_stopped, &m->reaper,
                          e);
 }
@@ -82,6 +86,7 @@ static void drain(void *self, int64_t seconds)
     fleet_interrupt(m->reaper.fleet);
     threads_join(&m->sweeper);
     reaper_release_leases(&m->reaper);
+    presence_stop(m->reaper.presence);
 }
 
 static bool is_ready(void *self, struct buf *why)

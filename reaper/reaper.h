@@ -30,6 +30,8 @@
 #include "common/queue/queue.h"
 #include "reaper/signs.h"
 
+struct presence;
+
 /* One attempt to deliver something that had been tried before. */
 struct deliveries_attempt {
     uint64_t guid; /* a hash of it */
@@ -72,7 +74,7 @@ struct reaper {
     struct github *github;
     struct fleet *fleet;
     struct stop stop;
-    int64_t record_format;        /* of the messages that are put */
+    struct presence *presence;    /* knows the format of the messages that are put */
     char holder[64];              /* this process, as a lease knows it */
     int64_t last_sweep_ms;        /* wall clock of the last whole sweep; atomic; 0 none */
     int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, by its place in the table */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "common/ledger/ledger_programs.h"
 #include "reaper/reaper.h"
 
 #define HOUR_MS (3600 * 1000LL)
@@ -93,5 +94,5 @@ int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
         return -1;
     }
     *done += removed;
-    return 0;
+    return ledger_program_tidy(s->reaper->ledger, e);
 }

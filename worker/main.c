@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "common/program/presence.h"
 #include "common/program/program.h"
 #include "common/program/stores.h"
 #include "worker/enders.h"
@@ -16,6 +17,7 @@
 struct mayfly_worker {
     struct worker worker;
     struct stores stores; /* the worker's members, as they were opened */
+    struct presence *presence;
     struct events *events;
     struct launch_pool *launches;
 };
@@ -56,7 +58,8 @@ static int start(void *self, const struct config *c, struct err *e)
     struct mayfly_worker *m = self;
     struct worker *w = &m->worker;
     ledger_watch_freed(w->ledger, slot_freed, w);
-    if (enders_start(w, (size_t)c->worker.end_threads, &w->enders, e) != 0 ||
+    if (presence_start(w->ledger, "mayfly-worker", fleet_host(w->fleet), &m->presence, e) != 0 ||
+        enders_start(w, (size_t)c->worker.end_threads, &w->enders, e) != 0 ||
         events_start(w, (size_t)c->worker.event_threads, &m->events, e) != 0 ||
         launch_pool_start(w, c, &m->launches, e) != 0) {
         return -1;
@@ -75,6 +78,7 @@ static void drain(void *self, int64_t seconds)
     stop_raise(&m->worker.working);
     fleet_interrupt(m->worker.fleet);
     enders_join(m->worker.enders);
+    presence_stop(m->presence);
 }
 
 static bool is_ready(void *self, struct buf *why)

@@ -41,6 +41,7 @@ ctl_build_fn ctl_dead_show;
 ctl_print_fn ctl_dead_show_print;
 ctl_build_fn ctl_dead_kick;
 ctl_build_fn ctl_dead_drop;
+ctl_build_fn ctl_upgrade_finish;
 ctl_print_fn ctl_done_print;
 
 /* Until when the class's circuit breaker keeps it stopped (wall clock ms, 0: it launches), as the

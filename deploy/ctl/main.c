@@ -54,6 +54,12 @@ static const struct command {
      "put it back into its lane, attempts at zero",
      ctl_dead_kick,
      ctl_done_print},
+    {{"upgrade", "finish"},
+     0,
+     "upgrade finish",
+     "after all programs were upgraded: let them write the new record format",
+     ctl_upgrade_finish,
+     ctl_done_print},
     {{"dead", "drop"}, 1, "dead drop MESSAGE", "remove it for good", ctl_dead_drop, ctl_done_print},
 };
 

@@ -71,6 +71,7 @@ export class Deployment {
     this.secret = "It's a secret of this test only";
     this.token = "ghp_" + "a".repeat(36);
     this.programs = [];
+    this.next = false; // whether programs are started as the next release (tests/integration/upgrade)
     this.configFile = path.join(this.dir, "mayfly.yaml");
     this.fakeLog = path.join(this.dir, "github.jsonl");
     fs.mkdirSync(this.stateDir, { recursive: true });
@@ -112,6 +113,7 @@ export class Deployment {
   }
 
   program(name) {
+    if (this.next) return path.join(this.bin, "tests/integration/upgrade", `next-${name}`);
     const folder = { "mayfly-ingress": "ingress", "mayfly-worker": "worker", "mayfly-reaper": "reaper", mayflyctl: "deploy/ctl" }[name];
     return path.join(this.bin, folder, name);
   }

@@ -8,6 +8,8 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/ledger/ledger_programs.h"
+#include "common/program/presence.h"
 #include "tests/lib/calls.h"
 
 struct world world;
@@ -95,7 +97,6 @@ void world_add_reaper(struct reaper *r, const char *config_text, const char *hol
     r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
     (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
     r->queue = world_queue;
-    r->record_format = 1;
     stop_init(&r->stop);
 }
 
@@ -447,6 +448,19 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
     world.tidied_before_ms = before_ms;
     *removed = 0;
     return 0;
+}
+
+int ledger_program_tidy(struct ledger *l, struct err *e)
+{
+    (void)l;
+    (void)e;
+    return 0;
+}
+
+int64_t presence_format(const struct presence *p)
+{
+    (void)p;
+    return 1;
 }
 
 int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,

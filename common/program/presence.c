@@ -1,0 +1,93 @@
+#include "common/program/presence.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/log.h"
+#include "common/base/random.h"
+#include "common/base/stop.h"
+#include "common/base/thread.h"
+#include "common/job/record.h"
+#include "common/ledger/ledger_programs.h"
+
+struct presence {
+    struct ledger *ledger;
+    struct ledger_program self;
+    struct stop stop;
+    struct threads thread;
+    int64_t format; /* atomic */
+};
+
+int64_t presence_format(const struct presence *p)
+{
+    return __atomic_load_n(&p->format, __ATOMIC_ACQUIRE);
+}
+
+static void read_format(struct presence *p)
+{
+    struct err e = {0};
+    int64_t format;
+    if (ledger_format_get(p->ledger, &format, &e) != 0) {
+        log_debug("record_format_unknown", LOG_ERR(&e));
+        return;
+    }
+    if (format > p->self.newest_format) {
+        log_warn("newer_version", LOG_INT("format", format),
+                 LOG_INT("newest_format", p->self.newest_format),
+                 LOG_STR("hint", "this deployment was upgraded past this program: upgrade it; "
+                                 "messages that it cannot read are left to others"));
+        format = p->self.newest_format;
+    }
+    __atomic_store_n(&p->format, format, __ATOMIC_RELEASE);
+}
+
+static void *report_until_stopped(void *arg)
+{
+    struct presence *p = arg;
+    do {
+        struct err e = {0};
+        if (ledger_program_report(p->ledger, &p->self, &e) != 0) {
+            log_debug("program_not_reported", LOG_ERR(&e));
+        }
+        read_format(p);
+    } while (!stop_sleep(&p->stop, LEDGER_REPORT_INTERVAL_MS));
+    return NULL;
+}
+
+int presence_start(struct ledger *l, const char *program, const char *host, struct presence **out,
+                   struct err *e)
+{
+    char unique[17];
+    struct presence *p = calloc(1, sizeof *p);
+    ASSERT(p != NULL);
+    random_hex(unique, 8);
+    p->ledger = l;
+    p->format = 1;
+    p->self = (struct ledger_program){
+        .version = MAYFLY_VERSION, .oldest_format = 1, .newest_format = record_newest_format()};
+    (void)snprintf(p->self.id, sizeof p->self.id, "%.40s/%.64s/%s", program, host, unique);
+    stop_init(&p->stop);
+    if (threads_start(&p->thread, 1, "the thread that reports this program to the ledger",
+                      report_until_stopped, p, e) != 0) {
+        stop_fini(&p->stop);
+        free(p);
+        return -1;
+    }
+    *out = p;
+    return 0;
+}
+
+void presence_stop(struct presence *p)
+{
+    struct err e = {0};
+    if (p == NULL) {
+        return;
+    }
+    stop_raise(&p->stop);
+    threads_join(&p->thread);
+    if (ledger_program_leave(p->ledger, p->self.id, &e) != 0) {
+        log_debug("program_not_withdrawn", LOG_ERR(&e));
+    }
+    stop_fini(&p->stop);
+    free(p);
+}
