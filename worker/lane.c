@@ -17,7 +17,7 @@ struct lane {
     char queue_lane[LAUNCH_LANE_SIZE];
     int64_t unreserved;      /* taken, slot not yet reserved; atomic */
     int64_t paused_until_ms; /* monotonic; atomic */
-    struct breaker *breaker;
+    struct class_circuit *circuit;
     struct metric *full;
 };
 
@@ -31,9 +31,9 @@ void lane_pause_until(struct lane *lane, int64_t mono_ms)
     __atomic_store_n(&lane->paused_until_ms, mono_ms, __ATOMIC_RELEASE);
 }
 
-struct breaker *lane_breaker(struct lane *lane)
+struct class_circuit *lane_circuit(struct lane *lane)
 {
-    return lane->breaker;
+    return lane->circuit;
 }
 
 /* How long to wait before this class may take a message: 0 now, -1 until a slot is freed. */
@@ -48,7 +48,7 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     if (paused > now) {
         return paused - now;
     }
-    int64_t stopped_ms = breaker_wait_ms(lane->breaker, c);
+    int64_t stopped_ms = class_circuit_wait_ms(lane->circuit, c);
     if (stopped_ms > 0) {
         return stopped_ms;
     }
@@ -90,7 +90,7 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
 
 void lane_launch_ended(struct lane *lane, const struct queue_message *m)
 {
-    breaker_no_verdict(lane->breaker, m->id); /* unless it told one */
+    class_circuit_no_verdict(lane->circuit, m->id); /* unless it told one */
 }
 
 bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
@@ -117,7 +117,7 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     }
     if (got == 1) {
         __atomic_add_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
-        breaker_taken(lane->breaker, m->id);
+        class_circuit_taken(lane->circuit, m->id);
     }
     return got == 1;
 }
@@ -131,7 +131,7 @@ struct lane *lane_new(struct worker *w, const char *class_name)
     metrics_label(&label, "class", class_name);
     lane->worker = w;
     lane->class_name = slice_dup(slice_of(class_name));
-    lane->breaker = breaker_new(w->ledger, class_name);
+    lane->circuit = class_circuit_new(w->ledger, class_name);
     (void)launch_lane(class_name, lane->queue_lane);
     lane->full =
         metrics_gauge("mayfly_worker_class_full",
@@ -142,7 +142,7 @@ struct lane *lane_new(struct worker *w, const char *class_name)
 
 void lane_free(struct lane *lane)
 {
-    breaker_free(lane->breaker);
+    class_circuit_free(lane->circuit);
     free(lane->class_name);
     free(lane);
 }

@@ -3,13 +3,13 @@
  *
  * A message is never taken that cannot be launched (invariant 5): the one thread that polls the
  * lane waits until the class has room (a free slot and a rate token as the ledger counts them, less
- * what was taken and has not reserved yet), is not paused and not stopped by its breaker. The
+ * what was taken and has not reserved yet), is not paused and not stopped by its circuit. The
  * launch pool sees to it that one thread at a time polls; the rest is safe from any thread.
  */
 #ifndef MAYFLY_WORKER_LANE_H
 #define MAYFLY_WORKER_LANE_H
 
-#include "worker/breaker.h"
+#include "worker/class_circuit.h"
 #include "worker/worker.h"
 
 struct lane;
@@ -25,8 +25,8 @@ void lane_reserved(struct lane *lane);
 /* Whatever became of it. */
 void lane_launch_ended(struct lane *lane, const struct queue_message *m);
 
-/* The class's breaker, as long as the lane. */
-struct breaker *lane_breaker(struct lane *lane);
+/* The class's circuit, as long as the lane. */
+struct class_circuit *lane_circuit(struct lane *lane);
 /* No polls before that (monotonic ms), for a quota or a rate limit of the other side. */
 void lane_pause_until(struct lane *lane, int64_t mono_ms);
 

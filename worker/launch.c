@@ -311,14 +311,14 @@ static void settle_unreserved(struct launching *l)
 
 /* A refusal counts against the class where GitHub or the provider spoke it; while it is stopped,
  * its jobs wait, whatever the table says. */
-static void ask_breaker(struct launching *l, const struct err *why, struct outcome *o)
+static void ask_circuit(struct launching *l, const struct err *why, struct outcome *o)
 {
     bool spoken = strcmp(l->step, "reserve") != 0 && strcmp(l->step, "record") != 0;
-    if (!spoken || !breaker_counts(why)) {
+    if (!spoken || !class_circuit_counts(why)) {
         return;
     }
-    struct breaker_refusal r =
-        breaker_refused(lane_breaker(l->lane), l->config, l->message->id, l->request.job.id, why);
+    struct class_circuit_refusal r =
+        class_circuit_refused(lane_circuit(l->lane), l->config, l->message->id, l->request.job.id, why);
     if (r.stopped) {
         *o = (struct outcome){.action = OUTCOME_WAIT, .delay_ms = r.delay_ms};
     }
@@ -329,7 +329,7 @@ static void settle_failed(struct launching *l, const struct err *why)
 {
     struct outcome o = outcome_of(why, l->message->attempts, &l->config->retry);
     char detail[300];
-    ask_breaker(l, why, &o);
+    ask_circuit(l, why, &o);
     (void)snprintf(detail, sizeof detail, "%s (attempt %lld of %lld): %.220s", l->step,
                    (long long)l->message->attempts + 1, (long long)l->config->retry.max_attempts,
                    why->message);
@@ -375,7 +375,7 @@ static void settle_launched(struct launching *l)
     int64_t launch_us = clock_mono_us() - l->started_us;
     int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
     worker_done(l->worker, l->message);
-    breaker_launched(lane_breaker(l->lane), l->message->id);
+    class_circuit_launched(lane_circuit(l->lane), l->message->id);
     count_outcome(l, "launched");
     observe_launch(l, launch_us, since_received_ms);
     log_info("vm_launched", LOG_INT("job", l->request.job.id), LOG_STR("class", l->class->name),

@@ -1,14 +1,14 @@
 /*
  * What the threads of mayfly-worker share.
  *
- *   events.c       takes lane `events`, notes each in the ledger, hands ended VMs to the enders
- *   launch_pool.c  the launch threads, and share.c, the rule by which classes share them
- *   lane.c         one per class: takes a message only while the class has room
- *   launch.c       what happens to one launch message, from top to bottom
- *   heartbeat.c    keeps the messages of launches in flight leased
- *   enders.c       ends VMs whose job is over, which frees their slots
- *   breaker.c      stops a class whose launches are refused
- *   outcome.c      the table that turns an error's class into retry, wait or bury
+ *   events.c         takes lane `events`, notes each in the ledger, hands ended VMs to the enders
+ *   launch_pool.c    the launch threads, and share.c, the rule by which classes share them
+ *   lane.c           one per class: takes a message only while the class has room
+ *   launch.c         what happens to one launch message, from top to bottom
+ *   heartbeat.c      keeps the messages of launches in flight leased
+ *   enders.c         ends VMs whose job is over, which frees their slots
+ *   class_circuit.c  stops a class whose launches are refused
+ *   outcome.c        the table that turns an error's class into retry, wait or bury
  *
  * The struct is set up by main before the threads start and torn down after they were joined; its
  * members are thread-safe or never change.

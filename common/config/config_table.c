@@ -26,7 +26,7 @@ const struct setting_section config_sections[] = {
                "there again."},
     {"retry", "What happens after a transient error: full-jitter back-off, each wait uniform "
               "between 0 and `min(cap_ms, base_ms * 2^(attempt-1))`."},
-    {"breaker", "The circuit breaker of each class, shared by all workers."},
+    {"breaker", "The circuit of each class, shared by all workers."},
     {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` contain "
                   "all of the job's labels and whose `required_labels` the job all carries; case "
                   "does not count, and a job without labels belongs to none."},

@@ -44,8 +44,7 @@ ctl_build_fn ctl_dead_drop;
 ctl_build_fn ctl_upgrade_finish;
 ctl_print_fn ctl_done_print;
 
-/* Until when the class's circuit breaker keeps it stopped (wall clock ms, 0: it launches), as the
- * workers' marks in the ledger say. */
+/* Until when the class's circuit keeps it stopped (wall clock ms, 0: it launches). */
 MUST_CHECK int ctl_stopped_until(struct ctl *c, const char *class_name, int64_t *out,
                                  struct err *e);
 

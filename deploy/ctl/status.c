@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/ledger/circuit.h"
 #include "deploy/ctl/ctl.h"
 
 static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
@@ -55,10 +56,14 @@ static int64_t slots_of(const struct ledger_count *count)
 
 int ctl_stopped_until(struct ctl *c, const char *class_name, int64_t *out, struct err *e)
 {
-    char mark[96];
-    int n = snprintf(mark, sizeof mark, "breaker.%s.open_until_ms", class_name);
-    ASSERT(n > 0 && (size_t)n < sizeof mark);
-    return ledger_mark_get(c->ledger, mark, out, e);
+    char subject[LEDGER_CELL_NAME];
+    struct circuit circuit;
+    circuit_subject_of_class(class_name, subject);
+    if (circuit_load(c->ledger, subject, &circuit, e) != 0) {
+        return -1;
+    }
+    *out = circuit.open_until_ms;
+    return 0;
 }
 
 static int add_classes(struct ctl *c, json_t *answer, struct err *e)
@@ -160,7 +165,7 @@ void ctl_status_print(const json_t *answer)
         if (ctl_str(o, "stopped_until")[0] != '\0') {
             printf("  stopped: its launches were refused several times in a row; one is tried "
                    "again at "
-                   "%s (the worker's log has the refusal, see breaker_opened)\n",
+                   "%s (the worker's log has the refusal, see circuit_opened)\n",
                    ctl_str(o, "stopped_until"));
         }
     }

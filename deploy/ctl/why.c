@@ -25,7 +25,7 @@ struct facts {
     const struct config_class *class;
     int64_t demand;
     int64_t supply;
-    int64_t stopped_until_ms; /* the class's circuit breaker; 0: it launches */
+    int64_t stopped_until_ms; /* the class's circuit; 0: it launches */
 };
 
 static PRINTF(1, 2) json_t *sentence(const char *fmt, ...)

@@ -203,13 +203,13 @@ test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", asy
   // Three refusals stop the class, the other worker may be at a fourth, and at least one is the try's.
   await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 5 }]);
   await d.queueJobs({ count: 12 });
-  await until("the class is stopped", () => said("breaker_opened").length > 0);
+  await until("the class is stopped", () => said("circuit_opened").length > 0);
   await until("an operator is told", () => typeof d.ctl("status").classes[0].stopped_until === "string", { seconds: 5 });
-  await until("it is started again", () => said("breaker_closed").length > 0);
+  await until("it is started again", () => said("circuit_closed").length > 0);
   const dead = d.ctl("dead", "list");
   assert.ok(dead.length <= 2, `only those before it stopped were buried: ${dead.length}`);
   for (const { message } of dead) d.ctl("dead", "kick", message);
-  await finish(d, 12, ["launch_failed", "message_buried", "breaker_opened"]);
-  assert.equal(said("breaker_opened").length, 1, "said once by the whole fleet");
-  assert.ok(said("breaker_stays_open").length >= 1);
+  await finish(d, 12, ["launch_failed", "message_buried", "circuit_opened"]);
+  assert.equal(said("circuit_opened").length, 1, "said once by the whole fleet");
+  assert.ok(said("circuit_reopened").length >= 1);
 });

@@ -242,26 +242,26 @@ void lane_pause_until(struct lane *lane, int64_t mono_ms)
     CALLED("pause the class for %lld ms\n", (long long)(mono_ms - script.now_ms));
 }
 
-struct breaker *lane_breaker(struct lane *lane)
+struct class_circuit *lane_circuit(struct lane *lane)
 {
     assert_ptr_equal(lane, &lane_object);
     return NULL;
 }
 
-bool breaker_counts(const struct err *e)
+bool class_circuit_counts(const struct err *e)
 {
     return e->class == ERR_PERMANENT;
 }
 
-void breaker_launched(struct breaker *b, const char *message_id)
+void class_circuit_launched(struct class_circuit *b, const char *message_id)
 {
     (void)b;
     CALLED("circuit: %s launched\n", message_id);
 }
 
-struct breaker_refusal breaker_refused(struct breaker *b, const struct config *c,
-                                       const char *message_id, int64_t job_id,
-                                       const struct err *why)
+struct class_circuit_refusal class_circuit_refused(struct class_circuit *b, const struct config *c,
+                                                   const char *message_id, int64_t job_id,
+                                                   const struct err *why)
 {
     (void)b;
     assert_int_equal(c->retry.max_attempts, 3);

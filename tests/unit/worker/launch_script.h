@@ -33,7 +33,7 @@ extern struct script {
     bool rollback_fails;
     bool extension_lost; /* the message is another's */
     int extended;
-    struct breaker_refusal refusal;
+    struct class_circuit_refusal refusal;
     int64_t now_ms;
     const struct config_class *class;
     struct worker worker;

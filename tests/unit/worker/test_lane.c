@@ -1,6 +1,6 @@
 /*
  * One look of a class's lane: what keeps a message from being taken, and for how long. Ledger,
- * queue and breaker are scripted here, and so is time: a wait writes how long it would have been.
+ * queue and circuit are scripted here, and so is time: a wait writes how long it would have been.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +31,7 @@ static struct script {
     int64_t waits;
     uint64_t wakes;
     bool raised_in_wait;
-    int64_t breaker_ms;
+    int64_t circuit_ms;
     int64_t now_ms;
     struct worker worker;
 } script;
@@ -120,34 +120,34 @@ int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, 
     return 0;
 }
 
-struct breaker *breaker_new(struct ledger *ledger, const char *class_name)
+struct class_circuit *class_circuit_new(struct ledger *ledger, const char *class_name)
 {
     assert_ptr_equal(ledger, script.worker.ledger);
     assert_string_equal(class_name, "small");
-    return (struct breaker *)&script.breaker_ms; /* never looked into */
+    return (struct class_circuit *)&script.circuit_ms; /* never looked into */
 }
 
-void breaker_free(struct breaker *b)
+void class_circuit_free(struct class_circuit *b)
 {
-    assert_ptr_equal(b, &script.breaker_ms);
+    assert_ptr_equal(b, &script.circuit_ms);
 }
 
-int64_t breaker_wait_ms(struct breaker *b, const struct config *c)
+int64_t class_circuit_wait_ms(struct class_circuit *b, const struct config *c)
 {
-    assert_ptr_equal(b, &script.breaker_ms);
+    assert_ptr_equal(b, &script.circuit_ms);
     assert_int_equal(c->worker.lease_ms, LEASE_MS);
-    return script.breaker_ms;
+    return script.circuit_ms;
 }
 
-void breaker_taken(struct breaker *b, const char *message_id)
+void class_circuit_taken(struct class_circuit *b, const char *message_id)
 {
-    assert_ptr_equal(b, &script.breaker_ms);
+    assert_ptr_equal(b, &script.circuit_ms);
     CALLED("circuit: %s taken\n", message_id);
 }
 
-void breaker_no_verdict(struct breaker *b, const char *message_id)
+void class_circuit_no_verdict(struct class_circuit *b, const char *message_id)
 {
-    assert_ptr_equal(b, &script.breaker_ms);
+    assert_ptr_equal(b, &script.circuit_ms);
     CALLED("circuit: %s without a verdict\n", message_id);
 }
 
@@ -281,9 +281,9 @@ static void pause_circuit_and_rate_keep_the_lane_from_being_taken(void **state)
     lane_pause_until(lane, script.now_ms + 90000);
     assert_string_equal(calls_of_a_poll(false), "sleep 1000\n");
     script.now_ms += 90000;
-    script.breaker_ms = 400;
+    script.circuit_ms = 400;
     assert_string_equal(calls_of_a_poll(false), "sleep 400\n");
-    script.breaker_ms = 0;
+    script.circuit_ms = 0;
     script.room.rate_wait_ms = 200;
     assert_string_equal(calls_of_a_poll(false), ROOM "sleep 200\n");
     script.room.rate_wait_ms = 0;

@@ -168,7 +168,7 @@ static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state
 {
     (void)state;
     script.fail[STEP_RUN] = ERR_PERMANENT;
-    script.refusal = (struct breaker_refusal){.stopped = true, .delay_ms = 7000};
+    script.refusal = (struct class_circuit_refusal){.stopped = true, .delay_ms = 7000};
     assert_string_equal(
         script_calls_for(0, 2), UP_TO_RUN END_REGISTERED
         "circuit: message-1 of job 42 refused: scripted\n"
