@@ -41,7 +41,8 @@ static enum finding judge(const struct sweep *s, const struct sweep_machines *m,
         return FINDING_ENDED;
     }
     bool launching = vm->state == VM_RESERVED || vm->state == VM_REGISTERED;
-    if (launching && s->now_ms > vm->reserved_ms + s->config->worker.lease_ms) {
+    int64_t silence_ms = ledger_heartbeat_limit_ms(s->config->worker.lease_ms);
+    if (launching && s->now_ms > vm->heartbeat_ms + silence_ms) {
         return FINDING_UNFINISHED;
     }
     bool unused = vm->state == VM_LAUNCHED &&
@@ -79,7 +80,8 @@ static bool row_is_still(const struct sweep *s, const struct ledger_vm *vm)
 {
     struct err e = {0};
     struct ledger_vm now;
-    return ledger_vm_get(s->reaper->ledger, vm->name, &now, &e) == 0 && now.state == vm->state;
+    return ledger_vm_get(s->reaper->ledger, vm->name, &now, &e) == 0 && now.state == vm->state &&
+           now.heartbeat_ms == vm->heartbeat_ms;
 }
 
 static bool end_unfinished(struct sweep *s, const struct ledger_vm *vm)

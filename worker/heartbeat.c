@@ -115,21 +115,28 @@ static void beat(struct heartbeat *h, struct heartbeat_launch *l)
     struct err e = {0};
     int64_t began_ms = clock_mono_ms();
     struct queue_message copy = *l->message;
+    char vm[sizeof l->vm];
+    memcpy(vm, l->vm, sizeof vm);
     l->beating = true;
     pthread_mutex_unlock(&h->lock);
     int rc = queue_extend(h->worker->queue, &copy, l->lease_ms, &e);
+    bool extended = rc == 0;
+    if (extended && vm[0] != '\0') {
+        rc = ledger_vm_heartbeat(h->worker->ledger, vm, &e);
+    }
     pthread_mutex_lock(&h->lock);
     l->beating = false;
     l->lost = rc != 0 && e.class == ERR_CONFLICT;
     l->due_ms = began_ms + l->lease_ms / 3;
-    if (rc == 0) {
+    if (extended) {
         memcpy(l->message->receipt, copy.receipt, sizeof copy.receipt);
         l->message->leased_until_ms = copy.leased_until_ms;
+    }
+    if (rc == 0) {
         l->last_ms = began_ms;
     } else {
         l->due_ms = clock_mono_ms() + l->lease_ms / 10; /* several tries before the lease is over */
-        log_warn("heartbeat_failed", LOG_STR("message", copy.id), LOG_STR("vm", l->vm),
-                 LOG_ERR(&e));
+        log_warn("heartbeat_failed", LOG_STR("message", copy.id), LOG_STR("vm", vm), LOG_ERR(&e));
     }
     pthread_cond_broadcast(&h->beaten);
 }

@@ -53,7 +53,7 @@ void heartbeat_begin(struct heartbeat *h, struct heartbeat_launch *l, struct que
 /* The launch goes on: this step may take limit_ms. */
 void heartbeat_step(struct heartbeat *h, struct heartbeat_launch *l, const char *step,
                     int64_t limit_ms);
-/* From now on this VM's row is stamped too. */
+/* From now on this VM's row is stamped too; "": none any more. */
 void heartbeat_set_row(struct heartbeat *h, struct heartbeat_launch *l, const char *vm);
 /* Whether message and row are still this launch's: the last heartbeat is no older than a lease, and
  * none found them another's. *age_ms: how old that is. */

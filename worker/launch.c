@@ -10,6 +10,7 @@
 #include "worker/heartbeat.h"
 #include "worker/limits.h"
 #include "worker/outcome.h"
+#include "worker/takeover.h"
 
 /* A message that met a full cap. Of the class's and the fleet's, a lane asks before it takes one:
  * another worker was faster, and the lane is not taken before the next slot is free. The message is
@@ -34,6 +35,7 @@ struct launching {
     struct github_scope scope;
     const char *step; /* under way, or the one that failed */
     struct ledger_reservation reservation;
+    struct takeover earlier; /* launches of other workers, when no VM is wanted */
     struct ledger_vm vm;
     struct github_jit jit;
     struct buf payload;
@@ -140,6 +142,11 @@ static void begin_step(struct launching *l, const char *step, int64_t limit_ms)
     heartbeat_step(l->worker->heartbeat, &l->alive, step, limit_ms);
 }
 
+static bool no_vm_is_wanted(const struct launching *l)
+{
+    return l->reservation.outcome == LEDGER_SATISFIED || l->reservation.outcome == LEDGER_OBSOLETE;
+}
+
 /* Step 1: a slot and a row in the ledger, if a VM is wanted and the caps allow it. */
 static int reserve_slot(struct launching *l, struct err *e)
 {
@@ -153,7 +160,18 @@ static int reserve_slot(struct launching *l, struct err *e)
         .host = vm_host_bound(p) ? fleet_host(l->worker->fleet) : "",
     };
     begin_step(l, "reserve", STEP_LIMIT_MS);
-    return ledger_reserve(l->worker->ledger, &ask, &l->reservation, e);
+    do {
+        l->earlier = (struct takeover){.ended = false};
+        if (ledger_reserve(l->worker->ledger, &ask, &l->reservation, e) != 0) {
+            return -1;
+        }
+        /* No VM is wanted: perhaps only because a dead worker was about to launch one. */
+        if (no_vm_is_wanted(l) && takeover_dead_launch(l->worker, l->config, &l->request,
+                                                       l->scope.name, &l->earlier, e) != 0) {
+            return -1;
+        }
+    } while (l->earlier.ended);
+    return 0;
 }
 
 /* Step 2: a runner that GitHub lets run one job. Its id is in the row before a VM may exist. */
@@ -249,6 +267,7 @@ static void roll_back(struct launching *l, const struct err *why)
     struct fleet_end how = {
         .reason = reason, .grace_ms = TERMINATE_GRACE_MS, .nothing_runs = !l->something_may_run};
     heartbeat_step(l->worker->heartbeat, &l->alive, "roll back", STEP_LIMIT_MS);
+    heartbeat_set_row(l->worker->heartbeat, &l->alive, ""); /* it is about to end */
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
     if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
@@ -292,12 +311,19 @@ static int64_t wait_for_room_ms(const struct ledger_reservation *r)
     return raced ? RACE_DELAY_MS : FULL_DELAY_MS;
 }
 
-/* No VM is wanted: the message is done. No room for one: it goes back and has spent nothing. */
+/* No VM is wanted: the message is done; but while another worker's launch for this job is under way
+ * it stays, in case that worker dies. No room for one: it goes back and has spent nothing. */
 static void settle_unreserved(struct launching *l)
 {
     const struct ledger_reservation *r = &l->reservation;
     count_outcome(l, ledger_outcome_name(r->outcome));
-    if (r->outcome == LEDGER_SATISFIED || r->outcome == LEDGER_OBSOLETE) {
+    if (no_vm_is_wanted(l) && l->earlier.wait_ms > 0) {
+        struct queue_return back = {.delay_ms = l->earlier.wait_ms,
+                                    .reason = "another worker's launch for this job goes on"};
+        worker_return(l->worker, l->message, &back);
+        return;
+    }
+    if (no_vm_is_wanted(l)) {
         log_info("launch_not_needed", LOG_INT("job", l->request.job.id),
                  LOG_STR("class", l->class->name), LOG_STR("why", ledger_outcome_name(r->outcome)),
                  LOG_INT("demand", r->demand), LOG_INT("supply", r->supply));
@@ -317,8 +343,8 @@ static void ask_circuit(struct launching *l, const struct err *why, struct outco
     if (!spoken || !class_circuit_counts(why)) {
         return;
     }
-    struct class_circuit_refusal r =
-        class_circuit_refused(lane_circuit(l->lane), l->config, l->message->id, l->request.job.id, why);
+    struct class_circuit_refusal r = class_circuit_refused(lane_circuit(l->lane), l->config,
+                                                           l->message->id, l->request.job.id, why);
     if (r.stopped) {
         *o = (struct outcome){.action = OUTCOME_WAIT, .delay_ms = r.delay_ms};
     }

@@ -5,7 +5,8 @@
  *   launch_pool.c    the launch threads, and share.c, the rule by which classes share them
  *   lane.c           one per class: takes a message only while the class has room
  *   launch.c         what happens to one launch message, from top to bottom
- *   heartbeat.c      keeps the messages of launches in flight leased
+ *   heartbeat.c      keeps the messages and rows of launches in flight
+ *   takeover.c       ends what a dead worker left of a job's launch
  *   enders.c         ends VMs whose job is over, which frees their slots
  *   class_circuit.c  stops a class whose launches are refused
  *   outcome.c        the table that turns an error's class into retry, wait or bury

@@ -258,10 +258,10 @@ const struct setting config_settings[] = {
           .readers = FOR_WORKER, .help = "Threads that note what became of jobs."),
     WHOLE("worker.end_threads", IN_CONFIG(worker.end_threads), "2", 1, 256, .readers = FOR_WORKER,
           .help = "Threads that end VMs whose job is over."),
-    WHOLE("worker.lease_ms", IN_CONFIG(worker.lease_ms), "120000", 100, MS_MAX,
-          .readers = FOR_WORKER,
-          .help = "How long a taken message is this worker's; work that lasts longer extends it. "
-                  "After a crash another worker takes it when this is over."),
+    WHOLE("worker.lease_ms", IN_CONFIG(worker.lease_ms), "30000", 100, MS_MAX, .readers = FOR_FLEET,
+          .help = "How long a taken message is this worker's; a heartbeat extends it while its "
+                  "launch makes progress. After a crash another worker takes it when this is "
+                  "over."),
     WHOLE("worker.slot_poll_ms", IN_CONFIG(worker.slot_poll_ms), "20", 1, 60000,
           .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
           .help = "How often the counter of freed slots is read while a class is full. With "

@@ -233,6 +233,16 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     return ledger_metrics_op(OP_VM_ADVANCE, began_us, rc);
 }
 
+int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    if (check_vm(name, e) != 0) {
+        return -1;
+    }
+    return ledger_metrics_op(OP_VM_HEARTBEAT, began_us,
+                             ledger_step_heartbeat(l->ops->txn, l->state, name, e));
+}
+
 int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();

@@ -68,7 +68,8 @@ struct ledger_vm {
     int64_t busy_ms;
     int64_t ending_ms;
     int64_t gone_ms;
-    int64_t deadline_ms; /* when it must have ended: launch + max_duration */
+    int64_t heartbeat_ms; /* reserved or registered: its worker last said that the launch goes on */
+    int64_t deadline_ms;  /* when it must have ended: launch + max_duration */
     char end_reason[96];
 };
 
@@ -170,6 +171,16 @@ struct ledger_advance {
  * NULL. */
 MUST_CHECK int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
                                  struct err *e);
+/* Stamps the row of a launch that goes on: heartbeat_ms. A VM that is launched or busy by now is a
+ * success and stays as it is; one that is ending or gone is ERR_CONFLICT: it is no longer the
+ * caller's. No line in the timeline. */
+MUST_CHECK int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e);
+/* A launching row whose last heartbeat is older than this has lost its worker: a lease, and a part
+ * of one more for clocks that differ and stamps that take their time. */
+static inline int64_t ledger_heartbeat_limit_ms(int64_t lease_ms)
+{
+    return lease_ms + lease_ms / 6;
+}
 MUST_CHECK int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out,
                              struct err *e);
 /* VMs in any of the states of the mask (1u << VM_…), ordered by name, at most max; `after`

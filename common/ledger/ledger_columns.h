@@ -56,7 +56,8 @@
     MOVES(NUMBER, "ending_ms", "ending", ending_ms)                                                \
     MOVES(NUMBER, "gone_ms", "gone", gone_ms)                                                      \
     MOVES(NUMBER, "deadline_ms", "deadline", deadline_ms)                                          \
-    MOVES(TEXT, "end_reason", "reason", end_reason)
+    MOVES(TEXT, "end_reason", "reason", end_reason)                                                \
+    MOVES(NUMBER, "heartbeat_ms", "heartbeat", heartbeat_ms)
 
 enum ledger_column_kind { LEDGER_TEXT, LEDGER_NUMBER, LEDGER_STATE };
 

@@ -350,6 +350,21 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
     return 0;
 }
 
+int ledger_rule_heartbeat(struct ledger_vm *vm, int64_t now_ms, struct ledger_change *out,
+                          struct err *e)
+{
+    *out = (struct ledger_change){false, false};
+    if (vm->state == VM_ENDING || vm->state == VM_GONE) {
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s: its launch is no longer the caller's",
+                       vm->name, ledger_vm_state_name(vm->state));
+    }
+    if (vm->state == VM_RESERVED || vm->state == VM_REGISTERED) {
+        vm->heartbeat_ms = now_ms;
+        out->row = true;
+    }
+    return 0;
+}
+
 /* --- reserving --- */
 enum ledger_outcome ledger_rule_reserve(const struct ledger_usage *u,
                                         const struct ledger_caps *caps)
@@ -377,6 +392,7 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
         .for_job = r->request->job.id,
         .state = VM_RESERVED,
         .reserved_ms = now_ms,
+        .heartbeat_ms = now_ms,
     };
     copy(vm->name, sizeof vm->name, name);
     copy(vm->client_token, sizeof vm->client_token, client_token);

@@ -55,6 +55,9 @@ struct ledger_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct le
 /* One step of a VM's own way. ERR_CONFLICT as ledger_vm_advance says. */
 MUST_CHECK int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a,
                                    int64_t now_ms, struct ledger_change *out, struct err *e);
+/* A sign of life of a launch, as ledger_vm_heartbeat says. */
+int ledger_rule_heartbeat(struct ledger_vm *vm, int64_t now_ms, struct ledger_change *out,
+                          struct err *e);
 
 /* --- reserving --- */
 struct ledger_usage {

@@ -212,6 +212,32 @@ int ledger_step_advance(const struct ledger_txn_ops *ops, void *state,
     return 0;
 }
 
+/* --- a launch goes on --- */
+static int heartbeat(struct ledger_txn *t, void *arg, struct err *e)
+{
+    const char *name = arg;
+    struct ledger_vm before;
+    struct ledger_change change;
+    struct ledger_line none = {.what = NULL};
+    if (need_vm(t, name, &before, e) != 0) {
+        return -1;
+    }
+    struct ledger_vm vm = before;
+    if (ledger_rule_heartbeat(&vm, t->now_ms, &change, e) != 0) {
+        return -1;
+    }
+    return change.row ? t->ops->write_vm(t, &before, &vm, &none, e) : 0;
+}
+
+int ledger_step_heartbeat(const struct ledger_txn_ops *ops, void *state, const char *vm,
+                          struct err *e)
+{
+    char name[sizeof((struct ledger_vm *)NULL)->name];
+    return slice_to_cstr(slice_of(vm), name, sizeof name)
+               ? ops->run(state, heartbeat, name, e)
+               : err_set(e, ERR_PERMANENT, 0, "ledger: a VM's name is too long");
+}
+
 /* --- a line of the timeline --- */
 struct log_event {
     int64_t job_id;

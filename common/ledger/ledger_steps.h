@@ -18,6 +18,8 @@ MUST_CHECK int ledger_step_relaunched(const struct ledger_txn_ops *ops, void *st
                                       struct err *e);
 MUST_CHECK int ledger_step_advance(const struct ledger_txn_ops *ops, void *state,
                                    const struct ledger_advance *a, bool *changed, struct err *e);
+MUST_CHECK int ledger_step_heartbeat(const struct ledger_txn_ops *ops, void *state, const char *vm,
+                                     struct err *e);
 /* vm "": none. */
 MUST_CHECK int ledger_step_log_event(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
                                      const char *vm, const char *what, const char *detail,

@@ -74,6 +74,34 @@ static void each_step_keeps_its_time_and_facts(void **state)
     assert_string_equal(vm.end_reason, "the test says so");
 }
 
+/* Only a launch that goes on is stamped; one that is over says so. */
+static void heartbeat_stamps_a_launching_row_alone(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct err e;
+    int64_t last_ms = START_MS;
+    struct ledger_vm vm = must_get_vm(f->l, 1);
+    assert_int_equal(must_see_vm(f->l, vm.name).heartbeat_ms, START_MS);
+    for (int s = VM_RESERVED; s <= VM_GONE; s++) {
+        clock_at(100 * s);
+        if (s > VM_RESERVED) {
+            must_advance(f->l, vm.name, (enum ledger_vm_state)s);
+        }
+        clock_at(100 * s + 50);
+        int rc = ledger_vm_heartbeat(f->l, vm.name, &e);
+        if (s >= VM_ENDING) {
+            must_fail(rc, &e, ERR_CONFLICT);
+        } else {
+            MUST(rc);
+        }
+        last_ms = s <= VM_REGISTERED ? START_MS + 100 * s + 50 : last_ms;
+        assert_int_equal(must_see_vm(f->l, vm.name).heartbeat_ms, last_ms);
+        assert_int_equal(must_see_vm(f->l, vm.name).state, s);
+    }
+    must_fail(ledger_vm_heartbeat(f->l, "mf-none", &e), &e, ERR_NOT_FOUND);
+    must_be_consistent(f->l, 1);
+}
+
 static void launch_recorded_after_the_events_keeps_the_state(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -266,6 +294,7 @@ static void scopes_are_those_of_rows_that_still_stand(void **state)
 const struct CMUnitTest ledger_vm_tests[] = {
     LEDGER_TEST(every_step_from_every_state_does_what_the_table_says),
     LEDGER_TEST(each_step_keeps_its_time_and_facts),
+    LEDGER_TEST(heartbeat_stamps_a_launching_row_alone),
     LEDGER_TEST(launch_recorded_after_the_events_keeps_the_state),
     LEDGER_TEST(launch_recorded_twice_stays_and_another_vm_is_refused),
     LEDGER_TEST(launch_of_a_vm_that_is_gone_is_refused),

@@ -291,14 +291,20 @@ static void machine_listed_as_ended_is_described_before_its_row_ends(void **stat
     assert_nothing_was_ended();
 }
 
+static void row_has_a_heartbeat(void)
+{
+    vm->heartbeat_ms = clock_wall_ms();
+}
+
 static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state)
 {
     (void)state;
-    void (*const events[])(void) = {row_becomes_busy, row_becomes_ending, row_is_gone};
+    void (*const events[])(void) = {row_becomes_busy, row_becomes_ending, row_is_gone,
+                                    row_has_a_heartbeat};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         tear_down(state);
         set_up(state);
-        vm = world_add_vm("mf-t-a", VM_RESERVED, 121 * SECOND_MS);
+        vm = world_add_vm("mf-t-a", VM_RESERVED, 141 * SECOND_MS);
         happens_at(CALL_VM_GET, 1, events[i]);
         sweep_times(2);
         assert_int_equal(world.calls[CALL_VM_GET], 1);
@@ -309,8 +315,9 @@ static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state
 static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_RESERVED, 120 * SECOND_MS - 10);
-    sweep_times(2); /* the second one right when the lease is over, the third past it */
+    vm = world_add_vm("mf-t-a", VM_RESERVED, 140 * SECOND_MS - 10);
+    vm->reserved_ms -= 60 * SECOND_MS; /* a launch may last, while its heartbeat goes on */
+    sweep_times(2); /* the second one right when a lease and a sixth are over, the third past it */
     assert_int_equal(reaper.host_signs.count, 0);
     sweep_times(2);
     assert_int_equal(world.ended, 1);

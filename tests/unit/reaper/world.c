@@ -134,6 +134,7 @@ struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int
     vm->runner_id = 1000 + (int64_t)world.vm_count;
     vm->for_job = 5000 + (int64_t)world.vm_count;
     vm->reserved_ms = then;
+    vm->heartbeat_ms = then;
     vm->launched_ms = then;
     vm->ending_ms = then;
     if (state >= VM_LAUNCHED) {

@@ -66,6 +66,29 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     return act(STEP_RESERVE, e);
 }
 
+int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
+{
+    assert_ptr_equal(l, script.worker.ledger);
+    assert_string_equal(name, "mf-1");
+    script.stamped++;
+    return script.row_lost ? err_set(e, ERR_CONFLICT, 0, "scripted") : 0;
+}
+
+/* Once ended, the earlier launch counts no more. */
+int takeover_dead_launch(struct worker *w, const struct config *c,
+                         const struct launch_request *request, const char *scope,
+                         struct takeover *out, struct err *e)
+{
+    assert_ptr_equal(w, &script.worker);
+    assert_int_equal(c->worker.lease_ms, LEASE_MS);
+    CALLED("take over for job %lld in %s\n", (long long)request->job.id, scope);
+    *out = script.earlier;
+    if (out->ended) {
+        script.reservation.outcome = LEDGER_RESERVED;
+    }
+    return script.takeover_fails ? err_set(e, ERR_RETRY, 0, "scripted") : 0;
+}
+
 const char *ledger_outcome_name(enum ledger_outcome o)
 {
     static const char *const names[] = {"reserved",   "satisfied",       "obsolete", "full_fleet",

@@ -15,6 +15,7 @@
 #include "common/base/buf.h"
 #include "worker/heartbeat.h"
 #include "worker/launch.h"
+#include "worker/takeover.h"
 
 enum step { STEP_RESERVE, STEP_REGISTER, STEP_ADVANCE_REGISTERED, STEP_RUN, STEP_RECORD, STEPS };
 
@@ -32,8 +33,12 @@ extern struct script {
     bool left_nothing;          /* what vm_run_left_nothing says of ERR_RETRY */
     bool rollback_fails;
     bool extension_lost; /* the message is another's */
+    bool row_lost;       /* the VM's row is ending */
     int extended;
+    int stamped;
     struct class_circuit_refusal refusal;
+    struct takeover earlier; /* what is left of the job's earlier launch */
+    bool takeover_fails;
     int64_t now_ms;
     const struct config_class *class;
     struct worker worker;

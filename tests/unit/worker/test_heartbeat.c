@@ -23,6 +23,8 @@ static struct {
     char last_id[64];
     int64_t last_lease_ms;
     enum err_class fail;
+    enum err_class fail_row;
+    int stamped;
     int64_t takes_ms;
 } store;
 
@@ -54,6 +56,14 @@ int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, str
     return 0;
 }
 
+int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
+{
+    assert_ptr_equal(l, worker.ledger);
+    assert_string_equal(name, "mf-1");
+    store.stamped++;
+    return store.fail_row != ERR_NONE ? err_set(e, store.fail_row, 0, "scripted") : 0;
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -62,7 +72,8 @@ static int set_up(void **state)
     log_set_level(LOG_ERROR);
     memset(&store, 0, sizeof store);
     store.now_ms = 5000000;
-    worker.queue = (struct queue *)&store; /* never looked into */
+    worker.queue = (struct queue *)&store; /* never looked into, as this: */
+    worker.ledger = (struct ledger *)&store.stamped;
     beats = heartbeat_new(&worker);
     return 0;
 }
@@ -215,6 +226,31 @@ static void message_that_became_anothers_is_lost_at_once(void **state)
     heartbeat_end(beats, &l);
 }
 
+static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **state)
+{
+    (void)state;
+    struct heartbeat_launch l;
+    struct queue_message m;
+    int64_t age_ms;
+    begin(&l, &m, "m-1");
+    assert_int_equal(rounds(LEASE_MS / 3), 1);
+    assert_int_equal(store.stamped, 0); /* there is no row yet */
+    heartbeat_set_row(beats, &l, "mf-1");
+    assert_int_equal(rounds(LEASE_MS / 3), 1);
+    assert_int_equal(store.stamped, 1);
+    store.fail_row = ERR_RETRY; /* the reaper will not see it: the fence must not hold for longer */
+    assert_int_equal(rounds(LEASE_MS), 7);
+    assert_string_equal(m.receipt, "receipt-9");
+    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_int_equal(age_ms, LEASE_MS);
+    store.fail_row = ERR_CONFLICT;
+    assert_int_equal(rounds(3000), 1);
+    store.fail_row = ERR_NONE;
+    assert_int_equal(rounds(LEASE_MS), 0); /* the row is ending: this launch is over */
+    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    heartbeat_end(beats, &l);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -227,6 +263,7 @@ int main(void)
         CASE(fence_holds_for_one_lease_after_the_last_heartbeat_began),
         CASE(failed_heartbeat_is_tried_several_times_within_the_lease),
         CASE(message_that_became_anothers_is_lost_at_once),
+        CASE(row_is_stamped_with_the_message_and_both_make_a_heartbeat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

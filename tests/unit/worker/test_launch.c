@@ -52,8 +52,6 @@ static void launch_not_reserved_is_done_or_goes_back_unspent(void **state)
         int64_t wait_ms;
         const char *calls;
     } cases[] = {
-        {LEDGER_SATISFIED, 0, "done message-1 by receipt-0\n"},
-        {LEDGER_OBSOLETE, 0, "done message-1 by receipt-0\n"},
         /* Else the last jobs of a burst wait for long beside slots that are free. */
         {LEDGER_FULL_FLEET, 250, "return message-1 by receipt-0 in 20 ms: full_fleet\n"},
         {LEDGER_FULL_CLASS, 250, "return message-1 by receipt-0 in 20 ms: full_class\n"},
@@ -98,6 +96,38 @@ static void launch_failed_at_any_step_is_undone_and_retried(void **state)
         script.fail[cases[i].step] = ERR_RETRY;
         script.left_nothing = cases[i].left_nothing;
         assert_string_equal(script_calls_for(0, 0), cases[i].calls);
+    }
+}
+
+/* The VM that satisfies the demand may be one that a dead worker never started. */
+static void launch_satisfied_is_done_unless_its_job_is_being_launched(void **state)
+{
+    (void)state;
+    const struct {
+        struct takeover earlier;
+        bool fails;
+        const char *calls;
+    } cases[] = {
+        {{false, 0}, false, DECIDED "done message-1 by receipt-0\n"},
+        {{false, 4321},
+         false,
+         DECIDED "return message-1 by receipt-0 in 4321 ms: another worker's launch for this job "
+                 "goes on\n"},
+        {{true, 0},
+         false,
+         RESERVE DECIDED REGISTER REGISTERED RUN RECORD "done message-1 by receipt-0\n"
+                                                        "circuit: message-1 launched\n"},
+        {{false, 0}, true, DECIDED RETRIED("reserve", "")},
+    };
+    for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) {
+        char expected[1000];
+        script_again();
+        script.reservation.outcome = i % 2 == 0 ? LEDGER_SATISFIED : LEDGER_OBSOLETE;
+        script.earlier = cases[i / 2].earlier;
+        script.takeover_fails = cases[i / 2].fails;
+        (void)snprintf(expected, sizeof expected, RESERVE "take over for job 42 in acme\n%s",
+                       cases[i / 2].calls);
+        assert_string_equal(script_calls_for(0, 0), expected);
     }
 }
 
@@ -234,6 +264,7 @@ static void launch_longer_than_its_lease_keeps_its_message(void **state)
     assert_string_equal(script_calls_for(0, 0), UP_TO_RUN RECORD "done message-1 by receipt-23\n"
                                                                  "circuit: message-1 launched\n");
     assert_int_equal(script.extended, 23);
+    assert_int_equal(script.stamped, 23);
 }
 
 static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **state)
@@ -256,6 +287,11 @@ static void launch_whose_message_became_anothers_asks_for_no_vm(void **state)
 {
     (void)state;
     script.extension_lost = true;
+    script.takes_ms[STEP_REGISTER] = LEASE_MS / 2;
+    assert_null(strstr(script_calls_for(0, 0), RUN));
+    assert_int_equal(script.stamped, 0);
+    script_again();
+    script.row_lost = true;
     script.takes_ms[STEP_REGISTER] = LEASE_MS / 2;
     assert_null(strstr(script_calls_for(0, 0), RUN));
 }
@@ -281,6 +317,7 @@ int main(void)
         CASE(launch_of_the_other_class_has_its_own_limits_and_the_default_group),
         CASE(launch_not_reserved_is_done_or_goes_back_unspent),
         CASE(launch_failed_at_any_step_is_undone_and_retried),
+        CASE(launch_satisfied_is_done_unless_its_job_is_being_launched),
         CASE(slot_of_a_failed_launch_is_announced_unless_it_is_still_held),
         CASE(launch_is_retried_no_sooner_than_the_other_side_asked),
         CASE(launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing),
