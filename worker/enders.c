@@ -15,9 +15,9 @@
 
 struct enders {
     struct worker *worker;
-    struct stop wake; /* woken with every name given */
+    struct stop wake; /* woken with every row given */
     pthread_mutex_t lock;
-    char pending[PENDING_MAX][VM_NAME_SIZE]; /* a ring */
+    struct ledger_vm pending[PENDING_MAX]; /* a ring */
     size_t first;
     size_t count;
     int64_t next_look_ms;          /* monotonic */
@@ -27,25 +27,22 @@ struct enders {
     struct threads threads;
 };
 
-void enders_give(struct enders *s, const char *vm_name)
+void enders_give(struct enders *s, const struct ledger_vm *vm)
 {
     pthread_mutex_lock(&s->lock);
     if (s->count < PENDING_MAX) {
-        char *slot = s->pending[(s->first + s->count) % PENDING_MAX];
-        if (slice_to_cstr(slice_of(vm_name), slot, sizeof s->pending[0])) {
-            s->count++;
-        }
+        s->pending[(s->first + s->count++) % PENDING_MAX] = *vm;
     }
     pthread_mutex_unlock(&s->lock);
     stop_wake(&s->wake);
 }
 
-static bool next_name(struct enders *s, char *out, size_t size)
+static bool next_row(struct enders *s, struct ledger_vm *out)
 {
-    bool some = false;
     pthread_mutex_lock(&s->lock);
-    if (s->count > 0) {
-        some = slice_to_cstr(slice_of(s->pending[s->first]), out, size);
+    bool some = s->count > 0;
+    if (some) {
+        *out = s->pending[s->first];
         s->first = (s->first + 1) % PENDING_MAX;
         s->count--;
     }
@@ -77,18 +74,6 @@ static bool wait_for_turn(struct enders *s, const char *class_name)
     }
 }
 
-/* Whether there is still something to end. */
-static bool still_ending(struct enders *s, const char *name, struct ledger_vm *vm)
-{
-    struct err e = {0};
-    if (ledger_vm_get(s->worker->ledger, name, vm, &e) != 0) {
-        log_warn("vm_not_ended", LOG_STR("vm", name), LOG_ERR(&e),
-                 LOG_STR("next", "it is looked at again within seconds"));
-        return false;
-    }
-    return vm->state == VM_ENDING && fleet_reaches(s->worker->fleet, vm);
-}
-
 static void tell_failure(struct enders *s, const struct ledger_vm *vm, const struct err *e)
 {
     if (e->class == ERR_CONFLICT) { /* it was `ending` a moment ago: the reaper was faster */
@@ -98,29 +83,30 @@ static void tell_failure(struct enders *s, const struct ledger_vm *vm, const str
     }
     metric_inc(s->failed);
     if (e->class == ERR_THROTTLED) {
-        enders_give(s, vm->name); /* its next turn comes when the provider lets one */
+        enders_give(s, vm); /* its next turn comes when the provider lets one */
     }
     log_warn("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id), LOG_ERR(e),
              LOG_STR("next", "it is tried again within seconds, then by the reaper"));
 }
 
-static void end_one(struct enders *s, const char *name, int64_t grace_ms)
+/* The row is as it was when it was given: what became of it since is for the provider and the
+ * ledger to say, to whom both steps may be repeated. */
+static void end_one(struct enders *s, const struct ledger_vm *vm, int64_t grace_ms)
 {
     struct err e = {0};
-    struct ledger_vm vm;
     struct fleet_end how = {.reason = NULL, .grace_ms = grace_ms};
-    if (!still_ending(s, name, &vm) || !wait_for_turn(s, vm.class_name)) {
+    if (!fleet_reaches(s->worker->fleet, vm) || !wait_for_turn(s, vm->class_name)) {
         return;
     }
-    if (fleet_end_vm(s->worker->fleet, &vm, &how, &e) != 0) {
-        tell_failure(s, &vm, &e);
+    if (fleet_end_vm(s->worker->fleet, vm, &how, &e) != 0) {
+        tell_failure(s, vm, &e);
         return;
     }
     metric_inc(s->ended);
     stop_wake(&s->worker->intake);
-    log_info("vm_ended", LOG_STR("vm", name), LOG_INT("job", vm.job_id),
-             LOG_STR("class", vm.class_name), LOG_STR("reason", vm.end_reason),
-             LOG_INT("lived_ms", clock_wall_ms() - vm.reserved_ms));
+    log_info("vm_ended", LOG_STR("vm", vm->name), LOG_INT("job", vm->job_id),
+             LOG_STR("class", vm->class_name), LOG_STR("reason", vm->end_reason),
+             LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
 }
 
 /* Whether the next look is this thread's, and where it begins. */
@@ -161,7 +147,7 @@ static void look_for_left(struct enders *s, int64_t grace_ms)
     for (size_t i = 0; i < n; i++) {
         if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS &&
             !fleet_machine_unknown(s->worker->fleet, &vms[i])) {
-            enders_give(s, vms[i].name);
+            enders_give(s, &vms[i]);
         }
     }
     note_look(s, n == LOOK_BATCH ? vms[n - 1].name : "");
@@ -173,13 +159,13 @@ static void *serve(void *arg)
     struct enders *s = arg;
     struct worker *w = s->worker;
     while (!stop_raised(&w->working)) {
-        char name[VM_NAME_SIZE];
+        struct ledger_vm vm;
         uint64_t seen = stop_wakes(&s->wake);
         const struct config *c = config_live_get(w->config);
         int64_t grace_ms = c->worker.end_grace_ms;
         config_live_put(w->config, c);
-        if (next_name(s, name, sizeof name)) {
-            end_one(s, name, grace_ms);
+        if (next_row(s, &vm)) {
+            end_one(s, &vm, grace_ms);
             continue;
         }
         look_for_left(s, grace_ms);

@@ -1,7 +1,7 @@
 /*
  * Ending VMs whose job is over: asks, insists, and frees the slot.
  *
- * The events threads hand VM names over; a bounded number of threads end them. The hand-off is only
+ * The events threads hand rows over; a bounded number of threads end them. The hand-off is only
  * the fast way: what is lost with the process (or did not fit) stands in the ledger as `ending`,
  * and every worker looks there from time to time, as the reaper does.
  *
@@ -16,8 +16,9 @@
 
 /* After a failure no thread runs, and w->working is raised. */
 MUST_CHECK int enders_start(struct worker *w, size_t threads, struct enders **out, struct err *e);
-/* Never blocks: past its bound the name is dropped, for the ledger to tell again. */
-void enders_give(struct enders *s, const char *vm_name);
+/* A row that is ending; copied. Never blocks: past its bound it is dropped, for the ledger to tell
+ * again. */
+void enders_give(struct enders *s, const struct ledger_vm *vm);
 /* After w->working was raised. NULL is fine. */
 void enders_join(struct enders *s);
 

@@ -41,7 +41,7 @@ static void handle_effect(struct worker *w, const struct job_event *ev,
              LOG_STR("class", ev->job.class_name), LOG_STR("conclusion", ev->job.conclusion),
              LOG_STR("runner", ev->job.runner_name), LOG_STR("delivery", ev->delivery));
     if (effect->vm_changed && effect->vm.state == VM_ENDING) {
-        enders_give(w->enders, effect->vm.name);
+        enders_give(w->enders, &effect->vm);
     }
 }
 

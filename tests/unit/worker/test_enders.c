@@ -33,7 +33,7 @@ static struct world {
     char directory[64];
     struct config *config;
     struct worker worker;
-    char names[VMS][VM_NAME_SIZE];
+    struct ledger_vm rows[VMS];
     int count; /* of them */
 } world;
 
@@ -101,7 +101,7 @@ static void add_row(int n)
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         MUST(ledger_vm_advance(world.worker.ledger, &steps[i], NULL, &e));
     }
-    memcpy(world.names[n], r.vm.name, sizeof world.names[n]);
+    MUST(ledger_vm_get(world.worker.ledger, r.vm.name, &world.rows[n], &e));
 }
 
 static int set_up(int count)
@@ -185,7 +185,7 @@ static void end_all(void)
         assert_int_equal(enders_start(&world.worker, 2, &sets[i], &e), 0);
     }
     for (int i = 0; i < world.count; i++) {
-        enders_give(sets[i % 2], world.names[i]);
+        enders_give(sets[i % 2], &world.rows[i]);
     }
     while (rows_left() > 0 && clock_mono_ms() < give_up) {
         clock_sleep_until(clock_mono_ms() + 20);
