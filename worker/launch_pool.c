@@ -72,7 +72,7 @@ static void *serve(void *arg)
 {
     struct launch_pool *p = arg;
     struct worker *w = p->worker;
-    size_t i;
+    size_t i = 0;
     while (begin_poll(p, &i)) {
         struct queue_message m = {0};
         const struct config *c = config_live_get(w->config);
