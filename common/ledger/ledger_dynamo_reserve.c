@@ -200,36 +200,16 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
 }
 
 /* --- deciding --- */
-/* Of a request without a job only the new VM has a timeline. Never changes the job's row. */
-static bool tell_vm(struct ledger_dynamo_txn *t, struct reserve *s)
-{
-    struct ledger_line line;
-    if (s->out.outcome == LEDGER_RESERVED) {
-        ledger_word_reserved(&line, s->r, &s->seen.usage, &s->out);
-        (void)ledger_dynamo_tell_vm(t, &s->vm, &line);
-    }
-    return false;
-}
-
-/* Every cause of waiting is told once, however often the message comes back. Returns whether the
- * row changed. */
+/* Returns whether the job's row changed. */
 static bool tell_outcome(struct ledger_dynamo_txn *t, struct reserve *s)
 {
     struct ledger_line line;
-    enum ledger_outcome outcome = s->out.outcome;
-    if (s->job.job.facts.id == 0) {
-        return tell_vm(t, s);
-    }
-    bool waits = outcome != LEDGER_RESERVED && outcome != LEDGER_SATISFIED;
-    int64_t bit = (int64_t)1 << outcome;
-    int64_t told = waits ? s->job.told | bit : 0;
-    if (waits && (s->job.told & bit) != 0) {
+    bool changed = ledger_reserve_tells(s->r, &s->seen.usage, &s->out, &s->job.told, &line);
+    if (s->r->request->job.id == 0) {
+        (void)ledger_dynamo_tell_vm(t, &s->vm, &line);
         return false;
     }
-    bool news = told != s->job.told;
-    s->job.told = told;
-    ledger_word_reserved(&line, s->r, &s->seen.usage, &s->out);
-    return ledger_dynamo_tell_job(t, &s->job, s->out.vm.name, &line) || news;
+    return ledger_dynamo_tell_job(t, &s->job, s->out.vm.name, &line) || changed;
 }
 
 /* What must still hold of demand and supply when the transaction comes to its turn; `added`:
@@ -314,13 +294,9 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     struct ledger_job before = s->job.job;
     t->order = s->job.order;
     struct ledger_change change =
-        ledger_rule_wait(&s->job.job, known, r->request, r->scope, t->now_ms);
+        ledger_reserve_waits(r, &s->job.job, known, &s->job.told, t->now_ms, &line);
+    (void)ledger_dynamo_tell_job(t, &s->job, "", &line);
     bool write = change.row;
-    if (change.state) {
-        s->job.told = 0;
-        ledger_word_noted(&line, &s->job.job, r->request->delivery, false);
-        (void)ledger_dynamo_tell_job(t, &s->job, "", &line);
-    }
     bool waited = known && before.state == JOB_WAITING && strcmp(before.scope, r->scope) == 0 &&
                   strcmp(before.facts.class_name, r->request->class_name) == 0;
     int64_t added = s->job.job.state == JOB_WAITING && !waited ? 1 : 0;
@@ -329,9 +305,7 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE,
                                          .demand = not_below_zero(s->seen.usage.demand),
                                          .supply = not_below_zero(s->seen.usage.supply)};
-    /* A job that went to a machine launched for another leaves that other one waiting, whose own
-     * message may be gone: this message is its occasion. */
-    if (s->job.job.state == JOB_WAITING || s->seen.usage.demand > s->seen.usage.supply) {
+    if (ledger_reserve_decides(&s->job.job, &s->seen.usage)) {
         if (decide(t, s, got->items[AT_SLOTS], e) != 0) {
             return -1;
         }

@@ -66,14 +66,14 @@ static int note_waiting(struct ledger_redis_txn *t, struct reserve *s, struct er
         return -1;
     }
     struct ledger_job before = s->job;
-    bool moved =
-        ledger_rule_wait(&s->job, known, r->request, r->scope, ledger_redis_now(t->l)).state;
+    int64_t told; /* kept by the script */
+    struct ledger_change change =
+        ledger_reserve_waits(r, &s->job, known, &told, ledger_redis_now(t->l), &line);
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
-    if (moved) {
+    if (change.state) {
         ledger_redis_write_untold(&t->writes, s->job.facts.id);
-        ledger_word_noted(&line, &s->job, r->request->delivery, false);
-        ledger_redis_write_line(&t->writes, s->job.facts.id, "", &line);
     }
+    ledger_redis_write_line(&t->writes, s->job.facts.id, "", &line);
     return 0;
 }
 

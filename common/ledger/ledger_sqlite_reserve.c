@@ -116,15 +116,11 @@ static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
         return -1;
     }
     struct ledger_change change =
-        ledger_rule_wait(&row->job, row->known, r->request, r->scope, clock_wall_ms());
-    if (change.state) {
-        row->told = 0;
-        ledger_word_noted(&line, &row->job, r->request->delivery, false);
-    }
+        ledger_reserve_waits(r, &row->job, row->known, &row->told, clock_wall_ms(), &line);
     if (change.row && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
-    return change.state ? ledger_sqlite_add_line(db, r->request->job.id, "", &line, e) : 0;
+    return ledger_sqlite_add_line(db, r->request->job.id, "", &line, e);
 }
 
 static int decide(struct sqlite_db *db, const struct ledger_reserve *r,
@@ -149,42 +145,17 @@ static int add_vm(struct sqlite_db *db, struct reserve *a, struct err *e)
     return ledger_sqlite_add_vm(db, &a->out.vm, e);
 }
 
-/* Of a request without a job only the new VM has a timeline. */
-static int tell_vm(struct sqlite_db *db, const struct reserve *a, const struct ledger_usage *usage,
-                   struct err *e)
-{
-    struct ledger_line line;
-    if (a->out.outcome != LEDGER_RESERVED) {
-        return 0;
-    }
-    ledger_word_reserved(&line, a->r, usage, &a->out);
-    return ledger_sqlite_add_line(db, 0, a->out.vm.name, &line, e);
-}
-
-/* Every cause of waiting is told once, however often the message comes back. */
 static int tell_outcome(struct sqlite_db *db, const struct reserve *a,
                         const struct ledger_usage *usage, struct ledger_sqlite_job *row,
                         struct err *e)
 {
     struct ledger_line line;
-    enum ledger_outcome outcome = a->out.outcome;
-    if (row->job.facts.id == 0) {
-        return tell_vm(db, a, usage, e);
+    int64_t job_id = a->r->request->job.id;
+    bool changed = ledger_reserve_tells(a->r, usage, &a->out, &row->told, &line);
+    if (changed && job_id != 0 && ledger_sqlite_save_job(db, row, e) != 0) {
+        return -1;
     }
-    bool waits = outcome != LEDGER_RESERVED && outcome != LEDGER_SATISFIED;
-    int64_t bit = (int64_t)1 << outcome;
-    int64_t told = waits ? row->told | bit : 0;
-    if (waits && (row->told & bit) != 0) {
-        return 0;
-    }
-    if (told != row->told) {
-        row->told = told;
-        if (ledger_sqlite_save_job(db, row, e) != 0) {
-            return -1;
-        }
-    }
-    ledger_word_reserved(&line, a->r, usage, &a->out);
-    return ledger_sqlite_add_line(db, a->r->request->job.id, a->out.vm.name, &line, e);
+    return ledger_sqlite_add_line(db, job_id, a->out.vm.name, &line, e);
 }
 
 static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -201,9 +172,7 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     }
     a->out.demand = usage.demand;
     a->out.supply = usage.supply;
-    /* A job that went to a machine launched for another leaves that other one waiting, whose own
-     * message may be gone: this message is its occasion. */
-    if (row.job.state != JOB_WAITING && usage.demand <= usage.supply) {
+    if (!ledger_reserve_decides(&row.job, &usage)) {
         return 0;
     }
     if (decide(db, r, &usage, &a->out, e) != 0) {

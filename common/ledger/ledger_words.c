@@ -168,3 +168,38 @@ void ledger_word_reserved(struct ledger_line *out, const struct ledger_reserve *
         break;
     }
 }
+
+struct ledger_change ledger_reserve_waits(const struct ledger_reserve *r, struct ledger_job *job,
+                                          bool known, int64_t *told, int64_t now_ms,
+                                          struct ledger_line *line)
+{
+    struct ledger_change change = ledger_rule_wait(job, known, r->request, r->scope, now_ms);
+    line->what = NULL;
+    if (change.state) {
+        *told = 0;
+        ledger_word_noted(line, job, r->request->delivery, false);
+    }
+    return change;
+}
+
+bool ledger_reserve_decides(const struct ledger_job *job, const struct ledger_usage *u)
+{
+    return job->state == JOB_WAITING || u->demand > u->supply;
+}
+
+bool ledger_reserve_tells(const struct ledger_reserve *r, const struct ledger_usage *u,
+                          const struct ledger_reservation *res, int64_t *told,
+                          struct ledger_line *line)
+{
+    bool reserved = res->outcome == LEDGER_RESERVED;
+    bool waits = !reserved && res->outcome != LEDGER_SATISFIED;
+    int64_t before = *told;
+    int64_t bit = (int64_t)1 << res->outcome;
+    line->what = NULL;
+    if (r->request->job.id == 0 ? !reserved : waits && (before & bit) != 0) {
+        return false;
+    }
+    *told = waits ? before | bit : 0;
+    ledger_word_reserved(line, r, u, res);
+    return *told != before;
+}

@@ -35,4 +35,20 @@ void ledger_word_late_launch(struct ledger_line *out, const struct ledger_vm *vm
 void ledger_word_reserved(struct ledger_line *out, const struct ledger_reserve *r,
                           const struct ledger_usage *u, const struct ledger_reservation *res);
 
+/* --- reserving: what it leaves of a job, the same in every store that decides in C --- */
+/* The job waits from now on, unless it is further on; nothing if the request has no job. `told`:
+ * the causes of waiting that stand in the job's timeline, 1 << outcome each; they begin anew when
+ * the job moves. The line is of that move. */
+struct ledger_change ledger_reserve_waits(const struct ledger_reserve *r, struct ledger_job *job,
+                                          bool known, int64_t *told, int64_t now_ms,
+                                          struct ledger_line *line);
+/* Whether there is anything to decide. A job that went to a machine launched for another leaves
+ * that other one waiting, whose own message may be gone: this message is its occasion. */
+bool ledger_reserve_decides(const struct ledger_job *job, const struct ledger_usage *u);
+/* The line of the outcome, about the job or, if the request has none, about the new VM: every cause
+ * of waiting once, however often the message comes back. Returns whether *told changed. */
+bool ledger_reserve_tells(const struct ledger_reserve *r, const struct ledger_usage *u,
+                          const struct ledger_reservation *res, int64_t *told,
+                          struct ledger_line *line);
+
 #endif
