@@ -2,17 +2,16 @@
  * GitHub's runner records left over: registrations of ours whose VM is gone. GitHub removes the
  * record of a runner that ran its job; one that never did stays until somebody deletes it.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "common/job/vm_name.h"
 #include "reaper/reaper.h"
 
 struct search {
     struct sweep *sweep;
     struct github_scope scope;
-    char prefix[40]; /* our runners' names begin with it */
-    bool cut_short;  /* not all runners were looked at */
+    bool cut_short; /* not all runners were looked at */
     int64_t done;
 };
 
@@ -53,8 +52,7 @@ static int look_at(void *arg, const struct github_runner *runner)
     struct search *search = arg;
     struct sweep *s = search->sweep;
     struct sign_of sign = {SIGN_STALE_RUNNER, search->scope.name, runner->name};
-    if (!slice_starts_with(slice_of(runner->name), slice_of(search->prefix)) || runner->online ||
-        runner->busy) {
+    if (!vm_name_is_owned(runner->name, s->config->deployment) || runner->online || runner->busy) {
         return 0;
     }
     switch (look_for_row(s, runner->name)) {
@@ -89,7 +87,6 @@ int sweep_records(struct sweep *s, int64_t *done, struct err *e)
     for (size_t i = 0; i < n; i++) {
         struct search search = {.sweep = s};
         search.scope = github_scope_parse(scopes[i].name, scopes[i].installation_id);
-        (void)snprintf(search.prefix, sizeof search.prefix, "mf-%s-", s->config->deployment);
         if (github_list_runners(s->reaper->github, &search.scope, look_at, &search, e) != 0) {
             failed = err_wrap(e, "the runners of %s could not be listed", scopes[i].name);
         } else if (!search.cut_short) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/job/vm_name.h"
 #include "common/ledger/ledger_backend.h"
 #include "common/ledger/ledger_cells.h"
 #include "common/ledger/ledger_front.h"
@@ -165,8 +166,8 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     }
     int rc = -1;
     for (int i = 0; i < NAME_TRIES; i++) {
-        char name[LEDGER_VM_NAME_MAX + 1];
-        ledger_make_vm_name(r->deployment, r->request->class_name, name, sizeof name);
+        char name[VM_NAME_SIZE];
+        vm_name_make(r->deployment, r->request->class_name, name);
         /* The provider's token is the name: asking twice for one row is asking for one VM. */
         rc = l->ops->reserve(l->state, &asked, name, name, out, e);
         if (rc == 0 || e->class != ERR_CONFLICT) {

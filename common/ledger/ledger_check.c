@@ -2,9 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/job/vm_name.h"
 #include "common/ledger/ledger_front.h"
-
-#define DEPLOYMENT_MAX 32
 
 int ledger_check_text(const char *argument, const char *value, size_t size, struct err *e)
 {
@@ -42,7 +41,7 @@ int ledger_check_event(const struct job_event *ev, struct err *e)
 
 static int check_deployment(const char *deployment, struct err *e)
 {
-    if (ledger_check_text("deployment", deployment, DEPLOYMENT_MAX + 1, e) != 0) {
+    if (ledger_check_text("deployment", deployment, DEPLOYMENT_NAME_MAX + 1, e) != 0) {
         return -1;
     }
     if (deployment[strspn(deployment, "abcdefghijklmnopqrstuvwxyz0123456789-")] != '\0') {

@@ -1,5 +1,5 @@
 /*
- * The parts of the ledger's front: argument checks, metrics, the names of new VMs.
+ * The parts of the ledger's front: argument checks, metrics.
  *
  * For ledger.c and its tests alone. Pure functions but for the metrics, which are lock-free; any
  * thread. A failed check is ERR_PERMANENT and names the argument: it is the caller's bug, or data
@@ -20,12 +20,6 @@ MUST_CHECK int ledger_check_event(const struct job_event *ev, struct err *e);
 MUST_CHECK int ledger_check_reserve(const struct ledger_reserve *r, struct err *e);
 MUST_CHECK int ledger_check_advance(const struct ledger_advance *a, struct err *e);
 MUST_CHECK int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err *e);
-
-/* --- names --- */
-#define LEDGER_VM_NAME_MAX 64 /* GitHub's limit for a runner's name */
-/* "mf-<deployment>-<class>-<12 hex>", new with every call; only [a-z0-9-], the class cut if it must
- * be. `deployment` has passed ledger_check_reserve. */
-void ledger_make_vm_name(const char *deployment, const char *class_name, char *out, size_t size);
 
 /* --- a store's clock --- */
 /* For tests: what stores that have a clock of their own (Redis) take for its time; NULL for theirs.

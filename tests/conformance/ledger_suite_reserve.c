@@ -33,9 +33,9 @@ static void reserved_vm_has_its_row_and_name(void **state)
     assert_int_equal(r.outcome, LEDGER_RESERVED);
     assert_int_equal(r.demand, 1);
     assert_int_equal(r.supply, 0);
-    assert_int_equal(strncmp(r.vm.name, "mf-test-small-", 14), 0);
-    assert_int_equal(strlen(r.vm.name), 14 + 12);
-    assert_int_equal(strspn(r.vm.name + 14, "0123456789abcdef"), 12);
+    assert_int_equal(strncmp(r.vm.name, "mf-2d50e50a-test-small-", 23), 0);
+    assert_int_equal(strlen(r.vm.name), 23 + 12);
+    assert_int_equal(strspn(r.vm.name + 23, "0123456789abcdef"), 12);
     struct ledger_vm vm = must_see_vm(f->l, r.vm.name);
     assert_string_equal(vm.client_token, vm.name);
     assert_string_equal(r.vm.client_token, vm.name);

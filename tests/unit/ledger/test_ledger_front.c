@@ -19,31 +19,6 @@ static void zeros(void *out, size_t size)
     memset(out, 0, size);
 }
 
-/* --- names --- */
-static void name_holds_only_plain_characters(void **state)
-{
-    (void)state;
-    char name[LEDGER_VM_NAME_MAX + 1];
-    random_set_source(zeros);
-    ledger_make_vm_name("prod", "Large.x64_GPU", name, sizeof name);
-    assert_string_equal(name, "mf-prod-large-x64-gpu-000000000000");
-    random_set_source(NULL);
-}
-
-static void name_is_cut_at_the_class_alone(void **state)
-{
-    (void)state;
-    char name[LEDGER_VM_NAME_MAX + 1];
-    const char *deployment = "abcdefghijklmnopqrst";
-    random_set_source(zeros);
-    ledger_make_vm_name(deployment, "0123456789012345678901234567890123456789", name, sizeof name);
-    assert_string_equal(name, "mf-abcdefghijklmnopqrst-012345678901234567890123456-000000000000");
-    assert_int_equal(strlen(name), LEDGER_VM_NAME_MAX);
-    ledger_make_vm_name(deployment, "012345678901234567890123456", name, sizeof name);
-    assert_int_equal(strlen(name), LEDGER_VM_NAME_MAX);
-    random_set_source(NULL);
-}
-
 /* --- a name that is taken --- */
 static void reserve_with_a_taken_name_takes_another_or_says_conflict(void **state)
 {
@@ -101,8 +76,6 @@ static void metrics_count_outcomes_and_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(name_holds_only_plain_characters),
-        cmocka_unit_test(name_is_cut_at_the_class_alone),
         cmocka_unit_test(reserve_with_a_taken_name_takes_another_or_says_conflict),
         cmocka_unit_test(metrics_count_outcomes_and_errors),
     };

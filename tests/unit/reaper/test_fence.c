@@ -45,7 +45,7 @@ static void add_overdue(int n)
 {
     for (int i = 0; i < n; i++) {
         char name[32];
-        (void)snprintf(name, sizeof name, "mf-t-%03d", i);
+        (void)snprintf(name, sizeof name, "mf-c28ee50a-t-%03d", i);
         (void)world_add_vm(name, VM_BUSY, 3700 * 1000);
         (void)world_add_machine(name, VM_RUN_RUNNING);
     }
@@ -201,7 +201,7 @@ static void quick_sweep_asks_for_each_lease_once(void **state)
 static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep(&reaper);
     world_pass(10);
     int before = world.lease_calls;
@@ -224,7 +224,7 @@ static void host_without_machines_has_no_lease(void **state)
 static void stray_is_not_ended_after_a_freeze(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     happens_at(CALL_DESCRIBE, 1, is_frozen_and_replaced);
     sweep(&reaper);
     world_pass(10);
@@ -236,8 +236,8 @@ static void stray_is_not_ended_after_a_freeze(void **state)
 static void record_is_not_deleted_after_a_freeze(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-t-small-old", false, false);
-    (void)world_add_runner("mf-t-small-older", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-small-old", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-small-older", false, false);
     happens_at(CALL_GET_RUNNER, 1, is_frozen_and_replaced);
     for (int i = 0; i < 2; i++) {
         sweep(&reaper);

@@ -89,7 +89,7 @@ static void assert_nothing_was_ended(void)
 static void stale_runner_is_deleted_in_its_own_scope(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-t-a", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
     world.runners[0].id = 4711;
     world.runner_scope[0] = "other";
     sweep_times(2);
@@ -101,9 +101,9 @@ static void stale_runner_is_deleted_in_its_own_scope(void **state)
 static void registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-t-a", false, false);
-    vm = world_add_vm("mf-t-a", VM_ENDING, SECOND_MS);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_ENDING, SECOND_MS);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(3);
     assert_nothing_was_ended();
     vm->state = VM_GONE;
@@ -117,7 +117,7 @@ static void registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not(
 static void registration_is_kept_while_the_ledger_does_not_tell(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-t-a", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
     world.fails[CALL_VM_GET] = ERR_RETRY;
     sweep_times(4);
     assert_nothing_was_ended();
@@ -130,7 +130,7 @@ static void registration_whose_runner_comes_up_at_the_second_look_is_kept(void *
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         tear_down(state);
         set_up(state);
-        (void)world_add_runner("mf-t-a", false, false);
+        (void)world_add_runner("mf-c28ee50a-t-a", false, false);
         happens_at(CALL_GET_RUNNER, 1, events[i]);
         world.fails[CALL_GET_RUNNER] = events[i] == NULL ? ERR_RETRY : ERR_NONE;
         sweep_times(2);
@@ -149,8 +149,8 @@ static void lease_is_not_renewed(void)
 static void reading_that_is_cut_short_forgets_nothing(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-t-a", false, false);
-    (void)world_add_runner("mf-t-b", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-b", false, false);
     happens_at(CALL_GET_RUNNER, 1, lease_is_not_renewed);
     sweep_times(2);
     assert_int_equal(world.calls[CALL_GET_RUNNER], 1);
@@ -165,7 +165,7 @@ static void reading_that_is_cut_short_forgets_nothing(void **state)
 static void ended_machines_are_forgotten_by_their_id_when_their_end_is_old(void **state)
 {
     (void)state;
-    machine = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
     machine->started_ms = clock_wall_ms() - 100 * HOUR_MS; /* a long life */
     machine->ended_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
     sweep(&reaper);
@@ -173,13 +173,13 @@ static void ended_machines_are_forgotten_by_their_id_when_their_end_is_old(void 
     world_pass(1);
     sweep(&reaper);
     assert_int_equal(world.forgotten, 1);
-    assert_string_equal(world.forgotten_id, "id-mf-t-a");
+    assert_string_equal(world.forgotten_id, "id-mf-c28ee50a-t-a");
 }
 
 static void machine_whose_end_nobody_saw_is_as_old_as_its_start(void **state)
 {
     (void)state;
-    machine = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
     machine->started_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
     sweep(&reaper);
     assert_int_equal(world.forgotten, 0);
@@ -226,16 +226,17 @@ static void what_each_task_did_is_counted_as_its_own(void **state)
     for (size_t i = 0; i < COUNT_OF(tasks); i++) {
         before[i] = world_task_done(tasks[i]);
     }
-    (void)world_add_vm("mf-t-late", VM_BUSY, 2 * HOUR_MS);
-    (void)world_add_machine("mf-t-late", VM_RUN_RUNNING);
-    (void)world_add_vm("mf-t-ending", VM_ENDING, 21 * SECOND_MS);
-    (void)world_add_vm("mf-t-vanished", VM_BUSY, SECOND_MS);
-    vm = world_add_large_vm("mf-t-unnamed", VM_ENDING, HOUR_MS);
+    (void)world_add_vm("mf-c28ee50a-t-late", VM_BUSY, 2 * HOUR_MS);
+    (void)world_add_machine("mf-c28ee50a-t-late", VM_RUN_RUNNING);
+    (void)world_add_vm("mf-c28ee50a-t-ending", VM_ENDING, 21 * SECOND_MS);
+    (void)world_add_vm("mf-c28ee50a-t-vanished", VM_BUSY, SECOND_MS);
+    vm = world_add_large_vm("mf-c28ee50a-t-unnamed", VM_ENDING, HOUR_MS);
     vm->vm_id[0] = '\0';
     vm->deadline_ms = 0;
-    (void)world_add_machine("mf-t-orphan", VM_RUN_RUNNING);
-    world_add_machine("mf-t-ended", VM_RUN_ENDED)->ended_ms = clock_wall_ms() - 6 * HOUR_MS;
-    (void)world_add_runner("mf-t-stale", false, false);
+    (void)world_add_machine("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
+    world_add_machine("mf-c28ee50a-t-ended", VM_RUN_ENDED)->ended_ms =
+        clock_wall_ms() - 6 * HOUR_MS;
+    (void)world_add_runner("mf-c28ee50a-t-stale", false, false);
     world.runners[0].id = 4711;
     sweep_times(1);
     world.machine_count--; /* what was forgotten is listed no more */
@@ -251,7 +252,7 @@ static void task_that_fails_is_counted_and_ends_no_other(void **state)
 {
     (void)state;
     int64_t before = world_task_errors("records");
-    (void)world_add_vm("mf-t-late", VM_BUSY, 2 * HOUR_MS);
+    (void)world_add_vm("mf-c28ee50a-t-late", VM_BUSY, 2 * HOUR_MS);
     world.fails[CALL_LIST_RUNNERS] = ERR_RETRY;
     sweep_times(1);
     assert_int_equal(world_task_errors("records") - before, 1);
@@ -268,7 +269,7 @@ static void rows_of_every_page_are_looked_at_once(void **state)
     (void)state;
     for (int i = 0; i < 620; i++) {
         char name[32];
-        (void)snprintf(name, sizeof name, "mf-t-%03d", (i * 7) % 620);
+        (void)snprintf(name, sizeof name, "mf-c28ee50a-t-%03d", (i * 7) % 620);
         (void)world_add_vm(name, VM_BUSY, 2 * HOUR_MS);
         (void)world_add_machine(name, VM_RUN_RUNNING);
     }

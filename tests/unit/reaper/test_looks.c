@@ -116,7 +116,7 @@ static void vms_of_another_host_are_left_alone_whatever_is_wrong_with_them(void 
 static void vm_of_an_unknown_class_is_left_alone(void **state)
 {
     (void)state;
-    memcpy(world_add_vm("mf-t-a", VM_BUSY, 10 * HOUR_MS)->class_name, "retired", 8);
+    memcpy(world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 10 * HOUR_MS)->class_name, "retired", 8);
     sweep_times(3);
     assert_nothing_was_ended();
 }
@@ -125,8 +125,8 @@ static void vm_of_an_unknown_class_is_left_alone(void **state)
 static void each_lease_lets_touch_its_own_alone(void **state)
 {
     (void)state;
-    struct ledger_vm *here = world_add_vm("mf-t-a", VM_BUSY, HOUR_MS + 2 * SECOND_MS);
-    struct ledger_vm *anywhere = world_add_large_vm("mf-t-b", VM_BUSY, 2 * HOUR_MS);
+    struct ledger_vm *here = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, HOUR_MS + 2 * SECOND_MS);
+    struct ledger_vm *anywhere = world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, 2 * HOUR_MS);
     anywhere->deadline_ms = clock_wall_ms() - 2 * SECOND_MS;
     world.lease_of_another = "sweep";
     sweep_times(2);
@@ -145,10 +145,10 @@ static void each_lease_lets_touch_its_own_alone(void **state)
 static void machines_are_looked_for_at_the_provider_of_their_class(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
-    (void)world_add_large_vm("mf-t-b", VM_BUSY, SECOND_MS);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
-    (void)world_add_large_machine("mf-t-b", VM_RUN_RUNNING);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
+    (void)world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, SECOND_MS);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_add_large_machine("mf-c28ee50a-t-b", VM_RUN_RUNNING);
     sweep_times(3);
     assert_nothing_was_ended();
     world.machine_class[0] = "large";
@@ -160,8 +160,8 @@ static void machines_are_looked_for_at_the_provider_of_their_class(void **state)
 static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void **state)
 {
     (void)state;
-    struct ledger_vm *small = world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
-    struct ledger_vm *large = world_add_large_vm("mf-t-b", VM_BUSY, SECOND_MS);
+    struct ledger_vm *small = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
+    struct ledger_vm *large = world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, SECOND_MS);
     world.silent_class = "small";
     sweep_times(3);
     assert_int_equal(small->state, VM_BUSY);
@@ -175,22 +175,22 @@ static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void 
 static void deadline_of_the_row_comes_before_its_classs(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-t-a", VM_BUSY, 5 * HOUR_MS);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 5 * HOUR_MS);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     vm->deadline_ms = clock_wall_ms() - SECOND_MS; /* deadline_grace_ms: a second */
     sweep(&reaper);
     assert_nothing_was_ended();
     world_pass(1);
     sweep(&reaper);
     assert_int_equal(world.ended, 1);
-    assert_string_equal(world.ends[0].vm, "mf-t-a");
+    assert_string_equal(world.ends[0].vm, "mf-c28ee50a-t-a");
     assert_false(world.ends[0].spare_if_busy);
 }
 
 static void row_without_a_deadline_has_its_classs(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_REGISTERED, HOUR_MS + SECOND_MS);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, HOUR_MS + SECOND_MS);
     world.fails[CALL_RATE_TAKE] = ERR_RETRY; /* nothing else ends it in this test */
     sweep(&reaper);
     assert_int_equal(world.calls[CALL_RATE_TAKE], 0);
@@ -202,8 +202,8 @@ static void row_without_a_deadline_has_its_classs(void **state)
 static void fresh_ending_is_left_to_whoever_ends_it(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_ENDING, 20 * SECOND_MS); /* ending_grace_ms */
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 20 * SECOND_MS); /* ending_grace_ms */
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep(&reaper);
     assert_nothing_was_ended();
     assert_int_equal(world.calls[CALL_VM_GET], 0);
@@ -215,8 +215,8 @@ static void fresh_ending_is_left_to_whoever_ends_it(void **state)
 static void row_that_is_not_ending_has_no_end_to_finish(void **state)
 {
     (void)state;
-    world_add_vm("mf-t-a", VM_BUSY, SECOND_MS)->ending_ms = 0;
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS)->ending_ms = 0;
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(3);
     assert_nothing_was_ended();
     assert_int_equal(world.calls[CALL_VM_GET], 0);
@@ -225,7 +225,7 @@ static void row_that_is_not_ending_has_no_end_to_finish(void **state)
 static void ending_that_was_finished_meanwhile_is_not_ended_again(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-t-a", VM_ENDING, 21 * SECOND_MS);
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 21 * SECOND_MS);
     happens_at(CALL_VM_GET, 1, row_is_gone);
     sweep_times(1);
     assert_nothing_was_ended();
@@ -234,7 +234,7 @@ static void ending_that_was_finished_meanwhile_is_not_ended_again(void **state)
 static void ledger_that_fails_at_the_second_look_ends_the_task(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_ENDING, 21 * SECOND_MS);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 21 * SECOND_MS);
     world.fails[CALL_VM_GET] = ERR_RETRY;
     sweep_times(1);
     assert_nothing_was_ended();
@@ -245,7 +245,7 @@ static void ledger_that_fails_at_the_second_look_ends_the_task(void **state)
 static void vanished_machine_is_not_ended_while_its_provider_does_not_tell(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     sweep_times(1);
     world.fails[CALL_DESCRIBE] = ERR_RETRY; /* no word is no proof */
     sweep_times(1);
@@ -260,13 +260,13 @@ static void vanished_machine_is_not_ended_while_its_provider_does_not_tell(void 
 
 static void reappears(void)
 {
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
 }
 
 static void machine_that_is_described_as_running_is_not_ended(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     sweep_times(1);
     happens_at(CALL_DESCRIBE, 1, reappears);
     sweep_times(2);
@@ -282,8 +282,8 @@ static void runs_again(void)
 static void machine_listed_as_ended_is_described_before_its_row_ends(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_BUSY, SECOND_MS);
-    machine = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
+    machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
     machine->ended_ms = clock_wall_ms();
     happens_at(CALL_DESCRIBE, 1, runs_again);
     sweep_times(2);
@@ -304,7 +304,7 @@ static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         tear_down(state);
         set_up(state);
-        vm = world_add_vm("mf-t-a", VM_RESERVED, 141 * SECOND_MS);
+        vm = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 141 * SECOND_MS);
         happens_at(CALL_VM_GET, 1, events[i]);
         sweep_times(2);
         assert_int_equal(world.calls[CALL_VM_GET], 1);
@@ -315,7 +315,7 @@ static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state
 static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-t-a", VM_RESERVED, 140 * SECOND_MS - 10);
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 140 * SECOND_MS - 10);
     vm->reserved_ms -= 60 * SECOND_MS; /* a launch may last, while its heartbeat goes on */
     sweep_times(2); /* the second one right when a lease and a sixth are over, the third past it */
     assert_int_equal(reaper.host_signs.count, 0);
@@ -328,8 +328,8 @@ static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void 
 static void runner_that_may_yet_come_up_is_waited_for(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_LAUNCHED, 300 * SECOND_MS - 10);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 300 * SECOND_MS - 10);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(2);
     assert_int_equal(world.calls[CALL_GET_RUNNER], 0);
     sweep_times(2);
@@ -340,8 +340,8 @@ static void runner_that_may_yet_come_up_is_waited_for(void **state)
 static void runner_that_github_does_not_tell_of_is_not_missing(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_LAUNCHED, 301 * SECOND_MS);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     world.fails[CALL_GET_RUNNER] = ERR_RETRY;
     sweep_times(3);
     assert_int_equal(world.calls[CALL_GET_RUNNER], 3);
@@ -360,9 +360,9 @@ static void runner_that_github_does_not_tell_of_is_not_missing(void **state)
 static void runner_that_came_up_in_between_has_to_be_missed_twice_again(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_LAUNCHED, 301 * SECOND_MS);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
-    struct github_runner *runner = world_add_runner("mf-t-a", false, false);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    struct github_runner *runner = world_add_runner("mf-c28ee50a-t-a", false, false);
     sweep_times(1);
     runner->online = true;
     sweep_times(1);
@@ -376,8 +376,8 @@ static void runner_that_came_up_in_between_has_to_be_missed_twice_again(void **s
 static void silent_vm_whose_row_moves_at_the_second_look_lives(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * SECOND_MS);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     happens_at(CALL_VM_GET, 1, row_becomes_busy);
     sweep_times(2);
     assert_int_equal(world.calls[CALL_VM_GET], 1);
@@ -389,24 +389,24 @@ static void silent_vm_whose_row_moves_at_the_second_look_lives(void **state)
 static void orphan_is_ended_by_its_id_at_its_provider(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(3);
     assert_int_equal(world.terminated, 1);
-    assert_string_equal(world.terminated_id, "id-mf-t-a");
-    (void)world_add_large_machine("mf-t-b", VM_RUN_RUNNING);
+    assert_string_equal(world.terminated_id, "id-mf-c28ee50a-t-a");
+    (void)world_add_large_machine("mf-c28ee50a-t-b", VM_RUN_RUNNING);
     sweep_times(3);
     assert_int_equal(world.terminated, 2);
-    assert_string_equal(world.terminated_id, "id-mf-t-b");
+    assert_string_equal(world.terminated_id, "id-mf-c28ee50a-t-b");
 }
 
 static void gets_a_row(void)
 {
-    (void)world_add_vm("mf-t-a", VM_REGISTERED, 0);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, 0);
 }
 
 static void gets_a_row_that_ends(void)
 {
-    (void)world_add_vm("mf-t-a", VM_ENDING, 0);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 0);
 }
 
 static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state)
@@ -416,7 +416,7 @@ static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         tear_down(state);
         set_up(state);
-        machine = world_add_machine("mf-t-a", VM_RUN_RUNNING);
+        machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
         happens_at(CALL_DESCRIBE, 1, events[i]);
         sweep_times(2);
         assert_int_equal(world.calls[CALL_DESCRIBE], 1);
@@ -427,8 +427,8 @@ static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state
 static void orphan_of_a_row_that_is_gone_ends(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_GONE, HOUR_MS);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_GONE, HOUR_MS);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(2);
     assert_int_equal(world.terminated, 1);
 }
@@ -437,7 +437,7 @@ static void orphan_is_left_alone_when_a_second_look_fails(void **state)
 {
     (void)state;
     const enum world_call calls[] = {CALL_DESCRIBE, CALL_VM_GET, CALL_RATE_TAKE};
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
         world.fails[calls[i]] = ERR_RETRY;
@@ -456,7 +456,7 @@ static void unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kep
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         tear_down(state);
         set_up(state);
-        vm = world_add_large_vm("mf-t-a", VM_ENDING, HOUR_MS);
+        vm = world_add_large_vm("mf-c28ee50a-t-a", VM_ENDING, HOUR_MS);
         vm->vm_id[0] = '\0';
         vm->deadline_ms = 0;
         world.hold_ms = HOUR_MS;
@@ -470,7 +470,7 @@ static void unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kep
 static void unconfirmed_launch_that_no_machine_fits_ends_as_one_that_runs_nothing(void **state)
 {
     (void)state;
-    vm = world_add_large_vm("mf-t-a", VM_ENDING, HOUR_MS);
+    vm = world_add_large_vm("mf-c28ee50a-t-a", VM_ENDING, HOUR_MS);
     vm->vm_id[0] = '\0';
     vm->deadline_ms = 0;
     world.hold_ms = HOUR_MS;

@@ -174,12 +174,12 @@ static int tear_down(void **state)
 /* Everything that ends upon two signs, but for machines that cannot tell their name. */
 static void add_all_that_is_due(void)
 {
-    (void)world_add_vm("mf-t-vanished", VM_BUSY, SECOND_MS);
-    (void)world_add_vm("mf-t-unfinished", VM_RESERVED, 3600 * SECOND_MS);
-    (void)world_add_vm("mf-t-offline", VM_LAUNCHED, 600 * SECOND_MS);
-    (void)world_add_machine("mf-t-offline", VM_RUN_RUNNING);
-    (void)world_add_machine("mf-t-orphan", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-t-stale", false, false);
+    (void)world_add_vm("mf-c28ee50a-t-vanished", VM_BUSY, SECOND_MS);
+    (void)world_add_vm("mf-c28ee50a-t-unfinished", VM_RESERVED, 3600 * SECOND_MS);
+    (void)world_add_vm("mf-c28ee50a-t-offline", VM_LAUNCHED, 600 * SECOND_MS);
+    (void)world_add_machine("mf-c28ee50a-t-offline", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-c28ee50a-t-stale", false, false);
     world.runners[0].id = 77; /* no row's */
 }
 

@@ -49,8 +49,8 @@ static void sweep_times(int n)
 static void vm_past_its_deadline_ends_at_once(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 3700 * 1000);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
     assert_non_null(strstr(world.last_end_reason, "deadline"));
@@ -59,8 +59,8 @@ static void vm_past_its_deadline_ends_at_once(void **state)
 static void vm_before_its_deadline_and_healthy_stays(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
 }
@@ -68,8 +68,8 @@ static void vm_before_its_deadline_and_healthy_stays(void **state)
 static void vm_whose_machine_ended_goes_at_once(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 1000);
-    struct vm_info *m = world_add_machine("mf-t-a", VM_RUN_ENDED);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 1000);
+    struct vm_info *m = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
     memcpy(m->reason, "idle-timeout", 13);
     m->ended_ms = clock_wall_ms();
     sweep_times(1);
@@ -80,7 +80,7 @@ static void vm_whose_machine_ended_goes_at_once(void **state)
 static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
     assert_int_equal(vm->state, VM_BUSY);
     sweep_times(1);
@@ -91,7 +91,7 @@ static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
 static void signs_count_although_another_reaper_sweeps_in_between(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
         world.lease_of_another = "sweep";
@@ -106,7 +106,7 @@ static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **
 {
     (void)state;
     world.unnamed = true; /* machines of no host */
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
         world.lease_of_another = "sweep/here";
@@ -120,7 +120,7 @@ static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **
 static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     world.machines_told = false;
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
@@ -130,7 +130,7 @@ static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 static void sign_is_kept_while_the_provider_is_silent(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
     world.machines_told = false;
     sweep_times(2);
@@ -143,9 +143,9 @@ static void sign_is_kept_while_the_provider_is_silent(void **state)
 static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
-    struct vm_info *m = world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    struct vm_info *m = world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     m->id[0] = '\0'; /* vanished once more */
     sweep_times(1);
@@ -157,9 +157,9 @@ static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
 static void vm_that_never_came_up_ends_after_two_signs(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * 1000);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-t-a", false, false);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
     sweep_times(1);
     assert_int_equal(vm->state, VM_LAUNCHED);
     sweep_times(1);
@@ -169,9 +169,9 @@ static void vm_that_never_came_up_ends_after_two_signs(void **state)
 static void vm_whose_runner_waits_online_stays(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * 1000);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-t-a", true, false);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-c28ee50a-t-a", true, false);
     sweep_times(5);
     assert_int_equal(vm->state, VM_LAUNCHED);
 }
@@ -179,9 +179,9 @@ static void vm_whose_runner_waits_online_stays(void **state)
 static void vm_whose_in_progress_was_lost_becomes_busy(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_LAUNCHED, 301 * 1000);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-t-a", true, true);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-c28ee50a-t-a", true, true);
     sweep_times(3);
     assert_int_equal(vm->state, VM_BUSY);
 }
@@ -189,10 +189,10 @@ static void vm_whose_in_progress_was_lost_becomes_busy(void **state)
 static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
 {
     (void)state;
-    struct ledger_vm *idle = world_add_vm("mf-t-a", VM_RESERVED, 600 * 1000);
-    struct ledger_vm *busy = world_add_vm("mf-t-b", VM_REGISTERED, 600 * 1000);
-    (void)world_add_runner("mf-t-a", false, false);
-    (void)world_add_runner("mf-t-b", true, true);
+    struct ledger_vm *idle = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 600 * 1000);
+    struct ledger_vm *busy = world_add_vm("mf-c28ee50a-t-b", VM_REGISTERED, 600 * 1000);
+    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-b", true, true);
     sweep_times(1);
     assert_int_equal(idle->state, VM_RESERVED);
     sweep_times(2);
@@ -203,7 +203,7 @@ static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
 static void launch_under_way_stays(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_RESERVED, 1000);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 1000);
     sweep_times(5);
     assert_int_equal(vm->state, VM_RESERVED);
 }
@@ -211,8 +211,8 @@ static void launch_under_way_stays(void **state)
 static void ending_that_nobody_finished_is_finished(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_ENDING, 2000);
-    (void)world_add_machine("mf-t-a", VM_RUN_RUNNING);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 2000);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
 }
@@ -220,8 +220,8 @@ static void ending_that_nobody_finished_is_finished(void **state)
 static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 3700 * 1000);
-    (void)world_add_machine("mf-t-a", VM_RUN_ENDED);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
+    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
     assert_int_equal(world.end_tries, 1);
@@ -230,7 +230,7 @@ static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
 static void stray_ends_after_two_signs(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep_times(1);
     assert_int_equal(world.terminated, 0);
     sweep_times(1);
@@ -240,9 +240,9 @@ static void stray_ends_after_two_signs(void **state)
 static void stray_whose_row_appears_stays(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep_times(1);
-    (void)world_add_vm("mf-t-x", VM_LAUNCHED, 1000);
+    (void)world_add_vm("mf-c28ee50a-t-x", VM_LAUNCHED, 1000);
     sweep_times(3);
     assert_int_equal(world.terminated, 0);
 }
@@ -250,12 +250,12 @@ static void stray_whose_row_appears_stays(void **state)
 static void record_left_over_is_deleted_after_two_signs(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-t-small-old", false, false);
-    (void)world_add_runner("mf-other-small-1", false, false);
-    (void)world_add_runner("mf-t-small-online", true, false);
-    (void)world_add_runner("mf-t-live", false, false);
-    (void)world_add_vm("mf-t-live", VM_LAUNCHED, 1000);
-    (void)world_add_machine("mf-t-live", VM_RUN_RUNNING);
+    (void)world_add_runner("mf-c28ee50a-t-small-old", false, false);
+    (void)world_add_runner("mf-869bcb2a-t-small-x", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-small-online", true, false);
+    (void)world_add_runner("mf-c28ee50a-t-live", false, false);
+    (void)world_add_vm("mf-c28ee50a-t-live", VM_LAUNCHED, 1000);
+    (void)world_add_machine("mf-c28ee50a-t-live", VM_RUN_RUNNING);
     sweep_times(1);
     assert_int_equal(world.records_deleted, 0);
     sweep_times(1);
@@ -265,7 +265,7 @@ static void record_left_over_is_deleted_after_two_signs(void **state)
 static void record_is_deleted_although_not_every_sweep_reads_the_records(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-t-small-old", false, false);
+    (void)world_add_runner("mf-c28ee50a-t-small-old", false, false);
     for (int i = 0; i < 6; i++) {
         sweep(&reaper);
         assert_int_equal(world.records_deleted, i < 3 ? 0 : 1);
@@ -489,8 +489,8 @@ static void balance_believes_github_that_a_job_is_over(void **state)
 static void reaper_without_the_lease_touches_nothing(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_BUSY, 3700 * 1000);
-    (void)world_add_machine("mf-t-x", VM_RUN_RUNNING);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
+    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     world.lease_is_ours = false;
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
@@ -500,8 +500,8 @@ static void reaper_without_the_lease_touches_nothing(void **state)
 static void ended_machines_are_forgotten_after_their_time(void **state)
 {
     (void)state;
-    struct vm_info *fresh = world_add_machine("mf-t-a", VM_RUN_ENDED);
-    struct vm_info *old = world_add_machine("mf-t-b", VM_RUN_ENDED);
+    struct vm_info *fresh = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
+    struct vm_info *old = world_add_machine("mf-c28ee50a-t-b", VM_RUN_ENDED);
     fresh->ended_ms = clock_wall_ms();
     old->ended_ms = clock_wall_ms() - 25 * 3600 * 1000LL;
     sweep_times(1);
@@ -511,8 +511,9 @@ static void ended_machines_are_forgotten_after_their_time(void **state)
 static void machine_that_only_starts_is_not_forgotten(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-t-a", VM_REGISTERED, 1000);
-    (void)world_add_machine("mf-t-a", VM_RUN_ENDED); /* no times yet: its record is being written */
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, 1000);
+    (void)world_add_machine("mf-c28ee50a-t-a",
+                            VM_RUN_ENDED); /* no times yet: its record is being written */
     sweep_times(1);
     assert_int_equal(world.forgotten, 0);
 }

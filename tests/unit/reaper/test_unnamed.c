@@ -74,8 +74,8 @@ static struct vm_info *add_unnamed(const char *id, int64_t age_ms)
 static void machine_that_may_be_a_launchs_is_left_alone(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-t-a", VM_REGISTERED, 20 * SECOND_MS);
-    (void)add_unanswered("mf-t-b", 60 * SECOND_MS);
+    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, 20 * SECOND_MS);
+    (void)add_unanswered("mf-c28ee50a-t-b", 60 * SECOND_MS);
     (void)add_unnamed("of-a", SECOND_MS);
     (void)add_unnamed("of-b", 60 * SECOND_MS + APART_MS);
     sweep_times(4);
@@ -88,7 +88,7 @@ static void machine_that_may_be_a_launchs_is_left_alone(void **state)
 static void machine_older_than_every_unanswered_launch_is_a_stray(void **state)
 {
     (void)state;
-    (void)add_unanswered("mf-t-a", 20 * SECOND_MS);
+    (void)add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
     (void)add_unnamed("older", 20 * SECOND_MS + APART_MS + 1);
     sweep_times(1);
     assert_int_equal(world.terminated, 0);
@@ -99,7 +99,7 @@ static void machine_older_than_every_unanswered_launch_is_a_stray(void **state)
 static void machine_started_after_the_launch_was_given_up_is_a_stray(void **state)
 {
     (void)state;
-    (void)add_unanswered("mf-t-a", 20 * SECOND_MS);
+    (void)add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
     (void)add_unnamed("younger", 20 * SECOND_MS - APART_MS - 1);
     sweep_times(2);
     assert_int_equal(world.terminated, 1);
@@ -109,8 +109,8 @@ static void machine_started_after_the_launch_was_given_up_is_a_stray(void **stat
 static void machine_past_its_longest_life_is_ended_and_holds_the_slot_until_then(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add_unanswered("mf-t-a", SURELY_OVER_MS);
-    struct ledger_vm *young = add_unanswered("mf-t-b", SECOND_MS);
+    struct ledger_vm *vm = add_unanswered("mf-c28ee50a-t-a", SURELY_OVER_MS);
+    struct ledger_vm *young = add_unanswered("mf-c28ee50a-t-b", SECOND_MS);
     struct vm_info *m = add_unnamed("of-a", SURELY_OVER_MS);
     (void)add_unnamed("of-b", SECOND_MS);
     world.hold_ms = 0;
@@ -127,7 +127,7 @@ static void machine_past_its_longest_life_is_ended_and_holds_the_slot_until_then
 static void slot_is_free_when_no_machine_fits_for_long(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add_unanswered("mf-t-a", STARTUP_TIMEOUT_MS - SECOND_MS);
+    struct ledger_vm *vm = add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS - SECOND_MS);
     (void)add_unnamed("of-another", 2 * STARTUP_TIMEOUT_MS);
     sweep_times(4);
     assert_int_equal(vm->state, VM_ENDING);
@@ -145,9 +145,9 @@ static void slot_is_free_when_no_machine_fits_for_long(void **state)
 static void machine_of_another_row_holds_no_slot(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add_unanswered("mf-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
-    (void)world_add_vm("mf-t-b", VM_BUSY, STARTUP_TIMEOUT_MS);
-    (void)add_unnamed("mf-t-b", STARTUP_TIMEOUT_MS + SECOND_MS);
+    struct ledger_vm *vm = add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
+    (void)world_add_vm("mf-c28ee50a-t-b", VM_BUSY, STARTUP_TIMEOUT_MS);
+    (void)add_unnamed("mf-c28ee50a-t-b", STARTUP_TIMEOUT_MS + SECOND_MS);
     sweep_times(2);
     assert_int_equal(vm->state, VM_GONE);
     assert_int_equal(world.terminated, 0);
@@ -156,7 +156,7 @@ static void machine_of_another_row_holds_no_slot(void **state)
 static void machine_that_tells_no_start_waits_for_the_provider(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add_unanswered("mf-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
+    struct ledger_vm *vm = add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
     struct vm_info *m = add_unnamed("unknown", -1);
     sweep_times(4);
     assert_int_equal(world.terminated, 0);

@@ -48,7 +48,7 @@ static void job_whose_end_was_lost_is_settled_although_supply_covers_it(void **s
 {
     (void)state;
     (void)world_add_job(42, "completed");
-    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
     assert_int_equal(world.settled, 1);
     assert_int_equal(world.settled_to, JOB_CANCELLED);
@@ -61,7 +61,7 @@ static void job_that_does_wait_is_told_and_stays(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
     assert_int_equal(world.settled, 0);
     assert_int_equal(world.told, 1);
@@ -74,9 +74,9 @@ static void machine_that_is_young_busy_or_of_another_scope_contradicts_nothing(v
 {
     (void)state;
     (void)world_add_job(42, "completed");
-    (void)add_idle("mf-t-a", PATIENCE_MS - SECOND_MS);
-    add_idle("mf-t-b", PATIENCE_MS + SECOND_MS)->state = VM_BUSY;
-    struct ledger_vm *elsewhere = add_idle("mf-t-c", PATIENCE_MS + SECOND_MS);
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS - SECOND_MS);
+    add_idle("mf-c28ee50a-t-b", PATIENCE_MS + SECOND_MS)->state = VM_BUSY;
+    struct ledger_vm *elsewhere = add_idle("mf-c28ee50a-t-c", PATIENCE_MS + SECOND_MS);
     memcpy(elsewhere->scope, "other", 6);
     sweep(&reaper);
     assert_int_equal(world.calls[CALL_GET_JOB], 0);
@@ -87,7 +87,7 @@ static void job_that_waits_for_less_than_its_patience_is_left_alone(void **state
 {
     (void)state;
     world_add_job(42, "completed")->waiting_ms = clock_wall_ms() - PATIENCE_MS + SECOND_MS;
-    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
     assert_int_equal(world.calls[CALL_GET_JOB], 0);
 }
@@ -98,7 +98,7 @@ static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
     for (int64_t i = 0; i < 50; i++) {
         (void)world_add_job(42 + i, "queued");
     }
-    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     world.demand = 50;
     world.supply = 50;
     sweep(&reaper);
@@ -167,7 +167,7 @@ static void look_comes_once_in_the_shortest_patience(void **state)
     tear_down(state);
     world_begin(&reaper, two_classes);
     (void)world_add_job(42, "queued");
-    (void)add_idle("mf-t-a", 21 * SECOND_MS);
+    (void)add_idle("mf-c28ee50a-t-a", 21 * SECOND_MS);
     world.demand = 1;
     world.supply = 1;
     sweep(&reaper);
@@ -184,7 +184,7 @@ static void nothing_is_asked_without_the_lease(void **state)
 {
     (void)state;
     (void)world_add_job(42, "completed");
-    (void)add_idle("mf-t-a", PATIENCE_MS + SECOND_MS);
+    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     world.lease_is_ours = false;
     sweep(&reaper);
     assert_int_equal(world.calls[CALL_GET_JOB], 0);
