@@ -6,12 +6,13 @@
 
 #include "common/base/err.h"
 #include "common/base/metrics.h"
+#include "common/job/job.h"
 
 #define STALE_FACTOR 2
 
 struct sign {
     enum sign_kind kind;
-    char source[144];
+    char source[SCOPE_SIZE];
     char subject[192];
     int64_t first_ms; /* monotonic */
     int64_t seen_ms;

@@ -28,7 +28,7 @@ struct heartbeat;
 struct heartbeat_launch {
     struct heartbeat_launch *next;
     struct queue_message *message;
-    char vm[68];              /* the row that is stamped; "" none yet */
+    char vm[VM_NAME_SIZE];    /* the row that is stamped; "" none yet */
     const char *step;         /* a literal */
     int64_t lease_ms;         /* as it was taken, and as it is extended */
     int64_t last_ms;          /* monotonic: when the last successful heartbeat began */
