@@ -15,6 +15,31 @@ int __wrap_ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int
 int __real_ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, struct err *e);
 int __wrap_ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, struct err *e);
 
+int __real_ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
+                        bool *held, int64_t *fence, struct err *e);
+int __wrap_ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
+                        bool *held, int64_t *fence, struct err *e);
+int __real_ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e);
+int __wrap_ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e);
+int __real_ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
+                          struct ledger_vm **out, size_t *n, struct err *e);
+int __wrap_ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
+                          struct ledger_vm **out, size_t *n, struct err *e);
+int __real_ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e);
+int __wrap_ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e);
+int __real_ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
+                                const char *why, struct err *e);
+int __wrap_ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
+                                const char *why, struct err *e);
+int __real_ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                            const char *detail, struct err *e);
+int __wrap_ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                            const char *detail, struct err *e);
+int __real_ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
+                       struct err *e);
+int __wrap_ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
+                       struct err *e);
+
 static const char *or_none(const char *text)
 {
     return text != NULL ? text : "-";
@@ -43,4 +68,59 @@ int __wrap_ledger_rate_pause(struct ledger *l, const char *name, int64_t until_m
     struct call c =
         call_begin("ledger_rate_pause", e, "name=%s until_ms=%lld", name, (long long)until_ms);
     return call_end(&c, c.goes_on ? __real_ledger_rate_pause(l, name, until_ms, e) : -1, e);
+}
+
+int __wrap_ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
+                        bool *held, int64_t *fence, struct err *e)
+{
+    struct call c = call_begin("ledger_lease", e, "name=%s holder=%s ttl_ms=%lld", name, holder,
+                               (long long)ttl_ms);
+    return call_end(
+        &c, c.goes_on ? __real_ledger_lease(l, name, holder, ttl_ms, held, fence, e) : -1, e);
+}
+
+int __wrap_ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
+{
+    struct call c = call_begin("ledger_vm_get", e, "vm=%s", name);
+    return call_end(&c, c.goes_on ? __real_ledger_vm_get(l, name, out, e) : -1, e);
+}
+
+int __wrap_ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
+                          struct ledger_vm **out, size_t *n, struct err *e)
+{
+    struct call c =
+        call_begin("ledger_vm_list", e, "states=%#x after=%s max=%zu", state_mask, after, max);
+    return call_end(
+        &c, c.goes_on ? __real_ledger_vm_list(l, state_mask, after, max, out, n, e) : -1, e);
+}
+
+int __wrap_ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
+{
+    struct call c = call_begin("ledger_balances", e, "%s", "");
+    return call_end(&c, c.goes_on ? __real_ledger_balances(l, out, n, e) : -1, e);
+}
+
+int __wrap_ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
+                                const char *why, struct err *e)
+{
+    struct call c = call_begin("ledger_reconcile_job", e, "job=%lld to=%s why=%s",
+                               (long long)job_id, ledger_job_state_name(to), why);
+    return call_end(&c, c.goes_on ? __real_ledger_reconcile_job(l, job_id, to, why, e) : -1, e);
+}
+
+int __wrap_ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
+                            const char *detail, struct err *e)
+{
+    struct call c = call_begin("ledger_log_event", e, "job=%lld vm=%s what=%s detail=%s",
+                               (long long)job_id, vm, what, detail);
+    return call_end(&c, c.goes_on ? __real_ledger_log_event(l, job_id, vm, what, detail, e) : -1,
+                    e);
+}
+
+int __wrap_ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
+                       struct err *e)
+{
+    struct call c =
+        call_begin("ledger_tidy", e, "before_ms=%lld max=%zu", (long long)before_ms, max);
+    return call_end(&c, c.goes_on ? __real_ledger_tidy(l, before_ms, max, removed, e) : -1, e);
 }

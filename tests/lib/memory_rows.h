@@ -1,13 +1,17 @@
 /*
- * Rows of a ledger in memory, put there as they are: what a test's subject finds need not have come
- * about by steps of the ledger. For the test's own thread, while no other works on that ledger.
+ * Rows of a ledger in memory, as they are: what a test's subject finds need not have come about by
+ * steps of the ledger, and what it did is looked at. url: memory://NAME. A row is added if there is
+ * none; it is the ledger's own, valid and in its place until rows are tidied. For the test's own
+ * thread, while no other works on that ledger; at most MEMORY_ROWS_MAX of a kind.
  */
 #ifndef MAYFLY_TEST_MEMORY_ROWS_H
 #define MAYFLY_TEST_MEMORY_ROWS_H
 
 #include "common/ledger/ledger.h"
 
-/* In the place of the row of that name. url: memory://NAME. */
-void memory_put_vm(const char *url, const struct ledger_vm *vm);
+#define MEMORY_ROWS_MAX 1024
+
+struct ledger_vm *memory_vm(const char *url, const char *name);
+struct ledger_job *memory_job(const char *url, int64_t id);
 
 #endif

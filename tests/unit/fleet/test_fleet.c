@@ -1,7 +1,7 @@
 /*
  * Ending a VM, above all one whose machine nobody can name; and the rates of the provider's calls.
- * GitHub and the provider are scripted here, the ledger is one in memory, and no time passes but
- * the script's (the test links with --wrap=stop_sleep).
+ * GitHub and the providers are scripted (tests/lib), the ledger is one in memory, and no time
+ * passes but the script's (the test links with --wrap=stop_sleep).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,6 +20,8 @@
 #include "tests/lib/calls.h"
 #include "tests/lib/memory_rows.h"
 #include "tests/lib/must.h"
+#include "tests/lib/scripted_github.h"
+#include "tests/lib/scripted_vms.h"
 
 #define MAX_DURATION_S 600
 #define GRACE_MS 5000
@@ -28,18 +30,10 @@
 #define HOLD_MS ((int64_t)MAX_DURATION_S * 1000 + GRACE_MS)
 
 static struct script {
-    bool host_bound;
-    enum err_class terminate; /* ERR_NONE: it works */
-    enum err_class delete;
-    int terminated;
-    char terminated_id[VM_ID_MAX + 1];
-    int deleted;
     int64_t now_ms;
     struct ledger *ledger;
     struct fleet *fleet;
-    struct vm_pace pace[2];
-    size_t paces;
-    const char *domain;
+    struct github_runner *runner; /* of the row */
 } script = {.now_ms = 1790000000000};
 
 static int64_t wall(void)
@@ -50,57 +44,6 @@ static int64_t wall(void)
 static int64_t mono(void)
 {
     return script.now_ms * 1000;
-}
-
-int vm_open_paced(const struct config_class *class, const char *deployment,
-                  const struct vm_pace *pace, struct vm_provider **out, struct err *e)
-{
-    (void)class;
-    (void)deployment;
-    (void)e;
-    if (script.paces < COUNT_OF(script.pace)) {
-        script.pace[script.paces++] = *pace;
-    }
-    *out = (struct vm_provider *)&script; /* never looked into */
-    return 0;
-}
-
-void vm_close(struct vm_provider *p)
-{
-    (void)p;
-}
-
-bool vm_host_bound(const struct vm_provider *p)
-{
-    (void)p;
-    return script.host_bound;
-}
-
-bool vm_is_named(const struct vm_provider *p)
-{
-    (void)p;
-    return script.host_bound;
-}
-
-int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
-{
-    (void)p;
-    (void)grace_ms;
-    script.terminated++;
-    assert_true(slice_to_cstr(slice_of(id), script.terminated_id, sizeof script.terminated_id));
-    return script.terminate == ERR_NONE ? 0 : err_set(e, script.terminate, 0, "scripted");
-}
-
-const char *vm_domain(const struct vm_provider *p)
-{
-    (void)p;
-    return script.domain;
-}
-
-const char *vm_call_name(enum vm_call c)
-{
-    static const char *const names[] = {"run", "terminate", "describe", "list"};
-    return names[c];
 }
 
 /* --- other processes --- */
@@ -142,34 +85,11 @@ bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
     return stop_raised(s);
 }
 
-struct github_scope github_scope_parse(const char *name, int64_t installation_id)
-{
-    (void)name;
-    return (struct github_scope){.installation_id = installation_id};
-}
-
-int github_delete_runner(struct github *g, const struct github_scope *scope, int64_t id,
-                         struct err *e)
-{
-    (void)g;
-    (void)scope;
-    assert_int_equal(id, 77);
-    script.deleted++;
-    return script.delete == ERR_NONE ? 0 : err_set(e, script.delete, 422, "busy");
-}
-
-int github_find_runner(struct github *g, const struct github_scope *scope, const char *name,
-                       struct github_runner *out, struct err *e)
-{
-    (void)g;
-    (void)scope;
-    (void)name;
-    (void)out;
-    return err_set(e, ERR_NOT_FOUND, 404, "none");
-}
-
 static char text_arm[] = "arm";
 static char text_big[] = "big";
+static char text_metal[] = "metal";
+static char text_lambda[] = "lambda";
+static char text_qemu[] = "qemu";
 static char text_t[] = "t";
 
 static int setup(void **state)
@@ -177,19 +97,24 @@ static int setup(void **state)
     static const struct clock_source source = {mono, wall};
     struct err e;
     struct config_class classes[] = {
-        {.name = text_arm, .max_duration_seconds = MAX_DURATION_S},
-        {.name = text_big, .max_duration_seconds = MAX_DURATION_S},
+        {.name = text_arm, .provider = text_lambda, .max_duration_seconds = MAX_DURATION_S},
+        {.name = text_big, .provider = text_lambda, .max_duration_seconds = MAX_DURATION_S},
+        {.name = text_metal, .provider = text_qemu, .max_duration_seconds = MAX_DURATION_S},
     };
-    struct config c = {.deployment = text_t, .classes = classes, .class_count = 2};
+    struct config c = {.deployment = text_t, .classes = classes, .class_count = COUNT_OF(classes)};
     c.limits.terminate_rate = (struct config_rate){10, 100};
     c.limits.describe_rate = (struct config_rate){100, 50};
     c.limits.list_rate = (struct config_rate){7, 3};
     c.reaper.deadline_grace_ms = GRACE_MS;
     (void)state;
     /* Each test an hour later: the ledger is the same, and its buckets are full again. */
-    script = (struct script){.now_ms = script.now_ms + 3600000, .domain = "lambda/r/1"};
+    script = (struct script){.now_ms = script.now_ms + 3600000};
     clock_set_source(&source);
     calls_reset();
+    scripted_vms_reset();
+    scripted_github_reset();
+    script.runner = scripted_github_add_runner(VM, true, false);
+    script.runner->id = 77;
     MUST(ledger_open(LEDGER, &script.ledger, &e));
     return fleet_open(&c, script.ledger, NULL, &script.fleet, &e);
 }
@@ -206,7 +131,8 @@ static int teardown(void **state)
 /* A row in that state, registered, whose machine has that id. */
 static struct ledger_vm row(enum ledger_vm_state state, const char *vm_id)
 {
-    struct ledger_vm vm = {.name = VM, .class_name = "arm", .state = state};
+    struct ledger_vm vm = {
+        .name = VM, .class_name = "arm", .scope = "acme", .installation_id = 11, .state = state};
     assert_true(slice_to_cstr(slice_of(vm_id), vm.vm_id, sizeof vm.vm_id));
     vm.reserved_ms = script.now_ms - 1000;
     if (state != VM_RESERVED) {
@@ -216,8 +142,18 @@ static struct ledger_vm row(enum ledger_vm_state state, const char *vm_id)
     if (state == VM_ENDING) {
         vm.ending_ms = script.now_ms;
     }
-    memory_put_vm(LEDGER, &vm);
+    *memory_vm(LEDGER, VM) = vm;
     return vm;
+}
+
+static size_t deletions(void)
+{
+    return calls_count("github_delete_runner", "scope=acme id=77");
+}
+
+static size_t terminated(const char *args)
+{
+    return calls_count("vm_terminate", args);
 }
 
 static int end(const struct ledger_vm *vm, bool spare, bool nothing_runs, struct err *e)
@@ -233,9 +169,9 @@ static void end_known_machine_frees_the_slot(void **state)
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     assert_int_equal(end(&vm, false, false, &e), 0);
-    assert_string_equal(script.terminated_id, "microvm-1");
+    assert_int_equal(terminated("class=arm id=microvm-1 grace_ms=0"), 1);
     assert_int_equal(row_state(), VM_GONE);
-    assert_int_equal(script.deleted, 1);
+    assert_int_equal(deletions(), 1);
 }
 
 static void end_failed_terminate_keeps_the_slot(void **state)
@@ -243,7 +179,7 @@ static void end_failed_terminate_keeps_the_slot(void **state)
     (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
-    script.terminate = ERR_THROTTLED;
+    calls_plan(&(struct call_plan){.function = "vm_terminate", .fails = ERR_THROTTLED});
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_THROTTLED);
     assert_int_equal(row_state(), VM_ENDING);
@@ -254,12 +190,11 @@ static void end_unnamed_machine_of_this_host_is_ended_by_its_name(void **state)
     (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_REGISTERED, "");
-    script.host_bound = true;
-    vm.host[0] = '\0';
+    assert_true(slice_to_cstr(SLICE("metal"), vm.class_name, sizeof vm.class_name));
     assert_true(slice_to_cstr(slice_of(fleet_host(script.fleet)), vm.host, sizeof vm.host));
     assert_int_equal(fleet_hold_ms(script.fleet, &vm), 0);
     assert_int_equal(end(&vm, false, false, &e), 0);
-    assert_string_equal(script.terminated_id, VM);
+    assert_int_equal(terminated("class=metal id=" VM " grace_ms=0"), 1);
     assert_int_equal(row_state(), VM_GONE);
 }
 
@@ -273,8 +208,8 @@ static void end_machine_nobody_can_name_keeps_the_slot(void **state)
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(fleet_hold_ms(script.fleet, &vm), HOLD_MS);
     assert_int_equal(row_state(), VM_ENDING);
-    assert_int_equal(script.terminated, 0);
-    assert_int_equal(script.deleted, 1); /* so that its runner gets no job */
+    assert_int_equal(terminated(NULL), 0);
+    assert_int_equal(deletions(), 1); /* so that its runner gets no job */
 }
 
 /* Not even when the provider should have ended it: it may have failed to. */
@@ -291,10 +226,10 @@ static void end_held_row_stays_until_somebody_knows_that_none_runs(void **state)
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(row_state(), VM_ENDING);
-    assert_int_equal(script.deleted, 0); /* that was done when it became ending */
+    assert_int_equal(deletions(), 0); /* that was done when it became ending */
     assert_int_equal(end(&vm, false, true, &e), 0);
     assert_int_equal(row_state(), VM_GONE);
-    assert_int_equal(script.terminated, 0);
+    assert_int_equal(terminated(NULL), 0);
 }
 
 static void end_held_row_whose_machine_was_found_is_ended(void **state)
@@ -303,7 +238,7 @@ static void end_held_row_whose_machine_was_found_is_ended(void **state)
     struct err e;
     struct ledger_vm vm = row(VM_ENDING, "microvm-9");
     assert_int_equal(end(&vm, false, false, &e), 0);
-    assert_string_equal(script.terminated_id, "microvm-9");
+    assert_int_equal(terminated("class=arm id=microvm-9 grace_ms=0"), 1);
     assert_int_equal(row_state(), VM_GONE);
     assert_int_equal(calls_count("ledger_vm_advance", NULL), 1); /* it was ending already */
 }
@@ -319,7 +254,7 @@ static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)
     assert_int_equal(fleet_hold_ms(script.fleet, &never_asked), 0);
     assert_int_equal(end(&never_asked, true, false, &e), 0);
     assert_int_equal(row_state(), VM_GONE);
-    assert_int_equal(script.terminated, 0);
+    assert_int_equal(terminated(NULL), 0);
 }
 
 /* Its record was never written, but its runner took a job: it is there. */
@@ -331,7 +266,7 @@ static void end_unrecorded_machine_after_its_job_keeps_the_slot(void **state)
     vm.job_id = 42;
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(row_state(), VM_ENDING);
-    assert_int_equal(script.deleted, 0);
+    assert_int_equal(deletions(), 0);
 }
 
 static void end_spares_a_busy_runner(void **state)
@@ -339,15 +274,15 @@ static void end_spares_a_busy_runner(void **state)
     (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_REGISTERED, "");
-    script.delete = ERR_CONFLICT;
+    script.runner->busy = true;
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
     assert_int_equal(row_state(), VM_REGISTERED);
-    script.delete = ERR_NONE;
+    script.runner->busy = false;
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(row_state(), VM_ENDING);
-    assert_int_equal(script.deleted, 2); /* once refused, once done; not a third time */
+    assert_int_equal(deletions(), 2); /* once refused, once done; not a third time */
 }
 
 static void end_of_an_unknown_class_is_told(void **state)
@@ -370,12 +305,12 @@ static void end_goes_no_further_than_the_ledger_does(void **state)
     calls_plan(&(struct call_plan){
         .function = "ledger_vm_advance", .with = " to=ending ", .times = 1, .fails = ERR_RETRY});
     must_fail(end(&vm, false, false, &e), &e, ERR_RETRY);
-    assert_int_equal(script.terminated + script.deleted, 0);
+    assert_int_equal(terminated(NULL) + deletions(), 0);
     assert_int_equal(row_state(), VM_LAUNCHED);
     calls_plan(&(struct call_plan){
         .function = "ledger_vm_advance", .with = " to=gone ", .times = 1, .fails = ERR_RETRY});
     must_fail(end(&vm, false, false, &e), &e, ERR_RETRY);
-    assert_int_equal(script.terminated, 1);
+    assert_int_equal(terminated(NULL), 1);
     assert_int_equal(row_state(), VM_ENDING);
     /* Its answer alone is lost: the next one finds the row where it is to be. */
     calls_plan(&(struct call_plan){.function = "ledger_vm_advance",
@@ -418,29 +353,41 @@ static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
         calls_count("ledger_rate_take", "name=terminate/lambda/r/1 per_second=10 burst=4 cost=1"),
         5);
     must_fail(fleet_may_end(script.fleet, "other", &rate, &wait_ms, &e), &e, ERR_NOT_FOUND);
-    script.domain = "";
-    MUST(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e));
+    MUST(fleet_may_end(script.fleet, "metal", &rate, &wait_ms, &e));
     assert_int_equal(wait_ms, 0);
     assert_int_equal(calls_count("ledger_rate_take", "name=terminate/host/"), 1);
     assert_int_equal(calls_count("ledger_rate_take", fleet_host(script.fleet)), 1);
+}
+
+static int list(const char *class_name, struct err *e)
+{
+    struct vm_info *machines = NULL;
+    size_t n = 0;
+    int rc = vm_list(fleet_provider(script.fleet, class_name), &machines, &n, e);
+    free(machines);
+    return rc;
+}
+
+static int describe(struct err *e)
+{
+    struct vm_info info;
+    return vm_describe(fleet_provider(script.fleet, "arm"), "microvm-1", &info, e);
 }
 
 static void read_waits_for_its_turn_and_not_for_ever(void **state)
 {
     (void)state;
     struct err e;
-    const struct vm_pace *pace = &script.pace[0];
     int64_t begin = script.now_ms;
     drain_list();
-    MUST(pace->wait(pace->arg, VM_CALL_LIST, &e));
+    MUST(list("arm", &e));
     assert_in_range(script.now_ms - begin, 1000 / 7, 1000 / 7 + 2);
     assert_int_equal(
         calls_count("ledger_rate_take", "name=list/lambda/r/1 per_second=7 burst=3 cost=1"), 2);
     /* Others are always faster. */
     calls_plan(&(struct call_plan){.function = "ledger_rate_take", .happens = drain_describe});
     begin = script.now_ms;
-    must_fail_saying(pace->wait(pace->arg, VM_CALL_DESCRIBE, &e), &e, ERR_RETRY,
-                     "limits.describe_rate");
+    must_fail_saying(describe(&e), &e, ERR_RETRY, "limits.describe_rate");
     assert_in_range(script.now_ms - begin, 5000 - 11, 5000);
     assert_in_range(e.retry_after_ms, 1, 11);
     assert_true(calls_count("ledger_rate_take",
@@ -451,13 +398,12 @@ static void read_gives_up_when_the_program_ends(void **state)
 {
     (void)state;
     struct err e;
-    const struct vm_pace *pace = &script.pace[1];
     drain_list();
     fleet_interrupt(script.fleet);
-    must_fail(pace->wait(pace->arg, VM_CALL_LIST, &e), &e, ERR_RETRY);
+    must_fail(list("big", &e), &e, ERR_RETRY);
     assert_int_equal(calls_count("ledger_rate_take", NULL), 1);
     calls_plan(&(struct call_plan){.function = "ledger_rate_take", .fails = ERR_PERMANENT});
-    must_fail_saying(pace->wait(pace->arg, VM_CALL_LIST, &e), &e, ERR_PERMANENT, "scripted");
+    must_fail_saying(list("big", &e), &e, ERR_PERMANENT, "scripted");
 }
 
 static void must_be_paused(size_t n, const char *name, int64_t for_ms)
@@ -468,13 +414,30 @@ static void must_be_paused(size_t n, const char *name, int64_t for_ms)
     assert_string_equal(calls_args("ledger_rate_pause", NULL, n), args);
 }
 
+/* The service refuses one call of that function, and names that time. */
+static void refuse(const char *function, int64_t retry_after_ms)
+{
+    struct err e;
+    struct vm_provider *arm = fleet_provider(script.fleet, "arm");
+    const struct vm_spec spec = {
+        .name = VM, .client_token = "token", .payload = SLICE("payload"), .max_duration_ms = 1};
+    char id[VM_ID_MAX + 1];
+    const struct call_plan plan = {
+        .function = function, .fails = ERR_THROTTLED, .retry_after_ms = retry_after_ms};
+    calls_replan(&plan, 1);
+    must_fail(strcmp(function, "vm_run") == 0         ? vm_run(arm, &spec, id, &e)
+              : strcmp(function, "vm_terminate") == 0 ? vm_terminate(arm, "microvm-1", 0, &e)
+              : strcmp(function, "vm_describe") == 0  ? describe(&e)
+                                                      : list("arm", &e),
+              &e, ERR_THROTTLED);
+}
+
 static void throttled_call_closes_what_the_service_counts_together(void **state)
 {
     (void)state;
-    const struct vm_pace *pace = &script.pace[0];
-    pace->throttled(pace->arg, VM_CALL_TERMINATE, 7000);
+    refuse("vm_terminate", 7000);
     must_be_paused(1, "terminate/lambda/r/1", 7000);
-    pace->throttled(pace->arg, VM_CALL_RUN, 0);
+    refuse("vm_run", 0);
     must_be_paused(2, "launch.arm", 1000);
     must_be_paused(3, "launch.big", 1000);
     assert_int_equal(calls_count("ledger_rate_pause", NULL), 3);
@@ -483,12 +446,11 @@ static void throttled_call_closes_what_the_service_counts_together(void **state)
 static void throttled_call_closes_no_longer_than_the_bucket_is_empty(void **state)
 {
     (void)state;
-    const struct vm_pace *pace = &script.pace[0];
-    pace->throttled(pace->arg, VM_CALL_DESCRIBE, 7000); /* 100 a second, 50 at once */
+    refuse("vm_describe", 7000); /* 100 a second, 50 at once */
     must_be_paused(1, "describe/lambda/r/1", 500);
-    pace->throttled(pace->arg, VM_CALL_LIST, 200); /* 7 a second, 3 at once */
+    refuse("vm_list", 200); /* 7 a second, 3 at once */
     must_be_paused(2, "list/lambda/r/1", 200);
-    pace->throttled(pace->arg, VM_CALL_TERMINATE, 30000); /* 10 a second, 100 at once */
+    refuse("vm_terminate", 30000); /* 10 a second, 100 at once */
     must_be_paused(3, "terminate/lambda/r/1", 10000);
 }
 

@@ -1,60 +1,45 @@
 /*
  * Lost deliveries: which entries of GitHub's log are recovered, how often, and at what cost.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/base/log.h"
 #include "tests/unit/reaper/world.h"
 
-#define MINUTE_MS (60 * 1000LL)
-#define HOUR_MS (60 * MINUTE_MS)
 #define CALLS 12
 
-static const char config_text[] =
-    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-    " \"github\": {\"token\": \"x\"},"
-    " \"reaper\": {\"patience_ms\": 7200000, \"deliveries\": {\"interval_ms\": 60000,"
-    " \"window_ms\": 3600000, \"margin_ms\": 120000, \"calls_per_sweep\": 12}},"
-    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
-    " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}}]}";
-
-static struct reaper reaper;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(&reaper, config_text);
-    world.has_hook = true;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end(&reaper);
-    return 0;
-}
+const char world_config[] =
+    WORLD_CONFIG("\"reaper\": {\"patience_ms\": 7200000, \"deliveries\": {\"interval_ms\": 60000,"
+                 " \"window_ms\": 3600000, \"margin_ms\": 120000, \"calls_per_sweep\": 12}}",
+                 WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 3600"));
 
 /* Sweeps a minute apart, so that each begins a reading or goes on with one. */
-static void sweep_times(int n)
+static void sweep_by_the_minute(int n)
 {
-    for (int i = 0; i < n; i++) {
-        sweep(&reaper);
-        world_pass(MINUTE_MS + 1);
-    }
+    world_sweep(n, MINUTE_MS + 1);
 }
 
+static int set_up_with_a_log(void **state)
+{
+    (void)world_set_up(state);
+    scripted_github.has_hook = true;
+    return 0;
+}
+
+/* Of GitHub. */
 static int calls(void)
 {
-    return world.list_calls + world.payload_calls + world.redeliver_calls +
-           world.calls[CALL_GET_JOB];
+    const char *const functions[] = {"github_list_deliveries", "github_delivery_payload",
+                                     "github_redeliver", "github_get_job"};
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT_OF(functions); i++) {
+        n += calls_count(functions[i], NULL);
+    }
+    return (int)n;
+}
+
+static void add_job_that_is_over(int64_t id)
+{
+    struct ledger_job *job = world_add_job(id, "completed");
+    job->state = JOB_DONE;
+    job->ended_ms = clock_wall_ms();
 }
 
 static int put_for(int64_t job_id)
@@ -71,54 +56,54 @@ static int put_for(int64_t job_id)
 static void failed_deliveries_go_to_their_lanes_once(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
-    (void)world_add_delivery(2, "queued", 202, 2 * MINUTE_MS);
-    (void)world_add_delivery(1, "completed", 0, MINUTE_MS);
-    sweep_times(6);
+    (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
+    (void)scripted_github_add_delivery(2, "queued", 202, 2 * MINUTE_MS);
+    (void)scripted_github_add_delivery(1, "completed", 0, MINUTE_MS);
+    sweep_by_the_minute(6);
     assert_int_equal(world_puts(), 2);
     assert_string_equal(world_put(0, "lane"), "launch.small"); /* the older one first */
     assert_string_equal(world_put(1, "lane"), "events");
     assert_int_equal(put_for(1), 2);
-    assert_int_equal(world.payload_calls, 2);
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 2);
 }
 
 static void delivery_that_succeeded_later_is_left_alone(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
-    world_add_delivery(1, "queued", 202, MINUTE_MS)->entry.redelivery = true;
-    sweep_times(3);
+    (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
+    scripted_github_add_delivery(1, "queued", 202, MINUTE_MS)->entry.redelivery = true;
+    sweep_by_the_minute(3);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.payload_calls, 0);
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 0);
 }
 
 static void delivery_that_failed_again_is_recovered_once(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
-    world_add_delivery(1, "queued", 502, MINUTE_MS)->entry.redelivery = true;
-    sweep_times(3);
+    (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
+    scripted_github_add_delivery(1, "queued", 502, MINUTE_MS)->entry.redelivery = true;
+    sweep_by_the_minute(3);
     assert_int_equal(world_puts(), 1);
 }
 
 static void other_events_and_other_labels_are_left_alone(void **state)
 {
     (void)state;
-    struct world_delivery *d = world_add_delivery(1, "queued", 503, MINUTE_MS);
+    struct scripted_delivery *d = scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
     memcpy(d->entry.event, "ping", 5);
-    d = world_add_delivery(2, "queued", 503, MINUTE_MS);
+    d = scripted_github_add_delivery(2, "queued", 503, MINUTE_MS);
     memcpy(strstr(d->payload, "self-hosted"), "gpu-hosting", 11);
-    sweep_times(4);
+    sweep_by_the_minute(4);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.payload_calls, 1); /* of the second, once */
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 1); /* of the second, once */
 }
 
 static void first_reading_looks_back_no_further_than_its_window(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 503, HOUR_MS + MINUTE_MS);
-    (void)world_add_delivery(2, "queued", 503, HOUR_MS - MINUTE_MS);
-    sweep_times(1);
+    (void)scripted_github_add_delivery(1, "queued", 503, HOUR_MS + MINUTE_MS);
+    (void)scripted_github_add_delivery(2, "queued", 503, HOUR_MS - MINUTE_MS);
+    sweep_by_the_minute(1);
     assert_int_equal(put_for(1), 0);
     assert_int_equal(put_for(2), 1);
 }
@@ -126,19 +111,19 @@ static void first_reading_looks_back_no_further_than_its_window(void **state)
 static void later_reading_goes_back_to_the_mark_and_at_most_three_days(void **state)
 {
     (void)state;
-    world.mark_ms = world.now_ms - 100 * HOUR_MS;
-    (void)world_add_delivery(1, "queued", 503, 73 * HOUR_MS);
-    (void)world_add_delivery(2, "queued", 503, 71 * HOUR_MS);
-    (void)world_add_delivery(3, "queued", 202, MINUTE_MS);
-    int64_t newest = world.deliveries[0].entry.delivered_ms;
-    sweep_times(1);
+    world_set_mark(world.now_ms - 100 * HOUR_MS);
+    (void)scripted_github_add_delivery(1, "queued", 503, 73 * HOUR_MS);
+    (void)scripted_github_add_delivery(2, "queued", 503, 71 * HOUR_MS);
+    (void)scripted_github_add_delivery(3, "queued", 202, MINUTE_MS);
+    int64_t newest = scripted_github.deliveries[0].entry.delivered_ms;
+    sweep_by_the_minute(1);
     assert_int_equal(put_for(1), 0);
     assert_int_equal(put_for(2), 1);
-    assert_int_equal(world.mark_ms, newest);
+    assert_int_equal(world_mark(), newest);
     /* One that appears late, within the margin, is still found. */
-    world_add_delivery(4, "queued", 503, 0)->entry.delivered_ms = newest - MINUTE_MS;
-    world_add_delivery(5, "queued", 503, 0)->entry.delivered_ms = newest - 3 * MINUTE_MS;
-    sweep_times(1);
+    scripted_github_add_delivery(4, "queued", 503, 0)->entry.delivered_ms = newest - MINUTE_MS;
+    scripted_github_add_delivery(5, "queued", 503, 0)->entry.delivered_ms = newest - 3 * MINUTE_MS;
+    sweep_by_the_minute(1);
     assert_int_equal(put_for(4), 1);
     assert_int_equal(put_for(5), 0);
 }
@@ -147,10 +132,10 @@ static void long_log_is_read_page_by_page(void **state)
 {
     (void)state;
     for (int i = 1; i <= 350; i++) {
-        (void)world_add_delivery(i, "queued", i % 100 == 0 ? 503 : 202, (360 - i) * 1000);
+        (void)scripted_github_add_delivery(i, "queued", i % 100 == 0 ? 503 : 202, (360 - i) * 1000);
     }
-    sweep_times(1);
-    assert_int_equal(world.list_calls, 4);
+    sweep_by_the_minute(1);
+    assert_int_equal(calls_count("github_list_deliveries", NULL), 4);
     assert_int_equal(world_puts(), 3);
 }
 
@@ -158,7 +143,7 @@ static void each_sweep_keeps_within_its_calls(void **state)
 {
     (void)state;
     for (int i = 1; i <= 130; i++) {
-        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+        (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
     }
     for (int i = 0; i < 20; i++) {
         int before = calls();
@@ -178,7 +163,7 @@ static void each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again(v
 {
     (void)state;
     for (int i = 1; i <= 30; i++) {
-        world_add_delivery(i, "queued", 503, (200 - i) * 1000)->payload_fails = ERR_AUTH;
+        scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000)->payload_fails = ERR_AUTH;
     }
     for (int i = 0; i < 10; i++) {
         int before = calls();
@@ -186,17 +171,17 @@ static void each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again(v
         world_pass(10);
         assert_true(calls() - before <= CALLS + 1);
     }
-    assert_int_equal(world.redeliver_calls, 30);
+    assert_int_equal(calls_count("github_redeliver", NULL), 30);
 }
 
 static void page_longer_than_asked_for_is_read_in_parts(void **state)
 {
     (void)state;
-    world.page_size = 130;
+    scripted_github.page_size = 130;
     for (int i = 1; i <= 150; i++) {
-        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+        (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
     }
-    sweep_times(30);
+    sweep_by_the_minute(30);
     assert_int_equal(world_puts(), 150);
     for (int i = 1; i <= 150; i++) {
         assert_int_equal(put_for(i), 1);
@@ -205,16 +190,16 @@ static void page_longer_than_asked_for_is_read_in_parts(void **state)
 
 static void delivery_of_a_job_that_is_over_is_looked_at_once(void **state)
 {
-    struct ledger_job done = {.facts.id = 1, .state = JOB_DONE};
     (void)state;
-    world.known_job = &done;
-    (void)world_add_delivery(1, "queued", 503, 0);
-    (void)world_add_delivery(2, "queued", 202, 0);
+    add_job_that_is_over(1);
+    (void)scripted_github_add_delivery(1, "queued", 503, 0);
+    (void)scripted_github_add_delivery(2, "queued", 202, 0);
     sweep(&reaper);
     world_pass(MINUTE_MS + 1);
-    (void)world_add_delivery(3, "queued", 202, 0); /* the margin reaches back behind the first */
-    sweep_times(2);
-    assert_int_equal(world.payload_calls, 1);
+    (void)scripted_github_add_delivery(3, "queued", 202,
+                                       0); /* the margin reaches back behind the first */
+    sweep_by_the_minute(2);
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 1);
     assert_int_equal(world_puts(), 0);
 }
 
@@ -224,10 +209,10 @@ static void another_reaper_recovers_what_lies_within_the_margin_again(void **sta
 {
     static struct reaper heir;
     (void)state;
-    world_add_reaper(&heir, config_text, "two");
-    (void)world_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
-    (void)world_add_delivery(2, "queued", 503, MINUTE_MS);
-    (void)world_add_delivery(3, "queued", 202, 0);
+    world_add_reaper(&heir, world_config, "two");
+    (void)scripted_github_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
+    (void)scripted_github_add_delivery(2, "queued", 503, MINUTE_MS);
+    (void)scripted_github_add_delivery(3, "queued", 202, 0);
     sweep(&reaper);
     world_pass(MINUTE_MS);
     sweep(&reaper);
@@ -239,81 +224,81 @@ static void another_reaper_recovers_what_lies_within_the_margin_again(void **sta
     world_pass(MINUTE_MS + 1);
     sweep(&heir);
     assert_int_equal(world_puts(), 3);
-    world_end(&heir);
+    world_close_reaper(&heir);
 }
 
 static void what_fails_during_a_reading_is_the_next_ones(void **state)
 {
     (void)state;
     for (int i = 1; i <= 30; i++) {
-        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+        (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
     }
     for (int i = 31; i <= 130; i += 10) {
         sweep(&reaper);
         for (int k = i; k < i + 10; k++) {
             world_pass(10);
-            (void)world_add_delivery(k, "queued", 503, 0);
+            (void)scripted_github_add_delivery(k, "queued", 503, 0);
         }
     }
-    assert_true(world.mark_ms > 0); /* the first reading has come to its end all the same */
-    sweep_times(20);
+    assert_true(world_mark() > 0); /* the first reading has come to its end all the same */
+    sweep_by_the_minute(20);
     assert_int_equal(world_puts(), 130);
 }
 
 static void payload_refused_is_asked_for_again_once_for_each_attempt(void **state)
 {
     (void)state;
-    world_add_delivery(1, "queued", 503, 2 * MINUTE_MS)->payload_fails = ERR_AUTH;
-    sweep_times(3);
-    assert_int_equal(world.redeliver_calls, 1);
+    scripted_github_add_delivery(1, "queued", 503, 2 * MINUTE_MS)->payload_fails = ERR_AUTH;
+    sweep_by_the_minute(3);
+    assert_int_equal(calls_count("github_redeliver", NULL), 1);
     assert_int_equal(world_puts(), 0);
-    struct world_delivery *again = world_add_delivery(1, "queued", 503, 0);
+    struct scripted_delivery *again = scripted_github_add_delivery(1, "queued", 503, 0);
     again->entry.redelivery = true;
     again->payload_fails = ERR_AUTH;
-    sweep_times(3);
-    assert_int_equal(world.redeliver_calls, 2);
+    sweep_by_the_minute(3);
+    assert_int_equal(calls_count("github_redeliver", NULL), 2);
 }
 
 static void payload_and_redelivery_refused_is_told_and_left(void **state)
 {
     (void)state;
-    struct world_delivery *d = world_add_delivery(1, "queued", 503, MINUTE_MS);
+    struct scripted_delivery *d = scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
     d->payload_fails = ERR_NOT_FOUND;
     d->redeliver_fails = ERR_AUTH;
-    sweep_times(5);
-    assert_int_equal(world.redeliver_calls, 1);
-    assert_int_equal(world.payload_calls, 1);
-    assert_int_equal(world.mark_ms, world.deliveries[0].entry.delivered_ms);
+    sweep_by_the_minute(5);
+    assert_int_equal(calls_count("github_redeliver", NULL), 1);
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 1);
+    assert_int_equal(world_mark(), scripted_github.deliveries[0].entry.delivered_ms);
 }
 
 static void one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other(void **state)
 {
     (void)state;
-    world_add_delivery(1, "queued", 503, 20 * MINUTE_MS)->payload_fails = ERR_RETRY;
-    (void)world_add_delivery(2, "queued", 503, 10 * MINUTE_MS);
-    int64_t missed_ms = world.deliveries[1].entry.delivered_ms;
-    sweep_times(5);
+    scripted_github_add_delivery(1, "queued", 503, 20 * MINUTE_MS)->payload_fails = ERR_RETRY;
+    (void)scripted_github_add_delivery(2, "queued", 503, 10 * MINUTE_MS);
+    int64_t missed_ms = scripted_github.deliveries[1].entry.delivered_ms;
+    sweep_by_the_minute(5);
     assert_int_equal(put_for(2), 1);
-    assert_int_equal(world.mark_ms, missed_ms);
-    world.deliveries[1].payload_fails = ERR_NONE;
-    sweep_times(2);
+    assert_int_equal(world_mark(), missed_ms);
+    scripted_github.deliveries[1].payload_fails = ERR_NONE;
+    sweep_by_the_minute(2);
     assert_int_equal(put_for(1), 1);
     assert_int_equal(put_for(2), 1);
-    assert_true(world.mark_ms > missed_ms);
+    assert_true(world_mark() > missed_ms);
 }
 
 static void limit_of_github_ends_the_sweeps_part(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 503, 20 * MINUTE_MS);
-    (void)world_add_delivery(2, "queued", 503, 3 * MINUTE_MS);
-    world.deliveries[0].payload_fails = ERR_THROTTLED;
-    world.deliveries[1].payload_fails = ERR_THROTTLED;
-    sweep_times(1);
-    assert_int_equal(world.payload_calls, 1);
-    world.deliveries[0].payload_fails = ERR_NONE;
-    world.deliveries[1].payload_fails = ERR_NONE;
-    sweep_times(1);
+    (void)scripted_github_add_delivery(1, "queued", 503, 20 * MINUTE_MS);
+    (void)scripted_github_add_delivery(2, "queued", 503, 3 * MINUTE_MS);
+    scripted_github.deliveries[0].payload_fails = ERR_THROTTLED;
+    scripted_github.deliveries[1].payload_fails = ERR_THROTTLED;
+    sweep_by_the_minute(1);
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 1);
+    scripted_github.deliveries[0].payload_fails = ERR_NONE;
+    scripted_github.deliveries[1].payload_fails = ERR_NONE;
+    sweep_by_the_minute(1);
     assert_int_equal(world_puts(), 2);
 }
 
@@ -326,74 +311,71 @@ static void slow_github_leaves_the_rest_to_the_next_sweep(void **state)
 {
     (void)state;
     for (int64_t i = 1; i <= 9; i++) {
-        (void)world_add_delivery(i, "queued", 503, MINUTE_MS);
+        (void)scripted_github_add_delivery(i, "queued", 503, MINUTE_MS);
     }
-    world.event_call = CALL_PAYLOAD;
-    world.event_at = 1;
-    world.event = is_slow;
-    sweep_times(1);
+    world_happens("github_delivery_payload", NULL, 1, is_slow);
+    sweep_by_the_minute(1);
     assert_int_equal(calls(), 4);
-    assert_int_equal(world.mark_ms, 0); /* the reading goes on */
-    sweep_times(1);
+    assert_int_equal(world_mark(), 0); /* the reading goes on */
+    sweep_by_the_minute(1);
     assert_int_equal(world_puts(), 9);
-    assert_int_equal(world.payload_calls, 9);
-    assert_true(world.mark_ms > 0);
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 9);
+    assert_true(world_mark() > 0);
 }
 
 static void queue_that_is_down_loses_nothing(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
-    world_queue_fails("queue_put", ERR_RETRY);
-    sweep_times(3);
-    world_queue_fails("queue_put", ERR_NONE);
-    sweep_times(3);
+    (void)scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
+    world_fail("queue_put", NULL, ERR_RETRY);
+    sweep_by_the_minute(3);
+    world_heal();
+    sweep_by_the_minute(3);
     assert_int_equal(put_for(1), 1);
 }
 
 static void log_that_cannot_be_read_is_read_later(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
-    world.fails[CALL_LIST_DELIVERIES] = ERR_RETRY;
-    sweep_times(2);
-    assert_int_equal(world.mark_ms, 0);
-    world.fails[CALL_LIST_DELIVERIES] = ERR_NONE;
-    sweep_times(2);
+    (void)scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
+    world_fail("github_list_deliveries", NULL, ERR_RETRY);
+    sweep_by_the_minute(2);
+    assert_int_equal(world_mark(), 0);
+    world_heal();
+    sweep_by_the_minute(2);
     assert_int_equal(put_for(1), 1);
 }
 
 static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
 {
-    struct ledger_job done = {.facts.id = 1, .state = JOB_DONE};
     (void)state;
-    world.known_job = &done;
-    (void)world_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
-    world.mark_ms = world.now_ms - 5 * HOUR_MS;
-    (void)world_add_job(2, "completed");
-    (void)world_add_job(3, "queued");
-    (void)world_add_delivery(2, "queued", 503, 4 * HOUR_MS);
-    (void)world_add_delivery(3, "queued", 503, 3 * HOUR_MS);
-    sweep_times(3);
+    add_job_that_is_over(1);
+    (void)scripted_github_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
+    world_set_mark(world.now_ms - 5 * HOUR_MS);
+    (void)scripted_github_add_job(2, "completed");
+    (void)scripted_github_add_job(3, "queued");
+    (void)scripted_github_add_delivery(2, "queued", 503, 4 * HOUR_MS);
+    (void)scripted_github_add_delivery(3, "queued", 503, 3 * HOUR_MS);
+    sweep_by_the_minute(3);
     assert_int_equal(put_for(1), 0);
     assert_int_equal(put_for(2), 0);
     assert_int_equal(put_for(3), 1);
-    assert_int_equal(world.calls[CALL_GET_JOB], 2);
+    assert_int_equal(calls_count("github_get_job", NULL), 2);
 }
 
 static void without_a_log_to_read_nothing_is_asked(void **state)
 {
     (void)state;
-    world.has_hook = false;
-    (void)world_add_delivery(1, "queued", 503, MINUTE_MS);
-    sweep_times(3);
+    scripted_github.has_hook = false;
+    (void)scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
+    sweep_by_the_minute(3);
     assert_int_equal(calls(), 0);
 }
 
 static void quiet_log_costs_one_call_in_an_interval(void **state)
 {
     (void)state;
-    (void)world_add_delivery(1, "queued", 202, MINUTE_MS);
+    (void)scripted_github_add_delivery(1, "queued", 202, MINUTE_MS);
     for (int i = 0; i < 60; i++) {
         sweep(&reaper);
         world_pass(10 * 1000);
@@ -405,21 +387,23 @@ static void new_holder_of_the_lease_begins_at_the_mark(void **state)
 {
     (void)state;
     for (int i = 1; i <= 30; i++) {
-        (void)world_add_delivery(i, "queued", 503, (200 - i) * 1000);
+        (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
     }
     sweep(&reaper); /* begins a reading, and does not come to its end */
     assert_true(reaper.walk.under_way);
-    world.mark_ms = world.deliveries[0].entry.delivered_ms; /* another one did */
-    world.lease_fence += 2;
+    world_set_mark(scripted_github.deliveries[0].entry.delivered_ms); /* another one did */
+    world_take_lease("sweep");                                        /* another one did */
+    world_give_leases_back();
     int before = world_puts();
     sweep(&reaper);
     /* Its own reading is dropped: it would have gone on with what is long done. */
-    assert_int_equal(reaper.walk.fence, world.lease_fence);
-    assert_int_equal(reaper.walk.until_ms, world.mark_ms - 2 * MINUTE_MS);
+    assert_int_equal(reaper.walk.fence, reaper.fleet_signs.fence);
+    assert_int_equal(reaper.walk.until_ms, world_mark() - 2 * MINUTE_MS);
     assert_true(world_puts() > before);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#undef CASE
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_with_a_log, world_tear_down)
 
 int main(void)
 {

@@ -2,83 +2,27 @@
  * What a sweep must not act upon: another host's VMs, another class's machines, and whatever
  * changed between the first look and the one right before the act.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/base/clock.h"
 #include "tests/unit/reaper/world.h"
 
-#define SECOND_MS 1000
-#define HOUR_MS (3600 * SECOND_MS)
-
-static const char config_text[] =
-    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-    " \"github\": {\"token\": \"x\"}, \"worker\": {\"lease_ms\": 120000},"
-    " \"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10, \"startup_timeout_ms\": "
-    "300000,"
-    " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 20000, \"keep_hours\": 7,"
-    " \"keep_logs_hours\": 5},"
-    " \"classes\": ["
-    "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
-    " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}},"
-    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"qemu\","
-    " \"max_vms\": 4, \"max_duration_seconds\": 7200, \"qemu\": {\"image\": \"/none\"}}]}";
-
-static struct reaper reaper;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(&reaper, config_text);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end(&reaper);
-    return 0;
-}
-
-static void sweep_times(int n)
-{
-    for (int i = 0; i < n; i++) {
-        sweep(&reaper);
-        world_pass(10);
-    }
-}
+const char world_config[] = WORLD_TWO_CLASSES;
 
 /* The row that every test is about, and the machine that goes with it. */
 static struct ledger_vm *vm;
 static struct vm_info *machine;
 
-static void happens_at(enum world_call call, int at, void (*event)(void))
-{
-    world.event_call = call;
-    world.event_at = at;
-    world.event = event;
-}
-
 static void row_becomes_busy(void)
 {
-    vm->state = VM_BUSY;
+    world_move(vm, VM_BUSY);
 }
 
 static void row_becomes_ending(void)
 {
-    vm->state = VM_ENDING;
-    vm->ending_ms = clock_wall_ms();
+    world_move(vm, VM_ENDING);
 }
 
 static void row_is_gone(void)
 {
-    vm->state = VM_GONE;
+    world_move(vm, VM_GONE);
 }
 
 static void row_learns_its_machine(void)
@@ -89,14 +33,6 @@ static void row_learns_its_machine(void)
 static void machine_ends(void)
 {
     machine->state = VM_RUN_ENDED;
-}
-
-static void assert_nothing_was_ended(void)
-{
-    assert_int_equal(world.end_tries, 0);
-    assert_int_equal(world.terminated, 0);
-    assert_int_equal(world.records_deleted, 0);
-    assert_int_equal(world.forgotten, 0);
 }
 
 /* --- whose it is --- */
@@ -110,7 +46,7 @@ static void vms_of_another_host_are_left_alone_whatever_is_wrong_with_them(void 
         memcpy(world_add_vm(name, states[i], 10 * HOUR_MS)->host, "there", 6);
     }
     sweep_times(3);
-    assert_nothing_was_ended();
+    world_assert_nothing_ended();
 }
 
 static void vm_of_an_unknown_class_is_left_alone(void **state)
@@ -118,7 +54,7 @@ static void vm_of_an_unknown_class_is_left_alone(void **state)
     (void)state;
     memcpy(world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 10 * HOUR_MS)->class_name, "retired", 8);
     sweep_times(3);
-    assert_nothing_was_ended();
+    world_assert_nothing_ended();
 }
 
 /* The fleet's lease is another's, and this host's is ours; then the other way round. */
@@ -128,17 +64,19 @@ static void each_lease_lets_touch_its_own_alone(void **state)
     struct ledger_vm *here = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, HOUR_MS + 2 * SECOND_MS);
     struct ledger_vm *anywhere = world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, 2 * HOUR_MS);
     anywhere->deadline_ms = clock_wall_ms() - 2 * SECOND_MS;
-    world.lease_of_another = "sweep";
+    world_take_lease("sweep");
     sweep_times(2);
     assert_int_equal(here->state, VM_GONE);
     assert_int_equal(anywhere->state, VM_BUSY);
-    assert_int_equal(world.calls[CALL_RATE_TAKE], 1); /* nor is a turn taken for it */
-    here->state = VM_BUSY;
-    world.lease_of_another = "sweep/here";
+    assert_int_equal(calls_count("ledger_rate_take", "terminate/"),
+                     1); /* nor is a turn taken for it */
+    world_move(here, VM_BUSY);
+    world_give_leases_back();
+    world_take_lease(world_host_lease());
     sweep_times(2);
     assert_int_equal(here->state, VM_BUSY);
     assert_int_equal(anywhere->state, VM_GONE);
-    assert_int_equal(world.calls[CALL_RATE_TAKE], 2);
+    assert_int_equal(calls_count("ledger_rate_take", "terminate/"), 2);
 }
 
 /* Each has the other's id and name, of the other class. */
@@ -150,11 +88,11 @@ static void machines_are_looked_for_at_the_provider_of_their_class(void **state)
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     (void)world_add_large_machine("mf-c28ee50a-t-b", VM_RUN_RUNNING);
     sweep_times(3);
-    assert_nothing_was_ended();
-    world.machine_class[0] = "large";
-    world.machine_class[1] = "small";
+    world_assert_nothing_ended();
+    scripted_vms.list[0].class_name = "large";
+    scripted_vms.list[1].class_name = "small";
     sweep_times(2);
-    assert_int_equal(world.ended, 2);
+    assert_int_equal(world_ended(), 2);
 }
 
 static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void **state)
@@ -162,12 +100,11 @@ static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void 
     (void)state;
     struct ledger_vm *small = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     struct ledger_vm *large = world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, SECOND_MS);
-    world.silent_class = "small";
+    world_fail("vm_list", "class=small", ERR_RETRY);
     sweep_times(3);
     assert_int_equal(small->state, VM_BUSY);
     assert_int_equal(large->state, VM_GONE);
-    assert_string_equal(world.ends[0].reason,
-                        "machine ended: the provider does not know it any more");
+    assert_string_equal(large->end_reason, "machine ended: the provider does not know it any more");
 }
 
 /* --- deadlines and endings --- */
@@ -175,28 +112,27 @@ static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void 
 static void deadline_of_the_row_comes_before_its_classs(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 5 * HOUR_MS);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 5 * HOUR_MS);
     vm->deadline_ms = clock_wall_ms() - SECOND_MS; /* deadline_grace_ms: a second */
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
     sweep(&reaper);
-    assert_nothing_was_ended();
+    world_assert_nothing_ended();
     world_pass(1);
     sweep(&reaper);
-    assert_int_equal(world.ended, 1);
-    assert_string_equal(world.ends[0].vm, "mf-c28ee50a-t-a");
-    assert_false(world.ends[0].spare_if_busy);
+    assert_int_equal(world_ended(), 1);
+    assert_int_equal(vm->state, VM_GONE); /* although its runner is busy */
 }
 
 static void row_without_a_deadline_has_its_classs(void **state)
 {
     (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, HOUR_MS + SECOND_MS);
-    world.fails[CALL_RATE_TAKE] = ERR_RETRY; /* nothing else ends it in this test */
+    world_fail("ledger_rate_take", "terminate/", ERR_RETRY); /* nothing else ends it in this test */
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_RATE_TAKE], 0);
+    assert_int_equal(calls_count("ledger_rate_take", "terminate/"), 0);
     world_pass(1);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_RATE_TAKE], 1);
+    assert_int_equal(calls_count("ledger_rate_take", "terminate/"), 1);
 }
 
 static void fresh_ending_is_left_to_whoever_ends_it(void **state)
@@ -205,11 +141,11 @@ static void fresh_ending_is_left_to_whoever_ends_it(void **state)
     (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 20 * SECOND_MS); /* ending_grace_ms */
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep(&reaper);
-    assert_nothing_was_ended();
-    assert_int_equal(world.calls[CALL_VM_GET], 0);
+    world_assert_nothing_ended();
+    assert_int_equal(calls_count("ledger_vm_get", NULL), 0);
     world_pass(1);
     sweep(&reaper);
-    assert_int_equal(world.ended, 1);
+    assert_int_equal(world_ended(), 1);
 }
 
 static void row_that_is_not_ending_has_no_end_to_finish(void **state)
@@ -218,26 +154,26 @@ static void row_that_is_not_ending_has_no_end_to_finish(void **state)
     world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS)->ending_ms = 0;
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(3);
-    assert_nothing_was_ended();
-    assert_int_equal(world.calls[CALL_VM_GET], 0);
+    world_assert_nothing_ended();
+    assert_int_equal(calls_count("ledger_vm_get", NULL), 0);
 }
 
 static void ending_that_was_finished_meanwhile_is_not_ended_again(void **state)
 {
     (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 21 * SECOND_MS);
-    happens_at(CALL_VM_GET, 1, row_is_gone);
+    world_happens("ledger_vm_get", NULL, 1, row_is_gone);
     sweep_times(1);
-    assert_nothing_was_ended();
+    world_assert_nothing_ended();
 }
 
 static void ledger_that_fails_at_the_second_look_ends_the_task(void **state)
 {
     (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 21 * SECOND_MS);
-    world.fails[CALL_VM_GET] = ERR_RETRY;
+    world_fail("ledger_vm_get", NULL, ERR_RETRY);
     sweep_times(1);
-    assert_nothing_was_ended();
+    world_assert_nothing_ended();
 }
 
 /* --- rows and machines --- */
@@ -247,13 +183,13 @@ static void vanished_machine_is_not_ended_while_its_provider_does_not_tell(void 
     (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     sweep_times(1);
-    world.fails[CALL_DESCRIBE] = ERR_RETRY; /* no word is no proof */
+    world_fail("vm_describe", NULL, ERR_RETRY); /* no word is no proof */
     sweep_times(1);
-    assert_int_equal(world.calls[CALL_DESCRIBE], 1);
-    world.fails[CALL_DESCRIBE] = ERR_THROTTLED;
+    assert_int_equal(calls_count("vm_describe", NULL), 1);
+    world_fail("vm_describe", NULL, ERR_THROTTLED);
     sweep_times(1);
-    assert_nothing_was_ended();
-    world.fails[CALL_DESCRIBE] = ERR_NONE;
+    world_assert_nothing_ended();
+    world_heal();
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
 }
@@ -268,10 +204,10 @@ static void machine_that_is_described_as_running_is_not_ended(void **state)
     (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     sweep_times(1);
-    happens_at(CALL_DESCRIBE, 1, reappears);
+    world_happens("vm_describe", NULL, 1, reappears);
     sweep_times(2);
-    assert_int_equal(world.calls[CALL_DESCRIBE], 1);
-    assert_nothing_was_ended();
+    assert_int_equal(calls_count("vm_describe", NULL), 1);
+    world_assert_nothing_ended();
 }
 
 static void runs_again(void)
@@ -285,10 +221,10 @@ static void machine_listed_as_ended_is_described_before_its_row_ends(void **stat
     (void)world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
     machine->ended_ms = clock_wall_ms();
-    happens_at(CALL_DESCRIBE, 1, runs_again);
+    world_happens("vm_describe", NULL, 1, runs_again);
     sweep_times(2);
-    assert_int_equal(world.calls[CALL_DESCRIBE], 1);
-    assert_nothing_was_ended();
+    assert_int_equal(calls_count("vm_describe", NULL), 1);
+    world_assert_nothing_ended();
 }
 
 static void row_has_a_heartbeat(void)
@@ -302,86 +238,89 @@ static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state
     void (*const events[])(void) = {row_becomes_busy, row_becomes_ending, row_is_gone,
                                     row_has_a_heartbeat};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
-        tear_down(state);
-        set_up(state);
+        world_anew();
         vm = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 141 * SECOND_MS);
-        happens_at(CALL_VM_GET, 1, events[i]);
+        world_happens("ledger_vm_get", NULL, 1, events[i]);
         sweep_times(2);
-        assert_int_equal(world.calls[CALL_VM_GET], 1);
-        assert_nothing_was_ended();
+        assert_int_equal(calls_count("ledger_vm_get", NULL), 1);
+        world_assert_nothing_ended();
     }
 }
 
 static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 140 * SECOND_MS - 10);
-    vm->reserved_ms -= 60 * SECOND_MS; /* a launch may last, while its heartbeat goes on */
+    vm = world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, 140 * SECOND_MS - 10);
+    vm->reserved_ms -= MINUTE_MS; /* a launch may last, while its heartbeat goes on */
+    struct github_runner *runner = scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
     sweep_times(2); /* the second one right when a lease and a sixth are over, the third past it */
     assert_int_equal(reaper.host_signs.count, 0);
     sweep_times(2);
-    assert_int_equal(world.ended, 1);
-    assert_true(world.ends[0].spare_if_busy);
-    assert_string_equal(world.ends[0].reason, "its launch was never finished");
+    assert_int_equal(calls_count("github_delete_runner", NULL), 1);
+    assert_int_equal(vm->state, VM_REGISTERED);
+    runner->busy = false;
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
+    assert_string_equal(vm->end_reason, "its launch was never finished");
 }
 
 static void runner_that_may_yet_come_up_is_waited_for(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 300 * SECOND_MS - 10);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 300 * SECOND_MS - 10);
     sweep_times(2);
-    assert_int_equal(world.calls[CALL_GET_RUNNER], 0);
+    assert_int_equal(calls_count("github_get_runner", NULL), 0);
+    world_fail("github_delete_runner", NULL, ERR_CONFLICT); /* it got a job just now */
     sweep_times(2);
-    assert_int_equal(world.ended, 1);
-    assert_true(world.ends[0].spare_if_busy);
+    assert_int_equal(calls_count("github_delete_runner", "scope=acme id=1001"), 1);
+    assert_int_equal(vm->state, VM_LAUNCHED);
+    world_heal();
+    sweep_times(1);
+    assert_int_equal(vm->state, VM_GONE);
 }
 
 static void runner_that_github_does_not_tell_of_is_not_missing(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-    world.fails[CALL_GET_RUNNER] = ERR_RETRY;
+    (void)world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    world_fail("github_get_runner", NULL, ERR_RETRY);
     sweep_times(3);
-    assert_int_equal(world.calls[CALL_GET_RUNNER], 3);
-    assert_nothing_was_ended();
+    assert_int_equal(calls_count("github_get_runner", NULL), 3);
+    world_assert_nothing_ended();
     /* An answer that fails in between takes nothing back. */
-    world.fails[CALL_GET_RUNNER] = ERR_NONE;
+    world_heal();
     sweep_times(1);
-    world.fails[CALL_GET_RUNNER] = ERR_RETRY;
+    world_fail("github_get_runner", NULL, ERR_RETRY);
     sweep_times(1);
-    world.fails[CALL_GET_RUNNER] = ERR_NONE;
-    assert_nothing_was_ended();
+    world_heal();
+    world_assert_nothing_ended();
     sweep_times(1);
-    assert_int_equal(world.ended, 1);
+    assert_int_equal(world_ended(), 1);
 }
 
 static void runner_that_came_up_in_between_has_to_be_missed_twice_again(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-    struct github_runner *runner = world_add_runner("mf-c28ee50a-t-a", false, false);
+    (void)world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    struct github_runner *runner = scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     sweep_times(1);
     runner->online = true;
     sweep_times(1);
     runner->online = false;
     sweep_times(1);
-    assert_nothing_was_ended();
+    world_assert_nothing_ended();
     sweep_times(1);
-    assert_int_equal(world.ended, 1);
+    assert_int_equal(world_ended(), 1);
 }
 
 static void silent_vm_whose_row_moves_at_the_second_look_lives(void **state)
 {
     (void)state;
-    vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-    happens_at(CALL_VM_GET, 1, row_becomes_busy);
+    vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
+    world_happens("ledger_vm_get", NULL, 1, row_becomes_busy);
     sweep_times(2);
-    assert_int_equal(world.calls[CALL_VM_GET], 1);
-    assert_nothing_was_ended();
+    assert_int_equal(calls_count("ledger_vm_get", NULL), 1);
+    world_assert_nothing_ended();
 }
 
 /* --- machines without a row, rows without a machine --- */
@@ -391,12 +330,14 @@ static void orphan_is_ended_by_its_id_at_its_provider(void **state)
     (void)state;
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(3);
-    assert_int_equal(world.terminated, 1);
-    assert_string_equal(world.terminated_id, "id-mf-c28ee50a-t-a");
+    assert_int_equal(calls_done("vm_terminate", NULL), 1);
+    assert_string_equal(calls_args("vm_terminate", NULL, 1),
+                        "class=small id=id-mf-c28ee50a-t-a grace_ms=0");
     (void)world_add_large_machine("mf-c28ee50a-t-b", VM_RUN_RUNNING);
     sweep_times(3);
-    assert_int_equal(world.terminated, 2);
-    assert_string_equal(world.terminated_id, "id-mf-c28ee50a-t-b");
+    assert_int_equal(calls_done("vm_terminate", NULL), 2);
+    assert_string_equal(calls_args("vm_terminate", NULL, 2),
+                        "class=large id=id-mf-c28ee50a-t-b grace_ms=0");
 }
 
 static void gets_a_row(void)
@@ -414,38 +355,40 @@ static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state
     (void)state;
     void (*const events[])(void) = {gets_a_row, gets_a_row_that_ends, machine_ends};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
-        tear_down(state);
-        set_up(state);
+        world_anew();
         machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-        happens_at(CALL_DESCRIBE, 1, events[i]);
+        world_happens("vm_describe", NULL, 1, events[i]);
         sweep_times(2);
-        assert_int_equal(world.calls[CALL_DESCRIBE], 1);
-        assert_nothing_was_ended();
+        assert_int_equal(calls_count("vm_describe", NULL), 1);
+        world_assert_nothing_ended();
     }
 }
 
 static void orphan_of_a_row_that_is_gone_ends(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-c28ee50a-t-a", VM_GONE, HOUR_MS);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_add_running("mf-c28ee50a-t-a", VM_GONE, HOUR_MS);
     sweep_times(2);
-    assert_int_equal(world.terminated, 1);
+    assert_int_equal(calls_done("vm_terminate", NULL), 1);
 }
 
 static void orphan_is_left_alone_when_a_second_look_fails(void **state)
 {
     (void)state;
-    const enum world_call calls[] = {CALL_DESCRIBE, CALL_VM_GET, CALL_RATE_TAKE};
+    static const struct {
+        const char *function;
+        const char *with;
+    } looks[] = {
+        {"vm_describe", NULL}, {"ledger_vm_get", NULL}, {"ledger_rate_take", "terminate/"}};
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
-    for (size_t i = 0; i < COUNT_OF(calls); i++) {
-        world.fails[calls[i]] = ERR_RETRY;
+    for (size_t i = 0; i < COUNT_OF(looks); i++) {
+        size_t before = calls_count(looks[i].function, looks[i].with);
+        world_fail(looks[i].function, looks[i].with, ERR_RETRY);
         sweep_times(1);
-        assert_int_equal(world.calls[calls[i]], calls[i] == CALL_RATE_TAKE ? 3 : 1);
-        assert_nothing_was_ended();
-        world.fails[calls[i]] = ERR_NONE;
-        world.calls[calls[i]] = calls[i] == CALL_DESCRIBE ? 0 : world.calls[calls[i]];
+        assert_int_equal(calls_count(looks[i].function, looks[i].with) - before, 1);
+        world_assert_nothing_ended();
+        world_heal();
     }
 }
 
@@ -454,36 +397,27 @@ static void unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kep
     (void)state;
     void (*const events[])(void) = {row_learns_its_machine, row_becomes_busy, row_is_gone};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
-        tear_down(state);
-        set_up(state);
-        vm = world_add_large_vm("mf-c28ee50a-t-a", VM_ENDING, HOUR_MS);
-        vm->vm_id[0] = '\0';
-        vm->deadline_ms = 0;
-        world.hold_ms = HOUR_MS;
-        happens_at(CALL_VM_GET, 1, events[i]);
+        world_anew();
+        vm = world_add_unanswered("mf-c28ee50a-t-a", HOUR_MS);
+        world_happens("ledger_vm_get", NULL, 1, events[i]);
         sweep_times(2);
-        assert_int_equal(world.calls[CALL_VM_GET], 1);
-        assert_nothing_was_ended();
+        assert_int_equal(calls_count("ledger_vm_get", NULL), 1);
+        world_assert_nothing_ended();
     }
 }
 
 static void unconfirmed_launch_that_no_machine_fits_ends_as_one_that_runs_nothing(void **state)
 {
     (void)state;
-    vm = world_add_large_vm("mf-c28ee50a-t-a", VM_ENDING, HOUR_MS);
-    vm->vm_id[0] = '\0';
-    vm->deadline_ms = 0;
-    world.hold_ms = HOUR_MS;
-    world.fails[CALL_VM_GET] = ERR_RETRY;
+    (void)world_add_unanswered("mf-c28ee50a-t-a", HOUR_MS);
+    world_fail("ledger_vm_get", NULL, ERR_RETRY);
     sweep_times(2);
-    assert_nothing_was_ended();
-    world.fails[CALL_VM_GET] = ERR_NONE;
+    world_assert_nothing_ended();
+    world_heal();
     sweep_times(1);
-    assert_int_equal(world.ended, 1);
-    assert_true(world.ends[0].nothing_runs);
+    assert_int_equal(world_ended(), 1);
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
 }
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {

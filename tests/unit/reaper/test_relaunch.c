@@ -2,54 +2,18 @@
  * The balance: for which jobs another launch message is put, what it carries, and what is read for
  * that how often.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/base/clock.h"
-#include "tests/lib/calls.h"
 #include "tests/unit/reaper/world.h"
 
-#define SECOND_MS 1000
-#define PATIENCE_MS (60 * SECOND_MS)
+#define PATIENCE_MS MINUTE_MS
 
-static const char config_text[] =
-    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-    " \"github\": {\"token\": \"x\"}, \"limits\": {\"max_vms\": 5},"
-    " \"reaper\": {\"patience_ms\": 60000},"
-    " \"classes\": ["
-    "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
-    " \"max_vms\": 4, \"qemu\": {\"image\": \"/none\"}},"
-    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"qemu\","
-    " \"max_vms\": 2, \"qemu\": {\"image\": \"/none\"}}]}";
-
-static struct reaper reaper;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(&reaper, config_text);
-    world.demand = 1;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end(&reaper);
-    return 0;
-}
+const char world_config[] =
+    WORLD_CONFIG("\"limits\": {\"max_vms\": 5}, \"reaper\": {\"patience_ms\": 60000}",
+                 WORLD_SMALL("\"max_vms\": 4") ", " WORLD_LARGE("\"max_vms\": 2"));
 
 static struct ledger_job *add_large_job(int64_t id)
 {
     struct ledger_job *job = world_add_job(id, "queued");
     memcpy(job->facts.class_name, "large", 6);
-    world.demand_large++;
     return job;
 }
 
@@ -94,11 +58,11 @@ static void message_that_cannot_be_put_leaves_the_job_as_it_was(void **state)
     (void)state;
     const struct ledger_job *job = world_add_job(42, "queued");
     int64_t before = failures();
-    world_queue_fails("queue_put", ERR_RETRY);
+    world_fail("queue_put", NULL, ERR_RETRY);
     sweep(&reaper);
     assert_int_equal(job->relaunched_ms, 0);
     assert_int_equal(failures() - before, 1);
-    world_queue_fails("queue_put", ERR_NONE);
+    world_heal();
     sweep(&reaper);
     assert_int_equal(world_puts(), 1);
     assert_int_equal(job->relaunched_ms, clock_wall_ms());
@@ -107,21 +71,29 @@ static void message_that_cannot_be_put_leaves_the_job_as_it_was(void **state)
 
 /* --- what it is decided on --- */
 
+static size_t depths_before_balances;
+
+static void note_depths(void)
+{
+    depths_before_balances = calls_count("queue_depths", NULL);
+}
+
 static void messages_of_every_class_are_counted_before_the_balances_which_are_read_once(
     void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
     (void)add_large_job(43);
+    world_happens("ledger_balances", NULL, 1, note_depths);
     sweep(&reaper);
     assert_int_equal(world_puts(), 2);
     assert_string_equal(world_put(0, "lane"), "launch.small");
     assert_string_equal(world_put(1, "lane"), "launch.large");
-    assert_int_equal(world.depths_before_balances, 2);
+    assert_int_equal(depths_before_balances, 2);
     assert_int_equal(calls_count("queue_depths", NULL), 2);
-    assert_int_equal(world.calls[CALL_BALANCES], 1); /* for the stuck jobs, too */
+    assert_int_equal(calls_count("ledger_balances", NULL), 1); /* for the stuck jobs, too */
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_BALANCES], 2);
+    assert_int_equal(calls_count("ledger_balances", NULL), 2);
 }
 
 static void balances_that_cannot_be_read_are_a_failure_and_nothing_is_put(void **state)
@@ -129,11 +101,11 @@ static void balances_that_cannot_be_read_are_a_failure_and_nothing_is_put(void *
     (void)state;
     (void)world_add_job(42, "queued");
     int64_t before = failures();
-    world.fails[CALL_BALANCES] = ERR_RETRY;
+    world_fail("ledger_balances", NULL, ERR_RETRY);
     sweep(&reaper);
     assert_int_equal(failures() - before, 1);
     assert_int_equal(world_puts(), 0);
-    world.fails[CALL_BALANCES] = ERR_NONE;
+    world_heal();
     sweep(&reaper);
     assert_int_equal(failures() - before, 1);
     assert_int_equal(world_puts(), 1);
@@ -143,7 +115,6 @@ static void messages_of_one_class_are_nothing_to_another(void **state)
 {
     (void)state;
     (void)add_large_job(43);
-    world.demand = 0;
     world_add_messages("launch.small", QUEUE_READY, "9999", 100);
     sweep(&reaper);
     assert_int_equal(world_puts(), 1);
@@ -158,8 +129,7 @@ static void fill(const char *class_name, int n)
             (void)world_add_large_vm(name, VM_BUSY, SECOND_MS);
             (void)world_add_large_machine(name, VM_RUN_RUNNING);
         } else {
-            (void)world_add_vm(name, VM_BUSY, SECOND_MS);
-            (void)world_add_machine(name, VM_RUN_RUNNING);
+            (void)world_add_running(name, VM_BUSY, SECOND_MS);
         }
     }
 }
@@ -185,7 +155,7 @@ static void full_fleet_gets_no_message_at_all(void **state)
     fill("small", 4);
     sweep(&reaper);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.calls[CALL_BALANCES], 1); /* the stuck jobs' */
+    assert_int_equal(calls_count("ledger_balances", NULL), 1); /* the stuck jobs' */
 }
 
 /* Where the other scope has all it needs, the lane's messages are this one's. */
@@ -194,11 +164,11 @@ static void scope_that_lacks_nothing_makes_no_job_overdue(void **state)
     (void)state;
     world_add_job(42, "queued")->waiting_ms = clock_wall_ms() - 100 * PATIENCE_MS;
     world_add_messages("launch.small", QUEUE_READY, "9999", 100);
-    world.demand_elsewhere = 3;
-    world.supply_elsewhere = 3;
+    world_add_demand("other", 3);
+    struct ledger_vm *vm = world_add_supply("other", 3);
     sweep(&reaper);
     assert_int_equal(world_puts(), 0);
-    world.supply_elsewhere = 2;
+    world_move(vm, VM_BUSY);
     sweep(&reaper);
     assert_int_equal(world_puts(), 1);
 }
@@ -218,13 +188,12 @@ static void job_that_runs_on_a_runner_is_settled_as_running(void **state)
 {
     (void)state;
     (void)world_add_job(42, "in_progress");
-    world.github_jobs[0].runner_id = 9;
+    scripted_github.jobs[0].runner_id = 9;
     sweep(&reaper);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.settled, 1);
-    assert_int_equal(world.settled_job, 42);
-    assert_int_equal(world.settled_to, JOB_RUNNING);
-    assert_string_equal(world.settled_why, "GitHub's API says so; the event was lost");
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 1);
+    assert_string_equal(calls_args("ledger_reconcile_job", NULL, 1),
+                        "job=42 to=running why=GitHub's API says so; the event was lost");
 }
 
 static void job_in_progress_without_a_runner_waits(void **state)
@@ -232,7 +201,7 @@ static void job_in_progress_without_a_runner_waits(void **state)
     (void)state;
     (void)world_add_job(42, "in_progress");
     sweep(&reaper);
-    assert_int_equal(world.settled, 0);
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
     assert_int_equal(world_puts(), 1);
 }
 
@@ -240,9 +209,9 @@ static void queued_job_that_once_had_a_runner_waits(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.github_jobs[0].runner_id = 9;
+    scripted_github.jobs[0].runner_id = 9;
     sweep(&reaper);
-    assert_int_equal(world.settled, 0);
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
     assert_int_equal(world_puts(), 1);
 }
 
@@ -250,19 +219,18 @@ static void job_that_ended_on_a_runner_is_done(void **state)
 {
     (void)state;
     (void)world_add_job(42, "completed");
-    world.github_jobs[0].runner_id = 9;
+    scripted_github.jobs[0].runner_id = 9;
     sweep(&reaper);
-    assert_int_equal(world.settled_job, 42);
-    assert_int_equal(world.settled_to, JOB_DONE);
+    assert_int_equal(calls_count("ledger_reconcile_job", "job=42 to=done "), 1);
 }
 
 static void job_that_github_cannot_be_asked_about_is_launched_for(void **state)
 {
     (void)state;
     (void)world_add_job(42, "completed");
-    world.fails[CALL_GET_JOB] = ERR_RETRY;
+    world_fail("github_get_job", NULL, ERR_RETRY);
     sweep(&reaper);
-    assert_int_equal(world.settled, 0);
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
     assert_int_equal(world_puts(), 1);
 }
 
@@ -272,30 +240,27 @@ static void of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten(vo
 {
     (void)state;
     (void)world_add_job(1, "queued");
-    world.github_jobs[0].id = 7001;
-    world.demand = 65;
+    scripted_github.jobs[0].id = 7001;
     sweep(&reaper);
     world_pass(PATIENCE_MS);
     for (int64_t id = 2; id <= 64; id++) {
         (void)world_add_job(id, "queued");
-        world.github_jobs[id - 1].id = 7000 + id;
+        scripted_github.jobs[id - 1].id = 7000 + id;
     }
     sweep(&reaper); /* the first is put off for two patiences now, the rest for one */
-    assert_int_equal(world.calls[CALL_GET_JOB], 1 + 64);
+    assert_int_equal(calls_count("github_get_job", NULL), 1 + 64);
     (void)world_add_job(65, "queued");
-    world.github_jobs[64].id = 7065;
+    scripted_github.jobs[64].id = 7065;
     world_pass(SECOND_MS);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 1 + 64 + 1);
-    assert_int_equal(world.asked_of_job_1, 2);
+    assert_int_equal(calls_count("github_get_job", NULL), 1 + 64 + 1);
+    assert_int_equal(calls_count("github_get_job", "job=1."), 2);
     world_pass(SECOND_MS);
     sweep(&reaper); /* asks about the second again, and about more, but not about the first */
-    assert_true(world.calls[CALL_GET_JOB] > 1 + 64 + 1);
-    assert_int_equal(world.asked_of_job_1, 2);
+    assert_true(calls_count("github_get_job", NULL) > 1 + 64 + 1);
+    assert_int_equal(calls_count("github_get_job", "job=1."), 2);
     assert_int_equal(world_puts(), 0);
 }
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {

@@ -2,18 +2,9 @@
  * Signs: what a sweep saw once is acted upon when a later one sees it still, long enough after; and
  * what reapers that take over from one another make of that.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
-#define SECOND_MS 1000
 #define CONFIRM_MS (60 * SECOND_MS) /* reaper.confirm_after_ms, by default */
 #define INTERVAL_MS (10 * SECOND_MS)
 #define LEASE_MS (30 * SECOND_MS)
@@ -146,29 +137,24 @@ static void full_table_keeps_what_it_has_and_takes_new_signs_for_stale_ones(void
 
 /* --- reapers that take over from one another --- */
 
-static const char config_text[] =
-    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-    " \"github\": {\"token\": \"x\"},"
-    " \"reaper\": {\"interval_ms\": 10000, \"lease_ms\": 30000, \"records_interval_ms\": 10000},"
-    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
-    " \"max_vms\": 4, \"max_duration_seconds\": 36000, \"qemu\": {\"image\": \"/none\"}}]}";
+const char world_config[] = WORLD_CONFIG(
+    "\"reaper\": {\"interval_ms\": 10000, \"lease_ms\": 30000, \"records_interval_ms\": 10000}",
+    WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 36000"));
 
-static struct reaper reapers[2];
+static struct reaper second;
+static struct reaper *const reapers[] = {&reaper, &second};
 
-static int set_up(void **state)
+static int set_up_two(void **state)
 {
-    (void)state;
-    world_begin(&reapers[0], config_text);
-    world_add_reaper(&reapers[1], config_text, "two");
+    (void)world_set_up(state);
+    world_add_reaper(&second, world_config, "two");
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down_two(void **state)
 {
-    (void)state;
-    world_end(&reapers[0]);
-    world_end(&reapers[1]);
-    return 0;
+    world_close_reaper(&second);
+    return world_tear_down(state);
 }
 
 /* Everything that ends upon two signs, but for machines that cannot tell their name. */
@@ -176,16 +162,25 @@ static void add_all_that_is_due(void)
 {
     (void)world_add_vm("mf-c28ee50a-t-vanished", VM_BUSY, SECOND_MS);
     (void)world_add_vm("mf-c28ee50a-t-unfinished", VM_RESERVED, 3600 * SECOND_MS);
-    (void)world_add_vm("mf-c28ee50a-t-offline", VM_LAUNCHED, 600 * SECOND_MS);
-    (void)world_add_machine("mf-c28ee50a-t-offline", VM_RUN_RUNNING);
+    (void)world_add_running("mf-c28ee50a-t-offline", VM_LAUNCHED, 600 * SECOND_MS);
     (void)world_add_machine("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-c28ee50a-t-stale", false, false);
-    world.runners[0].id = 77; /* no row's */
+    (void)scripted_github_add_runner("mf-c28ee50a-t-stale", false, false);
+    scripted_github.runners[0].id = 77; /* no row's */
+}
+
+static int orphans_ended(void)
+{
+    return (int)calls_done("vm_terminate", "class=small id=id-mf-c28ee50a-t-orphan grace_ms=0");
+}
+
+static int stale_deleted(void)
+{
+    return (int)calls_done("github_delete_runner", "scope=acme id=77");
 }
 
 static int ended(void)
 {
-    return world.ended + world.terminated + world.records_deleted;
+    return world_ended() + orphans_ended() + stale_deleted();
 }
 
 /* One interval in the life of two reapers of which one may be dead. */
@@ -193,11 +188,22 @@ static void pass_an_interval(bool first_lives, bool second_lives)
 {
     world_pass(INTERVAL_MS);
     if (first_lives) {
-        sweep(&reapers[0]);
+        sweep(&reaper);
     }
     if (second_lives) {
-        sweep(&reapers[1]);
+        sweep(&second);
     }
+}
+
+static void assert_lease_of(const struct reaper *r)
+{
+    struct err e;
+    struct ledger_cell cell; /* "<until> <fence> <holder>" */
+    char value[128];
+    MUST(ledger_cell_get(world.ledger, "lease", "sweep", &cell, &e));
+    (void)snprintf(value, sizeof value, "%lld %lld %s", (long long)(world.now_ms + LEASE_MS),
+                   (long long)r->fleet_signs.fence, r->holder);
+    assert_string_equal(cell.value, value);
 }
 
 /* Twenty holders one after the other, none of which holds the lease for as long as it takes to
@@ -205,21 +211,20 @@ static void pass_an_interval(bool first_lives, bool second_lives)
 static int change_holders(void)
 {
     int holder = 0;
-    sweep(&reapers[0]);
+    sweep(&reaper);
     for (int change = 0; change < 20; change++) {
         for (int i = 0; i < 1 + change % 5; i++) {
             pass_an_interval(holder == 0, holder == 1);
-            sweep(&reapers[1 - holder]); /* in vain */
+            sweep(reapers[1 - holder]); /* in vain */
         }
         if (change % 2 == 0) {
-            reaper_release_leases(&reapers[holder]);
+            reaper_release_leases(reapers[holder]);
         } else {
             world_pass(LEASE_MS);
         }
         holder = 1 - holder;
-        sweep(&reapers[holder]);
-        assert_string_equal(world.leases[0].holder, reapers[holder].holder);
-        assert_int_equal(world.leases[0].ttl_ms, LEASE_MS);
+        sweep(reapers[holder]);
+        assert_lease_of(reapers[holder]);
     }
     return holder;
 }
@@ -230,14 +235,14 @@ static void all_that_is_due_ends_soon_after_the_last_of_twenty_changes(void **st
     add_all_that_is_due();
     int holder = change_holders();
     assert_int_equal(ended(), 0);
-    reaper_release_leases(&reapers[holder]);
+    reaper_release_leases(reapers[holder]);
     int64_t changed_ms = world.now_ms;
     while (ended() < 5 && world.now_ms < changed_ms + CONFIRM_MS + 3 * INTERVAL_MS) {
         pass_an_interval(holder == 1, holder == 0);
     }
-    assert_int_equal(world.ended, 3);
-    assert_int_equal(world.terminated, 1);
-    assert_int_equal(world.records_deleted, 1);
+    assert_int_equal(world_ended(), 3);
+    assert_int_equal(orphans_ended(), 1);
+    assert_int_equal(stale_deleted(), 1);
     assert_true(world.now_ms >= changed_ms + CONFIRM_MS);
 }
 
@@ -259,15 +264,15 @@ static void reaper_that_held_the_lease_before_starts_anew(void **state)
 {
     (void)state;
     add_all_that_is_due();
-    sweep(&reapers[0]);
-    reaper_release_leases(&reapers[0]);
+    sweep(&reaper);
+    reaper_release_leases(&reaper);
     world_pass(CONFIRM_MS);
-    sweep(&reapers[1]);
-    reaper_release_leases(&reapers[1]);
-    sweep(&reapers[0]);
+    sweep(&second);
+    reaper_release_leases(&second);
+    sweep(&reaper);
     assert_int_equal(ended(), 0);
     world_pass(CONFIRM_MS);
-    sweep(&reapers[0]);
+    sweep(&reaper);
     assert_int_equal(ended(), 5);
 }
 
@@ -276,26 +281,26 @@ static void sweep_that_could_not_look_neither_confirms_nor_forgets(void **state)
 {
     (void)state;
     add_all_that_is_due();
-    sweep(&reapers[0]);
+    sweep(&reaper);
     world_pass(CONFIRM_MS);
-    world.machines_told = false;
-    world.fails[CALL_VM_GET] = ERR_RETRY;
-    sweep(&reapers[0]);
-    world.machines_told = true;
-    world.fails[CALL_VM_GET] = ERR_NONE;
-    world.ledger_fails_on_list = true;
-    sweep(&reapers[0]);
-    world.ledger_fails_on_list = false;
-    world.lease_fails = true;
-    sweep(&reapers[0]);
-    world.lease_fails = false;
+    world_fail("vm_list", NULL, ERR_RETRY);
+    world_fail("ledger_vm_get", NULL, ERR_RETRY);
+    sweep(&reaper);
+    world_heal();
+    world_fail("ledger_vm_list", NULL, ERR_RETRY);
+    sweep(&reaper);
+    world_heal();
+    world_fail("ledger_lease", NULL, ERR_RETRY);
+    sweep(&reaper);
+    world_heal();
     assert_int_equal(ended(), 0);
     world_pass(INTERVAL_MS);
-    sweep(&reapers[0]);
+    sweep(&reaper);
     assert_int_equal(ended(), 5);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#undef CASE
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_two, tear_down_two)
 
 int main(void)
 {

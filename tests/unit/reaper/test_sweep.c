@@ -1,66 +1,28 @@
 /*
  * What a sweep ends and what it leaves alone: the rule of two signs, for each task.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/base/clock.h"
 #include "tests/unit/reaper/world.h"
 
-static const char config_text[] =
-    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-    " \"github\": {\"token\": \"x\"},"
-    " \"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10, \"startup_timeout_ms\": "
-    "300000, \"patience_ms\": "
-    "60000,"
-    " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 1000},"
-    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
-    " \"max_vms\": 4, \"max_duration_seconds\": 3600, \"qemu\": {\"image\": \"/none\"}}]}";
-
-static struct reaper reaper;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(&reaper, config_text);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end(&reaper);
-    return 0;
-}
-
-static void sweep_times(int n)
-{
-    for (int i = 0; i < n; i++) {
-        sweep(&reaper);
-        world_pass(10);
-    }
-}
+const char world_config[] = WORLD_CONFIG(
+    "\"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10,"
+    " \"startup_timeout_ms\": 300000, \"patience_ms\": 60000, \"deadline_grace_ms\": 1000,"
+    " \"ending_grace_ms\": 1000}",
+    WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 3600") ", " WORLD_LARGE(
+        "\"max_vms\": 4, \"max_duration_seconds\": 3600"));
 
 static void vm_past_its_deadline_ends_at_once(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
-    assert_non_null(strstr(world.last_end_reason, "deadline"));
+    assert_non_null(strstr(vm->end_reason, "deadline"));
 }
 
 static void vm_before_its_deadline_and_healthy_stays(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
 }
@@ -74,7 +36,7 @@ static void vm_whose_machine_ended_goes_at_once(void **state)
     m->ended_ms = clock_wall_ms();
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
-    assert_non_null(strstr(world.last_end_reason, "idle-timeout"));
+    assert_non_null(strstr(vm->end_reason, "idle-timeout"));
 }
 
 static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
@@ -87,17 +49,22 @@ static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
-/* One reaper has the fleet's lease and another this host's: as it is with reapers on two hosts. */
-static void signs_count_although_another_reaper_sweeps_in_between(void **state)
+/* One sweep that does not get that lease. */
+static void sweep_without(const char *lease)
+{
+    world_fail("ledger_lease", lease, ERR_RETRY);
+    sweep_times(1);
+    world_heal();
+}
+
+static void signs_count_although_the_fleet_is_swept_in_between(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
-        world.lease_of_another = "sweep";
-        sweep_times(1);
-        world.lease_of_another = "sweep/here";
-        sweep_times(1);
+        sweep_without("name=sweep holder=");
+        sweep_without("name=sweep/");
     }
     assert_int_equal(vm->state, VM_GONE);
 }
@@ -105,14 +72,11 @@ static void signs_count_although_another_reaper_sweeps_in_between(void **state)
 static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **state)
 {
     (void)state;
-    world.unnamed = true; /* machines of no host */
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
-        world.lease_of_another = "sweep/here";
-        sweep_times(1);
-        world.lease_of_another = "sweep";
-        sweep_times(1);
+        sweep_without("name=sweep/");
+        sweep_without("name=sweep holder=");
     }
     assert_int_equal(vm->state, VM_GONE);
 }
@@ -121,7 +85,7 @@ static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
-    world.machines_told = false;
+    world_fail("vm_list", NULL, ERR_RETRY);
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
 }
@@ -132,10 +96,10 @@ static void sign_is_kept_while_the_provider_is_silent(void **state)
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
-    world.machines_told = false;
+    world_fail("vm_list", NULL, ERR_RETRY);
     sweep_times(2);
     assert_int_equal(vm->state, VM_BUSY);
-    world.machines_told = true;
+    world_heal();
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
 }
@@ -157,9 +121,8 @@ static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
 static void vm_that_never_came_up_ends_after_two_signs(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
+    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     sweep_times(1);
     assert_int_equal(vm->state, VM_LAUNCHED);
     sweep_times(1);
@@ -169,9 +132,8 @@ static void vm_that_never_came_up_ends_after_two_signs(void **state)
 static void vm_whose_runner_waits_online_stays(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-c28ee50a-t-a", true, false);
+    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, false);
     sweep_times(5);
     assert_int_equal(vm->state, VM_LAUNCHED);
 }
@@ -179,9 +141,8 @@ static void vm_whose_runner_waits_online_stays(void **state)
 static void vm_whose_in_progress_was_lost_becomes_busy(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-    (void)world_add_runner("mf-c28ee50a-t-a", true, true);
+    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
     sweep_times(3);
     assert_int_equal(vm->state, VM_BUSY);
 }
@@ -191,8 +152,8 @@ static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
     (void)state;
     struct ledger_vm *idle = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 600 * 1000);
     struct ledger_vm *busy = world_add_vm("mf-c28ee50a-t-b", VM_REGISTERED, 600 * 1000);
-    (void)world_add_runner("mf-c28ee50a-t-a", false, false);
-    (void)world_add_runner("mf-c28ee50a-t-b", true, true);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-b", true, true);
     sweep_times(1);
     assert_int_equal(idle->state, VM_RESERVED);
     sweep_times(2);
@@ -211,8 +172,7 @@ static void launch_under_way_stays(void **state)
 static void ending_that_nobody_finished_is_finished(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 2000);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_ENDING, 2000);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
 }
@@ -224,7 +184,7 @@ static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
-    assert_int_equal(world.end_tries, 1);
+    assert_int_equal(calls_count("vm_terminate", NULL), 1);
 }
 
 static void stray_ends_after_two_signs(void **state)
@@ -232,9 +192,9 @@ static void stray_ends_after_two_signs(void **state)
     (void)state;
     (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep_times(1);
-    assert_int_equal(world.terminated, 0);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0);
     sweep_times(1);
-    assert_int_equal(world.terminated, 1);
+    assert_int_equal(calls_done("vm_terminate", NULL), 1);
 }
 
 static void stray_whose_row_appears_stays(void **state)
@@ -244,31 +204,30 @@ static void stray_whose_row_appears_stays(void **state)
     sweep_times(1);
     (void)world_add_vm("mf-c28ee50a-t-x", VM_LAUNCHED, 1000);
     sweep_times(3);
-    assert_int_equal(world.terminated, 0);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0);
 }
 
 static void record_left_over_is_deleted_after_two_signs(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-c28ee50a-t-small-old", false, false);
-    (void)world_add_runner("mf-869bcb2a-t-small-x", false, false);
-    (void)world_add_runner("mf-c28ee50a-t-small-online", true, false);
-    (void)world_add_runner("mf-c28ee50a-t-live", false, false);
-    (void)world_add_vm("mf-c28ee50a-t-live", VM_LAUNCHED, 1000);
-    (void)world_add_machine("mf-c28ee50a-t-live", VM_RUN_RUNNING);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-small-old", false, false);
+    (void)scripted_github_add_runner("mf-869bcb2a-t-small-x", false, false);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-small-online", true, false);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-live", false, false);
+    (void)world_add_running("mf-c28ee50a-t-live", VM_LAUNCHED, 1000);
     sweep_times(1);
-    assert_int_equal(world.records_deleted, 0);
+    assert_int_equal(scripted_github.deleted, 0);
     sweep_times(1);
-    assert_int_equal(world.records_deleted, 1);
+    assert_int_equal(scripted_github.deleted, 1);
 }
 
 static void record_is_deleted_although_not_every_sweep_reads_the_records(void **state)
 {
     (void)state;
-    (void)world_add_runner("mf-c28ee50a-t-small-old", false, false);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-small-old", false, false);
     for (int i = 0; i < 6; i++) {
         sweep(&reaper);
-        assert_int_equal(world.records_deleted, i < 3 ? 0 : 1);
+        assert_int_equal(scripted_github.deleted, i < 3 ? 0 : 1);
         world_pass(4);
     }
 }
@@ -277,7 +236,6 @@ static void balance_asks_again_for_a_job_that_waits_too_long(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.demand = 1;
     sweep_times(3);
     assert_int_equal(world_puts(), 1);
 }
@@ -286,17 +244,15 @@ static void balance_leaves_covered_queued_and_full_alone(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.demand = 1;
-    world.supply = 1;
+    struct ledger_vm *supply = world_add_supply("acme", 1);
     sweep_times(1);
-    world.supply = 0;
+    world_move(supply, VM_BUSY);
     world_add_messages("launch.small", QUEUE_READY, "42", 1);
     sweep_times(1);
     world_empty_queue();
     for (int i = 0; i < 4; i++) {
         char name[8] = {'m', 'f', '-', 't', '-', (char)('0' + i), '\0'};
-        (void)world_add_vm(name, VM_BUSY, 1000);
-        (void)world_add_machine(name, VM_RUN_RUNNING);
+        (void)world_add_running(name, VM_BUSY, 1000);
     }
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
@@ -306,14 +262,12 @@ static void balance_uses_the_slots_that_its_own_sweep_freed(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.demand = 1;
     for (int i = 0; i < 4; i++) {
         char name[8] = {'m', 'f', '-', 't', '-', (char)('0' + i), '\0'};
-        (void)world_add_vm(name, VM_BUSY, i == 0 ? 3700 * 1000 : 1000);
-        (void)world_add_machine(name, VM_RUN_RUNNING);
+        (void)world_add_running(name, VM_BUSY, i == 0 ? 3700 * 1000 : 1000);
     }
     sweep_times(1);
-    assert_int_equal(world.ended, 1);
+    assert_int_equal(world_ended(), 1);
     assert_int_equal(world_puts(), 1);
 }
 
@@ -321,9 +275,8 @@ static void balance_does_not_wait_for_githubs_delivery_log(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.demand = 1;
-    world.has_hook = true;
-    (void)world_add_delivery(7, "completed", 503, 1000);
+    scripted_github.has_hook = true;
+    (void)scripted_github_add_delivery(7, "completed", 503, 1000);
     sweep_times(1);
     assert_int_equal(world_puts(), 2);
     assert_string_equal(world_put(0, "key"), "42");
@@ -338,13 +291,13 @@ static void balance_counts_others_messages_as_occasions(void **state)
     for (int64_t i = 0; i < 3; i++) {
         (void)world_add_job(42 + i, "queued");
     }
-    world.demand = 23;
-    world.supply = 3;
+    world_add_demand("acme", 20);
+    (void)world_add_supply("acme", 3);
     world_add_messages("launch.small", QUEUE_READY, "9999", 15);
     world_add_messages("launch.small", QUEUE_DELAYED, "9999", 5);
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
     /* One fewer is one that is missing. */
     world_empty_queue();
     world_add_messages("launch.small", QUEUE_READY, "9999", 15);
@@ -360,7 +313,6 @@ static void balance_asks_for_each_that_is_missing_once(void **state)
     for (int64_t i = 0; i < 5; i++) {
         (void)world_add_job(42 + i, "queued");
     }
-    world.demand = 5;
     world_add_messages("launch.small", QUEUE_READY, "9999", 2);
     sweep_times(1);
     assert_int_equal(world_puts(), 3);
@@ -372,8 +324,7 @@ static void balance_without_a_count_looks_for_each_jobs_own_message(void **state
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.demand = 1;
-    world_queue_fails("queue_depths", ERR_RETRY);
+    world_fail("queue_depths", NULL, ERR_RETRY);
     world_add_messages("launch.small", QUEUE_READY, "42", 1);
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
@@ -386,12 +337,12 @@ static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.demand = 1;
-    world_queue_fails("queue_find",
-                      ERR_RETRY); /* it could, and is only away: then nothing is doubled */
+    world_fail("queue_find", NULL,
+               ERR_RETRY); /* it could, and is only away: then nothing is doubled */
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
-    world_queue_fails("queue_find", ERR_PERMANENT); /* nor is an error "it is not there" */
+    world_heal();
+    world_fail("queue_find", NULL, ERR_PERMANENT); /* nor is an error "it is not there" */
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
     world.queue_cannot_find = true;
@@ -411,13 +362,12 @@ static void balance_leaves_as_many_unsearched_jobs_as_messages_are_out(void **st
     for (int64_t i = 0; i < 3; i++) {
         (void)world_add_job(42 + i, "queued");
     }
-    world.demand = 3;
     world.queue_cannot_find = true;
     world_empty_queue();
     world_add_messages("launch.small", QUEUE_LEASED, "9999", 3);
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
     world_empty_queue();
     world_add_messages("launch.small", QUEUE_LEASED, "9999", 2);
     sweep_times(1);
@@ -433,7 +383,6 @@ static void balance_leaves_a_job_to_its_own_message(void **state)
     (void)state;
     (void)world_add_job(42, "queued");
     (void)world_add_job(43, "queued");
-    world.demand = 2;
     for (size_t i = 0; i < COUNT_OF(places); i++) {
         world_empty_queue();
         world_add_messages("launch.small", places[i], "42", 1);
@@ -449,10 +398,9 @@ static void balance_asks_for_none_in_the_place_of_one_that_is_over(void **state)
     (void)state;
     (void)world_add_job(42, "completed");
     (void)world_add_job(43, "queued");
-    world.demand = 2;
     world_add_messages("launch.small", QUEUE_READY, "9999", 1);
     sweep_times(1);
-    assert_int_equal(world.settled_to, JOB_CANCELLED);
+    assert_int_equal(calls_count("ledger_reconcile_job", "job=42 to=cancelled "), 1);
     assert_int_equal(world_puts(), 0);
 }
 
@@ -461,17 +409,15 @@ static void balance_asks_for_the_overdue_where_scopes_share_a_class(void **state
 {
     (void)state;
     struct ledger_job *job = world_add_job(42, "queued");
-    world.demand = 1;
     world_add_messages("launch.small", QUEUE_READY, "9999", 100);
-    world.demand_elsewhere = 50;
+    job->waiting_ms = clock_wall_ms() - 601 * 1000;
+    sweep_times(1);
+    assert_int_equal(world_puts(), 0);
+    world_add_demand("other", 50);
     job->waiting_ms = clock_wall_ms() - 599 * 1000;
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
     job->waiting_ms = clock_wall_ms() - 601 * 1000;
-    world.demand_elsewhere = 0;
-    sweep_times(1);
-    assert_int_equal(world_puts(), 0);
-    world.demand_elsewhere = 50;
     sweep_times(1);
     assert_int_equal(world_puts(), 1);
 }
@@ -480,10 +426,9 @@ static void balance_believes_github_that_a_job_is_over(void **state)
 {
     (void)state;
     (void)world_add_job(42, "completed");
-    world.demand = 1;
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.settled_to, JOB_CANCELLED);
+    assert_int_equal(calls_count("ledger_reconcile_job", "job=42 to=cancelled "), 1);
 }
 
 static void reaper_without_the_lease_touches_nothing(void **state)
@@ -491,10 +436,10 @@ static void reaper_without_the_lease_touches_nothing(void **state)
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
     (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
-    world.lease_is_ours = false;
+    world_take_leases();
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
-    assert_int_equal(world.terminated, 0);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0);
 }
 
 static void ended_machines_are_forgotten_after_their_time(void **state)
@@ -505,7 +450,7 @@ static void ended_machines_are_forgotten_after_their_time(void **state)
     fresh->ended_ms = clock_wall_ms();
     old->ended_ms = clock_wall_ms() - 25 * 3600 * 1000LL;
     sweep_times(1);
-    assert_int_equal(world.forgotten, 1);
+    assert_int_equal(calls_done("vm_forget", NULL), 1);
 }
 
 static void machine_that_only_starts_is_not_forgotten(void **state)
@@ -515,14 +460,14 @@ static void machine_that_only_starts_is_not_forgotten(void **state)
     (void)world_add_machine("mf-c28ee50a-t-a",
                             VM_RUN_ENDED); /* no times yet: its record is being written */
     sweep_times(1);
-    assert_int_equal(world.forgotten, 0);
+    assert_int_equal(calls_done("vm_forget", NULL), 0);
 }
 
 static void counts_are_recounted_now_and_then(void **state)
 {
     (void)state;
     sweep_times(3);
-    assert_int_equal(world.repair_calls, 1);
+    assert_int_equal(calls_count("ledger_repair", NULL), 1);
     world_pass(11 * 60 * 1000);
     world.repair_suspects = 1;
     sweep_times(2);
@@ -531,21 +476,19 @@ static void counts_are_recounted_now_and_then(void **state)
     sweep_times(2);
     world_pass(61 * 1000);
     sweep_times(2);
-    assert_int_equal(world.repair_calls, 3);
+    assert_int_equal(calls_count("ledger_repair", NULL), 3);
     world_pass(11 * 60 * 1000);
-    world.repair_fails = true;
+    world_fail("ledger_repair", NULL, ERR_RETRY);
     sweep_times(2);
-    assert_int_equal(world.repair_calls, 4);
+    assert_int_equal(calls_count("ledger_repair", NULL), 4);
     world_pass(61 * 1000); /* what failed is tried again soon */
     sweep_times(2);
-    assert_int_equal(world.repair_calls, 5);
+    assert_int_equal(calls_count("ledger_repair", NULL), 5);
     world_pass(61 * 1000);
-    world.lease_is_ours = false;
+    world_take_leases();
     sweep_times(2);
-    assert_int_equal(world.repair_calls, 5);
+    assert_int_equal(calls_count("ledger_repair", NULL), 5);
 }
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
@@ -554,7 +497,7 @@ int main(void)
         CASE(vm_before_its_deadline_and_healthy_stays),
         CASE(vm_whose_machine_ended_goes_at_once),
         CASE(vm_whose_machine_vanished_needs_two_sweeps),
-        CASE(signs_count_although_another_reaper_sweeps_in_between),
+        CASE(signs_count_although_the_fleet_is_swept_in_between),
         CASE(signs_of_the_fleet_count_although_hosts_are_swept_in_between),
         CASE(vm_is_not_judged_while_the_provider_is_silent),
         CASE(sign_is_kept_while_the_provider_is_silent),

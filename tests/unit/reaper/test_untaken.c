@@ -1,47 +1,15 @@
 /* Jobs that wait beside machines that idle: GitHub is asked, rarely and about few, and believed. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/base/clock.h"
 #include "tests/unit/reaper/world.h"
 
-#define SECOND_MS 1000
-#define PATIENCE_MS (60 * SECOND_MS) /* reaper.patience_ms */
+#define PATIENCE_MS MINUTE_MS /* reaper.patience_ms */
 
-static const char config_text[] =
-    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-    " \"github\": {\"token\": \"x\"}, \"reaper\": {\"patience_ms\": 60000},"
-    " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
-    " \"max_vms\": 40, \"qemu\": {\"image\": \"/none\"}}]}";
-
-static struct reaper reaper;
-
-static int set_up(void **state)
-{
-    (void)state;
-    world_begin(&reaper, config_text);
-    world.demand = 1;
-    world.supply = 1;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    world_end(&reaper);
-    return 0;
-}
+const char world_config[] =
+    WORLD_CONFIG("\"reaper\": {\"patience_ms\": 60000}", WORLD_SMALL("\"max_vms\": 40"));
 
 static struct ledger_vm *add_idle(const char *name, int64_t age_ms)
 {
-    (void)world_add_machine(name, VM_RUN_RUNNING);
-    (void)world_add_runner(name, true, false);
-    return world_add_vm(name, VM_LAUNCHED, age_ms);
+    (void)scripted_github_add_runner(name, true, false);
+    return world_add_running(name, VM_LAUNCHED, age_ms);
 }
 
 static void job_whose_end_was_lost_is_settled_although_supply_covers_it(void **state)
@@ -50,11 +18,11 @@ static void job_whose_end_was_lost_is_settled_although_supply_covers_it(void **s
     (void)world_add_job(42, "completed");
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
-    assert_int_equal(world.settled, 1);
-    assert_int_equal(world.settled_to, JOB_CANCELLED);
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 1);
+    assert_int_equal(calls_count("ledger_reconcile_job", "job=42 to=cancelled "), 1);
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.told, 0);
-    assert_int_equal(world.ended, 0);
+    assert_int_equal(calls_count("ledger_log_event", NULL), 0);
+    assert_int_equal(world_ended(), 0);
 }
 
 static void job_that_does_wait_is_told_and_stays(void **state)
@@ -63,10 +31,9 @@ static void job_that_does_wait_is_told_and_stays(void **state)
     (void)world_add_job(42, "queued");
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
-    assert_int_equal(world.settled, 0);
-    assert_int_equal(world.told, 1);
-    assert_int_equal(world.told_job, 42);
-    assert_string_equal(world.told_what, "untaken");
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
+    assert_int_equal(calls_count("ledger_log_event", NULL), 1);
+    assert_int_equal(calls_count("ledger_log_event", "job=42 vm= what=untaken "), 1);
     assert_int_equal(world_puts(), 0);
 }
 
@@ -79,8 +46,8 @@ static void machine_that_is_young_busy_or_of_another_scope_contradicts_nothing(v
     struct ledger_vm *elsewhere = add_idle("mf-c28ee50a-t-c", PATIENCE_MS + SECOND_MS);
     memcpy(elsewhere->scope, "other", 6);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 0);
-    assert_int_equal(world.settled, 0);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
 }
 
 static void job_that_waits_for_less_than_its_patience_is_left_alone(void **state)
@@ -89,7 +56,7 @@ static void job_that_waits_for_less_than_its_patience_is_left_alone(void **state
     world_add_job(42, "completed")->waiting_ms = clock_wall_ms() - PATIENCE_MS + SECOND_MS;
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
 }
 
 static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
@@ -99,15 +66,14 @@ static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
         (void)world_add_job(42 + i, "queued");
     }
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
-    world.demand = 50;
-    world.supply = 50;
+    world_add_messages("launch.small", QUEUE_READY, "9999", 50); /* the balance lacks nothing */
     sweep(&reaper);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 20);
+    assert_int_equal(calls_count("github_get_job", NULL), 20);
     world_pass(PATIENCE_MS);
     sweep(&reaper);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 40);
+    assert_int_equal(calls_count("github_get_job", NULL), 40);
 }
 
 /* Deleted, or not to be read: asked about rarely, and over when GitHub would have cancelled it. */
@@ -116,25 +82,23 @@ static void job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_en
 {
     (void)state;
     struct ledger_job *job = world_add_job(42, "queued");
-    world.github_jobs[0].id = 7;
-    world.demand = 1;
-    world.supply = 0;
+    scripted_github.jobs[0].id = 7;
     const int64_t apart[] = {1, 2, 4, 8, 10, 10}; /* patiences */
     for (size_t i = 0; i < COUNT_OF(apart); i++) {
         sweep(&reaper);
         sweep(&reaper);
-        assert_int_equal(world.calls[CALL_GET_JOB], (int)i + 1);
+        assert_int_equal(calls_count("github_get_job", NULL), (int)i + 1);
         world_pass(apart[i] * PATIENCE_MS - SECOND_MS);
         sweep(&reaper);
-        assert_int_equal(world.calls[CALL_GET_JOB], (int)i + 1);
+        assert_int_equal(calls_count("github_get_job", NULL), (int)i + 1);
         world_pass(SECOND_MS);
     }
     assert_int_equal(world_puts(), 0);
-    assert_int_equal(world.settled, 0);
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
     job->waiting_ms = clock_wall_ms() - 50 * 3600 * 1000LL;
     sweep(&reaper);
-    assert_int_equal(world.settled, 1);
-    assert_int_equal(world.settled_to, JOB_CANCELLED);
+    assert_int_equal(calls_count("ledger_reconcile_job", NULL), 1);
+    assert_int_equal(calls_count("ledger_reconcile_job", "job=42 to=cancelled "), 1);
     assert_int_equal(world_puts(), 0);
 }
 
@@ -142,11 +106,9 @@ static void job_that_github_knows_again_is_launched_for(void **state)
 {
     (void)state;
     (void)world_add_job(42, "queued");
-    world.github_jobs[0].id = 7;
-    world.demand = 1;
-    world.supply = 0;
+    scripted_github.jobs[0].id = 7;
     sweep(&reaper);
-    world.github_jobs[0].id = 42;
+    scripted_github.jobs[0].id = 42;
     sweep(&reaper);
     assert_int_equal(world_puts(), 0);
     world_pass(PATIENCE_MS);
@@ -157,27 +119,21 @@ static void job_that_github_knows_again_is_launched_for(void **state)
 /* Of two classes one is patient and one is not: the look comes as often as the impatient one's. */
 static void look_comes_once_in_the_shortest_patience(void **state)
 {
-    static const char two_classes[] =
-        "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
-        " \"github\": {\"token\": \"x\"}, \"reaper\": {\"patience_ms\": 60000},"
-        " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"],"
-        " \"patience_ms\": 20000, \"provider\": \"qemu\", \"qemu\": {\"image\": \"/none\"}},"
-        " {\"name\": \"large\", \"labels\": [\"large\"], \"patience_ms\": 90000,"
-        " \"provider\": \"qemu\", \"qemu\": {\"image\": \"/none\"}}]}";
-    tear_down(state);
-    world_begin(&reaper, two_classes);
+    (void)state;
+    world_end();
+    world_begin(WORLD_CONFIG(
+        "\"reaper\": {\"patience_ms\": 60000}",
+        WORLD_SMALL("\"patience_ms\": 20000") ", " WORLD_LARGE("\"patience_ms\": 90000")));
     (void)world_add_job(42, "queued");
     (void)add_idle("mf-c28ee50a-t-a", 21 * SECOND_MS);
-    world.demand = 1;
-    world.supply = 1;
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 1);
+    assert_int_equal(calls_count("github_get_job", NULL), 1);
     world_pass(20 * SECOND_MS - 1);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 1);
+    assert_int_equal(calls_count("github_get_job", NULL), 1);
     world_pass(1);
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 2);
+    assert_int_equal(calls_count("github_get_job", NULL), 2);
 }
 
 static void nothing_is_asked_without_the_lease(void **state)
@@ -185,12 +141,10 @@ static void nothing_is_asked_without_the_lease(void **state)
     (void)state;
     (void)world_add_job(42, "completed");
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
-    world.lease_is_ours = false;
+    world_take_leases();
     sweep(&reaper);
-    assert_int_equal(world.calls[CALL_GET_JOB], 0);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
 }
-
-#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
 {

@@ -1,22 +1,31 @@
 #include "tests/unit/reaper/world.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
-#include "common/ledger/ledger_programs.h"
 #include "common/program/presence.h"
-#include "tests/lib/calls.h"
+#include "tests/lib/memory_rows.h"
+#include "tests/lib/must.h"
+
+#define DAY_MS (24 * HOUR_MS)
+#define FOR_EVER_MS (1000 * DAY_MS)
+#define MARK "deliveries.seen_until_ms"
+
+/* What calls_queue.c and calls_ledger.c stand before; what the world does itself is no call of the
+ * reaper's. */
+int __real_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
+int __real_ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
+                        bool *held, int64_t *fence, struct err *e);
 
 struct world world;
+struct reaper reaper;
 
+/* --- time --- */
 static int64_t world_mono_us(void)
 {
-    return (world.now_ms - 1800000000000 + 1000000) * 1000;
+    return (world.now_ms - WORLD_BEGAN_MS + 1000000) * 1000;
 }
 
 static int64_t world_wall_ms(void)
@@ -42,6 +51,120 @@ void world_pass(int64_t ms)
     world.now_ms += ms;
 }
 
+/* Stands in for the one of common/base (see the CMakeLists). */
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
+bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+{
+    world_pass(timeout_ms);
+    return stop_raised(s);
+}
+
+void world_sweep(int times, int64_t apart_ms)
+{
+    for (int i = 0; i < times; i++) {
+        sweep(&reaper);
+        world_pass(apart_ms);
+    }
+}
+
+void sweep_times(int times)
+{
+    world_sweep(times, 10);
+}
+
+/* --- the world and its reapers --- */
+/* Rows of a scope as long as there is the ledger: the reaper looks for runners in both. */
+static void add_scope(const char *name, int64_t installation_id)
+{
+    struct ledger_vm *vm = memory_vm(world.url, name);
+    (void)snprintf(vm->scope, sizeof vm->scope, "%s", name);
+    vm->installation_id = installation_id;
+    vm->state = VM_GONE;
+    vm->gone_ms = INT64_MAX;
+}
+
+static void open_stores(void)
+{
+    static int times;
+    struct err e;
+    (void)snprintf(world.url, sizeof world.url, "memory://reaper-%d", ++times);
+    MUST(ledger_open(world.url, &world.ledger, &e));
+    MUST(queue_open(world.url, &world.queue, &e));
+    add_scope("acme", 11);
+    add_scope("other", 22);
+}
+
+void world_add_reaper(struct reaper *r, const char *config_text, const char *holder)
+{
+    struct err e = {0};
+    struct config *c = NULL;
+    memset(r, 0, sizeof *r);
+    MUST(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e));
+    MUST(fleet_open(c, world.ledger, NULL, &r->fleet, &e));
+    r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
+    (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
+    r->queue = world.queue;
+    r->ledger = world.ledger;
+    stop_init(&r->stop);
+}
+
+void world_close_reaper(struct reaper *r)
+{
+    stop_fini(&r->stop);
+    fleet_close(r->fleet);
+    config_live_free(r->config);
+    signs_fini(&r->fleet_signs);
+    signs_fini(&r->host_signs);
+}
+
+void world_begin(const char *config_text)
+{
+    static const struct clock_source source = {.mono_us = world_mono_us, .wall_ms = world_wall_ms};
+    log_set_level(LOG_ERROR);
+    clock_set_source(&source);
+    world = (struct world){.now_ms = WORLD_BEGAN_MS};
+    calls_reset();
+    scripted_vms_reset();
+    scripted_github_reset();
+    open_stores();
+    world_add_messages("launch.small", QUEUE_LEASED, "9999", 5);
+    world_add_messages("launch.small", QUEUE_DEAD, "9999", 7);
+    world_add_reaper(&reaper, config_text, "one");
+}
+
+void world_end(void)
+{
+    world_close_reaper(&reaper);
+    queue_close(world.queue);
+    ledger_close(world.ledger);
+}
+
+int world_set_up(void **state)
+{
+    (void)state;
+    world_begin(world_config);
+    return 0;
+}
+
+int world_tear_down(void **state)
+{
+    (void)state;
+    world_end();
+    return 0;
+}
+
+void world_anew(void)
+{
+    world_end();
+    world_begin(world_config);
+}
+
+int64_t presence_format(const struct presence *p)
+{
+    (void)p;
+    return 1;
+}
+
 static int64_t counter(const char *name, const char *task)
 {
     char label[64];
@@ -59,99 +182,181 @@ int64_t world_task_errors(const char *task)
     return counter("mayfly_reaper_duty_failures_total", task);
 }
 
-/* Stands in for the one of common/base (see the CMakeLists). */
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+/* --- what happens --- */
+void world_fail(const char *function, const char *with, enum err_class class)
 {
-    world_pass(timeout_ms);
-    return stop_raised(s);
+    calls_plan(&(struct call_plan){.function = function, .with = with, .fails = class});
 }
 
-int world_called(enum world_call call, struct err *e)
+void world_heal(void)
 {
-    world.calls[call]++;
-    if (world.event != NULL && call == world.event_call && world.calls[call] == world.event_at) {
-        world.event();
+    calls_replan(NULL, 0);
+}
+
+void world_happens(const char *function, const char *with, int at, void (*event)(void))
+{
+    calls_plan(&(struct call_plan){
+        .function = function, .with = with, .skip = at - 1, .times = 1, .happens = event});
+}
+
+/* --- the ledger --- */
+const char *world_host_lease(void)
+{
+    static char name[96];
+    (void)snprintf(name, sizeof name, "sweep/%.80s", fleet_host(reaper.fleet));
+    return name;
+}
+
+static void release(const char *name, const char *holder)
+{
+    struct err e;
+    MUST(ledger_lease_release(world.ledger, name, holder, &e));
+}
+
+void world_take_lease(const char *name)
+{
+    struct err e;
+    bool held = false;
+    int64_t fence = 0;
+    release(name, reaper.holder);
+    MUST(__real_ledger_lease(world.ledger, name, "another", FOR_EVER_MS, &held, &fence, &e));
+    assert_true(held);
+}
+
+void world_take_leases(void)
+{
+    world_take_lease("sweep");
+    world_take_lease(world_host_lease());
+}
+
+void world_give_leases_back(void)
+{
+    release("sweep", "another");
+    release(world_host_lease(), "another");
+}
+
+int64_t world_mark(void)
+{
+    struct err e;
+    int64_t ms = -1;
+    MUST(ledger_mark_get(world.ledger, MARK, &ms, &e));
+    return ms;
+}
+
+void world_set_mark(int64_t ms)
+{
+    struct err e;
+    MUST(ledger_mark_set(world.ledger, MARK, ms, &e));
+}
+
+/* Where counts cannot go wrong by themselves there is nothing to correct: here there always is. */
+int __wrap_ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,
+                         struct err *e);
+int __wrap_ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,
+                         struct err *e)
+{
+    struct call c = call_begin("ledger_repair", e, "%s", "");
+    (void)l;
+    if (c.goes_on) {
+        *out = calloc(1, sizeof **out);
+        ASSERT(*out != NULL);
+        **out = (struct ledger_repair){.what = "slots of the fleet", .was = 3, .is = 2};
+        *n = 1;
+        *suspected = world.repair_suspects;
     }
-    return world.fails[call] != ERR_NONE ? err_set(e, world.fails[call], 0, "scripted") : 0;
+    return call_end(&c, 0, e);
 }
 
-static void reset(void)
+/* --- the queue --- */
+bool __real_queue_can(const struct queue *q, enum queue_capability c);
+bool __wrap_queue_can(const struct queue *q, enum queue_capability c);
+bool __wrap_queue_can(const struct queue *q, enum queue_capability c)
 {
-    static const struct clock_source source = {.mono_us = world_mono_us, .wall_ms = world_wall_ms};
-    clock_set_source(&source);
-    memset(&world, 0, sizeof world);
-    world.now_ms = 1800000000000;
-    world.lease_fence = 1;
-    world.page_size = 100;
-    world.lease_is_ours = true;
-    world.machines_told = true;
+    return __real_queue_can(q, c) && !(c == QUEUE_FIND && world.queue_cannot_find);
 }
 
-void world_add_reaper(struct reaper *r, const char *config_text, const char *holder)
+static void place_one(const char *lane, enum queue_place place, const char *key)
 {
     struct err e = {0};
-    struct config *c = NULL;
-    memset(r, 0, sizeof *r);
-    ASSERT(config_parse(slice_of(config_text), "test", CONFIG_FOR_REAPER, &c, NULL, &e) == 0);
-    r->config = config_live_new(c, NULL, CONFIG_FOR_REAPER);
-    (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
-    r->queue = world_queue;
-    stop_init(&r->stop);
+    struct queue_message m = {.id = ""};
+    size_t got = 0;
+    const struct queue_item item = {.lane = lane,
+                                    .body = SLICE("{}"),
+                                    .key = key,
+                                    .delay_ms = place == QUEUE_DELAYED ? DAY_MS : 0};
+    MUST(__real_queue_put(world.queue, &item, 1, &e));
+    if (place == QUEUE_LEASED || place == QUEUE_DEAD) {
+        ASSERT(queue_take(world.queue, lane, 1, DAY_MS, 0, &m, &got, &e) == 0 && got == 1);
+        ASSERT(strcmp(m.key, key) == 0); /* nothing was ready before it */
+        ASSERT(place == QUEUE_LEASED || queue_bury(world.queue, &m, "test", &e) == 0);
+        queue_message_fini(&m);
+    }
 }
 
-void world_begin(struct reaper *r, const char *config_text)
+void world_add_messages(const char *lane, enum queue_place place, const char *key, int n)
 {
-    log_set_level(LOG_ERROR);
-    reset();
-    calls_reset();
-    world_empty_queue();
-    world_add_messages("launch.small", QUEUE_LEASED, "9999", 5);
-    world_add_messages("launch.small", QUEUE_DEAD, "9999", 7);
-    world_add_reaper(r, config_text, "one");
-    world.reaper = r;
+    for (int i = 0; i < n; i++) {
+        place_one(lane, place, key);
+    }
 }
 
-void world_end(struct reaper *r)
+/* A queue of another name in the place of this one. */
+void world_empty_queue(void)
 {
-    stop_fini(&r->stop);
-    config_live_free(r->config);
-    signs_fini(&r->fleet_signs);
-    signs_fini(&r->host_signs);
+    static int times;
+    char url[64];
+    struct err e = {0};
+    queue_close(world.queue);
+    (void)snprintf(url, sizeof url, "memory://reaper-empty-%d", ++times);
+    MUST(queue_open(url, &world.queue, &e));
+    reaper.queue = world.queue;
 }
 
+int world_puts(void)
+{
+    return (int)calls_done("queue_put", NULL);
+}
+
+const char *world_put(int i, const char *field)
+{
+    static char value[QUEUE_BODY_MAX_BYTES];
+    char begin[16];
+    const char *args = calls_args("queue_put", NULL, (size_t)i + 1);
+    (void)snprintf(begin, sizeof begin, "%s=", field);
+    const char *from = strstr(args, begin);
+    ASSERT(from != NULL);
+    from += strlen(begin);
+    size_t len = strcmp(field, "body") == 0 ? strlen(from) - 1 : strcspn(from, " ");
+    ASSERT(slice_to_cstr((struct slice){from, len}, value, sizeof value));
+    return value;
+}
+
+/* --- rows and machines --- */
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)
 {
-    struct ledger_vm *vm = &world.vms[world.vm_count++];
+    struct ledger_vm *vm = memory_vm(world.url, name);
     int64_t then = clock_wall_ms() - age_ms;
-    (void)snprintf(vm->name, sizeof vm->name, "%s", name);
     (void)snprintf(vm->class_name, sizeof vm->class_name, "small");
     (void)snprintf(vm->scope, sizeof vm->scope, "acme");
     (void)snprintf(vm->provider, sizeof vm->provider, "qemu");
-    (void)snprintf(vm->host, sizeof vm->host, "here");
+    (void)snprintf(vm->host, sizeof vm->host, "%s", fleet_host(reaper.fleet));
     vm->state = state;
     vm->installation_id = 11;
-    vm->runner_id = 1000 + (int64_t)world.vm_count;
-    vm->for_job = 5000 + (int64_t)world.vm_count;
+    vm->for_job = 5000 + ++world.vms;
     vm->reserved_ms = then;
     vm->heartbeat_ms = then;
-    vm->launched_ms = then;
-    vm->ending_ms = then;
+    if (state >= VM_REGISTERED) {
+        vm->runner_id = 1000 + world.vms;
+        vm->registered_ms = then;
+    }
     if (state >= VM_LAUNCHED) {
         (void)snprintf(vm->vm_id, sizeof vm->vm_id, "id-%.100s", name);
-        vm->deadline_ms = then + 3600 * 1000;
+        vm->deadline_ms = then + HOUR_MS;
+        vm->launched_ms = then;
     }
+    vm->ending_ms = state >= VM_ENDING ? then : 0;
+    vm->gone_ms = state == VM_GONE ? then : 0;
     return vm;
-}
-
-struct vm_info *world_add_machine(const char *name, enum vm_run_state state)
-{
-    struct vm_info *m = &world.machines[world.machine_count];
-    world.machine_class[world.machine_count++] = "small";
-    (void)snprintf(m->id, sizeof m->id, "id-%s", name);
-    (void)snprintf(m->name, sizeof m->name, "%s", name);
-    m->state = state;
-    return m;
 }
 
 struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)
@@ -163,325 +368,94 @@ struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state stat
     return vm;
 }
 
+struct ledger_vm *world_add_unanswered(const char *name, int64_t age_ms)
+{
+    struct ledger_vm *vm = world_add_large_vm(name, VM_ENDING, age_ms);
+    vm->vm_id[0] = '\0';
+    vm->launched_ms = 0;
+    vm->deadline_ms = 0;
+    return vm;
+}
+
+void world_move(struct ledger_vm *vm, enum ledger_vm_state to)
+{
+    vm->state = to;
+    vm->ending_ms = to == VM_ENDING ? clock_wall_ms() : vm->ending_ms;
+    vm->gone_ms = to == VM_GONE ? clock_wall_ms() : 0;
+}
+
+struct vm_info *world_add_machine(const char *name, enum vm_run_state state)
+{
+    return scripted_vms_add("small", name, state);
+}
+
 struct vm_info *world_add_large_machine(const char *name, enum vm_run_state state)
 {
-    struct vm_info *m = world_add_machine(name, state);
-    world.machine_class[world.machine_count - 1] = "large";
+    struct vm_info *m = scripted_vms_add("large", name, state);
     m->name[0] = '\0';
     return m;
 }
 
-struct github_runner *world_add_runner(const char *name, bool online, bool busy)
+struct ledger_vm *world_add_running(const char *name, enum ledger_vm_state state, int64_t age_ms)
 {
-    struct github_runner *r = &world.runners[world.runner_count];
-    world.runner_scope[world.runner_count++] = "acme";
-    (void)snprintf(r->name, sizeof r->name, "%s", name);
-    r->id = 1000 + (int64_t)world.runner_count;
-    r->online = online;
-    r->busy = busy;
-    return r;
+    (void)world_add_machine(name, VM_RUN_RUNNING);
+    return world_add_vm(name, state, age_ms);
+}
+
+struct ledger_vm *world_add_supply(const char *scope, int n)
+{
+    struct ledger_vm *vm = NULL;
+    for (int i = 0; i < n; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "mf-c28ee50a-supply-%d", i);
+        vm = world_add_running(name, VM_LAUNCHED, SECOND_MS);
+        (void)snprintf(vm->scope, sizeof vm->scope, "%s", scope);
+    }
+    return vm;
 }
 
 struct ledger_job *world_add_job(int64_t id, const char *github_status)
 {
-    struct ledger_job *j = &world.jobs[world.job_count];
-    struct github_job *g = &world.github_jobs[world.job_count++];
-    *j = (struct ledger_job){.facts.id = id,
-                             .facts.run_id = 10 * id,
-                             .facts.run_attempt = 2,
-                             .facts.installation_id = 11,
-                             .facts.created_ms = 1790000000000,
-                             .facts.organization = "acme",
-                             .facts.name = "build",
-                             .facts.labels = "self-hosted,linux",
-                             .state = JOB_WAITING};
-    j->waiting_ms = clock_wall_ms() - 3600 * 1000;
-    (void)snprintf(j->facts.class_name, sizeof j->facts.class_name, "small");
-    (void)snprintf(j->scope, sizeof j->scope, "acme");
-    (void)snprintf(j->facts.repository, sizeof j->facts.repository, "acme/app");
-    g->id = id;
-    (void)snprintf(g->status, sizeof g->status, "%s", github_status);
+    struct ledger_job *j = memory_job(world.url, id);
+    (void)scripted_github_add_job(id, github_status);
+    *j = (struct ledger_job){.facts = {.id = id,
+                                       .run_id = 10 * id,
+                                       .run_attempt = 2,
+                                       .installation_id = 11,
+                                       .created_ms = 1790000000000,
+                                       .repository = "acme/app",
+                                       .organization = "acme",
+                                       .name = "build",
+                                       .labels = "self-hosted,linux",
+                                       .class_name = "small"},
+                             .scope = "acme",
+                             .state = JOB_WAITING,
+                             .waiting_ms = clock_wall_ms() - HOUR_MS};
     return j;
 }
 
-/* --- the ledger --- */
-static struct world_lease *lease_of(const char *name)
+void world_add_demand(const char *scope, int64_t n)
 {
-    for (size_t i = 0; i < COUNT_OF(world.leases); i++) {
-        struct world_lease *l = &world.leases[i];
-        if (l->name[0] == '\0') {
-            (void)snprintf(l->name, sizeof l->name, "%s", name);
-        }
-        if (strcmp(l->name, name) == 0) {
-            return l;
-        }
-    }
-    abort(); /* a lease too many */
-}
-
-int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms, bool *held,
-                 int64_t *fence, struct err *e)
-{
-    struct world_lease *lease = lease_of(name);
-    (void)l;
-    world.lease_calls++;
-    if (world.lease_fails) {
-        return err_set(e, ERR_RETRY, 0, "scripted");
-    }
-    bool was_its = strcmp(lease->holder, holder) == 0;
-    *held = world.lease_is_ours &&
-            (world.lease_of_another == NULL || strcmp(name, world.lease_of_another) != 0) &&
-            (was_its || lease->holder[0] == '\0' || lease->until_ms <= world.now_ms);
-    if (*held) {
-        lease->changes += lease->ttl_ms > 0 && !was_its ? 1 : 0;
-        lease->ttl_ms = ttl_ms;
-        lease->until_ms = world.now_ms + ttl_ms;
-        (void)snprintf(lease->holder, sizeof lease->holder, "%s", holder);
-    }
-    *fence = world.lease_fence + lease->changes;
-    return 0;
-}
-
-int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
-{
-    struct world_lease *lease = lease_of(name);
-    (void)l;
-    (void)e;
-    if (strcmp(lease->holder, holder) == 0) {
-        lease->holder[0] = '\0';
-    }
-    return 0;
-}
-
-/* There is one; under any other name there is nothing. */
-static bool is_the_mark(const char *name)
-{
-    return strcmp(name, "deliveries.seen_until_ms") == 0;
-}
-
-int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
-{
-    (void)l;
-    (void)e;
-    *out = is_the_mark(name) ? world.mark_ms : 0;
-    return 0;
-}
-
-int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
-{
-    (void)l;
-    (void)e;
-    world.mark_ms = is_the_mark(name) ? value : world.mark_ms;
-    return 0;
-}
-
-int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
-{
-    (void)l;
-    if (world.known_job == NULL || world.known_job->facts.id != job_id) {
-        return err_set(e, ERR_NOT_FOUND, 0, "no job");
-    }
-    *out = *world.known_job;
-    return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct ledger_vm *)a)->name, ((const struct ledger_vm *)b)->name);
-}
-
-int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
-                   struct ledger_vm **out, size_t *n, struct err *e)
-{
-    static struct ledger_vm rows[WORLD_MAX];
-    (void)l;
-    if (world.ledger_fails_on_list) {
-        return err_set(e, ERR_RETRY, 0, "scripted");
-    }
-    *out = calloc(WORLD_MAX, sizeof **out);
-    *n = 0;
-    memcpy(rows, world.vms, sizeof rows);
-    qsort(rows, world.vm_count, sizeof rows[0], by_name);
-    for (size_t i = 0; i < world.vm_count && *n < max; i++) {
-        if (strcmp(rows[i].name, after) > 0 && (state_mask & (1u << rows[i].state)) != 0) {
-            (*out)[(*n)++] = rows[i];
-        }
-    }
-    return 0;
-}
-
-struct ledger_vm *world_row(const char *name)
-{
-    for (size_t i = 0; i < world.vm_count; i++) {
-        if (strcmp(world.vms[i].name, name) == 0) {
-            return &world.vms[i];
-        }
-    }
-    return NULL;
-}
-
-int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
-{
-    (void)l;
-    if (world_called(CALL_VM_GET, e) != 0) {
-        return -1;
-    }
-    const struct ledger_vm *vm = world_row(name);
-    if (vm == NULL) {
-        return err_set(e, ERR_NOT_FOUND, 0, "no row");
-    }
-    *out = *vm;
-    return 0;
-}
-
-int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
-                      struct err *e)
-{
-    struct ledger_vm *vm = world_row(a->vm);
-    (void)l;
-    (void)changed;
-    if (vm == NULL) {
-        return err_set(e, ERR_NOT_FOUND, 0, "no row");
-    }
-    vm->state = a->to;
-    return 0;
-}
-
-static void add_balance(struct ledger_balance *list, size_t *n, const char *scope,
-                        const char *class_name, int64_t demand, int64_t supply)
-{
-    if (demand > 0 || supply > 0) {
-        struct ledger_balance *b = &list[(*n)++];
-        *b = (struct ledger_balance){.demand = demand, .supply = supply};
-        (void)snprintf(b->scope, sizeof b->scope, "%s", scope);
-        (void)snprintf(b->class_name, sizeof b->class_name, "%s", class_name);
+    static int64_t id = 1000000;
+    for (int64_t i = 0; i < n; i++) {
+        struct ledger_job *j = memory_job(world.url, ++id);
+        (void)snprintf(j->scope, sizeof j->scope, "%s", scope);
+        (void)snprintf(j->facts.class_name, sizeof j->facts.class_name, "small");
+        j->state = JOB_WAITING;
+        j->waiting_ms = clock_wall_ms();
     }
 }
 
-int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
+int world_ended(void)
 {
-    (void)l;
-    if (world.calls[CALL_BALANCES] == 0) {
-        world.depths_before_balances = calls_count("queue_depths", NULL);
-    }
-    if (world_called(CALL_BALANCES, e) != 0) {
-        return -1;
-    }
-    *out = calloc(3, sizeof **out);
-    *n = 0;
-    add_balance(*out, n, "acme", "small", world.demand, world.supply);
-    add_balance(*out, n, "other", "small", world.demand_elsewhere, world.supply_elsewhere);
-    add_balance(*out, n, "acme", "large", world.demand_large, 0);
-    return 0;
+    return (int)calls_done("ledger_vm_advance", " to=gone ");
 }
 
-int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_name,
-                        int64_t before_ms, size_t max, struct ledger_job **out, size_t *n,
-                        struct err *e)
+void world_assert_nothing_ended(void)
 {
-    (void)l;
-    (void)e;
-    *out = calloc(WORLD_MAX, sizeof **out);
-    *n = 0;
-    for (size_t i = 0; i < world.job_count && *n < max; i++) {
-        if (strcmp(world.jobs[i].scope, scope) == 0 &&
-            strcmp(world.jobs[i].facts.class_name, class_name) == 0 &&
-            world.jobs[i].waiting_ms < before_ms && world.jobs[i].relaunched_ms < before_ms) {
-            (*out)[(*n)++] = world.jobs[i];
-        }
-    }
-    return 0;
-}
-
-int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
-                     const char *detail, struct err *e)
-{
-    (void)l;
-    (void)vm;
-    (void)detail;
-    (void)e;
-    world.told++;
-    world.told_job = job_id;
-    (void)snprintf(world.told_what, sizeof world.told_what, "%s", what);
-    return 0;
-}
-
-int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
-{
-    (void)l;
-    (void)e;
-    for (size_t i = 0; i < world.job_count; i++) {
-        if (world.jobs[i].facts.id == job_id) {
-            world.jobs[i].relaunched_ms = clock_wall_ms();
-        }
-    }
-    return 0;
-}
-
-int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
-                         const char *why, struct err *e)
-{
-    (void)l;
-    (void)e;
-    world.settled++;
-    world.settled_job = job_id;
-    world.settled_to = to;
-    (void)snprintf(world.settled_why, sizeof world.settled_why, "%s", why);
-    return 0;
-}
-
-int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e)
-{
-    (void)l;
-    (void)e;
-    *out = calloc(2, sizeof **out);
-    (*out)[0] = (struct ledger_scope){.name = "acme", .installation_id = 11};
-    (*out)[1] = (struct ledger_scope){.name = "other", .installation_id = 22};
-    *n = 2;
-    return 0;
-}
-
-int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
-{
-    (void)l;
-    (void)max;
-    (void)e;
-    world.tidied_before_ms = before_ms;
-    *removed = 0;
-    return 0;
-}
-
-int ledger_program_tidy(struct ledger *l, struct err *e)
-{
-    (void)l;
-    (void)e;
-    return 0;
-}
-
-int64_t presence_format(const struct presence *p)
-{
-    (void)p;
-    return 1;
-}
-
-int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,
-                  struct err *e)
-{
-    (void)l;
-    world.repair_calls++;
-    if (world.repair_fails) {
-        return err_set(e, ERR_RETRY, 0, "the store does not answer");
-    }
-    *out = calloc(1, sizeof **out);
-    ASSERT(*out != NULL);
-    **out = (struct ledger_repair){.what = "slots of the fleet", .was = 3, .is = 2};
-    *n = 1;
-    *suspected = world.repair_suspects;
-    return 0;
-}
-
-const char *ledger_vm_state_name(enum ledger_vm_state s)
-{
-    (void)s;
-    return "state";
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
+    assert_int_equal(calls_count("vm_forget", NULL), 0);
+    assert_int_equal(calls_count("github_delete_runner", NULL), 0);
+    assert_int_equal(calls_count("ledger_vm_advance", " to=ending "), 0);
+    assert_int_equal(calls_count("ledger_vm_advance", " to=gone "), 0);
 }

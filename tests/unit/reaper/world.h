@@ -1,165 +1,122 @@
 /*
- * A scripted world for the reaper: rows of the ledger, machines of two providers, runners, jobs and
- * webhook deliveries of GitHub, as plain arrays that a test fills and looks at. The
- * files world*.c answer the reaper's calls from them. The queue is a real one, in memory.
+ * A world for the reaper: a queue and a ledger in memory, the machines of two providers
+ * (tests/lib/scripted_vms.h), and GitHub (tests/lib/scripted_github.h), which a test fills and
+ * looks at. The fleet is the real one.
  *
  * There are two of everything: two classes (small, whose machines are bound to a host, and large,
- * whose machines tell no name), two hosts (here, there), two scopes (acme, other). A machine's id
- * is never its name, and no number is another's. A call with a wrong argument finds nothing, and
- * what was done is recorded with its arguments.
+ * whose machines tell no name), two hosts (this one, there), two scopes (acme, other). A machine's
+ * id is never its name, and no number is another's. A call with a wrong argument finds nothing, and
+ * what was done is recorded with its arguments (tests/lib/calls.h).
  *
  * Time is the world's own: it stands still but for world_pass() and for the reaper's sleeps, which
- * pass at once (the test links with --wrap=stop_sleep and --wrap=clock_gettime). Any call can fail
- * (fails), and a test can let something happen right before the n-th call of a kind is answered: a
- * freeze, or a change of the world at the moment of the second look.
+ * pass at once (the test links with --wrap=stop_sleep and --wrap=clock_gettime). Any call can fail,
+ * and a test can let something happen right before the n-th call of a kind is answered: a freeze,
+ * or a change of the world at the moment of the second look.
  */
 #ifndef MAYFLY_TESTS_REAPER_WORLD_H
 #define MAYFLY_TESTS_REAPER_WORLD_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
 #include "reaper/reaper.h"
+#include "tests/lib/calls.h"
+#include "tests/lib/scripted_github.h"
+#include "tests/lib/scripted_vms.h"
 
-#define WORLD_MAX 640
-#define WORLD_TEXT 600
+#define SECOND_MS 1000LL
+#define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS (60 * MINUTE_MS)
 
-/* Calls at which something may happen. */
-enum world_call {
-    CALL_RATE_TAKE,
-    CALL_GET_RUNNER,
-    CALL_GET_JOB,
-    CALL_DESCRIBE,
-    CALL_PAYLOAD,
-    CALL_VM_GET,
-    CALL_LIST_DELIVERIES,
-    CALL_LIST_RUNNERS,
-    CALL_BALANCES,
-    WORLD_CALLS
-};
+/* The configuration of each test file, of settings other than the classes, and one or both of them:
+ * WORLD_CONFIG("\"reaper\": {…}", WORLD_SMALL("\"max_vms\": 4") ", " WORLD_LARGE("…")). */
+#define WORLD_CONFIG(settings, classes)                                                            \
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","             \
+    " \"github\": {\"token\": \"x\"}, " settings ", \"classes\": [" classes "]}"
+#define WORLD_SMALL(more)                                                                          \
+    "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","                 \
+    " \"qemu\": {\"image\": \"/none\"}, " more "}"
+#define WORLD_LARGE(more)                                                                          \
+    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"lambda\":"         \
+    " {\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}, " more "}"
+/* One that acts on second signs after 10 ms, and whose other times are all different. */
+#define WORLD_TWO_CLASSES                                                                          \
+    WORLD_CONFIG("\"worker\": {\"lease_ms\": 120000}, \"reaper\": {\"records_interval_ms\": 10,"   \
+                 " \"confirm_after_ms\": 10, \"startup_timeout_ms\": 300000,"                      \
+                 " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 20000, \"keep_hours\": 7,"    \
+                 " \"keep_logs_hours\": 5}",                                                       \
+                 WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 3600") ", " WORLD_LARGE(   \
+                     "\"max_vms\": 4, \"max_duration_seconds\": 7200"))
+extern const char world_config[];
 
-struct world_delivery {
-    struct github_delivery entry;
-    char payload[WORLD_TEXT];
-    enum err_class payload_fails;   /* ERR_NONE: it is told */
-    enum err_class redeliver_fails; /* ERR_NONE: it is taken on */
-};
-
-struct world_end {
-    char vm[68];
-    char reason[96];
-    bool spare_if_busy;
-    bool nothing_runs;
-};
-
-struct vm_provider {
-    const char *class_name;
-};
-
-struct world_lease {
-    char name[96];
-    char holder[64]; /* "": nobody */
-    int64_t ttl_ms;  /* as it was asked for last; 0: never held */
-    int64_t until_ms;
-    int64_t changes; /* of its holder */
-};
+#define WORLD_BEGAN_MS 1800000000000
 
 struct world {
     int64_t now_ms;
     int64_t boot_extra_ms; /* time that only the boot clock saw: suspend */
-    struct reaper *reaper; /* of world_begin */
-    int64_t lease_fence;
-    struct world_lease leases[3];
-    bool lease_fails;             /* the ledger does not answer */
-    const char *lease_of_another; /* by its name; NULL: none is, as long as lease_is_ours */
-    int lease_calls;
-    int lease_calls_at_end; /* as many when a VM was ended last */
-    int calls[WORLD_CALLS];
-    enum world_call event_call; /* when calls[event_call] reaches event_at, event() happens */
-    int event_at;
-    void (*event)(void);
-    enum err_class fails[WORLD_CALLS]; /* ERR_NONE: it works */
-
-    bool rate_limited; /* the terminate bucket counts */
-    double rate_tokens;
-    int64_t rate_seen_ms;
-    int64_t end_times_ms[4 * WORLD_MAX]; /* of each try to end a VM */
-    int end_tries;
-    int end_fails_every; /* 0: never */
-
-    struct world_delivery deliveries[WORLD_MAX]; /* the newest first */
-    size_t delivery_count;
-    bool has_hook;
-    size_t page_size; /* of the delivery log */
-    int list_calls;
-    int payload_calls;
-    int redeliver_calls;
-    int64_t mark_ms;
-
-    struct ledger_vm vms[WORLD_MAX];
-    size_t vm_count;
-    struct vm_info machines[WORLD_MAX];
-    const char *machine_class[WORLD_MAX];
-    size_t machine_count;
-    bool machines_told;       /* false: vm_list fails */
-    const char *silent_class; /* its does; NULL: none */
-    struct github_runner runners[WORLD_MAX];
-    const char *runner_scope[WORLD_MAX];
-    size_t runner_count;
-    struct ledger_job jobs[WORLD_MAX];
-    size_t job_count;
-    struct github_job github_jobs[WORLD_MAX]; /* by the same index as jobs */
-    int64_t demand;
-    int64_t supply;
-    int64_t demand_elsewhere; /* of another scope, in the same class */
-    int64_t supply_elsewhere;
-    int64_t demand_large;   /* of the other class */
+    char url[32];          /* of the ledger, for memory_rows.h */
+    struct ledger *ledger;
+    struct queue *queue;
     bool queue_cannot_find; /* QUEUE_FIND is none of the queue's capabilities */
-    bool lease_is_ours;
-    bool ledger_fails_on_list;
-    int repair_calls;
-    bool repair_fails;
-    size_t repair_suspects;
-    int records_deleted;
-    int64_t deleted_runner; /* the last one */
-    char deleted_scope[144];
-    int terminated;          /* strays, by vm_terminate */
-    bool end_does_nothing;   /* although the provider said yes */
-    char terminated_id[192]; /* the last one */
-    char last_end_reason[96];
-    struct world_end ends[4 * WORLD_MAX];
-    int ended;       /* rows, by fleet_end_vm */
-    int64_t hold_ms; /* fleet_hold_ms of every row without an id where machines are unnamed */
-    bool unnamed;    /* machines tell no name, and no host is theirs */
-    int64_t settled_to;
-    int64_t settled_job;
-    char settled_why[96];
-    int64_t tidied_before_ms;
-    size_t depths_before_balances; /* calls of the one before the first of the other */
-    int settled;
-    int told; /* lines of the timeline */
-    int64_t told_job;
-    char told_what[40];
-    int forgotten;
-    char forgotten_id[192];
-    int asked_of_job_1;           /* calls of github_get_job for the job of that number */
-    struct ledger_job *known_job; /* what ledger_job_get knows; NULL nothing */
+    size_t repair_suspects; /* what ledger_repair says: a count that was corrected, and so many */
+    int vms;                /* rows that were added */
 };
 
 extern struct world world;
-extern struct queue *world_queue;
+extern struct reaper reaper; /* of world_begin */
 
-/* The row of that name, or NULL. */
-struct ledger_vm *world_row(const char *name);
+/* A world that is empty, and the reaper of that configuration in it. */
+void world_begin(const char *config_text);
+/* One more reaper in the same world, which world_close_reaper ends. */
+void world_add_reaper(struct reaper *r, const char *config_text, const char *holder);
+void world_close_reaper(struct reaper *r);
+void world_end(void);
+/* The same for cmocka, with the file's configuration. */
+int world_set_up(void **state);
+int world_tear_down(void **state);
+#define CASE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
+/* A world like a new one, for a test that goes through several. */
+void world_anew(void);
 
-/* For the other files of the world: notes a call, and lets happen what shall happen at it. */
-MUST_CHECK int world_called(enum world_call call, struct err *e);
+void world_pass(int64_t ms);
+/* So many sweeps, and so much time after each. */
+void world_sweep(int times, int64_t apart_ms);
+/* The same, 10 ms apart. */
+void sweep_times(int times);
 
 /* What a task of that name did and how often it failed; over the whole process. */
 int64_t world_task_done(const char *task);
 int64_t world_task_errors(const char *task);
 
-void world_pass(int64_t ms);
+/* --- what happens --- */
+/* Each call of that function whose arguments contain `with` (NULL: each) fails so, until world_heal
+ * takes that back, and all other plans. */
+void world_fail(const char *function, const char *with, enum err_class class);
+void world_heal(void);
+/* Right before the at-th such call from now is answered. */
+void world_happens(const char *function, const char *with, int at, void (*event)(void));
 
-/* Puts n messages with that key on the queue, as somebody else. The reaper's calls to the queue are
- * in calls.h. */
+/* --- leases: "sweep", and world_host_lease() for this host's --- */
+const char *world_host_lease(void);
+/* Whoever holds it, another reaper has it from now on, and keeps it. */
+void world_take_lease(const char *name);
+void world_take_leases(void);
+/* The other one gives back all it has. */
+void world_give_leases_back(void);
+
+/* The mark up to which GitHub's log of deliveries was read. */
+int64_t world_mark(void);
+void world_set_mark(int64_t ms);
+
+/* --- the queue --- */
+/* Puts n messages with that key on the queue, as somebody else. */
 void world_add_messages(const char *lane, enum queue_place place, const char *key, int n);
 /* Some that are leased, and some that are dead, are there from the beginning; this leaves none. */
 void world_empty_queue(void);
@@ -167,27 +124,31 @@ void world_empty_queue(void);
  * Valid until the next call. */
 int world_puts(void);
 const char *world_put(int i, const char *field);
-/* Every call of that function fails so; ERR_NONE: all calls of the queue work again. */
-void world_queue_fails(const char *function, enum err_class class);
 
-/* Adds a delivery of a job at the top of the log, `age_ms` ago; returns its place (the array moves
- * with the next one). */
-struct world_delivery *world_add_delivery(int64_t job_id, const char *action, int status_code,
-                                          int64_t age_ms);
-
-/* A world that is empty, whose lease is ours and whose provider answers; and a reaper of that
- * configuration in it, to be ended by world_end. */
-void world_begin(struct reaper *r, const char *config_text);
-/* One more reaper in the same world. */
-void world_add_reaper(struct reaper *r, const char *config_text, const char *holder);
-void world_end(struct reaper *r);
+/* --- rows and machines --- */
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
+/* Of the other class. */
+struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
+/* The same, launched and never answered, and `ending` ever since. */
+struct ledger_vm *world_add_unanswered(const char *name, int64_t age_ms);
+/* As a step of the ledger would: with the time of it. */
+void world_move(struct ledger_vm *vm, enum ledger_vm_state to);
 /* Its id is id-<name>. */
 struct vm_info *world_add_machine(const char *name, enum vm_run_state state);
-/* The same of the other class: the row, and the machine, which tells no name. */
-struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
+/* One of the other class, which tells no name. */
 struct vm_info *world_add_large_machine(const char *name, enum vm_run_state state);
-struct github_runner *world_add_runner(const char *name, bool online, bool busy);
+/* A row and its machine, that runs. */
+struct ledger_vm *world_add_running(const char *name, enum ledger_vm_state state, int64_t age_ms);
+/* A job that waits since an hour ago, and what GitHub says of it. */
 struct ledger_job *world_add_job(int64_t id, const char *github_status);
+/* VMs of that scope that were launched a second ago; the last one. */
+struct ledger_vm *world_add_supply(const char *scope, int n);
+/* Jobs that wait since now, which GitHub was not asked about. */
+void world_add_demand(const char *scope, int64_t n);
+
+/* How many VMs the reaper has ended. */
+int world_ended(void);
+/* Nothing was ended, deleted or forgotten, and it was not tried. */
+void world_assert_nothing_ended(void);
 
 #endif

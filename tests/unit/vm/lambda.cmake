@@ -5,12 +5,11 @@ foreach(name test_vm_lambda test_vm_lambda_settings)
   mayfly_test(${name} LABEL unit SOURCES vm/${name}.c vm/lambda_scene.c
               LIBS mayfly_test_lambda mayfly_test_http PkgConfig::JANSSON)
 endforeach()
-# The fleet over a ledger in memory; GitHub and the provider are scripted in the test.
-mayfly_test(test_fleet LABEL unit
-            SOURCES fleet/test_fleet.c ${PROJECT_SOURCE_DIR}/common/fleet/fleet.c
-                    ${PROJECT_SOURCE_DIR}/common/fleet/fleet_rates.c
-            LIBS mayfly_test_memory_rows mayfly_test_must)
+# The fleet over a ledger in memory, scripted providers and a scripted GitHub.
+mayfly_test(test_fleet LABEL unit SOURCES fleet/test_fleet.c
+            LIBS mayfly_fleet mayfly_test_memory_rows mayfly_test_must)
 mayfly_record(test_fleet ledger)
+mayfly_script(test_fleet vms github)
 target_link_options(test_fleet PRIVATE -Wl,--wrap=stop_sleep)
 
 # Against the stand-in for the service, which needs Node.

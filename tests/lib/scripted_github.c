@@ -1,0 +1,225 @@
+#include "tests/lib/scripted_github.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "tests/lib/calls.h"
+
+struct scripted_github scripted_github;
+
+void scripted_github_reset(void)
+{
+    memset(&scripted_github, 0, sizeof scripted_github);
+    scripted_github.page_size = 100;
+}
+
+/* --- runners --- */
+struct github_runner *scripted_github_add_runner(const char *name, bool online, bool busy)
+{
+    ASSERT(scripted_github.runner_count < SCRIPTED_GITHUB_MAX);
+    struct github_runner *r = &scripted_github.runners[scripted_github.runner_count];
+    scripted_github.runner_scope[scripted_github.runner_count++] = "acme";
+    *r = (struct github_runner){
+        .id = 1000 + (int64_t)scripted_github.runner_count, .online = online, .busy = busy};
+    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    return r;
+}
+
+static bool is_in(size_t i, const struct github_scope *s)
+{
+    const char *scope = scripted_github.runner_scope[i];
+    return scope != NULL && strcmp(s->name, scope) == 0 &&
+           s->installation_id == (strcmp(scope, "acme") == 0 ? 11 : 22);
+}
+
+/* By its name, or if that is NULL by its id; the place behind the last: there is none. */
+static size_t find_runner(const struct github_scope *s, int64_t id, const char *name)
+{
+    size_t i = 0;
+    while (i < scripted_github.runner_count &&
+           !(is_in(i, s) && (name != NULL ? strcmp(scripted_github.runners[i].name, name) == 0
+                                          : scripted_github.runners[i].id == id))) {
+        i++;
+    }
+    return i;
+}
+
+static int give_runner(struct call *c, size_t i, struct github_runner *out, struct err *e)
+{
+    if (c->goes_on && i == scripted_github.runner_count) {
+        return call_end(c, err_set(e, ERR_NOT_FOUND, 404, "no runner"), e);
+    }
+    *out = c->goes_on ? scripted_github.runners[i] : *out;
+    return call_end(c, 0, e);
+}
+
+int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
+                      struct github_runner *out, struct err *e)
+{
+    struct call c = call_begin("github_get_runner", e, "scope=%s id=%lld", s->name, (long long)id);
+    (void)g;
+    return give_runner(&c, find_runner(s, id, NULL), out, e);
+}
+
+int github_find_runner(struct github *g, const struct github_scope *s, const char *name,
+                       struct github_runner *out, struct err *e)
+{
+    struct call c = call_begin("github_find_runner", e, "scope=%s name=%s", s->name, name);
+    (void)g;
+    return give_runner(&c, find_runner(s, 0, name), out, e);
+}
+
+int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
+{
+    struct call c =
+        call_begin("github_delete_runner", e, "scope=%s id=%lld", s->name, (long long)id);
+    size_t i = find_runner(s, id, NULL);
+    (void)g;
+    if (c.goes_on && i < scripted_github.runner_count) {
+        if (scripted_github.runners[i].busy) {
+            return call_end(&c, err_set(e, ERR_CONFLICT, 422, "busy"), e);
+        }
+        scripted_github.runner_scope[i] = NULL;
+        scripted_github.deleted++;
+    }
+    return call_end(&c, 0, e);
+}
+
+int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,
+                        void *arg, struct err *e)
+{
+    struct call c = call_begin("github_list_runners", e, "scope=%s", s->name);
+    (void)g;
+    for (size_t i = 0; c.goes_on && i < scripted_github.runner_count; i++) {
+        if (is_in(i, s) && each(arg, &scripted_github.runners[i]) != 0) {
+            break;
+        }
+    }
+    return call_end(&c, 0, e);
+}
+
+/* --- jobs --- */
+struct github_job *scripted_github_add_job(int64_t id, const char *status)
+{
+    ASSERT(scripted_github.job_count < SCRIPTED_GITHUB_MAX);
+    struct github_job *job = &scripted_github.jobs[scripted_github.job_count++];
+    *job = (struct github_job){.id = id};
+    (void)snprintf(job->status, sizeof job->status, "%s", status);
+    return job;
+}
+
+int github_get_job(struct github *g, const char *repository, int64_t installation_id,
+                   int64_t job_id, struct github_job *out, struct err *e)
+{
+    struct call c = call_begin("github_get_job", e, "repository=%s installation=%lld job=%lld.",
+                               repository, (long long)installation_id, (long long)job_id);
+    bool known = installation_id == 11 && strcmp(repository, "acme/app") == 0;
+    size_t i = 0;
+    (void)g;
+    while (i < scripted_github.job_count && scripted_github.jobs[i].id != job_id) {
+        i++;
+    }
+    if (c.goes_on && (!known || i == scripted_github.job_count)) {
+        return call_end(&c, err_set(e, ERR_NOT_FOUND, 404, "no job"), e);
+    }
+    *out = c.goes_on ? scripted_github.jobs[i] : *out;
+    return call_end(&c, 0, e);
+}
+
+/* --- webhook deliveries --- */
+struct scripted_delivery *scripted_github_add_delivery(int64_t job_id, const char *action,
+                                                       int status_code, int64_t age_ms)
+{
+    struct scripted_delivery *top = &scripted_github.deliveries[0];
+    ASSERT(scripted_github.delivery_count < SCRIPTED_GITHUB_MAX);
+    memmove(top + 1, top, scripted_github.delivery_count * sizeof *top);
+    scripted_github.delivery_count++;
+    *top = (struct scripted_delivery){.entry = {.id = (int64_t)scripted_github.delivery_count,
+                                                .delivered_ms = clock_wall_ms() - age_ms,
+                                                .ok = status_code >= 200 && status_code < 300,
+                                                .status_code = status_code,
+                                                .event = "workflow_job"}};
+    (void)snprintf(top->entry.guid, sizeof top->entry.guid, "guid-%lld-%s", (long long)job_id,
+                   strcmp(action, "queued") == 0 ? "q" : "c");
+    (void)snprintf(top->entry.action, sizeof top->entry.action, "%s", action);
+    (void)snprintf(
+        top->payload, sizeof top->payload,
+        "{\"action\":\"%s\",\"workflow_job\":{\"id\":%lld,\"run_id\":1,\"status\":\"%s\","
+        "\"labels\":[\"self-hosted\"],\"conclusion\":null},"
+        "\"repository\":{\"full_name\":\"acme/app\"},"
+        "\"organization\":{\"login\":\"acme\"},\"installation\":{\"id\":11}}",
+        action, (long long)job_id, action);
+    return top;
+}
+
+bool github_hook_of(const struct config *c, struct github_hook *out)
+{
+    (void)c;
+    *out = (struct github_hook){.id = 7};
+    return scripted_github.has_hook;
+}
+
+static size_t find_delivery(int64_t id)
+{
+    size_t i = 0;
+    while (i < scripted_github.delivery_count && scripted_github.deliveries[i].entry.id != id) {
+        i++;
+    }
+    return i;
+}
+
+/* The cursor is the id of the page's first entry. */
+int github_list_deliveries(struct github *g, const struct github_hook *h, const char *cursor,
+                           github_delivery_fn *each, void *arg, char next[GITHUB_CURSOR_BYTES],
+                           struct err *e)
+{
+    struct call c =
+        call_begin("github_list_deliveries", e, "hook=%lld cursor=%s", (long long)h->id, cursor);
+    size_t i = cursor[0] != '\0' ? find_delivery(strtoll(cursor, NULL, 10)) : 0;
+    bool goes_on = c.goes_on;
+    (void)g;
+    next[0] = '\0';
+    for (size_t n = 0;
+         goes_on && i < scripted_github.delivery_count && n < scripted_github.page_size; i++, n++) {
+        goes_on = each(arg, &scripted_github.deliveries[i].entry) == 0;
+    }
+    if (c.goes_on && i < scripted_github.delivery_count) {
+        (void)snprintf(next, GITHUB_CURSOR_BYTES, "%lld",
+                       (long long)scripted_github.deliveries[i].entry.id);
+    }
+    return call_end(&c, 0, e);
+}
+
+static struct scripted_delivery *delivery(int64_t id)
+{
+    size_t i = find_delivery(id);
+    ASSERT(i < scripted_github.delivery_count);
+    return &scripted_github.deliveries[i];
+}
+
+int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
+                            struct buf *out, struct err *e)
+{
+    struct call c = call_begin("github_delivery_payload", e, "hook=%lld id=%lld", (long long)h->id,
+                               (long long)id);
+    const struct scripted_delivery *d = delivery(id);
+    (void)g;
+    if (c.goes_on && d->payload_fails != ERR_NONE) {
+        return call_end(&c, err_set(e, d->payload_fails, 403, "scripted"), e);
+    }
+    if (c.goes_on) {
+        buf_append_cstr(out, d->payload);
+    }
+    return call_end(&c, 0, e);
+}
+
+int github_redeliver(struct github *g, const struct github_hook *h, int64_t id, struct err *e)
+{
+    struct call c =
+        call_begin("github_redeliver", e, "hook=%lld id=%lld", (long long)h->id, (long long)id);
+    enum err_class fails = delivery(id)->redeliver_fails;
+    (void)g;
+    return call_end(&c, fails == ERR_NONE ? 0 : err_set(e, fails, 403, "scripted"), e);
+}

@@ -1,0 +1,140 @@
+#include "tests/lib/scripted_vms.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/vm/vm_backend.h"
+#include "tests/lib/calls.h"
+
+struct scripted_vms scripted_vms;
+
+void scripted_vms_reset(void)
+{
+    scripted_vms = (struct scripted_vms){.domain = "lambda/r/1"};
+}
+
+struct vm_info *scripted_vms_add(const char *class_name, const char *name, enum vm_run_state state)
+{
+    ASSERT(scripted_vms.count < SCRIPTED_VMS_MAX);
+    struct scripted_vm *m = &scripted_vms.list[scripted_vms.count++];
+    *m = (struct scripted_vm){.class_name = class_name, .info.state = state};
+    (void)snprintf(m->info.id, sizeof m->info.id, "id-%s", name);
+    (void)snprintf(m->info.name, sizeof m->info.name, "%s", name);
+    return &m->info;
+}
+
+static struct vm_info *find(const char *class_name, const char *id)
+{
+    for (size_t i = 0; i < scripted_vms.count; i++) {
+        struct scripted_vm *m = &scripted_vms.list[i];
+        if (strcmp(m->class_name, class_name) == 0 && strcmp(m->info.id, id) == 0) {
+            return &m->info;
+        }
+    }
+    return NULL;
+}
+
+/* The state of a provider is its class's name. */
+static int open_class(const struct config_class *class, const char *deployment, void **out_state,
+                      struct err *e)
+{
+    (void)deployment;
+    (void)e;
+    *out_state = strdup(class->name);
+    ASSERT(*out_state != NULL);
+    return 0;
+}
+
+static const char *domain(const void *state)
+{
+    (void)state;
+    return scripted_vms.domain;
+}
+
+static int run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
+{
+    struct call c = call_begin("vm_run", e, "class=%s name=%s", (const char *)state, spec->name);
+    if (c.goes_on) {
+        const struct vm_info *m = scripted_vms_add(state, spec->name, VM_RUN_RUNNING);
+        (void)snprintf(out_id, VM_ID_MAX + 1, "%s", m->id);
+    }
+    return call_end(&c, 0, e);
+}
+
+static int terminate(void *state, const char *id, int64_t grace_ms, struct err *e)
+{
+    struct call c = call_begin("vm_terminate", e, "class=%s id=%s grace_ms=%lld",
+                               (const char *)state, id, (long long)grace_ms);
+    struct vm_info *m = find(state, id);
+    if (c.goes_on && m != NULL && !scripted_vms.end_does_nothing) {
+        m->state = VM_RUN_ENDED;
+        m->ended_ms = clock_wall_ms();
+    }
+    return call_end(&c, 0, e);
+}
+
+static int describe(void *state, const char *id, struct vm_info *out, struct err *e)
+{
+    struct call c = call_begin("vm_describe", e, "class=%s id=%s", (const char *)state, id);
+    const struct vm_info *m = find(state, id); /* what happened at the call may have added it */
+    if (c.goes_on && m == NULL) {
+        return call_end(&c, err_set(e, ERR_NOT_FOUND, 0, "no machine"), e);
+    }
+    *out = c.goes_on ? *m : *out;
+    return call_end(&c, 0, e);
+}
+
+/* What was forgotten is listed no more. */
+static int forget(void *state, const char *id, struct err *e)
+{
+    struct call c = call_begin("vm_forget", e, "class=%s id=%s", (const char *)state, id);
+    struct vm_info *m = find(state, id);
+    if (c.goes_on && m != NULL) {
+        *m = (struct vm_info){.id = ""};
+    }
+    return call_end(&c, 0, e);
+}
+
+static int list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
+                struct err *e)
+{
+    if (vm_pace_wait(pace, VM_CALL_LIST, e) != 0) {
+        return -1;
+    }
+    struct call c = call_begin("vm_list", e, "class=%s", (const char *)state);
+    if (!c.goes_on) {
+        return call_end(&c, -1, e);
+    }
+    *out = calloc(SCRIPTED_VMS_MAX, sizeof **out);
+    *n = 0;
+    ASSERT(*out != NULL);
+    for (size_t i = 0; i < scripted_vms.count; i++) {
+        const struct scripted_vm *m = &scripted_vms.list[i];
+        if (strcmp(m->class_name, state) == 0 && m->info.id[0] != '\0') {
+            (*out)[(*n)++] = m->info;
+        }
+    }
+    return call_end(&c, 0, e);
+}
+
+static int console(void *state, const char *id, size_t limit, struct buf *out, struct err *e)
+{
+    (void)state;
+    (void)id;
+    (void)limit;
+    (void)out;
+    return err_set(e, ERR_NOT_FOUND, 0, "no console");
+}
+
+#define OPERATIONS                                                                                 \
+    .payload_max = 4096, .open = open_class, .close = free, .run = run, .terminate = terminate,    \
+    .describe = describe, .forget = forget, .list = list, .console = console
+
+static const struct vm_ops on_host = {
+    .name = "qemu", .host_bound = true, .named = true, OPERATIONS};
+static const struct vm_ops in_cloud = {.name = "lambda", .domain = domain, OPERATIONS};
+
+const struct vm_ops *const vm_all_ops[] = {&on_host, &in_cloud};
+const size_t vm_all_ops_count = COUNT_OF(vm_all_ops);
