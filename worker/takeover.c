@@ -11,10 +11,12 @@
 
 /* What the launching rows say of a job. */
 struct search {
+    const struct fleet *fleet;
     const struct launch_request *request;
     const char *scope;
     int64_t silent_since_ms; /* a last heartbeat before that: its worker is dead */
     struct ledger_vm dead;   /* of the job's scope and class; no name: none */
+    bool elsewhere;          /* such a row is another host's, and only that host can end it */
     int64_t own_ms; /* last heartbeat of the launch that was reserved for the job; 0 none */
 };
 
@@ -23,7 +25,8 @@ static void look_at(struct search *s, const struct ledger_vm *vm)
     bool supplies =
         strcmp(vm->scope, s->scope) == 0 && strcmp(vm->class_name, s->request->class_name) == 0;
     if (supplies && vm->heartbeat_ms < s->silent_since_ms) {
-        s->dead = *vm;
+        s->dead = fleet_reaches(s->fleet, vm) ? *vm : s->dead;
+        s->elsewhere |= !fleet_reaches(s->fleet, vm);
     } else if (vm->for_job == s->request->job.id && vm->for_job > 0) {
         s->own_ms = vm->heartbeat_ms;
     }
@@ -72,7 +75,8 @@ int takeover_dead_launch(struct worker *w, const struct config *c,
 {
     int64_t limit_ms = ledger_heartbeat_limit_ms(c->worker.lease_ms);
     int64_t now = clock_wall_ms();
-    struct search s = {.request = request, .scope = scope, .silent_since_ms = now - limit_ms};
+    struct search s = {
+        .fleet = w->fleet, .request = request, .scope = scope, .silent_since_ms = now - limit_ms};
     *out = (struct takeover){.ended = false};
     if (look_at_all(w->ledger, &s, e) != 0) {
         return -1;
@@ -82,6 +86,8 @@ int takeover_dead_launch(struct worker *w, const struct config *c,
         out->wait_ms = out->ended ? 0 : RETRY_MS;
     } else if (s.own_ms > 0) {
         out->wait_ms = s.own_ms + limit_ms - now + 1;
+    } else if (s.elsewhere) {
+        out->wait_ms = limit_ms;
     }
     return 0;
 }

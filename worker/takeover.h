@@ -6,7 +6,8 @@
  * until the reaper has ended the row and asked for another launch. So before a message is
  * acknowledged because enough VMs are there:
  *   - a row of its scope and class that had no heartbeat for too long is ended. Its runner's
- *     registration is deleted first, which GitHub refuses if it runs a job after all;
+ *     registration is deleted first, which GitHub refuses if it runs a job after all. A row of
+ *     another host is that host's to end: the message is kept meanwhile;
  *   - while the launch that was reserved for this very job goes on, the message is kept: it is what
  *     comes back if that launch's worker dies, too.
  */

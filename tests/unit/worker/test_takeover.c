@@ -73,6 +73,12 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     return script.end_fails != ERR_NONE ? err_set(e, script.end_fails, 0, "scripted") : 0;
 }
 
+bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
+{
+    assert_ptr_equal(f, script.worker.fleet);
+    return strcmp(vm->host, "other-host") != 0;
+}
+
 static void add(int64_t for_job, const char *scope, const char *class, int64_t silent_ms)
 {
     struct ledger_vm *vm = &script.rows[script.count++];
@@ -133,6 +139,16 @@ static void message_is_kept_while_its_own_launch_goes_on(void **state)
     assert_takeover("", false, 1);
 }
 
+static void dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_host(void **state)
+{
+    (void)state;
+    add(1, "acme", "small", LIMIT_MS + 1);
+    memcpy(script.rows[0].host, "other-host", sizeof "other-host");
+    assert_takeover("", false, LIMIT_MS);
+    add(2, "acme", "small", LIMIT_MS + 1);
+    assert_takeover("vm-0002", true, 0);
+}
+
 static void dead_launch_of_any_job_of_the_scope_and_class_is_ended(void **state)
 {
     (void)state;
@@ -182,6 +198,7 @@ int main(void)
         CASE(launches_that_go_on_are_left_alone),
         CASE(message_is_kept_while_its_own_launch_goes_on),
         CASE(dead_launch_of_any_job_of_the_scope_and_class_is_ended),
+        CASE(dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_host),
         CASE(dead_launch_behind_pages_of_others_is_found),
         CASE(row_that_cannot_be_ended_is_looked_at_again),
         CASE(ledger_that_fails_is_an_error),
