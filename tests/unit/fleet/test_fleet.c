@@ -254,6 +254,7 @@ static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)
     assert_int_equal(fleet_hold_ms(script.fleet, &never_asked), 0);
     assert_int_equal(end(&never_asked, true, false, &e), 0);
     assert_int_equal(row_state(), VM_GONE);
+    assert_int_equal(deletions(), 1); /* of the refused one: this one was never registered */
     assert_int_equal(terminated(NULL), 0);
 }
 
@@ -265,6 +266,7 @@ static void end_unrecorded_machine_after_its_job_keeps_the_slot(void **state)
     struct ledger_vm vm = row(VM_ENDING, "");
     vm.job_id = 42;
     assert_int_equal(end(&vm, false, false, &e), -1);
+    assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(deletions(), 0);
 }

@@ -402,36 +402,35 @@ static void new_holder_of_the_lease_begins_at_the_mark(void **state)
     assert_true(world_puts() > before);
 }
 
-#undef CASE
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_with_a_log, world_tear_down)
+#define WITH_LOG(name) cmocka_unit_test_setup_teardown(name, set_up_with_a_log, world_tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(failed_deliveries_go_to_their_lanes_once),
-        CASE(delivery_that_succeeded_later_is_left_alone),
-        CASE(delivery_that_failed_again_is_recovered_once),
-        CASE(other_events_and_other_labels_are_left_alone),
-        CASE(first_reading_looks_back_no_further_than_its_window),
-        CASE(later_reading_goes_back_to_the_mark_and_at_most_three_days),
-        CASE(long_log_is_read_page_by_page),
-        CASE(each_sweep_keeps_within_its_calls),
-        CASE(each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again),
-        CASE(page_longer_than_asked_for_is_read_in_parts),
-        CASE(delivery_of_a_job_that_is_over_is_looked_at_once),
-        CASE(another_reaper_recovers_what_lies_within_the_margin_again),
-        CASE(what_fails_during_a_reading_is_the_next_ones),
-        CASE(payload_refused_is_asked_for_again_once_for_each_attempt),
-        CASE(payload_and_redelivery_refused_is_told_and_left),
-        CASE(one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other),
-        CASE(limit_of_github_ends_the_sweeps_part),
-        CASE(slow_github_leaves_the_rest_to_the_next_sweep),
-        CASE(queue_that_is_down_loses_nothing),
-        CASE(log_that_cannot_be_read_is_read_later),
-        CASE(job_that_is_over_or_runs_is_launched_for_no_more),
-        CASE(without_a_log_to_read_nothing_is_asked),
-        CASE(quiet_log_costs_one_call_in_an_interval),
-        CASE(new_holder_of_the_lease_begins_at_the_mark),
+        WITH_LOG(failed_deliveries_go_to_their_lanes_once),
+        WITH_LOG(delivery_that_succeeded_later_is_left_alone),
+        WITH_LOG(delivery_that_failed_again_is_recovered_once),
+        WITH_LOG(other_events_and_other_labels_are_left_alone),
+        WITH_LOG(first_reading_looks_back_no_further_than_its_window),
+        WITH_LOG(later_reading_goes_back_to_the_mark_and_at_most_three_days),
+        WITH_LOG(long_log_is_read_page_by_page),
+        WITH_LOG(each_sweep_keeps_within_its_calls),
+        WITH_LOG(each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again),
+        WITH_LOG(page_longer_than_asked_for_is_read_in_parts),
+        WITH_LOG(delivery_of_a_job_that_is_over_is_looked_at_once),
+        WITH_LOG(another_reaper_recovers_what_lies_within_the_margin_again),
+        WITH_LOG(what_fails_during_a_reading_is_the_next_ones),
+        WITH_LOG(payload_refused_is_asked_for_again_once_for_each_attempt),
+        WITH_LOG(payload_and_redelivery_refused_is_told_and_left),
+        WITH_LOG(one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other),
+        WITH_LOG(limit_of_github_ends_the_sweeps_part),
+        WITH_LOG(slow_github_leaves_the_rest_to_the_next_sweep),
+        WITH_LOG(queue_that_is_down_loses_nothing),
+        WITH_LOG(log_that_cannot_be_read_is_read_later),
+        WITH_LOG(job_that_is_over_or_runs_is_launched_for_no_more),
+        WITH_LOG(without_a_log_to_read_nothing_is_asked),
+        WITH_LOG(quiet_log_costs_one_call_in_an_interval),
+        WITH_LOG(new_holder_of_the_lease_begins_at_the_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

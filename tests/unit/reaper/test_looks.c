@@ -121,6 +121,7 @@ static void deadline_of_the_row_comes_before_its_classs(void **state)
     sweep(&reaper);
     assert_int_equal(world_ended(), 1);
     assert_int_equal(vm->state, VM_GONE); /* although its runner is busy */
+    assert_string_equal(vm->end_reason, "deadline: it ran longer than max_duration_seconds");
 }
 
 static void row_without_a_deadline_has_its_classs(void **state)
@@ -329,7 +330,9 @@ static void orphan_is_ended_by_its_id_at_its_provider(void **state)
 {
     (void)state;
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
-    sweep_times(3);
+    sweep_times(1);
+    world_assert_nothing_ended(); /* that is one sign */
+    sweep_times(2);
     assert_int_equal(calls_done("vm_terminate", NULL), 1);
     assert_string_equal(calls_args("vm_terminate", NULL, 1),
                         "class=small id=id-mf-c28ee50a-t-a grace_ms=0");

@@ -299,8 +299,7 @@ static void sweep_that_could_not_look_neither_confirms_nor_forgets(void **state)
     assert_int_equal(ended(), 5);
 }
 
-#undef CASE
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up_two, tear_down_two)
+#define WITH_TWO(name) cmocka_unit_test_setup_teardown(name, set_up_two, tear_down_two)
 
 int main(void)
 {
@@ -312,10 +311,10 @@ int main(void)
         cmocka_unit_test(signs_are_told_apart_by_kind_source_and_subject),
         cmocka_unit_test(lease_that_was_anothers_meanwhile_takes_the_memory_with_it),
         cmocka_unit_test(full_table_keeps_what_it_has_and_takes_new_signs_for_stale_ones),
-        CASE(all_that_is_due_ends_soon_after_the_last_of_twenty_changes),
-        CASE(all_that_is_due_ends_soon_after_the_last_of_twenty_holders_was_killed),
-        CASE(reaper_that_held_the_lease_before_starts_anew),
-        CASE(sweep_that_could_not_look_neither_confirms_nor_forgets),
+        WITH_TWO(all_that_is_due_ends_soon_after_the_last_of_twenty_changes),
+        WITH_TWO(all_that_is_due_ends_soon_after_the_last_of_twenty_holders_was_killed),
+        WITH_TWO(reaper_that_held_the_lease_before_starts_anew),
+        WITH_TWO(sweep_that_could_not_look_neither_confirms_nor_forgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,15 +10,6 @@ const char world_config[] = WORLD_CONFIG(
     WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 3600") ", " WORLD_LARGE(
         "\"max_vms\": 4, \"max_duration_seconds\": 3600"));
 
-static void vm_past_its_deadline_ends_at_once(void **state)
-{
-    (void)state;
-    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
-    sweep_times(1);
-    assert_int_equal(vm->state, VM_GONE);
-    assert_non_null(strstr(vm->end_reason, "deadline"));
-}
-
 static void vm_before_its_deadline_and_healthy_stays(void **state)
 {
     (void)state;
@@ -161,22 +152,6 @@ static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
     assert_int_equal(busy->state, VM_REGISTERED);
 }
 
-static void launch_under_way_stays(void **state)
-{
-    (void)state;
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 1000);
-    sweep_times(5);
-    assert_int_equal(vm->state, VM_RESERVED);
-}
-
-static void ending_that_nobody_finished_is_finished(void **state)
-{
-    (void)state;
-    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_ENDING, 2000);
-    sweep_times(1);
-    assert_int_equal(vm->state, VM_GONE);
-}
-
 static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
 {
     (void)state;
@@ -185,16 +160,6 @@ static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
     assert_int_equal(calls_count("vm_terminate", NULL), 1);
-}
-
-static void stray_ends_after_two_signs(void **state)
-{
-    (void)state;
-    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
-    sweep_times(1);
-    assert_int_equal(calls_done("vm_terminate", NULL), 0);
-    sweep_times(1);
-    assert_int_equal(calls_done("vm_terminate", NULL), 1);
 }
 
 static void stray_whose_row_appears_stays(void **state)
@@ -422,15 +387,6 @@ static void balance_asks_for_the_overdue_where_scopes_share_a_class(void **state
     assert_int_equal(world_puts(), 1);
 }
 
-static void balance_believes_github_that_a_job_is_over(void **state)
-{
-    (void)state;
-    (void)world_add_job(42, "completed");
-    sweep_times(1);
-    assert_int_equal(world_puts(), 0);
-    assert_int_equal(calls_count("ledger_reconcile_job", "job=42 to=cancelled "), 1);
-}
-
 static void reaper_without_the_lease_touches_nothing(void **state)
 {
     (void)state;
@@ -440,17 +396,6 @@ static void reaper_without_the_lease_touches_nothing(void **state)
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
     assert_int_equal(calls_done("vm_terminate", NULL), 0);
-}
-
-static void ended_machines_are_forgotten_after_their_time(void **state)
-{
-    (void)state;
-    struct vm_info *fresh = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
-    struct vm_info *old = world_add_machine("mf-c28ee50a-t-b", VM_RUN_ENDED);
-    fresh->ended_ms = clock_wall_ms();
-    old->ended_ms = clock_wall_ms() - 25 * 3600 * 1000LL;
-    sweep_times(1);
-    assert_int_equal(calls_done("vm_forget", NULL), 1);
 }
 
 static void machine_that_only_starts_is_not_forgotten(void **state)
@@ -493,7 +438,6 @@ static void counts_are_recounted_now_and_then(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(vm_past_its_deadline_ends_at_once),
         CASE(vm_before_its_deadline_and_healthy_stays),
         CASE(vm_whose_machine_ended_goes_at_once),
         CASE(vm_whose_machine_vanished_needs_two_sweeps),
@@ -506,10 +450,7 @@ int main(void)
         CASE(vm_whose_runner_waits_online_stays),
         CASE(vm_whose_in_progress_was_lost_becomes_busy),
         CASE(launch_never_finished_ends_after_two_signs_unless_busy),
-        CASE(launch_under_way_stays),
-        CASE(ending_that_nobody_finished_is_finished),
         CASE(vm_that_ended_at_its_deadline_is_not_ended_once_more),
-        CASE(stray_ends_after_two_signs),
         CASE(stray_whose_row_appears_stays),
         CASE(record_left_over_is_deleted_after_two_signs),
         CASE(record_is_deleted_although_not_every_sweep_reads_the_records),
@@ -525,9 +466,7 @@ int main(void)
         CASE(balance_leaves_a_job_to_its_own_message),
         CASE(balance_asks_for_none_in_the_place_of_one_that_is_over),
         CASE(balance_asks_for_the_overdue_where_scopes_share_a_class),
-        CASE(balance_believes_github_that_a_job_is_over),
         CASE(reaper_without_the_lease_touches_nothing),
-        CASE(ended_machines_are_forgotten_after_their_time),
         CASE(machine_that_only_starts_is_not_forgotten),
         CASE(counts_are_recounted_now_and_then),
     };

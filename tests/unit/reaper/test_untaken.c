@@ -136,16 +136,6 @@ static void look_comes_once_in_the_shortest_patience(void **state)
     assert_int_equal(calls_count("github_get_job", NULL), 2);
 }
 
-static void nothing_is_asked_without_the_lease(void **state)
-{
-    (void)state;
-    (void)world_add_job(42, "completed");
-    (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
-    world_take_leases();
-    sweep(&reaper);
-    assert_int_equal(calls_count("github_get_job", NULL), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,7 +147,6 @@ int main(void)
         CASE(job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_ends_after_days),
         CASE(job_that_github_knows_again_is_launched_for),
         CASE(look_comes_once_in_the_shortest_patience),
-        CASE(nothing_is_asked_without_the_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
