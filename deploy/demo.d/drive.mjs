@@ -20,7 +20,8 @@ const deployment = new Deployment({
   config: {
     deployment: "demo",
     limits: { max_vms: cap },
-    reaper: { interval_ms: 2000, patience_ms: 30000 },
+    // Without KVM the first boot may take minutes.
+    reaper: { interval_ms: 2000, patience_ms: 30000, startup_timeout_ms: 600000 },
   },
 });
 deployment.options.classes = [deployment.fakeQemuClass({

@@ -17,8 +17,8 @@ async function start(t) {
   return d;
 }
 
-// What a machine that takes longer to boot than this short patience makes the reaper say.
-const slowBoot = ["job_untaken"];
+// What a machine that takes longer to boot than this short patience, or start-up timeout, makes the programs log.
+const slowBoot = ["job_untaken", "launch_stuck"];
 
 async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 120 });

@@ -28,8 +28,8 @@ async function startWithoutIngress(t, url, options = {}) {
   return d;
 }
 
-// What a machine that takes longer to boot than this short patience makes the reaper say.
-const slowBoot = ["job_untaken"];
+// What a machine that takes longer to boot than this short patience, or start-up timeout, makes the programs log.
+const slowBoot = ["job_untaken", "launch_stuck"];
 
 async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 120 });
