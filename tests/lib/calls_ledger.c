@@ -39,6 +39,14 @@ int __real_ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t 
                        struct err *e);
 int __wrap_ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
                        struct err *e);
+int __real_ledger_cell_get(struct ledger *l, const char *kind, const char *name,
+                           struct ledger_cell *out, struct err *e);
+int __wrap_ledger_cell_get(struct ledger *l, const char *kind, const char *name,
+                           struct ledger_cell *out, struct err *e);
+int __real_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
+                           int64_t expected, int64_t *version, struct err *e);
+int __wrap_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
+                           int64_t expected, int64_t *version, struct err *e);
 
 static const char *or_none(const char *text)
 {
@@ -123,4 +131,20 @@ int __wrap_ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t 
     struct call c =
         call_begin("ledger_tidy", e, "before_ms=%lld max=%zu", (long long)before_ms, max);
     return call_end(&c, c.goes_on ? __real_ledger_tidy(l, before_ms, max, removed, e) : -1, e);
+}
+
+int __wrap_ledger_cell_get(struct ledger *l, const char *kind, const char *name,
+                           struct ledger_cell *out, struct err *e)
+{
+    struct call c = call_begin("ledger_cell_get", e, "kind=%s name=%s", kind, name);
+    return call_end(&c, c.goes_on ? __real_ledger_cell_get(l, kind, name, out, e) : -1, e);
+}
+
+int __wrap_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
+                           int64_t expected, int64_t *version, struct err *e)
+{
+    struct call c = call_begin("ledger_cell_put", e, "kind=%s name=%s value=%s expected=%lld", kind,
+                               name, or_none(value), (long long)expected);
+    return call_end(
+        &c, c.goes_on ? __real_ledger_cell_put(l, kind, name, value, expected, version, e) : -1, e);
 }

@@ -1,124 +1,56 @@
 /*
- * What a dead worker left: which rows are ended, and when a message is kept. The ledger's rows and
- * the fleet are scripted.
+ * What a dead worker left: which rows are ended, and when a message is kept.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/base/clock.h"
-#include "common/base/log.h"
+#include "tests/unit/worker/world.h"
 #include "worker/takeover.h"
 
-#define LEASE_MS 30000
 #define LIMIT_MS 35000 /* a lease and a sixth */
-#define NOW 1800000000000
-#define ROWS 600 /* more than two pages */
+#define ROWS 600       /* more than two pages */
 
-static struct {
-    struct ledger_vm rows[ROWS];
-    size_t count;
-    bool list_fails;
-    enum err_class end_fails;
-    char ended[80];
-    struct worker worker;
-} script;
+static int rows;
 
-static int64_t mono_us(void)
+/* A row that its worker stamped silent_ms ago. */
+static struct ledger_vm *add(int64_t for_job, const char *scope, const char *class,
+                             int64_t silent_ms)
 {
-    return 5000000;
-}
-
-static int64_t wall_ms(void)
-{
-    return NOW;
-}
-
-int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
-                   struct ledger_vm **out, size_t *n, struct err *e)
-{
-    assert_ptr_equal(l, script.worker.ledger);
-    assert_int_equal(state_mask, 1u << VM_RESERVED | 1u << VM_REGISTERED);
-    *n = 0;
-    *out = calloc(max, sizeof **out);
-    assert_non_null(*out);
-    if (script.list_fails) {
-        free(*out);
-        return err_set(e, ERR_RETRY, 0, "scripted");
-    }
-    for (size_t i = 0; i < script.count && *n < max; i++) {
-        if (strcmp(script.rows[i].name, after) > 0) {
-            (*out)[(*n)++] = script.rows[i];
-        }
-    }
-    return 0;
-}
-
-int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
-                 struct err *e)
-{
-    assert_ptr_equal(f, script.worker.fleet);
-    assert_true(how->spare_if_busy);
-    assert_false(how->nothing_runs);
-    assert_int_equal(how->grace_ms, 0);
-    assert_string_equal(how->reason, "its worker died; the launch begins anew");
-    assert_string_equal(script.ended, "");
-    memcpy(script.ended, vm->name, sizeof vm->name);
-    return script.end_fails != ERR_NONE ? err_set(e, script.end_fails, 0, "scripted") : 0;
-}
-
-bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
-{
-    assert_ptr_equal(f, script.worker.fleet);
-    return strcmp(vm->host, "other-host") != 0;
-}
-
-static void add(int64_t for_job, const char *scope, const char *class, int64_t silent_ms)
-{
-    struct ledger_vm *vm = &script.rows[script.count++];
-    (void)snprintf(vm->name, sizeof vm->name, "vm-%04zu", script.count);
+    char name[16];
+    (void)snprintf(name, sizeof name, "vm-%04d", ++rows);
+    struct ledger_vm *vm = memory_vm(world.url, name);
     (void)snprintf(vm->scope, sizeof vm->scope, "%s", scope);
     (void)snprintf(vm->class_name, sizeof vm->class_name, "%s", class);
+    (void)snprintf(vm->host, sizeof vm->host, "%s", fleet_host(world.worker.fleet));
+    vm->installation_id = 11;
     vm->for_job = for_job;
-    vm->heartbeat_ms = NOW - silent_ms;
+    vm->heartbeat_ms = WORLD_BEGAN_MS - silent_ms;
+    return vm;
 }
 
-static struct takeover take_over(void)
+static int take_over(struct takeover *out, struct err *e)
 {
-    struct err e = {0};
-    struct takeover out;
-    struct launch_request request = {.job.id = 42};
-    struct config c = {.worker = {.lease_ms = LEASE_MS}};
-    memcpy(request.class_name, "small", 6);
-    script.ended[0] = '\0';
-    assert_int_equal(takeover_dead_launch(&script.worker, &c, &request, "acme", &out, &e), 0);
-    return out;
+    const struct launch_request request = {.job.id = 42, .class_name = "small"};
+    return takeover_dead_launch(&world.worker, world.config, &request, "acme", out, e);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
-    clock_set_source(&source);
-    log_set_level(LOG_ERROR);
-    memset(&script, 0, sizeof script);
-    script.worker.ledger = (struct ledger *)&script.count; /* never looked into, as this: */
-    script.worker.fleet = (struct fleet *)&script.ended;
-    return 0;
-}
-
+/* ended_row "": none is touched. */
 static void assert_takeover(const char *ended_row, bool ended, int64_t wait_ms)
 {
-    struct takeover t = take_over();
-    assert_string_equal(script.ended, ended_row);
+    struct err e = {0};
+    struct takeover t;
+    char machine[64];
+    size_t before = calls_count("vm_terminate", NULL);
+    size_t moves = calls_count("ledger_vm_advance", NULL);
+    MUST(take_over(&t, &e));
     assert_int_equal(t.ended, ended);
     assert_int_equal(t.wait_ms, wait_ms);
+    assert_int_equal(calls_count("vm_terminate", NULL), before + ended);
+    assert_int_equal(calls_count("ledger_vm_advance", NULL), moves + (ended ? 2 : 0));
+    if (ended) {
+        struct ledger_vm *vm = memory_vm(world.url, ended_row);
+        (void)snprintf(machine, sizeof machine, "class=small id=%s grace_ms=0", ended_row);
+        assert_string_equal(calls_args("vm_terminate", NULL, before + 1), machine);
+        assert_string_equal(vm->end_reason, "its worker died; the launch begins anew");
+        assert_int_equal(vm->state, VM_GONE);
+    }
 }
 
 static void launches_that_go_on_are_left_alone(void **state)
@@ -126,6 +58,7 @@ static void launches_that_go_on_are_left_alone(void **state)
     (void)state;
     assert_takeover("", false, 0);
     add(1, "acme", "small", LIMIT_MS);
+    add(42, "acme", "small", LIMIT_MS + 1)->state = VM_LAUNCHED;
     assert_takeover("", false, 0);
 }
 
@@ -133,17 +66,16 @@ static void message_is_kept_while_its_own_launch_goes_on(void **state)
 {
     (void)state;
     add(1, "acme", "small", 0);
-    add(42, "acme", "small", 15000);
+    struct ledger_vm *own = add(42, "acme", "small", 15000);
     assert_takeover("", false, LIMIT_MS - 15000 + 1);
-    script.rows[1].heartbeat_ms = NOW - LIMIT_MS;
+    own->heartbeat_ms = WORLD_BEGAN_MS - LIMIT_MS;
     assert_takeover("", false, 1);
 }
 
 static void dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_host(void **state)
 {
     (void)state;
-    add(1, "acme", "small", LIMIT_MS + 1);
-    memcpy(script.rows[0].host, "other-host", sizeof "other-host");
+    memcpy(add(1, "acme", "small", LIMIT_MS + 1)->host, "other-host", sizeof "other-host");
     assert_takeover("", false, LIMIT_MS);
     add(2, "acme", "small", LIMIT_MS + 1);
     assert_takeover("vm-0002", true, 0);
@@ -173,9 +105,13 @@ static void dead_launch_behind_pages_of_others_is_found(void **state)
 static void row_that_cannot_be_ended_is_looked_at_again(void **state)
 {
     (void)state;
-    add(42, "acme", "small", LIMIT_MS + 1);
-    script.end_fails = ERR_CONFLICT;
-    assert_takeover("vm-0001", false, 1000);
+    struct ledger_vm *vm = add(42, "acme", "small", LIMIT_MS + 1);
+    vm->state = VM_REGISTERED;
+    vm->runner_id = scripted_github_add_runner("vm-0001", true, true)->id;
+    assert_takeover("", false, 1000);
+    assert_int_equal(calls_count("github_delete_runner", "scope=acme id=1001"), 1);
+    scripted_github.runners[0].busy = false;
+    assert_takeover("vm-0001", true, 0);
 }
 
 static void ledger_that_fails_is_an_error(void **state)
@@ -183,14 +119,17 @@ static void ledger_that_fails_is_an_error(void **state)
     (void)state;
     struct err e = {0};
     struct takeover out;
-    const struct launch_request request = {.job.id = 42};
-    const struct config c = {.worker = {.lease_ms = LEASE_MS}};
-    script.list_fails = true;
-    assert_int_equal(takeover_dead_launch(&script.worker, &c, &request, "acme", &out, &e), -1);
-    assert_int_equal(e.class, ERR_RETRY);
+    world_fail("ledger_vm_list", ERR_RETRY);
+    must_fail(take_over(&out, &e), &e, ERR_RETRY);
 }
 
-#define CASE(name) cmocka_unit_test_setup(name, set_up)
+static int set_up(void **state)
+{
+    rows = 0;
+    return world_set_up(state);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 
 int main(void)
 {

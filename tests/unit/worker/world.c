@@ -1,0 +1,76 @@
+#include "tests/unit/worker/world.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+#define HOUR_MS 3600000
+
+struct world world;
+
+static const char settings[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\"},"
+    " \"worker\": {\"lease_ms\": 30000}, \"reaper\": {\"startup_timeout_ms\": 300000},"
+    " \"breaker\": {\"failures\": 5, \"pause_ms\": 60000, \"max_pause_ms\": 900000},"
+    " \"classes\": ["
+    "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\","
+    " \"qemu\": {\"image\": \"/none\"}}, "
+    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"lambda\":"
+    " {\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
+
+static int64_t mono_us(void)
+{
+    return (world.now_ms - WORLD_BEGAN_MS + HOUR_MS) * 1000;
+}
+
+static int64_t wall_ms(void)
+{
+    return world.now_ms;
+}
+
+int world_set_up(void **state)
+{
+    static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
+    static int times;
+    struct worker *w = &world.worker;
+    struct err e = {0};
+    (void)state;
+    log_set_level(LOG_ERROR);
+    clock_set_source(&source);
+    world = (struct world){.now_ms = WORLD_BEGAN_MS};
+    calls_reset();
+    scripted_vms_reset();
+    scripted_github_reset();
+    (void)snprintf(world.url, sizeof world.url, "memory://worker-%d", ++times);
+    MUST(config_parse(slice_of(settings), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
+    MUST(queue_open(world.url, &w->queue, &e));
+    MUST(ledger_open(world.url, &w->ledger, &e));
+    MUST(fleet_open(world.config, w->ledger, NULL, &w->fleet, &e));
+    w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
+    stop_init(&w->intake);
+    calls_reset();
+    return 0;
+}
+
+int world_tear_down(void **state)
+{
+    struct worker *w = &world.worker;
+    (void)state;
+    stop_fini(&w->intake);
+    fleet_close(w->fleet);
+    ledger_close(w->ledger);
+    queue_close(w->queue);
+    config_live_free(w->config);
+    clock_set_source(NULL);
+    return 0;
+}
+
+void world_fail(const char *function, enum err_class class)
+{
+    calls_plan(&(struct call_plan){.function = function, .fails = class});
+}
+
+void world_heal(void)
+{
+    calls_replan(NULL, 0);
+}

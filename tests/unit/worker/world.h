@@ -1,0 +1,46 @@
+/*
+ * A worker for tests: a queue and a ledger in memory (tests/lib/memory_rows.h), the real fleet over
+ * scripted providers (scripted_vms.h), and a scripted GitHub (scripted_github.h). Its calls are
+ * recorded, fail as planned, or change the world at their moment (calls.h).
+ *
+ * Time stands still but for what a test adds to world.now_ms.
+ */
+#ifndef MAYFLY_TESTS_WORKER_WORLD_H
+#define MAYFLY_TESTS_WORKER_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/calls.h"
+#include "tests/lib/memory_rows.h"
+#include "tests/lib/must.h"
+#include "tests/lib/scripted_github.h"
+#include "tests/lib/scripted_vms.h"
+#include "worker/worker.h"
+
+#define WORLD_BEGAN_MS 1800000000000
+#define LEASE_MS 30000    /* worker.lease_ms */
+#define TIMEOUT_MS 300000 /* reaper.startup_timeout_ms */
+
+extern struct world {
+    int64_t now_ms;        /* of the wall clock; the monotonic one is at an hour at first */
+    char url[32];          /* of queue and ledger, for memory_rows.h */
+    struct config *config; /* may be changed; class 0 is small, bound to its host, 1 is large */
+    struct worker worker;  /* without its threads */
+} world;
+
+/* An empty world, and its end; for cmocka. */
+int world_set_up(void **state);
+int world_tear_down(void **state);
+
+/* Each call of that function fails so, until world_heal takes that and all other plans back. */
+void world_fail(const char *function, enum err_class class);
+void world_heal(void);
+
+#endif
