@@ -1,11 +1,13 @@
 #include "worker/worker.h"
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/job/record.h"
 
-/* Long enough that the messages of a newer ingress do not keep an old worker busy, short enough
- * that one that was upgraded meanwhile takes them soon. */
-#define NEWER_FORMAT_DELAY_MS 5000
+/* A message of a newer format waits half as long again as it is old: at first an upgraded worker
+ * takes it soon, and a backlog of any length leaves the lane to what this worker can read. */
+#define NEWER_FORMAT_DELAY_MIN_MS 5000
+#define NEWER_FORMAT_DELAY_MAX_MS (5 * 60 * 1000)
 
 void worker_stop_intake(struct worker *w)
 {
@@ -50,13 +52,20 @@ void worker_bury(struct worker *w, const struct queue_message *m, const char *re
     }
 }
 
+static int64_t newer_format_delay_ms(const struct queue_message *m)
+{
+    int64_t delay_ms = (clock_wall_ms() - m->enqueued_ms) / 2;
+    delay_ms = delay_ms < NEWER_FORMAT_DELAY_MAX_MS ? delay_ms : NEWER_FORMAT_DELAY_MAX_MS;
+    return delay_ms > NEWER_FORMAT_DELAY_MIN_MS ? delay_ms : NEWER_FORMAT_DELAY_MIN_MS;
+}
+
 void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why)
 {
     if (why->code != RECORD_NEWER_FORMAT) {
         worker_bury(w, m, why->message);
         return;
     }
-    struct queue_return back = {.delay_ms = NEWER_FORMAT_DELAY_MS, .reason = why->message};
+    struct queue_return back = {.delay_ms = newer_format_delay_ms(m), .reason = why->message};
     metric_inc(metrics_counter("mayfly_worker_newer_version_total",
                                "Messages returned because a newer Mayfly wrote them.", ""));
     log_warn("newer_version", LOG_STR("lane", m->lane), LOG_STR("message", m->id),
