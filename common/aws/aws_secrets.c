@@ -50,11 +50,6 @@ static struct slice behind(struct slice s, struct slice prefix)
     return (struct slice){s.ptr + prefix.len, s.len - prefix.len};
 }
 
-bool aws_secret_is(struct slice written)
-{
-    return slice_starts_with(written, SSM) || slice_starts_with(written, SECRETS);
-}
-
 bool aws_kms_is(struct slice written)
 {
     return slice_starts_with(written, KMS);

@@ -19,8 +19,6 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
-/* Whether it stands for a value that aws_secret_fetch gets. */
-bool aws_secret_is(struct slice written);
 /* Appends the value to *out, less one line end at its end. */
 MUST_CHECK int aws_secret_fetch(struct slice written, struct buf *out, struct err *e);
 

@@ -76,8 +76,6 @@ void redis_wire(struct buf *wire, const struct slice *args, size_t n,
                 const struct redis_args *more);
 
 /* --- replies --- */
-/* Fills *e from an error reply's text ("WRONGTYPE Operation against …"). */
-int redis_reply_error(struct slice text, struct err *e);
 bool redis_reply_is_error(const struct redis_reply *r, const char *code);
 
 /* --- what the store's other files need of it --- */

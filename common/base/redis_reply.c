@@ -87,7 +87,7 @@ static const char *const lasting[] = {"ERR unknown command",
                                       "ERR WAITAOF cannot be used",
                                       "ERR unknown subcommand"};
 
-int redis_reply_error(struct slice text, struct err *e)
+static int reply_error(struct slice text, struct err *e)
 {
     struct slice code;
     struct slice rest;
@@ -129,12 +129,7 @@ int redis_reply_check(const struct redis_reply *r, struct err *e)
     if (r == NULL || inside(r)->type != REDIS_REPLY_ERROR) {
         return 0;
     }
-    return redis_reply_error((struct slice){inside(r)->str, inside(r)->len}, e);
-}
-
-bool redis_reply_is_nil(const struct redis_reply *r)
-{
-    return r == NULL || inside(r)->type == REDIS_REPLY_NIL;
+    return reply_error((struct slice){inside(r)->str, inside(r)->len}, e);
 }
 
 size_t redis_reply_count(const struct redis_reply *r)

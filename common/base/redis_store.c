@@ -61,11 +61,12 @@ static void sha_of(struct redis_store *s, const struct redis_script *script, cha
 /* --- one exchange --- */
 struct exchange {
     struct redis_store *s;
-    struct redis_step *steps; /* those without a reply are pending */
-    size_t n;
-    bool confirm; /* wait for replicas or the disk behind them */
-    bool load;    /* send the scripts' texts first */
+    const struct redis_script *script; /* NULL: a plain command */
+    const struct redis_args *args;
+    bool confirm; /* wait for replicas or the disk behind it */
+    bool load;    /* send the script's text first */
     int64_t deadline_mono;
+    struct redis_reply *reply;
 };
 
 static bool confirms(const struct exchange *x)
@@ -73,20 +74,21 @@ static bool confirms(const struct exchange *x)
     return x->confirm && (x->s->url.wait_aof || x->s->url.wait_replicas > 0);
 }
 
-static void wire_step(struct exchange *x, const struct redis_step *step, struct buf *wire)
+static void wire_command(struct exchange *x, struct buf *wire)
 {
     char sha[SHA_HEX];
-    if (step->script == NULL) {
-        redis_wire(wire, NULL, 0, step->args);
+    ASSERT(!x->args->wire.failed);
+    if (x->script == NULL) {
+        redis_wire(wire, NULL, 0, x->args);
         return;
     }
     if (x->load) {
-        struct slice load[] = {SLICE("SCRIPT"), SLICE("LOAD"), slice_of(step->script->text)};
+        struct slice load[] = {SLICE("SCRIPT"), SLICE("LOAD"), slice_of(x->script->text)};
         redis_wire(wire, load, COUNT_OF(load), NULL);
     }
-    sha_of(x->s, step->script, sha);
+    sha_of(x->s, x->script, sha);
     struct slice eval[] = {SLICE("EVALSHA"), slice_of(sha), SLICE("1"), slice_of(x->s->root)};
-    redis_wire(wire, eval, COUNT_OF(eval), step->args);
+    redis_wire(wire, eval, COUNT_OF(eval), x->args);
 }
 
 static void wire_confirm(const struct exchange *x, struct buf *wire)
@@ -109,12 +111,7 @@ static int send_all(struct exchange *x, struct redis_conn *c, struct err *e)
 {
     struct buf wire;
     buf_init(&wire, 2 * (size_t)REDIS_ARGS_MAX_BYTES);
-    for (size_t i = 0; i < x->n; i++) {
-        if (x->steps[i].reply == NULL) {
-            ASSERT(!x->steps[i].args->wire.failed);
-            wire_step(x, &x->steps[i], &wire);
-        }
-    }
+    wire_command(x, &wire);
     if (confirms(x)) {
         wire_confirm(x, &wire);
     }
@@ -127,27 +124,20 @@ static int send_all(struct exchange *x, struct redis_conn *c, struct err *e)
 static int read_all(struct exchange *x, struct redis_conn *c, struct redis_reply **confirmed,
                     struct err *e)
 {
-    for (size_t i = 0; i < x->n; i++) {
-        struct redis_step *step = &x->steps[i];
-        struct redis_reply *loaded = NULL;
-        if (step->reply != NULL) {
-            continue;
-        }
-        if (x->load && step->script != NULL &&
-            redis_conn_read(c, x->deadline_mono, &loaded, e) != 0) {
-            return -1;
-        }
-        int rc = redis_conn_read(c, x->deadline_mono, &step->reply, e);
-        /* Where loading failed, its error says more than the script's absence. */
-        if (rc == 0 && redis_reply_is_error(step->reply, "NOSCRIPT") && loaded != NULL) {
-            redis_reply_free(step->reply);
-            step->reply = loaded;
-            loaded = NULL;
-        }
-        redis_reply_free(loaded);
-        if (rc != 0) {
-            return err_wrap(e, "%s", step->script != NULL ? step->script->name : "command");
-        }
+    struct redis_reply *loaded = NULL;
+    if (x->load && redis_conn_read(c, x->deadline_mono, &loaded, e) != 0) {
+        return -1;
+    }
+    int rc = redis_conn_read(c, x->deadline_mono, &x->reply, e);
+    /* Where loading failed, its error says more than the script's absence. */
+    if (rc == 0 && redis_reply_is_error(x->reply, "NOSCRIPT") && loaded != NULL) {
+        redis_reply_free(x->reply);
+        x->reply = loaded;
+        loaded = NULL;
+    }
+    redis_reply_free(loaded);
+    if (rc != 0) {
+        return err_wrap(e, "%s", x->script != NULL ? x->script->name : "command");
     }
     return confirms(x) ? redis_conn_read(c, x->deadline_mono, confirmed, e) : 0;
 }
@@ -172,39 +162,28 @@ static int check_confirmed(const struct exchange *x, const struct redis_reply *r
     return 0;
 }
 
-/* Takes back replies of scripts that the server did not know. */
-static bool forget_unknown(struct exchange *x)
+static void forget_reply(struct exchange *x)
 {
-    bool any = false;
-    for (size_t i = 0; i < x->n; i++) {
-        if (x->steps[i].script != NULL && redis_reply_is_error(x->steps[i].reply, "NOSCRIPT")) {
-            redis_reply_free(x->steps[i].reply);
-            x->steps[i].reply = NULL;
-            any = true;
-        }
-    }
-    return any;
+    redis_reply_free(x->reply);
+    x->reply = NULL;
 }
 
 static int exchange(struct exchange *x, struct redis_conn *c, struct err *e)
 {
     struct redis_reply *confirmed = NULL;
+    struct err refused;
     x->load = false;
     int rc = send_all(x, c, e) != 0 || read_all(x, c, &confirmed, e) != 0 ? -1 : 0;
-    if (rc == 0 && forget_unknown(x)) {
+    if (rc == 0 && x->script != NULL && redis_reply_is_error(x->reply, "NOSCRIPT")) {
+        forget_reply(x);
         redis_reply_free(confirmed);
         confirmed = NULL;
         x->load = true;
         rc = send_all(x, c, e) != 0 || read_all(x, c, &confirmed, e) != 0 ? -1 : 0;
     }
     bool broken = rc != 0;
-    bool written = rc == 0;
-    for (size_t i = 0; written && i < x->n; i++) {
-        struct err refused;
-        written = redis_reply_check(x->steps[i].reply, &refused) == 0;
-    }
-    /* A step that was refused is told by its own reply; what it would have written is no matter. */
-    if (written) {
+    /* What a refused command would have written is no matter. */
+    if (rc == 0 && redis_reply_check(x->reply, &refused) == 0) {
         rc = check_confirmed(x, confirmed, e);
     }
     redis_reply_free(confirmed);
@@ -212,73 +191,47 @@ static int exchange(struct exchange *x, struct redis_conn *c, struct err *e)
     return rc;
 }
 
-static void forget_replies(struct exchange *x)
+/* Whether the reply says that another server is the one to ask; then that is where the next
+ * connections lead. Returns whether nothing was carried out, and asking again now is right. */
+static bool follow(struct exchange *x)
 {
-    for (size_t i = 0; i < x->n; i++) {
-        redis_reply_free(x->steps[i].reply);
-        x->steps[i].reply = NULL;
+    if (redis_reply_is_error(x->reply, "MOVED")) {
+        const redisReply *text = (const void *)x->reply;
+        return redis_pool_move(x->s->pool, (struct slice){text->str, text->len});
     }
-}
-
-/* Whether a reply says that another server is the one to ask; then that is where the next
- * connections lead. *again: nothing was carried out, and asking again now is right. */
-static bool follow(struct exchange *x, bool *again)
-{
-    *again = false;
-    for (size_t i = 0; i < x->n; i++) {
-        const struct redis_reply *r = x->steps[i].reply;
-        if (redis_reply_is_error(r, "MOVED")) {
-            const redisReply *text = (const void *)r;
-            *again = redis_pool_move(x->s->pool, (struct slice){text->str, text->len});
-            return true;
-        }
-        if (redis_reply_is_error(r, "READONLY") || redis_reply_is_error(r, "MASTERDOWN")) {
-            redis_pool_renew(x->s->pool);
-            return true;
-        }
+    if (redis_reply_is_error(x->reply, "READONLY") ||
+        redis_reply_is_error(x->reply, "MASTERDOWN")) {
+        redis_pool_renew(x->s->pool);
     }
     return false;
 }
 
-static int run(struct redis_store *s, struct redis_step *steps, size_t n, bool confirm,
-               struct err *e)
+static int exchange_following(struct exchange *x, struct err *e)
 {
-    struct exchange x = {.s = s,
-                         .steps = steps,
-                         .n = n,
-                         .confirm = confirm,
-                         .deadline_mono = clock_mono_ms() + s->url.deadline_ms};
+    x->deadline_mono = clock_mono_ms() + x->s->url.deadline_ms;
     for (int attempt = 0;; attempt++) {
         struct redis_conn *c = NULL;
-        bool again;
-        for (size_t i = 0; i < n; i++) {
-            steps[i].reply = NULL;
-        }
-        if (redis_pool_take(s->pool, x.deadline_mono, &c, e) != 0) {
+        if (redis_pool_take(x->s->pool, x->deadline_mono, &c, e) != 0 || exchange(x, c, e) != 0) {
             return -1;
         }
-        if (exchange(&x, c, e) != 0) {
-            forget_replies(&x);
-            return -1;
-        }
-        if (!follow(&x, &again) || !again || attempt > 0) {
+        if (!follow(x) || attempt > 0) {
             return 0;
         }
-        forget_replies(&x);
+        forget_reply(x);
     }
 }
 
-static int run_one(struct redis_store *s, struct redis_step *step, bool confirm,
-                   struct redis_reply **out, struct err *e)
+static int run(struct exchange *x, struct redis_reply **out, struct err *e)
 {
-    if (run(s, step, 1, confirm, e) != 0) {
+    if (exchange_following(x, e) != 0) {
+        forget_reply(x);
         return -1;
     }
-    if (redis_reply_check(step->reply, e) != 0) {
-        redis_reply_free(step->reply);
-        return err_wrap(e, "%s", step->script != NULL ? step->script->name : s->server);
+    if (redis_reply_check(x->reply, e) != 0) {
+        forget_reply(x);
+        return err_wrap(e, "%s", x->script != NULL ? x->script->name : x->s->server);
     }
-    *out = step->reply;
+    *out = x->reply;
     return 0;
 }
 
@@ -286,27 +239,19 @@ static int run_one(struct redis_store *s, struct redis_step *step, bool confirm,
 int redis_store_call(struct redis_store *s, const struct redis_args *args, struct redis_reply **out,
                      struct err *e)
 {
-    struct redis_step step = {.args = args};
-    return run_one(s, &step, false, out, e);
+    return run(&(struct exchange){.s = s, .args = args}, out, e);
 }
 
 int redis_store_eval(struct redis_store *s, const struct redis_script *script,
                      const struct redis_args *args, struct redis_reply **out, struct err *e)
 {
-    struct redis_step step = {.script = script, .args = args};
-    return run_one(s, &step, false, out, e);
+    return run(&(struct exchange){.s = s, .script = script, .args = args}, out, e);
 }
 
 int redis_store_write(struct redis_store *s, const struct redis_script *script,
                       const struct redis_args *args, struct redis_reply **out, struct err *e)
 {
-    struct redis_step step = {.script = script, .args = args};
-    return run_one(s, &step, true, out, e);
-}
-
-int redis_store_pipeline(struct redis_store *s, struct redis_step *steps, size_t n, struct err *e)
-{
-    return run(s, steps, n, false, e);
+    return run(&(struct exchange){.s = s, .script = script, .args = args, .confirm = true}, out, e);
 }
 
 const char *redis_store_root(const struct redis_store *s)

@@ -99,22 +99,10 @@ MUST_CHECK int redis_store_write(struct redis_store *s, const struct redis_scrip
                                  const struct redis_args *args, struct redis_reply **out,
                                  struct err *e);
 
-struct redis_step {                    /* of a pipeline */
-    const struct redis_script *script; /* NULL: a plain command */
-    const struct redis_args *args;     /* borrowed */
-    struct redis_reply *reply;         /* set on success, owned by the caller */
-};
-/* Sends all steps in one go, in order; they are not atomic together. On success every step has a
- * reply, and that may be an error: redis_reply_check. A script the server did not know is run
- * after the others. On failure no step has a reply, and any of them may have happened. */
-MUST_CHECK int redis_store_pipeline(struct redis_store *s, struct redis_step *steps, size_t n,
-                                    struct err *e);
-
 /* --- replies: what a peer sent; none of these asserts on it --- */
 void redis_reply_free(struct redis_reply *r);
 /* -1 with the mapped error if it is an error reply. */
 MUST_CHECK int redis_reply_check(const struct redis_reply *r, struct err *e);
-bool redis_reply_is_nil(const struct redis_reply *r);
 /* Elements of an array; 0 for anything else. */
 size_t redis_reply_count(const struct redis_reply *r);
 /* The i-th element, borrowed; NULL if there is none. */

@@ -274,11 +274,6 @@ int64_t sqlite_changes(struct sqlite_db *db)
     return sqlite3_changes64(db->handle);
 }
 
-int64_t sqlite_last_id(struct sqlite_db *db)
-{
-    return sqlite3_last_insert_rowid(db->handle);
-}
-
 void sqlite_db_settle(struct sqlite_db *db)
 {
     for (size_t i = 0; i < db->row_count; i++) {

@@ -147,8 +147,7 @@ MUST_CHECK int sqlite_exec_list(struct sqlite_db *db, struct err *e, const char 
 MUST_CHECK int sqlite_number_values(struct sqlite_db *db, int64_t *out, int64_t otherwise,
                                     struct err *e, const char *sql, ...);
 
-/* Rows the last INSERT, UPDATE or DELETE changed, and the row id the last INSERT made. */
+/* Rows the last INSERT, UPDATE or DELETE changed. */
 int64_t sqlite_changes(struct sqlite_db *db);
-int64_t sqlite_last_id(struct sqlite_db *db);
 
 #endif

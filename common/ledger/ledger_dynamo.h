@@ -100,7 +100,6 @@ struct ledger_dynamo_word {
 struct ledger_dynamo_expr {
     struct buf set;
     struct buf add;
-    struct buf remove;
     struct buf cond; /* of `AND`ed parts */
     struct buf names;
     struct buf values;
@@ -116,7 +115,6 @@ struct ledger_dynamo_word ledger_dynamo_real(struct ledger_dynamo_expr *x, doubl
 void ledger_dynamo_set_text(struct ledger_dynamo_expr *x, const char *attribute, const char *value);
 void ledger_dynamo_set_number(struct ledger_dynamo_expr *x, const char *attribute, int64_t value);
 void ledger_dynamo_add(struct ledger_dynamo_expr *x, const char *attribute, int64_t by);
-void ledger_dynamo_remove(struct ledger_dynamo_expr *x, const char *attribute);
 /* One more condition, written with placeholders; it gets its parentheses here. */
 PRINTF(2, 3) void ledger_dynamo_if(struct ledger_dynamo_expr *x, const char *format, ...);
 /* attribute <op> value; `or_absent`: or there is no such attribute. */
@@ -358,8 +356,6 @@ struct ledger_dynamo_pair *ledger_dynamo_pair_of(struct ledger_dynamo_txn *t, co
                                                  const char *class_name);
 
 /* Loads for this step: its lines will stand behind theirs. */
-MUST_CHECK int ledger_dynamo_load_job(struct ledger_dynamo_txn *t, int64_t id,
-                                      struct ledger_dynamo_job *out, struct err *e);
 MUST_CHECK int ledger_dynamo_load_vm(struct ledger_dynamo_txn *t, const char *name,
                                      struct ledger_dynamo_vm *out, struct err *e);
 MUST_CHECK int ledger_dynamo_load_both(struct ledger_dynamo_txn *t, int64_t id, const char *name,

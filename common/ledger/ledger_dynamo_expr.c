@@ -150,7 +150,7 @@ void ledger_dynamo_put_real(struct buf *attributes, const char *name, double val
 /* --- expressions --- */
 void ledger_dynamo_expr_init(struct ledger_dynamo_expr *x)
 {
-    struct buf *const all[] = {&x->set, &x->add, &x->remove, &x->cond, &x->names, &x->values};
+    struct buf *const all[] = {&x->set, &x->add, &x->cond, &x->names, &x->values};
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         buf_init(all[i], EXPR_MAX);
     }
@@ -159,7 +159,7 @@ void ledger_dynamo_expr_init(struct ledger_dynamo_expr *x)
 
 void ledger_dynamo_expr_fini(struct ledger_dynamo_expr *x)
 {
-    struct buf *const all[] = {&x->set, &x->add, &x->remove, &x->cond, &x->names, &x->values};
+    struct buf *const all[] = {&x->set, &x->add, &x->cond, &x->names, &x->values};
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         buf_fini(all[i]);
     }
@@ -238,12 +238,6 @@ void ledger_dynamo_add(struct ledger_dynamo_expr *x, const char *attribute, int6
     clause(&x->add, name, " ", ledger_dynamo_number(x, by));
 }
 
-void ledger_dynamo_remove(struct ledger_dynamo_expr *x, const char *attribute)
-{
-    separate(&x->remove);
-    buf_append_cstr(&x->remove, ledger_dynamo_name(x, attribute).text);
-}
-
 void ledger_dynamo_if(struct ledger_dynamo_expr *x, const char *format, ...)
 {
     char part[128];
@@ -312,13 +306,12 @@ void ledger_dynamo_expr_render(const struct ledger_dynamo_expr *x, struct buf *o
     buf_init(&update, EXPR_MAX);
     render_part(&update, "SET", &x->set);
     render_part(&update, "ADD", &x->add);
-    render_part(&update, "REMOVE", &x->remove);
     render_text(out, "UpdateExpression", &update);
     render_text(out, "ConditionExpression", &x->cond);
     render_map(out, "ExpressionAttributeNames", &x->names);
     render_map(out, "ExpressionAttributeValues", &x->values);
     buf_fini(&update);
-    const struct buf *const all[] = {&x->set, &x->add, &x->remove, &x->cond, &x->names, &x->values};
+    const struct buf *const all[] = {&x->set, &x->add, &x->cond, &x->names, &x->values};
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         out->failed = out->failed || all[i]->failed;
     }

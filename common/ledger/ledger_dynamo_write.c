@@ -14,16 +14,6 @@ static void heed(struct ledger_dynamo_txn *t, int64_t order)
     t->order = order > t->order ? order : t->order;
 }
 
-int ledger_dynamo_load_job(struct ledger_dynamo_txn *t, int64_t id, struct ledger_dynamo_job *out,
-                           struct err *e)
-{
-    if (ledger_dynamo_find_job(t->l, id, out, e) != 0) {
-        return -1;
-    }
-    heed(t, out->order);
-    return 0;
-}
-
 int ledger_dynamo_load_vm(struct ledger_dynamo_txn *t, const char *name,
                           struct ledger_dynamo_vm *out, struct err *e)
 {

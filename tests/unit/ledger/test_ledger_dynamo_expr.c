@@ -113,10 +113,9 @@ static void update_has_its_clauses_and_placeholders_for_every_word(void **state)
     ledger_dynamo_set_number(&x, "at", -5);
     ledger_dynamo_add(&x, "c.small", 1);
     ledger_dynamo_add(&x, "f", -2);
-    ledger_dynamo_remove(&x, "state");
-    must_render(&x, ",\"UpdateExpression\":\"SET #n0=:v1,#n2=:v3 ADD #n4 :v5,#n6 :v7 REMOVE #n8\""
+    must_render(&x, ",\"UpdateExpression\":\"SET #n0=:v1,#n2=:v3 ADD #n4 :v5,#n6 :v7\""
                     ",\"ExpressionAttributeNames\":{\"#n0\":\"name\",\"#n2\":\"at\",\"#n4\":"
-                    "\"c.small\",\"#n6\":\"f\",\"#n8\":\"state\"},\"ExpressionAttributeValues\":{"
+                    "\"c.small\",\"#n6\":\"f\"},\"ExpressionAttributeValues\":{"
                     "\":v1\":{\"S\":\"a \\\"b\\\"\"},\":v3\":{\"N\":\"-5\"},\":v5\":{\"N\":\"1\"},"
                     "\":v7\":{\"N\":\"-2\"}}");
 }
