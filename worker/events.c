@@ -1,6 +1,5 @@
 #include "worker/events.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
  *     open: queue, ledger, GitHub, VM providers ─ start: heartbeat, terminators, event consumers,
  * launch lanes
  */
-#include <stdlib.h>
 
 #include "common/program/presence.h"
 #include "common/program/program.h"

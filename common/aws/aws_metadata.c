@@ -1,6 +1,5 @@
 #include <arpa/inet.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/aws/aws_internal.h"

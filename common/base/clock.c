@@ -1,6 +1,5 @@
 #include "common/base/clock.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

@@ -28,7 +28,6 @@
 #define SQS_BATCH_MAX 10        /* entries of a batch call, and messages of a receive */
 #define SQS_DELAY_MAX_S 900     /* DelaySeconds */
 #define SQS_VISIBLE_MAX_S 43200 /* VisibilityTimeout, also from the receive to the last change */
-#define SQS_WAIT_MAX_S 20       /* WaitTimeSeconds */
 #define SQS_GROUP_MAX 128       /* MessageGroupId */
 #define SQS_HANDLE_MAX 1024     /* "Queue and message identifiers", developer guide */
 #define SQS_REQUEST_MAX_BYTES                                                                      \

@@ -1,6 +1,5 @@
 #include "common/ledger/memory/memory.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/buf.h"
 #include "common/vm/vm_proxy.h"
 
 #define ARGS_MAX 96

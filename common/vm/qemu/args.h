@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/base/slice.h"
 #include "common/vm/qemu/image.h"
 
 /* Descriptors that the keeper gives to QEMU beside 0 (nothing), 1 (console) and 2 (complaints). */

@@ -1,7 +1,6 @@
 #include "common/vm/qemu/qmp.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
