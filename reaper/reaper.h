@@ -84,6 +84,7 @@ struct reaper {
     struct signs fleet_signs;          /* seen under the fleet's lease */
     struct signs host_signs;           /* seen under this host's */
     struct reaper_unknown unknown[64]; /* of more, some are asked about more often */
+    size_t ask_from; /* so many jobs of the next sweep wait for the one after it */
 };
 
 /* When a lease was asked for, by every clock there is. */
@@ -128,6 +129,9 @@ struct sweep {
     struct ledger_balance *balances; /* read once, by the first task that needs them */
     size_t balance_count;
     bool balances_read;
+    size_t ask_from;  /* see reaper.ask_from */
+    size_t asked;     /* jobs that GitHub's word was wanted on */
+    size_t unknown;   /* those that it did not know */
     int64_t again_ms; /* the task that runs may change it: how soon it is to run again */
 };
 
@@ -201,8 +205,8 @@ int64_t sweep_patience_ms(const struct sweep *s, const struct config_class *clas
 enum sweep_word {
     WORD_WAITS,
     WORD_OVER,    /* it runs or has ended, and the ledger was told */
-    WORD_UNKNOWN, /* GitHub knew no such job, now or a while ago: nothing is to be launched for it
-                   */
+    WORD_UNKNOWN, /* GitHub knew no such job, now or a while ago, or too many others in this sweep:
+                     nothing is to be launched for it */
     WORD_NONE     /* GitHub could not be asked, and nothing is known */
 };
 enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job);

@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -269,8 +268,9 @@ void sweep(struct reaper *r)
 {
     struct err e = {0};
     const struct config *c = config_live_get(r->config);
-    struct sweep s = {.reaper = r, .config = c, .now_ms = clock_wall_ms()};
+    struct sweep s = {.reaper = r, .config = c, .now_ms = clock_wall_ms(), .ask_from = r->ask_from};
     int64_t started = clock_mono_ms();
+    r->ask_from = 0;
     bool ours = sweep_take_leases(&s);
     metric_set(
         metrics_gauge("mayfly_reaper_leader", "1 while this reaper holds the fleet's lease.", ""),

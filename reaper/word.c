@@ -3,7 +3,9 @@
  *
  * Where GitHub knows no such job it was deleted with its run or repository, or the App may not read
  * it; the two look alike. So it stays, is launched no more for, and is asked about ever more
- * rarely, until it is older than GitHub lets a job be queued: then it is over either way.
+ * rarely, until it is older than GitHub lets a job be queued: then it is over either way. However
+ * many such jobs there are, a sweep asks about a few of them, and the next one goes on behind
+ * those.
  */
 #include <string.h>
 
@@ -12,6 +14,7 @@
 #include "reaper/reaper.h"
 
 #define UNKNOWN_PATIENCES_MAX 10 /* between two questions; the first comes after one */
+#define UNKNOWN_PER_SWEEP 10     /* then no more questions in this sweep */
 /* GitHub cancels after 24 hours, some servers after 48. */
 #define QUEUED_AT_MOST_MS (49 * 3600 * 1000LL)
 
@@ -72,6 +75,9 @@ static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *jo
                "GitHub knows no such job, and lets none be queued for so long");
         return WORD_OVER;
     }
+    if (++s->unknown == UNKNOWN_PER_SWEEP) {
+        s->reaper->ask_from = s->asked;
+    }
     int64_t after_ms = remember_unknown(s, job);
     log_warn("job_unknown", LOG_INT("job", job->facts.id),
              LOG_STR("repository", job->facts.repository), LOG_STR("class", job->facts.class_name),
@@ -87,7 +93,8 @@ enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
     struct err e = {0};
     struct github_job now;
     const struct reaper_unknown *unknown = find_unknown(s->reaper, job->facts.id);
-    if (unknown != NULL && clock_mono_ms() < unknown->again_ms) {
+    bool has_turn = ++s->asked > s->ask_from && s->unknown < UNKNOWN_PER_SWEEP;
+    if (!has_turn || (unknown != NULL && clock_mono_ms() < unknown->again_ms)) {
         return WORD_UNKNOWN;
     }
     if (github_get_job(s->reaper->github, job->facts.repository, job->facts.installation_id,

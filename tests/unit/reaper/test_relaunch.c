@@ -234,30 +234,58 @@ static void job_that_github_cannot_be_asked_about_is_launched_for(void **state)
     assert_int_equal(world_puts(), 1);
 }
 
+static void add_unknown_jobs(int64_t first, int64_t last)
+{
+    for (int64_t id = first; id <= last; id++) {
+        (void)world_add_job(id, "queued");
+        scripted_github.jobs[scripted_github.job_count - 1].id = 7000 + id;
+    }
+}
+
+/* A sweep, and how often it asked about a job. */
+static size_t sweep_asks(void)
+{
+    size_t before = calls_count("github_get_job", NULL);
+    sweep(&reaper);
+    return calls_count("github_get_job", NULL) - before;
+}
+
+/* More jobs that GitHub does not know than can be remembered, and one that does wait behind them.
+ */
+static void of_many_unknown_jobs_a_sweep_asks_about_ten_and_the_next_goes_on(void **state)
+{
+    (void)state;
+    add_unknown_jobs(1, 70);
+    (void)world_add_job(71, "queued");
+    for (int i = 0; i < 7; i++) {
+        assert_int_equal(sweep_asks(), 10);
+        assert_int_equal(world_puts(), 0);
+        world_pass(SECOND_MS);
+    }
+    assert_int_equal(sweep_asks(), 1);
+    assert_int_equal(world_puts(), 1);
+    for (int i = 0; i < 50; i++) {
+        world_pass(10 * SECOND_MS);
+        assert_in_range(sweep_asks(), 0, 10);
+    }
+    assert_int_equal(world_puts(), 1);
+}
+
 /* 65 jobs that GitHub does not know, and room to remember 64: the one that would be asked about
  * first makes room, not one that was put off for longer. */
 static void of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten(void **state)
 {
     (void)state;
-    (void)world_add_job(1, "queued");
-    scripted_github.jobs[0].id = 7001;
-    sweep(&reaper);
+    add_unknown_jobs(1, 1);
+    assert_int_equal(sweep_asks(), 1);
     world_pass(PATIENCE_MS);
-    for (int64_t id = 2; id <= 64; id++) {
-        (void)world_add_job(id, "queued");
-        scripted_github.jobs[id - 1].id = 7000 + id;
+    add_unknown_jobs(2, 65);
+    for (int i = 0; i < 6; i++) { /* the first is put off for two patiences now, the rest for one */
+        assert_int_equal(sweep_asks(), 10);
     }
-    sweep(&reaper); /* the first is put off for two patiences now, the rest for one */
-    assert_int_equal(calls_count("github_get_job", NULL), 1 + 64);
-    (void)world_add_job(65, "queued");
-    scripted_github.jobs[64].id = 7065;
-    world_pass(SECOND_MS);
-    sweep(&reaper);
-    assert_int_equal(calls_count("github_get_job", NULL), 1 + 64 + 1);
+    assert_int_equal(sweep_asks(), 5);
     assert_int_equal(calls_count("github_get_job", "job=1."), 2);
-    world_pass(SECOND_MS);
-    sweep(&reaper); /* asks about the second again, and about more, but not about the first */
-    assert_true(calls_count("github_get_job", NULL) > 1 + 64 + 1);
+    assert_true(sweep_asks() > 0); /* about one that was forgotten, but not about the first */
     assert_int_equal(calls_count("github_get_job", "job=1."), 2);
     assert_int_equal(world_puts(), 0);
 }
@@ -279,6 +307,7 @@ int main(void)
         CASE(queued_job_that_once_had_a_runner_waits),
         CASE(job_that_ended_on_a_runner_is_done),
         CASE(job_that_github_cannot_be_asked_about_is_launched_for),
+        CASE(of_many_unknown_jobs_a_sweep_asks_about_ten_and_the_next_goes_on),
         CASE(of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
