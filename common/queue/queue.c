@@ -9,7 +9,6 @@
 #include "common/queue/queue_metrics.h"
 
 #define LEASE_MAX_MS (24LL * 3600 * 1000)
-#define DELAY_MAX_MS (30LL * 24 * 3600 * 1000)
 #define REASON_MAX_BYTES 500
 #define PATIENCE_DEFAULT_MS 1000
 
@@ -112,11 +111,6 @@ bool queue_can(const struct queue *q, enum queue_capability c)
     return false;
 }
 
-int64_t queue_delay_max_ms(const struct queue *q)
-{
-    return q->ops->delay_max_ms > 0 ? q->ops->delay_max_ms : DELAY_MAX_MS;
-}
-
 static int check_can(const struct queue *q, enum queue_capability c, struct err *e)
 {
     if (queue_can(q, c)) {
@@ -150,14 +144,14 @@ static int check_range(const char *what, int64_t value, int64_t least, int64_t m
     return 0;
 }
 
-static int check_delay(const struct queue *q, int64_t delay_ms, struct err *e)
+static int check_delay(int64_t delay_ms, struct err *e)
 {
-    return check_range("a message's delay in ms", delay_ms, 0, queue_delay_max_ms(q), e);
+    return check_range("a message's delay in ms", delay_ms, 0, QUEUE_DELAY_MAX_MS, e);
 }
 
-static int check_item(const struct queue *q, const struct queue_item *item, struct err *e)
+static int check_item(const struct queue_item *item, struct err *e)
 {
-    if (check_lane(item->lane, e) != 0 || check_delay(q, item->delay_ms, e) != 0) {
+    if (check_lane(item->lane, e) != 0 || check_delay(item->delay_ms, e) != 0) {
         return -1;
     }
     if (item->body.len > QUEUE_BODY_MAX_BYTES) {
@@ -196,7 +190,7 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
-        if (check_item(q, &items[i], e) != 0) {
+        if (check_item(&items[i], e) != 0) {
             return err_wrap(e, "message %zu of %zu", i + 1, n);
         }
     }
@@ -326,7 +320,7 @@ int queue_retry(struct queue *q, const struct queue_message *m, const struct que
 {
     char reason[REASON_MAX_BYTES + 1];
     struct queue_return cut = *r;
-    if (check_delay(q, r->delay_ms, e) != 0) {
+    if (check_delay(r->delay_ms, e) != 0) {
         return -1;
     }
     cut.reason = r->reason != NULL ? cut_reason(r->reason, reason) : NULL;

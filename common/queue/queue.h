@@ -79,7 +79,7 @@ enum queue_capability {
 };
 bool queue_can(const struct queue *q, enum queue_capability c);
 /* The longest delay of a put or a retry; a longer one is ERR_PERMANENT. */
-int64_t queue_delay_max_ms(const struct queue *q);
+#define QUEUE_DELAY_MAX_MS (30LL * 24 * 3600 * 1000)
 
 /* Durable on success. All or nothing, but on SQS: there, what was sent before a failure stays, so
  * that a put tried again doubles it (at least once). n in 1..QUEUE_BATCH_MAX. */

@@ -59,7 +59,6 @@ struct queue_ops {
     const char *scheme;     /* "sqlite" */
     const char *scheme_tls; /* the same backend over TLS; NULL: has none */
     unsigned can;           /* QUEUE_DEPTHS, QUEUE_FAIR; what `admin` has tells the rest */
-    int64_t delay_max_ms;   /* 0: as the front's */
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;

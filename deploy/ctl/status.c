@@ -29,6 +29,7 @@ static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
     }
     free(depths);
     json_object_set_new(answer, "lanes", lanes);
+    json_object_set_new(answer, "estimated", json_boolean(!queue_can(c->queue, QUEUE_DEPTHS)));
     json_object_set_new(answer, "dead", json_integer(dead));
     return 0;
 }
@@ -169,8 +170,9 @@ void ctl_status_print(const json_t *answer)
                    ctl_str(o, "stopped_until"));
         }
     }
-    printf("\n%-28s %7s %7s %8s %6s %10s\n", "LANE", "READY", "LEASED", "DELAYED", "DEAD",
-           "OLDEST");
+    printf("\n%-28s %7s %7s %8s %6s %10s%s\n", "LANE", "READY", "LEASED", "DELAYED", "DEAD",
+           "OLDEST",
+           json_is_true(json_object_get(answer, "estimated")) ? "  (estimates of the queue)" : "");
     json_array_foreach(json_object_get(answer, "lanes"), i, o)
     {
         printf("%-28s %7lld %7lld %8lld %6lld %10s\n", ctl_str(o, "lane"),

@@ -343,7 +343,7 @@ static void bad_items_are_refused_and_nothing_of_their_put_stays(void **state)
         {.lane = "events", .body = {large, QUEUE_BODY_MAX_BYTES + 1}, .key = ""},
         {.lane = "events", .body = SLICE("x"), .key = "01234567890123456789012345678901"},
         {.lane = "events", .body = SLICE("x"), .key = "", .delay_ms = -1},
-        {.lane = "events", .body = SLICE("x"), .key = "", .delay_ms = queue_delay_max_ms(f->q) + 1},
+        {.lane = "events", .body = SLICE("x"), .key = "", .delay_ms = QUEUE_DELAY_MAX_MS + 1},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct queue_item items[3] = {{.lane = "events", .body = SLICE("good"), .key = ""},

@@ -43,6 +43,7 @@ async function secondWaitsFor(t, d, sentence) {
   const [second] = await d.queueJobs();
   await until(`the second says ${sentence}`, () => sentence.test(d.ctl("why", String(second.id)).waits_for ?? ""));
   assert.equal(d.ctl("status").fleet.slots_used, 1);
+  assert.equal(d.ctl("status").estimated, false);
   await d.untilJobsEnd(2);
   await d.untilQuiet();
   assertSound(d);
