@@ -3,6 +3,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "common/queue/queue.h"
+
 #define USUAL_BYTES 700
 
 /* The exchange test builds the programs a second time, as a release whose records are of a newer
@@ -182,7 +184,9 @@ static int read_field(const char *what, const json_t *root, const struct record_
                                                                 e);
 }
 
-static int check_format(const char *what, const json_t *root, struct err *e)
+/* Of a newer format nothing is known but its version: neither its members nor how long it may be.
+ */
+static int check_format(const char *what, const json_t *root, size_t bytes, struct err *e)
 {
     const json_t *format = json_object_get(root, "v");
     if (!json_is_integer(format) || json_integer_value(format) < 1) {
@@ -192,6 +196,10 @@ static int check_format(const char *what, const json_t *root, struct err *e)
         return err_set(e, ERR_CONFLICT, RECORD_NEWER_FORMAT,
                        "%s: format %lld, written by a newer Mayfly; this one reads up to %d", what,
                        (long long)json_integer_value(format), NEWEST_FORMAT);
+    }
+    if (bytes > RECORD_MAX_BYTES) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: %zu bytes, want 1 to %d", what, bytes,
+                       RECORD_MAX_BYTES);
     }
 #ifdef MAYFLY_TEST_NEXT_FORMAT
     if (json_integer_value(format) > 1 && json_object_get(root, NEXT_MEMBER) == NULL) {
@@ -207,9 +215,9 @@ int record_decode(const char *what, const struct record_field *fields, struct sl
     json_error_t where;
     json_t *root = NULL;
     int result = -1;
-    if (record.len == 0 || record.len > RECORD_MAX_BYTES) {
+    if (record.len == 0 || record.len > QUEUE_BODY_MAX_BYTES) {
         return err_set(e, ERR_PERMANENT, 0, "%s: %zu bytes, want 1 to %d", what, record.len,
-                       RECORD_MAX_BYTES);
+                       QUEUE_BODY_MAX_BYTES);
     }
     root = json_loadb(record.ptr, record.len, JSON_REJECT_DUPLICATES, &where);
     if (!json_is_object(root)) {
@@ -217,7 +225,7 @@ int record_decode(const char *what, const struct record_field *fields, struct sl
                 root == NULL ? where.text : "");
         goto out;
     }
-    result = check_format(what, root, e);
+    result = check_format(what, root, record.len, e);
     for (const struct record_field *f = fields; result == 0 && f->key != NULL; f++) {
         result = read_field(what, root, f, value, e);
     }

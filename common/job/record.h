@@ -4,7 +4,9 @@
  * A table names the members of a record and where they stand in a struct. Numbers of 0 and empty
  * texts are left out. Decoding is for hostile input too (a queue may be shared): it ignores members
  * that it does not know, and refuses a newer format with the code RECORD_NEWER_FORMAT, since the
- * message is good and only this program is too old for it. Pure functions, any thread.
+ * message is good and only this program is too old for it: of a newer format nothing is taken for
+ * granted but that it is a JSON object with its version, within the queue's own limit. Pure
+ * functions, any thread.
  *
  * Writers choose the format, so that a release can be rolled out and back while messages are
  * waiting: every release reads the formats from 1 to record_newest_format(), and writes the one

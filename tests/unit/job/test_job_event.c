@@ -133,6 +133,10 @@ static void decode_of_a_newer_version_says_so(void **state)
     assert_int_equal(e.code, RECORD_NEWER_FORMAT);
     assert_int_not_equal(e.class, ERR_PERMANENT);
     assert_non_null(strstr(e.message, "newer"));
+    e = (struct err){0};
+    assert_int_equal(
+        job_event_decode(SLICE("{\"v\":1000001,\"action\":[\"fly\"],\"job\":\"5\"}"), &ev, &e), -1);
+    assert_int_equal(e.code, RECORD_NEWER_FORMAT); /* whatever else it holds */
 }
 
 static void decode_of_hostile_records_is_refused(void **state)

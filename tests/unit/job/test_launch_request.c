@@ -114,6 +114,41 @@ static void request_of_a_newer_format_is_for_a_newer_reader(void **state)
     assert_int_equal(e.code, RECORD_NEWER_FORMAT);
 }
 
+/* A JSON object of that format that is longer than a record may be today. */
+static void long_record(int format, struct buf *out)
+{
+    buf_init(out, QUEUE_BODY_MAX_BYTES + 1);
+    buf_printf(out, "{\"v\":%d,\"scope\":\"octo\",\"class\":\"small\",\"later\":\"", format);
+    while (out->len < RECORD_MAX_BYTES) {
+        buf_append_byte(out, 'x');
+    }
+    buf_append_cstr(out, "\"}");
+    assert_false(out->failed);
+}
+
+static void limit_of_the_size_is_that_of_the_format(void **state)
+{
+    struct launch_request r;
+    struct err e = {0};
+    struct buf record;
+    (void)state;
+    long_record(1000001, &record);
+    assert_int_equal(launch_request_decode(buf_slice(&record), &r, &e), -1);
+    assert_int_equal(e.class, ERR_CONFLICT);
+    assert_int_equal(e.code, RECORD_NEWER_FORMAT);
+    while (record.len <= QUEUE_BODY_MAX_BYTES) {
+        buf_append_byte(&record, ' ');
+    }
+    assert_false(record.failed);
+    assert_int_equal(launch_request_decode(buf_slice(&record), &r, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT); /* no queue carries that */
+    buf_fini(&record);
+    long_record(1, &record);
+    assert_int_equal(launch_request_decode(buf_slice(&record), &r, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    buf_fini(&record);
+}
+
 static void lane_names_its_class_and_only_launch_lanes_do(void **state)
 {
     char lane[LAUNCH_LANE_SIZE];
@@ -186,6 +221,7 @@ int main(void)
         cmocka_unit_test(request_without_a_job_names_a_scope),
         cmocka_unit_test(request_that_nobody_can_carry_out_is_refused),
         cmocka_unit_test(request_of_a_newer_format_is_for_a_newer_reader),
+        cmocka_unit_test(limit_of_the_size_is_that_of_the_format),
         cmocka_unit_test(lane_names_its_class_and_only_launch_lanes_do),
         cmocka_unit_test(publish_puts_each_on_its_lane_under_its_job),
         cmocka_unit_test(message_without_a_job_is_grouped_by_scope),
