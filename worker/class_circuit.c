@@ -40,6 +40,11 @@ static enum circuit_change begin_probe(struct circuit *c, const struct step *s)
     return circuit_begin_probe(c, s->holder, s->until_ms, s->now_ms);
 }
 
+static enum circuit_change extend_probe(struct circuit *c, const struct step *s)
+{
+    return circuit_extend_probe(c, s->holder, s->until_ms);
+}
+
 static enum circuit_change drop_probe(struct circuit *c, const struct step *s)
 {
     return circuit_drop_probe(c, s->holder);
@@ -133,13 +138,20 @@ int64_t class_circuit_wait_ms(struct class_circuit *cc, const struct config *c)
     return wait_ms;
 }
 
-void class_circuit_taken(struct class_circuit *cc, const char *message_id)
+/* A probe lasts a lease until it has a message, and from then on as long as a launch may take: the
+ * next one must not begin while this one's machine boots. */
+void class_circuit_taken(struct class_circuit *cc, const struct config *c, const char *message_id)
 {
+    struct step s = {.apply = extend_probe,
+                     .holder = cc->holder,
+                     .until_ms =
+                         clock_wall_ms() + c->reaper.startup_timeout_ms + c->worker.lease_ms};
     pthread_mutex_lock(&cc->lock);
     if (cc->may_probe && circuit_is_open(&cc->view)) {
         ASSERT(slice_to_cstr(slice_of(message_id), cc->probing, sizeof cc->probing));
         log_info("circuit_half_open", LOG_STR("subject", cc->subject),
                  LOG_STR("class", cc->class_name), LOG_STR("message", message_id));
+        (void)change(cc, &s);
     }
     cc->may_probe = false;
     pthread_mutex_unlock(&cc->lock);

@@ -117,7 +117,7 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     }
     if (got == 1) {
         __atomic_add_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
-        class_circuit_taken(lane->circuit, m->id);
+        class_circuit_taken(lane->circuit, c, m->id);
     }
     return got == 1;
 }

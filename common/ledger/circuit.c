@@ -37,6 +37,15 @@ static bool has_probe(const struct circuit *c, const char *holder)
     return holder[0] != '\0' && strcmp(c->probe, holder) == 0;
 }
 
+enum circuit_change circuit_extend_probe(struct circuit *c, const char *holder, int64_t until_ms)
+{
+    if (!has_probe(c, holder)) {
+        return CIRCUIT_UNCHANGED;
+    }
+    c->probe_until_ms = until_ms;
+    return CIRCUIT_COUNTED;
+}
+
 enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder)
 {
     if (!has_probe(c, holder)) {

@@ -52,6 +52,9 @@ int64_t circuit_wait_ms(const struct circuit *c, int64_t now_ms);
 /* Half opens it for this holder. UNCHANGED: it is closed, paused, or another has the probe. */
 enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, int64_t until_ms,
                                         int64_t now_ms);
+/* The probe's verdict is awaited until then. UNCHANGED: the probe is not this holder's (any more).
+ */
+enum circuit_change circuit_extend_probe(struct circuit *c, const char *holder, int64_t until_ms);
 /* The probe ended without a verdict: the next one may begin. */
 enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder);
 /* holder: whose probe this was, "" none. */

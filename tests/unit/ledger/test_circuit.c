@@ -37,7 +37,7 @@ int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const 
     return err_set(e, ERR_RETRY, 0, "no store");
 }
 
-enum act { REFUSED, SUCCEEDED, BEGIN, DROP };
+enum act { REFUSED, SUCCEEDED, BEGIN, EXTEND, DROP };
 
 static void record_moves_as_the_table_says(void **state)
 {
@@ -105,6 +105,9 @@ static void record_moves_as_the_table_says(void **state)
         {"nor a second of its own", PROBED("a", 1), BEGIN, 0, "a", CIRCUIT_UNCHANGED,
          PROBED("a", 1)},
         {"its holder died", PROBED("a", 0), BEGIN, 0, "b", CIRCUIT_COUNTED, PROBED("b", 30)},
+        {"it has a message", PROBED("a", 1), EXTEND, 0, "a", CIRCUIT_COUNTED, PROBED("a", 60)},
+        {"its time was over", PROBED("a", 0), EXTEND, 0, "a", CIRCUIT_COUNTED, PROBED("a", 60)},
+        {"another took over", PROBED("b", 1), EXTEND, 0, "a", CIRCUIT_UNCHANGED, PROBED("b", 1)},
         {"no verdict", PROBED("a", 20), DROP, 0, "a", CIRCUIT_COUNTED, {3, 9, 1, NOW - 1, 0, ""}},
         {"another's stays", PROBED("a", 20), DROP, 0, "b", CIRCUIT_UNCHANGED, PROBED("a", 20)},
         {"nobody's probe", OPEN(3, 1, 0), DROP, 0, "", CIRCUIT_UNCHANGED, OPEN(3, 1, 0)},
@@ -121,6 +124,9 @@ static void record_moves_as_the_table_says(void **state)
             break;
         case BEGIN:
             did = circuit_begin_probe(&c, cases[i].holder, NOW + 30, NOW);
+            break;
+        case EXTEND:
+            did = circuit_extend_probe(&c, cases[i].holder, NOW + 60);
             break;
         case DROP:
             did = circuit_drop_probe(&c, cases[i].holder);

@@ -68,13 +68,13 @@ static struct class_circuit_refusal refuse(struct class_circuit *b)
 {
     char message[32];
     (void)snprintf(message, sizeof message, "m-%lld", (long long)next_job);
-    class_circuit_taken(b, message);
+    class_circuit_taken(b, world.config, message);
     return refuse_job(b, message, next_job++);
 }
 
 static void launch(struct class_circuit *b)
 {
-    class_circuit_taken(b, "good");
+    class_circuit_taken(b, world.config, "good");
     class_circuit_launched(b, "good");
 }
 
@@ -161,7 +161,7 @@ static void after_the_pause_one_worker_tries_one_message(void **state)
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
     assert_true(class_circuit_wait_ms(two, world.config) > 0);
-    class_circuit_taken(one, "m");
+    class_circuit_taken(one, world.config, "m");
     assert_true(class_circuit_wait_ms(one, world.config) > 0);
     assert_true(class_circuit_wait_ms(two, world.config) > 0);
 }
@@ -201,7 +201,7 @@ static void try_without_a_verdict_lets_the_next_one_try(void **state)
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
-    class_circuit_taken(one, "m");
+    class_circuit_taken(one, world.config, "m");
     class_circuit_no_verdict(one, "another");
     assert_true(class_circuit_wait_ms(two, world.config) > 0);
     class_circuit_no_verdict(one, "m");
@@ -209,15 +209,33 @@ static void try_without_a_verdict_lets_the_next_one_try(void **state)
     assert_int_equal(class_circuit_wait_ms(two, world.config), 0);
 }
 
-static void worker_that_died_over_its_try_blocks_nobody(void **state)
+static void worker_that_died_over_its_try_blocks_nobody_for_ever(void **state)
 {
     (void)state;
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
-    class_circuit_taken(one, "m");
+    class_circuit_taken(one, world.config, "m");
+    pass(TIMEOUT_MS);
+    assert_true(class_circuit_wait_ms(two, world.config) > 0);
     pass(LEASE_MS);
     assert_int_equal(class_circuit_wait_ms(two, world.config), 0);
+}
+
+static void try_that_outlasts_a_lease_is_still_the_only_one(void **state)
+{
+    (void)state;
+    stop();
+    pass(PAUSE_MS);
+    assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
+    pass(LEASE_MS - 1); /* it waited for a message */
+    class_circuit_taken(one, world.config, "slow");
+    for (int64_t booting = 0; booting < TIMEOUT_MS; booting += LEASE_MS) {
+        pass(LEASE_MS);
+        assert_true(class_circuit_wait_ms(two, world.config) > 0);
+    }
+    assert_true(refuse_job(one, "slow", next_job++).stopped);
+    assert_int_equal(record().opens, 2); /* its verdict counts */
 }
 
 static void well_class_costs_no_writes_and_one_look_a_second(void **state)
@@ -265,7 +283,8 @@ static void probe_without_a_message_is_kept_and_then_given_up(void **state)
     assert_int_equal(class_circuit_wait_ms(two, world.config), 0);
     pass(1000);
     assert_true(class_circuit_wait_ms(one, world.config) > 0);
-    class_circuit_taken(one, "m"); /* its time is over, but the message it took is launched */
+    class_circuit_taken(one, world.config,
+                        "m"); /* its time is over, but the message it took is launched */
     assert_true(refuse_job(one, "m", 77).stopped);
     assert_int_equal(record().opens, 1);
 }
@@ -316,7 +335,8 @@ int main(void)
         CASE(success_of_the_try_starts_the_class_everywhere),
         CASE(refusal_of_the_try_doubles_the_pause_up_to_its_bound),
         CASE(try_without_a_verdict_lets_the_next_one_try),
-        CASE(worker_that_died_over_its_try_blocks_nobody),
+        CASE(worker_that_died_over_its_try_blocks_nobody_for_ever),
+        CASE(try_that_outlasts_a_lease_is_still_the_only_one),
         CASE(well_class_costs_no_writes_and_one_look_a_second),
         CASE(success_leaves_no_record),
         CASE(probe_without_a_message_is_kept_and_then_given_up),

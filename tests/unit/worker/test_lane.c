@@ -139,9 +139,10 @@ int64_t class_circuit_wait_ms(struct class_circuit *b, const struct config *c)
     return script.circuit_ms;
 }
 
-void class_circuit_taken(struct class_circuit *b, const char *message_id)
+void class_circuit_taken(struct class_circuit *b, const struct config *c, const char *message_id)
 {
     assert_ptr_equal(b, &script.circuit_ms);
+    assert_int_equal(c->worker.lease_ms, LEASE_MS);
     CALLED("circuit: %s taken\n", message_id);
 }
 
