@@ -6,11 +6,14 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "common/base/buf.h"
 
 #define PLANS_MAX 64
 #define WAIT_S 30
@@ -134,6 +137,21 @@ const char *calls_args(const char *function, const char *with, size_t n)
         fail_msg("there was no such call of %s(%s)", function, with != NULL ? with : "");
     }
     return args;
+}
+
+void calls_assert(const char *pattern)
+{
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < record_count; i++) {
+        buf_printf(&text, "%s %s\n", records[i].function, records[i].args);
+    }
+    pthread_mutex_unlock(&lock);
+    if (fnmatch(pattern, text.data, 0) != 0) {
+        assert_string_equal(text.data, pattern);
+    }
+    buf_fini(&text);
 }
 
 /* --- a call --- */

@@ -51,6 +51,9 @@ size_t calls_done(const char *function, const char *with);
 void calls_wait_count(const char *function, const char *with, size_t n);
 /* The arguments of the n-th; the test fails if there was none. Valid until calls_reset. */
 const char *calls_args(const char *function, const char *with, size_t n);
+/* All calls in order, as lines "function arguments", are this pattern of fnmatch's; else the test
+ * fails. */
+void calls_assert(const char *pattern);
 
 /* --- for what stands before or in the place of an interface --- */
 struct call {

@@ -47,6 +47,12 @@ int __real_ledger_cell_put(struct ledger *l, const char *kind, const char *name,
                            int64_t expected, int64_t *version, struct err *e);
 int __wrap_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
                            int64_t expected, int64_t *version, struct err *e);
+int __real_ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
+                              struct ledger_effect *out, struct err *e);
+int __real_ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e);
+int __wrap_ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
+                              struct ledger_effect *out, struct err *e);
+int __wrap_ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e);
 
 static const char *or_none(const char *text)
 {
@@ -147,4 +153,18 @@ int __wrap_ledger_cell_put(struct ledger *l, const char *kind, const char *name,
                                name, or_none(value), (long long)expected);
     return call_end(
         &c, c.goes_on ? __real_ledger_cell_put(l, kind, name, value, expected, version, e) : -1, e);
+}
+
+int __wrap_ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
+                              struct ledger_effect *out, struct err *e)
+{
+    struct call c =
+        call_begin("ledger_apply_event", e, "job=%lld scope=%s", (long long)ev->job.id, scope);
+    return call_end(&c, c.goes_on ? __real_ledger_apply_event(l, ev, scope, out, e) : -1, e);
+}
+
+int __wrap_ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
+{
+    struct call c = call_begin("ledger_vm_heartbeat", e, "vm=%s", name);
+    return call_end(&c, c.goes_on ? __real_ledger_vm_heartbeat(l, name, e) : -1, e);
 }

@@ -1,5 +1,6 @@
 /*
- * Before the queue's front: see calls.h. Each call's arguments begin with the handle's URL.
+ * Before the queue's front: see calls.h. Each call's arguments begin with the handle's URL, but
+ * for the calls of those who take messages.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -26,6 +27,22 @@ int __wrap_queue_depths(struct queue *q, const char *lane, struct queue_depth **
                         struct err *e);
 int __real_queue_ping(struct queue *q, struct err *e);
 int __wrap_queue_ping(struct queue *q, struct err *e);
+int __real_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
+int __real_queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e);
+int __real_queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
+int __real_queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
+                       struct err *e);
+int __real_queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
+                      struct err *e);
+int __wrap_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
+int __wrap_queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e);
+int __wrap_queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
+int __wrap_queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
+                       struct err *e);
+int __wrap_queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
+                      struct err *e);
 
 /* --- which handle is whose --- */
 #define HANDLES_MAX 64
@@ -114,4 +131,48 @@ int __wrap_queue_ping(struct queue *q, struct err *e)
 {
     struct call c = call_begin("queue_ping", e, "%s", url_of(q));
     return call_end(&c, c.goes_on ? __real_queue_ping(q, e) : -1, e);
+}
+
+int __wrap_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e)
+{
+    struct call c = call_begin("queue_take", e, "lane=%s max=%zu lease_ms=%lld wait_ms=%lld", lane,
+                               max, (long long)lease_ms, (long long)wait_ms);
+    return call_end(
+        &c, c.goes_on ? __real_queue_take(q, lane, max, lease_ms, wait_ms, out, got, e) : -1, e);
+}
+
+int __wrap_queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e)
+{
+    struct call c =
+        call_begin("queue_extend", e, "id=%s lease_ms=%lld", m->id, (long long)lease_ms);
+    return call_end(&c, c.goes_on ? __real_queue_extend(q, m, lease_ms, e) : -1, e);
+}
+
+/* "id=1 id=3" */
+int __wrap_queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
+{
+    struct buf text;
+    buf_init(&text, n * sizeof m->id + 4 * n);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&text, "%sid=%s", i > 0 ? " " : "", m[i].id);
+    }
+    struct call c = call_begin("queue_done", e, "%s", text.data);
+    buf_fini(&text);
+    return call_end(&c, c.goes_on ? __real_queue_done(q, m, n, e) : -1, e);
+}
+
+int __wrap_queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
+                       struct err *e)
+{
+    struct call c = call_begin("queue_retry", e, "id=%s delay_ms=%lld%s reason=%s", m->id,
+                               (long long)r->delay_ms, r->spend_attempt ? " spent" : "", r->reason);
+    return call_end(&c, c.goes_on ? __real_queue_retry(q, m, r, e) : -1, e);
+}
+
+int __wrap_queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
+                      struct err *e)
+{
+    struct call c = call_begin("queue_bury", e, "id=%s reason=%s", m->id, reason);
+    return call_end(&c, c.goes_on ? __real_queue_bury(q, m, reason, e) : -1, e);
 }

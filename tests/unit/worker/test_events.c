@@ -1,277 +1,134 @@
 /*
  * The events lane: a batch is applied one by one and keeps its leases however slow the ledger is.
- * Queue and ledger are scripted, and time is the script's own.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/worker/world.h"
 
-#include <cmocka.h>
-
-#include "common/base/clock.h"
-#include "common/base/log.h"
 #include "worker/enders.h"
 #include "worker/events.h"
 
-#define LEASE_MS 30000
-
-/* One thread serves the lane, and the test looks only after it was joined. */
-static struct script {
-    struct buf calls;
-    int messages;      /* of the one batch */
-    int bad;           /* which of them nobody can read; 0 none */
-    int failing;       /* which of them the ledger refuses; 0 none */
-    bool take_fails;   /* the first time */
-    bool extend_fails; /* the lease is another's */
-    bool done_fails;
-    int64_t takes_ms; /* one step of the ledger */
-    int64_t now_ms;
-    int takes;
-    struct worker worker;
-} script;
-
-#define CALLED(...) buf_printf(&script.calls, __VA_ARGS__)
-
-static int64_t mono_us(void)
-{
-    return script.now_ms * 1000;
-}
-
-static int64_t wall_ms(void)
-{
-    return 1800000000000 + script.now_ms;
-}
-
-int64_t queue_patience_ms(const struct queue *q)
-{
-    assert_ptr_equal(q, script.worker.queue);
-    return 1234;
-}
-
-static void fill(struct queue_message *m, int n)
-{
-    struct buf body;
-    struct job_event ev = {.action = JOB_ACTION_COMPLETED, .job = {.id = n, .run_id = 1}};
-    memcpy(ev.status, "completed", 10);
-    memcpy(ev.job.repository, "acme/app", 9);
-    memcpy(ev.job.organization, "acme", 5);
-    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "vm-%d", n);
-    buf_init(&body, 65536);
-    if (n == script.bad) {
-        buf_append_cstr(&body, "{");
-    } else {
-        job_event_encode(&ev, 1, &body);
-    }
-    (void)snprintf(m->id, sizeof m->id, "m-%d", n);
-    m->body = slice_dup(buf_slice(&body));
-    m->body_len = body.len;
-    buf_fini(&body);
-}
-
-int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, int64_t wait_ms,
-               struct queue_message *out, size_t *got, struct err *e)
-{
-    assert_ptr_equal(q, script.worker.queue);
-    assert_string_equal(lane, "events");
-    assert_int_equal(lease_ms, LEASE_MS);
-    assert_int_equal(wait_ms, 1234);
-    assert_true(max >= (size_t)script.messages);
-    if (script.take_fails) {
-        script.take_fails = false;
-        CALLED("take fails\n");
-        return err_set(e, ERR_RETRY, 0, "scripted");
-    }
-    if (script.takes++ > 0) {
-        stop_raise(&script.worker.intake);
-        return 0;
-    }
-    for (int i = 0; i < script.messages; i++) {
-        fill(&out[i], i + 1);
-    }
-    *got = (size_t)script.messages;
-    return 0;
-}
-
-int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e)
-{
-    assert_ptr_equal(q, script.worker.queue);
-    assert_int_equal(lease_ms, LEASE_MS);
-    CALLED("extend %s\n", m->id);
-    (void)snprintf(m->receipt, sizeof m->receipt, "+");
-    return script.extend_fails ? err_set(e, ERR_CONFLICT, 0, "scripted") : 0;
-}
-
-int queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
-{
-    assert_ptr_equal(q, script.worker.queue);
-    CALLED("done");
-    for (size_t i = 0; i < n; i++) {
-        CALLED(" %s%s", m[i].id, m[i].receipt);
-    }
-    CALLED("\n");
-    return script.done_fails ? err_set(e, ERR_RETRY, 0, "scripted") : 0;
-}
-
-void queue_message_fini(struct queue_message *m)
-{
-    free(m->body);
-    m->body = NULL;
-}
-
-int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
-                       struct ledger_effect *out, struct err *e)
-{
-    assert_ptr_equal(l, script.worker.ledger);
-    CALLED("apply %lld in %s\n", (long long)ev->job.id, scope);
-    script.now_ms += script.takes_ms;
-    *out = (struct ledger_effect){.after = JOB_DONE, .vm_changed = ev->job.id % 2 == 0};
-    memcpy(out->vm.name, ev->job.runner_name, strlen(ev->job.runner_name) + 1);
-    out->vm.state = VM_ENDING;
-    return ev->job.id == script.failing ? err_set(e, ERR_RETRY, 0, "scripted") : 0;
-}
-
-const char *ledger_job_state_name(enum ledger_job_state s)
-{
-    (void)s;
-    return "done";
-}
-
-struct github_scope github_scope_of(const struct config *c, const char *repository,
-                                    const char *organization, int64_t installation_id)
-{
-    (void)c;
-    assert_string_equal(repository, "acme/app");
-    struct github_scope s = {.installation_id = installation_id};
-    memcpy(s.name, organization, strlen(organization) + 1);
-    return s;
-}
+#define TAKE "queue_take lane=events max=32 lease_ms=30000 wait_ms=1000\n"
+#define APPLY(job) "ledger_apply_event job=" job " scope=acme\n"
+#define END(vm) "enders_give vm=" vm " state=ending\n"
+#define EXTEND(id) "queue_extend id=" id " lease_ms=30000\n"
+#define DONE(ids) "queue_done " ids "\n"
 
 void enders_give(struct enders *s, const struct ledger_vm *vm)
 {
-    assert_ptr_equal(s, script.worker.enders);
-    CALLED("end %s\n", vm->name);
+    (void)s;
+    (void)call_begin("enders_give", NULL, "vm=%s state=%s", vm->name,
+                     ledger_vm_state_name(vm->state));
 }
 
-void worker_return(struct worker *w, const struct queue_message *m, const struct queue_return *r)
+/* A completed job; if its number is even, it ran on a VM of the fleet. */
+static void put(int64_t job)
 {
-    assert_ptr_equal(w, &script.worker);
-    assert_in_range(r->delay_ms, 1, 5000);
-    assert_false(r->spend_attempt);
-    CALLED("return %s: %s\n", m->id, r->reason);
+    struct job_event ev = {
+        .action = JOB_ACTION_COMPLETED,
+        .status = "completed",
+        .job = {.id = job, .run_id = 1, .repository = "acme/app", .organization = "acme"}};
+    struct buf body;
+    (void)snprintf(ev.job.runner_name, sizeof ev.job.runner_name, "vm-%d", (int)job);
+    if (job % 2 == 0) {
+        memory_vm(world.url, ev.job.runner_name)->state = VM_LAUNCHED;
+    }
+    buf_init(&body, 65536);
+    job_event_encode(&ev, 1, &body);
+    world_put("events", body.data);
+    buf_fini(&body);
 }
 
-void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why)
+static void stop_intake(void)
 {
-    assert_ptr_equal(w, &script.worker);
-    assert_true(strlen(why->message) > 0);
-    CALLED("reject %s\n", m->id);
+    worker_stop_intake(&world.worker);
 }
 
-void worker_stop_intake(struct worker *w)
+static void third_of_a_lease_passes(void)
 {
-    (void)w;
-    fail();
+    world.now_ms += LEASE_MS / 3;
 }
 
-static const char *calls_of_a_batch(void)
+/* One thread takes what is there, until its take of that number. */
+static void assert_calls_until_take(int take, const char *calls)
 {
     struct err e = {0};
     struct events *events = NULL;
-    assert_int_equal(events_start(&script.worker, 1, &events, &e), 0);
+    calls_plan(&(struct call_plan){
+        .function = "queue_take", .skip = take - 1, .times = 1, .happens = stop_intake});
+    MUST(events_start(&world.worker, 1, &events, &e));
     events_join(events);
-    return script.calls.data;
+    calls_assert(calls);
 }
 
-static int set_up(void **state)
+static void put_jobs(int n)
 {
-    (void)state;
-    static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
-    struct config *c = calloc(1, sizeof *c);
-    assert_non_null(c);
-    c->worker.lease_ms = LEASE_MS;
-    clock_set_source(&source);
-    log_set_level(LOG_ERROR);
-    script = (struct script){.now_ms = 5000, .messages = 4};
-    buf_init(&script.calls, 65536);
-    script.worker.queue = (struct queue *)&script.now_ms; /* never looked into, as these: */
-    script.worker.ledger = (struct ledger *)&script.takes_ms;
-    script.worker.enders = (struct enders *)&script.messages;
-    script.worker.config = config_live_new(c, NULL, CONFIG_FOR_WORKER);
-    stop_init(&script.worker.intake);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    clock_set_source(NULL);
-    config_live_free(script.worker.config);
-    stop_fini(&script.worker.intake);
-    buf_fini(&script.calls);
-    return 0;
+    for (int job = 1; job <= n; job++) {
+        put(job);
+    }
 }
 
 static void batch_is_applied_one_by_one_and_acknowledged_together(void **state)
 {
     (void)state;
-    assert_string_equal(calls_of_a_batch(), "apply 1 in acme\n"
-                                            "apply 2 in acme\nend vm-2\n"
-                                            "apply 3 in acme\n"
-                                            "apply 4 in acme\nend vm-4\n"
-                                            "done m-1 m-2 m-3 m-4\n");
+    put_jobs(4);
+    assert_calls_until_take(2, TAKE APPLY("1") APPLY("2") END("vm-2") APPLY("3") APPLY("4")
+                                   END("vm-4") DONE("id=1 id=2 id=3 id=4") TAKE);
+    assert_int_equal(calls_done("queue_done", NULL), 1);
 }
 
 static void what_fails_goes_back_and_what_cannot_be_read_is_rejected(void **state)
 {
     (void)state;
-    script.bad = 2;
-    script.failing = 3;
-    script.done_fails = true; /* they come again, which does no harm */
-    assert_string_equal(calls_of_a_batch(), "apply 1 in acme\n"
-                                            "reject m-2\n"
-                                            "apply 3 in acme\nreturn m-3: scripted\n"
-                                            "apply 4 in acme\nend vm-4\n"
-                                            "done m-1 m-4\n");
+    long long delay_ms = 0;
+    put(1);
+    world_put("events", "{");
+    put(3);
+    put(4);
+    calls_plan(&(struct call_plan){
+        .function = "ledger_apply_event", .with = "job=3 ", .fails = ERR_RETRY});
+    world_fail("queue_done", ERR_RETRY); /* they come again, which does no harm */
+    assert_calls_until_take(2, TAKE APPLY("1") "queue_bury id=2 reason=?*\n" APPLY(
+                                   "3") "queue_retry id=3 delay_ms=* reason=scripted\n" APPLY("4")
+                                   END("vm-4") DONE("id=1 id=4") TAKE);
+    assert_int_equal(
+        sscanf(calls_args("queue_retry", NULL, 1), "id=3 delay_ms=%lld reason", &delay_ms),
+        1); /* and no attempt was spent */
+    assert_in_range(delay_ms, 1, 5000);
 }
 
 /* A third of a lease a step: what is applied is acknowledged, and what is not is extended. */
 static void slow_ledger_costs_no_lease(void **state)
 {
     (void)state;
-    script.takes_ms = LEASE_MS / 3;
-    assert_string_equal(calls_of_a_batch(), "apply 1 in acme\n"
-                                            "done m-1\nextend m-2\nextend m-3\nextend m-4\n"
-                                            "apply 2 in acme\nend vm-2\n"
-                                            "done m-2+\nextend m-3\nextend m-4\n"
-                                            "apply 3 in acme\n"
-                                            "done m-3+\nextend m-4\n"
-                                            "apply 4 in acme\nend vm-4\n"
-                                            "done m-4+\n");
+    put_jobs(4);
+    calls_plan(
+        &(struct call_plan){.function = "ledger_apply_event", .happens = third_of_a_lease_passes});
+    assert_calls_until_take(2, TAKE APPLY("1") DONE("id=1") EXTEND("2") EXTEND("3") EXTEND("4")
+                                   APPLY("2") END("vm-2") DONE("id=2") EXTEND("3") EXTEND("4")
+                                       APPLY("3") DONE("id=3") EXTEND("4") APPLY("4") END("vm-4")
+                                           DONE("id=4") TAKE);
+    assert_int_equal(calls_done("queue_done", NULL), 4);
 }
 
 static void lease_that_is_lost_all_the_same_is_no_harm(void **state)
 {
     (void)state;
-    script.messages = 2;
-    script.takes_ms = LEASE_MS / 3;
-    script.extend_fails = true;
-    assert_string_equal(calls_of_a_batch(), "apply 1 in acme\ndone m-1\nextend m-2\n"
-                                            "apply 2 in acme\nend vm-2\ndone m-2+\n");
+    put_jobs(2);
+    calls_plan(
+        &(struct call_plan){.function = "ledger_apply_event", .happens = third_of_a_lease_passes});
+    world_fail("queue_extend", ERR_CONFLICT);
+    assert_calls_until_take(2, TAKE APPLY("1") DONE("id=1") EXTEND("2") APPLY("2") END("vm-2")
+                                   DONE("id=2") TAKE);
 }
 
 static void take_that_fails_is_tried_again(void **state)
 {
     (void)state;
-    script.messages = 1;
-    script.take_fails = true;
-    assert_string_equal(calls_of_a_batch(), "take fails\napply 1 in acme\ndone m-1\n");
+    put_jobs(1);
+    calls_plan(&(struct call_plan){.function = "queue_take", .times = 1, .fails = ERR_RETRY});
+    assert_calls_until_take(3, TAKE TAKE APPLY("1") DONE("id=1") TAKE);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 
 int main(void)
 {

@@ -1,106 +1,61 @@
 /*
- * The heartbeat of launches in flight, over a scripted queue and a clock of the test's own.
+ * The heartbeat of launches in flight.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "common/base/clock.h"
-#include "common/base/log.h"
+#include "tests/unit/worker/world.h"
 #include "worker/heartbeat.h"
 
-#define LEASE_MS 30000
-#define TIMEOUT_MS 300000
-
-static struct {
-    int64_t now_ms;
-    int extended;
-    char last_id[64];
-    int64_t last_lease_ms;
-    enum err_class fail;
-    enum err_class fail_row;
-    int stamped;
-    int64_t takes_ms;
-} store;
-
-static struct worker worker;
 static struct heartbeat *beats;
-
-static int64_t mono_us(void)
-{
-    return store.now_ms * 1000;
-}
-
-static int64_t wall_ms(void)
-{
-    return 1800000000000 + store.now_ms;
-}
-
-int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e)
-{
-    assert_ptr_equal(q, worker.queue);
-    store.extended++;
-    memcpy(store.last_id, m->id, sizeof store.last_id);
-    store.last_lease_ms = lease_ms;
-    store.now_ms += store.takes_ms;
-    if (store.fail != ERR_NONE) {
-        return err_set(e, store.fail, 0, "scripted");
-    }
-    (void)snprintf(m->receipt, sizeof m->receipt, "receipt-%d", store.extended);
-    m->leased_until_ms = wall_ms() + lease_ms;
-    return 0;
-}
-
-int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
-{
-    assert_ptr_equal(l, worker.ledger);
-    assert_string_equal(name, "mf-1");
-    store.stamped++;
-    return store.fail_row != ERR_NONE ? err_set(e, store.fail_row, 0, "scripted") : 0;
-}
 
 static int set_up(void **state)
 {
-    (void)state;
-    static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
-    clock_set_source(&source);
-    log_set_level(LOG_ERROR);
-    memset(&store, 0, sizeof store);
-    store.now_ms = 5000000;
-    worker.queue = (struct queue *)&store; /* never looked into, as this: */
-    worker.ledger = (struct ledger *)&store.stamped;
-    beats = heartbeat_new(&worker);
-    return 0;
+    int rc = world_set_up(state);
+    beats = heartbeat_new(&world.worker);
+    return rc;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     heartbeat_free(beats);
-    return 0;
+    return world_tear_down(state);
 }
 
-static void begin(struct heartbeat_launch *l, struct queue_message *m, const char *id)
+/* With the next message. */
+static void begin(struct heartbeat_launch *l, struct queue_message *m)
 {
-    *m = (struct queue_message){.leased_until_ms = wall_ms() + LEASE_MS};
-    (void)snprintf(m->id, sizeof m->id, "%s", id);
-    (void)snprintf(m->receipt, sizeof m->receipt, "receipt-0");
+    world_put("launch.small", "");
+    *m = world_take("launch.small");
+    free(m->body);
+    m->body = NULL;
     heartbeat_begin(beats, l, m, LEASE_MS, TIMEOUT_MS);
+}
+
+/* The message is still this one's. */
+static void finish(struct queue_message *m)
+{
+    struct err e = {0};
+    MUST(queue_done(world.worker.queue, m, 1, &e));
+}
+
+static size_t extended(void)
+{
+    return calls_count("queue_extend", NULL);
+}
+
+static void three_seconds_pass(void) /* the lease may have begun as early as the call */
+{
+    world.now_ms += 3000;
 }
 
 static int rounds(int64_t ms)
 {
-    int before = store.extended;
-    for (int64_t end = store.now_ms + ms; store.now_ms < end;) {
-        store.now_ms += 1000;
+    size_t before = extended();
+    for (int64_t end = world.now_ms + ms; world.now_ms < end;) {
+        world.now_ms += 1000;
         (void)heartbeat_round(beats);
     }
-    return store.extended - before;
+    return (int)(extended() - before);
 }
 
 static void launch_in_flight_is_extended_each_third_of_its_lease(void **state)
@@ -108,20 +63,19 @@ static void launch_in_flight_is_extended_each_third_of_its_lease(void **state)
     (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
-    begin(&l, &m, "m-1");
+    begin(&l, &m);
     assert_int_equal(heartbeat_round(beats), 1000);
-    store.now_ms += LEASE_MS / 3 - 1;
+    world.now_ms += LEASE_MS / 3 - 1;
     assert_int_equal(heartbeat_round(beats), 1);
-    assert_int_equal(store.extended, 0);
-    store.now_ms += 1;
+    assert_int_equal(extended(), 0);
+    world.now_ms += 1;
     (void)heartbeat_round(beats);
-    assert_int_equal(store.extended, 1);
-    assert_string_equal(store.last_id, "m-1");
-    assert_int_equal(store.last_lease_ms, LEASE_MS);
+    assert_int_equal(extended(), 1);
+    assert_string_equal(calls_args("queue_extend", NULL, 1), "id=1 lease_ms=30000");
     assert_int_equal(rounds(200000), 20);
     heartbeat_end(beats, &l);
-    assert_string_equal(m.receipt, "receipt-21");
-    assert_int_equal(m.leased_until_ms, wall_ms() + LEASE_MS);
+    assert_int_equal(m.leased_until_ms, world.now_ms + LEASE_MS);
+    finish(&m);
 }
 
 static void launch_that_ended_is_left_alone_and_others_go_on(void **state)
@@ -129,15 +83,15 @@ static void launch_that_ended_is_left_alone_and_others_go_on(void **state)
     (void)state;
     struct heartbeat_launch l[3];
     struct queue_message m[3];
-    begin(&l[0], &m[0], "m-0");
-    begin(&l[1], &m[1], "m-1");
-    begin(&l[2], &m[2], "m-2");
+    begin(&l[0], &m[0]);
+    begin(&l[1], &m[1]);
+    begin(&l[2], &m[2]);
     heartbeat_end(beats, &l[1]);
     assert_int_equal(rounds(LEASE_MS / 3), 2);
-    assert_string_equal(m[1].receipt, "receipt-0");
+    finish(&m[1]);
     heartbeat_end(beats, &l[2]);
     assert_int_equal(rounds(LEASE_MS / 3), 1);
-    assert_string_equal(store.last_id, "m-0");
+    assert_int_equal(calls_count("queue_extend", "id=1 "), 2);
     heartbeat_end(beats, &l[0]);
     assert_int_equal(rounds(LEASE_MS), 0);
 }
@@ -148,7 +102,7 @@ static void hung_step_is_not_kept_alive_and_the_next_step_is(void **state)
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
-    begin(&l, &m, "m-1");
+    begin(&l, &m);
     heartbeat_step(beats, &l, "register", 15000);
     assert_int_equal(rounds(100000), 1);
     assert_false(heartbeat_holds(beats, &l, &age_ms));
@@ -164,12 +118,12 @@ static void launch_past_its_timeout_is_given_up_whatever_its_steps_say(void **st
     (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
-    begin(&l, &m, "m-1");
+    begin(&l, &m);
     for (int64_t spent = 0; spent < TIMEOUT_MS + LEASE_MS; spent += 10000) {
         heartbeat_step(beats, &l, "run", 60000);
         (void)rounds(10000);
     }
-    assert_int_equal(store.extended, TIMEOUT_MS / 10000 - 1);
+    assert_int_equal(extended(), TIMEOUT_MS / 10000 - 1);
     heartbeat_end(beats, &l);
 }
 
@@ -179,15 +133,15 @@ static void fence_holds_for_one_lease_after_the_last_heartbeat_began(void **stat
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
-    begin(&l, &m, "m-1");
-    store.takes_ms = 3000; /* the lease may have begun as early as the call */
+    begin(&l, &m);
+    calls_plan(&(struct call_plan){.function = "queue_extend", .happens = three_seconds_pass});
     assert_int_equal(rounds(LEASE_MS / 3), 1);
     assert_true(heartbeat_holds(beats, &l, &age_ms));
     assert_int_equal(age_ms, 3000);
-    store.now_ms += LEASE_MS - 3000;
+    world.now_ms += LEASE_MS - 3000;
     assert_true(heartbeat_holds(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS);
-    store.now_ms += 1;
+    world.now_ms += 1;
     assert_false(heartbeat_holds(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
 }
@@ -198,16 +152,16 @@ static void failed_heartbeat_is_tried_several_times_within_the_lease(void **stat
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
-    begin(&l, &m, "m-1");
-    store.fail = ERR_RETRY;
+    begin(&l, &m);
+    world_fail("queue_extend", ERR_RETRY);
     assert_int_equal(rounds(LEASE_MS), 7); /* at 10 s, then each 3 s */
-    assert_string_equal(m.receipt, "receipt-0");
     assert_true(heartbeat_holds(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS);
-    store.fail = ERR_NONE;
+    world_heal();
     assert_int_equal(rounds(3000), 1);
     assert_true(heartbeat_holds(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
+    finish(&m);
 }
 
 static void message_that_became_anothers_is_lost_at_once(void **state)
@@ -216,11 +170,11 @@ static void message_that_became_anothers_is_lost_at_once(void **state)
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
-    begin(&l, &m, "m-1");
-    store.fail = ERR_CONFLICT;
+    begin(&l, &m);
+    world_fail("queue_extend", ERR_CONFLICT);
     assert_int_equal(rounds(LEASE_MS / 3), 1);
     assert_false(heartbeat_holds(beats, &l, &age_ms));
-    store.fail = ERR_NONE;
+    world_heal();
     assert_int_equal(rounds(LEASE_MS), 0);
     assert_false(heartbeat_holds(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
@@ -232,23 +186,27 @@ static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **sta
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
-    begin(&l, &m, "m-1");
+    struct ledger_vm *row = memory_vm(world.url, "mf-1");
+    begin(&l, &m);
     assert_int_equal(rounds(LEASE_MS / 3), 1);
-    assert_int_equal(store.stamped, 0); /* there is no row yet */
+    assert_int_equal(calls_count("ledger_vm_heartbeat", NULL), 0); /* there is no row yet */
     heartbeat_set_row(beats, &l, "mf-1");
     assert_int_equal(rounds(LEASE_MS / 3), 1);
-    assert_int_equal(store.stamped, 1);
-    store.fail_row = ERR_RETRY; /* the reaper will not see it: the fence must not hold for longer */
+    assert_int_equal(calls_done("ledger_vm_heartbeat", "vm=mf-1"), 1);
+    assert_int_equal(row->heartbeat_ms, world.now_ms);
+    /* The reaper will not see it: the fence must not hold for longer. */
+    world_fail("ledger_vm_heartbeat", ERR_RETRY);
     assert_int_equal(rounds(LEASE_MS), 7);
-    assert_string_equal(m.receipt, "receipt-9");
     assert_true(heartbeat_holds(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS);
-    store.fail_row = ERR_CONFLICT;
+    world_heal();
+    row->state = VM_ENDING; /* this launch is over */
     assert_int_equal(rounds(3000), 1);
-    store.fail_row = ERR_NONE;
-    assert_int_equal(rounds(LEASE_MS), 0); /* the row is ending: this launch is over */
+    row->state = VM_RESERVED;
+    assert_int_equal(rounds(LEASE_MS), 0);
     assert_false(heartbeat_holds(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
+    finish(&m);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -65,6 +65,27 @@ int world_tear_down(void **state)
     return 0;
 }
 
+int __real_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
+int __real_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
+
+void world_put(const char *lane, const char *body)
+{
+    const struct queue_item item = {.lane = lane, .body = slice_of(body)};
+    struct err e = {0};
+    MUST(__real_queue_put(world.worker.queue, &item, 1, &e));
+}
+
+struct queue_message world_take(const char *lane)
+{
+    struct queue_message m = {.id = ""};
+    size_t got = 0;
+    struct err e = {0};
+    MUST(__real_queue_take(world.worker.queue, lane, 1, LEASE_MS, 0, &m, &got, &e));
+    assert_int_equal(got, 1);
+    return m;
+}
+
 void world_fail(const char *function, enum err_class class)
 {
     calls_plan(&(struct call_plan){.function = function, .fails = class});

@@ -39,6 +39,10 @@ extern struct world {
 int world_set_up(void **state);
 int world_tear_down(void **state);
 
+/* Messages, without a record of the calls. */
+void world_put(const char *lane, const char *body);
+struct queue_message world_take(const char *lane);
+
 /* Each call of that function fails so, until world_heal takes that and all other plans back. */
 void world_fail(const char *function, enum err_class class);
 void world_heal(void);
