@@ -4,7 +4,7 @@
  *
  * Not here: what the operations mean, and repeating them; whether that is safe only the caller
  * knows. A call is sent once; it is sent again by itself only where AWS refused it for its clock
- * (the skew is learnt from the refusal's Date) or for credentials that are renewed by now, since a
+ * (the skew is learnt from each answer's Date) or for credentials that are renewed by now, since a
  * refused request did nothing.
  *
  * Threading: any thread; a client keeps a pool of connections (common/http/client.h). Credentials
@@ -41,6 +41,11 @@ struct aws_defaults {
     bool dual_stack;
 };
 void aws_set_defaults(const struct aws_defaults *d);
+
+/* The wall clock as AWS sees it: ours, and what the answers to signed calls taught of its error, to
+ * some 2 seconds. What AWS stamps is as old as this says; what other programs of ours stamp is not
+ * compared with it. */
+int64_t aws_wall_ms(void);
 
 /* --- a service's client --- */
 /* What a service calls its errors, apart from the names that all services share; NULL-named last.

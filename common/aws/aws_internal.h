@@ -84,8 +84,6 @@ int64_t aws_renew_in_ms(int64_t life_ms);
 
 /* --- aws_send.c --- */
 
-/* The wall clock as AWS sees it: ours, and what refusals taught of its error. */
-int64_t aws_wall_ms(void);
 /* For tests. */
 void aws_forget_skew(void);
 

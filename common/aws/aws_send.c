@@ -8,7 +8,8 @@
 #define LINE_MAX_BYTES 1024
 #define HEADERS_MAX 8
 #define ANSWER_LIMIT_BYTES ((size_t)8 << 20)
-#define SKEW_MIN_MS (4 * 60 * 1000) /* AWS takes five minutes */
+#define SKEW_REFUSED_MS (4 * 60 * 1000) /* AWS takes five minutes */
+#define SKEW_MIN_MS 2000                /* a Date has whole seconds */
 #define THROTTLED_WAIT_MS 1000
 
 /* --- the clock, as AWS sees it ---------------------------------------------------------------- */
@@ -25,15 +26,20 @@ void aws_forget_skew(void)
     __atomic_store_n(&skew_ms, 0, __ATOMIC_RELAXED);
 }
 
-/* Whether a refusal that told its time explains itself by it: then the clock is set by it. */
-static bool learn_skew(int64_t theirs_ms, int64_t signed_at_ms)
+/* An answer that was dated between its call and now teaches nothing: only how long it took. */
+static void learn_skew(int64_t theirs_ms, int64_t signed_at_ms)
+{
+    if (theirs_ms >= 0 &&
+        (theirs_ms < signed_at_ms - SKEW_MIN_MS || theirs_ms > aws_wall_ms() + SKEW_MIN_MS)) {
+        __atomic_store_n(&skew_ms, theirs_ms - clock_wall_ms(), __ATOMIC_RELAXED);
+    }
+}
+
+/* Whether a refusal that told its time explains itself by it. */
+static bool was_off(int64_t theirs_ms, int64_t signed_at_ms)
 {
     int64_t off_ms = theirs_ms - signed_at_ms;
-    if (theirs_ms < 0 || (off_ms < SKEW_MIN_MS && off_ms > -SKEW_MIN_MS)) {
-        return false;
-    }
-    __atomic_store_n(&skew_ms, theirs_ms - clock_wall_ms(), __ATOMIC_RELAXED);
-    return true;
+    return theirs_ms >= 0 && (off_ms >= SKEW_REFUSED_MS || off_ms <= -SKEW_REFUSED_MS);
 }
 
 /* --- a call on its way ------------------------------------------------------------------------ */
@@ -223,7 +229,7 @@ static bool may_resend(struct sending *s, const struct aws_answer *a)
     if (s->access_key[0] == '\0' || left_ms(s) <= 0) {
         return false;
     }
-    if (!s->clock_set && aws_is_about_time(a) && learn_skew(a->date_ms, s->signed_at_ms)) {
+    if (!s->clock_set && aws_is_about_time(a) && was_off(a->date_ms, s->signed_at_ms)) {
         s->clock_set = true;
         count_resend(s, "clock");
         return true;
@@ -277,6 +283,9 @@ static int send_until_judged(struct sending *s, struct http_response *out,
             aws_count_call(s->client, s->call->operation, e->class, true, 0);
             e->code = s->doubtful > 0 ? 0 : e->code;
             return err_wrap(e, "%s", s->call->operation);
+        }
+        if (s->access_key[0] != '\0') {
+            learn_skew(aws_http_date(http_header(&r, "Date")), s->signed_at_ms);
         }
         if (r.status >= 200 && r.status < 300) {
             aws_count_call(s->client, s->call->operation, ERR_NONE, false, r.elapsed_us);

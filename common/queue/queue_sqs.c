@@ -121,12 +121,12 @@ int64_t queue_sqs_seconds(int64_t ms)
 static int simple_call(struct queue_sqs *q, const char *operation, const struct sqs_target *t,
                        const struct buf *body, struct aws_refusal *refusal, struct err *e)
 {
-    struct sqs_reply reply;
+    json_t *reply;
     const struct sqs_call call = {.operation = operation, .target = t, .body = buf_slice(body)};
     if (queue_sqs_send(q, &call, &reply, refusal, e) != 0) {
         return -1;
     }
-    json_decref(reply.body);
+    json_decref(reply);
     return 0;
 }
 
@@ -375,7 +375,7 @@ static int delete_batch(struct queue_sqs *q, struct finish *f, size_t *lost_coun
     }
     for (int try = 1;; try++) {
         struct sqs_failure now[SQS_BATCH_MAX];
-        struct sqs_reply reply;
+        json_t *reply;
         struct buf body;
         buf_init(&body, 256 * 1024);
         write_deletes(f, &target, &body);
@@ -384,8 +384,8 @@ static int delete_batch(struct queue_sqs *q, struct finish *f, size_t *lost_coun
         int rc = queue_sqs_send(q, &call, &reply, NULL, e);
         buf_fini(&body);
         if (rc == 0) {
-            queue_sqs_failures(reply.body, f->n, now);
-            json_decref(reply.body);
+            queue_sqs_failures(reply, f->n, now);
+            json_decref(reply);
             rc = sort_out(f, &target, now, lost_count, e);
         }
         if (rc == 0 || try == TRIES_MAX || e->class != ERR_RETRY) {

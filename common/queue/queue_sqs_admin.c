@@ -23,7 +23,7 @@
 int queue_sqs_attributes(struct queue_sqs *q, const struct sqs_target *t, const char *names,
                          json_t **out, struct err *e)
 {
-    struct sqs_reply reply;
+    json_t *reply;
     struct buf body;
     buf_init(&body, 4096);
     queue_sqs_begin(&body, t);
@@ -35,8 +35,8 @@ int queue_sqs_attributes(struct queue_sqs *q, const struct sqs_target *t, const 
     if (rc != 0) {
         return -1;
     }
-    *out = json_incref(json_object_get(reply.body, "Attributes"));
-    json_decref(reply.body);
+    *out = json_incref(json_object_get(reply, "Attributes"));
+    json_decref(reply);
     return 0;
 }
 
@@ -164,7 +164,7 @@ static void keep_handle(struct scan *s, const struct sqs_received *r)
 static void give_back(struct scan *s)
 {
     for (size_t i = 0; i < s->count;) {
-        struct sqs_reply reply;
+        json_t *reply;
         struct buf body;
         struct err e;
         buf_init(&body, 256 * 1024);
@@ -181,7 +181,7 @@ static void give_back(struct scan *s)
                                       .target = &s->target,
                                       .body = buf_slice(&body)};
         if (queue_sqs_send(s->q, &call, &reply, NULL, &e) == 0) {
-            json_decref(reply.body);
+            json_decref(reply);
         }
         buf_fini(&body);
     }
@@ -193,11 +193,10 @@ static void give_back(struct scan *s)
 static int scan_some(struct scan *s, size_t *got, struct err *e)
 {
     struct sqs_received *all = calloc(SQS_BATCH_MAX, sizeof *all);
-    int64_t ignored;
     ASSERT(all != NULL);
     const struct sqs_receive receive = {
         .target = &s->target, .lane = s->lane, .max = SQS_BATCH_MAX, .hide_s = SCAN_HIDE_S};
-    int rc = queue_sqs_receive(s->q, &receive, all, got, &ignored, e);
+    int rc = queue_sqs_receive(s->q, &receive, all, got, e);
     for (size_t i = 0; rc == 0 && i < *got; i++) {
         if (!s->taken && s->visit(s->arg, &all[i])) {
             s->taken = true;

@@ -51,8 +51,8 @@ static int refused(struct queue_sqs *q, const struct sqs_call *c, const struct a
     return err_wrap(e, "queue %s", c->target->name);
 }
 
-static int read_reply(const struct sqs_call *c, const struct http_response *r,
-                      struct sqs_reply *out, struct err *e)
+static int read_reply(const struct sqs_call *c, const struct http_response *r, json_t **out,
+                      struct err *e)
 {
     json_error_t error;
     struct slice text = slice_trim(buf_slice(&r->body));
@@ -65,12 +65,11 @@ static int read_reply(const struct sqs_call *c, const struct http_response *r,
                        "SQS's?",
                        c->target != NULL ? c->target->name : "-", c->operation, text.len);
     }
-    int64_t date_ms = aws_http_date(http_header(r, "Date"));
-    *out = (struct sqs_reply){.body = body, .server_ms = date_ms >= 0 ? date_ms : clock_wall_ms()};
+    *out = body;
     return 0;
 }
 
-int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, struct sqs_reply *out,
+int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, json_t **out,
                    struct aws_refusal *refusal, struct err *e)
 {
     struct aws_refusal own = {0};

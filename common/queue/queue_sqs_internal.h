@@ -76,19 +76,16 @@ MUST_CHECK int queue_sqs_list(struct queue_sqs *q, struct sqs_lanes *out, struct
 void queue_sqs_lanes_fini(struct sqs_lanes *l);
 
 /* --- one call (queue_sqs_call.c) --- */
-struct sqs_reply {
-    json_t *body;      /* an object; owned: json_decref */
-    int64_t server_ms; /* the answer's Date, on the server's clock; else our own */
-};
-/* body: the whole request. target: for messages, and to forget its URL when SQS knows it no more.
- * refusal: may be NULL; as aws_send's. wait_s: how long the store may take its time. */
+/* *out: the answer, an object; owned: json_decref. body: the whole request. target: for messages,
+ * and to forget its URL when SQS knows it no more. refusal: may be NULL; as aws_send's. wait_s: how
+ * long the store may take its time. */
 struct sqs_call {
     const char *operation;
     const struct sqs_target *target; /* NULL: none */
     struct slice body;
     int64_t wait_s;
 };
-MUST_CHECK int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, struct sqs_reply *out,
+MUST_CHECK int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, json_t **out,
                               struct aws_refusal *refusal, struct err *e);
 extern const struct aws_error_rule queue_sqs_rules[];
 /* Begins a request's object with the target's QueueUrl; more members follow, then '}'. */
@@ -168,8 +165,7 @@ struct sqs_receive {
     int64_t wait_s;
 };
 MUST_CHECK int queue_sqs_receive(struct queue_sqs *q, const struct sqs_receive *r,
-                                 struct sqs_received *out, size_t *got, int64_t *server_ms,
-                                 struct err *e);
+                                 struct sqs_received *out, size_t *got, struct err *e);
 
 queue_put_fn queue_sqs_put;       /* queue_sqs_put.c */
 queue_poll_fn queue_sqs_poll;     /* queue_sqs_take.c */

@@ -27,10 +27,9 @@ struct sqs_lane *queue_sqs_lane(struct queue_sqs *q, const char *lane)
 }
 
 /* --- looking one up --- */
-static int take_url(const struct sqs_reply *r, const char *operation, struct sqs_target *out,
-                    struct err *e)
+static int take_url(const json_t *r, const char *operation, struct sqs_target *out, struct err *e)
 {
-    const char *url = json_string_value(json_object_get(r->body, "QueueUrl"));
+    const char *url = json_string_value(json_object_get(r, "QueueUrl"));
     if (url == NULL || !slice_to_cstr(slice_of(url), out->url, sizeof out->url)) {
         return err_set(e, ERR_RETRY, 0, "queue %s: %s: the answer holds no QueueUrl", out->name,
                        operation);
@@ -40,7 +39,7 @@ static int take_url(const struct sqs_reply *r, const char *operation, struct sqs
 
 static int ask_url(struct queue_sqs *q, struct sqs_target *out, bool *there, struct err *e)
 {
-    struct sqs_reply reply = {0};
+    json_t *reply = NULL;
     struct aws_refusal refusal = {0};
     struct buf body;
     buf_init(&body, 1024);
@@ -55,13 +54,13 @@ static int ask_url(struct queue_sqs *q, struct sqs_target *out, bool *there, str
     int rc = queue_sqs_send(q, &call, &reply, &refusal, e);
     if (rc == 0) {
         *there = true;
-        rc = take_url(&reply, call.operation, out, e);
+        rc = take_url(reply, call.operation, out, e);
     } else if (strcmp(refusal.name, "QueueDoesNotExist") == 0 ||
                strcmp(refusal.name, "AWS.SimpleQueueService.NonExistentQueue") == 0) {
         *there = false;
         rc = 0;
     }
-    json_decref(reply.body);
+    json_decref(reply);
     aws_refusal_fini(&refusal);
     buf_fini(&body);
     return rc;
@@ -70,7 +69,7 @@ static int ask_url(struct queue_sqs *q, struct sqs_target *out, bool *there, str
 /* Fourteen days, the most: nothing that waits or is dead is to vanish by itself. */
 static int create(struct queue_sqs *q, struct sqs_target *out, struct err *e)
 {
-    struct sqs_reply reply = {0};
+    json_t *reply = NULL;
     struct buf body;
     buf_init(&body, 1024);
     buf_append_cstr(&body, "{\"QueueName\":");
@@ -80,9 +79,9 @@ static int create(struct queue_sqs *q, struct sqs_target *out, struct err *e)
         .operation = "CreateQueue", .target = out, .body = buf_slice(&body)};
     int rc = queue_sqs_send(q, &call, &reply, NULL, e);
     if (rc == 0) {
-        rc = take_url(&reply, call.operation, out, e);
+        rc = take_url(reply, call.operation, out, e);
     }
-    json_decref(reply.body);
+    json_decref(reply);
     buf_fini(&body);
     return rc;
 }
@@ -196,7 +195,7 @@ static char *read_page(struct queue_sqs *q, const json_t *page, struct sqs_lanes
 
 static int list_page(struct queue_sqs *q, char **token, struct sqs_lanes *out, struct err *e)
 {
-    struct sqs_reply reply;
+    json_t *reply;
     struct buf body;
     buf_init(&body, 16 * 1024);
     buf_printf(&body, "{\"QueueNamePrefix\":\"%s-\",\"MaxResults\":1000", q->config.prefix);
@@ -213,8 +212,8 @@ static int list_page(struct queue_sqs *q, char **token, struct sqs_lanes *out, s
     if (rc != 0) {
         return err_wrap(e, "the queues %s-…", q->config.prefix);
     }
-    *token = read_page(q, reply.body, out);
-    json_decref(reply.body);
+    *token = read_page(q, reply, out);
+    json_decref(reply);
     return 0;
 }
 

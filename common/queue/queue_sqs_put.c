@@ -145,7 +145,7 @@ static int send_once(const struct put *p, const struct batch *b, const struct sq
                      struct sqs_failure *left, struct err *e)
 {
     struct sqs_failure now[SQS_BATCH_MAX];
-    struct sqs_reply reply;
+    json_t *reply;
     struct buf body;
     buf_init(&body, SQS_REQUEST_MAX_BYTES);
     write_batch(p, b, t, left, &body);
@@ -157,8 +157,8 @@ static int send_once(const struct put *p, const struct batch *b, const struct sq
     if (rc != 0) {
         return -1;
     }
-    queue_sqs_failures(reply.body, b->n, now);
-    json_decref(reply.body);
+    queue_sqs_failures(reply, b->n, now);
+    json_decref(reply);
     merge(left, now, b->n);
     return judge(b, t, left, e);
 }

@@ -56,9 +56,9 @@ static int read_messages(const struct sqs_receive *r, const json_t *answer,
 }
 
 int queue_sqs_receive(struct queue_sqs *q, const struct sqs_receive *r, struct sqs_received *out,
-                      size_t *got, int64_t *server_ms, struct err *e)
+                      size_t *got, struct err *e)
 {
-    struct sqs_reply reply;
+    json_t *reply;
     struct buf body;
     buf_init(&body, 4096);
     write_receive(r, &body);
@@ -71,20 +71,18 @@ int queue_sqs_receive(struct queue_sqs *q, const struct sqs_receive *r, struct s
     if (rc != 0) {
         return -1;
     }
-    *server_ms = reply.server_ms;
-    rc = read_messages(r, reply.body, out, got, e);
-    json_decref(reply.body);
+    rc = read_messages(r, reply, out, got, e);
+    json_decref(reply);
     return rc;
 }
 
 /* --- one take --- */
 /* Hides it until it is due. A failure only means that it comes again when this lease ends. */
-static void put_off(struct queue_sqs *q, const struct sqs_target *t, const struct sqs_received *r,
-                    int64_t server_ms)
+static void put_off(struct queue_sqs *q, const struct sqs_target *t, const struct sqs_received *r)
 {
     struct err e;
     bool too_long;
-    int64_t seconds = queue_sqs_seconds(r->due_ms - server_ms);
+    int64_t seconds = queue_sqs_seconds(r->due_ms - aws_wall_ms());
     seconds = seconds < SQS_VISIBLE_MAX_S ? seconds : SQS_VISIBLE_MAX_S;
     int ignored = queue_sqs_hide(q, t, r->handle, seconds, &too_long, &e);
     (void)ignored;
@@ -96,7 +94,6 @@ static int take(struct queue_sqs *q, const struct queue_want *w, int64_t wait_s,
     struct sqs_target target;
     struct sqs_received *all;
     size_t n = 0;
-    int64_t server_ms;
     int64_t lease_s = queue_sqs_seconds(w->lease_ms);
     if (queue_sqs_target(q, w->lane, false, &target, e) != 0) {
         return -1;
@@ -108,11 +105,11 @@ static int take(struct queue_sqs *q, const struct queue_want *w, int64_t wait_s,
                                         .max = w->max < SQS_BATCH_MAX ? w->max : SQS_BATCH_MAX,
                                         .hide_s = lease_s,
                                         .wait_s = wait_s};
-    int rc = queue_sqs_receive(q, &receive, all, &n, &server_ms, e);
+    int rc = queue_sqs_receive(q, &receive, all, &n, e);
     size_t taken = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
-        if (all[i].due_ms > server_ms) {
-            put_off(q, &target, &all[i], server_ms);
+        if (all[i].due_ms > aws_wall_ms()) {
+            put_off(q, &target, &all[i]);
             queue_message_fini(&all[i].m);
             continue;
         }

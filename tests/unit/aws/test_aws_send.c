@@ -293,6 +293,33 @@ static void refusal_for_the_signature_with_a_right_clock_is_final(void **state)
     assert_int_equal(http_server_count(s->server, "POST"), 1);
 }
 
+/* An hour that is learnt from a success, and forgotten as the clock is set right. */
+static void skew_is_learnt_from_each_answer_and_follows_the_clock(void **state)
+{
+    static const struct scripted answers[] = {
+        {200, "Date: Wed, 18 Nov 2026 12:06:40 GMT\r\n", "{}"},
+        {200, "Date: Wed, 18 Nov 2026 12:06:41 GMT\r\n", "{}"}, /* a slow answer, or a fast one */
+        {200, "", "{}"},
+        {400, "Date: Wed, 18 Nov 2026 11:06:40 GMT\r\n", "{\"__type\":\"x\",\"message\":\"x\"}"},
+        {200, "", "{}"}};
+    struct script *s = *state;
+    struct err e;
+    clock_set_source(&fake);
+    serve(s, answers, COUNT_OF(answers));
+    assert_int_equal(aws_wall_ms(), NOW_MS);
+    for (int i = 0; i < 3; i++) {
+        send_works(s, &put);
+        assert_int_equal(aws_wall_ms(), NOW_MS + 3600 * 1000);
+    }
+    assert_int_equal(aws_send(s->client, &put, &(struct http_response){0}, NULL, &e), -1);
+    assert_int_equal(aws_wall_ms(), NOW_MS);
+    send_works(s, &put);
+    assert_string_equal(served_header(http_server_request(s->server, 2), "X-Amz-Date"),
+                        "20261118T120640Z");
+    assert_string_equal(served_header(http_server_request(s->server, 4), "X-Amz-Date"),
+                        "20261118T110640Z");
+}
+
 static void clock_is_set_once_for_a_call(void **state)
 {
     static const struct scripted no = {403, "Date: Wed, 18 Nov 2026 12:06:40 GMT\r\n",
@@ -459,6 +486,7 @@ int main(void)
         CASE(proxy_of_the_configuration_is_taken),
         CASE(clock_that_is_wrong_is_learnt_from_a_refusal),
         CASE(refusal_for_the_signature_with_a_right_clock_is_final),
+        CASE(skew_is_learnt_from_each_answer_and_follows_the_clock),
         CASE(clock_is_set_once_for_a_call),
         CASE(keys_that_have_expired_are_renewed_and_the_call_sent_again),
         CASE(keys_that_stay_refused_are_not_tried_twice),
