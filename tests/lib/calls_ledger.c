@@ -53,6 +53,10 @@ int __real_ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e
 int __wrap_ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
                               struct ledger_effect *out, struct err *e);
 int __wrap_ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e);
+int __real_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
+                          struct ledger_reservation *out, struct err *e);
+int __wrap_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
+                          struct ledger_reservation *out, struct err *e);
 
 static const char *or_none(const char *text)
 {
@@ -167,4 +171,20 @@ int __wrap_ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e
 {
     struct call c = call_begin("ledger_vm_heartbeat", e, "vm=%s", name);
     return call_end(&c, c.goes_on ? __real_ledger_vm_heartbeat(l, name, e) : -1, e);
+}
+
+/* caps: of the fleet, the class and the repository; rates: of fleet and class */
+int __wrap_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
+                          struct ledger_reservation *out, struct err *e)
+{
+    const struct ledger_caps *caps = &r->caps;
+    struct call c = call_begin(
+        "ledger_reserve", e,
+        "job=%lld class=%s scope=%s deployment=%s provider=%s host=%s caps=%lld/%lld/%lld"
+        " rates=%g:%lld,%g:%lld",
+        (long long)r->request->job.id, r->request->class_name, r->scope, r->deployment, r->provider,
+        r->host, (long long)caps->fleet, (long long)caps->class_max, (long long)caps->repository,
+        caps->rate_per_second, (long long)caps->rate_burst, caps->class_rate_per_second,
+        (long long)caps->class_rate_burst);
+    return call_end(&c, c.goes_on ? __real_ledger_reserve(l, r, out, e) : -1, e);
 }

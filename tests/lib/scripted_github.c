@@ -27,6 +27,28 @@ struct github_runner *scripted_github_add_runner(const char *name, bool online, 
     return r;
 }
 
+int github_register_runner(struct github *g, const struct github_register *r,
+                           struct github_jit *out, struct err *e)
+{
+    struct call c =
+        call_begin("github_register_runner", e,
+                   "scope=%s installation=%lld name=%s label=%s group=%s", r->scope->name,
+                   (long long)r->scope->installation_id, r->name, r->labels->items[0], r->group);
+    (void)g;
+    if (c.goes_on) {
+        out->runner_id = scripted_github_add_runner(r->name, false, false)->id;
+        out->config = strdup(SCRIPTED_JIT_CONFIG);
+        ASSERT(out->config != NULL);
+    }
+    return call_end(&c, 0, e);
+}
+
+void github_jit_fini(struct github_jit *j)
+{
+    free(j->config);
+    *j = (struct github_jit){0};
+}
+
 static bool is_in(size_t i, const struct github_scope *s)
 {
     const char *scope = scripted_github.runner_scope[i];

@@ -12,6 +12,7 @@
 #include "common/github/github.h"
 
 #define SCRIPTED_GITHUB_MAX 640
+#define SCRIPTED_JIT_CONFIG "bm90aGluZyBzZWNyZXQ=" /* of each registration */
 
 struct scripted_delivery {
     struct github_delivery entry;

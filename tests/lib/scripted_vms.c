@@ -55,8 +55,12 @@ static const char *domain(const void *state)
 
 static int run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
 {
-    struct call c = call_begin("vm_run", e, "class=%s name=%s", (const char *)state, spec->name);
+    struct call c = call_begin("vm_run", e, "class=%s name=%s token=%s max_duration_ms=%lld",
+                               (const char *)state, spec->name, spec->client_token,
+                               (long long)spec->max_duration_ms);
     if (c.goes_on) {
+        memcpy(scripted_vms.payload, spec->payload.ptr, spec->payload.len);
+        scripted_vms.payload_len = spec->payload.len;
         const struct vm_info *m = scripted_vms_add(state, spec->name, VM_RUN_RUNNING);
         (void)snprintf(out_id, VM_ID_MAX + 1, "%s", m->id);
     }
@@ -129,8 +133,9 @@ static int console(void *state, const char *id, size_t limit, struct buf *out, s
 }
 
 #define OPERATIONS                                                                                 \
-    .payload_max = 4096, .open = open_class, .close = free, .run = run, .terminate = terminate,    \
-    .describe = describe, .forget = forget, .list = list, .console = console
+    .payload_max = SCRIPTED_PAYLOAD_MAX, .open = open_class, .close = free, .run = run,            \
+    .terminate = terminate, .describe = describe, .forget = forget, .list = list,                  \
+    .console = console
 
 static const struct vm_ops on_host = {
     .name = "qemu", .host_bound = true, .named = true, OPERATIONS};

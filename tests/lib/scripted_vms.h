@@ -14,6 +14,7 @@
 #include "common/vm/vm.h"
 
 #define SCRIPTED_VMS_MAX 1024
+#define SCRIPTED_PAYLOAD_MAX 4096
 
 struct scripted_vm {
     const char *class_name;
@@ -25,6 +26,8 @@ extern struct scripted_vms {
     size_t count;
     bool end_does_nothing; /* although the provider says yes */
     const char *domain;
+    char payload[SCRIPTED_PAYLOAD_MAX]; /* of the machine that was run last */
+    size_t payload_len;
 } scripted_vms;
 
 /* None, and none that was ended runs on. */

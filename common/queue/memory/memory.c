@@ -4,7 +4,8 @@
  * the puts.
  *
  * A lease or a delay is `until_ms`: past it a message is ready, which nobody has to notice. The
- * receipt is the message's number and how often it was leased or returned.
+ * receipt is the message's number and how often it was leased or returned; one that was extended
+ * says until when, and an older one stays good.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -237,9 +238,10 @@ static void wake(void *state)
 static struct message **held(struct store *s, const struct queue_message *receipt)
 {
     char text[QUEUE_RECEIPT_SIZE];
+    size_t len = strcspn(receipt->receipt, "+");
     for (struct message **at = &s->first; *at != NULL; at = &(*at)->next) {
         (void)snprintf(text, sizeof text, "%s.%" PRIu64, (*at)->m.id, (*at)->lease);
-        if ((*at)->leased && strcmp(text, receipt->receipt) == 0) {
+        if ((*at)->leased && strlen(text) == len && memcmp(text, receipt->receipt, len) == 0) {
             return at;
         }
     }
@@ -266,6 +268,8 @@ static int extend(void *state, struct queue_message *m, int64_t lease_ms, struct
     if (at != NULL) {
         (*at)->until_ms = clock_wall_ms() + lease_ms;
         m->leased_until_ms = (*at)->until_ms;
+        (void)snprintf(m->receipt, sizeof m->receipt, "%s.%" PRIu64 "+%" PRId64, m->id,
+                       (*at)->lease, m->leased_until_ms);
     }
     unlock(s, at != NULL);
     return at != NULL ? 0 : lost(m, e);

@@ -31,10 +31,13 @@ static void begin(struct heartbeat_launch *l, struct queue_message *m)
     heartbeat_begin(beats, l, m, LEASE_MS, TIMEOUT_MS);
 }
 
-/* The message is still this one's. */
+/* The message is still this one's, and its receipt the one of its last extension. */
 static void finish(struct queue_message *m)
 {
     struct err e = {0};
+    char until[32] = "";
+    (void)snprintf(until, sizeof until, "+%lld", (long long)m->leased_until_ms);
+    assert_string_equal(strchr(m->receipt, '+'), until);
     MUST(queue_done(world.worker.queue, m, 1, &e));
 }
 
@@ -88,7 +91,7 @@ static void launch_that_ended_is_left_alone_and_others_go_on(void **state)
     begin(&l[2], &m[2]);
     heartbeat_end(beats, &l[1]);
     assert_int_equal(rounds(LEASE_MS / 3), 2);
-    finish(&m[1]);
+    assert_null(strchr(m[1].receipt, '+'));
     heartbeat_end(beats, &l[2]);
     assert_int_equal(rounds(LEASE_MS / 3), 1);
     assert_int_equal(calls_count("queue_extend", "id=1 "), 2);

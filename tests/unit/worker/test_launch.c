@@ -1,78 +1,253 @@
 /*
- * The launch protocol, step by step: every call it makes, in order, and how the message ends.
+ * The launch protocol, step by step: every call it makes, in order, and how the message ends. The
+ * lane alone is scripted.
  */
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-#include "tests/unit/worker/launch_script.h"
+#include "common/base/clock.h"
+#include "common/payload/payload.h"
+#include "tests/unit/worker/world.h"
+#include "worker/class_circuit.h"
+#include "worker/heartbeat.h"
+#include "worker/launch.h"
 
-/* --- what is called, in order --- */
+struct lane {
+    struct class_circuit *circuit;
+};
+
+static struct lane lane;
+static bool heart_stops; /* while a step takes long: the process was frozen */
+static int64_t step_ms;  /* how long a step takes that was planned as slow */
+
+void lane_reserved(struct lane *l)
+{
+    (void)call_begin("lane_reserved", NULL, "%s", l == &lane ? "small" : "?");
+}
+
+void lane_pause_until(struct lane *l, int64_t mono_ms)
+{
+    (void)call_begin("lane_pause_until", NULL, "%s in_ms=%lld", l == &lane ? "small" : "?",
+                     (long long)(mono_ms - clock_mono_ms()));
+}
+
+struct class_circuit *lane_circuit(struct lane *l)
+{
+    return l->circuit;
+}
+
+static int set_up(void **state)
+{
+    int rc = world_set_up(state);
+    heart_stops = false;
+    lane.circuit = class_circuit_new(world.worker.ledger, "small");
+    world.worker.heartbeat = heartbeat_new(&world.worker);
+    return rc;
+}
+
+static int tear_down(void **state)
+{
+    heartbeat_free(world.worker.heartbeat);
+    class_circuit_free(lane.circuit);
+    return world_tear_down(state);
+}
+
+static void anew(void)
+{
+    (void)tear_down(NULL);
+    (void)set_up(NULL);
+}
+
+/* --- one launch --- */
+static void launch_body(const char *body, int64_t attempts)
+{
+    world_put("launch.small", body);
+    struct queue_message m = world_take("launch.small");
+    m.attempts = attempts;
+    launch(&world.worker, &lane, world.config, &m);
+    queue_message_fini(&m);
+}
+
+static void launch_class(const char *class_name, int64_t attempts)
+{
+    struct job_event ev = {.action = JOB_ACTION_QUEUED,
+                           .status = "queued",
+                           .job = {.id = 42,
+                                   .run_id = 1,
+                                   .run_attempt = 1,
+                                   .installation_id = 11,
+                                   .repository = "acme/app",
+                                   .organization = "acme"}};
+    struct buf body;
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+    struct launch_request request = launch_request_of(&ev);
+    buf_init(&body, 65536);
+    launch_request_encode(&request, 1, &body);
+    launch_body(body.data, attempts);
+    buf_fini(&body);
+}
+
+/* Of the VM that was launched; "" if it came to none. */
+static const char *vm_name(void)
+{
+    static char name[64];
+    name[0] = '\0';
+    if (calls_count("github_register_runner", NULL) > 0) {
+        const char *args = calls_args("github_register_runner", NULL, 1);
+        assert_int_equal(sscanf(strstr(args, "name="), "name=%63s", name), 1);
+    }
+    return name;
+}
+
+/* All calls, in order; @ stands for the VM's name, and $ for this host's. */
+static void assert_calls(const char *pattern)
+{
+    struct buf text;
+    buf_init(&text, 65536);
+    for (const char *p = pattern; *p != '\0'; p++) {
+        const char one[] = {*p, '\0'};
+        buf_append_cstr(&text, *p == '@'   ? vm_name()
+                               : *p == '$' ? fleet_host(world.worker.fleet)
+                                           : one);
+    }
+    calls_assert(text.data);
+    buf_fini(&text);
+}
+
 #define RESERVE                                                                                    \
-    "reserve job 42 of small in acme for t by hosted on 'here', at most 9/3/2, 1/s 2, 3/s 4\n"
-#define DECIDED "slot decided\n"
-#define REGISTER "register mf-1 in acme (5), labels self-hosted.., group Fleet\n"
-#define REGISTERED "row mf-1 is registered as 77\n"
-#define RUN "run mf-1 with token token-1 for 60000 ms\n"
-#define RECORD "row mf-1 is launched as machine-1 until +60000\n"
-#define UP_TO_REGISTER RESERVE DECIDED REGISTER
-#define UP_TO_RUN UP_TO_REGISTER REGISTERED RUN
-/* VM_RESERVED is 0, VM_REGISTERED 1. */
-#define END_RESERVED                                                                               \
-    "end mf-1, state 0, runner 0, machine '', grace 0, nothing runs: launch failed: scripted\n"
-#define END_REGISTERED                                                                             \
-    "end mf-1, state 1, runner 77, machine '', grace 0, nothing runs: launch failed: scripted\n"
-#define END_UNKNOWN "end mf-1, state 1, runner 77, machine '', grace 0: launch failed: scripted\n"
-#define END_MACHINE                                                                                \
-    "end mf-1, state 1, runner 77, machine 'machine-1', grace 0: launch failed: scripted\n"
+    "ledger_reserve job=42 class=small scope=acme deployment=t provider=qemu host=$"               \
+    " caps=9/3/2 rates=1:2,3:4\n"
+#define RESERVE_LARGE                                                                              \
+    "ledger_reserve job=42 class=large scope=acme deployment=t provider=lambda host="              \
+    " caps=9/5/2 rates=1:2,7:8\n"
+#define DECIDED "lane_reserved small\n"
+#define REGISTER                                                                                   \
+    "github_register_runner scope=acme installation=11 name=@ label=self-hosted group=Fleet\n"
+#define REGISTER_LARGE                                                                             \
+    "github_register_runner scope=acme installation=11 name=@ label=large group=Default\n"
+#define ADVANCE(to, runner, machine, deadline, reason)                                             \
+    "ledger_vm_advance vm=@ to=" to " runner_id=" runner " vm_id=" machine                         \
+    " deadline_ms=" deadline " reason=" reason "\n"
+#define REGISTERED ADVANCE("registered", "1001", "-", "0", "-")
+#define RUN(class) "vm_run class=" class " name=@ token=@ max_duration_ms=60000\n"
+#define RECORD ADVANCE("launched", "0", "id-@", "1800000060000", "-")
+#define CIRCUIT "ledger_cell_get kind=circuit name=class:small\n"
+#define REFUSED(value) CIRCUIT "ledger_cell_put kind=circuit name=class:small value=" value "\n"
+#define DONE "queue_done id=1\n"
+#define TO_RUN RESERVE DECIDED REGISTER REGISTERED RUN("small")
+#define TO_REGISTER_LARGE RESERVE_LARGE DECIDED REGISTER_LARGE
+#define TO_RUN_LARGE TO_REGISTER_LARGE REGISTERED RUN("large")
+#define ENDING ADVANCE("ending", "0", "-", "0", "launch failed: scripted")
+#define TERMINATE(class, id) "vm_terminate class=" class " id=" id " grace_ms=0\n"
+#define UNREGISTER "github_delete_runner scope=acme id=1001\n"
+#define GONE ADVANCE("gone", "0", "-", "0", "-")
+#define UNDO ENDING TERMINATE("small", "@") UNREGISTER GONE
+#define LOGGED(what, detail) "ledger_log_event job=42 vm=@ what=" what " detail=" detail "\n"
+#define WAITS(delay, step, attempt)                                                                \
+    "queue_retry id=1 delay_ms=" delay " reason=" step " (attempt " attempt " of 3): scripted\n"
+#define RETRIED(step)                                                                              \
+    LOGGED("retry", step " (attempt 1 of 3): scripted") WAITS("* spent", step, "1")
+#define BURIED(step, attempt)                                                                      \
+    LOGGED("bury", step " (attempt " attempt " of 3): scripted")                                   \
+    "queue_bury id=1 reason=" step " (attempt " attempt " of 3): scripted\n"
+
+enum step { STEP_RESERVE, STEP_REGISTER, STEP_REGISTERED, STEP_RUN, STEP_RECORD };
+
+/* Something about that step's call. */
+static void plan(enum step step, struct call_plan p)
+{
+    static const char *const calls[][2] = {[STEP_RESERVE] = {"ledger_reserve"},
+                                           [STEP_REGISTER] = {"github_register_runner"},
+                                           [STEP_REGISTERED] = {"ledger_vm_advance", "registered"},
+                                           [STEP_RUN] = {"vm_run"},
+                                           [STEP_RECORD] = {"ledger_vm_advance", "launched"}};
+    p.function = calls[step][0];
+    p.with = calls[step][1];
+    calls_plan(&p);
+}
+
+static void fail_step(enum step step, enum err_class class)
+{
+    plan(step, (struct call_plan){.fails = class});
+}
+
+/* What the VM was told. */
+static void assert_payload(const char *http, const char *https, const char *none)
+{
+    struct err e = {0};
+    struct buf expected;
+    const struct payload p = {
+        .jit_config = SLICE(SCRIPTED_JIT_CONFIG),
+        .runner_name = slice_of(vm_name()),
+        .http_proxy = slice_of(http),
+        .https_proxy = slice_of(https),
+        .no_proxy = slice_of(none),
+        .idle_seconds = 10,
+        .max_duration_seconds = 60,
+    };
+    buf_init(&expected, PAYLOAD_PACKED_MAX);
+    MUST(payload_pack(&p, &expected, &e));
+    assert_int_equal(scripted_vms.payload_len, expected.len);
+    assert_memory_equal(scripted_vms.payload, expected.data, expected.len);
+    buf_fini(&expected);
+}
 
 static void launch_smooth_makes_each_call_once_and_is_done(void **state)
 {
     (void)state;
-    assert_string_equal(script_calls_for(0, 0), UP_TO_RUN RECORD "done message-1 by receipt-0\n"
-                                                                 "circuit: message-1 launched\n");
-    assert_int_equal(script.extended, 0);
+    launch_class("small", 0);
+    assert_calls(TO_RUN RECORD DONE CIRCUIT);
+    assert_payload("http://plain:1", "http://secure:2", "near.example");
 }
 
 static void launch_of_the_other_class_has_its_own_limits_and_the_default_group(void **state)
 {
     (void)state;
-    assert_string_equal(
-        script_calls_for(1, 0),
-        "reserve job 42 of arm in acme for t by remote on '', at most 9/5/2, 1/s 2, 7/s 8\n" DECIDED
-        "register mf-1 in acme (5), labels self-hosted.., group Default\n" REGISTERED RUN RECORD
-        "done message-1 by receipt-0\n"
-        "circuit: message-1 launched\n");
+    launch_class("large", 0);
+    assert_calls(TO_RUN_LARGE RECORD DONE CIRCUIT);
+    assert_payload("", "", "");
 }
 
-static void launch_not_reserved_is_done_or_goes_back_unspent(void **state)
+/* VMs of another scope. */
+static void add_vms(int n, const char *class_name, const char *repository)
 {
-    (void)state;
-    const struct {
-        enum ledger_outcome outcome;
-        int64_t wait_ms;
-        const char *calls;
-    } cases[] = {
-        /* Else the last jobs of a burst wait for long beside slots that are free. */
-        {LEDGER_FULL_FLEET, 250, "return message-1 by receipt-0 in 20 ms: full_fleet\n"},
-        {LEDGER_FULL_CLASS, 250, "return message-1 by receipt-0 in 20 ms: full_class\n"},
-        {LEDGER_FULL_REPOSITORY, 250,
-         "return message-1 by receipt-0 in 1000 ms: full_repository\n"},
-        {LEDGER_RATE, 250, "return message-1 by receipt-0 in 250 ms: rate\n"},
-        {LEDGER_RATE, 0, "return message-1 by receipt-0 in 1000 ms: rate\n"},
-    };
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        char expected[400];
-        script_again();
-        script.reservation.outcome = cases[i].outcome;
-        script.reservation.wait_ms = cases[i].wait_ms;
-        (void)snprintf(expected, sizeof expected, RESERVE DECIDED "%s", cases[i].calls);
-        assert_string_equal(script_calls_for(0, 2), expected);
+    for (int i = 0; i < n; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "mf-%d", i);
+        struct ledger_vm *vm = memory_vm(world.url, name);
+        vm->state = VM_LAUNCHED;
+        (void)snprintf(vm->class_name, sizeof vm->class_name, "%s", class_name);
+        (void)snprintf(vm->repository, sizeof vm->repository, "%s", repository);
     }
 }
 
-#define RETRIED(step, vm)                                                                          \
-    "timeline 42 '" vm "' retry: " step " (attempt 1 of 3): scripted\n"                            \
-    "return message-1 by receipt-0 in -1 ms, spent: " step " (attempt 1 of 3): scripted\n"
+static void launch_not_reserved_goes_back_unspent(void **state)
+{
+    (void)state;
+    const struct {
+        int vms;
+        const char *class_name;
+        const char *repository;
+        const char *calls;
+    } cases[] = {
+        /* Else the last jobs of a burst wait for long beside slots that are free. */
+        {9, "large", "other/app",
+         RESERVE DECIDED "queue_retry id=1 delay_ms=20 reason=full_fleet\n"},
+        {3, "small", "other/app",
+         RESERVE DECIDED "queue_retry id=1 delay_ms=20 reason=full_class\n"},
+        {2, "large", "acme/app",
+         RESERVE DECIDED "queue_retry id=1 delay_ms=1000 reason=full_repository\n"},
+        {0, "", "", RESERVE DECIDED "queue_retry id=1 delay_ms=250 reason=rate\n"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct err e = {0};
+        anew();
+        add_vms(cases[i].vms, cases[i].class_name, cases[i].repository);
+        MUST(ledger_rate_pause(world.worker.ledger, "launch", world.now_ms + 250, &e));
+        calls_reset();
+        launch_class("small", 2);
+        assert_calls(cases[i].calls);
+    }
+}
 
 /* Only an answer that was lost leaves room for doubt whether a machine runs. */
 static void launch_failed_at_any_step_is_undone_and_retried(void **state)
@@ -80,75 +255,89 @@ static void launch_failed_at_any_step_is_undone_and_retried(void **state)
     (void)state;
     const struct {
         enum step step;
-        bool left_nothing;
+        int code;
         const char *calls;
     } cases[] = {
-        {STEP_RESERVE, false, RESERVE DECIDED RETRIED("reserve", "")},
-        {STEP_REGISTER, false, UP_TO_REGISTER END_RESERVED RETRIED("register", "mf-1")},
-        {STEP_ADVANCE_REGISTERED, false,
-         UP_TO_REGISTER REGISTERED END_REGISTERED RETRIED("register", "mf-1")},
-        {STEP_RUN, false, UP_TO_RUN END_UNKNOWN RETRIED("run", "mf-1")},
-        {STEP_RUN, true, UP_TO_RUN END_REGISTERED RETRIED("run", "mf-1")},
-        {STEP_RECORD, false, UP_TO_RUN RECORD END_MACHINE RETRIED("record", "mf-1")},
+        {STEP_RESERVE, 0, RESERVE_LARGE DECIDED RETRIED("reserve")},
+        {STEP_REGISTER, 0, TO_REGISTER_LARGE ENDING GONE RETRIED("register")},
+        {STEP_REGISTERED, 0,
+         TO_REGISTER_LARGE REGISTERED ENDING UNREGISTER GONE RETRIED("register")},
+        {STEP_RUN, 500, TO_RUN_LARGE ENDING UNREGISTER RETRIED("run")},
+        {STEP_RUN, VM_RUN_NOTHING, TO_RUN_LARGE ENDING UNREGISTER GONE RETRIED("run")},
+        {STEP_RECORD, 0,
+         TO_RUN_LARGE RECORD ENDING TERMINATE("large", "id-@") UNREGISTER GONE RETRIED("record")},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        script_again();
-        script.fail[cases[i].step] = ERR_RETRY;
-        script.left_nothing = cases[i].left_nothing;
-        assert_string_equal(script_calls_for(0, 0), cases[i].calls);
+        anew();
+        plan(cases[i].step, (struct call_plan){.fails = ERR_RETRY, .code = cases[i].code});
+        launch_class("large", 0);
+        assert_calls(cases[i].calls);
     }
 }
+
+#define LIST "ledger_vm_list states=0x3 after= max=256\n"
 
 /* The VM that satisfies the demand may be one that a dead worker never started. */
 static void launch_satisfied_is_done_unless_its_job_is_being_launched(void **state)
 {
     (void)state;
     const struct {
-        struct takeover earlier;
+        enum ledger_job_state job;
+        int64_t supply_for; /* a VM reserved for that job, … */
+        int64_t silent_ms;
         bool fails;
         const char *calls;
     } cases[] = {
-        {{false, 0}, false, DECIDED "done message-1 by receipt-0\n"},
-        {{false, 4321},
-         false,
-         DECIDED "return message-1 by receipt-0 in 4321 ms: another worker's launch for this job "
-                 "goes on\n"},
-        {{true, 0},
-         false,
-         RESERVE DECIDED REGISTER REGISTERED RUN RECORD "done message-1 by receipt-0\n"
-                                                        "circuit: message-1 launched\n"},
-        {{false, 0}, true, DECIDED RETRIED("reserve", "")},
+        {JOB_WAITING, 7, 0, false, RESERVE LIST DECIDED DONE},
+        {JOB_WAITING, 42, 1000, false,
+         RESERVE LIST DECIDED
+         "queue_retry id=1 delay_ms=34001 reason=another worker's launch for this job goes on\n"},
+        {JOB_WAITING, 7, 35001, false, RESERVE LIST "*to=gone*\n" TO_RUN RECORD DONE CIRCUIT},
+        {JOB_WAITING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
+        {JOB_RUNNING, 7, 0, false, RESERVE LIST DECIDED DONE},
+        {JOB_RUNNING, 42, 1000, false,
+         RESERVE LIST DECIDED
+         "queue_retry id=1 delay_ms=34001 reason=another worker's launch for this job goes on\n"},
+        {JOB_RUNNING, 7, 35001, false, RESERVE LIST "*to=gone*\n" RESERVE LIST DECIDED DONE},
+        {JOB_RUNNING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
     };
-    for (size_t i = 0; i < 2 * COUNT_OF(cases); i++) {
-        char expected[1000];
-        script_again();
-        script.reservation.outcome = i % 2 == 0 ? LEDGER_SATISFIED : LEDGER_OBSOLETE;
-        script.earlier = cases[i / 2].earlier;
-        script.takeover_fails = cases[i / 2].fails;
-        (void)snprintf(expected, sizeof expected, RESERVE "take over for job 42 in acme\n%s",
-                       cases[i / 2].calls);
-        assert_string_equal(script_calls_for(0, 0), expected);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        anew();
+        struct ledger_vm *vm = memory_vm(world.url, "mf-left");
+        memory_job(world.url, 42)->state = cases[i].job;
+        memcpy(vm->scope, "acme", sizeof "acme");
+        memcpy(vm->class_name, "small", sizeof "small");
+        (void)snprintf(vm->host, sizeof vm->host, "%s", fleet_host(world.worker.fleet));
+        vm->for_job = cases[i].supply_for;
+        vm->heartbeat_ms = world.now_ms - cases[i].silent_ms;
+        calls_plan(&(struct call_plan){.function = "ledger_vm_list",
+                                       .fails = cases[i].fails ? ERR_RETRY : ERR_NONE});
+        launch_class("small", 0);
+        assert_calls(cases[i].calls);
     }
 }
 
 static void slot_of_a_failed_launch_is_announced_unless_it_is_still_held(void **state)
 {
     (void)state;
-    script.fail[STEP_REGISTER] = ERR_RETRY;
-    uint64_t before = stop_wakes(&script.worker.intake);
-    (void)script_calls_for(0, 0);
-    assert_int_equal(stop_wakes(&script.worker.intake), before + 1);
-    script.rollback_fails = true;
-    (void)script_calls_for(0, 0);
-    assert_int_equal(stop_wakes(&script.worker.intake), before + 1);
+    for (int held = 0; held < 2; held++) {
+        anew();
+        fail_step(STEP_REGISTER, ERR_RETRY);
+        calls_plan(
+            &(struct call_plan){.function = "vm_terminate", .fails = held ? ERR_RETRY : ERR_NONE});
+        uint64_t before = stop_wakes(&world.worker.intake);
+        launch_class("small", 0);
+        assert_int_equal(stop_wakes(&world.worker.intake) - before, held ? 0 : 1);
+    }
 }
 
 static void launch_is_retried_no_sooner_than_the_other_side_asked(void **state)
 {
     (void)state;
-    script.fail[STEP_RUN] = ERR_RETRY;
-    script.retry_after_ms = 7000;
-    assert_non_null(strstr(script_calls_for(0, 0), "in 7000 ms, spent: run (attempt 1 of 3)"));
+    plan(STEP_RUN, (struct call_plan){.fails = ERR_RETRY, .retry_after_ms = 7000});
+    launch_class("small", 0);
+    assert_int_equal(calls_count("queue_retry", "delay_ms=7000 spent reason=run (attempt 1 of 3)"),
+                     1);
 }
 
 static void launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing(void **state)
@@ -161,49 +350,45 @@ static void launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing(v
         const char *calls;
     } cases[] = {
         {STEP_REGISTER, ERR_THROTTLED, 9000,
-         UP_TO_REGISTER END_RESERVED
-         "timeline 42 'mf-1' wait: register (attempt 1001 of 3): scripted\n"
-         "pause the class for 9000 ms\n"
-         "return message-1 by receipt-0 in 9000 ms: register (attempt 1001 of 3): scripted\n"},
+         RESERVE DECIDED REGISTER ENDING TERMINATE("small", "@") GONE LOGGED(
+             "wait", "register (attempt 1001 of 3): scripted") "lane_pause_until small "
+                                                               "in_ms=9000\n" WAITS(
+                                                                   "9000", "register", "1001")},
         {STEP_RUN, ERR_CAPACITY, 0,
-         UP_TO_RUN END_REGISTERED
-         "timeline 42 'mf-1' wait: run (attempt 1001 of 3): scripted\n"
-         "pause the class for 5000 ms\n"
-         "return message-1 by receipt-0 in 5000 ms: run (attempt 1001 of 3): scripted\n"},
+         TO_RUN UNDO LOGGED("wait",
+                            "run (attempt 1001 of 3): scripted") "lane_pause_until small "
+                                                                 "in_ms=5000\n" WAITS("5000", "run",
+                                                                                      "1001")},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        script_again();
-        script.fail[cases[i].step] = cases[i].class;
-        script.retry_after_ms = cases[i].retry_after_ms;
-        assert_string_equal(script_calls_for(0, 1000), cases[i].calls);
+        anew();
+        plan(cases[i].step, (struct call_plan){.fails = cases[i].class,
+                                               .retry_after_ms = cases[i].retry_after_ms});
+        launch_class("small", 1000);
+        assert_calls(cases[i].calls);
     }
 }
 
 static void launch_permanent_or_out_of_attempts_is_buried(void **state)
 {
     (void)state;
-    script.fail[STEP_RUN] = ERR_PERMANENT;
-    assert_string_equal(script_calls_for(0, 0), UP_TO_RUN END_REGISTERED
-                        "circuit: message-1 of job 42 refused: scripted\n"
-                        "timeline 42 'mf-1' bury: run (attempt 1 of 3): scripted\n"
-                        "bury message-1: run (attempt 1 of 3): scripted\n");
-    script_again();
-    script.fail[STEP_RUN] = ERR_RETRY;
-    assert_string_equal(script_calls_for(0, 2), UP_TO_RUN END_UNKNOWN
-                        "timeline 42 'mf-1' bury: run (attempt 3 of 3): scripted\n"
-                        "bury message-1: run (attempt 3 of 3): scripted\n");
+    fail_step(STEP_RUN, ERR_PERMANENT);
+    launch_class("small", 0);
+    assert_calls(TO_RUN UNDO REFUSED("*") BURIED("run", "1"));
+    anew();
+    fail_step(STEP_RUN, ERR_RETRY);
+    launch_class("small", 2);
+    assert_calls(TO_RUN UNDO BURIED("run", "3"));
 }
 
 static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state)
 {
     (void)state;
-    script.fail[STEP_RUN] = ERR_PERMANENT;
-    script.refusal = (struct class_circuit_refusal){.stopped = true, .delay_ms = 7000};
-    assert_string_equal(
-        script_calls_for(0, 2), UP_TO_RUN END_REGISTERED
-        "circuit: message-1 of job 42 refused: scripted\n"
-        "timeline 42 'mf-1' wait: run (attempt 3 of 3): scripted\n"
-        "return message-1 by receipt-0 in 7000 ms: run (attempt 3 of 3): scripted\n");
+    world.config->breaker.failures = 1;
+    fail_step(STEP_RUN, ERR_PERMANENT);
+    launch_class("small", 2);
+    assert_calls(TO_RUN UNDO REFUSED("*") LOGGED("wait", "run (attempt 3 of 3): scripted")
+                     WAITS("120000", "run", "3"));
 }
 
 static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **state)
@@ -211,32 +396,23 @@ static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **sta
     (void)state;
     const enum step steps[] = {STEP_RESERVE, STEP_RECORD};
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        script_again();
-        script.fail[steps[i]] = ERR_PERMANENT;
-        const char *calls = script_calls_for(0, 0);
-        assert_null(strstr(calls, "circuit"));
-        assert_non_null(strstr(calls, "bury message-1"));
+        anew();
+        fail_step(steps[i], ERR_PERMANENT);
+        launch_class("small", 0);
+        assert_int_equal(calls_count("ledger_cell_put", NULL), 0);
+        assert_int_equal(calls_done("queue_bury", NULL), 1);
     }
 }
 
-static void launch_unreadable_is_rejected_and_of_an_unknown_class_buried_untouched(void **state)
+static void launch_unreadable_or_of_an_unknown_class_is_buried_untouched(void **state)
 {
     (void)state;
-    assert_non_null(strstr(script_calls_for_body("{\"v\":"), DECIDED "reject message-1: "));
-    script_again();
-    struct job_event ev = {.action = JOB_ACTION_QUEUED, .job.id = 42, .job.run_id = 1};
-    struct buf body;
-    memcpy(ev.status, "queued", 7);
-    memcpy(ev.job.repository, "acme/app", 9);
-    memcpy(ev.job.class_name, "medium", 7);
-    buf_init(&body, 65536);
-    struct launch_request request = launch_request_of(&ev);
-    launch_request_encode(&request, 1, &body);
-    const char *calls = script_calls_for_body(body.data);
-    buf_fini(&body);
-    assert_string_equal(calls,
-                        DECIDED "bury message-1: its class is not configured here: add the class, "
-                                "then kick this message\n");
+    launch_body("{\"v\":", 0);
+    assert_calls(DECIDED "queue_bury id=1 reason=?*\n");
+    anew();
+    launch_class("medium", 0);
+    assert_calls(DECIDED "queue_bury id=1 reason=its class is not configured here: add the class, "
+                         "then kick this message\n");
 }
 
 static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
@@ -244,78 +420,103 @@ static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
     (void)state;
     const char *const request =
         "{\"v\":1,\"scope\":\"warm\",\"class\":\"small\",\"reason\":\"warm\",\"installation\":6}";
-    const char *calls = script_calls_for_body(request);
-    assert_non_null(strstr(calls, "reserve job 0 of small in warm for t by hosted"));
-    assert_non_null(strstr(calls, "register mf-1 in warm (6), "));
-    script_again();
-    script.fail[STEP_RESERVE] = ERR_RETRY;
-    calls = script_calls_for_body(request);
-    assert_null(strstr(calls, "timeline"));
-    assert_non_null(strstr(calls, "return message-1"));
+    struct ledger_job *waiting = memory_job(world.url, 7);
+    waiting->state = JOB_WAITING;
+    memcpy(waiting->scope, "warm", sizeof "warm");
+    memcpy(waiting->facts.class_name, "small", sizeof "small");
+    launch_body(request, 0);
+    assert_int_equal(calls_count("ledger_reserve", "job=0 class=small scope=warm "), 1);
+    assert_int_equal(calls_count("github_register_runner", "scope=warm installation=6 "), 1);
+    anew();
+    fail_step(STEP_RESERVE, ERR_RETRY);
+    launch_body(request, 0);
+    assert_int_equal(calls_count("ledger_log_event", NULL), 0);
+    assert_int_equal(calls_done("queue_retry", NULL), 1);
 }
 
 /* --- launches that last --- */
+static void step_takes_long(void)
+{
+    for (int64_t end = world.now_ms + step_ms; world.now_ms < end;) {
+        int64_t left = end - world.now_ms;
+        world.now_ms += left < 1000 ? left : 1000;
+        if (!heart_stops) {
+            (void)heartbeat_round(world.worker.heartbeat);
+        }
+    }
+}
+
+static void registration_takes_long(void) /* yet not as long as such a step may */
+{
+    int64_t run_ms = step_ms;
+    step_ms = 50000;
+    step_takes_long();
+    step_ms = run_ms;
+}
+
+/* Launches while a step takes so long; whether a VM was asked for. */
+static bool asks_while_slow(enum step step, int64_t ms)
+{
+    step_ms = ms;
+    plan(step, (struct call_plan){.happens = step_takes_long});
+    launch_class("small", 0);
+    return calls_count("vm_run", NULL) > 0;
+}
 
 static void launch_longer_than_its_lease_keeps_its_message(void **state)
 {
     (void)state;
-    script.takes_ms[STEP_REGISTER] = 50000;
-    script.takes_ms[STEP_RUN] = 180000;
-    assert_string_equal(script_calls_for(0, 0), UP_TO_RUN RECORD "done message-1 by receipt-23\n"
-                                                                 "circuit: message-1 launched\n");
-    assert_int_equal(script.extended, 23);
-    assert_int_equal(script.stamped, 23);
+    plan(STEP_REGISTER, (struct call_plan){.happens = registration_takes_long});
+    assert_true(asks_while_slow(STEP_RUN, 180000));
+    assert_int_equal(calls_done("queue_done", NULL), 1);
+    assert_int_equal(calls_done("queue_extend", "lease_ms=30000"), 23);
+    assert_int_equal(calls_done("ledger_vm_heartbeat", vm_name()), 23);
 }
 
 static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **state)
 {
     (void)state;
-    script.heart_stops = true;
-    script.takes_ms[STEP_REGISTER] = LEASE_MS;
-    assert_non_null(strstr(script_calls_for(0, 0), RUN));
-    script_again();
-    script.heart_stops = true;
-    script.takes_ms[STEP_REGISTER] = LEASE_MS + 1;
-    const char *calls = script_calls_for(0, 0);
-    assert_null(strstr(calls, RUN));
-    assert_non_null(strstr(calls, "end mf-1, state 1, runner 77, machine '', grace 0, nothing runs"
-                                  ": launch failed: the launch lost its message"));
-    assert_non_null(strstr(calls, "return message-1 by receipt-0 in -1 ms, spent: run"));
+    heart_stops = true;
+    assert_true(asks_while_slow(STEP_REGISTER, LEASE_MS));
+    anew();
+    heart_stops = true;
+    assert_false(asks_while_slow(STEP_REGISTER, LEASE_MS + 1));
+    assert_calls(RESERVE DECIDED REGISTER REGISTERED
+                 "ledger_vm_advance vm=@ to=ending * reason=launch failed: the launch lost its "
+                 "message*\n" TERMINATE("small", "@") UNREGISTER GONE
+                 "ledger_log_event *\n"
+                 "queue_retry id=1 delay_ms=* spent reason=run (attempt 1*\n");
 }
 
-static void launch_whose_message_became_anothers_asks_for_no_vm(void **state)
+static void launch_whose_message_or_row_became_anothers_asks_for_no_vm(void **state)
 {
     (void)state;
-    script.extension_lost = true;
-    script.takes_ms[STEP_REGISTER] = LEASE_MS / 2;
-    assert_null(strstr(script_calls_for(0, 0), RUN));
-    assert_int_equal(script.stamped, 0);
-    script_again();
-    script.row_lost = true;
-    script.takes_ms[STEP_REGISTER] = LEASE_MS / 2;
-    assert_null(strstr(script_calls_for(0, 0), RUN));
+    world_fail("queue_extend", ERR_CONFLICT);
+    assert_false(asks_while_slow(STEP_REGISTER, LEASE_MS / 2));
+    assert_int_equal(calls_count("ledger_vm_heartbeat", NULL), 0);
+    anew();
+    world_fail("ledger_vm_heartbeat", ERR_CONFLICT);
+    assert_false(asks_while_slow(STEP_REGISTER, LEASE_MS / 2));
 }
 
 static void launch_that_hangs_is_kept_until_its_step_or_its_timeout_is_over(void **state)
 {
     (void)state;
-    script.takes_ms[STEP_REGISTER] = 600000;
-    assert_null(strstr(script_calls_for(0, 0), RUN));
-    assert_int_equal(script.extended, 5); /* at 10 to 50 s: the step may take 60 */
-    script_again();
-    script.takes_ms[STEP_RUN] = 600000;
-    (void)script_calls_for(0, 0);
-    assert_int_equal(script.extended, 29); /* at 10 to 290 s of 300 */
+    assert_false(asks_while_slow(STEP_REGISTER, 600000));
+    assert_int_equal(calls_count("queue_extend", NULL), 5); /* at 10 to 50 s: it may take 60 */
+    anew();
+    (void)asks_while_slow(STEP_RUN, 600000);
+    assert_int_equal(calls_count("queue_extend", NULL), 29); /* at 10 to 290 s of 300 */
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, script_set_up, script_tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(launch_smooth_makes_each_call_once_and_is_done),
         CASE(launch_of_the_other_class_has_its_own_limits_and_the_default_group),
-        CASE(launch_not_reserved_is_done_or_goes_back_unspent),
+        CASE(launch_not_reserved_goes_back_unspent),
         CASE(launch_failed_at_any_step_is_undone_and_retried),
         CASE(launch_satisfied_is_done_unless_its_job_is_being_launched),
         CASE(slot_of_a_failed_launch_is_announced_unless_it_is_still_held),
@@ -324,11 +525,11 @@ int main(void)
         CASE(launch_permanent_or_out_of_attempts_is_buried),
         CASE(launch_refused_while_its_class_is_stopped_waits_unspent),
         CASE(launch_refused_by_the_ledger_says_nothing_about_the_class),
-        CASE(launch_unreadable_is_rejected_and_of_an_unknown_class_buried_untouched),
+        CASE(launch_unreadable_or_of_an_unknown_class_is_buried_untouched),
         CASE(launch_without_a_job_goes_by_the_scope_of_the_request),
         CASE(launch_longer_than_its_lease_keeps_its_message),
         CASE(launch_whose_heart_stopped_past_its_lease_asks_for_no_vm),
-        CASE(launch_whose_message_became_anothers_asks_for_no_vm),
+        CASE(launch_whose_message_or_row_became_anothers_asks_for_no_vm),
         CASE(launch_that_hangs_is_kept_until_its_step_or_its_timeout_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
