@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/stop.h"
 #include "common/base/thread.h"
@@ -167,7 +168,8 @@ struct life {
     const struct config *config; /* of the start */
     struct program_settings settings;
     struct admin *admin;
-    enum phase phase; /* atomic: the admin thread reads it */
+    int64_t drain_until_ms; /* monotonic; set before the thread that minds it starts */
+    enum phase phase;       /* atomic: the admin thread reads it */
 };
 
 static void enter_phase(struct life *l, enum phase phase)
@@ -242,16 +244,17 @@ static void wait_for_end(struct life *l)
     }
 }
 
-/* Ends the process at another signal, or when the drain has taken too long. */
+/* Ends the process at another SIGTERM or SIGINT, or when the drain has taken too long. */
 static void *limit_drain(void *arg)
 {
     const struct life *l = arg;
-    int signal_number;
-    do {
-        signal_number = stop_wait_signal((l->settings.drain_seconds + DRAIN_GRACE_SECONDS) * 1000);
-    } while (signal_number == SIGHUP);
-    log_warn("drain_cut_short",
-             LOG_STR("cause", signal_number != 0 ? "second signal" : "time over"),
+    int signal_number = SIGHUP;
+    int64_t left_ms;
+    while (signal_number == SIGHUP && (left_ms = l->drain_until_ms - clock_mono_ms()) > 0) {
+        signal_number = stop_wait_signal(left_ms);
+    }
+    bool again = signal_number == SIGTERM || signal_number == SIGINT;
+    log_warn("drain_cut_short", LOG_STR("cause", again ? "second signal" : "time over"),
              LOG_INT("seconds", l->settings.drain_seconds),
              LOG_STR("next", "what was under way is taken up again when its lease runs out"));
     _exit(1);
@@ -262,6 +265,7 @@ static void drain(struct life *l, int64_t seconds)
 {
     struct err e = {0};
     pthread_t watch;
+    l->drain_until_ms = clock_mono_ms() + (l->settings.drain_seconds + DRAIN_GRACE_SECONDS) * 1000;
     enter_phase(l, PHASE_DRAINING);
     if (thread_start(&watch, "the thread that limits the drain", limit_drain, l, &e) == 0) {
         (void)pthread_detach(watch);

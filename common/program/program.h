@@ -8,7 +8,8 @@
  *   --version        --help
  *
  * SIGTERM or SIGINT drains and exits 0; a second one, or a drain that takes longer than it may,
- * exits 1 at once. SIGHUP reloads the configuration. /readyz is red until `start` returned and
+ * exits 1 at once: its time runs from that first signal. SIGHUP reloads the configuration, and is
+ * ignored while the program drains. /readyz is red until `start` returned and
  * again from the first SIGTERM on; in between the program's own `ready` decides. Logs `started`,
  * `startup_failed`, `stopping` and `stopped`. For main threads only.
  */

@@ -2,6 +2,7 @@
  * sees. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -20,7 +21,7 @@
 #define CONFIG                                                                                     \
     "{\"queue\": \"sqlite:///nowhere/queue.db\", \"ledger\": \"sqlite:///nowhere/ledger.db\","     \
     " \"github\": {\"webhook_secrets\": [\"a webhook secret\"]},"                                  \
-    " \"ingress\": {\"admin_listen\": \"127.0.0.1:0\", \"drain_seconds\": 600},"                   \
+    " \"ingress\": {\"admin_listen\": \"127.0.0.1:0\", \"drain_seconds\": %d},"                    \
     " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"],"                          \
     " \"provider\": \"qemu\", \"qemu\": {\"image\": \"/nowhere\"}}]}"
 
@@ -28,14 +29,15 @@
 static struct {
     bool open_fails;
     bool start_fails;
+    int drain_seconds;
     int gate; /* drain returns at the end of this pipe */
-} plan;
+} plan = {.drain_seconds = 600};
 
 static int open_it(void *self, struct config_live *live, const struct config *c, struct err *e)
 {
     assert_ptr_equal(self, &plan);
     assert_non_null(live);
-    assert_int_equal(c->ingress.drain_seconds, 600);
+    assert_int_equal(c->ingress.drain_seconds, plan.drain_seconds);
     fprintf(stderr, "step open\n");
     return plan.open_fails ? err_set(e, ERR_PERMANENT, 0, "no such store") : 0;
 }
@@ -97,9 +99,12 @@ struct child {
 static void run_child(int log_fd, int gate)
 {
     char *argv[] = {(char[]){"mayfly-stand-in"}, NULL};
+    char config[1024];
+    int n = snprintf(config, sizeof config, CONFIG, plan.drain_seconds);
+    assert_in_range(n, 1, sizeof config - 1);
     plan.gate = gate;
     assert_true(dup2(log_fd, STDERR_FILENO) == STDERR_FILENO);
-    assert_int_equal(setenv("MAYFLY_CONFIG", CONFIG, 1), 0);
+    assert_int_equal(setenv("MAYFLY_CONFIG", config, 1), 0);
     _exit(program_main(&program, &plan, 1, argv));
 }
 
@@ -213,6 +218,38 @@ static void second_signal_ends_the_drain_at_once(void **state)
     close(c.gate);
 }
 
+/* Whether the child logs something (or ends) within that time. */
+static bool logs_within(const struct child *c, int ms)
+{
+    struct pollfd log = {.fd = fileno(c->log), .events = POLLIN};
+    return poll(&log, 1, ms) != 0;
+}
+
+/* A SIGHUP comes more often than the drain may take (a second of it, and the grace): if each began
+ * its time anew it would never end. */
+static void sighup_during_the_drain_neither_ends_nor_prolongs_it(void **state)
+{
+    (void)state;
+    plan.drain_seconds = 1;
+    struct child c = begin();
+    plan.drain_seconds = 600;
+    (void)admin_port_of(&c);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    (void)wait_line(&c, "step drain 1");
+    int sent = 0;
+    while (!logs_within(&c, 100)) {
+        assert_int_equal(kill(c.pid, SIGHUP), 0);
+        if (++sent == 300) {
+            (void)kill(c.pid, SIGKILL);
+        }
+    }
+    assert_in_range(sent, 1, 299);
+    assert_non_null(strstr(wait_line(&c, "drain_cut_short"), "time over"));
+    assert_int_equal(waitpid(c.pid, &(int){0}, 0), c.pid);
+    fclose(c.log);
+    close(c.gate);
+}
+
 static void start_that_fails_is_drained_closed_and_exits_1(void **state)
 {
     (void)state;
@@ -246,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readyz_is_green_until_sigterm_and_red_while_draining),
         cmocka_unit_test(second_signal_ends_the_drain_at_once),
+        cmocka_unit_test(sighup_during_the_drain_neither_ends_nor_prolongs_it),
         cmocka_unit_test(start_that_fails_is_drained_closed_and_exits_1),
         cmocka_unit_test(open_that_fails_is_closed_and_exits_1),
     };
