@@ -1,5 +1,7 @@
 #include "worker/worker.h"
 
+#include <stdio.h>
+
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/job/record.h"
@@ -44,9 +46,11 @@ void worker_return(struct worker *w, const struct queue_message *m, const struct
 void worker_bury(struct worker *w, const struct queue_message *m, const char *reason)
 {
     struct err e = {0};
+    char next[sizeof m->id + 64];
+    (void)snprintf(next, sizeof next, "fix the cause, then: mayflyctl dead kick %s", m->id);
     log_error("message_buried", LOG_STR("lane", m->lane), LOG_STR("message", m->id),
               LOG_STR("job", m->key), LOG_INT("attempts", m->attempts), LOG_STR("reason", reason),
-              LOG_STR("next", "mend the cause, then: mayflyctl dead kick <message>"));
+              LOG_STR("next", next));
     if (queue_bury(w->queue, m, reason, &e) != 0) {
         report(m, "bury", &e);
     }

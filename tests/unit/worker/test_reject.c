@@ -6,8 +6,10 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -109,6 +111,32 @@ static void what_nobody_can_read_is_dead_lettered(void **state)
     queue_close(w.queue);
 }
 
+/* The line can be acted upon as it stands. */
+static void dead_letter_is_logged_with_the_command_that_brings_it_back(void **state)
+{
+    struct worker w = {0};
+    struct err e = {0};
+    struct queue_message m = {0};
+    int log[2];
+    char line[2048] = "";
+    char command[128];
+    (void)state;
+    assert_int_equal(queue_open("memory://reject-log", &w.queue, &e), 0);
+    assert_int_equal(pipe(log), 0);
+    put(w.queue, "bad");
+    assert_int_equal(take(w.queue, &m), 1);
+    log_open("test", log[1]);
+    worker_bury(&w, &m, "scripted");
+    log_open("test", STDERR_FILENO);
+    assert_true(read(log[0], line, sizeof line - 1) > 0);
+    (void)snprintf(command, sizeof command, "mayflyctl dead kick %s\"", m.id);
+    assert_non_null(strstr(line, command));
+    close(log[0]);
+    close(log[1]);
+    queue_message_fini(&m);
+    queue_close(w.queue);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -123,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(newer_version_is_returned_unspent_and_lets_others_pass),
         cmocka_unit_test(what_nobody_can_read_is_dead_lettered),
+        cmocka_unit_test(dead_letter_is_logged_with_the_command_that_brings_it_back),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
