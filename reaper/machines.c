@@ -34,6 +34,9 @@ static enum finding judge(const struct sweep *s, const struct sweep_machines *m,
                           const struct ledger_vm *vm)
 {
     const struct vm_info *machine = find_machine(m, machine_id(m, vm));
+    if (machine_id(m, vm)[0] == '\0' && vm->state == VM_BUSY) {
+        return FINDING_FINE; /* nobody knows which machine to miss */
+    }
     if (launch_recorded(vm) && machine == NULL) {
         return FINDING_VANISHED;
     }

@@ -92,6 +92,18 @@ static void slot_is_free_when_no_machine_fits_for_long(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
+/* GitHub says that it runs a job: a list without a machine to look for says nothing of it. */
+static void busy_launch_whose_answer_was_lost_is_not_missed(void **state)
+{
+    (void)state;
+    struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_BUSY, 20 * SECOND_MS);
+    vm->vm_id[0] = '\0';
+    (void)add_unnamed("of-a", 20 * SECOND_MS);
+    world_sweep(4, 0);
+    assert_int_equal(vm->state, VM_BUSY);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0);
+}
+
 static void machine_of_another_row_holds_no_slot(void **state)
 {
     (void)state;
@@ -129,6 +141,7 @@ int main(void)
         CASE(machine_started_after_the_launch_was_given_up_is_a_stray),
         CASE(machine_past_its_longest_life_is_ended_and_holds_the_slot_until_then),
         CASE(slot_is_free_when_no_machine_fits_for_long),
+        CASE(busy_launch_whose_answer_was_lost_is_not_missed),
         CASE(machine_of_another_row_holds_no_slot),
         CASE(machine_that_tells_no_start_waits_for_the_provider),
     };
