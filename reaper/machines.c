@@ -79,18 +79,10 @@ static bool end_if_over(struct sweep *s, const struct sweep_machines *m, const s
     return sweep_end_vm(s, vm, &how);
 }
 
-static bool row_is_still(const struct sweep *s, const struct ledger_vm *vm)
-{
-    struct err e = {0};
-    struct ledger_vm now;
-    return ledger_vm_get(s->reaper->ledger, vm->name, &now, &e) == 0 && now.state == vm->state &&
-           now.heartbeat_ms == vm->heartbeat_ms;
-}
-
 static bool end_unfinished(struct sweep *s, const struct ledger_vm *vm)
 {
     struct fleet_end how = {.reason = "its launch was never finished", .spare_if_busy = true};
-    return row_is_still(s, vm) && sweep_end_vm(s, vm, &how);
+    return sweep_end_vm(s, vm, &how);
 }
 
 enum runner_seen { RUNNER_UP, RUNNER_MISSING, RUNNER_UNKNOWN };
@@ -131,8 +123,7 @@ static bool end_silent(struct sweep *s, const struct sweep_machines *m, const st
         signs_unsure(sweep_lease_of(s, m->provider)->signs, &sign);
         break;
     case RUNNER_MISSING:
-        return sweep_confirms(s, m->provider, &sign) && row_is_still(s, vm) &&
-               sweep_end_vm(s, vm, &how);
+        return sweep_confirms(s, m->provider, &sign) && sweep_end_vm(s, vm, &how);
     }
     return false;
 }

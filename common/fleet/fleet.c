@@ -101,10 +101,38 @@ static int delete_registration(struct fleet *f, const struct ledger_vm *vm, stru
 }
 
 static int move(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_state to,
-                const char *reason, struct err *e)
+                const struct fleet_end *how, struct err *e)
 {
-    struct ledger_advance a = {.vm = vm->name, .to = to, .reason = reason};
+    struct ledger_advance a = {.vm = vm->name, .to = to};
+    if (to == VM_ENDING) {
+        a.reason = how->reason;
+        a.seen = how->spare_if_busy ? vm : NULL;
+    }
     return ledger_vm_advance(f->ledger, &a, NULL, e);
+}
+
+/* Before a VM that may be alive is ended: the row must be as the caller saw it, and GitHub must
+ * give up its registration. The row cannot become `ending` first, since there is no way back from
+ * there for a busy runner; so it is read again right before. */
+static int check_idle(struct fleet *f, const struct ledger_vm *vm, bool registered, struct err *e)
+{
+    struct ledger_vm now;
+    struct err late = {0};
+    if (ledger_vm_get(f->ledger, vm->name, &now, e) != 0) {
+        return -1;
+    }
+    if (!ledger_vm_is_still(&now, vm)) {
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and no longer as it was seen", vm->name,
+                       ledger_vm_state_name(now.state));
+    }
+    if (!registered || delete_registration(f, vm, e) == 0) {
+        return 0;
+    }
+    if (e->class == ERR_CONFLICT && vm->state != VM_ENDING) {
+        (void)!move(f, vm, VM_BUSY, NULL,
+                    &late); /* GitHub says so; the event was lost or is late */
+    }
+    return err_wrap(e, "the registration of VM %s was not deleted", vm->name);
 }
 
 /* The provider's id; a named VM can be told before its launch was recorded. */
@@ -175,10 +203,10 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
         return err_set(e, ERR_NOT_FOUND, 0, "VM %s of class %s runs on host %s, out of reach here",
                        vm->name, vm->class_name, vm->host);
     }
-    if (how->spare_if_busy && may_be_idle && delete_registration(f, vm, e) != 0) {
-        return err_wrap(e, "the registration of VM %s was not deleted", vm->name);
+    if (how->spare_if_busy && check_idle(f, vm, may_be_idle, e) != 0) {
+        return -1;
     }
-    if (vm->state != VM_ENDING && move(f, vm, VM_ENDING, how->reason, e) != 0) {
+    if (vm->state != VM_ENDING && move(f, vm, VM_ENDING, how, e) != 0) {
         return -1;
     }
     if (!how->nothing_runs && hold(f, vm, e) != 0) {
@@ -198,5 +226,5 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
         struct err late = {0};
         (void)!delete_registration(f, vm, &late);
     }
-    return move(f, vm, VM_GONE, NULL, e);
+    return move(f, vm, VM_GONE, how, e);
 }

@@ -43,13 +43,15 @@ bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm);
 struct fleet_end {
     const char *reason; /* for the row and the timeline */
     int64_t grace_ms;   /* how long it may take to end by itself */
-    bool spare_if_busy; /* delete the registration first, and leave the VM alone if GitHub says busy
-                         */
+    bool spare_if_busy; /* it may be alive: leave it alone unless the row is still as it was read;
+                           delete the registration first, and leave the VM alone if GitHub says
+                           busy, which its row then says, too */
     bool nothing_runs;  /* no machine of this row runs, for certain: the provider was not asked or
                            refused, or its list shows none that could be this one */
 };
 /* Moves the row to ending, ends the machine, moves the row to gone: the slot is free on success.
- * ERR_CONFLICT: GitHub says that its runner is busy (only with spare_if_busy), nothing was ended.
+ * ERR_CONFLICT: its row moved on, or GitHub says that its runner is busy (only with spare_if_busy);
+ * nothing was ended.
  * ERR_RETRY and others: the row stays `ending`, try again (not before retry_after_ms, if told). */
 MUST_CHECK int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm,
                             const struct fleet_end *how, struct err *e);

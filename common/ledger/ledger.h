@@ -159,18 +159,25 @@ MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
 struct ledger_advance {
     const char *vm;
     enum ledger_vm_state to;
-    int64_t runner_id;   /* to registered: > 0; else 0 keeps it */
-    const char *vm_id;   /* to launched; NULL keeps it */
-    int64_t deadline_ms; /* to launched; 0 keeps it */
-    const char *reason;  /* to ending and gone; NULL keeps it */
+    int64_t runner_id;            /* to registered: > 0; else 0 keeps it */
+    const char *vm_id;            /* to launched; NULL keeps it */
+    int64_t deadline_ms;          /* to launched; 0 keeps it */
+    const char *reason;           /* to ending and gone; NULL keeps it */
+    const struct ledger_vm *seen; /* only if the row is still as it was read here
+                                     (ledger_vm_is_still); NULL: whatever it is now */
 };
 /* The one function that moves a VM: compare-and-set along the allowed edges, with the timeline.
  * Already there is success (*changed false), backwards or past is ERR_CONFLICT. A VM that became
  * busy or ending before its launch was recorded keeps its state and takes vm_id and deadline
- * (success, *changed false); another vm_id than the recorded one is ERR_CONFLICT. changed may be
- * NULL. */
+ * (success, *changed false); another vm_id than the recorded one is ERR_CONFLICT. A row that is no
+ * longer as it was seen is ERR_CONFLICT, unless it is there already. changed may be NULL. */
 MUST_CHECK int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
                                  struct err *e);
+/* Whether a row that was read again is where it was: same state, and no heartbeat since. */
+static inline bool ledger_vm_is_still(const struct ledger_vm *now, const struct ledger_vm *seen)
+{
+    return now->state == seen->state && now->heartbeat_ms == seen->heartbeat_ms;
+}
 /* Stamps the row of a launch that goes on: heartbeat_ms. A VM that is launched or busy by now is a
  * success and stays as it is; one that is ending or gone is ERR_CONFLICT: it is no longer the
  * caller's. No line in the timeline. */

@@ -333,6 +333,10 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
     if (!there && !ledger_vm_edge(vm->state, a->to) && !(a->to == VM_LAUNCHED && raced)) {
         return refuse(vm, a, e);
     }
+    if (!there && a->seen != NULL && !ledger_vm_is_still(vm, a->seen)) {
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and no longer as it was seen", vm->name,
+                       ledger_vm_state_name(vm->state));
+    }
     if (a->to == VM_LAUNCHED && record_launch(vm, a, now_ms, out, e) != 0) {
         return -1;
     }

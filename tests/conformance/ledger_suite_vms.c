@@ -149,6 +149,26 @@ static void launch_of_a_vm_that_is_gone_is_refused(void **state)
     assert_string_equal(must_see_vm(f->l, vm.name).vm_id, "");
 }
 
+static void step_on_what_was_seen_is_refused_once_the_row_moved_on(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_vm vm = must_get_vm(f->l, 1);
+    struct err e;
+    bring(f->l, &vm, VM_REGISTERED);
+    struct ledger_vm seen = must_see_vm(f->l, vm.name);
+    struct ledger_advance a = {.vm = vm.name, .to = VM_ENDING, .seen = &seen};
+    seen.heartbeat_ms--; /* there was a heartbeat since */
+    must_fail(ledger_vm_advance(f->l, &a, NULL, &e), &e, ERR_CONFLICT);
+    seen.heartbeat_ms++;
+    must_advance(f->l, vm.name, VM_LAUNCHED);
+    must_fail(ledger_vm_advance(f->l, &a, NULL, &e), &e, ERR_CONFLICT);
+    assert_int_equal(must_see_vm(f->l, vm.name).state, VM_LAUNCHED);
+    seen = must_see_vm(f->l, vm.name);
+    MUST(ledger_vm_advance(f->l, &a, NULL, &e));
+    MUST(ledger_vm_advance(f->l, &a, NULL, &e)); /* the answer to the first may have been lost */
+    assert_int_equal(must_see_vm(f->l, vm.name).state, VM_ENDING);
+}
+
 static void first_reason_of_ending_stays(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -298,6 +318,7 @@ const struct CMUnitTest ledger_vm_tests[] = {
     LEDGER_TEST(launch_recorded_after_the_events_keeps_the_state),
     LEDGER_TEST(launch_recorded_twice_stays_and_another_vm_is_refused),
     LEDGER_TEST(launch_of_a_vm_that_is_gone_is_refused),
+    LEDGER_TEST(step_on_what_was_seen_is_refused_once_the_row_moved_on),
     LEDGER_TEST(first_reason_of_ending_stays),
     LEDGER_TEST(long_reason_is_cut),
     LEDGER_TEST(busy_told_by_github_takes_the_job_from_a_late_event),

@@ -279,12 +279,48 @@ static void end_spares_a_busy_runner(void **state)
     script.runner->busy = true;
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
-    assert_int_equal(row_state(), VM_REGISTERED);
+    assert_int_equal(row_state(), VM_BUSY); /* as GitHub says */
+    must_fail(end(&vm, true, false, &e), &e, ERR_CONFLICT);
+    assert_int_equal(deletions(), 1); /* GitHub is not asked again about what was seen before */
     script.runner->busy = false;
+    vm = row(VM_REGISTERED, "");
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(deletions(), 2); /* once refused, once done; not a third time */
+}
+
+static void end_of_a_row_that_moved_on_since_it_was_read_does_nothing(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ledger_vm seen = row(VM_REGISTERED, "");
+    (void)row(VM_LAUNCHED, "microvm-1"); /* its worker was alive after all */
+    must_fail(end(&seen, true, false, &e), &e, ERR_CONFLICT);
+    assert_int_equal(row_state(), VM_LAUNCHED);
+    seen = row(VM_REGISTERED, "");
+    memory_vm(LEDGER, VM)->heartbeat_ms++;
+    must_fail(end(&seen, true, false, &e), &e, ERR_CONFLICT);
+    assert_int_equal(row_state(), VM_REGISTERED);
+    assert_int_equal(deletions() + terminated(NULL), 0);
+}
+
+static void row_is_stamped(void)
+{
+    memory_vm(LEDGER, VM)->heartbeat_ms++;
+}
+
+/* Between the deletion and the step the ledger itself decides. */
+static void end_of_a_row_that_moves_on_meanwhile_ends_no_machine(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ledger_vm seen = row(VM_REGISTERED, "microvm-1");
+    calls_plan(&(struct call_plan){
+        .function = "ledger_vm_advance", .with = " to=ending ", .happens = row_is_stamped});
+    must_fail(end(&seen, true, false, &e), &e, ERR_CONFLICT);
+    assert_int_equal(row_state(), VM_REGISTERED);
+    assert_int_equal(terminated(NULL), 0);
 }
 
 static void end_of_an_unknown_class_is_told(void **state)
@@ -471,6 +507,8 @@ int main(void)
         WITH_FLEET(end_row_that_surely_has_no_machine_frees_the_slot),
         WITH_FLEET(end_unrecorded_machine_after_its_job_keeps_the_slot),
         WITH_FLEET(end_spares_a_busy_runner),
+        WITH_FLEET(end_of_a_row_that_moved_on_since_it_was_read_does_nothing),
+        WITH_FLEET(end_of_a_row_that_moves_on_meanwhile_ends_no_machine),
         WITH_FLEET(end_of_an_unknown_class_is_told),
         WITH_FLEET(end_goes_no_further_than_the_ledger_does),
         WITH_FLEET(end_writes_its_reason_once),

@@ -149,7 +149,7 @@ static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
     assert_int_equal(idle->state, VM_RESERVED);
     sweep_times(2);
     assert_int_equal(idle->state, VM_GONE);
-    assert_int_equal(busy->state, VM_REGISTERED);
+    assert_int_equal(busy->state, VM_BUSY);
 }
 
 static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
