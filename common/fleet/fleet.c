@@ -195,6 +195,19 @@ static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grac
     return e->class == ERR_NOT_FOUND ? 0 : err_wrap(e, "VM %s could not be ended", vm->name);
 }
 
+/* The row becomes `ending`, if it is not. A machine in the caller's hand is ended even when its row
+ * is gone already, as when the launch was taken over meanwhile: *no_row, and nobody else would. */
+static int begin_to_end(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
+                        bool *no_row, struct err *e)
+{
+    if (vm->state == VM_ENDING || move(f, vm, VM_ENDING, how, e) == 0) {
+        return 0;
+    }
+    *no_row = !how->spare_if_busy && vm->vm_id[0] != '\0' &&
+              (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND);
+    return *no_row ? 0 : -1;
+}
+
 int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
                  struct err *e)
 {
@@ -206,7 +219,8 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     if (how->spare_if_busy && check_idle(f, vm, may_be_idle, e) != 0) {
         return -1;
     }
-    if (vm->state != VM_ENDING && move(f, vm, VM_ENDING, how, e) != 0) {
+    bool no_row = false;
+    if (begin_to_end(f, vm, how, &no_row, e) != 0) {
         return -1;
     }
     if (!how->nothing_runs && hold(f, vm, e) != 0) {
@@ -226,5 +240,5 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
         struct err late = {0};
         (void)!delete_registration(f, vm, &late);
     }
-    return move(f, vm, VM_GONE, how, e);
+    return no_row ? 0 : move(f, vm, VM_GONE, how, e);
 }

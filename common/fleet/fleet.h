@@ -52,6 +52,7 @@ struct fleet_end {
 /* Moves the row to ending, ends the machine, moves the row to gone: the slot is free on success.
  * ERR_CONFLICT: its row moved on, or GitHub says that its runner is busy (only with spare_if_busy);
  * nothing was ended.
+ * Without spare_if_busy a machine whose id is in *vm is ended though its row is gone.
  * ERR_RETRY and others: the row stays `ending`, try again (not before retry_after_ms, if told). */
 MUST_CHECK int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm,
                             const struct fleet_end *how, struct err *e);

@@ -323,6 +323,31 @@ static void end_of_a_row_that_moves_on_meanwhile_ends_no_machine(void **state)
     assert_int_equal(terminated(NULL), 0);
 }
 
+/* As when a launch was taken over and its row is gone by the time the provider answers. */
+static void end_of_a_machine_in_hand_needs_no_row(void **state)
+{
+    (void)state;
+    struct err e;
+    struct ledger_vm in_hand = row(VM_REGISTERED, "microvm-1");
+    (void)row(VM_GONE, "");
+    MUST(end(&in_hand, false, false, &e));
+    assert_int_equal(terminated("class=arm id=microvm-1 grace_ms=0"), 1);
+    assert_int_equal(deletions(), 1);
+    assert_int_equal(row_state(), VM_GONE);
+    /* The row may even have been tidied away. */
+    calls_plan(&(struct call_plan){.function = "ledger_vm_advance", .fails = ERR_NOT_FOUND});
+    MUST(end(&in_hand, false, false, &e));
+    assert_int_equal(terminated("class=arm id=microvm-1 grace_ms=0"), 2);
+    calls_reset();
+    struct ledger_vm nothing_in_hand = row(VM_REGISTERED, "");
+    (void)row(VM_GONE, "");
+    must_fail(end(&nothing_in_hand, false, false, &e), &e, ERR_CONFLICT);
+    in_hand = row(VM_REGISTERED, "microvm-1");
+    (void)row(VM_GONE, "");
+    must_fail(end(&in_hand, true, false, &e), &e, ERR_CONFLICT);
+    assert_int_equal(terminated(NULL), 0);
+}
+
 static void end_of_an_unknown_class_is_told(void **state)
 {
     (void)state;
@@ -509,6 +534,7 @@ int main(void)
         WITH_FLEET(end_spares_a_busy_runner),
         WITH_FLEET(end_of_a_row_that_moved_on_since_it_was_read_does_nothing),
         WITH_FLEET(end_of_a_row_that_moves_on_meanwhile_ends_no_machine),
+        WITH_FLEET(end_of_a_machine_in_hand_needs_no_row),
         WITH_FLEET(end_of_an_unknown_class_is_told),
         WITH_FLEET(end_goes_no_further_than_the_ledger_does),
         WITH_FLEET(end_writes_its_reason_once),
