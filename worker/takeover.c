@@ -7,50 +7,34 @@
 #include "common/base/log.h"
 
 #define PAGE 256
-#define RETRY_MS 1000 /* what could not be ended now */
+#define LAUNCHING (1u << VM_RESERVED | 1u << VM_REGISTERED)
+/* A launch's step has a deadline, and each row may take the time of a call that is never answered:
+ * no other row is tried after that long. */
+#define TRY_FOR_MS 10000
 
 /* What the launching rows say of a job. */
 struct search {
-    const struct fleet *fleet;
+    struct worker *worker;
     const struct launch_request *request;
     const char *scope;
     int64_t silent_since_ms; /* a last heartbeat before that: its worker is dead */
-    struct ledger_vm dead;   /* of the job's scope and class; no name: none */
-    bool elsewhere;          /* such a row is another host's, and only that host can end it */
+    int64_t try_until_ms;    /* monotonic */
+    bool ended;              /* a dead one of the job's scope and class counts no more */
+    bool left;               /* one stays, which cannot be ended here, or not now */
     int64_t own_ms; /* last heartbeat of the launch that was reserved for the job; 0 none */
 };
 
-static void look_at(struct search *s, const struct ledger_vm *vm)
+/* Whether the row has left the launching ones, whoever moved it: it became busy, is ending and
+ * waits for its machine's end, or another worker was faster. */
+static bool launches_no_more(struct worker *w, const struct ledger_vm *vm)
 {
-    bool supplies =
-        strcmp(vm->scope, s->scope) == 0 && strcmp(vm->class_name, s->request->class_name) == 0;
-    if (supplies && vm->heartbeat_ms < s->silent_since_ms) {
-        s->dead = fleet_reaches(s->fleet, vm) ? *vm : s->dead;
-        s->elsewhere |= !fleet_reaches(s->fleet, vm);
-    } else if (vm->for_job == s->request->job.id && vm->for_job > 0) {
-        s->own_ms = vm->heartbeat_ms;
-    }
+    struct err e = {0};
+    struct ledger_vm now;
+    return ledger_vm_get(w->ledger, vm->name, &now, &e) == 0 &&
+           (LAUNCHING & 1u << (unsigned)now.state) == 0;
 }
 
-static int look_at_all(struct ledger *ledger, struct search *s, struct err *e)
-{
-    char after[sizeof s->dead.name] = "";
-    size_t n = PAGE;
-    while (n == PAGE && s->dead.name[0] == '\0') {
-        struct ledger_vm *vms = NULL;
-        if (ledger_vm_list(ledger, 1u << VM_RESERVED | 1u << VM_REGISTERED, after, PAGE, &vms, &n,
-                           e) != 0) {
-            return -1;
-        }
-        for (size_t i = 0; i < n; i++) {
-            look_at(s, &vms[i]);
-            memcpy(after, vms[i].name, sizeof after);
-        }
-        free(vms);
-    }
-    return 0;
-}
-
+/* Whether the row counts no more as a launch that goes on. */
 static bool end_row(struct worker *w, const struct ledger_vm *vm)
 {
     struct err e = {0};
@@ -64,9 +48,41 @@ static bool end_row(struct worker *w, const struct ledger_vm *vm)
     /* Another worker was faster, or its runner is busy after all: nothing that is wrong. */
     if (e.class != ERR_CONFLICT) {
         log_warn("launch_not_taken_over", LOG_STR("vm", vm->name), LOG_INT("job", vm->for_job),
-                 LOG_ERR(&e), LOG_STR("action", "it is looked at again in a second"));
+                 LOG_ERR(&e), LOG_STR("action", "what is left of it is looked at again"));
     }
-    return false;
+    return launches_no_more(w, vm);
+}
+
+static void look_at(struct search *s, const struct ledger_vm *vm)
+{
+    bool supplies =
+        strcmp(vm->scope, s->scope) == 0 && strcmp(vm->class_name, s->request->class_name) == 0;
+    if (supplies && vm->heartbeat_ms < s->silent_since_ms) {
+        bool may_try = fleet_reaches(s->worker->fleet, vm) && clock_mono_ms() < s->try_until_ms;
+        s->ended = may_try && end_row(s->worker, vm);
+        s->left |= !s->ended;
+    } else if (vm->for_job == s->request->job.id && vm->for_job > 0) {
+        s->own_ms = vm->heartbeat_ms;
+    }
+}
+
+/* Until one is ended. */
+static int look_at_all(struct search *s, struct err *e)
+{
+    char after[VM_NAME_SIZE] = "";
+    size_t n = PAGE;
+    while (n == PAGE && !s->ended) {
+        struct ledger_vm *vms = NULL;
+        if (ledger_vm_list(s->worker->ledger, LAUNCHING, after, PAGE, &vms, &n, e) != 0) {
+            return -1;
+        }
+        for (size_t i = 0; i < n && !s->ended; i++) {
+            look_at(s, &vms[i]);
+            memcpy(after, vms[i].name, sizeof after);
+        }
+        free(vms);
+    }
+    return 0;
 }
 
 int takeover_dead_launch(struct worker *w, const struct config *c,
@@ -75,18 +91,22 @@ int takeover_dead_launch(struct worker *w, const struct config *c,
 {
     int64_t limit_ms = ledger_heartbeat_limit_ms(c->worker.lease_ms);
     int64_t now = clock_wall_ms();
-    struct search s = {
-        .fleet = w->fleet, .request = request, .scope = scope, .silent_since_ms = now - limit_ms};
+    struct search s = {.worker = w,
+                       .request = request,
+                       .scope = scope,
+                       .silent_since_ms = now - limit_ms,
+                       .try_until_ms = clock_mono_ms() + TRY_FOR_MS};
     *out = (struct takeover){.ended = false};
-    if (look_at_all(w->ledger, &s, e) != 0) {
+    if (look_at_all(&s, e) != 0) {
         return -1;
     }
-    if (s.dead.name[0] != '\0') {
-        out->ended = end_row(w, &s.dead);
-        out->wait_ms = out->ended ? 0 : RETRY_MS;
-    } else if (s.own_ms > 0) {
+    out->ended = s.ended;
+    if (s.ended) {
+        return 0;
+    }
+    if (s.own_ms > 0) {
         out->wait_ms = s.own_ms + limit_ms - now + 1;
-    } else if (s.elsewhere) {
+    } else if (s.left) {
         out->wait_ms = limit_ms;
     }
     return 0;

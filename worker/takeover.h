@@ -6,8 +6,11 @@
  * until the reaper has ended the row and asked for another launch. So before a message is
  * acknowledged because enough VMs are there:
  *   - a row of its scope and class that had no heartbeat for too long is ended. Its runner's
- *     registration is deleted first, which GitHub refuses if it runs a job after all. A row of
- *     another host is that host's to end: the message is kept meanwhile;
+ *     registration is deleted first, which GitHub refuses if it runs a job after all: then the row
+ *     is busy, and no supply. A row of another host is that host's to end. A row that cannot be
+ *     ended here, or not now, hides no other; if it is all there is, the message is kept, and
+ *     looked at again after the limit of a heartbeat, so that many messages do not ask GitHub all
+ *     the time;
  *   - while the launch that was reserved for this very job goes on, the message is kept: it is what
  *     comes back if that launch's worker dies, too.
  */
@@ -17,7 +20,7 @@
 #include "worker/worker.h"
 
 struct takeover {
-    bool ended; /* a row was ended: reserve again */
+    bool ended; /* a row launches no more: reserve again */
     int64_t
         wait_ms; /* the job's own launch goes on, or a row could not be ended: look again then */
 };

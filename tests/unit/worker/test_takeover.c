@@ -102,15 +102,68 @@ static void dead_launch_behind_pages_of_others_is_found(void **state)
     assert_takeover("vm-0600", true, 0);
 }
 
-static void row_that_cannot_be_ended_is_looked_at_again(void **state)
+static struct ledger_vm *add_dead_registered(void)
+{
+    struct ledger_vm *vm = add(7, "acme", "small", LIMIT_MS + 1);
+    vm->state = VM_REGISTERED;
+    vm->runner_id = scripted_github_add_runner(vm->name, true, false)->id;
+    return vm;
+}
+
+/* GitHub is out of reach: it is not asked by each message each second. */
+static void row_that_cannot_be_ended_is_looked_at_again_after_the_limit(void **state)
 {
     (void)state;
-    struct ledger_vm *vm = add(42, "acme", "small", LIMIT_MS + 1);
-    vm->state = VM_REGISTERED;
-    vm->runner_id = scripted_github_add_runner("vm-0001", true, true)->id;
-    assert_takeover("", false, 1000);
+    (void)add_dead_registered();
+    world_fail("github_delete_runner", ERR_RETRY);
+    assert_takeover("", false, LIMIT_MS);
+    assert_int_equal(calls_count("github_delete_runner", NULL), 1);
+    world_heal();
+    assert_takeover("vm-0001", true, 0);
+}
+
+static void row_that_cannot_be_ended_hides_no_other_dead_row(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        (void)add_dead_registered();
+    }
+    calls_plan(
+        &(struct call_plan){.function = "github_delete_runner", .times = 299, .fails = ERR_RETRY});
+    assert_takeover("vm-0300", true, 0);
+}
+
+static void time_passes(void)
+{
+    world.now_ms += 4000;
+}
+
+/* Each of them takes the time of a call that is not answered; the launch's step may last 60 s. */
+static void rows_that_cannot_be_ended_are_not_tried_for_long(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        (void)add_dead_registered();
+    }
+    calls_plan(&(struct call_plan){
+        .function = "github_delete_runner", .happens = time_passes, .fails = ERR_RETRY});
+    assert_takeover("", false, LIMIT_MS);
+    assert_int_equal(calls_count("github_delete_runner", NULL), 3);
+}
+
+static void row_whose_runner_is_busy_is_recorded_and_no_supply(void **state)
+{
+    (void)state;
+    (void)state;
+    struct err e = {0};
+    struct takeover t;
+    struct ledger_vm *vm = add_dead_registered();
+    scripted_github.runners[0].busy = true;
+    MUST(take_over(&t, &e));
+    assert_true(t.ended); /* reserve again */
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
     assert_int_equal(calls_count("github_delete_runner", "scope=acme id=1001"), 1);
-    assert_int_equal(vm->state, VM_BUSY); /* no supply any more, and not asked about again */
+    assert_int_equal(vm->state, VM_BUSY); /* and not asked about again */
     assert_takeover("", false, 0);
     assert_int_equal(calls_count("github_delete_runner", NULL), 1);
 }
@@ -140,7 +193,10 @@ int main(void)
         CASE(dead_launch_of_any_job_of_the_scope_and_class_is_ended),
         CASE(dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_host),
         CASE(dead_launch_behind_pages_of_others_is_found),
-        CASE(row_that_cannot_be_ended_is_looked_at_again),
+        CASE(row_that_cannot_be_ended_is_looked_at_again_after_the_limit),
+        CASE(row_that_cannot_be_ended_hides_no_other_dead_row),
+        CASE(rows_that_cannot_be_ended_are_not_tried_for_long),
+        CASE(row_whose_runner_is_busy_is_recorded_and_no_supply),
         CASE(ledger_that_fails_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
