@@ -109,6 +109,24 @@ static struct heartbeat_launch *next_due(struct heartbeat *h, int64_t now)
     return first;
 }
 
+/* One store's outage must not make the other believe that the launch is dead; but a launch whose
+ * message is another's leaves the row alone. 0: both stores know that it goes on. */
+static int extend_and_stamp(struct worker *w, struct queue_message *m, int64_t lease_ms,
+                            const char *vm, bool *extended, struct err *e)
+{
+    struct err row = {0};
+    int rc = queue_extend(w->queue, m, lease_ms, e);
+    *extended = rc == 0;
+    bool lost = rc != 0 && e->class == ERR_CONFLICT;
+    if (vm[0] == '\0' || lost || ledger_vm_heartbeat(w->ledger, vm, &row) == 0) {
+        return rc;
+    }
+    if (rc == 0 || row.class == ERR_CONFLICT) {
+        *e = row;
+    }
+    return -1;
+}
+
 /* Extends a copy, so that the store is called without the lock, and gives the new receipt back. */
 static void beat(struct heartbeat *h, struct heartbeat_launch *l)
 {
@@ -119,11 +137,8 @@ static void beat(struct heartbeat *h, struct heartbeat_launch *l)
     memcpy(vm, l->vm, sizeof vm);
     l->beating = true;
     pthread_mutex_unlock(&h->lock);
-    int rc = queue_extend(h->worker->queue, &copy, l->lease_ms, &e);
-    bool extended = rc == 0;
-    if (extended && vm[0] != '\0') {
-        rc = ledger_vm_heartbeat(h->worker->ledger, vm, &e);
-    }
+    bool extended;
+    int rc = extend_and_stamp(h->worker, &copy, l->lease_ms, vm, &extended, &e);
     pthread_mutex_lock(&h->lock);
     l->beating = false;
     l->lost = rc != 0 && e.class == ERR_CONFLICT;

@@ -7,7 +7,8 @@
  * launch in flight, and stamps the VM's row, each third of a lease; but only while the launch makes
  * progress: each step has a deadline, and so has the whole launch. After either the launch is left
  * alone, its lease runs out, and another worker takes the message. The reaper sees by the same
- * stamps that the row's worker is gone or hangs.
+ * stamps that the row's worker is gone or hangs. Each of the two is done though the other's store
+ * is down; heartbeat_holds needs both.
  *
  * Ownership: between begin and end the message's receipt belongs to the heartbeat, since extending
  * may change it; the other members may be read. heartbeat_end waits until no extension of that

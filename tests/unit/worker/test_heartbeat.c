@@ -212,6 +212,46 @@ static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **sta
     finish(&m);
 }
 
+/* A row without stamps is taken for a dead worker's: one store's outage says nothing about that. */
+static void row_is_stamped_while_the_queue_alone_is_down(void **state)
+{
+    (void)state;
+    struct heartbeat_launch l;
+    struct queue_message m;
+    int64_t age_ms;
+    struct ledger_vm *row = memory_vm(world.url, "mf-1");
+    begin(&l, &m);
+    heartbeat_set_row(beats, &l, "mf-1");
+    world_fail("queue_extend", ERR_RETRY);
+    assert_int_equal(rounds(LEASE_MS), 7);
+    assert_int_equal(calls_done("ledger_vm_heartbeat", "vm=mf-1"), 7);
+    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_int_equal(age_ms, LEASE_MS); /* a heartbeat is both */
+    (void)rounds(1000);
+    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    row->state = VM_ENDING; /* the row is another's, whatever the queue says */
+    assert_int_equal(rounds(3000), 1);
+    world_heal();
+    row->state = VM_RESERVED;
+    assert_int_equal(rounds(LEASE_MS), 0);
+    heartbeat_end(beats, &l);
+}
+
+/* Whoever has the message now decides about the row. */
+static void row_is_not_stamped_for_a_message_that_became_anothers(void **state)
+{
+    (void)state;
+    struct heartbeat_launch l;
+    struct queue_message m;
+    (void)memory_vm(world.url, "mf-1");
+    begin(&l, &m);
+    heartbeat_set_row(beats, &l, "mf-1");
+    world_fail("queue_extend", ERR_CONFLICT);
+    assert_int_equal(rounds(LEASE_MS), 1);
+    assert_int_equal(calls_count("ledger_vm_heartbeat", NULL), 0);
+    heartbeat_end(beats, &l);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -225,6 +265,8 @@ int main(void)
         CASE(failed_heartbeat_is_tried_several_times_within_the_lease),
         CASE(message_that_became_anothers_is_lost_at_once),
         CASE(row_is_stamped_with_the_message_and_both_make_a_heartbeat),
+        CASE(row_is_stamped_while_the_queue_alone_is_down),
+        CASE(row_is_not_stamped_for_a_message_that_became_anothers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
