@@ -1,5 +1,6 @@
 #include "common/ledger/ledger.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,20 @@
 #include "common/ledger/ledger_front.h"
 #include "common/ledger/ledger_steps.h"
 
-#define NAME_TRIES 3 /* a random name that is taken is a wonder; two in a row are a bug */
+#define LEASES_SEEN 8 /* a process asks for two, time and again */
+#define NAME_TRIES 3  /* a random name that is taken is a wonder; two in a row are a bug */
 #define MASK_OF_STATES ((1U << (VM_GONE + 1)) - 1)
 
 struct ledger {
     const struct ledger_ops *ops;
     void *state;
+    pthread_mutex_t lock;
+    /* Under the lock: what was seen of the leases that were asked for last. */
+    struct lease_memory {
+        char name[LEDGER_CELL_NAME];
+        struct ledger_lease_seen seen;
+    } leases[LEASES_SEEN];
+    size_t next_lease;
 };
 
 /* --- opening --- */
@@ -70,7 +79,7 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
         return err_wrap(e, "ledger");
     }
     struct ledger *l = calloc(1, sizeof *l);
-    ASSERT(l != NULL);
+    ASSERT(l != NULL && pthread_mutex_init(&l->lock, NULL) == 0);
     l->ops = ops;
     l->state = state;
     *out = l;
@@ -83,6 +92,7 @@ void ledger_close(struct ledger *l)
         return;
     }
     l->ops->close(l->state);
+    pthread_mutex_destroy(&l->lock);
     free(l);
 }
 
@@ -316,6 +326,35 @@ static int check_lease(const char *name, const char *holder, struct err *e)
                              sizeof((struct ledger_lease_row *)0)->holder, e);
 }
 
+/* Under the lock. One that is asked for anew takes the place of the oldest. */
+static struct ledger_lease_seen *seen_of_lease(struct ledger *l, const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(l->leases); i++) {
+        if (strcmp(l->leases[i].name, name) == 0) {
+            return &l->leases[i].seen;
+        }
+    }
+    struct lease_memory *oldest = &l->leases[l->next_lease++ % COUNT_OF(l->leases)];
+    *oldest = (struct lease_memory){.seen = {.version = 0}};
+    ASSERT(slice_to_cstr(slice_of(name), oldest->name, sizeof oldest->name));
+    return &oldest->seen;
+}
+
+/* The store is asked without the lock, over a copy: two that ask at once remember either's. */
+static int ask_lease(struct ledger *l, struct ledger_lease *asked, bool *held, int64_t *fence,
+                     struct err *e)
+{
+    pthread_mutex_lock(&l->lock);
+    struct ledger_lease_seen seen = *seen_of_lease(l, asked->name);
+    pthread_mutex_unlock(&l->lock);
+    asked->seen = &seen;
+    int rc = ledger_step_lease(l->ops->txn, l->state, asked, held, fence, e);
+    pthread_mutex_lock(&l->lock);
+    *seen_of_lease(l, asked->name) = seen;
+    pthread_mutex_unlock(&l->lock);
+    return rc;
+}
+
 int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms, bool *held,
                  int64_t *fence, struct err *e)
 {
@@ -324,8 +363,7 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
     if (check_lease(name, holder, e) != 0 || ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_LEASE, began_us,
-                             ledger_step_lease(l->ops->txn, l->state, &asked, held, fence, e));
+    return ledger_metrics_op(OP_LEASE, began_us, ask_lease(l, &asked, held, fence, e));
 }
 
 int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)

@@ -277,7 +277,8 @@ MUST_CHECK int ledger_rate_pause(struct ledger *l, const char *name, int64_t unt
 
 /* --- leases with a fence --- */
 /* Takes or renews the named lease for ttl_ms. *held says whether it is ours now; *fence grows with
- * every change of holder; *fence is the holder's, whoever that is. */
+ * every change of holder; *fence is the holder's, whoever that is. One whose holder is gone ends by
+ * the clock it was written by; where that was ahead, a ttl after this process first saw it. */
 MUST_CHECK int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
                             bool *held, int64_t *fence, struct err *e);
 MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const char *holder,

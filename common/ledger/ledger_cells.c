@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+
 /* --- any cell --- */
 static int load_cell(struct ledger_txn *t, const char *kind, const char *name,
                      struct ledger_cell *out, struct err *e)
@@ -65,8 +67,8 @@ static int write_cell(struct ledger_txn *t, struct ledger_cell *cell, struct err
     return t->ops->write_cell(t, cell, e);
 }
 
-/* --- leases: "<until> <fence> <holder>"; the cell stays when a lease is released, so that the
- * fence goes on growing --- */
+/* --- leases: "<until> <ttl> <fence> <holder>"; the cell stays when a lease is released, so that
+ * the fence goes on growing --- */
 struct lease {
     const struct ledger_lease *asked;
     bool held;
@@ -77,6 +79,7 @@ static int load_lease(struct ledger_txn *t, const char *name, struct ledger_cell
                       struct ledger_lease_row *out, struct err *e)
 {
     struct slice until;
+    struct slice ttl;
     struct slice fence;
     struct slice rest;
     *out = (struct ledger_lease_row){.fence = 0};
@@ -87,7 +90,8 @@ static int load_lease(struct ledger_txn *t, const char *name, struct ledger_cell
         return 0;
     }
     if (!slice_cut(slice_of(cell->value), ' ', &until, &rest) ||
-        !slice_cut(rest, ' ', &fence, &rest) || !slice_to_int64(until, &out->until_ms) ||
+        !slice_cut(rest, ' ', &ttl, &rest) || !slice_cut(rest, ' ', &fence, &rest) ||
+        !slice_to_int64(until, &out->until_ms) || !slice_to_int64(ttl, &out->ttl_ms) ||
         !slice_to_int64(fence, &out->fence) ||
         !slice_to_cstr(rest, out->holder, sizeof out->holder)) {
         return err_set(e, ERR_PERMANENT, 0, "the lease %s cannot be read", name);
@@ -98,9 +102,18 @@ static int load_lease(struct ledger_txn *t, const char *name, struct ledger_cell
 static int write_lease(struct ledger_txn *t, struct ledger_cell *cell,
                        const struct ledger_lease_row *row, struct err *e)
 {
-    (void)snprintf(cell->value, sizeof cell->value, "%" PRId64 " %" PRId64 " %s", row->until_ms,
-                   row->fence, row->holder);
+    (void)snprintf(cell->value, sizeof cell->value, "%" PRId64 " %" PRId64 " %" PRId64 " %s",
+                   row->until_ms, row->ttl_ms, row->fence, row->holder);
     return write_cell(t, cell, e);
+}
+
+static int64_t unchanged_ms(struct ledger_lease_seen *seen, const struct ledger_cell *cell)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (seen->version != cell->version) {
+        *seen = (struct ledger_lease_seen){.version = cell->version, .since_ms = now_ms};
+    }
+    return now_ms - seen->since_ms;
 }
 
 /* One that another holds is only looked at. */
@@ -112,7 +125,8 @@ static int lease(struct ledger_txn *t, void *arg, struct err *e)
     if (load_lease(t, a->asked->name, &cell, &row, e) != 0) {
         return -1;
     }
-    a->held = ledger_rule_lease(&row, a->asked->holder, a->asked->ttl_ms, t->now_ms);
+    a->held = ledger_rule_lease(&row, a->asked->holder, a->asked->ttl_ms, t->now_ms,
+                                unchanged_ms(a->asked->seen, &cell));
     a->fence = row.fence;
     return a->held ? write_lease(t, &cell, &row, e) : 0;
 }

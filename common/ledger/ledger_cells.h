@@ -18,10 +18,17 @@ MUST_CHECK int ledger_step_put_cell(const struct ledger_txn_ops *ops, void *stat
                                     const struct ledger_cell *cell, bool remove, int64_t *version,
                                     struct err *e);
 
+/* What this process has seen of a lease's cell. */
+struct ledger_lease_seen {
+    int64_t version;
+    int64_t since_ms; /* monotonic: when it was first seen in this version */
+};
 struct ledger_lease {
     const char *name;
     const char *holder;
-    int64_t ttl_ms; /* not of a release */
+    /* Not of a release: */
+    int64_t ttl_ms;
+    struct ledger_lease_seen *seen;
 };
 MUST_CHECK int ledger_step_lease(const struct ledger_txn_ops *ops, void *state,
                                  const struct ledger_lease *asked, bool *held, int64_t *fence,

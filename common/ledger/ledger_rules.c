@@ -457,11 +457,18 @@ void ledger_rule_bucket_spend(struct ledger_bucket_row *row, double per_second, 
 }
 
 /* --- leases --- */
+static bool lease_has_ended(const struct ledger_lease_row *row, int64_t now_ms,
+                            int64_t unchanged_ms)
+{
+    bool clock_was_ahead = row->until_ms > now_ms && row->until_ms - now_ms > row->ttl_ms;
+    return clock_was_ahead ? unchanged_ms >= row->ttl_ms : row->until_ms <= now_ms;
+}
+
 bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t ttl_ms,
-                       int64_t now_ms)
+                       int64_t now_ms, int64_t unchanged_ms)
 {
     bool ours = strcmp(row->holder, holder) == 0;
-    if (!ours && row->holder[0] != '\0' && row->until_ms > now_ms) {
+    if (!ours && row->holder[0] != '\0' && !lease_has_ended(row, now_ms, unchanged_ms)) {
         return false;
     }
     if (!ours) {
@@ -469,5 +476,6 @@ bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t
         row->fence++;
     }
     row->until_ms = now_ms + ttl_ms;
+    row->ttl_ms = ttl_ms;
     return true;
 }

@@ -102,10 +102,14 @@ bool ledger_rule_clock_set_back(const struct ledger_bucket_row *row, int64_t now
 struct ledger_lease_row {
     char holder[128]; /* "": released, or never held */
     int64_t until_ms;
+    int64_t ttl_ms; /* as it was last taken or renewed */
     int64_t fence;
 };
-/* Takes or renews; returns whether the holder has it now. */
+/* Takes or renews; returns whether the holder has it now. unchanged_ms: for how long, by its
+ * monotonic clock, the asker has seen the row as it is. A lease that would last longer than its ttl
+ * was written by a wall clock that is ahead of now_ms, and its end says nothing: its holder is
+ * taken for gone when it has not renewed it for a ttl, as the asker saw. */
 bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t ttl_ms,
-                       int64_t now_ms);
+                       int64_t now_ms, int64_t unchanged_ms);
 
 #endif

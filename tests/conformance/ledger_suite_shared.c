@@ -4,6 +4,7 @@
 #include "tests/conformance/ledger_suite.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static int64_t take(struct ledger *l, double per_second, int64_t burst, int64_t cost)
 {
@@ -157,6 +158,23 @@ static void lease_is_held_by_one(void **state)
     assert_false(lease(f->l, "a", 1000, &a));
 }
 
+/* Its holder's clock was a day ahead, and it is gone: it ends by the time that others wait. */
+static void lease_of_a_clock_ahead_ends_when_it_is_not_renewed(void **state)
+{
+    struct ledger_fixture *f = *state;
+    int64_t a;
+    int64_t b;
+    clock_at(24 * HOUR_MS);
+    assert_true(lease(f->l, "a", 300, &a));
+    clock_at(0);
+    assert_false(lease(f->l, "b", 300, &b));
+    while (!lease(f->l, "b", 300, &b)) { /* at the latest the test's own time ends this */
+        (void)usleep(1000);
+    }
+    assert_true(b > a);
+    assert_false(lease(f->l, "a", 300, &a));
+}
+
 static void lease_renewed_keeps_its_fence(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -259,6 +277,7 @@ const struct CMUnitTest ledger_shared_tests[] = {
     LEDGER_TEST(bucket_whose_burst_changed_obeys_the_new_one),
     LEDGER_TEST(impossible_takes_are_refused),
     LEDGER_TEST(lease_is_held_by_one),
+    LEDGER_TEST(lease_of_a_clock_ahead_ends_when_it_is_not_renewed),
     LEDGER_TEST(lease_renewed_keeps_its_fence),
     LEDGER_TEST(lease_released_is_free_at_once_and_only_by_its_holder),
     LEDGER_TEST(fence_grows_through_release_and_tidy),

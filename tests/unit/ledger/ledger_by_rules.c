@@ -129,6 +129,8 @@ void ledger_leases_by_rules(struct ledger *l, int steps)
 {
     static const char *const holders[] = {"a", "b", "c"};
     struct ledger_lease_row row = {.fence = 0};
+    int64_t since = 0; /* it was first seen as it is */
+    bool changed = true;
     struct err e;
     begin();
     for (int i = 0; i < steps; i++) {
@@ -139,6 +141,7 @@ void ledger_leases_by_rules(struct ledger *l, int steps)
             if (strcmp(row.holder, holder) == 0) {
                 row.holder[0] = '\0';
                 row.until_ms = 0;
+                changed = true;
             }
             continue;
         }
@@ -146,7 +149,9 @@ void ledger_leases_by_rules(struct ledger *l, int steps)
         bool held = false;
         int64_t fence = -1;
         MUST(ledger_lease(l, "sweep", holder, ttl, &held, &fence, &e));
-        assert_int_equal(held, ledger_rule_lease(&row, holder, ttl, wall_ms()));
+        since = changed ? wall_ms() : since;
+        changed = ledger_rule_lease(&row, holder, ttl, wall_ms(), wall_ms() - since);
+        assert_int_equal(held, changed);
         assert_int_equal(fence, row.fence);
     }
 }

@@ -186,9 +186,28 @@ static void words_fit_and_say_who_waits(void **state)
     assert_int_equal(strlen(line.detail), sizeof line.detail - 1);
 }
 
+/* It was written by a clock a day ahead, or that of those who wait was set back since. */
+static void lease_of_a_clock_ahead_ends_when_it_is_not_renewed_for_its_ttl(void **state)
+{
+    struct ledger_lease_row row = {.fence = 0};
+    const int64_t now = 1800000000000;
+    (void)state;
+    assert_true(ledger_rule_lease(&row, "a", 60000, now + 86400000, 0));
+    assert_false(ledger_rule_lease(&row, "b", 1, now, 0));
+    assert_false(ledger_rule_lease(&row, "b", 1, now, 59999));
+    assert_true(ledger_rule_lease(&row, "b", 1000, now, 60000));
+    assert_int_equal(row.fence, 2);
+    assert_int_equal(row.until_ms, now + 1000);
+    /* One that can be as it says ends as it says, however long it was seen. */
+    assert_false(ledger_rule_lease(&row, "c", 1, now, 60000));
+    assert_false(ledger_rule_lease(&row, "c", 1, now + 999, 60000));
+    assert_true(ledger_rule_lease(&row, "c", 1, now + 1000, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lease_of_a_clock_ahead_ends_when_it_is_not_renewed_for_its_ttl),
         cmocka_unit_test(job_edges_lead_forward_only),
         cmocka_unit_test(vm_edges_lead_forward_and_end_once),
         cmocka_unit_test(time_of_receipt_counts_unless_it_lies_ahead),

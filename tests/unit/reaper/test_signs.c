@@ -198,11 +198,11 @@ static void pass_an_interval(bool first_lives, bool second_lives)
 static void assert_lease_of(const struct reaper *r)
 {
     struct err e;
-    struct ledger_cell cell; /* "<until> <fence> <holder>" */
+    struct ledger_cell cell; /* "<until> <ttl> <fence> <holder>" */
     char value[128];
     MUST(ledger_cell_get(world.ledger, "lease", "sweep", &cell, &e));
-    (void)snprintf(value, sizeof value, "%lld %lld %s", (long long)(world.now_ms + LEASE_MS),
-                   (long long)r->fleet_signs.fence, r->holder);
+    (void)snprintf(value, sizeof value, "%lld %lld %lld %s", (long long)(world.now_ms + LEASE_MS),
+                   (long long)LEASE_MS, (long long)r->fleet_signs.fence, r->holder);
     assert_string_equal(cell.value, value);
 }
 
