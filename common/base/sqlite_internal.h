@@ -27,7 +27,7 @@ struct sqlite_rows {
 struct sqlite_db {
     sqlite3 *handle;
     const char *what;
-    const char *path;
+    const char *path;              /* or memory://NAME */
     int64_t busy_until_us;         /* monotonic; the deadline of the wait for other processes */
     struct sqlite_turn *turn_held; /* while it waits to begin: nobody does so before it */
     uint32_t ends_seen;            /* sqlite_turn_ends before it last tried */

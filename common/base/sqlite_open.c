@@ -65,10 +65,26 @@ static int create_file(const char *path, struct err *e)
     return 0;
 }
 
+const char *sqlite_in_memory(const char *path)
+{
+    static const char scheme[] = "memory://";
+    size_t len = sizeof scheme - 1;
+    return strncmp(path, scheme, len) == 0 && path[len] != '\0' ? path + len : NULL;
+}
+
 static int open_connection(struct sqlite_db *db, struct err *e)
 {
-    int rc =
-        sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+    const char *name = sqlite_in_memory(db->path);
+    int rc;
+    if (name == NULL) {
+        rc = sqlite3_open_v2(db->path, &db->handle, flags, NULL);
+    } else {
+        /* A name that begins with a slash is shared. */
+        char shared[PATH_MAX];
+        (void)snprintf(shared, sizeof shared, "/%s/%s", db->what, name);
+        rc = sqlite3_open_v2(shared, &db->handle, flags | SQLITE_OPEN_CREATE, "memdb");
+    }
     if (rc != SQLITE_OK) {
         return sqlite_db_error(db, rc, "open", e);
     }
@@ -191,9 +207,10 @@ int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema,
 {
     char sql[96];
     int64_t version;
+    bool file = sqlite_in_memory(db->path) == NULL;
     ASSERT(schema->application_id != 0 && schema->application_id <= INT32_MAX);
-    if (create_file(db->path, e) != 0 || open_connection(db, e) != 0 ||
-        check_file(db, schema, &version, e) != 0 || turn_wal_on(db, e) != 0) {
+    if ((file && create_file(db->path, e) != 0) || open_connection(db, e) != 0 ||
+        check_file(db, schema, &version, e) != 0 || (file && turn_wal_on(db, e) != 0)) {
         return -1;
     }
     (void)snprintf(sql, sizeof sql, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=%d",

@@ -8,6 +8,9 @@
 
 #include "common/base/sqlite_internal.h"
 
+/* The NAME of "memory://NAME"; NULL for anything else. */
+const char *sqlite_in_memory(const char *path);
+
 /* Creates the file if need be, refuses one that is not ours or newer before changing anything in
  * it, turns WAL on and migrates. db->path and db->what are set. */
 MUST_CHECK int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema,

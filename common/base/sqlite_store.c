@@ -61,14 +61,15 @@ int sqlite_store_path(const char *url, char *out, size_t size, struct err *e)
 {
     struct slice scheme = SLICE("sqlite://");
     struct slice u = slice_of(url);
-    if (!slice_starts_with(u, scheme) || u.len < scheme.len + 2 || u.ptr[scheme.len] != '/') {
+    size_t begin = sqlite_in_memory(url) == NULL ? scheme.len : 0;
+    if (begin > 0 && (!slice_starts_with(u, scheme) || u.len < begin + 2 || u.ptr[begin] != '/')) {
         return err_set(e, ERR_PERMANENT, 0,
                        "\"%s\" is no address of an SQLite file: write sqlite:///path/to/file", url);
     }
-    if (u.len - scheme.len >= size) {
+    if (u.len - begin >= size) {
         return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "the path in \"%.80s…\" is too long", url);
     }
-    memcpy(out, u.ptr + scheme.len, u.len - scheme.len + 1);
+    memcpy(out, u.ptr + begin, u.len - begin + 1);
     return 0;
 }
 
@@ -130,7 +131,7 @@ int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
         sqlite_store_close(s);
         return -1;
     }
-    s->turn = sqlite_turn_open(path);
+    s->turn = sqlite_in_memory(path) == NULL ? sqlite_turn_open(path) : NULL;
     (void)sqlite3_wal_hook(s->writer.handle, after_commit, &s->writer);
     *out = s;
     return 0;

@@ -7,6 +7,10 @@
  * that have gathered, each in a savepoint of its own, in one transaction with one fsync. Any number
  * of processes may use one file and write to it in turn; a busy one is waited for up to a deadline.
  *
+ * memory://NAME, for tests, is a store in this process's memory instead (SQLite's VFS "memdb"): all
+ * handles of one name and schema share it until the last one closes. It has no log: a commit waits
+ * for the readers, and a reader for the writer.
+ *
  * Threading: any thread may call sqlite_store_*; a sqlite_db and its rows belong to the work
  * function they were handed to, until it returns. A handle does not survive fork().
  * Failures: busy and I/O ERR_RETRY, full disk ERR_CAPACITY, newer, foreign, corrupt or removed file
@@ -39,7 +43,8 @@ struct sqlite_schema {
 
 #define SQLITE_STORE_BUSY_MS 5000 /* how long a write waits for other processes */
 
-/* The path of "sqlite:///path"; ERR_PERMANENT for anything else. out: the absolute path. */
+/* What to open for "sqlite:///path", the absolute path, or for "memory://NAME", which stays as it
+ * is; ERR_PERMANENT for anything else. */
 MUST_CHECK int sqlite_store_path(const char *url, char *out, size_t size, struct err *e);
 
 /* Creates the file (mode 0660 less the umask) and its directory if need be, and migrates an older
@@ -48,7 +53,7 @@ MUST_CHECK int sqlite_store_open(const char *path, const struct sqlite_schema *s
                                  struct sqlite_store **out, struct err *e);
 void sqlite_store_close(struct sqlite_store *s); /* NULL is fine; no call may be under way */
 
-/* The path it was opened with; valid until close. */
+/* What it was opened with; valid until close. */
 const char *sqlite_store_file(const struct sqlite_store *s);
 
 /* --- transactions --- */

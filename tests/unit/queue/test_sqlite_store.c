@@ -329,6 +329,8 @@ int main(void)
     int failed = _cmocka_run_group_tests("sqlite store", tests, COUNT_OF(tests), NULL, NULL);
     failed += _cmocka_run_group_tests("sqlite store's file", store_file_tests,
                                       store_file_test_count, NULL, NULL);
+    failed += _cmocka_run_group_tests("sqlite store in memory", store_memory_tests,
+                                      store_memory_test_count, NULL, NULL);
     failed += _cmocka_run_group_tests("sqlite store's file, shared", store_shared_tests,
                                       store_shared_test_count, NULL, NULL);
     return failed == 0 ? 0 : 1;

@@ -33,6 +33,8 @@ int64_t count_notes(struct sqlite_store *s);
 
 extern const struct CMUnitTest store_file_tests[];
 extern const size_t store_file_test_count;
+extern const struct CMUnitTest store_memory_tests[];
+extern const size_t store_memory_test_count;
 extern const struct CMUnitTest store_shared_tests[];
 extern const size_t store_shared_test_count;
 

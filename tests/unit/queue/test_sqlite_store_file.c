@@ -33,12 +33,15 @@ static void must_refuse(const char *path, const struct sqlite_schema *schema, co
 static void address_must_name_an_absolute_path(void **state)
 {
     static const char *const bad[] = {"",           "sqlite", "sqlite:",       "sqlite://",
-                                      "sqlite:///", "/x.db",  "sqlite://x.db", "redis://h/0"};
+                                      "sqlite:///", "/x.db",  "sqlite://x.db", "redis://h/0",
+                                      "memory://"};
     char path[32];
     struct err e;
     (void)state;
     MUST(sqlite_store_path("sqlite:///var/x y.db", path, sizeof path, &e));
     assert_string_equal(path, "/var/x y.db");
+    MUST(sqlite_store_path("memory://name", path, sizeof path, &e));
+    assert_string_equal(path, "memory://name");
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         must_fail_saying(sqlite_store_path(bad[i], path, sizeof path, &e), &e, ERR_PERMANENT,
                          "sqlite://");
