@@ -33,7 +33,7 @@ static const struct backend {
     const char *scheme;
     const struct ledger_ops *ops;
 } backends[] = {
-    {"memory", &ledger_ops_memory}, {"sqlite", &ledger_ops_sqlite},   {"redis", &ledger_ops_redis},
+    {"sqlite", &ledger_ops_sqlite}, {"memory", &ledger_ops_sqlite},   {"redis", &ledger_ops_redis},
     {"rediss", &ledger_ops_redis},  {"dynamodb", &ledger_ops_dynamo},
 };
 

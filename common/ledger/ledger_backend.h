@@ -96,7 +96,6 @@ struct ledger_ops {
     ledger_check_fn *check;
 };
 
-extern const struct ledger_ops ledger_ops_memory;
 extern const struct ledger_ops ledger_ops_sqlite;
 extern const struct ledger_ops ledger_ops_redis;
 extern const struct ledger_ops ledger_ops_dynamo;

@@ -12,8 +12,13 @@
 #define REASON_MAX_BYTES 500
 #define PATIENCE_DEFAULT_MS 1000
 
-static const struct queue_ops *const backends[] = {&queue_ops_memory, &queue_ops_sqlite,
-                                                   &queue_ops_redis, &queue_ops_sqs};
+static const struct backend {
+    const char *scheme;
+    const struct queue_ops *ops;
+} backends[] = {
+    {"sqlite", &queue_ops_sqlite}, {"memory", &queue_ops_sqlite}, {"redis", &queue_ops_redis},
+    {"rediss", &queue_ops_redis},  {"sqs", &queue_ops_sqs},
+};
 
 struct queue {
     const struct queue_ops *ops;
@@ -53,10 +58,8 @@ static const struct queue_ops *backend_of(const char *url)
         return NULL;
     }
     for (size_t i = 0; i < COUNT_OF(backends); i++) {
-        const char *tls = backends[i]->scheme_tls;
-        if (slice_eq_cstr(scheme, backends[i]->scheme) ||
-            (tls != NULL && slice_eq_cstr(scheme, tls))) {
-            return backends[i];
+        if (slice_eq_cstr(scheme, backends[i].scheme)) {
+            return backends[i].ops;
         }
     }
     return NULL;

@@ -56,9 +56,8 @@ struct queue_admin_ops {
 };
 
 struct queue_ops {
-    const char *scheme;     /* "sqlite" */
-    const char *scheme_tls; /* the same backend over TLS; NULL: has none */
-    unsigned can;           /* QUEUE_DEPTHS, QUEUE_FAIR; what `admin` has tells the rest */
+    const char *scheme; /* "sqlite": for messages */
+    unsigned can;       /* QUEUE_DEPTHS, QUEUE_FAIR; what `admin` has tells the rest */
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;
@@ -77,7 +76,6 @@ struct queue_ops {
     queue_check_fn *check; /* NULL: the store has no settings of its own to look at */
 };
 
-extern const struct queue_ops queue_ops_memory;
 extern const struct queue_ops queue_ops_sqlite;
 extern const struct queue_ops queue_ops_redis;
 extern const struct queue_ops queue_ops_sqs;

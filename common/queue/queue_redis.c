@@ -255,7 +255,6 @@ static int redis_check(void *state, struct buf *out, struct err *e)
 
 const struct queue_ops queue_ops_redis = {
     .scheme = "redis",
-    .scheme_tls = "rediss",
     .can = QUEUE_DEPTHS,
     .open = redis_open_queue,
     .close = redis_close_queue,

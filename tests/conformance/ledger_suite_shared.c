@@ -250,8 +250,7 @@ static void marks_are_kept(void **state)
     MUST(ledger_mark_add(f->l, "cursor", -2, &value, &e));
     assert_int_equal(value, 3);
     MUST(ledger_mark_set(f->l, "cursor", 1LL << 60, &e));
-    ledger_close(f->l);
-    f->l = must_open(f->store.url);
+    f->l = must_open_again(f->l, f->store.url);
     MUST(ledger_mark_get(f->l, "cursor", &value, &e));
     assert_int_equal(value, 1LL << 60);
     must_fail(ledger_mark_set(f->l, "", 1, &e), &e, ERR_PERMANENT);

@@ -62,6 +62,9 @@ bool lacks(const struct queue *q, enum queue_capability c);
 
 /* Each fails the test with the error's message where a call that has to succeed does not. */
 struct queue *must_open(const char *url);
+/* Closes it and opens it anew; where all is lost with the last handle, in memory, the other way
+ * about. */
+struct queue *must_open_again(struct queue *q, const char *url);
 void must_put(struct queue *q, const char *lane, const char *body);
 void must_put_item(struct queue *q, const struct queue_item *item);
 /* Takes one, waiting LONG_WAIT_MS for it. */

@@ -142,11 +142,45 @@ int __wrap_queue_take(struct queue *q, const char *lane, size_t max, int64_t lea
         &c, c.goes_on ? __real_queue_take(q, lane, max, lease_ms, wait_ms, out, got, e) : -1, e);
 }
 
+/* As a store may, each extension gives another receipt: it says until when. The store behind the
+ * front is handed its own. */
+static void cut_extension(struct queue_message *m)
+{
+    m->receipt[strcspn(m->receipt, "+")] = '\0';
+}
+
+static int extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e)
+{
+    struct queue_message own = *m;
+    cut_extension(&own);
+    if (__real_queue_extend(q, &own, lease_ms, e) != 0) {
+        return -1;
+    }
+    size_t len = strlen(own.receipt);
+    (void)snprintf(own.receipt + len, sizeof own.receipt - len, "+%lld",
+                   (long long)own.leased_until_ms);
+    *m = own;
+    return 0;
+}
+
+static int done(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
+{
+    struct queue_message *own = calloc(n, sizeof *own);
+    ASSERT(own != NULL);
+    for (size_t i = 0; i < n; i++) {
+        own[i] = m[i];
+        cut_extension(&own[i]);
+    }
+    int rc = __real_queue_done(q, own, n, e);
+    free(own);
+    return rc;
+}
+
 int __wrap_queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e)
 {
     struct call c =
         call_begin("queue_extend", e, "id=%s lease_ms=%lld", m->id, (long long)lease_ms);
-    return call_end(&c, c.goes_on ? __real_queue_extend(q, m, lease_ms, e) : -1, e);
+    return call_end(&c, c.goes_on ? extend(q, m, lease_ms, e) : -1, e);
 }
 
 /* "id=1 id=3" */
@@ -159,7 +193,7 @@ int __wrap_queue_done(struct queue *q, const struct queue_message *m, size_t n, 
     }
     struct call c = call_begin("queue_done", e, "%s", text.data);
     buf_fini(&text);
-    return call_end(&c, c.goes_on ? __real_queue_done(q, m, n, e) : -1, e);
+    return call_end(&c, c.goes_on ? done(q, m, n, e) : -1, e);
 }
 
 int __wrap_queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
@@ -167,12 +201,16 @@ int __wrap_queue_retry(struct queue *q, const struct queue_message *m, const str
 {
     struct call c = call_begin("queue_retry", e, "id=%s delay_ms=%lld%s reason=%s", m->id,
                                (long long)r->delay_ms, r->spend_attempt ? " spent" : "", r->reason);
-    return call_end(&c, c.goes_on ? __real_queue_retry(q, m, r, e) : -1, e);
+    struct queue_message own = *m;
+    cut_extension(&own);
+    return call_end(&c, c.goes_on ? __real_queue_retry(q, &own, r, e) : -1, e);
 }
 
 int __wrap_queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
                       struct err *e)
 {
     struct call c = call_begin("queue_bury", e, "id=%s reason=%s", m->id, reason);
-    return call_end(&c, c.goes_on ? __real_queue_bury(q, m, reason, e) : -1, e);
+    struct queue_message own = *m;
+    cut_extension(&own);
+    return call_end(&c, c.goes_on ? __real_queue_bury(q, &own, reason, e) : -1, e);
 }
