@@ -45,7 +45,7 @@ static enum finding judge(const struct sweep *s, const struct sweep_machines *m,
     }
     bool launching = vm->state == VM_RESERVED || vm->state == VM_REGISTERED;
     int64_t silence_ms = ledger_heartbeat_limit_ms(s->config->worker.lease_ms);
-    if (launching && s->now_ms > vm->heartbeat_ms + silence_ms) {
+    if (launching && ledger_now_ms(s->reaper->ledger) > vm->heartbeat_ms + silence_ms) {
         return FINDING_UNFINISHED;
     }
     bool unused = vm->state == VM_LAUNCHED &&

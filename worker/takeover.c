@@ -42,7 +42,7 @@ static bool end_row(struct worker *w, const struct ledger_vm *vm)
                             .spare_if_busy = true};
     if (fleet_end_vm(w->fleet, vm, &how, &e) == 0) {
         log_info("launch_taken_over", LOG_STR("vm", vm->name), LOG_INT("job", vm->for_job),
-                 LOG_INT("silent_ms", clock_wall_ms() - vm->heartbeat_ms));
+                 LOG_INT("silent_ms", ledger_now_ms(w->ledger) - vm->heartbeat_ms));
         return true;
     }
     /* Another worker was faster, or its runner is busy after all: nothing that is wrong. */
@@ -90,7 +90,7 @@ int takeover_dead_launch(struct worker *w, const struct config *c,
                          struct takeover *out, struct err *e)
 {
     int64_t limit_ms = ledger_heartbeat_limit_ms(c->worker.lease_ms);
-    int64_t now = clock_wall_ms();
+    int64_t now = ledger_now_ms(w->ledger);
     struct search s = {.worker = w,
                        .request = request,
                        .scope = scope,

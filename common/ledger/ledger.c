@@ -216,6 +216,17 @@ bool ledger_watching(struct ledger *l)
     return l->ops->watching(l->state);
 }
 
+int64_t ledger_now_here(void *state)
+{
+    (void)state;
+    return clock_wall_ms();
+}
+
+int64_t ledger_now_ms(struct ledger *l)
+{
+    return l->ops->now(l->state);
+}
+
 int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();

@@ -215,6 +215,10 @@ void ledger_watch_freed(struct ledger *l, ledger_heard_fn *heard, void *arg);
  * ledger_freed. Even if so, a slot may be freed untold once in a while: look every second or so. */
 bool ledger_watching(struct ledger *l);
 
+/* The clock that the ledger stamps rows by, wall clock ms: the ages of heartbeats are measured by
+ * it, since this process's own clock may be set otherwise. No call of the store. */
+int64_t ledger_now_ms(struct ledger *l);
+
 /* --- balance --- */
 struct ledger_balance {
     char scope[SCOPE_SIZE];

@@ -38,6 +38,7 @@ typedef int ledger_room_fn(void *state, const char *class_name, const struct led
 typedef int ledger_freed_fn(void *state, int64_t *out, struct err *e);
 typedef void ledger_watch_freed_fn(void *state, ledger_heard_fn *heard, void *arg);
 typedef bool ledger_watching_fn(void *state);
+typedef int64_t ledger_now_fn(void *state);
 typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t *n, struct err *e);
 
 typedef int ledger_scopes_fn(void *state, struct ledger_scope **out, size_t *n, struct err *e);
@@ -67,6 +68,7 @@ typedef void ledger_check_fn(void *state, ledger_say_fn *say, void *arg);
  * look at (ledger.c). */
 ledger_repair_fn ledger_repair_nothing;
 ledger_check_fn ledger_check_nothing;
+ledger_now_fn ledger_now_here;
 
 /* Pointers only, every one set: the front checks that at open. */
 struct ledger_ops {
@@ -82,6 +84,7 @@ struct ledger_ops {
     ledger_freed_fn *freed;
     ledger_watch_freed_fn *watch_freed; /* may do nothing, if watching is never true */
     ledger_watching_fn *watching;
+    ledger_now_fn *now; /* the clock that rows are stamped by; ledger_now_here: this process's */
     ledger_balances_fn *balances;
     ledger_scopes_fn *scopes;
     ledger_vm_get_fn *vm_get;

@@ -137,6 +137,7 @@ const struct ledger_ops ledger_ops_dynamo = {
     .freed = ledger_dynamo_freed,
     .watch_freed = watch_table,
     .watching = watching_table,
+    .now = ledger_now_here,
     .balances = ledger_dynamo_balances,
     .scopes = ledger_dynamo_scopes,
     .vm_get = ledger_dynamo_vm_get,

@@ -267,6 +267,11 @@ static void watch_freed(void *state, ledger_heard_fn *heard, void *arg)
     }
 }
 
+static int64_t now(void *state)
+{
+    return ledger_redis_now(state);
+}
+
 static bool watching(void *state)
 {
     struct ledger_redis *l = state;
@@ -286,6 +291,7 @@ const struct ledger_ops ledger_ops_redis = {
     .freed = ledger_redis_freed,
     .watch_freed = watch_freed,
     .watching = watching,
+    .now = now,
     .balances = ledger_redis_balances,
     .scopes = ledger_redis_scopes,
     .vm_get = ledger_redis_vm_get,

@@ -185,6 +185,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .freed = ledger_sqlite_freed,
     .watch_freed = watch_file,
     .watching = watching_file,
+    .now = ledger_now_here,
     .balances = ledger_sqlite_balances,
     .scopes = ledger_sqlite_scopes,
     .vm_get = ledger_sqlite_vm_get,

@@ -8,6 +8,14 @@
 #define ROWS 600       /* more than two pages */
 
 static int rows;
+static int64_t ahead_ms; /* of this process's clock, the store's */
+
+int64_t __real_ledger_now_ms(struct ledger *l);
+int64_t __wrap_ledger_now_ms(struct ledger *l);
+int64_t __wrap_ledger_now_ms(struct ledger *l)
+{
+    return __real_ledger_now_ms(l) + ahead_ms;
+}
 
 /* A row that its worker stamped silent_ms ago. */
 static struct ledger_vm *add(int64_t for_job, const char *scope, const char *class,
@@ -60,6 +68,17 @@ static void launches_that_go_on_are_left_alone(void **state)
     add(1, "acme", "small", LIMIT_MS);
     add(42, "acme", "small", LIMIT_MS + 1)->state = VM_LAUNCHED;
     assert_takeover("", false, 0);
+}
+
+static void heartbeats_age_by_the_clock_of_the_ledger(void **state)
+{
+    (void)state;
+    add(1, "acme", "small", LIMIT_MS + 60000);
+    ahead_ms = -60000; /* this worker's clock is a minute ahead: the launch is alive */
+    assert_takeover("", false, 0);
+    ahead_ms = -59999;
+    assert_takeover("vm-0001", true, 0);
+    ahead_ms = 0;
 }
 
 static void message_is_kept_while_its_own_launch_goes_on(void **state)
@@ -189,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(launches_that_go_on_are_left_alone),
+        CASE(heartbeats_age_by_the_clock_of_the_ledger),
         CASE(message_is_kept_while_its_own_launch_goes_on),
         CASE(dead_launch_of_any_job_of_the_scope_and_class_is_ended),
         CASE(dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_host),
