@@ -465,6 +465,9 @@ static void queue_that_refuses_all_for_good_buries_nothing(void **state)
     refuse(ERR_PERMANENT);
     calls_wait_count("queue_put", "memory:", calls_count("queue_put", "memory:") + 9);
     assert_int_equal(held(), 3);
+    /* Not from refusing for good to taking all: what is refused alone is rightly a dead letter. */
+    refuse(ERR_RETRY);
+    calls_wait_count("queue_put", "memory:", calls_count("queue_put", "memory:") + 3);
     refuse(ERR_NONE);
     wait_direct();
     check_arrived(0, 3);
