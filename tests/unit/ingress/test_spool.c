@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -465,8 +464,7 @@ static void queue_that_refuses_all_for_good_buries_nothing(void **state)
     refuse(ERR_PERMANENT);
     calls_wait_count("queue_put", "memory:", calls_count("queue_put", "memory:") + 9);
     assert_int_equal(held(), 3);
-    /* Not from refusing for good to taking all: what is refused alone is rightly a dead letter. */
-    refuse(ERR_RETRY);
+    refuse(ERR_RETRY); /* before it takes all: what is refused alone is rightly a dead letter */
     calls_wait_count("queue_put", "memory:", calls_count("queue_put", "memory:") + 3);
     refuse(ERR_NONE);
     wait_direct();
@@ -479,13 +477,12 @@ static void check_refused(const char *name)
 {
     struct err e = {0};
     struct spool *first = spool;
-    char real[sizeof path];
+    char real[sizeof path], owner[64];
     memcpy(real, path, sizeof path);
     memmove(path, name, strlen(name) + 1);
     must_fail(open_spool(100, &e), &e, ERR_CONFLICT);
     assert_non_null(strstr(e.message, path));
     assert_non_null(strstr(e.message, "ingress.spool.path"));
-    char owner[64];
     snprintf(owner, sizeof owner, "process %d holds", (int)getpid());
     assert_non_null(strstr(e.message, owner));
     memcpy(path, real, sizeof path);
