@@ -43,7 +43,7 @@ struct aws_defaults {
 void aws_set_defaults(const struct aws_defaults *d);
 
 /* The wall clock as AWS sees it: ours, and what the answers to signed calls taught of its error, to
- * some 2 seconds. What AWS stamps is as old as this says; what other programs of ours stamp is not
+ * some 2 seconds. What AWS stamps is as old as this says; what other Mayfly programs stamp is not
  * compared with it. */
 int64_t aws_wall_ms(void);
 

@@ -125,7 +125,7 @@ static int check(const struct program *p, const struct arguments *args, const st
         return 0;
     }
     config_aws_apply(&c->aws);
-    log_set_level(LOG_ERROR); /* what is wrong is told as a finding */
+    log_set_level(LOG_ERROR); /* problems are printed as findings */
     return check_all(c, p->checks, args->json, stdout);
 }
 
@@ -215,7 +215,7 @@ static void reload(struct life *l)
     buf_init(&needs_restart, COMPLAINTS_LIMIT_BYTES);
     if (config_live_reload(l->live, &needs_restart, &e) != 0) {
         log_error("config_reload_failed", LOG_ERR(&e),
-                  LOG_STR("next", "mend the file and send SIGHUP again; the old one stays in use"));
+                  LOG_STR("next", "fix the file and send SIGHUP again; the old one stays in use"));
         buf_fini(&needs_restart);
         return;
     }

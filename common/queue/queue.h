@@ -33,7 +33,7 @@
 #define QUEUE_LANE_MAX 64
 #define QUEUE_BODY_MAX_BYTES (64 * 1024)
 #define QUEUE_BATCH_MAX 1024
-#define QUEUE_ATTEMPTS_MAX 1000000 /* more are told as so many */
+#define QUEUE_ATTEMPTS_MAX 1000000 /* a larger count is reported as this */
 #define QUEUE_RECEIPT_SIZE 1280    /* SQS documents handles of up to 1024 characters */
 
 struct queue;

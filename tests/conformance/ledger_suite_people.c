@@ -202,7 +202,7 @@ static void balances_are_of_every_scope_and_class_in_use(void **state)
     b = NULL;
     MUST(ledger_apply_event(f->l, &ev, "other", &effect, &e));
     (void)must_get_vm(f->l, 2);
-    (void)must_apply(f->l, completed(2, "", "cancelled")); /* supply alone is told too */
+    (void)must_apply(f->l, completed(2, "", "cancelled")); /* supply alone is listed too */
     MUST(ledger_balances(f->l, &b, &n, &e));
     assert_int_equal(n, 2);
     assert_string_equal(b[0].scope, SCOPE);

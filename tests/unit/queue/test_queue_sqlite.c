@@ -215,7 +215,7 @@ static void waiting_take_notices_that_the_clock_jumped(void **state)
     queue_close(q);
 }
 
-/* --- who waits in this process is told at once, not by the watch over the file --- */
+/* --- a waiter in this process is woken at once, not by the watch over the file --- */
 static struct told {
     size_t count;
     char lane[2][16];

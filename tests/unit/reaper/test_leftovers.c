@@ -156,7 +156,7 @@ static void tasks_of_the_fleet_rest_without_its_lease(void **state)
     assert_int_equal(calls_count("ledger_repair", NULL), 1);
 }
 
-/* --- what is told of it --- */
+/* --- what is logged about it --- */
 
 static void what_each_task_did_is_counted_as_its_own(void **state)
 {

@@ -3,7 +3,7 @@
  * scripted providers (scripted_vms.h), and a scripted GitHub (scripted_github.h). Its calls are
  * recorded, fail as planned, or change the world at their moment (calls.h).
  *
- * Time stands still but for what a test adds to world.now_ms.
+ * The clock moves only by what a test adds to world.now_ms.
  */
 #ifndef MAYFLY_TESTS_WORKER_WORLD_H
 #define MAYFLY_TESTS_WORKER_WORLD_H
