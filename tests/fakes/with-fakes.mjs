@@ -6,11 +6,11 @@
  * NAME is a folder beside this file. The program finds each address in MAYFLY_FAKE_<NAME>, in capitals and with _ for
  * -; its exit status is the result. A stand-in that does not start or ends early is a failure.
  */
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { spawn } from '../lib/child.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const mainOf = (name) => path.join(here, name, 'main.mjs');

@@ -5,12 +5,12 @@
  *   MAYFLY_REQUESTS_DRIVER=… node --test requests.mjs
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { launch } from '../../fakes/lib/testing.mjs';
+import { spawn } from '../../lib/child.mjs';
 
 const require = createRequire(new URL('../../fakes/package.json', import.meta.url));
 const lambda = require('@aws-sdk/client-lambda-microvms');

@@ -1,10 +1,11 @@
 /* What the tests of all stand-ins share. */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
+import { spawn } from '../../lib/child.mjs';
 
 export const GIVE_UP_MS = 20_000;
 

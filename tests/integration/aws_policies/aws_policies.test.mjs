@@ -4,7 +4,7 @@
  * and every action of a policy must have been needed.
  */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,6 +13,7 @@ import readline from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { launch, temporary } from '../../fakes/lib/testing.mjs';
+import { spawn } from '../../lib/child.mjs';
 import { until } from '../../lib/wait.mjs';
 
 const require = createRequire(new URL('../../fakes/package.json', import.meta.url));

@@ -31,6 +31,11 @@ PATIENCE = 60
 SECRET = "the webhook secret"
 
 
+def spawn(command, **options):
+    """A process that ends with this one, however that ends."""
+    return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], **options)
+
+
 class Ingress:
     """One running mayfly-ingress; a context manager. `settings` go into its ingress section.
     queue_url: another queue than a file in the folder."""
@@ -65,8 +70,8 @@ class Ingress:
     def start(self):
         self.lines = queue.Queue()
         self.log = []
-        self.process = subprocess.Popen([PROGRAM, "--config", self.config_path],
-                                        stderr=subprocess.PIPE, text=True)
+        self.process = spawn([PROGRAM, "--config", self.config_path], stderr=subprocess.PIPE,
+                             text=True)
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
         self.port = self.wait_log("listening")["port"]
         self.admin_port = self.wait_log("started")["admin_port"]
@@ -109,18 +114,17 @@ class Ingress:
         if code != 0 or strange:
             raise AssertionError(f"exit code {code}, log {strange or self.log[-3:]}")
 
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
     def __enter__(self):
         return self.start()
 
     def __exit__(self, kind, value, trace):
-        if self.process.poll() is not None:
-            return
-        try:
+        if kind is None and self.process.poll() is None:
             self.stop()
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
 
     def metric(self, name, **labels):
         """The sum of the samples of that name that carry those labels."""
@@ -281,11 +285,46 @@ class TestCase(unittest.TestCase):
         self.folder = self._folder.name
         self.addCleanup(self._folder.cleanup)
 
-    def ingress(self, **settings):
-        return Ingress(self.folder, **settings)
+    def ingress(self, folder=None, **settings):
+        server = Ingress(folder or self.folder, **settings)
+        self.addCleanup(server.kill)
+        return server
+
+    def enter(self, manager):
+        self.addCleanup(manager.__exit__, None, None, None)
+        return manager.__enter__()
 
     def check(self, answer, status, **members):
         self.assertIsNotNone(answer, "the connection ended without an answer")
         self.assertEqual(status, answer.status, answer.body)
         if members:
             self.assertEqual(members, answer.json())
+
+
+class Result(unittest.TextTestResult):
+    """Reports a failure when it happens, and a signal as the failure of what it interrupts: no more
+    tests begin, and what that one started is stopped."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.reported = (0, 0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number, frame):
+        self.stop()
+        raise AssertionError(f"ended by {signal.Signals(number).name}")
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        self.printErrors()
+
+    def printErrors(self):
+        errors, failures = self.reported
+        self.printErrorList("ERROR", self.errors[errors:])
+        self.printErrorList("FAIL", self.failures[failures:])
+        self.reported = (len(self.errors), len(self.failures))
+
+
+def main():
+    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Result))

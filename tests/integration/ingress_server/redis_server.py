@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 
+from harness import spawn
+
 PATIENCE = 60
 QUEUE = "{mayfly:mayfly}:q"
 
@@ -39,7 +41,7 @@ class Redis:
         command = [program("server"), "--port", "0", "--unixsocket", self.socket,
                    "--dir", self.folder, "--appendonly", "yes", "--appendfsync", "always",
                    "--save", "", "--logfile", os.path.join(self.folder, "redis.log")]
-        self.process = subprocess.Popen(command)
+        self.process = spawn(command)
         deadline = time.monotonic() + PATIENCE
         while self.call("PING") != "PONG":
             if time.monotonic() > deadline or self.process.poll() is not None:

@@ -22,14 +22,13 @@ class Answers(harness.TestCase):
         import tempfile
         cls.shared = tempfile.TemporaryDirectory(prefix="mayfly-ingress-")
         cls.server = harness.Ingress(cls.shared.name, max_body_bytes=65536, max_header_bytes=4096)
+        cls.addClassCleanup(cls.shared.cleanup)
+        cls.addClassCleanup(cls.server.kill)
         cls.server.start()
 
     @classmethod
     def tearDownClass(cls):
-        try:
-            cls.server.stop()
-        finally:
-            cls.shared.cleanup()
+        cls.server.stop()
 
     def one(self, data):
         """The only answer to these bytes on a connection of their own."""
@@ -258,4 +257,4 @@ class Answers(harness.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    harness.main()

@@ -531,4 +531,4 @@ class Program(harness.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    harness.main()

@@ -25,7 +25,9 @@ class Load(harness.TestCase):
         command = [harness.LOAD]
         for name, value in arguments.items():
             command += [f"--{name}", str(value)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True), acked
+        process = self.enter(harness.spawn(command, stdout=subprocess.PIPE, text=True))
+        self.addCleanup(process.kill)
+        return process, acked
 
     def finish(self, process):
         return json.loads(process.communicate(timeout=600)[0])
@@ -79,4 +81,4 @@ class Load(harness.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    harness.main()

@@ -23,14 +23,10 @@ class Spool(harness.TestCase):
         self.redis = self.enter(Redis(self.folder))
         self.spool = os.path.join(self.folder, "spool.db")
 
-    def enter(self, manager):
-        self.addCleanup(manager.__exit__, None, None, None)
-        return manager.__enter__()
-
     def spooling(self, put_deadline_ms=5000, ready=None, queue_url=None, **spool):
-        return harness.Ingress(self.folder, queue_url=queue_url or self.redis.url,
-                               put_deadline_ms=put_deadline_ms, ready=ready or {},
-                               spool={"path": self.spool, "retry_ms": 100, **spool})
+        return self.ingress(queue_url=queue_url or self.redis.url,
+                            put_deadline_ms=put_deadline_ms, ready=ready or {},
+                            spool={"path": self.spool, "retry_ms": 100, **spool})
 
     def accept(self, server, first, end):
         """Delivers in turn; returns the ids, each of which was answered 202."""
@@ -115,7 +111,7 @@ class Spool(harness.TestCase):
         with self.spooling() as first:
             folder = os.path.join(self.folder, "second")
             os.mkdir(folder)
-            second = harness.Ingress(folder, queue_url=self.redis.url, spool={"path": self.spool})
+            second = self.ingress(folder, queue_url=self.redis.url, spool={"path": self.spool})
             with self.assertRaisesRegex(AssertionError, "startup_failed"):
                 second.start()
             self.assertEqual(1, second.process.wait(harness.PATIENCE))
@@ -140,7 +136,7 @@ class Spool(harness.TestCase):
         self.check_once_in_order(guids)
 
     def test_start_without_spool_and_queue_is_an_error(self):
-        server = harness.Ingress(self.folder, queue_url=self.redis.url)
+        server = self.ingress(queue_url=self.redis.url)
         with self.assertRaisesRegex(AssertionError, "startup_failed"):
             server.start()
         self.assertEqual(1, server.process.wait(harness.PATIENCE))
@@ -199,4 +195,4 @@ class Spool(harness.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    harness.main()

@@ -4,7 +4,7 @@
  * product packed. The stand-in runner takes its job from the fake GitHub.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -14,6 +14,7 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startGitHub } from '../../fakes/lambda-microvms/test/github.mjs';
+import { spawn } from '../../lib/child.mjs';
 
 const { MAYFLY_AGENT: AGENT, MAYFLY_PAYLOAD_TOOL: TOOL } = process.env;
 const STANDIN = fileURLToPath(new URL('../../../deploy/image/standin/run.sh', import.meta.url));

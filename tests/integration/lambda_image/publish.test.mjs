@@ -1,6 +1,5 @@
 /* Publishing an image: the real program against the fakes of Lambda and S3. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -9,6 +8,7 @@ import { test } from 'node:test';
 import { options } from '../../fakes/lambda-microvms/lib/options.mjs';
 import { FakeLambda } from '../../fakes/lambda-microvms/lib/server.mjs';
 import { FakeS3 } from '../../fakes/lambda-microvms/s3.mjs';
+import { spawn } from '../../lib/child.mjs';
 
 const PROGRAM = process.env.MAYFLY_PUBLISH_IMAGE;
 const KEY = 'AKIDEXAMPLE:not-a-secret';

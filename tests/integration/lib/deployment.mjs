@@ -1,13 +1,15 @@
 // A whole Mayfly on this machine: the stand-in for GitHub, the three programs, their stores, in a folder of its own.
 // The demo and the system tests drive it; it asserts nothing. Everything it starts it knows by pid, and stop() ends.
-import { spawn, execFileSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createInterface } from "node:readline";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { spawn } from "../../lib/child.mjs";
 import { until } from "../../lib/wait.mjs";
 
+const SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"];
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 
 // One process whose lines are kept; JSON lines are parsed.
@@ -75,6 +77,11 @@ export class Deployment {
     this.configFile = path.join(this.dir, "mayfly.yaml");
     this.fakeLog = path.join(this.dir, "github.jsonl");
     fs.mkdirSync(this.stateDir, { recursive: true });
+    // For an end without stop(), as by a signal; machines are no children of this process.
+    this.abandon = () => { for (const program of this.programs) program.process.kill("SIGKILL"); this.killMachines(); };
+    this.interrupt = () => process.exit(1);
+    process.once("exit", this.abandon);
+    for (const signal of SIGNALS) process.once(signal, this.interrupt);
   }
 
   async startGitHub() {
@@ -226,6 +233,8 @@ export class Deployment {
     for (const program of this.programs) await program.stop("SIGKILL");
     this.killMachines();
     if (this.github) await this.github.stop();
+    process.off("exit", this.abandon);
+    for (const signal of SIGNALS) process.off(signal, this.interrupt);
     if (!this.options.keep) fs.rmSync(this.dir, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,7 @@
 // One program of the storm: its output goes to a file, it can be killed, frozen and started again, and its
 // greatest memory is remembered over all its lives.
-import { spawn } from "node:child_process";
 import fs from "node:fs";
+import { spawn } from "../../lib/child.mjs";
 import { until } from "../../lib/wait.mjs";
 
 export class Program {
