@@ -127,7 +127,7 @@ static void commit_singly(struct intake *in, struct batch *b, struct delivery **
         struct err e = {0};
         list[i]->result = intake_commit(in, b, i, 1, &e);
         if (!is_durable(list[i]->result)) {
-            log_error("put_failed", LOG_STR("delivery", list[i]->guid), LOG_ERR(&e));
+            log_error("enqueue_failed", LOG_STR("delivery_id", list[i]->guid), LOG_ERR(&e));
         }
     }
 }
@@ -148,7 +148,7 @@ static void commit_list(struct intake *in, struct batch *b, struct delivery **li
     if (!is_durable(result) && e.class == ERR_PERMANENT && n > 1) {
         commit_singly(in, b, list, n);
     } else if (!is_durable(result)) {
-        log_error("put_failed", LOG_INT("deliveries", (int64_t)n), LOG_ERR(&e));
+        log_error("enqueue_failed", LOG_INT("deliveries", (int64_t)n), LOG_ERR(&e));
     }
     for (size_t i = 0; i < n; i++) {
         if (is_durable(list[i]->result)) {

@@ -88,7 +88,7 @@ static void check_durability(struct queue *q)
     buf_init(&warnings, 16 * 1024);
     if (queue_check(q, &warnings, &e) != 0) {
         log_warn("queue_check_failed", LOG_ERR(&e),
-                 LOG_STR("next", "its settings stay unchecked until the next start"));
+                 LOG_STR("action", "its settings stay unchecked until the next start"));
     }
     rest = buf_slice(&warnings);
     while (rest.len > 0) {
@@ -98,7 +98,7 @@ static void check_durability(struct queue *q)
         }
         if (line.len > 0) {
             log_warn("queue_durability_warning", LOG_SLICE("warning", line),
-                     LOG_STR("next", "the ingress goes on; mend the store's settings"));
+                     LOG_STR("action", "the ingress goes on; mend the store's settings"));
         }
     }
     buf_fini(&warnings);
@@ -169,6 +169,12 @@ static int start(void *self, const struct config *c, struct err *e)
     return server_start(in->live, in->intake, in->dedupe, &in->server, e);
 }
 
+static void listener(const void *self, struct program_listener *out)
+{
+    const struct ingress *in = self;
+    *out = *server_listener(in->server);
+}
+
 static void drain(void *self, int64_t seconds)
 {
     struct ingress *in = self;
@@ -213,6 +219,7 @@ int main(int argc, char **argv)
         .start = start,
         .drain = drain,
         .close = close_ingress,
+        .listener = listener,
         .ready = is_ready,
         .refresh = refresh,
         .reloaded = reloaded,

@@ -81,8 +81,8 @@ struct outcome {
 static void log_delivery(enum log_level level, const char *event, const struct request_head *h,
                          const struct answer *a)
 {
-    log_write(level, event, LOG_INT("answer", a->code), LOG_STR("reason", a->reason),
-              LOG_SLICE("delivery", h->delivery), LOG_SLICE("github_event", h->event),
+    log_write(level, event, LOG_INT("status", a->code), LOG_STR("reason", a->reason),
+              LOG_SLICE("delivery_id", h->delivery), LOG_SLICE("github_event", h->event),
               (struct log_field){0});
 }
 
@@ -130,8 +130,8 @@ static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
     p->request = req;
     p->conn = c;
     c->watcher = &p->conn;
-    log_debug("delivery_verified", LOG_STR("delivery", ev->delivery), LOG_INT("job", ev->job.id),
-              LOG_STR("action", job_action_name(ev->action)),
+    log_debug("delivery_verified", LOG_STR("delivery_id", ev->delivery),
+              LOG_INT("job_id", ev->job.id), LOG_STR("webhook_action", job_action_name(ev->action)),
               LOG_STR("lane", p->delivery.message.lane));
     if (o->placed) {
         send_off(l, p);
@@ -236,7 +236,7 @@ static void expire_line(struct loop *l, int64_t now_us)
     struct pending *p;
     while ((p = TAILQ_FIRST(&l->in_line)) != NULL &&
            p->delivery.submitted_us <= now_us - wait_ms * 1000) {
-        log_warn("delivery_refused", LOG_STR("delivery", p->delivery.guid),
+        log_warn("delivery_rejected", LOG_STR("delivery_id", p->delivery.guid),
                  LOG_INT("waited_ms", wait_ms), LOG_INT("in_line", (int64_t)l->line_length));
         refuse(l, p);
     }
@@ -252,7 +252,7 @@ void request_expire(struct loop *l, int64_t now_us)
     struct pending *p;
     expire_line(l, now_us);
     while ((p = TAILQ_FIRST(&l->waiting)) != NULL && p->delivery.submitted_us <= before_us) {
-        log_warn("put_slow", LOG_STR("delivery", p->delivery.guid),
+        log_warn("enqueue_timeout", LOG_STR("delivery_id", p->delivery.guid),
                  LOG_INT("deadline_ms", c->put_deadline_ms));
         TAILQ_REMOVE(&l->waiting, p, link);
         answer_pending(l, p, &slow);
@@ -296,7 +296,7 @@ static void admit(struct loop *l, const struct request_head *h, struct outcome *
     o->queue = o->placed || l->shared.config->ingress.in_flight_wait_ms > 0;
     if (!o->queue) {
         decide(o, 503, "overloaded");
-        log_delivery(LOG_WARN, "delivery_refused", h, &o->answer);
+        log_delivery(LOG_WARN, "delivery_rejected", h, &o->answer);
     }
 }
 
@@ -314,8 +314,8 @@ static void judge(struct loop *l, const struct request_head *h, struct slice bod
         /* A job that is null is an oddity of GitHub's, and worth a line each time. */
         bool odd = strcmp(reason, "job_null") == 0;
         decide(o, 200, reason);
-        log_delivery(odd ? LOG_WARN : LOG_DEBUG, odd ? "delivery_odd" : "delivery_ignored", h,
-                     &o->answer);
+        log_delivery(odd ? LOG_WARN : LOG_DEBUG, odd ? "delivery_unexpected" : "delivery_ignored",
+                     h, &o->answer);
     } else if (dedupe_seen(l->shared.dedupe, o->event.delivery)) {
         decide(o, 200, "duplicate");
         log_delivery(LOG_INFO, "delivery_duplicate", h, &o->answer);
@@ -333,7 +333,7 @@ static void examine(struct loop *l, struct evhttp_request *req, const struct con
     struct request_head head;
     read_head(req, c, &head);
     if (!request_head_check(&head, slice_of(l->shared.config->ingress.path), &o->answer)) {
-        log_delivery(LOG_DEBUG, "request_refused", &head, &o->answer);
+        log_delivery(LOG_DEBUG, "request_rejected", &head, &o->answer);
         return;
     }
     struct slice body = whole_body(req, &head);

@@ -25,6 +25,7 @@ struct server {
     struct tls *tls;
     struct loop *loops[LOOPS_MAX];
     size_t loop_count;
+    struct program_listener listener;
 };
 
 /* --- the port ----------------------------------------------------------------------------------
@@ -95,17 +96,14 @@ static int open_listener(struct sockaddr_storage *address, socklen_t *size)
     return fd;
 }
 
-static void log_listening(const struct sockaddr_storage *address, socklen_t size, bool tls,
-                          size_t loops)
+static void name_listener(struct server *s, const struct sockaddr_storage *address, socklen_t size)
 {
-    char host[NI_MAXHOST] = "";
+    struct program_listener *on = &s->listener;
     char port[NI_MAXSERV] = "0";
-    int64_t number = 0;
-    (void)getnameinfo((const struct sockaddr *)address, size, host, sizeof host, port, sizeof port,
-                      NI_NUMERICHOST | NI_NUMERICSERV);
-    ASSERT(slice_to_int64(slice_of(port), &number));
-    log_info("listening", LOG_STR("address", host), LOG_INT("port", number), LOG_BOOL("tls", tls),
-             LOG_INT("loops", (int64_t)loops), LOG_STR("version", MAYFLY_VERSION));
+    (void)getnameinfo((const struct sockaddr *)address, size, on->address, sizeof on->address, port,
+                      sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+    ASSERT(slice_to_int64(slice_of(port), &on->port));
+    on->tls = s->tls != NULL;
 }
 
 /* --- sizes -------------------------------------------------------------------------------------
@@ -136,8 +134,8 @@ static int64_t connections_possible(int64_t wanted)
     }
     int64_t possible = (int64_t)limit.rlim_cur - OWN_DESCRIPTORS;
     possible = possible < 1 ? 1 : possible;
-    log_warn("few_descriptors", LOG_INT("max_connections", wanted), LOG_INT("possible", possible),
-             LOG_STR("mend", "raise the limit of open files (systemd: LimitNOFILE)"));
+    log_warn("fd_limit_low", LOG_INT("max_connections", wanted), LOG_INT("possible", possible),
+             LOG_STR("hint", "raise the limit of open files (systemd: LimitNOFILE)"));
     return possible;
 }
 
@@ -147,7 +145,7 @@ static int64_t connections_possible(int64_t wanted)
 static void on_library_log(int severity, const char *message)
 {
     if (severity >= EVENT_LOG_WARN) {
-        log_warn("libevent", LOG_STR("message", message));
+        log_warn("libevent_warning", LOG_STR("message", message));
     }
 }
 
@@ -184,8 +182,13 @@ static int start_loops(struct server *s, const struct loop_shared *shared, struc
             return -1;
         }
     }
-    log_listening(&address, size, s->tls != NULL, wanted);
+    name_listener(s, &address, size);
     return 0;
+}
+
+const struct program_listener *server_listener(const struct server *s)
+{
+    return &s->listener;
 }
 
 int server_start(struct config_live *live, struct intake *intake, struct dedupe *dedupe,

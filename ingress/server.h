@@ -11,14 +11,18 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/config/config.h"
+#include "common/program/program.h"
 #include "ingress/dedupe.h"
 #include "ingress/intake.h"
 
 struct server;
 
-/* Borrows all of it. Logs {"event":"listening","address":…,"port":…}. */
+/* Borrows all of it. */
 MUST_CHECK int server_start(struct config_live *live, struct intake *intake, struct dedupe *dedupe,
                             struct server **out, struct err *e);
+
+/* What it listens on. */
+const struct program_listener *server_listener(const struct server *s);
 
 /* Reads the certificate again, if there is one; logs what comes of it. */
 void server_reload(struct server *s);

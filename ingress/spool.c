@@ -155,8 +155,8 @@ int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int6
             *e = put;
             return -1;
         }
-        log_warn("spool_begins", LOG_ERR(&put),
-                 LOG_STR("next", "deliveries go to the local spool until the queue is back"));
+        log_warn("spool_opened", LOG_ERR(&put),
+                 LOG_STR("action", "deliveries go to the local spool until the queue is back"));
     }
     if (put_in_spool(s, items, n, e) != 0) {
         return -1;
@@ -207,7 +207,7 @@ static bool close_circuit(struct spool *s)
     }
     pthread_mutex_unlock(&s->lock);
     if (empty) {
-        log_info("spool_empty", LOG_STR("next", "deliveries go to the queue again"));
+        log_info("spool_drained", LOG_STR("action", "deliveries go to the queue again"));
     }
     return empty;
 }
@@ -253,8 +253,8 @@ static void *drainer_main(void *arg)
         int result = move_on(s, &moved, &e);
         if (result != 0) {
             failures++;
-            log_warn("spool_waits", LOG_ERR(&e), LOG_INT("failures", failures),
-                     LOG_STR("next", "the spool tries the queue again"));
+            log_warn("spool_retry", LOG_ERR(&e), LOG_INT("failures", failures),
+                     LOG_STR("action", "the spool tries the queue again"));
             (void)stop_sleep(&s->stop, PAUSE_MIN_MS + backoff_full_jitter_ms(
                                                           RETRY_BASE_MS, s->o.retry_ms, failures));
             continue;
@@ -298,8 +298,8 @@ static int open_queue(struct spool *s, struct err *e)
         *e = away;
         return -1;
     }
-    log_warn("queue_away", LOG_ERR(&away),
-             LOG_STR("next", "deliveries go to the local spool until the queue is back"));
+    log_warn("queue_unavailable", LOG_ERR(&away),
+             LOG_STR("action", "deliveries go to the local spool until the queue is back"));
     return 0;
 }
 
@@ -321,7 +321,7 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
     stats_spool_active(!s->direct);
     if (s->messages > 0) {
         log_info("spool_found", LOG_INT("deliveries", s->messages),
-                 LOG_STR("next", "they are moved on before new ones"));
+                 LOG_STR("action", "they are moved on before new ones"));
     }
     if (thread_start(&s->drainer, "the spool's thread", drainer_main, s, e) != 0) {
         spool_close(s);
@@ -343,8 +343,8 @@ void spool_close(struct spool *s)
     }
     putters_free(s->putters);
     if (s->messages > 0) {
-        log_warn("spool_left", LOG_INT("deliveries", s->messages),
-                 LOG_STR("next", "the next start moves them on"));
+        log_warn("spool_not_drained", LOG_INT("deliveries", s->messages),
+                 LOG_STR("action", "the next start moves them on"));
     }
     queue_close(s->queue);
     queue_close(s->file);

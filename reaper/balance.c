@@ -98,10 +98,10 @@ static int ask_again(struct sweep *s, const struct ledger_job *job, struct err *
         failed = ledger_job_relaunched(s->reaper->ledger, job->facts.id, e);
     }
     if (failed == 0) {
-        log_info("job_asked_again", LOG_INT("job", job->facts.id),
+        log_info("job_relaunched", LOG_INT("job_id", job->facts.id),
                  LOG_STR("class", job->facts.class_name), LOG_STR("scope", job->scope),
                  LOG_INT("waiting_ms", s->now_ms - job->waiting_ms),
-                 LOG_INT("times", job->relaunches + 1));
+                 LOG_INT("relaunches", job->relaunches + 1));
     }
     return failed;
 }

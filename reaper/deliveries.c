@@ -148,14 +148,14 @@ static enum entry_end put_on_queue(struct reading *r, const struct github_delive
     int failed = job_publish(s->reaper->queue, &message, &e);
     job_message_fini(&message);
     if (failed != 0) {
-        log_warn("delivery_not_recovered", LOG_STR("delivery", d->guid), LOG_ERR(&e),
-                 LOG_STR("next", "the next sweep goes on here"));
+        log_warn("delivery_recovery_failed", LOG_STR("delivery_id", d->guid), LOG_ERR(&e),
+                 LOG_STR("action", "the next sweep goes on here"));
         return ENTRY_STOP;
     }
     remember(s->reaper, d->guid);
     r->done++;
-    log_info("delivery_recovered", LOG_STR("delivery", d->guid), LOG_INT("job", ev->job.id),
-             LOG_STR("action", job_action_name(ev->action)), LOG_STR("lane", message.lane),
+    log_info("delivery_recovered", LOG_STR("delivery_id", d->guid), LOG_INT("job_id", ev->job.id),
+             LOG_STR("webhook_action", job_action_name(ev->action)), LOG_STR("lane", message.lane),
              LOG_INT("answered", d->status_code), LOG_INT("late_ms", s->now_ms - d->delivered_ms));
     return ENTRY_SETTLED;
 }
@@ -172,13 +172,14 @@ static enum entry_end take_payload(struct reading *r, const struct github_delive
     enum webhook_verdict verdict = webhook_parse(&request, r->sweep->config, &ev, &reason);
     bool launch = verdict == WEBHOOK_LAUNCH;
     if (!launch && verdict != WEBHOOK_EVENT) {
-        log_debug("delivery_not_for_us", LOG_STR("delivery", d->guid), LOG_STR("why", reason));
+        log_debug("delivery_not_matched", LOG_STR("delivery_id", d->guid),
+                  LOG_STR("reason", reason));
         remember(r->sweep->reaper, d->guid);
         return ENTRY_SETTLED;
     }
     if (launch && !still_wanted(r, &ev, d)) {
-        log_info("delivery_outdated", LOG_STR("delivery", d->guid), LOG_INT("job", ev.job.id),
-                 LOG_STR("why", "its job runs or is over"));
+        log_info("delivery_stale", LOG_STR("delivery_id", d->guid), LOG_INT("job_id", ev.job.id),
+                 LOG_STR("reason", "its job runs or is over"));
         remember(r->sweep->reaper, d->guid);
         return ENTRY_SETTLED;
     }
@@ -192,8 +193,8 @@ static bool is_refusal(const struct err *e)
 
 static enum entry_end put_off(const struct github_delivery *d, const struct err *e)
 {
-    log_warn("delivery_not_recovered", LOG_STR("delivery", d->guid), LOG_ERR(e),
-             LOG_STR("next", "a later reading of the log tries again"));
+    log_warn("delivery_recovery_failed", LOG_STR("delivery_id", d->guid), LOG_ERR(e),
+             LOG_STR("action", "a later reading of the log tries again"));
     return e->class == ERR_THROTTLED ? ENTRY_STOP : ENTRY_MISSED;
 }
 
@@ -211,18 +212,18 @@ static enum entry_end ask_for_redelivery(struct reading *r, const struct github_
     r->calls_left--;
     if (github_redeliver(r->sweep->reaper->github, &r->hook, d->id, &e) == 0) {
         r->done++;
-        log_info("delivery_asked_for", LOG_STR("delivery", d->guid), LOG_STR("action", d->action),
-                 LOG_ERR(why));
+        log_info("redelivery_requested", LOG_STR("delivery_id", d->guid),
+                 LOG_STR("webhook_action", d->action), LOG_ERR(why));
         remember(r->sweep->reaper, attempt);
         return ENTRY_SETTLED;
     }
     if (!is_refusal(&e)) {
         return put_off(d, &e);
     }
-    log_warn("delivery_lost", LOG_STR("delivery", d->guid), LOG_STR("action", d->action),
+    log_warn("delivery_lost", LOG_STR("delivery_id", d->guid), LOG_STR("webhook_action", d->action),
              LOG_ERR(&e),
-             LOG_STR("next", "grant read and write of webhooks to the App or token, or redeliver "
-                             "it in GitHub's settings"));
+             LOG_STR("action", "grant read and write of webhooks to the App or token, or redeliver "
+                               "it in GitHub's settings"));
     remember(r->sweep->reaper, attempt);
     return ENTRY_SETTLED;
 }
@@ -367,11 +368,11 @@ static bool can_read(struct sweep *s, struct github_hook *hook)
     }
     if (!s->reaper->deliveries_told) {
         s->reaper->deliveries_told = true;
-        log_info("deliveries_not_read",
-                 LOG_STR("why", "a personal token opens no App's delivery log, and github.hook "
-                                "names no other"),
-                 LOG_STR("next", "deliveries that fail stay lost until GitHub is asked for them; "
-                                 "give github.app or github.hook"));
+        log_info("delivery_log_unavailable",
+                 LOG_STR("reason", "a personal token opens no App's delivery log, and github.hook "
+                                   "names no other"),
+                 LOG_STR("action", "deliveries that fail stay lost until GitHub is asked for them; "
+                                   "give github.app or github.hook"));
     }
     return false;
 }

@@ -52,7 +52,7 @@ static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
                                "Sweeps that ended because another reaper had taken over.", ""));
     log_warn("lease_lost", LOG_STR("lease", l->name), LOG_INT("fence", fence),
              LOG_INT("fence_before", l->fence),
-             LOG_STR("next", "this sweep ends here; what it left is the new holder's"));
+             LOG_STR("action", "this sweep ends here; what it left is the new holder's"));
 }
 
 /* Takes or renews. Without an answer nothing is held: the sweep rests until the ledger is back. */
@@ -64,8 +64,8 @@ static void ask(struct sweep *s, struct sweep_lease *l)
     bool held = false;
     if (ledger_lease(s->reaper->ledger, l->name, s->reaper->holder, s->config->reaper.lease_ms,
                      &held, &fence, &e) != 0) {
-        log_warn("lease_unknown", LOG_STR("lease", l->name), LOG_ERR(&e),
-                 LOG_STR("next", "nothing is swept until the ledger answers"));
+        log_warn("lease_check_failed", LOG_STR("lease", l->name), LOG_ERR(&e),
+                 LOG_STR("action", "nothing is swept until the ledger answers"));
         l->held = false;
         return;
     }
@@ -95,7 +95,7 @@ void reaper_release_leases(struct reaper *r)
     name_leases(&s);
     if (ledger_lease_release(r->ledger, s.fleet.name, r->holder, &e) != 0 ||
         ledger_lease_release(r->ledger, s.host.name, r->holder, &e) != 0) {
-        log_warn("lease_not_released", LOG_ERR(&e), LOG_STR("next", "it ends by itself"));
+        log_warn("lease_release_failed", LOG_ERR(&e), LOG_STR("action", "it ends by itself"));
     }
 }
 

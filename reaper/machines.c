@@ -98,8 +98,9 @@ static enum runner_seen look_for_runner(struct sweep *s, const struct ledger_vm 
     }
     if (runner.busy) {
         struct ledger_advance a = {.vm = vm->name, .to = VM_BUSY};
-        log_info("busy_noticed", LOG_STR("vm", vm->name),
-                 LOG_STR("why", "GitHub says its runner is busy; the in_progress event was lost"));
+        log_info(
+            "vm_busy_reconciled", LOG_STR("vm", vm->name),
+            LOG_STR("reason", "GitHub says its runner is busy; the in_progress event was lost"));
         (void)!ledger_vm_advance(s->reaper->ledger, &a, NULL, &e);
     }
     return runner.online || runner.busy ? RUNNER_UP : RUNNER_MISSING;

@@ -37,14 +37,14 @@ static void delete_record(struct search *search, const struct github_runner *see
         return;
     }
     if (github_delete_runner(g, &search->scope, seen->id, &e) != 0) {
-        log_warn("record_not_deleted", LOG_STR("runner", seen->name),
+        log_warn("stale_runner_delete_failed", LOG_STR("runner", seen->name),
                  LOG_INT("runner_id", seen->id), LOG_ERR(&e),
-                 LOG_STR("next", "a later sweep tries again"));
+                 LOG_STR("action", "a later sweep tries again"));
         return;
     }
     search->done++;
-    log_info("record_deleted", LOG_STR("runner", seen->name), LOG_INT("runner_id", seen->id),
-             LOG_STR("scope", search->scope.name), LOG_STR("why", "its VM is gone"));
+    log_info("stale_runner_deleted", LOG_STR("runner", seen->name), LOG_INT("runner_id", seen->id),
+             LOG_STR("scope", search->scope.name), LOG_STR("reason", "its VM is gone"));
 }
 
 static int look_at(void *arg, const struct github_runner *runner)

@@ -47,13 +47,13 @@ static bool end_stray(struct sweep *s, const struct sweep_machines *m,
         return false;
     }
     if (vm_terminate(m->provider, machine->id, 0, &e) != 0) {
-        log_warn("stray_not_ended", LOG_STR("vm_id", machine->id), LOG_ERR(&e),
-                 LOG_STR("next", "the next sweep tries again"));
+        log_warn("orphan_vm_terminate_failed", LOG_STR("vm_id", machine->id), LOG_ERR(&e),
+                 LOG_STR("action", "the next sweep tries again"));
         return false;
     }
-    log_warn("stray_ended", LOG_STR("vm_id", machine->id), LOG_STR("vm", machine->name),
+    log_warn("orphan_vm_terminated", LOG_STR("vm_id", machine->id), LOG_STR("vm", machine->name),
              LOG_STR("class", m->class->name),
-             LOG_STR("why", "a machine of this deployment without a row in the ledger"));
+             LOG_STR("reason", "a machine of this deployment without a row in the ledger"));
     return true;
 }
 

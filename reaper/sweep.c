@@ -90,8 +90,8 @@ static void read_machines(struct sweep *s)
         s->machines_count++;
         m->known = vm_list(m->provider, &m->list, &m->count, &e) == 0;
         if (!m->known) {
-            log_warn("machines_unknown", LOG_STR("class", m->class->name), LOG_ERR(&e),
-                     LOG_STR("next", "this sweep leaves the class's machines alone"));
+            log_warn("vm_list_failed", LOG_STR("class", m->class->name), LOG_ERR(&e),
+                     LOG_STR("action", "this sweep leaves the class's machines alone"));
         }
     }
 }
@@ -143,8 +143,8 @@ bool sweep_pace(struct sweep *s, const char *class_name)
         struct err e = {0};
         int64_t wait_ms = 0;
         if (fleet_may_end(s->reaper->fleet, class_name, rate, &wait_ms, &e) != 0) {
-            log_warn("pace_unknown", LOG_STR("class", class_name), LOG_ERR(&e),
-                     LOG_STR("next", "the VM is left for the next sweep"));
+            log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
+                     LOG_STR("action", "the VM is left for the next sweep"));
             return false;
         }
         if (wait_ms == 0) {
@@ -177,18 +177,18 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
     }
     if (fleet_end_vm(s->reaper->fleet, vm, how, &e) != 0) {
         if (e.class == ERR_CONFLICT) {
-            log_info("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("why", how->reason),
-                     LOG_ERR(&e), LOG_STR("next", "nothing: it runs a job, or another ended it"));
+            log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("reason", how->reason),
+                     LOG_ERR(&e), LOG_STR("action", "nothing: it runs a job, or another ended it"));
             return false;
         }
-        log_warn("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
-                 LOG_STR("class", vm->class_name), LOG_STR("why", how->reason), LOG_ERR(&e),
-                 LOG_STR("next", "the next sweep tries again"));
+        log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
+                 LOG_STR("class", vm->class_name), LOG_STR("reason", how->reason), LOG_ERR(&e),
+                 LOG_STR("action", "the next sweep tries again"));
         return false;
     }
-    log_info("vm_reaped", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
-             LOG_STR("class", vm->class_name), LOG_INT("job", vm->job_id),
-             LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("why", how->reason),
+    log_info("vm_terminated", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
+             LOG_STR("class", vm->class_name), LOG_INT("job_id", vm->job_id),
+             LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("reason", how->reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
     note_gone(s, vm->name);
     return true;
@@ -225,8 +225,8 @@ static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
     metric_add(task_metric(t->name, false), done);
     if (failed != 0) {
         metric_inc(task_metric(t->name, true));
-        log_warn("duty_failed", LOG_STR("duty", t->name), LOG_ERR(&e),
-                 LOG_STR("next", "the other tasks go on; this one is tried again"));
+        log_warn("task_failed", LOG_STR("task", t->name), LOG_ERR(&e),
+                 LOG_STR("action", "the other tasks go on; this one is tried again"));
     }
 }
 
@@ -259,8 +259,8 @@ static void note_whole(const struct sweep *s, int64_t started_ms)
                                  "reapers should be no older than a few intervals.",
                                  ""),
                    clock_wall_ms() / 1000);
-        log_debug("swept", LOG_INT("vms", (int64_t)s->vm_count),
-                  LOG_INT("ms", clock_mono_ms() - started_ms));
+        log_debug("sweep_finished", LOG_INT("vms", (int64_t)s->vm_count),
+                  LOG_INT("duration_ms", clock_mono_ms() - started_ms));
     }
 }
 
@@ -280,7 +280,7 @@ void sweep(struct reaper *r)
         return;
     }
     if (prepare(&s, &e) != 0) {
-        log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("next", "it is tried again in a while"));
+        log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "it is tried again in a while"));
     } else {
         for (size_t i = 0; i < COUNT_OF(tasks); i++) {
             run_task(&s, &tasks[i], &r->due_ms[i]);

@@ -55,13 +55,14 @@ static void tell(struct sweep *s, const struct ledger_job *job, int64_t idle)
     struct buf detail;
     buf_init(&detail, 300);
     buf_printf(&detail, "GitHub gives it to none of the idle runners of its class: %s", next);
-    log_warn("job_untaken", LOG_INT("job", job->facts.id), LOG_STR("class", job->facts.class_name),
-             LOG_STR("repository", job->facts.repository), LOG_STR("scope", job->scope),
-             LOG_INT("waiting_ms", s->now_ms - job->waiting_ms), LOG_INT("idle_vms", idle),
-             LOG_STR("why", "GitHub has it queued, and gives it to none of the idle runners"),
-             LOG_STR("next", next));
+    log_warn("job_stuck_with_idle_runners", LOG_INT("job_id", job->facts.id),
+             LOG_STR("class", job->facts.class_name), LOG_STR("repository", job->facts.repository),
+             LOG_STR("scope", job->scope), LOG_INT("waiting_ms", s->now_ms - job->waiting_ms),
+             LOG_INT("idle_vms", idle),
+             LOG_STR("reason", "GitHub has it queued, and gives it to none of the idle runners"),
+             LOG_STR("action", next));
     if (ledger_log_event(s->reaper->ledger, job->facts.id, "", "untaken", detail.data, &e) != 0) {
-        log_debug("timeline_not_written", LOG_INT("job", job->facts.id), LOG_ERR(&e));
+        log_debug("timeline_write_failed", LOG_INT("job_id", job->facts.id), LOG_ERR(&e));
     }
     buf_fini(&detail);
 }

@@ -62,8 +62,8 @@ static void settle(struct sweep *s, const struct ledger_job *job, enum ledger_jo
 {
     struct err e = {0};
     if (ledger_reconcile_job(s->reaper->ledger, job->facts.id, to, why, &e) != 0) {
-        log_warn("job_not_settled", LOG_INT("job", job->facts.id), LOG_ERR(&e),
-                 LOG_STR("next", "the next sweep tries again"));
+        log_warn("job_reconcile_failed", LOG_INT("job_id", job->facts.id), LOG_ERR(&e),
+                 LOG_STR("action", "the next sweep tries again"));
     }
 }
 
@@ -79,11 +79,12 @@ static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *jo
         s->reaper->ask_from = s->asked;
     }
     int64_t after_ms = remember_unknown(s, job);
-    log_warn("job_unknown", LOG_INT("job", job->facts.id),
+    log_warn("job_not_found_on_github", LOG_INT("job_id", job->facts.id),
              LOG_STR("repository", job->facts.repository), LOG_STR("class", job->facts.class_name),
              LOG_ERR(why), LOG_INT("again_ms", after_ms),
-             LOG_STR("next", "nothing is launched for it; if its run was not deleted, let the App "
-                             "read the repository's Actions"));
+             LOG_STR("action",
+                     "nothing is launched for it; if its run was not deleted, let the App "
+                     "read the repository's Actions"));
     return WORD_UNKNOWN;
 }
 

@@ -150,7 +150,7 @@ void class_circuit_taken(struct class_circuit *cc, const struct config *c, const
     if (cc->may_probe && circuit_is_open(&cc->view)) {
         ASSERT(slice_to_cstr(slice_of(message_id), cc->probing, sizeof cc->probing));
         log_info("circuit_half_open", LOG_STR("subject", cc->subject),
-                 LOG_STR("class", cc->class_name), LOG_STR("message", message_id));
+                 LOG_STR("class", cc->class_name), LOG_STR("message_id", message_id));
         (void)change(cc, &s);
     }
     cc->may_probe = false;

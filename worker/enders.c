@@ -61,8 +61,8 @@ static bool wait_for_turn(struct enders *s, const char *class_name)
         const struct config_rate rate = c->limits.terminate_rate;
         config_live_put(s->worker->config, c);
         if (fleet_may_end(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
-            log_warn("pace_unknown", LOG_STR("class", class_name), LOG_ERR(&e),
-                     LOG_STR("next", "it is asked again in a second"));
+            log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
+                     LOG_STR("action", "it is asked again in a second"));
             wait_ms = TROUBLE_PAUSE_MS;
         }
         if (wait_ms == 0) {
@@ -77,16 +77,16 @@ static bool wait_for_turn(struct enders *s, const char *class_name)
 static void tell_failure(struct enders *s, const struct ledger_vm *vm, const struct err *e)
 {
     if (e->class == ERR_CONFLICT) { /* it was `ending` a moment ago: the reaper was faster */
-        log_info("vm_not_ended", LOG_STR("vm", vm->name), LOG_ERR(e),
-                 LOG_STR("next", "nothing: another ended it"));
+        log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_ERR(e),
+                 LOG_STR("action", "nothing: another ended it"));
         return;
     }
     metric_inc(s->failed);
     if (e->class == ERR_THROTTLED) {
         enders_give(s, vm); /* its next turn comes when the provider lets one */
     }
-    log_warn("vm_not_ended", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id), LOG_ERR(e),
-             LOG_STR("next", "it is tried again within seconds, then by the reaper"));
+    log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
+             LOG_ERR(e), LOG_STR("action", "it is tried again within seconds, then by the reaper"));
 }
 
 /* The row is as it was when it was given: what became of it since is for the provider and the
@@ -104,7 +104,7 @@ static void end_one(struct enders *s, const struct ledger_vm *vm, int64_t grace_
     }
     metric_inc(s->ended);
     stop_wake(&s->worker->intake);
-    log_info("vm_ended", LOG_STR("vm", vm->name), LOG_INT("job", vm->job_id),
+    log_info("vm_terminated", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->job_id),
              LOG_STR("class", vm->class_name), LOG_STR("reason", vm->end_reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
 }

@@ -34,11 +34,11 @@ static void handle_effect(struct worker *w, const struct job_event *ev,
                           const struct ledger_effect *effect)
 {
     count(ev->action);
-    log_info("job_event", LOG_INT("job", ev->job.id),
-             LOG_STR("action", job_action_name(ev->action)),
+    log_info("job_event", LOG_INT("job_id", ev->job.id),
+             LOG_STR("webhook_action", job_action_name(ev->action)),
              LOG_STR("state", ledger_job_state_name(effect->after)),
              LOG_STR("class", ev->job.class_name), LOG_STR("conclusion", ev->job.conclusion),
-             LOG_STR("runner", ev->job.runner_name), LOG_STR("delivery", ev->delivery));
+             LOG_STR("runner", ev->job.runner_name), LOG_STR("delivery_id", ev->delivery));
     if (effect->vm_changed && effect->vm.state == VM_ENDING) {
         enders_give(w->enders, &effect->vm);
     }
@@ -60,8 +60,8 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
         struct queue_return back = {.delay_ms =
                                         backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, 3),
                                     .reason = e.message};
-        log_warn("event_not_noted", LOG_INT("job", ev.job.id), LOG_ERR(&e),
-                 LOG_STR("next", "it is taken again within seconds"));
+        log_warn("event_apply_failed", LOG_INT("job_id", ev.job.id), LOG_ERR(&e),
+                 LOG_STR("action", "it is taken again within seconds"));
         worker_return(w, m, &back);
         return false;
     }
@@ -73,8 +73,8 @@ static void acknowledge(struct worker *w, const struct queue_message *noted, siz
 {
     struct err e = {0};
     if (n > 0 && queue_done(w->queue, noted, n, &e) != 0 && e.class != ERR_CONFLICT) {
-        log_warn("events_not_acknowledged", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
-                 LOG_STR("next", "they come again when their lease ends, which does no harm"));
+        log_warn("event_ack_failed", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
+                 LOG_STR("action", "they come again when their lease ends, which does no harm"));
     }
 }
 
@@ -85,8 +85,8 @@ static void extend_leases(struct worker *w, const struct config *c, struct queue
     for (size_t i = 0; i < n; i++) {
         struct err e = {0};
         if (queue_extend(w->queue, &rest[i], c->worker.lease_ms, &e) != 0) {
-            log_warn("lease_not_extended", LOG_STR("lane", rest[i].lane),
-                     LOG_STR("message", rest[i].id), LOG_ERR(&e),
+            log_warn("lease_extend_failed", LOG_STR("lane", rest[i].lane),
+                     LOG_STR("message_id", rest[i].id), LOG_ERR(&e),
                      LOG_STR("action", "it may be handled twice, which does no harm"));
         }
     }
@@ -125,8 +125,8 @@ static void *serve(void *arg)
         const struct config *c = config_live_get(w->config);
         if (queue_take(w->queue, EVENTS_LANE, BATCH, c->worker.lease_ms,
                        queue_patience_ms(w->queue), batch, &got, &e) != 0) {
-            log_warn("take_failed", LOG_STR("lane", EVENTS_LANE), LOG_ERR(&e),
-                     LOG_STR("next", "the lane is tried again in half a second"));
+            log_warn("receive_failed", LOG_STR("lane", EVENTS_LANE), LOG_ERR(&e),
+                     LOG_STR("action", "the lane is tried again in half a second"));
             (void)stop_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);
         }
         handle_batch(w, c, batch, got);

@@ -88,7 +88,7 @@ static bool makes_progress(struct heartbeat_launch *l, int64_t now)
         return true;
     }
     if (!l->stuck) {
-        log_warn("launch_stuck", LOG_STR("message", l->message->id), LOG_STR("vm", l->vm),
+        log_warn("launch_stuck", LOG_STR("message_id", l->message->id), LOG_STR("vm", l->vm),
                  LOG_STR("step", l->step),
                  LOG_STR("action", "its lease is no longer extended: when it has run out, the job "
                                    "is launched anew"));
@@ -151,7 +151,8 @@ static void beat(struct heartbeat *h, struct heartbeat_launch *l)
         l->last_ms = began_ms;
     } else {
         l->due_ms = clock_mono_ms() + l->lease_ms / 10; /* several tries before the lease is over */
-        log_warn("heartbeat_failed", LOG_STR("message", copy.id), LOG_STR("vm", vm), LOG_ERR(&e));
+        log_warn("heartbeat_failed", LOG_STR("message_id", copy.id), LOG_STR("vm", vm),
+                 LOG_ERR(&e));
     }
     pthread_cond_broadcast(&h->beaten);
 }

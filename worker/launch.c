@@ -271,8 +271,8 @@ static void roll_back(struct launching *l, const struct err *why)
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
     if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
-                 LOG_INT("job", l->request.job.id), LOG_ERR(&e),
-                 LOG_STR("next", "the reaper ends what is left of it"));
+                 LOG_INT("job_id", l->request.job.id), LOG_ERR(&e),
+                 LOG_STR("action", "the reaper ends what is left of it"));
         return;
     }
     stop_wake(&l->worker->intake); /* its slot is free */
@@ -298,7 +298,7 @@ static void add_to_timeline(const struct launching *l, const char *what, const c
         return; /* nothing that has a timeline */
     }
     if (ledger_log_event(l->worker->ledger, l->request.job.id, l->vm.name, what, detail, &e) != 0) {
-        log_debug("timeline_not_written", LOG_INT("job", l->request.job.id), LOG_ERR(&e));
+        log_debug("timeline_write_failed", LOG_INT("job_id", l->request.job.id), LOG_ERR(&e));
     }
 }
 
@@ -324,9 +324,10 @@ static void settle_unreserved(struct launching *l)
         return;
     }
     if (no_vm_is_wanted(l)) {
-        log_info("launch_not_needed", LOG_INT("job", l->request.job.id),
-                 LOG_STR("class", l->class->name), LOG_STR("why", ledger_outcome_name(r->outcome)),
-                 LOG_INT("demand", r->demand), LOG_INT("supply", r->supply));
+        log_info("launch_skipped", LOG_INT("job_id", l->request.job.id),
+                 LOG_STR("class", l->class->name),
+                 LOG_STR("reason", ledger_outcome_name(r->outcome)), LOG_INT("demand", r->demand),
+                 LOG_INT("supply", r->supply));
         worker_done(l->worker, l->message);
         return;
     }
@@ -361,9 +362,9 @@ static void settle_failed(struct launching *l, const struct err *why)
                    why->message);
     count_outcome(l, outcome_name(o.action));
     add_to_timeline(l, outcome_name(o.action), detail);
-    log_warn("launch_failed", LOG_INT("job", l->request.job.id), LOG_STR("class", l->class->name),
-             LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
-             LOG_STR("next", outcome_name(o.action)), LOG_INT("delay_ms", o.delay_ms),
+    log_warn("launch_failed", LOG_INT("job_id", l->request.job.id),
+             LOG_STR("class", l->class->name), LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
+             LOG_STR("action", outcome_name(o.action)), LOG_INT("delay_ms", o.delay_ms),
              LOG_INT("attempts", l->message->attempts + 1), LOG_ERR(why));
     if (o.pause_class) {
         lane_pause_until(l->lane, clock_mono_ms() + o.delay_ms);
@@ -404,7 +405,7 @@ static void settle_launched(struct launching *l)
     class_circuit_launched(lane_circuit(l->lane), l->message->id);
     count_outcome(l, "launched");
     observe_launch(l, launch_us, since_received_ms);
-    log_info("vm_launched", LOG_INT("job", l->request.job.id), LOG_STR("class", l->class->name),
+    log_info("vm_launched", LOG_INT("job_id", l->request.job.id), LOG_STR("class", l->class->name),
              LOG_STR("vm", l->vm.name), LOG_STR("vm_id", l->vm.vm_id),
              LOG_STR("repository", l->request.job.repository),
              LOG_INT("runner_id", l->vm.runner_id), LOG_INT("launch_ms", launch_us / 1000),

@@ -41,13 +41,13 @@ static bool end_row(struct worker *w, const struct ledger_vm *vm)
     struct fleet_end how = {.reason = "its worker died; the launch begins anew",
                             .spare_if_busy = true};
     if (fleet_end_vm(w->fleet, vm, &how, &e) == 0) {
-        log_info("launch_taken_over", LOG_STR("vm", vm->name), LOG_INT("job", vm->for_job),
+        log_info("launch_taken_over", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_INT("silent_ms", ledger_now_ms(w->ledger) - vm->heartbeat_ms));
         return true;
     }
     /* Another worker was faster, or its runner is busy after all: nothing that is wrong. */
     if (e.class != ERR_CONFLICT) {
-        log_warn("launch_not_taken_over", LOG_STR("vm", vm->name), LOG_INT("job", vm->for_job),
+        log_warn("launch_takeover_failed", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_ERR(&e), LOG_STR("action", "what is left of it is looked at again"));
     }
     return launches_no_more(w, vm);

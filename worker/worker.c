@@ -17,13 +17,20 @@ void worker_stop_intake(struct worker *w)
     queue_interrupt(w->queue);
 }
 
+/* The job that the message is about; 0: none. */
+static int64_t job_id_of(const struct queue_message *m)
+{
+    int64_t id = 0;
+    return slice_to_int64(slice_of(m->key), &id) ? id : 0;
+}
+
 /* ERR_CONFLICT is a lease that ran out: the message is somebody else's by now, as it should be. */
 static void report(const struct queue_message *m, const char *verb, const struct err *e)
 {
     if (e->class != ERR_CONFLICT) {
-        log_warn("message_not_settled", LOG_STR("verb", verb), LOG_STR("lane", m->lane),
-                 LOG_STR("message", m->id), LOG_STR("job", m->key), LOG_ERR(e),
-                 LOG_STR("next", "its lease runs out and it is taken again"));
+        log_warn("message_update_failed", LOG_STR("verb", verb), LOG_STR("lane", m->lane),
+                 LOG_STR("message_id", m->id), LOG_INT("job_id", job_id_of(m)), LOG_ERR(e),
+                 LOG_STR("action", "its lease runs out and it is taken again"));
     }
 }
 
@@ -48,9 +55,9 @@ void worker_bury(struct worker *w, const struct queue_message *m, const char *re
     struct err e = {0};
     char next[sizeof m->id + 64];
     (void)snprintf(next, sizeof next, "fix the cause, then: mayflyctl dead kick %s", m->id);
-    log_error("message_buried", LOG_STR("lane", m->lane), LOG_STR("message", m->id),
-              LOG_STR("job", m->key), LOG_INT("attempts", m->attempts), LOG_STR("reason", reason),
-              LOG_STR("next", next));
+    log_error("message_dead_lettered", LOG_STR("lane", m->lane), LOG_STR("message_id", m->id),
+              LOG_INT("job_id", job_id_of(m)), LOG_INT("attempts", m->attempts),
+              LOG_STR("reason", reason), LOG_STR("action", next));
     if (queue_bury(w->queue, m, reason, &e) != 0) {
         report(m, "bury", &e);
     }
@@ -72,8 +79,8 @@ void worker_reject(struct worker *w, const struct queue_message *m, const struct
     struct queue_return back = {.delay_ms = newer_format_delay_ms(m), .reason = why->message};
     metric_inc(metrics_counter("mayfly_worker_newer_version_total",
                                "Messages returned because a newer Mayfly wrote them.", ""));
-    log_warn("newer_version", LOG_STR("lane", m->lane), LOG_STR("message", m->id),
-             LOG_STR("job", m->key), LOG_INT("delay_ms", back.delay_ms), LOG_ERR(why),
+    log_warn("newer_version", LOG_STR("lane", m->lane), LOG_STR("message_id", m->id),
+             LOG_INT("job_id", job_id_of(m)), LOG_INT("delay_ms", back.delay_ms), LOG_ERR(why),
              LOG_STR("hint", "upgrade this worker; until then, set ingress.record_format to the "
                              "format that it reads"));
     worker_return(w, m, &back);

@@ -146,7 +146,7 @@ static void append_head(struct buf *b, enum log_level level, const char *event)
     buf_printf(b, "{\"ts\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
     append_key(b, "program");
     buf_append_json(b, slice_of(program_name));
-    append_key(b, "event");
+    append_key(b, "msg");
     buf_append_json(b, slice_of(event));
 }
 

@@ -1,8 +1,8 @@
 /*
  * Logs: one JSON object a line, on standard error.
  *
- *   {"ts":"2026-11-20T18:12:03.456Z","level":"info","program":"mayfly-worker","event":"vm_launched",
- *    "job":123,"class":"small","ms":412}
+ *   {"ts":"2026-11-20T18:12:03.456Z","level":"info","program":"mayfly-worker","msg":"vm_launched",
+ *    "job_id":123,"class":"small","duration_ms":412}
  *
  * `common/` returns errors and does not log; a program logs once, where it handles. Lines are whole
  * under concurrency and at most 8 KiB (fields that do not fit are dropped and "truncated":true says
@@ -38,21 +38,38 @@ void log_set_level(enum log_level level);
 /* "debug" … "error"; false if it is none of them. */
 bool log_level_parse(const char *word, enum log_level *out);
 
-/* Fields: LOG_STR("class", name), LOG_INT("job", id), LOG_BOOL(…), LOG_SLICE(…), LOG_ERR(&e) which
- * writes error, error_class and error_code. */
-static inline struct log_field LOG_STR(const char *key, const char *value) {
+/* Fields: LOG_STR("class", name), LOG_INT("job_id", id), LOG_BOOL(…), LOG_SLICE(…), and
+ * LOG_ERR(&e), which writes error, error_class and error_code. */
+/* The formatter takes a function whose name is in capitals for a macro. */
+/* clang-format off */
+static inline struct log_field LOG_STR(const char *key, const char *value)
+{
     return (struct log_field){LOG_TYPE_STR, key, slice_of(value), 0, 0};
-} static inline struct log_field LOG_SLICE(const char *key, struct slice value) {
-    return (struct log_field){LOG_TYPE_STR, key, value, 0, 0};
-} static inline struct log_field LOG_INT(const char *key, int64_t value) {
-    return (struct log_field){LOG_TYPE_INT, key, {0, 0}, value, 0};
-} static inline struct log_field LOG_BOOL(const char *key, bool value) {
-    return (struct log_field){LOG_TYPE_BOOL, key, {0, 0}, value, 0};
-} static inline struct log_field LOG_ERR(const struct err *e) {
-    return (struct log_field){LOG_TYPE_ERR, "error", {0, 0}, 0, e};
 }
 
-/* log_info("vm_launched", LOG_INT("job", id), LOG_STR("class", name)); event: a static string. */
+static inline struct log_field LOG_SLICE(const char *key, struct slice value)
+{
+    return (struct log_field){LOG_TYPE_STR, key, value, 0, 0};
+}
+
+static inline struct log_field LOG_INT(const char *key, int64_t value)
+{
+    return (struct log_field){LOG_TYPE_INT, key, {0, 0}, value, 0};
+}
+
+static inline struct log_field LOG_BOOL(const char *key, bool value)
+{
+    return (struct log_field){LOG_TYPE_BOOL, key, {0, 0}, value, 0};
+}
+
+static inline struct log_field LOG_ERR(const struct err *e)
+{
+    return (struct log_field){LOG_TYPE_ERR, "error", {0, 0}, 0, e};
+}
+/* clang-format on */
+
+/* log_info("vm_launched", LOG_INT("job_id", id), LOG_STR("class", name)); the event is a static
+ * string. */
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__, (struct log_field){0})
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__, (struct log_field){0})
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__, (struct log_field){0})

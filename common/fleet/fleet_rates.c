@@ -99,8 +99,8 @@ static void close_bucket(struct fleet *f, const char *name, int64_t until_ms)
 {
     struct err e = {0};
     if (ledger_rate_pause(f->ledger, name, until_ms, &e) != 0) {
-        log_warn("rate_not_paused", LOG_STR("bucket", name), LOG_ERR(&e),
-                 LOG_STR("next", "other processes find out by themselves"));
+        log_warn("rate_pause_failed", LOG_STR("bucket", name), LOG_ERR(&e),
+                 LOG_STR("action", "other processes find out by themselves"));
     }
 }
 
@@ -154,10 +154,10 @@ static void note_throttled(void *arg, enum vm_call call, int64_t retry_after_ms)
     int64_t until_ms = clock_wall_ms() + pause_ms;
     metric_inc(call_metric(call, "mayfly_fleet_throttled_total",
                            "Calls that a VM provider's service refused as too fast."));
-    log_warn("provider_throttles", LOG_STR("call", vm_call_name(call)),
+    log_warn("provider_throttled", LOG_STR("call", vm_call_name(call)),
              LOG_STR("class", class->name), LOG_STR("domain", vm_domain(class->provider)),
              LOG_INT("pause_ms", pause_ms),
-             LOG_STR("next", "all processes leave such calls for so long"));
+             LOG_STR("action", "all processes leave such calls for so long"));
     if (call == VM_CALL_RUN) {
         close_launches(class, until_ms);
     } else {

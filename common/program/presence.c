@@ -28,7 +28,7 @@ static void read_format(struct presence *p)
     struct err e = {0};
     int64_t format;
     if (ledger_format_get(p->ledger, &format, &e) != 0) {
-        log_debug("record_format_unknown", LOG_ERR(&e));
+        log_debug("record_format_read_failed", LOG_ERR(&e));
         return;
     }
     if (format > p->self.newest_format) {
@@ -47,7 +47,7 @@ static void *report_until_stopped(void *arg)
     do {
         struct err e = {0};
         if (ledger_program_report(p->ledger, &p->self, &e) != 0) {
-            log_debug("program_not_reported", LOG_ERR(&e));
+            log_debug("program_report_failed", LOG_ERR(&e));
         }
         read_format(p);
     } while (!stop_sleep(&p->stop, LEDGER_REPORT_INTERVAL_MS));
@@ -86,7 +86,7 @@ void presence_stop(struct presence *p)
     stop_raise(&p->stop);
     threads_join(&p->thread);
     if (ledger_program_leave(p->ledger, p->self.id, &e) != 0) {
-        log_debug("program_not_withdrawn", LOG_ERR(&e));
+        log_debug("program_report_delete_failed", LOG_ERR(&e));
     }
     stop_fini(&p->stop);
     free(p);

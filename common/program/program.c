@@ -214,8 +214,9 @@ static void reload(struct life *l)
     struct buf needs_restart;
     buf_init(&needs_restart, COMPLAINTS_LIMIT_BYTES);
     if (config_live_reload(l->live, &needs_restart, &e) != 0) {
-        log_error("config_reload_failed", LOG_ERR(&e),
-                  LOG_STR("next", "fix the file and send SIGHUP again; the old one stays in use"));
+        log_error(
+            "config_reload_failed", LOG_ERR(&e),
+            LOG_STR("action", "fix the file and send SIGHUP again; the old one stays in use"));
         buf_fini(&needs_restart);
         return;
     }
@@ -223,7 +224,7 @@ static void reload(struct life *l)
     apply_log_level(c);
     config_live_put(l->live, c);
     log_info("config_reloaded",
-             LOG_STR("needs_restart", needs_restart.len > 0 ? needs_restart.data : ""));
+             LOG_STR("restart_required", needs_restart.len > 0 ? needs_restart.data : ""));
     buf_fini(&needs_restart);
     if (l->program->reloaded != NULL) {
         l->program->reloaded(l->self);
@@ -254,9 +255,9 @@ static void *limit_drain(void *arg)
         signal_number = stop_wait_signal(left_ms);
     }
     bool again = signal_number == SIGTERM || signal_number == SIGINT;
-    log_warn("drain_cut_short", LOG_STR("cause", again ? "second signal" : "time over"),
-             LOG_INT("seconds", l->settings.drain_seconds),
-             LOG_STR("next", "what was under way is taken up again when its lease runs out"));
+    log_warn("drain_interrupted", LOG_STR("cause", again ? "second signal" : "time over"),
+             LOG_INT("duration_s", l->settings.drain_seconds),
+             LOG_STR("action", "what was under way is taken up again when its lease runs out"));
     _exit(1);
 }
 
@@ -270,7 +271,7 @@ static void drain(struct life *l, int64_t seconds)
     if (thread_start(&watch, "the thread that limits the drain", limit_drain, l, &e) == 0) {
         (void)pthread_detach(watch);
     } else {
-        log_warn("drain_not_limited", LOG_ERR(&e),
+        log_warn("drain_timer_failed", LOG_ERR(&e),
                  LOG_STR("action", "the drain goes on; if it does not end, send SIGKILL"));
     }
     l->program->drain(l->self, seconds);
@@ -286,7 +287,12 @@ static struct slice scheme_of(const char *url)
 
 static void log_started(const struct life *l)
 {
-    log_info("started", LOG_STR("version", MAYFLY_VERSION),
+    struct program_listener on = {0};
+    if (l->program->listener != NULL) {
+        l->program->listener(l->self, &on);
+    }
+    log_info("started", LOG_STR("version", MAYFLY_VERSION), LOG_STR("address", on.address),
+             LOG_INT("port", on.port), LOG_BOOL("tls", on.tls),
              LOG_INT("admin_port", admin_port(l->admin)),
              LOG_SLICE("queue", scheme_of(l->config->queue)),
              LOG_SLICE("ledger", scheme_of(l->config->ledger)));

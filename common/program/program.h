@@ -25,6 +25,13 @@ struct program_settings {
     int64_t drain_seconds;
 };
 
+/* What a program listens on beside the admin port. */
+struct program_listener {
+    char address[64]; /* numeric */
+    int64_t port;
+    bool tls;
+};
+
 struct program {
     const char *name;    /* "mayfly-worker" */
     const char *purpose; /* one sentence for --help */
@@ -47,6 +54,8 @@ struct program {
 
     /* For /readyz, on the admin thread: true, or the reason appended to `why`. */
     bool (*ready)(void *self, struct buf *why);
+    /* For the log line `started`; NULL: it listens on the admin port alone. */
+    void (*listener)(const void *self, struct program_listener *out);
     void (*refresh)(void *self);  /* before /metrics is rendered; may be NULL */
     void (*reloaded)(void *self); /* after each successful reload; may be NULL */
 };

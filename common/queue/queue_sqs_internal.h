@@ -31,7 +31,8 @@
 #define SQS_GROUP_MAX 128       /* MessageGroupId */
 #define SQS_HANDLE_MAX 1024     /* "Queue and message identifiers", developer guide */
 #define SQS_REQUEST_MAX_BYTES                                                                      \
-    (8u * 1024 * 1024) /* each byte of a batch as \u00XX, and its frame                            \
+    (8u * 1024 *                                                                                   \
+     1024) /* each byte of a batch as \u00XX, and its frame                            \
                         */
 
 struct sqs_target { /* one queue, by value */

@@ -77,7 +77,7 @@ async function main() {
 function verdict(jobs) {
   const truth = judge(deployment.log());
   const ended = (conclusion) => jobs.filter((j) => j.conclusion === conclusion).length;
-  const launched = deployment.worker.events.filter((e) => e.event === "vm_launched").length;
+  const launched = deployment.worker.events.filter((e) => e.msg === "vm_launched").length;
   const left = { vms: deployment.vms().length + deployment.processes().length, runners: truth.runnersLeft.length };
   const problems = [];
   if (ended("success") !== count - 1) problems.push(`${ended("success")} of ${count - 1} jobs succeeded`);

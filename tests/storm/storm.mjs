@@ -26,7 +26,7 @@ for (const name of Object.keys(process.env)) if (name.startsWith("AWS_")) delete
 const bin = path.resolve(root, process.env.MAYFLY_BUILD ?? "build/bench");
 const IMAGE = "arn:aws:lambda:us-east-1:123456789012:microvm-image:mayfly";
 
-const listening = (line) => { try { const e = JSON.parse(line); return e.event === "listening" && e.port > 0 ? e : null; } catch { return null; } };
+const listening = (line) => { try { const e = JSON.parse(line); return e.msg === "started" && e.port > 0 ? e : null; } catch { return null; } };
 const toldUrl = (line) => { try { return JSON.parse(line).url ?? null; } catch { return null; } };
 
 class Storm {
@@ -117,7 +117,7 @@ class Storm {
   }
 
   daemon(kind, n) {
-    const started = kind === "ingress" ? listening : (line) => line.includes('"event":"started"');
+    const started = kind === "ingress" ? listening : (line) => line.includes('"msg":"started"');
     const program = this.program(`${kind}-${n}`, kind, path.join(bin, kind, `mayfly-${kind}`), ["--config", this.configFile], started);
     this.daemons.push(program);
     return this.startDaemon(program);

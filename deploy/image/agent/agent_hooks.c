@@ -86,7 +86,7 @@ static struct hooks_connection *find_place(struct agent_hooks *h)
         }
     }
     if (oldest != NULL) {
-        log_warn("hook_connection_driven_out", LOG_INT("limit", HOOKS_CONNECTIONS_MAX));
+        log_warn("hook_connection_evicted", LOG_INT("limit", HOOKS_CONNECTIONS_MAX));
         finish(oldest);
     }
     return oldest;
@@ -230,7 +230,7 @@ static void take_requests(struct agent_hooks *h, struct hooks_connection *c, int
         if (read == REQUEST_WHOLE) {
             on_request(h, c, &r, now_ms);
         } else {
-            log_debug("hook_request_refused", LOG_INT("status", r.status));
+            log_debug("hook_request_rejected", LOG_INT("status", r.status));
             answer(h, c, r.status, false, now_ms);
         }
     }

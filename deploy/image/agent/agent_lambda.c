@@ -105,12 +105,12 @@ static int start_runner(struct agent_lambda *a, struct slice packed, const char 
     agent_warm_stop(&a->ready);
     agent_warm_stop(&a->validate);
     if (a->options.unique && make_unique(packed, microvm_id, &e) != 0) {
-        log_error("not_unique", LOG_ERR(&e));
+        log_error("identity_reset_failed", LOG_ERR(&e));
         agent_core_terminate(a->core, a->now_ms);
         return 500;
     }
     if (agent_core_start(a->core, packed, a->now_ms, &e) != 0) {
-        log_error("payload_refused", LOG_STR("reason", agent_reason_name(a->core->reason)),
+        log_error("payload_rejected", LOG_STR("reason", agent_reason_name(a->core->reason)),
                   LOG_ERR(&e));
         return a->core->reason == AGENT_BAD_PAYLOAD ? 400 : 500;
     }
@@ -125,7 +125,7 @@ static int on_run(struct agent_lambda *a, struct slice body)
     int status = 400;
     buf_init(&packed, REQUEST_BODY_MAX);
     if (!agent_run_body_parse(body, &told, &packed)) {
-        log_error("run_body_refused", LOG_INT("bytes", (int64_t)body.len));
+        log_error("run_request_rejected", LOG_INT("bytes", (int64_t)body.len));
     }
     uint64_t mark = mark_of(buf_slice(&packed));
     if (a->payload_mark != 0) {

@@ -53,7 +53,7 @@ static void on_output(void *ctx, struct slice line)
     }
     if (line.len + 1 > l->console_left) {
         l->console_left = 0;
-        log_warn("output_cut", LOG_INT("limit_bytes", CONSOLE_MAX_BYTES));
+        log_warn("output_truncated", LOG_INT("limit_bytes", CONSOLE_MAX_BYTES));
         return;
     }
     l->console_left -= line.len + 1;

@@ -13,7 +13,7 @@
 static void refuse(struct agent_serial *s, const char *word, const struct err *e)
 {
     char line[240];
-    log_error("payload_refused", LOG_STR("answer", word), LOG_ERR(e));
+    log_error("payload_rejected", LOG_STR("status", word), LOG_ERR(e));
     snprintf(line, sizeof(line), "ERR %s: %.200s", word, e->message);
     agent_port_answer(s->port, line);
 }

@@ -184,7 +184,7 @@ static int take_steps(step_fn *const steps[], size_t count, const struct agent_u
             *e = failed;
             return -1;
         }
-        log_info("not_permitted", LOG_STR("step", failed.message));
+        log_info("permission_denied", LOG_STR("step", failed.message));
     }
     return 0;
 }

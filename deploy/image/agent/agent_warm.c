@@ -176,10 +176,10 @@ bool agent_warm_poll(struct agent_warm *w, const struct agent_warm_options *opti
         begin(w, options, now_ms);
     }
     if (w->state == WARM_RUNNING && read(w->done_fd, &byte, 1) == 0) {
-        log_info("warmed", LOG_INT("ms", now_ms - w->started_ms));
+        log_info("warm_finished", LOG_INT("duration_ms", now_ms - w->started_ms));
         end_round(w);
     } else if (w->state == WARM_RUNNING && now_ms >= w->deadline_ms) {
-        log_warn("warm_too_slow", LOG_INT("limit_ms", options->limit_ms));
+        log_warn("warm_timeout", LOG_INT("limit_ms", options->limit_ms));
         agent_warm_stop(w);
     }
     return w->state == WARM_DONE;

@@ -171,7 +171,7 @@ static void grow_root(const char *disk)
     if (root >= 0 && bytes > 0 && fstatfs(root, &fs) == 0 && fs.f_bsize > 0) {
         uint64_t blocks = (uint64_t)bytes / (uint64_t)fs.f_bsize;
         if (ioctl(root, EXT4_GROW, &blocks) != 0) {
-            log_warn("grow_failed", LOG_STR("disk", disk), LOG_STR("reason", strerror(errno)));
+            log_warn("disk_grow_failed", LOG_STR("disk", disk), LOG_STR("reason", strerror(errno)));
         }
     }
     if (device >= 0) {
@@ -243,7 +243,8 @@ static int run_lambda(const struct settings *s, struct agent_loop *loop, struct 
     if (agent_lambda_open(&lambda, &options, &loop->core, e) != 0) {
         return -1;
     }
-    log_info("hooks", LOG_STR("address", s->address), LOG_INT("port", lambda.hooks.port));
+    log_info("hook_server_started", LOG_STR("address", s->address),
+             LOG_INT("port", lambda.hooks.port));
     const struct agent_transport transport = agent_lambda_transport(&lambda);
     int rc = agent_loop_run(loop, &transport, e);
     agent_lambda_close(&lambda);

@@ -129,7 +129,7 @@ class Scene {
     child.lines = lines;
     for (const stream of [child.stdout, child.stderr]) readline.createInterface({ input: stream }).on('line', (line) => lines.push(line));
     this.running[role] = child;
-    const told = (line) => line.includes(role === 'ingress' ? '"event":"listening"' : '"event":"started"') && !line.includes('"port":0,');
+    const told = (line) => line.includes('"msg":"started"');
     await until(`${role} has started: ${lines.join('\n')}`, () => lines.some(told) || (child.exitCode !== null && assert.fail(lines.join('\n'))), { seconds: 30 });
     if (role !== 'ingress') return;
     const { port } = JSON.parse(lines.find(told));

@@ -73,8 +73,9 @@ class Ingress:
         self.process = spawn([PROGRAM, "--config", self.config_path], stderr=subprocess.PIPE,
                              text=True)
         threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True).start()
-        self.port = self.wait_log("listening")["port"]
-        self.admin_port = self.wait_log("started")["admin_port"]
+        started = self.wait_log("started")
+        self.port = started["port"]
+        self.admin_port = started["admin_port"]
         return self
 
     def _read_log(self, stream):
@@ -83,7 +84,7 @@ class Ingress:
                 try:
                     self.lines.put(json.loads(line))
                 except ValueError:
-                    self.lines.put({"event": "not json", "line": line})
+                    self.lines.put({"msg": "not json", "line": line})
         self.lines.put(None)
 
     def wait_log(self, event):
@@ -94,7 +95,7 @@ class Ingress:
             if line is None:
                 raise AssertionError(f"it ended without {event}: {self.log[-5:]}")
             self.log.append(line)
-            if line["event"] == event:
+            if line["msg"] == event:
                 return line
 
     def wait_exit(self):
@@ -110,7 +111,7 @@ class Ingress:
         """A graceful end; whatever else it said must be sound JSON."""
         self.signal(signal.SIGTERM)
         code = self.wait_exit()
-        strange = [line for line in self.log if line["event"] == "not json"]
+        strange = [line for line in self.log if line["msg"] == "not json"]
         if code != 0 or strange:
             raise AssertionError(f"exit code {code}, log {strange or self.log[-3:]}")
 

@@ -136,7 +136,7 @@ class Answers(harness.TestCase):
     def test_null_job_is_logged(self):
         self.check(self.one(harness.request({"action": "queued", "workflow_job": None}, guid="guid-null")),
                    200, ignored="job_null")
-        while (line := self.server.wait_log("delivery_odd"))["delivery"] != "guid-null":
+        while (line := self.server.wait_log("delivery_unexpected"))["delivery_id"] != "guid-null":
             pass
         self.assertEqual("warn", line["level"])
 

@@ -151,7 +151,7 @@ class Limits(harness.TestCase):
             self.assertGreaterEqual(tried, 1)
             self.assertLessEqual(tried, took / 0.1 + 1)
             server.stop()
-            more = [line for line in server.log if line["event"] == "accept_paused"]
+            more = [line for line in server.log if line["msg"] == "accept_paused"]
             self.assertEqual([warning], more)
 
 

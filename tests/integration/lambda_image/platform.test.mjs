@@ -77,9 +77,9 @@ async function startAgent(t, extra = []) {
     waiting.push(look);
     look();
   });
-  const { port } = await logged((entry) => entry.event === 'hooks');
+  const { port } = await logged((entry) => entry.msg === 'hook_server_started');
   const hook = async (name, body = {}) => (await fetch(`http://127.0.0.1:${port}${HOOKS}/${name}`, { method: 'POST', body: JSON.stringify(body) })).status;
-  const status = (line) => logged((entry) => entry.event === 'status' && entry.line.startsWith(line));
+  const status = (line) => logged((entry) => entry.msg === 'status' && entry.line.startsWith(line));
   return { agent, dir, port, hook, status, ended, log, output };
 }
 

@@ -33,7 +33,7 @@ export class Program {
 
   take(line) {
     this.sink?.write(line + "\n");
-    let event = { event: "text", text: line };
+    let event = { msg: "text", text: line };
     try { event = JSON.parse(line); } catch { /* not a JSON line */ }
     this.events.push(event);
     for (const listener of this.listeners) listener();
@@ -41,7 +41,7 @@ export class Program {
 
   // The first event that matches, past or to come. Fails when the process ends or time is over.
   waitFor(match, { seconds = 30 } = {}) {
-    const test = typeof match === "string" ? (e) => e.event === match : match;
+    const test = typeof match === "string" ? (e) => e.msg === match : match;
     return new Promise((resolve, reject) => {
       const finish = (settle, value) => { clearTimeout(timer); this.listeners.delete(look); settle(value); };
       const look = () => {
@@ -134,7 +134,7 @@ export class Deployment {
 
   async startIngress(env) {
     this.ingress = this.start("mayfly-ingress", env);
-    const { port } = await this.ingress.waitFor((e) => e.event === "listening" && e.port > 0);
+    const { port } = await this.ingress.waitFor("started");
     this.ingressPort = port;
     await this.fake("POST", "/_fake/webhook-url", { url: `http://127.0.0.1:${port}/webhook`, secret: this.secret });
     return this.ingress;

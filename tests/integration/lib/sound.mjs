@@ -13,9 +13,9 @@ export function assertSound(d, expected = []) {
   assert.deepEqual(truth.invalid, [], "requests that GitHub would not take");
   assert.deepEqual(d.vms(), [], "slots held");
   assert.deepEqual(d.processes(), [], "processes left");
-  const reports = d.programs.flatMap((p) => p.events.filter((e) => e.event === "text" && /Sanitizer|runtime error|internal error/.test(e.text)));
+  const reports = d.programs.flatMap((p) => p.events.filter((e) => e.msg === "text" && /Sanitizer|runtime error|internal error/.test(e.text)));
   assert.deepEqual(reports, [], "what the sanitizers or assertions say");
-  const isUnexpected = (e) => ["warn", "error"].includes(e.level) && !expected.includes(e.event);
+  const isUnexpected = (e) => ["warn", "error"].includes(e.level) && !expected.includes(e.msg);
   assert.deepEqual(d.programs.flatMap((p) => p.events.filter(isUnexpected).map((e) => `${p.name}: ${JSON.stringify(e)}`)), [], "warnings");
   return truth;
 }

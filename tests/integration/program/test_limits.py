@@ -52,7 +52,7 @@ class Limits(unittest.TestCase):
     def check(self, ended, thread):
         self.assertEqual(1, ended.returncode, ended.stderr)
         lines = [json.loads(line) for line in ended.stderr.splitlines()]
-        failed = [line for line in lines if line["event"] == "startup_failed"]
+        failed = [line for line in lines if line["msg"] == "startup_failed"]
         self.assertEqual(1, len(failed), ended.stderr)
         self.assertEqual("capacity", failed[0]["error_class"])
         self.assertIn(f"cannot start {thread}", failed[0]["error"])

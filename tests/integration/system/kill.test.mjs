@@ -18,7 +18,7 @@ async function start(t) {
 }
 
 // What a machine that takes longer to boot than this short patience, or start-up timeout, makes the programs log.
-const slowBoot = ["job_untaken", "launch_stuck"];
+const slowBoot = ["job_stuck_with_idle_runners", "launch_stuck"];
 
 async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 120 });
@@ -27,11 +27,11 @@ async function finish(d, count, expected = []) {
 }
 
 // A worker that is killed between the provider's answer and its own note leaves a machine without a row.
-const workerKilled = ["stray_ended"];
+const workerKilled = ["orphan_vm_terminated"];
 
 // What a killed program had just done when the signal came.
 const points = {
-  worker: ["vm_launched", "job_event", "vm_ended"],
+  worker: ["vm_launched", "job_event", "vm_terminated"],
   reaper: ["started"],
 };
 

@@ -46,10 +46,10 @@ test("messages_of_a_killed_worker_run_again_without_a_reaper", async (t) => {
   d.killMachines(); // else some would come up and run a job: their payload is handed over by now
   const killed = Date.now();
   await d.startWorker();
-  const launched = () => d.worker.events.filter((e) => e.event === "vm_launched");
+  const launched = () => d.worker.events.filter((e) => e.msg === "vm_launched");
   await until("all four are launched again", () => launched().length === 4, { seconds: 60 });
   t.diagnostic(`the last began ${launched().map((e) => Date.parse(e.ts) - e.launch_ms - killed)} ms after the kill; the lease is ${lease_ms} ms`);
-  assert.ok(d.worker.events.some((e) => e.event === "launch_taken_over"), "the rows of the dead worker were ended");
+  assert.ok(d.worker.events.some((e) => e.msg === "launch_taken_over"), "the rows of the dead worker were ended");
   const jobs = await d.untilJobsEnd(4);
   assert.ok(jobs.every((j) => j.conclusion === "success"));
   await d.startReaper();

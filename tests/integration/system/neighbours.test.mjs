@@ -22,7 +22,7 @@ async function leaveRegistration(d, name) {
   assert.equal(response.status, 201, await response.text());
 }
 
-const said = (d, event) => d.programs.flatMap((p) => p.events).filter((e) => e.event === event);
+const said = (d, event) => d.programs.flatMap((p) => p.events).filter((e) => e.msg === event);
 
 test("deployments_named_prod_and_prod_eu_leave_each_others_runners_and_vms_alone", async (t) => {
   const reaper = { interval_ms: 300, confirm_after_ms: 250, records_interval_ms: 300 };
@@ -49,13 +49,13 @@ test("deployments_named_prod_and_prod_eu_leave_each_others_runners_and_vms_alone
   const left = { prod: nameOf("prod", "eu-small", "000000000001"), eu: nameOf("prod-eu", "small", "000000000002") };
   await leaveRegistration(prod, left.prod);
   await leaveRegistration(prod, left.eu);
-  await until("each reaper has deleted its own", () => said(prod, "record_deleted").length > 0 && said(eu, "record_deleted").length > 0);
+  await until("each reaper has deleted its own", () => said(prod, "stale_runner_deleted").length > 0 && said(eu, "stale_runner_deleted").length > 0);
   assert.notEqual((await prod.job(job.id)).state, "completed", "the neighbour's VM was there all the while");
   await eu.untilJobsEnd(2);
   await eu.untilQuiet();
-  assert.deepEqual(said(prod, "record_deleted").map((e) => e.runner), [left.prod]);
-  assert.deepEqual(said(eu, "record_deleted").map((e) => e.runner), [left.eu]);
-  for (const d of [prod, eu]) assert.deepEqual(said(d, "stray_ended"), []);
+  assert.deepEqual(said(prod, "stale_runner_deleted").map((e) => e.runner), [left.prod]);
+  assert.deepEqual(said(eu, "stale_runner_deleted").map((e) => e.runner), [left.eu]);
+  for (const d of [prod, eu]) assert.deepEqual(said(d, "orphan_vm_terminated"), []);
   assert.equal((await prod.job(job.id)).conclusion, "success");
   prod.programs.push(...eu.programs);
   assertSound(prod);

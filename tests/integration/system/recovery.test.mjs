@@ -29,7 +29,7 @@ async function startWithoutIngress(t, url, options = {}) {
 }
 
 // What a machine that takes longer to boot than this short patience, or start-up timeout, makes the programs log.
-const slowBoot = ["job_untaken", "launch_stuck"];
+const slowBoot = ["job_stuck_with_idle_runners", "launch_stuck"];
 
 async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 120 });
@@ -56,10 +56,10 @@ async function unavailable(t) {
   return `http://127.0.0.1:${server.address().port}/webhook`;
 }
 
-const recoveredBy = (...reapers) => reapers.flatMap((r) => r.events.filter((e) => e.event === "delivery_recovered").map((e) => e.delivery));
+const recoveredBy = (...reapers) => reapers.flatMap((r) => r.events.filter((e) => e.msg === "delivery_recovered").map((e) => e.delivery_id));
 // Recovered, or found to be of a job that a machine launched for another had taken meanwhile.
 const dealtWithBy = (...reapers) => [...recoveredBy(...reapers),
-  ...reapers.flatMap((r) => r.events.filter((e) => e.event === "delivery_outdated").map((e) => e.delivery))];
+  ...reapers.flatMap((r) => r.events.filter((e) => e.msg === "delivery_stale").map((e) => e.delivery_id))];
 const failedQueued = (d) => d.log().filter((e) => e.event === "webhook" && e.action === "queued" && !(e.status >= 200 && e.status < 300)).map((e) => e.guid);
 
 function assertOnce(list, what) {
@@ -152,7 +152,7 @@ test("two_reapers_alive_do_no_harm", async (t) => {
   await d.worker.waitFor("vm_launched");
   d.killMachines(1);
   await finish(d, 12, ["launch_failed"]); // the machine that is killed may be booting
-  const reaped = [first, second].flatMap((r) => r.events.filter((e) => e.event === "vm_reaped").map((e) => e.vm));
+  const reaped = [first, second].flatMap((r) => r.events.filter((e) => e.msg === "vm_terminated").map((e) => e.vm));
   assertOnce(reaped, "ended");
   assertOnce(recoveredBy(first, second), "recovered");
 });
@@ -174,16 +174,16 @@ test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) =>
   }, { every_ms: 200 });
   const leader = await d.startReaper(); // which has six to end in its first sweep
   const heir = await d.startReaper();
-  await leader.waitFor("vm_reaped");
+  await leader.waitFor("vm_terminated");
   await sleep(300); // in the middle of the 2.5 s that it waits before it ends the next one
   leader.process.kill("SIGSTOP");
   await until("the other one has ended the rest", () => d.vms().length === 0);
   const before = leader.events.length;
   leader.process.kill("SIGCONT");
   await leader.waitFor("lease_lost");
-  const ended = (r) => r.events.filter((e) => e.event === "vm_reaped").map((e) => e.vm);
+  const ended = (r) => r.events.filter((e) => e.msg === "vm_terminated").map((e) => e.vm);
   assert.ok(ended(heir).length > 0);
-  assert.deepEqual(leader.events.slice(before).filter((e) => e.event === "vm_reaped"), []);
+  assert.deepEqual(leader.events.slice(before).filter((e) => e.msg === "vm_terminated"), []);
   assertOnce([...ended(leader), ...ended(heir)], "ended");
   for (const { id } of jobs) await d.fake("POST", `/_fake/jobs/${id}/lose`);
   // It is as good a reaper as before: it takes over again when the heir goes.
@@ -199,7 +199,7 @@ test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", asy
   await d.startAll();
   await d.startWorker();
   const workers = d.programs.filter((p) => p.name === "mayfly-worker");
-  const said = (event) => workers.flatMap((w) => w.events.filter((e) => e.event === event));
+  const said = (event) => workers.flatMap((w) => w.events.filter((e) => e.msg === event));
   // Three refusals stop the class, the other worker may be at a fourth, and at least one is the try's.
   await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 5 }]);
   await d.queueJobs({ count: 12 });
@@ -209,7 +209,7 @@ test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", asy
   const dead = d.ctl("dead", "list");
   assert.ok(dead.length <= 2, `only those before it stopped were buried: ${dead.length}`);
   for (const { message } of dead) d.ctl("dead", "kick", message);
-  await finish(d, 12, ["launch_failed", "message_buried", "circuit_opened"]);
+  await finish(d, 12, ["launch_failed", "message_dead_lettered", "circuit_opened"]);
   assert.equal(said("circuit_opened").length, 1, "said once by the whole fleet");
   assert.ok(said("circuit_reopened").length >= 1);
 });

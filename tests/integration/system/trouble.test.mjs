@@ -18,7 +18,7 @@ async function start(t, options = {}) {
 }
 
 // What a machine that takes longer to boot than this short patience, or start-up timeout, makes the programs log.
-const slowBoot = ["job_untaken", "launch_stuck"];
+const slowBoot = ["job_stuck_with_idle_runners", "launch_stuck"];
 
 async function finish(d, count, expected = []) {
   await d.untilJobsEnd(count, { seconds: 90 });
@@ -108,7 +108,7 @@ test("a_registration_refused_for_good_is_buried_with_its_reason_and_kicked_back"
   assert.match(dead.reason, /422|Invalid/);
   assert.match(d.ctl("why", String(job.id)).waits_for, /kick/);
   assert.equal(d.ctl("dead", "kick", dead.message).count, 1);
-  await finish(d, 1, ["launch_failed", "message_buried"]);
+  await finish(d, 1, ["launch_failed", "message_dead_lettered"]);
 });
 
 test("a_vm_that_dies_before_its_job_is_replaced", async (t) => {
@@ -155,7 +155,7 @@ test("a_job_whose_end_nobody_heard_of_is_settled_while_its_machine_idles", async
 test("vm_end_by_an_operator_ends_it_and_its_job_is_told_lost", async (t) => {
   const d = await start(t);
   const [job] = await d.queueJobs({ command: "sleep 60" });
-  await d.worker.waitFor((e) => e.event === "job_event" && e.action === "in_progress");
+  await d.worker.waitFor((e) => e.msg === "job_event" && e.webhook_action === "in_progress");
   d.ctl("vm", "end", d.vms()[0].vm);
   await until("its machine is gone", () => d.processes().length === 0 && d.vms().length === 0);
   await d.fake("POST", `/_fake/jobs/${job.id}/lose`);

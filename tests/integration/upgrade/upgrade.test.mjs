@@ -7,7 +7,7 @@ import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
 const count = async (d, state) => (await d.jobs()).filter((j) => j.state === state).length;
-const newer = (program) => program.events.filter((e) => e.event === "newer_version" && e.message);
+const newer = (program) => program.events.filter((e) => e.msg === "newer_version" && e.message_id);
 
 function finishUpgrade(d) {
   const run = spawnSync(d.program("mayflyctl"), ["--config", d.configFile, "upgrade", "finish"], { encoding: "utf8" });

@@ -39,7 +39,7 @@ static void start_with(struct bed *b, const char *script, const char *const extr
     char line[1024];
     agent_bed_init(&b->agent, script);
     agent_bed_start(&b->agent, agent_path, STDERR_FILENO, options);
-    await_log(b, "\"event\":\"hooks\"", line, sizeof(line));
+    await_log(b, "\"msg\":\"hook_server_started\"", line, sizeof(line));
     const char *port = strstr(line, "\"port\":");
     assert_non_null(port);
     b->port = (int)strtol(port + 7, NULL, 10);
@@ -280,7 +280,7 @@ static void warming_that_hangs_is_ended(void **state)
     start_with(&b, "exit 0", quick);
     write_listener(&b, "#!/bin/sh\nexec sleep 1000\n");
     await_200(&b, "ready");
-    await_log(&b, "warm_too_slow", line, sizeof(line));
+    await_log(&b, "warm_timeout", line, sizeof(line));
     assert_int_equal(call(&b, "terminate", ""), 200);
     finish(&b, 1);
 }

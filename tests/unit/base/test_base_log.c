@@ -108,7 +108,7 @@ static void line_has_head_and_fields(void **state)
     assert_string_equal(text_of(lines, 0, "ts"), "2026-11-17T18:12:03.456Z");
     assert_string_equal(text_of(lines, 0, "level"), "info");
     assert_string_equal(text_of(lines, 0, "program"), "mayfly-test");
-    assert_string_equal(text_of(lines, 0, "event"), "vm_launched");
+    assert_string_equal(text_of(lines, 0, "msg"), "vm_launched");
     assert_true(number_of(lines, 0, "job") == 100520616165);
     assert_string_equal(text_of(lines, 0, "class"), "small");
     assert_true(json_is_true(json_object_get(json_array_get(lines, 0), "warm")));
@@ -143,8 +143,8 @@ static void levels_below_the_threshold_are_left_out(void **state)
     log_debug("also");
     json_t *lines = written();
     assert_int_equal(json_array_size(lines), 2);
-    assert_string_equal(text_of(lines, 0, "event"), "yes");
-    assert_string_equal(text_of(lines, 1, "event"), "also");
+    assert_string_equal(text_of(lines, 0, "msg"), "yes");
+    assert_string_equal(text_of(lines, 1, "msg"), "also");
     json_decref(lines);
     assert_true(log_level_parse("error", &level) && level == LOG_ERROR);
     assert_true(log_level_parse("debug", &level) && level == LOG_DEBUG);
@@ -220,7 +220,7 @@ static void another_class_of_trouble_is_no_repeat(void **state)
     json_t *lines = written();
     assert_int_equal(json_array_size(lines), 12);
     assert_string_equal(text_of(lines, 10, "error_class"), "auth");
-    assert_string_equal(text_of(lines, 11, "event"), "other_event");
+    assert_string_equal(text_of(lines, 11, "msg"), "other_event");
     json_decref(lines);
 }
 

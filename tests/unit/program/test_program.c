@@ -209,7 +209,7 @@ static void second_signal_ends_the_drain_at_once(void **state)
     assert_int_equal(kill(c.pid, SIGTERM), 0);
     (void)wait_line(&c, "step drain");
     assert_int_equal(kill(c.pid, SIGINT), 0);
-    assert_non_null(strstr(wait_line(&c, "drain_cut_short"), "second signal"));
+    assert_non_null(strstr(wait_line(&c, "drain_interrupted"), "second signal"));
     int status = 0;
     assert_int_equal(waitpid(c.pid, &status, 0), c.pid);
     assert_true(WIFEXITED(status));
@@ -244,7 +244,7 @@ static void sighup_during_the_drain_neither_ends_nor_prolongs_it(void **state)
         }
     }
     assert_in_range(sent, 1, 299);
-    assert_non_null(strstr(wait_line(&c, "drain_cut_short"), "time over"));
+    assert_non_null(strstr(wait_line(&c, "drain_interrupted"), "time over"));
     assert_int_equal(waitpid(c.pid, &(int){0}, 0), c.pid);
     fclose(c.log);
     close(c.gate);
