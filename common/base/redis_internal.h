@@ -26,7 +26,7 @@ struct redis_url {
     char password[512];
     int db;
     char prefix[65];
-    int64_t deadline_ms;
+    int64_t timeout_ms;
     size_t connections;
     int wait_replicas;
     bool wait_aof;

@@ -208,7 +208,7 @@ static bool follow(struct exchange *x)
 
 static int exchange_following(struct exchange *x, struct err *e)
 {
-    x->deadline_mono = clock_mono_ms() + x->s->url.deadline_ms;
+    x->deadline_mono = clock_mono_ms() + x->s->url.timeout_ms;
     for (int attempt = 0;; attempt++) {
         struct redis_conn *c = NULL;
         if (redis_pool_take(x->s->pool, x->deadline_mono, &c, e) != 0 || exchange(x, c, e) != 0) {

@@ -34,7 +34,7 @@ struct redis_subscription; /* one channel, on a connection of its own */
  * authorities), or redis:///path/to/socket. User, password and path may hold %XX. Options:
  *   prefix=NAME         the deployment, [A-Za-z0-9._-], at most 64; "mayfly"
  *   db=N                the database, for a socket
- *   deadline_ms=N       of a call, 100 to 60000; 5000
+ *   timeout=DURATION    of a call, 100ms to 1m; 5s
  *   connections=N       at most so many besides subscriptions, 1 to 1024; 64
  *   wait_replicas=N     redis_store_write waits until N replicas have the write; 0
  *   wait_aof=1          redis_store_write waits for the server's fsync (Redis 7.2 or newer); 0

@@ -9,7 +9,7 @@
 #define STORE "Redis"
 #define DATABASE_MAX 1000000
 #define PORT_DEFAULT 6379
-#define DEADLINE_DEFAULT_MS 5000
+#define TIMEOUT_DEFAULT_MS 5000
 #define CONNECTIONS_DEFAULT 64
 
 static int take_text(struct slice value, char *out, size_t size, const char *what, struct err *e)
@@ -34,7 +34,7 @@ static int take_options(struct slice query, struct redis_url *u, struct err *e)
     const struct url_option known[] = {
         {.name = "prefix", .text = u->prefix, .size = sizeof u->prefix, .word = true},
         {.name = "db", .number = &db, .least = 0, .most = DATABASE_MAX},
-        {.name = "deadline_ms", .number = &u->deadline_ms, .least = 100, .most = 60000},
+        {.name = "timeout", .duration_ms = &u->timeout_ms, .least = 100, .most = 60000},
         {.name = "connections", .number = &connections, .least = 1, .most = 1024},
         {.name = "wait_replicas", .number = &wait_replicas, .least = 0, .most = 100},
         {.name = "wait_aof", .number = &wait_aof, .least = 0, .most = 1},
@@ -127,7 +127,7 @@ int redis_url_parse(const char *url, struct redis_url *out, struct err *e)
     struct slice place;
     struct slice options;
     struct redis_url u = {
-        .deadline_ms = DEADLINE_DEFAULT_MS, .connections = CONNECTIONS_DEFAULT, .prefix = "mayfly"};
+        .timeout_ms = TIMEOUT_DEFAULT_MS, .connections = CONNECTIONS_DEFAULT, .prefix = "mayfly"};
     u.tls = slice_starts_with(rest, SLICE("rediss://"));
     if (!u.tls && !slice_starts_with(rest, SLICE("redis://"))) {
         return err_set(e, ERR_PERMANENT, 0,

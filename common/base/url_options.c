@@ -4,6 +4,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/codec.h"
+#include "common/base/quantity.h"
 
 static const char word_letters[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -18,6 +19,25 @@ bool url_next_parameter(struct slice *query, struct slice *name, struct slice *v
     return parameter.len > 0;
 }
 
+static int take_duration(const char *store, const struct url_option *option, struct slice value,
+                         struct err *e)
+{
+    char standard[QUANTITY_TEXT_SIZE];
+    struct quantity q = {.kind = QUANTITY_DURATION,
+                         .min = option->least,
+                         .max = option->most,
+                         .example =
+                             quantity_text(QUANTITY_DURATION, *option->duration_ms, standard)};
+    struct buf why;
+    int rc = 0;
+    buf_init(&why, 512);
+    if (!quantity_read(&q, value, option->duration_ms, &why)) {
+        rc = err_set(e, ERR_PERMANENT, 0, "the %s URL's %s %s", store, option->name, why.data);
+    }
+    buf_fini(&why);
+    return rc;
+}
+
 int url_option_take(const char *store, const struct url_option *option, struct slice value,
                     struct err *e)
 {
@@ -30,6 +50,9 @@ int url_option_take(const char *store, const struct url_option *option, struct s
         }
         *option->number = number;
         return 0;
+    }
+    if (option->duration_ms != NULL) {
+        return take_duration(store, option, value, e);
     }
     if (!codec_unpercent(value, option->text, option->size)) {
         return err_set(e, ERR_PERMANENT, 0, "the %s URL's %s is too long or has a bad %%XX", store,

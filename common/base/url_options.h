@@ -1,9 +1,10 @@
 /*
  * The options of a store's URL, "name=value&…" behind its '?': one table says what there is.
  *
- * Numbers are decimal, texts may hold %XX ('+' is itself). Empty parameters are skipped; of an
- * option that is given twice the last value stays. Pure functions; failures are ERR_PERMANENT,
- * naming the store and the option, never a value, which may be a secret.
+ * Numbers are decimal, durations have a unit (quantity.h), texts may hold %XX ('+' is itself).
+ * Empty parameters are skipped; of an option that is given twice the last value stays. Pure
+ * functions; failures are ERR_PERMANENT, naming the store and the option, never a value, which may
+ * be a secret.
  */
 #ifndef MAYFLY_BASE_URL_OPTIONS_H
 #define MAYFLY_BASE_URL_OPTIONS_H
@@ -15,10 +16,12 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
-/* Gets a number from least to most, or a text of less than size bytes. */
+/* Gets a number or a duration from least to most, or a text of less than size bytes: the one whose
+ * member is not NULL. */
 struct url_option {
     const char *name;
-    int64_t *number; /* NULL: it is a text */
+    int64_t *number;
+    int64_t *duration_ms; /* holds the default */
     int64_t least;
     int64_t most;
     char *text;

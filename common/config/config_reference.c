@@ -42,6 +42,10 @@ static const char *type_name(const struct setting *s)
         return s->words != NULL ? "word" : (s->flags & SETTING_PATH) != 0 ? "path" : "text";
     case SETTING_WHOLE:
         return "whole number";
+    case SETTING_DURATION:
+        return "duration";
+    case SETTING_SIZE:
+        return "size";
     case SETTING_NUMBER:
         return "number";
     case SETTING_BOOL:

@@ -24,8 +24,17 @@ enum setting_flag {
     SETTING_LINES = 8,      /* may hold line breaks */
 };
 
-/* The type of the struct's member: char *, int64_t, double, bool, struct config_list. */
-enum setting_type { SETTING_TEXT, SETTING_WHOLE, SETTING_NUMBER, SETTING_BOOL, SETTING_LIST };
+/* The type of the struct's member: char *, int64_t (DURATION: milliseconds, SIZE: bytes), double,
+ * bool, struct config_list. */
+enum setting_type {
+    SETTING_TEXT,
+    SETTING_WHOLE,
+    SETTING_DURATION,
+    SETTING_SIZE,
+    SETTING_NUMBER,
+    SETTING_BOOL,
+    SETTING_LIST
+};
 
 /* What a text, or each item of a list, must look like. */
 struct setting_form {
@@ -43,7 +52,8 @@ struct setting {
     /* In struct config; for keys below classes[] in struct config_class, for a VM provider's own
      * keys in its struct (config_provider.h). */
     size_t offset;
-    /* WHOLE, NUMBER: the value; TEXT: its length in bytes; LIST: its number of items. */
+    /* WHOLE, DURATION, SIZE, NUMBER: the value; TEXT: its length in bytes; LIST: its number of
+     * items. */
     int64_t min;
     int64_t max;
     enum setting_type type;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/quantity.h"
+
 /* Where the setting's member is, by its type. The offsets come from offsetof of that member, so
  * the alignment is right. */
 static char **text_at(const struct setting *s, void *base)
@@ -151,6 +153,20 @@ static const char *read_whole(const struct setting *s, void *base, struct slice 
     return NULL;
 }
 
+static enum quantity_kind kind_of(const struct setting *s)
+{
+    return s->type == SETTING_SIZE ? QUANTITY_SIZE : QUANTITY_DURATION;
+}
+
+static const char *read_quantity(const struct setting *s, void *base, struct slice value,
+                                 struct buf *why)
+{
+    bool zero = s->fallback[0] == '0';
+    const struct quantity q = {
+        .kind = kind_of(s), .min = s->min, .max = s->max, .example = zero ? NULL : s->fallback};
+    return quantity_read(&q, value, whole_at(s, base), why) ? NULL : why->data;
+}
+
 static const char *read_number(const struct setting *s, void *base, struct slice value,
                                struct buf *why)
 {
@@ -183,6 +199,9 @@ const char *setting_read(const struct setting *s, void *base, struct slice value
         return read_text(s, base, value, why);
     case SETTING_WHOLE:
         return read_whole(s, base, value, why);
+    case SETTING_DURATION:
+    case SETTING_SIZE:
+        return read_quantity(s, base, value, why);
     case SETTING_NUMBER:
         return read_number(s, base, value, why);
     case SETTING_BOOL:
@@ -243,6 +262,8 @@ void setting_copy(const struct setting *s, void *to, const void *from)
         *text_at(s, to) = slice_dup(slice_of(*text_at(s, source)));
         break;
     case SETTING_WHOLE:
+    case SETTING_DURATION:
+    case SETTING_SIZE:
         *whole_at(s, to) = *whole_at(s, source);
         break;
     case SETTING_NUMBER:
@@ -282,6 +303,8 @@ bool setting_equal(const struct setting *s, const void *a, const void *b)
     case SETTING_TEXT:
         return strcmp(*text_at(s, x), *text_at(s, y)) == 0;
     case SETTING_WHOLE:
+    case SETTING_DURATION:
+    case SETTING_SIZE:
         return *whole_at(s, x) == *whole_at(s, y);
     case SETTING_NUMBER:
         return fabs(*number_at(s, x) - *number_at(s, y)) < 1e-9;
@@ -313,12 +336,17 @@ static void append_words(struct buf *out, const char *words)
 
 void setting_range(const struct setting *s, struct buf *out)
 {
+    char min[QUANTITY_TEXT_SIZE];
+    char max[QUANTITY_TEXT_SIZE];
     if (s->words != NULL) {
         append_words(out, s->words);
     } else if (s->type == SETTING_BOOL) {
         buf_append_cstr(out, "`true`, `false`");
     } else if (s->type == SETTING_TEXT) {
         buf_printf(out, "%lld to %lld bytes", (long long)s->min, (long long)s->max);
+    } else if (s->type == SETTING_DURATION || s->type == SETTING_SIZE) {
+        buf_printf(out, "%s to %s", quantity_text(kind_of(s), s->min, min),
+                   quantity_text(kind_of(s), s->max, max));
     } else if (s->type == SETTING_LIST) {
         buf_printf(out, "%lld to %lld items", (long long)s->min, (long long)s->max);
     } else {

@@ -8,7 +8,7 @@
 /* The URL, opening, and the table of calls. */
 
 #define PREFIX_DEFAULT "mayfly"
-#define DEADLINE_DEFAULT_MS 10000
+#define TIMEOUT_DEFAULT_MS 10000
 #define CONNECTIONS 64
 #define CALL_MS 5000
 
@@ -19,7 +19,7 @@ int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out, stru
     struct slice rest = slice_of(url);
     struct slice table;
     struct slice options;
-    struct ledger_dynamo_url u = {.prefix = PREFIX_DEFAULT, .deadline_ms = DEADLINE_DEFAULT_MS};
+    struct ledger_dynamo_url u = {.prefix = PREFIX_DEFAULT, .timeout_ms = TIMEOUT_DEFAULT_MS};
     if (!slice_starts_with(rest, scheme)) {
         return err_set(e, ERR_PERMANENT, 0, "a DynamoDB URL begins with dynamodb://TABLE");
     }
@@ -32,7 +32,7 @@ int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out, stru
         {.name = "region", .text = u.region, .size = sizeof u.region, .word = true},
         {.name = "endpoint", .text = u.endpoint, .size = sizeof u.endpoint},
         {.name = "prefix", .text = u.prefix, .size = sizeof u.prefix, .word = true},
-        {.name = "deadline_ms", .number = &u.deadline_ms, .least = 100, .most = 60000},
+        {.name = "timeout", .duration_ms = &u.timeout_ms, .least = 100, .most = 60000},
         {.name = "create", .number = &create, .least = 0, .most = 1}};
     const struct url_options all = {.store = "DynamoDB", .known = known, .count = COUNT_OF(known)};
     if (url_option_take(all.store, &named, table, e) != 0 ||
@@ -78,7 +78,7 @@ static int open_table(const char *url, void **out_state, struct err *e)
         .service = "dynamodb",
         .region = u.region,
         .endpoint = u.endpoint,
-        .timeout_ms = u.deadline_ms < CALL_MS ? u.deadline_ms : CALL_MS,
+        .timeout_ms = u.timeout_ms < CALL_MS ? u.timeout_ms : CALL_MS,
         .max_idle = CONNECTIONS,
         .rules = rules,
     };

@@ -52,10 +52,10 @@ struct ledger_dynamo_url {
     char region[64];
     char endpoint[256];
     char prefix[41];
-    int64_t deadline_ms; /* of a whole step */
+    int64_t timeout_ms; /* of a whole step */
     bool create;
 };
-/* dynamodb://TABLE?region=…&endpoint=…&prefix=…&deadline_ms=…&create=1 */
+/* dynamodb://TABLE?region=…&endpoint=…&prefix=…&timeout=…&create=1 */
 MUST_CHECK int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out,
                                        struct err *e);
 

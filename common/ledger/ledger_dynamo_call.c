@@ -21,7 +21,7 @@
 /* --- waiting --- */
 int64_t ledger_dynamo_deadline(const struct ledger_dynamo *l)
 {
-    return clock_mono_ms() + l->url.deadline_ms;
+    return clock_mono_ms() + l->url.timeout_ms;
 }
 
 int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause cause,

@@ -87,7 +87,7 @@ MUST_CHECK int queue_put(struct queue *q, const struct queue_item *items, size_t
 
 /* Takes up to max ready messages of a lane for lease_ms, oldest first; waits up to wait_ms for the
  * first one. *got may be 0. The messages in out[0..*got) are owned by the caller. queue_interrupt
- * makes all present and later waits return at once (SQS: within the poll_s of its URL). */
+ * makes all present and later waits return at once (SQS: within the poll_wait of its URL). */
 MUST_CHECK int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
                           int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
 void queue_interrupt(struct queue *q);

@@ -32,7 +32,7 @@ static int open_client(struct queue_sqs *q, struct err *e)
         .service = "sqs",
         .region = q->config.region,
         .endpoint = q->config.endpoint,
-        .timeout_ms = q->config.deadline_ms,
+        .timeout_ms = q->config.timeout_ms,
         .max_idle = (size_t)q->config.senders + 16,
         .rules = queue_sqs_rules,
     };
@@ -96,7 +96,7 @@ static void sqs_wake(void *state)
 static int64_t sqs_patience(const void *state)
 {
     const struct queue_sqs *q = state;
-    return q->config.poll_s * 1000;
+    return q->config.poll_wait_ms;
 }
 
 static int sqs_ping(void *state, struct err *e)
@@ -262,7 +262,7 @@ static int replace(struct queue_sqs *q, const struct queue_message *m,
         return -1;
     }
     /* One held for 12 hours by now cannot be hidden longer, but still be replaced. */
-    int64_t steps_s = queue_sqs_seconds((1 + TRIES_MAX) * q->config.deadline_ms);
+    int64_t steps_s = queue_sqs_seconds((1 + TRIES_MAX) * q->config.timeout_ms);
     if (queue_sqs_hide(q, &from, lease->handle, steps_s, &too_long, e) != 0 && !too_long) {
         return -1;
     }

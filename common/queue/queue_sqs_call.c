@@ -79,7 +79,7 @@ int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, json_t **out,
                                   .target = "AmazonSQS",
                                   .content_type = "application/x-amz-json-1.0",
                                   .body = c->body,
-                                  .timeout_ms = q->config.deadline_ms + c->wait_s * 1000};
+                                  .timeout_ms = q->config.timeout_ms + c->wait_s * 1000};
     if (aws_send(q->client, &call, &answer, r, e) != 0) {
         int rc = refused(q, c, r, e);
         aws_refusal_fini(&own);

@@ -227,7 +227,7 @@ int queue_sqs_put(void *state, const struct queue_item *items, size_t n, struct 
     struct queue_sqs *q = state;
     struct put p = {.q = q,
                     .items = items,
-                    .until_ms = clock_mono_ms() + q->config.deadline_ms,
+                    .until_ms = clock_mono_ms() + q->config.timeout_ms,
                     .lock = PTHREAD_MUTEX_INITIALIZER};
     p.order = calloc(n, sizeof *p.order);
     p.batches = calloc(n, sizeof *p.batches);

@@ -1,7 +1,7 @@
 /*
  * The queue on SQS: taking, by long polls.
  *
- * Each ReceiveMessage is paid for, so SQS does the waiting, up to poll_s seconds at once; and of
+ * Each ReceiveMessage is paid for, so SQS does the waiting, up to poll_wait at once; and of
  * the threads that wait for one idle lane only one asks, the others wait for its answer. While a
  * lane has messages all of them ask. A poll under way cannot be called off without losing what it
  * would bring until its lease is over; so an interrupt ends the waits for a turn at once, and a
@@ -167,8 +167,8 @@ static int long_poll(struct queue_sqs *q, const struct queue_want *w, struct que
     if (!begin_poll(q, l, until_ms)) {
         return 0;
     }
-    int64_t wait_s = (until_ms - clock_mono_ms()) / 1000;
-    wait_s = wait_s < q->config.poll_s ? wait_s : q->config.poll_s;
+    int64_t wait_ms = until_ms - clock_mono_ms();
+    int64_t wait_s = (wait_ms < q->config.poll_wait_ms ? wait_ms : q->config.poll_wait_ms) / 1000;
     int rc = take(q, w, wait_s > 0 ? wait_s : 0, out, got, e);
     end_poll(q, l, rc == 0 && *got > 0);
     if (rc == 0 && *got == 0) {

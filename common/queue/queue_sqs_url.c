@@ -7,9 +7,9 @@
 #include "common/base/url_options.h"
 #include "common/job/lane.h"
 
-#define POLL_DEFAULT_S 10
+#define POLL_WAIT_DEFAULT_MS 10000
 #define SENDERS_DEFAULT 8
-#define DEADLINE_DEFAULT_MS 5000
+#define TIMEOUT_DEFAULT_MS 5000
 #define NAMED_MAX 256
 #define DEAD "-dead"
 
@@ -179,9 +179,9 @@ static int take_options(struct slice query, struct sqs_url *u, struct err *e)
         {.name = "endpoint", .text = u->endpoint, .size = sizeof u->endpoint},
         {.name = "account", .text = u->account, .size = sizeof u->account},
         {.name = "create", .number = &create, .least = 0, .most = 1},
-        {.name = "poll_s", .number = &u->poll_s, .least = 1, .most = 20},
+        {.name = "poll_wait", .duration_ms = &u->poll_wait_ms, .least = 1000, .most = 20000},
         {.name = "senders", .number = &u->senders, .least = 1, .most = 64},
-        {.name = "deadline_ms", .number = &u->deadline_ms, .least = 100, .most = 60000}};
+        {.name = "timeout", .duration_ms = &u->timeout_ms, .least = 100, .most = 60000}};
     const struct url_options options = {.store = "SQS",
                                         .known = known,
                                         .count = COUNT_OF(known),
@@ -233,8 +233,9 @@ static int parse(struct slice rest, struct sqs_url *u, struct err *e)
 int sqs_url_parse(const char *url, struct sqs_url *out, struct err *e)
 {
     struct slice rest = slice_of(url);
-    struct sqs_url u = {
-        .poll_s = POLL_DEFAULT_S, .senders = SENDERS_DEFAULT, .deadline_ms = DEADLINE_DEFAULT_MS};
+    struct sqs_url u = {.poll_wait_ms = POLL_WAIT_DEFAULT_MS,
+                        .senders = SENDERS_DEFAULT,
+                        .timeout_ms = TIMEOUT_DEFAULT_MS};
     if (!slice_starts_with(rest, SLICE("sqs://"))) {
         return err_set(e, ERR_PERMANENT, 0, "no queue on SQS: write sqs://PREFIX");
     }

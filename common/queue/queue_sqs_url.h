@@ -8,7 +8,7 @@
  * back. The option queue.<lane>=NAME-OR-URL names a lane's queue otherwise, dead.<lane>=NAME-OR-URL
  * its dead-letter queue (else the same name with -dead); with those, PREFIX may be empty, and other
  * lanes do not exist then. The rest: region, endpoint, account (of the queues' owner), create,
- * poll_s, senders, deadline_ms; deploy/sqs.md has them all. Values may hold %XX.
+ * poll_wait, senders, timeout; deploy/sqs.md has them all. Values may hold %XX.
  *
  * Pure functions. Failures: ERR_PERMANENT, naming what is wrong with the URL or the lane's name.
  */
@@ -40,9 +40,9 @@ struct sqs_url {
     char endpoint[SQS_ADDRESS_SIZE];
     char account[16];
     bool create;
-    int64_t poll_s;
+    int64_t poll_wait_ms; /* SQS waits in whole seconds; a part of one counts as none */
     int64_t senders;
-    int64_t deadline_ms;
+    int64_t timeout_ms;
     struct sqs_named *named; /* owned */
     size_t named_count;
 };

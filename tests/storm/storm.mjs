@@ -92,7 +92,7 @@ class Storm {
   }
 
   store(kind, name) {
-    if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&deadline_ms=2000`;
+    if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&timeout=2s`;
     return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
   }
 

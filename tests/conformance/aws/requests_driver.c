@@ -150,8 +150,8 @@ static int drive_queue(const char *endpoint)
     struct queue *q = NULL;
     struct buf warnings;
     char url[256];
-    (void)snprintf(url, sizeof url, "sqs://mayfly?create=1&poll_s=1&region=us-east-1&endpoint=%s",
-                   endpoint);
+    (void)snprintf(url, sizeof url,
+                   "sqs://mayfly?create=1&poll_wait=1s&region=us-east-1&endpoint=%s", endpoint);
     buf_init(&warnings, 65536);
     must(queue_open(url, &q, &e), "open", &e);
     must(queue_ping(q, &e), "ping", &e);

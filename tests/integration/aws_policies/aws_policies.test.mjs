@@ -98,7 +98,7 @@ class Scene {
   writeConfig() {
     const at = (of) => `region=${REGION}&endpoint=${encodeURIComponent(of.url)}`;
     this.config = this.file('mayfly.json', JSON.stringify({
-      queue: `sqs://mayfly?poll_s=1&${at(this.sqs)}`, ledger: `dynamodb://mayfly?${at(this.dynamodb)}`,
+      queue: `sqs://mayfly?poll_wait=1s&${at(this.sqs)}`, ledger: `dynamodb://mayfly?${at(this.dynamodb)}`,
       github: { api_url: this.github.url, app: { id: '4242', private_key: `kms:arn:aws:kms:${REGION}:${ACCOUNT}:key/app-key` }, webhook_secrets: ['ssm:/mayfly/webhook-secret'] },
       ingress: { listen: '127.0.0.1:0', admin_listen: '127.0.0.1:0', threads: 1 },
       worker: { admin_listen: '127.0.0.1:0', end_grace_ms: 0, drain_seconds: 5, slot_poll_ms: 250 },

@@ -28,7 +28,7 @@ class Redis:
     def __init__(self, folder):
         self.folder = folder
         self.socket = os.path.join(folder, "redis.sock")
-        self.url = f"redis://{self.socket}?deadline_ms=1000"
+        self.url = f"redis://{self.socket}?timeout=1s"
         self.process = None
 
     def __enter__(self):
@@ -92,7 +92,7 @@ class Gate:
 
     def __init__(self, folder, redis):
         self.redis = redis
-        self.url = f"redis://{folder}/gate.sock?deadline_ms=30000"
+        self.url = f"redis://{folder}/gate.sock?timeout=30s"
         self.needle = None
         self.seen = threading.Event()
         self.open = threading.Event()

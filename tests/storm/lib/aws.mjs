@@ -41,7 +41,7 @@ export class Aws {
 
   store(kind) {
     const at = `region=${REGION}&endpoint=${encodeURIComponent(this.urls[kind])}`;
-    return kind === "sqs" ? `sqs://storm?${at}&poll_s=2&deadline_ms=2000` : `dynamodb://mayfly-storm?${at}&prefix=storm&create=1&deadline_ms=4000`;
+    return kind === "sqs" ? `sqs://storm?${at}&poll_wait=2s&timeout=2s` : `dynamodb://mayfly-storm?${at}&prefix=storm&create=1&timeout=4s`;
   }
 
   fake(name, method, route, body) { return this.call(this.urls[name], method, `/_fake/${route}`, body); }

@@ -244,7 +244,7 @@ static void slow_answer_ends_at_the_deadline_and_is_not_anothers(void **state)
     struct fake_redis f;
     struct err e;
     fake_redis_begin(&f, turns);
-    struct redis_store *s = opened(&f, "?deadline_ms=100");
+    struct redis_store *s = opened(&f, "?timeout=100ms");
     assert_int_equal(call(s, "SLOW", &r, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(call(s, "GET", &r, &e), 0);
@@ -265,7 +265,7 @@ static void peer_that_speaks_no_redis_is_an_error(void **state)
         struct fake_redis f;
         struct err e;
         fake_redis_begin(&f, turns);
-        assert_int_equal(try_open(&f, "", "?deadline_ms=500", &s, &e), -1);
+        assert_int_equal(try_open(&f, "", "?timeout=500ms", &s, &e), -1);
         assert_int_equal(e.class, ERR_RETRY);
         fake_redis_end(&f);
     }

@@ -27,7 +27,7 @@ static void short_url_has_the_defaults(void **state)
     assert_int_equal(u.port, 6379);
     assert_int_equal(u.db, 0);
     assert_string_equal(u.prefix, "mayfly");
-    assert_int_equal(u.deadline_ms, 5000);
+    assert_int_equal(u.timeout_ms, 5000);
     assert_int_equal(u.connections, 64);
     assert_false(u.tls || u.wait_aof || u.wait_replicas != 0);
     assert_string_equal(u.user, "");
@@ -39,7 +39,7 @@ static void full_url_gives_every_part(void **state)
 {
     (void)state;
     struct redis_url u = must_parse("rediss://ann:p%40s%2Fs+%25@redis.example:7000/5?prefix=blue-1&"
-                                    "deadline_ms=900&connections=3&wait_replicas=2&wait_aof=1&"
+                                    "timeout=900ms&connections=3&wait_replicas=2&wait_aof=1&"
                                     "ca=/etc/ssl/my%20ca.pem&cert=/c&key=/k");
     assert_true(u.tls);
     assert_string_equal(u.user, "ann");
@@ -48,7 +48,7 @@ static void full_url_gives_every_part(void **state)
     assert_int_equal(u.port, 7000);
     assert_int_equal(u.db, 5);
     assert_string_equal(u.prefix, "blue-1");
-    assert_int_equal(u.deadline_ms, 900);
+    assert_int_equal(u.timeout_ms, 900);
     assert_int_equal(u.connections, 3);
     assert_int_equal(u.wait_replicas, 2);
     assert_true(u.wait_aof);
@@ -94,7 +94,7 @@ static void bad_urls_are_refused_and_tell_no_password(void **state)
                                       "redis://:hunter2@host?prefix=",
                                       "redis://:hunter2@host?prefix=a}b",
                                       "redis://:hunter2@host?color=red",
-                                      "redis://:hunter2@host?deadline_ms=5",
+                                      "redis://:hunter2@host?timeout=5ms",
                                       "redis://:hunter2@host?connections=0",
                                       "redis://:hunter2@host?wait_aof=2",
                                       "redis://:hunter2@host?db=x"};

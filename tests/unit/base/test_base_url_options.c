@@ -11,6 +11,7 @@
 
 static struct values {
     int64_t number;
+    int64_t wait_ms;
     char text[8];
     char word[4];
     char other[16];
@@ -31,6 +32,7 @@ static int read_options(const char *query, struct err *e)
 {
     const struct url_option known[] = {
         {.name = "number", .number = &v.number, .least = 1, .most = 20},
+        {.name = "wait", .duration_ms = &v.wait_ms, .least = 100, .most = 60000},
         {.name = "text", .text = v.text, .size = sizeof v.text},
         {.name = "word", .text = v.word, .size = sizeof v.word, .word = true}};
     const struct url_options o = {.store = "Test",
@@ -39,7 +41,7 @@ static int read_options(const char *query, struct err *e)
                                   .other = take_other,
                                   .arg = &v,
                                   .others = "lane.<name>"};
-    v = (struct values){.number = 7};
+    v = (struct values){.number = 7, .wait_ms = 5000};
     return url_options_read(slice_of(query), &o, e);
 }
 
@@ -49,6 +51,9 @@ static void good_options_are_taken(void **state)
     (void)state;
     assert_int_equal(read_options("", &e), 0);
     assert_int_equal(v.number, 7);
+    assert_int_equal(v.wait_ms, 5000);
+    assert_int_equal(read_options("wait=250ms", &e), 0);
+    assert_int_equal(v.wait_ms, 250);
     assert_int_equal(read_options("&number=20&&text=a%2Fb+c&word=x-1&lane.x=q=1&", &e), 0);
     assert_int_equal(v.number, 20);
     assert_string_equal(v.text, "a/b+c");
@@ -71,14 +76,17 @@ static void bad_options_are_refused_by_name_without_their_value(void **state)
         {"number=21", "the Test URL's number must be a number from 1 to 20"},
         {"number=", "the Test URL's number must be a number from 1 to 20"},
         {"number=5x", "the Test URL's number must be a number from 1 to 20"},
+        {"wait=5", "the Test URL's wait has no unit: write a whole number and its unit (ms, s, m, "
+                   "h or d), such as 5s, from 100ms to 1m"},
+        {"wait=61s", "the Test URL's wait must be from 100ms to 1m"},
         {"text=12345678", "the Test URL's text is too long or has a bad %XX"},
         {"text=%zz", "the Test URL's text is too long or has a bad %XX"},
         {"word=", "the Test URL's word must have 1 to 3 letters, digits, '.', '_' or '-'"},
         {"word=a%20", "the Test URL's word must have 1 to 3 letters, digits, '.', '_' or '-'"},
         {"lane.x=0123456789abcdef", "its own refusal"},
         {"text=a&nothing=secret",
-         "the Test URL has no option \"nothing\": known are number, text, word, lane.<name>"},
-        {"=1", "the Test URL has no option \"\": known are number, text, word, lane.<name>"},
+         "the Test URL has no option \"nothing\": known are number, wait, text, word, lane.<name>"},
+        {"=1", "the Test URL has no option \"\": known are number, wait, text, word, lane.<name>"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {

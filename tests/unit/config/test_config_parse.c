@@ -31,6 +31,8 @@ static size_t size_of_type(enum setting_type type)
 {
     static const size_t sizes[] = {[SETTING_TEXT] = sizeof(char *),
                                    [SETTING_WHOLE] = sizeof(int64_t),
+                                   [SETTING_DURATION] = sizeof(int64_t),
+                                   [SETTING_SIZE] = sizeof(int64_t),
                                    [SETTING_NUMBER] = sizeof(double),
                                    [SETTING_BOOL] = sizeof(bool),
                                    [SETTING_LIST] = sizeof(struct config_list)};
@@ -189,7 +191,7 @@ static void queue_may_be_on_any_store(void **state)
 {
     (void)state;
     static const char *const urls[] = {
-        "redis://h:6379/0?prefix=p", "sqs://mayfly?region=eu-west-1&poll_s=20",
+        "redis://h:6379/0?prefix=p", "sqs://mayfly?region=eu-west-1&poll_wait=20s",
         "sqs://?queue.events=https%3A%2F%2Fsqs.eu-west-1.amazonaws.com%2F123456789012%2Fjobs"};
     for (size_t i = 0; i < COUNT_OF(urls); i++) {
         char text[1024];

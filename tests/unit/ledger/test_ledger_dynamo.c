@@ -213,7 +213,7 @@ static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
     struct job_event ev = way_event(1, JOB_ACTION_QUEUED, "");
     struct ledger_job job;
     struct err e;
-    (void)snprintf(url, sizeof url, "%s&deadline_ms=300", f->url);
+    (void)snprintf(url, sizeof url, "%s&timeout=300ms", f->url);
     struct ledger *hasty = dynamo_fixture_open(url);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"preset\":\"throttle\"}");
     must_fail_saying(ledger_apply_event(hasty, &ev, "octo", &effect, &e), &e, ERR_THROTTLED,

@@ -26,15 +26,15 @@ static void url_gives_table_and_options(void **state)
     assert_string_equal(u.region, "");
     assert_string_equal(u.endpoint, "");
     assert_false(u.create);
-    assert_int_equal(u.deadline_ms, 10000);
+    assert_int_equal(u.timeout_ms, 10000);
     assert_int_equal(ledger_dynamo_parse_url("dynamodb://t?region=eu-west-1&prefix=blue_1&create=1"
-                                             "&endpoint=http%3A//h:1&deadline_ms=500",
+                                             "&endpoint=http%3A//h:1&timeout=500ms",
                                              &u, &e),
                      0);
     assert_string_equal(u.region, "eu-west-1");
     assert_string_equal(u.prefix, "blue_1");
     assert_string_equal(u.endpoint, "http://h:1");
-    assert_int_equal(u.deadline_ms, 500);
+    assert_int_equal(u.timeout_ms, 500);
     assert_true(u.create);
 }
 
@@ -49,8 +49,8 @@ static void bad_url_is_refused_with_what_is_wrong(void **state)
         {"dynamodb://t?prefix=", "prefix"},
         {"dynamodb://t?prefix=a:b", "prefix"},
         {"dynamodb://t?prefix=aaaaaaaaaabbbbbbbbbbccccccccccddddddddddx", "prefix"},
-        {"dynamodb://t?deadline_ms=99", "deadline_ms"},
-        {"dynamodb://t?deadline_ms=soon", "deadline_ms"},
+        {"dynamodb://t?timeout=99ms", "timeout"},
+        {"dynamodb://t?timeout=soon", "timeout"},
         {"dynamodb://t?create=yes", "create"},
         {"dynamodb://t?endpoint=%zz", "endpoint"},
         {"dynamodb://t?colour=red", "colour"},

@@ -92,7 +92,7 @@ int scripted_sqs_setup(void **state)
     (void)setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE", 1);
     (void)setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", 1);
     f->server = http_server_start(answer, f);
-    if (scripted_sqs_open(f, "m?poll_s=5", &e) != 0) {
+    if (scripted_sqs_open(f, "m?poll_wait=5s", &e) != 0) {
         fail_msg("%s", e.message);
     }
     *state = f;

@@ -34,7 +34,7 @@ static int setup(void **state)
     struct err e;
     (void)state;
     random_hex(name, 8);
-    (void)snprintf(url, sizeof url, "sqs://f%s?create=1&poll_s=2&deadline_ms=700&%s", name,
+    (void)snprintf(url, sizeof url, "sqs://f%s?create=1&poll_wait=2s&timeout=700ms&%s", name,
                    options);
     if (queue_open(url, &q, &e) != 0) {
         fail_msg("%s", e.message);

@@ -106,21 +106,21 @@ static void lane_that_cannot_be_named_is_refused(void **state)
 static void options_are_read(void **state)
 {
     struct sqs_url u = must_parse("sqs://m?region=eu-west-1&endpoint=http%3A%2F%2F127.0.0.1%3A1&"
-                                  "account=123456789012&create=1&poll_s=20&senders=3&deadline_ms="
-                                  "700");
+                                  "account=123456789012&create=1&poll_wait=20s&senders=3&"
+                                  "timeout=700ms");
     (void)state;
     assert_string_equal(u.prefix, "m");
     assert_string_equal(u.region, "eu-west-1");
     assert_string_equal(u.endpoint, "http://127.0.0.1:1");
     assert_string_equal(u.account, "123456789012");
     assert_true(u.create);
-    assert_int_equal(u.poll_s, 20);
+    assert_int_equal(u.poll_wait_ms, 20000);
     assert_int_equal(u.senders, 3);
-    assert_int_equal(u.deadline_ms, 700);
+    assert_int_equal(u.timeout_ms, 700);
     sqs_url_fini(&u);
     u = must_parse("sqs://m");
     assert_false(u.create);
-    assert_int_equal(u.poll_s, 10);
+    assert_int_equal(u.poll_wait_ms, 10000);
     sqs_url_fini(&u);
 }
 
@@ -155,8 +155,8 @@ static void bad_urls_are_refused_with_the_reason(void **state)
     must_refuse("sqs://m?queue.events=jobs.fifo", "FIFO");
     must_refuse("sqs://m?queue.events=a%20b", "no name");
     must_refuse("sqs://m?queue.=jobs", "no lane");
-    must_refuse("sqs://m?poll_s=0", "1 to 20");
-    must_refuse("sqs://m?poll_s=21", "1 to 20");
+    must_refuse("sqs://m?poll_wait=0s", "1s to 20s");
+    must_refuse("sqs://m?poll_wait=21s", "1s to 20s");
     must_refuse("sqs://m?create=yes", "0 to 1");
     must_refuse("sqs://m?account=12", "12 digits");
     must_refuse("sqs://m?region=%zz", "region");

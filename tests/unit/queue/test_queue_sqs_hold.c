@@ -182,7 +182,7 @@ static void missing_queue_is_named_with_what_to_do(void **state)
     struct err e;
     f->script = (const struct scripted[]){
         {"GetQueueUrl", 400, NO_QUEUE, NULL}, {"SendMessageBatch", 400, NO_QUEUE, NULL}, {0}};
-    must_fail_saying(scripted_sqs_open(f, "other?poll_s=5", &e), &e, ERR_PERMANENT,
+    must_fail_saying(scripted_sqs_open(f, "other?poll_wait=5s", &e), &e, ERR_PERMANENT,
                      "queue other-events");
     assert_non_null(strstr(e.message, "create=1"));
     assert_ptr_equal(f->q, open);
