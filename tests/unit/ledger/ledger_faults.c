@@ -1,0 +1,246 @@
+#include "tests/unit/ledger/ledger_faults.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/ledger/ledger_front.h"
+#include "tests/unit/ledger/ledger_fault_steps.h"
+
+#define REQUESTS_MAX 100 /* of one step */
+
+/* --- clock and randomness --- */
+static int64_t wall_ms;
+static uint64_t drawn;
+
+static int64_t wall_now(void)
+{
+    return wall_ms;
+}
+
+static int64_t mono_now_us(void)
+{
+    struct timespec ts;
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &ts), 0);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static void draw(void *out, size_t size)
+{
+    unsigned char *bytes = out;
+    for (size_t i = 0; i < size; i++) {
+        uint64_t mixed = ++drawn * UINT64_C(0x9e3779b97f4a7c15);
+        bytes[i] = (unsigned char)(mixed >> 56);
+    }
+}
+
+/* --- one attempt --- */
+static struct ledger *begin(const struct faults_store *s, const struct fault_step *step)
+{
+    wall_ms = FAULTS_WALL_MS;
+    drawn = 0;
+    struct ledger *l = s->open();
+    if (step->prepare != NULL) {
+        step->prepare(l);
+    }
+    wall_ms += step->later_ms;
+    return l;
+}
+
+struct attempt {
+    int rc;
+    bool failed_once;
+    union fault_output out;
+    struct err e;
+};
+
+/* Attempts of one number draw the same names. fault: the request that fails; 0: none. */
+static void attempt_step(const struct faults_store *s, struct ledger *l,
+                         const struct fault_step *step, int number, int fault, struct attempt *a)
+{
+    memset(a, 0, sizeof *a);
+    memset(&a->out, 0xa5, sizeof a->out);
+    drawn = 1000000 * (uint64_t)number;
+    (void)s->arm(fault);
+    a->rc = step->run(l, step, &a->out, &a->e);
+    a->failed_once = s->arm(0);
+    if (a->rc == 0 && step->lists) {
+        free(a->out.list.items);
+    }
+}
+
+static void must_have_failed(const struct faults_store *s, const struct fault_step *step, int fault,
+                             const struct attempt *a)
+{
+    union fault_output untouched;
+    memset(&untouched, 0xa5, sizeof untouched);
+    if (a->rc != -1 || a->e.class != s->fails || a->e.message[0] == '\0') {
+        fail_msg("%s, request %d: returned %d: %s: \"%s\"", step->name, fault, a->rc,
+                 err_class_name(a->e.class), a->e.message);
+    }
+    if (memcmp(&a->out, &untouched, sizeof untouched) != 0) {
+        fail_msg("%s, request %d: the outputs of a step that failed were changed", step->name,
+                 fault);
+    }
+}
+
+static void must_have_succeeded(const struct fault_step *step, int fault, const struct attempt *a)
+{
+    if (a->rc != 0) {
+        fail_msg("%s, request %d: %s: %s", step->name, fault, err_class_name(a->e.class),
+                 a->e.message);
+    }
+}
+
+static void must_be(const struct fault_step *step, int fault, const char *expected,
+                    const char *found)
+{
+    const char *line = found;
+    if (strcmp(expected, found) == 0) {
+        return;
+    }
+    for (size_t i = 0; expected[i] == found[i]; i++) {
+        line = found[i] == '\n' ? found + i + 1 : line;
+    }
+    fail_msg("%s, request %d: the rows are not what they should be: %.300s\n; expected: %.300s",
+             step->name, fault, line, expected + (line - found));
+}
+
+static void must_be_stored(const struct faults_store *s, const struct fault_step *step, int fault,
+                           const char *expected)
+{
+    char *found = s->dump();
+    must_be(step, fault, expected, found);
+    free(found);
+}
+
+/* --- what runs without a failure leave --- */
+struct runs {
+    char *before;
+    char *once;
+    char *twice;
+    int second; /* what the second one returned */
+};
+
+static void run_without_failure(const struct faults_store *s, const struct fault_step *step,
+                                struct runs *r)
+{
+    struct attempt a;
+    struct ledger *l = begin(s, step);
+    r->before = s->dump();
+    attempt_step(s, l, step, 1, 0, &a);
+    must_have_succeeded(step, 0, &a);
+    if (step->reserves) {
+        assert_int_equal(a.out.reservation.outcome, step->to);
+    }
+    r->once = s->dump();
+    attempt_step(s, l, step, 2, 0, &a);
+    r->second = a.rc;
+    r->twice = s->dump();
+    s->close(l);
+}
+
+static void free_runs(struct runs *r)
+{
+    free(r->before);
+    free(r->once);
+    free(r->twice);
+}
+
+/* --- requests that are refused --- */
+static void refuse_each(const struct faults_store *s, const struct fault_step *step)
+{
+    struct runs r;
+    struct attempt a;
+    int n = 1;
+    run_without_failure(s, step, &r);
+    struct ledger *l = begin(s, step);
+    for (; n < REQUESTS_MAX; n++) {
+        attempt_step(s, l, step, 1, n, &a);
+        if (!a.failed_once) {
+            break;
+        }
+        must_have_failed(s, step, n, &a);
+        if (!s->in_parts || !step->in_parts) {
+            must_be_stored(s, step, n, r.before);
+        }
+    }
+    must_have_succeeded(step, n, &a);
+    must_be_stored(s, step, n, r.once);
+    assert_true(n > 1 && n < REQUESTS_MAX);
+    s->close(l);
+    free_runs(&r);
+}
+
+/* --- answers that are lost --- */
+/* Returns whether there was a request to lose the answer of. */
+static bool lose_one(const struct faults_store *s, const struct fault_step *step,
+                     const struct runs *r, int n)
+{
+    struct attempt a;
+    struct ledger *l = begin(s, step);
+    attempt_step(s, l, step, 1, n, &a);
+    bool lost = a.failed_once;
+    if (lost) {
+        must_have_failed(s, step, n, &a);
+        char *found = s->dump();
+        bool nothing_done = strcmp(found, r->before) == 0;
+        free(found);
+        attempt_step(s, l, step, nothing_done ? 1 : 2, 0, &a);
+        assert_int_equal(a.rc, nothing_done ? 0 : r->second);
+        must_be_stored(s, step, n, nothing_done ? r->once : r->twice);
+    } else {
+        must_have_succeeded(step, n, &a);
+    }
+    s->close(l);
+    return lost;
+}
+
+static void lose_each(const struct faults_store *s, const struct fault_step *step)
+{
+    struct runs r;
+    int n = 1;
+    run_without_failure(s, step, &r);
+    while (n < REQUESTS_MAX && lose_one(s, step, &r, n)) {
+        n++;
+    }
+    assert_true(n > 1 && n < REQUESTS_MAX);
+    free_runs(&r);
+}
+
+/* --- all steps --- */
+static void each_step(const struct faults_store *s,
+                      void (*check)(const struct faults_store *s, const struct fault_step *step))
+{
+    static const struct clock_source fixed = {.mono_us = mono_now_us, .wall_ms = wall_now};
+    clock_set_source(&fixed);
+    ledger_set_store_clock(wall_now);
+    random_set_source(draw);
+    for (size_t i = 0; i < fault_step_count; i++) {
+        if (s->repairs || !fault_steps[i].only_where_repaired) {
+            check(s, &fault_steps[i]);
+        }
+    }
+    random_set_source(NULL);
+    ledger_set_store_clock(NULL);
+    clock_set_source(NULL);
+}
+
+void faults_refuse(const struct faults_store *s)
+{
+    each_step(s, refuse_each);
+}
+
+void faults_lose(const struct faults_store *s)
+{
+    each_step(s, lose_each);
+}

@@ -1,0 +1,36 @@
+/*
+ * Every step of the ledger's front while its store fails once: at the first request to the store,
+ * at the second, and so on until none of the step is left to fail.
+ *
+ * For the tests of all backends. A backend's test says what a request is, and makes one fail (by
+ * the linker's --wrap). Clock and randomness are fixed, so that two runs of one step leave the same
+ * rows. What fails, fails the running cmocka test.
+ */
+#ifndef MAYFLY_TEST_LEDGER_FAULTS_H
+#define MAYFLY_TEST_LEDGER_FAULTS_H
+
+#include "common/ledger/ledger.h"
+
+struct faults_store {
+    /* A ledger without rows. */
+    struct ledger *(*open)(void);
+    void (*close)(struct ledger *l);
+    /* All that is stored, in lines; owned, free(). Fails the test if the store is not free to be
+     * written, as after a transaction that nobody ended. */
+    char *(*dump)(void);
+    /* The n-th request from now on fails; 0: none. Returns whether the one before did. */
+    bool (*arm)(int n);
+    enum err_class fails; /* how the step must fail */
+    bool repairs;         /* ledger_repair asks the store */
+    bool in_parts;        /* tidying is several writes: those made before one that failed stay */
+};
+
+/* A request that fails was not carried out: the step fails, changes nothing and leaves its outputs
+ * alone; the same step succeeds afterwards and leaves what it would have without a failure. */
+void faults_refuse(const struct faults_store *s);
+
+/* The answer to a request that was carried out is lost: the step fails, and repeated it leaves what
+ * one run leaves, or, where the first one was carried out, what two runs leave. */
+void faults_lose(const struct faults_store *s);
+
+#endif
