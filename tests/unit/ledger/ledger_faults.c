@@ -46,14 +46,26 @@ static void draw(void *out, size_t size)
 /* --- one attempt --- */
 static struct ledger *begin(const struct faults_store *s, const struct fault_step *step)
 {
+    static const struct clock_source fixed = {.mono_us = mono_now_us, .wall_ms = wall_now};
     wall_ms = FAULTS_WALL_MS;
-    drawn = 0;
+    clock_set_source(&fixed);
+    ledger_set_store_clock(wall_now);
     struct ledger *l = s->open();
+    random_set_source(draw);
+    drawn = 0;
     if (step->prepare != NULL) {
         step->prepare(l);
     }
     wall_ms += step->later_ms;
     return l;
+}
+
+static void end(const struct faults_store *s, struct ledger *l)
+{
+    random_set_source(NULL);
+    s->close(l);
+    ledger_set_store_clock(NULL);
+    clock_set_source(NULL);
 }
 
 struct attempt {
@@ -146,7 +158,7 @@ static void run_without_failure(const struct faults_store *s, const struct fault
     attempt_step(s, l, step, 2, 0, &a);
     r->second = a.rc;
     r->twice = s->dump();
-    s->close(l);
+    end(s, l);
 }
 
 static void free_runs(struct runs *r)
@@ -177,7 +189,7 @@ static void refuse_each(const struct faults_store *s, const struct fault_step *s
     must_have_succeeded(step, n, &a);
     must_be_stored(s, step, n, r.once);
     assert_true(n > 1 && n < REQUESTS_MAX);
-    s->close(l);
+    end(s, l);
     free_runs(&r);
 }
 
@@ -201,7 +213,7 @@ static bool lose_one(const struct faults_store *s, const struct fault_step *step
     } else {
         must_have_succeeded(step, n, &a);
     }
-    s->close(l);
+    end(s, l);
     return lost;
 }
 
@@ -221,18 +233,11 @@ static void lose_each(const struct faults_store *s, const struct fault_step *ste
 static void each_step(const struct faults_store *s,
                       void (*check)(const struct faults_store *s, const struct fault_step *step))
 {
-    static const struct clock_source fixed = {.mono_us = mono_now_us, .wall_ms = wall_now};
-    clock_set_source(&fixed);
-    ledger_set_store_clock(wall_now);
-    random_set_source(draw);
     for (size_t i = 0; i < fault_step_count; i++) {
         if (s->repairs || !fault_steps[i].only_where_repaired) {
             check(s, &fault_steps[i]);
         }
     }
-    random_set_source(NULL);
-    ledger_set_store_clock(NULL);
-    clock_set_source(NULL);
 }
 
 void faults_refuse(const struct faults_store *s)

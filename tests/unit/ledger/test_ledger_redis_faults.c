@@ -1,0 +1,153 @@
+/*
+ * Every step of the Redis ledger while one of its requests does not reach the server, or its answer
+ * does not come back: see ledger_faults.h.
+ */
+#include "tests/unit/ledger/ledger_faults.h"
+#include "tests/unit/ledger/test_ledger_redis.h"
+
+struct redis_conn;
+
+/* --- the request that fails --- */
+static struct {
+    int left;
+    bool loses; /* the answer, not the request */
+    bool failed;
+} fault;
+
+int __real_redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mono,
+                           struct err *e);
+int __wrap_redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mono,
+                           struct err *e);
+int __real_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct redis_reply **out,
+                           struct err *e);
+int __wrap_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct redis_reply **out,
+                           struct err *e);
+
+static bool fails_now(bool answer)
+{
+    bool now = fault.loses == answer && fault.left > 0 && --fault.left == 0;
+    fault.failed = fault.failed || now;
+    return now;
+}
+
+int __wrap_redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mono,
+                           struct err *e)
+{
+    if (fails_now(false)) {
+        return err_set(e, ERR_RETRY, 0, "the request was not sent");
+    }
+    return __real_redis_conn_send(c, wire, deadline_mono, e);
+}
+
+int __wrap_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct redis_reply **out,
+                           struct err *e)
+{
+    struct redis_reply *answer = NULL;
+    if (__real_redis_conn_read(c, deadline_mono, &answer, e) != 0) {
+        return -1;
+    }
+    if (fails_now(true)) {
+        redis_reply_free(answer);
+        return err_set(e, ERR_RETRY, 0, "the answer was lost");
+    }
+    *out = answer;
+    return 0;
+}
+
+static bool arm(int n)
+{
+    bool failed = fault.failed;
+    fault.left = n;
+    fault.failed = false;
+    return failed;
+}
+
+/* --- deployments --- */
+static void *fixture;
+
+static struct ledger *open_new(void)
+{
+    assert_int_equal(redis_fixture_setup(&fixture), 0);
+    return ((struct redis_fixture *)fixture)->l;
+}
+
+static void close_it(struct ledger *l)
+{
+    (void)l;
+    assert_int_equal(redis_fixture_teardown(&fixture), 0);
+}
+
+/* All keys of the deployment, what they hold in one order, and nothing of the deployment's name. */
+static const struct redis_script dump_script = {
+    "dump",
+    "local lines, root = {}, KEYS[1] .. ':l:'\n"
+    "for _, key in ipairs(redis.call('KEYS', root .. '*')) do\n"
+    "  local kind, parts = redis.call('TYPE', key).ok, {}\n"
+    "  if kind == 'list' then\n"
+    "    parts = redis.call('LRANGE', key, 0, -1)\n"
+    "  elseif kind == 'set' then\n"
+    "    parts = redis.call('SMEMBERS', key)\n"
+    "    table.sort(parts)\n"
+    "  elseif kind == 'zset' then\n"
+    "    parts = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')\n"
+    "  else\n"
+    "    local flat = redis.call('HGETALL', key)\n"
+    "    for i = 1, #flat, 2 do\n"
+    "      parts[#parts + 1] = flat[i] .. '=' .. flat[i + 1]\n"
+    "    end\n"
+    "    table.sort(parts)\n"
+    "  end\n"
+    "  for i, part in ipairs(parts) do\n"
+    "    lines[#lines + 1] = string.sub(key, #root + 1) .. ' ' .. i .. ' ' .. part .. '\\n'\n"
+    "  end\n"
+    "end\n"
+    "table.sort(lines)\n"
+    "return (string.gsub(table.concat(lines), '%z', '|'))\n"};
+
+static char *dump(void)
+{
+    struct redis_fixture *f = fixture;
+    struct redis_args none;
+    struct redis_reply *r = NULL;
+    struct err e;
+    redis_args_init(&none);
+    MUST(redis_store_eval(f->store, &dump_script, &none, &r, &e));
+    char *text = slice_dup(redis_reply_bytes(r));
+    redis_reply_free(r);
+    redis_args_fini(&none);
+    return text;
+}
+
+/* --- cases --- */
+static const struct faults_store store = {.open = open_new,
+                                          .close = close_it,
+                                          .dump = dump,
+                                          .arm = arm,
+                                          .fails = ERR_RETRY,
+                                          .in_parts = true};
+
+static void step_of_which_a_request_is_not_sent_changes_nothing(void **state)
+{
+    (void)state;
+    fault.loses = false;
+    faults_refuse(&store);
+}
+
+static void step_of_which_an_answer_is_lost_can_be_repeated(void **state)
+{
+    (void)state;
+    fault.loses = true;
+    faults_lose(&store);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(step_of_which_a_request_is_not_sent_changes_nothing),
+        cmocka_unit_test(step_of_which_an_answer_is_lost_can_be_repeated),
+    };
+    if (!redis_fixture_start(argc, argv)) {
+        return 2;
+    }
+    return cmocka_run_group_tests_name("ledger on redis: faults", tests, NULL, NULL);
+}
