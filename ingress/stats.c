@@ -41,32 +41,21 @@ static size_t series_count;              /* atomic; grows under series_lock */
 
 static void open_once(void)
 {
-    commit_seconds = metrics_histogram("mayfly_ingress_commit_seconds",
-                                       "Time that one durable put of a batch took.", "",
-                                       latency_bounds_ms, COUNT_OF(latency_bounds_ms));
+    commit_seconds = metrics_histogram("mayfly_ingress_commit_seconds", "", latency_bounds_ms,
+                                       COUNT_OF(latency_bounds_ms));
     batch_size =
-        metrics_histogram("mayfly_ingress_batch_size", "Deliveries that one put made durable.", "",
-                          batch_bounds, COUNT_OF(batch_bounds));
-    put_failures = metrics_counter("mayfly_ingress_put_failures_total",
-                                   "Batches that the queue refused or failed to take.", "");
-    spooled = metrics_counter("mayfly_ingress_spooled_total",
-                              "Deliveries made durable in the local spool.", "");
-    spool_refused = metrics_counter("mayfly_ingress_spool_refused_total",
-                                    "Deliveries that the spool had no room for.", "");
-    spool_active = metrics_gauge("mayfly_ingress_spool_active",
-                                 "1 while deliveries go to the spool, 0 else.", "");
-    spool_messages =
-        metrics_gauge("mayfly_ingress_spool_messages", "Deliveries in the local spool.", "");
-    spool_age = metrics_gauge("mayfly_ingress_spool_oldest_age_seconds",
-                              "How long the spool's oldest delivery has waited.", "");
-    accept_seconds = metrics_histogram("mayfly_ingress_accept_seconds",
-                                       "Time from a delivery read to its 202, its commit included.",
-                                       "", latency_bounds_ms, COUNT_OF(latency_bounds_ms));
-    waited = metrics_counter("mayfly_ingress_waited_total",
-                             "Deliveries that found no place in flight and stood in line.", "");
-    in_flight = metrics_gauge("mayfly_ingress_in_flight",
-                              "Deliveries accepted from the network and not yet answered.", "");
-    connections = metrics_gauge("mayfly_ingress_connections", "Open connections.", "");
+        metrics_histogram("mayfly_ingress_batch_size", "", batch_bounds, COUNT_OF(batch_bounds));
+    put_failures = metrics_counter("mayfly_ingress_enqueue_errors_total", "");
+    spooled = metrics_counter("mayfly_ingress_spooled_total", "");
+    spool_refused = metrics_counter("mayfly_ingress_spool_refused_total", "");
+    spool_active = metrics_gauge("mayfly_ingress_spool_active", "");
+    spool_messages = metrics_gauge("mayfly_ingress_spool_messages", "");
+    spool_age = metrics_gauge("mayfly_ingress_spool_oldest_age_seconds", "");
+    accept_seconds = metrics_histogram("mayfly_ingress_accept_seconds", "", latency_bounds_ms,
+                                       COUNT_OF(latency_bounds_ms));
+    waited = metrics_counter("mayfly_ingress_admission_waits_total", "");
+    in_flight = metrics_gauge("mayfly_ingress_in_flight", "");
+    connections = metrics_gauge("mayfly_ingress_connections", "");
 }
 
 void stats_open(void)
@@ -91,10 +80,9 @@ static struct metric *register_answer(int code, const char *reason)
     buf_init(&labels, 256);
     buf_init(&number, 16);
     buf_printf(&number, "%d", code);
-    metrics_label(&labels, "answer", number.data);
+    metrics_label(&labels, "status", number.data);
     metrics_label(&labels, "reason", reason);
-    struct metric *m = metrics_counter("mayfly_ingress_deliveries_total",
-                                       "Requests by answer and reason.", labels.data);
+    struct metric *m = metrics_counter("mayfly_ingress_deliveries_total", labels.data);
     buf_fini(&labels);
     buf_fini(&number);
     return m;
@@ -179,25 +167,23 @@ void stats_connections(int64_t change)
     metric_add(connections, change);
 }
 
-static void count_labelled(const char *name, const char *help, const char *why)
+static void count_labelled(const char *name, const char *reason)
 {
     struct buf label;
     buf_init(&label, 128);
-    metrics_label(&label, "reason", why);
-    metric_inc(metrics_counter(name, help, label.data));
+    metrics_label(&label, "reason", reason);
+    metric_inc(metrics_counter(name, label.data));
     buf_fini(&label);
 }
 
 void stats_closed(const char *why)
 {
-    count_labelled("mayfly_ingress_closed_total", "Connections that the ingress closed, by reason.",
-                   why);
+    count_labelled("mayfly_ingress_connections_closed_total", why);
 }
 
 void stats_accept_paused(const char *why)
 {
-    count_labelled("mayfly_ingress_accept_paused_total",
-                   "Times that no new connection was accepted for a while, by reason.", why);
+    count_labelled("mayfly_ingress_accept_paused_total", why);
 }
 
 void stats_in_flight(int64_t now)

@@ -48,8 +48,7 @@ static int64_t left_ms(const struct sweep *s, const struct sweep_lease *l)
 static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
 {
     s->lost = true;
-    metric_inc(metrics_counter("mayfly_reaper_leases_lost_total",
-                               "Sweeps that ended because another reaper had taken over.", ""));
+    metric_inc(metrics_counter("mayfly_reaper_leases_lost_total", ""));
     log_warn("lease_lost", LOG_STR("lease", l->name), LOG_INT("fence", fence),
              LOG_INT("fence_before", l->fence),
              LOG_STR("action", "this sweep ends here; what it left is the new holder's"));

@@ -20,10 +20,7 @@ struct sign {
 
 static struct metric *refused_metric(void)
 {
-    return metrics_counter("mayfly_reaper_signs_refused_total",
-                           "Signs against VMs that were not remembered since the table was full; "
-                           "what they are about is acted upon later.",
-                           "");
+    return metrics_counter("mayfly_reaper_observations_dropped_total", "");
 }
 
 void signs_fini(struct signs *t)

@@ -200,13 +200,9 @@ static struct metric *task_metric(const char *task, bool failed)
 {
     struct buf label;
     buf_init(&label, 128);
-    metrics_label(&label, "duty", task);
-    struct metric *m =
-        failed ? metrics_counter("mayfly_reaper_duty_failures_total",
-                                 "Tasks of a sweep that ended with an error.", label.data)
-               : metrics_counter("mayfly_reaper_mended_total",
-                                 "What sweeps ended, removed or asked for again, by task.",
-                                 label.data);
+    metrics_label(&label, "task", task);
+    struct metric *m = failed ? metrics_counter("mayfly_reaper_task_errors_total", label.data)
+                              : metrics_counter("mayfly_reaper_repairs_total", label.data);
     buf_fini(&label);
     return m;
 }
@@ -254,10 +250,7 @@ static void note_whole(const struct sweep *s, int64_t started_ms)
 {
     if (!s->lost) {
         __atomic_store_n(&s->reaper->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
-        metric_set(metrics_gauge("mayfly_reaper_last_sweep_timestamp_seconds",
-                                 "When this reaper last finished a whole sweep; the newest of all "
-                                 "reapers should be no older than a few intervals.",
-                                 ""),
+        metric_set(metrics_gauge("mayfly_reaper_last_sweep_timestamp_seconds", ""),
                    clock_wall_ms() / 1000);
         log_debug("sweep_finished", LOG_INT("vms", (int64_t)s->vm_count),
                   LOG_INT("duration_ms", clock_mono_ms() - started_ms));
@@ -272,9 +265,7 @@ void sweep(struct reaper *r)
     int64_t started = clock_mono_ms();
     r->ask_from = 0;
     bool ours = sweep_take_leases(&s);
-    metric_set(
-        metrics_gauge("mayfly_reaper_leader", "1 while this reaper holds the fleet's lease.", ""),
-        s.fleet.held ? 1 : 0);
+    metric_set(metrics_gauge("mayfly_reaper_leader", ""), s.fleet.held ? 1 : 0);
     if (!ours) {
         config_live_put(r->config, c);
         return;

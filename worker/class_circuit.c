@@ -250,9 +250,7 @@ struct class_circuit *class_circuit_new(struct ledger *ledger, const char *class
     random_hex(cc->holder, sizeof cc->holder / 2);
     buf_init(&label, 256);
     metrics_label(&label, "class", class_name);
-    cc->open = metrics_gauge("mayfly_worker_circuit_open",
-                             "1 while launches of the class are stopped because they were refused.",
-                             label.data);
+    cc->open = metrics_gauge("mayfly_worker_circuit_open", label.data);
     buf_fini(&label);
     return cc;
 }

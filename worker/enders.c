@@ -181,9 +181,8 @@ int enders_start(struct worker *w, size_t threads, struct enders **out, struct e
     s->worker = w;
     stop_init(&s->wake);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
-    s->ended = metrics_counter("mayfly_worker_vms_ended_total", "VMs ended after their job.", "");
-    s->failed = metrics_counter("mayfly_worker_vm_end_failures_total",
-                                "Tries to end a VM that failed and are repeated.", "");
+    s->ended = metrics_counter("mayfly_worker_vms_terminated_total", "");
+    s->failed = metrics_counter("mayfly_worker_vm_terminate_errors_total", "");
     if (threads_start(&s->threads, threads, "a thread of worker.end_threads", serve, s, e) != 0) {
         stop_raise(&w->working);
         enders_join(s);

@@ -25,8 +25,7 @@ static void count(enum job_action action)
     struct buf label;
     buf_init(&label, 128);
     metrics_label(&label, "action", job_action_name(action));
-    metric_inc(metrics_counter("mayfly_worker_events_total",
-                               "Events noted in the ledger, by GitHub's action.", label.data));
+    metric_inc(metrics_counter("mayfly_worker_events_total", label.data));
     buf_fini(&label);
 }
 

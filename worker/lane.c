@@ -133,9 +133,7 @@ struct lane *lane_new(struct worker *w, const char *class_name)
     lane->class_name = slice_dup(slice_of(class_name));
     lane->circuit = class_circuit_new(w->ledger, class_name);
     (void)launch_lane(class_name, lane->queue_lane);
-    lane->full =
-        metrics_gauge("mayfly_worker_class_full",
-                      "1 while a cap keeps the class's lane from being taken.", label.data);
+    lane->full = metrics_gauge("mayfly_worker_class_full", label.data);
     buf_fini(&label);
     return lane;
 }

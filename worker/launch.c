@@ -286,8 +286,7 @@ static void count_outcome(const struct launching *l, const char *outcome)
     buf_init(&label, 256);
     metrics_label(&label, "class", l->request.class_name);
     metrics_label(&label, "outcome", outcome);
-    metric_inc(metrics_counter("mayfly_worker_launches_total",
-                               "Launch messages by how their handling ended.", label.data));
+    metric_inc(metrics_counter("mayfly_worker_launches_total", label.data));
     buf_fini(&label);
 }
 
@@ -385,14 +384,11 @@ static void observe_launch(const struct launching *l, int64_t launch_us, int64_t
     struct buf label;
     buf_init(&label, 256);
     metrics_label(&label, "class", l->class->name);
-    metric_observe_us(metrics_histogram("mayfly_worker_launch_seconds",
-                                        "From taking a launch message to the VM's acceptance.",
-                                        label.data, bounds_ms, COUNT_OF(bounds_ms)),
+    metric_observe_us(metrics_histogram("mayfly_worker_launch_seconds", label.data, bounds_ms,
+                                        COUNT_OF(bounds_ms)),
                       launch_us);
-    metric_observe_ms(metrics_histogram("mayfly_worker_accepted_to_launched_seconds",
-                                        "From the ingress accepting the delivery to the VM's "
-                                        "acceptance, waiting for slots included.",
-                                        label.data, bounds_ms, COUNT_OF(bounds_ms)),
+    metric_observe_ms(metrics_histogram("mayfly_job_queue_to_launch_seconds", label.data, bounds_ms,
+                                        COUNT_OF(bounds_ms)),
                       since_received_ms);
     buf_fini(&label);
 }

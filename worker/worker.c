@@ -77,8 +77,7 @@ void worker_reject(struct worker *w, const struct queue_message *m, const struct
         return;
     }
     struct queue_return back = {.delay_ms = newer_format_delay_ms(m), .reason = why->message};
-    metric_inc(metrics_counter("mayfly_worker_newer_version_total",
-                               "Messages returned because a newer Mayfly wrote them.", ""));
+    metric_inc(metrics_counter("mayfly_worker_newer_version_total", ""));
     log_warn("newer_version", LOG_STR("lane", m->lane), LOG_STR("message_id", m->id),
              LOG_INT("job_id", job_id_of(m)), LOG_INT("delay_ms", back.delay_ms), LOG_ERR(why),
              LOG_STR("hint", "upgrade this worker; until then, set ingress.record_format to the "

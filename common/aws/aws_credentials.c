@@ -112,16 +112,13 @@ static void count_look(const char *source, bool ok)
     buf_init(&labels, 256);
     metrics_label(&labels, "source", source);
     metrics_label(&labels, "outcome", ok ? "ok" : "failed");
-    metric_inc(metrics_counter("mayfly_aws_credential_renewals_total",
-                               "Looks for AWS credentials, the first and those that renew them.",
-                               labels.data));
+    metric_inc(metrics_counter("mayfly_aws_credential_renewals_total", labels.data));
     buf_fini(&labels);
 }
 
 static void show_expiry(const struct aws_keys *k)
 {
-    metric_set(metrics_gauge("mayfly_aws_credentials_expiry_timestamp_seconds",
-                             "When the AWS credentials in use expire; 0: never.", ""),
+    metric_set(metrics_gauge("mayfly_aws_credentials_expiry_timestamp_seconds", ""),
                k->expires_ms / 1000);
 }
 

@@ -30,13 +30,12 @@ static void register_operation(const struct aws_client *c, struct aws_operation_
     struct buf labels;
     buf_init(&labels, 512);
     label_operation(c, m->operation, &labels);
-    m->seconds = metrics_histogram("mayfly_aws_call_seconds", "How long AWS took to answer.",
-                                   labels.data, seconds_bounds_ms, COUNT_OF(seconds_bounds_ms));
+    m->seconds = metrics_histogram("mayfly_aws_call_seconds", labels.data, seconds_bounds_ms,
+                                   COUNT_OF(seconds_bounds_ms));
     for (size_t i = 0; i < AWS_OUTCOMES; i++) {
         label_operation(c, m->operation, &labels);
         metrics_label(&labels, "outcome", outcome_name(i));
-        m->outcomes[i] =
-            metrics_counter("mayfly_aws_calls_total", "Calls of AWS by outcome.", labels.data);
+        m->outcomes[i] = metrics_counter("mayfly_aws_calls_total", labels.data);
     }
     buf_fini(&labels);
 }

@@ -218,8 +218,7 @@ static void count_resend(struct sending *s, const char *reason)
     buf_init(&labels, 256);
     metrics_label(&labels, "service", s->client->service);
     metrics_label(&labels, "reason", reason);
-    metric_inc(metrics_counter("mayfly_aws_resends_total",
-                               "Calls signed and sent anew after a refusal for it.", labels.data));
+    metric_inc(metrics_counter("mayfly_aws_resends_total", labels.data));
     buf_fini(&labels);
 }
 

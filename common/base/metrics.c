@@ -4,14 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/metrics_table.h"
+
 #define BOUNDS_MAX 16
 
-enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
-
 struct metric {
-    enum metric_type type;
-    const char *name;
-    const char *help;
+    const struct metric_row *row;
     char *labels;
     int64_t value; /* counter, gauge; observations of a histogram */
     int64_t sum_us;
@@ -26,55 +24,55 @@ static size_t metric_count;
 
 static int compare(const struct metric *m, const char *name, const char *labels)
 {
-    int by_name = strcmp(m->name, name);
+    int by_name = strcmp(m->row->name, name);
     return by_name != 0 ? by_name : strcmp(m->labels, labels);
 }
 
 /* Kept sorted, so that rendering needs no work; registering is rare. */
-static struct metric *insert(enum metric_type type, const char *name, const char *help,
-                             const char *labels)
+static struct metric *insert(enum metric_type type, const char *name, const char *labels)
 {
     size_t i = 0;
     while (i < metric_count && compare(metrics[i], name, labels) < 0) {
         i++;
     }
     if (i < metric_count && compare(metrics[i], name, labels) == 0) {
-        ASSERT(metrics[i]->type == type);
+        ASSERT(metrics[i]->row->type == type);
         return metrics[i];
     }
+    const struct metric_row *row = metrics_table_find(name);
+    ASSERT(row != NULL && row->type == type && metric_row_has_labels(row, labels));
     ASSERT(metric_count < METRICS_MAX);
     struct metric *m = calloc(1, sizeof *m);
     ASSERT(m != NULL);
-    *m = (struct metric){.type = type, .name = name, .help = help};
-    m->labels = slice_dup(slice_of(labels));
+    *m = (struct metric){.row = row, .labels = slice_dup(slice_of(labels))};
     memmove(&metrics[i + 1], &metrics[i], (metric_count - i) * sizeof(struct metric *));
     metrics[i] = m;
     metric_count++;
     return m;
 }
 
-struct metric *metrics_counter(const char *name, const char *help, const char *labels)
+struct metric *metrics_counter(const char *name, const char *labels)
 {
     pthread_mutex_lock(&lock);
-    struct metric *m = insert(METRIC_COUNTER, name, help, labels);
+    struct metric *m = insert(METRIC_COUNTER, name, labels);
     pthread_mutex_unlock(&lock);
     return m;
 }
 
-struct metric *metrics_gauge(const char *name, const char *help, const char *labels)
+struct metric *metrics_gauge(const char *name, const char *labels)
 {
     pthread_mutex_lock(&lock);
-    struct metric *m = insert(METRIC_GAUGE, name, help, labels);
+    struct metric *m = insert(METRIC_GAUGE, name, labels);
     pthread_mutex_unlock(&lock);
     return m;
 }
 
-struct metric *metrics_histogram(const char *name, const char *help, const char *labels,
-                                 const int64_t *bounds_ms, size_t n)
+struct metric *metrics_histogram(const char *name, const char *labels, const int64_t *bounds_ms,
+                                 size_t n)
 {
     ASSERT(n <= BOUNDS_MAX);
     pthread_mutex_lock(&lock);
-    struct metric *m = insert(METRIC_HISTOGRAM, name, help, labels);
+    struct metric *m = insert(METRIC_HISTOGRAM, name, labels);
     if (m->bounds_ms == NULL) { /* new; a known one is being observed by other threads */
         m->bounds_ms = bounds_ms;
         m->bound_count = n;
@@ -142,7 +140,7 @@ int64_t metric_value(const struct metric *m)
 static void render_plain(struct buf *out, const struct metric *m, const char *suffix,
                          const char *extra_label, int64_t value)
 {
-    buf_printf(out, "%s%s", m->name, suffix);
+    buf_printf(out, "%s%s", m->row->name, suffix);
     if (m->labels[0] != '\0' || extra_label[0] != '\0') {
         buf_printf(out, "{%s%s%s}", m->labels,
                    m->labels[0] != '\0' && extra_label[0] != '\0' ? "," : "", extra_label);
@@ -153,7 +151,7 @@ static void render_plain(struct buf *out, const struct metric *m, const char *su
 static void render_sum(struct buf *out, const struct metric *m)
 {
     int64_t us = __atomic_load_n(&m->sum_us, __ATOMIC_RELAXED);
-    buf_printf(out, "%s_sum", m->name);
+    buf_printf(out, "%s_sum", m->row->name);
     if (m->labels[0] != '\0') {
         buf_printf(out, "{%s}", m->labels);
     }
@@ -184,15 +182,14 @@ static void render_histogram(struct buf *out, const struct metric *m)
 
 void metrics_render(struct buf *out)
 {
-    static const char *const type_names[] = {"counter", "gauge", "histogram"};
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < metric_count; i++) {
         const struct metric *m = metrics[i];
-        if (i == 0 || strcmp(metrics[i - 1]->name, m->name) != 0) {
-            buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help, m->name,
-                       type_names[m->type]);
+        if (i == 0 || metrics[i - 1]->row != m->row) {
+            buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", m->row->name, m->row->help,
+                       m->row->name, metric_type_name(m->row->type));
         }
-        if (m->type == METRIC_HISTOGRAM) {
+        if (m->row->type == METRIC_HISTOGRAM) {
             render_histogram(out, m);
         } else {
             render_plain(out, m, "", "", metric_value(m));

@@ -17,14 +17,14 @@
 
 struct metric;
 
-/* name: static, "mayfly_<program>_<what>_<unit|total>"; help: static, one sentence; labels: "" or
- * the inside of the braces, e.g. class="small" (copied; see metrics_label for escaping). */
-struct metric *metrics_counter(const char *name, const char *help, const char *labels);
-struct metric *metrics_gauge(const char *name, const char *help, const char *labels);
+/* name: one of metrics_table.h, which has its help; another, or one with other labels, aborts.
+ * labels: "" or the inside of the braces, e.g. class="small" (copied; metrics_label builds it). */
+struct metric *metrics_counter(const char *name, const char *labels);
+struct metric *metrics_gauge(const char *name, const char *labels);
 /* bounds_ms: ascending upper bounds in milliseconds (static storage, n <= 16), rendered in seconds.
  */
-struct metric *metrics_histogram(const char *name, const char *help, const char *labels,
-                                 const int64_t *bounds_ms, size_t n);
+struct metric *metrics_histogram(const char *name, const char *labels, const int64_t *bounds_ms,
+                                 size_t n);
 
 /* Appends key="value" with the value escaped, a comma before it unless out is empty. */
 void metrics_label(struct buf *out, const char *key, const char *value);

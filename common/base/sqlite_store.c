@@ -96,14 +96,10 @@ static void register_metrics(struct sqlite_store *s, const char *what)
     struct buf label;
     buf_init(&label, 256);
     metrics_label(&label, "store", what);
-    s->commits = metrics_counter("mayfly_sqlite_commits_total",
-                                 "Transactions committed to an SQLite file.", label.data);
-    s->works = metrics_counter("mayfly_sqlite_works_total",
-                               "Steps carried out, several in one transaction.", label.data);
-    s->latency =
-        metrics_histogram("mayfly_sqlite_commit_seconds",
-                          "Time from BEGIN to the end of COMMIT, with the wait for others.",
-                          label.data, commit_bounds_ms, COUNT_OF(commit_bounds_ms));
+    s->commits = metrics_counter("mayfly_sqlite_commits_total", label.data);
+    s->works = metrics_counter("mayfly_sqlite_write_ops_total", label.data);
+    s->latency = metrics_histogram("mayfly_sqlite_commit_seconds", label.data, commit_bounds_ms,
+                                   COUNT_OF(commit_bounds_ms));
     buf_fini(&label);
 }
 

@@ -10,12 +10,12 @@
 #define THROTTLED_DEFAULT_MS 1000 /* when the service named no time */
 #define BUCKET_MAX 128
 
-static struct metric *call_metric(enum vm_call call, const char *name, const char *help)
+static struct metric *call_metric(enum vm_call call, const char *name)
 {
     struct buf label;
     buf_init(&label, 64);
     metrics_label(&label, "call", vm_call_name(call));
-    struct metric *m = metrics_counter(name, help, label.data);
+    struct metric *m = metrics_counter(name, label.data);
     buf_fini(&label);
     return m;
 }
@@ -23,8 +23,7 @@ static struct metric *call_metric(enum vm_call call, const char *name, const cha
 static void count_wait(enum vm_call call, int64_t wait_ms)
 {
     if (wait_ms > 0) {
-        metric_inc(call_metric(call, "mayfly_fleet_rate_waits_total",
-                               "Calls of VM providers that had to wait for a rate of limits."));
+        metric_inc(call_metric(call, "mayfly_fleet_rate_waits_total"));
     }
 }
 
@@ -152,8 +151,7 @@ static void note_throttled(void *arg, enum vm_call call, int64_t retry_after_ms)
     const struct fleet_class *class = arg;
     int64_t pause_ms = pause_of(rate_of(class->fleet, call), retry_after_ms);
     int64_t until_ms = clock_wall_ms() + pause_ms;
-    metric_inc(call_metric(call, "mayfly_fleet_throttled_total",
-                           "Calls that a VM provider's service refused as too fast."));
+    metric_inc(call_metric(call, "mayfly_fleet_throttled_total"));
     log_warn("provider_throttled", LOG_STR("call", vm_call_name(call)),
              LOG_STR("class", class->name), LOG_STR("domain", vm_domain(class->provider)),
              LOG_INT("pause_ms", pause_ms),

@@ -66,16 +66,14 @@ static void register_metrics(struct github *g)
         struct buf labels;
         buf_init(&labels, 128);
         metrics_label(&labels, "operation", github_op_name((enum github_op)op));
-        g->seconds[op] =
-            metrics_histogram("mayfly_github_request_seconds", "How long GitHub took to answer.",
-                              labels.data, seconds_bounds_ms, COUNT_OF(seconds_bounds_ms));
+        g->seconds[op] = metrics_histogram("mayfly_github_request_seconds", labels.data,
+                                           seconds_bounds_ms, COUNT_OF(seconds_bounds_ms));
         for (int class = 0; class <= ERR_CONFLICT; class ++) {
             const char *word = class == ERR_NONE ? "ok" : err_class_name((enum err_class) class);
             buf_reset(&labels);
             metrics_label(&labels, "operation", github_op_name((enum github_op)op));
-            metrics_label(&labels, "class", word);
-            g->requests[op][class] = metrics_counter(
-                "mayfly_github_requests_total", "Calls to GitHub's API by outcome.", labels.data);
+            metrics_label(&labels, "error_class", word);
+            g->requests[op][class] = metrics_counter("mayfly_github_requests_total", labels.data);
         }
         buf_fini(&labels);
     }
@@ -95,9 +93,7 @@ struct github_bucket *github_bucket(struct github *g, const char *name)
         buf_init(&labels, 256);
         metrics_label(&labels, "bucket", name);
         (void)snprintf(g->buckets[i].name, sizeof g->buckets[i].name, "%s", name);
-        g->buckets[i].remaining =
-            metrics_gauge("mayfly_github_rate_remaining",
-                          "Calls that GitHub said are left in the window.", labels.data);
+        g->buckets[i].remaining = metrics_gauge("mayfly_github_rate_remaining", labels.data);
         buf_fini(&labels);
         g->bucket_count++;
     }

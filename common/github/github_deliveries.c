@@ -4,10 +4,8 @@
 
 #include "common/github/github_internal.h"
 
-#define PAYLOAD_LIMIT_BYTES                                                                        \
-    ((size_t)8 * 1024 *                                                                            \
-     1024) /* headers and both bodies of one delivery                           \
-                               */
+/* Headers and both bodies of one delivery. */
+#define PAYLOAD_LIMIT_BYTES ((size_t)8 * 1024 * 1024)
 
 bool github_hook_of(const struct config *c, struct github_hook *out)
 {

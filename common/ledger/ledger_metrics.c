@@ -45,17 +45,14 @@ static void register_all(void)
     for (size_t i = 0; i < OP_COUNT; i++) {
         buf_reset(&label);
         metrics_label(&label, "op", op_names[i]);
-        latency[i] =
-            metrics_histogram("mayfly_ledger_op_seconds", "Time a call of the ledger took.",
-                              label.data, bounds_ms, COUNT_OF(bounds_ms));
-        errors[i] = metrics_counter("mayfly_ledger_errors_total",
-                                    "Calls of the ledger that failed.", label.data);
+        latency[i] = metrics_histogram("mayfly_ledger_op_seconds", label.data, bounds_ms,
+                                       COUNT_OF(bounds_ms));
+        errors[i] = metrics_counter("mayfly_ledger_errors_total", label.data);
     }
     for (int o = 0; o <= LEDGER_RATE; o++) {
         buf_reset(&label);
         metrics_label(&label, "outcome", ledger_outcome_name((enum ledger_outcome)o));
-        outcomes[o] = metrics_counter("mayfly_ledger_reserve_total",
-                                      "Launch messages by what the ledger decided.", label.data);
+        outcomes[o] = metrics_counter("mayfly_ledger_reserve_total", label.data);
     }
     buf_fini(&label);
 }

@@ -6,22 +6,18 @@
 
 static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
 
-static const struct {
-    const char *name;
-    const char *help;
-} counts[QUEUE_COUNTS] = {
-    [QUEUE_COUNT_PUT] = {"mayfly_queue_put_total", "Messages put on the queue."},
-    [QUEUE_COUNT_TAKEN] = {"mayfly_queue_taken_total", "Messages taken with a lease."},
-    [QUEUE_COUNT_DONE] = {"mayfly_queue_done_total", "Messages finished."},
-    [QUEUE_COUNT_RETRIED] = {"mayfly_queue_retried_total", "Messages put back for later."},
-    [QUEUE_COUNT_BURIED] = {"mayfly_queue_buried_total", "Messages moved to the dead letters."},
-    [QUEUE_COUNT_LEASE_LOST] = {"mayfly_queue_lease_lost_total",
-                                "Leases that ran out before their holder was finished."},
+static const char *const counts[QUEUE_COUNTS] = {
+    [QUEUE_COUNT_PUT] = "mayfly_queue_put_total",
+    [QUEUE_COUNT_TAKEN] = "mayfly_queue_received_total",
+    [QUEUE_COUNT_DONE] = "mayfly_queue_acked_total",
+    [QUEUE_COUNT_RETRIED] = "mayfly_queue_nacked_total",
+    [QUEUE_COUNT_BURIED] = "mayfly_queue_dead_lettered_total",
+    [QUEUE_COUNT_LEASE_LOST] = "mayfly_queue_lease_lost_total",
 };
 
 static const char *const calls[QUEUE_CALLS] = {
-    [QUEUE_CALL_PUT] = "put",   [QUEUE_CALL_TAKE] = "take",   [QUEUE_CALL_EXTEND] = "extend",
-    [QUEUE_CALL_DONE] = "done", [QUEUE_CALL_RETRY] = "retry", [QUEUE_CALL_BURY] = "bury",
+    [QUEUE_CALL_PUT] = "put",  [QUEUE_CALL_TAKE] = "receive", [QUEUE_CALL_EXTEND] = "extend",
+    [QUEUE_CALL_DONE] = "ack", [QUEUE_CALL_RETRY] = "nack",   [QUEUE_CALL_BURY] = "dead_letter",
 };
 
 void queue_metrics_init(struct queue_metrics *m)
@@ -33,11 +29,9 @@ void queue_metrics_init(struct queue_metrics *m)
     for (size_t i = 0; i < QUEUE_CALLS; i++) {
         buf_reset(&label);
         metrics_label(&label, "call", calls[i]);
-        m->latency[i] = metrics_histogram("mayfly_queue_call_seconds",
-                                          "Time of a call, without the wait for a message.",
-                                          label.data, bounds_ms, COUNT_OF(bounds_ms));
-        m->errors[i] = metrics_counter("mayfly_queue_errors_total",
-                                       "Calls that the queue's store failed.", label.data);
+        m->latency[i] = metrics_histogram("mayfly_queue_call_seconds", label.data, bounds_ms,
+                                          COUNT_OF(bounds_ms));
+        m->errors[i] = metrics_counter("mayfly_queue_errors_total", label.data);
     }
     buf_fini(&label);
 }
@@ -54,7 +48,7 @@ static struct queue_lane_metrics *add_lane(struct queue_metrics *m, const char *
     buf_init(&label, 256);
     metrics_label(&label, "lane", lane);
     for (size_t i = 0; i < QUEUE_COUNTS; i++) {
-        l->counts[i] = metrics_counter(counts[i].name, counts[i].help, label.data);
+        l->counts[i] = metrics_counter(counts[i], label.data);
     }
     buf_fini(&label);
     ASSERT(slice_to_cstr(slice_of(lane), l->lane, sizeof l->lane));

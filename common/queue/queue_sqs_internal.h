@@ -30,10 +30,8 @@
 #define SQS_VISIBLE_MAX_S 43200 /* VisibilityTimeout, also from the receive to the last change */
 #define SQS_GROUP_MAX 128       /* MessageGroupId */
 #define SQS_HANDLE_MAX 1024     /* "Queue and message identifiers", developer guide */
-#define SQS_REQUEST_MAX_BYTES                                                                      \
-    (8u * 1024 *                                                                                   \
-     1024) /* each byte of a batch as \u00XX, and its frame                            \
-                        */
+/* Each byte of a batch as \u00XX, and its frame. */
+#define SQS_REQUEST_MAX_BYTES (8u * 1024 * 1024)
 
 struct sqs_target { /* one queue, by value */
     char name[SQS_NAME_MAX + 1];

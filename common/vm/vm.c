@@ -64,16 +64,12 @@ static void register_metrics(struct vm_provider *p, const char *class)
     metrics_label(&labels, "provider", p->ops->name);
     metrics_label(&labels, "class", class);
     ASSERT(!labels.failed);
-    p->run_seconds = metrics_histogram("mayfly_vm_run_seconds",
-                                       "From the call that starts a VM to its payload accepted.",
-                                       labels.data, bounds_ms, COUNT_OF(bounds_ms));
-    p->run_failures = metrics_counter("mayfly_vm_run_failures_total",
-                                      "VMs that could not be started.", labels.data);
-    p->terminate_seconds =
-        metrics_histogram("mayfly_vm_terminate_seconds", "From the call that ends a VM to its end.",
-                          labels.data, bounds_ms, COUNT_OF(bounds_ms));
-    p->terminate_failures = metrics_counter("mayfly_vm_terminate_failures_total",
-                                            "VMs that could not be ended.", labels.data);
+    p->run_seconds =
+        metrics_histogram("mayfly_vm_run_seconds", labels.data, bounds_ms, COUNT_OF(bounds_ms));
+    p->run_failures = metrics_counter("mayfly_vm_run_errors_total", labels.data);
+    p->terminate_seconds = metrics_histogram("mayfly_vm_terminate_seconds", labels.data, bounds_ms,
+                                             COUNT_OF(bounds_ms));
+    p->terminate_failures = metrics_counter("mayfly_vm_terminate_errors_total", labels.data);
     buf_fini(&labels);
 }
 

@@ -94,9 +94,8 @@ static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
     q->boot_timeout_ms = s->boot_timeout_ms;
     q->restore = s->restore;
     atomic_init(&q->boot_until_ms, INT64_MIN);
-    static const char help[] = "VMs started, by the way they were started.";
-    q->started_by_restore = metrics_counter("mayfly_vm_starts_total", help, "mode=\"restore\"");
-    q->started_by_boot = metrics_counter("mayfly_vm_starts_total", help, "mode=\"boot\"");
+    q->started_by_restore = metrics_counter("mayfly_vm_starts_total", "mode=\"restore\"");
+    q->started_by_boot = metrics_counter("mayfly_vm_starts_total", "mode=\"boot\"");
 }
 
 static int vm_qemu_open(const struct config_class *class, const char *deployment, void **out_state,

@@ -106,7 +106,7 @@ static int64_t cpu_us(void)
 static void measure(const char *what, struct queue *q, size_t threads, size_t batch, bool takes)
 {
     struct hand hands[THREADS_MAX];
-    struct metric *commits = metrics_counter("mayfly_sqlite_commits_total", "", "store=\"queue\"");
+    struct metric *commits = metrics_counter("mayfly_sqlite_commits_total", "store=\"queue\"");
     int64_t messages = 0;
     int64_t commits_before = metric_value(commits);
     int64_t began_us = clock_mono_us();

@@ -246,9 +246,9 @@ class Answers(harness.TestCase):
 
     def test_answers_are_counted_by_reason(self):
         name = "mayfly_ingress_deliveries_total"
-        before = self.server.metric(name, answer="401", reason="bad_signature")
+        before = self.server.metric(name, status="401", reason="bad_signature")
         self.one(harness.request(JOB, secret="another secret"))
-        self.assertEqual(before + 1, self.server.metric(name, answer="401", reason="bad_signature"))
+        self.assertEqual(before + 1, self.server.metric(name, status="401", reason="bad_signature"))
 
     def test_secret_is_never_logged(self):
         self.one(harness.request(JOB, secret="another secret"))

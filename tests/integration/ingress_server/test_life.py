@@ -17,8 +17,8 @@ import bodies
 import harness
 
 JOB = bodies.workflow_job()
-CLOSED = "mayfly_ingress_closed_total"
-WAITED = "mayfly_ingress_waited_total"
+CLOSED = "mayfly_ingress_connections_closed_total"
+WAITED = "mayfly_ingress_admission_waits_total"
 
 
 @contextlib.contextmanager
@@ -203,7 +203,7 @@ class Overload(harness.TestCase):
                     self.assertEqual((503, True), (server.ready()[0], "intake" in server.ready()[1]))
                 for c in waiting:
                     self.check(c.answer(), 202, queued=True)
-            self.assertEqual(1, server.metric("mayfly_ingress_deliveries_total", answer="503",
+            self.assertEqual(1, server.metric("mayfly_ingress_deliveries_total", status="503",
                                               reason="overloaded"))
             self.assertEqual(2, server.metric("mayfly_ingress_accept_seconds_count"))
             self.assertEqual({"guid-0", "guid-1"}, set(server.queued()))

@@ -53,7 +53,7 @@ class Load(harness.TestCase):
             with self.subTest(killed_after=accepted):
                 server = self.ingress().start()
                 process, path = self.load(server, connections=64, seconds=60)
-                server.wait_metric(accepted, "mayfly_ingress_deliveries_total", answer="202")
+                server.wait_metric(accepted, "mayfly_ingress_deliveries_total", status="202")
                 server.signal(signal.SIGKILL)
                 server.wait_exit()
                 self.finish(process)
@@ -70,7 +70,7 @@ class Load(harness.TestCase):
     def test_sigterm_under_load_loses_no_202(self):
         server = self.ingress().start()
         process, path = self.load(server, connections=64, seconds=60)
-        server.wait_metric(1000, "mayfly_ingress_deliveries_total", answer="202")
+        server.wait_metric(1000, "mayfly_ingress_deliveries_total", status="202")
         server.stop()
         self.finish(process)
         acked = self.read(path)

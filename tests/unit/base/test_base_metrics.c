@@ -11,6 +11,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/metrics.h"
+#include "common/base/metrics_table.h"
 
 /* The rendered lines that begin with `prefix`, one a line. */
 static char *rendered(const char *prefix)
@@ -44,47 +45,55 @@ static void assert_rendered(const char *prefix, const char *expected)
 static void counter_and_gauge_are_rendered_with_help_and_type(void **state)
 {
     (void)state;
-    struct metric *c = metrics_counter("t_a_total", "Things.", "");
-    struct metric *g = metrics_gauge("t_b", "Level.", "class=\"x\"");
+    struct metric *c = metrics_counter("mayfly_ingress_spooled_total", "");
+    struct metric *g = metrics_gauge("mayfly_worker_class_full", "class=\"x\"");
     metric_inc(c);
     metric_add(c, 4);
     metric_set(g, 9);
     metric_add(g, -12);
-    assert_rendered("# HELP t_a", "# HELP t_a_total Things.\n");
-    assert_rendered("# TYPE t_a", "# TYPE t_a_total counter\n");
-    assert_rendered("t_a_total", "t_a_total 5\n");
-    assert_rendered("# TYPE t_b", "# TYPE t_b gauge\n");
-    assert_rendered("t_b", "t_b{class=\"x\"} -3\n");
+    assert_rendered("# HELP mayfly_ingress_spooled",
+                    "# HELP mayfly_ingress_spooled_total Deliveries stored in the local spool.\n");
+    assert_rendered("# TYPE mayfly_ingress_spooled",
+                    "# TYPE mayfly_ingress_spooled_total counter\n");
+    assert_rendered("mayfly_ingress_spooled_total", "mayfly_ingress_spooled_total 5\n");
+    assert_rendered("# TYPE mayfly_worker_class_full", "# TYPE mayfly_worker_class_full gauge\n");
+    assert_rendered("mayfly_worker_class_full", "mayfly_worker_class_full{class=\"x\"} -3\n");
     assert_int_equal(metric_value(g), -3);
 }
 
 static void same_name_and_labels_give_the_same_metric(void **state)
 {
     (void)state;
-    struct metric *a = metrics_counter("t_c_total", "C.", "k=\"1\"");
-    assert_ptr_equal(a, metrics_counter("t_c_total", "C.", "k=\"1\""));
-    assert_ptr_not_equal(a, metrics_counter("t_c_total", "C.", "k=\"2\""));
+    struct metric *a = metrics_counter("mayfly_worker_events_total", "action=\"1\"");
+    assert_ptr_equal(a, metrics_counter("mayfly_worker_events_total", "action=\"1\""));
+    assert_ptr_not_equal(a, metrics_counter("mayfly_worker_events_total", "action=\"2\""));
     /* One HELP for both. */
-    assert_rendered("# HELP t_c", "# HELP t_c_total C.\n");
-    assert_rendered("t_c_total", "t_c_total{k=\"1\"} 0\nt_c_total{k=\"2\"} 0\n");
+    assert_rendered("# HELP mayfly_worker_events",
+                    "# HELP mayfly_worker_events_total Job events applied to the ledger, by "
+                    "GitHub's action.\n");
+    assert_rendered(
+        "mayfly_worker_events_total",
+        "mayfly_worker_events_total{action=\"1\"} 0\nmayfly_worker_events_total{action=\"2\"} 0\n");
 }
 
 static void histogram_counts_up_to_each_bound(void **state)
 {
     static const int64_t bounds[] = {5, 50, 1500};
     (void)state;
-    struct metric *h = metrics_histogram("t_h_seconds", "H.", "class=\"x\"", bounds, 3);
+    struct metric *h = metrics_histogram("mayfly_worker_launch_seconds", "class=\"x\"", bounds, 3);
     metric_observe_ms(h, 5);
     metric_observe_us(h, 5001);
     metric_observe_ms(h, 1500);
     metric_observe_ms(h, 1501);
-    assert_rendered("# TYPE t_h", "# TYPE t_h_seconds histogram\n");
-    assert_rendered("t_h_seconds", "t_h_seconds_bucket{class=\"x\",le=\"0.005\"} 1\n"
-                                   "t_h_seconds_bucket{class=\"x\",le=\"0.050\"} 2\n"
-                                   "t_h_seconds_bucket{class=\"x\",le=\"1.500\"} 3\n"
-                                   "t_h_seconds_bucket{class=\"x\",le=\"+Inf\"} 4\n"
-                                   "t_h_seconds_sum{class=\"x\"} 3.011001\n"
-                                   "t_h_seconds_count{class=\"x\"} 4\n");
+    assert_rendered("# TYPE mayfly_worker_launch_seconds",
+                    "# TYPE mayfly_worker_launch_seconds histogram\n");
+    assert_rendered("mayfly_worker_launch_seconds",
+                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"0.005\"} 1\n"
+                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"0.050\"} 2\n"
+                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"1.500\"} 3\n"
+                    "mayfly_worker_launch_seconds_bucket{class=\"x\",le=\"+Inf\"} 4\n"
+                    "mayfly_worker_launch_seconds_sum{class=\"x\"} 3.011001\n"
+                    "mayfly_worker_launch_seconds_count{class=\"x\"} 4\n");
 }
 
 static void label_values_are_escaped(void **state)
@@ -101,10 +110,13 @@ static void label_values_are_escaped(void **state)
 static void metrics_are_sorted_by_name(void **state)
 {
     (void)state;
-    metrics_gauge("t_s_b", "B.", "");
-    metrics_gauge("t_s_a", "A.", "");
-    metrics_gauge("t_s_c", "C.", "");
-    assert_rendered("t_s_", "t_s_a 0\nt_s_b 0\nt_s_c 0\n");
+    metrics_gauge("mayfly_ingress_in_flight", "");
+    metrics_gauge("mayfly_ingress_connections", "");
+    metrics_gauge("mayfly_ingress_spool_active", "");
+    assert_rendered("mayfly_ingress_", "mayfly_ingress_connections 0\n"
+                                       "mayfly_ingress_in_flight 0\n"
+                                       "mayfly_ingress_spool_active 0\n"
+                                       "mayfly_ingress_spooled_total 5\n");
 }
 
 #define THREADS 4
@@ -141,8 +153,8 @@ static void updates_from_threads_are_all_counted(void **state)
     pthread_t threads[THREADS];
     struct buf page;
     (void)state;
-    struct metric *m[2] = {metrics_counter("t_t_total", "T.", ""),
-                           metrics_histogram("t_u_seconds", "U.", "", bounds, 2)};
+    struct metric *m[2] = {metrics_counter("mayfly_reaper_leases_lost_total", ""),
+                           metrics_histogram("mayfly_ingress_accept_seconds", "", bounds, 2)};
     buf_init(&page, 1 << 20);
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, observe, m), 0);
@@ -152,9 +164,11 @@ static void updates_from_threads_are_all_counted(void **state)
         /* No reader ever sees a bucket above +Inf. */
         buf_reset(&page);
         metrics_render(&page);
-        total = number_of(buf_slice(&page), "t_u_seconds_bucket{le=\"+Inf\"} ");
-        assert_true(number_of(buf_slice(&page), "t_u_seconds_bucket{le=\"0.010\"} ") <= total);
-        assert_int_equal(number_of(buf_slice(&page), "t_u_seconds_count "), total);
+        total = number_of(buf_slice(&page), "mayfly_ingress_accept_seconds_bucket{le=\"+Inf\"} ");
+        assert_true(number_of(buf_slice(&page),
+                              "mayfly_ingress_accept_seconds_bucket{le=\"0.010\"} ") <= total);
+        assert_int_equal(number_of(buf_slice(&page), "mayfly_ingress_accept_seconds_count "),
+                         total);
     }
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -169,7 +183,7 @@ static void *register_and_observe(void *arg)
     static const int64_t bounds[] = {0, 10};
     (void)arg;
     for (int i = 0; i < ROUNDS / 10; i++) {
-        metric_observe_ms(metrics_histogram("t_v_seconds", "V.", "", bounds, 2), 5);
+        metric_observe_ms(metrics_histogram("mayfly_ingress_commit_seconds", "", bounds, 2), 5);
     }
     return NULL;
 }
@@ -186,8 +200,31 @@ static void known_histogram_is_registered_again_while_it_is_observed(void **stat
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
-    assert_int_equal(metric_value(metrics_histogram("t_v_seconds", "V.", "", bounds, 2)),
-                     THREADS * (ROUNDS / 10));
+    assert_int_equal(
+        metric_value(metrics_histogram("mayfly_ingress_commit_seconds", "", bounds, 2)),
+        THREADS * (ROUNDS / 10));
+}
+
+static void the_table_names_each_metrics_labels(void **state)
+{
+    (void)state;
+    const struct metric_row *plain = metrics_table_find("mayfly_ingress_connections");
+    const struct metric_row *two = metrics_table_find("mayfly_queue_put_total");
+    static const struct metric_row pair = {"x", METRIC_GAUGE, "a b", "X."};
+    assert_null(metrics_table_find("mayfly_ingress"));
+    assert_non_null(plain);
+    assert_non_null(two);
+    assert_true(metric_row_has_labels(plain, ""));
+    assert_false(metric_row_has_labels(plain, "class=\"x\""));
+    assert_true(metric_row_has_labels(two, "lane=\"a \\\" b\""));
+    assert_false(metric_row_has_labels(two, ""));
+    assert_false(metric_row_has_labels(two, "lan=\"a\""));
+    assert_false(metric_row_has_labels(two, "lane=\"a"));
+    assert_false(metric_row_has_labels(two, "lane=\"a\\\""));
+    assert_true(metric_row_has_labels(&pair, "a=\"1\",b=\"2\""));
+    assert_false(metric_row_has_labels(&pair, "b=\"2\",a=\"1\""));
+    assert_false(metric_row_has_labels(&pair, "a=\"1\""));
+    assert_false(metric_row_has_labels(&pair, "a=\"1\",b=\"2\",c=\"3\""));
 }
 
 int main(void)
@@ -198,6 +235,7 @@ int main(void)
         cmocka_unit_test(histogram_counts_up_to_each_bound),
         cmocka_unit_test(label_values_are_escaped),
         cmocka_unit_test(metrics_are_sorted_by_name),
+        cmocka_unit_test(the_table_names_each_metrics_labels),
         cmocka_unit_test(updates_from_threads_are_all_counted),
         cmocka_unit_test(known_histogram_is_registered_again_while_it_is_observed),
     };

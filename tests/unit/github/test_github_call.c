@@ -385,8 +385,7 @@ static void the_last_call_of_the_window_closes_the_bucket(void **state)
     assert_ok(f);
     assert_string_equal(f->ledger.paused, "github:42");
     struct metric *remaining =
-        metrics_gauge("mayfly_github_rate_remaining",
-                      "Calls that GitHub said are left in the window.", "bucket=\"github:42\"");
+        metrics_gauge("mayfly_github_rate_remaining", "bucket=\"github:42\"");
     assert_int_equal(metric_value(remaining), 0);
 }
 
@@ -454,9 +453,8 @@ static void no_answer_is_retry_and_counted(void **state)
 {
     struct fixture *f = *state;
     struct err e;
-    struct metric *failed =
-        metrics_counter("mayfly_github_requests_total", "Calls to GitHub's API by outcome.",
-                        "operation=\"get_runner\",class=\"retry\"");
+    struct metric *failed = metrics_counter("mayfly_github_requests_total",
+                                            "operation=\"get_runner\",error_class=\"retry\"");
     int64_t before = metric_value(failed);
     f->script = hang_up;
     assert_int_equal(get_runner(f, &e), -1);

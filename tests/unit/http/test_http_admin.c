@@ -41,7 +41,7 @@ static int set_up(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->ready = true;
-    f->gauge = metrics_gauge("mayfly_test_gauge", "A gauge.", "");
+    f->gauge = metrics_gauge("mayfly_ingress_connections", "");
     const struct admin_options o = {
         .listen = "127.0.0.1:0", .ready = is_ready, .refresh = refresh, .arg = f};
     assert_int_equal(admin_start(&o, &f->admin, &e), 0);
@@ -131,8 +131,9 @@ static void metrics_are_refreshed_and_rendered(void **state)
     const char *answer = ask(f, "GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_status(answer, "200");
     assert_non_null(strstr(answer, "text/plain; version=0.0.4"));
-    assert_non_null(strstr(answer, "mayfly_test_gauge 1\n"));
-    assert_non_null(strstr(ask(f, "GET /metrics HTTP/1.0\r\n\r\n"), "mayfly_test_gauge 2\n"));
+    assert_non_null(strstr(answer, "mayfly_ingress_connections 1\n"));
+    assert_non_null(
+        strstr(ask(f, "GET /metrics HTTP/1.0\r\n\r\n"), "mayfly_ingress_connections 2\n"));
 }
 
 static void an_unknown_path_answers_404(void **state)

@@ -317,7 +317,7 @@ static void reservation_of_which_a_write_fails_leaves_nothing(void **state)
 /* Writes so far of all ledgers of this process. */
 static int64_t writes_made(void)
 {
-    static const char name[] = "mayfly_sqlite_works_total{";
+    static const char name[] = "mayfly_sqlite_write_ops_total{";
     struct buf text;
     buf_init(&text, 1 << 20);
     metrics_render(&text);

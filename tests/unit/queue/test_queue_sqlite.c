@@ -418,9 +418,9 @@ static void calls_are_counted_by_lane(void **state)
     metrics_render(&text);
     static const char *const lines[] = {
         "mayfly_queue_put_total{lane=\"launch.counted\"} 1\n",
-        "mayfly_queue_taken_total{lane=\"launch.counted\"} 2\n",
-        "mayfly_queue_retried_total{lane=\"launch.counted\"} 1\n",
-        "mayfly_queue_done_total{lane=\"launch.counted\"} 1\n",
+        "mayfly_queue_received_total{lane=\"launch.counted\"} 2\n",
+        "mayfly_queue_nacked_total{lane=\"launch.counted\"} 1\n",
+        "mayfly_queue_acked_total{lane=\"launch.counted\"} 1\n",
         "mayfly_queue_lease_lost_total{lane=\"launch.counted\"} 1\n",
     };
     for (size_t i = 0; i < COUNT_OF(lines); i++) {

@@ -156,8 +156,8 @@ static void combined_works_succeed_and_fail_each_for_itself(void **state)
 {
     struct store_fixture *f = *state;
     struct sqlite_store *s = must_open(f->path, &notes_v1);
-    struct metric *commits = metrics_counter("mayfly_sqlite_commits_total", "", "store=\"notes\"");
-    struct metric *works = metrics_counter("mayfly_sqlite_works_total", "", "store=\"notes\"");
+    struct metric *commits = metrics_counter("mayfly_sqlite_commits_total", "store=\"notes\"");
+    struct metric *works = metrics_counter("mayfly_sqlite_write_ops_total", "store=\"notes\"");
     int64_t commits_before = metric_value(commits);
     int64_t works_before = metric_value(works);
     int64_t notes = 0;

@@ -168,18 +168,18 @@ int64_t presence_format(const struct presence *p)
 static int64_t counter(const char *name, const char *task)
 {
     char label[64];
-    (void)snprintf(label, sizeof label, "duty=\"%s\"", task);
-    return metric_value(metrics_counter(name, "", label));
+    (void)snprintf(label, sizeof label, "task=\"%s\"", task);
+    return metric_value(metrics_counter(name, label));
 }
 
 int64_t world_task_done(const char *task)
 {
-    return counter("mayfly_reaper_mended_total", task);
+    return counter("mayfly_reaper_repairs_total", task);
 }
 
 int64_t world_task_errors(const char *task)
 {
-    return counter("mayfly_reaper_duty_failures_total", task);
+    return counter("mayfly_reaper_task_errors_total", task);
 }
 
 /* --- what happens --- */

@@ -1,0 +1,186 @@
+#include <string.h>
+
+#include "common/base/metrics_table.h"
+
+#define COUNTER(name, labels, help)                                                                \
+    {                                                                                              \
+        name, METRIC_COUNTER, labels, help                                                         \
+    }
+#define GAUGE(name, labels, help)                                                                  \
+    {                                                                                              \
+        name, METRIC_GAUGE, labels, help                                                           \
+    }
+#define HISTOGRAM(name, labels, help)                                                              \
+    {                                                                                              \
+        name, METRIC_HISTOGRAM, labels, help                                                       \
+    }
+
+const struct metric_row metrics_table[] = {
+    COUNTER("mayfly_aws_calls_total", "service operation outcome", "Calls to AWS, by outcome."),
+    HISTOGRAM("mayfly_aws_call_seconds", "service operation", "Duration of a call to AWS."),
+    COUNTER("mayfly_aws_credential_renewals_total", "source outcome",
+            "Attempts to obtain AWS credentials, the first one included."),
+    GAUGE("mayfly_aws_credentials_expiry_timestamp_seconds", "",
+          "When the AWS credentials in use expire, as Unix time; 0: never."),
+    COUNTER("mayfly_aws_resends_total", "service reason",
+            "Calls that were signed and sent again because of a refusal: an expired key, a wrong "
+            "clock."),
+    COUNTER("mayfly_fleet_rate_waits_total", "call",
+            "Calls to a VM provider that had to wait for a rate of `limits`."),
+    COUNTER("mayfly_fleet_throttled_total", "call",
+            "Calls that a VM provider's service throttled. All processes pause calls of that kind "
+            "for as long as it asked."),
+    GAUGE("mayfly_github_rate_remaining", "bucket",
+          "Calls left in the window of GitHub's primary rate limit, as GitHub said last."),
+    HISTOGRAM("mayfly_github_request_seconds", "operation", "Duration of a call to GitHub."),
+    COUNTER("mayfly_github_requests_total", "operation error_class",
+            "Calls to GitHub, by outcome: `ok`, or the class of the error."),
+    HISTOGRAM("mayfly_ingress_accept_seconds", "",
+              "From a delivery read to its 202, its commit included."),
+    COUNTER("mayfly_ingress_accept_paused_total", "reason",
+            "Times that new connections were not accepted for a while: `connections` is the limit "
+            "`ingress.max_connections`, `descriptors` the limit of open files."),
+    COUNTER("mayfly_ingress_admission_waits_total", "",
+            "Deliveries that found `ingress.max_in_flight` others in flight and had to wait."),
+    HISTOGRAM("mayfly_ingress_batch_size", "", "Deliveries committed together."),
+    HISTOGRAM("mayfly_ingress_commit_seconds", "", "Duration of one commit of a batch."),
+    GAUGE("mayfly_ingress_connections", "", "Open connections."),
+    COUNTER("mayfly_ingress_connections_closed_total", "reason",
+            "Connections that the ingress closed."),
+    COUNTER("mayfly_ingress_deliveries_total", "status reason",
+            "Requests, by the status returned and its reason."),
+    COUNTER("mayfly_ingress_enqueue_errors_total", "",
+            "Batches that the queue refused or failed to store."),
+    GAUGE("mayfly_ingress_in_flight", "", "Deliveries read and not yet answered."),
+    GAUGE("mayfly_ingress_spool_active", "", "1 while deliveries go to the local spool."),
+    GAUGE("mayfly_ingress_spool_messages", "", "Deliveries in the local spool."),
+    GAUGE("mayfly_ingress_spool_oldest_age_seconds", "",
+          "Age of the oldest delivery in the spool."),
+    COUNTER("mayfly_ingress_spool_refused_total", "",
+            "Deliveries that a full spool refused. GitHub got a 503; the reaper asks for them "
+            "again."),
+    COUNTER("mayfly_ingress_spooled_total", "", "Deliveries stored in the local spool."),
+    HISTOGRAM("mayfly_job_queue_to_launch_seconds", "class",
+              "From the ingress accepting a job to its VM accepted by the provider, waits for "
+              "capacity included."),
+    COUNTER("mayfly_ledger_errors_total", "op", "Operations of the ledger that failed."),
+    HISTOGRAM("mayfly_ledger_op_seconds", "op", "Duration of an operation of the ledger."),
+    COUNTER("mayfly_ledger_reserve_total", "outcome", "Reservations, by what the ledger decided."),
+    HISTOGRAM("mayfly_queue_call_seconds", "call",
+              "Duration of a call to the queue, without the wait for a message."),
+    COUNTER("mayfly_queue_errors_total", "call", "Calls to the queue that failed."),
+    COUNTER("mayfly_queue_put_total", "lane", "Messages put on the queue."),
+    COUNTER("mayfly_queue_received_total", "lane", "Messages received."),
+    COUNTER("mayfly_queue_acked_total", "lane", "Messages acknowledged and deleted."),
+    COUNTER("mayfly_queue_nacked_total", "lane", "Messages returned to their lane."),
+    COUNTER("mayfly_queue_dead_lettered_total", "lane",
+            "Messages moved to the dead-letter queue. Each needs a person: `mayflyctl dlq list`."),
+    COUNTER("mayfly_queue_lease_lost_total", "lane",
+            "Messages whose visibility timeout expired while they were being processed."),
+    GAUGE("mayfly_reaper_last_sweep_timestamp_seconds", "",
+          "When this reaper last finished a sweep, as Unix time. The newest of all reapers is at "
+          "most a few intervals old."),
+    GAUGE("mayfly_reaper_leader", "", "1 while this reaper holds the lease that lets it sweep."),
+    COUNTER("mayfly_reaper_leases_lost_total", "",
+            "Sweeps that ended early because another reaper had taken the lease."),
+    COUNTER("mayfly_reaper_observations_dropped_total", "",
+            "First signs that a VM is gone that were not remembered because the table was full; "
+            "what they are about is acted on later."),
+    COUNTER("mayfly_reaper_repairs_total", "task",
+            "What sweeps terminated, deleted, corrected or relaunched, by task."),
+    COUNTER("mayfly_reaper_task_errors_total", "task", "Tasks of a sweep that failed."),
+    HISTOGRAM("mayfly_sqlite_commit_seconds", "store",
+              "From BEGIN to the end of COMMIT, the wait for other writers included."),
+    COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),
+    COUNTER("mayfly_sqlite_write_ops_total", "store",
+            "Operations written to an SQLite file; one transaction commits several."),
+    HISTOGRAM("mayfly_vm_run_seconds", "provider class",
+              "From the call that starts a VM to its payload accepted."),
+    COUNTER("mayfly_vm_run_errors_total", "provider class", "VMs that could not be started."),
+    COUNTER("mayfly_vm_starts_total", "mode",
+            "VMs started on this host: `boot`, or `restore` from a snapshot."),
+    HISTOGRAM("mayfly_vm_terminate_seconds", "provider class",
+              "From the call that terminates a VM to its end."),
+    COUNTER("mayfly_vm_terminate_errors_total", "provider class",
+            "VMs that could not be terminated."),
+    GAUGE(
+        "mayfly_worker_circuit_open", "class",
+        "1 while the circuit of the class is open: its launches were refused, and its jobs wait."),
+    GAUGE("mayfly_worker_class_full", "class",
+          "1 while a cap keeps this worker from receiving jobs of the class."),
+    COUNTER("mayfly_worker_events_total", "action",
+            "Job events applied to the ledger, by GitHub's action."),
+    HISTOGRAM("mayfly_worker_launch_seconds", "class",
+              "From receiving a launch request to its VM accepted by the provider."),
+    COUNTER("mayfly_worker_launches_total", "class outcome", "Launch requests, by outcome."),
+    COUNTER("mayfly_worker_newer_version_total", "",
+            "Messages returned because a newer version of Mayfly wrote them."),
+    COUNTER("mayfly_worker_vm_terminate_errors_total", "",
+            "Attempts to terminate a VM that failed; they are repeated."),
+    COUNTER("mayfly_worker_vms_terminated_total", "", "VMs terminated after their job."),
+};
+const size_t metrics_table_count = COUNT_OF(metrics_table);
+
+const char *metric_type_name(enum metric_type type)
+{
+    static const char *const names[] = {"counter", "gauge", "histogram"};
+    return names[type];
+}
+
+const struct metric_row *metrics_table_find(const char *name)
+{
+    for (size_t i = 0; i < metrics_table_count; i++) {
+        if (strcmp(metrics_table[i].name, name) == 0) {
+            return &metrics_table[i];
+        }
+    }
+    return NULL;
+}
+
+/* The end of the label's value, which `at` begins, after its closing quote; NULL: it has none. */
+static const char *skip_value(const char *at)
+{
+    for (; *at != '\0'; at++) {
+        if (*at == '"') {
+            return at + 1;
+        }
+        if (*at == '\\' && at[1] != '\0') {
+            at++;
+        }
+    }
+    return NULL;
+}
+
+bool metric_row_has_labels(const struct metric_row *row, const char *labels)
+{
+    struct slice names = slice_of(row->labels);
+    struct slice name;
+    for (bool first = true; names.len > 0; first = false) {
+        (void)slice_cut(names, ' ', &name, &names);
+        if (!first && *labels++ != ',') {
+            return false;
+        }
+        if (strncmp(labels, name.ptr, name.len) != 0 || strncmp(labels + name.len, "=\"", 2) != 0) {
+            return false;
+        }
+        labels = skip_value(labels + name.len + 2);
+        if (labels == NULL) {
+            return false;
+        }
+    }
+    return *labels == '\0';
+}
+
+void metrics_reference(struct buf *out)
+{
+    buf_append_cstr(out,
+                    "# Metrics\n\nGenerated from `common/base/metrics_table.c` by the build target "
+                    "`reference-pages`; a test fails when it is stale.\n\nEach program serves its "
+                    "own at `/metrics` of its admin port, in the Prometheus text format.\n\n"
+                    "| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < metrics_table_count; i++) {
+        const struct metric_row *row = &metrics_table[i];
+        buf_printf(out, "| `%s` | %s | %s | %s |\n", row->name, metric_type_name(row->type),
+                   row->labels, row->help);
+    }
+}

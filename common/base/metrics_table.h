@@ -1,0 +1,35 @@
+/*
+ * Every metric that a program of Mayfly exports: its name, type, labels and help.
+ *
+ * Registering a metric that is not here, or with other labels, aborts (metrics.c); a row that no
+ * program uses fails tests/lint. The page deploy/docs/metrics.md is generated from it.
+ */
+#ifndef MAYFLY_BASE_METRICS_TABLE_H
+#define MAYFLY_BASE_METRICS_TABLE_H
+
+#include <stdbool.h>
+
+#include "common/base/buf.h"
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
+
+struct metric_row {
+    const char *name; /* "mayfly_<area>_<what>_<unit|total>" */
+    enum metric_type type;
+    const char *labels; /* their names, one space between, in the order of registration */
+    const char *help;   /* one or two sentences; what a limit does when it is reached */
+};
+
+extern const struct metric_row metrics_table[];
+extern const size_t metrics_table_count;
+
+const char *metric_type_name(enum metric_type type);
+/* NULL: there is none of that name. */
+const struct metric_row *metrics_table_find(const char *name);
+/* Whether `labels`, as metrics_label builds them, have the row's names. */
+bool metric_row_has_labels(const struct metric_row *row, const char *labels);
+
+/* Appends the reference page. */
+void metrics_reference(struct buf *out);
+
+#endif
