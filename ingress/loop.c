@@ -84,7 +84,7 @@ static void on_accept_error(struct evconnlistener *listener, void *evhttps)
         log_warn("accept_paused", LOG_STR("reason", "descriptors"),
                  LOG_STR("error", strerror_r(errnum, text, sizeof text)),
                  LOG_INT("connections", (int64_t)l->conns.count),
-                 LOG_STR("action", "accepting is tried again ten times a second, at most"),
+                 LOG_STR("action", "accepting is retried every 100 ms"),
                  LOG_STR("hint", "raise the limit of open files (systemd: LimitNOFILE) or lower "
                                  "ingress.max_connections"));
     }

@@ -88,7 +88,8 @@ static void check_durability(struct queue *q)
     buf_init(&warnings, 16 * 1024);
     if (queue_check(q, &warnings, &e) != 0) {
         log_warn("queue_check_failed", LOG_ERR(&e),
-                 LOG_STR("action", "its settings stay unchecked until the next start"));
+                 LOG_STR("action",
+                         "the queue's durability settings are checked again at the next start"));
     }
     rest = buf_slice(&warnings);
     while (rest.len > 0) {
@@ -98,7 +99,7 @@ static void check_durability(struct queue *q)
         }
         if (line.len > 0) {
             log_warn("queue_durability_warning", LOG_SLICE("warning", line),
-                     LOG_STR("action", "the ingress goes on; mend the store's settings"));
+                     LOG_STR("action", "the ingress continues; fix the queue server's settings"));
         }
     }
     buf_fini(&warnings);

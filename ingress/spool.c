@@ -156,7 +156,8 @@ int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int6
             return -1;
         }
         log_warn("spool_opened", LOG_ERR(&put),
-                 LOG_STR("action", "deliveries go to the local spool until the queue is back"));
+                 LOG_STR("action",
+                         "deliveries go to the local spool until the queue is available again"));
     }
     if (put_in_spool(s, items, n, e) != 0) {
         return -1;
@@ -254,7 +255,7 @@ static void *drainer_main(void *arg)
         if (result != 0) {
             failures++;
             log_warn("spool_retry", LOG_ERR(&e), LOG_INT("failures", failures),
-                     LOG_STR("action", "the spool tries the queue again"));
+                     LOG_STR("action", "the spool retries with exponential backoff"));
             (void)stop_sleep(&s->stop, PAUSE_MIN_MS + backoff_full_jitter_ms(
                                                           RETRY_BASE_MS, s->o.retry_ms, failures));
             continue;
@@ -298,8 +299,9 @@ static int open_queue(struct spool *s, struct err *e)
         *e = away;
         return -1;
     }
-    log_warn("queue_unavailable", LOG_ERR(&away),
-             LOG_STR("action", "deliveries go to the local spool until the queue is back"));
+    log_warn(
+        "queue_unavailable", LOG_ERR(&away),
+        LOG_STR("action", "deliveries go to the local spool until the queue is available again"));
     return 0;
 }
 
@@ -321,7 +323,7 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
     stats_spool_active(!s->direct);
     if (s->messages > 0) {
         log_info("spool_found", LOG_INT("deliveries", s->messages),
-                 LOG_STR("action", "they are moved on before new ones"));
+                 LOG_STR("action", "they are moved to the queue before new deliveries"));
     }
     if (thread_start(&s->drainer, "the spool's thread", drainer_main, s, e) != 0) {
         spool_close(s);
@@ -344,7 +346,7 @@ void spool_close(struct spool *s)
     putters_free(s->putters);
     if (s->messages > 0) {
         log_warn("spool_not_drained", LOG_INT("deliveries", s->messages),
-                 LOG_STR("action", "the next start moves them on"));
+                 LOG_STR("action", "the next start moves them to the queue"));
     }
     queue_close(s->queue);
     queue_close(s->file);

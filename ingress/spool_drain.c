@@ -93,7 +93,7 @@ static int bury(struct load *l, size_t i, struct spool_moved *out, struct err *e
 {
     log_error("spool_message_dead_lettered", LOG_STR("key", l->messages[i].key),
               LOG_ERR(&l->errors[i]),
-              LOG_STR("action", "it stays in the spool's file, buried, with its reason"));
+              LOG_STR("action", "it is kept in the spool file as a dead letter, with its error"));
     if (queue_bury(l->file, &l->messages[i], l->errors[i].message, e) != 0 &&
         e->class != ERR_CONFLICT) {
         return err_wrap(e, "spool");

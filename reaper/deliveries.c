@@ -149,7 +149,7 @@ static enum entry_end put_on_queue(struct reading *r, const struct github_delive
     job_message_fini(&message);
     if (failed != 0) {
         log_warn("delivery_recovery_failed", LOG_STR("delivery_id", d->guid), LOG_ERR(&e),
-                 LOG_STR("action", "the next sweep goes on here"));
+                 LOG_STR("action", "the next sweep resumes at this delivery"));
         return ENTRY_STOP;
     }
     remember(s->reaper, d->guid);
@@ -179,7 +179,7 @@ static enum entry_end take_payload(struct reading *r, const struct github_delive
     }
     if (launch && !still_wanted(r, &ev, d)) {
         log_info("delivery_stale", LOG_STR("delivery_id", d->guid), LOG_INT("job_id", ev.job.id),
-                 LOG_STR("reason", "its job runs or is over"));
+                 LOG_STR("reason", "its job is already running or completed"));
         remember(r->sweep->reaper, d->guid);
         return ENTRY_SETTLED;
     }
@@ -194,7 +194,7 @@ static bool is_refusal(const struct err *e)
 static enum entry_end put_off(const struct github_delivery *d, const struct err *e)
 {
     log_warn("delivery_recovery_failed", LOG_STR("delivery_id", d->guid), LOG_ERR(e),
-             LOG_STR("action", "a later reading of the log tries again"));
+             LOG_STR("action", "a later read of the delivery log tries again"));
     return e->class == ERR_THROTTLED ? ENTRY_STOP : ENTRY_MISSED;
 }
 
@@ -222,8 +222,8 @@ static enum entry_end ask_for_redelivery(struct reading *r, const struct github_
     }
     log_warn("delivery_lost", LOG_STR("delivery_id", d->guid), LOG_STR("webhook_action", d->action),
              LOG_ERR(&e),
-             LOG_STR("action", "grant read and write of webhooks to the App or token, or redeliver "
-                               "it in GitHub's settings"));
+             LOG_STR("action", "grant the App or token read and write access to webhooks, or "
+                               "redeliver it in GitHub's settings"));
     remember(r->sweep->reaper, attempt);
     return ENTRY_SETTLED;
 }
@@ -368,11 +368,12 @@ static bool can_read(struct sweep *s, struct github_hook *hook)
     }
     if (!s->reaper->deliveries_told) {
         s->reaper->deliveries_told = true;
-        log_info("delivery_log_unavailable",
-                 LOG_STR("reason", "a personal token opens no App's delivery log, and github.hook "
-                                   "names no other"),
-                 LOG_STR("action", "deliveries that fail stay lost until GitHub is asked for them; "
-                                   "give github.app or github.hook"));
+        log_info(
+            "delivery_log_unavailable",
+            LOG_STR("reason",
+                    "github.token cannot read an App's delivery log, and github.hook is not set"),
+            LOG_STR("action", "failed deliveries are not recovered automatically; set github.app "
+                              "or github.hook"));
     }
     return false;
 }

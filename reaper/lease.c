@@ -51,7 +51,7 @@ static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
     metric_inc(metrics_counter("mayfly_reaper_leases_lost_total", ""));
     log_warn("lease_lost", LOG_STR("lease", l->name), LOG_INT("fence", fence),
              LOG_INT("fence_before", l->fence),
-             LOG_STR("action", "this sweep ends here; what it left is the new holder's"));
+             LOG_STR("action", "this sweep stops; the new lease holder continues"));
 }
 
 /* Takes or renews. Without an answer nothing is held: the sweep rests until the ledger is back. */
@@ -64,7 +64,7 @@ static void ask(struct sweep *s, struct sweep_lease *l)
     if (ledger_lease(s->reaper->ledger, l->name, s->reaper->holder, s->config->reaper.lease_ms,
                      &held, &fence, &e) != 0) {
         log_warn("lease_check_failed", LOG_STR("lease", l->name), LOG_ERR(&e),
-                 LOG_STR("action", "nothing is swept until the ledger answers"));
+                 LOG_STR("action", "sweeps are paused until the ledger is available"));
         l->held = false;
         return;
     }
@@ -94,7 +94,8 @@ void reaper_release_leases(struct reaper *r)
     name_leases(&s);
     if (ledger_lease_release(r->ledger, s.fleet.name, r->holder, &e) != 0 ||
         ledger_lease_release(r->ledger, s.host.name, r->holder, &e) != 0) {
-        log_warn("lease_release_failed", LOG_ERR(&e), LOG_STR("action", "it ends by itself"));
+        log_warn("lease_release_failed", LOG_ERR(&e),
+                 LOG_STR("action", "the lease expires by itself"));
     }
 }
 

@@ -100,7 +100,7 @@ static enum runner_seen look_for_runner(struct sweep *s, const struct ledger_vm 
         struct ledger_advance a = {.vm = vm->name, .to = VM_BUSY};
         log_info(
             "vm_busy_reconciled", LOG_STR("vm", vm->name),
-            LOG_STR("reason", "GitHub says its runner is busy; the in_progress event was lost"));
+            LOG_STR("reason", "GitHub reports its runner busy; the in_progress event was lost"));
         (void)!ledger_vm_advance(s->reaper->ledger, &a, NULL, &e);
     }
     return runner.online || runner.busy ? RUNNER_UP : RUNNER_MISSING;

@@ -44,7 +44,7 @@ static void delete_record(struct search *search, const struct github_runner *see
     }
     search->done++;
     log_info("stale_runner_deleted", LOG_STR("runner", seen->name), LOG_INT("runner_id", seen->id),
-             LOG_STR("scope", search->scope.name), LOG_STR("reason", "its VM is gone"));
+             LOG_STR("scope", search->scope.name), LOG_STR("reason", "its VM no longer exists"));
 }
 
 static int look_at(void *arg, const struct github_runner *runner)

@@ -53,7 +53,7 @@ static bool end_stray(struct sweep *s, const struct sweep_machines *m,
     }
     log_warn("orphan_vm_terminated", LOG_STR("vm_id", machine->id), LOG_STR("vm", machine->name),
              LOG_STR("class", m->class->name),
-             LOG_STR("reason", "a machine of this deployment without a row in the ledger"));
+             LOG_STR("reason", "a VM of this deployment that the ledger does not know"));
     return true;
 }
 

@@ -90,8 +90,9 @@ static void read_machines(struct sweep *s)
         s->machines_count++;
         m->known = vm_list(m->provider, &m->list, &m->count, &e) == 0;
         if (!m->known) {
-            log_warn("vm_list_failed", LOG_STR("class", m->class->name), LOG_ERR(&e),
-                     LOG_STR("action", "this sweep leaves the class's machines alone"));
+            log_warn(
+                "vm_list_failed", LOG_STR("class", m->class->name), LOG_ERR(&e),
+                LOG_STR("action", "this sweep skips the checks that need the class's VM list"));
         }
     }
 }
@@ -144,7 +145,7 @@ bool sweep_pace(struct sweep *s, const char *class_name)
         int64_t wait_ms = 0;
         if (fleet_may_end(s->reaper->fleet, class_name, rate, &wait_ms, &e) != 0) {
             log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
-                     LOG_STR("action", "the VM is left for the next sweep"));
+                     LOG_STR("action", "the next sweep tries again"));
             return false;
         }
         if (wait_ms == 0) {
@@ -178,7 +179,8 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
     if (fleet_end_vm(s->reaper->fleet, vm, how, &e) != 0) {
         if (e.class == ERR_CONFLICT) {
             log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("reason", how->reason),
-                     LOG_ERR(&e), LOG_STR("action", "nothing: it runs a job, or another ended it"));
+                     LOG_ERR(&e),
+                     LOG_STR("action", "none: it runs a job, or another process terminated it"));
             return false;
         }
         log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
@@ -221,8 +223,9 @@ static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
     metric_add(task_metric(t->name, false), done);
     if (failed != 0) {
         metric_inc(task_metric(t->name, true));
-        log_warn("task_failed", LOG_STR("task", t->name), LOG_ERR(&e),
-                 LOG_STR("action", "the other tasks go on; this one is tried again"));
+        log_warn(
+            "task_failed", LOG_STR("task", t->name), LOG_ERR(&e),
+            LOG_STR("action", "the other tasks continue; this one runs again when it is next due"));
     }
 }
 
@@ -271,7 +274,7 @@ void sweep(struct reaper *r)
         return;
     }
     if (prepare(&s, &e) != 0) {
-        log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "it is tried again in a while"));
+        log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "the next sweep tries again"));
     } else {
         for (size_t i = 0; i < COUNT_OF(tasks); i++) {
             run_task(&s, &tasks[i], &r->due_ms[i]);

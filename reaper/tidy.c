@@ -35,7 +35,7 @@ static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
             if (e.class == ERR_CONFLICT) {
                 continue; /* it was only starting when the machines were listed */
             }
-            log_warn("vm_row_delete_failed", LOG_STR("vm_id", machine->id), LOG_ERR(&e),
+            log_warn("vm_files_delete_failed", LOG_STR("vm_id", machine->id), LOG_ERR(&e),
                      LOG_STR("action", "the next sweep tries again"));
             continue;
         }
@@ -67,7 +67,7 @@ int sweep_counts(struct sweep *s, int64_t *done, struct err *e)
     for (size_t i = 0; i < n; i++) {
         log_warn("counter_corrected", LOG_STR("count", mended[i].what),
                  LOG_INT("was", mended[i].was), LOG_INT("is", mended[i].is),
-                 LOG_STR("action", "nothing to do; was the store restored, or edited by hand?"));
+                 LOG_STR("action", "none; check whether the store was restored or edited by hand"));
     }
     *done += (int64_t)n;
     free(mended);

@@ -49,8 +49,8 @@ static int64_t count_idle(const struct sweep *s, const char *scope,
 static void tell(struct sweep *s, const struct ledger_job *job, int64_t idle)
 {
     static const char next[] =
-        "see whether the runner group admits its repository, and the class's "
-        "labels hold all of its runs-on; GitHub may also be slow";
+        "check that the runner group admits the repository and that the class's labels include all "
+        "of the job's runs-on labels; GitHub may also be slow";
     struct err e = {0};
     struct buf detail;
     buf_init(&detail, 300);
@@ -59,7 +59,7 @@ static void tell(struct sweep *s, const struct ledger_job *job, int64_t idle)
              LOG_STR("class", job->facts.class_name), LOG_STR("repository", job->facts.repository),
              LOG_STR("scope", job->scope), LOG_INT("waiting_ms", s->now_ms - job->waiting_ms),
              LOG_INT("idle_vms", idle),
-             LOG_STR("reason", "GitHub has it queued, and gives it to none of the idle runners"),
+             LOG_STR("reason", "GitHub keeps the job queued although runners of its class idle"),
              LOG_STR("action", next));
     if (ledger_log_event(s->reaper->ledger, job->facts.id, "", "untaken", detail.data, &e) != 0) {
         log_debug("timeline_write_failed", LOG_INT("job_id", job->facts.id), LOG_ERR(&e));

@@ -82,9 +82,8 @@ static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *jo
     log_warn("job_not_found_on_github", LOG_INT("job_id", job->facts.id),
              LOG_STR("repository", job->facts.repository), LOG_STR("class", job->facts.class_name),
              LOG_ERR(why), LOG_INT("again_ms", after_ms),
-             LOG_STR("action",
-                     "nothing is launched for it; if its run was not deleted, let the App "
-                     "read the repository's Actions"));
+             LOG_STR("action", "no VM is launched for it; if its run was not deleted, grant the "
+                               "App read access to the repository's Actions"));
     return WORD_UNKNOWN;
 }
 

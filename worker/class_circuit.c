@@ -98,7 +98,7 @@ static enum circuit_change change(struct class_circuit *cc, struct step *s)
     enum circuit_change did;
     if (circuit_update(cc->ledger, cc->subject, apply, s, &c, &did, &e) != 0) {
         log_warn("circuit_not_updated", LOG_STR("subject", cc->subject), LOG_ERR(&e),
-                 LOG_STR("action", "the next launch of the class does it"));
+                 LOG_STR("action", "the next launch of the class updates it"));
         return CIRCUIT_UNCHANGED;
     }
     set_view(cc, &c);
@@ -199,8 +199,8 @@ static void log_refusal(const struct class_circuit *cc, enum circuit_change did,
         log_warn("circuit_opened", LOG_STR("subject", cc->subject),
                  LOG_STR("class", cc->class_name), LOG_INT("refused_in_a_row", cc->view.failures),
                  LOG_ERR(why), LOG_STR("until", until),
-                 LOG_STR("action", "the class's jobs wait; one launch is tried then, and fixing "
-                                   "the cause is enough to start it again"));
+                 LOG_STR("action", "jobs of the class wait; fix the cause: one probe launch is "
+                                   "made at that time, and closes the circuit if it succeeds"));
     } else if (did == CIRCUIT_REOPENED) {
         log_info("circuit_reopened", LOG_STR("subject", cc->subject),
                  LOG_STR("class", cc->class_name), LOG_ERR(why), LOG_STR("until", until));

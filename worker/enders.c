@@ -62,7 +62,7 @@ static bool wait_for_turn(struct enders *s, const char *class_name)
         config_live_put(s->worker->config, c);
         if (fleet_may_end(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
             log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
-                     LOG_STR("action", "it is asked again in a second"));
+                     LOG_STR("action", "the check is repeated in 1 second"));
             wait_ms = TROUBLE_PAUSE_MS;
         }
         if (wait_ms == 0) {
@@ -78,7 +78,7 @@ static void tell_failure(struct enders *s, const struct ledger_vm *vm, const str
 {
     if (e->class == ERR_CONFLICT) { /* it was `ending` a moment ago: the reaper was faster */
         log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_ERR(e),
-                 LOG_STR("action", "nothing: another ended it"));
+                 LOG_STR("action", "none: another process terminated it"));
         return;
     }
     metric_inc(s->failed);
@@ -86,7 +86,7 @@ static void tell_failure(struct enders *s, const struct ledger_vm *vm, const str
         enders_give(s, vm); /* its next turn comes when the provider lets one */
     }
     log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
-             LOG_ERR(e), LOG_STR("action", "it is tried again within seconds, then by the reaper"));
+             LOG_ERR(e), LOG_STR("action", "the worker retries within seconds, the reaper later"));
 }
 
 /* The row is as it was when it was given: what became of it since is for the provider and the

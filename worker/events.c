@@ -60,7 +60,7 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
                                         backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, 3),
                                     .reason = e.message};
         log_warn("event_apply_failed", LOG_INT("job_id", ev.job.id), LOG_ERR(&e),
-                 LOG_STR("action", "it is taken again within seconds"));
+                 LOG_STR("action", "the message is redelivered within seconds"));
         worker_return(w, m, &back);
         return false;
     }
@@ -73,7 +73,8 @@ static void acknowledge(struct worker *w, const struct queue_message *noted, siz
     struct err e = {0};
     if (n > 0 && queue_done(w->queue, noted, n, &e) != 0 && e.class != ERR_CONFLICT) {
         log_warn("event_ack_failed", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
-                 LOG_STR("action", "they come again when their lease ends, which does no harm"));
+                 LOG_STR("action", "the messages are redelivered when their leases expire; "
+                                   "applying them twice is harmless"));
     }
 }
 
@@ -86,7 +87,7 @@ static void extend_leases(struct worker *w, const struct config *c, struct queue
         if (queue_extend(w->queue, &rest[i], c->worker.lease_ms, &e) != 0) {
             log_warn("lease_extend_failed", LOG_STR("lane", rest[i].lane),
                      LOG_STR("message_id", rest[i].id), LOG_ERR(&e),
-                     LOG_STR("action", "it may be handled twice, which does no harm"));
+                     LOG_STR("action", "the message may be applied twice, which is harmless"));
         }
     }
 }
@@ -125,7 +126,7 @@ static void *serve(void *arg)
         if (queue_take(w->queue, EVENTS_LANE, BATCH, c->worker.lease_ms,
                        queue_patience_ms(w->queue), batch, &got, &e) != 0) {
             log_warn("receive_failed", LOG_STR("lane", EVENTS_LANE), LOG_ERR(&e),
-                     LOG_STR("action", "the lane is tried again in half a second"));
+                     LOG_STR("action", "receiving is retried in 500 ms"));
             (void)stop_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);
         }
         handle_batch(w, c, batch, got);

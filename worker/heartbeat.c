@@ -90,8 +90,8 @@ static bool makes_progress(struct heartbeat_launch *l, int64_t now)
     if (!l->stuck) {
         log_warn("launch_stuck", LOG_STR("message_id", l->message->id), LOG_STR("vm", l->vm),
                  LOG_STR("step", l->step),
-                 LOG_STR("action", "its lease is no longer extended: when it has run out, the job "
-                                   "is launched anew"));
+                 LOG_STR("action", "its lease is no longer extended; the job is launched again "
+                                   "when the lease expires"));
     }
     l->stuck = true;
     return false;

@@ -54,7 +54,7 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     }
     if (ledger_room(lane->worker->ledger, lane->class_name, &caps, &room, &e) != 0) {
         log_warn("capacity_check_failed", LOG_STR("class", lane->class_name), LOG_ERR(&e),
-                 LOG_STR("action", "no job of this class is taken until the ledger answers"));
+                 LOG_STR("action", "no launch of this class starts until the ledger is available"));
         return STORE_TROUBLE_PAUSE_MS;
     }
     int64_t taken = __atomic_load_n(&lane->unreserved, __ATOMIC_ACQUIRE);
@@ -111,7 +111,7 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     if (queue_take(lane->worker->queue, lane->queue_lane, 1, c->worker.lease_ms,
                    queue_patience_ms(lane->worker->queue), m, &got, &e) != 0) {
         log_warn("receive_failed", LOG_STR("lane", lane->queue_lane), LOG_ERR(&e),
-                 LOG_STR("action", "the lane is tried again in half a second"));
+                 LOG_STR("action", "receiving is retried in 500 ms"));
         (void)stop_sleep(&lane->worker->intake, STORE_TROUBLE_PAUSE_MS);
         return false;
     }

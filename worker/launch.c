@@ -272,7 +272,7 @@ static void roll_back(struct launching *l, const struct err *why)
     if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
                  LOG_INT("job_id", l->request.job.id), LOG_ERR(&e),
-                 LOG_STR("action", "the reaper ends what is left of it"));
+                 LOG_STR("action", "the reaper cleans up what is left"));
         return;
     }
     stop_wake(&l->worker->intake); /* its slot is free */

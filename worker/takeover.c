@@ -48,7 +48,7 @@ static bool end_row(struct worker *w, const struct ledger_vm *vm)
     /* Another worker was faster, or its runner is busy after all: nothing that is wrong. */
     if (e.class != ERR_CONFLICT) {
         log_warn("launch_takeover_failed", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
-                 LOG_ERR(&e), LOG_STR("action", "what is left of it is looked at again"));
+                 LOG_ERR(&e), LOG_STR("action", "the takeover is retried later"));
     }
     return launches_no_more(w, vm);
 }

@@ -30,7 +30,7 @@ static void report(const struct queue_message *m, const char *verb, const struct
     if (e->class != ERR_CONFLICT) {
         log_warn("message_update_failed", LOG_STR("verb", verb), LOG_STR("lane", m->lane),
                  LOG_STR("message_id", m->id), LOG_INT("job_id", job_id_of(m)), LOG_ERR(e),
-                 LOG_STR("action", "its lease runs out and it is taken again"));
+                 LOG_STR("action", "the message is redelivered when its lease expires"));
     }
 }
 

@@ -99,7 +99,7 @@ static void close_bucket(struct fleet *f, const char *name, int64_t until_ms)
     struct err e = {0};
     if (ledger_rate_pause(f->ledger, name, until_ms, &e) != 0) {
         log_warn("rate_pause_failed", LOG_STR("bucket", name), LOG_ERR(&e),
-                 LOG_STR("action", "other processes find out by themselves"));
+                 LOG_STR("action", "each process pauses when the provider throttles it"));
     }
 }
 
@@ -155,7 +155,7 @@ static void note_throttled(void *arg, enum vm_call call, int64_t retry_after_ms)
     log_warn("provider_throttled", LOG_STR("call", vm_call_name(call)),
              LOG_STR("class", class->name), LOG_STR("domain", vm_domain(class->provider)),
              LOG_INT("pause_ms", pause_ms),
-             LOG_STR("action", "all processes leave such calls for so long"));
+             LOG_STR("action", "all processes pause these calls for pause_ms"));
     if (call == VM_CALL_RUN) {
         close_launches(class, until_ms);
     } else {

@@ -34,8 +34,8 @@ static void read_format(struct presence *p)
     if (format > p->self.newest_format) {
         log_warn("newer_version", LOG_INT("format", format),
                  LOG_INT("newest_format", p->self.newest_format),
-                 LOG_STR("hint", "this deployment was upgraded past this program: upgrade it; "
-                                 "messages that it cannot read are left to others"));
+                 LOG_STR("hint", "upgrade this program: the deployment uses a newer record format; "
+                                 "messages that it cannot read are left for upgraded programs"));
         format = p->self.newest_format;
     }
     __atomic_store_n(&p->format, format, __ATOMIC_RELEASE);

@@ -216,7 +216,8 @@ static void reload(struct life *l)
     if (config_live_reload(l->live, &needs_restart, &e) != 0) {
         log_error(
             "config_reload_failed", LOG_ERR(&e),
-            LOG_STR("action", "fix the file and send SIGHUP again; the old one stays in use"));
+            LOG_STR("action",
+                    "the old configuration stays in use; fix the file and send SIGHUP again"));
         buf_fini(&needs_restart);
         return;
     }
@@ -255,9 +256,9 @@ static void *limit_drain(void *arg)
         signal_number = stop_wait_signal(left_ms);
     }
     bool again = signal_number == SIGTERM || signal_number == SIGINT;
-    log_warn("drain_interrupted", LOG_STR("cause", again ? "second signal" : "time over"),
+    log_warn("drain_interrupted", LOG_STR("cause", again ? "second signal" : "timeout"),
              LOG_INT("duration_s", l->settings.drain_seconds),
-             LOG_STR("action", "what was under way is taken up again when its lease runs out"));
+             LOG_STR("action", "unfinished work is redelivered when its lease expires"));
     _exit(1);
 }
 
@@ -271,8 +272,10 @@ static void drain(struct life *l, int64_t seconds)
     if (thread_start(&watch, "the thread that limits the drain", limit_drain, l, &e) == 0) {
         (void)pthread_detach(watch);
     } else {
-        log_warn("drain_timer_failed", LOG_ERR(&e),
-                 LOG_STR("action", "the drain goes on; if it does not end, send SIGKILL"));
+        log_warn(
+            "drain_timer_failed", LOG_ERR(&e),
+            LOG_STR("action",
+                    "the drain continues without a time limit; send SIGKILL if it does not end"));
     }
     l->program->drain(l->self, seconds);
 }
