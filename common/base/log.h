@@ -8,6 +8,7 @@
  * under concurrency and at most 8 KiB (fields that do not fit are dropped and "truncated":true says
  * so). The same event with the same class of trouble at warn or error is written at most 10 times a
  * second; the next line after says how many were left out ("suppressed":N). Never log a secret.
+ * Each event has a row in common/program/log_events.c.
  * log_open comes before threads; the rest is safe from any thread.
  */
 #ifndef MAYFLY_BASE_LOG_H

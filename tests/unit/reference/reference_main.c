@@ -11,6 +11,7 @@
 #include "common/base/attr.h"
 #include "common/base/fs.h"
 #include "common/config/config.h"
+#include "common/program/log_events.h"
 
 #define PAGE_LIMIT_BYTES ((size_t)1 << 20)
 
@@ -19,6 +20,7 @@ static const struct page {
     void (*append)(struct buf *out);
 } pages[] = {
     {"config-reference", config_reference},
+    {"log-events", log_events_reference},
 };
 
 static int fail(const struct err *e)

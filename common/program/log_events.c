@@ -1,0 +1,449 @@
+#include "common/program/log_events.h"
+
+#include "common/base/attr.h"
+
+const struct log_event log_events[] = {
+    {"accept_paused", "ingress", "warn", "reason, connections, error, action, hint",
+     "The ingress stopped accepting connections for a moment, because `ingress.max_connections` is "
+     "reached (reason `connections`) or because the process is out of file descriptors (reason "
+     "`descriptors`). Established connections are served.",
+     "If it repeats, raise `ingress.max_connections` or the open file limit, or run more ingress "
+     "processes. Check that nothing holds idle connections open."},
+    {"agent_failed", "agent", "error", "error, error_class, error_code",
+     "The agent could not start, or its event loop failed. The VM ends without running a job.",
+     "Fix the cause in `error`; it is usually in the image or in the agent's options."},
+    {"capacity_check_failed", "worker", "warn", "class, error, error_class, error_code, action",
+     "The worker could not read from the ledger how many VMs the runner class may still launch.",
+     "If it lasts, check the ledger and the network to it. Launches resume when it is available."},
+    {"certificate_reload_failed", "ingress", "error", "error, error_class, error_code",
+     "After SIGHUP the TLS certificate or its key could not be loaded. The ingress keeps the old "
+     "certificate.",
+     "Fix the file that the error names and send SIGHUP again, before the old certificate "
+     "expires."},
+    {"certificate_reloaded", "ingress", "info", "path",
+     "After SIGHUP the TLS certificate and its key were loaded. New connections use them.",
+     "Nothing."},
+    {"circuit_closed", "worker", "info", "subject, class, reason",
+     "A launch of the runner class succeeded, so its launches are no longer stopped.", "Nothing."},
+    {"circuit_half_open", "worker", "info", "subject, class, message_id",
+     "Launches of the runner class are stopped; one launch is now tried as a probe.", "Nothing."},
+    {"circuit_not_updated", "worker", "warn", "subject, error, error_class, error_code, action",
+     "The worker could not record the result of a launch in the circuit of its runner class.",
+     "If it lasts, check the ledger and the network to it."},
+    {"circuit_opened", "worker", "warn",
+     "subject, class, refused_in_a_row, error, error_class, error_code, until, action",
+     "GitHub or the VM provider refused several launches of the runner class in a row. Its "
+     "launches are stopped until the time in `until`; its jobs wait.",
+     "Fix the cause in `error` (for example a missing permission, a wrong image, an unknown runner "
+     "group). Launches then resume by themselves."},
+    {"circuit_reopened", "worker", "info", "subject, class, error, error_class, error_code, until",
+     "The probe launch of a stopped runner class was refused too. Its launches stay stopped until "
+     "the time in `until`.",
+     "Fix the cause in `error`, as for `circuit_opened`."},
+    {"config_reload_failed", "ingress, worker, reaper", "error",
+     "error, error_class, error_code, action",
+     "After SIGHUP the new configuration was invalid or could not be read. The old one stays in "
+     "use.",
+     "Fix what the error names, test it with `--check-config`, and send SIGHUP again."},
+    {"config_reloaded", "ingress, worker, reaper", "info", "restart_required",
+     "After SIGHUP the configuration was read again. `restart_required` lists changed settings "
+     "that take effect only at the next start.",
+     "Restart the program if `restart_required` is not empty."},
+    {"counter_corrected", "reaper", "warn", "count, was, is, action",
+     "A counter of the ledger (for example the slots in use) differed from the rows that it "
+     "counts, in two reads, and was corrected.",
+     "Nothing. If it repeats, check whether the store was restored from a backup or edited by "
+     "hand."},
+    {"delivery_duplicate", "ingress", "info", "status, reason, delivery_id, github_event",
+     "GitHub sent a delivery that this ingress had already queued. It was not queued again.",
+     "Nothing."},
+    {"delivery_ignored", "ingress", "debug", "status, reason, delivery_id, github_event",
+     "A delivery with a valid signature needs no action: another event type, another repository, "
+     "or labels that match no runner class.",
+     "If a job should have run on Mayfly, compare its labels with those of the classes."},
+    {"delivery_log_unavailable", "reaper", "info", "reason, action",
+     "The reaper cannot read GitHub's log of webhook deliveries, so it does not recover failed "
+     "ones.",
+     "Set `github.app` or `github.hook`."},
+    {"delivery_lost", "reaper", "warn",
+     "delivery_id, webhook_action, error, error_class, error_code, action",
+     "GitHub refused to show a failed delivery and to send it again. The reaper does not try "
+     "again.",
+     "Grant the App or token read and write access to webhooks. Redeliver this one in the "
+     "webhook's settings at GitHub."},
+    {"delivery_malformed", "ingress", "warn", "status, reason, delivery_id, github_event",
+     "A delivery with a valid signature could not be parsed. It was answered 400.",
+     "Check that the webhook's content type is `application/json`. Otherwise report the delivery "
+     "as a bug."},
+    {"delivery_not_matched", "reaper", "debug", "delivery_id, reason",
+     "A failed delivery in GitHub's delivery log is not for Mayfly, so it was not recovered.",
+     "Nothing."},
+    {"delivery_recovered", "reaper", "info",
+     "delivery_id, job_id, webhook_action, lane, answered, late_ms",
+     "A failed delivery was read from GitHub's delivery log and put on the queue. `answered` is "
+     "the HTTP status that GitHub got at first, `late_ms` the delay.",
+     "Nothing. If it repeats, find out why the ingress did not accept the deliveries."},
+    {"delivery_recovery_failed", "reaper", "warn",
+     "delivery_id, error, error_class, error_code, action",
+     "A failed delivery could not be read from GitHub, be requested again, or be put on the queue. "
+     "It is tried again.",
+     "If it lasts, fix the cause in `error`: GitHub's API or the queue."},
+    {"delivery_rejected", "ingress", "warn",
+     "status, reason, delivery_id, github_event, waited_ms, in_line",
+     "The ingress was overloaded: `ingress.max_in_flight` deliveries were being stored, and none "
+     "of them ended in time. GitHub got 503.",
+     "Check the latency of the queue. Raise `ingress.max_in_flight` or run more ingress processes. "
+     "The reaper recovers the delivery from GitHub's delivery log."},
+    {"delivery_stale", "reaper", "info", "delivery_id, job_id, reason",
+     "A failed delivery announced a job that is already running or completed, so nothing is "
+     "launched for it.",
+     "Nothing."},
+    {"delivery_unexpected", "ingress", "warn", "status, reason, delivery_id, github_event",
+     "GitHub sent a `workflow_job` delivery without a job in it. It was answered 200 and ignored.",
+     "Nothing. If it repeats, report the delivery to GitHub."},
+    {"delivery_unsigned", "ingress", "warn", "status, reason, delivery_id, github_event",
+     "The signature of a request matches none of the webhook secrets. It was answered 401 and its "
+     "body was not parsed.",
+     "If GitHub lists this delivery, set the same secret in the webhook at GitHub and in "
+     "`github.webhook_secrets`. If not, someone else calls the URL."},
+    {"delivery_verified", "ingress", "debug", "delivery_id, job_id, webhook_action, lane",
+     "A delivery has a valid signature and concerns Mayfly. It is about to be stored in this lane "
+     "of the queue.",
+     "Nothing."},
+    {"disk_grow_failed", "agent", "warn", "disk, reason",
+     "The root file system could not be enlarged to the size of its disk. The job has less space "
+     "than the class promises.",
+     "Check that the image's root file system is ext4 and that `disk` is its device."},
+    {"drain_interrupted", "ingress, worker, reaper", "warn", "cause, duration_s, action",
+     "The program exited before its drain had finished, because of a second signal or because the "
+     "drain took too long.",
+     "Nothing. If the cause is `timeout`, allow a longer drain."},
+    {"drain_timer_failed", "ingress, worker, reaper", "warn",
+     "error, error_class, error_code, action",
+     "The thread that limits the drain could not be started. The drain continues without a limit.",
+     "Send SIGKILL if the program does not exit. Check the limits on threads and memory."},
+    {"enqueue_failed", "ingress", "error",
+     "delivery_id, deliveries, error, error_class, error_code",
+     "Deliveries could not be stored, neither on the queue nor in the spool (if there is one). "
+     "GitHub got 503.",
+     "Fix the queue; check the free space and the limits of the spool. The reaper recovers the "
+     "deliveries from GitHub's delivery log."},
+    {"enqueue_timeout", "ingress", "warn", "delivery_id, deadline_ms",
+     "The queue did not confirm a delivery within its deadline. GitHub got 503. The delivery may "
+     "have been stored all the same, which is harmless.",
+     "Check the latency of the queue, and of the spool's disk."},
+    {"event_ack_failed", "worker", "warn", "count, error, error_class, error_code, action",
+     "Job events were applied to the ledger, but their messages could not be deleted from the "
+     "queue.",
+     "If it lasts, check the queue and the network to it."},
+    {"event_apply_failed", "worker", "warn", "job_id, error, error_class, error_code, action",
+     "A job event could not be applied to the ledger. Its message is returned to the queue.",
+     "If it lasts, check the ledger and the network to it."},
+    {"fd_limit_low", "ingress", "warn", "max_connections, possible, hint",
+     "The open file limit allows fewer connections than `ingress.max_connections`. The ingress "
+     "accepts `possible` connections.",
+     "Raise the open file limit (systemd: `LimitNOFILE`) and restart, or lower "
+     "`ingress.max_connections`."},
+    {"heartbeat_failed", "worker", "warn", "message_id, vm, error, error_class, error_code",
+     "The worker could not extend the lease of a launch in progress, on the queue or in the "
+     "ledger. It tries several times before the lease expires.",
+     "If it lasts, check the queue and the ledger. Class `conflict` means that another worker has "
+     "taken over."},
+    {"hook_connection_evicted", "agent", "warn", "limit",
+     "All `limit` connections of the hook server were in use, so the one that was reading for "
+     "longest was closed.",
+     "Nothing. If it repeats, something other than the platform connects to the hook port."},
+    {"hook_request_rejected", "agent", "debug", "status",
+     "A request to the hook server was not valid HTTP or was too large. It was answered with "
+     "`status`.",
+     "Nothing."},
+    {"hook_server_started", "agent", "info", "address, port",
+     "The agent waits for the platform's lifecycle hooks (ready, run, suspend, ...) on this "
+     "address.",
+     "Nothing."},
+    {"identity_reset_failed", "agent", "error", "error, error_class, error_code",
+     "The VM could not get its own random state, clock, host name or machine id after its "
+     "snapshot. It ends without running a job.",
+     "Fix the cause in `error`, which is in the image or in the agent's privileges."},
+    {"job_event", "worker", "info",
+     "job_id, webhook_action, state, class, conclusion, runner, delivery_id",
+     "An event of a job (queued, in_progress, completed) was applied to the ledger. `state` is the "
+     "job's state after it.",
+     "Nothing."},
+    {"job_not_found_on_github", "reaper", "warn",
+     "job_id, repository, class, error, error_class, error_code, again_ms, action",
+     "GitHub does not know a job that waits in the ledger, or does not let Mayfly read it. No VM "
+     "is launched for it; it is checked again after `again_ms`.",
+     "If its run was deleted: nothing. Otherwise grant the App or token read access to the "
+     "repository's Actions."},
+    {"job_reconcile_failed", "reaper", "warn", "job_id, error, error_class, error_code, action",
+     "GitHub reported another state of a job than the ledger has, and the ledger could not be "
+     "updated.",
+     "If it lasts, check the ledger and the network to it."},
+    {"job_relaunched", "reaper", "info", "job_id, class, scope, waiting_ms, relaunches",
+     "A job waited too long without a VM for it, so another launch request was put on the queue.",
+     "Nothing for a few. For many, look for `launch_failed` and `launch_stuck`."},
+    {"job_stuck_with_idle_runners", "reaper", "warn",
+     "job_id, class, repository, scope, waiting_ms, idle_vms, reason, action",
+     "A job is queued at GitHub although runners of its class are idle, so GitHub does not "
+     "consider them a match.",
+     "Check that the runner group admits the repository, and that the class's labels include all "
+     "labels of the job's `runs-on`. See also GitHub's status page."},
+    {"launch_failed", "worker", "warn",
+     "job_id, class, vm, step, action, delay_ms, attempts, error, error_class, error_code",
+     "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `action` "
+     "says what follows: another attempt, a wait that costs no attempt, or the dead-letter queue.",
+     "Nothing for a single one. Otherwise fix the cause in `error`."},
+    {"launch_rollback_incomplete", "worker", "warn",
+     "vm, job_id, error, error_class, error_code, action",
+     "The VM or the runner registration of a failed launch could not be removed at once.",
+     "Nothing. The reaper removes it; `vm_terminate_failed` follows if it cannot."},
+    {"launch_skipped", "worker", "info", "job_id, class, reason, demand, supply",
+     "A launch request needed no VM: its job is already over (`obsolete`), or as many VMs start or "
+     "idle as jobs wait (`satisfied`).",
+     "Nothing."},
+    {"launch_stuck", "worker", "warn", "message_id, vm, step, action",
+     "A step of a launch takes longer than it may. The launch's lease is no longer extended, so "
+     "another worker takes over when it expires.",
+     "Check what the step calls: the ledger, GitHub or the VM provider."},
+    {"launch_taken_over", "worker", "info", "vm, job_id, silent_ms",
+     "The worker of an unfinished launch has sent no heartbeat for `silent_ms`. Its VM was "
+     "terminated, and the launch starts again.",
+     "Find out why a worker died, if it was not stopped on purpose."},
+    {"launch_takeover_failed", "worker", "warn",
+     "vm, job_id, error, error_class, error_code, action",
+     "An unfinished launch of a dead worker could not be cleaned up. It is tried again.",
+     "If it lasts, fix the cause in `error`."},
+    {"lease_check_failed", "reaper", "warn", "lease, error, error_class, error_code, action",
+     "The reaper could not acquire or renew its lease in the ledger, so it does not sweep.",
+     "Check the ledger and the network to it. Sweeps resume when it is available."},
+    {"lease_extend_failed", "worker", "warn",
+     "lane, message_id, error, error_class, error_code, action",
+     "The lease of a received job event could not be extended. Another worker may apply it too.",
+     "If it lasts, check the queue and the network to it."},
+    {"lease_lost", "reaper", "warn", "lease, fence, fence_before, action",
+     "Another reaper took over the lease during a sweep. This reaper stopped its sweep.",
+     "Nothing for a single one. If it repeats, look for a slow ledger, a paused host or a clock "
+     "that jumps."},
+    {"lease_release_failed", "reaper", "warn", "error, error_class, error_code, action",
+     "The reaper could not release its lease when it stopped. The next sweep starts when the lease "
+     "has expired.",
+     "Nothing."},
+    {"libevent_warning", "ingress", "warn", "message", "The library libevent reported a problem.",
+     "Report it as a bug if it repeats."},
+    {"message_dead_lettered", "worker", "error",
+     "lane, message_id, job_id, attempts, reason, action",
+     "A message was moved to the dead-letter queue: its attempts are used up, or it can never "
+     "succeed. Its job gets no VM from it.",
+     "Fix the cause in `reason`, then redrive the message with the command in `action`."},
+    {"message_update_failed", "worker", "warn",
+     "verb, lane, message_id, job_id, error, error_class, error_code, action",
+     "A message could not be deleted from the queue, returned to it, or moved to the dead-letter "
+     "queue (`verb`). It is delivered again.",
+     "If it lasts, check the queue and the network to it."},
+    {"newer_version", "worker, reaper", "warn",
+     "format, newest_format, lane, message_id, job_id, delay_ms, error, error_class, error_code, "
+     "hint",
+     "A newer version of Mayfly wrote records that this program cannot read. Messages in that "
+     "format are left for upgraded workers.",
+     "Upgrade this program, or set `ingress.record_format` to the format that it reads."},
+    {"orphan_vm_terminate_failed", "reaper", "warn",
+     "vm_id, error, error_class, error_code, action",
+     "A VM that the ledger does not know could not be terminated. The next sweep tries again.",
+     "If it lasts, fix the cause in `error`: the VM costs money until it ends."},
+    {"orphan_vm_terminated", "reaper", "warn", "vm_id, vm, class, reason",
+     "A VM of this deployment was running without a row in the ledger, and was terminated.",
+     "Nothing for a single one, which a crash can leave. For many, check that no two deployments "
+     "have the same name and that the ledger has lost no data."},
+    {"output_truncated", "agent", "warn", "limit_bytes",
+     "The runner printed more than `limit_bytes` to the console. The rest is not shown; the job "
+     "continues.",
+     "Nothing."},
+    {"payload_rejected", "agent", "error", "reason, status, error, error_class, error_code",
+     "The payload could not be unpacked, or the runner could not be started with it. The VM ends "
+     "without running a job.",
+     "Check that image and worker have the same version of Mayfly, and that the runner is in the "
+     "image."},
+    {"permission_denied", "agent", "info", "step",
+     "The agent may not carry out one step of giving the VM its own identity; `step` is the error. "
+     "The step is skipped.",
+     "Nothing. To allow it, run the agent as root with the capability that the step needs."},
+    {"power_off_failed", "agent", "error", "reason", "The agent could not power off the VM.",
+     "Nothing at once: the VM's deadline ends it. Check that the agent runs as root."},
+    {"prepare_failed", "agent", "error", "path, error, error_class, error_code",
+     "The program that prepares the VM for its job could not be started. The job runs without it.",
+     "Check that `path` exists in the image and is executable."},
+    {"program_report_delete_failed", "worker, reaper", "debug", "error, error_class, error_code",
+     "The program could not remove its entry from the ledger's list of running programs when it "
+     "stopped. The entry expires.",
+     "Nothing."},
+    {"program_report_failed", "worker, reaper", "debug", "error, error_class, error_code",
+     "The program could not update its entry in the ledger's list of running programs.",
+     "Nothing. Other events tell if the ledger is unavailable."},
+    {"provider_throttled", "worker, reaper", "warn", "call, class, domain, pause_ms, action",
+     "The VM provider refused a call because of its rate limit. All processes pause such calls for "
+     "`pause_ms`.",
+     "Nothing for a few. If it lasts, lower the matching rate in `limits`, or ask the provider for "
+     "a higher quota."},
+    {"queue_check_failed", "ingress", "warn", "error, error_class, error_code, action",
+     "The ingress could not check at start whether the queue's own settings keep messages durable.",
+     "Let the ingress read those settings, as the page of the queue describes, or check them by "
+     "hand."},
+    {"queue_durability_warning", "ingress", "warn", "warning, action",
+     "A setting of the queue's server can lose messages that it has confirmed.",
+     "Change the server's setting as `warning` says."},
+    {"queue_unavailable", "ingress", "warn", "error, error_class, error_code, action",
+     "The queue could not be reached at start. Deliveries go to the local spool.",
+     "Restore the queue. The spool drains by itself."},
+    {"rate_limit_check_failed", "worker, reaper", "warn",
+     "class, error, error_class, error_code, action",
+     "The ledger did not say whether a VM may be terminated under the rate limit. Its termination "
+     "is delayed.",
+     "If it lasts, check the ledger and the network to it."},
+    {"rate_pause_failed", "worker, reaper", "warn",
+     "bucket, error, error_class, error_code, action",
+     "The pause after a throttled call could not be stored in the ledger, so other processes do "
+     "not know of it.",
+     "If it lasts, check the ledger and the network to it."},
+    {"receive_failed", "worker", "warn", "lane, error, error_class, error_code, action",
+     "The worker could not receive messages from the queue.",
+     "If it lasts, check the queue and the network to it."},
+    {"record_format_read_failed", "worker, reaper", "debug", "error, error_class, error_code",
+     "The program could not read from the ledger which record format to write. It keeps the "
+     "current one.",
+     "Nothing. Other events tell if the ledger is unavailable."},
+    {"redelivery_requested", "reaper", "info",
+     "delivery_id, webhook_action, error, error_class, error_code",
+     "GitHub did not show the content of a failed delivery (`error` says why), so it was asked to "
+     "send it again.",
+     "Nothing."},
+    {"refresh_failed", "agent", "error", "error, error_class, error_code",
+     "After a resume the VM's random state or clock could not be renewed.",
+     "Fix the cause in `error`. Until then the clock may be wrong after a resume."},
+    {"request_rejected", "ingress", "debug", "status, reason, delivery_id, github_event",
+     "An HTTP request was refused before its signature was checked, for example for its path, "
+     "method or size.",
+     "Nothing, unless GitHub lists the delivery: then check the webhook's URL, content type and "
+     "secret."},
+    {"resumed", "agent", "info", "state",
+     "The platform resumed the VM. `state` is 0 waiting, 1 started, 2 ending, 3 ended.",
+     "Nothing."},
+    {"run", "agent", "info", "microvm, payload_bytes",
+     "The VM received its payload and starts its runner. `microvm` is the id of the VM.",
+     "Nothing."},
+    {"run_repeated", "agent", "warn", "status",
+     "The payload came a second time. It was answered 200 if it is the same, 409 if it is another "
+     "one, and was not started again.",
+     "Nothing for 200. For 409, report it as a bug: a VM runs one job."},
+    {"run_request_rejected", "agent", "error", "bytes",
+     "The body of the run hook could not be parsed. It was answered 400.",
+     "Check that image and worker have the same version of Mayfly."},
+    {"spool_drained", "ingress", "info", "action",
+     "All spooled deliveries are on the queue. New deliveries go to the queue again.", "Nothing."},
+    {"spool_found", "ingress", "info", "deliveries, action",
+     "At start the spool held deliveries of an earlier run. They are moved to the queue first.",
+     "Nothing."},
+    {"spool_message_dead_lettered", "ingress", "error",
+     "key, error, error_class, error_code, action",
+     "The queue refuses one spooled delivery for good. It is kept in the spool file as a dead "
+     "letter. `key` is its job's id.",
+     "Fix the cause in `error` and redeliver the event in the webhook's settings at GitHub."},
+    {"spool_not_drained", "ingress", "warn", "deliveries, action",
+     "The ingress stopped while the spool still held deliveries.",
+     "Start the ingress again with the same spool file, once the queue is available."},
+    {"spool_opened", "ingress", "warn", "error, error_class, error_code, action",
+     "The queue failed or was too slow, so deliveries go to the local spool. None is lost.",
+     "Restore the queue, and watch the free space of the spool's disk. The spool drains by "
+     "itself."},
+    {"spool_retry", "ingress", "warn", "error, error_class, error_code, failures, action",
+     "Spooled deliveries could not be moved to the queue. `failures` counts the attempts in a row.",
+     "Restore the queue. If `error` starts with `spool`, check the spool's disk."},
+    {"stale_runner_delete_failed", "reaper", "warn",
+     "runner, runner_id, error, error_class, error_code, action",
+     "The registration of a runner without a VM could not be deleted at GitHub. A later sweep "
+     "tries again.",
+     "If it lasts, fix the cause in `error`, for example a missing permission of the App."},
+    {"stale_runner_deleted", "reaper", "info", "runner, runner_id, scope, reason",
+     "The VM of a registered runner no longer exists, so its registration was deleted at GitHub.",
+     "Nothing."},
+    {"started", "ingress, worker, reaper", "info",
+     "version, address, port, tls, admin_port, queue, ledger",
+     "The program is running. `address`, `port` and `tls` are the ingress's listener; `queue` and "
+     "`ledger` name the kinds of store.",
+     "Nothing."},
+    {"startup_failed", "ingress, worker, reaper", "error", "error, error_class, error_code",
+     "The program could not start, and exits with 1.",
+     "Fix the cause in `error`. `--check-config --online` checks the settings and the services."},
+    {"status", "agent", "info", "line",
+     "The state of the runner has changed: STARTED, LISTENING, JOB, or EXIT with code and reason.",
+     "Nothing. After EXIT with a code other than 0, see the lines before it."},
+    {"stopped", "ingress, worker, reaper", "info", "exit_code",
+     "The program has released what it held and exits.",
+     "Nothing if `exit_code` is 0; otherwise see the lines before it."},
+    {"stopping", "ingress, worker, reaper", "info", "signal, version, name",
+     "The program received SIGTERM or SIGINT and drains: it accepts no new work and finishes what "
+     "it has.",
+     "Nothing."},
+    {"suspending", "agent", "info", "state",
+     "The platform is about to suspend the VM. `state` is as in `resumed`.", "Nothing."},
+    {"sweep_failed", "reaper", "warn", "error, error_class, error_code, action",
+     "A sweep could not read the VMs from the ledger, so it did nothing.",
+     "Check the ledger and the network to it."},
+    {"sweep_finished", "reaper", "debug", "vms, duration_ms",
+     "A sweep is complete. `vms` is the number of VMs in the ledger.", "Nothing."},
+    {"task_failed", "reaper", "warn", "task, error, error_class, error_code, action",
+     "One task of a sweep ended with an error. The other tasks continue.",
+     "If it lasts, fix the cause in `error`."},
+    {"terminating", "agent", "info", "state",
+     "The platform asked the VM to end. `state` is as in `resumed`.", "Nothing."},
+    {"timeline_write_failed", "worker, reaper", "debug", "job_id, error, error_class, error_code",
+     "An entry of a job's timeline could not be written, so `mayflyctl why` does not show it.",
+     "Nothing."},
+    {"vm_busy_reconciled", "reaper", "info", "vm, reason",
+     "GitHub reports that a VM's runner runs a job, which the ledger did not know. The ledger was "
+     "updated.",
+     "Nothing. If it repeats, find out why deliveries are lost."},
+    {"vm_files_delete_failed", "reaper", "warn", "vm_id, error, error_class, error_code, action",
+     "The console log or the exit record of a terminated VM could not be deleted from this host.",
+     "If it lasts, check the disk and the permissions of the VM directory."},
+    {"vm_launched", "worker", "info",
+     "job_id, class, vm, vm_id, repository, runner_id, launch_ms, since_received_ms",
+     "A VM was launched. `launch_ms` is the duration of the launch, `since_received_ms` the time "
+     "since the launch was requested.",
+     "Nothing."},
+    {"vm_list_failed", "reaper", "warn", "class, error, error_class, error_code, action",
+     "The VM provider did not list the VMs of a runner class. This sweep skips the checks that "
+     "need the list.",
+     "If it lasts, fix the cause in `error`."},
+    {"vm_terminate_failed", "worker, reaper", "info, warn",
+     "vm, vm_id, class, reason, error, error_class, error_code, action",
+     "A VM could not be terminated. At level info the reason is harmless: it runs a job, or "
+     "another process has terminated it.",
+     "At level warn, if it lasts, fix the cause in `error`: the VM costs money and occupies a "
+     "slot."},
+    {"vm_terminated", "worker, reaper", "info", "vm, vm_id, class, job_id, state, reason, lived_ms",
+     "A VM was terminated for the reason in `reason`. `state` is the state it had.",
+     "Nothing. A reason other than a completed job, if frequent, is worth a look."},
+    {"warm_failed", "agent", "warn", "error, error_class, error_code",
+     "Files could not be read ahead before the snapshot. VMs of this image start their jobs more "
+     "slowly.",
+     "Fix the cause in `error` and build the image again."},
+    {"warm_finished", "agent", "info", "duration_ms",
+     "What the start of a job reads was read ahead before the snapshot.", "Nothing."},
+    {"warm_listener_failed", "agent", "warn", "path, status",
+     "The warm-up run of the runner's listener failed before the snapshot. `status` is its wait "
+     "status.",
+     "Run `path` with the argument `warmup` in the image to see why."},
+    {"warm_no_listener", "agent", "warn", "path",
+     "The runner's listener is not in the image, so it was not run ahead before the snapshot.",
+     "Install the runner in the image, or correct the agent's option that names it."},
+    {"warm_read", "agent", "info", "bytes",
+     "So many bytes of the runner's and the tools' programs were read ahead before the snapshot.",
+     "Nothing."},
+    {"warm_timeout", "agent", "warn", "limit_ms",
+     "Reading ahead before the snapshot took longer than `limit_ms` and was stopped. VMs of this "
+     "image start their jobs more slowly.",
+     "Nothing for a single one. If it repeats, raise the agent's limit for it."},
+};
+
+const size_t log_event_count = COUNT_OF(log_events);

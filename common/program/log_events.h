@@ -1,0 +1,32 @@
+/*
+ * The reference of the log: one row for each event that the programs and the VMs' agent write.
+ * deploy/docs/log-events.md is generated from it, and `tests/lint house` compares it with the calls
+ * in the sources: events, levels, fields.
+ *
+ * Written for an operator who does not know the project. Constant data; any thread.
+ */
+#ifndef MAYFLY_PROGRAM_LOG_EVENTS_H
+#define MAYFLY_PROGRAM_LOG_EVENTS_H
+
+#include <stddef.h>
+
+#include "common/base/buf.h"
+
+struct log_event {
+    const char *name;
+    const char
+        *programs; /* of ingress, worker, reaper, agent; separated by ", ", as the next two */
+    const char *levels;
+    const char *fields;  /* without ts, level, program and msg, which every line has */
+    const char *meaning; /* what happened */
+    const char *action;  /* what an operator should do; "Nothing." if nothing */
+};
+
+/* In alphabetical order. */
+extern const struct log_event log_events[];
+extern const size_t log_event_count;
+
+/* Appends the page, as Markdown. */
+void log_events_reference(struct buf *out);
+
+#endif

@@ -1,0 +1,73 @@
+#include <string.h>
+
+#include "common/base/buf.h"
+#include "common/base/slice.h"
+#include "common/program/log_events.h"
+
+static const char introduction[] =
+    "# Log events\n"
+    "\n"
+    "Made from the table in `common/program/log_events.c` by the build target\n"
+    "`reference-pages`; a test fails when it is stale. Do not edit it.\n"
+    "\n"
+    "Each program writes one JSON object a line to standard error. Every line has `ts` (UTC),\n"
+    "`level`, `program` and `msg`, the name of the event. Fields that are found with many events:\n"
+    "\n"
+    "| Field | Meaning |\n"
+    "|---|---|\n"
+    "| `job_id` | GitHub's id of the workflow job; `mayflyctl why ID` explains its state |\n"
+    "| `delivery_id` | GitHub's `X-GitHub-Delivery` of the webhook |\n"
+    "| `message_id`, `lane` | a message of the queue, and the lane it is in |\n"
+    "| `vm`, `vm_id` | a VM's name in Mayfly, which is its runner's name too; its id at the VM "
+    "provider |\n"
+    "| `class`, `scope` | the runner class; the organization, repository or enterprise of the "
+    "runner |\n"
+    "| `error`, `error_class`, `error_code` | what failed; whether it may pass (`retry`, "
+    "`throttled`, `capacity`, `conflict`) or needs a change (`permanent`, `auth`, `not_found`); "
+    "a system's or HTTP's code, if there is one |\n"
+    "| `action` | what the program does next |\n"
+    "| `hint` | what an operator can change |\n"
+    "| `suppressed` | so many lines of this event and error class were left out: at warn and "
+    "error, "
+    "10 a second are written |\n"
+    "| `truncated` | true if fields were left out, because a line has at most 8 KiB |\n"
+    "\n"
+    "Not every line of an event has all of its fields.\n"
+    "\n"
+    "Levels: `error` needs an operator; `warn` is handled, but needs one if it lasts; `info` is\n"
+    "normal operation; `debug` is written only with `log_level: debug`.\n";
+
+/* "a, b" as code: `a`, `b` */
+static void append_list(struct buf *out, const char *list)
+{
+    struct slice rest = slice_of(list);
+    struct slice item;
+    bool more = true;
+    while (more) {
+        more = slice_cut(rest, ',', &item, &rest);
+        item = slice_trim(item);
+        buf_printf(out, "`%.*s`%s", (int)item.len, item.ptr, more ? ", " : "\n");
+    }
+}
+
+static void append_events(struct buf *out, bool of_agent)
+{
+    for (size_t i = 0; i < log_event_count; i++) {
+        const struct log_event *ev = &log_events[i];
+        if ((strcmp(ev->programs, "agent") == 0) != of_agent) {
+            continue;
+        }
+        buf_printf(out, "\n### %s\n\n%s\n\n- What to do: %s\n", ev->name, ev->meaning, ev->action);
+        buf_printf(out, "- Level: %s. Written by: %s.\n- Fields: ", ev->levels, ev->programs);
+        append_list(out, ev->fields);
+    }
+}
+
+void log_events_reference(struct buf *out)
+{
+    buf_append_cstr(out, introduction);
+    buf_append_cstr(out, "\n## Ingress, worker and reaper\n");
+    append_events(out, false);
+    buf_append_cstr(out, "\n## The agent in the VMs\n");
+    append_events(out, true);
+}
