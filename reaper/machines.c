@@ -61,8 +61,7 @@ static bool machine_is_over(const struct sweep_machines *m, const struct ledger_
     if (vm_describe(m->provider, machine_id(m, vm), info, &e) == 0) {
         return info->state == VM_RUN_ENDED;
     }
-    (void)snprintf(info->reason, sizeof info->reason, "%s",
-                   "the provider does not know it any more");
+    (void)snprintf(info->reason, sizeof info->reason, "%s", "the provider no longer knows the VM");
     return e.class == ERR_NOT_FOUND;
 }
 
@@ -73,15 +72,15 @@ static bool end_if_over(struct sweep *s, const struct sweep_machines *m, const s
     if (!machine_is_over(m, vm, &info)) {
         return false;
     }
-    (void)snprintf(reason, sizeof reason, "machine ended: %.75s",
-                   info.reason[0] != '\0' ? info.reason : "no reason told");
+    (void)snprintf(reason, sizeof reason, "the VM ended: %.75s",
+                   info.reason[0] != '\0' ? info.reason : "no reason given");
     struct fleet_end how = {.reason = reason};
     return sweep_end_vm(s, vm, &how);
 }
 
 static bool end_unfinished(struct sweep *s, const struct ledger_vm *vm)
 {
-    struct fleet_end how = {.reason = "its launch was never finished", .spare_if_busy = true};
+    struct fleet_end how = {.reason = "its launch was not completed", .spare_if_busy = true};
     return sweep_end_vm(s, vm, &how);
 }
 
@@ -115,7 +114,7 @@ static bool confirms(struct sweep *s, const struct sweep_machines *m, const stru
 
 static bool end_silent(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
 {
-    struct fleet_end how = {.reason = "its runner never came up", .spare_if_busy = true};
+    struct fleet_end how = {.reason = "its runner did not come online", .spare_if_busy = true};
     struct sign_of sign = {SIGN_RUNNER_OFFLINE, m->class->name, vm->name};
     switch (look_for_runner(s, vm)) {
     case RUNNER_UP:

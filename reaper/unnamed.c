@@ -93,7 +93,7 @@ static bool confirms(struct sweep *s, const struct sweep_machines *m, const stru
 
 int sweep_unnamed(struct sweep *s, int64_t *done, struct err *e)
 {
-    struct fleet_end how = {.reason = "its launch was never answered, and no machine fits it",
+    struct fleet_end how = {.reason = "its launch got no response, and no VM matches it",
                             .nothing_runs = true};
     (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {

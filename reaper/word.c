@@ -72,7 +72,7 @@ static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *jo
 {
     if (s->now_ms - job->waiting_ms > QUEUED_AT_MOST_MS) {
         settle(s, job, JOB_CANCELLED,
-               "GitHub knows no such job, and lets none be queued for so long");
+               "GitHub does not know the job, and keeps none queued for so long");
         return WORD_OVER;
     }
     if (++s->unknown == UNKNOWN_PER_SWEEP) {
@@ -89,7 +89,7 @@ static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *jo
 
 enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
 {
-    static const char why[] = "GitHub's API says so; the event was lost";
+    static const char why[] = "reported by GitHub's API; the event was lost";
     struct err e = {0};
     struct github_job now;
     const struct reaper_unknown *unknown = find_unknown(s->reaper, job->facts.id);

@@ -318,7 +318,8 @@ static void settle_unreserved(struct launching *l)
     count_outcome(l, ledger_outcome_name(r->outcome));
     if (no_vm_is_wanted(l) && l->earlier.wait_ms > 0) {
         struct queue_return back = {.delay_ms = l->earlier.wait_ms,
-                                    .reason = "another worker's launch for this job goes on"};
+                                    .reason =
+                                        "another worker's launch for this job is in progress"};
         worker_return(l->worker, l->message, &back);
         return;
     }

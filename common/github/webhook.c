@@ -133,7 +133,7 @@ static enum webhook_verdict read_headers(const struct webhook_request *r, struct
     if (slice_eq(r->event, SLICE("ping"))) {
         return ignored(reason, "ping");
     }
-    return slice_eq(r->event, SLICE("workflow_job")) ? GO_ON : ignored(reason, "event_not_ours");
+    return slice_eq(r->event, SLICE("workflow_job")) ? GO_ON : ignored(reason, "event_unsupported");
 }
 
 static enum webhook_verdict read_action(const struct webhook_scan *scan, struct job_event *ev,
@@ -162,7 +162,7 @@ static enum webhook_verdict read_repository(const struct webhook_scan *scan, con
         return malformed(reason, "no_repository");
     }
     if (!config_admits_repository(c, slice_of(ev->job.repository))) {
-        return ignored(reason, "repository_not_ours");
+        return ignored(reason, "repository_not_allowed");
     }
     return GO_ON;
 }
@@ -257,12 +257,12 @@ static enum webhook_verdict route_by(struct labels *l, const struct config *c, s
 {
     const struct config_class *class = config_route(c, l->text, l->count);
     if (class == NULL) {
-        return ignored(reason, "labels_not_ours");
+        return ignored(reason, "labels_not_matched");
     }
     join_labels(l, ev->job.labels, sizeof ev->job.labels);
     return slice_to_cstr(slice_of(class->name), ev->job.class_name, sizeof ev->job.class_name)
                ? GO_ON
-               : ignored(reason, "labels_not_ours");
+               : ignored(reason, "labels_not_matched");
 }
 
 static enum webhook_verdict read_labels(const struct webhook_scan *scan, const struct config *c,

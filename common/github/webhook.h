@@ -50,8 +50,8 @@ struct webhook_request {
 };
 
 /* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH and
- * EVENT; `reason` (static text) for the others: "ping", "event_not_ours", "action_unknown",
- * "labels_not_ours", "no_labels", "repository_not_ours", "job_null", … or what is malformed.
+ * EVENT; `reason` (static text) for the others: "ping", "event_unsupported", "action_unknown",
+ * "labels_not_matched", "no_labels", "repository_not_allowed", "job_null", … or what is malformed.
  * in_progress and completed events whose labels route to no class of ours are IGNORED. */
 enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct config *c,
                                    struct job_event *out, const char **reason);

@@ -73,8 +73,8 @@ const struct log_event log_events[] = {
      "webhook's settings at GitHub."},
     {"delivery_malformed", "ingress", "warn", "status, reason, delivery_id, github_event",
      "A delivery with a valid signature could not be parsed. It was answered 400.",
-     "Check that the webhook's content type is `application/json`. Otherwise report the delivery "
-     "as a bug."},
+     "Compare `reason` with the delivery in the webhook's settings at GitHub, and report it as a "
+     "bug."},
     {"delivery_not_matched", "reaper", "debug", "delivery_id, reason",
      "A failed delivery in GitHub's delivery log is not for Mayfly, so it was not recovered.",
      "Nothing."},
@@ -173,7 +173,8 @@ const struct log_event log_events[] = {
     {"job_not_found_on_github", "reaper", "warn",
      "job_id, repository, class, error, error_class, error_code, again_ms, action",
      "GitHub does not know a job that waits in the ledger, or does not let Mayfly read it. No VM "
-     "is launched for it; it is checked again after `again_ms`.",
+     "is launched for it. It is checked again after `again_ms`, and given up when it is 49 hours "
+     "old.",
      "If its run was deleted: nothing. Otherwise grant the App or token read access to the "
      "repository's Actions."},
     {"job_reconcile_failed", "reaper", "warn", "job_id, error, error_class, error_code, action",
@@ -260,8 +261,8 @@ const struct log_event log_events[] = {
      "continues.",
      "Nothing."},
     {"payload_rejected", "agent", "error", "reason, status, error, error_class, error_code",
-     "The payload could not be unpacked, or the runner could not be started with it. The VM ends "
-     "without running a job.",
+     "The payload could not be unpacked, the VM could not get its own identity (status "
+     "`not-unique`), or the runner could not be started. The VM ends without running a job.",
      "Check that image and worker have the same version of Mayfly, and that the runner is in the "
      "image."},
     {"permission_denied", "agent", "info", "step",
@@ -347,7 +348,8 @@ const struct log_event log_events[] = {
      "key, error, error_class, error_code, action",
      "The queue refuses one spooled delivery for good. It is kept in the spool file as a dead "
      "letter. `key` is its job's id.",
-     "Fix the cause in `error` and redeliver the event in the webhook's settings at GitHub."},
+     "Fix the cause in `error`, restart the ingress, which then accepts the delivery again, and "
+     "redeliver it in the webhook's settings at GitHub."},
     {"spool_not_drained", "ingress", "warn", "deliveries, action",
      "The ingress stopped while the spool still held deliveries.",
      "Start the ingress again with the same spool file, once the queue is available."},
@@ -436,14 +438,14 @@ const struct log_event log_events[] = {
      "Run `path` with the argument `warmup` in the image to see why."},
     {"warm_no_listener", "agent", "warn", "path",
      "The runner's listener is not in the image, so it was not run ahead before the snapshot.",
-     "Install the runner in the image, or correct the agent's option that names it."},
+     "Install the runner in the image, or correct the agent's `--runner`."},
     {"warm_read", "agent", "info", "bytes",
      "So many bytes of the runner's and the tools' programs were read ahead before the snapshot.",
      "Nothing."},
     {"warm_timeout", "agent", "warn", "limit_ms",
      "Reading ahead before the snapshot took longer than `limit_ms` and was stopped. VMs of this "
      "image start their jobs more slowly.",
-     "Nothing for a single one. If it repeats, raise the agent's limit for it."},
+     "Nothing for a single one. If it repeats, raise the agent's `--warm-ms`."},
 };
 
 const size_t log_event_count = COUNT_OF(log_events);

@@ -97,9 +97,9 @@ class Answers(harness.TestCase):
         push = harness.request(b"{}", event="push")
         with self.server.connect() as c:
             c.send(push + harness.request(JOB) + push)
-            self.check(c.answer(), 200, ignored="event_not_ours")
+            self.check(c.answer(), 200, ignored="event_unsupported")
             self.check(c.answer(), 202, queued=True)
-            self.check(c.answer(), 200, ignored="event_not_ours")
+            self.check(c.answer(), 200, ignored="event_unsupported")
 
     def test_request_in_single_bytes_is_accepted(self):
         data = harness.request(JOB)
@@ -123,8 +123,8 @@ class Answers(harness.TestCase):
         other = bodies.workflow_job()
         cases = {
             "ping": harness.request(b'{"zen":"x"}', event="ping"),
-            "event_not_ours": harness.request(b"{}", event="workflow_run"),
-            "labels_not_ours": harness.request(bodies.workflow_job(labels=["ubuntu-latest"])),
+            "event_unsupported": harness.request(b"{}", event="workflow_run"),
+            "labels_not_matched": harness.request(bodies.workflow_job(labels=["ubuntu-latest"])),
             "no_labels": harness.request(bodies.workflow_job(labels=[])),
             "action_unknown": harness.request({**other, "action": "sneezed"}),
             "job_null": harness.request({"action": "queued", "workflow_job": None}),

@@ -210,7 +210,7 @@ static void parse_what_is_not_for_us_is_ignored(void **state)
 {
     struct webhook_body b = webhook_body_queued();
     b.labels = "[\"ubuntu-latest\"]";
-    expect(parse_body(*state, &b), WEBHOOK_IGNORED, "labels_not_ours");
+    expect(parse_body(*state, &b), WEBHOOK_IGNORED, "labels_not_matched");
     b.labels = "[]";
     expect(parse_body(*state, &b), WEBHOOK_IGNORED, "no_labels");
     b.labels = "null";
@@ -219,7 +219,7 @@ static void parse_what_is_not_for_us_is_ignored(void **state)
     expect(parse_body(*state, &b), WEBHOOK_IGNORED, "no_labels");
     b = webhook_body_queued();
     b.full_name = "\"stranger/repo\"";
-    expect(parse_body(*state, &b), WEBHOOK_IGNORED, "repository_not_ours");
+    expect(parse_body(*state, &b), WEBHOOK_IGNORED, "repository_not_allowed");
     b = webhook_body_queued();
     b.action = "\"transferred\"";
     expect(parse_body(*state, &b), WEBHOOK_IGNORED, "action_unknown");
@@ -239,7 +239,7 @@ static void parse_other_events_are_ignored_unread(void **state)
     expect(parse_text(*state, "ping", "application/json", SLICE("not json")), WEBHOOK_IGNORED,
            "ping");
     expect(parse_text(*state, "push", "application/json", SLICE("{}")), WEBHOOK_IGNORED,
-           "event_not_ours");
+           "event_unsupported");
 }
 
 static void parse_malformed_job_is_refused(void **state)

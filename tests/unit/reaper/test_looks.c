@@ -104,7 +104,7 @@ static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void 
     sweep_times(3);
     assert_int_equal(small->state, VM_BUSY);
     assert_int_equal(large->state, VM_GONE);
-    assert_string_equal(large->end_reason, "machine ended: the provider does not know it any more");
+    assert_string_equal(large->end_reason, "the VM ended: the provider no longer knows the VM");
 }
 
 /* --- deadlines and endings --- */

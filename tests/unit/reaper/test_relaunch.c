@@ -193,7 +193,7 @@ static void job_that_runs_on_a_runner_is_settled_as_running(void **state)
     assert_int_equal(world_puts(), 0);
     assert_int_equal(calls_count("ledger_reconcile_job", NULL), 1);
     assert_string_equal(calls_args("ledger_reconcile_job", NULL, 1),
-                        "job=42 to=running why=GitHub's API says so; the event was lost");
+                        "job=42 to=running why=reported by GitHub's API; the event was lost");
 }
 
 static void job_in_progress_without_a_runner_waits(void **state)

@@ -290,14 +290,14 @@ static void launch_satisfied_is_done_unless_its_job_is_being_launched(void **sta
     } cases[] = {
         {JOB_WAITING, 7, 0, false, RESERVE LIST DECIDED DONE},
         {JOB_WAITING, 42, 1000, false,
-         RESERVE LIST DECIDED
-         "queue_retry id=1 delay_ms=34001 reason=another worker's launch for this job goes on\n"},
+         RESERVE LIST DECIDED "queue_retry id=1 delay_ms=34001 reason=another worker's launch for "
+                              "this job is in progress\n"},
         {JOB_WAITING, 7, 35001, false, RESERVE LIST "*to=gone*\n" TO_RUN RECORD DONE CIRCUIT},
         {JOB_WAITING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
         {JOB_RUNNING, 7, 0, false, RESERVE LIST DECIDED DONE},
         {JOB_RUNNING, 42, 1000, false,
-         RESERVE LIST DECIDED
-         "queue_retry id=1 delay_ms=34001 reason=another worker's launch for this job goes on\n"},
+         RESERVE LIST DECIDED "queue_retry id=1 delay_ms=34001 reason=another worker's launch for "
+                              "this job is in progress\n"},
         {JOB_RUNNING, 7, 35001, false, RESERVE LIST "*to=gone*\n" RESERVE LIST DECIDED DONE},
         {JOB_RUNNING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
     };

@@ -56,7 +56,7 @@ static void assert_takeover(const char *ended_row, bool ended, int64_t wait_ms)
         struct ledger_vm *vm = memory_vm(world.url, ended_row);
         (void)snprintf(machine, sizeof machine, "class=small id=%s grace_ms=0", ended_row);
         assert_string_equal(calls_args("vm_terminate", NULL, before + 1), machine);
-        assert_string_equal(vm->end_reason, "its worker died; the launch begins anew");
+        assert_string_equal(vm->end_reason, "its worker died; the launch starts again");
         assert_int_equal(vm->state, VM_GONE);
     }
 }
