@@ -74,7 +74,7 @@ struct ledger_vm {
 };
 
 /* url: sqlite:///path/to/file, redis://… as common/base/redis_store.h says, dynamodb://TABLE?… as
- * deploy/dynamodb.md says, or, for tests, memory://NAME. Creates and migrates (a table of DynamoDB
+ * deploy/docs/dynamodb.md says, or, for tests, memory://NAME. Creates and migrates (a table of DynamoDB
  * only if asked to); what a newer version wrote is ERR_PERMANENT. */
 MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);
 void ledger_close(struct ledger *l);

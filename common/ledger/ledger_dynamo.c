@@ -53,7 +53,7 @@ static const struct aws_error_rule rules[] = {
     {"TransactionInProgressException", ERR_RETRY, "the same transaction is still at work"},
     {"ReplicatedWriteConflictException", ERR_RETRY, "try again"},
     {"ResourceNotFoundException", ERR_PERMANENT,
-     "create the table and its index as deploy/dynamodb.md says, or check the region"},
+     "create the table and its index as deploy/docs/dynamodb.md says, or check the region"},
     {"ItemCollectionSizeLimitExceededException", ERR_PERMANENT,
      "the table must have no local index"},
     {NULL, ERR_NONE, NULL},

@@ -32,10 +32,11 @@ int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause
     int64_t cap_ms = throttled ? THROTTLED_CAP_MS : RACE_CAP_MS;
     int64_t until = clock_mono_ms() + backoff_full_jitter_ms(base_ms, cap_ms, round);
     if (until > deadline_ms && throttled) {
-        (void)err_set(e, ERR_THROTTLED, 0,
-                      "the ledger in DynamoDB: the table left a part of the request undone (%d "
-                      "tries): its throughput is used up: see Throttling in deploy/dynamodb.md",
-                      round);
+        (void)err_set(
+            e, ERR_THROTTLED, 0,
+            "the ledger in DynamoDB: the table left a part of the request undone (%d "
+            "tries): its throughput is used up: see Throttling in deploy/docs/dynamodb.md",
+            round);
         e->retry_after_ms = THROTTLED_AGAIN_MS;
         return -1;
     }

@@ -9,7 +9,7 @@
  * credentials may make every call of a ledger. Each write that is tried has a condition that
  * nothing can meet, so it is allowed or not, and never made. */
 
-#define UNITS_OF_A_JOB 62 /* deploy/dynamodb.md */
+#define UNITS_OF_A_JOB 62 /* deploy/docs/dynamodb.md */
 #define UNITS_MOST INT64_C(1000000000)
 #define ANSWER_MAX 900
 #define TTL_ATTRIBUTE "expires"
@@ -47,7 +47,7 @@ static void look_at_index(const struct look *k, const json_t *table)
     if (projection[0] != '\0' && strcmp(projection, "KEYS_ONLY") != 0) {
         say(k, LEDGER_DOUBTFUL, "DescribeTable",
             "the index " LEDGER_DYNAMO_INDEX " projects %s, and only keys are read of it: each "
-            "write is paid for once more; make it anew with KEYS_ONLY (deploy/dynamodb.md)",
+            "write is paid for once more; make it anew with KEYS_ONLY (deploy/docs/dynamodb.md)",
             projection);
     }
 }
@@ -110,7 +110,7 @@ static void judge_time_to_live(const struct look *k, const json_t *ttl)
     if (!on) {
         say(k, LEDGER_DOUBTFUL, asked,
             "time to live is %s: rows that no reaper tidies stay for ever; enable it on the "
-            "attribute " TTL_ATTRIBUTE " (deploy/dynamodb.md)",
+            "attribute " TTL_ATTRIBUTE " (deploy/docs/dynamodb.md)",
             status[0] != '\0' ? status : "not told");
     } else if (strcmp(attribute, TTL_ATTRIBUTE) != 0) {
         say(k, LEDGER_WRONG, asked,

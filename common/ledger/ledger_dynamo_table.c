@@ -76,18 +76,19 @@ static int judge(const struct ledger_dynamo *l, const json_t *table, bool *ready
     const json_t *index = ledger_dynamo_find_index(table);
     if (!keys_are(json_object_get(table, "KeySchema"), "pk", "sk") || !is_text(table, "pk") ||
         !is_text(table, "sk")) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "the DynamoDB table %s is not the ledger's: its key must be pk (hash, S) "
-                       "and sk (range, S); name another table, or create it as deploy/dynamodb.md "
-                       "says",
-                       l->url.table);
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "the DynamoDB table %s is not the ledger's: its key must be pk (hash, S) "
+            "and sk (range, S); name another table, or create it as deploy/docs/dynamodb.md "
+            "says",
+            l->url.table);
     }
     if (index == NULL || !keys_are(json_object_get(index, "KeySchema"), "ix", "age") ||
         !is_text(table, "ix") || !is_text(table, "age")) {
         return err_set(e, ERR_PERMANENT, 0,
                        "the DynamoDB table %s lacks the global index " LEDGER_DYNAMO_INDEX
                        " with the key ix (hash, S) and age (range, S): add it, as "
-                       "deploy/dynamodb.md says",
+                       "deploy/docs/dynamodb.md says",
                        l->url.table);
     }
     bool is_there =
@@ -255,10 +256,11 @@ int ledger_dynamo_check_table(struct ledger_dynamo *l, struct err *e)
         return -1;
     }
     if (!found && !l->url.create) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "there is no DynamoDB table %s in %s (%s): create it as deploy/dynamodb.md "
-                       "says, or check the ledger's URL and the region",
-                       l->url.table, aws_client_region(l->aws), aws_client_endpoint(l->aws));
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "there is no DynamoDB table %s in %s (%s): create it as deploy/docs/dynamodb.md "
+            "says, or check the ledger's URL and the region",
+            l->url.table, aws_client_region(l->aws), aws_client_endpoint(l->aws));
     }
     if (!ready && !l->url.create) {
         return err_set(e, ERR_RETRY, 0,

@@ -304,13 +304,13 @@ static void explain(enum verdict v, const json_t *reason, struct err *e)
     if (v == THROTTLED) {
         (void)err_set(e, ERR_THROTTLED, 0,
                       "DynamoDB: TransactWriteItems: %s: %.200s: see Throttling in "
-                      "deploy/dynamodb.md",
+                      "deploy/docs/dynamodb.md",
                       code, message != NULL ? message : "");
         e->retry_after_ms = THROTTLED_AGAIN_MS;
     } else if (v == FAILED) {
         (void)err_set(e, ERR_PERMANENT, 0,
                       "DynamoDB: TransactWriteItems: %s: %.200s: the table, or an item in it, is "
-                      "not as deploy/dynamodb.md says",
+                      "not as deploy/docs/dynamodb.md says",
                       code, message != NULL ? message : "");
     }
 }

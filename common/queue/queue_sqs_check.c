@@ -69,7 +69,7 @@ static int check_queue(struct queue_sqs *q, const char *lane, bool dead, struct 
         return -1;
     }
     if (!there && !q->config.create) {
-        buf_printf(out, "queue %s of lane %s%s does not exist: create it (deploy/sqs.md)\n",
+        buf_printf(out, "queue %s of lane %s%s does not exist: create it (deploy/docs/sqs.md)\n",
                    target.name, lane, dead ? ", for its dead letters," : "");
     }
     if (!there) {

@@ -148,11 +148,11 @@ int queue_sqs_target(struct queue_sqs *q, const char *lane, bool dead, struct sq
         return -1;
     }
     if (!there) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "queue %s of lane %s%s does not exist in %s: create it as deploy/sqs.md "
-                       "says, check the URL's prefix and region, or let create=1 make it",
-                       out->name, lane, dead ? " (for its dead letters)" : "",
-                       aws_client_region(q->client));
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "queue %s of lane %s%s does not exist in %s: create it as deploy/docs/sqs.md "
+            "says, check the URL's prefix and region, or let create=1 make it",
+            out->name, lane, dead ? " (for its dead letters)" : "", aws_client_region(q->client));
     }
     return 0;
 }

@@ -8,7 +8,7 @@
  * back. The option queue.<lane>=NAME-OR-URL names a lane's queue otherwise, dead.<lane>=NAME-OR-URL
  * its dead-letter queue (else the same name with -dead); with those, PREFIX may be empty, and other
  * lanes do not exist then. The rest: region, endpoint, account (of the queues' owner), create,
- * poll_wait, senders, timeout; deploy/sqs.md has them all. Values may hold %XX.
+ * poll_wait, senders, timeout; deploy/docs/sqs.md has them all. Values may hold %XX.
  *
  * Pure functions. Failures: ERR_PERMANENT, naming what is wrong with the URL or the lane's name.
  */

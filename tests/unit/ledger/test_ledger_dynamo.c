@@ -436,7 +436,7 @@ static void table_of_others_is_refused_with_what_to_do(void **state)
     (void)snprintf(name, sizeof name, "missing-%s", f->d->url.prefix);
     dynamo_fixture_url(name, "&create=0", url, sizeof url);
     must_fail_saying(ledger_open(url, &l, &e), &e, ERR_PERMANENT, "there is no DynamoDB");
-    assert_non_null(strstr(e.message, "deploy/dynamodb.md"));
+    assert_non_null(strstr(e.message, "deploy/docs/dynamodb.md"));
     (void)snprintf(name, sizeof name, "keys-%s", f->d->url.prefix);
     create_other_table(f, name, "sort", "");
     dynamo_fixture_url(name, "", url, sizeof url);
