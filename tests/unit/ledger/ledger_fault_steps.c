@@ -434,8 +434,8 @@ const struct fault_step fault_steps[] = {
     {"log: job", vm_is_reserved, log_event, .id = 1, .text = "one"},
     {"log: job and VM", vm_is_reserved, log_event, .id = 1, .runs = true, .text = "one"},
     {"log: VM", vm_is_reserved, log_event, .runs = true, .text = "one"},
-    {"log: job, full", timelines_are_full, log_event, .id = 1, .text = "one"},
-    {"log: VM, full", timelines_are_full, log_event, .runs = true, .text = "one"},
+    {"log: job, full", timelines_are_full, log_event, .slow = true, .id = 1, .text = "one"},
+    {"log: VM, full", timelines_are_full, log_event, .slow = true, .runs = true, .text = "one"},
     {"lease: new", NULL, take_lease, .text = "one"},
     {"lease: renewed", lease_is_held, take_lease, 500, .text = "one"},
     {"lease: another's", lease_is_held, take_lease, 500, .text = "two"},
@@ -455,7 +455,8 @@ const struct fault_step fault_steps[] = {
     {"rate: empty, clock set back", token_is_taken, take_token, -300000, .id = 0},
     {"rate: paused", token_is_taken, pause_bucket, .id = 0},
     {"room", vm_is_reserved, look_at_room, .caps = RATED},
-    {"room: clock set back", tokens_are_gone, look_at_room, -300000, .caps = RATED},
+    {"room: clock set back", tokens_are_gone, look_at_room, -300000, .in_parts = true,
+     .caps = RATED},
     {"freed", all_is_over, get_freed, .id = 0},
     {"job", job_waits, get_job, .id = 2},
     {"VM", vm_is_reserved, get_vm, .id = 0},
@@ -471,4 +472,5 @@ const struct fault_step fault_steps[] = {
     {"ping", NULL, ping, .id = 0},
 };
 
+_Static_assert(COUNT_OF(fault_steps) <= FAULT_STEPS_MAX, "room for what is known of them");
 const size_t fault_step_count = COUNT_OF(fault_steps);

@@ -43,10 +43,12 @@ struct fault_step {
     struct ledger_caps caps;
     bool reserves; /* `to` is the outcome */
     bool lists;    /* the output is a list */
+    bool slow;
     bool in_parts; /* where the store says so */
     bool only_where_repaired;
 };
 
+#define FAULT_STEPS_MAX 100
 extern const struct fault_step fault_steps[];
 extern const size_t fault_step_count;
 

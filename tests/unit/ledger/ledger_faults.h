@@ -3,13 +3,20 @@
  * at the second, and so on until none of the step is left to fail.
  *
  * For the tests of all backends. A backend's test says what a request is, and makes one fail (by
- * the linker's --wrap). Clock and randomness are fixed, so that two runs of one step leave the same
- * rows. What fails, fails the running cmocka test.
+ * the linker's --wrap). The clock and the names of VMs are fixed (--wrap=vm_name_make), so that two
+ * runs of one step leave the same rows; what runs without a failure leave is found out once a program.
+ * What fails, fails the running cmocka test.
  */
 #ifndef MAYFLY_TEST_LEDGER_FAULTS_H
 #define MAYFLY_TEST_LEDGER_FAULTS_H
 
 #include "common/ledger/ledger.h"
+
+/* Requests that a step made. */
+struct faults_seen {
+    int all;
+    int writes; /* of them, those whose answers are worth losing */
+};
 
 struct faults_store {
     /* A ledger without rows. */
@@ -18,11 +25,14 @@ struct faults_store {
     /* All that is stored, in lines; owned, free(). Fails the test if the store is not free to be
      * written, as after a transaction that nobody ended. */
     char *(*dump)(void);
-    /* The n-th request from now on fails; 0: none. Returns whether the one before did. */
-    bool (*arm)(int n);
+    /* The n-th request (whose answer is lost: the n-th write) from now on fails; 0: none. Returns
+     * what was asked since the call before. */
+    struct faults_seen (*arm)(int n);
     enum err_class fails; /* how the step must fail */
+    bool asks_again;      /* a step whose answer was lost succeeds by itself */
     bool repairs;         /* ledger_repair asks the store */
-    bool in_parts;        /* tidying is several writes: those made before one that failed stay */
+    bool in_parts;        /* a few steps are several writes: what was made before a failure stays */
+    bool slow;            /* steps that take hundreds of others to prepare are left out */
 };
 
 /* A request that fails was not carried out: the step fails, changes nothing and leaves its outputs

@@ -8,11 +8,9 @@
 struct redis_conn;
 
 /* --- the request that fails --- */
-static struct {
-    int left;
-    bool loses; /* the answer, not the request */
-    bool failed;
-} fault;
+static int fails_at; /* counted from 1; 0: none does */
+static bool loses;   /* the answer, not the request */
+static struct faults_seen seen;
 
 int __real_redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mono,
                            struct err *e);
@@ -23,17 +21,10 @@ int __real_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct r
 int __wrap_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct redis_reply **out,
                            struct err *e);
 
-static bool fails_now(bool answer)
-{
-    bool now = fault.loses == answer && fault.left > 0 && --fault.left == 0;
-    fault.failed = fault.failed || now;
-    return now;
-}
-
 int __wrap_redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mono,
                            struct err *e)
 {
-    if (fails_now(false)) {
+    if (++seen.all == fails_at && !loses) {
         return err_set(e, ERR_RETRY, 0, "the request was not sent");
     }
     return __real_redis_conn_send(c, wire, deadline_mono, e);
@@ -46,7 +37,7 @@ int __wrap_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct r
     if (__real_redis_conn_read(c, deadline_mono, &answer, e) != 0) {
         return -1;
     }
-    if (fails_now(true)) {
+    if (++seen.writes == fails_at && loses) {
         redis_reply_free(answer);
         return err_set(e, ERR_RETRY, 0, "the answer was lost");
     }
@@ -54,12 +45,12 @@ int __wrap_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct r
     return 0;
 }
 
-static bool arm(int n)
+static struct faults_seen arm(int n)
 {
-    bool failed = fault.failed;
-    fault.left = n;
-    fault.failed = false;
-    return failed;
+    struct faults_seen before = seen;
+    seen = (struct faults_seen){.all = 0};
+    fails_at = n;
+    return before;
 }
 
 /* --- deployments --- */
@@ -129,14 +120,14 @@ static const struct faults_store store = {.open = open_new,
 static void step_of_which_a_request_is_not_sent_changes_nothing(void **state)
 {
     (void)state;
-    fault.loses = false;
+    loses = false;
     faults_refuse(&store);
 }
 
 static void step_of_which_an_answer_is_lost_can_be_repeated(void **state)
 {
     (void)state;
-    fault.loses = true;
+    loses = true;
     faults_lose(&store);
 }
 

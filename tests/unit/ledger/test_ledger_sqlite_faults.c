@@ -21,11 +21,9 @@
 #define DUMP_MAX ((size_t)16 * 1024 * 1024)
 
 /* --- the statement that fails --- */
-static struct {
-    int left;
-    int with;
-    bool failed;
-} fault;
+static int fails_at; /* counted from 1; 0: none does */
+static int fails_with;
+static struct faults_seen seen;
 
 int __real_sqlite3_step(sqlite3_stmt *statement);
 int __wrap_sqlite3_step(sqlite3_stmt *statement);
@@ -33,19 +31,18 @@ int __wrap_sqlite3_step(sqlite3_stmt *statement);
 /* A ROLLBACK ends the transaction whatever it returns. */
 int __wrap_sqlite3_step(sqlite3_stmt *statement)
 {
-    if (fault.left > 0 && strcmp(sqlite3_sql(statement), "ROLLBACK") != 0 && --fault.left == 0) {
-        fault.failed = true;
-        return fault.with;
+    if (strcmp(sqlite3_sql(statement), "ROLLBACK") != 0 && ++seen.all == fails_at) {
+        return fails_with;
     }
     return __real_sqlite3_step(statement);
 }
 
-static bool arm(int n)
+static struct faults_seen arm(int n)
 {
-    bool failed = fault.failed;
-    fault.left = n;
-    fault.failed = false;
-    return failed;
+    struct faults_seen before = seen;
+    seen = (struct faults_seen){.all = 0};
+    fails_at = n;
+    return before;
 }
 
 /* --- files --- */
@@ -118,7 +115,7 @@ static void fail_with(int code, enum err_class class)
 {
     const struct faults_store store = {
         .open = open_new, .close = close_and_remove, .dump = dump, .arm = arm, .fails = class};
-    fault.with = code;
+    fails_with = code;
     faults_refuse(&store);
 }
 
