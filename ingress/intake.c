@@ -8,7 +8,7 @@
 #include "common/base/thread.h"
 #include "ingress/stats.h"
 
-#define COMMITTERS_MAX 64
+#define COMMIT_THREADS_MAX 64
 
 struct intake {
     struct intake_options o;
@@ -137,7 +137,7 @@ static void commit_list(struct intake *in, struct batch *b, struct delivery **li
     struct err e = {0};
     b->deadline_us = INT64_MAX;
     for (size_t i = 0; i < n; i++) {
-        int64_t deadline_us = list[i]->submitted_us + in->o.put_deadline_ms * 1000;
+        int64_t deadline_us = list[i]->submitted_us + in->o.enqueue_timeout_ms * 1000;
         b->deadline_us = deadline_us < b->deadline_us ? deadline_us : b->deadline_us;
         b->items[i] = job_message_item(&list[i]->message);
     }
@@ -160,7 +160,7 @@ static void commit_list(struct intake *in, struct batch *b, struct delivery **li
 /* Moves those that waited too long behind the rest; returns how many are left to put. */
 static size_t set_late_apart(struct intake *in, struct batch *b)
 {
-    int64_t oldest_us = clock_mono_us() - in->o.put_deadline_ms * 1000;
+    int64_t oldest_us = clock_mono_us() - in->o.enqueue_timeout_ms * 1000;
     size_t left = b->count;
     for (size_t i = 0; i < left;) {
         struct delivery *d = b->taken[i];
@@ -214,14 +214,14 @@ static void *committer_main(void *arg)
 
 int intake_start(const struct intake_options *o, struct intake **out, struct err *e)
 {
-    ASSERT(o->committers >= 1 && o->committers <= COMMITTERS_MAX);
+    ASSERT(o->commit_threads >= 1 && o->commit_threads <= COMMIT_THREADS_MAX);
     ASSERT(o->batch >= 1 && o->batch <= QUEUE_BATCH_MAX);
     struct intake *in = calloc(1, sizeof *in);
     ASSERT(in != NULL);
     in->o = *o;
     in->last = &in->first;
     ASSERT(pthread_mutex_init(&in->lock, NULL) == 0 && pthread_cond_init(&in->arrived, NULL) == 0);
-    if (threads_start(&in->threads, (size_t)o->committers, "a thread of ingress.committers",
+    if (threads_start(&in->threads, (size_t)o->commit_threads, "a thread of ingress.commit_threads",
                       committer_main, in, e) != 0) {
         intake_stop(in);
         return -1;

@@ -51,10 +51,10 @@ struct intake_options {
     struct queue *queue;   /* borrowed; NULL with a spool, which has its own */
     struct spool *spool;   /* borrowed; NULL: none */
     struct dedupe *dedupe; /* borrowed */
-    int64_t committers;
+    int64_t commit_threads;
     int64_t batch; /* 1..QUEUE_BATCH_MAX */
     int64_t max_in_flight;
-    int64_t put_deadline_ms;
+    int64_t enqueue_timeout_ms;
 };
 
 MUST_CHECK int intake_start(const struct intake_options *o, struct intake **out, struct err *e);

@@ -218,8 +218,8 @@ static struct event_base *new_base(void)
 static struct timeval tick_interval(const struct config_ingress *c)
 {
     int64_t ms = TICK_MAX_MS;
-    const int64_t deadlines[] = {c->request_timeout_ms, c->idle_timeout_ms, c->put_deadline_ms,
-                                 c->in_flight_wait_ms};
+    const int64_t deadlines[] = {c->request_timeout_ms, c->idle_timeout_ms, c->enqueue_timeout_ms,
+                                 c->admission_timeout_ms};
     for (size_t i = 0; i < COUNT_OF(deadlines); i++) {
         ms = deadlines[i] / 8 < ms ? deadlines[i] / 8 : ms;
     }
@@ -230,8 +230,8 @@ static struct timeval tick_interval(const struct config_ingress *c)
 static void set_up_http(struct loop *l, const struct config_ingress *c)
 {
     evhttp_set_allowed_methods(l->http, ALL_METHODS);
-    evhttp_set_max_headers_size(l->http, (ev_ssize_t)c->max_header_bytes);
-    evhttp_set_max_body_size(l->http, (ev_ssize_t)c->max_body_bytes);
+    evhttp_set_max_headers_size(l->http, (ev_ssize_t)c->max_header_size_bytes);
+    evhttp_set_max_body_size(l->http, (ev_ssize_t)c->max_body_size_bytes);
     evhttp_set_bevcb(l->http, on_accept, l);
     evhttp_set_gencb(l->http, request_handle, l);
 }
@@ -283,8 +283,9 @@ static struct loop *loop_new(const struct loop_shared *shared, const struct loop
     const struct config_ingress *c = &shared->config->ingress;
     const struct conn_limits limits = {.request_timeout_ms = c->request_timeout_ms,
                                        .idle_timeout_ms = c->idle_timeout_ms,
-                                       .input_limit_bytes = (size_t)c->max_body_bytes +
-                                                            (size_t)c->max_header_bytes + 65536};
+                                       .input_limit_bytes = (size_t)c->max_body_size_bytes +
+                                                            (size_t)c->max_header_size_bytes +
+                                                            65536};
     struct loop *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
     if (mailbox_init(&l->mailbox, e) != 0) {
@@ -323,10 +324,10 @@ int loop_start(const struct loop_shared *shared, int listen_fd, const struct loo
     return 0;
 }
 
-void loop_drain(struct loop *l, int64_t seconds)
+void loop_drain(struct loop *l, int64_t timeout_ms)
 {
     /* Never 0, which stands for "not asked". */
-    __atomic_store_n(&l->drain_ms, seconds * 1000 + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&l->drain_ms, timeout_ms + 1, __ATOMIC_RELEASE);
     mailbox_wake(&l->mailbox);
 }
 

@@ -49,7 +49,7 @@ MUST_CHECK int loop_start(const struct loop_shared *shared, int listen_fd,
                           const struct loop_bounds *bounds, struct loop **out, struct err *e);
 
 /* Begins the drain, which may last so long. Any thread; once. */
-void loop_drain(struct loop *l, int64_t seconds);
+void loop_drain(struct loop *l, int64_t timeout_ms);
 
 /* Waits for its end and frees it. loop_drain must have been called. NULL is fine. */
 void loop_join(struct loop *l);

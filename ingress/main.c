@@ -118,11 +118,11 @@ static int open_queue(struct ingress *in, const struct config *c, struct err *e)
         .path = c->ingress.spool_path,
         .queue_url = c->queue,
         .max_messages = c->ingress.spool_max_messages,
-        .max_age_ms = c->ingress.spool_max_age_seconds * 1000,
+        .max_age_ms = c->ingress.spool_max_age_ms,
         .batch = c->ingress.spool_batch,
-        .retry_ms = c->ingress.spool_retry_ms,
-        .put_deadline_ms = c->ingress.put_deadline_ms,
-        .committers = c->ingress.committers,
+        .retry_ms = c->ingress.spool_max_retry_delay_ms,
+        .enqueue_timeout_ms = c->ingress.enqueue_timeout_ms,
+        .commit_threads = c->ingress.commit_threads,
         .opened = check_durability,
     };
     return spool_open(&options, &in->spool, e);
@@ -141,10 +141,10 @@ static int start_intake(struct ingress *in, const struct config_ingress *c, stru
         .queue = in->queue,
         .spool = in->spool,
         .dedupe = in->dedupe,
-        .committers = c->committers,
+        .commit_threads = c->commit_threads,
         .batch = c->batch < QUEUE_BATCH_MAX ? c->batch : QUEUE_BATCH_MAX,
         .max_in_flight = c->max_in_flight,
-        .put_deadline_ms = c->put_deadline_ms,
+        .enqueue_timeout_ms = c->enqueue_timeout_ms,
     };
     return intake_start(&options, &in->intake, e);
 }
@@ -154,9 +154,9 @@ static int open_ingress(void *self, struct config_live *live, const struct confi
     struct ingress *in = self;
     stats_open();
     in->live = live;
-    in->dedupe = dedupe_new((size_t)c->ingress.dedupe_entries);
-    in->intake_mark = mark(c->ingress.max_in_flight, c->ingress.ready_intake_percent);
-    in->spool_mark = mark(c->ingress.spool_max_messages, c->ingress.ready_spool_percent);
+    in->dedupe = dedupe_new((size_t)c->ingress.dedupe_cache_size);
+    in->intake_mark = mark(c->ingress.max_in_flight, c->ingress.intake_not_ready_percent);
+    in->spool_mark = mark(c->ingress.spool_max_messages, c->ingress.spool_not_ready_percent);
     if (open_queue(in, c, e) != 0) {
         return -1;
     }
@@ -176,10 +176,10 @@ static void listener(const void *self, struct program_listener *out)
     *out = *server_listener(in->server);
 }
 
-static void drain(void *self, int64_t seconds)
+static void drain(void *self, int64_t timeout_ms)
 {
     struct ingress *in = self;
-    server_stop(in->server, seconds);
+    server_stop(in->server, timeout_ms);
 }
 
 static void close_ingress(void *self)
@@ -204,7 +204,7 @@ static void keep_memory(void)
 
 static struct program_settings settings(const struct config *c)
 {
-    return (struct program_settings){c->ingress.admin_listen, c->ingress.drain_seconds};
+    return (struct program_settings){c->ingress.admin_listen, c->ingress.drain_timeout_ms};
 }
 
 int main(int argc, char **argv)

@@ -40,7 +40,7 @@ static void add_headers(struct loop *l, struct evhttp_request *req, const struct
     if (a->code == 503) {
         char seconds[24];
         const struct config *c = config_live_get(l->shared.live);
-        snprintf(seconds, sizeof seconds, "%" PRId64, c->ingress.retry_after_seconds);
+        snprintf(seconds, sizeof seconds, "%" PRId64, (c->ingress.retry_after_ms + 999) / 1000);
         config_live_put(l->shared.live, c);
         evhttp_add_header(headers, "Retry-After", seconds);
     }
@@ -232,7 +232,7 @@ void request_serve_line(struct loop *l)
 
 static void expire_line(struct loop *l, int64_t now_us)
 {
-    int64_t wait_ms = l->shared.config->ingress.in_flight_wait_ms;
+    int64_t wait_ms = l->shared.config->ingress.admission_timeout_ms;
     struct pending *p;
     while ((p = TAILQ_FIRST(&l->in_line)) != NULL &&
            p->delivery.submitted_us <= now_us - wait_ms * 1000) {
@@ -248,12 +248,12 @@ void request_expire(struct loop *l, int64_t now_us)
     const struct config_ingress *c = &l->shared.config->ingress;
     /* At its deadline a put is given up for the spool, which then takes a moment to write. */
     int64_t spool_ms = c->spool_path[0] != '\0' ? SPOOL_GRACE_MS : 0;
-    int64_t before_us = now_us - (c->put_deadline_ms + spool_ms) * 1000;
+    int64_t before_us = now_us - (c->enqueue_timeout_ms + spool_ms) * 1000;
     struct pending *p;
     expire_line(l, now_us);
     while ((p = TAILQ_FIRST(&l->waiting)) != NULL && p->delivery.submitted_us <= before_us) {
         log_warn("enqueue_timeout", LOG_STR("delivery_id", p->delivery.guid),
-                 LOG_INT("deadline_ms", c->put_deadline_ms));
+                 LOG_INT("enqueue_timeout_ms", c->enqueue_timeout_ms));
         TAILQ_REMOVE(&l->waiting, p, link);
         answer_pending(l, p, &slow);
     }
@@ -293,7 +293,7 @@ static void admit(struct loop *l, const struct request_head *h, struct outcome *
 {
     /* A place that is free belongs to the first in line, not to who comes now. */
     o->placed = l->line_length == 0 && take_place(l);
-    o->queue = o->placed || l->shared.config->ingress.in_flight_wait_ms > 0;
+    o->queue = o->placed || l->shared.config->ingress.admission_timeout_ms > 0;
     if (!o->queue) {
         decide(o, 503, "overloaded");
         log_delivery(LOG_WARN, "delivery_rejected", h, &o->answer);

@@ -228,13 +228,13 @@ void server_reload(struct server *s)
     }
 }
 
-void server_stop(struct server *s, int64_t seconds)
+void server_stop(struct server *s, int64_t timeout_ms)
 {
     if (s == NULL) {
         return;
     }
     for (size_t i = 0; i < s->loop_count; i++) {
-        loop_drain(s->loops[i], seconds);
+        loop_drain(s->loops[i], timeout_ms);
     }
     for (size_t i = 0; i < s->loop_count; i++) {
         loop_join(s->loops[i]);

@@ -27,8 +27,8 @@ const struct program_listener *server_listener(const struct server *s);
 /* Reads the certificate again, if there is one; logs what comes of it. */
 void server_reload(struct server *s);
 
-/* Stops accepting, answers what is under way within `seconds`, ends the loops and frees. NULL is
+/* Stops accepting, answers what is under way within timeout_ms, ends the loops and frees. NULL is
  * fine. */
-void server_stop(struct server *s, int64_t seconds);
+void server_stop(struct server *s, int64_t timeout_ms);
 
 #endif

@@ -261,7 +261,7 @@ static void *drainer_main(void *arg)
             continue;
         }
         failures = 0;
-        bool in_time = moved.put_us <= s->o.put_deadline_ms * 1000;
+        bool in_time = moved.put_us <= s->o.enqueue_timeout_ms * 1000;
         if (!in_time || !close_circuit(s)) {
             /* Behind a batch the next one follows at once; a look that found nothing, because a
              * writer has not committed yet or a lease still runs, is repeated soon. */
@@ -315,7 +315,7 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
     stop_init(&s->stop);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     if (open_file(s, e) != 0 || open_queue(s, e) != 0 ||
-        putters_new((size_t)o->committers, &s->putters, e) != 0) {
+        putters_new((size_t)o->commit_threads, &s->putters, e) != 0) {
         spool_close(s);
         return -1;
     }

@@ -34,10 +34,10 @@ struct spool_options {
     const char *queue_url; /* borrowed for the spool's life */
     int64_t max_messages;
     int64_t max_age_ms;
-    int64_t batch;           /* moved on at a time, 1..QUEUE_BATCH_MAX */
-    int64_t retry_ms;        /* the ceiling of the back-off */
-    int64_t put_deadline_ms; /* the queue is back only if it answers within it */
-    int64_t committers;      /* threads that call spool_commit */
+    int64_t batch;              /* moved on at a time, 1..QUEUE_BATCH_MAX */
+    int64_t retry_ms;           /* the ceiling of the back-off */
+    int64_t enqueue_timeout_ms; /* the queue is back only if it answers within it */
+    int64_t commit_threads;     /* threads that call spool_commit */
     /* Once, when the queue is open: here or in the drainer's thread. NULL is fine. */
     void (*opened)(struct queue *q);
 };

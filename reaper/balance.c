@@ -26,7 +26,8 @@
 
 int64_t sweep_patience_ms(const struct sweep *s, const struct config_class *class)
 {
-    return class->patience_ms > 0 ? class->patience_ms : s->config->reaper.patience_ms;
+    return class->relaunch_after_ms > 0 ? class->relaunch_after_ms
+                                        : s->config->reaper.relaunch_after_ms;
 }
 
 /* A job's own message. */

@@ -12,7 +12,7 @@ static int64_t deadline_of(const struct sweep *s, const struct ledger_vm *vm)
     if (vm->deadline_ms > 0 || class == NULL) {
         return vm->deadline_ms;
     }
-    return vm->reserved_ms + class->max_duration_seconds * 1000;
+    return vm->reserved_ms + class->max_duration_ms;
 }
 
 /* A row whose machine nobody can name (fleet.h): there is nothing to end, and unnamed.c frees it.
@@ -24,12 +24,12 @@ static bool holds_its_slot(const struct sweep *s, const struct ledger_vm *vm)
 
 int sweep_deadlines(struct sweep *s, int64_t *done, struct err *e)
 {
-    struct fleet_end how = {.reason = "deadline: it ran longer than max_duration_seconds"};
+    struct fleet_end how = {.reason = "deadline: it ran longer than max_duration"};
     (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         int64_t deadline = deadline_of(s, vm);
-        if (deadline > 0 && s->now_ms > deadline + s->config->reaper.deadline_grace_ms &&
+        if (deadline > 0 && s->now_ms > deadline + s->config->reaper.deadline_grace_period_ms &&
             !holds_its_slot(s, vm) && sweep_may_touch(s, vm) && sweep_end_vm(s, vm, &how)) {
             (*done)++;
         }
@@ -42,7 +42,7 @@ int sweep_endings(struct sweep *s, int64_t *done, struct err *e)
     struct fleet_end how = {.reason = NULL, .grace_ms = 0};
     for (size_t i = 0; i < s->vm_count; i++) {
         struct ledger_vm vm = s->vms[i];
-        bool late = s->now_ms > vm.ending_ms + s->config->reaper.ending_grace_ms;
+        bool late = s->now_ms > vm.ending_ms + s->config->reaper.terminate_timeout_ms;
         if (vm.state != VM_ENDING || !late || holds_its_slot(s, &vm) || !sweep_may_touch(s, &vm)) {
             continue;
         }

@@ -123,7 +123,7 @@ static bool still_wanted(struct reading *r, const struct job_event *ev,
     if (ledger_job_get(s->reaper->ledger, ev->job.id, &known, &e) == 0) {
         return known.state == JOB_SEEN || known.state == JOB_WAITING;
     }
-    if (s->now_ms - d->delivered_ms < s->config->reaper.patience_ms) {
+    if (s->now_ms - d->delivered_ms < s->config->reaper.relaunch_after_ms) {
         return true;
     }
     r->calls_left--;
@@ -308,7 +308,7 @@ static int begin(struct sweep *s, struct deliveries_walk *w, struct err *e)
     if (ledger_mark_get(s->reaper->ledger, MARK, &mark, e) != 0) {
         return -1;
     }
-    int64_t until_ms = mark > 0 ? mark - c->margin_ms : s->now_ms - c->window_ms;
+    int64_t until_ms = mark > 0 ? mark - c->overlap_ms : s->now_ms - c->initial_lookback_ms;
     int64_t oldest_ms = s->now_ms - REMEMBERED_MS;
     memset(w, 0, sizeof *w);
     w->under_way = true;

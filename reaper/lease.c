@@ -42,7 +42,7 @@ static int64_t left_ms(const struct sweep *s, const struct sweep_lease *l)
     struct sweep_moment now = moment();
     int64_t passed = largest(now.mono_ms - l->asked.mono_ms, now.boot_ms - l->asked.boot_ms);
     passed = largest(passed, now.wall_ms - l->asked.wall_ms);
-    return s->config->reaper.lease_ms - passed;
+    return s->config->reaper.lease_duration_ms - passed;
 }
 
 static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
@@ -61,8 +61,8 @@ static void ask(struct sweep *s, struct sweep_lease *l)
     int64_t fence = 0;
     struct sweep_moment before = moment();
     bool held = false;
-    if (ledger_lease(s->reaper->ledger, l->name, s->reaper->holder, s->config->reaper.lease_ms,
-                     &held, &fence, &e) != 0) {
+    if (ledger_lease(s->reaper->ledger, l->name, s->reaper->holder,
+                     s->config->reaper.lease_duration_ms, &held, &fence, &e) != 0) {
         log_warn("lease_check_failed", LOG_STR("lease", l->name), LOG_ERR(&e),
                  LOG_STR("action", "sweeps are paused until the ledger is available"));
         l->held = false;
@@ -143,7 +143,7 @@ bool sweep_renew_leases(struct sweep *s)
     struct sweep_lease *const leases[] = {&s->fleet, &s->host};
     for (size_t i = 0; i < COUNT_OF(leases); i++) {
         if (!s->lost && leases[i]->held &&
-            left_ms(s, leases[i]) * 3 < s->config->reaper.lease_ms * 2) {
+            left_ms(s, leases[i]) * 3 < s->config->reaper.lease_duration_ms * 2) {
             ask(s, leases[i]);
         }
     }
@@ -156,7 +156,7 @@ bool sweep_still_holds(struct sweep *s, const struct vm_provider *p)
     if (s->lost || !l->held) {
         return false;
     }
-    if (left_ms(s, l) * 3 < s->config->reaper.lease_ms) {
+    if (left_ms(s, l) * 3 < s->config->reaper.lease_duration_ms) {
         ask(s, l);
     }
     return !s->lost && l->held && left_ms(s, l) > 0;

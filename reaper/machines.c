@@ -44,7 +44,7 @@ static enum finding judge(const struct sweep *s, const struct sweep_machines *m,
         return FINDING_ENDED;
     }
     bool launching = vm->state == VM_RESERVED || vm->state == VM_REGISTERED;
-    int64_t silence_ms = ledger_heartbeat_limit_ms(s->config->worker.lease_ms);
+    int64_t silence_ms = ledger_heartbeat_limit_ms(s->config->worker.visibility_timeout_ms);
     if (launching && ledger_now_ms(s->reaper->ledger) > vm->heartbeat_ms + silence_ms) {
         return FINDING_UNFINISHED;
     }

@@ -78,10 +78,10 @@ static int start(void *self, const struct config *c, struct err *e)
                          e);
 }
 
-static void drain(void *self, int64_t seconds)
+static void drain(void *self, int64_t timeout_ms)
 {
     struct mayfly_reaper *m = self;
-    (void)seconds; /* program_main ends the process after that time */
+    (void)timeout_ms; /* program_main ends the process after that time */
     stop_raise(&m->reaper.stop);
     fleet_interrupt(m->reaper.fleet);
     threads_join(&m->sweeper);
@@ -97,7 +97,7 @@ static bool is_ready(void *self, struct buf *why)
 
 static struct program_settings settings(const struct config *c)
 {
-    return (struct program_settings){c->reaper.admin_listen, c->reaper.drain_seconds};
+    return (struct program_settings){c->reaper.admin_listen, c->reaper.drain_timeout_ms};
 }
 
 int main(int argc, char **argv)

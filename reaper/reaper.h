@@ -15,7 +15,7 @@
  *   tidy.c       old rows and logs, and the ledger's counts
  *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *
- * A deadline is evidence of its own; everything else needs a second sign, reaper.confirm_after_ms
+ * A deadline is evidence of its own; everything else needs a second sign, reaper.confirm_after
  * after the first or later, and a fresh read before a VM is ended (invariant 9). One thread sweeps;
  * nothing here is shared with another.
  */

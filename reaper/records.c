@@ -73,7 +73,7 @@ static int look_at(void *arg, const struct github_runner *runner)
 
 int64_t sweep_records_interval_ms(const struct sweep *s)
 {
-    return s->config->reaper.records_interval_ms;
+    return s->config->reaper.stale_runner_scan_interval_ms;
 }
 
 int sweep_records(struct sweep *s, int64_t *done, struct err *e)

@@ -8,7 +8,6 @@
 #include "common/ledger/ledger_programs.h"
 #include "reaper/reaper.h"
 
-#define HOUR_MS (3600 * 1000LL)
 #define ROWS_PER_SWEEP 1000
 #define REPAIR_INTERVAL_MS (10 * 60 * 1000LL) /* it reads every row that holds a slot */
 #define REPAIR_AGAIN_MS (60 * 1000LL)         /* when a count looked wrong, or it failed */
@@ -23,7 +22,7 @@ static bool is_old(const struct vm_info *machine, int64_t before_ms)
 static int64_t forget_machines(struct sweep *s, const struct sweep_machines *m)
 {
     int64_t done = 0;
-    int64_t before = s->now_ms - s->config->reaper.keep_logs_hours * HOUR_MS;
+    int64_t before = s->now_ms - s->config->reaper.log_retention_ms;
     for (size_t i = 0; m->known && i < m->count; i++) {
         struct err e = {0};
         const struct vm_info *machine = &m->list[i];
@@ -89,8 +88,8 @@ int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
     if (!sweep_still_holds(s, NULL)) {
         return 0;
     }
-    if (ledger_tidy(s->reaper->ledger, s->now_ms - s->config->reaper.keep_hours * HOUR_MS,
-                    ROWS_PER_SWEEP, &removed, e) != 0) {
+    if (ledger_tidy(s->reaper->ledger, s->now_ms - s->config->reaper.retention_ms, ROWS_PER_SWEEP,
+                    &removed, e) != 0) {
         return -1;
     }
     *done += removed;

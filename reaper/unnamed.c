@@ -4,7 +4,7 @@
  *
  * Nothing leads from such a row to its machine, but time does: the machine was started after the
  * row was made and before it was `ending`, give or take what clocks differ
- * (reaper.deadline_grace_ms). A row holds its slot while any machine without a row fits it,
+ * (reaper.deadline_grace_period). A row holds its slot while any machine without a row fits it,
  * whatever the provider promised about longest lives; and a machine that no row fits, or that is
  * past the longest life that a fitting row gave it, is a stray (strays.c).
  */
@@ -26,7 +26,7 @@ static bool lists(const struct sweep_machines *m, const char *id)
 /* Whether the machine was started when the row's was. */
 static bool fits(const struct sweep *s, const struct ledger_vm *vm, const struct vm_info *machine)
 {
-    int64_t apart_ms = s->config->reaper.deadline_grace_ms;
+    int64_t apart_ms = s->config->reaper.deadline_grace_period_ms;
     int64_t asked_until_ms = vm->state == VM_ENDING ? vm->ending_ms : s->now_ms;
     return machine->started_ms == 0 || (machine->started_ms >= vm->reserved_ms - apart_ms &&
                                         machine->started_ms <= asked_until_ms + apart_ms);
@@ -40,8 +40,8 @@ static bool may_be_at_work(const struct sweep *s, const struct ledger_vm *vm,
     if (class == NULL || machine->started_ms == 0) {
         return fleet_hold_ms(s->reaper->fleet, vm) > 0;
     }
-    return s->now_ms <= machine->started_ms + class->max_duration_seconds * 1000 +
-                            s->config->reaper.deadline_grace_ms;
+    return s->now_ms <= machine->started_ms + class->max_duration_ms +
+                            s->config->reaper.deadline_grace_period_ms;
 }
 
 bool sweep_may_be_unnamed(const struct sweep *s, const struct vm_info *machine)

@@ -24,7 +24,7 @@
 
 int64_t sweep_untaken_interval_ms(const struct sweep *s)
 {
-    int64_t shortest = s->config->reaper.patience_ms;
+    int64_t shortest = s->config->reaper.relaunch_after_ms;
     for (size_t i = 0; i < s->config->class_count; i++) {
         int64_t patience = sweep_patience_ms(s, &s->config->classes[i]);
         shortest = patience < shortest ? patience : shortest;

@@ -45,7 +45,8 @@ static int64_t remember_unknown(const struct sweep *s, const struct ledger_job *
 {
     const struct config_class *class =
         config_class_by_name(s->config, slice_of(job->facts.class_name));
-    int64_t patience = class != NULL ? sweep_patience_ms(s, class) : s->config->reaper.patience_ms;
+    int64_t patience =
+        class != NULL ? sweep_patience_ms(s, class) : s->config->reaper.relaunch_after_ms;
     int64_t longest = UNKNOWN_PATIENCES_MAX * patience;
     struct reaper_unknown *known = find_unknown(s->reaper, job->facts.id);
     int64_t after_ms = known != NULL ? 2 * known->after_ms : patience;

@@ -110,7 +110,7 @@ static enum circuit_change change(struct class_circuit *cc, struct step *s)
 static int64_t wait_locked(struct class_circuit *cc, const struct config *c)
 {
     refresh(cc);
-    if (!circuit_is_open(&cc->view) || c->breaker.failures == 0) {
+    if (!circuit_is_open(&cc->view) || c->circuit.failure_threshold == 0) {
         return 0;
     }
     int64_t now = clock_wall_ms();
@@ -125,7 +125,7 @@ static int64_t wait_locked(struct class_circuit *cc, const struct config *c)
     struct step s = {.apply = begin_probe,
                      .holder = cc->holder,
                      .now_ms = now,
-                     .until_ms = now + c->worker.lease_ms};
+                     .until_ms = now + c->worker.visibility_timeout_ms};
     cc->may_probe = cc->probing[0] == '\0' && change(cc, &s) != CIRCUIT_UNCHANGED;
     return cc->may_probe ? 0 : VIEW_MS;
 }
@@ -144,8 +144,8 @@ void class_circuit_taken(struct class_circuit *cc, const struct config *c, const
 {
     struct step s = {.apply = extend_probe,
                      .holder = cc->holder,
-                     .until_ms =
-                         clock_wall_ms() + c->reaper.startup_timeout_ms + c->worker.lease_ms};
+                     .until_ms = clock_wall_ms() + c->reaper.startup_timeout_ms +
+                                 c->worker.visibility_timeout_ms};
     pthread_mutex_lock(&cc->lock);
     if (cc->may_probe && circuit_is_open(&cc->view)) {
         ASSERT(slice_to_cstr(slice_of(message_id), cc->probing, sizeof cc->probing));
@@ -215,18 +215,18 @@ struct class_circuit_refusal class_circuit_refused(struct class_circuit *cc, con
     struct step s = {.apply = refuse,
                      .now_ms = clock_wall_ms(),
                      .job_id = job_id,
-                     .limits = {.failures = c->breaker.failures,
-                                .pause_ms = c->breaker.pause_ms,
-                                .max_pause_ms = c->breaker.max_pause_ms}};
+                     .limits = {.failures = c->circuit.failure_threshold,
+                                .pause_ms = c->circuit.open_duration_ms,
+                                .max_pause_ms = c->circuit.max_open_duration_ms}};
     pthread_mutex_lock(&cc->lock);
     s.holder = end_probing(cc, message_id) ? cc->holder : "";
-    if (c->breaker.failures > 0) {
+    if (c->circuit.failure_threshold > 0) {
         log_refusal(cc, change(cc, &s), why);
         int64_t left = cc->view.open_until_ms - s.now_ms;
         out.stopped = circuit_is_open(&cc->view);
         /* Behind those that were not tried yet: a job that nobody will ever take must not be the
          * one that is tried each time. */
-        out.delay_ms = (left > 0 ? left : 0) + c->breaker.pause_ms;
+        out.delay_ms = (left > 0 ? left : 0) + c->circuit.open_duration_ms;
     }
     pthread_mutex_unlock(&cc->lock);
     return out;

@@ -27,7 +27,7 @@ void class_circuit_free(struct class_circuit *cc);
 /* Asked before a message is taken: how long to wait until that may make sense; 0 now. */
 int64_t class_circuit_wait_ms(struct class_circuit *cc, const struct config *c);
 /* A message was taken: if the class is stopped, it is the probe, and stays the only one for as long
- * as its launch may take (reaper.startup_timeout_ms and a lease). */
+ * as its launch may take (reaper.startup_timeout and a lease). */
 void class_circuit_taken(struct class_circuit *cc, const struct config *c, const char *message_id);
 
 /* How the launch of that message ended. Each taken message comes to one of these three. */

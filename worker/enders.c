@@ -162,7 +162,7 @@ static void *serve(void *arg)
         struct ledger_vm vm;
         uint64_t seen = stop_wakes(&s->wake);
         const struct config *c = config_live_get(w->config);
-        int64_t grace_ms = c->worker.end_grace_ms;
+        int64_t grace_ms = c->worker.terminate_grace_period_ms;
         config_live_put(w->config, c);
         if (next_row(s, &vm)) {
             end_one(s, &vm, grace_ms);
@@ -183,7 +183,8 @@ int enders_start(struct worker *w, size_t threads, struct enders **out, struct e
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     s->ended = metrics_counter("mayfly_worker_vms_terminated_total", "");
     s->failed = metrics_counter("mayfly_worker_vm_terminate_errors_total", "");
-    if (threads_start(&s->threads, threads, "a thread of worker.end_threads", serve, s, e) != 0) {
+    if (threads_start(&s->threads, threads, "a thread of worker.terminate_threads", serve, s, e) !=
+        0) {
         stop_raise(&w->working);
         enders_join(s);
         return -1;

@@ -84,7 +84,7 @@ static void extend_leases(struct worker *w, const struct config *c, struct queue
 {
     for (size_t i = 0; i < n; i++) {
         struct err e = {0};
-        if (queue_extend(w->queue, &rest[i], c->worker.lease_ms, &e) != 0) {
+        if (queue_extend(w->queue, &rest[i], c->worker.visibility_timeout_ms, &e) != 0) {
             log_warn("lease_extend_failed", LOG_STR("lane", rest[i].lane),
                      LOG_STR("message_id", rest[i].id), LOG_ERR(&e),
                      LOG_STR("action", "the message may be applied twice, which is harmless"));
@@ -99,12 +99,12 @@ static void handle_batch(struct worker *w, const struct config *c, struct queue_
 {
     struct queue_message noted[BATCH]; /* copies that own nothing */
     size_t n = 0;
-    int64_t extend_at_ms = clock_mono_ms() + c->worker.lease_ms / 3;
+    int64_t extend_at_ms = clock_mono_ms() + c->worker.visibility_timeout_ms / 3;
     for (size_t i = 0; i < got; i++) {
         if (clock_mono_ms() >= extend_at_ms) {
             acknowledge(w, noted, n);
             n = 0;
-            extend_at_ms = clock_mono_ms() + c->worker.lease_ms / 3;
+            extend_at_ms = clock_mono_ms() + c->worker.visibility_timeout_ms / 3;
             extend_leases(w, c, &batch[i], got - i);
         }
         if (note(w, c, &batch[i])) {
@@ -123,7 +123,7 @@ static void *serve(void *arg)
         struct queue_message batch[BATCH] = {0};
         size_t got = 0;
         const struct config *c = config_live_get(w->config);
-        if (queue_take(w->queue, EVENTS_LANE, BATCH, c->worker.lease_ms,
+        if (queue_take(w->queue, EVENTS_LANE, BATCH, c->worker.visibility_timeout_ms,
                        queue_patience_ms(w->queue), batch, &got, &e) != 0) {
             log_warn("receive_failed", LOG_STR("lane", EVENTS_LANE), LOG_ERR(&e),
                      LOG_STR("action", "receiving is retried in 500 ms"));
@@ -143,7 +143,8 @@ int events_start(struct worker *w, size_t threads, struct events **out, struct e
     struct events *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
     s->worker = w;
-    if (threads_start(&s->threads, threads, "a thread of worker.event_threads", serve, s, e) != 0) {
+    if (threads_start(&s->threads, threads, "a thread of worker.event_consumer_threads", serve, s,
+                      e) != 0) {
         worker_stop_intake(w);
         events_join(s);
         return -1;

@@ -3,7 +3,7 @@
  *
  *   heartbeat_begin -> heartbeat_step … -> heartbeat_set_row -> heartbeat_step … -> heartbeat_end
  *
- * A launch may last longer than worker.lease_ms. A thread of its own extends the message of every
+ * A launch may last longer than worker.visibility_timeout. A thread of its own extends the message of every
  * launch in flight, and stamps the VM's row, each third of a lease; but only while the launch makes
  * progress: each step has a deadline, and so has the whole launch. After either the launch is left
  * alone, its lease runs out, and another worker takes the message. The reaper sees by the same

@@ -77,7 +77,7 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
     while (clock_mono_ms() < give_up) {
         int64_t now = before;
         int64_t nap_ms =
-            ledger_watching(lane->worker->ledger) ? FULL_RECHECK_MS : c->worker.slot_poll_ms;
+            ledger_watching(lane->worker->ledger) ? FULL_RECHECK_MS : c->worker.capacity_poll_ms;
         if (stop_wait(&lane->worker->intake, wakes_seen, nap_ms) ||
             stop_wakes(&lane->worker->intake) != wakes_seen) {
             return;
@@ -108,7 +108,7 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
         (void)stop_sleep(&lane->worker->intake, wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
         return false;
     }
-    if (queue_take(lane->worker->queue, lane->queue_lane, 1, c->worker.lease_ms,
+    if (queue_take(lane->worker->queue, lane->queue_lane, 1, c->worker.visibility_timeout_ms,
                    queue_patience_ms(lane->worker->queue), m, &got, &e) != 0) {
         log_warn("receive_failed", LOG_STR("lane", lane->queue_lane), LOG_ERR(&e),
                  LOG_STR("action", "receiving is retried in 500 ms"));

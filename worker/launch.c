@@ -70,7 +70,7 @@ static void launch_job(struct launching *l)
 {
     struct err e = {0};
     struct heartbeat *h = l->worker->heartbeat;
-    heartbeat_begin(h, &l->alive, l->message, l->config->worker.lease_ms,
+    heartbeat_begin(h, &l->alive, l->message, l->config->worker.visibility_timeout_ms,
                     l->config->reaper.startup_timeout_ms);
     int rc = reserve_slot(l, &e);
     lane_reserved(l->lane);
@@ -191,6 +191,12 @@ static int register_runner(struct launching *l, struct err *e)
     return ledger_vm_advance(l->worker->ledger, &a, NULL, e);
 }
 
+/* The agent's limits are whole seconds; it gets a part of one as a whole one. */
+static int64_t whole_seconds(int64_t ms)
+{
+    return (ms + 999) / 1000;
+}
+
 /* Step 3: what the VM's agent is told: the runner's registration, and its limits. */
 static int pack_payload(struct launching *l, struct err *e)
 {
@@ -202,8 +208,8 @@ static int pack_payload(struct launching *l, struct err *e)
         .http_proxy = slice_of(proxy.http),
         .https_proxy = slice_of(proxy.https),
         .no_proxy = slice_of(proxy.no_proxy),
-        .idle_seconds = l->class->idle_seconds,
-        .max_duration_seconds = l->class->max_duration_seconds,
+        .idle_seconds = whole_seconds(l->class->idle_timeout_ms),
+        .max_duration_seconds = whole_seconds(l->class->max_duration_ms),
     };
     begin_step(l, "pack", STEP_LIMIT_MS);
     return payload_pack(&p, &l->payload, e);
@@ -217,10 +223,11 @@ static int check_still_held(struct launching *l, struct err *e)
     if (heartbeat_holds(l->worker->heartbeat, &l->alive, &age_ms)) {
         return 0;
     }
-    return err_set(e, ERR_RETRY, VM_RUN_NOTHING,
-                   "the launch lost its message or its row before its VM was asked for: its last "
-                   "heartbeat was %lld ms ago, worker.lease_ms is %lld; it begins anew",
-                   (long long)age_ms, (long long)l->config->worker.lease_ms);
+    return err_set(
+        e, ERR_RETRY, VM_RUN_NOTHING,
+        "the launch lost its message or its row before its VM was asked for: its last "
+        "heartbeat was %lld ms ago, worker.visibility_timeout is %lld ms; it begins anew",
+        (long long)age_ms, (long long)l->config->worker.visibility_timeout_ms);
 }
 
 /* Step 4: the VM. What the provider answered is written down by the next step. */
@@ -234,7 +241,7 @@ static int run_vm(struct launching *l, struct err *e)
         .name = l->vm.name,
         .client_token = l->vm.client_token,
         .payload = buf_slice(&l->payload),
-        .max_duration_ms = l->class->max_duration_seconds * 1000,
+        .max_duration_ms = l->class->max_duration_ms,
     };
     l->something_may_run = true;
     int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), &spec, l->vm.vm_id, e);
@@ -251,7 +258,7 @@ static int record_vm(struct launching *l, struct err *e)
         .vm = l->vm.name,
         .to = VM_LAUNCHED,
         .vm_id = l->vm.vm_id,
-        .deadline_ms = clock_wall_ms() + l->class->max_duration_seconds * 1000,
+        .deadline_ms = clock_wall_ms() + l->class->max_duration_ms,
     };
     begin_step(l, "record", STEP_LIMIT_MS);
     return ledger_vm_advance(l->worker->ledger, &a, NULL, e);

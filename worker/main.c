@@ -58,8 +58,8 @@ static int start(void *self, const struct config *c, struct err *e)
     struct worker *w = &m->worker;
     ledger_watch_freed(w->ledger, slot_freed, w);
     if (presence_start(w->ledger, "mayfly-worker", fleet_host(w->fleet), &m->presence, e) != 0 ||
-        enders_start(w, (size_t)c->worker.end_threads, &w->enders, e) != 0 ||
-        events_start(w, (size_t)c->worker.event_threads, &m->events, e) != 0 ||
+        enders_start(w, (size_t)c->worker.terminate_threads, &w->enders, e) != 0 ||
+        events_start(w, (size_t)c->worker.event_consumer_threads, &m->events, e) != 0 ||
         launch_pool_start(w, c, &m->launches, e) != 0) {
         return -1;
     }
@@ -67,10 +67,10 @@ static int start(void *self, const struct config *c, struct err *e)
 }
 
 /* Intake first; what is under way finishes; the enders last, since they free slots for others. */
-static void drain(void *self, int64_t seconds)
+static void drain(void *self, int64_t timeout_ms)
 {
     struct mayfly_worker *m = self;
-    (void)seconds; /* program_main ends the process after that time */
+    (void)timeout_ms; /* program_main ends the process after that time */
     worker_stop_intake(&m->worker);
     launch_pool_join(m->launches);
     events_join(m->events);
@@ -88,7 +88,7 @@ static bool is_ready(void *self, struct buf *why)
 
 static struct program_settings settings(const struct config *c)
 {
-    return (struct program_settings){c->worker.admin_listen, c->worker.drain_seconds};
+    return (struct program_settings){c->worker.admin_listen, c->worker.drain_timeout_ms};
 }
 
 int main(int argc, char **argv)

@@ -32,7 +32,7 @@ struct outcome outcome_of(const struct err *e, int64_t attempts, const struct co
     }
     if (out.action == OUTCOME_RETRY) {
         int attempt = attempts < 1000 ? (int)attempts + 1 : 1000;
-        out.delay_ms = backoff_full_jitter_ms(retry->base_ms, retry->cap_ms, attempt);
+        out.delay_ms = backoff_full_jitter_ms(retry->base_delay_ms, retry->max_delay_ms, attempt);
         if (out.delay_ms < e->retry_after_ms) {
             out.delay_ms = e->retry_after_ms;
         }

@@ -89,7 +89,7 @@ int takeover_dead_launch(struct worker *w, const struct config *c,
                          const struct launch_request *request, const char *scope,
                          struct takeover *out, struct err *e)
 {
-    int64_t limit_ms = ledger_heartbeat_limit_ms(c->worker.lease_ms);
+    int64_t limit_ms = ledger_heartbeat_limit_ms(c->worker.visibility_timeout_ms);
     int64_t now = ledger_now_ms(w->ledger);
     struct search s = {.worker = w,
                        .request = request,

@@ -34,13 +34,13 @@ void check_slot_poll(struct check *c)
 {
     const struct check_finding f = {.level = CHECK_WARN,
                                     .subject = "ledger",
-                                    .asked = "worker.slot_poll_ms",
-                                    .mend = "set it to 250"};
+                                    .asked = "worker.capacity_poll",
+                                    .mend = "set it to 250ms"};
     if (strncmp(c->config->ledger, "dynamodb:", 9) == 0 &&
-        c->config->worker.slot_poll_ms < POLL_LEAST_MS) {
+        c->config->worker.capacity_poll_ms < POLL_LEAST_MS) {
         check_say(c, &f,
                   "a worker of a full class reads the slots freed every %lld ms, and each read of "
                   "DynamoDB is paid for",
-                  (long long)c->config->worker.slot_poll_ms);
+                  (long long)c->config->worker.capacity_poll_ms);
     }
 }

@@ -58,10 +58,11 @@ struct config_github {
     char *scope;                     /* "organization" or "repository" */
     struct config_list repositories; /* allow-list: owner/name, owner/ *; empty: all */
     char *runner_group;
-    char *api_version;       /* X-GitHub-Api-Version */
-    char *proxy;             /* URL of an HTTP proxy for API calls; "" takes the environment's */
-    int64_t timeout_ms;      /* one API call, whole */
-    int64_t limit_pause_ms;  /* after a limit that names no time; doubles with each in a row */
+    char *api_version;  /* X-GitHub-Api-Version */
+    char *proxy;        /* URL of an HTTP proxy for API calls; "" takes the environment's */
+    int64_t timeout_ms; /* of one API call, whole */
+    /* After a secondary rate limit that names no time; doubles with each in a row. */
+    int64_t secondary_limit_backoff_ms;
     struct config_rate rate; /* API calls of all processes together, per installation */
     struct config_hook hook;
 };
@@ -73,61 +74,61 @@ struct config_ingress {
     char *tls_certificate; /* PEM file paths; both or neither */
     char *tls_key;
     int64_t threads; /* 0: one per core */
-    int64_t max_body_bytes;
-    int64_t max_header_bytes;
+    int64_t max_body_size_bytes;
+    int64_t max_header_size_bytes;
     int64_t max_connections;
-    int64_t max_in_flight;      /* deliveries accepted from the network and not yet answered */
-    int64_t in_flight_wait_ms;  /* for a place among them */
-    int64_t request_timeout_ms; /* from the first byte of a request to its last */
+    int64_t max_in_flight;        /* deliveries accepted from the network and not yet answered */
+    int64_t admission_timeout_ms; /* waiting to become one of them */
+    int64_t request_timeout_ms;   /* from the first byte of a request to its last */
     int64_t idle_timeout_ms;
-    int64_t committers; /* threads that put batches on the queue */
-    int64_t batch;      /* deliveries in one put, at most */
-    int64_t put_deadline_ms;
-    int64_t retry_after_seconds;
-    int64_t dedupe_entries; /* delivery GUIDs remembered */
-    int64_t drain_seconds;
+    int64_t commit_threads; /* write batches to the queue */
+    int64_t batch;          /* deliveries in one batch, at most */
+    int64_t enqueue_timeout_ms;
+    int64_t retry_after_ms;
+    int64_t dedupe_cache_size; /* delivery GUIDs remembered */
+    int64_t drain_timeout_ms;
     int64_t record_format; /* of the messages that are put; common/job/record.h */
     char *spool_path;      /* the spool's file; "": none */
     int64_t spool_max_messages;
-    int64_t spool_max_age_seconds;
-    int64_t spool_batch;    /* deliveries moved on at a time */
-    int64_t spool_retry_ms; /* the ceiling of the back-off while the queue is away */
-    int64_t ready_spool_percent;
-    int64_t ready_intake_percent;
+    int64_t spool_max_age_ms;
+    int64_t spool_batch;              /* deliveries moved to the queue at once, at most */
+    int64_t spool_max_retry_delay_ms; /* the ceiling of the backoff while the queue fails */
+    int64_t spool_not_ready_percent;
+    int64_t intake_not_ready_percent;
 };
 
 struct config_worker {
     char *admin_listen;
     int64_t launch_threads;
-    int64_t event_threads;
-    int64_t end_threads;
-    int64_t lease_ms;     /* how long a taken message is ours */
-    int64_t slot_poll_ms; /* how often the counter of freed slots is read while a class is full */
-    int64_t end_grace_ms; /* how long a VM whose job is over may take to end by itself */
-    int64_t drain_seconds;
+    int64_t event_consumer_threads;
+    int64_t terminate_threads;
+    int64_t visibility_timeout_ms; /* of a received message */
+    int64_t capacity_poll_ms;      /* how often a free slot is looked for while a class is full */
+    int64_t terminate_grace_period_ms; /* for a VM whose job has finished to shut down by itself */
+    int64_t drain_timeout_ms;
 };
 
 /* Reading GitHub's log of deliveries, in search of those that failed. */
 struct config_deliveries {
-    int64_t interval_ms; /* between the end of one reading and the next */
-    int64_t window_ms;   /* how far back the very first reading looks */
-    int64_t margin_ms;   /* how far behind the newest entry the mark of a reading stays */
-    int64_t calls;       /* of GitHub's API, in one sweep */
+    int64_t interval_ms;         /* between the end of one reading and the next */
+    int64_t initial_lookback_ms; /* how far back the very first reading goes */
+    int64_t overlap_ms;          /* how far behind the newest entry the mark of a reading stays */
+    int64_t calls;               /* of GitHub's API, in one sweep */
 };
 
 struct config_reaper {
     char *admin_listen;
-    int64_t interval_ms;        /* between two sweeps */
-    int64_t lease_ms;           /* the sweep lease */
-    int64_t confirm_after_ms;   /* between the first and the second sign against a VM */
-    int64_t deadline_grace_ms;  /* past a class's max_duration before a VM is ended */
-    int64_t startup_timeout_ms; /* a launch in all; then: its runner never seen online or busy */
-    int64_t ending_grace_ms;    /* ending by itself */
-    int64_t patience_ms; /* a job waiting longer with demand > supply gets a new launch message */
-    int64_t keep_hours;  /* ended jobs and VMs stay in the ledger that long */
-    int64_t keep_logs_hours; /* ended VMs' consoles and exit records stay on the host that long */
-    int64_t records_interval_ms; /* between two readings of GitHub's runner lists */
-    int64_t drain_seconds;
+    int64_t interval_ms;              /* between two sweeps */
+    int64_t lease_duration_ms;        /* the sweep lease */
+    int64_t confirm_after_ms;         /* between the first and the second sign against a VM */
+    int64_t deadline_grace_period_ms; /* past a class's max_duration before a VM is terminated */
+    int64_t startup_timeout_ms;       /* one launch; then: its runner never seen online or busy */
+    int64_t terminate_timeout_ms;     /* shutting down by itself */
+    int64_t relaunch_after_ms; /* a job waiting longer with demand > supply gets another launch */
+    int64_t retention_ms;      /* of ended jobs and VMs in the ledger */
+    int64_t log_retention_ms;  /* of ended VMs' consoles and exit records on the host */
+    int64_t stale_runner_scan_interval_ms; /* between two readings of GitHub's runner lists */
+    int64_t drain_timeout_ms;
     struct config_deliveries deliveries;
 };
 
@@ -143,14 +144,14 @@ struct config_limits {
 
 struct config_retry {
     int64_t max_attempts;
-    int64_t base_ms;
-    int64_t cap_ms;
+    int64_t base_delay_ms;
+    int64_t max_delay_ms;
 };
 
-struct config_breaker {
-    int64_t failures;     /* permanent ones in a row that stop a class; 0: never */
-    int64_t pause_ms;     /* before one launch is tried again; doubles with each that fails */
-    int64_t max_pause_ms; /* no longer than that */
+struct config_circuit {
+    int64_t failure_threshold; /* permanent failures in a row that open it; 0: never */
+    int64_t open_duration_ms;  /* before one trial launch; doubles with each that fails */
+    int64_t max_open_duration_ms;
 };
 
 struct config_proxy {
@@ -166,9 +167,9 @@ struct config_class {
     char *provider;     /* one of config_providers */
     char *runner_group; /* "" : github.runner_group */
     int64_t max_vms;
-    int64_t max_duration_seconds;
-    int64_t idle_seconds;
-    int64_t patience_ms;            /* 0: reaper.patience_ms */
+    int64_t max_duration_ms;
+    int64_t idle_timeout_ms;
+    int64_t relaunch_after_ms;      /* 0: reaper.relaunch_after */
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;
     void *settings; /* of its provider: the struct that the provider's own header declares */
@@ -187,7 +188,7 @@ struct config {
     struct config_reaper reaper;
     struct config_limits limits;
     struct config_retry retry;
-    struct config_breaker breaker;
+    struct config_circuit circuit;
     struct config_class *classes;
     size_t class_count;
     struct config_list unfetched; /* "key (what is written)": there was no fetcher */

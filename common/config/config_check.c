@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/quantity.h"
 #include "common/job/record.h"
 
 /* Complaints about one path, with its line. */
@@ -145,9 +146,12 @@ static void check_ingress(struct config_reading *r)
 static void check_retry(struct config_reading *r)
 {
     const struct config_retry *x = &r->config->retry;
-    if (x->base_ms > x->cap_ms) {
-        COMPLAIN(r, "retry.cap_ms", "is %lld, below retry.base_ms (%lld): raise it or lower that",
-                 (long long)x->cap_ms, (long long)x->base_ms);
+    char base[QUANTITY_TEXT_SIZE];
+    char most[QUANTITY_TEXT_SIZE];
+    if (x->base_delay_ms > x->max_delay_ms) {
+        COMPLAIN(r, "retry.max_delay", "is %s, below retry.base_delay (%s): raise it or lower that",
+                 quantity_text(QUANTITY_DURATION, x->max_delay_ms, most),
+                 quantity_text(QUANTITY_DURATION, x->base_delay_ms, base));
     }
 }
 
@@ -167,13 +171,17 @@ static void check_launch_threads(struct config_reading *r)
 static void check_reaper(struct config_reading *r)
 {
     const struct config_reaper *x = &r->config->reaper;
-    if (asks(r, FOR_REAPER) && x->lease_ms < 3 * x->interval_ms &&
-        !complaints_about(r->complaints, "reaper.lease_ms") &&
-        !complaints_about(r->complaints, "reaper.interval_ms")) {
-        COMPLAIN(r, "reaper.lease_ms",
-                 "is %lld, less than three times reaper.interval_ms (%lld): set it to %lld or more",
-                 (long long)x->lease_ms, (long long)x->interval_ms,
-                 (long long)(3 * x->interval_ms));
+    char lease[QUANTITY_TEXT_SIZE];
+    char interval[QUANTITY_TEXT_SIZE];
+    char least[QUANTITY_TEXT_SIZE];
+    if (asks(r, FOR_REAPER) && x->lease_duration_ms < 3 * x->interval_ms &&
+        !complaints_about(r->complaints, "reaper.lease_duration") &&
+        !complaints_about(r->complaints, "reaper.interval")) {
+        COMPLAIN(r, "reaper.lease_duration",
+                 "is %s, less than three times reaper.interval (%s): set it to %s or more",
+                 quantity_text(QUANTITY_DURATION, x->lease_duration_ms, lease),
+                 quantity_text(QUANTITY_DURATION, x->interval_ms, interval),
+                 quantity_text(QUANTITY_DURATION, 3 * x->interval_ms, least));
     }
 }
 

@@ -23,7 +23,6 @@
 #define TIB(n) ((int64_t)(n) << 40)
 
 #define TEXT_MAX 4096
-#define MS_MAX DAYS(1)
 #define RATE_MAX 100000
 
 /* One row a setting; the rest of a row (flags, example, words) follows as designated members. */

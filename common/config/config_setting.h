@@ -43,7 +43,7 @@ struct setting_form {
 };
 
 struct setting {
-    const char *key;      /* "ingress.max_body_bytes", "classes[].launch_rate.burst" */
+    const char *key;      /* "ingress.max_body_size", "classes[].launch_rate.burst" */
     const char *fallback; /* the default, as it would stand in the text; "" for an empty list */
     const char *example;  /* a line to add when it is required and missing; else NULL */
     const char *words;    /* the allowed words, one space between; NULL: any */

@@ -57,7 +57,7 @@ static struct slice last_component(const char *key)
     return slice_of(dot != NULL ? dot + 1 : key);
 }
 
-/* How far off a candidate is; a word that only lacks or adds an end (memory, memory_mib) is near.
+/* How far off a candidate is; a word that only lacks or adds an end (batch, batch_size) is near.
  */
 static size_t distance(struct slice word, struct slice candidate)
 {

@@ -11,25 +11,27 @@
 
 const struct setting_section config_sections[] = {
     {"", "What every program needs."},
-    {"aws", "Calling AWS: queue, ledger, VMs and secrets alike. What is empty here is as the "
-            "environment says (`AWS_REGION`, `AWS_PROFILE`, …); credentials are found in AWS's "
-            "usual order. See `deploy/aws.md`."},
+    {"aws",
+     "How AWS is called, for the queue, the ledger, VMs and secrets alike. An empty value is "
+     "taken from the environment (`AWS_REGION`, `AWS_PROFILE`, …); credentials are found in "
+     "AWS's usual order. See `deploy/docs/aws.md`."},
     {"github", "GitHub, GitHub Enterprise Server or ghe.com. The worker and the reaper need either "
                "`github.app` or `github.token`; the ingress needs neither."},
-    {"ingress", "The webhook's receiver."},
-    {"worker", "The launcher of VMs."},
-    {"reaper", "The sweeper. Each wait is counted from the moment the ledger noted."},
-    {"limits", "Caps and rates of the whole fleet. A job above a cap waits; no attempt is spent on "
-               "it. A call that a VM provider refuses as too fast "
-               "(`mayfly_fleet_throttled_total`) stops all calls of its kind, in all processes, "
-               "for as long as the provider said, but no longer than the rate's burst takes to be "
-               "there again."},
-    {"retry", "What happens after a transient error: full-jitter back-off, each wait uniform "
-              "between 0 and `min(cap_ms, base_ms * 2^(attempt-1))`."},
-    {"breaker", "The circuit of each class, shared by all workers."},
-    {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` contain "
-                  "all of the job's labels and whose `required_labels` the job all carries; case "
-                  "does not count, and a job without labels belongs to none."},
+    {"ingress", "mayfly-ingress, which receives GitHub's webhook deliveries."},
+    {"worker", "mayfly-worker, which launches the VMs."},
+    {"reaper", "mayfly-reaper, which terminates VMs that outlive their time and repairs what was "
+               "lost, in sweeps. Every wait starts when the ledger recorded the event."},
+    {"limits", "Caps and rates of the whole fleet. A job above a cap or a rate waits and spends no "
+               "attempt. When a VM provider throttles a call (`mayfly_fleet_throttled_total`), all "
+               "processes stop calls of that kind for as long as the provider asks, but at most "
+               "for the time that the rate's burst takes to refill."},
+    {"retry",
+     "Retries after a transient error: exponential backoff with full jitter. Each delay is "
+     "random between 0 and `min(max_delay, base_delay * 2^(attempt-1))`."},
+    {"circuit", "The circuit breaker of each runner class. All workers share it."},
+    {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` include "
+                  "all of the job's labels and whose `required_labels` are all among the job's "
+                  "labels. Case is ignored; a job without labels belongs to no class."},
 };
 const size_t config_section_count = COUNT_OF(config_sections);
 
@@ -37,409 +39,438 @@ const struct setting config_settings[] = {
     /* --- top level --- */
     TEXT("deployment", IN_CONFIG(deployment), "mayfly", 1, 20, .form = &form_name,
          .readers = FOR_ALL,
-         .help = "Marks runners and VMs as ours: the reaper touches nothing without it. Two "
-                 "deployments in one organization need two names."),
+         .help = "Name of this deployment. It marks its runners and VMs: the reaper touches no "
+                 "others. Two deployments in one organization need different names."),
     TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
          .example = "queue: sqlite:///var/lib/mayfly/queue.db",
-         .help = "The durable queue between the ingress and the workers: `sqlite:///PATH` on one "
-                 "machine, `redis://HOST:PORT` or `sqs://PREFIX` for several."),
+         .help = "URL of the durable queue between the ingress and the workers: `sqlite:///PATH` "
+                 "on one machine, `redis://HOST:PORT` (deploy/docs/redis.md) or `sqs://PREFIX` "
+                 "(deploy/docs/sqs.md) for several."),
     TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
          .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",
-         .help = "The fleet's shared memory: jobs, VMs, slots, rates, timelines. "
-                 "`sqlite:///PATH` for one machine, `redis://HOST` (deploy/redis.md) or "
-                 "`dynamodb://TABLE` (deploy/dynamodb.md) for more."),
+         .help = "URL of the fleet's shared state (jobs, VMs, slots, rate limits, timelines): "
+                 "`sqlite:///PATH` on one machine, `redis://HOST` (deploy/docs/redis.md) or "
+                 "`dynamodb://TABLE` (deploy/docs/dynamodb.md) for several."),
     TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .words = "debug info warn error",
          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
-         .help = "The lowest level that is written. One event at `warn` or `error` is written at "
-                 "most ten times a second; the next line tells how many were left out."),
+         .help = "The lowest level that is logged. The same message at `warn` or `error` is logged "
+                 "at most ten times a second; the next line says how many were suppressed."),
 
     /* --- aws --- */
     TEXT("aws.region", IN_CONFIG(aws.region), "", 0, 63, .form = &form_name, .readers = FOR_ALL,
-         .help = "Where services are that no ARN or URL places. Empty takes `AWS_REGION`, "
-                 "`AWS_DEFAULT_REGION`, the profile's, and the container's or instance's own."),
+         .help = "Region of services whose ARN or URL names none. Empty: `AWS_REGION`, "
+                 "`AWS_DEFAULT_REGION`, the profile's region, then the container's or instance's."),
     TEXT("aws.profile", IN_CONFIG(aws.profile), "", 0, 128, .readers = FOR_ALL,
-         .help = "Profile in the shared files (`~/.aws/config`, `~/.aws/credentials`). One that is "
-                 "named here comes before keys in the environment. Empty takes `AWS_PROFILE`, then "
-                 "`default`."),
+         .help = "Profile in the shared files (`~/.aws/config`, `~/.aws/credentials`). A profile "
+                 "set here takes precedence over access keys in the environment. Empty: "
+                 "`AWS_PROFILE`, then `default`."),
     TEXT("aws.endpoint", IN_CONFIG(aws.endpoint), "", 0, 1000, .form = &form_http_url,
          .readers = FOR_ALL,
-         .help = "URL of every service of AWS, for stand-ins. Empty takes "
+         .help = "URL used for every AWS service, for emulators. Empty: "
                  "`AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the profile's `endpoint_url`, "
-                 "and else each service's own host."),
+                 "then each service's own host."),
     TEXT("aws.proxy", IN_CONFIG(aws.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
          .flags = SETTING_SECRET, .readers = FOR_ALL,
-         .help = "An HTTP proxy for calls of AWS. Empty takes the environment's. Metadata of "
-                 "containers and instances are never asked through one."),
+         .help = "HTTP proxy for calls to AWS. Empty: the environment's. Container and instance "
+                 "metadata are never read through a proxy."),
     BOOL("aws.fips", IN_CONFIG(aws.fips), "false", .readers = FOR_ALL,
-         .help = "Take the hosts whose cryptography is validated (FIPS 140), as "
-                 "`AWS_USE_FIPS_ENDPOINT` does. Not every region has them."),
+         .help = "Use FIPS 140 validated endpoints, like `AWS_USE_FIPS_ENDPOINT`. Not every region "
+                 "has them."),
     BOOL("aws.dual_stack", IN_CONFIG(aws.dual_stack), "false", .readers = FOR_ALL,
-         .help = "Take the hosts that have IPv6 too, as `AWS_USE_DUALSTACK_ENDPOINT` does."),
+         .help = "Use endpoints that also have IPv6, like `AWS_USE_DUALSTACK_ENDPOINT`."),
 
     /* --- github --- */
     TEXT("github.api_url", IN_CONFIG(github.api_url), "https://api.github.com", 1, TEXT_MAX,
          .form = &form_http_url, .readers = FOR_FLEET,
-         .help = "The REST API. Enterprise Server: `https://HOST/api/v3`; ghe.com: "
+         .help = "URL of the REST API. Enterprise Server: `https://HOST/api/v3`; ghe.com: "
                  "`https://api.SUBDOMAIN.ghe.com`."),
     TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
          .help = "The GitHub App's id or client id. Excludes `github.token`."),
     TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_app_key,
          .flags = SETTING_SECRET | SETTING_LINES, .readers = FOR_FLEET,
          .help = "The App's private key in PEM, best as `file:PATH`; or `kms:KEY` (ARN, id or "
-                 "`alias/NAME`): an RSA key that KMS signs with and that never leaves it. Its "
-                 "tokens are used for four minutes, so that KMS is called that often at most."),
+                 "`alias/NAME`): an RSA key in KMS, which signs and never releases it. A signed "
+                 "token is reused for four minutes, so that KMS is called at most that often."),
     TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .flags = SETTING_SECRET,
          .readers = FOR_FLEET,
          .help = "A personal access token instead of an App, best as `env:NAME`."),
     WHOLE("github.installation", IN_CONFIG(github.installation), "0", 0, INT64_MAX,
           .readers = FOR_FLEET,
-          .help = "The App's installation. 0 takes it from the delivery, or looks it up."),
+          .help = "The App's installation id. 0: taken from the delivery, or looked up."),
     LIST("github.webhook_secrets", IN_CONFIG(github.webhook_secrets), 1, 10, .form = &form_secret,
          .flags = SETTING_SECRET | SETTING_RELOADABLE, .readers = FOR_INGRESS,
          .required = FOR_INGRESS, .example = "webhook_secrets: [env:WEBHOOK_SECRET]",
-         .help = "A delivery signed with any of them is genuine: two while you rotate. One signed "
-                 "with none is answered 401."),
+         .help = "Secrets of the webhook. A delivery signed with any of them is accepted, so list "
+                 "two while you rotate; one signed with none is answered 401."),
     TEXT("github.scope", IN_CONFIG(github.scope), "organization", 1, 12,
          .words = "organization repository", .readers = FOR_DAEMONS,
-         .help = "Where runners register. Jobs of a repository that a user owns register with the "
-                 "repository in either case."),
+         .help = "Where runners register. For a repository that a user owns, runners always "
+                 "register with the repository."),
     LIST("github.repositories", IN_CONFIG(github.repositories), 0, 10000, .form = &form_repository,
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
-         .help = "Repositories whose jobs are taken, as `owner/name` or `owner/*`; empty takes all "
-                 "that send deliveries. Others are answered 200 and left alone."),
+         .help = "Repositories whose jobs are run, as `owner/name` or `owner/*`. Empty: all that "
+                 "send deliveries. Deliveries from others are answered 200 and ignored."),
     TEXT("github.runner_group", IN_CONFIG(github.runner_group), "Default", 1, 256,
          .readers = FOR_FLEET,
-         .help = "The runner group, by name, of an organization's runners. A class may name its "
-                 "own."),
+         .help = "Name of the runner group of an organization's runners. A class may set its own."),
     TEXT("github.api_version", IN_CONFIG(github.api_version), "2022-11-28", 1, 32,
-         .readers = FOR_FLEET, .help = "Sent as `X-GitHub-Api-Version`."),
+         .readers = FOR_FLEET, .help = "Value of the header `X-GitHub-Api-Version`."),
     TEXT("github.proxy", IN_CONFIG(github.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
-         .help = "An HTTP proxy for calls of the API. Empty takes the environment's."),
-    WHOLE("github.timeout_ms", IN_CONFIG(github.timeout_ms), "30000", 100, 600000,
-          .readers = FOR_FLEET,
-          .help = "One call of the API, whole. A call that takes longer is a transient error."),
-    WHOLE("github.limit_pause_ms", IN_CONFIG(github.limit_pause_ms), "60000", 1000, 3600000,
-          .readers = FOR_FLEET,
-          .help = "After a refusal for a rate limit that names no time, nobody calls the API for "
-                  "so long; it doubles with each in a row, up to 16 times. GitHub asks for a "
-                  "minute at least, and may ban an App that does not wait."),
+         .help = "HTTP proxy for calls to the API. Empty: the environment's."),
+    DURATION("github.timeout", IN_CONFIG(github.timeout_ms), "30s", MILLISECONDS(100), MINUTES(10),
+             .readers = FOR_FLEET,
+             .help = "Time limit of one API call, from connecting to the last byte. A call that "
+                     "takes longer fails as a transient error."),
+    DURATION("github.secondary_limit_backoff", IN_CONFIG(github.secondary_limit_backoff_ms), "1m",
+             SECONDS(1), HOURS(1), .readers = FOR_FLEET,
+             .help = "How long no process calls the API after GitHub refused a call for a "
+                     "secondary rate limit without saying when to retry. Doubles with each such "
+                     "refusal in a row, up to 16 times. GitHub asks for at least one minute and "
+                     "may ban an App that does not wait."),
     NUMBER("github.rate.per_second", IN_CONFIG(github.rate.per_second), "10", 0, RATE_MAX,
            .readers = FOR_FLEET,
-           .help = "Calls of the API a second, of all processes together, for each installation. "
-                   "Calls beyond it wait; 0 does not limit them."),
+           .help = "API calls per second for each installation, of all processes together. Calls "
+                   "above it wait. 0: no limit."),
     WHOLE("github.rate.burst", IN_CONFIG(github.rate.burst), "60", 1, RATE_MAX,
-          .readers = FOR_FLEET, .help = "Calls that may be made at once after a quiet time."),
+          .readers = FOR_FLEET, .help = "API calls that may be made at once after a quiet time."),
     WHOLE("github.hook.id", IN_CONFIG(github.hook.id), "0", 0, INT64_MAX, .readers = FOR_REAPER,
-          .help = "The webhook whose delivery log the reaper reads to recover lost deliveries. 0 "
-                  "reads the App's own; with `github.token` and 0 none is read, and a delivery "
-                  "that failed stays lost until somebody asks GitHub for it again."),
+          .help = "Id of the webhook whose delivery log the reaper reads to recover lost "
+                  "deliveries. 0: the App's own webhook. With `github.token` and 0 no log is read: "
+                  "a delivery that failed is lost unless someone redelivers it on GitHub."),
     TEXT("github.hook.organization", IN_CONFIG(github.hook.organization), "", 0, 39,
          .readers = FOR_REAPER,
-         .help = "The organization that the webhook belongs to. The App or token needs the "
-                 "permission for organization webhooks (read; write to ask for redelivery)."),
+         .help = "Organization that the webhook belongs to. The App or token needs the permission "
+                 "for organization webhooks: read, and write to request redelivery."),
     TEXT("github.hook.repository", IN_CONFIG(github.hook.repository), "", 0, 140,
          .form = &form_repository, .readers = FOR_REAPER,
-         .help = "The repository that the webhook belongs to, as `owner/name`, instead of an "
+         .help = "Repository that the webhook belongs to, as `owner/name`, instead of an "
                  "organization. Needs the permission for repository webhooks."),
 
     /* --- ingress --- */
     TEXT("ingress.listen", IN_CONFIG(ingress.listen), "0.0.0.0:8080", 1, ADDRESS_MAX,
          .form = &form_address, .readers = FOR_INGRESS,
-         .help = "Where deliveries arrive. Port 0 lets the kernel choose."),
+         .help = "Address and port for deliveries. Port 0: the kernel chooses one."),
     TEXT("ingress.path", IN_CONFIG(ingress.path), "/webhook", 1, 256, .form = &form_url_path,
-         .readers = FOR_INGRESS, .help = "The webhook's path. Other paths are answered 404."),
+         .readers = FOR_INGRESS,
+         .help = "Path of the webhook. Requests for other paths are answered 404."),
     TEXT("ingress.admin_listen", IN_CONFIG(ingress.admin_listen), "127.0.0.1:9101", 0, ADDRESS_MAX,
          .form = &form_address, .readers = FOR_INGRESS,
-         .help = "/metrics, /healthz and /readyz, without TLS. Empty opens no admin port."),
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
+                 "port."),
     TEXT("ingress.tls.certificate", IN_CONFIG(ingress.tls_certificate), "", 0, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_INGRESS,
-         .help = "Path of the certificate chain in PEM. With `ingress.tls.key` it turns TLS on."),
+         .help = "File with the certificate chain in PEM. Together with `ingress.tls.key` it "
+                 "enables TLS."),
     TEXT("ingress.tls.key", IN_CONFIG(ingress.tls_key), "", 0, TEXT_MAX, .flags = SETTING_PATH,
-         .readers = FOR_INGRESS, .help = "Path of the certificate's private key in PEM."),
+         .readers = FOR_INGRESS, .help = "File with the certificate's private key in PEM."),
     WHOLE("ingress.threads", IN_CONFIG(ingress.threads), "0", 0, 256, .readers = FOR_INGRESS,
-          .help = "Event loops. 0 takes one for each core."),
-    WHOLE("ingress.max_body_bytes", IN_CONFIG(ingress.max_body_bytes), "1048576", 1024, 26214400,
-          .readers = FOR_INGRESS,
-          .help = "A larger body is answered 413. GitHub sends up to 25 MiB for other events; a "
-                  "workflow_job takes about 12 kB."),
-    WHOLE("ingress.max_header_bytes", IN_CONFIG(ingress.max_header_bytes), "16384", 1024, 1048576,
-          .readers = FOR_INGRESS, .help = "Larger headers are answered 400."),
+          .help = "Event loops, one thread each. 0: one for each core."),
+    SIZE("ingress.max_body_size", IN_CONFIG(ingress.max_body_size_bytes), "1MiB", KIB(1), MIB(25),
+         .readers = FOR_INGRESS,
+         .help = "Largest accepted body. A larger one is answered 413. GitHub sends up to 25 MiB "
+                 "for other events; a workflow_job has about 12 kB."),
+    SIZE("ingress.max_header_size", IN_CONFIG(ingress.max_header_size_bytes), "16KiB", KIB(1),
+         MIB(1), .readers = FOR_INGRESS,
+         .help = "Largest accepted request head. A larger one is answered 400."),
     WHOLE("ingress.max_connections", IN_CONFIG(ingress.max_connections), "4096", 1, 1000000,
           .readers = FOR_INGRESS,
-          .help = "Open connections. One more takes the place of the longest idle one, or waits "
-                  "until one ends."),
+          .help = "Open connections. At the limit a new one replaces the connection that has been "
+                  "idle the longest, or waits until one ends."),
     WHOLE("ingress.max_in_flight", IN_CONFIG(ingress.max_in_flight), "2048", 1, 1000000,
           .readers = FOR_INGRESS,
-          .help = "Deliveries on their way to the queue, shared out evenly between the event "
-                  "loops. A connection has one at most, however much it sends ahead. One more "
-                  "waits for a place, first come, first served."),
-    WHOLE("ingress.in_flight_wait_ms", IN_CONFIG(ingress.in_flight_wait_ms), "2000", 0, 60000,
-          .readers = FOR_INGRESS,
-          .help = "How long a delivery waits for a place in flight; then it is answered 503 with "
-                  "Retry-After. 0: at once. It is part of `ingress.put_deadline_ms`."),
-    WHOLE("ingress.request_timeout_ms", IN_CONFIG(ingress.request_timeout_ms), "10000", 100, MS_MAX,
-          .readers = FOR_INGRESS,
-          .help = "From the first byte of a request to its last. A slower one is closed."),
-    WHOLE("ingress.idle_timeout_ms", IN_CONFIG(ingress.idle_timeout_ms), "65000", 100, MS_MAX,
-          .readers = FOR_INGRESS,
-          .help = "A connection without a request for so long is closed. Longer than a load "
-                  "balancer's own, which is 60 s mostly."),
-    WHOLE("ingress.committers", IN_CONFIG(ingress.committers), "2", 1, 64, .readers = FOR_INGRESS,
-          .help = "Threads that put batches of deliveries on the queue."),
+          .help = "Deliveries being written to the queue, divided evenly among the event loops. A "
+                  "connection has at most one, even if it pipelines. At the limit deliveries wait "
+                  "in order of arrival, up to `ingress.admission_timeout`."),
+    DURATION("ingress.admission_timeout", IN_CONFIG(ingress.admission_timeout_ms), "2s", 0,
+             MINUTES(1), .readers = FOR_INGRESS,
+             .help = "How long a delivery waits when `ingress.max_in_flight` is reached; then it "
+                     "is answered 503 with Retry-After. 0s: answered 503 at once. The wait counts "
+                     "toward `ingress.enqueue_timeout`."),
+    DURATION("ingress.request_timeout", IN_CONFIG(ingress.request_timeout_ms), "10s",
+             MILLISECONDS(100), DAYS(1), .readers = FOR_INGRESS,
+             .help = "Time limit from the first byte of a request to its last. The connection of a "
+                     "slower one is closed."),
+    DURATION("ingress.idle_timeout", IN_CONFIG(ingress.idle_timeout_ms), "65s", MILLISECONDS(100),
+             DAYS(1), .readers = FOR_INGRESS,
+             .help = "A connection without a request for this long is closed. Set it above the "
+                     "load balancer's own idle timeout, which is usually 60 s."),
+    WHOLE("ingress.commit_threads", IN_CONFIG(ingress.commit_threads), "2", 1, 64,
+          .readers = FOR_INGRESS, .help = "Threads that write batches of deliveries to the queue."),
     WHOLE("ingress.batch", IN_CONFIG(ingress.batch), "256", 1, 4096, .readers = FOR_INGRESS,
-          .help = "Deliveries in one put, at most; what gathers beyond it goes into the next."),
-    WHOLE("ingress.put_deadline_ms", IN_CONFIG(ingress.put_deadline_ms), "5000", 10, 60000,
+          .help = "Most deliveries written to the queue in one batch. The rest goes into the next "
+                  "batch."),
+    DURATION("ingress.enqueue_timeout", IN_CONFIG(ingress.enqueue_timeout_ms), "5s",
+             MILLISECONDS(10), MINUTES(1), .readers = FOR_INGRESS,
+             .help = "A delivery that the queue has not confirmed within this time goes to the "
+                     "spool; without a spool it is answered 503 with Retry-After. GitHub gives up "
+                     "after 10 s."),
+    DURATION("ingress.retry_after", IN_CONFIG(ingress.retry_after_ms), "10s", 0, HOURS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS,
+             .help = "The Retry-After header of a 503, in whole seconds, rounded up."),
+    WHOLE("ingress.dedupe_cache_size", IN_CONFIG(ingress.dedupe_cache_size), "65536", 1, 16777216,
           .readers = FOR_INGRESS,
-          .help = "A delivery that is not durable after so long is answered 503 with Retry-After. "
-                  "GitHub itself gives up after 10 s."),
-    WHOLE("ingress.retry_after_seconds", IN_CONFIG(ingress.retry_after_seconds), "10", 0, 3600,
-          .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS, .help = "The Retry-After of a 503."),
-    WHOLE("ingress.dedupe_entries", IN_CONFIG(ingress.dedupe_entries), "65536", 1, 16777216,
-          .readers = FOR_INGRESS,
-          .help =
-              "Delivery ids remembered, the oldest forgotten first. A repeat that was forgotten "
-              "is put on the queue again, where it does no harm."),
-    WHOLE("ingress.drain_seconds", IN_CONFIG(ingress.drain_seconds), "10", 0, 3600,
-          .readers = FOR_INGRESS,
-          .help = "After SIGTERM: what is in flight may take so long to be answered."),
+          .help = "Delivery ids remembered to detect repeats; the oldest are forgotten first. A "
+                  "repeat of a forgotten one is queued again, which does no harm."),
+    DURATION("ingress.drain_timeout", IN_CONFIG(ingress.drain_timeout_ms), "10s", 0, HOURS(1),
+             .readers = FOR_INGRESS,
+             .help = "After SIGTERM: how long deliveries in flight may take to be answered. Then "
+                     "their connections are closed, and GitHub records them as failed."),
     WHOLE("ingress.record_format", IN_CONFIG(ingress.record_format), "1", 1, 1000000,
           .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS,
-          .help =
-              "The format of the messages that the ingress puts on the queue; workers and "
-              "reapers take theirs from the ledger. The default is the previous release's, so "
-              "that an upgrade may begin with the ingress. `mayflyctl upgrade finish` says when "
-              "to raise it."),
+          .help = "Format of the messages that the ingress writes to the queue; workers and "
+                  "reapers read theirs from the ledger. The default is the previous release's, so "
+                  "that an upgrade may begin with the ingress. `mayflyctl upgrade finish` says "
+                  "when to raise it."),
     TEXT("ingress.spool.path", IN_CONFIG(ingress.spool_path), "", 0, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_INGRESS,
-         .help = "File of the local spool, one for each ingress: a second one is refused at its "
-                 "start. When the queue refuses a put, or "
-                 "takes longer than `ingress.put_deadline_ms`, deliveries are made durable there, "
-                 "answered 202, and moved on in order when the queue is back; and the ingress "
-                 "starts while the queue is away. Empty: no spool, such deliveries are answered "
-                 "503. It gains nothing where the queue is SQLite on the same disk."),
+         .help = "File of the local spool, one for each ingress process: a second process that "
+                 "opens it fails to start. While the queue fails or takes longer than "
+                 "`ingress.enqueue_timeout`, deliveries are stored here, answered 202, and moved "
+                 "to the queue in order when it is back; and the ingress starts while the queue is "
+                 "unavailable. Empty: no spool; such deliveries are answered 503. A spool has no "
+                 "benefit where the queue is SQLite on the same disk."),
     WHOLE("ingress.spool.max_messages", IN_CONFIG(ingress.spool_max_messages), "100000", 1,
           10000000, .readers = FOR_INGRESS,
-          .help = "Deliveries in the spool, about 2 kB each. More are answered 503 with "
-                  "Retry-After, as on a full disk."),
-    WHOLE("ingress.spool.max_age_seconds", IN_CONFIG(ingress.spool_max_age_seconds), "86400", 1,
-          2592000, .readers = FOR_INGRESS,
-          .help = "While the spool's oldest delivery is older, new ones are answered 503 with "
-                  "Retry-After. What is in the spool is moved on however old it is."),
+          .help = "Most deliveries in the spool, about 2 kB each. Above it, and on a full disk, "
+                  "deliveries are answered 503 with Retry-After."),
+    DURATION("ingress.spool.max_age", IN_CONFIG(ingress.spool_max_age_ms), "1d", SECONDS(1),
+             DAYS(30), .readers = FOR_INGRESS,
+             .help = "While the oldest delivery in the spool is older, new ones are answered 503 "
+                     "with Retry-After. Deliveries in the spool are moved to the queue whatever "
+                     "their age."),
     WHOLE("ingress.spool.batch", IN_CONFIG(ingress.spool_batch), "512", 1, 1024,
           .readers = FOR_INGRESS,
-          .help = "Deliveries moved from the spool to the queue at a time."),
-    WHOLE("ingress.spool.retry_ms", IN_CONFIG(ingress.spool_retry_ms), "2000", 100, MS_MAX,
-          .readers = FOR_INGRESS,
-          .help = "The longest wait between two attempts to move the spool on; full-jitter "
-                  "back-off from 100 ms."),
-    WHOLE("ingress.ready.spool_percent", IN_CONFIG(ingress.ready_spool_percent), "80", 1, 100,
-          .readers = FOR_INGRESS,
-          .help = "From so much of `ingress.spool.max_messages` on, /readyz is red. It is too "
-                  "while the spool's oldest is over age. With a spool, a queue that is away does "
-                  "not make it red."),
-    WHOLE("ingress.ready.intake_percent", IN_CONFIG(ingress.ready_intake_percent), "90", 1, 100,
-          .readers = FOR_INGRESS,
-          .help = "From so much of `ingress.max_in_flight` on, /readyz is red, so that a load "
-                  "balancer sends deliveries elsewhere."),
+          .help = "Most deliveries moved from the spool to the queue at once."),
+    DURATION("ingress.spool.max_retry_delay", IN_CONFIG(ingress.spool_max_retry_delay_ms), "2s",
+             MILLISECONDS(100), DAYS(1), .readers = FOR_INGRESS,
+             .help = "Longest delay between two attempts to move deliveries to the queue: "
+                     "exponential backoff with full jitter, from 100 ms."),
+    WHOLE("ingress.spool_not_ready_percent", IN_CONFIG(ingress.spool_not_ready_percent), "80", 1,
+          100, .readers = FOR_INGRESS,
+          .help = "/readyz fails when the spool holds this share of `ingress.spool.max_messages`. "
+                  "It also fails while the oldest is above `ingress.spool.max_age`. With a spool, "
+                  "an unavailable queue does not make it fail."),
+    WHOLE("ingress.intake_not_ready_percent", IN_CONFIG(ingress.intake_not_ready_percent), "90", 1,
+          100, .readers = FOR_INGRESS,
+          .help = "/readyz fails when this share of `ingress.max_in_flight` is in use, so that a "
+                  "load balancer sends deliveries elsewhere."),
 
     /* --- worker --- */
     TEXT("worker.admin_listen", IN_CONFIG(worker.admin_listen), "127.0.0.1:9102", 0, ADDRESS_MAX,
          .form = &form_address, .readers = FOR_WORKER,
-         .help = "/metrics, /healthz and /readyz, without TLS. Empty opens no admin port."),
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
+                 "port."),
     WHOLE("worker.launch_threads", IN_CONFIG(worker.launch_threads), "8", 1, 1024,
           .readers = FOR_WORKER,
-          .help = "Launches in flight of one worker, all classes together; other jobs wait. No "
-                  "class holds more than its share while others have work. At least one per "
-                  "class."),
-    WHOLE("worker.event_threads", IN_CONFIG(worker.event_threads), "2", 1, 64,
-          .readers = FOR_WORKER, .help = "Threads that note what became of jobs."),
-    WHOLE("worker.end_threads", IN_CONFIG(worker.end_threads), "2", 1, 256, .readers = FOR_WORKER,
-          .help = "Threads that end VMs whose job is over."),
-    WHOLE("worker.lease_ms", IN_CONFIG(worker.lease_ms), "30000", 100, MS_MAX, .readers = FOR_FLEET,
-          .help = "How long a taken message is this worker's; a heartbeat extends it while its "
-                  "launch makes progress. After a crash another worker takes it when this is "
-                  "over."),
-    WHOLE("worker.slot_poll_ms", IN_CONFIG(worker.slot_poll_ms), "20", 1, 60000,
-          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-          .help = "How often the counter of freed slots is read while a class is full. With "
-                  "DynamoDB, where each read is paid for, 250 is enough."),
-    WHOLE("worker.end_grace_ms", IN_CONFIG(worker.end_grace_ms), "10000", 0, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "A VM whose job is over may take so long to end by itself; then it is ended."),
-    WHOLE("worker.drain_seconds", IN_CONFIG(worker.drain_seconds), "30", 0, 3600,
+          .help = "Launches that one worker process makes at once, over all classes; further jobs "
+                  "wait. Each class has an equal share while others have work. At least one for "
+                  "each class."),
+    WHOLE("worker.event_consumer_threads", IN_CONFIG(worker.event_consumer_threads), "2", 1, 64,
           .readers = FOR_WORKER,
-          .help = "After SIGTERM: launches in flight may take so long; the rest is given back."),
+          .help = "Threads that consume job events (queued, in progress, completed) from the "
+                  "queue."),
+    WHOLE("worker.terminate_threads", IN_CONFIG(worker.terminate_threads), "2", 1, 256,
+          .readers = FOR_WORKER, .help = "Threads that terminate VMs whose job has finished."),
+    DURATION("worker.visibility_timeout", IN_CONFIG(worker.visibility_timeout_ms), "30s",
+             MILLISECONDS(100), DAYS(1), .readers = FOR_FLEET,
+             .help = "How long a received message is hidden from other workers. A heartbeat "
+                     "extends it while the launch makes progress; after a crash another worker "
+                     "receives the message when it ends."),
+    DURATION("worker.capacity_poll", IN_CONFIG(worker.capacity_poll_ms), "20ms", MILLISECONDS(1),
+             MINUTES(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+             .help = "How often a worker checks for a free slot while a class is at its cap. Use "
+                     "250ms with DynamoDB, where every read is paid for."),
+    DURATION("worker.terminate_grace_period", IN_CONFIG(worker.terminate_grace_period_ms), "10s", 0,
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "How long a VM whose job has finished may take to shut down by itself; then "
+                     "the worker terminates it."),
+    DURATION("worker.drain_timeout", IN_CONFIG(worker.drain_timeout_ms), "30s", 0, HOURS(1),
+             .readers = FOR_WORKER,
+             .help = "After SIGTERM: how long launches in flight may take to finish. The messages "
+                     "of the others are returned to the queue."),
 
     /* --- reaper --- */
     TEXT("reaper.admin_listen", IN_CONFIG(reaper.admin_listen), "127.0.0.1:9103", 0, ADDRESS_MAX,
          .form = &form_address, .readers = FOR_REAPER,
-         .help = "/metrics, /healthz and /readyz, without TLS. Empty opens no admin port."),
-    WHOLE("reaper.interval_ms", IN_CONFIG(reaper.interval_ms), "10000", 10, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER, .help = "Between two sweeps."),
-    WHOLE("reaper.lease_ms", IN_CONFIG(reaper.lease_ms), "60000", 100, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "One reaper sweeps, and keeps its lease until it ends; after its crash another "
-                  "takes over when this is over. At least three times `reaper.interval_ms`."),
-    WHOLE("reaper.confirm_after_ms", IN_CONFIG(reaper.confirm_after_ms), "60000", 0, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "What only seems to be wrong with a VM, a machine or a runner's registration (it "
-                  "is not listed, or nothing accounts for it) is acted upon when a sweep sees it "
-                  "again, so long after it was first seen or later."),
-    WHOLE("reaper.deadline_grace_ms", IN_CONFIG(reaper.deadline_grace_ms), "60000", 0, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "A VM so long past its class's `max_duration_seconds` is ended. Also how far "
-                  "the provider's clock and ours may be apart when a VM is looked for whose launch "
-                  "was never answered."),
-    WHOLE("reaper.startup_timeout_ms", IN_CONFIG(reaper.startup_timeout_ms), "300000", 100, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "A launch may take so long in all, while its worker's heartbeat keeps it. A "
-                  "launched VM whose runner was never seen online for so long is ended, and "
-                  "another launched if it is still wanted. A launch that was never answered has "
-                  "left no VM if none that fits is listed for so long."),
-    WHOLE("reaper.ending_grace_ms", IN_CONFIG(reaper.ending_grace_ms), "120000", 0, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "A VM that has been ending for so long is ended for good."),
-    WHOLE("reaper.patience_ms", IN_CONFIG(reaper.patience_ms), "120000", 100, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "A job that waits longer while VMs are fewer than jobs gets another launch "
-                  "message."),
-    WHOLE("reaper.keep_hours", IN_CONFIG(reaper.keep_hours), "72", 0, 87600,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "Ended jobs and VMs stay in the ledger so long, for `mayflyctl why`; then they "
-                  "are removed."),
-    WHOLE("reaper.keep_logs_hours", IN_CONFIG(reaper.keep_logs_hours), "24", 0, 87600,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "Consoles and exit records of ended VMs stay on their host so long; then they "
-                  "are removed."),
-    WHOLE("reaper.records_interval_ms", IN_CONFIG(reaper.records_interval_ms), "60000", 10, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "Between two readings of GitHub's runner lists, in search of records that were "
-                  "left over."),
-    WHOLE("reaper.drain_seconds", IN_CONFIG(reaper.drain_seconds), "30", 0, 3600,
-          .readers = FOR_REAPER,
-          .help = "After SIGTERM: the call that a sweep waits for may take so long; what the sweep "
-                  "did not come to is the next holder's."),
-    WHOLE("reaper.deliveries.interval_ms", IN_CONFIG(reaper.deliveries.interval_ms), "60000", 10,
-          MS_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "Between two readings of GitHub's delivery log, in search of deliveries that "
-                  "failed. Needs an App, or `github.hook`."),
-    WHOLE("reaper.deliveries.window_ms", IN_CONFIG(reaper.deliveries.window_ms), "3600000", 1000,
-          3 * (int64_t)MS_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "How far back the very first reading looks; later ones go back to the last good "
-                  "one, at most three days, which is as long as GitHub remembers."),
-    WHOLE("reaper.deliveries.margin_ms", IN_CONFIG(reaper.deliveries.margin_ms), "120000", 0,
-          3600000, .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "How much of what was read is read again, because deliveries appear late."),
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
+                 "port."),
+    DURATION("reaper.interval", IN_CONFIG(reaper.interval_ms), "10s", MILLISECONDS(10), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Pause between two sweeps."),
+    DURATION("reaper.lease_duration", IN_CONFIG(reaper.lease_duration_ms), "1m", MILLISECONDS(100),
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Of several reapers one holds the sweep lease and renews it. When it crashes, "
+                     "another takes over after this time. At least three times "
+                     "`reaper.interval`."),
+    DURATION("reaper.confirm_after", IN_CONFIG(reaper.confirm_after_ms), "1m", 0, DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Evidence that may be wrong (a VM or runner missing from a list, a VM that "
+                     "the ledger does not know) is acted upon only when a second sweep sees it "
+                     "again, at least this long after the first."),
+    DURATION("reaper.deadline_grace_period", IN_CONFIG(reaper.deadline_grace_period_ms), "1m", 0,
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "A VM is terminated this long after its class's `max_duration`. Also the "
+                     "largest assumed difference between this machine's clock and the provider's, "
+                     "when the reaper searches for the VM of a launch whose response was lost."),
+    DURATION("reaper.startup_timeout", IN_CONFIG(reaper.startup_timeout_ms), "5m",
+             MILLISECONDS(100), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Time limit of one launch. A launched VM whose runner was "
+                     "not seen online within it is terminated, and another is launched if the job "
+                     "still waits. The slot of a launch whose response was lost is freed when no "
+                     "matching VM was listed for this long."),
+    DURATION("reaper.terminate_timeout", IN_CONFIG(reaper.terminate_timeout_ms), "2m", 0, DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "A VM that has been shutting down for this long is terminated by the "
+                     "reaper."),
+    DURATION("reaper.relaunch_after", IN_CONFIG(reaper.relaunch_after_ms), "2m", MILLISECONDS(100),
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "When a job has waited this long and there are fewer VMs than waiting jobs, "
+                     "the reaper requests another launch."),
+    DURATION("reaper.retention", IN_CONFIG(reaper.retention_ms), "3d", 0, DAYS(3650),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`; then "
+                     "they are deleted."),
+    DURATION("reaper.log_retention", IN_CONFIG(reaper.log_retention_ms), "1d", 0, DAYS(3650),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How long the console logs and exit records of ended VMs stay on their host; "
+                     "then they are deleted."),
+    DURATION("reaper.stale_runner_scan_interval", IN_CONFIG(reaper.stale_runner_scan_interval_ms),
+             "1m", MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Pause between two scans of GitHub's runner lists for stale registrations "
+                     "(runners whose VM is gone), which are deleted."),
+    DURATION("reaper.drain_timeout", IN_CONFIG(reaper.drain_timeout_ms), "30s", 0, HOURS(1),
+             .readers = FOR_REAPER,
+             .help = "After SIGTERM: how long the current call of a sweep may take. The next "
+                     "holder of the lease does the rest of the sweep."),
+    DURATION("reaper.deliveries.interval", IN_CONFIG(reaper.deliveries.interval_ms), "1m",
+             MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Pause between two readings of GitHub's delivery log, which recover failed "
+                     "deliveries. Needs an App, or `github.hook`."),
+    DURATION("reaper.deliveries.initial_lookback", IN_CONFIG(reaper.deliveries.initial_lookback_ms),
+             "1h", SECONDS(1), DAYS(3), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How far back the first reading goes. Later ones start at the last successful "
+                     "reading, at most three days back, which is how long GitHub keeps the log."),
+    DURATION("reaper.deliveries.overlap", IN_CONFIG(reaper.deliveries.overlap_ms), "2m", 0,
+             HOURS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How far a reading goes back before the end of the last one, because "
+                     "deliveries may appear in the log late."),
     WHOLE("reaper.deliveries.calls_per_sweep", IN_CONFIG(reaper.deliveries.calls), "60", 2, 10000,
           .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
-          .help = "Calls of the API for that in one sweep, at most; the next sweep goes on."),
+          .help = "Most API calls for this in one sweep; the next sweep continues."),
 
     /* --- limits and retry --- */
     WHOLE("limits.max_vms", IN_CONFIG(limits.max_vms), "100", 1, 1000000,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET, .help = "VMs of all classes at once."),
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Most VMs at once, over all classes. At the limit jobs wait."),
     WHOLE("limits.max_vms_per_repository", IN_CONFIG(limits.max_vms_per_repository), "0", 0,
           1000000, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "VMs launched for one repository at once; 0 sets no cap."),
+          .help = "Most VMs launched for one repository at once. At the limit its jobs wait. 0: no "
+                  "limit."),
     NUMBER("limits.launch_rate.per_second", IN_CONFIG(limits.launch_rate.per_second), "5", 0,
            RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-           .help = "Launches a second of all classes together; 0 does not limit them."),
+           .help = "Launches per second, over all classes. Jobs above it wait. 0: no limit."),
     WHOLE("limits.launch_rate.burst", IN_CONFIG(limits.launch_rate.burst), "5", 1, RATE_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "Launches at once after a quiet time."),
+          .help = "Launches that may be made at once after a quiet time."),
     NUMBER("limits.terminate_rate.per_second", IN_CONFIG(limits.terminate_rate.per_second), "10", 0,
            RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-           .help =
-               "VMs that workers and reapers together end in a second, counted as their provider "
-               "counts (by account and region, or by host); the others follow, and "
-               "`mayfly_fleet_rate_waits_total{call=\"terminate\"}` counts the waits. 0 does "
-               "not limit them."),
+           .help = "VMs terminated per second by all workers and reapers together, for each "
+                   "account and region, or each host. Others wait; "
+                   "`mayfly_fleet_rate_waits_total{call=\"terminate\"}` counts the waits. 0: no "
+                   "limit."),
     WHOLE("limits.terminate_rate.burst", IN_CONFIG(limits.terminate_rate.burst), "10", 1, RATE_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "VMs ended at once after a quiet time."),
+          .help = "VMs that may be terminated at once after a quiet time."),
     NUMBER("limits.describe_rate.per_second", IN_CONFIG(limits.describe_rate.per_second), "100", 0,
            RATE_MAX, .readers = FOR_FLEET,
-           .help = "Calls a second that ask for one VM, of all processes together; "
-                   "one that waits longer than 5 s is given up until the next sweep. Counted by "
-                   "`mayfly_fleet_rate_waits_total{call=\"describe\"}`. 0 does not limit them."),
+           .help = "Calls per second that describe one VM, of all processes together. A call that "
+                   "would wait longer than 5 s is left to the next sweep. "
+                   "`mayfly_fleet_rate_waits_total{call=\"describe\"}` counts the waits. 0: no "
+                   "limit."),
     WHOLE("limits.describe_rate.burst", IN_CONFIG(limits.describe_rate.burst), "100", 1, RATE_MAX,
-          .readers = FOR_FLEET, .help = "Such calls at once after a quiet time."),
+          .readers = FOR_FLEET, .help = "Such calls that may be made at once after a quiet time."),
     NUMBER("limits.list_rate.per_second", IN_CONFIG(limits.list_rate.per_second), "10", 0, RATE_MAX,
            .readers = FOR_FLEET,
-           .help = "Calls a second that list VMs (one for each page), of all "
-                   "processes together; a list with a page that waits longer than 5 s is given up "
-                   "until the next sweep. Counted by "
-                   "`mayfly_fleet_rate_waits_total{call=\"list\"}`. 0 does not limit them."),
+           .help = "Calls per second that list VMs (one for each page), of all processes together. "
+                   "A list with a page that would wait longer than 5 s is left to the next sweep. "
+                   "`mayfly_fleet_rate_waits_total{call=\"list\"}` counts the waits. 0: no "
+                   "limit."),
     WHOLE("limits.list_rate.burst", IN_CONFIG(limits.list_rate.burst), "10", 1, RATE_MAX,
-          .readers = FOR_FLEET, .help = "Such calls at once after a quiet time."),
+          .readers = FOR_FLEET, .help = "Such calls that may be made at once after a quiet time."),
     WHOLE("retry.max_attempts", IN_CONFIG(retry.max_attempts), "8", 1, 1000,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "Attempts of one message. After the last it is buried with its error: "
-                  "`mayflyctl dead` shows it."),
-    WHOLE("retry.base_ms", IN_CONFIG(retry.base_ms), "1000", 1, MS_MAX, .flags = SETTING_RELOADABLE,
-          .readers = FOR_FLEET, .help = "The longest wait before the first retry."),
-    WHOLE("retry.cap_ms", IN_CONFIG(retry.cap_ms), "300000", 1, MS_MAX, .flags = SETTING_RELOADABLE,
-          .readers = FOR_FLEET,
-          .help = "The longest wait before any retry; not below `retry.base_ms`."),
+          .help = "Attempts of one message. After the last one it moves to the dead-letter queue "
+                  "with its "
+                  "error: `mayflyctl dead` shows it."),
+    DURATION("retry.base_delay", IN_CONFIG(retry.base_delay_ms), "1s", MILLISECONDS(1), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Longest delay before the first retry."),
+    DURATION("retry.max_delay", IN_CONFIG(retry.max_delay_ms), "5m", MILLISECONDS(1), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Longest delay before any retry; at least `retry.base_delay`."),
 
-    /* --- breaker --- */
-    WHOLE("breaker.failures", IN_CONFIG(breaker.failures), "5", 0, 1000,
+    /* --- circuit --- */
+    WHOLE("circuit.failure_threshold", IN_CONFIG(circuit.failure_threshold), "5", 0, 1000,
           .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-          .help = "Jobs in a row, in the whole fleet, whose launch was refused (bad image, "
-                  "permission denied) that stop their class; its jobs then wait and spend no "
-                  "attempts. 0 never stops one."),
-    WHOLE("breaker.pause_ms", IN_CONFIG(breaker.pause_ms), "60000", 10, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-          .help = "After so long one launch is tried: success starts the class again, another "
-                  "refusal doubles the wait."),
-    WHOLE("breaker.max_pause_ms", IN_CONFIG(breaker.max_pause_ms), "900000", 10, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-          .help = "The longest wait between two tries."),
+          .help = "Launches for different jobs, in the whole fleet, that must fail in a row with a "
+                  "permanent error (bad image, permission denied) before the class's circuit "
+                  "opens. While it is open, the class's jobs wait and spend no attempts. 0: it "
+                  "never opens."),
+    DURATION("circuit.open_duration", IN_CONFIG(circuit.open_duration_ms), "1m", MILLISECONDS(10),
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+             .help = "How long an open circuit waits before one trial launch. Success closes it; "
+                     "another failure doubles the wait."),
+    DURATION("circuit.max_open_duration", IN_CONFIG(circuit.max_open_duration_ms), "15m",
+             MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+             .help = "Longest wait between two trial launches."),
 
     /* --- classes --- */
     TEXT("classes[].name", IN_CLASS(name), "", 1, 32, .form = &form_name, .readers = FOR_DAEMONS,
          .required = FOR_DAEMONS, .example = "name: small",
-         .help = "Names the class in logs, metrics and the queue's lanes. Must be unique."),
+         .help = "Name of the class in logs, metrics and the queue's lanes. Must be unique."),
     LIST("classes[].labels", IN_CLASS(labels), 1, 100, .form = &form_label,
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS, .required = FOR_DAEMONS,
          .example = "labels: [self-hosted, linux, x64, microvm]",
-         .help = "The labels of the class's runners: exactly these, GitHub adds none."),
+         .help = "Labels of the class's runners: exactly these, GitHub adds none."),
     LIST("classes[].required_labels", IN_CLASS(required_labels), 0, 100, .form = &form_label,
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
-         .help = "Labels a job must carry to belong here; all must be among `labels`. Keeps jobs "
-                 "that any self-hosted runner may take from launching a VM."),
+         .help = "Labels that a job must have to belong to this class; all must be among `labels`. "
+                 "Prevents launches for jobs that any self-hosted runner may run."),
     TEXT("classes[].provider", IN_CLASS(provider), config_provider_default, 1, 32,
          .words = config_provider_names, .readers = FOR_FLEET, .help = "What runs the VMs."),
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
-         .help = "Empty takes `github.runner_group`."),
+         .help = "Name of the class's runner group. Empty: `github.runner_group`."),
     WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000, .flags = SETTING_RELOADABLE,
-          .readers = FOR_FLEET, .help = "VMs of this class at once; other jobs wait for a slot."),
-    WHOLE("classes[].max_duration_seconds", IN_CLASS(max_duration_seconds), "3600", 1, 432000,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "From a VM's launch to its end, job and all. After that it is ended, and with it "
-                  "the job."),
-    WHOLE("classes[].idle_seconds", IN_CLASS(idle_seconds), "120", 1, 86400,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "A VM that got no job for so long ends itself."),
-    WHOLE("classes[].patience_ms", IN_CLASS(patience_ms), "0", 0, MS_MAX,
-          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "0 takes `reaper.patience_ms`."),
+          .readers = FOR_FLEET,
+          .help = "Most VMs of this class at once. At the limit its jobs wait."),
+    DURATION("classes[].max_duration", IN_CLASS(max_duration_ms), "1h", SECONDS(1), DAYS(5),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Longest life of a VM, from its launch. Then it is terminated, and a job that "
+                     "still runs on it fails."),
+    DURATION("classes[].idle_timeout", IN_CLASS(idle_timeout_ms), "2m", SECONDS(1), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "A VM that got no job for this long shuts down."),
+    DURATION("classes[].relaunch_after", IN_CLASS(relaunch_after_ms), "0s", 0, DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "`reaper.relaunch_after` for this class. 0s: the reaper's value."),
     NUMBER("classes[].launch_rate.per_second", IN_CLASS(launch_rate.per_second), "0", 0, RATE_MAX,
            .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-           .help = "Launches a second of this class, within the fleet's; 0 does not limit them."),
+           .help = "Launches per second of this class, within `limits.launch_rate`. Jobs above it "
+                   "wait. 0: no limit of its own."),
     WHOLE("classes[].launch_rate.burst", IN_CLASS(launch_rate.burst), "1", 1, RATE_MAX,
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "Launches at once after a quiet time."),
+          .help = "Launches that may be made at once after a quiet time."),
     TEXT("classes[].proxy.http", IN_CLASS(proxy.http), "", 0, TEXT_MAX, .form = &form_http_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
-         .help = "`http_proxy` in the runner's environment; empty sets none."),
+         .help = "`http_proxy` in the runner's environment. Empty: not set."),
     TEXT("classes[].proxy.https", IN_CLASS(proxy.https), "", 0, TEXT_MAX, .form = &form_http_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET,
-         .help = "`https_proxy` in the runner's environment; empty sets none."),
+         .help = "`https_proxy` in the runner's environment. Empty: not set."),
     TEXT("classes[].proxy.no_proxy", IN_CLASS(proxy.no_proxy), "", 0, TEXT_MAX,
-         .readers = FOR_FLEET, .help = "`no_proxy` in the runner's environment."),
+         .readers = FOR_FLEET, .help = "`no_proxy` in the runner's environment. Empty: not set."),
 };
 const size_t config_setting_count = COUNT_OF(config_settings);
 

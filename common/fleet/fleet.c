@@ -14,7 +14,7 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     ASSERT(f != NULL);
     f->ledger = ledger;
     f->github = github;
-    f->grace_ms = c->reaper.deadline_grace_ms;
+    f->grace_ms = c->reaper.deadline_grace_period_ms;
     f->launch_rate = c->limits.launch_rate;
     f->terminate_rate = c->limits.terminate_rate;
     f->describe_rate = c->limits.describe_rate;
@@ -30,7 +30,7 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
         struct fleet_class *slot = &f->classes[f->class_count++];
         slot->fleet = f;
         slot->name = slice_dup(slice_of(class->name));
-        slot->max_duration_ms = class->max_duration_seconds * 1000;
+        slot->max_duration_ms = class->max_duration_ms;
         const struct vm_pace pace = fleet_pace_of(slot);
         if (vm_open_paced(class, c->deployment, &pace, &slot->provider, e) != 0) {
             fleet_close(f);

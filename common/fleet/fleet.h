@@ -76,7 +76,7 @@ void fleet_interrupt(struct fleet *f);
 bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm);
 
 /* How long such a machine may yet be at work: until the row has been `ending` for the class's
- * max_duration_seconds and reaper.deadline_grace_ms. 0: no longer, if the provider keeps its word,
+ * max_duration and reaper.deadline_grace_period. 0: no longer, if the provider keeps its word,
  * or there is none. No call is made. */
 int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm);
 

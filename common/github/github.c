@@ -175,7 +175,7 @@ int github_open(const struct config *c, struct ledger *ledger, struct github **o
     g->api_version = slice_dup(slice_of(cg->api_version));
     g->installation = cg->installation;
     g->timeout_ms = cg->timeout_ms;
-    g->limit_pause_ms = cg->limit_pause_ms;
+    g->secondary_limit_backoff_ms = cg->secondary_limit_backoff_ms;
     g->rate = cg->rate;
     g->jwts = github_cache_new();
     g->tokens = github_cache_new();

@@ -170,7 +170,8 @@ static int judge(struct github *g, const struct github_pass *pass, const struct 
     struct github_verdict v;
     struct github_bucket *b = github_bucket(g, pass->bucket);
     pthread_mutex_lock(&g->lock);
-    struct github_silence silence = {.pause_ms = g->limit_pause_ms, .hits = b->secondary_hits};
+    struct github_silence silence = {.pause_ms = g->secondary_limit_backoff_ms,
+                                     .hits = b->secondary_hits};
     pthread_mutex_unlock(&g->lock);
     github_judge(r, clock_wall_ms(), &silence, &v);
     learn(g, b, pass->bucket, &v);

@@ -69,7 +69,7 @@ struct github {
     struct github_signer signer;
     int64_t installation;
     int64_t timeout_ms;
-    int64_t limit_pause_ms;
+    int64_t secondary_limit_backoff_ms;
     struct config_rate rate;
     struct github_cache *jwts;          /* the App's own token, where signing costs a call */
     struct github_cache *tokens;        /* installation id -> token */
@@ -151,7 +151,7 @@ MUST_CHECK int github_path_scope(struct buf *path, const struct github_scope *s,
 
 /* How long to be silent after a limit that names no time. */
 struct github_silence {
-    int64_t pause_ms; /* github.limit_pause_ms */
+    int64_t pause_ms; /* github.secondary_limit_backoff */
     int hits;         /* such limits in a row so far; each doubles the pause, up to 16 times */
 };
 

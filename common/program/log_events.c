@@ -114,7 +114,7 @@ const struct log_event log_events[] = {
      "The root file system could not be enlarged to the size of its disk. The job has less space "
      "than the class promises.",
      "Check that the image's root file system is ext4 and that `disk` is its device."},
-    {"drain_interrupted", "ingress, worker, reaper", "warn", "cause, duration_s, action",
+    {"drain_interrupted", "ingress, worker, reaper", "warn", "cause, drain_timeout_ms, action",
      "The program exited before its drain had finished, because of a second signal or because the "
      "drain took too long.",
      "Nothing. If the cause is `timeout`, allow a longer drain."},
@@ -128,7 +128,7 @@ const struct log_event log_events[] = {
      "GitHub got 503.",
      "Fix the queue; check the free space and the limits of the spool. The reaper recovers the "
      "deliveries from GitHub's delivery log."},
-    {"enqueue_timeout", "ingress", "warn", "delivery_id, deadline_ms",
+    {"enqueue_timeout", "ingress", "warn", "delivery_id, enqueue_timeout_ms",
      "The queue did not confirm a delivery within its deadline. GitHub got 503. The delivery may "
      "have been stored all the same, which is harmless.",
      "Check the latency of the queue, and of the spool's disk."},

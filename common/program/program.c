@@ -15,7 +15,7 @@
 
 #define COMPLAINTS_LIMIT_BYTES (256 * 1024)
 /* What a program may take beyond its drain to close what it opened. */
-#define DRAIN_GRACE_SECONDS 2
+#define DRAIN_GRACE_MS 2000
 
 enum go { GO_RUN, GO_EXIT };
 
@@ -257,17 +257,17 @@ static void *limit_drain(void *arg)
     }
     bool again = signal_number == SIGTERM || signal_number == SIGINT;
     log_warn("drain_interrupted", LOG_STR("cause", again ? "second signal" : "timeout"),
-             LOG_INT("duration_s", l->settings.drain_seconds),
+             LOG_INT("drain_timeout_ms", l->settings.drain_timeout_ms),
              LOG_STR("action", "unfinished work is redelivered when its lease expires"));
     _exit(1);
 }
 
 /* `l` outlives the thread: the process ends with main. */
-static void drain(struct life *l, int64_t seconds)
+static void drain(struct life *l, int64_t timeout_ms)
 {
     struct err e = {0};
     pthread_t watch;
-    l->drain_until_ms = clock_mono_ms() + (l->settings.drain_seconds + DRAIN_GRACE_SECONDS) * 1000;
+    l->drain_until_ms = clock_mono_ms() + l->settings.drain_timeout_ms + DRAIN_GRACE_MS;
     enter_phase(l, PHASE_DRAINING);
     if (thread_start(&watch, "the thread that limits the drain", limit_drain, l, &e) == 0) {
         (void)pthread_detach(watch);
@@ -277,7 +277,7 @@ static void drain(struct life *l, int64_t seconds)
             LOG_STR("action",
                     "the drain continues without a time limit; send SIGKILL if it does not end"));
     }
-    l->program->drain(l->self, seconds);
+    l->program->drain(l->self, timeout_ms);
 }
 
 /* Of a store's address the scheme alone is logged: the rest may hold a password. */
@@ -314,7 +314,7 @@ static int run(struct life *l, struct err *e)
     enter_phase(l, PHASE_RUNNING);
     log_started(l);
     wait_for_end(l);
-    drain(l, l->settings.drain_seconds);
+    drain(l, l->settings.drain_timeout_ms);
     return 0;
 }
 

@@ -22,7 +22,7 @@
 /* What the configuration says about the life of one program. */
 struct program_settings {
     const char *admin_listen; /* "": no admin port */
-    int64_t drain_seconds;
+    int64_t drain_timeout_ms;
 };
 
 /* What a program listens on beside the admin port. */
@@ -47,8 +47,8 @@ struct program {
     /* Begins to take in work. */
     int (*start)(void *self, const struct config *c, struct err *e);
     /* Takes in nothing more, finishes what is under way, ends the threads. Also called after a
-     * `start` that failed half-way, with 0 seconds. */
-    void (*drain)(void *self, int64_t seconds);
+     * `start` that failed half-way, with 0. */
+    void (*drain)(void *self, int64_t timeout_ms);
     /* Closes what `open` opened, or the part of it that was opened before it failed. */
     void (*close)(void *self);
 

@@ -21,12 +21,12 @@ const deployment = new Deployment({
     deployment: "demo",
     limits: { max_vms: cap },
     // Without KVM the first boot may take minutes.
-    reaper: { interval_ms: 2000, patience_ms: 30000, startup_timeout_ms: 600000 },
+    reaper: { interval: "2s", relaunch_after: "30s", startup_timeout: "10m" },
   },
 });
 deployment.options.classes = [deployment.fakeQemuClass({
-  max_vms: cap, max_duration_seconds: 600, idle_seconds: 20,
-  qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory_mib: 256, restore: true, network: "user", boot_timeout_ms: 300000 },
+  max_vms: cap, max_duration: "10m", idle_timeout: "20s",
+  qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory: "256MiB", restore: true, network: "user", boot_timeout: "5m" },
 })];
 
 // Each job does something real on its machine; the mark shows that no job sees another's files.

@@ -26,6 +26,8 @@
 #include "tests/conformance/conformance.h"
 #include "tests/lib/must.h"
 
+#define MIB ((int64_t)1 << 20)
+
 /* A server on 127.0.0.1 that speaks the stand-in runner's protocol for one job, or, silent, takes
  * connections and never answers: then the runner waits and the VM lives. */
 struct suite_server {

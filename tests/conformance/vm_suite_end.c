@@ -98,11 +98,11 @@ int vm_child_launch(const char *url, int argc, char **argv)
                                      .state_dir = argv[2],
                                      .accel = argv[4],
                                      .cpus = 1,
-                                     .memory_mib = memory,
+                                     .memory_bytes = memory * MIB,
                                      .restore = true,
                                      .network = user,
                                      .user = none,
-                                     .console_limit_bytes = 65536,
+                                     .max_console_size_bytes = 65536,
                                      .boot_timeout_ms = 60000};
     struct config_class class = {.name = small,
                                  .provider = qemu,
@@ -131,7 +131,7 @@ static void spawn_launcher(const struct vm_fixture *f, const char *max_duration_
                            struct conformance_process *child)
 {
     char memory[32];
-    (void)snprintf(memory, sizeof memory, "%lld", (long long)f->settings.memory_mib);
+    (void)snprintf(memory, sizeof memory, "%lld", (long long)(f->settings.memory_bytes / MIB));
     const char *const args[] = {f->image,        f->binary,         f->state_dir,
                                 f->deployment,   f->settings.accel, memory,
                                 max_duration_ms, f->payload.data,   NULL};
@@ -309,7 +309,7 @@ static void restore_of_another_machine_is_made_anew(void **state)
     struct vm_fixture *f = *state;
     must_run(f, "vm-1");
     must_end(f, "vm-1");
-    f->settings.memory_mib += 16;
+    f->settings.memory_bytes += 16 * MIB;
     vm_fixture_open(f);
     must_run(f, "vm-1");
     must_have_started_by(f, "restore");
@@ -410,7 +410,7 @@ static void console_keeps_its_newest_part_within_the_cap(void **state)
     struct vm_fixture *f = *state;
     struct buf console;
     struct err e;
-    f->settings.console_limit_bytes = 20000;
+    f->settings.max_console_size_bytes = 20000;
     vm_fixture_open(f);
     vm_fixture_faults(f, "chatter 300000\n");
     must_run(f, "vm-1");

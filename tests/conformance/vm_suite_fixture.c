@@ -218,11 +218,11 @@ static void fill_class(struct vm_fixture *f)
                                          .state_dir = text(f->state_dir),
                                          .accel = text(f->real ? "auto" : "tcg"),
                                          .cpus = 1,
-                                         .memory_mib = f->real ? 256 : 16,
+                                         .memory_bytes = (f->real ? 256 : 16) * MIB,
                                          .restore = true,
                                          .network = text("user"),
                                          .user = text(""),
-                                         .console_limit_bytes = 65536,
+                                         .max_console_size_bytes = 65536,
                                          .boot_timeout_ms = WAIT_MS};
 }
 

@@ -27,7 +27,7 @@ static void check_class(const struct config *c, const struct config_class *class
 static void check_accepted(const struct config *c, enum config_for who)
 {
     ASSERT(c->queue[0] != '\0');
-    ASSERT(c->retry.base_ms <= c->retry.cap_ms);
+    ASSERT(c->retry.base_delay_ms <= c->retry.max_delay_ms);
     ASSERT(config_route(c, NULL, 0) == NULL);
     for (size_t i = 0; i < c->class_count && who != CONFIG_FOR_CTL; i++) {
         check_class(c, &c->classes[i]);

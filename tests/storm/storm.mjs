@@ -99,18 +99,18 @@ class Storm {
   writeConfig(hook) {
     const config = {
       deployment: "storm", queue: this.store(this.queue, "queue"), ledger: this.store(this.ledger, "ledger"), log_level: this.debug ? "debug" : "info",
-      github: { api_url: this.githubUrl, token: this.token, webhook_secrets: [this.secret], timeout_ms: 3000, limit_pause_ms: 3000, rate: { per_second: 500, burst: 500 },
+      github: { api_url: this.githubUrl, token: this.token, webhook_secrets: [this.secret], timeout: "3s", secondary_limit_backoff: "3s", rate: { per_second: 500, burst: 500 },
         hook: { id: hook, organization: "acme" } },
-      ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, put_deadline_ms: 2000 },
-      worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_threads: 2, end_threads: 8, lease_ms: 5000, end_grace_ms: 0, drain_seconds: 10 },
-      reaper: { admin_listen: "127.0.0.1:0", interval_ms: 500, lease_ms: 3000, confirm_after_ms: 400, patience_ms: 3000, startup_timeout_ms: 5000, ending_grace_ms: 2000,
-        deadline_grace_ms: 1000, records_interval_ms: 1000, deliveries: { interval_ms: 1000, margin_ms: 10000 } },
+      ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, enqueue_timeout: "2s" },
+      worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_consumer_threads: 2, terminate_threads: 8, visibility_timeout: "5s", terminate_grace_period: "0s", drain_timeout: "10s" },
+      reaper: { admin_listen: "127.0.0.1:0", interval: "500ms", lease_duration: "3s", confirm_after: "400ms", relaunch_after: "3s", startup_timeout: "5s", terminate_timeout: "2s",
+        deadline_grace_period: "1s", stale_runner_scan_interval: "1s", deliveries: { interval: "1s", overlap: "10s" } },
       limits: { max_vms: this.cap, launch_rate: { per_second: this.rate * 0.99, burst: Math.max(1, Math.floor(this.rate / 5)) },
         terminate_rate: { per_second: 2 * this.rate * 0.99, burst: Math.max(1, Math.floor(this.rate / 2.5)) }, list_rate: { per_second: 100, burst: 100 } },
-      retry: { max_attempts: 15, base_ms: 50, cap_ms: 1000 },
-      breaker: { failures: 5, pause_ms: 1000, max_pause_ms: 4000 },
+      retry: { max_attempts: 15, base_delay: "50ms", max_delay: "1s" },
+      circuit: { failure_threshold: 5, open_duration: "1s", max_open_duration: "4s" },
       classes: [{ name: "storm", labels: this.labels, required_labels: ["self-hosted", "microvm"], provider: "lambda", max_vms: this.cap,
-        max_duration_seconds: 12, idle_seconds: 4, lambda: { endpoint: this.providerUrl, image: IMAGE, timeout_ms: 2500 } }],
+        max_duration: "12s", idle_timeout: "4s", lambda: { endpoint: this.providerUrl, image: IMAGE, timeout: "2500ms" } }],
     };
     this.configFile = path.join(this.dir, "mayfly.yaml");
     fs.writeFileSync(this.configFile, JSON.stringify(config, null, 2), { mode: 0o600 });

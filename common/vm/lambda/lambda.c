@@ -343,7 +343,7 @@ static int lambda_run(void *state, const struct vm_spec *spec, char *out_id, str
     const struct vm_lambda *l = state;
     if (spec->max_duration_ms > (int64_t)LAMBDA_SECONDS_MAX * 1000) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "a MicroVM lives %d seconds at most: lower max_duration_seconds",
+                       "a MicroVM lives %d seconds at most: lower max_duration",
                        LAMBDA_SECONDS_MAX);
     }
     char *body = run_body(l, spec);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/quantity.h"
 #include "common/config/config_rows.h"
 
 #define AT(member) offsetof(struct lambda_settings, member)
@@ -26,35 +27,40 @@ static const struct setting_form form_arn = {
 static const struct setting rows[] = {
     TEXT("classes[].lambda.endpoint", AT(endpoint), "", 0, TEXT_MAX, .form = &form_http_url,
          .readers = FOR_FLEET,
-         .help = "URL of the Lambda MicroVMs service. Empty takes the service's own host in the "
+         .help = "URL of the Lambda MicroVMs service. Empty: the service's own host in the "
                  "region."),
     TEXT("classes[].lambda.region", AT(region), "", 0, 32, .form = &form_name, .readers = FOR_FLEET,
-         .help = "Empty takes the image's."),
+         .help = "AWS region. Empty: the region in the image's ARN."),
     TEXT("classes[].lambda.image", AT(image), "", 0, 512, .form = &form_arn, .readers = FOR_FLEET,
-         .help = "ARN of the MicroVM image. MicroVMs carry no tags, so that the image is what "
-                 "marks them as ours: no other deployment, and no other class, may use it."),
+         .help = "ARN of the MicroVM image. MicroVMs have no tags, so the image identifies this "
+                 "class's VMs: no other deployment and no other class may use it."),
     TEXT("classes[].lambda.image_version", AT(image_version), "", 0, 64, .readers = FOR_FLEET,
-         .help = "Such as `3.0`. Empty takes the newest that is ACTIVE at each launch."),
+         .help = "Version of the image, such as `3.0`. Empty: the newest ACTIVE one at each "
+                 "launch."),
     TEXT("classes[].lambda.execution_role", AT(execution_role), "", 0, 512, .form = &form_arn,
          .readers = FOR_FLEET,
-         .help = "ARN of a role for the VM. A job can read its credentials; empty gives none, and "
-                 "the worker ends the VMs."),
+         .help =
+             "ARN of an IAM role for the VM. A job can read its credentials. Empty: no role; the "
+             "worker terminates the VMs, which cannot do so themselves."),
     TEXT("classes[].lambda.log_group", AT(log_group), "", 0, 512, .readers = FOR_FLEET,
-         .help = "CloudWatch log group for what VMs write, with a stream for each VM, named as its "
-                 "runner. Needs `lambda.execution_role`, which must be allowed to write there. "
-                 "Empty keeps nothing."),
+         .help =
+             "CloudWatch log group for the VMs' output, with one stream for each VM, named like "
+             "its runner. Needs `lambda.execution_role` with permission to write there. Empty: "
+             "no logs are kept."),
     BOOL("classes[].lambda.shell", AT(shell), "false", .readers = FOR_FLEET,
-         .help = "Adds the connectors HTTP_INGRESS and SHELL_INGRESS, so that whoever may call "
-                 "CreateMicrovmShellAuthToken can open a shell in a running VM. For debugging: a "
-                 "shell sees the job's secrets."),
+         .help = "Adds the connectors HTTP_INGRESS and SHELL_INGRESS, so that anyone with "
+                 "permission for CreateMicrovmShellAuthToken can open a shell in a running VM. For "
+                 "debugging: a shell sees the job's secrets."),
     LIST("classes[].lambda.egress_connectors", AT(egress_connectors), 0, 16, .form = &form_arn,
          .readers = FOR_FLEET,
-         .help = "ARNs of network connectors for what leaves the VM. Empty takes INTERNET_EGRESS."),
+         .help = "ARNs of the network connectors for outgoing traffic. Empty: INTERNET_EGRESS."),
     LIST("classes[].lambda.ingress_connectors", AT(ingress_connectors), 0, 16, .form = &form_arn,
          .readers = FOR_FLEET,
-         .help = "ARNs of network connectors for what enters it. A runner needs none."),
-    WHOLE("classes[].lambda.timeout_ms", AT(timeout_ms), "10000", 100, 600000, .readers = FOR_FLEET,
-          .help = "One call of the service, whole. A call that takes longer is a transient error."),
+         .help = "ARNs of the network connectors for incoming traffic. A runner needs none."),
+    DURATION("classes[].lambda.timeout", AT(timeout_ms), "10s", MILLISECONDS(100), MINUTES(10),
+             .readers = FOR_FLEET,
+             .help = "Time limit of one call to the service. A call that takes longer fails as a "
+                     "transient error."),
 };
 
 const struct lambda_settings *lambda_settings_of(const struct config_class *class)
@@ -104,6 +110,7 @@ static void check(const struct config_class_check *c)
 {
     const struct config_class *class = &c->config->classes[c->index];
     const struct lambda_settings *s = lambda_settings_of(class);
+    char most[QUANTITY_TEXT_SIZE];
     if (!config_check_asks(c, FOR_FLEET)) {
         return;
     }
@@ -121,10 +128,10 @@ static void check(const struct config_class_check *c)
                               "needs lambda.execution_role, since a VM writes its log with its "
                               "role's rights: add one that may write there, or remove it");
     }
-    if (class->max_duration_seconds > LAMBDA_SECONDS_MAX) {
-        config_check_complain(c, "max_duration_seconds",
-                              "is above %d, the longest life of a MicroVM: lower it",
-                              LAMBDA_SECONDS_MAX);
+    if (class->max_duration_ms > SECONDS(LAMBDA_SECONDS_MAX)) {
+        config_check_complain(c, "max_duration",
+                              "is above %s, the longest life of a MicroVM: lower it",
+                              quantity_text(QUANTITY_DURATION, SECONDS(LAMBDA_SECONDS_MAX), most));
     }
 }
 

@@ -116,7 +116,7 @@ int qemu_host_room(const struct vm_qemu *q, struct err *e)
     if (memory_mib >= 0 && memory_mib < q->memory_mib + OVERHEAD_MIB) {
         return err_set(e, ERR_CAPACITY, ENOMEM,
                        "a VM needs %lld MiB of memory and %lld MiB are free: lower max_vms or "
-                       "qemu.memory_mib, or add memory",
+                       "qemu.memory, or add memory",
                        (long long)(q->memory_mib + OVERHEAD_MIB), (long long)memory_mib);
     }
     if (statvfs(q->state_dir, &fs) != 0) {
@@ -128,7 +128,7 @@ int qemu_host_room(const struct vm_qemu *q, struct err *e)
     if (free_mib < need_mib) {
         return err_set(e, ERR_CAPACITY, ENOSPC,
                        "a VM may fill %lld MiB of disk and %s has %lld MiB free: make room there, "
-                       "or lower qemu.disk_mib",
+                       "or lower qemu.disk_size",
                        (long long)need_mib, q->state_dir, (long long)free_mib);
     }
     return 0;

@@ -89,8 +89,8 @@ static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
     q->accel = slice_dup(slice_of(s->accel));
     q->user = slice_dup(slice_of(s->user));
     q->cpus = s->cpus;
-    q->memory_mib = s->memory_mib;
-    q->console_limit_bytes = s->console_limit_bytes;
+    q->memory_mib = (s->memory_bytes + MIB - 1) / MIB;
+    q->console_limit_bytes = s->max_console_size_bytes;
     q->boot_timeout_ms = s->boot_timeout_ms;
     q->restore = s->restore;
     atomic_init(&q->boot_until_ms, INT64_MIN);
@@ -111,13 +111,13 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
         vm_qemu_close(q);
         return -1;
     }
-    q->disk_bytes = settings->disk_mib * MIB;
+    q->disk_bytes = settings->disk_size_bytes;
     if (q->disk_bytes == 0) {
         q->disk_bytes = q->image.disk_bytes;
     }
     if (q->disk_bytes < q->image.disk_bytes) {
         (void)err_set(e, ERR_PERMANENT, 0,
-                      "class %s: qemu.disk_mib is smaller than the image's disk of %lld MiB",
+                      "class %s: qemu.disk_size is smaller than the image's disk of %lld MiB",
                       class->name, (long long)((q->image.disk_bytes + MIB - 1) / MIB));
         vm_qemu_close(q);
         return -1;

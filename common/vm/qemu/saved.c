@@ -59,7 +59,7 @@ static int wait_ready(const char *dir, int64_t deadline_ms, struct err *e)
         if (now >= deadline_ms) {
             return err_set(e, ERR_RETRY, ETIMEDOUT,
                            "the image did not come up in time (see console.log; a slow host wants "
-                           "a longer qemu.boot_timeout_ms)");
+                           "a longer qemu.boot_timeout)");
         }
         clock_sleep_until(now + PAUSE_MS);
     }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/quantity.h"
 #include "common/config/config_rows.h"
 
 #define AT(member) offsetof(struct qemu_settings, member)
@@ -9,37 +10,42 @@
 static const struct setting rows[] = {
     TEXT("classes[].qemu.image", AT(image), "", 0, TEXT_MAX, .flags = SETTING_PATH,
          .readers = FOR_FLEET,
-         .help = "Directory of the image: `image.json` and what it names. The worker needs it."),
+         .help = "Directory of the image: `image.json` and the files it names. Required for the "
+                 "worker."),
     TEXT("classes[].qemu.binary", AT(binary), "", 0, TEXT_MAX, .readers = FOR_FLEET,
-         .help = "The emulator. Empty takes `qemu-system-` and the image's architecture."),
+         .help = "Path of the QEMU binary. Empty: `qemu-system-` and the image's architecture."),
     TEXT("classes[].qemu.state_dir", AT(state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_FLEET,
-         .help = "One directory for each VM lives below it."),
+         .help = "Directory below which each VM has its own."),
     TEXT("classes[].qemu.accel", AT(accel), "auto", 1, 4, .words = "auto kvm tcg",
          .readers = FOR_FLEET,
-         .help = "`auto` takes KVM where it is seen to work, else TCG (emulation)."),
+         .help = "Accelerator. `auto`: KVM if a test shows that it works, else TCG (emulation)."),
     WHOLE("classes[].qemu.cpus", AT(cpus), "1", 1, 64, .readers = FOR_FLEET,
-          .help = "Virtual processors of a VM."),
-    WHOLE("classes[].qemu.memory_mib", AT(memory_mib), "1024", 64, 1048576, .readers = FOR_FLEET,
-          .help = "Memory of a VM. A guest that needs more kills its own."),
-    WHOLE("classes[].qemu.disk_mib", AT(disk_mib), "0", 0, 16777216, .readers = FOR_FLEET,
-          .help = "Size of a VM's throw-away disk; 0 takes the image's. A full disk is the job's "
-                  "own failure."),
+          .help = "Virtual CPUs of a VM."),
+    SIZE("classes[].qemu.memory", AT(memory_bytes), "1GiB", MIB(64), TIB(1), .readers = FOR_FLEET,
+         .help = "Memory of a VM, rounded up to whole MiB. When it is used up, the guest's kernel "
+                 "kills processes of the job."),
+    SIZE("classes[].qemu.disk_size", AT(disk_size_bytes), "0B", 0, TIB(16), .readers = FOR_FLEET,
+         .help = "Size of a VM's temporary disk. 0B: the image's size; it cannot be smaller. When "
+                 "it is full, the job's writes fail."),
     BOOL("classes[].qemu.restore", AT(restore), "true", .readers = FOR_FLEET,
-         .help = "Restore a machine saved where its agent waits, instead of booting one."),
+         .help =
+             "Restore VMs from a snapshot taken when the agent is ready, instead of booting each."),
     TEXT("classes[].qemu.network", AT(network), "user", 1, 8, .words = "user proxy",
          .readers = FOR_FLEET,
-         .help = "`user` reaches what the host reaches; `proxy` reaches nothing but the class's "
-                 "proxy."),
+         .help = "`user`: the VM reaches what the host reaches. `proxy`: it reaches only the "
+                 "class's proxy."),
     TEXT("classes[].qemu.user", AT(user), "", 0, 32, .readers = FOR_FLEET,
-         .help = "Run VMs as this user when the worker is root. Empty keeps the worker's."),
-    WHOLE("classes[].qemu.console_limit_bytes", AT(console_limit_bytes), "1048576", 4096,
-          1073741824, .readers = FOR_FLEET,
-          .help = "What is kept of a VM's console; the rest is dropped."),
-    WHOLE("classes[].qemu.boot_timeout_ms", AT(boot_timeout_ms), "180000", 100, MS_MAX,
-          .readers = FOR_FLEET,
-          .help = "Until the agent is ready. A VM that takes longer is ended, and the launch tried "
-                  "again. Emulation is slow."),
+         .help = "System user that runs the VMs when the worker runs as root. Empty: the worker's "
+                 "user."),
+    SIZE("classes[].qemu.max_console_size", AT(max_console_size_bytes), "1MiB", KIB(4), GIB(1),
+         .readers = FOR_FLEET,
+         .help = "Most console output kept of one VM; further output is discarded."),
+    DURATION("classes[].qemu.boot_timeout", AT(boot_timeout_ms), "3m", MILLISECONDS(100), DAYS(1),
+             .readers = FOR_FLEET,
+             .help = "How long a VM may take until its agent is ready. A slower one is terminated "
+                     "and the launch is retried. Below `reaper.startup_timeout`. Emulation (TCG) "
+                     "is slow."),
 };
 
 const struct qemu_settings *qemu_settings_of(const struct config_class *class)
@@ -73,16 +79,19 @@ static void check(const struct config_class_check *c)
 {
     const struct qemu_settings *s = qemu_settings_of(&c->config->classes[c->index]);
     int64_t startup_ms = c->config->reaper.startup_timeout_ms;
+    char boot[QUANTITY_TEXT_SIZE];
+    char startup[QUANTITY_TEXT_SIZE];
     if (config_check_asks(c, FOR_WORKER)) {
         check_launch(c, s);
     }
     /* A launch that is given up before its VM had the time to boot would be tried again for ever.
      */
     if (config_check_asks(c, FOR_FLEET) && s->boot_timeout_ms >= startup_ms) {
-        config_check_complain(c, "qemu.boot_timeout_ms",
-                              "is %lld, not below reaper.startup_timeout_ms (%lld): lower it or "
-                              "raise that",
-                              (long long)s->boot_timeout_ms, (long long)startup_ms);
+        config_check_complain(c, "qemu.boot_timeout",
+                              "is %s, not below reaper.startup_timeout (%s): lower it or raise "
+                              "that",
+                              quantity_text(QUANTITY_DURATION, s->boot_timeout_ms, boot),
+                              quantity_text(QUANTITY_DURATION, startup_ms, startup));
     }
 }
 

@@ -15,12 +15,12 @@ struct qemu_settings {
     char *state_dir; /* one directory per VM lives below it */
     char *accel;     /* auto, kvm, tcg */
     int64_t cpus;
-    int64_t memory_mib;
-    int64_t disk_mib; /* size of the throw-away disk; 0: as the image's */
-    bool restore;     /* restore a saved machine instead of booting */
-    char *network;    /* "user": reaches what the host reaches; "proxy": nothing but the proxy */
-    char *user;       /* run VMs as this user when started as root; "" keeps the worker's user */
-    int64_t console_limit_bytes;
+    int64_t memory_bytes;
+    int64_t disk_size_bytes; /* of the temporary disk; 0: as the image's */
+    bool restore;            /* restore a saved machine instead of booting */
+    char *network; /* "user": reaches what the host reaches; "proxy": nothing but the proxy */
+    char *user;    /* run VMs as this user when started as root; "" keeps the worker's user */
+    int64_t max_console_size_bytes;
     int64_t boot_timeout_ms; /* until the agent is ready */
 };
 

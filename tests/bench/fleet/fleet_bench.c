@@ -106,8 +106,8 @@ static void work(const struct plan *p)
     ledger_watch_freed(w.ledger, slot_freed, &w);
     struct events *events = NULL;
     struct launch_pool *launches = NULL;
-    must(enders_start(&w, (size_t)c->end_threads, &w.enders, &e), &e);
-    must(events_start(&w, (size_t)c->event_threads, &events, &e), &e);
+    must(enders_start(&w, (size_t)c->terminate_threads, &w.enders, &e), &e);
+    must(events_start(&w, (size_t)c->event_consumer_threads, &events, &e), &e);
     must(launch_pool_start(&w, p->config, &launches, &e), &e);
     while (sem_wait(&board->end) != 0) {
     }
@@ -263,7 +263,7 @@ static struct config *make_config(const struct plan *p)
     (void)snprintf(
         text, sizeof text,
         "{\"queue\": \"%s\", \"ledger\": \"%s\", \"deployment\": \"bench\","
-        " \"github\": {\"token\": \"x\"}, \"worker\": {\"end_grace_ms\": 0},"
+        " \"github\": {\"token\": \"x\"}, \"worker\": {\"terminate_grace_period\": \"0s\"},"
         " \"limits\": {\"max_vms\": %lld, \"launch_rate\": {\"per_second\": 0}},"
         " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"],"
         " \"provider\": \"qemu\", \"max_vms\": %lld, \"qemu\": {\"image\": \"/none\"}}]}",

@@ -101,9 +101,9 @@ class Scene {
       queue: `sqs://mayfly?poll_wait=1s&${at(this.sqs)}`, ledger: `dynamodb://mayfly?${at(this.dynamodb)}`,
       github: { api_url: this.github.url, app: { id: '4242', private_key: `kms:arn:aws:kms:${REGION}:${ACCOUNT}:key/app-key` }, webhook_secrets: ['ssm:/mayfly/webhook-secret'] },
       ingress: { listen: '127.0.0.1:0', admin_listen: '127.0.0.1:0', threads: 1 },
-      worker: { admin_listen: '127.0.0.1:0', end_grace_ms: 0, drain_seconds: 5, slot_poll_ms: 250 },
-      reaper: { admin_listen: '127.0.0.1:0', interval_ms: 500, confirm_after_ms: 400, records_interval_ms: 1000, startup_timeout_ms: 3000, patience_ms: 2000, deliveries: { interval_ms: 1000, margin_ms: 10000 } },
-      retry: { max_attempts: 8, base_ms: 50, cap_ms: 500 },
+      worker: { admin_listen: '127.0.0.1:0', terminate_grace_period: '0s', drain_timeout: '5s', capacity_poll: '250ms' },
+      reaper: { admin_listen: '127.0.0.1:0', interval: '500ms', confirm_after: '400ms', stale_runner_scan_interval: '1s', startup_timeout: '3s', relaunch_after: '2s', deliveries: { interval: '1s', overlap: '10s' } },
+      retry: { max_attempts: 8, base_delay: '50ms', max_delay: '500ms' },
       classes: [{ name: 'arm', labels: ['self-hosted', 'arm64'], provider: 'lambda', max_vms: 4, lambda: { endpoint: this.lambda.url, image: IMAGE } }],
     }));
   }

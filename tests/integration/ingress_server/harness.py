@@ -50,12 +50,12 @@ class Ingress:
         self.write_config(secrets)
         self.process = None
 
-    def write_config(self, secrets, retry_after=10):
+    def write_config(self, secrets, retry_after="10s"):
         config = {
             "queue": self.queue_url,
             "ledger": f"sqlite://{self.folder}/ledger.db",
             "github": {"webhook_secrets": list(secrets)},
-            "ingress": {**self.settings, "retry_after_seconds": retry_after},
+            "ingress": {**self.settings, "retry_after": retry_after},
             "classes": [{
                 "name": "small",
                 "labels": ["self-hosted", "linux", "x64"],

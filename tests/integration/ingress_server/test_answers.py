@@ -21,7 +21,7 @@ class Answers(harness.TestCase):
         super().setUpClass()
         import tempfile
         cls.shared = tempfile.TemporaryDirectory(prefix="mayfly-ingress-")
-        cls.server = harness.Ingress(cls.shared.name, max_body_bytes=65536, max_header_bytes=4096)
+        cls.server = harness.Ingress(cls.shared.name, max_body_size="64KiB", max_header_size="4KiB")
         cls.addClassCleanup(cls.shared.cleanup)
         cls.addClassCleanup(cls.server.kill)
         cls.server.start()

@@ -57,14 +57,14 @@ class Deadlines(harness.TestCase):
         self.fail("the connection outlived the whole request")
 
     def test_slow_head_is_closed_at_the_deadline(self):
-        with self.ingress(request_timeout_ms=500, idle_timeout_ms=600000) as server:
+        with self.ingress(request_timeout="500ms", idle_timeout="10m") as server:
             with server.connect() as c:
                 head = b"POST /webhook HTTP/1.1\r\nX-Long: " + b"x" * 10000
                 self.assertGreater(self.drip(c, head), 1)
             self.assertEqual(1, server.metric(CLOSED, reason="deadline"))
 
     def test_slow_body_is_closed_at_the_deadline(self):
-        with self.ingress(request_timeout_ms=500, idle_timeout_ms=600000) as server:
+        with self.ingress(request_timeout="500ms", idle_timeout="10m") as server:
             with server.connect() as c:
                 head, _, body = harness.request(JOB).partition(b"\r\n\r\n")
                 c.send(head + b"\r\n\r\n")
@@ -72,7 +72,7 @@ class Deadlines(harness.TestCase):
             self.assertEqual(1, server.metric(CLOSED, reason="deadline"))
 
     def test_deadline_counts_for_each_request_anew(self):
-        with self.ingress(request_timeout_ms=400, idle_timeout_ms=600000) as server:
+        with self.ingress(request_timeout="400ms", idle_timeout="10m") as server:
             with server.connect() as slow, server.connect() as c:
                 slow.send(b"P")
                 # The other connection's whole requests outlast the slow one's deadline.
@@ -82,7 +82,7 @@ class Deadlines(harness.TestCase):
                 self.assertEqual(b"", slow.wait_end())
 
     def test_idle_connections_are_closed(self):
-        with self.ingress(request_timeout_ms=600000, idle_timeout_ms=300) as server:
+        with self.ingress(request_timeout="10m", idle_timeout="300ms") as server:
             with server.connect() as fresh, server.connect() as used:
                 used.send(harness.request(JOB))
                 self.check(used.answer(), 202)
@@ -92,7 +92,7 @@ class Deadlines(harness.TestCase):
             self.assertEqual(0, server.metric("mayfly_ingress_connections"))
 
     def test_answers_that_are_not_read_are_given_up(self):
-        with self.ingress(request_timeout_ms=500, idle_timeout_ms=600000, threads=1) as server:
+        with self.ingress(request_timeout="500ms", idle_timeout="10m", threads=1) as server:
             with server.connect() as c:
                 c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
                 c.socket.settimeout(0.05)
@@ -165,7 +165,7 @@ class Duplicates(harness.TestCase):
                              {guid: len(found) for guid, found in server.queued().items()})
 
     def test_oldest_is_forgotten_first(self):
-        with self.ingress(dedupe_entries=2) as server:
+        with self.ingress(dedupe_cache_size=2) as server:
             for guid in ["guid-1", "guid-2", "guid-3", "guid-1"]:
                 self.check(server.deliver(guid=guid), 202)
             self.check(server.deliver(guid="guid-1"), 200, duplicate=True)
@@ -178,7 +178,7 @@ class Duplicates(harness.TestCase):
 
 class Overload(harness.TestCase):
     def test_stuck_queue_is_answered_503_and_delivered_later(self):
-        with self.ingress(put_deadline_ms=300) as server:
+        with self.ingress(enqueue_timeout="300ms") as server:
             with stuck_queue(server):
                 answer = server.deliver(guid="guid-1")
                 self.check(answer, 503, error="queue_slow")
@@ -189,8 +189,8 @@ class Overload(harness.TestCase):
             self.assertIn("guid-1", server.queued())
 
     def test_deliveries_over_the_bound_are_refused(self):
-        with self.ingress(max_in_flight=2, in_flight_wait_ms=0, threads=1,
-                          put_deadline_ms=60000) as server:
+        with self.ingress(max_in_flight=2, admission_timeout="0s", threads=1,
+                          enqueue_timeout="1m") as server:
             with contextlib.ExitStack() as stack:
                 waiting = [stack.enter_context(server.connect()) for _ in range(2)]
                 with stuck_queue(server):
@@ -210,8 +210,8 @@ class Overload(harness.TestCase):
 
     def test_flood_leaves_the_polite_their_turn(self):
         """One place in all: three connections send 20 deliveries ahead each, a fourth sends one."""
-        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1,
-                          put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
+        with self.ingress(max_in_flight=1, admission_timeout="1m", threads=1,
+                          enqueue_timeout="1m") as server, contextlib.ExitStack() as stack:
             floods = {name: [f"{name}-{i}" for i in range(20)] for name in ["a", "b", "c"]}
             flooding = []
             with stuck_queue(server):
@@ -235,8 +235,8 @@ class Overload(harness.TestCase):
                 self.assertEqual(guids, [guid for guid in order if guid in guids])
 
     def test_place_in_flight_that_never_comes_is_answered_503(self):
-        with self.ingress(max_in_flight=1, in_flight_wait_ms=200, threads=1,
-                          put_deadline_ms=60000) as server, server.connect() as first:
+        with self.ingress(max_in_flight=1, admission_timeout="200ms", threads=1,
+                          enqueue_timeout="1m") as server, server.connect() as first:
             with stuck_queue(server):
                 first.send(harness.request(JOB, guid="guid-first"))
                 server.wait_metric(1, "mayfly_ingress_in_flight")
@@ -248,8 +248,8 @@ class Overload(harness.TestCase):
             self.check(server.deliver(guid="guid-over"), 202, queued=True)
 
     def test_peers_that_leave_the_line_keep_their_turn(self):
-        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1,
-                          put_deadline_ms=60000) as server, server.connect() as first:
+        with self.ingress(max_in_flight=1, admission_timeout="1m", threads=1,
+                          enqueue_timeout="1m") as server, server.connect() as first:
             with stuck_queue(server):
                 first.send(harness.request(JOB, guid="guid-first"))
                 server.wait_metric(1, "mayfly_ingress_in_flight")
@@ -270,8 +270,8 @@ class Overload(harness.TestCase):
             self.assertEqual(["guid-first", *gone, "guid-last"], list(server.queued()))
 
     def test_drain_that_ends_before_the_line_does_refuses_the_line(self):
-        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1, drain_seconds=1,
-                          put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
+        with self.ingress(max_in_flight=1, admission_timeout="1m", threads=1, drain_timeout="1s",
+                          enqueue_timeout="1m") as server, contextlib.ExitStack() as stack:
             peers = [stack.enter_context(server.connect()) for _ in range(3)]
             with stuck_queue(server):
                 stand_in_line(server, peers)
@@ -282,8 +282,8 @@ class Overload(harness.TestCase):
             self.assertEqual(["guid-0"], list(server.queued()))
 
     def test_sigterm_answers_the_line(self):
-        with self.ingress(max_in_flight=1, in_flight_wait_ms=60000, threads=1,
-                          put_deadline_ms=60000) as server, contextlib.ExitStack() as stack:
+        with self.ingress(max_in_flight=1, admission_timeout="1m", threads=1,
+                          enqueue_timeout="1m") as server, contextlib.ExitStack() as stack:
             peers = [stack.enter_context(server.connect()) for _ in range(3)]
             with stuck_queue(server):
                 stand_in_line(server, peers)
@@ -339,7 +339,7 @@ class Drain(harness.TestCase):
             self.assertIn("guid-stuck", server.queued())
 
     def test_request_that_never_ends_is_cut_off_in_time(self):
-        with self.ingress(drain_seconds=1, request_timeout_ms=600000) as server:
+        with self.ingress(drain_timeout="1s", request_timeout="10m") as server:
             with server.connect() as c:
                 c.send(harness.request(JOB)[:-1])
                 server.wait_metric(1, "mayfly_ingress_connections")
@@ -348,7 +348,7 @@ class Drain(harness.TestCase):
             self.assertEqual(0, server.wait_exit())
 
     def test_second_sigterm_ends_at_once(self):
-        with self.ingress(drain_seconds=600, request_timeout_ms=600000) as server:
+        with self.ingress(drain_timeout="10m", request_timeout="10m") as server:
             with server.connect() as c:
                 c.send(harness.request(JOB)[:-1])
                 server.wait_metric(1, "mayfly_ingress_connections")
@@ -367,7 +367,7 @@ class Reload(harness.TestCase):
         with self.ingress(secrets=["the old secret"]) as server:
             self.check(server.deliver(secret="the old secret"), 202)
             self.check(server.deliver(secret="the new secret"), 401)
-            self.reload(server, secrets=["the new secret", "the old secret"], retry_after=3)
+            self.reload(server, secrets=["the new secret", "the old secret"], retry_after="3s")
             server.wait_log("config_reloaded")
             self.check(server.deliver(secret="the old secret"), 202)
             self.check(server.deliver(secret="the new secret"), 202)
@@ -430,12 +430,12 @@ class Tls(harness.TestCase):
             self.assertNotIn(b"202", c.wait_end())
 
     def test_silent_handshake_is_closed(self):
-        with self.server(idle_timeout_ms=300) as server, server.connect() as c:
+        with self.server(idle_timeout="300ms") as server, server.connect() as c:
             self.assertEqual(b"", c.wait_end())
             self.assertEqual(1, server.metric(CLOSED, reason="idle"))
 
     def test_slow_request_over_tls_is_closed(self):
-        with self.server(request_timeout_ms=300) as server:
+        with self.server(request_timeout="300ms") as server:
             with harness.Connection(server.port, self.client()) as c:
                 c.send(harness.request(JOB)[:-1])
                 self.assertEqual(b"", c.wait_end())
@@ -483,7 +483,7 @@ class Damage(harness.TestCase):
 
     def test_damaged_requests_and_rude_peers_do_no_harm(self):
         random = random_module.Random(20261120)
-        with self.ingress(request_timeout_ms=2000) as server:
+        with self.ingress(request_timeout="2s") as server:
             for _ in range(400):
                 with server.connect() as c, contextlib.suppress(OSError):
                     data = self.damaged(random)

@@ -23,10 +23,10 @@ class Spool(harness.TestCase):
         self.redis = self.enter(Redis(self.folder))
         self.spool = os.path.join(self.folder, "spool.db")
 
-    def spooling(self, put_deadline_ms=5000, ready=None, queue_url=None, **spool):
+    def spooling(self, enqueue_timeout="5s", ready=None, queue_url=None, **spool):
         return self.ingress(queue_url=queue_url or self.redis.url,
-                            put_deadline_ms=put_deadline_ms, ready=ready or {},
-                            spool={"path": self.spool, "retry_ms": 100, **spool})
+                            enqueue_timeout=enqueue_timeout, **(ready or {}),
+                            spool={"path": self.spool, "max_retry_delay": "100ms", **spool})
 
     def accept(self, server, first, end):
         """Delivers in turn; returns the ids, each of which was answered 202."""
@@ -82,7 +82,7 @@ class Spool(harness.TestCase):
 
     def test_sigkill_between_the_put_and_its_deletion_delivers_at_least_once(self):
         gate = self.enter(Gate(self.folder, self.redis))
-        server = self.spooling(put_deadline_ms=30000, queue_url=gate.url).start()
+        server = self.spooling(enqueue_timeout="30s", queue_url=gate.url).start()
         guids = self.accept(server, 0, 6)
         gate.hold(b"guid-5")
         self.redis.start()
@@ -151,7 +151,7 @@ class Spool(harness.TestCase):
         self.check_once_in_order(guids)
 
     def test_full_spool_is_answered_503_and_turns_red_before(self):
-        with self.spooling(max_messages=4, ready={"spool_percent": 75}) as server:
+        with self.spooling(max_messages=4, ready={"spool_not_ready_percent": 75}) as server:
             guids = self.accept(server, 0, 2)
             self.assertEqual(200, server.ready()[0])
             guids += self.accept(server, 2, 3)
@@ -172,7 +172,7 @@ class Spool(harness.TestCase):
 
     def test_hanging_queue_is_left_at_the_deadline(self):
         self.redis.start()
-        with self.spooling(put_deadline_ms=200) as server:
+        with self.spooling(enqueue_timeout="200ms") as server:
             self.accept(server, 0, 1)
             self.redis.freeze()
             self.accept(server, 1, 6)

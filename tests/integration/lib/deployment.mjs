@@ -99,10 +99,10 @@ export class Deployment {
       ledger: `sqlite://${this.dir}/ledger.db`,
       github: { api_url: this.url, token: this.token, webhook_secrets: [this.secret], rate: { per_second: 200, burst: 1000 } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1 },
-      worker: { admin_listen: "127.0.0.1:0", drain_seconds: 20 },
-      reaper: { admin_listen: "127.0.0.1:0", interval_ms: 500, confirm_after_ms: 250, patience_ms: 3000, records_interval_ms: 1000 },
+      worker: { admin_listen: "127.0.0.1:0", drain_timeout: "20s" },
+      reaper: { admin_listen: "127.0.0.1:0", interval: "500ms", confirm_after: "250ms", relaunch_after: "3s", stale_runner_scan_interval: "1s" },
       limits: { max_vms: 50, launch_rate: { per_second: 100, burst: 100 } },
-      retry: { max_attempts: 8, base_ms: 50, cap_ms: 1000 },
+      retry: { max_attempts: 8, base_delay: "50ms", max_delay: "1s" },
       classes: this.options.classes ?? [this.fakeQemuClass()],
     };
     this.config = merge(merge(base, this.options.config ?? {}), changes);
@@ -113,9 +113,9 @@ export class Deployment {
   fakeQemuClass(changes = {}) {
     return merge({
       name: "small", labels: ["self-hosted", "linux", "x64", "microvm"], required_labels: ["self-hosted", "microvm"],
-      provider: "qemu", max_vms: 10, max_duration_seconds: 300, idle_seconds: 12,
+      provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
-        state_dir: this.stateDir, accel: "tcg", cpus: 1, memory_mib: 64, restore: false, boot_timeout_ms: 3500 },
+        state_dir: this.stateDir, accel: "tcg", cpus: 1, memory: "64MiB", restore: false, boot_timeout: "3500ms" },
     }, changes);
   }
 

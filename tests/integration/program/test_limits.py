@@ -19,9 +19,9 @@ def configuration(folder):
         "ledger": f"sqlite://{folder}/ledger.db",
         "github": {"api_url": "http://127.0.0.1:9", "token": "ghp_none",
                    "webhook_secrets": ["the webhook secret"]},
-        "ingress": {"listen": "127.0.0.1:0", "admin_listen": "", "threads": 256, "committers": 64,
+        "ingress": {"listen": "127.0.0.1:0", "admin_listen": "", "threads": 256, "commit_threads": 64,
                     "max_in_flight": 1024},
-        "worker": {"admin_listen": "", "launch_threads": 1024, "end_threads": 256},
+        "worker": {"admin_listen": "", "launch_threads": 1024, "terminate_threads": 256},
         "reaper": {"admin_listen": ""},
         "classes": [{
             "name": "small",
@@ -59,7 +59,7 @@ class Limits(unittest.TestCase):
         self.assertIn("ulimit -v", failed[0]["error"])
 
     def test_ingress_without_memory_for_its_committers_exits_1_with_a_hint(self):
-        self.check(self.run_program("ingress", 8, 300), "a thread of ingress.committers")
+        self.check(self.run_program("ingress", 8, 300), "a thread of ingress.commit_threads")
 
     def test_ingress_without_memory_for_its_loops_exits_1_with_a_hint(self):
         self.check(self.run_program("ingress", 8, 2000), "an event loop's thread")
@@ -68,10 +68,10 @@ class Limits(unittest.TestCase):
         self.check(self.run_program("worker", 8, 4000), "a thread of worker.launch_threads")
 
     def test_worker_without_memory_for_its_terminators_exits_1_with_a_hint(self):
-        self.check(self.run_program("worker", 8, 1000), "a thread of worker.end_threads")
+        self.check(self.run_program("worker", 8, 1000), "a thread of worker.terminate_threads")
 
     def test_reaper_without_memory_for_its_sweeps_exits_1_with_a_hint(self):
-        self.check(self.run_program("reaper", 2000, 1500), "the thread that sweeps")
+        self.check(self.run_program("reaper", 2000, 3500), "the thread that sweeps")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import { assertSound } from "../lib/sound.mjs";
 
 // Lost launches heal by the reaper's signs and the leases, so those are short here.
 const hasty = {
-  worker: { lease_ms: 3000, end_grace_ms: 1000 },
-  reaper: { interval_ms: 300, lease_ms: 2000, patience_ms: 1500, startup_timeout_ms: 4000, ending_grace_ms: 1500, records_interval_ms: 500 },
+  worker: { visibility_timeout: "3s", terminate_grace_period: "1s" },
+  reaper: { interval: "300ms", lease_duration: "2s", relaunch_after: "1500ms", startup_timeout: "4s", terminate_timeout: "1500ms", stale_runner_scan_interval: "500ms" },
 };
 
 async function start(t) {

@@ -13,12 +13,12 @@ function slowClass(d, boot_ms, changes = {}) {
   fs.cpSync(path.join(d.bin, "tests/fakes/qemu/image"), image, { recursive: true });
   fs.writeFileSync(path.join(image, "faults"), `slow-start ${boot_ms}\n`);
   const base = d.fakeQemuClass(changes);
-  return { ...base, qemu: { ...base.qemu, image, boot_timeout_ms: 20000 } };
+  return { ...base, qemu: { ...base.qemu, image, boot_timeout: "20s" } };
 }
 
 test("a_boot_three_times_as_long_as_the_lease_runs_its_job_once", async (t) => {
-  const d = new Deployment({ config: { worker: { lease_ms: 2000 },
-    reaper: { interval_ms: 300, patience_ms: 2000, startup_timeout_ms: 30000 } } });
+  const d = new Deployment({ config: { worker: { visibility_timeout: "2s" },
+    reaper: { interval: "300ms", relaunch_after: "2s", startup_timeout: "30s" } } });
   t.after(() => d.stop());
   d.options.classes = [slowClass(d, 6000)];
   await d.startAll();
@@ -33,7 +33,7 @@ test("a_boot_three_times_as_long_as_the_lease_runs_its_job_once", async (t) => {
 
 test("messages_of_a_killed_worker_run_again_without_a_reaper", async (t) => {
   const lease_ms = 3000; // a tenth of the default
-  const d = new Deployment({ config: { worker: { lease_ms }, reaper: { patience_ms: 600000, startup_timeout_ms: 30000 } } });
+  const d = new Deployment({ config: { worker: { visibility_timeout: `${lease_ms}ms` }, reaper: { relaunch_after: "10m", startup_timeout: "30s" } } });
   t.after(() => d.stop());
   d.options.classes = [slowClass(d, 2000)];
   await d.startGitHub();

@@ -25,7 +25,7 @@ async function leaveRegistration(d, name) {
 const said = (d, event) => d.programs.flatMap((p) => p.events).filter((e) => e.msg === event);
 
 test("deployments_named_prod_and_prod_eu_leave_each_others_runners_and_vms_alone", async (t) => {
-  const reaper = { interval_ms: 300, confirm_after_ms: 250, records_interval_ms: 300 };
+  const reaper = { interval: "300ms", confirm_after: "250ms", stale_runner_scan_interval: "300ms" };
   const prod = new Deployment({ config: { deployment: "prod", reaper } });
   const eu = new Deployment({ config: { deployment: "prod-eu", reaper } });
   prod.options.classes = ["small", "eu-small"].map((name) => prod.fakeQemuClass({ name, labels: ["self-hosted", "microvm", name] }));

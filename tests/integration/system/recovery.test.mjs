@@ -11,9 +11,9 @@ import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
 const hasty = {
-  worker: { lease_ms: 3000, end_grace_ms: 500 },
-  reaper: { interval_ms: 300, lease_ms: 2000, patience_ms: 1500, startup_timeout_ms: 4000, ending_grace_ms: 1500, records_interval_ms: 500,
-    deliveries: { interval_ms: 200, margin_ms: 5000 } },
+  worker: { visibility_timeout: "3s", terminate_grace_period: "500ms" },
+  reaper: { interval: "300ms", lease_duration: "2s", relaunch_after: "1500ms", startup_timeout: "4s", terminate_timeout: "1500ms", stale_runner_scan_interval: "500ms",
+    deliveries: { interval: "200ms", overlap: "5s" } },
 };
 
 // Everything but the ingress. GitHub delivers to `url`; the hook is the organization's, and the reaper may read its log.
@@ -158,9 +158,9 @@ test("two_reapers_alive_do_no_harm", async (t) => {
 });
 
 test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) => {
-  const d = new Deployment({ config: { ...hasty, reaper: { ...hasty.reaper, deadline_grace_ms: 0 },
+  const d = new Deployment({ config: { ...hasty, reaper: { ...hasty.reaper, deadline_grace_period: "0s" },
     limits: { ...hasty.limits, terminate_rate: { per_second: 0.4, burst: 1 } } } });
-  d.options.classes = [d.fakeQemuClass({ max_duration_seconds: 4 })];
+  d.options.classes = [d.fakeQemuClass({ max_duration: "4s" })];
   t.after(() => d.stop());
   await d.startGitHub();
   d.writeConfig();
@@ -194,7 +194,7 @@ test("a_frozen_leader_that_wakes_up_does_not_act_on_its_old_lease", async (t) =>
 
 test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", async (t) => {
   const d = new Deployment({ config: { ...hasty, worker: { launch_threads: 1 },
-    breaker: { failures: 3, pause_ms: 1500 } } });
+    circuit: { failure_threshold: 3, open_duration: "1500ms" } } });
   t.after(() => d.stop());
   await d.startAll();
   await d.startWorker();

@@ -90,7 +90,7 @@ test("sigterm_lets_each_program_end_cleanly", async (t) => {
 
 // It waits for GitHub when the signal comes, for longer than the worker may drain (and 2 s more, in which a program may close).
 test("the_reaper_drains_for_as_long_as_its_own_setting_says", async (t) => {
-  const d = new Deployment({ config: { worker: { drain_seconds: 0 }, reaper: { drain_seconds: 20, records_interval_ms: 200 } } });
+  const d = new Deployment({ config: { worker: { drain_timeout: "0s" }, reaper: { drain_timeout: "20s", stale_runner_scan_interval: "200ms" } } });
   t.after(() => d.stop());
   await d.startAll();
   await d.queueJobs();

@@ -6,8 +6,8 @@ import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
 const hasty = {
-  worker: { lease_ms: 3000, end_grace_ms: 500 },
-  reaper: { interval_ms: 300, lease_ms: 2000, patience_ms: 1500, startup_timeout_ms: 4000, ending_grace_ms: 1500, records_interval_ms: 500 },
+  worker: { visibility_timeout: "3s", terminate_grace_period: "500ms" },
+  reaper: { interval: "300ms", lease_duration: "2s", relaunch_after: "1500ms", startup_timeout: "4s", terminate_timeout: "1500ms", stale_runner_scan_interval: "500ms" },
 };
 
 async function start(t, options = {}) {
@@ -101,7 +101,7 @@ test("github_limits_and_outages_delay_and_lose_nothing", async (t) => {
 });
 
 test("a_registration_refused_for_good_is_buried_with_its_reason_and_kicked_back", async (t) => {
-  const d = await start(t, { config: { reaper: { ...hasty.reaper, patience_ms: 60000 } } });
+  const d = await start(t, { config: { reaper: { ...hasty.reaper, relaunch_after: "1m" } } });
   await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 1 }]);
   const [job] = await d.queueJobs();
   const dead = await until("it is buried", () => d.ctl("dead", "list")[0]);
@@ -125,7 +125,7 @@ test("a_vm_that_dies_before_its_job_is_replaced", async (t) => {
 
 test("an_idle_surplus_vm_ends_by_itself", async (t) => {
   const d = new Deployment({ config: hasty });
-  d.options.classes = [d.fakeQemuClass({ idle_seconds: 2 })];
+  d.options.classes = [d.fakeQemuClass({ idle_timeout: "2s" })];
   t.after(() => d.stop());
   await d.startAll();
   await d.fake("POST", "/_fake/faults", [{ operation: "runner-session", delay_ms: 1500, times: 1 }]);
@@ -138,7 +138,7 @@ test("an_idle_surplus_vm_ends_by_itself", async (t) => {
 // Supply covers it, so the balance would not ask; the machine that idles beside it gives it away.
 test("a_job_whose_end_nobody_heard_of_is_settled_while_its_machine_idles", async (t) => {
   const d = new Deployment({ config: hasty });
-  d.options.classes = [d.fakeQemuClass({ idle_seconds: 120 })];
+  d.options.classes = [d.fakeQemuClass({ idle_timeout: "2m" })];
   t.after(() => d.stop());
   await d.startAll();
   await d.fake("POST", "/_fake/faults", [

@@ -21,7 +21,7 @@ async function swap(d, start, old, next) {
 }
 
 test("a_release_is_exchanged_in_the_middle_of_a_run_forwards_and_back", async (t) => {
-  const d = new Deployment({ config: { reaper: { patience_ms: 60000 } } });
+  const d = new Deployment({ config: { reaper: { relaunch_after: "1m" } } });
   t.after(() => d.stop());
   await d.startAll();
   const oldWorker = d.worker;

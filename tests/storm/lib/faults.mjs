@@ -57,7 +57,7 @@ async function github(s) {
   await s.github("POST", "/_fake/faults", [
     { ...often, preset: "primary-rate-limit", times: 5 }, { ...often, preset: "secondary-rate-limit", times: 5 },
     { ...often, status: 429, headers: { "retry-after": "1" }, body: { message: "Too many requests" }, times: 5 },
-    // Without a time: GitHub's word is to wait a minute then, scaled down here (github.limit_pause_ms).
+    // Without a time: GitHub's word is to wait a minute then, scaled down here (github.secondary_limit_backoff).
     { ...often, status: 403, body: { message: "You have exceeded a secondary rate limit." }, times: 5 },
     { ...often, preset: "bad-gateway" }, { ...often, drop: true }, { ...often, delay_ms: 4000 },
     { operation: "generate-jitconfig", status: 502, body: "bad", work: true, probability: 0.02 },

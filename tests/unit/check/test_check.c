@@ -236,7 +236,7 @@ static void ledger_that_is_paid_for_is_not_read_too_often(void **state)
         free(scene.said);
         (void)snprintf(ledger, sizeof ledger, "%s", cases[i].ledger);
         c.ledger = ledger;
-        c.worker.slot_poll_ms = cases[i].every_ms;
+        c.worker.capacity_poll_ms = cases[i].every_ms;
         FILE *out = open_memstream(&scene.said, &n);
         assert_int_equal(check_all(&c, polls, false, out), 0);
         assert_int_equal(fclose(out), 0);

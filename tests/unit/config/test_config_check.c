@@ -142,21 +142,22 @@ static void one_address_for_two_servers_is_refused(void **state)
 static void retry_cap_below_its_base_is_refused(void **state)
 {
     (void)state;
-    assert_complaint_of_line("retry: {base_ms: 500, cap_ms: 499}",
-                             "m.yaml:1: retry.cap_ms: is 499, below retry.base_ms (500): raise it "
-                             "or lower that");
-    config_free(parse_ok("retry: {base_ms: 500, cap_ms: 500}\n" GOOD, CONFIG_FOR_CHECK));
+    assert_complaint_of_line(
+        "retry: {base_delay: 500ms, max_delay: 499ms}",
+        "m.yaml:1: retry.max_delay: is 499ms, below retry.base_delay (500ms): raise it "
+        "or lower that");
+    config_free(parse_ok("retry: {base_delay: 500ms, max_delay: 500ms}\n" GOOD, CONFIG_FOR_CHECK));
 }
 
 static void startup_timeout_must_exceed_the_boot_timeout_of_every_class(void **state)
 {
     (void)state;
-    assert_complaint_of_line("reaper: {startup_timeout_ms: 180000}",
-                             "m.yaml:6: classes[0].qemu.boot_timeout_ms: is 180000, not below "
-                             "reaper.startup_timeout_ms (180000): lower it or raise that");
-    config_free(parse_ok("reaper: {startup_timeout_ms: 180001}\n" GOOD, CONFIG_FOR_CHECK));
+    assert_complaint_of_line("reaper: {startup_timeout: 3m}",
+                             "m.yaml:6: classes[0].qemu.boot_timeout: is 3m, not below "
+                             "reaper.startup_timeout (3m): lower it or raise that");
+    config_free(parse_ok("reaper: {startup_timeout: 180001ms}\n" GOOD, CONFIG_FOR_CHECK));
     /* With heartbeats a boot may last longer than a lease. */
-    config_free(parse_ok("worker: {lease_ms: 1000}\n" GOOD, CONFIG_FOR_CHECK));
+    config_free(parse_ok("worker: {visibility_timeout: 1s}\n" GOOD, CONFIG_FOR_CHECK));
 }
 
 static void each_class_needs_a_launch_thread(void **state)
@@ -174,14 +175,14 @@ static void each_class_needs_a_launch_thread(void **state)
 static void sweep_lease_shorter_than_three_intervals_is_refused(void **state)
 {
     (void)state;
-    assert_complaint_of_line("reaper: {lease_ms: 29999}",
-                             "m.yaml:1: reaper.lease_ms: is 29999, less than three times "
-                             "reaper.interval_ms (10000): set it to 30000 or more");
-    assert_complaint_of_line("reaper: {interval_ms: 20001}",
-                             "m.yaml:1: reaper.lease_ms: is 60000, less than three times "
-                             "reaper.interval_ms (20001): set it to 60003 or more");
-    config_free(parse_ok("reaper: {lease_ms: 30000}\n" GOOD, CONFIG_FOR_REAPER));
-    config_free(parse_ok("reaper: {lease_ms: 29999}\n" GOOD, CONFIG_FOR_INGRESS));
+    assert_complaint_of_line("reaper: {lease_duration: 29999ms}",
+                             "m.yaml:1: reaper.lease_duration: is 29999ms, less than three times "
+                             "reaper.interval (10s): set it to 30s or more");
+    assert_complaint_of_line("reaper: {interval: 20001ms}",
+                             "m.yaml:1: reaper.lease_duration: is 1m, less than three times "
+                             "reaper.interval (20001ms): set it to 60003ms or more");
+    config_free(parse_ok("reaper: {lease_duration: 30s}\n" GOOD, CONFIG_FOR_REAPER));
+    config_free(parse_ok("reaper: {lease_duration: 29999ms}\n" GOOD, CONFIG_FOR_INGRESS));
 }
 
 static void classes_are_checked_with_one_another_and_within(void **state)
@@ -230,7 +231,7 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
         "classes:\n"
         "  - {name: a, labels: [x], " LAMBDA(
             "one") "}\n"
-                   "  - {name: b, labels: [y], max_duration_seconds: 28801, " LAMBDA(
+                   "  - {name: b, labels: [y], max_duration: 28801s, " LAMBDA(
                        "one") "}\n"
                               "  - {name: c, labels: [z], provider: lambda}\n"
                               "  - {name: d, labels: [v], provider: lambda, lambda: {endpoint: "
@@ -241,7 +242,7 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
         text, CONFIG_FOR_CHECK,
         "m.yaml:6: classes[1].lambda.image: is another class's too: give each class an image of "
         "its own, since nothing else tells whose a MicroVM is\n"
-        "m.yaml:6: classes[1].max_duration_seconds: is above 28800, the longest life of a MicroVM: "
+        "m.yaml:6: classes[1].max_duration: is above 8h, the longest life of a MicroVM: "
         "lower it\n"
         "m.yaml:7: classes[2].lambda.image: is required: add \"lambda: {image: "
         "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"\n"

@@ -76,6 +76,28 @@ static void value_found_elsewhere_is_not_shown(void **state)
     assert_complaint_of_line("limits: {max_vms: env:T_WRONG}",
                              "m.yaml:1: limits.max_vms: the value found there is refused: it must "
                              "be a whole number from 1 to 1000000");
+    assert_complaint_of_line("worker: {visibility_timeout: env:T_WRONG}",
+                             "m.yaml:1: worker.visibility_timeout: the value found there is "
+                             "refused: it does not begin with a number: write a whole number and "
+                             "its unit (ms, s, m, h or d), such as 30s, from 100ms to 1d");
+    setenv("T_WRONG", "77777", 1);
+    assert_complaint_of_line("worker: {visibility_timeout: env:T_WRONG}",
+                             "m.yaml:1: worker.visibility_timeout: the value found there is "
+                             "refused: it has no unit: write a whole number and its unit (ms, s, "
+                             "m, h or d), such as 30s, from 100ms to 1d");
+}
+
+static void duration_and_size_may_come_from_the_environment(void **state)
+{
+    (void)state;
+    setenv("T_WAIT", "45s", 1);
+    setenv("T_BODY", "2MiB", 1);
+    struct config *c = parse_ok("worker: {visibility_timeout: env:T_WAIT}\n"
+                                "ingress: {max_body_size: env:T_BODY}\n" GOOD,
+                                CONFIG_FOR_CHECK);
+    assert_int_equal(c->worker.visibility_timeout_ms, 45000);
+    assert_int_equal(c->ingress.max_body_size_bytes, 2097152);
+    config_free(c);
 }
 
 static void file_gives_its_content_less_one_line_end(void **state)
@@ -436,6 +458,7 @@ int main(void)
         cmocka_unit_test(env_gives_values_of_every_type),
         cmocka_unit_test(env_that_is_not_set_is_named),
         cmocka_unit_test(value_found_elsewhere_is_not_shown),
+        cmocka_unit_test(duration_and_size_may_come_from_the_environment),
         cmocka_unit_test(file_gives_its_content_less_one_line_end),
         cmocka_unit_test(file_with_more_than_one_line_is_no_token),
         cmocka_unit_test(private_key_comes_from_a_file_of_lines),

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/quantity.h"
 #include "common/config/config_private.h"
 #include "common/vm/qemu/settings.h"
 #include "tests/unit/config/config_testing.h"
@@ -25,6 +26,50 @@ static void table_keys_are_unique_and_sectioned(void **state)
         assert_true((s->required != 0) == (s->example != NULL));
         assert_false(setting_is_section(s->key));
     }
+}
+
+/* Durations and sizes are types of their own: the value has the unit, the key has none. */
+static void table_keys_end_in_no_unit(void **state)
+{
+    static const char *const units[] = {"_ms",    "_s",    "_sec", "_secs",  "_seconds", "_minutes",
+                                        "_hours", "_days", "_b",   "_bytes", "_kb",      "_kib",
+                                        "_mb",    "_mib",  "_gb",  "_gib"};
+    const struct setting *s = NULL;
+    (void)state;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        size_t n = strlen(s->key);
+        for (size_t k = 0; k < COUNT_OF(units); k++) {
+            size_t m = strlen(units[k]);
+            if (n > m && strcmp(s->key + n - m, units[k]) == 0) {
+                fail_msg("%s ends in a unit", s->key);
+            }
+        }
+    }
+}
+
+static void defaults_with_a_unit_are_in_the_largest_one(void **state)
+{
+    const struct setting *s = NULL;
+    size_t seen = 0;
+    (void)state;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        enum quantity_kind kind = s->type == SETTING_SIZE ? QUANTITY_SIZE : QUANTITY_DURATION;
+        const struct quantity q = {.kind = kind, .max = INT64_MAX};
+        struct buf why;
+        int64_t amount = 0;
+        char text[QUANTITY_TEXT_SIZE];
+        if (s->type != SETTING_SIZE && s->type != SETTING_DURATION) {
+            continue;
+        }
+        buf_init(&why, 1024);
+        assert_true(quantity_read(&q, slice_of(s->fallback), &amount, &why));
+        /* 65s stays: no larger unit divides it. */
+        assert_string_equal(s->fallback, quantity_text(kind, amount, text));
+        assert_in_range(s->min, 0, s->max);
+        buf_fini(&why);
+        seen++;
+    }
+    assert_true(seen > 30);
 }
 
 static size_t size_of_type(enum setting_type type)
@@ -134,16 +179,16 @@ static void defaults_of_a_small_text_are_filled(void **state)
     assert_string_equal(c->github.app_id, "");
     assert_string_equal(c->github.scope, "organization");
     assert_string_equal(c->ingress.listen, "0.0.0.0:8080");
-    assert_int_equal(c->ingress.max_body_bytes, 1048576);
+    assert_int_equal(c->ingress.max_body_size_bytes, 1048576);
     assert_int_equal(c->worker.launch_threads, 8);
-    assert_int_equal(c->retry.cap_ms, 300000);
+    assert_int_equal(c->retry.max_delay_ms, 300000);
     assert_true(c->limits.launch_rate.per_second > 4.9 && c->limits.launch_rate.per_second < 5.1);
     assert_int_equal(c->class_count, 1);
     assert_string_equal(c->classes[0].name, "small");
     assert_int_equal(c->classes[0].labels.count, 2);
     assert_int_equal(c->classes[0].required_labels.count, 0);
     assert_string_equal(c->classes[0].provider, "qemu");
-    assert_int_equal(qemu_settings_of(&c->classes[0])->memory_mib, 1024);
+    assert_int_equal(qemu_settings_of(&c->classes[0])->memory_bytes, 1 << 30);
     assert_true(qemu_settings_of(&c->classes[0])->restore);
     config_free(c);
 }
@@ -162,12 +207,12 @@ static void shape_of_the_documentation_is_read(void **state)
         "  repositories: [acme/web, other/*]\n"
         "ingress: {listen: '[::1]:0', path: /hook, tls: {certificate: /c.pem, key: k.pem}}\n"
         "limits:  {max_vms: 100, launch_rate: {per_second: 0.5, burst: 7}}\n"
-        "retry:   {max_attempts: 3, base_ms: 10, cap_ms: 20}\n"
+        "retry:   {max_attempts: 3, base_delay: 10ms, max_delay: 20ms}\n"
         "classes:\n"
         "  - {name: small, labels: [self-hosted, linux, x64], required_labels: [self-hosted],\n"
-        "     provider: qemu, max_vms: 4, max_duration_seconds: 1200, idle_seconds: 120,\n"
+        "     provider: qemu, max_vms: 4, max_duration: 20m, idle_timeout: 2m,\n"
         "     proxy: {http: 'http://10.0.2.1:3128'},\n"
-        "     qemu: {image: /img, cpus: 2, memory_mib: 512, network: proxy, restore: false}}\n"
+        "     qemu: {image: /img, cpus: 2, memory: 512MiB, network: proxy, restore: false}}\n"
         "  - {name: large, labels: [self-hosted, big], qemu: {image: /img2}}\n",
         CONFIG_FOR_CHECK);
     assert_string_equal(c->github.api_url, "https://github.example.com/api/v3");
@@ -178,12 +223,38 @@ static void shape_of_the_documentation_is_read(void **state)
     assert_string_equal(c->ingress.tls_key, "k.pem");
     assert_int_equal(c->limits.launch_rate.burst, 7);
     assert_int_equal(c->class_count, 2);
-    assert_int_equal(c->classes[0].max_duration_seconds, 1200);
+    assert_int_equal(c->classes[0].max_duration_ms, 1200000);
     assert_string_equal(c->classes[0].proxy.http, "http://10.0.2.1:3128");
     assert_false(qemu_settings_of(&c->classes[0])->restore);
     assert_int_equal(qemu_settings_of(&c->classes[1])->cpus, 1);
     assert_ptr_equal(config_class_by_name(c, SLICE("large")), &c->classes[1]);
     assert_null(config_class_by_name(c, SLICE("Large")));
+    config_free(c);
+}
+
+static void durations_and_sizes_are_stored_in_the_unit_of_their_member(void **state)
+{
+    (void)state;
+    struct config *c = parse_ok(GOOD_TOP GOOD_GITHUB
+                                "ingress: {retry_after: 0s, max_header_size: 4096B}\n"
+                                "worker: {capacity_poll: 250ms, visibility_timeout: 90s}\n"
+                                "reaper: {startup_timeout: 20m, retention: 7d, log_retention: 6h}\n"
+                                "classes:\n"
+                                "- {name: a, labels: [x], idle_timeout: 1500ms, qemu: {image: /i,"
+                                " memory: 2GiB, disk_size: 512MiB, max_console_size: 64KiB}}\n",
+                                CONFIG_FOR_CHECK);
+    const struct qemu_settings *q = qemu_settings_of(&c->classes[0]);
+    assert_int_equal(c->ingress.retry_after_ms, 0);
+    assert_int_equal(c->ingress.max_header_size_bytes, 4096);
+    assert_int_equal(c->worker.capacity_poll_ms, 250);
+    assert_int_equal(c->worker.visibility_timeout_ms, 90000);
+    assert_int_equal(c->reaper.startup_timeout_ms, 1200000);
+    assert_int_equal(c->reaper.retention_ms, 604800000);
+    assert_int_equal(c->reaper.log_retention_ms, 21600000);
+    assert_int_equal(c->classes[0].idle_timeout_ms, 1500);
+    assert_int_equal(q->memory_bytes, 2147483648);
+    assert_int_equal(q->disk_size_bytes, 536870912);
+    assert_int_equal(q->max_console_size_bytes, 65536);
     config_free(c);
 }
 
@@ -208,9 +279,9 @@ static void queue_may_be_on_any_store(void **state)
 static void unknown_key_names_the_nearest_known_one(void **state)
 {
     (void)state;
-    assert_complaint_of_line("ingress: {max_body_byte: 1}",
-                             "m.yaml:1: ingress.max_body_byte: unknown key: did you mean "
-                             "max_body_bytes?");
+    assert_complaint_of_line("ingress: {max_boddy_size: 1}",
+                             "m.yaml:1: ingress.max_boddy_size: unknown key: did you mean "
+                             "max_body_size?");
     assert_complaint_of_line("ingres: {}", "m.yaml:1: ingres: unknown key: did you mean ingress?");
     assert_complaint_of_line("limits: {lauch_rate: {}}",
                              "m.yaml:1: limits.lauch_rate: unknown key: did you mean "
@@ -228,32 +299,33 @@ static void unknown_key_of_a_class_names_the_nearest_known_one(void **state)
                                            "  labels: [x]\n"
                                            "  qemu:\n"
                                            "    image: /i\n"
-                                           "    memory: 3\n"
+                                           "    memory_mib: 3\n"
                                            "  lables: [y]\n",
                       CONFIG_FOR_CHECK,
-                      "m.yaml:9: classes[0].qemu.memory: unknown key: did you mean memory_mib?\n"
+                      "m.yaml:9: classes[0].qemu.memory_mib: unknown key: did you mean memory?\n"
                       "m.yaml:10: classes[0].lables: unknown key: did you mean labels?");
 }
 
 static void unknown_key_that_belongs_elsewhere_names_the_place(void **state)
 {
     (void)state;
-    assert_complaint_of_line("max_body_bytes: 1", "m.yaml:1: max_body_bytes: unknown key: did you "
-                                                  "mean ingress.max_body_bytes?");
+    assert_complaint_of_line("max_body_size: 1", "m.yaml:1: max_body_size: unknown key: did you "
+                                                 "mean ingress.max_body_size?");
 }
 
 static void unknown_key_far_from_all_lists_the_known_ones(void **state)
 {
     (void)state;
     assert_complaint_of_line("retry: {zebra: 1}", "m.yaml:1: retry.zebra: unknown key: known here: "
-                                                  "max_attempts, base_ms, cap_ms");
+                                                  "max_attempts, base_delay, max_delay");
 }
 
 static void dotted_key_is_no_nesting(void **state)
 {
     (void)state;
-    assert_complaint_of_line("retry.cap_ms: 3", "m.yaml:1: retry.cap_ms: unknown key: a dot does "
-                                                "not nest: write the sections as maps");
+    assert_complaint_of_line("retry.max_delay: 3",
+                             "m.yaml:1: retry.max_delay: unknown key: a dot does "
+                             "not nest: write the sections as maps");
 }
 
 static void edit_distance_counts_changes_and_swaps(void **state)
@@ -299,6 +371,24 @@ static void wrong_value_says_what_it_must_be(void **state)
         {"limits: {launch_rate: 5}",
          "limits.launch_rate: must be a map, not a single value: write its keys below it, "
          "indented"},
+        {"worker: {visibility_timeout: 30}",
+         "worker.visibility_timeout: \"30\" is refused: it has no unit: write a whole number and "
+         "its unit (ms, s, m, h or d), such as 30s, from 100ms to 1d"},
+        {"worker: {visibility_timeout: 99ms}",
+         "worker.visibility_timeout: \"99ms\" is refused: it must be from 100ms to 1d"},
+        {"reaper: {retention: 3651d}",
+         "reaper.retention: \"3651d\" is refused: it must be from 0s to 3650d"},
+        {"ingress: {retry_after: 1.5m}",
+         "ingress.retry_after: \"1.5m\" is refused: it is a fraction: write a whole number and "
+         "its unit (ms, s, m, h or d), such as 10s, from 0s to 1h"},
+        {"ingress: {max_body_size: 1048576}",
+         "ingress.max_body_size: \"1048576\" is refused: it has no unit: write a whole number and "
+         "its unit (B, KiB, MiB, GiB or TiB), such as 1MiB, from 1KiB to 25MiB"},
+        {"ingress: {max_body_size: 5m}",
+         "ingress.max_body_size: \"5m\" is refused: it has an unknown unit: write a whole number "
+         "and its unit (B, KiB, MiB, GiB or TiB), such as 1MiB, from 1KiB to 25MiB"},
+        {"ingress: {max_body_size: 26MiB}",
+         "ingress.max_body_size: \"26MiB\" is refused: it must be from 1KiB to 25MiB"},
         {"log_level: loud", "log_level: \"loud\" is refused: it must be one of `debug`, `info`, "
                             "`warn`, `error`"},
         {"deployment: My_Fleet", "deployment: \"My_Fleet\" is refused: it must be lower-case "
@@ -384,10 +474,10 @@ static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
 static void nothing_behind_a_key_is_its_default(void **state)
 {
     (void)state;
-    struct config *c = parse_ok("ingress:\nretry: {cap_ms: , base_ms: null}\nworker: {"
+    struct config *c = parse_ok("ingress:\nretry: {max_delay: , base_delay: null}\nworker: {"
                                 "admin_listen: ''}\n" GOOD,
                                 CONFIG_FOR_CHECK);
-    assert_int_equal(c->retry.cap_ms, 300000);
+    assert_int_equal(c->retry.max_delay_ms, 300000);
     assert_int_equal(c->ingress.batch, 256);
     assert_string_equal(c->worker.admin_listen, "");
     config_free(c);
@@ -397,11 +487,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table_keys_are_unique_and_sectioned),
+        cmocka_unit_test(table_keys_end_in_no_unit),
+        cmocka_unit_test(defaults_with_a_unit_are_in_the_largest_one),
         cmocka_unit_test(table_fills_every_member_once),
         cmocka_unit_test(providers_settings_are_below_their_name_and_fill_their_struct),
         cmocka_unit_test(defaults_are_values_that_would_be_accepted),
         cmocka_unit_test(defaults_of_a_small_text_are_filled),
         cmocka_unit_test(shape_of_the_documentation_is_read),
+        cmocka_unit_test(durations_and_sizes_are_stored_in_the_unit_of_their_member),
         cmocka_unit_test(queue_may_be_on_any_store),
         cmocka_unit_test(unknown_key_names_the_nearest_known_one),
         cmocka_unit_test(unknown_key_of_a_class_names_the_nearest_known_one),

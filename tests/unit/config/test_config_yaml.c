@@ -73,9 +73,9 @@ static void syntax_error_names_line_and_column(void **state)
 static void key_given_twice_is_refused_with_both_lines(void **state)
 {
     (void)state;
-    assert_complaints(GOOD_TOP "retry:\n  cap_ms: 3000\n  cap_ms: 4000\nqueue: sqlite:///x\n",
+    assert_complaints(GOOD_TOP "retry:\n  max_delay: 3s\n  max_delay: 4s\nqueue: sqlite:///x\n",
                       CONFIG_FOR_CTL,
-                      "m.yaml:5: retry.cap_ms: is given twice, first on line 4: remove one of "
+                      "m.yaml:5: retry.max_delay: is given twice, first on line 4: remove one of "
                       "them\n"
                       "m.yaml:6: queue: is given twice, first on line 1: remove one of them");
 }
@@ -83,7 +83,7 @@ static void key_given_twice_is_refused_with_both_lines(void **state)
 static void alias_anchor_and_tag_are_refused(void **state)
 {
     (void)state;
-    assert_complaints(GOOD_TOP "deployment: &d x\nlog_level: *d\nretry: !!map {cap_ms: 2000}\n",
+    assert_complaints(GOOD_TOP "deployment: &d x\nlog_level: *d\nretry: !!map {max_delay: 2s}\n",
                       CONFIG_FOR_CTL,
                       "m.yaml:3: deployment: anchors (&name) are not supported: remove it and "
                       "write the value where it is needed\n"

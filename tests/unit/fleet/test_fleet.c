@@ -23,11 +23,11 @@
 #include "tests/lib/scripted_github.h"
 #include "tests/lib/scripted_vms.h"
 
-#define MAX_DURATION_S 600
+#define MAX_DURATION_MS 600000
 #define GRACE_MS 5000
 #define LEDGER "memory://fleet"
 #define VM "mf-t-arm-1"
-#define HOLD_MS ((int64_t)MAX_DURATION_S * 1000 + GRACE_MS)
+#define HOLD_MS ((int64_t)MAX_DURATION_MS + GRACE_MS)
 
 static struct script {
     int64_t now_ms;
@@ -97,15 +97,15 @@ static int setup(void **state)
     static const struct clock_source source = {mono, wall};
     struct err e;
     struct config_class classes[] = {
-        {.name = text_arm, .provider = text_lambda, .max_duration_seconds = MAX_DURATION_S},
-        {.name = text_big, .provider = text_lambda, .max_duration_seconds = MAX_DURATION_S},
-        {.name = text_metal, .provider = text_qemu, .max_duration_seconds = MAX_DURATION_S},
+        {.name = text_arm, .provider = text_lambda, .max_duration_ms = MAX_DURATION_MS},
+        {.name = text_big, .provider = text_lambda, .max_duration_ms = MAX_DURATION_MS},
+        {.name = text_metal, .provider = text_qemu, .max_duration_ms = MAX_DURATION_MS},
     };
     struct config c = {.deployment = text_t, .classes = classes, .class_count = COUNT_OF(classes)};
     c.limits.terminate_rate = (struct config_rate){10, 100};
     c.limits.describe_rate = (struct config_rate){100, 50};
     c.limits.list_rate = (struct config_rate){7, 3};
-    c.reaper.deadline_grace_ms = GRACE_MS;
+    c.reaper.deadline_grace_period_ms = GRACE_MS;
     (void)state;
     /* Each test an hour later: the ledger is the same, and its buckets are full again. */
     script = (struct script){.now_ms = script.now_ms + 3600000};

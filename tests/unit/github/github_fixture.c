@@ -188,7 +188,7 @@ static struct fixture *make(bool as_app)
     f->config.github.api_version = slice_dup(SLICE("2022-11-28"));
     f->config.github.proxy = slice_dup(SLICE(""));
     f->config.github.timeout_ms = 20000;
-    f->config.github.limit_pause_ms = 60000;
+    f->config.github.secondary_limit_backoff_ms = 60000;
     f->config.github.rate = (struct config_rate){1.5, 60};
     return f;
 }

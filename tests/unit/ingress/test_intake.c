@@ -92,7 +92,7 @@ struct fixture {
     struct mailbox mailbox;
 };
 
-static void open_with(struct fixture *f, int64_t committers, int64_t batch, int64_t max,
+static void open_with(struct fixture *f, int64_t commit_threads, int64_t batch, int64_t max,
                       struct spool *spool)
 {
     struct err e = {0};
@@ -103,16 +103,16 @@ static void open_with(struct fixture *f, int64_t committers, int64_t batch, int6
     const struct intake_options o = {.queue = queue,
                                      .dedupe = f->dedupe,
                                      .spool = spool,
-                                     .committers = committers,
+                                     .commit_threads = commit_threads,
                                      .batch = batch,
                                      .max_in_flight = max,
-                                     .put_deadline_ms = 10000};
+                                     .enqueue_timeout_ms = 10000};
     assert_int_equal(intake_start(&o, &f->in, &e), 0);
 }
 
-static void open_fixture(struct fixture *f, int64_t committers, int64_t batch, int64_t max)
+static void open_fixture(struct fixture *f, int64_t commit_threads, int64_t batch, int64_t max)
 {
-    open_with(f, committers, batch, max, NULL);
+    open_with(f, commit_threads, batch, max, NULL);
 }
 
 static void open_spooling(struct fixture *f)
@@ -353,7 +353,7 @@ static void intake_without_threads_does_not_start(void **state)
     struct err e = {0};
     struct intake *in = NULL;
     const struct intake_options o = {
-        .committers = 3, .batch = 1, .max_in_flight = 1, .put_deadline_ms = 1};
+        .commit_threads = 3, .batch = 1, .max_in_flight = 1, .enqueue_timeout_ms = 1};
     (void)state;
     /* A stack that no machine has room for. */
     assert_int_equal(pthread_getattr_default_np(&usual), 0);

@@ -106,8 +106,8 @@ static int open_spool(int64_t max_messages, struct err *e)
                                     .max_age_ms = 60000,
                                     .batch = 4,
                                     .retry_ms = 100,
-                                    .put_deadline_ms = PATIENCE_MS,
-                                    .committers = 2,
+                                    .enqueue_timeout_ms = PATIENCE_MS,
+                                    .commit_threads = 2,
                                     .opened = opened};
     spool = NULL;
     return spool_open(&o, &spool, e);

@@ -21,7 +21,7 @@
 #define CONFIG                                                                                     \
     "{\"queue\": \"sqlite:///nowhere/queue.db\", \"ledger\": \"sqlite:///nowhere/ledger.db\","     \
     " \"github\": {\"webhook_secrets\": [\"a webhook secret\"]},"                                  \
-    " \"ingress\": {\"admin_listen\": \"127.0.0.1:0\", \"drain_seconds\": %d},"                    \
+    " \"ingress\": {\"admin_listen\": \"127.0.0.1:0\", \"drain_timeout\": \"%ds\"},"               \
     " \"classes\": [{\"name\": \"small\", \"labels\": [\"self-hosted\"],"                          \
     " \"provider\": \"qemu\", \"qemu\": {\"image\": \"/nowhere\"}}]}"
 
@@ -37,7 +37,7 @@ static int open_it(void *self, struct config_live *live, const struct config *c,
 {
     assert_ptr_equal(self, &plan);
     assert_non_null(live);
-    assert_int_equal(c->ingress.drain_seconds, plan.drain_seconds);
+    assert_int_equal(c->ingress.drain_timeout_ms, plan.drain_seconds * 1000);
     fprintf(stderr, "step open\n");
     return plan.open_fails ? err_set(e, ERR_PERMANENT, 0, "no such store") : 0;
 }
@@ -50,11 +50,11 @@ static int start_it(void *self, const struct config *c, struct err *e)
     return plan.start_fails ? err_set(e, ERR_PERMANENT, 0, "no such port") : 0;
 }
 
-static void drain_it(void *self, int64_t seconds)
+static void drain_it(void *self, int64_t timeout_ms)
 {
     char none;
     (void)self;
-    fprintf(stderr, "step drain %lld\n", (long long)seconds);
+    fprintf(stderr, "step drain %lld\n", (long long)timeout_ms);
     assert_int_equal(read(plan.gate, &none, 1), 0);
 }
 
@@ -73,7 +73,7 @@ static bool is_ready(void *self, struct buf *why)
 
 static struct program_settings settings(const struct config *c)
 {
-    return (struct program_settings){c->ingress.admin_listen, c->ingress.drain_seconds};
+    return (struct program_settings){c->ingress.admin_listen, c->ingress.drain_timeout_ms};
 }
 
 static const struct program program = {
@@ -190,7 +190,7 @@ static void readyz_is_green_until_sigterm_and_red_while_draining(void **state)
     ask_ready(port, answer, sizeof answer);
     assert_non_null(strstr(answer, "200"));
     assert_int_equal(kill(c.pid, SIGTERM), 0);
-    (void)wait_line(&c, "step drain 600");
+    (void)wait_line(&c, "step drain 600000");
     ask_ready(port, answer, sizeof answer);
     assert_non_null(strstr(answer, "503"));
     assert_non_null(strstr(answer, "draining"));
@@ -235,7 +235,7 @@ static void sighup_during_the_drain_neither_ends_nor_prolongs_it(void **state)
     plan.drain_seconds = 600;
     (void)admin_port_of(&c);
     assert_int_equal(kill(c.pid, SIGTERM), 0);
-    (void)wait_line(&c, "step drain 1");
+    (void)wait_line(&c, "step drain 1000");
     int sent = 0;
     while (!logs_within(&c, 100)) {
         assert_int_equal(kill(c.pid, SIGHUP), 0);

@@ -6,9 +6,9 @@
 #define CALLS 12
 
 const char world_config[] =
-    WORLD_CONFIG("\"reaper\": {\"patience_ms\": 7200000, \"deliveries\": {\"interval_ms\": 60000,"
-                 " \"window_ms\": 3600000, \"margin_ms\": 120000, \"calls_per_sweep\": 12}}",
-                 WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 3600"));
+    WORLD_CONFIG("\"reaper\": {\"relaunch_after\": \"2h\", \"deliveries\": {\"interval\": \"1m\","
+                 " \"initial_lookback\": \"1h\", \"overlap\": \"2m\", \"calls_per_sweep\": 12}}",
+                 WORLD_SMALL("\"max_vms\": 4, \"max_duration\": \"1h\""));
 
 /* Sweeps a minute apart, so that each begins a reading or goes on with one. */
 static void sweep_by_the_minute(int n)
@@ -304,7 +304,7 @@ static void limit_of_github_ends_the_sweeps_part(void **state)
 
 static void is_slow(void)
 {
-    world_pass(10 * 1000); /* reaper.interval_ms */
+    world_pass(10 * 1000); /* reaper.interval */
 }
 
 static void slow_github_leaves_the_rest_to_the_next_sweep(void **state)

@@ -7,10 +7,11 @@
 #define LEASE_MS 60000
 
 const char world_config[] = WORLD_CONFIG(
-    "\"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10, \"patience_ms\": 60000,"
-    " \"lease_ms\": 60000, \"deadline_grace_ms\": 1000},"
+    "\"reaper\": {\"stale_runner_scan_interval\": \"10ms\", \"confirm_after\": \"10ms\", "
+    "\"relaunch_after\": \"1m\","
+    " \"lease_duration\": \"1m\", \"deadline_grace_period\": \"1s\"},"
     " \"limits\": {\"max_vms\": 1000, \"terminate_rate\": {\"per_second\": 10, \"burst\": 1}}",
-    WORLD_SMALL("\"max_vms\": 1000, \"max_duration_seconds\": 3600"));
+    WORLD_SMALL("\"max_vms\": 1000, \"max_duration\": \"1h\""));
 
 static void add_overdue(int n)
 {

@@ -113,7 +113,7 @@ static void deadline_of_the_row_comes_before_its_classs(void **state)
 {
     (void)state;
     vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 5 * HOUR_MS);
-    vm->deadline_ms = clock_wall_ms() - SECOND_MS; /* deadline_grace_ms: a second */
+    vm->deadline_ms = clock_wall_ms() - SECOND_MS; /* deadline_grace_period: a second */
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
     sweep(&reaper);
     world_assert_nothing_ended();
@@ -121,7 +121,7 @@ static void deadline_of_the_row_comes_before_its_classs(void **state)
     sweep(&reaper);
     assert_int_equal(world_ended(), 1);
     assert_int_equal(vm->state, VM_GONE); /* although its runner is busy */
-    assert_string_equal(vm->end_reason, "deadline: it ran longer than max_duration_seconds");
+    assert_string_equal(vm->end_reason, "deadline: it ran longer than max_duration");
 }
 
 static void row_without_a_deadline_has_its_classs(void **state)
@@ -139,7 +139,7 @@ static void row_without_a_deadline_has_its_classs(void **state)
 static void fresh_ending_is_left_to_whoever_ends_it(void **state)
 {
     (void)state;
-    (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 20 * SECOND_MS); /* ending_grace_ms */
+    (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 20 * SECOND_MS); /* terminate_timeout */
     (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep(&reaper);
     world_assert_nothing_ended();

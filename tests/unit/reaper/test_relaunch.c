@@ -7,7 +7,7 @@
 #define PATIENCE_MS MINUTE_MS
 
 const char world_config[] =
-    WORLD_CONFIG("\"limits\": {\"max_vms\": 5}, \"reaper\": {\"patience_ms\": 60000}",
+    WORLD_CONFIG("\"limits\": {\"max_vms\": 5}, \"reaper\": {\"relaunch_after\": \"1m\"}",
                  WORLD_SMALL("\"max_vms\": 4") ", " WORLD_LARGE("\"max_vms\": 2"));
 
 static struct ledger_job *add_large_job(int64_t id)

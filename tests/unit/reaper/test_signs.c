@@ -5,7 +5,7 @@
 #include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
-#define CONFIRM_MS (60 * SECOND_MS) /* reaper.confirm_after_ms, by default */
+#define CONFIRM_MS (60 * SECOND_MS) /* reaper.confirm_after, by default */
 #define INTERVAL_MS (10 * SECOND_MS)
 #define LEASE_MS (30 * SECOND_MS)
 
@@ -137,9 +137,9 @@ static void full_table_keeps_what_it_has_and_takes_new_signs_for_stale_ones(void
 
 /* --- reapers that take over from one another --- */
 
-const char world_config[] = WORLD_CONFIG(
-    "\"reaper\": {\"interval_ms\": 10000, \"lease_ms\": 30000, \"records_interval_ms\": 10000}",
-    WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 36000"));
+const char world_config[] = WORLD_CONFIG("\"reaper\": {\"interval\": \"10s\", \"lease_duration\": "
+                                         "\"30s\", \"stale_runner_scan_interval\": \"10s\"}",
+                                         WORLD_SMALL("\"max_vms\": 4, \"max_duration\": \"10h\""));
 
 static struct reaper second;
 static struct reaper *const reapers[] = {&reaper, &second};

@@ -4,11 +4,11 @@
 #include "tests/unit/reaper/world.h"
 
 const char world_config[] = WORLD_CONFIG(
-    "\"reaper\": {\"records_interval_ms\": 10, \"confirm_after_ms\": 10,"
-    " \"startup_timeout_ms\": 300000, \"patience_ms\": 60000, \"deadline_grace_ms\": 1000,"
-    " \"ending_grace_ms\": 1000}",
-    WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 3600") ", " WORLD_LARGE(
-        "\"max_vms\": 4, \"max_duration_seconds\": 3600"));
+    "\"reaper\": {\"stale_runner_scan_interval\": \"10ms\", \"confirm_after\": \"10ms\","
+    " \"startup_timeout\": \"5m\", \"relaunch_after\": \"1m\", \"deadline_grace_period\": \"1s\","
+    " \"terminate_timeout\": \"1s\"}",
+    WORLD_SMALL("\"max_vms\": 4, \"max_duration\": \"1h\"") ", " WORLD_LARGE(
+        "\"max_vms\": 4, \"max_duration\": \"1h\""));
 
 static void vm_before_its_deadline_and_healthy_stays(void **state)
 {

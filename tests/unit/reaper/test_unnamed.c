@@ -4,16 +4,16 @@
  */
 #include "tests/unit/reaper/world.h"
 
-#define LONGEST_MS (600 * SECOND_MS)        /* max_duration_seconds */
-#define APART_MS (5 * SECOND_MS)            /* reaper.deadline_grace_ms */
-#define STARTUP_TIMEOUT_MS (60 * SECOND_MS) /* reaper.startup_timeout_ms */
+#define LONGEST_MS (600 * SECOND_MS)        /* max_duration */
+#define APART_MS (5 * SECOND_MS)            /* reaper.deadline_grace_period */
+#define STARTUP_TIMEOUT_MS (60 * SECOND_MS) /* reaper.startup_timeout */
 #define SURELY_OVER_MS (LONGEST_MS + APART_MS + SECOND_MS)
 
-const char world_config[] =
-    WORLD_CONFIG("\"reaper\": {\"startup_timeout_ms\": 60000, \"deadline_grace_ms\": 5000,"
-                 " \"ending_grace_ms\": 1000, \"lease_ms\": 60000, \"confirm_after_ms\": 0},"
-                 " \"worker\": {\"lease_ms\": 3600000}",
-                 WORLD_LARGE("\"max_vms\": 4, \"max_duration_seconds\": 600"));
+const char world_config[] = WORLD_CONFIG(
+    "\"reaper\": {\"startup_timeout\": \"1m\", \"deadline_grace_period\": \"5s\","
+    " \"terminate_timeout\": \"1s\", \"lease_duration\": \"1m\", \"confirm_after\": \"0s\"},"
+    " \"worker\": {\"visibility_timeout\": \"1h\"}",
+    WORLD_LARGE("\"max_vms\": 4, \"max_duration\": \"10m\""));
 
 static struct vm_info *add_unnamed(const char *id, int64_t age_ms)
 {

@@ -1,10 +1,10 @@
 /* Jobs that wait beside machines that idle: GitHub is asked, rarely and about few, and believed. */
 #include "tests/unit/reaper/world.h"
 
-#define PATIENCE_MS MINUTE_MS /* reaper.patience_ms */
+#define PATIENCE_MS MINUTE_MS /* reaper.relaunch_after */
 
 const char world_config[] =
-    WORLD_CONFIG("\"reaper\": {\"patience_ms\": 60000}", WORLD_SMALL("\"max_vms\": 40"));
+    WORLD_CONFIG("\"reaper\": {\"relaunch_after\": \"1m\"}", WORLD_SMALL("\"max_vms\": 40"));
 
 static struct ledger_vm *add_idle(const char *name, int64_t age_ms)
 {
@@ -121,9 +121,9 @@ static void look_comes_once_in_the_shortest_patience(void **state)
 {
     (void)state;
     world_end();
-    world_begin(WORLD_CONFIG(
-        "\"reaper\": {\"patience_ms\": 60000}",
-        WORLD_SMALL("\"patience_ms\": 20000") ", " WORLD_LARGE("\"patience_ms\": 90000")));
+    world_begin(WORLD_CONFIG("\"reaper\": {\"relaunch_after\": \"1m\"}",
+                             WORLD_SMALL("\"relaunch_after\": \"20s\"") ", " WORLD_LARGE(
+                                 "\"relaunch_after\": \"90s\"")));
     (void)world_add_job(42, "queued");
     (void)add_idle("mf-c28ee50a-t-a", 21 * SECOND_MS);
     sweep(&reaper);

@@ -48,12 +48,14 @@
     " {\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}, " more "}"
 /* One that acts on second signs after 10 ms, and whose other times are all different. */
 #define WORLD_TWO_CLASSES                                                                          \
-    WORLD_CONFIG("\"worker\": {\"lease_ms\": 120000}, \"reaper\": {\"records_interval_ms\": 10,"   \
-                 " \"confirm_after_ms\": 10, \"startup_timeout_ms\": 300000,"                      \
-                 " \"deadline_grace_ms\": 1000, \"ending_grace_ms\": 20000, \"keep_hours\": 7,"    \
-                 " \"keep_logs_hours\": 5}",                                                       \
-                 WORLD_SMALL("\"max_vms\": 4, \"max_duration_seconds\": 3600") ", " WORLD_LARGE(   \
-                     "\"max_vms\": 4, \"max_duration_seconds\": 7200"))
+    WORLD_CONFIG("\"worker\": {\"visibility_timeout\": \"2m\"}, \"reaper\": "                      \
+                 "{\"stale_runner_scan_interval\": \"10ms\","                                      \
+                 " \"confirm_after\": \"10ms\", \"startup_timeout\": \"5m\","                      \
+                 " \"deadline_grace_period\": \"1s\", \"terminate_timeout\": \"20s\", "            \
+                 "\"retention\": \"7h\","                                                          \
+                 " \"log_retention\": \"5h\"}",                                                    \
+                 WORLD_SMALL("\"max_vms\": 4, \"max_duration\": \"1h\"") ", " WORLD_LARGE(         \
+                     "\"max_vms\": 4, \"max_duration\": \"2h\""))
 extern const char world_config[];
 
 #define WORLD_BEGAN_MS 1800000000000

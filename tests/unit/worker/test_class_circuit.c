@@ -292,11 +292,11 @@ static void probe_without_a_message_is_kept_and_then_given_up(void **state)
 static void circuit_is_off_at_zero_and_stops_nothing_without_the_ledger(void **state)
 {
     (void)state;
-    world.config->breaker.failures = 0;
+    world.config->circuit.failure_threshold = 0;
     for (int i = 0; i < 20; i++) {
         assert_false(refuse(one).stopped);
     }
-    world.config->breaker.failures = 5;
+    world.config->circuit.failure_threshold = 5;
     world_fail("ledger_cell_get", ERR_RETRY);
     world_fail("ledger_cell_put", ERR_RETRY);
     for (int i = 0; i < 20; i++) {

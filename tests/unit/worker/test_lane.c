@@ -135,14 +135,14 @@ void class_circuit_free(struct class_circuit *b)
 int64_t class_circuit_wait_ms(struct class_circuit *b, const struct config *c)
 {
     assert_ptr_equal(b, &script.circuit_ms);
-    assert_int_equal(c->worker.lease_ms, LEASE_MS);
+    assert_int_equal(c->worker.visibility_timeout_ms, LEASE_MS);
     return script.circuit_ms;
 }
 
 void class_circuit_taken(struct class_circuit *b, const struct config *c, const char *message_id)
 {
     assert_ptr_equal(b, &script.circuit_ms);
-    assert_int_equal(c->worker.lease_ms, LEASE_MS);
+    assert_int_equal(c->worker.visibility_timeout_ms, LEASE_MS);
     CALLED("circuit: %s taken\n", message_id);
 }
 
@@ -163,8 +163,8 @@ static const char *calls_of_a_poll(bool expect_message)
     struct config c = {.classes = classes, .class_count = COUNT_OF(classes)};
     struct queue_message m = {0};
     c.limits.max_vms = 9;
-    c.worker.lease_ms = LEASE_MS;
-    c.worker.slot_poll_ms = 250;
+    c.worker.visibility_timeout_ms = LEASE_MS;
+    c.worker.capacity_poll_ms = 250;
     buf_reset(&script.calls);
     script.wakes = 7;
     script.waits = 0;

@@ -384,7 +384,7 @@ static void launch_permanent_or_out_of_attempts_is_buried(void **state)
 static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state)
 {
     (void)state;
-    world.config->breaker.failures = 1;
+    world.config->circuit.failure_threshold = 1;
     fail_step(STEP_RUN, ERR_PERMANENT);
     launch_class("small", 2);
     assert_calls(TO_RUN UNDO REFUSED("*") LOGGED("wait", "run (attempt 3 of 3): scripted")

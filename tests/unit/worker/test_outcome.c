@@ -7,7 +7,8 @@
 
 #include "worker/outcome.h"
 
-static const struct config_retry retry = {.max_attempts = 4, .base_ms = 100, .cap_ms = 1000};
+static const struct config_retry retry = {
+    .max_attempts = 4, .base_delay_ms = 100, .max_delay_ms = 1000};
 
 static struct outcome of(enum err_class class, int64_t attempts, int64_t retry_after_ms)
 {

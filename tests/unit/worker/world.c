@@ -10,21 +10,22 @@ struct world world;
 static const char settings[] =
     "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\", \"github\": "
     "{\"token\": \"x\"},"
-    " \"worker\": {\"lease_ms\": 30000}, \"reaper\": {\"startup_timeout_ms\": 300000},"
-    " \"breaker\": {\"failures\": 5, \"pause_ms\": 60000, \"max_pause_ms\": 900000},"
-    " \"retry\": {\"max_attempts\": 3, \"base_ms\": 10, \"cap_ms\": 100},"
+    " \"worker\": {\"visibility_timeout\": \"30s\"}, \"reaper\": {\"startup_timeout\": \"5m\"},"
+    " \"circuit\": {\"failure_threshold\": 5, \"open_duration\": \"1m\", \"max_open_duration\": "
+    "\"15m\"},"
+    " \"retry\": {\"max_attempts\": 3, \"base_delay\": \"10ms\", \"max_delay\": \"100ms\"},"
     " \"limits\": {\"max_vms\": 9, \"max_vms_per_repository\": 2,"
     " \"launch_rate\": {\"per_second\": 1, \"burst\": 2}}, \"classes\": ["
     "{\"name\": \"small\", \"labels\": [\"self-hosted\"], \"provider\": \"qemu\", \"qemu\": "
     "{\"image\": \"/none\"},"
     " \"max_vms\": 3, \"launch_rate\": {\"per_second\": 3, \"burst\": 4}, \"runner_group\": "
     "\"Fleet\","
-    " \"max_duration_seconds\": 60, \"idle_seconds\": 10,"
+    " \"max_duration\": \"1m\", \"idle_timeout\": \"10s\","
     " \"proxy\": {\"http\": \"http://plain:1\", \"https\": \"http://secure:2\", \"no_proxy\": "
     "\"near.example\"}},"
     " {\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"max_vms\": 5,"
-    " \"launch_rate\": {\"per_second\": 7, \"burst\": 8}, \"max_duration_seconds\": 60, "
-    "\"idle_seconds\": 10,"
+    " \"launch_rate\": {\"per_second\": 7, \"burst\": 8}, \"max_duration\": \"1m\", "
+    "\"idle_timeout\": \"10s\","
     " \"lambda\": {\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
 
 static int64_t mono_us(void)

@@ -25,8 +25,8 @@
 #include "worker/worker.h"
 
 #define WORLD_BEGAN_MS 1800000000000
-#define LEASE_MS 30000    /* worker.lease_ms */
-#define TIMEOUT_MS 300000 /* reaper.startup_timeout_ms */
+#define LEASE_MS 30000    /* worker.visibility_timeout */
+#define TIMEOUT_MS 300000 /* reaper.startup_timeout */
 
 extern struct world {
     int64_t now_ms;        /* of the wall clock; the monotonic one is at an hour at first */
