@@ -57,6 +57,12 @@ int __real_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                           struct ledger_reservation *out, struct err *e);
 int __wrap_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                           struct ledger_reservation *out, struct err *e);
+int __real_ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                       struct ledger_room *out, struct err *e);
+int __real_ledger_freed(struct ledger *l, int64_t *out, struct err *e);
+int __wrap_ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                       struct ledger_room *out, struct err *e);
+int __wrap_ledger_freed(struct ledger *l, int64_t *out, struct err *e);
 
 static const char *or_none(const char *text)
 {
@@ -173,18 +179,34 @@ int __wrap_ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e
     return call_end(&c, c.goes_on ? __real_ledger_vm_heartbeat(l, name, e) : -1, e);
 }
 
-/* caps: of the fleet, the class and the repository; rates: of fleet and class */
+/* "caps=9/3/2 rates=1:2,3:4": of the fleet, the class and the repository; of fleet and class */
+#define CAPS_FORMAT "caps=%lld/%lld/%lld rates=%g:%lld,%g:%lld"
+#define CAPS_ARGS(c)                                                                               \
+    (long long)(c)->fleet, (long long)(c)->class_max, (long long)(c)->repository,                  \
+        (c)->rate_per_second, (long long)(c)->rate_burst, (c)->class_rate_per_second,              \
+        (long long)(c)->class_rate_burst
+
 int __wrap_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                           struct ledger_reservation *out, struct err *e)
 {
-    const struct ledger_caps *caps = &r->caps;
-    struct call c = call_begin(
-        "ledger_reserve", e,
-        "job=%lld class=%s scope=%s deployment=%s provider=%s host=%s caps=%lld/%lld/%lld"
-        " rates=%g:%lld,%g:%lld",
-        (long long)r->request->job.id, r->request->class_name, r->scope, r->deployment, r->provider,
-        r->host, (long long)caps->fleet, (long long)caps->class_max, (long long)caps->repository,
-        caps->rate_per_second, (long long)caps->rate_burst, caps->class_rate_per_second,
-        (long long)caps->class_rate_burst);
+    struct call c =
+        call_begin("ledger_reserve", e,
+                   "job=%lld class=%s scope=%s deployment=%s provider=%s host=%s " CAPS_FORMAT,
+                   (long long)r->request->job.id, r->request->class_name, r->scope, r->deployment,
+                   r->provider, r->host, CAPS_ARGS(&r->caps));
     return call_end(&c, c.goes_on ? __real_ledger_reserve(l, r, out, e) : -1, e);
+}
+
+int __wrap_ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                       struct ledger_room *out, struct err *e)
+{
+    struct call c =
+        call_begin("ledger_room", e, "class=%s " CAPS_FORMAT, class_name, CAPS_ARGS(caps));
+    return call_end(&c, c.goes_on ? __real_ledger_room(l, class_name, caps, out, e) : -1, e);
+}
+
+int __wrap_ledger_freed(struct ledger *l, int64_t *out, struct err *e)
+{
+    struct call c = call_begin("ledger_freed", e, "%s", "");
+    return call_end(&c, c.goes_on ? __real_ledger_freed(l, out, e) : -1, e);
 }

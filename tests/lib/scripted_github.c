@@ -1,5 +1,6 @@
 #include "tests/lib/scripted_github.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "tests/lib/calls.h"
 
 struct scripted_github scripted_github;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the runners, during calls */
 
 void scripted_github_reset(void)
 {
@@ -36,7 +38,9 @@ int github_register_runner(struct github *g, const struct github_register *r,
                    (long long)r->scope->installation_id, r->name, r->labels->items[0], r->group);
     (void)g;
     if (c.goes_on) {
+        pthread_mutex_lock(&lock);
         out->runner_id = scripted_github_add_runner(r->name, false, false)->id;
+        pthread_mutex_unlock(&lock);
         out->config = strdup(SCRIPTED_JIT_CONFIG);
         ASSERT(out->config != NULL);
     }
@@ -60,11 +64,13 @@ static bool is_in(size_t i, const struct github_scope *s)
 static size_t find_runner(const struct github_scope *s, int64_t id, const char *name)
 {
     size_t i = 0;
+    pthread_mutex_lock(&lock);
     while (i < scripted_github.runner_count &&
            !(is_in(i, s) && (name != NULL ? strcmp(scripted_github.runners[i].name, name) == 0
                                           : scripted_github.runners[i].id == id))) {
         i++;
     }
+    pthread_mutex_unlock(&lock);
     return i;
 }
 
@@ -103,8 +109,10 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
         if (scripted_github.runners[i].busy) {
             return call_end(&c, err_set(e, ERR_CONFLICT, 422, "busy"), e);
         }
+        pthread_mutex_lock(&lock);
         scripted_github.runner_scope[i] = NULL;
         scripted_github.deleted++;
+        pthread_mutex_unlock(&lock);
     }
     return call_end(&c, 0, e);
 }

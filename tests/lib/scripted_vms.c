@@ -1,5 +1,6 @@
 #include "tests/lib/scripted_vms.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "tests/lib/calls.h"
 
 struct scripted_vms scripted_vms;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* while a machine is added */
 
 void scripted_vms_reset(void)
 {
@@ -59,10 +61,12 @@ static int run(void *state, const struct vm_spec *spec, char *out_id, struct err
                                (const char *)state, spec->name, spec->client_token,
                                (long long)spec->max_duration_ms);
     if (c.goes_on) {
+        pthread_mutex_lock(&lock);
         memcpy(scripted_vms.payload, spec->payload.ptr, spec->payload.len);
         scripted_vms.payload_len = spec->payload.len;
         const struct vm_info *m = scripted_vms_add(state, spec->name, VM_RUN_RUNNING);
         (void)snprintf(out_id, VM_ID_MAX + 1, "%s", m->id);
+        pthread_mutex_unlock(&lock);
     }
     return call_end(&c, 0, e);
 }

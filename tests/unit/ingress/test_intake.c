@@ -12,12 +12,13 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/fs.h"
+#include "common/base/metrics.h"
 #include "ingress/intake.h"
 #include "tests/lib/calls.h"
 #include "tests/lib/must.h"
 
-/* --- the queue, and what goes wrong with it ----------------------------------------------------
- */
+#define ENQUEUE_TIMEOUT_MS 10000
 
 static struct queue *queue;
 
@@ -31,11 +32,6 @@ static void plan(bool blocked, bool failing, const char *poisoned)
          .fails = poisoned != NULL ? ERR_PERMANENT : ERR_NONE},
     };
     calls_replan(plans, COUNT_OF(plans));
-}
-
-static void wait_for_puts(size_t n)
-{
-    calls_wait_count("queue_put", NULL, n);
 }
 
 /* Takes what arrived; how much that was. */
@@ -57,87 +53,144 @@ static size_t items_put(void)
     return n;
 }
 
-/* --- a spool that does what the test says --- */
-static enum err_class spool_refusal; /* ERR_NONE: it takes everything */
-static bool spool_is_direct;
-static size_t items_committed;
-static struct {
-    int64_t deadline_us;
-    char lane[32], key[32], group[32], body[32];
-} last_commit; /* its first item */
+/* --- the spool: its calls are recorded, "n=1 deadline_us=7 {lane=events key=7 group= body={}}" ---
+ */
+int __real_spool_commit(struct spool *s, const struct queue_item *items, size_t n,
+                        int64_t deadline_us, bool *spooled, struct err *e);
+int __wrap_spool_commit(struct spool *s, const struct queue_item *items, size_t n,
+                        int64_t deadline_us, bool *spooled, struct err *e);
 
-int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int64_t deadline_us,
-                 bool *spooled, struct err *e)
+int __wrap_spool_commit(struct spool *s, const struct queue_item *items, size_t n,
+                        int64_t deadline_us, bool *spooled, struct err *e)
 {
-    (void)s;
-    last_commit.deadline_us = deadline_us;
-    snprintf(last_commit.lane, sizeof last_commit.lane, "%s", items[0].lane);
-    snprintf(last_commit.key, sizeof last_commit.key, "%s", items[0].key);
-    snprintf(last_commit.group, sizeof last_commit.group, "%s", items[0].group);
-    assert_true(slice_to_cstr(items[0].body, last_commit.body, sizeof last_commit.body));
-    if (spool_refusal != ERR_NONE) {
-        return err_set(e, spool_refusal, 0, "deadline %lld", (long long)deadline_us);
+    struct buf text;
+    buf_init(&text, 4096);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(&text, " {lane=%s key=%s group=%s body=%.*s}", items[i].lane, items[i].key,
+                   items[i].group, SLICE_ARG(items[i].body));
     }
-    items_committed += n;
-    *spooled = !spool_is_direct;
-    return 0;
+    struct call c = call_begin("spool_commit", e, "n=%zu deadline_us=%lld%s", n,
+                               (long long)deadline_us, text.data);
+    buf_fini(&text);
+    return call_end(&c, __real_spool_commit(s, items, n, deadline_us, spooled, e), e);
 }
 
-/* --- a loop's side -----------------------------------------------------------------------------
- */
+/* The queue behind the spool fails so from now on; ERR_NONE: it works. */
+static void fail_queue(enum err_class class)
+{
+    calls_replan(&(struct call_plan){.function = "queue_put", .with = "memory:", .fails = class},
+                 1);
+}
+
+/* --- committers that sleep --- */
+static int sleepers; /* atomic: how many began to */
+
+int __real_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+
+int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+    __atomic_add_fetch(&sleepers, 1, __ATOMIC_RELAXED);
+    return __real_pthread_cond_wait(cond, mutex);
+}
+
+/* --- a loop's side --- */
 
 struct fixture {
     struct intake *in;
     struct dedupe *dedupe;
     struct mailbox mailbox;
+    struct spool *spool; /* NULL: none */
+    char folder[64];     /* its */
 };
 
-static void open_with(struct fixture *f, int64_t commit_threads, int64_t batch, int64_t max,
-                      struct spool *spool)
+static struct fixture f; /* of the case that runs */
+
+static void open_fixture(int64_t commit_threads, int64_t batch, int64_t max)
 {
     struct err e = {0};
-    calls_reset();
     MUST(queue_open("memory://intake", &queue, &e));
-    f->dedupe = dedupe_new(1000);
-    assert_int_equal(mailbox_init(&f->mailbox, &e), 0);
+    f.dedupe = dedupe_new(1000);
+    assert_int_equal(mailbox_init(&f.mailbox, &e), 0);
     const struct intake_options o = {.queue = queue,
-                                     .dedupe = f->dedupe,
-                                     .spool = spool,
+                                     .dedupe = f.dedupe,
+                                     .spool = f.spool,
                                      .commit_threads = commit_threads,
                                      .batch = batch,
                                      .max_in_flight = max,
-                                     .enqueue_timeout_ms = 10000};
-    assert_int_equal(intake_start(&o, &f->in, &e), 0);
+                                     .enqueue_timeout_ms = ENQUEUE_TIMEOUT_MS};
+    assert_int_equal(intake_start(&o, &f.in, &e), 0);
+    calls_reset();
 }
 
-static void open_fixture(struct fixture *f, int64_t commit_threads, int64_t batch, int64_t max)
+static void open_spooling(int64_t max_messages)
 {
-    open_with(f, commit_threads, batch, max, NULL);
+    char path[96];
+    struct err e = {0};
+    snprintf(f.folder, sizeof f.folder, "/tmp/mayfly-intake-XXXXXX");
+    assert_non_null(mkdtemp(f.folder));
+    snprintf(path, sizeof path, "%s/spool.db", f.folder);
+    const struct spool_options o = {.path = path,
+                                    .queue_url = "memory://intake",
+                                    .max_messages = max_messages,
+                                    .max_age_ms = 60000,
+                                    .batch = 4,
+                                    .retry_ms = 100,
+                                    .enqueue_timeout_ms = ENQUEUE_TIMEOUT_MS,
+                                    .commit_threads = 1};
+    MUST(spool_open(&o, &f.spool, &e));
+    open_fixture(1, 8, 10);
 }
 
-static void open_spooling(struct fixture *f)
+static int set_up(void **state)
 {
-    static int handle;
-    spool_refusal = ERR_NONE;
-    spool_is_direct = false;
-    items_committed = 0;
-    open_with(f, 1, 8, 10, (struct spool *)(void *)&handle);
+    (void)state;
+    f = (struct fixture){.spool = NULL};
+    return 0;
 }
 
-static void close_fixture(struct fixture *f)
+static int tear_down(void **state)
 {
-    intake_stop(f->in);
-    (void)items_put();
-    queue_close(queue);
-    mailbox_fini(&f->mailbox);
-    dedupe_free(f->dedupe);
+    struct err e = {0};
+    (void)state;
+    calls_reset();
+    intake_stop(f.in);
+    spool_close(f.spool);
+    if (f.dedupe != NULL) {
+        (void)items_put();
+        queue_close(queue);
+        mailbox_fini(&f.mailbox);
+        dedupe_free(f.dedupe);
+    }
+    return f.spool != NULL ? fs_remove_tree(f.folder, &e) : 0;
 }
 
-static struct delivery *make(struct fixture *f, int number)
+static bool is_direct(void)
+{
+    struct spool_view view;
+    spool_look(f.spool, &view);
+    return view.direct;
+}
+
+static bool all_three_sleep(void)
+{
+    return __atomic_load_n(&sleepers, __ATOMIC_RELAXED) >= 3;
+}
+
+static void wait_until(bool (*is)(void))
+{
+    int64_t until_ms = clock_mono_ms() + 30000;
+    while (!is()) {
+        assert_true(clock_mono_ms() < until_ms);
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+static struct delivery *make(struct fixture *own, int number)
 {
     struct delivery *d = calloc(1, sizeof *d);
     assert_non_null(d);
-    d->home = &f->mailbox;
+    d->home = &own->mailbox;
     d->submitted_us = clock_mono_us();
     buf_init(&d->message.body, 16);
     buf_append_cstr(&d->message.body, "{}");
@@ -148,92 +201,128 @@ static struct delivery *make(struct fixture *f, int number)
 }
 
 /* Takes the next that comes home, waiting for it. */
-static struct delivery *come_home(struct fixture *f, struct delivery **rest)
+static struct delivery *come_home(struct fixture *own, struct delivery **rest)
 {
     while (*rest == NULL) {
-        struct pollfd p = {.fd = mailbox_fd(&f->mailbox), .events = POLLIN};
+        struct pollfd p = {.fd = mailbox_fd(&own->mailbox), .events = POLLIN};
         assert_int_equal(poll(&p, 1, 30000), 1);
-        *rest = mailbox_take(&f->mailbox);
+        *rest = mailbox_take(&own->mailbox);
     }
     struct delivery *d = *rest;
     *rest = d->next;
     return d;
 }
 
-static size_t collect(struct fixture *f, size_t n, enum delivery_result wanted)
+static size_t collect(struct fixture *own, size_t n, enum delivery_result wanted)
 {
     struct delivery *rest = NULL;
     size_t as_wanted = 0;
     for (size_t i = 0; i < n; i++) {
-        struct delivery *d = come_home(f, &rest);
+        struct delivery *d = come_home(own, &rest);
         as_wanted += d->result == wanted;
         job_message_fini(&d->message);
         free(d);
-        intake_release(f->in);
+        intake_release(own->in);
     }
     assert_null(rest);
     return as_wanted;
 }
 
-static void submit_numbers(struct fixture *f, int from, int to)
+static void submit_numbers(struct fixture *own, int from, int to)
 {
     for (int i = from; i < to; i++) {
-        assert_true(intake_reserve(f->in));
-        intake_submit(f->in, make(f, i));
+        assert_true(intake_reserve(own->in));
+        intake_submit(own->in, make(own, i));
     }
 }
 
-/* --- the cases ---------------------------------------------------------------------------------
- */
+/* Linked, each with its place. */
+static struct delivery *make_list(int from, int to)
+{
+    struct delivery *list = NULL;
+    for (int i = to - 1; i >= from; i--) {
+        struct delivery *d = make(&f, i);
+        assert_true(intake_reserve(f.in));
+        d->next = list;
+        list = d;
+    }
+    return list;
+}
+
+/* Five in one batch, while the queue is to fail them in that way. */
+static void submit_batch(bool failing, const char *poisoned)
+{
+    plan(true, false, NULL);
+    submit_numbers(&f, 0, 1);
+    calls_wait_count("queue_put", NULL, 1);
+    intake_submit(f.in, make_list(1, 4));
+    intake_submit(f.in, make_list(4, 6));
+    plan(false, failing, poisoned);
+}
+
+/* A metric without labels. */
+static double sample(const char *name)
+{
+    char line[96];
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    metrics_render(&text);
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *found = strstr(text.data, line);
+    double value = found != NULL ? strtod(found + strlen(line), NULL) : 0;
+    buf_fini(&text);
+    return value;
+}
 
 static void submit_comes_back_queued_and_is_remembered(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_fixture(&f, 1, 8, 10);
+    open_fixture(1, 8, 10);
     assert_false(dedupe_seen(f.dedupe, "guid-1"));
     submit_numbers(&f, 1, 2);
     assert_int_equal(collect(&f, 1, DELIVERY_QUEUED), 1);
     assert_true(dedupe_seen(f.dedupe, "guid-1"));
     assert_int_equal(intake_in_flight(f.in), 0);
-    close_fixture(&f);
 }
 
 static void busy_intake_gathers_a_batch(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_fixture(&f, 1, 16, 100);
+    double batches = sample("mayfly_ingress_batch_size_count");
+    double deliveries = sample("mayfly_ingress_batch_size_sum");
+    double commits = sample("mayfly_ingress_commit_seconds_count");
+    open_fixture(1, 16, 100);
     plan(true, false, NULL);
     submit_numbers(&f, 0, 1);
-    wait_for_puts(1);
+    calls_wait_count("queue_put", NULL, 1);
     submit_numbers(&f, 1, 41);
     plan(false, false, NULL);
     assert_int_equal(collect(&f, 41, DELIVERY_QUEUED), 41);
     assert_int_equal(calls_done("queue_put", NULL), 1 + 3);
     assert_int_equal(calls_done("queue_put", " n=16 "), 2);
     assert_int_equal(items_put(), 41);
-    close_fixture(&f);
+    assert_true(sample("mayfly_ingress_batch_size_count") == batches + 4);
+    assert_true(sample("mayfly_ingress_batch_size_sum") == deliveries + 41);
+    assert_true(sample("mayfly_ingress_commit_seconds_count") == commits + 4);
 }
 
 static void several_committers_work_at_once(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_fixture(&f, 3, 1, 100);
+    sleepers = 0;
+    open_fixture(3, 1, 100);
+    wait_until(all_three_sleep);
     plan(true, false, NULL);
-    submit_numbers(&f, 0, 3);
-    wait_for_puts(3);
+    intake_submit(f.in, make_list(0, 3));
+    calls_wait_count("queue_put", NULL, 3);
     plan(false, false, NULL);
     assert_int_equal(collect(&f, 3, DELIVERY_QUEUED), 3);
-    close_fixture(&f);
 }
 
 static void reserve_at_the_bound_is_refused(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_fixture(&f, 1, 8, 2);
+    open_fixture(1, 8, 2);
     assert_true(intake_reserve(f.in));
     assert_true(intake_reserve(f.in));
     assert_false(intake_reserve(f.in));
@@ -241,109 +330,129 @@ static void reserve_at_the_bound_is_refused(void **state)
     assert_true(intake_reserve(f.in));
     intake_release(f.in);
     intake_release(f.in);
-    close_fixture(&f);
 }
 
 static void failed_put_comes_back_failed_and_is_not_remembered(void **state)
 {
-    struct fixture f;
+    const enum err_class classes[] = {ERR_RETRY, ERR_CAPACITY};
     (void)state;
-    open_fixture(&f, 1, 8, 10);
-    plan(false, true, NULL);
-    submit_numbers(&f, 1, 2);
-    assert_int_equal(collect(&f, 1, DELIVERY_FAILED), 1);
-    assert_false(dedupe_seen(f.dedupe, "guid-1"));
-    close_fixture(&f);
+    double failures = sample("mayfly_ingress_enqueue_errors_total");
+    open_fixture(1, 8, 10);
+    for (size_t i = 0; i < COUNT_OF(classes); i++) {
+        fail_queue(classes[i]);
+        submit_numbers(&f, 1, 2);
+        assert_int_equal(collect(&f, 1, DELIVERY_FAILED), 1);
+        assert_false(dedupe_seen(f.dedupe, "guid-1"));
+    }
+    assert_true(sample("mayfly_ingress_enqueue_errors_total") == failures + COUNT_OF(classes));
+}
+
+static void batch_that_a_queue_in_trouble_refuses_is_not_put_singly(void **state)
+{
+    (void)state;
+    open_fixture(1, 8, 10);
+    submit_batch(true, NULL);
+    assert_int_equal(collect(&f, 6, DELIVERY_FAILED), 5);
+    assert_int_equal(calls_count("queue_put", NULL), 2);
+}
+
+static void assert_only_3_fails_of_a_batch(void)
+{
+    submit_batch(false, " key=3 ");
+    assert_int_equal(collect(&f, 6, DELIVERY_QUEUED), 5);
+    assert_false(dedupe_seen(f.dedupe, "guid-3"));
+    assert_true(dedupe_seen(f.dedupe, "guid-5"));
+    assert_int_equal(calls_count("queue_put", " n=5 "), 1);
+    for (int i = 0; i < 6; i++) {
+        char single[32];
+        (void)snprintf(single, sizeof single, " n=1 {lane=events key=%d ", i);
+        assert_int_equal(calls_count("queue_put", single), 1);
+    }
+    assert_int_equal(items_put(), 5);
 }
 
 static void poisoned_message_fails_alone(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_fixture(&f, 1, 8, 10);
-    plan(true, false, NULL);
-    submit_numbers(&f, 0, 1);
-    wait_for_puts(1);
-    submit_numbers(&f, 1, 6);
-    plan(false, false, " key=3 ");
-    assert_int_equal(collect(&f, 6, DELIVERY_QUEUED), 5);
-    assert_false(dedupe_seen(f.dedupe, "guid-3"));
-    assert_true(dedupe_seen(f.dedupe, "guid-5"));
-    close_fixture(&f);
+    open_fixture(1, 8, 10);
+    assert_only_3_fails_of_a_batch();
+}
+
+static void poisoned_message_fails_alone_with_a_spool_too(void **state)
+{
+    (void)state;
+    open_spooling(10);
+    assert_only_3_fails_of_a_batch();
 }
 
 static void late_delivery_is_not_put(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_fixture(&f, 1, 8, 10);
-    struct delivery *late = make(&f, 1);
-    struct delivery *timely = make(&f, 2);
-    late->submitted_us -= 11 * 1000000;
-    late->next = timely;
-    assert_true(intake_reserve(f.in));
-    assert_true(intake_reserve(f.in));
-    intake_submit(f.in, late);
+    open_fixture(1, 8, 10);
+    struct delivery *list = make_list(1, 3);
+    list->submitted_us -= 11 * 1000000;
+    intake_submit(f.in, list);
     assert_int_equal(collect(&f, 2, DELIVERY_LATE), 1);
     assert_int_equal(items_put(), 1);
     assert_false(dedupe_seen(f.dedupe, "guid-1"));
-    close_fixture(&f);
 }
 
 static void spooled_delivery_comes_back_spooled_and_is_remembered(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_spooling(&f);
+    open_spooling(10);
+    fail_queue(ERR_RETRY);
     submit_numbers(&f, 1, 2);
     assert_int_equal(collect(&f, 1, DELIVERY_SPOOLED), 1);
     assert_true(dedupe_seen(f.dedupe, "guid-1"));
-    spool_is_direct = true;
+    assert_int_equal(items_put(), 0);
+    fail_queue(ERR_NONE);
+    wait_until(is_direct);
     submit_numbers(&f, 2, 3);
     assert_int_equal(collect(&f, 1, DELIVERY_QUEUED), 1);
-    assert_int_equal(items_put(), 0);
-    close_fixture(&f);
+    assert_int_equal(calls_count("spool_commit", NULL), 2);
+    assert_int_equal(items_put(), 2);
+}
+
+static void assert_commit(size_t n, int64_t submitted_us, const char *items)
+{
+    char wanted[256];
+    snprintf(wanted, sizeof wanted, "n=%zu deadline_us=%lld%s", n,
+             (long long)submitted_us + ENQUEUE_TIMEOUT_MS * 1000LL, items);
+    assert_string_equal(calls_args("spool_commit", NULL, 1), wanted);
+    assert_int_equal(calls_count("spool_commit", NULL), 1);
 }
 
 static void commit_carries_the_delivery_and_its_deadline(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_spooling(&f);
-    struct delivery *d = make(&f, 7);
+    open_spooling(10);
+    struct delivery *d = make_list(7, 8);
     snprintf(d->message.group, sizeof d->message.group, "octo/repo");
     int64_t submitted_us = d->submitted_us;
-    assert_true(intake_reserve(f.in));
     intake_submit(f.in, d);
-    assert_int_equal(collect(&f, 1, DELIVERY_SPOOLED), 1);
-    assert_int_equal(last_commit.deadline_us, submitted_us + 10000 * 1000);
-    assert_string_equal(last_commit.lane, "events");
-    assert_string_equal(last_commit.key, "7");
-    assert_string_equal(last_commit.group, "octo/repo");
-    assert_string_equal(last_commit.body, "{}");
-    close_fixture(&f);
+    assert_int_equal(collect(&f, 1, DELIVERY_QUEUED), 1);
+    assert_commit(1, submitted_us, " {lane=events key=7 group=octo/repo body={}}");
+    assert_string_equal(
+        calls_args("queue_put", NULL, 1),
+        "memory://intake n=1 {lane=events key=7 group=octo/repo delay_ms=0 body={}}");
 }
 
 /* Of a batch the delivery that has waited longest decides. */
 static void batch_has_the_deadline_of_its_oldest(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_spooling(&f);
-    struct delivery *list[3];
-    for (int i = 0; i < 3; i++) {
-        list[i] = make(&f, i);
-        assert_true(intake_reserve(f.in));
-    }
-    int64_t submitted_us = list[0]->submitted_us;
-    list[0]->submitted_us = submitted_us + 2000000;
-    list[1]->submitted_us = submitted_us - 1000000;
-    list[0]->next = list[1];
-    list[1]->next = list[2];
-    intake_submit(f.in, list[0]);
-    assert_int_equal(collect(&f, 3, DELIVERY_SPOOLED), 3);
-    assert_int_equal(last_commit.deadline_us, submitted_us - 1000000 + 10000 * 1000);
-    close_fixture(&f);
+    open_spooling(10);
+    struct delivery *list = make_list(0, 3);
+    int64_t submitted_us = list->submitted_us;
+    list->submitted_us = submitted_us + 2000000;
+    list->next->submitted_us = submitted_us - 1000000;
+    list->next->next->submitted_us = submitted_us;
+    intake_submit(f.in, list);
+    assert_int_equal(collect(&f, 3, DELIVERY_QUEUED), 3);
+    assert_commit(3, submitted_us - 1000000,
+                  " {lane=events key=0 group= body={}} {lane=events key=1 group= body={}}"
+                  " {lane=events key=2 group= body={}}");
 }
 
 static void intake_without_threads_does_not_start(void **state)
@@ -371,65 +480,61 @@ static void intake_without_threads_does_not_start(void **state)
 
 static void full_spool_sends_home_refused_and_is_not_remembered(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_spooling(&f);
-    spool_refusal = ERR_CAPACITY;
+    open_spooling(1);
+    fail_queue(ERR_RETRY);
     submit_numbers(&f, 1, 2);
-    assert_int_equal(collect(&f, 1, DELIVERY_REFUSED), 1);
-    assert_false(dedupe_seen(f.dedupe, "guid-1"));
-    spool_refusal = ERR_PERMANENT;
+    assert_int_equal(collect(&f, 1, DELIVERY_SPOOLED), 1);
     submit_numbers(&f, 2, 3);
+    assert_int_equal(collect(&f, 1, DELIVERY_REFUSED), 1);
+    assert_false(dedupe_seen(f.dedupe, "guid-2"));
+}
+
+static void delivery_that_no_queue_takes_is_failed_with_a_spool_too(void **state)
+{
+    (void)state;
+    open_spooling(10);
+    fail_queue(ERR_PERMANENT);
+    submit_numbers(&f, 1, 2);
     assert_int_equal(collect(&f, 1, DELIVERY_FAILED), 1);
-    close_fixture(&f);
+    assert_false(dedupe_seen(f.dedupe, "guid-1"));
 }
 
 static void late_delivery_is_spooled(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_spooling(&f);
-    struct delivery *late = make(&f, 1);
+    open_spooling(10);
+    struct delivery *late = make_list(1, 2);
     late->submitted_us -= 11 * 1000000;
-    assert_true(intake_reserve(f.in));
     intake_submit(f.in, late);
     assert_int_equal(collect(&f, 1, DELIVERY_SPOOLED), 1);
-    assert_int_equal(items_committed, 1);
-    close_fixture(&f);
+    wait_until(is_direct);
+    assert_int_equal(items_put(), 1);
 }
 
 static void stop_finishes_what_was_submitted(void **state)
 {
-    struct fixture f;
     (void)state;
-    open_fixture(&f, 2, 4, 100);
+    open_fixture(2, 4, 100);
     plan(true, false, NULL);
     submit_numbers(&f, 0, 20);
     plan(false, false, NULL);
     intake_stop(f.in);
+    f.in = NULL;
     struct delivery *d = mailbox_take(&f.mailbox);
-    size_t n = 0;
-    while (d != NULL) {
-        struct delivery *next = d->next;
+    int n = 0;
+    for (struct delivery *next; d != NULL; d = next, n++) {
+        next = d->next;
         assert_int_equal(d->result, DELIVERY_QUEUED);
         job_message_fini(&d->message);
         free(d);
-        d = next;
-        n++;
     }
     assert_int_equal(n, 20);
     assert_int_equal(items_put(), 20);
-    queue_close(queue);
-    mailbox_fini(&f.mailbox);
-    dedupe_free(f.dedupe);
 }
 
-/* --- many threads, as ThreadSanitizer likes it --------------------------------------------------
- */
-
 struct submitter {
-    struct fixture *f; /* with a mailbox of its own, and a shared intake */
-    struct fixture own;
+    struct fixture own; /* with a mailbox of its own, and the shared intake */
     int from;
 };
 
@@ -447,14 +552,13 @@ static void *submit_and_collect(void *arg)
 
 static void loops_get_their_own_back(void **state)
 {
-    struct fixture f;
     struct submitter s[4];
     pthread_t threads[4];
     struct err e = {0};
     (void)state;
-    open_fixture(&f, 3, 16, 1000);
+    open_fixture(3, 16, 1000);
     for (size_t i = 0; i < COUNT_OF(s); i++) {
-        s[i] = (struct submitter){.f = &f, .own = {.in = f.in}, .from = (int)i * 1000};
+        s[i] = (struct submitter){.own = {.in = f.in}, .from = (int)i * 1000};
         assert_int_equal(mailbox_init(&s[i].own.mailbox, &e), 0);
         assert_int_equal(pthread_create(&threads[i], NULL, submit_and_collect, &s[i]), 0);
     }
@@ -466,27 +570,31 @@ static void loops_get_their_own_back(void **state)
     }
     assert_int_equal(items_put(), 800);
     assert_int_equal(intake_in_flight(f.in), 0);
-    close_fixture(&f);
 }
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(submit_comes_back_queued_and_is_remembered),
-        cmocka_unit_test(busy_intake_gathers_a_batch),
-        cmocka_unit_test(several_committers_work_at_once),
-        cmocka_unit_test(reserve_at_the_bound_is_refused),
-        cmocka_unit_test(failed_put_comes_back_failed_and_is_not_remembered),
-        cmocka_unit_test(poisoned_message_fails_alone),
-        cmocka_unit_test(late_delivery_is_not_put),
-        cmocka_unit_test(spooled_delivery_comes_back_spooled_and_is_remembered),
-        cmocka_unit_test(commit_carries_the_delivery_and_its_deadline),
-        cmocka_unit_test(batch_has_the_deadline_of_its_oldest),
-        cmocka_unit_test(intake_without_threads_does_not_start),
-        cmocka_unit_test(full_spool_sends_home_refused_and_is_not_remembered),
-        cmocka_unit_test(late_delivery_is_spooled),
-        cmocka_unit_test(stop_finishes_what_was_submitted),
-        cmocka_unit_test(loops_get_their_own_back),
+        CASE(submit_comes_back_queued_and_is_remembered),
+        CASE(busy_intake_gathers_a_batch),
+        CASE(several_committers_work_at_once),
+        CASE(reserve_at_the_bound_is_refused),
+        CASE(failed_put_comes_back_failed_and_is_not_remembered),
+        CASE(batch_that_a_queue_in_trouble_refuses_is_not_put_singly),
+        CASE(poisoned_message_fails_alone),
+        CASE(poisoned_message_fails_alone_with_a_spool_too),
+        CASE(late_delivery_is_not_put),
+        CASE(spooled_delivery_comes_back_spooled_and_is_remembered),
+        CASE(commit_carries_the_delivery_and_its_deadline),
+        CASE(batch_has_the_deadline_of_its_oldest),
+        CASE(intake_without_threads_does_not_start),
+        CASE(full_spool_sends_home_refused_and_is_not_remembered),
+        CASE(delivery_that_no_queue_takes_is_failed_with_a_spool_too),
+        CASE(late_delivery_is_spooled),
+        CASE(stop_finishes_what_was_submitted),
+        CASE(loops_get_their_own_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

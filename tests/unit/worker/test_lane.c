@@ -1,220 +1,154 @@
 /*
- * One look of a class's lane: what keeps a message from being taken, and for how long. Ledger,
- * queue and circuit are scripted here, and so is time: a wait writes how long it would have been.
+ * One look of a class's lane: what keeps a message from being taken, and for how long. A wait ends
+ * at once, and the clock has moved on by it.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/worker/world.h"
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
+#include "common/base/metrics.h"
+#include "common/ledger/circuit.h"
 #include "worker/lane.h"
 
-#define LEASE_MS 30000
+#define LOOK "ledger_cell_get kind=circuit name=class:small\n"
+#define ROOM LOOK "ledger_room class=small caps=9/3/2 rates=1:2,3:4\n"
+#define TAKE "queue_take lane=launch.small max=1 lease_ms=30000 wait_ms=1000\n"
+#define FREED "ledger_freed \n"
+#define WAIT(ms) "stop_wait wakes=0 timeout_ms=" #ms "\n"
+#define SLEEP(ms) "stop_sleep timeout_ms=" #ms "\n"
+#define UPDATE LOOK "ledger_cell_put *\n"
 
-static struct script {
-    struct buf calls;
-    struct ledger_room room;
-    bool room_fails;
-    bool take_fails;
-    bool none_waits; /* the queue has no message */
-    bool watching;
-    bool counter_fails;
-    int64_t counter;
-    int64_t freed_after; /* polls of the counter until it moves; 0 never */
-    int64_t woken_after; /* waits until somebody wakes; 0 never */
-    int64_t waits;
-    uint64_t wakes;
-    bool raised_in_wait;
-    int64_t circuit_ms;
-    int64_t now_ms;
-    struct worker worker;
-} script;
-
-#define CALLED(...) buf_printf(&script.calls, __VA_ARGS__)
-
-static int64_t mono_us(void)
-{
-    return script.now_ms * 1000;
-}
-
-static int64_t wall_ms(void)
-{
-    return 1800000000000 + script.now_ms;
-}
+static struct lane *lane;
+static bool watching;
+static char last_used[32];
 
 bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
 bool __wrap_stop_wait(struct stop *s, uint64_t seen, int64_t timeout_ms);
-uint64_t __wrap_stop_wakes(struct stop *s);
+bool __wrap_ledger_watching(struct ledger *l);
 
 bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
 {
-    assert_ptr_equal(s, &script.worker.intake);
-    CALLED("sleep %lld\n", (long long)timeout_ms);
-    return false;
-}
-
-uint64_t __wrap_stop_wakes(struct stop *s)
-{
-    assert_ptr_equal(s, &script.worker.intake);
-    return script.wakes;
+    assert_ptr_equal(s, &world.worker.intake);
+    (void)call_begin("stop_sleep", NULL, "timeout_ms=%lld", (long long)timeout_ms);
+    return stop_raised(s);
 }
 
 bool __wrap_stop_wait(struct stop *s, uint64_t seen, int64_t timeout_ms)
 {
-    assert_ptr_equal(s, &script.worker.intake);
-    assert_int_equal(seen, 7);
-    CALLED("wait %lld\n", (long long)timeout_ms);
-    script.now_ms += timeout_ms;
-    script.wakes += ++script.waits == script.woken_after ? 1 : 0;
-    return script.raised_in_wait;
+    assert_ptr_equal(s, &world.worker.intake);
+    (void)call_begin("stop_wait", NULL, "wakes=%llu timeout_ms=%lld", (unsigned long long)seen,
+                     (long long)timeout_ms);
+    world.now_ms += timeout_ms;
+    return stop_raised(s);
 }
 
-int ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
-                struct ledger_room *out, struct err *e)
+/* Whether the store tells of freed slots: the one in memory does not. */
+bool __wrap_ledger_watching(struct ledger *l)
 {
-    assert_ptr_equal(l, script.worker.ledger);
-    CALLED("room of %s, at most %lld/%lld\n", class_name, (long long)caps->fleet,
-           (long long)caps->class_max);
-    *out = script.room;
-    return script.room_fails ? err_set(e, ERR_RETRY, 0, "scripted") : 0;
-}
-
-int ledger_freed(struct ledger *l, int64_t *out, struct err *e)
-{
-    assert_ptr_equal(l, script.worker.ledger);
-    CALLED("freed?\n");
-    script.counter += script.freed_after > 0 && script.waits == script.freed_after ? 1 : 0;
-    *out = script.counter;
-    return script.counter_fails ? err_set(e, ERR_RETRY, 0, "scripted") : 0;
-}
-
-bool ledger_watching(struct ledger *l)
-{
-    assert_ptr_equal(l, script.worker.ledger);
-    return script.watching;
-}
-
-int64_t queue_patience_ms(const struct queue *q)
-{
-    assert_ptr_equal(q, script.worker.queue);
-    return 1234;
-}
-
-int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, int64_t wait_ms,
-               struct queue_message *out, size_t *got, struct err *e)
-{
-    assert_ptr_equal(q, script.worker.queue);
-    CALLED("take %zu of %s for %lld, wait %lld\n", max, lane, (long long)lease_ms,
-           (long long)wait_ms);
-    if (script.take_fails) {
-        return err_set(e, ERR_RETRY, 0, "scripted");
-    }
-    *got = script.none_waits ? 0 : 1;
-    (void)snprintf(out->id, sizeof out->id, "message-1");
-    return 0;
-}
-
-struct class_circuit *class_circuit_new(struct ledger *ledger, const char *class_name)
-{
-    assert_ptr_equal(ledger, script.worker.ledger);
-    assert_string_equal(class_name, "small");
-    return (struct class_circuit *)&script.circuit_ms; /* never looked into */
-}
-
-void class_circuit_free(struct class_circuit *b)
-{
-    assert_ptr_equal(b, &script.circuit_ms);
-}
-
-int64_t class_circuit_wait_ms(struct class_circuit *b, const struct config *c)
-{
-    assert_ptr_equal(b, &script.circuit_ms);
-    assert_int_equal(c->worker.visibility_timeout_ms, LEASE_MS);
-    return script.circuit_ms;
-}
-
-void class_circuit_taken(struct class_circuit *b, const struct config *c, const char *message_id)
-{
-    assert_ptr_equal(b, &script.circuit_ms);
-    assert_int_equal(c->worker.visibility_timeout_ms, LEASE_MS);
-    CALLED("circuit: %s taken\n", message_id);
-}
-
-void class_circuit_no_verdict(struct class_circuit *b, const char *message_id)
-{
-    assert_ptr_equal(b, &script.circuit_ms);
-    CALLED("circuit: %s without a verdict\n", message_id);
-}
-
-static char text_small[] = "small";
-static char text_large[] = "large";
-static struct lane *lane;
-
-static const char *calls_of_a_poll(bool expect_message)
-{
-    struct config_class classes[] = {{.name = text_large, .max_vms = 50},
-                                     {.name = text_small, .max_vms = 3}};
-    struct config c = {.classes = classes, .class_count = COUNT_OF(classes)};
-    struct queue_message m = {0};
-    c.limits.max_vms = 9;
-    c.worker.visibility_timeout_ms = LEASE_MS;
-    c.worker.capacity_poll_ms = 250;
-    buf_reset(&script.calls);
-    script.wakes = 7;
-    script.waits = 0;
-    assert_int_equal(lane_poll(lane, &c, &m), expect_message);
-    return script.calls.data;
+    assert_ptr_equal(l, world.worker.ledger);
+    return watching;
 }
 
 static int set_up(void **state)
 {
-    (void)state;
-    static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
-    clock_set_source(&source);
-    log_set_level(LOG_ERROR);
-    script = (struct script){.now_ms = 5000};
-    buf_init(&script.calls, 65536);
-    script.worker.queue = (struct queue *)&script.counter; /* never looked into, as this: */
-    script.worker.ledger = (struct ledger *)&script.room;
-    lane = lane_new(&script.worker, "small");
-    return 0;
+    int rc = world_set_up(state);
+    world.config->worker.capacity_poll_ms = 250;
+    watching = false;
+    lane = lane_new(&world.worker, "small");
+    for (int i = 0; i < 4; i++) {
+        world_put("launch.small", "{}");
+    }
+    calls_reset();
+    return rc;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     lane_free(lane);
-    buf_fini(&script.calls);
-    return 0;
+    return world_tear_down(state);
 }
 
-#define ROOM "room of small, at most 9/3\n"
-#define TAKE "take 1 of launch.small for 30000, wait 1234\n"
-#define TAKEN ROOM TAKE "circuit: message-1 taken\n"
+/* One look that makes these calls and returns whether it took a message. What was planned is for
+ * that one; the next is a second later, when the circuit's record is read again. */
+static void assert_look(bool takes, const char *calls)
+{
+    struct queue_message m = {.id = ""};
+    assert_int_equal(lane_poll(lane, world.config, &m), takes);
+    calls_assert(calls);
+    assert_int_equal(m.id[0] != '\0', takes);
+    queue_message_fini(&m);
+    calls_reset();
+    world.now_ms += 1000;
+}
+
+/* Slots that are in use. */
+static void use(const char *class_name, int n)
+{
+    static int used;
+    for (int i = 0; i < n; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "vm-%d", ++used);
+        struct ledger_vm *vm = memory_vm(world.url, name);
+        (void)snprintf(vm->class_name, sizeof vm->class_name, "%s", class_name);
+        (void)snprintf(vm->scope, sizeof vm->scope, "acme");
+        vm->state = VM_LAUNCHED;
+    }
+    (void)snprintf(last_used, sizeof last_used, "vm-%d", used);
+}
+
+static void free_slot(void)
+{
+    memory_vm(world.url, last_used)->state = VM_GONE;
+}
+
+static void wake(void)
+{
+    stop_wake(&world.worker.intake);
+}
+
+static void stop(void)
+{
+    stop_raise(&world.worker.intake);
+}
+
+/* At the n-th such call of the next look. */
+static void plan(const char *function, int n, void (*happens)(void))
+{
+    calls_plan(
+        &(struct call_plan){.function = function, .skip = n - 1, .times = 1, .happens = happens});
+}
+
+static void plan_failure(const char *function, int n)
+{
+    calls_plan(
+        &(struct call_plan){.function = function, .skip = n - 1, .times = 1, .fails = ERR_RETRY});
+}
+
+static int64_t told_full(void)
+{
+    return metric_value(metrics_gauge("mayfly_worker_class_full", "class=\"small\""));
+}
 
 static void lane_with_room_takes_one_message(void **state)
 {
     (void)state;
-    script.room = (struct ledger_room){.class_used = 2, .fleet_used = 8};
-    assert_string_equal(calls_of_a_poll(true), TAKEN);
-    struct queue_message m = {.id = "message-2"};
-    buf_reset(&script.calls);
-    lane_launch_ended(lane, &m);
-    assert_string_equal(script.calls.data, "circuit: message-2 without a verdict\n");
+    use("small", 2);
+    use("large", 6);
+    assert_look(true, ROOM TAKE);
+    assert_int_equal(told_full(), 0);
 }
 
 static void lane_without_a_message_counts_none(void **state)
 {
     (void)state;
-    script.none_waits = true;
+    struct queue_message taken[4];
+    for (size_t i = 0; i < COUNT_OF(taken); i++) {
+        taken[i] = world_take("launch.small");
+        queue_message_fini(&taken[i]);
+    }
+    calls_reset();
+    queue_interrupt(world.worker.queue); /* it does not wait for one */
     for (int i = 0; i < 5; i++) {
-        assert_string_equal(calls_of_a_poll(false), ROOM TAKE);
+        assert_look(false, ROOM TAKE);
     }
 }
 
@@ -222,91 +156,153 @@ static void lane_without_a_message_counts_none(void **state)
 static void message_taken_and_not_reserved_holds_a_slot(void **state)
 {
     (void)state;
-    script.watching = true;
-    script.room = (struct ledger_room){.class_used = 1, .fleet_used = 1};
-    assert_string_equal(calls_of_a_poll(true), TAKEN);
-    assert_string_equal(calls_of_a_poll(true), TAKEN);
-    assert_non_null(strstr(calls_of_a_poll(false), "wait"));
+    use("small", 1);
+    assert_look(true, ROOM TAKE);
+    assert_look(true, ROOM TAKE);
+    watching = true;
+    assert_look(false, ROOM FREED WAIT(1000) FREED);
     lane_reserved(lane);
-    assert_string_equal(calls_of_a_poll(true), TAKEN);
+    assert_look(true, ROOM TAKE);
+    lane_reserved(lane);
+    use("large", 7); /* now it is the fleet's cap */
+    assert_look(false, ROOM FREED WAIT(1000) FREED);
 }
 
-static void full_fleet_or_class_is_left_alone_until_a_slot_is_freed(void **state)
+static void full_lane_is_left_alone_until_a_slot_is_freed(const char *class_name, int slots)
+{
+    use(class_name, slots);
+    /* Never: caps may have been raised, so it looks again. */
+    assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250) FREED WAIT(250) FREED WAIT(250) FREED);
+    assert_int_equal(told_full(), 1);
+    plan("stop_wait", 2, free_slot);
+    assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250) FREED);
+    assert_look(true, ROOM TAKE);
+    assert_int_equal(told_full(), 0);
+}
+
+static void full_class_is_left_alone_until_a_slot_is_freed(void **state)
 {
     (void)state;
-    const struct ledger_room full[] = {{.class_used = 3}, {.fleet_used = 9}};
-    for (size_t i = 0; i < COUNT_OF(full); i++) {
-        script.room = full[i];
-        script.freed_after = 2;
-        assert_string_equal(calls_of_a_poll(false),
-                            ROOM "freed?\nwait 250\nfreed?\nwait 250\nfreed?\n");
-        script.freed_after = 0; /* never: caps may have been raised, so it looks again */
-        assert_string_equal(calls_of_a_poll(false),
-                            ROOM "freed?\nwait 250\nfreed?\nwait 250\nfreed?\nwait 250\nfreed?\n"
-                                 "wait 250\nfreed?\n");
-    }
+    full_lane_is_left_alone_until_a_slot_is_freed("small", 3);
+}
+
+static void full_fleet_is_left_alone_until_a_slot_is_freed(void **state)
+{
+    (void)state;
+    full_lane_is_left_alone_until_a_slot_is_freed("large", 9);
 }
 
 static void full_lane_is_woken_by_a_slot_of_its_own_worker_or_the_stop(void **state)
 {
     (void)state;
-    script.room.class_used = 3;
-    script.woken_after = 2;
-    assert_string_equal(calls_of_a_poll(false), ROOM "freed?\nwait 250\nfreed?\nwait 250\n");
-    script.woken_after = 0;
-    script.raised_in_wait = true;
-    assert_string_equal(calls_of_a_poll(false), ROOM "freed?\nwait 250\n");
+    use("small", 3);
+    plan("stop_wait", 2, stop);
+    assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250));
+    stop_fini(&world.worker.intake);
+    stop_init(&world.worker.intake);
+    plan("stop_wait", 2, wake);
+    assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250));
+}
+
+/* It came between the look and the wait. */
+static void slot_freed_while_the_lane_looks_for_room_is_not_missed(void **state)
+{
+    (void)state;
+    use("small", 3);
+    plan("ledger_room", 1, wake);
+    assert_look(false, ROOM FREED WAIT(250));
 }
 
 static void full_lane_that_is_told_of_slots_does_not_poll(void **state)
 {
     (void)state;
-    script.room.class_used = 3;
-    script.watching = true;
-    assert_string_equal(calls_of_a_poll(false), ROOM "freed?\nwait 1000\nfreed?\n");
+    use("small", 3);
+    watching = true;
+    assert_look(false, ROOM FREED WAIT(1000) FREED);
 }
 
 static void full_lane_without_the_counter_looks_for_room_again_soon(void **state)
 {
     (void)state;
-    script.room.class_used = 3;
-    script.counter_fails = true;
-    assert_string_equal(calls_of_a_poll(false), ROOM "freed?\nwait 250\n");
+    use("small", 3);
+    plan_failure("ledger_freed", 1);
+    assert_look(false, ROOM FREED WAIT(250));
+    plan_failure("ledger_freed", 2);
+    assert_look(false, ROOM FREED WAIT(250) FREED);
 }
 
-static void pause_circuit_and_rate_keep_the_lane_from_being_taken(void **state)
+static void paused_lane_is_not_taken(void **state)
 {
     (void)state;
-    lane_pause_until(lane, script.now_ms + 300);
-    assert_string_equal(calls_of_a_poll(false), "sleep 300\n");
-    lane_pause_until(lane, script.now_ms + 90000);
-    assert_string_equal(calls_of_a_poll(false), "sleep 1000\n");
-    script.now_ms += 90000;
-    script.circuit_ms = 400;
-    assert_string_equal(calls_of_a_poll(false), "sleep 400\n");
-    script.circuit_ms = 0;
-    script.room.rate_wait_ms = 200;
-    assert_string_equal(calls_of_a_poll(false), ROOM "sleep 200\n");
-    script.room.rate_wait_ms = 0;
-    assert_string_equal(calls_of_a_poll(true), TAKEN);
+    lane_pause_until(lane, clock_mono_ms() + 90000);
+    assert_look(false, SLEEP(1000));
+    world.now_ms += 88700;
+    assert_look(false, SLEEP(300));
+    assert_look(true, ROOM TAKE);
+}
+
+static void lane_without_a_rate_token_is_not_taken(void **state)
+{
+    struct err e = {0};
+    (void)state;
+    MUST(ledger_rate_pause(world.worker.ledger, "launch.small", world.now_ms + 200, &e));
+    calls_reset();
+    assert_look(false, ROOM SLEEP(200));
+    assert_look(true, ROOM TAKE);
+}
+
+static struct circuit record(void)
+{
+    struct circuit c;
+    struct err e = {0};
+    MUST(circuit_load(world.worker.ledger, "class:small", &c, &e));
+    return c;
+}
+
+static void open_circuit(void)
+{
+    const struct err why = {.class = ERR_PERMANENT};
+    for (int64_t job = 1; job <= 5; job++) {
+        (void)class_circuit_refused(lane_circuit(lane), world.config, "refused", job, &why);
+    }
+    calls_reset();
+}
+
+/* The first that is taken after the pause is its probe, for as long as a launch may last. */
+static void lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time(void **state)
+{
+    (void)state;
+    open_circuit();
+    world.now_ms += 59600;
+    assert_look(false, LOOK SLEEP(400));
+    struct queue_message m = {.id = ""};
+    assert_true(lane_poll(lane, world.config, &m));
+    calls_assert(LOOK UPDATE "ledger_room *\n" TAKE UPDATE);
+    assert_int_equal(record().probe_until_ms, world.now_ms + TIMEOUT_MS + LEASE_MS);
+    lane_launch_ended(lane, &(struct queue_message){.id = "another"});
+    assert_string_not_equal(record().probe, "");
+    calls_reset();
+    world.now_ms += 1000;
+    assert_look(false, LOOK SLEEP(1000));
+    lane_launch_ended(lane, &m);
+    assert_string_equal(record().probe, "");
+    queue_message_fini(&m);
 }
 
 static void store_in_trouble_is_asked_again_in_half_a_second(void **state)
 {
     (void)state;
-    script.room_fails = true;
-    assert_string_equal(calls_of_a_poll(false), ROOM "sleep 500\n");
-    script.room_fails = false;
-    script.take_fails = true;
-    assert_string_equal(calls_of_a_poll(false), ROOM TAKE "sleep 500\n");
+    plan_failure("ledger_room", 1);
+    assert_look(false, ROOM SLEEP(500));
+    plan_failure("queue_take", 1);
+    assert_look(false, ROOM TAKE SLEEP(500));
 }
 
 static void class_that_left_the_configuration_is_not_taken(void **state)
 {
     (void)state;
-    text_small[0] = 'x';
-    assert_string_equal(calls_of_a_poll(false), "sleep 1000\n");
-    text_small[0] = 's';
+    world.config->classes[0].name[0] = 'x';
+    assert_look(false, SLEEP(1000));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -317,11 +313,15 @@ int main(void)
         CASE(lane_with_room_takes_one_message),
         CASE(lane_without_a_message_counts_none),
         CASE(message_taken_and_not_reserved_holds_a_slot),
-        CASE(full_fleet_or_class_is_left_alone_until_a_slot_is_freed),
+        CASE(full_class_is_left_alone_until_a_slot_is_freed),
+        CASE(full_fleet_is_left_alone_until_a_slot_is_freed),
         CASE(full_lane_is_woken_by_a_slot_of_its_own_worker_or_the_stop),
+        CASE(slot_freed_while_the_lane_looks_for_room_is_not_missed),
         CASE(full_lane_that_is_told_of_slots_does_not_poll),
         CASE(full_lane_without_the_counter_looks_for_room_again_soon),
-        CASE(pause_circuit_and_rate_keep_the_lane_from_being_taken),
+        CASE(paused_lane_is_not_taken),
+        CASE(lane_without_a_rate_token_is_not_taken),
+        CASE(lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time),
         CASE(store_in_trouble_is_asked_again_in_half_a_second),
         CASE(class_that_left_the_configuration_is_not_taken),
     };

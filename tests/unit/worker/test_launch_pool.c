@@ -1,258 +1,333 @@
 /*
  * The launch threads of a worker with three classes: how many launches are in flight, and of which
- * class. Lanes and launches are scripted: a launch lasts until the test ends it.
+ * class. Each launch is held when its VM is to be run, until the test lets it go on.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include <pthread.h>
 
 #include "common/base/clock.h"
-#include "common/base/log.h"
-#include "worker/heartbeat.h"
+#include "tests/unit/worker/world.h"
 #include "worker/lane.h"
-#include "worker/launch.h"
 #include "worker/launch_pool.h"
 
 #define CLASSES 3
 #define THREADS 9
-
-struct lane {
-    int waiting; /* messages */
-    int polls;   /* under way */
-    int most_polls;
-    int launching;
-    int end; /* launches that may end */
-    int ended;
-};
+#define SMALL "class=small "
+#define LARGE "class=large "
+#define OTHER "class=other "
 
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct lane lanes[CLASSES];
-    struct worker worker;
-    bool stopping;
-} script = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    int may_end[CLASSES]; /* launches of a class; under the lock, as all */
+    struct {
+        const struct lane *lane;
+        int polls; /* under way */
+    } lanes[CLASSES];
+    bool polled_twice; /* one by two threads at once */
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static char names[CLASSES][2] = {"a", "b", "c"};
+static struct launch_pool *pool;
+static int64_t patience_ms; /* of polls of a lane without a message */
+static int64_t next_job;
 
-struct lane *lane_new(struct worker *w, const char *class_name)
+/* --- in the threads of the pool --- */
+static void hold(size_t class)
 {
-    assert_ptr_equal(w, &script.worker);
-    return &script.lanes[class_name[0] - 'a'];
-}
-
-void lane_free(struct lane *lane)
-{
-    assert_int_equal(lane->launching, 0);
-}
-
-bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
-{
-    struct timespec soon;
-    (void)c;
-    pthread_mutex_lock(&script.lock);
-    lane->polls++;
-    lane->most_polls = lane->polls > lane->most_polls ? lane->polls : lane->most_polls;
-    if (lane->waiting == 0 && !script.stopping) { /* as a poll of the queue, but shorter */
-        (void)clock_gettime(CLOCK_REALTIME, &soon);
-        soon.tv_nsec += 20 * 1000000;
-        soon.tv_sec += soon.tv_nsec / 1000000000;
-        soon.tv_nsec %= 1000000000;
-        (void)pthread_cond_timedwait(&script.changed, &script.lock, &soon);
+    pthread_mutex_lock(&gate.lock);
+    while (gate.may_end[class] == 0) {
+        pthread_cond_wait(&gate.changed, &gate.lock);
     }
-    bool taken = lane->waiting > 0 && !script.stopping;
-    lane->waiting -= taken ? 1 : 0;
-    lane->polls--;
-    pthread_mutex_unlock(&script.lock);
-    (void)snprintf(m->id, sizeof m->id, "message");
+    gate.may_end[class]--;
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void hold_small(void)
+{
+    hold(0);
+}
+
+static void hold_large(void)
+{
+    hold(1);
+}
+
+static void hold_other(void)
+{
+    hold(2);
+}
+
+static void count_poll(const struct lane *lane, int change)
+{
+    size_t i = 0;
+    pthread_mutex_lock(&gate.lock);
+    while (gate.lanes[i].lane != NULL && gate.lanes[i].lane != lane) {
+        i++;
+    }
+    gate.lanes[i].lane = lane;
+    gate.lanes[i].polls += change;
+    gate.polled_twice = gate.polled_twice || gate.lanes[i].polls > 1;
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static _Thread_local const struct lane *polled; /* by this thread, at last */
+
+static const char *lane_name(const struct lane *lane)
+{
+    return lane == polled ? "polled" : "another";
+}
+
+bool __real_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
+bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
+void __real_lane_reserved(struct lane *lane);
+void __wrap_lane_reserved(struct lane *lane);
+void __real_lane_launch_ended(struct lane *lane, const struct queue_message *m);
+void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m);
+int64_t __wrap_queue_patience_ms(const struct queue *q);
+
+bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
+{
+    count_poll(lane, 1);
+    bool taken = __real_lane_poll(lane, c, m);
+    count_poll(lane, -1);
+    polled = lane;
     return taken;
 }
 
-void launch(struct worker *w, struct lane *lane, const struct config *c, struct queue_message *m)
+void __wrap_lane_reserved(struct lane *lane)
 {
-    (void)c;
-    assert_ptr_equal(w, &script.worker);
-    assert_string_equal(m->id, "message");
-    pthread_mutex_lock(&script.lock);
-    lane->launching++;
-    pthread_cond_broadcast(&script.changed);
-    while (lane->end == 0) {
-        pthread_cond_wait(&script.changed, &script.lock);
-    }
-    lane->end--;
-    lane->launching--;
-    pthread_mutex_unlock(&script.lock);
+    (void)call_begin("lane_reserved", NULL, "lane=%s", lane_name(lane));
+    __real_lane_reserved(lane);
 }
 
-void lane_launch_ended(struct lane *lane, const struct queue_message *m)
+void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m)
 {
-    assert_string_equal(m->id, "message");
-    pthread_mutex_lock(&script.lock);
-    lane->ended++;
-    pthread_cond_broadcast(&script.changed);
-    pthread_mutex_unlock(&script.lock);
+    __real_lane_launch_ended(lane, m);
+    (void)call_begin("lane_launch_ended", NULL, "lane=%s id=%s", lane_name(lane), m->id);
 }
 
-struct heartbeat *heartbeat_new(struct worker *w)
+int64_t __wrap_queue_patience_ms(const struct queue *q)
 {
-    return (struct heartbeat *)w; /* never looked into */
-}
-
-void heartbeat_free(struct heartbeat *h)
-{
-    assert_ptr_equal(h, &script.worker);
-}
-
-int heartbeat_start(struct heartbeat *h, struct err *e)
-{
-    assert_ptr_equal(h, &script.worker);
-    (void)e;
-    return 0;
-}
-
-void worker_stop_intake(struct worker *w)
-{
-    (void)w;
-    fail();
-}
-
-void queue_message_fini(struct queue_message *m)
-{
-    (void)m;
+    assert_ptr_equal(q, world.worker.queue);
+    return patience_ms;
 }
 
 /* --- the test's side --- */
-
-static void wait_for(int *what, int value)
+static void let_end(size_t class, int n)
 {
-    pthread_mutex_lock(&script.lock);
-    while (*what != value) {
-        pthread_cond_wait(&script.changed, &script.lock);
+    pthread_mutex_lock(&gate.lock);
+    gate.may_end[class] += n;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void put(const char *class_name, int n)
+{
+    char lane[64];
+    (void)snprintf(lane, sizeof lane, "launch.%s", class_name);
+    for (int i = 0; i < n; i++) {
+        struct job_event ev = {.action = JOB_ACTION_QUEUED,
+                               .status = "queued",
+                               .job = {.id = ++next_job,
+                                       .run_id = 1,
+                                       .run_attempt = 1,
+                                       .installation_id = 11,
+                                       .repository = "acme/app",
+                                       .organization = "acme"}};
+        struct buf body;
+        (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+        struct launch_request request = launch_request_of(&ev);
+        buf_init(&body, 65536);
+        launch_request_encode(&request, 1, &body);
+        world_put(lane, body.data);
+        buf_fini(&body);
     }
-    pthread_mutex_unlock(&script.lock);
 }
 
-static void wait_for_at_least(const int *what, int value)
+/* Caps and rates let everything be launched. */
+static int set_up(void **state)
 {
-    pthread_mutex_lock(&script.lock);
-    while (*what < value) {
-        pthread_cond_wait(&script.changed, &script.lock);
+    static void (*const holds[CLASSES])(void) = {hold_small, hold_large, hold_other};
+    static const char *const with[CLASSES] = {SMALL, LARGE, OTHER};
+    int rc = world_set_up(state);
+    clock_set_source(NULL); /* polls end */
+    struct config *c = world.config;
+    const struct config_rate fast = {.per_second = 1000, .burst = 1000};
+    c->limits.max_vms = 1000;
+    c->limits.max_vms_per_repository = 1000;
+    c->limits.launch_rate = fast;
+    memset(gate.may_end, 0, sizeof gate.may_end);
+    memset(gate.lanes, 0, sizeof gate.lanes);
+    gate.polled_twice = false;
+    patience_ms = 10;
+    next_job = 0;
+    assert_int_equal(c->class_count, CLASSES);
+    for (size_t i = 0; i < CLASSES; i++) {
+        c->classes[i].max_vms = 1000;
+        c->classes[i].launch_rate = fast;
+        calls_plan(&(struct call_plan){.function = "vm_run", .with = with[i], .happens = holds[i]});
     }
-    pthread_mutex_unlock(&script.lock);
+    return rc;
 }
 
-static void add(int *what, int n)
-{
-    pthread_mutex_lock(&script.lock);
-    *what += n;
-    pthread_cond_broadcast(&script.changed);
-    pthread_mutex_unlock(&script.lock);
-}
-
-static int in_flight(void)
-{
-    pthread_mutex_lock(&script.lock);
-    int n = script.lanes[0].launching + script.lanes[1].launching + script.lanes[2].launching;
-    pthread_mutex_unlock(&script.lock);
-    return n;
-}
-
-static struct launch_pool *start(int64_t threads)
+static void start(int64_t threads)
 {
     struct err e = {0};
-    struct launch_pool *p = NULL;
-    struct config *c = calloc(1, sizeof *c);
-    assert_non_null(c);
-    c->worker.launch_threads = threads;
-    c->classes = calloc(CLASSES, sizeof c->classes[0]);
-    assert_non_null(c->classes);
-    for (; c->class_count < CLASSES; c->class_count++) {
-        c->classes[c->class_count].name = slice_dup(slice_of(names[c->class_count]));
-    }
-    memset(script.lanes, 0, sizeof script.lanes);
-    script.stopping = false;
-    stop_init(&script.worker.intake);
-    script.worker.config = config_live_new(c, NULL, CONFIG_FOR_WORKER);
-    assert_int_equal(launch_pool_start(&script.worker, c, &p, &e), 0);
-    return p;
+    world.config->worker.launch_threads = threads;
+    MUST(launch_pool_start(&world.worker, world.config, &pool, &e));
 }
 
-static void stop(struct launch_pool *p)
+/* Whatever is in flight ends, and its message with it; no more is taken. */
+static void stop(void)
 {
-    stop_raise(&script.worker.intake);
-    pthread_mutex_lock(&script.lock);
-    script.stopping = true;
-    for (int i = 0; i < CLASSES; i++) {
-        script.lanes[i].end = 1000;
-        assert_in_range(script.lanes[i].most_polls, 0, 1);
+    worker_stop_intake(&world.worker);
+    for (size_t i = 0; i < CLASSES; i++) {
+        let_end(i, 1000);
     }
-    pthread_cond_broadcast(&script.changed);
-    pthread_mutex_unlock(&script.lock);
-    launch_pool_join(p);
-    assert_int_equal(in_flight(), 0);
-    config_live_free(script.worker.config);
-    stop_fini(&script.worker.intake);
+    launch_pool_join(pool);
+    pool = NULL;
+    assert_false(gate.polled_twice);
+    size_t launches = calls_count("ledger_reserve", NULL);
+    assert_int_equal(calls_done("queue_done", NULL), launches);
+    assert_int_equal(calls_count("lane_reserved", "lane=polled"), launches);
+    assert_int_equal(calls_count("lane_launch_ended", "lane=polled"), launches);
+    assert_null(world.worker.heartbeat);
+}
+
+static int tear_down(void **state)
+{
+    stop();
+    return world_tear_down(state);
+}
+
+/* The threads of the other lanes have come back since, and were free to go elsewhere. */
+static void wait_polls(const char *lane)
+{
+    calls_wait_count("queue_take", lane, calls_count("queue_take", lane) + 3);
 }
 
 static void one_class_may_use_all_threads_but_one_for_each_of_the_others(void **state)
 {
     (void)state;
-    struct launch_pool *p = start(THREADS);
-    struct lane *a = &script.lanes[0];
-    add(&a->waiting, 100);
-    wait_for(&a->launching, THREADS - (CLASSES - 1));
-    add(&script.lanes[1].waiting, 1);
-    wait_for(&script.lanes[1].launching, 1); /* though all of the first's go on */
-    add(&script.lanes[2].waiting, 1);
-    wait_for(&script.lanes[2].launching, 1);
-    assert_int_equal(in_flight(), THREADS);
-    assert_int_equal(a->launching, THREADS - (CLASSES - 1));
-    stop(p);
+    start(THREADS);
+    put("small", 100);
+    calls_wait_count("vm_run", SMALL, THREADS - (CLASSES - 1));
+    wait_polls("lane=launch.large ");
+    wait_polls("lane=launch.other ");
+    assert_int_equal(calls_count("vm_run", NULL), THREADS - (CLASSES - 1));
+    put("large", 1);
+    calls_wait_count("vm_run", LARGE, 1); /* though all of the first's go on */
+    put("other", 1);
+    calls_wait_count("vm_run", OTHER, 1);
+    assert_int_equal(calls_count("vm_run", NULL), THREADS);
+    assert_int_equal(calls_count("vm_run", SMALL), THREADS - (CLASSES - 1));
+}
+
+static void idle_threads_launch_while_the_others_wait_in_their_lanes(void **state)
+{
+    (void)state;
+    patience_ms = 600000;
+    start(THREADS);
+    calls_wait_count("queue_take", NULL, CLASSES);
+    put("small", 100);
+    calls_wait_count("vm_run", SMALL, THREADS - (CLASSES - 1));
+}
+
+/* Two of five threads are free, and the launches of all classes are equally many. */
+static void free_threads_go_round_the_lanes(void **state)
+{
+    (void)state;
+    start(CLASSES + 2);
+    put("small", 3);
+    let_end(0, 3);
+    calls_wait_count("lane_launch_ended", NULL, 3);
+    put("small", 1);
+    put("large", 1);
+    put("other", 1);
+    calls_wait_count("vm_run", NULL, 3 + CLASSES);
+    wait_polls("lane=launch.small ");
+    wait_polls("lane=launch.large ");
+    wait_polls("lane=launch.other ");
+    put("small", 1);
+    calls_wait_count("vm_run", SMALL, 3 + 2);
+    put("other", 1);
+    calls_wait_count("vm_run", OTHER, 2);
 }
 
 static void class_with_work_wins_back_its_share(void **state)
 {
     (void)state;
-    struct launch_pool *p = start(THREADS);
-    struct lane *a = &script.lanes[0];
-    struct lane *b = &script.lanes[1];
-    add(&a->waiting, 100);
-    wait_for(&a->launching, THREADS - (CLASSES - 1));
-    add(&b->waiting, 100);
-    wait_for(&b->launching, 1);
-    add(&a->end, 3);
+    start(THREADS);
+    put("small", 100);
+    calls_wait_count("vm_run", SMALL, THREADS - (CLASSES - 1));
+    put("large", 100);
+    calls_wait_count("vm_run", LARGE, 1);
+    let_end(0, 3);
     /* What is beyond both shares goes to either, as their polls come. */
-    wait_for_at_least(&b->launching, THREADS / CLASSES);
-    stop(p);
+    calls_wait_count("vm_run", LARGE, THREADS / CLASSES);
 }
 
 static void freed_thread_serves_the_next_message(void **state)
 {
     (void)state;
-    struct launch_pool *p = start(CLASSES);
-    struct lane *a = &script.lanes[0];
-    add(&a->waiting, 20);
-    for (int i = 1; i <= 20; i++) {
-        wait_for(&a->launching, 1);
-        add(&a->end, 1);
-        wait_for(&a->ended, i);
+    start(CLASSES);
+    put("small", 20);
+    for (size_t i = 1; i <= 20; i++) {
+        char ended[64];
+        calls_wait_count("vm_run", SMALL, i);
+        assert_int_equal(calls_count("vm_run", SMALL), i);
+        let_end(0, 1);
+        calls_wait_count("lane_launch_ended", NULL, i);
+        (void)snprintf(ended, sizeof ended, "lane=polled %s", calls_args("queue_done", NULL, i));
+        assert_string_equal(calls_args("lane_launch_ended", NULL, i), ended);
     }
-    stop(p);
 }
+
+static void stopped_pool_takes_no_more(void **state)
+{
+    (void)state;
+    start(CLASSES);
+    put("small", 20);
+    calls_wait_count("vm_run", SMALL, 1);
+    worker_stop_intake(&world.worker);
+    let_end(0, 1000);
+    calls_wait_count("lane_launch_ended", NULL, 1);
+    stop();
+    assert_int_equal(calls_count("vm_run", NULL), 1);
+}
+
+static void pool_without_threads_does_not_start(void **state)
+{
+    pthread_attr_t usual;
+    pthread_attr_t huge;
+    struct err e = {0};
+    (void)state;
+    world.config->worker.launch_threads = THREADS;
+    /* A stack that no machine has room for. */
+    assert_int_equal(pthread_getattr_default_np(&usual), 0);
+    assert_int_equal(pthread_attr_init(&huge), 0);
+    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);
+    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    int rc = launch_pool_start(&world.worker, world.config, &pool, &e);
+    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&usual);
+    must_fail(rc, &e, ERR_CAPACITY);
+    assert_null(pool);
+    assert_true(stop_raised(&world.worker.intake));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_class_may_use_all_threads_but_one_for_each_of_the_others),
-        cmocka_unit_test(class_with_work_wins_back_its_share),
-        cmocka_unit_test(freed_thread_serves_the_next_message),
+        CASE(one_class_may_use_all_threads_but_one_for_each_of_the_others),
+        CASE(idle_threads_launch_while_the_others_wait_in_their_lanes),
+        CASE(free_threads_go_round_the_lanes),
+        CASE(class_with_work_wins_back_its_share),
+        CASE(freed_thread_serves_the_next_message),
+        CASE(stopped_pool_takes_no_more),
+        CASE(pool_without_threads_does_not_start),
     };
-    log_set_level(LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,10 @@ static const char settings[] =
     " {\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"max_vms\": 5,"
     " \"launch_rate\": {\"per_second\": 7, \"burst\": 8}, \"max_duration\": \"1m\", "
     "\"idle_timeout\": \"10s\","
-    " \"lambda\": {\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
+    " \"lambda\": {\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}},"
+    " {\"name\": \"other\", \"labels\": [\"other\"], \"provider\": \"qemu\", \"qemu\": {\"image\": "
+    "\"/none\"},"
+    " \"max_duration\": \"1m\", \"idle_timeout\": \"10s\"}]}";
 
 static int64_t mono_us(void)
 {

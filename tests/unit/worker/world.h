@@ -31,7 +31,8 @@
 extern struct world {
     int64_t now_ms;        /* of the wall clock; the monotonic one is at an hour at first */
     char url[32];          /* of queue and ledger, for memory_rows.h */
-    struct config *config; /* may be changed; class 0 is small, bound to its host, 1 is large */
+    struct config *config; /* may be changed; class 0 is small, bound to its host, 1 is large,
+                              2 is other */
     struct worker worker;  /* without its threads */
 } world;
 
