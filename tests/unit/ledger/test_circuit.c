@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -15,14 +16,27 @@
 
 static const struct circuit_limits limits = {.failures = 3, .pause_ms = 100, .max_pause_ms = 700};
 
+/* --- a ledger with one cell --- */
+static struct {
+    struct ledger_cell cell;
+    bool is_there;
+    enum err_class get_fails;
+    enum err_class put_fails;
+    int times; /* that a put fails */
+    int puts;
+} store;
+
 int ledger_cell_get(struct ledger *l, const char *kind, const char *name, struct ledger_cell *out,
                     struct err *e)
 {
     (void)l;
-    (void)kind;
-    (void)name;
-    (void)out;
-    return err_set(e, ERR_RETRY, 0, "no store");
+    assert_string_equal(kind, CIRCUIT_KIND);
+    assert_string_equal(name, "class:small");
+    if (store.get_fails != ERR_NONE) {
+        return err_set(e, store.get_fails, 0, "no store");
+    }
+    *out = store.cell;
+    return 0;
 }
 
 int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
@@ -30,11 +44,19 @@ int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const 
 {
     (void)l;
     (void)kind;
-    (void)name;
-    (void)value;
-    (void)expected;
     (void)version;
-    return err_set(e, ERR_RETRY, 0, "no store");
+    assert_string_equal(name, "class:small");
+    assert_int_equal(expected, store.cell.version);
+    store.puts++;
+    if (store.times > 0) {
+        store.times--;
+        store.cell.version++; /* another was faster */
+        return err_set(e, store.put_fails, 0, "not put");
+    }
+    store.cell.version++;
+    store.is_there = value != NULL;
+    (void)snprintf(store.cell.value, sizeof store.cell.value, "%s", value != NULL ? value : "");
+    return 0;
 }
 
 enum act { REFUSED, SUCCEEDED, BEGIN, EXTEND, DROP };
@@ -179,11 +201,122 @@ static void record_of_a_newer_version_or_none_is_read_as_far_as_it_goes(void **s
     assert_int_equal(c.probe_until_ms, 0);
 }
 
+static void wait_lasts_until_pause_and_probe_are_over(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t open_until_ms;
+        int64_t probe_until_ms;
+        int64_t wait_ms;
+    } cases[] = {
+        {0, 0, 0},       {0, NOW + 5, 0}, /* closed, whatever was left behind */
+        {NOW + 7, 0, 7}, {NOW + 7, NOW + 5, 7}, {NOW - 1, NOW + 5, 5},
+        {NOW, 0, 0},     {NOW - 1, NOW - 1, 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct circuit c = {.open_until_ms = cases[i].open_until_ms,
+                            .probe_until_ms = cases[i].probe_until_ms};
+        assert_int_equal(circuit_wait_ms(&c, NOW), cases[i].wait_ms);
+    }
+}
+
+/* --- the record in the ledger --- */
+static int begin(void **state)
+{
+    (void)state;
+    memset(&store, 0, sizeof store);
+    return 0;
+}
+
+static enum circuit_change become(struct circuit *c, void *arg)
+{
+    const struct circuit *wanted = arg;
+    bool same = memcmp(c, wanted, sizeof *c) == 0;
+    *c = *wanted;
+    return same ? CIRCUIT_UNCHANGED : CIRCUIT_COUNTED;
+}
+
+static int update(struct circuit wanted, struct err *e)
+{
+    struct circuit out = {.failures = -1};
+    enum circuit_change change = CIRCUIT_REOPENED;
+    char subject[LEDGER_CELL_NAME];
+    circuit_subject_of_class("small", subject);
+    int rc = circuit_update(NULL, subject, become, &wanted, &out, &change, e);
+    assert_int_equal(out.failures, rc == 0 ? wanted.failures : -1);
+    assert_int_equal(change == CIRCUIT_REOPENED, rc != 0);
+    return rc;
+}
+
+static void load_reads_the_record_or_fails(void **state)
+{
+    (void)state;
+    struct circuit c = {.opens = -1};
+    struct err e;
+    (void)snprintf(store.cell.value, sizeof store.cell.value, "opens=3");
+    store.get_fails = ERR_RETRY;
+    assert_int_equal(circuit_load(NULL, "class:small", &c, &e), -1);
+    assert_int_equal(c.opens, -1);
+    store.get_fails = ERR_NONE;
+    assert_int_equal(circuit_load(NULL, "class:small", &c, &e), 0);
+    assert_int_equal(c.opens, 3);
+}
+
+static void update_puts_what_says_something_and_removes_the_rest(void **state)
+{
+    (void)state;
+    const struct circuit telling[] = {{.failures = 1}, {.opens = 1}, {.open_until_ms = NOW}};
+    struct err e;
+    for (size_t i = 0; i < COUNT_OF(telling); i++) {
+        assert_int_equal(update(telling[i], &e), 0);
+        assert_true(store.is_there);
+        assert_int_equal(update((struct circuit){.last_job = 9}, &e), 0);
+        assert_false(store.is_there);
+    }
+    int before = store.puts;
+    assert_int_equal(update((struct circuit){0}, &e), 0);
+    assert_int_equal(store.puts, before); /* as it is */
+}
+
+static void update_is_made_anew_where_another_was_faster(void **state)
+{
+    (void)state;
+    struct err e;
+    store.put_fails = ERR_CONFLICT;
+    store.times = 19;
+    assert_int_equal(update((struct circuit){.failures = 1}, &e), 0);
+    assert_int_equal(store.puts, 20);
+    store.times = 20;
+    assert_int_equal(update((struct circuit){.failures = 2}, &e), -1);
+    assert_int_equal(e.class, ERR_CONFLICT);
+    assert_int_equal(store.puts, 40);
+}
+
+static void update_fails_with_the_store(void **state)
+{
+    (void)state;
+    struct err e;
+    store.put_fails = ERR_RETRY;
+    store.times = 1;
+    assert_int_equal(update((struct circuit){.failures = 1}, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_int_equal(store.puts, 1);
+    store.get_fails = ERR_AUTH;
+    assert_int_equal(update((struct circuit){.failures = 1}, &e), -1);
+    assert_int_equal(e.class, ERR_AUTH);
+    assert_int_equal(store.puts, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(record_moves_as_the_table_says),
         cmocka_unit_test(limit_of_zero_never_opens),
+        cmocka_unit_test(wait_lasts_until_pause_and_probe_are_over),
+        cmocka_unit_test_setup(load_reads_the_record_or_fails, begin),
+        cmocka_unit_test_setup(update_puts_what_says_something_and_removes_the_rest, begin),
+        cmocka_unit_test_setup(update_is_made_anew_where_another_was_faster, begin),
+        cmocka_unit_test_setup(update_fails_with_the_store, begin),
         cmocka_unit_test(record_is_read_back_as_it_was_written),
         cmocka_unit_test(record_of_a_newer_version_or_none_is_read_as_far_as_it_goes),
     };

@@ -1,6 +1,6 @@
 /*
  * What only the Redis ledger has: another clock than its callers', a server that goes away and
- * comes back, rows that others may have written, and steps that are counted in round trips.
+ * comes back, and steps that are counted in round trips.
  */
 #include "tests/unit/ledger/test_ledger_redis.h"
 
@@ -68,6 +68,18 @@ static void tokens_are_not_minted_by_clocks_that_disagree(void **state)
         given += wait_ms == 0 ? 1 : 0;
     }
     assert_int_equal(given, 5);
+}
+
+static void bucket_that_hardly_fills_says_the_longest_wait(void **state)
+{
+    struct redis_fixture *f = *state;
+    struct ledger_bucket b = {.name = "slow", .per_second = 1e-15, .burst = 1};
+    int64_t wait_ms = -1;
+    struct err e;
+    MUST(ledger_rate_take(f->l, &b, 1, &wait_ms, &e));
+    assert_int_equal(wait_ms, 0);
+    MUST(ledger_rate_take(f->l, &b, 1, &wait_ms, &e));
+    assert_int_equal(wait_ms, INT64_C(1000000000000000)); /* as ledger_rules.c has it */
 }
 
 static void pause_is_as_long_as_its_caller_meant(void **state)
@@ -235,97 +247,7 @@ static void eight_workers_reserve_in_one_round_trip_each(void **state)
                     WORKERS * (JOBS_EACH + 3)); /* and each one's opening */
 }
 
-/* --- rows that cannot be ours --- */
-static void newer_format_is_refused(void **state)
-{
-    struct redis_fixture *f = *state;
-    struct ledger *l = NULL;
-    struct err e;
-    (void)redis_fixture_call(f, "HSET", "meta", "format", "2");
-    assert_int_equal(ledger_open(f->url, &l, &e), -1);
-    assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
-    assert_non_null(strstr(e.message, "format 2"));
-}
-
-static void row_that_is_none_is_an_error_and_not_a_crash(void **state)
-{
-    struct redis_fixture *f = *state;
-    struct job_event ev = way_event(7, JOB_ACTION_COMPLETED, "");
-    struct ledger_effect effect;
-    struct ledger_job job;
-    struct err e;
-    (void)redis_fixture_call(f, "HSET", "jobs", "00000000000000000007", "rubbish");
-    assert_int_equal(ledger_job_get(f->l, 7, &job, &e), -1);
-    assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
-    assert_int_equal(ledger_apply_event(f->l, &ev, "octo", &effect, &e), -1);
-    assert_string_equal(err_class_name(e.class), err_class_name(ERR_PERMANENT));
-}
-
 /* --- nothing that was counted stays when nothing is left --- */
-/* --- a newer version's rows --- */
-static void must_call(struct redis_fixture *f, const char *command, const char *hash,
-                      const char *field, struct slice value, struct redis_reply **out)
-{
-    struct redis_args a;
-    char key[256];
-    struct err e;
-    (void)snprintf(key, sizeof key, "%s:l:%s", redis_store_root(f->store), hash);
-    redis_args_init(&a);
-    redis_arg_text(&a, command);
-    redis_arg_text(&a, key);
-    redis_arg_text(&a, field);
-    if (value.len > 0) {
-        redis_arg(&a, value);
-    }
-    MUST(redis_store_call(f->store, &a, out, &e));
-    redis_args_fini(&a);
-}
-
-static const char more[] = "first\0second"; /* and a NUL: two columns */
-
-static void add_columns(struct redis_fixture *f, const char *hash, const char *field)
-{
-    struct redis_reply *r = NULL;
-    struct buf row;
-    must_call(f, "HGET", hash, field, (struct slice){NULL, 0}, &r);
-    buf_init(&row, 8192);
-    buf_append(&row, redis_reply_bytes(r));
-    buf_append(&row, (struct slice){more, sizeof more});
-    redis_reply_free(r);
-    must_call(f, "HSET", hash, field, buf_slice(&row), &r);
-    redis_reply_free(r);
-    buf_fini(&row);
-}
-
-static void assert_columns_are_kept(struct redis_fixture *f, const char *hash, const char *field)
-{
-    struct redis_reply *r = NULL;
-    must_call(f, "HGET", hash, field, (struct slice){NULL, 0}, &r);
-    struct slice row = redis_reply_bytes(r);
-    assert_true(row.len > sizeof more);
-    assert_memory_equal(row.ptr + row.len - sizeof more, more, sizeof more);
-    redis_reply_free(r);
-}
-
-static void columns_of_a_newer_version_are_kept(void **state)
-{
-    struct redis_fixture *f = *state;
-    struct ledger_reservation r = way_reserve(f->l, 1, way_caps());
-    static const char job[] = "00000000000000000001";
-    add_columns(f, "jobs", job);
-    add_columns(f, "vms", r.vm.name);
-    way_bring(f->l, r.vm.name, VM_LAUNCHED);
-    way_note(f->l, 1, JOB_ACTION_IN_PROGRESS, r.vm.name);
-    way_note(f->l, 1, JOB_ACTION_COMPLETED, r.vm.name);
-    way_end(f->l, r.vm.name, VM_GONE);
-    assert_columns_are_kept(f, "jobs", job);
-    assert_columns_are_kept(f, "vms", r.vm.name);
-    struct ledger_job after;
-    struct err e;
-    MUST(ledger_job_get(f->l, 1, &after, &e));
-    assert_int_equal(after.state, JOB_DONE);
-}
-
 static void ledger_emptied_leaves_no_key_but_its_few_own(void **state)
 {
     struct redis_fixture *f = *state;
@@ -536,6 +458,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         REDIS_TEST(lease_is_timed_by_the_server_alone),
         REDIS_TEST(tokens_are_not_minted_by_clocks_that_disagree),
+        REDIS_TEST(bucket_that_hardly_fills_says_the_longest_wait),
         REDIS_TEST(pause_is_as_long_as_its_caller_meant),
         REDIS_TEST(ages_are_told_in_the_callers_time),
         REDIS_TEST(rows_bear_the_servers_time),
@@ -544,9 +467,6 @@ int main(int argc, char **argv)
         REDIS_TEST(lease_is_renewed_in_one_round_trip_and_looked_at_without_a_write),
         REDIS_TEST(step_on_rows_of_another_process_is_two_round_trips),
         REDIS_TEST(eight_workers_reserve_in_one_round_trip_each),
-        REDIS_TEST(newer_format_is_refused),
-        REDIS_TEST(row_that_is_none_is_an_error_and_not_a_crash),
-        REDIS_TEST(columns_of_a_newer_version_are_kept),
         REDIS_TEST(ledger_emptied_leaves_no_key_but_its_few_own),
         REDIS_TEST(server_killed_in_the_middle_loses_nothing_confirmed),
     };

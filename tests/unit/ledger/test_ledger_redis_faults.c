@@ -131,11 +131,34 @@ static void step_of_which_an_answer_is_lost_can_be_repeated(void **state)
     faults_lose(&store);
 }
 
+static void opening_of_which_a_request_is_not_sent_fails(void **state)
+{
+    (void)state;
+    struct ledger *first = open_new();
+    const char *url = ((struct redis_fixture *)fixture)->url;
+    loses = false;
+    for (int n = 1;; n++) {
+        struct ledger *l = NULL;
+        struct err e;
+        (void)arm(n);
+        int rc = ledger_open(url, &l, &e);
+        if (arm(0).all < n) {
+            must_succeed(rc, &e, url);
+            ledger_close(l);
+            break;
+        }
+        must_fail(rc, &e, ERR_RETRY);
+        assert_null(l);
+    }
+    close_it(first);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(step_of_which_a_request_is_not_sent_changes_nothing),
         cmocka_unit_test(step_of_which_an_answer_is_lost_can_be_repeated),
+        cmocka_unit_test(opening_of_which_a_request_is_not_sent_fails),
     };
     if (!redis_fixture_start(argc, argv)) {
         return 2;

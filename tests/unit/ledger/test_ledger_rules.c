@@ -96,6 +96,172 @@ static void launch_recorded_again_keeps_its_first_deadline(void **state)
     assert_int_equal(vm.deadline_ms, NOW + 10);
 }
 
+static void advance_does_what_its_edge_allows(void **state)
+{
+    (void)state;
+    const struct {
+        const char *why;
+        enum ledger_vm_state from;
+        const char *known_as;
+        int64_t launched_ms;
+        struct ledger_advance to;
+        int rc;
+        struct ledger_change change;
+        struct ledger_vm after; /* what it is about */
+    } cases[] = {
+        {"registered",
+         VM_RESERVED,
+         "",
+         0,
+         {.to = VM_REGISTERED, .runner_id = 7},
+         0,
+         {true, true},
+         {.state = VM_REGISTERED, .runner_id = 7}},
+        {"launched",
+         VM_REGISTERED,
+         "",
+         0,
+         {.to = VM_LAUNCHED, .vm_id = "i", .deadline_ms = 9},
+         0,
+         {true, true},
+         {.state = VM_LAUNCHED,
+          .vm_id = "i",
+          .runner_id = 5,
+          .deadline_ms = 9,
+          .launched_ms = NOW}},
+        {"launched, no id",
+         VM_REGISTERED,
+         "",
+         0,
+         {.to = VM_LAUNCHED},
+         0,
+         {true, true},
+         {.state = VM_LAUNCHED, .runner_id = 5, .launched_ms = NOW}},
+        {"launched already",
+         VM_LAUNCHED,
+         "i",
+         3,
+         {.to = VM_LAUNCHED, .vm_id = "i"},
+         0,
+         {false, false},
+         {.state = VM_LAUNCHED, .vm_id = "i", .runner_id = 5, .launched_ms = 3}},
+        {"launched already, no id",
+         VM_LAUNCHED,
+         "i",
+         3,
+         {.to = VM_LAUNCHED},
+         0,
+         {false, false},
+         {.state = VM_LAUNCHED, .vm_id = "i", .runner_id = 5, .launched_ms = 3}},
+        {"launched as another",
+         VM_LAUNCHED,
+         "i",
+         3,
+         {.to = VM_LAUNCHED, .vm_id = "j"},
+         -1,
+         {false, false},
+         {.state = VM_LAUNCHED, .vm_id = "i", .runner_id = 5, .launched_ms = 3}},
+        {"busy before it was recorded",
+         VM_BUSY,
+         "",
+         0,
+         {.to = VM_LAUNCHED, .vm_id = "i"},
+         0,
+         {true, false},
+         {.state = VM_BUSY, .vm_id = "i", .runner_id = 5, .launched_ms = NOW}},
+        {"busy, nothing new",
+         VM_BUSY,
+         "",
+         0,
+         {.to = VM_LAUNCHED},
+         0,
+         {false, false},
+         {.state = VM_BUSY, .runner_id = 5}},
+        {"busy, its deadline came late",
+         VM_BUSY,
+         "i",
+         3,
+         {.to = VM_LAUNCHED, .deadline_ms = 9},
+         0,
+         {true, false},
+         {.state = VM_BUSY, .vm_id = "i", .runner_id = 5, .deadline_ms = 9, .launched_ms = 3}},
+        {"ending before it was recorded",
+         VM_ENDING,
+         "",
+         0,
+         {.to = VM_LAUNCHED, .vm_id = "i"},
+         0,
+         {true, false},
+         {.state = VM_ENDING, .vm_id = "i", .runner_id = 5, .launched_ms = NOW}},
+        {"gone before it was recorded",
+         VM_GONE,
+         "",
+         0,
+         {.to = VM_LAUNCHED, .vm_id = "i"},
+         -1,
+         {false, false},
+         {.state = VM_GONE, .runner_id = 5}},
+        {"backwards",
+         VM_BUSY,
+         "",
+         0,
+         {.to = VM_REGISTERED},
+         -1,
+         {false, false},
+         {.state = VM_BUSY, .runner_id = 5}},
+        {"busy, with a reason",
+         VM_LAUNCHED,
+         "i",
+         3,
+         {.to = VM_BUSY, .reason = "why"},
+         0,
+         {true, true},
+         {.state = VM_BUSY, .vm_id = "i", .runner_id = 5, .launched_ms = 3}},
+        {"ending, with a reason",
+         VM_LAUNCHED,
+         "i",
+         3,
+         {.to = VM_ENDING, .reason = "why"},
+         0,
+         {true, true},
+         {.state = VM_ENDING, .vm_id = "i", .runner_id = 5, .launched_ms = 3, .end_reason = "why"}},
+        {"ending, without",
+         VM_LAUNCHED,
+         "i",
+         3,
+         {.to = VM_ENDING},
+         0,
+         {true, true},
+         {.state = VM_ENDING, .vm_id = "i", .runner_id = 5, .launched_ms = 3}},
+        {"gone, with a reason",
+         VM_ENDING,
+         "i",
+         3,
+         {.to = VM_GONE, .reason = "why"},
+         0,
+         {true, true},
+         {.state = VM_GONE, .vm_id = "i", .runner_id = 5, .launched_ms = 3, .end_reason = "why"}},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct ledger_vm vm = {
+            .state = cases[i].from, .runner_id = 5, .launched_ms = cases[i].launched_ms};
+        struct ledger_change change;
+        struct err e;
+        (void)snprintf(vm.vm_id, sizeof vm.vm_id, "%s", cases[i].known_as);
+        int rc = ledger_rule_advance(&vm, &cases[i].to, NOW, &change, &e);
+        const struct ledger_vm *after = &cases[i].after;
+        if (rc != cases[i].rc || (rc != 0 && e.class != ERR_CONFLICT) ||
+            change.row != cases[i].change.row || change.state != cases[i].change.state ||
+            vm.state != after->state || vm.runner_id != after->runner_id ||
+            vm.deadline_ms != after->deadline_ms || vm.launched_ms != after->launched_ms ||
+            strcmp(vm.vm_id, after->vm_id) != 0 || strcmp(vm.end_reason, after->end_reason) != 0) {
+            fail_msg("%s: %d, %s \"%s\" \"%s\" launched %lld", cases[i].why, rc,
+                     ledger_vm_state_name(vm.state), vm.vm_id, vm.end_reason,
+                     (long long)vm.launched_ms);
+        }
+    }
+}
+
 /* --- reserve --- */
 static void reserve_order_is_demand_fleet_class_repository(void **state)
 {
@@ -213,6 +379,7 @@ int main(void)
         cmocka_unit_test(time_of_receipt_counts_unless_it_lies_ahead),
         cmocka_unit_test(runner_of_the_delivery_that_moves_the_job_is_the_jobs),
         cmocka_unit_test(launch_recorded_again_keeps_its_first_deadline),
+        cmocka_unit_test(advance_does_what_its_edge_allows),
         cmocka_unit_test(reserve_order_is_demand_fleet_class_repository),
         cmocka_unit_test(bucket_of_no_burst_counts_as_one),
         cmocka_unit_test(bucket_wait_is_exact_and_enough),

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
 #include "common/ledger/ledger.h"
@@ -313,6 +314,33 @@ static void reservation_of_which_a_write_fails_leaves_nothing(void **state)
     ledger_close(l);
 }
 
+/* --- a clock that is set back --- */
+static int64_t wall_ms;
+
+static int64_t wall_now(void)
+{
+    return wall_ms;
+}
+
+static void launch_rate_goes_on_after_the_clock_was_set_back(void **state)
+{
+    static const struct clock_source fixed = {.mono_us = wall_now, .wall_ms = wall_now};
+    const struct file *f = *state;
+    struct ledger_caps caps = way_caps();
+    caps.rate_per_second = caps.class_rate_per_second = 1;
+    caps.rate_burst = caps.class_rate_burst = 1;
+    wall_ms = INT64_C(1800000000000);
+    clock_set_source(&fixed);
+    struct ledger *l = must_open(f);
+    assert_int_equal(way_reserve(l, 1, caps).outcome, LEDGER_RESERVED);
+    wall_ms -= 300000;
+    assert_int_equal(way_reserve(l, 2, caps).outcome, LEDGER_RATE);
+    wall_ms += 1000;
+    assert_int_equal(way_reserve(l, 2, caps).outcome, LEDGER_RESERVED);
+    ledger_close(l);
+    clock_set_source(NULL);
+}
+
 /* --- transactions --- */
 /* Writes so far of all ledgers of this process. */
 static int64_t writes_made(void)
@@ -353,6 +381,7 @@ int main(void)
         FILE_TEST(calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent),
         FILE_TEST(counts_below_zero_are_impossible),
         FILE_TEST(vm_that_holds_a_slot_cannot_be_removed),
+        FILE_TEST(launch_rate_goes_on_after_the_clock_was_set_back),
         FILE_TEST(launch_and_completed_are_few_transactions),
         FILE_TEST(columns_of_a_newer_version_are_kept),
         FILE_TEST(reservation_of_which_a_write_fails_leaves_nothing),
