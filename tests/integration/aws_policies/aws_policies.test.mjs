@@ -160,16 +160,16 @@ class Scene {
   }
 }
 
-/** The statements of the README's table: name, actions, and which roles have it. */
-function readmeRows() {
-  const text = fs.readFileSync(fileURLToPath(new URL('../../../README.md', import.meta.url)), 'utf8');
+/** The statements of the table in aws.md: name, actions, and which roles have it. */
+function documentedRows() {
+  const text = fs.readFileSync(fileURLToPath(new URL('../../../deploy/docs/aws.md', import.meta.url)), 'utf8');
   return [...text.matchAll(/^\| `(\w+)` \| (.+) \| (.+) \| (yes|) ?\| (yes|) ?\| (yes|) ?\|$/gm)].map(([, name, actions, , ...has]) => ({
     name, actions: actions.split(', ').map((a) => a.replaceAll('`', '')), roles: ROLES.filter((_, i) => has[i] === 'yes'),
   }));
 }
 
-test('readme_tells_of_each_statement_of_each_policy', () => {
-  const rows = readmeRows();
+test('aws_page_lists_each_statement_of_each_policy', () => {
+  const rows = documentedRows();
   for (const role of ROLES) {
     const { Statement: statements } = JSON.parse(fs.readFileSync(path.join(policies, `${role}.json`), 'utf8'));
     const told = rows.filter(({ roles }) => roles.includes(role)).map(({ name, actions }) => [name, actions]);

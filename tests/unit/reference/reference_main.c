@@ -10,6 +10,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/fs.h"
+#include "common/base/metrics_table.h"
 #include "common/config/config.h"
 #include "common/program/log_events.h"
 
@@ -21,6 +22,7 @@ static const struct page {
 } pages[] = {
     {"config-reference", config_reference},
     {"log-events", log_events_reference},
+    {"metrics", metrics_reference},
 };
 
 static int fail(const struct err *e)
