@@ -11,6 +11,7 @@ struct redis_conn;
 static int fails_at; /* counted from 1; 0: none does */
 static bool loses;   /* the answer, not the request */
 static struct faults_seen seen;
+static void (*before_send)(void); /* what others do meanwhile; NULL: nothing */
 
 int __real_redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mono,
                            struct err *e);
@@ -24,6 +25,12 @@ int __wrap_redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct r
 int __wrap_redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mono,
                            struct err *e)
 {
+    void (*others)(void) = before_send;
+    if (others != NULL) {
+        before_send = NULL; /* they send, too */
+        others();
+        before_send = others;
+    }
     if (++seen.all == fails_at && !loses) {
         return err_set(e, ERR_RETRY, 0, "the request was not sent");
     }
@@ -153,12 +160,38 @@ static void opening_of_which_a_request_is_not_sent_fails(void **state)
     close_it(first);
 }
 
+static void change_mark(void)
+{
+    static int version;
+    char row[32];
+    (void)snprintf(row, sizeof row, "%d|5", ++version);
+    (void)redis_fixture_call(fixture, "HSET", "cells:counter", "opens", row);
+}
+
+static void row_that_others_change_time_and_again_is_given_up(void **state)
+{
+    struct ledger *l = open_new();
+    int64_t n = -1;
+    struct err e;
+    (void)state;
+    MUST(ledger_mark_set(l, "opens", 5, &e));
+    before_send = change_mark;
+    int rc = ledger_mark_add(l, "opens", 1, &n, &e);
+    before_send = NULL;
+    must_fail_saying(rc, &e, ERR_RETRY, "moved on 100 times");
+    assert_int_equal(n, -1);
+    MUST(ledger_mark_add(l, "opens", 1, &n, &e));
+    assert_int_equal(n, 6);
+    close_it(l);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(step_of_which_a_request_is_not_sent_changes_nothing),
         cmocka_unit_test(step_of_which_an_answer_is_lost_can_be_repeated),
         cmocka_unit_test(opening_of_which_a_request_is_not_sent_fails),
+        cmocka_unit_test(row_that_others_change_time_and_again_is_given_up),
     };
     if (!redis_fixture_start(argc, argv)) {
         return 2;

@@ -17,6 +17,7 @@
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
 #include "common/ledger/ledger.h"
+#include "tests/lib/must.h"
 #include "tests/unit/ledger/ledger_way.h"
 
 struct file {
@@ -178,6 +179,22 @@ static void calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent(void **stat
     assert_int_equal(rc, -1);
     assert_int_equal(e.class, ERR_PERMANENT);
     assert_null(counts);
+}
+
+static void lease_that_is_none_is_an_error(void **state)
+{
+    const struct file *f = *state;
+    struct ledger *l = must_open(f);
+    bool held = true;
+    int64_t fence = 5;
+    struct err e;
+    assert_int_equal(run_sql(f, "INSERT INTO cells VALUES ('lease', 'sweep', 1, '9 rubbish')"),
+                     SQLITE_OK);
+    must_fail_saying(ledger_lease(l, "sweep", "one", 1000, &held, &fence, &e), &e, ERR_PERMANENT,
+                     "sweep");
+    must_fail(ledger_lease_release(l, "sweep", "one", &e), &e, ERR_PERMANENT);
+    assert_true(held && fence == 5);
+    ledger_close(l);
 }
 
 /* --- the triggers --- */
@@ -379,6 +396,7 @@ int main(void)
         FILE_TEST(open_foreign_database_is_refused_and_left_alone),
         FILE_TEST(open_corrupt_file_is_refused),
         FILE_TEST(calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent),
+        FILE_TEST(lease_that_is_none_is_an_error),
         FILE_TEST(counts_below_zero_are_impossible),
         FILE_TEST(vm_that_holds_a_slot_cannot_be_removed),
         FILE_TEST(launch_rate_goes_on_after_the_clock_was_set_back),
