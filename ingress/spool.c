@@ -29,7 +29,7 @@ struct spool {
     struct queue *file;
     struct queue *queue; /* atomic: NULL until it could be opened */
     struct putters *putters;
-    struct stop stop;
+    struct wakeup stop;
     pthread_t drainer;
     bool draining; /* the thread runs; the opener's */
     pthread_mutex_t lock;
@@ -93,7 +93,7 @@ static void written(struct spool *s, size_t n, bool success)
         s->oldest_ms = s->messages > 0 ? s->oldest_ms : 0;
     }
     pthread_mutex_unlock(&s->lock);
-    stop_wake(&s->stop);
+    wakeup_signal(&s->stop);
 }
 
 static int write_file(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
@@ -128,7 +128,7 @@ static int put_in_spool(struct spool *s, const struct queue_item *items, size_t 
             e->class = ERR_CAPACITY;
         }
     } else {
-        stop_wake(&s->stop);
+        wakeup_signal(&s->stop);
     }
     if (result == 0) {
         stats_spooled((int64_t)n);
@@ -243,12 +243,12 @@ static void *drainer_main(void *arg)
 {
     struct spool *s = arg;
     int failures = 0;
-    while (!stop_raised(&s->stop)) {
+    while (!wakeup_raised(&s->stop)) {
         struct err e = {0};
         struct spool_moved moved;
-        uint64_t seen = stop_wakes(&s->stop);
+        uint64_t seen = wakeup_count(&s->stop);
         if (is_direct(s)) {
-            (void)stop_wait(&s->stop, seen, IDLE_MS);
+            (void)wakeup_wait(&s->stop, seen, IDLE_MS);
             continue;
         }
         int result = move_on(s, &moved, &e);
@@ -256,8 +256,9 @@ static void *drainer_main(void *arg)
             failures++;
             log_warn("spool_retry", LOG_ERR(&e), LOG_INT("failures", failures),
                      LOG_STR("action", "the spool retries with exponential backoff"));
-            (void)stop_sleep(&s->stop, PAUSE_MIN_MS + backoff_full_jitter_ms(
-                                                          RETRY_BASE_MS, s->o.retry_ms, failures));
+            (void)wakeup_sleep(&s->stop,
+                               PAUSE_MIN_MS +
+                                   backoff_full_jitter_ms(RETRY_BASE_MS, s->o.retry_ms, failures));
             continue;
         }
         failures = 0;
@@ -265,7 +266,7 @@ static void *drainer_main(void *arg)
         if (!in_time || !close_circuit(s)) {
             /* Behind a batch the next one follows at once; a look that found nothing, because a
              * writer has not committed yet or a lease still runs, is repeated soon. */
-            (void)stop_sleep(&s->stop, moved.taken > 0 ? 1 : PAUSE_MIN_MS);
+            (void)wakeup_sleep(&s->stop, moved.taken > 0 ? 1 : PAUSE_MIN_MS);
         }
     }
     return NULL;
@@ -312,7 +313,7 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
     ASSERT(o->batch >= 1 && o->batch <= QUEUE_BATCH_MAX);
     s->o = *o;
     s->lock_fd = -1;
-    stop_init(&s->stop);
+    wakeup_init(&s->stop);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     if (open_file(s, e) != 0 || open_queue(s, e) != 0 ||
         putters_new((size_t)o->commit_threads, &s->putters, e) != 0) {
@@ -339,7 +340,7 @@ void spool_close(struct spool *s)
     if (s == NULL) {
         return;
     }
-    stop_raise(&s->stop);
+    wakeup_raise(&s->stop);
     if (s->draining) {
         pthread_join(s->drainer, NULL);
     }
@@ -352,7 +353,7 @@ void spool_close(struct spool *s)
     queue_close(s->file);
     spool_lock_release(s->lock_fd);
     pthread_mutex_destroy(&s->lock);
-    stop_fini(&s->stop);
+    wakeup_fini(&s->stop);
     free(s);
 }
 

@@ -82,7 +82,7 @@ int64_t spool_oldest_ms(struct queue *file)
 /* A lease that another held meanwhile only means that the message went twice. */
 static int finish(struct load *l, size_t first, size_t n, struct spool_moved *out, struct err *e)
 {
-    if (queue_done(l->file, &l->messages[first], n, e) != 0 && e->class != ERR_CONFLICT) {
+    if (queue_ack(l->file, &l->messages[first], n, e) != 0 && e->class != ERR_CONFLICT) {
         return err_wrap(e, "spool");
     }
     out->count += n;
@@ -94,7 +94,7 @@ static int bury(struct load *l, size_t i, struct spool_moved *out, struct err *e
     log_error("spool_message_dead_lettered", LOG_STR("key", l->messages[i].key),
               LOG_ERR(&l->errors[i]),
               LOG_STR("action", "it is kept in the spool file as a dead letter, with its error"));
-    if (queue_bury(l->file, &l->messages[i], l->errors[i].message, e) != 0 &&
+    if (queue_dead_letter(l->file, &l->messages[i], l->errors[i].message, e) != 0 &&
         e->class != ERR_CONFLICT) {
         return err_wrap(e, "spool");
     }
@@ -156,7 +156,7 @@ int spool_move(struct queue *file, struct queue *to, size_t max, struct spool_mo
     l->file = file;
     l->to = to;
     *out = (struct spool_moved){0};
-    int result = queue_take(file, SPOOL_LANE, max, LEASE_MS, 0, l->messages, &l->n, e);
+    int result = queue_receive(file, SPOOL_LANE, max, LEASE_MS, 0, l->messages, &l->n, e);
     if (result != 0) {
         (void)err_wrap(e, "spool");
     } else if (l->n == 0) {

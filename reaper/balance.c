@@ -169,9 +169,10 @@ static int balance_one(struct sweep *s, const struct ledger_balance *b, struct l
         /* Whatever comes of it: a job that waits no more was counted as one that does. */
         lack->missing--;
         missing--;
-        enum sweep_word word = own == OWN_OUT_OF_LANE ? WORD_OVER : sweep_ask_github(s, &jobs[i]);
-        if (word == WORD_OVER || word == WORD_UNKNOWN) {
-            continue; /* in doubt (WORD_NONE), launch: a surplus VM idles out */
+        enum job_status word =
+            own == OWN_OUT_OF_LANE ? JOB_STATUS_OVER : sweep_job_status(s, &jobs[i]);
+        if (word == JOB_STATUS_OVER || word == JOB_STATUS_UNKNOWN) {
+            continue; /* in doubt (JOB_STATUS_UNAVAILABLE), launch: a surplus VM idles out */
         }
         if (!sweep_still_holds(s, NULL)) {
             break;
@@ -207,7 +208,7 @@ static int balance_class(struct sweep *s, struct lack *lack, int64_t *done, stru
     return failed;
 }
 
-int sweep_balance(struct sweep *s, int64_t *done, struct err *e)
+int sweep_relaunch(struct sweep *s, int64_t *done, struct err *e)
 {
     size_t n = 0;
     int failed = 0;

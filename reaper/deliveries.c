@@ -60,7 +60,7 @@ static bool is_enough(const struct reading *r)
 {
     const struct config *c = r->sweep->config;
     bool late = clock_mono_ms() - r->began_ms >= c->reaper.interval_ms;
-    return r->calls_left <= 0 || stop_raised(&r->sweep->reaper->stop) ||
+    return r->calls_left <= 0 || wakeup_raised(&r->sweep->reaper->stop) ||
            (late && c->reaper.deliveries.calls - r->calls_left >= CALLS_LEAST);
 }
 
@@ -305,7 +305,7 @@ static int begin(struct sweep *s, struct deliveries_walk *w, struct err *e)
 {
     const struct config_deliveries *c = &s->config->reaper.deliveries;
     int64_t mark = 0;
-    if (ledger_mark_get(s->reaper->ledger, MARK, &mark, e) != 0) {
+    if (ledger_counter_get(s->reaper->ledger, MARK, &mark, e) != 0) {
         return -1;
     }
     int64_t until_ms = mark > 0 ? mark - c->overlap_ms : s->now_ms - c->initial_lookback_ms;
@@ -326,10 +326,10 @@ static int finish(struct sweep *s, struct deliveries_walk *w, struct err *e)
     if (reached == 0 || !sweep_still_holds(s, NULL)) {
         return 0;
     }
-    if (ledger_mark_get(s->reaper->ledger, MARK, &mark, e) != 0) {
+    if (ledger_counter_get(s->reaper->ledger, MARK, &mark, e) != 0) {
         return -1;
     }
-    return reached > mark ? ledger_mark_set(s->reaper->ledger, MARK, reached, e) : 0;
+    return reached > mark ? ledger_counter_set(s->reaper->ledger, MARK, reached, e) : 0;
 }
 
 /* One page. *more: there is another, and it may be read in this sweep. */

@@ -29,7 +29,7 @@ static int open_reaper(void *self, struct config_live *live, const struct config
 {
     struct mayfly_reaper *m = self;
     struct stores *s = &m->stores;
-    stop_init(&m->reaper.stop);
+    wakeup_init(&m->reaper.stop);
     if (stores_open(c, s, e) != 0) {
         return -1;
     }
@@ -48,7 +48,7 @@ static void close_reaper(void *self)
     signs_fini(&m->reaper.fleet_signs);
     signs_fini(&m->reaper.host_signs);
     stores_close(&m->stores);
-    stop_fini(&m->reaper.stop);
+    wakeup_fini(&m->reaper.stop);
 }
 
 static void *sweep_until_stopped(void *arg)
@@ -62,7 +62,7 @@ static void *sweep_until_stopped(void *arg)
         interval_ms = c->reaper.interval_ms;
         interval_ms += (int64_t)random_below((uint64_t)interval_ms / 10 + 1);
         config_live_put(r->config, c);
-    } while (!stop_sleep(&r->stop, interval_ms));
+    } while (!wakeup_sleep(&r->stop, interval_ms));
     return NULL;
 }
 
@@ -82,7 +82,7 @@ static void drain(void *self, int64_t timeout_ms)
 {
     struct mayfly_reaper *m = self;
     (void)timeout_ms; /* program_main ends the process after that time */
-    stop_raise(&m->reaper.stop);
+    wakeup_raise(&m->reaper.stop);
     fleet_interrupt(m->reaper.fleet);
     threads_join(&m->sweeper);
     reaper_release_leases(&m->reaper);

@@ -73,7 +73,7 @@ struct reaper {
     struct ledger *ledger;
     struct github *github;
     struct fleet *fleet;
-    struct stop stop;
+    struct wakeup stop;
     struct presence *presence;    /* knows the format of the messages that are put */
     char holder[64];              /* this process, as a lease knows it */
     int64_t last_sweep_ms;        /* wall clock of the last whole sweep; atomic; 0 none */
@@ -163,20 +163,20 @@ typedef int sweep_task_fn(struct sweep *s, int64_t *done, struct err *e);
 sweep_task_fn sweep_deadlines;
 sweep_task_fn sweep_endings;
 sweep_task_fn sweep_machines;
-sweep_task_fn sweep_unnamed;
-sweep_task_fn sweep_strays;
-sweep_task_fn sweep_records;
+sweep_task_fn sweep_unconfirmed_launches;
+sweep_task_fn sweep_orphans;
+sweep_task_fn sweep_stale_runners;
 sweep_task_fn sweep_deliveries;
-sweep_task_fn sweep_untaken;
-sweep_task_fn sweep_balance;
+sweep_task_fn sweep_stuck_jobs;
+sweep_task_fn sweep_relaunch;
 sweep_task_fn sweep_vm_logs;
-sweep_task_fn sweep_tidy;
+sweep_task_fn sweep_retention;
 sweep_task_fn sweep_counts;
 
 /* How long the tasks that do not run in every sweep wait in between. */
 typedef int64_t sweep_interval_fn(const struct sweep *s);
-sweep_interval_fn sweep_untaken_interval_ms;
-sweep_interval_fn sweep_records_interval_ms;
+sweep_interval_fn sweep_stuck_jobs_interval_ms;
+sweep_interval_fn sweep_stale_runners_interval_ms;
 sweep_interval_fn sweep_deliveries_interval_ms;
 sweep_interval_fn sweep_counts_interval_ms;
 
@@ -192,7 +192,7 @@ bool sweep_may_use(const struct sweep *s, const struct vm_provider *p);
 bool sweep_accounts_for(const struct sweep *s, const struct vm_info *machine);
 
 /* Whether a machine without a row may be at work for a launch that was never answered. */
-bool sweep_may_be_unnamed(const struct sweep *s, const struct vm_info *machine);
+bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *machine);
 
 /* The machines of a class as listed; NULL if they are not known. */
 const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name);
@@ -202,14 +202,14 @@ const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char
 int64_t sweep_patience_ms(const struct sweep *s, const struct config_class *class);
 
 /* GitHub's word on a job that the ledger thinks waits. */
-enum sweep_word {
-    WORD_WAITS,
-    WORD_OVER,    /* it runs or has ended, and the ledger was told */
-    WORD_UNKNOWN, /* GitHub knew no such job, now or a while ago, or too many others in this sweep:
+enum job_status {
+    JOB_STATUS_WAITS,
+    JOB_STATUS_OVER, /* it runs or has ended, and the ledger was told */
+    JOB_STATUS_UNKNOWN, /* GitHub knew no such job, now or a while ago, or too many others in this sweep:
                      nothing is to be launched for it */
-    WORD_NONE     /* GitHub could not be asked, and nothing is known */
+    JOB_STATUS_UNAVAILABLE /* GitHub could not be asked, and nothing is known */
 };
-enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job);
+enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job);
 
 /* Notes a sign under the lease of that provider (NULL: the fleet's); whether it is confirmed. */
 bool sweep_confirms(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);

@@ -67,16 +67,16 @@ static int look_at(void *arg, const struct github_runner *runner)
         }
         break;
     }
-    search->cut_short = stop_raised(&s->reaper->stop) || s->lost || !s->fleet.held;
+    search->cut_short = wakeup_raised(&s->reaper->stop) || s->lost || !s->fleet.held;
     return search->cut_short ? 1 : 0;
 }
 
-int64_t sweep_records_interval_ms(const struct sweep *s)
+int64_t sweep_stale_runners_interval_ms(const struct sweep *s)
 {
     return s->config->reaper.stale_runner_scan_interval_ms;
 }
 
-int sweep_records(struct sweep *s, int64_t *done, struct err *e)
+int sweep_stale_runners(struct sweep *s, int64_t *done, struct err *e)
 {
     struct ledger_scope *scopes = NULL;
     size_t n = 0;

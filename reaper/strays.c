@@ -57,7 +57,7 @@ static bool end_stray(struct sweep *s, const struct sweep_machines *m,
     return true;
 }
 
-int sweep_strays(struct sweep *s, int64_t *done, struct err *e)
+int sweep_orphans(struct sweep *s, int64_t *done, struct err *e)
 {
     (void)e;
     for (size_t i = 0; i < s->machines_count; i++) {
@@ -66,7 +66,7 @@ int sweep_strays(struct sweep *s, int64_t *done, struct err *e)
             const struct vm_info *machine = &m->list[k];
             struct sign_of sign = {SIGN_ORPHAN_VM, m->class->name, machine->id};
             if (machine->state != VM_RUN_ENDED && !sweep_accounts_for(s, machine) &&
-                !sweep_may_be_unnamed(s, machine) && sweep_confirms(s, m->provider, &sign) &&
+                !sweep_may_be_unconfirmed(s, machine) && sweep_confirms(s, m->provider, &sign) &&
                 end_stray(s, m, machine)) {
                 (*done)++;
             }

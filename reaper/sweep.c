@@ -23,13 +23,13 @@ static const struct task {
     {"deadlines", sweep_deadlines, NULL, UNDER_ANY},
     {"endings", sweep_endings, NULL, UNDER_ANY},
     {"machines", sweep_machines, NULL, UNDER_ANY},
-    {"unnamed", sweep_unnamed, NULL, UNDER_ANY},
-    {"strays", sweep_strays, NULL, UNDER_ANY},
-    {"balance", sweep_balance, NULL, UNDER_FLEET},
-    {"untaken", sweep_untaken, sweep_untaken_interval_ms, UNDER_FLEET},
-    {"records", sweep_records, sweep_records_interval_ms, UNDER_FLEET},
+    {"unnamed", sweep_unconfirmed_launches, NULL, UNDER_ANY},
+    {"strays", sweep_orphans, NULL, UNDER_ANY},
+    {"balance", sweep_relaunch, NULL, UNDER_FLEET},
+    {"untaken", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
+    {"records", sweep_stale_runners, sweep_stale_runners_interval_ms, UNDER_FLEET},
     {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
-    {"tidy", sweep_tidy, NULL, UNDER_FLEET},
+    {"tidy", sweep_retention, NULL, UNDER_FLEET},
     {"counts", sweep_counts, sweep_counts_interval_ms, UNDER_FLEET},
     {"deliveries", sweep_deliveries, sweep_deliveries_interval_ms, UNDER_FLEET},
 };
@@ -151,7 +151,7 @@ bool sweep_pace(struct sweep *s, const char *class_name)
         if (wait_ms == 0) {
             return true;
         }
-        if (stop_sleep(&s->reaper->stop, wait_ms)) {
+        if (wakeup_sleep(&s->reaper->stop, wait_ms)) {
             return false;
         }
         waited += wait_ms;
@@ -213,7 +213,7 @@ static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
 {
     struct err e = {0};
     int64_t done = 0;
-    if (stop_raised(&s->reaper->stop) || clock_mono_ms() < *due_ms || !sweep_renew_leases(s) ||
+    if (wakeup_raised(&s->reaper->stop) || clock_mono_ms() < *due_ms || !sweep_renew_leases(s) ||
         (t->lease == UNDER_FLEET && !s->fleet.held)) {
         return;
     }

@@ -82,7 +82,7 @@ int sweep_vm_logs(struct sweep *s, int64_t *done, struct err *e)
     return 0;
 }
 
-int sweep_tidy(struct sweep *s, int64_t *done, struct err *e)
+int sweep_retention(struct sweep *s, int64_t *done, struct err *e)
 {
     int64_t removed = 0;
     if (!sweep_still_holds(s, NULL)) {

@@ -44,7 +44,7 @@ static bool may_be_at_work(const struct sweep *s, const struct ledger_vm *vm,
                             s->config->reaper.deadline_grace_period_ms;
 }
 
-bool sweep_may_be_unnamed(const struct sweep *s, const struct vm_info *machine)
+bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *machine)
 {
     for (size_t i = 0; machine->name[0] == '\0' && i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
@@ -91,7 +91,7 @@ static bool confirms(struct sweep *s, const struct sweep_machines *m, const stru
     return sweep_confirms(s, m->provider, &sign);
 }
 
-int sweep_unnamed(struct sweep *s, int64_t *done, struct err *e)
+int sweep_unconfirmed_launches(struct sweep *s, int64_t *done, struct err *e)
 {
     struct fleet_end how = {.reason = "its launch got no response, and no VM matches it",
                             .nothing_runs = true};

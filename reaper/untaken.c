@@ -22,7 +22,7 @@
 
 #define JOBS_PER_LOOK 20 /* of one (scope, class); GitHub is asked about each */
 
-int64_t sweep_untaken_interval_ms(const struct sweep *s)
+int64_t sweep_stuck_jobs_interval_ms(const struct sweep *s)
 {
     int64_t shortest = s->config->reaper.relaunch_after_ms;
     for (size_t i = 0; i < s->config->class_count; i++) {
@@ -83,9 +83,9 @@ static int look_at(struct sweep *s, const struct ledger_balance *b,
                         b->class_name, (long long)idle);
     }
     for (size_t i = 0; i < n && sweep_still_holds(s, NULL); i++) {
-        enum sweep_word word = sweep_ask_github(s, &jobs[i]);
-        *done += word == WORD_OVER ? 1 : 0;
-        if (word == WORD_WAITS) {
+        enum job_status word = sweep_job_status(s, &jobs[i]);
+        *done += word == JOB_STATUS_OVER ? 1 : 0;
+        if (word == JOB_STATUS_WAITS) {
             tell(s, &jobs[i], idle);
         }
     }
@@ -93,7 +93,7 @@ static int look_at(struct sweep *s, const struct ledger_balance *b,
     return 0;
 }
 
-int sweep_untaken(struct sweep *s, int64_t *done, struct err *e)
+int sweep_stuck_jobs(struct sweep *s, int64_t *done, struct err *e)
 {
     int failed = 0;
     if (sweep_read_balances(s, e) != 0) {

@@ -68,13 +68,13 @@ static void settle(struct sweep *s, const struct ledger_job *job, enum ledger_jo
     }
 }
 
-static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *job,
+static enum job_status note_unknown(struct sweep *s, const struct ledger_job *job,
                                     const struct err *why)
 {
     if (s->now_ms - job->waiting_ms > QUEUED_AT_MOST_MS) {
         settle(s, job, JOB_CANCELLED,
                "GitHub does not know the job, and keeps none queued for so long");
-        return WORD_OVER;
+        return JOB_STATUS_OVER;
     }
     if (++s->unknown == UNKNOWN_PER_SWEEP) {
         s->reaper->ask_from = s->asked;
@@ -85,10 +85,10 @@ static enum sweep_word note_unknown(struct sweep *s, const struct ledger_job *jo
              LOG_ERR(why), LOG_INT("again_ms", after_ms),
              LOG_STR("action", "no VM is launched for it; if its run was not deleted, grant the "
                                "App read access to the repository's Actions"));
-    return WORD_UNKNOWN;
+    return JOB_STATUS_UNKNOWN;
 }
 
-enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
+enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job)
 {
     static const char why[] = "reported by GitHub's API; the event was lost";
     struct err e = {0};
@@ -96,19 +96,19 @@ enum sweep_word sweep_ask_github(struct sweep *s, const struct ledger_job *job)
     const struct reaper_unknown *unknown = find_unknown(s->reaper, job->facts.id);
     bool has_turn = ++s->asked > s->ask_from && s->unknown < UNKNOWN_PER_SWEEP;
     if (!has_turn || (unknown != NULL && clock_mono_ms() < unknown->again_ms)) {
-        return WORD_UNKNOWN;
+        return JOB_STATUS_UNKNOWN;
     }
     if (github_get_job(s->reaper->github, job->facts.repository, job->facts.installation_id,
                        job->facts.id, &now, &e) != 0) {
-        return e.class == ERR_NOT_FOUND ? note_unknown(s, job, &e) : WORD_NONE;
+        return e.class == ERR_NOT_FOUND ? note_unknown(s, job, &e) : JOB_STATUS_UNAVAILABLE;
     }
     if (strcmp(now.status, "completed") == 0) {
         settle(s, job, now.runner_id > 0 ? JOB_DONE : JOB_CANCELLED, why);
-        return WORD_OVER;
+        return JOB_STATUS_OVER;
     }
     if (strcmp(now.status, "in_progress") == 0 && now.runner_id > 0) {
         settle(s, job, JOB_RUNNING, why);
-        return WORD_OVER;
+        return JOB_STATUS_OVER;
     }
-    return WORD_WAITS;
+    return JOB_STATUS_WAITS;
 }

@@ -13,9 +13,9 @@
 #define LOOK_BATCH 64
 #define TROUBLE_PAUSE_MS 1000
 
-struct enders {
+struct terminators {
     struct worker *worker;
-    struct stop wake; /* woken with every row given */
+    struct wakeup wake; /* woken with every row given */
     pthread_mutex_t lock;
     struct ledger_vm pending[PENDING_MAX]; /* a ring */
     size_t first;
@@ -27,17 +27,17 @@ struct enders {
     struct threads threads;
 };
 
-void enders_give(struct enders *s, const struct ledger_vm *vm)
+void terminators_add(struct terminators *s, const struct ledger_vm *vm)
 {
     pthread_mutex_lock(&s->lock);
     if (s->count < PENDING_MAX) {
         s->pending[(s->first + s->count++) % PENDING_MAX] = *vm;
     }
     pthread_mutex_unlock(&s->lock);
-    stop_wake(&s->wake);
+    wakeup_signal(&s->wake);
 }
 
-static bool next_row(struct enders *s, struct ledger_vm *out)
+static bool next_row(struct terminators *s, struct ledger_vm *out)
 {
     pthread_mutex_lock(&s->lock);
     bool some = s->count > 0;
@@ -52,7 +52,7 @@ static bool next_row(struct enders *s, struct ledger_vm *out)
 
 /* Until it is this VM's turn; false when the worker ends first. A ledger that does not answer is
  * asked again: VMs are not ended faster for want of a count. */
-static bool wait_for_turn(struct enders *s, const char *class_name)
+static bool wait_for_turn(struct terminators *s, const char *class_name)
 {
     for (;;) {
         struct err e = {0};
@@ -68,13 +68,13 @@ static bool wait_for_turn(struct enders *s, const char *class_name)
         if (wait_ms == 0) {
             return true;
         }
-        if (stop_sleep(&s->worker->working, wait_ms)) {
+        if (wakeup_sleep(&s->worker->working, wait_ms)) {
             return false;
         }
     }
 }
 
-static void tell_failure(struct enders *s, const struct ledger_vm *vm, const struct err *e)
+static void tell_failure(struct terminators *s, const struct ledger_vm *vm, const struct err *e)
 {
     if (e->class == ERR_CONFLICT) { /* it was `ending` a moment ago: the reaper was faster */
         log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_ERR(e),
@@ -83,7 +83,7 @@ static void tell_failure(struct enders *s, const struct ledger_vm *vm, const str
     }
     metric_inc(s->failed);
     if (e->class == ERR_THROTTLED) {
-        enders_give(s, vm); /* its next turn comes when the provider lets one */
+        terminators_add(s, vm); /* its next turn comes when the provider lets one */
     }
     log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
              LOG_ERR(e), LOG_STR("action", "the worker retries within seconds, the reaper later"));
@@ -91,7 +91,7 @@ static void tell_failure(struct enders *s, const struct ledger_vm *vm, const str
 
 /* The row is as it was when it was given: what became of it since is for the provider and the
  * ledger to say, to whom both steps may be repeated. */
-static void end_one(struct enders *s, const struct ledger_vm *vm, int64_t grace_ms)
+static void end_one(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
 {
     struct err e = {0};
     struct fleet_end how = {.reason = NULL, .grace_ms = grace_ms};
@@ -103,14 +103,14 @@ static void end_one(struct enders *s, const struct ledger_vm *vm, int64_t grace_
         return;
     }
     metric_inc(s->ended);
-    stop_wake(&s->worker->intake);
+    wakeup_signal(&s->worker->intake);
     log_info("vm_terminated", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->job_id),
              LOG_STR("class", vm->class_name), LOG_STR("reason", vm->end_reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
 }
 
 /* Whether the next look is this thread's, and where it begins. */
-static bool look_is_due(struct enders *s, char after[VM_NAME_SIZE])
+static bool look_is_due(struct terminators *s, char after[VM_NAME_SIZE])
 {
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&s->lock);
@@ -123,7 +123,7 @@ static bool look_is_due(struct enders *s, char after[VM_NAME_SIZE])
     return due;
 }
 
-static void note_look(struct enders *s, const char *after)
+static void note_look(struct terminators *s, const char *after)
 {
     pthread_mutex_lock(&s->lock);
     (void)!slice_to_cstr(slice_of(after), s->look_after, sizeof s->look_after);
@@ -134,7 +134,7 @@ static void note_look(struct enders *s, const char *after)
  * process that died, or by a failure. Each look goes on where the last one ended, so that rows
  * which nobody can end now (of another host) or which are the reaper's (their machine has no name
  * that anybody knows) do not hide the rest. */
-static void look_for_left(struct enders *s, int64_t grace_ms)
+static void look_for_left(struct terminators *s, int64_t grace_ms)
 {
     struct err e = {0};
     struct ledger_vm *vms = NULL;
@@ -147,7 +147,7 @@ static void look_for_left(struct enders *s, int64_t grace_ms)
     for (size_t i = 0; i < n; i++) {
         if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS &&
             !fleet_machine_unknown(s->worker->fleet, &vms[i])) {
-            enders_give(s, &vms[i]);
+            terminators_add(s, &vms[i]);
         }
     }
     note_look(s, n == LOOK_BATCH ? vms[n - 1].name : "");
@@ -156,11 +156,11 @@ static void look_for_left(struct enders *s, int64_t grace_ms)
 
 static void *serve(void *arg)
 {
-    struct enders *s = arg;
+    struct terminators *s = arg;
     struct worker *w = s->worker;
-    while (!stop_raised(&w->working)) {
+    while (!wakeup_raised(&w->working)) {
         struct ledger_vm vm;
-        uint64_t seen = stop_wakes(&s->wake);
+        uint64_t seen = wakeup_count(&s->wake);
         const struct config *c = config_live_get(w->config);
         int64_t grace_ms = c->worker.terminate_grace_period_ms;
         config_live_put(w->config, c);
@@ -169,38 +169,38 @@ static void *serve(void *arg)
             continue;
         }
         look_for_left(s, grace_ms);
-        (void)stop_wait(&s->wake, seen, LOOK_INTERVAL_MS);
+        (void)wakeup_wait(&s->wake, seen, LOOK_INTERVAL_MS);
     }
     return NULL;
 }
 
-int enders_start(struct worker *w, size_t threads, struct enders **out, struct err *e)
+int terminators_start(struct worker *w, size_t threads, struct terminators **out, struct err *e)
 {
-    struct enders *s = calloc(1, sizeof *s);
+    struct terminators *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
     s->worker = w;
-    stop_init(&s->wake);
+    wakeup_init(&s->wake);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     s->ended = metrics_counter("mayfly_worker_vms_terminated_total", "");
     s->failed = metrics_counter("mayfly_worker_vm_terminate_errors_total", "");
     if (threads_start(&s->threads, threads, "a thread of worker.terminate_threads", serve, s, e) !=
         0) {
-        stop_raise(&w->working);
-        enders_join(s);
+        wakeup_raise(&w->working);
+        terminators_join(s);
         return -1;
     }
     *out = s;
     return 0;
 }
 
-void enders_join(struct enders *s)
+void terminators_join(struct terminators *s)
 {
     if (s == NULL) {
         return;
     }
-    stop_raise(&s->wake);
+    wakeup_raise(&s->wake);
     threads_join(&s->threads);
-    stop_fini(&s->wake);
+    wakeup_fini(&s->wake);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

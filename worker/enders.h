@@ -15,11 +15,12 @@
 #include "worker/worker.h"
 
 /* After a failure no thread runs, and w->working is raised. */
-MUST_CHECK int enders_start(struct worker *w, size_t threads, struct enders **out, struct err *e);
+MUST_CHECK int terminators_start(struct worker *w, size_t threads, struct terminators **out,
+                                 struct err *e);
 /* A row that is ending; copied. Never blocks: past its bound it is dropped, for the ledger to tell
  * again. */
-void enders_give(struct enders *s, const struct ledger_vm *vm);
+void terminators_add(struct terminators *s, const struct ledger_vm *vm);
 /* After w->working was raised. NULL is fine. */
-void enders_join(struct enders *s);
+void terminators_join(struct terminators *s);
 
 #endif

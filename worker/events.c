@@ -39,7 +39,7 @@ static void handle_effect(struct worker *w, const struct job_event *ev,
              LOG_STR("class", ev->job.class_name), LOG_STR("conclusion", ev->job.conclusion),
              LOG_STR("runner", ev->job.runner_name), LOG_STR("delivery_id", ev->delivery));
     if (effect->vm_changed && effect->vm.state == VM_ENDING) {
-        enders_give(w->enders, &effect->vm);
+        terminators_add(w->terminators, &effect->vm);
     }
 }
 
@@ -61,7 +61,7 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
                                     .reason = e.message};
         log_warn("event_apply_failed", LOG_INT("job_id", ev.job.id), LOG_ERR(&e),
                  LOG_STR("action", "the message is redelivered within seconds"));
-        worker_return(w, m, &back);
+        worker_nack(w, m, &back);
         return false;
     }
     handle_effect(w, &ev, &effect);
@@ -71,7 +71,7 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
 static void acknowledge(struct worker *w, const struct queue_message *noted, size_t n)
 {
     struct err e = {0};
-    if (n > 0 && queue_done(w->queue, noted, n, &e) != 0 && e.class != ERR_CONFLICT) {
+    if (n > 0 && queue_ack(w->queue, noted, n, &e) != 0 && e.class != ERR_CONFLICT) {
         log_warn("event_ack_failed", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
                  LOG_STR("action", "the messages are redelivered when their leases expire; "
                                    "applying them twice is harmless"));
@@ -118,16 +118,16 @@ static void *serve(void *arg)
 {
     struct events *s = arg;
     struct worker *w = s->worker;
-    while (!stop_raised(&w->intake)) {
+    while (!wakeup_raised(&w->intake)) {
         struct err e = {0};
         struct queue_message batch[BATCH] = {0};
         size_t got = 0;
         const struct config *c = config_live_get(w->config);
-        if (queue_take(w->queue, EVENTS_LANE, BATCH, c->worker.visibility_timeout_ms,
-                       queue_patience_ms(w->queue), batch, &got, &e) != 0) {
+        if (queue_receive(w->queue, EVENTS_LANE, BATCH, c->worker.visibility_timeout_ms,
+                          queue_poll_wait_ms(w->queue), batch, &got, &e) != 0) {
             log_warn("receive_failed", LOG_STR("lane", EVENTS_LANE), LOG_ERR(&e),
                      LOG_STR("action", "receiving is retried in 500 ms"));
-            (void)stop_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);
+            (void)wakeup_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);
         }
         handle_batch(w, c, batch, got);
         for (size_t i = 0; i < got; i++) {

@@ -12,7 +12,7 @@
 
 struct heartbeat {
     struct worker *worker;
-    struct stop stop;      /* woken with every launch that begins */
+    struct wakeup stop;    /* woken with every launch that begins */
     struct threads thread; /* one, once started */
     pthread_mutex_t lock;
     pthread_cond_t beaten;              /* a heartbeat ended */
@@ -36,7 +36,7 @@ void heartbeat_begin(struct heartbeat *h, struct heartbeat_launch *l, struct que
     l->next = h->in_flight;
     h->in_flight = l;
     pthread_mutex_unlock(&h->lock);
-    stop_wake(&h->stop);
+    wakeup_signal(&h->stop);
 }
 
 void heartbeat_step(struct heartbeat *h, struct heartbeat_launch *l, const char *step,
@@ -181,8 +181,8 @@ static void *serve(void *arg)
     struct heartbeat *h = arg;
     bool stopped = false;
     while (!stopped) {
-        uint64_t seen = stop_wakes(&h->stop);
-        stopped = stop_wait(&h->stop, seen, heartbeat_round(h));
+        uint64_t seen = wakeup_count(&h->stop);
+        stopped = wakeup_wait(&h->stop, seen, heartbeat_round(h));
     }
     return NULL;
 }
@@ -193,7 +193,7 @@ struct heartbeat *heartbeat_new(struct worker *w)
     ASSERT(h != NULL && pthread_mutex_init(&h->lock, NULL) == 0 &&
            pthread_cond_init(&h->beaten, NULL) == 0);
     h->worker = w;
-    stop_init(&h->stop);
+    wakeup_init(&h->stop);
     return h;
 }
 
@@ -202,11 +202,11 @@ void heartbeat_free(struct heartbeat *h)
     if (h == NULL) {
         return;
     }
-    stop_raise(&h->stop);
+    wakeup_raise(&h->stop);
     threads_join(&h->thread);
     pthread_cond_destroy(&h->beaten);
     pthread_mutex_destroy(&h->lock);
-    stop_fini(&h->stop);
+    wakeup_fini(&h->stop);
     free(h);
 }
 

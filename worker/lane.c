@@ -41,7 +41,7 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
                             const struct config_class *class)
 {
     struct err e = {0};
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct ledger_caps caps = limits_caps(c, class);
     int64_t now = clock_mono_ms();
     int64_t paused = __atomic_load_n(&lane->paused_until_ms, __ATOMIC_ACQUIRE);
@@ -52,7 +52,7 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     if (stopped_ms > 0) {
         return stopped_ms;
     }
-    if (ledger_room(lane->worker->ledger, lane->class_name, &caps, &room, &e) != 0) {
+    if (ledger_capacity(lane->worker->ledger, lane->class_name, &caps, &room, &e) != 0) {
         log_warn("capacity_check_failed", LOG_STR("class", lane->class_name), LOG_ERR(&e),
                  LOG_STR("action", "no launch of this class starts until the ledger is available"));
         return STORE_TROUBLE_PAUSE_MS;
@@ -73,16 +73,16 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
     struct err e = {0};
     int64_t before = 0;
     int64_t give_up = clock_mono_ms() + FULL_RECHECK_MS;
-    bool counted = ledger_freed(lane->worker->ledger, &before, &e) == 0;
+    bool counted = ledger_release_seq(lane->worker->ledger, &before, &e) == 0;
     while (clock_mono_ms() < give_up) {
         int64_t now = before;
         int64_t nap_ms =
             ledger_watching(lane->worker->ledger) ? FULL_RECHECK_MS : c->worker.capacity_poll_ms;
-        if (stop_wait(&lane->worker->intake, wakes_seen, nap_ms) ||
-            stop_wakes(&lane->worker->intake) != wakes_seen) {
+        if (wakeup_wait(&lane->worker->intake, wakes_seen, nap_ms) ||
+            wakeup_count(&lane->worker->intake) != wakes_seen) {
             return;
         }
-        if (!counted || ledger_freed(lane->worker->ledger, &now, &e) != 0 || now != before) {
+        if (!counted || ledger_release_seq(lane->worker->ledger, &now, &e) != 0 || now != before) {
             return;
         }
     }
@@ -97,7 +97,7 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
 {
     struct err e = {0};
     size_t got = 0;
-    uint64_t wakes_seen = stop_wakes(&lane->worker->intake);
+    uint64_t wakes_seen = wakeup_count(&lane->worker->intake);
     const struct config_class *class = config_class_by_name(c, slice_of(lane->class_name));
     int64_t wait_ms = class != NULL ? room_wait_ms(lane, c, class) : LOOK_MS;
     if (wait_ms < 0) {
@@ -105,14 +105,14 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
         return false;
     }
     if (wait_ms > 0) {
-        (void)stop_sleep(&lane->worker->intake, wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
+        (void)wakeup_sleep(&lane->worker->intake, wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
         return false;
     }
-    if (queue_take(lane->worker->queue, lane->queue_lane, 1, c->worker.visibility_timeout_ms,
-                   queue_patience_ms(lane->worker->queue), m, &got, &e) != 0) {
+    if (queue_receive(lane->worker->queue, lane->queue_lane, 1, c->worker.visibility_timeout_ms,
+                      queue_poll_wait_ms(lane->worker->queue), m, &got, &e) != 0) {
         log_warn("receive_failed", LOG_STR("lane", lane->queue_lane), LOG_ERR(&e),
                  LOG_STR("action", "receiving is retried in 500 ms"));
-        (void)stop_sleep(&lane->worker->intake, STORE_TROUBLE_PAUSE_MS);
+        (void)wakeup_sleep(&lane->worker->intake, STORE_TROUBLE_PAUSE_MS);
         return false;
     }
     if (got == 1) {

@@ -115,8 +115,8 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
     l.class = config_class_by_name(c, slice_of(l.request.class_name));
     if (l.class == NULL) {
         lane_reserved(lane);
-        worker_bury(w, m,
-                    "its class is not configured here: add the class, then kick this message");
+        worker_dead_letter(
+            w, m, "its class is not configured here: add the class, then kick this message");
         return;
     }
     l.scope = scope_of(c, &l.request);
@@ -282,7 +282,7 @@ static void roll_back(struct launching *l, const struct err *why)
                  LOG_STR("action", "the reaper cleans up what is left"));
         return;
     }
-    stop_wake(&l->worker->intake); /* its slot is free */
+    wakeup_signal(&l->worker->intake); /* its slot is free */
 }
 
 /* --- how a message ends --- */
@@ -327,7 +327,7 @@ static void settle_unreserved(struct launching *l)
         struct queue_return back = {.delay_ms = l->earlier.wait_ms,
                                     .reason =
                                         "another worker's launch for this job is in progress"};
-        worker_return(l->worker, l->message, &back);
+        worker_nack(l->worker, l->message, &back);
         return;
     }
     if (no_vm_is_wanted(l)) {
@@ -335,12 +335,12 @@ static void settle_unreserved(struct launching *l)
                  LOG_STR("class", l->class->name),
                  LOG_STR("reason", ledger_outcome_name(r->outcome)), LOG_INT("demand", r->demand),
                  LOG_INT("supply", r->supply));
-        worker_done(l->worker, l->message);
+        worker_ack(l->worker, l->message);
         return;
     }
     struct queue_return back = {.delay_ms = wait_for_room_ms(r),
                                 .reason = ledger_outcome_name(r->outcome)};
-    worker_return(l->worker, l->message, &back);
+    worker_nack(l->worker, l->message, &back);
 }
 
 /* A refusal counts against the class where GitHub or the provider spoke it; while it is stopped,
@@ -377,12 +377,12 @@ static void settle_failed(struct launching *l, const struct err *why)
         lane_pause_until(l->lane, clock_mono_ms() + o.delay_ms);
     }
     if (o.action == OUTCOME_BURY) {
-        worker_bury(l->worker, l->message, detail);
+        worker_dead_letter(l->worker, l->message, detail);
         return;
     }
     struct queue_return back = {
         .delay_ms = o.delay_ms, .spend_attempt = o.action == OUTCOME_RETRY, .reason = detail};
-    worker_return(l->worker, l->message, &back);
+    worker_nack(l->worker, l->message, &back);
 }
 
 static void observe_launch(const struct launching *l, int64_t launch_us, int64_t since_received_ms)
@@ -405,7 +405,7 @@ static void settle_launched(struct launching *l)
 {
     int64_t launch_us = clock_mono_us() - l->started_us;
     int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
-    worker_done(l->worker, l->message);
+    worker_ack(l->worker, l->message);
     class_circuit_launched(lane_circuit(l->lane), l->message->id);
     count_outcome(l, "launched");
     observe_launch(l, launch_us, since_received_ms);

@@ -35,7 +35,7 @@ static bool begin_poll(struct launch_pool *p, size_t *out_lane)
     int lane = -1;
     pthread_mutex_lock(&p->lock);
     p->idle++;
-    while (!p->stopping && !stop_raised(&p->worker->intake) && (lane = pick_locked(p)) < 0) {
+    while (!p->stopping && !wakeup_raised(&p->worker->intake) && (lane = pick_locked(p)) < 0) {
         pthread_cond_wait(&p->changed, &p->lock);
     }
     if (lane >= 0) {

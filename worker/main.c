@@ -25,8 +25,8 @@ static int open_worker(void *self, struct config_live *live, const struct config
 {
     struct mayfly_worker *m = self;
     struct stores *s = &m->stores;
-    stop_init(&m->worker.intake);
-    stop_init(&m->worker.working);
+    wakeup_init(&m->worker.intake);
+    wakeup_init(&m->worker.working);
     if (stores_open(c, s, e) != 0) {
         return -1;
     }
@@ -42,23 +42,23 @@ static void close_worker(void *self)
 {
     struct mayfly_worker *m = self;
     stores_close(&m->stores);
-    stop_fini(&m->worker.working);
-    stop_fini(&m->worker.intake);
+    wakeup_fini(&m->worker.working);
+    wakeup_fini(&m->worker.intake);
 }
 
 static void slot_freed(void *arg)
 {
     struct worker *w = arg;
-    stop_wake(&w->intake);
+    wakeup_signal(&w->intake);
 }
 
 static int start(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_worker *m = self;
     struct worker *w = &m->worker;
-    ledger_watch_freed(w->ledger, slot_freed, w);
+    ledger_watch_releases(w->ledger, slot_freed, w);
     if (presence_start(w->ledger, "mayfly-worker", fleet_host(w->fleet), &m->presence, e) != 0 ||
-        enders_start(w, (size_t)c->worker.terminate_threads, &w->enders, e) != 0 ||
+        terminators_start(w, (size_t)c->worker.terminate_threads, &w->terminators, e) != 0 ||
         events_start(w, (size_t)c->worker.event_consumer_threads, &m->events, e) != 0 ||
         launch_pool_start(w, c, &m->launches, e) != 0) {
         return -1;
@@ -66,7 +66,7 @@ static int start(void *self, const struct config *c, struct err *e)
     return 0;
 }
 
-/* Intake first; what is under way finishes; the enders last, since they free slots for others. */
+/* Intake first; what is under way finishes; the terminators last, since they free slots for others. */
 static void drain(void *self, int64_t timeout_ms)
 {
     struct mayfly_worker *m = self;
@@ -74,9 +74,9 @@ static void drain(void *self, int64_t timeout_ms)
     worker_stop_intake(&m->worker);
     launch_pool_join(m->launches);
     events_join(m->events);
-    stop_raise(&m->worker.working);
+    wakeup_raise(&m->worker.working);
     fleet_interrupt(m->worker.fleet);
-    enders_join(m->worker.enders);
+    terminators_join(m->worker.terminators);
     presence_stop(m->presence);
 }
 

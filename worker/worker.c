@@ -13,7 +13,7 @@
 
 void worker_stop_intake(struct worker *w)
 {
-    stop_raise(&w->intake);
+    wakeup_raise(&w->intake);
     queue_interrupt(w->queue);
 }
 
@@ -34,23 +34,23 @@ static void report(const struct queue_message *m, const char *verb, const struct
     }
 }
 
-void worker_done(struct worker *w, const struct queue_message *m)
+void worker_ack(struct worker *w, const struct queue_message *m)
 {
     struct err e = {0};
-    if (queue_done(w->queue, m, 1, &e) != 0) {
+    if (queue_ack(w->queue, m, 1, &e) != 0) {
         report(m, "done", &e);
     }
 }
 
-void worker_return(struct worker *w, const struct queue_message *m, const struct queue_return *r)
+void worker_nack(struct worker *w, const struct queue_message *m, const struct queue_return *r)
 {
     struct err e = {0};
-    if (queue_retry(w->queue, m, r, &e) != 0) {
+    if (queue_nack(w->queue, m, r, &e) != 0) {
         report(m, "retry", &e);
     }
 }
 
-void worker_bury(struct worker *w, const struct queue_message *m, const char *reason)
+void worker_dead_letter(struct worker *w, const struct queue_message *m, const char *reason)
 {
     struct err e = {0};
     char next[sizeof m->id + 64];
@@ -58,7 +58,7 @@ void worker_bury(struct worker *w, const struct queue_message *m, const char *re
     log_error("message_dead_lettered", LOG_STR("lane", m->lane), LOG_STR("message_id", m->id),
               LOG_INT("job_id", job_id_of(m)), LOG_INT("attempts", m->attempts),
               LOG_STR("reason", reason), LOG_STR("action", next));
-    if (queue_bury(w->queue, m, reason, &e) != 0) {
+    if (queue_dead_letter(w->queue, m, reason, &e) != 0) {
         report(m, "bury", &e);
     }
 }
@@ -73,7 +73,7 @@ static int64_t newer_format_delay_ms(const struct queue_message *m)
 void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why)
 {
     if (why->code != RECORD_NEWER_FORMAT) {
-        worker_bury(w, m, why->message);
+        worker_dead_letter(w, m, why->message);
         return;
     }
     struct queue_return back = {.delay_ms = newer_format_delay_ms(m), .reason = why->message};
@@ -82,5 +82,5 @@ void worker_reject(struct worker *w, const struct queue_message *m, const struct
              LOG_INT("job_id", job_id_of(m)), LOG_INT("delay_ms", back.delay_ms), LOG_ERR(why),
              LOG_STR("hint", "upgrade this worker; until then, set ingress.record_format to the "
                              "format that it reads"));
-    worker_return(w, m, &back);
+    worker_nack(w, m, &back);
 }

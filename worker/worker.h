@@ -1,7 +1,7 @@
 /*
  * What the threads of mayfly-worker share.
  *
- *   events.c         takes lane `events`, notes each in the ledger, hands ended VMs to the enders
+ *   events.c         takes lane `events`, notes each in the ledger, hands ended VMs to the terminators
  *   launch_pool.c    the launch threads, and share.c, the rule by which classes share them
  *   lane.c           one per class: takes a message only while the class has room
  *   launch.c         what happens to one launch message, from top to bottom
@@ -25,7 +25,7 @@
 #include "common/ledger/ledger.h"
 #include "common/queue/queue.h"
 
-struct enders;
+struct terminators;
 struct heartbeat;
 
 struct worker {
@@ -34,10 +34,10 @@ struct worker {
     struct ledger *ledger;
     struct github *github;
     struct fleet *fleet;
-    struct enders *enders;
+    struct terminators *terminators;
     struct heartbeat *heartbeat; /* of the launches in flight */
-    struct stop intake;          /* raised: take nothing more; woken: a slot was freed */
-    struct stop working;         /* raised last: everything ends */
+    struct wakeup intake;        /* raised: take nothing more; woken: a slot was freed */
+    struct wakeup working;       /* raised last: everything ends */
 };
 
 /* Nothing more is taken: raises w->intake and ends the waits of takes. */
@@ -45,9 +45,9 @@ void worker_stop_intake(struct worker *w);
 
 /* Messages go back to their lane through here, so that a failure to do so is logged once and
  * counted; the lease then brings the message back. */
-void worker_done(struct worker *w, const struct queue_message *m);
-void worker_return(struct worker *w, const struct queue_message *m, const struct queue_return *r);
-void worker_bury(struct worker *w, const struct queue_message *m, const char *reason);
+void worker_ack(struct worker *w, const struct queue_message *m);
+void worker_nack(struct worker *w, const struct queue_message *m, const struct queue_return *r);
+void worker_dead_letter(struct worker *w, const struct queue_message *m, const char *reason);
 /* A message that could not be decoded: one of a newer format is returned, unspent, for a worker
  * that can read it; what nobody can read is buried. */
 void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why);

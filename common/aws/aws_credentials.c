@@ -33,7 +33,7 @@ struct aws_credentials {
     int failures;          /* in a row */
     bool renewing;         /* the thread runs */
     pthread_t thread;
-    struct stop stop;
+    struct wakeup stop;
 };
 
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,7 +49,7 @@ struct aws_credentials *aws_credentials_acquire(void)
         ASSERT(shared != NULL);
         ASSERT(pthread_mutex_init(&shared->lock, NULL) == 0);
         ASSERT(pthread_cond_init(&shared->changed, NULL) == 0);
-        stop_init(&shared->stop);
+        wakeup_init(&shared->stop);
         shared->refused_at_ms = -1;
         aws_defaults_pin(1);
     }
@@ -61,11 +61,11 @@ struct aws_credentials *aws_credentials_acquire(void)
 
 static void free_credentials(struct aws_credentials *c)
 {
-    stop_raise(&c->stop);
+    wakeup_raise(&c->stop);
     if (c->renewing) {
         ASSERT(pthread_join(c->thread, NULL) == 0);
     }
-    stop_fini(&c->stop);
+    wakeup_fini(&c->stop);
     aws_keys_fini(&c->keys);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
@@ -142,7 +142,7 @@ static void accept(struct aws_credentials *c, struct aws_keys *fresh)
         c->renewing =
             thread_start(&c->thread, "the thread that renews AWS credentials", renew, c, &e) == 0;
     }
-    stop_wake(&c->stop);
+    wakeup_signal(&c->stop);
 }
 
 /* Looks once, with the lock held at call and return and let go between. Only one looks at a time:
@@ -235,7 +235,7 @@ static void *renew(void *arg)
 {
     struct aws_credentials *c = arg;
     for (;;) {
-        uint64_t seen = stop_wakes(&c->stop);
+        uint64_t seen = wakeup_count(&c->stop);
         pthread_mutex_lock(&c->lock);
         int64_t left_ms = c->renew_at_ms - clock_mono_ms();
         bool never = c->renew_at_ms == 0;
@@ -245,7 +245,7 @@ static void *renew(void *arg)
         }
         pthread_mutex_unlock(&c->lock);
         int64_t wait_ms = never ? RETRY_CAP_MS : left_ms;
-        if (stop_wait(&c->stop, seen, wait_ms > 0 ? wait_ms : RETRY_BASE_MS)) {
+        if (wakeup_wait(&c->stop, seen, wait_ms > 0 ? wait_ms : RETRY_BASE_MS)) {
             return NULL;
         }
     }

@@ -7,20 +7,20 @@
 #include "common/base/attr.h"
 #include "common/base/cond.h"
 
-void stop_init(struct stop *s)
+void wakeup_init(struct wakeup *s)
 {
-    *s = (struct stop){0};
+    *s = (struct wakeup){0};
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
     cond_init(&s->cond);
 }
 
-void stop_fini(struct stop *s)
+void wakeup_fini(struct wakeup *s)
 {
     pthread_cond_destroy(&s->cond);
     pthread_mutex_destroy(&s->lock);
 }
 
-void stop_raise(struct stop *s)
+void wakeup_raise(struct wakeup *s)
 {
     pthread_mutex_lock(&s->lock);
     s->raised = true;
@@ -28,7 +28,7 @@ void stop_raise(struct stop *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-bool stop_raised(struct stop *s)
+bool wakeup_raised(struct wakeup *s)
 {
     pthread_mutex_lock(&s->lock);
     bool raised = s->raised;
@@ -36,7 +36,7 @@ bool stop_raised(struct stop *s)
     return raised;
 }
 
-void stop_wake(struct stop *s)
+void wakeup_signal(struct wakeup *s)
 {
     pthread_mutex_lock(&s->lock);
     s->wakes++;
@@ -44,7 +44,7 @@ void stop_wake(struct stop *s)
     pthread_mutex_unlock(&s->lock);
 }
 
-uint64_t stop_wakes(struct stop *s)
+uint64_t wakeup_count(struct wakeup *s)
 {
     pthread_mutex_lock(&s->lock);
     uint64_t wakes = s->wakes;
@@ -52,7 +52,7 @@ uint64_t stop_wakes(struct stop *s)
     return wakes;
 }
 
-static bool wait_locked(struct stop *s, uint64_t seen, bool wakes_count, int64_t timeout_ms)
+static bool wait_locked(struct wakeup *s, uint64_t seen, bool wakes_count, int64_t timeout_ms)
 {
     int64_t until_us = cond_deadline_us(timeout_ms);
     while (!s->raised && (!wakes_count || s->wakes == seen) &&
@@ -61,7 +61,7 @@ static bool wait_locked(struct stop *s, uint64_t seen, bool wakes_count, int64_t
     return s->raised;
 }
 
-bool stop_wait(struct stop *s, uint64_t seen, int64_t timeout_ms)
+bool wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms)
 {
     pthread_mutex_lock(&s->lock);
     bool raised = wait_locked(s, seen, true, timeout_ms);
@@ -69,7 +69,7 @@ bool stop_wait(struct stop *s, uint64_t seen, int64_t timeout_ms)
     return raised;
 }
 
-bool stop_sleep(struct stop *s, int64_t timeout_ms)
+bool wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 {
     pthread_mutex_lock(&s->lock);
     bool raised = wait_locked(s, 0, false, timeout_ms);
@@ -85,7 +85,7 @@ static void program_signals(sigset_t *set)
     sigaddset(set, SIGHUP);
 }
 
-void stop_block_signals(void)
+void signals_block(void)
 {
     sigset_t set;
     struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -94,7 +94,7 @@ void stop_block_signals(void)
     ASSERT(sigaction(SIGPIPE, &ignore, NULL) == 0);
 }
 
-int stop_wait_signal(int64_t timeout_ms)
+int signals_wait(int64_t timeout_ms)
 {
     sigset_t set;
     int signal_number = -1;

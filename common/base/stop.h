@@ -3,7 +3,7 @@
  *
  * A waiting thread sleeps until the stop is raised, somebody wakes it, or its time is over. Raising
  * is for ever; a wake is for those who wait now or, if none does, for the next. All functions are
- * safe from any thread; none may be called from a signal handler (see stop_wait_signal for those).
+ * safe from any thread; none may be called from a signal handler (see signals_wait for those).
  */
 #ifndef MAYFLY_BASE_STOP_H
 #define MAYFLY_BASE_STOP_H
@@ -12,39 +12,39 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct stop {
+struct wakeup {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     uint64_t wakes;
     bool raised;
 };
 
-void stop_init(struct stop *s);
-void stop_fini(struct stop *s);
+void wakeup_init(struct wakeup *s);
+void wakeup_fini(struct wakeup *s);
 
 /* From now on every wait returns at once. */
-void stop_raise(struct stop *s);
-bool stop_raised(struct stop *s);
+void wakeup_raise(struct wakeup *s);
+bool wakeup_raised(struct wakeup *s);
 
 /* Wakes all that wait. */
-void stop_wake(struct stop *s);
+void wakeup_signal(struct wakeup *s);
 
 /* The number of wakes so far: read it before looking at the state that a wake announces, then wait
  * with it, so that no wake between the look and the wait is missed. */
-uint64_t stop_wakes(struct stop *s);
+uint64_t wakeup_count(struct wakeup *s);
 
 /* Waits until raised, until wakes differ from `seen`, or for timeout_ms (>= 0). Returns whether the
  * stop is raised. */
-bool stop_wait(struct stop *s, uint64_t seen, int64_t timeout_ms);
+bool wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms);
 
 /* Waits until raised or for timeout_ms; wakes do not end it. Returns whether the stop is raised. */
-bool stop_sleep(struct stop *s, int64_t timeout_ms);
+bool wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
 /* Blocks SIGTERM, SIGINT, SIGHUP (and ignores SIGPIPE) in the calling thread and all it starts
  * later: call first in main(). */
-void stop_block_signals(void);
+void signals_block(void);
 
 /* Waits for one of those signals, at most timeout_ms. Returns its number, or 0. */
-int stop_wait_signal(int64_t timeout_ms);
+int signals_wait(int64_t timeout_ms);
 
 #endif

@@ -30,7 +30,7 @@ struct fleet {
     struct config_rate terminate_rate;
     struct config_rate describe_rate;
     struct config_rate list_rate;
-    struct stop calls; /* raised by fleet_interrupt */
+    struct wakeup calls; /* raised by fleet_interrupt */
 };
 
 /* NULL if no class of that name is configured here. */

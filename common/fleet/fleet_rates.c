@@ -63,7 +63,7 @@ int fleet_may_end(struct fleet *f, const char *class_name, const struct config_r
 
 void fleet_interrupt(struct fleet *f)
 {
-    stop_raise(&f->calls);
+    wakeup_raise(&f->calls);
 }
 
 /* --- the pace of a provider --- */
@@ -82,7 +82,7 @@ static int wait_for_turn(void *arg, enum vm_call call, struct err *e)
         if (wait_ms == 0) {
             return 0;
         }
-        if (clock_mono_ms() + wait_ms > give_up || stop_sleep(&f->calls, wait_ms)) {
+        if (clock_mono_ms() + wait_ms > give_up || wakeup_sleep(&f->calls, wait_ms)) {
             (void)err_set(
                 e, ERR_RETRY, 0,
                 "the fleet's rate of %s calls is used up for the next %lld ms: it is "

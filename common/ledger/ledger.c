@@ -193,22 +193,23 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     return ledger_metrics_op(OP_RESERVE, began_us, rc);
 }
 
-int ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
-                struct ledger_room *out, struct err *e)
+int ledger_capacity(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                    struct ledger_capacity *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_ROOM, began_us, l->ops->room(l->state, class_name, caps, out, e));
+    return ledger_metrics_op(OP_ROOM, began_us,
+                             l->ops->capacity(l->state, class_name, caps, out, e));
 }
 
-int ledger_freed(struct ledger *l, int64_t *out, struct err *e)
+int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_FREED, began_us, l->ops->freed(l->state, out, e));
+    return ledger_metrics_op(OP_FREED, began_us, l->ops->release_seq(l->state, out, e));
 }
 
-void ledger_watch_freed(struct ledger *l, ledger_heard_fn *heard, void *arg)
+void ledger_watch_releases(struct ledger *l, ledger_heard_fn *heard, void *arg)
 {
-    l->ops->watch_freed(l->state, heard, arg);
+    l->ops->watch_releases(l->state, heard, arg);
 }
 
 bool ledger_watching(struct ledger *l)
@@ -453,7 +454,7 @@ int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const 
 }
 
 /* --- marks: cells that hold a number --- */
-int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
+int ledger_counter_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
 {
     struct ledger_cell cell;
     if (ledger_cell_get(l, LEDGER_CELL_COUNTER, name, &cell, e) != 0) {
@@ -474,13 +475,13 @@ static int count(struct ledger *l, const struct ledger_counting *asked, int64_t 
                              ledger_step_count(l->ops->txn, l->state, asked, after, e));
 }
 
-int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e)
+int ledger_counter_set(struct ledger *l, const char *name, int64_t value, struct err *e)
 {
     int64_t after;
     return count(l, &(struct ledger_counting){.name = name, .n = value}, &after, e);
 }
 
-int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
+int ledger_counter_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
 {
     return count(l, &(struct ledger_counting){.name = name, .add = true, .n = n}, out, e);
 }

@@ -196,23 +196,24 @@ MUST_CHECK int ledger_vm_list(struct ledger *l, unsigned state_mask, const char 
                               struct ledger_vm **out, size_t *n, struct err *e);
 
 /* --- room: what a worker looks at before it takes a message --- */
-struct ledger_room {
+struct ledger_capacity {
     int64_t fleet_used;
     int64_t class_used;
     int64_t rate_wait_ms; /* until a launch token is there, fleet and class */
 };
-MUST_CHECK int ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
-                           struct ledger_room *out, struct err *e);
+MUST_CHECK int ledger_capacity(struct ledger *l, const char *class_name,
+                               const struct ledger_caps *caps, struct ledger_capacity *out,
+                               struct err *e);
 /* A counter that grows with every slot that is freed, by any process: cheap to poll. */
-MUST_CHECK int ledger_freed(struct ledger *l, int64_t *out, struct err *e);
+MUST_CHECK int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e);
 
 /* Has `heard` called, from a thread of the ledger's, whenever any process may have freed a slot and
  * whenever ledger_watching changes, until ledger_close. Once a handle, before it is shared.
  * `heard` must not call the ledger. */
 typedef void ledger_heard_fn(void *arg);
-void ledger_watch_freed(struct ledger *l, ledger_heard_fn *heard, void *arg);
+void ledger_watch_releases(struct ledger *l, ledger_heard_fn *heard, void *arg);
 /* Whether freed slots are told of at present; if not (the store cannot, or is not reached), poll
- * ledger_freed. Even if so, a slot may be freed untold once in a while: look every second or so. */
+ * ledger_release_seq. Even if so, a slot may be freed untold once in a while: look every second or so. */
 bool ledger_watching(struct ledger *l);
 
 /* The clock that the ledger stamps rows by, wall clock ms: the ages of heartbeats are measured by
@@ -290,11 +291,11 @@ MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const ch
 
 /* --- small numbers that outlive processes --- */
 /* 0 if never set. */
-MUST_CHECK int ledger_mark_get(struct ledger *l, const char *name, int64_t *out, struct err *e);
-MUST_CHECK int ledger_mark_set(struct ledger *l, const char *name, int64_t value, struct err *e);
+MUST_CHECK int ledger_counter_get(struct ledger *l, const char *name, int64_t *out, struct err *e);
+MUST_CHECK int ledger_counter_set(struct ledger *l, const char *name, int64_t value, struct err *e);
 /* Adds and answers the new value. */
-MUST_CHECK int ledger_mark_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
-                               struct err *e);
+MUST_CHECK int ledger_counter_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
+                                  struct err *e);
 
 /* --- cells: small versioned values that all programs share --- */
 /* A cell is named by its kind ("circuit", "program", ...) and its name, and holds a text. Its

@@ -33,10 +33,10 @@ typedef int ledger_jobs_waiting_fn(void *state, const struct ledger_waiting *que
 typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const char *vm_name,
                               const char *client_token, struct ledger_reservation *out,
                               struct err *e);
-typedef int ledger_room_fn(void *state, const char *class_name, const struct ledger_caps *caps,
-                           struct ledger_room *out, struct err *e);
-typedef int ledger_freed_fn(void *state, int64_t *out, struct err *e);
-typedef void ledger_watch_freed_fn(void *state, ledger_heard_fn *heard, void *arg);
+typedef int ledger_capacity_fn(void *state, const char *class_name, const struct ledger_caps *caps,
+                               struct ledger_capacity *out, struct err *e);
+typedef int ledger_release_seq_fn(void *state, int64_t *out, struct err *e);
+typedef void ledger_watch_releases_fn(void *state, ledger_heard_fn *heard, void *arg);
 typedef bool ledger_watching_fn(void *state);
 typedef int64_t ledger_now_fn(void *state);
 typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t *n, struct err *e);
@@ -80,9 +80,9 @@ struct ledger_ops {
     ledger_job_get_fn *job_get;
     ledger_jobs_waiting_fn *jobs_waiting;
     ledger_reserve_fn *reserve;
-    ledger_room_fn *room;
-    ledger_freed_fn *freed;
-    ledger_watch_freed_fn *watch_freed; /* may do nothing, if watching is never true */
+    ledger_capacity_fn *capacity;
+    ledger_release_seq_fn *release_seq;
+    ledger_watch_releases_fn *watch_releases; /* may do nothing, if watching is never true */
     ledger_watching_fn *watching;
     ledger_now_fn *now; /* the clock that rows are stamped by; ledger_now_here: this process's */
     ledger_balances_fn *balances;

@@ -399,7 +399,7 @@ static int mend_rate(struct ledger_dynamo *l, const struct launch_rate *rate, st
 
 /* Slots taken are read before slots freed, so that no more are seen in use than there ever were. */
 int ledger_dynamo_room(void *state, const char *class_name, const struct ledger_caps *caps,
-                       struct ledger_room *out, struct err *e)
+                       struct ledger_capacity *out, struct err *e)
 {
     struct ledger_dynamo *l = state;
     struct ledger_dynamo_got shards = {.count = 0};
@@ -419,7 +419,7 @@ int ledger_dynamo_room(void *state, const char *class_name, const struct ledger_
         rc = mend_rate(l, &rate, e);
     }
     if (rc == 0) {
-        *out = (struct ledger_room){
+        *out = (struct ledger_capacity){
             .fleet_used = not_below_zero(ledger_dynamo_read_number(got.items[0], "f") -
                                          ledger_dynamo_sum_of(&shards, "f")),
             .class_used = not_below_zero(ledger_dynamo_read_number(got.items[0], of_class) -

@@ -155,7 +155,7 @@ int ledger_redis_reserve(void *state, const struct ledger_reserve *r, const char
 
 /* --- room --- */
 int ledger_redis_room(void *state, const char *class_name, const struct ledger_caps *caps,
-                      struct ledger_room *out, struct err *e)
+                      struct ledger_capacity *out, struct err *e)
 {
     static const struct redis_script script = {"ledger room", ledger_redis_lua_room};
     struct redis_reply *r = NULL;
@@ -168,9 +168,9 @@ int ledger_redis_room(void *state, const char *class_name, const struct ledger_c
     if (rc != 0) {
         return -1;
     }
-    *out = (struct ledger_room){.fleet_used = redis_reply_int(redis_reply_at(r, 2), 0),
-                                .class_used = redis_reply_int(redis_reply_at(r, 3), 0),
-                                .rate_wait_ms = redis_reply_int(redis_reply_at(r, 4), 0)};
+    *out = (struct ledger_capacity){.fleet_used = redis_reply_int(redis_reply_at(r, 2), 0),
+                                    .class_used = redis_reply_int(redis_reply_at(r, 3), 0),
+                                    .rate_wait_ms = redis_reply_int(redis_reply_at(r, 4), 0)};
     redis_reply_free(r);
     return 0;
 }

@@ -199,7 +199,7 @@ int ledger_sqlite_reserve(void *state, const struct ledger_reserve *r, const cha
 struct room {
     const char *class_name;
     const struct ledger_caps *caps;
-    struct ledger_room out;
+    struct ledger_capacity out;
     bool set_back;
 };
 
@@ -212,9 +212,9 @@ static int room_work(struct sqlite_db *db, void *arg, struct err *e)
         load_launch_rate(db, a->class_name, a->caps, &rate, e) != 0) {
         return -1;
     }
-    a->out = (struct ledger_room){.fleet_used = usage.fleet_used,
-                                  .class_used = usage.class_used,
-                                  .rate_wait_ms = rate.wait_ms};
+    a->out = (struct ledger_capacity){.fleet_used = usage.fleet_used,
+                                      .class_used = usage.class_used,
+                                      .rate_wait_ms = rate.wait_ms};
     a->set_back = rate.set_back;
     return 0;
 }
@@ -232,7 +232,7 @@ static int mend_work(struct sqlite_db *db, void *arg, struct err *e)
 }
 
 int ledger_sqlite_room(void *state, const char *class_name, const struct ledger_caps *caps,
-                       struct ledger_room *out, struct err *e)
+                       struct ledger_capacity *out, struct err *e)
 {
     struct room a = {.class_name = class_name, .caps = caps};
     struct sqlite_store *store = ledger_sqlite_store(state);

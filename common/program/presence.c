@@ -13,7 +13,7 @@
 struct presence {
     struct ledger *ledger;
     struct ledger_program self;
-    struct stop stop;
+    struct wakeup stop;
     struct threads thread;
     int64_t format; /* atomic */
 };
@@ -50,7 +50,7 @@ static void *report_until_stopped(void *arg)
             log_debug("program_report_failed", LOG_ERR(&e));
         }
         read_format(p);
-    } while (!stop_sleep(&p->stop, LEDGER_REPORT_INTERVAL_MS));
+    } while (!wakeup_sleep(&p->stop, LEDGER_REPORT_INTERVAL_MS));
     return NULL;
 }
 
@@ -66,10 +66,10 @@ int presence_start(struct ledger *l, const char *program, const char *host, stru
     p->self = (struct ledger_program){
         .version = MAYFLY_VERSION, .oldest_format = 1, .newest_format = record_newest_format()};
     (void)snprintf(p->self.id, sizeof p->self.id, "%.40s/%.64s/%s", program, host, unique);
-    stop_init(&p->stop);
+    wakeup_init(&p->stop);
     if (threads_start(&p->thread, 1, "the thread that reports this program to the ledger",
                       report_until_stopped, p, e) != 0) {
-        stop_fini(&p->stop);
+        wakeup_fini(&p->stop);
         free(p);
         return -1;
     }
@@ -83,11 +83,11 @@ void presence_stop(struct presence *p)
     if (p == NULL) {
         return;
     }
-    stop_raise(&p->stop);
+    wakeup_raise(&p->stop);
     threads_join(&p->thread);
     if (ledger_program_leave(p->ledger, p->self.id, &e) != 0) {
         log_debug("program_report_delete_failed", LOG_ERR(&e));
     }
-    stop_fini(&p->stop);
+    wakeup_fini(&p->stop);
     free(p);
 }

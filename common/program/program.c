@@ -235,7 +235,7 @@ static void reload(struct life *l)
 static void wait_for_end(struct life *l)
 {
     for (;;) {
-        int signal_number = stop_wait_signal(60 * 1000);
+        int signal_number = signals_wait(60 * 1000);
         if (signal_number == SIGHUP) {
             reload(l);
         } else if (signal_number != 0) {
@@ -253,7 +253,7 @@ static void *limit_drain(void *arg)
     int signal_number = SIGHUP;
     int64_t left_ms;
     while (signal_number == SIGHUP && (left_ms = l->drain_until_ms - clock_mono_ms()) > 0) {
-        signal_number = stop_wait_signal(left_ms);
+        signal_number = signals_wait(left_ms);
     }
     bool again = signal_number == SIGTERM || signal_number == SIGINT;
     log_warn("drain_interrupted", LOG_STR("cause", again ? "second signal" : "timeout"),
@@ -323,7 +323,7 @@ int program_main(const struct program *p, void *self, int argc, char **argv)
     struct life l = {.program = p, .self = self};
     struct err e = {0};
     int exit_code = 0;
-    stop_block_signals();
+    signals_block();
     log_open(p->name, STDERR_FILENO);
     if (read_configuration(p, argc, argv, &l.live, &exit_code) == GO_EXIT) {
         return exit_code;

@@ -45,9 +45,9 @@ void queue_entries_free(struct queue_entry *entries, size_t n)
 static void check_ops(const struct queue_ops *o)
 {
     ASSERT(o->scheme && o->open && o->close && o->put && o->wake);
-    ASSERT(o->poll ? !o->take && !o->wait : o->take && o->wait);
-    ASSERT(o->extend && o->done && o->retry && o->bury && o->depths && o->ping);
-    ASSERT(o->admin == NULL || (o->admin->dead && o->admin->kick && o->admin->drop));
+    ASSERT(o->poll ? !o->receive && !o->wait : o->receive && o->wait);
+    ASSERT(o->extend && o->ack && o->nack && o->dead_letter && o->depths && o->ping);
+    ASSERT(o->admin == NULL || (o->admin->dead && o->admin->redrive && o->admin->delete));
 }
 
 static const struct queue_ops *backend_of(const char *url)
@@ -224,9 +224,9 @@ static int take_once(struct queue *q, const struct queue_want *w, struct queue_m
     size_t taken = 0;
     bool polls = q->ops->poll != NULL;
     int rc = polls ? q->ops->poll(q->state, w, out, &taken, e)
-                   : q->ops->take(q->state, w->lane, w->max, w->lease_ms, out, &taken, e);
+                   : q->ops->receive(q->state, w->lane, w->max, w->lease_ms, out, &taken, e);
     if (rc == 0 && taken > 0) {
-        queue_metrics_count(&q->metrics, w->lane, QUEUE_COUNT_TAKEN, (int64_t)taken);
+        queue_metrics_count(&q->metrics, w->lane, QUEUE_COUNT_RECEIVED, (int64_t)taken);
     }
     for (size_t i = 0; rc == 0 && i < taken; i++) {
         bound(&out[i]);
@@ -234,8 +234,9 @@ static int take_once(struct queue *q, const struct queue_want *w, struct queue_m
     if (rc == 0) {
         *got = taken;
     }
-    return polls && w->wait_ms > 0 ? queue_metrics_waited(&q->metrics, QUEUE_CALL_TAKE, rc)
-                                   : queue_metrics_call(&q->metrics, QUEUE_CALL_TAKE, began_us, rc);
+    return polls && w->wait_ms > 0
+               ? queue_metrics_waited(&q->metrics, QUEUE_CALL_RECEIVE, rc)
+               : queue_metrics_call(&q->metrics, QUEUE_CALL_RECEIVE, began_us, rc);
 }
 
 static bool wait_for_more(struct queue *q, const char *lane, int64_t until_ms)
@@ -252,8 +253,8 @@ static bool wait_for_more(struct queue *q, const char *lane, int64_t until_ms)
 
 /* The eight parameters are the interface's: three inputs of the take, three of its outcome. */
 // NOLINTNEXTLINE(readability-function-size)
-int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, int64_t wait_ms,
-               struct queue_message *out, size_t *got, struct err *e)
+int queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_ms, int64_t wait_ms,
+                  struct queue_message *out, size_t *got, struct err *e)
 {
     if (check_lane(lane, e) != 0 ||
         check_range("the number of messages to take", (int64_t)max, 1, QUEUE_BATCH_MAX, e) != 0 ||
@@ -272,9 +273,9 @@ int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms, 
     return 0;
 }
 
-int64_t queue_patience_ms(const struct queue *q)
+int64_t queue_poll_wait_ms(const struct queue *q)
 {
-    return q->ops->patience != NULL ? q->ops->patience(q->state) : PATIENCE_DEFAULT_MS;
+    return q->ops->poll_wait != NULL ? q->ops->poll_wait(q->state) : PATIENCE_DEFAULT_MS;
 }
 
 void queue_interrupt(struct queue *q)
@@ -305,21 +306,21 @@ int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, str
     return end_call(q, QUEUE_CALL_EXTEND, m->lane, QUEUE_COUNTS, began_us, rc, e);
 }
 
-int queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
+int queue_ack(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
 {
     if (check_range("the number of messages done", (int64_t)n, 1, QUEUE_BATCH_MAX, e) != 0) {
         return -1;
     }
     int64_t began_us = clock_mono_us();
-    int rc = q->ops->done(q->state, m, n, e);
+    int rc = q->ops->ack(q->state, m, n, e);
     for (size_t i = 1; rc == 0 && i < n; i++) {
-        queue_metrics_count(&q->metrics, m[i].lane, QUEUE_COUNT_DONE, 1);
+        queue_metrics_count(&q->metrics, m[i].lane, QUEUE_COUNT_ACK, 1);
     }
-    return end_call(q, QUEUE_CALL_DONE, m[0].lane, QUEUE_COUNT_DONE, began_us, rc, e);
+    return end_call(q, QUEUE_CALL_ACK, m[0].lane, QUEUE_COUNT_ACK, began_us, rc, e);
 }
 
-int queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
-                struct err *e)
+int queue_nack(struct queue *q, const struct queue_message *m, const struct queue_return *r,
+               struct err *e)
 {
     char reason[REASON_MAX_BYTES + 1];
     struct queue_return cut = *r;
@@ -328,16 +329,17 @@ int queue_retry(struct queue *q, const struct queue_message *m, const struct que
     }
     cut.reason = r->reason != NULL ? cut_reason(r->reason, reason) : NULL;
     int64_t began_us = clock_mono_us();
-    int rc = q->ops->retry(q->state, m, &cut, e);
-    return end_call(q, QUEUE_CALL_RETRY, m->lane, QUEUE_COUNT_RETRIED, began_us, rc, e);
+    int rc = q->ops->nack(q->state, m, &cut, e);
+    return end_call(q, QUEUE_CALL_NACK, m->lane, QUEUE_COUNT_NACKED, began_us, rc, e);
 }
 
-int queue_bury(struct queue *q, const struct queue_message *m, const char *reason, struct err *e)
+int queue_dead_letter(struct queue *q, const struct queue_message *m, const char *reason,
+                      struct err *e)
 {
     char cut[REASON_MAX_BYTES + 1];
     int64_t began_us = clock_mono_us();
-    int rc = q->ops->bury(q->state, m, cut_reason(reason != NULL ? reason : "", cut), e);
-    return end_call(q, QUEUE_CALL_BURY, m->lane, QUEUE_COUNT_BURIED, began_us, rc, e);
+    int rc = q->ops->dead_letter(q->state, m, cut_reason(reason != NULL ? reason : "", cut), e);
+    return end_call(q, QUEUE_CALL_DEAD_LETTER, m->lane, QUEUE_COUNT_DEAD_LETTERED, began_us, rc, e);
 }
 
 /* --- for people --- */
@@ -374,14 +376,14 @@ int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry 
     return q->ops->admin->find(q->state, key, max, out, n, e);
 }
 
-int queue_kick(struct queue *q, const char *id, struct err *e)
+int queue_redrive(struct queue *q, const char *id, struct err *e)
 {
-    return check_can(q, QUEUE_BROWSE, e) != 0 ? -1 : q->ops->admin->kick(q->state, id, e);
+    return check_can(q, QUEUE_BROWSE, e) != 0 ? -1 : q->ops->admin->redrive(q->state, id, e);
 }
 
-int queue_drop(struct queue *q, const char *id, struct err *e)
+int queue_delete(struct queue *q, const char *id, struct err *e)
 {
-    return check_can(q, QUEUE_BROWSE, e) != 0 ? -1 : q->ops->admin->drop(q->state, id, e);
+    return check_can(q, QUEUE_BROWSE, e) != 0 ? -1 : q->ops->admin->delete (q->state, id, e);
 }
 
 int queue_check(struct queue *q, struct buf *out, struct err *e)

@@ -6,7 +6,7 @@
  * once another took it, the holder of the old lease gets ERR_CONFLICT (until then it may still
  * finish). Attempts are counted by us in the record: a message that goes back for want of a slot,
  * or whose worker stopped, has spent none; a lease that ran out has spent one only if the holder
- * said so (queue_retry with spend).
+ * said so (queue_nack with spend).
  *
  *     put ──> ready ──take──> leased ──done──> (gone)
  *               ^                │ ├─retry(delay)──> delayed ──time──> ready
@@ -72,7 +72,7 @@ void queue_close(struct queue *q);
 /* What not every store can do. Ask before, rather than read it from an error. */
 enum queue_capability {
     QUEUE_FIND = 1,   /* queue_find */
-    QUEUE_BROWSE = 2, /* queue_dead, queue_kick and queue_drop */
+    QUEUE_BROWSE = 2, /* queue_dead, queue_redrive and queue_delete */
     QUEUE_DEPTHS = 4, /* queue_depths counts exactly; else it estimates, and what was returned with
                          a delay may count as leased */
     QUEUE_FAIR = 8,   /* serves the groups of a lane in turn (queue_item.group) */
@@ -88,18 +88,19 @@ MUST_CHECK int queue_put(struct queue *q, const struct queue_item *items, size_t
 /* Takes up to max ready messages of a lane for lease_ms, oldest first; waits up to wait_ms for the
  * first one. *got may be 0. The messages in out[0..*got) are owned by the caller. queue_interrupt
  * makes all present and later waits return at once (SQS: within the poll_wait of its URL). */
-MUST_CHECK int queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
-                          int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
+MUST_CHECK int queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                             int64_t wait_ms, struct queue_message *out, size_t *got,
+                             struct err *e);
 void queue_interrupt(struct queue *q);
 /* How long a take should wait for those who take in a loop: a second where looking costs nothing,
  * longer where each look is a request that somebody pays. */
-int64_t queue_patience_ms(const struct queue *q);
+int64_t queue_poll_wait_ms(const struct queue *q);
 
 MUST_CHECK int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms,
                             struct err *e);
 /* Finishes every one of them whose lease is still ours; ERR_CONFLICT if that was not all of them.
  */
-MUST_CHECK int queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
+MUST_CHECK int queue_ack(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
 
 struct queue_return {
     int64_t delay_ms;
@@ -107,10 +108,10 @@ struct queue_return {
     const char
         *reason; /* last error or cause of waiting, kept with the message; cut at 500 bytes */
 };
-MUST_CHECK int queue_retry(struct queue *q, const struct queue_message *m,
-                           const struct queue_return *r, struct err *e);
-MUST_CHECK int queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
-                          struct err *e);
+MUST_CHECK int queue_nack(struct queue *q, const struct queue_message *m,
+                          const struct queue_return *r, struct err *e);
+MUST_CHECK int queue_dead_letter(struct queue *q, const struct queue_message *m, const char *reason,
+                                 struct err *e);
 
 /* --- for people: status, dead letters, "where is job N?"; what the queue cannot (queue_can) is
  * ERR_PERMANENT --- */
@@ -145,9 +146,9 @@ void queue_entries_free(struct queue_entry *entries, size_t n);
 
 /* Buried back to ready with its attempts at zero; by message id. ERR_NOT_FOUND if it is not dead.
  */
-MUST_CHECK int queue_kick(struct queue *q, const char *id, struct err *e);
+MUST_CHECK int queue_redrive(struct queue *q, const char *id, struct err *e);
 /* Removes a buried one for good. */
-MUST_CHECK int queue_drop(struct queue *q, const char *id, struct err *e);
+MUST_CHECK int queue_delete(struct queue *q, const char *id, struct err *e);
 
 /* Looks at the store's own settings and appends a warning a line for each that could lose what a
  * put confirmed; for the start of a program. out: borrowed, initialised. */

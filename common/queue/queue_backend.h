@@ -13,11 +13,11 @@ typedef int queue_open_fn(const char *url, void **out_state, struct err *e);
 typedef void queue_close_fn(void *state);
 typedef int queue_put_fn(void *state, const struct queue_item *items, size_t n, struct err *e);
 /* One attempt that does not wait. */
-typedef int queue_take_fn(void *state, const char *lane, size_t max, int64_t lease_ms,
-                          struct queue_message *out, size_t *got, struct err *e);
+typedef int queue_receive_fn(void *state, const char *lane, size_t max, int64_t lease_ms,
+                             struct queue_message *out, size_t *got, struct err *e);
 /* Waits until a take of that lane may find something, or timeout_ms passed; may return early. */
 typedef void queue_wait_fn(void *state, const char *lane, int64_t timeout_ms);
-/* For a store that waits itself, because each look has a price: as queue_take, waiting up to
+/* For a store that waits itself, because each look has a price: as queue_receive, waiting up to
  * wait_ms (0: one look); may return early with none, but must not do so again and again. Takes the
  * place of take and wait. */
 struct queue_want {
@@ -28,14 +28,14 @@ struct queue_want {
 };
 typedef int queue_poll_fn(void *state, const struct queue_want *w, struct queue_message *out,
                           size_t *got, struct err *e);
-typedef int64_t queue_patience_fn(const void *state);
+typedef int64_t queue_poll_wait_fn(const void *state);
 typedef void queue_wake_fn(void *state); /* ends all present and later waits */
 typedef int queue_extend_fn(void *state, struct queue_message *m, int64_t lease_ms, struct err *e);
-typedef int queue_done_fn(void *state, const struct queue_message *m, size_t n, struct err *e);
-typedef int queue_retry_fn(void *state, const struct queue_message *m, const struct queue_return *r,
-                           struct err *e);
-typedef int queue_bury_fn(void *state, const struct queue_message *m, const char *reason,
+typedef int queue_ack_fn(void *state, const struct queue_message *m, size_t n, struct err *e);
+typedef int queue_nack_fn(void *state, const struct queue_message *m, const struct queue_return *r,
                           struct err *e);
+typedef int queue_dead_letter_fn(void *state, const struct queue_message *m, const char *reason,
+                                 struct err *e);
 typedef int queue_depths_fn(void *state, const char *lane, struct queue_depth **out, size_t *n,
                             struct err *e);
 typedef int queue_dead_fn(void *state, const char *lane, size_t max, struct queue_entry **out,
@@ -50,8 +50,8 @@ typedef int queue_check_fn(void *state, struct buf *out, struct err *e);
  * front says so to whoever asks all the same. */
 struct queue_admin_ops {
     queue_dead_fn *dead; /* the three together: QUEUE_BROWSE */
-    queue_by_id_fn *kick;
-    queue_by_id_fn *drop;
+    queue_by_id_fn *redrive;
+    queue_by_id_fn *delete;
     queue_find_fn *find; /* NULL or QUEUE_FIND */
 };
 
@@ -61,15 +61,15 @@ struct queue_ops {
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;
-    queue_take_fn *take; /* with wait, or poll alone */
+    queue_receive_fn *receive; /* with wait, or poll alone */
     queue_wait_fn *wait;
     queue_poll_fn *poll;
-    queue_patience_fn *patience; /* NULL: a second */
+    queue_poll_wait_fn *poll_wait; /* NULL: a second */
     queue_wake_fn *wake;
     queue_extend_fn *extend;
-    queue_done_fn *done;
-    queue_retry_fn *retry;
-    queue_bury_fn *bury;
+    queue_ack_fn *ack;
+    queue_nack_fn *nack;
+    queue_dead_letter_fn *dead_letter;
     queue_depths_fn *depths;
     const struct queue_admin_ops *admin; /* NULL: none */
     queue_ping_fn *ping;

@@ -8,16 +8,17 @@ static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 50
 
 static const char *const counts[QUEUE_COUNTS] = {
     [QUEUE_COUNT_PUT] = "mayfly_queue_put_total",
-    [QUEUE_COUNT_TAKEN] = "mayfly_queue_received_total",
-    [QUEUE_COUNT_DONE] = "mayfly_queue_acked_total",
-    [QUEUE_COUNT_RETRIED] = "mayfly_queue_nacked_total",
-    [QUEUE_COUNT_BURIED] = "mayfly_queue_dead_lettered_total",
+    [QUEUE_COUNT_RECEIVED] = "mayfly_queue_received_total",
+    [QUEUE_COUNT_ACK] = "mayfly_queue_acked_total",
+    [QUEUE_COUNT_NACKED] = "mayfly_queue_nacked_total",
+    [QUEUE_COUNT_DEAD_LETTERED] = "mayfly_queue_dead_lettered_total",
     [QUEUE_COUNT_LEASE_LOST] = "mayfly_queue_lease_lost_total",
 };
 
 static const char *const calls[QUEUE_CALLS] = {
-    [QUEUE_CALL_PUT] = "put",  [QUEUE_CALL_TAKE] = "receive", [QUEUE_CALL_EXTEND] = "extend",
-    [QUEUE_CALL_DONE] = "ack", [QUEUE_CALL_RETRY] = "nack",   [QUEUE_CALL_BURY] = "dead_letter",
+    [QUEUE_CALL_PUT] = "put",       [QUEUE_CALL_RECEIVE] = "receive",
+    [QUEUE_CALL_EXTEND] = "extend", [QUEUE_CALL_ACK] = "ack",
+    [QUEUE_CALL_NACK] = "nack",     [QUEUE_CALL_DEAD_LETTER] = "dead_letter",
 };
 
 void queue_metrics_init(struct queue_metrics *m)

@@ -108,8 +108,8 @@ static size_t read_taken(const struct redis_reply *reply, struct queue_message *
     return n;
 }
 
-static int redis_take(void *state, const char *lane, size_t max, int64_t lease_ms,
-                      struct queue_message *out, size_t *got, struct err *e)
+static int redis_receive(void *state, const char *lane, size_t max, int64_t lease_ms,
+                         struct queue_message *out, size_t *got, struct err *e)
 {
     struct queue_redis *q = state;
     struct redis_args args;
@@ -180,7 +180,7 @@ static int lost(const struct queue_message *m, int64_t lost_count, size_t n, str
                    (long long)lost_count, n, m->id, m->lane);
 }
 
-static int redis_done(void *state, const struct queue_message *m, size_t n, struct err *e)
+static int redis_ack(void *state, const struct queue_message *m, size_t n, struct err *e)
 {
     struct redis_args args;
     int64_t lost_count;
@@ -211,8 +211,8 @@ static int redis_extend(void *state, struct queue_message *m, int64_t lease_ms, 
     return 0;
 }
 
-static int redis_retry(void *state, const struct queue_message *m, const struct queue_return *r,
-                       struct err *e)
+static int redis_nack(void *state, const struct queue_message *m, const struct queue_return *r,
+                      struct err *e)
 {
     struct redis_args args;
     int64_t ours;
@@ -228,7 +228,8 @@ static int redis_retry(void *state, const struct queue_message *m, const struct 
     return ours == 0 ? lost(m, 1, 1, e) : 0;
 }
 
-static int redis_bury(void *state, const struct queue_message *m, const char *reason, struct err *e)
+static int redis_dead_letter(void *state, const struct queue_message *m, const char *reason,
+                             struct err *e)
 {
     struct redis_args args;
     int64_t ours;
@@ -259,13 +260,13 @@ const struct queue_ops queue_ops_redis = {
     .open = redis_open_queue,
     .close = redis_close_queue,
     .put = redis_put,
-    .take = redis_take,
+    .receive = redis_receive,
     .wait = redis_wait,
     .wake = redis_wake,
     .extend = redis_extend,
-    .done = redis_done,
-    .retry = redis_retry,
-    .bury = redis_bury,
+    .ack = redis_ack,
+    .nack = redis_nack,
+    .dead_letter = redis_dead_letter,
     .depths = queue_redis_depths,
     .admin = &queue_redis_admin,
     .ping = redis_ping,

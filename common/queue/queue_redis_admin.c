@@ -229,12 +229,12 @@ static int change_dead(struct queue_redis *q, const struct redis_script *script,
     return rc;
 }
 
-static int redis_kick(void *state, const char *id, struct err *e)
+static int redis_redrive(void *state, const char *id, struct err *e)
 {
     return change_dead(state, &queue_script_kick, id, e);
 }
 
-static int redis_drop(void *state, const char *id, struct err *e)
+static int redis_delete(void *state, const char *id, struct err *e)
 {
     return change_dead(state, &queue_script_drop, id, e);
 }
@@ -242,6 +242,6 @@ static int redis_drop(void *state, const char *id, struct err *e)
 const struct queue_admin_ops queue_redis_admin = {
     .dead = redis_dead,
     .find = redis_find,
-    .kick = redis_kick,
-    .drop = redis_drop,
+    .redrive = redis_redrive,
+    .delete = redis_delete,
 };

@@ -199,8 +199,8 @@ static int take_work(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
-static int sqlite_take(void *state, const char *lane, size_t max, int64_t lease_ms,
-                       struct queue_message *out, size_t *got, struct err *e)
+static int sqlite_receive(void *state, const char *lane, size_t max, int64_t lease_ms,
+                          struct queue_message *out, size_t *got, struct err *e)
 {
     struct queue_sqlite *q = state;
     struct take t = {.lane = lane, .max = max, .lease_ms = lease_ms, .out = out};
@@ -337,7 +337,7 @@ static int hold(struct queue_sqlite *q, sqlite_work_fn *work, struct holding *h,
     return 0;
 }
 
-static int sqlite_done(void *state, const struct queue_message *m, size_t n, struct err *e)
+static int sqlite_ack(void *state, const struct queue_message *m, size_t n, struct err *e)
 {
     struct holding h = {.messages = m, .n = n};
     return hold(state, done_work, &h, e);
@@ -353,8 +353,8 @@ static int sqlite_extend(void *state, struct queue_message *m, int64_t lease_ms,
     return 0;
 }
 
-static int sqlite_retry(void *state, const struct queue_message *m, const struct queue_return *r,
-                        struct err *e)
+static int sqlite_nack(void *state, const struct queue_message *m, const struct queue_return *r,
+                       struct err *e)
 {
     struct queue_sqlite *q = state;
     struct holding h = {.messages = m,
@@ -369,8 +369,8 @@ static int sqlite_retry(void *state, const struct queue_message *m, const struct
     return 0;
 }
 
-static int sqlite_bury(void *state, const struct queue_message *m, const char *reason,
-                       struct err *e)
+static int sqlite_dead_letter(void *state, const struct queue_message *m, const char *reason,
+                              struct err *e)
 {
     struct holding h = {.messages = m, .n = 1, .reason = reason};
     return hold(state, bury_work, &h, e);
@@ -388,13 +388,13 @@ const struct queue_ops queue_ops_sqlite = {
     .open = sqlite_open_queue,
     .close = sqlite_close_queue,
     .put = sqlite_put,
-    .take = sqlite_take,
+    .receive = sqlite_receive,
     .wait = sqlite_wait,
     .wake = sqlite_wake,
     .extend = sqlite_extend,
-    .done = sqlite_done,
-    .retry = sqlite_retry,
-    .bury = sqlite_bury,
+    .ack = sqlite_ack,
+    .nack = sqlite_nack,
+    .dead_letter = sqlite_dead_letter,
     .depths = queue_sqlite_depths,
     .admin = &queue_sqlite_admin,
     .ping = sqlite_ping,

@@ -299,7 +299,7 @@ static int change_dead(struct queue_sqlite *q, const char *id, sqlite_work_fn *w
     return 0;
 }
 
-static int sqlite_kick(void *state, const char *id, struct err *e)
+static int sqlite_redrive(void *state, const char *id, struct err *e)
 {
     struct queue_sqlite *q = state;
     struct by_id b;
@@ -310,7 +310,7 @@ static int sqlite_kick(void *state, const char *id, struct err *e)
     return 0;
 }
 
-static int sqlite_drop(void *state, const char *id, struct err *e)
+static int sqlite_delete(void *state, const char *id, struct err *e)
 {
     struct by_id b;
     return change_dead(state, id, drop_work, &b, e);
@@ -319,6 +319,6 @@ static int sqlite_drop(void *state, const char *id, struct err *e)
 const struct queue_admin_ops queue_sqlite_admin = {
     .dead = sqlite_dead,
     .find = sqlite_find,
-    .kick = sqlite_kick,
-    .drop = sqlite_drop,
+    .redrive = sqlite_redrive,
+    .delete = sqlite_delete,
 };

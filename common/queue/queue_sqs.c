@@ -42,7 +42,7 @@ static int open_client(struct queue_sqs *q, struct err *e)
 static void sqs_close_queue(void *state)
 {
     struct queue_sqs *q = state;
-    sqs_crew_free(q->crew);
+    sqs_pool_free(q->crew);
     aws_client_close(q->client);
     while (q->lanes != NULL) {
         struct sqs_lane *next = q->lanes->next;
@@ -79,7 +79,7 @@ static int sqs_open_queue(const char *url, void **out_state, struct err *e)
         sqs_close_queue(q);
         return -1;
     }
-    q->crew = sqs_crew_new((size_t)q->config.senders);
+    q->crew = sqs_pool_new((size_t)q->config.senders);
     *out_state = q;
     return 0;
 }
@@ -93,7 +93,7 @@ static void sqs_wake(void *state)
     pthread_mutex_unlock(&q->lock);
 }
 
-static int64_t sqs_patience(const void *state)
+static int64_t sqs_poll_wait(const void *state)
 {
     const struct queue_sqs *q = state;
     return q->config.poll_wait_ms;
@@ -282,8 +282,8 @@ static struct sqs_record record_of(const struct queue_message *m, const struct s
                                .enqueued_ms = m->enqueued_ms};
 }
 
-static int sqs_retry(void *state, const struct queue_message *m, const struct queue_return *r,
-                     struct err *e)
+static int sqs_nack(void *state, const struct queue_message *m, const struct queue_return *r,
+                    struct err *e)
 {
     struct queue_sqs *q = state;
     struct sqs_target target;
@@ -306,7 +306,8 @@ static int sqs_retry(void *state, const struct queue_message *m, const struct qu
     return replace(q, m, &lease, &target, &again, e);
 }
 
-static int sqs_bury(void *state, const struct queue_message *m, const char *reason, struct err *e)
+static int sqs_dead_letter(void *state, const struct queue_message *m, const char *reason,
+                           struct err *e)
 {
     struct queue_sqs *q = state;
     struct sqs_target dead;
@@ -394,7 +395,7 @@ static int delete_batch(struct queue_sqs *q, struct finish *f, size_t *lost_coun
     }
 }
 
-static int sqs_done(void *state, const struct queue_message *m, size_t n, struct err *e)
+static int sqs_ack(void *state, const struct queue_message *m, size_t n, struct err *e)
 {
     size_t lost_count = 0;
     int rc = 0;
@@ -426,12 +427,12 @@ const struct queue_ops queue_ops_sqs = {
     .close = sqs_close_queue,
     .put = queue_sqs_put,
     .poll = queue_sqs_poll,
-    .patience = sqs_patience,
+    .poll_wait = sqs_poll_wait,
     .wake = sqs_wake,
     .extend = sqs_extend,
-    .done = sqs_done,
-    .retry = sqs_retry,
-    .bury = sqs_bury,
+    .ack = sqs_ack,
+    .nack = sqs_nack,
+    .dead_letter = sqs_dead_letter,
     .depths = queue_sqs_depths,
     .admin = &queue_sqs_admin,
     .ping = sqs_ping,

@@ -392,18 +392,18 @@ static int change_dead(struct queue_sqs *q, const char *id, bool raise, struct e
     return rc;
 }
 
-static int sqs_kick(void *state, const char *id, struct err *e)
+static int sqs_redrive(void *state, const char *id, struct err *e)
 {
     return change_dead(state, id, true, e);
 }
 
-static int sqs_drop(void *state, const char *id, struct err *e)
+static int sqs_delete(void *state, const char *id, struct err *e)
 {
     return change_dead(state, id, false, e);
 }
 
 const struct queue_admin_ops queue_sqs_admin = {
     .dead = sqs_dead,
-    .kick = sqs_kick,
-    .drop = sqs_drop,
+    .redrive = sqs_redrive,
+    .delete = sqs_delete,
 };

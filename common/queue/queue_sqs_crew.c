@@ -14,7 +14,7 @@ struct task {
     struct task *after;
 };
 
-struct sqs_crew {
+struct sqs_thread_pool {
     pthread_mutex_t lock; /* of all below, and of the tasks' numbers */
     pthread_cond_t arrived;
     pthread_cond_t finished;
@@ -25,9 +25,9 @@ struct sqs_crew {
     pthread_t threads[];
 };
 
-struct sqs_crew *sqs_crew_new(size_t threads_max)
+struct sqs_thread_pool *sqs_pool_new(size_t threads_max)
 {
-    struct sqs_crew *c = calloc(1, sizeof *c + threads_max * sizeof c->threads[0]);
+    struct sqs_thread_pool *c = calloc(1, sizeof *c + threads_max * sizeof c->threads[0]);
     ASSERT(c != NULL);
     ASSERT(pthread_mutex_init(&c->lock, NULL) == 0);
     ASSERT(pthread_cond_init(&c->arrived, NULL) == 0 && pthread_cond_init(&c->finished, NULL) == 0);
@@ -35,7 +35,7 @@ struct sqs_crew *sqs_crew_new(size_t threads_max)
     return c;
 }
 
-void sqs_crew_free(struct sqs_crew *c)
+void sqs_pool_free(struct sqs_thread_pool *c)
 {
     if (c == NULL) {
         return;
@@ -54,7 +54,7 @@ void sqs_crew_free(struct sqs_crew *c)
 }
 
 /* Takes the next part, and the task out of the list with its last one. Under the lock. */
-static size_t take_part(struct sqs_crew *c, struct task *t)
+static size_t take_part(struct sqs_thread_pool *c, struct task *t)
 {
     size_t part = t->next++;
     if (t->next == t->parts) {
@@ -69,7 +69,7 @@ static size_t take_part(struct sqs_crew *c, struct task *t)
 
 static void *serve(void *arg)
 {
-    struct sqs_crew *c = arg;
+    struct sqs_thread_pool *c = arg;
     pthread_mutex_lock(&c->lock);
     for (;;) {
         struct task *t = c->first;
@@ -95,7 +95,7 @@ static void *serve(void *arg)
 }
 
 /* Under the lock. Without a thread the caller and the others do the work. */
-static void start_threads(struct sqs_crew *c, size_t wanted)
+static void start_threads(struct sqs_thread_pool *c, size_t wanted)
 {
     struct err e;
     while (c->count < wanted && c->count < c->max &&
@@ -104,7 +104,7 @@ static void start_threads(struct sqs_crew *c, size_t wanted)
     }
 }
 
-void sqs_crew_run(struct sqs_crew *c, sqs_part_fn *work, void *arg, size_t parts)
+void sqs_pool_run(struct sqs_thread_pool *c, sqs_part_fn *work, void *arg, size_t parts)
 {
     struct task task = {.work = work, .arg = arg, .parts = parts};
     if (parts == 0) {

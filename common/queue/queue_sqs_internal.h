@@ -50,7 +50,7 @@ struct sqs_lane {
 struct queue_sqs {
     struct sqs_url config;
     struct aws_client *client;
-    struct sqs_crew *crew;
+    struct sqs_thread_pool *crew;
     pthread_mutex_t lock;   /* of all below; lanes are only added */
     pthread_cond_t changed; /* a poll ended, or everything does; monotonic */
     struct sqs_lane *lanes;

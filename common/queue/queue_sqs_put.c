@@ -234,7 +234,7 @@ int queue_sqs_put(void *state, const struct queue_item *items, size_t n, struct 
     ASSERT(p.order != NULL && p.batches != NULL);
     order_by_lane(&p, n);
     cut_batches(&p, n);
-    sqs_crew_run(q->crew, send_batch, &p, p.batch_count);
+    sqs_pool_run(q->crew, send_batch, &p, p.batch_count);
     free(p.order);
     free(p.batches);
     pthread_mutex_destroy(&p.lock);

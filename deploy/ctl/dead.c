@@ -17,7 +17,7 @@ static json_t *describe(const struct queue_entry *q)
                      "reason", ctl_text(q->reason));
 }
 
-int ctl_dead_list(struct ctl *c, json_t **out, struct err *e)
+int ctl_dlq_list(struct ctl *c, json_t **out, struct err *e)
 {
     struct queue_entry *entries = NULL;
     size_t n = 0;
@@ -33,7 +33,7 @@ int ctl_dead_list(struct ctl *c, json_t **out, struct err *e)
     return 0;
 }
 
-void ctl_dead_list_print(const json_t *answer)
+void ctl_dlq_list_print(const json_t *answer)
 {
     size_t i;
     json_t *o;
@@ -48,7 +48,7 @@ void ctl_dead_list_print(const json_t *answer)
     }
 }
 
-int ctl_dead_show(struct ctl *c, json_t **out, struct err *e)
+int ctl_dlq_show(struct ctl *c, json_t **out, struct err *e)
 {
     struct queue_entry *entries = NULL;
     size_t n = 0;
@@ -74,7 +74,7 @@ int ctl_dead_show(struct ctl *c, json_t **out, struct err *e)
     return 0;
 }
 
-void ctl_dead_show_print(const json_t *answer)
+void ctl_dlq_show_print(const json_t *answer)
 {
     json_dumpf(answer, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -96,21 +96,21 @@ static int kick_all(struct ctl *c, int64_t *count, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < n && failed == 0; i++) {
-        failed = queue_kick(c->queue, entries[i].message.id, e);
+        failed = queue_redrive(c->queue, entries[i].message.id, e);
         *count += failed == 0 ? 1 : 0;
     }
     queue_entries_free(entries, n);
     return failed;
 }
 
-int ctl_dead_kick(struct ctl *c, json_t **out, struct err *e)
+int ctl_dlq_redrive(struct ctl *c, json_t **out, struct err *e)
 {
     int64_t count = 0;
     if (strcmp(c->argv[0], "all") == 0) {
         if (kick_all(c, &count, e) != 0) {
             return -1;
         }
-    } else if (queue_kick(c->queue, c->argv[0], e) != 0) {
+    } else if (queue_redrive(c->queue, c->argv[0], e) != 0) {
         return -1;
     } else {
         count = 1;
@@ -119,9 +119,9 @@ int ctl_dead_kick(struct ctl *c, json_t **out, struct err *e)
     return 0;
 }
 
-int ctl_dead_drop(struct ctl *c, json_t **out, struct err *e)
+int ctl_dlq_delete(struct ctl *c, json_t **out, struct err *e)
 {
-    if (queue_drop(c->queue, c->argv[0], e) != 0) {
+    if (queue_delete(c->queue, c->argv[0], e) != 0) {
         return -1;
     }
     *out = did("removed for good", 1);

@@ -62,7 +62,7 @@ void ctl_vms_print(const json_t *answer)
     }
 }
 
-int ctl_vm_end(struct ctl *c, json_t **out, struct err *e)
+int ctl_vm_terminate(struct ctl *c, json_t **out, struct err *e)
 {
     struct ledger_vm vm;
     char did[400];

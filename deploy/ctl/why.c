@@ -20,7 +20,7 @@ struct facts {
     bool in_queue;
     struct queue_entry entry; /* the first of its messages; owns nothing */
     bool has_room;
-    struct ledger_room room;
+    struct ledger_capacity room;
     int64_t fleet_max;
     const struct config_class *class;
     int64_t demand;
@@ -192,7 +192,7 @@ static int gather_room(struct ctl *c, struct facts *f, struct err *e)
             .class_rate_per_second = f->class->launch_rate.per_second,
             .class_rate_burst = f->class->launch_rate.burst,
         };
-        if (ledger_room(c->ledger, f->class->name, &caps, &f->room, e) != 0) {
+        if (ledger_capacity(c->ledger, f->class->name, &caps, &f->room, e) != 0) {
             return -1;
         }
         f->has_room = true;

@@ -278,9 +278,9 @@ struct ledger_balance must_balance(struct ledger *l)
 int64_t slots_used(struct ledger *l)
 {
     struct ledger_caps caps = wide_caps();
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct err e;
-    MUST(ledger_room(l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(l, "small", &caps, &room, &e));
     return room.fleet_used;
 }
 

@@ -256,9 +256,9 @@ static void *look(void *arg)
     struct observer *o = arg;
     struct ledger_caps caps = wide_caps();
     while (!atomic_load(&o->stop)) {
-        struct ledger_room room;
+        struct ledger_capacity room;
         struct err e;
-        if (ledger_room(o->l, "small", &caps, &room, &e) != 0) {
+        if (ledger_capacity(o->l, "small", &caps, &room, &e) != 0) {
             atomic_store(&o->failed, true);
             break;
         }

@@ -269,7 +269,7 @@ static void step_of_a_vm_taken_twice_is_made_once(void **state)
         assert_false(r.yes[0] || r.yes[1]);
         race_once(&r, advance_gone);
         must_be_one(&r);
-        MUST(ledger_freed(r.l[0], &freed, &e));
+        MUST(ledger_release_seq(r.l[0], &freed, &e));
         assert_int_equal(freed, r.id);
     }
     must_be_consistent(r.l[1], r.rounds);
@@ -434,7 +434,7 @@ static void lease_released_late_is_not_its_next_holders(void **state)
 
 static int add_to_mark(struct race *r, struct ledger *l, int who, struct err *e)
 {
-    return ledger_mark_add(l, "cursor", 1 + who, &r->got[who], e);
+    return ledger_counter_add(l, "cursor", 1 + who, &r->got[who], e);
 }
 
 static void marks_raced_for_come_out_right(void **state)
@@ -472,7 +472,7 @@ static void slot_freed_by_another_is_heard_of(void **state)
     struct ledger *watcher = must_open(f->store.url);
     int64_t freed;
     struct err e;
-    ledger_watch_freed(watcher, hear, &ear);
+    ledger_watch_releases(watcher, hear, &ear);
     pthread_mutex_lock(&ear.lock);
     while (ledger_store_tells(f->store.url) && ear.heard == 0) {
         pthread_cond_wait(&ear.cond, &ear.lock); /* that it listens */
@@ -490,7 +490,7 @@ static void slot_freed_by_another_is_heard_of(void **state)
             pthread_cond_wait(&ear.cond, &ear.lock);
         }
         pthread_mutex_unlock(&ear.lock);
-        MUST(ledger_freed(watcher, &freed, &e));
+        MUST(ledger_release_seq(watcher, &freed, &e));
         assert_int_equal(freed, id);
     }
     ledger_close(watcher);

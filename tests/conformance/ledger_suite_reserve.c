@@ -371,23 +371,23 @@ static void room_tells_what_reserve_would_meet(void **state)
 {
     struct ledger_fixture *f = *state;
     struct ledger_caps caps = wide_caps();
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct err e;
     caps.rate_per_second = 1;
     caps.rate_burst = 2;
     caps.class_rate_per_second = 0.5;
     caps.class_rate_burst = 1;
-    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(f->l, "small", &caps, &room, &e));
     assert_int_equal(room.fleet_used + room.class_used + room.rate_wait_ms, 0);
     must_come_out(f->l, queued(1), caps, LEDGER_RESERVED);
     must_come_out(f->l, of_class(queued(2), "large"), caps, LEDGER_RESERVED);
-    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(f->l, "small", &caps, &room, &e));
     assert_int_equal(room.fleet_used, 2);
     assert_int_equal(room.class_used, 1);
     assert_int_equal(room.rate_wait_ms, 2000); /* the class's is the slower */
-    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(f->l, "small", &caps, &room, &e));
     assert_int_equal(room.rate_wait_ms, 2000); /* looking takes nothing */
-    MUST(ledger_room(f->l, "huge", &caps, &room, &e));
+    MUST(ledger_capacity(f->l, "huge", &caps, &room, &e));
     assert_int_equal(room.class_used, 0);
     assert_int_equal(room.rate_wait_ms, 1000);
 }
@@ -396,16 +396,16 @@ static void room_recovers_when_the_clock_was_set_back(void **state)
 {
     struct ledger_fixture *f = *state;
     struct ledger_caps caps = wide_caps();
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct err e;
     caps.rate_per_second = 1;
     caps.rate_burst = 1;
     must_come_out(f->l, queued(1), caps, LEDGER_RESERVED);
     clock_at(-HOUR_MS);
-    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(f->l, "small", &caps, &room, &e));
     assert_int_equal(room.rate_wait_ms, 1000); /* nothing minted */
     clock_at(-HOUR_MS + 1000);
-    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(f->l, "small", &caps, &room, &e));
     assert_int_equal(room.rate_wait_ms, 0);
 }
 

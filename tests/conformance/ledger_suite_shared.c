@@ -243,17 +243,17 @@ static void marks_are_kept(void **state)
     struct ledger_fixture *f = *state;
     int64_t value = -1;
     struct err e;
-    MUST(ledger_mark_get(f->l, "cursor", &value, &e));
+    MUST(ledger_counter_get(f->l, "cursor", &value, &e));
     assert_int_equal(value, 0);
-    MUST(ledger_mark_add(f->l, "cursor", 5, &value, &e));
+    MUST(ledger_counter_add(f->l, "cursor", 5, &value, &e));
     assert_int_equal(value, 5);
-    MUST(ledger_mark_add(f->l, "cursor", -2, &value, &e));
+    MUST(ledger_counter_add(f->l, "cursor", -2, &value, &e));
     assert_int_equal(value, 3);
-    MUST(ledger_mark_set(f->l, "cursor", 1LL << 60, &e));
+    MUST(ledger_counter_set(f->l, "cursor", 1LL << 60, &e));
     f->l = must_open_again(f->l, f->store.url);
-    MUST(ledger_mark_get(f->l, "cursor", &value, &e));
+    MUST(ledger_counter_get(f->l, "cursor", &value, &e));
     assert_int_equal(value, 1LL << 60);
-    must_fail(ledger_mark_set(f->l, "", 1, &e), &e, ERR_PERMANENT);
+    must_fail(ledger_counter_set(f->l, "", 1, &e), &e, ERR_PERMANENT);
 }
 
 static void bucket_that_hardly_fills_says_a_wait_that_is_a_number(void **state)

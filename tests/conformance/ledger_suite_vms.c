@@ -227,13 +227,13 @@ static void freed_grows_with_every_slot_and_once(void **state)
     int64_t before;
     int64_t now;
     struct err e;
-    MUST(ledger_freed(f->l, &before, &e));
+    MUST(ledger_release_seq(f->l, &before, &e));
     bring(f->l, &vm, VM_ENDING);
-    MUST(ledger_freed(f->l, &now, &e));
+    MUST(ledger_release_seq(f->l, &now, &e));
     assert_int_equal(now, before); /* ending still holds it */
     must_advance(f->l, vm.name, VM_GONE);
     must_advance(f->l, vm.name, VM_GONE);
-    MUST(ledger_freed(f->l, &now, &e));
+    MUST(ledger_release_seq(f->l, &now, &e));
     assert_int_equal(now, before + 1);
     assert_int_equal(slots_used(f->l), 0);
 }

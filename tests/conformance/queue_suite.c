@@ -104,7 +104,7 @@ struct queue_message must_take(struct queue *q, const char *lane, int64_t lease_
     struct queue_message m = {0};
     size_t got = 0;
     struct err e;
-    MUST(queue_take(q, lane, 1, lease_ms, LONG_WAIT_MS, &m, &got, &e));
+    MUST(queue_receive(q, lane, 1, lease_ms, LONG_WAIT_MS, &m, &got, &e));
     assert_int_equal(got, 1);
     assert_string_equal(m.lane, lane);
     assert_true(m.id[0] != '\0' && m.receipt[0] != '\0');
@@ -124,14 +124,14 @@ void must_find_nothing(struct queue *q, const char *lane)
     struct queue_message m = {0};
     size_t got = 99;
     struct err e;
-    MUST(queue_take(q, lane, 1, HOUR_MS, 0, &m, &got, &e));
+    MUST(queue_receive(q, lane, 1, HOUR_MS, 0, &m, &got, &e));
     assert_int_equal(got, 0);
 }
 
 void must_be_done(struct queue *q, struct queue_message *m)
 {
     struct err e;
-    MUST(queue_done(q, m, 1, &e));
+    MUST(queue_ack(q, m, 1, &e));
     queue_message_fini(m);
 }
 
@@ -216,14 +216,14 @@ static void take_numbers(struct queue *q, const char *lane, size_t wanted, bool 
     struct err e;
     for (size_t total = 0; total < wanted;) {
         size_t got = 0;
-        MUST(queue_take(q, lane, 16, HOUR_MS, LONG_WAIT_MS, batch, &got, &e));
+        MUST(queue_receive(q, lane, 16, HOUR_MS, LONG_WAIT_MS, batch, &got, &e));
         assert_in_range(got, 1, 16);
         for (size_t i = 0; i < got; i++) {
             size_t number = strtoul(batch[i].body, NULL, 10);
             assert_true(number < wanted && !seen[number]);
             seen[number] = true;
         }
-        MUST(queue_done(q, batch, got, &e));
+        MUST(queue_ack(q, batch, got, &e));
         for (size_t i = 0; i < got; i++) {
             queue_message_fini(&batch[i]);
         }
@@ -258,13 +258,13 @@ static void take_gives_at_most_max(void **state)
     for (int i = 0; i < 3; i++) {
         must_put(f->q, "events", "x");
     }
-    MUST(queue_take(f->q, "events", 2, HOUR_MS, 0, m, &got, &e));
+    MUST(queue_receive(f->q, "events", 2, HOUR_MS, 0, m, &got, &e));
     assert_in_range(got, 1, 2);
     for (size_t total = got; total < 3; total += got) {
         for (size_t i = 0; i < got; i++) {
             queue_message_fini(&m[i]);
         }
-        MUST(queue_take(f->q, "events", 2, HOUR_MS, 0, m, &got, &e));
+        MUST(queue_receive(f->q, "events", 2, HOUR_MS, 0, m, &got, &e));
         assert_in_range(got, 1, 2);
     }
     for (size_t i = 0; i < got; i++) {
@@ -287,7 +287,7 @@ struct taker {
 static void *take_in_thread(void *arg)
 {
     struct taker *t = arg;
-    t->rc = queue_take(t->q, t->lane, 1, HOUR_MS, HOUR_MS, &t->m, &t->got, &t->e);
+    t->rc = queue_receive(t->q, t->lane, 1, HOUR_MS, HOUR_MS, &t->m, &t->got, &t->e);
     return NULL;
 }
 
@@ -371,14 +371,14 @@ static void bad_numbers_are_refused(void **state)
     struct err e;
     must_fail(queue_put(f->q, &item, 0, &e), &e, ERR_PERMANENT);
     must_fail(queue_put(f->q, &item, QUEUE_BATCH_MAX + 1, &e), &e, ERR_PERMANENT);
-    must_fail(queue_take(f->q, "events", 0, HOUR_MS, 0, &m, &got, &e), &e, ERR_PERMANENT);
-    must_fail(queue_take(f->q, "events", 1, 0, 0, &m, &got, &e), &e, ERR_PERMANENT);
-    must_fail(queue_take(f->q, "EVENTS", 1, HOUR_MS, 0, &m, &got, &e), &e, ERR_PERMANENT);
+    must_fail(queue_receive(f->q, "events", 0, HOUR_MS, 0, &m, &got, &e), &e, ERR_PERMANENT);
+    must_fail(queue_receive(f->q, "events", 1, 0, 0, &m, &got, &e), &e, ERR_PERMANENT);
+    must_fail(queue_receive(f->q, "EVENTS", 1, HOUR_MS, 0, &m, &got, &e), &e, ERR_PERMANENT);
     must_put(f->q, "events", "x");
     m = must_take(f->q, "events", HOUR_MS);
     must_fail(queue_extend(f->q, &m, 0, &e), &e, ERR_PERMANENT);
-    must_fail(queue_done(f->q, &m, 0, &e), &e, ERR_PERMANENT);
-    must_fail(queue_retry(f->q, &m, &(struct queue_return){.delay_ms = -5}, &e), &e, ERR_PERMANENT);
+    must_fail(queue_ack(f->q, &m, 0, &e), &e, ERR_PERMANENT);
+    must_fail(queue_nack(f->q, &m, &(struct queue_return){.delay_ms = -5}, &e), &e, ERR_PERMANENT);
     must_be_done(f->q, &m);
 }
 
@@ -401,7 +401,7 @@ static void everything_outlives_a_close(void **state)
         .lane = "events", .body = SLICE("delayed"), .key = "", .delay_ms = HOUR_MS};
     must_put(f->q, "events", "dead");
     struct queue_message dead = must_take_body(f->q, "events", HOUR_MS, "dead");
-    MUST(queue_bury(f->q, &dead, "broken", &e));
+    MUST(queue_dead_letter(f->q, &dead, "broken", &e));
     must_put(f->q, "events", "leased");
     struct queue_message leased = must_take_body(f->q, "events", HOUR_MS, "leased");
     must_put(f->q, "events", "ready");

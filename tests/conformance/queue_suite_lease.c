@@ -35,15 +35,15 @@ static void must_refuse_all_but_done(struct queue *q, struct queue_message *old)
     struct queue_return r = back(0, true, "late");
     struct err e;
     must_fail(queue_extend(q, old, HOUR_MS, &e), &e, ERR_CONFLICT);
-    must_fail(queue_retry(q, old, &r, &e), &e, ERR_CONFLICT);
-    must_fail(queue_bury(q, old, "late", &e), &e, ERR_CONFLICT);
+    must_fail(queue_nack(q, old, &r, &e), &e, ERR_CONFLICT);
+    must_fail(queue_dead_letter(q, old, "late", &e), &e, ERR_CONFLICT);
 }
 
 static void must_refuse_old_lease(struct queue *q, struct queue_message *old)
 {
     struct err e;
     must_refuse_all_but_done(q, old);
-    must_fail(queue_done(q, old, 1, &e), &e, ERR_CONFLICT);
+    must_fail(queue_ack(q, old, 1, &e), &e, ERR_CONFLICT);
 }
 
 static void leased_message_is_not_given_again(void **state)
@@ -105,10 +105,10 @@ static void done_twice_is_a_conflict(void **state)
     struct err e;
     must_put(f->q, "events", "x");
     struct queue_message m = must_take(f->q, "events", HOUR_MS);
-    MUST(queue_done(f->q, &m, 1, &e));
+    MUST(queue_ack(f->q, &m, 1, &e));
     if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
         must_refuse_all_but_done(f->q, &m);
-        MUST(queue_done(f->q, &m, 1, &e));
+        MUST(queue_ack(f->q, &m, 1, &e));
     } else {
         must_refuse_old_lease(f->q, &m);
     }
@@ -125,11 +125,11 @@ static void done_of_a_batch_finishes_what_is_still_ours(void **state)
         must_put(f->q, "events", "x");
         m[i] = must_take(f->q, "events", HOUR_MS);
     }
-    MUST(queue_done(f->q, &m[1], 1, &e));
+    MUST(queue_ack(f->q, &m[1], 1, &e));
     if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
-        MUST(queue_done(f->q, m, 3, &e));
+        MUST(queue_ack(f->q, m, 3, &e));
     } else {
-        must_fail(queue_done(f->q, m, 3, &e), &e, ERR_CONFLICT);
+        must_fail(queue_ack(f->q, m, 3, &e), &e, ERR_CONFLICT);
     }
     struct queue_depth d = must_depth(f->q, "events");
     assert_int_equal(d.ready + d.leased + d.delayed + d.dead, 0);
@@ -162,14 +162,14 @@ static void retry_without_delay_spends_only_if_told(void **state)
     struct err e;
     must_put(f->q, "events", "x");
     struct queue_message m = must_take(f->q, "events", HOUR_MS);
-    MUST(queue_retry(f->q, &m, &keep, &e));
+    MUST(queue_nack(f->q, &m, &keep, &e));
     if (!limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
         must_refuse_old_lease(f->q, &m);
     }
     queue_message_fini(&m);
     m = must_take(f->q, "events", HOUR_MS);
     assert_int_equal(m.attempts, 0);
-    MUST(queue_retry(f->q, &m, &spend, &e));
+    MUST(queue_nack(f->q, &m, &spend, &e));
     queue_message_fini(&m);
     m = must_take(f->q, "events", HOUR_MS);
     assert_int_equal(m.attempts, 1);
@@ -185,7 +185,7 @@ static void retry_with_delay_comes_back_when_due_and_keeps_its_reason(void **sta
     must_put_item(f->q, &item);
     struct queue_message m = must_take(f->q, "events", HOUR_MS);
     int64_t before = clock_wall_ms();
-    MUST(queue_retry(f->q, &m, &hour, &e));
+    MUST(queue_nack(f->q, &m, &hour, &e));
     must_find_nothing(f->q, "events");
     if (lacks(f->q, QUEUE_FIND)) {
         assert_int_equal(must_depth(f->q, "events").delayed, 1);
@@ -202,7 +202,7 @@ static void retry_with_delay_comes_back_when_due_and_keeps_its_reason(void **sta
     struct queue_return short_while = back(30, false, NULL);
     must_put(f->q, "launch.a", "y");
     m = must_take(f->q, "launch.a", HOUR_MS);
-    MUST(queue_retry(f->q, &m, &short_while, &e));
+    MUST(queue_nack(f->q, &m, &short_while, &e));
     queue_message_fini(&m);
     m = must_take_body(f->q, "launch.a", HOUR_MS, "y");
     must_be_done(f->q, &m);
@@ -255,7 +255,7 @@ static void *race(void *arg)
         struct queue_message m[4];
         size_t got = 0;
         struct err e;
-        if (queue_take(r->q, "events", 4, HOUR_MS, 1000, m, &got, &e) != 0) {
+        if (queue_receive(r->q, "events", 4, HOUR_MS, 1000, m, &got, &e) != 0) {
             r->trouble = "take failed";
             return NULL;
         }
@@ -264,7 +264,7 @@ static void *race(void *arg)
             int *times = &r->times[strtoul(m[i].body, NULL, 10) % RACE_MESSAGES];
             *r->left -= ++*times == 1 ? 1 : 0;
             pthread_mutex_unlock(r->lock);
-            if (queue_done(r->q, &m[i], 1, &e) != 0) {
+            if (queue_ack(r->q, &m[i], 1, &e) != 0) {
                 r->trouble = "done failed";
             }
             queue_message_fini(&m[i]);

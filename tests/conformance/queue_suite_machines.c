@@ -47,7 +47,7 @@ static int skewed_verb(struct queue *q, const char *verb, int64_t ms, struct err
         item.delay_ms = ms;
         return queue_put(q, &item, 1, e);
     }
-    if (queue_take(q, "events", 1, ms, 0, &m, &got, e) != 0) {
+    if (queue_receive(q, "events", 1, ms, 0, &m, &got, e) != 0) {
         return -1;
     }
     printf("%zu\n", got);
@@ -216,12 +216,12 @@ static void check_numbers(struct queue *q, long confirmed)
     while (got > 0) {
         struct queue_message m[64];
         struct err e;
-        MUST(queue_take(q, "events", 64, HOUR_MS, 0, m, &got, &e));
+        MUST(queue_receive(q, "events", 64, HOUR_MS, 0, m, &got, &e));
         for (size_t i = 0; i < got; i++) {
             seen[strtoul(m[i].body, NULL, 10) % NUMBERS_MAX]++;
         }
         if (got > 0) {
-            MUST(queue_done(q, m, got, &e));
+            MUST(queue_ack(q, m, got, &e));
         }
         for (size_t i = 0; i < got; i++) {
             queue_message_fini(&m[i]);

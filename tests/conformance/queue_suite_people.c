@@ -21,7 +21,7 @@ static void bury_one(struct queue *q, const char *lane, const char *body, const 
     struct err e;
     put_keyed(q, lane, body, body);
     struct queue_message m = must_take_body(q, lane, HOUR_MS, body);
-    MUST(queue_bury(q, &m, reason, &e));
+    MUST(queue_dead_letter(q, &m, reason, &e));
     assert_true(slice_to_cstr(slice_of(m.id), id, size));
     queue_message_fini(&m);
 }
@@ -35,17 +35,17 @@ static void buried_message_is_listed_with_its_reason(void **state)
     struct err e;
     put_keyed(f->q, "launch.small", "a job", "77");
     struct queue_message m = must_take(f->q, "launch.small", HOUR_MS);
-    MUST(queue_retry(f->q, &m, &spend, &e));
+    MUST(queue_nack(f->q, &m, &spend, &e));
     queue_message_fini(&m);
     m = must_take(f->q, "launch.small", HOUR_MS);
     int64_t before = clock_wall_ms();
-    MUST(queue_bury(f->q, &m, "no such image", &e));
+    MUST(queue_dead_letter(f->q, &m, "no such image", &e));
     int64_t after = clock_wall_ms();
     must_find_nothing(f->q, "launch.small");
     if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
-        MUST(queue_done(f->q, &m, 1, &e));
+        MUST(queue_ack(f->q, &m, 1, &e));
     } else {
-        must_fail(queue_done(f->q, &m, 1, &e), &e, ERR_CONFLICT);
+        must_fail(queue_ack(f->q, &m, 1, &e), &e, ERR_CONFLICT);
     }
     MUST(queue_dead(f->q, "launch.small", 10, &dead, &n, &e));
     assert_int_equal(n, 1);
@@ -95,25 +95,25 @@ static void kicked_message_is_ready_with_no_attempts_spent(void **state)
     struct err e;
     put_keyed(f->q, "events", "again", "5");
     struct queue_message m = must_take(f->q, "events", HOUR_MS);
-    MUST(queue_retry(f->q, &m, &spend, &e));
+    MUST(queue_nack(f->q, &m, &spend, &e));
     queue_message_fini(&m);
     m = must_take(f->q, "events", HOUR_MS);
-    MUST(queue_bury(f->q, &m, "enough", &e));
+    MUST(queue_dead_letter(f->q, &m, "enough", &e));
     assert_true(slice_to_cstr(slice_of(m.id), id, sizeof id));
-    MUST(queue_kick(f->q, id, &e));
-    must_fail(queue_kick(f->q, id, &e), &e, ERR_NOT_FOUND);
+    MUST(queue_redrive(f->q, id, &e));
+    must_fail(queue_redrive(f->q, id, &e), &e, ERR_NOT_FOUND);
     if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
-        MUST(queue_done(f->q, &m, 1, &e)); /* of the one that was buried, not of this */
+        MUST(queue_ack(f->q, &m, 1, &e)); /* of the one that was buried, not of this */
     } else {
-        must_fail(queue_done(f->q, &m, 1, &e), &e, ERR_CONFLICT);
+        must_fail(queue_ack(f->q, &m, 1, &e), &e, ERR_CONFLICT);
     }
     queue_message_fini(&m);
     m = must_take_body(f->q, "events", HOUR_MS, "again");
     assert_int_equal(m.attempts, 0);
-    must_fail(queue_kick(f->q, id, &e), &e, ERR_NOT_FOUND);
+    must_fail(queue_redrive(f->q, id, &e), &e, ERR_NOT_FOUND);
     must_be_done(f->q, &m);
-    must_fail(queue_kick(f->q, id, &e), &e, ERR_NOT_FOUND);
-    must_fail(queue_kick(f->q, "no id at all", &e), &e, ERR_NOT_FOUND);
+    must_fail(queue_redrive(f->q, id, &e), &e, ERR_NOT_FOUND);
+    must_fail(queue_redrive(f->q, "no id at all", &e), &e, ERR_NOT_FOUND);
 }
 
 static void drop_removes_only_the_dead(void **state)
@@ -122,12 +122,12 @@ static void drop_removes_only_the_dead(void **state)
     char id[64];
     struct err e;
     bury_one(f->q, "events", "junk", "broken", id, sizeof id);
-    MUST(queue_drop(f->q, id, &e));
+    MUST(queue_delete(f->q, id, &e));
     assert_int_equal(must_depth(f->q, "events").dead, 0);
-    must_fail(queue_drop(f->q, id, &e), &e, ERR_NOT_FOUND);
+    must_fail(queue_delete(f->q, id, &e), &e, ERR_NOT_FOUND);
     must_put(f->q, "events", "alive");
     struct queue_message m = must_take(f->q, "events", HOUR_MS);
-    must_fail(queue_drop(f->q, m.id, &e), &e, ERR_NOT_FOUND);
+    must_fail(queue_delete(f->q, m.id, &e), &e, ERR_NOT_FOUND);
     must_be_done(f->q, &m);
 }
 

@@ -77,13 +77,13 @@ static int child_take(const char *url, int argc, char **argv)
     while (!end) {
         struct queue_message m;
         size_t got = 0;
-        if (queue_take(q, "events", 1, HOUR_MS, LONG_WAIT_MS, &m, &got, &e) != 0) {
+        if (queue_receive(q, "events", 1, HOUR_MS, LONG_WAIT_MS, &m, &got, &e) != 0) {
             return child_failed("take", &e);
         }
         if (got == 0) {
             continue;
         }
-        if (queue_done(q, &m, 1, &e) != 0) {
+        if (queue_ack(q, &m, 1, &e) != 0) {
             return child_failed("done", &e);
         }
         end = strcmp(m.body, "end") == 0;
@@ -145,12 +145,12 @@ static void take_everything(struct queue *q, struct tally *tallies)
     size_t got = 1;
     struct err e;
     while (got > 0) {
-        MUST(queue_take(q, "events", 64, HOUR_MS, 0, m, &got, &e));
+        MUST(queue_receive(q, "events", 64, HOUR_MS, 0, m, &got, &e));
         for (size_t i = 0; i < got; i++) {
             count_message(tallies, m[i].body);
         }
         if (got > 0) {
-            MUST(queue_done(q, m, got, &e));
+            MUST(queue_ack(q, m, got, &e));
         }
         for (size_t i = 0; i < got; i++) {
             queue_message_fini(&m[i]);

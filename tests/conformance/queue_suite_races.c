@@ -32,18 +32,18 @@ static int act(struct contender *c)
     struct queue_return back = {.delay_ms = c->verb == VERB_DELAY ? HOUR_MS : 0, .reason = "race"};
     switch (c->verb) {
     case VERB_DONE:
-        return queue_done(c->q, &c->m, 1, &c->e);
+        return queue_ack(c->q, &c->m, 1, &c->e);
     case VERB_RETRY:
     case VERB_DELAY:
-        return queue_retry(c->q, &c->m, &back, &c->e);
+        return queue_nack(c->q, &c->m, &back, &c->e);
     case VERB_BURY:
-        return queue_bury(c->q, &c->m, "race", &c->e);
+        return queue_dead_letter(c->q, &c->m, "race", &c->e);
     case VERB_EXTEND:
         return queue_extend(c->q, &c->m, HOUR_MS, &c->e);
     case VERB_KICK:
-        return queue_kick(c->q, c->m.id, &c->e);
+        return queue_redrive(c->q, c->m.id, &c->e);
     case VERB_DROP:
-        return queue_drop(c->q, c->m.id, &c->e);
+        return queue_delete(c->q, c->m.id, &c->e);
     }
     return -1;
 }
@@ -84,7 +84,7 @@ static void check_and_clear(struct queue *q, enum verb winner, const char *id)
         must_be_done(q, &m);
     }
     if (d.dead > 0) {
-        MUST(queue_drop(q, id, &e));
+        MUST(queue_delete(q, id, &e));
     }
 }
 
@@ -102,7 +102,7 @@ static void check_at_least_once(struct queue *q, const struct contender *pair, c
         must_be_done(q, &m);
     }
     for (int64_t i = 0; i < d.dead; i++) {
-        MUST(queue_drop(q, id, &e));
+        MUST(queue_delete(q, id, &e));
     }
     d = must_depth(q, "events");
     assert_int_equal(d.ready + d.leased + d.delayed + d.dead, 0);
@@ -119,7 +119,7 @@ static void race_verbs(struct queue_fixture *f, enum verb a, enum verb b, bool d
         must_put(f->q, "events", "contended");
         struct queue_message m = must_take(f->q, "events", HOUR_MS);
         if (dead) {
-            MUST(queue_bury(f->q, &m, "to be raced for", &e));
+            MUST(queue_dead_letter(f->q, &m, "to be raced for", &e));
         }
         struct contender pair[2] = {{.q = f->q, .m = m, .verb = a},
                                     {.q = other, .m = m, .verb = b}};
@@ -167,7 +167,7 @@ static void finish_wherever(struct queue *q, const struct queue_message *m)
         struct queue_message again = must_take(q, "events", HOUR_MS);
         must_be_done(q, &again);
     } else {
-        MUST(queue_done(q, m, 1, &e));
+        MUST(queue_ack(q, m, 1, &e));
     }
 }
 
@@ -267,7 +267,7 @@ static void *take_hastily(void *arg)
         struct queue_message m[3];
         size_t got = 0;
         struct err e;
-        if (queue_take(t->q, "events", 3, 1 + turn % 3, 20, m, &got, &e) != 0) {
+        if (queue_receive(t->q, "events", 3, 1 + turn % 3, 20, m, &got, &e) != 0) {
             pthread_mutex_lock(&t->shared->lock);
             t->shared->trouble = "take failed";
             pthread_mutex_unlock(&t->shared->lock);
@@ -276,7 +276,7 @@ static void *take_hastily(void *arg)
         for (size_t i = 0; i < got; i++) {
             /* Some are extended first, which may come too late as well. */
             int rc = turn % 2 == 0 ? queue_extend(t->q, &m[i], 2, &e) : 0;
-            rc = rc == 0 ? queue_done(t->q, &m[i], 1, &e) : rc;
+            rc = rc == 0 ? queue_ack(t->q, &m[i], 1, &e) : rc;
             note_finish(t->shared, &m[i], rc, &e);
             queue_message_fini(&m[i]);
         }

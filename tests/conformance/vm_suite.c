@@ -170,7 +170,7 @@ static void payload_is_on_no_disk_and_in_no_argv(void **state)
     must_run(f, "vm-1");
     assert_int_equal(unsetenv("MAYFLY_SUITE_TOKEN"), 0);
     (void)snprintf(packed, sizeof packed, "%.40s", f->payload.data);
-    const char *const roles[] = {"keeper", "qemu"};
+    const char *const roles[] = {"supervisor", "qemu"};
     for (size_t i = 0; i < COUNT_OF(roles); i++) {
         int pid = (int)vm_pid(f, "vm-1", roles[i]);
         (void)snprintf(path, sizeof path, "/proc/%d/cmdline", pid);

@@ -77,7 +77,7 @@ void must_end(struct vm_fixture *f, const char *id); /* terminate at once, and f
 
 /* <state_dir>/<deployment>.<class>/<name>[/<file>] */
 void vm_file(const struct vm_fixture *f, const char *name, const char *file, char *out);
-/* "keeper" or "qemu" of process.json. */
+/* "supervisor" or "qemu" of process.json. */
 pid_t vm_pid(const struct vm_fixture *f, const char *name, const char *role);
 bool process_is_there(pid_t pid);
 void must_die(pid_t pid); /* waits for it, a minute at most */

@@ -18,9 +18,9 @@ static void terminate_with_grace_asks_the_agent(void **state)
     struct buf said;
     struct err e;
     must_run(f, "vm-1");
-    pid_t keeper = vm_pid(f, "vm-1", "keeper");
+    pid_t supervisor = vm_pid(f, "vm-1", "supervisor");
     MUST(vm_terminate(f->p, "vm-1", 30000, &e));
-    assert_false(process_is_there(keeper));
+    assert_false(process_is_there(supervisor));
     struct vm_info info = must_describe(f, "vm-1");
     assert_int_equal(info.state, VM_RUN_ENDED);
     assert_string_equal(info.reason, "terminated");
@@ -174,7 +174,7 @@ static void max_duration_is_kept_without_any_of_us(void **state)
     MUST(vm_forget(f->p, "vm-1", &e));
 }
 
-static void keeper_killed_vm_has_vanished(void **state)
+static void supervisor_killed_vm_has_vanished(void **state)
 {
     struct vm_fixture *f = *state;
     struct vm_info *list;
@@ -182,7 +182,7 @@ static void keeper_killed_vm_has_vanished(void **state)
     struct err e;
     must_run(f, "vm-1");
     pid_t qemu = vm_pid(f, "vm-1", "qemu");
-    assert_int_equal(kill(vm_pid(f, "vm-1", "keeper"), SIGKILL), 0);
+    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGKILL), 0);
     struct vm_info info = must_reach(f, "vm-1", VM_RUN_ENDED);
     assert_string_equal(info.reason, "vanished");
     MUST(vm_list(f->p, &list, &n, &e));
@@ -199,7 +199,7 @@ static void terminate_of_a_vanished_vm_cleans(void **state)
     char path[2048];
     struct err e;
     must_run(f, "vm-1");
-    assert_int_equal(kill(vm_pid(f, "vm-1", "keeper"), SIGKILL), 0);
+    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGKILL), 0);
     (void)must_reach(f, "vm-1", VM_RUN_ENDED);
     MUST(vm_terminate(f->p, "vm-1", 1000, &e));
     vm_file(f, "vm-1", "run", path);
@@ -229,7 +229,7 @@ const struct CMUnitTest vm_tests_end[] = {
     ON_FIXTURE(forget_of_a_running_vm_is_refused),
     ON_FIXTURE(launcher_killed_vm_lives_on),
     ON_FIXTURE(max_duration_is_kept_without_any_of_us),
-    ON_FIXTURE(keeper_killed_vm_has_vanished),
+    ON_FIXTURE(supervisor_killed_vm_has_vanished),
     ON_FIXTURE(terminate_of_a_vanished_vm_cleans),
     ON_FIXTURE(qemu_killed_is_told_with_its_signal),
 };
@@ -348,7 +348,7 @@ static void vm_that_was_asked_is_ending(void **state)
     vm_fixture_faults(f, "hang\n");
     assert_int_equal(pthread_create(&thread, NULL, terminate_slowly, f), 0);
     (void)must_reach(f, "vm-1", VM_RUN_ENDING);
-    assert_int_equal(kill(vm_pid(f, "vm-1", "keeper"), SIGTERM), 0);
+    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGTERM), 0);
     assert_int_equal(pthread_join(thread, &ended), 0);
     assert_ptr_equal(ended, f);
     assert_int_equal(must_describe(f, "vm-1").state, VM_RUN_ENDED);

@@ -57,12 +57,12 @@ int __real_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                           struct ledger_reservation *out, struct err *e);
 int __wrap_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                           struct ledger_reservation *out, struct err *e);
-int __real_ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
-                       struct ledger_room *out, struct err *e);
-int __real_ledger_freed(struct ledger *l, int64_t *out, struct err *e);
-int __wrap_ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
-                       struct ledger_room *out, struct err *e);
-int __wrap_ledger_freed(struct ledger *l, int64_t *out, struct err *e);
+int __real_ledger_capacity(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                           struct ledger_capacity *out, struct err *e);
+int __real_ledger_release_seq(struct ledger *l, int64_t *out, struct err *e);
+int __wrap_ledger_capacity(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                           struct ledger_capacity *out, struct err *e);
+int __wrap_ledger_release_seq(struct ledger *l, int64_t *out, struct err *e);
 
 static const char *or_none(const char *text)
 {
@@ -197,16 +197,16 @@ int __wrap_ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
     return call_end(&c, c.goes_on ? __real_ledger_reserve(l, r, out, e) : -1, e);
 }
 
-int __wrap_ledger_room(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
-                       struct ledger_room *out, struct err *e)
+int __wrap_ledger_capacity(struct ledger *l, const char *class_name, const struct ledger_caps *caps,
+                           struct ledger_capacity *out, struct err *e)
 {
     struct call c =
-        call_begin("ledger_room", e, "class=%s " CAPS_FORMAT, class_name, CAPS_ARGS(caps));
-    return call_end(&c, c.goes_on ? __real_ledger_room(l, class_name, caps, out, e) : -1, e);
+        call_begin("ledger_capacity", e, "class=%s " CAPS_FORMAT, class_name, CAPS_ARGS(caps));
+    return call_end(&c, c.goes_on ? __real_ledger_capacity(l, class_name, caps, out, e) : -1, e);
 }
 
-int __wrap_ledger_freed(struct ledger *l, int64_t *out, struct err *e)
+int __wrap_ledger_release_seq(struct ledger *l, int64_t *out, struct err *e)
 {
-    struct call c = call_begin("ledger_freed", e, "%s", "");
-    return call_end(&c, c.goes_on ? __real_ledger_freed(l, out, e) : -1, e);
+    struct call c = call_begin("ledger_release_seq", e, "%s", "");
+    return call_end(&c, c.goes_on ? __real_ledger_release_seq(l, out, e) : -1, e);
 }

@@ -27,22 +27,22 @@ int __wrap_queue_depths(struct queue *q, const char *lane, struct queue_depth **
                         struct err *e);
 int __real_queue_ping(struct queue *q, struct err *e);
 int __wrap_queue_ping(struct queue *q, struct err *e);
-int __real_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
-                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
+int __real_queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                         int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
 int __real_queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e);
-int __real_queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
-int __real_queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
-                       struct err *e);
-int __real_queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
+int __real_queue_ack(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
+int __real_queue_nack(struct queue *q, const struct queue_message *m, const struct queue_return *r,
                       struct err *e);
-int __wrap_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
-                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
+int __real_queue_dead_letter(struct queue *q, const struct queue_message *m, const char *reason,
+                             struct err *e);
+int __wrap_queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                         int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
 int __wrap_queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, struct err *e);
-int __wrap_queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
-int __wrap_queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
-                       struct err *e);
-int __wrap_queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
+int __wrap_queue_ack(struct queue *q, const struct queue_message *m, size_t n, struct err *e);
+int __wrap_queue_nack(struct queue *q, const struct queue_message *m, const struct queue_return *r,
                       struct err *e);
+int __wrap_queue_dead_letter(struct queue *q, const struct queue_message *m, const char *reason,
+                             struct err *e);
 
 /* --- which handle is whose --- */
 #define HANDLES_MAX 64
@@ -133,13 +133,13 @@ int __wrap_queue_ping(struct queue *q, struct err *e)
     return call_end(&c, c.goes_on ? __real_queue_ping(q, e) : -1, e);
 }
 
-int __wrap_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
-                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e)
+int __wrap_queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                         int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e)
 {
-    struct call c = call_begin("queue_take", e, "lane=%s max=%zu lease_ms=%lld wait_ms=%lld", lane,
-                               max, (long long)lease_ms, (long long)wait_ms);
+    struct call c = call_begin("queue_receive", e, "lane=%s max=%zu lease_ms=%lld wait_ms=%lld",
+                               lane, max, (long long)lease_ms, (long long)wait_ms);
     return call_end(
-        &c, c.goes_on ? __real_queue_take(q, lane, max, lease_ms, wait_ms, out, got, e) : -1, e);
+        &c, c.goes_on ? __real_queue_receive(q, lane, max, lease_ms, wait_ms, out, got, e) : -1, e);
 }
 
 /* As a store may, each extension gives another receipt: it says until when. The store behind the
@@ -171,7 +171,7 @@ static int done(struct queue *q, const struct queue_message *m, size_t n, struct
         own[i] = m[i];
         cut_extension(&own[i]);
     }
-    int rc = __real_queue_done(q, own, n, e);
+    int rc = __real_queue_ack(q, own, n, e);
     free(own);
     return rc;
 }
@@ -184,33 +184,33 @@ int __wrap_queue_extend(struct queue *q, struct queue_message *m, int64_t lease_
 }
 
 /* "id=1 id=3" */
-int __wrap_queue_done(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
+int __wrap_queue_ack(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
 {
     struct buf text;
     buf_init(&text, n * sizeof m->id + 4 * n);
     for (size_t i = 0; i < n; i++) {
         buf_printf(&text, "%sid=%s", i > 0 ? " " : "", m[i].id);
     }
-    struct call c = call_begin("queue_done", e, "%s", text.data);
+    struct call c = call_begin("queue_ack", e, "%s", text.data);
     buf_fini(&text);
     return call_end(&c, c.goes_on ? done(q, m, n, e) : -1, e);
 }
 
-int __wrap_queue_retry(struct queue *q, const struct queue_message *m, const struct queue_return *r,
-                       struct err *e)
+int __wrap_queue_nack(struct queue *q, const struct queue_message *m, const struct queue_return *r,
+                      struct err *e)
 {
-    struct call c = call_begin("queue_retry", e, "id=%s delay_ms=%lld%s reason=%s", m->id,
+    struct call c = call_begin("queue_nack", e, "id=%s delay_ms=%lld%s reason=%s", m->id,
                                (long long)r->delay_ms, r->spend_attempt ? " spent" : "", r->reason);
     struct queue_message own = *m;
     cut_extension(&own);
-    return call_end(&c, c.goes_on ? __real_queue_retry(q, &own, r, e) : -1, e);
+    return call_end(&c, c.goes_on ? __real_queue_nack(q, &own, r, e) : -1, e);
 }
 
-int __wrap_queue_bury(struct queue *q, const struct queue_message *m, const char *reason,
-                      struct err *e)
+int __wrap_queue_dead_letter(struct queue *q, const struct queue_message *m, const char *reason,
+                             struct err *e)
 {
-    struct call c = call_begin("queue_bury", e, "id=%s reason=%s", m->id, reason);
+    struct call c = call_begin("queue_dead_letter", e, "id=%s reason=%s", m->id, reason);
     struct queue_message own = *m;
     cut_extension(&own);
-    return call_end(&c, c.goes_on ? __real_queue_bury(q, &own, reason, e) : -1, e);
+    return call_end(&c, c.goes_on ? __real_queue_dead_letter(q, &own, reason, e) : -1, e);
 }

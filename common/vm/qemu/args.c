@@ -81,7 +81,7 @@ static void add_network(struct args *a, const struct qemu_args_in *in)
         addf(a, "-netdev",
              "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:" VM_PROXY_ADDRESS
              ":" VM_PROXY_PORT "-cmd:%s connect %s %s",
-             in->keeper, in->proxy_host, in->proxy_port);
+             in->supervisor, in->proxy_host, in->proxy_port);
     }
     addf(a, "-device",
          "virtio-net-pci,id=nic,bus=pcie.0,addr=0x6,netdev=net,mac=52:54:00:12:34:56,romfile=");
@@ -89,7 +89,7 @@ static void add_network(struct args *a, const struct qemu_args_in *in)
 
 /* Starting the program for a connection is setsid and execve, which are in the sets
  * "elevateprivileges" and "spawn" of QEMU's filter. No privileges can be gained there all the same:
- * the keeper has set no_new_privs and dropped them. */
+ * the supervisor has set no_new_privs and dropped them. */
 static void add_sandbox(struct args *a, const struct qemu_args_in *in)
 {
     if (in->sandbox) {

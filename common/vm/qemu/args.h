@@ -16,7 +16,7 @@
 
 #include "common/vm/qemu/image.h"
 
-/* Descriptors that the keeper gives to QEMU beside 0 (nothing), 1 (console) and 2 (complaints). */
+/* Descriptors that the supervisor gives to QEMU beside 0 (nothing), 1 (console) and 2 (complaints). */
 #define QEMU_FD_STATUS 3
 #define QEMU_FD_INCOMING 4
 
@@ -32,9 +32,9 @@ struct qemu_args_in {
     int64_t memory_mib;
     const char *proxy_host; /* NULL: the network is open */
     const char *proxy_port;
-    const char *keeper; /* absolute path; carries the connections to the proxy */
-    bool incoming;      /* restore from QEMU_FD_INCOMING */
-    bool sandbox;       /* the binary knows -sandbox */
+    const char *supervisor; /* absolute path; carries the connections to the proxy */
+    bool incoming;          /* restore from QEMU_FD_INCOMING */
+    bool sandbox;           /* the binary knows -sandbox */
 };
 
 /* A NULL-terminated array, owned by the caller (qemu_args_free). */

@@ -46,7 +46,7 @@ int exec_find(const char *program, const char *package, char *out, size_t size, 
                    *package == '\0' ? "" : ": install the package ", package);
 }
 
-int exec_find_keeper(char *out, size_t size, struct err *e)
+int exec_find_supervisor(char *out, size_t size, struct err *e)
 {
     static const char *const places[] = {"", "../libexec/mayfly/", "../common/vm/",
                                          "../../common/vm/", "../../../common/vm/"};
@@ -55,19 +55,19 @@ int exec_find_keeper(char *out, size_t size, struct err *e)
     self[len < 0 ? 0 : len] = '\0';
     char *slash = strrchr(self, '/');
     for (size_t i = 0; slash != NULL && i < COUNT_OF(places); i++) {
-        int n =
-            snprintf(out, size, "%.*s%smayfly-vm-keeper", (int)(slash + 1 - self), self, places[i]);
+        int n = snprintf(out, size, "%.*s%smayfly-vm-supervisor", (int)(slash + 1 - self), self,
+                         places[i]);
         if (n > 0 && (size_t)n < size && access(out, X_OK) == 0) {
             return 0;
         }
     }
-    int n = snprintf(out, size, "%s/mayfly-vm-keeper", MAYFLY_LIBEXEC);
+    int n = snprintf(out, size, "%s/mayfly-vm-supervisor", MAYFLY_LIBEXEC);
     if (n > 0 && (size_t)n < size && access(out, X_OK) == 0) {
         return 0;
     }
     return err_set(
         e, ERR_PERMANENT, ENOENT,
-        "mayfly-vm-keeper is neither beside this program nor in %s: install Mayfly whole",
+        "mayfly-vm-supervisor is neither beside this program nor in %s: install Mayfly whole",
         MAYFLY_LIBEXEC);
 }
 

@@ -20,7 +20,7 @@
 #define PROBE_OUTPUT ((size_t)1 << 20)
 #define KVM_TRY_MS 20000
 #define MIB ((int64_t)1 << 20)
-/* What QEMU itself and the keeper need beside the guest's memory, for the check of room. */
+/* What QEMU itself and the supervisor need beside the guest's memory, for the check of room. */
 #define OVERHEAD_MIB 96
 
 int qemu_lock(const char *path, int *out_fd, struct err *e)
@@ -64,7 +64,7 @@ int qemu_host_probe(struct vm_qemu *q, const char *binary, struct err *e)
                   strcmp(q->image.arch, "x86_64") == 0 ? "qemu-system-x86" : "qemu-system-arm",
                   q->binary, sizeof q->binary, e) != 0 ||
         exec_find("qemu-img", "qemu-utils", q->qemu_img, sizeof q->qemu_img, e) != 0 ||
-        exec_find_keeper(q->keeper, sizeof q->keeper, e) != 0 ||
+        exec_find_supervisor(q->supervisor, sizeof q->supervisor, e) != 0 ||
         output_of(q->binary, "--version", &text, e) != 0) {
         goto out;
     }

@@ -21,12 +21,12 @@
 #define INSIST_MS 2000
 #define NEVER INT64_MAX
 
-struct keeper {
+struct supervisor {
     const char *dir;
     struct qemu_launch launch;
-    struct keeper_pipes pipes;
+    struct supervisor_pipes pipes;
     struct qemu_process_record process;
-    struct keeper_log console;
+    struct supervisor_log console;
     struct buf status;     /* all that the agent said, up to its limit */
     struct buf complaints; /* the beginning of QEMU's standard error */
     int status_fd;
@@ -55,7 +55,7 @@ static void answer_failure(const struct err *e)
     answer(text);
 }
 
-static void end_vm(struct keeper *k, const char *why)
+static void end_vm(struct supervisor *k, const char *why)
 {
     if (k->why == NULL) {
         k->why = why;
@@ -66,7 +66,7 @@ static void end_vm(struct keeper *k, const char *why)
 
 /* --- what comes out of the VM --------------------------------------------------------------- */
 
-static void take_status(struct keeper *k, struct slice data)
+static void take_status(struct supervisor *k, struct slice data)
 {
     if (k->status.len + data.len > STATUS_LIMIT) {
         return;
@@ -77,16 +77,16 @@ static void take_status(struct keeper *k, struct slice data)
     }
 }
 
-static void take_complaint(struct keeper *k, struct slice data)
+static void take_complaint(struct supervisor *k, struct slice data)
 {
     if (k->complaints.len + data.len <= STDERR_LIMIT) {
         buf_append(&k->complaints, data);
     }
-    keeper_log_write(&k->console, data);
+    supervisor_log_write(&k->console, data);
 }
 
 /* Reads what is there; at its end the pipe is closed and set to -1. */
-static void pump(struct keeper *k, int *fd, bool to_the_end)
+static void pump(struct supervisor *k, int *fd, bool to_the_end)
 {
     char chunk[16384];
     do {
@@ -98,7 +98,7 @@ static void pump(struct keeper *k, int *fd, bool to_the_end)
             } else if (fd == &k->pipes.stderr_) {
                 take_complaint(k, data);
             } else {
-                keeper_log_write(&k->console, data);
+                supervisor_log_write(&k->console, data);
             }
         } else if (n < 0 && errno == EINTR) {
             continue;
@@ -114,7 +114,7 @@ static void pump(struct keeper *k, int *fd, bool to_the_end)
 
 /* --- deadlines ------------------------------------------------------------------------------ */
 
-static bool agent_started(const struct keeper *k)
+static bool agent_started(const struct supervisor *k)
 {
     struct qemu_agent_status said;
     qemu_agent_status_parse(buf_slice(&k->status), &said);
@@ -122,7 +122,7 @@ static bool agent_started(const struct keeper *k)
 }
 
 /* Acts on what is due; returns when something may be due next. */
-static int64_t keep_deadlines(struct keeper *k)
+static int64_t keep_deadlines(struct supervisor *k)
 {
     int64_t now = clock_mono_ms();
     int64_t end_ms = k->started_ms + k->launch.max_duration_ms;
@@ -153,7 +153,7 @@ static int64_t keep_deadlines(struct keeper *k)
 /* --- the loop ------------------------------------------------------------------------------- */
 
 /* Returns whether QEMU has ended, with its wait status. */
-static bool take_signals(struct keeper *k, int *status)
+static bool take_signals(struct supervisor *k, int *status)
 {
     struct signalfd_siginfo info;
     while (read(k->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
@@ -164,7 +164,7 @@ static bool take_signals(struct keeper *k, int *status)
     return waitpid(k->process.qemu.pid, status, WNOHANG) == k->process.qemu.pid;
 }
 
-static int watch(struct keeper *k)
+static int watch(struct supervisor *k)
 {
     for (;;) {
         int status = 0;
@@ -183,7 +183,7 @@ static int watch(struct keeper *k)
     }
 }
 
-static void set_reason(const struct keeper *k, int status, char *out, size_t size)
+static void set_reason(const struct supervisor *k, int status, char *out, size_t size)
 {
     struct qemu_agent_status said;
     struct slice line;
@@ -210,7 +210,7 @@ static void set_reason(const struct keeper *k, int status, char *out, size_t siz
 }
 
 /* The exit record is last: who reads it knows that nothing else of the VM is left. */
-static void finish(struct keeper *k, int status)
+static void finish(struct supervisor *k, int status)
 {
     struct qemu_exit_record record = {.status = status};
     char path[PATH_MAX];
@@ -220,7 +220,7 @@ static void finish(struct keeper *k, int status)
     pump(k, &k->pipes.stderr_, true);
     pump(k, &k->pipes.status, true);
     set_reason(k, status, record.reason, sizeof record.reason);
-    keeper_log_close(&k->console);
+    supervisor_log_close(&k->console);
     if (!k->launch.keep_run && fs_remove_tree(qemu_path(path, k->dir, "run"), &e) != 0) {
         (void)!qemu_mark(k->dir, "unclean", &e);
     }
@@ -232,7 +232,7 @@ static void finish(struct keeper *k, int status)
     (void)!qemu_exit_record_write(k->dir, &record, &e);
 }
 
-static int begin(struct keeper *k, struct err *e)
+static int begin(struct supervisor *k, struct err *e)
 {
     char path[PATH_MAX];
     sigset_t set;
@@ -252,16 +252,16 @@ static int begin(struct keeper *k, struct err *e)
     if (qemu_launch_read(k->dir, &k->launch, e) != 0) {
         return -1;
     }
-    keeper_log_open(&k->console, k->dir, k->launch.console_limit_bytes);
+    supervisor_log_open(&k->console, k->dir, k->launch.console_limit_bytes);
     k->status_fd = open(qemu_path(path, k->dir, "status"),
                         O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
     k->started_ms = clock_mono_ms();
-    if (keeper_start_qemu(k->dir, &k->launch, &k->pipes, k->process.cgroup, &pid, e) != 0) {
+    if (supervisor_start_qemu(k->dir, &k->launch, &k->pipes, k->process.cgroup, &pid, e) != 0) {
         return -1;
     }
     /* Ours and unwaited for: even if it has ended already, its pid is not used again. */
     k->process.qemu.pid = pid;
-    if (!proc_id_of(getpid(), &k->process.keeper)) {
+    if (!proc_id_of(getpid(), &k->process.supervisor)) {
         return err_set(e, ERR_RETRY, 0, "/proc does not show our own process");
     }
     if (!proc_id_of(pid, &k->process.qemu)) {
@@ -272,12 +272,12 @@ static int begin(struct keeper *k, struct err *e)
 
 static int run(const char *dir)
 {
-    struct keeper k = {.dir = dir,
-                       .insist_ms = NEVER,
-                       .status_fd = -1,
-                       .signal_fd = -1,
-                       .console = {.fd = -1},
-                       .pipes = {-1, -1, -1}};
+    struct supervisor k = {.dir = dir,
+                           .insist_ms = NEVER,
+                           .status_fd = -1,
+                           .signal_fd = -1,
+                           .console = {.fd = -1},
+                           .pipes = {-1, -1, -1}};
     struct err e;
     int rc = 1;
 
@@ -294,7 +294,7 @@ static int run(const char *dir)
         }
         answer_failure(&e);
     }
-    keeper_log_close(&k.console);
+    supervisor_log_close(&k.console);
     qemu_launch_fini(&k.launch);
     buf_fini(&k.status);
     buf_fini(&k.complaints);
@@ -305,15 +305,16 @@ int main(int argc, char **argv)
 {
     struct stat st;
     if (argc == 4 && strcmp(argv[1], "connect") == 0) {
-        return keeper_connect(argv[2], argv[3]);
+        return supervisor_connect(argv[2], argv[3]);
     }
     if (argc != 3 || strcmp(argv[1], "run") != 0 || stat(argv[2], &st) != 0) {
-        (void)fprintf(stderr, "mayfly-vm-keeper is started by Mayfly's programs, not by hand.\n");
+        (void)fprintf(stderr,
+                      "mayfly-vm-supervisor is started by Mayfly's programs, not by hand.\n");
         return 2;
     }
     (void)close_range(3, ~0U, 0);
     (void)umask(022);
-    /* The launcher waits for this process; the VM's keeper is its child, and init's from now on. */
+    /* The launcher waits for this process; the VM's supervisor is its child, and init's from now on. */
     pid_t pid = fork();
     if (pid != 0) {
         return pid < 0 ? 1 : 0;

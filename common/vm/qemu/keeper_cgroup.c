@@ -76,7 +76,7 @@ static bool can_divide(const char *dir)
     return has_word(dir, "cgroup.subtree_control", "memory");
 }
 
-bool keeper_cgroup_find(char *mount, char *own, size_t size)
+bool supervisor_cgroup_find(char *mount, char *own, size_t size)
 {
     struct buf text;
     struct err e;
@@ -149,8 +149,8 @@ static int make_below(const char *parent, const struct qemu_launch *launch, char
 
 /* Our own group holds processes (ourselves), and such a group cannot be divided (cgroups(7), "no
  * internal processes"); with systemd's DelegateSubgroup= the one above it can. */
-int keeper_cgroup_make(const char *mount, const char *own, const struct qemu_launch *launch,
-                       char *out, size_t size)
+int supervisor_cgroup_make(const char *mount, const char *own, const struct qemu_launch *launch,
+                           char *out, size_t size)
 {
     char dir[PATH_BYTES];
     out[0] = '\0';

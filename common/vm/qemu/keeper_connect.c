@@ -88,7 +88,7 @@ static short wanted(const struct stream *in, const struct stream *out)
     return (short)((reads ? POLLIN : 0) | (writes ? POLLOUT : 0));
 }
 
-int keeper_connect(const char *host, const char *port)
+int supervisor_connect(const char *host, const char *port)
 {
     static struct stream up = {.from = 0};
     static struct stream down = {.to = 0};

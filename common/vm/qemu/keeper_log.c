@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static void open_new(struct keeper_log *log)
+static void open_new(struct supervisor_log *log)
 {
     log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     log->written = 0;
 }
 
-void keeper_log_open(struct keeper_log *log, const char *dir, int64_t limit_bytes)
+void supervisor_log_open(struct supervisor_log *log, const char *dir, int64_t limit_bytes)
 {
     (void)snprintf(log->path, sizeof log->path, "%s/console.log", dir);
     (void)snprintf(log->old_path, sizeof log->old_path, "%s.1", log->path);
@@ -20,7 +20,7 @@ void keeper_log_open(struct keeper_log *log, const char *dir, int64_t limit_byte
 }
 
 /* A disk that is full costs the console, never the VM. */
-void keeper_log_write(struct keeper_log *log, struct slice data)
+void supervisor_log_write(struct supervisor_log *log, struct slice data)
 {
     while (data.len > 0 && log->fd >= 0) {
         int64_t room = log->half_bytes - log->written;
@@ -44,7 +44,7 @@ void keeper_log_write(struct keeper_log *log, struct slice data)
     }
 }
 
-void keeper_log_close(struct keeper_log *log)
+void supervisor_log_close(struct supervisor_log *log)
 {
     if (log->fd >= 0) {
         close(log->fd);

@@ -30,7 +30,7 @@ struct start {
     bool drop;
     uid_t uid;
     gid_t gid;
-    pid_t keeper;
+    pid_t supervisor;
 };
 
 static int find_user(struct start *s, struct err *e)
@@ -102,9 +102,9 @@ static bool drop_rights(const struct start *s)
         (initgroups(s->launch->user, s->gid) != 0 || setgid(s->gid) != 0 || setuid(s->uid) != 0)) {
         return false;
     }
-    /* After the change of user, which clears it. The keeper may be gone already. */
+    /* After the change of user, which clears it. The supervisor may be gone already. */
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == s->keeper;
+           prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == s->supervisor;
 }
 
 /* Moves the descriptors to where the command line says they are; nothing else stays open. */
@@ -165,7 +165,7 @@ static int make_pipe(int *reading, int *writing, struct err *e)
     return 0;
 }
 
-static int open_all(struct start *s, struct keeper_pipes *pipes, struct err *e)
+static int open_all(struct start *s, struct supervisor_pipes *pipes, struct err *e)
 {
     s->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (s->null_fd < 0) {
@@ -205,7 +205,7 @@ static int fork_qemu(struct start *s, pid_t *out_pid, struct err *e)
         return -1;
     }
     (void)fcntl(reading, F_SETFL, 0);
-    s->keeper = getpid();
+    s->supervisor = getpid();
     pid_t pid = fork();
     if (pid == 0) {
         child(s);
@@ -224,8 +224,9 @@ static int fork_qemu(struct start *s, pid_t *out_pid, struct err *e)
     return 0;
 }
 
-int keeper_start_qemu(const char *dir, const struct qemu_launch *launch, struct keeper_pipes *pipes,
-                      char *cgroup, pid_t *out_pid, struct err *e)
+int supervisor_start_qemu(const char *dir, const struct qemu_launch *launch,
+                          struct supervisor_pipes *pipes, char *cgroup, pid_t *out_pid,
+                          struct err *e)
 {
     char mount[512];
     char own[512];
@@ -238,8 +239,8 @@ int keeper_start_qemu(const char *dir, const struct qemu_launch *launch, struct 
                       .incoming_fd = -1,
                       .cgroup_fd = -1};
     cgroup[0] = '\0';
-    if (keeper_cgroup_find(mount, own, sizeof mount)) {
-        s.cgroup_fd = keeper_cgroup_make(mount, own, launch, cgroup, 512);
+    if (supervisor_cgroup_find(mount, own, sizeof mount)) {
+        s.cgroup_fd = supervisor_cgroup_make(mount, own, launch, cgroup, 512);
     }
     int rc = -1;
     if (find_user(&s, e) == 0 && hand_over_run(&s, e) == 0 && open_all(&s, pipes, e) == 0) {

@@ -17,8 +17,8 @@
 #include "common/vm/qemu/state.h"
 
 #define LAUNCH_MAX 262144
-#define KEEPER_ANSWER_MS 15000
-#define KEEPER_STOP_MS 10000
+#define SUPERVISOR_ANSWER_MS 15000
+#define SUPERVISOR_STOP_MS 10000
 #define KILL_MS 5000
 
 int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct err *e)
@@ -106,12 +106,12 @@ void qemu_launch_fini(struct qemu_launch *launch)
     *launch = (struct qemu_launch){0};
 }
 
-int qemu_keeper_start(const char *keeper, const char *dir, struct err *e)
+int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e)
 {
-    const char *argv[] = {keeper, "run", dir, NULL};
+    const char *argv[] = {supervisor, "run", dir, NULL};
     struct buf said;
     buf_init(&said, 4096);
-    int rc = exec_capture(argv, KEEPER_ANSWER_MS, &said, e);
+    int rc = exec_capture(argv, SUPERVISOR_ANSWER_MS, &said, e);
     struct slice answer = slice_trim(buf_slice(&said));
     if (rc == 0 && !slice_eq_cstr(answer, "OK")) {
         if (slice_starts_with(answer, SLICE("ERR "))) {
@@ -138,19 +138,19 @@ static int kill_and_wait(const struct proc_id *id, struct err *e)
                : err_set(e, ERR_RETRY, ETIMEDOUT, "process %d of a VM does not die", (int)id->pid);
 }
 
-int qemu_keeper_stop(const char *dir, struct err *e)
+int qemu_supervisor_stop(const char *dir, struct err *e)
 {
     struct qemu_process_record process;
     struct err ignored;
     if (qemu_process_record_read(dir, &process, &ignored) != 0) {
         return 0;
     }
-    int fd = proc_id_open(&process.keeper);
+    int fd = proc_id_open(&process.supervisor);
     if (fd >= 0) {
         (void)pidfd_send_signal(fd, SIGTERM, NULL, 0);
-        bool ended = proc_wait(fd, clock_mono_ms() + KEEPER_STOP_MS);
+        bool ended = proc_wait(fd, clock_mono_ms() + SUPERVISOR_STOP_MS);
         close(fd);
-        if (!ended && kill_and_wait(&process.keeper, e) != 0) {
+        if (!ended && kill_and_wait(&process.supervisor, e) != 0) {
             return -1;
         }
     }

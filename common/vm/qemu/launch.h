@@ -1,14 +1,14 @@
 /*
- * The order for a keeper: what to start in a VM's directory, and within which bounds.
+ * The order for a supervisor: what to start in a VM's directory, and within which bounds.
  *
- * Written as launch.json by the provider, read by mayfly-vm-keeper (keeper.c), which is a small
+ * Written as launch.json by the provider, read by mayfly-vm-supervisor (keeper.c), which is a small
  * program of its own: a fork without exec in a worker full of threads would not be safe, and what
  * must outlive the worker must not share its memory. Nothing secret is in it.
  *
- * The keeper answers on its standard output "OK\n" once QEMU has been started and process.json is
+ * The supervisor answers on its standard output "OK\n" once QEMU has been started and process.json is
  * written, or "ERR <text>\n". From then on it pumps the console and the agent's status lines into
  * bounded files, ends the VM at its deadline, or on SIGTERM, and when QEMU has ended removes `run`
- * and writes exit.json. QEMU never outlives its keeper (PR_SET_PDEATHSIG).
+ * and writes exit.json. QEMU never outlives its supervisor (PR_SET_PDEATHSIG).
  */
 #ifndef MAYFLY_VM_QEMU_LAUNCH_H
 #define MAYFLY_VM_QEMU_LAUNCH_H
@@ -21,7 +21,7 @@
 
 struct qemu_launch {
     char **argv;    /* NULL-terminated */
-    char *user;     /* "" : the keeper's own */
+    char *user;     /* "" : the supervisor's own */
     char *incoming; /* file that QEMU gets as QEMU_FD_INCOMING; "" : none */
     char *cgroup;   /* name of the control group to make, where one may; "" : none */
     int64_t console_limit_bytes;
@@ -39,12 +39,12 @@ MUST_CHECK int qemu_launch_write(const char *dir, const struct qemu_launch *laun
 MUST_CHECK int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e);
 void qemu_launch_fini(struct qemu_launch *launch);
 
-/* Runs the keeper program for a directory that holds launch.json, and waits for its answer.
- * ERR_RETRY with the keeper's words; then nothing of it runs. */
-MUST_CHECK int qemu_keeper_start(const char *keeper, const char *dir, struct err *e);
+/* Runs the supervisor program for a directory that holds launch.json, and waits for its answer.
+ * ERR_RETRY with the supervisor's words; then nothing of it runs. */
+MUST_CHECK int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e);
 
-/* Ends what the directory's process.json names and returns when it has: tells the keeper to end the
+/* Ends what the directory's process.json names and returns when it has: tells the supervisor to end the
  * VM, and kills both when it does not. Success too when nothing runs. */
-MUST_CHECK int qemu_keeper_stop(const char *dir, struct err *e);
+MUST_CHECK int qemu_supervisor_stop(const char *dir, struct err *e);
 
 #endif

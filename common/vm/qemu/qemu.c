@@ -53,11 +53,11 @@ static int open_network(struct vm_qemu *q, const struct config_class *class, str
                        "class %s: qemu.network: proxy wants proxy.http to be http://host:port",
                        class->name);
     }
-    if (!plain_path(q->keeper)) {
+    if (!plain_path(q->supervisor)) {
         return err_set(e, ERR_PERMANENT, 0,
                        "%s: for qemu.network: proxy this path must have letters, digits and /._-+ "
                        "only",
-                       q->keeper);
+                       q->supervisor);
     }
     return 0;
 }
@@ -159,7 +159,7 @@ static void set_alive(struct vm_info *info, const char *dir)
 }
 
 /* The order of the looks matters: a VM that ends while we look has its exit record written before
- * its keeper is gone. */
+ * its supervisor is gone. */
 static int look(const struct vm_qemu *q, const char *id, struct vm_info *out, struct err *e)
 {
     char dir[PATH_MAX];
@@ -174,8 +174,8 @@ static int look(const struct vm_qemu *q, const char *id, struct vm_info *out, st
         return err_set(e, ERR_NOT_FOUND, ENOENT, "there is no VM %s here", id);
     }
     bool launching = is_being_launched(dir);
-    bool alive =
-        qemu_process_record_read(dir, &process, &ignored) == 0 && proc_id_alive(&process.keeper);
+    bool alive = qemu_process_record_read(dir, &process, &ignored) == 0 &&
+                 proc_id_alive(&process.supervisor);
     bool ended = qemu_exit_record_read(dir, &exit, &ignored) == 0;
     (void)!qemu_vm_record_read(dir, &record, &ignored);
     (void)snprintf(info.id, sizeof info.id, "%s", id);
@@ -304,7 +304,7 @@ static int vm_qemu_terminate(void *state, const char *id, int64_t grace_ms, stru
         return -1;
     }
     if (qemu_process_record_read(dir, &process, &ignored) == 0) {
-        int fd = proc_id_open(&process.keeper);
+        int fd = proc_id_open(&process.supervisor);
         if (fd >= 0) {
             reason = "terminated";
             if (grace_ms > 0) {
@@ -314,7 +314,7 @@ static int vm_qemu_terminate(void *state, const char *id, int64_t grace_ms, stru
             close(fd);
         }
     }
-    if (qemu_keeper_stop(dir, e) != 0) {
+    if (qemu_supervisor_stop(dir, e) != 0) {
         return -1;
     }
     leave_exit_record(dir, reason);
@@ -333,8 +333,8 @@ static int vm_qemu_forget(void *state, const char *id, struct err *e)
         return err_set(e, ERR_CONFLICT, EBUSY, "VM %s has not ended: terminate it first", id);
     }
     (void)qemu_path(dir, q->vms_dir, id);
-    /* Of one that vanished QEMU may live a moment longer than its keeper. */
-    return qemu_keeper_stop(dir, e) != 0 ? -1 : fs_remove_tree(dir, e);
+    /* Of one that vanished QEMU may live a moment longer than its supervisor. */
+    return qemu_supervisor_stop(dir, e) != 0 ? -1 : fs_remove_tree(dir, e);
 }
 
 /* --- the console ---------------------------------------------------------------------------- */

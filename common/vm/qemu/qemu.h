@@ -32,7 +32,7 @@ struct vm_qemu {
     struct qemu_image image;
     char binary[PATH_MAX];
     char qemu_img[PATH_MAX];
-    char keeper[PATH_MAX];
+    char supervisor[PATH_MAX];
     char state_dir[PATH_MAX]; /* real path */
     char vms_dir[PATH_MAX];   /* below it: one directory per VM of this deployment and class */
     char saved_dir[PATH_MAX];
@@ -99,7 +99,7 @@ MUST_CHECK int qemu_overlay_create(const struct vm_qemu *q, const char *base, bo
 
 /* --- a launch's parts that the saved machine needs too (qemu/run.c) ------------------------ */
 
-/* Writes launch.json into `dir` (which has run/ with the overlay in it) and starts the keeper. */
+/* Writes launch.json into `dir` (which has run/ with the overlay in it) and starts the supervisor. */
 struct qemu_start {
     const char *dir;
     const char *accel;
@@ -111,7 +111,7 @@ struct qemu_start {
 };
 MUST_CHECK int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *e);
 
-/* Whether the keeper of the VM in `dir` has written its exit record; then *e says why it ended. */
+/* Whether the supervisor of the VM in `dir` has written its exit record; then *e says why it ended. */
 bool qemu_has_ended(const char *dir, struct err *e);
 
 MUST_CHECK int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e);

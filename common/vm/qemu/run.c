@@ -49,7 +49,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
                                     .memory_mib = q->memory_mib,
                                     .proxy_host = q->closed_network ? q->proxy.host : NULL,
                                     .proxy_port = q->proxy.port,
-                                    .keeper = q->keeper,
+                                    .supervisor = q->supervisor,
                                     .incoming = *s->incoming != '\0',
                                     .sandbox = q->sandbox};
     char incoming[PATH_MAX];
@@ -74,7 +74,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
     };
     int rc = qemu_launch_write(s->dir, &launch, e);
     qemu_args_free(launch.argv);
-    return rc != 0 ? -1 : qemu_keeper_start(q->keeper, s->dir, e);
+    return rc != 0 ? -1 : qemu_supervisor_start(q->supervisor, s->dir, e);
 }
 
 bool qemu_has_ended(const char *dir, struct err *e)
@@ -83,7 +83,7 @@ bool qemu_has_ended(const char *dir, struct err *e)
     struct qemu_process_record process;
     struct err ignored;
     bool known = qemu_process_record_read(dir, &process, &ignored) == 0;
-    bool alive = known && proc_id_alive(&process.keeper);
+    bool alive = known && proc_id_alive(&process.supervisor);
     if (qemu_exit_record_read(dir, &exit, &ignored) == 0) {
         (void)err_set(e, ERR_RETRY, 0, "the VM ended: %s", exit.reason);
         return true;
@@ -125,7 +125,7 @@ static int settle_existing(struct launch *l, struct err *e)
             return 1;
         }
     }
-    if (qemu_keeper_stop(l->dir, e) != 0 || fs_remove_tree(l->dir, e) != 0) {
+    if (qemu_supervisor_stop(l->dir, e) != 0 || fs_remove_tree(l->dir, e) != 0) {
         return -1;
     }
     return 0;
@@ -254,7 +254,7 @@ static int read_answer(const struct launch *l, int fd, int64_t deadline_ms, stru
     buf_init(&in, ANSWER_MAX);
     int rc = qemu_read_line(fd, &in, &line, deadline_ms, e);
     if (rc != 0) {
-        /* What the keeper knows says more than a connection that was closed. */
+        /* What the supervisor knows says more than a connection that was closed. */
         int64_t until = clock_mono_ms() + 1000;
         while (e->code == ECONNRESET && clock_mono_ms() < until) {
             if (qemu_has_ended(l->dir, &why)) {
@@ -346,7 +346,7 @@ static int start_once(const struct launch *l, const struct qemu_saved *saved, st
         qemu_mark(l->dir, "accepted", e) == 0) {
         return 0;
     }
-    if (qemu_keeper_stop(l->dir, &ignored) == 0) {
+    if (qemu_supervisor_stop(l->dir, &ignored) == 0) {
         (void)!fs_remove_tree(l->run_dir, &ignored);
         (void)unlink(qemu_path(path, l->dir, "process.json"));
         (void)unlink(qemu_path(path, l->dir, "exit.json"));
@@ -415,7 +415,7 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
         rc = qemu_host_room(l.q, e) != 0 || qemu_host_accel(l.q, &l.accel, e) != 0
                  ? -1
                  : start_somehow(&l, e);
-        if (rc != 0 && qemu_keeper_stop(l.dir, &ignored) == 0) {
+        if (rc != 0 && qemu_supervisor_stop(l.dir, &ignored) == 0) {
             (void)!fs_remove_tree(l.dir, &ignored);
         }
         unlock_vm(&l);

@@ -95,7 +95,7 @@ int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, int64_t time
     random_hex(name + 5, 8);
     (void)qemu_path(dir, q->saved_dir, name);
     int rc = boot(q, dir, accel, timeout_ms, e);
-    if (qemu_keeper_stop(dir, &ignored) == 0) {
+    if (qemu_supervisor_stop(dir, &ignored) == 0) {
         (void)!fs_remove_tree(dir, &ignored);
     }
     return rc;
@@ -184,7 +184,7 @@ static int make_in(const struct vm_qemu *q, const char *accel, const char *work,
     (void)qemu_path(disk, work, "disk.qcow2");
     (void)qemu_path(state, work, "state");
     if (boot(q, work, accel, q->boot_timeout_ms, e) != 0 || save_state(work, state, e) != 0 ||
-        qemu_keeper_stop(work, e) != 0) {
+        qemu_supervisor_stop(work, e) != 0) {
         return -1;
     }
     if (rename(run_overlay, disk) != 0) {
@@ -265,8 +265,8 @@ static int make(const struct vm_qemu *q, const char *accel, const char *key,
     (void)qemu_path(work, q->saved_dir, name);
     (void)qemu_path(disk, s->dir, "disk.qcow2");
     (void)qemu_path(fresh, s->dir, "overlay.new");
-    /* What a maker that was killed left: its keeper may still run. */
-    if (qemu_keeper_stop(work, e) != 0 || fs_remove_tree(work, e) != 0 ||
+    /* What a maker that was killed left: its supervisor may still run. */
+    if (qemu_supervisor_stop(work, e) != 0 || fs_remove_tree(work, e) != 0 ||
         fs_remove_tree(s->dir, e) != 0 || fs_mkdirs(work, 0755, e) != 0) {
         return -1;
     }
@@ -279,7 +279,7 @@ static int make(const struct vm_qemu *q, const char *accel, const char *key,
                      : err_errno(e, ERR_RETRY, errno, "cannot write %s", s->overlay);
         }
     }
-    if (qemu_keeper_stop(work, &ignored) == 0) {
+    if (qemu_supervisor_stop(work, &ignored) == 0) {
         (void)!fs_remove_tree(work, &ignored);
     }
     return rc;

@@ -200,7 +200,7 @@ int qemu_process_record_read(const char *dir, struct qemu_process_record *out, s
     if (read_record(dir, "process.json", &tree, e) != 0) {
         return -1;
     }
-    process_of(tree, "keeper", &out->keeper);
+    process_of(tree, "supervisor", &out->supervisor);
     process_of(tree, "qemu", &out->qemu);
     text_of(tree, "cgroup", out->cgroup, sizeof out->cgroup);
     json_decref(tree);
@@ -216,8 +216,8 @@ static json_t *process_pack(const struct proc_id *id)
 int qemu_process_record_write(const char *dir, const struct qemu_process_record *r, struct err *e)
 {
     return write_record(dir, "process.json",
-                        json_pack("{s:i,s:o,s:o,s:s}", "version", QEMU_RECORD_VERSION, "keeper",
-                                  process_pack(&r->keeper), "qemu", process_pack(&r->qemu),
+                        json_pack("{s:i,s:o,s:o,s:s}", "version", QEMU_RECORD_VERSION, "supervisor",
+                                  process_pack(&r->supervisor), "qemu", process_pack(&r->qemu),
                                   "cgroup", r->cgroup),
                         e);
 }

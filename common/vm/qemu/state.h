@@ -4,12 +4,12 @@
  *   <state_dir>/<deployment>.<class>/<vm name>/
  *     lock          held (F_OFD_SETLK) by the process that is launching the VM
  *     vm.json       by the launcher: version, name, token, image, how it started
- *     launch.json   by the launcher, for the keeper: command line and bounds (qemu/launch.h)
- *     process.json  by the keeper: its own and QEMU's identity
+ *     launch.json   by the launcher, for the supervisor: command line and bounds (qemu/launch.h)
+ *     process.json  by the supervisor: its own and QEMU's identity
  *     accepted      by the launcher: the agent has taken the payload
  *     ending        by whoever asked the VM to end
  *     status        the agent's lines; console.log, console.log.1: the newest part of the console
- *     exit.json     by the keeper, when all is over: time, reason
+ *     exit.json     by the supervisor, when all is over: time, reason
  *     run/          QEMU's own: overlay.qcow2 and the sockets; gone when it has ended
  *
  * Each file has one writer and is replaced atomically, so that any process of the host may read at
@@ -54,7 +54,7 @@ struct qemu_vm_record {
 };
 
 struct qemu_process_record {
-    struct proc_id keeper;
+    struct proc_id supervisor;
     struct proc_id qemu;
     char cgroup[512]; /* the VM's own cgroup directory; "" : none */
 };

@@ -255,8 +255,8 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
 {
     struct err e = {0};
     struct worker w = {0};
-    stop_init(&w.intake);
-    stop_init(&w.working);
+    wakeup_init(&w.intake);
+    wakeup_init(&w.working);
     w.config = config_live_new(c, NULL, CONFIG_FOR_WORKER);
     if (queue_open(c->queue, &w.queue, &e) != 0 || ledger_open(c->ledger, &w.ledger, &e) != 0 ||
         fleet_open(c, w.ledger, NULL, &w.fleet, &e) != 0) {
@@ -269,7 +269,7 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
         exit(1);
     }
     bool good = drive(p, peer, c->queue, jobs);
-    stop_raise(&w.intake);
+    wakeup_raise(&w.intake);
     queue_interrupt(w.queue);
     launch_pool_join(launches);
     fleet_close(w.fleet);

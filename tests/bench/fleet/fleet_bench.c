@@ -88,7 +88,7 @@ static void on_gone(void)
 static void slot_freed(void *arg)
 {
     struct worker *w = arg;
-    stop_wake(&w->intake);
+    wakeup_signal(&w->intake);
 }
 
 static void work(const struct plan *p)
@@ -96,27 +96,27 @@ static void work(const struct plan *p)
     struct err e = {0};
     struct worker w = {.config = config_live_new(p->config, NULL, CONFIG_FOR_WORKER)};
     const struct config_worker *c = &p->config->worker;
-    stop_init(&w.intake);
-    stop_init(&w.working);
+    wakeup_init(&w.intake);
+    wakeup_init(&w.working);
     must(queue_open(p->config->queue, &w.queue, &e), &e);
     must(ledger_open(p->config->ledger, &w.ledger, &e), &e);
     w.fleet = stand_in_fleet(w.ledger);
     while (sem_wait(&board->begin) != 0) {
     }
-    ledger_watch_freed(w.ledger, slot_freed, &w);
+    ledger_watch_releases(w.ledger, slot_freed, &w);
     struct events *events = NULL;
     struct launch_pool *launches = NULL;
-    must(enders_start(&w, (size_t)c->terminate_threads, &w.enders, &e), &e);
+    must(terminators_start(&w, (size_t)c->terminate_threads, &w.terminators, &e), &e);
     must(events_start(&w, (size_t)c->event_consumer_threads, &events, &e), &e);
     must(launch_pool_start(&w, p->config, &launches, &e), &e);
     while (sem_wait(&board->end) != 0) {
     }
-    stop_raise(&w.intake);
+    wakeup_raise(&w.intake);
     queue_interrupt(w.queue);
     launch_pool_join(launches);
     events_join(events);
-    stop_raise(&w.working);
-    enders_join(w.enders);
+    wakeup_raise(&w.working);
+    terminators_join(w.terminators);
     ledger_close(w.ledger);
     queue_close(w.queue);
     free(w.fleet);

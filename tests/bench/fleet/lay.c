@@ -39,7 +39,7 @@ static void look_over(struct ledger *l, int64_t known)
     must(ledger_vm_get(l, job.facts.runner_name, &vm, &e), &e);
     ASSERT(job.state == JOB_DONE && vm.state == VM_GONE && vm.job_id == known - 1);
     int64_t freed;
-    must(ledger_freed(l, &freed, &e), &e);
+    must(ledger_release_seq(l, &freed, &e), &e);
     ASSERT(freed == known);
 }
 

@@ -138,8 +138,8 @@ int main(int argc, char **argv)
     struct ingress_player player =
         ingress_player_start(c->queue, "small", board->accepted_us, NULL);
     double reference = stand_in_durable_writes(argv[1]);
-    stop_init(&w.intake);
-    stop_init(&w.working);
+    wakeup_init(&w.intake);
+    wakeup_init(&w.working);
     w.config = config_live_new(c, NULL, CONFIG_FOR_WORKER);
     if (queue_open(c->queue, &w.queue, &e) != 0 || ledger_open(c->ledger, &w.ledger, &e) != 0) {
         fprintf(stderr, "open: %s\n", e.message);
@@ -152,7 +152,7 @@ int main(int argc, char **argv)
     }
     bool good = measure(&player, jobs, &p50, &p99, &per_second);
     good = ingress_player_end(&player) && good;
-    stop_raise(&w.intake);
+    wakeup_raise(&w.intake);
     queue_interrupt(w.queue);
     launch_pool_join(launches);
     ledger_close(w.ledger);

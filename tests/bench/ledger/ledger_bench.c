@@ -30,7 +30,7 @@ static const char *const part_names[PARTS] = {
 static void time_reads(struct ledger *l)
 {
     struct ledger_caps caps = {.fleet = 1000, .class_max = 1000};
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct ledger_count *counts = NULL;
     struct ledger_balance *balances = NULL;
     int64_t freed;
@@ -38,11 +38,11 @@ static void time_reads(struct ledger *l)
     struct err e;
     int64_t since = clock_mono_us();
     for (int i = 0; i < READS; i++) {
-        must(ledger_room(l, "small", &caps, &room, &e), &e);
+        must(ledger_capacity(l, "small", &caps, &room, &e), &e);
     }
     printf("  room      %7.1f us\n", (double)ways_lap(&since) / READS);
     for (int i = 0; i < READS; i++) {
-        must(ledger_freed(l, &freed, &e), &e);
+        must(ledger_release_seq(l, &freed, &e), &e);
     }
     printf("  freed     %7.1f us\n", (double)ways_lap(&since) / READS);
     for (int i = 0; i < READS; i++) {

@@ -71,9 +71,9 @@ static int64_t take_and_finish(struct queue *q, size_t batch)
     struct queue_message m[128];
     size_t got = 0;
     struct err e;
-    check(queue_take(q, "events", batch, 60000, 0, m, &got, &e), &e);
+    check(queue_receive(q, "events", batch, 60000, 0, m, &got, &e), &e);
     if (got > 0) {
-        check(queue_done(q, m, got, &e), &e);
+        check(queue_ack(q, m, got, &e), &e);
     }
     for (size_t i = 0; i < got; i++) {
         queue_message_fini(&m[i]);
@@ -159,10 +159,10 @@ static void take_wakes(const char *what, struct queue *q)
         struct queue_message m;
         size_t got = 0;
         while (got == 0) {
-            check(queue_take(q, "launch.wake", 1, 60000, 60000, &m, &got, &e), &e);
+            check(queue_receive(q, "launch.wake", 1, 60000, 60000, &m, &got, &e), &e);
         }
         late_us[i] = clock_mono_us() - strtoll(m.body, NULL, 10);
-        check(queue_done(q, &m, 1, &e), &e);
+        check(queue_ack(q, &m, 1, &e), &e);
         queue_message_fini(&m);
     }
     qsort(late_us, WAKES, sizeof late_us[0], compare);
@@ -217,7 +217,7 @@ static void *wait_idly(void *arg)
     struct err e;
     char lane[QUEUE_LANE_MAX];
     (void)snprintf(lane, sizeof lane, "launch.idle-%zu", h->batch);
-    check(queue_take(h->q, lane, 1, 60000, 3600000, &m, &got, &e), &e);
+    check(queue_receive(h->q, lane, 1, 60000, 3600000, &m, &got, &e), &e);
     return NULL;
 }
 

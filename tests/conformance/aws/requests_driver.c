@@ -108,7 +108,7 @@ static size_t take_some(struct queue *q, const char *lane, size_t max, struct qu
 {
     struct err e = {0};
     size_t got = 0;
-    must(queue_take(q, lane, max, 30000, 5000, m, &got, &e), "take", &e);
+    must(queue_receive(q, lane, max, 30000, 5000, m, &got, &e), "take", &e);
     return got;
 }
 
@@ -119,12 +119,12 @@ static void settle_some(struct queue *q)
     const struct queue_return back = {.delay_ms = 1000, .spend_attempt = true, .reason = "later"};
     if (take_some(q, "events", 1, &m) == 1) {
         must(queue_extend(q, &m, 60000, &e), "extend", &e);
-        must(queue_done(q, &m, 1, &e), "done", &e);
+        must(queue_ack(q, &m, 1, &e), "done", &e);
         queue_message_fini(&m);
     }
     for (int i = 0; i < 2 && take_some(q, "launch.arm", 1, &m) == 1; i++) {
-        must(i == 0 ? queue_retry(q, &m, &back, &e) : queue_bury(q, &m, "refused", &e), "settle",
-             &e);
+        must(i == 0 ? queue_nack(q, &m, &back, &e) : queue_dead_letter(q, &m, "refused", &e),
+             "settle", &e);
         queue_message_fini(&m);
     }
 }
@@ -139,7 +139,7 @@ static void look_at_the_dead(struct queue *q)
     free(depths);
     must(queue_dead(q, "launch.arm", 10, &dead, &n, &e), "dead", &e);
     if (n > 0) {
-        must(queue_kick(q, dead[0].message.id, &e), "kick", &e);
+        must(queue_redrive(q, dead[0].message.id, &e), "kick", &e);
     }
     queue_entries_free(dead, n);
 }

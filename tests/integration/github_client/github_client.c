@@ -181,7 +181,7 @@ static int register_named(const struct github_scope *s, const char *name, struct
 
 /* --- many jobs at once ------------------------------------------------------------------------ */
 
-struct crew {
+struct sqs_thread_pool {
     json_t *jobs; /* [{id, run_id}] */
     pthread_mutex_t lock;
     size_t next;
@@ -212,7 +212,7 @@ static int serve_job(int64_t id, struct err *e)
 
 static void *serve_jobs(void *arg)
 {
-    struct crew *c = arg;
+    struct sqs_thread_pool *c = arg;
     for (;;) {
         struct err e;
         pthread_mutex_lock(&c->lock);
@@ -234,7 +234,7 @@ static void *serve_jobs(void *arg)
 static void the_smooth_path_costs_at_most_2_2_calls_a_job(void **state)
 {
     (void)state;
-    struct crew crew = {.next = 0};
+    struct sqs_thread_pool crew = {.next = 0};
     pthread_t threads[THREADS];
     char order[160];
     assert_int_equal(pthread_mutex_init(&crew.lock, NULL), 0);

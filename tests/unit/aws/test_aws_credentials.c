@@ -19,12 +19,12 @@
 /* A container's endpoint that gives keys AK1, AK2, … that live for so long, and tells of each. */
 struct container {
     struct http_server *http;
-    struct stop told; /* woken by each answer */
+    struct wakeup told; /* woken by each answer */
     pthread_mutex_t lock;
     int asked;
     int64_t life_ms;
     bool broken;
-    struct stop *hold; /* not NULL: answers wait until it is raised */
+    struct wakeup *hold; /* not NULL: answers wait until it is raised */
 };
 
 static void give_keys(void *arg, const struct served_request *q, struct served_answer *a)
@@ -35,12 +35,12 @@ static void give_keys(void *arg, const struct served_request *q, struct served_a
     int n = ++c->asked;
     bool broken = c->broken;
     int64_t life_ms = c->life_ms;
-    struct stop *until = c->hold;
+    struct wakeup *until = c->hold;
     pthread_mutex_unlock(&c->lock);
-    stop_wake(&c->told);
+    wakeup_signal(&c->told);
     if (until != NULL) {
         http_server_release(c->http);
-        (void)stop_sleep(until, 60000);
+        (void)wakeup_sleep(until, 60000);
         http_server_regain(c->http);
     }
     a->status = broken ? 400 : 200;
@@ -55,7 +55,7 @@ static void container_start(struct container *c, int64_t life_ms)
 {
     char uri[128];
     *c = (struct container){.life_ms = life_ms};
-    stop_init(&c->told);
+    wakeup_init(&c->told);
     assert_int_equal(pthread_mutex_init(&c->lock, NULL), 0);
     c->http = http_server_start(give_keys, c);
     (void)snprintf(uri, sizeof uri, "%s/keys", http_server_url(c->http));
@@ -65,7 +65,7 @@ static void container_start(struct container *c, int64_t life_ms)
 static void container_stop(struct container *c)
 {
     http_server_stop(c->http);
-    stop_fini(&c->told);
+    wakeup_fini(&c->told);
     pthread_mutex_destroy(&c->lock);
 }
 
@@ -84,7 +84,7 @@ static void set_broken(struct container *c, bool broken)
     pthread_mutex_unlock(&c->lock);
 }
 
-static void hold_answers(struct container *c, struct stop *until)
+static void hold_answers(struct container *c, struct wakeup *until)
 {
     pthread_mutex_lock(&c->lock);
     c->hold = until;
@@ -94,11 +94,11 @@ static void hold_answers(struct container *c, struct stop *until)
 static void wait_until_asked(struct container *c, int times)
 {
     for (;;) {
-        uint64_t seen = stop_wakes(&c->told);
+        uint64_t seen = wakeup_count(&c->told);
         if (asked(c) >= times) {
             return;
         }
-        (void)stop_wait(&c->told, seen, 60000);
+        (void)wakeup_wait(&c->told, seen, 60000);
     }
 }
 
@@ -154,10 +154,10 @@ static void *get_keys(void *arg)
 static void many_that_need_keys_at_once_look_once(void **state)
 {
     struct container box;
-    struct stop until;
+    struct wakeup until;
     pthread_t threads[8];
     (void)state;
-    stop_init(&until);
+    wakeup_init(&until);
     container_start(&box, 0);
     box.hold = &until;
     struct aws_credentials *c = aws_credentials_acquire();
@@ -166,7 +166,7 @@ static void many_that_need_keys_at_once_look_once(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, get_keys, c), 0);
     }
     wait_until_asked(&box, 1);
-    stop_raise(&until);
+    wakeup_raise(&until);
     for (size_t i = 0; i < COUNT_OF(threads); i++) {
         void *got = NULL;
         assert_int_equal(pthread_join(threads[i], &got), 0);
@@ -177,7 +177,7 @@ static void many_that_need_keys_at_once_look_once(void **state)
     assert_keys(c, "AK1");
     aws_credentials_release(c);
     container_stop(&box);
-    stop_fini(&until);
+    wakeup_fini(&until);
 }
 
 /* --- renewal ---------------------------------------------------------------------------------- */
@@ -337,38 +337,38 @@ static void *refuse_first(void *arg)
 }
 
 struct release {
-    struct stop *ready;
+    struct wakeup *ready;
     uint64_t seen;
-    struct stop *hold;
+    struct wakeup *hold;
 };
 
 static void *let_go_when_ready(void *arg)
 {
     struct release *r = arg;
-    (void)stop_wait(r->ready, r->seen, 60000);
-    stop_raise(r->hold);
+    (void)wakeup_wait(r->ready, r->seen, 60000);
+    wakeup_raise(r->hold);
     return NULL;
 }
 
 static void refusals_during_a_look_wait_for_what_it_finds(void **state)
 {
     struct container box;
-    struct stop until;
-    struct stop ready;
+    struct wakeup until;
+    struct wakeup ready;
     pthread_t first;
     pthread_t releaser;
     (void)state;
-    stop_init(&until);
-    stop_init(&ready);
+    wakeup_init(&until);
+    wakeup_init(&ready);
     container_start(&box, 0);
     struct refused one = {.keys = aws_credentials_acquire()};
-    struct release release = {&ready, stop_wakes(&ready), &until};
+    struct release release = {&ready, wakeup_count(&ready), &until};
     assert_keys(one.keys, "AK1");
     hold_answers(&box, &until);
     assert_int_equal(pthread_create(&first, NULL, refuse_first, &one), 0);
     assert_int_equal(pthread_create(&releaser, NULL, let_go_when_ready, &release), 0);
     wait_until_asked(&box, 2);
-    stop_wake(&ready);
+    wakeup_signal(&ready);
     assert_true(aws_credentials_refused(one.keys, "AK1"));
     assert_int_equal(pthread_join(first, NULL), 0);
     assert_int_equal(pthread_join(releaser, NULL), 0);
@@ -376,8 +376,8 @@ static void refusals_during_a_look_wait_for_what_it_finds(void **state)
     assert_int_equal(asked(&box), 2);
     aws_credentials_release(one.keys);
     container_stop(&box);
-    stop_fini(&ready);
-    stop_fini(&until);
+    wakeup_fini(&ready);
+    wakeup_fini(&until);
 }
 
 static void refused_keys_that_stay_the_same_are_not_tried_again(void **state)

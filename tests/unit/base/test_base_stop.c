@@ -19,67 +19,67 @@
 
 static void wait_ends_when_its_time_is_over(void **state)
 {
-    struct stop s;
+    struct wakeup s;
     (void)state;
-    stop_init(&s);
+    wakeup_init(&s);
     int64_t before = clock_mono_ms();
-    assert_false(stop_wait(&s, stop_wakes(&s), 20));
-    assert_false(stop_sleep(&s, 20));
+    assert_false(wakeup_wait(&s, wakeup_count(&s), 20));
+    assert_false(wakeup_sleep(&s, 20));
     assert_true(clock_mono_ms() - before >= 40);
-    assert_false(stop_wait(&s, stop_wakes(&s), 0));
-    stop_fini(&s);
+    assert_false(wakeup_wait(&s, wakeup_count(&s), 0));
+    wakeup_fini(&s);
 }
 
 static void raised_stop_never_waits_again(void **state)
 {
-    struct stop s;
+    struct wakeup s;
     (void)state;
-    stop_init(&s);
-    assert_false(stop_raised(&s));
-    stop_raise(&s);
-    assert_true(stop_raised(&s));
+    wakeup_init(&s);
+    assert_false(wakeup_raised(&s));
+    wakeup_raise(&s);
+    assert_true(wakeup_raised(&s));
     int64_t before = clock_mono_ms();
-    assert_true(stop_wait(&s, stop_wakes(&s), LONG_MS));
-    assert_true(stop_sleep(&s, LONG_MS));
+    assert_true(wakeup_wait(&s, wakeup_count(&s), LONG_MS));
+    assert_true(wakeup_sleep(&s, LONG_MS));
     assert_true(clock_mono_ms() - before < LONG_MS);
-    stop_fini(&s);
+    wakeup_fini(&s);
 }
 
 static void wake_between_look_and_wait_is_not_missed(void **state)
 {
-    struct stop s;
+    struct wakeup s;
     (void)state;
-    stop_init(&s);
-    uint64_t seen = stop_wakes(&s);
-    stop_wake(&s);
+    wakeup_init(&s);
+    uint64_t seen = wakeup_count(&s);
+    wakeup_signal(&s);
     int64_t before = clock_mono_ms();
-    assert_false(stop_wait(&s, seen, LONG_MS));
+    assert_false(wakeup_wait(&s, seen, LONG_MS));
     assert_true(clock_mono_ms() - before < LONG_MS);
-    assert_true(stop_wakes(&s) != seen);
-    stop_fini(&s);
+    assert_true(wakeup_count(&s) != seen);
+    wakeup_fini(&s);
 }
 
 static void wake_does_not_end_a_sleep(void **state)
 {
-    struct stop s;
+    struct wakeup s;
     (void)state;
-    stop_init(&s);
-    stop_wake(&s);
+    wakeup_init(&s);
+    wakeup_signal(&s);
     int64_t before = clock_mono_ms();
-    assert_false(stop_sleep(&s, 30));
+    assert_false(wakeup_sleep(&s, 30));
     assert_true(clock_mono_ms() - before >= 30);
-    stop_fini(&s);
+    wakeup_fini(&s);
 }
 
 struct sleeper {
-    struct stop *stop;
+    struct wakeup *stop;
     bool raised;
 };
 
 static void *sleep_long(void *arg)
 {
     struct sleeper *x = arg;
-    x->raised = stop_sleep(x->stop, LONG_MS);
+    x->raised = wakeup_sleep(x->stop, LONG_MS);
     return NULL;
 }
 
@@ -87,38 +87,38 @@ static void raise_wakes_every_sleeper(void **state)
 {
     pthread_t threads[3];
     struct sleeper sleepers[3];
-    struct stop s;
+    struct wakeup s;
     (void)state;
-    stop_init(&s);
+    wakeup_init(&s);
     for (size_t i = 0; i < 3; i++) {
         sleepers[i] = (struct sleeper){&s, false};
         assert_int_equal(pthread_create(&threads[i], NULL, sleep_long, &sleepers[i]), 0);
     }
-    stop_raise(&s);
+    wakeup_raise(&s);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_true(sleepers[i].raised);
     }
-    stop_fini(&s);
+    wakeup_fini(&s);
 }
 
 static void signal_is_waited_for(void **state)
 {
     (void)state;
-    stop_block_signals();
-    assert_int_equal(stop_wait_signal(1), 0);
+    signals_block();
+    assert_int_equal(signals_wait(1), 0);
     assert_int_equal(kill(getpid(), SIGHUP), 0);
-    assert_int_equal(stop_wait_signal(LONG_MS), SIGHUP);
+    assert_int_equal(signals_wait(LONG_MS), SIGHUP);
     assert_int_equal(kill(getpid(), SIGTERM), 0);
-    assert_int_equal(stop_wait_signal(LONG_MS), SIGTERM);
-    assert_int_equal(stop_wait_signal(0), 0);
+    assert_int_equal(signals_wait(LONG_MS), SIGTERM);
+    assert_int_equal(signals_wait(0), 0);
 }
 
 static void write_to_a_closed_pipe_does_not_kill(void **state)
 {
     int fds[2];
     (void)state;
-    stop_block_signals();
+    signals_block();
     assert_int_equal(pipe(fds), 0);
     close(fds[0]);
     assert_int_equal(write(fds[1], "x", 1), -1);
@@ -153,10 +153,10 @@ static void other_signal_does_not_end_the_wait(void **state)
     pthread_t self = pthread_self();
     pthread_t thread;
     (void)state;
-    stop_block_signals();
+    signals_block();
     assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
     assert_int_equal(pthread_create(&thread, NULL, interrupt_then_terminate, &self), 0);
-    assert_int_equal(stop_wait_signal(LONG_MS), SIGTERM);
+    assert_int_equal(signals_wait(LONG_MS), SIGTERM);
     assert_int_equal(pthread_join(thread, NULL), 0);
 }
 

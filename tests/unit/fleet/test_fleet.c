@@ -1,7 +1,7 @@
 /*
  * Ending a VM, above all one whose machine nobody can name; and the rates of the provider's calls.
  * GitHub and the providers are scripted (tests/lib), the ledger is one in memory, and no time
- * passes but the script's (the test links with --wrap=stop_sleep).
+ * passes but the script's (the test links with --wrap=wakeup_sleep).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,11 +78,11 @@ static enum ledger_vm_state row_state(void)
     return vm.state;
 }
 
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 {
     script.now_ms += timeout_ms;
-    return stop_raised(s);
+    return wakeup_raised(s);
 }
 
 static char text_arm[] = "arm";

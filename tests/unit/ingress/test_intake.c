@@ -42,10 +42,10 @@ static size_t items_put(void)
     size_t got = 1;
     struct err e;
     while (got > 0) {
-        MUST(queue_take(queue, "events", 64, 60000, 0, m, &got, &e));
+        MUST(queue_receive(queue, "events", 64, 60000, 0, m, &got, &e));
         for (size_t i = 0; i < got; i++) {
             assert_string_equal(m[i].body, "{}");
-            MUST(queue_done(queue, &m[i], 1, &e));
+            MUST(queue_ack(queue, &m[i], 1, &e));
             queue_message_fini(&m[i]);
         }
         n += got;

@@ -44,11 +44,11 @@ static size_t arrived(void)
     size_t got = 1;
     struct err e;
     while (got > 0) {
-        MUST(queue_take(q, "events", 1, PATIENCE_US, 0, &m, &got, &e));
+        MUST(queue_receive(q, "events", 1, PATIENCE_US, 0, &m, &got, &e));
         if (got > 0) {
             assert_string_equal(m.key, "1");
             assert_string_equal(m.body, "body");
-            MUST(queue_done(q, &m, 1, &e));
+            MUST(queue_ack(q, &m, 1, &e));
             queue_message_fini(&m);
             n++;
         }

@@ -204,7 +204,7 @@ static void collect(int64_t wait_ms)
     struct err e;
     MUST(queue_open(queue_url, &q, &e));
     do {
-        MUST(queue_take(q, "launch.small", 64, LONG_US, wait_ms, m, &got, &e));
+        MUST(queue_receive(q, "launch.small", 64, LONG_US, wait_ms, m, &got, &e));
         for (size_t i = 0; i < got; i++) {
             assert_true(arrived_count < COUNT_OF(arrived));
             arrived[arrived_count++] = (int)strtol(m[i].key, NULL, 10);

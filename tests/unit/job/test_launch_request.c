@@ -166,7 +166,7 @@ static void take_one(struct queue *q, const char *lane, struct queue_message *m)
 {
     struct err e = {0};
     size_t got = 0;
-    assert_int_equal(queue_take(q, lane, 1, 60000, 0, m, &got, &e), 0);
+    assert_int_equal(queue_receive(q, lane, 1, 60000, 0, m, &got, &e), 0);
     assert_int_equal(got, 1);
 }
 

@@ -147,7 +147,7 @@ static void cell_is_there(struct ledger *l)
 static void mark_is_set(struct ledger *l)
 {
     struct err e;
-    MUST(ledger_mark_set(l, "opens", 5, &e));
+    MUST(ledger_counter_set(l, "opens", 5, &e));
 }
 
 /* --- runs --- */
@@ -243,20 +243,20 @@ static int set_mark(struct ledger *l, const struct fault_step *s, union fault_ou
                     struct err *e)
 {
     (void)out;
-    return ledger_mark_set(l, "opens", s->id, e);
+    return ledger_counter_set(l, "opens", s->id, e);
 }
 
 static int add_mark(struct ledger *l, const struct fault_step *s, union fault_output *out,
                     struct err *e)
 {
-    return ledger_mark_add(l, "opens", s->id, &out->number, e);
+    return ledger_counter_add(l, "opens", s->id, &out->number, e);
 }
 
 static int get_mark(struct ledger *l, const struct fault_step *s, union fault_output *out,
                     struct err *e)
 {
     (void)s;
-    return ledger_mark_get(l, "opens", &out->number, e);
+    return ledger_counter_get(l, "opens", &out->number, e);
 }
 
 static int take_token(struct ledger *l, const struct fault_step *s, union fault_output *out,
@@ -278,14 +278,14 @@ static int pause_bucket(struct ledger *l, const struct fault_step *s, union faul
 static int look_at_room(struct ledger *l, const struct fault_step *s, union fault_output *out,
                         struct err *e)
 {
-    return ledger_room(l, "small", &s->caps, &out->room, e);
+    return ledger_capacity(l, "small", &s->caps, &out->room, e);
 }
 
 static int get_freed(struct ledger *l, const struct fault_step *s, union fault_output *out,
                      struct err *e)
 {
     (void)s;
-    return ledger_freed(l, &out->number, e);
+    return ledger_release_seq(l, &out->number, e);
 }
 
 static int get_job(struct ledger *l, const struct fault_step *s, union fault_output *out,

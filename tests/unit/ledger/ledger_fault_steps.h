@@ -13,7 +13,7 @@ union fault_output {
     struct ledger_job job;
     struct ledger_reservation reservation;
     struct ledger_vm vm;
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct ledger_cell cell;
     bool changed;
     int64_t number;

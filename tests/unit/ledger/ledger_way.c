@@ -90,9 +90,9 @@ static void way_take(struct ledger *l, const char *bucket)
 struct ledger_vm way_launch(struct ledger *l, int64_t id)
 {
     struct ledger_caps caps = way_caps();
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct err e;
-    MUST(ledger_room(l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(l, "small", &caps, &room, &e));
     struct ledger_reservation r = way_reserve(l, id, caps);
     struct ledger_advance registered = {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = 7};
     struct ledger_advance launched = {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = "vm-1"};
@@ -113,9 +113,9 @@ void way_complete(struct ledger *l, int64_t id, const char *vm)
 int64_t way_used(struct ledger *l)
 {
     struct ledger_caps caps = way_caps();
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct err e;
-    MUST(ledger_room(l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(l, "small", &caps, &room, &e));
     assert_int_equal(room.fleet_used, room.class_used);
     return room.fleet_used;
 }

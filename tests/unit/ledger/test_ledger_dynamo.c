@@ -35,13 +35,13 @@ static void lost_answers_double_nothing(void **state)
     assert_int_equal(way_lines(f->l, 1, "reserved"), 1);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":2}");
     way_bring(f->l, r.vm.name, VM_GONE);
-    MUST(ledger_freed(f->l, &number, &e));
+    MUST(ledger_release_seq(f->l, &number, &e));
     assert_int_equal(number, 1);
     assert_int_equal(way_used(f->l), 0);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":1}");
-    MUST(ledger_mark_add(f->l, "cursor", 5, &number, &e));
+    MUST(ledger_counter_add(f->l, "cursor", 5, &number, &e));
     assert_int_equal(number, 5);
-    MUST(ledger_mark_get(f->l, "cursor", &number, &e));
+    MUST(ledger_counter_get(f->l, "cursor", &number, &e));
     assert_int_equal(number, 5);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\"," LOST ",\"times\":1}");
     MUST(ledger_log_event(f->l, 1, "", "retry", "once", &e));
@@ -271,9 +271,9 @@ static int reserve_until_decided(struct ledger *l, struct racer *r, int64_t id,
                                  .provider = "qemu",
                                  .host = "box"};
     do {
-        struct ledger_room room;
+        struct ledger_capacity room;
         if (ledger_reserve(l, &ask, out, &r->e) != 0 ||
-            ledger_room(l, "small", &caps, &room, &r->e) != 0) {
+            ledger_capacity(l, "small", &caps, &room, &r->e) != 0) {
             return -1;
         }
         r->most = room.fleet_used > r->most ? room.fleet_used : r->most;
@@ -340,7 +340,7 @@ static void counts_are_right_whatever_goes_wrong(void **state)
         assert_in_range(r[i].most, 0, CAP);
     }
     dynamo_fixture_faults(NULL);
-    MUST(ledger_freed(f->l, &freed, &e));
+    MUST(ledger_release_seq(f->l, &freed, &e));
     assert_int_equal(dynamo_fixture_number(f, slots_key(f), "f"), freed);
     assert_true(freed > 0 && freed <= (int64_t)COUNT_OF(r) * LIVES);
     assert_int_equal(way_used(f->l), 0);

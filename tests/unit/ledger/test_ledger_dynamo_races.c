@@ -75,7 +75,7 @@ struct adding {
 static void *add_five(void *arg)
 {
     struct adding *a = arg;
-    a->rc = ledger_mark_add(a->l, "cursor", 5, &a->result, &a->e);
+    a->rc = ledger_counter_add(a->l, "cursor", 5, &a->result, &a->e);
     return NULL;
 }
 
@@ -92,14 +92,14 @@ static void lost_work_that_another_built_on_is_known_by_its_token(void **state)
                           "\"drop\":true,\"times\":1}]");
     assert_int_equal(pthread_create(&a.thread, NULL, add_five, &a), 0);
     while (number == 0) {
-        MUST(ledger_mark_get(other, "cursor", &number, &e));
+        MUST(ledger_counter_get(other, "cursor", &number, &e));
     }
-    MUST(ledger_mark_add(other, "cursor", 2, &number, &e));
+    MUST(ledger_counter_add(other, "cursor", 2, &number, &e));
     assert_int_equal(number, 7);
     assert_int_equal(pthread_join(a.thread, NULL), 0);
-    must_succeed(a.rc, &a.e, "ledger_mark_add");
+    must_succeed(a.rc, &a.e, "ledger_counter_add");
     assert_int_equal(a.result, 5);
-    MUST(ledger_mark_get(f->l, "cursor", &number, &e));
+    MUST(ledger_counter_get(f->l, "cursor", &number, &e));
     assert_int_equal(number, 7);
     ledger_close(other);
 }

@@ -394,7 +394,7 @@ static void must_add_up(struct redis_fixture *f)
     size_t classes = 0;
     int64_t rows[6] = {0};
     struct ledger_caps caps = way_caps();
-    struct ledger_room room;
+    struct ledger_capacity room;
     struct err e;
     MUST(ledger_vm_list(f->l, ~0U, "", 1000000, &vms, &n, &e));
     for (size_t i = 0; i < n; i++) {
@@ -405,7 +405,7 @@ static void must_add_up(struct redis_fixture *f)
     assert_int_equal(classes, 1);
     assert_memory_equal(counts[0].vms, rows, sizeof rows);
     free(counts);
-    MUST(ledger_room(f->l, "small", &caps, &room, &e));
+    MUST(ledger_capacity(f->l, "small", &caps, &room, &e));
     assert_int_equal(room.fleet_used, (int64_t)n - rows[VM_GONE]);
 }
 
@@ -426,10 +426,10 @@ static void server_killed_in_the_middle_loses_nothing_confirmed(void **state)
     }
     for (int i = 0; i < RESTARTS && !atomic_load(&stop); i++) {
         int64_t before = 0;
-        MUST(ledger_freed(f->l, &before, &e));
+        MUST(ledger_release_seq(f->l, &before, &e));
         do { /* until they live again */
             freed = before;
-            if (ledger_freed(f->l, &freed, &e) != 0) {
+            if (ledger_release_seq(f->l, &freed, &e) != 0) {
                 freed = before;
             }
         } while (freed < before + 20 && !atomic_load(&stop));
@@ -448,7 +448,7 @@ static void server_killed_in_the_middle_loses_nothing_confirmed(void **state)
         }
         ended += s[i].ended;
     }
-    MUST(ledger_freed(f->l, &freed, &e));
+    MUST(ledger_release_seq(f->l, &freed, &e));
     assert_true(freed >= ended && ended > 0); /* each confirmed end is there */
     must_add_up(f);
 }

@@ -174,13 +174,13 @@ static void row_that_others_change_time_and_again_is_given_up(void **state)
     int64_t n = -1;
     struct err e;
     (void)state;
-    MUST(ledger_mark_set(l, "opens", 5, &e));
+    MUST(ledger_counter_set(l, "opens", 5, &e));
     before_send = change_mark;
-    int rc = ledger_mark_add(l, "opens", 1, &n, &e);
+    int rc = ledger_counter_add(l, "opens", 1, &n, &e);
     before_send = NULL;
     must_fail_saying(rc, &e, ERR_RETRY, "moved on 100 times");
     assert_int_equal(n, -1);
-    MUST(ledger_mark_add(l, "opens", 1, &n, &e));
+    MUST(ledger_counter_add(l, "opens", 1, &n, &e));
     assert_int_equal(n, 6);
     close_it(l);
 }

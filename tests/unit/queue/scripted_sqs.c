@@ -161,7 +161,7 @@ struct queue_message must_take(struct scripted_sqs *f, int64_t lease_ms)
     struct queue_message m = {0};
     size_t got = 0;
     struct err e;
-    MUST(queue_take(f->q, "events", 1, lease_ms, 0, &m, &got, &e));
+    MUST(queue_receive(f->q, "events", 1, lease_ms, 0, &m, &got, &e));
     assert_int_equal(got, 1);
     return m;
 }

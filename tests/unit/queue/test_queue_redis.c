@@ -91,7 +91,7 @@ static struct queue_message take(struct queue *q, const char *lane)
     struct queue_message m = {0};
     size_t got = 0;
     struct err e;
-    MUST(queue_take(q, lane, 1, HOUR_MS, LONG_WAIT_MS, &m, &got, &e));
+    MUST(queue_receive(q, lane, 1, HOUR_MS, LONG_WAIT_MS, &m, &got, &e));
     assert_int_equal(got, 1);
     return m;
 }
@@ -99,7 +99,7 @@ static struct queue_message take(struct queue *q, const char *lane)
 static void finish(struct queue *q, struct queue_message *m)
 {
     struct err e;
-    MUST(queue_done(q, m, 1, &e));
+    MUST(queue_ack(q, m, 1, &e));
     queue_message_fini(m);
 }
 
@@ -125,13 +125,13 @@ static void finished_messages_leave_nothing_behind(void **state)
         put(f->q, "events", "body", key);
         struct queue_message m = take(f->q, "events");
         if (i % 3 == 0) {
-            MUST(queue_retry(f->q, &m, &back, &e));
+            MUST(queue_nack(f->q, &m, &back, &e));
             queue_message_fini(&m);
             m = take(f->q, "events");
         }
         if (i % 5 == 0) {
-            MUST(queue_bury(f->q, &m, "dead", &e));
-            MUST(queue_drop(f->q, m.id, &e));
+            MUST(queue_dead_letter(f->q, &m, "dead", &e));
+            MUST(queue_delete(f->q, m.id, &e));
             queue_message_fini(&m);
         } else {
             finish(f->q, &m);
@@ -160,7 +160,7 @@ static void full_server_refuses_puts_and_lets_the_rest_go_on(void **state)
     struct queue_message m = take(f->q, "events");
     MUST(queue_extend(f->q, &m, HOUR_MS, &e));
     struct err after;
-    must_succeed(queue_retry(f->q, &m, &back, &after), &after, "queue_retry");
+    must_succeed(queue_nack(f->q, &m, &back, &after), &after, "queue_nack");
     queue_message_fini(&m);
     for (int i = 0; i < 2; i++) {
         m = take(f->q, "events");
@@ -212,7 +212,7 @@ static void returned_message_stays_ahead_of_later_ones(void **state)
     put(f->q, "events", "second", "2");
     put(f->q, "events", "third", "3");
     struct queue_message m = take(f->q, "events");
-    MUST(queue_retry(f->q, &m, &back, &e));
+    MUST(queue_nack(f->q, &m, &back, &e));
     queue_message_fini(&m);
     MUST(queue_find(f->q, "3", 9, &found, &n, &e));
     assert_int_equal(n, 1);
@@ -249,7 +249,7 @@ static void long_lists_come_whole_and_in_order(void **state)
     queue_entries_free(list, n);
     for (int i = 0; i < MANY; i++) {
         struct queue_message m = take(f->q, i % 2 == 0 ? "launch.a" : "launch.b");
-        MUST(queue_bury(f->q, &m, "dead", &e));
+        MUST(queue_dead_letter(f->q, &m, "dead", &e));
         queue_message_fini(&m);
     }
     MUST(queue_dead(f->q, NULL, MANY - 20, &list, &n, &e));

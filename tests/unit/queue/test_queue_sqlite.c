@@ -79,7 +79,7 @@ static struct queue_message must_take(struct queue *q, const char *lane, int64_t
     struct queue_message m = {0};
     size_t got = 0;
     struct err e;
-    MUST(queue_take(q, lane, 1, lease_ms, 30000, &m, &got, &e));
+    MUST(queue_receive(q, lane, 1, lease_ms, 30000, &m, &got, &e));
     assert_int_equal(got, 1);
     assert_string_equal(m.body, body);
     return m;
@@ -90,7 +90,7 @@ static void must_find_nothing(struct queue *q, const char *lane)
     struct queue_message m;
     size_t got = 9;
     struct err e;
-    MUST(queue_take(q, lane, 1, HOUR_MS, 0, &m, &got, &e));
+    MUST(queue_receive(q, lane, 1, HOUR_MS, 0, &m, &got, &e));
     assert_int_equal(got, 0);
 }
 
@@ -139,7 +139,7 @@ static void messages_come_oldest_first_and_go_back_to_their_place(void **state)
     }
     m[0] = must_take(q, "events", HOUR_MS, "1");
     m[1] = must_take(q, "events", 1, "2");
-    MUST(queue_retry(q, &m[0], &at_once, &e));
+    MUST(queue_nack(q, &m[0], &at_once, &e));
     while (clock_wall_ms() <= m[1].leased_until_ms) {
     }
     for (int i = 0; i < 3; i++) {
@@ -181,11 +181,11 @@ static void clock_that_jumps_ends_leases_early_or_late_but_loses_nothing(void **
     struct queue_message first = must_take(q, "events", 30000, "x");
     atomic_store(&jump_ms, 60000);
     struct queue_message second = must_take(q, "events", 30000, "x");
-    must_fail_saying(queue_done(q, &first, 1, &e), &e, ERR_CONFLICT, "lease");
+    must_fail_saying(queue_ack(q, &first, 1, &e), &e, ERR_CONFLICT, "lease");
     atomic_store(&jump_ms, -60000);
     must_find_nothing(q, "events");
     MUST(queue_extend(q, &second, 30000, &e));
-    MUST(queue_done(q, &second, 1, &e));
+    MUST(queue_ack(q, &second, 1, &e));
     must_find_nothing(q, "events");
     queue_message_fini(&first);
     queue_message_fini(&second);
@@ -286,7 +286,7 @@ static void take_that_cannot_lease_fails_and_leaves_the_message_ready(void **sta
     must_put(q, "events", "x", 0);
     by_hand(f->path, "CREATE TRIGGER refuse BEFORE UPDATE ON messages "
                      "BEGIN SELECT RAISE(FAIL, 'refused by hand'); END");
-    must_fail_saying(queue_take(q, "events", 1, HOUR_MS, 0, &m, &got, &e), &e, ERR_CONFLICT,
+    must_fail_saying(queue_receive(q, "events", 1, HOUR_MS, 0, &m, &got, &e), &e, ERR_CONFLICT,
                      "refused by hand");
     by_hand(f->path, "DROP TRIGGER refuse");
     m = must_take(q, "events", HOUR_MS, "x");
@@ -329,8 +329,8 @@ static void removed_file_is_told_by_put_take_and_ping(void **state)
     struct err e;
     assert_int_equal(unlink(f->path), 0);
     must_fail_saying(queue_put(q, &item, 1, &e), &e, ERR_PERMANENT, "removed");
-    must_fail_saying(queue_take(q, "events", 1, HOUR_MS, HOUR_MS, &m, &got, &e), &e, ERR_PERMANENT,
-                     "removed");
+    must_fail_saying(queue_receive(q, "events", 1, HOUR_MS, HOUR_MS, &m, &got, &e), &e,
+                     ERR_PERMANENT, "removed");
     must_fail_saying(queue_ping(q, &e), &e, ERR_PERMANENT, "removed");
     queue_close(q);
 }
@@ -340,7 +340,7 @@ static void *take_in_vain(void *arg)
     struct queue_message m;
     size_t got = 0;
     struct err *e = malloc(sizeof *e);
-    if (e != NULL && queue_take(arg, "events", 1, HOUR_MS, HOUR_MS, &m, &got, e) == 0) {
+    if (e != NULL && queue_receive(arg, "events", 1, HOUR_MS, HOUR_MS, &m, &got, e) == 0) {
         e->class = ERR_NONE;
     }
     return e;
@@ -408,11 +408,11 @@ static void calls_are_counted_by_lane(void **state)
     struct buf text;
     must_put(q, "launch.counted", "x", 0);
     m = must_take(q, "launch.counted", HOUR_MS, "x");
-    MUST(queue_retry(q, &m, &back, &e));
-    must_fail_saying(queue_done(q, &m, 1, &e), &e, ERR_CONFLICT, "lease");
+    MUST(queue_nack(q, &m, &back, &e));
+    must_fail_saying(queue_ack(q, &m, 1, &e), &e, ERR_CONFLICT, "lease");
     queue_message_fini(&m);
     m = must_take(q, "launch.counted", HOUR_MS, "x");
-    MUST(queue_done(q, &m, 1, &e));
+    MUST(queue_ack(q, &m, 1, &e));
     queue_message_fini(&m);
     buf_init(&text, 1024 * 1024);
     metrics_render(&text);

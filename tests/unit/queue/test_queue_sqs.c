@@ -165,7 +165,7 @@ static void message_before_its_time_is_hidden_for_the_rest(void **state)
                                           {"ReceiveMessage", 200, MESSAGE(HELD_20_MINUTES),
                                            "Date: Sun, 09 Sep 2001 02:06:40 GMT\r\n"},
                                           {0}};
-    MUST(queue_take(f->q, "events", 5, 30000, 0, &m, &got, &e));
+    MUST(queue_receive(f->q, "events", 5, 30000, 0, &m, &got, &e));
     assert_int_equal(got, 0);
     json_t *hide = asked(f, "ChangeMessageVisibility", 0);
     assert_string_equal(text_of(hide, "ReceiptHandle"), "handle");
@@ -183,7 +183,7 @@ static void take_asks_for_whole_seconds_and_ten_at_most(void **state)
     struct queue_message m[20];
     size_t got;
     struct err e;
-    MUST(queue_take(f->q, "events", 20, 1001, 1500, m, &got, &e));
+    MUST(queue_receive(f->q, "events", 20, 1001, 1500, m, &got, &e));
     json_t *first = asked(f, "ReceiveMessage", 0);
     assert_int_equal(json_integer_value(json_object_get(first, "MaxNumberOfMessages")), 10);
     assert_int_equal(json_integer_value(json_object_get(first, "VisibilityTimeout")), 2);
@@ -191,8 +191,8 @@ static void take_asks_for_whole_seconds_and_ten_at_most(void **state)
     json_decref(first);
     /* This server answers at once, and is not asked at once again. */
     assert_in_range(times_asked(f, "ReceiveMessage"), 2, 1500 / 250 + 1);
-    must_fail_saying(queue_take(f->q, "events", 1, 13 * HOUR_MS, 0, m, &got, &e), &e, ERR_PERMANENT,
-                     "12 hours");
+    must_fail_saying(queue_receive(f->q, "events", 1, 13 * HOUR_MS, 0, m, &got, &e), &e,
+                     ERR_PERMANENT, "12 hours");
 }
 
 struct taker {
@@ -208,7 +208,7 @@ static void *take_in_thread(void *arg)
     struct taker *t = arg;
     struct queue_message m;
     struct err e;
-    t->rc = queue_take(t->f->q, "events", 1, 30000, t->wait_ms, &m, &t->got, &e);
+    t->rc = queue_receive(t->f->q, "events", 1, 30000, t->wait_ms, &m, &t->got, &e);
     return NULL;
 }
 

@@ -85,10 +85,9 @@ static int end_one(struct queue_message *m, bool *buried, struct err *e)
     unsigned long number = strtoul(m->body, NULL, 10);
     if (number % 10 == 0) {
         buried[number] = true;
-        return queue_bury(q, m, "every tenth", e);
+        return queue_dead_letter(q, m, "every tenth", e);
     }
-    return number % 7 == 0 && m->attempts == 0 ? queue_retry(q, m, &back, e)
-                                               : queue_done(q, m, 1, e);
+    return number % 7 == 0 && m->attempts == 0 ? queue_nack(q, m, &back, e) : queue_ack(q, m, 1, e);
 }
 
 static bool is_empty(void)
@@ -111,7 +110,7 @@ static void take_all(int *seen, bool *buried)
         struct queue_message m[10];
         size_t got = 0;
         struct err e;
-        if (again(queue_take(q, "events", 10, LEASE_MS, 1000, m, &got, &e), &e)) {
+        if (again(queue_receive(q, "events", 10, LEASE_MS, 1000, m, &got, &e), &e)) {
             continue;
         }
         for (size_t i = 0; i < got; i++) {

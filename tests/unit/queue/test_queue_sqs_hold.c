@@ -42,7 +42,7 @@ static void attempt_spent_is_sent_anew_before_the_old_one_goes(void **state)
     struct queue_return back = {.delay_ms = 5000, .spend_attempt = true, .reason = "it failed"};
     struct err e;
     take_scripted(f, &m, NULL);
-    MUST(queue_retry(f->q, &m, &back, &e));
+    MUST(queue_nack(f->q, &m, &back, &e));
     json_t *copy = asked(f, "SendMessage", 0);
     assert_non_null(copy);
     assert_string_equal(attribute_of(copy, "id"), "id-1");
@@ -69,7 +69,7 @@ static void return_that_spends_nothing_is_one_call(void **state)
     struct queue_return back = {.delay_ms = HOUR_MS, .reason = "no slot"};
     struct err e;
     take_scripted(f, &m, NULL);
-    MUST(queue_retry(f->q, &m, &back, &e));
+    MUST(queue_nack(f->q, &m, &back, &e));
     json_t *hide = asked(f, "ChangeMessageVisibility", 0);
     assert_int_equal(json_integer_value(json_object_get(hide, "VisibilityTimeout")), 3600);
     json_decref(hide);
@@ -87,7 +87,7 @@ static void delay_past_12_hours_is_sent_anew(void **state)
                   (const struct scripted[]){{"ChangeMessageVisibility", 400, TOO_LONG, NULL},
                                             {"ChangeMessageVisibility", 400, TOO_LONG, NULL},
                                             {0}});
-    MUST(queue_retry(f->q, &m, &back, &e));
+    MUST(queue_nack(f->q, &m, &back, &e));
     json_t *copy = asked(f, "SendMessage", 0);
     assert_string_equal(attribute_of(copy, "hold"), "3600000");
     assert_string_equal(attribute_of(copy, "attempts"), "2");
@@ -107,8 +107,8 @@ static void stale_lease_moves_nothing(void **state)
                                             {"ChangeMessageVisibility", 400, STALE, NULL},
                                             {"ChangeMessageVisibility", 400, STALE, NULL},
                                             {0}});
-    must_fail_saying(queue_retry(f->q, &m, &back, &e), &e, ERR_CONFLICT, "ChangeMessageVisibility");
-    must_fail_saying(queue_bury(f->q, &m, "late", &e), &e, ERR_CONFLICT, "queue m-events");
+    must_fail_saying(queue_nack(f->q, &m, &back, &e), &e, ERR_CONFLICT, "ChangeMessageVisibility");
+    must_fail_saying(queue_dead_letter(f->q, &m, "late", &e), &e, ERR_CONFLICT, "queue m-events");
     must_fail_saying(queue_extend(f->q, &m, HOUR_MS, &e), &e, ERR_CONFLICT, "m-events");
     assert_int_equal(times_asked(f, "SendMessage"), 0);
     assert_int_equal(times_asked(f, "DeleteMessage"), 0);
@@ -123,7 +123,7 @@ static void copy_that_was_not_sent_leaves_the_old_one(void **state)
     take_scripted(f, &m,
                   (const struct scripted[]){
                       {"SendMessage", 500, "{\"__type\":\"InternalError\"}", NULL}, {0}});
-    must_fail_saying(queue_bury(f->q, &m, "dead", &e), &e, ERR_RETRY, "queue m-events-dead");
+    must_fail_saying(queue_dead_letter(f->q, &m, "dead", &e), &e, ERR_RETRY, "queue m-events-dead");
     assert_int_equal(times_asked(f, "DeleteMessage"), 0);
     queue_message_fini(&m);
 }
@@ -161,7 +161,7 @@ static void done_tells_lost_ones_apart_from_failures(void **state)
          NULL},
         {0}};
     memset(f->used, 0, sizeof f->used);
-    must_fail_saying(queue_done(f->q, m, 3, &e), &e, ERR_CONFLICT, "1 of 3");
+    must_fail_saying(queue_ack(f->q, m, 3, &e), &e, ERR_CONFLICT, "1 of 3");
     assert_int_equal(times_asked(f, "DeleteMessageBatch"), 2);
     json_t *again = asked(f, "DeleteMessageBatch", 1);
     assert_int_equal(json_array_size(json_object_get(again, "Entries")), 1);

@@ -52,11 +52,11 @@ void world_pass(int64_t ms)
 }
 
 /* Stands in for the one of common/base (see the CMakeLists). */
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 {
     world_pass(timeout_ms);
-    return stop_raised(s);
+    return wakeup_raised(s);
 }
 
 void world_sweep(int times, int64_t apart_ms)
@@ -105,12 +105,12 @@ void world_add_reaper(struct reaper *r, const char *config_text, const char *hol
     (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
     r->queue = world.queue;
     r->ledger = world.ledger;
-    stop_init(&r->stop);
+    wakeup_init(&r->stop);
 }
 
 void world_close_reaper(struct reaper *r)
 {
-    stop_fini(&r->stop);
+    wakeup_fini(&r->stop);
     fleet_close(r->fleet);
     config_live_free(r->config);
     signs_fini(&r->fleet_signs);
@@ -239,14 +239,14 @@ int64_t world_mark(void)
 {
     struct err e;
     int64_t ms = -1;
-    MUST(ledger_mark_get(world.ledger, MARK, &ms, &e));
+    MUST(ledger_counter_get(world.ledger, MARK, &ms, &e));
     return ms;
 }
 
 void world_set_mark(int64_t ms)
 {
     struct err e;
-    MUST(ledger_mark_set(world.ledger, MARK, ms, &e));
+    MUST(ledger_counter_set(world.ledger, MARK, ms, &e));
 }
 
 /* Where counts cannot go wrong by themselves there is nothing to correct: here there always is. */
@@ -286,9 +286,9 @@ static void place_one(const char *lane, enum queue_place place, const char *key)
                                     .delay_ms = place == QUEUE_DELAYED ? DAY_MS : 0};
     MUST(__real_queue_put(world.queue, &item, 1, &e));
     if (place == QUEUE_LEASED || place == QUEUE_DEAD) {
-        ASSERT(queue_take(world.queue, lane, 1, DAY_MS, 0, &m, &got, &e) == 0 && got == 1);
+        ASSERT(queue_receive(world.queue, lane, 1, DAY_MS, 0, &m, &got, &e) == 0 && got == 1);
         ASSERT(strcmp(m.key, key) == 0); /* nothing was ready before it */
-        ASSERT(place == QUEUE_LEASED || queue_bury(world.queue, &m, "test", &e) == 0);
+        ASSERT(place == QUEUE_LEASED || queue_dead_letter(world.queue, &m, "test", &e) == 0);
         queue_message_fini(&m);
     }
 }

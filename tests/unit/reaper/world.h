@@ -9,7 +9,7 @@
  * what was done is recorded with its arguments (tests/lib/calls.h).
  *
  * Time is the world's own: it stands still but for world_pass() and for the reaper's sleeps, which
- * pass at once (the test links with --wrap=stop_sleep and --wrap=clock_gettime). Any call can fail,
+ * pass at once (the test links with --wrap=wakeup_sleep and --wrap=clock_gettime). Any call can fail,
  * and a test can let something happen right before the n-th call of a kind is answered: a freeze,
  * or a change of the world at the moment of the second look.
  */

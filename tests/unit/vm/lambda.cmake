@@ -10,7 +10,7 @@ mayfly_test(test_fleet LABEL unit SOURCES fleet/test_fleet.c
             LIBS mayfly_fleet mayfly_test_memory_rows mayfly_test_must)
 mayfly_record(test_fleet ledger)
 mayfly_script(test_fleet vms github)
-target_link_options(test_fleet PRIVATE -Wl,--wrap=stop_sleep)
+target_link_options(test_fleet PRIVATE -Wl,--wrap=wakeup_sleep)
 
 # Against the stand-in for the service, which needs Node.
 find_program(NODE_PROGRAM NAMES node nodejs)
@@ -25,7 +25,7 @@ if(NODE_PROGRAM)
   set_tests_properties(test_vm_lambda_fake PROPERTIES LABELS unit TIMEOUT 120 COST 20)
 endif()
 
-# The enders with the real ledger and provider; GitHub is scripted.
+# The terminators with the real ledger and provider; GitHub is scripted.
 if(NODE_PROGRAM)
   add_executable(test_enders worker/test_enders.c ${PROJECT_SOURCE_DIR}/worker/enders.c
                  ${PROJECT_SOURCE_DIR}/common/fleet/fleet.c ${PROJECT_SOURCE_DIR}/common/fleet/fleet_rates.c)

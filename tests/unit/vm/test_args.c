@@ -35,7 +35,7 @@ static struct qemu_args_in input(const struct qemu_image *image)
                                  .accel = "tcg",
                                  .cpus = 2,
                                  .memory_mib = 768,
-                                 .keeper = "/usr/libexec/mayfly/mayfly-vm-keeper",
+                                 .supervisor = "/usr/libexec/mayfly/mayfly-vm-supervisor",
                                  .sandbox = true};
 }
 
@@ -137,7 +137,7 @@ static void args_closed_network_leads_to_the_proxy_alone(void **state)
     (void)state;
     assert_string_equal(value_of(argv, "-netdev", 0),
                         "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:10.0.2.100:3128-cmd:"
-                        "/usr/libexec/mayfly/mayfly-vm-keeper connect proxy.corp 8080");
+                        "/usr/libexec/mayfly/mayfly-vm-supervisor connect proxy.corp 8080");
     assert_null(value_of(argv, "-netdev", 1));
     assert_non_null(strstr(value_of(argv, "-sandbox", 0), "obsolete=deny"));
     qemu_args_free(argv);

@@ -1,4 +1,4 @@
-/* The keeper's parts: the console file, the control group, the way to the proxy. */
+/* The supervisor's parts: the console file, the control group, the way to the proxy. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@ static char dir[256];
 static int make_dir(void **state)
 {
     (void)state;
-    (void)snprintf(dir, sizeof dir, "/tmp/mayfly-test-keeper-XXXXXX");
+    (void)snprintf(dir, sizeof dir, "/tmp/mayfly-test-supervisor-XXXXXX");
     return mkdtemp(dir) == NULL ? -1 : 0;
 }
 
@@ -47,20 +47,20 @@ static void read_file(const char *name, struct buf *out)
 
 static void log_keeps_the_newest_part(void **state)
 {
-    static struct keeper_log log;
+    static struct supervisor_log log;
     struct buf now;
     struct buf old;
     char expected[128];
     char both[128];
     (void)state;
-    keeper_log_open(&log, dir, 20);
+    supervisor_log_open(&log, dir, 20);
     for (int i = 0; i < 100; i++) {
         char text[8];
         int n = snprintf(text, sizeof text, "%02d,", i);
-        keeper_log_write(&log, (struct slice){text, (size_t)n});
+        supervisor_log_write(&log, (struct slice){text, (size_t)n});
     }
-    keeper_log_close(&log);
-    keeper_log_close(&log);
+    supervisor_log_close(&log);
+    supervisor_log_close(&log);
     read_file("console.log", &now);
     read_file("console.log.1", &old);
     assert_true(now.len + old.len >= 10 && now.len + old.len <= 20);
@@ -73,13 +73,13 @@ static void log_keeps_the_newest_part(void **state)
 
 static void log_one_write_beyond_the_cap_keeps_its_end(void **state)
 {
-    static struct keeper_log log;
+    static struct supervisor_log log;
     struct buf now;
     struct buf old;
     (void)state;
-    keeper_log_open(&log, dir, 8);
-    keeper_log_write(&log, SLICE("abcdefghijklmnopqrstuvwxyz"));
-    keeper_log_close(&log);
+    supervisor_log_open(&log, dir, 8);
+    supervisor_log_write(&log, SLICE("abcdefghijklmnopqrstuvwxyz"));
+    supervisor_log_close(&log);
     read_file("console.log", &now);
     read_file("console.log.1", &old);
     assert_string_equal(old.data, "uvwx");
@@ -122,7 +122,7 @@ static void cgroup_not_delegated_is_left_alone(void **state)
     (void)state;
     make_group("system.slice/worker.service", "cpu memory pids");
     assert_int_equal(
-        keeper_cgroup_make(dir, "/system.slice/worker.service", &launch, out, sizeof out), -1);
+        supervisor_cgroup_make(dir, "/system.slice/worker.service", &launch, out, sizeof out), -1);
     assert_string_equal(out, "");
     (void)snprintf(path, sizeof path, "%s/system.slice/worker.service/mayfly-vm-1", dir);
     assert_int_equal(stat(path, &st), -1);
@@ -144,7 +144,8 @@ static void cgroup_is_made_beside_the_worker(void **state)
     if (!delegate("worker.service")) {
         skip(); /* no user attributes on this file system */
     }
-    assert_int_equal(keeper_cgroup_make(dir, "/worker.service/main", &launch, out, sizeof out), -1);
+    assert_int_equal(supervisor_cgroup_make(dir, "/worker.service/main", &launch, out, sizeof out),
+                     -1);
     assert_string_equal(out, "");
     make_group("worker.service", "cpu memory pids");
     (void)snprintf(path, sizeof path, "%s/worker.service/mayfly-vm-1", dir);
@@ -154,7 +155,7 @@ static void cgroup_is_made_beside_the_worker(void **state)
         (void)snprintf(path, sizeof path, "%s/worker.service/mayfly-vm-1/%s", dir, files[i]);
         assert_int_equal(fs_write_atomic(path, SLICE(""), 0644, &e), 0);
     }
-    int fd = keeper_cgroup_make(dir, "/worker.service/main", &launch, out, sizeof out);
+    int fd = supervisor_cgroup_make(dir, "/worker.service/main", &launch, out, sizeof out);
     assert_true(fd >= 0);
     close(fd);
     (void)snprintf(path, sizeof path, "%s/worker.service/mayfly-vm-1", dir);
@@ -202,7 +203,7 @@ static pid_t start_connect(int vm_end, int other, const char *port)
         if (vm_end > 1) {
             close(vm_end);
         }
-        _exit(keeper_connect("127.0.0.1", port));
+        _exit(supervisor_connect("127.0.0.1", port));
     }
     close(vm_end);
     return pid;

@@ -1,4 +1,4 @@
-/* What is written down about a VM: records, processes, the agent's lines, the order to a keeper. */
+/* What is written down about a VM: records, processes, the agent's lines, the order to a supervisor. */
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -51,7 +51,7 @@ static void records_come_back_as_written(void **state)
                                 .accel = "tcg",
                                 .started_ms = 1795201632087};
     struct qemu_process_record process = {
-        .keeper = {12, 34, "boot"}, .qemu = {56, 78, "boot"}, .cgroup = "/sys/fs/cgroup/x"};
+        .supervisor = {12, 34, "boot"}, .qemu = {56, 78, "boot"}, .cgroup = "/sys/fs/cgroup/x"};
     struct qemu_exit_record end = {.ended_ms = 99, .status = 9, .reason = "job-done"};
     struct qemu_vm_record vm2;
     struct qemu_process_record process2;
@@ -67,7 +67,7 @@ static void records_come_back_as_written(void **state)
     assert_string_equal(vm2.mode, "restore");
     assert_int_equal(vm2.started_ms, vm.started_ms);
     assert_int_equal(process2.qemu.pid, 56);
-    assert_int_equal(process2.keeper.start_ticks, 34);
+    assert_int_equal(process2.supervisor.start_ticks, 34);
     assert_string_equal(process2.cgroup, "/sys/fs/cgroup/x");
     assert_int_equal(end2.status, 9);
     assert_string_equal(end2.reason, "job-done");
@@ -91,10 +91,11 @@ static void records_missing_or_damaged_are_errors(void **state)
         assert_int_equal(qemu_launch_read(dir, &launch, &e), -1);
         assert_int_equal(e.class, ERR_PERMANENT);
     }
-    put("process.json", "{\"version\":1,\"keeper\":{\"pid\":-5},\"qemu\":{\"pid\":99999999999}}");
+    put("process.json",
+        "{\"version\":1,\"supervisor\":{\"pid\":-5},\"qemu\":{\"pid\":99999999999}}");
     struct qemu_process_record process;
     assert_int_equal(qemu_process_record_read(dir, &process, &e), 0);
-    assert_int_equal(process.keeper.pid, 0);
+    assert_int_equal(process.supervisor.pid, 0);
     assert_int_equal(process.qemu.pid, 0);
 }
 
@@ -216,12 +217,12 @@ static void stop_of_what_does_not_run_is_success(void **state)
 {
     struct err e;
     (void)state;
-    assert_int_equal(qemu_keeper_stop(dir, &e), 0);
+    assert_int_equal(qemu_supervisor_stop(dir, &e), 0);
     /* Another process has the pid by now. */
-    struct qemu_process_record process = {.keeper = {.pid = getpid(), .start_ticks = 1},
+    struct qemu_process_record process = {.supervisor = {.pid = getpid(), .start_ticks = 1},
                                           .qemu = {.pid = getppid(), .start_ticks = 1}};
     assert_int_equal(qemu_process_record_write(dir, &process, &e), 0);
-    assert_int_equal(qemu_keeper_stop(dir, &e), 0);
+    assert_int_equal(qemu_supervisor_stop(dir, &e), 0);
 }
 
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)

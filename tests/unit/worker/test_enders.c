@@ -1,5 +1,5 @@
 /*
- * The enders over a real ledger and the real provider `lambda`, against the stand-in for the
+ * The terminators over a real ledger and the real provider `lambda`, against the stand-in for the
  * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA_MICROVMS is
  * the stand-in's address.
  */
@@ -108,7 +108,7 @@ static int set_up(int count)
 {
     char text[2048];
     struct err e = {0};
-    (void)snprintf(world.directory, sizeof world.directory, "/tmp/mayfly-enders-XXXXXX");
+    (void)snprintf(world.directory, sizeof world.directory, "/tmp/mayfly-terminators-XXXXXX");
     assert_non_null(mkdtemp(world.directory));
     (void)snprintf(
         text, sizeof text,
@@ -122,8 +122,8 @@ static int set_up(int count)
     MUST(config_parse(slice_of(text), "test", CONFIG_FOR_WORKER, &world.config, NULL, &e));
     MUST(ledger_open(world.config->ledger, &world.worker.ledger, &e));
     MUST(fleet_open(world.config, world.worker.ledger, NULL, &world.worker.fleet, &e));
-    stop_init(&world.worker.intake);
-    stop_init(&world.worker.working);
+    wakeup_init(&world.worker.intake);
+    wakeup_init(&world.worker.working);
     world.worker.config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
     fake_tell(world.url, "/config", "{\"run_rate\":0,\"terminate_rate\":0}");
     fake_faults(world.url, "[{\"vm\":\"never-start\"}]");
@@ -156,8 +156,8 @@ static int tear_down(void **state)
     fleet_close(world.worker.fleet);
     ledger_close(world.worker.ledger);
     config_live_free(world.worker.config);
-    stop_fini(&world.worker.working);
-    stop_fini(&world.worker.intake);
+    wakeup_fini(&world.worker.working);
+    wakeup_fini(&world.worker.intake);
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         (void)snprintf(command[i], sizeof command[i], "%s/%s", world.directory, files[i]);
         (void)unlink(command[i]);
@@ -175,24 +175,24 @@ static size_t rows_left(void)
     return n;
 }
 
-/* Twice as many enders as there are workers' usual ones, all after one bucket. */
+/* Twice as many terminators as there are workers' usual ones, all after one bucket. */
 static void end_all(void)
 {
     struct err e = {0};
-    struct enders *sets[2];
+    struct terminators *sets[2];
     int64_t give_up = clock_mono_ms() + GIVE_UP_MS;
     for (size_t i = 0; i < COUNT_OF(sets); i++) {
-        assert_int_equal(enders_start(&world.worker, 2, &sets[i], &e), 0);
+        assert_int_equal(terminators_start(&world.worker, 2, &sets[i], &e), 0);
     }
     for (int i = 0; i < world.count; i++) {
-        enders_give(sets[i % 2], &world.rows[i]);
+        terminators_add(sets[i % 2], &world.rows[i]);
     }
     while (rows_left() > 0 && clock_mono_ms() < give_up) {
         clock_sleep_until(clock_mono_ms() + 20);
     }
-    stop_raise(&world.worker.working);
+    wakeup_raise(&world.worker.working);
     for (size_t i = 0; i < COUNT_OF(sets); i++) {
-        enders_join(sets[i]);
+        terminators_join(sets[i]);
     }
 }
 

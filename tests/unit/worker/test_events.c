@@ -6,16 +6,16 @@
 #include "worker/enders.h"
 #include "worker/events.h"
 
-#define TAKE "queue_take lane=events max=32 lease_ms=30000 wait_ms=1000\n"
+#define TAKE "queue_receive lane=events max=32 lease_ms=30000 wait_ms=1000\n"
 #define APPLY(job) "ledger_apply_event job=" job " scope=acme\n"
-#define END(vm) "enders_give vm=" vm " state=ending\n"
+#define END(vm) "terminators_add vm=" vm " state=ending\n"
 #define EXTEND(id) "queue_extend id=" id " lease_ms=30000\n"
-#define DONE(ids) "queue_done " ids "\n"
+#define DONE(ids) "queue_ack " ids "\n"
 
-void enders_give(struct enders *s, const struct ledger_vm *vm)
+void terminators_add(struct terminators *s, const struct ledger_vm *vm)
 {
     (void)s;
-    (void)call_begin("enders_give", NULL, "vm=%s state=%s", vm->name,
+    (void)call_begin("terminators_add", NULL, "vm=%s state=%s", vm->name,
                      ledger_vm_state_name(vm->state));
 }
 
@@ -53,7 +53,7 @@ static void assert_calls_until_take(int take, const char *calls)
     struct err e = {0};
     struct events *events = NULL;
     calls_plan(&(struct call_plan){
-        .function = "queue_take", .skip = take - 1, .times = 1, .happens = stop_intake});
+        .function = "queue_receive", .skip = take - 1, .times = 1, .happens = stop_intake});
     MUST(events_start(&world.worker, 1, &events, &e));
     events_join(events);
     calls_assert(calls);
@@ -72,7 +72,7 @@ static void batch_is_applied_one_by_one_and_acknowledged_together(void **state)
     put_jobs(4);
     assert_calls_until_take(2, TAKE APPLY("1") APPLY("2") END("vm-2") APPLY("3") APPLY("4")
                                    END("vm-4") DONE("id=1 id=2 id=3 id=4") TAKE);
-    assert_int_equal(calls_done("queue_done", NULL), 1);
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
 }
 
 static void what_fails_goes_back_and_what_cannot_be_read_is_rejected(void **state)
@@ -85,12 +85,12 @@ static void what_fails_goes_back_and_what_cannot_be_read_is_rejected(void **stat
     put(4);
     calls_plan(&(struct call_plan){
         .function = "ledger_apply_event", .with = "job=3 ", .fails = ERR_RETRY});
-    world_fail("queue_done", ERR_RETRY); /* they come again, which does no harm */
-    assert_calls_until_take(2, TAKE APPLY("1") "queue_bury id=2 reason=?*\n" APPLY(
-                                   "3") "queue_retry id=3 delay_ms=* reason=scripted\n" APPLY("4")
+    world_fail("queue_ack", ERR_RETRY); /* they come again, which does no harm */
+    assert_calls_until_take(2, TAKE APPLY("1") "queue_dead_letter id=2 reason=?*\n" APPLY(
+                                   "3") "queue_nack id=3 delay_ms=* reason=scripted\n" APPLY("4")
                                    END("vm-4") DONE("id=1 id=4") TAKE);
     assert_int_equal(
-        sscanf(calls_args("queue_retry", NULL, 1), "id=3 delay_ms=%lld reason", &delay_ms),
+        sscanf(calls_args("queue_nack", NULL, 1), "id=3 delay_ms=%lld reason", &delay_ms),
         1); /* and no attempt was spent */
     assert_in_range(delay_ms, 1, 5000);
 }
@@ -106,7 +106,7 @@ static void slow_ledger_costs_no_lease(void **state)
                                    APPLY("2") END("vm-2") DONE("id=2") EXTEND("3") EXTEND("4")
                                        APPLY("3") DONE("id=3") EXTEND("4") APPLY("4") END("vm-4")
                                            DONE("id=4") TAKE);
-    assert_int_equal(calls_done("queue_done", NULL), 4);
+    assert_int_equal(calls_done("queue_ack", NULL), 4);
 }
 
 static void lease_that_is_lost_all_the_same_is_no_harm(void **state)
@@ -124,7 +124,7 @@ static void take_that_fails_is_tried_again(void **state)
 {
     (void)state;
     put_jobs(1);
-    calls_plan(&(struct call_plan){.function = "queue_take", .times = 1, .fails = ERR_RETRY});
+    calls_plan(&(struct call_plan){.function = "queue_receive", .times = 1, .fails = ERR_RETRY});
     assert_calls_until_take(3, TAKE TAKE APPLY("1") DONE("id=1") TAKE);
 }
 

@@ -38,7 +38,7 @@ static void finish(struct queue_message *m)
     char until[32] = "";
     (void)snprintf(until, sizeof until, "+%lld", (long long)m->leased_until_ms);
     assert_string_equal(strchr(m->receipt, '+'), until);
-    MUST(queue_done(world.worker.queue, m, 1, &e));
+    MUST(queue_ack(world.worker.queue, m, 1, &e));
 }
 
 static size_t extended(void)

@@ -10,35 +10,35 @@
 #include "worker/lane.h"
 
 #define LOOK "ledger_cell_get kind=circuit name=class:small\n"
-#define ROOM LOOK "ledger_room class=small caps=9/3/2 rates=1:2,3:4\n"
-#define TAKE "queue_take lane=launch.small max=1 lease_ms=30000 wait_ms=1000\n"
-#define FREED "ledger_freed \n"
-#define WAIT(ms) "stop_wait wakes=0 timeout_ms=" #ms "\n"
-#define SLEEP(ms) "stop_sleep timeout_ms=" #ms "\n"
+#define ROOM LOOK "ledger_capacity class=small caps=9/3/2 rates=1:2,3:4\n"
+#define TAKE "queue_receive lane=launch.small max=1 lease_ms=30000 wait_ms=1000\n"
+#define FREED "ledger_release_seq \n"
+#define WAIT(ms) "wakeup_wait wakes=0 timeout_ms=" #ms "\n"
+#define SLEEP(ms) "wakeup_sleep timeout_ms=" #ms "\n"
 #define UPDATE LOOK "ledger_cell_put *\n"
 
 static struct lane *lane;
 static bool watching;
 static char last_used[32];
 
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms);
-bool __wrap_stop_wait(struct stop *s, uint64_t seen, int64_t timeout_ms);
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
+bool __wrap_wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms);
 bool __wrap_ledger_watching(struct ledger *l);
 
-bool __wrap_stop_sleep(struct stop *s, int64_t timeout_ms)
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 {
     assert_ptr_equal(s, &world.worker.intake);
-    (void)call_begin("stop_sleep", NULL, "timeout_ms=%lld", (long long)timeout_ms);
-    return stop_raised(s);
+    (void)call_begin("wakeup_sleep", NULL, "timeout_ms=%lld", (long long)timeout_ms);
+    return wakeup_raised(s);
 }
 
-bool __wrap_stop_wait(struct stop *s, uint64_t seen, int64_t timeout_ms)
+bool __wrap_wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms)
 {
     assert_ptr_equal(s, &world.worker.intake);
-    (void)call_begin("stop_wait", NULL, "wakes=%llu timeout_ms=%lld", (unsigned long long)seen,
+    (void)call_begin("wakeup_wait", NULL, "wakes=%llu timeout_ms=%lld", (unsigned long long)seen,
                      (long long)timeout_ms);
     world.now_ms += timeout_ms;
-    return stop_raised(s);
+    return wakeup_raised(s);
 }
 
 /* Whether the store tells of freed slots: the one in memory does not. */
@@ -102,12 +102,12 @@ static void free_slot(void)
 
 static void wake(void)
 {
-    stop_wake(&world.worker.intake);
+    wakeup_signal(&world.worker.intake);
 }
 
 static void stop(void)
 {
-    stop_raise(&world.worker.intake);
+    wakeup_raise(&world.worker.intake);
 }
 
 /* At the n-th such call of the next look. */
@@ -174,7 +174,7 @@ static void full_lane_is_left_alone_until_a_slot_is_freed(const char *class_name
     /* Never: caps may have been raised, so it looks again. */
     assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250) FREED WAIT(250) FREED WAIT(250) FREED);
     assert_int_equal(told_full(), 1);
-    plan("stop_wait", 2, free_slot);
+    plan("wakeup_wait", 2, free_slot);
     assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250) FREED);
     assert_look(true, ROOM TAKE);
     assert_int_equal(told_full(), 0);
@@ -196,11 +196,11 @@ static void full_lane_is_woken_by_a_slot_of_its_own_worker_or_the_stop(void **st
 {
     (void)state;
     use("small", 3);
-    plan("stop_wait", 2, stop);
+    plan("wakeup_wait", 2, stop);
     assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250));
-    stop_fini(&world.worker.intake);
-    stop_init(&world.worker.intake);
-    plan("stop_wait", 2, wake);
+    wakeup_fini(&world.worker.intake);
+    wakeup_init(&world.worker.intake);
+    plan("wakeup_wait", 2, wake);
     assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250));
 }
 
@@ -209,7 +209,7 @@ static void slot_freed_while_the_lane_looks_for_room_is_not_missed(void **state)
 {
     (void)state;
     use("small", 3);
-    plan("ledger_room", 1, wake);
+    plan("ledger_capacity", 1, wake);
     assert_look(false, ROOM FREED WAIT(250));
 }
 
@@ -225,9 +225,9 @@ static void full_lane_without_the_counter_looks_for_room_again_soon(void **state
 {
     (void)state;
     use("small", 3);
-    plan_failure("ledger_freed", 1);
+    plan_failure("ledger_release_seq", 1);
     assert_look(false, ROOM FREED WAIT(250));
-    plan_failure("ledger_freed", 2);
+    plan_failure("ledger_release_seq", 2);
     assert_look(false, ROOM FREED WAIT(250) FREED);
 }
 
@@ -277,7 +277,7 @@ static void lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time(void **stat
     assert_look(false, LOOK SLEEP(400));
     struct queue_message m = {.id = ""};
     assert_true(lane_poll(lane, world.config, &m));
-    calls_assert(LOOK UPDATE "ledger_room *\n" TAKE UPDATE);
+    calls_assert(LOOK UPDATE "ledger_capacity *\n" TAKE UPDATE);
     assert_int_equal(record().probe_until_ms, world.now_ms + TIMEOUT_MS + LEASE_MS);
     lane_launch_ended(lane, &(struct queue_message){.id = "another"});
     assert_string_not_equal(record().probe, "");
@@ -292,9 +292,9 @@ static void lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time(void **stat
 static void store_in_trouble_is_asked_again_in_half_a_second(void **state)
 {
     (void)state;
-    plan_failure("ledger_room", 1);
+    plan_failure("ledger_capacity", 1);
     assert_look(false, ROOM SLEEP(500));
-    plan_failure("queue_take", 1);
+    plan_failure("queue_receive", 1);
     assert_look(false, ROOM TAKE SLEEP(500));
 }
 

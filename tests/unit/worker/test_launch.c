@@ -132,7 +132,7 @@ static void assert_calls(const char *pattern)
 #define RECORD ADVANCE("launched", "0", "id-@", "1800000060000", "-")
 #define CIRCUIT "ledger_cell_get kind=circuit name=class:small\n"
 #define REFUSED(value) CIRCUIT "ledger_cell_put kind=circuit name=class:small value=" value "\n"
-#define DONE "queue_done id=1\n"
+#define DONE "queue_ack id=1\n"
 #define TO_RUN RESERVE DECIDED REGISTER REGISTERED RUN("small")
 #define TO_REGISTER_LARGE RESERVE_LARGE DECIDED REGISTER_LARGE
 #define TO_RUN_LARGE TO_REGISTER_LARGE REGISTERED RUN("large")
@@ -143,12 +143,12 @@ static void assert_calls(const char *pattern)
 #define UNDO ENDING TERMINATE("small", "@") UNREGISTER GONE
 #define LOGGED(what, detail) "ledger_log_event job=42 vm=@ what=" what " detail=" detail "\n"
 #define WAITS(delay, step, attempt)                                                                \
-    "queue_retry id=1 delay_ms=" delay " reason=" step " (attempt " attempt " of 3): scripted\n"
+    "queue_nack id=1 delay_ms=" delay " reason=" step " (attempt " attempt " of 3): scripted\n"
 #define RETRIED(step)                                                                              \
     LOGGED("retry", step " (attempt 1 of 3): scripted") WAITS("* spent", step, "1")
 #define BURIED(step, attempt)                                                                      \
     LOGGED("bury", step " (attempt " attempt " of 3): scripted")                                   \
-    "queue_bury id=1 reason=" step " (attempt " attempt " of 3): scripted\n"
+    "queue_dead_letter id=1 reason=" step " (attempt " attempt " of 3): scripted\n"
 
 enum step { STEP_RESERVE, STEP_REGISTER, STEP_REGISTERED, STEP_RUN, STEP_RECORD };
 
@@ -231,12 +231,12 @@ static void launch_not_reserved_goes_back_unspent(void **state)
     } cases[] = {
         /* Else the last jobs of a burst wait for long beside slots that are free. */
         {9, "large", "other/app",
-         RESERVE DECIDED "queue_retry id=1 delay_ms=20 reason=full_fleet\n"},
+         RESERVE DECIDED "queue_nack id=1 delay_ms=20 reason=full_fleet\n"},
         {3, "small", "other/app",
-         RESERVE DECIDED "queue_retry id=1 delay_ms=20 reason=full_class\n"},
+         RESERVE DECIDED "queue_nack id=1 delay_ms=20 reason=full_class\n"},
         {2, "large", "acme/app",
-         RESERVE DECIDED "queue_retry id=1 delay_ms=1000 reason=full_repository\n"},
-        {0, "", "", RESERVE DECIDED "queue_retry id=1 delay_ms=250 reason=rate\n"},
+         RESERVE DECIDED "queue_nack id=1 delay_ms=1000 reason=full_repository\n"},
+        {0, "", "", RESERVE DECIDED "queue_nack id=1 delay_ms=250 reason=rate\n"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct err e = {0};
@@ -290,13 +290,13 @@ static void launch_satisfied_is_done_unless_its_job_is_being_launched(void **sta
     } cases[] = {
         {JOB_WAITING, 7, 0, false, RESERVE LIST DECIDED DONE},
         {JOB_WAITING, 42, 1000, false,
-         RESERVE LIST DECIDED "queue_retry id=1 delay_ms=34001 reason=another worker's launch for "
+         RESERVE LIST DECIDED "queue_nack id=1 delay_ms=34001 reason=another worker's launch for "
                               "this job is in progress\n"},
         {JOB_WAITING, 7, 35001, false, RESERVE LIST "*to=gone*\n" TO_RUN RECORD DONE CIRCUIT},
         {JOB_WAITING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
         {JOB_RUNNING, 7, 0, false, RESERVE LIST DECIDED DONE},
         {JOB_RUNNING, 42, 1000, false,
-         RESERVE LIST DECIDED "queue_retry id=1 delay_ms=34001 reason=another worker's launch for "
+         RESERVE LIST DECIDED "queue_nack id=1 delay_ms=34001 reason=another worker's launch for "
                               "this job is in progress\n"},
         {JOB_RUNNING, 7, 35001, false, RESERVE LIST "*to=gone*\n" RESERVE LIST DECIDED DONE},
         {JOB_RUNNING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
@@ -325,9 +325,9 @@ static void slot_of_a_failed_launch_is_announced_unless_it_is_still_held(void **
         fail_step(STEP_REGISTER, ERR_RETRY);
         calls_plan(
             &(struct call_plan){.function = "vm_terminate", .fails = held ? ERR_RETRY : ERR_NONE});
-        uint64_t before = stop_wakes(&world.worker.intake);
+        uint64_t before = wakeup_count(&world.worker.intake);
         launch_class("small", 0);
-        assert_int_equal(stop_wakes(&world.worker.intake) - before, held ? 0 : 1);
+        assert_int_equal(wakeup_count(&world.worker.intake) - before, held ? 0 : 1);
     }
 }
 
@@ -336,7 +336,7 @@ static void launch_is_retried_no_sooner_than_the_other_side_asked(void **state)
     (void)state;
     plan(STEP_RUN, (struct call_plan){.fails = ERR_RETRY, .retry_after_ms = 7000});
     launch_class("small", 0);
-    assert_int_equal(calls_count("queue_retry", "delay_ms=7000 spent reason=run (attempt 1 of 3)"),
+    assert_int_equal(calls_count("queue_nack", "delay_ms=7000 spent reason=run (attempt 1 of 3)"),
                      1);
 }
 
@@ -400,7 +400,7 @@ static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **sta
         fail_step(steps[i], ERR_PERMANENT);
         launch_class("small", 0);
         assert_int_equal(calls_count("ledger_cell_put", NULL), 0);
-        assert_int_equal(calls_done("queue_bury", NULL), 1);
+        assert_int_equal(calls_done("queue_dead_letter", NULL), 1);
     }
 }
 
@@ -408,11 +408,12 @@ static void launch_unreadable_or_of_an_unknown_class_is_buried_untouched(void **
 {
     (void)state;
     launch_body("{\"v\":", 0);
-    assert_calls(DECIDED "queue_bury id=1 reason=?*\n");
+    assert_calls(DECIDED "queue_dead_letter id=1 reason=?*\n");
     anew();
     launch_class("medium", 0);
-    assert_calls(DECIDED "queue_bury id=1 reason=its class is not configured here: add the class, "
-                         "then kick this message\n");
+    assert_calls(DECIDED
+                 "queue_dead_letter id=1 reason=its class is not configured here: add the class, "
+                 "then kick this message\n");
 }
 
 static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
@@ -431,7 +432,7 @@ static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
     fail_step(STEP_RESERVE, ERR_RETRY);
     launch_body(request, 0);
     assert_int_equal(calls_count("ledger_log_event", NULL), 0);
-    assert_int_equal(calls_done("queue_retry", NULL), 1);
+    assert_int_equal(calls_done("queue_nack", NULL), 1);
 }
 
 /* --- launches that last --- */
@@ -468,7 +469,7 @@ static void launch_longer_than_its_lease_keeps_its_message(void **state)
     (void)state;
     plan(STEP_REGISTER, (struct call_plan){.happens = registration_takes_long});
     assert_true(asks_while_slow(STEP_RUN, 180000));
-    assert_int_equal(calls_done("queue_done", NULL), 1);
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
     assert_int_equal(calls_done("queue_extend", "lease_ms=30000"), 23);
     assert_int_equal(calls_done("ledger_vm_heartbeat", vm_name()), 23);
 }
@@ -485,7 +486,7 @@ static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **stat
                  "ledger_vm_advance vm=@ to=ending * reason=launch failed: the launch lost its "
                  "message*\n" TERMINATE("small", "@") UNREGISTER GONE
                  "ledger_log_event *\n"
-                 "queue_retry id=1 delay_ms=* spent reason=run (attempt 1*\n");
+                 "queue_nack id=1 delay_ms=* spent reason=run (attempt 1*\n");
 }
 
 static void launch_whose_message_or_row_became_anothers_asks_for_no_vm(void **state)

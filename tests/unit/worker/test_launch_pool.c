@@ -82,7 +82,7 @@ void __real_lane_reserved(struct lane *lane);
 void __wrap_lane_reserved(struct lane *lane);
 void __real_lane_launch_ended(struct lane *lane, const struct queue_message *m);
 void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m);
-int64_t __wrap_queue_patience_ms(const struct queue *q);
+int64_t __wrap_queue_poll_wait_ms(const struct queue *q);
 
 bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
 {
@@ -105,7 +105,7 @@ void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m)
     (void)call_begin("lane_launch_ended", NULL, "lane=%s id=%s", lane_name(lane), m->id);
 }
 
-int64_t __wrap_queue_patience_ms(const struct queue *q)
+int64_t __wrap_queue_poll_wait_ms(const struct queue *q)
 {
     assert_ptr_equal(q, world.worker.queue);
     return patience_ms;
@@ -187,7 +187,7 @@ static void stop(void)
     pool = NULL;
     assert_false(gate.polled_twice);
     size_t launches = calls_count("ledger_reserve", NULL);
-    assert_int_equal(calls_done("queue_done", NULL), launches);
+    assert_int_equal(calls_done("queue_ack", NULL), launches);
     assert_int_equal(calls_count("lane_reserved", "lane=polled"), launches);
     assert_int_equal(calls_count("lane_launch_ended", "lane=polled"), launches);
     assert_null(world.worker.heartbeat);
@@ -202,7 +202,7 @@ static int tear_down(void **state)
 /* The threads of the other lanes have come back since, and were free to go elsewhere. */
 static void wait_polls(const char *lane)
 {
-    calls_wait_count("queue_take", lane, calls_count("queue_take", lane) + 3);
+    calls_wait_count("queue_receive", lane, calls_count("queue_receive", lane) + 3);
 }
 
 static void one_class_may_use_all_threads_but_one_for_each_of_the_others(void **state)
@@ -227,7 +227,7 @@ static void idle_threads_launch_while_the_others_wait_in_their_lanes(void **stat
     (void)state;
     patience_ms = 600000;
     start(THREADS);
-    calls_wait_count("queue_take", NULL, CLASSES);
+    calls_wait_count("queue_receive", NULL, CLASSES);
     put("small", 100);
     calls_wait_count("vm_run", SMALL, THREADS - (CLASSES - 1));
 }
@@ -277,7 +277,7 @@ static void freed_thread_serves_the_next_message(void **state)
         assert_int_equal(calls_count("vm_run", SMALL), i);
         let_end(0, 1);
         calls_wait_count("lane_launch_ended", NULL, i);
-        (void)snprintf(ended, sizeof ended, "lane=polled %s", calls_args("queue_done", NULL, i));
+        (void)snprintf(ended, sizeof ended, "lane=polled %s", calls_args("queue_ack", NULL, i));
         assert_string_equal(calls_args("lane_launch_ended", NULL, i), ended);
     }
 }
@@ -313,7 +313,7 @@ static void pool_without_threads_does_not_start(void **state)
     pthread_attr_destroy(&usual);
     must_fail(rc, &e, ERR_CAPACITY);
     assert_null(pool);
-    assert_true(stop_raised(&world.worker.intake));
+    assert_true(wakeup_raised(&world.worker.intake));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -32,7 +32,7 @@ static size_t take(struct queue *q, struct queue_message *m)
 {
     struct err e = {0};
     size_t got = 0;
-    assert_int_equal(queue_take(q, "launch.small", 1, 1000, 0, m, &got, &e), 0);
+    assert_int_equal(queue_receive(q, "launch.small", 1, 1000, 0, m, &got, &e), 0);
     return got;
 }
 
@@ -85,7 +85,7 @@ static void newer_version_is_returned_unspent_and_lets_others_pass(void **state)
         if (i == 0) {
             assert_int_equal(take(w.queue, &m), 1);
             assert_memory_equal(m.body, "the one behind it", m.body_len);
-            assert_int_equal(queue_done(w.queue, &m, 1, &e), 0);
+            assert_int_equal(queue_ack(w.queue, &m, 1, &e), 0);
             queue_message_fini(&m);
         }
     }
@@ -126,7 +126,7 @@ static void dead_letter_is_logged_with_the_command_that_brings_it_back(void **st
     put(w.queue, "bad");
     assert_int_equal(take(w.queue, &m), 1);
     log_open("test", log[1]);
-    worker_bury(&w, &m, "scripted");
+    worker_dead_letter(&w, &m, "scripted");
     log_open("test", STDERR_FILENO);
     assert_true(read(log[0], line, sizeof line - 1) > 0);
     (void)snprintf(command, sizeof command, "mayflyctl dead kick %s\"", m.id);

@@ -60,7 +60,7 @@ int world_set_up(void **state)
     MUST(ledger_open(world.url, &w->ledger, &e));
     MUST(fleet_open(world.config, w->ledger, NULL, &w->fleet, &e));
     w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
-    stop_init(&w->intake);
+    wakeup_init(&w->intake);
     calls_reset();
     return 0;
 }
@@ -69,7 +69,7 @@ int world_tear_down(void **state)
 {
     struct worker *w = &world.worker;
     (void)state;
-    stop_fini(&w->intake);
+    wakeup_fini(&w->intake);
     fleet_close(w->fleet);
     ledger_close(w->ledger);
     queue_close(w->queue);
@@ -79,8 +79,8 @@ int world_tear_down(void **state)
 }
 
 int __real_queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
-int __real_queue_take(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
-                      int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
+int __real_queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_ms,
+                         int64_t wait_ms, struct queue_message *out, size_t *got, struct err *e);
 
 void world_put(const char *lane, const char *body)
 {
@@ -94,7 +94,7 @@ struct queue_message world_take(const char *lane)
     struct queue_message m = {.id = ""};
     size_t got = 0;
     struct err e = {0};
-    MUST(__real_queue_take(world.worker.queue, lane, 1, LEASE_MS, 0, &m, &got, &e));
+    MUST(__real_queue_receive(world.worker.queue, lane, 1, LEASE_MS, 0, &m, &got, &e));
     assert_int_equal(got, 1);
     return m;
 }
