@@ -15,7 +15,7 @@ static int64_t deadline_of(const struct sweep *s, const struct ledger_vm *vm)
     return vm->reserved_ms + class->max_duration_ms;
 }
 
-/* A row whose machine nobody can name (fleet.h): there is nothing to end, and unnamed.c frees it.
+/* A row whose machine nobody can name (fleet.h): there is nothing to end, and unconfirmed_launches.c frees it.
  */
 static bool holds_its_slot(const struct sweep *s, const struct ledger_vm *vm)
 {

@@ -5,14 +5,14 @@
  *   signs.c      what was seen once, and is acted upon when a later sweep sees it still
  *   lease.c      the leases of a sweep, looked at again before whatever cannot be taken back
  *   deadlines.c  VMs past their deadline; VMs that are ending for too long
- *   machines.c   rows whose machine ended or vanished, launches that never came up
- *   unnamed.c    rows of launches that were never answered
- *   strays.c     machines of ours without a row
- *   balance.c    jobs that wait although nothing is on its way for them
- *   untaken.c    jobs that wait although machines idle for them
- *   word.c       GitHub's word on such jobs, for both
- *   records.c    GitHub registrations left over
- *   tidy.c       old rows and logs, and the ledger's counts
+ *   vms.c   rows whose machine ended or vanished, launches that never came up
+ *   unconfirmed_launches.c    rows of launches that were never answered
+ *   orphans.c     machines of ours without a row
+ *   relaunch.c    jobs that wait although nothing is on its way for them
+ *   stuck_jobs.c    jobs that wait although machines idle for them
+ *   job_status.c       GitHub's word on such jobs, for both
+ *   stale_runners.c    GitHub registrations left over
+ *   retention.c       old rows and logs, and the ledger's counts
  *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
  *
  * A deadline is evidence of its own; everything else needs a second sign, reaper.confirm_after
@@ -22,7 +22,7 @@
 #ifndef MAYFLY_REAPER_REAPER_H
 #define MAYFLY_REAPER_REAPER_H
 
-#include "common/base/stop.h"
+#include "common/base/wakeup.h"
 #include "common/config/config.h"
 #include "common/fleet/fleet.h"
 #include "common/github/github.h"

@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/thread.h"
 #include "common/job/lane.h"
-#include "worker/enders.h"
+#include "worker/terminators.h"
 
 #define BATCH 32
 #define STORE_TROUBLE_PAUSE_MS 500

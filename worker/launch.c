@@ -6,7 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/payload/payload.h"
-#include "common/vm/vm_proxy.h"
+#include "common/vm/proxy.h"
 #include "worker/heartbeat.h"
 #include "worker/limits.h"
 #include "worker/outcome.h"

@@ -8,9 +8,9 @@
 #include "common/program/presence.h"
 #include "common/program/program.h"
 #include "common/program/stores.h"
-#include "worker/enders.h"
 #include "worker/events.h"
 #include "worker/launch_pool.h"
+#include "worker/terminators.h"
 #include "worker/worker.h"
 
 struct mayfly_worker {

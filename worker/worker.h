@@ -7,7 +7,7 @@
  *   launch.c         what happens to one launch message, from top to bottom
  *   heartbeat.c      keeps the messages and rows of launches in flight
  *   takeover.c       ends what a dead worker left of a job's launch
- *   enders.c         ends VMs whose job is over, which frees their slots
+ *   terminators.c         ends VMs whose job is over, which frees their slots
  *   class_circuit.c  stops a class whose launches are refused
  *   outcome.c        the table that turns an error's class into retry, wait or bury
  *
@@ -18,7 +18,7 @@
 #define MAYFLY_WORKER_WORKER_H
 
 #include "common/base/metrics.h"
-#include "common/base/stop.h"
+#include "common/base/wakeup.h"
 #include "common/config/config.h"
 #include "common/fleet/fleet.h"
 #include "common/github/github.h"

@@ -1,6 +1,6 @@
 /*
  * Calling AWS: one client per service, which finds region, endpoint and credentials, signs each
- * request (SigV4, sigv4.h) and judges each answer by one table (aws_errors.c).
+ * request (SigV4, sigv4.h) and judges each answer by one table (errors.c).
  *
  * Not here: what the operations mean, and repeating them; whether that is safe only the caller
  * knows. A call is sent once; it is sent again by itself only where AWS refused it for its clock
@@ -8,7 +8,7 @@
  * refused request did nothing.
  *
  * Threading: any thread; a client keeps a pool of connections (common/http/client.h). Credentials
- * are shared by all clients of the process and renewed by one thread (aws_credentials.h).
+ * are shared by all clients of the process and renewed by one thread (credentials.h).
  * Failures: the service's refusals by class (ERR_THROTTLED and ERR_CAPACITY with retry_after_ms
  * where told, ERR_AUTH, ERR_NOT_FOUND, ERR_CONFLICT, ERR_PERMANENT, ERR_RETRY for all unknown
  * ones), no answer ERR_RETRY, no credentials ERR_AUTH naming every source that was tried and why it

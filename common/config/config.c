@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/fs.h"
-#include "common/config/config_private.h"
+#include "common/config/private.h"
 
 /* --- the struct's life ----------------------------------------------------------------------- */
 

@@ -3,7 +3,7 @@
  * struct.
  *
  * config_load reads the text, resolves `env:NAME` and `file:PATH`, and through a fetcher the values
- * that AWS keeps, checks every key against the table in config_table.c (unknown keys are errors
+ * that AWS keeps, checks every key against the table in table.c (unknown keys are errors
  * that name the nearest known one) and fills a plain struct that never changes afterwards.
  * Reloading makes a new struct; config_live hands out the current one by reference count, so that a
  * thread keeps a consistent view for as long as it holds it. Strings in the struct are never NULL

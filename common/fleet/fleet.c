@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/fleet/fleet_internal.h"
+#include "common/fleet/internal.h"
 
 int fleet_open(const struct config *c, struct ledger *ledger, struct github *github,
                struct fleet **out, struct err *e)

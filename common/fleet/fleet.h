@@ -14,7 +14,7 @@
  * token. Such a row becomes `ending` and keeps its slot, so that no cap is exceeded, and its
  * machine is left alone, for it may be running a job; until somebody knows that none runs
  * (fleet_end.nothing_runs): a list of the provider's machines shows none that fits the row
- * (reaper/unnamed.c), which ends the machine once it is older than its class allows.
+ * (reaper/unconfirmed_launches.c), which ends the machine once it is older than its class allows.
  */
 #ifndef MAYFLY_FLEET_FLEET_H
 #define MAYFLY_FLEET_FLEET_H

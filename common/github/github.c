@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/github/github_internal.h"
+#include "common/github/internal.h"
 
 #define CONNECT_TIMEOUT_MS 5000
 

@@ -17,7 +17,7 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 #include "common/config/config.h"
-#include "common/job/job_event.h"
+#include "common/job/event.h"
 
 /* Whether `signature` ("sha256=<64 hex>") is the HMAC-SHA256 of the body under one of the secrets.
  * All secrets are tried, each comparison in constant time. No secrets: false. */

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "common/job/job_fields.h"
+#include "common/job/fields.h"
 
 static const struct record_field fields[] = {
     TEXT_FIELD("scope", struct launch_request, scope),

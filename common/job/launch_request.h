@@ -9,7 +9,7 @@
 #ifndef MAYFLY_JOB_LAUNCH_REQUEST_H
 #define MAYFLY_JOB_LAUNCH_REQUEST_H
 
-#include "common/job/job_event.h"
+#include "common/job/event.h"
 
 struct launch_request {
     char scope[SCOPE_SIZE]; /* "" with a job: the worker's configuration says where it belongs */

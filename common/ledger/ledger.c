@@ -7,10 +7,10 @@
 
 #include "common/base/clock.h"
 #include "common/job/vm_name.h"
+#include "common/ledger/cells.h"
+#include "common/ledger/front.h"
 #include "common/ledger/ledger_backend.h"
-#include "common/ledger/ledger_cells.h"
-#include "common/ledger/ledger_front.h"
-#include "common/ledger/ledger_steps.h"
+#include "common/ledger/steps.h"
 
 #define LEASES_SEEN 8 /* a process asks for two, time and again */
 #define NAME_TRIES 3  /* a random name that is taken is a wonder; two in a row are a bug */

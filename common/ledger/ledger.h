@@ -73,7 +73,7 @@ struct ledger_vm {
     char end_reason[96];
 };
 
-/* url: sqlite:///path/to/file, redis://… as common/base/redis_store.h says, dynamodb://TABLE?… as
+/* url: sqlite:///path/to/file, redis://… as common/redis/store.h says, dynamodb://TABLE?… as
  * deploy/docs/dynamodb.md says, or, for tests, memory://NAME. Creates and migrates (a table of DynamoDB
  * only if asked to); what a newer version wrote is ERR_PERMANENT. */
 MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);

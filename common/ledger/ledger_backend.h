@@ -2,7 +2,7 @@
  * What a ledger backend implements. For the front (ledger.c) and the backends alone.
  *
  * The front checks arguments, makes VM names and client tokens, and keeps the metrics; a backend
- * carries out each step atomically, deciding by ledger_rules.h and telling by ledger_words.h.
+ * carries out each step atomically, deciding by rules.h and telling by messages.h.
  * Contracts stand in ledger.h; what differs is noted at the types here. `state` is the backend's
  * own; all functions may be called from any number of threads. Outputs are never NULL here, and
  * untouched on failure. A backend that has not passed tests/conformance/ledger_suite.c does not
@@ -12,8 +12,8 @@
 #define MAYFLY_LEDGER_BACKEND_H
 
 #include "common/ledger/ledger.h"
-#include "common/ledger/ledger_rules.h"
-#include "common/ledger/ledger_txn.h"
+#include "common/ledger/rules.h"
+#include "common/ledger/txn.h"
 
 typedef int ledger_open_fn(const char *url, void **out_state, struct err *e);
 typedef void ledger_close_fn(void *state);

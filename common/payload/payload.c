@@ -5,7 +5,7 @@
  *     stream    the plan, raw deflate with the preset dictionary below
  *     rest      the tail: bytes that do not compress
  * The plan holds varint(idle seconds), varint(max seconds), four times varint(length) and text
- * (HTTP proxy, HTTPS proxy, no proxy, runner name), then the JIT config as payload_layers.h
+ * (HTTP proxy, HTTPS proxy, no proxy, runner name), then the JIT config as layers.h
  * describes. The dictionary belongs to the version: another dictionary is another version.
  */
 #include "common/payload/payload.h"
@@ -15,7 +15,7 @@
 #include <zlib.h>
 
 #include "common/base/codec.h"
-#include "common/payload/payload_layers.h"
+#include "common/payload/layers.h"
 
 #define VERSION 1
 #define HEADER_BYTES 5

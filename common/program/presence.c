@@ -5,10 +5,10 @@
 
 #include "common/base/log.h"
 #include "common/base/random.h"
-#include "common/base/stop.h"
 #include "common/base/thread.h"
+#include "common/base/wakeup.h"
 #include "common/job/record.h"
-#include "common/ledger/ledger_programs.h"
+#include "common/ledger/programs.h"
 
 struct presence {
     struct ledger *ledger;

@@ -2,7 +2,7 @@
  * A program's presence in the ledger: a thread that reports once a minute what this process is and
  * which record formats it reads, and reads in which format records are to be written.
  *
- * See common/ledger/ledger_programs.h. The ledger is borrowed. A round that fails is repeated by
+ * See common/ledger/programs.h. The ledger is borrowed. A round that fails is repeated by
  * the next one: the report is valid for several.
  */
 #ifndef MAYFLY_PROGRAM_PRESENCE_H

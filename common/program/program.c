@@ -8,9 +8,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/stop.h"
 #include "common/base/thread.h"
-#include "common/config/config_aws.h"
+#include "common/base/wakeup.h"
+#include "common/config/aws.h"
 #include "common/http/admin.h"
 
 #define COMPLAINTS_LIMIT_BYTES (256 * 1024)

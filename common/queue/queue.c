@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/queue/metrics.h"
 #include "common/queue/queue_backend.h"
-#include "common/queue/queue_metrics.h"
 
 #define LEASE_MAX_MS (24LL * 3600 * 1000)
 #define REASON_MAX_BYTES 500

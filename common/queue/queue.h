@@ -16,7 +16,7 @@
  * (invariant 1). Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT (bad argument, newer
  * file, full disk says ERR_CAPACITY), ERR_CONFLICT (the lease is no longer ours).
  *
- * What a store cannot do it says (queue_can); what SQS gives instead stands in queue_sqs.c.
+ * What a store cannot do it says (queue_can); what SQS gives instead stands in sqs/sqs.c.
  */
 #ifndef MAYFLY_QUEUE_QUEUE_H
 #define MAYFLY_QUEUE_QUEUE_H
@@ -62,8 +62,8 @@ struct queue_message {
 /* Frees what a message owns; fine on a zeroed one. */
 void queue_message_fini(struct queue_message *m);
 
-/* url: sqlite:///path/to/file, redis://… as common/base/redis_store.h says, sqs://… as
- * queue_sqs_url.h says, or, for tests, memory://NAME. Creates and migrates as needed (SQS: only
+/* url: sqlite:///path/to/file, redis://… as common/redis/store.h says, sqs://… as
+ * sqs/url.h says, or, for tests, memory://NAME. Creates and migrates as needed (SQS: only
  * with create=1); a file or a layout of a newer version is ERR_PERMANENT. */
 MUST_CHECK int queue_open(const char *url, struct queue **out, struct err *e);
 /* No call may be under way (queue_interrupt ends those that wait). NULL is fine. */

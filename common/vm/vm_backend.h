@@ -45,7 +45,7 @@ struct vm_ops {
 /* Returns when that call may be made. */
 MUST_CHECK int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e);
 
-/* Of every provider there is (vm_ops.c). */
+/* Of every provider there is (ops.c). */
 extern const struct vm_ops *const vm_all_ops[];
 extern const size_t vm_all_ops_count;
 

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
-#include "common/config/config_aws.h"
+#include "common/config/aws.h"
 #include "deploy/ctl/ctl.h"
 
 #define COMPLAINTS_LIMIT_BYTES (64 * 1024)

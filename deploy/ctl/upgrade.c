@@ -6,7 +6,7 @@
 
 #include "common/base/buf.h"
 #include "common/job/record.h"
-#include "common/ledger/ledger_programs.h"
+#include "common/ledger/programs.h"
 #include "deploy/ctl/ctl.h"
 
 /* Appends the program if it cannot read the format. */

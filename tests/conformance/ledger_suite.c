@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "common/base/clock.h"
-#include "common/ledger/ledger_front.h"
+#include "common/ledger/front.h"
 
 /* --- the clock --- */
 static _Atomic int64_t now_ms;

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/aws/aws_errors.h"
-#include "common/aws/aws_secrets.h"
-#include "common/aws/aws_sources.h"
+#include "common/aws/errors.h"
+#include "common/aws/secrets.h"
 #include "common/aws/sigv4.h"
+#include "common/aws/sources.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_answer.h"
 

@@ -2,7 +2,7 @@
  * What is accepted must keep the contract of config.h, and survive a reload. */
 #include <string.h>
 
-#include "common/config/config_private.h"
+#include "common/config/private.h"
 #include "tests/fuzz/fuzz.h"
 
 #define COMPLAINTS_LIMIT_BYTES ((size_t)4 << 20)

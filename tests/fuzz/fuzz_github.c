@@ -1,9 +1,9 @@
 /* Any bytes as an answer of GitHub: the first byte chooses the parser, the rest is the body (or, to
  * be judged, header lines, an empty line and the body). What is accepted must keep the contract of
- * github_internal.h: ids above zero, texts bounded and printable, waits within bounds. */
+ * internal.h: ids above zero, texts bounded and printable, waits within bounds. */
 #include <string.h>
 
-#include "common/github/github_internal.h"
+#include "common/github/internal.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_answer.h"
 

@@ -2,7 +2,7 @@
  * its bounds, and can be written: as an item that is JSON, and reads as the same row again. */
 #include <string.h>
 
-#include "common/ledger/ledger_dynamo.h"
+#include "common/ledger/dynamodb/dynamodb.h"
 #include "tests/fuzz/fuzz.h"
 
 #define ITEM_MAX (256 * 1024)

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "common/base/codec.h"
+#include "common/payload/layers.h"
 #include "common/payload/payload.h"
-#include "common/payload/payload_layers.h"
 #include "deploy/image/agent/agent_virtio.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/ledger/ledger_sqlite.h"
+#include "common/ledger/sqlite/sqlite.h"
 
 int __real_sqlite_store_write(struct sqlite_store *s, sqlite_work_fn *work, void *arg,
                               struct err *e);

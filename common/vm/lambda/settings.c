@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "common/base/quantity.h"
-#include "common/config/config_rows.h"
+#include "common/config/rows.h"
 
 #define AT(member) offsetof(struct lambda_settings, member)
 

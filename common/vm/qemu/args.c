@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/vm/vm_proxy.h"
+#include "common/vm/proxy.h"
 
 #define ARGS_MAX 96
 

@@ -48,8 +48,8 @@ int exec_find(const char *program, const char *package, char *out, size_t size, 
 
 int exec_find_supervisor(char *out, size_t size, struct err *e)
 {
-    static const char *const places[] = {"", "../libexec/mayfly/", "../common/vm/",
-                                         "../../common/vm/", "../../../common/vm/"};
+    static const char *const places[] = {"", "../libexec/mayfly/", "../worker/supervisor/",
+                                         "../../worker/supervisor/", "../../../worker/supervisor/"};
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
     self[len < 0 ? 0 : len] = '\0';

@@ -1,7 +1,7 @@
 /*
  * The order for a supervisor: what to start in a VM's directory, and within which bounds.
  *
- * Written as launch.json by the provider, read by mayfly-vm-supervisor (keeper.c), which is a small
+ * Written as launch.json by the provider, read by mayfly-vm-supervisor (main.c), which is a small
  * program of its own: a fork without exec in a worker full of threads would not be safe, and what
  * must outlive the worker must not share its memory. Nothing secret is in it.
  *

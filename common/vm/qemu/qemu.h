@@ -23,10 +23,10 @@
 #include <sys/types.h>
 
 #include "common/base/metrics.h"
+#include "common/vm/proxy.h"
 #include "common/vm/qemu/args.h"
 #include "common/vm/qemu/image.h"
 #include "common/vm/vm_backend.h"
-#include "common/vm/vm_proxy.h"
 
 struct vm_qemu {
     struct qemu_image image;

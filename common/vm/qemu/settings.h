@@ -5,7 +5,7 @@
 #ifndef MAYFLY_VM_QEMU_SETTINGS_H
 #define MAYFLY_VM_QEMU_SETTINGS_H
 
-#include "common/config/config_provider.h"
+#include "common/config/provider.h"
 
 struct vm_ops;
 

@@ -26,8 +26,8 @@
 #include "common/http/client.h"
 #include "tests/bench/aws/peer.h"
 #include "tests/bench/launch/ingress_player.h"
-#include "worker/enders.h"
 #include "worker/launch_pool.h"
+#include "worker/terminators.h"
 
 #define THREADS 8
 #define PACED_PER_SECOND 100

@@ -26,9 +26,9 @@
 #include "tests/bench/fleet/lay.h"
 #include "tests/bench/launch/stand_ins.h"
 #include "tests/bench/ledger/ways.h"
-#include "worker/enders.h"
 #include "worker/events.h"
 #include "worker/launch_pool.h"
+#include "worker/terminators.h"
 
 #define JOBS_MAX 100000
 #define WORKERS_MAX 64

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/base/sqlite_store.h"
+#include "common/sqlite/store.h"
 #include "tests/bench/ledger/ways.h"
 
 struct lay_name lay_vm_name(int64_t n)

@@ -1,4 +1,4 @@
-#include "common/base/redis_store.h"
+#include "common/redis/store.h"
 #include "tests/bench/fleet/lay.h"
 #include "tests/bench/ledger/ways.h"
 

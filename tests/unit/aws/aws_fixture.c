@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/aws/aws_internal.h"
+#include "common/aws/internal.h"
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 

@@ -10,10 +10,10 @@
 
 #include <cmocka.h>
 
-#include "common/aws/aws_internal.h"
+#include "common/aws/internal.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
-#include "common/base/stop.h"
+#include "common/base/wakeup.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 /* A container's endpoint that gives keys AK1, AK2, … that live for so long, and tells of each. */

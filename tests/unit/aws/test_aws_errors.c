@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "common/aws/aws_errors.h"
+#include "common/aws/errors.h"
 
 static struct aws_answer read_answer(int status, const char *headers, const char *body)
 {

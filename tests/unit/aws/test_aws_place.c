@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/aws/aws_internal.h"
+#include "common/aws/internal.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 static const struct {

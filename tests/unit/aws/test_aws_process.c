@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "common/aws/aws_sources.h"
+#include "common/aws/sources.h"
 
 static const struct aws_process_bounds bounds = {10000, 65536};
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/aws/aws_profile.h"
+#include "common/aws/profile.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 static struct aws_profiles parsed(const char *config, const char *credentials)

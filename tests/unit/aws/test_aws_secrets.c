@@ -16,8 +16,8 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "common/aws/aws_internal.h"
-#include "common/aws/aws_secrets.h"
+#include "common/aws/internal.h"
+#include "common/aws/secrets.h"
 #include "tests/lib/fake.h"
 #include "tests/unit/aws/aws_fixture.h"
 

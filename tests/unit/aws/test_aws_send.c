@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "common/aws/aws.h"
-#include "common/aws/aws_errors.h"
-#include "common/aws/aws_internal.h"
+#include "common/aws/errors.h"
+#include "common/aws/internal.h"
 #include "common/base/clock.h"
 #include "tests/lib/must.h"
 #include "tests/unit/aws/aws_fixture.h"

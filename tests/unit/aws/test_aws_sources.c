@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "common/aws/aws_internal.h"
-#include "common/aws/aws_sources.h"
+#include "common/aws/internal.h"
+#include "common/aws/sources.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 #define NEVER "2100-01-01T00:00:00Z"

@@ -16,8 +16,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "common/aws/aws_internal.h"
-#include "common/aws/aws_sources.h"
+#include "common/aws/internal.h"
+#include "common/aws/sources.h"
 #include "tests/lib/fake.h"
 #include "tests/unit/aws/aws_fixture.h"
 

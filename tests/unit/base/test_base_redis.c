@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
-#include "common/base/redis_store.h"
+#include "common/redis/store.h"
 #include "tests/unit/base/fake_redis.h"
 
 #define OK "+OK\r\n"

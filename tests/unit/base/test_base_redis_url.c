@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "common/base/redis_internal.h"
+#include "common/redis/internal.h"
 
 static struct redis_url must_parse(const char *url)
 {

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "common/aws/aws.h"
-#include "common/config/config_aws.h"
+#include "common/config/aws.h"
 #include "tests/unit/config/config_testing.h"
 #include "tests/unit/http/http_server.h"
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "common/base/quantity.h"
-#include "common/config/config_private.h"
+#include "common/config/private.h"
 #include "common/vm/qemu/settings.h"
 #include "tests/unit/config/config_testing.h"
 

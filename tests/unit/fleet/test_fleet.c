@@ -15,7 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "common/base/stop.h"
+#include "common/base/wakeup.h"
 #include "common/fleet/fleet.h"
 #include "tests/lib/calls.h"
 #include "tests/lib/memory_rows.h"

@@ -10,7 +10,7 @@
 #ifndef MAYFLY_TESTS_GITHUB_FIXTURE_H
 #define MAYFLY_TESTS_GITHUB_FIXTURE_H
 
-#include "common/github/github_internal.h"
+#include "common/github/internal.h"
 #include "common/ledger/ledger.h"
 #include "tests/unit/http/http_server.h"
 

@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#include "common/job/job_event.h"
+#include "common/job/event.h"
 
 static struct job_event full_event(void)
 {

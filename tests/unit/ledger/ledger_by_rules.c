@@ -6,8 +6,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/random.h"
-#include "common/ledger/ledger_front.h"
-#include "common/ledger/ledger_rules.h"
+#include "common/ledger/front.h"
+#include "common/ledger/rules.h"
 #include "tests/lib/must.h"
 #include "tests/unit/ledger/ledger_way.h"
 

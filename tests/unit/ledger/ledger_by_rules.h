@@ -1,6 +1,6 @@
 /*
  * The rules twice: what a ledger decides in its store (a script, a conditional write), held against
- * ledger_rules.c on plain values.
+ * rules.c on plain values.
  *
  * Long random histories of buckets, leases, signs and reservations go through the ledger, which is
  * to be empty and no one else's; every answer must be that of the rules. The seed is printed;

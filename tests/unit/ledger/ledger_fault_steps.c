@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "common/ledger/ledger_rules.h"
-#include "common/ledger/ledger_words.h"
+#include "common/ledger/messages.h"
+#include "common/ledger/rules.h"
 #include "tests/lib/must.h"
 #include "tests/unit/ledger/ledger_way.h"
 

@@ -13,7 +13,7 @@
 
 #include "common/base/clock.h"
 #include "common/job/vm_name.h"
-#include "common/ledger/ledger_front.h"
+#include "common/ledger/front.h"
 #include "tests/unit/ledger/ledger_fault_steps.h"
 
 /* --- clock and names --- */

@@ -19,8 +19,8 @@
 
 #include <cmocka.h>
 
+#include "common/ledger/dynamodb/dynamodb.h"
 #include "common/ledger/ledger.h"
-#include "common/ledger/ledger_dynamo.h"
 #include "tests/lib/must.h"
 #include "tests/unit/ledger/ledger_way.h"
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "common/ledger/ledger_dynamo.h"
+#include "common/ledger/dynamodb/dynamodb.h"
 
 static const struct ledger_dynamo handle = {.url = {.prefix = "p"}};
 

@@ -1,5 +1,5 @@
 /*
- * What the DynamoDB ledger decides by conditional writes, held against ledger_rules.c.
+ * What the DynamoDB ledger decides by conditional writes, held against rules.c.
  */
 #include "tests/unit/ledger/ledger_by_rules.h"
 #include "tests/unit/ledger/test_ledger_dynamo.h"

@@ -12,7 +12,7 @@
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
 #include "common/base/random.h"
-#include "common/ledger/ledger_front.h"
+#include "common/ledger/front.h"
 
 static void zeros(void *out, size_t size)
 {

@@ -12,7 +12,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/fs.h"
-#include "common/ledger/ledger_programs.h"
+#include "common/ledger/programs.h"
 
 static int64_t now_ms;
 static char dir[64];

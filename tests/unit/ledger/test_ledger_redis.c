@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "common/base/clock.h"
-#include "common/ledger/ledger_front.h"
+#include "common/ledger/front.h"
 
 /* --- a process whose clock is wrong --- */
 static _Atomic int64_t skew_ms;
@@ -79,7 +79,7 @@ static void bucket_that_hardly_fills_says_the_longest_wait(void **state)
     MUST(ledger_rate_take(f->l, &b, 1, &wait_ms, &e));
     assert_int_equal(wait_ms, 0);
     MUST(ledger_rate_take(f->l, &b, 1, &wait_ms, &e));
-    assert_int_equal(wait_ms, INT64_C(1000000000000000)); /* as ledger_rules.c has it */
+    assert_int_equal(wait_ms, INT64_C(1000000000000000)); /* as rules.c has it */
 }
 
 static void pause_is_as_long_as_its_caller_meant(void **state)

@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#include "common/base/redis_store.h"
 #include "common/ledger/ledger.h"
+#include "common/redis/store.h"
 #include "tests/lib/must.h"
 #include "tests/unit/ledger/ledger_way.h"
 

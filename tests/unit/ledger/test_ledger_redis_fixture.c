@@ -6,7 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/random.h"
-#include "common/ledger/ledger_front.h"
+#include "common/ledger/front.h"
 
 static const char *server_url = "";
 static char *restart_command;

@@ -1,5 +1,5 @@
 /*
- * What the Redis ledger's scripts decide in Lua, held against ledger_rules.c.
+ * What the Redis ledger's scripts decide in Lua, held against rules.c.
  */
 #include "tests/unit/ledger/ledger_by_rules.h"
 #include "tests/unit/ledger/test_ledger_redis.h"

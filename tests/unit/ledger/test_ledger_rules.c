@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "common/ledger/ledger_rules.h"
-#include "common/ledger/ledger_words.h"
+#include "common/ledger/messages.h"
+#include "common/ledger/rules.h"
 
 #define NOW 1800000000000LL
 

@@ -14,8 +14,8 @@
 #include <cmocka.h>
 
 #include "common/base/random.h"
-#include "common/base/redis_store.h"
 #include "common/queue/queue.h"
+#include "common/redis/store.h"
 #include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)

@@ -23,7 +23,7 @@
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
 #include "common/queue/queue.h"
-#include "common/queue/queue_sqlite_wait.h"
+#include "common/queue/sqlite/wait.h"
 #include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/queue/queue_sqs_internal.h"
+#include "common/queue/sqs/internal.h"
 
 /* --- names and URLs --- */
 static struct sqs_url must_parse(const char *url)

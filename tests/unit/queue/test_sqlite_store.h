@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "common/base/sqlite_store.h"
+#include "common/sqlite/store.h"
 #include "tests/lib/must.h"
 
 struct store_fixture {

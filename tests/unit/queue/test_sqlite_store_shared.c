@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
-#include "common/base/sqlite_turn.h"
+#include "common/sqlite/turn.h"
 
 /* --- busy --- */
 struct fast_clock {

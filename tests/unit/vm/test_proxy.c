@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
+#include "common/vm/proxy.h"
 #include "common/vm/qemu/settings.h"
-#include "common/vm/vm_proxy.h"
 
 static void proxy_parse_good_is_split(void **state)
 {

@@ -3,8 +3,8 @@
  */
 #include "tests/unit/worker/world.h"
 
-#include "worker/enders.h"
 #include "worker/events.h"
+#include "worker/terminators.h"
 
 #define TAKE "queue_receive lane=events max=32 lease_ms=30000 wait_ms=1000\n"
 #define APPLY(job) "ledger_apply_event job=" job " scope=acme\n"

@@ -1,0 +1,252 @@
+#include "common/aws/credentials.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/aws/internal.h"
+#include "common/aws/sources.h"
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/base/thread.h"
+#include "common/base/wakeup.h"
+
+#define MARGIN_MS (5 * 60 * 1000)
+#define RENEW_MIN_MS 1000
+#define RETRY_BASE_MS 1000
+#define RETRY_CAP_MS (60 * 1000)
+#define FAILURE_HOLDS_MS 1000 /* callers that come soon after a failure share it */
+#define REFUSAL_HOLDS_MS (10 * 1000)
+
+struct aws_credentials {
+    int users; /* under shared_lock */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a look ended */
+    struct aws_keys keys;   /* the last that were found; access_key NULL: none yet */
+    uint64_t looks;         /* that ended */
+    bool looking;
+    bool failed;           /* the last look */
+    struct err failure;    /* its reason */
+    int64_t failed_at_ms;  /* monotonic */
+    int64_t refused_at_ms; /* monotonic; of the last look for a refusal; -1: none */
+    int64_t renew_at_ms;   /* monotonic; 0: never */
+    int failures;          /* in a row */
+    bool renewing;         /* the thread runs */
+    pthread_t thread;
+    struct wakeup stop;
+};
+
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct aws_credentials *shared;
+
+/* --- its life --------------------------------------------------------------------------------- */
+
+struct aws_credentials *aws_credentials_acquire(void)
+{
+    pthread_mutex_lock(&shared_lock);
+    if (shared == NULL) {
+        shared = calloc(1, sizeof *shared);
+        ASSERT(shared != NULL);
+        ASSERT(pthread_mutex_init(&shared->lock, NULL) == 0);
+        ASSERT(pthread_cond_init(&shared->changed, NULL) == 0);
+        wakeup_init(&shared->stop);
+        shared->refused_at_ms = -1;
+        aws_defaults_pin(1);
+    }
+    shared->users++;
+    struct aws_credentials *c = shared;
+    pthread_mutex_unlock(&shared_lock);
+    return c;
+}
+
+static void free_credentials(struct aws_credentials *c)
+{
+    wakeup_raise(&c->stop);
+    if (c->renewing) {
+        ASSERT(pthread_join(c->thread, NULL) == 0);
+    }
+    wakeup_fini(&c->stop);
+    aws_keys_fini(&c->keys);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+    aws_defaults_pin(-1);
+}
+
+void aws_credentials_release(struct aws_credentials *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&shared_lock);
+    bool last = --c->users == 0;
+    if (last) {
+        shared = NULL;
+    }
+    pthread_mutex_unlock(&shared_lock);
+    if (last) {
+        free_credentials(c);
+    }
+}
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+int64_t aws_renew_in_ms(int64_t life_ms)
+{
+    int64_t margin_ms = life_ms / 4 < MARGIN_MS ? life_ms / 4 : MARGIN_MS;
+    int64_t jitter_ms =
+        margin_ms > 4 ? (int64_t)random_below((uint64_t)margin_ms / 4) : 0; /* towards earlier */
+    int64_t wait_ms = life_ms - margin_ms - jitter_ms;
+    return wait_ms > RENEW_MIN_MS ? wait_ms : RENEW_MIN_MS;
+}
+
+static bool hold(const struct aws_credentials *c)
+{
+    return c->keys.access_key != NULL &&
+           (c->keys.expires_ms == 0 || aws_wall_ms() < c->keys.expires_ms);
+}
+
+static void count_look(const char *source, bool ok)
+{
+    struct buf labels;
+    buf_init(&labels, 256);
+    metrics_label(&labels, "source", source);
+    metrics_label(&labels, "outcome", ok ? "ok" : "failed");
+    metric_inc(metrics_counter("mayfly_aws_credential_renewals_total", labels.data));
+    buf_fini(&labels);
+}
+
+static void show_expiry(const struct aws_keys *k)
+{
+    metric_set(metrics_gauge("mayfly_aws_credentials_expiry_timestamp_seconds", ""),
+               k->expires_ms / 1000);
+}
+
+static void *renew(void *arg);
+
+static void accept(struct aws_credentials *c, struct aws_keys *fresh)
+{
+    aws_keys_fini(&c->keys);
+    c->keys = *fresh;
+    c->failures = 0;
+    c->renew_at_ms = 0;
+    show_expiry(fresh);
+    if (fresh->expires_ms == 0) {
+        return;
+    }
+    c->renew_at_ms = clock_mono_ms() + aws_renew_in_ms(fresh->expires_ms - aws_wall_ms());
+    if (!c->renewing) {
+        /* Without it a caller that finds the keys expired looks for others, and tries this again.
+         */
+        struct err e;
+        c->renewing =
+            thread_start(&c->thread, "the thread that renews AWS credentials", renew, c, &e) == 0;
+    }
+    wakeup_signal(&c->stop);
+}
+
+/* Looks once, with the lock held at call and return and let go between. Only one looks at a time:
+ * c->looking must be false. */
+static void look(struct aws_credentials *c)
+{
+    struct aws_keys fresh = {0};
+    struct err e;
+    c->looking = true;
+    pthread_mutex_unlock(&c->lock);
+    int rc = aws_sources_find(&fresh, &e);
+    if (rc == 0 && fresh.expires_ms != 0 && fresh.expires_ms <= aws_wall_ms()) {
+        rc = err_set(&e, ERR_RETRY, HTTP_NOT_SENT,
+                     "no AWS credentials: those of %s have expired and no others are there yet",
+                     fresh.source);
+        aws_keys_fini(&fresh);
+    }
+    pthread_mutex_lock(&c->lock);
+    c->looking = false;
+    c->looks++;
+    c->failed = rc != 0;
+    if (rc == 0) {
+        count_look(fresh.source, true);
+        accept(c, &fresh);
+    } else {
+        /* An instance that had keys still is one, even if its metadata do not answer now. */
+        bool instance = c->keys.source != NULL && strcmp(c->keys.source, "instance") == 0;
+        e.class = instance ? ERR_RETRY : e.class;
+        count_look(c->keys.source != NULL ? c->keys.source : "none", false);
+        c->failure = e;
+        c->failed_at_ms = clock_mono_ms();
+        c->failures++;
+        c->renew_at_ms =
+            c->failed_at_ms + backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, c->failures);
+    }
+    pthread_cond_broadcast(&c->changed);
+}
+
+/* Looks, or waits for whoever does. */
+static void look_or_wait(struct aws_credentials *c)
+{
+    uint64_t before = c->looks;
+    if (!c->looking) {
+        look(c);
+        return;
+    }
+    while (c->looks == before) {
+        pthread_cond_wait(&c->changed, &c->lock);
+    }
+}
+
+int aws_credentials_get(struct aws_credentials *c, struct aws_keys *out, struct err *e)
+{
+    pthread_mutex_lock(&c->lock);
+    bool told = c->failed && clock_mono_ms() - c->failed_at_ms < FAILURE_HOLDS_MS;
+    if (!hold(c) && !told) {
+        look_or_wait(c);
+    }
+    int rc = hold(c) ? 0 : -1;
+    if (rc == 0) {
+        aws_keys_copy(&c->keys, out);
+    } else if (c->failed) {
+        *e = c->failure;
+    } else {
+        (void)err_set(e, ERR_RETRY, HTTP_NOT_SENT, "the AWS credentials have just expired");
+    }
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
+bool aws_credentials_refused(struct aws_credentials *c, const char *access_key)
+{
+    pthread_mutex_lock(&c->lock);
+    int64_t now_ms = clock_mono_ms();
+    bool renewed = c->keys.access_key != NULL && strcmp(c->keys.access_key, access_key) != 0;
+    bool asked = c->refused_at_ms >= 0 && now_ms - c->refused_at_ms < REFUSAL_HOLDS_MS;
+    /* Many calls are refused at once: those that come during the look wait for what it finds. */
+    if (!renewed && (!asked || c->looking)) {
+        c->refused_at_ms = asked ? c->refused_at_ms : now_ms;
+        look_or_wait(c);
+        renewed = hold(c) && strcmp(c->keys.access_key, access_key) != 0;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return renewed;
+}
+
+/* --- the thread that renews ------------------------------------------------------------------- */
+
+static void *renew(void *arg)
+{
+    struct aws_credentials *c = arg;
+    for (;;) {
+        uint64_t seen = wakeup_count(&c->stop);
+        pthread_mutex_lock(&c->lock);
+        int64_t left_ms = c->renew_at_ms - clock_mono_ms();
+        bool never = c->renew_at_ms == 0;
+        if (!never && left_ms <= 0 && !c->looking) {
+            look(c);
+            left_ms = c->renew_at_ms - clock_mono_ms();
+        }
+        pthread_mutex_unlock(&c->lock);
+        int64_t wait_ms = never ? RETRY_CAP_MS : left_ms;
+        if (wakeup_wait(&c->stop, seen, wait_ms > 0 ? wait_ms : RETRY_BASE_MS)) {
+            return NULL;
+        }
+    }
+}

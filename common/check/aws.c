@@ -1,0 +1,138 @@
+/* AWS as such: who we are there, and in which region. */
+#include <jansson.h>
+#include <string.h>
+
+#include "common/aws/aws.h"
+#include "common/aws/credentials.h"
+#include "common/aws/errors.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/check/check.h"
+#include "common/config/provider.h"
+
+#define SUBJECT "aws"
+#define ASKED "sts:GetCallerIdentity"
+#define ARN_MAX 512
+#define TIMEOUT_MS 10000
+
+static bool begins(const char *text, const char *with)
+{
+    return slice_starts_with(slice_of(text), slice_of(with));
+}
+
+static bool class_uses_aws(const struct config_class *class)
+{
+    const struct config_provider *p = config_provider_find(class->provider);
+    return p != NULL && p->aws_region != NULL;
+}
+
+/* Whether anything here calls AWS. */
+static bool uses_aws(const struct config *c)
+{
+    for (size_t i = 0; i < c->class_count; i++) {
+        if (class_uses_aws(&c->classes[i])) {
+            return true;
+        }
+    }
+    return begins(c->queue, "sqs:") || begins(c->ledger, "dynamodb:") ||
+           begins(c->github.app_key, "kms:");
+}
+
+/* STS answers in XML, or in JSON where that is what the caller said it accepts. */
+static bool read_json_arn(struct slice text, char *out, size_t size)
+{
+    json_t *root = json_loadb(text.len > 0 ? text.ptr : "", text.len, 0, NULL);
+    const json_t *result = json_object_get(json_object_get(root, "GetCallerIdentityResponse"),
+                                           "GetCallerIdentityResult");
+    const char *arn = json_string_value(json_object_get(result, "Arn"));
+    bool found = arn != NULL && slice_to_cstr(slice_of(arn), out, size);
+    json_decref(root);
+    return found;
+}
+
+static bool read_arn(struct slice text, char *out, size_t size)
+{
+    struct buf arn;
+    buf_init(&arn, ARN_MAX);
+    bool found = (aws_xml_text(text, "Arn", &arn) && slice_to_cstr(buf_slice(&arn), out, size)) ||
+                 read_json_arn(text, out, size);
+    buf_fini(&arn);
+    return found;
+}
+
+static void say_identity(struct check *c, const struct aws_client *sts, struct slice answer)
+{
+    char arn[ARN_MAX];
+    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = ASKED};
+    if (read_arn(answer, arn, sizeof arn)) {
+        check_say(c, &f, "calls are made as %s, in region %s", arn, aws_client_region(sts));
+        return;
+    }
+    f.level = CHECK_WARN;
+    f.mend = "check the endpoint of sts";
+    check_say(c, &f, "the answer names nobody");
+}
+
+/* How long what we have is good for: a short life without a source that renews is a trap. */
+static void check_keys(struct check *c)
+{
+    struct err e = {0};
+    struct aws_keys keys;
+    struct aws_credentials *all = aws_credentials_acquire();
+    const struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "credentials"};
+    if (aws_credentials_get(all, &keys, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, SUBJECT, "credentials", &e);
+    } else {
+        char until[40] = "";
+        if (keys.expires_ms > 0) {
+            clock_format_utc(keys.expires_ms, until, sizeof until);
+        }
+        check_say(c, &f, "access key %s from the %s, %s%s", keys.access_key, keys.source,
+                  until[0] != '\0' ? "good until " : "without an end", until);
+        aws_keys_fini(&keys);
+    }
+    aws_credentials_release(all);
+}
+
+/* The process's, or without one a class's. */
+static int open_sts(struct check *c, struct aws_client **out, struct err *e)
+{
+    struct aws_client_options options = {.service = "sts", .timeout_ms = TIMEOUT_MS};
+    if (aws_client_open(&options, out, e) == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < c->config->class_count; i++) {
+        const struct config_class *class = &c->config->classes[i];
+        char region[64];
+        if (!class_uses_aws(class)) {
+            continue;
+        }
+        struct slice named = config_provider_find(class->provider)->aws_region(class->settings);
+        if (named.len > 0 && slice_to_cstr(named, region, sizeof region)) {
+            options.region = region;
+            return aws_client_open(&options, out, e);
+        }
+    }
+    return -1;
+}
+
+void check_aws(struct check *c)
+{
+    struct err e = {0};
+    struct aws_client *sts = NULL;
+    struct http_response answer;
+    const struct aws_call call = {.operation = "GetCallerIdentity",
+                                  .content_type = "application/x-www-form-urlencoded",
+                                  .body = SLICE("Action=GetCallerIdentity&Version=2011-06-15")};
+    if (!uses_aws(c->config)) {
+        return;
+    }
+    check_keys(c);
+    if (open_sts(c, &sts, &e) != 0 || aws_send(sts, &call, &answer, NULL, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, SUBJECT, ASKED, &e);
+    } else {
+        say_identity(c, sts, buf_slice(&answer.body));
+        http_response_fini(&answer);
+    }
+    aws_client_close(sts);
+}

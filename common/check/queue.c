@@ -1,0 +1,46 @@
+/* The queue. */
+#include "common/queue/queue.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/check/check.h"
+
+#define WARNINGS_MAX ((size_t)64 << 10)
+
+static void say_warnings(struct check *c, struct slice text)
+{
+    const struct check_finding warning = {
+        .level = CHECK_WARN, .subject = "queue", .asked = "settings of the store"};
+    const struct check_finding good = {
+        .level = CHECK_OK, .subject = "queue", .asked = "settings of the store"};
+    if (text.len == 0) {
+        check_say(c, &good, "nothing that it confirms can be lost by them");
+    }
+    while (text.len > 0) {
+        struct slice line;
+        (void)slice_cut(text, '\n', &line, &text);
+        if (line.len > 0) {
+            check_say(c, &warning, "%.*s", SLICE_ARG(line));
+        }
+    }
+}
+
+void check_queue(struct check *c)
+{
+    struct err e = {0};
+    struct queue *q = NULL;
+    struct buf warnings;
+    int64_t began_us = clock_mono_us();
+    buf_init(&warnings, WARNINGS_MAX);
+    if (queue_open(c->config->queue, &q, &e) != 0 || queue_ping(q, &e) != 0) {
+        check_say_error(c, CHECK_FAIL, "queue", "ping", &e);
+    } else {
+        check_say_answered(c, "queue", c->config->queue, began_us);
+        if (queue_check(q, &warnings, &e) != 0) {
+            check_say_error(c, CHECK_WARN, "queue", "settings of the store", &e);
+        } else {
+            say_warnings(c, buf_slice(&warnings));
+        }
+    }
+    buf_fini(&warnings);
+    queue_close(q);
+}

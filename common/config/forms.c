@@ -1,0 +1,123 @@
+#include "common/config/forms.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+static bool is_alnum(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static bool all_of(struct slice s, const char *more)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '\0' || (!is_alnum(s.ptr[i]) && strchr(more, s.ptr[i]) == NULL)) {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
+static bool is_name(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z') {
+            return false;
+        }
+    }
+    return all_of(s, "-");
+}
+
+static bool is_port(struct slice s)
+{
+    int64_t port = 0;
+    return s.len > 0 && s.ptr[0] != '-' && slice_to_int64(s, &port) && port <= 65535;
+}
+
+static bool is_address(struct slice s)
+{
+    char host[64];
+    unsigned char parsed[sizeof(struct in6_addr)];
+    struct slice address;
+    struct slice port;
+    if (s.len > 0 && s.ptr[0] == '[') {
+        s = (struct slice){s.ptr + 1, s.len - 1};
+        return slice_cut(s, ']', &address, &port) && port.len > 1 && port.ptr[0] == ':' &&
+               is_port((struct slice){port.ptr + 1, port.len - 1}) &&
+               slice_to_cstr(address, host, sizeof host) && inet_pton(AF_INET6, host, parsed) == 1;
+    }
+    return slice_cut(s, ':', &address, &port) && is_port(port) &&
+           slice_to_cstr(address, host, sizeof host) && inet_pton(AF_INET, host, parsed) == 1;
+}
+
+static bool is_http_url(struct slice s)
+{
+    struct slice scheme;
+    struct slice rest;
+    if (!slice_cut(s, ':', &scheme, &rest) || !slice_starts_with(rest, SLICE("//"))) {
+        return false;
+    }
+    bool http = slice_eq_cstr(scheme, "http") || slice_eq_cstr(scheme, "https");
+    return http && rest.len > 2 && rest.ptr[2] != '/' && memchr(s.ptr, ' ', s.len) == NULL;
+}
+
+static bool is_store_url(struct slice s)
+{
+    struct slice scheme;
+    struct slice rest;
+    return slice_cut(s, ':', &scheme, &rest) && all_of(scheme, "+") &&
+           slice_starts_with(rest, SLICE("//")) && rest.len > 2 &&
+           !slice_eq(scheme, SLICE("memory"));
+}
+
+static bool is_url_path(struct slice s)
+{
+    return s.len > 0 && s.ptr[0] == '/' && memchr(s.ptr, ' ', s.len) == NULL &&
+           memchr(s.ptr, '?', s.len) == NULL && memchr(s.ptr, '#', s.len) == NULL;
+}
+
+static bool is_repository(struct slice s)
+{
+    struct slice owner;
+    struct slice name;
+    return slice_cut(s, '/', &owner, &name) && all_of(owner, "-_.") &&
+           (slice_eq_cstr(name, "*") || all_of(name, "-_."));
+}
+
+static bool is_label(struct slice s)
+{
+    return s.len > 0 && slice_trim(s).len == s.len && memchr(s.ptr, ',', s.len) == NULL;
+}
+
+static bool is_app_key(struct slice s)
+{
+    struct slice text = slice_trim(s);
+    if (slice_starts_with(s, SLICE("kms:"))) {
+        return all_of((struct slice){s.ptr + 4, s.len - 4}, ":/_-");
+    }
+    return slice_starts_with(text, SLICE("-----BEGIN ")) &&
+           memmem(text.ptr, text.len, "PRIVATE KEY-----", 16) != NULL;
+}
+
+/* Shorter ones can be guessed from one signed delivery. */
+static bool is_secret(struct slice s)
+{
+    return s.len >= 8;
+}
+
+const struct setting_form form_secret = {
+    "at least 8 bytes long (openssl rand -hex 32 makes a good one)", is_secret};
+const struct setting_form form_name = {"lower-case letters, digits and -", is_name};
+const struct setting_form form_address = {"address:port, such as 0.0.0.0:8080 or [::]:8080",
+                                          is_address};
+const struct setting_form form_http_url = {"a URL that begins with http:// or https://",
+                                           is_http_url};
+const struct setting_form form_store_url = {"a store's URL, such as sqlite:///PATH/TO/FILE "
+                                            "(memory:// is for tests: no other process sees it)",
+                                            is_store_url};
+const struct setting_form form_url_path = {"a path that begins with /", is_url_path};
+const struct setting_form form_repository = {"owner/name or owner/*", is_repository};
+const struct setting_form form_label = {"a label without commas and without spaces at its ends",
+                                        is_label};
+const struct setting_form form_app_key = {
+    "the text of a PEM private key, file:PATH of a file with it, or kms:KEY", is_app_key};

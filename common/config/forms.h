@@ -1,0 +1,20 @@
+/*
+ * The forms that texts of the configuration may be required to have: addresses, URLs, names,
+ * labels. Pure checks of one value, without looking anything up; for tables of settings alone.
+ */
+#ifndef MAYFLY_CONFIG_FORMS_H
+#define MAYFLY_CONFIG_FORMS_H
+
+#include "common/config/setting.h"
+
+extern const struct setting_form form_name;
+extern const struct setting_form form_address; /* numeric, so that no lookup can change it */
+extern const struct setting_form form_http_url;
+extern const struct setting_form form_store_url;
+extern const struct setting_form form_url_path;
+extern const struct setting_form form_repository;
+extern const struct setting_form form_label;
+extern const struct setting_form form_app_key; /* PEM, or kms: and a key's ARN, id or alias */
+extern const struct setting_form form_secret;
+
+#endif

@@ -1,0 +1,419 @@
+#include "common/config/private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/fs.h"
+
+#define PATH_LIMIT_BYTES 1200
+
+/* Where the walk is: `path` as an operator would say it ("classes[0].proxy"), `section` as the
+ * table does ("classes[].proxy"), and the struct that the settings there are members of. */
+struct place {
+    const char *path;
+    const char *section;
+    void *base;
+};
+
+static void read_map(struct config_reading *r, const struct place *p, const json_t *map);
+
+static void join(char *out, const char *section, const char *key)
+{
+    struct buf b;
+    bool top = section[0] == '\0';
+    buf_init(&b, PATH_LIMIT_BYTES - 1);
+    buf_printf(&b, "%s%s%s", section, top ? "" : ".", key);
+    bool fits = slice_to_cstr(buf_slice(&b), out, PATH_LIMIT_BYTES);
+    ASSERT(fits && !b.failed);
+    buf_fini(&b);
+}
+
+static const char *kind_name(const json_t *value)
+{
+    return json_is_object(value) ? "a map" : json_is_array(value) ? "a list" : "a single value";
+}
+
+/* --- where a value comes from: env:NAME, file:PATH, and AWS
+ * ------------------------------------------------------------------ */
+
+static bool is_env_name(const char *name)
+{
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+    return n > 0 && name[n] == '\0' && (name[0] < '0' || name[0] > '9');
+}
+
+static int resolve_env(const char *name, struct buf *out, struct err *e)
+{
+    if (!is_env_name(name)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "env: takes the name of an environment variable, letters, digits and _: "
+                       "write env:NAME");
+    }
+    const char *value = getenv(name);
+    if (value == NULL) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "the environment variable %s is not set: set it for this program, or write "
+                       "the value here",
+                       name);
+    }
+    buf_append_cstr(out, value);
+    return 0;
+}
+
+static void append_path(struct buf *out, const char *directory, const char *path)
+{
+    if (path[0] != '/' && directory[0] != '\0') {
+        buf_printf(out, "%s/", directory);
+    }
+    buf_append_cstr(out, path);
+}
+
+/* One line end at the end of a file is how editors save it, not part of the value. */
+static void drop_line_end(struct buf *b)
+{
+    if (b->len > 0 && b->data[b->len - 1] == '\n') {
+        b->len--;
+    }
+    if (b->len > 0 && b->data[b->len - 1] == '\r') {
+        b->len--;
+    }
+    if (b->data != NULL) {
+        b->data[b->len] = '\0';
+    }
+}
+
+static int resolve_file(const struct config_reading *r, const char *path, struct buf *out,
+                        struct err *e)
+{
+    struct buf full;
+    if (path[0] == '\0') {
+        return err_set(e, ERR_PERMANENT, 0, "file: takes a path: write file:PATH");
+    }
+    buf_init(&full, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
+    append_path(&full, r->directory, path);
+    int failed = fs_read(full.data, out, e);
+    buf_fini(&full);
+    if (failed != 0) {
+        err_wrap(e, "file");
+        return -1;
+    }
+    drop_line_end(out);
+    if (out->len > 0 && memchr(out->data, '\0', out->len) != NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: the file holds a NUL byte: it is not a text",
+                       path);
+    }
+    return 0;
+}
+
+static bool is_of_aws(const struct setting *s)
+{
+    return strncmp(s->key, "aws.", 4) == 0;
+}
+
+/* The section aws is read before all else, so that it is complete here. */
+static int resolve_kept(const struct config_reading *r, const struct setting *s,
+                        const char *written, struct buf *out, struct err *e)
+{
+    if (is_of_aws(s)) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "AWS cannot keep what it takes to ask AWS: write the value, env:NAME or "
+                       "file:PATH");
+    }
+    return config_fetcher()(&r->config->aws, slice_of(written), out, e);
+}
+
+/* The value that a written one stands for. *indirect: it came from elsewhere. */
+static int resolve(const struct config_reading *r, const struct setting *s, const char *written,
+                   struct buf *out, bool *indirect, struct err *e)
+{
+    bool kept = config_is_kept_elsewhere(written);
+    bool env = strncmp(written, "env:", 4) == 0;
+    bool file = strncmp(written, "file:", 5) == 0;
+    *indirect = env || file || kept;
+    if (kept) {
+        return resolve_kept(r, s, written, out, e);
+    }
+    if (env) {
+        return resolve_env(written + 4, out, e);
+    }
+    if (file) {
+        return resolve_file(r, written + 5, out, e);
+    }
+    buf_append_cstr(out, written);
+    return 0;
+}
+
+/* --- one value ------------------------------------------------------------------------------- */
+
+static bool is_reader(const struct config_reading *r, const struct setting *s)
+{
+    return (s->readers & r->who) != 0;
+}
+
+/* Says what is wrong; shows the value only where it stands in the text and is no secret. */
+static void complain_value(struct config_reading *r, const struct setting *s, const char *path,
+                           const char *trouble, const char *written, bool indirect)
+{
+    int line = config_tree_line(r->tree, path);
+    bool show = !indirect && (s->flags & SETTING_SECRET) == 0 && strlen(written) <= 80;
+    if (show) {
+        complain(r->complaints, line, path, "\"%s\" is refused: it %s", written, trouble);
+    } else {
+        complain(r->complaints, line, path, "the value%s is refused: it %s",
+                 indirect ? " found there" : "", trouble);
+    }
+}
+
+static void make_path_absolute(const struct config_reading *r, const struct setting *s,
+                               struct buf *value)
+{
+    struct buf full;
+    if ((s->flags & SETTING_PATH) == 0 || value->len == 0) {
+        return;
+    }
+    buf_init(&full, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
+    append_path(&full, r->directory, value->data);
+    buf_fini(value);
+    *value = full;
+}
+
+static void append_item(struct config_list *list, struct slice text)
+{
+    char **items = realloc(list->items, (list->count + 1) * sizeof *items);
+    ASSERT(items != NULL);
+    items[list->count] = slice_dup(text);
+    *list = (struct config_list){items, list->count + 1};
+}
+
+/* Without a fetcher the value stays what is written, unchecked, so that it is not missing; whoever
+ * only checks a configuration says so. Numbers keep their default. */
+static void leave_unfetched(struct config_reading *r, const struct setting *s,
+                            const struct place *p, const char *path, const char *written)
+{
+    struct buf note;
+    struct buf why;
+    struct setting free_form = *s;
+    free_form.form = NULL;
+    free_form.words = NULL;
+    free_form.min = 0;
+    free_form.max = INT64_MAX;
+    buf_init(&why, 1024);
+    if (s->type == SETTING_TEXT || s->type == SETTING_LIST) {
+        (void)setting_read(&free_form, p->base, slice_of(written), &why);
+    }
+    buf_init(&note, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
+    buf_printf(&note, "%s (%s)", path, written);
+    append_item(&r->config->unfetched, buf_slice(&note));
+    buf_fini(&note);
+    buf_fini(&why);
+}
+
+/* Least secret: what another program needs is not asked for, and its secrets are not even held. */
+static bool is_left_alone(const struct config_reading *r, const struct setting *s,
+                          const char *written)
+{
+    return !is_reader(r, s) &&
+           ((s->flags & SETTING_SECRET) != 0 || config_is_kept_elsewhere(written));
+}
+
+/* One scalar: a setting's value, or an item of a list. */
+static void read_scalar(struct config_reading *r, const struct setting *s, const struct place *p,
+                        const char *path, const json_t *json)
+{
+    struct buf value;
+    struct buf why;
+    struct err e;
+    bool indirect = false;
+    const char *written = json_string_value(json);
+    if (is_left_alone(r, s, written)) {
+        return;
+    }
+    if (config_is_kept_elsewhere(written) && config_fetcher() == NULL && !is_of_aws(s)) {
+        leave_unfetched(r, s, p, path, written);
+        return;
+    }
+    buf_init(&value, CONFIG_VALUE_LIMIT_BYTES);
+    buf_init(&why, 1024);
+    if (resolve(r, s, written, &value, &indirect, &e) != 0) {
+        if (is_reader(r, s)) {
+            complain(r->complaints, config_tree_line(r->tree, path), path, "%s", e.message);
+        }
+    } else {
+        make_path_absolute(r, s, &value);
+        const char *trouble =
+            value.failed ? "is too long" : setting_read(s, p->base, buf_slice(&value), &why);
+        if (trouble != NULL) {
+            complain_value(r, s, path, trouble, written, indirect);
+        }
+    }
+    buf_fini(&why);
+    if (value.data != NULL && (s->flags & SETTING_SECRET) != 0) {
+        explicit_bzero(value.data, value.len);
+    }
+    buf_fini(&value);
+}
+
+static void read_list(struct config_reading *r, const struct setting *s, const struct place *p,
+                      const char *path, const json_t *list)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        char item_path[PATH_LIMIT_BYTES + 32];
+        struct buf b;
+        buf_init(&b, sizeof item_path - 1);
+        buf_printf(&b, "%s[%zu]", path, i);
+        if (json_is_string(item)) {
+            read_scalar(r, s, p, b.data, item);
+        } else {
+            complain(r->complaints, config_tree_line(r->tree, b.data), b.data,
+                     "must be a single value, not %s",
+                     json_is_null(item) ? "nothing" : kind_name(item));
+        }
+        buf_fini(&b);
+    }
+}
+
+static void read_setting(struct config_reading *r, const struct setting *s, const struct place *p,
+                         const char *path, const json_t *value)
+{
+    int line = config_tree_line(r->tree, path);
+    bool list = s->type == SETTING_LIST;
+    if (json_is_null(value)) {
+        return; /* "key:" with nothing behind it: the default */
+    }
+    if (list && !json_is_array(value)) {
+        complain(r->complaints, line, path,
+                 "must be a list, not %s: put it in brackets, as %s: [one, two]", kind_name(value),
+                 strrchr(s->key, '.') != NULL ? strrchr(s->key, '.') + 1 : s->key);
+    } else if (list) {
+        read_list(r, s, p, path, value);
+    } else if (!json_is_string(value)) {
+        complain(r->complaints, line, path, "must be a single value, not %s", kind_name(value));
+    } else {
+        read_scalar(r, s, p, path, value);
+    }
+}
+
+/* --- the walk -------------------------------------------------------------------------------- */
+
+static void read_class(struct config_reading *r, const json_t *item, size_t i)
+{
+    struct config *c = r->config;
+    char path[64];
+    struct buf b;
+    buf_init(&b, sizeof path - 1);
+    buf_printf(&b, "classes[%zu]", i);
+    config_class_init(&c->classes[i]);
+    c->class_count = i + 1;
+    if (json_is_object(item)) {
+        struct place p = {b.data, "classes[]", &c->classes[i]};
+        read_map(r, &p, item);
+    } else {
+        complain(r->complaints, config_tree_line(r->tree, b.data), b.data,
+                 "must be a map: write {name: …, labels: […], …}");
+    }
+    config_class_choose_settings(&c->classes[i]);
+    buf_fini(&b);
+}
+
+static void read_classes(struct config_reading *r, const json_t *list)
+{
+    size_t i;
+    const json_t *item;
+    if (json_is_null(list)) {
+        return;
+    }
+    if (!json_is_array(list)) {
+        complain(r->complaints, config_tree_line(r->tree, "classes"), "classes",
+                 "must be a list, not %s: begin each class with \"- name: …\"", kind_name(list));
+        return;
+    }
+    size_t count = json_array_size(list);
+    if (count > CONFIG_CLASSES_LIMIT) {
+        complain(r->complaints, config_tree_line(r->tree, "classes"), "classes",
+                 "has %zu classes, more than the %d that are allowed: remove some", count,
+                 CONFIG_CLASSES_LIMIT);
+        return;
+    }
+    r->config->classes = calloc(count > 0 ? count : 1, sizeof *r->config->classes);
+    ASSERT(r->config->classes != NULL);
+    json_array_foreach(list, i, item)
+    {
+        read_class(r, item, i);
+    }
+}
+
+static void complain_unknown(struct config_reading *r, const struct place *p, const char *path,
+                             const char *key)
+{
+    struct buf mend;
+    buf_init(&mend, 8192);
+    if (strpbrk(key, ".[") != NULL) {
+        buf_append_cstr(&mend, "a dot does not nest: write the sections as maps");
+    } else if (r->complaints->count < CONFIG_COMPLAINT_LIMIT) {
+        config_suggest(&mend, p->section, key); /* costly, and worthless if it is not kept */
+    }
+    complain(r->complaints, config_tree_line(r->tree, path), path, "unknown key: %s",
+             mend.len > 0 ? mend.data : "");
+    buf_fini(&mend);
+}
+
+static void read_member(struct config_reading *r, const struct place *p, const char *key,
+                        const json_t *value)
+{
+    char path[PATH_LIMIT_BYTES];
+    char known[PATH_LIMIT_BYTES];
+    join(path, p->path, key);
+    join(known, p->section, key);
+    bool nests = strpbrk(key, ".[") != NULL;
+    const struct setting *s = nests ? NULL : setting_find(known);
+    if (s != NULL) {
+        read_setting(r, s, p, path, value);
+    } else if (strcmp(known, "classes") == 0) {
+        read_classes(r, value);
+    } else if (nests || !setting_is_section(known)) {
+        complain_unknown(r, p, path, key);
+    } else if (json_is_object(value)) {
+        bool of_class = strncmp(known, "classes[].", 10) == 0;
+        struct place inner = {path, known,
+                              of_class ? config_class_section(known, p->base) : p->base};
+        read_map(r, &inner, value);
+    } else if (!json_is_null(value)) {
+        complain(r->complaints, config_tree_line(r->tree, path), path,
+                 "must be a map, not %s: write its keys below it, indented", kind_name(value));
+    }
+}
+
+/* The section aws is none of the rest's. */
+static bool is_read_first(const struct place *p, const char *key)
+{
+    return p->path[0] == '\0' && strcmp(key, "aws") == 0;
+}
+
+static void read_map(struct config_reading *r, const struct place *p, const json_t *map)
+{
+    void *i = json_object_iter((json_t *)(uintptr_t)map);
+    while (i != NULL) {
+        if (!is_read_first(p, json_object_iter_key(i))) {
+            read_member(r, p, json_object_iter_key(i), json_object_iter_value(i));
+        }
+        i = json_object_iter_next((json_t *)(uintptr_t)map, i);
+    }
+}
+
+void config_read_tree(struct config_reading *r)
+{
+    struct place top = {"", "", r->config};
+    if (json_is_object(r->tree->root)) {
+        const json_t *aws = json_object_get(r->tree->root, "aws");
+        if (aws != NULL) {
+            read_member(r, &top, "aws", aws);
+        }
+        read_map(r, &top, r->tree->root);
+    } else if (!json_is_null(r->tree->root)) {
+        complain(r->complaints, 1, "", "must be a map of settings, not %s: write \"key: value\"",
+                 kind_name(r->tree->root));
+    }
+}

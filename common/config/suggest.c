@@ -1,0 +1,109 @@
+#include "common/config/private.h"
+
+#include <string.h>
+
+static size_t min3(size_t a, size_t b, size_t c)
+{
+    size_t ab = a < b ? a : b;
+    return ab < c ? ab : c;
+}
+
+size_t config_edit_distance(struct slice a, struct slice b)
+{
+    /* Three rows of the usual table: two above, one above, this one. */
+    size_t rows[3][CONFIG_KEY_LIMIT_BYTES + 1];
+    if (a.len > CONFIG_KEY_LIMIT_BYTES || b.len > CONFIG_KEY_LIMIT_BYTES) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= b.len; j++) {
+        rows[0][j] = j;
+    }
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t *row = rows[i % 3];
+        const size_t *above = rows[(i + 2) % 3];
+        const size_t *above2 = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t change = above[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1] ? 1 : 0);
+            row[j] = min3(change, above[j] + 1, row[j - 1] + 1);
+            bool swapped =
+                i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1];
+            if (swapped && above2[j - 2] + 1 < row[j]) {
+                row[j] = above2[j - 2] + 1;
+            }
+        }
+    }
+    return rows[a.len % 3][b.len];
+}
+
+/* The component of `key` right below `section`, empty if it is not below it. */
+static struct slice child_of(const char *key, const char *section)
+{
+    size_t n = strlen(section);
+    struct slice child = slice_of(key);
+    if (n > 0) {
+        if (strncmp(key, section, n) != 0 || key[n] != '.') {
+            return (struct slice){NULL, 0};
+        }
+        child = slice_of(key + n + 1);
+    }
+    child.len = strcspn(child.ptr, ".[");
+    return child;
+}
+
+static struct slice last_component(const char *key)
+{
+    const char *dot = strrchr(key, '.');
+    return slice_of(dot != NULL ? dot + 1 : key);
+}
+
+/* How far off a candidate is; a word that only lacks or adds an end (batch, batch_size) is near.
+ */
+static size_t distance(struct slice word, struct slice candidate)
+{
+    bool begins = word.len >= 3 && candidate.len >= 3 &&
+                  (slice_starts_with(candidate, word) || slice_starts_with(word, candidate));
+    return begins ? 1 : config_edit_distance(word, candidate);
+}
+
+static void append_known(struct buf *out, const char *section)
+{
+    struct slice before = {NULL, 0};
+    buf_append_cstr(out, "known here: ");
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        struct slice child = child_of(s->key, section);
+        if (child.len > 0 && !slice_eq(child, before)) {
+            buf_printf(out, "%s%.*s", before.len > 0 ? ", " : "", SLICE_ARG(child));
+            before = child;
+        }
+    }
+}
+
+void config_suggest(struct buf *out, const char *section, const char *word)
+{
+    struct slice w = slice_of(word);
+    struct slice best = {NULL, 0};
+    size_t best_distance = w.len < 6 ? 2 : w.len / 3;
+    const char *elsewhere = NULL;
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        const char *key = s->key;
+        struct slice child = child_of(key, section);
+        size_t d = child.len > 0 ? distance(w, child) : SIZE_MAX;
+        if (d < best_distance || (d == best_distance && best.len == 0)) {
+            best = child;
+            best_distance = d;
+        }
+        if (elsewhere == NULL && slice_eq(last_component(key), w)) {
+            elsewhere = key;
+        }
+    }
+    if (best.len > 0) {
+        buf_printf(out, "did you mean %.*s?", SLICE_ARG(best));
+    } else if (elsewhere != NULL) {
+        buf_printf(out, "did you mean %s?", elsewhere);
+    } else {
+        append_known(out, section);
+    }
+}

@@ -1,0 +1,516 @@
+#include "common/config/private.h"
+
+#include <string.h>
+
+#include "common/config/rows.h"
+
+#define IN_CONFIG(member) offsetof(struct config, member)
+#define IN_CLASS(member) offsetof(struct config_class, member)
+
+#define ADDRESS_MAX 60
+
+const struct setting_section config_sections[] = {
+    {"", "What every program needs."},
+    {"aws",
+     "How AWS is called, for the queue, the ledger, VMs and secrets alike. An empty value is "
+     "taken from the environment (`AWS_REGION`, `AWS_PROFILE`, …); credentials are found in "
+     "AWS's usual order. See `deploy/docs/aws.md`."},
+    {"github", "GitHub, GitHub Enterprise Server or ghe.com. The worker and the reaper need either "
+               "`github.app` or `github.token`; the ingress needs neither."},
+    {"ingress", "mayfly-ingress, which receives GitHub's webhook deliveries."},
+    {"worker", "mayfly-worker, which launches the VMs."},
+    {"reaper", "mayfly-reaper, which terminates VMs that outlive their time and repairs what was "
+               "lost, in sweeps. Every wait starts when the ledger recorded the event."},
+    {"limits", "Caps and rates of the whole fleet. A job above a cap or a rate waits and spends no "
+               "attempt. When a VM provider throttles a call (`mayfly_fleet_throttled_total`), all "
+               "processes stop calls of that kind for as long as the provider asks, but at most "
+               "for the time that the rate's burst takes to refill."},
+    {"retry",
+     "Retries after a transient error: exponential backoff with full jitter. Each delay is "
+     "random between 0 and `min(max_delay, base_delay * 2^(attempt-1))`."},
+    {"circuit", "The circuit breaker of each runner class. All workers share it."},
+    {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` include "
+                  "all of the job's labels and whose `required_labels` are all among the job's "
+                  "labels. Case is ignored; a job without labels belongs to no class."},
+};
+const size_t config_section_count = COUNT_OF(config_sections);
+
+const struct setting config_settings[] = {
+    /* --- top level --- */
+    TEXT("deployment", IN_CONFIG(deployment), "mayfly", 1, 20, .form = &form_name,
+         .readers = FOR_ALL,
+         .help = "Name of this deployment. It marks its runners and VMs: the reaper touches no "
+                 "others. Two deployments in one organization need different names."),
+    TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_store_url,
+         .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
+         .example = "queue: sqlite:///var/lib/mayfly/queue.db",
+         .help = "URL of the durable queue between the ingress and the workers: `sqlite:///PATH` "
+                 "on one machine, `redis://HOST:PORT` (deploy/docs/redis.md) or `sqs://PREFIX` "
+                 "(deploy/docs/sqs.md) for several."),
+    TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
+         .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",
+         .help = "URL of the fleet's shared state (jobs, VMs, slots, rate limits, timelines): "
+                 "`sqlite:///PATH` on one machine, `redis://HOST` (deploy/docs/redis.md) or "
+                 "`dynamodb://TABLE` (deploy/docs/dynamodb.md) for several."),
+    TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .words = "debug info warn error",
+         .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
+         .help = "The lowest level that is logged. The same message at `warn` or `error` is logged "
+                 "at most ten times a second; the next line says how many were suppressed."),
+
+    /* --- aws --- */
+    TEXT("aws.region", IN_CONFIG(aws.region), "", 0, 63, .form = &form_name, .readers = FOR_ALL,
+         .help = "Region of services whose ARN or URL names none. Empty: `AWS_REGION`, "
+                 "`AWS_DEFAULT_REGION`, the profile's region, then the container's or instance's."),
+    TEXT("aws.profile", IN_CONFIG(aws.profile), "", 0, 128, .readers = FOR_ALL,
+         .help = "Profile in the shared files (`~/.aws/config`, `~/.aws/credentials`). A profile "
+                 "set here takes precedence over access keys in the environment. Empty: "
+                 "`AWS_PROFILE`, then `default`."),
+    TEXT("aws.endpoint", IN_CONFIG(aws.endpoint), "", 0, 1000, .form = &form_http_url,
+         .readers = FOR_ALL,
+         .help = "URL used for every AWS service, for emulators. Empty: "
+                 "`AWS_ENDPOINT_URL_<SERVICE>`, `AWS_ENDPOINT_URL`, the profile's `endpoint_url`, "
+                 "then each service's own host."),
+    TEXT("aws.proxy", IN_CONFIG(aws.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_ALL,
+         .help = "HTTP proxy for calls to AWS. Empty: the environment's. Container and instance "
+                 "metadata are never read through a proxy."),
+    BOOL("aws.fips", IN_CONFIG(aws.fips), "false", .readers = FOR_ALL,
+         .help = "Use FIPS 140 validated endpoints, like `AWS_USE_FIPS_ENDPOINT`. Not every region "
+                 "has them."),
+    BOOL("aws.dual_stack", IN_CONFIG(aws.dual_stack), "false", .readers = FOR_ALL,
+         .help = "Use endpoints that also have IPv6, like `AWS_USE_DUALSTACK_ENDPOINT`."),
+
+    /* --- github --- */
+    TEXT("github.api_url", IN_CONFIG(github.api_url), "https://api.github.com", 1, TEXT_MAX,
+         .form = &form_http_url, .readers = FOR_FLEET,
+         .help = "URL of the REST API. Enterprise Server: `https://HOST/api/v3`; ghe.com: "
+                 "`https://api.SUBDOMAIN.ghe.com`."),
+    TEXT("github.app.id", IN_CONFIG(github.app_id), "", 0, 64, .readers = FOR_FLEET,
+         .help = "The GitHub App's id or client id. Excludes `github.token`."),
+    TEXT("github.app.private_key", IN_CONFIG(github.app_key), "", 0, 65536, .form = &form_app_key,
+         .flags = SETTING_SECRET | SETTING_LINES, .readers = FOR_FLEET,
+         .help = "The App's private key in PEM, best as `file:PATH`; or `kms:KEY` (ARN, id or "
+                 "`alias/NAME`): an RSA key in KMS, which signs and never releases it. A signed "
+                 "token is reused for four minutes, so that KMS is called at most that often."),
+    TEXT("github.token", IN_CONFIG(github.token), "", 0, TEXT_MAX, .flags = SETTING_SECRET,
+         .readers = FOR_FLEET,
+         .help = "A personal access token instead of an App, best as `env:NAME`."),
+    WHOLE("github.installation", IN_CONFIG(github.installation), "0", 0, INT64_MAX,
+          .readers = FOR_FLEET,
+          .help = "The App's installation id. 0: taken from the delivery, or looked up."),
+    LIST("github.webhook_secrets", IN_CONFIG(github.webhook_secrets), 1, 10, .form = &form_secret,
+         .flags = SETTING_SECRET | SETTING_RELOADABLE, .readers = FOR_INGRESS,
+         .required = FOR_INGRESS, .example = "webhook_secrets: [env:WEBHOOK_SECRET]",
+         .help = "Secrets of the webhook. A delivery signed with any of them is accepted, so list "
+                 "two while you rotate; one signed with none is answered 401."),
+    TEXT("github.scope", IN_CONFIG(github.scope), "organization", 1, 12,
+         .words = "organization repository", .readers = FOR_DAEMONS,
+         .help = "Where runners register. For a repository that a user owns, runners always "
+                 "register with the repository."),
+    LIST("github.repositories", IN_CONFIG(github.repositories), 0, 10000, .form = &form_repository,
+         .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
+         .help = "Repositories whose jobs are run, as `owner/name` or `owner/*`. Empty: all that "
+                 "send deliveries. Deliveries from others are answered 200 and ignored."),
+    TEXT("github.runner_group", IN_CONFIG(github.runner_group), "Default", 1, 256,
+         .readers = FOR_FLEET,
+         .help = "Name of the runner group of an organization's runners. A class may set its own."),
+    TEXT("github.api_version", IN_CONFIG(github.api_version), "2022-11-28", 1, 32,
+         .readers = FOR_FLEET, .help = "Value of the header `X-GitHub-Api-Version`."),
+    TEXT("github.proxy", IN_CONFIG(github.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
+         .help = "HTTP proxy for calls to the API. Empty: the environment's."),
+    DURATION("github.timeout", IN_CONFIG(github.timeout_ms), "30s", MILLISECONDS(100), MINUTES(10),
+             .readers = FOR_FLEET,
+             .help = "Time limit of one API call, from connecting to the last byte. A call that "
+                     "takes longer fails as a transient error."),
+    DURATION("github.secondary_limit_backoff", IN_CONFIG(github.secondary_limit_backoff_ms), "1m",
+             SECONDS(1), HOURS(1), .readers = FOR_FLEET,
+             .help = "How long no process calls the API after GitHub refused a call for a "
+                     "secondary rate limit without saying when to retry. Doubles with each such "
+                     "refusal in a row, up to 16 times. GitHub asks for at least one minute and "
+                     "may ban an App that does not wait."),
+    NUMBER("github.rate.per_second", IN_CONFIG(github.rate.per_second), "10", 0, RATE_MAX,
+           .readers = FOR_FLEET,
+           .help = "API calls per second for each installation, of all processes together. Calls "
+                   "above it wait. 0: no limit."),
+    WHOLE("github.rate.burst", IN_CONFIG(github.rate.burst), "60", 1, RATE_MAX,
+          .readers = FOR_FLEET, .help = "API calls that may be made at once after a quiet time."),
+    WHOLE("github.hook.id", IN_CONFIG(github.hook.id), "0", 0, INT64_MAX, .readers = FOR_REAPER,
+          .help = "Id of the webhook whose delivery log the reaper reads to recover lost "
+                  "deliveries. 0: the App's own webhook. With `github.token` and 0 no log is read: "
+                  "a delivery that failed is lost unless someone redelivers it on GitHub."),
+    TEXT("github.hook.organization", IN_CONFIG(github.hook.organization), "", 0, 39,
+         .readers = FOR_REAPER,
+         .help = "Organization that the webhook belongs to. The App or token needs the permission "
+                 "for organization webhooks: read, and write to request redelivery."),
+    TEXT("github.hook.repository", IN_CONFIG(github.hook.repository), "", 0, 140,
+         .form = &form_repository, .readers = FOR_REAPER,
+         .help = "Repository that the webhook belongs to, as `owner/name`, instead of an "
+                 "organization. Needs the permission for repository webhooks."),
+
+    /* --- ingress --- */
+    TEXT("ingress.listen", IN_CONFIG(ingress.listen), "0.0.0.0:8080", 1, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_INGRESS,
+         .help = "Address and port for deliveries. Port 0: the kernel chooses one."),
+    TEXT("ingress.path", IN_CONFIG(ingress.path), "/webhook", 1, 256, .form = &form_url_path,
+         .readers = FOR_INGRESS,
+         .help = "Path of the webhook. Requests for other paths are answered 404."),
+    TEXT("ingress.admin_listen", IN_CONFIG(ingress.admin_listen), "127.0.0.1:9101", 0, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_INGRESS,
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
+                 "port."),
+    TEXT("ingress.tls.certificate", IN_CONFIG(ingress.tls_certificate), "", 0, TEXT_MAX,
+         .flags = SETTING_PATH, .readers = FOR_INGRESS,
+         .help = "File with the certificate chain in PEM. Together with `ingress.tls.key` it "
+                 "enables TLS."),
+    TEXT("ingress.tls.key", IN_CONFIG(ingress.tls_key), "", 0, TEXT_MAX, .flags = SETTING_PATH,
+         .readers = FOR_INGRESS, .help = "File with the certificate's private key in PEM."),
+    WHOLE("ingress.threads", IN_CONFIG(ingress.threads), "0", 0, 256, .readers = FOR_INGRESS,
+          .help = "Event loops, one thread each. 0: one for each core."),
+    SIZE("ingress.max_body_size", IN_CONFIG(ingress.max_body_size_bytes), "1MiB", KIB(1), MIB(25),
+         .readers = FOR_INGRESS,
+         .help = "Largest accepted body. A larger one is answered 413. GitHub sends up to 25 MiB "
+                 "for other events; a workflow_job has about 12 kB."),
+    SIZE("ingress.max_header_size", IN_CONFIG(ingress.max_header_size_bytes), "16KiB", KIB(1),
+         MIB(1), .readers = FOR_INGRESS,
+         .help = "Largest accepted request head. A larger one is answered 400."),
+    WHOLE("ingress.max_connections", IN_CONFIG(ingress.max_connections), "4096", 1, 1000000,
+          .readers = FOR_INGRESS,
+          .help = "Open connections. At the limit a new one replaces the connection that has been "
+                  "idle the longest, or waits until one ends."),
+    WHOLE("ingress.max_in_flight", IN_CONFIG(ingress.max_in_flight), "2048", 1, 1000000,
+          .readers = FOR_INGRESS,
+          .help = "Deliveries being written to the queue, divided evenly among the event loops. A "
+                  "connection has at most one, even if it pipelines. At the limit deliveries wait "
+                  "in order of arrival, up to `ingress.admission_timeout`."),
+    DURATION("ingress.admission_timeout", IN_CONFIG(ingress.admission_timeout_ms), "2s", 0,
+             MINUTES(1), .readers = FOR_INGRESS,
+             .help = "How long a delivery waits when `ingress.max_in_flight` is reached; then it "
+                     "is answered 503 with Retry-After. 0s: answered 503 at once. The wait counts "
+                     "toward `ingress.enqueue_timeout`."),
+    DURATION("ingress.request_timeout", IN_CONFIG(ingress.request_timeout_ms), "10s",
+             MILLISECONDS(100), DAYS(1), .readers = FOR_INGRESS,
+             .help = "Time limit from the first byte of a request to its last. The connection of a "
+                     "slower one is closed."),
+    DURATION("ingress.idle_timeout", IN_CONFIG(ingress.idle_timeout_ms), "65s", MILLISECONDS(100),
+             DAYS(1), .readers = FOR_INGRESS,
+             .help = "A connection without a request for this long is closed. Set it above the "
+                     "load balancer's own idle timeout, which is usually 60 s."),
+    WHOLE("ingress.commit_threads", IN_CONFIG(ingress.commit_threads), "2", 1, 64,
+          .readers = FOR_INGRESS, .help = "Threads that write batches of deliveries to the queue."),
+    WHOLE("ingress.batch", IN_CONFIG(ingress.batch), "256", 1, 4096, .readers = FOR_INGRESS,
+          .help = "Most deliveries written to the queue in one batch. The rest goes into the next "
+                  "batch."),
+    DURATION("ingress.enqueue_timeout", IN_CONFIG(ingress.enqueue_timeout_ms), "5s",
+             MILLISECONDS(10), MINUTES(1), .readers = FOR_INGRESS,
+             .help = "A delivery that the queue has not confirmed within this time goes to the "
+                     "spool; without a spool it is answered 503 with Retry-After. GitHub gives up "
+                     "after 10 s."),
+    DURATION("ingress.retry_after", IN_CONFIG(ingress.retry_after_ms), "10s", 0, HOURS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS,
+             .help = "The Retry-After header of a 503, in whole seconds, rounded up."),
+    WHOLE("ingress.dedupe_cache_size", IN_CONFIG(ingress.dedupe_cache_size), "65536", 1, 16777216,
+          .readers = FOR_INGRESS,
+          .help = "Delivery ids remembered to detect repeats; the oldest are forgotten first. A "
+                  "repeat of a forgotten one is queued again, which does no harm."),
+    DURATION("ingress.drain_timeout", IN_CONFIG(ingress.drain_timeout_ms), "10s", 0, HOURS(1),
+             .readers = FOR_INGRESS,
+             .help = "After SIGTERM: how long deliveries in flight may take to be answered. Then "
+                     "their connections are closed, and GitHub records them as failed."),
+    WHOLE("ingress.record_format", IN_CONFIG(ingress.record_format), "1", 1, 1000000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_INGRESS,
+          .help = "Format of the messages that the ingress writes to the queue; workers and "
+                  "reapers read theirs from the ledger. The default is the previous release's, so "
+                  "that an upgrade may begin with the ingress. `mayflyctl upgrade finish` says "
+                  "when to raise it."),
+    TEXT("ingress.spool.path", IN_CONFIG(ingress.spool_path), "", 0, TEXT_MAX,
+         .flags = SETTING_PATH, .readers = FOR_INGRESS,
+         .help = "File of the local spool, one for each ingress process: a second process that "
+                 "opens it fails to start. While the queue fails or takes longer than "
+                 "`ingress.enqueue_timeout`, deliveries are stored here, answered 202, and moved "
+                 "to the queue in order when it is back; and the ingress starts while the queue is "
+                 "unavailable. Empty: no spool; such deliveries are answered 503. A spool has no "
+                 "benefit where the queue is SQLite on the same disk."),
+    WHOLE("ingress.spool.max_messages", IN_CONFIG(ingress.spool_max_messages), "100000", 1,
+          10000000, .readers = FOR_INGRESS,
+          .help = "Most deliveries in the spool, about 2 kB each. Above it, and on a full disk, "
+                  "deliveries are answered 503 with Retry-After."),
+    DURATION("ingress.spool.max_age", IN_CONFIG(ingress.spool_max_age_ms), "1d", SECONDS(1),
+             DAYS(30), .readers = FOR_INGRESS,
+             .help = "While the oldest delivery in the spool is older, new ones are answered 503 "
+                     "with Retry-After. Deliveries in the spool are moved to the queue whatever "
+                     "their age."),
+    WHOLE("ingress.spool.batch", IN_CONFIG(ingress.spool_batch), "512", 1, 1024,
+          .readers = FOR_INGRESS,
+          .help = "Most deliveries moved from the spool to the queue at once."),
+    DURATION("ingress.spool.max_retry_delay", IN_CONFIG(ingress.spool_max_retry_delay_ms), "2s",
+             MILLISECONDS(100), DAYS(1), .readers = FOR_INGRESS,
+             .help = "Longest delay between two attempts to move deliveries to the queue: "
+                     "exponential backoff with full jitter, from 100 ms."),
+    WHOLE("ingress.spool_not_ready_percent", IN_CONFIG(ingress.spool_not_ready_percent), "80", 1,
+          100, .readers = FOR_INGRESS,
+          .help = "/readyz fails when the spool holds this share of `ingress.spool.max_messages`. "
+                  "It also fails while the oldest is above `ingress.spool.max_age`. With a spool, "
+                  "an unavailable queue does not make it fail."),
+    WHOLE("ingress.intake_not_ready_percent", IN_CONFIG(ingress.intake_not_ready_percent), "90", 1,
+          100, .readers = FOR_INGRESS,
+          .help = "/readyz fails when this share of `ingress.max_in_flight` is in use, so that a "
+                  "load balancer sends deliveries elsewhere."),
+
+    /* --- worker --- */
+    TEXT("worker.admin_listen", IN_CONFIG(worker.admin_listen), "127.0.0.1:9102", 0, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_WORKER,
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
+                 "port."),
+    WHOLE("worker.launch_threads", IN_CONFIG(worker.launch_threads), "8", 1, 1024,
+          .readers = FOR_WORKER,
+          .help = "Launches that one worker process makes at once, over all classes; further jobs "
+                  "wait. Each class has an equal share while others have work. At least one for "
+                  "each class."),
+    WHOLE("worker.event_consumer_threads", IN_CONFIG(worker.event_consumer_threads), "2", 1, 64,
+          .readers = FOR_WORKER,
+          .help = "Threads that consume job events (queued, in progress, completed) from the "
+                  "queue."),
+    WHOLE("worker.terminate_threads", IN_CONFIG(worker.terminate_threads), "2", 1, 256,
+          .readers = FOR_WORKER, .help = "Threads that terminate VMs whose job has finished."),
+    DURATION("worker.visibility_timeout", IN_CONFIG(worker.visibility_timeout_ms), "30s",
+             MILLISECONDS(100), DAYS(1), .readers = FOR_FLEET,
+             .help = "How long a received message is hidden from other workers. A heartbeat "
+                     "extends it while the launch makes progress; after a crash another worker "
+                     "receives the message when it ends."),
+    DURATION("worker.capacity_poll", IN_CONFIG(worker.capacity_poll_ms), "20ms", MILLISECONDS(1),
+             MINUTES(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+             .help = "How often a worker checks for a free slot while a class is at its cap. Use "
+                     "250ms with DynamoDB, where every read is paid for."),
+    DURATION("worker.terminate_grace_period", IN_CONFIG(worker.terminate_grace_period_ms), "10s", 0,
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "How long a VM whose job has finished may take to shut down by itself; then "
+                     "the worker terminates it."),
+    DURATION("worker.drain_timeout", IN_CONFIG(worker.drain_timeout_ms), "30s", 0, HOURS(1),
+             .readers = FOR_WORKER,
+             .help = "After SIGTERM: how long launches in flight may take to finish. The messages "
+                     "of the others are returned to the queue."),
+
+    /* --- reaper --- */
+    TEXT("reaper.admin_listen", IN_CONFIG(reaper.admin_listen), "127.0.0.1:9103", 0, ADDRESS_MAX,
+         .form = &form_address, .readers = FOR_REAPER,
+         .help = "Address and port of /metrics, /healthz and /readyz, without TLS. Empty: no admin "
+                 "port."),
+    DURATION("reaper.interval", IN_CONFIG(reaper.interval_ms), "10s", MILLISECONDS(10), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Pause between two sweeps."),
+    DURATION("reaper.lease_duration", IN_CONFIG(reaper.lease_duration_ms), "1m", MILLISECONDS(100),
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Of several reapers one holds the sweep lease and renews it. When it crashes, "
+                     "another takes over after this time. At least three times "
+                     "`reaper.interval`."),
+    DURATION("reaper.confirm_after", IN_CONFIG(reaper.confirm_after_ms), "1m", 0, DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Evidence that may be wrong (a VM or runner missing from a list, a VM that "
+                     "the ledger does not know) is acted upon only when a second sweep sees it "
+                     "again, at least this long after the first."),
+    DURATION("reaper.deadline_grace_period", IN_CONFIG(reaper.deadline_grace_period_ms), "1m", 0,
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "A VM is terminated this long after its class's `max_duration`. Also the "
+                     "largest assumed difference between this machine's clock and the provider's, "
+                     "when the reaper searches for the VM of a launch whose response was lost."),
+    DURATION("reaper.startup_timeout", IN_CONFIG(reaper.startup_timeout_ms), "5m",
+             MILLISECONDS(100), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Time limit of one launch. A launched VM whose runner was "
+                     "not seen online within it is terminated, and another is launched if the job "
+                     "still waits. The slot of a launch whose response was lost is freed when no "
+                     "matching VM was listed for this long."),
+    DURATION("reaper.terminate_timeout", IN_CONFIG(reaper.terminate_timeout_ms), "2m", 0, DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "A VM that has been shutting down for this long is terminated by the "
+                     "reaper."),
+    DURATION("reaper.relaunch_after", IN_CONFIG(reaper.relaunch_after_ms), "2m", MILLISECONDS(100),
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "When a job has waited this long and there are fewer VMs than waiting jobs, "
+                     "the reaper requests another launch."),
+    DURATION("reaper.retention", IN_CONFIG(reaper.retention_ms), "3d", 0, DAYS(3650),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How long finished jobs and VMs stay in the ledger, for `mayflyctl why`; then "
+                     "they are deleted."),
+    DURATION("reaper.log_retention", IN_CONFIG(reaper.log_retention_ms), "1d", 0, DAYS(3650),
+             .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How long the console logs and exit records of ended VMs stay on their host; "
+                     "then they are deleted."),
+    DURATION("reaper.stale_runner_scan_interval", IN_CONFIG(reaper.stale_runner_scan_interval_ms),
+             "1m", MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Pause between two scans of GitHub's runner lists for stale registrations "
+                     "(runners whose VM is gone), which are deleted."),
+    DURATION("reaper.drain_timeout", IN_CONFIG(reaper.drain_timeout_ms), "30s", 0, HOURS(1),
+             .readers = FOR_REAPER,
+             .help = "After SIGTERM: how long the current call of a sweep may take. The next "
+                     "holder of the lease does the rest of the sweep."),
+    DURATION("reaper.deliveries.interval", IN_CONFIG(reaper.deliveries.interval_ms), "1m",
+             MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "Pause between two readings of GitHub's delivery log, which recover failed "
+                     "deliveries. Needs an App, or `github.hook`."),
+    DURATION("reaper.deliveries.initial_lookback", IN_CONFIG(reaper.deliveries.initial_lookback_ms),
+             "1h", SECONDS(1), DAYS(3), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How far back the first reading goes. Later ones start at the last successful "
+                     "reading, at most three days back, which is how long GitHub keeps the log."),
+    DURATION("reaper.deliveries.overlap", IN_CONFIG(reaper.deliveries.overlap_ms), "2m", 0,
+             HOURS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help = "How far a reading goes back before the end of the last one, because "
+                     "deliveries may appear in the log late."),
+    WHOLE("reaper.deliveries.calls_per_sweep", IN_CONFIG(reaper.deliveries.calls), "60", 2, 10000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+          .help = "Most API calls for this in one sweep; the next sweep continues."),
+
+    /* --- limits and retry --- */
+    WHOLE("limits.max_vms", IN_CONFIG(limits.max_vms), "100", 1, 1000000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Most VMs at once, over all classes. At the limit jobs wait."),
+    WHOLE("limits.max_vms_per_repository", IN_CONFIG(limits.max_vms_per_repository), "0", 0,
+          1000000, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Most VMs launched for one repository at once. At the limit its jobs wait. 0: no "
+                  "limit."),
+    NUMBER("limits.launch_rate.per_second", IN_CONFIG(limits.launch_rate.per_second), "5", 0,
+           RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+           .help = "Launches per second, over all classes. Jobs above it wait. 0: no limit."),
+    WHOLE("limits.launch_rate.burst", IN_CONFIG(limits.launch_rate.burst), "5", 1, RATE_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Launches that may be made at once after a quiet time."),
+    NUMBER("limits.terminate_rate.per_second", IN_CONFIG(limits.terminate_rate.per_second), "10", 0,
+           RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+           .help = "VMs terminated per second by all workers and reapers together, for each "
+                   "account and region, or each host. Others wait; "
+                   "`mayfly_fleet_rate_waits_total{call=\"terminate\"}` counts the waits. 0: no "
+                   "limit."),
+    WHOLE("limits.terminate_rate.burst", IN_CONFIG(limits.terminate_rate.burst), "10", 1, RATE_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "VMs that may be terminated at once after a quiet time."),
+    NUMBER("limits.describe_rate.per_second", IN_CONFIG(limits.describe_rate.per_second), "100", 0,
+           RATE_MAX, .readers = FOR_FLEET,
+           .help = "Calls per second that describe one VM, of all processes together. A call that "
+                   "would wait longer than 5 s is left to the next sweep. "
+                   "`mayfly_fleet_rate_waits_total{call=\"describe\"}` counts the waits. 0: no "
+                   "limit."),
+    WHOLE("limits.describe_rate.burst", IN_CONFIG(limits.describe_rate.burst), "100", 1, RATE_MAX,
+          .readers = FOR_FLEET, .help = "Such calls that may be made at once after a quiet time."),
+    NUMBER("limits.list_rate.per_second", IN_CONFIG(limits.list_rate.per_second), "10", 0, RATE_MAX,
+           .readers = FOR_FLEET,
+           .help = "Calls per second that list VMs (one for each page), of all processes together. "
+                   "A list with a page that would wait longer than 5 s is left to the next sweep. "
+                   "`mayfly_fleet_rate_waits_total{call=\"list\"}` counts the waits. 0: no "
+                   "limit."),
+    WHOLE("limits.list_rate.burst", IN_CONFIG(limits.list_rate.burst), "10", 1, RATE_MAX,
+          .readers = FOR_FLEET, .help = "Such calls that may be made at once after a quiet time."),
+    WHOLE("retry.max_attempts", IN_CONFIG(retry.max_attempts), "8", 1, 1000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Attempts of one message. After the last one it moves to the dead-letter queue "
+                  "with its "
+                  "error: `mayflyctl dead` shows it."),
+    DURATION("retry.base_delay", IN_CONFIG(retry.base_delay_ms), "1s", MILLISECONDS(1), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Longest delay before the first retry."),
+    DURATION("retry.max_delay", IN_CONFIG(retry.max_delay_ms), "5m", MILLISECONDS(1), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Longest delay before any retry; at least `retry.base_delay`."),
+
+    /* --- circuit --- */
+    WHOLE("circuit.failure_threshold", IN_CONFIG(circuit.failure_threshold), "5", 0, 1000,
+          .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+          .help = "Launches for different jobs, in the whole fleet, that must fail in a row with a "
+                  "permanent error (bad image, permission denied) before the class's circuit "
+                  "opens. While it is open, the class's jobs wait and spend no attempts. 0: it "
+                  "never opens."),
+    DURATION("circuit.open_duration", IN_CONFIG(circuit.open_duration_ms), "1m", MILLISECONDS(10),
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+             .help = "How long an open circuit waits before one trial launch. Success closes it; "
+                     "another failure doubles the wait."),
+    DURATION("circuit.max_open_duration", IN_CONFIG(circuit.max_open_duration_ms), "15m",
+             MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
+             .help = "Longest wait between two trial launches."),
+
+    /* --- classes --- */
+    TEXT("classes[].name", IN_CLASS(name), "", 1, 32, .form = &form_name, .readers = FOR_DAEMONS,
+         .required = FOR_DAEMONS, .example = "name: small",
+         .help = "Name of the class in logs, metrics and the queue's lanes. Must be unique."),
+    LIST("classes[].labels", IN_CLASS(labels), 1, 100, .form = &form_label,
+         .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS, .required = FOR_DAEMONS,
+         .example = "labels: [self-hosted, linux, x64, microvm]",
+         .help = "Labels of the class's runners: exactly these, GitHub adds none."),
+    LIST("classes[].required_labels", IN_CLASS(required_labels), 0, 100, .form = &form_label,
+         .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
+         .help = "Labels that a job must have to belong to this class; all must be among `labels`. "
+                 "Prevents launches for jobs that any self-hosted runner may run."),
+    TEXT("classes[].provider", IN_CLASS(provider), config_provider_default, 1, 32,
+         .words = config_provider_names, .readers = FOR_FLEET, .help = "What runs the VMs."),
+    TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
+         .help = "Name of the class's runner group. Empty: `github.runner_group`."),
+    WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000, .flags = SETTING_RELOADABLE,
+          .readers = FOR_FLEET,
+          .help = "Most VMs of this class at once. At the limit its jobs wait."),
+    DURATION("classes[].max_duration", IN_CLASS(max_duration_ms), "1h", SECONDS(1), DAYS(5),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "Longest life of a VM, from its launch. Then it is terminated, and a job that "
+                     "still runs on it fails."),
+    DURATION("classes[].idle_timeout", IN_CLASS(idle_timeout_ms), "2m", SECONDS(1), DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "A VM that got no job for this long shuts down."),
+    DURATION("classes[].relaunch_after", IN_CLASS(relaunch_after_ms), "0s", 0, DAYS(1),
+             .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+             .help = "`reaper.relaunch_after` for this class. 0s: the reaper's value."),
+    NUMBER("classes[].launch_rate.per_second", IN_CLASS(launch_rate.per_second), "0", 0, RATE_MAX,
+           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+           .help = "Launches per second of this class, within `limits.launch_rate`. Jobs above it "
+                   "wait. 0: no limit of its own."),
+    WHOLE("classes[].launch_rate.burst", IN_CLASS(launch_rate.burst), "1", 1, RATE_MAX,
+          .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
+          .help = "Launches that may be made at once after a quiet time."),
+    TEXT("classes[].proxy.http", IN_CLASS(proxy.http), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
+         .help = "`http_proxy` in the runner's environment. Empty: not set."),
+    TEXT("classes[].proxy.https", IN_CLASS(proxy.https), "", 0, TEXT_MAX, .form = &form_http_url,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
+         .help = "`https_proxy` in the runner's environment. Empty: not set."),
+    TEXT("classes[].proxy.no_proxy", IN_CLASS(proxy.no_proxy), "", 0, TEXT_MAX,
+         .readers = FOR_FLEET, .help = "`no_proxy` in the runner's environment. Empty: not set."),
+};
+const size_t config_setting_count = COUNT_OF(config_settings);
+
+bool setting_is_of_class(const struct setting *s)
+{
+    return strncmp(s->key, "classes[].", 10) == 0;
+}
+
+const struct setting *setting_at(size_t i)
+{
+    if (i < config_setting_count) {
+        return &config_settings[i];
+    }
+    i -= config_setting_count;
+    for (size_t k = 0; k < config_provider_count; k++) {
+        if (i < config_providers[k]->setting_count) {
+            return &config_providers[k]->settings[i];
+        }
+        i -= config_providers[k]->setting_count;
+    }
+    return NULL;
+}
+
+const struct setting *setting_find(const char *key)
+{
+    const struct setting *s = setting_at(0);
+    for (size_t i = 0; s != NULL && strcmp(s->key, key) != 0;) {
+        s = setting_at(++i);
+    }
+    return s;
+}
+
+bool setting_is_section(const char *key)
+{
+    size_t n = strlen(key);
+    const struct setting *s = NULL;
+    for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
+        if (strncmp(s->key, key, n) == 0 && s->key[n] == '.') {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,42 @@
+/*
+ * What fleet.c and rates.c share; nobody else includes it.
+ *
+ * A fleet_class is the pace's argument of its provider (vm.h), and so finds its fleet. Everything
+ * but `calls` is set before threads start and never changes.
+ */
+#ifndef MAYFLY_FLEET_INTERNAL_H
+#define MAYFLY_FLEET_INTERNAL_H
+
+#include "common/base/metrics.h"
+#include "common/base/wakeup.h"
+#include "common/fleet/fleet.h"
+
+struct fleet_class {
+    struct fleet *fleet;
+    char *name;
+    struct vm_provider *provider;
+    int64_t max_duration_ms;
+};
+
+struct fleet {
+    struct ledger *ledger;
+    struct github *github;
+    struct fleet_class *classes;
+    size_t class_count;
+    char host[72];
+    int64_t grace_ms; /* past a machine's maximum duration */
+    /* As they were at the start. */
+    struct config_rate launch_rate;
+    struct config_rate terminate_rate;
+    struct config_rate describe_rate;
+    struct config_rate list_rate;
+    struct wakeup calls; /* raised by fleet_interrupt */
+};
+
+/* NULL if no class of that name is configured here. */
+const struct fleet_class *fleet_class_find(const struct fleet *f, const char *name);
+
+/* The pace of that class's provider. */
+struct vm_pace fleet_pace_of(struct fleet_class *class);
+
+#endif

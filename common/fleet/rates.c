@@ -1,0 +1,171 @@
+/* The rates of the providers' services: one bucket of the ledger for each kind of call and domain.
+ */
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/fleet/internal.h"
+
+#define PATIENCE_MS 5000          /* of a read for its turn */
+#define THROTTLED_DEFAULT_MS 1000 /* when the service named no time */
+#define BUCKET_MAX 128
+
+static struct metric *call_metric(enum vm_call call, const char *name)
+{
+    struct buf label;
+    buf_init(&label, 64);
+    metrics_label(&label, "call", vm_call_name(call));
+    struct metric *m = metrics_counter(name, label.data);
+    buf_fini(&label);
+    return m;
+}
+
+static void count_wait(enum vm_call call, int64_t wait_ms)
+{
+    if (wait_ms > 0) {
+        metric_inc(call_metric(call, "mayfly_fleet_rate_waits_total"));
+    }
+}
+
+/* Machines of one host share what that host bears. */
+static void bucket_name(const struct fleet_class *class, enum vm_call call, char out[BUCKET_MAX])
+{
+    const char *domain = vm_domain(class->provider);
+    int n = domain[0] != '\0'
+                ? snprintf(out, BUCKET_MAX, "%s/%s", vm_call_name(call), domain)
+                : snprintf(out, BUCKET_MAX, "%s/host/%s", vm_call_name(call), class->fleet->host);
+    ASSERT(n > 0 && n < BUCKET_MAX);
+}
+
+static int take(const struct fleet_class *class, enum vm_call call, const struct config_rate *rate,
+                int64_t *wait_ms, struct err *e)
+{
+    char name[BUCKET_MAX];
+    bucket_name(class, call, name);
+    struct ledger_bucket bucket = {
+        .name = name, .per_second = rate->per_second, .burst = rate->burst};
+    int rc = ledger_rate_take(class->fleet->ledger, &bucket, 1, wait_ms, e);
+    if (rc == 0) {
+        count_wait(call, *wait_ms);
+    }
+    return rc;
+}
+
+int fleet_may_end(struct fleet *f, const char *class_name, const struct config_rate *rate,
+                  int64_t *wait_ms, struct err *e)
+{
+    const struct fleet_class *class = fleet_class_find(f, class_name);
+    if (class == NULL) {
+        return err_set(e, ERR_NOT_FOUND, 0, "class %s is not configured here", class_name);
+    }
+    return take(class, VM_CALL_TERMINATE, rate, wait_ms, e);
+}
+
+void fleet_interrupt(struct fleet *f)
+{
+    wakeup_raise(&f->calls);
+}
+
+/* --- the pace of a provider --- */
+
+static int wait_for_turn(void *arg, enum vm_call call, struct err *e)
+{
+    const struct fleet_class *class = arg;
+    struct fleet *f = class->fleet;
+    const struct config_rate *rate = call == VM_CALL_LIST ? &f->list_rate : &f->describe_rate;
+    int64_t give_up = clock_mono_ms() + PATIENCE_MS;
+    for (;;) {
+        int64_t wait_ms = 0;
+        if (take(class, call, rate, &wait_ms, e) != 0) {
+            return err_wrap(e, "the rate of %s calls is not known", vm_call_name(call));
+        }
+        if (wait_ms == 0) {
+            return 0;
+        }
+        if (clock_mono_ms() + wait_ms > give_up || wakeup_sleep(&f->calls, wait_ms)) {
+            (void)err_set(
+                e, ERR_RETRY, 0,
+                "the fleet's rate of %s calls is used up for the next %lld ms: it is "
+                "tried again later; raise limits.%s_rate if the account's quota allows it",
+                vm_call_name(call), (long long)wait_ms, vm_call_name(call));
+            e->retry_after_ms = wait_ms;
+            return -1;
+        }
+    }
+}
+
+static void close_bucket(struct fleet *f, const char *name, int64_t until_ms)
+{
+    struct err e = {0};
+    if (ledger_rate_pause(f->ledger, name, until_ms, &e) != 0) {
+        log_warn("rate_pause_failed", LOG_STR("bucket", name), LOG_ERR(&e),
+                 LOG_STR("action", "each process pauses when the provider throttles it"));
+    }
+}
+
+/* The service counts launches over its domain, the ledger over classes: all classes of the domain
+ * wait. */
+static void close_launches(const struct fleet_class *class, int64_t until_ms)
+{
+    struct fleet *f = class->fleet;
+    for (size_t i = 0; i < f->class_count; i++) {
+        char name[BUCKET_MAX];
+        if (slice_eq_cstr(slice_of(vm_domain(f->classes[i].provider)),
+                          vm_domain(class->provider))) {
+            (void)snprintf(name, sizeof name, "launch.%s", f->classes[i].name);
+            close_bucket(f, name, until_ms);
+        }
+    }
+}
+
+static const struct config_rate *rate_of(const struct fleet *f, enum vm_call call)
+{
+    switch (call) {
+    case VM_CALL_RUN:
+        return &f->launch_rate;
+    case VM_CALL_TERMINATE:
+        return &f->terminate_rate;
+    case VM_CALL_LIST:
+        return &f->list_rate;
+    case VM_CALL_DESCRIBE:
+        break;
+    }
+    return &f->describe_rate;
+}
+
+/* What the service told was for one call. For all of its kind, no longer than a bucket of that rate
+ * takes to be full again: the service's own is by then, and a longer pause would waste the quota.
+ */
+static int64_t pause_of(const struct config_rate *rate, int64_t retry_after_ms)
+{
+    int64_t told_ms = retry_after_ms > 0 ? retry_after_ms : THROTTLED_DEFAULT_MS;
+    if (rate->per_second <= 0) {
+        return told_ms;
+    }
+    double full_ms = 1000.0 * (double)rate->burst / rate->per_second;
+    return full_ms < (double)told_ms ? (int64_t)full_ms : told_ms;
+}
+
+static void note_throttled(void *arg, enum vm_call call, int64_t retry_after_ms)
+{
+    const struct fleet_class *class = arg;
+    int64_t pause_ms = pause_of(rate_of(class->fleet, call), retry_after_ms);
+    int64_t until_ms = clock_wall_ms() + pause_ms;
+    metric_inc(call_metric(call, "mayfly_fleet_throttled_total"));
+    log_warn("provider_throttled", LOG_STR("call", vm_call_name(call)),
+             LOG_STR("class", class->name), LOG_STR("domain", vm_domain(class->provider)),
+             LOG_INT("pause_ms", pause_ms),
+             LOG_STR("action", "all processes pause these calls for pause_ms"));
+    if (call == VM_CALL_RUN) {
+        close_launches(class, until_ms);
+    } else {
+        char name[BUCKET_MAX];
+        bucket_name(class, call, name);
+        close_bucket(class->fleet, name, until_ms);
+    }
+}
+
+struct vm_pace fleet_pace_of(struct fleet_class *class)
+{
+    return (struct vm_pace){.arg = class, .wait = wait_for_turn, .throttled = note_throttled};
+}

@@ -1,0 +1,121 @@
+/* Source: docs.github.com, "REST API endpoints for GitHub Apps" and "… for GitHub App webhooks". */
+#include <string.h>
+
+#include "common/github/internal.h"
+#include "common/github/json.h"
+
+static bool lists(const json_t *list, const char *word)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        const char *text = json_string_value(item);
+        if (text != NULL && strcmp(text, word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int github_parse_app(struct slice body, struct github_app *out, struct err *e)
+{
+    struct github_app app = {.slug = ""};
+    json_t *root = github_json_load(body);
+    const json_t *permissions = json_object_get(root, "permissions");
+    bool ok = json_is_object(permissions) && json_is_array(json_object_get(root, "events"));
+    github_json_copy(root, "slug", app.slug, sizeof app.slug);
+    github_json_copy(permissions, "organization_self_hosted_runners", app.organization_runners,
+                     sizeof app.organization_runners);
+    github_json_copy(permissions, "administration", app.administration, sizeof app.administration);
+    github_json_copy(permissions, "actions", app.actions, sizeof app.actions);
+    github_json_copy(permissions, "metadata", app.metadata, sizeof app.metadata);
+    app.workflow_job = lists(json_object_get(root, "events"), "workflow_job");
+    app.installations = (int64_t)json_integer_value(json_object_get(root, "installations_count"));
+    json_decref(root);
+    if (!ok) {
+        return github_json_senseless(e, "App");
+    }
+    *out = app;
+    return 0;
+}
+
+/* GitHub tells insecure_ssl as "0" or "1", as a text or a number. */
+static bool is_one(const json_t *value)
+{
+    const char *text = json_string_value(value);
+    return json_integer_value(value) == 1 || (text != NULL && strcmp(text, "1") == 0);
+}
+
+int github_parse_hook_config(struct slice body, struct github_hook_config *out, struct err *e)
+{
+    struct github_hook_config hook = {.url = ""};
+    json_t *root = github_json_load(body);
+    bool ok = json_is_object(root);
+    github_json_copy(root, "url", hook.url, sizeof hook.url);
+    github_json_copy(root, "content_type", hook.content_type, sizeof hook.content_type);
+    hook.has_secret = json_string_length(json_object_get(root, "secret")) > 0;
+    hook.insecure = is_one(json_object_get(root, "insecure_ssl"));
+    json_decref(root);
+    if (!ok) {
+        return github_json_senseless(e, "webhook's configuration");
+    }
+    *out = hook;
+    return 0;
+}
+
+int github_get_app(struct github *g, struct github_app *out, struct err *e)
+{
+    struct http_response r;
+    const struct github_call call = {.op = GITHUB_OP_GET_APP, .method = "GET", .path = "/app"};
+    if (github_call_app(g, &call, &r, e) != 0) {
+        return err_wrap(e, "reading the App");
+    }
+    int rc = github_parse_app(buf_slice(&r.body), out, e);
+    http_response_fini(&r);
+    return rc;
+}
+
+int github_get_hook_config(struct github *g, const struct github_hook *h,
+                           struct github_hook_config *out, struct err *e)
+{
+    struct buf path;
+    struct http_response r;
+    buf_init(&path, GITHUB_PATH_BYTES);
+    int rc = github_path_hook(&path, h, e);
+    if (rc == 0) {
+        buf_append_cstr(&path, "/config");
+        const struct github_call call = {
+            .op = GITHUB_OP_GET_HOOK, .method = "GET", .path = path.data};
+        rc = github_call_hook(g, h, &call, &r, e);
+    }
+    buf_fini(&path);
+    if (rc != 0) {
+        return err_wrap(e, "reading the webhook's configuration");
+    }
+    rc = github_parse_hook_config(buf_slice(&r.body), out, e);
+    http_response_fini(&r);
+    return rc;
+}
+
+/* /rate_limit is not counted against the limit. */
+int github_ping(struct github *g, struct err *e)
+{
+    struct http_response r;
+    struct github_pass pass;
+    struct github_app app;
+    const struct github_scope nobody = {.name = ""};
+    const struct github_call call = {.op = GITHUB_OP_PING, .method = "GET", .path = "/rate_limit"};
+    if (github_is_app(g)) {
+        return github_get_app(g, &app, e);
+    }
+    if (github_pass_get(g, &nobody, &pass, e) != 0) {
+        return -1;
+    }
+    int rc = github_call_with(g, &pass, &call, &r, e);
+    github_pass_fini(&pass);
+    if (rc == 0) {
+        http_response_fini(&r);
+    }
+    return rc;
+}

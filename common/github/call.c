@@ -1,0 +1,248 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/github/internal.h"
+#include "common/ledger/ledger.h"
+
+#define WAIT_BUDGET_MS 2000
+#define HEADERS_MAX 5
+
+/* The headers of one request; the lines live in the bufs. */
+struct headers {
+    struct buf authorization; /* a secret */
+    struct buf version;
+    const char *lines[HEADERS_MAX];
+    size_t count;
+};
+
+/* Takes one call from the bucket that all processes share. A short wait is slept, a long one is the
+ * caller's: no thread hangs here for a minute. */
+static int take(struct github *g, const char *bucket, struct err *e)
+{
+    struct ledger_bucket b = {bucket, g->rate.per_second, g->rate.burst};
+    int64_t until_ms = clock_mono_ms() + WAIT_BUDGET_MS;
+    int64_t wait_ms = 0;
+    while (g->ledger != NULL) {
+        if (ledger_rate_take(g->ledger, &b, 1, &wait_ms, e) != 0) {
+            return err_wrap(e, "rate bucket %s", bucket);
+        }
+        if (wait_ms <= 0) {
+            break;
+        }
+        if (clock_mono_ms() + wait_ms > until_ms) {
+            (void)err_set(e, ERR_THROTTLED, 0,
+                          "rate bucket %s: no call to GitHub for another %lld ms: wait, or raise "
+                          "github.rate if GitHub allows more",
+                          bucket, (long long)wait_ms);
+            e->retry_after_ms = wait_ms;
+            return -1;
+        }
+        clock_sleep_until(clock_mono_ms() + wait_ms);
+    }
+    return 0;
+}
+
+static void headers_init(struct headers *h, const struct github *g, const struct github_pass *pass,
+                         const struct github_call *call)
+{
+    *h = (struct headers){.count = 0};
+    buf_init(&h->authorization, GITHUB_TOKEN_BYTES + 64);
+    buf_init(&h->version, 256);
+    buf_append_cstr(&h->authorization, "Authorization: Bearer ");
+    buf_append(&h->authorization, buf_slice(&pass->token));
+    ASSERT(!h->authorization.failed);
+    h->lines[h->count++] = h->authorization.data;
+    h->lines[h->count++] = "Accept: application/vnd.github+json";
+    if (g->api_version[0] != '\0') {
+        buf_printf(&h->version, "X-GitHub-Api-Version: %s", g->api_version);
+        h->lines[h->count++] = h->version.data;
+    }
+    if (call->body.len > 0) {
+        h->lines[h->count++] = "Content-Type: application/json";
+    }
+}
+
+static void headers_fini(struct headers *h)
+{
+    explicit_bzero(h->authorization.data, h->authorization.cap);
+    buf_fini(&h->authorization);
+    buf_fini(&h->version);
+}
+
+static int send_call(struct github *g, const struct github_pass *pass,
+                     const struct github_call *call, struct http_response *out, struct err *e)
+{
+    struct headers h;
+    struct buf url;
+    headers_init(&h, g, pass, call);
+    buf_init(&url, 4096);
+    buf_printf(&url, "%s%s", g->api_url, call->path);
+    struct http_request r = {.method = call->method,
+                             .url = url.data,
+                             .headers = h.lines,
+                             .header_count = h.count,
+                             .body = call->body,
+                             .response_limit_bytes = call->limit_bytes};
+    int64_t begun_us = clock_mono_us();
+    int rc = url.failed ? err_set(e, ERR_PERMANENT, 0, "github.api_url is too long")
+                        : http_send(g->http, &r, out, e);
+    metric_observe_us(g->seconds[call->op], clock_mono_us() - begun_us);
+    buf_fini(&url);
+    headers_fini(&h);
+    return rc;
+}
+
+/* Closes the bucket for every process. If the ledger cannot be told now, the next call meets the
+ * limit again and tells it then. */
+static void close_bucket(struct github *g, const char *bucket, int64_t wait_ms)
+{
+    struct err ignored;
+    if (g->ledger != NULL) {
+        int rc = ledger_rate_pause(g->ledger, bucket, clock_wall_ms() + wait_ms, &ignored);
+        (void)rc;
+    }
+}
+
+static void learn(struct github *g, struct github_bucket *b, const char *bucket,
+                  const struct github_verdict *v)
+{
+    if (v->remaining >= 0 && b->remaining != NULL) {
+        metric_set(b->remaining, v->remaining);
+    }
+    pthread_mutex_lock(&g->lock);
+    if (v->secondary) {
+        b->secondary_hits++;
+    } else if (v->class == ERR_NONE) {
+        b->secondary_hits = 0;
+    }
+    pthread_mutex_unlock(&g->lock);
+    if (v->close) {
+        close_bucket(g, bucket, v->wait_ms);
+    }
+}
+
+static const char *mend_for(const struct github *g, const struct github_verdict *v, int status)
+{
+    switch (v->class) {
+    case ERR_AUTH:
+        if (status == 403) {
+            return "grant the App or token the permission that this call needs";
+        }
+        return github_is_app(g) ? "check github.app (id, private_key) and this machine's clock"
+                                : "check github.token: it may have expired or been revoked";
+    case ERR_NOT_FOUND:
+        return "it does not exist, or the App or token may not see it";
+    case ERR_CONFLICT:
+        return "it exists already or is in use";
+    case ERR_PERMANENT:
+        return "GitHub will not accept this request as it is";
+    case ERR_THROTTLED:
+        return "a rate limit; every process waits until it is over";
+    case ERR_NONE:
+    case ERR_RETRY:
+    case ERR_CAPACITY:
+        break;
+    }
+    return "try again";
+}
+
+static int explain(const struct github *g, const struct github_call *call, int status,
+                   const struct github_verdict *v, struct err *e)
+{
+    struct slice path = slice_of(call->path);
+    struct slice query;
+    slice_cut(path, '?', &path, &query);
+    (void)err_set(e, v->class, status, "GitHub answered %d%s%s%s to %s %.*s: %s%s%s%s%s%s%s",
+                  status, v->message[0] != '\0' ? " \"" : "", v->message,
+                  v->message[0] != '\0' ? "\"" : "", call->method, SLICE_ARG(path),
+                  mend_for(g, v, status), v->permissions[0] != '\0' ? " (GitHub accepts: " : "",
+                  v->permissions, v->permissions[0] != '\0' ? ")" : "",
+                  v->request_id[0] != '\0' ? " [request " : "", v->request_id,
+                  v->request_id[0] != '\0' ? "]" : "");
+    e->retry_after_ms = v->wait_ms;
+    return -1;
+}
+
+static int judge(struct github *g, const struct github_pass *pass, const struct github_call *call,
+                 const struct http_response *r, struct err *e)
+{
+    struct github_verdict v;
+    struct github_bucket *b = github_bucket(g, pass->bucket);
+    pthread_mutex_lock(&g->lock);
+    struct github_silence silence = {.pause_ms = g->secondary_limit_backoff_ms,
+                                     .hits = b->secondary_hits};
+    pthread_mutex_unlock(&g->lock);
+    github_judge(r, clock_wall_ms(), &silence, &v);
+    learn(g, b, pass->bucket, &v);
+    metric_inc(g->requests[call->op][v.class]);
+    return v.class == ERR_NONE ? 0 : explain(g, call, r->status, &v, e);
+}
+
+int github_call_with(struct github *g, const struct github_pass *pass,
+                     const struct github_call *call, struct http_response *out, struct err *e)
+{
+    struct http_response r;
+    if (take(g, pass->bucket, e) != 0) {
+        return -1;
+    }
+    if (send_call(g, pass, call, &r, e) != 0) {
+        metric_inc(g->requests[call->op][e->class]);
+        return err_wrap(e, "GitHub");
+    }
+    if (judge(g, pass, call, &r, e) != 0) {
+        http_response_fini(&r);
+        return -1;
+    }
+    *out = r;
+    return 0;
+}
+
+int github_call(struct github *g, const struct github_scope *s, const struct github_call *call,
+                struct http_response *out, struct err *e)
+{
+    bool again = false;
+    int rc = -1;
+    int tries = 0;
+    do {
+        struct github_pass pass;
+        if (github_pass_get(g, s, &pass, e) != 0) {
+            return -1;
+        }
+        rc = github_call_with(g, &pass, call, out, e);
+        bool refused = rc != 0 && e->class == ERR_AUTH && e->code == 401;
+        if (refused) {
+            github_pass_refused(g, &pass);
+        }
+        tries++;
+        again = refused && pass.cached && tries < 2;
+        github_pass_fini(&pass);
+    } while (again);
+    return rc;
+}
+
+static bool is_name(struct slice s)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '\0' || strchr(allowed, s.ptr[i]) == NULL) {
+            return false;
+        }
+    }
+    return s.len > 0 && !slice_eq_cstr(s, ".") && !slice_eq_cstr(s, "..");
+}
+
+int github_path_scope(struct buf *path, const struct github_scope *s, struct err *e)
+{
+    struct slice owner;
+    struct slice name;
+    struct slice whole = {s->name, strnlen(s->name, sizeof s->name)};
+    bool two = slice_cut(whole, '/', &owner, &name);
+    if (two != s->is_repository || !is_name(owner) || (two && !is_name(name))) {
+        return err_set(e, ERR_PERMANENT, 0, "\"%.*s\" is no %s of GitHub's", SLICE_ARG(whole),
+                       s->is_repository ? "repository (owner/name)" : "organisation");
+    }
+    buf_printf(path, "/%s/%.*s", two ? "repos" : "orgs", SLICE_ARG(whole));
+    return 0;
+}

@@ -1,0 +1,96 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/github/internal.h"
+
+#define GROUP_FRESH_MS (INT64_C(10) * 60 * 1000)
+#define GROUP_VALID_MS (INT64_C(30) * 60 * 1000)
+
+struct wanted {
+    struct github *g;
+    const struct github_scope *scope;
+    const char *name;
+};
+
+/* Page by page until the name is found. */
+static int walk(const struct wanted *w, const char *base, int64_t *id, struct err *e)
+{
+    char path[GITHUB_PATH_BYTES];
+    bool more = true;
+    *id = 0;
+    for (int page = 1; more && *id == 0 && page <= GITHUB_PAGES_MAX; page++) {
+        struct http_response r;
+        size_t count = 0;
+        (void)snprintf(path, sizeof path, "%s/actions/runner-groups?per_page=%d&page=%d", base,
+                       GITHUB_PAGE_ITEMS, page);
+        const struct github_call call = {
+            .op = GITHUB_OP_LIST_GROUPS, .method = "GET", .path = path};
+        if (github_call(w->g, w->scope, &call, &r, e) != 0) {
+            return -1;
+        }
+        int rc = github_parse_groups(buf_slice(&r.body), w->name, id, &count, e);
+        more = github_more_pages(http_header(&r, "link"), count);
+        http_response_fini(&r);
+        if (rc != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int fetch(void *arg, struct github_fetched *out, struct err *e)
+{
+    const struct wanted *w = arg;
+    struct buf base;
+    int64_t id = 0;
+    buf_init(&base, GITHUB_PATH_BYTES / 2);
+    int rc = github_path_scope(&base, w->scope, e);
+    if (rc == 0) {
+        rc = walk(w, base.data, &id, e);
+    }
+    buf_fini(&base);
+    if (rc == 0 && id == 0) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "organisation %s has no runner group \"%s\": create it there (Settings, "
+                       "Actions, Runner groups), or name another in runner_group",
+                       w->scope->name, w->name);
+    }
+    if (rc == 0) {
+        buf_printf(&out->value, "%" PRId64, id);
+        out->fresh_ms = clock_wall_ms() + GROUP_FRESH_MS;
+        out->valid_ms = clock_wall_ms() + GROUP_VALID_MS;
+    }
+    return rc;
+}
+
+static void key_of(const struct github_scope *s, const char *name, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s/%.*s", s->name, (int)(size - sizeof s->name - 2), name);
+}
+
+int github_group_id(struct github *g, const struct github_scope *s, const char *name, int64_t *id,
+                    bool *cached, struct err *e)
+{
+    char key[CACHE_KEY_BYTES];
+    struct buf text;
+    struct wanted w = {g, s, name};
+    key_of(s, name, key, sizeof key);
+    buf_init(&text, 32);
+    int rc = github_cache_get(g->groups, key, fetch, &w, &text, cached, e);
+    if (rc == 0 && !slice_to_int64(buf_slice(&text), id)) {
+        rc = err_set(e, ERR_RETRY, 0, "runner group \"%s\": no number", name);
+    }
+    buf_fini(&text);
+    return rc;
+}
+
+void github_group_forget(struct github *g, const struct github_scope *s, const char *name,
+                         int64_t id)
+{
+    char key[CACHE_KEY_BYTES];
+    char value[24];
+    key_of(s, name, key, sizeof key);
+    (void)snprintf(value, sizeof value, "%" PRId64, id);
+    github_cache_drop(g->groups, key, slice_of(value));
+}

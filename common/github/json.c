@@ -1,0 +1,27 @@
+#include "common/github/json.h"
+
+json_t *github_json_load(struct slice body)
+{
+    return json_loadb(body.len > 0 ? body.ptr : "", body.len, 0, NULL);
+}
+
+struct slice github_json_text(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_string(value)
+               ? (struct slice){json_string_value(value), json_string_length(value)}
+               : (struct slice){NULL, 0};
+}
+
+void github_json_copy(const json_t *object, const char *key, char *out, size_t size)
+{
+    bool fits = slice_to_cstr(github_json_text(object, key), out, size);
+    (void)fits;
+}
+
+int github_json_senseless(struct err *e, const char *what)
+{
+    return err_set(e, ERR_RETRY, 0,
+                   "GitHub's answer is no %s: try again; if it stays so, check github.api_url",
+                   what);
+}

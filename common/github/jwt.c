@@ -1,0 +1,118 @@
+#include <inttypes.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include "common/base/codec.h"
+#include "common/base/random.h"
+#include "common/github/internal.h"
+
+#define KEY_BITS_MIN 2048
+#define JTI_BYTES 16
+#define SIGNATURE_BYTES_MAX 2048 /* RSA of 16384 bits, OpenSSL's own bound */
+
+/* Without it OpenSSL would ask for a passphrase on the terminal. */
+static int no_passphrase(char *buffer, int size, int writing, void *arg)
+{
+    (void)buffer;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return 0;
+}
+
+int github_jwt_key(struct slice pem, EVP_PKEY **out, struct err *e)
+{
+    EVP_PKEY *key = NULL;
+    BIO *bio = BIO_new_mem_buf(pem.len > 0 ? pem.ptr : "", (int)pem.len);
+    ASSERT(bio != NULL);
+    key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (key == NULL) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "github.app.private_key is no private key in PEM: give the .pem file that "
+                       "GitHub made for the App, without a passphrase and with its line breaks");
+    }
+    if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < KEY_BITS_MIN) {
+        EVP_PKEY_free(key);
+        return err_set(e, ERR_PERMANENT, 0,
+                       "github.app.private_key is not an RSA key of at least %d bits: give the "
+                       ".pem file that GitHub made for the App",
+                       KEY_BITS_MIN);
+    }
+    *out = key;
+    return 0;
+}
+
+static void append_claims(struct buf *text, const char *app_id, int64_t now_ms)
+{
+    char jti[2 * JTI_BYTES + 1];
+    struct buf claims;
+    int64_t issued_s = now_ms / 1000 - 60;
+    random_hex(jti, JTI_BYTES);
+    buf_init(&claims, 1024);
+    buf_printf(&claims,
+               "{\"iat\":%" PRId64 ",\"exp\":%" PRId64 ",\"jti\":\"%s\",\"iss\":", issued_s,
+               issued_s + 600, jti);
+    buf_append_json(&claims, slice_of(app_id));
+    buf_append_byte(&claims, '}');
+    text->failed = text->failed || claims.failed;
+    codec_base64url(text, buf_slice(&claims));
+    buf_fini(&claims);
+}
+
+static int sign_here(EVP_PKEY *key, struct slice text, struct buf *out, struct err *e)
+{
+    unsigned char signature[SIGNATURE_BYTES_MAX];
+    size_t length = sizeof signature;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    ASSERT(ctx != NULL);
+    int ok =
+        EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
+        EVP_DigestSign(ctx, signature, &length, (const unsigned char *)text.ptr, text.len) == 1;
+    EVP_MD_CTX_free(ctx);
+    if (!ok) {
+        ERR_clear_error();
+        return err_set(e, ERR_PERMANENT, 0,
+                       "signing with github.app.private_key failed: give the .pem file that GitHub "
+                       "made for the App");
+    }
+    buf_append(out, (struct slice){(const char *)signature, length});
+    return 0;
+}
+
+static int sign_by_kms(struct aws_kms *kms, struct slice text, struct buf *out, struct err *e)
+{
+    int rc = aws_kms_sign(kms, text, out, e);
+    return rc == 0 ? 0 : err_wrap(e, "github.app.private_key");
+}
+
+int github_jwt_sign(const struct github_signer *signer, const char *app_id, int64_t now_ms,
+                    struct buf *out, struct err *e)
+{
+    int rc = -1;
+    struct buf text;
+    struct buf signature;
+    buf_init(&text, 4096);
+    buf_init(&signature, SIGNATURE_BYTES_MAX);
+    codec_base64url(&text, SLICE("{\"alg\":\"RS256\",\"typ\":\"JWT\"}"));
+    buf_append_byte(&text, '.');
+    append_claims(&text, app_id, now_ms);
+    if (text.failed) {
+        (void)err_set(e, ERR_PERMANENT, 0, "github.app.id is too long: give the App's id");
+        goto out;
+    }
+    rc = signer->kms != NULL ? sign_by_kms(signer->kms, buf_slice(&text), &signature, e)
+                             : sign_here(signer->key, buf_slice(&text), &signature, e);
+    if (rc == 0) {
+        buf_append(out, buf_slice(&text));
+        buf_append_byte(out, '.');
+        codec_base64url(out, buf_slice(&signature));
+    }
+out:
+    buf_fini(&signature);
+    buf_fini(&text);
+    return rc;
+}

@@ -1,0 +1,267 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/github/internal.h"
+
+#define MINUTE_MS INT64_C(60000)
+#define TOKEN_FRESH_MIN_MS MINUTE_MS /* even if our clock says that it has expired */
+#define TOKEN_RENEW_BEFORE_MS (5 * MINUTE_MS)
+#define TOKEN_UNKNOWN_LIFE_MS (15 * MINUTE_MS)
+#define INSTALLATION_FRESH_MS (60 * MINUTE_MS)
+#define INSTALLATION_VALID_MS (120 * MINUTE_MS)
+#define JWT_KEY "app"
+#define JWT_FRESH_MS (4 * MINUTE_MS) /* of the nine that it lives: GitHub's clock may be ahead */
+#define JWT_VALID_MS (6 * MINUTE_MS)
+#define ANSWER_LIMIT_BYTES ((size_t)1024 * 1024)
+
+struct mint {
+    struct github *g;
+    int64_t installation;
+};
+
+struct lookup {
+    struct github *g;
+    const struct github_scope *scope;
+};
+
+void github_pass_fini(struct github_pass *p)
+{
+    if (p->token.data != NULL) {
+        explicit_bzero(p->token.data, p->token.cap);
+    }
+    buf_fini(&p->token);
+}
+
+static void pass_init(struct github_pass *p)
+{
+    *p = (struct github_pass){.installation = 0};
+    buf_init(&p->token, GITHUB_TOKEN_BYTES);
+}
+
+static int sign_jwt(void *arg, struct github_fetched *out, struct err *e)
+{
+    const struct github *g = arg;
+    int64_t now_ms = clock_wall_ms();
+    out->fresh_ms = now_ms + JWT_FRESH_MS;
+    out->valid_ms = now_ms + JWT_VALID_MS;
+    return github_jwt_sign(&g->signer, g->app_id, now_ms, &out->value, e);
+}
+
+/* A key of KMS is a call away, and calls cost: its tokens are used for some minutes. */
+static int get_jwt(struct github *g, struct github_pass *pass, struct err *e)
+{
+    if (g->signer.kms == NULL) {
+        return github_jwt_sign(&g->signer, g->app_id, clock_wall_ms(), &pass->token, e);
+    }
+    return github_cache_get(g->jwts, JWT_KEY, sign_jwt, g, &pass->token, &pass->cached, e);
+}
+
+static int call_as_app(struct github *g, const struct github_call *call, bool *worn_out,
+                       struct http_response *out, struct err *e)
+{
+    struct github_pass pass;
+    pass_init(&pass);
+    (void)snprintf(pass.bucket, sizeof pass.bucket, "github:app");
+    int rc = get_jwt(g, &pass, e);
+    if (rc == 0) {
+        rc = github_call_with(g, &pass, call, out, e);
+    }
+    *worn_out = rc != 0 && pass.cached && e->code == 401;
+    if (*worn_out) {
+        github_cache_drop(g->jwts, JWT_KEY, buf_slice(&pass.token));
+    }
+    github_pass_fini(&pass);
+    return rc;
+}
+
+int github_call_app(struct github *g, const struct github_call *call, struct http_response *out,
+                    struct err *e)
+{
+    bool worn_out = false;
+    if (!github_is_app(g)) {
+        return err_set(e, ERR_AUTH, 0, "a personal token cannot call as an App: give github.app");
+    }
+    int rc = call_as_app(g, call, &worn_out, out, e);
+    return worn_out ? call_as_app(g, call, &worn_out, out, e) : rc;
+}
+
+/* Renewed five minutes before its end. A token that our clock takes for worn out is used for a
+ * minute all the same: if the clock is wrong, minting one for every call would not mend it, and if
+ * it is right, GitHub's 401 drops the token. */
+static void set_life(struct github_fetched *out, int64_t expires_ms)
+{
+    int64_t now_ms = clock_wall_ms();
+    int64_t end_ms = expires_ms > 0 ? expires_ms : now_ms + TOKEN_UNKNOWN_LIFE_MS;
+    out->fresh_ms = end_ms - TOKEN_RENEW_BEFORE_MS;
+    if (out->fresh_ms < now_ms + TOKEN_FRESH_MIN_MS) {
+        out->fresh_ms = now_ms + TOKEN_FRESH_MIN_MS;
+    }
+    out->valid_ms = end_ms > out->fresh_ms ? end_ms : out->fresh_ms;
+}
+
+static int mint_token(void *arg, struct github_fetched *out, struct err *e)
+{
+    const struct mint *m = arg;
+    struct http_response r;
+    char path[96];
+    int64_t expires_ms = -1;
+    (void)snprintf(path, sizeof path, "/app/installations/%" PRId64 "/access_tokens",
+                   m->installation);
+    const struct github_call call = {.op = GITHUB_OP_MINT_TOKEN,
+                                     .method = "POST",
+                                     .path = path,
+                                     .limit_bytes = ANSWER_LIMIT_BYTES};
+    if (github_call_app(m->g, &call, &r, e) != 0) {
+        return -1;
+    }
+    int rc = github_parse_token(buf_slice(&r.body), &out->value, &expires_ms, e);
+    http_response_fini(&r);
+    if (rc == 0) {
+        set_life(out, expires_ms);
+    }
+    return rc;
+}
+
+/* An App has one installation for each account, so the answer is good for all of the owner's. */
+static int find_installation(void *arg, struct github_fetched *out, struct err *e)
+{
+    const struct lookup *l = arg;
+    struct http_response r;
+    struct buf path;
+    int64_t id = 0;
+    buf_init(&path, GITHUB_PATH_BYTES);
+    int rc = github_path_scope(&path, l->scope, e);
+    if (rc == 0) {
+        buf_append_cstr(&path, "/installation");
+        const struct github_call call = {.op = GITHUB_OP_FIND_INSTALLATION,
+                                         .method = "GET",
+                                         .path = path.data,
+                                         .limit_bytes = ANSWER_LIMIT_BYTES};
+        rc = github_call_app(l->g, &call, &r, e);
+    }
+    buf_fini(&path);
+    if (rc != 0) {
+        return -1;
+    }
+    rc = github_parse_installation(buf_slice(&r.body), &id, e);
+    http_response_fini(&r);
+    if (rc == 0) {
+        buf_printf(&out->value, "%" PRId64, id);
+        out->fresh_ms = clock_wall_ms() + INSTALLATION_FRESH_MS;
+        out->valid_ms = clock_wall_ms() + INSTALLATION_VALID_MS;
+    }
+    return rc;
+}
+
+/* The owner in lower case: GitHub does not tell cases apart. */
+static void owner_key(const struct github_scope *s, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; n + 1 < size && s->name[n] != '\0' && s->name[n] != '/'; n++) {
+        char c = s->name[n];
+        out[n] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    out[n] = '\0';
+}
+
+/* 404: a refusal that an operator must mend, not a thing that was lost. */
+static int not_installed(const struct github *g, const struct github_scope *s, struct err *e)
+{
+    struct err cause = *e;
+    (void)err_set(e, ERR_AUTH, cause.code,
+                  "the App %s is not installed on %s: install it there (GitHub: Settings, GitHub "
+                  "Apps), or check github.app.id and github.app.installation",
+                  g->app_id, s->name);
+    return -1;
+}
+
+static int look_up(struct github *g, const struct github_scope *s, int64_t *id, bool *cached,
+                   struct err *e)
+{
+    char key[sizeof s->name];
+    struct buf text;
+    struct lookup l = {g, s};
+    owner_key(s, key, sizeof key);
+    buf_init(&text, 32);
+    int rc = github_cache_get(g->installations, key, find_installation, &l, &text, cached, e);
+    if (rc == 0 && !slice_to_int64(buf_slice(&text), id)) {
+        rc = err_set(e, ERR_RETRY, 0, "installation of %s: no number", s->name);
+    }
+    buf_fini(&text);
+    return rc != 0 && e->class == ERR_NOT_FOUND ? not_installed(g, s, e) : rc;
+}
+
+static int token_for(struct github *g, int64_t installation, struct github_pass *p, struct err *e)
+{
+    char key[24];
+    struct mint m = {g, installation};
+    (void)snprintf(key, sizeof key, "%" PRId64, installation);
+    (void)snprintf(p->bucket, sizeof p->bucket, "github:%" PRId64, installation);
+    p->installation = installation;
+    buf_reset(&p->token);
+    return github_cache_get(g->tokens, key, mint_token, &m, &p->token, &p->cached, e);
+}
+
+/* The installation may have been removed and made anew since it was looked up, so a 404 on what the
+ * cache knew is worth a second look. */
+static int token_by_lookup(struct github *g, const struct github_scope *s, struct github_pass *p,
+                           struct err *e)
+{
+    char key[sizeof s->name];
+    char value[24];
+    int64_t id = 0;
+    bool cached = false;
+    owner_key(s, key, sizeof key);
+    for (int tries = 0; tries < 2; tries++) {
+        if (look_up(g, s, &id, &cached, e) != 0) {
+            return -1;
+        }
+        if (token_for(g, id, p, e) == 0) {
+            return 0;
+        }
+        if (e->class != ERR_NOT_FOUND) {
+            return -1;
+        }
+        (void)snprintf(value, sizeof value, "%" PRId64, id);
+        github_cache_drop(g->installations, key, slice_of(value));
+        if (!cached) {
+            break;
+        }
+    }
+    return -1;
+}
+
+static int app_pass(struct github *g, const struct github_scope *s, struct github_pass *p,
+                    struct err *e)
+{
+    int64_t known = g->installation > 0 ? g->installation : s->installation_id;
+    int rc = known > 0 ? token_for(g, known, p, e) : token_by_lookup(g, s, p, e);
+    return rc != 0 && e->class == ERR_NOT_FOUND ? not_installed(g, s, e) : rc;
+}
+
+int github_pass_get(struct github *g, const struct github_scope *s, struct github_pass *out,
+                    struct err *e)
+{
+    struct github_pass p;
+    pass_init(&p);
+    if (!github_is_app(g)) {
+        (void)snprintf(p.bucket, sizeof p.bucket, "github:token");
+        buf_append_cstr(&p.token, g->pat);
+    } else if (app_pass(g, s, &p, e) != 0) {
+        github_pass_fini(&p);
+        return -1;
+    }
+    *out = p;
+    return 0;
+}
+
+void github_pass_refused(struct github *g, const struct github_pass *p)
+{
+    char key[24];
+    if (p->installation > 0) {
+        (void)snprintf(key, sizeof key, "%" PRId64, p->installation);
+        github_cache_drop(g->tokens, key, buf_slice(&p->token));
+    }
+}

@@ -1,0 +1,67 @@
+#include "common/job/event.h"
+
+#include <string.h>
+
+#include "common/job/fields.h"
+
+static const char *const action_names[] = {"queued", "waiting", "in_progress", "completed", NULL};
+
+static const struct record_field fields[] = {
+    WORD_FIELD("action", struct job_event, action, action_names),
+    JOB_FIELDS(struct job_event),
+    TEXT_FIELD("class", struct job_event, job.class_name),
+    NUMBER_FIELD("runner", struct job_event, runner_id),
+    NUMBER_FIELD("received_ms", struct job_event, received_ms),
+    TEXT_FIELD("delivery", struct job_event, delivery),
+    TEXT_FIELD("status", struct job_event, status),
+    {0},
+};
+
+const char *job_action_name(enum job_action a)
+{
+    ASSERT((size_t)a < COUNT_OF(action_names) - 1);
+    return action_names[a];
+}
+
+bool job_action_parse(struct slice word, enum job_action *out)
+{
+    for (size_t i = 0; action_names[i] != NULL; i++) {
+        if (slice_eq_cstr(word, action_names[i])) {
+            *out = (enum job_action)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void job_event_encode(const struct job_event *ev, int64_t format, struct buf *out)
+{
+    record_encode(fields, ev, format, out);
+}
+
+int job_fields_check(const char *what, const struct job *job, struct err *e)
+{
+    if (job->id <= 0) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: no job id", what);
+    }
+    if (strchr(job->repository, '/') == NULL) {
+        return err_set(e, ERR_PERMANENT, 0, "%s: no repository as owner/name", what);
+    }
+    return 0;
+}
+
+int job_event_decode(struct slice record, struct job_event *out, struct err *e)
+{
+    struct job_event ev = {0};
+    if (record_decode("job event", fields, record, &ev, e) != 0 ||
+        job_fields_check("job event", &ev.job, e) != 0) {
+        return -1;
+    }
+    *out = ev;
+    return 0;
+}
+
+bool job_event_wants_runner(const struct job_event *ev)
+{
+    return ev->action == JOB_ACTION_QUEUED && strcmp(ev->status, "waiting") != 0;
+}

@@ -1,0 +1,43 @@
+/*
+ * What one `workflow_job` delivery says: a fact about a job, on the lane "events".
+ *
+ * A plain value of bounded strings, all terminated. The ingress makes it from a verified body
+ * (common/github/webhook.h), the worker reads it back. Its form is record.h's. Pure functions, any
+ * thread.
+ */
+#ifndef MAYFLY_JOB_EVENT_H
+#define MAYFLY_JOB_EVENT_H
+
+#include "common/job/job.h"
+#include "common/job/record.h"
+
+#define JOB_LABELS_MAX 100
+
+enum job_action {
+    JOB_ACTION_QUEUED,
+    JOB_ACTION_WAITING,
+    JOB_ACTION_IN_PROGRESS,
+    JOB_ACTION_COMPLETED
+};
+
+struct job_event {
+    enum job_action action;
+    struct job job;
+    int64_t runner_id;               /* 0: none */
+    int64_t received_ms;             /* when the ingress had verified it, wall clock */
+    char delivery[DELIVERY_ID_SIZE]; /* X-GitHub-Delivery */
+    char status[JOB_STATUS_SIZE];    /* workflow_job.status */
+};
+
+const char *job_action_name(enum job_action a);
+MUST_CHECK bool job_action_parse(struct slice word, enum job_action *out);
+
+void job_event_encode(const struct job_event *ev, int64_t format, struct buf *out);
+/* As record_decode; *out untouched on failure. */
+MUST_CHECK int job_event_decode(struct slice record, struct job_event *out, struct err *e);
+
+/* Whether the job waits for a runner now: queued, and not held back by an environment's protection.
+ */
+bool job_event_wants_runner(const struct job_event *ev);
+
+#endif

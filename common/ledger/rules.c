@@ -1,0 +1,481 @@
+#include "common/ledger/rules.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BIT(s) (1U << (unsigned)(s))
+#define CLOCK_STEP_MS                                                                              \
+    60000         /* going back further is a clock that was set, not skew between hosts            \
+                   */
+#define FULL 1e15 /* more than any burst: a new bucket's burst is the taker's to say */
+#define FAR_MS 1e15
+#define TOKEN_DUST 1e-6 /* rounding of refilled fractions never costs a waiter another wait */
+
+/* --- states --- */
+static const unsigned job_edges[] = {
+    [JOB_SEEN] = BIT(JOB_WAITING) | BIT(JOB_RUNNING) | BIT(JOB_DONE) | BIT(JOB_CANCELLED),
+    [JOB_WAITING] = BIT(JOB_RUNNING) | BIT(JOB_DONE) | BIT(JOB_CANCELLED),
+    [JOB_RUNNING] = BIT(JOB_DONE),
+    [JOB_DONE] = 0,
+    [JOB_CANCELLED] = 0,
+};
+
+static const unsigned vm_edges[] = {
+    [VM_RESERVED] = BIT(VM_REGISTERED) | BIT(VM_BUSY) | BIT(VM_ENDING),
+    [VM_REGISTERED] = BIT(VM_LAUNCHED) | BIT(VM_BUSY) | BIT(VM_ENDING),
+    [VM_LAUNCHED] = BIT(VM_BUSY) | BIT(VM_ENDING),
+    [VM_BUSY] = BIT(VM_ENDING),
+    [VM_ENDING] = BIT(VM_GONE),
+    [VM_GONE] = 0,
+};
+
+bool ledger_job_edge(enum ledger_job_state from, enum ledger_job_state to)
+{
+    return (job_edges[from] & BIT(to)) != 0;
+}
+
+bool ledger_vm_edge(enum ledger_vm_state from, enum ledger_vm_state to)
+{
+    return (vm_edges[from] & BIT(to)) != 0;
+}
+
+bool ledger_job_over(enum ledger_job_state s)
+{
+    return s == JOB_DONE || s == JOB_CANCELLED;
+}
+
+bool ledger_vm_has_slot(enum ledger_vm_state s)
+{
+    return s != VM_GONE;
+}
+
+const char *ledger_job_state_name(enum ledger_job_state s)
+{
+    static const char *const names[] = {
+        [JOB_SEEN] = "seen", [JOB_WAITING] = "waiting",     [JOB_RUNNING] = "running",
+        [JOB_DONE] = "done", [JOB_CANCELLED] = "cancelled",
+    };
+    return names[s];
+}
+
+const char *ledger_vm_state_name(enum ledger_vm_state s)
+{
+    static const char *const names[] = {
+        [VM_RESERVED] = "reserved", [VM_REGISTERED] = "registered", [VM_LAUNCHED] = "launched",
+        [VM_BUSY] = "busy",         [VM_ENDING] = "ending",         [VM_GONE] = "gone",
+    };
+    return names[s];
+}
+
+const char *ledger_outcome_name(enum ledger_outcome o)
+{
+    static const char *const names[] = {
+        [LEDGER_RESERVED] = "reserved",
+        [LEDGER_SATISFIED] = "satisfied",
+        [LEDGER_OBSOLETE] = "obsolete",
+        [LEDGER_FULL_FLEET] = "full_fleet",
+        [LEDGER_FULL_CLASS] = "full_class",
+        [LEDGER_FULL_REPOSITORY] = "full_repository",
+        [LEDGER_RATE] = "rate",
+    };
+    return names[o];
+}
+
+static void copy(char *to, size_t size, const char *from)
+{
+    (void)snprintf(to, size, "%s", from);
+}
+
+/* The one setter of a job's state. `at_ms` is when it happened as far as we know. */
+static void job_set_state(struct ledger_job *job, enum ledger_job_state to, int64_t at_ms)
+{
+    job->state = to;
+    switch (to) {
+    case JOB_SEEN:
+        break;
+    case JOB_WAITING:
+        job->waiting_ms = at_ms;
+        break;
+    case JOB_RUNNING:
+        job->running_ms = at_ms;
+        break;
+    case JOB_DONE:
+    case JOB_CANCELLED:
+        job->ended_ms = at_ms;
+        break;
+    }
+}
+
+/* The one setter of a VM's state. */
+static void vm_set_state(struct ledger_vm *vm, enum ledger_vm_state to, int64_t now_ms)
+{
+    ASSERT(ledger_vm_edge(vm->state, to));
+    vm->state = to;
+    int64_t *const since[] = {
+        [VM_RESERVED] = &vm->reserved_ms, [VM_REGISTERED] = &vm->registered_ms,
+        [VM_LAUNCHED] = &vm->launched_ms, [VM_BUSY] = &vm->busy_ms,
+        [VM_ENDING] = &vm->ending_ms,     [VM_GONE] = &vm->gone_ms,
+    };
+    *since[to] = now_ms;
+}
+
+/* --- jobs --- */
+/* These three return whether they changed the field. */
+static bool keep_number(int64_t *field, int64_t value)
+{
+    bool news = *field == 0 && value > 0;
+    *field = news ? value : *field;
+    return news;
+}
+
+static bool put_text(char *field, size_t size, const char *value)
+{
+    bool news = strcmp(field, value) != 0;
+    if (news) {
+        copy(field, size, value);
+    }
+    return news;
+}
+
+static bool keep_text(char *field, size_t size, const char *value)
+{
+    return field[0] == '\0' && put_text(field, size, value);
+}
+
+/* What the row does not know yet. Where a job that still needs a runner belongs is the newest
+ * launch's to say: the configuration may have changed since. */
+static bool fill_in(struct ledger_job *job, const struct job *from, const char *scope,
+                    bool wants_runner)
+{
+    struct job *to = &job->facts;
+    bool news = to->id != from->id;
+    to->id = from->id;
+    news |= keep_number(&to->run_id, from->run_id);
+    news |= keep_number(&to->run_attempt, from->run_attempt);
+    news |= keep_number(&to->installation_id, from->installation_id);
+    news |= keep_number(&to->created_ms, from->created_ms);
+    news |= keep_text(to->repository, sizeof to->repository, from->repository);
+    news |= keep_text(to->organization, sizeof to->organization, from->organization);
+    news |= keep_text(to->name, sizeof to->name, from->name);
+    news |= keep_text(to->labels, sizeof to->labels, from->labels);
+    if (wants_runner && job->state <= JOB_WAITING) {
+        news |= put_text(to->class_name, sizeof to->class_name, from->class_name);
+        news |= put_text(job->scope, sizeof job->scope, scope);
+    }
+    news |= keep_text(to->class_name, sizeof to->class_name, from->class_name);
+    news |= keep_text(job->scope, sizeof job->scope, scope);
+    return news;
+}
+
+static bool move_job(struct ledger_job *job, bool known, enum ledger_job_state to, int64_t at_ms,
+                     int64_t now_ms)
+{
+    if (known && !ledger_job_edge(job->state, to)) {
+        return false;
+    }
+    job_set_state(job, to, at_ms);
+    job->updated_ms = now_ms;
+    return true;
+}
+
+/* A delivery tells when it reached us, which may be long before it is read. */
+static int64_t time_of(int64_t received_ms, int64_t now_ms)
+{
+    return received_ms > 0 && received_ms < now_ms ? received_ms : now_ms;
+}
+
+static enum ledger_job_state told_state(const struct ledger_job *job, const struct job_event *ev)
+{
+    switch (ev->action) {
+    case JOB_ACTION_QUEUED:
+    case JOB_ACTION_WAITING:
+        /* A job of no class has no runner to wait for. */
+        return job_event_wants_runner(ev) && ev->job.class_name[0] != '\0' ? JOB_WAITING : JOB_SEEN;
+    case JOB_ACTION_IN_PROGRESS:
+        return JOB_RUNNING;
+    case JOB_ACTION_COMPLETED:
+        break;
+    }
+    bool had_runner = ev->runner_id > 0 || ev->job.runner_name[0] != '\0' ||
+                      job->facts.runner_name[0] != '\0' || job->state == JOB_RUNNING;
+    return had_runner ? JOB_DONE : JOB_CANCELLED;
+}
+
+struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
+                                          const struct job_event *ev, const char *scope,
+                                          int64_t now_ms)
+{
+    enum ledger_job_state to = told_state(job, ev);
+    bool news = fill_in(job, &ev->job, scope, to == JOB_WAITING);
+    bool moved = move_job(job, known, to, time_of(ev->received_ms, now_ms), now_ms);
+    if (moved && ev->job.runner_name[0] != '\0') {
+        copy(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
+    }
+    news |= keep_text(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
+    if (ev->action == JOB_ACTION_COMPLETED) {
+        news |= keep_text(job->facts.conclusion, sizeof job->facts.conclusion, ev->job.conclusion);
+    }
+    return (struct ledger_change){.row = news || moved, .state = moved};
+}
+
+struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
+                                      const struct launch_request *r, const char *scope,
+                                      int64_t now_ms)
+{
+    if (r->job.id == 0) {
+        return (struct ledger_change){false, false};
+    }
+    bool news = fill_in(job, &r->job, scope, true);
+    bool moved = move_job(job, known, JOB_WAITING, time_of(r->requested_ms, now_ms), now_ms);
+    return (struct ledger_change){.row = news || moved, .state = moved};
+}
+
+bool ledger_rule_settle(struct ledger_job *job, enum ledger_job_state to, int64_t now_ms)
+{
+    if (to == JOB_CANCELLED && (job->state == JOB_RUNNING || job->facts.runner_name[0] != '\0')) {
+        to = JOB_DONE;
+    }
+    return move_job(job, true, to, now_ms, now_ms);
+}
+
+/* --- VMs --- */
+const char *ledger_rule_runner(const struct job_event *ev, const struct ledger_job *job)
+{
+    if (ev->action != JOB_ACTION_IN_PROGRESS && ev->action != JOB_ACTION_COMPLETED) {
+        return "";
+    }
+    return ev->job.runner_name[0] != '\0' ? ev->job.runner_name : job->facts.runner_name;
+}
+
+static struct ledger_change end_after_job(struct ledger_vm *vm, const struct ledger_job *job,
+                                          int64_t now_ms)
+{
+    vm->job_id = job->facts.id;
+    (void)snprintf(vm->end_reason, sizeof vm->end_reason, "job completed: %s",
+                   job->facts.conclusion[0] != '\0' ? job->facts.conclusion
+                                                    : "no conclusion given");
+    vm_set_state(vm, VM_ENDING, now_ms);
+    return (struct ledger_change){.row = true, .state = true};
+}
+
+struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                         bool job_moved, const struct job_event *ev, int64_t now_ms)
+{
+    struct ledger_change change = {.row = keep_number(&vm->runner_id, ev->runner_id)};
+    if (vm->state == VM_ENDING || vm->state == VM_GONE) {
+        change.row |= keep_number(&vm->job_id, job->facts.id);
+        return change;
+    }
+    bool other_job = vm->job_id != 0 && vm->job_id != job->facts.id;
+    if (ledger_job_over(job->state)) {
+        return other_job ? change : end_after_job(vm, job, now_ms);
+    }
+    if (ev->action != JOB_ACTION_IN_PROGRESS) {
+        return change;
+    }
+    change.state = vm->state != VM_BUSY;
+    if (change.state) {
+        vm_set_state(vm, VM_BUSY, now_ms);
+    }
+    /* A runner that GitHub took back from one job may be given another. */
+    if (change.state || vm->job_id == 0 || (other_job && job_moved)) {
+        vm->job_id = job->facts.id;
+        change.row = true;
+    }
+    return change;
+}
+
+struct ledger_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                           int64_t now_ms)
+{
+    if (vm->state != VM_BUSY || vm->job_id != job->facts.id || !ledger_job_over(job->state)) {
+        return (struct ledger_change){false, false};
+    }
+    return end_after_job(vm, job, now_ms);
+}
+
+static int refuse(const struct ledger_vm *vm, const struct ledger_advance *a, struct err *e)
+{
+    return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and cannot become %s", vm->name,
+                   ledger_vm_state_name(vm->state), ledger_vm_state_name(a->to));
+}
+
+/* What the provider answered, whether or not the state moves with it. */
+static int record_launch(struct ledger_vm *vm, const struct ledger_advance *a, int64_t now_ms,
+                         struct ledger_change *out, struct err *e)
+{
+    const char *vm_id = a->vm_id != NULL ? a->vm_id : "";
+    if (vm_id[0] != '\0' && vm->vm_id[0] != '\0' && strcmp(vm->vm_id, vm_id) != 0) {
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is known as %s already, not as %s", vm->name,
+                       vm->vm_id, vm_id);
+    }
+    if (vm_id[0] != '\0' && vm->vm_id[0] == '\0') {
+        copy(vm->vm_id, sizeof vm->vm_id, vm_id);
+        out->row = true;
+    }
+    if (a->deadline_ms > 0 && vm->deadline_ms == 0) {
+        vm->deadline_ms = a->deadline_ms;
+        out->row = true;
+    }
+    if (out->row && vm->launched_ms == 0) {
+        vm->launched_ms = now_ms;
+    }
+    return 0;
+}
+
+int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, int64_t now_ms,
+                        struct ledger_change *out, struct err *e)
+{
+    *out = (struct ledger_change){false, false};
+    bool raced = vm->state == VM_BUSY || vm->state == VM_ENDING;
+    bool there = vm->state == a->to;
+    if (!there && !ledger_vm_edge(vm->state, a->to) && !(a->to == VM_LAUNCHED && raced)) {
+        return refuse(vm, a, e);
+    }
+    if (!there && a->seen != NULL && !ledger_vm_is_still(vm, a->seen)) {
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and no longer as it was seen", vm->name,
+                       ledger_vm_state_name(vm->state));
+    }
+    if (a->to == VM_LAUNCHED && record_launch(vm, a, now_ms, out, e) != 0) {
+        return -1;
+    }
+    if (there || (a->to == VM_LAUNCHED && raced)) {
+        return 0;
+    }
+    if (a->runner_id > 0) {
+        vm->runner_id = a->runner_id;
+    }
+    if (a->reason != NULL && (a->to == VM_ENDING || a->to == VM_GONE)) {
+        copy(vm->end_reason, sizeof vm->end_reason, a->reason);
+    }
+    vm_set_state(vm, a->to, now_ms);
+    *out = (struct ledger_change){.row = true, .state = true};
+    return 0;
+}
+
+int ledger_rule_heartbeat(struct ledger_vm *vm, int64_t now_ms, struct ledger_change *out,
+                          struct err *e)
+{
+    *out = (struct ledger_change){false, false};
+    if (vm->state == VM_ENDING || vm->state == VM_GONE) {
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s: its launch is no longer the caller's",
+                       vm->name, ledger_vm_state_name(vm->state));
+    }
+    if (vm->state == VM_RESERVED || vm->state == VM_REGISTERED) {
+        vm->heartbeat_ms = now_ms;
+        out->row = true;
+    }
+    return 0;
+}
+
+/* --- reserving --- */
+enum ledger_outcome ledger_rule_reserve(const struct ledger_usage *u,
+                                        const struct ledger_caps *caps)
+{
+    if (u->demand <= u->supply) {
+        return LEDGER_SATISFIED;
+    }
+    if (u->fleet_used >= caps->fleet) {
+        return LEDGER_FULL_FLEET;
+    }
+    if (u->class_used >= caps->class_max) {
+        return LEDGER_FULL_CLASS;
+    }
+    if (caps->repository > 0 && u->repository_used >= caps->repository) {
+        return LEDGER_FULL_REPOSITORY;
+    }
+    return LEDGER_RESERVED;
+}
+
+void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, const char *name,
+                        const char *client_token, int64_t now_ms)
+{
+    *vm = (struct ledger_vm){
+        .installation_id = r->request->job.installation_id,
+        .for_job = r->request->job.id,
+        .state = VM_RESERVED,
+        .reserved_ms = now_ms,
+        .heartbeat_ms = now_ms,
+    };
+    copy(vm->name, sizeof vm->name, name);
+    copy(vm->client_token, sizeof vm->client_token, client_token);
+    copy(vm->provider, sizeof vm->provider, r->provider);
+    copy(vm->class_name, sizeof vm->class_name, r->request->class_name);
+    copy(vm->scope, sizeof vm->scope, r->scope);
+    copy(vm->repository, sizeof vm->repository, r->request->job.repository);
+    copy(vm->host, sizeof vm->host, r->host);
+}
+
+/* --- rate buckets --- */
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+void ledger_rule_bucket_new(struct ledger_bucket_row *row, int64_t now_ms)
+{
+    *row = (struct ledger_bucket_row){.tokens = FULL, .at_ms = now_ms};
+}
+
+bool ledger_rule_clock_set_back(const struct ledger_bucket_row *row, int64_t now_ms)
+{
+    return row->at_ms - now_ms > CLOCK_STEP_MS;
+}
+
+void ledger_rule_bucket_refill(struct ledger_bucket_row *row, double per_second, int64_t burst,
+                               int64_t now_ms)
+{
+    if (per_second <= 0) {
+        return;
+    }
+    int64_t elapsed_ms = max64(0, now_ms - row->at_ms);
+    row->tokens += (double)elapsed_ms * per_second / 1000.0;
+    if (elapsed_ms > 0 || ledger_rule_clock_set_back(row, now_ms)) {
+        row->at_ms = now_ms;
+    }
+    row->tokens = fmin(row->tokens, (double)max64(1, burst));
+}
+
+int64_t ledger_rule_bucket_wait(const struct ledger_bucket_row *row, double per_second,
+                                int64_t cost, int64_t now_ms)
+{
+    int64_t pause_ms = max64(0, row->paused_until_ms - now_ms);
+    double missing = (double)cost - row->tokens;
+    if (per_second <= 0 || missing <= TOKEN_DUST) {
+        return pause_ms;
+    }
+    double ms = ceil(missing / per_second * 1000.0 - TOKEN_DUST) + (double)(row->at_ms - now_ms);
+    return max64(pause_ms, ms < FAR_MS ? max64(1, (int64_t)ms) : (int64_t)FAR_MS);
+}
+
+void ledger_rule_bucket_spend(struct ledger_bucket_row *row, double per_second, int64_t cost)
+{
+    if (per_second > 0) {
+        row->tokens = fmax(0, row->tokens - (double)cost);
+    }
+}
+
+/* --- leases --- */
+static bool lease_has_ended(const struct ledger_lease_row *row, int64_t now_ms,
+                            int64_t unchanged_ms)
+{
+    bool clock_was_ahead = row->until_ms > now_ms && row->until_ms - now_ms > row->ttl_ms;
+    return clock_was_ahead ? unchanged_ms >= row->ttl_ms : row->until_ms <= now_ms;
+}
+
+bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t ttl_ms,
+                       int64_t now_ms, int64_t unchanged_ms)
+{
+    bool ours = strcmp(row->holder, holder) == 0;
+    if (!ours && row->holder[0] != '\0' && !lease_has_ended(row, now_ms, unchanged_ms)) {
+        return false;
+    }
+    if (!ours) {
+        copy(row->holder, sizeof row->holder, holder);
+        row->fence++;
+    }
+    row->until_ms = now_ms + ttl_ms;
+    row->ttl_ms = ttl_ms;
+    return true;
+}

@@ -1,0 +1,72 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/ledger/sqlite/sqlite.h"
+
+/* --- get and list --- */
+struct get {
+    const char *name;
+    struct ledger_vm vm;
+};
+
+static int get_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct get *g = arg;
+    return ledger_sqlite_need_vm(db, g->name, &g->vm, e);
+}
+
+int ledger_sqlite_vm_get(void *state, const char *name, struct ledger_vm *out, struct err *e)
+{
+    struct get g = {.name = name};
+    if (sqlite_store_read(ledger_sqlite_store(state), get_work, &g, e) != 0) {
+        return -1;
+    }
+    *out = g.vm;
+    return 0;
+}
+
+struct list {
+    unsigned mask;
+    const char *after;
+    size_t max;
+    struct ledger_list vms;
+};
+
+static void add_vm(struct sqlite_rows *r, void *arg)
+{
+    ledger_sqlite_read_vm(r, ledger_list_add(arg));
+}
+
+static int list_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    /* Those that hold a slot are found without passing over the many that are gone. */
+    static const char live[] =
+        "SELECT " LEDGER_SQLITE_VM " FROM vms WHERE state < 5 AND name > ?1 AND "
+        "(?2 >> state) & 1 ORDER BY name LIMIT ?3";
+    static const char any[] =
+        "SELECT " LEDGER_SQLITE_VM " FROM vms WHERE name > ?1 AND (?2 >> state) & 1 "
+        "ORDER BY name LIMIT ?3";
+    struct list *l = arg;
+    bool with_gone = (l->mask & (1U << VM_GONE)) != 0;
+    struct sqlite_rows *r = sqlite_query(db, with_gone ? any : live, SQL_TEXT(l->after),
+                                         SQL_INT(l->mask), SQL_INT((int64_t)l->max));
+    ledger_list_reset(&l->vms);
+    return sqlite_each(r, add_vm, &l->vms, e);
+}
+
+int ledger_sqlite_vm_list(void *state, unsigned state_mask, const char *after, size_t max,
+                          struct ledger_vm **out, size_t *n, struct err *e)
+{
+    struct list l = {.mask = state_mask,
+                     .after = after,
+                     .max = max,
+                     .vms = {.item_size = sizeof(struct ledger_vm)}};
+    if (sqlite_store_read(ledger_sqlite_store(state), list_work, &l, e) != 0) {
+        free(l.vms.items);
+        return -1;
+    }
+    *out = l.vms.items;
+    *n = l.vms.count;
+    return 0;
+}

@@ -1,0 +1,28 @@
+/*
+ * The ledger's steps on one job and one VM, written once for all stores (txn.h).
+ *
+ * For ledger.c alone, which has checked the arguments; what each step means stands in ledger.h.
+ */
+#ifndef MAYFLY_LEDGER_STEPS_H
+#define MAYFLY_LEDGER_STEPS_H
+
+#include "common/ledger/txn.h"
+
+MUST_CHECK int ledger_step_apply_event(const struct ledger_txn_ops *ops, void *state,
+                                       const struct job_event *ev, const char *scope,
+                                       struct ledger_effect *out, struct err *e);
+MUST_CHECK int ledger_step_reconcile_job(const struct ledger_txn_ops *ops, void *state,
+                                         int64_t job_id, enum ledger_job_state to, const char *why,
+                                         struct err *e);
+MUST_CHECK int ledger_step_relaunched(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
+                                      struct err *e);
+MUST_CHECK int ledger_step_advance(const struct ledger_txn_ops *ops, void *state,
+                                   const struct ledger_advance *a, bool *changed, struct err *e);
+MUST_CHECK int ledger_step_heartbeat(const struct ledger_txn_ops *ops, void *state, const char *vm,
+                                     struct err *e);
+/* vm "": none. */
+MUST_CHECK int ledger_step_log_event(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
+                                     const char *vm, const char *what, const char *detail,
+                                     struct err *e);
+
+#endif

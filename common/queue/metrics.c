@@ -1,0 +1,96 @@
+#include "common/queue/metrics.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+
+static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
+
+static const char *const counts[QUEUE_COUNTS] = {
+    [QUEUE_COUNT_PUT] = "mayfly_queue_put_total",
+    [QUEUE_COUNT_RECEIVED] = "mayfly_queue_received_total",
+    [QUEUE_COUNT_ACK] = "mayfly_queue_acked_total",
+    [QUEUE_COUNT_NACKED] = "mayfly_queue_nacked_total",
+    [QUEUE_COUNT_DEAD_LETTERED] = "mayfly_queue_dead_lettered_total",
+    [QUEUE_COUNT_LEASE_LOST] = "mayfly_queue_lease_lost_total",
+};
+
+static const char *const calls[QUEUE_CALLS] = {
+    [QUEUE_CALL_PUT] = "put",       [QUEUE_CALL_RECEIVE] = "receive",
+    [QUEUE_CALL_EXTEND] = "extend", [QUEUE_CALL_ACK] = "ack",
+    [QUEUE_CALL_NACK] = "nack",     [QUEUE_CALL_DEAD_LETTER] = "dead_letter",
+};
+
+void queue_metrics_init(struct queue_metrics *m)
+{
+    struct buf label;
+    pthread_mutex_init(&m->lock, NULL);
+    m->lane_count = 0;
+    buf_init(&label, 256);
+    for (size_t i = 0; i < QUEUE_CALLS; i++) {
+        buf_reset(&label);
+        metrics_label(&label, "call", calls[i]);
+        m->latency[i] = metrics_histogram("mayfly_queue_call_seconds", label.data, bounds_ms,
+                                          COUNT_OF(bounds_ms));
+        m->errors[i] = metrics_counter("mayfly_queue_errors_total", label.data);
+    }
+    buf_fini(&label);
+}
+
+void queue_metrics_fini(struct queue_metrics *m)
+{
+    pthread_mutex_destroy(&m->lock);
+}
+
+static struct queue_lane_metrics *add_lane(struct queue_metrics *m, const char *lane)
+{
+    struct queue_lane_metrics *l = &m->lanes[m->lane_count];
+    struct buf label;
+    buf_init(&label, 256);
+    metrics_label(&label, "lane", lane);
+    for (size_t i = 0; i < QUEUE_COUNTS; i++) {
+        l->counts[i] = metrics_counter(counts[i], label.data);
+    }
+    buf_fini(&label);
+    ASSERT(slice_to_cstr(slice_of(lane), l->lane, sizeof l->lane));
+    m->lane_count++;
+    return l;
+}
+
+static struct queue_lane_metrics *lane_of(struct queue_metrics *m, const char *lane)
+{
+    for (size_t i = 0; i < m->lane_count; i++) {
+        if (strcmp(m->lanes[i].lane, lane) == 0) {
+            return &m->lanes[i];
+        }
+    }
+    if (m->lane_count < QUEUE_METRIC_LANES - 1) {
+        return add_lane(m, lane);
+    }
+    /* The last place is for all the others together. */
+    return m->lane_count < QUEUE_METRIC_LANES ? add_lane(m, "other")
+                                              : &m->lanes[QUEUE_METRIC_LANES - 1];
+}
+
+void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_count what,
+                         int64_t n)
+{
+    pthread_mutex_lock(&m->lock);
+    struct metric *metric = lane_of(m, lane)->counts[what];
+    pthread_mutex_unlock(&m->lock);
+    metric_add(metric, n);
+}
+
+int queue_metrics_waited(struct queue_metrics *m, enum queue_call call, int rc)
+{
+    if (rc != 0) {
+        metric_inc(m->errors[call]);
+    }
+    return rc;
+}
+
+int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc)
+{
+    metric_observe_us(m->latency[call], clock_mono_us() - began_us);
+    return queue_metrics_waited(m, call, rc);
+}

@@ -1,0 +1,293 @@
+/*
+ * The steps of the Redis queue, each one Lua script, so that it happens whole or not at all.
+ *
+ * A lane is a stream read by one consumer group. The lease's end is not the stream's idle time but
+ * a score in a sorted set (h): XAUTOCLAIM knows one idle time for all and walks the whole list of
+ * pending entries, whereas our leases differ by message, are extended, and the next one to end must
+ * be told in O(log n), to know how long to sleep. An entry whose lease is over is claimed by its id
+ * (XCLAIM), before anything new is read, and so keeps its place ahead of what came later; one that
+ * goes back without delay is treated alike. All times are the server's.
+ *
+ * Finishing, returning and taking free memory in the end, so they run on a full server too
+ * (allow-oom); only put is refused there, before it has written anything.
+ */
+#include "common/queue/redis/internal.h"
+
+#define LUA_BASE                                                                                   \
+    "local Q = KEYS[1] .. ':q:'\n"                                                                 \
+    "local clock = redis.call('TIME')\n"                                                           \
+    "local now = clock[1] * 1000 + math.floor(clock[2] / 1000)\n"
+
+/* pcall: a user without the right to the channel still queues, and the others poll. */
+#define LUA_WAKE                                                                                   \
+    "local function wake(lane, ready, delay)\n"                                                    \
+    "  redis.pcall('PUBLISH', Q .. 'wake', lane .. ' ' .. ready .. ' ' .. delay)\n"                \
+    "end\n"
+
+/* The record {lane, key, entry} if the lease is still the caller's, else nil. */
+#define LUA_HELD                                                                                   \
+    "local function held(id, lease)\n"                                                             \
+    "  local r = redis.call('HMGET', Q .. 'm:' .. id, 'n', 'p', 'l', 'k', 's')\n"                  \
+    "  if r[1] == lease and r[2] == 'l' then return {r[3], r[4], r[5]} end\n"                      \
+    "  return nil\n"                                                                               \
+    "end\n"                                                                                        \
+    "local function leave(id, r)\n" /* the entry leaves its lane's stream and leases */            \
+    "  redis.call('XACK', Q .. 's:' .. r[1], 'mayfly', r[3])\n"                                    \
+    "  redis.call('XDEL', Q .. 's:' .. r[1], r[3])\n"                                              \
+    "  redis.call('ZREM', Q .. 'h:' .. r[1], id)\n"                                                \
+    "end\n"                                                                                        \
+    "local function forget(id, key)\n"                                                             \
+    "  redis.call('DEL', Q .. 'm:' .. id)\n"                                                       \
+    "  if key ~= '' then redis.call('ZREM', Q .. 'k:' .. key, id) end\n"                           \
+    "end\n"
+
+/* ARGV: our version. Answers the layout's version. */
+const struct redis_script queue_script_open = {
+    "queue open", "#!lua flags=allow-oom\n"
+                  "redis.call('SET', KEYS[1] .. ':q:version', ARGV[1], 'NX')\n"
+                  "return redis.call('GET', KEYS[1] .. ':q:version')\n"};
+
+/* ARGV: lane, key, delay in ms, body; and so on. */
+const struct redis_script queue_script_put = {
+    "queue put",
+    "#!lua\n" LUA_BASE LUA_WAKE "local ready, delays = {}, {}\n"
+    "for i = 1, #ARGV, 4 do\n"
+    "  local lane, key, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])\n"
+    "  local id = string.format('%.0f', redis.call('INCR', Q .. 'seq'))\n"
+    "  if not ready[lane] then\n"
+    "    ready[lane], delays[lane] = 0, -1\n"
+    "    if redis.call('SADD', Q .. 'lanes', lane) == 1 then\n"
+    "      redis.pcall('XGROUP', 'CREATE', Q .. 's:' .. lane, 'mayfly', '0', 'MKSTREAM')\n"
+    "    end\n"
+    "  end\n"
+    "  local place, entry = 'r', ''\n"
+    "  if delay > 0 then\n"
+    "    place = 'd'\n"
+    "    redis.call('ZADD', Q .. 'd:' .. lane, now + delay, id)\n"
+    "    if delays[lane] < 0 or delay < delays[lane] then delays[lane] = delay end\n"
+    "  else\n"
+    "    entry = redis.call('XADD', Q .. 's:' .. lane, '*', 'i', id)\n"
+    "    ready[lane] = ready[lane] + 1\n"
+    "  end\n"
+    "  redis.call('HSET', Q .. 'm:' .. id, 'l', lane, 'k', key, 'b', ARGV[i + 3], 'a', 0,\n"
+    "             'e', now, 'n', 0, 'p', place, 's', entry)\n"
+    "  if key ~= '' then redis.call('ZADD', Q .. 'k:' .. key, id, id) end\n"
+    "end\n"
+    "for lane, n in pairs(ready) do wake(lane, n, delays[lane]) end\n"
+    "return 0\n"};
+
+/* ARGV: lane, max, lease in ms. Answers {ms until more comes due or -1, the leases' end, {{id,
+ * lane, key, attempts, enqueued, body, lease number}, …}}. */
+const struct redis_script queue_script_take = {
+    "queue take",
+    "#!lua flags=allow-oom\n" LUA_BASE
+    "local lane, max, over = ARGV[1], tonumber(ARGV[2]), now + ARGV[3]\n"
+    "local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"
+    "local out = {}\n"
+    /* What was delayed joins the end of the line. */
+    "local due = redis.call('ZRANGE', d, '-inf', now, 'BYSCORE', 'LIMIT', 0, 256)\n"
+    "for _, id in ipairs(due) do\n"
+    "  redis.call('ZREM', d, id)\n"
+    "  redis.call('HSET', Q .. 'm:' .. id, 'p', 'r', 's', redis.call('XADD', s, '*', 'i', id))\n"
+    "end\n"
+    "local function give(id, entry)\n"
+    "  local m = Q .. 'm:' .. id\n"
+    "  local r = redis.call('HMGET', m, 'k', 'a', 'e', 'b')\n"
+    "  if not r[4] then\n" /* an entry whose record someone removed by hand */
+    "    redis.call('ZREM', h, id)\n"
+    "    if entry then redis.call('XACK', s, 'mayfly', entry) redis.call('XDEL', s, entry) end\n"
+    "    return\n"
+    "  end\n"
+    "  local lease = redis.call('HINCRBY', m, 'n', 1)\n"
+    "  redis.call('HSET', m, 'p', 'l')\n"
+    "  redis.call('ZADD', h, over, id)\n"
+    "  out[#out + 1] = {id, lane, r[1], r[2], r[3], r[4], lease}\n"
+    "end\n"
+    "for _, id in ipairs(redis.call('ZRANGE', h, '-inf', now, 'BYSCORE', 'LIMIT', 0, max)) do\n"
+    "  local entry = redis.call('HGET', Q .. 'm:' .. id, 's')\n"
+    "  if entry then redis.call('XCLAIM', s, 'mayfly', 'mayfly', 0, entry, 'JUSTID') end\n"
+    "  give(id, entry)\n"
+    "end\n"
+    "if #out < max and redis.call('EXISTS', s) == 1 then\n"
+    "  local new = redis.call('XREADGROUP', 'GROUP', 'mayfly', 'mayfly', 'COUNT', max - #out,\n"
+    "                         'STREAMS', s, '>')\n"
+    "  if new then\n"
+    "    for _, e in ipairs(new[1][2]) do give(e[2][2], e[1]) end\n"
+    "  end\n"
+    "end\n"
+    "local left = -1\n"
+    "for _, z in ipairs({h, d}) do\n"
+    "  local first = redis.call('ZRANGE', z, 0, 0, 'WITHSCORES')\n"
+    "  if first[2] and (left < 0 or first[2] - now < left) then\n"
+    "    left = math.max(first[2] - now, 0)\n"
+    "  end\n"
+    "end\n"
+    "return {left, over, out}\n"};
+
+/* ARGV: id, lease number; and so on. Answers how many were no longer ours. */
+const struct redis_script queue_script_done = {
+    "queue done", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local lost = 0\n"
+                  "for i = 1, #ARGV, 2 do\n"
+                  "  local r = held(ARGV[i], ARGV[i + 1])\n"
+                  "  if r then\n"
+                  "    leave(ARGV[i], r)\n"
+                  "    forget(ARGV[i], r[2])\n"
+                  "  else\n"
+                  "    lost = lost + 1\n"
+                  "  end\n"
+                  "end\n"
+                  "return lost\n"};
+
+/* ARGV: id, lease number, lease in ms. Answers the new end, or 0 if it is no longer ours. */
+const struct redis_script queue_script_extend = {
+    "queue extend", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local r = held(ARGV[1], ARGV[2])\n"
+                    "if not r then return 0 end\n"
+                    "redis.call('ZADD', Q .. 'h:' .. r[1], now + ARGV[3], ARGV[1])\n"
+                    "return now + ARGV[3]\n"};
+
+/* ARGV: id, lease number, delay in ms, attempts to add, whether a reason follows, reason. Answers
+ * whether it was ours. */
+const struct redis_script queue_script_retry = {
+    "queue retry", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE LUA_HELD
+                   "local id, delay = ARGV[1], tonumber(ARGV[3])\n"
+                   "local m = Q .. 'm:' .. id\n"
+                   "local r = held(id, ARGV[2])\n"
+                   "if not r then return 0 end\n"
+                   "redis.call('HINCRBY', m, 'n', 1)\n"
+                   "redis.call('HINCRBY', m, 'a', ARGV[4])\n"
+                   "if ARGV[5] == '1' then redis.call('HSET', m, 'r', ARGV[6]) end\n"
+                   "if delay > 0 then\n"
+                   "  leave(id, r)\n"
+                   "  redis.call('ZADD', Q .. 'd:' .. r[1], now + delay, id)\n"
+                   "  redis.call('HSET', m, 'p', 'd', 's', '')\n"
+                   "  wake(r[1], 0, delay)\n"
+                   "else\n" /* as if its lease were over: it stays ahead of what came later */
+                   "  redis.call('ZADD', Q .. 'h:' .. r[1], now, id)\n"
+                   "  redis.call('HSET', m, 'p', 'r')\n"
+                   "  wake(r[1], 1, -1)\n"
+                   "end\n"
+                   "return 1\n"};
+
+/* ARGV: id, lease number, reason. Answers whether it was ours. */
+const struct redis_script queue_script_bury = {
+    "queue bury", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local id = ARGV[1]\n"
+                  "local r = held(id, ARGV[2])\n"
+                  "if not r then return 0 end\n"
+                  "leave(id, r)\n"
+                  "redis.call('HINCRBY', Q .. 'm:' .. id, 'n', 1)\n"
+                  "redis.call('HSET', Q .. 'm:' .. id, 'p', 'x', 'u', now, 'r', ARGV[3],\n"
+                  "           's', redis.call('XADD', Q .. 'x:' .. r[1], '*', 'i', id))\n"
+                  "return 1\n"};
+
+/* --- for people --- */
+/* The last entry of the lane that was ever delivered, and a record as redis/admin.c reads it:
+ * {id, lane, key, attempts, enqueued, body, place, due, buried, reason, ahead}. */
+#define LUA_PEOPLE                                                                                 \
+    "local function delivered(lane)\n"                                                             \
+    "  local groups = redis.pcall('XINFO', 'GROUPS', Q .. 's:' .. lane)\n"                         \
+    "  local g = groups[1] or {}\n"                                                                \
+    "  for i = 1, #g, 2 do\n"                                                                      \
+    "    if g[i] == 'last-delivered-id' then return g[i + 1] end\n"                                \
+    "  end\n"                                                                                      \
+    "  return '0-0'\n"                                                                             \
+    "end\n"                                                                                        \
+    "local function count_due(set) return redis.call('ZCOUNT', set, '-inf', now) end\n"            \
+    "local function ahead(id, lane, entry)\n"                                                      \
+    "  local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"                  \
+    "  local rank = redis.call('ZRANK', h, id)\n"                                                  \
+    "  if rank then return rank end\n"                                                             \
+    "  rank = redis.call('ZRANK', d, id)\n"                                                        \
+    "  if rank then\n"                                                                             \
+    "    return redis.call('XLEN', s) - redis.call('ZCARD', h) + count_due(h) + rank\n"            \
+    "  end\n"                                                                                      \
+    "  local before = #redis.call('XRANGE', s, '(' .. delivered(lane), '(' .. entry,\n"            \
+    "                             'COUNT', 1001)\n"                                                \
+    "  return before > 1000 and -1 or count_due(h) + before\n"                                     \
+    "end\n"                                                                                        \
+    "local function record(id)\n"                                                                  \
+    "  local r = redis.call('HMGET', Q .. 'm:' .. id, 'l', 'k', 'a', 'e', 'b', 'p', 's', 'u',\n"   \
+    "                       'r')\n"                                                                \
+    "  if not r[5] then return nil end\n"                                                          \
+    "  local place, due, line = r[6], 0, -1\n"                                                     \
+    "  if place == 'l' or place == 'd' then\n"                                                     \
+    "    local set = Q .. (place == 'l' and 'h:' or 'd:') .. r[1]\n"                               \
+    "    due = tonumber(redis.call('ZSCORE', set, id) or '0')\n"                                   \
+    "    if due <= now then place, due = 'r', 0 end\n"                                             \
+    "  end\n"                                                                                      \
+    "  if place == 'r' then line = ahead(id, r[1], r[7]) end\n"                                    \
+    "  return {id, r[1], r[2], r[3], r[4], r[5], place, due, r[8] or 0, r[9] or '', line}\n"       \
+    "end\n"
+
+/* ARGV: lane, or "" for all that hold something. Answers {{lane, ready, leased, delayed, dead, age
+ * of the oldest ready}, …}. */
+const struct redis_script queue_script_depths = {
+    "queue depths",
+    "#!lua flags=no-writes\n" LUA_BASE LUA_PEOPLE "local lanes, out = {ARGV[1]}, {}\n"
+    "if ARGV[1] == '' then lanes = redis.call('SMEMBERS', Q .. 'lanes') end\n"
+    "for _, lane in ipairs(lanes) do\n"
+    "  local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"
+    "  local held, delayed = redis.call('ZCARD', h), redis.call('ZCARD', d)\n"
+    "  local over, due = count_due(h), count_due(d)\n"
+    "  local fresh = redis.call('XLEN', s) - held\n"
+    "  local dead = redis.call('XLEN', Q .. 'x:' .. lane)\n"
+    "  local first = {}\n"
+    "  if over > 0 then first[1] = redis.call('ZRANGE', h, 0, 0)[1] end\n"
+    "  if due > 0 then first[#first + 1] = redis.call('ZRANGE', d, 0, 0)[1] end\n"
+    "  if fresh > 0 then\n"
+    "    local e = redis.call('XRANGE', s, '(' .. delivered(lane), '+', 'COUNT', 1)[1]\n"
+    "    if e then first[#first + 1] = e[2][2] end\n"
+    "  end\n"
+    "  local age = 0\n"
+    "  for _, id in ipairs(first) do\n"
+    "    age = math.max(age, now - (redis.call('HGET', Q .. 'm:' .. id, 'e') or now))\n"
+    "  end\n"
+    "  if ARGV[1] ~= '' or fresh + held + delayed + dead > 0 then\n"
+    "    out[#out + 1] = {lane, fresh + over + due, held - over, delayed - due, dead, age}\n"
+    "  end\n"
+    "end\n"
+    "return out\n"};
+
+/* ARGV: lane, the dead stream's entry after which to begin ("-" for its start), how many. Answers
+ * {the last entry or "" at the end, {record, …}}; with the lane "", {the lanes}. */
+const struct redis_script queue_script_dead = {
+    "queue dead", "#!lua flags=no-writes\n" LUA_BASE LUA_PEOPLE
+                  "if ARGV[1] == '' then return redis.call('SMEMBERS', Q .. 'lanes') end\n"
+                  "local from = ARGV[2] == '-' and '-' or '(' .. ARGV[2]\n"
+                  "local out, last = {}, ''\n"
+                  "local entries = redis.call('XRANGE', Q .. 'x:' .. ARGV[1], from, '+',\n"
+                  "                           'COUNT', ARGV[3])\n"
+                  "for _, e in ipairs(entries) do\n"
+                  "  last = e[1]\n"
+                  "  out[#out + 1] = record(e[2][2])\n"
+                  "end\n"
+                  "return {last, out}\n"};
+
+/* ARGV: key, the id after which to begin, how many. Answers as the dead do, with an id. */
+const struct redis_script queue_script_find = {
+    "queue find", "#!lua flags=no-writes\n" LUA_BASE LUA_PEOPLE "local out, last = {}, ''\n"
+                  "local ids = redis.call('ZRANGE', Q .. 'k:' .. ARGV[1], '(' .. ARGV[2], '+inf',\n"
+                  "                       'BYSCORE', 'LIMIT', 0, ARGV[3])\n"
+                  "for _, id in ipairs(ids) do\n"
+                  "  last = id\n"
+                  "  out[#out + 1] = record(id)\n"
+                  "end\n"
+                  "return {last, out}\n"};
+
+/* ARGV: id. Both answer whether it was dead. */
+const struct redis_script queue_script_kick = {
+    "queue kick", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE "local m = Q .. 'm:' .. ARGV[1]\n"
+                  "local r = redis.call('HMGET', m, 'p', 'l', 's')\n"
+                  "if r[1] ~= 'x' then return 0 end\n"
+                  "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
+                  "redis.call('HSET', m, 'p', 'r', 'a', 0, 'u', 0,\n"
+                  "           's', redis.call('XADD', Q .. 's:' .. r[2], '*', 'i', ARGV[1]))\n"
+                  "wake(r[2], 1, -1)\n"
+                  "return 1\n"};
+
+const struct redis_script queue_script_drop = {
+    "queue drop", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD
+                  "local r = redis.call('HMGET', Q .. 'm:' .. ARGV[1], 'p', 'l', 's', 'k')\n"
+                  "if r[1] ~= 'x' then return 0 end\n"
+                  "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
+                  "forget(ARGV[1], r[4])\n"
+                  "return 1\n"};

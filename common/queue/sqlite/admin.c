@@ -1,0 +1,324 @@
+/*
+ * The queue on one SQLite file, for people: depths, dead letters, where a job's messages are.
+ *
+ * Everything but kick and drop reads on the store's reading connection and holds nobody up.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/queue/sqlite/internal.h"
+
+#define LANES_MAX 4096 /* lanes that one answer tells */
+
+int queue_sqlite_id(const char *id, int64_t *out, struct err *e)
+{
+    if (!slice_to_int64(slice_of(id), out) || *out <= 0) {
+        return err_set(e, ERR_NOT_FOUND, 0, "\"%.80s\" is no message's id: it is a number", id);
+    }
+    return 0;
+}
+
+/* --- depths --- */
+struct depths {
+    const char *lane; /* NULL: all */
+    int64_t now;
+    struct queue_depth *all;
+    size_t count;
+};
+
+static struct queue_depth *depth_of(struct depths *d, const char *lane)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        if (strcmp(d->all[i].lane, lane) == 0) {
+            return &d->all[i];
+        }
+    }
+    if (d->count == LANES_MAX) {
+        return NULL;
+    }
+    d->all = realloc(d->all, (d->count + 1) * sizeof *d->all);
+    ASSERT(d->all != NULL);
+    struct queue_depth *added = &d->all[d->count++];
+    *added = (struct queue_depth){0};
+    ASSERT(slice_to_cstr(slice_of(lane), added->lane, sizeof added->lane));
+    return added;
+}
+
+static void add_count(struct sqlite_rows *r, void *arg)
+{
+    struct depths *d = arg;
+    char lane[QUEUE_LANE_MAX + 1];
+    sqlite_text(r, 0, lane, sizeof lane);
+    struct queue_depth *depth = depth_of(d, lane);
+    if (depth == NULL) {
+        return;
+    }
+    int64_t n = sqlite_int(r, 2);
+    switch ((enum queue_place)sqlite_int(r, 1)) {
+    case QUEUE_READY: {
+        int64_t age_ms = d->now - sqlite_int(r, 3);
+        depth->ready += n;
+        depth->oldest_ready_ms = age_ms > depth->oldest_ready_ms ? age_ms : depth->oldest_ready_ms;
+        break;
+    }
+    case QUEUE_LEASED:
+        depth->leased += n;
+        break;
+    case QUEUE_DELAYED:
+        depth->delayed += n;
+        break;
+    case QUEUE_DEAD:
+        depth->dead += n;
+        break;
+    }
+}
+
+/* Each of the three counts runs over the index of its place alone. What is due counts as ready: the
+ * next take makes it so. */
+static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct depths *d = arg;
+    struct sqlite_value lane = d->lane != NULL ? SQL_TEXT(d->lane) : SQL_NULL();
+    d->count = 0;
+    if (d->lane != NULL) {
+        (void)depth_of(d, d->lane);
+    }
+    struct sqlite_rows *ready = sqlite_query(
+        db,
+        "SELECT c.lane, 0, c.n, m.enqueued_ms FROM (SELECT lane, count(*) AS n, min(id) AS first "
+        "FROM messages WHERE place = 0 AND (?1 IS NULL OR lane = ?1) GROUP BY lane) AS c "
+        "JOIN messages AS m ON m.id = c.first",
+        lane);
+    if (sqlite_each(ready, add_count, d, e) != 0) {
+        return -1;
+    }
+    struct sqlite_rows *held = sqlite_query(
+        db,
+        "SELECT c.lane, c.place, c.n, m.enqueued_ms FROM "
+        "(SELECT lane, iif(due_ms <= ?2, 0, place) AS place, count(*) AS n, min(id) AS first "
+        "FROM messages WHERE due_ms IS NOT NULL AND (?1 IS NULL OR lane = ?1) GROUP BY 1, 2) AS c "
+        "JOIN messages AS m ON m.id = c.first",
+        lane, SQL_INT(d->now));
+    if (sqlite_each(held, add_count, d, e) != 0) {
+        return -1;
+    }
+    struct sqlite_rows *dead =
+        sqlite_query(db,
+                     "SELECT lane, 3, count(*) FROM messages "
+                     "WHERE place = 3 AND (?1 IS NULL OR lane = ?1) GROUP BY lane",
+                     lane);
+    return sqlite_each(dead, add_count, d, e);
+}
+
+static int compare_lanes(const void *a, const void *b)
+{
+    return strcmp(((const struct queue_depth *)a)->lane, ((const struct queue_depth *)b)->lane);
+}
+
+int queue_sqlite_depths(void *state, const char *lane, struct queue_depth **out, size_t *n,
+                        struct err *e)
+{
+    struct queue_sqlite *q = state;
+    struct depths d = {.lane = lane, .now = clock_wall_ms()};
+    if (sqlite_store_read(q->store, depths_work, &d, e) != 0) {
+        free(d.all);
+        return -1;
+    }
+    if (d.count > 1) {
+        qsort(d.all, d.count, sizeof *d.all, compare_lanes);
+    }
+    *out = d.all;
+    *n = d.count;
+    return 0;
+}
+
+/* --- entries --- */
+struct search {
+    const char *lane; /* dead letters of; NULL all */
+    const char *key;  /* entries of; NULL: dead letters */
+    size_t max;
+    int64_t now;
+    struct queue_entry *entries;
+    size_t count;
+};
+
+#define ENTRY_COLUMNS "id, lane, key, attempts, enqueued_ms, body, place, due_ms, buried_ms, reason"
+
+static void read_entry(struct sqlite_rows *r, void *arg)
+{
+    struct search *s = arg;
+    s->entries = realloc(s->entries, (s->count + 1) * sizeof *s->entries);
+    ASSERT(s->entries != NULL);
+    struct queue_entry *entry = &s->entries[s->count++];
+    *entry = (struct queue_entry){.ahead = -1};
+    queue_sqlite_message(r, &entry->message);
+    entry->place = (enum queue_place)sqlite_int(r, 6);
+    entry->due_ms = sqlite_int(r, 7);
+    entry->buried_ms = sqlite_int(r, 8);
+    sqlite_text(r, 9, entry->reason, sizeof entry->reason);
+    if (entry->due_ms != 0 && entry->due_ms <= s->now) {
+        entry->place = QUEUE_READY;
+        entry->due_ms = 0;
+    }
+    if (entry->place == QUEUE_LEASED) {
+        entry->message.leased_until_ms = entry->due_ms;
+    }
+}
+
+/* Only a ready message has a place in a line. */
+static int count_ahead(struct sqlite_db *db, struct queue_entry *entry, int64_t now, struct err *e)
+{
+    int64_t id;
+    if (entry->place != QUEUE_READY) {
+        return 0;
+    }
+    if (queue_sqlite_id(entry->message.id, &id, e) != 0) {
+        return -1;
+    }
+    return sqlite_number(
+        db, &entry->ahead, 0, e,
+        "SELECT (SELECT count(*) FROM messages WHERE lane = ?1 AND place = 0 AND id < ?2) + "
+        "(SELECT count(*) FROM messages WHERE lane = ?1 AND due_ms <= ?3 AND id < ?2)",
+        SQL_TEXT(entry->message.lane), SQL_INT(id), SQL_INT(now));
+}
+
+static void forget_entries(struct search *s)
+{
+    queue_entries_free(s->entries, s->count);
+    s->entries = NULL;
+    s->count = 0;
+}
+
+static int search_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct search *s = arg;
+    struct sqlite_value max = SQL_INT((int64_t)s->max);
+    struct sqlite_rows *r;
+    forget_entries(s);
+    if (s->key != NULL) {
+        r = sqlite_query(db,
+                         "SELECT " ENTRY_COLUMNS " FROM messages "
+                         "WHERE key = ?1 AND key <> '' ORDER BY id LIMIT ?2",
+                         SQL_TEXT(s->key), max);
+    } else {
+        r = sqlite_query(db,
+                         "SELECT " ENTRY_COLUMNS " FROM messages INDEXED BY messages_dead "
+                         "WHERE place = 3 AND (?1 IS NULL OR lane = ?1) ORDER BY id LIMIT ?2",
+                         s->lane != NULL ? SQL_TEXT(s->lane) : SQL_NULL(), max);
+    }
+    if (sqlite_each(r, read_entry, s, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; s->key != NULL && i < s->count; i++) {
+        if (count_ahead(db, &s->entries[i], s->now, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int search(struct queue_sqlite *q, struct search *s, struct queue_entry **out, size_t *n,
+                  struct err *e)
+{
+    s->now = clock_wall_ms();
+    if (sqlite_store_read(q->store, search_work, s, e) != 0) {
+        forget_entries(s);
+        return -1;
+    }
+    *out = s->entries;
+    *n = s->count;
+    return 0;
+}
+
+static int sqlite_dead(void *state, const char *lane, size_t max, struct queue_entry **out,
+                       size_t *n, struct err *e)
+{
+    struct search s = {.lane = lane, .max = max};
+    return search(state, &s, out, n, e);
+}
+
+static int sqlite_find(void *state, const char *key, size_t max, struct queue_entry **out,
+                       size_t *n, struct err *e)
+{
+    struct search s = {.key = key, .max = max};
+    return search(state, &s, out, n, e);
+}
+
+/* --- kick and drop --- */
+struct by_id {
+    int64_t id;
+    char lane[QUEUE_LANE_MAX + 1];
+    bool found;
+};
+
+static int find_dead(struct sqlite_db *db, struct by_id *b, struct err *e)
+{
+    struct sqlite_rows *r =
+        sqlite_query(db, "SELECT lane FROM messages WHERE id = ?1 AND place = 3", SQL_INT(b->id));
+    if (sqlite_next(r, &b->found, e) != 0) {
+        return -1;
+    }
+    if (b->found) {
+        sqlite_text(r, 0, b->lane, sizeof b->lane);
+        sqlite_rows_end(r);
+    }
+    return 0;
+}
+
+static int kick_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct by_id *b = arg;
+    if (find_dead(db, b, e) != 0) {
+        return -1;
+    }
+    return sqlite_exec(db, e,
+                       "UPDATE messages SET place = 0, attempts = 0, buried_ms = 0 "
+                       "WHERE id = ?1 AND place = 3",
+                       SQL_INT(b->id));
+}
+
+static int drop_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct by_id *b = arg;
+    if (find_dead(db, b, e) != 0) {
+        return -1;
+    }
+    return sqlite_exec(db, e, "DELETE FROM messages WHERE id = ?1 AND place = 3", SQL_INT(b->id));
+}
+
+static int change_dead(struct queue_sqlite *q, const char *id, sqlite_work_fn *work,
+                       struct by_id *b, struct err *e)
+{
+    if (queue_sqlite_id(id, &b->id, e) != 0 || sqlite_store_write(q->store, work, b, e) != 0) {
+        return -1;
+    }
+    if (!b->found) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no buried message has the id %s", id);
+    }
+    return 0;
+}
+
+static int sqlite_redrive(void *state, const char *id, struct err *e)
+{
+    struct queue_sqlite *q = state;
+    struct by_id b;
+    if (change_dead(q, id, kick_work, &b, e) != 0) {
+        return -1;
+    }
+    queue_waiters_tell(q->waiters, b.lane, 1, INT64_MAX);
+    return 0;
+}
+
+static int sqlite_delete(void *state, const char *id, struct err *e)
+{
+    struct by_id b;
+    return change_dead(state, id, drop_work, &b, e);
+}
+
+const struct queue_admin_ops queue_sqlite_admin = {
+    .dead = sqlite_dead,
+    .find = sqlite_find,
+    .redrive = sqlite_redrive,
+    .delete = sqlite_delete,
+};

@@ -1,0 +1,401 @@
+/*
+ * The queue on one SQLite file: put, take, and what the holder of a lease does.
+ *
+ * A lease is the pair of the message's id, which is never used again, and the row's lease number,
+ * which grows with every change of hands; an old holder's pair matches no row. Leases and delays
+ * end by the wall clock, which all processes of the machine share. A jump forward ends leases
+ * early: the message may then be worked on twice, and its first holder hears ERR_CONFLICT; a jump
+ * back holds leases and delays for as much longer. Nothing is lost by either. Deleted rows leave
+ * free pages that later puts use, so the file stays as large as the queue was at its fullest;
+ * auto_vacuum would only pay for moving pages that are needed again.
+ */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/queue/sqlite/internal.h"
+
+#define DUE_AT_ONCE 1024 /* expired leases and delays made ready by one take */
+
+/* Places are enum queue_place. due_ms stands only where a message becomes ready by time. An index
+ * names the place it is for, so that a count need not open the rows. */
+static const char *const steps[] = {
+    "CREATE TABLE messages ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  lane TEXT NOT NULL,"
+    "  place INTEGER NOT NULL CHECK (place BETWEEN 0 AND 3),"
+    "  due_ms INTEGER CHECK ((due_ms IS NOT NULL) = (place IN (1, 2))),"
+    "  lease INTEGER NOT NULL DEFAULT 0,"
+    "  attempts INTEGER NOT NULL DEFAULT 0,"
+    "  enqueued_ms INTEGER NOT NULL,"
+    "  buried_ms INTEGER NOT NULL DEFAULT 0,"
+    "  key TEXT NOT NULL,"
+    "  reason TEXT NOT NULL DEFAULT '',"
+    "  body BLOB NOT NULL) STRICT;"
+    "CREATE INDEX messages_ready ON messages (place, lane) WHERE place = 0;"
+    "CREATE INDEX messages_due ON messages (lane, due_ms, place) WHERE due_ms IS NOT NULL;"
+    "CREATE INDEX messages_dead ON messages (place, lane) WHERE place = 3;"
+    "CREATE INDEX messages_key ON messages (key) WHERE key <> '';",
+};
+
+static const struct sqlite_schema schema = {
+    .what = "queue",
+    .application_id = 0x4d665131, /* "MfQ1" */
+    .steps = steps,
+    .step_count = COUNT_OF(steps),
+};
+
+static int sqlite_open_queue(const char *url, void **out_state, struct err *e)
+{
+    char path[PATH_MAX];
+    struct sqlite_store *store;
+    if (sqlite_store_path(url, path, sizeof path, e) != 0 ||
+        sqlite_store_open(path, &schema, &store, e) != 0) {
+        return -1;
+    }
+    struct queue_sqlite *q = calloc(1, sizeof *q);
+    ASSERT(q != NULL);
+    q->store = store;
+    q->waiters = queue_waiters_new(store);
+    *out_state = q;
+    return 0;
+}
+
+static void sqlite_close_queue(void *state)
+{
+    struct queue_sqlite *q = state;
+    queue_waiters_free(q->waiters);
+    sqlite_store_close(q->store);
+    free(q);
+}
+
+/* --- put --- */
+struct put {
+    const struct queue_item *items;
+    size_t n;
+};
+
+static int put_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    const struct put *p = arg;
+    int64_t now = clock_wall_ms();
+    for (size_t i = 0; i < p->n; i++) {
+        const struct queue_item *item = &p->items[i];
+        bool delayed = item->delay_ms > 0;
+        if (sqlite_exec(db, e,
+                        "INSERT INTO messages (lane, place, due_ms, enqueued_ms, key, body) "
+                        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                        SQL_TEXT(item->lane), SQL_INT(delayed ? QUEUE_DELAYED : QUEUE_READY),
+                        delayed ? SQL_INT(now + item->delay_ms) : SQL_NULL(), SQL_INT(now),
+                        SQL_TEXT(item->key), SQL_BLOB(item->body)) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int sqlite_put(void *state, const struct queue_item *items, size_t n, struct err *e)
+{
+    struct queue_sqlite *q = state;
+    struct put p = {items, n};
+    if (sqlite_store_write(q->store, put_work, &p, e) != 0) {
+        return -1;
+    }
+    int64_t now = clock_wall_ms();
+    for (size_t i = 0; i < n; i++) {
+        bool delayed = items[i].delay_ms > 0;
+        queue_waiters_tell(q->waiters, items[i].lane, delayed ? 0 : 1,
+                           delayed ? now + items[i].delay_ms : INT64_MAX);
+    }
+    return 0;
+}
+
+/* --- take --- */
+struct take {
+    const char *lane;
+    size_t max;
+    int64_t lease_ms;
+    struct queue_message *out;
+    size_t got;
+};
+
+static void forget_taken(struct take *t)
+{
+    for (size_t i = 0; i < t->got; i++) {
+        queue_message_fini(&t->out[i]);
+    }
+    t->got = 0;
+}
+
+void queue_sqlite_message(struct sqlite_rows *r, struct queue_message *m)
+{
+    *m = (struct queue_message){0};
+    sqlite_text(r, 0, m->id, sizeof m->id);
+    sqlite_text(r, 1, m->lane, sizeof m->lane);
+    sqlite_text(r, 2, m->key, sizeof m->key);
+    m->attempts = sqlite_int(r, 3);
+    m->enqueued_ms = sqlite_int(r, 4);
+    struct slice body = sqlite_bytes(r, 5);
+    m->body = slice_dup(body);
+    m->body_len = body.len;
+}
+
+static int make_due_ready(struct sqlite_db *db, const char *lane, int64_t now, struct err *e)
+{
+    return sqlite_exec(db, e,
+                       "UPDATE messages SET place = 0, due_ms = NULL WHERE id IN ("
+                       "  SELECT id FROM messages WHERE lane = ?1 AND due_ms <= ?2"
+                       "  ORDER BY due_ms LIMIT ?3)",
+                       SQL_TEXT(lane), SQL_INT(now), SQL_INT(DUE_AT_ONCE));
+}
+
+static void add_ready(struct sqlite_rows *r, void *arg)
+{
+    struct take *t = arg;
+    struct queue_message *m = &t->out[t->got++];
+    queue_sqlite_message(r, m);
+    (void)snprintf(m->receipt, sizeof m->receipt, "%s.%" PRId64, m->id, sqlite_int(r, 6) + 1);
+}
+
+static int read_ready(struct sqlite_db *db, struct take *t, struct err *e)
+{
+    struct sqlite_rows *r =
+        sqlite_query(db,
+                     "SELECT id, lane, key, attempts, enqueued_ms, body, lease FROM messages "
+                     "WHERE lane = ?1 AND place = 0 ORDER BY id LIMIT ?2",
+                     SQL_TEXT(t->lane), SQL_INT((int64_t)t->max));
+    return sqlite_each(r, add_ready, t, e);
+}
+
+static int lease_one(struct sqlite_db *db, struct queue_message *m, int64_t until, struct err *e)
+{
+    int64_t id;
+    if (queue_sqlite_id(m->id, &id, e) != 0) {
+        return -1;
+    }
+    m->leased_until_ms = until;
+    return sqlite_exec(db, e,
+                       "UPDATE messages SET place = 1, due_ms = ?2, lease = lease + 1 "
+                       "WHERE id = ?1",
+                       SQL_INT(id), SQL_INT(until));
+}
+
+static int take_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct take *t = arg;
+    int64_t now = clock_wall_ms();
+    forget_taken(t);
+    if (make_due_ready(db, t->lane, now, e) != 0 || read_ready(db, t, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < t->got; i++) {
+        if (lease_one(db, &t->out[i], now + t->lease_ms, e) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int sqlite_receive(void *state, const char *lane, size_t max, int64_t lease_ms,
+                          struct queue_message *out, size_t *got, struct err *e)
+{
+    struct queue_sqlite *q = state;
+    struct take t = {.lane = lane, .max = max, .lease_ms = lease_ms, .out = out};
+    struct queue_prospect prospect;
+    /* A look costs no lock that others wait for; most takes of an idle queue end here. */
+    if (queue_sqlite_look(q->store, lane, 1, &prospect, e) != 0) {
+        return -1;
+    }
+    if (prospect.ready == 0) {
+        *got = 0;
+        return 0;
+    }
+    if (sqlite_store_write(q->store, take_work, &t, e) != 0) {
+        forget_taken(&t);
+        return -1;
+    }
+    *got = t.got;
+    return 0;
+}
+
+static void sqlite_wait(void *state, const char *lane, int64_t timeout_ms)
+{
+    struct queue_sqlite *q = state;
+    queue_waiters_wait(q->waiters, lane, timeout_ms);
+}
+
+static void sqlite_wake(void *state)
+{
+    struct queue_sqlite *q = state;
+    queue_waiters_end(q->waiters);
+}
+
+/* --- what the holder of a lease does --- */
+struct holding {
+    const struct queue_message *messages;
+    size_t n;
+    size_t lost;        /* whose lease was no longer ours */
+    int64_t until;      /* extend, retry: due_ms; 0: at once */
+    bool spend;         /* retry */
+    const char *reason; /* NULL keeps it */
+};
+
+/* The lease's two numbers out of the receipt; zeros, which match no row, if it is none. */
+static void parse_receipt(const struct queue_message *m, int64_t *id, int64_t *lease)
+{
+    struct slice left;
+    struct slice right;
+    if (!slice_cut(slice_of(m->receipt), '.', &left, &right) || !slice_to_int64(left, id) ||
+        !slice_to_int64(right, lease) || *lease <= 0) {
+        *id = 0;
+        *lease = 0;
+    }
+}
+
+static int done_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct holding *h = arg;
+    h->lost = 0;
+    for (size_t i = 0; i < h->n; i++) {
+        int64_t id;
+        int64_t lease;
+        parse_receipt(&h->messages[i], &id, &lease);
+        if (sqlite_exec(db, e, "DELETE FROM messages WHERE id = ?1 AND lease = ?2", SQL_INT(id),
+                        SQL_INT(lease)) != 0) {
+            return -1;
+        }
+        h->lost += sqlite_changes(db) == 0;
+    }
+    return 0;
+}
+
+static int extend_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct holding *h = arg;
+    int64_t id;
+    int64_t lease;
+    parse_receipt(h->messages, &id, &lease);
+    if (sqlite_exec(db, e,
+                    "UPDATE messages SET place = 1, due_ms = ?3 WHERE id = ?1 AND lease = ?2",
+                    SQL_INT(id), SQL_INT(lease), SQL_INT(h->until)) != 0) {
+        return -1;
+    }
+    h->lost = sqlite_changes(db) == 0;
+    return 0;
+}
+
+static int retry_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct holding *h = arg;
+    int64_t id;
+    int64_t lease;
+    parse_receipt(h->messages, &id, &lease);
+    if (sqlite_exec(db, e,
+                    "UPDATE messages SET place = ?3, due_ms = ?4, lease = lease + 1, "
+                    "attempts = attempts + ?5, reason = coalesce(?6, reason) "
+                    "WHERE id = ?1 AND lease = ?2",
+                    SQL_INT(id), SQL_INT(lease),
+                    SQL_INT(h->until > 0 ? QUEUE_DELAYED : QUEUE_READY),
+                    h->until > 0 ? SQL_INT(h->until) : SQL_NULL(), SQL_INT(h->spend),
+                    h->reason != NULL ? SQL_TEXT(h->reason) : SQL_NULL()) != 0) {
+        return -1;
+    }
+    h->lost = sqlite_changes(db) == 0;
+    return 0;
+}
+
+static int bury_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    struct holding *h = arg;
+    int64_t id;
+    int64_t lease;
+    parse_receipt(h->messages, &id, &lease);
+    if (sqlite_exec(db, e,
+                    "UPDATE messages SET place = 3, due_ms = NULL, lease = lease + 1, "
+                    "buried_ms = ?3, reason = ?4 WHERE id = ?1 AND lease = ?2",
+                    SQL_INT(id), SQL_INT(lease), SQL_INT(clock_wall_ms()),
+                    SQL_TEXT(h->reason)) != 0) {
+        return -1;
+    }
+    h->lost = sqlite_changes(db) == 0;
+    return 0;
+}
+
+static int hold(struct queue_sqlite *q, sqlite_work_fn *work, struct holding *h, struct err *e)
+{
+    if (sqlite_store_write(q->store, work, h, e) != 0) {
+        return -1;
+    }
+    if (h->lost > 0) {
+        return err_set(e, ERR_CONFLICT, 0,
+                       "the lease of %zu of %zu messages (%s of %s first) ran out and is another's",
+                       h->lost, h->n, h->messages[0].id, h->messages[0].lane);
+    }
+    return 0;
+}
+
+static int sqlite_ack(void *state, const struct queue_message *m, size_t n, struct err *e)
+{
+    struct holding h = {.messages = m, .n = n};
+    return hold(state, done_work, &h, e);
+}
+
+static int sqlite_extend(void *state, struct queue_message *m, int64_t lease_ms, struct err *e)
+{
+    struct holding h = {.messages = m, .n = 1, .until = clock_wall_ms() + lease_ms};
+    if (hold(state, extend_work, &h, e) != 0) {
+        return -1;
+    }
+    m->leased_until_ms = h.until;
+    return 0;
+}
+
+static int sqlite_nack(void *state, const struct queue_message *m, const struct queue_return *r,
+                       struct err *e)
+{
+    struct queue_sqlite *q = state;
+    struct holding h = {.messages = m,
+                        .n = 1,
+                        .until = r->delay_ms > 0 ? clock_wall_ms() + r->delay_ms : 0,
+                        .spend = r->spend_attempt,
+                        .reason = r->reason};
+    if (hold(q, retry_work, &h, e) != 0) {
+        return -1;
+    }
+    queue_waiters_tell(q->waiters, m->lane, h.until > 0 ? 0 : 1, h.until > 0 ? h.until : INT64_MAX);
+    return 0;
+}
+
+static int sqlite_dead_letter(void *state, const struct queue_message *m, const char *reason,
+                              struct err *e)
+{
+    struct holding h = {.messages = m, .n = 1, .reason = reason};
+    return hold(state, bury_work, &h, e);
+}
+
+static int sqlite_ping(void *state, struct err *e)
+{
+    struct queue_sqlite *q = state;
+    return sqlite_store_ping(q->store, e);
+}
+
+const struct queue_ops queue_ops_sqlite = {
+    .scheme = "sqlite",
+    .can = QUEUE_DEPTHS,
+    .open = sqlite_open_queue,
+    .close = sqlite_close_queue,
+    .put = sqlite_put,
+    .receive = sqlite_receive,
+    .wait = sqlite_wait,
+    .wake = sqlite_wake,
+    .extend = sqlite_extend,
+    .ack = sqlite_ack,
+    .nack = sqlite_nack,
+    .dead_letter = sqlite_dead_letter,
+    .depths = queue_sqlite_depths,
+    .admin = &queue_sqlite_admin,
+    .ping = sqlite_ping,
+};

@@ -1,0 +1,409 @@
+/*
+ * The queue on SQS, for people: depths, dead letters, and that nothing can be searched for.
+ *
+ * SQS shows a message only by giving it out: a dead-letter queue is read by receiving all of it,
+ * hidden for half a minute, and giving it back. Whoever reads it meanwhile sees nothing; so a kick
+ * that does not find its message waits for those that somebody else has.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/queue/sqs/internal.h"
+
+#define SCAN_HIDE_S 30
+#define SCAN_MAX 5000 /* of one lane */
+#define EMPTY_MAX 3   /* receives in a row that found nothing although SQS counts some */
+#define LOOK_AGAIN_MS 200
+#define COUNTS                                                                                     \
+    "\"ApproximateNumberOfMessages\",\"ApproximateNumberOfMessagesNotVisible\","                   \
+    "\"ApproximateNumberOfMessagesDelayed\""
+
+/* --- attributes --- */
+int queue_sqs_attributes(struct queue_sqs *q, const struct sqs_target *t, const char *names,
+                         json_t **out, struct err *e)
+{
+    json_t *reply;
+    struct buf body;
+    buf_init(&body, 4096);
+    queue_sqs_begin(&body, t);
+    buf_printf(&body, ",\"AttributeNames\":[%s]}", names);
+    const struct sqs_call call = {
+        .operation = "GetQueueAttributes", .target = t, .body = buf_slice(&body)};
+    int rc = queue_sqs_send(q, &call, &reply, NULL, e);
+    buf_fini(&body);
+    if (rc != 0) {
+        return -1;
+    }
+    *out = json_incref(json_object_get(reply, "Attributes"));
+    json_decref(reply);
+    return 0;
+}
+
+int64_t queue_sqs_attribute(const json_t *attributes, const char *name, int64_t absent)
+{
+    int64_t number = 0;
+    const char *text = json_string_value(json_object_get(attributes, name));
+    return slice_to_range(slice_of(text), 0, INT32_MAX, &number) ? number : absent;
+}
+
+/* --- depths --- */
+struct counts {
+    int64_t ready;
+    int64_t leased;
+    int64_t delayed;
+};
+
+/* Zeros where there is no queue: nothing can be in it. */
+static int count(struct queue_sqs *q, const char *lane, bool dead, struct counts *out,
+                 struct err *e)
+{
+    struct sqs_target target;
+    json_t *attributes = NULL;
+    bool there;
+    *out = (struct counts){0};
+    if (queue_sqs_find_target(q, lane, dead, &target, &there, e) != 0) {
+        return -1;
+    }
+    if (!there) {
+        return 0;
+    }
+    if (queue_sqs_attributes(q, &target, COUNTS, &attributes, e) != 0) {
+        return -1;
+    }
+    out->ready = queue_sqs_attribute(attributes, "ApproximateNumberOfMessages", 0);
+    out->leased = queue_sqs_attribute(attributes, "ApproximateNumberOfMessagesNotVisible", 0);
+    out->delayed = queue_sqs_attribute(attributes, "ApproximateNumberOfMessagesDelayed", 0);
+    json_decref(attributes);
+    return 0;
+}
+
+static int depth_of(struct queue_sqs *q, const char *lane, struct queue_depth *out, struct err *e)
+{
+    struct counts live;
+    struct counts dead;
+    if (count(q, lane, false, &live, e) != 0 || count(q, lane, true, &dead, e) != 0) {
+        return -1;
+    }
+    *out = (struct queue_depth){.ready = live.ready,
+                                .leased = live.leased,
+                                .delayed = live.delayed,
+                                .dead = dead.ready + dead.leased + dead.delayed};
+    ASSERT(slice_to_cstr(slice_of(lane), out->lane, sizeof out->lane));
+    return 0;
+}
+
+static int all_depths(struct queue_sqs *q, struct queue_depth **out, size_t *n, struct err *e)
+{
+    struct sqs_lanes lanes;
+    size_t kept = 0;
+    int rc = 0;
+    if (queue_sqs_list(q, &lanes, e) != 0) {
+        return -1;
+    }
+    struct queue_depth *all = calloc(lanes.count + 1, sizeof *all);
+    ASSERT(all != NULL);
+    for (size_t i = 0; i < lanes.count && rc == 0; i++) {
+        struct queue_depth *d = &all[kept];
+        rc = depth_of(q, lanes.names[i], d, e);
+        kept += rc == 0 && d->ready + d->leased + d->delayed + d->dead > 0 ? 1 : 0;
+    }
+    queue_sqs_lanes_fini(&lanes);
+    if (rc != 0) {
+        free(all);
+        return -1;
+    }
+    *out = all;
+    *n = kept;
+    return 0;
+}
+
+int queue_sqs_depths(void *state, const char *lane, struct queue_depth **out, size_t *n,
+                     struct err *e)
+{
+    struct queue_depth one;
+    if (lane == NULL) {
+        return all_depths(state, out, n, e);
+    }
+    if (depth_of(state, lane, &one, e) != 0) {
+        return -1;
+    }
+    *out = calloc(1, sizeof **out);
+    ASSERT(*out != NULL);
+    **out = one;
+    *n = 1;
+    return 0;
+}
+
+/* --- reading a dead-letter queue --- */
+/* Looks at one, which it may take over (its body, to finish; then true: it is not given back, and
+ * the reading ends). */
+typedef bool visit_fn(void *arg, struct sqs_received *r);
+
+struct scan {
+    struct queue_sqs *q;
+    const char *lane;
+    struct sqs_target target;
+    visit_fn *visit;
+    void *arg;
+    bool taken;
+    char (*handles)[SQS_HANDLE_MAX + 1]; /* to be given back */
+    size_t count;
+};
+
+static void keep_handle(struct scan *s, const struct sqs_received *r)
+{
+    if (s->count % 64 == 0) {
+        s->handles = realloc(s->handles, (s->count + 64) * sizeof *s->handles);
+        ASSERT(s->handles != NULL);
+    }
+    memcpy(s->handles[s->count++], r->handle, sizeof r->handle);
+}
+
+/* What cannot be given back comes back by itself when its half minute is over. */
+static void give_back(struct scan *s)
+{
+    for (size_t i = 0; i < s->count;) {
+        json_t *reply;
+        struct buf body;
+        struct err e;
+        buf_init(&body, 256 * 1024);
+        queue_sqs_begin(&body, &s->target);
+        buf_append_cstr(&body, ",\"Entries\":[");
+        for (size_t k = 0; k < SQS_BATCH_MAX && i < s->count; k++, i++) {
+            buf_printf(&body, "%s{\"Id\":\"%zu\",\"VisibilityTimeout\":0,\"ReceiptHandle\":",
+                       k > 0 ? "," : "", k);
+            buf_append_json(&body, slice_of(s->handles[i]));
+            buf_append_byte(&body, '}');
+        }
+        buf_append_cstr(&body, "]}");
+        const struct sqs_call call = {.operation = "ChangeMessageVisibilityBatch",
+                                      .target = &s->target,
+                                      .body = buf_slice(&body)};
+        if (queue_sqs_send(s->q, &call, &reply, NULL, &e) == 0) {
+            json_decref(reply);
+        }
+        buf_fini(&body);
+    }
+    free(s->handles);
+    s->handles = NULL;
+    s->count = 0;
+}
+
+static int scan_some(struct scan *s, size_t *got, struct err *e)
+{
+    struct sqs_received *all = calloc(SQS_BATCH_MAX, sizeof *all);
+    ASSERT(all != NULL);
+    const struct sqs_receive receive = {
+        .target = &s->target, .lane = s->lane, .max = SQS_BATCH_MAX, .hide_s = SCAN_HIDE_S};
+    int rc = queue_sqs_receive(s->q, &receive, all, got, e);
+    for (size_t i = 0; rc == 0 && i < *got; i++) {
+        if (!s->taken && s->visit(s->arg, &all[i])) {
+            s->taken = true;
+        } else {
+            keep_handle(s, &all[i]);
+        }
+        queue_message_fini(&all[i].m);
+    }
+    free(all);
+    return rc;
+}
+
+/* Shows every dead letter of the lane to `visit`; *elsewhere: how many somebody else has just now.
+ */
+static int scan_lane(struct scan *s, int64_t *elsewhere, struct err *e)
+{
+    struct counts expected;
+    size_t seen = 0;
+    int empty = 0;
+    bool there;
+    *elsewhere = 0;
+    if (queue_sqs_find_target(s->q, s->lane, true, &s->target, &there, e) != 0) {
+        return -1;
+    }
+    if (!there) {
+        return 0;
+    }
+    int rc = count(s->q, s->lane, true, &expected, e);
+    while (rc == 0 && !s->taken && seen < SCAN_MAX && empty < EMPTY_MAX) {
+        size_t got = 0;
+        rc = scan_some(s, &got, e);
+        seen += got;
+        empty = got > 0 ? 0 : empty + 1;
+        if (got == 0 && (int64_t)seen >= expected.ready) {
+            break;
+        }
+    }
+    give_back(s);
+    *elsewhere = expected.leased;
+    return rc;
+}
+
+/* --- the list of the dead --- */
+struct listing {
+    struct queue_entry *entries;
+    size_t count;
+};
+
+static bool list_one(void *arg, struct sqs_received *r)
+{
+    struct listing *l = arg;
+    l->entries = realloc(l->entries, (l->count + 1) * sizeof *l->entries);
+    ASSERT(l->entries != NULL);
+    struct queue_entry *entry = &l->entries[l->count++];
+    *entry = (struct queue_entry){
+        .message = r->m, .place = QUEUE_DEAD, .ahead = -1, .buried_ms = r->buried_ms};
+    const char *reason =
+        r->buried_ms > 0 ? r->reason : "not buried by us: moved here by the queue's redrive policy";
+    ASSERT(slice_to_cstr(slice_of(reason), entry->reason, sizeof entry->reason));
+    r->m = (struct queue_message){0};
+    return false;
+}
+
+static int list_lane(struct queue_sqs *q, const char *lane, struct listing *l, struct err *e)
+{
+    int64_t elsewhere;
+    struct scan s = {.q = q, .lane = lane, .visit = list_one, .arg = l};
+    return scan_lane(&s, &elsewhere, e);
+}
+
+static int compare_burials(const void *a, const void *b)
+{
+    const struct queue_entry *x = a;
+    const struct queue_entry *y = b;
+    if (x->buried_ms != y->buried_ms) {
+        return x->buried_ms < y->buried_ms ? -1 : 1;
+    }
+    return strcmp(x->message.id, y->message.id);
+}
+
+static int sqs_dead(void *state, const char *lane, size_t max, struct queue_entry **out, size_t *n,
+                    struct err *e)
+{
+    struct sqs_lanes lanes = {0};
+    struct listing l = {0};
+    int rc = lane != NULL ? list_lane(state, lane, &l, e) : queue_sqs_list(state, &lanes, e);
+    for (size_t i = 0; i < lanes.count && rc == 0; i++) {
+        rc = list_lane(state, lanes.names[i], &l, e);
+    }
+    queue_sqs_lanes_fini(&lanes);
+    if (rc != 0) {
+        queue_entries_free(l.entries, l.count);
+        return -1;
+    }
+    if (l.count > 1) {
+        qsort(l.entries, l.count, sizeof *l.entries, compare_burials);
+    }
+    for (; l.count > max; l.count--) {
+        queue_message_fini(&l.entries[l.count - 1].message);
+    }
+    *out = l.entries;
+    *n = l.count;
+    return 0;
+}
+
+/* --- kick and drop --- */
+struct wanted {
+    const char *id;
+    struct sqs_received found; /* owned, once found */
+    bool is_found;
+};
+
+static bool take_wanted(void *arg, struct sqs_received *r)
+{
+    struct wanted *w = arg;
+    if (strcmp(r->m.id, w->id) != 0) {
+        return false;
+    }
+    w->found = *r;
+    w->is_found = true;
+    r->m = (struct queue_message){0};
+    return true;
+}
+
+static int look_through(struct queue_sqs *q, const struct sqs_lanes *lanes, struct wanted *w,
+                        struct sqs_target *dead, int64_t *elsewhere, struct err *e)
+{
+    *elsewhere = 0;
+    for (size_t i = 0; i < lanes->count && !w->is_found; i++) {
+        int64_t some;
+        struct scan s = {.q = q, .lane = lanes->names[i], .visit = take_wanted, .arg = w};
+        if (scan_lane(&s, &some, e) != 0) {
+            return -1;
+        }
+        *elsewhere += some;
+        *dead = s.target;
+    }
+    return 0;
+}
+
+/* Finds it, hidden for SCAN_HIDE_S from everybody else. */
+static int find_dead(struct queue_sqs *q, struct wanted *w, struct sqs_target *dead, struct err *e)
+{
+    struct sqs_lanes lanes;
+    int64_t elsewhere = 0;
+    int64_t until_ms = clock_mono_ms() + SCAN_HIDE_S * 1000 + LOOK_AGAIN_MS;
+    if (queue_sqs_list(q, &lanes, e) != 0) {
+        return -1;
+    }
+    int rc = look_through(q, &lanes, w, dead, &elsewhere, e);
+    while (rc == 0 && !w->is_found && elsewhere > 0 && clock_mono_ms() < until_ms) {
+        clock_sleep_until(clock_mono_ms() + LOOK_AGAIN_MS);
+        rc = look_through(q, &lanes, w, dead, &elsewhere, e);
+    }
+    queue_sqs_lanes_fini(&lanes);
+    if (rc == 0 && !w->is_found) {
+        return err_set(e, ERR_NOT_FOUND, 0, "no buried message has the id %.80s%s", w->id,
+                       elsewhere > 0 ? " (but somebody else holds some: try again in a minute)"
+                                     : "");
+    }
+    return rc;
+}
+
+static int kick(struct queue_sqs *q, const struct wanted *w, struct err *e)
+{
+    const struct queue_message *m = &w->found.m;
+    struct sqs_target live;
+    if (queue_sqs_target(q, m->lane, false, &live, e) != 0) {
+        return -1;
+    }
+    const struct sqs_record again = {.body = {m->body, m->body_len},
+                                     .id = m->id,
+                                     .key = m->key,
+                                     .group = w->found.group,
+                                     .enqueued_ms = m->enqueued_ms};
+    return queue_sqs_send_one(q, &live, &again, e);
+}
+
+static int change_dead(struct queue_sqs *q, const char *id, bool raise, struct err *e)
+{
+    struct wanted w = {.id = id};
+    struct sqs_target dead;
+    if (find_dead(q, &w, &dead, e) != 0) {
+        return -1;
+    }
+    int rc = raise ? kick(q, &w, e) : 0;
+    if (rc == 0 && queue_sqs_delete(q, &dead, w.found.handle, e) != 0) {
+        rc = err_wrap(e, "%s",
+                      raise ? "the message was put back, and its dead copy stays"
+                            : "the dead message stays");
+    }
+    queue_message_fini(&w.found.m);
+    return rc;
+}
+
+static int sqs_redrive(void *state, const char *id, struct err *e)
+{
+    return change_dead(state, id, true, e);
+}
+
+static int sqs_delete(void *state, const char *id, struct err *e)
+{
+    return change_dead(state, id, false, e);
+}
+
+const struct queue_admin_ops queue_sqs_admin = {
+    .dead = sqs_dead,
+    .redrive = sqs_redrive,
+    .delete = sqs_delete,
+};

@@ -1,0 +1,184 @@
+/*
+ * The queue on SQS: one call of its JSON protocol, and what a batch's answer says of its entries.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/aws/errors.h"
+#include "common/base/clock.h"
+#include "common/queue/sqs/internal.h"
+
+#define MEND_KMS                                                                                   \
+    "check the key's state, and that these credentials may kms:GenerateDataKey and "               \
+    "kms:Decrypt with it"
+
+/* --- one call --- */
+void queue_sqs_begin(struct buf *out, const struct sqs_target *t)
+{
+    buf_append_cstr(out, "{\"QueueUrl\":");
+    buf_append_json(out, slice_of(t->url));
+}
+
+static bool is_missing(const char *name)
+{
+    return strcmp(name, "QueueDoesNotExist") == 0 ||
+           strcmp(name, "AWS.SimpleQueueService.NonExistentQueue") == 0;
+}
+
+static void forget_url(struct queue_sqs *q, const struct sqs_target *t)
+{
+    pthread_mutex_lock(&q->lock);
+    for (struct sqs_lane *l = q->lanes; l != NULL; l = l->next) {
+        for (size_t i = 0; i < COUNT_OF(l->url); i++) {
+            if (strcmp(l->url[i], t->url) == 0) {
+                l->url[i][0] = '\0';
+            }
+        }
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* The list of parameters names no queue for a person: its name goes before the message. */
+static int refused(struct queue_sqs *q, const struct sqs_call *c, const struct aws_refusal *r,
+                   struct err *e)
+{
+    if (c->target == NULL) {
+        return -1;
+    }
+    if (is_missing(r->name)) {
+        forget_url(q, c->target);
+    }
+    return err_wrap(e, "queue %s", c->target->name);
+}
+
+static int read_reply(const struct sqs_call *c, const struct http_response *r, json_t **out,
+                      struct err *e)
+{
+    json_error_t error;
+    struct slice text = slice_trim(buf_slice(&r->body));
+    /* An operation without a result answers with nothing, or with {}. */
+    json_t *body = text.len > 0 ? json_loadb(text.ptr, text.len, 0, &error) : json_object();
+    if (!json_is_object(body)) {
+        json_decref(body);
+        return err_set(e, ERR_RETRY, 0,
+                       "queue %s: %s: the answer (%zu bytes) is no JSON object: is the endpoint "
+                       "SQS's?",
+                       c->target != NULL ? c->target->name : "-", c->operation, text.len);
+    }
+    *out = body;
+    return 0;
+}
+
+int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, json_t **out,
+                   struct aws_refusal *refusal, struct err *e)
+{
+    struct aws_refusal own = {0};
+    struct aws_refusal *r = refusal != NULL ? refusal : &own;
+    struct http_response answer;
+    const struct aws_call call = {.operation = c->operation,
+                                  .target = "AmazonSQS",
+                                  .content_type = "application/x-amz-json-1.0",
+                                  .body = c->body,
+                                  .timeout_ms = q->config.timeout_ms + c->wait_s * 1000};
+    if (aws_send(q->client, &call, &answer, r, e) != 0) {
+        int rc = refused(q, c, r, e);
+        aws_refusal_fini(&own);
+        return rc;
+    }
+    int rc = read_reply(c, &answer, out, e);
+    http_response_fini(&answer);
+    return rc;
+}
+
+const struct aws_error_rule queue_sqs_rules[] = {
+    {"QueueDoesNotExist", ERR_PERMANENT,
+     "create the queue, or check the URL's prefix, region and account"},
+    {"AWS.SimpleQueueService.NonExistentQueue", ERR_PERMANENT,
+     "create the queue, or check the URL's prefix, region and account"},
+    {"QueueDeletedRecently", ERR_RETRY, "SQS allows the name again 60 seconds after the deletion"},
+    {"ReceiptHandleIsInvalid", ERR_CONFLICT, "the lease is no longer ours"},
+    {"MessageNotInflight", ERR_CONFLICT, "the lease is no longer ours"},
+    {"OverLimit", ERR_THROTTLED,
+     "the queue has 120,000 messages in flight: finish some, or find "
+     "who takes and does not finish"},
+    {"KmsThrottled", ERR_THROTTLED,
+     "KMS is asked too often: raise the queue's "
+     "KmsDataKeyReusePeriodSeconds"},
+    {"KmsAccessDenied", ERR_AUTH, MEND_KMS},
+    {"KmsDisabled", ERR_AUTH, MEND_KMS},
+    {"KmsInvalidState", ERR_AUTH, MEND_KMS},
+    {"KmsInvalidKeyUsage", ERR_AUTH, MEND_KMS},
+    {"KmsNotFound", ERR_AUTH, MEND_KMS},
+    {"KmsOptInRequired", ERR_AUTH, MEND_KMS},
+    {"BatchRequestTooLong", ERR_PERMANENT, "the queue takes smaller messages than we send"},
+    {"InvalidMessageContents", ERR_PERMANENT, "the message holds characters that SQS refuses"},
+    {"InvalidAddress", ERR_PERMANENT, "check the queue's URL"},
+    {NULL, ERR_NONE, NULL},
+};
+
+/* --- entries of a batch --- */
+static bool entry_index(const json_t *entry, size_t n, size_t *out)
+{
+    int64_t number;
+    const char *id = json_string_value(json_object_get(entry, "Id"));
+    if (id == NULL || !slice_to_int64(slice_of(id), &number) || number < 0 ||
+        (uint64_t)number >= n) {
+        return false;
+    }
+    *out = (size_t)number;
+    return true;
+}
+
+static void copy_text(const json_t *entry, const char *name, char *out, size_t size)
+{
+    const char *text = json_string_value(json_object_get(entry, name));
+    (void)snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+void queue_sqs_failures(const json_t *answer, size_t n, struct sqs_failure *out)
+{
+    size_t i;
+    size_t at;
+    json_t *entry;
+    for (i = 0; i < n; i++) {
+        out[i] = (struct sqs_failure){.failed = true, .code = "no word of it in the answer"};
+    }
+    json_array_foreach(json_object_get(answer, "Successful"), i, entry)
+    {
+        if (entry_index(entry, n, &at)) {
+            out[at] = (struct sqs_failure){0};
+        }
+    }
+    json_array_foreach(json_object_get(answer, "Failed"), i, entry)
+    {
+        if (entry_index(entry, n, &at)) {
+            out[at] = (struct sqs_failure){
+                .failed = true, .ours = json_is_true(json_object_get(entry, "SenderFault"))};
+            copy_text(entry, "Code", out[at].code, sizeof out[at].code);
+            copy_text(entry, "Message", out[at].message, sizeof out[at].message);
+        }
+    }
+}
+
+bool queue_sqs_is_stale(const char *code)
+{
+    /* What SQS says of a handle that was good once: "Value … for parameter ReceiptHandle is
+     * invalid. Reason: Message does not exist or is not available for visibility timeout change",
+     * or "… The receipt handle has expired". */
+    return strcmp(code, "ReceiptHandleIsInvalid") == 0 || strcmp(code, "MessageNotInflight") == 0 ||
+           strcmp(code, "AWS.SimpleQueueService.MessageNotInflight") == 0 ||
+           strncmp(code, "InvalidParameterValue", 21) == 0;
+}
+
+enum err_class queue_sqs_failure_class(const struct sqs_failure *f)
+{
+    for (const struct aws_error_rule *r = queue_sqs_rules; r->name != NULL; r++) {
+        if (strcmp(r->name, f->code) == 0) {
+            return r->class;
+        }
+    }
+    if (strstr(f->code, "Throttl") != NULL) {
+        return ERR_THROTTLED;
+    }
+    return f->ours ? ERR_PERMANENT : ERR_RETRY;
+}

@@ -1,0 +1,20 @@
+/*
+ * Opening the two connections of an SQLite store and migrating its file.
+ *
+ * For store.c alone. On failure the connection is left for sqlite_db_close.
+ */
+#ifndef MAYFLY_SQLITE_OPEN_H
+#define MAYFLY_SQLITE_OPEN_H
+
+#include "common/sqlite/internal.h"
+
+/* The NAME of "memory://NAME"; NULL for anything else. */
+const char *sqlite_in_memory(const char *path);
+
+/* Creates the file if need be, refuses one that is not ours or newer before changing anything in
+ * it, turns WAL on and migrates. db->path and db->what are set. */
+MUST_CHECK int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema,
+                                  struct err *e);
+MUST_CHECK int sqlite_open_reader(struct sqlite_db *db, struct err *e);
+
+#endif

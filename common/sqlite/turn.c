@@ -1,0 +1,208 @@
+#include "common/sqlite/turn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/attr.h"
+#include "common/base/clock.h"
+
+/* Longer than the transactions of a handful of processes on a good disk; and what each transaction
+ * loses while a process that holds the turn is frozen. */
+#define TAKE_WAIT_MS 250
+#define PLACES 8 /* so many processes wait in order; more of them, by chance */
+/* Whoever sleeps looks again after so long, for what no bell tells: a process that was killed, or
+ * that writes without turns. */
+#define PLACE_LOOK_US 2000
+#define END_LOOK_US 500
+#define DEAF_PAUSE_US 100 /* between two looks where there are no bells */
+
+/* The file's memory, in every process that has it open. */
+struct bells {
+    _Atomic uint32_t places[PLACES]; /* counts how often each was left */
+    _Atomic uint32_t ends;           /* of transactions */
+};
+
+struct sqlite_turn {
+    int fd;
+    struct bells *bells; /* NULL: none are to be had */
+};
+
+/* --- bells --- */
+static struct bells *map_bells(int fd)
+{
+    static const struct bells silent;
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        return NULL;
+    }
+    /* Written, not only made longer: memory behind which the disk has no room is deadly to touch.
+     * Two that do so at once write the same. */
+    if (st.st_size < (off_t)sizeof silent &&
+        pwrite(fd, &silent, sizeof silent, 0) != (ssize_t)sizeof silent) {
+        return NULL;
+    }
+    void *m = mmap(NULL, sizeof silent, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return m != MAP_FAILED ? m : NULL;
+}
+
+static void pause_us(int64_t us)
+{
+    struct timespec ts = {0, (long)us * 1000};
+    (void)nanosleep(&ts, NULL);
+}
+
+static uint32_t count_of(const _Atomic uint32_t *bell)
+{
+    return bell != NULL ? atomic_load(bell) : 0;
+}
+
+/* Sleeps until the bell rings, unless it has since it was at `seen`. */
+static void await(_Atomic uint32_t *bell, uint32_t seen, int64_t longest_us)
+{
+    struct timespec ts = {0, (long)longest_us * 1000};
+    if (bell == NULL) {
+        pause_us(DEAF_PAUSE_US);
+        return;
+    }
+    long rc = syscall(SYS_futex, bell, FUTEX_WAIT, seen, &ts, NULL, 0);
+    if (rc != 0 && errno != EAGAIN && errno != EINTR && errno != ETIMEDOUT) {
+        pause_us(DEAF_PAUSE_US);
+    }
+}
+
+static void ring(_Atomic uint32_t *bell)
+{
+    if (bell != NULL) {
+        (void)atomic_fetch_add(bell, 1);
+        (void)syscall(SYS_futex, bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    }
+}
+
+static _Atomic uint32_t *bell_of(struct sqlite_turn *t, int place)
+{
+    return t->bells != NULL ? &t->bells->places[place] : NULL;
+}
+
+/* --- the line --- */
+
+/* Place 0 is the turn, the others are the line before it: each is a byte of the file. */
+static bool lock_place(const struct sqlite_turn *t, int place)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = place, .l_len = 1};
+    return fcntl(t->fd, F_OFD_SETLK, &lock) == 0;
+}
+
+static void leave_place(struct sqlite_turn *t, int place)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = place, .l_len = 1};
+    (void)fcntl(t->fd, F_OFD_SETLK, &lock);
+    ring(bell_of(t, place));
+}
+
+static bool line_is_empty(const struct sqlite_turn *t)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = PLACES - 1};
+    return fcntl(t->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
+}
+
+static bool wait_place(struct sqlite_turn *t, int place, int64_t give_up_us)
+{
+    for (;;) {
+        uint32_t seen = count_of(bell_of(t, place));
+        if (lock_place(t, place)) {
+            return true;
+        }
+        if (clock_mono_us() >= give_up_us) {
+            return false;
+        }
+        await(bell_of(t, place), seen, PLACE_LOOK_US);
+    }
+}
+
+static bool walk_the_line(struct sqlite_turn *t)
+{
+    int64_t give_up_us = clock_mono_us() + TAKE_WAIT_MS * 1000;
+    for (int place = PLACES - 1; place >= 0; place--) {
+        bool got = wait_place(t, place, give_up_us);
+        if (place < PLACES - 1) {
+            leave_place(t, place + 1);
+        }
+        if (!got) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sqlite_turn_take(struct sqlite_turn *t)
+{
+    if (t == NULL) {
+        return false;
+    }
+    return (line_is_empty(t) && lock_place(t, 0)) || walk_the_line(t);
+}
+
+void sqlite_turn_give(struct sqlite_turn *t)
+{
+    leave_place(t, 0);
+}
+
+/* --- the end of a transaction --- */
+uint32_t sqlite_turn_ends(const struct sqlite_turn *t)
+{
+    return t->bells != NULL ? count_of(&t->bells->ends) : 0;
+}
+
+void sqlite_turn_await_end(struct sqlite_turn *t, uint32_t seen)
+{
+    await(t->bells != NULL ? &t->bells->ends : NULL, seen, END_LOOK_US);
+}
+
+void sqlite_turn_tell_end(struct sqlite_turn *t)
+{
+    if (t != NULL && t->bells != NULL) {
+        ring(&t->bells->ends);
+    }
+}
+
+/* --- opening --- */
+struct sqlite_turn *sqlite_turn_open(const char *path)
+{
+    char beside[PATH_MAX];
+    int n = snprintf(beside, sizeof beside, "%s-turn", path);
+    if (n < 0 || (size_t)n >= sizeof beside) {
+        return NULL;
+    }
+    int fd = open(beside, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0660);
+    if (fd < 0) {
+        return NULL;
+    }
+    struct sqlite_turn *t = calloc(1, sizeof *t);
+    ASSERT(t != NULL);
+    t->fd = fd;
+    t->bells = map_bells(fd);
+    return t;
+}
+
+void sqlite_turn_close(struct sqlite_turn *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    if (t->bells != NULL) {
+        (void)munmap(t->bells, sizeof *t->bells);
+    }
+    close(t->fd);
+    free(t);
+}

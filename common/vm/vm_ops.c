@@ -1,7 +1,0 @@
-/* Every provider there is: here its operations, in vm_providers.c its part of the configuration. */
-#include "common/vm/lambda/settings.h"
-#include "common/vm/qemu/settings.h"
-#include "common/vm/vm_backend.h"
-
-const struct vm_ops *const vm_all_ops[] = {&vm_ops_qemu, &vm_ops_lambda};
-const size_t vm_all_ops_count = COUNT_OF(vm_all_ops);

@@ -1,0 +1,131 @@
+/*
+ * Puts that are given up, before and after they began: none costs its thread for ever, and what was
+ * taken back is not put.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "ingress/enqueue.h"
+#include "tests/lib/calls.h"
+#include "tests/lib/must.h"
+
+#define PATIENCE_US (30 * 1000000LL)
+#define ROUNDS 500
+
+static struct queue *q;
+
+static void block(bool blocked)
+{
+    const struct call_plan plan = {.function = "queue_put", .waits = true};
+    calls_replan(&plan, blocked ? 1 : 0);
+}
+
+static size_t begun(void)
+{
+    return calls_count("queue_put", NULL);
+}
+
+static int put(struct putters *p, int64_t patience_us, struct err *e)
+{
+    struct queue_item item = {.lane = "events", .body = SLICE("body"), .key = "1"};
+    return putters_put(p, q, &item, 1, clock_mono_us() + patience_us, e);
+}
+
+/* What arrived at the queue, each one as it was put. */
+static size_t arrived(void)
+{
+    struct queue_message m;
+    size_t n = 0;
+    size_t got = 1;
+    struct err e;
+    while (got > 0) {
+        MUST(queue_receive(q, "events", 1, PATIENCE_US, 0, &m, &got, &e));
+        if (got > 0) {
+            assert_string_equal(m.key, "1");
+            assert_string_equal(m.body, "body");
+            MUST(queue_ack(q, &m, 1, &e));
+            queue_message_fini(&m);
+            n++;
+        }
+    }
+    return n;
+}
+
+/* As a committer does whose putter may still be at an earlier put. */
+static void put_in_the_end(struct putters *p)
+{
+    struct err e = {0};
+    int64_t give_up = clock_mono_us() + PATIENCE_US;
+    while (put(p, PATIENCE_US, &e) != 0) {
+        assert_int_equal(e.class, ERR_RETRY);
+        assert_true(clock_mono_us() < give_up);
+        clock_sleep_until(clock_mono_ms() + 1);
+    }
+}
+
+static int set_up(void **state)
+{
+    struct err e;
+    (void)state;
+    calls_reset();
+    MUST(queue_open("memory://putter", &q, &e));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    queue_close(q);
+    return 0;
+}
+
+static void put_given_up_before_it_began_costs_no_thread(void **state)
+{
+    struct err e = {0};
+    struct putters *p;
+    (void)state;
+    assert_int_equal(putters_new(1, &p, &e), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        (void)!put(p, 1, &e); /* whether it began in a millionth of a second is chance */
+        put_in_the_end(p);
+    }
+    putters_free(p);
+    size_t put_in_all = arrived();
+    assert_in_range(put_in_all, ROUNDS, 2 * ROUNDS);
+    assert_int_equal(begun(), put_in_all);
+}
+
+static void put_given_up_after_it_began_keeps_its_thread_until_it_returns(void **state)
+{
+    struct err e = {0};
+    struct putters *p;
+    (void)state;
+    assert_int_equal(putters_new(1, &p, &e), 0);
+    block(true);
+    while (begun() == 0) {
+        assert_int_equal(put(p, 20000, &e), -1);
+    }
+    assert_int_equal(put(p, PATIENCE_US, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_int_equal(begun(), 1);
+    block(false);
+    put_in_the_end(p);
+    putters_free(p);
+    assert_int_equal(arrived(), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(put_given_up_before_it_began_costs_no_thread, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            put_given_up_after_it_began_keeps_its_thread_until_it_returns, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,53 @@
+#include "worker/supervisor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static void open_new(struct supervisor_log *log)
+{
+    log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    log->written = 0;
+}
+
+void supervisor_log_open(struct supervisor_log *log, const char *dir, int64_t limit_bytes)
+{
+    (void)snprintf(log->path, sizeof log->path, "%s/console.log", dir);
+    (void)snprintf(log->old_path, sizeof log->old_path, "%s.1", log->path);
+    log->half_bytes = limit_bytes / 2 > 0 ? limit_bytes / 2 : 1;
+    open_new(log);
+}
+
+/* A disk that is full costs the console, never the VM. */
+void supervisor_log_write(struct supervisor_log *log, struct slice data)
+{
+    while (data.len > 0 && log->fd >= 0) {
+        int64_t room = log->half_bytes - log->written;
+        if (room <= 0) {
+            close(log->fd);
+            (void)rename(log->path, log->old_path);
+            open_new(log);
+            continue;
+        }
+        size_t part = (uint64_t)room < data.len ? (size_t)room : data.len;
+        ssize_t n = write(log->fd, data.ptr, part);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return;
+        }
+        log->written += n;
+        data.ptr += n;
+        data.len -= (size_t)n;
+    }
+}
+
+void supervisor_log_close(struct supervisor_log *log)
+{
+    if (log->fd >= 0) {
+        close(log->fd);
+        log->fd = -1;
+    }
+}

@@ -1,0 +1,206 @@
+#include "worker/terminators.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/thread.h"
+
+#define PENDING_MAX 1024
+#define LOOK_INTERVAL_MS 2000 /* between two looks for VMs that nobody ends */
+#define LOOK_BATCH 64
+#define TROUBLE_PAUSE_MS 1000
+
+struct terminators {
+    struct worker *worker;
+    struct wakeup wake; /* woken with every row given */
+    pthread_mutex_t lock;
+    struct ledger_vm pending[PENDING_MAX]; /* a ring */
+    size_t first;
+    size_t count;
+    int64_t next_look_ms;          /* monotonic */
+    char look_after[VM_NAME_SIZE]; /* the next look goes on behind that name */
+    struct metric *ended;
+    struct metric *failed;
+    struct threads threads;
+};
+
+void terminators_add(struct terminators *s, const struct ledger_vm *vm)
+{
+    pthread_mutex_lock(&s->lock);
+    if (s->count < PENDING_MAX) {
+        s->pending[(s->first + s->count++) % PENDING_MAX] = *vm;
+    }
+    pthread_mutex_unlock(&s->lock);
+    wakeup_signal(&s->wake);
+}
+
+static bool next_row(struct terminators *s, struct ledger_vm *out)
+{
+    pthread_mutex_lock(&s->lock);
+    bool some = s->count > 0;
+    if (some) {
+        *out = s->pending[s->first];
+        s->first = (s->first + 1) % PENDING_MAX;
+        s->count--;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return some;
+}
+
+/* Until it is this VM's turn; false when the worker ends first. A ledger that does not answer is
+ * asked again: VMs are not ended faster for want of a count. */
+static bool wait_for_turn(struct terminators *s, const char *class_name)
+{
+    for (;;) {
+        struct err e = {0};
+        int64_t wait_ms = 0;
+        const struct config *c = config_live_get(s->worker->config);
+        const struct config_rate rate = c->limits.terminate_rate;
+        config_live_put(s->worker->config, c);
+        if (fleet_may_end(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
+            log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
+                     LOG_STR("action", "the check is repeated in 1 second"));
+            wait_ms = TROUBLE_PAUSE_MS;
+        }
+        if (wait_ms == 0) {
+            return true;
+        }
+        if (wakeup_sleep(&s->worker->working, wait_ms)) {
+            return false;
+        }
+    }
+}
+
+static void tell_failure(struct terminators *s, const struct ledger_vm *vm, const struct err *e)
+{
+    if (e->class == ERR_CONFLICT) { /* it was `ending` a moment ago: the reaper was faster */
+        log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_ERR(e),
+                 LOG_STR("action", "none: another process terminated it"));
+        return;
+    }
+    metric_inc(s->failed);
+    if (e->class == ERR_THROTTLED) {
+        terminators_add(s, vm); /* its next turn comes when the provider lets one */
+    }
+    log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
+             LOG_ERR(e), LOG_STR("action", "the worker retries within seconds, the reaper later"));
+}
+
+/* The row is as it was when it was given: what became of it since is for the provider and the
+ * ledger to say, to whom both steps may be repeated. */
+static void end_one(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
+{
+    struct err e = {0};
+    struct fleet_end how = {.reason = NULL, .grace_ms = grace_ms};
+    if (!fleet_reaches(s->worker->fleet, vm) || !wait_for_turn(s, vm->class_name)) {
+        return;
+    }
+    if (fleet_end_vm(s->worker->fleet, vm, &how, &e) != 0) {
+        tell_failure(s, vm, &e);
+        return;
+    }
+    metric_inc(s->ended);
+    wakeup_signal(&s->worker->intake);
+    log_info("vm_terminated", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->job_id),
+             LOG_STR("class", vm->class_name), LOG_STR("reason", vm->end_reason),
+             LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
+}
+
+/* Whether the next look is this thread's, and where it begins. */
+static bool look_is_due(struct terminators *s, char after[VM_NAME_SIZE])
+{
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&s->lock);
+    bool due = now >= s->next_look_ms;
+    if (due) {
+        s->next_look_ms = now + LOOK_INTERVAL_MS;
+        memcpy(after, s->look_after, sizeof s->look_after);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return due;
+}
+
+static void note_look(struct terminators *s, const char *after)
+{
+    pthread_mutex_lock(&s->lock);
+    (void)!slice_to_cstr(slice_of(after), s->look_after, sizeof s->look_after);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Once in a while, one thread: VMs that are `ending` for longer than their grace were left by a
+ * process that died, or by a failure. Each look goes on where the last one ended, so that rows
+ * which nobody can end now (of another host) or which are the reaper's (their machine has no name
+ * that anybody knows) do not hide the rest. */
+static void look_for_left(struct terminators *s, int64_t grace_ms)
+{
+    struct err e = {0};
+    struct ledger_vm *vms = NULL;
+    size_t n = 0;
+    char after[VM_NAME_SIZE];
+    if (!look_is_due(s, after) ||
+        ledger_vm_list(s->worker->ledger, 1u << VM_ENDING, after, LOOK_BATCH, &vms, &n, &e) != 0) {
+        return; /* a ledger that does not answer is told by the lanes */
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS &&
+            !fleet_machine_unknown(s->worker->fleet, &vms[i])) {
+            terminators_add(s, &vms[i]);
+        }
+    }
+    note_look(s, n == LOOK_BATCH ? vms[n - 1].name : "");
+    free(vms);
+}
+
+static void *serve(void *arg)
+{
+    struct terminators *s = arg;
+    struct worker *w = s->worker;
+    while (!wakeup_raised(&w->working)) {
+        struct ledger_vm vm;
+        uint64_t seen = wakeup_count(&s->wake);
+        const struct config *c = config_live_get(w->config);
+        int64_t grace_ms = c->worker.terminate_grace_period_ms;
+        config_live_put(w->config, c);
+        if (next_row(s, &vm)) {
+            end_one(s, &vm, grace_ms);
+            continue;
+        }
+        look_for_left(s, grace_ms);
+        (void)wakeup_wait(&s->wake, seen, LOOK_INTERVAL_MS);
+    }
+    return NULL;
+}
+
+int terminators_start(struct worker *w, size_t threads, struct terminators **out, struct err *e)
+{
+    struct terminators *s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    s->worker = w;
+    wakeup_init(&s->wake);
+    ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
+    s->ended = metrics_counter("mayfly_worker_vms_terminated_total", "");
+    s->failed = metrics_counter("mayfly_worker_vm_terminate_errors_total", "");
+    if (threads_start(&s->threads, threads, "a thread of worker.terminate_threads", serve, s, e) !=
+        0) {
+        wakeup_raise(&w->working);
+        terminators_join(s);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+void terminators_join(struct terminators *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    wakeup_raise(&s->wake);
+    threads_join(&s->threads);
+    wakeup_fini(&s->wake);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
