@@ -262,7 +262,6 @@ static void *limit_drain(void *arg)
     _exit(1);
 }
 
-/* `l` outlives the thread: the process ends with main. */
 static void drain(struct life *l, int64_t timeout_ms)
 {
     struct err e = {0};
@@ -320,8 +319,11 @@ static int run(struct life *l, struct err *e)
 
 int program_main(const struct program *p, void *self, int argc, char **argv)
 {
-    struct life l = {.program = p, .self = self};
+    /* Static: the thread that limits the drain reads it until the process ends, which is after this
+     * function returned. */
+    static struct life l;
     struct err e = {0};
+    l = (struct life){.program = p, .self = self};
     int exit_code = 0;
     signals_block();
     log_open(p->name, STDERR_FILENO);

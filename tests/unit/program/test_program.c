@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -29,6 +30,7 @@
 static struct {
     bool open_fails;
     bool start_fails;
+    bool ends_late;
     int drain_seconds;
     int gate; /* drain returns at the end of this pipe */
 } plan = {.drain_seconds = 600};
@@ -96,6 +98,29 @@ struct child {
     char line[8192];
 };
 
+/* What program_main left on the stack is gone. */
+static void overwrite_stack(void)
+{
+    volatile char bytes[16384];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = 0;
+    }
+}
+
+/* The thread that limits the drain is blocked in its wait for a signal, or not there yet. It has
+ * taken the second SIGHUP only after what it did about the first. */
+static void hang_up_twice(void)
+{
+    for (int i = 0; i < 2; i++) {
+        sigset_t pending;
+        assert_int_equal(kill(getpid(), SIGHUP), 0);
+        do {
+            sched_yield();
+            assert_int_equal(sigpending(&pending), 0);
+        } while (sigismember(&pending, SIGHUP) == 1);
+    }
+}
+
 static void run_child(int log_fd, int gate)
 {
     char *argv[] = {(char[]){"mayfly-stand-in"}, NULL};
@@ -105,7 +130,12 @@ static void run_child(int log_fd, int gate)
     plan.gate = gate;
     assert_true(dup2(log_fd, STDERR_FILENO) == STDERR_FILENO);
     assert_int_equal(setenv("MAYFLY_CONFIG", config, 1), 0);
-    _exit(program_main(&program, &plan, 1, argv));
+    int code = program_main(&program, &plan, 1, argv);
+    if (plan.ends_late) {
+        overwrite_stack();
+        hang_up_twice();
+    }
+    _exit(code);
 }
 
 static struct child begin(void)
@@ -250,6 +280,22 @@ static void sighup_during_the_drain_neither_ends_nor_prolongs_it(void **state)
     close(c.gate);
 }
 
+/* The thread that limits the drain may run once more after program_main returned. */
+static void process_that_ends_late_is_not_ended_by_the_drain(void **state)
+{
+    (void)state;
+    plan.ends_late = true;
+    struct child c = begin();
+    plan.ends_late = false;
+    (void)admin_port_of(&c);
+    assert_int_equal(kill(c.pid, SIGTERM), 0);
+    (void)wait_line(&c, "step drain");
+    close(c.gate);
+    c.gate = -1;
+    (void)wait_line(&c, "\"stopped\"");
+    assert_int_equal(end(&c), 0);
+}
+
 static void start_that_fails_is_drained_closed_and_exits_1(void **state)
 {
     (void)state;
@@ -284,6 +330,7 @@ int main(void)
         cmocka_unit_test(readyz_is_green_until_sigterm_and_red_while_draining),
         cmocka_unit_test(second_signal_ends_the_drain_at_once),
         cmocka_unit_test(sighup_during_the_drain_neither_ends_nor_prolongs_it),
+        cmocka_unit_test(process_that_ends_late_is_not_ended_by_the_drain),
         cmocka_unit_test(start_that_fails_is_drained_closed_and_exits_1),
         cmocka_unit_test(open_that_fails_is_closed_and_exits_1),
     };
