@@ -54,7 +54,7 @@ void worker_dead_letter(struct worker *w, const struct queue_message *m, const c
 {
     struct err e = {0};
     char next[sizeof m->id + 64];
-    (void)snprintf(next, sizeof next, "fix the cause, then: mayflyctl dead kick %s", m->id);
+    (void)snprintf(next, sizeof next, "fix the cause, then: mayflyctl dlq redrive %s", m->id);
     log_error("message_dead_lettered", LOG_STR("lane", m->lane), LOG_STR("message_id", m->id),
               LOG_INT("job_id", job_id_of(m)), LOG_INT("attempts", m->attempts),
               LOG_STR("reason", reason), LOG_STR("action", next));

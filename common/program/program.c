@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/thread.h"
+#include "common/base/version.h"
 #include "common/base/wakeup.h"
 #include "common/config/aws.h"
 #include "common/http/admin.h"
@@ -60,7 +61,7 @@ static enum go read_arguments(const struct program *p, int argc, char **argv, st
             return GO_EXIT;
         }
         if (strcmp(argv[i], "--version") == 0) {
-            printf("%s %s\n", p->name, MAYFLY_VERSION);
+            printf("%s %s\n", p->name, mayfly_version);
             return GO_EXIT;
         }
         if (is_flag(argv[i], "--check-config", &out->check) ||
@@ -240,7 +241,7 @@ static void wait_for_end(struct life *l)
             reload(l);
         } else if (signal_number != 0) {
             log_info("stopping", LOG_STR("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"),
-                     LOG_STR("version", MAYFLY_VERSION), LOG_STR("name", l->program->name));
+                     LOG_STR("version", mayfly_version), LOG_STR("name", l->program->name));
             return;
         }
     }
@@ -293,7 +294,7 @@ static void log_started(const struct life *l)
     if (l->program->listener != NULL) {
         l->program->listener(l->self, &on);
     }
-    log_info("started", LOG_STR("version", MAYFLY_VERSION), LOG_STR("address", on.address),
+    log_info("started", LOG_STR("version", mayfly_version), LOG_STR("address", on.address),
              LOG_INT("port", on.port), LOG_BOOL("tls", on.tls),
              LOG_INT("admin_port", admin_port(l->admin)),
              LOG_SLICE("queue", scheme_of(l->config->queue)),

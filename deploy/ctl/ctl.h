@@ -44,6 +44,10 @@ ctl_build_fn ctl_dlq_delete;
 ctl_build_fn ctl_upgrade_finish;
 ctl_print_fn ctl_done_print;
 
+/* The job's id out of what a person gave: the id, or the URL of the job's page
+ * (…/actions/runs/RUN/job/ID, with or without a query or a fragment). ERR_PERMANENT otherwise. */
+MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
+
 /* Until when the class's circuit keeps it stopped (wall clock ms, 0: it launches). */
 MUST_CHECK int ctl_stopped_until(struct ctl *c, const char *class_name, int64_t *out,
                                  struct err *e);

@@ -1,5 +1,5 @@
 /*
- * `mayflyctl dead …`: messages that were buried, why, and what to do with them.
+ * `mayflyctl dlq …`: the dead-letter queue: what is in it, why, and what to do with it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -8,12 +8,12 @@
 
 #define LIST_MAX 1000
 
-static json_t *describe(const struct queue_entry *q)
+static json_t *describe_entry(const struct queue_entry *q)
 {
     return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "message", q->message.id, "lane",
                      q->message.lane, "job", q->message.key, "attempts",
                      (json_int_t)q->message.attempts, "enqueued_at",
-                     ctl_time(q->message.enqueued_ms), "buried_at", ctl_time(q->buried_ms),
+                     ctl_time(q->message.enqueued_ms), "dead_lettered_at", ctl_time(q->buried_ms),
                      "reason", ctl_text(q->reason));
 }
 
@@ -26,7 +26,7 @@ int ctl_dlq_list(struct ctl *c, json_t **out, struct err *e)
     }
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, describe(&entries[i]));
+        json_array_append_new(list, describe_entry(&entries[i]));
     }
     queue_entries_free(entries, n);
     *out = list;
@@ -38,13 +38,13 @@ void ctl_dlq_list_print(const json_t *answer)
     size_t i;
     json_t *o;
     if (json_array_size(answer) == 0) {
-        printf("no dead letters\n");
+        printf("the dead-letter queue is empty\n");
     }
     json_array_foreach(answer, i, o)
     {
         printf("%s  %s  job %s  %lld attempts  %s\n    %s\n", ctl_str(o, "message"),
                ctl_str(o, "lane"), ctl_str(o, "job"), (long long)ctl_int(o, "attempts"),
-               ctl_str(o, "buried_at"), ctl_str(o, "reason"));
+               ctl_str(o, "dead_lettered_at"), ctl_str(o, "reason"));
     }
 }
 
@@ -58,7 +58,7 @@ int ctl_dlq_show(struct ctl *c, json_t **out, struct err *e)
     }
     for (size_t i = 0; i < n && found == NULL; i++) {
         if (strcmp(entries[i].message.id, c->argv[0]) == 0) {
-            found = describe(&entries[i]);
+            found = describe_entry(&entries[i]);
             json_t *body =
                 json_loadb(entries[i].message.body, entries[i].message.body_len, 0, NULL);
             json_object_set_new(found, "body",
@@ -67,7 +67,8 @@ int ctl_dlq_show(struct ctl *c, json_t **out, struct err *e)
     }
     queue_entries_free(entries, n);
     if (found == NULL) {
-        return err_set(e, ERR_NOT_FOUND, 0, "no dead message %s (mayflyctl dead list shows them)",
+        return err_set(e, ERR_NOT_FOUND, 0,
+                       "no message %s in the dead-letter queue (mayflyctl dlq list shows what is)",
                        c->argv[0]);
     }
     *out = found;
@@ -87,7 +88,7 @@ static json_t *did(const char *what, int64_t count)
     return json_pack("{s:o, s:I}", "did", ctl_text(text), "count", (json_int_t)count);
 }
 
-static int kick_all(struct ctl *c, int64_t *count, struct err *e)
+static int redrive_all(struct ctl *c, int64_t *count, struct err *e)
 {
     struct queue_entry *entries = NULL;
     size_t n = 0;
@@ -107,7 +108,7 @@ int ctl_dlq_redrive(struct ctl *c, json_t **out, struct err *e)
 {
     int64_t count = 0;
     if (strcmp(c->argv[0], "all") == 0) {
-        if (kick_all(c, &count, e) != 0) {
+        if (redrive_all(c, &count, e) != 0) {
             return -1;
         }
     } else if (queue_redrive(c->queue, c->argv[0], e) != 0) {
@@ -115,7 +116,7 @@ int ctl_dlq_redrive(struct ctl *c, json_t **out, struct err *e)
     } else {
         count = 1;
     }
-    *out = did("put back into their lanes", count);
+    *out = did("returned to their lanes", count);
     return 0;
 }
 
@@ -124,6 +125,6 @@ int ctl_dlq_delete(struct ctl *c, json_t **out, struct err *e)
     if (queue_delete(c->queue, c->argv[0], e) != 0) {
         return -1;
     }
-    *out = did("removed for good", 1);
+    *out = did("deleted", 1);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/base/version.h"
 #include "common/config/aws.h"
 #include "deploy/ctl/ctl.h"
 
@@ -25,45 +26,40 @@ static const struct command {
     {{"why", NULL},
      1,
      "why JOB",
-     "a job's timeline, and what it waits for now",
+     "a job's timeline and what it waits for; JOB is its id or its URL",
      ctl_why,
      ctl_why_print},
     {{"vms", NULL}, 0, "vms", "VMs that hold a slot", ctl_vms, ctl_vms_print},
-    {{"vm", "end"},
+    {{"vm", "terminate"},
      1,
-     "vm end VM",
-     "ask for the end of a VM, by its name",
+     "vm terminate VM",
+     "terminate a VM, by its name",
      ctl_vm_terminate,
      ctl_done_print},
-    {{"dead", "list"},
+    {{"dlq", "list"},
      0,
-     "dead list",
-     "messages that were given up, with their reasons",
+     "dlq list",
+     "messages in the dead-letter queue, with their reasons",
      ctl_dlq_list,
      ctl_dlq_list_print},
-    {{"dead", "show"},
+    {{"dlq", "show"},
      1,
-     "dead show MESSAGE",
+     "dlq show MESSAGE",
      "one of them, whole",
      ctl_dlq_show,
      ctl_dlq_show_print},
-    {{"dead", "kick"},
+    {{"dlq", "redrive"},
      1,
-     "dead kick MESSAGE|all",
-     "put it back into its lane, attempts at zero",
+     "dlq redrive MESSAGE|all",
+     "return it to its lane, with its attempts at zero",
      ctl_dlq_redrive,
      ctl_done_print},
+    {{"dlq", "delete"}, 1, "dlq delete MESSAGE", "delete it", ctl_dlq_delete, ctl_done_print},
     {{"upgrade", "finish"},
      0,
      "upgrade finish",
      "after all programs were upgraded: let them write the new record format",
      ctl_upgrade_finish,
-     ctl_done_print},
-    {{"dead", "drop"},
-     1,
-     "dead drop MESSAGE",
-     "remove it for good",
-     ctl_dlq_delete,
      ctl_done_print},
 };
 
@@ -76,14 +72,14 @@ struct arguments {
 
 static void print_usage(FILE *to)
 {
-    fprintf(to, "mayflyctl - looks into a Mayfly deployment and mends it\n\n"
+    fprintf(to, "mayflyctl - shows the state of a Mayfly deployment, and repairs it\n\n"
                 "usage: mayflyctl [--config FILE] [--json] COMMAND\n\n");
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
-        fprintf(to, "  %-22s %s\n", commands[i].usage, commands[i].help);
+        fprintf(to, "  %-24s %s\n", commands[i].usage, commands[i].help);
     }
     fprintf(to,
             "\n  --config FILE   the deployment's configuration, else the text in MAYFLY_CONFIG\n"
-            "  --json          answer as one JSON value\n"
+            "  --json          print one JSON value\n"
             "  --version, --help\n");
 }
 
@@ -96,7 +92,7 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
             return 0;
         }
         if (strcmp(argv[i], "--version") == 0) {
-            printf("mayflyctl %s\n", MAYFLY_VERSION);
+            printf("mayflyctl %s\n", mayfly_version);
             return 0;
         }
         if (strcmp(argv[i], "--json") == 0) {
@@ -106,7 +102,7 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
         } else if (argv[i][0] != '-' && out->count < (int)COUNT_OF(out->words)) {
             out->words[out->count++] = argv[i];
         } else {
-            fprintf(stderr, "mayflyctl: %s is no option it knows: see mayflyctl --help\n", argv[i]);
+            fprintf(stderr, "mayflyctl: unknown option %s: see mayflyctl --help\n", argv[i]);
             return 2;
         }
     }

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "deploy/ctl/ctl.h"
@@ -46,4 +47,36 @@ int64_t ctl_int(const json_t *o, const char *key)
 void ctl_done_print(const json_t *answer)
 {
     printf("%s\n", ctl_str(answer, "did"));
+}
+
+/* What follows the last `part`; NULL: there is none. */
+static const char *after_last(const char *text, const char *part)
+{
+    const char *found = NULL;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part)) {
+        found = at + strlen(part);
+    }
+    return found;
+}
+
+/* In the API's URLs "/jobs/" stands before the id; a repository may be called "job". */
+static struct slice cut_job_id(const char *given)
+{
+    const char *id = after_last(given, "/job/");
+    id = id != NULL ? id : after_last(given, "/jobs/");
+    return id != NULL ? (struct slice){id, strcspn(id, "/?#")} : slice_of(given);
+}
+
+int ctl_read_job(const char *given, int64_t *out_id, struct err *e)
+{
+    int64_t id = 0;
+    if (!slice_to_int64(cut_job_id(given), &id) || id <= 0) {
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "\"%s\" is neither a job's id nor a job's URL: open the job (not the run) on "
+            "GitHub and copy the address, which ends in /job/ID",
+            given);
+    }
+    *out_id = id;
+    return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * `mayflyctl vms` and `mayflyctl vm end VM`.
+ * `mayflyctl vms` and `mayflyctl vm terminate VM`.
  *
  * Ending is asked for in the ledger (the row goes to `ending`); the workers and the reaper, who
  * have the rights and the reach, carry it out within seconds.
@@ -67,7 +67,7 @@ int ctl_vm_terminate(struct ctl *c, json_t **out, struct err *e)
     struct ledger_vm vm;
     char did[400];
     struct ledger_advance a = {
-        .vm = c->argv[0], .to = VM_ENDING, .reason = "asked for with mayflyctl vm end"};
+        .vm = c->argv[0], .to = VM_ENDING, .reason = "requested with mayflyctl vm terminate"};
     if (ledger_vm_get(c->ledger, c->argv[0], &vm, e) != 0) {
         return err_wrap(e, "no VM %s (mayflyctl vms lists them)", c->argv[0]);
     }

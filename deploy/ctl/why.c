@@ -1,5 +1,5 @@
 /*
- * `mayflyctl why JOB`: the job's timeline from delivery to the VM's end, and the one thing that it
+ * `mayflyctl why JOB`: the timeline of a job from its delivery to the end of its VM, and what it
  * waits for now.
  */
 #include <stdarg.h>
@@ -16,16 +16,16 @@ struct facts {
     int64_t id;
     bool in_ledger;
     struct ledger_job job;
-    bool unsearched; /* the queue cannot be searched: whether a message waits is not known */
+    bool queue_unsearched; /* the queue cannot be searched: whether a message waits is not known */
     bool in_queue;
     struct queue_entry entry; /* the first of its messages; owns nothing */
-    bool has_room;
-    struct ledger_capacity room;
+    bool has_capacity;
+    struct ledger_capacity capacity;
     int64_t fleet_max;
     const struct config_class *class;
     int64_t demand;
     int64_t supply;
-    int64_t stopped_until_ms; /* the class's circuit; 0: it launches */
+    int64_t circuit_until_ms; /* the class's circuit; 0: it launches */
 };
 
 static PRINTF(1, 2) json_t *sentence(const char *fmt, ...)
@@ -54,48 +54,49 @@ static json_t *waits_in_queue(const struct facts *f)
     int64_t left = q->due_ms - clock_wall_ms();
     switch (q->place) {
     case QUEUE_DEAD:
-        return sentence("a person: its message %s was given up (%s). Mend the cause, then: "
-                        "mayflyctl dead kick %s",
+        return sentence("a person: its message %s is in the dead-letter queue (%s). Fix the "
+                        "cause, then: mayflyctl dlq redrive %s",
                         q->message.id, q->reason, q->message.id);
     case QUEUE_LEASED:
-        return sentence(
-            "a worker, which has its message %s and launches (or its lease's end in %s)",
-            q->message.id, ctl_duration(left > 0 ? left : 0, when));
+        return sentence("a worker, which has received its message %s and launches its VM (if that "
+                        "worker is gone, its "
+                        "visibility timeout expires in %s)",
+                        q->message.id, ctl_duration(left > 0 ? left : 0, when));
     case QUEUE_DELAYED:
         return sentence("its next try in %s, after %lld attempts; the last ended with: %s",
                         ctl_duration(left > 0 ? left : 0, when), (long long)q->message.attempts,
-                        q->reason[0] != '\0' ? q->reason : "no reason noted");
+                        q->reason[0] != '\0' ? q->reason : "no reason recorded");
     case QUEUE_READY:
         break;
     }
-    if (f->stopped_until_ms > 0) {
-        int64_t pause = f->stopped_until_ms - clock_wall_ms();
-        return sentence(
-            "class %s, which is stopped because its launches were refused several times in "
-            "a row: one is tried again in %s (the worker's log has the refusal)",
-            f->class->name, ctl_duration(pause > 0 ? pause : 0, when));
+    if (f->circuit_until_ms > 0) {
+        int64_t pause = f->circuit_until_ms - clock_wall_ms();
+        return sentence("the circuit of class %s, which is open because its launches were refused "
+                        "several times in "
+                        "a row: one is tried in %s (the worker's log has the refusal)",
+                        f->class->name, ctl_duration(pause > 0 ? pause : 0, when));
     }
-    if (f->class != NULL && f->has_room && f->room.class_used >= f->class->max_vms) {
+    if (f->class != NULL && f->has_capacity && f->capacity.class_used >= f->class->max_vms) {
         return sentence(
             "a slot: class %s is full, %lld of %lld VMs (classes.max_vms); %lld messages "
             "are before it",
-            f->class->name, (long long)f->room.class_used, (long long)f->class->max_vms,
+            f->class->name, (long long)f->capacity.class_used, (long long)f->class->max_vms,
             (long long)q->ahead);
     }
-    if (f->has_room && f->room.fleet_used >= f->fleet_max) {
+    if (f->has_capacity && f->capacity.fleet_used >= f->fleet_max) {
         return sentence("a slot: the fleet is full, %lld of %lld VMs (limits.max_vms); %lld "
                         "messages are before it",
-                        (long long)f->room.fleet_used, (long long)f->fleet_max,
+                        (long long)f->capacity.fleet_used, (long long)f->fleet_max,
                         (long long)q->ahead);
     }
-    if (f->has_room && f->room.rate_wait_ms > 0) {
+    if (f->has_capacity && f->capacity.rate_wait_ms > 0) {
         return sentence("the launch rate (limits.launch_rate): a token in %s; %lld messages are "
                         "before it",
-                        ctl_duration(f->room.rate_wait_ms, when), (long long)q->ahead);
+                        ctl_duration(f->capacity.rate_wait_ms, when), (long long)q->ahead);
     }
     return sentence(
-        "a worker that takes lane %s (%lld messages before it). If it stays: is a worker "
-        "running, and the fleet not full (mayflyctl status)?",
+        "a worker that receives lane %s (%lld messages before it). If this lasts: is a worker "
+        "running, and has the fleet capacity (mayflyctl status)?",
         q->message.lane, (long long)q->ahead);
 }
 
@@ -105,55 +106,58 @@ static json_t *waits_for_runner(const struct facts *f)
     if (f->in_queue) {
         return waits_in_queue(f);
     }
-    if (f->unsearched && f->supply < f->demand) {
-        return sentence("a worker that takes lane %s, or the balance, which asks again when "
-                        "its patience ends: %lld VMs for %lld waiting jobs (this queue cannot be "
-                        "searched for the job's message: mayflyctl status shows how many wait, "
-                        "mayflyctl dead list those that were given up)",
+    if (f->queue_unsearched && f->supply < f->demand) {
+        return sentence("a worker that receives lane %s, or the reaper, which relaunches it after "
+                        "reaper.relaunch_after: %lld VMs for %lld waiting jobs (this queue cannot "
+                        "be searched for the job's message: mayflyctl status shows how many wait, "
+                        "mayflyctl dlq list those in the dead-letter queue)",
                         launch_lane(f->job.facts.class_name, lane), (long long)f->supply,
                         (long long)f->demand);
     }
     if (f->supply >= f->demand) {
         return sentence(
-            "GitHub, which gives it to the next of our runners: %lld VMs are on their way "
-            "or idle for %lld waiting jobs of class %s",
+            "GitHub, which assigns it to the next runner: %lld VMs are starting or idle for %lld "
+            "waiting jobs of class %s",
             (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
     }
-    return sentence("the balance: %lld VMs for %lld waiting jobs of class %s; the reaper asks for "
-                    "another when its patience ends (is a reaper running?)",
-                    (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
+    return sentence(
+        "the reaper, which relaunches it after reaper.relaunch_after (is a reaper running?): "
+        "%lld VMs for %lld waiting jobs of class %s",
+        (long long)f->supply, (long long)f->demand, f->job.facts.class_name);
 }
 
 static json_t *waits_for(const struct facts *f)
 {
-    if (!f->in_ledger && f->unsearched) {
-        return sentence("a worker that takes lane events, if its delivery arrived: job %lld is not "
-                        "in the ledger yet, and this queue cannot be searched for its message",
-                        (long long)f->id);
+    if (!f->in_ledger && f->queue_unsearched) {
+        return sentence(
+            "a worker that receives lane events, if its delivery arrived: job %lld is not "
+            "in the ledger yet, and this queue cannot be searched for its message",
+            (long long)f->id);
     }
     if (!f->in_ledger) {
-        return f->in_queue ? waits_in_queue(f)
-                           : sentence("nothing: job %lld is unknown here. Did its delivery arrive "
-                                      "(GitHub's webhook page), and do its labels and repository "
-                                      "match a class?",
-                                      (long long)f->id);
+        return f->in_queue
+                   ? waits_in_queue(f)
+                   : sentence("nothing: job %lld is not known here. Did its delivery arrive "
+                              "(GitHub's webhook page), and do its labels and repository "
+                              "match a class?",
+                              (long long)f->id);
     }
     switch (f->job.state) {
     case JOB_SEEN:
         return sentence(
-            "GitHub: it is held back (an environment's protection, or its turn); GitHub "
-            "queues it again afterwards");
+            "GitHub: it is held back (environment protection, or a concurrency group); GitHub "
+            "queues it afterwards");
     case JOB_WAITING:
         return waits_for_runner(f);
     case JOB_RUNNING:
-        return sentence("its own end: it runs on %s", f->job.facts.runner_name);
+        return sentence("its own end: it is running on %s", f->job.facts.runner_name);
     case JOB_DONE:
     case JOB_CANCELLED:
         break;
     }
-    return sentence("nothing: it is over (%s)", f->job.facts.conclusion[0] != '\0'
-                                                    ? f->job.facts.conclusion
-                                                    : ledger_job_state_name(f->job.state));
+    return sentence("nothing: it has ended (%s)", f->job.facts.conclusion[0] != '\0'
+                                                      ? f->job.facts.conclusion
+                                                      : ledger_job_state_name(f->job.state));
 }
 
 static int gather_queue(struct ctl *c, struct facts *f, struct err *e)
@@ -161,8 +165,8 @@ static int gather_queue(struct ctl *c, struct facts *f, struct err *e)
     struct queue_entry *entries = NULL;
     size_t n = 0;
     char key[32];
-    f->unsearched = !queue_can(c->queue, QUEUE_FIND);
-    if (f->unsearched) {
+    f->queue_unsearched = !queue_can(c->queue, QUEUE_FIND);
+    if (f->queue_unsearched) {
         return 0;
     }
     (void)snprintf(key, sizeof key, "%lld", (long long)f->id);
@@ -178,7 +182,7 @@ static int gather_queue(struct ctl *c, struct facts *f, struct err *e)
     return 0;
 }
 
-static int gather_room(struct ctl *c, struct facts *f, struct err *e)
+static int gather_capacity(struct ctl *c, struct facts *f, struct err *e)
 {
     struct ledger_balance *b = NULL;
     size_t n = 0;
@@ -192,12 +196,12 @@ static int gather_room(struct ctl *c, struct facts *f, struct err *e)
             .class_rate_per_second = f->class->launch_rate.per_second,
             .class_rate_burst = f->class->launch_rate.burst,
         };
-        if (ledger_capacity(c->ledger, f->class->name, &caps, &f->room, e) != 0) {
+        if (ledger_capacity(c->ledger, f->class->name, &caps, &f->capacity, e) != 0) {
             return -1;
         }
-        f->has_room = true;
+        f->has_capacity = true;
         f->fleet_max = c->config->limits.max_vms;
-        if (ctl_stopped_until(c, f->class->name, &f->stopped_until_ms, e) != 0) {
+        if (ctl_stopped_until(c, f->class->name, &f->circuit_until_ms, e) != 0) {
             return -1;
         }
     }
@@ -265,17 +269,14 @@ static void add_job(const struct facts *f, json_t *answer)
 int ctl_why(struct ctl *c, json_t **out, struct err *e)
 {
     struct facts f = {0};
-    if (!slice_to_int64(slice_of(c->argv[0]), &f.id) || f.id <= 0) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "\"%s\" is no job id: it is the number at the end of the job's address on "
-                       "GitHub",
-                       c->argv[0]);
+    if (ctl_read_job(c->argv[0], &f.id, e) != 0) {
+        return -1;
     }
     f.in_ledger = ledger_job_get(c->ledger, f.id, &f.job, e) == 0;
     if (!f.in_ledger && e->class != ERR_NOT_FOUND) {
         return -1;
     }
-    if (gather_queue(c, &f, e) != 0 || gather_room(c, &f, e) != 0) {
+    if (gather_queue(c, &f, e) != 0 || gather_capacity(c, &f, e) != 0) {
         return -1;
     }
     json_t *answer =

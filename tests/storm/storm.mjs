@@ -204,7 +204,7 @@ class Storm {
 
   // What our own tools say, for whoever has to find out why.
   look() {
-    for (const args of [["vms"], ["dead", "list"]]) {
+    for (const args of [["vms"], ["dlq", "list"]]) {
       try {
         const text = execFileSync(path.join(bin, "deploy/ctl/mayflyctl"), ["--config", this.configFile, "--json", ...args], { encoding: "utf8", timeout: 10000 });
         fs.writeFileSync(path.join(this.dir, `ctl-${args[0]}.json`), text);

@@ -206,9 +206,9 @@ test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", asy
   await until("the class is stopped", () => said("circuit_opened").length > 0);
   await until("an operator is told", () => typeof d.ctl("status").classes[0].stopped_until === "string", { seconds: 5 });
   await until("it is started again", () => said("circuit_closed").length > 0);
-  const dead = d.ctl("dead", "list");
+  const dead = d.ctl("dlq", "list");
   assert.ok(dead.length <= 2, `only those before it stopped were buried: ${dead.length}`);
-  for (const { message } of dead) d.ctl("dead", "kick", message);
+  for (const { message } of dead) d.ctl("dlq", "redrive", message);
   await finish(d, 12, ["launch_failed", "message_dead_lettered", "circuit_opened"]);
   assert.equal(said("circuit_opened").length, 1, "said once by the whole fleet");
   assert.ok(said("circuit_reopened").length >= 1);

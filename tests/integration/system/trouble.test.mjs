@@ -100,14 +100,14 @@ test("github_limits_and_outages_delay_and_lose_nothing", async (t) => {
   await finish(d, 6, ["launch_failed"]);
 });
 
-test("a_registration_refused_for_good_is_buried_with_its_reason_and_kicked_back", async (t) => {
+test("a_registration_refused_for_good_is_dead_lettered_with_its_reason_and_redriven", async (t) => {
   const d = await start(t, { config: { reaper: { ...hasty.reaper, relaunch_after: "1m" } } });
   await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 1 }]);
   const [job] = await d.queueJobs();
-  const dead = await until("it is buried", () => d.ctl("dead", "list")[0]);
+  const dead = await until("it is in the dead-letter queue", () => d.ctl("dlq", "list")[0]);
   assert.match(dead.reason, /422|Invalid/);
-  assert.match(d.ctl("why", String(job.id)).waits_for, /kick/);
-  assert.equal(d.ctl("dead", "kick", dead.message).count, 1);
+  assert.match(d.ctl("why", String(job.id)).waits_for, /redrive/);
+  assert.equal(d.ctl("dlq", "redrive", dead.message).count, 1);
   await finish(d, 1, ["launch_failed", "message_dead_lettered"]);
 });
 
@@ -148,7 +148,7 @@ test("a_job_whose_end_nobody_heard_of_is_settled_while_its_machine_idles", async
   await d.fake("POST", `/_fake/jobs/${job.id}/cancel`);
   await until("its end is known", () => d.ctl("why", String(job.id)).state === "cancelled", { every_ms: 200 });
   assert.equal(d.vms().length, 1, "its machine still idles");
-  d.ctl("vm", "end", d.vms()[0].vm);
+  d.ctl("vm", "terminate", d.vms()[0].vm);
   await finish(d, 1);
 });
 
@@ -156,7 +156,7 @@ test("vm_end_by_an_operator_ends_it_and_its_job_is_told_lost", async (t) => {
   const d = await start(t);
   const [job] = await d.queueJobs({ command: "sleep 60" });
   await d.worker.waitFor((e) => e.msg === "job_event" && e.webhook_action === "in_progress");
-  d.ctl("vm", "end", d.vms()[0].vm);
+  d.ctl("vm", "terminate", d.vms()[0].vm);
   await until("its machine is gone", () => d.processes().length === 0 && d.vms().length === 0);
   await d.fake("POST", `/_fake/jobs/${job.id}/lose`);
   await finish(d, 1);

@@ -129,7 +129,7 @@ static void dead_letter_is_logged_with_the_command_that_brings_it_back(void **st
     worker_dead_letter(&w, &m, "scripted");
     log_open("test", STDERR_FILENO);
     assert_true(read(log[0], line, sizeof line - 1) > 0);
-    (void)snprintf(command, sizeof command, "mayflyctl dead kick %s\"", m.id);
+    (void)snprintf(command, sizeof command, "mayflyctl dlq redrive %s\"", m.id);
     assert_non_null(strstr(line, command));
     close(log[0]);
     close(log[1]);
