@@ -250,6 +250,15 @@ class Answers(harness.TestCase):
         self.one(harness.request(JOB, secret="another secret"))
         self.assertEqual(before + 1, self.server.metric(name, status="401", reason="bad_signature"))
 
+    def test_accept_time_is_of_what_was_accepted(self):
+        name = "mayfly_ingress_accept_seconds_count"
+        before = self.server.metric(name)
+        self.check(self.one(harness.request(JOB)), 202, queued=True)
+        self.assertEqual(before + 1, self.server.metric(name))
+        self.check(self.one(harness.request(JOB, secret="another secret")), 401, error="bad_signature")
+        self.check(self.one(harness.request(JOB, event="ping")), 200)
+        self.assertEqual(before + 1, self.server.metric(name))
+
     def test_secret_is_never_logged(self):
         self.one(harness.request(JOB, secret="another secret"))
         self.one(harness.request(JOB))
