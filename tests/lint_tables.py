@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compares the table of log events (common/program/log_events.c) with the log calls in the C sources."""
+"""Compares the tables of log events and of metrics with the C sources that use them."""
 import pathlib
 import re
 import sys
 
 TABLE = "common/program/log_events.c"
+METRICS = "common/base/metrics_table.c"
 LOGGER = "common/base/log"  # log_write and its macros themselves
 STRING = r'"((?:[^"\\]|\\.)*)"'
 ERR_FIELDS = {"error", "error_class", "error_code"}
@@ -71,9 +72,16 @@ def rows(text):
     return out
 
 
+def unused_metrics():
+    """Rows that no code registers; the other way round, registering what is no row aborts."""
+    names = re.findall(r'"(mayfly_\w+)"', pathlib.Path(METRICS).read_text())
+    sources = [p.read_text() for p in pathlib.Path().glob("*/**/*.c") if p.parts[0] not in ("build", "tests") and str(p) != METRICS]
+    return [f"{METRICS}: no code registers {name}" for name in names if not any(f'"{name}"' in text for text in sources)]
+
+
 def main():
     table = rows(pathlib.Path(TABLE).read_text())
-    found, logged = [], {}
+    found, logged = unused_metrics(), {}
     if list(table) != sorted(table):
         found.append(f"{TABLE}: the rows are not in alphabetical order")
     for path in sorted(pathlib.Path().glob("*/**/*.[ch]")):

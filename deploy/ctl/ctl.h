@@ -2,7 +2,7 @@
  * mayflyctl: what an operator asks of a running deployment, and what the commands share.
  *
  * Each command builds one JSON value, which is printed as it is with --json, and otherwise by the
- * command's own text form of the same value: the two can never tell different things. It reads the
+ * command's own text form of the same value: the two cannot differ. It reads the
  * queue and the ledger directly, so it works when no daemon does. Single thread.
  */
 #ifndef MAYFLY_DEPLOY_CTL_CTL_H
@@ -48,8 +48,8 @@ ctl_print_fn ctl_done_print;
  * (…/actions/runs/RUN/job/ID, with or without a query or a fragment). ERR_PERMANENT otherwise. */
 MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
 
-/* Until when the class's circuit keeps it stopped (wall clock ms, 0: it launches). */
-MUST_CHECK int ctl_stopped_until(struct ctl *c, const char *class_name, int64_t *out,
+/* Until when the class's circuit is open (wall clock ms; 0: it is closed). */
+MUST_CHECK int ctl_circuit_until(struct ctl *c, const char *class_name, int64_t *out,
                                  struct err *e);
 
 /* A new reference; bytes that are no UTF-8 are replaced. */

@@ -5,63 +5,9 @@
 #include "common/base/log.h"
 #include "common/base/version.h"
 #include "common/config/aws.h"
-#include "deploy/ctl/ctl.h"
+#include "deploy/ctl/commands.h"
 
 #define COMPLAINTS_LIMIT_BYTES (64 * 1024)
-
-static const struct command {
-    const char *words[2]; /* the second is NULL for commands of one word */
-    int arguments;
-    const char *usage;
-    const char *help;
-    ctl_build_fn *build;
-    ctl_print_fn *print;
-} commands[] = {
-    {{"status", NULL},
-     0,
-     "status",
-     "lanes, slots, VMs and dead letters at a glance",
-     ctl_status,
-     ctl_status_print},
-    {{"why", NULL},
-     1,
-     "why JOB",
-     "a job's timeline and what it waits for; JOB is its id or its URL",
-     ctl_why,
-     ctl_why_print},
-    {{"vms", NULL}, 0, "vms", "VMs that hold a slot", ctl_vms, ctl_vms_print},
-    {{"vm", "terminate"},
-     1,
-     "vm terminate VM",
-     "terminate a VM, by its name",
-     ctl_vm_terminate,
-     ctl_done_print},
-    {{"dlq", "list"},
-     0,
-     "dlq list",
-     "messages in the dead-letter queue, with their reasons",
-     ctl_dlq_list,
-     ctl_dlq_list_print},
-    {{"dlq", "show"},
-     1,
-     "dlq show MESSAGE",
-     "one of them, whole",
-     ctl_dlq_show,
-     ctl_dlq_show_print},
-    {{"dlq", "redrive"},
-     1,
-     "dlq redrive MESSAGE|all",
-     "return it to its lane, with its attempts at zero",
-     ctl_dlq_redrive,
-     ctl_done_print},
-    {{"dlq", "delete"}, 1, "dlq delete MESSAGE", "delete it", ctl_dlq_delete, ctl_done_print},
-    {{"upgrade", "finish"},
-     0,
-     "upgrade finish",
-     "after all programs were upgraded: let them write the new record format",
-     ctl_upgrade_finish,
-     ctl_done_print},
-};
 
 struct arguments {
     const char *config_path;
@@ -74,8 +20,8 @@ static void print_usage(FILE *to)
 {
     fprintf(to, "mayflyctl - shows the state of a Mayfly deployment, and repairs it\n\n"
                 "usage: mayflyctl [--config FILE] [--json] COMMAND\n\n");
-    for (size_t i = 0; i < COUNT_OF(commands); i++) {
-        fprintf(to, "  %-24s %s\n", commands[i].usage, commands[i].help);
+    for (size_t i = 0; i < ctl_command_count; i++) {
+        fprintf(to, "  %-24s %s\n", ctl_commands[i].usage, ctl_commands[i].help);
     }
     fprintf(to,
             "\n  --config FILE   the deployment's configuration, else the text in MAYFLY_CONFIG\n"
@@ -109,24 +55,6 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
     return -1;
 }
 
-static bool same(const char *word, const char *expected)
-{
-    return word != NULL && strcmp(word, expected) == 0;
-}
-
-static const struct command *find_command(const struct arguments *args)
-{
-    for (size_t i = 0; i < COUNT_OF(commands); i++) {
-        const struct command *c = &commands[i];
-        int words = c->words[1] == NULL ? 1 : 2;
-        if (args->count == words + c->arguments && same(args->words[0], c->words[0]) &&
-            (words == 1 || same(args->words[1], c->words[1]))) {
-            return c;
-        }
-    }
-    return NULL;
-}
-
 static int load_config(const struct arguments *args, struct config **out)
 {
     struct err e = {0};
@@ -143,7 +71,7 @@ static int load_config(const struct arguments *args, struct config **out)
     return failed;
 }
 
-static int carry_out(const struct command *command, struct ctl *c, bool as_json, struct err *e)
+static int carry_out(const struct ctl_command *command, struct ctl *c, bool as_json, struct err *e)
 {
     json_t *answer = NULL;
     if (queue_open(c->config->queue, &c->queue, e) != 0 ||
@@ -171,7 +99,7 @@ int main(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    const struct command *command = args.count > 0 ? find_command(&args) : NULL;
+    const struct ctl_command *command = ctl_command_find(args.words, args.count);
     if (command == NULL) {
         print_usage(stderr);
         return 2;

@@ -55,7 +55,7 @@ static int64_t slots_of(const struct ledger_count *count)
     return used;
 }
 
-int ctl_stopped_until(struct ctl *c, const char *class_name, int64_t *out, struct err *e)
+int ctl_circuit_until(struct ctl *c, const char *class_name, int64_t *out, struct err *e)
 {
     char subject[LEDGER_CELL_NAME];
     struct circuit circuit;
@@ -77,10 +77,10 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     }
     json_t *classes = json_array();
     for (size_t i = 0; i < c->config->class_count; i++) {
-        int64_t stopped_until = 0;
+        int64_t circuit_until = 0;
         const struct config_class *class = &c->config->classes[i];
         const struct ledger_count *count = count_of(counts, n, class->name);
-        if (ctl_stopped_until(c, class->name, &stopped_until, e) != 0) {
+        if (ctl_circuit_until(c, class->name, &circuit_until, e) != 0) {
             free(counts);
             json_decref(classes);
             return -1;
@@ -96,7 +96,7 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
                                         (json_int_t)count->jobs[JOB_RUNNING], "vms_starting",
                                         starting, "vms_busy", (json_int_t)count->vms[VM_BUSY],
                                         "vms_ending", (json_int_t)count->vms[VM_ENDING],
-                                        "stopped_until", ctl_time(stopped_until)));
+                                        "circuit_until", ctl_time(circuit_until)));
     }
     for (size_t i = 0; i < n; i++) {
         fleet += slots_of(&counts[i]);
@@ -163,11 +163,11 @@ void ctl_status_print(const json_t *answer)
                (long long)ctl_int(o, "jobs_waiting"), (long long)ctl_int(o, "jobs_running"),
                (long long)ctl_int(o, "vms_starting"), (long long)ctl_int(o, "vms_busy"),
                (long long)ctl_int(o, "vms_ending"));
-        if (ctl_str(o, "stopped_until")[0] != '\0') {
-            printf("  stopped: its launches were refused several times in a row; one is tried "
+        if (ctl_str(o, "circuit_until")[0] != '\0') {
+            printf("  circuit open: its launches were refused several times in a row; one is tried "
                    "again at "
                    "%s (the worker's log has the refusal, see circuit_opened)\n",
-                   ctl_str(o, "stopped_until"));
+                   ctl_str(o, "circuit_until"));
         }
     }
     printf("\n%-28s %7s %7s %8s %6s %10s%s\n", "LANE", "READY", "LEASED", "DELAYED", "DEAD",

@@ -201,7 +201,7 @@ static int gather_capacity(struct ctl *c, struct facts *f, struct err *e)
         }
         f->has_capacity = true;
         f->fleet_max = c->config->limits.max_vms;
-        if (ctl_stopped_until(c, f->class->name, &f->circuit_until_ms, e) != 0) {
+        if (ctl_circuit_until(c, f->class->name, &f->circuit_until_ms, e) != 0) {
             return -1;
         }
     }

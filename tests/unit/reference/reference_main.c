@@ -13,6 +13,7 @@
 #include "common/base/metrics_table.h"
 #include "common/config/config.h"
 #include "common/program/log_events.h"
+#include "deploy/ctl/commands.h"
 
 #define PAGE_LIMIT_BYTES ((size_t)1 << 20)
 
@@ -20,6 +21,7 @@ static const struct page {
     const char *name;
     void (*append)(struct buf *out);
 } pages[] = {
+    {"commands", ctl_commands_reference},
     {"config-reference", config_reference},
     {"log-events", log_events_reference},
     {"metrics", metrics_reference},
