@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+
 void must_succeed_at(int rc, const struct err *e, const char *what, const char *file, int line)
 {
     if (rc != 0) {
@@ -28,4 +30,22 @@ void must_fail_at(int rc, const struct err *e, enum err_class class, const char 
                     err_class_name(class), says);
         _fail(file, line);
     }
+}
+
+static pthread_attr_t usual;
+
+void forbid_threads(void)
+{
+    pthread_attr_t huge;
+    assert_int_equal(pthread_getattr_default_np(&usual), 0);
+    assert_int_equal(pthread_attr_init(&huge), 0);
+    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);
+    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    pthread_attr_destroy(&huge);
+}
+
+void allow_threads(void)
+{
+    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    pthread_attr_destroy(&usual);
 }

@@ -24,4 +24,8 @@ void must_succeed_at(int rc, const struct err *e, const char *what, const char *
 void must_fail_at(int rc, const struct err *e, enum err_class class, const char *says,
                   const char *file, int line);
 
+/* From now on no thread can be started: each would need a stack that no machine has room for. */
+void forbid_threads(void);
+void allow_threads(void);
+
 #endif

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/base/thread.h"
+#include "tests/lib/must.h"
 
 static void *count(void *arg)
 {
@@ -30,23 +31,18 @@ static void threads_all_run_and_are_joined(void **state)
     threads_join(&t);
 }
 
-/* A stack that no machine has room for: what a limit of memory does to one of the usual size. */
+/* What a limit of memory does to a thread of the usual size. */
 static void thread_without_memory_is_an_error_with_a_hint(void **state)
 {
-    pthread_attr_t usual;
-    pthread_attr_t huge;
     pthread_t thread;
     struct threads t = {0};
     struct err e = {0};
     int ran = 0;
     (void)state;
-    assert_int_equal(pthread_getattr_default_np(&usual), 0);
-    assert_int_equal(pthread_attr_init(&huge), 0);
-    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);
-    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    forbid_threads();
     int one = thread_start(&thread, "the thread of the test", count, &ran, &e);
     int many = threads_start(&t, 3, "a thread of the test", count, &ran, &e);
-    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    allow_threads();
     assert_int_equal(one, -1);
     assert_int_equal(many, -1);
     assert_int_equal(t.count, 0);
@@ -56,8 +52,6 @@ static void thread_without_memory_is_an_error_with_a_hint(void **state)
     assert_non_null(strstr(e.message, "ulimit -v"));
     threads_join(&t);
     assert_int_equal(ran, 0);
-    pthread_attr_destroy(&huge);
-    pthread_attr_destroy(&usual);
 }
 
 int main(void)

@@ -457,25 +457,17 @@ static void batch_has_the_deadline_of_its_oldest(void **state)
 
 static void intake_without_threads_does_not_start(void **state)
 {
-    pthread_attr_t usual;
-    pthread_attr_t huge;
     struct err e = {0};
     struct intake *in = NULL;
     const struct intake_options o = {
         .commit_threads = 3, .batch = 1, .max_in_flight = 1, .enqueue_timeout_ms = 1};
     (void)state;
-    /* A stack that no machine has room for. */
-    assert_int_equal(pthread_getattr_default_np(&usual), 0);
-    assert_int_equal(pthread_attr_init(&huge), 0);
-    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);
-    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    forbid_threads();
     int rc = intake_start(&o, &in, &e);
-    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    allow_threads();
     assert_int_equal(rc, -1);
     assert_null(in);
     assert_int_equal(e.class, ERR_CAPACITY);
-    pthread_attr_destroy(&huge);
-    pthread_attr_destroy(&usual);
 }
 
 static void full_spool_sends_home_refused_and_is_not_remembered(void **state)

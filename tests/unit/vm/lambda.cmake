@@ -27,12 +27,13 @@ endif()
 
 # The terminators with the real ledger and provider; GitHub is scripted.
 if(NODE_PROGRAM)
-  add_executable(test_terminators worker/test_terminators.c ${PROJECT_SOURCE_DIR}/worker/terminators.c
-                 ${PROJECT_SOURCE_DIR}/common/fleet/fleet.c ${PROJECT_SOURCE_DIR}/common/fleet/rates.c)
-  target_link_libraries(test_terminators PRIVATE mayfly_flags mayfly_test_lambda mayfly_test_fake mayfly_ledger
-                        mayfly_config PkgConfig::CMOCKA PkgConfig::JANSSON)
-  add_test(NAME test_worker_enders
+  add_executable(test_terminators worker/test_terminators.c ${PROJECT_SOURCE_DIR}/worker/terminators.c)
+  target_link_libraries(test_terminators PRIVATE mayfly_flags mayfly_test_lambda mayfly_test_fake mayfly_fleet
+                        PkgConfig::CMOCKA PkgConfig::JANSSON)
+  mayfly_record(test_terminators ledger)
+  mayfly_script(test_terminators github)
+  add_test(NAME test_worker_terminators
            COMMAND ${NODE_PROGRAM} ${PROJECT_SOURCE_DIR}/tests/fakes/with-fakes.mjs lambda-microvms --key AKIDEXAMPLE:not-a-secret
                    --keep-terminated-s 0 --image mayfly=512 -- $<TARGET_FILE:test_terminators>)
-  set_tests_properties(test_worker_enders PROPERTIES LABELS unit TIMEOUT 240 COST 20)
+  set_tests_properties(test_worker_terminators PROPERTIES LABELS unit TIMEOUT 240 COST 20)
 endif()

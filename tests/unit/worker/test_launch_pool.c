@@ -297,20 +297,12 @@ static void stopped_pool_takes_no_more(void **state)
 
 static void pool_without_threads_does_not_start(void **state)
 {
-    pthread_attr_t usual;
-    pthread_attr_t huge;
     struct err e = {0};
     (void)state;
     world.config->worker.launch_threads = THREADS;
-    /* A stack that no machine has room for. */
-    assert_int_equal(pthread_getattr_default_np(&usual), 0);
-    assert_int_equal(pthread_attr_init(&huge), 0);
-    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 47), 0);
-    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    forbid_threads();
     int rc = launch_pool_start(&world.worker, world.config, &pool, &e);
-    assert_int_equal(pthread_setattr_default_np(&usual), 0);
-    pthread_attr_destroy(&huge);
-    pthread_attr_destroy(&usual);
+    allow_threads();
     must_fail(rc, &e, ERR_CAPACITY);
     assert_null(pool);
     assert_true(wakeup_raised(&world.worker.intake));

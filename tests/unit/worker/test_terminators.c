@@ -17,8 +17,10 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "tests/lib/calls.h"
 #include "tests/lib/fake.h"
 #include "tests/lib/must.h"
+#include "tests/lib/scripted_github.h"
 #include "tests/unit/vm/lambda_class.h"
 #include "worker/terminators.h"
 
@@ -36,33 +38,6 @@ static struct world {
     struct ledger_vm rows[VMS];
     int count; /* of them */
 } world;
-
-/* --- GitHub: every registration is gone at once --- */
-struct github_scope github_scope_parse(const char *name, int64_t installation_id)
-{
-    (void)name;
-    return (struct github_scope){.installation_id = installation_id};
-}
-
-int github_delete_runner(struct github *g, const struct github_scope *scope, int64_t id,
-                         struct err *e)
-{
-    (void)g;
-    (void)scope;
-    (void)id;
-    (void)e;
-    return 0;
-}
-
-int github_find_runner(struct github *g, const struct github_scope *scope, const char *name,
-                       struct github_runner *out, struct err *e)
-{
-    (void)g;
-    (void)scope;
-    (void)name;
-    (void)out;
-    return err_set(e, ERR_NOT_FOUND, 404, "none");
-}
 
 /* --- the stand-in --- */
 
@@ -82,6 +57,7 @@ static void add_row(int n)
     memcpy(job.status, "queued", 7);
     memcpy(job.job.repository, "acme/app", 9);
     memcpy(job.job.organization, "acme", 5);
+    job.job.installation_id = 11;
     memcpy(job.job.class_name, "arm", 4);
     struct launch_request request = launch_request_of(&job);
     const struct ledger_reserve ask = {.request = &request,
@@ -95,7 +71,9 @@ static void add_row(int n)
     struct vm_spec spec = lambda_spec(r.vm.name, "eA==");
     MUST(vm_run(fleet_provider(world.worker.fleet, "arm"), &spec, id, &e));
     const struct ledger_advance steps[] = {
-        {.vm = r.vm.name, .to = VM_REGISTERED, .runner_id = n + 1},
+        {.vm = r.vm.name,
+         .to = VM_REGISTERED,
+         .runner_id = scripted_github_add_runner(r.vm.name, false, false)->id},
         {.vm = r.vm.name, .to = VM_LAUNCHED, .vm_id = id, .deadline_ms = clock_wall_ms() + 600000},
         {.vm = r.vm.name, .to = VM_ENDING, .reason = "its job is over"}};
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
@@ -108,6 +86,8 @@ static int set_up(int count)
 {
     char text[2048];
     struct err e = {0};
+    calls_reset();
+    scripted_github_reset();
     (void)snprintf(world.directory, sizeof world.directory, "/tmp/mayfly-terminators-XXXXXX");
     assert_non_null(mkdtemp(world.directory));
     (void)snprintf(
@@ -193,6 +173,13 @@ static void end_all(void)
     wakeup_raise(&world.worker.working);
     for (size_t i = 0; i < COUNT_OF(sets); i++) {
         terminators_join(sets[i]);
+    }
+    assert_int_equal(rows_left(), 0);
+    assert_int_equal(scripted_github.deleted, world.count);
+    for (int i = 0; i < world.count; i++) {
+        char deleted[64];
+        (void)snprintf(deleted, sizeof deleted, "scope=acme id=%d", 1001 + i);
+        assert_true(calls_done("github_delete_runner", deleted) >= 1);
     }
 }
 
