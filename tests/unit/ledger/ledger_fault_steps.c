@@ -168,7 +168,8 @@ static int reserve(struct ledger *l, const struct fault_step *s, union fault_out
 static int apply_event(struct ledger *l, const struct fault_step *s, union fault_output *out,
                        struct err *e)
 {
-    struct job_event ev = way_event(s->id, s->action, s->runs ? vm_name : "");
+    const char *other = s->text != NULL ? s->text : "";
+    struct job_event ev = way_event(s->id, s->action, s->runs ? vm_name : other);
     return ledger_apply_event(l, &ev, "octo", &out->effect, e);
 }
 
@@ -411,6 +412,8 @@ const struct fault_step fault_steps[] = {
      .runs = true},
     {"event: in progress elsewhere", job_waits, apply_event, .id = 2,
      .action = JOB_ACTION_IN_PROGRESS},
+    {"event: in progress on an unknown runner", job_waits, apply_event, .id = 2,
+     .action = JOB_ACTION_IN_PROGRESS, .text = "somebody's"},
     {"event: in progress of another's VM", vm_is_reserved_and_a_job_waits, apply_event, .id = 2,
      .action = JOB_ACTION_IN_PROGRESS, .runs = true},
     {"event: completed", vm_is_busy, apply_event, .id = 1, .action = JOB_ACTION_COMPLETED,
