@@ -1,11 +1,10 @@
 /*
- * VMs past their deadline, which is a sign of its own; and VMs that are `ending` and whose end
- * nobody finished.
+ * VMs past their deadline, which is evidence of its own; and VMs that stay `ending` too long.
  */
 #include "common/base/clock.h"
 #include "reaper/reaper.h"
 
-/* A row whose launch was never recorded has no deadline of its own: it gets one from its class. */
+/* A row whose launch was never recorded has no deadline: it gets one from its class. */
 static int64_t deadline_of(const struct sweep *s, const struct ledger_vm *vm)
 {
     const struct config_class *class = config_class_by_name(s->config, slice_of(vm->class_name));
@@ -15,42 +14,42 @@ static int64_t deadline_of(const struct sweep *s, const struct ledger_vm *vm)
     return vm->reserved_ms + class->max_duration_ms;
 }
 
-/* A row whose machine nobody can name (fleet.h): there is nothing to end, and unconfirmed_launches.c frees it.
- */
-static bool holds_its_slot(const struct sweep *s, const struct ledger_vm *vm)
+/* A row whose VM id is unknown (fleet.h): there is no VM to terminate, and unconfirmed_launches.c
+ * releases its slot. */
+static bool keeps_its_slot(const struct sweep *s, const struct ledger_vm *vm)
 {
-    return vm->state == VM_ENDING && fleet_machine_unknown(s->reaper->fleet, vm);
+    return vm->state == VM_ENDING && fleet_vm_id_unknown(s->reaper->fleet, vm);
 }
 
-int sweep_deadlines(struct sweep *s, int64_t *done, struct err *e)
+int sweep_deadlines(struct sweep *s, int64_t *repairs, struct err *e)
 {
-    struct fleet_end how = {.reason = "deadline: it ran longer than max_duration"};
+    struct fleet_termination how = {.reason = "deadline: it ran longer than max_duration"};
     (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         int64_t deadline = deadline_of(s, vm);
         if (deadline > 0 && s->now_ms > deadline + s->config->reaper.deadline_grace_period_ms &&
-            !holds_its_slot(s, vm) && sweep_may_touch(s, vm) && sweep_end_vm(s, vm, &how)) {
-            (*done)++;
+            !keeps_its_slot(s, vm) && sweep_may_act_on(s, vm) && sweep_terminate_vm(s, vm, &how)) {
+            (*repairs)++;
         }
     }
     return 0;
 }
 
-int sweep_endings(struct sweep *s, int64_t *done, struct err *e)
+int sweep_terminations(struct sweep *s, int64_t *repairs, struct err *e)
 {
-    struct fleet_end how = {.reason = NULL, .grace_ms = 0};
+    struct fleet_termination how = {.reason = NULL, .grace_ms = 0};
     for (size_t i = 0; i < s->vm_count; i++) {
         struct ledger_vm vm = s->vms[i];
         bool late = s->now_ms > vm.ending_ms + s->config->reaper.terminate_timeout_ms;
-        if (vm.state != VM_ENDING || !late || holds_its_slot(s, &vm) || !sweep_may_touch(s, &vm)) {
+        if (vm.state != VM_ENDING || !late || keeps_its_slot(s, &vm) || !sweep_may_act_on(s, &vm)) {
             continue;
         }
         if (ledger_vm_get(s->reaper->ledger, vm.name, &vm, e) != 0) {
             return -1;
         }
-        if (vm.state == VM_ENDING && sweep_end_vm(s, &vm, &how)) {
-            (*done)++;
+        if (vm.state == VM_ENDING && sweep_terminate_vm(s, &vm, &how)) {
+            (*repairs)++;
         }
     }
     return 0;

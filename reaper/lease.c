@@ -1,14 +1,14 @@
 /*
- * The leases of a sweep, and the fence before each act.
+ * The leases of a sweep, and the fence before each irreversible step.
  *
- * A lease alone does not stop a process that was frozen while it held it: it wakes up and goes on
- * where it was, with rows it read long ago, while another one sweeps. So before every act the time
- * since the lease was asked for is measured anew, by each clock there is (monotonic time stands
- * still while a machine is suspended, boot time while a guest is paused, and the wall clock is set
- * afterwards): the one that moved most counts. A lease that comes back with another fence than the
- * sweep began with was somebody else's in between, so what the sweep knows is worth nothing: it
- * ends. What remains is a freeze between this look and the act itself, a matter of microseconds,
- * and every act is one that may be repeated.
+ * A lease alone does not stop a process that was frozen while it held it: the process resumes with
+ * rows that it read long ago, while another one sweeps. So the time since the lease was requested
+ * is measured again before each such step, by every clock (monotonic time stops while the host is
+ * suspended, boot time while a guest is paused, and the wall clock is set afterwards): the largest
+ * difference counts. A lease that is granted with another fence than the sweep began with was held
+ * by another process in between, so the sweep's data is stale: the sweep ends. What remains is a
+ * freeze between this check and the step itself, within microseconds, and every step may be
+ * repeated.
  */
 #include <stdio.h>
 #include <time.h>
@@ -18,7 +18,7 @@
 #include "common/base/metrics.h"
 #include "reaper/reaper.h"
 
-/* Goes on while the machine is suspended. */
+/* Advances while the host is suspended. */
 static int64_t boot_ms(void)
 {
     struct timespec ts;
@@ -26,7 +26,7 @@ static int64_t boot_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static struct sweep_moment moment(void)
+static struct sweep_moment now_by_every_clock(void)
 {
     return (struct sweep_moment){clock_mono_ms(), boot_ms(), clock_wall_ms()};
 }
@@ -36,16 +36,17 @@ static int64_t largest(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Counted from before the lease was asked for: the store's own count began later. */
-static int64_t left_ms(const struct sweep *s, const struct sweep_lease *l)
+/* Counted from before the request: the store's own count began later. */
+static int64_t lease_left_ms(const struct sweep *s, const struct sweep_lease *l)
 {
-    struct sweep_moment now = moment();
-    int64_t passed = largest(now.mono_ms - l->asked.mono_ms, now.boot_ms - l->asked.boot_ms);
-    passed = largest(passed, now.wall_ms - l->asked.wall_ms);
+    struct sweep_moment now = now_by_every_clock();
+    int64_t passed =
+        largest(now.mono_ms - l->requested.mono_ms, now.boot_ms - l->requested.boot_ms);
+    passed = largest(passed, now.wall_ms - l->requested.wall_ms);
     return s->config->reaper.lease_duration_ms - passed;
 }
 
-static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
+static void lose_lease(struct sweep *s, const struct sweep_lease *l, int64_t fence)
 {
     s->lost = true;
     metric_inc(metrics_counter("mayfly_reaper_leases_lost_total", ""));
@@ -54,12 +55,12 @@ static void lose(struct sweep *s, const struct sweep_lease *l, int64_t fence)
              LOG_STR("action", "this sweep stops; the new lease holder continues"));
 }
 
-/* Takes or renews. Without an answer nothing is held: the sweep rests until the ledger is back. */
-static void ask(struct sweep *s, struct sweep_lease *l)
+/* If the ledger fails, nothing is held: sweeps pause until it is available. */
+static void acquire_or_renew(struct sweep *s, struct sweep_lease *l)
 {
     struct err e = {0};
     int64_t fence = 0;
-    struct sweep_moment before = moment();
+    struct sweep_moment before = now_by_every_clock();
     bool held = false;
     if (ledger_lease(s->reaper->ledger, l->name, s->reaper->holder,
                      s->config->reaper.lease_duration_ms, &held, &fence, &e) != 0) {
@@ -69,10 +70,10 @@ static void ask(struct sweep *s, struct sweep_lease *l)
         return;
     }
     if (l->fence != 0 && (!held || fence != l->fence)) {
-        lose(s, l, fence);
+        lose_lease(s, l, fence);
     }
     l->held = held && !s->lost;
-    l->asked = before;
+    l->requested = before;
     if (l->held) {
         l->fence = fence;
     }
@@ -99,17 +100,16 @@ void reaper_release_leases(struct reaper *r)
     }
 }
 
-static void take(struct sweep *s, struct sweep_lease *l)
+static void acquire_lease(struct sweep *s, struct sweep_lease *l)
 {
-    ask(s, l);
+    acquire_or_renew(s, l);
     if (l->held) {
         signs_begin(l->signs, l->fence);
     }
 }
 
-/* Where no class has machines that are bound to a host, there is nothing of this host's to sweep.
- */
-static bool has_machines_here(const struct sweep *s)
+/* Without classes whose VMs are bound to a host, this host's lease is not needed. */
+static bool has_host_bound_vms(const struct sweep *s)
 {
     for (size_t i = 0; i < s->config->class_count; i++) {
         const struct vm_provider *p = fleet_provider(s->reaper->fleet, s->config->classes[i].name);
@@ -120,12 +120,12 @@ static bool has_machines_here(const struct sweep *s)
     return false;
 }
 
-bool sweep_take_leases(struct sweep *s)
+bool sweep_acquire_leases(struct sweep *s)
 {
     name_leases(s);
-    take(s, &s->fleet);
-    if (has_machines_here(s)) {
-        take(s, &s->host);
+    acquire_lease(s, &s->fleet);
+    if (has_host_bound_vms(s)) {
+        acquire_lease(s, &s->host);
     }
     return s->fleet.held || s->host.held;
 }
@@ -135,16 +135,16 @@ struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p)
     return p != NULL && vm_host_bound(p) ? &s->host : &s->fleet;
 }
 
-/* A lease that was not ours when the rows were read is left for the next sweep. One that has most
- * of its time left is not asked for: where the ledger is far away, or answers slowly, a sweep that
- * renewed its leases before each task would do little else. */
+/* A lease that was not held when the rows were read is left for the next sweep. One with most of
+ * its time left is not renewed: with a slow or distant ledger a sweep that renewed its leases
+ * before each task would do little else. */
 bool sweep_renew_leases(struct sweep *s)
 {
     struct sweep_lease *const leases[] = {&s->fleet, &s->host};
     for (size_t i = 0; i < COUNT_OF(leases); i++) {
         if (!s->lost && leases[i]->held &&
-            left_ms(s, leases[i]) * 3 < s->config->reaper.lease_duration_ms * 2) {
-            ask(s, leases[i]);
+            lease_left_ms(s, leases[i]) * 3 < s->config->reaper.lease_duration_ms * 2) {
+            acquire_or_renew(s, leases[i]);
         }
     }
     return !s->lost && (s->fleet.held || s->host.held);
@@ -156,8 +156,8 @@ bool sweep_still_holds(struct sweep *s, const struct vm_provider *p)
     if (s->lost || !l->held) {
         return false;
     }
-    if (left_ms(s, l) * 3 < s->config->reaper.lease_duration_ms) {
-        ask(s, l);
+    if (lease_left_ms(s, l) * 3 < s->config->reaper.lease_duration_ms) {
+        acquire_or_renew(s, l);
     }
-    return !s->lost && l->held && left_ms(s, l) > 0;
+    return !s->lost && l->held && lease_left_ms(s, l) > 0;
 }

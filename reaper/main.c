@@ -1,7 +1,7 @@
 /*
- * mayfly-reaper: ends VMs that outlive their time and repairs what was lost.
+ * mayfly-reaper: terminates VMs that outlive their time and repairs what was lost.
  *
- *     open: queue, ledger, GitHub, VM providers ─ start: the thread that sweeps
+ *   open: queue, ledger, GitHub, VM providers; start: the sweep thread
  */
 #include <stdio.h>
 
@@ -58,7 +58,7 @@ static void *sweep_until_stopped(void *arg)
     do {
         sweep(r);
         const struct config *c = config_live_get(r->config);
-        /* A little jitter keeps several reapers from asking for the lease in step. */
+        /* Jitter keeps several reapers from requesting the lease at the same moment. */
         interval_ms = c->reaper.interval_ms;
         interval_ms += (int64_t)random_below((uint64_t)interval_ms / 10 + 1);
         config_live_put(r->config, c);
@@ -66,7 +66,7 @@ static void *sweep_until_stopped(void *arg)
     return NULL;
 }
 
-static int start(void *self, const struct config *c, struct err *e)
+static int start_reaper(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_reaper *m = self;
     (void)c;
@@ -74,11 +74,10 @@ static int start(void *self, const struct config *c, struct err *e)
                        &m->reaper.presence, e) != 0) {
         return -1;
     }
-    return threads_start(&m->sweeper, 1, "the thread that sweeps", sweep_until_stopped, &m->reaper,
-                         e);
+    return threads_start(&m->sweeper, 1, "the sweep thread", sweep_until_stopped, &m->reaper, e);
 }
 
-static void drain(void *self, int64_t timeout_ms)
+static void drain_reaper(void *self, int64_t timeout_ms)
 {
     struct mayfly_reaper *m = self;
     (void)timeout_ms; /* program_main ends the process after that time */
@@ -89,13 +88,13 @@ static void drain(void *self, int64_t timeout_ms)
     presence_stop(m->reaper.presence);
 }
 
-static bool is_ready(void *self, struct buf *why)
+static bool reaper_is_ready(void *self, struct buf *why)
 {
     const struct mayfly_reaper *m = self;
     return stores_ready(&m->stores, why);
 }
 
-static struct program_settings settings(const struct config *c)
+static struct program_settings reaper_settings(const struct config *c)
 {
     return (struct program_settings){c->reaper.admin_listen, c->reaper.drain_timeout_ms};
 }
@@ -106,15 +105,15 @@ int main(int argc, char **argv)
                                        vm_check,    check_github, NULL};
     static const struct program program = {
         .name = "mayfly-reaper",
-        .purpose = "ends VMs that outlive their time and repairs what was lost",
+        .purpose = "terminates VMs that outlive their time and repairs what was lost",
         .who = CONFIG_FOR_REAPER,
         .checks = checks,
-        .settings = settings,
+        .settings = reaper_settings,
         .open = open_reaper,
-        .start = start,
-        .drain = drain,
+        .start = start_reaper,
+        .drain = drain_reaper,
         .close = close_reaper,
-        .ready = is_ready,
+        .ready = reaper_is_ready,
     };
     struct mayfly_reaper m = {0};
     return program_main(&program, &m, argc, argv);

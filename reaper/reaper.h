@@ -1,23 +1,23 @@
 /*
  * What the parts of mayfly-reaper share: the stores, and one sweep over them.
  *
- *   sweep.c      the order of the tasks; each is isolated from the others' errors
- *   signs.c      what was seen once, and is acted upon when a later sweep sees it still
- *   lease.c      the leases of a sweep, looked at again before whatever cannot be taken back
- *   deadlines.c  VMs past their deadline; VMs that are ending for too long
- *   vms.c   rows whose machine ended or vanished, launches that never came up
- *   unconfirmed_launches.c    rows of launches that were never answered
- *   orphans.c     machines of ours without a row
- *   relaunch.c    jobs that wait although nothing is on its way for them
- *   stuck_jobs.c    jobs that wait although machines idle for them
- *   job_status.c       GitHub's word on such jobs, for both
- *   stale_runners.c    GitHub registrations left over
- *   retention.c       old rows and logs, and the ledger's counts
- *   deliveries.c webhook deliveries that nobody took, out of GitHub's log
+ *   sweep.c                 the order of the tasks; each is isolated from the others' errors
+ *   signs.c                 observations that a later sweep must confirm before anything is done
+ *   lease.c                 the leases of a sweep, checked again before each irreversible step
+ *   deadlines.c             VMs past their deadline; VMs that are `ending` for too long
+ *   vms.c                   rows whose VM ended or vanished, launches that never came up
+ *   unconfirmed_launches.c  rows of launches that got no response
+ *   orphans.c               this deployment's VMs without a row
+ *   relaunch.c              jobs that wait although no VM is on its way for them
+ *   stuck_jobs.c            jobs that wait although runners idle for them
+ *   job_status.c            the status of such jobs as GitHub reports it, for both
+ *   stale_runners.c         GitHub registrations without a VM
+ *   retention.c             old rows and logs, and the ledger's counters
+ *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
  *
- * A deadline is evidence of its own; everything else needs a second sign, reaper.confirm_after
- * after the first or later, and a fresh read before a VM is ended (invariant 9). One thread sweeps;
- * nothing here is shared with another.
+ * A deadline is evidence of its own. Everything else needs a second sign, reaper.confirm_after
+ * after the first or later, and a fresh read before a VM is terminated (invariant 9). One thread
+ * sweeps; nothing here is shared with another.
  */
 #ifndef MAYFLY_REAPER_REAPER_H
 #define MAYFLY_REAPER_REAPER_H
@@ -32,37 +32,37 @@
 
 struct presence;
 
-/* One attempt to deliver something that had been tried before. */
+/* A redelivery: a later attempt of a delivery. */
 struct deliveries_attempt {
-    uint64_t guid; /* a hash of it */
+    uint64_t guid; /* its hash */
     int64_t id;
 };
 
-/* One reading of the delivery log, from its newest entry back to where the last good one began. It
- * may take several sweeps; what is lost with the process is read again. */
+/* One pass over the delivery log, from its newest entry back to where the last complete pass began.
+ * It may take several sweeps. A pass that is lost with its process is repeated. */
 struct deliveries_walk {
     bool under_way;
-    int64_t fence; /* of the lease that it was begun under */
+    int64_t fence; /* of the lease that it began under */
     char cursor[GITHUB_CURSOR_BYTES];
-    int64_t until_ms;  /* entries before that are not looked at; GitHub's clock, as the two below */
-    int64_t newest_ms; /* entries after that are the next reading's; 0: none seen yet */
-    int64_t missed_ms; /* the oldest that could not be recovered; 0: none */
+    int64_t until_ms;  /* older entries are ignored; GitHub's clock, as the next two */
+    int64_t newest_ms; /* newer entries belong to the next pass; 0: none seen yet */
+    int64_t missed_ms; /* the oldest entry that could not be recovered; 0: none */
     struct deliveries_attempt again[1024];
     size_t again_count;
 };
 
-/* What was dealt with of late, by a hash of each delivery's name; of more, the oldest are forgotten
- * (0: none), and a delivery that is put on the queue twice does no harm. */
-struct deliveries_settled {
+/* The deliveries handled last, by a hash of each name; 0: none. The oldest are forgotten first; a
+ * delivery that is enqueued twice does no harm. */
+struct deliveries_recent {
     uint64_t names[4096];
     size_t next;
 };
 
-/* A job that GitHub did not know when it was asked. */
+/* A job for which GitHub returned "not found". */
 struct reaper_unknown {
-    int64_t job;      /* 0: none */
-    int64_t again_ms; /* monotonic: until then it is not asked about again */
-    int64_t after_ms; /* how long that was from when it was asked about last */
+    int64_t job;           /* 0: none */
+    int64_t next_check_ms; /* monotonic: no request about it before */
+    int64_t after_ms;      /* the delay since the last request */
 };
 
 #define REAPER_TASKS 12
@@ -74,95 +74,95 @@ struct reaper {
     struct github *github;
     struct fleet *fleet;
     struct wakeup stop;
-    struct presence *presence;    /* knows the format of the messages that are put */
-    char holder[64];              /* this process, as a lease knows it */
-    int64_t last_sweep_ms;        /* wall clock of the last whole sweep; atomic; 0 none */
-    int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, by its place in the table */
-    bool deliveries_told;         /* that there is no log to read */
+    struct presence *presence;    /* knows the message format to write */
+    char holder[64];              /* this process's name in a lease */
+    int64_t last_sweep_ms;        /* wall clock of the last complete sweep; atomic; 0 none */
+    int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, in the order of the table */
+    bool no_log_reported;         /* that no delivery log can be read was logged */
     struct deliveries_walk walk;
-    struct deliveries_settled settled;
+    struct deliveries_recent recent;
     struct signs fleet_signs;          /* seen under the fleet's lease */
     struct signs host_signs;           /* seen under this host's */
-    struct reaper_unknown unknown[64]; /* of more, some are asked about more often */
-    size_t ask_from; /* so many jobs of the next sweep wait for the one after it */
+    struct reaper_unknown unknown[64]; /* beyond that, some are checked more often */
+    size_t status_check_offset; /* the next sweep checks no status of its first so many jobs */
 };
 
-/* When a lease was asked for, by every clock there is. */
+/* When a lease was requested, by every clock. */
 struct sweep_moment {
     int64_t mono_ms;
     int64_t boot_ms;
     int64_t wall_ms;
 };
 
-/* Each lease has its own memory of signs: another reaper may hold the other one, and looks at other
- * things. A lease is kept from sweep to sweep, for as long as the process runs, so that the memory
- * lasts; it is released when the process drains. */
+/* Each lease has its own table of signs: another reaper may hold the other lease, and it sees other
+ * VMs. A lease is kept from sweep to sweep while the process runs, so that its signs last; it is
+ * released when the process drains. */
 struct sweep_lease {
     char name[96];
     bool held;
-    int64_t fence; /* as it was when the sweep began; 0: not held then */
+    int64_t fence; /* when the sweep began; 0: not held then */
     struct signs *signs;
-    struct sweep_moment asked;
+    struct sweep_moment requested;
 };
 
-/* What machines a class has, by its provider's word at the start of the sweep. */
-struct sweep_machines {
+/* The VMs of one class as its provider listed them at the start of the sweep. */
+struct sweep_listing {
     const struct config_class *class;
     struct vm_provider *provider;
     struct vm_info *list;
     size_t count;
-    bool known; /* false: the provider did not answer, nothing may be concluded */
+    bool known; /* false: the list failed; nothing may be concluded from it */
 };
 
 struct sweep {
     struct reaper *reaper;
     const struct config *config;
     int64_t now_ms;           /* wall clock at its start */
-    struct sweep_lease fleet; /* the lease for what is the fleet's */
-    struct sweep_lease host;  /* the lease for what is bound to this host */
-    bool lost;                /* a lease was another's for a while: nothing more is done */
-    struct ledger_vm *vms;    /* all rows that hold a slot, read before the machines; those that
-                                 this sweep ended since are VM_GONE */
+    struct sweep_lease fleet; /* for what belongs to the whole fleet */
+    struct sweep_lease host;  /* for what is bound to this host */
+    bool lost;                /* another reaper held a lease meanwhile: the sweep stops */
+    struct ledger_vm *vms;    /* all rows that hold a slot, read before the providers' lists; those
+                               * that this sweep terminated are VM_GONE */
     size_t vm_count;
-    struct sweep_machines *machines; /* one per class */
-    size_t machines_count;
-    struct ledger_balance *balances; /* read once, by the first task that needs them */
+    struct sweep_listing *listings; /* one per class */
+    size_t listing_count;
+    struct ledger_balance *balances; /* read by the first task that needs them */
     size_t balance_count;
     bool balances_read;
-    size_t ask_from;  /* see reaper.ask_from */
-    size_t asked;     /* jobs that GitHub's word was wanted on */
-    size_t unknown;   /* those that it did not know */
-    int64_t again_ms; /* the task that runs may change it: how soon it is to run again */
+    size_t status_check_offset; /* see struct reaper */
+    size_t jobs_checked;        /* jobs whose status was wanted from GitHub */
+    size_t jobs_unknown;        /* those that GitHub did not find */
+    int64_t next_run_ms;        /* delay until the running task's next run; it may change it */
 };
 
-/* One whole sweep, or nothing if others hold the leases. Logs and counts what it did. */
+/* One complete sweep, or nothing if others hold the leases. Logs and counts its repairs. */
 void sweep(struct reaper *r);
 
 /* --- lease.c --- */
 
-/* Takes what leases there are for this sweep: the fleet's, and this host's where a class has
- * machines that are bound to it. False if others hold them all. */
-bool sweep_take_leases(struct sweep *s);
-/* Gives them back, when the process drains: another reaper goes on at once. */
+/* Acquires the leases of this sweep: the fleet's, and this host's if a class has VMs bound to it.
+ * False if others hold them all. */
+bool sweep_acquire_leases(struct sweep *s);
+/* Releases the leases when the process drains, so that another reaper continues at once. */
 void reaper_release_leases(struct reaper *r);
-/* Renews those that the sweep began with and that have less than two thirds of their time left.
- * False when there is nothing left to act under. */
+/* Renews the leases that the sweep began with and that have less than two thirds of their time
+ * left. False when none is held any more. */
 bool sweep_renew_leases(struct sweep *s);
-/* Asked right before what cannot be taken back (a VM's end, a record's, a new message): whether the
- * lease still is ours for certain, for the machines of that provider (NULL: for what is the
- * fleet's). Renews it when less than a third of its time is left. A process that was frozen or
- * suspended past its lease gets false, then and for the rest of the sweep, if another held it
- * meanwhile. */
+/* Called right before each irreversible step (to terminate a VM, delete a registration, enqueue a
+ * message): whether the lease is certainly still held, for the VMs of that provider (NULL: for what
+ * belongs to the fleet). Renews it when less than a third of its time is left. A process that was
+ * frozen or suspended past its lease gets false; if another reaper held the lease meanwhile, for
+ * the rest of the sweep. */
 bool sweep_still_holds(struct sweep *s, const struct vm_provider *p);
-/* The lease that the machines of that provider are looked at under (NULL: what is the fleet's). */
+/* The lease that covers the VMs of that provider (NULL: the fleet's). */
 struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p);
 
-/* A task: does its part, adds what it ended, removed or asked for to *done. An error ends this task
+/* A task adds what it terminated, removed or requested to *repairs. An error ends this task
  * only. */
-typedef int sweep_task_fn(struct sweep *s, int64_t *done, struct err *e);
+typedef int sweep_task_fn(struct sweep *s, int64_t *repairs, struct err *e);
 sweep_task_fn sweep_deadlines;
-sweep_task_fn sweep_endings;
-sweep_task_fn sweep_machines;
+sweep_task_fn sweep_terminations;
+sweep_task_fn sweep_vms;
 sweep_task_fn sweep_unconfirmed_launches;
 sweep_task_fn sweep_orphans;
 sweep_task_fn sweep_stale_runners;
@@ -171,56 +171,57 @@ sweep_task_fn sweep_stuck_jobs;
 sweep_task_fn sweep_relaunch;
 sweep_task_fn sweep_vm_logs;
 sweep_task_fn sweep_retention;
-sweep_task_fn sweep_counts;
+sweep_task_fn sweep_counters;
 
-/* How long the tasks that do not run in every sweep wait in between. */
+/* The intervals of the tasks that do not run in every sweep. */
 typedef int64_t sweep_interval_fn(const struct sweep *s);
 sweep_interval_fn sweep_stuck_jobs_interval_ms;
 sweep_interval_fn sweep_stale_runners_interval_ms;
 sweep_interval_fn sweep_deliveries_interval_ms;
-sweep_interval_fn sweep_counts_interval_ms;
+sweep_interval_fn sweep_counters_interval_ms;
 
-/* Reads s->balances unless that was done in this sweep. Who counts the queue's messages, too,
- * counts them before: what a worker takes in between is supply by then. */
+/* Reads s->balances unless this sweep has read them. A task that also counts the queue's messages
+ * counts them before: a message that a worker receives in between is supply by then. */
 MUST_CHECK int sweep_read_balances(struct sweep *s, struct err *e);
 
-/* Whether this sweep may touch the VM of that row, or the machines of that provider. */
-bool sweep_may_touch(const struct sweep *s, const struct ledger_vm *vm);
-bool sweep_may_use(const struct sweep *s, const struct vm_provider *p);
+/* Whether this sweep may act on the VM of that row, or on the VMs of that provider. */
+bool sweep_may_act_on(const struct sweep *s, const struct ledger_vm *vm);
+bool sweep_holds_lease_for(const struct sweep *s, const struct vm_provider *p);
 
-/* Whether a row of this sweep that holds a slot is about the machine. */
-bool sweep_accounts_for(const struct sweep *s, const struct vm_info *machine);
+/* Whether a row of this sweep that holds a slot belongs to the listed VM. */
+bool sweep_has_row_of(const struct sweep *s, const struct vm_info *listed);
 
-/* Whether a machine without a row may be at work for a launch that was never answered. */
-bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *machine);
+/* Whether a listed VM without a row may belong to a launch that got no response. */
+bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed);
 
-/* The machines of a class as listed; NULL if they are not known. */
-const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name);
+/* The VMs of a class as listed; NULL if the list failed. */
+const struct sweep_listing *sweep_listing_of(const struct sweep *s, const char *class_name);
 
-/* How long a job of the class may wait before it is looked at: its own patience, or the reaper's.
- */
-int64_t sweep_patience_ms(const struct sweep *s, const struct config_class *class);
+/* relaunch_after of the class, or else the reaper's. */
+int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class *class);
 
-/* GitHub's word on a job that the ledger thinks waits. */
+/* The status of a job that waits in the ledger, as GitHub reports it. */
 enum job_status {
     JOB_STATUS_WAITS,
-    JOB_STATUS_OVER, /* it runs or has ended, and the ledger was told */
-    JOB_STATUS_UNKNOWN, /* GitHub knew no such job, now or a while ago, or too many others in this sweep:
-                     nothing is to be launched for it */
-    JOB_STATUS_UNAVAILABLE /* GitHub could not be asked, and nothing is known */
+    JOB_STATUS_NOT_WAITING, /* it runs or has ended, and the ledger was reconciled */
+    JOB_STATUS_UNKNOWN, /* GitHub found no such job, now or a while ago, or this sweep may check no
+                         * more: launch nothing for it */
+    JOB_STATUS_UNAVAILABLE /* the request failed; nothing is known */
 };
 enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job);
 
-/* Notes a sign under the lease of that provider (NULL: the fleet's); whether it is confirmed. */
-bool sweep_confirms(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
-/* A complete look at the machines of all classes that the sweep knows the machines of: signs of
- * that kind that it did not see are forgotten. */
-void sweep_looked_at_machines(struct sweep *s, enum sign_kind kind);
+/* Records a sign under the lease of that provider (NULL: the fleet's). Returns whether it is
+ * confirmed. */
+bool sweep_confirm_sign(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
+/* Called after all listed VMs were checked for that kind: of the classes whose list is known, signs
+ * that were not seen again are forgotten. */
+void sweep_vms_observed(struct sweep *s, enum sign_kind kind);
 
-/* Ends the VM at the provider's pace, and logs it. Returns whether it is gone. */
-bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how);
-/* Waits for the turn to end a VM of that class (limits.terminate_rate, which the workers share);
- * false when the sweep should give up for now. */
-bool sweep_pace(struct sweep *s, const char *class_name);
+/* Terminates the VM within limits.terminate_rate, and logs it. Returns whether it is gone. */
+bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
+                        const struct fleet_termination *how);
+/* Waits for a token of limits.terminate_rate, which the workers share. False when the sweep must
+ * give up for now. */
+bool sweep_terminate_turn(struct sweep *s, const char *class_name);
 
 #endif

@@ -15,10 +15,10 @@ struct sign {
     char subject[192];
     int64_t first_ms; /* monotonic */
     int64_t seen_ms;
-    int64_t sweep; /* in which it was seen last, or could not be told */
+    int64_t sweep; /* the last one that saw it or was unsure */
 };
 
-static struct metric *refused_metric(void)
+static struct metric *dropped_metric(void)
 {
     return metrics_counter("mayfly_reaper_observations_dropped_total", "");
 }
@@ -36,7 +36,7 @@ void signs_begin(struct signs *t, int64_t fence)
     t->sweep++;
 }
 
-static struct sign *find(struct signs *t, const struct sign_of *of)
+static struct sign *find_sign(struct signs *t, const struct sign_of *of)
 {
     for (size_t i = 0; i < t->count; i++) {
         struct sign *s = &t->list[i];
@@ -66,11 +66,11 @@ static struct sign *place_for_one_more(struct signs *t, int64_t stale_ms)
 
 bool signs_see(struct signs *t, const struct sign_of *of, int64_t now_ms, int64_t confirm_after_ms)
 {
-    struct sign *s = find(t, of);
+    struct sign *s = find_sign(t, of);
     if (s == NULL) {
         s = place_for_one_more(t, now_ms - STALE_FACTOR * confirm_after_ms);
         if (s == NULL) {
-            metric_inc(refused_metric());
+            metric_inc(dropped_metric());
             return false;
         }
         *s = (struct sign){.kind = of->kind, .first_ms = now_ms, .sweep = t->sweep};
@@ -87,13 +87,13 @@ bool signs_see(struct signs *t, const struct sign_of *of, int64_t now_ms, int64_
 
 void signs_unsure(struct signs *t, const struct sign_of *of)
 {
-    struct sign *s = find(t, of);
+    struct sign *s = find_sign(t, of);
     if (s != NULL) {
         s->sweep = t->sweep;
     }
 }
 
-void signs_look_ended(struct signs *t, enum sign_kind kind, const char *source)
+void signs_scan_ended(struct signs *t, enum sign_kind kind, const char *source)
 {
     size_t kept = 0;
     for (size_t i = 0; i < t->count; i++) {

@@ -1,6 +1,6 @@
 /*
- * GitHub's runner records left over: registrations of ours whose VM is gone. GitHub removes the
- * record of a runner that ran its job; one that never did stays until somebody deletes it.
+ * Stale runners: this deployment's registrations whose VM is gone. GitHub deletes the registration
+ * of a runner that ran its job; one that never ran a job stays until somebody deletes it.
  */
 #include <stdlib.h>
 
@@ -11,13 +11,13 @@
 struct search {
     struct sweep *sweep;
     struct github_scope scope;
-    bool cut_short; /* not all runners were looked at */
-    int64_t done;
+    bool cut_short; /* the scan is incomplete */
+    int64_t repairs;
 };
 
 enum row_seen { ROW_NONE, ROW_LIVE, ROW_UNKNOWN };
 
-static enum row_seen look_for_row(struct sweep *s, const char *name)
+static enum row_seen find_row(struct sweep *s, const char *name)
 {
     struct err e = {0};
     struct ledger_vm vm;
@@ -27,7 +27,7 @@ static enum row_seen look_for_row(struct sweep *s, const char *name)
     return e.class == ERR_NOT_FOUND ? ROW_NONE : ROW_UNKNOWN;
 }
 
-static void delete_record(struct search *search, const struct github_runner *seen)
+static void delete_stale_runner(struct search *search, const struct github_runner *seen)
 {
     struct err e = {0};
     struct github_runner runner;
@@ -42,12 +42,12 @@ static void delete_record(struct search *search, const struct github_runner *see
                  LOG_STR("action", "a later sweep tries again"));
         return;
     }
-    search->done++;
+    search->repairs++;
     log_info("stale_runner_deleted", LOG_STR("runner", seen->name), LOG_INT("runner_id", seen->id),
              LOG_STR("scope", search->scope.name), LOG_STR("reason", "its VM no longer exists"));
 }
 
-static int look_at(void *arg, const struct github_runner *runner)
+static int check_runner(void *arg, const struct github_runner *runner)
 {
     struct search *search = arg;
     struct sweep *s = search->sweep;
@@ -55,15 +55,15 @@ static int look_at(void *arg, const struct github_runner *runner)
     if (!vm_name_is_owned(runner->name, s->config->deployment) || runner->online || runner->busy) {
         return 0;
     }
-    switch (look_for_row(s, runner->name)) {
+    switch (find_row(s, runner->name)) {
     case ROW_LIVE:
         break;
     case ROW_UNKNOWN:
         signs_unsure(s->fleet.signs, &sign);
         break;
     case ROW_NONE:
-        if (sweep_confirms(s, NULL, &sign)) {
-            delete_record(search, runner);
+        if (sweep_confirm_sign(s, NULL, &sign)) {
+            delete_stale_runner(search, runner);
         }
         break;
     }
@@ -76,7 +76,7 @@ int64_t sweep_stale_runners_interval_ms(const struct sweep *s)
     return s->config->reaper.stale_runner_scan_interval_ms;
 }
 
-int sweep_stale_runners(struct sweep *s, int64_t *done, struct err *e)
+int sweep_stale_runners(struct sweep *s, int64_t *repairs, struct err *e)
 {
     struct ledger_scope *scopes = NULL;
     size_t n = 0;
@@ -87,12 +87,12 @@ int sweep_stale_runners(struct sweep *s, int64_t *done, struct err *e)
     for (size_t i = 0; i < n; i++) {
         struct search search = {.sweep = s};
         search.scope = github_scope_parse(scopes[i].name, scopes[i].installation_id);
-        if (github_list_runners(s->reaper->github, &search.scope, look_at, &search, e) != 0) {
+        if (github_list_runners(s->reaper->github, &search.scope, check_runner, &search, e) != 0) {
             failed = err_wrap(e, "the runners of %s could not be listed", scopes[i].name);
         } else if (!search.cut_short) {
-            signs_look_ended(s->fleet.signs, SIGN_STALE_RUNNER, search.scope.name);
+            signs_scan_ended(s->fleet.signs, SIGN_STALE_RUNNER, search.scope.name);
         }
-        *done += search.done;
+        *repairs += search.repairs;
     }
     free(scopes);
     return failed;

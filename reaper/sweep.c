@@ -6,14 +6,14 @@
 #include "common/base/metrics.h"
 #include "reaper/reaper.h"
 
-#define VMS_PER_PAGE 500
-#define PACE_PATIENCE_MS 5000 /* longer than this for a terminate token: the next sweep goes on */
+#define ROWS_PER_PAGE 500
+#define TURN_WAIT_MAX_MS 5000 /* after that the next sweep continues */
 
 enum task_lease { UNDER_ANY, UNDER_FLEET };
 
-/* Deadlines first, whatever else fails. What jobs wait for comes before what reads through GitHub's
- * lists, page by page, and waits for its pauses; the balance, which counts messages, before
- * whatever else reads the balances. */
+/* Deadlines first, whatever else fails. Tasks that jobs wait for come before tasks that page
+ * through GitHub's lists and wait for its rate limits. `relaunch` comes before every other reader
+ * of the balances, because it counts messages before it reads them. */
 static const struct task {
     const char *name;
     sweep_task_fn *run;
@@ -21,43 +21,43 @@ static const struct task {
     enum task_lease lease;
 } tasks[] = {
     {"deadlines", sweep_deadlines, NULL, UNDER_ANY},
-    {"endings", sweep_endings, NULL, UNDER_ANY},
-    {"machines", sweep_machines, NULL, UNDER_ANY},
-    {"unnamed", sweep_unconfirmed_launches, NULL, UNDER_ANY},
-    {"strays", sweep_orphans, NULL, UNDER_ANY},
-    {"balance", sweep_relaunch, NULL, UNDER_FLEET},
-    {"untaken", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
-    {"records", sweep_stale_runners, sweep_stale_runners_interval_ms, UNDER_FLEET},
+    {"terminations", sweep_terminations, NULL, UNDER_ANY},
+    {"vms", sweep_vms, NULL, UNDER_ANY},
+    {"unconfirmed_launches", sweep_unconfirmed_launches, NULL, UNDER_ANY},
+    {"orphans", sweep_orphans, NULL, UNDER_ANY},
+    {"relaunch", sweep_relaunch, NULL, UNDER_FLEET},
+    {"stuck_jobs", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
+    {"stale_runners", sweep_stale_runners, sweep_stale_runners_interval_ms, UNDER_FLEET},
     {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
-    {"tidy", sweep_retention, NULL, UNDER_FLEET},
-    {"counts", sweep_counts, sweep_counts_interval_ms, UNDER_FLEET},
+    {"retention", sweep_retention, NULL, UNDER_FLEET},
+    {"counters", sweep_counters, sweep_counters_interval_ms, UNDER_FLEET},
     {"deliveries", sweep_deliveries, sweep_deliveries_interval_ms, UNDER_FLEET},
 };
 _Static_assert(COUNT_OF(tasks) == REAPER_TASKS, "a clock for each task");
 
-/* --- what a sweep may touch --- */
+/* --- what a sweep may act on --- */
 
-bool sweep_may_use(const struct sweep *s, const struct vm_provider *p)
+bool sweep_holds_lease_for(const struct sweep *s, const struct vm_provider *p)
 {
     return vm_host_bound(p) ? s->host.held : s->fleet.held;
 }
 
-bool sweep_may_touch(const struct sweep *s, const struct ledger_vm *vm)
+bool sweep_may_act_on(const struct sweep *s, const struct ledger_vm *vm)
 {
     const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
-    return p != NULL && fleet_reaches(s->reaper->fleet, vm) && sweep_may_use(s, p);
+    return p != NULL && fleet_reaches(s->reaper->fleet, vm) && sweep_holds_lease_for(s, p);
 }
 
-/* --- what a sweep looks at --- */
+/* --- what a sweep reads --- */
 
-static int read_rows(struct sweep *s, struct err *e)
+static int list_rows(struct sweep *s, struct err *e)
 {
     unsigned live = ~(1u << VM_GONE);
     char after[VM_NAME_SIZE] = "";
     for (;;) {
         struct ledger_vm *page = NULL;
         size_t n = 0;
-        if (ledger_vm_list(s->reaper->ledger, live, after, VMS_PER_PAGE, &page, &n, e) != 0) {
+        if (ledger_vm_list(s->reaper->ledger, live, after, ROWS_PER_PAGE, &page, &n, e) != 0) {
             return -1;
         }
         struct ledger_vm *all = realloc(s->vms, (s->vm_count + n + 1) * sizeof *all);
@@ -69,25 +69,25 @@ static int read_rows(struct sweep *s, struct err *e)
             s->vm_count += n;
         }
         free(page);
-        if (n < VMS_PER_PAGE) {
+        if (n < ROWS_PER_PAGE) {
             return 0;
         }
     }
 }
 
-static void read_machines(struct sweep *s)
+static void list_vms_of_classes(struct sweep *s)
 {
-    s->machines = calloc(s->config->class_count, sizeof s->machines[0]);
-    ASSERT(s->machines != NULL);
+    s->listings = calloc(s->config->class_count, sizeof s->listings[0]);
+    ASSERT(s->listings != NULL);
     for (size_t i = 0; i < s->config->class_count; i++) {
         struct err e = {0};
-        struct sweep_machines *m = &s->machines[s->machines_count];
+        struct sweep_listing *m = &s->listings[s->listing_count];
         m->class = &s->config->classes[i];
         m->provider = fleet_provider(s->reaper->fleet, m->class->name);
-        if (m->provider == NULL || !sweep_may_use(s, m->provider)) {
+        if (m->provider == NULL || !sweep_holds_lease_for(s, m->provider)) {
             continue;
         }
-        s->machines_count++;
+        s->listing_count++;
         m->known = vm_list(m->provider, &m->list, &m->count, &e) == 0;
         if (!m->known) {
             log_warn(
@@ -97,11 +97,11 @@ static void read_machines(struct sweep *s)
     }
 }
 
-const struct sweep_machines *sweep_machines_of(const struct sweep *s, const char *class_name)
+const struct sweep_listing *sweep_listing_of(const struct sweep *s, const char *class_name)
 {
-    for (size_t i = 0; i < s->machines_count; i++) {
-        if (s->machines[i].known && strcmp(s->machines[i].class->name, class_name) == 0) {
-            return &s->machines[i];
+    for (size_t i = 0; i < s->listing_count; i++) {
+        if (s->listings[i].known && strcmp(s->listings[i].class->name, class_name) == 0) {
+            return &s->listings[i];
         }
     }
     return NULL;
@@ -117,33 +117,33 @@ int sweep_read_balances(struct sweep *s, struct err *e)
     return 0;
 }
 
-/* --- signs and ends --- */
+/* --- signs and terminations --- */
 
-bool sweep_confirms(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
+bool sweep_confirm_sign(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
 {
     const struct sweep_lease *l = sweep_lease_of(s, p);
     return !s->lost && l->held &&
            signs_see(l->signs, sign, clock_mono_ms(), s->config->reaper.confirm_after_ms);
 }
 
-void sweep_looked_at_machines(struct sweep *s, enum sign_kind kind)
+void sweep_vms_observed(struct sweep *s, enum sign_kind kind)
 {
-    for (size_t i = 0; i < s->machines_count; i++) {
-        const struct sweep_machines *m = &s->machines[i];
+    for (size_t i = 0; i < s->listing_count; i++) {
+        const struct sweep_listing *m = &s->listings[i];
         const struct sweep_lease *l = sweep_lease_of(s, m->provider);
         if (m->known && l->held && !s->lost) {
-            signs_look_ended(l->signs, kind, m->class->name);
+            signs_scan_ended(l->signs, kind, m->class->name);
         }
     }
 }
 
-bool sweep_pace(struct sweep *s, const char *class_name)
+bool sweep_terminate_turn(struct sweep *s, const char *class_name)
 {
     const struct config_rate *rate = &s->config->limits.terminate_rate;
-    for (int64_t waited = 0; waited < PACE_PATIENCE_MS;) {
+    for (int64_t waited = 0; waited < TURN_WAIT_MAX_MS;) {
         struct err e = {0};
         int64_t wait_ms = 0;
-        if (fleet_may_end(s->reaper->fleet, class_name, rate, &wait_ms, &e) != 0) {
+        if (fleet_terminate_turn(s->reaper->fleet, class_name, rate, &wait_ms, &e) != 0) {
             log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
                      LOG_STR("action", "the next sweep tries again"));
             return false;
@@ -159,8 +159,8 @@ bool sweep_pace(struct sweep *s, const char *class_name)
     return false;
 }
 
-/* For the tasks that come later: the row holds no slot any more, and needs no second end. */
-static void note_gone(struct sweep *s, const char *name)
+/* Later tasks of this sweep see that the row holds no slot and needs no second termination. */
+static void set_row_gone(struct sweep *s, const char *name)
 {
     for (size_t i = 0; i < s->vm_count; i++) {
         if (strcmp(s->vms[i].name, name) == 0) {
@@ -169,14 +169,15 @@ static void note_gone(struct sweep *s, const char *name)
     }
 }
 
-bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct fleet_end *how)
+bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
+                        const struct fleet_termination *how)
 {
     struct err e = {0};
     const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
-    if (!sweep_pace(s, vm->class_name) || !sweep_still_holds(s, p)) {
+    if (!sweep_terminate_turn(s, vm->class_name) || !sweep_still_holds(s, p)) {
         return false;
     }
-    if (fleet_end_vm(s->reaper->fleet, vm, how, &e) != 0) {
+    if (fleet_terminate_vm(s->reaper->fleet, vm, how, &e) != 0) {
         if (e.class == ERR_CONFLICT) {
             log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("reason", how->reason),
                      LOG_ERR(&e),
@@ -192,7 +193,7 @@ bool sweep_end_vm(struct sweep *s, const struct ledger_vm *vm, const struct flee
              LOG_STR("class", vm->class_name), LOG_INT("job_id", vm->job_id),
              LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("reason", how->reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
-    note_gone(s, vm->name);
+    set_row_gone(s, vm->name);
     return true;
 }
 
@@ -212,15 +213,15 @@ static struct metric *task_metric(const char *task, bool failed)
 static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
 {
     struct err e = {0};
-    int64_t done = 0;
+    int64_t repairs = 0;
     if (wakeup_raised(&s->reaper->stop) || clock_mono_ms() < *due_ms || !sweep_renew_leases(s) ||
         (t->lease == UNDER_FLEET && !s->fleet.held)) {
         return;
     }
-    s->again_ms = t->interval_ms != NULL ? t->interval_ms(s) : 0;
-    int failed = t->run(s, &done, &e);
-    *due_ms = clock_mono_ms() + s->again_ms;
-    metric_add(task_metric(t->name, false), done);
+    s->next_run_ms = t->interval_ms != NULL ? t->interval_ms(s) : 0;
+    int failed = t->run(s, &repairs, &e);
+    *due_ms = clock_mono_ms() + s->next_run_ms;
+    metric_add(task_metric(t->name, false), repairs);
     if (failed != 0) {
         metric_inc(task_metric(t->name, true));
         log_warn(
@@ -229,27 +230,27 @@ static void run_task(struct sweep *s, const struct task *t, int64_t *due_ms)
     }
 }
 
-static int prepare(struct sweep *s, struct err *e)
+static int read_rows_and_lists(struct sweep *s, struct err *e)
 {
-    if (read_rows(s, e) != 0) {
+    if (list_rows(s, e) != 0) {
         return -1;
     }
-    read_machines(s);
+    list_vms_of_classes(s);
     return 0;
 }
 
-static void finish(struct sweep *s)
+static void free_sweep(struct sweep *s)
 {
-    for (size_t i = 0; i < s->machines_count; i++) {
-        free(s->machines[i].list);
+    for (size_t i = 0; i < s->listing_count; i++) {
+        free(s->listings[i].list);
     }
-    free(s->machines);
+    free(s->listings);
     free(s->balances);
     free(s->vms);
 }
 
-/* A sweep that lost its lease on the way was no whole one. */
-static void note_whole(const struct sweep *s, int64_t started_ms)
+/* A sweep that lost its lease is not complete. */
+static void record_complete_sweep(const struct sweep *s, int64_t started_ms)
 {
     if (!s->lost) {
         __atomic_store_n(&s->reaper->last_sweep_ms, clock_wall_ms(), __ATOMIC_RELEASE);
@@ -264,23 +265,26 @@ void sweep(struct reaper *r)
 {
     struct err e = {0};
     const struct config *c = config_live_get(r->config);
-    struct sweep s = {.reaper = r, .config = c, .now_ms = clock_wall_ms(), .ask_from = r->ask_from};
+    struct sweep s = {.reaper = r,
+                      .config = c,
+                      .now_ms = clock_wall_ms(),
+                      .status_check_offset = r->status_check_offset};
     int64_t started = clock_mono_ms();
-    r->ask_from = 0;
-    bool ours = sweep_take_leases(&s);
+    r->status_check_offset = 0;
+    bool acquired = sweep_acquire_leases(&s);
     metric_set(metrics_gauge("mayfly_reaper_leader", ""), s.fleet.held ? 1 : 0);
-    if (!ours) {
+    if (!acquired) {
         config_live_put(r->config, c);
         return;
     }
-    if (prepare(&s, &e) != 0) {
+    if (read_rows_and_lists(&s, &e) != 0) {
         log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "the next sweep tries again"));
     } else {
         for (size_t i = 0; i < COUNT_OF(tasks); i++) {
             run_task(&s, &tasks[i], &r->due_ms[i]);
         }
-        note_whole(&s, started);
+        record_complete_sweep(&s, started);
     }
-    finish(&s);
+    free_sweep(&s);
     config_live_put(r->config, c);
 }

@@ -1,19 +1,19 @@
 /*
- * Launches whose answer was lost where machines tell no name (fleet.h): which machines may be
- * theirs, and the end of their rows.
+ * Launches whose response was lost, with a provider whose VMs carry no name (fleet.h): which listed
+ * VMs may belong to them, and how their rows end.
  *
- * Nothing leads from such a row to its machine, but time does: the machine was started after the
- * row was made and before it was `ending`, give or take what clocks differ
- * (reaper.deadline_grace_period). A row holds its slot while any machine without a row fits it,
- * whatever the provider promised about longest lives; and a machine that no row fits, or that is
- * past the longest life that a fitting row gave it, is a stray (orphans.c).
+ * Such a row has no VM id, but it has times: its VM was started after the row was created and
+ * before the row was `ending`, within a clock difference of reaper.deadline_grace_period. A row
+ * holds its slot while any listed VM without a row matches it, whatever maximum life the provider
+ * promised. A VM that no such row matches, or that is past the maximum life that a matching row
+ * gave it, is an orphan (orphans.c).
  */
 #include <string.h>
 
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
-static bool lists(const struct sweep_machines *m, const char *id)
+static bool is_listed(const struct sweep_listing *m, const char *id)
 {
     for (size_t i = 0; i < m->count; i++) {
         if (strcmp(m->list[i].id, id) == 0) {
@@ -23,61 +23,62 @@ static bool lists(const struct sweep_machines *m, const char *id)
     return false;
 }
 
-/* Whether the machine was started when the row's was. */
-static bool fits(const struct sweep *s, const struct ledger_vm *vm, const struct vm_info *machine)
+/* Whether the VM was started while the row's launch was under way. */
+static bool may_belong_to_row(const struct sweep *s, const struct ledger_vm *vm,
+                              const struct vm_info *listed)
 {
     int64_t apart_ms = s->config->reaper.deadline_grace_period_ms;
-    int64_t asked_until_ms = vm->state == VM_ENDING ? vm->ending_ms : s->now_ms;
-    return machine->started_ms == 0 || (machine->started_ms >= vm->reserved_ms - apart_ms &&
-                                        machine->started_ms <= asked_until_ms + apart_ms);
+    int64_t requested_until_ms = vm->state == VM_ENDING ? vm->ending_ms : s->now_ms;
+    return listed->started_ms == 0 || (listed->started_ms >= vm->reserved_ms - apart_ms &&
+                                       listed->started_ms <= requested_until_ms + apart_ms);
 }
 
-/* Whether a machine of that row may still be at work then. */
-static bool may_be_at_work(const struct sweep *s, const struct ledger_vm *vm,
-                           const struct vm_info *machine)
+/* Whether a VM of that row may still run now. */
+static bool may_still_run(const struct sweep *s, const struct ledger_vm *vm,
+                          const struct vm_info *listed)
 {
     const struct config_class *class = config_class_by_name(s->config, slice_of(vm->class_name));
-    if (class == NULL || machine->started_ms == 0) {
-        return fleet_hold_ms(s->reaper->fleet, vm) > 0;
+    if (class == NULL || listed->started_ms == 0) {
+        return fleet_slot_hold_ms(s->reaper->fleet, vm) > 0;
     }
-    return s->now_ms <= machine->started_ms + class->max_duration_ms +
-                            s->config->reaper.deadline_grace_period_ms;
+    return s->now_ms <=
+           listed->started_ms + class->max_duration_ms + s->config->reaper.deadline_grace_period_ms;
 }
 
-bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *machine)
+bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed)
 {
-    for (size_t i = 0; machine->name[0] == '\0' && i < s->vm_count; i++) {
+    for (size_t i = 0; listed->name[0] == '\0' && i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);
-        if (fleet_machine_unknown(s->reaper->fleet, vm) && (m == NULL || lists(m, machine->id)) &&
-            fits(s, vm, machine) && may_be_at_work(s, vm, machine)) {
+        const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
+        if (fleet_vm_id_unknown(s->reaper->fleet, vm) && (m == NULL || is_listed(m, listed->id)) &&
+            may_belong_to_row(s, vm, listed) && may_still_run(s, vm, listed)) {
             return true;
         }
     }
     return false;
 }
 
-static bool none_fits(const struct sweep *s, const struct sweep_machines *m,
-                      const struct ledger_vm *vm)
+static bool no_vm_may_belong_to_row(const struct sweep *s, const struct sweep_listing *m,
+                                    const struct ledger_vm *vm)
 {
     for (size_t i = 0; i < m->count; i++) {
-        const struct vm_info *machine = &m->list[i];
-        if (machine->state != VM_RUN_ENDED && !sweep_accounts_for(s, machine) &&
-            fits(s, vm, machine)) {
+        const struct vm_info *listed = &m->list[i];
+        if (listed->state != VM_RUN_ENDED && !sweep_has_row_of(s, listed) &&
+            may_belong_to_row(s, vm, listed)) {
             return false;
         }
     }
     return true;
 }
 
-/* A list may lag behind a launch, but not for that long. */
+/* A list may lag behind a launch, but not by startup_timeout. */
 static bool would_be_listed(const struct sweep *s, const struct ledger_vm *vm)
 {
     return s->now_ms > vm->ending_ms + s->config->reaper.startup_timeout_ms ||
-           fleet_hold_ms(s->reaper->fleet, vm) == 0;
+           fleet_slot_hold_ms(s->reaper->fleet, vm) == 0;
 }
 
-static bool is_still_unnamed(const struct sweep *s, const struct ledger_vm *vm)
+static bool is_still_unconfirmed(const struct sweep *s, const struct ledger_vm *vm)
 {
     struct err e = {0};
     struct ledger_vm now;
@@ -85,27 +86,28 @@ static bool is_still_unnamed(const struct sweep *s, const struct ledger_vm *vm)
            now.vm_id[0] == '\0';
 }
 
-static bool confirms(struct sweep *s, const struct sweep_machines *m, const struct ledger_vm *vm)
+static bool confirm_no_vm(struct sweep *s, const struct sweep_listing *m,
+                          const struct ledger_vm *vm)
 {
     struct sign_of sign = {SIGN_LAUNCH_UNCONFIRMED, m->class->name, vm->name};
-    return sweep_confirms(s, m->provider, &sign);
+    return sweep_confirm_sign(s, m->provider, &sign);
 }
 
-int sweep_unconfirmed_launches(struct sweep *s, int64_t *done, struct err *e)
+int sweep_unconfirmed_launches(struct sweep *s, int64_t *repairs, struct err *e)
 {
-    struct fleet_end how = {.reason = "its launch got no response, and no VM matches it",
-                            .nothing_runs = true};
+    struct fleet_termination how = {.reason = "its launch got no response, and no VM matches it",
+                                    .nothing_runs = true};
     (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        const struct sweep_machines *m = sweep_machines_of(s, vm->class_name);
-        if (vm->state == VM_ENDING && m != NULL && sweep_may_touch(s, vm) &&
-            fleet_machine_unknown(s->reaper->fleet, vm) && would_be_listed(s, vm) &&
-            none_fits(s, m, vm) && confirms(s, m, vm) && is_still_unnamed(s, vm) &&
-            sweep_end_vm(s, vm, &how)) {
-            (*done)++;
+        const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
+        if (vm->state == VM_ENDING && m != NULL && sweep_may_act_on(s, vm) &&
+            fleet_vm_id_unknown(s->reaper->fleet, vm) && would_be_listed(s, vm) &&
+            no_vm_may_belong_to_row(s, m, vm) && confirm_no_vm(s, m, vm) &&
+            is_still_unconfirmed(s, vm) && sweep_terminate_vm(s, vm, &how)) {
+            (*repairs)++;
         }
     }
-    sweep_looked_at_machines(s, SIGN_LAUNCH_UNCONFIRMED);
+    sweep_vms_observed(s, SIGN_LAUNCH_UNCONFIRMED);
     return 0;
 }

@@ -271,12 +271,12 @@ static void roll_back(struct launching *l, const struct err *why)
     struct err e = {0};
     char reason[96];
     (void)snprintf(reason, sizeof reason, "launch failed: %.70s", why->message);
-    struct fleet_end how = {
+    struct fleet_termination how = {
         .reason = reason, .grace_ms = TERMINATE_GRACE_MS, .nothing_runs = !l->something_may_run};
     heartbeat_step(l->worker->heartbeat, &l->alive, "roll back", STEP_LIMIT_MS);
     heartbeat_set_row(l->worker->heartbeat, &l->alive, ""); /* it is about to end */
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
-    if (fleet_end_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
+    if (fleet_terminate_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
                  LOG_INT("job_id", l->request.job.id), LOG_ERR(&e),
                  LOG_STR("action", "the reaper cleans up what is left"));

@@ -52,7 +52,7 @@ static void slot_freed(void *arg)
     wakeup_signal(&w->intake);
 }
 
-static int start(void *self, const struct config *c, struct err *e)
+static int start_worker(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_worker *m = self;
     struct worker *w = &m->worker;
@@ -67,7 +67,7 @@ static int start(void *self, const struct config *c, struct err *e)
 }
 
 /* Intake first; what is under way finishes; the terminators last, since they free slots for others. */
-static void drain(void *self, int64_t timeout_ms)
+static void drain_worker(void *self, int64_t timeout_ms)
 {
     struct mayfly_worker *m = self;
     (void)timeout_ms; /* program_main ends the process after that time */
@@ -80,13 +80,13 @@ static void drain(void *self, int64_t timeout_ms)
     presence_stop(m->presence);
 }
 
-static bool is_ready(void *self, struct buf *why)
+static bool worker_is_ready(void *self, struct buf *why)
 {
     const struct mayfly_worker *m = self;
     return stores_ready(&m->stores, why);
 }
 
-static struct program_settings settings(const struct config *c)
+static struct program_settings worker_settings(const struct config *c)
 {
     return (struct program_settings){c->worker.admin_listen, c->worker.drain_timeout_ms};
 }
@@ -100,12 +100,12 @@ int main(int argc, char **argv)
         .purpose = "takes GitHub Actions jobs from the queue and launches a VM for each",
         .who = CONFIG_FOR_WORKER,
         .checks = checks,
-        .settings = settings,
+        .settings = worker_settings,
         .open = open_worker,
-        .start = start,
-        .drain = drain,
+        .start = start_worker,
+        .drain = drain_worker,
         .close = close_worker,
-        .ready = is_ready,
+        .ready = worker_is_ready,
     };
     struct mayfly_worker m = {0};
     return program_main(&program, &m, argc, argv);

@@ -38,9 +38,9 @@ static bool launches_no_more(struct worker *w, const struct ledger_vm *vm)
 static bool end_row(struct worker *w, const struct ledger_vm *vm)
 {
     struct err e = {0};
-    struct fleet_end how = {.reason = "its worker died; the launch starts again",
-                            .spare_if_busy = true};
-    if (fleet_end_vm(w->fleet, vm, &how, &e) == 0) {
+    struct fleet_termination how = {.reason = "its worker died; the launch starts again",
+                                    .unless_busy = true};
+    if (fleet_terminate_vm(w->fleet, vm, &how, &e) == 0) {
         log_info("launch_taken_over", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_INT("silent_ms", ledger_now_ms(w->ledger) - vm->heartbeat_ms));
         return true;

@@ -60,7 +60,7 @@ static bool wait_for_turn(struct terminators *s, const char *class_name)
         const struct config *c = config_live_get(s->worker->config);
         const struct config_rate rate = c->limits.terminate_rate;
         config_live_put(s->worker->config, c);
-        if (fleet_may_end(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
+        if (fleet_terminate_turn(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
             log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
                      LOG_STR("action", "the check is repeated in 1 second"));
             wait_ms = TROUBLE_PAUSE_MS;
@@ -94,11 +94,11 @@ static void tell_failure(struct terminators *s, const struct ledger_vm *vm, cons
 static void end_one(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
 {
     struct err e = {0};
-    struct fleet_end how = {.reason = NULL, .grace_ms = grace_ms};
+    struct fleet_termination how = {.reason = NULL, .grace_ms = grace_ms};
     if (!fleet_reaches(s->worker->fleet, vm) || !wait_for_turn(s, vm->class_name)) {
         return;
     }
-    if (fleet_end_vm(s->worker->fleet, vm, &how, &e) != 0) {
+    if (fleet_terminate_vm(s->worker->fleet, vm, &how, &e) != 0) {
         tell_failure(s, vm, &e);
         return;
     }
@@ -146,7 +146,7 @@ static void look_for_left(struct terminators *s, int64_t grace_ms)
     }
     for (size_t i = 0; i < n; i++) {
         if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS &&
-            !fleet_machine_unknown(s->worker->fleet, &vms[i])) {
+            !fleet_vm_id_unknown(s->worker->fleet, &vms[i])) {
             terminators_add(s, &vms[i]);
         }
     }

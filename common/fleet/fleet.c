@@ -101,12 +101,12 @@ static int delete_registration(struct fleet *f, const struct ledger_vm *vm, stru
 }
 
 static int move(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_state to,
-                const struct fleet_end *how, struct err *e)
+                const struct fleet_termination *how, struct err *e)
 {
     struct ledger_advance a = {.vm = vm->name, .to = to};
     if (to == VM_ENDING) {
         a.reason = how->reason;
-        a.seen = how->spare_if_busy ? vm : NULL;
+        a.seen = how->unless_busy ? vm : NULL;
     }
     return ledger_vm_advance(f->ledger, &a, NULL, e);
 }
@@ -146,16 +146,16 @@ static const char *machine_id(const struct vm_provider *p, const struct ledger_v
 
 /* Whether the provider may have been asked for a machine whose id nobody knows. It is asked only
  * after the registration was written to the row. */
-bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
+bool fleet_vm_id_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
     const struct vm_provider *p = fleet_provider(f, vm->class_name);
     bool asked = vm->registered_ms > 0 || vm->runner_id > 0 || vm->job_id > 0;
     return p != NULL && asked && machine_id(p, vm) == NULL;
 }
 
-int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
+int64_t fleet_slot_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
 {
-    if (!fleet_machine_unknown(f, vm)) {
+    if (!fleet_vm_id_unknown(f, vm)) {
         return 0;
     }
     /* A machine of this row was started before the row was `ending`. */
@@ -168,7 +168,7 @@ int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
 
 static int hold(const struct fleet *f, const struct ledger_vm *vm, struct err *e)
 {
-    if (!fleet_machine_unknown(f, vm)) {
+    if (!fleet_vm_id_unknown(f, vm)) {
         return 0;
     }
     return err_set(
@@ -176,7 +176,7 @@ static int hold(const struct fleet *f, const struct ledger_vm *vm, struct err *e
         "the launch of VM %s was never answered, so that a machine may run that nobody "
         "can name: its slot is held until the reaper's list of machines shows none that "
         "fits, or none is left that the provider lets live for so long (%lld s from now)",
-        vm->name, (long long)(fleet_hold_ms(f, vm) / 1000));
+        vm->name, (long long)(fleet_slot_hold_ms(f, vm) / 1000));
 }
 
 static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grace_ms, struct err *e)
@@ -197,26 +197,26 @@ static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grac
 
 /* The row becomes `ending`, if it is not. A machine in the caller's hand is ended even when its row
  * is gone already, as when the launch was taken over meanwhile: *no_row, and nobody else would. */
-static int begin_to_end(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
-                        bool *no_row, struct err *e)
+static int begin_to_end(struct fleet *f, const struct ledger_vm *vm,
+                        const struct fleet_termination *how, bool *no_row, struct err *e)
 {
     if (vm->state == VM_ENDING || move(f, vm, VM_ENDING, how, e) == 0) {
         return 0;
     }
-    *no_row = !how->spare_if_busy && vm->vm_id[0] != '\0' &&
+    *no_row = !how->unless_busy && vm->vm_id[0] != '\0' &&
               (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND);
     return *no_row ? 0 : -1;
 }
 
-int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
-                 struct err *e)
+int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
+                       const struct fleet_termination *how, struct err *e)
 {
     bool may_be_idle = vm->job_id == 0 && vm->state != VM_RESERVED;
     if (!fleet_reaches(f, vm)) {
         return err_set(e, ERR_NOT_FOUND, 0, "VM %s of class %s runs on host %s, out of reach here",
                        vm->name, vm->class_name, vm->host);
     }
-    if (how->spare_if_busy && check_idle(f, vm, may_be_idle, e) != 0) {
+    if (how->unless_busy && check_idle(f, vm, may_be_idle, e) != 0) {
         return -1;
     }
     bool no_row = false;
@@ -226,7 +226,7 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     if (!how->nothing_runs && hold(f, vm, e) != 0) {
         /* Without its registration the runner of such a machine gets no job. Once is enough. */
         struct err late = {0};
-        if (vm->state != VM_ENDING && !how->spare_if_busy && may_be_idle) {
+        if (vm->state != VM_ENDING && !how->unless_busy && may_be_idle) {
             (void)!delete_registration(f, vm, &late);
         }
         return -1;
@@ -234,7 +234,7 @@ int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet
     if (end_machine(f, vm, how->grace_ms, e) != 0) {
         return -1;
     }
-    if (!how->spare_if_busy && may_be_idle) {
+    if (!how->unless_busy && may_be_idle) {
         /* The machine is gone, so its slot must not wait for GitHub, which may call a dead runner
          * busy for minutes; what is left of the registration is the reaper's. */
         struct err late = {0};

@@ -40,44 +40,45 @@ struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name
  * another host. */
 bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm);
 
-struct fleet_end {
+struct fleet_termination {
     const char *reason; /* for the row and the timeline */
     int64_t grace_ms;   /* how long it may take to end by itself */
-    bool spare_if_busy; /* it may be alive: leave it alone unless the row is still as it was read;
+    bool unless_busy;   /* it may be alive: leave it alone unless the row is still as it was read;
                            delete the registration first, and leave the VM alone if GitHub says
                            busy, which its row then says, too */
     bool nothing_runs;  /* no machine of this row runs, for certain: the provider was not asked or
                            refused, or its list shows none that could be this one */
 };
 /* Moves the row to ending, ends the machine, moves the row to gone: the slot is free on success.
- * ERR_CONFLICT: its row moved on, or GitHub says that its runner is busy (only with spare_if_busy);
+ * ERR_CONFLICT: its row moved on, or GitHub says that its runner is busy (only with unless_busy);
  * nothing was ended.
- * Without spare_if_busy a machine whose id is in *vm is ended though its row is gone.
+ * Without unless_busy a machine whose id is in *vm is ended though its row is gone.
  * ERR_RETRY and others: the row stays `ending`, try again (not before retry_after_ms, if told). */
-MUST_CHECK int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm,
-                            const struct fleet_end *how, struct err *e);
+MUST_CHECK int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
+                                  const struct fleet_termination *how, struct err *e);
 
 /* --- the providers' rates, shared by all processes through the ledger --- */
 
 /* A turn to end one VM of that class, at `rate` (limits.terminate_rate) over all that its
- * provider's service counts together: *wait_ms 0: it is taken, call fleet_end_vm or vm_terminate
- * now; else nothing was taken, ask again then. fleet_end_vm takes no turn by itself, since its
+ * provider's service counts together: *wait_ms 0: it is taken, call fleet_terminate_vm or vm_terminate
+ * now; else nothing was taken, ask again then. fleet_terminate_vm takes no turn by itself, since its
  * caller may have to look once more after the wait. Reads of a service (describe, list) wait for
  * their turns by themselves, 5 s at most (then ERR_RETRY). When the service refuses a call as too
  * fast, its kind of call gets no turn for as long as the service said, but
  * no longer than its bucket takes to be full again, in any process. */
-MUST_CHECK int fleet_may_end(struct fleet *f, const char *class_name,
-                             const struct config_rate *rate, int64_t *wait_ms, struct err *e);
+MUST_CHECK int fleet_terminate_turn(struct fleet *f, const char *class_name,
+                                    const struct config_rate *rate, int64_t *wait_ms,
+                                    struct err *e);
 
 /* For the end of a program: reads that wait for their turn, now and later, do so no more. */
 void fleet_interrupt(struct fleet *f);
 
 /* Whether a machine may run for that row whose id nobody knows. No call is made. */
-bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm);
+bool fleet_vm_id_unknown(const struct fleet *f, const struct ledger_vm *vm);
 
 /* How long such a machine may yet be at work: until the row has been `ending` for the class's
  * max_duration and reaper.deadline_grace_period. 0: no longer, if the provider keeps its word,
  * or there is none. No call is made. */
-int64_t fleet_hold_ms(const struct fleet *f, const struct ledger_vm *vm);
+int64_t fleet_slot_hold_ms(const struct fleet *f, const struct ledger_vm *vm);
 
 #endif

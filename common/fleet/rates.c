@@ -51,8 +51,8 @@ static int take(const struct fleet_class *class, enum vm_call call, const struct
     return rc;
 }
 
-int fleet_may_end(struct fleet *f, const char *class_name, const struct config_rate *rate,
-                  int64_t *wait_ms, struct err *e)
+int fleet_terminate_turn(struct fleet *f, const char *class_name, const struct config_rate *rate,
+                         int64_t *wait_ms, struct err *e)
 {
     const struct fleet_class *class = fleet_class_find(f, class_name);
     if (class == NULL) {

@@ -171,9 +171,10 @@ const struct log_event log_events[] = {
      "job's state after it.",
      "Nothing."},
     {"job_not_found_on_github", "reaper", "warn",
-     "job_id, repository, class, error, error_class, error_code, again_ms, action",
+     "job_id, repository, class, error, error_class, error_code, next_check_ms, action",
      "GitHub does not know a job that waits in the ledger, or does not let Mayfly read it. No VM "
-     "is launched for it. It is checked again after `again_ms`, and given up when it is 49 hours "
+     "is launched for it. It is checked again after `next_check_ms`, and given up when it is 49 "
+     "hours "
      "old.",
      "If its run was deleted: nothing. Otherwise grant the App or token read access to the "
      "repository's Actions."},
@@ -200,7 +201,8 @@ const struct log_event log_events[] = {
      "The VM or the runner registration of a failed launch could not be removed at once.",
      "Nothing. The reaper removes it; `vm_terminate_failed` follows if it cannot."},
     {"launch_skipped", "worker", "info", "job_id, class, reason, demand, supply",
-     "A launch request needed no VM: its job is already over (`obsolete`), or as many VMs start or "
+     "A launch request needed no VM: its job has already ended (`obsolete`), or as many VMs start "
+     "or "
      "idle as jobs wait (`satisfied`).",
      "Nothing."},
     {"launch_stuck", "worker", "warn", "message_id, vm, step, action",
@@ -280,7 +282,7 @@ const struct log_event log_events[] = {
      "Nothing."},
     {"program_report_failed", "worker, reaper", "debug", "error, error_class, error_code",
      "The program could not update its entry in the ledger's list of running programs.",
-     "Nothing. Other events tell if the ledger is unavailable."},
+     "Nothing. Other events show whether the ledger is unavailable."},
     {"provider_throttled", "worker, reaper", "warn", "call, class, domain, pause_ms, action",
      "The VM provider refused a call because of its rate limit. All processes pause such calls for "
      "`pause_ms`.",
@@ -312,7 +314,7 @@ const struct log_event log_events[] = {
     {"record_format_read_failed", "worker, reaper", "debug", "error, error_class, error_code",
      "The program could not read from the ledger which record format to write. It keeps the "
      "current one.",
-     "Nothing. Other events tell if the ledger is unavailable."},
+     "Nothing. Other events show whether the ledger is unavailable."},
     {"redelivery_requested", "reaper", "info",
      "delivery_id, webhook_action, error, error_class, error_code",
      "GitHub did not show the content of a failed delivery (`error` says why), so it was asked to "
@@ -346,7 +348,7 @@ const struct log_event log_events[] = {
      "Nothing."},
     {"spool_message_dead_lettered", "ingress", "error",
      "key, error, error_class, error_code, action",
-     "The queue refuses one spooled delivery for good. It is kept in the spool file as a dead "
+     "The queue permanently refuses one spooled delivery. It is kept in the spool file as a dead "
      "letter. `key` is its job's id.",
      "Fix the cause in `error`, restart the ingress, which then accepts the delivery again, and "
      "redeliver it in the webhook's settings at GitHub."},

@@ -45,7 +45,7 @@ bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
     return f != NULL;
 }
 
-bool fleet_machine_unknown(const struct fleet *f, const struct ledger_vm *vm)
+bool fleet_vm_id_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
     (void)f;
     (void)vm;
@@ -57,8 +57,8 @@ bool vm_run_left_nothing(const struct err *e)
     return e->class != ERR_RETRY;
 }
 
-int fleet_may_end(struct fleet *f, const char *class_name, const struct config_rate *rate,
-                  int64_t *wait_ms, struct err *e)
+int fleet_terminate_turn(struct fleet *f, const char *class_name, const struct config_rate *rate,
+                         int64_t *wait_ms, struct err *e)
 {
     (void)f;
     (void)class_name;
@@ -68,8 +68,8 @@ int fleet_may_end(struct fleet *f, const char *class_name, const struct config_r
     return 0;
 }
 
-int fleet_end_vm(struct fleet *f, const struct ledger_vm *vm, const struct fleet_end *how,
-                 struct err *e)
+int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
+                       const struct fleet_termination *how, struct err *e)
 {
     struct ledger_advance to = {.vm = vm->name, .to = VM_GONE};
     (void)how;

@@ -158,9 +158,10 @@ static size_t terminated(const char *args)
 
 static int end(const struct ledger_vm *vm, bool spare, bool nothing_runs, struct err *e)
 {
-    struct fleet_end how = {.reason = "test", .spare_if_busy = spare, .nothing_runs = nothing_runs};
+    struct fleet_termination how = {
+        .reason = "test", .unless_busy = spare, .nothing_runs = nothing_runs};
     *e = (struct err){0};
-    return fleet_end_vm(script.fleet, vm, &how, e);
+    return fleet_terminate_vm(script.fleet, vm, &how, e);
 }
 
 static void end_known_machine_frees_the_slot(void **state)
@@ -192,7 +193,7 @@ static void end_unnamed_machine_of_this_host_is_ended_by_its_name(void **state)
     struct ledger_vm vm = row(VM_REGISTERED, "");
     assert_true(slice_to_cstr(SLICE("metal"), vm.class_name, sizeof vm.class_name));
     assert_true(slice_to_cstr(slice_of(fleet_host(script.fleet)), vm.host, sizeof vm.host));
-    assert_int_equal(fleet_hold_ms(script.fleet, &vm), 0);
+    assert_int_equal(fleet_slot_hold_ms(script.fleet, &vm), 0);
     assert_int_equal(end(&vm, false, false, &e), 0);
     assert_int_equal(terminated("class=metal id=" VM " grace_ms=0"), 1);
     assert_int_equal(row_state(), VM_GONE);
@@ -206,7 +207,7 @@ static void end_machine_nobody_can_name_keeps_the_slot(void **state)
     struct ledger_vm vm = row(VM_REGISTERED, "");
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
-    assert_int_equal(fleet_hold_ms(script.fleet, &vm), HOLD_MS);
+    assert_int_equal(fleet_slot_hold_ms(script.fleet, &vm), HOLD_MS);
     assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(terminated(NULL), 0);
     assert_int_equal(deletions(), 1); /* so that its runner gets no job */
@@ -219,10 +220,10 @@ static void end_held_row_stays_until_somebody_knows_that_none_runs(void **state)
     struct err e;
     struct ledger_vm vm = row(VM_ENDING, "");
     script.now_ms += HOLD_MS - 1;
-    assert_int_equal(fleet_hold_ms(script.fleet, &vm), 1);
+    assert_int_equal(fleet_slot_hold_ms(script.fleet, &vm), 1);
     script.now_ms += 1;
-    assert_int_equal(fleet_hold_ms(script.fleet, &vm), 0);
-    assert_true(fleet_machine_unknown(script.fleet, &vm));
+    assert_int_equal(fleet_slot_hold_ms(script.fleet, &vm), 0);
+    assert_true(fleet_vm_id_unknown(script.fleet, &vm));
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(row_state(), VM_ENDING);
@@ -251,7 +252,7 @@ static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)
     assert_int_equal(end(&refused, false, true, &e), 0);
     assert_int_equal(row_state(), VM_GONE);
     struct ledger_vm never_asked = row(VM_RESERVED, "");
-    assert_int_equal(fleet_hold_ms(script.fleet, &never_asked), 0);
+    assert_int_equal(fleet_slot_hold_ms(script.fleet, &never_asked), 0);
     assert_int_equal(end(&never_asked, true, false, &e), 0);
     assert_int_equal(row_state(), VM_GONE);
     assert_int_equal(deletions(), 1); /* of the refused one: this one was never registered */
@@ -354,7 +355,7 @@ static void end_of_an_unknown_class_is_told(void **state)
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     assert_true(slice_to_cstr(SLICE("other"), vm.class_name, sizeof vm.class_name));
-    assert_int_equal(fleet_hold_ms(script.fleet, &vm), 0);
+    assert_int_equal(fleet_slot_hold_ms(script.fleet, &vm), 0);
     assert_int_equal(end(&vm, false, false, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);
     assert_int_equal(row_state(), VM_LAUNCHED);
@@ -407,16 +408,16 @@ static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
     int64_t wait_ms = -1;
     const struct config_rate rate = {10, 4};
     for (int i = 0; i < 4; i++) {
-        MUST(fleet_may_end(script.fleet, "arm", &rate, &wait_ms, &e));
+        MUST(fleet_terminate_turn(script.fleet, "arm", &rate, &wait_ms, &e));
         assert_int_equal(wait_ms, 0);
     }
-    MUST(fleet_may_end(script.fleet, "big", &rate, &wait_ms, &e));
+    MUST(fleet_terminate_turn(script.fleet, "big", &rate, &wait_ms, &e));
     assert_int_equal(wait_ms, 100);
     assert_int_equal(
         calls_count("ledger_rate_take", "name=terminate/lambda/r/1 per_second=10 burst=4 cost=1"),
         5);
-    must_fail(fleet_may_end(script.fleet, "other", &rate, &wait_ms, &e), &e, ERR_NOT_FOUND);
-    MUST(fleet_may_end(script.fleet, "metal", &rate, &wait_ms, &e));
+    must_fail(fleet_terminate_turn(script.fleet, "other", &rate, &wait_ms, &e), &e, ERR_NOT_FOUND);
+    MUST(fleet_terminate_turn(script.fleet, "metal", &rate, &wait_ms, &e));
     assert_int_equal(wait_ms, 0);
     assert_int_equal(calls_count("ledger_rate_take", "name=terminate/host/"), 1);
     assert_int_equal(calls_count("ledger_rate_take", fleet_host(script.fleet)), 1);

@@ -396,7 +396,7 @@ static void new_holder_of_the_lease_begins_at_the_mark(void **state)
     world_give_leases_back();
     int before = world_puts();
     sweep(&reaper);
-    /* Its own reading is dropped: it would have gone on with what is long done. */
+    /* Its own pass is dropped: it would continue with stale data. */
     assert_int_equal(reaper.walk.fence, reaper.fleet_signs.fence);
     assert_int_equal(reaper.walk.until_ms, world_mark() - 2 * MINUTE_MS);
     assert_true(world_puts() > before);

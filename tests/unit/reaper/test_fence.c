@@ -58,7 +58,7 @@ static void takes_most_of_its_time(void)
     world_pass(LEASE_MS * 3 / 4);
 }
 
-/* Since the lease was asked for. */
+/* Since the lease was requested. */
 static void is_suspended_for_two_thirds(void)
 {
     world.boot_extra_ms = LEASE_MS * 2 / 3 - (world.now_ms - WORLD_BEGAN_MS);
@@ -89,7 +89,7 @@ static void reaper_frozen_between_two_ends_does_not_act_on_its_old_lease(void **
     assert_int_equal(world_ended(), 1);
 }
 
-static void reaper_on_a_suspended_machine_does_not_act_on_its_old_lease(void **state)
+static void reaper_on_a_suspended_vm_does_not_act_on_its_old_lease(void **state)
 {
     (void)state;
     add_overdue(3);
@@ -149,7 +149,7 @@ static void lease_is_renewed_when_less_than_a_third_is_left(void **state)
     assert_int_equal(lease_calls_with(is_suspended_for_a_little_more), untouched + 1);
 }
 
-/* It was asked about the lease and did not answer: what is left of the time is not used up. */
+/* The ledger was asked for the lease and failed: the remaining time is not used up. */
 static void reaper_acts_no_more_once_the_ledger_does_not_renew_its_lease(void **state)
 {
     (void)state;
@@ -173,7 +173,7 @@ static void quick_sweep_asks_for_each_lease_once(void **state)
 static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep(&reaper);
     world_pass(10);
     size_t before = calls_count("ledger_lease", NULL);
@@ -183,7 +183,7 @@ static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **sta
     assert_int_equal(calls_count("ledger_lease", NULL) - before, 2 + 2);
 }
 
-static void host_without_machines_has_no_lease(void **state)
+static void host_without_vms_has_no_lease(void **state)
 {
     (void)state;
     world_end();
@@ -197,7 +197,7 @@ static void host_without_machines_has_no_lease(void **state)
 static void stray_is_not_ended_after_a_freeze(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     world_happens("vm_describe", NULL, 1, is_frozen_and_replaced);
     sweep(&reaper);
     world_pass(10);
@@ -218,7 +218,7 @@ static void record_is_not_deleted_after_a_freeze(void **state)
     }
     assert_int_equal(calls_count("github_get_runner", NULL), 1);
     assert_int_equal(calls_count("ledger_vm_get", NULL),
-                     2 + 1); /* the rest of the list is not looked at */
+                     2 + 1); /* the rest of the list is not checked */
     assert_int_equal(scripted_github.deleted, 0);
 }
 
@@ -244,7 +244,7 @@ static void delivery_is_not_put_after_a_freeze(void **state)
     assert_int_equal(world_mark(), 0);
 }
 
-/* The page is read and has nothing to recover; what was read is the next holder's to note. */
+/* The page is read and has nothing to recover; the next holder records how far the log was read. */
 static void mark_is_not_moved_after_a_freeze(void **state)
 {
     (void)state;
@@ -331,14 +331,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(reaper_frozen_between_two_ends_does_not_act_on_its_old_lease),
-        CASE(reaper_on_a_suspended_machine_does_not_act_on_its_old_lease),
+        CASE(reaper_on_a_suspended_vm_does_not_act_on_its_old_lease),
         CASE(reaper_frozen_without_a_successor_goes_on),
         CASE(reaper_whose_lease_was_anothers_meanwhile_begins_anew),
         CASE(lease_is_renewed_when_less_than_a_third_is_left),
         CASE(reaper_acts_no_more_once_the_ledger_does_not_renew_its_lease),
         CASE(quick_sweep_asks_for_each_lease_once),
         CASE(lease_is_renewed_between_tasks_when_a_third_of_it_is_over),
-        CASE(host_without_machines_has_no_lease),
+        CASE(host_without_vms_has_no_lease),
         CASE(stray_is_not_ended_after_a_freeze),
         CASE(record_is_not_deleted_after_a_freeze),
         CASE(job_is_not_asked_for_again_after_a_freeze),

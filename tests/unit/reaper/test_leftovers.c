@@ -1,14 +1,13 @@
 /*
- * What is left over: registrations without a VM, what ended machines left on their host, old rows;
- * and a fleet whose rows come in several pages.
+ * Leftovers: registrations without a VM, files of ended VMs on their host, old rows; and
  */
 #include "tests/unit/reaper/world.h"
 
 const char world_config[] = WORLD_TWO_CLASSES;
 
-/* The row that every test is about, and the machine that goes with it. */
+/* The row that every test is about, and its VM in the provider's list. */
 static struct ledger_vm *vm;
-static struct vm_info *machine;
+static struct vm_info *listed;
 
 static void runner_comes_online(void)
 {
@@ -42,9 +41,9 @@ static void registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not(
     sweep_times(3);
     world_assert_nothing_ended();
     world_move(vm, VM_GONE);
-    machine = &scripted_vms.list[0].info;
-    machine->state = VM_RUN_ENDED;
-    machine->ended_ms = clock_wall_ms();
+    listed = &scripted_vms.list[0].info;
+    listed->state = VM_RUN_ENDED;
+    listed->ended_ms = clock_wall_ms();
     sweep_times(2);
     assert_int_equal(scripted_github.deleted, 1);
 }
@@ -79,7 +78,7 @@ static void lease_is_not_renewed(void)
     world_fail("ledger_lease", NULL, ERR_RETRY);
 }
 
-/* The second registration was not looked at in the reading that was cut short. */
+/* The interrupted scan did not reach the second registration. */
 static void reading_that_is_cut_short_forgets_nothing(void **state)
 {
     (void)state;
@@ -96,12 +95,12 @@ static void reading_that_is_cut_short_forgets_nothing(void **state)
 
 /* --- what is old --- */
 
-static void ended_machines_are_forgotten_by_their_id_when_their_end_is_old(void **state)
+static void ended_vms_are_forgotten_by_their_id_when_their_end_is_old(void **state)
 {
     (void)state;
-    machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
-    machine->started_ms = clock_wall_ms() - 100 * HOUR_MS; /* a long life */
-    machine->ended_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
+    listed = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
+    listed->started_ms = clock_wall_ms() - 100 * HOUR_MS; /* a long life */
+    listed->ended_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
     sweep(&reaper);
     assert_int_equal(calls_done("vm_forget", NULL), 0);
     world_pass(1);
@@ -110,11 +109,11 @@ static void ended_machines_are_forgotten_by_their_id_when_their_end_is_old(void 
     assert_string_equal(calls_args("vm_forget", NULL, 1), "class=small id=id-mf-c28ee50a-t-a");
 }
 
-static void machine_whose_end_nobody_saw_is_as_old_as_its_start(void **state)
+static void vm_whose_end_nobody_saw_is_as_old_as_its_start(void **state)
 {
     (void)state;
-    machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
-    machine->started_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
+    listed = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
+    listed->started_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
     sweep(&reaper);
     assert_int_equal(calls_done("vm_forget", NULL), 0);
     world_pass(1);
@@ -161,8 +160,8 @@ static void tasks_of_the_fleet_rest_without_its_lease(void **state)
 static void what_each_task_did_is_counted_as_its_own(void **state)
 {
     (void)state;
-    const char *const tasks[] = {"deadlines", "endings", "machines", "unnamed",
-                                 "strays",    "records", "vm_logs",  "counts"};
+    const char *const tasks[] = {"deadlines", "terminations",  "vms",     "unconfirmed_launches",
+                                 "orphans",   "stale_runners", "vm_logs", "counters"};
     int64_t before[COUNT_OF(tasks)];
     for (size_t i = 0; i < COUNT_OF(tasks); i++) {
         before[i] = world_task_done(tasks[i]);
@@ -170,10 +169,9 @@ static void what_each_task_did_is_counted_as_its_own(void **state)
     (void)world_add_running("mf-c28ee50a-t-late", VM_BUSY, 2 * HOUR_MS);
     (void)world_add_vm("mf-c28ee50a-t-ending", VM_ENDING, 21 * SECOND_MS);
     (void)world_add_vm("mf-c28ee50a-t-vanished", VM_BUSY, SECOND_MS);
-    (void)world_add_unanswered("mf-c28ee50a-t-unnamed", HOUR_MS);
-    (void)world_add_machine("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
-    world_add_machine("mf-c28ee50a-t-ended", VM_RUN_ENDED)->ended_ms =
-        clock_wall_ms() - 6 * HOUR_MS;
+    (void)world_add_unanswered("mf-c28ee50a-t-noid", HOUR_MS);
+    (void)world_list_vm("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
+    world_list_vm("mf-c28ee50a-t-ended", VM_RUN_ENDED)->ended_ms = clock_wall_ms() - 6 * HOUR_MS;
     (void)scripted_github_add_runner("mf-c28ee50a-t-stale", false, false);
     scripted_github.runners[0].id = 4711;
     sweep_times(2);
@@ -187,11 +185,11 @@ static void what_each_task_did_is_counted_as_its_own(void **state)
 static void task_that_fails_is_counted_and_ends_no_other(void **state)
 {
     (void)state;
-    int64_t before = world_task_errors("records");
+    int64_t before = world_task_errors("stale_runners");
     (void)world_add_vm("mf-c28ee50a-t-late", VM_BUSY, 2 * HOUR_MS);
     world_fail("github_list_runners", NULL, ERR_RETRY);
     sweep_times(1);
-    assert_int_equal(world_task_errors("records") - before, 1);
+    assert_int_equal(world_task_errors("stale_runners") - before, 1);
     assert_int_equal(world_task_errors("deadlines"), 0);
     assert_int_equal(world_ended(), 1);
     assert_tidied_before(clock_wall_ms() - 10 - 7 * HOUR_MS);
@@ -221,8 +219,8 @@ int main(void)
         CASE(registration_is_kept_while_the_ledger_does_not_tell),
         CASE(registration_whose_runner_comes_up_at_the_second_look_is_kept),
         CASE(reading_that_is_cut_short_forgets_nothing),
-        CASE(ended_machines_are_forgotten_by_their_id_when_their_end_is_old),
-        CASE(machine_whose_end_nobody_saw_is_as_old_as_its_start),
+        CASE(ended_vms_are_forgotten_by_their_id_when_their_end_is_old),
+        CASE(vm_whose_end_nobody_saw_is_as_old_as_its_start),
         CASE(rows_are_tidied_after_their_own_time),
         CASE(tasks_of_the_fleet_rest_without_its_lease),
         CASE(what_each_task_did_is_counted_as_its_own),

@@ -1,14 +1,14 @@
 /*
- * What a sweep must not act upon: another host's VMs, another class's machines, and whatever
+ * What a sweep must not act upon: another host's VMs, another class's VMs, and whatever
  * changed between the first look and the one right before the act.
  */
 #include "tests/unit/reaper/world.h"
 
 const char world_config[] = WORLD_TWO_CLASSES;
 
-/* The row that every test is about, and the machine that goes with it. */
+/* The row that every test is about, and its VM in the provider's list. */
 static struct ledger_vm *vm;
-static struct vm_info *machine;
+static struct vm_info *listed;
 
 static void row_becomes_busy(void)
 {
@@ -30,9 +30,9 @@ static void row_learns_its_machine(void)
     memcpy(vm->vm_id, "id-late", 8);
 }
 
-static void machine_ends(void)
+static void vm_ends(void)
 {
-    machine->state = VM_RUN_ENDED;
+    listed->state = VM_RUN_ENDED;
 }
 
 /* --- whose it is --- */
@@ -57,7 +57,7 @@ static void vm_of_an_unknown_class_is_left_alone(void **state)
     world_assert_nothing_ended();
 }
 
-/* The fleet's lease is another's, and this host's is ours; then the other way round. */
+/* Another reaper holds the fleet's lease, and this one the host's; then the other way round. */
 static void each_lease_lets_touch_its_own_alone(void **state)
 {
     (void)state;
@@ -69,7 +69,7 @@ static void each_lease_lets_touch_its_own_alone(void **state)
     assert_int_equal(here->state, VM_GONE);
     assert_int_equal(anywhere->state, VM_BUSY);
     assert_int_equal(calls_count("ledger_rate_take", "terminate/"),
-                     1); /* nor is a turn taken for it */
+                     1); /* nor is a rate token taken for it */
     world_move(here, VM_BUSY);
     world_give_leases_back();
     world_take_lease(world_host_lease());
@@ -85,7 +85,7 @@ static void machines_are_looked_for_at_the_provider_of_their_class(void **state)
     (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     (void)world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, SECOND_MS);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     (void)world_add_large_machine("mf-c28ee50a-t-b", VM_RUN_RUNNING);
     sweep_times(3);
     world_assert_nothing_ended();
@@ -107,7 +107,7 @@ static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void 
     assert_string_equal(large->end_reason, "the VM ended: the provider no longer knows the VM");
 }
 
-/* --- deadlines and endings --- */
+/* --- deadlines and terminations --- */
 
 static void deadline_of_the_row_comes_before_its_classs(void **state)
 {
@@ -140,7 +140,7 @@ static void fresh_ending_is_left_to_whoever_ends_it(void **state)
 {
     (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 20 * SECOND_MS); /* terminate_timeout */
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep(&reaper);
     world_assert_nothing_ended();
     assert_int_equal(calls_count("ledger_vm_get", NULL), 0);
@@ -153,7 +153,7 @@ static void row_that_is_not_ending_has_no_end_to_finish(void **state)
 {
     (void)state;
     world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS)->ending_ms = 0;
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(3);
     world_assert_nothing_ended();
     assert_int_equal(calls_count("ledger_vm_get", NULL), 0);
@@ -177,14 +177,14 @@ static void ledger_that_fails_at_the_second_look_ends_the_task(void **state)
     world_assert_nothing_ended();
 }
 
-/* --- rows and machines --- */
+/* --- rows and VMs --- */
 
-static void vanished_machine_is_not_ended_while_its_provider_does_not_tell(void **state)
+static void vanished_vm_is_not_ended_while_its_provider_does_not_tell(void **state)
 {
     (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     sweep_times(1);
-    world_fail("vm_describe", NULL, ERR_RETRY); /* no word is no proof */
+    world_fail("vm_describe", NULL, ERR_RETRY); /* no response is no proof */
     sweep_times(1);
     assert_int_equal(calls_count("vm_describe", NULL), 1);
     world_fail("vm_describe", NULL, ERR_THROTTLED);
@@ -197,10 +197,10 @@ static void vanished_machine_is_not_ended_while_its_provider_does_not_tell(void 
 
 static void reappears(void)
 {
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
 }
 
-static void machine_that_is_described_as_running_is_not_ended(void **state)
+static void vm_that_is_described_as_running_is_not_ended(void **state)
 {
     (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
@@ -213,15 +213,15 @@ static void machine_that_is_described_as_running_is_not_ended(void **state)
 
 static void runs_again(void)
 {
-    machine->state = VM_RUN_RUNNING;
+    listed->state = VM_RUN_RUNNING;
 }
 
-static void machine_listed_as_ended_is_described_before_its_row_ends(void **state)
+static void vm_listed_as_ended_is_described_before_its_row_ends(void **state)
 {
     (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
-    machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
-    machine->ended_ms = clock_wall_ms();
+    listed = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
+    listed->ended_ms = clock_wall_ms();
     world_happens("vm_describe", NULL, 1, runs_again);
     sweep_times(2);
     assert_int_equal(calls_count("vm_describe", NULL), 1);
@@ -258,7 +258,8 @@ static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void 
     assert_int_equal(reaper.host_signs.count, 0);
     sweep_times(2);
     assert_int_equal(calls_count("github_delete_runner", NULL), 1);
-    assert_int_equal(vm->state, VM_BUSY); /* what GitHub said is in the row, and not asked again */
+    assert_int_equal(vm->state, VM_BUSY); /* what GitHub reported is in the row, and is not
+                                           * requested again */
     assert_int_equal(calls_count("vm_terminate", NULL), 0);
 }
 
@@ -286,7 +287,7 @@ static void runner_that_github_does_not_tell_of_is_not_missing(void **state)
     sweep_times(3);
     assert_int_equal(calls_count("github_get_runner", NULL), 3);
     world_assert_nothing_ended();
-    /* An answer that fails in between takes nothing back. */
+    /* A response that fails in between reverts nothing. */
     world_heal();
     sweep_times(1);
     world_fail("github_get_runner", NULL, ERR_RETRY);
@@ -322,12 +323,12 @@ static void silent_vm_whose_row_moves_at_the_second_look_lives(void **state)
     world_assert_nothing_ended();
 }
 
-/* --- machines without a row, rows without a machine --- */
+/* --- VMs without a row, rows without a VM --- */
 
 static void orphan_is_ended_by_its_id_at_its_provider(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     world_assert_nothing_ended(); /* that is one sign */
     sweep_times(2);
@@ -354,10 +355,10 @@ static void gets_a_row_that_ends(void)
 static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state)
 {
     (void)state;
-    void (*const events[])(void) = {gets_a_row, gets_a_row_that_ends, machine_ends};
+    void (*const events[])(void) = {gets_a_row, gets_a_row_that_ends, vm_ends};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         world_anew();
-        machine = world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+        listed = world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
         world_happens("vm_describe", NULL, 1, events[i]);
         sweep_times(2);
         assert_int_equal(calls_count("vm_describe", NULL), 1);
@@ -381,7 +382,7 @@ static void orphan_is_left_alone_when_a_second_look_fails(void **state)
         const char *with;
     } looks[] = {
         {"vm_describe", NULL}, {"ledger_vm_get", NULL}, {"ledger_rate_take", "terminate/"}};
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     for (size_t i = 0; i < COUNT_OF(looks); i++) {
         size_t before = calls_count(looks[i].function, looks[i].with);
@@ -393,7 +394,7 @@ static void orphan_is_left_alone_when_a_second_look_fails(void **state)
     }
 }
 
-static void unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kept(void **state)
+static void unconfirmed_launch_that_learns_its_vm_at_the_second_look_is_kept(void **state)
 {
     (void)state;
     void (*const events[])(void) = {row_learns_its_machine, row_becomes_busy, row_is_gone};
@@ -407,7 +408,7 @@ static void unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kep
     }
 }
 
-static void unconfirmed_launch_that_no_machine_fits_ends_as_one_that_runs_nothing(void **state)
+static void unconfirmed_launch_that_no_vm_fits_ends_as_one_that_runs_nothing(void **state)
 {
     (void)state;
     (void)world_add_unanswered("mf-c28ee50a-t-a", HOUR_MS);
@@ -434,9 +435,9 @@ int main(void)
         CASE(row_that_is_not_ending_has_no_end_to_finish),
         CASE(ending_that_was_finished_meanwhile_is_not_ended_again),
         CASE(ledger_that_fails_at_the_second_look_ends_the_task),
-        CASE(vanished_machine_is_not_ended_while_its_provider_does_not_tell),
-        CASE(machine_that_is_described_as_running_is_not_ended),
-        CASE(machine_listed_as_ended_is_described_before_its_row_ends),
+        CASE(vanished_vm_is_not_ended_while_its_provider_does_not_tell),
+        CASE(vm_that_is_described_as_running_is_not_ended),
+        CASE(vm_listed_as_ended_is_described_before_its_row_ends),
         CASE(unfinished_launch_that_goes_on_at_the_second_look_lives),
         CASE(unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease),
         CASE(runner_that_may_yet_come_up_is_waited_for),
@@ -447,8 +448,8 @@ int main(void)
         CASE(orphan_that_gets_a_row_or_ends_at_the_second_look_lives),
         CASE(orphan_of_a_row_that_is_gone_ends),
         CASE(orphan_is_left_alone_when_a_second_look_fails),
-        CASE(unconfirmed_launch_that_learns_its_machine_at_the_second_look_is_kept),
-        CASE(unconfirmed_launch_that_no_machine_fits_ends_as_one_that_runs_nothing),
+        CASE(unconfirmed_launch_that_learns_its_vm_at_the_second_look_is_kept),
+        CASE(unconfirmed_launch_that_no_vm_fits_ends_as_one_that_runs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@ static struct ledger_job *add_large_job(int64_t id)
 /* Counters are the process's: what one grew by. */
 static int64_t failures(void)
 {
-    return world_task_errors("balance");
+    return world_task_errors("relaunch");
 }
 
 /* --- the message --- */
@@ -242,7 +242,7 @@ static void add_unknown_jobs(int64_t first, int64_t last)
     }
 }
 
-/* A sweep, and how often it asked about a job. */
+/* A sweep, and how many jobs it checked at GitHub. */
 static size_t sweep_asks(void)
 {
     size_t before = calls_count("github_get_job", NULL);
@@ -271,8 +271,8 @@ static void of_many_unknown_jobs_a_sweep_asks_about_ten_and_the_next_goes_on(voi
     assert_int_equal(world_puts(), 1);
 }
 
-/* 65 jobs that GitHub does not know, and room to remember 64: the one that would be asked about
- * first makes room, not one that was put off for longer. */
+/* 65 jobs that GitHub does not know, and space to remember 64: the one that is due first is
+ * replaced, not one with a longer delay. */
 static void of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten(void **state)
 {
     (void)state;

@@ -13,12 +13,12 @@
 
 static const struct sign_of orphan = {SIGN_ORPHAN_VM, "small", "vm-1"};
 
-/* Sees the orphan in a sweep of its own, whose look is complete. */
+/* Sees the orphan in a sweep of its own, whose scan is complete. */
 static bool see_in_a_sweep(struct signs *t, int64_t now_ms)
 {
     signs_begin(t, 1);
     bool confirmed = signs_see(t, &orphan, now_ms, CONFIRM_MS);
-    signs_look_ended(t, orphan.kind, orphan.source);
+    signs_scan_ended(t, orphan.kind, orphan.source);
     return confirmed;
 }
 
@@ -51,11 +51,11 @@ static void sign_that_a_complete_look_did_not_see_is_forgotten(void **state)
     (void)state;
     assert_false(see_in_a_sweep(&t, 5000));
     signs_begin(&t, 1);
-    signs_look_ended(&t, SIGN_ORPHAN_VM, "large");   /* other machines */
-    signs_look_ended(&t, SIGN_VM_VANISHED, "small"); /* something else about these */
+    signs_scan_ended(&t, SIGN_ORPHAN_VM, "large");   /* other VMs */
+    signs_scan_ended(&t, SIGN_VM_VANISHED, "small"); /* something else about these */
     assert_true(see_in_a_sweep(&t, 5000 + CONFIRM_MS));
     signs_begin(&t, 1);
-    signs_look_ended(&t, SIGN_ORPHAN_VM, "small");
+    signs_scan_ended(&t, SIGN_ORPHAN_VM, "small");
     assert_false(see_in_a_sweep(&t, 5000 + 2 * CONFIRM_MS));
     signs_fini(&t);
 }
@@ -67,10 +67,10 @@ static void look_that_cannot_tell_neither_confirms_nor_forgets(void **state)
     signs_begin(&t, 1);
     signs_unsure(&t, &orphan); /* nor does it enter what was never seen */
     assert_false(see_in_a_sweep(&t, 5000 + CONFIRM_MS));
-    signs_begin(&t, 1); /* this one did not look at all */
+    signs_begin(&t, 1); /* this one did not scan */
     signs_begin(&t, 1);
     signs_unsure(&t, &orphan);
-    signs_look_ended(&t, SIGN_ORPHAN_VM, "small");
+    signs_scan_ended(&t, SIGN_ORPHAN_VM, "small");
     assert_true(see_in_a_sweep(&t, 5000 + 2 * CONFIRM_MS));
     signs_fini(&t);
 }
@@ -125,7 +125,7 @@ static void full_table_keeps_what_it_has_and_takes_new_signs_for_stale_ones(void
     for (int i = 1; i < SIGNS_MAX; i++) {
         assert_true(see_number(&t, i, 5000 + SIGNS_MAX + CONFIRM_MS));
     }
-    /* The first one was seen at 5000 and not since: it makes room, one millisecond later only. */
+    /* The first one was seen at 5000 and not since: it is replaced, one millisecond later only. */
     signs_begin(&t, 1);
     assert_false(see_number(&t, SIGNS_MAX, 5000 + 2 * CONFIRM_MS - 1));
     assert_false(see_number(&t, SIGNS_MAX + 1, 5000 + 2 * CONFIRM_MS));
@@ -157,13 +157,13 @@ static int tear_down_two(void **state)
     return world_tear_down(state);
 }
 
-/* Everything that ends upon two signs, but for machines that cannot tell their name. */
+/* Every termination that needs two signs, except of VMs without names. */
 static void add_all_that_is_due(void)
 {
     (void)world_add_vm("mf-c28ee50a-t-vanished", VM_BUSY, SECOND_MS);
     (void)world_add_vm("mf-c28ee50a-t-unfinished", VM_RESERVED, 3600 * SECOND_MS);
     (void)world_add_running("mf-c28ee50a-t-offline", VM_LAUNCHED, 600 * SECOND_MS);
-    (void)world_add_machine("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
     (void)scripted_github_add_runner("mf-c28ee50a-t-stale", false, false);
     scripted_github.runners[0].id = 77; /* no row's */
 }
@@ -276,7 +276,7 @@ static void reaper_that_held_the_lease_before_starts_anew(void **state)
     assert_int_equal(ended(), 5);
 }
 
-/* Each of the five is due again; the sweep in between could not look, in each of the ways. */
+/* Each of the five is due again; the sweep in between could not scan, in each of the ways. */
 static void sweep_that_could_not_look_neither_confirms_nor_forgets(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* Jobs that wait beside machines that idle: GitHub is asked, rarely and about few, and believed. */
+/* Jobs that wait although runners idle: GitHub is asked, rarely and about few, and the ledger
+ * follows. */
 #include "tests/unit/reaper/world.h"
 
 #define PATIENCE_MS MINUTE_MS /* reaper.relaunch_after */
@@ -33,11 +34,12 @@ static void job_that_does_wait_is_told_and_stays(void **state)
     sweep(&reaper);
     assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
     assert_int_equal(calls_count("ledger_log_event", NULL), 1);
-    assert_int_equal(calls_count("ledger_log_event", "job=42 vm= what=untaken "), 1);
+    assert_int_equal(calls_count("ledger_log_event", "job=42 vm= what=stuck_with_idle_runners "),
+                     1);
     assert_int_equal(world_puts(), 0);
 }
 
-static void machine_that_is_young_busy_or_of_another_scope_contradicts_nothing(void **state)
+static void vm_that_is_young_busy_or_of_another_scope_contradicts_nothing(void **state)
 {
     (void)state;
     (void)world_add_job(42, "completed");
@@ -76,7 +78,7 @@ static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
     assert_int_equal(calls_count("github_get_job", NULL), 40);
 }
 
-/* Deleted, or not to be read: asked about rarely, and over when GitHub would have cancelled it. */
+/* Deleted, or not readable: checked rarely, and cancelled when GitHub would have cancelled it. */
 static void job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_ends_after_days(
     void **state)
 {
@@ -116,7 +118,7 @@ static void job_that_github_knows_again_is_launched_for(void **state)
     assert_int_equal(world_puts(), 1);
 }
 
-/* Of two classes one is patient and one is not: the look comes as often as the impatient one's. */
+/* Two classes with different relaunch_after: the task runs as often as the shorter one requires. */
 static void look_comes_once_in_the_shortest_patience(void **state)
 {
     (void)state;
@@ -141,7 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(job_whose_end_was_lost_is_settled_although_supply_covers_it),
         CASE(job_that_does_wait_is_told_and_stays),
-        CASE(machine_that_is_young_busy_or_of_another_scope_contradicts_nothing),
+        CASE(vm_that_is_young_busy_or_of_another_scope_contradicts_nothing),
         CASE(job_that_waits_for_less_than_its_patience_is_left_alone),
         CASE(github_is_asked_once_in_a_patience_and_about_twenty),
         CASE(job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_ends_after_days),

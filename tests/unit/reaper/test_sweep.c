@@ -18,11 +18,11 @@ static void vm_before_its_deadline_and_healthy_stays(void **state)
     assert_int_equal(vm->state, VM_BUSY);
 }
 
-static void vm_whose_machine_ended_goes_at_once(void **state)
+static void vm_whose_vm_ended_goes_at_once(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 1000);
-    struct vm_info *m = world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
+    struct vm_info *m = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
     memcpy(m->reason, "idle-timeout", 13);
     m->ended_ms = clock_wall_ms();
     sweep_times(1);
@@ -30,7 +30,7 @@ static void vm_whose_machine_ended_goes_at_once(void **state)
     assert_non_null(strstr(vm->end_reason, "idle-timeout"));
 }
 
-static void vm_whose_machine_vanished_needs_two_sweeps(void **state)
+static void vm_whose_vm_vanished_needs_two_sweeps(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
@@ -81,7 +81,7 @@ static void vm_is_not_judged_while_the_provider_is_silent(void **state)
     assert_int_equal(vm->state, VM_BUSY);
 }
 
-/* A sweep that could not look says nothing about what the one before it saw. */
+/* A sweep whose scan failed says nothing about what the one before it saw. */
 static void sign_is_kept_while_the_provider_is_silent(void **state)
 {
     (void)state;
@@ -100,7 +100,7 @@ static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
-    struct vm_info *m = world_add_machine("mf-c28ee50a-t-a", VM_RUN_RUNNING);
+    struct vm_info *m = world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     m->id[0] = '\0'; /* vanished once more */
     sweep_times(1);
@@ -156,7 +156,7 @@ static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
-    (void)world_add_machine("mf-c28ee50a-t-a", VM_RUN_ENDED);
+    (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
     sweep_times(1);
     assert_int_equal(vm->state, VM_GONE);
     assert_int_equal(calls_count("vm_terminate", NULL), 1);
@@ -165,7 +165,7 @@ static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
 static void stray_whose_row_appears_stays(void **state)
 {
     (void)state;
-    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep_times(1);
     (void)world_add_vm("mf-c28ee50a-t-x", VM_LAUNCHED, 1000);
     sweep_times(3);
@@ -303,7 +303,7 @@ static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
     (void)state;
     (void)world_add_job(42, "queued");
     world_fail("queue_find", NULL,
-               ERR_RETRY); /* it could, and is only away: then nothing is doubled */
+               ERR_RETRY); /* it could, but is unavailable: then nothing is doubled */
     sweep_times(1);
     assert_int_equal(world_puts(), 0);
     world_heal();
@@ -391,19 +391,19 @@ static void reaper_without_the_lease_touches_nothing(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
-    (void)world_add_machine("mf-c28ee50a-t-x", VM_RUN_RUNNING);
+    (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     world_take_leases();
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
     assert_int_equal(calls_done("vm_terminate", NULL), 0);
 }
 
-static void machine_that_only_starts_is_not_forgotten(void **state)
+static void vm_that_only_starts_is_not_forgotten(void **state)
 {
     (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, 1000);
-    (void)world_add_machine("mf-c28ee50a-t-a",
-                            VM_RUN_ENDED); /* no times yet: its record is being written */
+    (void)world_list_vm("mf-c28ee50a-t-a",
+                        VM_RUN_ENDED); /* no times yet: its record is being written */
     sweep_times(1);
     assert_int_equal(calls_done("vm_forget", NULL), 0);
 }
@@ -416,7 +416,7 @@ static void counts_are_recounted_now_and_then(void **state)
     world_pass(11 * 60 * 1000);
     world.repair_suspects = 1;
     sweep_times(2);
-    world_pass(61 * 1000); /* what looked wrong is looked at again soon */
+    world_pass(61 * 1000); /* a suspected counter is checked again soon */
     world.repair_suspects = 0;
     sweep_times(2);
     world_pass(61 * 1000);
@@ -439,8 +439,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(vm_before_its_deadline_and_healthy_stays),
-        CASE(vm_whose_machine_ended_goes_at_once),
-        CASE(vm_whose_machine_vanished_needs_two_sweeps),
+        CASE(vm_whose_vm_ended_goes_at_once),
+        CASE(vm_whose_vm_vanished_needs_two_sweeps),
         CASE(signs_count_although_the_fleet_is_swept_in_between),
         CASE(signs_of_the_fleet_count_although_hosts_are_swept_in_between),
         CASE(vm_is_not_judged_while_the_provider_is_silent),
@@ -467,7 +467,7 @@ int main(void)
         CASE(balance_asks_for_none_in_the_place_of_one_that_is_over),
         CASE(balance_asks_for_the_overdue_where_scopes_share_a_class),
         CASE(reaper_without_the_lease_touches_nothing),
-        CASE(machine_that_only_starts_is_not_forgotten),
+        CASE(vm_that_only_starts_is_not_forgotten),
         CASE(counts_are_recounted_now_and_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

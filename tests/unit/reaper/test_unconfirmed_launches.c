@@ -1,6 +1,6 @@
 /*
- * Launches whose answer was lost, where machines tell no name: no machine of theirs is ended while
- * it may be at work, none is left alone for ever, and no slot is given away while one runs.
+ * Launches whose response was lost, with VMs that carry no name: no VM of theirs is terminated
+ * while it may run, none is kept forever, and no slot is released while one runs.
  */
 #include "tests/unit/reaper/world.h"
 
@@ -22,7 +22,7 @@ static struct vm_info *add_unnamed(const char *id, int64_t age_ms)
     return m;
 }
 
-static void machine_that_may_be_a_launchs_is_left_alone(void **state)
+static void vm_that_may_be_a_launchs_is_left_alone(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_REGISTERED, 20 * SECOND_MS);
@@ -36,7 +36,7 @@ static void machine_that_may_be_a_launchs_is_left_alone(void **state)
     assert_int_equal(calls_done("vm_terminate", NULL), 1);
 }
 
-static void machine_older_than_every_unanswered_launch_is_a_stray(void **state)
+static void vm_older_than_every_unanswered_launch_is_a_orphan(void **state)
 {
     (void)state;
     (void)world_add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
@@ -47,7 +47,7 @@ static void machine_older_than_every_unanswered_launch_is_a_stray(void **state)
     assert_int_equal(calls_done("vm_terminate", NULL), 1);
 }
 
-static void machine_started_after_the_launch_was_given_up_is_a_stray(void **state)
+static void vm_started_after_the_launch_was_given_up_is_a_orphan(void **state)
 {
     (void)state;
     (void)world_add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
@@ -57,7 +57,7 @@ static void machine_started_after_the_launch_was_given_up_is_a_stray(void **stat
 }
 
 /* The provider failed to end it, and other launches were never answered since. */
-static void machine_past_its_longest_life_is_ended_and_holds_the_slot_until_then(void **state)
+static void vm_past_its_longest_life_is_ended_and_holds_the_slot_until_then(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", SURELY_OVER_MS);
@@ -74,7 +74,7 @@ static void machine_past_its_longest_life_is_ended_and_holds_the_slot_until_then
     assert_int_equal(young->state, VM_ENDING);
 }
 
-static void slot_is_free_when_no_machine_fits_for_long(void **state)
+static void slot_is_free_when_no_vm_fits_for_long(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS - SECOND_MS);
@@ -92,7 +92,7 @@ static void slot_is_free_when_no_machine_fits_for_long(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
-/* GitHub says that it runs a job: a list without a machine to look for says nothing of it. */
+/* GitHub reports that it runs a job: a list without a VM id to look for proves nothing. */
 static void busy_launch_whose_answer_was_lost_is_not_missed(void **state)
 {
     (void)state;
@@ -104,7 +104,7 @@ static void busy_launch_whose_answer_was_lost_is_not_missed(void **state)
     assert_int_equal(calls_done("vm_terminate", NULL), 0);
 }
 
-static void machine_of_another_row_holds_no_slot(void **state)
+static void vm_of_another_row_holds_no_slot(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
@@ -115,7 +115,7 @@ static void machine_of_another_row_holds_no_slot(void **state)
     assert_int_equal(calls_done("vm_terminate", NULL), 0);
 }
 
-static void machine_that_tells_no_start_waits_for_the_provider(void **state)
+static void vm_that_tells_no_start_waits_for_the_provider(void **state)
 {
     (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
@@ -136,14 +136,14 @@ static void machine_that_tells_no_start_waits_for_the_provider(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(machine_that_may_be_a_launchs_is_left_alone),
-        CASE(machine_older_than_every_unanswered_launch_is_a_stray),
-        CASE(machine_started_after_the_launch_was_given_up_is_a_stray),
-        CASE(machine_past_its_longest_life_is_ended_and_holds_the_slot_until_then),
-        CASE(slot_is_free_when_no_machine_fits_for_long),
+        CASE(vm_that_may_be_a_launchs_is_left_alone),
+        CASE(vm_older_than_every_unanswered_launch_is_a_orphan),
+        CASE(vm_started_after_the_launch_was_given_up_is_a_orphan),
+        CASE(vm_past_its_longest_life_is_ended_and_holds_the_slot_until_then),
+        CASE(slot_is_free_when_no_vm_fits_for_long),
         CASE(busy_launch_whose_answer_was_lost_is_not_missed),
-        CASE(machine_of_another_row_holds_no_slot),
-        CASE(machine_that_tells_no_start_waits_for_the_provider),
+        CASE(vm_of_another_row_holds_no_slot),
+        CASE(vm_that_tells_no_start_waits_for_the_provider),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -331,7 +331,7 @@ const char *world_put(int i, const char *field)
     return value;
 }
 
-/* --- rows and machines --- */
+/* --- rows and VMs --- */
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms)
 {
     struct ledger_vm *vm = memory_vm(world.url, name);
@@ -384,7 +384,7 @@ void world_move(struct ledger_vm *vm, enum ledger_vm_state to)
     vm->gone_ms = to == VM_GONE ? clock_wall_ms() : 0;
 }
 
-struct vm_info *world_add_machine(const char *name, enum vm_run_state state)
+struct vm_info *world_list_vm(const char *name, enum vm_run_state state)
 {
     return scripted_vms_add("small", name, state);
 }
@@ -398,7 +398,7 @@ struct vm_info *world_add_large_machine(const char *name, enum vm_run_state stat
 
 struct ledger_vm *world_add_running(const char *name, enum ledger_vm_state state, int64_t age_ms)
 {
-    (void)world_add_machine(name, VM_RUN_RUNNING);
+    (void)world_list_vm(name, VM_RUN_RUNNING);
     return world_add_vm(name, state, age_ms);
 }
 

@@ -1,10 +1,10 @@
 /*
- * A world for the reaper: a queue and a ledger in memory, the machines of two providers
+ * A world for the reaper: a queue and a ledger in memory, the VMs of two providers
  * (tests/lib/scripted_vms.h), and GitHub (tests/lib/scripted_github.h), which a test fills and
  * looks at. The fleet is the real one.
  *
- * There are two of everything: two classes (small, whose machines are bound to a host, and large,
- * whose machines tell no name), two hosts (this one, there), two scopes (acme, other). A machine's
+ * There are two of everything: two classes (small, whose VMs are bound to a host, and large,
+ * whose VMs tell no name), two hosts (this one, there), two scopes (acme, other). A VM's
  * id is never its name, and no number is another's. A call with a wrong argument finds nothing, and
  * what was done is recorded with its arguments (tests/lib/calls.h).
  *
@@ -113,7 +113,7 @@ void world_take_leases(void);
 /* The other one gives back all it has. */
 void world_give_leases_back(void);
 
-/* The mark up to which GitHub's log of deliveries was read. */
+/* The time up to which GitHub's log of deliveries was read. */
 int64_t world_mark(void);
 void world_set_mark(int64_t ms);
 
@@ -127,7 +127,7 @@ void world_empty_queue(void);
 int world_puts(void);
 const char *world_put(int i, const char *field);
 
-/* --- rows and machines --- */
+/* --- rows and VMs --- */
 struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
 /* Of the other class. */
 struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
@@ -136,16 +136,16 @@ struct ledger_vm *world_add_unanswered(const char *name, int64_t age_ms);
 /* As a step of the ledger would: with the time of it. */
 void world_move(struct ledger_vm *vm, enum ledger_vm_state to);
 /* Its id is id-<name>. */
-struct vm_info *world_add_machine(const char *name, enum vm_run_state state);
-/* One of the other class, which tells no name. */
+struct vm_info *world_list_vm(const char *name, enum vm_run_state state);
+/* One of the other class, whose VMs carry no name. */
 struct vm_info *world_add_large_machine(const char *name, enum vm_run_state state);
-/* A row and its machine, that runs. */
+/* A row and its running VM. */
 struct ledger_vm *world_add_running(const char *name, enum ledger_vm_state state, int64_t age_ms);
 /* A job that waits since an hour ago, and what GitHub says of it. */
 struct ledger_job *world_add_job(int64_t id, const char *github_status);
 /* VMs of that scope that were launched a second ago; the last one. */
 struct ledger_vm *world_add_supply(const char *scope, int n);
-/* Jobs that wait since now, which GitHub was not asked about. */
+/* Jobs that wait since now, not yet checked at GitHub. */
 void world_add_demand(const char *scope, int64_t n);
 
 /* How many VMs the reaper has ended. */
