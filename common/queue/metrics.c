@@ -42,7 +42,7 @@ void queue_metrics_fini(struct queue_metrics *m)
     pthread_mutex_destroy(&m->lock);
 }
 
-static struct queue_lane_metrics *add_lane(struct queue_metrics *m, const char *lane)
+static struct queue_lane_metrics *add_lane_metrics(struct queue_metrics *m, const char *lane)
 {
     struct queue_lane_metrics *l = &m->lanes[m->lane_count];
     struct buf label;
@@ -57,7 +57,8 @@ static struct queue_lane_metrics *add_lane(struct queue_metrics *m, const char *
     return l;
 }
 
-static struct queue_lane_metrics *lane_of(struct queue_metrics *m, const char *lane)
+static struct queue_lane_metrics *find_or_add_lane_metrics(struct queue_metrics *m,
+                                                           const char *lane)
 {
     for (size_t i = 0; i < m->lane_count; i++) {
         if (strcmp(m->lanes[i].lane, lane) == 0) {
@@ -65,10 +66,10 @@ static struct queue_lane_metrics *lane_of(struct queue_metrics *m, const char *l
         }
     }
     if (m->lane_count < QUEUE_METRIC_LANES - 1) {
-        return add_lane(m, lane);
+        return add_lane_metrics(m, lane);
     }
-    /* The last place is for all the others together. */
-    return m->lane_count < QUEUE_METRIC_LANES ? add_lane(m, "other")
+    /* The last entry is shared by all further lanes. */
+    return m->lane_count < QUEUE_METRIC_LANES ? add_lane_metrics(m, "other")
                                               : &m->lanes[QUEUE_METRIC_LANES - 1];
 }
 
@@ -76,7 +77,7 @@ void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_c
                          int64_t n)
 {
     pthread_mutex_lock(&m->lock);
-    struct metric *metric = lane_of(m, lane)->counts[what];
+    struct metric *metric = find_or_add_lane_metrics(m, lane)->counts[what];
     pthread_mutex_unlock(&m->lock);
     metric_add(metric, n);
 }

@@ -1,8 +1,9 @@
 /*
  * The queue's metrics: messages by lane, and time and errors by call.
  *
- * For the front (queue.c) alone. Lanes come from the configuration; past QUEUE_METRIC_LANES of them
- * the rest share lane="other", so that the number of metrics stays bounded. Safe from any thread.
+ * For the front (queue.c) alone. Lanes come from the configuration; the last of the
+ * QUEUE_METRIC_LANES entries is lane="other", shared by all further lanes, so that the number of
+ * metrics is bounded. Any thread.
  */
 #ifndef MAYFLY_QUEUE_METRICS_H
 #define MAYFLY_QUEUE_METRICS_H
@@ -53,10 +54,10 @@ void queue_metrics_fini(struct queue_metrics *m);
 void queue_metrics_count(struct queue_metrics *m, const char *lane, enum queue_count what,
                          int64_t n);
 
-/* Notes how long a call took and whether it failed; returns rc. */
+/* Observes the duration of a call and whether it failed; returns rc. */
 int queue_metrics_call(struct queue_metrics *m, enum queue_call call, int64_t began_us, int rc);
 
-/* The same for a call in which the store waited itself: only whether it failed. */
+/* For a call in which the store itself waited for a message: counts only a failure; returns rc. */
 int queue_metrics_waited(struct queue_metrics *m, enum queue_call call, int rc);
 
 #endif

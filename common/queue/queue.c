@@ -10,7 +10,7 @@
 
 #define LEASE_MAX_MS (24LL * 3600 * 1000)
 #define REASON_MAX_BYTES 500
-#define PATIENCE_DEFAULT_MS 1000
+#define DEFAULT_POLL_WAIT_MS 1000
 
 static const struct backend {
     const char *scheme;
@@ -71,7 +71,7 @@ int queue_open(const char *url, struct queue **out, struct err *e)
     const struct queue_ops *ops = backend_of(url);
     if (ops == NULL) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "\"%.*s\" names no queue this program knows: write "
+                       "unknown queue type \"%.*s\": write "
                        "sqlite:///path/to/file, redis://HOST:PORT or sqs://PREFIX",
                        (int)strcspn(url, ":"), url);
     }
@@ -98,7 +98,7 @@ void queue_close(struct queue *q)
     free(q);
 }
 
-/* --- what it can do --- */
+/* --- capabilities --- */
 bool queue_can(const struct queue *q, enum queue_capability c)
 {
     const struct queue_admin_ops *admin = q->ops->admin;
@@ -119,11 +119,11 @@ static int check_can(const struct queue *q, enum queue_capability c, struct err 
     if (queue_can(q, c)) {
         return 0;
     }
-    return err_set(e, ERR_PERMANENT, 0, "a queue of %s cannot %s", q->ops->scheme,
+    return err_set(e, ERR_PERMANENT, 0, "a queue on %s cannot %s", q->ops->scheme,
                    c == QUEUE_FIND ? "search for messages" : "show or change its dead letters");
 }
 
-/* --- what callers may ask for --- */
+/* --- argument checks --- */
 static int check_lane(const char *lane, struct err *e)
 {
     size_t len = lane != NULL ? strlen(lane) : 0;
@@ -133,7 +133,7 @@ static int check_lane(const char *lane, struct err *e)
     }
     if (strspn(lane, "abcdefghijklmnopqrstuvwxyz0123456789.-") != len) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "\"%s\" is no lane: its name may hold a-z, 0-9, '.' and '-'", lane);
+                       "\"%s\" is not a lane's name: use a-z, 0-9, '.' and '-'", lane);
     }
     return 0;
 }
@@ -172,7 +172,7 @@ static int check_item(const struct queue_item *item, struct err *e)
     return 0;
 }
 
-/* Cuts at REASON_MAX_BYTES, but never inside a UTF-8 sequence. out has one byte more. */
+/* Cuts at REASON_MAX_BYTES, never inside a UTF-8 sequence. out holds REASON_MAX_BYTES + 1 bytes. */
 static const char *cut_reason(const char *reason, char *out)
 {
     size_t len = strlen(reason);
@@ -205,8 +205,8 @@ int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct 
     return queue_metrics_call(&q->metrics, QUEUE_CALL_PUT, began_us, rc);
 }
 
-/* A store may be written to by others: what is reckoned with is in bounds, whatever they wrote. */
-static void bound(struct queue_message *m)
+/* Others may write to a store: every number that the program uses is forced into its bounds. */
+static void clamp_message(struct queue_message *m)
 {
     m->attempts = m->attempts < 0                    ? 0
                   : m->attempts > QUEUE_ATTEMPTS_MAX ? QUEUE_ATTEMPTS_MAX
@@ -216,23 +216,23 @@ static void bound(struct queue_message *m)
     }
 }
 
-/* One attempt, which waits only where the store does so itself. */
-static int take_once(struct queue *q, const struct queue_want *w, struct queue_message *out,
-                     size_t *got, struct err *e)
+/* One attempt; waits only if the store itself does (poll). */
+static int receive_once(struct queue *q, const struct queue_receive_args *w,
+                        struct queue_message *out, size_t *got, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    size_t taken = 0;
+    size_t received = 0;
     bool polls = q->ops->poll != NULL;
-    int rc = polls ? q->ops->poll(q->state, w, out, &taken, e)
-                   : q->ops->receive(q->state, w->lane, w->max, w->lease_ms, out, &taken, e);
-    if (rc == 0 && taken > 0) {
-        queue_metrics_count(&q->metrics, w->lane, QUEUE_COUNT_RECEIVED, (int64_t)taken);
+    int rc = polls ? q->ops->poll(q->state, w, out, &received, e)
+                   : q->ops->receive(q->state, w->lane, w->max, w->lease_ms, out, &received, e);
+    if (rc == 0 && received > 0) {
+        queue_metrics_count(&q->metrics, w->lane, QUEUE_COUNT_RECEIVED, (int64_t)received);
     }
-    for (size_t i = 0; rc == 0 && i < taken; i++) {
-        bound(&out[i]);
+    for (size_t i = 0; rc == 0 && i < received; i++) {
+        clamp_message(&out[i]);
     }
     if (rc == 0) {
-        *got = taken;
+        *got = received;
     }
     return polls && w->wait_ms > 0
                ? queue_metrics_waited(&q->metrics, QUEUE_CALL_RECEIVE, rc)
@@ -251,22 +251,23 @@ static bool wait_for_more(struct queue *q, const char *lane, int64_t until_ms)
     return true;
 }
 
-/* The eight parameters are the interface's: three inputs of the take, three of its outcome. */
+/* Eight parameters: the interface's inputs and outputs. */
 // NOLINTNEXTLINE(readability-function-size)
 int queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_ms, int64_t wait_ms,
                   struct queue_message *out, size_t *got, struct err *e)
 {
     if (check_lane(lane, e) != 0 ||
-        check_range("the number of messages to take", (int64_t)max, 1, QUEUE_BATCH_MAX, e) != 0 ||
+        check_range("the number of messages to receive", (int64_t)max, 1, QUEUE_BATCH_MAX, e) !=
+            0 ||
         check_range("a lease in ms", lease_ms, 1, LEASE_MAX_MS, e) != 0) {
         return -1;
     }
     int64_t until_ms = clock_mono_ms() + wait_ms;
-    struct queue_want want = {.lane = lane, .max = max, .lease_ms = lease_ms};
+    struct queue_receive_args want = {.lane = lane, .max = max, .lease_ms = lease_ms};
     do {
         int64_t left_ms = until_ms - clock_mono_ms();
         want.wait_ms = left_ms > 0 && !atomic_load(&q->interrupted) ? left_ms : 0;
-        if (take_once(q, &want, out, got, e) != 0) {
+        if (receive_once(q, &want, out, got, e) != 0) {
             return -1;
         }
     } while (*got == 0 && wait_for_more(q, lane, until_ms));
@@ -275,7 +276,7 @@ int queue_receive(struct queue *q, const char *lane, size_t max, int64_t lease_m
 
 int64_t queue_poll_wait_ms(const struct queue *q)
 {
-    return q->ops->poll_wait != NULL ? q->ops->poll_wait(q->state) : PATIENCE_DEFAULT_MS;
+    return q->ops->poll_wait != NULL ? q->ops->poll_wait(q->state) : DEFAULT_POLL_WAIT_MS;
 }
 
 void queue_interrupt(struct queue *q)
@@ -308,7 +309,7 @@ int queue_extend(struct queue *q, struct queue_message *m, int64_t lease_ms, str
 
 int queue_ack(struct queue *q, const struct queue_message *m, size_t n, struct err *e)
 {
-    if (check_range("the number of messages done", (int64_t)n, 1, QUEUE_BATCH_MAX, e) != 0) {
+    if (check_range("the number of messages to ack", (int64_t)n, 1, QUEUE_BATCH_MAX, e) != 0) {
         return -1;
     }
     int64_t began_us = clock_mono_us();
@@ -342,7 +343,7 @@ int queue_dead_letter(struct queue *q, const struct queue_message *m, const char
     return end_call(q, QUEUE_CALL_DEAD_LETTER, m->lane, QUEUE_COUNT_DEAD_LETTERED, began_us, rc, e);
 }
 
-/* --- for people --- */
+/* --- status, dead letters, search --- */
 int queue_depths(struct queue *q, const char *lane_or_null, struct queue_depth **out, size_t *n,
                  struct err *e)
 {
@@ -367,7 +368,7 @@ int queue_find(struct queue *q, const char *key, size_t max, struct queue_entry 
                struct err *e)
 {
     if (key == NULL || key[0] == '\0') {
-        return err_set(e, ERR_PERMANENT, 0, "a message is found by its key, and none was given");
+        return err_set(e, ERR_PERMANENT, 0, "the key to search for is empty");
     }
     if (check_can(q, QUEUE_FIND, e) != 0 ||
         check_range("the number of entries", (int64_t)max, 1, INT32_MAX, e) != 0) {

@@ -1,8 +1,8 @@
 /*
  * What a queue backend implements. For the front (queue.c) and the backends alone.
  *
- * The front checks arguments and owns waiting policy and metrics; a backend translates. Contracts
- * of the calls stand in queue.h; differences are noted at the types here.
+ * The front checks arguments and owns the waiting policy and the metrics; a backend only
+ * translates. The contracts of the calls are in queue.h; differences are stated at the types here.
  */
 #ifndef MAYFLY_QUEUE_BACKEND_H
 #define MAYFLY_QUEUE_BACKEND_H
@@ -12,24 +12,25 @@
 typedef int queue_open_fn(const char *url, void **out_state, struct err *e);
 typedef void queue_close_fn(void *state);
 typedef int queue_put_fn(void *state, const struct queue_item *items, size_t n, struct err *e);
-/* One attempt that does not wait. */
+/* One attempt; does not wait. */
 typedef int queue_receive_fn(void *state, const char *lane, size_t max, int64_t lease_ms,
                              struct queue_message *out, size_t *got, struct err *e);
-/* Waits until a take of that lane may find something, or timeout_ms passed; may return early. */
+/* Waits until a receive from the lane may find a message, or timeout_ms passed; may return early.
+ * */
 typedef void queue_wait_fn(void *state, const char *lane, int64_t timeout_ms);
-/* For a store that waits itself, because each look has a price: as queue_receive, waiting up to
- * wait_ms (0: one look); may return early with none, but must not do so again and again. Takes the
- * place of take and wait. */
-struct queue_want {
+/* Replaces receive and wait for a store that waits itself because each poll is billed. As
+ * queue_receive, waiting up to wait_ms (0: one poll). May return early with no message, but not in
+ * a busy loop. */
+struct queue_receive_args {
     const char *lane;
     size_t max;
     int64_t lease_ms;
     int64_t wait_ms;
 };
-typedef int queue_poll_fn(void *state, const struct queue_want *w, struct queue_message *out,
-                          size_t *got, struct err *e);
+typedef int queue_poll_fn(void *state, const struct queue_receive_args *w,
+                          struct queue_message *out, size_t *got, struct err *e);
 typedef int64_t queue_poll_wait_fn(const void *state);
-typedef void queue_wake_fn(void *state); /* ends all present and later waits */
+typedef void queue_wake_fn(void *state); /* makes all present and later waits return */
 typedef int queue_extend_fn(void *state, struct queue_message *m, int64_t lease_ms, struct err *e);
 typedef int queue_ack_fn(void *state, const struct queue_message *m, size_t n, struct err *e);
 typedef int queue_nack_fn(void *state, const struct queue_message *m, const struct queue_return *r,
@@ -46,22 +47,22 @@ typedef int queue_by_id_fn(void *state, const char *id, struct err *e);
 typedef int queue_ping_fn(void *state, struct err *e);
 typedef int queue_check_fn(void *state, struct buf *out, struct err *e);
 
-/* What only people ask for. A backend that cannot look into itself has none, or lacks find; the
- * front says so to whoever asks all the same. */
+/* For mayflyctl and the reaper. A backend that cannot search has no `find`; one that cannot browse
+ * has no admin operations at all. The front returns the error for a missing one. */
 struct queue_admin_ops {
-    queue_dead_fn *dead; /* the three together: QUEUE_BROWSE */
+    queue_dead_fn *dead; /* dead, redrive and delete: QUEUE_BROWSE */
     queue_by_id_fn *redrive;
     queue_by_id_fn *delete;
-    queue_find_fn *find; /* NULL or QUEUE_FIND */
+    queue_find_fn *find; /* QUEUE_FIND; or NULL */
 };
 
 struct queue_ops {
-    const char *scheme; /* "sqlite": for messages */
-    unsigned can;       /* QUEUE_DEPTHS, QUEUE_FAIR; what `admin` has tells the rest */
+    const char *scheme; /* for error messages: "sqlite" */
+    unsigned can;       /* QUEUE_DEPTHS, QUEUE_FAIR; `admin` determines the others */
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;
-    queue_receive_fn *receive; /* with wait, or poll alone */
+    queue_receive_fn *receive; /* either receive and wait, or poll */
     queue_wait_fn *wait;
     queue_poll_fn *poll;
     queue_poll_wait_fn *poll_wait; /* NULL: a second */
@@ -73,7 +74,7 @@ struct queue_ops {
     queue_depths_fn *depths;
     const struct queue_admin_ops *admin; /* NULL: none */
     queue_ping_fn *ping;
-    queue_check_fn *check; /* NULL: the store has no settings of its own to look at */
+    queue_check_fn *check; /* NULL: the store has no settings of its own to check */
 };
 
 extern const struct queue_ops queue_ops_sqlite;

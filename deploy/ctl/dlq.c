@@ -13,8 +13,8 @@ static json_t *describe_entry(const struct queue_entry *q)
     return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "message", q->message.id, "lane",
                      q->message.lane, "job", q->message.key, "attempts",
                      (json_int_t)q->message.attempts, "enqueued_at",
-                     ctl_time(q->message.enqueued_ms), "dead_lettered_at", ctl_time(q->buried_ms),
-                     "reason", ctl_text(q->reason));
+                     ctl_time(q->message.enqueued_ms), "dead_lettered_at",
+                     ctl_time(q->dead_lettered_ms), "reason", ctl_text(q->reason));
 }
 
 int ctl_dlq_list(struct ctl *c, json_t **out, struct err *e)

@@ -14,9 +14,9 @@ static void put_keyed(struct queue *q, const char *lane, const char *body, const
     must_put_item(q, &item);
 }
 
-/* Puts a message and buries it; its id is left in id. */
-static void bury_one(struct queue *q, const char *lane, const char *body, const char *reason,
-                     char *id, size_t size)
+/* Puts a message and dead-letters it; *id is its id. */
+static void dead_letter_one(struct queue *q, const char *lane, const char *body, const char *reason,
+                            char *id, size_t size)
 {
     struct err e;
     put_keyed(q, lane, body, body);
@@ -26,7 +26,7 @@ static void bury_one(struct queue *q, const char *lane, const char *body, const 
     queue_message_fini(&m);
 }
 
-static void buried_message_is_listed_with_its_reason(void **state)
+static void dead_letter_is_listed_with_its_reason(void **state)
 {
     struct queue_fixture *f = *state;
     struct queue_return spend = {.spend_attempt = true, .reason = "first failure"};
@@ -55,7 +55,7 @@ static void buried_message_is_listed_with_its_reason(void **state)
     assert_string_equal(dead[0].message.body, "a job");
     assert_int_equal(dead[0].message.attempts, 1);
     assert_int_equal(dead[0].place, QUEUE_DEAD);
-    assert_in_range(dead[0].buried_ms, before, after);
+    assert_in_range(dead[0].dead_lettered_ms, before, after);
     assert_string_equal(dead[0].reason, "no such image");
     queue_entries_free(dead, n);
     queue_message_fini(&m);
@@ -71,9 +71,9 @@ static void dead_letters_are_listed_by_lane_and_up_to_max(void **state)
     MUST(queue_dead(f->q, NULL, 10, &dead, &n, &e));
     assert_int_equal(n, 0);
     queue_entries_free(dead, n);
-    bury_one(f->q, "launch.a", "1", "r1", id, sizeof id);
-    bury_one(f->q, "launch.a", "2", "r2", id, sizeof id);
-    bury_one(f->q, "launch.b", "3", "r3", id, sizeof id);
+    dead_letter_one(f->q, "launch.a", "1", "r1", id, sizeof id);
+    dead_letter_one(f->q, "launch.a", "2", "r2", id, sizeof id);
+    dead_letter_one(f->q, "launch.b", "3", "r3", id, sizeof id);
     MUST(queue_dead(f->q, NULL, 10, &dead, &n, &e));
     assert_int_equal(n, 3);
     queue_entries_free(dead, n);
@@ -87,7 +87,7 @@ static void dead_letters_are_listed_by_lane_and_up_to_max(void **state)
     queue_entries_free(dead, n);
 }
 
-static void kicked_message_is_ready_with_no_attempts_spent(void **state)
+static void redriven_message_is_ready_with_no_attempts_spent(void **state)
 {
     struct queue_fixture *f = *state;
     struct queue_return spend = {.spend_attempt = true, .reason = "x"};
@@ -103,7 +103,7 @@ static void kicked_message_is_ready_with_no_attempts_spent(void **state)
     MUST(queue_redrive(f->q, id, &e));
     must_fail(queue_redrive(f->q, id, &e), &e, ERR_NOT_FOUND);
     if (limited(QUEUE_TAKES_A_HANDLE_TWICE)) {
-        MUST(queue_ack(f->q, &m, 1, &e)); /* of the one that was buried, not of this */
+        MUST(queue_ack(f->q, &m, 1, &e)); /* the dead letter's lease, not this one's */
     } else {
         must_fail(queue_ack(f->q, &m, 1, &e), &e, ERR_CONFLICT);
     }
@@ -121,7 +121,7 @@ static void drop_removes_only_the_dead(void **state)
     struct queue_fixture *f = *state;
     char id[64];
     struct err e;
-    bury_one(f->q, "events", "junk", "broken", id, sizeof id);
+    dead_letter_one(f->q, "events", "junk", "broken", id, sizeof id);
     MUST(queue_delete(f->q, id, &e));
     assert_int_equal(must_depth(f->q, "events").dead, 0);
     must_fail(queue_delete(f->q, id, &e), &e, ERR_NOT_FOUND);
@@ -142,7 +142,7 @@ static void reason_is_cut_at_500_bytes_between_characters(void **state)
     memset(reason, 'r', sizeof reason - 1);
     reason[sizeof reason - 1] = '\0';
     memcpy(reason + 499, "\xc3\xa9", 2); /* an é across the 500th byte */
-    bury_one(f->q, "events", "1", reason, id, sizeof id);
+    dead_letter_one(f->q, "events", "1", reason, id, sizeof id);
     MUST(queue_dead(f->q, NULL, 10, &dead, &n, &e));
     assert_int_equal(n, 1);
     assert_int_equal(strlen(dead[0].reason), 499);
@@ -157,7 +157,7 @@ static void depths_count_each_place(void **state)
         .lane = "launch.a", .body = SLICE("x"), .key = "", .delay_ms = HOUR_MS};
     char id[64];
     int64_t before = clock_wall_ms();
-    bury_one(f->q, "launch.a", "d", "r", id, sizeof id);
+    dead_letter_one(f->q, "launch.a", "d", "r", id, sizeof id);
     must_put(f->q, "launch.a", "1");
     struct queue_message leased = must_take(f->q, "launch.a", HOUR_MS);
     for (int i = 0; i < 3; i++) {
@@ -257,9 +257,9 @@ static void find_tells_the_place_and_how_many_are_ahead(void **state)
 }
 
 const struct CMUnitTest queue_people_tests[] = {
-    QUEUE_TEST(buried_message_is_listed_with_its_reason),
+    QUEUE_TEST(dead_letter_is_listed_with_its_reason),
     QUEUE_TEST(dead_letters_are_listed_by_lane_and_up_to_max),
-    QUEUE_TEST(kicked_message_is_ready_with_no_attempts_spent),
+    QUEUE_TEST(redriven_message_is_ready_with_no_attempts_spent),
     QUEUE_TEST(drop_removes_only_the_dead),
     QUEUE_TEST(reason_is_cut_at_500_bytes_between_characters),
     QUEUE_TEST(depths_count_each_place),

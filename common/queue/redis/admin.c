@@ -1,7 +1,7 @@
 /*
- * The queue on Redis, for people: depths, dead letters, where a job's messages are.
+ * The queue on Redis: depths, dead letters, search by key.
  *
- * Lists come in pages, so that no script holds the server up for long, however much is asked for.
+ * Lists are read in pages, so that no script blocks the server for long.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static void read_depth(const struct redis_reply *r, struct queue_depth *d)
     d->oldest_ready_ms = redis_reply_int(redis_reply_at(r, 5), 0);
 }
 
-static int compare_lanes(const void *a, const void *b)
+static int redis_compare_lanes(const void *a, const void *b)
 {
     return strcmp(((const struct queue_depth *)a)->lane, ((const struct queue_depth *)b)->lane);
 }
@@ -46,7 +46,7 @@ int queue_redis_depths(void *state, const char *lane, struct queue_depth **out, 
         read_depth(redis_reply_at(reply, i), &all[i]);
     }
     redis_reply_free(reply);
-    qsort(all, count, sizeof *all, compare_lanes);
+    qsort(all, count, sizeof *all, redis_compare_lanes);
     *out = all;
     *n = count;
     return 0;
@@ -72,14 +72,14 @@ static enum queue_place place_of(struct slice letter)
     return slice_eq_cstr(letter, "x") ? QUEUE_DEAD : QUEUE_READY;
 }
 
-static void read_entry(struct listing *l, const struct redis_reply *r)
+static void redis_read_entry(struct listing *l, const struct redis_reply *r)
 {
     l->entries = realloc(l->entries, (l->count + 1) * sizeof *l->entries);
     ASSERT(l->entries != NULL);
     struct queue_entry *entry = &l->entries[l->count++];
     *entry = (struct queue_entry){.place = place_of(redis_reply_bytes(redis_reply_at(r, 6))),
                                   .due_ms = redis_reply_int(redis_reply_at(r, 7), 0),
-                                  .buried_ms = redis_reply_int(redis_reply_at(r, 8), 0),
+                                  .dead_lettered_ms = redis_reply_int(redis_reply_at(r, 8), 0),
                                   .ahead = redis_reply_int(redis_reply_at(r, 10), -1)};
     queue_redis_message(r, &entry->message);
     redis_reply_text(redis_reply_at(r, 9), entry->reason, sizeof entry->reason);
@@ -88,17 +88,17 @@ static void read_entry(struct listing *l, const struct redis_reply *r)
     }
 }
 
-static void forget_listing(struct listing *l)
+static void free_listing(struct listing *l)
 {
     queue_entries_free(l->entries, l->count);
     l->entries = NULL;
     l->count = 0;
 }
 
-/* One page of `what` (a lane or a key) behind `from`, which moves to the page's last; "" at the
- * end. */
-static int list_page(struct listing *l, const char *what, size_t count, char *from, size_t size,
-                     struct err *e)
+/* Reads one page of `what` (a lane or a key) after `from`, and sets `from` to the page's last
+ * entry; "" at the end. */
+static int redis_list_page(struct listing *l, const char *what, size_t count, char *from,
+                           size_t size, struct err *e)
 {
     struct redis_args args;
     struct redis_reply *reply = NULL;
@@ -113,7 +113,7 @@ static int list_page(struct listing *l, const char *what, size_t count, char *fr
     }
     const struct redis_reply *page = redis_reply_at(reply, 1);
     for (size_t i = 0; i < redis_reply_count(page) && i < count; i++) {
-        read_entry(l, redis_reply_at(page, i));
+        redis_read_entry(l, redis_reply_at(page, i));
     }
     redis_reply_text(redis_reply_at(reply, 0), from, size);
     redis_reply_free(reply);
@@ -127,7 +127,7 @@ static int list_all(struct listing *l, const char *what, const char *start, stru
     ASSERT(slice_to_cstr(slice_of(start), from, sizeof from));
     while (from[0] != '\0' && l->count - first < l->max) {
         size_t left = l->max - (l->count - first);
-        if (list_page(l, what, left < PAGE ? left : PAGE, from, sizeof from, e) != 0) {
+        if (redis_list_page(l, what, left < PAGE ? left : PAGE, from, sizeof from, e) != 0) {
             return -1;
         }
     }
@@ -139,7 +139,7 @@ static int redis_find(void *state, const char *key, size_t max, struct queue_ent
 {
     struct listing l = {.q = state, .script = &queue_script_find, .max = max};
     if (list_all(&l, key, "0", e) != 0) {
-        forget_listing(&l);
+        free_listing(&l);
         return -1;
     }
     *out = l.entries;
@@ -147,13 +147,13 @@ static int redis_find(void *state, const char *key, size_t max, struct queue_ent
     return 0;
 }
 
-/* --- the dead --- */
-static int compare_burials(const void *a, const void *b)
+/* --- dead letters --- */
+static int redis_compare_dead(const void *a, const void *b)
 {
     const struct queue_entry *x = a;
     const struct queue_entry *y = b;
-    int64_t left = x->buried_ms;
-    int64_t right = y->buried_ms;
+    int64_t left = x->dead_lettered_ms;
+    int64_t right = y->dead_lettered_ms;
     if (left == right) {
         left = strtoll(x->message.id, NULL, 10);
         right = strtoll(y->message.id, NULL, 10);
@@ -193,11 +193,11 @@ static int redis_dead(void *state, const char *lane, size_t max, struct queue_en
     struct listing l = {.q = state, .script = &queue_script_dead, .max = max};
     int rc = lane != NULL ? list_all(&l, lane, "-", e) : list_every_lane(&l, e);
     if (rc != 0) {
-        forget_listing(&l);
+        free_listing(&l);
         return -1;
     }
     if (l.count > 1) {
-        qsort(l.entries, l.count, sizeof *l.entries, compare_burials);
+        qsort(l.entries, l.count, sizeof *l.entries, redis_compare_dead);
     }
     for (; l.count > max; l.count--) {
         queue_message_fini(&l.entries[l.count - 1].message);
@@ -207,15 +207,15 @@ static int redis_dead(void *state, const char *lane, size_t max, struct queue_en
     return 0;
 }
 
-/* --- kick and drop --- */
-static int change_dead(struct queue_redis *q, const struct redis_script *script, const char *id,
-                       struct err *e)
+/* --- redrive and delete --- */
+static int redis_change_dead(struct queue_redis *q, const struct redis_script *script,
+                             const char *id, struct err *e)
 {
     struct redis_args args;
     struct redis_reply *reply = NULL;
     int64_t number;
     if (!slice_to_int64(slice_of(id), &number) || number <= 0) {
-        return err_set(e, ERR_NOT_FOUND, 0, "\"%.80s\" is no message's id: it is a number", id);
+        return err_set(e, ERR_NOT_FOUND, 0, "\"%.80s\" is not a message id: an id is a number", id);
     }
     redis_args_init(&args);
     redis_arg_int(&args, number);
@@ -224,19 +224,19 @@ static int change_dead(struct queue_redis *q, const struct redis_script *script,
     redis_reply_free(reply);
     redis_args_fini(&args);
     if (rc == 0 && !found) {
-        return err_set(e, ERR_NOT_FOUND, 0, "no buried message has the id %s", id);
+        return err_set(e, ERR_NOT_FOUND, 0, "no dead letter has the id %s", id);
     }
     return rc;
 }
 
 static int redis_redrive(void *state, const char *id, struct err *e)
 {
-    return change_dead(state, &queue_script_kick, id, e);
+    return redis_change_dead(state, &queue_script_redrive, id, e);
 }
 
 static int redis_delete(void *state, const char *id, struct err *e)
 {
-    return change_dead(state, &queue_script_drop, id, e);
+    return redis_change_dead(state, &queue_script_delete, id, e);
 }
 
 const struct queue_admin_ops queue_redis_admin = {

@@ -1,11 +1,12 @@
 /*
- * The queue on Redis: put, take, and what the holder of a lease does.
+ * The queue on Redis: put, receive, and the calls of a lease's holder.
  *
- * This file only carries arguments to the scripts (redis/scripts.c) and answers back. A lease
+ * This file only passes arguments to the scripts (redis/scripts.c) and reads their results. A lease
  * is the pair of the message's id and the record's lease number, which grows with every change of
- * hands. After an outage in the middle of a call the step may have happened: a put repeated is a
- * second message (at least once), a take repeated leaves leases that run out, and anything else
- * repeated finds its lease gone (ERR_CONFLICT) or its message (ERR_NOT_FOUND). Nothing is lost.
+ * holder. After an outage in the middle of a call the step may have happened: a repeated put makes
+ * a second message (at least once), a repeated receive leaves leases that expire, and any other
+ * repeated call finds the lease lost (ERR_CONFLICT) or the message gone (ERR_NOT_FOUND). Nothing is
+ * lost.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,8 +27,8 @@ static int check_layout(struct redis_store *store, struct err *e)
     redis_args_fini(&args);
     if (rc == 0 && version != QUEUE_REDIS_VERSION) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "the queue of %s on Redis at %s has layout %lld, and this program knows %d: "
-                       "run the newer program",
+                       "the queue of %s on Redis at %s has key layout %lld; this version supports "
+                       "only %d: run the newer version",
                        redis_store_root(store), redis_store_server(store), (long long)version,
                        QUEUE_REDIS_VERSION);
     }
@@ -79,7 +80,7 @@ static int redis_put(void *state, const struct queue_item *items, size_t n, stru
     return rc;
 }
 
-/* --- take --- */
+/* --- receive --- */
 void queue_redis_message(const struct redis_reply *r, struct queue_message *m)
 {
     struct slice body = redis_reply_bytes(redis_reply_at(r, 5));
@@ -93,7 +94,7 @@ void queue_redis_message(const struct redis_reply *r, struct queue_message *m)
     m->body_len = body.len;
 }
 
-static size_t read_taken(const struct redis_reply *reply, struct queue_message *out, size_t max)
+static size_t read_received(const struct redis_reply *reply, struct queue_message *out, size_t max)
 {
     const struct redis_reply *all = redis_reply_at(reply, 2);
     size_t n = redis_reply_count(all);
@@ -114,16 +115,16 @@ static int redis_receive(void *state, const char *lane, size_t max, int64_t leas
     struct queue_redis *q = state;
     struct redis_args args;
     struct redis_reply *reply = NULL;
-    int64_t mark = queue_redis_mark(q->waiters, lane);
+    int64_t announced = queue_redis_announced(q->waiters, lane);
     redis_args_init(&args);
     redis_arg_text(&args, lane);
     redis_arg_int(&args, (int64_t)max);
     redis_arg_int(&args, lease_ms);
-    int rc = redis_store_eval(q->store, &queue_script_take, &args, &reply, e);
+    int rc = redis_store_eval(q->store, &queue_script_receive, &args, &reply, e);
     if (rc == 0) {
-        *got = read_taken(reply, out, max);
+        *got = read_received(reply, out, max);
         if (*got < max) {
-            queue_redis_emptied(q->waiters, lane, mark,
+            queue_redis_emptied(q->waiters, lane, announced,
                                 redis_reply_int(redis_reply_at(reply, 0), -1));
         }
     }
@@ -141,12 +142,12 @@ static void redis_wait(void *state, const char *lane, int64_t timeout_ms)
 static void redis_wake(void *state)
 {
     struct queue_redis *q = state;
-    queue_redis_waiters_end(q->waiters);
+    queue_redis_waiters_interrupt(q->waiters);
 }
 
-/* --- what the holder of a lease does --- */
-/* The lease's two numbers; zeros, which no record has, if the receipt is none. */
-static void add_receipt(struct redis_args *args, const struct queue_message *m)
+/* --- calls of a lease's holder --- */
+/* The lease's two numbers; zeros, which match no record, if the receipt is malformed. */
+static void append_receipt(struct redis_args *args, const struct queue_message *m)
 {
     struct slice left;
     struct slice right;
@@ -161,22 +162,23 @@ static void add_receipt(struct redis_args *args, const struct queue_message *m)
     redis_arg_int(args, lease);
 }
 
-/* Runs a script whose answer is one number. */
-static int hold(struct queue_redis *q, const struct redis_script *script, struct redis_args *args,
-                int64_t *answer, struct err *e)
+/* Runs a script that returns one number. */
+static int eval_for_number(struct queue_redis *q, const struct redis_script *script,
+                           struct redis_args *args, int64_t *number, struct err *e)
 {
     struct redis_reply *reply = NULL;
     int rc = redis_store_write(q->store, script, args, &reply, e);
-    *answer = redis_reply_int(reply, 0);
+    *number = redis_reply_int(reply, 0);
     redis_reply_free(reply);
     redis_args_fini(args);
     return rc;
 }
 
-static int lost(const struct queue_message *m, int64_t lost_count, size_t n, struct err *e)
+static int redis_lease_lost(const struct queue_message *m, int64_t lost_count, size_t n,
+                            struct err *e)
 {
     return err_set(e, ERR_CONFLICT, 0,
-                   "the lease of %lld of %zu messages (%s of %s first) ran out and is another's",
+                   "the lease of %lld of %zu messages (first: %s of %s) expired and was taken over",
                    (long long)lost_count, n, m->id, m->lane);
 }
 
@@ -186,12 +188,12 @@ static int redis_ack(void *state, const struct queue_message *m, size_t n, struc
     int64_t lost_count;
     redis_args_init(&args);
     for (size_t i = 0; i < n; i++) {
-        add_receipt(&args, &m[i]);
+        append_receipt(&args, &m[i]);
     }
-    if (hold(state, &queue_script_done, &args, &lost_count, e) != 0) {
+    if (eval_for_number(state, &queue_script_ack, &args, &lost_count, e) != 0) {
         return -1;
     }
-    return lost_count > 0 ? lost(m, lost_count, n, e) : 0;
+    return lost_count > 0 ? redis_lease_lost(m, lost_count, n, e) : 0;
 }
 
 static int redis_extend(void *state, struct queue_message *m, int64_t lease_ms, struct err *e)
@@ -199,13 +201,13 @@ static int redis_extend(void *state, struct queue_message *m, int64_t lease_ms, 
     struct redis_args args;
     int64_t until;
     redis_args_init(&args);
-    add_receipt(&args, m);
+    append_receipt(&args, m);
     redis_arg_int(&args, lease_ms);
-    if (hold(state, &queue_script_extend, &args, &until, e) != 0) {
+    if (eval_for_number(state, &queue_script_extend, &args, &until, e) != 0) {
         return -1;
     }
     if (until == 0) {
-        return lost(m, 1, 1, e);
+        return redis_lease_lost(m, 1, 1, e);
     }
     m->leased_until_ms = until;
     return 0;
@@ -215,31 +217,31 @@ static int redis_nack(void *state, const struct queue_message *m, const struct q
                       struct err *e)
 {
     struct redis_args args;
-    int64_t ours;
+    int64_t held;
     redis_args_init(&args);
-    add_receipt(&args, m);
+    append_receipt(&args, m);
     redis_arg_int(&args, r->delay_ms);
     redis_arg_int(&args, r->spend_attempt ? 1 : 0);
     redis_arg_int(&args, r->reason != NULL ? 1 : 0);
     redis_arg_text(&args, r->reason);
-    if (hold(state, &queue_script_retry, &args, &ours, e) != 0) {
+    if (eval_for_number(state, &queue_script_nack, &args, &held, e) != 0) {
         return -1;
     }
-    return ours == 0 ? lost(m, 1, 1, e) : 0;
+    return held == 0 ? redis_lease_lost(m, 1, 1, e) : 0;
 }
 
 static int redis_dead_letter(void *state, const struct queue_message *m, const char *reason,
                              struct err *e)
 {
     struct redis_args args;
-    int64_t ours;
+    int64_t held;
     redis_args_init(&args);
-    add_receipt(&args, m);
+    append_receipt(&args, m);
     redis_arg_text(&args, reason);
-    if (hold(state, &queue_script_bury, &args, &ours, e) != 0) {
+    if (eval_for_number(state, &queue_script_dead_letter, &args, &held, e) != 0) {
         return -1;
     }
-    return ours == 0 ? lost(m, 1, 1, e) : 0;
+    return held == 0 ? redis_lease_lost(m, 1, 1, e) : 0;
 }
 
 static int redis_ping(void *state, struct err *e)

@@ -1,15 +1,15 @@
 /*
- * The steps of the Redis queue, each one Lua script, so that it happens whole or not at all.
+ * The operations of the Redis queue, each an atomic Lua script.
  *
- * A lane is a stream read by one consumer group. The lease's end is not the stream's idle time but
- * a score in a sorted set (h): XAUTOCLAIM knows one idle time for all and walks the whole list of
- * pending entries, whereas our leases differ by message, are extended, and the next one to end must
- * be told in O(log n), to know how long to sleep. An entry whose lease is over is claimed by its id
- * (XCLAIM), before anything new is read, and so keeps its place ahead of what came later; one that
- * goes back without delay is treated alike. All times are the server's.
+ * A lane is a stream read by one consumer group. The end of a lease is a score in a sorted set (h),
+ * not the stream's idle time: XAUTOCLAIM has one idle time for all entries and walks the whole
+ * pending list. Leases here differ by message and can be extended, and the next one to expire must
+ * be found in O(log n) to know how long to sleep. An entry whose lease expired is claimed by its id
+ * (XCLAIM) before new entries are read, so it keeps its place ahead of later ones. An entry
+ * returned without delay is treated the same. All times are the server's.
  *
- * Finishing, returning and taking free memory in the end, so they run on a full server too
- * (allow-oom); only put is refused there, before it has written anything.
+ * Every script except put frees memory in the end, so it runs on a full server too (allow-oom). On
+ * a full server put is rejected before it has written anything.
  */
 #include "common/queue/redis/internal.h"
 
@@ -18,20 +18,20 @@
     "local clock = redis.call('TIME')\n"                                                           \
     "local now = clock[1] * 1000 + math.floor(clock[2] / 1000)\n"
 
-/* pcall: a user without the right to the channel still queues, and the others poll. */
+/* pcall: without permission for the channel a put still succeeds, and the receivers poll. */
 #define LUA_WAKE                                                                                   \
     "local function wake(lane, ready, delay)\n"                                                    \
     "  redis.pcall('PUBLISH', Q .. 'wake', lane .. ' ' .. ready .. ' ' .. delay)\n"                \
     "end\n"
 
-/* The record {lane, key, entry} if the lease is still the caller's, else nil. */
+/* held: the record {lane, key, entry} if the caller still holds the lease, else nil. */
 #define LUA_HELD                                                                                   \
     "local function held(id, lease)\n"                                                             \
     "  local r = redis.call('HMGET', Q .. 'm:' .. id, 'n', 'p', 'l', 'k', 's')\n"                  \
     "  if r[1] == lease and r[2] == 'l' then return {r[3], r[4], r[5]} end\n"                      \
     "  return nil\n"                                                                               \
     "end\n"                                                                                        \
-    "local function leave(id, r)\n" /* the entry leaves its lane's stream and leases */            \
+    "local function leave(id, r)\n" /* removes the entry from its lane's stream and leases */      \
     "  redis.call('XACK', Q .. 's:' .. r[1], 'mayfly', r[3])\n"                                    \
     "  redis.call('XDEL', Q .. 's:' .. r[1], r[3])\n"                                              \
     "  redis.call('ZREM', Q .. 'h:' .. r[1], id)\n"                                                \
@@ -41,13 +41,13 @@
     "  if key ~= '' then redis.call('ZREM', Q .. 'k:' .. key, id) end\n"                           \
     "end\n"
 
-/* ARGV: our version. Answers the layout's version. */
+/* ARGV: this program's layout version. Returns the stored layout's version. */
 const struct redis_script queue_script_open = {
     "queue open", "#!lua flags=allow-oom\n"
                   "redis.call('SET', KEYS[1] .. ':q:version', ARGV[1], 'NX')\n"
                   "return redis.call('GET', KEYS[1] .. ':q:version')\n"};
 
-/* ARGV: lane, key, delay in ms, body; and so on. */
+/* ARGV: lane, key, delay in ms, body for each message. */
 const struct redis_script queue_script_put = {
     "queue put",
     "#!lua\n" LUA_BASE LUA_WAKE "local ready, delays = {}, {}\n"
@@ -76,15 +76,15 @@ const struct redis_script queue_script_put = {
     "for lane, n in pairs(ready) do wake(lane, n, delays[lane]) end\n"
     "return 0\n"};
 
-/* ARGV: lane, max, lease in ms. Answers {ms until more comes due or -1, the leases' end, {{id,
- * lane, key, attempts, enqueued, body, lease number}, …}}. */
-const struct redis_script queue_script_take = {
-    "queue take",
+/* ARGV: lane, max, lease in ms. Returns {ms until the next message is due or -1, the leases' end,
+ * {{id, lane, key, attempts, enqueued, body, lease number}, …}}. */
+const struct redis_script queue_script_receive = {
+    "queue receive",
     "#!lua flags=allow-oom\n" LUA_BASE
     "local lane, max, over = ARGV[1], tonumber(ARGV[2]), now + ARGV[3]\n"
     "local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"
     "local out = {}\n"
-    /* What was delayed joins the end of the line. */
+    /* A delayed message that is due joins the end of the lane. */
     "local due = redis.call('ZRANGE', d, '-inf', now, 'BYSCORE', 'LIMIT', 0, 256)\n"
     "for _, id in ipairs(due) do\n"
     "  redis.call('ZREM', d, id)\n"
@@ -93,7 +93,7 @@ const struct redis_script queue_script_take = {
     "local function give(id, entry)\n"
     "  local m = Q .. 'm:' .. id\n"
     "  local r = redis.call('HMGET', m, 'k', 'a', 'e', 'b')\n"
-    "  if not r[4] then\n" /* an entry whose record someone removed by hand */
+    "  if not r[4] then\n" /* an entry whose record was deleted by hand */
     "    redis.call('ZREM', h, id)\n"
     "    if entry then redis.call('XACK', s, 'mayfly', entry) redis.call('XDEL', s, entry) end\n"
     "    return\n"
@@ -124,65 +124,65 @@ const struct redis_script queue_script_take = {
     "end\n"
     "return {left, over, out}\n"};
 
-/* ARGV: id, lease number; and so on. Answers how many were no longer ours. */
-const struct redis_script queue_script_done = {
-    "queue done", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local lost = 0\n"
-                  "for i = 1, #ARGV, 2 do\n"
-                  "  local r = held(ARGV[i], ARGV[i + 1])\n"
-                  "  if r then\n"
-                  "    leave(ARGV[i], r)\n"
-                  "    forget(ARGV[i], r[2])\n"
-                  "  else\n"
-                  "    lost = lost + 1\n"
-                  "  end\n"
-                  "end\n"
-                  "return lost\n"};
+/* ARGV: id, lease number for each message. Returns how many leases were lost. */
+const struct redis_script queue_script_ack = {
+    "queue ack", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local lost = 0\n"
+                 "for i = 1, #ARGV, 2 do\n"
+                 "  local r = held(ARGV[i], ARGV[i + 1])\n"
+                 "  if r then\n"
+                 "    leave(ARGV[i], r)\n"
+                 "    forget(ARGV[i], r[2])\n"
+                 "  else\n"
+                 "    lost = lost + 1\n"
+                 "  end\n"
+                 "end\n"
+                 "return lost\n"};
 
-/* ARGV: id, lease number, lease in ms. Answers the new end, or 0 if it is no longer ours. */
+/* ARGV: id, lease number, lease in ms. Returns the lease's new end, or 0 if the lease was lost. */
 const struct redis_script queue_script_extend = {
     "queue extend", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local r = held(ARGV[1], ARGV[2])\n"
                     "if not r then return 0 end\n"
                     "redis.call('ZADD', Q .. 'h:' .. r[1], now + ARGV[3], ARGV[1])\n"
                     "return now + ARGV[3]\n"};
 
-/* ARGV: id, lease number, delay in ms, attempts to add, whether a reason follows, reason. Answers
- * whether it was ours. */
-const struct redis_script queue_script_retry = {
-    "queue retry", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE LUA_HELD
-                   "local id, delay = ARGV[1], tonumber(ARGV[3])\n"
-                   "local m = Q .. 'm:' .. id\n"
-                   "local r = held(id, ARGV[2])\n"
-                   "if not r then return 0 end\n"
-                   "redis.call('HINCRBY', m, 'n', 1)\n"
-                   "redis.call('HINCRBY', m, 'a', ARGV[4])\n"
-                   "if ARGV[5] == '1' then redis.call('HSET', m, 'r', ARGV[6]) end\n"
-                   "if delay > 0 then\n"
-                   "  leave(id, r)\n"
-                   "  redis.call('ZADD', Q .. 'd:' .. r[1], now + delay, id)\n"
-                   "  redis.call('HSET', m, 'p', 'd', 's', '')\n"
-                   "  wake(r[1], 0, delay)\n"
-                   "else\n" /* as if its lease were over: it stays ahead of what came later */
-                   "  redis.call('ZADD', Q .. 'h:' .. r[1], now, id)\n"
-                   "  redis.call('HSET', m, 'p', 'r')\n"
-                   "  wake(r[1], 1, -1)\n"
-                   "end\n"
-                   "return 1\n"};
-
-/* ARGV: id, lease number, reason. Answers whether it was ours. */
-const struct redis_script queue_script_bury = {
-    "queue bury", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local id = ARGV[1]\n"
+/* ARGV: id, lease number, delay in ms, attempts to add, whether a reason follows, reason. Returns
+ * 1, or 0 if the lease was lost. */
+const struct redis_script queue_script_nack = {
+    "queue nack", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE LUA_HELD
+                  "local id, delay = ARGV[1], tonumber(ARGV[3])\n"
+                  "local m = Q .. 'm:' .. id\n"
                   "local r = held(id, ARGV[2])\n"
                   "if not r then return 0 end\n"
-                  "leave(id, r)\n"
-                  "redis.call('HINCRBY', Q .. 'm:' .. id, 'n', 1)\n"
-                  "redis.call('HSET', Q .. 'm:' .. id, 'p', 'x', 'u', now, 'r', ARGV[3],\n"
-                  "           's', redis.call('XADD', Q .. 'x:' .. r[1], '*', 'i', id))\n"
+                  "redis.call('HINCRBY', m, 'n', 1)\n"
+                  "redis.call('HINCRBY', m, 'a', ARGV[4])\n"
+                  "if ARGV[5] == '1' then redis.call('HSET', m, 'r', ARGV[6]) end\n"
+                  "if delay > 0 then\n"
+                  "  leave(id, r)\n"
+                  "  redis.call('ZADD', Q .. 'd:' .. r[1], now + delay, id)\n"
+                  "  redis.call('HSET', m, 'p', 'd', 's', '')\n"
+                  "  wake(r[1], 0, delay)\n"
+                  "else\n" /* as if its lease had expired: it stays ahead of later ones */
+                  "  redis.call('ZADD', Q .. 'h:' .. r[1], now, id)\n"
+                  "  redis.call('HSET', m, 'p', 'r')\n"
+                  "  wake(r[1], 1, -1)\n"
+                  "end\n"
                   "return 1\n"};
 
-/* --- for people --- */
-/* The last entry of the lane that was ever delivered, and a record as redis/admin.c reads it:
- * {id, lane, key, attempts, enqueued, body, place, due, buried, reason, ahead}. */
-#define LUA_PEOPLE                                                                                 \
+/* ARGV: id, lease number, reason. Returns 1, or 0 if the lease was lost. */
+const struct redis_script queue_script_dead_letter = {
+    "queue dead_letter", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD "local id = ARGV[1]\n"
+                         "local r = held(id, ARGV[2])\n"
+                         "if not r then return 0 end\n"
+                         "leave(id, r)\n"
+                         "redis.call('HINCRBY', Q .. 'm:' .. id, 'n', 1)\n"
+                         "redis.call('HSET', Q .. 'm:' .. id, 'p', 'x', 'u', now, 'r', ARGV[3],\n"
+                         "           's', redis.call('XADD', Q .. 'x:' .. r[1], '*', 'i', id))\n"
+                         "return 1\n"};
+
+/* --- status, dead letters, search --- */
+/* delivered: the last entry of the lane that was ever delivered. record: as redis/admin.c reads it,
+ * {id, lane, key, attempts, enqueued, body, place, due, dead-lettered, reason, ahead}. */
+#define LUA_ADMIN                                                                                  \
     "local function delivered(lane)\n"                                                             \
     "  local groups = redis.pcall('XINFO', 'GROUPS', Q .. 's:' .. lane)\n"                         \
     "  local g = groups[1] or {}\n"                                                                \
@@ -218,11 +218,11 @@ const struct redis_script queue_script_bury = {
     "  return {id, r[1], r[2], r[3], r[4], r[5], place, due, r[8] or 0, r[9] or '', line}\n"       \
     "end\n"
 
-/* ARGV: lane, or "" for all that hold something. Answers {{lane, ready, leased, delayed, dead, age
+/* ARGV: lane, or "" for all that hold messages. Returns {{lane, ready, leased, delayed, dead, age
  * of the oldest ready}, …}. */
 const struct redis_script queue_script_depths = {
     "queue depths",
-    "#!lua flags=no-writes\n" LUA_BASE LUA_PEOPLE "local lanes, out = {ARGV[1]}, {}\n"
+    "#!lua flags=no-writes\n" LUA_BASE LUA_ADMIN "local lanes, out = {ARGV[1]}, {}\n"
     "if ARGV[1] == '' then lanes = redis.call('SMEMBERS', Q .. 'lanes') end\n"
     "for _, lane in ipairs(lanes) do\n"
     "  local s, h, d = Q .. 's:' .. lane, Q .. 'h:' .. lane, Q .. 'd:' .. lane\n"
@@ -247,10 +247,10 @@ const struct redis_script queue_script_depths = {
     "end\n"
     "return out\n"};
 
-/* ARGV: lane, the dead stream's entry after which to begin ("-" for its start), how many. Answers
+/* ARGV: lane, the entry of the dead stream to start after ("-" from the start), how many. Returns
  * {the last entry or "" at the end, {record, …}}; with the lane "", {the lanes}. */
 const struct redis_script queue_script_dead = {
-    "queue dead", "#!lua flags=no-writes\n" LUA_BASE LUA_PEOPLE
+    "queue dead", "#!lua flags=no-writes\n" LUA_BASE LUA_ADMIN
                   "if ARGV[1] == '' then return redis.call('SMEMBERS', Q .. 'lanes') end\n"
                   "local from = ARGV[2] == '-' and '-' or '(' .. ARGV[2]\n"
                   "local out, last = {}, ''\n"
@@ -262,9 +262,9 @@ const struct redis_script queue_script_dead = {
                   "end\n"
                   "return {last, out}\n"};
 
-/* ARGV: key, the id after which to begin, how many. Answers as the dead do, with an id. */
+/* ARGV: key, the id to start after, how many. Returns as queue_script_dead, with an id. */
 const struct redis_script queue_script_find = {
-    "queue find", "#!lua flags=no-writes\n" LUA_BASE LUA_PEOPLE "local out, last = {}, ''\n"
+    "queue find", "#!lua flags=no-writes\n" LUA_BASE LUA_ADMIN "local out, last = {}, ''\n"
                   "local ids = redis.call('ZRANGE', Q .. 'k:' .. ARGV[1], '(' .. ARGV[2], '+inf',\n"
                   "                       'BYSCORE', 'LIMIT', 0, ARGV[3])\n"
                   "for _, id in ipairs(ids) do\n"
@@ -273,21 +273,21 @@ const struct redis_script queue_script_find = {
                   "end\n"
                   "return {last, out}\n"};
 
-/* ARGV: id. Both answer whether it was dead. */
-const struct redis_script queue_script_kick = {
-    "queue kick", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE "local m = Q .. 'm:' .. ARGV[1]\n"
-                  "local r = redis.call('HMGET', m, 'p', 'l', 's')\n"
-                  "if r[1] ~= 'x' then return 0 end\n"
-                  "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
-                  "redis.call('HSET', m, 'p', 'r', 'a', 0, 'u', 0,\n"
-                  "           's', redis.call('XADD', Q .. 's:' .. r[2], '*', 'i', ARGV[1]))\n"
-                  "wake(r[2], 1, -1)\n"
-                  "return 1\n"};
+/* ARGV: id. Both return 1, or 0 if no dead letter has it. */
+const struct redis_script queue_script_redrive = {
+    "queue redrive", "#!lua flags=allow-oom\n" LUA_BASE LUA_WAKE "local m = Q .. 'm:' .. ARGV[1]\n"
+                     "local r = redis.call('HMGET', m, 'p', 'l', 's')\n"
+                     "if r[1] ~= 'x' then return 0 end\n"
+                     "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
+                     "redis.call('HSET', m, 'p', 'r', 'a', 0, 'u', 0,\n"
+                     "           's', redis.call('XADD', Q .. 's:' .. r[2], '*', 'i', ARGV[1]))\n"
+                     "wake(r[2], 1, -1)\n"
+                     "return 1\n"};
 
-const struct redis_script queue_script_drop = {
-    "queue drop", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD
-                  "local r = redis.call('HMGET', Q .. 'm:' .. ARGV[1], 'p', 'l', 's', 'k')\n"
-                  "if r[1] ~= 'x' then return 0 end\n"
-                  "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
-                  "forget(ARGV[1], r[4])\n"
-                  "return 1\n"};
+const struct redis_script queue_script_delete = {
+    "queue delete", "#!lua flags=allow-oom\n" LUA_BASE LUA_HELD
+                    "local r = redis.call('HMGET', Q .. 'm:' .. ARGV[1], 'p', 'l', 's', 'k')\n"
+                    "if r[1] ~= 'x' then return 0 end\n"
+                    "redis.call('XDEL', Q .. 'x:' .. r[2], r[3])\n"
+                    "forget(ARGV[1], r[4])\n"
+                    "return 1\n"};

@@ -8,28 +8,28 @@
 #include "common/base/thread.h"
 #include "common/queue/queue.h"
 
-/* A waiter looks for itself this often, whatever is announced: a note may have been lost, and a
- * lease that another process took may have run out. */
-#define LOOK_MS 1000
-#define LOOK_DEAF_MS 100 /* the same while nothing is heard */
-#define LISTEN_MS 60000
+/* A waiter polls this often regardless of announcements: one may have been lost, and another
+ * process's lease may have expired. */
+#define POLL_MS 1000
+#define POLL_UNSUBSCRIBED_MS 100 /* the same while the subscription is down */
+#define SUBSCRIPTION_TIMEOUT_MS 60000
 
-struct lane_news {
+struct lane_state {
     char lane[QUEUE_LANE_MAX + 1];
-    int64_t heard;   /* announcements so far */
-    int64_t emptied; /* `heard` as it was before the latest take that emptied the lane */
-    int64_t due;     /* monotonic ms when more comes due; INT64_MAX unknown or never */
+    int64_t announced; /* announcements so far */
+    int64_t emptied;   /* `announced` before the latest receive that emptied the lane */
+    int64_t due;       /* monotonic ms when the next message is due; INT64_MAX unknown or never */
 };
 
 struct queue_redis_waiters {
     struct redis_subscription *subscription;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
-    struct lane_news *lanes; /* those that this process takes from; the configuration's number */
+    struct lane_state *lanes; /* those that this process receives from; bounded by configuration */
     size_t lane_count;
-    bool hears;     /* the subscription stands */
+    bool subscribed;
     bool listening; /* the thread was started */
-    bool ended;
+    bool interrupted;
     pthread_t listener;
 };
 
@@ -59,8 +59,8 @@ void queue_redis_waiters_free(struct queue_redis_waiters *w)
     free(w);
 }
 
-/* --- what is known of a lane; under the lock --- */
-static struct lane_news *find_lane(struct queue_redis_waiters *w, struct slice lane)
+/* --- the state of a lane; under the lock --- */
+static struct lane_state *find_lane(struct queue_redis_waiters *w, struct slice lane)
 {
     for (size_t i = 0; i < w->lane_count; i++) {
         if (slice_eq_cstr(lane, w->lanes[i].lane)) {
@@ -70,43 +70,43 @@ static struct lane_news *find_lane(struct queue_redis_waiters *w, struct slice l
     return NULL;
 }
 
-static struct lane_news *lane_of(struct queue_redis_waiters *w, const char *lane)
+static struct lane_state *find_or_add_lane(struct queue_redis_waiters *w, const char *lane)
 {
-    struct lane_news *known = find_lane(w, slice_of(lane));
+    struct lane_state *known = find_lane(w, slice_of(lane));
     if (known != NULL) {
         return known;
     }
     w->lanes = realloc(w->lanes, (w->lane_count + 1) * sizeof *w->lanes);
     ASSERT(w->lanes != NULL);
     known = &w->lanes[w->lane_count++];
-    *known = (struct lane_news){.heard = 1, .due = INT64_MAX};
+    *known = (struct lane_state){.announced = 1, .due = INT64_MAX};
     ASSERT(slice_to_cstr(slice_of(lane), known->lane, sizeof known->lane));
     return known;
 }
 
-int64_t queue_redis_mark(struct queue_redis_waiters *w, const char *lane)
+int64_t queue_redis_announced(struct queue_redis_waiters *w, const char *lane)
 {
     pthread_mutex_lock(&w->lock);
-    int64_t mark = lane_of(w, lane)->heard;
+    int64_t announced = find_or_add_lane(w, lane)->announced;
     pthread_mutex_unlock(&w->lock);
-    return mark;
+    return announced;
 }
 
-void queue_redis_emptied(struct queue_redis_waiters *w, const char *lane, int64_t mark,
+void queue_redis_emptied(struct queue_redis_waiters *w, const char *lane, int64_t announced,
                          int64_t due_in_ms)
 {
     int64_t now = clock_mono_ms();
     int64_t due = due_in_ms < 0 || due_in_ms > INT64_MAX - now ? INT64_MAX : now + due_in_ms;
     pthread_mutex_lock(&w->lock);
-    struct lane_news *n = lane_of(w, lane);
-    n->emptied = mark > n->emptied ? mark : n->emptied;
-    /* What was announced since the mark may come due earlier than what the take saw. */
-    n->due = n->heard == mark || due < n->due ? due : n->due;
+    struct lane_state *n = find_or_add_lane(w, lane);
+    n->emptied = announced > n->emptied ? announced : n->emptied;
+    /* A message announced since then may be due earlier than what the receive saw. */
+    n->due = n->announced == announced || due < n->due ? due : n->due;
     pthread_mutex_unlock(&w->lock);
 }
 
 /* --- listening --- */
-static void hear_message(struct queue_redis_waiters *w, struct slice payload)
+static void apply_announcement(struct queue_redis_waiters *w, struct slice payload)
 {
     struct slice lane;
     struct slice rest;
@@ -119,46 +119,48 @@ static void hear_message(struct queue_redis_waiters *w, struct slice payload)
         return;
     }
     int64_t now = clock_mono_ms();
-    struct lane_news *n = find_lane(w, lane);
+    struct lane_state *n = find_lane(w, lane);
     if (n == NULL) {
         return;
     }
-    n->heard++;
+    n->announced++;
     if (ready <= 0) {
-        /* Nothing to take yet: whoever had seen the lane empty still has. */
-        n->emptied = n->emptied == n->heard - 1 ? n->heard : n->emptied;
+        /* Nothing is ready yet: a lane that was empty still is. */
+        n->emptied = n->emptied == n->announced - 1 ? n->announced : n->emptied;
     }
     if (delay_ms >= 0 && delay_ms < INT64_MAX - now && now + delay_ms < n->due) {
         n->due = now + delay_ms;
     }
 }
 
-static void hear(struct queue_redis_waiters *w, enum redis_note note, struct slice payload)
+static void apply_notification(struct queue_redis_waiters *w, enum redis_note note,
+                               struct slice payload)
 {
     pthread_mutex_lock(&w->lock);
     if (note == REDIS_NOTE_MESSAGE) {
-        hear_message(w, payload);
+        apply_announcement(w, payload);
     } else {
-        w->hears = note == REDIS_NOTE_FRESH;
+        w->subscribed = note == REDIS_NOTE_FRESH;
         for (size_t i = 0; i < w->lane_count; i++) {
-            w->lanes[i].heard++;
+            w->lanes[i].announced++;
         }
     }
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }
 
-static void *listen_to_notes(void *arg)
+static void *run_listener(void *arg)
 {
     struct queue_redis_waiters *w = arg;
     for (;;) {
         struct slice payload;
-        enum redis_note note = redis_subscription_next(w->subscription, LISTEN_MS, &payload);
+        enum redis_note note =
+            redis_subscription_next(w->subscription, SUBSCRIPTION_TIMEOUT_MS, &payload);
         if (note == REDIS_NOTE_ENDED) {
             return NULL;
         }
         if (note != REDIS_NOTE_TIMEOUT) {
-            hear(w, note, payload);
+            apply_notification(w, note, payload);
         }
     }
 }
@@ -168,19 +170,19 @@ void queue_redis_wait(struct queue_redis_waiters *w, const char *lane, int64_t t
 {
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&w->lock);
-    if (!w->listening && !w->ended) {
-        /* Unheard, a waiter looks for itself more often, and the next wait tries this again. */
+    if (!w->listening && !w->interrupted) {
+        /* Without the thread a waiter polls more often, and the next wait tries again. */
         struct err e;
-        w->listening = thread_start(&w->listener, "the thread that hears of Redis messages",
-                                    listen_to_notes, w, &e) == 0;
+        w->listening =
+            thread_start(&w->listener, "the Redis subscription's thread", run_listener, w, &e) == 0;
     }
     int64_t began = now;
-    while (!w->ended) {
-        const struct lane_news *n = lane_of(w, lane);
-        int64_t look = began + (w->hears ? LOOK_MS : LOOK_DEAF_MS);
-        int64_t until = timeout_ms < look - began ? began + timeout_ms : look;
+    while (!w->interrupted) {
+        const struct lane_state *n = find_or_add_lane(w, lane);
+        int64_t poll_at = began + (w->subscribed ? POLL_MS : POLL_UNSUBSCRIBED_MS);
+        int64_t until = timeout_ms < poll_at - began ? began + timeout_ms : poll_at;
         until = n->due < until ? n->due : until;
-        if (n->heard > n->emptied || now >= until) {
+        if (n->announced > n->emptied || now >= until) {
             break;
         }
         (void)cond_wait_until(&w->changed, &w->lock, cond_deadline_us(until - now));
@@ -189,10 +191,10 @@ void queue_redis_wait(struct queue_redis_waiters *w, const char *lane, int64_t t
     pthread_mutex_unlock(&w->lock);
 }
 
-void queue_redis_waiters_end(struct queue_redis_waiters *w)
+void queue_redis_waiters_interrupt(struct queue_redis_waiters *w)
 {
     pthread_mutex_lock(&w->lock);
-    w->ended = true;
+    w->interrupted = true;
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
 }

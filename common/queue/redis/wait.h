@@ -1,11 +1,12 @@
 /*
  * Waiting for a message of a Redis queue.
  *
- * One thread listens to the channel on which every put, return and kick is announced, also our own
- * process's. A take says what it saw: how the lane stood before it asked, whether it emptied it,
- * and when more comes due; so nothing announced between a take and the wait after it is missed, and
- * an idle lane costs one look a second. While the subscription is lost, waits become short and
- * takes poll. Threading: any thread; queue_redis_waiters_free when no wait is under way.
+ * One thread subscribes to the channel on which every put, nack and redrive is announced, this
+ * process's own included. A receive reports the number of announcements before it started, whether
+ * it emptied the lane, and when the next message is due. So no announcement between a receive and
+ * the wait after it is missed, and an idle lane costs one poll a second. While the subscription is
+ * down, waits are short and receives poll. Threading: any thread; queue_redis_waiters_free only
+ * when no wait is in progress.
  */
 #ifndef MAYFLY_QUEUE_REDIS_WAIT_H
 #define MAYFLY_QUEUE_REDIS_WAIT_H
@@ -18,17 +19,17 @@ struct queue_redis_waiters;
 struct queue_redis_waiters *queue_redis_waiters_new(struct redis_store *store);
 void queue_redis_waiters_free(struct queue_redis_waiters *w); /* NULL is fine */
 
-/* To be called before a take: a mark of what was announced in the lane so far. */
-int64_t queue_redis_mark(struct queue_redis_waiters *w, const char *lane);
-/* After a take that left nothing to take: its mark, and in how many ms more comes due (-1: nothing
- * will). */
-void queue_redis_emptied(struct queue_redis_waiters *w, const char *lane, int64_t mark,
+/* Call before a receive: the number of announcements in the lane so far. */
+int64_t queue_redis_announced(struct queue_redis_waiters *w, const char *lane);
+/* Call after a receive that left nothing ready. announced: queue_redis_announced before it.
+ * due_in_ms: when the next message is due (-1: none is). */
+void queue_redis_emptied(struct queue_redis_waiters *w, const char *lane, int64_t announced,
                          int64_t due_in_ms);
 
-/* Returns when a take of the lane may find something, after timeout_ms, or early. */
+/* Returns when a receive from the lane may find a message, after timeout_ms, or early. */
 void queue_redis_wait(struct queue_redis_waiters *w, const char *lane, int64_t timeout_ms);
 
-/* Ends all present and later waits. */
-void queue_redis_waiters_end(struct queue_redis_waiters *w);
+/* Makes all present and later waits return. */
+void queue_redis_waiters_interrupt(struct queue_redis_waiters *w);
 
 #endif

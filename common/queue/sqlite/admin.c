@@ -1,7 +1,8 @@
 /*
- * The queue on one SQLite file, for people: depths, dead letters, where a job's messages are.
+ * The queue on one SQLite file: depths, dead letters, search by key.
  *
- * Everything but kick and drop reads on the store's reading connection and holds nobody up.
+ * Everything except redrive and delete uses the store's reading connection and blocks no other
+ * process.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +10,12 @@
 #include "common/base/clock.h"
 #include "common/queue/sqlite/internal.h"
 
-#define LANES_MAX 4096 /* lanes that one answer tells */
+#define LANES_MAX 4096 /* lanes in one result */
 
 int queue_sqlite_id(const char *id, int64_t *out, struct err *e)
 {
     if (!slice_to_int64(slice_of(id), out) || *out <= 0) {
-        return err_set(e, ERR_NOT_FOUND, 0, "\"%.80s\" is no message's id: it is a number", id);
+        return err_set(e, ERR_NOT_FOUND, 0, "\"%.80s\" is not a message id: an id is a number", id);
     }
     return 0;
 }
@@ -27,7 +28,7 @@ struct depths {
     size_t count;
 };
 
-static struct queue_depth *depth_of(struct depths *d, const char *lane)
+static struct queue_depth *find_or_add_depth(struct depths *d, const char *lane)
 {
     for (size_t i = 0; i < d->count; i++) {
         if (strcmp(d->all[i].lane, lane) == 0) {
@@ -50,7 +51,7 @@ static void add_count(struct sqlite_rows *r, void *arg)
     struct depths *d = arg;
     char lane[QUEUE_LANE_MAX + 1];
     sqlite_text(r, 0, lane, sizeof lane);
-    struct queue_depth *depth = depth_of(d, lane);
+    struct queue_depth *depth = find_or_add_depth(d, lane);
     if (depth == NULL) {
         return;
     }
@@ -74,15 +75,15 @@ static void add_count(struct sqlite_rows *r, void *arg)
     }
 }
 
-/* Each of the three counts runs over the index of its place alone. What is due counts as ready: the
- * next take makes it so. */
+/* Each of the three counts reads only the index of its place. A message that is due counts as
+ * ready: the next receive makes it so. */
 static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct depths *d = arg;
     struct sqlite_value lane = d->lane != NULL ? SQL_TEXT(d->lane) : SQL_NULL();
     d->count = 0;
     if (d->lane != NULL) {
-        (void)depth_of(d, d->lane);
+        (void)find_or_add_depth(d, d->lane);
     }
     struct sqlite_rows *ready = sqlite_query(
         db,
@@ -111,7 +112,7 @@ static int depths_work(struct sqlite_db *db, void *arg, struct err *e)
     return sqlite_each(dead, add_count, d, e);
 }
 
-static int compare_lanes(const void *a, const void *b)
+static int sqlite_compare_lanes(const void *a, const void *b)
 {
     return strcmp(((const struct queue_depth *)a)->lane, ((const struct queue_depth *)b)->lane);
 }
@@ -126,7 +127,7 @@ int queue_sqlite_depths(void *state, const char *lane, struct queue_depth **out,
         return -1;
     }
     if (d.count > 1) {
-        qsort(d.all, d.count, sizeof *d.all, compare_lanes);
+        qsort(d.all, d.count, sizeof *d.all, sqlite_compare_lanes);
     }
     *out = d.all;
     *n = d.count;
@@ -143,9 +144,10 @@ struct search {
     size_t count;
 };
 
-#define ENTRY_COLUMNS "id, lane, key, attempts, enqueued_ms, body, place, due_ms, buried_ms, reason"
+#define ENTRY_COLUMNS                                                                              \
+    "id, lane, key, attempts, enqueued_ms, body, place, due_ms, dead_lettered_ms, reason"
 
-static void read_entry(struct sqlite_rows *r, void *arg)
+static void sqlite_read_entry(struct sqlite_rows *r, void *arg)
 {
     struct search *s = arg;
     s->entries = realloc(s->entries, (s->count + 1) * sizeof *s->entries);
@@ -155,7 +157,7 @@ static void read_entry(struct sqlite_rows *r, void *arg)
     queue_sqlite_message(r, &entry->message);
     entry->place = (enum queue_place)sqlite_int(r, 6);
     entry->due_ms = sqlite_int(r, 7);
-    entry->buried_ms = sqlite_int(r, 8);
+    entry->dead_lettered_ms = sqlite_int(r, 8);
     sqlite_text(r, 9, entry->reason, sizeof entry->reason);
     if (entry->due_ms != 0 && entry->due_ms <= s->now) {
         entry->place = QUEUE_READY;
@@ -166,7 +168,7 @@ static void read_entry(struct sqlite_rows *r, void *arg)
     }
 }
 
-/* Only a ready message has a place in a line. */
+/* Only a ready message has others ahead of it. */
 static int count_ahead(struct sqlite_db *db, struct queue_entry *entry, int64_t now, struct err *e)
 {
     int64_t id;
@@ -183,7 +185,7 @@ static int count_ahead(struct sqlite_db *db, struct queue_entry *entry, int64_t 
         SQL_TEXT(entry->message.lane), SQL_INT(id), SQL_INT(now));
 }
 
-static void forget_entries(struct search *s)
+static void free_entries(struct search *s)
 {
     queue_entries_free(s->entries, s->count);
     s->entries = NULL;
@@ -195,7 +197,7 @@ static int search_work(struct sqlite_db *db, void *arg, struct err *e)
     struct search *s = arg;
     struct sqlite_value max = SQL_INT((int64_t)s->max);
     struct sqlite_rows *r;
-    forget_entries(s);
+    free_entries(s);
     if (s->key != NULL) {
         r = sqlite_query(db,
                          "SELECT " ENTRY_COLUMNS " FROM messages "
@@ -207,7 +209,7 @@ static int search_work(struct sqlite_db *db, void *arg, struct err *e)
                          "WHERE place = 3 AND (?1 IS NULL OR lane = ?1) ORDER BY id LIMIT ?2",
                          s->lane != NULL ? SQL_TEXT(s->lane) : SQL_NULL(), max);
     }
-    if (sqlite_each(r, read_entry, s, e) != 0) {
+    if (sqlite_each(r, sqlite_read_entry, s, e) != 0) {
         return -1;
     }
     for (size_t i = 0; s->key != NULL && i < s->count; i++) {
@@ -218,12 +220,12 @@ static int search_work(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
-static int search(struct queue_sqlite *q, struct search *s, struct queue_entry **out, size_t *n,
-                  struct err *e)
+static int run_search(struct queue_sqlite *q, struct search *s, struct queue_entry **out, size_t *n,
+                      struct err *e)
 {
     s->now = clock_wall_ms();
     if (sqlite_store_read(q->store, search_work, s, e) != 0) {
-        forget_entries(s);
+        free_entries(s);
         return -1;
     }
     *out = s->entries;
@@ -235,24 +237,24 @@ static int sqlite_dead(void *state, const char *lane, size_t max, struct queue_e
                        size_t *n, struct err *e)
 {
     struct search s = {.lane = lane, .max = max};
-    return search(state, &s, out, n, e);
+    return run_search(state, &s, out, n, e);
 }
 
 static int sqlite_find(void *state, const char *key, size_t max, struct queue_entry **out,
                        size_t *n, struct err *e)
 {
     struct search s = {.key = key, .max = max};
-    return search(state, &s, out, n, e);
+    return run_search(state, &s, out, n, e);
 }
 
-/* --- kick and drop --- */
+/* --- redrive and delete --- */
 struct by_id {
     int64_t id;
     char lane[QUEUE_LANE_MAX + 1];
     bool found;
 };
 
-static int find_dead(struct sqlite_db *db, struct by_id *b, struct err *e)
+static int load_dead_lane(struct sqlite_db *db, struct by_id *b, struct err *e)
 {
     struct sqlite_rows *r =
         sqlite_query(db, "SELECT lane FROM messages WHERE id = ?1 AND place = 3", SQL_INT(b->id));
@@ -266,35 +268,35 @@ static int find_dead(struct sqlite_db *db, struct by_id *b, struct err *e)
     return 0;
 }
 
-static int kick_work(struct sqlite_db *db, void *arg, struct err *e)
+static int redrive_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct by_id *b = arg;
-    if (find_dead(db, b, e) != 0) {
+    if (load_dead_lane(db, b, e) != 0) {
         return -1;
     }
     return sqlite_exec(db, e,
-                       "UPDATE messages SET place = 0, attempts = 0, buried_ms = 0 "
+                       "UPDATE messages SET place = 0, attempts = 0, dead_lettered_ms = 0 "
                        "WHERE id = ?1 AND place = 3",
                        SQL_INT(b->id));
 }
 
-static int drop_work(struct sqlite_db *db, void *arg, struct err *e)
+static int delete_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct by_id *b = arg;
-    if (find_dead(db, b, e) != 0) {
+    if (load_dead_lane(db, b, e) != 0) {
         return -1;
     }
     return sqlite_exec(db, e, "DELETE FROM messages WHERE id = ?1 AND place = 3", SQL_INT(b->id));
 }
 
-static int change_dead(struct queue_sqlite *q, const char *id, sqlite_work_fn *work,
-                       struct by_id *b, struct err *e)
+static int sqlite_change_dead(struct queue_sqlite *q, const char *id, sqlite_work_fn *work,
+                              struct by_id *b, struct err *e)
 {
     if (queue_sqlite_id(id, &b->id, e) != 0 || sqlite_store_write(q->store, work, b, e) != 0) {
         return -1;
     }
     if (!b->found) {
-        return err_set(e, ERR_NOT_FOUND, 0, "no buried message has the id %s", id);
+        return err_set(e, ERR_NOT_FOUND, 0, "no dead letter has the id %s", id);
     }
     return 0;
 }
@@ -303,17 +305,17 @@ static int sqlite_redrive(void *state, const char *id, struct err *e)
 {
     struct queue_sqlite *q = state;
     struct by_id b;
-    if (change_dead(q, id, kick_work, &b, e) != 0) {
+    if (sqlite_change_dead(q, id, redrive_work, &b, e) != 0) {
         return -1;
     }
-    queue_waiters_tell(q->waiters, b.lane, 1, INT64_MAX);
+    queue_sqlite_waiters_notify(q->waiters, b.lane, 1, INT64_MAX);
     return 0;
 }
 
 static int sqlite_delete(void *state, const char *id, struct err *e)
 {
     struct by_id b;
-    return change_dead(state, id, drop_work, &b, e);
+    return sqlite_change_dead(state, id, delete_work, &b, e);
 }
 
 const struct queue_admin_ops queue_sqlite_admin = {

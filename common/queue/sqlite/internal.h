@@ -1,9 +1,9 @@
 /*
- * What the files of the sqlite queue share: its state and the row's columns.
+ * Shared by the files of the SQLite queue: its state and reading a row.
  *
- * For queue_sqlite*.c alone. One table holds all lanes; each place of a message has an index of its
- * own that holds only the messages there, so that a take costs O(log n) of its lane's ready ones
- * and dead letters cost it nothing.
+ * For common/queue/sqlite/ alone. One table holds all lanes. Each place of a message has a partial
+ * index of its own, so that a receive costs O(log n) in its lane's ready messages, and dead letters
+ * cost it nothing.
  */
 #ifndef MAYFLY_QUEUE_SQLITE_INTERNAL_H
 #define MAYFLY_QUEUE_SQLITE_INTERNAL_H
@@ -14,7 +14,7 @@
 
 struct queue_sqlite {
     struct sqlite_store *store;
-    struct queue_waiters *waiters;
+    struct queue_sqlite_waiters *waiters;
 };
 
 queue_depths_fn queue_sqlite_depths;
@@ -23,7 +23,7 @@ extern const struct queue_admin_ops queue_sqlite_admin;
 /* Moves the columns id, lane, key, attempts, enqueued_ms, body (0 to 5) into m. */
 void queue_sqlite_message(struct sqlite_rows *r, struct queue_message *m);
 
-/* A message's id is the row's number in decimal; ERR_NOT_FOUND for anything else. */
+/* A message's id is the row's id in decimal; ERR_NOT_FOUND for anything else. */
 MUST_CHECK int queue_sqlite_id(const char *id, int64_t *out, struct err *e);
 
 #endif

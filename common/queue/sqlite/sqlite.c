@@ -1,13 +1,13 @@
 /*
- * The queue on one SQLite file: put, take, and what the holder of a lease does.
+ * The queue on one SQLite file: put, receive, and the calls of a lease's holder.
  *
- * A lease is the pair of the message's id, which is never used again, and the row's lease number,
- * which grows with every change of hands; an old holder's pair matches no row. Leases and delays
- * end by the wall clock, which all processes of the machine share. A jump forward ends leases
- * early: the message may then be worked on twice, and its first holder hears ERR_CONFLICT; a jump
- * back holds leases and delays for as much longer. Nothing is lost by either. Deleted rows leave
- * free pages that later puts use, so the file stays as large as the queue was at its fullest;
- * auto_vacuum would only pay for moving pages that are needed again.
+ * A lease is the pair of the message's id, which is never reused, and the row's lease number, which
+ * grows with every change of holder; an old holder's pair matches no row. Leases and delays end by
+ * the wall clock, which all processes of the host share. If the clock jumps forward, leases expire
+ * early: a message may be processed twice, and its first holder gets ERR_CONFLICT. If it jumps
+ * back, leases and delays last longer by that much. Neither loses a message. Deleted rows leave
+ * free pages that later puts use, so the file keeps its maximum size; auto_vacuum would only move
+ * pages that are needed again.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -18,10 +18,10 @@
 #include "common/base/clock.h"
 #include "common/queue/sqlite/internal.h"
 
-#define DUE_AT_ONCE 1024 /* expired leases and delays made ready by one take */
+#define DUE_AT_ONCE 1024 /* expired leases and delays made ready by one receive */
 
-/* Places are enum queue_place. due_ms stands only where a message becomes ready by time. An index
- * names the place it is for, so that a count need not open the rows. */
+/* place: enum queue_place. due_ms is set only for places that a message leaves by time. Each index
+ * contains the place, so that a count need not read the rows. */
 static const char *const steps[] = {
     "CREATE TABLE messages ("
     "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
@@ -31,7 +31,7 @@ static const char *const steps[] = {
     "  lease INTEGER NOT NULL DEFAULT 0,"
     "  attempts INTEGER NOT NULL DEFAULT 0,"
     "  enqueued_ms INTEGER NOT NULL,"
-    "  buried_ms INTEGER NOT NULL DEFAULT 0,"
+    "  dead_lettered_ms INTEGER NOT NULL DEFAULT 0,"
     "  key TEXT NOT NULL,"
     "  reason TEXT NOT NULL DEFAULT '',"
     "  body BLOB NOT NULL) STRICT;"
@@ -59,7 +59,7 @@ static int sqlite_open_queue(const char *url, void **out_state, struct err *e)
     struct queue_sqlite *q = calloc(1, sizeof *q);
     ASSERT(q != NULL);
     q->store = store;
-    q->waiters = queue_waiters_new(store);
+    q->waiters = queue_sqlite_waiters_new(store);
     *out_state = q;
     return 0;
 }
@@ -67,7 +67,7 @@ static int sqlite_open_queue(const char *url, void **out_state, struct err *e)
 static void sqlite_close_queue(void *state)
 {
     struct queue_sqlite *q = state;
-    queue_waiters_free(q->waiters);
+    queue_sqlite_waiters_free(q->waiters);
     sqlite_store_close(q->store);
     free(q);
 }
@@ -107,14 +107,14 @@ static int sqlite_put(void *state, const struct queue_item *items, size_t n, str
     int64_t now = clock_wall_ms();
     for (size_t i = 0; i < n; i++) {
         bool delayed = items[i].delay_ms > 0;
-        queue_waiters_tell(q->waiters, items[i].lane, delayed ? 0 : 1,
-                           delayed ? now + items[i].delay_ms : INT64_MAX);
+        queue_sqlite_waiters_notify(q->waiters, items[i].lane, delayed ? 0 : 1,
+                                    delayed ? now + items[i].delay_ms : INT64_MAX);
     }
     return 0;
 }
 
-/* --- take --- */
-struct take {
+/* --- receive --- */
+struct receive {
     const char *lane;
     size_t max;
     int64_t lease_ms;
@@ -122,7 +122,7 @@ struct take {
     size_t got;
 };
 
-static void forget_taken(struct take *t)
+static void free_received(struct receive *t)
 {
     for (size_t i = 0; i < t->got; i++) {
         queue_message_fini(&t->out[i]);
@@ -154,13 +154,13 @@ static int make_due_ready(struct sqlite_db *db, const char *lane, int64_t now, s
 
 static void add_ready(struct sqlite_rows *r, void *arg)
 {
-    struct take *t = arg;
+    struct receive *t = arg;
     struct queue_message *m = &t->out[t->got++];
     queue_sqlite_message(r, m);
     (void)snprintf(m->receipt, sizeof m->receipt, "%s.%" PRId64, m->id, sqlite_int(r, 6) + 1);
 }
 
-static int read_ready(struct sqlite_db *db, struct take *t, struct err *e)
+static int receive_ready(struct sqlite_db *db, struct receive *t, struct err *e)
 {
     struct sqlite_rows *r =
         sqlite_query(db,
@@ -183,12 +183,12 @@ static int lease_one(struct sqlite_db *db, struct queue_message *m, int64_t unti
                        SQL_INT(id), SQL_INT(until));
 }
 
-static int take_work(struct sqlite_db *db, void *arg, struct err *e)
+static int receive_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct take *t = arg;
+    struct receive *t = arg;
     int64_t now = clock_wall_ms();
-    forget_taken(t);
-    if (make_due_ready(db, t->lane, now, e) != 0 || read_ready(db, t, e) != 0) {
+    free_received(t);
+    if (make_due_ready(db, t->lane, now, e) != 0 || receive_ready(db, t, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < t->got; i++) {
@@ -203,18 +203,18 @@ static int sqlite_receive(void *state, const char *lane, size_t max, int64_t lea
                           struct queue_message *out, size_t *got, struct err *e)
 {
     struct queue_sqlite *q = state;
-    struct take t = {.lane = lane, .max = max, .lease_ms = lease_ms, .out = out};
-    struct queue_prospect prospect;
-    /* A look costs no lock that others wait for; most takes of an idle queue end here. */
-    if (queue_sqlite_look(q->store, lane, 1, &prospect, e) != 0) {
+    struct receive t = {.lane = lane, .max = max, .lease_ms = lease_ms, .out = out};
+    struct queue_sqlite_outlook outlook;
+    /* A read blocks no other process; most receives from an idle queue end here. */
+    if (queue_sqlite_peek(q->store, lane, 1, &outlook, e) != 0) {
         return -1;
     }
-    if (prospect.ready == 0) {
+    if (outlook.ready == 0) {
         *got = 0;
         return 0;
     }
-    if (sqlite_store_write(q->store, take_work, &t, e) != 0) {
-        forget_taken(&t);
+    if (sqlite_store_write(q->store, receive_work, &t, e) != 0) {
+        free_received(&t);
         return -1;
     }
     *got = t.got;
@@ -224,26 +224,26 @@ static int sqlite_receive(void *state, const char *lane, size_t max, int64_t lea
 static void sqlite_wait(void *state, const char *lane, int64_t timeout_ms)
 {
     struct queue_sqlite *q = state;
-    queue_waiters_wait(q->waiters, lane, timeout_ms);
+    queue_sqlite_waiters_wait(q->waiters, lane, timeout_ms);
 }
 
 static void sqlite_wake(void *state)
 {
     struct queue_sqlite *q = state;
-    queue_waiters_end(q->waiters);
+    queue_sqlite_waiters_interrupt(q->waiters);
 }
 
-/* --- what the holder of a lease does --- */
-struct holding {
+/* --- calls of a lease's holder --- */
+struct lease_change {
     const struct queue_message *messages;
     size_t n;
-    size_t lost;        /* whose lease was no longer ours */
-    int64_t until;      /* extend, retry: due_ms; 0: at once */
-    bool spend;         /* retry */
+    size_t lost;        /* messages whose lease the caller no longer holds */
+    int64_t until;      /* extend, nack: due_ms; 0: at once */
+    bool spend;         /* nack */
     const char *reason; /* NULL keeps it */
 };
 
-/* The lease's two numbers out of the receipt; zeros, which match no row, if it is none. */
+/* The lease's two numbers; zeros, which match no row, if the receipt is malformed. */
 static void parse_receipt(const struct queue_message *m, int64_t *id, int64_t *lease)
 {
     struct slice left;
@@ -255,9 +255,9 @@ static void parse_receipt(const struct queue_message *m, int64_t *id, int64_t *l
     }
 }
 
-static int done_work(struct sqlite_db *db, void *arg, struct err *e)
+static int ack_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct holding *h = arg;
+    struct lease_change *h = arg;
     h->lost = 0;
     for (size_t i = 0; i < h->n; i++) {
         int64_t id;
@@ -274,7 +274,7 @@ static int done_work(struct sqlite_db *db, void *arg, struct err *e)
 
 static int extend_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct holding *h = arg;
+    struct lease_change *h = arg;
     int64_t id;
     int64_t lease;
     parse_receipt(h->messages, &id, &lease);
@@ -287,9 +287,9 @@ static int extend_work(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
-static int retry_work(struct sqlite_db *db, void *arg, struct err *e)
+static int nack_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct holding *h = arg;
+    struct lease_change *h = arg;
     int64_t id;
     int64_t lease;
     parse_receipt(h->messages, &id, &lease);
@@ -307,15 +307,15 @@ static int retry_work(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
-static int bury_work(struct sqlite_db *db, void *arg, struct err *e)
+static int dead_letter_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct holding *h = arg;
+    struct lease_change *h = arg;
     int64_t id;
     int64_t lease;
     parse_receipt(h->messages, &id, &lease);
     if (sqlite_exec(db, e,
                     "UPDATE messages SET place = 3, due_ms = NULL, lease = lease + 1, "
-                    "buried_ms = ?3, reason = ?4 WHERE id = ?1 AND lease = ?2",
+                    "dead_lettered_ms = ?3, reason = ?4 WHERE id = ?1 AND lease = ?2",
                     SQL_INT(id), SQL_INT(lease), SQL_INT(clock_wall_ms()),
                     SQL_TEXT(h->reason)) != 0) {
         return -1;
@@ -324,14 +324,16 @@ static int bury_work(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
-static int hold(struct queue_sqlite *q, sqlite_work_fn *work, struct holding *h, struct err *e)
+static int change_leased(struct queue_sqlite *q, sqlite_work_fn *work, struct lease_change *h,
+                         struct err *e)
 {
     if (sqlite_store_write(q->store, work, h, e) != 0) {
         return -1;
     }
     if (h->lost > 0) {
         return err_set(e, ERR_CONFLICT, 0,
-                       "the lease of %zu of %zu messages (%s of %s first) ran out and is another's",
+                       "the lease of %zu of %zu messages (first: %s of %s) expired and was taken "
+                       "over",
                        h->lost, h->n, h->messages[0].id, h->messages[0].lane);
     }
     return 0;
@@ -339,14 +341,14 @@ static int hold(struct queue_sqlite *q, sqlite_work_fn *work, struct holding *h,
 
 static int sqlite_ack(void *state, const struct queue_message *m, size_t n, struct err *e)
 {
-    struct holding h = {.messages = m, .n = n};
-    return hold(state, done_work, &h, e);
+    struct lease_change h = {.messages = m, .n = n};
+    return change_leased(state, ack_work, &h, e);
 }
 
 static int sqlite_extend(void *state, struct queue_message *m, int64_t lease_ms, struct err *e)
 {
-    struct holding h = {.messages = m, .n = 1, .until = clock_wall_ms() + lease_ms};
-    if (hold(state, extend_work, &h, e) != 0) {
+    struct lease_change h = {.messages = m, .n = 1, .until = clock_wall_ms() + lease_ms};
+    if (change_leased(state, extend_work, &h, e) != 0) {
         return -1;
     }
     m->leased_until_ms = h.until;
@@ -357,23 +359,24 @@ static int sqlite_nack(void *state, const struct queue_message *m, const struct 
                        struct err *e)
 {
     struct queue_sqlite *q = state;
-    struct holding h = {.messages = m,
-                        .n = 1,
-                        .until = r->delay_ms > 0 ? clock_wall_ms() + r->delay_ms : 0,
-                        .spend = r->spend_attempt,
-                        .reason = r->reason};
-    if (hold(q, retry_work, &h, e) != 0) {
+    struct lease_change h = {.messages = m,
+                             .n = 1,
+                             .until = r->delay_ms > 0 ? clock_wall_ms() + r->delay_ms : 0,
+                             .spend = r->spend_attempt,
+                             .reason = r->reason};
+    if (change_leased(q, nack_work, &h, e) != 0) {
         return -1;
     }
-    queue_waiters_tell(q->waiters, m->lane, h.until > 0 ? 0 : 1, h.until > 0 ? h.until : INT64_MAX);
+    queue_sqlite_waiters_notify(q->waiters, m->lane, h.until > 0 ? 0 : 1,
+                                h.until > 0 ? h.until : INT64_MAX);
     return 0;
 }
 
 static int sqlite_dead_letter(void *state, const struct queue_message *m, const char *reason,
                               struct err *e)
 {
-    struct holding h = {.messages = m, .n = 1, .reason = reason};
-    return hold(state, bury_work, &h, e);
+    struct lease_change h = {.messages = m, .n = 1, .reason = reason};
+    return change_leased(state, dead_letter_work, &h, e);
 }
 
 static int sqlite_ping(void *state, struct err *e)

@@ -13,46 +13,46 @@
 #include "common/base/thread.h"
 #include "common/queue/queue.h"
 
-/* A waiter looks for itself once a second, whatever happens: after a jump of the wall clock what it
- * waits for may be due earlier than it thought. */
+/* A waiter polls at least once a second: after a jump of the wall clock a message may be due
+ * earlier than the waiter computed. */
 #define WAIT_SLICE_MS 1000
-#define WATCH_REST_MS 100 /* between two questions while the log is quiet */
-#define WATCH_BLIND_MS 5  /* the same where inotify is not to be had */
+#define WATCH_INTERVAL_MS 100 /* between two polls of the version while the log is quiet */
+#define WATCH_POLL_MS 5       /* the same without inotify */
 #define LANES_AT_ONCE 64
 
 struct waiter { /* one thread's wait; on its stack, in the list under the lock */
     const char *lane;
-    int64_t due_ms; /* wall clock; when it looks again of itself */
+    int64_t due_ms; /* wall clock; when it polls again by itself */
     bool woken;
     pthread_cond_t changed;
     struct waiter *next;
     struct waiter **link;
 };
 
-struct queue_waiters {
+struct queue_sqlite_waiters {
     struct sqlite_store *store;
     pthread_mutex_t lock;
     struct waiter *first; /* oldest first */
     struct waiter **last;
-    bool ended;
+    bool interrupted;
     bool watching; /* the thread was started */
     bool stopping;
     pthread_t watcher;
-    int nudge;   /* eventfd: someone waits, or stop */
+    int wakeup;  /* eventfd: a thread waits, or stop */
     int changes; /* inotify on the log, or -1 */
 };
 
-/* --- looking --- */
-struct look {
+/* --- the state of a lane --- */
+struct peek {
     const char *lane;
     int64_t limit;
     int64_t now;
-    struct queue_prospect found;
+    struct queue_sqlite_outlook found;
 };
 
-static int look_work(struct sqlite_db *db, void *arg, struct err *e)
+static int peek_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct look *l = arg;
+    struct peek *l = arg;
     int64_t due;
     if (sqlite_number(db, &l->found.ready, 0, e,
                       "SELECT count(*) FROM "
@@ -71,11 +71,11 @@ static int look_work(struct sqlite_db *db, void *arg, struct err *e)
                          SQL_TEXT(l->lane), SQL_INT(l->now));
 }
 
-int queue_sqlite_look(struct sqlite_store *store, const char *lane, int64_t limit,
-                      struct queue_prospect *out, struct err *e)
+int queue_sqlite_peek(struct sqlite_store *store, const char *lane, int64_t limit,
+                      struct queue_sqlite_outlook *out, struct err *e)
 {
-    struct look l = {.lane = lane, .limit = limit, .now = clock_wall_ms()};
-    if (sqlite_store_read(store, look_work, &l, e) != 0) {
+    struct peek l = {.lane = lane, .limit = limit, .now = clock_wall_ms()};
+    if (sqlite_store_read(store, peek_work, &l, e) != 0) {
         return -1;
     }
     *out = l.found;
@@ -83,28 +83,28 @@ int queue_sqlite_look(struct sqlite_store *store, const char *lane, int64_t limi
 }
 
 /* --- the waiters --- */
-struct queue_waiters *queue_waiters_new(struct sqlite_store *store)
+struct queue_sqlite_waiters *queue_sqlite_waiters_new(struct sqlite_store *store)
 {
-    struct queue_waiters *w = calloc(1, sizeof *w);
+    struct queue_sqlite_waiters *w = calloc(1, sizeof *w);
     ASSERT(w != NULL);
     w->store = store;
     w->last = &w->first;
     pthread_mutex_init(&w->lock, NULL);
-    w->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    ASSERT(w->nudge >= 0);
+    w->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ASSERT(w->wakeup >= 0);
     w->changes = -1;
     return w;
 }
 
-static void nudge(struct queue_waiters *w)
+static void wake_watcher(struct queue_sqlite_waiters *w)
 {
     uint64_t one = 1;
-    /* A counter that is full has been nudged enough. */
-    ssize_t n = write(w->nudge, &one, sizeof one);
+    /* A full counter has woken the thread already. */
+    ssize_t n = write(w->wakeup, &one, sizeof one);
     (void)n;
 }
 
-void queue_waiters_free(struct queue_waiters *w)
+void queue_sqlite_waiters_free(struct queue_sqlite_waiters *w)
 {
     if (w == NULL) {
         return;
@@ -114,21 +114,22 @@ void queue_waiters_free(struct queue_waiters *w)
         pthread_mutex_lock(&w->lock);
         w->stopping = true;
         pthread_mutex_unlock(&w->lock);
-        nudge(w);
+        wake_watcher(w);
         (void)pthread_join(w->watcher, NULL);
     }
-    close(w->nudge);
+    close(w->wakeup);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }
 
-static void wake(struct waiter *one)
+static void wake_waiter(struct waiter *one)
 {
     one->woken = true;
     pthread_cond_signal(&one->changed);
 }
 
-void queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready, int64_t due_ms)
+void queue_sqlite_waiters_notify(struct queue_sqlite_waiters *w, const char *lane, int64_t ready,
+                                 int64_t due_ms)
 {
     pthread_mutex_lock(&w->lock);
     for (struct waiter *one = w->first; one != NULL; one = one->next) {
@@ -136,28 +137,28 @@ void queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready
             continue;
         }
         if (ready > 0) {
-            wake(one);
+            wake_waiter(one);
             ready--;
         } else if (due_ms < one->due_ms) {
-            wake(one);
+            wake_waiter(one);
         }
     }
     pthread_mutex_unlock(&w->lock);
 }
 
-void queue_waiters_end(struct queue_waiters *w)
+void queue_sqlite_waiters_interrupt(struct queue_sqlite_waiters *w)
 {
     pthread_mutex_lock(&w->lock);
-    w->ended = true;
+    w->interrupted = true;
     for (struct waiter *one = w->first; one != NULL; one = one->next) {
-        wake(one);
+        wake_waiter(one);
     }
     pthread_mutex_unlock(&w->lock);
 }
 
 /* --- the watcher, for what other processes put --- */
-/* The distinct lanes that are waited for; the names are copied, since a waiter may leave. */
-static size_t waited_lanes(struct queue_waiters *w, char lanes[][QUEUE_LANE_MAX + 1])
+/* The distinct lanes that have waiters; the names are copied, since a waiter may leave. */
+static size_t waited_lanes(struct queue_sqlite_waiters *w, char lanes[][QUEUE_LANE_MAX + 1])
 {
     size_t n = 0;
     pthread_mutex_lock(&w->lock);
@@ -174,22 +175,22 @@ static size_t waited_lanes(struct queue_waiters *w, char lanes[][QUEUE_LANE_MAX 
     return n;
 }
 
-static void look_for_waiters(struct queue_waiters *w)
+static void peek_for_waiters(struct queue_sqlite_waiters *w)
 {
     char lanes[LANES_AT_ONCE][QUEUE_LANE_MAX + 1];
     size_t n = waited_lanes(w, lanes);
     for (size_t i = 0; i < n; i++) {
-        struct queue_prospect p;
+        struct queue_sqlite_outlook p;
         struct err e;
-        /* A store that cannot be read is for a take to tell. */
-        if (queue_sqlite_look(w->store, lanes[i], 32, &p, &e) != 0) {
-            p = (struct queue_prospect){.ready = 1, .due_ms = INT64_MAX};
+        /* The woken receive returns the store's error. */
+        if (queue_sqlite_peek(w->store, lanes[i], 32, &p, &e) != 0) {
+            p = (struct queue_sqlite_outlook){.ready = 1, .due_ms = INT64_MAX};
         }
-        queue_waiters_tell(w, lanes[i], p.ready, p.due_ms);
+        queue_sqlite_waiters_notify(w, lanes[i], p.ready, p.due_ms);
     }
 }
 
-/* inotify on the log; -1 if there is none to be had (its instances are limited per user). */
+/* inotify on the log; -1 if it is not available (its instances are limited per user). */
 static int watch_log(struct sqlite_store *store)
 {
     char path[4200];
@@ -203,7 +204,7 @@ static int watch_log(struct sqlite_store *store)
     return fd;
 }
 
-static bool drain(int fd)
+static bool discard_events(int fd)
 {
     char events[4096];
     bool any = false;
@@ -213,8 +214,8 @@ static bool drain(int fd)
     return any;
 }
 
-/* Whether anyone waits, or the thread has to stop. */
-static bool waited_for(struct queue_waiters *w, bool *stopping)
+/* Returns whether a thread waits. *stopping: the watcher must stop. */
+static bool has_waiters(struct queue_sqlite_waiters *w, bool *stopping)
 {
     pthread_mutex_lock(&w->lock);
     bool any = w->first != NULL;
@@ -223,19 +224,19 @@ static bool waited_for(struct queue_waiters *w, bool *stopping)
     return any;
 }
 
-static void sleep_until_something(struct queue_waiters *w, int timeout_ms)
+static void sleep_until_event(struct queue_sqlite_waiters *w, int timeout_ms)
 {
-    struct pollfd fds[2] = {{.fd = w->nudge, .events = POLLIN},
+    struct pollfd fds[2] = {{.fd = w->wakeup, .events = POLLIN},
                             {.fd = w->changes, .events = POLLIN}};
-    /* In the short sleeps after a write the log is not listened to: a busy one would end each. Nor
-     * is it while nobody waits. */
-    bool listen = timeout_ms >= WATCH_BLIND_MS;
+    /* inotify is ignored in the short sleeps after a write, each of which a busy log would end, and
+     * while nobody waits. */
+    bool listen = timeout_ms >= WATCH_POLL_MS;
     (void)poll(fds, listen ? 2 : 1, timeout_ms);
 }
 
-/* The wait until the next question: 1 ms after a write, then a quarter of the time since, so that a
- * slow fsync is learnt of a quarter late at most; until the log was quiet for so long that what was
- * written must have been committed or given up. */
+/* The wait until the next poll of the version: 1 ms after a write, then a quarter of the time since
+ * the write, so that a commit with a slow fsync is detected at most a quarter late; then rest_ms,
+ * when the log was quiet for so long that the write must have been committed or rolled back. */
 static int next_wait_ms(int64_t *quiet_ms, bool written, int rest_ms)
 {
     if (written) {
@@ -249,30 +250,30 @@ static int next_wait_ms(int64_t *quiet_ms, bool written, int rest_ms)
     return (int)wait_ms;
 }
 
-static void *watch(void *arg)
+static void *run_watcher(void *arg)
 {
-    struct queue_waiters *w = arg;
+    struct queue_sqlite_waiters *w = arg;
     int64_t seen = -1;
-    int64_t quiet_ms = WATCH_REST_MS;
+    int64_t quiet_ms = WATCH_INTERVAL_MS;
     bool stopping = false;
     w->changes = watch_log(w->store);
     while (!stopping) {
         struct err e;
         int64_t version = -1;
-        bool written = drain(w->changes);
-        (void)drain(w->nudge);
-        if (!waited_for(w, &stopping)) {
+        bool written = discard_events(w->changes);
+        (void)discard_events(w->wakeup);
+        if (!has_waiters(w, &stopping)) {
             if (!stopping) {
-                sleep_until_something(w, -1);
+                sleep_until_event(w, -1);
             }
             continue;
         }
         if (sqlite_store_version(w->store, &version, &e) != 0 || version != seen) {
             seen = version;
-            look_for_waiters(w);
+            peek_for_waiters(w);
         }
-        sleep_until_something(
-            w, next_wait_ms(&quiet_ms, written, w->changes >= 0 ? WATCH_REST_MS : WATCH_BLIND_MS));
+        sleep_until_event(w, next_wait_ms(&quiet_ms, written,
+                                          w->changes >= 0 ? WATCH_INTERVAL_MS : WATCH_POLL_MS));
     }
     if (w->changes >= 0) {
         close(w->changes);
@@ -281,26 +282,26 @@ static void *watch(void *arg)
 }
 
 /* --- waiting --- */
-static void start_watching(struct queue_waiters *w)
+static void start_watcher(struct queue_sqlite_waiters *w)
 {
-    /* Without the thread the slices still find what other processes put. */
+    /* Without the thread, the poll once a second still finds what other processes put. */
     if (!w->watching) {
         struct err e;
-        w->watching = thread_start(&w->watcher, "the thread that watches the queue's file", watch,
-                                   w, &e) == 0;
+        w->watching = thread_start(&w->watcher, "the thread that watches the queue's file",
+                                   run_watcher, w, &e) == 0;
     } else if (w->first == NULL) {
-        nudge(w);
+        wake_watcher(w);
     }
 }
 
-static void enter(struct queue_waiters *w, struct waiter *one)
+static void add_waiter(struct queue_sqlite_waiters *w, struct waiter *one)
 {
     one->link = w->last;
     *w->last = one;
     w->last = &one->next;
 }
 
-static void leave(struct queue_waiters *w, struct waiter *one)
+static void remove_waiter(struct queue_sqlite_waiters *w, struct waiter *one)
 {
     *one->link = one->next;
     if (one->next != NULL) {
@@ -310,8 +311,9 @@ static void leave(struct queue_waiters *w, struct waiter *one)
     }
 }
 
-/* How long until it should look again; also what is to be told when something comes due earlier. */
-static int64_t patience_ms(struct waiter *one, const struct queue_prospect *p, int64_t timeout_ms)
+/* How long the waiter sleeps at most; sets due_ms, by which an earlier message wakes it. */
+static int64_t waiter_sleep_ms(struct waiter *one, const struct queue_sqlite_outlook *p,
+                               int64_t timeout_ms)
 {
     int64_t ms = timeout_ms < WAIT_SLICE_MS ? timeout_ms : WAIT_SLICE_MS;
     int64_t now = clock_wall_ms();
@@ -322,30 +324,30 @@ static int64_t patience_ms(struct waiter *one, const struct queue_prospect *p, i
     return ms;
 }
 
-static void sleep_on(struct queue_waiters *w, struct waiter *one, int64_t ms)
+static void sleep_until_woken(struct queue_sqlite_waiters *w, struct waiter *one, int64_t ms)
 {
     int64_t until_us = cond_deadline_us(ms);
-    while (!one->woken && !w->ended && cond_wait_until(&one->changed, &w->lock, until_us)) {
+    while (!one->woken && !w->interrupted && cond_wait_until(&one->changed, &w->lock, until_us)) {
     }
 }
 
-void queue_waiters_wait(struct queue_waiters *w, const char *lane, int64_t timeout_ms)
+void queue_sqlite_waiters_wait(struct queue_sqlite_waiters *w, const char *lane, int64_t timeout_ms)
 {
     struct waiter one = {.lane = lane, .due_ms = INT64_MAX};
-    struct queue_prospect p = {.due_ms = INT64_MAX};
+    struct queue_sqlite_outlook p = {.due_ms = INT64_MAX};
     struct err e;
     cond_init(&one.changed);
     pthread_mutex_lock(&w->lock);
-    start_watching(w);
-    enter(w, &one);
+    start_watcher(w);
+    add_waiter(w, &one);
     pthread_mutex_unlock(&w->lock);
-    /* Entered first, then looked: what is put after the look finds the waiter in the list. */
-    int rc = queue_sqlite_look(w->store, lane, 1, &p, &e);
+    /* Added before it reads: a put after the read finds the waiter in the list. */
+    int rc = queue_sqlite_peek(w->store, lane, 1, &p, &e);
     pthread_mutex_lock(&w->lock);
     if (rc == 0 && p.ready == 0) {
-        sleep_on(w, &one, patience_ms(&one, &p, timeout_ms));
+        sleep_until_woken(w, &one, waiter_sleep_ms(&one, &p, timeout_ms));
     }
-    leave(w, &one);
+    remove_waiter(w, &one);
     pthread_mutex_unlock(&w->lock);
     pthread_cond_destroy(&one.changed);
 }

@@ -1,9 +1,9 @@
 /*
- * The queue on SQS, for people: depths, dead letters, and that nothing can be searched for.
+ * The queue on SQS: depths and dead letters. There is no search.
  *
- * SQS shows a message only by giving it out: a dead-letter queue is read by receiving all of it,
- * hidden for half a minute, and giving it back. Whoever reads it meanwhile sees nothing; so a kick
- * that does not find its message waits for those that somebody else has.
+ * SQS shows a message only by delivering it. A dead-letter queue is listed by receiving all of it,
+ * hidden for SCAN_HIDE_S, and making it visible again. Another reader finds nothing meanwhile, so a
+ * redrive that does not find its message waits for those that another reader holds.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,8 @@
 
 #define SCAN_HIDE_S 30
 #define SCAN_MAX 5000 /* of one lane */
-#define EMPTY_MAX 3   /* receives in a row that found nothing although SQS counts some */
-#define LOOK_AGAIN_MS 200
+#define EMPTY_MAX 3   /* consecutive empty receives although SQS counts messages */
+#define SEARCH_INTERVAL_MS 200
 #define COUNTS                                                                                     \
     "\"ApproximateNumberOfMessages\",\"ApproximateNumberOfMessagesNotVisible\","                   \
     "\"ApproximateNumberOfMessagesDelayed\""
@@ -54,9 +54,9 @@ struct counts {
     int64_t delayed;
 };
 
-/* Zeros where there is no queue: nothing can be in it. */
-static int count(struct queue_sqs *q, const char *lane, bool dead, struct counts *out,
-                 struct err *e)
+/* Zeros if the queue does not exist. */
+static int count_messages(struct queue_sqs *q, const char *lane, bool dead, struct counts *out,
+                          struct err *e)
 {
     struct sqs_target target;
     json_t *attributes = NULL;
@@ -78,11 +78,12 @@ static int count(struct queue_sqs *q, const char *lane, bool dead, struct counts
     return 0;
 }
 
-static int depth_of(struct queue_sqs *q, const char *lane, struct queue_depth *out, struct err *e)
+static int load_depth(struct queue_sqs *q, const char *lane, struct queue_depth *out, struct err *e)
 {
     struct counts live;
     struct counts dead;
-    if (count(q, lane, false, &live, e) != 0 || count(q, lane, true, &dead, e) != 0) {
+    if (count_messages(q, lane, false, &live, e) != 0 ||
+        count_messages(q, lane, true, &dead, e) != 0) {
         return -1;
     }
     *out = (struct queue_depth){.ready = live.ready,
@@ -105,7 +106,7 @@ static int all_depths(struct queue_sqs *q, struct queue_depth **out, size_t *n, 
     ASSERT(all != NULL);
     for (size_t i = 0; i < lanes.count && rc == 0; i++) {
         struct queue_depth *d = &all[kept];
-        rc = depth_of(q, lanes.names[i], d, e);
+        rc = load_depth(q, lanes.names[i], d, e);
         kept += rc == 0 && d->ready + d->leased + d->delayed + d->dead > 0 ? 1 : 0;
     }
     queue_sqs_lanes_fini(&lanes);
@@ -125,7 +126,7 @@ int queue_sqs_depths(void *state, const char *lane, struct queue_depth **out, si
     if (lane == NULL) {
         return all_depths(state, out, n, e);
     }
-    if (depth_of(state, lane, &one, e) != 0) {
+    if (load_depth(state, lane, &one, e) != 0) {
         return -1;
     }
     *out = calloc(1, sizeof **out);
@@ -136,8 +137,8 @@ int queue_sqs_depths(void *state, const char *lane, struct queue_depth **out, si
 }
 
 /* --- reading a dead-letter queue --- */
-/* Looks at one, which it may take over (its body, to finish; then true: it is not given back, and
- * the reading ends). */
+/* Visits one dead letter. Returning true claims it: the visitor owns the body, the message stays
+ * hidden, and the scan ends. */
 typedef bool visit_fn(void *arg, struct sqs_received *r);
 
 struct scan {
@@ -146,12 +147,12 @@ struct scan {
     struct sqs_target target;
     visit_fn *visit;
     void *arg;
-    bool taken;
-    char (*handles)[SQS_HANDLE_MAX + 1]; /* to be given back */
+    bool claimed;
+    char (*handles)[SQS_HANDLE_MAX + 1]; /* of the messages to make visible again */
     size_t count;
 };
 
-static void keep_handle(struct scan *s, const struct sqs_received *r)
+static void add_handle(struct scan *s, const struct sqs_received *r)
 {
     if (s->count % 64 == 0) {
         s->handles = realloc(s->handles, (s->count + 64) * sizeof *s->handles);
@@ -160,8 +161,8 @@ static void keep_handle(struct scan *s, const struct sqs_received *r)
     memcpy(s->handles[s->count++], r->handle, sizeof r->handle);
 }
 
-/* What cannot be given back comes back by itself when its half minute is over. */
-static void give_back(struct scan *s)
+/* After a failure the messages are visible again when SCAN_HIDE_S is over. */
+static void release_messages(struct scan *s)
 {
     for (size_t i = 0; i < s->count;) {
         json_t *reply;
@@ -198,10 +199,10 @@ static int scan_some(struct scan *s, size_t *got, struct err *e)
         .target = &s->target, .lane = s->lane, .max = SQS_BATCH_MAX, .hide_s = SCAN_HIDE_S};
     int rc = queue_sqs_receive(s->q, &receive, all, got, e);
     for (size_t i = 0; rc == 0 && i < *got; i++) {
-        if (!s->taken && s->visit(s->arg, &all[i])) {
-            s->taken = true;
+        if (!s->claimed && s->visit(s->arg, &all[i])) {
+            s->claimed = true;
         } else {
-            keep_handle(s, &all[i]);
+            add_handle(s, &all[i]);
         }
         queue_message_fini(&all[i].m);
     }
@@ -209,8 +210,7 @@ static int scan_some(struct scan *s, size_t *got, struct err *e)
     return rc;
 }
 
-/* Shows every dead letter of the lane to `visit`; *elsewhere: how many somebody else has just now.
- */
+/* Passes every dead letter of the lane to `visit`. *elsewhere: how many another reader holds. */
 static int scan_lane(struct scan *s, int64_t *elsewhere, struct err *e)
 {
     struct counts expected;
@@ -224,8 +224,8 @@ static int scan_lane(struct scan *s, int64_t *elsewhere, struct err *e)
     if (!there) {
         return 0;
     }
-    int rc = count(s->q, s->lane, true, &expected, e);
-    while (rc == 0 && !s->taken && seen < SCAN_MAX && empty < EMPTY_MAX) {
+    int rc = count_messages(s->q, s->lane, true, &expected, e);
+    while (rc == 0 && !s->claimed && seen < SCAN_MAX && empty < EMPTY_MAX) {
         size_t got = 0;
         rc = scan_some(s, &got, e);
         seen += got;
@@ -234,12 +234,12 @@ static int scan_lane(struct scan *s, int64_t *elsewhere, struct err *e)
             break;
         }
     }
-    give_back(s);
+    release_messages(s);
     *elsewhere = expected.leased;
     return rc;
 }
 
-/* --- the list of the dead --- */
+/* --- listing --- */
 struct listing {
     struct queue_entry *entries;
     size_t count;
@@ -252,9 +252,11 @@ static bool list_one(void *arg, struct sqs_received *r)
     ASSERT(l->entries != NULL);
     struct queue_entry *entry = &l->entries[l->count++];
     *entry = (struct queue_entry){
-        .message = r->m, .place = QUEUE_DEAD, .ahead = -1, .buried_ms = r->buried_ms};
+        .message = r->m, .place = QUEUE_DEAD, .ahead = -1, .dead_lettered_ms = r->dead_lettered_ms};
     const char *reason =
-        r->buried_ms > 0 ? r->reason : "not buried by us: moved here by the queue's redrive policy";
+        r->dead_lettered_ms > 0
+            ? r->reason
+            : "not dead-lettered by Mayfly: moved here by the queue's redrive policy";
     ASSERT(slice_to_cstr(slice_of(reason), entry->reason, sizeof entry->reason));
     r->m = (struct queue_message){0};
     return false;
@@ -267,12 +269,12 @@ static int list_lane(struct queue_sqs *q, const char *lane, struct listing *l, s
     return scan_lane(&s, &elsewhere, e);
 }
 
-static int compare_burials(const void *a, const void *b)
+static int sqs_compare_dead(const void *a, const void *b)
 {
     const struct queue_entry *x = a;
     const struct queue_entry *y = b;
-    if (x->buried_ms != y->buried_ms) {
-        return x->buried_ms < y->buried_ms ? -1 : 1;
+    if (x->dead_lettered_ms != y->dead_lettered_ms) {
+        return x->dead_lettered_ms < y->dead_lettered_ms ? -1 : 1;
     }
     return strcmp(x->message.id, y->message.id);
 }
@@ -292,7 +294,7 @@ static int sqs_dead(void *state, const char *lane, size_t max, struct queue_entr
         return -1;
     }
     if (l.count > 1) {
-        qsort(l.entries, l.count, sizeof *l.entries, compare_burials);
+        qsort(l.entries, l.count, sizeof *l.entries, sqs_compare_dead);
     }
     for (; l.count > max; l.count--) {
         queue_message_fini(&l.entries[l.count - 1].message);
@@ -302,14 +304,14 @@ static int sqs_dead(void *state, const char *lane, size_t max, struct queue_entr
     return 0;
 }
 
-/* --- kick and drop --- */
+/* --- redrive and delete --- */
 struct wanted {
     const char *id;
     struct sqs_received found; /* owned, once found */
     bool is_found;
 };
 
-static bool take_wanted(void *arg, struct sqs_received *r)
+static bool match_wanted(void *arg, struct sqs_received *r)
 {
     struct wanted *w = arg;
     if (strcmp(r->m.id, w->id) != 0) {
@@ -321,13 +323,13 @@ static bool take_wanted(void *arg, struct sqs_received *r)
     return true;
 }
 
-static int look_through(struct queue_sqs *q, const struct sqs_lanes *lanes, struct wanted *w,
+static int search_lanes(struct queue_sqs *q, const struct sqs_lanes *lanes, struct wanted *w,
                         struct sqs_target *dead, int64_t *elsewhere, struct err *e)
 {
     *elsewhere = 0;
     for (size_t i = 0; i < lanes->count && !w->is_found; i++) {
         int64_t some;
-        struct scan s = {.q = q, .lane = lanes->names[i], .visit = take_wanted, .arg = w};
+        struct scan s = {.q = q, .lane = lanes->names[i], .visit = match_wanted, .arg = w};
         if (scan_lane(&s, &some, e) != 0) {
             return -1;
         }
@@ -337,30 +339,30 @@ static int look_through(struct queue_sqs *q, const struct sqs_lanes *lanes, stru
     return 0;
 }
 
-/* Finds it, hidden for SCAN_HIDE_S from everybody else. */
-static int find_dead(struct queue_sqs *q, struct wanted *w, struct sqs_target *dead, struct err *e)
+/* Finds the dead letter; it is hidden from other readers for SCAN_HIDE_S. */
+static int receive_dead(struct queue_sqs *q, struct wanted *w, struct sqs_target *dead,
+                        struct err *e)
 {
     struct sqs_lanes lanes;
     int64_t elsewhere = 0;
-    int64_t until_ms = clock_mono_ms() + SCAN_HIDE_S * 1000 + LOOK_AGAIN_MS;
+    int64_t until_ms = clock_mono_ms() + SCAN_HIDE_S * 1000 + SEARCH_INTERVAL_MS;
     if (queue_sqs_list(q, &lanes, e) != 0) {
         return -1;
     }
-    int rc = look_through(q, &lanes, w, dead, &elsewhere, e);
+    int rc = search_lanes(q, &lanes, w, dead, &elsewhere, e);
     while (rc == 0 && !w->is_found && elsewhere > 0 && clock_mono_ms() < until_ms) {
-        clock_sleep_until(clock_mono_ms() + LOOK_AGAIN_MS);
-        rc = look_through(q, &lanes, w, dead, &elsewhere, e);
+        clock_sleep_until(clock_mono_ms() + SEARCH_INTERVAL_MS);
+        rc = search_lanes(q, &lanes, w, dead, &elsewhere, e);
     }
     queue_sqs_lanes_fini(&lanes);
     if (rc == 0 && !w->is_found) {
-        return err_set(e, ERR_NOT_FOUND, 0, "no buried message has the id %.80s%s", w->id,
-                       elsewhere > 0 ? " (but somebody else holds some: try again in a minute)"
-                                     : "");
+        return err_set(e, ERR_NOT_FOUND, 0, "no dead letter has the id %.80s%s", w->id,
+                       elsewhere > 0 ? " (another reader holds some: try again in a minute)" : "");
     }
     return rc;
 }
 
-static int kick(struct queue_sqs *q, const struct wanted *w, struct err *e)
+static int resend_dead(struct queue_sqs *q, const struct wanted *w, struct err *e)
 {
     const struct queue_message *m = &w->found.m;
     struct sqs_target live;
@@ -375,18 +377,19 @@ static int kick(struct queue_sqs *q, const struct wanted *w, struct err *e)
     return queue_sqs_send_one(q, &live, &again, e);
 }
 
-static int change_dead(struct queue_sqs *q, const char *id, bool raise, struct err *e)
+static int sqs_change_dead(struct queue_sqs *q, const char *id, bool redrive, struct err *e)
 {
     struct wanted w = {.id = id};
     struct sqs_target dead;
-    if (find_dead(q, &w, &dead, e) != 0) {
+    if (receive_dead(q, &w, &dead, e) != 0) {
         return -1;
     }
-    int rc = raise ? kick(q, &w, e) : 0;
+    int rc = redrive ? resend_dead(q, &w, e) : 0;
     if (rc == 0 && queue_sqs_delete(q, &dead, w.found.handle, e) != 0) {
         rc = err_wrap(e, "%s",
-                      raise ? "the message was put back, and its dead copy stays"
-                            : "the dead message stays");
+                      redrive
+                          ? "the message was put on its lane, but its dead letter was not deleted"
+                          : "the dead letter was not deleted");
     }
     queue_message_fini(&w.found.m);
     return rc;
@@ -394,12 +397,12 @@ static int change_dead(struct queue_sqs *q, const char *id, bool raise, struct e
 
 static int sqs_redrive(void *state, const char *id, struct err *e)
 {
-    return change_dead(state, id, true, e);
+    return sqs_change_dead(state, id, true, e);
 }
 
 static int sqs_delete(void *state, const char *id, struct err *e)
 {
-    return change_dead(state, id, false, e);
+    return sqs_change_dead(state, id, false, e);
 }
 
 const struct queue_admin_ops queue_sqs_admin = {

@@ -1,5 +1,5 @@
 /*
- * The queue on SQS: one call of its JSON protocol, and what a batch's answer says of its entries.
+ * The queue on SQS: one call of its JSON protocol, and the entries of a batch's response.
  */
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "common/base/clock.h"
 #include "common/queue/sqs/internal.h"
 
-#define MEND_KMS                                                                                   \
+#define FIX_KMS                                                                                    \
     "check the key's state, and that these credentials may kms:GenerateDataKey and "               \
     "kms:Decrypt with it"
 
@@ -38,9 +38,9 @@ static void forget_url(struct queue_sqs *q, const struct sqs_target *t)
     pthread_mutex_unlock(&q->lock);
 }
 
-/* The list of parameters names no queue for a person: its name goes before the message. */
-static int refused(struct queue_sqs *q, const struct sqs_call *c, const struct aws_refusal *r,
-                   struct err *e)
+/* Prefixes the error with the queue's name, which AWS's messages lack. */
+static int wrap_refusal(struct queue_sqs *q, const struct sqs_call *c, const struct aws_refusal *r,
+                        struct err *e)
 {
     if (c->target == NULL) {
         return -1;
@@ -56,14 +56,15 @@ static int read_reply(const struct sqs_call *c, const struct http_response *r, j
 {
     json_error_t error;
     struct slice text = slice_trim(buf_slice(&r->body));
-    /* An operation without a result answers with nothing, or with {}. */
+    /* An operation without a result has an empty body, or {}. */
     json_t *body = text.len > 0 ? json_loadb(text.ptr, text.len, 0, &error) : json_object();
     if (!json_is_object(body)) {
         json_decref(body);
-        return err_set(e, ERR_RETRY, 0,
-                       "queue %s: %s: the answer (%zu bytes) is no JSON object: is the endpoint "
-                       "SQS's?",
-                       c->target != NULL ? c->target->name : "-", c->operation, text.len);
+        return err_set(
+            e, ERR_RETRY, 0,
+            "queue %s: %s: the response (%zu bytes) is not a JSON object: check that the "
+            "endpoint is SQS",
+            c->target != NULL ? c->target->name : "-", c->operation, text.len);
     }
     *out = body;
     return 0;
@@ -74,19 +75,19 @@ int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, json_t **out,
 {
     struct aws_refusal own = {0};
     struct aws_refusal *r = refusal != NULL ? refusal : &own;
-    struct http_response answer;
+    struct http_response response;
     const struct aws_call call = {.operation = c->operation,
                                   .target = "AmazonSQS",
                                   .content_type = "application/x-amz-json-1.0",
                                   .body = c->body,
                                   .timeout_ms = q->config.timeout_ms + c->wait_s * 1000};
-    if (aws_send(q->client, &call, &answer, r, e) != 0) {
-        int rc = refused(q, c, r, e);
+    if (aws_send(q->client, &call, &response, r, e) != 0) {
+        int rc = wrap_refusal(q, c, r, e);
         aws_refusal_fini(&own);
         return rc;
     }
-    int rc = read_reply(c, &answer, out, e);
-    http_response_fini(&answer);
+    int rc = read_reply(c, &response, out, e);
+    http_response_fini(&response);
     return rc;
 }
 
@@ -96,22 +97,21 @@ const struct aws_error_rule queue_sqs_rules[] = {
     {"AWS.SimpleQueueService.NonExistentQueue", ERR_PERMANENT,
      "create the queue, or check the URL's prefix, region and account"},
     {"QueueDeletedRecently", ERR_RETRY, "SQS allows the name again 60 seconds after the deletion"},
-    {"ReceiptHandleIsInvalid", ERR_CONFLICT, "the lease is no longer ours"},
-    {"MessageNotInflight", ERR_CONFLICT, "the lease is no longer ours"},
+    {"ReceiptHandleIsInvalid", ERR_CONFLICT, "the lease has expired"},
+    {"MessageNotInflight", ERR_CONFLICT, "the lease has expired"},
     {"OverLimit", ERR_THROTTLED,
-     "the queue has 120,000 messages in flight: finish some, or find "
-     "who takes and does not finish"},
+     "the queue has 120,000 messages in flight: find the consumer that receives and does not "
+     "delete"},
     {"KmsThrottled", ERR_THROTTLED,
-     "KMS is asked too often: raise the queue's "
-     "KmsDataKeyReusePeriodSeconds"},
-    {"KmsAccessDenied", ERR_AUTH, MEND_KMS},
-    {"KmsDisabled", ERR_AUTH, MEND_KMS},
-    {"KmsInvalidState", ERR_AUTH, MEND_KMS},
-    {"KmsInvalidKeyUsage", ERR_AUTH, MEND_KMS},
-    {"KmsNotFound", ERR_AUTH, MEND_KMS},
-    {"KmsOptInRequired", ERR_AUTH, MEND_KMS},
-    {"BatchRequestTooLong", ERR_PERMANENT, "the queue takes smaller messages than we send"},
-    {"InvalidMessageContents", ERR_PERMANENT, "the message holds characters that SQS refuses"},
+     "KMS throttles the queue: raise its KmsDataKeyReusePeriodSeconds"},
+    {"KmsAccessDenied", ERR_AUTH, FIX_KMS},
+    {"KmsDisabled", ERR_AUTH, FIX_KMS},
+    {"KmsInvalidState", ERR_AUTH, FIX_KMS},
+    {"KmsInvalidKeyUsage", ERR_AUTH, FIX_KMS},
+    {"KmsNotFound", ERR_AUTH, FIX_KMS},
+    {"KmsOptInRequired", ERR_AUTH, FIX_KMS},
+    {"BatchRequestTooLong", ERR_PERMANENT, "raise the queue's MaximumMessageSize"},
+    {"InvalidMessageContents", ERR_PERMANENT, "the message holds characters that SQS rejects"},
     {"InvalidAddress", ERR_PERMANENT, "check the queue's URL"},
     {NULL, ERR_NONE, NULL},
 };
@@ -135,25 +135,26 @@ static void copy_text(const json_t *entry, const char *name, char *out, size_t s
     (void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
-void queue_sqs_failures(const json_t *answer, size_t n, struct sqs_failure *out)
+void queue_sqs_failures(const json_t *response, size_t n, struct sqs_failure *out)
 {
     size_t i;
     size_t at;
     json_t *entry;
     for (i = 0; i < n; i++) {
-        out[i] = (struct sqs_failure){.failed = true, .code = "no word of it in the answer"};
+        out[i] = (struct sqs_failure){.failed = true, .code = "missing in the response"};
     }
-    json_array_foreach(json_object_get(answer, "Successful"), i, entry)
+    json_array_foreach(json_object_get(response, "Successful"), i, entry)
     {
         if (entry_index(entry, n, &at)) {
             out[at] = (struct sqs_failure){0};
         }
     }
-    json_array_foreach(json_object_get(answer, "Failed"), i, entry)
+    json_array_foreach(json_object_get(response, "Failed"), i, entry)
     {
         if (entry_index(entry, n, &at)) {
-            out[at] = (struct sqs_failure){
-                .failed = true, .ours = json_is_true(json_object_get(entry, "SenderFault"))};
+            out[at] = (struct sqs_failure){.failed = true,
+                                           .sender_fault =
+                                               json_is_true(json_object_get(entry, "SenderFault"))};
             copy_text(entry, "Code", out[at].code, sizeof out[at].code);
             copy_text(entry, "Message", out[at].message, sizeof out[at].message);
         }
@@ -162,7 +163,7 @@ void queue_sqs_failures(const json_t *answer, size_t n, struct sqs_failure *out)
 
 bool queue_sqs_is_stale(const char *code)
 {
-    /* What SQS says of a handle that was good once: "Value … for parameter ReceiptHandle is
+    /* SQS's messages for a handle that was valid once: "Value … for parameter ReceiptHandle is
      * invalid. Reason: Message does not exist or is not available for visibility timeout change",
      * or "… The receipt handle has expired". */
     return strcmp(code, "ReceiptHandleIsInvalid") == 0 || strcmp(code, "MessageNotInflight") == 0 ||
@@ -180,5 +181,5 @@ enum err_class queue_sqs_failure_class(const struct sqs_failure *f)
     if (strstr(f->code, "Throttl") != NULL) {
         return ERR_THROTTLED;
     }
-    return f->ours ? ERR_PERMANENT : ERR_RETRY;
+    return f->sender_fault ? ERR_PERMANENT : ERR_RETRY;
 }

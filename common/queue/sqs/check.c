@@ -1,5 +1,5 @@
 /*
- * The queue on SQS: its queues' own settings, and which of them could lose a job.
+ * The queue on SQS: checks the queues' attributes for settings that could lose a job.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +7,10 @@
 #include "common/queue/sqs/internal.h"
 
 #define DAY_S (24LL * 3600)
-#define RETENTION_LEAST_S DAY_S /* GitHub itself cancels what waited for a day */
+#define RETENTION_LEAST_S DAY_S /* GitHub cancels a job that was queued for a day */
 #define DEAD_RETENTION_LEAST_S (4 * DAY_S)
 #define RECEIVES_LEAST 100
-/* Our largest message: 64 KiB as base64, and its attributes. */
+/* The largest message: 64 KiB as base64, and its attributes. */
 #define SIZE_LEAST (96 * 1024)
 
 static void check_redrive(const struct sqs_target *t, const json_t *attributes, struct buf *out)
@@ -19,7 +19,7 @@ static void check_redrive(const struct sqs_target *t, const json_t *attributes, 
     json_t *policy = text != NULL ? json_loads(text, 0, NULL) : NULL;
     json_t *limit = json_object_get(policy, "maxReceiveCount");
     int64_t receives = 0;
-    /* SQS answers a number, also where it was set as a string. */
+    /* SQS returns a number, also if it was set as a string. */
     if (json_is_integer(limit)) {
         receives = (int64_t)json_integer_value(limit);
     } else if (!slice_to_int64(slice_of(json_string_value(limit)), &receives)) {
@@ -27,9 +27,9 @@ static void check_redrive(const struct sqs_target *t, const json_t *attributes, 
     }
     if (limit != NULL && receives < RECEIVES_LEAST) {
         buf_printf(out,
-                   "queue %s: its redrive policy moves a message away after %lld receives, and one "
-                   "that waits for a slot is received often: jobs would be buried that nothing "
-                   "ails. Remove the policy (Mayfly counts attempts itself), or set "
+                   "queue %s: its redrive policy dead-letters a message after %lld receives, but a "
+                   "job that waits for a slot is received many times, so healthy jobs would be "
+                   "dead-lettered. Remove the policy (Mayfly counts attempts itself), or set "
                    "maxReceiveCount to 1000\n",
                    t->name, (long long)receives);
     }
@@ -44,14 +44,13 @@ static void check_attributes(const struct sqs_target *t, bool dead, const json_t
     if (retention < (dead ? DEAD_RETENTION_LEAST_S : RETENTION_LEAST_S)) {
         buf_printf(out,
                    "queue %s: SQS deletes %s after %lld s (MessageRetentionPeriod): set 1209600, "
-                   "the most\n",
-                   t->name, dead ? "dead letters that nobody has looked at" : "jobs that wait",
-                   (long long)retention);
+                   "the maximum\n",
+                   t->name, dead ? "dead letters" : "waiting jobs", (long long)retention);
     }
     if (size < SIZE_LEAST) {
         buf_printf(out,
-                   "queue %s: it refuses messages over %lld bytes (MaximumMessageSize), and ours "
-                   "have up to %d: set 262144 or more\n",
+                   "queue %s: it rejects messages larger than %lld bytes (MaximumMessageSize), but "
+                   "Mayfly's have up to %d: set 262144 or more\n",
                    t->name, (long long)size, SIZE_LEAST);
     }
     if (!dead) {
@@ -85,8 +84,8 @@ static int check_queue(struct queue_sqs *q, const char *lane, bool dead, struct 
     return 0;
 }
 
-/* Those that were used so far, where they may not be listed. */
-static void used_lanes(struct queue_sqs *q, struct sqs_lanes *out)
+/* The lanes used so far, for credentials that may not list queues. */
+static void add_used_lanes(struct queue_sqs *q, struct sqs_lanes *out)
 {
     pthread_mutex_lock(&q->lock);
     for (const struct sqs_lane *l = q->lanes; l != NULL; l = l->next) {
@@ -106,9 +105,9 @@ int queue_sqs_check(void *state, struct buf *out, struct err *e)
         if (e->class != ERR_AUTH) {
             return -1;
         }
-        buf_printf(out, "only the queues in use are checked, since they could not be listed: %s\n",
+        buf_printf(out, "checked only the queues in use, since ListQueues failed: %s\n",
                    e->message);
-        used_lanes(q, &lanes);
+        add_used_lanes(q, &lanes);
     }
     for (size_t i = 0; i < lanes.count && rc == 0; i++) {
         rc = check_queue(q, lanes.names[i], false, out, e);

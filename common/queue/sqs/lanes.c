@@ -1,5 +1,5 @@
 /*
- * The queue on SQS: the queues of its lanes, looked up by name once, and made where create=1 asks.
+ * The queue on SQS: the queues of its lanes, looked up by name once, and created with create=1.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "common/queue/sqs/internal.h"
 
-#define PAGES_MAX 1000 /* of 1000 queues: a service that never ends its list */
+#define PAGES_MAX 1000 /* of 1000 queues each; guards against an endless list */
 
 struct sqs_lane *queue_sqs_lane(struct queue_sqs *q, const char *lane)
 {
@@ -26,18 +26,19 @@ struct sqs_lane *queue_sqs_lane(struct queue_sqs *q, const char *lane)
     return l;
 }
 
-/* --- looking one up --- */
-static int take_url(const json_t *r, const char *operation, struct sqs_target *out, struct err *e)
+/* --- one queue --- */
+static int read_queue_url(const json_t *r, const char *operation, struct sqs_target *out,
+                          struct err *e)
 {
     const char *url = json_string_value(json_object_get(r, "QueueUrl"));
     if (url == NULL || !slice_to_cstr(slice_of(url), out->url, sizeof out->url)) {
-        return err_set(e, ERR_RETRY, 0, "queue %s: %s: the answer holds no QueueUrl", out->name,
+        return err_set(e, ERR_RETRY, 0, "queue %s: %s: the response has no QueueUrl", out->name,
                        operation);
     }
     return 0;
 }
 
-static int ask_url(struct queue_sqs *q, struct sqs_target *out, bool *there, struct err *e)
+static int get_queue_url(struct queue_sqs *q, struct sqs_target *out, bool *there, struct err *e)
 {
     json_t *reply = NULL;
     struct aws_refusal refusal = {0};
@@ -54,7 +55,7 @@ static int ask_url(struct queue_sqs *q, struct sqs_target *out, bool *there, str
     int rc = queue_sqs_send(q, &call, &reply, &refusal, e);
     if (rc == 0) {
         *there = true;
-        rc = take_url(reply, call.operation, out, e);
+        rc = read_queue_url(reply, call.operation, out, e);
     } else if (strcmp(refusal.name, "QueueDoesNotExist") == 0 ||
                strcmp(refusal.name, "AWS.SimpleQueueService.NonExistentQueue") == 0) {
         *there = false;
@@ -66,8 +67,9 @@ static int ask_url(struct queue_sqs *q, struct sqs_target *out, bool *there, str
     return rc;
 }
 
-/* Fourteen days, the most: nothing that waits or is dead is to vanish by itself. */
-static int create(struct queue_sqs *q, struct sqs_target *out, struct err *e)
+/* Retention is 14 days, the maximum, so that SQS deletes no waiting job and no dead letter early.
+ * */
+static int create_queue(struct queue_sqs *q, struct sqs_target *out, struct err *e)
 {
     json_t *reply = NULL;
     struct buf body;
@@ -79,15 +81,15 @@ static int create(struct queue_sqs *q, struct sqs_target *out, struct err *e)
         .operation = "CreateQueue", .target = out, .body = buf_slice(&body)};
     int rc = queue_sqs_send(q, &call, &reply, NULL, e);
     if (rc == 0) {
-        rc = take_url(reply, call.operation, out, e);
+        rc = read_queue_url(reply, call.operation, out, e);
     }
     json_decref(reply);
     buf_fini(&body);
     return rc;
 }
 
-static bool is_known(struct queue_sqs *q, const struct sqs_lane *l, bool dead,
-                     struct sqs_target *out)
+static bool load_cached_url(struct queue_sqs *q, const struct sqs_lane *l, bool dead,
+                            struct sqs_target *out)
 {
     pthread_mutex_lock(&q->lock);
     memcpy(out->url, l->url[dead], sizeof out->url);
@@ -95,15 +97,16 @@ static bool is_known(struct queue_sqs *q, const struct sqs_lane *l, bool dead,
     return out->url[0] != '\0';
 }
 
-static void know(struct queue_sqs *q, struct sqs_lane *l, bool dead, const struct sqs_target *t)
+static void cache_url(struct queue_sqs *q, struct sqs_lane *l, bool dead,
+                      const struct sqs_target *t)
 {
     pthread_mutex_lock(&q->lock);
     memcpy(l->url[dead], t->url, sizeof t->url);
     pthread_mutex_unlock(&q->lock);
 }
 
-static int look_up(struct queue_sqs *q, const char *lane, bool dead, bool make,
-                   struct sqs_target *out, bool *there, struct err *e)
+static int resolve_queue(struct queue_sqs *q, const char *lane, bool dead, bool make,
+                         struct sqs_target *out, bool *there, struct err *e)
 {
     char where[SQS_ADDRESS_SIZE];
     if (sqs_url_queue(&q->config, lane, dead, where, e) != 0) {
@@ -112,24 +115,24 @@ static int look_up(struct queue_sqs *q, const char *lane, bool dead, bool make,
     struct sqs_lane *l = queue_sqs_lane(q, lane);
     ASSERT(slice_to_cstr(slice_of(sqs_name_of(where)), out->name, sizeof out->name));
     *there = true;
-    if (is_known(q, l, dead, out)) {
+    if (load_cached_url(q, l, dead, out)) {
         return 0;
     }
     if (sqs_is_address(where)) {
         memcpy(out->url, where, sizeof where);
         return 0;
     }
-    if (ask_url(q, out, there, e) != 0) {
+    if (get_queue_url(q, out, there, e) != 0) {
         return -1;
     }
     if (!*there && make) {
-        if (create(q, out, e) != 0) {
+        if (create_queue(q, out, e) != 0) {
             return -1;
         }
         *there = true;
     }
     if (*there) {
-        know(q, l, dead, out);
+        cache_url(q, l, dead, out);
     }
     return 0;
 }
@@ -137,33 +140,33 @@ static int look_up(struct queue_sqs *q, const char *lane, bool dead, bool make,
 int queue_sqs_find_target(struct queue_sqs *q, const char *lane, bool dead, struct sqs_target *out,
                           bool *there, struct err *e)
 {
-    return look_up(q, lane, dead, false, out, there, e);
+    return resolve_queue(q, lane, dead, false, out, there, e);
 }
 
 int queue_sqs_target(struct queue_sqs *q, const char *lane, bool dead, struct sqs_target *out,
                      struct err *e)
 {
     bool there;
-    if (look_up(q, lane, dead, q->config.create, out, &there, e) != 0) {
+    if (resolve_queue(q, lane, dead, q->config.create, out, &there, e) != 0) {
         return -1;
     }
     if (!there) {
         return err_set(
             e, ERR_PERMANENT, 0,
-            "queue %s of lane %s%s does not exist in %s: create it as deploy/docs/sqs.md "
-            "says, check the URL's prefix and region, or let create=1 make it",
+            "queue %s of lane %s%s does not exist in %s: create it (deploy/docs/sqs.md), check the "
+            "URL's prefix and region, or add create=1 to the URL",
             out->name, lane, dead ? " (for its dead letters)" : "", aws_client_region(q->client));
     }
     return 0;
 }
 
-/* --- all of them --- */
+/* --- all lanes --- */
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(a, b);
 }
 
-static void add_lane(struct sqs_lanes *l, const char *lane)
+static void add_lane_name(struct sqs_lanes *l, const char *lane)
 {
     for (size_t i = 0; i < l->count; i++) {
         if (strcmp(l->names[i], lane) == 0) {
@@ -176,8 +179,8 @@ static void add_lane(struct sqs_lanes *l, const char *lane)
     l->count++;
 }
 
-/* Returns the mark of the next page, owned; NULL at the end. */
-static char *read_page(struct queue_sqs *q, const json_t *page, struct sqs_lanes *out)
+/* Returns the next page's token, owned; NULL at the end. */
+static char *read_queue_page(struct queue_sqs *q, const json_t *page, struct sqs_lanes *out)
 {
     size_t i;
     json_t *url;
@@ -186,14 +189,14 @@ static char *read_page(struct queue_sqs *q, const json_t *page, struct sqs_lanes
     {
         if (json_is_string(url) &&
             sqs_url_lane(&q->config, sqs_name_of(json_string_value(url)), lane)) {
-            add_lane(out, lane);
+            add_lane_name(out, lane);
         }
     }
     const char *next = json_string_value(json_object_get(page, "NextToken"));
     return next != NULL && next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
 }
 
-static int list_page(struct queue_sqs *q, char **token, struct sqs_lanes *out, struct err *e)
+static int list_queue_page(struct queue_sqs *q, char **token, struct sqs_lanes *out, struct err *e)
 {
     json_t *reply;
     struct buf body;
@@ -210,9 +213,9 @@ static int list_page(struct queue_sqs *q, char **token, struct sqs_lanes *out, s
     free(*token);
     *token = NULL;
     if (rc != 0) {
-        return err_wrap(e, "the queues %s-…", q->config.prefix);
+        return err_wrap(e, "listing the queues %s-…", q->config.prefix);
     }
-    *token = read_page(q, reply, out);
+    *token = read_queue_page(q, reply, out);
     json_decref(reply);
     return 0;
 }
@@ -223,12 +226,12 @@ int queue_sqs_list(struct queue_sqs *q, struct sqs_lanes *out, struct err *e)
     char *token = NULL;
     int rc = 0;
     for (size_t i = 0; i < q->config.named_count; i++) {
-        add_lane(&found, q->config.named[i].lane);
+        add_lane_name(&found, q->config.named[i].lane);
     }
     if (q->config.prefix[0] != '\0') {
         int pages = 0;
         do {
-            rc = list_page(q, &token, &found, e);
+            rc = list_queue_page(q, &token, &found, e);
         } while (rc == 0 && token != NULL && ++pages < PAGES_MAX);
         free(token);
     }

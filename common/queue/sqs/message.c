@@ -1,9 +1,9 @@
 /*
- * The queue on SQS: the form of a message, both ways.
+ * The queue on SQS: writing and reading a message.
  *
- * SQS takes text alone, and not all of it: "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD |
- * #x10000 to #x10FFFF" (API reference, SendMessage), and no empty body. What is none of that goes
- * as base64. A message that somebody else sent has no attributes: it is its body, with SQS's id.
+ * SQS accepts only text of "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to
+ * #x10FFFF" (API reference, SendMessage), and no empty body. Any other body is sent as base64. A
+ * message that somebody else sent has no attributes: only its body and SQS's id.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,10 +14,10 @@
 #include "common/base/hash.h"
 #include "common/queue/sqs/internal.h"
 
-#define ENCODED_MARK '=' /* before base64, so that an empty body is not empty */
+#define ENCODED_PREFIX '=' /* before base64, so that an empty body is not sent empty */
 
 /* --- SQS's characters --- */
-/* The length of the character that s begins with; 0 if SQS takes none such. */
+/* The length of the character that s starts with; 0 if SQS does not accept it. */
 static size_t allowed_length(struct slice s)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -53,7 +53,7 @@ static bool all_allowed(struct slice s)
     return true;
 }
 
-/* With '?' for each byte that SQS would refuse. */
+/* Replaces each byte that SQS would reject with '?'. */
 static void append_allowed(struct buf *out, struct slice s)
 {
     while (s.len > 0) {
@@ -77,7 +77,7 @@ void queue_sqs_group(const char *text, char out[SQS_GROUP_MAX + 1])
         out[len] = '\0';
         return;
     }
-    /* Two that fall together would only share their turn. */
+    /* Two texts with the same hash would only share their turn. */
     size_t kept = len < 100 ? len : 100;
     for (size_t i = 0; i < kept; i++) {
         out[i] = text[i] > ' ' && text[i] < 0x7f ? text[i] : '_';
@@ -136,7 +136,7 @@ static size_t write_attributes(const struct sqs_record *r, bool encoded, struct 
     add_text(&a, "encoding", encoded ? "base64" : "");
     add_number(&a, "attempts", r->attempts);
     add_number(&a, "enqueued", r->enqueued_ms);
-    add_number(&a, "buried", r->buried_ms);
+    add_number(&a, "dead_lettered", r->dead_lettered_ms);
     add_number(&a, "hold", r->delay_ms > SQS_DELAY_MAX_S * 1000LL ? r->delay_ms : 0);
     if (a.any && out != NULL) {
         buf_append_byte(out, '}');
@@ -165,13 +165,13 @@ size_t queue_sqs_write(const struct sqs_record *r, struct buf *out)
     buf_append_cstr(out, ",\"MessageBody\":");
     if (encoded) {
         size = 1 + (r->body.len + 2) / 3 * 4;
-        buf_printf(out, "\"%c", ENCODED_MARK);
+        buf_printf(out, "\"%c", ENCODED_PREFIX);
         codec_base64(out, r->body);
         buf_append_byte(out, '"');
     } else {
         buf_append_json(out, r->body);
     }
-    /* Always told: the queue's own default is not to delay ours. */
+    /* Always sent, so that the queue's own DelaySeconds does not apply. */
     buf_printf(out, ",\"DelaySeconds\":%" PRId64,
                delay_s < SQS_DELAY_MAX_S ? delay_s : SQS_DELAY_MAX_S);
     queue_sqs_group(r->group, group);
@@ -190,7 +190,7 @@ static const char *attribute(const json_t *o, const char *name)
     return text != NULL ? text : "";
 }
 
-/* Anyone who may send to the queue writes these: what is out of bounds counts as not there. */
+/* Anyone who may send to the queue writes these: a number out of bounds counts as absent. */
 static int64_t attribute_number(const json_t *o, const char *name, int64_t most)
 {
     int64_t number = 0;
@@ -212,7 +212,7 @@ static void read_body(const json_t *o, const json_t *body, struct queue_message 
 {
     struct slice text = {json_string_value(body), json_string_length(body)};
     if (strcmp(attribute(o, "encoding"), "base64") == 0 && text.len > 0 &&
-        text.ptr[0] == ENCODED_MARK) {
+        text.ptr[0] == ENCODED_PREFIX) {
         struct buf bytes;
         buf_init(&bytes, text.len);
         if (codec_unbase64(&bytes, (struct slice){text.ptr + 1, text.len - 1})) {
@@ -227,7 +227,7 @@ static void read_body(const json_t *o, const json_t *body, struct queue_message 
     m->body_len = text.len;
 }
 
-/* What others sent may be longer than we allow: it is cut, not refused. */
+/* Others may send longer texts than Mayfly does: they are cut, not rejected. */
 static void copy_cut(const char *text, char *out, size_t size)
 {
     (void)snprintf(out, size, "%s", text);
@@ -258,7 +258,7 @@ bool queue_sqs_read(const json_t *o, const char *lane, struct sqs_received *out)
     m->attempts = attribute_number(o, "attempts", QUEUE_ATTEMPTS_MAX);
     m->enqueued_ms = attribute_ms(o, "enqueued");
     m->enqueued_ms = m->enqueued_ms > 0 ? m->enqueued_ms : sent_ms;
-    out->buried_ms = attribute_ms(o, "buried");
+    out->dead_lettered_ms = attribute_ms(o, "dead_lettered");
     int64_t hold_ms = attribute_ms(o, "hold");
     out->due_ms = hold_ms > 0 ? sent_ms + hold_ms : 0;
     read_body(o, body, m);
@@ -286,6 +286,6 @@ bool queue_sqs_lease(const struct queue_message *m, struct sqs_lease *out)
         !slice_to_cstr(group, out->group, sizeof out->group)) {
         return false;
     }
-    out->handle = handle.ptr; /* the receipt's end, terminated with it */
+    out->handle = handle.ptr; /* the last part of the receipt, so it is terminated */
     return true;
 }

@@ -1,9 +1,10 @@
 /*
- * The queue on SQS: puts, in batches of what SQS takes at a time, several of them at once.
+ * The queue on SQS: a put, in batches of SQS's maximum size, several of them in parallel.
  *
- * A lane's messages keep their order within a batch; batches of one put overtake each other. When
- * SQS takes a part of a batch, the rest is sent again as long as SQS says that the fault is its
- * own; a put that cannot be finished fails as a whole, and what was sent stays (at least once).
+ * A lane's messages keep their order within a batch; batches of one put may overtake each other.
+ * When SQS accepts only part of a batch, the rest is sent again while the failure is not the
+ * sender's. A put that cannot be completed fails as a whole, and the messages sent stay (at least
+ * once).
  */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -20,30 +21,30 @@
 #define PAUSE_CAP_MS 1000
 
 struct batch {    /* of one lane */
-    size_t first; /* in the order */
+    size_t first; /* index into put.order */
     size_t n;
 };
 
 struct put {
     struct queue_sqs *q;
     const struct queue_item *items;
-    size_t *order; /* the items' numbers, lane by lane */
+    size_t *order; /* the items' indexes, lane by lane */
     struct batch *batches;
     size_t batch_count;
-    int64_t until_ms; /* monotonic: nothing is tried again later */
+    int64_t until_ms; /* monotonic: no retry after this */
     atomic_bool failed;
     pthread_mutex_t lock; /* of the two below */
     size_t missing;
     struct err error; /* the first */
 };
 
-static struct sqs_record record_of(const struct queue_item *item)
+static struct sqs_record record_of_item(const struct queue_item *item)
 {
     return (struct sqs_record){
         .body = item->body, .key = item->key, .group = item->group, .delay_ms = item->delay_ms};
 }
 
-/* --- cutting --- */
+/* --- batches --- */
 /* Stable, so that a lane keeps its order; a put has few lanes. */
 static void order_by_lane(struct put *p, size_t n)
 {
@@ -68,7 +69,7 @@ static void cut_batches(struct put *p, size_t n)
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
         const struct queue_item *item = &p->items[p->order[i]];
-        const struct sqs_record record = record_of(item);
+        const struct sqs_record record = record_of_item(item);
         size_t size = queue_sqs_size(&record);
         struct batch *last = p->batch_count > 0 ? &p->batches[p->batch_count - 1] : NULL;
         if (last == NULL || last->n == SQS_BATCH_MAX || bytes + size > SQS_BATCH_BYTES_MAX ||
@@ -83,7 +84,7 @@ static void cut_batches(struct put *p, size_t n)
     }
 }
 
-/* --- sending one --- */
+/* --- one batch --- */
 static const struct queue_item *item_of(const struct put *p, const struct batch *b, size_t i)
 {
     return &p->items[p->order[b->first + i]];
@@ -99,7 +100,7 @@ static void write_batch(const struct put *p, const struct batch *b, const struct
         if (!left[i].failed) {
             continue;
         }
-        const struct sqs_record record = record_of(item_of(p, b, i));
+        const struct sqs_record record = record_of_item(item_of(p, b, i));
         buf_printf(out, "%s{\"Id\":\"%zu\"", any ? "," : "", i);
         (void)queue_sqs_write(&record, out);
         buf_append_byte(out, '}');
@@ -108,8 +109,8 @@ static void write_batch(const struct put *p, const struct batch *b, const struct
     buf_append_cstr(out, "]}");
 }
 
-/* What of `left` the answer says nothing of, or nothing good, stays. */
-static void merge(struct sqs_failure *left, const struct sqs_failure *now, size_t n)
+/* Entries that the response does not confirm stay failed. */
+static void merge_results(struct sqs_failure *left, const struct sqs_failure *now, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (left[i].failed) {
@@ -118,9 +119,9 @@ static void merge(struct sqs_failure *left, const struct sqs_failure *now, size_
     }
 }
 
-/* The error of those that are left: the worst of them first. 0 if none is. */
-static int judge(const struct batch *b, const struct sqs_target *t, const struct sqs_failure *left,
-                 struct err *e)
+/* The error of the failed entries, a permanent one if there is any; 0 if none failed. */
+static int batch_error(const struct batch *b, const struct sqs_target *t,
+                       const struct sqs_failure *left, struct err *e)
 {
     const struct sqs_failure *worst = NULL;
     size_t count = 0;
@@ -137,7 +138,7 @@ static int judge(const struct batch *b, const struct sqs_target *t, const struct
         return 0;
     }
     return err_set(e, queue_sqs_failure_class(worst), 0,
-                   "queue %s: SendMessageBatch: SQS refused %zu of %zu messages: %s%s%s", t->name,
+                   "queue %s: SendMessageBatch: SQS rejected %zu of %zu messages: %s%s%s", t->name,
                    count, b->n, worst->code, worst->message[0] != '\0' ? ": " : "", worst->message);
 }
 
@@ -159,12 +160,12 @@ static int send_once(const struct put *p, const struct batch *b, const struct sq
     }
     queue_sqs_failures(reply, b->n, now);
     json_decref(reply);
-    merge(left, now, b->n);
-    return judge(b, t, left, e);
+    merge_results(left, now, b->n);
+    return batch_error(b, t, left, e);
 }
 
-/* Whether the same once more may do, and is in time; then sleeps before it. */
-static bool try_again(const struct put *p, int try, const struct err *e)
+/* Sleeps the back-off and returns true if a retry may succeed and is in time. */
+static bool wait_before_retry(const struct put *p, int try, const struct err *e)
 {
     if (try >= TRIES_MAX || (e->class != ERR_RETRY && e->class != ERR_THROTTLED)) {
         return false;
@@ -181,8 +182,8 @@ static bool try_again(const struct put *p, int try, const struct err *e)
     return true;
 }
 
-static void note_failure(struct put *p, const struct sqs_failure *left, size_t n,
-                         const struct err *e)
+static void record_failure(struct put *p, const struct sqs_failure *left, size_t n,
+                           const struct err *e)
 {
     pthread_mutex_lock(&p->lock);
     if (!atomic_load(&p->failed)) {
@@ -206,7 +207,7 @@ static void send_batch(void *arg, size_t part)
         left[i] = (struct sqs_failure){.failed = true};
     }
     if (atomic_load(&p->failed)) {
-        note_failure(p, left, b->n, &e);
+        record_failure(p, left, b->n, &e);
         return;
     }
     int rc = queue_sqs_target(p->q, item_of(p, b, 0)->lane, false, &target, &e);
@@ -214,14 +215,14 @@ static void send_batch(void *arg, size_t part)
         int try = 0;
         do {
             rc = send_once(p, b, &target, left, &e);
-        } while (rc != 0 && try_again(p, ++try, &e));
+        } while (rc != 0 && wait_before_retry(p, ++try, &e));
     }
     if (rc != 0) {
-        note_failure(p, left, b->n, &e);
+        record_failure(p, left, b->n, &e);
     }
 }
 
-/* --- all of it --- */
+/* --- the put --- */
 int queue_sqs_put(void *state, const struct queue_item *items, size_t n, struct err *e)
 {
     struct queue_sqs *q = state;
@@ -234,7 +235,7 @@ int queue_sqs_put(void *state, const struct queue_item *items, size_t n, struct 
     ASSERT(p.order != NULL && p.batches != NULL);
     order_by_lane(&p, n);
     cut_batches(&p, n);
-    sqs_pool_run(q->crew, send_batch, &p, p.batch_count);
+    sqs_pool_run(q->pool, send_batch, &p, p.batch_count);
     free(p.order);
     free(p.batches);
     pthread_mutex_destroy(&p.lock);

@@ -1,12 +1,12 @@
 /*
- * The queue on SQS: taking, by long polls.
+ * The queue on SQS: receiving, by long polls.
  *
- * Each ReceiveMessage is paid for, so SQS does the waiting, up to poll_wait at once; and of
- * the threads that wait for one idle lane only one asks, the others wait for its answer. While a
- * lane has messages all of them ask. A poll under way cannot be called off without losing what it
- * would bring until its lease is over; so an interrupt ends the waits for a turn at once, and a
- * poll when its seconds are over. A message whose delay is not over yet (delays over 15 minutes) is
- * hidden again for the rest of it, unseen by the caller.
+ * Each ReceiveMessage is billed, so SQS does the waiting, up to poll_wait at a time. Of the threads
+ * that wait for one idle lane only one polls, and the others wait for its result; while a lane has
+ * messages, all of them poll. A poll in progress cannot be cancelled without hiding its messages
+ * until their lease expires. So an interrupt ends the waits for a turn at once, but a poll only
+ * when its time is over. A message that is not due yet (delays over 15 minutes) is hidden again for
+ * the rest of its delay and not returned.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,7 +16,8 @@
 #include "common/base/cond.h"
 #include "common/queue/sqs/internal.h"
 
-#define EMPTY_POLL_MS 250 /* one that brought nothing lasts so long at least, whoever answers */
+#define EMPTY_POLL_MS                                                                              \
+    250 /* the least duration of an empty poll, so that no server causes a busy loop */
 
 /* --- a receive --- */
 static void write_receive(const struct sqs_receive *r, struct buf *out)
@@ -29,14 +30,14 @@ static void write_receive(const struct sqs_receive *r, struct buf *out)
                r->max, r->hide_s, r->wait_s);
 }
 
-static int read_messages(const struct sqs_receive *r, const json_t *answer,
+static int read_messages(const struct sqs_receive *r, const json_t *response,
                          struct sqs_received *out, size_t *got, struct err *e)
 {
     size_t i;
     json_t *one;
     size_t n = 0;
     size_t strange = 0;
-    json_array_foreach(json_object_get(answer, "Messages"), i, one)
+    json_array_foreach(json_object_get(response, "Messages"), i, one)
     {
         if (n < r->max && queue_sqs_read(one, r->lane, &out[n])) {
             n++;
@@ -47,8 +48,8 @@ static int read_messages(const struct sqs_receive *r, const json_t *answer,
     if (n == 0 && strange > 0) {
         return err_set(
             e, ERR_RETRY, 0,
-            "queue %s: ReceiveMessage: %zu messages without handle, id, body or time: is "
-            "the endpoint SQS's?",
+            "queue %s: ReceiveMessage: %zu messages without handle, id, body or time: check that "
+            "the endpoint is SQS",
             r->target->name, strange);
     }
     *got = n;
@@ -76,9 +77,10 @@ int queue_sqs_receive(struct queue_sqs *q, const struct sqs_receive *r, struct s
     return rc;
 }
 
-/* --- one take --- */
-/* Hides it until it is due. A failure only means that it comes again when this lease ends. */
-static void put_off(struct queue_sqs *q, const struct sqs_target *t, const struct sqs_received *r)
+/* --- one poll --- */
+/* After a failure the message is received again when this lease expires. */
+static void hide_until_due(struct queue_sqs *q, const struct sqs_target *t,
+                           const struct sqs_received *r)
 {
     struct err e;
     bool too_long;
@@ -88,8 +90,8 @@ static void put_off(struct queue_sqs *q, const struct sqs_target *t, const struc
     (void)ignored;
 }
 
-static int take(struct queue_sqs *q, const struct queue_want *w, int64_t wait_s,
-                struct queue_message *out, size_t *got, struct err *e)
+static int receive_due(struct queue_sqs *q, const struct queue_receive_args *w, int64_t wait_s,
+                       struct queue_message *out, size_t *got, struct err *e)
 {
     struct sqs_target target;
     struct sqs_received *all;
@@ -106,32 +108,32 @@ static int take(struct queue_sqs *q, const struct queue_want *w, int64_t wait_s,
                                         .hide_s = lease_s,
                                         .wait_s = wait_s};
     int rc = queue_sqs_receive(q, &receive, all, &n, e);
-    size_t taken = 0;
+    size_t returned = 0;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         if (all[i].due_ms > aws_wall_ms()) {
-            put_off(q, &target, &all[i]);
+            hide_until_due(q, &target, &all[i]);
             queue_message_fini(&all[i].m);
             continue;
         }
-        struct queue_message *m = &out[taken++];
+        struct queue_message *m = &out[returned++];
         *m = all[i].m;
         m->leased_until_ms = clock_wall_ms() + lease_s * 1000;
         queue_sqs_receipt(m, all[i].group, all[i].handle, clock_mono_ms() + lease_s * 1000);
     }
     free(all);
-    *got = taken;
+    *got = returned;
     return rc;
 }
 
-/* --- whose turn it is to ask --- */
-/* Whether it may ask, and is to wait in SQS; false when the time is over first. */
+/* --- which thread polls --- */
+/* Waits for a turn to poll; false if until_ms or an interrupt comes first. */
 static bool begin_poll(struct queue_sqs *q, struct sqs_lane *l, int64_t until_ms)
 {
     pthread_mutex_lock(&q->lock);
-    while (l->polls > 0 && !l->busy && !q->ended && clock_mono_ms() < until_ms) {
+    while (l->polls > 0 && !l->busy && !q->interrupted && clock_mono_ms() < until_ms) {
         (void)cond_wait_until(&q->changed, &q->lock, until_ms * 1000);
     }
-    bool mine = !q->ended && (l->polls == 0 || l->busy);
+    bool mine = !q->interrupted && (l->polls == 0 || l->busy);
     if (mine) {
         l->polls++;
     }
@@ -148,17 +150,17 @@ static void end_poll(struct queue_sqs *q, struct sqs_lane *l, bool found)
     pthread_mutex_unlock(&q->lock);
 }
 
-static void sleep_here(struct queue_sqs *q, int64_t until_ms)
+static void sleep_until(struct queue_sqs *q, int64_t until_ms)
 {
     pthread_mutex_lock(&q->lock);
-    while (!q->ended && clock_mono_ms() < until_ms) {
+    while (!q->interrupted && clock_mono_ms() < until_ms) {
         (void)cond_wait_until(&q->changed, &q->lock, until_ms * 1000);
     }
     pthread_mutex_unlock(&q->lock);
 }
 
-static int long_poll(struct queue_sqs *q, const struct queue_want *w, struct queue_message *out,
-                     size_t *got, struct err *e)
+static int long_poll(struct queue_sqs *q, const struct queue_receive_args *w,
+                     struct queue_message *out, size_t *got, struct err *e)
 {
     struct sqs_lane *l = queue_sqs_lane(q, w->lane);
     int64_t began_ms = clock_mono_ms();
@@ -169,16 +171,16 @@ static int long_poll(struct queue_sqs *q, const struct queue_want *w, struct que
     }
     int64_t wait_ms = until_ms - clock_mono_ms();
     int64_t wait_s = (wait_ms < q->config.poll_wait_ms ? wait_ms : q->config.poll_wait_ms) / 1000;
-    int rc = take(q, w, wait_s > 0 ? wait_s : 0, out, got, e);
+    int rc = receive_due(q, w, wait_s > 0 ? wait_s : 0, out, got, e);
     end_poll(q, l, rc == 0 && *got > 0);
     if (rc == 0 && *got == 0) {
-        sleep_here(q, began_ms + EMPTY_POLL_MS);
+        sleep_until(q, began_ms + EMPTY_POLL_MS);
     }
     return rc;
 }
 
-int queue_sqs_poll(void *state, const struct queue_want *w, struct queue_message *out, size_t *got,
-                   struct err *e)
+int queue_sqs_poll(void *state, const struct queue_receive_args *w, struct queue_message *out,
+                   size_t *got, struct err *e)
 {
     struct queue_sqs *q = state;
     if (w->lease_ms > SQS_VISIBLE_MAX_S * 1000LL) {
@@ -189,9 +191,9 @@ int queue_sqs_poll(void *state, const struct queue_want *w, struct queue_message
         return long_poll(q, w, out, got, e);
     }
     int64_t until_ms = clock_mono_ms() + w->wait_ms;
-    int rc = take(q, w, 0, out, got, e);
+    int rc = receive_due(q, w, 0, out, got, e);
     if (rc == 0 && *got == 0) {
-        sleep_here(q, until_ms); /* less than a second is none that SQS could wait */
+        sleep_until(q, until_ms); /* SQS cannot wait for less than a second */
     }
     return rc;
 }

@@ -1,18 +1,21 @@
 /*
- * The queue on Amazon SQS: what the holder of a lease does, and what SQS makes of the contract.
+ * The queue on Amazon SQS: the calls of a lease's holder, and how SQS differs from the contract.
  *
- * One standard queue a lane and one for its dead letters (sqs/url.h). SQS never changes a
- * message: what has to remember something (an attempt spent, a reason, the burial) is sent anew and
- * the old one deleted after it, so a crash between the two leaves it twice, never lost. Before that
- * the old one is hidden for as long as both may take, which also finds out whether the lease holds.
+ * Each lane has a standard queue and a dead-letter queue (sqs/url.h). SQS cannot change a message.
+ * To store something (a spent attempt, a reason, the dead-lettering), the message is sent again and
+ * the old copy deleted after it; a crash between the two duplicates the message, but never loses
+ * it. Before that, the old copy is hidden for the time that both calls may take, which also
+ * verifies that the caller holds the lease.
  *
- * The contract, as far as SQS has it:
- * - Times are whole seconds, rounded up; a lease is 12 hours at most, extensions included.
- * - A lease that ran out by our own clock is refused without asking, even if nobody took it since.
- *   Within its time SQS does not tell a handle used twice from one used once: a second done or
- *   retry may succeed and change nothing, and two holders of one handle may both succeed.
- * - A return that spends nothing keeps no reason, and waits hidden: depths count it as leased.
- * - Depths are SQS's estimates, without the age of the oldest; nothing can be searched for.
+ * Differences from queue.h:
+ * - Times are whole seconds, rounded up; a lease lasts 12 hours at most, extensions included.
+ * - A lease that expired by this process's clock is rejected without a call, even if no other
+ *   process received the message since. Before it expires, SQS does not distinguish a handle used
+ *   twice from one used once: a second ack or nack may succeed and change nothing, and two holders
+ *   of one handle may both succeed.
+ * - A nack that spends no attempt stores no reason; the message waits hidden, and depths count it
+ *   as leased.
+ * - Depths are SQS's estimates, without the age of the oldest. There is no search.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -42,7 +45,7 @@ static int open_client(struct queue_sqs *q, struct err *e)
 static void sqs_close_queue(void *state)
 {
     struct queue_sqs *q = state;
-    sqs_pool_free(q->crew);
+    sqs_pool_free(q->pool);
     aws_client_close(q->client);
     while (q->lanes != NULL) {
         struct sqs_lane *next = q->lanes->next;
@@ -64,7 +67,7 @@ static struct queue_sqs *new_state(void)
     return q;
 }
 
-/* The lane that stands for all of them: the one that every program needs. */
+/* The lane to check the service with: the one that every program needs. */
 static const char *first_lane(const struct queue_sqs *q)
 {
     return q->config.prefix[0] != '\0' ? EVENTS_LANE : q->config.named[0].lane;
@@ -79,7 +82,7 @@ static int sqs_open_queue(const char *url, void **out_state, struct err *e)
         sqs_close_queue(q);
         return -1;
     }
-    q->crew = sqs_pool_new((size_t)q->config.senders);
+    q->pool = sqs_pool_new((size_t)q->config.senders);
     *out_state = q;
     return 0;
 }
@@ -88,7 +91,7 @@ static void sqs_wake(void *state)
 {
     struct queue_sqs *q = state;
     pthread_mutex_lock(&q->lock);
-    q->ended = true;
+    q->interrupted = true;
     pthread_cond_broadcast(&q->changed);
     pthread_mutex_unlock(&q->lock);
 }
@@ -112,7 +115,7 @@ static int sqs_ping(void *state, struct err *e)
     return 0;
 }
 
-/* --- one message's steps --- */
+/* --- calls on one message --- */
 int64_t queue_sqs_seconds(int64_t ms)
 {
     return ms > 0 ? (ms + 999) / 1000 : 0;
@@ -152,8 +155,8 @@ static void write_handle(struct buf *out, const struct sqs_target *t, const char
     buf_append_json(out, slice_of(handle));
 }
 
-/* An old handle's refusal comes by a common name; only its words are about the handle. */
-static void judge_handle(const struct aws_refusal *r, bool *too_long, struct err *e)
+/* The error code for an expired handle is a general one; only its message mentions the handle. */
+static void classify_handle_error(const struct aws_refusal *r, bool *too_long, struct err *e)
 {
     const char *words = r->body.data != NULL ? r->body.data : "";
     *too_long = strstr(words, "Total VisibilityTimeout") != NULL;
@@ -175,7 +178,7 @@ int queue_sqs_hide(struct queue_sqs *q, const struct sqs_target *t, const char *
     int rc = simple_call(q, "ChangeMessageVisibility", t, &body, &refusal, e);
     *too_long = false;
     if (rc != 0) {
-        judge_handle(&refusal, too_long, e);
+        classify_handle_error(&refusal, too_long, e);
     }
     aws_refusal_fini(&refusal);
     buf_fini(&body);
@@ -192,28 +195,29 @@ int queue_sqs_delete(struct queue_sqs *q, const struct sqs_target *t, const char
     buf_append_byte(&body, '}');
     int rc = simple_call(q, "DeleteMessage", t, &body, &refusal, e);
     if (rc != 0) {
-        judge_handle(&refusal, &ignored, e);
+        classify_handle_error(&refusal, &ignored, e);
     }
     aws_refusal_fini(&refusal);
     buf_fini(&body);
     return rc;
 }
 
-/* --- what the holder of a lease does --- */
-static int lost(const struct queue_message *m, const char *call, size_t lost_count, size_t n,
-                struct err *e)
+/* --- calls of a lease's holder --- */
+static int sqs_lease_lost(const struct queue_message *m, const char *call, size_t lost_count,
+                          size_t n, struct err *e)
 {
     return err_set(e, ERR_CONFLICT, 0,
-                   "%s: the lease of %zu of %zu messages (%s of %s first) ran out", call,
+                   "%s: the lease of %zu of %zu messages (first: %s of %s) expired", call,
                    lost_count, n, m->id, m->lane);
 }
 
-/* A lease that is ours as far as we know. */
-static int hold(const struct queue_message *m, const char *call, struct sqs_lease *out,
-                struct err *e)
+/* Reads the lease; ERR_CONFLICT if it expired by this process's clock. */
+static int check_lease(const struct queue_message *m, const char *call, struct sqs_lease *out,
+                       struct err *e)
 {
-    return queue_sqs_lease(m, out) && clock_mono_ms() < out->until_mono_ms ? 0
-                                                                           : lost(m, call, 1, 1, e);
+    return queue_sqs_lease(m, out) && clock_mono_ms() < out->until_mono_ms
+               ? 0
+               : sqs_lease_lost(m, call, 1, 1, e);
 }
 
 static int sqs_extend(void *state, struct queue_message *m, int64_t lease_ms, struct err *e)
@@ -224,20 +228,21 @@ static int sqs_extend(void *state, struct queue_message *m, int64_t lease_ms, st
     char handle[SQS_HANDLE_MAX + 1];
     bool too_long;
     int64_t seconds = queue_sqs_seconds(lease_ms);
-    if (hold(m, "extend", &lease, e) != 0 || queue_sqs_target(q, m->lane, false, &target, e) != 0) {
+    if (check_lease(m, "extend", &lease, e) != 0 ||
+        queue_sqs_target(q, m->lane, false, &target, e) != 0) {
         return -1;
     }
     if (queue_sqs_hide(q, &target, lease.handle, seconds, &too_long, e) != 0) {
         return -1;
     }
     m->leased_until_ms = clock_wall_ms() + seconds * 1000;
-    /* The receipt is written over; the handle is a part of it. */
+    /* The handle points into the receipt, which is overwritten. */
     ASSERT(slice_to_cstr(slice_of(lease.handle), handle, sizeof handle));
     queue_sqs_receipt(m, lease.group, handle, clock_mono_ms() + seconds * 1000);
     return 0;
 }
 
-/* The old one goes; if it does not, it comes again, and is done twice. */
+/* If the old copy cannot be deleted, it is delivered again and processed twice. */
 static int delete_old(struct queue_sqs *q, const struct sqs_target *t, const char *handle,
                       struct err *e)
 {
@@ -246,22 +251,22 @@ static int delete_old(struct queue_sqs *q, const struct sqs_target *t, const cha
             return 0;
         }
         if (try == TRIES_MAX || e->class != ERR_RETRY) {
-            return err_wrap(e, "the message was sent anew, and its old copy stays");
+            return err_wrap(e, "the message was sent again, and its old copy was not deleted");
         }
     }
 }
 
-/* Sends it anew as `r` says and deletes the old one, if the lease still holds. */
-static int replace(struct queue_sqs *q, const struct queue_message *m,
-                   const struct sqs_lease *lease, const struct sqs_target *to,
-                   const struct sqs_record *r, struct err *e)
+/* Sends the message again as `r` and deletes the old copy, if the caller still holds the lease. */
+static int resend_and_delete(struct queue_sqs *q, const struct queue_message *m,
+                             const struct sqs_lease *lease, const struct sqs_target *to,
+                             const struct sqs_record *r, struct err *e)
 {
     struct sqs_target from;
     bool too_long;
     if (queue_sqs_target(q, m->lane, false, &from, e) != 0) {
         return -1;
     }
-    /* One held for 12 hours by now cannot be hidden longer, but still be replaced. */
+    /* A message leased for 12 hours cannot be hidden longer, but can still be replaced. */
     int64_t steps_s = queue_sqs_seconds((1 + TRIES_MAX) * q->config.timeout_ms);
     if (queue_sqs_hide(q, &from, lease->handle, steps_s, &too_long, e) != 0 && !too_long) {
         return -1;
@@ -272,7 +277,8 @@ static int replace(struct queue_sqs *q, const struct queue_message *m,
     return delete_old(q, &from, lease->handle, e);
 }
 
-static struct sqs_record record_of(const struct queue_message *m, const struct sqs_lease *lease)
+static struct sqs_record record_of_message(const struct queue_message *m,
+                                           const struct sqs_lease *lease)
 {
     return (struct sqs_record){.body = {m->body, m->body_len},
                                .id = m->id,
@@ -290,7 +296,8 @@ static int sqs_nack(void *state, const struct queue_message *m, const struct que
     struct sqs_lease lease;
     bool too_long = false;
     int64_t seconds = queue_sqs_seconds(r->delay_ms);
-    if (hold(m, "retry", &lease, e) != 0 || queue_sqs_target(q, m->lane, false, &target, e) != 0) {
+    if (check_lease(m, "nack", &lease, e) != 0 ||
+        queue_sqs_target(q, m->lane, false, &target, e) != 0) {
         return -1;
     }
     if (!r->spend_attempt && seconds <= SQS_VISIBLE_MAX_S) {
@@ -299,11 +306,11 @@ static int sqs_nack(void *state, const struct queue_message *m, const struct que
             return rc;
         }
     }
-    struct sqs_record again = record_of(m, &lease);
+    struct sqs_record again = record_of_message(m, &lease);
     again.attempts += r->spend_attempt ? 1 : 0;
     again.reason = r->reason;
     again.delay_ms = r->delay_ms;
-    return replace(q, m, &lease, &target, &again, e);
+    return resend_and_delete(q, m, &lease, &target, &again, e);
 }
 
 static int sqs_dead_letter(void *state, const struct queue_message *m, const char *reason,
@@ -312,24 +319,25 @@ static int sqs_dead_letter(void *state, const struct queue_message *m, const cha
     struct queue_sqs *q = state;
     struct sqs_target dead;
     struct sqs_lease lease;
-    if (hold(m, "bury", &lease, e) != 0 || queue_sqs_target(q, m->lane, true, &dead, e) != 0) {
+    if (check_lease(m, "dead_letter", &lease, e) != 0 ||
+        queue_sqs_target(q, m->lane, true, &dead, e) != 0) {
         return -1;
     }
-    struct sqs_record grave = record_of(m, &lease);
-    grave.reason = reason;
-    grave.lane = m->lane;
-    grave.buried_ms = clock_wall_ms();
-    return replace(q, m, &lease, &dead, &grave, e);
+    struct sqs_record dead_letter = record_of_message(m, &lease);
+    dead_letter.reason = reason;
+    dead_letter.lane = m->lane;
+    dead_letter.dead_lettered_ms = clock_wall_ms();
+    return resend_and_delete(q, m, &lease, &dead, &dead_letter, e);
 }
 
-/* --- done, in batches --- */
-struct finish {
+/* --- ack, in batches --- */
+struct ack_batch {
     const struct queue_message *m[SQS_BATCH_MAX];
     struct sqs_failure left[SQS_BATCH_MAX];
     size_t n;
 };
 
-static void write_deletes(const struct finish *f, const struct sqs_target *t, struct buf *out)
+static void write_deletes(const struct ack_batch *f, const struct sqs_target *t, struct buf *out)
 {
     bool any = false;
     queue_sqs_begin(out, t);
@@ -346,9 +354,10 @@ static void write_deletes(const struct finish *f, const struct sqs_target *t, st
     buf_append_cstr(out, "]}");
 }
 
-/* Takes out what is finished and what is lost; the error of the rest, or 0 if there is none. */
-static int sort_out(struct finish *f, const struct sqs_target *t, const struct sqs_failure *now,
-                    size_t *lost_count, struct err *e)
+/* Removes the deleted entries and those whose lease was lost from f. Returns the error of the rest,
+ * or 0 if there is none. */
+static int merge_delete_results(struct ack_batch *f, const struct sqs_target *t,
+                                const struct sqs_failure *now, size_t *lost_count, struct err *e)
 {
     const struct sqs_failure *worst = NULL;
     for (size_t i = 0; i < f->n; i++) {
@@ -368,7 +377,7 @@ static int sort_out(struct finish *f, const struct sqs_target *t, const struct s
                                    worst->message[0] != '\0' ? ": " : "", worst->message);
 }
 
-static int delete_batch(struct queue_sqs *q, struct finish *f, size_t *lost_count, struct err *e)
+static int delete_batch(struct queue_sqs *q, struct ack_batch *f, size_t *lost_count, struct err *e)
 {
     struct sqs_target target;
     if (queue_sqs_target(q, f->m[0]->lane, false, &target, e) != 0) {
@@ -387,7 +396,7 @@ static int delete_batch(struct queue_sqs *q, struct finish *f, size_t *lost_coun
         if (rc == 0) {
             queue_sqs_failures(reply, f->n, now);
             json_decref(reply);
-            rc = sort_out(f, &target, now, lost_count, e);
+            rc = merge_delete_results(f, &target, now, lost_count, e);
         }
         if (rc == 0 || try == TRIES_MAX || e->class != ERR_RETRY) {
             return rc;
@@ -400,12 +409,12 @@ static int sqs_ack(void *state, const struct queue_message *m, size_t n, struct 
     size_t lost_count = 0;
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0;) {
-        struct finish f = {0};
+        struct ack_batch f = {0};
         const char *lane = m[i].lane;
         for (; i < n && f.n < SQS_BATCH_MAX && strcmp(m[i].lane, lane) == 0; i++) {
             struct sqs_lease lease;
             struct err ignored;
-            if (hold(&m[i], "done", &lease, &ignored) != 0) {
+            if (check_lease(&m[i], "ack", &lease, &ignored) != 0) {
                 lost_count++;
                 continue;
             }
@@ -415,7 +424,7 @@ static int sqs_ack(void *state, const struct queue_message *m, size_t n, struct 
         rc = f.n > 0 ? delete_batch(state, &f, &lost_count, e) : 0;
     }
     if (rc == 0 && lost_count > 0) {
-        return lost(m, "done", lost_count, n, e);
+        return sqs_lease_lost(m, "ack", lost_count, n, e);
     }
     return rc;
 }

@@ -9,8 +9,8 @@ struct task {
     sqs_part_fn *work;
     void *arg;
     size_t parts;
-    size_t next;    /* the first part that nobody has */
-    size_t running; /* on the crew's threads */
+    size_t next;    /* the first part that no thread has */
+    size_t running; /* parts on the pool's threads */
     struct task *after;
 };
 
@@ -18,7 +18,7 @@ struct sqs_thread_pool {
     pthread_mutex_t lock; /* of all below, and of the tasks' numbers */
     pthread_cond_t arrived;
     pthread_cond_t finished;
-    struct task *first; /* tasks with parts that nobody has */
+    struct task *first; /* tasks with parts that no thread has */
     bool stopping;
     size_t count;
     size_t max;
@@ -27,38 +27,38 @@ struct sqs_thread_pool {
 
 struct sqs_thread_pool *sqs_pool_new(size_t threads_max)
 {
-    struct sqs_thread_pool *c = calloc(1, sizeof *c + threads_max * sizeof c->threads[0]);
-    ASSERT(c != NULL);
-    ASSERT(pthread_mutex_init(&c->lock, NULL) == 0);
-    ASSERT(pthread_cond_init(&c->arrived, NULL) == 0 && pthread_cond_init(&c->finished, NULL) == 0);
-    c->max = threads_max;
-    return c;
+    struct sqs_thread_pool *p = calloc(1, sizeof *p + threads_max * sizeof p->threads[0]);
+    ASSERT(p != NULL);
+    ASSERT(pthread_mutex_init(&p->lock, NULL) == 0);
+    ASSERT(pthread_cond_init(&p->arrived, NULL) == 0 && pthread_cond_init(&p->finished, NULL) == 0);
+    p->max = threads_max;
+    return p;
 }
 
-void sqs_pool_free(struct sqs_thread_pool *c)
+void sqs_pool_free(struct sqs_thread_pool *p)
 {
-    if (c == NULL) {
+    if (p == NULL) {
         return;
     }
-    pthread_mutex_lock(&c->lock);
-    c->stopping = true;
-    pthread_cond_broadcast(&c->arrived);
-    pthread_mutex_unlock(&c->lock);
-    for (size_t i = 0; i < c->count; i++) {
-        pthread_join(c->threads[i], NULL);
+    pthread_mutex_lock(&p->lock);
+    p->stopping = true;
+    pthread_cond_broadcast(&p->arrived);
+    pthread_mutex_unlock(&p->lock);
+    for (size_t i = 0; i < p->count; i++) {
+        pthread_join(p->threads[i], NULL);
     }
-    pthread_cond_destroy(&c->arrived);
-    pthread_cond_destroy(&c->finished);
-    pthread_mutex_destroy(&c->lock);
-    free(c);
+    pthread_cond_destroy(&p->arrived);
+    pthread_cond_destroy(&p->finished);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
 }
 
-/* Takes the next part, and the task out of the list with its last one. Under the lock. */
-static size_t take_part(struct sqs_thread_pool *c, struct task *t)
+/* Returns the next part; removes the task from the list with its last part. Under the lock. */
+static size_t next_part(struct sqs_thread_pool *p, struct task *t)
 {
     size_t part = t->next++;
     if (t->next == t->parts) {
-        struct task **at = &c->first;
+        struct task **at = &p->first;
         while (*at != t) {
             at = &(*at)->after;
         }
@@ -67,44 +67,45 @@ static size_t take_part(struct sqs_thread_pool *c, struct task *t)
     return part;
 }
 
-static void *serve(void *arg)
+static void *run_pool_thread(void *arg)
 {
-    struct sqs_thread_pool *c = arg;
-    pthread_mutex_lock(&c->lock);
+    struct sqs_thread_pool *p = arg;
+    pthread_mutex_lock(&p->lock);
     for (;;) {
-        struct task *t = c->first;
-        if (t == NULL && c->stopping) {
+        struct task *t = p->first;
+        if (t == NULL && p->stopping) {
             break;
         }
         if (t == NULL) {
-            pthread_cond_wait(&c->arrived, &c->lock);
+            pthread_cond_wait(&p->arrived, &p->lock);
             continue;
         }
-        size_t part = take_part(c, t);
+        size_t part = next_part(p, t);
         t->running++;
-        pthread_mutex_unlock(&c->lock);
+        pthread_mutex_unlock(&p->lock);
         t->work(t->arg, part);
-        pthread_mutex_lock(&c->lock);
+        pthread_mutex_lock(&p->lock);
         t->running--;
         if (t->running == 0) {
-            pthread_cond_broadcast(&c->finished);
+            pthread_cond_broadcast(&p->finished);
         }
     }
-    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&p->lock);
     return NULL;
 }
 
-/* Under the lock. Without a thread the caller and the others do the work. */
-static void start_threads(struct sqs_thread_pool *c, size_t wanted)
+/* Under the lock. If a thread cannot be started, the caller and the other threads do the work. */
+static void start_threads(struct sqs_thread_pool *p, size_t wanted)
 {
     struct err e;
-    while (c->count < wanted && c->count < c->max &&
-           thread_start(&c->threads[c->count], "a thread of the SQS crew", serve, c, &e) == 0) {
-        c->count++;
+    while (p->count < wanted && p->count < p->max &&
+           thread_start(&p->threads[p->count], "a thread of the SQS thread pool", run_pool_thread,
+                        p, &e) == 0) {
+        p->count++;
     }
 }
 
-void sqs_pool_run(struct sqs_thread_pool *c, sqs_part_fn *work, void *arg, size_t parts)
+void sqs_pool_run(struct sqs_thread_pool *p, sqs_part_fn *work, void *arg, size_t parts)
 {
     struct task task = {.work = work, .arg = arg, .parts = parts};
     if (parts == 0) {
@@ -114,22 +115,22 @@ void sqs_pool_run(struct sqs_thread_pool *c, sqs_part_fn *work, void *arg, size_
         work(arg, 0);
         return;
     }
-    pthread_mutex_lock(&c->lock);
-    start_threads(c, parts - 1);
-    struct task **last = &c->first;
+    pthread_mutex_lock(&p->lock);
+    start_threads(p, parts - 1);
+    struct task **last = &p->first;
     while (*last != NULL) {
         last = &(*last)->after;
     }
     *last = &task;
-    pthread_cond_broadcast(&c->arrived);
+    pthread_cond_broadcast(&p->arrived);
     while (task.next < task.parts) {
-        size_t part = take_part(c, &task);
-        pthread_mutex_unlock(&c->lock);
+        size_t part = next_part(p, &task);
+        pthread_mutex_unlock(&p->lock);
         work(arg, part);
-        pthread_mutex_lock(&c->lock);
+        pthread_mutex_lock(&p->lock);
     }
     while (task.running > 0) {
-        pthread_cond_wait(&c->finished, &c->lock);
+        pthread_cond_wait(&p->finished, &p->lock);
     }
-    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&p->lock);
 }

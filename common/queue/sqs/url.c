@@ -13,7 +13,7 @@
 #define NAMED_MAX 256
 #define DEAD "-dead"
 
-/* No '_': it stands for a lane's '.', so that no prefix and lane run into another's. */
+/* No '_', which stands for a lane's '.': so no two pairs of prefix and lane have the same name. */
 static const char prefix_letters[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
 static const char name_letters[] =
@@ -44,21 +44,20 @@ static int check_name(const char *name, const char *what, struct err *e)
     size_t len = strlen(name);
     if (ends_with(name, ".fifo")) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "%s: %s is a FIFO queue, which holds back all of a repository's jobs behind "
-                       "one that is retried and cannot delay a single message: make it a standard "
-                       "queue",
+                       "%s: %s is a FIFO queue, which blocks all jobs of a repository behind one "
+                       "that is retried and cannot delay a single message: use a standard queue",
                        what, name);
     }
     if (len == 0 || len > SQS_NAME_MAX || strspn(name, name_letters) != len) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "%s: \"%.100s\" is no name of an SQS queue, which has 1 to %d letters, "
+                       "%s: \"%.100s\" is not the name of an SQS queue: use 1 to %d letters, "
                        "digits, '-' or '_'",
                        what, name, SQS_NAME_MAX);
     }
     return 0;
 }
 
-static const struct sqs_named *named_of(const struct sqs_url *u, const char *lane)
+static const struct sqs_named *find_named(const struct sqs_url *u, const char *lane)
 {
     for (size_t i = 0; i < u->named_count; i++) {
         if (strcmp(u->named[i].lane, lane) == 0) {
@@ -73,20 +72,20 @@ static int name_by_prefix(const struct sqs_url *u, const char *lane, bool dead, 
 {
     if (u->prefix[0] == '\0') {
         return err_set(e, ERR_PERMANENT, 0,
-                       "lane %s has no queue: the SQS URL has neither a prefix nor queue.%s=…",
+                       "lane %s has no queue: the SQS URL has neither a prefix nor queue.%s=NAME",
                        lane, lane);
     }
     if (ends_with(lane, DEAD)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "lane %s cannot be on SQS: a queue's name with %s at its end is for dead "
-                       "letters; rename the class",
+                       "lane %s cannot be on SQS: a queue whose name ends with %s is a dead-letter "
+                       "queue; rename the class",
                        lane, DEAD);
     }
     size_t len = strlen(u->prefix) + 1 + strlen(lane) + strlen(DEAD);
     if (len > SQS_NAME_MAX) {
         return err_set(e, ERR_PERMANENT, 0,
                        "lane %s: its queues %s-%s and …%s would have names of up to %zu "
-                       "characters, and SQS allows %d: shorten the prefix or the class's name",
+                       "characters; SQS allows %d: shorten the prefix or the class's name",
                        lane, u->prefix, lane, DEAD, len, SQS_NAME_MAX);
     }
     (void)snprintf(out, SQS_ADDRESS_SIZE, "%s-%s%s", u->prefix, lane, dead ? DEAD : "");
@@ -98,7 +97,7 @@ static int name_by_prefix(const struct sqs_url *u, const char *lane, bool dead, 
 
 int sqs_url_queue(const struct sqs_url *u, const char *lane, bool dead, char *out, struct err *e)
 {
-    const struct sqs_named *named = named_of(u, lane);
+    const struct sqs_named *named = find_named(u, lane);
     if (named == NULL || (named->live[0] == '\0' && !(dead && named->dead[0] != '\0'))) {
         return name_by_prefix(u, lane, dead, out, e);
     }
@@ -126,7 +125,7 @@ bool sqs_url_lane(const struct sqs_url *u, const char *name, char lane[QUEUE_LAN
 }
 
 /* --- the URL --- */
-static struct sqs_named *named_for(struct sqs_url *u, struct slice lane)
+static struct sqs_named *find_or_add_named(struct sqs_url *u, struct slice lane)
 {
     for (size_t i = 0; i < u->named_count; i++) {
         if (slice_eq_cstr(lane, u->named[i].lane)) {
@@ -147,8 +146,8 @@ static struct sqs_named *named_for(struct sqs_url *u, struct slice lane)
     return added;
 }
 
-/* queue.<lane>=… and dead.<lane>=… */
-static int take_queue(void *arg, struct slice name, struct slice value, struct err *e)
+/* queue.<lane>=NAME-OR-URL and dead.<lane>=NAME-OR-URL */
+static int read_queue_option(void *arg, struct slice name, struct slice value, struct err *e)
 {
     struct slice which;
     struct slice lane;
@@ -157,10 +156,11 @@ static int take_queue(void *arg, struct slice name, struct slice value, struct e
     if (!cut || (!dead && !slice_eq_cstr(which, "queue"))) {
         return 1;
     }
-    struct sqs_named *named = named_for(arg, lane);
+    struct sqs_named *named = find_or_add_named(arg, lane);
     if (named == NULL) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "the SQS URL's %.*s names no lane, or too many are named", SLICE_ARG(name));
+                       "the SQS URL's %.*s names no lane, or the URL names too many lanes",
+                       SLICE_ARG(name));
     }
     char *out = dead ? named->dead : named->live;
     const struct url_option o = {
@@ -171,7 +171,7 @@ static int take_queue(void *arg, struct slice name, struct slice value, struct e
     return check_name(sqs_name_of(out), dead ? "the SQS URL's dead." : "the SQS URL's queue.", e);
 }
 
-static int take_options(struct slice query, struct sqs_url *u, struct err *e)
+static int read_options(struct slice query, struct sqs_url *u, struct err *e)
 {
     int64_t create = u->create;
     const struct url_option known[] = {
@@ -185,7 +185,7 @@ static int take_options(struct slice query, struct sqs_url *u, struct err *e)
     const struct url_options options = {.store = "SQS",
                                         .known = known,
                                         .count = COUNT_OF(known),
-                                        .other = take_queue,
+                                        .other = read_queue_option,
                                         .arg = u,
                                         .others = "queue.<lane>, dead.<lane>"};
     if (url_options_read(query, &options, e) != 0) {
@@ -199,7 +199,7 @@ static int take_options(struct slice query, struct sqs_url *u, struct err *e)
     return 0;
 }
 
-static int take_prefix(struct slice prefix, struct sqs_url *u, struct err *e)
+static int read_prefix(struct slice prefix, struct sqs_url *u, struct err *e)
 {
     struct slice end = {prefix.ptr + (prefix.len >= 5 ? prefix.len - 5 : 0),
                         prefix.len >= 5 ? 5 : 0};
@@ -209,18 +209,18 @@ static int take_prefix(struct slice prefix, struct sqs_url *u, struct err *e)
     if (!slice_to_cstr(prefix, u->prefix, sizeof u->prefix) ||
         strspn(u->prefix, prefix_letters) != prefix.len) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "the SQS URL's prefix may hold letters, digits and '-': write sqs://PREFIX "
-                       "(queues of other names: queue.<lane>=NAME)");
+                       "the SQS URL's prefix may contain letters, digits and '-': write "
+                       "sqs://PREFIX (for queues with other names: queue.<lane>=NAME)");
     }
     return 0;
 }
 
-static int parse(struct slice rest, struct sqs_url *u, struct err *e)
+static int parse_rest(struct slice rest, struct sqs_url *u, struct err *e)
 {
     struct slice prefix;
     struct slice options;
     (void)slice_cut(rest, '?', &prefix, &options);
-    if (take_prefix(prefix, u, e) != 0 || take_options(options, u, e) != 0) {
+    if (read_prefix(prefix, u, e) != 0 || read_options(options, u, e) != 0) {
         return -1;
     }
     if (u->prefix[0] == '\0' && u->named_count == 0) {
@@ -237,11 +237,11 @@ int sqs_url_parse(const char *url, struct sqs_url *out, struct err *e)
                         .senders = SENDERS_DEFAULT,
                         .timeout_ms = TIMEOUT_DEFAULT_MS};
     if (!slice_starts_with(rest, SLICE("sqs://"))) {
-        return err_set(e, ERR_PERMANENT, 0, "no queue on SQS: write sqs://PREFIX");
+        return err_set(e, ERR_PERMANENT, 0, "not the URL of a queue on SQS: write sqs://PREFIX");
     }
     rest.ptr += 6;
     rest.len -= 6;
-    if (parse(rest, &u, e) != 0) {
+    if (parse_rest(rest, &u, e) != 0) {
         sqs_url_fini(&u);
         return -1;
     }

@@ -3,14 +3,14 @@
  *
  *     sqs://PREFIX[?option=value&…]
  *
- * Each lane has a queue of its own, PREFIX-<lane>, and one for its dead letters,
- * PREFIX-<lane>-dead. A lane's '.' is written '_', which no lane holds, so the names can be read
- * back. The option queue.<lane>=NAME-OR-URL names a lane's queue otherwise, dead.<lane>=NAME-OR-URL
- * its dead-letter queue (else the same name with -dead); with those, PREFIX may be empty, and other
- * lanes do not exist then. The rest: region, endpoint, account (of the queues' owner), create,
- * poll_wait, senders, timeout; deploy/docs/sqs.md has them all. Values may hold %XX.
+ * Each lane has a queue, PREFIX-<lane>, and a dead-letter queue, PREFIX-<lane>-dead. A lane's '.'
+ * is written '_', which no lane contains, so the lane can be derived from the name. The option
+ * queue.<lane>=NAME-OR-URL sets another queue for a lane, and dead.<lane>=NAME-OR-URL another
+ * dead-letter queue (default: the queue's name with -dead). With these options PREFIX may be empty;
+ * then there are no other lanes. Other options: region, endpoint, account (of the queues' owner),
+ * create, poll_wait, senders, timeout (deploy/docs/sqs.md). Values may contain %XX.
  *
- * Pure functions. Failures: ERR_PERMANENT, naming what is wrong with the URL or the lane's name.
+ * Pure functions. Failures: ERR_PERMANENT with the cause in the URL or the lane's name.
  */
 #ifndef MAYFLY_QUEUE_SQS_URL_H
 #define MAYFLY_QUEUE_SQS_URL_H
@@ -28,7 +28,7 @@
 #define SQS_NAME_MAX 80
 #define SQS_ADDRESS_SIZE 512 /* of a queue's URL */
 
-struct sqs_named { /* a lane whose queues are named in the URL; "" what is not */
+struct sqs_named { /* a lane whose queues the URL sets; "": not set */
     char lane[QUEUE_LANE_MAX + 1];
     char live[SQS_ADDRESS_SIZE];
     char dead[SQS_ADDRESS_SIZE];
@@ -40,7 +40,7 @@ struct sqs_url {
     char endpoint[SQS_ADDRESS_SIZE];
     char account[16];
     bool create;
-    int64_t poll_wait_ms; /* SQS waits in whole seconds; a part of one counts as none */
+    int64_t poll_wait_ms; /* rounded down to whole seconds */
     int64_t senders;
     int64_t timeout_ms;
     struct sqs_named *named; /* owned */
@@ -50,17 +50,17 @@ struct sqs_url {
 MUST_CHECK int sqs_url_parse(const char *url, struct sqs_url *out, struct err *e);
 void sqs_url_fini(struct sqs_url *u); /* fine on a zeroed one */
 
-/* Where a lane's queue, or its dead letters', is to be found: a queue's name or its URL. out:
- * SQS_ADDRESS_SIZE bytes. */
+/* The name or the URL of a lane's queue, or of its dead-letter queue. out: SQS_ADDRESS_SIZE bytes.
+ */
 MUST_CHECK int sqs_url_queue(const struct sqs_url *u, const char *lane, bool dead, char *out,
                              struct err *e);
-bool sqs_is_address(const char *name_or_url); /* a queue's URL */
-/* A queue's name: of a URL, its last part. */
+bool sqs_is_address(const char *name_or_url); /* whether it is a URL */
+/* A queue's name; of a URL, its last part. */
 const char *sqs_name_of(const char *name_or_url);
 
-/* The lane whose queue has that name by PREFIX; false if it is none of ours, or a dead-letter
- * queue. Only events and launch.<class> are ours: another deployment's prefix may begin with ours.
- */
+/* The lane whose queue has that name with PREFIX; false if it is not this deployment's, or a
+ * dead-letter queue. Only events and launch.<class> count, since another deployment's prefix may
+ * start with this one. */
 bool sqs_url_lane(const struct sqs_url *u, const char *name, char lane[QUEUE_LANE_MAX + 1]);
 
 #endif

@@ -223,12 +223,12 @@ static struct told {
     int64_t due_ms[2];
 } told;
 
-void __real_queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready,
-                               int64_t due_ms);
-void __wrap_queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready,
-                               int64_t due_ms);
-void __wrap_queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_t ready,
-                               int64_t due_ms)
+void __real_queue_sqlite_waiters_notify(struct queue_sqlite_waiters *w, const char *lane,
+                                        int64_t ready, int64_t due_ms);
+void __wrap_queue_sqlite_waiters_notify(struct queue_sqlite_waiters *w, const char *lane,
+                                        int64_t ready, int64_t due_ms);
+void __wrap_queue_sqlite_waiters_notify(struct queue_sqlite_waiters *w, const char *lane,
+                                        int64_t ready, int64_t due_ms)
 {
     if (told.count < COUNT_OF(told.ready)) {
         (void)snprintf(told.lane[told.count], sizeof told.lane[0], "%s", lane);
@@ -236,7 +236,7 @@ void __wrap_queue_waiters_tell(struct queue_waiters *w, const char *lane, int64_
         told.due_ms[told.count] = due_ms;
     }
     told.count++;
-    __real_queue_waiters_tell(w, lane, ready, due_ms);
+    __real_queue_sqlite_waiters_notify(w, lane, ready, due_ms);
 }
 
 static void put_tells_the_waiters_of_each_lane_what_came_and_when_it_is_due(void **state)

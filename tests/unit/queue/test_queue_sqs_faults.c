@@ -78,13 +78,13 @@ static void put_numbers(void)
     }
 }
 
-/* What becomes of a message: every tenth is buried, every seventh goes back once. */
-static int end_one(struct queue_message *m, bool *buried, struct err *e)
+/* What becomes of a message: every tenth is dead-lettered, every seventh goes back once. */
+static int end_one(struct queue_message *m, bool *is_dead, struct err *e)
 {
     const struct queue_return back = {.spend_attempt = true, .reason = "once more"};
     unsigned long number = strtoul(m->body, NULL, 10);
     if (number % 10 == 0) {
-        buried[number] = true;
+        is_dead[number] = true;
         return queue_dead_letter(q, m, "every tenth", e);
     }
     return number % 7 == 0 && m->attempts == 0 ? queue_nack(q, m, &back, e) : queue_ack(q, m, 1, e);
@@ -104,7 +104,7 @@ static bool is_empty(void)
 }
 
 /* Until nothing is left; a call that failed is the lease's to mend. */
-static void take_all(int *seen, bool *buried)
+static void take_all(int *seen, bool *is_dead)
 {
     while (!is_empty()) {
         struct queue_message m[10];
@@ -115,7 +115,7 @@ static void take_all(int *seen, bool *buried)
         }
         for (size_t i = 0; i < got; i++) {
             seen[strtoul(m[i].body, NULL, 10) % NUMBERS]++;
-            if (end_one(&m[i], buried, &e) != 0 && e.class != ERR_CONFLICT) {
+            if (end_one(&m[i], is_dead, &e) != 0 && e.class != ERR_CONFLICT) {
                 (void)again(-1, &e);
             }
             queue_message_fini(&m[i]);
@@ -123,7 +123,7 @@ static void take_all(int *seen, bool *buried)
     }
 }
 
-static void check_the_dead(const bool *buried)
+static void check_the_dead(const bool *is_dead)
 {
     struct queue_entry *dead = NULL;
     size_t n = 0;
@@ -138,14 +138,14 @@ static void check_the_dead(const bool *buried)
     }
     queue_entries_free(dead, n);
     for (size_t i = 0; i < NUMBERS; i++) {
-        assert_true(buried[i] ? found[i] >= 1 : found[i] == 0);
+        assert_true(is_dead[i] ? found[i] >= 1 : found[i] == 0);
     }
 }
 
 static void nothing_confirmed_is_lost_while_sqs_fails(void **state)
 {
     int seen[NUMBERS] = {0};
-    bool buried[NUMBERS] = {0};
+    bool is_dead[NUMBERS] = {0};
     (void)state;
     fake_faults(
         fake,
@@ -159,13 +159,13 @@ static void nothing_confirmed_is_lost_while_sqs_fails(void **state)
         "{\"operation\":\"*\",\"drop\":true,\"probability\":0.02},"
         "{\"operation\":\"*\",\"preset\":\"internal\",\"probability\":0.05}]");
     put_numbers();
-    take_all(seen, buried);
+    take_all(seen, is_dead);
     fake_faults(fake, NULL);
     for (size_t i = 0; i < NUMBERS; i++) {
         assert_true(seen[i] >= 1);
-        assert_int_equal(buried[i], i % 10 == 0);
+        assert_int_equal(is_dead[i], i % 10 == 0);
     }
-    check_the_dead(buried);
+    check_the_dead(is_dead);
 }
 
 int main(int argc, char **argv)

@@ -99,7 +99,7 @@ static void lane_that_cannot_be_named_is_refused(void **state)
     assert_int_equal(e.class, ERR_PERMANENT);
     assert_non_null(strstr(e.message, "81"));
     assert_int_equal(sqs_url_queue(&u, "launch.gpu-dead", false, name, &e), -1);
-    assert_non_null(strstr(e.message, "dead letters"));
+    assert_non_null(strstr(e.message, "dead-letter queue"));
     sqs_url_fini(&u);
 }
 
@@ -153,7 +153,7 @@ static void bad_urls_are_refused_with_the_reason(void **state)
     must_refuse("sqs://a/b", "prefix");
     must_refuse("sqs://jobs.fifo", "FIFO");
     must_refuse("sqs://m?queue.events=jobs.fifo", "FIFO");
-    must_refuse("sqs://m?queue.events=a%20b", "no name");
+    must_refuse("sqs://m?queue.events=a%20b", "not the name");
     must_refuse("sqs://m?queue.=jobs", "no lane");
     must_refuse("sqs://m?poll_wait=0s", "1s to 20s");
     must_refuse("sqs://m?poll_wait=21s", "1s to 20s");
@@ -228,7 +228,7 @@ static void everything_comes_back(void **state)
                            .lane = "launch.a",
                            .attempts = 3,
                            .enqueued_ms = 1600000000000,
-                           .buried_ms = 1600000000001,
+                           .dead_lettered_ms = 1600000000001,
                            .delay_ms = 901000};
     struct sqs_received back = there_and_back(&r);
     (void)state;
@@ -240,7 +240,7 @@ static void everything_comes_back(void **state)
     assert_int_equal(back.m.enqueued_ms, 1600000000000);
     assert_string_equal(back.group, "octo/repo");
     assert_string_equal(back.reason, "GitHub answered 502");
-    assert_int_equal(back.buried_ms, 1600000000001);
+    assert_int_equal(back.dead_lettered_ms, 1600000000001);
     assert_int_equal(back.due_ms, 1700000000000 + 901000);
     queue_message_fini(&back.m);
 }

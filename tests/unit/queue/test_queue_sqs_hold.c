@@ -1,5 +1,5 @@
 /*
- * The queue on SQS against a scripted one: the steps of a return and a burial, leases that are
+ * The queue on SQS against a scripted one: the steps of a nack and a dead letter, leases that are
  * over, queues that are missing, and what their settings are warned of.
  */
 #include "tests/unit/queue/scripted_sqs.h"
@@ -246,9 +246,10 @@ static void check_warns_of_what_could_lose_a_job(void **state)
         {0}};
     buf_init(&out, 16384);
     MUST(queue_check(f->q, &out, &e));
-    assert_non_null(strstr(out.data, "m-events: its redrive policy moves a message away after 5"));
-    assert_non_null(strstr(out.data, "jobs that wait after 3600 s"));
-    assert_non_null(strstr(out.data, "over 2048 bytes"));
+    assert_non_null(
+        strstr(out.data, "m-events: its redrive policy dead-letters a message after 5"));
+    assert_non_null(strstr(out.data, "waiting jobs after 3600 s"));
+    assert_non_null(strstr(out.data, "larger than 2048 bytes"));
     assert_non_null(strstr(out.data, "m-events-dead of lane events, for its dead letters, does"));
     buf_reset(&out);
     MUST(queue_check(f->q, &out, &e));
@@ -267,8 +268,8 @@ static void check_without_the_list_looks_at_what_is_used(void **state)
         {0}};
     buf_init(&out, 16384);
     MUST(queue_check(f->q, &out, &e));
-    assert_non_null(strstr(out.data, "could not be listed"));
-    assert_non_null(strstr(out.data, "m-events: SQS deletes jobs"));
+    assert_non_null(strstr(out.data, "since ListQueues failed"));
+    assert_non_null(strstr(out.data, "m-events: SQS deletes waiting jobs"));
     buf_fini(&out);
 }
 
