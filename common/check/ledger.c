@@ -9,8 +9,9 @@
 
 static void say_finding(void *arg, enum ledger_finding level, const char *asked, const char *answer)
 {
-    static const enum check_level levels[] = {
-        [LEDGER_FINE] = CHECK_OK, [LEDGER_DOUBTFUL] = CHECK_WARN, [LEDGER_WRONG] = CHECK_FAIL};
+    static const enum check_level levels[] = {[LEDGER_CHECK_OK] = CHECK_OK,
+                                              [LEDGER_CHECK_WARNING] = CHECK_WARN,
+                                              [LEDGER_CHECK_ERROR] = CHECK_FAIL};
     struct err e;
     (void)err_set(&e, ERR_RETRY, 0, "%s", answer); /* for its words alone */
     check_say_error(arg, levels[level], "ledger", asked, &e);

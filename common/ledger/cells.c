@@ -22,7 +22,7 @@ struct put_cell {
     int64_t version; /* after */
 };
 
-/* A new cell begins at the clock's time, so that no version comes back after a removal. */
+/* A new cell's version is the clock's time, so that no version repeats after a removal. */
 static int64_t next_version(const struct ledger_txn *t, int64_t version)
 {
     return version >= t->now_ms ? version + 1 : t->now_ms;
@@ -60,17 +60,17 @@ int ledger_step_put_cell(const struct ledger_txn_ops *ops, void *state,
     return 0;
 }
 
-/* Gives a cell that this step loaded the value that stands in it. */
-static int write_cell(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
+/* Writes a loaded cell whose value was changed. */
+static int write_next_version(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
 {
     cell->version = next_version(t, cell->version);
     return t->ops->write_cell(t, cell, e);
 }
 
-/* --- leases: "<until> <ttl> <fence> <holder>"; the cell stays when a lease is released, so that
- * the fence goes on growing --- */
-struct lease {
-    const struct ledger_lease *asked;
+/* --- leases: "<until> <ttl> <fence> <holder>" --- */
+/* The cell stays when a lease is released, so that the fence keeps growing. */
+struct lease_step {
+    const struct ledger_lease *request;
     bool held;
     int64_t fence;
 };
@@ -104,10 +104,10 @@ static int write_lease(struct ledger_txn *t, struct ledger_cell *cell,
 {
     (void)snprintf(cell->value, sizeof cell->value, "%" PRId64 " %" PRId64 " %" PRId64 " %s",
                    row->until_ms, row->ttl_ms, row->fence, row->holder);
-    return write_cell(t, cell, e);
+    return write_next_version(t, cell, e);
 }
 
-static int64_t unchanged_ms(struct ledger_lease_seen *seen, const struct ledger_cell *cell)
+static int64_t seen_unchanged_ms(struct ledger_lease_seen *seen, const struct ledger_cell *cell)
 {
     int64_t now_ms = clock_mono_ms();
     if (seen->version != cell->version) {
@@ -116,26 +116,26 @@ static int64_t unchanged_ms(struct ledger_lease_seen *seen, const struct ledger_
     return now_ms - seen->since_ms;
 }
 
-/* One that another holds is only looked at. */
-static int lease(struct ledger_txn *t, void *arg, struct err *e)
+/* Writes nothing if another holder has it. */
+static int acquire_lease(struct ledger_txn *t, void *arg, struct err *e)
 {
-    struct lease *a = arg;
+    struct lease_step *a = arg;
     struct ledger_cell cell;
     struct ledger_lease_row row;
-    if (load_lease(t, a->asked->name, &cell, &row, e) != 0) {
+    if (load_lease(t, a->request->name, &cell, &row, e) != 0) {
         return -1;
     }
-    a->held = ledger_rule_lease(&row, a->asked->holder, a->asked->ttl_ms, t->now_ms,
-                                unchanged_ms(a->asked->seen, &cell));
+    a->held = ledger_rule_lease(&row, a->request->holder, a->request->ttl_ms, t->now_ms,
+                                seen_unchanged_ms(a->request->seen, &cell));
     a->fence = row.fence;
     return a->held ? write_lease(t, &cell, &row, e) : 0;
 }
 
 int ledger_step_lease(const struct ledger_txn_ops *ops, void *state,
-                      const struct ledger_lease *asked, bool *held, int64_t *fence, struct err *e)
+                      const struct ledger_lease *request, bool *held, int64_t *fence, struct err *e)
 {
-    struct lease a = {.asked = asked};
-    if (ops->run(state, lease, &a, e) != 0) {
+    struct lease_step a = {.request = request};
+    if (ops->run(state, acquire_lease, &a, e) != 0) {
         return -1;
     }
     *held = a.held;
@@ -143,15 +143,15 @@ int ledger_step_lease(const struct ledger_txn_ops *ops, void *state,
     return 0;
 }
 
-static int release(struct ledger_txn *t, void *arg, struct err *e)
+static int release_lease(struct ledger_txn *t, void *arg, struct err *e)
 {
-    const struct ledger_lease *asked = arg;
+    const struct ledger_lease *request = arg;
     struct ledger_cell cell;
     struct ledger_lease_row row;
-    if (load_lease(t, asked->name, &cell, &row, e) != 0) {
+    if (load_lease(t, request->name, &cell, &row, e) != 0) {
         return -1;
     }
-    if (strcmp(row.holder, asked->holder) != 0) {
+    if (strcmp(row.holder, request->holder) != 0) {
         return 0;
     }
     row.holder[0] = '\0';
@@ -160,15 +160,15 @@ static int release(struct ledger_txn *t, void *arg, struct err *e)
 }
 
 int ledger_step_release(const struct ledger_txn_ops *ops, void *state,
-                        const struct ledger_lease *asked, struct err *e)
+                        const struct ledger_lease *request, struct err *e)
 {
-    struct ledger_lease copy = *asked;
-    return ops->run(state, release, &copy, e);
+    struct ledger_lease copy = *request;
+    return ops->run(state, release_lease, &copy, e);
 }
 
 /* --- counters --- */
-struct count {
-    const struct ledger_counting *asked;
+struct counter_step {
+    const struct ledger_counter_change *request;
     int64_t after;
 };
 
@@ -178,24 +178,24 @@ int64_t ledger_cell_number(const struct ledger_cell *cell)
     return slice_to_int64(slice_of(cell->value), &n) ? n : 0;
 }
 
-static int count(struct ledger_txn *t, void *arg, struct err *e)
+static int change_counter(struct ledger_txn *t, void *arg, struct err *e)
 {
-    struct count *c = arg;
+    struct counter_step *c = arg;
     struct ledger_cell cell;
-    if (load_cell(t, LEDGER_CELL_COUNTER, c->asked->name, &cell, e) != 0) {
+    if (load_cell(t, LEDGER_CELL_COUNTER, c->request->name, &cell, e) != 0) {
         return -1;
     }
-    uint64_t before = c->asked->add ? (uint64_t)ledger_cell_number(&cell) : 0;
-    c->after = (int64_t)(before + (uint64_t)c->asked->n);
+    uint64_t before = c->request->add ? (uint64_t)ledger_cell_number(&cell) : 0;
+    c->after = (int64_t)(before + (uint64_t)c->request->n);
     (void)snprintf(cell.value, sizeof cell.value, "%" PRId64, c->after);
-    return write_cell(t, &cell, e);
+    return write_next_version(t, &cell, e);
 }
 
 int ledger_step_count(const struct ledger_txn_ops *ops, void *state,
-                      const struct ledger_counting *asked, int64_t *after, struct err *e)
+                      const struct ledger_counter_change *request, int64_t *after, struct err *e)
 {
-    struct count c = {.asked = asked};
-    if (ops->run(state, count, &c, e) != 0) {
+    struct counter_step c = {.request = request};
+    if (ops->run(state, change_counter, &c, e) != 0) {
         return -1;
     }
     *after = c.after;

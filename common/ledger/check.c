@@ -54,7 +54,7 @@ static int check_deployment(const char *deployment, struct err *e)
 static int check_rate(const char *argument, double per_second, struct err *e)
 {
     if (!isfinite(per_second) || per_second < 0) {
-        return err_set(e, ERR_PERMANENT, 0, "ledger: %s is no rate", argument);
+        return err_set(e, ERR_PERMANENT, 0, "ledger: %s is not a rate", argument);
     }
     return 0;
 }
@@ -105,7 +105,7 @@ int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err 
     }
     if (b->per_second > 0 && cost > (b->burst > 1 ? b->burst : 1)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "ledger: bucket %s never holds %" PRId64 " tokens, its burst is %" PRId64,
+                       "ledger: bucket %s can never hold %" PRId64 " tokens: its burst is %" PRId64,
                        b->name, cost, b->burst);
     }
     return 0;

@@ -6,7 +6,7 @@
 
 #include "common/base/buf.h"
 
-#define TRIES_MAX 20 /* of one update, while others are faster */
+#define TRIES_MAX 20 /* of one update, against conflicts */
 
 /* --- the rule --- */
 
@@ -32,14 +32,14 @@ enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, i
     return CIRCUIT_COUNTED;
 }
 
-static bool has_probe(const struct circuit *c, const char *holder)
+static bool holds_probe(const struct circuit *c, const char *holder)
 {
     return holder[0] != '\0' && strcmp(c->probe, holder) == 0;
 }
 
 enum circuit_change circuit_extend_probe(struct circuit *c, const char *holder, int64_t until_ms)
 {
-    if (!has_probe(c, holder)) {
+    if (!holds_probe(c, holder)) {
         return CIRCUIT_UNCHANGED;
     }
     c->probe_until_ms = until_ms;
@@ -48,7 +48,7 @@ enum circuit_change circuit_extend_probe(struct circuit *c, const char *holder, 
 
 enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder)
 {
-    if (!has_probe(c, holder)) {
+    if (!holds_probe(c, holder)) {
         return CIRCUIT_UNCHANGED;
     }
     c->probe_until_ms = 0;
@@ -56,7 +56,7 @@ enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder)
     return CIRCUIT_COUNTED;
 }
 
-static int64_t pause_of(const struct circuit_limits *limits, int64_t opens)
+static int64_t pause_after_opens(const struct circuit_limits *limits, int64_t opens)
 {
     int64_t pause_ms = limits->pause_ms;
     for (int64_t i = 1; i < opens && pause_ms < limits->max_pause_ms; i++) {
@@ -65,10 +65,10 @@ static int64_t pause_of(const struct circuit_limits *limits, int64_t opens)
     return pause_ms < limits->max_pause_ms ? pause_ms : limits->max_pause_ms;
 }
 
-static void open_again(struct circuit *c, const struct circuit_limits *limits, int64_t now_ms)
+static void open_circuit(struct circuit *c, const struct circuit_limits *limits, int64_t now_ms)
 {
     c->opens++;
-    c->open_until_ms = now_ms + pause_of(limits, c->opens);
+    c->open_until_ms = now_ms + pause_after_opens(limits, c->opens);
 }
 
 enum circuit_change circuit_refused(struct circuit *c, const struct circuit_limits *limits,
@@ -78,7 +78,7 @@ enum circuit_change circuit_refused(struct circuit *c, const struct circuit_limi
         return CIRCUIT_UNCHANGED;
     }
     if (circuit_drop_probe(c, holder) != CIRCUIT_UNCHANGED) {
-        open_again(c, limits, now_ms);
+        open_circuit(c, limits, now_ms);
         return CIRCUIT_REOPENED;
     }
     if (circuit_is_open(c) || (c->failures > 0 && c->last_job == job_id)) {
@@ -89,7 +89,7 @@ enum circuit_change circuit_refused(struct circuit *c, const struct circuit_limi
     if (c->failures < limits->failures) {
         return CIRCUIT_COUNTED;
     }
-    open_again(c, limits, now_ms);
+    open_circuit(c, limits, now_ms);
     return CIRCUIT_OPENED;
 }
 
@@ -139,7 +139,7 @@ static void decode_field(struct slice name, struct slice value, struct circuit *
         }
     }
     if (slice_eq_cstr(name, "probe") && !slice_to_cstr(value, out->probe, sizeof out->probe)) {
-        out->probe_until_ms = 0; /* nobody's */
+        out->probe_until_ms = 0; /* no holder */
     }
 }
 

@@ -1,18 +1,17 @@
 /*
- * The columns of a job's and a VM's row, listed once for all stores.
+ * The columns of a job's and a VM's row, defined once for all stores.
  *
- * For the backends alone. A store walks the table to encode or decode a row, under the names it
- * uses. The order, both names and the meaning of a number are part of the formats: Redis writes the
- * columns in this order, and a newer version may add some at the end only.
+ * For the backends alone. A store iterates over the table to encode or decode a row. The order,
+ * both names and the numbers' meaning are part of the stored formats: Redis writes the columns in
+ * this order, so a newer version may only append columns.
  */
 #ifndef MAYFLY_LEDGER_COLUMNS_H
 #define MAYFLY_LEDGER_COLUMNS_H
 
 #include "common/ledger/ledger.h"
 
-/* KEY: identifies the row. FIXED: written when the row is added. MOVES: what a step may change.
- * Each takes: kind, name (of SQL), attribute (of DynamoDB, which charges for its length), member.
- */
+/* KEY: identifies the row. FIXED: written when the row is added. MOVES: a step may change it.
+ * Arguments: kind, name (SQL), attribute (DynamoDB, short since its length is billed), member. */
 #define LEDGER_JOB_COLUMNS(KEY, MOVES)                                                             \
     KEY(NUMBER, "id", "id", facts.id)                                                              \
     MOVES(STATE, "state", "state", state)                                                          \
@@ -83,9 +82,9 @@ extern const struct ledger_columns ledger_vm_columns;  /* of a struct ledger_vm 
 const char *ledger_column_text(const struct ledger_column *c, const void *row);
 int64_t ledger_column_number(const struct ledger_column *c, const void *row);
 
-/* Zeroes the row, its padding too, so that rows can be compared by their bytes. */
+/* Zeroes the row and its padding, so that rows can be compared by memcmp. */
 void ledger_columns_clear(const struct ledger_columns *columns, void *row);
-/* Where a text of at most c->size bytes goes, its NUL included. */
+/* The text column's buffer of c->size bytes, NUL included. */
 char *ledger_column_space(const struct ledger_column *c, void *row);
 /* False if there is no such state. */
 bool ledger_column_set(const struct ledger_columns *columns, const struct ledger_column *c,

@@ -1,9 +1,9 @@
 /*
  * The parts of the ledger's front: argument checks, metrics.
  *
- * For ledger.c and its tests alone. Pure functions but for the metrics, which are lock-free; any
- * thread. A failed check is ERR_PERMANENT and names the argument: it is the caller's bug, or data
- * of a peer that nobody checked.
+ * For ledger.c and its tests alone. Any thread: the checks are pure functions, the metrics are
+ * lock-free. A failed check is ERR_PERMANENT and names the argument: a caller's bug, or unchecked
+ * data of a peer.
  */
 #ifndef MAYFLY_LEDGER_FRONT_H
 #define MAYFLY_LEDGER_FRONT_H
@@ -22,8 +22,8 @@ MUST_CHECK int ledger_check_advance(const struct ledger_advance *a, struct err *
 MUST_CHECK int ledger_check_bucket(const struct ledger_bucket *b, int64_t cost, struct err *e);
 
 /* --- a store's clock --- */
-/* For tests: what stores that have a clock of their own (Redis) take for its time; NULL for theirs.
- * A store without one goes by clock_wall_ms. Any thread. */
+/* For tests: replaces the clock of stores that have their own (Redis); NULL restores it. Other
+ * stores use clock_wall_ms. Any thread. */
 typedef int64_t ledger_clock_fn(void);
 void ledger_set_store_clock(ledger_clock_fn *wall_ms);
 
@@ -36,8 +36,8 @@ enum ledger_op {
     OP_JOBS_WAITING,
     OP_JOB_RELAUNCHED,
     OP_RESERVE,
-    OP_ROOM,
-    OP_FREED,
+    OP_CAPACITY,
+    OP_RELEASE_SEQ,
     OP_BALANCES,
     OP_SCOPES,
     OP_VM_ADVANCE,
@@ -48,15 +48,15 @@ enum ledger_op {
     OP_TIMELINE,
     OP_RATE,
     OP_LEASE,
-    OP_MARK,
+    OP_COUNTER,
     OP_CELL,
     OP_COUNTS,
     OP_TIDY,
     OP_REPAIR,
     OP_COUNT
 };
-void ledger_metrics_init(void); /* any number of times */
-/* Observes how long the call took, and that it failed if rc is not 0; returns rc. */
+void ledger_metrics_init(void); /* idempotent */
+/* Observes the duration of a call, and a failure if rc is not 0; returns rc. */
 int ledger_metrics_op(enum ledger_op op, int64_t began_us, int rc);
 void ledger_metrics_outcome(enum ledger_outcome o);
 

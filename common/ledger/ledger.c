@@ -12,15 +12,15 @@
 #include "common/ledger/ledger_backend.h"
 #include "common/ledger/steps.h"
 
-#define LEASES_SEEN 8 /* a process asks for two, time and again */
-#define NAME_TRIES 3  /* a random name that is taken is a wonder; two in a row are a bug */
+#define LEASES_SEEN 8 /* a process uses two */
+#define NAME_TRIES 3  /* a random name is practically never in use already */
 #define MASK_OF_STATES ((1U << (VM_GONE + 1)) - 1)
 
 struct ledger {
     const struct ledger_ops *ops;
     void *state;
     pthread_mutex_t lock;
-    /* Under the lock: what was seen of the leases that were asked for last. */
+    /* Under the lock: what was observed of the leases requested last. */
     struct lease_memory {
         char name[LEDGER_CELL_NAME];
         struct ledger_lease_seen seen;
@@ -37,7 +37,7 @@ static const struct backend {
     {"rediss", &ledger_ops_redis},  {"dynamodb", &ledger_ops_dynamo},
 };
 
-/* A call without a backend would only show when it is made: look at every slot now. */
+/* A missing slot would only crash when it is called, so all are checked at open. */
 static void check_slots(const struct ledger_ops *ops)
 {
     void *slots[sizeof *ops / sizeof(void *)];
@@ -66,9 +66,9 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
     }
     const struct ledger_ops *ops = backend_of(scheme);
     if (ops == NULL) {
-        /* The rest of the address may hold a password. */
+        /* The rest of the URL may hold a password. */
         return err_set(e, ERR_PERMANENT, 0,
-                       "there is no ledger of the scheme \"%.*s\": write sqlite:///path/to/file, "
+                       "unknown ledger type \"%.*s\": write sqlite:///path/to/file, "
                        "redis://host:port or dynamodb://table",
                        SLICE_ARG(scheme));
     }
@@ -103,12 +103,12 @@ int ledger_ping(struct ledger *l, struct err *e)
 }
 
 /* --- jobs --- */
-static int check_scope(const char *scope, struct err *e)
+static int check_scope_name(const char *scope, struct err *e)
 {
     return ledger_check_text("scope", scope, sizeof((struct ledger_job *)0)->scope, e);
 }
 
-static int check_vm(const char *name, struct err *e)
+static int check_vm_name(const char *name, struct err *e)
 {
     return ledger_check_text("VM", name, sizeof((struct ledger_vm *)0)->name, e);
 }
@@ -117,7 +117,7 @@ int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char 
                        struct ledger_effect *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    if (ledger_check_event(ev, e) != 0 || check_scope(scope, e) != 0) {
+    if (ledger_check_event(ev, e) != 0 || check_scope_name(scope, e) != 0) {
         return -1;
     }
     return ledger_metrics_op(OP_APPLY_EVENT, began_us,
@@ -135,7 +135,7 @@ int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state
 {
     int64_t began_us = clock_mono_us();
     if (to != JOB_RUNNING && to != JOB_DONE && to != JOB_CANCELLED) {
-        return err_set(e, ERR_PERMANENT, 0, "ledger: a job cannot be settled as %s",
+        return err_set(e, ERR_PERMANENT, 0, "ledger: a job cannot be reconciled to %s",
                        ledger_job_state_name(to));
     }
     return ledger_metrics_op(
@@ -170,22 +170,22 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     if (ledger_check_reserve(r, e) != 0) {
         return -1;
     }
-    struct ledger_reserve asked = *r;
+    struct ledger_reserve request = *r;
     if (r->request->job.id == 0) {
-        asked.caps.repository = 0;
+        request.caps.repository = 0;
     }
     int rc = -1;
     for (int i = 0; i < NAME_TRIES; i++) {
         char name[VM_NAME_SIZE];
         vm_name_make(r->deployment, r->request->class_name, name);
-        /* The provider's token is the name: asking twice for one row is asking for one VM. */
-        rc = l->ops->reserve(l->state, &asked, name, name, out, e);
+        /* The client token is the name, so that two run calls for one row launch one VM. */
+        rc = l->ops->reserve(l->state, &request, name, name, out, e);
         if (rc == 0 || e->class != ERR_CONFLICT) {
             break;
         }
     }
     if (rc == 0 && out->outcome == LEDGER_OBSOLETE && r->request->job.id == 0) {
-        out->outcome = LEDGER_SATISFIED; /* there is no job that could run or be over */
+        out->outcome = LEDGER_SATISFIED; /* without a job, OBSOLETE has no meaning */
     }
     if (rc == 0) {
         ledger_metrics_outcome(out->outcome);
@@ -197,19 +197,19 @@ int ledger_capacity(struct ledger *l, const char *class_name, const struct ledge
                     struct ledger_capacity *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_ROOM, began_us,
+    return ledger_metrics_op(OP_CAPACITY, began_us,
                              l->ops->capacity(l->state, class_name, caps, out, e));
 }
 
 int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_FREED, began_us, l->ops->release_seq(l->state, out, e));
+    return ledger_metrics_op(OP_RELEASE_SEQ, began_us, l->ops->release_seq(l->state, out, e));
 }
 
-void ledger_watch_releases(struct ledger *l, ledger_heard_fn *heard, void *arg)
+void ledger_watch_releases(struct ledger *l, ledger_released_fn *on_release, void *arg)
 {
-    l->ops->watch_releases(l->state, heard, arg);
+    l->ops->watch_releases(l->state, on_release, arg);
 }
 
 bool ledger_watching(struct ledger *l)
@@ -217,7 +217,7 @@ bool ledger_watching(struct ledger *l)
     return l->ops->watching(l->state);
 }
 
-int64_t ledger_now_here(void *state)
+int64_t ledger_now_local(void *state)
 {
     (void)state;
     return clock_wall_ms();
@@ -259,7 +259,7 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
 int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    if (check_vm(name, e) != 0) {
+    if (check_vm_name(name, e) != 0) {
         return -1;
     }
     return ledger_metrics_op(OP_VM_HEARTBEAT, began_us,
@@ -269,7 +269,7 @@ int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
 int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    if (check_vm(name, e) != 0) {
+    if (check_vm_name(name, e) != 0) {
         return -1;
     }
     return ledger_metrics_op(OP_VM_GET, began_us, l->ops->vm_get(l->state, name, out, e));
@@ -291,9 +291,9 @@ int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const cha
     int64_t began_us = clock_mono_us();
     const char *name = vm != NULL ? vm : "";
     if (job_id == 0 && name[0] == '\0') {
-        return err_set(e, ERR_PERMANENT, 0, "ledger: a line is about a job or about a VM");
+        return err_set(e, ERR_PERMANENT, 0, "ledger: a timeline's line needs a job or a VM");
     }
-    if ((name[0] != '\0' && check_vm(name, e) != 0) ||
+    if ((name[0] != '\0' && check_vm_name(name, e) != 0) ||
         ledger_check_text("what", what, sizeof((struct ledger_entry *)0)->what, e) != 0) {
         return -1;
     }
@@ -338,7 +338,7 @@ static int check_lease(const char *name, const char *holder, struct err *e)
                              sizeof((struct ledger_lease_row *)0)->holder, e);
 }
 
-/* Under the lock. One that is asked for anew takes the place of the oldest. */
+/* Under the lock. A new lease replaces the oldest entry. */
 static struct ledger_lease_seen *seen_of_lease(struct ledger *l, const char *name)
 {
     for (size_t i = 0; i < COUNT_OF(l->leases); i++) {
@@ -352,17 +352,18 @@ static struct ledger_lease_seen *seen_of_lease(struct ledger *l, const char *nam
     return &oldest->seen;
 }
 
-/* The store is asked without the lock, over a copy: two that ask at once remember either's. */
-static int ask_lease(struct ledger *l, struct ledger_lease *asked, bool *held, int64_t *fence,
-                     struct err *e)
+/* Calls the store without the lock, on a copy. Of two concurrent calls, either's observation is
+ * kept. */
+static int acquire_lease(struct ledger *l, struct ledger_lease *request, bool *held, int64_t *fence,
+                         struct err *e)
 {
     pthread_mutex_lock(&l->lock);
-    struct ledger_lease_seen seen = *seen_of_lease(l, asked->name);
+    struct ledger_lease_seen seen = *seen_of_lease(l, request->name);
     pthread_mutex_unlock(&l->lock);
-    asked->seen = &seen;
-    int rc = ledger_step_lease(l->ops->txn, l->state, asked, held, fence, e);
+    request->seen = &seen;
+    int rc = ledger_step_lease(l->ops->txn, l->state, request, held, fence, e);
     pthread_mutex_lock(&l->lock);
-    *seen_of_lease(l, asked->name) = seen;
+    *seen_of_lease(l, request->name) = seen;
     pthread_mutex_unlock(&l->lock);
     return rc;
 }
@@ -371,22 +372,22 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
                  int64_t *fence, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    struct ledger_lease asked = {.name = name, .holder = holder, .ttl_ms = ttl_ms};
+    struct ledger_lease request = {.name = name, .holder = holder, .ttl_ms = ttl_ms};
     if (check_lease(name, holder, e) != 0 || ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_LEASE, began_us, ask_lease(l, &asked, held, fence, e));
+    return ledger_metrics_op(OP_LEASE, began_us, acquire_lease(l, &request, held, fence, e));
 }
 
 int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    struct ledger_lease asked = {.name = name, .holder = holder};
+    struct ledger_lease request = {.name = name, .holder = holder};
     if (check_lease(name, holder, e) != 0) {
         return -1;
     }
     return ledger_metrics_op(OP_LEASE, began_us,
-                             ledger_step_release(l->ops->txn, l->state, &asked, e));
+                             ledger_step_release(l->ops->txn, l->state, &request, e));
 }
 
 /* --- cells --- */
@@ -453,7 +454,7 @@ int ledger_cell_put(struct ledger *l, const char *kind, const char *name, const 
     return ledger_metrics_op(OP_CELL, began_us, rc);
 }
 
-/* --- marks: cells that hold a number --- */
+/* --- counters: cells that hold a number --- */
 int ledger_counter_get(struct ledger *l, const char *name, int64_t *out, struct err *e)
 {
     struct ledger_cell cell;
@@ -464,29 +465,30 @@ int ledger_counter_get(struct ledger *l, const char *name, int64_t *out, struct 
     return 0;
 }
 
-static int count(struct ledger *l, const struct ledger_counting *asked, int64_t *after,
-                 struct err *e)
+static int change_counter(struct ledger *l, const struct ledger_counter_change *request,
+                          int64_t *after, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    if (ledger_check_text("mark", asked->name, LEDGER_CELL_NAME, e) != 0) {
+    if (ledger_check_text("counter", request->name, LEDGER_CELL_NAME, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_MARK, began_us,
-                             ledger_step_count(l->ops->txn, l->state, asked, after, e));
+    return ledger_metrics_op(OP_COUNTER, began_us,
+                             ledger_step_count(l->ops->txn, l->state, request, after, e));
 }
 
 int ledger_counter_set(struct ledger *l, const char *name, int64_t value, struct err *e)
 {
     int64_t after;
-    return count(l, &(struct ledger_counting){.name = name, .n = value}, &after, e);
+    return change_counter(l, &(struct ledger_counter_change){.name = name, .n = value}, &after, e);
 }
 
 int ledger_counter_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
 {
-    return count(l, &(struct ledger_counting){.name = name, .add = true, .n = n}, out, e);
+    return change_counter(l, &(struct ledger_counter_change){.name = name, .add = true, .n = n},
+                          out, e);
 }
 
-/* --- for people --- */
+/* --- administration --- */
 int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
@@ -497,7 +499,7 @@ int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *remove
 {
     int64_t began_us = clock_mono_us();
     if (max == 0) {
-        return err_set(e, ERR_PERMANENT, 0, "ledger: tidy of at most 0 rows does nothing");
+        return err_set(e, ERR_PERMANENT, 0, "ledger: tidy needs a max of at least 1 row");
     }
     return ledger_metrics_op(OP_TIDY, began_us, l->ops->tidy(l->state, before_ms, max, removed, e));
 }
@@ -513,16 +515,16 @@ int ledger_repair_nothing(void *state, struct ledger_repair **out, size_t *n, si
     return 0;
 }
 
-void ledger_check_nothing(void *state, ledger_say_fn *say, void *arg)
+void ledger_check_nothing(void *state, ledger_report_fn *report, void *arg)
 {
     (void)state;
-    (void)say;
+    (void)report;
     (void)arg;
 }
 
-void ledger_check(struct ledger *l, ledger_say_fn *say, void *arg)
+void ledger_check(struct ledger *l, ledger_report_fn *report, void *arg)
 {
-    l->ops->check(l->state, say, arg);
+    l->ops->check(l->state, report, arg);
 }
 
 int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n, size_t *suspected,

@@ -1,22 +1,23 @@
 /*
- * The ledger: the fleet's shared memory. Jobs, VMs, slots, rate buckets, leases, timelines; what
- * must be atomic across processes, and nothing else.
+ * The ledger: the fleet's shared, transactional state: jobs, VMs, slots, rate buckets, leases,
+ * circuits, timelines. It holds what must be atomic across processes, and nothing else.
  *
- * Every call below is one atomic step of the store. States only move forward:
+ * Each call below is one atomic step of the store. States only move forward:
  *
  *   job   seen ──> waiting ──> running ──> done
- *           └─────────┴──> cancelled            (done and cancelled are ends)
+ *           └─────────┴──> cancelled            (done and cancelled are final)
  *   VM    reserved ──> registered ──> launched ──> busy ──> ending ──> gone
  *            └────────────┴──────────────┴─────────────────────^   any state may go to ending
  *
- * A lost or late delivery may skip states forward: seen or waiting to done, reserved or registered
- * to busy. Nothing goes from running to cancelled: a job that had a runner is done.
+ * When a delivery is lost or late, states may be skipped: seen or waiting to done, reserved or
+ * registered to busy. No job goes from running to cancelled: a job that had a runner is done.
  *
  * demand(scope, class) = jobs waiting; supply(scope, class) = VMs reserved, registered or launched.
- * Reserved to ending hold a slot; gone frees it. A VM is supply, not a job's property: it ends
- * because its own runner finished. All calls block; a handle may be used from any number of
- * threads. Times are wall clock ms. Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT,
- * ERR_NOT_FOUND, ERR_CONFLICT; ERR_THROTTLED, ERR_CAPACITY and ERR_AUTH where the store says so.
+ * A VM holds a slot from reserved to ending; gone releases it. A VM is supply, not a job's
+ * property: it ends because its own runner finished. All calls block; a handle may be used from any
+ * number of threads. Times are wall clock ms. Errors: ERR_RETRY (store unreachable or busy),
+ * ERR_PERMANENT, ERR_NOT_FOUND, ERR_CONFLICT; ERR_THROTTLED, ERR_CAPACITY and ERR_AUTH if the store
+ * returns them.
  */
 #ifndef MAYFLY_LEDGER_LEDGER_H
 #define MAYFLY_LEDGER_LEDGER_H
@@ -40,11 +41,11 @@ struct ledger_job {
     struct job facts;
     enum ledger_job_state state;
     char scope[SCOPE_SIZE];
-    int64_t waiting_ms; /* since when it waits for a runner; 0 never did */
+    int64_t waiting_ms; /* when it started to wait for a runner; 0 never */
     int64_t running_ms;
     int64_t ended_ms;
     int64_t updated_ms;
-    int64_t relaunched_ms; /* when the balance last asked again for it; 0 never */
+    int64_t relaunched_ms; /* when the reaper last put another launch request for it; 0 never */
     int64_t relaunches;
 };
 
@@ -54,12 +55,12 @@ struct ledger_vm {
     char provider[16];
     char class_name[CLASS_NAME_SIZE];
     char scope[SCOPE_SIZE];
-    char repository[REPOSITORY_SIZE]; /* of the job that occasioned it */
-    char host[72];                    /* where a host-bound provider runs it; "" anywhere */
-    char vm_id[192];                  /* the provider's; "" until launched */
+    char repository[REPOSITORY_SIZE]; /* of the job that it was launched for */
+    char host[72];                    /* of a host-bound provider; "" any host */
+    char vm_id[192];                  /* the provider's id; "" until launched */
     int64_t installation_id;
-    int64_t for_job; /* the occasion, not the owner */
-    int64_t job_id;  /* what it runs or ran; 0 none */
+    int64_t for_job; /* the job that it was launched for; not necessarily the one it runs */
+    int64_t job_id;  /* the job that it runs or ran; 0 none */
     int64_t runner_id;
     enum ledger_vm_state state;
     int64_t reserved_ms;
@@ -68,14 +69,14 @@ struct ledger_vm {
     int64_t busy_ms;
     int64_t ending_ms;
     int64_t gone_ms;
-    int64_t heartbeat_ms; /* reserved or registered: its worker last said that the launch goes on */
+    int64_t heartbeat_ms; /* reserved or registered: the last heartbeat of the launching worker */
     int64_t deadline_ms;  /* when it must have ended: launch + max_duration */
     char end_reason[96];
 };
 
-/* url: sqlite:///path/to/file, redis://… as common/redis/store.h says, dynamodb://TABLE?… as
- * deploy/docs/dynamodb.md says, or, for tests, memory://NAME. Creates and migrates (a table of DynamoDB
- * only if asked to); what a newer version wrote is ERR_PERMANENT. */
+/* url: sqlite:///path/to/file, redis://… (common/redis/store.h), dynamodb://TABLE?…
+ * (deploy/docs/dynamodb.md), or, for tests, memory://NAME. Creates and migrates the store as needed
+ * (a DynamoDB table only with create=1). A store of a newer version is ERR_PERMANENT. */
 MUST_CHECK int ledger_open(const char *url, struct ledger **out, struct err *e);
 void ledger_close(struct ledger *l);
 MUST_CHECK int ledger_ping(struct ledger *l, struct err *e);
@@ -84,28 +85,31 @@ MUST_CHECK int ledger_ping(struct ledger *l, struct err *e);
 /* What a delivery changed. */
 struct ledger_effect {
     bool known_before;
-    bool changed; /* the job's state moved */
+    bool changed; /* the job's state */
     enum ledger_job_state before;
     enum ledger_job_state after;
-    /* The VM of this deployment whose runner the event names, as it is after; name "" if none. */
+    /* The VM of this deployment whose runner the event names, after the change; name "" if none. */
     struct ledger_vm vm;
-    bool vm_changed; /* it became busy (in_progress) or ending (completed) now */
+    bool vm_changed; /* it became busy (in_progress) or ending (completed) */
 };
-/* Notes a delivery: `queued` that wants a runner -> waiting; `queued`/`waiting` held back -> seen;
- * in_progress -> running, and if the runner's name is one of our VMs that VM -> busy with this job
- * (whatever it was launched for); completed -> done (cancelled if it never had a runner), and that
- * VM -> ending. Backwards moves are ignored, except that a job `seen` (environment) may be queued
- * again. A queued job without a class is seen: no runner will come for it. `scope`:
- * github_scope_of's name. Writes the timeline. */
+/* Applies a delivery to the job, and to the VM whose runner it names if that VM is in the ledger:
+ *   queued, and it needs a runner     job -> waiting
+ *   queued or waiting, but held back  job -> seen (an environment's protection)
+ *   in_progress                       job -> running; VM -> busy with this job, whatever job it was
+ *                                     launched for
+ *   completed                         job -> done (cancelled if it had no runner); VM -> ending
+ * Backward moves are ignored; a job that was held back (seen) may still be queued. A queued job
+ * without a class is seen, since no runner will be launched for it. `scope`: github_scope_of's
+ * name. Writes the timeline. */
 MUST_CHECK int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char *scope,
                                   struct ledger_effect *out, struct err *e);
 
 MUST_CHECK int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out,
                               struct err *e);
 
-/* The truth as GitHub's API told it (reaper): forces forward to done/cancelled/running; a job that
- * is there or further already stays, and one that had a runner is done rather than cancelled. A VM
- * of ours that was busy with a job now over becomes ending. */
+/* Applies the job's status as GitHub's API reports it (reaper): moves the job forward to running,
+ * done or cancelled. A job already in that state or further on stays. One that had a runner becomes
+ * done, not cancelled. The VM that was busy with a job that has ended becomes ending. */
 MUST_CHECK int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state to,
                                     const char *why, struct err *e);
 
@@ -121,19 +125,19 @@ struct ledger_caps {
 };
 
 enum ledger_outcome {
-    LEDGER_RESERVED,   /* a slot and a row are yours: launch */
-    LEDGER_SATISFIED,  /* demand <= supply: nothing to launch, the message is done */
-    LEDGER_OBSOLETE,   /* the job runs or is over, and no other wants a VM: the message is done */
-    LEDGER_FULL_FLEET, /* caps: wait for a slot */
+    LEDGER_RESERVED,   /* the caller has a slot and a row: launch */
+    LEDGER_SATISFIED,  /* demand <= supply: nothing to launch, ack the message */
+    LEDGER_OBSOLETE,   /* the job is running or ended and no other needs a VM: ack the message */
+    LEDGER_FULL_FLEET, /* a cap is reached: wait for a slot */
     LEDGER_FULL_CLASS,
     LEDGER_FULL_REPOSITORY,
-    LEDGER_RATE, /* wait_ms until a token */
+    LEDGER_RATE, /* wait_ms until a token is available */
 };
 const char *ledger_outcome_name(enum ledger_outcome o);
 
 struct ledger_reserve {
     const struct launch_request *request;
-    const char *scope; /* where its runner registers */
+    const char *scope; /* where the runner registers */
     struct ledger_caps caps;
     const char *deployment;
     const char *provider;
@@ -142,16 +146,17 @@ struct ledger_reserve {
 struct ledger_reservation {
     enum ledger_outcome outcome;
     int64_t wait_ms; /* LEDGER_RATE */
-    int64_t demand;  /* of (scope, class), as seen by the step */
+    int64_t demand;  /* of (scope, class), as this step read them */
     int64_t supply;
     struct ledger_vm vm; /* LEDGER_RESERVED */
 };
-/* Notes the request's job as waiting (as ledger_apply_event would, unless it is further on), then
- * decides, for a job further on too, since another may wait whose message it took: demand <=
- * supply, caps, rate, in this order; takes the rate tokens (of the buckets "launch" and
- * "launch.<class>", which ledger_rate_pause can close), the slot and the row only together. Waiting
- * outcomes leave a line in the job's timeline once per cause. A request without a job is decided
- * alike, but no repository's cap is asked, and only the new VM's timeline gets a line. */
+/* Records the request's job as waiting (as ledger_apply_event would, unless it is further on). Then
+ * decides by demand <= supply, caps and rate, in this order. It decides for a job that is further
+ * on too: that job may have run on a VM launched for another job, which still waits. The rate
+ * tokens (buckets "launch" and "launch.<class>", which ledger_rate_pause can close), the slot and
+ * the row are taken together or not at all. A waiting outcome adds one line per cause to the job's
+ * timeline. A request without a job is decided the same way, without a repository's cap, and only
+ * the new VM's timeline gets a line. */
 MUST_CHECK int ledger_reserve(struct ledger *l, const struct ledger_reserve *r,
                               struct ledger_reservation *out, struct err *e);
 
@@ -163,61 +168,64 @@ struct ledger_advance {
     const char *vm_id;            /* to launched; NULL keeps it */
     int64_t deadline_ms;          /* to launched; 0 keeps it */
     const char *reason;           /* to ending and gone; NULL keeps it */
-    const struct ledger_vm *seen; /* only if the row is still as it was read here
-                                     (ledger_vm_is_still); NULL: whatever it is now */
+    const struct ledger_vm *seen; /* a row read before: advance only if ledger_vm_is_still; NULL:
+                                     unconditionally */
 };
-/* The one function that moves a VM: compare-and-set along the allowed edges, with the timeline.
- * Already there is success (*changed false), backwards or past is ERR_CONFLICT. A VM that became
- * busy or ending before its launch was recorded keeps its state and takes vm_id and deadline
- * (success, *changed false); another vm_id than the recorded one is ERR_CONFLICT. A row that is no
- * longer as it was seen is ERR_CONFLICT, unless it is there already. changed may be NULL. */
+/* The only function that moves a VM's state by itself: compare-and-set along the allowed edges,
+ * with the timeline. changed may be NULL.
+ *   - The VM is in that state already: success, *changed false.
+ *   - To launched, but the VM became busy or ending before its launch was recorded: it keeps its
+ *     state and gets vm_id and deadline; success, *changed false.
+ *   - Any other move that is not an allowed edge: ERR_CONFLICT.
+ *   - Another vm_id than the recorded one: ERR_CONFLICT.
+ *   - The row has changed since it was `seen`, and is not in that state: ERR_CONFLICT. */
 MUST_CHECK int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
                                  struct err *e);
-/* Whether a row that was read again is where it was: same state, and no heartbeat since. */
+/* Whether a row read again is unchanged: same state, and no heartbeat since. */
 static inline bool ledger_vm_is_still(const struct ledger_vm *now, const struct ledger_vm *seen)
 {
     return now->state == seen->state && now->heartbeat_ms == seen->heartbeat_ms;
 }
-/* Stamps the row of a launch that goes on: heartbeat_ms. A VM that is launched or busy by now is a
- * success and stays as it is; one that is ending or gone is ERR_CONFLICT: it is no longer the
- * caller's. No line in the timeline. */
+/* Sets heartbeat_ms of a launch in progress. A VM that is launched or busy by now is a success and
+ * is not changed. One that is ending or gone is ERR_CONFLICT: the launch was cancelled. Adds no
+ * line to the timeline. */
 MUST_CHECK int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e);
-/* A launching row whose last heartbeat is older than this has lost its worker: a lease, and a part
- * of one more for clocks that differ and stamps that take their time. */
+/* If the last heartbeat of a launch is older than this, its worker is dead: one lease, and a sixth
+ * of one for clock skew and slow writes. */
 static inline int64_t ledger_heartbeat_limit_ms(int64_t lease_ms)
 {
     return lease_ms + lease_ms / 6;
 }
 MUST_CHECK int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out,
                              struct err *e);
-/* VMs in any of the states of the mask (1u << VM_…), ordered by name, at most max; `after`
- * continues behind that name ("" from the start). *out: owned, free(). */
+/* At most max VMs in any of the states of the mask (1u << VM_…), ordered by name, starting after
+ * the name `after` ("" from the start). *out: owned, free(). */
 MUST_CHECK int ledger_vm_list(struct ledger *l, unsigned state_mask, const char *after, size_t max,
                               struct ledger_vm **out, size_t *n, struct err *e);
 
-/* --- room: what a worker looks at before it takes a message --- */
+/* --- capacity: what a worker checks before it receives a message --- */
 struct ledger_capacity {
     int64_t fleet_used;
     int64_t class_used;
-    int64_t rate_wait_ms; /* until a launch token is there, fleet and class */
+    int64_t rate_wait_ms; /* until both the fleet's and the class's bucket have a launch token */
 };
 MUST_CHECK int ledger_capacity(struct ledger *l, const char *class_name,
                                const struct ledger_caps *caps, struct ledger_capacity *out,
                                struct err *e);
-/* A counter that grows with every slot that is freed, by any process: cheap to poll. */
+/* A counter that grows with every slot that any process releases; cheap to poll. */
 MUST_CHECK int ledger_release_seq(struct ledger *l, int64_t *out, struct err *e);
 
-/* Has `heard` called, from a thread of the ledger's, whenever any process may have freed a slot and
- * whenever ledger_watching changes, until ledger_close. Once a handle, before it is shared.
- * `heard` must not call the ledger. */
-typedef void ledger_heard_fn(void *arg);
-void ledger_watch_releases(struct ledger *l, ledger_heard_fn *heard, void *arg);
-/* Whether freed slots are told of at present; if not (the store cannot, or is not reached), poll
- * ledger_release_seq. Even if so, a slot may be freed untold once in a while: look every second or so. */
+/* Calls `on_release` from a thread of the ledger whenever any process may have released a slot, and
+ * whenever ledger_watching changes, until ledger_close. Call it once per handle, before the handle
+ * is shared. `on_release` must not call the ledger. */
+typedef void ledger_released_fn(void *arg);
+void ledger_watch_releases(struct ledger *l, ledger_released_fn *on_release, void *arg);
+/* Whether releases are notified at present. If not (not supported, or the store is unreachable),
+ * poll ledger_release_seq. A notification may be lost, so poll about once a second in any case. */
 bool ledger_watching(struct ledger *l);
 
-/* The clock that the ledger stamps rows by, wall clock ms: the ages of heartbeats are measured by
- * it, since this process's own clock may be set otherwise. No call of the store. */
+/* The clock that sets the times of rows, wall clock ms. Use it for the age of a heartbeat, since
+ * this process's clock may differ. Makes no call to the store. */
 int64_t ledger_now_ms(struct ledger *l);
 
 /* --- balance --- */
@@ -231,34 +239,35 @@ struct ledger_balance {
 /* Every (scope, class) with demand or supply. *out: owned, free(). */
 MUST_CHECK int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n,
                                struct err *e);
-/* Waiting jobs of (scope, class) that wait since before `before_ms` and were last relaunched before
- * it, oldest first. */
+/* Jobs of (scope, class) that have waited, and were last relaunched, since before `before_ms`;
+ * oldest first, at most max. *out: owned, free(). */
 MUST_CHECK int ledger_jobs_waiting(struct ledger *l, const char *scope, const char *class_name,
                                    int64_t before_ms, size_t max, struct ledger_job **out,
                                    size_t *n, struct err *e);
-/* Marks that a new launch message was put for the job (for the timeline and the next patience). */
+/* Records that a new launch request was put for the job: a line in its timeline, relaunched_ms. */
 MUST_CHECK int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e);
 
-/* --- scopes: where runners of ours were ever registered --- */
+/* --- scopes: where this deployment registered runners --- */
 struct ledger_scope {
     char name[SCOPE_SIZE];
     int64_t installation_id; /* the last one seen; 0 unknown */
 };
-/* Every scope that a VM was reserved for, until tidied with its last VM. *out: owned, free(). */
+/* Every scope that a VM was reserved for; ledger_tidy removes it with its last VM. *out: owned,
+ * free(). */
 MUST_CHECK int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e);
 
 /* --- timeline --- */
 struct ledger_entry {
     int64_t at_ms;
     int64_t job_id;        /* 0: only about a VM */
-    char vm[VM_NAME_SIZE]; /* "" : only about a job */
+    char vm[VM_NAME_SIZE]; /* "": only about a job */
     char what[40]; /* "queued", "reserved", "waits", "registered", "launched", "retry", … */
     char detail[320];
 };
 /* Adds a line; job_id and vm as in the struct. A line equal to the last of its job (what and
- * detail) is not repeated. At most 200 lines a job are kept, and as many of a VM by itself: the
- * first 50 and the newest. ERR_NOT_FOUND if the ledger does not know the job (without one: the VM):
- * a line lives as long as what it is about. */
+ * detail) is not repeated. Of each job, and of each VM by itself, at most 200 lines are kept: the
+ * first 50 and the newest. ERR_NOT_FOUND if the job (job_id 0: the VM) is not in the ledger: a line
+ * is deleted with the row that it is about. */
 MUST_CHECK int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const char *what,
                                 const char *detail, struct err *e);
 /* The lines of a job and of every VM that was launched for it or ran it, in order. *out: owned,
@@ -269,38 +278,40 @@ MUST_CHECK int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_e
 /* --- rate buckets, shared by all processes --- */
 struct ledger_bucket {
     const char *name;  /* e.g. "github:123" */
-    double per_second; /* 0: unlimited, but a pause still holds */
-    int64_t burst;     /* >= cost: more than that is never there (ERR_PERMANENT) */
+    double per_second; /* 0: unlimited, but a pause still applies */
+    int64_t burst;     /* the bucket's size; a cost above it is ERR_PERMANENT */
 };
-/* Takes `cost` tokens if they are there and the bucket is not paused; else *wait_ms says how long
- * until they will be, and nothing is taken. *wait_ms is 0 when taken. */
+/* Takes `cost` tokens if they are available and the bucket is not paused (*wait_ms 0). Otherwise
+ * takes nothing, and *wait_ms is the time until they are available. */
 MUST_CHECK int ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
                                 int64_t *wait_ms, struct err *e);
-/* Closes the bucket until then (never shortens an earlier pause). */
+/* Closes the bucket until until_ms; never shortens an earlier pause. */
 MUST_CHECK int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms,
                                  struct err *e);
 
-/* --- leases with a fence --- */
-/* Takes or renews the named lease for ttl_ms. *held says whether it is ours now; *fence grows with
- * every change of holder; *fence is the holder's, whoever that is. One whose holder is gone ends by
- * the clock it was written by; where that was ahead, a ttl after this process first saw it. */
+/* --- leases with a fencing token --- */
+/* Acquires or renews the named lease for ttl_ms. *held: whether `holder` has it now. *fence: the
+ * present holder's token, which grows with every change of holder. A lease whose holder died
+ * expires by the clock that wrote it; if that clock is ahead, a ttl after this process first saw
+ * the lease.
+ */
 MUST_CHECK int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t ttl_ms,
                             bool *held, int64_t *fence, struct err *e);
 MUST_CHECK int ledger_lease_release(struct ledger *l, const char *name, const char *holder,
                                     struct err *e);
 
-/* --- small numbers that outlive processes --- */
+/* --- counters: numbers that outlive processes --- */
 /* 0 if never set. */
 MUST_CHECK int ledger_counter_get(struct ledger *l, const char *name, int64_t *out, struct err *e);
 MUST_CHECK int ledger_counter_set(struct ledger *l, const char *name, int64_t value, struct err *e);
-/* Adds and answers the new value. */
+/* Adds n; *out: the new value. */
 MUST_CHECK int ledger_counter_add(struct ledger *l, const char *name, int64_t n, int64_t *out,
                                   struct err *e);
 
 /* --- cells: small versioned values that all programs share --- */
-/* A cell is named by its kind ("circuit", "program", ...) and its name, and holds a text. Its
- * version grows with every change, also across a removal and a new beginning; 0: there is no such
- * cell. The kinds "lease" and "counter" belong to the ledger. */
+/* A cell is identified by its kind ("circuit", "program", …) and its name, and holds a text. Its
+ * version grows with every change, also when it is removed and created again; 0: it does not exist.
+ * The kinds "lease" and "counter" belong to the ledger. */
 #define LEDGER_CELL_KIND 32
 #define LEDGER_CELL_NAME 128
 #define LEDGER_CELL_VALUE 1024
@@ -313,17 +324,17 @@ struct ledger_cell {
 /* A cell that does not exist is a success with version 0 and value "". */
 MUST_CHECK int ledger_cell_get(struct ledger *l, const char *kind, const char *name,
                                struct ledger_cell *out, struct err *e);
-/* Compare-and-set: puts the value if the cell's version is `expected` (0: there is no cell yet),
- * else ERR_CONFLICT: get it, decide anew, put again. value NULL removes the cell. *version: the new
- * one (0 after a removal); may be NULL. */
+/* Compare-and-set: sets the value if the cell's version is `expected` (0: it does not exist), else
+ * ERR_CONFLICT: read it again and decide again. value NULL removes the cell. *version: the new one
+ * (0 after a removal); version may be NULL. */
 MUST_CHECK int ledger_cell_put(struct ledger *l, const char *kind, const char *name,
                                const char *value, int64_t expected, int64_t *version,
                                struct err *e);
-/* Every cell of a kind, in no order. *out: owned, free(). */
+/* Every cell of a kind, in no particular order. *out: owned, free(). */
 MUST_CHECK int ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **out,
                                 size_t *n, struct err *e);
 
-/* --- for people --- */
+/* --- administration --- */
 struct ledger_count {
     char class_name[CLASS_NAME_SIZE];
     int64_t jobs[5]; /* by enum ledger_job_state */
@@ -332,31 +343,31 @@ struct ledger_count {
 /* By class. *out: owned, free(). */
 MUST_CHECK int ledger_counts(struct ledger *l, struct ledger_count **out, size_t *n, struct err *e);
 
-/* Removes jobs and VMs that ended before `before_ms`, with their timelines, jobs that were only
- * seen and not heard of since then and idle buckets; at most `max` rows of each.
- * *removed: rows, without the timelines'. */
+/* Deletes jobs and VMs that ended before `before_ms` with their timelines, jobs in state seen that
+ * were not updated since then, and idle buckets; at most `max` rows of each. *removed: the number
+ * of rows, without timelines. */
 MUST_CHECK int ledger_tidy(struct ledger *l, int64_t before_ms, size_t max, int64_t *removed,
                            struct err *e);
 
 struct ledger_repair {
-    char what[224]; /* the counter, in words */
+    char what[224]; /* a description of the count */
     int64_t was;
-    int64_t is; /* as the rows say */
+    int64_t is; /* counted from the rows */
 };
-/* Recounts from the rows what stores keep counts of, and corrects what two calls of this handle
- * found wrong alike; safe beside a fleet that works. Costs about a reading of every VM that holds a
- * slot and of every waiting job; nothing where counts cannot go wrong by themselves. *out: what was
- * corrected, to be logged; owned, free(). *suspected: how many were found wrong once: call again
- * soon. */
+/* Recounts the store's derived counts from the rows, and corrects those that two calls of this
+ * handle found wrong by the same amount; safe while the fleet works. Reads about every VM that
+ * holds a slot and every waiting job; does nothing for a store whose counts cannot become wrong.
+ * *out: the corrections, for the log; owned, free(). *suspected: how many were found wrong once; if
+ * not 0, call again soon. */
 MUST_CHECK int ledger_repair(struct ledger *l, struct ledger_repair **out, size_t *n,
                              size_t *suspected, struct err *e);
 
-enum ledger_finding { LEDGER_FINE, LEDGER_DOUBTFUL, LEDGER_WRONG };
-typedef void ledger_say_fn(void *arg, enum ledger_finding level, const char *asked,
-                           const char *answer);
-/* Says of the store what opening it does not find out: its settings, and whether these credentials
- * may make every call of a ledger, each with what to do. Changes nothing; what cannot be asked is
- * said, too. Says nothing of a store that has neither. */
-void ledger_check(struct ledger *l, ledger_say_fn *say, void *arg);
+enum ledger_finding { LEDGER_CHECK_OK, LEDGER_CHECK_WARNING, LEDGER_CHECK_ERROR };
+typedef void ledger_report_fn(void *arg, enum ledger_finding level, const char *subject,
+                              const char *finding);
+/* Checks what ledger_open does not: the store's settings, and whether these credentials permit
+ * every call that the ledger makes. Calls `report` for each finding, with its fix, and for what
+ * could not be checked. Changes nothing. Reports nothing for a store that has neither. */
+void ledger_check(struct ledger *l, ledger_report_fn *report, void *arg);
 
 #endif

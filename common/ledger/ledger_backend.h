@@ -1,12 +1,11 @@
 /*
  * What a ledger backend implements. For the front (ledger.c) and the backends alone.
  *
- * The front checks arguments, makes VM names and client tokens, and keeps the metrics; a backend
- * carries out each step atomically, deciding by rules.h and telling by messages.h.
- * Contracts stand in ledger.h; what differs is noted at the types here. `state` is the backend's
- * own; all functions may be called from any number of threads. Outputs are never NULL here, and
- * untouched on failure. A backend that has not passed tests/conformance/ledger_suite.c does not
- * exist.
+ * The front checks arguments, generates VM names and client tokens, and owns the metrics. A backend
+ * executes each step atomically, decides by rules.h, and writes timelines by messages.h. The
+ * contracts are in ledger.h; differences are stated at the types here. `state` is the backend's
+ * handle. All functions may be called from any number of threads. Outputs are never NULL, and
+ * untouched on failure. Every backend must pass tests/conformance/ledger_suite.c.
  */
 #ifndef MAYFLY_LEDGER_BACKEND_H
 #define MAYFLY_LEDGER_BACKEND_H
@@ -29,14 +28,14 @@ struct ledger_waiting { /* the arguments of ledger_jobs_waiting */
 typedef int ledger_jobs_waiting_fn(void *state, const struct ledger_waiting *query,
                                    struct ledger_job **out, size_t *n, struct err *e);
 
-/* A VM of that name exists already: ERR_CONFLICT, and nothing changed; the front makes another. */
+/* If a VM of that name exists: ERR_CONFLICT without a change; the front tries another name. */
 typedef int ledger_reserve_fn(void *state, const struct ledger_reserve *r, const char *vm_name,
                               const char *client_token, struct ledger_reservation *out,
                               struct err *e);
 typedef int ledger_capacity_fn(void *state, const char *class_name, const struct ledger_caps *caps,
                                struct ledger_capacity *out, struct err *e);
 typedef int ledger_release_seq_fn(void *state, int64_t *out, struct err *e);
-typedef void ledger_watch_releases_fn(void *state, ledger_heard_fn *heard, void *arg);
+typedef void ledger_watch_releases_fn(void *state, ledger_released_fn *on_release, void *arg);
 typedef bool ledger_watching_fn(void *state);
 typedef int64_t ledger_now_fn(void *state);
 typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t *n, struct err *e);
@@ -53,7 +52,7 @@ typedef int ledger_timeline_fn(void *state, int64_t job_id, struct ledger_entry 
 typedef int ledger_rate_take_fn(void *state, const struct ledger_bucket *b, int64_t cost,
                                 int64_t *wait_ms, struct err *e);
 typedef int ledger_rate_pause_fn(void *state, const char *name, int64_t until_ms, struct err *e);
-/* The cells of a kind; name not NULL: that one alone. */
+/* The cells of a kind; name not NULL: only that one. */
 typedef int ledger_cells_fn(void *state, const char *kind, const char *name,
                             struct ledger_cell **out, size_t *n, struct err *e);
 
@@ -63,16 +62,16 @@ typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *
 
 typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
                              struct err *e);
-typedef void ledger_check_fn(void *state, ledger_say_fn *say, void *arg);
-/* Of a backend whose counts the store itself keeps right, and of one without settings of its own to
- * look at (ledger.c). */
+typedef void ledger_check_fn(void *state, ledger_report_fn *report, void *arg);
+/* For a backend whose counts cannot become wrong, whose store has no settings to check, and whose
+ * rows are stamped by this process's clock (ledger.c). */
 ledger_repair_fn ledger_repair_nothing;
 ledger_check_fn ledger_check_nothing;
-ledger_now_fn ledger_now_here;
+ledger_now_fn ledger_now_local;
 
-/* Pointers only, every one set: the front checks that at open. */
+/* Pointers only, none NULL: the front asserts that at open. */
 struct ledger_ops {
-    const char *scheme; /* "sqlite"; ledger.c knows of others that mean the same */
+    const char *scheme; /* "sqlite"; ledger.c maps other schemes to it */
     ledger_open_fn *open;
     ledger_close_fn *close;
     ledger_ping_fn *ping;
@@ -82,9 +81,9 @@ struct ledger_ops {
     ledger_reserve_fn *reserve;
     ledger_capacity_fn *capacity;
     ledger_release_seq_fn *release_seq;
-    ledger_watch_releases_fn *watch_releases; /* may do nothing, if watching is never true */
+    ledger_watch_releases_fn *watch_releases; /* may do nothing if watching is never true */
     ledger_watching_fn *watching;
-    ledger_now_fn *now; /* the clock that rows are stamped by; ledger_now_here: this process's */
+    ledger_now_fn *now; /* ledger_now_ms */
     ledger_balances_fn *balances;
     ledger_scopes_fn *scopes;
     ledger_vm_get_fn *vm_get;

@@ -7,12 +7,12 @@
 
 void *ledger_list_add(struct ledger_list *l)
 {
-    if (l->count == l->room) {
-        size_t room = l->room == 0 ? 16 : l->room * 2;
-        void *items = reallocarray(l->items, room, l->item_size);
+    if (l->count == l->capacity) {
+        size_t capacity = l->capacity == 0 ? 16 : l->capacity * 2;
+        void *items = reallocarray(l->items, capacity, l->item_size);
         ASSERT(items != NULL);
         l->items = items;
-        l->room = room;
+        l->capacity = capacity;
     }
     char *item = (char *)l->items + l->count * l->item_size;
     memset(item, 0, l->item_size);

@@ -1,10 +1,9 @@
 /*
- * A list that grows while a backend gathers the items of an answer.
+ * A growing array, for a backend that collects the items of a result.
  *
- * For the backends alone. The items lie behind one another in memory that is the caller's to free,
- * also when nothing came of the answer; `room` and `item_size` are not to be changed once there is
- * an item. How many there can be is bounded by the caller; where memory ends, the program does. Not
- * for two threads at once.
+ * For the backends alone. `items` is one block that the caller frees, on failure too. Do not change
+ * `capacity` or `item_size` once there is an item. The caller bounds the number of items; the
+ * program aborts when out of memory. One thread at a time.
  */
 #ifndef MAYFLY_LEDGER_LIST_H
 #define MAYFLY_LEDGER_LIST_H
@@ -14,13 +13,13 @@
 struct ledger_list {
     void *items;
     size_t count;
-    size_t room;
-    size_t item_size; /* set by the caller, all else zero at first */
+    size_t capacity;
+    size_t item_size; /* set by the caller; all else starts at zero */
 };
 
-/* A zeroed item at its end, valid until the next one. */
+/* Appends a zeroed item; the pointer is valid until the next call. */
 void *ledger_list_add(struct ledger_list *l);
-/* Empties it, for a step that runs again. */
+/* Removes all items, for a step that runs again. */
 void ledger_list_reset(struct ledger_list *l);
 
 #endif

@@ -12,8 +12,8 @@ static const char *const op_names[OP_COUNT] = {
     [OP_JOBS_WAITING] = "jobs_waiting",
     [OP_JOB_RELAUNCHED] = "job_relaunched",
     [OP_RESERVE] = "reserve",
-    [OP_ROOM] = "room",
-    [OP_FREED] = "freed",
+    [OP_CAPACITY] = "capacity",
+    [OP_RELEASE_SEQ] = "release_seq",
     [OP_BALANCES] = "balances",
     [OP_SCOPES] = "scopes",
     [OP_VM_ADVANCE] = "vm_advance",
@@ -24,7 +24,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_TIMELINE] = "timeline",
     [OP_RATE] = "rate",
     [OP_LEASE] = "lease",
-    [OP_MARK] = "mark",
+    [OP_COUNTER] = "counter",
     [OP_CELL] = "cell",
     [OP_COUNTS] = "counts",
     [OP_TIDY] = "tidy",
@@ -32,7 +32,7 @@ static const char *const op_names[OP_COUNT] = {
 };
 static const int64_t bounds_ms[] = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000};
 
-/* Written once under `once`, only read after. */
+/* Written once under `once`, then only read. */
 static struct metric *latency[OP_COUNT];
 static struct metric *errors[OP_COUNT];
 static struct metric *outcomes[LEDGER_RATE + 1];

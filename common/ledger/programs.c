@@ -10,9 +10,9 @@
 #define KIND "program"
 #define FORMAT_KIND "format"
 #define FORMAT_NAME "record"
-#define TRIES_MAX 8 /* of a compare-and-set that others come before */
+#define TRIES_MAX 8 /* of a compare-and-set, against conflicts */
 
-/* Puts the value (NULL: removes the cell), whatever it was. */
+/* Sets the value (NULL: removes the cell) unconditionally. */
 static int overwrite(struct ledger *l, const char *id, const char *value, struct err *e)
 {
     for (int i = 0; i < TRIES_MAX; i++) {
@@ -43,7 +43,7 @@ int ledger_program_leave(struct ledger *l, const char *id, struct err *e)
     return overwrite(l, id, NULL, e);
 }
 
-/* False if that is no report. A newer version may have added to its end. */
+/* False if it is malformed. A newer version may have appended fields. */
 static bool read_report(const struct ledger_cell *cell, struct ledger_program *out)
 {
     struct slice word;
@@ -60,8 +60,8 @@ static bool read_report(const struct ledger_cell *cell, struct ledger_program *o
            slice_to_cstr(slice_of(cell->name), out->id, sizeof out->id);
 }
 
-/* A clock that is ahead makes no report last for ever. */
-static bool is_void(const struct ledger_program *p)
+/* A report too far in the future expires too: its writer's clock was ahead. */
+static bool is_expired(const struct ledger_program *p)
 {
     int64_t age_ms = clock_wall_ms() - p->at_ms;
     return age_ms > LEDGER_REPORT_VALID_MS || age_ms < -LEDGER_REPORT_VALID_MS;
@@ -78,7 +78,7 @@ int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n
     struct ledger_program *list = calloc(count + 1, sizeof *list);
     ASSERT(list != NULL);
     for (size_t i = 0; i < count; i++) {
-        if (read_report(&cells[i], &list[kept]) && !is_void(&list[kept])) {
+        if (read_report(&cells[i], &list[kept]) && !is_expired(&list[kept])) {
             kept++;
         }
     }
@@ -88,11 +88,11 @@ int ledger_program_list(struct ledger *l, struct ledger_program **out, size_t *n
     return 0;
 }
 
-/* By compare-and-set: one that was renewed meanwhile stays. */
-static int remove_if_void(struct ledger *l, const struct ledger_cell *cell, struct err *e)
+/* By compare-and-set, so that a report renewed meanwhile stays. */
+static int remove_if_expired(struct ledger *l, const struct ledger_cell *cell, struct err *e)
 {
     struct ledger_program p;
-    if (read_report(cell, &p) && !is_void(&p)) {
+    if (read_report(cell, &p) && !is_expired(&p)) {
         return 0;
     }
     if (ledger_cell_put(l, KIND, cell->name, NULL, cell->version, NULL, e) != 0) {
@@ -110,7 +110,7 @@ int ledger_program_tidy(struct ledger *l, struct err *e)
     }
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++) {
-        rc = remove_if_void(l, &cells[i], e);
+        rc = remove_if_expired(l, &cells[i], e);
     }
     free(cells);
     return rc;
@@ -124,7 +124,7 @@ static int load_format(struct ledger *l, struct ledger_cell *cell, int64_t *out,
         return -1;
     }
     if (cell->version != 0 && (!slice_to_int64(slice_of(cell->value), &format) || format < 1)) {
-        return err_set(e, ERR_PERMANENT, 0, "the ledger's record format \"%.40s\" is no number",
+        return err_set(e, ERR_PERMANENT, 0, "the ledger's record format \"%.40s\" is not a number",
                        cell->value);
     }
     *out = format;

@@ -5,12 +5,10 @@
 #include <string.h>
 
 #define BIT(s) (1U << (unsigned)(s))
-#define CLOCK_STEP_MS                                                                              \
-    60000         /* going back further is a clock that was set, not skew between hosts            \
-                   */
-#define FULL 1e15 /* more than any burst: a new bucket's burst is the taker's to say */
+#define CLOCK_STEP_MS 60000 /* a larger step back means that a clock was set, not host skew */
+#define FULL 1e15           /* above any burst: the first refill cuts it to the caller's burst */
 #define FAR_MS 1e15
-#define TOKEN_DUST 1e-6 /* rounding of refilled fractions never costs a waiter another wait */
+#define TOKEN_DUST 1e-6 /* so that rounding of refilled fractions causes no further wait */
 
 /* --- states --- */
 static const unsigned job_edges[] = {
@@ -40,7 +38,7 @@ bool ledger_vm_edge(enum ledger_vm_state from, enum ledger_vm_state to)
     return (vm_edges[from] & BIT(to)) != 0;
 }
 
-bool ledger_job_over(enum ledger_job_state s)
+bool ledger_job_has_ended(enum ledger_job_state s)
 {
     return s == JOB_DONE || s == JOB_CANCELLED;
 }
@@ -82,12 +80,12 @@ const char *ledger_outcome_name(enum ledger_outcome o)
     return names[o];
 }
 
-static void copy(char *to, size_t size, const char *from)
+static void copy_text(char *to, size_t size, const char *from)
 {
     (void)snprintf(to, size, "%s", from);
 }
 
-/* The one setter of a job's state. `at_ms` is when it happened as far as we know. */
+/* The only setter of a job's state. at_ms: when it happened, as far as known. */
 static void job_set_state(struct ledger_job *job, enum ledger_job_state to, int64_t at_ms)
 {
     job->state = to;
@@ -107,7 +105,7 @@ static void job_set_state(struct ledger_job *job, enum ledger_job_state to, int6
     }
 }
 
-/* The one setter of a VM's state. */
+/* The only setter of a VM's state. */
 static void vm_set_state(struct ledger_vm *vm, enum ledger_vm_state to, int64_t now_ms)
 {
     ASSERT(ledger_vm_edge(vm->state, to));
@@ -121,51 +119,51 @@ static void vm_set_state(struct ledger_vm *vm, enum ledger_vm_state to, int64_t 
 }
 
 /* --- jobs --- */
-/* These three return whether they changed the field. */
-static bool keep_number(int64_t *field, int64_t value)
+/* The three functions below return whether they changed the field. */
+static bool set_number_if_unknown(int64_t *field, int64_t value)
 {
-    bool news = *field == 0 && value > 0;
-    *field = news ? value : *field;
-    return news;
+    bool changed = *field == 0 && value > 0;
+    *field = changed ? value : *field;
+    return changed;
 }
 
-static bool put_text(char *field, size_t size, const char *value)
+static bool set_text(char *field, size_t size, const char *value)
 {
-    bool news = strcmp(field, value) != 0;
-    if (news) {
-        copy(field, size, value);
+    bool changed = strcmp(field, value) != 0;
+    if (changed) {
+        copy_text(field, size, value);
     }
-    return news;
+    return changed;
 }
 
-static bool keep_text(char *field, size_t size, const char *value)
+static bool set_text_if_unknown(char *field, size_t size, const char *value)
 {
-    return field[0] == '\0' && put_text(field, size, value);
+    return field[0] == '\0' && set_text(field, size, value);
 }
 
-/* What the row does not know yet. Where a job that still needs a runner belongs is the newest
- * launch's to say: the configuration may have changed since. */
-static bool fill_in(struct ledger_job *job, const struct job *from, const char *scope,
-                    bool wants_runner)
+/* Fills in the facts that the row lacks. Class and scope of a job that still needs a runner are
+ * replaced, since the configuration may have changed. */
+static bool fill_unknown_facts(struct ledger_job *job, const struct job *from, const char *scope,
+                               bool wants_runner)
 {
     struct job *to = &job->facts;
-    bool news = to->id != from->id;
+    bool changed = to->id != from->id;
     to->id = from->id;
-    news |= keep_number(&to->run_id, from->run_id);
-    news |= keep_number(&to->run_attempt, from->run_attempt);
-    news |= keep_number(&to->installation_id, from->installation_id);
-    news |= keep_number(&to->created_ms, from->created_ms);
-    news |= keep_text(to->repository, sizeof to->repository, from->repository);
-    news |= keep_text(to->organization, sizeof to->organization, from->organization);
-    news |= keep_text(to->name, sizeof to->name, from->name);
-    news |= keep_text(to->labels, sizeof to->labels, from->labels);
+    changed |= set_number_if_unknown(&to->run_id, from->run_id);
+    changed |= set_number_if_unknown(&to->run_attempt, from->run_attempt);
+    changed |= set_number_if_unknown(&to->installation_id, from->installation_id);
+    changed |= set_number_if_unknown(&to->created_ms, from->created_ms);
+    changed |= set_text_if_unknown(to->repository, sizeof to->repository, from->repository);
+    changed |= set_text_if_unknown(to->organization, sizeof to->organization, from->organization);
+    changed |= set_text_if_unknown(to->name, sizeof to->name, from->name);
+    changed |= set_text_if_unknown(to->labels, sizeof to->labels, from->labels);
     if (wants_runner && job->state <= JOB_WAITING) {
-        news |= put_text(to->class_name, sizeof to->class_name, from->class_name);
-        news |= put_text(job->scope, sizeof job->scope, scope);
+        changed |= set_text(to->class_name, sizeof to->class_name, from->class_name);
+        changed |= set_text(job->scope, sizeof job->scope, scope);
     }
-    news |= keep_text(to->class_name, sizeof to->class_name, from->class_name);
-    news |= keep_text(job->scope, sizeof job->scope, scope);
-    return news;
+    changed |= set_text_if_unknown(to->class_name, sizeof to->class_name, from->class_name);
+    changed |= set_text_if_unknown(job->scope, sizeof job->scope, scope);
+    return changed;
 }
 
 static bool move_job(struct ledger_job *job, bool known, enum ledger_job_state to, int64_t at_ms,
@@ -179,18 +177,19 @@ static bool move_job(struct ledger_job *job, bool known, enum ledger_job_state t
     return true;
 }
 
-/* A delivery tells when it reached us, which may be long before it is read. */
-static int64_t time_of(int64_t received_ms, int64_t now_ms)
+/* When the delivery was received, which may be long before it is processed. */
+static int64_t event_time(int64_t received_ms, int64_t now_ms)
 {
     return received_ms > 0 && received_ms < now_ms ? received_ms : now_ms;
 }
 
-static enum ledger_job_state told_state(const struct ledger_job *job, const struct job_event *ev)
+static enum ledger_job_state state_after_event(const struct ledger_job *job,
+                                               const struct job_event *ev)
 {
     switch (ev->action) {
     case JOB_ACTION_QUEUED:
     case JOB_ACTION_WAITING:
-        /* A job of no class has no runner to wait for. */
+        /* No runner will be launched for a job without a class. */
         return job_event_wants_runner(ev) && ev->job.class_name[0] != '\0' ? JOB_WAITING : JOB_SEEN;
     case JOB_ACTION_IN_PROGRESS:
         return JOB_RUNNING;
@@ -202,21 +201,23 @@ static enum ledger_job_state told_state(const struct ledger_job *job, const stru
     return had_runner ? JOB_DONE : JOB_CANCELLED;
 }
 
-struct ledger_change ledger_rule_note_job(struct ledger_job *job, bool known,
-                                          const struct job_event *ev, const char *scope,
-                                          int64_t now_ms)
+struct ledger_change ledger_rule_apply_to_job(struct ledger_job *job, bool known,
+                                              const struct job_event *ev, const char *scope,
+                                              int64_t now_ms)
 {
-    enum ledger_job_state to = told_state(job, ev);
-    bool news = fill_in(job, &ev->job, scope, to == JOB_WAITING);
-    bool moved = move_job(job, known, to, time_of(ev->received_ms, now_ms), now_ms);
+    enum ledger_job_state to = state_after_event(job, ev);
+    bool changed = fill_unknown_facts(job, &ev->job, scope, to == JOB_WAITING);
+    bool moved = move_job(job, known, to, event_time(ev->received_ms, now_ms), now_ms);
     if (moved && ev->job.runner_name[0] != '\0') {
-        copy(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
+        copy_text(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
     }
-    news |= keep_text(job->facts.runner_name, sizeof job->facts.runner_name, ev->job.runner_name);
+    changed |= set_text_if_unknown(job->facts.runner_name, sizeof job->facts.runner_name,
+                                   ev->job.runner_name);
     if (ev->action == JOB_ACTION_COMPLETED) {
-        news |= keep_text(job->facts.conclusion, sizeof job->facts.conclusion, ev->job.conclusion);
+        changed |= set_text_if_unknown(job->facts.conclusion, sizeof job->facts.conclusion,
+                                       ev->job.conclusion);
     }
-    return (struct ledger_change){.row = news || moved, .state = moved};
+    return (struct ledger_change){.row = changed || moved, .state = moved};
 }
 
 struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
@@ -226,12 +227,12 @@ struct ledger_change ledger_rule_wait(struct ledger_job *job, bool known,
     if (r->job.id == 0) {
         return (struct ledger_change){false, false};
     }
-    bool news = fill_in(job, &r->job, scope, true);
-    bool moved = move_job(job, known, JOB_WAITING, time_of(r->requested_ms, now_ms), now_ms);
-    return (struct ledger_change){.row = news || moved, .state = moved};
+    bool changed = fill_unknown_facts(job, &r->job, scope, true);
+    bool moved = move_job(job, known, JOB_WAITING, event_time(r->requested_ms, now_ms), now_ms);
+    return (struct ledger_change){.row = changed || moved, .state = moved};
 }
 
-bool ledger_rule_settle(struct ledger_job *job, enum ledger_job_state to, int64_t now_ms)
+bool ledger_rule_reconcile_job(struct ledger_job *job, enum ledger_job_state to, int64_t now_ms)
 {
     if (to == JOB_CANCELLED && (job->state == JOB_RUNNING || job->facts.runner_name[0] != '\0')) {
         to = JOB_DONE;
@@ -259,16 +260,17 @@ static struct ledger_change end_after_job(struct ledger_vm *vm, const struct led
     return (struct ledger_change){.row = true, .state = true};
 }
 
-struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledger_job *job,
-                                         bool job_moved, const struct job_event *ev, int64_t now_ms)
+struct ledger_change ledger_rule_apply_to_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                             bool job_moved, const struct job_event *ev,
+                                             int64_t now_ms)
 {
-    struct ledger_change change = {.row = keep_number(&vm->runner_id, ev->runner_id)};
+    struct ledger_change change = {.row = set_number_if_unknown(&vm->runner_id, ev->runner_id)};
     if (vm->state == VM_ENDING || vm->state == VM_GONE) {
-        change.row |= keep_number(&vm->job_id, job->facts.id);
+        change.row |= set_number_if_unknown(&vm->job_id, job->facts.id);
         return change;
     }
     bool other_job = vm->job_id != 0 && vm->job_id != job->facts.id;
-    if (ledger_job_over(job->state)) {
+    if (ledger_job_has_ended(job->state)) {
         return other_job ? change : end_after_job(vm, job, now_ms);
     }
     if (ev->action != JOB_ACTION_IN_PROGRESS) {
@@ -278,7 +280,7 @@ struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledg
     if (change.state) {
         vm_set_state(vm, VM_BUSY, now_ms);
     }
-    /* A runner that GitHub took back from one job may be given another. */
+    /* GitHub may take a runner from one job and assign another job to it. */
     if (change.state || vm->job_id == 0 || (other_job && job_moved)) {
         vm->job_id = job->facts.id;
         change.row = true;
@@ -286,32 +288,33 @@ struct ledger_change ledger_rule_note_vm(struct ledger_vm *vm, const struct ledg
     return change;
 }
 
-struct ledger_change ledger_rule_settle_vm(struct ledger_vm *vm, const struct ledger_job *job,
-                                           int64_t now_ms)
+struct ledger_change ledger_rule_reconcile_vm(struct ledger_vm *vm, const struct ledger_job *job,
+                                              int64_t now_ms)
 {
-    if (vm->state != VM_BUSY || vm->job_id != job->facts.id || !ledger_job_over(job->state)) {
+    if (vm->state != VM_BUSY || vm->job_id != job->facts.id || !ledger_job_has_ended(job->state)) {
         return (struct ledger_change){false, false};
     }
     return end_after_job(vm, job, now_ms);
 }
 
-static int refuse(const struct ledger_vm *vm, const struct ledger_advance *a, struct err *e)
+static int advance_conflict(const struct ledger_vm *vm, const struct ledger_advance *a,
+                            struct err *e)
 {
     return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and cannot become %s", vm->name,
                    ledger_vm_state_name(vm->state), ledger_vm_state_name(a->to));
 }
 
-/* What the provider answered, whether or not the state moves with it. */
+/* Records the provider's result, whether or not the state moves. */
 static int record_launch(struct ledger_vm *vm, const struct ledger_advance *a, int64_t now_ms,
                          struct ledger_change *out, struct err *e)
 {
     const char *vm_id = a->vm_id != NULL ? a->vm_id : "";
     if (vm_id[0] != '\0' && vm->vm_id[0] != '\0' && strcmp(vm->vm_id, vm_id) != 0) {
-        return err_set(e, ERR_CONFLICT, 0, "VM %s is known as %s already, not as %s", vm->name,
+        return err_set(e, ERR_CONFLICT, 0, "VM %s already has the id %s, not %s", vm->name,
                        vm->vm_id, vm_id);
     }
     if (vm_id[0] != '\0' && vm->vm_id[0] == '\0') {
-        copy(vm->vm_id, sizeof vm->vm_id, vm_id);
+        copy_text(vm->vm_id, sizeof vm->vm_id, vm_id);
         out->row = true;
     }
     if (a->deadline_ms > 0 && vm->deadline_ms == 0) {
@@ -331,11 +334,11 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
     bool raced = vm->state == VM_BUSY || vm->state == VM_ENDING;
     bool there = vm->state == a->to;
     if (!there && !ledger_vm_edge(vm->state, a->to) && !(a->to == VM_LAUNCHED && raced)) {
-        return refuse(vm, a, e);
+        return advance_conflict(vm, a, e);
     }
     if (!there && a->seen != NULL && !ledger_vm_is_still(vm, a->seen)) {
-        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and no longer as it was seen", vm->name,
-                       ledger_vm_state_name(vm->state));
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and has changed since it was read",
+                       vm->name, ledger_vm_state_name(vm->state));
     }
     if (a->to == VM_LAUNCHED && record_launch(vm, a, now_ms, out, e) != 0) {
         return -1;
@@ -347,7 +350,7 @@ int ledger_rule_advance(struct ledger_vm *vm, const struct ledger_advance *a, in
         vm->runner_id = a->runner_id;
     }
     if (a->reason != NULL && (a->to == VM_ENDING || a->to == VM_GONE)) {
-        copy(vm->end_reason, sizeof vm->end_reason, a->reason);
+        copy_text(vm->end_reason, sizeof vm->end_reason, a->reason);
     }
     vm_set_state(vm, a->to, now_ms);
     *out = (struct ledger_change){.row = true, .state = true};
@@ -359,8 +362,8 @@ int ledger_rule_heartbeat(struct ledger_vm *vm, int64_t now_ms, struct ledger_ch
 {
     *out = (struct ledger_change){false, false};
     if (vm->state == VM_ENDING || vm->state == VM_GONE) {
-        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s: its launch is no longer the caller's",
-                       vm->name, ledger_vm_state_name(vm->state));
+        return err_set(e, ERR_CONFLICT, 0, "VM %s is %s: its launch must stop", vm->name,
+                       ledger_vm_state_name(vm->state));
     }
     if (vm->state == VM_RESERVED || vm->state == VM_REGISTERED) {
         vm->heartbeat_ms = now_ms;
@@ -398,13 +401,13 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
         .reserved_ms = now_ms,
         .heartbeat_ms = now_ms,
     };
-    copy(vm->name, sizeof vm->name, name);
-    copy(vm->client_token, sizeof vm->client_token, client_token);
-    copy(vm->provider, sizeof vm->provider, r->provider);
-    copy(vm->class_name, sizeof vm->class_name, r->request->class_name);
-    copy(vm->scope, sizeof vm->scope, r->scope);
-    copy(vm->repository, sizeof vm->repository, r->request->job.repository);
-    copy(vm->host, sizeof vm->host, r->host);
+    copy_text(vm->name, sizeof vm->name, name);
+    copy_text(vm->client_token, sizeof vm->client_token, client_token);
+    copy_text(vm->provider, sizeof vm->provider, r->provider);
+    copy_text(vm->class_name, sizeof vm->class_name, r->request->class_name);
+    copy_text(vm->scope, sizeof vm->scope, r->scope);
+    copy_text(vm->repository, sizeof vm->repository, r->request->job.repository);
+    copy_text(vm->host, sizeof vm->host, r->host);
 }
 
 /* --- rate buckets --- */
@@ -472,7 +475,7 @@ bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t
         return false;
     }
     if (!ours) {
-        copy(row->holder, sizeof row->holder, holder);
+        copy_text(row->holder, sizeof row->holder, holder);
         row->fence++;
     }
     row->until_ms = now_ms + ttl_ms;

@@ -3,22 +3,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static int need_job(struct ledger_txn *t, int64_t id, struct ledger_job *out, struct err *e)
+static int load_existing_job(struct ledger_txn *t, int64_t id, struct ledger_job *out,
+                             struct err *e)
 {
     bool known;
     if (t->ops->job(t, id, "", out, &known, e) != 0) {
         return -1;
     }
-    return known ? 0 : err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no job %lld", (long long)id);
+    return known ? 0 : err_set(e, ERR_NOT_FOUND, 0, "job %lld is not in the ledger", (long long)id);
 }
 
-static int need_vm(struct ledger_txn *t, const char *name, struct ledger_vm *out, struct err *e)
+static int load_existing_vm(struct ledger_txn *t, const char *name, struct ledger_vm *out,
+                            struct err *e)
 {
     bool known;
     if (t->ops->vm(t, name, out, &known, e) != 0) {
         return -1;
     }
-    return known ? 0 : err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no VM %s", name);
+    return known ? 0 : err_set(e, ERR_NOT_FOUND, 0, "VM %s is not in the ledger", name);
 }
 
 /* --- a delivery --- */
@@ -28,7 +30,7 @@ struct apply {
     struct ledger_effect effect;
 };
 
-/* What the delivery does to the VM whose runner it is about, if this deployment owns it. */
+/* Applies the delivery to the VM of its runner, if that VM is in the ledger. */
 static int apply_to_vm(struct ledger_txn *t, struct apply *a, const struct ledger_job *job,
                        struct ledger_vm *before, struct ledger_change *change, struct err *e)
 {
@@ -46,7 +48,7 @@ static int apply_to_vm(struct ledger_txn *t, struct apply *a, const struct ledge
         return 0;
     }
     effect->vm = *before;
-    *change = ledger_rule_note_vm(&effect->vm, job, effect->changed, a->ev, t->now_ms);
+    *change = ledger_rule_apply_to_vm(&effect->vm, job, effect->changed, a->ev, t->now_ms);
     effect->vm_changed = change->state;
     return 0;
 }
@@ -64,21 +66,21 @@ static int apply_event(struct ledger_txn *t, void *arg, struct err *e)
         return -1;
     }
     struct ledger_job job = before;
-    struct ledger_change change = ledger_rule_note_job(&job, known, a->ev, a->scope, t->now_ms);
+    struct ledger_change change = ledger_rule_apply_to_job(&job, known, a->ev, a->scope, t->now_ms);
     a->effect = (struct ledger_effect){
         .known_before = known, .before = before.state, .changed = change.state, .after = job.state};
     if (apply_to_vm(t, a, &job, &vm_before, &vm_change, e) != 0) {
         return -1;
     }
     if (change.state) {
-        ledger_word_noted(&line, &job, a->ev->delivery, a->effect.vm.name[0] != '\0');
+        ledger_line_job(&line, &job, a->ev->delivery, a->effect.vm.name[0] != '\0');
     }
     if (change.row &&
         t->ops->write_job(t, known ? &before : NULL, &job, change.state, &line, e) != 0) {
         return -1;
     }
     if (vm_change.state) {
-        ledger_word_vm(&vm_line, &a->effect.vm, NULL);
+        ledger_line_vm(&vm_line, &a->effect.vm, NULL);
     }
     return vm_change.row ? t->ops->write_vm(t, &vm_before, &a->effect.vm, &vm_line, e) : 0;
 }
@@ -95,14 +97,14 @@ int ledger_step_apply_event(const struct ledger_txn_ops *ops, void *state,
     return 0;
 }
 
-/* --- what GitHub's API says --- */
+/* --- the status that GitHub's API reports --- */
 struct reconcile {
     int64_t id;
     enum ledger_job_state to;
     const char *why;
 };
 
-/* The VM that was busy with a job now over. */
+/* Ends the VM that was busy with a job that has ended. */
 static int reconcile_vm(struct ledger_txn *t, const struct ledger_job *job, struct err *e)
 {
     struct ledger_vm before;
@@ -115,10 +117,10 @@ static int reconcile_vm(struct ledger_txn *t, const struct ledger_job *job, stru
         return -1;
     }
     struct ledger_vm vm = before;
-    if (!known || !ledger_rule_settle_vm(&vm, job, t->now_ms).state) {
+    if (!known || !ledger_rule_reconcile_vm(&vm, job, t->now_ms).state) {
         return 0;
     }
-    ledger_word_vm(&line, &vm, NULL);
+    ledger_line_vm(&line, &vm, NULL);
     return t->ops->write_vm(t, &before, &vm, &line, e);
 }
 
@@ -127,14 +129,14 @@ static int reconcile_job(struct ledger_txn *t, void *arg, struct err *e)
     const struct reconcile *r = arg;
     struct ledger_job before;
     struct ledger_line line;
-    if (need_job(t, r->id, &before, e) != 0) {
+    if (load_existing_job(t, r->id, &before, e) != 0) {
         return -1;
     }
     struct ledger_job job = before;
-    if (!ledger_rule_settle(&job, r->to, t->now_ms)) {
+    if (!ledger_rule_reconcile_job(&job, r->to, t->now_ms)) {
         return 0;
     }
-    ledger_word_settled(&line, &job, r->why);
+    ledger_line_reconciled(&line, &job, r->why);
     if (t->ops->write_job(t, &before, &job, true, &line, e) != 0) {
         return -1;
     }
@@ -149,25 +151,25 @@ int ledger_step_reconcile_job(const struct ledger_txn_ops *ops, void *state, int
 }
 
 /* --- relaunched --- */
-static int relaunched(struct ledger_txn *t, void *arg, struct err *e)
+static int record_relaunch(struct ledger_txn *t, void *arg, struct err *e)
 {
     const int64_t *id = arg;
     struct ledger_job before;
     struct ledger_line line;
-    if (need_job(t, *id, &before, e) != 0) {
+    if (load_existing_job(t, *id, &before, e) != 0) {
         return -1;
     }
     struct ledger_job job = before;
     job.relaunched_ms = t->now_ms;
     job.relaunches++;
-    ledger_word_relaunched(&line, &job);
+    ledger_line_relaunched(&line, &job);
     return t->ops->write_job(t, &before, &job, true, &line, e);
 }
 
 int ledger_step_relaunched(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
                            struct err *e)
 {
-    return ops->run(state, relaunched, &job_id, e);
+    return ops->run(state, record_relaunch, &job_id, e);
 }
 
 /* --- advance --- */
@@ -176,13 +178,13 @@ struct advance {
     bool changed;
 };
 
-static int advance(struct ledger_txn *t, void *arg, struct err *e)
+static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
 {
     struct advance *a = arg;
     struct ledger_vm before;
     struct ledger_change change;
     struct ledger_line line;
-    if (need_vm(t, a->to->vm, &before, e) != 0) {
+    if (load_existing_vm(t, a->to->vm, &before, e) != 0) {
         return -1;
     }
     struct ledger_vm vm = before;
@@ -194,9 +196,9 @@ static int advance(struct ledger_txn *t, void *arg, struct err *e)
         return 0;
     }
     if (change.state) {
-        ledger_word_vm(&line, &vm, a->to->reason);
+        ledger_line_vm(&line, &vm, a->to->reason);
     } else {
-        ledger_word_late_launch(&line, &vm);
+        ledger_line_late_launch(&line, &vm);
     }
     return t->ops->write_vm(t, &before, &vm, &line, e);
 }
@@ -205,21 +207,21 @@ int ledger_step_advance(const struct ledger_txn_ops *ops, void *state,
                         const struct ledger_advance *to, bool *changed, struct err *e)
 {
     struct advance a = {.to = to};
-    if (ops->run(state, advance, &a, e) != 0) {
+    if (ops->run(state, advance_vm, &a, e) != 0) {
         return -1;
     }
     *changed = a.changed;
     return 0;
 }
 
-/* --- a launch goes on --- */
-static int heartbeat(struct ledger_txn *t, void *arg, struct err *e)
+/* --- the heartbeat of a launch --- */
+static int record_heartbeat(struct ledger_txn *t, void *arg, struct err *e)
 {
     const char *name = arg;
     struct ledger_vm before;
     struct ledger_change change;
     struct ledger_line none = {.what = NULL};
-    if (need_vm(t, name, &before, e) != 0) {
+    if (load_existing_vm(t, name, &before, e) != 0) {
         return -1;
     }
     struct ledger_vm vm = before;
@@ -234,7 +236,7 @@ int ledger_step_heartbeat(const struct ledger_txn_ops *ops, void *state, const c
 {
     char name[sizeof((struct ledger_vm *)NULL)->name];
     return slice_to_cstr(slice_of(vm), name, sizeof name)
-               ? ops->run(state, heartbeat, name, e)
+               ? ops->run(state, record_heartbeat, name, e)
                : err_set(e, ERR_PERMANENT, 0, "ledger: a VM's name is too long");
 }
 
@@ -245,18 +247,19 @@ struct log_event {
     struct ledger_line line;
 };
 
-/* A line lives as long as the row it is about, so there has to be one. */
-static int log_event(struct ledger_txn *t, void *arg, struct err *e)
+/* A line is deleted with its row, so the row must exist. */
+static int add_line(struct ledger_txn *t, void *arg, struct err *e)
 {
     const struct log_event *a = arg;
     struct ledger_job job;
     struct ledger_vm vm;
     if (a->job_id != 0) {
-        return need_job(t, a->job_id, &job, e) != 0
+        return load_existing_job(t, a->job_id, &job, e) != 0
                    ? -1
                    : t->ops->write_job(t, &job, &job, false, &a->line, e);
     }
-    return need_vm(t, a->vm, &vm, e) != 0 ? -1 : t->ops->write_vm(t, &vm, &vm, &a->line, e);
+    return load_existing_vm(t, a->vm, &vm, e) != 0 ? -1
+                                                   : t->ops->write_vm(t, &vm, &vm, &a->line, e);
 }
 
 int ledger_step_log_event(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
@@ -265,5 +268,5 @@ int ledger_step_log_event(const struct ledger_txn_ops *ops, void *state, int64_t
     struct log_event a = {.job_id = job_id, .vm = vm, .line = {.what = what}};
     a.line.vm = job_id != 0 ? vm : "";
     (void)snprintf(a.line.detail, sizeof a.line.detail, "%s", detail);
-    return ops->run(state, log_event, &a, e);
+    return ops->run(state, add_line, &a, e);
 }

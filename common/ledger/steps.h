@@ -1,7 +1,7 @@
 /*
  * The ledger's steps on one job and one VM, written once for all stores (txn.h).
  *
- * For ledger.c alone, which has checked the arguments; what each step means stands in ledger.h.
+ * For ledger.c alone, which has checked the arguments. The contracts are in ledger.h.
  */
 #ifndef MAYFLY_LEDGER_STEPS_H
 #define MAYFLY_LEDGER_STEPS_H

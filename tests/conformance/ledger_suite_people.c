@@ -49,12 +49,12 @@ static void timeline_tells_the_whole_way_of_a_job(void **state)
     assert_string_equal(t.items[2].vm, vm.name);
     must_read(&t.items[3], "launched", "vm id vm-1");
     assert_int_equal(t.items[3].at_ms, START_MS + 10);
-    (void)snprintf(detail, sizeof detail, "on runner %s, a VM of ours", vm.name);
+    (void)snprintf(detail, sizeof detail, "on runner %s, a VM of this deployment", vm.name);
     must_read(&t.items[4], "running", detail);
     assert_int_equal(t.items[4].at_ms, START_MS + 20);
     must_read(&t.items[5], "busy", "runs job 1");
-    (void)snprintf(detail, sizeof detail, "conclusion success, ran on runner %s, a VM of ours",
-                   vm.name);
+    (void)snprintf(detail, sizeof detail,
+                   "conclusion success, ran on runner %s, a VM of this deployment", vm.name);
     must_read(&t.items[6], "done", detail);
     must_read(&t.items[7], "ending", "job completed: success");
     must_read(&t.items[8], "gone", "its slot is free");

@@ -164,11 +164,12 @@ static void message_again_is_satisfied(void **state)
     struct ledger_fixture *f = *state;
     (void)must_get_vm(f->l, 1);
     must_come_out(f->l, queued(1), wide_caps(), LEDGER_SATISFIED);
-    assert_int_equal(lines_of(f->l, 1, "satisfied", "1 VM is on its way for 1 waiting job"), 1);
+    assert_int_equal(
+        lines_of(f->l, 1, "satisfied", "demand 1, supply 1: enough VMs are starting or idle"), 1);
     (void)must_get_vm(f->l, 2);
     must_come_out(f->l, queued(1), wide_caps(), LEDGER_SATISFIED);
-    assert_int_equal(lines_of(f->l, 1, "satisfied", "2 VMs are on their way for 2 waiting jobs"),
-                     1);
+    assert_int_equal(
+        lines_of(f->l, 1, "satisfied", "demand 2, supply 2: enough VMs are starting or idle"), 1);
 }
 
 static void supply_left_by_a_cancelled_job_satisfies_the_next(void **state)
@@ -296,8 +297,7 @@ static void waiting_is_told_once_for_each_cause(void **state)
     }
     assert_int_equal(lines_of(f->l, 2, "waits", ""), 2);
     assert_int_equal(
-        lines_of(f->l, 2, "waits", "class small is full: 1 of 1 VMs (limit classes.small.max_vms)"),
-        1);
+        lines_of(f->l, 2, "waits", "class small is full: 1 of 1 VMs (classes.small.max_vms)"), 1);
     assert_int_equal(must_get(f->l, 2).state, JOB_WAITING);
 }
 

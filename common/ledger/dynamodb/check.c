@@ -17,7 +17,7 @@
 
 struct look {
     struct ledger_dynamo *l;
-    ledger_say_fn *say;
+    ledger_report_fn *say;
     void *arg;
 };
 
@@ -45,7 +45,7 @@ static void look_at_index(const struct look *k, const json_t *table)
     const json_t *index = ledger_dynamo_find_index(table);
     const char *projection = text_of(json_object_get(index, "Projection"), "ProjectionType");
     if (projection[0] != '\0' && strcmp(projection, "KEYS_ONLY") != 0) {
-        say(k, LEDGER_DOUBTFUL, "DescribeTable",
+        say(k, LEDGER_CHECK_WARNING, "DescribeTable",
             "the index " LEDGER_DYNAMO_INDEX " projects %s, and only keys are read of it: each "
             "write is paid for once more; make it anew with KEYS_ONLY (deploy/docs/dynamodb.md)",
             projection);
@@ -66,7 +66,7 @@ static void look_at_throughput(const struct look *k, const json_t *table)
     }
     units = units < UNITS_MOST ? units : UNITS_MOST;
     if (units > 0) {
-        say(k, LEDGER_DOUBTFUL, "DescribeTable",
+        say(k, LEDGER_CHECK_WARNING, "DescribeTable",
             "%s %" PRId64 " write units a second: about %" PRId64
             " jobs an hour, and what is above that waits; "
             "PAY_PER_REQUEST without a limit has none",
@@ -79,12 +79,12 @@ static void look_at_table(const struct look *k)
     struct err e = {0};
     json_t *answer = NULL;
     if (ledger_dynamo_describe(k->l, &answer, NULL, &e) != 0) {
-        say(k, LEDGER_WRONG, "DescribeTable", "%s", e.message);
+        say(k, LEDGER_CHECK_ERROR, "DescribeTable", "%s", e.message);
         return;
     }
     const json_t *table = json_object_get(answer, "Table");
     const json_t *replicas = json_object_get(table, "Replicas");
-    say(k, LEDGER_FINE, "DescribeTable",
+    say(k, LEDGER_CHECK_OK, "DescribeTable",
         "%s: key pk (hash) and sk (range), index " LEDGER_DYNAMO_INDEX
         " of ix and age, %s, deletion protection %s",
         text_of(table, "TableArn"), text_of(table, "TableStatus"),
@@ -92,7 +92,7 @@ static void look_at_table(const struct look *k)
     look_at_index(k, table);
     look_at_throughput(k, table);
     if (json_array_size(replicas) > 0) {
-        say(k, LEDGER_WRONG, "DescribeTable",
+        say(k, LEDGER_CHECK_ERROR, "DescribeTable",
             "it is a global table with %zu replicas: two regions would each give away the last "
             "slot; use a table of one region",
             json_array_size(replicas));
@@ -108,17 +108,17 @@ static void judge_time_to_live(const struct look *k, const json_t *ttl)
     const char *attribute = text_of(ttl, "AttributeName");
     bool on = strcmp(status, "ENABLED") == 0 || strcmp(status, "ENABLING") == 0;
     if (!on) {
-        say(k, LEDGER_DOUBTFUL, asked,
+        say(k, LEDGER_CHECK_WARNING, asked,
             "time to live is %s: rows that no reaper tidies stay for ever; enable it on the "
             "attribute " TTL_ATTRIBUTE " (deploy/docs/dynamodb.md)",
             status[0] != '\0' ? status : "not told");
     } else if (strcmp(attribute, TTL_ATTRIBUTE) != 0) {
-        say(k, LEDGER_WRONG, asked,
+        say(k, LEDGER_CHECK_ERROR, asked,
             "time to live is %s on the attribute %s, by which rows in use may vanish: disable it, "
             "and enable it on " TTL_ATTRIBUTE,
             status, attribute);
     } else {
-        say(k, LEDGER_FINE, asked, "%s on the attribute %s", status, attribute);
+        say(k, LEDGER_CHECK_OK, asked, "%s on the attribute %s", status, attribute);
     }
 }
 
@@ -133,7 +133,7 @@ static void look_at_time_to_live(const struct look *k)
                            NULL, &e) == 0) {
         judge_time_to_live(k, json_object_get(answer, "TimeToLiveDescription"));
     } else {
-        say(k, LEDGER_DOUBTFUL, "DescribeTimeToLive", "%s", e.message);
+        say(k, LEDGER_CHECK_WARNING, "DescribeTimeToLive", "%s", e.message);
     }
     buf_fini(&body);
     json_decref(answer);
@@ -209,17 +209,17 @@ static void look_at_permissions(const struct look *k)
         if (try_call(k->l, calls[i], &e) == 0) {
             allowed++;
         } else {
-            say(k, LEDGER_WRONG, calls[i], "%s", e.message);
+            say(k, LEDGER_CHECK_ERROR, calls[i], "%s", e.message);
         }
     }
     if (allowed == COUNT_OF(calls)) {
-        say(k, LEDGER_FINE, "permissions",
+        say(k, LEDGER_CHECK_OK, "permissions",
             "BatchGetItem, Query (table and index), PutItem, UpdateItem and DeleteItem are "
             "allowed, and with them TransactWriteItems");
     }
 }
 
-void ledger_dynamo_check(void *state, ledger_say_fn *say_to, void *arg)
+void ledger_dynamo_check(void *state, ledger_report_fn *say_to, void *arg)
 {
     struct look k = {.l = state, .say = say_to, .arg = arg};
     look_at_table(&k);

@@ -111,7 +111,7 @@ static int ping_table(void *state, struct err *e)
 }
 
 /* A table tells nobody. */
-static void watch_table(void *state, ledger_heard_fn *heard, void *arg)
+static void watch_table(void *state, ledger_released_fn *heard, void *arg)
 {
     (void)state;
     (void)heard;
@@ -137,7 +137,7 @@ const struct ledger_ops ledger_ops_dynamo = {
     .release_seq = ledger_dynamo_freed,
     .watch_releases = watch_table,
     .watching = watching_table,
-    .now = ledger_now_here,
+    .now = ledger_now_local,
     .balances = ledger_dynamo_balances,
     .scopes = ledger_dynamo_scopes,
     .vm_get = ledger_dynamo_vm_get,

@@ -203,7 +203,7 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
 static bool tell_outcome(struct ledger_dynamo_txn *t, struct reserve *s)
 {
     struct ledger_line line;
-    bool changed = ledger_reserve_tells(s->r, &s->seen.usage, &s->out, &s->job.told, &line);
+    bool changed = ledger_reserve_line(s->r, &s->seen.usage, &s->out, &s->job.told, &line);
     if (s->r->request->job.id == 0) {
         (void)ledger_dynamo_tell_vm(t, &s->vm, &line);
         return false;
@@ -293,7 +293,7 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     struct ledger_job before = s->job.job;
     t->order = s->job.order;
     struct ledger_change change =
-        ledger_reserve_waits(r, &s->job.job, known, &s->job.told, t->now_ms, &line);
+        ledger_reserve_apply_wait(r, &s->job.job, known, &s->job.told, t->now_ms, &line);
     (void)ledger_dynamo_tell_job(t, &s->job, "", &line);
     bool write = change.row;
     bool waited = known && before.state == JOB_WAITING && strcmp(before.scope, r->scope) == 0 &&
@@ -304,7 +304,7 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE,
                                          .demand = not_below_zero(s->seen.usage.demand),
                                          .supply = not_below_zero(s->seen.usage.supply)};
-    if (ledger_reserve_decides(&s->job.job, &s->seen.usage)) {
+    if (ledger_reserve_is_needed(&s->job.job, &s->seen.usage)) {
         if (decide(t, s, got->items[AT_SLOTS], e) != 0) {
             return -1;
         }

@@ -61,7 +61,7 @@ static int remove_job(struct ledger_dynamo_txn *t, struct batch *b, json_t *item
         return -1;
     }
     const struct ledger_job *j = &row.job;
-    bool ended = ledger_job_over(j->state) && j->ended_ms < b->tidy->before_ms;
+    bool ended = ledger_job_has_ended(j->state) && j->ended_ms < b->tidy->before_ms;
     /* An approval that never came: a later delivery would make the row anew. */
     bool forgotten = j->state == JOB_SEEN && j->updated_ms < b->tidy->before_ms;
     if (!row.known || (!ended && !forgotten)) {

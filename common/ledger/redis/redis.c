@@ -253,7 +253,7 @@ static void *watch(void *arg)
     }
 }
 
-static void watch_freed(void *state, ledger_heard_fn *heard, void *arg)
+static void watch_freed(void *state, ledger_released_fn *heard, void *arg)
 {
     struct ledger_redis *l = state;
     struct err e;

@@ -66,7 +66,7 @@ static int note_waiting(struct ledger_redis_txn *t, struct reserve *s, struct er
     struct ledger_job before = s->job;
     int64_t told; /* kept by the script */
     struct ledger_change change =
-        ledger_reserve_waits(r, &s->job, known, &told, ledger_redis_now(t->l), &line);
+        ledger_reserve_apply_wait(r, &s->job, known, &told, ledger_redis_now(t->l), &line);
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
     if (change.state) {
         ledger_redis_write_untold(&t->writes, s->job.facts.id);

@@ -139,8 +139,9 @@ static void index_job(struct ledger_redis_writes *w, const struct ledger_job *j,
 {
     struct ledger_redis_name id = ledger_redis_id(j->facts.id);
     struct ledger_redis_name key =
-        ledger_redis_named("%s", ledger_job_over(j->state) ? "ended" : "seen");
-    struct ledger_redis_name at = decimal(ledger_job_over(j->state) ? j->ended_ms : j->updated_ms);
+        ledger_redis_named("%s", ledger_job_has_ended(j->state) ? "ended" : "seen");
+    struct ledger_redis_name at =
+        decimal(ledger_job_has_ended(j->state) ? j->ended_ms : j->updated_ms);
     tally_state(w, 'j', j->facts.class_name, j->state, by);
     if (j->state == JOB_WAITING) {
         struct ledger_redis_name pair = ledger_redis_pair(j->scope, j->facts.class_name);

@@ -85,7 +85,7 @@ static void read_outcome(struct slice text, struct ledger_entry *out)
     res.outcome = (enum ledger_outcome)outcome;
     res.wait_ms = a;
     (void)snprintf(res.vm.name, sizeof res.vm.name, "%s", out->vm);
-    ledger_word_reserved(&line, &r, &u, &res);
+    ledger_line_reserve(&line, &r, &u, &res);
     if (line.what != NULL) {
         (void)snprintf(out->what, sizeof out->what, "%s", line.what);
         (void)snprintf(out->detail, sizeof out->detail, "%s", line.detail);

@@ -116,7 +116,7 @@ static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
         return -1;
     }
     struct ledger_change change =
-        ledger_reserve_waits(r, &row->job, row->known, &row->told, clock_wall_ms(), &line);
+        ledger_reserve_apply_wait(r, &row->job, row->known, &row->told, clock_wall_ms(), &line);
     if (change.row && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
@@ -151,7 +151,7 @@ static int tell_outcome(struct sqlite_db *db, const struct reserve *a,
 {
     struct ledger_line line;
     int64_t job_id = a->r->request->job.id;
-    bool changed = ledger_reserve_tells(a->r, usage, &a->out, &row->told, &line);
+    bool changed = ledger_reserve_line(a->r, usage, &a->out, &row->told, &line);
     if (changed && job_id != 0 && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
@@ -172,7 +172,7 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     }
     a->out.demand = usage.demand;
     a->out.supply = usage.supply;
-    if (!ledger_reserve_decides(&row.job, &usage)) {
+    if (!ledger_reserve_is_needed(&row.job, &usage)) {
         return 0;
     }
     if (decide(db, r, &usage, &a->out, e) != 0) {

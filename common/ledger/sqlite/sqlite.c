@@ -154,7 +154,7 @@ static void close_file(void *state)
 }
 
 /* A file tells nobody. */
-static void watch_file(void *state, ledger_heard_fn *heard, void *arg)
+static void watch_file(void *state, ledger_released_fn *heard, void *arg)
 {
     (void)state;
     (void)heard;
@@ -185,7 +185,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .release_seq = ledger_sqlite_freed,
     .watch_releases = watch_file,
     .watching = watching_file,
-    .now = ledger_now_here,
+    .now = ledger_now_local,
     .balances = ledger_sqlite_balances,
     .scopes = ledger_sqlite_scopes,
     .vm_get = ledger_sqlite_vm_get,

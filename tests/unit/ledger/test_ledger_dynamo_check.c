@@ -7,13 +7,14 @@
 
 struct said {
     char text[SAID_MAX]; /* "level asked: answer", a line each */
-    int counts[LEDGER_WRONG + 1];
+    int counts[LEDGER_CHECK_ERROR + 1];
 };
 
 static void hear(void *arg, enum ledger_finding level, const char *asked, const char *answer)
 {
-    static const char *const words[] = {
-        [LEDGER_FINE] = "fine", [LEDGER_DOUBTFUL] = "doubtful", [LEDGER_WRONG] = "wrong"};
+    static const char *const words[] = {[LEDGER_CHECK_OK] = "fine",
+                                        [LEDGER_CHECK_WARNING] = "doubtful",
+                                        [LEDGER_CHECK_ERROR] = "wrong"};
     struct said *s = arg;
     size_t at = strlen(s->text);
     (void)snprintf(s->text + at, sizeof s->text - at, "%s %s: %s\n", words[level], asked, answer);
@@ -47,8 +48,8 @@ static void table_as_it_should_be_is_told_and_left_alone(void **state)
     struct dynamo_fixture *f = *state;
     struct said said;
     check(f->l, &said);
-    assert_int_equal(said.counts[LEDGER_WRONG], 0);
-    assert_int_equal(said.counts[LEDGER_DOUBTFUL], 0);
+    assert_int_equal(said.counts[LEDGER_CHECK_ERROR], 0);
+    assert_int_equal(said.counts[LEDGER_CHECK_WARNING], 0);
     assert_says(&said, "fine DescribeTable: arn:aws:dynamodb:us-east-1:");
     assert_says(&said, "key pk (hash) and sk (range), index by_age of ix and age, ACTIVE");
     assert_says(&said, "fine DescribeTimeToLive: ENABLED on the attribute expires");
@@ -73,7 +74,7 @@ static void each_call_that_is_denied_is_named(void **state)
                        calls[i]);
         assert_says(&said, part);
         assert_says(&said, "policy");
-        assert_int_equal(said.counts[LEDGER_WRONG], 1);
+        assert_int_equal(said.counts[LEDGER_CHECK_ERROR], 1);
         assert_null(strstr(said.text, "permissions"));
     }
 }
@@ -105,7 +106,7 @@ static void time_to_live_that_is_off_or_elsewhere_is_told(void **state)
     dynamo_fixture_faults("{\"operation\":\"DescribeTimeToLive\",\"preset\":\"denied\"}");
     check(f->l, &said);
     assert_says(&said, "doubtful DescribeTimeToLive: DescribeTimeToLive: AccessDenied");
-    assert_int_equal(said.counts[LEDGER_WRONG], 0);
+    assert_int_equal(said.counts[LEDGER_CHECK_ERROR], 0);
 }
 
 #define TABLE(more)                                                                                \

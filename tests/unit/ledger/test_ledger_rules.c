@@ -20,7 +20,7 @@ static void job_edges_lead_forward_only(void **state)
         for (int to = JOB_SEEN; to <= JOB_CANCELLED; to++) {
             bool allowed = ledger_job_edge((enum ledger_job_state)from, (enum ledger_job_state)to);
             assert_false(allowed && to <= from);
-            assert_false(allowed && ledger_job_over((enum ledger_job_state)from));
+            assert_false(allowed && ledger_job_has_ended((enum ledger_job_state)from));
         }
     }
     assert_false(ledger_job_edge(JOB_RUNNING, JOB_CANCELLED));
@@ -47,11 +47,11 @@ static void time_of_receipt_counts_unless_it_lies_ahead(void **state)
     struct job_event ev = {.job.id = 1, .action = JOB_ACTION_QUEUED, .job.class_name = "small"};
     struct ledger_job job = {.facts.id = 0};
     ev.received_ms = NOW - 50;
-    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW).state);
+    assert_true(ledger_rule_apply_to_job(&job, false, &ev, "o", NOW).state);
     assert_int_equal(job.waiting_ms, NOW - 50);
     ev.received_ms = NOW + 50; /* another host's clock */
     job = (struct ledger_job){.facts.id = 0};
-    assert_true(ledger_rule_note_job(&job, false, &ev, "o", NOW).state);
+    assert_true(ledger_rule_apply_to_job(&job, false, &ev, "o", NOW).state);
     assert_int_equal(job.waiting_ms, NOW);
 }
 
@@ -68,10 +68,10 @@ static void runner_of_the_delivery_that_moves_the_job_is_the_jobs(void **state)
     (void)state;
     struct ledger_job job = {.facts = {.id = 1, .runner_name = "first"}, .state = JOB_RUNNING};
     struct job_event ev = delivery_of(JOB_ACTION_COMPLETED, "second");
-    assert_true(ledger_rule_note_job(&job, true, &ev, "o", NOW).state);
+    assert_true(ledger_rule_apply_to_job(&job, true, &ev, "o", NOW).state);
     assert_string_equal(job.facts.runner_name, "second");
     ev = delivery_of(JOB_ACTION_IN_PROGRESS, "third"); /* it comes late and moves nothing */
-    assert_false(ledger_rule_note_job(&job, true, &ev, "o", NOW).state);
+    assert_false(ledger_rule_apply_to_job(&job, true, &ev, "o", NOW).state);
     assert_string_equal(job.facts.runner_name, "second");
 }
 
@@ -333,22 +333,22 @@ static void words_fit_and_say_who_waits(void **state)
         .demand = 3, .supply = 2, .fleet_used = 10, .class_used = 4, .repository_used = 2};
     struct ledger_reservation res = {.outcome = LEDGER_FULL_FLEET};
     struct ledger_line line;
-    ledger_word_reserved(&line, &r, &u, &res);
+    ledger_line_reserve(&line, &r, &u, &res);
     assert_string_equal(line.what, "waits");
-    assert_string_equal(line.detail, "the fleet is full: 10 of 10 VMs (limit limits.max_vms)");
+    assert_string_equal(line.detail, "the fleet is full: 10 of 10 VMs (limits.max_vms)");
     res.outcome = LEDGER_FULL_REPOSITORY;
-    ledger_word_reserved(&line, &r, &u, &res);
-    assert_string_equal(line.detail, "repository octo/app is full: 2 of 2 VMs (limit "
+    ledger_line_reserve(&line, &r, &u, &res);
+    assert_string_equal(line.detail, "repository octo/app is full: 2 of 2 VMs ("
                                      "limits.max_vms_per_repository)");
     res = (struct ledger_reservation){.outcome = LEDGER_RATE, .wait_ms = 200};
-    ledger_word_reserved(&line, &r, &u, &res);
+    ledger_line_reserve(&line, &r, &u, &res);
     assert_non_null(strstr(line.detail, "in 200 ms"));
     res.outcome = LEDGER_OBSOLETE;
-    ledger_word_reserved(&line, &r, &u, &res);
+    ledger_line_reserve(&line, &r, &u, &res);
     assert_null(line.what);
     struct ledger_job job = {.facts.id = 1, .state = JOB_WAITING, .facts.class_name = "small"};
     memset(job.facts.labels, 'l', sizeof job.facts.labels - 1);
-    ledger_word_noted(&line, &job, ev.delivery, false);
+    ledger_line_job(&line, &job, ev.delivery, false);
     assert_int_equal(strlen(line.detail), sizeof line.detail - 1);
 }
 
