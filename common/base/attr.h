@@ -1,9 +1,9 @@
 /*
- * Compiler attributes used throughout the house.
+ * Compiler attributes and the assertion that all sources use.
  *
- * MUST_CHECK stands on every fallible function: ignoring its result is a compile error in CI.
- * PRINTF(f, a) lets the compiler check format strings. ASSERT is always compiled in, for our own
- * bugs only; what a peer sent never reaches one. This header has no code behind it.
+ * MUST_CHECK marks every fallible function: ignoring its result is a compile error in CI. PRINTF(f,
+ * a) lets the compiler check format strings. ASSERT is always compiled in. It is for bugs of this
+ * code only: data from a peer must never trigger one.
  */
 #ifndef MAYFLY_BASE_ATTR_H
 #define MAYFLY_BASE_ATTR_H

@@ -1,8 +1,8 @@
 /*
  * Exponential back-off with full jitter, as a pure function of the attempt and a random number.
  *
- * Full jitter (each wait uniform between zero and the exponential ceiling) spreads a herd best; see
- * "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+ * Full jitter (each wait uniform between zero and the exponential ceiling) spreads simultaneous
+ * retries best; see "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
  */
 #ifndef MAYFLY_BASE_BACKOFF_H
 #define MAYFLY_BASE_BACKOFF_H

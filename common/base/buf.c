@@ -28,8 +28,8 @@ void buf_reset(struct buf *b)
     }
 }
 
-/* Makes room for `more` bytes and the NUL; false once the ceiling is passed. */
-static bool reserve(struct buf *b, size_t more)
+/* Ensures capacity for `more` bytes and the NUL; false if that exceeds the limit. */
+static bool grow_for(struct buf *b, size_t more)
 {
     if (b->failed || more > b->limit_bytes - b->len) {
         b->failed = true;
@@ -52,12 +52,12 @@ static bool reserve(struct buf *b, size_t more)
 
 void buf_reserve(struct buf *b, size_t more)
 {
-    (void)reserve(b, more);
+    (void)grow_for(b, more);
 }
 
 void buf_append(struct buf *b, struct slice s)
 {
-    if (!reserve(b, s.len)) {
+    if (!grow_for(b, s.len)) {
         return;
     }
     if (s.len > 0) {
@@ -84,7 +84,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
     ASSERT(n >= 0);
-    if (!reserve(b, (size_t)n)) {
+    if (!grow_for(b, (size_t)n)) {
         return;
     }
     va_start(ap, fmt);

@@ -1,10 +1,9 @@
 /*
- * A growing byte buffer with a ceiling.
+ * A growing byte buffer with a maximum size.
  *
- * Every buffer is born with the largest size it may reach. An append that would pass it adds
- * nothing and marks the buffer failed; the mark stays, so that a run of appends needs one check at
- * its end. `data` is always terminated by a NUL that `len` does not count. Not for sharing between
- * threads.
+ * Each buffer is created with its maximum size. An append that would exceed it adds nothing and
+ * sets `failed`; the flag stays set, so that a sequence of appends needs one check at its end.
+ * `data` is always terminated by a NUL that `len` does not count. Not thread-safe.
  */
 #ifndef MAYFLY_BASE_BUF_H
 #define MAYFLY_BASE_BUF_H
@@ -21,16 +20,16 @@ struct buf {
     size_t len;
     size_t cap;
     size_t limit_bytes;
-    bool failed; /* an append did not fit below limit_bytes */
+    bool failed; /* an append would have exceeded limit_bytes */
 };
 
 void buf_init(struct buf *b, size_t limit_bytes);
-void buf_fini(struct buf *b); /* fine on a zeroed buffer, and twice */
+void buf_fini(struct buf *b); /* safe on a zeroed buffer, and to call twice */
 
-/* Empties it, clears the failure mark, keeps the memory. */
+/* Empties the buffer and clears `failed`; keeps the memory. */
 void buf_reset(struct buf *b);
 
-/* Makes room for `more` bytes at once, where many small appends would grow it step by step. */
+/* Allocates capacity for `more` bytes at once, ahead of many small appends. */
 void buf_reserve(struct buf *b, size_t more);
 
 void buf_append(struct buf *b, struct slice s);
@@ -38,7 +37,7 @@ void buf_append_cstr(struct buf *b, const char *s);
 void buf_append_byte(struct buf *b, char c);
 PRINTF(2, 3) void buf_printf(struct buf *b, const char *fmt, ...);
 
-/* Appends s as a JSON string with its quotes; bytes that are no valid UTF-8 become U+FFFD. */
+/* Appends s as a JSON string with its quotes; bytes that are not valid UTF-8 become U+FFFD. */
 void buf_append_json(struct buf *b, struct slice s);
 
 /* A view of the content, valid until the next change. */

@@ -113,7 +113,7 @@ static bool parse_offset(const char *p, int64_t *seconds)
     return true;
 }
 
-/* timegm would take the 31st of February for a day in March. */
+/* timegm would turn the 31st of February into a day in March. */
 static bool is_day(const struct tm *tm)
 {
     struct tm day = {.tm_year = tm->tm_year, .tm_mon = tm->tm_mon, .tm_mday = tm->tm_mday};
@@ -126,7 +126,7 @@ int64_t clock_parse_utc(const char *text)
     struct tm tm = {0};
     int64_t offset = 0;
     int64_t fraction_ms = 0;
-    /* strptime alone would take white space and short numbers. */
+    /* strptime alone would accept white space and short numbers. */
     const char *p =
         has_shape(text, "0000-00-00T00:00:00") ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
     if (p == NULL || !is_day(&tm) || !parse_fraction(&p, &fraction_ms) ||

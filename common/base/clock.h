@@ -15,7 +15,7 @@ int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 int64_t clock_wall_ms(void);
 
-/* The last ms of the year 9999: a wall time from outside that is later is none. */
+/* The last ms of the year 9999: a later wall time from outside is invalid. */
 #define CLOCK_WALL_MAX_MS INT64_C(253402300799999)
 
 /* Sleeps until `mono_ms` unless it is past; may wake early on a signal. */

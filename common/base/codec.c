@@ -100,8 +100,8 @@ static size_t decode_group(const char *text, bool last, char *out)
     return (size_t)(3 - pad);
 }
 
-/* Takes back what was appended since the buffer was `before` long. */
-static void take_back(struct buf *out, size_t before)
+/* Removes what was appended since the buffer was `before` long. */
+static void truncate_to(struct buf *out, size_t before)
 {
     out->len = before;
     if (out->data != NULL) {
@@ -120,7 +120,7 @@ bool codec_unbase64(struct buf *out, struct slice text)
         size_t n = decode_group(text.ptr + i, i + 4 == text.len, bytes);
         buf_append(out, (struct slice){bytes, n});
         if (n == 0 || out->failed) {
-            take_back(out, before);
+            truncate_to(out, before);
             return false;
         }
     }
@@ -153,7 +153,7 @@ bool codec_unform(struct buf *out, struct slice s)
             c = ' ';
         } else if (c == '%') {
             if (s.len - i < 3 || hex_value(s.ptr[i + 1]) < 0 || hex_value(s.ptr[i + 2]) < 0) {
-                take_back(out, before);
+                truncate_to(out, before);
                 return false;
             }
             c = (char)(hex_value(s.ptr[i + 1]) * 16 + hex_value(s.ptr[i + 2]));

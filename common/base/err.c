@@ -24,7 +24,7 @@ int err_fill(struct err *e, enum err_class class, int code, const char *fmt, ...
     va_list ap;
     char text[sizeof e->message];
     ASSERT(class != ERR_NONE);
-    /* Formatted aside, since an argument may be the message that *e holds now. */
+    /* Formatted into another buffer, since an argument may be the current message of *e. */
     va_start(ap, fmt);
     format_message(text, sizeof text, fmt, ap);
     va_end(ap);

@@ -1,12 +1,12 @@
 /*
  * Errors: what went wrong, and what to do now.
  *
- * A fallible function returns 0 or -1 and, on -1, fills the caller's `struct err`. The class
- * answers "what now?" (retry, wait, give up); `code` is the other side's number (HTTP status,
- * errno, SQLite result; 0 where there is none); the message says what was tried, what came back and
- * what to do. A struct err is a plain value without heap: copy it, keep it on the stack, pass it
- * across threads by value. Messages never hold a secret. Threading: none; each struct belongs to
- * its owner.
+ * A fallible function returns 0 or -1 and, on -1, fills the caller's `struct err`. The class says
+ * how to react (retry, wait, give up); `code` is the peer's number (HTTP status, errno, SQLite
+ * result; 0 if there is none); the message says what was attempted, what was returned and what to
+ * do. A struct err is a plain value without heap: copy it, keep it on the stack, pass it across
+ * threads by value. Messages never contain a secret. Not thread-safe; each struct belongs to its
+ * owner.
  */
 #ifndef MAYFLY_BASE_ERR_H
 #define MAYFLY_BASE_ERR_H
@@ -18,35 +18,33 @@
 enum err_class {
     ERR_NONE = 0,
     ERR_RETRY,     /* transient or unknown: try again with back-off, within a budget */
-    ERR_THROTTLED, /* the other side asks us to slow down: wait `retry_after_ms`, spend no attempt
-                    */
-    ERR_CAPACITY,  /* a quota or a cap is full: wait for room, spend no attempt */
-    ERR_PERMANENT, /* the same request can never succeed: bury it with its reason */
-    ERR_AUTH,      /* credentials refused: permanent for this call, an operator must act */
-    ERR_NOT_FOUND, /* the named thing does not exist (or we may not see it) */
-    ERR_CONFLICT,  /* the named thing exists already, or moved on under us */
+    ERR_THROTTLED, /* the peer throttles: wait `retry_after_ms`, spend no attempt */
+    ERR_CAPACITY,  /* a quota or a cap is reached: wait for capacity, spend no attempt */
+    ERR_PERMANENT, /* the same request can never succeed: dead-letter it */
+    ERR_AUTH,      /* credentials rejected: permanent for this call, an operator must act */
+    ERR_NOT_FOUND, /* the named object does not exist, or is not visible to the caller */
+    ERR_CONFLICT,  /* the named object exists already, or was changed concurrently */
 };
 
 struct err {
     enum err_class class;
     int code;
-    int64_t retry_after_ms; /* 0: the other side named no time */
+    int64_t retry_after_ms; /* 0: the peer gave none */
     char message[640];      /* truncated, always terminated */
 };
 
-/* The three below answer -1 always, so that `return err_set(e, …)` ends a function. They are macros
- * over functions so that compilers and analyzers see the -1, and know that outputs are not read
- * after it. */
+/* The three macros below always evaluate to -1, for `return err_set(e, …)`. They are macros so that
+ * compilers and analyzers see the -1, and know that outputs are not read after it. */
 
 /* Fills *e: err_set(e, class, code, format, …). */
 #define err_set(...) err_failed(err_fill(__VA_ARGS__))
 
-/* As err_set with strerror(errnum) appended and errnum as the code: err_errno(e, class, errnum, …).
- */
+/* As err_set with strerror(errnum) appended and errnum as the code: err_errno(e, class, errnum,
+ * …). */
 #define err_errno(...) err_failed(err_fill_errno(__VA_ARGS__))
 
-/* Puts "<text>: " before the message that *e holds; class, code and retry-after stay:
- * err_wrap(e, format, …). */
+/* Puts "<text>: " before the message of *e; class, code and retry-after stay: err_wrap(e, format,
+ * …). */
 #define err_wrap(...) err_failed(err_fill_wrap(__VA_ARGS__))
 
 PRINTF(4, 5) int err_fill(struct err *e, enum err_class class, int code, const char *fmt, ...);
@@ -60,7 +58,7 @@ static inline int err_failed(int filled)
     return -1;
 }
 
-/* The class as a lower-case word for logs and records; a static string. */
+/* The class in lower case, for logs and records; a static string. */
 const char *err_class_name(enum err_class class);
 
 #endif

@@ -78,7 +78,7 @@ int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err
 {
     static unsigned writes;
     char temp[PATH_MAX];
-    /* A name of its own for each write, so that two threads never share a half-written file. */
+    /* A unique name for each write, so that two threads never share a partly written file. */
     int n = snprintf(temp, sizeof temp, "%s.%d-%u.new", path, (int)getpid(),
                      __atomic_add_fetch(&writes, 1, __ATOMIC_RELAXED));
     if (n < 0 || (size_t)n >= sizeof temp) {
@@ -117,7 +117,8 @@ int fs_mkdirs(const char *path, mode_t mode, struct err *e)
     char part[PATH_MAX];
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof part) {
-        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "\"%s\" is no usable directory name", path);
+        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "\"%s\" is not a usable directory name",
+                       path);
     }
     for (size_t i = 1; i <= len; i++) {
         if (path[i] != '/' && path[i] != '\0') {

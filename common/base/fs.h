@@ -14,7 +14,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-/* Appends the whole file to out; a file over out's ceiling is ERR_PERMANENT, a missing one
+/* Appends the whole file to out; a file over out's limit is ERR_PERMANENT, a missing one
  * ERR_NOT_FOUND. Reads pipes and /proc files too. */
 MUST_CHECK int fs_read(const char *path, struct buf *out, struct err *e);
 
@@ -25,7 +25,8 @@ MUST_CHECK int fs_write_atomic(const char *path, struct slice data, mode_t mode,
 /* mkdir -p. */
 MUST_CHECK int fs_mkdirs(const char *path, mode_t mode, struct err *e);
 
-/* rm -r of a directory we made; never follows a symlink. A missing path is success. */
+/* rm -r of a directory that this program made; never follows a symlink. A missing path is
+ * success. */
 MUST_CHECK int fs_remove_tree(const char *path, struct err *e);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The hash of the house: FNV-1a, 64 bits. For tables, shards and short marks; it is no secret and
- * no proof of anything. Its values stand in stores (shards, groups): they never change. Where a
- * peer chooses what is hashed, start from a random number.
+ * A non-cryptographic hash: FNV-1a, 64 bits. For hash tables, shards and short fingerprints. Stores
+ * contain its values (shards, groups), so it must never change. Where a peer chooses what is
+ * hashed, start from a random number.
  */
 #ifndef MAYFLY_BASE_HASH_H
 #define MAYFLY_BASE_HASH_H
@@ -12,7 +12,7 @@
 
 #define HASH_START 0xcbf29ce484222325U
 
-/* start: HASH_START, a random number, or the hash of what stands before. */
+/* start: HASH_START, a random number, or the hash of the preceding bytes. */
 static inline uint64_t hash_bytes(uint64_t start, struct slice s)
 {
     uint64_t hash = start;

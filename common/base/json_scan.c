@@ -13,9 +13,9 @@ struct scan {
     bool escaped; /* a string since it was last cleared had a backslash */
 };
 
-/* Every step takes the place it stands at and returns the place behind what it read; NULL refuses
- * the text, and the first refusal leaves its reason. */
-static const char *refuse(struct scan *s, const char *reason)
+/* Each function takes the position to read at and returns the position after what it read. NULL
+ * rejects the text; the first one to reject it sets the reason. */
+static const char *reject_text(struct scan *s, const char *reason)
 {
     s->reason = reason;
     return NULL;
@@ -23,12 +23,12 @@ static const char *refuse(struct scan *s, const char *reason)
 
 static const char *not_json(struct scan *s)
 {
-    return refuse(s, "not_json");
+    return reject_text(s, "not_json");
 }
 
 static const char *skip_space(const struct scan *s, const char *p)
 {
-    /* GitHub writes none, so one comparison is enough nearly always. */
+    /* GitHub writes none, so one comparison is nearly always enough. */
     while (p < s->end && *p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) {
         p++;
     }
@@ -67,7 +67,7 @@ static const char *skip_utf8(struct scan *s, const char *p)
     return overlong || outside ? not_json(s) : p + n;
 }
 
-/* The four digits of a \u escape; -1 if they are none. */
+/* The four hex digits of a \u escape; -1 if they are invalid. */
 static int32_t hex4(const struct scan *s, const char *p)
 {
     int32_t value = 0;
@@ -88,7 +88,8 @@ static int32_t hex4(const struct scan *s, const char *p)
     return value;
 }
 
-/* p stands on the first digit after \u. Surrogates come in pairs, and U+0000 never (jansson). */
+/* p: the first digit after \u. Surrogates must be paired, and U+0000 is rejected (as by
+ * jansson). */
 static const char *skip_unicode_escape(struct scan *s, const char *p)
 {
     int32_t unit = hex4(s, p);
@@ -106,7 +107,7 @@ static const char *skip_unicode_escape(struct scan *s, const char *p)
     return low >= 0xdc00 && low <= 0xdfff ? p + 6 : not_json(s);
 }
 
-/* p stands on the backslash. */
+/* p: the backslash. */
 static const char *skip_escape(struct scan *s, const char *p)
 {
     p++;
@@ -116,12 +117,12 @@ static const char *skip_escape(struct scan *s, const char *p)
     if (*p == 'u') {
         return skip_unicode_escape(s, p + 1);
     }
-    /* memchr over the letters only: a NUL is no escape. */
+    /* memchr over the letters only: a NUL is not an escape. */
     return memchr("\"\\/bfnrt", *p, 8) != NULL ? p + 1 : not_json(s);
 }
 
-/* The first byte in a word of text that needs a look: a quote, a backslash, a control character or
- * anything over 0x7f; STEP_BYTES if there is none. */
+/* The index of the first special byte in a step of text: a quote, a backslash, a control character
+ * or anything over 0x7f; STEP_BYTES if there is none. */
 #if defined(__SSE2__)
 #define STEP_BYTES 32
 static unsigned special_of_16(const char *p)
@@ -129,7 +130,7 @@ static unsigned special_of_16(const char *p)
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
     __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
     __m128i slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    /* A signed comparison: bytes over 0x7f are negative, and so below a blank too. */
+    /* A signed comparison: bytes over 0x7f are negative, and so less than a space too. */
     __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(' '));
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), low));
 }
@@ -142,8 +143,8 @@ static size_t first_special(const char *p)
 }
 #elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define STEP_BYTES 8
-/* A byte is marked in its top bit; borrows can only mark bytes above one that is rightly marked, so
- * the lowest mark is exact. */
+/* The top bit of a byte flags it. A borrow can set flags only above a byte that is correctly
+ * flagged, so the lowest flag is exact. */
 static size_t first_special(const char *p)
 {
     const uint64_t ones = 0x0101010101010101U;
@@ -158,7 +159,7 @@ static size_t first_special(const char *p)
 }
 #endif
 
-/* Skips what needs no look in a string, many bytes at a time. */
+/* Skips ordinary bytes of a string, many at a time. */
 static const char *skip_plain(const struct scan *s, const char *p)
 {
 #ifdef STEP_BYTES
@@ -177,7 +178,7 @@ static const char *skip_plain(const struct scan *s, const char *p)
     return p;
 }
 
-/* p stands on the opening quote. */
+/* p: the opening quote. */
 static const char *skip_string(struct scan *s, const char *p)
 {
     p++;
@@ -211,7 +212,7 @@ static const char *skip_digits(const struct scan *s, const char *p)
     return p;
 }
 
-/* An exponent as a bounded number: anything over 9999 counts as that. */
+/* The exponent, capped at 9999. */
 static int exponent_value(const char *p, const char *end)
 {
     int value = 0;
@@ -222,8 +223,8 @@ static int exponent_value(const char *p, const char *end)
     return value;
 }
 
-/* The part of a number behind its integer digits. jansson refuses a real that overflows a double
- * (about 1.8e308), so everything that might reach 1e300 is refused here. */
+/* The part of a number after its integer digits. jansson rejects a real that overflows a double
+ * (about 1.8e308), so everything that might reach 1e300 is rejected here. */
 static const char *skip_real(struct scan *s, const char *p, size_t integer_digits)
 {
     int exponent = 0;
@@ -246,7 +247,7 @@ static const char *skip_real(struct scan *s, const char *p, size_t integer_digit
         }
         exponent = negative ? 0 : exponent_value(digits, p);
     }
-    return integer_digits + (size_t)exponent > 300 ? refuse(s, "number_out_of_range") : p;
+    return integer_digits + (size_t)exponent > 300 ? reject_text(s, "number_out_of_range") : p;
 }
 
 static bool fits_int64(const char *start, const char *end)
@@ -269,9 +270,9 @@ static const char *skip_number(struct scan *s, const char *p)
     if (p < s->end && (*p == '.' || *p == 'e' || *p == 'E')) {
         return skip_real(s, p, (size_t)(p - digits));
     }
-    /* 18 digits always fit; beyond, the exact answer. */
+    /* 18 digits always fit; more are parsed exactly. */
     if (p - digits > 18 && !fits_int64(start, p)) {
-        return refuse(s, "number_out_of_range");
+        return reject_text(s, "number_out_of_range");
     }
     return p;
 }
@@ -298,12 +299,12 @@ static const struct json_key *find_key(const struct json_keys *keys, struct slic
 static const char *scan_value(struct scan *s, const char *p, int depth,
                               const struct json_keys *keys);
 
-/* The value behind a key of the table. */
+/* The value of a key of the table. */
 static const char *scan_known(struct scan *s, const char *p, int depth, const struct json_key *w)
 {
     struct slice *kept = &s->members[w->member];
     if (kept->ptr != NULL) {
-        return refuse(s, "duplicate_member");
+        return reject_text(s, "duplicate_member");
     }
     kept->ptr = p;
     p = scan_value(s, p, depth, w->inside);
@@ -313,7 +314,7 @@ static const char *scan_known(struct scan *s, const char *p, int depth, const st
     return p;
 }
 
-/* p stands on the key's quote; reads `key : value`. */
+/* p: the key's opening quote. Reads `key : value`. */
 static const char *scan_member(struct scan *s, const char *p, int depth,
                                const struct json_keys *keys)
 {
@@ -326,7 +327,7 @@ static const char *scan_member(struct scan *s, const char *p, int depth,
     }
     if (keys != NULL) {
         if (s->escaped) {
-            return refuse(s, "escaped_key");
+            return reject_text(s, "escaped_key");
         }
         w = find_key(keys, (struct slice){key, (size_t)(p - 1 - key)});
     }
@@ -338,7 +339,7 @@ static const char *scan_member(struct scan *s, const char *p, int depth,
     return w != NULL ? scan_known(s, p, depth, w) : scan_value(s, p, depth, NULL);
 }
 
-/* p stands on the opening brace. */
+/* p: the opening brace. */
 static const char *scan_object(struct scan *s, const char *p, int depth,
                                const struct json_keys *keys)
 {
@@ -365,7 +366,7 @@ static const char *scan_object(struct scan *s, const char *p, int depth,
     }
 }
 
-/* p stands on the opening bracket. */
+/* p: the opening bracket. */
 static const char *scan_array(struct scan *s, const char *p, int depth)
 {
     p = skip_space(s, p + 1);
@@ -392,7 +393,7 @@ static const char *scan_nested(struct scan *s, const char *p, int depth,
                                const struct json_keys *keys)
 {
     if (depth >= JSON_DEPTH_MAX) {
-        return refuse(s, "too_deep");
+        return reject_text(s, "too_deep");
     }
     return *p == '{' ? scan_object(s, p, depth + 1, keys) : scan_array(s, p, depth + 1);
 }
@@ -468,8 +469,7 @@ bool json_scan_strings(struct slice array, struct slice *out, size_t max, size_t
     return true;
 }
 
-/* --- the text of a string ----------------------------------------------------------------------
- */
+/* --- the text of a string --------------------------------------------------------------------- */
 
 static void append_utf8(struct buf *out, uint32_t c)
 {
@@ -485,7 +485,7 @@ static void append_utf8(struct buf *out, uint32_t c)
     }
 }
 
-/* in: behind the backslash. Returns what follows the escape. */
+/* in: after the backslash. Returns what follows the escape. */
 static struct slice append_escape(struct buf *out, struct slice in)
 {
     static const char names[] = "\"\\/bfnrt";

@@ -1,12 +1,12 @@
 /*
- * One pass over a JSON text that finds a few members, for texts that come from outside and in
- * numbers: nothing is allocated, and no library is needed.
+ * Finds a few members of a JSON text in one pass, for many texts from outside: it allocates nothing
+ * and needs no library.
  *
  * The whole text is checked (RFC 8259: grammar, UTF-8, escapes, number ranges), and the raw text of
- * the members that a table names is remembered. It is stricter than jansson, never laxer: whatever
- * it accepts, jansson accepts, with the same members and values (tests/fuzz/fuzz_scan.c). Refused
- * beyond jansson's rules: nesting over JSON_DEPTH_MAX, members of the table that stand twice, and
- * escapes in the keys of the objects that the table looks into. Pure functions, any thread; slices
+ * the members that a table names is returned. It is stricter than jansson, never laxer: whatever it
+ * accepts, jansson accepts, with the same members and values (tests/fuzz/fuzz_scan.c). Rejected
+ * beyond jansson's rules: nesting over JSON_DEPTH_MAX, members of the table that occur twice, and
+ * escapes in the keys of the objects that the table describes. Pure functions, any thread; slices
  * borrow from the text.
  */
 #ifndef MAYFLY_BASE_JSON_SCAN_H
@@ -25,11 +25,11 @@ struct json_keys;
 
 struct json_key {
     struct slice key;
-    size_t member;                  /* where its value goes; each at one place of the table */
-    const struct json_keys *inside; /* looked into, if the value is an object; NULL: not */
+    size_t member;                  /* index of its value in `members`; unique in the table */
+    const struct json_keys *inside; /* members to find if the value is an object; NULL: none */
 };
 
-/* The members that are wanted of one object. */
+/* The members to find in one object. */
 struct json_keys {
     const struct json_key *items;
     size_t count;
@@ -41,14 +41,14 @@ struct json_keys {
         "" text, sizeof(text) - 1                                                                  \
     }
 
-/* Scans a text whose outermost value must be an object. members: `count` places, those of members
- * that are not there become empty, the others the raw JSON text of the value. On refusal false,
- * *reason says why (static text for metrics and logs) and the members are of no use. */
+/* Scans a text whose outermost value must be an object. members: `count` slices; each becomes the
+ * raw JSON text of its value, or empty if the member is absent. If the text is rejected, returns
+ * false, *reason says why (static text for metrics and logs) and the members are unspecified. */
 MUST_CHECK bool json_scan(struct slice text, const struct json_keys *keys, struct slice *members,
                           size_t count, const char **reason);
 
-/* The elements of a scanned array of strings, raw. False if it is no array, if an element is no
- * string, or if there are more than max. */
+/* The elements of a scanned array of strings, raw. False if it is not an array, if an element is
+ * not a string, or if there are more than max. */
 MUST_CHECK bool json_scan_strings(struct slice array, struct slice *out, size_t max, size_t *n);
 
 /* Whether a scanned value is a string. */

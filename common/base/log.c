@@ -10,16 +10,15 @@
 #include "common/base/clock.h"
 
 #define LINE_LIMIT_BYTES 8192
-#define TAIL_BYTES 64 /* kept free for "truncated" and "suppressed" */
+#define TAIL_BYTES 64 /* reserved for "truncated" and "suppressed" */
 #define REPEATS_PER_SECOND 10
 #define REPEAT_SLOTS 64
 #define REPEAT_PROBES 8
 
-/* How often one event, with one class of trouble, was written in the second that began at since_ms.
- */
+/* How often one event, with one error class, was written in the second that began at since_ms. */
 struct repeat {
     const char *event;
-    enum err_class trouble;
+    enum err_class class;
     int64_t since_ms;
     int64_t written;
     int64_t suppressed;
@@ -44,10 +43,10 @@ void log_set_level(enum log_level level)
     __atomic_store_n(&threshold, level, __ATOMIC_RELAXED);
 }
 
-bool log_level_parse(const char *word, enum log_level *out)
+bool log_level_parse(const char *text, enum log_level *out)
 {
     for (size_t i = 0; i < COUNT_OF(level_names); i++) {
-        if (strcmp(word, level_names[i]) == 0) {
+        if (strcmp(text, level_names[i]) == 0) {
             *out = (enum log_level)i;
             return true;
         }
@@ -55,19 +54,19 @@ bool log_level_parse(const char *word, enum log_level *out)
     return false;
 }
 
-static bool is_same(const struct repeat *r, const char *event, enum err_class trouble)
+static bool is_same(const struct repeat *r, const char *event, enum err_class class)
 {
-    return r->event == event && r->trouble == trouble;
+    return r->event == event && r->class == class;
 }
 
-/* The slot of this event and trouble, or the one of its neighbourhood that was quiet longest. */
-static struct repeat *find_repeat(const char *event, enum err_class trouble)
+/* The slot of this event and error class, or the least recently used of the probed slots. */
+static struct repeat *find_repeat(const char *event, enum err_class class)
 {
-    size_t first = ((uintptr_t)event >> 3) + (size_t)trouble;
+    size_t first = ((uintptr_t)event >> 3) + (size_t) class;
     struct repeat *best = &repeats[first % REPEAT_SLOTS];
     for (size_t i = 0; i < REPEAT_PROBES; i++) {
         struct repeat *r = &repeats[(first + i) % REPEAT_SLOTS];
-        if (is_same(r, event, trouble)) {
+        if (is_same(r, event, class)) {
             return r;
         }
         if (best->event != NULL && (r->event == NULL || r->since_ms < best->since_ms)) {
@@ -77,15 +76,15 @@ static struct repeat *find_repeat(const char *event, enum err_class trouble)
     return best;
 }
 
-/* Counts this line; false if it is one too many. *suppressed: what was left out before it. */
-static bool admit(const char *event, enum err_class trouble, int64_t *suppressed)
+/* Counts this line; false if it exceeds the limit. *suppressed: the lines left out before it. */
+static bool admit_line(const char *event, enum err_class class, int64_t *suppressed)
 {
-    struct repeat *r = find_repeat(event, trouble);
+    struct repeat *r = find_repeat(event, class);
     int64_t now = clock_mono_ms();
-    bool known = is_same(r, event, trouble);
+    bool known = is_same(r, event, class);
     if (!known || now - r->since_ms >= 1000) {
         *suppressed = known ? r->suppressed : 0;
-        *r = (struct repeat){.event = event, .trouble = trouble, .since_ms = now, .written = 1};
+        *r = (struct repeat){.event = event, .class = class, .since_ms = now, .written = 1};
         return true;
     }
     *suppressed = 0;
@@ -150,7 +149,7 @@ static void append_head(struct buf *b, enum log_level level, const char *event)
     buf_append_json(b, slice_of(event));
 }
 
-/* Appends the field, or takes it back whole if the line would be too long. */
+/* Appends the whole field, or nothing if the line would be too long. */
 static bool append_field_or_drop(struct buf *b, const struct log_field *f)
 {
     size_t before = b->len;
@@ -172,7 +171,7 @@ static void write_line(struct slice line)
             continue;
         }
         if (n <= 0) {
-            return; /* nowhere left to say it */
+            return; /* a failure cannot be logged */
         }
         line.ptr += n;
         line.len -= (size_t)n;
@@ -201,10 +200,10 @@ void log_write(enum log_level level, const char *event, ...)
         return;
     }
     va_start(ap, event);
-    enum err_class trouble = trouble_of(ap);
+    enum err_class class = trouble_of(ap);
     va_end(ap);
     pthread_mutex_lock(&lock);
-    bool admitted = level < LOG_WARN || admit(event, trouble, &suppressed);
+    bool admitted = level < LOG_WARN || admit_line(event, class, &suppressed);
     pthread_mutex_unlock(&lock);
     if (!admitted) {
         return;

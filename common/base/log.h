@@ -4,12 +4,12 @@
  *   {"ts":"2026-11-20T18:12:03.456Z","level":"info","program":"mayfly-worker","msg":"vm_launched",
  *    "job_id":123,"class":"small","duration_ms":412}
  *
- * `common/` returns errors and does not log; a program logs once, where it handles. Lines are whole
- * under concurrency and at most 8 KiB (fields that do not fit are dropped and "truncated":true says
- * so). The same event with the same class of trouble at warn or error is written at most 10 times a
- * second; the next line after says how many were left out ("suppressed":N). Never log a secret.
- * Each event has a row in common/program/log_events.c.
- * log_open comes before threads; the rest is safe from any thread.
+ * `common/` returns errors and does not log; a program logs once, where it handles the error. Lines
+ * are written whole, also by concurrent threads, and have at most 8 KiB (fields that do not fit are
+ * dropped, and "truncated":true is added). The same event with the same error class at warn or
+ * error is written at most 10 times a second; the next line has the number of those left out
+ * ("suppressed":N). Never log a secret. Each event has a row in common/program/log_events.c. Call
+ * log_open before threads start; the rest is safe from any thread.
  */
 #ifndef MAYFLY_BASE_LOG_H
 #define MAYFLY_BASE_LOG_H
@@ -33,15 +33,15 @@ struct log_field {
     const struct err *err;
 };
 
-/* program: a static string. fd: where lines go (2 in the programs). */
+/* program: a static string. fd: 2 in the programs. */
 void log_open(const char *program, int fd);
 void log_set_level(enum log_level level);
-/* "debug" … "error"; false if it is none of them. */
-bool log_level_parse(const char *word, enum log_level *out);
+/* "debug" … "error"; false for any other text. */
+bool log_level_parse(const char *text, enum log_level *out);
 
 /* Fields: LOG_STR("class", name), LOG_INT("job_id", id), LOG_BOOL(…), LOG_SLICE(…), and
  * LOG_ERR(&e), which writes error, error_class and error_code. */
-/* The formatter takes a function whose name is in capitals for a macro. */
+/* The formatter mistakes a function whose name is in capitals for a macro. */
 /* clang-format off */
 static inline struct log_field LOG_STR(const char *key, const char *value)
 {

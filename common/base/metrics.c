@@ -22,20 +22,20 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct metric *metrics[METRICS_MAX];
 static size_t metric_count;
 
-static int compare(const struct metric *m, const char *name, const char *labels)
+static int compare_metric(const struct metric *m, const char *name, const char *labels)
 {
     int by_name = strcmp(m->row->name, name);
     return by_name != 0 ? by_name : strcmp(m->labels, labels);
 }
 
 /* Kept sorted, so that rendering needs no work; registering is rare. */
-static struct metric *insert(enum metric_type type, const char *name, const char *labels)
+static struct metric *insert_metric(enum metric_type type, const char *name, const char *labels)
 {
     size_t i = 0;
-    while (i < metric_count && compare(metrics[i], name, labels) < 0) {
+    while (i < metric_count && compare_metric(metrics[i], name, labels) < 0) {
         i++;
     }
-    if (i < metric_count && compare(metrics[i], name, labels) == 0) {
+    if (i < metric_count && compare_metric(metrics[i], name, labels) == 0) {
         ASSERT(metrics[i]->row->type == type);
         return metrics[i];
     }
@@ -54,7 +54,7 @@ static struct metric *insert(enum metric_type type, const char *name, const char
 struct metric *metrics_counter(const char *name, const char *labels)
 {
     pthread_mutex_lock(&lock);
-    struct metric *m = insert(METRIC_COUNTER, name, labels);
+    struct metric *m = insert_metric(METRIC_COUNTER, name, labels);
     pthread_mutex_unlock(&lock);
     return m;
 }
@@ -62,7 +62,7 @@ struct metric *metrics_counter(const char *name, const char *labels)
 struct metric *metrics_gauge(const char *name, const char *labels)
 {
     pthread_mutex_lock(&lock);
-    struct metric *m = insert(METRIC_GAUGE, name, labels);
+    struct metric *m = insert_metric(METRIC_GAUGE, name, labels);
     pthread_mutex_unlock(&lock);
     return m;
 }
@@ -72,8 +72,8 @@ struct metric *metrics_histogram(const char *name, const char *labels, const int
 {
     ASSERT(n <= BOUNDS_MAX);
     pthread_mutex_lock(&lock);
-    struct metric *m = insert(METRIC_HISTOGRAM, name, labels);
-    if (m->bounds_ms == NULL) { /* new; a known one is being observed by other threads */
+    struct metric *m = insert_metric(METRIC_HISTOGRAM, name, labels);
+    if (m->bounds_ms == NULL) { /* only if new: other threads may be updating a known one */
         m->bounds_ms = bounds_ms;
         m->bound_count = n;
     }
@@ -171,7 +171,7 @@ static void render_histogram(struct buf *out, const struct metric *m)
         render_plain(out, m, "_bucket", label.data, below);
         buf_fini(&label);
     }
-    /* An observation may stand in its bucket and not yet in the count; a reader must never see a
+    /* An observation may be in its bucket and not yet in the count; a reader must never see a
      * bucket above +Inf. */
     int64_t count = metric_value(m);
     count = count < below ? below : count;

@@ -3,8 +3,8 @@
  *
  * A metric is registered once (same name and labels give the same metric) and lives until the
  * process ends; the number of metrics is bounded by METRICS_MAX, past which registering aborts:
- * names and label values come from the code and the configuration, never from a peer. Updating is
- * lock-free, from any thread. Registering and rendering take a lock.
+ * names and label values must come from the code or the configuration, never from a peer. Updating
+ * is lock-free, from any thread. Registering and rendering take a lock.
  */
 #ifndef MAYFLY_BASE_METRICS_H
 #define MAYFLY_BASE_METRICS_H
@@ -17,12 +17,12 @@
 
 struct metric;
 
-/* name: one of metrics_table.h, which has its help; another, or one with other labels, aborts.
+/* name: one from metrics_table.h, which has its help; an unknown name or other labels abort.
  * labels: "" or the inside of the braces, e.g. class="small" (copied; metrics_label builds it). */
 struct metric *metrics_counter(const char *name, const char *labels);
 struct metric *metrics_gauge(const char *name, const char *labels);
-/* bounds_ms: ascending upper bounds in milliseconds (static storage, n <= 16), rendered in seconds.
- */
+/* bounds_ms: ascending upper bounds in milliseconds (static storage, n <= 16), rendered in
+ * seconds. */
 struct metric *metrics_histogram(const char *name, const char *labels, const int64_t *bounds_ms,
                                  size_t n);
 

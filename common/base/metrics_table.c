@@ -31,7 +31,7 @@ const struct metric_row metrics_table[] = {
             "Calls that a VM provider's service throttled. All processes pause calls of that kind "
             "for as long as it asked."),
     GAUGE("mayfly_github_rate_remaining", "bucket",
-          "Calls left in the window of GitHub's primary rate limit, as GitHub said last."),
+          "Calls left in the window of GitHub's primary rate limit, as GitHub last reported."),
     HISTOGRAM("mayfly_github_request_seconds", "operation", "Duration of a call to GitHub."),
     COUNTER("mayfly_github_requests_total", "operation error_class",
             "Calls to GitHub, by outcome: `ok`, or the class of the error."),
@@ -57,8 +57,8 @@ const struct metric_row metrics_table[] = {
     GAUGE("mayfly_ingress_spool_oldest_age_seconds", "",
           "Age of the oldest delivery in the spool."),
     COUNTER("mayfly_ingress_spool_refused_total", "",
-            "Deliveries that a full spool refused. GitHub got a 503; the reaper asks for them "
-            "again."),
+            "Deliveries that a full spool refused. GitHub got a 503; the reaper requests their "
+            "redelivery."),
     COUNTER("mayfly_ingress_spooled_total", "", "Deliveries stored in the local spool."),
     HISTOGRAM("mayfly_job_queue_to_launch_seconds", "class",
               "From the ingress accepting a job to its VM accepted by the provider, waits for "
@@ -137,7 +137,8 @@ const struct metric_row *metrics_table_find(const char *name)
     return NULL;
 }
 
-/* The end of the label's value, which `at` begins, after its closing quote; NULL: it has none. */
+/* The position after the closing quote of the label's value that starts at `at`; NULL if it has
+ * none. */
 static const char *skip_value(const char *at)
 {
     for (; *at != '\0'; at++) {

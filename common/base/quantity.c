@@ -10,7 +10,6 @@ struct unit {
     int64_t amount;
 };
 
-/* Ascending. */
 static const struct unit units[][UNITS] = {
     [QUANTITY_DURATION] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}},
     [QUANTITY_SIZE] = {{"B", 1},
@@ -93,7 +92,7 @@ bool quantity_read(const struct quantity *q, struct slice value, int64_t *out, s
                    q->example != NULL ? q->example : max, min, max);
         return false;
     }
-    /* A number that fits no int64_t is above every maximum. */
+    /* A number that does not fit an int64_t is above every maximum. */
     if (!slice_to_range(digits, 0, q->max / unit->amount, &number) ||
         number * unit->amount < q->min) {
         buf_printf(why, "must be from %s to %s", min, max);

@@ -1,10 +1,10 @@
 /*
- * Durations and sizes as an operator writes them: one whole number and one unit, "90s", "512MiB".
+ * Durations and sizes in configuration: one whole number and one unit, "90s", "512MiB".
  *
  * Durations have ms, s, m, h or d (a day is 24 hours) and are int64_t milliseconds; sizes have B,
- * KiB, MiB, GiB or TiB and are int64_t bytes. A number without a unit is refused, zero too: "0s".
- * Pure functions. The sentence about a refused value never holds the value itself, which may come
- * from where a secret was meant.
+ * KiB, MiB, GiB or TiB and are int64_t bytes. A number without a unit is an error, zero too: write
+ * "0s". Pure functions. The message about an invalid value never contains the value, which may be a
+ * misplaced secret.
  */
 #ifndef MAYFLY_BASE_QUANTITY_H
 #define MAYFLY_BASE_QUANTITY_H
@@ -22,14 +22,14 @@ struct quantity {
     enum quantity_kind kind;
     int64_t min; /* >= 0 */
     int64_t max;
-    const char *example; /* a good value, for the sentence; NULL takes the maximum */
+    const char *example; /* a good value, for the message; NULL: the maximum */
 };
 
 #define QUANTITY_TEXT_SIZE 32
 
-/* Reads `value` into *out. On failure returns false, leaves *out and appends a predicate, without
- * subject and full stop: "has no unit: …", "must be from 1s to 1h". `why`: borrowed, initialised.
- */
+/* Reads `value` into *out. On failure returns false, leaves *out unchanged and appends a predicate
+ * without subject and full stop to `why` (borrowed, initialised): "has no unit: …", "must be from
+ * 1s to 1h". */
 MUST_CHECK bool quantity_read(const struct quantity *q, struct slice value, int64_t *out,
                               struct buf *why);
 

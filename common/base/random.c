@@ -35,7 +35,7 @@ void random_bytes(void *out, size_t size)
 uint64_t random_below(uint64_t bound)
 {
     ASSERT(bound >= 1);
-    /* Values past the last whole multiple are drawn again, so that none is favoured. */
+    /* Rejects values past the last whole multiple of `bound`, so that the result is uniform. */
     uint64_t limit = UINT64_MAX - UINT64_MAX % bound;
     uint64_t value;
     do {

@@ -18,7 +18,7 @@ bool slice_eq_cstr(struct slice a, const char *b)
     return slice_eq(a, slice_of(b));
 }
 
-static char fold(char c)
+static char to_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
@@ -29,7 +29,7 @@ bool slice_eq_nocase(struct slice a, struct slice b)
         return false;
     }
     for (size_t i = 0; i < a.len; i++) {
-        if (fold(a.ptr[i]) != fold(b.ptr[i])) {
+        if (to_lower(a.ptr[i]) != to_lower(b.ptr[i])) {
             return false;
         }
     }
@@ -41,18 +41,18 @@ bool slice_starts_with(struct slice s, struct slice prefix)
     return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
-static bool is_space(char c)
+static bool is_ascii_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 struct slice slice_trim(struct slice s)
 {
-    while (s.len > 0 && is_space(s.ptr[0])) {
+    while (s.len > 0 && is_ascii_space(s.ptr[0])) {
         s.ptr++;
         s.len--;
     }
-    while (s.len > 0 && is_space(s.ptr[s.len - 1])) {
+    while (s.len > 0 && is_ascii_space(s.ptr[s.len - 1])) {
         s.len--;
     }
     return s;
@@ -87,7 +87,7 @@ bool slice_to_int64(struct slice s, int64_t *out)
         if (s.ptr[i] < '0' || s.ptr[i] > '9') {
             return false;
         }
-        /* Counted downwards, since INT64_MIN has no positive twin. */
+        /* Accumulated as a negative number, since -INT64_MIN does not fit an int64_t. */
         if (__builtin_mul_overflow(value, 10, &value) ||
             __builtin_sub_overflow(value, (int64_t)(s.ptr[i] - '0'), &value)) {
             return false;

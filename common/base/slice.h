@@ -1,9 +1,9 @@
 /*
- * A slice: a borrowed run of bytes with its length, not terminated.
+ * A slice: borrowed bytes with their length, not terminated.
  *
  * Slices go in by value and never own what they point to; the bytes must outlive the slice. An
- * empty slice may have a null pointer. Parsing is bounded by the length and refuses what it does
- * not wholly understand. Pure functions, safe from any thread.
+ * empty slice may have a null pointer. Parsing is bounded by the length and rejects text that it
+ * does not understand completely. Pure functions, safe from any thread.
  */
 #ifndef MAYFLY_BASE_SLICE_H
 #define MAYFLY_BASE_SLICE_H
@@ -19,7 +19,7 @@ struct slice {
     size_t len;
 };
 
-/* A printf pair for "%.*s"; the length is cut at INT_MAX. */
+/* The two arguments of printf's "%.*s"; the length is truncated to INT_MAX. */
 #define SLICE_ARG(s) (int)((s).len > 0x7fffffff ? 0x7fffffff : (s).len), ((s).ptr ? (s).ptr : "")
 #define SLICE(literal) ((struct slice){"" literal, sizeof(literal) - 1})
 
@@ -35,18 +35,18 @@ bool slice_starts_with(struct slice s, struct slice prefix);
 /* Without ASCII white space at both ends. */
 struct slice slice_trim(struct slice s);
 
-/* Cuts at the first `sep`: *head is what stands before it, *tail what follows. Returns whether
- * `sep` was there; if not, *head is all of it and *tail empty. */
+/* Cuts at the first `sep`: *head is the part before it, *tail the part after it. Returns whether
+ * `sep` was found; if not, *head is all of s and *tail is empty. */
 bool slice_cut(struct slice s, char sep, struct slice *head, struct slice *tail);
 
-/* Decimal with an optional minus, nothing else, in range. Returns false and leaves *out otherwise.
- */
+/* Decimal with an optional minus, nothing else, in range. Otherwise returns false and leaves *out
+ * unchanged. */
 MUST_CHECK bool slice_to_int64(struct slice s, int64_t *out);
-/* The same within these bounds: for a number from outside that is reckoned with. */
+/* The same within these bounds: for a number from outside that is used in arithmetic. */
 MUST_CHECK bool slice_to_range(struct slice s, int64_t least, int64_t most, int64_t *out);
 
-/* Copies at most size-1 bytes and terminates. Returns false if it had to cut (out is "" then), or
- * if the slice holds a NUL. size >= 1. */
+/* Copies at most size-1 bytes and terminates. Returns false, with out "", if s does not fit or
+ * contains a NUL. size >= 1. */
 MUST_CHECK bool slice_to_cstr(struct slice s, char *out, size_t size);
 
 /* A terminated heap copy, owned by the caller. Aborts when out of memory. */

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* What threads that start leave of the address space to those that run: who needs a little memory
- * and gets none aborts. */
+/* Address space that must remain after a thread starts: a failed small allocation aborts the
+ * program. */
 #define SPARE_BYTES ((size_t)64 * 1024 * 1024)
 
 static bool memory_is_short(void)
@@ -16,16 +16,16 @@ static bool memory_is_short(void)
     size_t stack = 0;
     ASSERT(pthread_attr_init(&attr) == 0 && pthread_attr_getstacksize(&attr, &stack) == 0);
     pthread_attr_destroy(&attr);
-    void *room = mmap(NULL, stack + SPARE_BYTES, PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room == MAP_FAILED) {
+    void *probe = mmap(NULL, stack + SPARE_BYTES, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (probe == MAP_FAILED) {
         return true;
     }
-    (void)munmap(room, stack + SPARE_BYTES);
+    (void)munmap(probe, stack + SPARE_BYTES);
     return false;
 }
 
-static int refuse(const char *what, int errnum, const char *hint, struct err *e)
+static int fail_start(const char *what, int errnum, const char *hint, struct err *e)
 {
     char reason[128];
     return err_set(e, ERR_CAPACITY, errnum, "cannot start %s: %s: %s", what,
@@ -35,18 +35,20 @@ static int refuse(const char *what, int errnum, const char *hint, struct err *e)
 int thread_start(pthread_t *out, const char *what, thread_fn *run, void *arg, struct err *e)
 {
     if (memory_is_short()) {
-        return refuse(what, ENOMEM,
-                      "configure fewer threads, or raise the limit of address space (ulimit -v, "
-                      "systemd LimitAS) or the machine's memory",
-                      e);
+        return fail_start(
+            what, ENOMEM,
+            "configure fewer threads, or raise the limit of address space (ulimit -v, "
+            "systemd LimitAS) or the host's memory",
+            e);
     }
     int errnum = pthread_create(out, NULL, run, arg);
     if (errnum != 0) {
-        return refuse(what, errnum,
-                      "the limit of threads is reached: configure fewer, or raise RLIMIT_NPROC "
-                      "(ulimit -u, systemd LimitNPROC), the cgroup's pids.max (systemd TasksMax, "
-                      "docker --pids-limit) or kernel.threads-max",
-                      e);
+        return fail_start(
+            what, errnum,
+            "the limit of threads is reached: configure fewer, or raise RLIMIT_NPROC "
+            "(ulimit -u, systemd LimitNPROC), the cgroup's pids.max (systemd TasksMax, "
+            "docker --pids-limit) or kernel.threads-max",
+            e);
     }
     return 0;
 }

@@ -1,9 +1,9 @@
 /*
- * Starting threads, which may fail: a limit of processes, a cgroup's or memory is used up.
+ * Starts threads, which can fail: at a limit on processes, a cgroup's limit, or when memory is
+ * exhausted.
  *
- * The error is ERR_CAPACITY and names the limit that is likely to be reached and what to do.
- * pthread_create itself is called nowhere else. Threading: any thread; a struct threads belongs to
- * its owner.
+ * The error is ERR_CAPACITY and names the limit that was probably reached and what to do. No other
+ * file calls pthread_create. Safe from any thread; a struct threads belongs to its owner.
  */
 #ifndef MAYFLY_BASE_THREAD_H
 #define MAYFLY_BASE_THREAD_H
@@ -20,16 +20,17 @@ typedef void *thread_fn(void *arg);
 MUST_CHECK int thread_start(pthread_t *out, const char *what, thread_fn *run, void *arg,
                             struct err *e);
 
-/* A number of threads that do the same. Zero it before the start. */
+/* A number of threads that run the same function. Zero it before threads_start. */
 struct threads {
     pthread_t *each;
     size_t count;
 };
 
-/* After a failure the threads started so far run on: make them end, then threads_join. */
+/* After a failure the threads started so far keep running: make them end, then call
+ * threads_join. */
 MUST_CHECK int threads_start(struct threads *t, size_t count, const char *what, thread_fn *run,
                              void *arg, struct err *e);
-/* Waits for all of them to end and frees the list. Fine for a zeroed struct. */
+/* Waits for all of them to end and frees the list. Safe on a zeroed struct. */
 void threads_join(struct threads *t);
 
 #endif

@@ -6,7 +6,7 @@
 #include "common/base/codec.h"
 #include "common/base/quantity.h"
 
-static const char word_letters[] =
+static const char identifier_letters[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
 bool url_next_parameter(struct slice *query, struct slice *name, struct slice *value)
@@ -19,8 +19,8 @@ bool url_next_parameter(struct slice *query, struct slice *name, struct slice *v
     return parameter.len > 0;
 }
 
-static int take_duration(const char *store, const struct url_option *option, struct slice value,
-                         struct err *e)
+static int parse_duration(const char *store, const struct url_option *option, struct slice value,
+                          struct err *e)
 {
     char standard[QUANTITY_TEXT_SIZE];
     struct quantity q = {.kind = QUANTITY_DURATION,
@@ -38,8 +38,8 @@ static int take_duration(const char *store, const struct url_option *option, str
     return rc;
 }
 
-int url_option_take(const char *store, const struct url_option *option, struct slice value,
-                    struct err *e)
+int url_option_parse(const char *store, const struct url_option *option, struct slice value,
+                     struct err *e)
 {
     int64_t number = 0;
     if (option->number != NULL) {
@@ -52,14 +52,14 @@ int url_option_take(const char *store, const struct url_option *option, struct s
         return 0;
     }
     if (option->duration_ms != NULL) {
-        return take_duration(store, option, value, e);
+        return parse_duration(store, option, value, e);
     }
     if (!codec_unpercent(value, option->text, option->size)) {
         return err_set(e, ERR_PERMANENT, 0, "the %s URL's %s is too long or has a bad %%XX", store,
                        option->name);
     }
     size_t len = strlen(option->text);
-    if (option->word && (len == 0 || strspn(option->text, word_letters) != len)) {
+    if (option->identifier && (len == 0 || strspn(option->text, identifier_letters) != len)) {
         return err_set(e, ERR_PERMANENT, 0,
                        "the %s URL's %s must have 1 to %zu letters, digits, '.', '_' or '-'", store,
                        option->name, option->size - 1);
@@ -67,7 +67,7 @@ int url_option_take(const char *store, const struct url_option *option, struct s
     return 0;
 }
 
-static int refuse_unknown(const struct url_options *o, struct slice name, struct err *e)
+static int fail_unknown(const struct url_options *o, struct slice name, struct err *e)
 {
     struct buf known;
     buf_init(&known, 512);
@@ -83,15 +83,16 @@ static int refuse_unknown(const struct url_options *o, struct slice name, struct
     return -1;
 }
 
-static int take(const struct url_options *o, struct slice name, struct slice value, struct err *e)
+static int parse_option(const struct url_options *o, struct slice name, struct slice value,
+                        struct err *e)
 {
     for (size_t i = 0; i < o->count; i++) {
         if (slice_eq_cstr(name, o->known[i].name)) {
-            return url_option_take(o->store, &o->known[i], value, e);
+            return url_option_parse(o->store, &o->known[i], value, e);
         }
     }
     int rc = o->other != NULL ? o->other(o->arg, name, value, e) : 1;
-    return rc > 0 ? refuse_unknown(o, name, e) : rc;
+    return rc > 0 ? fail_unknown(o, name, e) : rc;
 }
 
 int url_options_read(struct slice query, const struct url_options *o, struct err *e)
@@ -99,7 +100,7 @@ int url_options_read(struct slice query, const struct url_options *o, struct err
     struct slice name;
     struct slice value;
     while (url_next_parameter(&query, &name, &value)) {
-        if (take(o, name, value, e) != 0) {
+        if (parse_option(o, name, value, e) != 0) {
             return -1;
         }
     }

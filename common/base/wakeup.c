@@ -52,7 +52,7 @@ uint64_t wakeup_count(struct wakeup *s)
     return wakes;
 }
 
-static bool wait_locked(struct wakeup *s, uint64_t seen, bool wakes_count, int64_t timeout_ms)
+static bool wait_for_wakeup(struct wakeup *s, uint64_t seen, bool wakes_count, int64_t timeout_ms)
 {
     int64_t until_us = cond_deadline_us(timeout_ms);
     while (!s->raised && (!wakes_count || s->wakes == seen) &&
@@ -64,7 +64,7 @@ static bool wait_locked(struct wakeup *s, uint64_t seen, bool wakes_count, int64
 bool wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms)
 {
     pthread_mutex_lock(&s->lock);
-    bool raised = wait_locked(s, seen, true, timeout_ms);
+    bool raised = wait_for_wakeup(s, seen, true, timeout_ms);
     pthread_mutex_unlock(&s->lock);
     return raised;
 }
@@ -72,7 +72,7 @@ bool wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms)
 bool wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 {
     pthread_mutex_lock(&s->lock);
-    bool raised = wait_locked(s, 0, false, timeout_ms);
+    bool raised = wait_for_wakeup(s, 0, false, timeout_ms);
     pthread_mutex_unlock(&s->lock);
     return raised;
 }
@@ -106,7 +106,7 @@ int signals_wait(int64_t timeout_ms)
         struct timespec left = {.tv_sec = (time_t)(left_us / 1000000),
                                 .tv_nsec = (long)(left_us % 1000000 * 1000)};
         signal_number = sigtimedwait(&set, NULL, &left);
-        /* Another signal's handler, or a debugger, ends the call early; not the wait. */
+        /* Another signal's handler, or a debugger, can end the call early. */
     } while (signal_number < 0 && errno == EINTR);
     return signal_number > 0 ? signal_number : 0;
 }

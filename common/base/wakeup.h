@@ -1,9 +1,9 @@
 /*
- * A stop: the one thing that every thread of a program can wait on, and be woken from.
+ * A wakeup: an object that all threads of a program wait on, with a stop flag.
  *
- * A waiting thread sleeps until the stop is raised, somebody wakes it, or its time is over. Raising
- * is for ever; a wake is for those who wait now or, if none does, for the next. All functions are
- * safe from any thread; none may be called from a signal handler (see signals_wait for those).
+ * A thread waits until the stop flag is raised, a signal arrives, or its timeout expires. The flag
+ * is never lowered; a signal wakes the threads that wait now or, if none does, the next one. All
+ * functions are safe from any thread; none may be called from a signal handler (see signals_wait).
  */
 #ifndef MAYFLY_BASE_WAKEUP_H
 #define MAYFLY_BASE_WAKEUP_H
@@ -26,18 +26,19 @@ void wakeup_fini(struct wakeup *s);
 void wakeup_raise(struct wakeup *s);
 bool wakeup_raised(struct wakeup *s);
 
-/* Wakes all that wait. */
+/* Wakes all waiting threads. */
 void wakeup_signal(struct wakeup *s);
 
-/* The number of wakes so far: read it before looking at the state that a wake announces, then wait
- * with it, so that no wake between the look and the wait is missed. */
+/* The number of signals so far. Read it before the state that a signal announces, then pass it to
+ * wakeup_wait, so that no signal in between is missed. */
 uint64_t wakeup_count(struct wakeup *s);
 
-/* Waits until raised, until wakes differ from `seen`, or for timeout_ms (>= 0). Returns whether the
- * stop is raised. */
+/* Waits until raised, until the count differs from `seen`, or for timeout_ms (>= 0). Returns
+ * whether the stop flag is raised. */
 bool wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms);
 
-/* Waits until raised or for timeout_ms; wakes do not end it. Returns whether the stop is raised. */
+/* Waits until raised or for timeout_ms; signals do not end it. Returns whether the stop flag is
+ * raised. */
 bool wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
 /* Blocks SIGTERM, SIGINT, SIGHUP (and ignores SIGPIPE) in the calling thread and all it starts

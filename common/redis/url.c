@@ -15,14 +15,14 @@
 static int take_text(struct slice value, char *out, size_t size, const char *what, struct err *e)
 {
     const struct url_option o = {.name = what, .text = out, .size = size};
-    return url_option_take(STORE, &o, value, e);
+    return url_option_parse(STORE, &o, value, e);
 }
 
 static int take_number(struct slice value, int64_t least, int64_t most, const char *what,
                        int64_t *out, struct err *e)
 {
     const struct url_option o = {.name = what, .number = out, .least = least, .most = most};
-    return url_option_take(STORE, &o, value, e);
+    return url_option_parse(STORE, &o, value, e);
 }
 
 static int take_options(struct slice query, struct redis_url *u, struct err *e)
@@ -32,7 +32,7 @@ static int take_options(struct slice query, struct redis_url *u, struct err *e)
     int64_t wait_replicas = u->wait_replicas;
     int64_t wait_aof = u->wait_aof;
     const struct url_option known[] = {
-        {.name = "prefix", .text = u->prefix, .size = sizeof u->prefix, .word = true},
+        {.name = "prefix", .text = u->prefix, .size = sizeof u->prefix, .identifier = true},
         {.name = "db", .number = &db, .least = 0, .most = DATABASE_MAX},
         {.name = "timeout", .duration_ms = &u->timeout_ms, .least = 100, .most = 60000},
         {.name = "connections", .number = &connections, .least = 1, .most = 1024},

@@ -27,15 +27,15 @@ int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out, stru
     (void)slice_cut(rest, '?', &table, &options);
     int64_t create = 0;
     const struct url_option named = {
-        .name = "table", .text = u.table, .size = sizeof u.table, .word = true};
+        .name = "table", .text = u.table, .size = sizeof u.table, .identifier = true};
     const struct url_option known[] = {
-        {.name = "region", .text = u.region, .size = sizeof u.region, .word = true},
+        {.name = "region", .text = u.region, .size = sizeof u.region, .identifier = true},
         {.name = "endpoint", .text = u.endpoint, .size = sizeof u.endpoint},
-        {.name = "prefix", .text = u.prefix, .size = sizeof u.prefix, .word = true},
+        {.name = "prefix", .text = u.prefix, .size = sizeof u.prefix, .identifier = true},
         {.name = "timeout", .duration_ms = &u.timeout_ms, .least = 100, .most = 60000},
         {.name = "create", .number = &create, .least = 0, .most = 1}};
     const struct url_options all = {.store = "DynamoDB", .known = known, .count = COUNT_OF(known)};
-    if (url_option_take(all.store, &named, table, e) != 0 ||
+    if (url_option_parse(all.store, &named, table, e) != 0 ||
         url_options_read(options, &all, e) != 0) {
         return -1;
     }

@@ -165,7 +165,7 @@ static int read_queue_option(void *arg, struct slice name, struct slice value, s
     char *out = dead ? named->dead : named->live;
     const struct url_option o = {
         .name = dead ? "dead." : "queue.", .text = out, .size = SQS_ADDRESS_SIZE};
-    if (url_option_take("SQS", &o, value, e) != 0) {
+    if (url_option_parse("SQS", &o, value, e) != 0) {
         return -1;
     }
     return check_name(sqs_name_of(out), dead ? "the SQS URL's dead." : "the SQS URL's queue.", e);

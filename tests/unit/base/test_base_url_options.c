@@ -34,7 +34,7 @@ static int read_options(const char *query, struct err *e)
         {.name = "number", .number = &v.number, .least = 1, .most = 20},
         {.name = "wait", .duration_ms = &v.wait_ms, .least = 100, .most = 60000},
         {.name = "text", .text = v.text, .size = sizeof v.text},
-        {.name = "word", .text = v.word, .size = sizeof v.word, .word = true}};
+        {.name = "word", .text = v.word, .size = sizeof v.word, .identifier = true}};
     const struct url_options o = {.store = "Test",
                                   .known = known,
                                   .count = COUNT_OF(known),
