@@ -14,9 +14,10 @@ void config_aws_apply(const struct config_aws *aws)
     aws_set_defaults(&d);
 }
 
-/* At a reload clients are open, and what was applied at the start holds on: the section takes a
- * restart. */
-static int fetch(const struct config_aws *aws, struct slice written, struct buf *out, struct err *e)
+/* At a reload clients are open, and the section applied at the start stays in force: it is not
+ * reloadable. */
+static int fetch_from_aws(const struct config_aws *aws, struct slice written, struct buf *out,
+                          struct err *e)
 {
     config_aws_apply(aws);
     return aws_secret_fetch(written, out, e);
@@ -24,5 +25,5 @@ static int fetch(const struct config_aws *aws, struct slice written, struct buf 
 
 void config_aws_use(void)
 {
-    config_set_fetcher(fetch);
+    config_set_fetcher(fetch_from_aws);
 }

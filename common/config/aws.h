@@ -1,10 +1,10 @@
 /*
- * The configuration's way to AWS: the values that AWS keeps, and the section `aws`.
+ * Connects the configuration with AWS: values that are stored in AWS, and the section `aws`.
  *
- * config_aws_use lets config_load fetch values from AWS (one call each, some seconds at most while
- * AWS does not answer), when there are any; without it they stay unfetched. config_aws_apply makes
- * the section hold for all calls of the process. Both are for main threads at their start, before
- * other threads. Failures are config_load's complaints.
+ * config_aws_use lets config_load fetch such values (one call each; some seconds at most while AWS
+ * is unreachable); without it they stay unfetched. config_aws_apply applies the section to all
+ * calls of the process. Call both from the main thread before other threads start. Failures are
+ * among config_load's complaints.
  */
 #ifndef MAYFLY_CONFIG_AWS_H
 #define MAYFLY_CONFIG_AWS_H

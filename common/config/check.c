@@ -7,11 +7,11 @@
 #include "common/base/quantity.h"
 #include "common/job/record.h"
 
-/* Complaints about one path, with its line. */
+/* Adds a complaint about a path, with its line. */
 #define COMPLAIN(r, path, ...)                                                                     \
     complain((r)->complaints, config_tree_line((r)->tree, path), path, __VA_ARGS__)
 
-static bool asks(const struct config_reading *r, unsigned programs)
+static bool is_for_program(const struct config_reading *r, unsigned programs)
 {
     return (r->who & programs) != 0;
 }
@@ -30,12 +30,12 @@ static void check_required(struct config_reading *r, const struct setting *s, co
                            size_t class_index)
 {
     struct buf path;
-    if (!asks(r, s->required) || !setting_is_empty(s, base)) {
+    if (!is_for_program(r, s->required) || !setting_is_empty(s, base)) {
         return;
     }
     buf_init(&path, 256);
     path_of(&path, s, class_index);
-    /* A value that was refused is not missing, and one complaint about it is enough. */
+    /* A rejected value is not missing, and one complaint about it is enough. */
     if (!complaints_about(r->complaints, path.data)) {
         COMPLAIN(r, path.data, "is required: add \"%s\"", s->example);
     }
@@ -53,7 +53,7 @@ static void check_all_required(struct config_reading *r)
             check_required(r, s, r->config, 0);
         }
     }
-    if (asks(r, FOR_INGRESS | FOR_WORKER | FOR_REAPER) && r->config->class_count == 0 &&
+    if (is_for_program(r, FOR_INGRESS | FOR_WORKER | FOR_REAPER) && r->config->class_count == 0 &&
         !complaints_about(r->complaints, "classes")) {
         COMPLAIN(r, "classes",
                  "is required: add one runner class, \"classes: [{name: small, labels: "
@@ -69,7 +69,7 @@ static void check_credentials(struct config_reading *r)
     bool refused = complaints_about(r->complaints, "github.app.id") ||
                    complaints_about(r->complaints, "github.app.private_key") ||
                    complaints_about(r->complaints, "github.token");
-    if (!asks(r, FOR_WORKER | FOR_REAPER) || refused) {
+    if (!is_for_program(r, FOR_WORKER | FOR_REAPER) || refused) {
         return;
     }
     if (app && token) {
@@ -86,13 +86,13 @@ static void check_credentials(struct config_reading *r)
     }
 }
 
-/* A hook is found by its id and by whom it belongs to; half of it finds nothing. */
-static void check_hook(struct config_reading *r)
+/* A hook is identified by its id and its owner together. */
+static void check_hook_settings(struct config_reading *r)
 {
     const struct config_hook *hook = &r->config->github.hook;
     bool organization = hook->organization[0] != '\0';
     bool repository = hook->repository[0] != '\0';
-    if (!asks(r, FOR_REAPER) || complaints_about(r->complaints, "github.hook.id") ||
+    if (!is_for_program(r, FOR_REAPER) || complaints_about(r->complaints, "github.hook.id") ||
         complaints_about(r->complaints, "github.hook.repository")) {
         return;
     }
@@ -101,8 +101,8 @@ static void check_hook(struct config_reading *r)
                  "excludes github.hook.organization: a webhook belongs to one of them");
     } else if (hook->id > 0 && !organization && !repository) {
         COMPLAIN(r, "github.hook.organization",
-                 "is required with github.hook.id, or github.hook.repository: say whose webhook "
-                 "it is");
+                 "is required with github.hook.id, or github.hook.repository: name the webhook's "
+                 "owner");
     } else if (hook->id == 0 && (organization || repository)) {
         COMPLAIN(r, "github.hook.id",
                  "is required: add the number at the end of the webhook's address in GitHub's "
@@ -112,7 +112,8 @@ static void check_hook(struct config_reading *r)
 
 static void check_record_format(struct config_reading *r)
 {
-    if (asks(r, FOR_INGRESS) && r->config->ingress.record_format > record_newest_format()) {
+    if (is_for_program(r, FOR_INGRESS) &&
+        r->config->ingress.record_format > record_newest_format()) {
         COMPLAIN(r, "ingress.record_format",
                  "is %lld, newer than this program writes: set it to %lld or less, or upgrade the "
                  "ingress first",
@@ -125,7 +126,7 @@ static void check_ingress(struct config_reading *r)
     const struct config_ingress *in = &r->config->ingress;
     bool certificate = in->tls_certificate[0] != '\0';
     bool key = in->tls_key[0] != '\0';
-    if (!asks(r, FOR_INGRESS)) {
+    if (!is_for_program(r, FOR_INGRESS)) {
         return;
     }
     if (certificate != key) {
@@ -158,7 +159,7 @@ static void check_retry(struct config_reading *r)
 static void check_launch_threads(struct config_reading *r)
 {
     const struct config *c = r->config;
-    if (asks(r, FOR_WORKER) && c->worker.launch_threads < (int64_t)c->class_count &&
+    if (is_for_program(r, FOR_WORKER) && c->worker.launch_threads < (int64_t)c->class_count &&
         !complaints_about(r->complaints, "worker.launch_threads")) {
         COMPLAIN(r, "worker.launch_threads",
                  "is %lld, below the number of classes (%zu), each of which needs one: raise it",
@@ -166,15 +167,15 @@ static void check_launch_threads(struct config_reading *r)
     }
 }
 
-/* A lease that may end between two sweeps would change hands for nothing, and each new holder has
- * to see for itself what the last one saw. */
+/* A lease that may expire between two sweeps would change its holder for no reason, and each new
+ * holder must observe again what the last one observed. */
 static void check_reaper(struct config_reading *r)
 {
     const struct config_reaper *x = &r->config->reaper;
     char lease[QUANTITY_TEXT_SIZE];
     char interval[QUANTITY_TEXT_SIZE];
     char least[QUANTITY_TEXT_SIZE];
-    if (asks(r, FOR_REAPER) && x->lease_duration_ms < 3 * x->interval_ms &&
+    if (is_for_program(r, FOR_REAPER) && x->lease_duration_ms < 3 * x->interval_ms &&
         !complaints_about(r->complaints, "reaper.lease_duration") &&
         !complaints_about(r->complaints, "reaper.interval")) {
         COMPLAIN(r, "reaper.lease_duration",
@@ -189,7 +190,7 @@ static void check_reaper(struct config_reading *r)
 
 bool config_check_asks(const struct config_class_check *c, unsigned programs)
 {
-    return asks(c->reading, programs);
+    return is_for_program(c->reading, programs);
 }
 
 void config_check_complain(const struct config_class_check *c, const char *key, const char *fmt,
@@ -231,7 +232,7 @@ static bool has_label(const struct config_list *labels, const char *label)
     return false;
 }
 
-/* A required label that no runner of the class has would make the class take no job at all. */
+/* With a required label that no runner of the class has, no job could belong to the class. */
 static void check_required_labels(const struct config_class_check *c)
 {
     const struct config_class *class = &c->config->classes[c->index];
@@ -241,7 +242,7 @@ static void check_required_labels(const struct config_class_check *c)
         if (!has_label(&class->labels, class->required_labels.items[k])) {
             config_check_complain(c, key,
                                   "is not among the class's labels, so that no job could match: "
-                                  "add it to labels, or remove it here");
+                                  "add it to labels, or remove it from required_labels");
         }
     }
 }
@@ -250,7 +251,7 @@ void config_check(struct config_reading *r)
 {
     check_all_required(r);
     check_credentials(r);
-    check_hook(r);
+    check_hook_settings(r);
     check_ingress(r);
     check_record_format(r);
     check_retry(r);
@@ -261,7 +262,7 @@ void config_check(struct config_reading *r)
         const struct config_provider *p = config_provider_find(r->config->classes[i].provider);
         check_class_name(&c);
         check_required_labels(&c);
-        if (p != NULL) { /* else its value is kept elsewhere, and was not fetched */
+        if (p != NULL) { /* NULL: its value is remote and was not fetched */
             p->check(&c);
         }
     }

@@ -30,8 +30,8 @@ void complain(struct complaints *c, int line, const char *path, const char *fmt,
         .line = line, .path = slice_dup(slice_of(path)), .text = slice_dup(slice_of(text))};
 }
 
-/* "github.app" is around "github.app.id", "classes" around "classes[0]". */
-static bool is_around(const char *outer, const char *inner)
+/* "github.app" encloses "github.app.id", "classes" encloses "classes[0]". */
+static bool encloses(const char *outer, const char *inner)
 {
     size_t n = strlen(outer);
     return n == 0 || (strncmp(outer, inner, n) == 0 &&
@@ -44,14 +44,14 @@ bool complaints_about(const struct complaints *c, const char *path)
     for (size_t i = 0; i < c->count; i++) {
         const char *about = c->items[i].path;
         bool item = strncmp(path, about, n) == 0 && about[n] == '[';
-        if (item || is_around(about, path)) {
+        if (item || encloses(about, path)) {
             return true;
         }
     }
     return false;
 }
 
-/* By line; complaints about one line stay in the order they were made (insertion sort). */
+/* Stable (insertion sort): complaints about one line stay in the order they were made. */
 static void sort_by_line(struct complaints *c)
 {
     for (size_t i = 1; i < c->count; i++) {

@@ -6,7 +6,7 @@
 #include "common/base/fs.h"
 #include "common/config/private.h"
 
-/* --- the struct's life ----------------------------------------------------------------------- */
+/* --- making and freeing the struct ------------------------------------------------------------ */
 
 const struct config_provider *config_provider_find(const char *name)
 {
@@ -111,7 +111,7 @@ void config_free(struct config *c)
     free(c);
 }
 
-/* --- values that are kept elsewhere ----------------------------------------------------------- */
+/* --- remote values ---------------------------------------------------------------------------- */
 
 static config_fetch_fn *fetcher;
 
@@ -125,7 +125,7 @@ config_fetch_fn *config_fetcher(void)
     return fetcher;
 }
 
-bool config_is_kept_elsewhere(const char *written)
+bool config_is_remote(const char *written)
 {
     return strncmp(written, "ssm:", 4) == 0 || strncmp(written, "secretsmanager:", 15) == 0;
 }
@@ -144,11 +144,11 @@ static char *directory_of(const char *path)
     if (slash == NULL) {
         return slice_dup((struct slice){NULL, 0});
     }
-    /* "/mayfly.yaml" is in "/", to which a further slash does no harm. */
+    /* "/mayfly.yaml" is in "/"; a second slash after it is harmless. */
     return slice_dup((struct slice){path, slash == path ? 1 : (size_t)(slash - path)});
 }
 
-/* Trailing slashes would double in every URL made from it. */
+/* A trailing slash would be doubled in every URL made from it. */
 static void trim_api_url(struct config *c)
 {
     ASSERT(c->github.api_url != NULL);
@@ -159,7 +159,8 @@ static void trim_api_url(struct config *c)
 }
 
 /* The first complaint into *e, all of them into *out. */
-static int report(struct complaints *list, const char *origin, struct buf *out, struct err *e)
+static int fail_with_complaints(struct complaints *list, const char *origin, struct buf *out,
+                                struct err *e)
 {
     struct buf all;
     struct slice first;
@@ -194,7 +195,7 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
         config_check(&r);
     }
     if (list->count > 0) {
-        rc = report(list, origin, complaints, e);
+        rc = fail_with_complaints(list, origin, complaints, e);
         config_free(r.config);
     } else {
         trim_api_url(r.config);
@@ -207,8 +208,7 @@ int config_parse(struct slice text, const char *origin, enum config_for who, str
     return rc;
 }
 
-/* The text of a file, or why there is none. */
-static int read_text(const char *path, struct buf *out, struct buf *complaints, struct err *e)
+static int read_file(const char *path, struct buf *out, struct buf *complaints, struct err *e)
 {
     if (fs_read(path, out, e) == 0) {
         return 0;
@@ -243,7 +243,7 @@ int config_load(const char *path, enum config_for who, struct config **out, stru
         return load_from_environment(who, out, complaints, e);
     }
     buf_init(&text, CONFIG_TEXT_LIMIT_BYTES);
-    int rc = read_text(path, &text, complaints, e);
+    int rc = read_file(path, &text, complaints, e);
     if (rc == 0) {
         rc = config_parse(buf_slice(&text), path, who, out, complaints, e);
     }
@@ -251,7 +251,7 @@ int config_load(const char *path, enum config_for who, struct config **out, stru
     return rc;
 }
 
-/* --- what the programs ask it ----------------------------------------------------------------- */
+/* --- queries ---------------------------------------------------------------------------------- */
 
 static bool list_has(const struct config_list *list, struct slice label)
 {
@@ -273,7 +273,7 @@ static bool labels_have(const struct slice *labels, size_t n, struct slice label
     return false;
 }
 
-static bool class_takes(const struct config_class *class, const struct slice *labels, size_t n)
+static bool class_accepts(const struct config_class *class, const struct slice *labels, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (!list_has(&class->labels, labels[i])) {
@@ -292,7 +292,7 @@ const struct config_class *config_route(const struct config *c, const struct sli
                                         size_t n)
 {
     for (size_t i = 0; i < c->class_count; i++) {
-        if (class_takes(&c->classes[i], labels, n)) {
+        if (class_accepts(&c->classes[i], labels, n)) {
             return &c->classes[i];
         }
     }

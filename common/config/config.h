@@ -2,12 +2,12 @@
  * The configuration of all three programs: one YAML (or JSON) text, one table of settings, one
  * struct.
  *
- * config_load reads the text, resolves `env:NAME` and `file:PATH`, and through a fetcher the values
- * that AWS keeps, checks every key against the table in table.c (unknown keys are errors
- * that name the nearest known one) and fills a plain struct that never changes afterwards.
- * Reloading makes a new struct; config_live hands out the current one by reference count, so that a
- * thread keeps a consistent view for as long as it holds it. Strings in the struct are never NULL
- * ("" when unset) and belong to it. Secrets are in it: never log it whole.
+ * config_load reads the text, resolves `env:NAME` and `file:PATH` and, through a fetcher, values
+ * stored in AWS, checks every key against the table in table.c (an unknown key is an error that
+ * names the nearest known one) and fills a plain struct that never changes afterwards. Reloading
+ * makes a new struct; config_live counts references to the current one, so that a thread has a
+ * consistent view for as long as it holds a reference. Strings in the struct are never NULL (""
+ * when unset) and belong to it. It contains secrets: never log it whole.
  */
 #ifndef MAYFLY_CONFIG_CONFIG_H
 #define MAYFLY_CONFIG_CONFIG_H
@@ -31,21 +31,21 @@ struct config_rate {
     int64_t burst;     /* >= 1 */
 };
 
-/* The hook whose delivery log the reaper reads, where it is not the App's own. */
+/* The hook whose delivery log the reaper reads, unless it is the App's own. */
 struct config_hook {
     int64_t id; /* 0: none configured */
     char *organization;
-    char *repository; /* owner/name; one of the two is given with an id */
+    char *repository; /* owner/name; exactly one of the two is set if id is */
 };
 
-/* Calling AWS, whatever for. */
+/* For all calls to AWS. */
 struct config_aws {
-    char *region;    /* "" : the environment's, the profile's, the metadata's */
+    char *region;    /* "": from the environment, the profile, the metadata */
     char *profile;   /* "" : the environment's */
-    char *endpoint;  /* of every service; "" : the environment's, else each service's own host */
+    char *endpoint;  /* of every service; "": from the environment, else each service's own host */
     char *proxy;     /* "" : the environment's */
-    bool fips;       /* take the hosts with validated cryptography */
-    bool dual_stack; /* take the hosts with IPv6 */
+    bool fips;       /* use hosts with FIPS 140 validated cryptography */
+    bool dual_stack; /* use hosts with IPv6 */
 };
 
 struct config_github {
@@ -53,17 +53,17 @@ struct config_github {
     char *app_id;         /* App id or client id; "" when a token is used */
     char *app_key;        /* PEM text of the App's private key, or kms:KEY */
     char *token;          /* a personal access token; "" when an App is used */
-    int64_t installation; /* 0: from the payload, else looked up */
+    int64_t installation; /* 0: from the delivery, else looked up */
     struct config_list webhook_secrets;
     char *scope;                     /* "organization" or "repository" */
     struct config_list repositories; /* allow-list: owner/name, owner/ *; empty: all */
     char *runner_group;
     char *api_version;  /* X-GitHub-Api-Version */
-    char *proxy;        /* URL of an HTTP proxy for API calls; "" takes the environment's */
-    int64_t timeout_ms; /* of one API call, whole */
-    /* After a secondary rate limit that names no time; doubles with each in a row. */
+    char *proxy;        /* URL of an HTTP proxy for API calls; "": from the environment */
+    int64_t timeout_ms; /* of one whole API call */
+    /* After a secondary rate limit without a time; doubles with each in a row. */
     int64_t secondary_limit_backoff_ms;
-    struct config_rate rate; /* API calls of all processes together, per installation */
+    struct config_rate rate;
     struct config_hook hook;
 };
 
@@ -77,22 +77,22 @@ struct config_ingress {
     int64_t max_body_size_bytes;
     int64_t max_header_size_bytes;
     int64_t max_connections;
-    int64_t max_in_flight;        /* deliveries accepted from the network and not yet answered */
-    int64_t admission_timeout_ms; /* waiting to become one of them */
-    int64_t request_timeout_ms;   /* from the first byte of a request to its last */
+    int64_t max_in_flight;        /* deliveries read from the network and not yet answered */
+    int64_t admission_timeout_ms; /* waiting for max_in_flight */
+    int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
-    int64_t commit_threads; /* write batches to the queue */
-    int64_t batch;          /* deliveries in one batch, at most */
+    int64_t commit_threads; /* threads that write batches to the queue */
+    int64_t batch;          /* most deliveries in one batch */
     int64_t enqueue_timeout_ms;
     int64_t retry_after_ms;
     int64_t dedupe_cache_size; /* delivery GUIDs remembered */
     int64_t drain_timeout_ms;
-    int64_t record_format; /* of the messages that are put; common/job/record.h */
-    char *spool_path;      /* the spool's file; "": none */
+    int64_t record_format; /* of enqueued messages; common/job/record.h */
+    char *spool_path;      /* the spool's file; "": no spool */
     int64_t spool_max_messages;
     int64_t spool_max_age_ms;
-    int64_t spool_batch;              /* deliveries moved to the queue at once, at most */
-    int64_t spool_max_retry_delay_ms; /* the ceiling of the backoff while the queue fails */
+    int64_t spool_batch;              /* most deliveries moved to the queue at once */
+    int64_t spool_max_retry_delay_ms; /* longest backoff while the queue fails */
     int64_t spool_not_ready_percent;
     int64_t intake_not_ready_percent;
 };
@@ -102,32 +102,37 @@ struct config_worker {
     int64_t launch_threads;
     int64_t event_consumer_threads;
     int64_t terminate_threads;
-    int64_t visibility_timeout_ms; /* of a received message */
-    int64_t capacity_poll_ms;      /* how often a free slot is looked for while a class is full */
-    int64_t terminate_grace_period_ms; /* for a VM whose job has finished to shut down by itself */
+    int64_t visibility_timeout_ms;     /* of a received message */
+    int64_t capacity_poll_ms;          /* interval of checks for a free slot while a class is at its
+                                    * cap */
+    int64_t terminate_grace_period_ms; /* time for a VM whose job has finished to shut down by
+                                        * itself */
     int64_t drain_timeout_ms;
 };
 
-/* Reading GitHub's log of deliveries, in search of those that failed. */
+/* Reading GitHub's delivery log to find failed deliveries. */
 struct config_deliveries {
-    int64_t interval_ms;         /* between the end of one reading and the next */
-    int64_t initial_lookback_ms; /* how far back the very first reading goes */
-    int64_t overlap_ms;          /* how far behind the newest entry the mark of a reading stays */
-    int64_t calls;               /* of GitHub's API, in one sweep */
+    int64_t interval_ms;         /* pause between two readings */
+    int64_t initial_lookback_ms; /* how far back the first reading goes */
+    int64_t overlap_ms;          /* how far a reading goes back before the end of the last one */
+    int64_t calls;               /* most calls of GitHub's API in one sweep */
 };
 
 struct config_reaper {
     char *admin_listen;
     int64_t interval_ms;              /* between two sweeps */
     int64_t lease_duration_ms;        /* the sweep lease */
-    int64_t confirm_after_ms;         /* between the first and the second sign against a VM */
+    int64_t confirm_after_ms;         /* least time between the first and the second evidence about
+                                       * a VM */
     int64_t deadline_grace_period_ms; /* past a class's max_duration before a VM is terminated */
-    int64_t startup_timeout_ms;       /* one launch; then: its runner never seen online or busy */
-    int64_t terminate_timeout_ms;     /* shutting down by itself */
-    int64_t relaunch_after_ms; /* a job waiting longer with demand > supply gets another launch */
+    int64_t startup_timeout_ms;       /* limit of one launch, until its runner is seen online or
+                                       * busy */
+    int64_t terminate_timeout_ms;     /* limit for a VM to shut down by itself */
+    int64_t relaunch_after_ms; /* a job that waits longer gets another launch if VMs are fewer than
+                                * jobs */
     int64_t retention_ms;      /* of ended jobs and VMs in the ledger */
     int64_t log_retention_ms;  /* of ended VMs' consoles and exit records on the host */
-    int64_t stale_runner_scan_interval_ms; /* between two readings of GitHub's runner lists */
+    int64_t stale_runner_scan_interval_ms; /* pause between two scans of GitHub's runner lists */
     int64_t drain_timeout_ms;
     struct config_deliveries deliveries;
 };
@@ -136,7 +141,7 @@ struct config_limits {
     int64_t max_vms;
     int64_t max_vms_per_repository; /* 0: no cap */
     struct config_rate launch_rate;
-    /* Calls of a VM provider's service, of all processes together. */
+    /* Calls of all processes to a VM provider's service. */
     struct config_rate terminate_rate;
     struct config_rate describe_rate;
     struct config_rate list_rate;
@@ -150,12 +155,12 @@ struct config_retry {
 
 struct config_circuit {
     int64_t failure_threshold; /* permanent failures in a row that open it; 0: never */
-    int64_t open_duration_ms;  /* before one trial launch; doubles with each that fails */
+    int64_t open_duration_ms;  /* time before a trial launch; doubles with each that fails */
     int64_t max_open_duration_ms;
 };
 
 struct config_proxy {
-    char *http; /* put into the runner's environment; "" : none */
+    char *http; /* in the runner's environment; "": not set */
     char *https;
     char *no_proxy;
 };
@@ -172,12 +177,12 @@ struct config_class {
     int64_t relaunch_after_ms;      /* 0: reaper.relaunch_after */
     struct config_rate launch_rate; /* on top of the fleet's */
     struct config_proxy proxy;
-    void *settings; /* of its provider: the struct that the provider's own header declares */
-    void **blocks;  /* the same for every provider, those it does not use too; config's own */
+    void *settings; /* of its provider: a struct declared in the provider's header */
+    void **blocks;  /* such structs for every provider, used or not; private to config */
 };
 
 struct config {
-    char *deployment; /* marks runners and VMs as ours; [a-z0-9-], 1 to 20 characters */
+    char *deployment; /* in the names of its runners and VMs; [a-z0-9-], 1 to 20 characters */
     char *queue;
     char *ledger;
     char *log_level;
@@ -191,20 +196,22 @@ struct config {
     struct config_circuit circuit;
     struct config_class *classes;
     size_t class_count;
-    struct config_list unfetched; /* "key (what is written)": there was no fetcher */
+    struct config_list unfetched; /* "key (written value)" of remote values, if there was no
+                                   * fetcher */
 };
 
-/* Gets a value that is kept elsewhere, by what is written for it ("ssm:NAME",
- * "secretsmanager:ARN[#json-key]"), and appends it. `aws` is complete. */
+/* Fetches the remote value that `written` names ("ssm:NAME", "secretsmanager:ARN[#json-key]") and
+ * appends it. `aws` is complete. */
 typedef int config_fetch_fn(const struct config_aws *aws, struct slice written, struct buf *out,
                             struct err *e);
-/* For the whole process, before threads. Without one (NULL, as at first) such values stay as they
- * are written, unchecked, and config.unfetched names them: nobody may run with that. */
+/* For the whole process; call it before threads start. Without a fetcher (NULL, the default) remote
+ * values stay as written, unchecked, and config.unfetched names them: such a configuration is for
+ * checking only. */
 void config_set_fetcher(config_fetch_fn *fetch);
 
-/* Which program asks: settings that only another program needs (secrets above all) are not demanded
- * and not resolved, so that an ingress works without the App's key (least secret). CONFIG_FOR_CHECK
- * demands what every program needs. */
+/* The program that loads. Settings that only other programs need, secrets above all, are neither
+ * required nor resolved, so that an ingress works without the App's key. CONFIG_FOR_CHECK requires
+ * what every program needs. */
 enum config_for {
     CONFIG_FOR_INGRESS,
     CONFIG_FOR_WORKER,
@@ -213,13 +220,13 @@ enum config_for {
     CONFIG_FOR_CHECK
 };
 
-/* Parses and checks `text`; `origin` names it in messages ("file:line: key: what: mend"). On
- * failure the message holds the first complaint and *complaints (may be NULL) all of them, one a
- * line. *out is owned by the caller (config_free). */
+/* Parses and checks `text`; `origin` names it in messages ("file:line: key: what: fix"). On failure
+ * the message holds the first complaint and *complaints (may be NULL) all of them, one a line. *out
+ * is owned by the caller (config_free). */
 MUST_CHECK int config_parse(struct slice text, const char *origin, enum config_for who,
                             struct config **out, struct buf *complaints, struct err *e);
 
-/* From --config FILE, or if path is NULL from the text in MAYFLY_CONFIG. */
+/* Loads --config FILE or, if path is NULL, the text in MAYFLY_CONFIG. */
 MUST_CHECK int config_load(const char *path, enum config_for who, struct config **out,
                            struct buf *complaints, struct err *e);
 void config_free(struct config *c);
@@ -228,8 +235,8 @@ void config_free(struct config *c);
 void config_reference(struct buf *out);
 
 /* The class a job with these labels belongs to: the first whose `labels` contain all of them and
- * whose `required_labels` they all carry, case folded; NULL for none, and for an empty label list.
- */
+ * whose `required_labels` they all carry, case folded; NULL for none, and for an empty label
+ * list. */
 const struct config_class *config_route(const struct config *c, const struct slice *labels,
                                         size_t n);
 const struct config_class *config_class_by_name(const struct config *c, struct slice name);
@@ -239,14 +246,14 @@ bool config_admits_repository(const struct config *c, struct slice full_name);
 
 /* --- the current configuration of a running program, and its reload --- */
 struct config_live;
-/* Takes `first`. `path` as for config_load (copied). */
+/* Takes ownership of `first`. `path` as for config_load (copied). */
 struct config_live *config_live_new(struct config *first, const char *path, enum config_for who);
 void config_live_free(struct config_live *live);
-/* A reference to the current one; give it back with config_live_put. Any thread. */
+/* A reference to the current one; release it with config_live_put. Any thread. */
 const struct config *config_live_get(struct config_live *live);
 void config_live_put(struct config_live *live, const struct config *c);
-/* Reads again (SIGHUP). Only settings marked reloadable change; `ignored` (may be NULL) gets one
- * line for each changed key that needs a restart. On failure the old one stays current. */
+/* Reads again (SIGHUP). Only reloadable settings change; `ignored` (may be NULL) gets one line for
+ * each changed key that needs a restart. On failure the old one stays current. */
 MUST_CHECK int config_live_reload(struct config_live *live, struct buf *ignored, struct err *e);
 
 #endif

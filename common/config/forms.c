@@ -18,7 +18,7 @@ static bool all_of(struct slice s, const char *more)
     return s.len > 0;
 }
 
-static bool is_name(struct slice s)
+static bool is_lower_name(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         if (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z') {
@@ -107,7 +107,7 @@ static bool is_secret(struct slice s)
 
 const struct setting_form form_secret = {
     "at least 8 bytes long (openssl rand -hex 32 makes a good one)", is_secret};
-const struct setting_form form_name = {"lower-case letters, digits and -", is_name};
+const struct setting_form form_name = {"lower-case letters, digits and -", is_lower_name};
 const struct setting_form form_address = {"address:port, such as 0.0.0.0:8080 or [::]:8080",
                                           is_address};
 const struct setting_form form_http_url = {"a URL that begins with http:// or https://",

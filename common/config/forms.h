@@ -1,6 +1,6 @@
 /*
- * The forms that texts of the configuration may be required to have: addresses, URLs, names,
- * labels. Pure checks of one value, without looking anything up; for tables of settings alone.
+ * Forms that texts of the configuration must have: addresses, URLs, names, labels. Pure checks of
+ * one value, without lookups; only for tables of settings.
  */
 #ifndef MAYFLY_CONFIG_FORMS_H
 #define MAYFLY_CONFIG_FORMS_H
@@ -8,7 +8,8 @@
 #include "common/config/setting.h"
 
 extern const struct setting_form form_name;
-extern const struct setting_form form_address; /* numeric, so that no lookup can change it */
+extern const struct setting_form form_address; /* numeric: the address does not depend on a
+                                                * lookup */
 extern const struct setting_form form_http_url;
 extern const struct setting_form form_store_url;
 extern const struct setting_form form_url_path;

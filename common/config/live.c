@@ -3,7 +3,8 @@
 
 #include "common/config/private.h"
 
-/* One configuration and its holders. The current one is held by the live itself. */
+/* One configuration and the number of references to it. config_live itself holds one to the current
+ * version. */
 struct version {
     struct version *next;
     struct config *config;
@@ -11,7 +12,7 @@ struct version {
 };
 
 struct config_live {
-    pthread_mutex_t lock; /* guards all below but path and who, which never change */
+    pthread_mutex_t lock; /* guards versions; path and who never change */
     pthread_mutex_t reload_lock;
     struct version *versions; /* the current one first */
     char *path;
@@ -26,8 +27,8 @@ static struct version *version_new(struct config *c, struct version *next)
     return v;
 }
 
-/* Frees versions that nobody holds; under the lock. */
-static void sweep(struct config_live *live)
+/* Frees unreferenced versions; under the lock. */
+static void free_unreferenced(struct config_live *live)
 {
     struct version **at = &live->versions;
     while (*at != NULL) {
@@ -59,10 +60,10 @@ void config_live_free(struct config_live *live)
     if (live == NULL) {
         return;
     }
-    /* Whoever still holds one would read freed memory: that is a bug of ours. */
+    /* A remaining reference would point to freed memory. */
     ASSERT(live->versions->holders == 1 && live->versions->next == NULL);
     live->versions->holders = 0;
-    sweep(live);
+    free_unreferenced(live);
     pthread_mutex_destroy(&live->lock);
     pthread_mutex_destroy(&live->reload_lock);
     free(live->path);
@@ -87,14 +88,14 @@ void config_live_put(struct config_live *live, const struct config *c)
     }
     ASSERT(v != NULL && v->holders > 0);
     v->holders--;
-    sweep(live);
+    free_unreferenced(live);
     pthread_mutex_unlock(&live->lock);
 }
 
 int config_live_reload(struct config_live *live, struct buf *ignored, struct err *e)
 {
     struct config *fresh = NULL;
-    /* One reload at a time, so that each begins from what the one before made current. */
+    /* One reload at a time, so that each starts from the result of the one before. */
     pthread_mutex_lock(&live->reload_lock);
     int rc = config_load(live->path, live->who, &fresh, NULL, e);
     if (rc == 0) {
@@ -104,7 +105,7 @@ int config_live_reload(struct config_live *live, struct buf *ignored, struct err
         pthread_mutex_lock(&live->lock);
         live->versions->holders--;
         live->versions = version_new(fresh, live->versions);
-        sweep(live);
+        free_unreferenced(live);
         pthread_mutex_unlock(&live->lock);
     }
     pthread_mutex_unlock(&live->reload_lock);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-PRINTF(2, 3) static void note(struct buf *ignored, const char *fmt, ...)
+PRINTF(2, 3) static void add_ignored(struct buf *ignored, const char *fmt, ...)
 {
     char line[256];
     va_list ap;
@@ -25,14 +25,14 @@ static void keep_fixed_settings(const struct config *old, struct config *fresh, 
         const struct setting *s = &config_settings[i];
         bool fixed = !setting_is_of_class(s) && (s->flags & SETTING_RELOADABLE) == 0;
         if (fixed && !setting_equal(s, old, fresh)) {
-            note(ignored, "%s: changed, takes a restart", s->key);
+            add_ignored(ignored, "%s: changed, requires a restart", s->key);
             setting_copy(s, fresh, old);
         }
     }
 }
 
-/* `to` is empty; it becomes `old` but for what may change to `fresh`'s (NULL: the class is no more,
- * all of it stays). */
+/* `to` is empty; it becomes `old` with the reloadable settings of `fresh` (NULL: the class was
+ * removed, and nothing changes). */
 static void merge_class(const struct config_class *old, const struct config_class *fresh,
                         struct config_class *to, struct buf *ignored)
 {
@@ -46,15 +46,15 @@ static void merge_class(const struct config_class *old, const struct config_clas
         const void *was = config_class_base(s, old);
         const void *is = fresh != NULL ? config_class_base(s, fresh) : was;
         if (!follows && !setting_equal(s, was, is)) {
-            note(ignored, "classes[%s].%s: changed, takes a restart", old->name,
-                 s->key + strlen("classes[]."));
+            add_ignored(ignored, "classes[%s].%s: changed, requires a restart", old->name,
+                        s->key + strlen("classes[]."));
         }
         setting_copy(s, config_class_base(s, to), follows ? is : was);
     }
     config_class_choose_settings(to);
 }
 
-/* The classes keep their number, names and order: threads, lanes and metrics are made for them at
+/* Keeps the number, names and order of the classes: their threads, lanes and metrics are made at
  * the start. */
 static void keep_classes(const struct config *old, struct config *fresh, struct buf *ignored)
 {
@@ -67,7 +67,7 @@ static void keep_classes(const struct config *old, struct config *fresh, struct 
         const struct config_class *was = &old->classes[i];
         const struct config_class *is = config_class_by_name(fresh, slice_of(was->name));
         if (is == NULL) {
-            note(ignored, "classes[%s]: removed, takes a restart", was->name);
+            add_ignored(ignored, "classes[%s]: removed, requires a restart", was->name);
         } else {
             reordered = reordered || (before != NULL && is < before);
             before = is;
@@ -76,12 +76,12 @@ static void keep_classes(const struct config *old, struct config *fresh, struct 
     }
     for (size_t i = 0; i < fresh->class_count; i++) {
         if (config_class_by_name(old, slice_of(fresh->classes[i].name)) == NULL) {
-            note(ignored, "classes[%s]: added, takes a restart", fresh->classes[i].name);
+            add_ignored(ignored, "classes[%s]: added, requires a restart", fresh->classes[i].name);
         }
         config_class_fini(&fresh->classes[i]);
     }
     if (reordered) {
-        note(ignored, "classes: their order changed, takes a restart");
+        add_ignored(ignored, "classes: their order changed, requires a restart");
     }
     free(fresh->classes);
     fresh->classes = merged;

@@ -1,12 +1,12 @@
 /*
  * Inside common/config: the table of settings, the text as a tree with line numbers, and the
- * complaints about it. For the files of this folder and their tests alone.
+ * complaints about it. Only for the files of this folder and their tests.
  *
- * The way of a text: yaml.c makes a jansson tree of it (every scalar a string) and notes
- * the line of every path; read.c walks the tree along the table and fills the struct;
- * check.c looks at what only several settings together can get wrong. Each adds its
- * complaints to one list, so that an operator sees all of them at once. A complaint never holds
- * the value of a secret, nor one that came from the environment or a file. One thread per parse.
+ * yaml.c turns the text into a jansson tree (every scalar a string) and records the line of every
+ * path; read.c walks the tree along the table and fills the struct; check.c checks settings that
+ * depend on each other. All add complaints to one list, so that an operator sees all of them at
+ * once. A complaint never contains the value of a secret, nor one from the environment or a file.
+ * One thread per parse.
  */
 #ifndef MAYFLY_CONFIG_PRIVATE_H
 #define MAYFLY_CONFIG_PRIVATE_H
@@ -31,41 +31,41 @@ struct setting_section {
     const char *help;
 };
 
-/* The programs' own rows, without the providers'. */
+/* The rows of the programs, without the providers'. */
 extern const struct setting config_settings[];
 extern const size_t config_setting_count;
 extern const struct setting_section config_sections[];
 extern const size_t config_section_count;
 
-/* The i-th row of all, the providers' after the programs' own; NULL past the last. */
+/* The i-th row: first those of the programs, then those of the providers; NULL past the last. */
 const struct setting *setting_at(size_t i);
 bool setting_is_of_class(const struct setting *s);
 /* NULL if there is none. */
 const struct setting *setting_find(const char *key);
-/* Whether settings live below `key` ("github", "classes[].proxy", "classes"). */
+/* Whether there are settings below `key` ("github", "classes[].proxy", "classes"). */
 bool setting_is_section(const char *key);
 
-/* Values in place: `base` is the struct that holds them. */
+/* Values: `base` is the struct that contains them. */
 void setting_set_default(const struct setting *s, void *base);
 void setting_clear(const struct setting *s, void *base);
 void setting_copy(const struct setting *s, void *to, const void *from);
 bool setting_equal(const struct setting *s, const void *a, const void *b);
 bool setting_is_empty(const struct setting *s, const void *base);
-/* Reads `value` (one scalar, or one more item of a list) into place. Returns NULL, or what it must
- * be (in `why`) with *base unchanged. */
+/* Stores `value` (a scalar, or one more item of a list). Returns NULL, or the requirement that it
+ * violates (in `why`) with *base unchanged. */
 const char *setting_read(const struct setting *s, void *base, struct slice value, struct buf *why);
 /* "1 to 65535", "`auto`, `kvm`, `tcg`", … for the reference and for complaints. */
 void setting_range(const struct setting *s, struct buf *out);
 
-/* The struct that holds the value of a setting of classes: the class, or a provider's block (NULL
- * in a class that was not made by config_class_init). */
+/* The struct that contains a setting of classes: the class, or a provider's block (NULL unless
+ * config_class_init made the class). */
 void *config_class_base(const struct setting *s, const struct config_class *class);
 /* The same for the settings below `section` ("classes[].launch_rate"). */
 void *config_class_section(const char *section, const struct config_class *class);
 
-/* A class's parts by its settings: makes an empty one of the defaults. */
+/* Initialises a class with the defaults. */
 void config_class_init(struct config_class *class);
-/* Its provider's settings are those of the provider that it now names. */
+/* Points class->settings at the block of the provider that the class now names. */
 void config_class_choose_settings(struct config_class *class);
 void config_class_fini(struct config_class *class);
 
@@ -84,13 +84,13 @@ struct complaints {
 };
 
 void complaints_fini(struct complaints *c);
-/* path: "" for the text as a whole. The format gives "what: mend". */
+/* path: "" for the text as a whole. The format gives "what: fix". */
 PRINTF(4, 5)
 void complain(struct complaints *c, int line, const char *path, const char *fmt, ...);
-/* Whether something was said about it, about an item of it or about what is around it: then what it
- * lacks is no news. */
+/* Whether there is a complaint about the path, an item of it or a section around it: a further one
+ * would add nothing. */
 bool complaints_about(const struct complaints *c, const char *path);
-/* One a line, by line number: "origin:line: path: what: mend". */
+/* One per line, by line number: "origin:line: path: what: fix". */
 void complaints_render(struct complaints *c, const char *origin, struct buf *out);
 
 /* --- the text as a tree --- */
@@ -100,41 +100,41 @@ struct config_tree {
     json_t *lines; /* path → line of its key */
 };
 
-/* Fills *out (config_tree_fini) as far as the text can be read. Refuses what could make a small
+/* Fills *out (config_tree_fini) as far as the text can be read. Rejects what could make a small
  * text a large tree: aliases, anchors, depth, number of values. */
 void config_yaml_read(struct slice text, struct config_tree *out, struct complaints *c);
 void config_tree_fini(struct config_tree *t);
-/* The line of this path, or of the nearest thing around it; 1 at least. */
+/* The line of this path, or of the nearest section around it; at least 1. */
 int config_tree_line(const struct config_tree *t, const char *path);
 
 /* --- from tree to struct --- */
 
 struct config_reading {
     const struct config_tree *tree;
-    const char *directory; /* where relative paths start */
+    const char *directory; /* base of relative paths */
     unsigned who;          /* FOR_… */
     struct config *config;
     struct complaints *complaints;
 };
 
-/* Whether the value is kept elsewhere, and a fetcher gets it. */
-bool config_is_kept_elsewhere(const char *written);
+/* Whether the value is remote: a fetcher must get it. */
+bool config_is_remote(const char *written);
 /* NULL: none. */
 config_fetch_fn *config_fetcher(void);
 
 /* Fills r->config, which holds the defaults, from the tree. */
 void config_read_tree(struct config_reading *r);
-/* What is required, and what several settings say together. */
+/* Checks required settings, and settings that depend on each other. */
 void config_check(struct config_reading *r);
 
-/* The known key nearest to `word` among the children of `section` ("" for the top level): appends
- * a mend, "did you mean …?" or the list of known ones. */
-void config_suggest(struct buf *out, const char *section, const char *word);
-/* Edit distance with transpositions; words of at most CONFIG_KEY_LIMIT_BYTES, else SIZE_MAX. */
+/* Appends a fix for the unknown key among the children of `section` ("" for the top level): "did
+ * you mean …?", or the list of known keys. */
+void config_suggest(struct buf *out, const char *section, const char *key);
+/* Edit distance with transpositions; texts of at most CONFIG_KEY_LIMIT_BYTES, else SIZE_MAX. */
 size_t config_edit_distance(struct slice a, struct slice b);
 
-/* Moves what is not reloadable from `old` into `fresh`; one line in `ignored` (may be NULL) for
- * each change that needs a restart. */
+/* Moves settings that are not reloadable from `old` into `fresh`; one line in `ignored` (may be
+ * NULL) for each change that needs a restart. */
 void config_keep_fixed(const struct config *old, struct config *fresh, struct buf *ignored);
 
 struct config *config_new_with_defaults(void);

@@ -1,9 +1,9 @@
 /*
- * What a VM provider brings to the configuration: its section of settings below classes[], what
- * these say wrong together, and what others must know of them without knowing the provider.
+ * What a VM provider adds to the configuration: its section of settings below classes[], checks of
+ * them, and what other code must know of them without knowing the provider.
  *
- * Each provider exports one config_provider; common/vm/providers.c lists them. Nothing of it
- * calls the provider, so that a program which only reads the configuration links no client of one.
+ * Each provider exports one config_provider; common/vm/providers.c lists them. None of it calls the
+ * provider, so that a program which only reads the configuration links no provider's client.
  */
 #ifndef MAYFLY_CONFIG_PROVIDER_H
 #define MAYFLY_CONFIG_PROVIDER_H
@@ -12,16 +12,16 @@
 
 struct config_reading;
 
-/* A class whose provider's settings are looked at, when all settings have been read. */
+/* A class whose provider's settings are checked, after all settings have been read. */
 struct config_class_check {
     struct config_reading *reading;
     const struct config *config;
     size_t index; /* in config->classes */
 };
 
-/* Whether one of these programs (FOR_…) reads the configuration. */
+/* Whether the configuration is read for one of these programs (FOR_…). */
 bool config_check_asks(const struct config_class_check *c, unsigned programs);
-/* "what: fix" about that key of the class ("proxy.http"), unless something was said about it
+/* Adds "what: fix" about that key of the class ("proxy.http"), unless there is a complaint about it
  * already. */
 PRINTF(3, 4)
 void config_check_complain(const struct config_class_check *c, const char *key, const char *fmt,
@@ -32,9 +32,9 @@ struct config_provider {
     size_t size;                    /* of the struct of its settings */
     const struct setting *settings; /* keys "classes[].<name>.…"; offsets in that struct */
     size_t setting_count;
-    /* Complains about what several settings together get wrong. */
+    /* Checks settings that depend on each other. */
     void (*check)(const struct config_class_check *c);
-    /* Whether the VMs' network reaches nothing but the class's proxy. NULL: it never does. */
+    /* Whether the VMs' network reaches nothing except the class's proxy. NULL: never. */
     bool (*is_closed)(const void *settings);
     /* The AWS region that it calls; empty: the process's. NULL: it does not call AWS. */
     struct slice (*aws_region)(const void *settings);
@@ -42,8 +42,8 @@ struct config_provider {
 
 extern const struct config_provider *const config_providers[];
 extern const size_t config_provider_count;
-extern const char config_provider_names[];   /* the same, one space between */
-extern const char config_provider_default[]; /* the one a class has that names none */
+extern const char config_provider_names[];   /* the same, separated by one space */
+extern const char config_provider_default[]; /* of a class that names none */
 
 /* NULL if there is none of that name. */
 const struct config_provider *config_provider_find(const char *name);

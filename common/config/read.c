@@ -7,8 +7,8 @@
 
 #define PATH_LIMIT_BYTES 1200
 
-/* Where the walk is: `path` as an operator would say it ("classes[0].proxy"), `section` as the
- * table does ("classes[].proxy"), and the struct that the settings there are members of. */
+/* A position in the tree: `path` for complaints ("classes[0].proxy"), `section` as in the table
+ * ("classes[].proxy"), and the struct that contains the settings there. */
 struct place {
     const char *path;
     const char *section;
@@ -17,7 +17,7 @@ struct place {
 
 static void read_map(struct config_reading *r, const struct place *p, const json_t *map);
 
-static void join(char *out, const char *section, const char *key)
+static void join_key(char *out, const char *section, const char *key)
 {
     struct buf b;
     bool top = section[0] == '\0';
@@ -33,8 +33,7 @@ static const char *kind_name(const json_t *value)
     return json_is_object(value) ? "a map" : json_is_array(value) ? "a list" : "a single value";
 }
 
-/* --- where a value comes from: env:NAME, file:PATH, and AWS
- * ------------------------------------------------------------------ */
+/* --- sources of a value: env:NAME, file:PATH, AWS --------------------------------------------- */
 
 static bool is_env_name(const char *name)
 {
@@ -46,7 +45,7 @@ static int resolve_env(const char *name, struct buf *out, struct err *e)
 {
     if (!is_env_name(name)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "env: takes the name of an environment variable, letters, digits and _: "
+                       "env: needs the name of an environment variable, letters, digits and _: "
                        "write env:NAME");
     }
     const char *value = getenv(name);
@@ -60,7 +59,7 @@ static int resolve_env(const char *name, struct buf *out, struct err *e)
     return 0;
 }
 
-static void append_path(struct buf *out, const char *directory, const char *path)
+static void append_absolute_path(struct buf *out, const char *directory, const char *path)
 {
     if (path[0] != '/' && directory[0] != '\0') {
         buf_printf(out, "%s/", directory);
@@ -68,8 +67,8 @@ static void append_path(struct buf *out, const char *directory, const char *path
     buf_append_cstr(out, path);
 }
 
-/* One line end at the end of a file is how editors save it, not part of the value. */
-static void drop_line_end(struct buf *b)
+/* Editors end a file with a newline, which is not part of the value. */
+static void drop_newline(struct buf *b)
 {
     if (b->len > 0 && b->data[b->len - 1] == '\n') {
         b->len--;
@@ -87,19 +86,19 @@ static int resolve_file(const struct config_reading *r, const char *path, struct
 {
     struct buf full;
     if (path[0] == '\0') {
-        return err_set(e, ERR_PERMANENT, 0, "file: takes a path: write file:PATH");
+        return err_set(e, ERR_PERMANENT, 0, "file: needs a path: write file:PATH");
     }
     buf_init(&full, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
-    append_path(&full, r->directory, path);
+    append_absolute_path(&full, r->directory, path);
     int failed = fs_read(full.data, out, e);
     buf_fini(&full);
     if (failed != 0) {
         err_wrap(e, "file");
         return -1;
     }
-    drop_line_end(out);
+    drop_newline(out);
     if (out->len > 0 && memchr(out->data, '\0', out->len) != NULL) {
-        return err_set(e, ERR_PERMANENT, 0, "%s: the file holds a NUL byte: it is not a text",
+        return err_set(e, ERR_PERMANENT, 0, "%s: the file contains a NUL byte: give a text file",
                        path);
     }
     return 0;
@@ -110,28 +109,28 @@ static bool is_of_aws(const struct setting *s)
     return strncmp(s->key, "aws.", 4) == 0;
 }
 
-/* The section aws is read before all else, so that it is complete here. */
-static int resolve_kept(const struct config_reading *r, const struct setting *s,
-                        const char *written, struct buf *out, struct err *e)
+/* The section aws was read first, so that it is complete. */
+static int resolve_remote(const struct config_reading *r, const struct setting *s,
+                          const char *written, struct buf *out, struct err *e)
 {
     if (is_of_aws(s)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "AWS cannot keep what it takes to ask AWS: write the value, env:NAME or "
+                       "a setting of aws cannot be stored in AWS: write the value, env:NAME or "
                        "file:PATH");
     }
     return config_fetcher()(&r->config->aws, slice_of(written), out, e);
 }
 
-/* The value that a written one stands for. *indirect: it came from elsewhere. */
-static int resolve(const struct config_reading *r, const struct setting *s, const char *written,
-                   struct buf *out, bool *indirect, struct err *e)
+/* Appends the value that `written` stands for. *indirect: it is not the written text itself. */
+static int resolve_value(const struct config_reading *r, const struct setting *s,
+                         const char *written, struct buf *out, bool *indirect, struct err *e)
 {
-    bool kept = config_is_kept_elsewhere(written);
+    bool remote = config_is_remote(written);
     bool env = strncmp(written, "env:", 4) == 0;
     bool file = strncmp(written, "file:", 5) == 0;
-    *indirect = env || file || kept;
-    if (kept) {
-        return resolve_kept(r, s, written, out, e);
+    *indirect = env || file || remote;
+    if (remote) {
+        return resolve_remote(r, s, written, out, e);
     }
     if (env) {
         return resolve_env(written + 4, out, e);
@@ -150,7 +149,7 @@ static bool is_reader(const struct config_reading *r, const struct setting *s)
     return (s->readers & r->who) != 0;
 }
 
-/* Says what is wrong; shows the value only where it stands in the text and is no secret. */
+/* Shows the value only if it is in the text and not a secret. */
 static void complain_value(struct config_reading *r, const struct setting *s, const char *path,
                            const char *trouble, const char *written, bool indirect)
 {
@@ -172,7 +171,7 @@ static void make_path_absolute(const struct config_reading *r, const struct sett
         return;
     }
     buf_init(&full, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
-    append_path(&full, r->directory, value->data);
+    append_absolute_path(&full, r->directory, value->data);
     buf_fini(value);
     *value = full;
 }
@@ -185,38 +184,36 @@ static void append_item(struct config_list *list, struct slice text)
     *list = (struct config_list){items, list->count + 1};
 }
 
-/* Without a fetcher the value stays what is written, unchecked, so that it is not missing; whoever
- * only checks a configuration says so. Numbers keep their default. */
+/* Without a fetcher a text stays as written, unchecked, so that it is not missing; a number keeps
+ * its default. A program that only checks the configuration reports such settings. */
 static void leave_unfetched(struct config_reading *r, const struct setting *s,
                             const struct place *p, const char *path, const char *written)
 {
-    struct buf note;
+    struct buf entry;
     struct buf why;
     struct setting free_form = *s;
     free_form.form = NULL;
-    free_form.words = NULL;
+    free_form.choices = NULL;
     free_form.min = 0;
     free_form.max = INT64_MAX;
     buf_init(&why, 1024);
     if (s->type == SETTING_TEXT || s->type == SETTING_LIST) {
         (void)setting_read(&free_form, p->base, slice_of(written), &why);
     }
-    buf_init(&note, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
-    buf_printf(&note, "%s (%s)", path, written);
-    append_item(&r->config->unfetched, buf_slice(&note));
-    buf_fini(&note);
+    buf_init(&entry, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
+    buf_printf(&entry, "%s (%s)", path, written);
+    append_item(&r->config->unfetched, buf_slice(&entry));
+    buf_fini(&entry);
     buf_fini(&why);
 }
 
-/* Least secret: what another program needs is not asked for, and its secrets are not even held. */
-static bool is_left_alone(const struct config_reading *r, const struct setting *s,
-                          const char *written)
+/* What only another program needs is not fetched, and its secrets are not kept in memory. */
+static bool is_skipped(const struct config_reading *r, const struct setting *s, const char *written)
 {
-    return !is_reader(r, s) &&
-           ((s->flags & SETTING_SECRET) != 0 || config_is_kept_elsewhere(written));
+    return !is_reader(r, s) && ((s->flags & SETTING_SECRET) != 0 || config_is_remote(written));
 }
 
-/* One scalar: a setting's value, or an item of a list. */
+/* Reads a setting's value, or an item of a list. */
 static void read_scalar(struct config_reading *r, const struct setting *s, const struct place *p,
                         const char *path, const json_t *json)
 {
@@ -225,16 +222,16 @@ static void read_scalar(struct config_reading *r, const struct setting *s, const
     struct err e;
     bool indirect = false;
     const char *written = json_string_value(json);
-    if (is_left_alone(r, s, written)) {
+    if (is_skipped(r, s, written)) {
         return;
     }
-    if (config_is_kept_elsewhere(written) && config_fetcher() == NULL && !is_of_aws(s)) {
+    if (config_is_remote(written) && config_fetcher() == NULL && !is_of_aws(s)) {
         leave_unfetched(r, s, p, path, written);
         return;
     }
     buf_init(&value, CONFIG_VALUE_LIMIT_BYTES);
     buf_init(&why, 1024);
-    if (resolve(r, s, written, &value, &indirect, &e) != 0) {
+    if (resolve_value(r, s, written, &value, &indirect, &e) != 0) {
         if (is_reader(r, s)) {
             complain(r->complaints, config_tree_line(r->tree, path), path, "%s", e.message);
         }
@@ -281,7 +278,7 @@ static void read_setting(struct config_reading *r, const struct setting *s, cons
     int line = config_tree_line(r->tree, path);
     bool list = s->type == SETTING_LIST;
     if (json_is_null(value)) {
-        return; /* "key:" with nothing behind it: the default */
+        return; /* "key:" without a value: the default */
     }
     if (list && !json_is_array(value)) {
         complain(r->complaints, line, path,
@@ -296,7 +293,7 @@ static void read_setting(struct config_reading *r, const struct setting *s, cons
     }
 }
 
-/* --- the walk -------------------------------------------------------------------------------- */
+/* --- walking the tree ------------------------------------------------------------------------- */
 
 static void read_class(struct config_reading *r, const json_t *item, size_t i)
 {
@@ -348,16 +345,17 @@ static void read_classes(struct config_reading *r, const json_t *list)
 static void complain_unknown(struct config_reading *r, const struct place *p, const char *path,
                              const char *key)
 {
-    struct buf mend;
-    buf_init(&mend, 8192);
+    struct buf fix;
+    buf_init(&fix, 8192);
     if (strpbrk(key, ".[") != NULL) {
-        buf_append_cstr(&mend, "a dot does not nest: write the sections as maps");
+        buf_append_cstr(&fix, "a dot does not make a section: write sections as maps");
     } else if (r->complaints->count < CONFIG_COMPLAINT_LIMIT) {
-        config_suggest(&mend, p->section, key); /* costly, and worthless if it is not kept */
+        config_suggest(&fix, p->section, key); /* costly, and useless if the complaint is not
+                                                 * kept */
     }
     complain(r->complaints, config_tree_line(r->tree, path), path, "unknown key: %s",
-             mend.len > 0 ? mend.data : "");
-    buf_fini(&mend);
+             fix.len > 0 ? fix.data : "");
+    buf_fini(&fix);
 }
 
 static void read_member(struct config_reading *r, const struct place *p, const char *key,
@@ -365,8 +363,8 @@ static void read_member(struct config_reading *r, const struct place *p, const c
 {
     char path[PATH_LIMIT_BYTES];
     char known[PATH_LIMIT_BYTES];
-    join(path, p->path, key);
-    join(known, p->section, key);
+    join_key(path, p->path, key);
+    join_key(known, p->section, key);
     bool nests = strpbrk(key, ".[") != NULL;
     const struct setting *s = nests ? NULL : setting_find(known);
     if (s != NULL) {
@@ -386,7 +384,7 @@ static void read_member(struct config_reading *r, const struct place *p, const c
     }
 }
 
-/* The section aws is none of the rest's. */
+/* config_read_tree reads the section aws before the others. */
 static bool is_read_first(const struct place *p, const char *key)
 {
     return p->path[0] == '\0' && strcmp(key, "aws") == 0;

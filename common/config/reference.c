@@ -13,9 +13,9 @@ static const char introduction[] =
     "`MAYFLY_CONFIG`, serves all programs. `--check-config` reads it and names the key, the line "
     "and the "
     "fix of\n"
-    "everything that is wrong.\n"
+    "each error.\n"
     "\n"
-    "- Any value may be written `env:NAME` (an environment variable), `file:PATH` (the content of "
+    "- Any value can be written `env:NAME` (an environment variable), `file:PATH` (the content of "
     "a\n"
     "  file, less one line end), `ssm:NAME` (a parameter of AWS's Systems Manager) or\n"
     "  `secretsmanager:ARN[#json-key]` (a secret, or one text of the JSON object in it); see "
@@ -31,7 +31,7 @@ static const char introduction[] =
     "- SIGHUP reads it again. Settings marked *reload* change at once; others keep their value "
     "until\n"
     "  a restart, and the log names them. A text with an error changes nothing.\n"
-    "- Aliases, anchors and tags of YAML are refused, and so is a key that is given twice.\n"
+    "- Aliases, anchors and tags of YAML are errors, and so is a key that is given twice.\n"
     "- At most 1 MiB of text, 64 classes, 64 KiB a value.\n";
 
 static struct slice section_of(const struct setting *s)
@@ -44,7 +44,7 @@ static const char *type_name(const struct setting *s)
 {
     switch (s->type) {
     case SETTING_TEXT:
-        return s->words != NULL ? "word" : (s->flags & SETTING_PATH) != 0 ? "path" : "text";
+        return s->choices != NULL ? "one of" : (s->flags & SETTING_PATH) != 0 ? "path" : "text";
     case SETTING_WHOLE:
         return "whole number";
     case SETTING_DURATION:

@@ -1,6 +1,6 @@
 /*
- * How a table of settings is written: one macro for each type of row, and the ranges and forms that
- * rows share. For the files that hold such a table alone.
+ * Macros for tables of settings: one for each type of row, and the ranges and forms that rows
+ * share. Only for files that contain such a table.
  */
 #ifndef MAYFLY_CONFIG_ROWS_H
 #define MAYFLY_CONFIG_ROWS_H
@@ -25,7 +25,8 @@
 #define TEXT_MAX 4096
 #define RATE_MAX 100000
 
-/* One row a setting; the rest of a row (flags, example, words) follows as designated members. */
+/* One row per setting; the rest of a row (flags, example, choices) follows as designated
+ * members. */
 #define TEXT(k, at, dflt, lo, hi, ...)                                                             \
     {                                                                                              \
         .key = (k), .type = SETTING_TEXT, .offset = (at), .fallback = (dflt), .min = (lo),         \

@@ -1,7 +1,7 @@
 /*
- * One row of a table of settings: what its key is called, what its value must look like, and where
- * the value goes. The rows are constant; table.c has those of the programs, each VM provider
- * those of its own section (provider.h).
+ * One row of a table of settings: its key, the form of its value, and the place of the value in the
+ * struct. The rows are constant; table.c has those of the programs, each VM provider those of its
+ * own section (provider.h).
  */
 #ifndef MAYFLY_CONFIG_SETTING_H
 #define MAYFLY_CONFIG_SETTING_H
@@ -18,10 +18,10 @@
 #define FOR_ALL (FOR_INGRESS | FOR_WORKER | FOR_REAPER | FOR_CTL)
 
 enum setting_flag {
-    SETTING_SECRET = 1,     /* never shown, and left alone for programs that do not read it */
-    SETTING_RELOADABLE = 2, /* SIGHUP changes it in a running program */
-    SETTING_PATH = 4,       /* a relative path starts at the configuration's directory */
-    SETTING_LINES = 8,      /* may hold line breaks */
+    SETTING_SECRET = 1,     /* never shown, and not resolved for programs that do not read it */
+    SETTING_RELOADABLE = 2, /* SIGHUP can change it in a running program */
+    SETTING_PATH = 4,       /* a relative path starts at the configuration file's directory */
+    SETTING_LINES = 8,      /* may contain line breaks */
 };
 
 /* The type of the struct's member: char *, int64_t (DURATION: milliseconds, SIZE: bytes), double,
@@ -36,7 +36,7 @@ enum setting_type {
     SETTING_LIST
 };
 
-/* What a text, or each item of a list, must look like. */
+/* The form of a text, or of each item of a list. */
 struct setting_form {
     const char *text; /* for the reference and for complaints, "must be <text>" */
     bool (*fits)(struct slice value);
@@ -44,10 +44,10 @@ struct setting_form {
 
 struct setting {
     const char *key;      /* "ingress.max_body_size", "classes[].launch_rate.burst" */
-    const char *fallback; /* the default, as it would stand in the text; "" for an empty list */
+    const char *fallback; /* the default, as written in the text; "" for an empty list */
     const char *example;  /* a line to add when it is required and missing; else NULL */
-    const char *words;    /* the allowed words, one space between; NULL: any */
-    const char *help;     /* what it is, and what happens when a limit is reached */
+    const char *choices;  /* the allowed values, separated by one space; NULL: any */
+    const char *help;     /* what it is, and the effect of reaching a limit */
     const struct setting_form *form;
     /* In struct config; for keys below classes[] in struct config_class, for a VM provider's own
      * keys in its struct (provider.h). */
@@ -59,7 +59,7 @@ struct setting {
     enum setting_type type;
     unsigned flags;
     unsigned readers;  /* programs that resolve it */
-    unsigned required; /* programs that cannot do without it */
+    unsigned required; /* programs that require it */
 };
 
 #endif

@@ -10,7 +10,7 @@ static size_t min3(size_t a, size_t b, size_t c)
 
 size_t config_edit_distance(struct slice a, struct slice b)
 {
-    /* Three rows of the usual table: two above, one above, this one. */
+    /* Three rows of the usual table: the current one and the two before it. */
     size_t rows[3][CONFIG_KEY_LIMIT_BYTES + 1];
     if (a.len > CONFIG_KEY_LIMIT_BYTES || b.len > CONFIG_KEY_LIMIT_BYTES) {
         return SIZE_MAX;
@@ -36,7 +36,7 @@ size_t config_edit_distance(struct slice a, struct slice b)
     return rows[a.len % 3][b.len];
 }
 
-/* The component of `key` right below `section`, empty if it is not below it. */
+/* The component of `key` directly below `section`; empty if it is not below it. */
 static struct slice child_of(const char *key, const char *section)
 {
     size_t n = strlen(section);
@@ -57,19 +57,19 @@ static struct slice last_component(const char *key)
     return slice_of(dot != NULL ? dot + 1 : key);
 }
 
-/* How far off a candidate is; a word that only lacks or adds an end (batch, batch_size) is near.
- */
-static size_t distance(struct slice word, struct slice candidate)
+/* The distance of a candidate; one that only lacks or adds an ending (batch, batch_size) is
+ * near. */
+static size_t key_distance(struct slice key, struct slice candidate)
 {
-    bool begins = word.len >= 3 && candidate.len >= 3 &&
-                  (slice_starts_with(candidate, word) || slice_starts_with(word, candidate));
-    return begins ? 1 : config_edit_distance(word, candidate);
+    bool begins = key.len >= 3 && candidate.len >= 3 &&
+                  (slice_starts_with(candidate, key) || slice_starts_with(key, candidate));
+    return begins ? 1 : config_edit_distance(key, candidate);
 }
 
 static void append_known(struct buf *out, const char *section)
 {
     struct slice before = {NULL, 0};
-    buf_append_cstr(out, "known here: ");
+    buf_append_cstr(out, "known keys: ");
     const struct setting *s = NULL;
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         struct slice child = child_of(s->key, section);
@@ -80,9 +80,9 @@ static void append_known(struct buf *out, const char *section)
     }
 }
 
-void config_suggest(struct buf *out, const char *section, const char *word)
+void config_suggest(struct buf *out, const char *section, const char *unknown)
 {
-    struct slice w = slice_of(word);
+    struct slice w = slice_of(unknown);
     struct slice best = {NULL, 0};
     size_t best_distance = w.len < 6 ? 2 : w.len / 3;
     const char *elsewhere = NULL;
@@ -90,7 +90,7 @@ void config_suggest(struct buf *out, const char *section, const char *word)
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         const char *key = s->key;
         struct slice child = child_of(key, section);
-        size_t d = child.len > 0 ? distance(w, child) : SIZE_MAX;
+        size_t d = child.len > 0 ? key_distance(w, child) : SIZE_MAX;
         if (d < best_distance || (d == best_distance && best.len == 0)) {
             best = child;
             best_distance = d;

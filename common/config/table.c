@@ -39,21 +39,22 @@ const struct setting config_settings[] = {
     /* --- top level --- */
     TEXT("deployment", IN_CONFIG(deployment), "mayfly", 1, 20, .form = &form_name,
          .readers = FOR_ALL,
-         .help = "Name of this deployment. It marks its runners and VMs: the reaper touches no "
+         .help = "Name of this deployment. Its runners' and VMs' names contain it; the reaper "
+                 "changes no "
                  "others. Two deployments in one organization need different names."),
     TEXT("queue", IN_CONFIG(queue), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
          .example = "queue: sqlite:///var/lib/mayfly/queue.db",
          .help = "URL of the durable queue between the ingress and the workers: `sqlite:///PATH` "
-                 "on one machine, `redis://HOST:PORT` (deploy/docs/redis.md) or `sqs://PREFIX` "
+                 "on one host, `redis://HOST:PORT` (deploy/docs/redis.md) or `sqs://PREFIX` "
                  "(deploy/docs/sqs.md) for several."),
     TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
          .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",
          .help = "URL of the fleet's shared state (jobs, VMs, slots, rate limits, timelines): "
-                 "`sqlite:///PATH` on one machine, `redis://HOST` (deploy/docs/redis.md) or "
+                 "`sqlite:///PATH` on one host, `redis://HOST` (deploy/docs/redis.md) or "
                  "`dynamodb://TABLE` (deploy/docs/dynamodb.md) for several."),
-    TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .words = "debug info warn error",
+    TEXT("log_level", IN_CONFIG(log_level), "info", 1, 5, .choices = "debug info warn error",
          .flags = SETTING_RELOADABLE, .readers = FOR_ALL,
          .help = "The lowest level that is logged. The same message at `warn` or `error` is logged "
                  "at most ten times a second; the next line says how many were suppressed."),
@@ -105,7 +106,7 @@ const struct setting config_settings[] = {
          .help = "Secrets of the webhook. A delivery signed with any of them is accepted, so list "
                  "two while you rotate; one signed with none is answered 401."),
     TEXT("github.scope", IN_CONFIG(github.scope), "organization", 1, 12,
-         .words = "organization repository", .readers = FOR_DAEMONS,
+         .choices = "organization repository", .readers = FOR_DAEMONS,
          .help = "Where runners register. For a repository that a user owns, runners always "
                  "register with the repository."),
     LIST("github.repositories", IN_CONFIG(github.repositories), 0, 10000, .form = &form_repository,
@@ -313,7 +314,7 @@ const struct setting config_settings[] = {
     DURATION("reaper.deadline_grace_period", IN_CONFIG(reaper.deadline_grace_period_ms), "1m", 0,
              DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "A VM is terminated this long after its class's `max_duration`. Also the "
-                     "largest assumed difference between this machine's clock and the provider's, "
+                     "largest assumed difference between this host's clock and the provider's, "
                      "when the reaper searches for the VM of a launch whose response was lost."),
     DURATION("reaper.startup_timeout", IN_CONFIG(reaper.startup_timeout_ms), "5m",
              MILLISECONDS(100), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
@@ -404,7 +405,7 @@ const struct setting config_settings[] = {
           .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
           .help = "Attempts of one message. After the last one it moves to the dead-letter queue "
                   "with its "
-                  "error: `mayflyctl dead` shows it."),
+                  "error: `mayflyctl dlq` shows it."),
     DURATION("retry.base_delay", IN_CONFIG(retry.base_delay_ms), "1s", MILLISECONDS(1), DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "Longest delay before the first retry."),
@@ -440,7 +441,7 @@ const struct setting config_settings[] = {
          .help = "Labels that a job must have to belong to this class; all must be among `labels`. "
                  "Prevents launches for jobs that any self-hosted runner may run."),
     TEXT("classes[].provider", IN_CLASS(provider), config_provider_default, 1, 32,
-         .words = config_provider_names, .readers = FOR_FLEET, .help = "What runs the VMs."),
+         .choices = config_provider_names, .readers = FOR_FLEET, .help = "What runs the VMs."),
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
          .help = "Name of the class's runner group. Empty: `github.runner_group`."),
     WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000, .flags = SETTING_RELOADABLE,

@@ -6,8 +6,8 @@
 
 #include "common/base/quantity.h"
 
-/* Where the setting's member is, by its type. The offsets come from offsetof of that member, so
- * the alignment is right. */
+/* The setting's member, by its type. The offsets come from offsetof of that member, so the
+ * alignment is right. */
 static char **text_at(const struct setting *s, void *base)
 {
     return (char **)(void *)((char *)base + s->offset);
@@ -33,8 +33,8 @@ static struct config_list *list_at(const struct setting *s, void *base)
     return (struct config_list *)(void *)((char *)base + s->offset);
 }
 
-/* The accessors above serve readers too; they do not write through what they return. */
-static void *unconst(const void *base)
+/* For callers that only read through the accessors above. */
+static void *drop_const(const void *base)
 {
     union {
         const void *in;
@@ -43,21 +43,21 @@ static void *unconst(const void *base)
     return u.out;
 }
 
-static bool is_word(const char *words, struct slice value)
+static bool is_choice(const char *choices, struct slice value)
 {
-    struct slice rest = slice_of(words);
-    struct slice word;
+    struct slice rest = slice_of(choices);
+    struct slice choice;
     bool more = true;
     while (more) {
-        more = slice_cut(rest, ' ', &word, &rest);
-        if (slice_eq(word, value)) {
+        more = slice_cut(rest, ' ', &choice, &rest);
+        if (slice_eq(choice, value)) {
             return true;
         }
     }
     return false;
 }
 
-static bool has_line_break(struct slice s)
+static bool has_control_character(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
@@ -68,16 +68,16 @@ static bool has_line_break(struct slice s)
     return false;
 }
 
-/* What is wrong with one text (of a TEXT, or an item of a LIST); NULL if nothing is. */
+/* The requirement that a text (a TEXT, or an item of a LIST) violates; NULL if none. */
 static const char *text_trouble(const struct setting *s, struct slice value, struct buf *why)
 {
-    if (s->words != NULL && !is_word(s->words, value)) {
+    if (s->choices != NULL && !is_choice(s->choices, value)) {
         buf_append_cstr(why, "must be one of ");
         setting_range(s, why);
         return why->data;
     }
-    if ((s->flags & SETTING_LINES) == 0 && has_line_break(value)) {
-        buf_append_cstr(why, "must not hold line breaks or control characters: remove them");
+    if ((s->flags & SETTING_LINES) == 0 && has_control_character(value)) {
+        buf_append_cstr(why, "must not contain line breaks or control characters: remove them");
         return why->data;
     }
     bool empty_is_fine = value.len == 0 && s->type == SETTING_TEXT && s->min == 0;
@@ -88,8 +88,8 @@ static const char *text_trouble(const struct setting *s, struct slice value, str
     return NULL;
 }
 
-static const char *read_text(const struct setting *s, void *base, struct slice value,
-                             struct buf *why)
+static const char *set_text(const struct setting *s, void *base, struct slice value,
+                            struct buf *why)
 {
     const char *trouble = text_trouble(s, value, why);
     if (trouble != NULL) {
@@ -105,8 +105,8 @@ static const char *read_text(const struct setting *s, void *base, struct slice v
     return NULL;
 }
 
-static const char *read_item(const struct setting *s, void *base, struct slice value,
-                             struct buf *why)
+static const char *add_item(const struct setting *s, void *base, struct slice value,
+                            struct buf *why)
 {
     struct config_list *list = list_at(s, base);
     const char *trouble = text_trouble(s, value, why);
@@ -140,8 +140,8 @@ static bool parse_number(struct slice value, double *out)
     return true;
 }
 
-static const char *read_whole(const struct setting *s, void *base, struct slice value,
-                              struct buf *why)
+static const char *set_whole(const struct setting *s, void *base, struct slice value,
+                             struct buf *why)
 {
     int64_t number = 0;
     if (!slice_to_int64(value, &number) || number < s->min || number > s->max) {
@@ -158,8 +158,8 @@ static enum quantity_kind kind_of(const struct setting *s)
     return s->type == SETTING_SIZE ? QUANTITY_SIZE : QUANTITY_DURATION;
 }
 
-static const char *read_quantity(const struct setting *s, void *base, struct slice value,
-                                 struct buf *why)
+static const char *set_quantity(const struct setting *s, void *base, struct slice value,
+                                struct buf *why)
 {
     bool zero = s->fallback[0] == '0';
     const struct quantity q = {
@@ -167,8 +167,8 @@ static const char *read_quantity(const struct setting *s, void *base, struct sli
     return quantity_read(&q, value, whole_at(s, base), why) ? NULL : why->data;
 }
 
-static const char *read_number(const struct setting *s, void *base, struct slice value,
-                               struct buf *why)
+static const char *set_number(const struct setting *s, void *base, struct slice value,
+                              struct buf *why)
 {
     double number = 0;
     if (!parse_number(value, &number) || number < (double)s->min || number > (double)s->max) {
@@ -180,8 +180,8 @@ static const char *read_number(const struct setting *s, void *base, struct slice
     return NULL;
 }
 
-static const char *read_bool(const struct setting *s, void *base, struct slice value,
-                             struct buf *why)
+static const char *set_bool(const struct setting *s, void *base, struct slice value,
+                            struct buf *why)
 {
     bool yes = slice_eq_cstr(value, "true");
     if (!yes && !slice_eq_cstr(value, "false")) {
@@ -196,23 +196,23 @@ const char *setting_read(const struct setting *s, void *base, struct slice value
 {
     switch (s->type) {
     case SETTING_TEXT:
-        return read_text(s, base, value, why);
+        return set_text(s, base, value, why);
     case SETTING_WHOLE:
-        return read_whole(s, base, value, why);
+        return set_whole(s, base, value, why);
     case SETTING_DURATION:
     case SETTING_SIZE:
-        return read_quantity(s, base, value, why);
+        return set_quantity(s, base, value, why);
     case SETTING_NUMBER:
-        return read_number(s, base, value, why);
+        return set_number(s, base, value, why);
     case SETTING_BOOL:
-        return read_bool(s, base, value, why);
+        return set_bool(s, base, value, why);
     case SETTING_LIST:
-        return read_item(s, base, value, why);
+        return add_item(s, base, value, why);
     }
     return "has no type";
 }
 
-/* A secret does not stay behind in freed memory. */
+/* Wipes secrets before freeing them. */
 static void free_text(const struct setting *s, char *text)
 {
     if (text != NULL && (s->flags & SETTING_SECRET) != 0) {
@@ -255,7 +255,7 @@ void setting_set_default(const struct setting *s, void *base)
 
 void setting_copy(const struct setting *s, void *to, const void *from)
 {
-    void *source = unconst(from);
+    void *source = drop_const(from);
     setting_clear(s, to);
     switch (s->type) {
     case SETTING_TEXT:
@@ -297,8 +297,8 @@ static bool lists_equal(const struct config_list *a, const struct config_list *b
 
 bool setting_equal(const struct setting *s, const void *a, const void *b)
 {
-    void *x = unconst(a);
-    void *y = unconst(b);
+    void *x = drop_const(a);
+    void *y = drop_const(b);
     switch (s->type) {
     case SETTING_TEXT:
         return strcmp(*text_at(s, x), *text_at(s, y)) == 0;
@@ -318,19 +318,19 @@ bool setting_equal(const struct setting *s, const void *a, const void *b)
 
 bool setting_is_empty(const struct setting *s, const void *base)
 {
-    void *b = unconst(base);
+    void *b = drop_const(base);
     return (s->type == SETTING_TEXT && (*text_at(s, b))[0] == '\0') ||
            (s->type == SETTING_LIST && list_at(s, b)->count == 0);
 }
 
-static void append_words(struct buf *out, const char *words)
+static void append_choices(struct buf *out, const char *choices)
 {
-    struct slice rest = slice_of(words);
-    struct slice word;
+    struct slice rest = slice_of(choices);
+    struct slice choice;
     bool more = true;
     for (bool first = true; more; first = false) {
-        more = slice_cut(rest, ' ', &word, &rest);
-        buf_printf(out, "%s`%.*s`", first ? "" : ", ", SLICE_ARG(word));
+        more = slice_cut(rest, ' ', &choice, &rest);
+        buf_printf(out, "%s`%.*s`", first ? "" : ", ", SLICE_ARG(choice));
     }
 }
 
@@ -338,8 +338,8 @@ void setting_range(const struct setting *s, struct buf *out)
 {
     char min[QUANTITY_TEXT_SIZE];
     char max[QUANTITY_TEXT_SIZE];
-    if (s->words != NULL) {
-        append_words(out, s->words);
+    if (s->choices != NULL) {
+        append_choices(out, s->choices);
     } else if (s->type == SETTING_BOOL) {
         buf_append_cstr(out, "`true`, `false`");
     } else if (s->type == SETTING_TEXT) {

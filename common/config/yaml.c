@@ -3,7 +3,7 @@
 #include <string.h>
 #include <yaml.h>
 
-/* Reads one document from the parser's events. `broken` ends it: nothing after is looked at. */
+/* Reads one document from the parser's events. After a failure (`broken`) nothing more is read. */
 struct reader {
     yaml_parser_t parser;
     struct config_tree *tree;
@@ -19,7 +19,7 @@ static int line_of(const yaml_event_t *event)
     return (int)event->start_mark.line + 1;
 }
 
-static void note_line(struct reader *r, const char *path, int line)
+static void record_line(struct reader *r, const char *path, int line)
 {
     int failed = json_object_set_new_nocheck(r->tree->lines, path, json_integer(line));
     ASSERT(failed == 0);
@@ -29,7 +29,7 @@ static void complain_syntax(struct reader *r)
 {
     const yaml_parser_t *p = &r->parser;
     complain(r->complaints, (int)p->problem_mark.line + 1, "",
-             "this is not YAML: %s%s%s (column %zu): mend the indentation, quotes or brackets here",
+             "this is not YAML: %s%s%s (column %zu): fix the indentation, quotes or brackets",
              p->context != NULL ? p->context : "", p->context != NULL ? ", " : "",
              p->problem != NULL ? p->problem : "it cannot be read", p->problem_mark.column + 1);
     r->broken = true;
@@ -45,7 +45,7 @@ static bool next_event(struct reader *r, yaml_event_t *event)
     return true;
 }
 
-static bool has_control(struct slice s)
+static bool has_control_byte(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f) {
@@ -55,9 +55,9 @@ static bool has_control(struct slice s)
     return false;
 }
 
-/* Anchors could multiply, tags would say what our table says. */
-static void refuse_decoration(struct reader *r, const yaml_event_t *event, const char *path,
-                              const yaml_char_t *anchor, const yaml_char_t *tag)
+/* Anchors could make a small text a large tree; the table defines types, not tags. */
+static void reject_anchor_and_tag(struct reader *r, const yaml_event_t *event, const char *path,
+                                  const yaml_char_t *anchor, const yaml_char_t *tag)
 {
     if (anchor != NULL) {
         complain(r->complaints, line_of(event), path,
@@ -70,11 +70,11 @@ static void refuse_decoration(struct reader *r, const yaml_event_t *event, const
     }
 }
 
-static json_t *read_scalar(struct reader *r, const yaml_event_t *event, const char *path)
+static json_t *read_text_node(struct reader *r, const yaml_event_t *event, const char *path)
 {
     struct slice text = {(const char *)event->data.scalar.value, event->data.scalar.length};
     bool plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    refuse_decoration(r, event, path, event->data.scalar.anchor, event->data.scalar.tag);
+    reject_anchor_and_tag(r, event, path, event->data.scalar.anchor, event->data.scalar.tag);
     if (plain && (text.len == 0 || slice_eq_cstr(text, "~") || slice_eq_cstr(text, "null"))) {
         return json_null();
     }
@@ -90,33 +90,33 @@ static json_t *read_scalar(struct reader *r, const yaml_event_t *event, const ch
     return value;
 }
 
-/* The key's own text in `key`; false when it cannot be one (complained about). */
-static bool read_key(struct reader *r, const yaml_event_t *event, const char *path, char *key,
-                     size_t size)
+/* Copies the key's text; false, with a complaint, if it is not a valid key. */
+static bool read_yaml_key(struct reader *r, const yaml_event_t *event, const char *path, char *key,
+                          size_t size)
 {
     struct slice text = {NULL, 0};
     if (event->type == YAML_SCALAR_EVENT) {
         text = (struct slice){(const char *)event->data.scalar.value, event->data.scalar.length};
-        refuse_decoration(r, event, path, event->data.scalar.anchor, event->data.scalar.tag);
+        reject_anchor_and_tag(r, event, path, event->data.scalar.anchor, event->data.scalar.tag);
     }
-    if (text.len == 0 || has_control(text) || !slice_to_cstr(text, key, size)) {
+    if (text.len == 0 || has_control_byte(text) || !slice_to_cstr(text, key, size)) {
         complain(r->complaints, line_of(event), path,
-                 "a key must be a word of at most %d bytes: write \"key: value\"",
+                 "a key must be a text of at most %d bytes: write \"key: value\"",
                  CONFIG_KEY_LIMIT_BYTES);
         return false;
     }
     return true;
 }
 
-/* One member of a map, whose key has been fetched. */
-static void read_member(struct reader *r, const yaml_event_t *key_event, json_t *map,
-                        const char *path, int depth)
+/* Reads one member of a map, whose key has been fetched. */
+static void read_entry(struct reader *r, const yaml_event_t *key_event, json_t *map,
+                       const char *path, int depth)
 {
     char key[CONFIG_KEY_LIMIT_BYTES + 1];
     struct buf child;
     yaml_event_t event;
-    if (!read_key(r, key_event, path, key, sizeof key)) {
-        r->broken = true; /* what follows could not be told apart from its value */
+    if (!read_yaml_key(r, key_event, path, key, sizeof key)) {
+        r->broken = true; /* what follows could not be distinguished from its value */
         return;
     }
     buf_init(&child, (size_t)CONFIG_DEPTH_LIMIT * (CONFIG_KEY_LIMIT_BYTES + 16));
@@ -128,7 +128,7 @@ static void read_member(struct reader *r, const yaml_event_t *key_event, json_t 
                  "is given twice, first on line %d: remove one of them",
                  config_tree_line(r->tree, child.data));
     } else {
-        note_line(r, child.data, line_of(key_event));
+        record_line(r, child.data, line_of(key_event));
     }
     if (next_event(r, &event)) {
         json_t *value = read_node(r, &event, child.data, depth + 1);
@@ -143,7 +143,7 @@ static void read_member(struct reader *r, const yaml_event_t *key_event, json_t 
     buf_fini(&child);
 }
 
-static json_t *read_map(struct reader *r, const char *path, int depth)
+static json_t *read_mapping(struct reader *r, const char *path, int depth)
 {
     yaml_event_t event;
     json_t *map = json_object();
@@ -151,7 +151,7 @@ static json_t *read_map(struct reader *r, const char *path, int depth)
     while (!r->broken && next_event(r, &event)) {
         bool end = event.type == YAML_MAPPING_END_EVENT;
         if (!end) {
-            read_member(r, &event, map, path, depth);
+            read_entry(r, &event, map, path, depth);
         }
         yaml_event_delete(&event);
         if (end) {
@@ -161,7 +161,7 @@ static json_t *read_map(struct reader *r, const char *path, int depth)
     return map;
 }
 
-static json_t *read_list(struct reader *r, const char *path, int depth)
+static json_t *read_sequence(struct reader *r, const char *path, int depth)
 {
     yaml_event_t event;
     json_t *list = json_array();
@@ -173,7 +173,7 @@ static json_t *read_list(struct reader *r, const char *path, int depth)
             buf_init(&child, (size_t)CONFIG_DEPTH_LIMIT * (CONFIG_KEY_LIMIT_BYTES + 16));
             buf_printf(&child, "%s[%zu]", path, json_array_size(list));
             ASSERT(!child.failed);
-            note_line(r, child.data, line_of(&event));
+            record_line(r, child.data, line_of(&event));
             json_t *value = read_node(r, &event, child.data, depth + 1);
             if (value != NULL) {
                 int failed = json_array_append_new(list, value);
@@ -189,7 +189,7 @@ static json_t *read_list(struct reader *r, const char *path, int depth)
     return list;
 }
 
-/* True when this value may still be read. */
+/* Whether the limits allow one more value. */
 static bool within_bounds(struct reader *r, const yaml_event_t *event, const char *path, int depth)
 {
     if (depth > CONFIG_DEPTH_LIMIT) {
@@ -204,24 +204,24 @@ static bool within_bounds(struct reader *r, const yaml_event_t *event, const cha
     return !r->broken;
 }
 
-/* The value that begins with `event` (still the caller's). NULL only when broken. */
+/* Reads the value that begins with `event` (still the caller's). NULL only when broken. */
 static json_t *read_node(struct reader *r, yaml_event_t *event, const char *path, int depth)
 {
     if (!within_bounds(r, event, path, depth)) {
         return NULL;
     }
     if (event->type == YAML_SCALAR_EVENT) {
-        return read_scalar(r, event, path);
+        return read_text_node(r, event, path);
     }
     if (event->type == YAML_MAPPING_START_EVENT) {
-        refuse_decoration(r, event, path, event->data.mapping_start.anchor,
-                          event->data.mapping_start.tag);
-        return read_map(r, path, depth);
+        reject_anchor_and_tag(r, event, path, event->data.mapping_start.anchor,
+                              event->data.mapping_start.tag);
+        return read_mapping(r, path, depth);
     }
     if (event->type == YAML_SEQUENCE_START_EVENT) {
-        refuse_decoration(r, event, path, event->data.sequence_start.anchor,
-                          event->data.sequence_start.tag);
-        return read_list(r, path, depth);
+        reject_anchor_and_tag(r, event, path, event->data.sequence_start.anchor,
+                              event->data.sequence_start.tag);
+        return read_sequence(r, path, depth);
     }
     complain(r->complaints, line_of(event), path,
              "aliases (*name) are not supported: write the value out");
@@ -242,7 +242,7 @@ static bool find_content(struct reader *r, yaml_event_t *event)
     return false;
 }
 
-/* After the content nothing but the ends may come. */
+/* Only the ends of the document and of the stream may follow. */
 static void expect_end(struct reader *r)
 {
     yaml_event_t event;

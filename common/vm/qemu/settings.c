@@ -17,7 +17,7 @@ static const struct setting rows[] = {
     TEXT("classes[].qemu.state_dir", AT(state_dir), "/var/lib/mayfly/vms", 1, TEXT_MAX,
          .flags = SETTING_PATH, .readers = FOR_FLEET,
          .help = "Directory below which each VM has its own."),
-    TEXT("classes[].qemu.accel", AT(accel), "auto", 1, 4, .words = "auto kvm tcg",
+    TEXT("classes[].qemu.accel", AT(accel), "auto", 1, 4, .choices = "auto kvm tcg",
          .readers = FOR_FLEET,
          .help = "Accelerator. `auto`: KVM if a test shows that it works, else TCG (emulation)."),
     WHOLE("classes[].qemu.cpus", AT(cpus), "1", 1, 64, .readers = FOR_FLEET,
@@ -31,7 +31,7 @@ static const struct setting rows[] = {
     BOOL("classes[].qemu.restore", AT(restore), "true", .readers = FOR_FLEET,
          .help =
              "Restore VMs from a snapshot taken when the agent is ready, instead of booting each."),
-    TEXT("classes[].qemu.network", AT(network), "user", 1, 8, .words = "user proxy",
+    TEXT("classes[].qemu.network", AT(network), "user", 1, 8, .choices = "user proxy",
          .readers = FOR_FLEET,
          .help = "`user`: the VM reaches what the host reaches. `proxy`: it reaches only the "
                  "class's proxy."),

@@ -74,7 +74,7 @@ static void value_that_is_missing_is_named_with_its_mend(void **state)
     char *all = complaints_of(text, CONFIG_FOR_WORKER);
     assert_non_null(strstr(all, "m.yaml:3: github.token: ssm:/mayfly/none: GetParameter: "
                                 "ParameterNotFound (HTTP 400"));
-    assert_non_null(strstr(all, "make the parameter, or check its name and the region"));
+    assert_non_null(strstr(all, "create the parameter, or check its name and the region"));
     free(all);
     free(text);
 }

@@ -96,7 +96,7 @@ static void credentials_are_an_app_or_a_token_and_a_hook_is_whole(void **state)
         {"{token: t, hook: {id: 7, repository: acme/app}}", NULL},
         {"{token: t, hook: {id: 7}}",
          "m.yaml:1: github.hook.organization: is required with github.hook.id, or "
-         "github.hook.repository: say whose webhook it is"},
+         "github.hook.repository: name the webhook's owner"},
         {"{token: t, hook: {organization: acme}}",
          "m.yaml:1: github.hook.id: is required: add the number at the end of the webhook's "
          "address in GitHub's settings"},
@@ -199,7 +199,7 @@ static void classes_are_checked_with_one_another_and_within(void **state)
                              "  - {labels: [y], qemu: {network: proxy}}\n",
         CONFIG_FOR_CHECK,
         "m.yaml:7: classes[0].required_labels[2]: is not among the class's labels, so that no job "
-        "could match: add it to labels, or remove it here\n"
+        "could match: add it to labels, or remove it from required_labels\n"
         "m.yaml:9: classes[1].name: \"a\" is the name of classes[0] too: give each its own\n"
         "m.yaml:10: classes[2].labels: is required: add \"labels: [self-hosted, linux, x64, "
         "microvm]\"\n"

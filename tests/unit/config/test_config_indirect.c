@@ -65,7 +65,7 @@ static void env_that_is_not_set_is_named(void **state)
                              "m.yaml:1: log_level: the environment variable T_UNSET is not set: "
                              "set it for this program, or write the value here");
     assert_complaint_of_line("log_level: 'env:'",
-                             "m.yaml:1: log_level: env: takes the name of an environment "
+                             "m.yaml:1: log_level: env: needs the name of an environment "
                              "variable, letters, digits and _: write env:NAME");
 }
 
@@ -127,7 +127,7 @@ static void file_with_more_than_one_line_is_no_token(void **state)
         GOOD_TOP "github: {token: file:lines, webhook_secrets: [a-long-secret]}\n" GOOD_CLASSES,
         &e));
     assert_non_null(strstr(e.message, "github.token: the value found there is refused: it must "
-                                      "not hold line breaks"));
+                                      "not contain line breaks"));
 }
 
 static void private_key_comes_from_a_file_of_lines(void **state)
@@ -161,7 +161,7 @@ static void file_that_cannot_be_read_is_named(void **state)
     assert_non_null(strstr(e.message, "m.yaml:1: log_level: file: cannot open "));
     assert_non_null(strstr(e.message, "/missing"));
     assert_null(parse_in_directory("log_level: 'file:'\n" GOOD, &e));
-    assert_non_null(strstr(e.message, "log_level: file: takes a path: write file:PATH"));
+    assert_non_null(strstr(e.message, "log_level: file: needs a path: write file:PATH"));
 }
 
 static void relative_paths_start_at_the_configuration(void **state)
@@ -263,7 +263,7 @@ static void section_aws_cannot_be_kept_by_aws(void **state)
 {
     (void)state;
     assert_complaint_of_line("aws: {proxy: ssm:proxy}",
-                             "m.yaml:1: aws.proxy: AWS cannot keep what it takes to ask AWS: "
+                             "m.yaml:1: aws.proxy: a setting of aws cannot be stored in AWS: "
                              "write the value, env:NAME or file:PATH");
     assert_int_equal(fetched.count, 0);
 }

@@ -69,13 +69,13 @@ static void reload_keeps_and_names_what_needs_a_restart(void **state)
               "github: {token: another, webhook_secrets: [a-long-secret]}\n"
               "classes: [{name: small, labels: [self-hosted, linux], max_vms: 5, qemu: {image: "
               "/other, restore: false}}]\n",
-              "queue: changed, takes a restart\n"
-              "github.token: changed, takes a restart\n"
-              "ingress.tls.certificate: changed, takes a restart\n"
-              "ingress.tls.key: changed, takes a restart\n"
-              "ingress.batch: changed, takes a restart\n"
-              "classes[small].qemu.image: changed, takes a restart\n"
-              "classes[small].qemu.restore: changed, takes a restart\n");
+              "queue: changed, requires a restart\n"
+              "github.token: changed, requires a restart\n"
+              "ingress.tls.certificate: changed, requires a restart\n"
+              "ingress.tls.key: changed, requires a restart\n"
+              "ingress.batch: changed, requires a restart\n"
+              "classes[small].qemu.image: changed, requires a restart\n"
+              "classes[small].qemu.restore: changed, requires a restart\n");
     const struct config *c = config_live_get(live);
     assert_string_equal(c->queue, "sqlite:///tmp/q.db");
     assert_string_equal(c->github.token, "t-o-k-e-n");
@@ -97,9 +97,9 @@ static void reload_keeps_the_set_and_the_order_of_classes(void **state)
         live_of(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "1") CLASS("b", "2") CLASS("c", "3"));
     reload_ok(live,
               GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("new", "7") CLASS("c", "30") CLASS("a", "10"),
-              "classes[b]: removed, takes a restart\n"
-              "classes[new]: added, takes a restart\n"
-              "classes: their order changed, takes a restart\n");
+              "classes[b]: removed, requires a restart\n"
+              "classes[new]: added, requires a restart\n"
+              "classes: their order changed, requires a restart\n");
     const struct config *c = config_live_get(live);
     assert_int_equal(c->class_count, 3);
     assert_string_equal(c->classes[0].name, "a");

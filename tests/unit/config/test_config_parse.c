@@ -316,7 +316,7 @@ static void unknown_key_that_belongs_elsewhere_names_the_place(void **state)
 static void unknown_key_far_from_all_lists_the_known_ones(void **state)
 {
     (void)state;
-    assert_complaint_of_line("retry: {zebra: 1}", "m.yaml:1: retry.zebra: unknown key: known here: "
+    assert_complaint_of_line("retry: {zebra: 1}", "m.yaml:1: retry.zebra: unknown key: known keys: "
                                                   "max_attempts, base_delay, max_delay");
 }
 
@@ -325,7 +325,7 @@ static void dotted_key_is_no_nesting(void **state)
     (void)state;
     assert_complaint_of_line("retry.max_delay: 3",
                              "m.yaml:1: retry.max_delay: unknown key: a dot does "
-                             "not nest: write the sections as maps");
+                             "not make a section: write sections as maps");
 }
 
 static void edit_distance_counts_changes_and_swaps(void **state)
@@ -395,8 +395,9 @@ static void wrong_value_says_what_it_must_be(void **state)
                                  "letters, digits and -"},
         {"deployment: aaaaaaaaaaaaaaaaaaaaa", "deployment: \"aaaaaaaaaaaaaaaaaaaaa\" is refused: "
                                               "it must have 1 to 20 bytes"},
-        {"deployment: \"a\\nb\"", "deployment: \"a\nb\" is refused: it must not hold line breaks "
-                                  "or control characters: remove them"},
+        {"deployment: \"a\\nb\"",
+         "deployment: \"a\nb\" is refused: it must not contain line breaks "
+         "or control characters: remove them"},
         {"ingress: {listen: localhost:80}",
          "ingress.listen: \"localhost:80\" is refused: it must be address:port, such as "
          "0.0.0.0:8080 or [::]:8080"},

@@ -66,8 +66,7 @@ static void syntax_error_names_line_and_column(void **state)
     (void)state;
     assert_complaints("queue: sqlite:///q\nledger: [a\ngithub: }\n", CONFIG_FOR_CTL,
                       "m.yaml:3: this is not YAML: while parsing a flow sequence, did not find "
-                      "expected ',' or ']' (column 7): mend the indentation, quotes or brackets "
-                      "here");
+                      "expected ',' or ']' (column 7): fix the indentation, quotes or brackets");
 }
 
 static void key_given_twice_is_refused_with_both_lines(void **state)
@@ -177,7 +176,7 @@ static void strange_keys_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         char *all = complaints_of(texts[i], CONFIG_FOR_CTL);
-        assert_non_null(strstr(all, "m.yaml:1: a key must be a word of at most 64 bytes"));
+        assert_non_null(strstr(all, "m.yaml:1: a key must be a text of at most 64 bytes"));
         free(all);
     }
 }
