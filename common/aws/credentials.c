@@ -15,23 +15,23 @@
 #define RENEW_MIN_MS 1000
 #define RETRY_BASE_MS 1000
 #define RETRY_CAP_MS (60 * 1000)
-#define FAILURE_HOLDS_MS 1000 /* callers that come soon after a failure share it */
+#define FAILURE_HOLDS_MS 1000 /* callers soon after a failure get the same error */
 #define REFUSAL_HOLDS_MS (10 * 1000)
 
 struct aws_credentials {
     int users; /* under shared_lock */
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* a look ended */
-    struct aws_keys keys;   /* the last that were found; access_key NULL: none yet */
-    uint64_t looks;         /* that ended */
+    pthread_cond_t changed; /* a lookup ended */
+    struct aws_keys keys;   /* the last found; access_key NULL: none yet */
+    uint64_t looks;         /* lookups that ended */
     bool looking;
-    bool failed;           /* the last look */
+    bool failed;           /* the last lookup */
     struct err failure;    /* its reason */
     int64_t failed_at_ms;  /* monotonic */
-    int64_t refused_at_ms; /* monotonic; of the last look for a refusal; -1: none */
+    int64_t refused_at_ms; /* monotonic; of the last lookup after a refusal; -1: none */
     int64_t renew_at_ms;   /* monotonic; 0: never */
     int failures;          /* in a row */
-    bool renewing;         /* the thread runs */
+    bool renewing;         /* the renewing thread runs */
     pthread_t thread;
     struct wakeup stop;
 };
@@ -39,7 +39,7 @@ struct aws_credentials {
 static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct aws_credentials *shared;
 
-/* --- its life --------------------------------------------------------------------------------- */
+/* --- the shared instance ---------------------------------------------------------------------- */
 
 struct aws_credentials *aws_credentials_acquire(void)
 {
@@ -89,7 +89,7 @@ void aws_credentials_release(struct aws_credentials *c)
     }
 }
 
-/* --- looking ---------------------------------------------------------------------------------- */
+/* --- lookup ----------------------------------------------------------------------------------- */
 
 int64_t aws_renew_in_ms(int64_t life_ms)
 {
@@ -100,13 +100,13 @@ int64_t aws_renew_in_ms(int64_t life_ms)
     return wait_ms > RENEW_MIN_MS ? wait_ms : RENEW_MIN_MS;
 }
 
-static bool hold(const struct aws_credentials *c)
+static bool are_keys_valid(const struct aws_credentials *c)
 {
     return c->keys.access_key != NULL &&
            (c->keys.expires_ms == 0 || aws_wall_ms() < c->keys.expires_ms);
 }
 
-static void count_look(const char *source, bool ok)
+static void count_lookup(const char *source, bool ok)
 {
     struct buf labels;
     buf_init(&labels, 256);
@@ -122,9 +122,9 @@ static void show_expiry(const struct aws_keys *k)
                k->expires_ms / 1000);
 }
 
-static void *renew(void *arg);
+static void *renew_thread(void *arg);
 
-static void accept(struct aws_credentials *c, struct aws_keys *fresh)
+static void store_keys(struct aws_credentials *c, struct aws_keys *fresh)
 {
     aws_keys_fini(&c->keys);
     c->keys = *fresh;
@@ -136,18 +136,18 @@ static void accept(struct aws_credentials *c, struct aws_keys *fresh)
     }
     c->renew_at_ms = clock_mono_ms() + aws_renew_in_ms(fresh->expires_ms - aws_wall_ms());
     if (!c->renewing) {
-        /* Without it a caller that finds the keys expired looks for others, and tries this again.
-         */
+        /* Without the thread, a caller that finds the keys expired looks them up and tries this
+         * again. */
         struct err e;
-        c->renewing =
-            thread_start(&c->thread, "the thread that renews AWS credentials", renew, c, &e) == 0;
+        c->renewing = thread_start(&c->thread, "the thread that renews AWS credentials",
+                                   renew_thread, c, &e) == 0;
     }
     wakeup_signal(&c->stop);
 }
 
-/* Looks once, with the lock held at call and return and let go between. Only one looks at a time:
- * c->looking must be false. */
-static void look(struct aws_credentials *c)
+/* One lookup. The lock is held on entry and on return, but not in between. Only one thread looks up
+ * at a time: c->looking must be false. */
+static void look_up_keys(struct aws_credentials *c)
 {
     struct aws_keys fresh = {0};
     struct err e;
@@ -156,7 +156,7 @@ static void look(struct aws_credentials *c)
     int rc = aws_sources_find(&fresh, &e);
     if (rc == 0 && fresh.expires_ms != 0 && fresh.expires_ms <= aws_wall_ms()) {
         rc = err_set(&e, ERR_RETRY, HTTP_NOT_SENT,
-                     "no AWS credentials: those of %s have expired and no others are there yet",
+                     "no AWS credentials: those of %s have expired and there are no new ones yet",
                      fresh.source);
         aws_keys_fini(&fresh);
     }
@@ -165,13 +165,14 @@ static void look(struct aws_credentials *c)
     c->looks++;
     c->failed = rc != 0;
     if (rc == 0) {
-        count_look(fresh.source, true);
-        accept(c, &fresh);
+        count_lookup(fresh.source, true);
+        store_keys(c, &fresh);
     } else {
-        /* An instance that had keys still is one, even if its metadata do not answer now. */
+        /* An instance that had keys still has a role, even if its metadata service does not respond
+         * now. */
         bool instance = c->keys.source != NULL && strcmp(c->keys.source, "instance") == 0;
         e.class = instance ? ERR_RETRY : e.class;
-        count_look(c->keys.source != NULL ? c->keys.source : "none", false);
+        count_lookup(c->keys.source != NULL ? c->keys.source : "none", false);
         c->failure = e;
         c->failed_at_ms = clock_mono_ms();
         c->failures++;
@@ -181,12 +182,12 @@ static void look(struct aws_credentials *c)
     pthread_cond_broadcast(&c->changed);
 }
 
-/* Looks, or waits for whoever does. */
+/* Looks up, or waits for the thread that does. */
 static void look_or_wait(struct aws_credentials *c)
 {
     uint64_t before = c->looks;
     if (!c->looking) {
-        look(c);
+        look_up_keys(c);
         return;
     }
     while (c->looks == before) {
@@ -197,11 +198,11 @@ static void look_or_wait(struct aws_credentials *c)
 int aws_credentials_get(struct aws_credentials *c, struct aws_keys *out, struct err *e)
 {
     pthread_mutex_lock(&c->lock);
-    bool told = c->failed && clock_mono_ms() - c->failed_at_ms < FAILURE_HOLDS_MS;
-    if (!hold(c) && !told) {
+    bool recent_failure = c->failed && clock_mono_ms() - c->failed_at_ms < FAILURE_HOLDS_MS;
+    if (!are_keys_valid(c) && !recent_failure) {
         look_or_wait(c);
     }
-    int rc = hold(c) ? 0 : -1;
+    int rc = are_keys_valid(c) ? 0 : -1;
     if (rc == 0) {
         aws_keys_copy(&c->keys, out);
     } else if (c->failed) {
@@ -218,20 +219,20 @@ bool aws_credentials_refused(struct aws_credentials *c, const char *access_key)
     pthread_mutex_lock(&c->lock);
     int64_t now_ms = clock_mono_ms();
     bool renewed = c->keys.access_key != NULL && strcmp(c->keys.access_key, access_key) != 0;
-    bool asked = c->refused_at_ms >= 0 && now_ms - c->refused_at_ms < REFUSAL_HOLDS_MS;
-    /* Many calls are refused at once: those that come during the look wait for what it finds. */
-    if (!renewed && (!asked || c->looking)) {
-        c->refused_at_ms = asked ? c->refused_at_ms : now_ms;
+    bool recent = c->refused_at_ms >= 0 && now_ms - c->refused_at_ms < REFUSAL_HOLDS_MS;
+    /* Many calls are refused at once: those during a lookup wait for its result. */
+    if (!renewed && (!recent || c->looking)) {
+        c->refused_at_ms = recent ? c->refused_at_ms : now_ms;
         look_or_wait(c);
-        renewed = hold(c) && strcmp(c->keys.access_key, access_key) != 0;
+        renewed = are_keys_valid(c) && strcmp(c->keys.access_key, access_key) != 0;
     }
     pthread_mutex_unlock(&c->lock);
     return renewed;
 }
 
-/* --- the thread that renews ------------------------------------------------------------------- */
+/* --- the renewing thread ---------------------------------------------------------------------- */
 
-static void *renew(void *arg)
+static void *renew_thread(void *arg)
 {
     struct aws_credentials *c = arg;
     for (;;) {
@@ -240,7 +241,7 @@ static void *renew(void *arg)
         int64_t left_ms = c->renew_at_ms - clock_mono_ms();
         bool never = c->renew_at_ms == 0;
         if (!never && left_ms <= 0 && !c->looking) {
-            look(c);
+            look_up_keys(c);
             left_ms = c->renew_at_ms - clock_mono_ms();
         }
         pthread_mutex_unlock(&c->lock);

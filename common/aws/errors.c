@@ -6,94 +6,95 @@
 
 #define RETRY_AFTER_MAX_S 3600
 #define MESSAGE_CHARS_MAX 240
-#define QUOTE_CHARS_MAX 64 /* longer quotes are what we sent, not what is wrong with it */
-#define WORD_CHARS_MAX 180 /* longer than the longest usual ARN */
+#define QUOTE_CHARS_MAX 64 /* longer quotes repeat what was sent */
+#define WORD_CHARS_MAX 180
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-#define MEND_SLOWER "calls are faster than the account's rate: make fewer, or raise the quota"
-#define MEND_QUOTA "a quota of the account is full: use less, or raise it"
-#define MEND_KEYS "check the credentials: their source, and that they belong to this partition"
-#define MEND_RENEW "the credentials have expired: renew them where they come from"
-#define MEND_CLOCK "check this machine's clock, and that no proxy changes the request"
-#define MEND_POLICY                                                                                \
+#define FIX_SLOWER "calls are faster than the account's rate: make fewer, or raise the quota"
+#define FIX_QUOTA "a quota of the account is exhausted: use less, or raise it"
+#define FIX_KEYS "check the credentials: their source, and that they belong to this partition"
+#define FIX_RENEW "the credentials have expired: renew them at their source"
+#define FIX_CLOCK "check this host's clock, and that no proxy changes the request"
+#define FIX_POLICY                                                                                 \
     "allow the operation in the policy of these credentials; a change of policy takes a while"
-#define MEND_SETTINGS "check the settings that this call is made from"
-#define MEND_ENDPOINT "check the endpoint and region: another service answers there"
-#define MEND_NONE "there is none of that name in this account and region: check it"
-#define MEND_AGAIN "try again"
+#define FIX_SETTINGS "check the settings that this call is made from"
+#define FIX_ENDPOINT "check the endpoint and region: another service responds there"
+#define FIX_NONE "there is none of that name in this account and region: check it"
+#define FIX_AGAIN "try again"
 
 static const struct aws_error_rule common_rules[] = {
-    {"Throttling", ERR_THROTTLED, MEND_SLOWER},
-    {"ThrottlingException", ERR_THROTTLED, MEND_SLOWER},
-    {"ThrottledException", ERR_THROTTLED, MEND_SLOWER},
-    {"RequestThrottled", ERR_THROTTLED, MEND_SLOWER},
-    {"RequestThrottledException", ERR_THROTTLED, MEND_SLOWER},
-    {"TooManyRequestsException", ERR_THROTTLED, MEND_SLOWER},
-    {"TooManyRequests", ERR_THROTTLED, MEND_SLOWER},
-    {"RequestLimitExceeded", ERR_THROTTLED, MEND_SLOWER},
-    {"ProvisionedThroughputExceededException", ERR_THROTTLED, MEND_SLOWER},
-    {"BandwidthLimitExceeded", ERR_THROTTLED, MEND_SLOWER},
-    {"PriorRequestNotComplete", ERR_THROTTLED, MEND_SLOWER},
-    {"SlowDown", ERR_THROTTLED, MEND_SLOWER},
-    {"ServiceQuotaExceededException", ERR_CAPACITY, MEND_QUOTA},
-    {"LimitExceededException", ERR_CAPACITY, MEND_QUOTA},
-    {"OverLimit", ERR_CAPACITY, MEND_QUOTA},
-    {"InsufficientCapacityException", ERR_CAPACITY, "the region has no room now: it is waited for"},
-    {"AccessDenied", ERR_AUTH, MEND_POLICY},
-    {"AccessDeniedException", ERR_AUTH, MEND_POLICY},
-    {"UnauthorizedOperation", ERR_AUTH, MEND_POLICY},
-    {"NotAuthorized", ERR_AUTH, MEND_POLICY},
-    {"AuthFailure", ERR_AUTH, MEND_KEYS},
-    {"UnrecognizedClientException", ERR_AUTH, MEND_KEYS},
-    {"InvalidClientTokenId", ERR_AUTH, MEND_KEYS},
-    {"InvalidAccessKeyId", ERR_AUTH, MEND_KEYS},
+    {"Throttling", ERR_THROTTLED, FIX_SLOWER},
+    {"ThrottlingException", ERR_THROTTLED, FIX_SLOWER},
+    {"ThrottledException", ERR_THROTTLED, FIX_SLOWER},
+    {"RequestThrottled", ERR_THROTTLED, FIX_SLOWER},
+    {"RequestThrottledException", ERR_THROTTLED, FIX_SLOWER},
+    {"TooManyRequestsException", ERR_THROTTLED, FIX_SLOWER},
+    {"TooManyRequests", ERR_THROTTLED, FIX_SLOWER},
+    {"RequestLimitExceeded", ERR_THROTTLED, FIX_SLOWER},
+    {"ProvisionedThroughputExceededException", ERR_THROTTLED, FIX_SLOWER},
+    {"BandwidthLimitExceeded", ERR_THROTTLED, FIX_SLOWER},
+    {"PriorRequestNotComplete", ERR_THROTTLED, FIX_SLOWER},
+    {"SlowDown", ERR_THROTTLED, FIX_SLOWER},
+    {"ServiceQuotaExceededException", ERR_CAPACITY, FIX_QUOTA},
+    {"LimitExceededException", ERR_CAPACITY, FIX_QUOTA},
+    {"OverLimit", ERR_CAPACITY, FIX_QUOTA},
+    {"InsufficientCapacityException", ERR_CAPACITY,
+     "the region has no capacity now: Mayfly retries"},
+    {"AccessDenied", ERR_AUTH, FIX_POLICY},
+    {"AccessDeniedException", ERR_AUTH, FIX_POLICY},
+    {"UnauthorizedOperation", ERR_AUTH, FIX_POLICY},
+    {"NotAuthorized", ERR_AUTH, FIX_POLICY},
+    {"AuthFailure", ERR_AUTH, FIX_KEYS},
+    {"UnrecognizedClientException", ERR_AUTH, FIX_KEYS},
+    {"InvalidClientTokenId", ERR_AUTH, FIX_KEYS},
+    {"InvalidAccessKeyId", ERR_AUTH, FIX_KEYS},
     {"InvalidIdentityToken", ERR_AUTH, "check the web identity's token and its provider"},
     {"IDPRejectedClaim", ERR_AUTH, "check the web identity's token and its provider"},
-    {"OptInRequired", ERR_AUTH, "turn the service or the region on for this account"},
-    {"SubscriptionRequiredException", ERR_AUTH, "turn the service on for this account"},
-    {"InvalidSignatureException", ERR_AUTH, MEND_CLOCK " and that the secret key is whole"},
-    {"SignatureDoesNotMatch", ERR_AUTH, MEND_CLOCK " and that the secret key is whole"},
-    {"IncompleteSignature", ERR_AUTH, MEND_CLOCK},
-    {"IncompleteSignatureException", ERR_AUTH, MEND_CLOCK},
-    {"RequestTimeTooSkewed", ERR_AUTH, MEND_CLOCK},
-    {"RequestExpired", ERR_AUTH, MEND_CLOCK},
-    {"RequestInTheFuture", ERR_AUTH, MEND_CLOCK},
-    {"ExpiredToken", ERR_AUTH, MEND_RENEW},
-    {"ExpiredTokenException", ERR_AUTH, MEND_RENEW},
-    {"TokenRefreshRequired", ERR_AUTH, MEND_RENEW},
-    {"MissingAuthenticationToken", ERR_AUTH, MEND_ENDPOINT},
-    {"MissingAuthenticationTokenException", ERR_AUTH, MEND_ENDPOINT},
-    {"ValidationException", ERR_PERMANENT, MEND_SETTINGS},
-    {"ValidationError", ERR_PERMANENT, MEND_SETTINGS},
-    {"InvalidParameterValue", ERR_PERMANENT, MEND_SETTINGS},
-    {"InvalidParameterValueException", ERR_PERMANENT, MEND_SETTINGS},
-    {"InvalidParameterException", ERR_PERMANENT, MEND_SETTINGS},
-    {"InvalidParameterCombination", ERR_PERMANENT, MEND_SETTINGS},
-    {"InvalidRequestException", ERR_PERMANENT, MEND_SETTINGS},
-    {"MissingParameter", ERR_PERMANENT, MEND_SETTINGS},
-    {"MalformedPolicyDocument", ERR_PERMANENT, MEND_SETTINGS},
-    {"UnsupportedOperation", ERR_PERMANENT, MEND_SETTINGS},
-    {"UnsupportedOperationException", ERR_PERMANENT, MEND_SETTINGS},
-    {"SerializationException", ERR_PERMANENT, MEND_ENDPOINT},
-    {"UnknownOperationException", ERR_PERMANENT, MEND_ENDPOINT},
-    {"InvalidAction", ERR_PERMANENT, MEND_ENDPOINT},
-    {"ResourceNotFoundException", ERR_NOT_FOUND, MEND_NONE},
-    {"NotFoundException", ERR_NOT_FOUND, MEND_NONE},
-    {"ConflictException", ERR_CONFLICT, "it exists already, or was changed by somebody else"},
+    {"OptInRequired", ERR_AUTH, "enable the service or the region for this account"},
+    {"SubscriptionRequiredException", ERR_AUTH, "enable the service for this account"},
+    {"InvalidSignatureException", ERR_AUTH, FIX_CLOCK " and that the secret key is complete"},
+    {"SignatureDoesNotMatch", ERR_AUTH, FIX_CLOCK " and that the secret key is complete"},
+    {"IncompleteSignature", ERR_AUTH, FIX_CLOCK},
+    {"IncompleteSignatureException", ERR_AUTH, FIX_CLOCK},
+    {"RequestTimeTooSkewed", ERR_AUTH, FIX_CLOCK},
+    {"RequestExpired", ERR_AUTH, FIX_CLOCK},
+    {"RequestInTheFuture", ERR_AUTH, FIX_CLOCK},
+    {"ExpiredToken", ERR_AUTH, FIX_RENEW},
+    {"ExpiredTokenException", ERR_AUTH, FIX_RENEW},
+    {"TokenRefreshRequired", ERR_AUTH, FIX_RENEW},
+    {"MissingAuthenticationToken", ERR_AUTH, FIX_ENDPOINT},
+    {"MissingAuthenticationTokenException", ERR_AUTH, FIX_ENDPOINT},
+    {"ValidationException", ERR_PERMANENT, FIX_SETTINGS},
+    {"ValidationError", ERR_PERMANENT, FIX_SETTINGS},
+    {"InvalidParameterValue", ERR_PERMANENT, FIX_SETTINGS},
+    {"InvalidParameterValueException", ERR_PERMANENT, FIX_SETTINGS},
+    {"InvalidParameterException", ERR_PERMANENT, FIX_SETTINGS},
+    {"InvalidParameterCombination", ERR_PERMANENT, FIX_SETTINGS},
+    {"InvalidRequestException", ERR_PERMANENT, FIX_SETTINGS},
+    {"MissingParameter", ERR_PERMANENT, FIX_SETTINGS},
+    {"MalformedPolicyDocument", ERR_PERMANENT, FIX_SETTINGS},
+    {"UnsupportedOperation", ERR_PERMANENT, FIX_SETTINGS},
+    {"UnsupportedOperationException", ERR_PERMANENT, FIX_SETTINGS},
+    {"SerializationException", ERR_PERMANENT, FIX_ENDPOINT},
+    {"UnknownOperationException", ERR_PERMANENT, FIX_ENDPOINT},
+    {"InvalidAction", ERR_PERMANENT, FIX_ENDPOINT},
+    {"ResourceNotFoundException", ERR_NOT_FOUND, FIX_NONE},
+    {"NotFoundException", ERR_NOT_FOUND, FIX_NONE},
+    {"ConflictException", ERR_CONFLICT, "it exists already, or was changed concurrently"},
     {"ResourceConflictException", ERR_CONFLICT, "it is being changed: try again"},
     {"ResourceInUseException", ERR_CONFLICT, "it exists already, or is being changed"},
-    {"InternalFailure", ERR_RETRY, MEND_AGAIN},
-    {"InternalError", ERR_RETRY, MEND_AGAIN},
-    {"InternalServerError", ERR_RETRY, MEND_AGAIN},
-    {"InternalServerException", ERR_RETRY, MEND_AGAIN},
-    {"InternalServiceError", ERR_RETRY, MEND_AGAIN},
-    {"ServiceException", ERR_RETRY, MEND_AGAIN},
-    {"ServiceUnavailable", ERR_RETRY, MEND_AGAIN},
-    {"ServiceUnavailableException", ERR_RETRY, MEND_AGAIN},
-    {"RequestTimeout", ERR_RETRY, MEND_AGAIN},
-    {"RequestTimeoutException", ERR_RETRY, MEND_AGAIN},
-    {"IDPCommunicationError", ERR_RETRY, MEND_AGAIN},
+    {"InternalFailure", ERR_RETRY, FIX_AGAIN},
+    {"InternalError", ERR_RETRY, FIX_AGAIN},
+    {"InternalServerError", ERR_RETRY, FIX_AGAIN},
+    {"InternalServerException", ERR_RETRY, FIX_AGAIN},
+    {"InternalServiceError", ERR_RETRY, FIX_AGAIN},
+    {"ServiceException", ERR_RETRY, FIX_AGAIN},
+    {"ServiceUnavailable", ERR_RETRY, FIX_AGAIN},
+    {"ServiceUnavailableException", ERR_RETRY, FIX_AGAIN},
+    {"RequestTimeout", ERR_RETRY, FIX_AGAIN},
+    {"RequestTimeoutException", ERR_RETRY, FIX_AGAIN},
+    {"IDPCommunicationError", ERR_RETRY, FIX_AGAIN},
     {NULL, ERR_NONE, NULL},
 };
 
@@ -107,25 +108,25 @@ static const struct aws_error_rule *find_rule(const struct aws_error_rule *rules
     return NULL;
 }
 
-static struct aws_verdict judge_status(const struct aws_answer *a, int status)
+static struct aws_verdict classify_status(const struct aws_answer *a, int status)
 {
     if (status == 429) {
-        return (struct aws_verdict){ERR_THROTTLED, MEND_SLOWER};
+        return (struct aws_verdict){ERR_THROTTLED, FIX_SLOWER};
     }
     if (status == 401 || status == 403) {
         return (struct aws_verdict){ERR_AUTH, a->name[0] != '\0'
-                                                  ? MEND_KEYS
+                                                  ? FIX_KEYS
                                                   : "check the endpoint and the proxy: something "
-                                                    "between here and the service refuses"};
+                                                    "between this host and the service refuses it"};
     }
     if (status == 413) {
         return (struct aws_verdict){ERR_PERMANENT, "the request is too large: make it smaller"};
     }
-    return (struct aws_verdict){ERR_RETRY, "try again; if it stays so, check the endpoint"};
+    return (struct aws_verdict){ERR_RETRY, "try again; if this persists, check the endpoint"};
 }
 
-struct aws_verdict aws_judge(const struct aws_answer *a, int status,
-                             const struct aws_error_rule *rules)
+struct aws_verdict aws_classify(const struct aws_answer *a, int status,
+                                const struct aws_error_rule *rules)
 {
     const struct aws_error_rule *tables[] = {rules, common_rules};
     for (size_t i = 0; i < COUNT_OF(tables); i++) {
@@ -137,12 +138,13 @@ struct aws_verdict aws_judge(const struct aws_answer *a, int status,
         if (rule->class == ERR_AUTH && a->message[0] == '\0' &&
             slice_starts_with(slice_of(rule->name), SLICE("AccessDenied"))) {
             return (struct aws_verdict){
-                ERR_AUTH, "a refusal without a word often means that the region does not have the "
-                          "service: check the region, then the policy"};
+                ERR_AUTH,
+                "a refusal without a message often means that the region does not have the "
+                "service: check the region, then the policy"};
         }
-        return (struct aws_verdict){rule->class, rule->mend};
+        return (struct aws_verdict){rule->class, rule->hint};
     }
-    return judge_status(a, status);
+    return classify_status(a, status);
 }
 
 static bool is_one_of(const struct aws_answer *a, const char *const *names, size_t n)
@@ -174,24 +176,24 @@ bool aws_is_about_credentials(const struct aws_answer *a)
 
 /* --- XML -------------------------------------------------------------------------------------- */
 
-static struct slice after(struct slice s, size_t n)
+static struct slice skip_bytes(struct slice s, size_t n)
 {
     return (struct slice){s.ptr + n, s.len - n};
 }
 
-/* What stands behind the first `what`; false if it is not there. */
+/* What follows the first `what`; false if it is not found. */
 static bool skip_past(struct slice s, struct slice what, struct slice *rest)
 {
     const char *at = s.len > 0 ? memmem(s.ptr, s.len, what.ptr, what.len) : NULL;
     if (at == NULL) {
         return false;
     }
-    *rest = after(s, (size_t)(at - s.ptr) + what.len);
+    *rest = skip_bytes(s, (size_t)(at - s.ptr) + what.len);
     return true;
 }
 
-/* The character that a numeric reference means, and its length with "&#" and ";"; 0 if it is none,
- * or none of ASCII. */
+/* The character of a numeric reference, and the length of the reference with "&#" and ";"; 0 if it
+ * is invalid or not ASCII. */
 static size_t read_reference(struct slice s, char *value)
 {
     unsigned code = 0;
@@ -238,7 +240,7 @@ static void append_decoded(struct slice s, struct buf *out)
         char value = s.ptr[0];
         size_t used = value == '&' ? read_entity(s, &value) : 1;
         buf_append_byte(out, value);
-        s = after(s, used > 0 ? used : 1);
+        s = skip_bytes(s, used > 0 ? used : 1);
     }
 }
 
@@ -258,7 +260,7 @@ bool aws_xml_text(struct slice xml, const char *name, struct buf *out)
     return !out->failed;
 }
 
-/* --- reading an answer ------------------------------------------------------------------------ */
+/* --- reading a response ----------------------------------------------------------------------- */
 
 int64_t aws_http_date(struct slice text)
 {
@@ -279,12 +281,12 @@ static struct slice json_text(const json_t *object, const char *key)
                : (struct slice){NULL, 0};
 }
 
-static struct slice either(struct slice a, struct slice b)
+static struct slice first_non_empty(struct slice a, struct slice b)
 {
     return a.len > 0 ? a : b;
 }
 
-/* "ns#Name", "Name:http://…" and "Name;Sender" are all usual. */
+/* "ns#Name", "Name:http://…" and "Name;Sender" are all common. */
 static void keep_name(struct slice text, char *out, size_t size)
 {
     struct slice head;
@@ -297,7 +299,7 @@ static void keep_name(struct slice text, char *out, size_t size)
     text = slice_trim(text);
     for (size_t i = 0; i < text.len; i++) {
         if (text.ptr[i] <= ' ' || text.ptr[i] >= 0x7f) {
-            text.len = 0; /* no name has such characters */
+            text.len = 0; /* no error name has such characters */
         }
     }
     if (!slice_to_cstr(text, out, size)) {
@@ -305,8 +307,8 @@ static void keep_name(struct slice text, char *out, size_t size)
     }
 }
 
-/* How many characters a quote or a word that starts here has. */
-static size_t run_length(struct slice s, bool quoted)
+/* The length of the quote or word that starts at s. */
+static size_t word_or_quote_length(struct slice s, bool quoted)
 {
     size_t n = quoted ? 1 : 0;
     while (n < s.len && (quoted ? s.ptr[n] != s.ptr[0] : s.ptr[n] != ' ')) {
@@ -315,7 +317,7 @@ static size_t run_length(struct slice s, bool quoted)
     return quoted && n < s.len ? n + 1 : n;
 }
 
-/* One line of printable characters; what is too long to be a name is left out. */
+/* One line of printable characters; a word too long to be a name is left out. */
 static void keep_message(struct slice text, char *out, size_t size)
 {
     struct buf b;
@@ -326,14 +328,14 @@ static void keep_message(struct slice text, char *out, size_t size)
     while (text.len > 0 && b.len < MESSAGE_CHARS_MAX) {
         bool starts = b.len == 0 || strchr(" (:=[", b.data[b.len - 1]) != NULL;
         bool quoted = starts && (text.ptr[0] == '\'' || text.ptr[0] == '"');
-        size_t run = starts ? run_length(text, quoted) : 1;
+        size_t run = starts ? word_or_quote_length(text, quoted) : 1;
         if (run > (quoted ? QUOTE_CHARS_MAX : WORD_CHARS_MAX)) {
             buf_append_cstr(&b, "(...)");
         } else {
             run = 1;
             buf_append_byte(&b, text.ptr[0] >= ' ' && text.ptr[0] < 0x7f ? text.ptr[0] : '?');
         }
-        text = after(text, run);
+        text = skip_bytes(text, run);
     }
     if (!slice_to_cstr(buf_slice(&b), out, size)) {
         out[0] = '\0';
@@ -341,7 +343,7 @@ static void keep_message(struct slice text, char *out, size_t size)
     buf_fini(&b);
 }
 
-static int64_t wait_told(const struct http_response *r, const json_t *body)
+static int64_t given_wait_ms(const struct http_response *r, const json_t *body)
 {
     int64_t seconds = 0;
     const json_t *member = json_object_get(body, "retryAfterSeconds");
@@ -357,11 +359,12 @@ static int64_t wait_told(const struct http_response *r, const json_t *body)
 static void read_json(const struct http_response *r, const json_t *body, struct aws_answer *out)
 {
     struct slice name = http_header(r, "x-amzn-errortype");
-    name = either(name, either(json_text(body, "__type"), json_text(body, "code")));
-    name = either(name, json_text(json_object_get(body, "Error"), "Code"));
+    name =
+        first_non_empty(name, first_non_empty(json_text(body, "__type"), json_text(body, "code")));
+    name = first_non_empty(name, json_text(json_object_get(body, "Error"), "Code"));
     keep_name(name, out->name, sizeof out->name);
-    struct slice message = either(json_text(body, "message"), json_text(body, "Message"));
-    message = either(message, json_text(json_object_get(body, "Error"), "Message"));
+    struct slice message = first_non_empty(json_text(body, "message"), json_text(body, "Message"));
+    message = first_non_empty(message, json_text(json_object_get(body, "Error"), "Message"));
     keep_message(message, out->message, sizeof out->message);
 }
 
@@ -389,8 +392,9 @@ void aws_answer_read(const struct http_response *r, struct aws_answer *out)
     json_t *json =
         body.len > 0 && body.ptr[0] == '{' ? json_loadb(body.ptr, body.len, 0, NULL) : NULL;
     *out = (struct aws_answer){.date_ms = aws_http_date(http_header(r, "Date"))};
-    keep_name(either(http_header(r, "x-amzn-RequestId"), http_header(r, "x-amz-request-id")),
-              out->request_id, sizeof out->request_id);
+    keep_name(
+        first_non_empty(http_header(r, "x-amzn-RequestId"), http_header(r, "x-amz-request-id")),
+        out->request_id, sizeof out->request_id);
     keep_name(http_header(r, "x-amzn-query-error"), out->older, sizeof out->older);
     read_json(r, json, out);
     if (json == NULL && out->name[0] == '\0') {
@@ -399,6 +403,6 @@ void aws_answer_read(const struct http_response *r, struct aws_answer *out)
     if (out->name[0] == '\0') {
         memcpy(out->name, out->older, sizeof out->name);
     }
-    out->retry_after_ms = wait_told(r, json);
+    out->retry_after_ms = given_wait_ms(r, json);
     json_decref(json);
 }

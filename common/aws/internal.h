@@ -1,10 +1,10 @@
 /*
- * What the files of mayfly_aws share; nobody else includes it (its tests do).
+ * Shared by the files of mayfly_aws and their tests; no other file includes it.
  *
- * settings.c holds what the configuration says, place.c finds region and endpoint,
- * open.c opens a client, send.c makes a call with it, sigv4.c signs it and errors.c
- * judges the answer. credentials.c keeps the keys, sources.c asks for them in order, and
- * role.c, sts.c, process.c and metadata.c find some.
+ * settings.c holds the configuration's section, place.c finds region and endpoint, open.c opens a
+ * client, send.c makes a call with it, sigv4.c signs it and errors.c classifies the response.
+ * credentials.c holds the keys, sources.c tries the sources in order, and role.c, sts.c, process.c
+ * and metadata.c are sources.
  */
 #ifndef MAYFLY_AWS_INTERNAL_H
 #define MAYFLY_AWS_INTERNAL_H
@@ -18,21 +18,21 @@
 
 /* --- settings.c --- */
 
-/* What aws_set_defaults was given; strings are never NULL and valid until it is called again, which
- * is without effect while somebody pins them: 1 before the first look, -1 after the last. */
+/* The values of aws_set_defaults. Strings are never NULL and valid until it is called again, which
+ * has no effect while they are pinned: call with 1 before the first use, -1 after the last. */
 void aws_defaults_pin(int by);
 const struct aws_defaults *aws_defaults_now(void);
 /* An environment variable that is set and not empty; else NULL. */
 const char *aws_env(const char *name);
-/* Whether it says true or 1. */
+/* Whether it is "true" or "1". */
 bool aws_env_true(const char *name);
 
 /* --- place.c --- */
 
-/* Where a service is. */
+/* The region and endpoint of a service. */
 struct aws_place {
     char *region;
-    char *endpoint; /* without a slash at its end */
+    char *endpoint; /* without a trailing slash */
 };
 void aws_place_fini(struct aws_place *p);
 MUST_CHECK int aws_place_find(const struct aws_client_options *o, struct aws_place *out,
@@ -43,7 +43,7 @@ void aws_host(const char *service, const char *region, bool fips, bool dual_stac
 /* --- open.c --- */
 
 #define AWS_OPERATIONS_MAX 32
-#define AWS_OUTCOMES (ERR_CONFLICT + 2) /* the classes, and no answer */
+#define AWS_OUTCOMES (ERR_CONFLICT + 2) /* the classes, and no response */
 
 struct aws_operation_metrics {
     const char *operation;
@@ -55,31 +55,31 @@ struct aws_client {
     struct http_client *http;
     struct aws_place place;
     char *service;
-    struct slice host;                   /* in place.endpoint, as the Host header says it */
-    struct slice base;                   /* in place.endpoint: the path behind the host */
+    struct slice host;                   /* in place.endpoint, as in the Host header */
+    struct slice base;                   /* in place.endpoint: the path after the host */
     struct aws_credentials *credentials; /* NULL: `keys` */
     const struct aws_keys *keys;         /* borrowed; NULL: calls are not signed */
     const struct aws_error_rule *rules;
     int64_t timeout_ms;
     struct sigv4_cache cache;
-    pthread_mutex_t lock; /* over what follows */
+    pthread_mutex_t lock; /* protects the members below */
     struct aws_operation_metrics metrics[AWS_OPERATIONS_MAX];
     size_t metric_count;
 };
 
-/* As aws_client_open, with these keys (borrowed until close; NULL: unsigned) and not the process's:
- * for the calls by which credentials are found. */
+/* As aws_client_open, with these keys (borrowed until close; NULL: unsigned) instead of the
+ * process's: for calls that obtain credentials. */
 MUST_CHECK int aws_client_open_with(const struct aws_client_options *o, const struct aws_keys *keys,
                                     struct aws_client **out, struct err *e);
 
-/* class: ERR_NONE for success; no_answer: nothing came back. */
+/* class: ERR_NONE for success; no_answer: there was no response. */
 void aws_count_call(struct aws_client *c, const char *operation, enum err_class class,
                     bool no_answer, int64_t elapsed_us);
 
 /* --- credentials.c --- */
 
-/* How long keys that live for so long are used before they are renewed: until five minutes before
- * their end, or a quarter of their life, and up to a quarter of that earlier, by chance. */
+/* How long keys with this lifetime are used before they are renewed: until five minutes or a
+ * quarter of their lifetime before they expire, and randomly up to a quarter of that earlier. */
 int64_t aws_renew_in_ms(int64_t life_ms);
 
 /* --- send.c --- */

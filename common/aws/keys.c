@@ -10,7 +10,7 @@
 #define KEY_LIMIT_BYTES 512
 #define TOKEN_LIMIT_BYTES ((size_t)32 << 10)
 
-static void wipe(char *s)
+static void wipe_text(char *s)
 {
     if (s != NULL) {
         explicit_bzero(s, strlen(s));
@@ -21,8 +21,8 @@ static void wipe(char *s)
 void aws_keys_fini(struct aws_keys *k)
 {
     free(k->access_key);
-    wipe(k->secret_key);
-    wipe(k->session_token);
+    wipe_text(k->secret_key);
+    wipe_text(k->session_token);
     *k = (struct aws_keys){0};
 }
 
@@ -34,7 +34,7 @@ void aws_keys_copy(const struct aws_keys *from, struct aws_keys *out)
     out->session_token = slice_dup(slice_of(from->session_token));
 }
 
-/* Without blanks and control characters, so that it stays one value of one header. */
+/* No spaces or control characters, so that it stays one value of one header. */
 static bool is_printable(struct slice s, size_t limit)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -55,7 +55,7 @@ int aws_keys_make(struct slice access_key, struct slice secret_key, struct slice
         memchr(access_key.ptr, '/', access_key.len) != NULL ||
         !is_printable(secret_key, KEY_LIMIT_BYTES) || !is_printable(token, TOKEN_LIMIT_BYTES)) {
         return err_set(e, ERR_AUTH, 0,
-                       "a key or the session token is too long, or holds a blank or a character "
+                       "a key or the session token is too long, or contains a space or a character "
                        "that no key has");
     }
     *out = (struct aws_keys){.access_key = slice_dup(access_key),
@@ -66,7 +66,7 @@ int aws_keys_make(struct slice access_key, struct slice secret_key, struct slice
     return 0;
 }
 
-static struct slice text_of(const json_t *object, const char *key)
+static struct slice json_member_text(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     return json_is_string(value)
@@ -74,7 +74,7 @@ static struct slice text_of(const json_t *object, const char *key)
                : (struct slice){NULL, 0};
 }
 
-/* A time as text, or as seconds of the epoch. 0: none; -1: makes no sense. */
+/* A time as text, or as seconds since the epoch. 0: none; -1: invalid. */
 static int64_t expiry_of(const json_t *value)
 {
     if (value == NULL || json_is_null(value)) {
@@ -92,10 +92,11 @@ static int from_object(const json_t *object, const char *token_key, const char *
 {
     int64_t expires_ms = expiry_of(json_object_get(object, "Expiration"));
     if (expires_ms < 0) {
-        return err_set(e, ERR_AUTH, 0, "the answer's Expiration is no time");
+        return err_set(e, ERR_AUTH, 0, "the response's Expiration is not a time");
     }
-    return aws_keys_make(text_of(object, "AccessKeyId"), text_of(object, "SecretAccessKey"),
-                         text_of(object, token_key), expires_ms, source, out, e);
+    return aws_keys_make(json_member_text(object, "AccessKeyId"),
+                         json_member_text(object, "SecretAccessKey"),
+                         json_member_text(object, token_key), expires_ms, source, out, e);
 }
 
 int aws_keys_from_json(struct slice text, const char *token_key, const char *source,
@@ -103,7 +104,7 @@ int aws_keys_from_json(struct slice text, const char *token_key, const char *sou
 {
     json_t *object = text.len > 0 ? json_loadb(text.ptr, text.len, 0, NULL) : NULL;
     int rc = json_is_object(object) ? from_object(object, token_key, source, out, e)
-                                    : err_set(e, ERR_AUTH, 0, "the answer is no JSON object");
+                                    : err_set(e, ERR_AUTH, 0, "the response is not a JSON object");
     json_decref(object);
     return rc;
 }
@@ -139,7 +140,7 @@ int aws_keys_from_sts(struct slice text, const char *source, struct aws_keys *ou
     int64_t expires_ms = all ? clock_parse_utc(values[3].data) : -1;
     int rc = expires_ms > 0 ? aws_keys_make(buf_slice(&values[0]), buf_slice(&values[1]),
                                             buf_slice(&values[2]), expires_ms, source, out, e)
-                            : err_set(e, ERR_AUTH, 0, "the answer holds no credentials");
+                            : err_set(e, ERR_AUTH, 0, "the response contains no credentials");
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (values[i].data != NULL) {
             explicit_bzero(values[i].data, values[i].cap);

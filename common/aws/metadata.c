@@ -31,7 +31,8 @@ struct ask {
     int tries;
 };
 
-/* Never by a proxy: the answer is a secret, and the address means something else to a proxy. */
+/* Never through a proxy: the response is a secret, and the address means another host to a
+ * proxy. */
 static int open_http(int64_t timeout_ms, struct http_client **out, struct err *e)
 {
     struct http_client_options o = {.user_agent = "mayfly/" MAYFLY_VERSION,
@@ -49,7 +50,7 @@ static bool is_busy(int status)
     return status == 429 || status >= 500;
 }
 
-/* A 200 is success; e->code is the status otherwise, 0 or HTTP_NOT_SENT without an answer. */
+/* A 200 is success; otherwise e->code is the status, or 0 or HTTP_NOT_SENT without a response. */
 static int ask_once(struct http_client *http, const struct ask *a, struct buf *out, struct err *e)
 {
     struct http_response r;
@@ -65,7 +66,7 @@ static int ask_once(struct http_client *http, const struct ask *a, struct buf *o
     if (r.status == 200) {
         buf_append(out, buf_slice(&r.body));
     } else {
-        rc = err_set(e, is_busy(r.status) ? ERR_RETRY : ERR_AUTH, r.status, "it answered HTTP %d",
+        rc = err_set(e, is_busy(r.status) ? ERR_RETRY : ERR_AUTH, r.status, "it returned HTTP %d",
                      r.status);
     }
     http_response_fini(&r);
@@ -87,7 +88,7 @@ static int ask_for(const struct ask *a, struct buf *out, struct err *e)
     return rc;
 }
 
-static void wipe(struct buf *b)
+static void wipe_buffer(struct buf *b)
 {
     if (b->data != NULL) {
         explicit_bzero(b->data, b->cap);
@@ -107,7 +108,7 @@ static bool has_control(struct slice s)
 
 /* --- the container's endpoint ----------------------------------------------------------------- */
 
-/* The host of an URL without its port; brackets of IPv6 are left out. */
+/* The host of a URL without its port, and without the brackets of IPv6. */
 static bool host_of(const char *rest, char *out, size_t size)
 {
     bool brackets = rest[0] == '[';
@@ -158,18 +159,18 @@ static int container_url(struct buf *out, struct err *e)
     }
     if (relative == NULL && !aws_container_uri_is_near(full)) {
         return err_set(e, ERR_AUTH, 0,
-                       "AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or lead to this host or "
+                       "AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or point to this host or "
                        "the ECS or EKS agent");
     }
     buf_printf(out, "%s%s", relative != NULL ? CONTAINER_HOST : "",
                relative != NULL ? relative : full);
     if (out->failed || has_control(buf_slice(out))) {
-        return err_set(e, ERR_AUTH, 0, "AWS_CONTAINER_CREDENTIALS_* is no URI");
+        return err_set(e, ERR_AUTH, 0, "AWS_CONTAINER_CREDENTIALS_* is not a URI");
     }
     return 0;
 }
 
-/* The file is read each time: whoever writes it renews the token in it. */
+/* The file is read each time, since the token in it is renewed. */
 static int container_authorization(struct buf *out, struct err *e)
 {
     const char *file = aws_env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
@@ -192,7 +193,7 @@ static int container_authorization(struct buf *out, struct err *e)
     if (rc == 0 && value.len > 0) {
         buf_printf(out, "Authorization: %.*s", SLICE_ARG(value));
     }
-    wipe(&text);
+    wipe_buffer(&text);
     return rc;
 }
 
@@ -224,8 +225,8 @@ int aws_source_container(struct aws_keys *out, struct err *e)
     buf_init(&text, ANSWER_LIMIT_BYTES);
     int rc = container_keys(&url, &header, &text, out, e);
     buf_fini(&url);
-    wipe(&header);
-    wipe(&text);
+    wipe_buffer(&header);
+    wipe_buffer(&text);
     return rc;
 }
 
@@ -251,12 +252,13 @@ static void append_instance_url(struct buf *out, const char *path)
     buf_append_cstr(out, path);
 }
 
-/* No instance is near when nothing answers: that is no failure of one. */
+/* No response means that this host is not an instance: not a failure. */
 static int as_absent(struct err *e)
 {
-    return err_set(
-        e, e->code > 0 ? e->class : ERR_NOT_FOUND, e->code, "%s: %.100s", instance_host(),
-        e->code > 0 ? e->message : "nothing answered (no EC2 instance, or a hop too far)");
+    return err_set(e, e->code > 0 ? e->class : ERR_NOT_FOUND, e->code, "%s: %.100s",
+                   instance_host(),
+                   e->code > 0 ? e->message
+                               : "no response (not an EC2 instance, or the hop limit is too low)");
 }
 
 static int instance_get(const char *path, const char *header, struct buf *out, struct err *e)
@@ -275,7 +277,7 @@ static int instance_get(const char *path, const char *header, struct buf *out, s
     return rc;
 }
 
-/* Appends a header line with a session's token. */
+/* Appends the header line with the session token. */
 static int instance_session(struct buf *header, struct err *e)
 {
     struct buf url;
@@ -297,16 +299,16 @@ static int instance_session(struct buf *header, struct err *e)
     if (rc != 0) {
         rc = as_absent(e);
     } else if (token.failed || value.len == 0 || has_control(value)) {
-        rc = err_set(e, ERR_AUTH, 0, "%s: the answer is no token", instance_host());
+        rc = err_set(e, ERR_AUTH, 0, "%s: the response is not a token", instance_host());
     } else {
         buf_printf(header, "X-aws-ec2-metadata-token: %.*s", SLICE_ARG(value));
     }
     buf_fini(&url);
-    wipe(&token);
+    wipe_buffer(&token);
     return rc;
 }
 
-/* The name of the instance's role, behind the path where its keys are. */
+/* Appends the name of the instance's role to the path of its keys. */
 static int instance_role(const char *header, struct buf *path, struct err *e)
 {
     struct buf names;
@@ -346,9 +348,9 @@ int aws_source_instance(struct aws_keys *out, struct err *e)
     if (rc == 0) {
         rc = aws_keys_from_json(buf_slice(&text), "Token", "instance", out, e);
     }
-    wipe(&header);
+    wipe_buffer(&header);
     buf_fini(&path);
-    wipe(&text);
+    wipe_buffer(&text);
     return rc;
 }
 
@@ -405,11 +407,11 @@ int aws_metadata_region(char **out, struct err *e)
     }
     struct slice value = slice_trim(buf_slice(&region));
     if (rc != 0 || region.failed || value.len == 0) {
-        rc = err_set(e, ERR_NOT_FOUND, 0, "the metadata tell none");
+        rc = err_set(e, ERR_NOT_FOUND, 0, "the metadata have none");
     } else {
         *out = slice_dup(value);
     }
     buf_fini(&region);
-    wipe(&header);
+    wipe_buffer(&header);
     return rc;
 }

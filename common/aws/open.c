@@ -66,9 +66,9 @@ void aws_count_call(struct aws_client *c, const char *operation, enum err_class 
     }
 }
 
-/* --- a client's life -------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
-/* The default port is left out, since proxies and balancers do so too. */
+/* Without the default port, since proxies and load balancers remove it too. */
 static void split_endpoint(struct aws_client *c)
 {
     struct slice url = slice_of(c->place.endpoint);

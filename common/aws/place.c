@@ -8,8 +8,8 @@
 
 /* --- regions and their partitions ------------------------------------------------------------- */
 
-/* What stands behind the region in a host's name; by the region's first characters, the first that
- * fits. */
+/* What follows the region in a host's name. The first row whose prefix matches the region
+ * applies. */
 static const struct partition {
     const char *prefix;
     const char *suffix;
@@ -24,7 +24,7 @@ static const struct partition {
     {"", "amazonaws.com", "api.aws"},
 };
 
-/* In GovCloud the plain hosts of these are the FIPS ones. */
+/* In GovCloud the ordinary hosts of these services are the FIPS ones. */
 static bool plain_is_fips(const char *service, const char *region)
 {
     static const char *const services[] = {"sqs", "dynamodb", "sts", "ssm"};
@@ -36,7 +36,7 @@ static bool plain_is_fips(const char *service, const char *region)
     return false;
 }
 
-/* The plain hosts of this one are dual-stack, where there are plain ones. */
+/* The ordinary hosts of this service are dual-stack, where it has ordinary ones. */
 static bool plain_is_dual_stack(const char *service, const struct partition *p)
 {
     return strcmp(service, "secretsmanager") == 0 &&
@@ -61,7 +61,7 @@ static bool is_region(const char *text)
     return n > 0 && n < 64 && text[n] == '\0' && text[0] != '-';
 }
 
-/* What is looked at once: the shared files. */
+/* The shared files, read once for one lookup. */
 struct search {
     const struct aws_client_options *options;
     struct aws_profiles profiles;
@@ -81,7 +81,7 @@ static const char *first_of(const char *const *found, size_t n)
 static int no_region(const struct search *s, struct err *e)
 {
     return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
-                   "no AWS region: it is in none of the setting, aws.region, AWS_REGION, "
+                   "no AWS region: it is set in none of the setting, aws.region, AWS_REGION, "
                    "AWS_DEFAULT_REGION, `region` of the profile %.64s, and the metadata of "
                    "container or instance: set aws.region",
                    s->profile);
@@ -89,10 +89,10 @@ static int no_region(const struct search *s, struct err *e)
 
 static int find_region(const struct search *s, char **out, struct err *e)
 {
-    const char *const told[] = {s->options->region, aws_defaults_now()->region,
-                                aws_env("AWS_REGION"), aws_env("AWS_DEFAULT_REGION"),
-                                aws_profile_get(&s->profiles, s->profile, "region")};
-    const char *region = first_of(told, COUNT_OF(told));
+    const char *const given[] = {s->options->region, aws_defaults_now()->region,
+                                 aws_env("AWS_REGION"), aws_env("AWS_DEFAULT_REGION"),
+                                 aws_profile_get(&s->profiles, s->profile, "region")};
+    const char *region = first_of(given, COUNT_OF(given));
     char *found = NULL;
     if (region != NULL) {
         found = slice_dup(slice_of(region));
@@ -101,7 +101,7 @@ static int find_region(const struct search *s, char **out, struct err *e)
     }
     if (!is_region(found)) {
         (void)err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
-                      "\"%.64s\" is no AWS region: set one like eu-west-1", found);
+                      "\"%.64s\" is not an AWS region: set one like eu-west-1", found);
         free(found);
         return -1;
     }
@@ -111,8 +111,8 @@ static int find_region(const struct search *s, char **out, struct err *e)
 
 /* --- endpoints -------------------------------------------------------------------------------- */
 
-/* The services' names in AWS_ENDPOINT_URL_<NAME> and a profile's `services`, where they are not
- * just the host's first label. */
+/* Names of services in AWS_ENDPOINT_URL_<NAME> and a profile's `services` that differ from the
+ * host's first label. */
 static const struct {
     const char *service;
     const char *name;
@@ -167,7 +167,7 @@ static const char *configured_endpoint(const struct search *s)
     return first_of(theirs, COUNT_OF(theirs));
 }
 
-/* scheme://host[:port][/path] and no more; a user in it would be sent nowhere, and be shown. */
+/* scheme://host[:port][/path] only: a user name in it would not be sent, but would be logged. */
 static bool is_endpoint(const char *url)
 {
     bool scheme = strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0;
@@ -180,7 +180,7 @@ static bool is_endpoint(const char *url)
     return host[0] != '\0' && host[0] != '/' && strlen(url) < ENDPOINT_MAX;
 }
 
-/* A switch of ours, of the environment, or of the profile. */
+/* A flag of the configuration, of the environment, or of the profile. */
 static bool is_on(const struct search *s, bool ours, const char *variable, const char *key)
 {
     return ours || aws_env_true(variable) ||
@@ -194,7 +194,7 @@ static int find_endpoint(const struct search *s, const char *region, char **out,
     const struct aws_defaults *d = aws_defaults_now();
     if (configured != NULL && !is_endpoint(configured)) {
         return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
-                       "the endpoint is no URL like https://HOST[:PORT][/PATH]: check the "
+                       "the endpoint is not a URL like https://HOST[:PORT][/PATH]: check the "
                        "setting, aws.endpoint, AWS_ENDPOINT_URL and endpoint_url of the profile "
                        "%.64s",
                        s->profile);

@@ -28,8 +28,8 @@ void aws_process_free(char **words)
     free(words);
 }
 
-/* One word from *at on, which is none of a blank; false if a quote stays open. */
-static bool read_word(const char **at, struct buf *out)
+/* Reads one word from *at, which is not a space; false if a quote is not closed. */
+static bool next_word(const char **at, struct buf *out)
 {
     char quote = '\0';
     const char *c = *at;
@@ -39,7 +39,7 @@ static bool read_word(const char **at, struct buf *out)
             quote = opens ? *c : '\0';
             continue;
         }
-        /* Within double quotes a backslash keeps only these two; within single ones none. */
+        /* Within double quotes a backslash escapes only these two; within single quotes nothing. */
         bool escapes = *c == '\\' && c[1] != '\0' &&
                        (quote == '\0' || (quote == '"' && (c[1] == '"' || c[1] == '\\')));
         c += escapes ? 1 : 0;
@@ -60,7 +60,7 @@ char **aws_process_split(const char *command)
         struct buf word;
         buf_init(&word, COMMAND_LIMIT_BYTES);
         buf_append_cstr(&word, "");
-        ok = n < WORDS_MAX && read_word(&at, &word);
+        ok = n < WORDS_MAX && next_word(&at, &word);
         if (ok) {
             words[n++] = buf_take(&word);
         }
@@ -76,14 +76,14 @@ char **aws_process_split(const char *command)
 
 /* --- the process ------------------------------------------------------------------------------ */
 
-/* Its own group, so that all of it can be ended; default signals; nothing open but the pipe. What
- * it says on stderr may hold secrets and is let go. */
-static int spawn(char **words, int out_fd, pid_t *pid)
+/* In its own process group, so that all its processes can be killed; with default signals and only
+ * the pipe open. Its stderr may contain secrets and is discarded. */
+static int spawn_command(char **words, int out_fd, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;
-    sigset_t pipe_signal; /* programs here ignore it, and that would be inherited */
+    sigset_t pipe_signal; /* Mayfly's programs ignore it, which would be inherited */
     int failed = posix_spawn_file_actions_init(&actions);
     ASSERT(failed == 0 && posix_spawnattr_init(&attributes) == 0);
     (void)sigemptyset(&none);
@@ -105,8 +105,8 @@ static int spawn(char **words, int out_fd, pid_t *pid)
     return failed;
 }
 
-/* Waits until the descriptor has something, or is at its end; false when the time is over. */
-static bool ready(int fd, int64_t deadline_ms)
+/* Waits until the descriptor is readable or at its end; false when the time has expired. */
+static bool wait_readable(int fd, int64_t deadline_ms)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     for (;;) {
@@ -118,12 +118,12 @@ static bool ready(int fd, int64_t deadline_ms)
     }
 }
 
-static bool read_all(int fd, int64_t deadline_ms, struct buf *out)
+static bool read_output(int fd, int64_t deadline_ms, struct buf *out)
 {
     char chunk[4096];
     ssize_t n = -1;
     while (n != 0) {
-        if (!ready(fd, deadline_ms)) {
+        if (!wait_readable(fd, deadline_ms)) {
             return false;
         }
         n = read(fd, chunk, sizeof chunk);
@@ -139,12 +139,12 @@ static bool read_all(int fd, int64_t deadline_ms, struct buf *out)
     return true;
 }
 
-/* Ends what is left of it, and takes its status in any case. */
-static int reap(pid_t pid, bool in_time, int64_t deadline_ms)
+/* Kills the remaining processes of the group and reaps the child. */
+static int kill_and_reap(pid_t pid, bool in_time, int64_t deadline_ms)
 {
     int status = 0;
     int pidfd = in_time ? pidfd_open(pid, 0) : -1;
-    bool ended = pidfd >= 0 && ready(pidfd, deadline_ms);
+    bool ended = pidfd >= 0 && wait_readable(pidfd, deadline_ms);
     if (pidfd >= 0) {
         (void)close(pidfd);
     }
@@ -156,14 +156,14 @@ static int reap(pid_t pid, bool in_time, int64_t deadline_ms)
     return ended ? status : -1;
 }
 
-static int judge(const char *name, int status, const struct buf *out, struct err *e)
+static int check_result(const char *name, int status, const struct buf *out, struct err *e)
 {
     if (out->failed) {
         return err_set(e, ERR_AUTH, 0, "credential_process %.100s printed more than %zu bytes",
                        name, out->limit_bytes);
     }
     if (status == -1) {
-        return err_set(e, ERR_RETRY, 0, "credential_process %.100s did not end in time", name);
+        return err_set(e, ERR_RETRY, 0, "credential_process %.100s did not finish in time", name);
     }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         return err_set(e, ERR_AUTH, 0, "credential_process %.100s failed (%s %d): run it by hand",
@@ -180,18 +180,18 @@ static int run_words(char **words, const struct aws_process_bounds *bounds, stru
     pid_t pid = 0;
     int64_t deadline_ms = clock_mono_ms() + bounds->timeout_ms;
     if (pipe2(fds, O_CLOEXEC) != 0) {
-        return err_errno(e, ERR_RETRY, errno, "credential_process: no pipe");
+        return err_errno(e, ERR_RETRY, errno, "credential_process: cannot create a pipe");
     }
-    int failed = spawn(words, fds[1], &pid);
+    int failed = spawn_command(words, fds[1], &pid);
     (void)close(fds[1]);
     if (failed != 0) {
         (void)close(fds[0]);
         return err_errno(e, ERR_AUTH, failed, "credential_process %.100s cannot be started",
                          words[0]);
     }
-    bool in_time = read_all(fds[0], deadline_ms, out);
+    bool in_time = read_output(fds[0], deadline_ms, out);
     (void)close(fds[0]);
-    return judge(words[0], reap(pid, in_time, deadline_ms), out, e);
+    return check_result(words[0], kill_and_reap(pid, in_time, deadline_ms), out, e);
 }
 
 int aws_process_run(const char *command, const struct aws_process_bounds *bounds, struct buf *out,
@@ -199,9 +199,10 @@ int aws_process_run(const char *command, const struct aws_process_bounds *bounds
 {
     char **words = aws_process_split(command);
     if (words == NULL) {
-        return err_set(e, ERR_AUTH, 0,
-                       "credential_process is no command line: check its quotes (no shell reads "
-                       "it)");
+        return err_set(
+            e, ERR_AUTH, 0,
+            "credential_process is not a command line: check its quotes (no shell parses "
+            "it)");
     }
     int rc = run_words(words, bounds, out, e);
     aws_process_free(words);
@@ -223,9 +224,10 @@ int aws_process_keys(const char *command, struct aws_keys *out, struct err *e)
     buf_init(&text, bounds.output_bytes);
     int rc = aws_process_run(command, &bounds, &text, e);
     if (rc == 0 && !has_version(buf_slice(&text))) {
-        rc = err_set(e, ERR_AUTH, 0,
-                     "credential_process printed no JSON object with \"Version\": 1: run it by "
-                     "hand");
+        rc =
+            err_set(e, ERR_AUTH, 0,
+                    "credential_process did not print a JSON object with \"Version\": 1: run it by "
+                    "hand");
     }
     if (rc == 0 &&
         aws_keys_from_json(buf_slice(&text), "SessionToken", "credential_process", out, e) != 0) {

@@ -10,18 +10,18 @@
 #define NAME_LIMIT_BYTES 512
 #define PATH_LIMIT_BYTES 4096
 
-/* Where the reader of a text is. */
+/* The state of the reader of a text. */
 struct reader {
     struct aws_profiles *profiles;
     enum aws_file_kind kind;
-    char section[NAME_LIMIT_BYTES]; /* "" : one that concerns nobody here */
-    char parent[NAME_LIMIT_BYTES];  /* the key that indented lines belong to; "" : none */
+    char section[NAME_LIMIT_BYTES]; /* "": a section of other programs */
+    char parent[NAME_LIMIT_BYTES];  /* the key that indented lines belong to; "": none */
 };
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-static struct aws_profile_entry *find(const struct aws_profiles *p, const char *section,
-                                      const char *key)
+static struct aws_profile_entry *find_value(const struct aws_profiles *p, const char *section,
+                                            const char *key)
 {
     for (size_t i = p->count; i > 0; i--) {
         struct aws_profile_entry *entry = &p->entries[i - 1];
@@ -32,8 +32,9 @@ static struct aws_profile_entry *find(const struct aws_profiles *p, const char *
     return NULL;
 }
 
-/* Later ones win since they are found first. */
-static bool add(struct aws_profiles *p, const char *section, const char *key, struct slice value)
+/* Later entries take precedence because they are found first. */
+static bool add_value(struct aws_profiles *p, const char *section, const char *key,
+                      struct slice value)
 {
     if (p->count >= AWS_PROFILE_ENTRIES_MAX) {
         return false;
@@ -64,30 +65,30 @@ void aws_profiles_fini(struct aws_profiles *p)
 
 /* --- a text ----------------------------------------------------------------------------------- */
 
-static bool is_space(char c)
+static bool is_space_or_tab(char c)
 {
     return c == ' ' || c == '\t';
 }
 
-/* Up to a '#' or ';' that a space stands before. */
+/* Removes a comment: '#' or ';' after a space. */
 static struct slice without_comment(struct slice s)
 {
     for (size_t i = 1; i < s.len; i++) {
-        if ((s.ptr[i] == '#' || s.ptr[i] == ';') && is_space(s.ptr[i - 1])) {
+        if ((s.ptr[i] == '#' || s.ptr[i] == ';') && is_space_or_tab(s.ptr[i - 1])) {
             s.len = i;
         }
     }
     return slice_trim(s);
 }
 
-static struct slice unquote(struct slice s)
+static struct slice strip_quotes(struct slice s)
 {
     bool quoted =
         s.len >= 2 && (s.ptr[0] == '"' || s.ptr[0] == '\'') && s.ptr[s.len - 1] == s.ptr[0];
     return quoted ? (struct slice){s.ptr + 1, s.len - 2} : s;
 }
 
-/* "[profile x]" of the config file, "[x]" of the credentials file: one name for both. */
+/* One name for "[profile x]" of the config file and "[x]" of the credentials file. */
 static bool read_section(struct reader *r, struct slice line)
 {
     struct slice inside;
@@ -104,9 +105,10 @@ static bool read_section(struct reader *r, struct slice line)
     bool two = slice_cut(inside, ' ', &kind, &name);
     buf_init(&section, sizeof r->section - 1);
     if (r->kind == AWS_FILE_CREDENTIALS || (!two && slice_eq_cstr(inside, "default"))) {
-        buf_printf(&section, "profile %.*s", SLICE_ARG(unquote(inside)));
+        buf_printf(&section, "profile %.*s", SLICE_ARG(strip_quotes(inside)));
     } else if (two && (slice_eq_cstr(kind, "profile") || slice_eq_cstr(kind, "services"))) {
-        buf_printf(&section, "%.*s %.*s", SLICE_ARG(kind), SLICE_ARG(unquote(slice_trim(name))));
+        buf_printf(&section, "%.*s %.*s", SLICE_ARG(kind),
+                   SLICE_ARG(strip_quotes(slice_trim(name))));
     }
     bool known = section.len > 0 && !section.failed &&
                  slice_to_cstr(buf_slice(&section), r->section, sizeof r->section);
@@ -115,10 +117,10 @@ static bool read_section(struct reader *r, struct slice line)
         r->section[0] = '\0';
         return true;
     }
-    return add(r->profiles, r->section, "", SLICE(""));
+    return add_value(r->profiles, r->section, "", SLICE(""));
 }
 
-/* Lower case; false if it is none of the characters that keys have. */
+/* In lower case; false if it has characters that keys cannot have. */
 static bool lower_key(struct slice text, struct buf *out)
 {
     for (size_t i = 0; i < text.len; i++) {
@@ -148,7 +150,7 @@ static bool read_property(struct reader *r, struct slice line, bool nested)
     bool is_key = lower_key(slice_trim(key), &name);
     value = without_comment(value);
     if (is_key && (value.len == 0 || memchr(value.ptr, '\0', value.len) == NULL)) {
-        ok = add(r->profiles, r->section, name.data, value);
+        ok = add_value(r->profiles, r->section, name.data, value);
     }
     if (!nested) {
         bool parent = is_key && value.len == 0;
@@ -169,7 +171,7 @@ static bool read_line(struct reader *r, struct slice raw)
     if (line.ptr[0] == '[') {
         return read_section(r, line);
     }
-    return read_property(r, line, is_space(raw.ptr[0]));
+    return read_property(r, line, is_space_or_tab(raw.ptr[0]));
 }
 
 int aws_profiles_parse(struct aws_profiles *p, enum aws_file_kind kind, struct slice text,
@@ -184,7 +186,8 @@ int aws_profiles_parse(struct aws_profiles *p, enum aws_file_kind kind, struct s
         ok = read_line(&r, line);
     }
     return ok ? 0
-              : err_set(e, ERR_PERMANENT, 0, "it is too large: %zu bytes and %d values are enough",
+              : err_set(e, ERR_PERMANENT, 0,
+                        "it is too large: at most %zu bytes and %d values are allowed",
                         AWS_FILE_LIMIT_BYTES, AWS_PROFILE_ENTRIES_MAX);
 }
 
@@ -202,8 +205,8 @@ static bool file_path(const char *variable, const char *name, struct buf *out)
     return out->len > 0 && !out->failed;
 }
 
-/* A file that nobody named and that we may not see is none of ours: services are often started
- * with somebody's HOME. */
+/* An unreadable file at the default path counts as missing: services are often started with another
+ * user's HOME. */
 static bool is_absent(const char *variable, const struct err *e)
 {
     bool hidden = e->code == EACCES || e->code == EPERM || e->code == ENOTDIR;
@@ -246,7 +249,7 @@ int aws_profiles_load(struct aws_profiles *out, struct err *e)
     return 0;
 }
 
-/* --- what is asked of it ---------------------------------------------------------------------- */
+/* --- queries ---------------------------------------------------------------------------------- */
 
 static const char *get(const struct aws_profiles *p, const char *kind, const char *name,
                        const char *key)
@@ -256,7 +259,7 @@ static const char *get(const struct aws_profiles *p, const char *kind, const cha
     buf_init(&section, NAME_LIMIT_BYTES - 1);
     buf_printf(&section, "%s %s", kind, name);
     if (!section.failed) {
-        entry = find(p, section.data, key);
+        entry = find_value(p, section.data, key);
     }
     buf_fini(&section);
     return entry != NULL && (entry->value[0] != '\0' || key[0] == '\0') ? entry->value : NULL;

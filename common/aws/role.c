@@ -5,7 +5,7 @@
 
 #define CHAIN_MAX 8
 
-/* The profiles on the way from the one asked for. */
+/* The chain of profiles from the requested one. */
 struct chain {
     const struct aws_profiles *profiles;
     const char *names[CHAIN_MAX];
@@ -29,7 +29,7 @@ static bool was_visited(const struct chain *c, const char *profile)
     return false;
 }
 
-/* --- what a profile may hold ------------------------------------------------------------------ */
+/* --- the kinds of credentials in a profile ---------------------------------------------------- */
 
 static bool has_static_keys(const struct chain *c, const char *profile)
 {
@@ -60,7 +60,7 @@ static int keys_of_source(const char *name, struct aws_keys *out, struct err *e)
                    "credential_source must be Environment, EcsContainer or Ec2InstanceMetadata");
 }
 
-/* The keys that may assume a profile's role. */
+/* Gets the keys that assume a profile's role. */
 static int source_keys(struct chain *c, const char *profile, struct aws_keys *out, struct err *e)
 {
     const char *source_profile = get(c, profile, "source_profile");
@@ -74,7 +74,6 @@ static int source_keys(struct chain *c, const char *profile, struct aws_keys *ou
         int rc = keys_of_source(source, out, e);
         return rc == 0 ? 0 : err_wrap(e, "credential_source %.32s", source);
     }
-    /* A profile may be its own source: then its keys assume its role. */
     if (strcmp(source_profile, profile) == 0 && has_static_keys(c, profile)) {
         return static_keys(c, profile, out, e);
     }
@@ -85,8 +84,8 @@ static int source_keys(struct chain *c, const char *profile, struct aws_keys *ou
     return keys_of(c, source_profile, out, e);
 }
 
-static int assume(struct chain *c, const char *profile, const struct aws_role *role,
-                  struct aws_keys *out, struct err *e)
+static int assume_profile_role(struct chain *c, const char *profile, const struct aws_role *role,
+                               struct aws_keys *out, struct err *e)
 {
     struct aws_keys with = {0};
     const char *token_file = get(c, profile, "web_identity_token_file");
@@ -94,7 +93,7 @@ static int assume(struct chain *c, const char *profile, const struct aws_role *r
         return aws_sts_web_identity(role, token_file, "profile", out, e);
     }
     if (get(c, profile, "mfa_serial") != NULL) {
-        return err_set(e, ERR_AUTH, 0, "it has mfa_serial, and nobody is there to be asked");
+        return err_set(e, ERR_AUTH, 0, "it has mfa_serial, which needs a person to enter a code");
     }
     if (source_keys(c, profile, &with, e) != 0) {
         e->class = e->class == ERR_NOT_FOUND ? ERR_AUTH : e->class;
@@ -105,7 +104,7 @@ static int assume(struct chain *c, const char *profile, const struct aws_role *r
     return rc;
 }
 
-/* In a profile that another one names as its source, keys come before a role. */
+/* In a profile that is another one's source, keys take precedence over a role. */
 static int keys_in(struct chain *c, const char *profile, struct aws_keys *out, struct err *e)
 {
     const struct aws_role role = {.arn = get(c, profile, "role_arn"),
@@ -116,7 +115,7 @@ static int keys_in(struct chain *c, const char *profile, struct aws_keys *out, s
     bool is_source = c->count > 1;
     const char *process = get(c, profile, "credential_process");
     if (role.arn != NULL && !(is_source && has_static_keys(c, profile))) {
-        return assume(c, profile, &role, out, e);
+        return assume_profile_role(c, profile, &role, out, e);
     }
     if (has_static_keys(c, profile)) {
         return static_keys(c, profile, out, e);
@@ -126,10 +125,10 @@ static int keys_in(struct chain *c, const char *profile, struct aws_keys *out, s
     }
     if (get(c, profile, "sso_session") != NULL || get(c, profile, "sso_account_id") != NULL) {
         return err_set(e, ERR_AUTH, 0,
-                       "it signs in by SSO, which wants a person: give it a credential_process "
+                       "it uses SSO, which needs a person to sign in: give it a credential_process "
                        "(aws configure export-credentials)");
     }
-    return err_set(e, is_source ? ERR_AUTH : ERR_NOT_FOUND, 0, "it holds no credentials");
+    return err_set(e, is_source ? ERR_AUTH : ERR_NOT_FOUND, 0, "it contains no credentials");
 }
 
 static int keys_of(struct chain *c, const char *profile, struct aws_keys *out, struct err *e)
@@ -138,7 +137,7 @@ static int keys_of(struct chain *c, const char *profile, struct aws_keys *out, s
     if (c->count == CHAIN_MAX) {
         (void)err_set(e, ERR_AUTH, 0, "source_profile leads through more than %d", CHAIN_MAX);
     } else if (!aws_profile_is_there(c->profiles, profile)) {
-        (void)err_set(e, ERR_NOT_FOUND, 0, "it is in no file");
+        (void)err_set(e, ERR_NOT_FOUND, 0, "not found in the shared files");
     } else {
         c->names[c->count++] = profile;
         rc = keys_in(c, profile, out, e);
@@ -153,7 +152,7 @@ int aws_role_keys(const struct aws_profiles *p, const char *profile, struct aws_
     return keys_of(&c, profile, out, e);
 }
 
-/* --- the profile that is asked for ------------------------------------------------------------ */
+/* --- the requested profile -------------------------------------------------------------------- */
 
 int aws_source_profile(struct aws_keys *out, struct err *e)
 {
@@ -167,7 +166,7 @@ int aws_source_profile(struct aws_keys *out, struct err *e)
     int rc = aws_role_keys(&profiles, profile, out, e);
     bool there = aws_profile_is_there(&profiles, profile);
     aws_profiles_fini(&profiles);
-    /* Whoever names a profile means it, and not what else might be found. */
+    /* If a profile was named, no other source is used. */
     if (rc != 0 && e->class == ERR_NOT_FOUND && named && !there) {
         e->class = ERR_AUTH;
     }

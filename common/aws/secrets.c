@@ -23,29 +23,29 @@
 #define KMS SLICE("kms:")
 
 static const struct aws_error_rule ssm_rules[] = {
-    {"ParameterNotFound", ERR_NOT_FOUND, "make the parameter, or check its name and the region"},
-    {"ParameterVersionNotFound", ERR_NOT_FOUND, "check the version behind the name"},
+    {"ParameterNotFound", ERR_NOT_FOUND, "create the parameter, or check its name and the region"},
+    {"ParameterVersionNotFound", ERR_NOT_FOUND, "check the version in the name"},
     {"InvalidKeyId", ERR_AUTH, "check the KMS key that the parameter is encrypted with"},
     {NULL, ERR_NONE, NULL}};
 static const struct aws_error_rule secrets_rules[] = {
-    {"ResourceNotFoundException", ERR_NOT_FOUND, "make the secret, or check its name and region"},
+    {"ResourceNotFoundException", ERR_NOT_FOUND, "create the secret, or check its name and region"},
     {"DecryptionFailure", ERR_AUTH,
      "allow kms:Decrypt on the key that the secret is encrypted with"},
     {NULL, ERR_NONE, NULL}};
 static const struct aws_error_rule kms_rules[] = {
     {"NotFoundException", ERR_NOT_FOUND, "check the key's id and the region"},
-    {"DisabledException", ERR_AUTH, "turn the key on"},
+    {"DisabledException", ERR_AUTH, "enable the key"},
     {"KMSInvalidStateException", ERR_AUTH, "the key is pending deletion or import: check it"},
     {"InvalidKeyUsageException", ERR_PERMANENT,
-     "make an RSA key of 2048 bits for signing and verifying, with GitHub's key imported"},
+     "create an RSA key of 2048 bits for signing and verifying, with GitHub's key imported"},
     {"KeyUnavailableException", ERR_RETRY, "try again"},
     {"DependencyTimeoutException", ERR_RETRY, "try again"},
     {"KMSInternalException", ERR_RETRY, "try again"},
     {NULL, ERR_NONE, NULL}};
 
-/* --- what is written -------------------------------------------------------------------------- */
+/* --- references ------------------------------------------------------------------------------- */
 
-static struct slice behind(struct slice s, struct slice prefix)
+static struct slice strip_prefix(struct slice s, struct slice prefix)
 {
     return (struct slice){s.ptr + prefix.len, s.len - prefix.len};
 }
@@ -55,7 +55,7 @@ bool aws_kms_is(struct slice written)
     return slice_starts_with(written, KMS);
 }
 
-/* The region in arn:partition:service:region:…; "" if the name is no ARN. */
+/* The region in arn:partition:service:region:…; "" if the name is not an ARN. */
 static void region_of(struct slice name, char *out, size_t size)
 {
     struct slice part = {NULL, 0};
@@ -80,9 +80,9 @@ static int open_service(const char *service, const struct aws_error_rule *rules,
     return aws_client_open(&o, out, e);
 }
 
-/* --- one answer ------------------------------------------------------------------------------- */
+/* --- one call --------------------------------------------------------------------------------- */
 
-static void wipe(struct buf *b)
+static void wipe_response(struct buf *b)
 {
     if (b->data != NULL) {
         explicit_bzero(b->data, b->cap);
@@ -90,9 +90,9 @@ static void wipe(struct buf *b)
     buf_fini(b);
 }
 
-/* The call is one that changes nothing, so that it may be tried again. */
-static int send_patiently(struct aws_client *c, const struct aws_call *call,
-                          struct http_response *out, struct err *e)
+/* Retries; only for calls that change nothing. */
+static int send_with_retries(struct aws_client *c, const struct aws_call *call,
+                             struct http_response *out, struct err *e)
 {
     int rc = aws_send(c, call, out, NULL, e);
     for (int i = 1; i < TRIES && rc != 0 && (e->class == ERR_RETRY || e->class == ERR_THROTTLED);
@@ -105,10 +105,11 @@ static int send_patiently(struct aws_client *c, const struct aws_call *call,
 
 static int no_value(const char *operation, struct err *e)
 {
-    return err_set(e, ERR_RETRY, 0, "%s: the answer holds no value: check the endpoint", operation);
+    return err_set(e, ERR_RETRY, 0, "%s: the response contains no value: check the endpoint",
+                   operation);
 }
 
-static int append_text(const char *operation, const json_t *text, struct buf *out, struct err *e)
+static int append_value(const char *operation, const json_t *text, struct buf *out, struct err *e)
 {
     if (!json_is_string(text)) {
         return no_value(operation, e);
@@ -124,8 +125,8 @@ static int append_base64(const char *operation, const json_t *text, struct buf *
 }
 
 /* Sends a JSON body and reads the answer. *out is owned (json_decref). */
-static int ask(struct aws_client *c, const char *target, const char *operation,
-               const struct buf *body, json_t **out, struct err *e)
+static int call_json(struct aws_client *c, const char *target, const char *operation,
+                     const struct buf *body, json_t **out, struct err *e)
 {
     struct http_response r;
     const struct aws_call call = {
@@ -133,7 +134,7 @@ static int ask(struct aws_client *c, const char *target, const char *operation,
     if (body->failed) {
         return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT, "%s: the name is too long", operation);
     }
-    if (send_patiently(c, &call, &r, e) != 0) {
+    if (send_with_retries(c, &call, &r, e) != 0) {
         return -1;
     }
     *out = json_loadb(r.body.data != NULL ? r.body.data : "", r.body.len, 0, NULL);
@@ -155,10 +156,10 @@ static int fetch_parameter(struct slice name, struct buf *out, struct err *e)
     buf_append_cstr(&body, "{\"Name\":");
     buf_append_json(&body, name);
     buf_append_cstr(&body, ",\"WithDecryption\":true}");
-    int rc = ask(c, "AmazonSSM", "GetParameter", &body, &answer, e);
+    int rc = call_json(c, "AmazonSSM", "GetParameter", &body, &answer, e);
     if (rc == 0) {
-        rc = append_text("GetParameter",
-                         json_object_get(json_object_get(answer, "Parameter"), "Value"), out, e);
+        rc = append_value("GetParameter",
+                          json_object_get(json_object_get(answer, "Parameter"), "Value"), out, e);
     }
     json_decref(answer);
     buf_fini(&body);
@@ -166,8 +167,9 @@ static int fetch_parameter(struct slice name, struct buf *out, struct err *e)
     return rc;
 }
 
-/* One member of a secret that is a JSON object. */
-static int pick(const struct buf *secret, struct slice key, struct buf *out, struct err *e)
+/* Appends one member of a secret that is a JSON object. */
+static int append_json_member(const struct buf *secret, struct slice key, struct buf *out,
+                              struct err *e)
 {
     char name[256];
     json_t *object = json_loadb(secret->data != NULL ? secret->data : "", secret->len, 0, NULL);
@@ -176,13 +178,13 @@ static int pick(const struct buf *secret, struct slice key, struct buf *out, str
     int rc = 0;
     if (!json_is_object(object)) {
         rc = err_set(e, ERR_PERMANENT, 0,
-                     "the secret is no JSON object: leave the # and what follows out");
+                     "the secret is not a JSON object: remove the # and what follows it");
     } else if (!json_is_string(value)) {
         rc = err_set(e, ERR_PERMANENT, 0,
-                     "the secret's JSON object has no text \"%.*s\": check what stands behind #",
+                     "the secret's JSON object has no text \"%.*s\": check the text after #",
                      SLICE_ARG(key));
     } else {
-        rc = append_text("GetSecretValue", value, out, e);
+        rc = append_value("GetSecretValue", value, out, e);
     }
     json_decref(object);
     return rc;
@@ -193,15 +195,15 @@ static int read_secret(const json_t *answer, struct slice key, struct buf *out, 
     struct buf secret;
     const json_t *text = json_object_get(answer, "SecretString");
     buf_init(&secret, VALUE_LIMIT_BYTES);
-    int rc = text != NULL ? append_text("GetSecretValue", text, &secret, e)
+    int rc = text != NULL ? append_value("GetSecretValue", text, &secret, e)
                           : append_base64("GetSecretValue", json_object_get(answer, "SecretBinary"),
                                           &secret, e);
     if (rc == 0 && key.len > 0) {
-        rc = pick(&secret, key, out, e);
+        rc = append_json_member(&secret, key, out, e);
     } else if (rc == 0) {
         buf_append(out, buf_slice(&secret));
     }
-    wipe(&secret);
+    wipe_response(&secret);
     return rc;
 }
 
@@ -220,7 +222,7 @@ static int fetch_secret(struct slice written, struct buf *out, struct err *e)
     buf_append_cstr(&body, "{\"SecretId\":");
     buf_append_json(&body, name);
     buf_append_byte(&body, '}');
-    int rc = ask(c, "secretsmanager", "GetSecretValue", &body, &answer, e);
+    int rc = call_json(c, "secretsmanager", "GetSecretValue", &body, &answer, e);
     if (rc == 0) {
         rc = read_secret(answer, key, out, e);
     }
@@ -230,7 +232,7 @@ static int fetch_secret(struct slice written, struct buf *out, struct err *e)
     return rc;
 }
 
-/* As of a file's end: it is how the value was pasted. */
+/* A pasted value often ends with a newline, which is not part of it. */
 static void drop_line_end(struct buf *b)
 {
     for (const char *end = "\n\r"; *end != '\0'; end++) {
@@ -244,7 +246,7 @@ int aws_secret_fetch(struct slice written, struct buf *out, struct err *e)
 {
     struct buf value;
     bool ssm = slice_starts_with(written, SSM);
-    struct slice name = behind(written, ssm ? SSM : SECRETS);
+    struct slice name = strip_prefix(written, ssm ? SSM : SECRETS);
     if (name.len == 0 || name.ptr[0] == '#') {
         return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT, "a name is missing: write %s",
                        ssm ? "ssm:NAME" : "secretsmanager:ARN[#json-key]");
@@ -254,11 +256,11 @@ int aws_secret_fetch(struct slice written, struct buf *out, struct err *e)
     drop_line_end(&value);
     bool nul = value.len > 0 && memchr(value.data, '\0', value.len) != NULL;
     if (rc == 0 && nul) {
-        rc = err_set(e, ERR_PERMANENT, 0, "the value holds a NUL byte: it is not a text");
+        rc = err_set(e, ERR_PERMANENT, 0, "the value contains a NUL byte: store a text");
     } else if (rc == 0) {
         buf_append(out, buf_slice(&value));
     }
-    wipe(&value);
+    wipe_response(&value);
     return rc == 0 ? 0
                    : err_wrap(e, "%.*s", written.len > 160 ? 160 : (int)written.len, written.ptr);
 }
@@ -273,10 +275,10 @@ struct aws_kms {
 int aws_kms_open(struct slice written, struct aws_kms **out, struct err *e)
 {
     struct aws_client *c = NULL;
-    struct slice key = behind(written, KMS);
+    struct slice key = strip_prefix(written, KMS);
     if (key.len == 0) {
         return err_set(e, ERR_PERMANENT, HTTP_NOT_SENT,
-                       "kms: takes a key's ARN, id or alias: write kms:KEY");
+                       "kms: needs a key's ARN, id or alias: write kms:KEY");
     }
     if (open_service("kms", kms_rules, key, &c, e) != 0) {
         return -1;
@@ -323,7 +325,7 @@ int aws_kms_sign(struct aws_kms *k, struct slice text, struct buf *out, struct e
     buf_init(&body, BODY_LIMIT_BYTES);
     buf_init(&signature, SIGNATURE_LIMIT_BYTES);
     append_request(k, text, &body);
-    int rc = ask(k->client, "TrentService", "Sign", &body, &answer, e);
+    int rc = call_json(k->client, "TrentService", "Sign", &body, &answer, e);
     if (rc == 0) {
         rc = append_base64("Sign", json_object_get(answer, "Signature"), &signature, e);
     }

@@ -8,13 +8,13 @@
 #define LINE_MAX_BYTES 1024
 #define HEADERS_MAX 8
 #define ANSWER_LIMIT_BYTES ((size_t)8 << 20)
-#define SKEW_REFUSED_MS (4 * 60 * 1000) /* AWS takes five minutes */
+#define SKEW_REFUSED_MS (4 * 60 * 1000) /* AWS tolerates five minutes */
 #define SKEW_MIN_MS 2000                /* a Date has whole seconds */
 #define THROTTLED_WAIT_MS 1000
 
-/* --- the clock, as AWS sees it ---------------------------------------------------------------- */
+/* --- AWS's clock ------------------------------------------------------------------------------ */
 
-static int64_t skew_ms; /* atomic: AWS's clock minus ours */
+static int64_t skew_ms; /* atomic: AWS's clock minus the local one */
 
 int64_t aws_wall_ms(void)
 {
@@ -26,8 +26,8 @@ void aws_forget_skew(void)
     __atomic_store_n(&skew_ms, 0, __ATOMIC_RELAXED);
 }
 
-/* An answer that was dated between its call and now teaches nothing: only how long it took. */
-static void learn_skew(int64_t theirs_ms, int64_t signed_at_ms)
+/* A response dated between its call and now gives no information about the skew. */
+static void update_skew(int64_t theirs_ms, int64_t signed_at_ms)
 {
     if (theirs_ms >= 0 &&
         (theirs_ms < signed_at_ms - SKEW_MIN_MS || theirs_ms > aws_wall_ms() + SKEW_MIN_MS)) {
@@ -35,26 +35,26 @@ static void learn_skew(int64_t theirs_ms, int64_t signed_at_ms)
     }
 }
 
-/* Whether a refusal that told its time explains itself by it. */
+/* Whether the time in a refusal shows that the clock caused it. */
 static bool was_off(int64_t theirs_ms, int64_t signed_at_ms)
 {
     int64_t off_ms = theirs_ms - signed_at_ms;
     return theirs_ms >= 0 && (off_ms >= SKEW_REFUSED_MS || off_ms <= -SKEW_REFUSED_MS);
 }
 
-/* --- a call on its way ------------------------------------------------------------------------ */
+/* --- a call in progress ----------------------------------------------------------------------- */
 
 struct sending {
     struct aws_client *client;
     const struct aws_call *call;
     struct buf url;
     struct buf path;
-    int64_t deadline_ms;  /* monotonic; 0: not begun */
-    int64_t signed_at_ms; /* by our clock with the skew */
-    char access_key[160]; /* that signed it; "" : none */
-    bool clock_set;       /* by a refusal of this call */
-    bool renewed;         /* the credentials, for a refusal of this call */
-    int doubtful;         /* sends without an answer, before one that was answered */
+    int64_t deadline_ms;  /* monotonic; 0: not started */
+    int64_t signed_at_ms; /* by the local clock plus the skew */
+    char access_key[160]; /* that signed it; "": none */
+    bool clock_set;       /* after a refusal of this call */
+    bool renewed;         /* the credentials, after a refusal of this call */
+    int doubtful;         /* sends without a response before the last one */
 };
 
 struct header_lines {
@@ -110,7 +110,7 @@ static void header_lines_fini(struct header_lines *l)
     buf_fini(&l->target);
 }
 
-/* An endpoint, a path and a query that no reader takes for anything else. */
+/* An endpoint, a path and a query with only one interpretation. */
 static int make_url(struct sending *s, struct err *e)
 {
     const struct aws_call *call = s->call;
@@ -134,7 +134,7 @@ static int make_url(struct sending *s, struct err *e)
                         "check the endpoint and the names in the call");
 }
 
-static int64_t left_ms(const struct sending *s)
+static int64_t call_left_ms(const struct sending *s)
 {
     return s->deadline_ms - clock_mono_ms();
 }
@@ -142,7 +142,7 @@ static int64_t left_ms(const struct sending *s)
 static int send_lines(struct sending *s, const struct header_lines *l, struct http_response *out,
                       struct err *e)
 {
-    int64_t timeout_ms = left_ms(s);
+    int64_t timeout_ms = call_left_ms(s);
     struct http_request request = {.method = method_of(s->call),
                                    .url = s->url.data,
                                    .headers = l->lines,
@@ -187,8 +187,8 @@ static int sign_and_send(struct sending *s, const struct aws_keys *keys, struct 
     return rc;
 }
 
-/* The time for the call begins when there are keys: whoever finds them has bounds of his own. */
-static int send_once(struct sending *s, struct http_response *out, struct err *e)
+/* The call's time limit starts once there are keys: looking them up has its own limits. */
+static int send_signed(struct sending *s, struct http_response *out, struct err *e)
 {
     struct aws_client *c = s->client;
     struct aws_keys found = {0};
@@ -222,10 +222,10 @@ static void count_resend(struct sending *s, const char *reason)
     buf_fini(&labels);
 }
 
-/* Whether another signature could please: each reason once. */
+/* Whether another signature may succeed; each reason counts once. */
 static bool may_resend(struct sending *s, const struct aws_answer *a)
 {
-    if (s->access_key[0] == '\0' || left_ms(s) <= 0) {
+    if (s->access_key[0] == '\0' || call_left_ms(s) <= 0) {
         return false;
     }
     if (!s->clock_set && aws_is_about_time(a) && was_off(a->date_ms, s->signed_at_ms)) {
@@ -242,17 +242,17 @@ static bool may_resend(struct sending *s, const struct aws_answer *a)
     return false;
 }
 
-/* A refused call did nothing, but one that went out before it unanswered may have. */
-static int refuse(const struct sending *s, const struct http_response *r,
-                  const struct aws_answer *a, struct err *e)
+/* A refused call changed nothing, but an earlier send without a response may have. */
+static int fail_call(const struct sending *s, const struct http_response *r,
+                     const struct aws_answer *a, struct err *e)
 {
-    struct aws_verdict v = aws_judge(a, r->status, s->client->rules);
+    struct aws_verdict v = aws_classify(a, r->status, s->client->rules);
     bool named = a->name[0] != '\0';
     (void)err_set(e, v.class, s->doubtful > 0 ? 0 : r->status,
                   "%s: %s%s%s (HTTP %d, request %s): %s", s->call->operation,
-                  named ? a->name : "no answer of the service", a->message[0] != '\0' ? ": " : "",
-                  a->message, r->status, a->request_id[0] != '\0' ? a->request_id : "unknown",
-                  v.mend);
+                  named ? a->name : "no response from the service",
+                  a->message[0] != '\0' ? ": " : "", a->message, r->status,
+                  a->request_id[0] != '\0' ? a->request_id : "unknown", v.hint);
     bool wait = v.class == ERR_THROTTLED && a->retry_after_ms == 0;
     e->retry_after_ms = wait ? THROTTLED_WAIT_MS : a->retry_after_ms;
     return -1;
@@ -272,19 +272,19 @@ static void keep_refusal(const struct aws_answer *a, struct http_response *r,
 
 /* --- the call --------------------------------------------------------------------------------- */
 
-static int send_until_judged(struct sending *s, struct http_response *out,
-                             struct aws_refusal *refusal, struct err *e)
+static int send_until_final(struct sending *s, struct http_response *out,
+                            struct aws_refusal *refusal, struct err *e)
 {
     for (;;) {
         struct http_response r;
         struct aws_answer a;
-        if (send_once(s, &r, e) != 0) {
+        if (send_signed(s, &r, e) != 0) {
             aws_count_call(s->client, s->call->operation, e->class, true, 0);
             e->code = s->doubtful > 0 ? 0 : e->code;
             return err_wrap(e, "%s", s->call->operation);
         }
         if (s->access_key[0] != '\0') {
-            learn_skew(aws_http_date(http_header(&r, "Date")), s->signed_at_ms);
+            update_skew(aws_http_date(http_header(&r, "Date")), s->signed_at_ms);
         }
         if (r.status >= 200 && r.status < 300) {
             aws_count_call(s->client, s->call->operation, ERR_NONE, false, r.elapsed_us);
@@ -296,7 +296,7 @@ static int send_until_judged(struct sending *s, struct http_response *out,
         aws_answer_read(&r, &a);
         bool again = may_resend(s, &a);
         if (!again) {
-            (void)refuse(s, &r, &a, e);
+            (void)fail_call(s, &r, &a, e);
             aws_count_call(s->client, s->call->operation, e->class, false, r.elapsed_us);
             keep_refusal(&a, &r, refusal);
         }
@@ -316,7 +316,7 @@ int aws_send(struct aws_client *c, const struct aws_call *call, struct http_resp
     }
     buf_init(&s.url, URL_MAX);
     buf_init(&s.path, URL_MAX);
-    int rc = make_url(&s, e) == 0 ? send_until_judged(&s, out, refusal, e)
+    int rc = make_url(&s, e) == 0 ? send_until_final(&s, out, refusal, e)
                                   : err_wrap(e, "%s", call->operation);
     buf_fini(&s.url);
     buf_fini(&s.path);

@@ -3,18 +3,18 @@
 
 #include "common/aws/internal.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over pins */
-static int pins; /* while there are any, nothing below changes, and it is read without the lock */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects pins */
+static int pins; /* while above 0, nothing below changes, and it is read without the lock */
 static struct aws_defaults defaults = {"", "", "", "", false, false};
 
-static void keep(const char **at, const char *value)
+static void replace_text(const char **at, const char *value)
 {
     static const char nothing[] = "";
     union {
         const char *in;
         char *out;
     } old = {*at};
-    bool owned = old.out[0] != '\0'; /* an empty one is a constant */
+    bool owned = old.out[0] != '\0'; /* an empty one is a literal */
     *at = value == NULL || value[0] == '\0' ? nothing : slice_dup(slice_of(value));
     if (owned) {
         free(old.out);
@@ -25,10 +25,10 @@ void aws_set_defaults(const struct aws_defaults *d)
 {
     pthread_mutex_lock(&lock);
     if (pins == 0) {
-        keep(&defaults.region, d->region);
-        keep(&defaults.profile, d->profile);
-        keep(&defaults.endpoint, d->endpoint);
-        keep(&defaults.proxy, d->proxy);
+        replace_text(&defaults.region, d->region);
+        replace_text(&defaults.profile, d->profile);
+        replace_text(&defaults.endpoint, d->endpoint);
+        replace_text(&defaults.proxy, d->proxy);
         defaults.fips = d->fips;
         defaults.dual_stack = d->dual_stack;
     }

@@ -59,7 +59,8 @@ void sigv4_cache_fini(struct sigv4_cache *c)
     explicit_bzero(c->made_of, sizeof c->made_of);
 }
 
-static void derive(const struct sigv4_signer *s, struct slice day, unsigned char out[DIGEST_BYTES])
+static void derive_signing_key(const struct sigv4_signer *s, struct slice day,
+                               unsigned char out[DIGEST_BYTES])
 {
     unsigned char key[DIGEST_BYTES];
     struct buf first;
@@ -80,7 +81,7 @@ static void signing_key(const struct sigv4_signer *s, struct slice day,
     unsigned char made_of[DIGEST_BYTES];
     struct buf parts;
     if (s->cache == NULL) {
-        derive(s, day, out);
+        derive_signing_key(s, day, out);
         return;
     }
     buf_init(&parts, 2 * PART_LIMIT_BYTES);
@@ -90,7 +91,7 @@ static void signing_key(const struct sigv4_signer *s, struct slice day,
     buf_fini(&parts);
     pthread_mutex_lock(&s->cache->lock);
     if (!s->cache->filled || memcmp(s->cache->made_of, made_of, sizeof made_of) != 0) {
-        derive(s, day, s->cache->key);
+        derive_signing_key(s, day, s->cache->key);
         memcpy(s->cache->made_of, made_of, sizeof made_of);
         s->cache->filled = true;
     }
@@ -100,7 +101,7 @@ static void signing_key(const struct sigv4_signer *s, struct slice day,
 
 /* --- the path --------------------------------------------------------------------------------- */
 
-/* Without empty and dot segments (RFC 3986, 5.2.4), since the other side folds them too. */
+/* Removes empty and dot segments (RFC 3986, 5.2.4), as the service does. */
 static void fold_path(struct slice path, struct buf *out)
 {
     struct slice rest = path;
@@ -122,7 +123,7 @@ static void fold_path(struct slice path, struct buf *out)
     }
 }
 
-static void append_path(struct slice path, struct buf *out)
+static void append_canonical_path(struct slice path, struct buf *out)
 {
     struct buf folded;
     struct slice rest;
@@ -164,12 +165,12 @@ static int compare_parameters(const void *a, const void *b)
     return order != 0 ? order : compare_slices(buf_slice(&x->value), buf_slice(&y->value));
 }
 
-/* The one spelling of a text that may be encoded in many. */
-static bool respell(struct slice s, struct buf *out)
+/* Appends the canonical encoding of a text. */
+static bool append_canonical_text(struct slice s, struct buf *out)
 {
     struct buf plain;
     buf_init(&plain, PART_LIMIT_BYTES);
-    /* A bare plus is a space to some readers and a plus to others. */
+    /* Some servers decode a bare plus as a space and others as a plus. */
     bool ok = (s.len == 0 || memchr(s.ptr, '+', s.len) == NULL) && codec_unform(&plain, s);
     if (ok) {
         codec_percent(out, buf_slice(&plain));
@@ -185,7 +186,7 @@ static bool read_parameter(struct slice text, struct parameter *out)
     (void)slice_cut(text, '=', &key, &value);
     buf_init(&out->key, PART_LIMIT_BYTES);
     buf_init(&out->value, PART_LIMIT_BYTES);
-    return respell(key, &out->key) && respell(value, &out->value);
+    return append_canonical_text(key, &out->key) && append_canonical_text(value, &out->value);
 }
 
 static void append_parameters(const struct parameter *list, size_t n, struct buf *out)
@@ -238,7 +239,7 @@ static int append_query(struct slice query, struct buf *out, struct err *e)
 struct header {
     struct buf name; /* lower case */
     struct slice value;
-    size_t place; /* keeps lines of one name in their order */
+    size_t place; /* keeps the order of lines with the same name */
 };
 
 static int compare_headers(const void *a, const void *b)
@@ -274,7 +275,7 @@ static bool read_header(struct slice line, size_t place, struct header *out)
     return ok && !out->name.failed;
 }
 
-/* Runs of spaces count as one. */
+/* Collapses runs of spaces. */
 static void append_value(struct slice value, struct buf *out)
 {
     for (size_t i = 0; i < value.len; i++) {
@@ -311,9 +312,9 @@ static bool has_token(const struct sigv4_signer *s)
     return s->session_token != NULL && s->session_token[0] != '\0';
 }
 
-/* Those of the request, and the two that signing adds. */
-static int read_headers(const struct sigv4_signer *s, const struct sigv4_request *r,
-                        const char *date, struct header_list *out, struct err *e)
+/* The headers of the request and the two that signing adds. */
+static int parse_headers(const struct sigv4_signer *s, const struct sigv4_request *r,
+                         const char *date, struct header_list *out, struct err *e)
 {
     bool ok = r->header_count <= SIGV4_HEADERS_MAX;
     *out = (struct header_list){0};
@@ -357,15 +358,16 @@ static void format_date(int64_t wall_ms, char out[DATE_CHARS])
     ASSERT(n == DATE_CHARS - 1);
 }
 
-static int canonical(const struct sigv4_signer *s, const struct sigv4_request *r, const char *date,
-                     struct buf *out, struct buf *names, struct err *e)
+static int append_canonical_request(const struct sigv4_signer *s, const struct sigv4_request *r,
+                                    const char *date, struct buf *out, struct buf *names,
+                                    struct err *e)
 {
     struct header_list headers;
     char body[DIGEST_HEX];
-    int rc = read_headers(s, r, date, &headers, e);
+    int rc = parse_headers(s, r, date, &headers, e);
     if (rc == 0) {
         buf_printf(out, "%s\n", r->method);
-        append_path(r->path, out);
+        append_canonical_path(r->path, out);
         buf_append_byte(out, '\n');
         rc = append_query(r->query, out, e);
     }
@@ -389,7 +391,7 @@ int sigv4_canonical(const struct sigv4_signer *s, const struct sigv4_request *r,
     struct buf names;
     buf_init(&names, PART_LIMIT_BYTES);
     format_date(wall_ms, date);
-    int rc = canonical(s, r, date, out, &names, e);
+    int rc = append_canonical_request(s, r, date, out, &names, e);
     buf_fini(&names);
     return rc;
 }
@@ -411,8 +413,8 @@ static void sign_text(const struct sigv4_signer *s, const char *date, struct sli
     buf_fini(&text);
 }
 
-/* It may hold the session token. */
-static void wipe(struct buf *b)
+/* It may contain the session token. */
+static void wipe_and_free(struct buf *b)
 {
     if (b->data != NULL) {
         explicit_bzero(b->data, b->cap);
@@ -454,7 +456,7 @@ int sigv4_sign(const struct sigv4_signer *s, const struct sigv4_request *r, int6
     buf_init(&request, CANONICAL_LIMIT_BYTES);
     buf_init(&names, PART_LIMIT_BYTES);
     format_date(wall_ms, date);
-    int rc = canonical(s, r, date, &request, &names, e);
+    int rc = append_canonical_request(s, r, date, &request, &names, e);
     if (rc == 0) {
         struct sigv4_lines lines;
         fill_lines(s, date, buf_slice(&request), names.data, &lines);
@@ -466,13 +468,13 @@ int sigv4_sign(const struct sigv4_signer *s, const struct sigv4_request *r, int6
             *out = lines;
         }
     }
-    wipe(&request);
+    wipe_and_free(&request);
     buf_fini(&names);
     return rc;
 }
 
 void sigv4_lines_fini(struct sigv4_lines *l)
 {
-    wipe(&l->token);
+    wipe_and_free(&l->token);
     buf_fini(&l->authorization);
 }

@@ -1,15 +1,15 @@
 /*
- * AWS Signature Version 4, over headers (not over a query): the lines that make a request genuine.
+ * AWS Signature Version 4 in headers (not in a query).
  *
  * A signature is a function of the request as it is sent, the keys, region and service, and the
- * time; nothing is looked up here. For all services but S3, whose paths are encoded once less. The
- * rules: "Create a signed AWS API request" in the IAM user guide. The path is taken as it is sent
- * and encoded once more (so an ARN's %3A becomes %253A), dot segments and doubled slashes are
- * folded; the query need not be sorted, nor encoded in one way only.
+ * time; nothing is looked up. For all services except S3, whose paths are encoded once less. The
+ * rules: "Create a signed AWS API request" in the IAM user guide. The path as it is sent is encoded
+ * once more (so an ARN's %3A becomes %253A), and dot segments and doubled slashes are removed; the
+ * query need be neither sorted nor encoded canonically.
  *
  * Threading: pure functions; a sigv4_cache may be shared, it has its own lock. Failures:
- * ERR_PERMANENT for a request that two readers could read in two ways, or whose parts are over
- * their bounds. No message holds a secret, a query or a header's value.
+ * ERR_PERMANENT for an ambiguous request, or one with parts over their limits. No message contains
+ * a secret, a query or a header's value.
  */
 #ifndef MAYFLY_AWS_SIGV4_H
 #define MAYFLY_AWS_SIGV4_H
@@ -27,7 +27,7 @@
 #define SIGV4_HEADERS_MAX 32
 #define SIGV4_PARAMETERS_MAX 256
 
-/* The key that a day, region, service and secret give; four HMACs saved on each request. */
+/* The signing key of a day, region, service and secret; saves four HMACs on each request. */
 struct sigv4_cache {
     pthread_mutex_t lock;
     bool filled;
@@ -50,12 +50,12 @@ struct sigv4_request {
     const char *method;
     struct slice path;          /* percent-encoded as it is sent; empty: "/" */
     struct slice query;         /* without '?' */
-    const char *const *headers; /* "Name: value" lines, all of them are signed; Host among them */
+    const char *const *headers; /* "Name: value" lines, Host among them; all are signed */
     size_t header_count;
     struct slice body;
 };
 
-/* Header lines to be sent beside those of the request. */
+/* Header lines to send with those of the request. */
 struct sigv4_lines {
     char date[32];            /* "X-Amz-Date: 20150830T123600Z" */
     struct buf token;         /* "X-Amz-Security-Token: …"; empty without one; a secret */
@@ -67,8 +67,8 @@ void sigv4_lines_fini(struct sigv4_lines *l);
 MUST_CHECK int sigv4_sign(const struct sigv4_signer *s, const struct sigv4_request *r,
                           int64_t wall_ms, struct sigv4_lines *out, struct err *e);
 
-/* Appends the canonical request that is signed, for tests and for whoever looks for a difference;
- * it holds the session token. */
+/* Appends the canonical request that is signed, for tests and for debugging signatures; it contains
+ * the session token. */
 MUST_CHECK int sigv4_canonical(const struct sigv4_signer *s, const struct sigv4_request *r,
                                int64_t wall_ms, struct buf *out, struct err *e);
 

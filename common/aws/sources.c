@@ -11,7 +11,7 @@ int aws_source_environment(struct aws_keys *out, struct err *e)
     }
     if (access_key == NULL || secret_key == NULL) {
         return err_set(e, ERR_AUTH, 0,
-                       "of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY only one is "
+                       "only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is "
                        "set");
     }
     return aws_keys_make(slice_of(access_key), slice_of(secret_key),
@@ -27,7 +27,7 @@ int aws_source_web_identity(struct aws_keys *out, struct err *e)
         return err_set(e, ERR_NOT_FOUND, 0, "AWS_WEB_IDENTITY_TOKEN_FILE is not set");
     }
     if (role.arn == NULL) {
-        return err_set(e, ERR_AUTH, 0, "AWS_ROLE_ARN is not set beside the token's file");
+        return err_set(e, ERR_AUTH, 0, "AWS_ROLE_ARN is not set together with the token's file");
     }
     return aws_sts_web_identity(&role, file, "web identity", out, e);
 }
@@ -43,8 +43,7 @@ static const struct source sources[] = {
     {"instance", aws_source_instance},
 };
 
-/* Where the configuration names a profile, keys that happen to be in the environment are somebody
- * else's. */
+/* If the configuration names a profile, keys in the environment are not used. */
 static bool is_asked(size_t i)
 {
     return i > 0 || aws_defaults_now()->profile[0] == '\0';
@@ -52,25 +51,25 @@ static bool is_asked(size_t i)
 
 int aws_sources_find(struct aws_keys *out, struct err *e)
 {
-    struct buf told;
+    struct buf reasons;
     struct err last = {.class = ERR_NOT_FOUND};
     int rc = -1;
-    buf_init(&told, sizeof e->message);
+    buf_init(&reasons, sizeof e->message);
     for (size_t i = 0; i < COUNT_OF(sources) && rc != 0 && last.class == ERR_NOT_FOUND; i++) {
         if (!is_asked(i)) {
             continue;
         }
         rc = sources[i].find(out, &last);
         if (rc != 0) {
-            buf_printf(&told, "%s%s: %.240s", told.len > 0 ? "; " : "", sources[i].name,
+            buf_printf(&reasons, "%s%s: %.240s", reasons.len > 0 ? "; " : "", sources[i].name,
                        last.message);
         }
     }
     if (rc != 0) {
         (void)err_set(e, last.class == ERR_NOT_FOUND ? ERR_AUTH : last.class, HTTP_NOT_SENT,
-                      "no AWS credentials: %s", told.data);
+                      "no AWS credentials: %s", reasons.data);
         e->retry_after_ms = last.retry_after_ms;
     }
-    buf_fini(&told);
+    buf_fini(&reasons);
     return rc;
 }

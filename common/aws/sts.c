@@ -10,7 +10,7 @@
 #define TOKEN_LIMIT_BYTES ((size_t)32 << 10)
 #define SESSION_NAME "mayfly"
 
-static void wipe(struct buf *b)
+static void wipe_form(struct buf *b)
 {
     if (b->data != NULL) {
         explicit_bzero(b->data, b->cap);
@@ -18,7 +18,7 @@ static void wipe(struct buf *b)
     buf_fini(b);
 }
 
-static void append_field(struct buf *form, const char *name, const char *value)
+static void append_parameter(struct buf *form, const char *name, const char *value)
 {
     if (value != NULL) {
         buf_printf(form, "&%s=", name);
@@ -29,15 +29,15 @@ static void append_field(struct buf *form, const char *name, const char *value)
 static void append_role(struct buf *form, const char *operation, const struct aws_role *role)
 {
     buf_printf(form, "Action=%s&Version=2011-06-15", operation);
-    append_field(form, "RoleArn", role->arn);
-    append_field(form, "RoleSessionName",
-                 role->session_name != NULL ? role->session_name : SESSION_NAME);
-    append_field(form, "DurationSeconds", role->duration);
-    append_field(form, "ExternalId", role->external_id);
+    append_parameter(form, "RoleArn", role->arn);
+    append_parameter(form, "RoleSessionName",
+                     role->session_name != NULL ? role->session_name : SESSION_NAME);
+    append_parameter(form, "DurationSeconds", role->duration);
+    append_parameter(form, "ExternalId", role->external_id);
 }
 
-/* What STS refuses concerns the role and the keys: an operator's matter, unless it was not there.
- */
+/* STS refuses because of the role or the keys, which an operator must correct, unless it is
+ * unreachable. */
 static int as_credentials_error(struct err *e)
 {
     bool transient = e->class == ERR_RETRY || e->class == ERR_THROTTLED;
@@ -47,8 +47,8 @@ static int as_credentials_error(struct err *e)
     return -1;
 }
 
-static int ask(const struct aws_role *role, const char *operation, const struct aws_keys *with,
-               struct slice form, const char *source, struct aws_keys *out, struct err *e)
+static int call_sts(const struct aws_role *role, const char *operation, const struct aws_keys *with,
+                    struct slice form, const char *source, struct aws_keys *out, struct err *e)
 {
     struct aws_client *sts = NULL;
     struct http_response r;
@@ -74,8 +74,8 @@ int aws_sts_assume(const struct aws_role *role, const struct aws_keys *with, str
     struct buf form;
     buf_init(&form, FORM_LIMIT_BYTES);
     append_role(&form, "AssumeRole", role);
-    int rc = form.failed ? err_set(e, ERR_AUTH, 0, "role_arn or what is beside it is too long")
-                         : ask(role, "AssumeRole", with, buf_slice(&form), "role", out, e);
+    int rc = form.failed ? err_set(e, ERR_AUTH, 0, "role_arn or a parameter beside it is too long")
+                         : call_sts(role, "AssumeRole", with, buf_slice(&form), "role", out, e);
     buf_fini(&form);
     return rc;
 }
@@ -107,9 +107,10 @@ int aws_sts_web_identity(const struct aws_role *role, const char *token_file, co
         codec_percent(&form, slice_trim(buf_slice(&token)));
         rc = form.failed
                  ? err_set(e, ERR_AUTH, 0, "role_arn, or the token in %s, is too long", token_file)
-                 : ask(role, "AssumeRoleWithWebIdentity", NULL, buf_slice(&form), source, out, e);
+                 : call_sts(role, "AssumeRoleWithWebIdentity", NULL, buf_slice(&form), source, out,
+                            e);
     }
-    wipe(&token);
-    wipe(&form);
+    wipe_form(&token);
+    wipe_form(&form);
     return rc;
 }

@@ -41,8 +41,8 @@ static void try_answer(struct slice text, int status)
     struct aws_answer a;
     fuzz_answer(text, status, &r);
     aws_answer_read(&r, &a);
-    struct aws_verdict v = aws_judge(&a, status, NULL);
-    ASSERT(v.class != ERR_NONE && v.mend != NULL);
+    struct aws_verdict v = aws_classify(&a, status, NULL);
+    ASSERT(v.class != ERR_NONE && v.hint != NULL);
     ASSERT(a.retry_after_ms >= 0 && a.retry_after_ms <= LONGEST_WAIT_MS);
     fuzz_check_printable(a.name, sizeof a.name);
     fuzz_check_printable(a.older, sizeof a.older);

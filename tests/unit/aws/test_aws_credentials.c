@@ -291,7 +291,7 @@ static void keys_hold_until_their_end_and_then_the_reason_comes_out(void **state
     assert_keys(c, "AK1");
     pass_seconds(2);
     assert_int_equal(aws_credentials_get(c, &k, &e), -1);
-    assert_non_null(strstr(e.message, "container: it answered HTTP 400"));
+    assert_non_null(strstr(e.message, "container: it returned HTTP 400"));
     set_broken(&box, false);
     pass_seconds(1);
     assert_keys(c, "AK4");

@@ -116,9 +116,9 @@ static void name_gives_the_class(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct aws_answer a = {.message = "m"};
         assert_true(slice_to_cstr(slice_of(cases[i].name), a.name, sizeof a.name));
-        struct aws_verdict v = aws_judge(&a, cases[i].status, NULL);
+        struct aws_verdict v = aws_classify(&a, cases[i].status, NULL);
         assert_int_equal(v.class, cases[i].class);
-        assert_true(strlen(v.mend) > 5);
+        assert_true(strlen(v.hint) > 5);
     }
 }
 
@@ -130,12 +130,12 @@ static void rule_of_the_service_comes_first_by_either_name(void **state)
         {NULL, ERR_NONE, NULL}};
     struct aws_answer a = {.name = "ConflictException", .message = "m"};
     (void)state;
-    assert_int_equal(aws_judge(&a, 409, rules).class, ERR_PERMANENT);
-    assert_string_equal(aws_judge(&a, 409, rules).mend, "the token was used");
+    assert_int_equal(aws_classify(&a, 409, rules).class, ERR_PERMANENT);
+    assert_string_equal(aws_classify(&a, 409, rules).hint, "the token was used");
     a = read_answer(400, "x-amzn-query-error: AWS.SimpleQueueService.NonExistentQueue;Sender\r\n",
                     "{\"__type\":\"com.amazonaws.sqs#QueueDoesNotExist\"}");
     assert_string_equal(a.name, "QueueDoesNotExist");
-    assert_int_equal(aws_judge(&a, 400, rules).class, ERR_NOT_FOUND);
+    assert_int_equal(aws_classify(&a, 400, rules).class, ERR_NOT_FOUND);
 }
 
 static void refusal_without_a_word_points_at_the_region(void **state)
@@ -143,11 +143,11 @@ static void refusal_without_a_word_points_at_the_region(void **state)
     struct aws_answer a =
         read_answer(403, "x-amzn-errortype: AccessDeniedException\r\n", "{\"Message\":null}");
     (void)state;
-    struct aws_verdict v = aws_judge(&a, 403, NULL);
+    struct aws_verdict v = aws_classify(&a, 403, NULL);
     assert_int_equal(v.class, ERR_AUTH);
-    assert_non_null(strstr(v.mend, "region"));
+    assert_non_null(strstr(v.hint, "region"));
     a = read_answer(403, "", "<html>");
-    assert_non_null(strstr(aws_judge(&a, 403, NULL).mend, "proxy"));
+    assert_non_null(strstr(aws_classify(&a, 403, NULL).hint, "proxy"));
 }
 
 static void wait_is_read_from_header_or_body_and_bounded(void **state)

@@ -166,7 +166,7 @@ static void process_that_does_not_end_is_ended_with_its_children(void **state)
     assert_int_equal(aws_process_run("sh -c 'sleep 1000 & echo $!; wait'", &short_time, &out, &e),
                      -1);
     assert_int_equal(e.class, ERR_RETRY);
-    assert_non_null(strstr(e.message, "did not end in time"));
+    assert_non_null(strstr(e.message, "did not finish in time"));
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_true(slice_to_cstr(slice_trim(buf_slice(&out)), text, sizeof text));
     /* SIGKILL was sent to the group: the sleeper is gone or a zombie of init's. */

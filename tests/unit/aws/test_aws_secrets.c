@@ -88,7 +88,7 @@ static void secret_is_fetched_whole_or_by_a_member(void **state)
     assert_value("secretsmanager:mayfly", "{\"token\":\"t+1\",\"n\":1}");
     assert_value("secretsmanager:mayfly#token", "t+1");
     assert_value("secretsmanager:plain", "whole-secret");
-    assert_failure("secretsmanager:plain#token", ERR_PERMANENT, "is no JSON object");
+    assert_failure("secretsmanager:plain#token", ERR_PERMANENT, "is not a JSON object");
     assert_failure("secretsmanager:mayfly#n", ERR_PERMANENT, "has no text \"n\"");
     assert_failure("secretsmanager:mayfly#other", ERR_PERMANENT, "has no text \"other\"");
 }
@@ -97,7 +97,7 @@ static void failure_names_what_is_written_and_the_mend(void **state)
 {
     (void)state;
     assert_failure("ssm:/no/such", ERR_NOT_FOUND, "ssm:/no/such: GetParameter: ParameterNotFound");
-    assert_failure("ssm:/no/such", ERR_NOT_FOUND, "make the parameter, or check its name");
+    assert_failure("ssm:/no/such", ERR_NOT_FOUND, "create the parameter, or check its name");
     assert_failure("secretsmanager:none", ERR_NOT_FOUND, "secretsmanager:none: GetSecretValue");
     assert_failure("ssm:", ERR_PERMANENT, "write ssm:NAME");
     assert_failure("secretsmanager:#x", ERR_PERMANENT, "write secretsmanager:ARN[#json-key]");

@@ -60,7 +60,8 @@ static void without_any_each_source_says_why(void **state)
     (void)state;
     struct err e = assert_none(ERR_AUTH, "no AWS credentials: ");
     assert_non_null(strstr(e.message, "environment: AWS_ACCESS_KEY_ID is not set; "));
-    assert_non_null(strstr(e.message, "shared files: profile default: it is in no file; "));
+    assert_non_null(
+        strstr(e.message, "shared files: profile default: not found in the shared files; "));
     assert_non_null(strstr(e.message, "web identity: AWS_WEB_IDENTITY_TOKEN_FILE is not set; "));
     assert_non_null(strstr(e.message, "container: AWS_CONTAINER_CREDENTIALS_* is not set; "));
     assert_non_null(strstr(e.message, "instance: AWS_EC2_METADATA_DISABLED is set"));
@@ -97,7 +98,7 @@ static void half_a_pair_in_the_environment_ends_the_search(void **state)
     aws_fixture_file("credentials",
                      "[default]\naws_access_key_id=FILE\naws_secret_access_key=file-secret\n");
     (void)setenv("AWS_SECRET_ACCESS_KEY", "env-secret", 1);
-    struct err e = assert_none(ERR_AUTH, "only one is set");
+    struct err e = assert_none(ERR_AUTH, "only one of AWS_ACCESS_KEY_ID");
     assert_null(strstr(e.message, "env-secret"));
 }
 
@@ -105,7 +106,7 @@ static void named_profile_that_is_missing_ends_the_search(void **state)
 {
     (void)state;
     (void)setenv("AWS_PROFILE", "nobody", 1);
-    struct err e = assert_none(ERR_AUTH, "profile nobody: it is in no file");
+    struct err e = assert_none(ERR_AUTH, "profile nobody: not found in the shared files");
     assert_null(strstr(e.message, "container"));
 }
 
@@ -367,7 +368,7 @@ static void container_that_is_busy_is_asked_again(void **state)
     fixture_serve(&s, answers, 3);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &s, "/keys");
     assert_found("TASK", "s", "t", "container");
-    (void)assert_none(ERR_RETRY, "container: it answered HTTP 500");
+    (void)assert_none(ERR_RETRY, "container: it returned HTTP 500");
     fixture_stop(&s);
 }
 
@@ -379,8 +380,8 @@ static void container_that_refuses_ends_the_search(void **state)
     (void)state;
     fixture_serve(&s, answers, 2);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &s, "/keys");
-    (void)assert_none(ERR_AUTH, "container: it answered HTTP 400");
-    (void)assert_none(ERR_AUTH, "container: the answer is no JSON object");
+    (void)assert_none(ERR_AUTH, "container: it returned HTTP 400");
+    (void)assert_none(ERR_AUTH, "container: the response is not a JSON object");
     fixture_stop(&s);
 }
 
@@ -473,7 +474,7 @@ static void instance_without_a_role_has_none(void **state)
     set_url("AWS_EC2_METADATA_SERVICE_ENDPOINT", &s, "");
     (void)assert_none(ERR_AUTH, "instance: the instance has no role");
     answers[0].status = 403;
-    (void)assert_none(ERR_AUTH, "it answered HTTP 403");
+    (void)assert_none(ERR_AUTH, "it returned HTTP 403");
     fixture_stop(&s);
 }
 
@@ -482,7 +483,7 @@ static void where_there_is_no_instance_nothing_answers(void **state)
     (void)state;
     (void)unsetenv("AWS_EC2_METADATA_DISABLED");
     (void)setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9", 1);
-    (void)assert_none(ERR_AUTH, "nothing answered");
+    (void)assert_none(ERR_AUTH, "no response");
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, aws_fixture_begin, aws_fixture_end)
