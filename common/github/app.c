@@ -4,14 +4,14 @@
 #include "common/github/internal.h"
 #include "common/github/json.h"
 
-static bool lists(const json_t *list, const char *word)
+static bool list_contains(const json_t *list, const char *wanted)
 {
     size_t i;
     const json_t *item;
     json_array_foreach(list, i, item)
     {
         const char *text = json_string_value(item);
-        if (text != NULL && strcmp(text, word) == 0) {
+        if (text != NULL && strcmp(text, wanted) == 0) {
             return true;
         }
     }
@@ -30,7 +30,7 @@ int github_parse_app(struct slice body, struct github_app *out, struct err *e)
     github_json_copy(permissions, "administration", app.administration, sizeof app.administration);
     github_json_copy(permissions, "actions", app.actions, sizeof app.actions);
     github_json_copy(permissions, "metadata", app.metadata, sizeof app.metadata);
-    app.workflow_job = lists(json_object_get(root, "events"), "workflow_job");
+    app.workflow_job = list_contains(json_object_get(root, "events"), "workflow_job");
     app.installations = (int64_t)json_integer_value(json_object_get(root, "installations_count"));
     json_decref(root);
     if (!ok) {
@@ -40,7 +40,7 @@ int github_parse_app(struct slice body, struct github_app *out, struct err *e)
     return 0;
 }
 
-/* GitHub tells insecure_ssl as "0" or "1", as a text or a number. */
+/* GitHub sends insecure_ssl as 0 or 1, as a text or a number. */
 static bool is_one(const json_t *value)
 {
     const char *text = json_string_value(value);

@@ -8,9 +8,9 @@
 
 #define RENEWAL_PAUSE_MS 10000
 
-/* A fetch is either finished (fetching false) or one thread's. `round` counts the finished ones, so
- * that a waiting thread knows when the one it waited for is over. An entry that is being fetched or
- * waited for (users > 0) stays where it is. */
+/* At most one thread fetches an entry (`fetching`). `round` counts finished fetches, so that a
+ * waiting thread detects the end of the one it waits for. An entry in use by threads that fetch or
+ * wait (users > 0) is not moved or removed. */
 struct entry {
     char *key;
     char *value; /* NULL: none */
@@ -20,11 +20,11 @@ struct entry {
     uint64_t round;
     bool fetching;
     size_t users;
-    struct err failure; /* of the last round; class ERR_NONE when it succeeded */
+    struct err failure; /* of the last fetch; class ERR_NONE if it succeeded */
 };
 
 struct github_cache {
-    pthread_mutex_t lock; /* over everything here */
+    pthread_mutex_t lock; /* protects all members */
     pthread_cond_t finished;
     struct entry *entries[CACHE_ENTRIES_MAX];
     size_t count;
@@ -73,7 +73,7 @@ void github_cache_free(struct github_cache *c)
     free(c);
 }
 
-static struct entry *find(struct github_cache *c, const char *key)
+static struct entry *find_entry(struct github_cache *c, const char *key)
 {
     for (size_t i = 0; i < c->count; i++) {
         if (strcmp(c->entries[i]->key, key) == 0) {
@@ -83,8 +83,8 @@ static struct entry *find(struct github_cache *c, const char *key)
     return NULL;
 }
 
-/* Lets the unused entry go that expires first. */
-static void evict(struct github_cache *c)
+/* Evicts the unused entry that expires first. */
+static void evict_entry(struct github_cache *c)
 {
     size_t victim = c->count;
     for (size_t i = 0; i < c->count; i++) {
@@ -93,19 +93,19 @@ static void evict(struct github_cache *c)
             victim = i;
         }
     }
-    ASSERT(victim < c->count); /* there are fewer threads than entries */
+    ASSERT(victim < c->count); /* there are more entries than threads */
     entry_free(c->entries[victim]);
     c->entries[victim] = c->entries[--c->count];
 }
 
 static struct entry *find_or_add(struct github_cache *c, const char *key)
 {
-    struct entry *n = find(c, key);
+    struct entry *n = find_entry(c, key);
     if (n != NULL) {
         return n;
     }
     if (c->count == CACHE_ENTRIES_MAX) {
-        evict(c);
+        evict_entry(c);
     }
     n = calloc(1, sizeof *n);
     ASSERT(n != NULL);
@@ -114,7 +114,7 @@ static struct entry *find_or_add(struct github_cache *c, const char *key)
     return n;
 }
 
-static void store(struct entry *n, struct github_fetched *got)
+static void store_value(struct entry *n, struct github_fetched *got)
 {
     forget_value(n);
     n->value_len = got->value.len;
@@ -123,8 +123,9 @@ static void store(struct entry *n, struct github_fetched *got)
     n->valid_ms = got->valid_ms;
 }
 
-/* A renewal failed and the value is good for a while: not every call shall try again at once. */
-static void postpone(struct entry *n)
+/* After a failed renewal of a value that is still valid: delays the next attempt, so that not every
+ * call retries. */
+static void postpone_renewal(struct entry *n)
 {
     int64_t later_ms = clock_wall_ms() + RENEWAL_PAUSE_MS;
     if (n->value != NULL) {
@@ -132,7 +133,7 @@ static void postpone(struct entry *n)
     }
 }
 
-/* With the lock held on entry and on return, and without it in between. */
+/* The lock is held on entry and on return, but not in between. */
 static void fetch_now(struct github_cache *c, struct entry *n, github_fetch_fn *fetch, void *arg)
 {
     struct github_fetched got = {.fresh_ms = 0};
@@ -144,9 +145,9 @@ static void fetch_now(struct github_cache *c, struct entry *n, github_fetch_fn *
     ASSERT(rc != 0 || !got.value.failed);
     pthread_mutex_lock(&c->lock);
     if (rc == 0) {
-        store(n, &got);
+        store_value(n, &got);
     } else {
-        postpone(n);
+        postpone_renewal(n);
     }
     if (got.value.data != NULL) {
         explicit_bzero(got.value.data, got.value.cap);
@@ -176,8 +177,8 @@ static void wait_for_round(struct github_cache *c, const struct entry *n)
     c->waiting--;
 }
 
-/* Makes the value there, if it can be. Returns whether it was before. */
-static bool provide(struct github_cache *c, struct entry *n, github_fetch_fn *fetch, void *arg)
+/* Ensures a value if possible. Returns whether it was cached before. */
+static bool ensure_value(struct github_cache *c, struct entry *n, github_fetch_fn *fetch, void *arg)
 {
     if (n->value != NULL && clock_wall_ms() < n->fresh_ms) {
         return true;
@@ -200,7 +201,7 @@ int github_cache_get(struct github_cache *c, const char *key, github_fetch_fn *f
     pthread_mutex_lock(&c->lock);
     struct entry *n = find_or_add(c, key);
     n->users++;
-    bool before = provide(c, n, fetch, arg);
+    bool before = ensure_value(c, n, fetch, arg);
     if (cached != NULL) {
         *cached = before;
     }
@@ -210,7 +211,7 @@ int github_cache_get(struct github_cache *c, const char *key, github_fetch_fn *f
         *e = n->failure;
         rc = -1;
     } else {
-        rc = err_set(e, ERR_RETRY, 0, "what was fetched was dropped at once: try again");
+        rc = err_set(e, ERR_RETRY, 0, "the fetched value was invalidated at once: try again");
     }
     n->users--;
     pthread_mutex_unlock(&c->lock);
@@ -220,7 +221,7 @@ int github_cache_get(struct github_cache *c, const char *key, github_fetch_fn *f
 void github_cache_drop(struct github_cache *c, const char *key, struct slice value)
 {
     pthread_mutex_lock(&c->lock);
-    struct entry *n = find(c, key);
+    struct entry *n = find_entry(c, key);
     if (n != NULL && n->value != NULL && slice_eq((struct slice){n->value, n->value_len}, value)) {
         forget_value(n);
     }

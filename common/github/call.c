@@ -8,7 +8,7 @@
 #define WAIT_BUDGET_MS 2000
 #define HEADERS_MAX 5
 
-/* The headers of one request; the lines live in the bufs. */
+/* The headers of one request; lines point into the bufs. */
 struct headers {
     struct buf authorization; /* a secret */
     struct buf version;
@@ -16,9 +16,9 @@ struct headers {
     size_t count;
 };
 
-/* Takes one call from the bucket that all processes share. A short wait is slept, a long one is the
- * caller's: no thread hangs here for a minute. */
-static int take(struct github *g, const char *bucket, struct err *e)
+/* Takes one call from the bucket that all processes share. Sleeps through a short wait; a longer
+ * one is ERR_THROTTLED, so that no thread blocks for a minute. */
+static int take_call(struct github *g, const char *bucket, struct err *e)
 {
     struct ledger_bucket b = {bucket, g->rate.per_second, g->rate.burst};
     int64_t until_ms = clock_mono_ms() + WAIT_BUDGET_MS;
@@ -93,9 +93,9 @@ static int send_call(struct github *g, const struct github_pass *pass,
     return rc;
 }
 
-/* Closes the bucket for every process. If the ledger cannot be told now, the next call meets the
- * limit again and tells it then. */
-static void close_bucket(struct github *g, const char *bucket, int64_t wait_ms)
+/* Closes the bucket for every process. If the ledger is unavailable, the next call reaches the
+ * limit again and closes the bucket then. */
+static void close_github_bucket(struct github *g, const char *bucket, int64_t wait_ms)
 {
     struct err ignored;
     if (g->ledger != NULL) {
@@ -104,8 +104,8 @@ static void close_bucket(struct github *g, const char *bucket, int64_t wait_ms)
     }
 }
 
-static void learn(struct github *g, struct github_bucket *b, const char *bucket,
-                  const struct github_verdict *v)
+static void record_limits(struct github *g, struct github_bucket *b, const char *bucket,
+                          const struct github_verdict *v)
 {
     if (v->remaining >= 0 && b->remaining != NULL) {
         metric_set(b->remaining, v->remaining);
@@ -118,27 +118,27 @@ static void learn(struct github *g, struct github_bucket *b, const char *bucket,
     }
     pthread_mutex_unlock(&g->lock);
     if (v->close) {
-        close_bucket(g, bucket, v->wait_ms);
+        close_github_bucket(g, bucket, v->wait_ms);
     }
 }
 
-static const char *mend_for(const struct github *g, const struct github_verdict *v, int status)
+static const char *hint_for(const struct github *g, const struct github_verdict *v, int status)
 {
     switch (v->class) {
     case ERR_AUTH:
         if (status == 403) {
             return "grant the App or token the permission that this call needs";
         }
-        return github_is_app(g) ? "check github.app (id, private_key) and this machine's clock"
+        return github_is_app(g) ? "check github.app (id, private_key) and this host's clock"
                                 : "check github.token: it may have expired or been revoked";
     case ERR_NOT_FOUND:
         return "it does not exist, or the App or token may not see it";
     case ERR_CONFLICT:
         return "it exists already or is in use";
     case ERR_PERMANENT:
-        return "GitHub will not accept this request as it is";
+        return "GitHub rejects this request";
     case ERR_THROTTLED:
-        return "a rate limit; every process waits until it is over";
+        return "a rate limit; all processes wait until it ends";
     case ERR_NONE:
     case ERR_RETRY:
     case ERR_CAPACITY:
@@ -147,8 +147,8 @@ static const char *mend_for(const struct github *g, const struct github_verdict 
     return "try again";
 }
 
-static int explain(const struct github *g, const struct github_call *call, int status,
-                   const struct github_verdict *v, struct err *e)
+static int fail_with_response(const struct github *g, const struct github_call *call, int status,
+                              const struct github_verdict *v, struct err *e)
 {
     struct slice path = slice_of(call->path);
     struct slice query;
@@ -156,7 +156,7 @@ static int explain(const struct github *g, const struct github_call *call, int s
     (void)err_set(e, v->class, status, "GitHub answered %d%s%s%s to %s %.*s: %s%s%s%s%s%s%s",
                   status, v->message[0] != '\0' ? " \"" : "", v->message,
                   v->message[0] != '\0' ? "\"" : "", call->method, SLICE_ARG(path),
-                  mend_for(g, v, status), v->permissions[0] != '\0' ? " (GitHub accepts: " : "",
+                  hint_for(g, v, status), v->permissions[0] != '\0' ? " (GitHub accepts: " : "",
                   v->permissions, v->permissions[0] != '\0' ? ")" : "",
                   v->request_id[0] != '\0' ? " [request " : "", v->request_id,
                   v->request_id[0] != '\0' ? "]" : "");
@@ -164,8 +164,9 @@ static int explain(const struct github *g, const struct github_call *call, int s
     return -1;
 }
 
-static int judge(struct github *g, const struct github_pass *pass, const struct github_call *call,
-                 const struct http_response *r, struct err *e)
+static int check_response(struct github *g, const struct github_pass *pass,
+                          const struct github_call *call, const struct http_response *r,
+                          struct err *e)
 {
     struct github_verdict v;
     struct github_bucket *b = github_bucket(g, pass->bucket);
@@ -174,23 +175,23 @@ static int judge(struct github *g, const struct github_pass *pass, const struct 
                                      .hits = b->secondary_hits};
     pthread_mutex_unlock(&g->lock);
     github_judge(r, clock_wall_ms(), &silence, &v);
-    learn(g, b, pass->bucket, &v);
+    record_limits(g, b, pass->bucket, &v);
     metric_inc(g->requests[call->op][v.class]);
-    return v.class == ERR_NONE ? 0 : explain(g, call, r->status, &v, e);
+    return v.class == ERR_NONE ? 0 : fail_with_response(g, call, r->status, &v, e);
 }
 
 int github_call_with(struct github *g, const struct github_pass *pass,
                      const struct github_call *call, struct http_response *out, struct err *e)
 {
     struct http_response r;
-    if (take(g, pass->bucket, e) != 0) {
+    if (take_call(g, pass->bucket, e) != 0) {
         return -1;
     }
     if (send_call(g, pass, call, &r, e) != 0) {
         metric_inc(g->requests[call->op][e->class]);
         return err_wrap(e, "GitHub");
     }
-    if (judge(g, pass, call, &r, e) != 0) {
+    if (check_response(g, pass, call, &r, e) != 0) {
         http_response_fini(&r);
         return -1;
     }
@@ -221,7 +222,7 @@ int github_call(struct github *g, const struct github_scope *s, const struct git
     return rc;
 }
 
-static bool is_name(struct slice s)
+static bool is_github_name(struct slice s)
 {
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -239,8 +240,8 @@ int github_path_scope(struct buf *path, const struct github_scope *s, struct err
     struct slice name;
     struct slice whole = {s->name, strnlen(s->name, sizeof s->name)};
     bool two = slice_cut(whole, '/', &owner, &name);
-    if (two != s->is_repository || !is_name(owner) || (two && !is_name(name))) {
-        return err_set(e, ERR_PERMANENT, 0, "\"%.*s\" is no %s of GitHub's", SLICE_ARG(whole),
+    if (two != s->is_repository || !is_github_name(owner) || (two && !is_github_name(name))) {
+        return err_set(e, ERR_PERMANENT, 0, "\"%.*s\" is not a %s of GitHub", SLICE_ARG(whole),
                        s->is_repository ? "repository (owner/name)" : "organisation");
     }
     buf_printf(path, "/%s/%.*s", two ? "repos" : "orgs", SLICE_ARG(whole));

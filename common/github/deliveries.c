@@ -111,7 +111,7 @@ int github_redeliver(struct github *g, const struct github_hook *h, int64_t id, 
     }
     buf_fini(&path);
     if (rc != 0) {
-        return err_wrap(e, "asking for webhook delivery %" PRId64 " again", id);
+        return err_wrap(e, "requesting redelivery of webhook delivery %" PRId64, id);
     }
     http_response_fini(&r);
     return 0;

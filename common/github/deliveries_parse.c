@@ -1,4 +1,4 @@
-/* Answers about webhook deliveries. They come from outside: every parser here takes any bytes. */
+/* Parsers of responses about webhook deliveries. All accept any bytes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,19 +7,19 @@
 #include "common/github/internal.h"
 #include "common/github/json.h"
 
-static int64_t whole(const json_t *object, const char *key)
+static int64_t integer_member(const json_t *object, const char *key)
 {
     return (int64_t)json_integer_value(json_object_get(object, key));
 }
 
-/* GitHub's documentation calls a delivery failed when its status is not "OK"; the code alone is not
- * enough, since a redirect counts as an answer and is none. */
+/* GitHub's documentation defines a failed delivery by a status other than "OK". The code is checked
+ * too, since a redirect does not accept a delivery. */
 static bool read_delivery(const json_t *item, struct github_delivery *out)
 {
     char status[16];
     char delivered[40];
-    int64_t code = whole(item, "status_code");
-    *out = (struct github_delivery){.id = whole(item, "id")};
+    int64_t code = integer_member(item, "status_code");
+    *out = (struct github_delivery){.id = integer_member(item, "id")};
     github_json_copy(item, "guid", out->guid, sizeof out->guid);
     github_json_copy(item, "event", out->event, sizeof out->event);
     github_json_copy(item, "action", out->action, sizeof out->action);
@@ -55,7 +55,7 @@ int github_parse_payload(struct slice body, struct buf *out, struct err *e)
     if (!json_is_object(root)) {
         rc = github_json_senseless(e, "webhook delivery");
     } else if (!json_is_object(payload)) {
-        rc = err_set(e, ERR_NOT_FOUND, 0, "GitHub tells the delivery without its payload");
+        rc = err_set(e, ERR_NOT_FOUND, 0, "GitHub returned the delivery without its payload");
     } else {
         char *text = json_dumps(payload, JSON_COMPACT);
         ASSERT(text != NULL);
@@ -82,7 +82,7 @@ static struct slice query_of(struct slice link)
     return query;
 }
 
-/* It goes into the next request as it came. */
+/* The cursor is sent back unchanged. */
 static bool is_query_value(struct slice s)
 {
     static const char allowed[] =

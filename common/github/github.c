@@ -37,7 +37,7 @@ const char *github_op_name(enum github_op op)
 
 /* --- scopes ----------------------------------------------------------------------------------- */
 
-/* A name that does not fit is none of GitHub's; the empty one is refused at the first call. */
+/* A name that does not fit is not a GitHub name; the empty one fails at the first call. */
 static struct github_scope make_scope(const char *name, bool is_repository, int64_t installation_id)
 {
     struct github_scope s = {.is_repository = is_repository, .installation_id = installation_id};
@@ -60,7 +60,7 @@ struct github_scope github_scope_parse(const char *name, int64_t installation_id
 
 /* --- open and close --------------------------------------------------------------------------- */
 
-static void register_metrics(struct github *g)
+static void register_call_metrics(struct github *g)
 {
     for (int op = 0; op < GITHUB_OPS; op++) {
         struct buf labels;
@@ -79,8 +79,7 @@ static void register_metrics(struct github *g)
     }
 }
 
-/* Installations come from outside, so the number of buckets that have a gauge of their own is
- * bounded. */
+/* Installations come from outside, so the number of buckets with their own gauge is bounded. */
 struct github_bucket *github_bucket(struct github *g, const char *name)
 {
     size_t i = 0;
@@ -101,7 +100,7 @@ struct github_bucket *github_bucket(struct github *g, const char *name)
     return &g->buckets[i];
 }
 
-static int check(const struct config_github *c, struct err *e)
+static int check_settings(const struct config_github *c, struct err *e)
 {
     struct slice url = slice_of(c->api_url);
     if (!slice_starts_with(url, SLICE("https://")) && !slice_starts_with(url, SLICE("http://"))) {
@@ -123,7 +122,7 @@ static int check(const struct config_github *c, struct err *e)
         }
     }
     if (strlen(c->token) > GITHUB_TOKEN_BYTES) {
-        return err_set(e, ERR_PERMANENT, 0, "github.token is too long to be one");
+        return err_set(e, ERR_PERMANENT, 0, "github.token is too long");
     }
     return 0;
 }
@@ -137,7 +136,7 @@ static struct slice without_slash(const char *url)
     return s;
 }
 
-static int open_client(const struct config_github *c, struct http_client **out, struct err *e)
+static int open_http_client(const struct config_github *c, struct http_client **out, struct err *e)
 {
     const struct http_client_options o = {.user_agent = "mayfly/" MAYFLY_VERSION,
                                           .proxy = c->proxy,
@@ -148,7 +147,7 @@ static int open_client(const struct config_github *c, struct http_client **out, 
     return http_client_new(&o, out, e);
 }
 
-/* "kms:KEY" names a key; else it is one. */
+/* "kms:KEY" names a key in KMS; any other text is the key. */
 static int open_signer(const struct config_github *c, struct github_signer *out, struct err *e)
 {
     if (!aws_kms_is(slice_of(c->app_key))) {
@@ -162,7 +161,7 @@ static int open_signer(const struct config_github *c, struct github_signer *out,
 int github_open(const struct config *c, struct ledger *ledger, struct github **out, struct err *e)
 {
     const struct config_github *cg = &c->github;
-    if (check(cg, e) != 0) {
+    if (check_settings(cg, e) != 0) {
         return -1;
     }
     struct github *g = calloc(1, sizeof *g);
@@ -181,9 +180,9 @@ int github_open(const struct config *c, struct ledger *ledger, struct github **o
     g->tokens = github_cache_new();
     g->installations = github_cache_new();
     g->groups = github_cache_new();
-    register_metrics(g);
+    register_call_metrics(g);
     bool as_app = cg->token[0] == '\0';
-    if ((as_app && open_signer(cg, &g->signer, e) != 0) || open_client(cg, &g->http, e) != 0) {
+    if ((as_app && open_signer(cg, &g->signer, e) != 0) || open_http_client(cg, &g->http, e) != 0) {
         github_close(g);
         return -1;
     }

@@ -1,14 +1,14 @@
 /*
- * GitHub's REST API as Mayfly uses it: runners, jobs, webhook deliveries, and the tokens that open
- * them.
+ * The part of GitHub's REST API that Mayfly uses: runners, jobs, webhook deliveries, and access
+ * tokens.
  *
  * One handle serves all threads of a program. Installation tokens are cached until five minutes
  * before they expire and minted by one thread while others wait; runner groups are cached by name.
- * Every call first takes from the installation's bucket in the ledger, which all processes share,
- * and when GitHub answers 403 or 429 with a limit, closes that bucket until the time GitHub named.
- * Errors: ERR_RETRY (5xx, network), ERR_THROTTLED (limits, with retry_after_ms), ERR_AUTH (401, 403
- * without a limit), ERR_NOT_FOUND, ERR_CONFLICT, ERR_PERMANENT (400, 422). No message holds a
- * secret. Sources: docs.github.com REST reference; GitHub's OpenAPI description.
+ * Every call first takes from the installation's bucket in the ledger, which all processes share;
+ * if GitHub answers 403 or 429 with a limit, the call closes that bucket until the time that GitHub
+ * gave. Errors: ERR_RETRY (5xx, network), ERR_THROTTLED (limits, with retry_after_ms), ERR_AUTH
+ * (401, 403 without a limit), ERR_NOT_FOUND, ERR_CONFLICT, ERR_PERMANENT (400, 422). No message
+ * contains a secret. Sources: docs.github.com REST reference; GitHub's OpenAPI description.
  */
 #ifndef MAYFLY_GITHUB_GITHUB_H
 #define MAYFLY_GITHUB_GITHUB_H
@@ -29,17 +29,18 @@ struct ledger;
 struct github_scope {
     char name[SCOPE_SIZE]; /* organisation login, or owner/name */
     bool is_repository;
-    int64_t installation_id; /* 0: looked up (App) or none (token) */
+    int64_t installation_id;
 };
 
-/* The scope of a job: its organisation, or its repository if so configured or if a user owns it. */
+/* The scope of a job: its organisation, or its repository if so configured or if its owner is a
+ * user. */
 struct github_scope github_scope_of(const struct config *c, const char *repository,
                                     const char *organization, int64_t installation_id);
 /* The same from a stored scope name ("o" or "o/r"). */
 struct github_scope github_scope_parse(const char *name, int64_t installation_id);
 
 /* `ledger` (borrowed, may be NULL in tools: then no shared bucket) must outlive the handle. Reads
- * the App key now: a bad key is ERR_PERMANENT with what to mend. */
+ * the App key now: an invalid key is ERR_PERMANENT. */
 MUST_CHECK int github_open(const struct config *c, struct ledger *ledger, struct github **out,
                            struct err *e);
 void github_close(struct github *g);
@@ -56,8 +57,8 @@ struct github_register {
     const struct config_list *labels;
     const char *group; /* a runner group's name; ignored for a repository scope (its group is 1) */
 };
-/* Registers a one-job runner. A runner of that name left over from an earlier try is deleted and
- * the registration made anew (the blob cannot be read twice). */
+/* Registers a one-job runner. A runner of that name from an earlier attempt is deleted and
+ * registered again (the blob cannot be read twice). */
 MUST_CHECK int github_register_runner(struct github *g, const struct github_register *r,
                                       struct github_jit *out, struct err *e);
 
@@ -72,11 +73,11 @@ MUST_CHECK int github_get_runner(struct github *g, const struct github_scope *s,
 /* By exact name; ERR_NOT_FOUND if there is none. */
 MUST_CHECK int github_find_runner(struct github *g, const struct github_scope *s, const char *name,
                                   struct github_runner *out, struct err *e);
-/* Success when it is gone, also if it was before. A busy one is ERR_CONFLICT (422). */
+/* Success if it no longer exists, even before the call. A busy one is ERR_CONFLICT (422). */
 MUST_CHECK int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id,
                                     struct err *e);
-/* Calls `each` for every runner, page by page; a non-zero answer of it ends the walk with success.
- */
+/* Calls `each` for every runner, page by page; a non-zero return value of it ends the listing with
+ * success. */
 typedef int github_runner_fn(void *arg, const struct github_runner *r);
 MUST_CHECK int github_list_runners(struct github *g, const struct github_scope *s,
                                    github_runner_fn *each, void *arg, struct err *e);
@@ -93,16 +94,15 @@ MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t 
 
 /* --- the log of webhook deliveries (three days, on Enterprise Server seven) --- */
 
-/* Whose log: the App's own hook, or one of an organisation or a repository. */
+/* The hook whose log is read: the App's own, or one of an organisation or a repository. */
 struct github_hook {
     int64_t id;                /* 0: the App's own */
     struct github_scope scope; /* of a hook with an id */
 };
-/* The hook that the configuration lets us read; false if there is none: a personal token opens no
- * App's log, and github.hook names no other. */
+/* The hook whose log the configuration allows to read; false if there is none: a personal token
+ * cannot read an App's log, and github.hook is not set. */
 bool github_hook_of(const struct config *c, struct github_hook *out);
 
-/* One attempt to deliver one event. Redeliveries have the GUID of the first attempt. */
 struct github_delivery {
     int64_t id;
     int64_t delivered_ms; /* GitHub's clock */
@@ -111,33 +111,33 @@ struct github_delivery {
     char action[32];
     bool ok; /* the receiver answered 2xx in time */
     bool redelivery;
-    int status_code; /* 0: none came */
+    int status_code; /* 0: no response */
 };
 
 #define GITHUB_CURSOR_BYTES 256
-/* One page of the log, newest first: `each` sees every entry until it answers non-zero. `cursor`:
- * "" for the newest page, else what an earlier call answered; *next is "" when this was the last.
- * The two may not overlap. */
+/* One page of the log, newest first: `each` is called for every entry until it returns non-zero.
+ * `cursor`: "" for the newest page, else the *next of an earlier call; *next is "" after the last
+ * page. The two may not overlap. */
 typedef int github_delivery_fn(void *arg, const struct github_delivery *d);
 MUST_CHECK int github_list_deliveries(struct github *g, const struct github_hook *h,
                                       const char *cursor, github_delivery_fn *each, void *arg,
                                       char next[GITHUB_CURSOR_BYTES], struct err *e);
 
-/* Appends the JSON text that was (or was to be) delivered; ERR_NOT_FOUND also when GitHub does not
- * hold it any more. It came over TLS from GitHub's API, so it needs no signature. */
+/* Appends the JSON text of the delivery; ERR_NOT_FOUND also if GitHub no longer has it. It needs no
+ * signature, because it comes from GitHub's API over TLS. */
 MUST_CHECK int github_delivery_payload(struct github *g, const struct github_hook *h, int64_t id,
                                        struct buf *out, struct err *e);
 
-/* --- what the App and the hook are set to, for checks --- */
+/* --- settings of the App and the hook, for checks --- */
 
-/* Levels are GitHub's words, "read", "write" or "admin"; "" for none. */
+/* Levels as in GitHub's API: "read", "write" or "admin"; "" for none. */
 struct github_app {
     char slug[104];
     char organization_runners[8]; /* organization_self_hosted_runners */
     char administration[8];
     char actions[8];
     char metadata[8];
-    bool workflow_job; /* it is subscribed to the event */
+    bool workflow_job; /* subscribed to the event workflow_job */
     int64_t installations;
 };
 /* ERR_AUTH with a personal token. */
@@ -152,10 +152,11 @@ struct github_hook_config {
 MUST_CHECK int github_get_hook_config(struct github *g, const struct github_hook *h,
                                       struct github_hook_config *out, struct err *e);
 
-/* A call that costs nothing and proves that the API answers and takes the token. */
+/* A call that does not count against the rate limit and proves that the API responds and accepts
+ * the token. */
 MUST_CHECK int github_ping(struct github *g, struct err *e);
 
-/* Asks GitHub to deliver it once more, with the same GUID. */
+/* Requests a redelivery, which has the same GUID. */
 MUST_CHECK int github_redeliver(struct github *g, const struct github_hook *h, int64_t id,
                                 struct err *e);
 

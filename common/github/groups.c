@@ -13,8 +13,7 @@ struct wanted {
     const char *name;
 };
 
-/* Page by page until the name is found. */
-static int walk(const struct wanted *w, const char *base, int64_t *id, struct err *e)
+static int find_group(const struct wanted *w, const char *base, int64_t *id, struct err *e)
 {
     char path[GITHUB_PATH_BYTES];
     bool more = true;
@@ -39,7 +38,7 @@ static int walk(const struct wanted *w, const char *base, int64_t *id, struct er
     return 0;
 }
 
-static int fetch(void *arg, struct github_fetched *out, struct err *e)
+static int fetch_group_id(void *arg, struct github_fetched *out, struct err *e)
 {
     const struct wanted *w = arg;
     struct buf base;
@@ -47,7 +46,7 @@ static int fetch(void *arg, struct github_fetched *out, struct err *e)
     buf_init(&base, GITHUB_PATH_BYTES / 2);
     int rc = github_path_scope(&base, w->scope, e);
     if (rc == 0) {
-        rc = walk(w, base.data, &id, e);
+        rc = find_group(w, base.data, &id, e);
     }
     buf_fini(&base);
     if (rc == 0 && id == 0) {
@@ -77,9 +76,9 @@ int github_group_id(struct github *g, const struct github_scope *s, const char *
     struct wanted w = {g, s, name};
     key_of(s, name, key, sizeof key);
     buf_init(&text, 32);
-    int rc = github_cache_get(g->groups, key, fetch, &w, &text, cached, e);
+    int rc = github_cache_get(g->groups, key, fetch_group_id, &w, &text, cached, e);
     if (rc == 0 && !slice_to_int64(buf_slice(&text), id)) {
-        rc = err_set(e, ERR_RETRY, 0, "runner group \"%s\": no number", name);
+        rc = err_set(e, ERR_RETRY, 0, "runner group \"%s\": the id is not a number", name);
     }
     buf_fini(&text);
     return rc;

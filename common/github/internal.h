@@ -1,11 +1,10 @@
 /*
- * What the files of mayfly_github share; nobody else includes it (its tests do).
+ * Shared by the files of mayfly_github and their tests; no other file includes it.
  *
- * github.c opens and closes, call.c makes one call and judges the answer by
- * limits.c, token.c finds what authorises it (jwt.c signs for the App),
- * cache.c keeps what was fetched, parse.c reads answers (json.h), and
- * runners.c, groups.c, jobs.c, deliveries.c and app.c are the
- * operations. Answers come from outside: every parser here takes any bytes.
+ * github.c opens and closes, call.c makes one call and classifies the response by limits.c, token.c
+ * gets the authorisation (jwt.c signs for the App), cache.c caches fetched values, parse.c reads
+ * responses (json.h), and runners.c, groups.c, jobs.c, deliveries.c and app.c are the operations.
+ * All parsers accept any bytes.
  */
 #ifndef MAYFLY_GITHUB_INTERNAL_H
 #define MAYFLY_GITHUB_INTERNAL_H
@@ -24,7 +23,9 @@
 #define GITHUB_PAGES_MAX 1000
 #define GITHUB_PATH_BYTES 1024
 #define GITHUB_BUCKETS_MAX 64
-#define GITHUB_TOKEN_BYTES 16384 /* far above what GitHub mints; its length is not promised */
+#define GITHUB_TOKEN_BYTES                                                                         \
+    16384 /* far above the length of GitHub's tokens, which is not
+                                  * documented */
 
 enum github_op {
     GITHUB_OP_MINT_TOKEN,
@@ -46,17 +47,17 @@ enum github_op {
 };
 const char *github_op_name(enum github_op op);
 
-/* What this process knows of one rate bucket. */
+/* This process's state of one rate bucket. */
 struct github_bucket {
     char name[40];
     int secondary_hits;       /* secondary limits in a row, under the handle's lock */
-    struct metric *remaining; /* NULL for the bucket that stands for all past the bound */
+    struct metric *remaining; /* NULL in the bucket shared by all above the limit */
 };
 
-/* What the App signs with; one of the two, or none when a token is used. */
+/* The App's signing key: one of the two members is set, or none if a token is used. */
 struct github_signer {
     EVP_PKEY *key;
-    struct aws_kms *kms; /* holds a key that never leaves it */
+    struct aws_kms *kms; /* a key in KMS */
 };
 
 struct github {
@@ -71,52 +72,53 @@ struct github {
     int64_t timeout_ms;
     int64_t secondary_limit_backoff_ms;
     struct config_rate rate;
-    struct github_cache *jwts;          /* the App's own token, where signing costs a call */
+    struct github_cache *jwts;          /* the App's own token, if signing takes a call */
     struct github_cache *tokens;        /* installation id -> token */
     struct github_cache *installations; /* owner, lower case -> installation id */
     struct github_cache *groups;        /* bucket/organisation/group -> group id */
-    pthread_mutex_t lock;               /* over buckets */
+    pthread_mutex_t lock;               /* protects buckets */
     struct github_bucket buckets[GITHUB_BUCKETS_MAX + 1];
     size_t bucket_count;
     struct metric *requests[GITHUB_OPS][ERR_CONFLICT + 1];
     struct metric *seconds[GITHUB_OPS];
 };
 
-/* Whether it calls as an App, and not with a personal token. */
+/* Whether it authenticates as an App, not with a personal token. */
 static inline bool github_is_app(const struct github *g)
 {
     return g->signer.key != NULL || g->signer.kms != NULL;
 }
 
-/* The bucket of that name; the shared last one past the bound. Valid as long as the handle. */
+/* The bucket of that name, or the shared last one above the limit. Valid as long as the handle. */
 struct github_bucket *github_bucket(struct github *g, const char *name);
 
 /* --- jwt.c --- */
 
 /* Reads a PEM private key (PKCS#1 or PKCS#8); RSA of at least 2048 bits or ERR_PERMANENT. *out is
- * owned (EVP_PKEY_free). Never asks for a passphrase. */
+ * owned (EVP_PKEY_free). Never prompts for a passphrase. */
 MUST_CHECK int github_jwt_key(struct slice pem, EVP_PKEY **out, struct err *e);
 
-/* Appends a signed RS256 token for the App: iat a minute ago (GitHub's clock may be behind ours),
- * exp nine minutes ahead, jti at random. */
+/* Appends a signed RS256 token for the App: iat a minute ago (GitHub's clock may be behind), exp
+ * nine minutes ahead, random jti. */
 MUST_CHECK int github_jwt_sign(const struct github_signer *signer, const char *app_id,
                                int64_t now_ms, struct buf *out, struct err *e);
 
 /* --- token.c --- */
 
-/* What authorises a call. */
+/* The authorisation of a call. */
 struct github_pass {
     struct buf token; /* a secret */
     int64_t installation;
     char bucket[40];
-    bool cached; /* from the cache: a 401 may only mean that it is worn out */
+    bool cached; /* from the cache: a 401 may mean that it has expired */
 };
 void github_pass_fini(struct github_pass *p);
 
-/* The pass for a scope: the personal token, or an installation token, minted if need be. */
+/* The pass for a scope: the personal token, or an installation token, which is created if
+ * necessary. */
 MUST_CHECK int github_pass_get(struct github *g, const struct github_scope *s,
                                struct github_pass *out, struct err *e);
-/* After a 401. */
+/* Removes it from the cache, after a 401. */
 void github_pass_refused(struct github *g, const struct github_pass *p);
 
 /* --- call.c --- */
@@ -124,18 +126,18 @@ void github_pass_refused(struct github *g, const struct github_pass *p);
 struct github_call {
     enum github_op op;
     const char *method;
-    const char *path; /* behind the API's URL, with its query */
+    const char *path; /* appended to the API's URL, with its query */
     struct slice body;
-    size_t limit_bytes; /* of the answer; 0: the client's default */
+    size_t limit_bytes; /* of the response; 0: the client's default */
 };
 
-/* One authorised call for a scope: takes from the bucket, sends, judges. A 2xx is success and *out
- * is owned (http_response_fini); anything else is an error with the status as its code. A 401 on a
- * cached token is tried once more with a new one. */
+/* One authorised call for a scope: takes from the bucket, sends, and classifies the response. A 2xx
+ * is success and *out is owned (http_response_fini); anything else is an error with the status as
+ * its code. After a 401 with a cached token it is repeated once with a new one. */
 MUST_CHECK int github_call(struct github *g, const struct github_scope *s,
                            const struct github_call *call, struct http_response *out,
                            struct err *e);
-/* The same with a pass in hand and no second try. */
+/* The same with this pass and without the repetition. */
 MUST_CHECK int github_call_with(struct github *g, const struct github_pass *pass,
                                 const struct github_call *call, struct http_response *out,
                                 struct err *e);
@@ -144,35 +146,35 @@ MUST_CHECK int github_call_with(struct github *g, const struct github_pass *pass
 MUST_CHECK int github_call_app(struct github *g, const struct github_call *call,
                                struct http_response *out, struct err *e);
 
-/* Appends "/orgs/o" or "/repos/o/r"; ERR_PERMANENT if the scope's name is none of GitHub's. */
+/* Appends "/orgs/o" or "/repos/o/r"; ERR_PERMANENT if the scope's name is not a GitHub name. */
 MUST_CHECK int github_path_scope(struct buf *path, const struct github_scope *s, struct err *e);
 
 /* --- limits.c --- */
 
-/* How long to be silent after a limit that names no time. */
+/* The pause after a limit without a time. */
 struct github_silence {
     int64_t pause_ms; /* github.secondary_limit_backoff */
-    int hits;         /* such limits in a row so far; each doubles the pause, up to 16 times */
+    int hits;
 };
 
 struct github_verdict {
     enum err_class class;  /* ERR_NONE for a 2xx */
-    int64_t wait_ms;       /* until the next call makes sense; 0: GitHub named no time */
-    bool close;            /* nobody should call until then: close the bucket */
-    bool secondary;        /* a limit without a named time: it doubles with each in a row */
+    int64_t wait_ms;       /* until the next call may succeed; 0: GitHub gave no time */
+    bool close;            /* no process should call until then: close the bucket */
+    bool secondary;        /* a limit without a time: the pause doubles with each in a row */
     int64_t remaining;     /* x-ratelimit-remaining; -1 unknown */
-    char message[200];     /* GitHub's own words, printable; "" none */
+    char message[200];     /* GitHub's message, printable; "": none */
     char permissions[120]; /* X-Accepted-GitHub-Permissions; "" none */
     char request_id[64];
 };
-/* What an answer means. `secondary_hits`: secondary limits in a row before it. A pure function. */
+/* Classifies a response. `secondary_hits`: secondary limits in a row before it. A pure function. */
 void github_judge(const struct http_response *r, int64_t now_ms,
                   const struct github_silence *silence, struct github_verdict *out);
 
-/* --- parse.c: all take any bytes, all ERR_RETRY when the answer makes no sense --- */
+/* --- parse.c: all accept any bytes, and return ERR_RETRY for an invalid response --- */
 
 MUST_CHECK int github_parse_runner(struct slice body, struct github_runner *out, struct err *e);
-/* Calls `each` for every runner of a page until it answers non-zero (*stopped). *count: items. */
+/* Calls `each` for every runner of a page until it returns non-zero (*stopped). *count: items. */
 struct github_page {
     size_t count;
     bool stopped;
@@ -185,32 +187,32 @@ MUST_CHECK int github_parse_groups(struct slice body, const char *name, int64_t 
                                    struct err *e);
 MUST_CHECK int github_parse_job(struct slice body, struct github_job *out, struct err *e);
 MUST_CHECK int github_parse_installation(struct slice body, int64_t *id, struct err *e);
-/* *expires_ms: -1 if the answer does not say. */
+/* *expires_ms: -1 if the response has none. */
 MUST_CHECK int github_parse_token(struct slice body, struct buf *token, int64_t *expires_ms,
                                   struct err *e);
-/* Whether more pages follow: the Link header says so (RFC 8288), or without one a full page. */
+/* Whether more pages follow: by the Link header (RFC 8288), or without one if the page is full. */
 bool github_more_pages(struct slice link, size_t count);
-/* Calls `each` for every entry of a page of deliveries until it answers non-zero. Entries without
- * an id, a GUID or a time are left out. */
+/* Calls `each` for every entry of a page of deliveries until it returns non-zero. Skips entries
+ * without an id, a GUID or a time. */
 MUST_CHECK int github_parse_deliveries(struct slice body, github_delivery_fn *each, void *arg,
                                        struct err *e);
-/* Appends the request's payload as JSON text. ERR_NOT_FOUND if the answer has none. */
+/* Appends the request's payload as JSON text. ERR_NOT_FOUND if the response has none. */
 MUST_CHECK int github_parse_payload(struct slice body, struct buf *out, struct err *e);
 MUST_CHECK int github_parse_app(struct slice body, struct github_app *out, struct err *e);
 MUST_CHECK int github_parse_hook_config(struct slice body, struct github_hook_config *out,
                                         struct err *e);
-/* The cursor of the page that the Link header calls next; false if there is none, or if it is
- * longer or made of other characters than a query may hold. */
+/* The cursor of the next page in the Link header; false if there is none, or if it is too long or
+ * has characters that a query cannot contain. */
 bool github_next_cursor(struct slice link, char *out, size_t size);
-/* The "message" of an error's body, made printable and cut; "" if there is none. */
+/* The "message" of an error's body, made printable and truncated; "" if there is none. */
 void github_parse_message(struct slice body, char *out, size_t size);
-/* A copy without anything but printable ASCII, cut. */
+/* A truncated copy, with printable ASCII only. */
 void github_printable(struct slice in, char *out, size_t size);
 
 /* --- deliveries.c --- */
 
-/* Appends where that hook's settings and log are, "/app/hook" or "/orgs/o/hooks/1"; ERR_PERMANENT
- * if its owner's name is none of GitHub's. */
+/* Appends the path of that hook, "/app/hook" or "/orgs/o/hooks/1"; ERR_PERMANENT if its owner's
+ * name is not a GitHub name. */
 MUST_CHECK int github_path_hook(struct buf *path, const struct github_hook *h, struct err *e);
 /* A call about a hook: as the App for its own, else for the hook's scope. */
 MUST_CHECK int github_call_hook(struct github *g, const struct github_hook *h,
@@ -222,7 +224,7 @@ MUST_CHECK int github_call_hook(struct github *g, const struct github_hook *h,
 /* The id of an organisation's runner group, cached for ten minutes. */
 MUST_CHECK int github_group_id(struct github *g, const struct github_scope *s, const char *name,
                                int64_t *id, bool *cached, struct err *e);
-/* Forgets it: GitHub says there is none such. */
+/* Removes it from the cache, after a 404. */
 void github_group_forget(struct github *g, const struct github_scope *s, const char *name,
                          int64_t id);
 

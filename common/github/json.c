@@ -21,7 +21,7 @@ void github_json_copy(const json_t *object, const char *key, char *out, size_t s
 
 int github_json_senseless(struct err *e, const char *what)
 {
-    return err_set(e, ERR_RETRY, 0,
-                   "GitHub's answer is no %s: try again; if it stays so, check github.api_url",
-                   what);
+    return err_set(
+        e, ERR_RETRY, 0,
+        "GitHub's response is not a %s: try again; if this persists, check github.api_url", what);
 }

@@ -1,9 +1,9 @@
 /*
- * What all readers of GitHub's answers share: the answer's text as JSON, and members of it.
+ * Shared by all readers of GitHub's responses: the text as JSON, and its members.
  *
- * For parse.c, app.c and deliveries_parse.c alone. Answers come from outside:
- * whatever is not as expected reads as nothing (NULL, "", an empty slice), and the reader judges
- * whether it can do without. Texts are borrowed from the JSON. Pure functions, any thread.
+ * Only for parse.c, app.c and deliveries_parse.c. An unexpected member reads as absent (NULL, "",
+ * an empty slice); the caller decides whether it is required. Texts are borrowed from the JSON.
+ * Pure functions, any thread.
  */
 #ifndef MAYFLY_GITHUB_JSON_H
 #define MAYFLY_GITHUB_JSON_H
@@ -13,14 +13,14 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 
-/* NULL unless the body is JSON; owned, to be ended by json_decref. */
+/* NULL unless the body is JSON; owned (json_decref). */
 json_t *github_json_load(struct slice body);
-/* The empty slice when it is no string. */
+/* Empty if it is not a string. */
 struct slice github_json_text(const json_t *object, const char *key);
-/* A text that is longer than its place is none that we know: "" then. */
+/* A text that does not fit becomes "". */
 void github_json_copy(const json_t *object, const char *key, char *out, size_t size);
 
-/* Returns -1 with ERR_RETRY: the answer is no `what`. */
+/* Returns -1 with ERR_RETRY: the response is not a `what`. */
 int github_json_senseless(struct err *e, const char *what);
 
 #endif

@@ -10,9 +10,9 @@
 
 #define KEY_BITS_MIN 2048
 #define JTI_BYTES 16
-#define SIGNATURE_BYTES_MAX 2048 /* RSA of 16384 bits, OpenSSL's own bound */
+#define SIGNATURE_BYTES_MAX 2048 /* RSA of 16384 bits, OpenSSL's maximum */
 
-/* Without it OpenSSL would ask for a passphrase on the terminal. */
+/* Without it OpenSSL would prompt for a passphrase on the terminal. */
 static int no_passphrase(char *buffer, int size, int writing, void *arg)
 {
     (void)buffer;
@@ -31,9 +31,10 @@ int github_jwt_key(struct slice pem, EVP_PKEY **out, struct err *e)
     BIO_free(bio);
     ERR_clear_error();
     if (key == NULL) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "github.app.private_key is no private key in PEM: give the .pem file that "
-                       "GitHub made for the App, without a passphrase and with its line breaks");
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "github.app.private_key is not a private key in PEM: give the .pem file that "
+            "GitHub made for the App, without a passphrase and with its line breaks");
     }
     if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_get_bits(key) < KEY_BITS_MIN) {
         EVP_PKEY_free(key);

@@ -7,7 +7,7 @@
 #define PAUSE_MAX_MS (INT64_C(65) * 60 * 1000) /* the primary window is an hour */
 #define SECONDARY_DOUBLINGS 4
 
-static int64_t clamp(int64_t ms)
+static int64_t clamp_wait(int64_t ms)
 {
     if (ms < PAUSE_MIN_MS) {
         return PAUSE_MIN_MS;
@@ -15,7 +15,7 @@ static int64_t clamp(int64_t ms)
     return ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
 }
 
-/* -1 when there is no such header or it is no number. */
+/* -1 if there is no such header or it is not a number. */
 static int64_t number_header(const struct http_response *r, const char *name)
 {
     int64_t value = -1;
@@ -23,24 +23,24 @@ static int64_t number_header(const struct http_response *r, const char *name)
     return text.len > 0 && slice_to_int64(text, &value) && value >= 0 ? value : -1;
 }
 
-/* How long retry-after asks for; -1 without one. */
+/* The time of retry-after; -1 without one. */
 static int64_t retry_after_ms(const struct http_response *r)
 {
     int64_t seconds = number_header(r, "retry-after");
     if (seconds < 0) {
         return -1;
     }
-    return seconds < PAUSE_MAX_MS / 1000 ? clamp(seconds * 1000) : PAUSE_MAX_MS;
+    return seconds < PAUSE_MAX_MS / 1000 ? clamp_wait(seconds * 1000) : PAUSE_MAX_MS;
 }
 
-/* Until x-ratelimit-reset and a second more, as clocks differ; -1 without one. */
+/* The time until x-ratelimit-reset plus a second, as clocks differ; -1 without one. */
 static int64_t until_reset_ms(const struct http_response *r, int64_t now_ms)
 {
     int64_t reset_s = number_header(r, "x-ratelimit-reset");
     if (reset_s < 0 || reset_s > INT64_MAX / 1000 - 1) {
         return -1;
     }
-    return clamp((reset_s + 1) * 1000 - now_ms);
+    return clamp_wait((reset_s + 1) * 1000 - now_ms);
 }
 
 static bool speaks_of_limits(const char *message)
@@ -48,7 +48,8 @@ static bool speaks_of_limits(const char *message)
     return strcasestr(message, "rate limit") != NULL || strcasestr(message, "abuse") != NULL;
 }
 
-/* 403 and 429 both serve for both kinds of limit; a 403 without any mark of one is a refusal. */
+/* GitHub uses 403 and 429 for both kinds of limit; a 403 without any sign of a limit is a
+ * refusal. */
 static void judge_limit(const struct http_response *r, int64_t now_ms,
                         const struct github_silence *silence, struct github_verdict *out)
 {
@@ -70,10 +71,10 @@ static void judge_limit(const struct http_response *r, int64_t now_ms,
     out->class = ERR_THROTTLED;
     out->close = true;
     out->secondary = true;
-    out->wait_ms = clamp(silence->pause_ms << (doublings > 0 ? doublings : 0));
+    out->wait_ms = clamp_wait(silence->pause_ms << (doublings > 0 ? doublings : 0));
 }
 
-static enum err_class class_of(int status)
+static enum err_class class_of_status(int status)
 {
     switch (status) {
     case 401:
@@ -89,8 +90,8 @@ static enum err_class class_of(int status)
     }
 }
 
-/* The last call of the window succeeded: the next one would be refused, so it need not be made.
- * Other resources than "core" have windows of their own. */
+/* The last call of the window succeeded, and the next one would be refused. Resources other than
+ * "core" have their own windows. */
 static void judge_success(const struct http_response *r, int64_t now_ms, struct github_verdict *out)
 {
     struct slice resource = http_header(r, "x-ratelimit-resource");
@@ -118,7 +119,7 @@ void github_judge(const struct http_response *r, int64_t now_ms,
         judge_limit(r, now_ms, silence, out);
         return;
     }
-    out->class = class_of(r->status);
+    out->class = class_of_status(r->status);
     int64_t after_ms = out->class == ERR_RETRY ? retry_after_ms(r) : -1;
     out->wait_ms = after_ms > 0 ? after_ms : 0;
 }

@@ -17,8 +17,8 @@ static json_t *load_object(struct slice body)
     return root;
 }
 
-/* A member that is an integer above zero; 0 otherwise. */
-static int64_t positive(const json_t *object, const char *key)
+/* A member that is a positive integer; 0 otherwise. */
+static int64_t positive_member(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
     int64_t number = json_is_integer(value) ? (int64_t)json_integer_value(value) : 0;
@@ -27,7 +27,7 @@ static int64_t positive(const json_t *object, const char *key)
 
 static bool read_runner(const json_t *item, struct github_runner *out)
 {
-    *out = (struct github_runner){.id = positive(item, "id")};
+    *out = (struct github_runner){.id = positive_member(item, "id")};
     github_json_copy(item, "name", out->name, sizeof out->name);
     out->online = slice_eq_cstr(github_json_text(item, "status"), "online");
     out->busy = json_is_true(json_object_get(item, "busy"));
@@ -83,7 +83,7 @@ int github_parse_jit(struct slice body, struct github_jit *out, struct err *e)
 {
     int rc = 0;
     json_t *root = load_object(body);
-    int64_t id = positive(json_object_get(root, "runner"), "id");
+    int64_t id = positive_member(json_object_get(root, "runner"), "id");
     struct slice config = github_json_text(root, "encoded_jit_config");
     if (id == 0 || !is_base64_text(config)) {
         rc = github_json_senseless(e, "JIT configuration");
@@ -107,7 +107,7 @@ int github_parse_groups(struct slice body, const char *name, int64_t *id, size_t
     for (size_t i = 0; i < json_array_size(list) && found == 0; i++) {
         const json_t *item = json_array_get(list, i);
         if (slice_eq_nocase(github_json_text(item, "name"), slice_of(name))) {
-            found = positive(item, "id");
+            found = positive_member(item, "id");
         }
     }
     *id = found;
@@ -119,11 +119,11 @@ int github_parse_groups(struct slice body, const char *name, int64_t *id, size_t
 int github_parse_job(struct slice body, struct github_job *out, struct err *e)
 {
     json_t *root = load_object(body);
-    struct github_job job = {.id = positive(root, "id")};
+    struct github_job job = {.id = positive_member(root, "id")};
     github_json_copy(root, "status", job.status, sizeof job.status);
     github_json_copy(root, "conclusion", job.conclusion, sizeof job.conclusion);
     github_json_copy(root, "runner_name", job.runner_name, sizeof job.runner_name);
-    job.runner_id = positive(root, "runner_id");
+    job.runner_id = positive_member(root, "runner_id");
     json_decref(root);
     if (job.id == 0 || job.status[0] == '\0') {
         return github_json_senseless(e, "workflow job");
@@ -135,7 +135,7 @@ int github_parse_job(struct slice body, struct github_job *out, struct err *e)
 int github_parse_installation(struct slice body, int64_t *id, struct err *e)
 {
     json_t *root = load_object(body);
-    int64_t found = positive(root, "id");
+    int64_t found = positive_member(root, "id");
     json_decref(root);
     if (found == 0) {
         return github_json_senseless(e, "installation of the App");
@@ -144,8 +144,8 @@ int github_parse_installation(struct slice body, int64_t *id, struct err *e)
     return 0;
 }
 
-/* It goes into a header: nothing but visible ASCII. Its form and length are GitHub's own. */
-static bool is_token(struct slice s)
+/* It becomes part of a header: only visible ASCII. GitHub does not define its form and length. */
+static bool is_access_token(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         if (s.ptr[i] <= ' ' || s.ptr[i] > '~') {
@@ -161,7 +161,7 @@ int github_parse_token(struct slice body, struct buf *token, int64_t *expires_ms
     char expires[40];
     json_t *root = load_object(body);
     struct slice text = github_json_text(root, "token");
-    if (!is_token(text)) {
+    if (!is_access_token(text)) {
         rc = github_json_senseless(e, "installation token");
     } else {
         buf_append(token, text);
@@ -175,7 +175,7 @@ int github_parse_token(struct slice body, struct buf *token, int64_t *expires_ms
 bool github_more_pages(struct slice link, size_t count)
 {
     if (count == 0) {
-        return false; /* whatever the header says: it would be a walk without end */
+        return false; /* despite the header: the listing would never end */
     }
     if (link.len == 0) {
         return count >= GITHUB_PAGE_ITEMS;

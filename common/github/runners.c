@@ -8,7 +8,7 @@
 
 #define RUNNER_NAME_MAX 64
 #define LABELS_MAX 100
-#define REPOSITORY_GROUP 1 /* a repository's runners have no group of their own choosing */
+#define REPOSITORY_GROUP 1 /* runners of a repository cannot choose a group */
 #define JIT_LIMIT_BYTES ((size_t)256 * 1024)
 #define BODY_LIMIT_BYTES ((size_t)64 * 1024)
 
@@ -73,12 +73,12 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
     }
     if (e->code == 422) {
         e->class = ERR_CONFLICT;
-        (void)err_wrap(e, "runner %" PRId64 " runs a job, or GitHub still thinks so", id);
+        (void)err_wrap(e, "runner %" PRId64 " runs a job, or GitHub still reports that", id);
     }
     return -1;
 }
 
-/* --- walking over the pages ------------------------------------------------------------------- */
+/* --- listing page by page --------------------------------------------------------------------- */
 
 struct walk {
     enum github_op op;
@@ -186,7 +186,7 @@ static int check_register(const struct github_register *r, struct err *e)
                        RUNNER_NAME_MAX, length);
     }
     if (r->labels->count == 0 || r->labels->count > LABELS_MAX) {
-        return err_set(e, ERR_PERMANENT, 0, "runner %s: GitHub wants 1 to %d labels, not %zu",
+        return err_set(e, ERR_PERMANENT, 0, "runner %s: GitHub requires 1 to %d labels, not %zu",
                        r->name, LABELS_MAX, r->labels->count);
     }
     return 0;
@@ -235,8 +235,8 @@ static int register_in_group(struct github *g, const struct github_register *r, 
     return rc;
 }
 
-/* Finds the group and registers. A group that was deleted and made anew has another id: a 404 on
- * what the cache knew is worth a second look. */
+/* Finds the group and registers. A group that was deleted and created again has another id: a 404
+ * with a cached id is retried once with a new lookup. */
 static int register_once(struct github *g, const struct github_register *r, struct github_jit *out,
                          struct err *e)
 {
@@ -264,7 +264,7 @@ static int register_once(struct github *g, const struct github_register *r, stru
     return rc;
 }
 
-/* A runner of that name is left from an earlier try whose answer was lost. */
+/* A runner of that name exists from an earlier attempt whose response was lost. */
 static int remove_leftover(struct github *g, const struct github_register *r, struct err *e)
 {
     struct github_runner left;

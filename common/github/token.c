@@ -6,13 +6,13 @@
 #include "common/github/internal.h"
 
 #define MINUTE_MS INT64_C(60000)
-#define TOKEN_FRESH_MIN_MS MINUTE_MS /* even if our clock says that it has expired */
+#define TOKEN_FRESH_MIN_MS MINUTE_MS /* even if it has expired by the local clock */
 #define TOKEN_RENEW_BEFORE_MS (5 * MINUTE_MS)
 #define TOKEN_UNKNOWN_LIFE_MS (15 * MINUTE_MS)
 #define INSTALLATION_FRESH_MS (60 * MINUTE_MS)
 #define INSTALLATION_VALID_MS (120 * MINUTE_MS)
 #define JWT_KEY "app"
-#define JWT_FRESH_MS (4 * MINUTE_MS) /* of the nine that it lives: GitHub's clock may be ahead */
+#define JWT_FRESH_MS (4 * MINUTE_MS) /* of its lifetime of nine: GitHub's clock may be ahead */
 #define JWT_VALID_MS (6 * MINUTE_MS)
 #define ANSWER_LIMIT_BYTES ((size_t)1024 * 1024)
 
@@ -49,7 +49,7 @@ static int sign_jwt(void *arg, struct github_fetched *out, struct err *e)
     return github_jwt_sign(&g->signer, g->app_id, now_ms, &out->value, e);
 }
 
-/* A key of KMS is a call away, and calls cost: its tokens are used for some minutes. */
+/* Each signature by KMS is a paid call, so a token signed by it is used for some minutes. */
 static int get_jwt(struct github *g, struct github_pass *pass, struct err *e)
 {
     if (g->signer.kms == NULL) {
@@ -81,15 +81,16 @@ int github_call_app(struct github *g, const struct github_call *call, struct htt
 {
     bool worn_out = false;
     if (!github_is_app(g)) {
-        return err_set(e, ERR_AUTH, 0, "a personal token cannot call as an App: give github.app");
+        return err_set(e, ERR_AUTH, 0,
+                       "a personal token cannot authenticate as an App: give github.app");
     }
     int rc = call_as_app(g, call, &worn_out, out, e);
     return worn_out ? call_as_app(g, call, &worn_out, out, e) : rc;
 }
 
-/* Renewed five minutes before its end. A token that our clock takes for worn out is used for a
- * minute all the same: if the clock is wrong, minting one for every call would not mend it, and if
- * it is right, GitHub's 401 drops the token. */
+/* Renewed five minutes before it expires. A token that has expired by the local clock is still used
+ * for a minute: if the clock is wrong, a new token for every call would not help, and if it is
+ * right, GitHub's 401 invalidates the token. */
 static void set_life(struct github_fetched *out, int64_t expires_ms)
 {
     int64_t now_ms = clock_wall_ms();
@@ -124,7 +125,8 @@ static int mint_token(void *arg, struct github_fetched *out, struct err *e)
     return rc;
 }
 
-/* An App has one installation for each account, so the answer is good for all of the owner's. */
+/* An App has one installation for each account, so the result applies to all repositories of the
+ * owner. */
 static int find_installation(void *arg, struct github_fetched *out, struct err *e)
 {
     const struct lookup *l = arg;
@@ -155,7 +157,7 @@ static int find_installation(void *arg, struct github_fetched *out, struct err *
     return rc;
 }
 
-/* The owner in lower case: GitHub does not tell cases apart. */
+/* The owner in lower case: GitHub ignores case. */
 static void owner_key(const struct github_scope *s, char *out, size_t size)
 {
     size_t n = 0;
@@ -166,7 +168,7 @@ static void owner_key(const struct github_scope *s, char *out, size_t size)
     out[n] = '\0';
 }
 
-/* 404: a refusal that an operator must mend, not a thing that was lost. */
+/* A 404 is ERR_AUTH here: an operator must install the App. */
 static int not_installed(const struct github *g, const struct github_scope *s, struct err *e)
 {
     struct err cause = *e;
@@ -177,8 +179,8 @@ static int not_installed(const struct github *g, const struct github_scope *s, s
     return -1;
 }
 
-static int look_up(struct github *g, const struct github_scope *s, int64_t *id, bool *cached,
-                   struct err *e)
+static int look_up_installation(struct github *g, const struct github_scope *s, int64_t *id,
+                                bool *cached, struct err *e)
 {
     char key[sizeof s->name];
     struct buf text;
@@ -187,7 +189,7 @@ static int look_up(struct github *g, const struct github_scope *s, int64_t *id, 
     buf_init(&text, 32);
     int rc = github_cache_get(g->installations, key, find_installation, &l, &text, cached, e);
     if (rc == 0 && !slice_to_int64(buf_slice(&text), id)) {
-        rc = err_set(e, ERR_RETRY, 0, "installation of %s: no number", s->name);
+        rc = err_set(e, ERR_RETRY, 0, "installation of %s: the id is not a number", s->name);
     }
     buf_fini(&text);
     return rc != 0 && e->class == ERR_NOT_FOUND ? not_installed(g, s, e) : rc;
@@ -204,8 +206,8 @@ static int token_for(struct github *g, int64_t installation, struct github_pass 
     return github_cache_get(g->tokens, key, mint_token, &m, &p->token, &p->cached, e);
 }
 
-/* The installation may have been removed and made anew since it was looked up, so a 404 on what the
- * cache knew is worth a second look. */
+/* The installation may have been removed and created again since it was looked up, so a 404 with a
+ * cached id is retried once with a new lookup. */
 static int token_by_lookup(struct github *g, const struct github_scope *s, struct github_pass *p,
                            struct err *e)
 {
@@ -215,7 +217,7 @@ static int token_by_lookup(struct github *g, const struct github_scope *s, struc
     bool cached = false;
     owner_key(s, key, sizeof key);
     for (int tries = 0; tries < 2; tries++) {
-        if (look_up(g, s, &id, &cached, e) != 0) {
+        if (look_up_installation(g, s, &id, &cached, e) != 0) {
             return -1;
         }
         if (token_for(g, id, p, e) == 0) {

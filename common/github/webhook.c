@@ -6,7 +6,7 @@
 #include "common/base/codec.h"
 #include "common/github/webhook_scan.h"
 
-/* What a step says when it found nothing to stop at. */
+/* The result of a step that does not end the parsing. */
 #define GO_ON ((enum webhook_verdict) - 1)
 
 static bool is_type(struct slice content_type, struct slice wanted)
@@ -52,7 +52,7 @@ static bool is_null(struct slice raw)
     return raw.len == 0 || raw.ptr[0] == 'n';
 }
 
-/* The longest start of s that fits size-1 bytes and does not end within a UTF-8 sequence. */
+/* The longest prefix of s that fits size-1 bytes and does not end within a UTF-8 sequence. */
 static struct slice cut_to(struct slice s, size_t size)
 {
     if (s.len < size) {
@@ -65,7 +65,8 @@ static struct slice cut_to(struct slice s, size_t size)
     return s;
 }
 
-/* Copies a scanned string. False: no string, or (unless cut) longer than size-1. */
+/* Copies a scanned string. False if it is not a string, or (unless truncation is allowed) longer
+ * than size-1. */
 static bool take_string(struct slice raw, char *out, size_t size, bool cut)
 {
     if (!json_is_text(raw)) {
@@ -83,7 +84,7 @@ static bool take_string(struct slice raw, char *out, size_t size, bool cut)
     return taken;
 }
 
-/* Null and absent leave *out as it is. */
+/* Leaves *out unchanged if it is null or absent. */
 static bool take_optional_string(struct slice raw, char *out, size_t size)
 {
     return is_null(raw) || take_string(raw, out, size, true);
@@ -94,15 +95,15 @@ static bool take_optional_id(struct slice raw, int64_t *out)
     return is_null(raw) || (slice_to_int64(raw, out) && *out >= 0);
 }
 
-/* --- one step per question ------------------------------------------------------------------- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
-static enum webhook_verdict malformed(const char **reason, const char *text)
+static enum webhook_verdict reject_malformed(const char **reason, const char *text)
 {
     *reason = text;
     return WEBHOOK_MALFORMED;
 }
 
-static enum webhook_verdict ignored(const char **reason, const char *text)
+static enum webhook_verdict ignore_event(const char **reason, const char *text)
 {
     *reason = text;
     return WEBHOOK_IGNORED;
@@ -120,20 +121,21 @@ static bool is_delivery_id(struct slice s)
     return s.len > 0;
 }
 
-static enum webhook_verdict read_headers(const struct webhook_request *r, struct job_event *ev,
-                                         const char **reason)
+static enum webhook_verdict read_webhook_headers(const struct webhook_request *r,
+                                                 struct job_event *ev, const char **reason)
 {
     if (r->event.len == 0) {
-        return malformed(reason, "no_event");
+        return reject_malformed(reason, "no_event");
     }
     if (!is_delivery_id(r->delivery) ||
         !slice_to_cstr(r->delivery, ev->delivery, sizeof ev->delivery)) {
-        return malformed(reason, "bad_delivery_id");
+        return reject_malformed(reason, "bad_delivery_id");
     }
     if (slice_eq(r->event, SLICE("ping"))) {
-        return ignored(reason, "ping");
+        return ignore_event(reason, "ping");
     }
-    return slice_eq(r->event, SLICE("workflow_job")) ? GO_ON : ignored(reason, "event_unsupported");
+    return slice_eq(r->event, SLICE("workflow_job")) ? GO_ON
+                                                     : ignore_event(reason, "event_unsupported");
 }
 
 static enum webhook_verdict read_action(const struct webhook_scan *scan, struct job_event *ev,
@@ -141,11 +143,11 @@ static enum webhook_verdict read_action(const struct webhook_scan *scan, struct 
 {
     char action[32];
     if (!json_is_text(scan->member[MEMBER_ACTION])) {
-        return malformed(reason, "no_action");
+        return reject_malformed(reason, "no_action");
     }
     if (!take_string(scan->member[MEMBER_ACTION], action, sizeof action, false) ||
         !job_action_parse(slice_of(action), &ev->action)) {
-        return ignored(reason, "action_unknown");
+        return ignore_event(reason, "action_unknown");
     }
     return GO_ON;
 }
@@ -155,14 +157,14 @@ static enum webhook_verdict read_repository(const struct webhook_scan *scan, con
 {
     if (!take_string(scan->member[MEMBER_REPOSITORY_FULL_NAME], ev->job.repository,
                      sizeof ev->job.repository, false)) {
-        return malformed(reason, "no_repository");
+        return reject_malformed(reason, "no_repository");
     }
     const char *slash = strchr(ev->job.repository, '/');
     if (slash == NULL || slash == ev->job.repository || slash[1] == '\0') {
-        return malformed(reason, "no_repository");
+        return reject_malformed(reason, "no_repository");
     }
     if (!config_admits_repository(c, slice_of(ev->job.repository))) {
-        return ignored(reason, "repository_not_allowed");
+        return ignore_event(reason, "repository_not_allowed");
     }
     return GO_ON;
 }
@@ -173,11 +175,11 @@ static enum webhook_verdict read_owner(const struct webhook_scan *scan, struct j
     struct slice login = scan->member[MEMBER_ORGANIZATION_LOGIN];
     if (!is_null(login) &&
         !take_string(login, ev->job.organization, sizeof ev->job.organization, false)) {
-        return malformed(reason, "bad_organization");
+        return reject_malformed(reason, "bad_organization");
     }
     return take_optional_id(scan->member[MEMBER_INSTALLATION_ID], &ev->job.installation_id)
                ? GO_ON
-               : malformed(reason, "bad_installation");
+               : reject_malformed(reason, "bad_installation");
 }
 
 static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job_event *ev,
@@ -186,13 +188,13 @@ static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job
     const struct slice *m = scan->member;
     char created[40] = "";
     if (m[MEMBER_JOB].len > 0 && m[MEMBER_JOB].ptr[0] == 'n') {
-        return ignored(reason, "job_null");
+        return ignore_event(reason, "job_null");
     }
     if (m[MEMBER_JOB].len == 0 || m[MEMBER_JOB].ptr[0] != '{') {
-        return malformed(reason, "no_job");
+        return reject_malformed(reason, "no_job");
     }
     if (!slice_to_int64(m[MEMBER_JOB_ID], &ev->job.id) || ev->job.id <= 0) {
-        return malformed(reason, "no_job_id");
+        return reject_malformed(reason, "no_job_id");
     }
     ev->job.run_attempt = 1;
     if (!take_optional_id(m[MEMBER_JOB_RUN_ID], &ev->job.run_id) ||
@@ -205,7 +207,7 @@ static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job
                               sizeof ev->job.runner_name) ||
         !take_optional_string(m[MEMBER_JOB_NAME], ev->job.name, sizeof ev->job.name) ||
         !take_optional_string(m[MEMBER_JOB_CREATED_AT], created, sizeof created)) {
-        return malformed(reason, "bad_job");
+        return reject_malformed(reason, "bad_job");
     }
     int64_t created_ms = created[0] != '\0' ? clock_parse_utc(created) : 0;
     ev->job.created_ms = created_ms > 0 ? created_ms : 0;
@@ -217,7 +219,7 @@ static enum webhook_verdict read_job(const struct webhook_scan *scan, struct job
 struct labels {
     struct slice raw[JOB_LABELS_MAX];
     struct slice text[JOB_LABELS_MAX];
-    struct buf decoded; /* holds those texts that were written with escapes */
+    struct buf decoded; /* storage of texts that were written with escapes */
     size_t count;
 };
 
@@ -226,7 +228,8 @@ static void decode_labels(struct labels *l, size_t size)
     for (size_t i = 0; i < l->count; i++) {
         l->text[i] = (struct slice){l->raw[i].ptr + 1, l->raw[i].len - 2};
         if (memchr(l->text[i].ptr, '\\', l->text[i].len) != NULL) {
-            buf_reserve(&l->decoded, size - l->decoded.len); /* once: it does not move after */
+            buf_reserve(&l->decoded, size - l->decoded.len); /* allocated once: slices into it stay
+                                                              * valid */
             size_t before = l->decoded.len;
             json_text(l->raw[i], &l->decoded);
             l->text[i] = (struct slice){l->decoded.data + before, l->decoded.len - before};
@@ -234,7 +237,7 @@ static void decode_labels(struct labels *l, size_t size)
     }
 }
 
-/* "a,b,c", as many whole labels as fit. */
+/* "a,b,c": as many whole labels as fit. */
 static void join_labels(const struct labels *l, char *out, size_t size)
 {
     size_t at = 0;
@@ -257,12 +260,12 @@ static enum webhook_verdict route_by(struct labels *l, const struct config *c, s
 {
     const struct config_class *class = config_route(c, l->text, l->count);
     if (class == NULL) {
-        return ignored(reason, "labels_not_matched");
+        return ignore_event(reason, "labels_not_matched");
     }
     join_labels(l, ev->job.labels, sizeof ev->job.labels);
     return slice_to_cstr(slice_of(class->name), ev->job.class_name, sizeof ev->job.class_name)
                ? GO_ON
-               : ignored(reason, "labels_not_matched");
+               : ignore_event(reason, "labels_not_matched");
 }
 
 static enum webhook_verdict read_labels(const struct webhook_scan *scan, const struct config *c,
@@ -271,13 +274,13 @@ static enum webhook_verdict read_labels(const struct webhook_scan *scan, const s
     struct labels l;
     struct slice raw = scan->member[MEMBER_JOB_LABELS];
     if (is_null(raw)) {
-        return ignored(reason, "no_labels");
+        return ignore_event(reason, "no_labels");
     }
     if (!json_scan_strings(raw, l.raw, JOB_LABELS_MAX, &l.count)) {
-        return malformed(reason, "bad_labels");
+        return reject_malformed(reason, "bad_labels");
     }
     if (l.count == 0) {
-        return ignored(reason, "no_labels");
+        return ignore_event(reason, "no_labels");
     }
     buf_init(&l.decoded, raw.len);
     decode_labels(&l, raw.len);
@@ -286,8 +289,8 @@ static enum webhook_verdict read_labels(const struct webhook_scan *scan, const s
     return verdict;
 }
 
-static enum webhook_verdict read_body(struct slice json, const struct config *c,
-                                      struct job_event *ev, const char **reason)
+static enum webhook_verdict read_webhook_body(struct slice json, const struct config *c,
+                                              struct job_event *ev, const char **reason)
 {
     struct webhook_scan scan;
     enum webhook_verdict verdict;
@@ -319,8 +322,8 @@ static enum webhook_verdict read_form(struct slice body, const struct config *c,
     struct buf json;
     enum webhook_verdict verdict;
     buf_init(&json, body.len + 1);
-    verdict = webhook_form_payload(body, &json) ? read_body(buf_slice(&json), c, ev, reason)
-                                                : malformed(reason, "bad_form");
+    verdict = webhook_form_payload(body, &json) ? read_webhook_body(buf_slice(&json), c, ev, reason)
+                                                : reject_malformed(reason, "bad_form");
     buf_fini(&json);
     return verdict;
 }
@@ -332,11 +335,11 @@ enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct
     enum webhook_form form = webhook_form(r->content_type);
     *reason = "";
     if (form == WEBHOOK_UNKNOWN) {
-        return malformed(reason, "content_type");
+        return reject_malformed(reason, "content_type");
     }
-    enum webhook_verdict verdict = read_headers(r, &ev, reason);
+    enum webhook_verdict verdict = read_webhook_headers(r, &ev, reason);
     if (verdict == GO_ON) {
-        verdict = (form == WEBHOOK_JSON ? read_body : read_form)(r->body, c, &ev, reason);
+        verdict = (form == WEBHOOK_JSON ? read_webhook_body : read_form)(r->body, c, &ev, reason);
     }
     if (verdict == WEBHOOK_LAUNCH || verdict == WEBHOOK_EVENT) {
         ev.received_ms = clock_wall_ms();

@@ -1,11 +1,11 @@
 /*
- * Webhooks as GitHub sends them: signature, body, and what they mean to us.
+ * GitHub's webhooks: signature, body, and what Mayfly does with them.
  *
  * The order is fixed by invariant 2: webhook_verify over the raw body first; only then
  * webhook_parse. The body is scanned once, without allocation and with bounded depth, for the few
- * members we need; jansson sees only those slices. The scan agrees with jansson on every input that
- * it accepts (a fuzz target says so). Pure functions, any thread. Source: docs.github.com,
- * "Validating webhook deliveries" and "Webhook events and payloads".
+ * members that are needed; jansson parses only those slices. The scan agrees with jansson on every
+ * input that it accepts (a fuzz target checks this). Pure functions, any thread. Source:
+ * docs.github.com, "Validating webhook deliveries" and "Webhook events and payloads".
  */
 #ifndef MAYFLY_GITHUB_WEBHOOK_H
 #define MAYFLY_GITHUB_WEBHOOK_H
@@ -28,18 +28,18 @@ MUST_CHECK bool webhook_signature_parse(struct slice header, unsigned char out[3
 
 enum webhook_form { WEBHOOK_JSON, WEBHOOK_FORM, WEBHOOK_UNKNOWN };
 
-/* How the body is written, by its Content-Type (parameters are ignored). */
+/* The format of the body, by its Content-Type (parameters are ignored). */
 enum webhook_form webhook_form(struct slice content_type);
 
-/* Appends the decoded value of the one form parameter `payload`, wherever it stands. False if it is
- * missing, stands twice, has a bad escape, or does not fit. */
+/* Appends the decoded value of the one form parameter `payload`, at any position. False if it is
+ * missing, occurs twice, has a bad escape, or does not fit. */
 MUST_CHECK bool webhook_form_payload(struct slice form, struct buf *out);
 
 enum webhook_verdict {
-    WEBHOOK_LAUNCH,    /* a job that waits for a runner of ours: lane launch.<class> */
-    WEBHOOK_EVENT,     /* a fact about a job: lane events */
-    WEBHOOK_IGNORED,   /* understood and not for us: 200, `reason` says why */
-    WEBHOOK_MALFORMED, /* 400, `reason` says why */
+    WEBHOOK_LAUNCH,    /* a job that waits for a runner of a class: lane launch.<class> */
+    WEBHOOK_EVENT,     /* an event of a job: lane events */
+    WEBHOOK_IGNORED,   /* valid, but not for this deployment: 200; `reason` says why */
+    WEBHOOK_MALFORMED, /* 400; `reason` says why */
 };
 
 struct webhook_request {
@@ -52,7 +52,7 @@ struct webhook_request {
 /* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH and
  * EVENT; `reason` (static text) for the others: "ping", "event_unsupported", "action_unknown",
  * "labels_not_matched", "no_labels", "repository_not_allowed", "job_null", … or what is malformed.
- * in_progress and completed events whose labels route to no class of ours are IGNORED. */
+ * in_progress and completed events whose labels match no class are IGNORED. */
 enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct config *c,
                                    struct job_event *out, const char **reason);
 

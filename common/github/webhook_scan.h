@@ -1,6 +1,6 @@
 /*
- * The members of a webhook's body that we need, found in one pass (common/base/json_scan.h): a
- * whole parse of a 12 kB body would cost many times its HMAC.
+ * Finds the needed members of a webhook's body in one pass (common/base/json_scan.h): a full parse
+ * of a 12 kB body would cost many times its HMAC.
  */
 #ifndef MAYFLY_GITHUB_WEBHOOK_SCAN_H
 #define MAYFLY_GITHUB_WEBHOOK_SCAN_H
@@ -30,11 +30,11 @@ enum webhook_member {
 };
 
 struct webhook_scan {
-    struct slice member[MEMBER_COUNT]; /* raw JSON text of the value; empty: not there */
+    struct slice member[MEMBER_COUNT]; /* raw JSON text of the value; empty: absent */
 };
 
-/* Scans a text whose outermost value must be an object. On refusal false, *reason says why (static
- * text for metrics and logs) and *out is of no use. */
+/* Scans a text whose outermost value must be an object. If it is rejected, returns false, *reason
+ * says why (static text for metrics and logs) and *out is unspecified. */
 MUST_CHECK bool webhook_scan(struct slice text, struct webhook_scan *out, const char **reason);
 
 #endif

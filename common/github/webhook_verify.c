@@ -9,7 +9,7 @@
 
 #define DIGEST_BYTES 32
 
-/* A keyed-hash context costs more to make than a small body to hash, so each thread keeps one. */
+/* Creating an HMAC context costs more than hashing a small body, so each thread caches one. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t context_key;
 static EVP_MAC *hmac;
@@ -19,7 +19,7 @@ static void free_context(void *context)
     EVP_MAC_CTX_free(context);
 }
 
-static void set_up(void)
+static void create_thread_key(void)
 {
     ASSERT(pthread_key_create(&context_key, free_context) == 0);
     hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
@@ -31,7 +31,7 @@ static EVP_MAC_CTX *thread_context(void)
     char digest[] = "SHA256";
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
                            OSSL_PARAM_construct_end()};
-    ASSERT(pthread_once(&once, set_up) == 0);
+    ASSERT(pthread_once(&once, create_thread_key) == 0);
     EVP_MAC_CTX *context = pthread_getspecific(context_key);
     if (context == NULL) {
         context = EVP_MAC_CTX_new(hmac);
@@ -46,7 +46,7 @@ static bool is_signed_by(struct slice body, const unsigned char *claimed, struct
     unsigned char digest[DIGEST_BYTES];
     size_t size = 0;
     EVP_MAC_CTX *context = thread_context();
-    /* An empty key would make anybody a signer. */
+    /* With an empty key anyone could sign. */
     if (secret.len == 0 ||
         EVP_MAC_init(context, (const unsigned char *)secret.ptr, secret.len, NULL) != 1 ||
         EVP_MAC_update(context, (const unsigned char *)body.ptr, body.len) != 1 ||
@@ -74,7 +74,7 @@ bool webhook_verify(struct slice body, struct slice signature, const struct conf
         return false;
     }
     for (size_t i = 0; i < secrets->count; i++) {
-        /* No early end: the time must not tell which secret fitted. */
+        /* Checks all secrets: the time taken must not reveal which one matched. */
         valid = is_signed_by(body, claimed, slice_of(secrets->items[i])) || valid;
     }
     return valid;
