@@ -1,4 +1,4 @@
-/* AWS as such: who we are there, and in which region. */
+/* Checks AWS: the identity of the credentials, and the region. */
 #include <jansson.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@
 #define ARN_MAX 512
 #define TIMEOUT_MS 10000
 
-static bool begins(const char *text, const char *with)
+static bool has_prefix(const char *text, const char *with)
 {
     return slice_starts_with(slice_of(text), slice_of(with));
 }
@@ -26,7 +26,7 @@ static bool class_uses_aws(const struct config_class *class)
     return p != NULL && p->aws_region != NULL;
 }
 
-/* Whether anything here calls AWS. */
+/* Whether anything in the configuration uses AWS. */
 static bool uses_aws(const struct config *c)
 {
     for (size_t i = 0; i < c->class_count; i++) {
@@ -34,11 +34,11 @@ static bool uses_aws(const struct config *c)
             return true;
         }
     }
-    return begins(c->queue, "sqs:") || begins(c->ledger, "dynamodb:") ||
-           begins(c->github.app_key, "kms:");
+    return has_prefix(c->queue, "sqs:") || has_prefix(c->ledger, "dynamodb:") ||
+           has_prefix(c->github.app_key, "kms:");
 }
 
-/* STS answers in XML, or in JSON where that is what the caller said it accepts. */
+/* STS responds in XML, or in JSON if the request accepts it. */
 static bool read_json_arn(struct slice text, char *out, size_t size)
 {
     json_t *root = json_loadb(text.len > 0 ? text.ptr : "", text.len, 0, NULL);
@@ -60,26 +60,27 @@ static bool read_arn(struct slice text, char *out, size_t size)
     return found;
 }
 
-static void say_identity(struct check *c, const struct aws_client *sts, struct slice answer)
+static void report_identity(struct check *c, const struct aws_client *sts, struct slice answer)
 {
     char arn[ARN_MAX];
-    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = ASKED};
+    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .request = ASKED};
     if (read_arn(answer, arn, sizeof arn)) {
         check_say(c, &f, "calls are made as %s, in region %s", arn, aws_client_region(sts));
         return;
     }
     f.level = CHECK_WARN;
-    f.mend = "check the endpoint of sts";
-    check_say(c, &f, "the answer names nobody");
+    f.hint = "check the endpoint of sts";
+    check_say(c, &f, "the response contains no identity");
 }
 
-/* How long what we have is good for: a short life without a source that renews is a trap. */
+/* Reports when the keys expire. */
 static void check_keys(struct check *c)
 {
     struct err e = {0};
     struct aws_keys keys;
     struct aws_credentials *all = aws_credentials_acquire();
-    const struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "credentials"};
+    const struct check_finding f = {
+        .level = CHECK_OK, .subject = SUBJECT, .request = "credentials"};
     if (aws_credentials_get(all, &keys, &e) != 0) {
         check_say_error(c, CHECK_FAIL, SUBJECT, "credentials", &e);
     } else {
@@ -88,13 +89,13 @@ static void check_keys(struct check *c)
             clock_format_utc(keys.expires_ms, until, sizeof until);
         }
         check_say(c, &f, "access key %s from the %s, %s%s", keys.access_key, keys.source,
-                  until[0] != '\0' ? "good until " : "without an end", until);
+                  until[0] != '\0' ? "valid until " : "without expiry", until);
         aws_keys_fini(&keys);
     }
     aws_credentials_release(all);
 }
 
-/* The process's, or without one a class's. */
+/* In the process's region, or without one in that of a class. */
 static int open_sts(struct check *c, struct aws_client **out, struct err *e)
 {
     struct aws_client_options options = {.service = "sts", .timeout_ms = TIMEOUT_MS};
@@ -131,7 +132,7 @@ void check_aws(struct check *c)
     if (open_sts(c, &sts, &e) != 0 || aws_send(sts, &call, &answer, NULL, &e) != 0) {
         check_say_error(c, CHECK_FAIL, SUBJECT, ASKED, &e);
     } else {
-        say_identity(c, sts, buf_slice(&answer.body));
+        report_identity(c, sts, buf_slice(&answer.body));
         http_response_fini(&answer);
     }
     aws_client_close(sts);

@@ -10,10 +10,10 @@
 
 #define ANSWER_MAX 2048
 
-static const char *const level_words[] = {
+static const char *const level_names[] = {
     [CHECK_OK] = "ok", [CHECK_WARN] = "warn", [CHECK_FAIL] = "FAIL"};
 
-/* What another side said may hold anything: one line of it, printable. */
+/* A peer's response may contain anything: replaces unprintable bytes. */
 static void make_printable(char *text)
 {
     for (; *text != '\0'; text++) {
@@ -24,10 +24,10 @@ static void make_printable(char *text)
     }
 }
 
-static void tell_json(struct check *c, const struct check_finding *f, const char *answer)
+static void print_json(struct check *c, const struct check_finding *f, const char *answer)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s?}", "level", level_words[f->level], "subject",
-                          f->subject, "asked", f->asked, "answer", answer, "mend", f->mend);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s?}", "level", level_names[f->level], "subject",
+                          f->subject, "request", f->request, "result", answer, "hint", f->hint);
     char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
     (void)fprintf(c->out, "%s\n", text != NULL ? text : "{\"level\":\"warn\"}");
     free(text);
@@ -44,33 +44,34 @@ void check_say(struct check *c, const struct check_finding *f, const char *fmt, 
     make_printable(answer);
     c->counts[f->level]++;
     if (c->json) {
-        tell_json(c, f, answer);
+        print_json(c, f, answer);
     } else {
-        (void)fprintf(c->out, "%-4s  %s: %s: %s%s%s\n", level_words[f->level], f->subject, f->asked,
-                      answer, f->mend != NULL ? ": " : "", f->mend != NULL ? f->mend : "");
+        (void)fprintf(c->out, "%-4s  %s: %s: %s%s%s\n", level_names[f->level], f->subject,
+                      f->request, answer, f->hint != NULL ? ": " : "",
+                      f->hint != NULL ? f->hint : "");
     }
 }
 
 void check_say_error(struct check *c, enum check_level level, const char *subject,
                      const char *asked, const struct err *e)
 {
-    const struct check_finding f = {.level = level, .subject = subject, .asked = asked};
+    const struct check_finding f = {.level = level, .subject = subject, .request = asked};
     const char *text = e->message;
     size_t n = strlen(asked);
     if (strncmp(text, asked, n) == 0 && text[n] == ':' && text[n + 1] == ' ') {
-        text += n + 2; /* it begins with what was asked */
+        text += n + 2; /* it begins with the request */
     }
     check_say(c, &f, "%s", text);
 }
 
-/* Of a store's address the scheme alone is told: the rest may hold a password. */
+/* Prints only the scheme of a store's URL: the rest may contain a password. */
 void check_say_answered(struct check *c, const char *subject, const char *url, int64_t began_us)
 {
-    const struct check_finding f = {.level = CHECK_OK, .subject = subject, .asked = "ping"};
+    const struct check_finding f = {.level = CHECK_OK, .subject = subject, .request = "ping"};
     struct slice scheme;
     struct slice rest;
     bool named = slice_cut(slice_of(url), ':', &scheme, &rest);
-    check_say(c, &f, "%.*s opened and answered in %.1f ms", named ? (int)scheme.len : 0,
+    check_say(c, &f, "%.*s opened and pinged in %.1f ms", named ? (int)scheme.len : 0,
               named ? scheme.ptr : "", (double)(clock_mono_us() - began_us) / 1000.0);
 }
 
@@ -82,7 +83,7 @@ int check_all(const struct config *config, check_fn *const *checks, bool json, F
         (void)fflush(out);
     }
     if (!json) {
-        (void)fprintf(out, "check: %d ok, %d to look at, %d failed\n", c.counts[CHECK_OK],
+        (void)fprintf(out, "check: %d ok, %d warnings, %d failed\n", c.counts[CHECK_OK],
                       c.counts[CHECK_WARN], c.counts[CHECK_FAIL]);
     }
     return c.counts[CHECK_FAIL] > 0 ? 1 : 0;

@@ -1,4 +1,5 @@
-/* GitHub: what the README asks of the App, its webhook and its deliveries. */
+/* Checks GitHub: the App's permissions, its webhook and its deliveries, as the README requires
+ * them. */
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -7,11 +8,11 @@
 #include "common/github/github.h"
 
 #define SUBJECT "github"
-#define FAILED_SHARE_BAD 0.5 /* of the last deliveries: the ingress is not reached at all */
+#define FAILED_SHARE_BAD 0.5 /* of the last deliveries: GitHub cannot reach the ingress */
 
 /* --- the App --- */
 
-static int rank(const char *level)
+static int permission_rank(const char *level)
 {
     static const char *const levels[] = {"", "read", "write", "admin"};
     for (size_t i = 0; i < COUNT_OF(levels); i++) {
@@ -24,19 +25,19 @@ static int rank(const char *level)
 
 static void check_permission(struct check *c, const char *name, const char *has, const char *needs)
 {
-    const bool good = rank(has) >= rank(needs);
+    const bool good = permission_rank(has) >= permission_rank(needs);
     const struct check_finding f = {
         .level = good ? CHECK_OK : CHECK_FAIL,
         .subject = SUBJECT,
-        .asked = "GET /app",
-        .mend = good
-                    ? NULL
-                    : "give it in the App's settings, then accept the change in each installation"};
+        .request = "GET /app",
+        .hint =
+            good ? NULL
+                 : "grant it in the App's settings, then accept the change in each installation"};
     check_say(c, &f, "permission %s is %s, needed is %s", name, has[0] != '\0' ? has : "none",
               needs);
 }
 
-static void check_permissions(struct check *c, const struct github_app *app)
+static void check_app_permissions(struct check *c, const struct github_app *app)
 {
     if (strcmp(c->config->github.scope, "repository") == 0) {
         check_permission(c, "administration (repository)", app->administration, "write");
@@ -53,11 +54,11 @@ static void check_event(struct check *c, const struct github_app *app)
     const struct check_finding f = {
         .level = app->workflow_job ? CHECK_OK : CHECK_FAIL,
         .subject = SUBJECT,
-        .asked = "GET /app",
-        .mend = app->workflow_job
+        .request = "GET /app",
+        .hint = app->workflow_job
                     ? NULL
-                    : "subscribe the App to the event Workflow job: without it no job "
-                      "is ever heard of"};
+                    : "subscribe the App to the event Workflow job: without it Mayfly "
+                      "receives no jobs"};
     check_say(c, &f, "the App is %ssubscribed to workflow_job", app->workflow_job ? "" : "not ");
 }
 
@@ -67,9 +68,9 @@ static void check_installed(struct check *c, const struct github_app *app)
     const struct check_finding f = {
         .level = good ? CHECK_OK : CHECK_FAIL,
         .subject = SUBJECT,
-        .asked = "GET /app",
-        .mend = good ? NULL : "install the App on the organization whose jobs are to run here"};
-    check_say(c, &f, "the App %s answers and has %lld installation(s)", app->slug,
+        .request = "GET /app",
+        .hint = good ? NULL : "install the App on the organization whose jobs Mayfly runs"};
+    check_say(c, &f, "the App %s has %lld installation(s)", app->slug,
               (long long)app->installations);
 }
 
@@ -85,16 +86,17 @@ static bool path_is(const char *url, const char *path)
 static void check_hook_url(struct check *c, const struct github_hook_config *hook)
 {
     const char *path = c->config->ingress.path;
-    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "webhook's settings"};
+    struct check_finding f = {
+        .level = CHECK_OK, .subject = SUBJECT, .request = "webhook's settings"};
     if (hook->url[0] == '\0') {
         f.level = CHECK_FAIL;
-        f.mend = "make it active and set its URL to https://YOUR-HOST and ingress.path";
+        f.hint = "make it active and set its URL to https://YOUR-HOST and ingress.path";
         check_say(c, &f, "the webhook has no URL");
         return;
     }
     if (!path_is(hook->url, path)) {
         f.level = CHECK_WARN;
-        f.mend = "one of the two is wrong, unless a proxy before the ingress changes paths";
+        f.hint = "one of the two is wrong, unless a proxy in front of the ingress changes paths";
         check_say(c, &f, "the URL is %s, and ingress.path is %s", hook->url, path);
         return;
     }
@@ -103,21 +105,22 @@ static void check_hook_url(struct check *c, const struct github_hook_config *hoo
 
 static void check_hook_safety(struct check *c, const struct github_hook_config *hook)
 {
-    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "webhook's settings"};
+    struct check_finding f = {
+        .level = CHECK_OK, .subject = SUBJECT, .request = "webhook's settings"};
     if (!hook->has_secret) {
         f.level = CHECK_FAIL;
-        f.mend = "set the secret that stands in github.webhook_secrets";
+        f.hint = "set the secret that is in github.webhook_secrets";
         check_say(c, &f, "the webhook has no secret, so that every delivery is answered 401");
     } else if (hook->insecure) {
         f.level = CHECK_WARN;
-        f.mend = "turn SSL verification on";
+        f.hint = "enable SSL verification";
         check_say(c, &f, "GitHub does not verify the receiver's certificate");
     } else {
         check_say(c, &f, "it has a secret, and GitHub verifies the receiver's certificate");
     }
 }
 
-static void check_hook(struct check *c, struct github *g, const struct github_hook *h)
+static void check_webhook(struct check *c, struct github *g, const struct github_hook *h)
 {
     struct err e = {0};
     struct github_hook_config hook;
@@ -129,7 +132,7 @@ static void check_hook(struct check *c, struct github *g, const struct github_ho
     check_hook_safety(c, &hook);
 }
 
-/* --- its deliveries --- */
+/* --- the webhook's deliveries --- */
 
 struct tally {
     int all;
@@ -137,7 +140,7 @@ struct tally {
     struct github_delivery last_failed; /* the newest */
 };
 
-static int count(void *arg, const struct github_delivery *d)
+static int count_delivery(void *arg, const struct github_delivery *d)
 {
     struct tally *t = arg;
     t->all++;
@@ -152,14 +155,14 @@ static void check_deliveries(struct check *c, struct github *g, const struct git
     struct err e = {0};
     struct tally t = {.all = 0};
     char next[GITHUB_CURSOR_BYTES];
-    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .asked = "last deliveries"};
-    if (github_list_deliveries(g, h, "", count, &t, next, &e) != 0) {
+    struct check_finding f = {.level = CHECK_OK, .subject = SUBJECT, .request = "last deliveries"};
+    if (github_list_deliveries(g, h, "", count_delivery, &t, next, &e) != 0) {
         check_say_error(c, CHECK_WARN, SUBJECT, "last deliveries", &e);
         return;
     }
     if (t.all == 0) {
         f.level = CHECK_WARN;
-        f.mend = "queue a job, or send a ping from the webhook's page, and look again";
+        f.hint = "queue a job, or send a ping from the webhook's page, and check again";
         check_say(c, &f, "there is none in the last three days");
         return;
     }
@@ -167,8 +170,9 @@ static void check_deliveries(struct check *c, struct github *g, const struct git
         char when[40];
         clock_format_utc(t.last_failed.delivered_ms, when, sizeof when);
         f.level = t.failed >= FAILED_SHARE_BAD * t.all ? CHECK_FAIL : CHECK_WARN;
-        f.mend = "see the webhook's page (Recent deliveries) for the answer; 401 is the secret, no "
-                 "status the network; the reaper fetches what failed once it is reached again";
+        f.hint =
+            "see the webhook's page (Recent deliveries) for the response; 401: the secret, no "
+            "status: the network; the reaper recovers failed deliveries once they arrive again";
         check_say(c, &f, "%d of the last %d failed (%.0f %%), the newest at %s with status %d",
                   t.failed, t.all, 100.0 * t.failed / t.all, when, t.last_failed.status_code);
         return;
@@ -187,10 +191,10 @@ static void check_app(struct check *c, struct github *g)
         return;
     }
     check_installed(c, &app);
-    check_permissions(c, &app);
+    check_app_permissions(c, &app);
     struct github_hook h;
     if (!github_hook_of(c->config, &h) || h.id == 0) {
-        check_event(c, &app); /* a hook of its own has its own events */
+        check_event(c, &app); /* a separate hook has its own events */
     }
 }
 
@@ -200,13 +204,13 @@ static void check_token(struct check *c, struct github *g)
     const struct check_finding f = {
         .level = CHECK_WARN,
         .subject = SUBJECT,
-        .asked = "GET /rate_limit",
-        .mend = "an App is better: its permissions are narrow and can be checked"};
+        .request = "GET /rate_limit",
+        .hint = "an App is better: its permissions are narrow and can be checked"};
     if (github_ping(g, &e) != 0) {
         check_say_error(c, CHECK_FAIL, SUBJECT, "GET /rate_limit", &e);
         return;
     }
-    check_say(c, &f, "the personal token is taken; what it may do cannot be asked");
+    check_say(c, &f, "GitHub accepts the personal token; its permissions cannot be checked");
 }
 
 void check_github(struct check *c)
@@ -224,7 +228,7 @@ void check_github(struct check *c)
         check_token(c, g);
     }
     if (github_hook_of(c->config, &h)) {
-        check_hook(c, g, &h);
+        check_webhook(c, g, &h);
         check_deliveries(c, g, &h);
     }
     github_close(g);

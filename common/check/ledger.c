@@ -5,15 +5,16 @@
 #include "common/check/check.h"
 #include "common/ledger/ledger.h"
 
-#define POLL_LEAST_MS 100 /* of a store that is paid for by the request */
+#define POLL_LEAST_MS 100 /* for a store that charges for each request */
 
-static void say_finding(void *arg, enum ledger_finding level, const char *asked, const char *answer)
+static void print_finding(void *arg, enum ledger_finding level, const char *asked,
+                          const char *answer)
 {
     static const enum check_level levels[] = {[LEDGER_CHECK_OK] = CHECK_OK,
                                               [LEDGER_CHECK_WARNING] = CHECK_WARN,
                                               [LEDGER_CHECK_ERROR] = CHECK_FAIL};
     struct err e;
-    (void)err_set(&e, ERR_RETRY, 0, "%s", answer); /* for its words alone */
+    (void)err_set(&e, ERR_RETRY, 0, "%s", answer); /* carries the message */
     check_say_error(arg, levels[level], "ledger", asked, &e);
 }
 
@@ -26,7 +27,7 @@ void check_ledger(struct check *c)
         check_say_error(c, CHECK_FAIL, "ledger", "ping", &e);
     } else {
         check_say_answered(c, "ledger", c->config->ledger, began_us);
-        ledger_check(l, say_finding, c);
+        ledger_check(l, print_finding, c);
     }
     ledger_close(l);
 }
@@ -35,13 +36,14 @@ void check_slot_poll(struct check *c)
 {
     const struct check_finding f = {.level = CHECK_WARN,
                                     .subject = "ledger",
-                                    .asked = "worker.capacity_poll",
-                                    .mend = "set it to 250ms"};
+                                    .request = "worker.capacity_poll",
+                                    .hint = "set it to 250ms"};
     if (strncmp(c->config->ledger, "dynamodb:", 9) == 0 &&
         c->config->worker.capacity_poll_ms < POLL_LEAST_MS) {
-        check_say(c, &f,
-                  "a worker of a full class reads the slots freed every %lld ms, and each read of "
-                  "DynamoDB is paid for",
-                  (long long)c->config->worker.capacity_poll_ms);
+        check_say(
+            c, &f,
+            "a worker whose class is at its cap reads free slots every %lld ms, and each read of "
+            "DynamoDB is paid for",
+            (long long)c->config->worker.capacity_poll_ms);
     }
 }

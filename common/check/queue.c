@@ -6,14 +6,14 @@
 
 #define WARNINGS_MAX ((size_t)64 << 10)
 
-static void say_warnings(struct check *c, struct slice text)
+static void print_warnings(struct check *c, struct slice text)
 {
     const struct check_finding warning = {
-        .level = CHECK_WARN, .subject = "queue", .asked = "settings of the store"};
+        .level = CHECK_WARN, .subject = "queue", .request = "settings of the store"};
     const struct check_finding good = {
-        .level = CHECK_OK, .subject = "queue", .asked = "settings of the store"};
+        .level = CHECK_OK, .subject = "queue", .request = "settings of the store"};
     if (text.len == 0) {
-        check_say(c, &good, "nothing that it confirms can be lost by them");
+        check_say(c, &good, "they lose no confirmed message");
     }
     while (text.len > 0) {
         struct slice line;
@@ -38,7 +38,7 @@ void check_queue(struct check *c)
         if (queue_check(q, &warnings, &e) != 0) {
             check_say_error(c, CHECK_WARN, "queue", "settings of the store", &e);
         } else {
-            say_warnings(c, buf_slice(&warnings));
+            print_warnings(c, buf_slice(&warnings));
         }
     }
     buf_fini(&warnings);

@@ -4,7 +4,7 @@
 
 #include "common/base/codec.h"
 
-/* Shorter runs gain nothing, and words of letters look like base64 too. */
+/* Shorter runs gain nothing, and plain words look like base64 too. */
 #define RUN_MIN_BYTES 40
 
 void varint_put(struct buf *out, uint64_t value)
@@ -63,7 +63,7 @@ static bool is_base64(char c)
 }
 
 /* The length of the base64 run at the start of text, with up to two padding characters. */
-static size_t run_length(struct slice text)
+static size_t base64_run_length(struct slice text)
 {
     size_t n = 0;
     while (n < text.len && is_base64(text.ptr[n])) {
@@ -75,7 +75,7 @@ static size_t run_length(struct slice text)
     return n;
 }
 
-static bool is_text(struct slice s)
+static bool is_printable(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
@@ -97,7 +97,7 @@ static size_t strip_segments(const struct strip *st, struct slice text, struct b
 /* Appends a segment for bytes whose base64 stands in the text. */
 static void put_decoded(const struct strip *st, struct slice bytes, struct buf *plan, int depth)
 {
-    if (depth < LAYERS_DEPTH_MAX && is_text(bytes)) {
+    if (depth < LAYERS_DEPTH_MAX && is_printable(bytes)) {
         struct buf inner;
         buf_init(&inner, plan->limit_bytes);
         size_t count = strip_segments(st, bytes, &inner, depth);
@@ -122,7 +122,7 @@ static size_t strip_segments(const struct strip *st, struct slice text, struct b
     struct buf bytes;
     buf_init(&bytes, text.len + 1);
     for (size_t at = 0; at < text.len;) {
-        size_t n = run_length((struct slice){text.ptr + at, text.len - at});
+        size_t n = base64_run_length((struct slice){text.ptr + at, text.len - at});
         buf_reset(&bytes);
         if (n < RUN_MIN_BYTES || !codec_unbase64(&bytes, (struct slice){text.ptr + at, n})) {
             at += n > 0 ? n : 1;
@@ -170,7 +170,7 @@ static bool expand_segment(const struct expand *ex, struct buf *out, int depth);
 
 static bool expand_nested(const struct expand *ex, uint64_t count, struct buf *out, int depth)
 {
-    /* A segment has at least one byte, which bounds a count that lies. */
+    /* A segment has at least one byte, which bounds an invalid count. */
     if (count > ex->plan->len) {
         return false;
     }

@@ -1,12 +1,9 @@
 /*
- * Format, version 1. The text is canonical base64 of:
- *     1 byte    version (1)
- *     4 bytes   CRC-32 of plan and tail, big endian
- *     stream    the plan, raw deflate with the preset dictionary below
- *     rest      the tail: bytes that do not compress
- * The plan holds varint(idle seconds), varint(max seconds), four times varint(length) and text
- * (HTTP proxy, HTTPS proxy, no proxy, runner name), then the JIT config as layers.h
- * describes. The dictionary belongs to the version: another dictionary is another version.
+ * Format, version 1. The text is canonical base64 of: 1 byte version (1) 4 bytes CRC-32 of plan and
+ * tail, big endian stream the plan, raw deflate with the preset dictionary below rest the tail:
+ * bytes that do not compress The plan holds varint(idle seconds), varint(max seconds), four times
+ * varint(length) and text (HTTP proxy, HTTPS proxy, no proxy, runner name), then the JIT config as
+ * layers.h describes. The dictionary is part of the version: a change of it needs a new version.
  */
 #include "common/payload/payload.h"
 
@@ -19,10 +16,10 @@
 
 #define VERSION 1
 #define HEADER_BYTES 5
-/* Every layer shrinks when taken off, so a plan is hardly longer than its text. */
+/* Decoding a layer shrinks it, so a plan is hardly longer than its text. */
 #define PLAN_MAX ((size_t)PAYLOAD_CONFIG_MAX + 16384)
 
-/* The most usual text stands last: the nearest matches are the cheapest. */
+/* The most common text is last: the nearest matches are the cheapest. */
 static const char dictionary[] =
     "http://10.0.2.2:https://localhost,127.0.0.1,.internal"
     "\"RequireFipsCryptography\":\"SkipSessionRecover\":\"MonitorSocketAddress\":"
@@ -43,7 +40,7 @@ static const char dictionary[] =
     "\"WorkFolder\":\"_work\"}"
     "{\".runner\":\"\",\".credentials\":\"\",\".credentials_rsaparams\":\"\"}";
 
-static void wipe(struct buf *b)
+static void wipe_block(struct buf *b)
 {
     if (b->data != NULL) {
         explicit_bzero(b->data, b->cap);
@@ -51,7 +48,7 @@ static void wipe(struct buf *b)
     buf_fini(b);
 }
 
-static uint32_t checksum(struct slice plan, struct slice tail)
+static uint32_t payload_crc(struct slice plan, struct slice tail)
 {
     uLong crc = crc32(0, Z_NULL, 0);
     crc = crc32_z(crc, (const Bytef *)plan.ptr, plan.len);
@@ -62,7 +59,7 @@ static uint32_t checksum(struct slice plan, struct slice tail)
 }
 
 /* zlib's headers lack const on input without ZLIB_CONST; the bytes are only read. */
-static Bytef *unconst(const char *p)
+static Bytef *drop_const(const char *p)
 {
     union {
         const char *in;
@@ -71,8 +68,7 @@ static Bytef *unconst(const char *p)
     return u.out;
 }
 
-/* --- packing ------------------------------------------------------------------------------------
- */
+/* --- packing ---------------------------------------------------------------------------------- */
 
 static void deflate_plan(struct slice plan, struct buf *out)
 {
@@ -81,7 +77,7 @@ static void deflate_plan(struct slice plan, struct buf *out)
     ASSERT(rc == Z_OK);
     rc = deflateSetDictionary(&z, (const Bytef *)dictionary, sizeof(dictionary) - 1);
     ASSERT(rc == Z_OK);
-    z.next_in = unconst(plan.ptr);
+    z.next_in = drop_const(plan.ptr);
     z.avail_in = (uInt)plan.len;
     do {
         char chunk[4096];
@@ -101,7 +97,7 @@ static void put_option(struct buf *plan, struct slice s)
     buf_append(plan, s);
 }
 
-/* Appends the packed text in one style; false if it does not fit into out's ceiling. */
+/* Appends the packed text in one style; false if it exceeds out's limit. */
 static bool pack_style(const struct payload *p, enum layers_style style, struct buf *out)
 {
     struct buf plan, tail, bytes;
@@ -117,7 +113,7 @@ static bool pack_style(const struct payload *p, enum layers_style style, struct 
     layers_strip(p->jit_config, style, &plan, &tail);
     bool ok = !plan.failed && !tail.failed;
     if (ok) {
-        uint32_t crc = checksum(buf_slice(&plan), buf_slice(&tail));
+        uint32_t crc = payload_crc(buf_slice(&plan), buf_slice(&tail));
         char header[HEADER_BYTES] = {VERSION, (char)(crc >> 24), (char)(crc >> 16),
                                      (char)(crc >> 8), (char)crc};
         buf_append(&bytes, (struct slice){header, sizeof(header)});
@@ -126,13 +122,13 @@ static bool pack_style(const struct payload *p, enum layers_style style, struct 
         codec_base64(out, buf_slice(&bytes));
         ok = !bytes.failed && !out->failed;
     }
-    wipe(&plan);
-    wipe(&tail);
-    wipe(&bytes);
+    wipe_block(&plan);
+    wipe_block(&tail);
+    wipe_block(&bytes);
     return ok;
 }
 
-/* Whether the packed text gives p back, byte for byte. */
+/* Whether the packed text unpacks to p, byte for byte. */
 static bool gives_back(struct slice packed, const struct payload *p)
 {
     struct payload back = {0};
@@ -173,8 +169,8 @@ static int check_ranges(const struct payload *p, struct err *e)
 
 int payload_pack(const struct payload *p, struct buf *out, struct err *e)
 {
-    /* The first suits GitHub's configs; another is tried when that is too large, and the last one
-     * always works. */
+    /* The first style suits GitHub's configs. The next ones are tried if the result is too large;
+     * the last one always works. */
     static const enum layers_style styles[] = {LAYERS_TAIL, LAYERS_INLINE, LAYERS_NONE};
     struct buf best = {0};
     int rc = -1;
@@ -193,34 +189,33 @@ int payload_pack(const struct payload *p, struct buf *out, struct err *e)
             best = text;
             text = worse;
         }
-        wipe(&text);
+        wipe_block(&text);
     }
     ASSERT(best.data != NULL);
     if (best.len > PAYLOAD_PACKED_MAX) {
-        err_set(
-            e, ERR_PERMANENT, 0,
-            "the payload is too large: %zu bytes packed, at most %d go into a VM (JIT config of "
-            "%zu bytes, proxy settings of %zu)",
-            best.len, PAYLOAD_PACKED_MAX, p->jit_config.len,
-            p->http_proxy.len + p->https_proxy.len + p->no_proxy.len);
+        err_set(e, ERR_PERMANENT, 0,
+                "the payload is too large: %zu bytes packed, at most %d fit into a VM's payload "
+                "(JIT config of "
+                "%zu bytes, proxy settings of %zu)",
+                best.len, PAYLOAD_PACKED_MAX, p->jit_config.len,
+                p->http_proxy.len + p->https_proxy.len + p->no_proxy.len);
     } else {
         size_t before = out->len;
         buf_append(out, buf_slice(&best));
         rc = 0;
         if (out->failed) {
             out->len = before;
-            rc =
-                err_set(e, ERR_PERMANENT, 0, "no room for a packed payload of %zu bytes", best.len);
+            rc = err_set(e, ERR_PERMANENT, 0,
+                         "the buffer is too small for a packed payload of %zu bytes", best.len);
         }
     }
-    wipe(&best);
+    wipe_block(&best);
     return rc;
 }
 
-/* --- unpacking ----------------------------------------------------------------------------------
- */
+/* --- unpacking -------------------------------------------------------------------------------- */
 
-/* Inflates the stream at the front of *in, cuts it off, and appends the plan to out. */
+/* Inflates the stream at the front of *in, removes it, and appends the plan to out. */
 static bool inflate_plan(struct slice *in, struct buf *out)
 {
     z_stream z = {0};
@@ -228,7 +223,7 @@ static bool inflate_plan(struct slice *in, struct buf *out)
     ASSERT(rc == Z_OK);
     rc = inflateSetDictionary(&z, (const Bytef *)dictionary, sizeof(dictionary) - 1);
     ASSERT(rc == Z_OK);
-    z.next_in = unconst(in->ptr);
+    z.next_in = drop_const(in->ptr);
     z.avail_in = (uInt)in->len;
     do {
         char chunk[4096];
@@ -265,15 +260,15 @@ static bool read_parts(struct slice *plan, struct parts *out)
     return true;
 }
 
-static struct slice keep(struct buf *storage, struct slice s)
+static struct slice copy_into(struct buf *storage, struct slice s)
 {
     size_t at = storage->len;
     buf_append(storage, s);
     return (struct slice){storage->data + at, s.len};
 }
 
-/* Everything the payload points into lies in one block, so that one call wipes it. */
-static bool fill(struct slice plan, struct slice tail, struct payload *out)
+/* All that the payload points into is in one block, so that one call wipes it. */
+static bool fill_payload(struct slice plan, struct slice tail, struct payload *out)
 {
     struct parts parts;
     struct buf config, storage;
@@ -287,21 +282,21 @@ static bool fill(struct slice plan, struct slice tail, struct payload *out)
         for (size_t i = 0; i < COUNT_OF(parts.options); i++) {
             total += parts.options[i].len;
         }
-        /* Room for all at once: the slices must not move. */
+        /* Allocated at once: slices into it must stay valid. */
         storage =
             (struct buf){.data = calloc(1, total + 1), .cap = total + 1, .limit_bytes = total + 1};
         ASSERT(storage.data != NULL);
-        *out = (struct payload){.jit_config = keep(&storage, buf_slice(&config)),
+        *out = (struct payload){.jit_config = copy_into(&storage, buf_slice(&config)),
                                 .idle_seconds = (int64_t)parts.idle_seconds,
                                 .max_duration_seconds = (int64_t)parts.max_seconds,
-                                .http_proxy = keep(&storage, parts.options[0]),
-                                .https_proxy = keep(&storage, parts.options[1]),
-                                .no_proxy = keep(&storage, parts.options[2]),
-                                .runner_name = keep(&storage, parts.options[3]),
+                                .http_proxy = copy_into(&storage, parts.options[0]),
+                                .https_proxy = copy_into(&storage, parts.options[1]),
+                                .no_proxy = copy_into(&storage, parts.options[2]),
+                                .runner_name = copy_into(&storage, parts.options[3]),
                                 .storage = storage.data,
                                 .storage_len = storage.cap};
     }
-    wipe(&config);
+    wipe_block(&config);
     return ok;
 }
 
@@ -324,11 +319,11 @@ static int unpack_bytes(struct slice bytes, struct payload *out, struct err *e)
     struct slice rest = {bytes.ptr + HEADER_BYTES, bytes.len - HEADER_BYTES};
     buf_init(&plan, PLAN_MAX);
     int rc = 0;
-    if (!inflate_plan(&rest, &plan) || checksum(buf_slice(&plan), rest) != crc ||
-        !fill(buf_slice(&plan), rest, out)) {
+    if (!inflate_plan(&rest, &plan) || payload_crc(buf_slice(&plan), rest) != crc ||
+        !fill_payload(buf_slice(&plan), rest, out)) {
         rc = err_set(e, ERR_PERMANENT, 0, "the payload is damaged");
     }
-    wipe(&plan);
+    wipe_block(&plan);
     return rc;
 }
 
@@ -338,11 +333,11 @@ int payload_unpack(struct slice packed, struct payload *out, struct err *e)
     buf_init(&bytes, 4 * PLAN_MAX);
     int rc = -1;
     if (packed.len > 4 * PLAN_MAX || !codec_unbase64(&bytes, packed)) {
-        err_set(e, ERR_PERMANENT, 0, "not a payload: %zu bytes that are no base64", packed.len);
+        err_set(e, ERR_PERMANENT, 0, "not a payload: %zu bytes that are not base64", packed.len);
     } else {
         rc = unpack_bytes(buf_slice(&bytes), out, e);
     }
-    wipe(&bytes);
+    wipe_block(&bytes);
     return rc;
 }
 

@@ -26,7 +26,7 @@ static void say(const struct asking *a, enum check_level level, const char *aske
                 const char *answer)
 {
     const struct check_finding f = {
-        .level = level, .subject = a->subject, .asked = asked, .mend = mend};
+        .level = level, .subject = a->subject, .request = asked, .hint = mend};
     check_say(a->check, &f, "%s", answer);
 }
 
@@ -77,7 +77,7 @@ static bool check_image(const struct asking *a)
         return false;
     }
     const struct check_finding f = {
-        .level = CHECK_OK, .subject = a->subject, .asked = call.operation};
+        .level = CHECK_OK, .subject = a->subject, .request = call.operation};
     check_say(a->check, &f, "the image %s is there, state %s", text_of(image, "name"),
               text_of(image, "state"));
     json_decref(image);
@@ -174,7 +174,7 @@ static void check_version(const struct asking *a)
         return;
     }
     const struct check_finding f = {
-        .level = CHECK_OK, .subject = a->subject, .asked = VERSIONS_ASKED};
+        .level = CHECK_OK, .subject = a->subject, .request = VERSIONS_ASKED};
     check_say(a->check, &f, "launches take version %s with %lld MiB", best.name,
               (long long)best.memory_mib);
     a->facts->memory_mib = best.memory_mib;
@@ -224,7 +224,7 @@ static void check_permissions(const struct asking *a)
     bool list = try_list(a);
     bool one = try_get(a);
     const struct check_finding f = {
-        .level = CHECK_OK, .subject = a->subject, .asked = "permissions"};
+        .level = CHECK_OK, .subject = a->subject, .request = "permissions"};
     if (list || one) {
         check_say(a->check, &f,
                   "%s%s%s allowed; RunMicrovm, TerminateMicrovm, PassNetworkConnector%s cannot be "

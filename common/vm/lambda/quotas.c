@@ -90,8 +90,8 @@ static void say_room(const struct region *r, const struct quota *q, double quota
         const struct check_finding f = {
             .level = fits ? CHECK_OK : CHECK_WARN,
             .subject = r->subject,
-            .asked = q->name,
-            .mend = fits ? NULL
+            .request = q->name,
+            .hint = fits ? NULL
                          : "lower the class's max_vms, or have the quota raised: until then "
                            "launches above it are refused and wait"};
         check_say(r->check, &f, "%.0f %s give room for %lld VMs of class %s alone (max_vms %lld)",
@@ -107,8 +107,8 @@ static void judge_memory(const struct region *r, const struct quota *q)
     const struct check_finding f = {
         .level = fits ? CHECK_OK : CHECK_WARN,
         .subject = r->subject,
-        .asked = q->name,
-        .mend = fits ? NULL : "lower limits.max_vms, or have the quota raised"};
+        .request = q->name,
+        .hint = fits ? NULL : "lower limits.max_vms, or have the quota raised"};
     say_room(r, q, quota_mib);
     check_say(r->check, &f, "all classes at their caps need %.0f GiB of %.0f", wanted / 1024.0,
               quota_mib / 1024.0);
@@ -121,8 +121,8 @@ static void judge_rate(const struct region *r, const struct quota *q, const char
     const struct check_finding f = {
         .level = fits ? CHECK_OK : CHECK_WARN,
         .subject = r->subject,
-        .asked = q->name,
-        .mend =
+        .request = q->name,
+        .hint =
             fits ? NULL : "lower the setting, or have the quota raised: what is faster is refused"};
     check_say(r->check, &f, "%g a second, %s is %g%s", q->value, setting, ours,
               ours > 0 ? "" : " (no limit)");
@@ -138,7 +138,8 @@ static void judge(const struct region *r, const struct quota *q)
     } else if (says(q->name, "RunMicro") || says(q->name, "run micro")) {
         judge_rate(r, q, "limits.launch_rate", limits->launch_rate.per_second);
     } else {
-        const struct check_finding f = {.level = CHECK_OK, .subject = r->subject, .asked = q->name};
+        const struct check_finding f = {
+            .level = CHECK_OK, .subject = r->subject, .request = q->name};
         check_say(r->check, &f, "%g %s; nothing here is compared with it", q->value, q->unit);
     }
 }
@@ -184,8 +185,8 @@ static void say_unread(const struct region *r, const char *code, const struct er
     const struct check_finding f = {
         .level = CHECK_WARN,
         .subject = r->subject,
-        .asked = ASKED,
-        .mend = "allow servicequotas:GetServiceQuota, or compare the console's page of quotas with "
+        .request = ASKED,
+        .hint = "allow servicequotas:GetServiceQuota, or compare the console's page of quotas with "
                 "limits by hand"};
     check_say(r->check, &f, "%s could not be read: %s", code, e->message);
 }

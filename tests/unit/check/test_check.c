@@ -280,9 +280,9 @@ static void json_is_one_object_a_line(void **state)
         struct slice line;
         (void)slice_cut(rest, '\n', &line, &rest);
         json_t *o = json_loadb(line.ptr, line.len, 0, NULL);
-        assert_non_null(json_string_value(json_object_get(o, "answer")));
+        assert_non_null(json_string_value(json_object_get(o, "result")));
         const char *level = json_string_value(json_object_get(o, "level"));
-        assert_true(strcmp(level, "ok") == 0 || json_is_string(json_object_get(o, "mend")));
+        assert_true(strcmp(level, "ok") == 0 || json_is_string(json_object_get(o, "hint")));
         warnings += strcmp(level, "warn") == 0 ? 1 : 0;
         json_decref(o);
     }
@@ -348,7 +348,7 @@ static void identity_is_read_from_json_too(void **state)
     assert_said("calls are made as arn:aws:iam::1:user/me");
     route("POST /", "Action=GetCallerIdentity", 200, "<html>");
     assert_int_equal(check(), 0);
-    assert_said("warn  aws: sts:GetCallerIdentity: the answer names nobody");
+    assert_said("warn  aws: sts:GetCallerIdentity: the response contains no identity");
 }
 
 static void quotas_that_are_too_small_are_warned_of(void **state)

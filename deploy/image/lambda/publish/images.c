@@ -135,8 +135,7 @@ void images_path(struct buf *out, const char *arn, const char *version)
     }
 }
 
-/* --- finding one by its name --------------------------------------------------------------------
- */
+/* --- finding one by its name ------------------------------------------------------------------ */
 
 static char *arn_in(const json_t *items, const char *name)
 {
