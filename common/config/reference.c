@@ -44,7 +44,7 @@ static const char *type_name(const struct setting *s)
 {
     switch (s->type) {
     case SETTING_TEXT:
-        return s->choices != NULL ? "one of" : (s->flags & SETTING_PATH) != 0 ? "path" : "text";
+        return s->choices != NULL ? "enum" : (s->flags & SETTING_PATH) != 0 ? "path" : "text";
     case SETTING_WHOLE:
         return "whole number";
     case SETTING_DURATION:

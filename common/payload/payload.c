@@ -1,9 +1,14 @@
 /*
- * Format, version 1. The text is canonical base64 of: 1 byte version (1) 4 bytes CRC-32 of plan and
- * tail, big endian stream the plan, raw deflate with the preset dictionary below rest the tail:
- * bytes that do not compress The plan holds varint(idle seconds), varint(max seconds), four times
- * varint(length) and text (HTTP proxy, HTTPS proxy, no proxy, runner name), then the JIT config as
- * layers.h describes. The dictionary is part of the version: a change of it needs a new version.
+ * Format, version 1. The text is canonical base64 of:
+ *
+ *     1 byte    version (1)
+ *     4 bytes   CRC-32 of plan and tail, big endian
+ *     stream    the plan, raw deflate with the preset dictionary below
+ *     rest      the tail: bytes that do not compress
+ *
+ * The plan is varint(idle seconds), varint(max seconds), four times varint(length) and text (HTTP
+ * proxy, HTTPS proxy, no proxy, runner name), then the JIT config as described in layers.h. The
+ * dictionary is part of the version: a change of it needs a new version.
  */
 #include "common/payload/payload.h"
 
