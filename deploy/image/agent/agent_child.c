@@ -48,7 +48,7 @@ int agent_child_exec(const char *path, const char *argument, const struct agent_
     static char lang_entry[] = "LANG=C.UTF-8";
     char *environment[4] = {path_entry, lang_entry, NULL, NULL};
     char home[sizeof(user->home) + 8];
-    /* execve leaves the texts alone; its type comes from before const. */
+    /* execve does not change the texts; its type is older than const. */
     union {
         const char *in;
         char *out;

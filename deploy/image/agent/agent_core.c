@@ -21,7 +21,7 @@ const char *agent_reason_name(enum agent_reason reason)
     return reason_names[reason];
 }
 
-/* The edges of the drawing in the header. */
+/* The transitions in the header's diagram. */
 static const bool allowed[AGENT_ENDED + 1][AGENT_ENDED + 1] = {
     [AGENT_WAITING] = {[AGENT_STARTED] = true, [AGENT_ENDED] = true},
     [AGENT_STARTED] = {[AGENT_ENDING] = true, [AGENT_ENDED] = true},
@@ -34,7 +34,7 @@ static void core_set_state(struct agent_core *c, enum agent_state state)
     c->state = state;
 }
 
-static void report(const struct agent_core *c, const char *line)
+static void report_status(const struct agent_core *c, const char *line)
 {
     c->sink.status(c->sink.ctx, line);
 }
@@ -65,7 +65,7 @@ static void core_finish(struct agent_core *c, enum agent_reason reason, int exit
     c->max_deadline_ms = INT64_MAX;
     c->kill_deadline_ms = INT64_MAX;
     snprintf(line, sizeof(line), "EXIT %d %s", exit_code, agent_reason_name(reason));
-    report(c, line);
+    report_status(c, line);
 }
 
 static void core_end(struct agent_core *c, enum agent_reason reason, int64_t now_ms)
@@ -101,7 +101,7 @@ int agent_core_start(struct agent_core *c, struct slice packed, int64_t now_ms, 
             c->max_deadline_ms = now_ms + payload.max_duration_seconds * 1000;
         }
         core_set_state(c, AGENT_STARTED);
-        report(c, "STARTED");
+        report_status(c, "STARTED");
     } else {
         core_finish(c, AGENT_RUNNER_FAILED, EXIT_CANNOT_RUN);
     }
@@ -109,10 +109,9 @@ int agent_core_start(struct agent_core *c, struct slice packed, int64_t now_ms, 
     return rc;
 }
 
-/* --- what the runner says -----------------------------------------------------------------------
- */
+/* --- the runner's output ---------------------------------------------------------------------- */
 
-/* GitHub's runner puts "2026-11-20 18:12:03Z: " before the lines that tell its progress. */
+/* GitHub's runner prefixes its progress lines with "2026-11-20 18:12:03Z: ". */
 static struct slice without_time(struct slice line)
 {
     const size_t width = sizeof("2026-11-20 18:12:03Z: ") - 1;
@@ -124,7 +123,7 @@ static struct slice without_time(struct slice line)
     return line;
 }
 
-/* The runner says "Job <name> completed with result: <result>". */
+/* The runner prints "Job <name> completed with result: <result>". */
 static bool is_job_over(struct slice line)
 {
     static const char mark[] = " completed with result: ";
@@ -149,13 +148,13 @@ static void on_line(void *ctx, struct slice line)
     if (slice_starts_with(line, SLICE("Running job:"))) {
         c->phase = AGENT_RUNNING_JOB;
         c->idle_deadline_ms = INT64_MAX;
-        report(c, "JOB");
+        report_status(c, "JOB");
     } else if (slice_eq_cstr(line, "Listening for Jobs") && c->phase != AGENT_RUNNING_JOB) {
         c->phase = AGENT_LISTENING;
         arm_idle(c, o->now_ms);
-        report(c, "LISTENING");
+        report_status(c, "LISTENING");
     } else if (is_job_over(line)) {
-        /* It should leave now; one that stays is a ghost that no job will reach. */
+        /* The runner should exit now; if it stays, no job can reach it. */
         c->phase = AGENT_JOB_OVER;
         arm_idle(c, o->now_ms);
     }

@@ -1,13 +1,14 @@
 /*
- * The agent's core: what happens to a machine between its payload and its end.
+ * The agent's core: the life of a VM from its payload to its end.
  *
- *     WAITING ──payload──> STARTED ──the runner ends──────────────────────────> ENDED
- *        │                    └──idle, too long, asked──> ENDING (TERM, then KILL) ──┘
- *        └──bad payload, the runner cannot be run, asked─────────────────────────┘
+ *     WAITING ──payload──> STARTED ──the runner exits───────────────────────────────> ENDED
+ *        │                    └──idle, too long, requested──> ENDING (TERM, then KILL) ──┤
+ *        └──bad payload, the runner cannot be run, end requested─────────────────────────┘
  *
- * It knows neither how the payload came nor how the machine is powered off: the transport (virtio
- * serial here, a hook in Lambda) gives it the packed payload, the loop gives it time, signals and
- * output. It reports by status lines: STARTED, LISTENING, JOB, EXIT <code> <reason>. One thread.
+ * It depends neither on how the payload arrives nor on how the VM is powered off: the transport
+ * (virtio serial in QEMU, hooks in Lambda) passes the packed payload, the loop passes time, signals
+ * and output. It reports with status lines: STARTED, LISTENING, JOB, EXIT <code> <reason>. One
+ * thread.
  */
 #ifndef MAYFLY_AGENT_CORE_H
 #define MAYFLY_AGENT_CORE_H
@@ -28,15 +29,15 @@ enum agent_reason {
     AGENT_IDLE_TIMEOUT,  /* no job within idle_seconds */
     AGENT_MAX_DURATION,
     AGENT_BAD_PAYLOAD,
-    AGENT_TERMINATED, /* asked to, by the host or a signal */
+    AGENT_TERMINATED, /* by the host or a signal */
 };
 
-/* What the runner's output tells of it. */
+/* The runner's phase, from its output. */
 enum agent_phase { AGENT_CONNECTING, AGENT_LISTENING, AGENT_RUNNING_JOB, AGENT_JOB_OVER };
 
 struct agent_options {
     const char *runner_path;
-    const struct agent_user *user; /* NULL: as ourselves */
+    const struct agent_user *user; /* NULL: the agent's user */
     int64_t kill_grace_ms;         /* between TERM and KILL */
 };
 
@@ -67,26 +68,25 @@ struct agent_core {
 
 const char *agent_reason_name(enum agent_reason reason);
 
-/* Borrows what the options and the sink point to. */
 void agent_core_init(struct agent_core *c, const struct agent_options *options,
                      const struct agent_sink *sink);
 void agent_core_fini(struct agent_core *c);
 
-/* Unpacks, and starts the runner. A failure ends the machine's life (ENDED, with its reason),
- * except ERR_CONFLICT: it was started before. */
+/* Unpacks the payload and starts the runner. A failure ends the VM (ENDED, with its reason), except
+ * ERR_CONFLICT: the runner was started before. */
 MUST_CHECK int agent_core_start(struct agent_core *c, struct slice packed, int64_t now_ms,
                                 struct err *e);
 
-/* Something is there to read at runner.output_fd. */
+/* runner.output_fd is readable. */
 void agent_core_output(struct agent_core *c, int64_t now_ms);
-/* A child has ended. */
+/* A child has exited. */
 void agent_core_child(struct agent_core *c, int64_t now_ms);
-/* Deadlines. */
+/* Checks deadlines. */
 void agent_core_tick(struct agent_core *c, int64_t now_ms);
-/* Asked to end; fine in every state. */
+/* Requests the end; allowed in every state. */
 void agent_core_terminate(struct agent_core *c, int64_t now_ms);
 
-/* When the next tick is due; INT64_MAX: not until something happens. */
+/* When the next tick is due; INT64_MAX: none. */
 int64_t agent_core_deadline(const struct agent_core *c);
 
 #endif

@@ -14,7 +14,7 @@
 #define HOOKS_PREFIX "/aws/lambda-microvms/runtime/v1/"
 #define CLOSING_MS 1000
 #define BACKLOG 64
-/* So much at a time from one connection, lest it keeps the others waiting. */
+/* Most bytes read from one connection at a time, so that others are served too. */
 #define READS_A_TURN 8
 
 static const char *const names[HOOK_COUNT] = {
@@ -28,10 +28,9 @@ const char *agent_hook_name(enum agent_hook hook)
     return names[hook];
 }
 
-/* --- connections --------------------------------------------------------------------------------
- */
+/* --- connections ------------------------------------------------------------------------------ */
 
-/* The edges of the drawing in the header. */
+/* The transitions in the header's diagram. */
 static const bool allowed[HOOKS_CLOSING + 1][HOOKS_CLOSING + 1] = {
     [HOOKS_FREE] = {[HOOKS_READING] = true},
     [HOOKS_READING] =
@@ -55,15 +54,16 @@ static void wipe_input(struct hooks_connection *c)
     buf_fini(&c->input);
 }
 
-static void finish(struct hooks_connection *c)
+static void close_connection(struct hooks_connection *c)
 {
     set_state(c, HOOKS_FREE, INT64_MAX);
-    close(c->fd); /* which takes it out of epoll */
+    close(c->fd); /* which removes it from epoll */
     c->fd = -1;
     wipe_input(c);
 }
 
-static void begin(struct agent_hooks *h, struct hooks_connection *c, int fd, int64_t now_ms)
+static void open_connection(struct agent_hooks *h, struct hooks_connection *c, int fd,
+                            int64_t now_ms)
 {
     set_state(c, HOOKS_READING, now_ms + h->options.request_ms);
     c->fd = fd;
@@ -71,7 +71,7 @@ static void begin(struct agent_hooks *h, struct hooks_connection *c, int fd, int
     buf_init(&c->input, REQUEST_MAX);
 }
 
-/* A free place, made by driving out the connection that has been reading for longest. */
+/* A free slot; if there is none, evicts the connection that has been reading the longest. */
 static struct hooks_connection *find_place(struct agent_hooks *h)
 {
     struct hooks_connection *oldest = NULL;
@@ -87,7 +87,7 @@ static struct hooks_connection *find_place(struct agent_hooks *h)
     }
     if (oldest != NULL) {
         log_warn("hook_connection_evicted", LOG_INT("limit", HOOKS_CONNECTIONS_MAX));
-        finish(oldest);
+        close_connection(oldest);
     }
     return oldest;
 }
@@ -101,19 +101,18 @@ static void accept_all(struct agent_hooks *h, int64_t now_ms)
         }
         struct hooks_connection *c = find_place(h);
         if (c == NULL) {
-            close(fd); /* all of them wait for an answer of ours */
+            close(fd); /* all of them wait for the agent's response */
             continue;
         }
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-        begin(h, c, fd, now_ms);
+        open_connection(h, c, fd, now_ms);
         if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
-            finish(c);
+            close_connection(c);
         }
     }
 }
 
-/* --- answers ------------------------------------------------------------------------------------
- */
+/* --- responses -------------------------------------------------------------------------------- */
 
 static const char *reason_of(int status)
 {
@@ -140,8 +139,8 @@ static const char *reason_of(int status)
     return "Error";
 }
 
-/* Too few bytes for a socket to be full; whoever reads none of many answers loses the connection.
- */
+/* A response fits the socket's buffer. A peer that reads none of many responses loses the
+ * connection. */
 static bool write_answer(const struct hooks_connection *c, int status, bool keep_alive)
 {
     char text[256];
@@ -152,13 +151,12 @@ static bool write_answer(const struct hooks_connection *c, int status, bool keep
     return send(c->fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) == n;
 }
 
-/* After the last answer the peer may still be sending; a close now could take the answer with it.
- */
-static void answer(const struct agent_hooks *h, struct hooks_connection *c, int status,
-                   bool keep_alive, int64_t now_ms)
+/* The peer may still be sending after the last response; closing now could discard the response. */
+static void send_response(const struct agent_hooks *h, struct hooks_connection *c, int status,
+                          bool keep_alive, int64_t now_ms)
 {
     if (!write_answer(c, status, keep_alive)) {
-        finish(c);
+        close_connection(c);
     } else if (keep_alive) {
         set_state(c, HOOKS_READING, now_ms + h->options.request_ms);
         c->since_ms = now_ms;
@@ -169,8 +167,7 @@ static void answer(const struct agent_hooks *h, struct hooks_connection *c, int 
     }
 }
 
-/* --- requests -----------------------------------------------------------------------------------
- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static bool find_hook(struct slice target, enum agent_hook *out)
 {
@@ -214,11 +211,11 @@ static void on_request(struct agent_hooks *h, struct hooks_connection *c,
         c->held = hook;
         c->keep_alive = keep_alive;
     } else {
-        answer(h, c, status, keep_alive, now_ms);
+        send_response(h, c, status, keep_alive, now_ms);
     }
 }
 
-/* Deals with the requests that stand in the input. */
+/* Handles the requests in the input. */
 static void take_requests(struct agent_hooks *h, struct hooks_connection *c, int64_t now_ms)
 {
     while (c->state == HOOKS_READING && c->input.len > 0) {
@@ -231,7 +228,7 @@ static void take_requests(struct agent_hooks *h, struct hooks_connection *c, int
             on_request(h, c, &r, now_ms);
         } else {
             log_debug("hook_request_rejected", LOG_INT("status", r.status));
-            answer(h, c, r.status, false, now_ms);
+            send_response(h, c, r.status, false, now_ms);
         }
     }
     if (h->body.data != NULL) {
@@ -244,14 +241,14 @@ void agent_hooks_answer(struct agent_hooks *h, enum agent_hook hook, int status,
     for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
         struct hooks_connection *c = &h->connections[i];
         if (c->state == HOOKS_HELD && c->held == hook) {
-            answer(h, c, status, c->keep_alive, now_ms);
+            send_response(h, c, status, c->keep_alive, now_ms);
             take_requests(h, c, now_ms);
         }
     }
 }
 
-/* What comes while an answer is held, or after the last one, is only looked at for its end. */
-static bool read_some(struct hooks_connection *c)
+/* While a response is held, or after the last one, input is only read for its end. */
+static bool read_input(struct hooks_connection *c)
 {
     char chunk[4096];
     size_t room = c->state == HOOKS_CLOSING ? sizeof(chunk) : REQUEST_MAX - c->input.len;
@@ -262,21 +259,22 @@ static bool read_some(struct hooks_connection *c)
         explicit_bzero(chunk, (size_t)n);
     }
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-        finish(c);
+        close_connection(c);
     }
     return n > 0;
 }
 
-static void on_readable(struct agent_hooks *h, struct hooks_connection *c, int64_t now_ms)
+static void on_connection_readable(struct agent_hooks *h, struct hooks_connection *c,
+                                   int64_t now_ms)
 {
-    for (int i = 0; i < READS_A_TURN && c->state != HOOKS_FREE && read_some(c); i++) {
+    for (int i = 0; i < READS_A_TURN && c->state != HOOKS_FREE && read_input(c); i++) {
         if (c->state == HOOKS_READING) {
             take_requests(h, c, now_ms);
         }
     }
 }
 
-static void expire(struct agent_hooks *h, int64_t now_ms)
+static void expire_connections(struct agent_hooks *h, int64_t now_ms)
 {
     for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
         struct hooks_connection *c = &h->connections[i];
@@ -284,11 +282,11 @@ static void expire(struct agent_hooks *h, int64_t now_ms)
             continue;
         }
         if (c->state == HOOKS_READING && c->input.len > 0) {
-            answer(h, c, 408, false, now_ms);
+            send_response(h, c, 408, false, now_ms);
         } else if (c->state == HOOKS_HELD) {
-            answer(h, c, 503, false, now_ms);
+            send_response(h, c, 503, false, now_ms);
         } else {
-            finish(c);
+            close_connection(c);
         }
     }
 }
@@ -300,12 +298,12 @@ void agent_hooks_work(struct agent_hooks *h, int64_t now_ms)
     for (int i = 0; i < n; i++) {
         struct hooks_connection *c = ev[i].data.ptr;
         if (c != NULL && c->state != HOOKS_FREE) {
-            on_readable(h, c, now_ms);
+            on_connection_readable(h, c, now_ms);
         }
     }
-    /* Last, so that no event of a connection that was driven out reaches its successor. */
+    /* Last, so that no event of an evicted connection reaches its successor. */
     accept_all(h, now_ms);
-    expire(h, now_ms);
+    expire_connections(h, now_ms);
 }
 
 int64_t agent_hooks_deadline(const struct agent_hooks *h)
@@ -320,17 +318,16 @@ int64_t agent_hooks_deadline(const struct agent_hooks *h)
     return first;
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- opening and closing ---------------------------------------------------------------------- */
 
-static int listen_on(struct agent_hooks *h, struct err *e)
+static int listen_for_hooks(struct agent_hooks *h, struct err *e)
 {
     const struct agent_hooks_options *o = &h->options;
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)o->port)};
     socklen_t size = sizeof(addr);
     const int on = 1;
     if (inet_pton(AF_INET, o->address, &addr.sin_addr) != 1) {
-        return err_set(e, ERR_PERMANENT, 0, "%s is no IPv4 address to listen on", o->address);
+        return err_set(e, ERR_PERMANENT, 0, "%s is not an IPv4 address to listen on", o->address);
     }
     h->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (h->listen_fd < 0 ||
@@ -354,7 +351,7 @@ int agent_hooks_open(struct agent_hooks *h, const struct agent_hooks_options *op
         h->connections[i].deadline_ms = INT64_MAX;
     }
     buf_init(&h->body, REQUEST_BODY_MAX);
-    if (listen_on(h, e) != 0) {
+    if (listen_for_hooks(h, e) != 0) {
         agent_hooks_close(h);
         return -1;
     }
@@ -371,7 +368,7 @@ void agent_hooks_close(struct agent_hooks *h)
 {
     for (size_t i = 0; i < COUNT_OF(h->connections); i++) {
         if (h->connections[i].state != HOOKS_FREE) {
-            finish(&h->connections[i]);
+            close_connection(&h->connections[i]);
         }
     }
     if (h->listen_fd >= 0) {

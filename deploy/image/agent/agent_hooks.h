@@ -1,14 +1,14 @@
 /*
- * The hook server: a small HTTP server on one port, for the platform that owns the machine.
+ * The hook server: a small HTTP server on one port, for the platform that runs the VM.
  *
- *     READING ──a whole request──> the hook's answer ──> READING (keep-alive) or CLOSING ──> closed
+ *     READING ──a whole request──> the hook's result ──> READING (keep-alive) or CLOSING ──> closed
  *        │                           └──"later"──> HELD ──agent_hooks_answer──> as above
  *        └──malformed, too large, too slow──> refused ──> CLOSING
  *
- * Everything is bounded: HOOKS_CONNECTIONS_MAX connections (a new one drives out the one that has
- * been reading for longest, so that the platform always gets in), REQUEST_MAX bytes, a deadline for
- * a whole request. Non-blocking; it has a descriptor of its own to wait on, for the agent's loop.
- * The peers are the platform and, once it runs, any job: nothing here trusts them. One thread.
+ * Everything is bounded: HOOKS_CONNECTIONS_MAX connections (a new one evicts the one that has been
+ * reading the longest, so that the platform can always connect), REQUEST_MAX bytes, a deadline for
+ * a whole request. Non-blocking; the agent's loop waits on its descriptor. The peers are the
+ * platform and, once it runs, any job: neither is trusted. One thread.
  */
 #ifndef MAYFLY_AGENT_HOOKS_H
 #define MAYFLY_AGENT_HOOKS_H
@@ -29,21 +29,21 @@ enum agent_hook {
     HOOK_RESUME,
     HOOK_SUSPEND,
     HOOK_TERMINATE,
-    HOOK_COUNT, /* how many there are */
+    HOOK_COUNT, /* the number of hooks */
 };
 
 const char *agent_hook_name(enum agent_hook hook);
 
-/* The answer is a status, or HOOK_LATER: agent_hooks_answer gives it. body: valid during the call.
- */
+/* Returns the HTTP status, or HOOK_LATER: agent_hooks_answer sends it. body: valid during the
+ * call. */
 #define HOOK_LATER 0
 typedef int agent_hook_fn(void *ctx, enum agent_hook hook, struct slice body);
 
 struct agent_hooks_options {
     const char *address; /* "0.0.0.0" */
-    int port;            /* 0: any free one */
-    int64_t request_ms;  /* for a whole request, and for a connection between two */
-    int64_t held_ms;     /* for an answer that was to come later */
+    int port;            /* 0: any free port */
+    int64_t request_ms;  /* for a whole request, and for an idle connection */
+    int64_t held_ms;     /* for a response after HOOK_LATER */
     agent_hook_fn *fn;
     void *ctx;
 };
@@ -53,10 +53,10 @@ enum hooks_state { HOOKS_FREE, HOOKS_READING, HOOKS_HELD, HOOKS_CLOSING };
 struct hooks_connection {
     enum hooks_state state;
     int fd;
-    int64_t since_ms; /* monotonic: of the last whole request, or of the connection */
+    int64_t since_ms; /* monotonic: end of the last request, or start of the connection */
     int64_t deadline_ms;
     enum agent_hook held;
-    bool keep_alive; /* of the request that is held */
+    bool keep_alive; /* of the held request */
     struct buf input;
 };
 
@@ -64,22 +64,22 @@ struct agent_hooks {
     struct agent_hooks_options options;
     int epoll_fd; /* readable: agent_hooks_work has something to do */
     int listen_fd;
-    int port; /* that it listens on */
+    int port; /* the port it listens on */
     struct buf body;
     struct hooks_connection connections[HOOKS_CONNECTIONS_MAX];
 };
 
-/* ERR_PERMANENT: the address is none, or taken. */
+/* ERR_PERMANENT: the address is invalid, or in use. */
 MUST_CHECK int agent_hooks_open(struct agent_hooks *h, const struct agent_hooks_options *options,
                                 struct err *e);
 void agent_hooks_close(struct agent_hooks *h);
 
-/* Deals with what is there, without blocking. */
+/* Handles pending events, without blocking. */
 void agent_hooks_work(struct agent_hooks *h, int64_t now_ms);
-/* When agent_hooks_work is due without an event; INT64_MAX: not. */
+/* When agent_hooks_work is due without an event; INT64_MAX: never. */
 int64_t agent_hooks_deadline(const struct agent_hooks *h);
 
-/* Answers whoever waits for that hook. */
+/* Responds to all requests held for that hook. */
 void agent_hooks_answer(struct agent_hooks *h, enum agent_hook hook, int status, int64_t now_ms);
 
 #endif

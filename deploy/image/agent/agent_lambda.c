@@ -11,21 +11,20 @@
 #include "deploy/image/agent/agent_unique.h"
 
 #define REQUEST_MS 10000
-/* A terminate that is held longer than the runner's own grace is answered all the same. */
+/* A terminate hook is answered even if the runner exceeds its grace period. */
 #define HELD_MARGIN_MS 5000
 #define HOSTNAME_MAX 63
 
-/* --- the run hook -------------------------------------------------------------------------------
- */
+/* --- the run hook ----------------------------------------------------------------------------- */
 
-/* Never 0. Nothing rests on it but the answer to a repetition: no second payload is ever
- * taken, whatever its mark. */
-static uint64_t mark_of(struct slice s)
+/* A fingerprint of the payload, never 0. It only decides the response to a repetition: a second
+ * payload is never accepted. */
+static uint64_t fingerprint(struct slice s)
 {
     return hash_bytes(HASH_START, s) | 1;
 }
 
-/* The runner's name as a host name; "" if nothing of it can be one. */
+/* The runner's name as a host name; "" if it has no valid character. */
 static void host_name_of(struct slice packed, char out[HOSTNAME_MAX + 1])
 {
     struct payload p = {0};
@@ -47,8 +46,8 @@ static void host_name_of(struct slice packed, char out[HOSTNAME_MAX + 1])
     payload_fini(&p);
 }
 
-/* What no other copy of this machine knows: the payload holds a private key. The time on top tells
- * apart two wake-ups of one machine. */
+/* Entropy that no other copy of this VM has: the payload contains a private key. The time
+ * distinguishes two wake-ups of one VM. */
 static void gather_entropy(struct buf *out, struct slice packed, struct slice other)
 {
     struct timespec now[2];
@@ -59,7 +58,7 @@ static void gather_entropy(struct buf *out, struct slice packed, struct slice ot
     buf_append(out, (struct slice){(const char *)now, sizeof(now)});
 }
 
-static void wipe(struct buf *b)
+static void wipe_payload(struct buf *b)
 {
     if (b->data != NULL) {
         explicit_bzero(b->data, b->cap);
@@ -77,7 +76,7 @@ static int make_unique(struct slice packed, const char *microvm_id, struct err *
     const struct agent_unique unique = {
         .entropy = buf_slice(&entropy), .credit = true, .hostname = hostname, .lenient = true};
     int rc = agent_unique_apply(&unique, e);
-    wipe(&entropy);
+    wipe_payload(&entropy);
     return rc;
 }
 
@@ -98,7 +97,7 @@ static void start_prepare(struct agent_lambda *a)
     }
 }
 
-/* 200, or the life of the machine is over. */
+/* Returns 200, or ends the VM. */
 static int start_runner(struct agent_lambda *a, struct slice packed, const char *microvm_id)
 {
     struct err e = {0};
@@ -127,7 +126,7 @@ static int on_run(struct agent_lambda *a, struct slice body)
     if (!agent_run_body_parse(body, &told, &packed)) {
         log_error("run_request_rejected", LOG_INT("bytes", (int64_t)body.len));
     }
-    uint64_t mark = mark_of(buf_slice(&packed));
+    uint64_t mark = fingerprint(buf_slice(&packed));
     if (a->payload_mark != 0) {
         status = mark == a->payload_mark ? 200 : 409;
         log_warn("run_repeated", LOG_INT("status", status));
@@ -137,12 +136,11 @@ static int on_run(struct agent_lambda *a, struct slice body)
         a->payload_mark = mark;
         status = start_runner(a, buf_slice(&packed), told.microvm_id);
     }
-    wipe(&packed);
+    wipe_payload(&packed);
     return status;
 }
 
-/* --- the other hooks ----------------------------------------------------------------------------
- */
+/* --- the other hooks -------------------------------------------------------------------------- */
 
 static void on_resume(const struct agent_lambda *a)
 {
@@ -157,7 +155,7 @@ static void on_resume(const struct agent_lambda *a)
     if (agent_unique_refresh(&unique, &e) != 0) {
         log_error("refresh_failed", LOG_ERR(&e));
     }
-    wipe(&entropy);
+    wipe_payload(&entropy);
 }
 
 static int on_terminate(struct agent_lambda *a)
@@ -169,7 +167,7 @@ static int on_terminate(struct agent_lambda *a)
 
 static int on_warm(struct agent_lambda *a, struct agent_warm *round)
 {
-    /* Behind the payload there is nothing left to warm for. */
+    /* After the payload there is no reason to warm up. */
     bool over =
         a->core->state != AGENT_WAITING || agent_warm_poll(round, &a->options.warm, a->now_ms);
     return over ? 200 : 503;
@@ -201,8 +199,7 @@ static int on_hook(void *ctx, enum agent_hook hook, struct slice body)
     return 404;
 }
 
-/* --- the transport ------------------------------------------------------------------------------
- */
+/* --- the transport ---------------------------------------------------------------------------- */
 
 int agent_lambda_open(struct agent_lambda *a, const struct agent_lambda_options *options,
                       struct agent_core *core, struct err *e)

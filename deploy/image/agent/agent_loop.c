@@ -15,15 +15,14 @@
 
 enum source { SOURCE_TRANSPORT, SOURCE_SIGNAL, SOURCE_OUTPUT };
 
-/* --- reports ------------------------------------------------------------------------------------
- */
+/* --- status lines and output ------------------------------------------------------------------ */
 
-static void write_all(int fd, struct slice s)
+static void write_best_effort(int fd, struct slice s)
 {
     while (s.len > 0) {
         ssize_t n = write(fd, s.ptr, s.len);
         if (n < 0 && errno != EINTR) {
-            return; /* nobody to tell */
+            return; /* a failure cannot be reported */
         }
         if (n > 0) {
             s.ptr += n;
@@ -41,11 +40,11 @@ static void on_status(void *ctx, const char *line)
         return;
     }
     int n = snprintf(text, sizeof(text), "%.78s\n", line);
-    /* One write, so that the host never sees half a line. */
-    write_all(l->options.status_fd, (struct slice){text, (size_t)n});
+    /* One write, so that the host never reads a partial line. */
+    write_best_effort(l->options.status_fd, (struct slice){text, (size_t)n});
 }
 
-static void on_output(void *ctx, struct slice line)
+static void on_runner_output(void *ctx, struct slice line)
 {
     struct agent_loop *l = ctx;
     if (l->console_left == 0) {
@@ -57,14 +56,13 @@ static void on_output(void *ctx, struct slice line)
         return;
     }
     l->console_left -= line.len + 1;
-    write_all(l->options.console_fd, line);
-    write_all(l->options.console_fd, SLICE("\n"));
+    write_best_effort(l->options.console_fd, line);
+    write_best_effort(l->options.console_fd, SLICE("\n"));
 }
 
-/* --- set-up -------------------------------------------------------------------------------------
- */
+/* --- set-up ----------------------------------------------------------------------------------- */
 
-static int watch(struct agent_loop *l, int fd, enum source source, uint32_t how)
+static int watch_fd(struct agent_loop *l, int fd, enum source source, uint32_t how)
 {
     struct epoll_event ev = {.events = EPOLLIN | how, .data.u32 = (uint32_t)source};
     return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
@@ -72,7 +70,7 @@ static int watch(struct agent_loop *l, int fd, enum source source, uint32_t how)
 
 int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *options, struct err *e)
 {
-    const struct agent_sink sink = {on_status, on_output, l};
+    const struct agent_sink sink = {on_status, on_runner_output, l};
     sigset_t set;
     *l = (struct agent_loop){.options = *options,
                              .signal_fd = -1,
@@ -85,7 +83,7 @@ int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *optio
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (l->epoll_fd < 0 || l->signal_fd < 0 || watch(l, l->signal_fd, SOURCE_SIGNAL, 0) != 0) {
+    if (l->epoll_fd < 0 || l->signal_fd < 0 || watch_fd(l, l->signal_fd, SOURCE_SIGNAL, 0) != 0) {
         err_errno(e, ERR_PERMANENT, errno, "cannot watch for signals");
         agent_loop_fini(l);
         return -1;
@@ -106,8 +104,7 @@ void agent_loop_fini(struct agent_loop *l)
     }
 }
 
-/* --- events -------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void on_signals(struct agent_loop *l)
 {
@@ -155,13 +152,13 @@ static int timeout_ms(int64_t deadline, int64_t now_ms)
 static void watch_output(struct agent_loop *l)
 {
     if (!l->output_watched && l->core.runner.output_fd >= 0) {
-        l->output_watched = watch(l, l->core.runner.output_fd, SOURCE_OUTPUT, EPOLLET) == 0;
+        l->output_watched = watch_fd(l, l->core.runner.output_fd, SOURCE_OUTPUT, EPOLLET) == 0;
         ASSERT(l->output_watched);
         agent_core_output(&l->core, clock_mono_ms());
     }
 }
 
-static void turn(struct agent_loop *l)
+static void run_iteration(struct agent_loop *l)
 {
     struct epoll_event ev[4];
     int64_t deadline = next_deadline(l);
@@ -182,8 +179,8 @@ static void turn(struct agent_loop *l)
 int agent_loop_run(struct agent_loop *l, const struct agent_transport *transport, struct err *e)
 {
     l->transport = *transport;
-    /* A file cannot be waited on, and need not be. */
-    if (watch(l, transport->fd, SOURCE_TRANSPORT, transport->edges ? EPOLLET : 0) != 0 &&
+    /* epoll cannot wait on a regular file, and need not. */
+    if (watch_fd(l, transport->fd, SOURCE_TRANSPORT, transport->edges ? EPOLLET : 0) != 0 &&
         errno != EPERM) {
         return err_errno(e, ERR_PERMANENT, errno, "cannot wait for the host");
     }
@@ -191,7 +188,7 @@ int agent_loop_run(struct agent_loop *l, const struct agent_transport *transport
     transport->work(transport->ctx, clock_mono_ms());
     watch_output(l);
     while (l->core.state != AGENT_ENDED) {
-        turn(l);
+        run_iteration(l);
     }
     if (transport->ended != NULL) {
         transport->ended(transport->ctx, clock_mono_ms());

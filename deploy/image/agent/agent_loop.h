@@ -1,12 +1,12 @@
 /*
- * The agent's loop: the core between a transport, signals, the runner's output and time.
+ * The agent's event loop: passes the transport's events, signals, the runner's output and time to
+ * the core.
  *
- * The transport is how the host is heard: frames on a virtio-serial port (agent_serial.h), or hooks
- * over HTTP (agent_lambda.h). agent_loop_run says READY and returns when the machine's life is
- * over. The machine may be saved at any point after READY and woken from there many times; nothing
- * before the payload depends on time or on being the only one. Status lines go to the descriptor
- * that is given, or to the log; the runner's output to `console_fd`, at most CONSOLE_MAX_BYTES of
- * it. One thread.
+ * The transport receives the host's requests: frames on a virtio-serial port (agent_serial.h), or
+ * hooks over HTTP (agent_lambda.h). agent_loop_run reports READY and returns when the VM is to end.
+ * A snapshot may be taken at any point after READY and restored many times; nothing before the
+ * payload depends on time or on being the only copy. Status lines go to the given descriptor, or to
+ * the log; the runner's output goes to `console_fd`, at most CONSOLE_MAX_BYTES of it. One thread.
  */
 #ifndef MAYFLY_AGENT_LOOP_H
 #define MAYFLY_AGENT_LOOP_H
@@ -23,12 +23,12 @@
 
 struct agent_transport {
     int fd;     /* to wait on for `work` */
-    bool edges; /* wake up only when more has come: a virtio port is readable without a host */
-    /* Deals with what is there, without blocking. */
+    bool edges; /* edge-triggered: a virtio port is readable without a host */
+    /* Handles pending events, without blocking. */
     void (*work)(void *ctx, int64_t now_ms);
-    /* When `work` is due without an event, monotonic; INT64_MAX: not. */
+    /* When `work` is due without an event, monotonic; INT64_MAX: never. */
     int64_t (*deadline)(void *ctx);
-    /* The core has ended: last words. May be NULL. */
+    /* Called when the core has ended. May be NULL. */
     void (*ended)(void *ctx, int64_t now_ms);
     void *ctx;
 };
@@ -49,7 +49,6 @@ struct agent_loop {
     struct agent_core core;
 };
 
-/* Borrows what the options point to. Blocks the signals that it reads from a descriptor. */
 MUST_CHECK int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *options,
                                struct err *e);
 void agent_loop_fini(struct agent_loop *l);

@@ -6,8 +6,7 @@
 
 #define HEADERS_MAX 64
 
-/* --- the head -----------------------------------------------------------------------------------
- */
+/* --- the head --------------------------------------------------------------------------------- */
 
 static bool is_token_char(char c)
 {
@@ -15,7 +14,7 @@ static bool is_token_char(char c)
            (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
-static bool is_token(struct slice s)
+static bool is_http_token(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         if (!is_token_char(s.ptr[i])) {
@@ -25,8 +24,8 @@ static bool is_token(struct slice s)
     return s.len > 0;
 }
 
-/* Control characters in a head are no HTTP; a TLS greeting begins with one. */
-static bool is_plain(struct slice s)
+/* HTTP has no control characters in a head; a TLS handshake begins with one. */
+static bool has_no_control(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
@@ -37,8 +36,8 @@ static bool is_plain(struct slice s)
     return true;
 }
 
-/* Cuts a line off *in, without its CR LF (or LF). */
-static bool take_line(struct slice *in, struct slice *out_line)
+/* Removes a line from *in; the result is without its CR LF (or LF). */
+static bool next_head_line(struct slice *in, struct slice *out_line)
 {
     struct slice rest;
     if (!slice_cut(*in, '\n', out_line, &rest)) {
@@ -51,7 +50,7 @@ static bool take_line(struct slice *in, struct slice *out_line)
     return true;
 }
 
-static bool refuse(struct agent_request *out, int status)
+static bool set_error(struct agent_request *out, int status)
 {
     out->status = status;
     return false;
@@ -62,14 +61,14 @@ static bool parse_request_line(struct slice line, struct agent_request *out)
     struct slice version, rest;
     bool parts =
         slice_cut(line, ' ', &out->method, &rest) && slice_cut(rest, ' ', &out->target, &version);
-    if (!parts || !is_token(out->method) || out->target.len == 0 || out->target.ptr[0] != '/' ||
-        memchr(out->target.ptr, '\t', out->target.len) != NULL) {
-        return refuse(out, 400);
+    if (!parts || !is_http_token(out->method) || out->target.len == 0 ||
+        out->target.ptr[0] != '/' || memchr(out->target.ptr, '\t', out->target.len) != NULL) {
+        return set_error(out, 400);
     }
     if (slice_eq_cstr(version, "HTTP/1.1")) {
         out->keep_alive = true;
     } else if (!slice_eq_cstr(version, "HTTP/1.0")) {
-        return refuse(out, slice_starts_with(version, SLICE("HTTP/")) ? 505 : 400);
+        return set_error(out, slice_starts_with(version, SLICE("HTTP/")) ? 505 : 400);
     }
     return true;
 }
@@ -85,10 +84,10 @@ static bool note_length(struct slice value, struct framing *f, struct agent_requ
     int64_t length;
     if (!slice_to_int64(value, &length) || length < 0 || value.ptr[0] == '-' ||
         (f->has_length && f->length != (size_t)length)) {
-        return refuse(out, 400);
+        return set_error(out, 400);
     }
     if (length > REQUEST_BODY_MAX) {
-        return refuse(out, 413);
+        return set_error(out, 413);
     }
     f->has_length = true;
     f->length = (size_t)length;
@@ -98,8 +97,8 @@ static bool note_length(struct slice value, struct framing *f, struct agent_requ
 static bool note_header(struct slice line, struct framing *f, struct agent_request *out)
 {
     struct slice name, value;
-    if (!slice_cut(line, ':', &name, &value) || !is_token(name)) {
-        return refuse(out, 400);
+    if (!slice_cut(line, ':', &name, &value) || !is_http_token(name)) {
+        return set_error(out, 400);
     }
     value = slice_trim(value);
     if (slice_eq_nocase(name, SLICE("content-length"))) {
@@ -107,7 +106,7 @@ static bool note_header(struct slice line, struct framing *f, struct agent_reque
     }
     if (slice_eq_nocase(name, SLICE("transfer-encoding"))) {
         f->chunked = true;
-        return slice_eq_nocase(value, SLICE("chunked")) || refuse(out, 501);
+        return slice_eq_nocase(value, SLICE("chunked")) || set_error(out, 501);
     }
     if (slice_eq_nocase(name, SLICE("connection"))) {
         out->keep_alive = slice_eq_nocase(value, SLICE("close"))        ? false
@@ -117,7 +116,7 @@ static bool note_header(struct slice line, struct framing *f, struct agent_reque
     return true;
 }
 
-/* The end of the head: where the empty line ends; 0 if it is not there yet. */
+/* The end of the head, after the empty line; 0 if it is incomplete. */
 static size_t head_length(struct slice in)
 {
     for (size_t i = 0; i + 1 < in.len && i < REQUEST_HEAD_MAX; i++) {
@@ -135,23 +134,22 @@ static bool parse_head(struct slice head, struct framing *f, struct agent_reques
 {
     struct slice line;
     size_t headers = 0;
-    if (!take_line(&head, &line) || !parse_request_line(line, out)) {
-        return refuse(out, out->status != 0 ? out->status : 400);
+    if (!next_head_line(&head, &line) || !parse_request_line(line, out)) {
+        return set_error(out, out->status != 0 ? out->status : 400);
     }
-    while (take_line(&head, &line) && line.len > 0) {
+    while (next_head_line(&head, &line) && line.len > 0) {
         if (++headers > HEADERS_MAX) {
-            return refuse(out, 431);
+            return set_error(out, 431);
         }
         if (!note_header(line, f, out)) {
             return false;
         }
     }
-    /* Two ways to tell a length are how requests are smuggled. */
-    return !(f->chunked && f->has_length) || refuse(out, 400);
+    /* Two different lengths allow request smuggling. */
+    return !(f->chunked && f->has_length) || set_error(out, 400);
 }
 
-/* --- the body -----------------------------------------------------------------------------------
- */
+/* --- the body --------------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -182,22 +180,22 @@ static bool chunk_length(struct slice line, size_t *out)
     return true;
 }
 
-static enum request_read bad(struct agent_request *out, int status)
+static enum request_read reject_request(struct agent_request *out, int status)
 {
     out->status = status;
     return REQUEST_BAD;
 }
 
-/* What follows the last chunk, up to the empty line; trailers are passed over. */
+/* Skips what follows the last chunk, including trailers, up to the empty line. */
 static enum request_read skip_trailers(struct slice *in, struct agent_request *out)
 {
     struct slice line;
-    for (size_t n = 0; take_line(in, &line); n++) {
+    for (size_t n = 0; next_head_line(in, &line); n++) {
         if (line.len == 0) {
             return REQUEST_WHOLE;
         }
         if (n >= HEADERS_MAX) {
-            return bad(out, 431);
+            return reject_request(out, 431);
         }
     }
     return REQUEST_MORE;
@@ -207,15 +205,15 @@ static enum request_read take_chunks(struct slice *in, struct agent_request *out
 {
     struct slice line;
     size_t length;
-    while (take_line(in, &line)) {
+    while (next_head_line(in, &line)) {
         if (!chunk_length(line, &length)) {
-            return bad(out, 400);
+            return reject_request(out, 400);
         }
         if (length == 0) {
             return skip_trailers(in, out);
         }
         if (length > REQUEST_BODY_MAX - body->len) {
-            return bad(out, 413);
+            return reject_request(out, 413);
         }
         if (in->len < length) {
             return REQUEST_MORE;
@@ -224,16 +222,16 @@ static enum request_read take_chunks(struct slice *in, struct agent_request *out
         in->ptr += length;
         in->len -= length;
         if (in->len > 0 && in->ptr[0] != '\r' && in->ptr[0] != '\n') {
-            return bad(out, 400);
+            return reject_request(out, 400);
         }
-        if (!take_line(in, &line)) {
+        if (!next_head_line(in, &line)) {
             return REQUEST_MORE;
         }
         if (line.len != 0) {
-            return bad(out, 400);
+            return reject_request(out, 400);
         }
     }
-    return in->len > REQUEST_HEAD_MAX ? bad(out, 400) : REQUEST_MORE;
+    return in->len > REQUEST_HEAD_MAX ? reject_request(out, 400) : REQUEST_MORE;
 }
 
 enum request_read agent_request_parse(struct slice in, struct agent_request *out, struct buf *body)
@@ -244,13 +242,13 @@ enum request_read agent_request_parse(struct slice in, struct agent_request *out
     *out = (struct agent_request){.used = 0};
     buf_reset(body);
     size_t head = head_length(in);
-    if (!is_plain((struct slice){in.ptr, head > 0                    ? head
-                                         : in.len > REQUEST_HEAD_MAX ? REQUEST_HEAD_MAX
-                                                                     : in.len})) {
-        return bad(out, 400);
+    if (!has_no_control((struct slice){in.ptr, head > 0                    ? head
+                                               : in.len > REQUEST_HEAD_MAX ? REQUEST_HEAD_MAX
+                                                                           : in.len})) {
+        return reject_request(out, 400);
     }
     if (head == 0) {
-        return in.len >= REQUEST_HEAD_MAX ? bad(out, 431) : REQUEST_MORE;
+        return in.len >= REQUEST_HEAD_MAX ? reject_request(out, 431) : REQUEST_MORE;
     }
     if (!parse_head((struct slice){in.ptr, head}, &f, out)) {
         return REQUEST_BAD;
@@ -266,14 +264,13 @@ enum request_read agent_request_parse(struct slice in, struct agent_request *out
         rest.len -= f.length;
     }
     if (read == REQUEST_MORE && in.len >= REQUEST_MAX) {
-        return bad(out, 413);
+        return reject_request(out, 413);
     }
     out->used = in.len - rest.len;
     return read;
 }
 
-/* --- the run hook's body ------------------------------------------------------------------------
- */
+/* --- the run hook's body ---------------------------------------------------------------------- */
 
 enum body_member { BODY_MICROVM_ID, BODY_PAYLOAD, BODY_MEMBERS };
 

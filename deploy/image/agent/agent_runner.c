@@ -37,8 +37,7 @@ void agent_runner_fini(struct agent_runner *r)
     buf_fini(&r->line);
 }
 
-/* --- the environment ----------------------------------------------------------------------------
- */
+/* --- the environment -------------------------------------------------------------------------- */
 
 struct environment {
     struct buf text; /* NAME=value, each terminated */
@@ -61,7 +60,7 @@ static void env_put(struct environment *env, const char *name, struct slice valu
     buf_append_byte(&env->text, '\0');
 }
 
-/* Programs differ in the case they read, so a proxy is set in both. */
+/* Programs read these variables in upper or lower case, so both are set. */
 static void env_put_proxy(struct environment *env, const char *lower, const char *upper,
                           struct slice value)
 {
@@ -86,7 +85,7 @@ static bool env_build(struct environment *env, const struct agent_user *user,
     env_put_proxy(env, "http_proxy", "HTTP_PROXY", payload->http_proxy);
     env_put_proxy(env, "https_proxy", "HTTPS_PROXY", payload->https_proxy);
     env_put_proxy(env, "no_proxy", "NO_PROXY", payload->no_proxy);
-    /* GitHub's run.sh passes signals on to the listener only when told so. */
+    /* GitHub's run.sh forwards signals to the listener only if this is set. */
     env_put(env, "RUNNER_MANUALLY_TRAP_SIG", SLICE("1"));
     env_put(env, "ACTIONS_RUNNER_INPUT_JITCONFIG", payload->jit_config);
     for (size_t i = 0; i < env->count; i++) {
@@ -103,8 +102,7 @@ static void env_wipe(struct environment *env)
     buf_fini(&env->text);
 }
 
-/* --- starting -----------------------------------------------------------------------------------
- */
+/* --- starting --------------------------------------------------------------------------------- */
 
 struct launch {
     const char *path;
@@ -112,10 +110,10 @@ struct launch {
     const struct agent_user *user;
     char **environment;
     int output[2]; /* the runner's output: read end, write end */
-    int report[2]; /* carries the errno of a failed exec; closed by a good one */
+    int report[2]; /* carries the errno of a failed exec; closed by a successful one */
 };
 
-/* In the child; only calls that are safe between fork and exec. */
+/* Runs in the child; only async-signal-safe calls. */
 NORETURN static void run_child(const struct launch *l, int null_fd)
 {
     sigset_t none;
@@ -151,8 +149,9 @@ static void close_pair(int fd[2])
     }
 }
 
-/* Forks, and waits until the child has become the runner. Returns its pid, or -1 with *e filled. */
-static pid_t spawn(struct launch *l, struct err *e)
+/* Forks, and waits until the child has executed the runner. Returns its pid, or -1 with *e
+ * filled. */
+static pid_t spawn_runner(struct launch *l, struct err *e)
 {
     int errnum = 0;
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -190,7 +189,7 @@ int agent_runner_start(struct agent_runner *r, const char *path, const struct ag
     char copy[sizeof(l.directory)];
     int rc = -1;
     if (!env_build(&env, user, payload) || !slice_to_cstr(slice_of(path), copy, sizeof(copy))) {
-        err_set(e, ERR_PERMANENT, 0, "the payload's values cannot stand in an environment");
+        err_set(e, ERR_PERMANENT, 0, "the payload's values are not valid in an environment");
         goto out;
     }
     l.environment = env.entries;
@@ -200,7 +199,7 @@ int agent_runner_start(struct agent_runner *r, const char *path, const struct ag
         err_errno(e, ERR_RETRY, errno, "cannot make a pipe");
         goto out;
     }
-    pid_t pid = spawn(&l, e);
+    pid_t pid = spawn_runner(&l, e);
     if (pid < 0) {
         goto out;
     }
@@ -215,8 +214,7 @@ out:
     return rc;
 }
 
-/* --- its output ---------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static void give_line(struct agent_runner *r, runner_line_fn *fn, void *ctx)
 {
@@ -260,10 +258,9 @@ void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx)
     }
 }
 
-/* --- ending -------------------------------------------------------------------------------------
- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
-/* The session of a process: the fourth number behind the command's name in /proc/PID/stat. */
+/* The session of a process: the fourth field after the command's name in /proc/PID/stat. */
 static pid_t session_of(const char *pid)
 {
     char path[300];
@@ -274,7 +271,7 @@ static pid_t session_of(const char *pid)
     snprintf(path, sizeof(path), "/proc/%s/stat", pid);
     buf_init(&text, 4096);
     if (fs_read(path, &text, &ignored) == 0) {
-        /* A command may hold spaces and parentheses; the last one closes it. */
+        /* A command may contain spaces and parentheses; the last one ends it. */
         const char *end = memrchr(text.data, ')', text.len);
         rest = end == NULL ? SLICE("") : slice_of(end + 1);
         for (int field = 0; field < 5; field++) { /* "", state, ppid, pgrp, session */
@@ -288,7 +285,7 @@ static pid_t session_of(const char *pid)
     return (pid_t)session;
 }
 
-/* A job may make process groups of its own; the session still tells them. */
+/* A job may create process groups; the session still identifies its processes. */
 static void signal_session(pid_t session, int signum)
 {
     DIR *proc = opendir("/proc");

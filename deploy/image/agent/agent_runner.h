@@ -1,10 +1,10 @@
 /*
- * The runner's process: starting it, reading what it prints, ending it with all its children.
+ * The runner's process: starts it, reads its output, terminates it with all its children.
  *
- * It runs as the unprivileged user, in a session of its own, with a small fixed environment that
- * holds the JIT config; nothing of it stands in an argument list. Its standard output and error
- * come line by line, each at most RUNNER_LINE_MAX bytes (the rest of a longer one is dropped).
- * Everything that is orphaned in the machine is reaped here too. One thread.
+ * It runs as the unprivileged user, in its own session, with a small fixed environment that
+ * contains the JIT config, which is never in an argument list. Its standard output and error come
+ * line by line, each at most RUNNER_LINE_MAX bytes (the rest of a longer one is dropped). All
+ * orphaned processes of the VM are reaped here too. One thread.
  */
 #ifndef MAYFLY_AGENT_RUNNER_H
 #define MAYFLY_AGENT_RUNNER_H
@@ -30,8 +30,8 @@ struct agent_runner {
 void agent_runner_init(struct agent_runner *r);
 void agent_runner_fini(struct agent_runner *r);
 
-/* user: NULL runs as ourselves. ERR_PERMANENT when the program cannot be run, or a value cannot
- * stand in an environment. */
+/* user: NULL for the agent's user. ERR_PERMANENT if the program cannot be run, or a value is not
+ * valid in an environment. */
 MUST_CHECK int agent_runner_start(struct agent_runner *r, const char *path,
                                   const struct agent_user *user, const struct payload *payload,
                                   struct err *e);
@@ -39,14 +39,14 @@ MUST_CHECK int agent_runner_start(struct agent_runner *r, const char *path,
 /* Without the newline, valid during the call. */
 typedef void runner_line_fn(void *ctx, struct slice line);
 
-/* Gives the lines that are there to fn; at the end of the output also what has no newline. */
+/* Passes the available lines to fn; at the end of the output also a last line without a newline. */
 void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx);
 
-/* Signals the runner's session, and as PID 1 every process of the machine. */
+/* Signals the runner's session, and as PID 1 every process of the VM. */
 void agent_runner_signal(const struct agent_runner *r, int signum);
 
-/* Reaps all that has ended. True once, when the runner itself has: *out_code is its exit status, or
- * 128 + the signal that ended it. */
+/* Reaps all exited children. True once, when the runner itself has exited: *out_code is its exit
+ * status, or 128 + the signal that killed it. */
 bool agent_runner_reap(struct agent_runner *r, int *out_code);
 
 #endif

@@ -7,14 +7,14 @@
 #include "common/base/log.h"
 #include "deploy/image/agent/agent_unique.h"
 
-/* A waiting port is looked at so often even when no event came: the second way. */
-#define LOOK_AGAIN_MS 250
+/* While waiting, the port is also polled this often, in case an event is missing. */
+#define POLL_MS 250
 
-static void refuse(struct agent_serial *s, const char *word, const struct err *e)
+static void reject_payload(struct agent_serial *s, const char *status, const struct err *e)
 {
     char line[240];
-    log_error("payload_rejected", LOG_STR("status", word), LOG_ERR(e));
-    snprintf(line, sizeof(line), "ERR %s: %.200s", word, e->message);
+    log_error("payload_rejected", LOG_STR("status", status), LOG_ERR(e));
+    snprintf(line, sizeof(line), "ERR %s: %.200s", status, e->message);
     agent_port_answer(s->port, line);
 }
 
@@ -31,19 +31,19 @@ static void on_start_frame(struct agent_serial *s, const struct frame *frame)
         .wall_ms = frame->wall_ms,
         .hostname = frame->hostname};
     if (s->unique && agent_unique_apply(&unique, &e) != 0) {
-        refuse(s, "not-unique", &e);
+        reject_payload(s, "not-unique", &e);
         agent_core_terminate(s->core, clock_mono_ms());
         return;
     }
     if (agent_core_start(s->core, frame->packed, clock_mono_ms(), &e) != 0) {
-        refuse(s, agent_reason_name(s->core->reason), &e);
+        reject_payload(s, agent_reason_name(s->core->reason), &e);
         return;
     }
     agent_port_answer(s->port, "OK");
 }
 
-/* Deals with the whole frames that stand in the port's input. */
-static void take_frames(struct agent_serial *s)
+/* Handles the complete frames in the port's input. */
+static void handle_frames(struct agent_serial *s)
 {
     for (;;) {
         struct frame frame;
@@ -62,7 +62,7 @@ static void take_frames(struct agent_serial *s)
             char line[64];
             snprintf(line, sizeof(line), "ERR %s", reason != NULL ? reason : "bad-frame");
             agent_port_answer(s->port, line);
-            used = s->port->input.len; /* start again with what comes next */
+            used = s->port->input.len; /* discard the input */
         }
         explicit_bzero(&frame, sizeof(frame));
         agent_port_drop(s->port, used);
@@ -75,7 +75,7 @@ static void serial_work(void *ctx, int64_t now_ms)
     s->looked_ms = now_ms;
     enum port_read got = agent_port_read(s->port);
     while (got == PORT_BYTES) {
-        take_frames(s);
+        handle_frames(s);
         got = agent_port_read(s->port);
     }
     if (got == PORT_GONE && s->core->state == AGENT_WAITING) {
@@ -86,7 +86,7 @@ static void serial_work(void *ctx, int64_t now_ms)
 static int64_t serial_deadline(void *ctx)
 {
     const struct agent_serial *s = ctx;
-    return s->core->state == AGENT_WAITING ? s->looked_ms + LOOK_AGAIN_MS : INT64_MAX;
+    return s->core->state == AGENT_WAITING ? s->looked_ms + POLL_MS : INT64_MAX;
 }
 
 struct agent_transport agent_serial_transport(struct agent_serial *s)

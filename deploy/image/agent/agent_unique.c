@@ -19,12 +19,12 @@
 #define OWN_BOOT_ID "/run/mayfly-boot-id"
 #define CREDIT_BITS 256
 #define CLOCK_SLACK_MS 2000
-/* 2026-01-01: a hardware clock that tells less was never set. */
+/* 2026-01-01: a hardware clock before it was never set. */
 #define EARLIEST_WALL_MS 1767225600000
 
-/* Credits the bytes and makes the kernel draw a new key from them at once: without the second step
- * every copy would give the same bytes for up to five minutes more. */
-static int reseed(int fd, const struct agent_unique *u)
+/* Credits the bytes and makes the kernel derive a new key from them at once: without the second
+ * step all copies would generate the same bytes for up to five more minutes. */
+static int reseed_kernel(int fd, const struct agent_unique *u)
 {
     /* struct rand_pool_info: two ints, then the bytes. */
     struct {
@@ -43,7 +43,7 @@ static int reseed(int fd, const struct agent_unique *u)
     return rc;
 }
 
-/* Anybody may write to the generator: it takes the bytes in and reseeds when it is time to. */
+/* Any user may write to the generator: it mixes the bytes in and reseeds at its next interval. */
 static int mix_in(int fd, const struct agent_unique *u)
 {
     return write(fd, u->entropy.ptr, u->entropy.len) == (ssize_t)u->entropy.len ? 0 : -1;
@@ -56,14 +56,14 @@ static int set_randomness(const struct agent_unique *u, struct err *e)
     if (fd < 0) {
         return err_errno(e, ERR_PERMANENT, errno, "cannot open /dev/urandom");
     }
-    if (reseed(fd, u) != 0 && (!u->lenient || errno != EPERM || mix_in(fd, u) != 0)) {
+    if (reseed_kernel(fd, u) != 0 && (!u->lenient || errno != EPERM || mix_in(fd, u) != 0)) {
         rc = err_errno(e, ERR_PERMANENT, errno, "cannot reseed the kernel's randomness");
     }
     close(fd);
     return rc;
 }
 
-/* Without the fsync of fs_write_atomic: the disk is thrown away, and a job waits. */
+/* Without the fsync of fs_write_atomic: the disk is discarded after the job, and the job waits. */
 static int put_file(const char *path, struct slice text, mode_t mode, struct err *e)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
@@ -78,7 +78,7 @@ static int put_file(const char *path, struct slice text, mode_t mode, struct err
     return 0;
 }
 
-/* The time of the hardware clock, which the host keeps; 0 if there is none that makes sense. */
+/* The time of the hardware clock, which the host maintains; 0 if it is missing or invalid. */
 static int64_t hardware_clock_ms(void)
 {
     struct rtc_time rtc;
@@ -105,7 +105,7 @@ static int set_clock(const struct agent_unique *u, struct err *e)
     if (wall_ms == 0) {
         int64_t hardware_ms = hardware_clock_ms();
         int64_t off_ms = hardware_ms - clock_wall_ms();
-        /* It tells whole seconds: only a clock that stood still is worth moving. */
+        /* Its resolution is seconds: set the clock only if it stood still. */
         if (hardware_ms == 0 || (off_ms > -CLOCK_SLACK_MS && off_ms < CLOCK_SLACK_MS)) {
             return 0;
         }
@@ -145,7 +145,7 @@ static int set_machine_id(const struct agent_unique *u, struct err *e)
     return put_file("/etc/machine-id", (struct slice){id, 33}, 0444, e);
 }
 
-/* The kernel makes its boot id once; a file mounted over it is what programs read from now on. */
+/* The kernel creates its boot id once; programs read the file that is mounted over it. */
 static int set_boot_id(const struct agent_unique *u, struct err *e)
 {
     (void)u;
@@ -164,7 +164,7 @@ static int set_boot_id(const struct agent_unique *u, struct err *e)
     return 0;
 }
 
-/* One step of many; with `lenient` what is not permitted is no failure. */
+/* Runs one step; with `lenient` a step that is not permitted is not a failure. */
 typedef int step_fn(const struct agent_unique *u, struct err *e);
 
 static bool is_denial(int errnum)

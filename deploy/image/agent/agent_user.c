@@ -17,8 +17,8 @@ static bool to_id(struct slice s, unsigned int *out)
     return true;
 }
 
-/* Cuts a line of `n` fields at its colons; false if it has fewer. */
-static bool split(struct slice line, struct slice *fields, size_t n)
+/* Splits a line into `n` fields at its colons; false if it has fewer. */
+static bool split_fields(struct slice line, struct slice *fields, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (!slice_cut(line, ':', &fields[i], &line) && i + 1 < n) {
@@ -28,7 +28,7 @@ static bool split(struct slice line, struct slice *fields, size_t n)
     return true;
 }
 
-static bool lists(struct slice members, const char *name)
+static bool has_member(struct slice members, const char *name)
 {
     struct slice one;
     while (members.len > 0) {
@@ -46,8 +46,8 @@ static void add_groups(struct slice group, struct agent_user *u)
     while (group.len > 0 && u->group_count < AGENT_GROUPS_MAX) {
         gid_t gid;
         slice_cut(group, '\n', &line, &group);
-        if (split(line, fields, 4) && to_id(fields[2], &gid) && gid != u->gid &&
-            lists(fields[3], u->name)) {
+        if (split_fields(line, fields, 4) && to_id(fields[2], &gid) && gid != u->gid &&
+            has_member(fields[3], u->name)) {
             u->groups[u->group_count++] = gid;
         }
     }
@@ -60,7 +60,7 @@ int agent_user_find(struct slice passwd, struct slice group, const char *name,
     while (passwd.len > 0) {
         struct agent_user u = {.group_count = 1};
         slice_cut(passwd, '\n', &line, &passwd);
-        if (!split(line, fields, 7) || !slice_eq_cstr(fields[0], name)) {
+        if (!split_fields(line, fields, 7) || !slice_eq_cstr(fields[0], name)) {
             continue;
         }
         if (!slice_to_cstr(fields[0], u.name, sizeof(u.name)) || !to_id(fields[2], &u.uid) ||

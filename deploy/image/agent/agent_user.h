@@ -1,8 +1,8 @@
 /*
- * Who the runner runs as, read from /etc/passwd and /etc/group.
+ * The user that the runner runs as, read from /etc/passwd and /etc/group.
  *
- * The agent is linked statically, and the C library's own look-ups would load shared libraries; the
- * two files are all that an image has anyway. Pure functions over the files' text, safe from any
+ * The agent is linked statically, and the C library's own look-ups would load shared libraries; an
+ * image has only these two files in any case. Pure functions over the files' text, safe from any
  * thread.
  */
 #ifndef MAYFLY_AGENT_USER_H
@@ -30,7 +30,7 @@ struct agent_user {
 MUST_CHECK int agent_user_find(struct slice passwd, struct slice group, const char *name,
                                struct agent_user *out, struct err *e);
 
-/* The same from the files of this machine. */
+/* The same from the files of this VM. */
 MUST_CHECK int agent_user_load(const char *name, struct agent_user *out, struct err *e);
 
 #endif

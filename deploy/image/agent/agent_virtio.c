@@ -22,11 +22,10 @@
 #define HANG_UP_PAUSE_MS 2
 #define HALF_FRAME_MS 1000
 
-/* --- frames -------------------------------------------------------------------------------------
- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
-/* Cuts a line off *in. False if there is none yet; *too_long if there can never be one. */
-static bool take_line(struct slice *in, struct slice *line, bool *too_long)
+/* Removes a line from *in. False if it is incomplete; *too_long if it exceeds the limit. */
+static bool next_frame_line(struct slice *in, struct slice *line, bool *too_long)
 {
     size_t limit = in->len < LINE_MAX_BYTES ? in->len : LINE_MAX_BYTES;
     const char *nl = limit == 0 ? NULL : memchr(in->ptr, '\n', limit);
@@ -56,7 +55,7 @@ static bool is_hostname(struct slice s)
     return true;
 }
 
-/* The three lines behind the payload, into *out; NULL or what is wrong. */
+/* Parses the three lines after the payload into *out; NULL, or what is wrong. */
 static const char *parse_trailer(const struct slice line[3], struct frame *out)
 {
     if (!slice_to_int64(line[0], &out->wall_ms) || out->wall_ms <= 0) {
@@ -71,7 +70,7 @@ static const char *parse_trailer(const struct slice line[3], struct frame *out)
     return NULL;
 }
 
-/* What follows a header that announced `len` bytes of payload. */
+/* Parses what follows a header with `len` bytes of payload. */
 static enum frame_kind parse_body(struct slice rest, size_t len, struct frame *out,
                                   const char **out_reason, struct slice *out_rest)
 {
@@ -84,7 +83,7 @@ static enum frame_kind parse_body(struct slice rest, size_t len, struct frame *o
     rest.ptr += len;
     rest.len -= len;
     for (size_t i = 0; i < COUNT_OF(line); i++) {
-        if (!take_line(&rest, &line[i], &too_long)) {
+        if (!next_frame_line(&rest, &line[i], &too_long)) {
             *out_reason = "bad-frame";
             return too_long ? FRAME_BAD : FRAME_MORE;
         }
@@ -105,7 +104,7 @@ enum frame_kind frame_parse(struct slice in, struct frame *out, size_t *out_used
     struct slice header;
     bool too_long = false;
     int64_t len;
-    if (!take_line(&rest, &header, &too_long)) {
+    if (!next_frame_line(&rest, &header, &too_long)) {
         *out_reason = "bad-header";
         return too_long ? FRAME_BAD : FRAME_MORE;
     }
@@ -129,8 +128,7 @@ enum frame_kind frame_parse(struct slice in, struct frame *out, size_t *out_used
     return kind;
 }
 
-/* --- the port -----------------------------------------------------------------------------------
- */
+/* --- the port --------------------------------------------------------------------------------- */
 
 static bool port_has_name(const char *entry, const char *name)
 {
@@ -162,7 +160,7 @@ int agent_port_find(const char *name, char *out, size_t size, struct err *e)
     return rc == 0 ? 0 : err_set(e, ERR_NOT_FOUND, 0, "no virtio-serial port named %s", name);
 }
 
-static int connect_socket(const char *path, struct err *e)
+static int connect_unix(const char *path, struct err *e)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     if (!slice_to_cstr(slice_of(path), addr.sun_path, sizeof(addr.sun_path))) {
@@ -198,7 +196,7 @@ int agent_port_open(struct agent_port *p, const char *path, struct err *e)
         return err_errno(e, ERR_NOT_FOUND, errno, "cannot open %s", path);
     }
     if (S_ISSOCK(st.st_mode)) {
-        fd = connect_socket(path, e);
+        fd = connect_unix(path, e);
         if (fd < 0) {
             return -1;
         }
@@ -225,8 +223,8 @@ void agent_port_fini(struct agent_port *p)
     buf_fini(&p->input);
 }
 
-/* A host that has been gone for a while leaves half a frame to nobody. Not at once: the first bytes
- * of a host come before the news that it is there (wait_for_room). */
+/* Discards a partial frame when the host has been disconnected for a while. Not at once: the first
+ * bytes of a host may arrive before its connection is signalled (wait_writable). */
 static void note_hang_up(struct agent_port *p, int64_t now_ms)
 {
     if (p->hung_up_ms == 0) {
@@ -270,9 +268,9 @@ void agent_port_drop(struct agent_port *p, size_t n)
     explicit_bzero(p->input.data + p->input.len, n);
 }
 
-/* Waits for room. A virtio port can give us the host's bytes before the kernel has heard that a
- * host is there: for that moment it seems hung up, so a hang-up is waited out as well. */
-static bool wait_for_room(const struct agent_port *p, int64_t until_ms)
+/* Waits until the port is writable. A virtio port can deliver the host's bytes before the kernel
+ * reports the host as connected: until then it looks hung up, so a hang-up is waited out too. */
+static bool wait_writable(const struct agent_port *p, int64_t until_ms)
 {
     struct pollfd pfd = {.fd = p->fd, .events = POLLOUT};
     int64_t now = clock_mono_ms();
@@ -304,7 +302,7 @@ void agent_port_answer(struct agent_port *p, const char *line)
         if (n > 0) {
             rest.ptr += n;
             rest.len -= (size_t)n;
-        } else if ((n < 0 && errno != EAGAIN && errno != EINTR) || !wait_for_room(p, until_ms)) {
+        } else if ((n < 0 && errno != EAGAIN && errno != EINTR) || !wait_writable(p, until_ms)) {
             return;
         }
     }

@@ -14,16 +14,15 @@
 #include "common/base/slice.h"
 #include "deploy/image/agent/agent_child.h"
 
-/* --- in the child -------------------------------------------------------------------------------
- */
+/* --- in the child ----------------------------------------------------------------------------- */
 
 struct round {
     const struct agent_warm_options *options;
     char bin[300]; /* the runner's programs */
-    int done_fd;   /* open for as long as the child is there */
+    int done_fd;   /* open while the child runs */
 };
 
-/* Reads a file, and says how many bytes of `left` it took. */
+/* Reads a file; returns how many bytes of `left` it used. */
 static size_t touch_file(const char *path, size_t left)
 {
     static char chunk[65536];
@@ -110,8 +109,7 @@ static int run_round(const void *ctx)
     return 0;
 }
 
-/* --- in the agent -------------------------------------------------------------------------------
- */
+/* --- in the agent ----------------------------------------------------------------------------- */
 
 void agent_warm_init(struct agent_warm *w)
 {
@@ -156,7 +154,8 @@ static int start_round(struct agent_warm *w, const struct agent_warm_options *op
     return w->pid > 0 ? 0 : -1;
 }
 
-static void begin(struct agent_warm *w, const struct agent_warm_options *options, int64_t now_ms)
+static void begin_round(struct agent_warm *w, const struct agent_warm_options *options,
+                        int64_t now_ms)
 {
     struct err e = {0};
     if (start_round(w, options, &e) != 0) {
@@ -173,7 +172,7 @@ bool agent_warm_poll(struct agent_warm *w, const struct agent_warm_options *opti
 {
     char byte;
     if (w->state == WARM_COLD) {
-        begin(w, options, now_ms);
+        begin_round(w, options, now_ms);
     }
     if (w->state == WARM_RUNNING && read(w->done_fd, &byte, 1) == 0) {
         log_info("warm_finished", LOG_INT("duration_ms", now_ms - w->started_ms));

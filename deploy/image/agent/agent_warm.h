@@ -1,11 +1,11 @@
 /*
- * Warming a machine before its snapshot is taken: what the start of a job reads is read once, so
- * that it lies in the memory that every machine wakes with.
+ * Warms a VM before its snapshot is taken: reads what the start of a job reads, so that it is in
+ * the memory of every VM that is restored.
  *
  * A round runs `bin/Runner.Listener warmup` beside the runner as the runner's user, then reads the
  * runner's own programs and those of the usual tools, at most WARM_MAX_BYTES. It is a child of the
- * agent; the agent asks how far it is, and ends it when its time is over. What is missing or fails
- * is logged and left: a cold machine is slow, not broken. One thread.
+ * agent; the agent polls it, and kills it when its time has expired. Missing files and failures are
+ * logged and ignored: a cold VM is slow, not broken. One thread.
  */
 #ifndef MAYFLY_AGENT_WARM_H
 #define MAYFLY_AGENT_WARM_H
@@ -16,31 +16,30 @@
 
 #include "deploy/image/agent/agent_user.h"
 
-/* Pages that nobody uses make each wake-up longer, so there is an end to it. */
+/* Unused pages make each wake-up longer, so the amount is limited. */
 #define WARM_MAX_BYTES (256 * 1024 * 1024)
 
 struct agent_warm_options {
-    const char *runner_path; /* bin/ is looked for beside it */
+    const char *runner_path; /* bin/ is next to it */
     const struct agent_user *user;
     int64_t limit_ms; /* of a round */
 };
 
 enum warm_state { WARM_COLD, WARM_RUNNING, WARM_DONE };
 
-/* One round. */
 struct agent_warm {
     enum warm_state state;
     pid_t pid;   /* of the child and its session, while it runs */
-    int done_fd; /* at its end when the child has ended */
+    int done_fd; /* at its end once the child has ended */
     int64_t deadline_ms;
     int64_t started_ms;
 };
 
 void agent_warm_init(struct agent_warm *w);
-/* Ends a round that is under way. */
+/* Ends a round in progress. */
 void agent_warm_stop(struct agent_warm *w);
 
-/* Starts the round at its first call; says whether it is over. */
+/* Starts the round at its first call; returns whether it has ended. */
 bool agent_warm_poll(struct agent_warm *w, const struct agent_warm_options *options,
                      int64_t now_ms);
 

@@ -1,7 +1,7 @@
-/* mayfly-frame: sends one frame to an agent by hand, for trying an image. Not installed.
+/* mayfly-frame: sends one frame to an agent, for testing an image by hand. Not installed.
  *
- * The JIT config comes from standard input; the answer goes to standard output. Exit 0 when it is
- * OK. --end asks for the machine's end instead. */
+ * The JIT config is read from standard input; the response goes to standard output. Exit 0 if it is
+ * OK. --end requests the end of the VM instead. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ struct settings {
     bool end;
 };
 
-static void parse_options(int argc, char **argv, struct settings *s)
+static void parse_frame_options(int argc, char **argv, struct settings *s)
 {
     static const struct option options[] = {
         {"socket", required_argument, NULL, 's'}, {"name", required_argument, NULL, 'n'},
@@ -76,7 +76,7 @@ static int make_frame(const struct settings *s, struct buf *out, struct err *e)
     return rc;
 }
 
-/* One line from the socket to standard output; 0 when it is OK. */
+/* Copies one line from the socket to standard output; 0 if it is OK. */
 static int print_answer(int fd)
 {
     char line[512];
@@ -95,7 +95,7 @@ int main(int argc, char **argv)
     struct err e = {0};
     struct buf frame;
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    parse_options(argc, argv, &s);
+    parse_frame_options(argc, argv, &s);
     buf_init(&frame, FRAME_MAX);
     if (s.end) {
         buf_append_cstr(&frame, "MAYFLY1 END\n");

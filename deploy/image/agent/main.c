@@ -1,4 +1,4 @@
-/* mayfly-agent: in every machine of Mayfly, starts the one job's runner and ends the machine. */
+/* mayfly-agent: in every VM of Mayfly, starts the runner of the one job and ends the VM. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -21,10 +21,10 @@
 
 #define PAYLOAD_PORT "org.mayfly.payload"
 #define STATUS_PORT "org.mayfly.status"
-/* EXT4_IOC_RESIZE_FS: ext4 grows to so many blocks while mounted. The kernel exports no header. */
+/* EXT4_IOC_RESIZE_FS: grows a mounted ext4 to this many blocks. The kernel exports no header. */
 #define EXT4_GROW _IOW('f', 16, uint64_t)
 #define MS_MAX 3600000
-/* Jobs open more files than the 1,024 that a MicroVM gives. */
+/* Jobs open more files than a MicroVM's limit of 1,024. */
 #define FILES_MAX 65536
 
 struct settings {
@@ -43,25 +43,25 @@ struct settings {
     bool power_off;
 };
 
-static void usage(FILE *out)
+static void print_agent_usage(FILE *out)
 {
     fputs(
         "usage: mayfly-agent [options]\n"
         "  --runner PATH         the runner to start (/opt/runner/run.sh)\n"
-        "  --user NAME           who runs it (runner); \"\" for ourselves\n"
+        "  --user NAME           its user (runner); \"\" for the agent's own\n"
         "  --payload PATH        a device, FIFO, file or unix socket to read the frame from\n"
         "                        (the virtio-serial port " PAYLOAD_PORT ")\n"
         "  --status PATH         where status lines are appended (port " STATUS_PORT ")\n"
         "  --grow DEVICE         grow the root file system to the size of this disk first\n"
         "  --kill-grace-ms N     between TERM and KILL (10000)\n"
-        "  --no-unique           leave clock, randomness and names of the machine alone\n"
+        "  --no-unique           keep clock, randomness and names of the VM\n"
         "  --no-power-off        exit at the end instead; as PID 1 power off in any case\n"
         "  --lambda              in a Lambda MicroVM: serve its hooks instead of reading a port,\n"
         "                        and exit at the end\n"
         "  --port N              where the hooks are served (9000); 0: any free one\n"
         "  --bind ADDRESS        (0.0.0.0)\n"
         "  --prepare PATH        a program to start as root, beside the runner\n"
-        "  --warm-ms N           how long a round of warming may take (60000)\n"
+        "  --warm-ms N           time limit of a round of warming (60000)\n"
         "  --version\n",
         out);
 }
@@ -70,14 +70,14 @@ static int to_number(const char *option, const char *text, int64_t limit)
 {
     int64_t value;
     if (!slice_to_int64(slice_of(text), &value) || value < 0 || value > limit) {
-        fprintf(stderr, "mayfly-agent: --%s wants 0 to %lld, not \"%s\"\n", option,
+        fprintf(stderr, "mayfly-agent: --%s must be 0 to %lld, not \"%s\"\n", option,
                 (long long)limit, text);
         exit(2);
     }
     return (int)value;
 }
 
-/* The options that only Lambda has; false if it is none of them. */
+/* Options for Lambda only; false if it is another one. */
 static bool parse_lambda_option(int c, const char *value, struct settings *s)
 {
     switch (c) {
@@ -101,7 +101,7 @@ static bool parse_lambda_option(int c, const char *value, struct settings *s)
     }
 }
 
-static void parse_options(int argc, char **argv, struct settings *s)
+static void parse_agent_options(int argc, char **argv, struct settings *s)
 {
     static const struct option options[] = {
         {"runner", required_argument, NULL, 'r'},  {"user", required_argument, NULL, 'u'},
@@ -154,14 +154,13 @@ static void parse_options(int argc, char **argv, struct settings *s)
             if (parse_lambda_option(c, optarg, s)) {
                 break;
             }
-            usage(c == 'h' ? stdout : stderr);
+            print_agent_usage(c == 'h' ? stdout : stderr);
             exit(c == 'h' ? 0 : 2);
         }
     }
 }
 
-/* Takes the disk that this machine was given into use. A machine without it is small, not broken.
- */
+/* Mounts the VM's additional disk space. A VM without it is small, not broken. */
 static void grow_root(const char *disk)
 {
     struct statfs fs;
@@ -205,7 +204,7 @@ static int open_status(const struct settings *s, struct err *e)
     return fd >= 0 ? fd : err_errno(e, ERR_PERMANENT, errno, "cannot open %s", used);
 }
 
-/* The loop with frames from a port. */
+/* Runs the loop with frames from a port. */
 static int run_serial(const struct settings *s, struct agent_loop *loop, struct err *e)
 {
     struct agent_port port = {.fd = -1};
@@ -228,10 +227,10 @@ static void raise_file_limit(void)
     }
 }
 
-/* The loop with the hooks of Lambda. */
+/* Runs the loop with the hooks of Lambda. */
 static int run_lambda(const struct settings *s, struct agent_loop *loop, struct err *e)
 {
-    static struct agent_lambda lambda; /* its connections are too many for a stack */
+    static struct agent_lambda lambda; /* too large for the stack */
     const struct agent_lambda_options options = {.address = s->address,
                                                  .port = s->port,
                                                  .prepare = s->prepare,
@@ -251,8 +250,9 @@ static int run_lambda(const struct settings *s, struct agent_loop *loop, struct 
     return rc;
 }
 
-/* From the host's first word to the end of the runner. Returns the exit code of this program. */
-static int live(const struct settings *s)
+/* Runs from the host's first request to the end of the runner. Returns the exit code of this
+ * program. */
+static int run_agent(const struct settings *s)
 {
     struct err e = {0};
     struct agent_user user;
@@ -293,19 +293,19 @@ out:
 int main(int argc, char **argv)
 {
     struct settings s;
-    parse_options(argc, argv, &s);
+    parse_agent_options(argc, argv, &s);
     log_open("mayfly-agent", STDERR_FILENO);
     (void)umask(022);
-    /* Whatever the job leaves behind becomes our child, and is reaped. */
+    /* Processes that the job leaves behind become children of the agent and are reaped. */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (s.disk != NULL) {
         grow_root(s.disk);
     }
-    int code = live(&s);
-    /* In Lambda the machine is the platform's: the end of its program is what it sees. */
+    int code = run_agent(&s);
+    /* In Lambda the platform ends the VM when its program exits. */
     if (!s.lambda && (s.power_off || getpid() == 1)) {
         (void)tcdrain(STDOUT_FILENO);
-        /* No sync: the disk is thrown away with the machine. */
+        /* No sync: the disk is discarded with the VM. */
         (void)reboot(RB_POWER_OFF);
         log_error("power_off_failed", LOG_STR("reason", strerror(errno)));
     }

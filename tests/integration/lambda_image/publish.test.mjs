@@ -135,12 +135,12 @@ test('refusals_say_what_to_do', async (t) => {
   const role = await publish('--build-role', 'build');
   assert.match(role.stderr, /CreateMicrovmImage: ValidationException: buildRoleArn is not an ARN/);
   fs.writeFileSync(zip, 'no zip');
-  assert.match((await publish()).stderr, /is no zip archive: make one with build-zip/);
+  assert.match((await publish()).stderr, /is not a zip archive: create one with build-zip/);
   for (const [args, text] of [
-    [['publish', '--name', 'a b'], /--name wants/], [['publish', '--name', 'a'], /publish wants --zip/], [['deactivate', '--name', 'a'], /which VERSION/],
+    [['publish', '--name', 'a b'], /--name must have/], [['publish', '--name', 'a'], /publish requires --zip/], [['deactivate', '--name', 'a'], /VERSION is missing/],
     [['publish', '--name', 'a', '--hook-seconds', '61'], /from 1 to 60/], [['remove', '--name', 'a'], /the command is/],
-    [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'b/../x'], /--bucket wants/],
-    [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'bucket', '--memory-mib', '3000'], /--memory-mib is one of/],
+    [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'b/../x'], /--bucket must be/],
+    [['publish', '--name', 'a', '--zip', zip, '--build-role', ROLE, '--bucket', 'bucket', '--memory-mib', '3000'], /--memory-mib must be one of/],
   ]) {
     const { code, stderr } = await call(...args);
     assert.equal(code, 2, stderr);

@@ -17,7 +17,8 @@
 
 static const struct aws_error_rule rules[] = {
     {"ServiceQuotaExceededException", ERR_CAPACITY,
-     "the account's quota for images or builds is used up: delete old images, or ask for more"},
+     "the account's quota for images or builds is exhausted: delete old images, or request a "
+     "higher quota"},
     {"ConflictException", ERR_CONFLICT,
      "the image is being built or was changed meanwhile: wait for it and publish again"},
     {NULL, ERR_NONE, NULL}};
@@ -46,10 +47,10 @@ void images_close(struct images *im)
     *im = (struct images){NULL, NULL};
 }
 
-/* Sends until it is settled. Every call here may be sent twice: reads and uploads by their nature,
- * creating and updating by their client token. */
-static int send_patiently(struct aws_client *c, const struct aws_call *call,
-                          struct http_response *out, struct err *e)
+/* Retries until a final result. Every call may be repeated: reads and uploads are idempotent,
+ * creating and updating have a client token. */
+static int send_until_final(struct aws_client *c, const struct aws_call *call,
+                            struct http_response *out, struct err *e)
 {
     for (int attempt = 1;; attempt++) {
         if (aws_send(c, call, out, NULL, e) == 0) {
@@ -71,7 +72,7 @@ int images_upload(struct images *im, const char *bucket, const char *key, struct
 {
     struct http_response r;
     char path[1200], header[128];
-    /* By the path, since a bucket with dots has no certificate; the key needs no encoding. */
+    /* Path-style, since no certificate covers a bucket with dots; the key needs no encoding. */
     int n = snprintf(path, sizeof(path), "/%s/%s", bucket, key);
     snprintf(header, sizeof(header), "X-Amz-Content-Sha256: %s", sha256_hex);
     if (n < 0 || (size_t)n >= sizeof(path)) {
@@ -83,7 +84,7 @@ int images_upload(struct images *im, const char *bucket, const char *key, struct
                                   .header = header,
                                   .path = slice_of(path),
                                   .body = bytes};
-    if (send_patiently(im->s3, &call, &r, e) != 0) {
+    if (send_until_final(im->s3, &call, &r, e) != 0) {
         return err_wrap(e,
                         "cannot upload to s3://%s/%s (the bucket must be in %s, and s3:PutObject "
                         "allowed)",
@@ -109,7 +110,7 @@ int images_call(struct images *im, const char *operation, const char *method, co
                                   .query = query,
                                   .body = slice_of(text)};
     int rc = whole.failed ? err_set(e, ERR_PERMANENT, 0, "%s: the path is too long", operation)
-                          : send_patiently(im->lambda, &call, &r, e);
+                          : send_until_final(im->lambda, &call, &r, e);
     buf_fini(&whole);
     free(text);
     if (rc != 0) {
@@ -119,7 +120,7 @@ int images_call(struct images *im, const char *operation, const char *method, co
     http_response_fini(&r);
     if (!json_is_object(answer)) {
         json_decref(answer);
-        return err_set(e, ERR_RETRY, 0, "%s: the answer is no JSON object", operation);
+        return err_set(e, ERR_RETRY, 0, "%s: the response is not a JSON object", operation);
     }
     *out = answer;
     return 0;
@@ -150,7 +151,7 @@ static char *arn_in(const json_t *items, const char *name)
     return NULL;
 }
 
-/* The filter takes parts of names too, and an empty page is not the last. */
+/* The filter matches parts of names too, and an empty page may not be the last. */
 int images_find(struct images *im, const char *name, char **out_arn, struct err *e)
 {
     struct buf path;

@@ -1,5 +1,3 @@
-/* mayfly-publish-image: publishes the archive of build-zip as a MicroVM image, and switches its
- * versions. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,46 +6,45 @@
 #include "common/base/log.h"
 #include "deploy/image/lambda/publish/publish.h"
 
-static void usage(FILE *out)
+static void print_publish_usage(FILE *out)
 {
     fputs("usage: mayfly-publish-image publish --name NAME --zip FILE --bucket BUCKET\n"
           "                                    --build-role ARN [options]\n"
           "       mayfly-publish-image versions|activate|deactivate --name NAME [VERSION]\n"
           "  --name NAME             of the image; one per deployment and class\n"
-          "  --zip FILE              what build-zip made\n"
+          "  --zip FILE              output of build-zip\n"
           "  --bucket BUCKET         of S3, in the image's region, for the archive\n"
           "  --prefix PREFIX         of the object's name (mayfly)\n"
           "  --build-role ARN        the role that Lambda builds with; reads the bucket, writes "
           "logs\n"
           "  --region REGION         (as AWS's tools find it)\n"
           "  --memory-mib N          size class: 512, 1024, 2048, 4096, 8192 (2048)\n"
-          "  --docker                all OS capabilities, which Docker wants\n"
-          "  --egress ARN            network connector of the machines; may repeat\n"
+          "  --docker                all OS capabilities, which Docker needs\n"
+          "  --egress ARN            network connector of the VMs; may be repeated\n"
           "                          (INTERNET_EGRESS)\n"
-          "  --log-group NAME        CloudWatch log group for the build's and machines' output\n"
+          "  --log-group NAME        CloudWatch log group for the build's and VMs' output\n"
           "  --base-version V        of Lambda's base image (the newest)\n"
           "  --description TEXT      (Mayfly's version and the archive's digest)\n"
-          "  --tag KEY=VALUE         of a new image; may repeat\n"
+          "  --tag KEY=VALUE         of a new image; may be repeated\n"
           "  --port N                of the hooks (9000)\n"
           "  --ready-seconds N       for the ready hook, 1 to 3600 (900)\n"
           "  --validate-seconds N    for the validate hook, 1 to 3600 (900)\n"
           "  --hook-seconds N        for the other hooks, 1 to 60 (60)\n"
           "  --wait-seconds N        how long to wait for the build (3600)\n"
-          "  --poll-ms N             between two looks (5000)\n"
+          "  --poll-ms N             polling interval (5000)\n"
           "  --version, --help\n"
           "Credentials and endpoints are found as AWS's tools find them (AWS_ENDPOINT_URL_S3 and\n"
           "AWS_ENDPOINT_URL_LAMBDA among them).\n",
           out);
 }
 
-NORETURN static void wrong(const char *what)
+NORETURN static void fail_usage(const char *what)
 {
     fprintf(stderr, "mayfly-publish-image: %s\n", what);
     exit(2);
 }
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 static const struct option options[] = {{"name", required_argument, NULL, 'n'},
                                         {"zip", required_argument, NULL, 'z'},
@@ -72,7 +69,7 @@ static const struct option options[] = {{"name", required_argument, NULL, 'n'},
                                         {"help", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
 
-/* The options that are texts; NULL if c is none of them. */
+/* The place of a text option; NULL if c is another option. */
 static const char **text_option(struct publish_options *o, int c)
 {
     switch (c) {
@@ -131,16 +128,16 @@ static void set_number(const struct number *n, const char *text)
 {
     char what[160];
     if (!slice_to_int64(slice_of(text), n->value) || *n->value < n->least || *n->value > n->most) {
-        snprintf(what, sizeof(what), "\"%.40s\" is no number from %lld to %lld: see --help", text,
-                 (long long)n->least, (long long)n->most);
-        wrong(what);
+        snprintf(what, sizeof(what), "\"%.40s\" is not a number from %lld to %lld: see --help",
+                 text, (long long)n->least, (long long)n->most);
+        fail_usage(what);
     }
 }
 
-static void add_text(const char **list, size_t *count, const char *text)
+static void add_option_text(const char **list, size_t *count, const char *text)
 {
     if (*count == PUBLISH_LIST_MAX) {
-        wrong("there are too many --egress or --tag");
+        fail_usage("there are too many --egress or --tag");
     }
     list[(*count)++] = text;
 }
@@ -154,22 +151,22 @@ static void set_option(struct publish_options *o, int c)
     } else if (number.value != NULL) {
         set_number(&number, optarg);
     } else if (c == 'e') {
-        add_text(o->egress, &o->egress_count, optarg);
+        add_option_text(o->egress, &o->egress_count, optarg);
     } else if (c == 't' && strchr(optarg, '=') != NULL) {
-        add_text(o->tags, &o->tag_count, optarg);
+        add_option_text(o->tags, &o->tag_count, optarg);
     } else if (c == 'D') {
         o->docker = true;
     } else if (c == 'V') {
         puts("mayfly-publish-image " MAYFLY_VERSION);
         exit(0);
     } else {
-        usage(c == 'h' ? stdout : stderr);
+        print_publish_usage(c == 'h' ? stdout : stderr);
         exit(c == 'h' ? 0 : 2);
     }
 }
 
 /* Characters that need no encoding anywhere: in a URL, in S3's and Lambda's names. */
-static bool is_plain(const char *text, const char *more)
+static bool has_only(const char *text, const char *more)
 {
     for (const char *p = text; *p != '\0'; p++) {
         bool fine = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
@@ -181,38 +178,37 @@ static bool is_plain(const char *text, const char *more)
     return true;
 }
 
-static void check_name(const struct publish_options *o)
+static void check_image_name(const struct publish_options *o)
 {
-    if (o->name == NULL || o->name[0] == '\0' || strlen(o->name) > 64 || !is_plain(o->name, "-_")) {
-        wrong("--name wants 1 to 64 letters, digits, - and _");
+    if (o->name == NULL || o->name[0] == '\0' || strlen(o->name) > 64 || !has_only(o->name, "-_")) {
+        fail_usage("--name must have 1 to 64 letters, digits, - and _");
     }
 }
 
 static void check_publish(const struct publish_options *o)
 {
     if (o->zip == NULL || o->bucket == NULL || o->build_role == NULL) {
-        wrong("publish wants --zip, --bucket and --build-role: see --help");
+        fail_usage("publish requires --zip, --bucket and --build-role: see --help");
     }
-    if (strlen(o->bucket) < 3 || strlen(o->bucket) > 63 || !is_plain(o->bucket, "-.")) {
-        wrong("--bucket wants the name of a bucket, without s3://");
+    if (strlen(o->bucket) < 3 || strlen(o->bucket) > 63 || !has_only(o->bucket, "-.")) {
+        fail_usage("--bucket must be the name of a bucket, without s3://");
     }
     size_t len = strlen(o->prefix);
-    if (len > 512 || !is_plain(o->prefix, "-_./") || strstr(o->prefix, "//") != NULL ||
+    if (len > 512 || !has_only(o->prefix, "-_./") || strstr(o->prefix, "//") != NULL ||
         strstr(o->prefix, "..") != NULL ||
         (len > 0 && (o->prefix[0] == '/' || o->prefix[len - 1] == '/'))) {
-        wrong("--prefix wants letters, digits, - _ . and single slashes between them");
+        fail_usage("--prefix must have letters, digits, - _ . and single slashes between them");
     }
     if (o->memory_mib != 512 && o->memory_mib != 1024 && o->memory_mib != 2048 &&
         o->memory_mib != 4096 && o->memory_mib != 8192) {
-        wrong("--memory-mib is one of 512, 1024, 2048, 4096, 8192");
+        fail_usage("--memory-mib must be one of 512, 1024, 2048, 4096, 8192");
     }
 }
 
-/* --- commands -----------------------------------------------------------------------------------
- */
+/* --- commands --------------------------------------------------------------------------------- */
 
-static int run(const char *command, const char *version, const struct publish_options *o,
-               struct images *im, json_t **out, struct err *e)
+static int run_command(const char *command, const char *version, const struct publish_options *o,
+                       struct images *im, json_t **out, struct err *e)
 {
     if (strcmp(command, "publish") == 0) {
         return publish(im, o, out, e);
@@ -229,12 +225,13 @@ static void check_command(const char *command, const char *version, const struct
     bool switches = strcmp(command, "activate") == 0 || strcmp(command, "deactivate") == 0;
     bool publishes = strcmp(command, "publish") == 0;
     if (!switches && !publishes && strcmp(command, "versions") != 0) {
-        wrong("the command is publish, versions, activate or deactivate: see --help");
+        fail_usage("the command is publish, versions, activate or deactivate: see --help");
     }
     if (switches != (version != NULL)) {
-        wrong(switches ? "which VERSION? The command versions tells them" : "that is no option");
+        fail_usage(switches ? "VERSION is missing: the command versions lists them"
+                            : "unknown option");
     }
-    check_name(o);
+    check_image_name(o);
     if (publishes) {
         check_publish(o);
     }
@@ -263,7 +260,7 @@ int main(int argc, char **argv)
     log_open("mayfly-publish-image", 2);
     int rc = images_open(&im, o.region, &e);
     if (rc == 0) {
-        rc = run(command, version, &o, &im, &out, &e);
+        rc = run_command(command, version, &o, &im, &out, &e);
     }
     images_close(&im);
     if (rc != 0) {

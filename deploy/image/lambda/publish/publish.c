@@ -12,8 +12,7 @@
 #define TOKEN_BYTES 16
 #define VERSIONS_MAX 1000
 
-/* --- what an image is made of -------------------------------------------------------------------
- */
+/* --- the contents of an image ----------------------------------------------------------------- */
 
 static json_t *hooks_of(const struct publish_options *o)
 {
@@ -87,8 +86,7 @@ static json_t *tags_of(const struct publish_options *o)
     return tags;
 }
 
-/* --- the steps ----------------------------------------------------------------------------------
- */
+/* --- the steps -------------------------------------------------------------------------------- */
 
 static void digest_of(struct slice bytes, char out_hex[65])
 {
@@ -97,16 +95,17 @@ static void digest_of(struct slice bytes, char out_hex[65])
     codec_hex(digest, sizeof(digest), out_hex);
 }
 
-/* The object is named by its content, so that a version always tells what it was built from. */
-static int upload(struct images *im, const struct publish_options *o, char sha256_hex[65],
-                  struct buf *out_uri, struct err *e)
+/* The object is named by its content, so that a version identifies what it was built from. */
+static int upload_archive(struct images *im, const struct publish_options *o, char sha256_hex[65],
+                          struct buf *out_uri, struct err *e)
 {
     struct buf zip, key;
     buf_init(&zip, PUBLISH_ZIP_MAX);
     buf_init(&key, 1024);
     int rc = fs_read(o->zip, &zip, e);
     if (rc == 0 && !slice_starts_with(buf_slice(&zip), SLICE("PK\x03\x04"))) {
-        rc = err_set(e, ERR_PERMANENT, 0, "%s is no zip archive: make one with build-zip", o->zip);
+        rc = err_set(e, ERR_PERMANENT, 0, "%s is not a zip archive: create one with build-zip",
+                     o->zip);
     }
     if (rc == 0) {
         digest_of(buf_slice(&zip), sha256_hex);
@@ -121,9 +120,9 @@ static int upload(struct images *im, const struct publish_options *o, char sha25
     return rc;
 }
 
-/* A new image, or a new version of the one that is there; the token makes each attempt one. */
-static int submit(struct images *im, const struct publish_options *o, const char *arn,
-                  const char *uri, const char *sha256_hex, json_t **out, struct err *e)
+/* Creates an image, or a new version of an existing one; the token makes repetitions idempotent. */
+static int submit_image(struct images *im, const struct publish_options *o, const char *arn,
+                        const char *uri, const char *sha256_hex, json_t **out, struct err *e)
 {
     struct buf path;
     char token[2 * TOKEN_BYTES + 1];
@@ -147,7 +146,7 @@ static int submit(struct images *im, const struct publish_options *o, const char
     return rc;
 }
 
-static const char *member(const json_t *object, const char *name)
+static const char *text_member(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
     return text != NULL ? text : "";
@@ -156,18 +155,18 @@ static const char *member(const json_t *object, const char *name)
 static int await_built(struct images *im, const struct publish_options *o, const json_t *submitted,
                        json_t **out, struct err *e)
 {
-    const char *arn = member(submitted, "imageArn");
-    const char *version = member(submitted, "imageVersion");
+    const char *arn = text_member(submitted, "imageArn");
+    const char *version = text_member(submitted, "imageVersion");
     json_t *told = NULL;
     if (arn[0] == '\0' || version[0] == '\0') {
-        return err_set(e, ERR_RETRY, 0, "the answer names no image or version");
+        return err_set(e, ERR_RETRY, 0, "the response contains no image or version");
     }
     fprintf(stderr, "%s, version %s\n", arn, version);
     if (publish_wait(im, o, arn, version, &told, e) != 0) {
         return -1;
     }
     *out = json_pack("{s:s, s:s, s:s, s:s}", "imageArn", arn, "imageVersion", version, "state",
-                     member(told, "state"), "status", member(told, "status"));
+                     text_member(told, "state"), "status", text_member(told, "status"));
     json_decref(told);
     return 0;
 }
@@ -179,13 +178,13 @@ int publish(struct images *im, const struct publish_options *o, json_t **out, st
     char *arn = NULL;
     json_t *submitted = NULL;
     buf_init(&uri, 2048);
-    int rc = upload(im, o, sha256_hex, &uri, e);
+    int rc = upload_archive(im, o, sha256_hex, &uri, e);
     if (rc == 0) {
         rc = images_find(im, o->name, &arn, e);
     }
     if (rc == 0) {
         fprintf(stderr, "%s the image %s\n", arn == NULL ? "creating" : "updating", o->name);
-        rc = submit(im, o, arn, uri.data, sha256_hex, &submitted, e);
+        rc = submit_image(im, o, arn, uri.data, sha256_hex, &submitted, e);
     }
     if (rc == 0) {
         rc = await_built(im, o, submitted, out, e);
@@ -196,8 +195,7 @@ int publish(struct images *im, const struct publish_options *o, json_t **out, st
     return rc;
 }
 
-/* --- versions -----------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 static int find_image(struct images *im, const char *name, char **out_arn, struct err *e)
 {

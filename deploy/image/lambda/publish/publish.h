@@ -1,10 +1,10 @@
 /*
  * mayfly-publish-image: an archive of build-zip becomes a version of a MicroVM image.
  *
- * Upload to S3, CreateMicrovmImage or UpdateMicrovmImage, then waiting with each state printed, and
- * on failure the reason of every build that failed. Everything an image is made of comes from
- * flags, since an update replaces it all. Progress goes to standard error, the result as one JSON
- * object to standard output. One thread, blocking calls; the caller owns all that is returned.
+ * Uploads to S3, calls CreateMicrovmImage or UpdateMicrovmImage, then waits and prints each state,
+ * and on failure the reason of every failed build. All properties of an image are flags, since an
+ * update replaces all of them. Progress goes to standard error, the result as one JSON object to
+ * standard output. One thread, blocking calls; the caller owns all results.
  */
 #ifndef MAYFLY_PUBLISH_PUBLISH_H
 #define MAYFLY_PUBLISH_PUBLISH_H
@@ -26,7 +26,7 @@ struct publish_options {
     const char *bucket;
     const char *prefix; /* of the object's key; without a slash at either end */
     const char *build_role;
-    const char *region;       /* NULL: as AWS's tools look for it */
+    const char *region;       /* NULL: found as by AWS's tools */
     const char *base_version; /* NULL: the newest */
     const char *description;  /* NULL: the archive's digest */
     const char *log_group;    /* NULL: no logs */
@@ -61,7 +61,7 @@ MUST_CHECK int images_upload(struct images *im, const char *bucket, const char *
 MUST_CHECK int images_find(struct images *im, const char *name, char **out_arn, struct err *e);
 
 /* One call of the service: path behind /2025-09-09/microvm-images, body NULL for none. *out is
- * owned by the caller (json_decref), NULL is not possible. */
+ * owned by the caller (json_decref) and never NULL. */
 MUST_CHECK int images_call(struct images *im, const char *operation, const char *method,
                            const char *path, const json_t *body, json_t **out, struct err *e);
 
@@ -80,13 +80,14 @@ MUST_CHECK int publish_set_status(struct images *im, const char *name, const cha
 /* *out: the versions, newest first, an array of {"imageVersion", "state", "status", …}. */
 MUST_CHECK int publish_versions(struct images *im, const char *name, json_t **out, struct err *e);
 
-/* What CreateMicrovmImage and UpdateMicrovmImage have in common; owned by the caller. */
+/* The common members of CreateMicrovmImage and UpdateMicrovmImage; owned by the caller. */
 json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
                      const char *sha256_hex);
 
 /* --- waiting (wait.c) --- */
-/* Until the version is SUCCESSFUL: 0, and *out is the version as told then. ERR_PERMANENT when it
- * FAILED, with what failed printed; ERR_RETRY when the time is over. */
+/* Waits until the version is SUCCESSFUL; *out is then the version as the service returned it.
+ * ERR_PERMANENT if it FAILED, with the failed builds printed; ERR_RETRY when the time has
+ * expired. */
 MUST_CHECK int publish_wait(struct images *im, const struct publish_options *o, const char *arn,
                             const char *version, json_t **out, struct err *e);
 
