@@ -66,12 +66,22 @@ static struct ledger *open_new(void)
     return l;
 }
 
-static void close_and_remove(struct ledger *l)
+static int remove_file(void **state)
 {
     struct err e;
+    (void)state;
+    if (dir[0] != '\0') {
+        MUST(fs_remove_tree(dir, &e));
+        dir[0] = '\0';
+    }
+    return 0;
+}
+
+static void close_and_remove(struct ledger *l)
+{
     assert_int_equal(sqlite3_close(behind), SQLITE_OK);
     ledger_close(l);
-    MUST(fs_remove_tree(dir, &e));
+    (void)remove_file(NULL);
 }
 
 static void dump_rows(struct buf *out, const char *sql)
@@ -134,8 +144,10 @@ static void step_of_which_a_statement_meets_a_full_disk_changes_nothing(void **s
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(step_of_which_a_statement_meets_an_io_error_changes_nothing),
-        cmocka_unit_test(step_of_which_a_statement_meets_a_full_disk_changes_nothing),
+        cmocka_unit_test_teardown(step_of_which_a_statement_meets_an_io_error_changes_nothing,
+                                  remove_file),
+        cmocka_unit_test_teardown(step_of_which_a_statement_meets_a_full_disk_changes_nothing,
+                                  remove_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
