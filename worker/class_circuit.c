@@ -9,7 +9,7 @@
 #include "common/base/random.h"
 #include "common/ledger/circuit.h"
 
-#define VIEW_MS 1000 /* how old what we know of the record may be */
+#define VIEW_MS 1000 /* maximum age of the cached record */
 
 struct class_circuit {
     struct ledger *ledger;
@@ -20,12 +20,12 @@ struct class_circuit {
     pthread_mutex_t lock;
     /* Under the lock: */
     struct circuit view;
-    int64_t seen_ms;  /* monotonic: when it was read; 0 never */
-    bool may_probe;   /* the probe is ours, and no message was taken for it yet */
-    char probing[64]; /* the message that is the probe; "" none */
+    int64_t seen_ms;  /* monotonic: when the record was read; 0 never */
+    bool may_probe;   /* this process holds the probe and has no message for it yet */
+    char probing[64]; /* id of the message that is the probe; "" none */
 };
 
-/* What a step of the rule needs to know, and what it is. */
+/* A change of the record, and its arguments. */
 struct step {
     enum circuit_change (*apply)(struct circuit *c, const struct step *s);
     const char *holder;
@@ -50,24 +50,24 @@ static enum circuit_change drop_probe(struct circuit *c, const struct step *s)
     return circuit_drop_probe(c, s->holder);
 }
 
-static enum circuit_change refuse(struct circuit *c, const struct step *s)
+static enum circuit_change apply_refusal(struct circuit *c, const struct step *s)
 {
     return circuit_refused(c, &s->limits, s->job_id, s->holder, s->now_ms);
 }
 
-static enum circuit_change succeed(struct circuit *c, const struct step *s)
+static enum circuit_change apply_success(struct circuit *c, const struct step *s)
 {
     (void)s;
     return circuit_succeeded(c);
 }
 
-static enum circuit_change apply(struct circuit *c, void *arg)
+static enum circuit_change apply_step(struct circuit *c, void *arg)
 {
     const struct step *s = arg;
     return s->apply(c, s);
 }
 
-/* --- what is known --- */
+/* --- the cached record --- */
 
 static void set_view(struct class_circuit *cc, const struct circuit *c)
 {
@@ -76,7 +76,7 @@ static void set_view(struct class_circuit *cc, const struct circuit *c)
     metric_set(cc->open, circuit_is_open(c) ? 1 : 0);
 }
 
-static void refresh(struct class_circuit *cc)
+static void refresh_view(struct class_circuit *cc)
 {
     struct err e = {0};
     struct circuit c;
@@ -90,13 +90,13 @@ static void refresh(struct class_circuit *cc)
     set_view(cc, &c);
 }
 
-/* Changes the record as the step says. A ledger that cannot be asked changes nothing. */
-static enum circuit_change change(struct class_circuit *cc, struct step *s)
+/* Applies the step to the record. If the ledger fails, nothing changes. */
+static enum circuit_change update_circuit(struct class_circuit *cc, struct step *s)
 {
     struct err e = {0};
     struct circuit c;
     enum circuit_change did;
-    if (circuit_update(cc->ledger, cc->subject, apply, s, &c, &did, &e) != 0) {
+    if (circuit_update(cc->ledger, cc->subject, apply_step, s, &c, &did, &e) != 0) {
         log_warn("circuit_not_updated", LOG_STR("subject", cc->subject), LOG_ERR(&e),
                  LOG_STR("action", "the next launch of the class updates it"));
         return CIRCUIT_UNCHANGED;
@@ -105,19 +105,19 @@ static enum circuit_change change(struct class_circuit *cc, struct step *s)
     return did;
 }
 
-/* --- before a message is taken --- */
+/* --- before a message is received --- */
 
 static int64_t wait_locked(struct class_circuit *cc, const struct config *c)
 {
-    refresh(cc);
+    refresh_view(cc);
     if (!circuit_is_open(&cc->view) || c->circuit.failure_threshold == 0) {
         return 0;
     }
     int64_t now = clock_wall_ms();
-    bool ours = slice_eq_cstr(slice_of(cc->view.probe), cc->holder);
+    bool held_here = slice_eq_cstr(slice_of(cc->view.probe), cc->holder);
     int64_t wait_ms = circuit_wait_ms(&cc->view, now);
-    if (wait_ms > 0 && ours && cc->may_probe) {
-        return 0; /* it found no message yet */
+    if (wait_ms > 0 && held_here && cc->may_probe) {
+        return 0; /* the probe has no message yet */
     }
     if (wait_ms > 0) {
         return wait_ms;
@@ -126,7 +126,7 @@ static int64_t wait_locked(struct class_circuit *cc, const struct config *c)
                      .holder = cc->holder,
                      .now_ms = now,
                      .until_ms = now + c->worker.visibility_timeout_ms};
-    cc->may_probe = cc->probing[0] == '\0' && change(cc, &s) != CIRCUIT_UNCHANGED;
+    cc->may_probe = cc->probing[0] == '\0' && update_circuit(cc, &s) != CIRCUIT_UNCHANGED;
     return cc->may_probe ? 0 : VIEW_MS;
 }
 
@@ -138,9 +138,10 @@ int64_t class_circuit_wait_ms(struct class_circuit *cc, const struct config *c)
     return wait_ms;
 }
 
-/* A probe lasts a lease until it has a message, and from then on as long as a launch may take: the
- * next one must not begin while this one's machine boots. */
-void class_circuit_taken(struct class_circuit *cc, const struct config *c, const char *message_id)
+/* A probe lasts one lease until it has a message, and then as long as a launch may take: the next
+ * one must not begin while this one's VM boots. */
+void class_circuit_received(struct class_circuit *cc, const struct config *c,
+                            const char *message_id)
 {
     struct step s = {.apply = extend_probe,
                      .holder = cc->holder,
@@ -151,15 +152,15 @@ void class_circuit_taken(struct class_circuit *cc, const struct config *c, const
         ASSERT(slice_to_cstr(slice_of(message_id), cc->probing, sizeof cc->probing));
         log_info("circuit_half_open", LOG_STR("subject", cc->subject),
                  LOG_STR("class", cc->class_name), LOG_STR("message_id", message_id));
-        (void)change(cc, &s);
+        (void)update_circuit(cc, &s);
     }
     cc->may_probe = false;
     pthread_mutex_unlock(&cc->lock);
 }
 
-/* --- verdicts --- */
+/* --- results --- */
 
-/* Whether that message was the probe; it is no longer. */
+/* Returns whether that message was the probe; afterwards it is not. */
 static bool end_probing(struct class_circuit *cc, const char *message_id)
 {
     bool was = cc->probing[0] != '\0' && slice_eq_cstr(slice_of(cc->probing), message_id);
@@ -167,25 +168,26 @@ static bool end_probing(struct class_circuit *cc, const char *message_id)
     return was;
 }
 
-void class_circuit_launched(struct class_circuit *cc, const char *message_id)
+void class_circuit_record_success(struct class_circuit *cc, const char *message_id)
 {
-    struct step s = {.apply = succeed};
+    struct step s = {.apply = apply_success};
     pthread_mutex_lock(&cc->lock);
     (void)end_probing(cc, message_id);
-    refresh(cc);
-    if ((cc->view.failures > 0 || circuit_is_open(&cc->view)) && change(cc, &s) == CIRCUIT_CLOSED) {
+    refresh_view(cc);
+    if ((cc->view.failures > 0 || circuit_is_open(&cc->view)) &&
+        update_circuit(cc, &s) == CIRCUIT_CLOSED) {
         log_info("circuit_closed", LOG_STR("subject", cc->subject),
                  LOG_STR("class", cc->class_name), LOG_STR("reason", "a launch succeeded"));
     }
     pthread_mutex_unlock(&cc->lock);
 }
 
-void class_circuit_no_verdict(struct class_circuit *cc, const char *message_id)
+void class_circuit_release_probe(struct class_circuit *cc, const char *message_id)
 {
     struct step s = {.apply = drop_probe, .holder = cc->holder};
     pthread_mutex_lock(&cc->lock);
     if (end_probing(cc, message_id)) {
-        (void)change(cc, &s);
+        (void)update_circuit(cc, &s);
     }
     pthread_mutex_unlock(&cc->lock);
 }
@@ -207,12 +209,13 @@ static void log_refusal(const struct class_circuit *cc, enum circuit_change did,
     }
 }
 
-struct class_circuit_refusal class_circuit_refused(struct class_circuit *cc, const struct config *c,
-                                                   const char *message_id, int64_t job_id,
-                                                   const struct err *why)
+struct class_circuit_refusal class_circuit_record_refusal(struct class_circuit *cc,
+                                                          const struct config *c,
+                                                          const char *message_id, int64_t job_id,
+                                                          const struct err *why)
 {
     struct class_circuit_refusal out = {.stopped = false};
-    struct step s = {.apply = refuse,
+    struct step s = {.apply = apply_refusal,
                      .now_ms = clock_wall_ms(),
                      .job_id = job_id,
                      .limits = {.failures = c->circuit.failure_threshold,
@@ -221,23 +224,23 @@ struct class_circuit_refusal class_circuit_refused(struct class_circuit *cc, con
     pthread_mutex_lock(&cc->lock);
     s.holder = end_probing(cc, message_id) ? cc->holder : "";
     if (c->circuit.failure_threshold > 0) {
-        log_refusal(cc, change(cc, &s), why);
+        log_refusal(cc, update_circuit(cc, &s), why);
         int64_t left = cc->view.open_until_ms - s.now_ms;
         out.stopped = circuit_is_open(&cc->view);
-        /* Behind those that were not tried yet: a job that nobody will ever take must not be the
-         * one that is tried each time. */
+        /* Behind the messages that were not tried yet: a job that can never be launched must not be
+         * the probe each time. */
         out.delay_ms = (left > 0 ? left : 0) + c->circuit.open_duration_ms;
     }
     pthread_mutex_unlock(&cc->lock);
     return out;
 }
 
-bool class_circuit_counts(const struct err *e)
+bool class_circuit_is_refusal(const struct err *e)
 {
     return e->class == ERR_PERMANENT || e->class == ERR_AUTH || e->class == ERR_NOT_FOUND;
 }
 
-/* --- life --- */
+/* --- lifetime --- */
 
 struct class_circuit *class_circuit_new(struct ledger *ledger, const char *class_name)
 {

@@ -11,16 +11,16 @@
 #include "worker/terminators.h"
 
 #define BATCH 32
-#define STORE_TROUBLE_PAUSE_MS 500
+#define STORE_ERROR_PAUSE_MS 500
 #define RETRY_BASE_MS 250
-#define RETRY_CAP_MS 5000
+#define RETRY_MAX_MS 5000
 
 struct events {
     struct worker *worker;
     struct threads threads;
 };
 
-static void count(enum job_action action)
+static void count_event(enum job_action action)
 {
     struct buf label;
     buf_init(&label, 128);
@@ -29,10 +29,10 @@ static void count(enum job_action action)
     buf_fini(&label);
 }
 
-static void handle_effect(struct worker *w, const struct job_event *ev,
+static void report_effect(struct worker *w, const struct job_event *ev,
                           const struct ledger_effect *effect)
 {
-    count(ev->action);
+    count_event(ev->action);
     log_info("job_event", LOG_INT("job_id", ev->job.id),
              LOG_STR("webhook_action", job_action_name(ev->action)),
              LOG_STR("state", ledger_job_state_name(effect->after)),
@@ -43,8 +43,8 @@ static void handle_effect(struct worker *w, const struct job_event *ev,
     }
 }
 
-/* Returns whether the message is to be acknowledged; it has been returned or buried otherwise. */
-static bool note(struct worker *w, const struct config *c, const struct queue_message *m)
+/* Returns whether the message is to be acknowledged; otherwise it was returned or dead-lettered. */
+static bool apply_event(struct worker *w, const struct config *c, const struct queue_message *m)
 {
     struct err e = {0};
     struct job_event ev;
@@ -57,28 +57,28 @@ static bool note(struct worker *w, const struct config *c, const struct queue_me
         github_scope_of(c, ev.job.repository, ev.job.organization, ev.job.installation_id);
     if (ledger_apply_event(w->ledger, &ev, scope.name, &effect, &e) != 0) {
         struct queue_return back = {.delay_ms =
-                                        backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_CAP_MS, 3),
+                                        backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_MAX_MS, 3),
                                     .reason = e.message};
         log_warn("event_apply_failed", LOG_INT("job_id", ev.job.id), LOG_ERR(&e),
                  LOG_STR("action", "the message is redelivered within seconds"));
         worker_nack(w, m, &back);
         return false;
     }
-    handle_effect(w, &ev, &effect);
+    report_effect(w, &ev, &effect);
     return true;
 }
 
-static void acknowledge(struct worker *w, const struct queue_message *noted, size_t n)
+static void ack_applied(struct worker *w, const struct queue_message *applied, size_t n)
 {
     struct err e = {0};
-    if (n > 0 && queue_ack(w->queue, noted, n, &e) != 0 && e.class != ERR_CONFLICT) {
+    if (n > 0 && queue_ack(w->queue, applied, n, &e) != 0 && e.class != ERR_CONFLICT) {
         log_warn("event_ack_failed", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
                  LOG_STR("action", "the messages are redelivered when their leases expire; "
                                    "applying them twice is harmless"));
     }
 }
 
-/* The ledger is slow: the messages that are still to be noted would outlive their leases. */
+/* The ledger is slow: the remaining messages would outlive their leases. */
 static void extend_leases(struct worker *w, const struct config *c, struct queue_message *rest,
                           size_t n)
 {
@@ -92,29 +92,29 @@ static void extend_leases(struct worker *w, const struct config *c, struct queue
     }
 }
 
-/* Handles a batch within its leases, however long that takes: after a third of a lease what was
- * noted so far is acknowledged and the rest is extended. */
+/* Handles a batch within its leases, however long that takes: after a third of a lease the applied
+ * messages are acknowledged and the rest is extended. */
 static void handle_batch(struct worker *w, const struct config *c, struct queue_message *batch,
                          size_t got)
 {
-    struct queue_message noted[BATCH]; /* copies that own nothing */
+    struct queue_message applied[BATCH]; /* copies that own nothing */
     size_t n = 0;
     int64_t extend_at_ms = clock_mono_ms() + c->worker.visibility_timeout_ms / 3;
     for (size_t i = 0; i < got; i++) {
         if (clock_mono_ms() >= extend_at_ms) {
-            acknowledge(w, noted, n);
+            ack_applied(w, applied, n);
             n = 0;
             extend_at_ms = clock_mono_ms() + c->worker.visibility_timeout_ms / 3;
             extend_leases(w, c, &batch[i], got - i);
         }
-        if (note(w, c, &batch[i])) {
-            noted[n++] = batch[i];
+        if (apply_event(w, c, &batch[i])) {
+            applied[n++] = batch[i];
         }
     }
-    acknowledge(w, noted, n);
+    ack_applied(w, applied, n);
 }
 
-static void *serve(void *arg)
+static void *consume_until_stopped(void *arg)
 {
     struct events *s = arg;
     struct worker *w = s->worker;
@@ -127,7 +127,7 @@ static void *serve(void *arg)
                           queue_poll_wait_ms(w->queue), batch, &got, &e) != 0) {
             log_warn("receive_failed", LOG_STR("lane", EVENTS_LANE), LOG_ERR(&e),
                      LOG_STR("action", "receiving is retried in 500 ms"));
-            (void)wakeup_sleep(&w->intake, STORE_TROUBLE_PAUSE_MS);
+            (void)wakeup_sleep(&w->intake, STORE_ERROR_PAUSE_MS);
         }
         handle_batch(w, c, batch, got);
         for (size_t i = 0; i < got; i++) {
@@ -143,8 +143,8 @@ int events_start(struct worker *w, size_t threads, struct events **out, struct e
     struct events *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
     s->worker = w;
-    if (threads_start(&s->threads, threads, "a thread of worker.event_consumer_threads", serve, s,
-                      e) != 0) {
+    if (threads_start(&s->threads, threads, "a thread of worker.event_consumer_threads",
+                      consume_until_stopped, s, e) != 0) {
         worker_stop_intake(w);
         events_join(s);
         return -1;

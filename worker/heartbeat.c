@@ -8,18 +8,18 @@
 #include "common/base/log.h"
 #include "common/base/thread.h"
 
-#define IDLE_MS 1000 /* between two looks while nothing is in flight */
+#define IDLE_MS 1000 /* the longest sleep */
 
 struct heartbeat {
     struct worker *worker;
-    struct wakeup stop;    /* woken with every launch that begins */
+    struct wakeup stop;    /* woken when a launch begins */
     struct threads thread; /* one, once started */
     pthread_mutex_t lock;
-    pthread_cond_t beaten;              /* a heartbeat ended */
+    pthread_cond_t sent;                /* a heartbeat ended */
     struct heartbeat_launch *in_flight; /* under the lock, as all of its entries */
 };
 
-/* --- the launching threads' side --- */
+/* --- called by the launch threads --- */
 
 void heartbeat_begin(struct heartbeat *h, struct heartbeat_launch *l, struct queue_message *m,
                      int64_t lease_ms, int64_t timeout_ms)
@@ -56,7 +56,7 @@ void heartbeat_set_row(struct heartbeat *h, struct heartbeat_launch *l, const ch
     pthread_mutex_unlock(&h->lock);
 }
 
-bool heartbeat_holds(struct heartbeat *h, struct heartbeat_launch *l, int64_t *age_ms)
+bool heartbeat_still_held(struct heartbeat *h, struct heartbeat_launch *l, int64_t *age_ms)
 {
     pthread_mutex_lock(&h->lock);
     *age_ms = clock_mono_ms() - l->last_ms;
@@ -68,8 +68,8 @@ bool heartbeat_holds(struct heartbeat *h, struct heartbeat_launch *l, int64_t *a
 void heartbeat_end(struct heartbeat *h, struct heartbeat_launch *l)
 {
     pthread_mutex_lock(&h->lock);
-    while (l->beating) {
-        pthread_cond_wait(&h->beaten, &h->lock);
+    while (l->sending) {
+        pthread_cond_wait(&h->sent, &h->lock);
     }
     struct heartbeat_launch **link = &h->in_flight;
     while (*link != l) {
@@ -79,10 +79,10 @@ void heartbeat_end(struct heartbeat *h, struct heartbeat_launch *l)
     pthread_mutex_unlock(&h->lock);
 }
 
-/* --- the heartbeat --- */
+/* --- the heartbeat thread --- */
 
-/* Past its deadline a launch gets no more heartbeats, until its next step begins. */
-static bool makes_progress(struct heartbeat_launch *l, int64_t now)
+/* Past a deadline a launch gets no heartbeats until its next step begins. */
+static bool is_within_deadlines(struct heartbeat_launch *l, int64_t now)
 {
     if (now < l->step_deadline_ms && now < l->deadline_ms) {
         return true;
@@ -97,20 +97,21 @@ static bool makes_progress(struct heartbeat_launch *l, int64_t now)
     return false;
 }
 
-/* The one that is due first; NULL if none is in flight and alive. */
+/* The launch that is due first; NULL if none needs a heartbeat. */
 static struct heartbeat_launch *next_due(struct heartbeat *h, int64_t now)
 {
     struct heartbeat_launch *first = NULL;
     for (struct heartbeat_launch *l = h->in_flight; l != NULL; l = l->next) {
-        if (!l->lost && makes_progress(l, now) && (first == NULL || l->due_ms < first->due_ms)) {
+        if (!l->lost && is_within_deadlines(l, now) &&
+            (first == NULL || l->due_ms < first->due_ms)) {
             first = l;
         }
     }
     return first;
 }
 
-/* One store's outage must not make the other believe that the launch is dead; but a launch whose
- * message is another's leaves the row alone. 0: both stores know that it goes on. */
+/* An outage of one store must not make the other one believe that the launch is dead. But if the
+ * message was lost, the row is not stamped. 0: both stores have the heartbeat. */
 static int extend_and_stamp(struct worker *w, struct queue_message *m, int64_t lease_ms,
                             const char *vm, bool *extended, struct err *e)
 {
@@ -127,20 +128,20 @@ static int extend_and_stamp(struct worker *w, struct queue_message *m, int64_t l
     return -1;
 }
 
-/* Extends a copy, so that the store is called without the lock, and gives the new receipt back. */
-static void beat(struct heartbeat *h, struct heartbeat_launch *l)
+/* Extends a copy, so that the store is called without the lock, and stores the new receipt. */
+static void send_heartbeat(struct heartbeat *h, struct heartbeat_launch *l)
 {
     struct err e = {0};
     int64_t began_ms = clock_mono_ms();
     struct queue_message copy = *l->message;
     char vm[sizeof l->vm];
     memcpy(vm, l->vm, sizeof vm);
-    l->beating = true;
+    l->sending = true;
     pthread_mutex_unlock(&h->lock);
     bool extended;
     int rc = extend_and_stamp(h->worker, &copy, l->lease_ms, vm, &extended, &e);
     pthread_mutex_lock(&h->lock);
-    l->beating = false;
+    l->sending = false;
     l->lost = rc != 0 && e.class == ERR_CONFLICT;
     l->due_ms = began_ms + l->lease_ms / 3;
     if (extended) {
@@ -150,14 +151,15 @@ static void beat(struct heartbeat *h, struct heartbeat_launch *l)
     if (rc == 0) {
         l->last_ms = began_ms;
     } else {
-        l->due_ms = clock_mono_ms() + l->lease_ms / 10; /* several tries before the lease is over */
+        l->due_ms =
+            clock_mono_ms() + l->lease_ms / 10; /* several attempts before the lease expires */
         log_warn("heartbeat_failed", LOG_STR("message_id", copy.id), LOG_STR("vm", vm),
                  LOG_ERR(&e));
     }
-    pthread_cond_broadcast(&h->beaten);
+    pthread_cond_broadcast(&h->sent);
 }
 
-int64_t heartbeat_round(struct heartbeat *h)
+int64_t heartbeat_send_due(struct heartbeat *h)
 {
     int64_t wait_ms = IDLE_MS;
     pthread_mutex_lock(&h->lock);
@@ -168,21 +170,21 @@ int64_t heartbeat_round(struct heartbeat *h)
             wait_ms = l != NULL && l->due_ms - now < wait_ms ? l->due_ms - now : wait_ms;
             break;
         }
-        beat(h, l);
+        send_heartbeat(h, l);
     }
     pthread_mutex_unlock(&h->lock);
     return wait_ms;
 }
 
-/* --- life --- */
+/* --- lifetime --- */
 
-static void *serve(void *arg)
+static void *beat_until_stopped(void *arg)
 {
     struct heartbeat *h = arg;
     bool stopped = false;
     while (!stopped) {
         uint64_t seen = wakeup_count(&h->stop);
-        stopped = wakeup_wait(&h->stop, seen, heartbeat_round(h));
+        stopped = wakeup_wait(&h->stop, seen, heartbeat_send_due(h));
     }
     return NULL;
 }
@@ -191,7 +193,7 @@ struct heartbeat *heartbeat_new(struct worker *w)
 {
     struct heartbeat *h = calloc(1, sizeof *h);
     ASSERT(h != NULL && pthread_mutex_init(&h->lock, NULL) == 0 &&
-           pthread_cond_init(&h->beaten, NULL) == 0);
+           pthread_cond_init(&h->sent, NULL) == 0);
     h->worker = w;
     wakeup_init(&h->stop);
     return h;
@@ -204,7 +206,7 @@ void heartbeat_free(struct heartbeat *h)
     }
     wakeup_raise(&h->stop);
     threads_join(&h->thread);
-    pthread_cond_destroy(&h->beaten);
+    pthread_cond_destroy(&h->sent);
     pthread_mutex_destroy(&h->lock);
     wakeup_fini(&h->stop);
     free(h);
@@ -212,5 +214,5 @@ void heartbeat_free(struct heartbeat *h)
 
 int heartbeat_start(struct heartbeat *h, struct err *e)
 {
-    return threads_start(&h->thread, 1, "the thread of the heartbeat", serve, h, e);
+    return threads_start(&h->thread, 1, "the heartbeat thread", beat_until_stopped, h, e);
 }

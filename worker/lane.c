@@ -7,21 +7,21 @@
 #include "common/job/lane.h"
 #include "worker/limits.h"
 
-#define LOOK_MS 1000 /* between two looks at the configuration and the stop */
-#define STORE_TROUBLE_PAUSE_MS 500
-#define FULL_RECHECK_MS 1000 /* caps may have been raised by a reload: look again */
+#define RECHECK_MS 1000 /* the configuration and the stop are checked this often */
+#define STORE_ERROR_PAUSE_MS 500
+#define FULL_RECHECK_MS 1000 /* a reload may have raised the caps */
 
 struct lane {
     struct worker *worker;
     char *class_name;
     char queue_lane[LAUNCH_LANE_SIZE];
-    int64_t unreserved;      /* taken, slot not yet reserved; atomic */
+    int64_t unreserved;      /* received messages without a slot yet; atomic */
     int64_t paused_until_ms; /* monotonic; atomic */
     struct class_circuit *circuit;
     struct metric *full;
 };
 
-void lane_reserved(struct lane *lane)
+void lane_reservation_ended(struct lane *lane)
 {
     __atomic_sub_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
 }
@@ -36,12 +36,12 @@ struct class_circuit *lane_circuit(struct lane *lane)
     return lane->circuit;
 }
 
-/* How long to wait before this class may take a message: 0 now, -1 until a slot is freed. */
-static int64_t room_wait_ms(struct lane *lane, const struct config *c,
-                            const struct config_class *class)
+/* The wait before this class may receive a message: 0 now, -1 until a slot is released. */
+static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
+                                const struct config_class *class)
 {
     struct err e = {0};
-    struct ledger_capacity room;
+    struct ledger_capacity capacity;
     struct ledger_caps caps = limits_caps(c, class);
     int64_t now = clock_mono_ms();
     int64_t paused = __atomic_load_n(&lane->paused_until_ms, __ATOMIC_ACQUIRE);
@@ -52,22 +52,23 @@ static int64_t room_wait_ms(struct lane *lane, const struct config *c,
     if (stopped_ms > 0) {
         return stopped_ms;
     }
-    if (ledger_capacity(lane->worker->ledger, lane->class_name, &caps, &room, &e) != 0) {
+    if (ledger_capacity(lane->worker->ledger, lane->class_name, &caps, &capacity, &e) != 0) {
         log_warn("capacity_check_failed", LOG_STR("class", lane->class_name), LOG_ERR(&e),
                  LOG_STR("action", "no launch of this class starts until the ledger is available"));
-        return STORE_TROUBLE_PAUSE_MS;
+        return STORE_ERROR_PAUSE_MS;
     }
-    int64_t taken = __atomic_load_n(&lane->unreserved, __ATOMIC_ACQUIRE);
-    bool full = room.class_used + taken >= caps.class_max || room.fleet_used + taken >= caps.fleet;
+    int64_t received = __atomic_load_n(&lane->unreserved, __ATOMIC_ACQUIRE);
+    bool full = capacity.class_used + received >= caps.class_max ||
+                capacity.fleet_used + received >= caps.fleet;
     metric_set(lane->full, full ? 1 : 0);
     if (full) {
         return -1;
     }
-    return room.rate_wait_ms;
+    return capacity.rate_wait_ms;
 }
 
-/* Sleeps until a slot is freed by any process: its own events wake it at once, others' too where
- * the ledger tells of them; else they are seen in the ledger's counter. */
+/* Sleeps until any process releases a slot. This process's own releases wake it at once, and
+ * others' if the ledger sends notifications; otherwise the ledger's release counter is polled. */
 static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wakes_seen)
 {
     struct err e = {0};
@@ -90,7 +91,8 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
 
 void lane_launch_ended(struct lane *lane, const struct queue_message *m)
 {
-    class_circuit_no_verdict(lane->circuit, m->id); /* unless it told one */
+    class_circuit_release_probe(lane->circuit,
+                                m->id); /* no effect if the launch reported a result */
 }
 
 bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
@@ -99,25 +101,25 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     size_t got = 0;
     uint64_t wakes_seen = wakeup_count(&lane->worker->intake);
     const struct config_class *class = config_class_by_name(c, slice_of(lane->class_name));
-    int64_t wait_ms = class != NULL ? room_wait_ms(lane, c, class) : LOOK_MS;
+    int64_t wait_ms = class != NULL ? capacity_wait_ms(lane, c, class) : RECHECK_MS;
     if (wait_ms < 0) {
         wait_for_slot(lane, c, wakes_seen);
         return false;
     }
     if (wait_ms > 0) {
-        (void)wakeup_sleep(&lane->worker->intake, wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
+        (void)wakeup_sleep(&lane->worker->intake, wait_ms < RECHECK_MS ? wait_ms : RECHECK_MS);
         return false;
     }
     if (queue_receive(lane->worker->queue, lane->queue_lane, 1, c->worker.visibility_timeout_ms,
                       queue_poll_wait_ms(lane->worker->queue), m, &got, &e) != 0) {
         log_warn("receive_failed", LOG_STR("lane", lane->queue_lane), LOG_ERR(&e),
                  LOG_STR("action", "receiving is retried in 500 ms"));
-        (void)wakeup_sleep(&lane->worker->intake, STORE_TROUBLE_PAUSE_MS);
+        (void)wakeup_sleep(&lane->worker->intake, STORE_ERROR_PAUSE_MS);
         return false;
     }
     if (got == 1) {
         __atomic_add_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
-        class_circuit_taken(lane->circuit, c, m->id);
+        class_circuit_received(lane->circuit, c, m->id);
     }
     return got == 1;
 }

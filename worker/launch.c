@@ -12,88 +12,89 @@
 #include "worker/outcome.h"
 #include "worker/takeover.h"
 
-/* A message that met a full cap. Of the class's and the fleet's, a lane asks before it takes one:
- * another worker was faster, and the lane is not taken before the next slot is free. The message is
- * to be there by then, else it is the last of a burst that waits. A repository's cap no lane knows
- * of, and the next look at it must not come at once. */
+/* The delay of a message that met a full cap. The lane checks the caps of class and fleet before it
+ * receives a message, so there another worker was faster; the lane receives nothing before a slot
+ * is released, and the message must be ready again by then. No lane checks a repository's cap, so
+ * that one is checked again after a longer delay. */
 #define RACE_DELAY_MS 20
 #define FULL_DELAY_MS 1000
-/* A step that is a call or two of the ledger's or of GitHub's, with their retries. Only the start
- * of the VM may take what is left of the whole launch. */
+/* The limit of a step that makes a call or two to the ledger or GitHub, with their retries. Only
+ * the step that runs the VM may use the rest of the launch's time. */
 #define STEP_LIMIT_MS 60000
-#define TERMINATE_GRACE_MS 0 /* of a VM whose launch failed: nothing runs on it */
+#define TERMINATE_GRACE_MS 0 /* the VM of a failed launch runs no job */
 
-/* One launch on its way. */
+/* One launch in progress. */
 struct launching {
     struct worker *worker;
     struct lane *lane;
     const struct config *config;
     const struct config_class *class;
     struct queue_message *message;
-    struct heartbeat_launch alive;
+    struct heartbeat_launch heartbeat;
     struct launch_request request;
     struct github_scope scope;
-    const char *step; /* under way, or the one that failed */
+    const char *step; /* the current step, or the one that failed */
     struct ledger_reservation reservation;
-    struct takeover earlier; /* launches of other workers, when no VM is wanted */
+    struct takeover takeover; /* other workers' launches for the job, when no VM is wanted */
     struct ledger_vm vm;
     struct github_jit jit;
     struct buf payload;
     int64_t started_us;
-    bool something_may_run; /* the provider was asked, and did not refuse */
+    bool vm_may_run; /* the provider got the request and did not refuse it */
 };
 
-static int reserve_slot(struct launching *l, struct err *e);
+static int reserve_slot(struct launching *l, bool *reserved, struct err *e);
 static int register_runner(struct launching *l, struct err *e);
 static int pack_payload(struct launching *l, struct err *e);
 static int run_vm(struct launching *l, struct err *e);
 static int record_vm(struct launching *l, struct err *e);
 static void roll_back(struct launching *l, const struct err *why);
-static void settle_unreserved(struct launching *l);
-static void settle_failed(struct launching *l, const struct err *why);
-static void settle_launched(struct launching *l);
+static void handle_not_reserved(struct launching *l);
+static void handle_failure(struct launching *l, const struct err *why);
+static void handle_success(struct launching *l);
 
-/* Steps 2 to 5 of the protocol: the slot and the row are this launch's. */
-static int bring_up(struct launching *l, struct err *e)
+/* --- the protocol --- */
+
+/* Steps 2 to 5: this launch owns the slot and the row. */
+static int launch_vm(struct launching *l, struct err *e)
 {
-    l->vm = l->reservation.vm;
-    heartbeat_set_row(l->worker->heartbeat, &l->alive, l->vm.name);
-    if (register_runner(l, e) != 0 || pack_payload(l, e) != 0 || run_vm(l, e) != 0) {
+    if (register_runner(l, e) != 0 || pack_payload(l, e) != 0 || run_vm(l, e) != 0 ||
+        record_vm(l, e) != 0) {
         return -1;
     }
-    return record_vm(l, e);
+    return 0;
 }
 
-/* From the taken message to the settled one. While the launch is under way the heartbeat keeps the
- * message leased. */
+/* From the received message to its ack, nack or dead letter. The heartbeat keeps the message leased
+ * while the launch is in progress. */
 static void launch_job(struct launching *l)
 {
     struct err e = {0};
-    struct heartbeat *h = l->worker->heartbeat;
-    heartbeat_begin(h, &l->alive, l->message, l->config->worker.visibility_timeout_ms,
-                    l->config->reaper.startup_timeout_ms);
-    int rc = reserve_slot(l, &e);
-    lane_reserved(l->lane);
-    bool reserved = rc == 0 && l->reservation.outcome == LEDGER_RESERVED;
+    bool reserved = false;
+    heartbeat_begin(l->worker->heartbeat, &l->heartbeat, l->message,
+                    l->config->worker.visibility_timeout_ms, l->config->reaper.startup_timeout_ms);
+    int failed = reserve_slot(l, &reserved, &e);
+    lane_reservation_ended(l->lane);
     if (reserved) {
-        rc = bring_up(l, &e);
+        failed = launch_vm(l, &e);
+        if (failed != 0) {
+            roll_back(l, &e);
+        }
     }
-    if (reserved && rc != 0) {
-        roll_back(l, &e);
-    }
-    heartbeat_end(h, &l->alive);
-    if (rc != 0) {
-        settle_failed(l, &e);
+    heartbeat_end(l->worker->heartbeat, &l->heartbeat);
+    if (failed != 0) {
+        handle_failure(l, &e);
     } else if (!reserved) {
-        settle_unreserved(l);
+        handle_not_reserved(l);
     } else {
-        settle_launched(l);
+        handle_success(l);
     }
 }
 
-/* A request with a job belongs where the configuration says now, whatever it said when the request
- * was made. */
-static struct github_scope scope_of(const struct config *c, const struct launch_request *r)
+/* Where the runner registers. A request with a job follows the current configuration, not the one
+ * at the time of the request. */
+static struct github_scope registration_scope(const struct config *c,
+                                              const struct launch_request *r)
 {
     const struct job *job = &r->job;
     return job->id != 0
@@ -108,29 +109,29 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
     l.started_us = clock_mono_us();
     buf_init(&l.payload, PAYLOAD_PACKED_MAX);
     if (launch_request_decode((struct slice){m->body, m->body_len}, &l.request, &e) != 0) {
-        lane_reserved(lane);
+        lane_reservation_ended(lane);
         worker_reject(w, m, &e);
         return;
     }
     l.class = config_class_by_name(c, slice_of(l.request.class_name));
     if (l.class == NULL) {
-        lane_reserved(lane);
+        lane_reservation_ended(lane);
         worker_dead_letter(
-            w, m, "its class is not configured here: add the class, then kick this message");
+            w, m, "its class is not configured here: add the class, then redrive this message");
         return;
     }
-    l.scope = scope_of(c, &l.request);
+    l.scope = registration_scope(c, &l.request);
     launch_job(&l);
     github_jit_fini(&l.jit);
     if (l.payload.data != NULL) {
-        explicit_bzero(l.payload.data, l.payload.len); /* it holds the runner's key */
+        explicit_bzero(l.payload.data, l.payload.len); /* it holds the runner's credentials */
     }
     buf_fini(&l.payload);
 }
 
 /* --- the steps --- */
 
-static int64_t until_timeout_ms(const struct launching *l)
+static int64_t launch_time_left_ms(const struct launching *l)
 {
     int64_t spent_ms = (clock_mono_us() - l->started_us) / 1000;
     return l->config->reaper.startup_timeout_ms - spent_ms;
@@ -139,7 +140,7 @@ static int64_t until_timeout_ms(const struct launching *l)
 static void begin_step(struct launching *l, const char *step, int64_t limit_ms)
 {
     l->step = step;
-    heartbeat_step(l->worker->heartbeat, &l->alive, step, limit_ms);
+    heartbeat_step(l->worker->heartbeat, &l->heartbeat, step, limit_ms);
 }
 
 static bool no_vm_is_wanted(const struct launching *l)
@@ -147,11 +148,11 @@ static bool no_vm_is_wanted(const struct launching *l)
     return l->reservation.outcome == LEDGER_SATISFIED || l->reservation.outcome == LEDGER_OBSOLETE;
 }
 
-/* Step 1: a slot and a row in the ledger, if a VM is wanted and the caps allow it. */
-static int reserve_slot(struct launching *l, struct err *e)
+/* Step 1: reserve a slot and a row in the ledger, if a VM is wanted and the caps allow it. */
+static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
 {
     struct vm_provider *p = fleet_provider(l->worker->fleet, l->class->name);
-    struct ledger_reserve ask = {
+    struct ledger_reserve request = {
         .request = &l->request,
         .scope = l->scope.name,
         .caps = limits_caps(l->config, l->class),
@@ -161,28 +162,34 @@ static int reserve_slot(struct launching *l, struct err *e)
     };
     begin_step(l, "reserve", STEP_LIMIT_MS);
     do {
-        l->earlier = (struct takeover){.ended = false};
-        if (ledger_reserve(l->worker->ledger, &ask, &l->reservation, e) != 0) {
+        l->takeover = (struct takeover){.ended = false};
+        if (ledger_reserve(l->worker->ledger, &request, &l->reservation, e) != 0) {
             return -1;
         }
-        /* No VM is wanted: perhaps only because a dead worker was about to launch one. */
+        /* No VM is wanted, perhaps only because a dead worker's launch still counts as supply. */
         if (no_vm_is_wanted(l) && takeover_dead_launch(l->worker, l->config, &l->request,
-                                                       l->scope.name, &l->earlier, e) != 0) {
+                                                       l->scope.name, &l->takeover, e) != 0) {
             return -1;
         }
-    } while (l->earlier.ended);
+    } while (l->takeover.ended);
+    *reserved = l->reservation.outcome == LEDGER_RESERVED;
+    if (*reserved) {
+        l->vm = l->reservation.vm;
+        heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, l->vm.name);
+    }
     return 0;
 }
 
-/* Step 2: a runner that GitHub lets run one job. Its id is in the row before a VM may exist. */
+/* Step 2: register a runner at GitHub that runs one job (JIT config). Its id is in the row before a
+ * VM may exist. */
 static int register_runner(struct launching *l, struct err *e)
 {
     const char *group =
         l->class->runner_group[0] != '\0' ? l->class->runner_group : l->config->github.runner_group;
-    struct github_register ask = {
+    struct github_register request = {
         .scope = &l->scope, .name = l->vm.name, .labels = &l->class->labels, .group = group};
     begin_step(l, "register", STEP_LIMIT_MS);
-    if (github_register_runner(l->worker->github, &ask, &l->jit, e) != 0) {
+    if (github_register_runner(l->worker->github, &request, &l->jit, e) != 0) {
         return -1;
     }
     l->vm.runner_id = l->jit.runner_id;
@@ -191,13 +198,13 @@ static int register_runner(struct launching *l, struct err *e)
     return ledger_vm_advance(l->worker->ledger, &a, NULL, e);
 }
 
-/* The agent's limits are whole seconds; it gets a part of one as a whole one. */
+/* The agent's limits are whole seconds: round up. */
 static int64_t whole_seconds(int64_t ms)
 {
     return (ms + 999) / 1000;
 }
 
-/* Step 3: what the VM's agent is told: the runner's registration, and its limits. */
+/* Step 3: pack what the VM's agent gets: the runner's registration, and its limits. */
 static int pack_payload(struct launching *l, struct err *e)
 {
     struct vm_proxy_env proxy;
@@ -215,26 +222,26 @@ static int pack_payload(struct launching *l, struct err *e)
     return payload_pack(&p, &l->payload, e);
 }
 
-/* A launch whose heartbeat stopped for longer than a lease is taken for one whose worker died: its
- * message and its slot may be another's. A worker that was frozen must not launch on it. */
-static int check_still_held(struct launching *l, struct err *e)
+/* Other processes treat a launch without a heartbeat for a whole lease as dead: its message and its
+ * slot may be another worker's by now. A worker that was frozen must not launch a VM on them. */
+static int check_still_owned(struct launching *l, struct err *e)
 {
     int64_t age_ms;
-    if (heartbeat_holds(l->worker->heartbeat, &l->alive, &age_ms)) {
+    if (heartbeat_still_held(l->worker->heartbeat, &l->heartbeat, &age_ms)) {
         return 0;
     }
     return err_set(
         e, ERR_RETRY, VM_RUN_NOTHING,
-        "the launch lost its message or its row before its VM was asked for: its last "
-        "heartbeat was %lld ms ago, worker.visibility_timeout is %lld ms; it begins anew",
+        "the launch lost its message or its row before its VM was requested: its last "
+        "heartbeat was %lld ms ago, worker.visibility_timeout is %lld ms; it starts again",
         (long long)age_ms, (long long)l->config->worker.visibility_timeout_ms);
 }
 
-/* Step 4: the VM. What the provider answered is written down by the next step. */
+/* Step 4: run the VM. The next step records the provider's response. */
 static int run_vm(struct launching *l, struct err *e)
 {
-    begin_step(l, "run", until_timeout_ms(l));
-    if (check_still_held(l, e) != 0) {
+    begin_step(l, "run", launch_time_left_ms(l));
+    if (check_still_owned(l, e) != 0) {
         return -1;
     }
     struct vm_spec spec = {
@@ -243,15 +250,15 @@ static int run_vm(struct launching *l, struct err *e)
         .payload = buf_slice(&l->payload),
         .max_duration_ms = l->class->max_duration_ms,
     };
-    l->something_may_run = true;
+    l->vm_may_run = true;
     int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), &spec, l->vm.vm_id, e);
     if (rc != 0) {
-        l->something_may_run = !vm_run_left_nothing(e);
+        l->vm_may_run = !vm_run_left_nothing(e);
     }
     return rc;
 }
 
-/* Step 5: the row gets the VM's id and its deadline. */
+/* Step 5: record the VM's id and its deadline in the row. */
 static int record_vm(struct launching *l, struct err *e)
 {
     struct ledger_advance a = {
@@ -264,17 +271,17 @@ static int record_vm(struct launching *l, struct err *e)
     return ledger_vm_advance(l->worker->ledger, &a, NULL, e);
 }
 
-/* Takes back what a failed launch left: registration, machine, row. What cannot be taken back now
- * stays a row in state `ending`, which the reaper works off. l->step stays the one that failed. */
+/* Removes what a failed launch left: registration, VM, row. What cannot be removed now stays a row
+ * in state `ending`, which the reaper terminates. l->step stays the one that failed. */
 static void roll_back(struct launching *l, const struct err *why)
 {
     struct err e = {0};
     char reason[96];
     (void)snprintf(reason, sizeof reason, "launch failed: %.70s", why->message);
     struct fleet_termination how = {
-        .reason = reason, .grace_ms = TERMINATE_GRACE_MS, .nothing_runs = !l->something_may_run};
-    heartbeat_step(l->worker->heartbeat, &l->alive, "roll back", STEP_LIMIT_MS);
-    heartbeat_set_row(l->worker->heartbeat, &l->alive, ""); /* it is about to end */
+        .reason = reason, .grace_ms = TERMINATE_GRACE_MS, .nothing_runs = !l->vm_may_run};
+    heartbeat_step(l->worker->heartbeat, &l->heartbeat, "roll back", STEP_LIMIT_MS);
+    heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, ""); /* the row is about to end */
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;
     if (fleet_terminate_vm(l->worker->fleet, &l->vm, &how, &e) != 0) {
         log_warn("launch_rollback_incomplete", LOG_STR("vm", l->vm.name),
@@ -282,10 +289,10 @@ static void roll_back(struct launching *l, const struct err *why)
                  LOG_STR("action", "the reaper cleans up what is left"));
         return;
     }
-    wakeup_signal(&l->worker->intake); /* its slot is free */
+    wakeup_signal(&l->worker->intake); /* its slot was released */
 }
 
-/* --- how a message ends --- */
+/* --- what happens to the message --- */
 
 static void count_outcome(const struct launching *l, const char *outcome)
 {
@@ -301,14 +308,14 @@ static void add_to_timeline(const struct launching *l, const char *what, const c
 {
     struct err e = {0};
     if (l->request.job.id == 0 && l->vm.name[0] == '\0') {
-        return; /* nothing that has a timeline */
+        return; /* neither a job nor a VM: there is no timeline */
     }
     if (ledger_log_event(l->worker->ledger, l->request.job.id, l->vm.name, what, detail, &e) != 0) {
         log_debug("timeline_write_failed", LOG_INT("job_id", l->request.job.id), LOG_ERR(&e));
     }
 }
 
-static int64_t wait_for_room_ms(const struct ledger_reservation *r)
+static int64_t capacity_delay_ms(const struct ledger_reservation *r)
 {
     if (r->outcome == LEDGER_RATE && r->wait_ms > 0) {
         return r->wait_ms;
@@ -317,14 +324,15 @@ static int64_t wait_for_room_ms(const struct ledger_reservation *r)
     return raced ? RACE_DELAY_MS : FULL_DELAY_MS;
 }
 
-/* No VM is wanted: the message is done; but while another worker's launch for this job is under way
- * it stays, in case that worker dies. No room for one: it goes back and has spent nothing. */
-static void settle_unreserved(struct launching *l)
+/* No VM is wanted: ack the message. While another worker's launch for this job is in progress,
+ * return it instead, in case that worker dies. No capacity: return it, without spending an
+ * attempt. */
+static void handle_not_reserved(struct launching *l)
 {
     const struct ledger_reservation *r = &l->reservation;
     count_outcome(l, ledger_outcome_name(r->outcome));
-    if (no_vm_is_wanted(l) && l->earlier.wait_ms > 0) {
-        struct queue_return back = {.delay_ms = l->earlier.wait_ms,
+    if (no_vm_is_wanted(l) && l->takeover.wait_ms > 0) {
+        struct queue_return back = {.delay_ms = l->takeover.wait_ms,
                                     .reason =
                                         "another worker's launch for this job is in progress"};
         worker_nack(l->worker, l->message, &back);
@@ -338,32 +346,32 @@ static void settle_unreserved(struct launching *l)
         worker_ack(l->worker, l->message);
         return;
     }
-    struct queue_return back = {.delay_ms = wait_for_room_ms(r),
+    struct queue_return back = {.delay_ms = capacity_delay_ms(r),
                                 .reason = ledger_outcome_name(r->outcome)};
     worker_nack(l->worker, l->message, &back);
 }
 
-/* A refusal counts against the class where GitHub or the provider spoke it; while it is stopped,
- * its jobs wait, whatever the table says. */
-static void ask_circuit(struct launching *l, const struct err *why, struct outcome *o)
+/* A refusal by GitHub or the provider counts towards the class's circuit. While the circuit is open
+ * the job waits, whatever the table of outcome.c says. */
+static void report_refusal(struct launching *l, const struct err *why, struct outcome *o)
 {
-    bool spoken = strcmp(l->step, "reserve") != 0 && strcmp(l->step, "record") != 0;
-    if (!spoken || !class_circuit_counts(why)) {
+    bool external_step = strcmp(l->step, "reserve") != 0 && strcmp(l->step, "record") != 0;
+    if (!external_step || !class_circuit_is_refusal(why)) {
         return;
     }
-    struct class_circuit_refusal r = class_circuit_refused(lane_circuit(l->lane), l->config,
-                                                           l->message->id, l->request.job.id, why);
+    struct class_circuit_refusal r = class_circuit_record_refusal(
+        lane_circuit(l->lane), l->config, l->message->id, l->request.job.id, why);
     if (r.stopped) {
         *o = (struct outcome){.action = OUTCOME_WAIT, .delay_ms = r.delay_ms};
     }
 }
 
-/* Retried, made to wait, or dead-lettered: as the table of outcome.c says of the error. */
-static void settle_failed(struct launching *l, const struct err *why)
+/* Retry, wait or dead-letter, by the table of outcome.c. */
+static void handle_failure(struct launching *l, const struct err *why)
 {
     struct outcome o = outcome_of(why, l->message->attempts, &l->config->retry);
     char detail[300];
-    ask_circuit(l, why, &o);
+    report_refusal(l, why, &o);
     (void)snprintf(detail, sizeof detail, "%s (attempt %lld of %lld): %.220s", l->step,
                    (long long)l->message->attempts + 1, (long long)l->config->retry.max_attempts,
                    why->message);
@@ -376,7 +384,7 @@ static void settle_failed(struct launching *l, const struct err *why)
     if (o.pause_class) {
         lane_pause_until(l->lane, clock_mono_ms() + o.delay_ms);
     }
-    if (o.action == OUTCOME_BURY) {
+    if (o.action == OUTCOME_DEAD_LETTER) {
         worker_dead_letter(l->worker, l->message, detail);
         return;
     }
@@ -401,12 +409,12 @@ static void observe_launch(const struct launching *l, int64_t launch_us, int64_t
     buf_fini(&label);
 }
 
-static void settle_launched(struct launching *l)
+static void handle_success(struct launching *l)
 {
     int64_t launch_us = clock_mono_us() - l->started_us;
     int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
     worker_ack(l->worker, l->message);
-    class_circuit_launched(lane_circuit(l->lane), l->message->id);
+    class_circuit_record_success(lane_circuit(l->lane), l->message->id);
     count_outcome(l, "launched");
     observe_launch(l, launch_us, since_received_ms);
     log_info("vm_launched", LOG_INT("job_id", l->request.job.id), LOG_STR("class", l->class->name),

@@ -1,10 +1,16 @@
 /*
- * What happens to one launch message: the protocol over ledger, GitHub and provider.
+ * One launch message, from its receipt to its ack, nack or dead letter:
  *
- *   reserve a slot and a row -> register a one-job runner -> pack its payload -> run a VM -> record
+ *   1 reserve    ledger    a slot within the caps, and the VM's row, in one transaction
+ *   2 register   GitHub    a runner that may run one job (JIT config); its id goes into the row
+ *   3 pack       -         the payload of the VM's agent: the JIT config and the VM's limits
+ *   4 run        provider  the VM, with the row's client token
+ *   5 record     ledger    the VM's id and its deadline go into the row
  *
- * The message is always settled: done, returned, or buried; if the store refuses even that, its
- * lease brings it back, and the count of demand and supply keeps it from launching twice.
+ * Each step is recorded before the next one begins, so that whatever a crash leaves is found
+ * through the row. If step 2 to 5 fails, registration, VM and row are removed again. If the queue
+ * fails to ack, nack or dead-letter the message, its lease expires and it is delivered again; the
+ * count of demand and supply keeps it from launching twice.
  */
 #ifndef MAYFLY_WORKER_LAUNCH_H
 #define MAYFLY_WORKER_LAUNCH_H
@@ -12,7 +18,7 @@
 #include "worker/lane.h"
 #include "worker/worker.h"
 
-/* Handles m, taken from the lane of a class; calls lane_reserved once. Borrows everything. */
+/* Handles m, received from the lane of a class; calls lane_reservation_ended once. Borrows everything. */
 void launch(struct worker *w, struct lane *lane, const struct config *c, struct queue_message *m);
 
 #endif

@@ -29,7 +29,7 @@ static int pick_locked(const struct launch_pool *p)
     return share_pick(p->shares, p->lane_count, p->thread_count, p->idle);
 }
 
-/* Waits for a lane that this thread is to poll; false when nothing more is to be taken. */
+/* Waits for a lane that this thread may poll; false when the intake has stopped. */
 static bool begin_poll(struct launch_pool *p, size_t *out_lane)
 {
     int lane = -1;
@@ -45,18 +45,18 @@ static bool begin_poll(struct launch_pool *p, size_t *out_lane)
     }
     p->idle--;
     if (pick_locked(p) >= 0) {
-        pthread_cond_signal(&p->changed); /* for the next of those that wait */
+        pthread_cond_signal(&p->changed); /* for the next waiting thread */
     }
     pthread_mutex_unlock(&p->lock);
     return lane >= 0;
 }
 
-static void end_poll(struct launch_pool *p, size_t lane, bool taken)
+static void end_poll(struct launch_pool *p, size_t lane, bool received)
 {
     pthread_mutex_lock(&p->lock);
     p->shares[lane].polled = false;
-    p->shares[lane].has_work = taken;
-    p->shares[lane].launching += taken ? 1 : 0;
+    p->shares[lane].has_work = received;
+    p->shares[lane].launching += received ? 1 : 0;
     pthread_cond_signal(&p->changed);
     pthread_mutex_unlock(&p->lock);
 }
@@ -68,7 +68,7 @@ static void end_launch(struct launch_pool *p, size_t lane)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void *serve(void *arg)
+static void *launch_until_stopped(void *arg)
 {
     struct launch_pool *p = arg;
     struct worker *w = p->worker;
@@ -76,10 +76,10 @@ static void *serve(void *arg)
     while (begin_poll(p, &i)) {
         struct queue_message m = {0};
         const struct config *c = config_live_get(w->config);
-        bool taken = lane_poll(p->lanes[i], c, &m);
-        end_poll(p, i, taken);
-        if (taken) {
-            /* A poll may have waited long: what was reloaded meanwhile counts. */
+        bool received = lane_poll(p->lanes[i], c, &m);
+        end_poll(p, i, received);
+        if (received) {
+            /* A poll may wait long: use a configuration that was reloaded meanwhile. */
             config_live_put(w->config, c);
             c = config_live_get(w->config);
             launch(w, p->lanes[i], c, &m);
@@ -108,8 +108,8 @@ int launch_pool_start(struct worker *w, const struct config *c, struct launch_po
     }
     w->heartbeat = heartbeat_new(w);
     if (heartbeat_start(w->heartbeat, e) != 0 ||
-        threads_start(&p->threads, p->thread_count, "a thread of worker.launch_threads", serve, p,
-                      e) != 0) {
+        threads_start(&p->threads, p->thread_count, "a thread of worker.launch_threads",
+                      launch_until_stopped, p, e) != 0) {
         worker_stop_intake(w);
         launch_pool_join(p);
         return -1;

@@ -1,9 +1,9 @@
 /*
  * The launch threads of a worker: one bounded pool for all classes.
  *
- * A free thread takes a class by the rule of share.h, polls its lane, and when it took a message
- * launches for it; meanwhile another thread polls the lane. So worker.launch_threads bounds the
- * launches in flight of the whole worker, one poll per class is under way at a time, and a class
+ * A free thread picks a class by the rule of share.h and polls its lane. When it has received a
+ * message it launches for it; meanwhile another thread polls the lane. So worker.launch_threads
+ * bounds the launches in flight of the whole worker, one poll per class runs at a time, and a class
  * whose launches are slow leaves the others their share.
  */
 #ifndef MAYFLY_WORKER_LAUNCH_POOL_H
@@ -14,7 +14,7 @@
 struct launch_pool;
 
 /* Starts the threads and the heartbeat (w->heartbeat) for the classes of the configuration.
- * ERR_CAPACITY when there can be no more threads: then none runs, and w->intake is raised. */
+ * ERR_CAPACITY when no thread can be created: then none runs, and w->intake is raised. */
 MUST_CHECK int launch_pool_start(struct worker *w, const struct config *c, struct launch_pool **out,
                                  struct err *e);
 /* After w->intake was raised: waits for the launches in flight, and frees the pool. NULL is fine.

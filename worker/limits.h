@@ -1,5 +1,5 @@
 /*
- * The caps and rates of a class as the ledger wants them, from the current configuration.
+ * The caps and rates of a class for the ledger, from the current configuration.
  */
 #ifndef MAYFLY_WORKER_LIMITS_H
 #define MAYFLY_WORKER_LIMITS_H

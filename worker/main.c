@@ -1,8 +1,8 @@
 /*
- * mayfly-worker: takes jobs from the queue and launches a VM for each, within all limits.
+ * mayfly-worker: receives jobs from the queue and launches a VM for each, within all limits.
  *
- *     open: queue, ledger, GitHub, VM providers ─ start: heartbeat, terminators, event consumers,
- * launch lanes
+ *   open:  queue, ledger, GitHub, VM providers
+ *   start: heartbeat, terminators, event consumers, launch threads
  */
 
 #include "common/program/presence.h"
@@ -46,7 +46,7 @@ static void close_worker(void *self)
     wakeup_fini(&m->worker.intake);
 }
 
-static void slot_freed(void *arg)
+static void wake_lanes(void *arg)
 {
     struct worker *w = arg;
     wakeup_signal(&w->intake);
@@ -56,7 +56,7 @@ static int start_worker(void *self, const struct config *c, struct err *e)
 {
     struct mayfly_worker *m = self;
     struct worker *w = &m->worker;
-    ledger_watch_releases(w->ledger, slot_freed, w);
+    ledger_watch_releases(w->ledger, wake_lanes, w);
     if (presence_start(w->ledger, "mayfly-worker", fleet_host(w->fleet), &m->presence, e) != 0 ||
         terminators_start(w, (size_t)c->worker.terminate_threads, &w->terminators, e) != 0 ||
         events_start(w, (size_t)c->worker.event_consumer_threads, &m->events, e) != 0 ||
@@ -66,7 +66,8 @@ static int start_worker(void *self, const struct config *c, struct err *e)
     return 0;
 }
 
-/* Intake first; what is under way finishes; the terminators last, since they free slots for others. */
+/* Intake first; launches in flight finish; the terminators last, since they release slots for
+ * others. */
 static void drain_worker(void *self, int64_t timeout_ms)
 {
     struct mayfly_worker *m = self;
@@ -97,7 +98,7 @@ int main(int argc, char **argv)
         check_queue, check_ledger, check_slot_poll, check_aws, vm_check, check_github, NULL};
     static const struct program program = {
         .name = "mayfly-worker",
-        .purpose = "takes GitHub Actions jobs from the queue and launches a VM for each",
+        .purpose = "receives GitHub Actions jobs from the queue and launches a VM for each",
         .who = CONFIG_FOR_WORKER,
         .checks = checks,
         .settings = worker_settings,

@@ -2,7 +2,7 @@
 
 #include "common/base/backoff.h"
 
-#define WAIT_DEFAULT_MS 5000 /* when the other side named no time */
+#define WAIT_DEFAULT_MS 5000 /* if the error has no retry-after */
 
 struct rule {
     enum outcome_action action;
@@ -14,11 +14,12 @@ static const struct rule rules[] = {
     [ERR_RETRY] = {OUTCOME_RETRY, false},
     [ERR_THROTTLED] = {OUTCOME_WAIT, true},
     [ERR_CAPACITY] = {OUTCOME_WAIT, true},
-    [ERR_PERMANENT] = {OUTCOME_BURY, false},
-    /* Keys are rotated and permissions take time to spread: worth its attempts, then a person's. */
+    [ERR_PERMANENT] = {OUTCOME_DEAD_LETTER, false},
+    /* Keys are rotated and permissions take time to spread: worth the attempts, then the
+     * dead-letter queue. */
     [ERR_AUTH] = {OUTCOME_RETRY, false},
-    /* GitHub says "not found" for what it does not let us see, also for a while after an install.
-     */
+    /* GitHub also returns "not found" for what the App may not see, and for a while after an
+     * install. */
     [ERR_NOT_FOUND] = {OUTCOME_RETRY, false},
     [ERR_CONFLICT] = {OUTCOME_RETRY, false},
 };
@@ -28,7 +29,7 @@ struct outcome outcome_of(const struct err *e, int64_t attempts, const struct co
     struct rule rule = (size_t)e->class < COUNT_OF(rules) ? rules[e->class] : rules[ERR_RETRY];
     struct outcome out = {.action = rule.action, .pause_class = rule.pause_class};
     if (out.action == OUTCOME_RETRY && attempts + 1 >= retry->max_attempts) {
-        out.action = OUTCOME_BURY;
+        out.action = OUTCOME_DEAD_LETTER;
     }
     if (out.action == OUTCOME_RETRY) {
         int attempt = attempts < 1000 ? (int)attempts + 1 : 1000;
@@ -44,6 +45,6 @@ struct outcome outcome_of(const struct err *e, int64_t attempts, const struct co
 
 const char *outcome_name(enum outcome_action a)
 {
-    static const char *const names[] = {"retry", "wait", "bury"};
+    static const char *const names[] = {"retry", "wait", "dead_letter"};
     return (size_t)a < COUNT_OF(names) ? names[a] : "unknown";
 }

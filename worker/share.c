@@ -5,7 +5,7 @@ static size_t threads_of(const struct share_class *c)
     return c->launching + (c->polled ? 1 : 0);
 }
 
-/* Threads that the other classes may yet claim: one for each, its share for each with work. */
+/* Threads reserved for the other classes: one each, and for a class with work its share. */
 static size_t claimed_by_others(const struct share_class *classes, size_t count, size_t but,
                                 size_t share)
 {

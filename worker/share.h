@@ -16,13 +16,13 @@
 
 struct share_class {
     size_t launching; /* threads that launch for it */
-    bool polled;      /* one thread looks for its next message: never two */
+    bool polled;      /* one thread polls its lane; never two */
     bool has_work;    /* the last poll found a message that could be launched */
-    uint64_t picked;  /* grows with every pick of any class: the longest ago goes first */
+    uint64_t picked;  /* grows with every pick of any class: the least recent goes first */
 };
 
-/* threads: all of the pool, at least `count`; idle: those without a class, the asking one among
- * them. Returns an index, or -1: none may be polled now. */
+/* threads: the size of the pool, at least `count`; idle: threads without a class, including the
+ * caller. Returns an index, or -1: none may be polled now. */
 int share_pick(const struct share_class *classes, size_t count, size_t threads, size_t idle);
 
 #endif

@@ -8,25 +8,26 @@
 
 #define PAGE 256
 #define LAUNCHING (1u << VM_RESERVED | 1u << VM_REGISTERED)
-/* A launch's step has a deadline, and each row may take the time of a call that is never answered:
- * no other row is tried after that long. */
-#define TRY_FOR_MS 10000
+/* After that long no other row is tried: a launch's step has a deadline, and each row may cost a
+ * call that times out. */
+#define TRY_MAX_MS 10000
 
-/* What the launching rows say of a job. */
+/* The state of a scan of the launching rows. */
 struct search {
     struct worker *worker;
     const struct launch_request *request;
     const char *scope;
-    int64_t silent_since_ms; /* a last heartbeat before that: its worker is dead */
-    int64_t try_until_ms;    /* monotonic */
-    bool ended;              /* a dead one of the job's scope and class counts no more */
-    bool left;               /* one stays, which cannot be ended here, or not now */
-    int64_t own_ms; /* last heartbeat of the launch that was reserved for the job; 0 none */
+    int64_t silent_since_ms;  /* an older last heartbeat: its worker is dead */
+    int64_t try_until_ms;     /* monotonic */
+    bool ended;               /* a dead launch of the job's scope and class no longer counts as
+                              * supply */
+    bool remains;             /* one remains that cannot be terminated here, or not now */
+    int64_t own_heartbeat_ms; /* last heartbeat of the launch reserved for this job; 0 none */
 };
 
-/* Whether the row has left the launching ones, whoever moved it: it became busy, is ending and
- * waits for its machine's end, or another worker was faster. */
-static bool launches_no_more(struct worker *w, const struct ledger_vm *vm)
+/* Whether the row has left the launching states, whoever moved it: it became busy, it is `ending`,
+ * or another worker was faster. */
+static bool is_no_longer_launching(struct worker *w, const struct ledger_vm *vm)
 {
     struct err e = {0};
     struct ledger_vm now;
@@ -34,8 +35,8 @@ static bool launches_no_more(struct worker *w, const struct ledger_vm *vm)
            (LAUNCHING & 1u << (unsigned)now.state) == 0;
 }
 
-/* Whether the row counts no more as a launch that goes on. */
-static bool end_row(struct worker *w, const struct ledger_vm *vm)
+/* Returns whether the row no longer counts as a launch in progress. */
+static bool terminate_row(struct worker *w, const struct ledger_vm *vm)
 {
     struct err e = {0};
     struct fleet_termination how = {.reason = "its worker died; the launch starts again",
@@ -45,29 +46,29 @@ static bool end_row(struct worker *w, const struct ledger_vm *vm)
                  LOG_INT("silent_ms", ledger_now_ms(w->ledger) - vm->heartbeat_ms));
         return true;
     }
-    /* Another worker was faster, or its runner is busy after all: nothing that is wrong. */
+    /* A conflict is no error: another worker was faster, or its runner is busy after all. */
     if (e.class != ERR_CONFLICT) {
         log_warn("launch_takeover_failed", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_ERR(&e), LOG_STR("action", "the takeover is retried later"));
     }
-    return launches_no_more(w, vm);
+    return is_no_longer_launching(w, vm);
 }
 
-static void look_at(struct search *s, const struct ledger_vm *vm)
+static void check_row(struct search *s, const struct ledger_vm *vm)
 {
     bool supplies =
         strcmp(vm->scope, s->scope) == 0 && strcmp(vm->class_name, s->request->class_name) == 0;
     if (supplies && vm->heartbeat_ms < s->silent_since_ms) {
         bool may_try = fleet_reaches(s->worker->fleet, vm) && clock_mono_ms() < s->try_until_ms;
-        s->ended = may_try && end_row(s->worker, vm);
-        s->left |= !s->ended;
+        s->ended = may_try && terminate_row(s->worker, vm);
+        s->remains |= !s->ended;
     } else if (vm->for_job == s->request->job.id && vm->for_job > 0) {
-        s->own_ms = vm->heartbeat_ms;
+        s->own_heartbeat_ms = vm->heartbeat_ms;
     }
 }
 
-/* Until one is ended. */
-static int look_at_all(struct search *s, struct err *e)
+/* Stops at the first one that is terminated. */
+static int check_launching_rows(struct search *s, struct err *e)
 {
     char after[VM_NAME_SIZE] = "";
     size_t n = PAGE;
@@ -77,7 +78,7 @@ static int look_at_all(struct search *s, struct err *e)
             return -1;
         }
         for (size_t i = 0; i < n && !s->ended; i++) {
-            look_at(s, &vms[i]);
+            check_row(s, &vms[i]);
             memcpy(after, vms[i].name, sizeof after);
         }
         free(vms);
@@ -95,18 +96,18 @@ int takeover_dead_launch(struct worker *w, const struct config *c,
                        .request = request,
                        .scope = scope,
                        .silent_since_ms = now - limit_ms,
-                       .try_until_ms = clock_mono_ms() + TRY_FOR_MS};
+                       .try_until_ms = clock_mono_ms() + TRY_MAX_MS};
     *out = (struct takeover){.ended = false};
-    if (look_at_all(&s, e) != 0) {
+    if (check_launching_rows(&s, e) != 0) {
         return -1;
     }
     out->ended = s.ended;
     if (s.ended) {
         return 0;
     }
-    if (s.own_ms > 0) {
-        out->wait_ms = s.own_ms + limit_ms - now + 1;
-    } else if (s.left) {
+    if (s.own_heartbeat_ms > 0) {
+        out->wait_ms = s.own_heartbeat_ms + limit_ms - now + 1;
+    } else if (s.remains) {
         out->wait_ms = limit_ms;
     }
     return 0;

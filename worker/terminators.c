@@ -9,20 +9,20 @@
 #include "common/base/thread.h"
 
 #define PENDING_MAX 1024
-#define LOOK_INTERVAL_MS 2000 /* between two looks for VMs that nobody ends */
-#define LOOK_BATCH 64
-#define TROUBLE_PAUSE_MS 1000
+#define SCAN_INTERVAL_MS 2000 /* between two scans for VMs that no process terminates */
+#define SCAN_BATCH 64
+#define LEDGER_ERROR_PAUSE_MS 1000
 
 struct terminators {
     struct worker *worker;
-    struct wakeup wake; /* woken with every row given */
+    struct wakeup wake; /* woken with every row added */
     pthread_mutex_t lock;
     struct ledger_vm pending[PENDING_MAX]; /* a ring */
     size_t first;
     size_t count;
-    int64_t next_look_ms;          /* monotonic */
-    char look_after[VM_NAME_SIZE]; /* the next look goes on behind that name */
-    struct metric *ended;
+    int64_t next_scan_ms;          /* monotonic */
+    char scan_after[VM_NAME_SIZE]; /* the next scan continues behind that name */
+    struct metric *terminated;
     struct metric *failed;
     struct threads threads;
 };
@@ -37,7 +37,7 @@ void terminators_add(struct terminators *s, const struct ledger_vm *vm)
     wakeup_signal(&s->wake);
 }
 
-static bool next_row(struct terminators *s, struct ledger_vm *out)
+static bool pop_pending(struct terminators *s, struct ledger_vm *out)
 {
     pthread_mutex_lock(&s->lock);
     bool some = s->count > 0;
@@ -50,9 +50,9 @@ static bool next_row(struct terminators *s, struct ledger_vm *out)
     return some;
 }
 
-/* Until it is this VM's turn; false when the worker ends first. A ledger that does not answer is
- * asked again: VMs are not ended faster for want of a count. */
-static bool wait_for_turn(struct terminators *s, const char *class_name)
+/* Waits for a rate token; false when the worker stops first. If the ledger fails, the check is
+ * repeated: without a count no VM is terminated faster. */
+static bool wait_for_terminate_turn(struct terminators *s, const char *class_name)
 {
     for (;;) {
         struct err e = {0};
@@ -63,7 +63,7 @@ static bool wait_for_turn(struct terminators *s, const char *class_name)
         if (fleet_terminate_turn(s->worker->fleet, class_name, &rate, &wait_ms, &e) != 0) {
             log_warn("rate_limit_check_failed", LOG_STR("class", class_name), LOG_ERR(&e),
                      LOG_STR("action", "the check is repeated in 1 second"));
-            wait_ms = TROUBLE_PAUSE_MS;
+            wait_ms = LEDGER_ERROR_PAUSE_MS;
         }
         if (wait_ms == 0) {
             return true;
@@ -74,87 +74,87 @@ static bool wait_for_turn(struct terminators *s, const char *class_name)
     }
 }
 
-static void tell_failure(struct terminators *s, const struct ledger_vm *vm, const struct err *e)
+static void report_failure(struct terminators *s, const struct ledger_vm *vm, const struct err *e)
 {
-    if (e->class == ERR_CONFLICT) { /* it was `ending` a moment ago: the reaper was faster */
+    if (e->class == ERR_CONFLICT) { /* the reaper was faster */
         log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_ERR(e),
                  LOG_STR("action", "none: another process terminated it"));
         return;
     }
     metric_inc(s->failed);
     if (e->class == ERR_THROTTLED) {
-        terminators_add(s, vm); /* its next turn comes when the provider lets one */
+        terminators_add(s, vm); /* tried again at the provider's rate */
     }
     log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
              LOG_ERR(e), LOG_STR("action", "the worker retries within seconds, the reaper later"));
 }
 
-/* The row is as it was when it was given: what became of it since is for the provider and the
- * ledger to say, to whom both steps may be repeated. */
-static void end_one(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
+/* The row is as old as its entry here. Provider and ledger know its current state, and both steps
+ * may be repeated. */
+static void terminate_one(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
 {
     struct err e = {0};
     struct fleet_termination how = {.reason = NULL, .grace_ms = grace_ms};
-    if (!fleet_reaches(s->worker->fleet, vm) || !wait_for_turn(s, vm->class_name)) {
+    if (!fleet_reaches(s->worker->fleet, vm) || !wait_for_terminate_turn(s, vm->class_name)) {
         return;
     }
     if (fleet_terminate_vm(s->worker->fleet, vm, &how, &e) != 0) {
-        tell_failure(s, vm, &e);
+        report_failure(s, vm, &e);
         return;
     }
-    metric_inc(s->ended);
+    metric_inc(s->terminated);
     wakeup_signal(&s->worker->intake);
     log_info("vm_terminated", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->job_id),
              LOG_STR("class", vm->class_name), LOG_STR("reason", vm->end_reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
 }
 
-/* Whether the next look is this thread's, and where it begins. */
-static bool look_is_due(struct terminators *s, char after[VM_NAME_SIZE])
+/* Whether this thread does the next scan, and where it begins. */
+static bool scan_is_due(struct terminators *s, char after[VM_NAME_SIZE])
 {
     int64_t now = clock_mono_ms();
     pthread_mutex_lock(&s->lock);
-    bool due = now >= s->next_look_ms;
+    bool due = now >= s->next_scan_ms;
     if (due) {
-        s->next_look_ms = now + LOOK_INTERVAL_MS;
-        memcpy(after, s->look_after, sizeof s->look_after);
+        s->next_scan_ms = now + SCAN_INTERVAL_MS;
+        memcpy(after, s->scan_after, sizeof s->scan_after);
     }
     pthread_mutex_unlock(&s->lock);
     return due;
 }
 
-static void note_look(struct terminators *s, const char *after)
+static void record_scan_position(struct terminators *s, const char *after)
 {
     pthread_mutex_lock(&s->lock);
-    (void)!slice_to_cstr(slice_of(after), s->look_after, sizeof s->look_after);
+    (void)!slice_to_cstr(slice_of(after), s->scan_after, sizeof s->scan_after);
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Once in a while, one thread: VMs that are `ending` for longer than their grace were left by a
- * process that died, or by a failure. Each look goes on where the last one ended, so that rows
- * which nobody can end now (of another host) or which are the reaper's (their machine has no name
- * that anybody knows) do not hide the rest. */
-static void look_for_left(struct terminators *s, int64_t grace_ms)
+/* Now and then one thread looks for VMs that have been `ending` for longer than their grace period:
+ * left by a process that died, or by a failure. Each scan continues where the last one ended, so
+ * that rows of other hosts, and rows without a VM id (which the reaper handles), do not hide the
+ * rest. */
+static void scan_for_leftovers(struct terminators *s, int64_t grace_ms)
 {
     struct err e = {0};
     struct ledger_vm *vms = NULL;
     size_t n = 0;
     char after[VM_NAME_SIZE];
-    if (!look_is_due(s, after) ||
-        ledger_vm_list(s->worker->ledger, 1u << VM_ENDING, after, LOOK_BATCH, &vms, &n, &e) != 0) {
-        return; /* a ledger that does not answer is told by the lanes */
+    if (!scan_is_due(s, after) ||
+        ledger_vm_list(s->worker->ledger, 1u << VM_ENDING, after, SCAN_BATCH, &vms, &n, &e) != 0) {
+        return; /* the lanes log a failing ledger */
     }
     for (size_t i = 0; i < n; i++) {
-        if (clock_wall_ms() - vms[i].ending_ms > grace_ms + LOOK_INTERVAL_MS &&
+        if (clock_wall_ms() - vms[i].ending_ms > grace_ms + SCAN_INTERVAL_MS &&
             !fleet_vm_id_unknown(s->worker->fleet, &vms[i])) {
             terminators_add(s, &vms[i]);
         }
     }
-    note_look(s, n == LOOK_BATCH ? vms[n - 1].name : "");
+    record_scan_position(s, n == SCAN_BATCH ? vms[n - 1].name : "");
     free(vms);
 }
 
-static void *serve(void *arg)
+static void *terminate_until_stopped(void *arg)
 {
     struct terminators *s = arg;
     struct worker *w = s->worker;
@@ -164,12 +164,12 @@ static void *serve(void *arg)
         const struct config *c = config_live_get(w->config);
         int64_t grace_ms = c->worker.terminate_grace_period_ms;
         config_live_put(w->config, c);
-        if (next_row(s, &vm)) {
-            end_one(s, &vm, grace_ms);
+        if (pop_pending(s, &vm)) {
+            terminate_one(s, &vm, grace_ms);
             continue;
         }
-        look_for_left(s, grace_ms);
-        (void)wakeup_wait(&s->wake, seen, LOOK_INTERVAL_MS);
+        scan_for_leftovers(s, grace_ms);
+        (void)wakeup_wait(&s->wake, seen, SCAN_INTERVAL_MS);
     }
     return NULL;
 }
@@ -181,10 +181,10 @@ int terminators_start(struct worker *w, size_t threads, struct terminators **out
     s->worker = w;
     wakeup_init(&s->wake);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
-    s->ended = metrics_counter("mayfly_worker_vms_terminated_total", "");
+    s->terminated = metrics_counter("mayfly_worker_vms_terminated_total", "");
     s->failed = metrics_counter("mayfly_worker_vm_terminate_errors_total", "");
-    if (threads_start(&s->threads, threads, "a thread of worker.terminate_threads", serve, s, e) !=
-        0) {
+    if (threads_start(&s->threads, threads, "a thread of worker.terminate_threads",
+                      terminate_until_stopped, s, e) != 0) {
         wakeup_raise(&w->working);
         terminators_join(s);
         return -1;

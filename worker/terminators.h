@@ -1,13 +1,13 @@
 /*
- * Ending VMs whose job is over: asks, insists, and frees the slot.
+ * Terminates VMs whose job has ended: waits for the grace period, terminates, and releases the
+ * slot.
  *
- * The events threads hand rows over; a bounded number of threads end them. The hand-off is only
- * the fast way: what is lost with the process (or did not fit) stands in the ledger as `ending`,
- * and every worker looks there from time to time, as the reaper does.
+ * The event consumers add rows; a bounded number of threads terminate their VMs. This hand-off is
+ * only the fast way: rows that are lost with the process, or did not fit, are `ending` in the
+ * ledger, and every worker scans for those from time to time, as the reaper does.
  *
- * All workers and reapers end VMs at one rate (limits.terminate_rate): these threads wait for their
- * turns, nobody else does. A VM that the provider refused to end for speed goes to the end of the
- * line.
+ * All workers and reapers share one rate (limits.terminate_rate): only these threads wait for it. A
+ * VM that the provider refused to terminate because of its rate limit goes to the end of the queue.
  */
 #ifndef MAYFLY_WORKER_TERMINATORS_H
 #define MAYFLY_WORKER_TERMINATORS_H
@@ -17,8 +17,8 @@
 /* After a failure no thread runs, and w->working is raised. */
 MUST_CHECK int terminators_start(struct worker *w, size_t threads, struct terminators **out,
                                  struct err *e);
-/* A row that is ending; copied. Never blocks: past its bound it is dropped, for the ledger to tell
- * again. */
+/* Adds a row that is `ending`; copied. Never blocks: beyond the bound it is dropped, and a later
+ * scan of the ledger finds it. */
 void terminators_add(struct terminators *s, const struct ledger_vm *vm);
 /* After w->working was raised. NULL is fine. */
 void terminators_join(struct terminators *s);

@@ -6,8 +6,8 @@
 #include "common/base/log.h"
 #include "common/job/record.h"
 
-/* A message of a newer format waits half as long again as it is old: at first an upgraded worker
- * takes it soon, and a backlog of any length leaves the lane to what this worker can read. */
+/* A message of a newer format waits half its age: at first an upgraded worker receives it soon, and
+ * a backlog of any length leaves the lane to what this worker can read. */
 #define NEWER_FORMAT_DELAY_MIN_MS 5000
 #define NEWER_FORMAT_DELAY_MAX_MS (5 * 60 * 1000)
 
@@ -17,15 +17,16 @@ void worker_stop_intake(struct worker *w)
     queue_interrupt(w->queue);
 }
 
-/* The job that the message is about; 0: none. */
+/* The job of the message; 0: none. */
 static int64_t job_id_of(const struct queue_message *m)
 {
     int64_t id = 0;
     return slice_to_int64(slice_of(m->key), &id) ? id : 0;
 }
 
-/* ERR_CONFLICT is a lease that ran out: the message is somebody else's by now, as it should be. */
-static void report(const struct queue_message *m, const char *verb, const struct err *e)
+/* ERR_CONFLICT is an expired lease: another worker has the message by now, as intended. */
+static void report_update_failure(const struct queue_message *m, const char *verb,
+                                  const struct err *e)
 {
     if (e->class != ERR_CONFLICT) {
         log_warn("message_update_failed", LOG_STR("verb", verb), LOG_STR("lane", m->lane),
@@ -38,7 +39,7 @@ void worker_ack(struct worker *w, const struct queue_message *m)
 {
     struct err e = {0};
     if (queue_ack(w->queue, m, 1, &e) != 0) {
-        report(m, "done", &e);
+        report_update_failure(m, "ack", &e);
     }
 }
 
@@ -46,20 +47,20 @@ void worker_nack(struct worker *w, const struct queue_message *m, const struct q
 {
     struct err e = {0};
     if (queue_nack(w->queue, m, r, &e) != 0) {
-        report(m, "retry", &e);
+        report_update_failure(m, "nack", &e);
     }
 }
 
 void worker_dead_letter(struct worker *w, const struct queue_message *m, const char *reason)
 {
     struct err e = {0};
-    char next[sizeof m->id + 64];
-    (void)snprintf(next, sizeof next, "fix the cause, then: mayflyctl dlq redrive %s", m->id);
+    char action[sizeof m->id + 64];
+    (void)snprintf(action, sizeof action, "fix the cause, then: mayflyctl dlq redrive %s", m->id);
     log_error("message_dead_lettered", LOG_STR("lane", m->lane), LOG_STR("message_id", m->id),
               LOG_INT("job_id", job_id_of(m)), LOG_INT("attempts", m->attempts),
-              LOG_STR("reason", reason), LOG_STR("action", next));
+              LOG_STR("reason", reason), LOG_STR("action", action));
     if (queue_dead_letter(w->queue, m, reason, &e) != 0) {
-        report(m, "bury", &e);
+        report_update_failure(m, "dead-letter", &e);
     }
 }
 

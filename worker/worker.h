@@ -1,17 +1,17 @@
 /*
  * What the threads of mayfly-worker share.
  *
- *   events.c         takes lane `events`, notes each in the ledger, hands ended VMs to the terminators
+ *   events.c         receives lane `events`, applies each event to the ledger, passes VMs to terminate
  *   launch_pool.c    the launch threads, and share.c, the rule by which classes share them
- *   lane.c           one per class: takes a message only while the class has room
- *   launch.c         what happens to one launch message, from top to bottom
+ *   lane.c           one per class: receives a message only while the class has capacity
+ *   launch.c         the launch protocol of one message, from top to bottom
  *   heartbeat.c      keeps the messages and rows of launches in flight
- *   takeover.c       ends what a dead worker left of a job's launch
- *   terminators.c         ends VMs whose job is over, which frees their slots
+ *   takeover.c       terminates what a dead worker left of a job's launch
+ *   terminators.c    terminates VMs whose job has ended, which releases their slots
  *   class_circuit.c  stops a class whose launches are refused
- *   outcome.c        the table that turns an error's class into retry, wait or bury
+ *   outcome.c        the table from an error's class to retry, wait or dead-letter
  *
- * The struct is set up by main before the threads start and torn down after they were joined; its
+ * main sets the struct up before the threads start and tears it down after they are joined; its
  * members are thread-safe or never change.
  */
 #ifndef MAYFLY_WORKER_WORKER_H
@@ -36,20 +36,19 @@ struct worker {
     struct fleet *fleet;
     struct terminators *terminators;
     struct heartbeat *heartbeat; /* of the launches in flight */
-    struct wakeup intake;        /* raised: take nothing more; woken: a slot was freed */
-    struct wakeup working;       /* raised last: everything ends */
+    struct wakeup intake;        /* raised: receive nothing more; woken: a slot was released */
+    struct wakeup working;       /* raised last: all threads end */
 };
 
-/* Nothing more is taken: raises w->intake and ends the waits of takes. */
+/* Stops receiving: raises w->intake and interrupts the waiting receives. */
 void worker_stop_intake(struct worker *w);
 
-/* Messages go back to their lane through here, so that a failure to do so is logged once and
- * counted; the lease then brings the message back. */
+/* Each logs a failure once; the lease then expires and the message is delivered again. */
 void worker_ack(struct worker *w, const struct queue_message *m);
 void worker_nack(struct worker *w, const struct queue_message *m, const struct queue_return *r);
 void worker_dead_letter(struct worker *w, const struct queue_message *m, const char *reason);
-/* A message that could not be decoded: one of a newer format is returned, unspent, for a worker
- * that can read it; what nobody can read is buried. */
+/* A message that could not be decoded: a newer format is returned, unspent, for a worker that can
+ * read it; any other is dead-lettered. */
 void worker_reject(struct worker *w, const struct queue_message *m, const struct err *why);
 
 #endif

@@ -60,7 +60,7 @@ static struct class_circuit_refusal refuse_job(struct class_circuit *b, const ch
 {
     struct err e = {0};
     (void)err_set(&e, ERR_PERMANENT, 422, "no such image");
-    return class_circuit_refused(b, world.config, message, job, &e);
+    return class_circuit_record_refusal(b, world.config, message, job, &e);
 }
 
 /* Takes a message, the launch of which is refused. */
@@ -68,14 +68,14 @@ static struct class_circuit_refusal refuse(struct class_circuit *b)
 {
     char message[32];
     (void)snprintf(message, sizeof message, "m-%lld", (long long)next_job);
-    class_circuit_taken(b, world.config, message);
+    class_circuit_received(b, world.config, message);
     return refuse_job(b, message, next_job++);
 }
 
 static void launch(struct class_circuit *b)
 {
-    class_circuit_taken(b, world.config, "good");
-    class_circuit_launched(b, "good");
+    class_circuit_received(b, world.config, "good");
+    class_circuit_record_success(b, "good");
 }
 
 static void refusals_in_a_row_stop_the_class_everywhere(void **state)
@@ -161,7 +161,7 @@ static void after_the_pause_one_worker_tries_one_message(void **state)
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
     assert_true(class_circuit_wait_ms(two, world.config) > 0);
-    class_circuit_taken(one, world.config, "m");
+    class_circuit_received(one, world.config, "m");
     assert_true(class_circuit_wait_ms(one, world.config) > 0);
     assert_true(class_circuit_wait_ms(two, world.config) > 0);
 }
@@ -201,10 +201,10 @@ static void try_without_a_verdict_lets_the_next_one_try(void **state)
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
-    class_circuit_taken(one, world.config, "m");
-    class_circuit_no_verdict(one, "another");
+    class_circuit_received(one, world.config, "m");
+    class_circuit_release_probe(one, "another");
     assert_true(class_circuit_wait_ms(two, world.config) > 0);
-    class_circuit_no_verdict(one, "m");
+    class_circuit_release_probe(one, "m");
     pass(1000); /* the record is looked at once a second */
     assert_int_equal(class_circuit_wait_ms(two, world.config), 0);
 }
@@ -215,7 +215,7 @@ static void worker_that_died_over_its_try_blocks_nobody_for_ever(void **state)
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
-    class_circuit_taken(one, world.config, "m");
+    class_circuit_received(one, world.config, "m");
     pass(TIMEOUT_MS);
     assert_true(class_circuit_wait_ms(two, world.config) > 0);
     pass(LEASE_MS);
@@ -229,7 +229,7 @@ static void try_that_outlasts_a_lease_is_still_the_only_one(void **state)
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
     pass(LEASE_MS - 1); /* it waited for a message */
-    class_circuit_taken(one, world.config, "slow");
+    class_circuit_received(one, world.config, "slow");
     for (int64_t booting = 0; booting < TIMEOUT_MS; booting += LEASE_MS) {
         pass(LEASE_MS);
         assert_true(class_circuit_wait_ms(two, world.config) > 0);
@@ -283,8 +283,8 @@ static void probe_without_a_message_is_kept_and_then_given_up(void **state)
     assert_int_equal(class_circuit_wait_ms(two, world.config), 0);
     pass(1000);
     assert_true(class_circuit_wait_ms(one, world.config) > 0);
-    class_circuit_taken(one, world.config,
-                        "m"); /* its time is over, but the message it took is launched */
+    class_circuit_received(one, world.config,
+                           "m"); /* its time is over, but the message it took is launched */
     assert_true(refuse_job(one, "m", 77).stopped);
     assert_int_equal(record().opens, 1);
 }
@@ -313,11 +313,11 @@ static void only_what_would_fail_again_counts(void **state)
     const enum err_class does_not[] = {ERR_RETRY, ERR_THROTTLED, ERR_CAPACITY, ERR_CONFLICT};
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         struct err e = {.class = counts[i]};
-        assert_true(class_circuit_counts(&e));
+        assert_true(class_circuit_is_refusal(&e));
     }
     for (size_t i = 0; i < COUNT_OF(does_not); i++) {
         struct err e = {.class = does_not[i]};
-        assert_false(class_circuit_counts(&e));
+        assert_false(class_circuit_is_refusal(&e));
     }
 }
 

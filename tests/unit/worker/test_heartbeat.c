@@ -56,7 +56,7 @@ static int rounds(int64_t ms)
     size_t before = extended();
     for (int64_t end = world.now_ms + ms; world.now_ms < end;) {
         world.now_ms += 1000;
-        (void)heartbeat_round(beats);
+        (void)heartbeat_send_due(beats);
     }
     return (int)(extended() - before);
 }
@@ -67,12 +67,12 @@ static void launch_in_flight_is_extended_each_third_of_its_lease(void **state)
     struct heartbeat_launch l;
     struct queue_message m;
     begin(&l, &m);
-    assert_int_equal(heartbeat_round(beats), 1000);
+    assert_int_equal(heartbeat_send_due(beats), 1000);
     world.now_ms += LEASE_MS / 3 - 1;
-    assert_int_equal(heartbeat_round(beats), 1);
+    assert_int_equal(heartbeat_send_due(beats), 1);
     assert_int_equal(extended(), 0);
     world.now_ms += 1;
-    (void)heartbeat_round(beats);
+    (void)heartbeat_send_due(beats);
     assert_int_equal(extended(), 1);
     assert_string_equal(calls_args("queue_extend", NULL, 1), "id=1 lease_ms=30000");
     assert_int_equal(rounds(200000), 20);
@@ -108,11 +108,11 @@ static void hung_step_is_not_kept_alive_and_the_next_step_is(void **state)
     begin(&l, &m);
     heartbeat_step(beats, &l, "register", 15000);
     assert_int_equal(rounds(100000), 1);
-    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    assert_false(heartbeat_still_held(beats, &l, &age_ms));
     assert_int_equal(age_ms, 90000);
     heartbeat_step(beats, &l, "run", 15000);
     assert_int_equal(rounds(1000), 1);
-    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_true(heartbeat_still_held(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
 }
 
@@ -139,13 +139,13 @@ static void fence_holds_for_one_lease_after_the_last_heartbeat_began(void **stat
     begin(&l, &m);
     calls_plan(&(struct call_plan){.function = "queue_extend", .happens = three_seconds_pass});
     assert_int_equal(rounds(LEASE_MS / 3), 1);
-    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_true(heartbeat_still_held(beats, &l, &age_ms));
     assert_int_equal(age_ms, 3000);
     world.now_ms += LEASE_MS - 3000;
-    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_true(heartbeat_still_held(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS);
     world.now_ms += 1;
-    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    assert_false(heartbeat_still_held(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
 }
 
@@ -158,11 +158,11 @@ static void failed_heartbeat_is_tried_several_times_within_the_lease(void **stat
     begin(&l, &m);
     world_fail("queue_extend", ERR_RETRY);
     assert_int_equal(rounds(LEASE_MS), 7); /* at 10 s, then each 3 s */
-    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_true(heartbeat_still_held(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS);
     world_heal();
     assert_int_equal(rounds(3000), 1);
-    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_true(heartbeat_still_held(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
     finish(&m);
 }
@@ -176,10 +176,10 @@ static void message_that_became_anothers_is_lost_at_once(void **state)
     begin(&l, &m);
     world_fail("queue_extend", ERR_CONFLICT);
     assert_int_equal(rounds(LEASE_MS / 3), 1);
-    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    assert_false(heartbeat_still_held(beats, &l, &age_ms));
     world_heal();
     assert_int_equal(rounds(LEASE_MS), 0);
-    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    assert_false(heartbeat_still_held(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
 }
 
@@ -200,14 +200,14 @@ static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **sta
     /* The reaper will not see it: the fence must not hold for longer. */
     world_fail("ledger_vm_heartbeat", ERR_RETRY);
     assert_int_equal(rounds(LEASE_MS), 7);
-    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_true(heartbeat_still_held(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS);
     world_heal();
     row->state = VM_ENDING; /* this launch is over */
     assert_int_equal(rounds(3000), 1);
     row->state = VM_RESERVED;
     assert_int_equal(rounds(LEASE_MS), 0);
-    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    assert_false(heartbeat_still_held(beats, &l, &age_ms));
     heartbeat_end(beats, &l);
     finish(&m);
 }
@@ -225,10 +225,10 @@ static void row_is_stamped_while_the_queue_alone_is_down(void **state)
     world_fail("queue_extend", ERR_RETRY);
     assert_int_equal(rounds(LEASE_MS), 7);
     assert_int_equal(calls_done("ledger_vm_heartbeat", "vm=mf-1"), 7);
-    assert_true(heartbeat_holds(beats, &l, &age_ms));
+    assert_true(heartbeat_still_held(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS); /* a heartbeat is both */
     (void)rounds(1000);
-    assert_false(heartbeat_holds(beats, &l, &age_ms));
+    assert_false(heartbeat_still_held(beats, &l, &age_ms));
     row->state = VM_ENDING; /* the row is another's, whatever the queue says */
     assert_int_equal(rounds(3000), 1);
     world_heal();

@@ -161,9 +161,9 @@ static void message_taken_and_not_reserved_holds_a_slot(void **state)
     assert_look(true, ROOM TAKE);
     watching = true;
     assert_look(false, ROOM FREED WAIT(1000) FREED);
-    lane_reserved(lane);
+    lane_reservation_ended(lane);
     assert_look(true, ROOM TAKE);
-    lane_reserved(lane);
+    lane_reservation_ended(lane);
     use("large", 7); /* now it is the fleet's cap */
     assert_look(false, ROOM FREED WAIT(1000) FREED);
 }
@@ -263,7 +263,7 @@ static void open_circuit(void)
 {
     const struct err why = {.class = ERR_PERMANENT};
     for (int64_t job = 1; job <= 5; job++) {
-        (void)class_circuit_refused(lane_circuit(lane), world.config, "refused", job, &why);
+        (void)class_circuit_record_refusal(lane_circuit(lane), world.config, "refused", job, &why);
     }
     calls_reset();
 }

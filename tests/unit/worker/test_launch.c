@@ -19,7 +19,7 @@ static struct lane lane;
 static bool heart_stops; /* while a step takes long: the process was frozen */
 static int64_t step_ms;  /* how long a step takes that was planned as slow */
 
-void lane_reserved(struct lane *l)
+void lane_reservation_ended(struct lane *l)
 {
     (void)call_begin("lane_reserved", NULL, "%s", l == &lane ? "small" : "?");
 }
@@ -147,7 +147,7 @@ static void assert_calls(const char *pattern)
 #define RETRIED(step)                                                                              \
     LOGGED("retry", step " (attempt 1 of 3): scripted") WAITS("* spent", step, "1")
 #define BURIED(step, attempt)                                                                      \
-    LOGGED("bury", step " (attempt " attempt " of 3): scripted")                                   \
+    LOGGED("dead_letter", step " (attempt " attempt " of 3): scripted")                            \
     "queue_dead_letter id=1 reason=" step " (attempt " attempt " of 3): scripted\n"
 
 enum step { STEP_RESERVE, STEP_REGISTER, STEP_REGISTERED, STEP_RUN, STEP_RECORD };
@@ -413,7 +413,7 @@ static void launch_unreadable_or_of_an_unknown_class_is_buried_untouched(void **
     launch_class("medium", 0);
     assert_calls(DECIDED
                  "queue_dead_letter id=1 reason=its class is not configured here: add the class, "
-                 "then kick this message\n");
+                 "then redrive this message\n");
 }
 
 static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
@@ -442,7 +442,7 @@ static void step_takes_long(void)
         int64_t left = end - world.now_ms;
         world.now_ms += left < 1000 ? left : 1000;
         if (!heart_stops) {
-            (void)heartbeat_round(world.worker.heartbeat);
+            (void)heartbeat_send_due(world.worker.heartbeat);
         }
     }
 }

@@ -78,8 +78,8 @@ static const char *lane_name(const struct lane *lane)
 
 bool __real_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
 bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
-void __real_lane_reserved(struct lane *lane);
-void __wrap_lane_reserved(struct lane *lane);
+void __real_lane_reservation_ended(struct lane *lane);
+void __wrap_lane_reservation_ended(struct lane *lane);
 void __real_lane_launch_ended(struct lane *lane, const struct queue_message *m);
 void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m);
 int64_t __wrap_queue_poll_wait_ms(const struct queue *q);
@@ -93,10 +93,10 @@ bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_me
     return taken;
 }
 
-void __wrap_lane_reserved(struct lane *lane)
+void __wrap_lane_reservation_ended(struct lane *lane)
 {
     (void)call_begin("lane_reserved", NULL, "lane=%s", lane_name(lane));
-    __real_lane_reserved(lane);
+    __real_lane_reservation_ended(lane);
 }
 
 void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m)

@@ -37,8 +37,8 @@ static void outcome_last_attempt_is_buried(void **state)
 {
     (void)state;
     assert_int_equal(of(ERR_RETRY, 2, 0).action, OUTCOME_RETRY);
-    assert_int_equal(of(ERR_RETRY, 3, 0).action, OUTCOME_BURY);
-    assert_int_equal(of(ERR_AUTH, 3, 0).action, OUTCOME_BURY);
+    assert_int_equal(of(ERR_RETRY, 3, 0).action, OUTCOME_DEAD_LETTER);
+    assert_int_equal(of(ERR_AUTH, 3, 0).action, OUTCOME_DEAD_LETTER);
 }
 
 static void outcome_throttle_and_capacity_wait_however_often(void **state)
@@ -57,7 +57,7 @@ static void outcome_throttle_and_capacity_wait_however_often(void **state)
 static void outcome_permanent_is_buried_at_once(void **state)
 {
     (void)state;
-    assert_int_equal(of(ERR_PERMANENT, 0, 0).action, OUTCOME_BURY);
+    assert_int_equal(of(ERR_PERMANENT, 0, 0).action, OUTCOME_DEAD_LETTER);
 }
 
 static void outcome_retry_is_no_sooner_than_the_other_side_asked(void **state)
@@ -74,10 +74,14 @@ static void each_class_of_error_has_its_row(void **state)
         enum outcome_action action;
         bool pause_class;
     } rows[] = {
-        {ERR_NONE, OUTCOME_RETRY, false},      {ERR_RETRY, OUTCOME_RETRY, false},
-        {ERR_THROTTLED, OUTCOME_WAIT, true},   {ERR_CAPACITY, OUTCOME_WAIT, true},
-        {ERR_PERMANENT, OUTCOME_BURY, false},  {ERR_AUTH, OUTCOME_RETRY, false},
-        {ERR_NOT_FOUND, OUTCOME_RETRY, false}, {ERR_CONFLICT, OUTCOME_RETRY, false},
+        {ERR_NONE, OUTCOME_RETRY, false},
+        {ERR_RETRY, OUTCOME_RETRY, false},
+        {ERR_THROTTLED, OUTCOME_WAIT, true},
+        {ERR_CAPACITY, OUTCOME_WAIT, true},
+        {ERR_PERMANENT, OUTCOME_DEAD_LETTER, false},
+        {ERR_AUTH, OUTCOME_RETRY, false},
+        {ERR_NOT_FOUND, OUTCOME_RETRY, false},
+        {ERR_CONFLICT, OUTCOME_RETRY, false},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct err e = {.class = rows[i].class};
