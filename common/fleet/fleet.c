@@ -27,12 +27,12 @@ int fleet_open(const struct config *c, struct ledger *ledger, struct github *git
     ASSERT(c->class_count == 0 || f->classes != NULL);
     for (size_t i = 0; i < c->class_count; i++) {
         const struct config_class *class = &c->classes[i];
-        struct fleet_class *slot = &f->classes[f->class_count++];
-        slot->fleet = f;
-        slot->name = slice_dup(slice_of(class->name));
-        slot->max_duration_ms = class->max_duration_ms;
-        const struct vm_pace pace = fleet_pace_of(slot);
-        if (vm_open_paced(class, c->deployment, &pace, &slot->provider, e) != 0) {
+        struct fleet_class *entry = &f->classes[f->class_count++];
+        entry->fleet = f;
+        entry->name = slice_dup(slice_of(class->name));
+        entry->max_duration_ms = class->max_duration_ms;
+        const struct vm_pace pace = fleet_pace_of(entry);
+        if (vm_open_paced(class, c->deployment, &pace, &entry->provider, e) != 0) {
             fleet_close(f);
             return err_wrap(e, "class %s cannot launch VMs", class->name);
         }
@@ -84,15 +84,14 @@ bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
     return p != NULL && (!vm_host_bound(p) || strcmp(vm->host, f->host) == 0);
 }
 
-/* Removes the registration; one that is gone already is fine. ERR_CONFLICT: it runs a job. */
+/* Deletes the registration; success if it does not exist. ERR_CONFLICT: it runs a job. */
 static int delete_registration(struct fleet *f, const struct ledger_vm *vm, struct err *e)
 {
     struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
     if (vm->runner_id > 0) {
         return github_delete_runner(f->github, &scope, vm->runner_id, e);
     }
-    /* A crash between GitHub's answer and our record leaves a registration whose id we never saw.
-     */
+    /* A crash between GitHub's response and its record leaves a registration with an unknown id. */
     struct github_runner runner;
     if (github_find_runner(f->github, &scope, vm->name, &runner, e) != 0) {
         return e->class == ERR_NOT_FOUND ? 0 : -1;
@@ -100,8 +99,8 @@ static int delete_registration(struct fleet *f, const struct ledger_vm *vm, stru
     return github_delete_runner(f->github, &scope, runner.id, e);
 }
 
-static int move(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_state to,
-                const struct fleet_termination *how, struct err *e)
+static int move_row(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_state to,
+                    const struct fleet_termination *how, struct err *e)
 {
     struct ledger_advance a = {.vm = vm->name, .to = to};
     if (to == VM_ENDING) {
@@ -111,13 +110,13 @@ static int move(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_stat
     return ledger_vm_advance(f->ledger, &a, NULL, e);
 }
 
-/* Before a VM that may be alive is ended: the row must be as the caller saw it, and GitHub must
- * give up its registration. The row cannot become `ending` first, since there is no way back from
- * there for a busy runner; so it is read again right before. */
+/* Before a VM that may run a job is terminated, its row must be as the caller saw it, and GitHub
+ * must delete its registration. The row cannot become `ending` first, since a busy VM could not
+ * return from there; so the row is read again right before. */
 static int check_idle(struct fleet *f, const struct ledger_vm *vm, bool registered, struct err *e)
 {
     struct ledger_vm now;
-    struct err late = {0};
+    struct err ignored = {0};
     if (ledger_vm_get(f->ledger, vm->name, &now, e) != 0) {
         return -1;
     }
@@ -129,14 +128,14 @@ static int check_idle(struct fleet *f, const struct ledger_vm *vm, bool register
         return 0;
     }
     if (e->class == ERR_CONFLICT && vm->state != VM_ENDING) {
-        (void)!move(f, vm, VM_BUSY, NULL,
-                    &late); /* GitHub says so; the event was lost or is late */
+        (void)!move_row(f, vm, VM_BUSY, NULL,
+                        &ignored); /* GitHub reports it; the event was lost or is late */
     }
     return err_wrap(e, "the registration of VM %s was not deleted", vm->name);
 }
 
-/* The provider's id; a named VM can be told before its launch was recorded. */
-static const char *machine_id(const struct vm_provider *p, const struct ledger_vm *vm)
+/* The provider's id; a named VM is known by its name before its launch was recorded. */
+static const char *provider_vm_id(const struct vm_provider *p, const struct ledger_vm *vm)
 {
     if (vm->vm_id[0] != '\0') {
         return vm->vm_id;
@@ -144,13 +143,12 @@ static const char *machine_id(const struct vm_provider *p, const struct ledger_v
     return vm_is_named(p) ? vm->name : NULL;
 }
 
-/* Whether the provider may have been asked for a machine whose id nobody knows. It is asked only
- * after the registration was written to the row. */
+/* The provider gets its request only after the registration was recorded in the row. */
 bool fleet_vm_id_unknown(const struct fleet *f, const struct ledger_vm *vm)
 {
     const struct vm_provider *p = fleet_provider(f, vm->class_name);
     bool asked = vm->registered_ms > 0 || vm->runner_id > 0 || vm->job_id > 0;
-    return p != NULL && asked && machine_id(p, vm) == NULL;
+    return p != NULL && asked && provider_vm_id(p, vm) == NULL;
 }
 
 int64_t fleet_slot_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
@@ -158,7 +156,7 @@ int64_t fleet_slot_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
     if (!fleet_vm_id_unknown(f, vm)) {
         return 0;
     }
-    /* A machine of this row was started before the row was `ending`. */
+    /* A VM of this row was started before the row was `ending`. */
     const struct fleet_class *class = fleet_class_find(f, vm->class_name);
     int64_t now = clock_wall_ms();
     int64_t since = vm->state == VM_ENDING && vm->ending_ms > 0 ? vm->ending_ms : now;
@@ -166,23 +164,24 @@ int64_t fleet_slot_hold_ms(const struct fleet *f, const struct ledger_vm *vm)
     return until > now ? until - now : 0;
 }
 
-static int hold(const struct fleet *f, const struct ledger_vm *vm, struct err *e)
+static int keep_slot_if_id_unknown(const struct fleet *f, const struct ledger_vm *vm, struct err *e)
 {
     if (!fleet_vm_id_unknown(f, vm)) {
         return 0;
     }
     return err_set(
         e, ERR_RETRY, 0,
-        "the launch of VM %s was never answered, so that a machine may run that nobody "
-        "can name: its slot is held until the reaper's list of machines shows none that "
-        "fits, or none is left that the provider lets live for so long (%lld s from now)",
+        "the launch of VM %s got no response, so a VM with an unknown id may run: its slot "
+        "is held until the provider's list shows no VM that matches, or until such a VM "
+        "would be past its maximum duration (%lld s from now)",
         vm->name, (long long)(fleet_slot_hold_ms(f, vm) / 1000));
 }
 
-static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grace_ms, struct err *e)
+static int terminate_at_provider(struct fleet *f, const struct ledger_vm *vm, int64_t grace_ms,
+                                 struct err *e)
 {
     struct vm_provider *p = fleet_provider(f, vm->class_name);
-    const char *id = p != NULL ? machine_id(p, vm) : NULL;
+    const char *id = p != NULL ? provider_vm_id(p, vm) : NULL;
     if (p == NULL) {
         return err_set(e, ERR_PERMANENT, 0,
                        "VM %s is of class %s, which this configuration does not know: "
@@ -192,15 +191,16 @@ static int end_machine(struct fleet *f, const struct ledger_vm *vm, int64_t grac
     if (id == NULL || vm_terminate(p, id, grace_ms, e) == 0) {
         return 0;
     }
-    return e->class == ERR_NOT_FOUND ? 0 : err_wrap(e, "VM %s could not be ended", vm->name);
+    return e->class == ERR_NOT_FOUND ? 0 : err_wrap(e, "VM %s could not be terminated", vm->name);
 }
 
-/* The row becomes `ending`, if it is not. A machine in the caller's hand is ended even when its row
- * is gone already, as when the launch was taken over meanwhile: *no_row, and nobody else would. */
-static int begin_to_end(struct fleet *f, const struct ledger_vm *vm,
-                        const struct fleet_termination *how, bool *no_row, struct err *e)
+/* The row becomes `ending` unless it is. A VM whose id the caller holds is terminated even if its
+ * row is gone, as when the launch was taken over meanwhile (*no_row): no other process would
+ * terminate it. */
+static int set_row_ending(struct fleet *f, const struct ledger_vm *vm,
+                          const struct fleet_termination *how, bool *no_row, struct err *e)
 {
-    if (vm->state == VM_ENDING || move(f, vm, VM_ENDING, how, e) == 0) {
+    if (vm->state == VM_ENDING || move_row(f, vm, VM_ENDING, how, e) == 0) {
         return 0;
     }
     *no_row = !how->unless_busy && vm->vm_id[0] != '\0' &&
@@ -220,25 +220,25 @@ int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
         return -1;
     }
     bool no_row = false;
-    if (begin_to_end(f, vm, how, &no_row, e) != 0) {
+    if (set_row_ending(f, vm, how, &no_row, e) != 0) {
         return -1;
     }
-    if (!how->nothing_runs && hold(f, vm, e) != 0) {
-        /* Without its registration the runner of such a machine gets no job. Once is enough. */
-        struct err late = {0};
+    if (!how->nothing_runs && keep_slot_if_id_unknown(f, vm, e) != 0) {
+        /* Without its registration the runner of such a VM gets no job. Once is enough. */
+        struct err ignored = {0};
         if (vm->state != VM_ENDING && !how->unless_busy && may_be_idle) {
-            (void)!delete_registration(f, vm, &late);
+            (void)!delete_registration(f, vm, &ignored);
         }
         return -1;
     }
-    if (end_machine(f, vm, how->grace_ms, e) != 0) {
+    if (terminate_at_provider(f, vm, how->grace_ms, e) != 0) {
         return -1;
     }
     if (!how->unless_busy && may_be_idle) {
-        /* The machine is gone, so its slot must not wait for GitHub, which may call a dead runner
-         * busy for minutes; what is left of the registration is the reaper's. */
-        struct err late = {0};
-        (void)!delete_registration(f, vm, &late);
+        /* The VM is gone, so its slot must not wait for GitHub, which may report a dead runner as
+         * busy for minutes; the reaper deletes a registration that remains. */
+        struct err ignored = {0};
+        (void)!delete_registration(f, vm, &ignored);
     }
-    return no_row ? 0 : move(f, vm, VM_GONE, how, e);
+    return no_row ? 0 : move_row(f, vm, VM_GONE, how, e);
 }

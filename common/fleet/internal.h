@@ -1,8 +1,8 @@
 /*
- * What fleet.c and rates.c share; nobody else includes it.
+ * What fleet.c and rates.c share; no other file includes it.
  *
- * A fleet_class is the pace's argument of its provider (vm.h), and so finds its fleet. Everything
- * but `calls` is set before threads start and never changes.
+ * A fleet_class is the `arg` of its provider's pace (vm.h), and so finds its fleet. Everything but
+ * `calls` is set before threads start and never changes.
  */
 #ifndef MAYFLY_FLEET_INTERNAL_H
 #define MAYFLY_FLEET_INTERNAL_H
@@ -24,8 +24,8 @@ struct fleet {
     struct fleet_class *classes;
     size_t class_count;
     char host[72];
-    int64_t grace_ms; /* past a machine's maximum duration */
-    /* As they were at the start. */
+    int64_t grace_ms; /* past a VM's maximum duration */
+    /* Read at the start; a reload does not change them. */
     struct config_rate launch_rate;
     struct config_rate terminate_rate;
     struct config_rate describe_rate;

@@ -1,13 +1,13 @@
-/* The rates of the providers' services: one bucket of the ledger for each kind of call and domain.
- */
+/* The rates of the providers' services: one bucket of the ledger for each kind of call and
+ * domain. */
 #include <stdio.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/fleet/internal.h"
 
-#define PATIENCE_MS 5000          /* of a read for its turn */
-#define THROTTLED_DEFAULT_MS 1000 /* when the service named no time */
+#define TOKEN_WAIT_MAX_MS 5000    /* of a read */
+#define THROTTLED_DEFAULT_MS 1000 /* if the service named no time */
 #define BUCKET_MAX 128
 
 static struct metric *call_metric(enum vm_call call, const char *name)
@@ -27,7 +27,7 @@ static void count_wait(enum vm_call call, int64_t wait_ms)
     }
 }
 
-/* Machines of one host share what that host bears. */
+/* VMs of one host share the host's rate. */
 static void bucket_name(const struct fleet_class *class, enum vm_call call, char out[BUCKET_MAX])
 {
     const char *domain = vm_domain(class->provider);
@@ -37,8 +37,8 @@ static void bucket_name(const struct fleet_class *class, enum vm_call call, char
     ASSERT(n > 0 && n < BUCKET_MAX);
 }
 
-static int take(const struct fleet_class *class, enum vm_call call, const struct config_rate *rate,
-                int64_t *wait_ms, struct err *e)
+static int take_token(const struct fleet_class *class, enum vm_call call,
+                      const struct config_rate *rate, int64_t *wait_ms, struct err *e)
 {
     char name[BUCKET_MAX];
     bucket_name(class, call, name);
@@ -58,7 +58,7 @@ int fleet_terminate_turn(struct fleet *f, const char *class_name, const struct c
     if (class == NULL) {
         return err_set(e, ERR_NOT_FOUND, 0, "class %s is not configured here", class_name);
     }
-    return take(class, VM_CALL_TERMINATE, rate, wait_ms, e);
+    return take_token(class, VM_CALL_TERMINATE, rate, wait_ms, e);
 }
 
 void fleet_interrupt(struct fleet *f)
@@ -68,15 +68,15 @@ void fleet_interrupt(struct fleet *f)
 
 /* --- the pace of a provider --- */
 
-static int wait_for_turn(void *arg, enum vm_call call, struct err *e)
+static int wait_for_token(void *arg, enum vm_call call, struct err *e)
 {
     const struct fleet_class *class = arg;
     struct fleet *f = class->fleet;
     const struct config_rate *rate = call == VM_CALL_LIST ? &f->list_rate : &f->describe_rate;
-    int64_t give_up = clock_mono_ms() + PATIENCE_MS;
+    int64_t give_up = clock_mono_ms() + TOKEN_WAIT_MAX_MS;
     for (;;) {
         int64_t wait_ms = 0;
-        if (take(class, call, rate, &wait_ms, e) != 0) {
+        if (take_token(class, call, rate, &wait_ms, e) != 0) {
             return err_wrap(e, "the rate of %s calls is not known", vm_call_name(call));
         }
         if (wait_ms == 0) {
@@ -94,7 +94,7 @@ static int wait_for_turn(void *arg, enum vm_call call, struct err *e)
     }
 }
 
-static void close_bucket(struct fleet *f, const char *name, int64_t until_ms)
+static void pause_bucket(struct fleet *f, const char *name, int64_t until_ms)
 {
     struct err e = {0};
     if (ledger_rate_pause(f->ledger, name, until_ms, &e) != 0) {
@@ -105,7 +105,7 @@ static void close_bucket(struct fleet *f, const char *name, int64_t until_ms)
 
 /* The service counts launches over its domain, the ledger over classes: all classes of the domain
  * wait. */
-static void close_launches(const struct fleet_class *class, int64_t until_ms)
+static void pause_launches(const struct fleet_class *class, int64_t until_ms)
 {
     struct fleet *f = class->fleet;
     for (size_t i = 0; i < f->class_count; i++) {
@@ -113,7 +113,7 @@ static void close_launches(const struct fleet_class *class, int64_t until_ms)
         if (slice_eq_cstr(slice_of(vm_domain(f->classes[i].provider)),
                           vm_domain(class->provider))) {
             (void)snprintf(name, sizeof name, "launch.%s", f->classes[i].name);
-            close_bucket(f, name, until_ms);
+            pause_bucket(f, name, until_ms);
         }
     }
 }
@@ -133,20 +133,20 @@ static const struct config_rate *rate_of(const struct fleet *f, enum vm_call cal
     return &f->describe_rate;
 }
 
-/* What the service told was for one call. For all of its kind, no longer than a bucket of that rate
- * takes to be full again: the service's own is by then, and a longer pause would waste the quota.
- */
+/* The service's delay was for one call. All calls of its kind pause no longer than a bucket of that
+ * rate takes to fill: by then the service's own is full, and a longer pause would waste the
+ * quota. */
 static int64_t pause_of(const struct config_rate *rate, int64_t retry_after_ms)
 {
-    int64_t told_ms = retry_after_ms > 0 ? retry_after_ms : THROTTLED_DEFAULT_MS;
+    int64_t wanted_ms = retry_after_ms > 0 ? retry_after_ms : THROTTLED_DEFAULT_MS;
     if (rate->per_second <= 0) {
-        return told_ms;
+        return wanted_ms;
     }
     double full_ms = 1000.0 * (double)rate->burst / rate->per_second;
-    return full_ms < (double)told_ms ? (int64_t)full_ms : told_ms;
+    return full_ms < (double)wanted_ms ? (int64_t)full_ms : wanted_ms;
 }
 
-static void note_throttled(void *arg, enum vm_call call, int64_t retry_after_ms)
+static void pause_calls(void *arg, enum vm_call call, int64_t retry_after_ms)
 {
     const struct fleet_class *class = arg;
     int64_t pause_ms = pause_of(rate_of(class->fleet, call), retry_after_ms);
@@ -157,15 +157,15 @@ static void note_throttled(void *arg, enum vm_call call, int64_t retry_after_ms)
              LOG_INT("pause_ms", pause_ms),
              LOG_STR("action", "all processes pause these calls for pause_ms"));
     if (call == VM_CALL_RUN) {
-        close_launches(class, until_ms);
+        pause_launches(class, until_ms);
     } else {
         char name[BUCKET_MAX];
         bucket_name(class, call, name);
-        close_bucket(class->fleet, name, until_ms);
+        pause_bucket(class->fleet, name, until_ms);
     }
 }
 
 struct vm_pace fleet_pace_of(struct fleet_class *class)
 {
-    return (struct vm_pace){.arg = class, .wait = wait_for_turn, .throttled = note_throttled};
+    return (struct vm_pace){.arg = class, .wait = wait_for_token, .throttled = pause_calls};
 }
