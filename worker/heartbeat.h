@@ -1,7 +1,7 @@
 /*
  * The heartbeat of launches in flight: keeps their messages leased and their rows fresh.
  *
- *   heartbeat_begin -> heartbeat_step ... -> heartbeat_set_row -> heartbeat_step ... -> heartbeat_end
+ *   heartbeat_begin -> heartbeat_step... -> heartbeat_set_row -> heartbeat_step... -> heartbeat_end
  *
  * A launch may last longer than worker.visibility_timeout. One thread extends the message of every
  * launch in flight, and stamps the VM's row, each third of a lease; but only while the launch makes

@@ -19,7 +19,8 @@ struct lane *lane_new(struct worker *w, const char *class_name);
 void lane_free(struct lane *lane);
 
 /* One poll: waits for capacity and for a message, at most about as long as one poll of the queue.
- * Returns whether *m holds a message: then lane_reservation_ended and lane_launch_ended must follow. */
+ * Returns whether *m holds a message: then lane_reservation_ended and lane_launch_ended must
+ * follow. */
 bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
 /* The received message has its slot, or will not get one. */
 void lane_reservation_ended(struct lane *lane);

@@ -18,7 +18,7 @@
 #include "worker/lane.h"
 #include "worker/worker.h"
 
-/* Handles m, received from the lane of a class; calls lane_reservation_ended once. Borrows everything. */
+/* Handles m, received from the lane of a class; calls lane_reservation_ended once. Borrows all. */
 void launch(struct worker *w, struct lane *lane, const struct config *c, struct queue_message *m);
 
 #endif

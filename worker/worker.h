@@ -1,7 +1,7 @@
 /*
  * What the threads of mayfly-worker share.
  *
- *   events.c         receives lane `events`, applies each event to the ledger, passes VMs to terminate
+ *   events.c         receives lane `events`, applies them to the ledger, passes VMs to terminators
  *   launch_pool.c    the launch threads, and share.c, the rule by which classes share them
  *   lane.c           one per class: receives a message only while the class has capacity
  *   launch.c         the launch protocol of one message, from top to bottom

@@ -15,7 +15,7 @@
 #define PATH_BYTES 480
 #define MAX_PROCESSES 512
 
-static bool write_word(const char *dir, const char *file, const char *word)
+static bool write_value(const char *dir, const char *file, const char *value)
 {
     char path[PATH_BYTES + 64];
     (void)snprintf(path, sizeof path, "%s/%s", dir, file);
@@ -23,12 +23,12 @@ static bool write_word(const char *dir, const char *file, const char *word)
     if (fd < 0) {
         return false;
     }
-    ssize_t n = write(fd, word, strlen(word));
+    ssize_t n = write(fd, value, strlen(value));
     close(fd);
-    return n == (ssize_t)strlen(word);
+    return n == (ssize_t)strlen(value);
 }
 
-static bool has_word(const char *dir, const char *file, const char *word)
+static bool has_value(const char *dir, const char *file, const char *value)
 {
     char path[PATH_BYTES + 64];
     struct buf text;
@@ -41,16 +41,16 @@ static bool has_word(const char *dir, const char *file, const char *word)
         struct slice rest = slice_trim(buf_slice(&text));
         while (!found && rest.len > 0) {
             (void)slice_cut(rest, ' ', &head, &rest);
-            found = slice_eq_cstr(head, word);
+            found = slice_eq_cstr(head, value);
         }
     }
     buf_fini(&text);
     return found;
 }
 
-/* systemd marks what it hands over (Delegate=yes) with one of these attributes; dividing anything
- * else would be meddling with somebody else's tree. */
-static bool delegated(const char *dir)
+/* systemd sets one of these attributes on the groups that it delegates (Delegate=yes). Other groups
+ * belong to somebody else. */
+static bool is_delegated(const char *dir)
 {
     static const char *const names[] = {"user.delegate", "trusted.delegate"};
     char value[4];
@@ -62,18 +62,18 @@ static bool delegated(const char *dir)
     return false;
 }
 
-static bool can_divide(const char *dir)
+static bool enable_controllers(const char *dir)
 {
-    if (!delegated(dir)) {
+    if (!is_delegated(dir)) {
         return false;
     }
     static const char *const wanted[] = {"+memory", "+pids", "+cpu"};
     for (size_t i = 0; i < COUNT_OF(wanted); i++) {
-        if (!has_word(dir, "cgroup.subtree_control", wanted[i] + 1)) {
-            (void)write_word(dir, "cgroup.subtree_control", wanted[i]);
+        if (!has_value(dir, "cgroup.subtree_control", wanted[i] + 1)) {
+            (void)write_value(dir, "cgroup.subtree_control", wanted[i]);
         }
     }
-    return has_word(dir, "cgroup.subtree_control", "memory");
+    return has_value(dir, "cgroup.subtree_control", "memory");
 }
 
 bool supervisor_cgroup_find(char *mount, char *own, size_t size)
@@ -115,21 +115,22 @@ bool supervisor_cgroup_find(char *mount, char *own, size_t size)
     return placed;
 }
 
-static void set_bounds(const char *dir, const struct qemu_launch *launch)
+static void set_cgroup_limits(const char *dir, const struct qemu_launch *launch)
 {
-    char word[64];
-    (void)snprintf(word, sizeof word, "%" PRId64, launch->memory_limit_bytes);
-    (void)write_word(dir, "memory.max", word);
-    (void)write_word(dir, "memory.swap.max", "0");
-    (void)write_word(dir, "memory.oom.group", "1");
-    (void)snprintf(word, sizeof word, "%d", MAX_PROCESSES);
-    (void)write_word(dir, "pids.max", word);
+    char value[64];
+    (void)snprintf(value, sizeof value, "%" PRId64, launch->memory_limit_bytes);
+    (void)write_value(dir, "memory.max", value);
+    (void)write_value(dir, "memory.swap.max", "0");
+    (void)write_value(dir, "memory.oom.group", "1");
+    (void)snprintf(value, sizeof value, "%d", MAX_PROCESSES);
+    (void)write_value(dir, "pids.max", value);
     /* A quota per period, both in microseconds; half a CPU is for QEMU's own work. */
-    (void)snprintf(word, sizeof word, "%" PRId64 " 100000", launch->cpus * 100000 + 50000);
-    (void)write_word(dir, "cpu.max", word);
+    (void)snprintf(value, sizeof value, "%" PRId64 " 100000", launch->cpus * 100000 + 50000);
+    (void)write_value(dir, "cpu.max", value);
 }
 
-static int make_below(const char *parent, const struct qemu_launch *launch, char *out, size_t size)
+static int make_child_group(const char *parent, const struct qemu_launch *launch, char *out,
+                            size_t size)
 {
     char procs[PATH_BYTES + 256];
     int n = snprintf(out, size, "%s/%s", parent, launch->cgroup);
@@ -137,7 +138,7 @@ static int make_below(const char *parent, const struct qemu_launch *launch, char
         out[0] = '\0';
         return -1;
     }
-    set_bounds(out, launch);
+    set_cgroup_limits(out, launch);
     (void)snprintf(procs, sizeof procs, "%s/cgroup.procs", out);
     int fd = open(procs, O_WRONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -147,8 +148,9 @@ static int make_below(const char *parent, const struct qemu_launch *launch, char
     return fd;
 }
 
-/* Our own group holds processes (ourselves), and such a group cannot be divided (cgroups(7), "no
- * internal processes"); with systemd's DelegateSubgroup= the one above it can. */
+/* This process's own group holds processes (itself), and such a group cannot have children with
+ * controllers (cgroups(7), "no internal processes"); with systemd's DelegateSubgroup= its parent
+ * can. */
 int supervisor_cgroup_make(const char *mount, const char *own, const struct qemu_launch *launch,
                            char *out, size_t size)
 {
@@ -158,13 +160,13 @@ int supervisor_cgroup_make(const char *mount, const char *own, const struct qemu
     if (launch->cgroup[0] == '\0' || n < 0 || (size_t)n >= sizeof dir) {
         return -1;
     }
-    if (can_divide(dir)) {
-        return make_below(dir, launch, out, size);
+    if (enable_controllers(dir)) {
+        return make_child_group(dir, launch, out, size);
     }
     char *slash = strrchr(dir, '/');
     if (slash == NULL || (size_t)(slash - dir) <= strlen(mount)) {
         return -1;
     }
     *slash = '\0';
-    return can_divide(dir) ? make_below(dir, launch, out, size) : -1;
+    return enable_controllers(dir) ? make_child_group(dir, launch, out, size) : -1;
 }

@@ -39,41 +39,41 @@ static int dial(const char *host, const char *port)
     return fd;
 }
 
-static bool again(void)
+static bool is_transient(void)
 {
     return errno == EAGAIN || errno == EINTR;
 }
 
-static void fill(struct stream *s)
+static void read_stream(struct stream *s)
 {
     ssize_t n = read(s->from, s->data, sizeof s->data);
     if (n > 0) {
         s->start = 0;
         s->end = (size_t)n;
-    } else if (n == 0 || !again()) {
+    } else if (n == 0 || !is_transient()) {
         s->read_done = true;
     }
 }
 
-static void drain(struct stream *s)
+static void write_stream(struct stream *s)
 {
     ssize_t n = write(s->to, s->data + s->start, s->end - s->start);
     if (n > 0) {
         s->start += (size_t)n;
-    } else if (n < 0 && !again()) {
+    } else if (n < 0 && !is_transient()) {
         s->read_done = true;
         s->start = s->end;
     }
 }
 
-/* Moves what can be moved, and passes the end on when everything before it is out. */
-static void step(struct stream *s, short from_events, short to_events)
+/* Copies what is ready, and forwards the end of the stream when all data before it is written. */
+static void forward(struct stream *s, short from_events, short to_events)
 {
     if (s->start == s->end && !s->read_done && (from_events & (POLLIN | POLLHUP | POLLERR)) != 0) {
-        fill(s);
+        read_stream(s);
     }
     if (s->start < s->end && (to_events & (POLLOUT | POLLHUP | POLLERR)) != 0) {
-        drain(s);
+        write_stream(s);
     }
     if (s->start == s->end && s->read_done && !s->write_done) {
         s->write_done = true;
@@ -81,7 +81,7 @@ static void step(struct stream *s, short from_events, short to_events)
     }
 }
 
-static short wanted(const struct stream *in, const struct stream *out)
+static short poll_events(const struct stream *in, const struct stream *out)
 {
     bool reads = in->start == in->end && !in->read_done;
     bool writes = out->start < out->end;
@@ -102,17 +102,17 @@ int supervisor_connect(const char *host, const char *port)
     (void)fcntl(0, F_SETFL, O_NONBLOCK);
     (void)fcntl(fd, F_SETFL, O_NONBLOCK);
     while (!up.write_done || !down.write_done) {
-        struct pollfd p[2] = {{.fd = 0, .events = wanted(&up, &down)},
-                              {.fd = fd, .events = wanted(&down, &up)}};
+        struct pollfd p[2] = {{.fd = 0, .events = poll_events(&up, &down)},
+                              {.fd = fd, .events = poll_events(&down, &up)}};
         if (poll(p, 2, -1) < 0 && errno != EINTR) {
             return 1;
         }
-        /* The VM's side is gone for good: nobody is left to answer. */
+        /* The VM's side is closed: nobody can receive the rest. */
         if ((p[0].revents & (POLLHUP | POLLERR)) != 0 && (p[0].revents & POLLIN) == 0) {
             return 0;
         }
-        step(&up, p[0].revents, p[1].revents);
-        step(&down, p[1].revents, p[0].revents);
+        forward(&up, p[0].revents, p[1].revents);
+        forward(&down, p[1].revents, p[0].revents);
     }
     return 0;
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static void open_new(struct supervisor_log *log)
+static void open_log_file(struct supervisor_log *log)
 {
     log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     log->written = 0;
@@ -16,21 +16,21 @@ void supervisor_log_open(struct supervisor_log *log, const char *dir, int64_t li
     (void)snprintf(log->path, sizeof log->path, "%s/console.log", dir);
     (void)snprintf(log->old_path, sizeof log->old_path, "%s.1", log->path);
     log->half_bytes = limit_bytes / 2 > 0 ? limit_bytes / 2 : 1;
-    open_new(log);
+    open_log_file(log);
 }
 
-/* A disk that is full costs the console, never the VM. */
+/* A full disk loses console output, never the VM. */
 void supervisor_log_write(struct supervisor_log *log, struct slice data)
 {
     while (data.len > 0 && log->fd >= 0) {
-        int64_t room = log->half_bytes - log->written;
-        if (room <= 0) {
+        int64_t space = log->half_bytes - log->written;
+        if (space <= 0) {
             close(log->fd);
             (void)rename(log->path, log->old_path);
-            open_new(log);
+            open_log_file(log);
             continue;
         }
-        size_t part = (uint64_t)room < data.len ? (size_t)room : data.len;
+        size_t part = (uint64_t)space < data.len ? (size_t)space : data.len;
         ssize_t n = write(log->fd, data.ptr, part);
         if (n < 0 && errno == EINTR) {
             continue;

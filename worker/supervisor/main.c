@@ -18,8 +18,8 @@
 
 #define STATUS_LIMIT ((size_t)65536)
 #define STDERR_LIMIT ((size_t)2048)
-#define INSIST_MS 2000
-#define NEVER INT64_MAX
+#define KILL_AFTER_MS 2000
+#define NO_DEADLINE INT64_MAX
 
 struct supervisor {
     const char *dir;
@@ -27,17 +27,18 @@ struct supervisor {
     struct supervisor_pipes pipes;
     struct qemu_process_record process;
     struct supervisor_log console;
-    struct buf status;     /* all that the agent said, up to its limit */
-    struct buf complaints; /* the beginning of QEMU's standard error */
+    struct buf status;      /* all status lines of the agent, up to the limit */
+    struct buf qemu_stderr; /* the beginning of QEMU's standard error */
     int status_fd;
     int signal_fd;
-    int64_t started_ms; /* monotonic, as the others */
-    int64_t insist_ms;  /* SIGKILL then; NEVER before QEMU was asked */
-    const char *why;    /* we ended it; NULL: it ended itself */
+    int64_t started_ms;     /* monotonic */
+    int64_t kill_at_ms;     /* monotonic: SIGKILL then; NO_DEADLINE before SIGTERM was sent */
+    const char *end_reason; /* why this process terminated it; NULL: it ended by itself */
 };
 
-/* Tells the launcher, who waits for the end of our output, and then has no more to do with it. */
-static void answer(const char *text)
+/* Reports to the launcher, which reads until the end of this output, and closes the connection to
+ * it. */
+static void report_to_launcher(const char *text)
 {
     (void)!write(1, text, strlen(text));
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -48,57 +49,57 @@ static void answer(const char *text)
     }
 }
 
-static void answer_failure(const struct err *e)
+static void report_failure_to_launcher(const struct err *e)
 {
     char text[sizeof e->message + 8];
     (void)snprintf(text, sizeof text, "ERR %s\n", e->message);
-    answer(text);
+    report_to_launcher(text);
 }
 
-static void end_vm(struct supervisor *k, const char *why)
+static void terminate_qemu(struct supervisor *s, const char *reason)
 {
-    if (k->why == NULL) {
-        k->why = why;
-        k->insist_ms = clock_mono_ms() + INSIST_MS;
-        (void)kill(k->process.qemu.pid, SIGTERM);
+    if (s->end_reason == NULL) {
+        s->end_reason = reason;
+        s->kill_at_ms = clock_mono_ms() + KILL_AFTER_MS;
+        (void)kill(s->process.qemu.pid, SIGTERM);
     }
 }
 
-/* --- what comes out of the VM --------------------------------------------------------------- */
+/* --- output of the VM --- */
 
-static void take_status(struct supervisor *k, struct slice data)
+static void append_status(struct supervisor *s, struct slice data)
 {
-    if (k->status.len + data.len > STATUS_LIMIT) {
+    if (s->status.len + data.len > STATUS_LIMIT) {
         return;
     }
-    buf_append(&k->status, data);
-    if (k->status_fd >= 0) {
-        (void)!write(k->status_fd, data.ptr, data.len);
+    buf_append(&s->status, data);
+    if (s->status_fd >= 0) {
+        (void)!write(s->status_fd, data.ptr, data.len);
     }
 }
 
-static void take_complaint(struct supervisor *k, struct slice data)
+static void append_stderr(struct supervisor *s, struct slice data)
 {
-    if (k->complaints.len + data.len <= STDERR_LIMIT) {
-        buf_append(&k->complaints, data);
+    if (s->qemu_stderr.len + data.len <= STDERR_LIMIT) {
+        buf_append(&s->qemu_stderr, data);
     }
-    supervisor_log_write(&k->console, data);
+    supervisor_log_write(&s->console, data);
 }
 
-/* Reads what is there; at its end the pipe is closed and set to -1. */
-static void pump(struct supervisor *k, int *fd, bool to_the_end)
+/* Reads what is available; at its end the pipe is closed and set to -1. */
+static void read_pipe(struct supervisor *s, int *fd, bool to_the_end)
 {
     char chunk[16384];
     do {
         ssize_t n = *fd < 0 ? -1 : read(*fd, chunk, sizeof chunk);
         if (n > 0) {
             struct slice data = {chunk, (size_t)n};
-            if (fd == &k->pipes.status) {
-                take_status(k, data);
-            } else if (fd == &k->pipes.stderr_) {
-                take_complaint(k, data);
+            if (fd == &s->pipes.status) {
+                append_status(s, data);
+            } else if (fd == &s->pipes.stderr_) {
+                append_stderr(s, data);
             } else {
-                supervisor_log_write(&k->console, data);
+                supervisor_log_write(&s->console, data);
             }
         } else if (n < 0 && errno == EINTR) {
             continue;
@@ -112,95 +113,95 @@ static void pump(struct supervisor *k, int *fd, bool to_the_end)
     } while (to_the_end);
 }
 
-/* --- deadlines ------------------------------------------------------------------------------ */
+/* --- deadlines --- */
 
-static bool agent_started(const struct supervisor *k)
+static bool agent_started(const struct supervisor *s)
 {
     struct qemu_agent_status said;
-    qemu_agent_status_parse(buf_slice(&k->status), &said);
+    qemu_agent_status_parse(buf_slice(&s->status), &said);
     return said.started;
 }
 
-/* Acts on what is due; returns when something may be due next. */
-static int64_t keep_deadlines(struct supervisor *k)
+/* Acts on what is due. Returns when something may be due next. */
+static int64_t enforce_deadlines(struct supervisor *s)
 {
     int64_t now = clock_mono_ms();
-    int64_t end_ms = k->started_ms + k->launch.max_duration_ms;
-    int64_t start_ms = k->started_ms + k->launch.start_ms;
-    if (now >= k->insist_ms) {
-        (void)kill(-k->process.qemu.pid, SIGKILL);
-        (void)kill(k->process.qemu.pid, SIGKILL);
-        return now + INSIST_MS;
+    int64_t end_ms = s->started_ms + s->launch.max_duration_ms;
+    int64_t start_ms = s->started_ms + s->launch.start_ms;
+    if (now >= s->kill_at_ms) {
+        (void)kill(-s->process.qemu.pid, SIGKILL);
+        (void)kill(s->process.qemu.pid, SIGKILL);
+        return now + KILL_AFTER_MS;
     }
-    if (k->why != NULL) {
-        return k->insist_ms;
+    if (s->end_reason != NULL) {
+        return s->kill_at_ms;
     }
     if (now >= end_ms) {
-        end_vm(k, "max-duration");
-        return k->insist_ms;
+        terminate_qemu(s, "max-duration");
+        return s->kill_at_ms;
     }
-    if (k->launch.start_ms > 0 && !agent_started(k)) {
-        /* Its launcher must have died before it handed the payload over. */
-        if (now >= start_ms && !qemu_marked(k->dir, "accepted")) {
-            end_vm(k, "never-started");
-            return k->insist_ms;
+    if (s->launch.start_ms > 0 && !agent_started(s)) {
+        /* Its launcher died before it handed the payload over. */
+        if (now >= start_ms && !qemu_marked(s->dir, "accepted")) {
+            terminate_qemu(s, "never-started");
+            return s->kill_at_ms;
         }
         return now >= start_ms || end_ms < start_ms ? end_ms : start_ms;
     }
     return end_ms;
 }
 
-/* --- the loop ------------------------------------------------------------------------------- */
+/* --- the loop --- */
 
 /* Returns whether QEMU has ended, with its wait status. */
-static bool take_signals(struct supervisor *k, int *status)
+static bool read_signals(struct supervisor *s, int *status)
 {
     struct signalfd_siginfo info;
-    while (read(k->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+    while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGTERM) {
-            end_vm(k, "terminated");
+            terminate_qemu(s, "terminated");
         }
     }
-    return waitpid(k->process.qemu.pid, status, WNOHANG) == k->process.qemu.pid;
+    return waitpid(s->process.qemu.pid, status, WNOHANG) == s->process.qemu.pid;
 }
 
-static int watch(struct supervisor *k)
+static int supervise_until_exit(struct supervisor *s)
 {
     for (;;) {
         int status = 0;
-        int64_t wait_ms = keep_deadlines(k) - clock_mono_ms();
-        struct pollfd p[] = {{.fd = k->signal_fd, .events = POLLIN},
-                             {.fd = k->pipes.console, .events = POLLIN},
-                             {.fd = k->pipes.stderr_, .events = POLLIN},
-                             {.fd = k->pipes.status, .events = POLLIN}};
+        int64_t wait_ms = enforce_deadlines(s) - clock_mono_ms();
+        struct pollfd p[] = {{.fd = s->signal_fd, .events = POLLIN},
+                             {.fd = s->pipes.console, .events = POLLIN},
+                             {.fd = s->pipes.stderr_, .events = POLLIN},
+                             {.fd = s->pipes.status, .events = POLLIN}};
         (void)poll(p, COUNT_OF(p), wait_ms < 0 ? 0 : wait_ms > 3600000 ? 3600000 : (int)wait_ms);
-        pump(k, &k->pipes.console, false);
-        pump(k, &k->pipes.stderr_, false);
-        pump(k, &k->pipes.status, false);
-        if (take_signals(k, &status)) {
+        read_pipe(s, &s->pipes.console, false);
+        read_pipe(s, &s->pipes.stderr_, false);
+        read_pipe(s, &s->pipes.status, false);
+        if (read_signals(s, &status)) {
             return status;
         }
     }
 }
 
-static void set_reason(const struct supervisor *k, int status, char *out, size_t size)
+static void set_reason(const struct supervisor *s, int status, char *out, size_t size)
 {
     struct qemu_agent_status said;
     struct slice line;
     struct slice rest;
-    qemu_agent_status_parse(buf_slice(&k->status), &said);
-    (void)slice_cut(slice_trim(buf_slice(&k->complaints)), '\n', &line, &rest);
+    qemu_agent_status_parse(buf_slice(&s->status), &said);
+    (void)slice_cut(slice_trim(buf_slice(&s->qemu_stderr)), '\n', &line, &rest);
     if (said.exited) {
         (void)snprintf(out, size, "%s", said.reason);
-    } else if (k->why != NULL) {
-        (void)snprintf(out, size, "%s", k->why);
+    } else if (s->end_reason != NULL) {
+        (void)snprintf(out, size, "%s", s->end_reason);
     } else if (WIFSIGNALED(status)) {
         (void)snprintf(out, size, "died: qemu was killed by signal %d", WTERMSIG(status));
     } else if (WEXITSTATUS(status) != 0) {
         (void)snprintf(out, size, "died: qemu failed (%d): %.*s", WEXITSTATUS(status),
                        SLICE_ARG(line));
     } else {
-        (void)snprintf(out, size, "died: powered off without a word of the agent");
+        (void)snprintf(out, size, "died: powered off without a status of the agent");
     }
     for (char *c = out; *c != '\0'; c++) {
         if (*c < ' ' || *c > '~') {
@@ -209,30 +210,30 @@ static void set_reason(const struct supervisor *k, int status, char *out, size_t
     }
 }
 
-/* The exit record is last: who reads it knows that nothing else of the VM is left. */
-static void finish(struct supervisor *k, int status)
+/* The exit record is written last: when it exists, nothing else of the VM is left. */
+static void clean_up_vm(struct supervisor *s, int status)
 {
     struct qemu_exit_record record = {.status = status};
     char path[PATH_MAX];
     struct err e;
-    (void)kill(-k->process.qemu.pid, SIGKILL);
-    pump(k, &k->pipes.console, true);
-    pump(k, &k->pipes.stderr_, true);
-    pump(k, &k->pipes.status, true);
-    set_reason(k, status, record.reason, sizeof record.reason);
-    supervisor_log_close(&k->console);
-    if (!k->launch.keep_run && fs_remove_tree(qemu_path(path, k->dir, "run"), &e) != 0) {
-        (void)!qemu_mark(k->dir, "unclean", &e);
+    (void)kill(-s->process.qemu.pid, SIGKILL);
+    read_pipe(s, &s->pipes.console, true);
+    read_pipe(s, &s->pipes.stderr_, true);
+    read_pipe(s, &s->pipes.status, true);
+    set_reason(s, status, record.reason, sizeof record.reason);
+    supervisor_log_close(&s->console);
+    if (!s->launch.keep_run && fs_remove_tree(qemu_path(path, s->dir, "run"), &e) != 0) {
+        (void)!qemu_mark(s->dir, "unclean", &e);
     }
-    if (k->process.cgroup[0] != '\0') {
-        (void)rmdir(k->process.cgroup);
+    if (s->process.cgroup[0] != '\0') {
+        (void)rmdir(s->process.cgroup);
     }
     record.ended_ms = clock_wall_ms();
-    /* On failure the VM is told as vanished, which is as true. */
-    (void)!qemu_exit_record_write(k->dir, &record, &e);
+    /* On failure the VM is reported as vanished, which is also true. */
+    (void)!qemu_exit_record_write(s->dir, &record, &e);
 }
 
-static int begin(struct supervisor *k, struct err *e)
+static int start_vm(struct supervisor *s, struct err *e)
 {
     char path[PATH_MAX];
     sigset_t set;
@@ -245,35 +246,36 @@ static int begin(struct supervisor *k, struct err *e)
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGPIPE, SIG_IGN);
-    k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (k->signal_fd < 0) {
+    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (s->signal_fd < 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot watch for signals");
     }
-    if (qemu_launch_read(k->dir, &k->launch, e) != 0) {
+    if (qemu_launch_read(s->dir, &s->launch, e) != 0) {
         return -1;
     }
-    supervisor_log_open(&k->console, k->dir, k->launch.console_limit_bytes);
-    k->status_fd = open(qemu_path(path, k->dir, "status"),
+    supervisor_log_open(&s->console, s->dir, s->launch.console_limit_bytes);
+    s->status_fd = open(qemu_path(path, s->dir, "status"),
                         O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
-    k->started_ms = clock_mono_ms();
-    if (supervisor_start_qemu(k->dir, &k->launch, &k->pipes, k->process.cgroup, &pid, e) != 0) {
+    s->started_ms = clock_mono_ms();
+    if (supervisor_start_qemu(s->dir, &s->launch, &s->pipes, s->process.cgroup, &pid, e) != 0) {
         return -1;
     }
-    /* Ours and unwaited for: even if it has ended already, its pid is not used again. */
-    k->process.qemu.pid = pid;
-    if (!proc_id_of(getpid(), &k->process.supervisor)) {
+    /* It is this process's child and not yet waited for: even if it has ended, its pid is not
+     * reused. */
+    s->process.qemu.pid = pid;
+    if (!proc_id_of(getpid(), &s->process.supervisor)) {
         return err_set(e, ERR_RETRY, 0, "/proc does not show our own process");
     }
-    if (!proc_id_of(pid, &k->process.qemu)) {
-        k->process.qemu = (struct proc_id){.pid = pid};
+    if (!proc_id_of(pid, &s->process.qemu)) {
+        s->process.qemu = (struct proc_id){.pid = pid};
     }
-    return qemu_process_record_write(k->dir, &k->process, e);
+    return qemu_process_record_write(s->dir, &s->process, e);
 }
 
-static int run(const char *dir)
+static int supervise_vm(const char *dir)
 {
-    struct supervisor k = {.dir = dir,
-                           .insist_ms = NEVER,
+    struct supervisor s = {.dir = dir,
+                           .kill_at_ms = NO_DEADLINE,
                            .status_fd = -1,
                            .signal_fd = -1,
                            .console = {.fd = -1},
@@ -281,23 +283,23 @@ static int run(const char *dir)
     struct err e;
     int rc = 1;
 
-    buf_init(&k.status, STATUS_LIMIT + 1);
-    buf_init(&k.complaints, STDERR_LIMIT + 1);
-    if (begin(&k, &e) == 0) {
+    buf_init(&s.status, STATUS_LIMIT + 1);
+    buf_init(&s.qemu_stderr, STDERR_LIMIT + 1);
+    if (start_vm(&s, &e) == 0) {
         (void)setsid();
-        answer("OK\n");
-        finish(&k, watch(&k));
+        report_to_launcher("OK\n");
+        clean_up_vm(&s, supervise_until_exit(&s));
         rc = 0;
     } else {
-        if (k.process.qemu.pid > 0) {
-            (void)kill(-k.process.qemu.pid, SIGKILL);
+        if (s.process.qemu.pid > 0) {
+            (void)kill(-s.process.qemu.pid, SIGKILL);
         }
-        answer_failure(&e);
+        report_failure_to_launcher(&e);
     }
-    supervisor_log_close(&k.console);
-    qemu_launch_fini(&k.launch);
-    buf_fini(&k.status);
-    buf_fini(&k.complaints);
+    supervisor_log_close(&s.console);
+    qemu_launch_fini(&s.launch);
+    buf_fini(&s.status);
+    buf_fini(&s.qemu_stderr);
     return rc;
 }
 
@@ -314,11 +316,11 @@ int main(int argc, char **argv)
     }
     (void)close_range(3, ~0U, 0);
     (void)umask(022);
-    /* The launcher waits for this process; the VM's supervisor is its child, and init's from now on. */
+    /* The launcher waits for this process; the supervisor is its child, adopted by init. */
     pid_t pid = fork();
     if (pid != 0) {
         return pid < 0 ? 1 : 0;
     }
     (void)!chdir("/");
-    return run(argv[2]);
+    return supervise_vm(argv[2]);
 }

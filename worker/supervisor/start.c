@@ -49,8 +49,8 @@ static int find_user(struct start *s, struct err *e)
     return 0;
 }
 
-/* `run` is all that QEMU may write to. */
-static int hand_over_run(const struct start *s, struct err *e)
+/* QEMU may write to `run` only. */
+static int chown_run_dir(const struct start *s, struct err *e)
 {
     char path[PATH_MAX];
     char overlay[PATH_MAX];
@@ -65,7 +65,7 @@ static int hand_over_run(const struct start *s, struct err *e)
     return 0;
 }
 
-static void limit(int what, int64_t value)
+static void set_limit(int what, int64_t value)
 {
     struct rlimit now;
     if (value > 0 && getrlimit((__rlimit_resource_t)what, &now) == 0) {
@@ -79,18 +79,18 @@ static void set_limits(const struct qemu_launch *launch)
 {
     /* A core file would hold the job's secrets. */
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    limit(RLIMIT_AS, launch->address_limit_bytes);
-    limit(RLIMIT_FSIZE, launch->file_limit_bytes);
-    limit(RLIMIT_NOFILE, MAX_DESCRIPTORS);
+    set_limit(RLIMIT_AS, launch->address_limit_bytes);
+    set_limit(RLIMIT_FSIZE, launch->file_limit_bytes);
+    set_limit(RLIMIT_NOFILE, MAX_DESCRIPTORS);
 }
 
-static void set_signals(void)
+static void reset_signals(void)
 {
     sigset_t none;
     for (int sig = 1; sig < NSIG; sig++) {
         (void)signal(sig, SIG_DFL);
     }
-    /* At its file size limit QEMU shall see an error that its guest can be told. */
+    /* At its file size limit QEMU gets an error that it can pass to its guest. */
     (void)signal(SIGXFSZ, SIG_IGN);
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -107,10 +107,10 @@ static bool drop_rights(const struct start *s)
            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == s->supervisor;
 }
 
-/* Moves the descriptors to where the command line says they are; nothing else stays open. */
+/* Moves the descriptors to the numbers in QEMU's command line; nothing else stays open. */
 static bool place_descriptors(const struct start *s, int *failure_fd)
 {
-    /* First out of the way of the places, then into them. */
+    /* First above the target numbers, then onto them. */
     int from[] = {s->null_fd, s->console_fd, s->stderr_fd, s->status_fd, s->incoming_fd};
     int last = (int)COUNT_OF(from);
     for (size_t i = 0; i < COUNT_OF(from); i++) {
@@ -128,20 +128,20 @@ static bool place_descriptors(const struct start *s, int *failure_fd)
     return close_range((unsigned)first_unused, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
 }
 
-static bool enter_group(const struct start *s)
+static bool enter_cgroup(const struct start *s)
 {
     return s->cgroup_fd < 0 || write(s->cgroup_fd, "0", 1) == 1;
 }
 
-NORETURN static void child(const struct start *s)
+NORETURN static void exec_qemu(const struct start *s)
 {
     char path[PATH_MAX];
     int failure_fd = s->failure_fd;
     (void)setpgid(0, 0);
     (void)umask(077);
-    if (enter_group(s) && chdir(qemu_path(path, s->dir, "run")) == 0 &&
+    if (enter_cgroup(s) && chdir(qemu_path(path, s->dir, "run")) == 0 &&
         place_descriptors(s, &failure_fd)) {
-        set_signals();
+        reset_signals();
         set_limits(s->launch);
         if (drop_rights(s)) {
             char *const env[] = {NULL};
@@ -165,7 +165,7 @@ static int make_pipe(int *reading, int *writing, struct err *e)
     return 0;
 }
 
-static int open_all(struct start *s, struct supervisor_pipes *pipes, struct err *e)
+static int open_descriptors(struct start *s, struct supervisor_pipes *pipes, struct err *e)
 {
     s->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (s->null_fd < 0) {
@@ -179,14 +179,14 @@ static int open_all(struct start *s, struct supervisor_pipes *pipes, struct err 
     if (s->launch->incoming[0] != '\0') {
         s->incoming_fd = open(s->launch->incoming, O_RDONLY | O_CLOEXEC);
         if (s->incoming_fd < 0) {
-            return err_errno(e, ERR_RETRY, errno, "cannot read the saved machine %s",
+            return err_errno(e, ERR_RETRY, errno, "cannot read the saved VM state %s",
                              s->launch->incoming);
         }
     }
     return 0;
 }
 
-static void close_ours(const struct start *s)
+static void close_descriptors(const struct start *s)
 {
     const int fds[] = {s->null_fd,   s->console_fd,  s->stderr_fd,
                        s->status_fd, s->incoming_fd, s->cgroup_fd};
@@ -208,7 +208,7 @@ static int fork_qemu(struct start *s, pid_t *out_pid, struct err *e)
     s->supervisor = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        child(s);
+        exec_qemu(s);
     }
     errnum = pid < 0 ? errno : 0;
     close(s->failure_fd);
@@ -243,10 +243,10 @@ int supervisor_start_qemu(const char *dir, const struct qemu_launch *launch,
         s.cgroup_fd = supervisor_cgroup_make(mount, own, launch, cgroup, 512);
     }
     int rc = -1;
-    if (find_user(&s, e) == 0 && hand_over_run(&s, e) == 0 && open_all(&s, pipes, e) == 0) {
+    if (find_user(&s, e) == 0 && chown_run_dir(&s, e) == 0 && open_descriptors(&s, pipes, e) == 0) {
         rc = fork_qemu(&s, out_pid, e);
     }
-    close_ours(&s);
+    close_descriptors(&s);
     if (rc != 0 && cgroup[0] != '\0') {
         (void)rmdir(cgroup);
     }
