@@ -25,8 +25,8 @@
 #define WHY_LIMIT_BYTES 4096
 #define ACCEPT_PAUSE_MS 100
 
-/* The life of a connection: reading ──> answering ──> closed. Its deadline covers all of it, so a
- * peer that sends or reads a byte a second holds its place for CONNECTION_SECONDS at most. */
+/* A connection: reading -> sending -> closed. Its deadline covers all of it, so a peer that sends
+ * or reads a byte a second holds its place for CONNECTION_SECONDS at most. */
 struct connection {
     struct admin *admin;
     struct connection *next;
@@ -35,7 +35,7 @@ struct connection {
     struct event *deadline;
 };
 
-/* After admin_start all of it belongs to the admin thread, but for `stop_fd`. */
+/* After admin_start everything but `stop_fd` belongs to the admin thread. */
 struct admin {
     bool (*ready)(void *arg, struct buf *why);
     void (*refresh)(void *arg);
@@ -55,11 +55,11 @@ struct page {
     int status;
     const char *reason;
     const char *type;
-    const char *allow; /* "" but for 405 */
+    const char *allow; /* "" unless status is 405 */
     struct buf body;
 };
 
-/* --- the life of a connection ----------------------------------------------------------------- */
+/* --- connections --- */
 
 static void connection_close(struct connection *c)
 {
@@ -88,16 +88,15 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
     connection_close(arg);
 }
 
-static void on_gone(struct bufferevent *io, short what, void *arg)
+static void on_error(struct bufferevent *io, short what, void *arg)
 {
     (void)io;
     (void)what;
     connection_close(arg);
 }
 
-/* Our side is said and sent. A shutdown first, and the close when the peer closes or the deadline
- * comes: closing with unread bytes would reset the connection and could cost the peer the answer.
- */
+/* The response is sent. Shut down first, and close when the peer closes or the deadline expires:
+ * closing with unread bytes would reset the connection, and the peer could lose the response. */
 static void on_sent(struct bufferevent *io, void *arg)
 {
     struct connection *c = arg;
@@ -105,9 +104,9 @@ static void on_sent(struct bufferevent *io, void *arg)
     (void)bufferevent_enable(io, EV_READ);
 }
 
-/* While we answer: a peer that has closed its sending side still wants the answer. on_sent reads
- * again and finds the end once more. */
-static void on_gone_answering(struct bufferevent *io, short what, void *arg)
+/* While the response is sent: a peer that has closed its sending side still reads the response.
+ * on_sent reads again and finds the end once more. */
+static void on_event_while_sending(struct bufferevent *io, short what, void *arg)
 {
     if ((what & BEV_EVENT_EOF) != 0 && evbuffer_get_length(bufferevent_get_output(io)) > 0) {
         (void)bufferevent_disable(io, EV_READ);
@@ -123,7 +122,7 @@ static void drop_input(struct bufferevent *io, void *arg)
     (void)evbuffer_drain(in, evbuffer_get_length(in));
 }
 
-/* --- pages ------------------------------------------------------------------------------------ */
+/* --- pages --- */
 
 static void page_set(struct page *p, int status, const char *reason, const char *text)
 {
@@ -142,7 +141,7 @@ static void page_metrics(struct admin *a, struct page *p)
     metrics_render(&p->body);
     if (p->body.failed) {
         buf_reset(&p->body);
-        page_set(p, 500, "Internal Server Error", "the metrics are larger than the page may be\n");
+        page_set(p, 500, "Internal Server Error", "the metrics are larger than the page limit\n");
     }
 }
 
@@ -185,13 +184,13 @@ static void page_for(struct admin *a, struct slice line, bool *is_head, struct p
         slice_cut(line, ' ', &method, &target) && slice_cut(target, ' ', &target, &version);
     if (!whole || !slice_starts_with(version, SLICE("HTTP/1.")) || target.len == 0 ||
         target.ptr[0] != '/') {
-        page_set(p, 400, "Bad Request", "this is no HTTP/1 request\n");
+        page_set(p, 400, "Bad Request", "not an HTTP/1 request\n");
         return;
     }
     *is_head = slice_eq_cstr(method, "HEAD");
     if (!*is_head && !slice_eq_cstr(method, "GET")) {
         p->allow = "GET, HEAD";
-        page_set(p, 405, "Method Not Allowed", "only GET and HEAD are answered here\n");
+        page_set(p, 405, "Method Not Allowed", "only GET and HEAD are supported\n");
         return;
     }
     slice_cut(target, '?', &path, &query);
@@ -201,7 +200,7 @@ static void page_for(struct admin *a, struct slice line, bool *is_head, struct p
 static void send_page(struct connection *c, const struct page *p, bool is_head)
 {
     struct evbuffer *out = bufferevent_get_output(c->io);
-    bufferevent_setcb(c->io, drop_input, on_sent, on_gone_answering, c);
+    bufferevent_setcb(c->io, drop_input, on_sent, on_event_while_sending, c);
     int n = evbuffer_add_printf(out,
                                 "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                                 "%s%s%sCache-Control: no-store\r\nConnection: close\r\n\r\n",
@@ -214,7 +213,7 @@ static void send_page(struct connection *c, const struct page *p, bool is_head)
     }
 }
 
-static void answer(struct connection *c, struct slice line, bool too_large)
+static void send_response(struct connection *c, struct slice line, bool too_large)
 {
     struct page p = {.type = "text/plain; charset=utf-8", .allow = ""};
     bool is_head = false;
@@ -242,13 +241,13 @@ static void on_readable(struct bufferevent *io, void *arg)
     bool too_large = end.pos < 0 || end.pos > REQUEST_LIMIT_BYTES;
     char *line = evbuffer_readln(in, &eol_len, EVBUFFER_EOL_CRLF_STRICT);
     drop_input(io, NULL);
-    answer(c, slice_of(line), too_large);
+    send_response(c, slice_of(line), too_large);
     free(line);
 }
 
-/* --- the listener and the thread -------------------------------------------------------------- */
+/* --- the listener and the thread --- */
 
-/* At the bound the listener rests and new peers wait in the kernel's backlog. */
+/* At the limit the listener is disabled and new peers wait in the kernel's backlog. */
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
                       int peer_len, void *arg)
 {
@@ -272,12 +271,12 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
         (void)evconnlistener_disable(listener);
     }
     bufferevent_setwatermark(c->io, EV_READ, 0, REQUEST_LIMIT_BYTES);
-    bufferevent_setcb(c->io, on_readable, NULL, on_gone, c);
+    bufferevent_setcb(c->io, on_readable, NULL, on_error, c);
     ASSERT(evtimer_add(c->deadline, &deadline) == 0);
     ASSERT(bufferevent_enable(c->io, EV_READ | EV_WRITE) == 0);
 }
 
-/* Out of descriptors, most likely: a pause keeps the thread from spinning on the same peer. */
+/* Probably out of descriptors: a pause keeps the thread from spinning. */
 static void on_accept_failed(struct evconnlistener *listener, void *arg)
 {
     (void)listener;
@@ -293,7 +292,7 @@ static void on_stop(evutil_socket_t fd, short what, void *arg)
     (void)event_base_loopbreak(a->base);
 }
 
-static void *run(void *arg)
+static void *run_event_loop(void *arg)
 {
     struct admin *a = arg;
     (void)event_base_dispatch(a->base);
@@ -301,7 +300,7 @@ static void *run(void *arg)
 }
 
 /* "127.0.0.1:9090", "[::1]:0", "localhost:9090", ":9090" (every address). */
-static struct addrinfo *resolve(const char *listen, struct err *e)
+static struct addrinfo *resolve_address(const char *listen, struct err *e)
 {
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -342,7 +341,7 @@ static int bound_port(int fd)
 
 static int listen_on(struct admin *a, const char *address, struct err *e)
 {
-    struct addrinfo *where = resolve(address, e);
+    struct addrinfo *where = resolve_address(address, e);
     if (where == NULL) {
         return -1;
     }
@@ -366,19 +365,19 @@ static int start_thread(struct admin *a, struct err *e)
 {
     a->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (a->stop_fd < 0) {
-        return err_errno(e, ERR_RETRY, errno, "admin port: no event descriptor");
+        return err_errno(e, ERR_RETRY, errno, "admin port: cannot create an eventfd");
     }
     a->stop_event = event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
     ASSERT(a->stop_event != NULL && event_add(a->stop_event, NULL) == 0);
-    if (thread_start(&a->thread, "the admin port's thread", run, a, e) != 0) {
+    if (thread_start(&a->thread, "the admin thread", run_event_loop, a, e) != 0) {
         return -1;
     }
     a->started = true;
     return 0;
 }
 
-/* Copes with half-started ones. */
-static void release(struct admin *a)
+/* Also frees a half-started one. */
+static void free_admin(struct admin *a)
 {
     struct evconnlistener *listener = a->listener;
     a->listener = NULL;
@@ -411,7 +410,7 @@ int admin_start(const struct admin_options *o, struct admin **out, struct err *e
     a->base = event_base_new();
     ASSERT(a->base != NULL);
     if (listen_on(a, o->listen, e) != 0 || start_thread(a, e) != 0) {
-        release(a);
+        free_admin(a);
         return -1;
     }
     *out = a;
@@ -431,5 +430,5 @@ void admin_stop(struct admin *a)
     }
     ASSERT(write(a->stop_fd, &one, sizeof one) == (ssize_t)sizeof one);
     ASSERT(pthread_join(a->thread, NULL) == 0);
-    release(a);
+    free_admin(a);
 }

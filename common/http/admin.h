@@ -1,12 +1,12 @@
 /*
  * The admin port of a program: GET /metrics (Prometheus text), /healthz (the process lives),
- * /readyz (it may be given work).
+ * /readyz (it accepts work).
  *
- * One thread on libevent's bufferevents, one request a connection. Not on evhttp, whose 2.1 can
- * neither count its connections nor end a slow one: here 32 may be open, the next ones wait in the
- * backlog, and each is over after 10 seconds, so that a stuck scraper holds nothing. It listens
- * without TLS: bind it to loopback or a private network. Callbacks run on the admin thread and must
- * not block long. Starting fails with ERR_PERMANENT when the address cannot be had.
+ * One thread on libevent's bufferevents, one request per connection. Not on evhttp, whose 2.1 can
+ * neither limit its connections nor end a slow one: here 32 may be open, more wait in the backlog,
+ * and each is closed after 10 seconds, so that a stuck scraper holds nothing. It listens without
+ * TLS: bind it to loopback or a private network. Callbacks run on the admin thread and must not
+ * block long. Starting fails with ERR_PERMANENT when it cannot listen on the address.
  */
 #ifndef MAYFLY_HTTP_ADMIN_H
 #define MAYFLY_HTTP_ADMIN_H

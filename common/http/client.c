@@ -30,8 +30,8 @@ struct http_client {
 
 /* One call on its way: what the callbacks fill. */
 struct transfer {
-    struct http_response answer;
-    bool headers_done; /* what still comes by the header callback is a trailer */
+    struct http_response response;
+    bool headers_done; /* later header lines are trailers */
     bool too_large;
     size_t body_limit;
     char detail[CURL_ERROR_SIZE];
@@ -40,14 +40,14 @@ struct transfer {
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static bool curl_ready;
 
-static void start_curl(void)
+static void init_curl(void)
 {
     curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
 int http_client_new(const struct http_client_options *o, struct http_client **out, struct err *e)
 {
-    ASSERT(pthread_once(&curl_once, start_curl) == 0);
+    ASSERT(pthread_once(&curl_once, init_curl) == 0);
     if (!curl_ready) {
         return err_set(e, ERR_PERMANENT, 0, "libcurl cannot start: check its installation");
     }
@@ -83,7 +83,7 @@ void http_client_free(struct http_client *c)
     free(c);
 }
 
-static CURL *borrow(struct http_client *c)
+static CURL *borrow_handle(struct http_client *c)
 {
     CURL *curl = NULL;
     pthread_mutex_lock(&c->lock);
@@ -99,8 +99,8 @@ static CURL *borrow(struct http_client *c)
     return curl;
 }
 
-/* The reset forgets the request and its secrets; the connections stay with the handle. */
-static void give_back(struct http_client *c, CURL *curl)
+/* The reset clears the request and its secrets; the connections stay with the handle. */
+static void return_handle(struct http_client *c, CURL *curl)
 {
     curl_easy_reset(curl);
     pthread_mutex_lock(&c->lock);
@@ -118,32 +118,32 @@ static void give_back(struct http_client *c, CURL *curl)
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct transfer *t = arg;
-    buf_append(&t->answer.body, (struct slice){data, size * n});
-    t->too_large = t->too_large || t->answer.body.failed;
+    buf_append(&t->response.body, (struct slice){data, size * n});
+    t->too_large = t->too_large || t->response.body.failed;
     return t->too_large ? 0 : size * n;
 }
 
-/* Called once a line, for every answer on the way: redirects and 100-continue too. Only the last
- * block is kept, without trailers. */
+/* Called once a line, for every response of the transfer, including redirects and 100-continue.
+ * Only the last header block is kept, without trailers. */
 static size_t on_header(char *data, size_t size, size_t n, void *arg)
 {
     struct transfer *t = arg;
     struct slice line = {data, size * n};
     if (slice_starts_with(line, SLICE("HTTP/"))) {
-        buf_reset(&t->answer.headers);
+        buf_reset(&t->response.headers);
         t->headers_done = false;
     }
     if (!t->headers_done) {
-        buf_append(&t->answer.headers, line);
+        buf_append(&t->response.headers, line);
         t->headers_done = slice_trim(line).len == 0;
     }
-    t->too_large = t->too_large || t->answer.headers.failed;
+    t->too_large = t->too_large || t->response.headers.failed;
     return t->too_large ? 0 : line.len;
 }
 
-/* Where a URL leads, for messages: host and path, without user, query and fragment, which may hold
+/* Host and path of a URL, for messages; without user, query and fragment, which may hold
  * secrets. */
-static struct slice place_of(const char *url)
+static struct slice host_and_path(const char *url)
 {
     struct slice s = slice_of(url);
     const char *start = strstr(url, "://");
@@ -163,7 +163,7 @@ static struct slice place_of(const char *url)
     return s;
 }
 
-static enum err_class class_of(CURLcode code)
+static enum err_class error_class_of(CURLcode code)
 {
     switch ((int)code) {
     case CURLE_URL_MALFORMAT:
@@ -175,7 +175,7 @@ static enum err_class class_of(CURLcode code)
     }
 }
 
-static const char *mend_for(CURLcode code)
+static const char *hint_for(CURLcode code)
 {
     switch ((int)code) {
     case CURLE_URL_MALFORMAT:
@@ -183,40 +183,41 @@ static const char *mend_for(CURLcode code)
         return "check the URL; a redirect from https to http is not followed";
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
-        return "check the host name and the DNS of this machine";
+        return "check the host name and the DNS of this host";
     case CURLE_COULDNT_CONNECT:
         return "check that it runs and that no firewall or proxy stands between";
     case CURLE_OPERATION_TIMEDOUT:
-        return "it is slow or unreachable; raise the time-out if that is normal";
+        return "it is slow or unreachable; raise the timeout if that is normal";
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CACERT_BADFILE:
-        return "check its certificate and the CA certificates of this machine";
+        return "check its certificate and the CA certificates of this host";
     case CURLE_TOO_MANY_REDIRECTS:
-        return "check the URL: it leads in a circle";
+        return "check the URL: it redirects in a loop";
     default:
         return "try again";
     }
 }
 
-static int explain(const struct http_request *r, const struct transfer *t, CURLcode code,
-                   struct err *e)
+static int set_transfer_error(const struct http_request *r, const struct transfer *t, CURLcode code,
+                              struct err *e)
 {
-    struct slice place = place_of(r->url);
+    struct slice place = host_and_path(r->url);
     if (t->too_large) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "%s %.*s: the answer is larger than the limit of %zu bytes: check that the "
-                       "URL is the right service",
-                       r->method, SLICE_ARG(place), t->body_limit);
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "%s %.*s: the response is larger than the limit of %zu bytes: check that the "
+            "URL is the right service",
+            r->method, SLICE_ARG(place), t->body_limit);
     }
     const char *detail = t->detail[0] != '\0' ? t->detail : curl_easy_strerror(code);
-    return err_set(e, class_of(code), t->answer.sends == 0 ? HTTP_NOT_SENT : 0,
-                   "%s %.*s: no answer: %s: %s", r->method, SLICE_ARG(place), detail,
-                   mend_for(code));
+    return err_set(e, error_class_of(code), t->response.sends == 0 ? HTTP_NOT_SENT : 0,
+                   "%s %.*s: no response: %s: %s", r->method, SLICE_ARG(place), detail,
+                   hint_for(code));
 }
 
-/* Options that are strings or numbers of ours cannot be refused but for lack of memory. */
-static void set_ok(CURLcode code)
+/* Options with valid strings or numbers fail only when out of memory. */
+static void must_set(CURLcode code)
 {
     ASSERT(code == CURLE_OK);
 }
@@ -227,14 +228,14 @@ static void set_method(CURL *curl, const struct http_request *r)
     bool has_body = r->body.len > 0 || is_post || strcmp(r->method, "PUT") == 0 ||
                     strcmp(r->method, "PATCH") == 0;
     if (strcmp(r->method, "HEAD") == 0) {
-        set_ok(curl_easy_setopt(curl, CURLOPT_NOBODY, 1L));
+        must_set(curl_easy_setopt(curl, CURLOPT_NOBODY, 1L));
     } else if (has_body) {
-        set_ok(curl_easy_setopt(curl, CURLOPT_POST, 1L));
-        set_ok(curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body.len > 0 ? r->body.ptr : ""));
-        set_ok(curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len));
+        must_set(curl_easy_setopt(curl, CURLOPT_POST, 1L));
+        must_set(curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->body.len > 0 ? r->body.ptr : ""));
+        must_set(curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len));
     }
     if (!is_post && strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0) {
-        set_ok(curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->method));
+        must_set(curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->method));
     }
 }
 
@@ -243,27 +244,27 @@ static void set_method(CURL *curl, const struct http_request *r)
 static void set_redirects(CURL *curl, const struct http_client *c, const char *url)
 {
     bool secure = strncasecmp(url, "https:", 6) == 0;
-    set_ok(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
-    set_ok(curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https"));
-    set_ok(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, c->no_redirects ? 0L : 1L));
-    set_ok(curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX));
-    set_ok(curl_easy_setopt(curl, CURLOPT_POSTREDIR,
-                            (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302)));
+    must_set(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
+    must_set(curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https"));
+    must_set(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, c->no_redirects ? 0L : 1L));
+    must_set(curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX));
+    must_set(curl_easy_setopt(curl, CURLOPT_POSTREDIR,
+                              (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302)));
 }
 
-static void set_bounds(CURL *curl, const struct http_client *c, const struct http_request *r)
+static void set_timeouts(CURL *curl, const struct http_client *c, const struct http_request *r)
 {
     int64_t timeout_ms = r->timeout_ms > 0 ? r->timeout_ms : c->timeout_ms;
-    set_ok(curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms));
-    set_ok(curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)c->connect_timeout_ms));
-    set_ok(curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L));
-    set_ok(curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L));
-    set_ok(curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, CONNECTION_MAX_IDLE_S));
-    /* A handle carries one call at a time, so HTTP/2 would gain nothing but its own failures. */
-    set_ok(curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
+    must_set(curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms));
+    must_set(curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)c->connect_timeout_ms));
+    must_set(curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L));
+    must_set(curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L));
+    must_set(curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, CONNECTION_MAX_IDLE_S));
+    /* A handle carries one call at a time, so HTTP/2 would add nothing but its own failures. */
+    must_set(curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1));
 }
 
-/* A connection stands, and the request is about to leave on it. */
+/* A connection is open, and the request is about to be sent on it. */
 static int on_send(void *arg, char *peer, char *self, int peer_port, int self_port)
 {
     struct transfer *t = arg;
@@ -271,20 +272,20 @@ static int on_send(void *arg, char *peer, char *self, int peer_port, int self_po
     (void)self;
     (void)peer_port;
     (void)self_port;
-    t->answer.sends++;
+    t->response.sends++;
     return CURL_PREREQFUNC_OK;
 }
 
 static void set_transfer(CURL *curl, struct transfer *t)
 {
-    set_ok(curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_send));
-    set_ok(curl_easy_setopt(curl, CURLOPT_PREREQDATA, t));
-    set_ok(curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->detail));
-    set_ok(curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body));
-    set_ok(curl_easy_setopt(curl, CURLOPT_WRITEDATA, t));
-    set_ok(curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header));
-    set_ok(curl_easy_setopt(curl, CURLOPT_HEADERDATA, t));
-    set_ok(curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
+    must_set(curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_send));
+    must_set(curl_easy_setopt(curl, CURLOPT_PREREQDATA, t));
+    must_set(curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->detail));
+    must_set(curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body));
+    must_set(curl_easy_setopt(curl, CURLOPT_WRITEDATA, t));
+    must_set(curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header));
+    must_set(curl_easy_setopt(curl, CURLOPT_HEADERDATA, t));
+    must_set(curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
 }
 
 /* "Expect:" keeps libcurl from waiting a second for a 100-continue that proxies swallow. */
@@ -300,28 +301,28 @@ static struct curl_slist *header_list(const struct http_request *r)
     return list;
 }
 
-static CURLcode perform(struct http_client *c, CURL *curl, const struct http_request *r,
-                        struct transfer *t)
+static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct http_request *r,
+                             struct transfer *t)
 {
     long status = 0;
     struct curl_slist *headers = header_list(r);
-    set_ok(curl_easy_setopt(curl, CURLOPT_URL, r->url));
-    set_ok(curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers));
-    set_ok(curl_easy_setopt(curl, CURLOPT_USERAGENT, c->user_agent));
-    if (c->proxy[0] != '\0' || c->no_proxy) { /* an empty one is none */
-        set_ok(curl_easy_setopt(curl, CURLOPT_PROXY, c->proxy));
+    must_set(curl_easy_setopt(curl, CURLOPT_URL, r->url));
+    must_set(curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers));
+    must_set(curl_easy_setopt(curl, CURLOPT_USERAGENT, c->user_agent));
+    if (c->proxy[0] != '\0' || c->no_proxy) { /* an empty string means no proxy */
+        must_set(curl_easy_setopt(curl, CURLOPT_PROXY, c->proxy));
     }
     set_redirects(curl, c, r->url);
     set_method(curl, r);
-    set_bounds(curl, c, r);
+    set_timeouts(curl, c, r);
     set_transfer(curl, t);
     int64_t begun_us = clock_mono_us();
     CURLcode code = curl_easy_perform(curl);
-    t->answer.elapsed_us = clock_mono_us() - begun_us;
+    t->response.elapsed_us = clock_mono_us() - begun_us;
     if (code == CURLE_OK) {
         code = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     }
-    t->answer.status = (int)status;
+    t->response.status = (int)status;
     curl_slist_free_all(headers);
     return code;
 }
@@ -331,16 +332,16 @@ int http_send(struct http_client *c, const struct http_request *r, struct http_r
 {
     struct transfer t = {.body_limit = r->response_limit_bytes > 0 ? r->response_limit_bytes
                                                                    : BODY_LIMIT_DEFAULT};
-    buf_init(&t.answer.body, t.body_limit);
-    buf_init(&t.answer.headers, HEADERS_LIMIT);
-    CURL *curl = borrow(c);
-    CURLcode code = perform(c, curl, r, &t);
-    give_back(c, curl);
+    buf_init(&t.response.body, t.body_limit);
+    buf_init(&t.response.headers, HEADERS_LIMIT);
+    CURL *curl = borrow_handle(c);
+    CURLcode code = run_transfer(c, curl, r, &t);
+    return_handle(c, curl);
     if (code != CURLE_OK) {
-        http_response_fini(&t.answer);
-        return explain(r, &t, code, e);
+        http_response_fini(&t.response);
+        return set_transfer_error(r, &t, code, e);
     }
-    *out = t.answer;
+    *out = t.response;
     return 0;
 }
 

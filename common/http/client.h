@@ -1,15 +1,15 @@
 /*
- * An HTTP client over libcurl: blocking calls with deadlines, bounded answers, re-used connections.
+ * An HTTP client over libcurl: blocking calls with deadlines, bounded responses, reused
+ * connections.
  *
  * One client serves all threads of a program; each call borrows a pooled handle, so connections
- * stay open between calls. When a re-used one turns out closed before a byte of the answer came,
- * libcurl sends the request once more, a POST too. A call that reached no answer fails with
- * ERR_RETRY (time-out, refused, reset, TLS), and with the code HTTP_NOT_SENT when no byte of the
- * request left this host, so that nothing came of it; one with a URL that is none of HTTP's with
- * ERR_PERMANENT; an HTTP status is never an error here, the caller judges it. Redirects are
- * followed (at most 5, same scheme or better, Authorization only to the same host; a POST stays one
- * but after 303). Bodies over the limit, and headers over 64 KiB, are ERR_PERMANENT. No message
- * holds a query.
+ * stay open between calls. When a reused one turns out closed before a byte of the response came,
+ * libcurl sends the request once more, even a POST. A call without a response fails with ERR_RETRY
+ * (timeout, refused, reset, TLS), and with the code HTTP_NOT_SENT when no byte of the request left
+ * this host; a URL that is not HTTP fails with ERR_PERMANENT. An HTTP status is never an error
+ * here, the caller decides. Redirects are followed (at most 5, same scheme or better, Authorization
+ * only to the same host; a POST stays a POST except after 303). Bodies over the limit, and headers
+ * over 64 KiB, are ERR_PERMANENT. No message contains a query.
  */
 #ifndef MAYFLY_HTTP_CLIENT_H
 #define MAYFLY_HTTP_CLIENT_H
@@ -28,12 +28,12 @@ struct http_client;
 
 struct http_client_options {
     const char *user_agent;
-    const char *proxy; /* "" : as the environment says */
+    const char *proxy; /* "": from the environment */
     int64_t connect_timeout_ms;
     int64_t timeout_ms; /* of a whole call, unless the request says otherwise */
     size_t max_idle;    /* pooled handles kept; 0: 16 */
-    bool no_proxy;      /* whatever the environment says; excludes `proxy` */
-    bool no_redirects;  /* a redirect is an answer like any other */
+    bool no_proxy;      /* ignores the environment; excludes `proxy` */
+    bool no_redirects;  /* a redirect is returned like any other response */
 };
 
 struct http_request {
@@ -49,9 +49,9 @@ struct http_request {
 struct http_response {
     int status;
     struct buf body;
-    struct buf headers; /* the raw header block of the last answer */
+    struct buf headers; /* the raw header block of the last response */
     int64_t elapsed_us;
-    int sends; /* how often the request went out; more than once: see above, or redirects */
+    int sends; /* how often the request was sent; more than once: see above, or redirects */
 };
 
 MUST_CHECK int http_client_new(const struct http_client_options *o, struct http_client **out,

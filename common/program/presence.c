@@ -23,7 +23,7 @@ int64_t presence_format(const struct presence *p)
     return __atomic_load_n(&p->format, __ATOMIC_ACQUIRE);
 }
 
-static void read_format(struct presence *p)
+static void update_record_format(struct presence *p)
 {
     struct err e = {0};
     int64_t format;
@@ -49,7 +49,7 @@ static void *report_until_stopped(void *arg)
         if (ledger_program_report(p->ledger, &p->self, &e) != 0) {
             log_debug("program_report_failed", LOG_ERR(&e));
         }
-        read_format(p);
+        update_record_format(p);
     } while (!wakeup_sleep(&p->stop, LEDGER_REPORT_INTERVAL_MS));
     return NULL;
 }

@@ -14,11 +14,11 @@
 #include "common/config/aws.h"
 #include "common/http/admin.h"
 
-#define COMPLAINTS_LIMIT_BYTES (256 * 1024)
-/* What a program may take beyond its drain to close what it opened. */
+#define MESSAGES_LIMIT_BYTES (256 * 1024)
+/* The time to close everything after the drain's timeout. */
 #define DRAIN_GRACE_MS 2000
 
-enum go { GO_RUN, GO_EXIT };
+enum next_step { NEXT_RUN, NEXT_EXIT };
 
 struct arguments {
     const char *config_path;
@@ -34,13 +34,14 @@ static void print_help(const struct program *p)
         "usage: %s [--config FILE] [--check-config [--online [--json]]]\n\n"
         "  --config FILE    the configuration (YAML or JSON); without it the text in "
         "MAYFLY_CONFIG\n"
-        "  --check-config   say what is wrong with the configuration, and end\n"
-        "  --online         with --check-config: ask the queue, the ledger, AWS and GitHub too,\n"
+        "  --check-config   check the configuration, print the problems, and exit\n"
+        "  --online         with --check-config: check the queue, the ledger, AWS and GitHub too,\n"
         "                   one finding a line (ok, warn, FAIL); 1 if anything failed\n"
         "  --json           with --online: one JSON object a line\n"
-        "  --version        print the version, and end\n"
-        "  --help           print this, and end\n\n"
-        "SIGTERM ends it gracefully (twice: at once), SIGHUP reads the configuration again.\n",
+        "  --version        print the version, and exit\n"
+        "  --help           print this help, and exit\n\n"
+        "SIGTERM drains and exits (a second one exits at once), SIGHUP reloads the "
+        "configuration.\n",
         p->name, p->purpose, p->name);
 }
 
@@ -50,19 +51,19 @@ static bool is_flag(const char *argument, const char *name, bool *out)
     return strcmp(argument, name) == 0;
 }
 
-/* Returns GO_EXIT when an argument has said it all. */
-static enum go read_arguments(const struct program *p, int argc, char **argv, struct arguments *out,
-                              int *exit_code)
+/* Returns NEXT_EXIT when the arguments leave nothing to run. */
+static enum next_step read_arguments(const struct program *p, int argc, char **argv,
+                                     struct arguments *out, int *exit_code)
 {
     *exit_code = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             print_help(p);
-            return GO_EXIT;
+            return NEXT_EXIT;
         }
         if (strcmp(argv[i], "--version") == 0) {
             printf("%s %s\n", p->name, mayfly_version);
-            return GO_EXIT;
+            return NEXT_EXIT;
         }
         if (is_flag(argv[i], "--check-config", &out->check) ||
             is_flag(argv[i], "--online", &out->online) || is_flag(argv[i], "--json", &out->json)) {
@@ -71,37 +72,37 @@ static enum go read_arguments(const struct program *p, int argc, char **argv, st
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             out->config_path = argv[++i];
         } else {
-            fprintf(stderr, "%s: %s is no option it knows, or lacks its value: see --help\n",
-                    p->name, argv[i]);
+            fprintf(stderr, "%s: unknown option or missing value: %s: see --help\n", p->name,
+                    argv[i]);
             *exit_code = 2;
-            return GO_EXIT;
+            return NEXT_EXIT;
         }
     }
     if ((out->online && !out->check) || (out->json && !out->online)) {
         fprintf(stderr, "%s: --online belongs to --check-config, and --json to --online\n",
                 p->name);
         *exit_code = 2;
-        return GO_EXIT;
+        return NEXT_EXIT;
     }
-    return GO_RUN;
+    return NEXT_RUN;
 }
 
-static int load(const struct program *p, const struct arguments *args, struct config **out)
+static int load_config(const struct program *p, const struct arguments *args, struct config **out)
 {
     struct err e = {0};
-    struct buf complaints;
-    buf_init(&complaints, COMPLAINTS_LIMIT_BYTES);
-    int failed = config_load(args->config_path, p->who, out, &complaints, &e);
+    struct buf messages;
+    buf_init(&messages, MESSAGES_LIMIT_BYTES);
+    int failed = config_load(args->config_path, p->who, out, &messages, &e);
     if (failed != 0) {
-        fprintf(stderr, "%s: the configuration cannot be used:\n%s\n", p->name,
-                complaints.len > 0 ? complaints.data : e.message);
+        fprintf(stderr, "%s: the configuration is invalid:\n%s\n", p->name,
+                messages.len > 0 ? messages.data : e.message);
     }
-    buf_fini(&complaints);
+    buf_fini(&messages);
     return failed;
 }
 
-/* A check that is not --online needs no AWS; what it left out it says. */
-static void say_unfetched(const struct program *p, const struct config *c)
+/* Without --online nothing is fetched from AWS; this prints what was therefore not checked. */
+static void print_unfetched(const struct program *p, const struct config *c)
 {
     for (size_t i = 0; i < c->unfetched.count; i++) {
         printf("%s: not fetched, and so not checked: %s\n", p->name, c->unfetched.items[i]);
@@ -116,13 +117,13 @@ static void apply_log_level(const struct config *c)
     }
 }
 
-static int check(const struct program *p, const struct arguments *args, const struct config *c)
+static int run_checks(const struct program *p, const struct arguments *args, const struct config *c)
 {
     if (!args->json) {
-        printf("%s: the configuration is good\n", p->name);
+        printf("%s: the configuration is valid\n", p->name);
     }
     if (!args->online) {
-        say_unfetched(p, c);
+        print_unfetched(p, c);
         return 0;
     }
     config_aws_apply(&c->aws);
@@ -130,58 +131,58 @@ static int check(const struct program *p, const struct arguments *args, const st
     return check_all(c, p->checks, args->json, stdout);
 }
 
-/* GO_EXIT: nothing is left to do, the reason is on stderr. GO_RUN: *out is the caller's. */
-static enum go read_configuration(const struct program *p, int argc, char **argv,
-                                  struct config_live **out, int *exit_code)
+/* NEXT_EXIT: nothing is left to do, the reason is on stderr. NEXT_RUN: *out belongs to the
+ * caller. */
+static enum next_step read_configuration(const struct program *p, int argc, char **argv,
+                                         struct config_live **out, int *exit_code)
 {
     struct arguments args = {0};
     struct config *config = NULL;
-    if (read_arguments(p, argc, argv, &args, exit_code) == GO_EXIT) {
-        return GO_EXIT;
+    if (read_arguments(p, argc, argv, &args, exit_code) == NEXT_EXIT) {
+        return NEXT_EXIT;
     }
     if (!args.check || args.online) {
         config_aws_use();
     }
-    if (load(p, &args, &config) != 0) {
+    if (load_config(p, &args, &config) != 0) {
         *exit_code = 1;
-        return GO_EXIT;
+        return NEXT_EXIT;
     }
     if (args.check) {
-        *exit_code = check(p, &args, config);
+        *exit_code = run_checks(p, &args, config);
         config_free(config);
-        return GO_EXIT;
+        return NEXT_EXIT;
     }
     apply_log_level(config);
     config_aws_apply(&config->aws);
     *out = config_live_new(config, args.config_path, p->who);
-    return GO_RUN;
+    return NEXT_RUN;
 }
 
-/* --- a life ------------------------------------------------------------------------------------
- */
+/* --- the life cycle --- */
 
 enum phase { PHASE_STARTING, PHASE_RUNNING, PHASE_DRAINING };
 
-struct life {
+struct daemon {
     const struct program *program;
     void *self;
     struct config_live *live;
     const struct config *config; /* of the start */
     struct program_settings settings;
     struct admin *admin;
-    int64_t drain_until_ms; /* monotonic; set before the thread that minds it starts */
+    int64_t drain_until_ms; /* monotonic; set before the thread that reads it starts */
     enum phase phase;       /* atomic: the admin thread reads it */
 };
 
-static void enter_phase(struct life *l, enum phase phase)
+static void enter_phase(struct daemon *d, enum phase phase)
 {
-    __atomic_store_n(&l->phase, phase, __ATOMIC_RELEASE);
+    __atomic_store_n(&d->phase, phase, __ATOMIC_RELEASE);
 }
 
-static bool is_ready(void *arg, struct buf *why)
+static bool daemon_is_ready(void *arg, struct buf *why)
 {
-    struct life *l = arg;
-    switch (__atomic_load_n(&l->phase, __ATOMIC_ACQUIRE)) {
+    struct daemon *d = arg;
+    switch (__atomic_load_n(&d->phase, __ATOMIC_ACQUIRE)) {
     case PHASE_STARTING:
         buf_append_cstr(why, "starting");
         return false;
@@ -191,30 +192,32 @@ static bool is_ready(void *arg, struct buf *why)
     case PHASE_RUNNING:
         break;
     }
-    return l->program->ready(l->self, why);
+    return d->program->ready(d->self, why);
 }
 
-static void refresh(void *arg)
+static void refresh_gauges(void *arg)
 {
-    struct life *l = arg;
-    if (l->program->refresh != NULL) {
-        l->program->refresh(l->self);
+    struct daemon *d = arg;
+    if (d->program->refresh != NULL) {
+        d->program->refresh(d->self);
     }
 }
 
-static int start_admin(struct life *l, struct err *e)
+static int start_admin(struct daemon *d, struct err *e)
 {
-    const struct admin_options options = {
-        .listen = l->settings.admin_listen, .ready = is_ready, .refresh = refresh, .arg = l};
-    return admin_start(&options, &l->admin, e);
+    const struct admin_options options = {.listen = d->settings.admin_listen,
+                                          .ready = daemon_is_ready,
+                                          .refresh = refresh_gauges,
+                                          .arg = d};
+    return admin_start(&options, &d->admin, e);
 }
 
-static void reload(struct life *l)
+static void reload_config(struct daemon *d)
 {
     struct err e = {0};
     struct buf needs_restart;
-    buf_init(&needs_restart, COMPLAINTS_LIMIT_BYTES);
-    if (config_live_reload(l->live, &needs_restart, &e) != 0) {
+    buf_init(&needs_restart, MESSAGES_LIMIT_BYTES);
+    if (config_live_reload(d->live, &needs_restart, &e) != 0) {
         log_error(
             "config_reload_failed", LOG_ERR(&e),
             LOG_STR("action",
@@ -222,54 +225,54 @@ static void reload(struct life *l)
         buf_fini(&needs_restart);
         return;
     }
-    const struct config *c = config_live_get(l->live);
+    const struct config *c = config_live_get(d->live);
     apply_log_level(c);
-    config_live_put(l->live, c);
+    config_live_put(d->live, c);
     log_info("config_reloaded",
              LOG_STR("restart_required", needs_restart.len > 0 ? needs_restart.data : ""));
     buf_fini(&needs_restart);
-    if (l->program->reloaded != NULL) {
-        l->program->reloaded(l->self);
+    if (d->program->reloaded != NULL) {
+        d->program->reloaded(d->self);
     }
 }
 
-static void wait_for_end(struct life *l)
+static void wait_for_stop_signal(struct daemon *d)
 {
     for (;;) {
         int signal_number = signals_wait(60 * 1000);
         if (signal_number == SIGHUP) {
-            reload(l);
+            reload_config(d);
         } else if (signal_number != 0) {
             log_info("stopping", LOG_STR("signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"),
-                     LOG_STR("version", mayfly_version), LOG_STR("name", l->program->name));
+                     LOG_STR("version", mayfly_version), LOG_STR("name", d->program->name));
             return;
         }
     }
 }
 
-/* Ends the process at another SIGTERM or SIGINT, or when the drain has taken too long. */
+/* Ends the process at another SIGTERM or SIGINT, or when the drain exceeds its timeout. */
 static void *limit_drain(void *arg)
 {
-    const struct life *l = arg;
+    const struct daemon *d = arg;
     int signal_number = SIGHUP;
     int64_t left_ms;
-    while (signal_number == SIGHUP && (left_ms = l->drain_until_ms - clock_mono_ms()) > 0) {
+    while (signal_number == SIGHUP && (left_ms = d->drain_until_ms - clock_mono_ms()) > 0) {
         signal_number = signals_wait(left_ms);
     }
     bool again = signal_number == SIGTERM || signal_number == SIGINT;
     log_warn("drain_interrupted", LOG_STR("cause", again ? "second signal" : "timeout"),
-             LOG_INT("drain_timeout_ms", l->settings.drain_timeout_ms),
+             LOG_INT("drain_timeout_ms", d->settings.drain_timeout_ms),
              LOG_STR("action", "unfinished work is redelivered when its lease expires"));
     _exit(1);
 }
 
-static void drain(struct life *l, int64_t timeout_ms)
+static void drain_program(struct daemon *d, int64_t timeout_ms)
 {
     struct err e = {0};
     pthread_t watch;
-    l->drain_until_ms = clock_mono_ms() + l->settings.drain_timeout_ms + DRAIN_GRACE_MS;
-    enter_phase(l, PHASE_DRAINING);
-    if (thread_start(&watch, "the thread that limits the drain", limit_drain, l, &e) == 0) {
+    d->drain_until_ms = clock_mono_ms() + d->settings.drain_timeout_ms + DRAIN_GRACE_MS;
+    enter_phase(d, PHASE_DRAINING);
+    if (thread_start(&watch, "the thread that limits the drain", limit_drain, d, &e) == 0) {
         (void)pthread_detach(watch);
     } else {
         log_warn(
@@ -277,10 +280,10 @@ static void drain(struct life *l, int64_t timeout_ms)
             LOG_STR("action",
                     "the drain continues without a time limit; send SIGKILL if it does not end"));
     }
-    l->program->drain(l->self, timeout_ms);
+    d->program->drain(d->self, timeout_ms);
 }
 
-/* Of a store's address the scheme alone is logged: the rest may hold a password. */
+/* Only the scheme of a store's URL is logged: the rest may hold a password. */
 static struct slice scheme_of(const char *url)
 {
     struct slice scheme;
@@ -288,59 +291,59 @@ static struct slice scheme_of(const char *url)
     return slice_cut(slice_of(url), ':', &scheme, &rest) ? scheme : SLICE("");
 }
 
-static void log_started(const struct life *l)
+static void log_started(const struct daemon *d)
 {
     struct program_listener on = {0};
-    if (l->program->listener != NULL) {
-        l->program->listener(l->self, &on);
+    if (d->program->listener != NULL) {
+        d->program->listener(d->self, &on);
     }
     log_info("started", LOG_STR("version", mayfly_version), LOG_STR("address", on.address),
              LOG_INT("port", on.port), LOG_BOOL("tls", on.tls),
-             LOG_INT("admin_port", admin_port(l->admin)),
-             LOG_SLICE("queue", scheme_of(l->config->queue)),
-             LOG_SLICE("ledger", scheme_of(l->config->ledger)));
+             LOG_INT("admin_port", admin_port(d->admin)),
+             LOG_SLICE("queue", scheme_of(d->config->queue)),
+             LOG_SLICE("ledger", scheme_of(d->config->ledger)));
 }
 
-static int run(struct life *l, struct err *e)
+static int run_daemon(struct daemon *d, struct err *e)
 {
-    const struct program *p = l->program;
-    if (p->open(l->self, l->live, l->config, e) != 0 || start_admin(l, e) != 0) {
+    const struct program *p = d->program;
+    if (p->open(d->self, d->live, d->config, e) != 0 || start_admin(d, e) != 0) {
         return -1;
     }
-    if (p->start(l->self, l->config, e) != 0) {
-        drain(l, 0);
+    if (p->start(d->self, d->config, e) != 0) {
+        drain_program(d, 0);
         return -1;
     }
-    enter_phase(l, PHASE_RUNNING);
-    log_started(l);
-    wait_for_end(l);
-    drain(l, l->settings.drain_timeout_ms);
+    enter_phase(d, PHASE_RUNNING);
+    log_started(d);
+    wait_for_stop_signal(d);
+    drain_program(d, d->settings.drain_timeout_ms);
     return 0;
 }
 
 int program_main(const struct program *p, void *self, int argc, char **argv)
 {
-    /* Static: the thread that limits the drain reads it until the process ends, which is after this
-     * function returned. */
-    static struct life l;
+    /* Static: the thread that limits the drain reads it until the process ends, after this function
+     * has returned. */
+    static struct daemon d;
     struct err e = {0};
-    l = (struct life){.program = p, .self = self};
+    d = (struct daemon){.program = p, .self = self};
     int exit_code = 0;
     signals_block();
     log_open(p->name, STDERR_FILENO);
-    if (read_configuration(p, argc, argv, &l.live, &exit_code) == GO_EXIT) {
+    if (read_configuration(p, argc, argv, &d.live, &exit_code) == NEXT_EXIT) {
         return exit_code;
     }
-    l.config = config_live_get(l.live);
-    l.settings = p->settings(l.config);
-    if (run(&l, &e) != 0) {
+    d.config = config_live_get(d.live);
+    d.settings = p->settings(d.config);
+    if (run_daemon(&d, &e) != 0) {
         log_error("startup_failed", LOG_ERR(&e));
         exit_code = 1;
     }
-    admin_stop(l.admin);
+    admin_stop(d.admin);
     p->close(self);
     log_info("stopped", LOG_INT("exit_code", exit_code));
-    config_live_put(l.live, l.config);
-    config_live_free(l.live);
+    config_live_put(d.live, d.config);
+    config_live_free(d.live);
     return exit_code;
 }

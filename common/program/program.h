@@ -1,17 +1,17 @@
 /*
- * The life of a daemon, the same for all three: arguments, configuration, admin port, signals,
- * drain, exit code. A program describes itself as a struct program and calls program_main.
+ * The life cycle of a daemon, the same for all three: arguments, configuration, admin port,
+ * signals, drain, exit code. A program describes itself as a struct program and calls program_main.
  *
- *   arguments ─ configuration ─ open ─ admin port ─ start ─ (signals) ─ drain ─ admin port ─ close
+ *   arguments - configuration - open - admin port - start - (signals) - drain - admin port - close
  *
  *   --config FILE    (else the text in MAYFLY_CONFIG)   --check-config [--online [--json]]
  *   --version        --help
  *
- * SIGTERM or SIGINT drains and exits 0; a second one, or a drain that takes longer than it may,
- * exits 1 at once: its time runs from that first signal. SIGHUP reloads the configuration, and is
- * ignored while the program drains. /readyz is red until `start` returned and
- * again from the first SIGTERM on; in between the program's own `ready` decides. Logs `started`,
- * `startup_failed`, `stopping` and `stopped`. For main threads only.
+ * SIGTERM or SIGINT drains and exits 0. A second one, or a drain that exceeds its timeout (counted
+ * from the first signal), exits 1 at once. SIGHUP reloads the configuration, and is ignored while
+ * the program drains. /readyz is 503 until `start` returned and again from the first SIGTERM on; in
+ * between the program's own `ready` decides. Logs `started`, `startup_failed`, `stopping` and
+ * `stopped`. For main threads only.
  */
 #ifndef MAYFLY_PROGRAM_PROGRAM_H
 #define MAYFLY_PROGRAM_PROGRAM_H
@@ -19,13 +19,13 @@
 #include "common/check/check.h"
 #include "common/config/config.h"
 
-/* What the configuration says about the life of one program. */
+/* The settings of one program's life cycle. */
 struct program_settings {
     const char *admin_listen; /* "": no admin port */
     int64_t drain_timeout_ms;
 };
 
-/* What a program listens on beside the admin port. */
+/* A program's listener besides the admin port. */
 struct program_listener {
     char address[64]; /* numeric */
     int64_t port;
@@ -36,31 +36,31 @@ struct program {
     const char *name;    /* "mayfly-worker" */
     const char *purpose; /* one sentence for --help */
     enum config_for who;
-    check_fn *const *checks; /* of --check-config --online; NULL ends the list */
+    check_fn *const *checks; /* of --check-config --online; NULL-terminated */
     struct program_settings (*settings)(const struct config *c);
 
-    /* The steps; `self` is what program_main was given. Those that return an int return 0 or -1
-     * with *e. `c` is the configuration of the start and stays valid until `close` returned. */
+    /* The steps; `self` is passed through from program_main. Those that return an int return 0 or
+     * -1 with *e. `c` is the configuration of the start and stays valid until `close` returned. */
 
-    /* Opens what the program works on; nothing is taken in yet. */
+    /* Opens stores and providers; accepts no work yet. */
     int (*open)(void *self, struct config_live *live, const struct config *c, struct err *e);
-    /* Begins to take in work. */
+    /* Begins to accept work. */
     int (*start)(void *self, const struct config *c, struct err *e);
-    /* Takes in nothing more, finishes what is under way, ends the threads. Also called after a
-     * `start` that failed half-way, with 0. */
+    /* Accepts no more work, finishes what is in progress, ends the threads. Also called, with 0,
+     * after a `start` that failed half-way. */
     void (*drain)(void *self, int64_t timeout_ms);
-    /* Closes what `open` opened, or the part of it that was opened before it failed. */
+    /* Closes what `open` opened, even if `open` failed half-way. */
     void (*close)(void *self);
 
     /* For /readyz, on the admin thread: true, or the reason appended to `why`. */
     bool (*ready)(void *self, struct buf *why);
-    /* For the log line `started`; NULL: it listens on the admin port alone. */
+    /* For the log line `started`; NULL: no listener but the admin port. */
     void (*listener)(const void *self, struct program_listener *out);
     void (*refresh)(void *self);  /* before /metrics is rendered; may be NULL */
     void (*reloaded)(void *self); /* after each successful reload; may be NULL */
 };
 
-/* The whole program. Returns its exit code: 0 after a drain, --help, --version or a good
+/* Runs the whole program. Returns its exit code: 0 after a drain, --help, --version or a valid
  * --check-config; 1 if it could not start or a check failed; 2 for bad usage. */
 int program_main(const struct program *p, void *self, int argc, char **argv);
 

@@ -1,5 +1,5 @@
 /*
- * What worker and reaper work on: queue, ledger, GitHub and the VM providers, opened and closed
+ * The stores of worker and reaper: queue, ledger, GitHub and the VM providers, opened and closed
  * together. Plain: the members may be used directly; each is thread-safe.
  */
 #ifndef MAYFLY_PROGRAM_STORES_H
@@ -18,11 +18,11 @@ struct stores {
     struct fleet *fleet;
 };
 
-/* Opens all four. After a failure those that were opened are set: call stores_close. */
+/* Opens all four. After a failure the ones that were opened are set: call stores_close. */
 MUST_CHECK int stores_open(const struct config *c, struct stores *out, struct err *e);
 void stores_close(struct stores *s); /* members may be NULL */
 
-/* Whether queue and ledger answer; otherwise the reason is appended to `why`. */
+/* Whether queue and ledger respond; otherwise appends the reason to `why`. */
 bool stores_ready(const struct stores *s, struct buf *why);
 
 #endif

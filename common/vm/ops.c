@@ -1,4 +1,4 @@
-/* Every provider there is: here its operations, in providers.c its part of the configuration. */
+/* The operations of every provider; providers.c has their configuration. */
 #include "common/vm/lambda/settings.h"
 #include "common/vm/qemu/settings.h"
 #include "common/vm/vm_backend.h"

@@ -1,4 +1,4 @@
-/* Every provider there is: here its part of the configuration, in vm.c its operations. */
+/* The configuration of every provider; ops.c has their operations. */
 #include "common/vm/lambda/settings.h"
 #include "common/vm/qemu/settings.h"
 

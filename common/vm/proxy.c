@@ -5,8 +5,8 @@
 
 #include "common/config/provider.h"
 
-/* Nothing but what stands in a host's name: the words may go through an option parser (commas,
- * colons) and a shell-like splitting. */
+/* Only characters of host names: the value may pass through an option parser (commas, colons) and a
+ * shell-like splitting. */
 static bool host_character(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -97,7 +97,7 @@ void vm_proxy_env_of(const struct config_class *class, struct vm_proxy_env *out)
         }
         out->http = out->inside;
         out->https = out->inside;
-        /* Nothing can be reached without it. */
+        /* Nothing can be reached without the proxy. */
         out->no_proxy = "";
     }
 }

@@ -141,8 +141,9 @@ int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e)
     return pace->wait != NULL ? pace->wait(pace->arg, call, e) : 0;
 }
 
-/* Tells of a refusal for speed; returns rc. */
-static int heard(const struct vm_provider *p, enum vm_call call, int rc, const struct err *e)
+/* Reports a throttled call to the pace; returns rc. */
+static int report_throttling(const struct vm_provider *p, enum vm_call call, int rc,
+                             const struct err *e)
 {
     if (rc != 0 && e->class == ERR_THROTTLED && p->pace.throttled != NULL) {
         p->pace.throttled(p->pace.arg, call, e->retry_after_ms);
@@ -150,10 +151,10 @@ static int heard(const struct vm_provider *p, enum vm_call call, int rc, const s
     return rc;
 }
 
-/* --- what is asked of a provider --- */
+/* --- calls to a provider --- */
 
-/* The names of VMs become names of files and parts of commands. */
-static bool name_ok(const char *name)
+/* VM names become file names and parts of commands. */
+static bool name_is_valid(const char *name)
 {
     size_t len = strlen(name);
     return len >= 1 && len <= NAME_MAX_CHARS && name[0] != '-' &&
@@ -162,9 +163,10 @@ static bool name_ok(const char *name)
 
 static int check_spec(const struct vm_provider *p, const struct vm_spec *spec, struct err *e)
 {
-    if (!name_ok(spec->name)) {
+    if (!name_is_valid(spec->name)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "a VM's name has 1 to 64 letters, digits and hyphens, the first no hyphen");
+                       "a VM's name has 1 to 64 letters, digits and hyphens, and does not start "
+                       "with a hyphen");
     }
     size_t token_len = strlen(spec->client_token);
     if (token_len < 1 || token_len > 64) {
@@ -177,15 +179,15 @@ static int check_spec(const struct vm_provider *p, const struct vm_spec *spec, s
                        p->ops->payload_max, spec->payload.len);
     }
     if (spec->max_duration_ms < 1) {
-        return err_set(e, ERR_PERMANENT, 0, "a VM must have a hard end");
+        return err_set(e, ERR_PERMANENT, 0, "a VM must have a maximum duration");
     }
     return 0;
 }
 
-/* An id that cannot be one of ours names nothing. */
-static bool id_ok(const struct vm_provider *p, const char *id)
+/* Other ids cannot belong to a VM of this provider. */
+static bool id_is_valid(const struct vm_provider *p, const char *id)
 {
-    return strlen(id) <= VM_ID_MAX && (!p->ops->named || name_ok(id));
+    return strlen(id) <= VM_ID_MAX && (!p->ops->named || name_is_valid(id));
 }
 
 int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
@@ -195,7 +197,7 @@ int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, stru
         return -1;
     }
     int64_t begin = clock_mono_us();
-    int rc = heard(p, VM_CALL_RUN, p->ops->run(p->state, spec, out_id, e), e);
+    int rc = report_throttling(p, VM_CALL_RUN, p->ops->run(p->state, spec, out_id, e), e);
     if (rc == 0) {
         metric_observe_us(p->run_seconds, clock_mono_us() - begin);
     } else {
@@ -211,12 +213,12 @@ bool vm_run_left_nothing(const struct err *e)
 
 int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
 {
-    if (!id_ok(p, id)) {
+    if (!id_is_valid(p, id)) {
         return 0;
     }
     int64_t begin = clock_mono_us();
-    int rc = heard(p, VM_CALL_TERMINATE,
-                   p->ops->terminate(p->state, id, grace_ms < 0 ? 0 : grace_ms, e), e);
+    int rc = report_throttling(p, VM_CALL_TERMINATE,
+                               p->ops->terminate(p->state, id, grace_ms < 0 ? 0 : grace_ms, e), e);
     if (rc == 0) {
         metric_observe_us(p->terminate_seconds, clock_mono_us() - begin);
     } else {
@@ -227,28 +229,28 @@ int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct
 
 int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
 {
-    if (!id_ok(p, id)) {
+    if (!id_is_valid(p, id)) {
         return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
     }
     if (vm_pace_wait(&p->pace, VM_CALL_DESCRIBE, e) != 0) {
         return -1;
     }
-    return heard(p, VM_CALL_DESCRIBE, p->ops->describe(p->state, id, out, e), e);
+    return report_throttling(p, VM_CALL_DESCRIBE, p->ops->describe(p->state, id, out, e), e);
 }
 
 int vm_forget(struct vm_provider *p, const char *id, struct err *e)
 {
-    return id_ok(p, id) ? p->ops->forget(p->state, id, e) : 0;
+    return id_is_valid(p, id) ? p->ops->forget(p->state, id, e) : 0;
 }
 
 int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
 {
-    return heard(p, VM_CALL_LIST, p->ops->list(p->state, &p->pace, out, n, e), e);
+    return report_throttling(p, VM_CALL_LIST, p->ops->list(p->state, &p->pace, out, n, e), e);
 }
 
 int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out, struct err *e)
 {
-    if (!id_ok(p, id)) {
+    if (!id_is_valid(p, id)) {
         return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
     }
     return p->ops->console(p->state, id, limit, out, e);

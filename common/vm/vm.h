@@ -1,9 +1,9 @@
 /*
- * VMs: machines of one job, made and ended through a provider.
+ * VMs of one job each, launched and terminated through a provider.
  *
- * One vm_provider per runner class. Every call blocks and is bounded by the provider's own
- * deadlines; a handle may be used from any number of threads. run is idempotent by client_token
- * where the provider can (the same token again answers the same VM). list tells only VMs that the
+ * One vm_provider per runner class. Every call blocks, at most as long as the provider's own
+ * deadlines; a handle may be used from any number of threads. run is idempotent by client_token if
+ * the provider can (the same token again returns the same VM). list returns only VMs that the
  * provider can prove to be this deployment's. Errors: ERR_RETRY, ERR_THROTTLED, ERR_CAPACITY
  * (quota; on one box: memory or disk), ERR_PERMANENT (bad image, bad spec), ERR_AUTH,
  * ERR_NOT_FOUND, ERR_CONFLICT (token used with other parameters).
@@ -26,14 +26,14 @@
 struct vm_provider;
 struct check;
 
-/* A check_fn (check.h): asks the providers' services whether the classes' settings work. */
+/* A check_fn (check.h): checks the classes' settings with the providers' services. */
 void vm_check(struct check *c);
 
 struct vm_spec {
     const char *name;         /* the ledger row's key, 1 to 64 of [A-Za-z0-9-] */
     const char *client_token; /* 1 to 64 characters */
-    struct slice payload;     /* packed, as long as the provider takes; a secret */
-    int64_t max_duration_ms;  /* hard end, kept by the provider where it can */
+    struct slice payload;     /* packed, at most the provider's limit; a secret */
+    int64_t max_duration_ms;  /* hard limit, enforced by the provider if it can */
 };
 
 enum vm_run_state { VM_RUN_PENDING, VM_RUN_RUNNING, VM_RUN_ENDING, VM_RUN_ENDED };
@@ -41,15 +41,14 @@ const char *vm_run_state_name(enum vm_run_state s);
 
 struct vm_info {
     char id[VM_ID_MAX + 1];
-    char name[VM_NAME_SIZE]; /* "" where the provider cannot tell (vm_is_named) */
+    char name[VM_NAME_SIZE]; /* "" unless vm_is_named */
     enum vm_run_state state;
     int64_t started_ms; /* wall clock; 0 unknown */
     int64_t ended_ms;
-    char reason[128]; /* why it ended, the agent's or the provider's words; "" unknown */
+    char reason[128]; /* why it ended, from the agent or the provider; "" unknown */
 };
 
-/* --- rates: what a provider's service bears, shared with other processes by whoever opens it ---
- */
+/* --- rates: the limits of a provider's service, shared between processes by the caller --- */
 enum vm_call { VM_CALL_RUN, VM_CALL_TERMINATE, VM_CALL_DESCRIBE, VM_CALL_LIST };
 const char *vm_call_name(enum vm_call c); /* "run", …; a static string */
 
@@ -57,60 +56,60 @@ const char *vm_call_name(enum vm_call c); /* "run", …; a static string */
 struct vm_pace {
     void *arg;
     /* Before each describe and each page of a list: blocks until the call may be made; on failure
-     * it is not made, and the error is the operation's. A run's turn comes with its slot
-     * (ledger_reserve); a terminate's is taken by whoever ends VMs, who has to look once more after
-     * a wait whether the end is still right. */
+     * it is not made, and the error is the operation's. A run's token comes with its slot
+     * (ledger_reserve); a terminate's is taken by the caller, who must check again after a wait
+     * whether the termination is still right. */
     int (*wait)(void *arg, enum vm_call call, struct err *e);
-    /* The service refused a call as too fast. */
+    /* The service throttled a call. */
     void (*throttled)(void *arg, enum vm_call call, int64_t retry_after_ms);
 };
 
-/* `deployment` marks what is ours. Checks what can be checked without launching (image there and of
- * a version we read, binary there). */
+/* `deployment` identifies this deployment's VMs. Checks what can be checked without launching (the
+ * image exists and has a supported version, the binary exists). */
 MUST_CHECK int vm_open(const struct config_class *class, const char *deployment,
                        struct vm_provider **out, struct err *e);
-/* The same, at a pace (copied; its arg is borrowed until vm_close). A provider of this host's own
- * machines calls no service, and is not paced. */
+/* The same, with a pace (copied; its arg is borrowed until vm_close). A host-bound provider calls
+ * no service, and its pace is ignored. */
 MUST_CHECK int vm_open_paced(const struct config_class *class, const char *deployment,
                              const struct vm_pace *pace, struct vm_provider **out, struct err *e);
 void vm_close(struct vm_provider *p);
 
 #define VM_DOMAIN_MAX 95
-/* What the service counts its rates and quotas over: classes with the same domain share them
- * ("<provider>/<region>/<account>"). "" for a provider of this host's own machines. Valid until
- * vm_close. */
+/* The domain of the service's rates and quotas: classes with the same domain share them
+ * ("<provider>/<region>/<account>"). "" for a host-bound provider. Valid until vm_close. */
 const char *vm_domain(const struct vm_provider *p);
 
-/* Whether its VMs live on this host only: then rows carry the host's name. */
+/* Whether its VMs run on this host only: then rows carry the host's name. */
 bool vm_host_bound(const struct vm_provider *p);
 
-/* Whether machines carry our names: the id of a VM is the name it was launched under, and lists
- * tell it. Elsewhere nothing but the answer of vm_run leads from a row to its machine. */
+/* Whether VMs carry Mayfly's names: the id of a VM is the name that it was launched with, and lists
+ * contain it. Otherwise only the response of vm_run leads from a row to its VM. */
 bool vm_is_named(const struct vm_provider *p);
 
 /* out_id holds VM_ID_MAX + 1 bytes. Success: the provider has accepted the VM and its payload.
- * After a failure other than ERR_RETRY nothing was left behind. After ERR_RETRY something may run,
- * unless vm_run_left_nothing says otherwise: where machines carry our names (vm_is_named) the
- * row's name tells, elsewhere nothing does (fleet.h). */
+ * After a failure other than ERR_RETRY nothing was left behind. After ERR_RETRY a VM may run,
+ * unless vm_run_left_nothing is true: if VMs carry names (vm_is_named) the row's name finds it,
+ * otherwise nothing does (fleet.h). */
 MUST_CHECK int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id,
                       struct err *e);
 
-#define VM_RUN_NOTHING (-1) /* a provider's err.code beside ERR_RETRY: it was never asked */
-/* Whether the failed vm_run surely left nothing behind. */
+#define VM_RUN_NOTHING (-1) /* a provider's err.code with ERR_RETRY: no request was sent */
+/* Whether the failed vm_run certainly left nothing behind. */
 bool vm_run_left_nothing(const struct err *e);
 
-/* Asks it to end, and insists after grace_ms (0: at once). Returns when the provider says it is
- * ended or ending for sure; a VM that is no more is success. Leaves nothing of it on this host. */
+/* Asks the VM to end, and kills it after grace_ms (0: at once). Returns when the provider confirms
+ * that it has ended or is ending; a VM that no longer exists is success. Leaves nothing of it on
+ * this host. */
 MUST_CHECK int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e);
 
-/* ERR_NOT_FOUND when the provider has forgotten it. An ended VM may be told for a while, so that
- * its reason can be read; vm_forget removes the rest of an ended one (log, state); success if there
- * is none. */
+/* ERR_NOT_FOUND when the provider no longer knows it. An ended VM may be returned for a while, so
+ * that its reason can be read; vm_forget removes the rest of an ended one (log, state); success if
+ * there is none. */
 MUST_CHECK int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out,
                            struct err *e);
 MUST_CHECK int vm_forget(struct vm_provider *p, const char *id, struct err *e);
 
-/* All of this deployment's and this class's provider, ended ones that are not forgotten included.
+/* All VMs of this deployment at this class's provider, including ended ones that are not forgotten.
  * *out: owned, free(). */
 MUST_CHECK int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e);
 

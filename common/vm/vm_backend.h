@@ -1,5 +1,6 @@
 /*
- * What a VM provider implements. For the front (vm.c) and the providers alone; contracts in vm.h.
+ * The interface that a VM provider implements; for the front (vm.c) and the providers only.
+ * Contracts in vm.h.
  */
 #ifndef MAYFLY_VM_BACKEND_H
 #define MAYFLY_VM_BACKEND_H
@@ -14,7 +15,7 @@ typedef int vm_run_fn(void *state, const struct vm_spec *spec, char *out_id, str
 typedef int vm_terminate_fn(void *state, const char *id, int64_t grace_ms, struct err *e);
 typedef int vm_describe_fn(void *state, const char *id, struct vm_info *out, struct err *e);
 typedef int vm_forget_fn(void *state, const char *id, struct err *e);
-/* pace: see vm.h; to be waited for before each call that a list takes. */
+/* pace: see vm.h; wait for it before each request of a list. */
 typedef int vm_list_fn(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
                        struct err *e);
 /* See vm_domain; for providers that are not host-bound. */
@@ -39,13 +40,13 @@ struct vm_ops {
     vm_forget_fn *forget;
     vm_list_fn *list;
     vm_console_fn *console;
-    vm_check_fn *check; /* NULL: nothing is asked online */
+    vm_check_fn *check; /* NULL: no online check */
 };
 
-/* Returns when that call may be made. */
+/* Returns 0 when that call may be made. */
 MUST_CHECK int vm_pace_wait(const struct vm_pace *pace, enum vm_call call, struct err *e);
 
-/* Of every provider there is (ops.c). */
+/* Of every provider (ops.c). */
 extern const struct vm_ops *const vm_all_ops[];
 extern const size_t vm_all_ops_count;
 
