@@ -1,9 +1,9 @@
 /*
- * The answers of the ingress: status, small JSON body, and what the headers must say.
+ * The ingress's HTTP answers: status and a small JSON body.
  *
- * One table for the whole program (README, "Answers"): 202 queued; 200 understood and not for us,
- * or a duplicate; 400 malformed; 401 bad or missing signature; 404; 405; 411; 413 and 417 (by
- * evhttp itself); 415; 503 overloaded. Pure values, any thread; reasons are static text.
+ * One table for the whole program (README, "Answers"): 202 queued; 200 valid but not for this
+ * deployment, or a duplicate; 400 malformed; 401 bad or missing signature; 404; 405; 411; 413 and
+ * 417 (by evhttp itself); 415; 503 overloaded. Pure values, any thread; reasons are static text.
  */
 #ifndef MAYFLY_INGRESS_ANSWER_H
 #define MAYFLY_INGRESS_ANSWER_H
@@ -15,7 +15,7 @@
 struct answer {
     int code;           /* HTTP status */
     const char *reason; /* for the body, the metrics and the log */
-    bool close;         /* the connection is of no more use: its framing is in doubt */
+    bool close;         /* close the connection: its framing is in doubt */
 };
 
 /* The status's phrase (RFC 9110). */

@@ -18,13 +18,13 @@
 #define TO(state) (1U << (state))
 static const unsigned edges[CONN_STATES] = {
     [CONN_IDLE] = TO(CONN_READING) | TO(CONN_CLOSED),
-    [CONN_READING] = TO(CONN_ANSWERING) | TO(CONN_CLOSED),
-    [CONN_ANSWERING] = TO(CONN_WRITING) | TO(CONN_CLOSED),
+    [CONN_READING] = TO(CONN_PROCESSING) | TO(CONN_CLOSED),
+    [CONN_PROCESSING] = TO(CONN_WRITING) | TO(CONN_CLOSED),
     [CONN_WRITING] = TO(CONN_IDLE) | TO(CONN_CLOSED),
     [CONN_CLOSED] = 0,
 };
 
-#define BUCKETS_FEWEST 64
+#define BUCKETS_MIN 64
 
 void conn_set_init(struct conn_set *set, struct event_base *base, struct event *turn,
                    const struct conn_limits *limits)
@@ -44,18 +44,18 @@ void conn_set_fini(struct conn_set *set)
     set->buckets = NULL;
 }
 
-/* --- finding a connection by evhttp's --------------------------------------------------------- */
+/* --- from evhttp's connection to struct conn --- */
 
-static struct conn **bucket_of(const struct conn_set *set, const struct evhttp_connection *evcon)
+static struct conn **conn_bucket(const struct conn_set *set, const struct evhttp_connection *evcon)
 {
-    /* Allocations of that size lie some hundred bytes apart. */
+    /* Allocations of that size are some hundred bytes apart. */
     uint64_t hash = ((uint64_t)(uintptr_t)evcon >> 4) * 0x9e3779b97f4a7c15U;
     return &set->buckets[(hash >> 32) & (set->bucket_count - 1)];
 }
 
-static void put_in_bucket(struct conn_set *set, struct conn *c)
+static void add_to_bucket(struct conn_set *set, struct conn *c)
 {
-    struct conn **bucket = bucket_of(set, c->evcon);
+    struct conn **bucket = conn_bucket(set, c->evcon);
     c->hash_next = *bucket;
     *bucket = c;
 }
@@ -64,22 +64,22 @@ static void grow_buckets(struct conn_set *set)
 {
     size_t old_count = set->bucket_count;
     struct conn **old = set->buckets;
-    set->bucket_count = old_count == 0 ? BUCKETS_FEWEST : old_count * 2;
+    set->bucket_count = old_count == 0 ? BUCKETS_MIN : old_count * 2;
     set->buckets = calloc(set->bucket_count, sizeof(struct conn *));
     ASSERT(set->buckets != NULL);
     for (size_t i = 0; i < old_count; i++) {
         while (old[i] != NULL) {
             struct conn *c = old[i];
             old[i] = c->hash_next;
-            put_in_bucket(set, c);
+            add_to_bucket(set, c);
         }
     }
     free(old);
 }
 
-static void take_out_of_bucket(struct conn *c)
+static void remove_from_bucket(struct conn *c)
 {
-    struct conn **at = bucket_of(c->set, c->evcon);
+    struct conn **at = conn_bucket(c->set, c->evcon);
     while (*at != c) {
         ASSERT(*at != NULL);
         at = &(*at)->hash_next;
@@ -90,15 +90,14 @@ static void take_out_of_bucket(struct conn *c)
 struct conn *conn_of(const struct conn_set *set, struct evhttp_request *req)
 {
     struct evhttp_connection *evcon = evhttp_request_get_connection(req);
-    struct conn *c = evcon != NULL && set->bucket_count > 0 ? *bucket_of(set, evcon) : NULL;
+    struct conn *c = evcon != NULL && set->bucket_count > 0 ? *conn_bucket(set, evcon) : NULL;
     while (c != NULL && c->evcon != evcon) {
         c = c->hash_next;
     }
     return c;
 }
 
-/* --- states ------------------------------------------------------------------------------------
- */
+/* --- states --- */
 
 void conn_set_state(struct conn *c, enum conn_state next)
 {
@@ -113,7 +112,8 @@ void conn_set_state(struct conn *c, enum conn_state next)
     }
 }
 
-/* Neither HTTP's framing nor JSON nor a form has NUL bytes, but evhttp would end a header there. */
+/* Neither HTTP's framing nor JSON nor a form contains NUL bytes, but evhttp would end a header
+ * there. */
 static bool has_nul_behind(struct evbuffer *input, size_t offset)
 {
     struct evbuffer_ptr from;
@@ -121,7 +121,7 @@ static bool has_nul_behind(struct evbuffer *input, size_t offset)
            evbuffer_search(input, "", 1, &from).pos >= 0;
 }
 
-/* A first byte begins a request, whoever has read it. */
+/* The first byte begins a request, whoever has read it. */
 static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 {
     struct conn *c = arg;
@@ -133,13 +133,13 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     }
     c->has_nul = c->has_nul || has_nul_behind(input, info->orig_size - info->n_deleted);
     if (!c->plain && evbuffer_get_length(input) > c->set->limits.input_limit_bytes) {
-        /* A peer that sends far ahead of its answers. Not closed from inside its own buffer: no
-         * more is read, and the deadline ends it. */
+        /* The peer sends far ahead of its answers. It is not closed from inside its own buffer
+         * callback: reading stops, and the deadline closes it. */
         bufferevent_disable(c->bev, EV_READ);
     }
 }
 
-/* evhttp has something to send. */
+/* evhttp has output. */
 static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
 {
     struct conn *c = arg;
@@ -151,10 +151,9 @@ static void on_output(struct evbuffer *output, const struct evbuffer_cb_info *in
     }
 }
 
-/* --- birth and end -----------------------------------------------------------------------------
- */
+/* --- creation and end --- */
 
-static void destroy(struct conn *c)
+static void free_conn(struct conn *c)
 {
     struct conn_set *set = c->set;
     if (c->unsent) {
@@ -165,21 +164,21 @@ static void destroy(struct conn *c)
     if (c->watcher != NULL) {
         *c->watcher = NULL;
     }
-    /* The loop may accept again, or have drained. */
+    /* The loop may accept again, or is drained. */
     event_active(set->turn, 0, 0);
     free(c);
 }
 
-/* evhttp ends the connection: the one exit. */
+/* evhttp ends the connection: the only exit. */
 static void conn_on_close(struct evhttp_connection *evcon, void *arg)
 {
     struct conn *c = arg;
     (void)evcon;
     conn_set_state(c, CONN_CLOSED);
     TAILQ_REMOVE(&c->set->in_state[CONN_CLOSED], c, link);
-    take_out_of_bucket(c);
+    remove_from_bucket(c);
     conn_io_close(c);
-    destroy(c);
+    free_conn(c);
 }
 
 static struct bufferevent *new_bufferevent(struct conn_set *set, SSL *ssl, struct conn *c)
@@ -213,7 +212,7 @@ struct bufferevent *conn_new(struct conn_set *set, SSL *ssl)
         free(c);
         return NULL;
     }
-    /* Held until adopted, in case evhttp gives up in between. */
+    /* A reference until adopted, in case evhttp frees it in between. */
     bufferevent_incref(c->bev);
     TAILQ_INSERT_TAIL(&set->newborn, c, link);
     set->count++;
@@ -222,8 +221,8 @@ struct bufferevent *conn_new(struct conn_set *set, SSL *ssl)
     return c->bev;
 }
 
-/* evhttp offers no callback for a new connection; but its own callbacks on the bufferevent have its
- * connection as their argument, and none are set once it has let go of it. */
+/* evhttp has no callback for a new connection; but its own callbacks on the bufferevent have its
+ * connection as their argument, and none are set once it has freed it. */
 static bool find_evcon(struct conn *c)
 {
     bufferevent_event_cb on_event = NULL;
@@ -237,7 +236,7 @@ static bool find_evcon(struct conn *c)
     return true;
 }
 
-static void adopt(struct conn *c)
+static void adopt_conn(struct conn *c)
 {
     struct conn_set *set = c->set;
     c->fd = (int)bufferevent_getfd(c->bev);
@@ -245,7 +244,7 @@ static void adopt(struct conn *c)
     if (set->count > set->bucket_count) {
         grow_buckets(set);
     }
-    put_in_bucket(set, c);
+    add_to_bucket(set, c);
     evhttp_connection_set_closecb(c->evcon, conn_on_close, c);
     TAILQ_INSERT_TAIL(&set->in_state[CONN_IDLE], c, link);
     if (c->plain && !conn_io_open(c)) {
@@ -261,9 +260,9 @@ void conn_adopt(struct conn_set *set)
         TAILQ_REMOVE(&set->newborn, c, link);
         ASSERT(TAILQ_FIRST(&set->newborn) != c);
         if (find_evcon(c)) {
-            adopt(c);
+            adopt_conn(c);
         } else {
-            destroy(c);
+            free_conn(c);
         }
         bufferevent_decref(bev);
     }
@@ -272,8 +271,8 @@ void conn_adopt(struct conn_set *set)
 void conn_close(struct conn *c, const char *why)
 {
     stats_closed(why);
-    /* evhttp takes a timeout as the end of the connection in every state; it frees all that is
-     * its own, and comes back by conn_on_close. */
+    /* evhttp treats a timeout as the end of the connection in every state; it frees its own
+     * objects, and calls conn_on_close. */
     bufferevent_trigger_event(c->bev, BEV_EVENT_READING | BEV_EVENT_TIMEOUT, 0);
 }
 
@@ -293,7 +292,7 @@ void conn_expire(struct conn_set *set, int64_t now_ms)
     expire_list(&set->in_state[CONN_IDLE], now_ms - set->limits.idle_timeout_ms, "idle");
 }
 
-/* Whether bytes wait in the kernel that the loop has not read yet. */
+/* Whether the kernel holds bytes that the loop has not read yet. */
 static bool has_unread(const struct conn *c)
 {
     int unread = 0;

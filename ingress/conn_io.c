@@ -1,12 +1,12 @@
 /*
  * The bytes of plain connections.
  *
- * libevent 2.1's bufferevents read 4 KiB at a time, each after an ioctl, and switch their epoll
+ * libevent 2.1's bufferevents read 4 KiB at a time, each after an ioctl, and change their epoll
  * interest several times a request: for a webhook of 12 kB that is a dozen system calls, and half
- * of the time that is not the HMAC. So evhttp gets a bufferevent without a descriptor, which is no
- * more than two buffers and their callbacks; here its input is filled with one large read, and its
- * output sent with one write at the end of the loop's turn. Reading interest stays on, and is only
- * taken back when a peer sends while evhttp takes nothing.
+ * of the time besides the HMAC. So evhttp gets a bufferevent without a descriptor, which is no more
+ * than two buffers and their callbacks; here its input is filled by one large read, and its output
+ * is sent by one write at the end of the loop's turn. Read interest stays on, except while a peer
+ * sends and evhttp accepts no data.
  */
 #include <errno.h>
 #include <event2/buffer.h>
@@ -16,8 +16,8 @@
 
 #include "ingress/conn.h"
 
-/* A whole delivery, in most cases; a little less than 16 KiB, since libevent rounds a chunk with
- * its header up to a power of two. */
+/* Usually a whole delivery; a little less than 16 KiB, since libevent rounds a chunk with its
+ * header up to a power of two. */
 #define READ_BYTES (16 * 1024 - 128)
 
 static bool is_retriable(void)
@@ -25,28 +25,28 @@ static bool is_retriable(void)
     return errno == EAGAIN || errno == EINTR;
 }
 
-/* The peer is gone, or has said all: evhttp ends the connection. */
+/* The peer is gone, or has sent everything: evhttp ends the connection. */
 static void report_end(struct conn *c, short what)
 {
     bufferevent_trigger_event(c->bev, (short)(what | BEV_EVENT_EOF), 0);
 }
 
-static void rest(struct conn *c)
+static void pause_reading(struct conn *c)
 {
-    c->resting = true;
+    c->read_paused = true;
     event_del(c->readable);
 }
 
-/* evhttp may end the connection in here: nothing of it is touched after. */
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+/* evhttp may free the connection in here: it must not be used afterwards. */
+static void read_input(evutil_socket_t fd, short what, void *arg)
 {
     struct conn *c = arg;
     struct evbuffer *input = bufferevent_get_input(c->bev);
     struct evbuffer_iovec space;
     (void)what;
-    if (c->state == CONN_ANSWERING || c->state == CONN_WRITING ||
+    if (c->state == CONN_PROCESSING || c->state == CONN_WRITING ||
         evbuffer_get_length(input) > c->set->limits.input_limit_bytes) {
-        rest(c);
+        pause_reading(c);
         return;
     }
     if (evbuffer_reserve_space(input, READ_BYTES, &space, 1) != 1) {
@@ -64,7 +64,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-/* evhttp may end the connection in here. */
+/* evhttp may free the connection in here. */
 static void send_output(struct conn *c)
 {
     struct evbuffer *output = bufferevent_get_output(c->bev);
@@ -102,7 +102,7 @@ bool conn_io_open(struct conn *c)
     if (bufferevent_setfd(c->bev, -1) != 0) {
         return false;
     }
-    c->readable = event_new(c->set->base, c->fd, EV_READ | EV_PERSIST, on_readable, c);
+    c->readable = event_new(c->set->base, c->fd, EV_READ | EV_PERSIST, read_input, c);
     c->writable = event_new(c->set->base, c->fd, EV_WRITE, on_writable, c);
     return c->readable != NULL && c->writable != NULL && event_add(c->readable, NULL) == 0;
 }
@@ -119,8 +119,8 @@ void conn_io_close(struct conn *c)
 
 void conn_io_resume(struct conn *c)
 {
-    if (c->resting) {
-        c->resting = false;
+    if (c->read_paused) {
+        c->read_paused = false;
         event_add(c->readable, NULL);
     }
 }

@@ -14,7 +14,7 @@
 
 struct entry {
     char guid[GUID_BYTES];
-    uint32_t next; /* in its bucket's chain */
+    uint32_t next; /* in the chain of its bucket */
 };
 
 struct dedupe {
@@ -25,7 +25,7 @@ struct dedupe {
     size_t oldest; /* the entry that the next one replaces once the ring is full */
     uint32_t *buckets;
     size_t bucket_mask;
-    uint64_t seed; /* of the hash, so that nobody can choose GUIDs that collide */
+    uint64_t seed; /* of the hash, so that no peer can choose colliding GUIDs */
 };
 
 struct dedupe *dedupe_new(size_t entries)
@@ -63,8 +63,8 @@ void dedupe_free(struct dedupe *d)
     free(d);
 }
 
-/* With a last mix, since the low bits choose the bucket. */
-static uint32_t *bucket_of(const struct dedupe *d, const char *guid)
+/* A final mix, since the low bits choose the bucket. */
+static uint32_t *guid_bucket(const struct dedupe *d, const char *guid)
 {
     uint64_t hash = hash_bytes(d->seed, slice_of(guid));
     hash ^= hash >> 32;
@@ -73,7 +73,7 @@ static uint32_t *bucket_of(const struct dedupe *d, const char *guid)
 
 static bool find_locked(const struct dedupe *d, const char *guid)
 {
-    for (uint32_t i = *bucket_of(d, guid); i != NONE; i = d->ring[i].next) {
+    for (uint32_t i = *guid_bucket(d, guid); i != NONE; i = d->ring[i].next) {
         if (strcmp(d->ring[i].guid, guid) == 0) {
             return true;
         }
@@ -94,7 +94,7 @@ bool dedupe_seen(struct dedupe *d, const char *guid)
 
 static void forget_locked(struct dedupe *d, uint32_t index)
 {
-    uint32_t *link = bucket_of(d, d->ring[index].guid);
+    uint32_t *link = guid_bucket(d, d->ring[index].guid);
     while (*link != index) {
         ASSERT(*link != NONE);
         link = &d->ring[*link].next;
@@ -111,7 +111,7 @@ static void add_locked(struct dedupe *d, const char *guid, size_t len)
         d->count++;
     }
     d->oldest = (d->oldest + 1) % d->capacity;
-    uint32_t *bucket = bucket_of(d, guid);
+    uint32_t *bucket = guid_bucket(d, guid);
     memcpy(d->ring[index].guid, guid, len + 1);
     d->ring[index].next = *bucket;
     *bucket = index;

@@ -1,11 +1,11 @@
 /*
- * The delivery GUIDs that are already durable, as many as fit in a bounded memory.
+ * The delivery GUIDs that are already durable, in a bounded memory.
  *
  * GitHub may send the same delivery again (a redelivery, or two hooks that share the event), with
- * the same GUID. Only what the queue has confirmed is remembered: remembering earlier would turn a
- * failed put into a lost job. When full, the oldest is forgotten; a duplicate that slips through
- * is harmless, since the ledger makes the outcome exactly once. All functions are safe from any
- * thread.
+ * the same GUID. Only GUIDs that the queue has confirmed are added: adding them earlier would turn
+ * a failed enqueue into a lost job. When full, the oldest is forgotten; a duplicate that is not
+ * detected is harmless, since the ledger makes the effect exactly once. All functions are safe from
+ * any thread.
  */
 #ifndef MAYFLY_INGRESS_DEDUPE_H
 #define MAYFLY_INGRESS_DEDUPE_H
@@ -15,13 +15,13 @@
 
 struct dedupe;
 
-/* entries: how many GUIDs are remembered; 0 remembers none. */
+/* entries: the capacity; 0 disables the cache. */
 struct dedupe *dedupe_new(size_t entries);
 void dedupe_free(struct dedupe *d);
 
 bool dedupe_seen(struct dedupe *d, const char *guid);
 
-/* Remembers it; a GUID longer than 63 bytes is not. */
+/* Adds it; a GUID longer than 63 bytes is ignored. */
 void dedupe_add(struct dedupe *d, const char *guid);
 
 #endif

@@ -9,35 +9,35 @@
 #include "common/base/cond.h"
 #include "common/base/thread.h"
 
-enum putter_state {
-    PUTTER_IDLE,
-    PUTTER_CLAIMED,
-    PUTTER_GIVEN, /* its thread has not seen it yet */
-    PUTTER_PUTTING,
-    PUTTER_FINISHED,
-    PUTTER_LEFT
+enum enqueuer_state {
+    ENQUEUER_IDLE,
+    ENQUEUER_CLAIMED,
+    ENQUEUER_ASSIGNED, /* its thread has not started it yet */
+    ENQUEUER_RUNNING,
+    ENQUEUER_FINISHED,
+    ENQUEUER_ABANDONED
 };
 
-struct putter {
-    struct putters *home;
+struct enqueuer {
+    struct enqueue_pool *pool;
     pthread_t thread;
     pthread_cond_t changed;
-    enum putter_state state; /* under the home's lock */
-    /* The caller's while claimed or given, the thread's while putting or left, the caller's once
-     * finished. */
+    enum enqueuer_state state; /* under the home's lock */
+    /* Owned by the caller while claimed or assigned, by the thread while running or abandoned, by
+     * the caller again once finished. */
     struct queue *queue;
     struct queue_item items[QUEUE_BATCH_MAX];
     size_t n;
-    char *bytes; /* what the items point to */
+    char *bytes; /* the memory that the items point to */
     int result;
     struct err error;
 };
 
-struct putters {
+struct enqueue_pool {
     pthread_mutex_t lock;
     bool stopping; /* under lock */
     size_t count;
-    struct putter each[];
+    struct enqueuer threads[];
 };
 
 /* --- a copy of the messages --- */
@@ -56,7 +56,7 @@ static char *copy_text(const char **text, char *at)
     return at + size;
 }
 
-static void copy_items(struct putter *w, const struct queue_item *items, size_t n)
+static void copy_items(struct enqueuer *w, const struct queue_item *items, size_t n)
 {
     size_t size = 1;
     for (size_t i = 0; i < n; i++) {
@@ -81,32 +81,32 @@ static void copy_items(struct putter *w, const struct queue_item *items, size_t 
     }
 }
 
-static void forget_items(struct putter *w)
+static void free_items(struct enqueuer *w)
 {
     free(w->bytes);
     w->bytes = NULL;
 }
 
 /* --- the thread --- */
-static void *putter_main(void *arg)
+static void *enqueue_until_stopped(void *arg)
 {
-    struct putter *w = arg;
-    struct putters *p = w->home;
+    struct enqueuer *w = arg;
+    struct enqueue_pool *p = w->pool;
     pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (w->state != PUTTER_GIVEN && !p->stopping) {
+        while (w->state != ENQUEUER_ASSIGNED && !p->stopping) {
             pthread_cond_wait(&w->changed, &p->lock);
         }
-        if (w->state != PUTTER_GIVEN) {
+        if (w->state != ENQUEUER_ASSIGNED) {
             break;
         }
-        w->state = PUTTER_PUTTING;
+        w->state = ENQUEUER_RUNNING;
         pthread_mutex_unlock(&p->lock);
         w->error = (struct err){0};
         w->result = queue_put(w->queue, w->items, w->n, &w->error);
-        forget_items(w);
+        free_items(w);
         pthread_mutex_lock(&p->lock);
-        w->state = w->state == PUTTER_LEFT ? PUTTER_IDLE : PUTTER_FINISHED;
+        w->state = w->state == ENQUEUER_ABANDONED ? ENQUEUER_IDLE : ENQUEUER_FINISHED;
         pthread_cond_broadcast(&w->changed);
     }
     pthread_mutex_unlock(&p->lock);
@@ -114,76 +114,79 @@ static void *putter_main(void *arg)
 }
 
 /* --- the caller --- */
-static struct putter *claim(struct putters *p)
+static struct enqueuer *claim_enqueuer(struct enqueue_pool *p)
 {
-    struct putter *found = NULL;
+    struct enqueuer *found = NULL;
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < p->count && found == NULL; i++) {
-        found = p->each[i].state == PUTTER_IDLE ? &p->each[i] : NULL;
+        found = p->threads[i].state == ENQUEUER_IDLE ? &p->threads[i] : NULL;
     }
     if (found != NULL) {
-        found->state = PUTTER_CLAIMED;
+        found->state = ENQUEUER_CLAIMED;
     }
     pthread_mutex_unlock(&p->lock);
     return found;
 }
 
-/* With the lock, when the time is over: what has not begun is taken back, what has is left. */
-static void give_up(struct putter *w, struct err *e)
+/* Under the lock, at the deadline: an enqueue that has not begun is withdrawn, one that has is
+ * abandoned. */
+static void abandon_enqueue(struct enqueuer *w, struct err *e)
 {
-    if (w->state == PUTTER_GIVEN) {
-        forget_items(w);
-        w->state = PUTTER_IDLE;
-        (void)err_set(e, ERR_RETRY, ETIMEDOUT, "this machine is too slow: the put was not begun");
+    if (w->state == ENQUEUER_ASSIGNED) {
+        free_items(w);
+        w->state = ENQUEUER_IDLE;
+        (void)err_set(e, ERR_RETRY, ETIMEDOUT, "this host is too slow: the enqueue did not begin");
         return;
     }
-    w->state = PUTTER_LEFT;
-    (void)err_set(e, ERR_RETRY, ETIMEDOUT, "the queue is too slow: the put outlived its time");
+    w->state = ENQUEUER_ABANDONED;
+    (void)err_set(e, ERR_RETRY, ETIMEDOUT,
+                  "the queue is too slow: the enqueue exceeded its deadline");
 }
 
-int putters_put(struct putters *p, struct queue *q, const struct queue_item *items, size_t n,
-                int64_t deadline_us, struct err *e)
+int enqueue_with_deadline(struct enqueue_pool *p, struct queue *q, const struct queue_item *items,
+                          size_t n, int64_t deadline_us, struct err *e)
 {
-    struct putter *w = deadline_us > clock_mono_us() ? claim(p) : NULL;
+    struct enqueuer *w = deadline_us > clock_mono_us() ? claim_enqueuer(p) : NULL;
     int result = -1;
     bool in_time = true;
     if (w == NULL) {
-        return err_set(e, ERR_RETRY, 0, "the queue is too slow: earlier puts are still under way");
+        return err_set(e, ERR_RETRY, 0,
+                       "the queue is too slow: earlier enqueues are still in progress");
     }
     w->queue = q;
     copy_items(w, items, n);
     pthread_mutex_lock(&p->lock);
-    w->state = PUTTER_GIVEN;
+    w->state = ENQUEUER_ASSIGNED;
     pthread_cond_broadcast(&w->changed);
-    while (w->state != PUTTER_FINISHED && in_time) {
+    while (w->state != ENQUEUER_FINISHED && in_time) {
         in_time = cond_wait_until(&w->changed, &p->lock, deadline_us);
     }
-    if (w->state == PUTTER_FINISHED) {
+    if (w->state == ENQUEUER_FINISHED) {
         result = w->result;
         if (result != 0) {
             *e = w->error;
         }
-        w->state = PUTTER_IDLE;
+        w->state = ENQUEUER_IDLE;
     } else {
-        give_up(w, e);
+        abandon_enqueue(w, e);
     }
     pthread_mutex_unlock(&p->lock);
     return result;
 }
 
-/* --- life --- */
-int putters_new(size_t count, struct putters **out, struct err *e)
+/* --- lifetime --- */
+int enqueue_pool_new(size_t count, struct enqueue_pool **out, struct err *e)
 {
-    struct putters *p = calloc(1, sizeof *p + count * sizeof p->each[0]);
+    struct enqueue_pool *p = calloc(1, sizeof *p + count * sizeof p->threads[0]);
     ASSERT(p != NULL && count >= 1 && count <= 64);
     ASSERT(pthread_mutex_init(&p->lock, NULL) == 0);
     for (; p->count < count; p->count++) {
-        struct putter *w = &p->each[p->count];
-        w->home = p;
+        struct enqueuer *w = &p->threads[p->count];
+        w->pool = p;
         cond_init(&w->changed);
-        if (thread_start(&w->thread, "a thread for puts", putter_main, w, e) != 0) {
+        if (thread_start(&w->thread, "an enqueue thread", enqueue_until_stopped, w, e) != 0) {
             pthread_cond_destroy(&w->changed);
-            putters_free(p);
+            enqueue_pool_free(p);
             return -1;
         }
     }
@@ -191,7 +194,7 @@ int putters_new(size_t count, struct putters **out, struct err *e)
     return 0;
 }
 
-void putters_free(struct putters *p)
+void enqueue_pool_free(struct enqueue_pool *p)
 {
     if (p == NULL) {
         return;
@@ -199,12 +202,12 @@ void putters_free(struct putters *p)
     pthread_mutex_lock(&p->lock);
     p->stopping = true;
     for (size_t i = 0; i < p->count; i++) {
-        pthread_cond_broadcast(&p->each[i].changed);
+        pthread_cond_broadcast(&p->threads[i].changed);
     }
     pthread_mutex_unlock(&p->lock);
     for (size_t i = 0; i < p->count; i++) {
-        pthread_join(p->each[i].thread, NULL);
-        pthread_cond_destroy(&p->each[i].changed);
+        pthread_join(p->threads[i].thread, NULL);
+        pthread_cond_destroy(&p->threads[i].changed);
     }
     pthread_mutex_destroy(&p->lock);
     free(p);

@@ -22,12 +22,12 @@ struct intake {
     struct threads threads; /* main thread only */
 };
 
-/* A committer's own working memory. */
+/* The working memory of one commit thread. */
 struct batch {
-    struct delivery *taken[QUEUE_BATCH_MAX];
+    struct delivery *deliveries[QUEUE_BATCH_MAX];
     struct queue_item items[QUEUE_BATCH_MAX];
     size_t count;
-    int64_t deadline_us; /* of the one that has waited longest */
+    int64_t deadline_us; /* of the delivery that has waited longest */
 };
 
 bool intake_reserve(struct intake *in)
@@ -56,8 +56,8 @@ void intake_submit(struct intake *in, struct delivery *list)
     while (*in->last != NULL) {
         in->last = &(*in->last)->next;
     }
-    /* A committer that works now looks again before it sleeps. Woken without the lock, so that the
-     * one that wakes does not run into it. */
+    /* A busy commit thread checks the list again before it sleeps. The signal is sent without the
+     * lock, so that the woken thread does not block on it. */
     bool wake = in->sleeping > 0;
     pthread_mutex_unlock(&in->lock);
     if (wake) {
@@ -65,8 +65,8 @@ void intake_submit(struct intake *in, struct delivery *list)
     }
 }
 
-/* Blocks until there is something; false when the intake stops and nothing is left. */
-static bool take_batch(struct intake *in, struct batch *b)
+/* Blocks until there is a delivery; false when the intake stops and none is left. */
+static bool next_batch(struct intake *in, struct batch *b)
 {
     size_t max = (size_t)in->o.batch;
     b->count = 0;
@@ -80,7 +80,7 @@ static bool take_batch(struct intake *in, struct batch *b)
         struct delivery *d = in->first;
         in->first = d->next;
         d->next = NULL;
-        b->taken[b->count++] = d;
+        b->deliveries[b->count++] = d;
     }
     if (in->first == NULL) {
         in->last = &in->first;
@@ -91,8 +91,8 @@ static bool take_batch(struct intake *in, struct batch *b)
     return b->count > 0;
 }
 
-/* The one place where deliveries become durable: on the queue, or in the spool for a queue that is
- * slow or away. Returns what became of all of them. */
+/* The one place where deliveries become durable: on the queue, or in the spool if the queue is slow
+ * or unavailable. Returns the result for all of them. */
 static enum delivery_result intake_commit(struct intake *in, const struct batch *b, size_t first,
                                           size_t n, struct err *e)
 {
@@ -104,13 +104,13 @@ static enum delivery_result intake_commit(struct intake *in, const struct batch 
     } else {
         result = queue_put(in->o.queue, &b->items[first], n, e);
         if (result != 0) {
-            stats_put_failed();
+            stats_enqueue_failed();
         }
     }
     stats_commit(clock_mono_us() - begun_us, (int64_t)n);
     if (result != 0) {
-        bool no_room = in->o.spool != NULL && e->class == ERR_CAPACITY;
-        return no_room ? DELIVERY_REFUSED : DELIVERY_FAILED;
+        bool spool_is_full = in->o.spool != NULL && e->class == ERR_CAPACITY;
+        return spool_is_full ? DELIVERY_REFUSED : DELIVERY_FAILED;
     }
     return spooled ? DELIVERY_SPOOLED : DELIVERY_QUEUED;
 }
@@ -120,7 +120,7 @@ static bool is_durable(enum delivery_result r)
     return r == DELIVERY_QUEUED || r == DELIVERY_SPOOLED;
 }
 
-/* One by one, so that a message that can never be put fails alone. */
+/* One by one, so that a message that can never be enqueued fails alone. */
 static void commit_singly(struct intake *in, struct batch *b, struct delivery **list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -157,56 +157,56 @@ static void commit_list(struct intake *in, struct batch *b, struct delivery **li
     }
 }
 
-/* Moves those that waited too long behind the rest; returns how many are left to put. */
-static size_t set_late_apart(struct intake *in, struct batch *b)
+/* Moves deliveries past their deadline behind the rest; returns how many remain to enqueue. */
+static size_t separate_late(struct intake *in, struct batch *b)
 {
     int64_t oldest_us = clock_mono_us() - in->o.enqueue_timeout_ms * 1000;
-    size_t left = b->count;
-    for (size_t i = 0; i < left;) {
-        struct delivery *d = b->taken[i];
+    size_t remaining = b->count;
+    for (size_t i = 0; i < remaining;) {
+        struct delivery *d = b->deliveries[i];
         if (d->submitted_us >= oldest_us) {
             i++;
             continue;
         }
         d->result = DELIVERY_LATE;
-        b->taken[i] = b->taken[--left];
-        b->taken[left] = d;
+        b->deliveries[i] = b->deliveries[--remaining];
+        b->deliveries[remaining] = d;
     }
-    return left;
+    return remaining;
 }
 
-/* Sends all of a batch home, with one post for each mailbox. */
-static void send_home(struct batch *b)
+/* Returns all deliveries of a batch, with one post for each mailbox. */
+static void return_deliveries(struct batch *b)
 {
     for (size_t i = 0; i < b->count; i++) {
-        struct delivery *list = b->taken[i];
+        struct delivery *list = b->deliveries[i];
         struct delivery **last = NULL;
         if (list == NULL) {
             continue;
         }
         last = &list->next;
         for (size_t k = i + 1; k < b->count; k++) {
-            if (b->taken[k] != NULL && b->taken[k]->home == list->home) {
-                *last = b->taken[k];
-                last = &b->taken[k]->next;
-                b->taken[k] = NULL;
+            if (b->deliveries[k] != NULL && b->deliveries[k]->home == list->home) {
+                *last = b->deliveries[k];
+                last = &b->deliveries[k]->next;
+                b->deliveries[k] = NULL;
             }
         }
         mailbox_post(list->home, list);
     }
 }
 
-static void *committer_main(void *arg)
+static void *commit_until_stopped(void *arg)
 {
     struct intake *in = arg;
     struct batch *b = calloc(1, sizeof *b);
     ASSERT(b != NULL);
-    while (take_batch(in, b)) {
-        size_t n = in->o.spool != NULL ? b->count : set_late_apart(in, b);
+    while (next_batch(in, b)) {
+        size_t n = in->o.spool != NULL ? b->count : separate_late(in, b);
         if (n > 0) {
-            commit_list(in, b, b->taken, n);
+            commit_list(in, b, b->deliveries, n);
         }
-        send_home(b);
+        return_deliveries(b);
     }
     free(b);
     return NULL;
@@ -222,7 +222,7 @@ int intake_start(const struct intake_options *o, struct intake **out, struct err
     in->last = &in->first;
     ASSERT(pthread_mutex_init(&in->lock, NULL) == 0 && pthread_cond_init(&in->arrived, NULL) == 0);
     if (threads_start(&in->threads, (size_t)o->commit_threads, "a thread of ingress.commit_threads",
-                      committer_main, in, e) != 0) {
+                      commit_until_stopped, in, e) != 0) {
         intake_stop(in);
         return -1;
     }

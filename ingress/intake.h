@@ -1,15 +1,14 @@
 /*
  * The intake: from verified deliveries to durable messages, many at a time.
  *
- * The event loops hand deliveries over; committer threads each take whatever has gathered, up to a
- * batch, put it on the queue with one durable call, and send the answers back to the loops'
- * mailboxes. The busier, the larger the batch. What is in flight is bounded: intake_reserve says no
- * at the bound, and the caller answers 503. Without a spool, a delivery that waited past the
- * deadline is not put any more, and one whose put fails comes back as failed; with one, both go to
- * the spool. Nothing is queued twice by the intake, and a
- * delivery comes back exactly once.
+ * The event loops submit deliveries; each commit thread receives all that have gathered, up to a
+ * batch, enqueues them with one durable call, and returns the results to the loops' mailboxes. The
+ * busier, the larger the batch. Deliveries in flight are bounded: at the bound intake_reserve
+ * returns false, and the caller answers 503. Without a spool, a delivery past its deadline is not
+ * enqueued any more, and one whose enqueue fails returns as failed; with a spool, both go to the
+ * spool. The intake enqueues nothing twice, and each delivery returns exactly once.
  *
- *     loop: reserve ─ submit ──> waiting ──take──> put ──> mailbox ──> loop: answer ─ release
+ *     loop: reserve - submit --> waiting --batch--> enqueue --> mailbox --> loop: answer - release
  */
 #ifndef MAYFLY_INGRESS_INTAKE_H
 #define MAYFLY_INGRESS_INTAKE_H
@@ -30,11 +29,11 @@ enum delivery_result {
     DELIVERY_QUEUED,  /* durable on the queue */
     DELIVERY_SPOOLED, /* durable in the spool */
     DELIVERY_FAILED,  /* the queue refused or failed, and there is no spool */
-    DELIVERY_REFUSED, /* the spool had no room either */
-    DELIVERY_LATE,    /* waited too long, never put; not with a spool */
+    DELIVERY_REFUSED, /* the spool had no space either */
+    DELIVERY_LATE,    /* past its deadline, not enqueued; not with a spool */
 };
 
-/* One delivery on its way. The submitter fills what stands above `result`; between submit and the
+/* One delivery in flight. The submitter sets the members before `result`; between submit and the
  * mailbox it belongs to the intake. */
 struct delivery {
     struct delivery *next;
@@ -59,16 +58,16 @@ struct intake_options {
 
 MUST_CHECK int intake_start(const struct intake_options *o, struct intake **out, struct err *e);
 
-/* Finishes what was submitted, then ends the threads. NULL is fine. */
+/* Commits what was submitted, then stops the threads. NULL is fine. */
 void intake_stop(struct intake *in);
 
-/* A place for one delivery in flight; false when all are taken. Any thread. */
+/* Reserves a place for one delivery in flight; false when none is free. Any thread. */
 MUST_CHECK bool intake_reserve(struct intake *in);
-/* Gives a place back, once the delivery is answered (or was never submitted). Any thread. */
+/* Releases a place, once the delivery is answered (or was never submitted). Any thread. */
 void intake_release(struct intake *in);
 int64_t intake_in_flight(const struct intake *in);
 
-/* Hands over a list linked by `next`, each with a reserved place. Any thread. */
+/* Submits a list linked by `next`, each with a reserved place. Any thread. */
 void intake_submit(struct intake *in, struct delivery *list);
 
 #endif

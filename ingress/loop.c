@@ -14,19 +14,18 @@
 
 #define REPLY_LIMIT_BYTES 1024
 #define TICK_MAX_MS 250
-/* How long a connection that has sent nothing yet is waited for when the drain begins. */
+/* The grace period of a connection that has sent nothing yet, from the beginning of the drain. */
 #define DRAIN_GRACE_MS 1000
-/* After an accept that failed, and between two warnings of it. */
+/* After a failed accept, and between two warnings about it. */
 #define ACCEPT_PAUSE_MS 100
 #define ACCEPT_WARN_MS (60 * 1000)
-/* Every method evhttp knows and those it does not: the answer to them is ours. */
+/* All methods, known to evhttp or not: this program answers them itself. */
 #define ALL_METHODS 0xffff
 
-/* --- accepting ---------------------------------------------------------------------------------
- */
+/* --- accepting --- */
 
-/* The loop that runs on this thread: evhttp takes the argument of its listener's callbacks for
- * itself, also that of the error callback, which is ours. */
+/* The loop of this thread: evhttp replaces the argument of its listener's callbacks with its own,
+ * also for the error callback. */
 static _Thread_local struct loop *this_loop;
 
 static void pause_accepting(struct loop *l, const char *why)
@@ -36,7 +35,7 @@ static void pause_accepting(struct loop *l, const char *why)
     stats_accept_paused(why);
 }
 
-/* At the limit a connection that only idles makes room. */
+/* At the limit an idle connection is closed. */
 static void resume_accepting(struct loop *l)
 {
     if (l->conns.count >= l->bounds.connections) {
@@ -68,8 +67,8 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     return bev;
 }
 
-/* Out of descriptors or kernel memory: trying again at once would only burn the core. What is
- * connected is served on; the kernel holds the rest. */
+/* Out of descriptors or kernel memory: an immediate retry would only use the CPU. Established
+ * connections are served; the kernel holds the rest. */
 static void on_accept_error(struct evconnlistener *listener, void *evhttps)
 {
     struct loop *l = this_loop;
@@ -79,8 +78,8 @@ static void on_accept_error(struct evconnlistener *listener, void *evhttps)
     (void)evhttps;
     pause_accepting(l, "descriptors");
     l->accept_ms = clock_mono_ms() + ACCEPT_PAUSE_MS;
-    if (l->accept_told_ms == 0 || l->accept_ms - l->accept_told_ms >= ACCEPT_WARN_MS) {
-        l->accept_told_ms = l->accept_ms;
+    if (l->accept_logged_ms == 0 || l->accept_ms - l->accept_logged_ms >= ACCEPT_WARN_MS) {
+        l->accept_logged_ms = l->accept_ms;
         log_warn("accept_paused", LOG_STR("reason", "descriptors"),
                  LOG_STR("error", strerror_r(errnum, text, sizeof text)),
                  LOG_INT("connections", (int64_t)l->conns.count),
@@ -90,13 +89,12 @@ static void on_accept_error(struct evconnlistener *listener, void *evhttps)
     }
 }
 
-/* --- draining ----------------------------------------------------------------------------------
- */
+/* --- draining --- */
 
 static bool is_drained(const struct loop *l)
 {
     return l->draining && l->listener == NULL && l->conns.count == 0 && l->with_intake == 0 &&
-           l->line_length == 0;
+           l->admission_queue_length == 0;
 }
 
 static void begin_drain(struct loop *l, int64_t ms)
@@ -116,7 +114,7 @@ static void close_listener(struct loop *l)
     }
 }
 
-static void drain_step(struct loop *l, int64_t now_ms)
+static void continue_drain(struct loop *l, int64_t now_ms)
 {
     close_listener(l);
     conn_close_idle(&l->conns, now_ms, DRAIN_GRACE_MS);
@@ -128,8 +126,7 @@ static void drain_step(struct loop *l, int64_t now_ms)
     }
 }
 
-/* --- what wakes the loop ------------------------------------------------------------------------
- */
+/* --- the loop's events --- */
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
@@ -137,11 +134,11 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     conn_adopt(&l->conns);
-    request_serve_line(l);
+    request_admit_waiting(l);
     request_submit(l);
     conn_flush(&l->conns);
     if (l->draining) {
-        drain_step(l, clock_mono_ms());
+        continue_drain(l, clock_mono_ms());
     } else if (!l->accepting) {
         resume_accepting(l);
     }
@@ -156,7 +153,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     on_turn(fd, what, arg);
 }
 
-static void on_mail(evutil_socket_t fd, short what, void *arg)
+static void on_mailbox(evutil_socket_t fd, short what, void *arg)
 {
     struct loop *l = arg;
     struct delivery *d = mailbox_take(&l->mailbox);
@@ -174,8 +171,7 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
     event_active(l->turn_event, 0, 0);
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- lifetime --- */
 
 static void loop_free(struct loop *l)
 {
@@ -186,8 +182,8 @@ static void loop_free(struct loop *l)
     if (l->tick_event != NULL) {
         event_free(l->tick_event);
     }
-    if (l->mail_event != NULL) {
-        event_free(l->mail_event);
+    if (l->mailbox_event != NULL) {
+        event_free(l->mailbox_event);
     }
     if (l->reply != NULL) {
         evbuffer_free(l->reply);
@@ -199,9 +195,9 @@ static void loop_free(struct loop *l)
     free(l);
 }
 
-/* The loop's base is used by one thread alone, so it needs no locks. (libevent's change list would
- * save calls on TLS connections, but it speaks to epoll of descriptors that are closed by then, and
- * another loop may have got the number.) */
+/* Only one thread uses the loop's base, so it needs no locks. (libevent's change list would save
+ * calls on TLS connections, but it calls epoll for descriptors that are already closed, and another
+ * loop may have reused the number.) */
 static struct event_base *new_base(void)
 {
     struct event_base *base = NULL;
@@ -227,7 +223,7 @@ static struct timeval tick_interval(const struct config_ingress *c)
     return (struct timeval){.tv_sec = 0, .tv_usec = ms * 1000};
 }
 
-static void set_up_http(struct loop *l, const struct config_ingress *c)
+static void configure_http(struct loop *l, const struct config_ingress *c)
 {
     evhttp_set_allowed_methods(l->http, ALL_METHODS);
     evhttp_set_max_headers_size(l->http, (ev_ssize_t)c->max_header_size_bytes);
@@ -236,8 +232,8 @@ static void set_up_http(struct loop *l, const struct config_ingress *c)
     evhttp_set_gencb(l->http, request_handle, l);
 }
 
-/* The socket is evhttp's once this succeeds. */
-static bool listen_on(struct loop *l, int listen_fd)
+/* On success the socket belongs to evhttp. */
+static bool add_listener(struct loop *l, int listen_fd)
 {
     l->listener = evconnlistener_new(l->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE, 0, listen_fd);
     if (l->listener == NULL) {
@@ -253,7 +249,7 @@ static bool listen_on(struct loop *l, int listen_fd)
     return true;
 }
 
-static bool set_up(struct loop *l)
+static bool create_events(struct loop *l)
 {
     const struct config_ingress *c = &l->shared.config->ingress;
     struct timeval tick = tick_interval(c);
@@ -261,14 +257,15 @@ static bool set_up(struct loop *l)
     if (l->reply == NULL || (l->http = evhttp_new(l->base)) == NULL) {
         return false;
     }
-    set_up_http(l, c);
-    l->mail_event = event_new(l->base, mailbox_fd(&l->mailbox), EV_READ | EV_PERSIST, on_mail, l);
+    configure_http(l, c);
+    l->mailbox_event =
+        event_new(l->base, mailbox_fd(&l->mailbox), EV_READ | EV_PERSIST, on_mailbox, l);
     l->tick_event = event_new(l->base, -1, EV_PERSIST, on_tick, l);
-    return l->mail_event != NULL && l->tick_event != NULL && event_add(l->mail_event, NULL) == 0 &&
-           event_add(l->tick_event, &tick) == 0;
+    return l->mailbox_event != NULL && l->tick_event != NULL &&
+           event_add(l->mailbox_event, NULL) == 0 && event_add(l->tick_event, &tick) == 0;
 }
 
-static void *loop_main(void *arg)
+static void *run_loop(void *arg)
 {
     struct loop *l = arg;
     this_loop = l;
@@ -295,7 +292,7 @@ static struct loop *loop_new(const struct loop_shared *shared, const struct loop
     l->shared = *shared;
     l->bounds = *bounds;
     l->outgoing_last = &l->outgoing;
-    TAILQ_INIT(&l->in_line);
+    TAILQ_INIT(&l->admission_queue);
     TAILQ_INIT(&l->waiting);
     buf_init(&l->text, REPLY_LIMIT_BYTES);
     l->base = new_base();
@@ -312,11 +309,11 @@ int loop_start(const struct loop_shared *shared, int listen_fd, const struct loo
     if (l == NULL) {
         return -1;
     }
-    if (!set_up(l) || !listen_on(l, listen_fd)) {
+    if (!create_events(l) || !add_listener(l, listen_fd)) {
         loop_free(l);
         return err_set(e, ERR_CAPACITY, 0, "an event loop could not be set up");
     }
-    if (thread_start(&l->thread, "an event loop's thread", loop_main, l, e) != 0) {
+    if (thread_start(&l->thread, "an event loop's thread", run_loop, l, e) != 0) {
         loop_free(l);
         return -1;
     }
@@ -326,7 +323,7 @@ int loop_start(const struct loop_shared *shared, int listen_fd, const struct loo
 
 void loop_drain(struct loop *l, int64_t timeout_ms)
 {
-    /* Never 0, which stands for "not asked". */
+    /* Never 0, which means "no drain requested". */
     __atomic_store_n(&l->drain_ms, timeout_ms + 1, __ATOMIC_RELEASE);
     mailbox_wake(&l->mailbox);
 }

@@ -1,6 +1,6 @@
 /*
- * A loop from inside: what loop.c, which runs it, and request.c, which handles one request, share.
- * Only the loop's own thread touches any of it, but for `mailbox` and `drain_ms`.
+ * The inside of a loop, shared by loop.c, which runs it, and request.c, which handles one request.
+ * Only the loop's own thread touches it, except `mailbox` and `drain_ms`.
  */
 #ifndef MAYFLY_INGRESS_LOOP_INTERNAL_H
 #define MAYFLY_INGRESS_LOOP_INTERNAL_H
@@ -16,11 +16,11 @@
 #include "ingress/conn.h"
 #include "ingress/loop.h"
 
-/* A verified delivery that waits for its commit. It lives until the intake gives it back, even if
- * its connection ends, or its answer is given because the time is over. */
+/* A verified delivery that waits for its commit. It lives until the intake returns it, even if its
+ * connection ends or it is answered at its deadline before. */
 struct pending {
-    struct delivery delivery;       /* first: the mailbox holds these */
-    TAILQ_ENTRY(pending) link;      /* in a list of the loop's, oldest first, until answered */
+    struct delivery delivery;       /* first member: the mailbox holds deliveries */
+    TAILQ_ENTRY(pending) link;      /* in one of the loop's lists, oldest first, until answered */
     struct evhttp_request *request; /* NULL once answered */
     struct conn *conn;              /* NULL once it ended */
 };
@@ -33,47 +33,48 @@ struct loop {
     struct evhttp *http;
     struct evhttp_bound_socket *bound; /* owned by http, as the listener; NULL once closed */
     struct evconnlistener *listener;
-    struct event *mail_event;
+    struct event *mailbox_event;
     struct event *tick_event;
-    struct event *turn_event; /* activated for the end of this turn of the loop */
+    struct event *turn_event; /* activated to run at the end of this turn of the loop */
     struct evbuffer *reply;   /* empty between answers */
     struct buf text;
     struct conn_set conns;
     struct loop_bounds bounds;
-    struct pending_list in_line; /* without a place with the intake yet */
-    size_t line_length;
-    struct pending_list waiting; /* with the intake */
+    struct pending_list admission_queue; /* without a place in the intake yet */
+    size_t admission_queue_length;
+    struct pending_list waiting; /* in the intake */
     struct delivery *outgoing;   /* got their places in this turn */
     struct delivery **outgoing_last;
-    size_t with_intake; /* deliveries that the intake has not given back */
+    size_t with_intake; /* deliveries that the intake has not returned */
     bool accepting;
-    int64_t accept_ms;      /* monotonic: not before that, after an accept that failed */
-    int64_t accept_told_ms; /* when such a failure was logged last; 0: never */
+    int64_t accept_ms;        /* monotonic: accept again then, after a failure */
+    int64_t accept_logged_ms; /* monotonic: when such a failure was last logged; 0: never */
     bool draining;
     int64_t drain_until_ms;
-    int64_t drain_ms; /* atomic: 0, or how long the drain asked for may last */
+    int64_t drain_ms; /* atomic: 0, or the time that the requested drain may take */
     struct mailbox mailbox;
     pthread_t thread;
 };
 
-/* evhttp's callback for a request read to its end. */
+/* evhttp's callback for a request that was read completely. */
 void request_handle(struct evhttp_request *req, void *arg);
 
-/* Gives an answer; the request is evhttp's again. c: NULL if its connection is gone. */
+/* Sends an answer; the request belongs to evhttp again. c: NULL if its connection is gone. */
 void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
                     const struct answer *a);
 
-/* Gives the places that are free to those in line, and drops those whose connection has ended. */
-void request_serve_line(struct loop *l);
+/* Gives free places to deliveries in the admission queue, and drops those whose connection has
+ * ended. */
+void request_admit_waiting(struct loop *l);
 
-/* Hands what got a place in this turn to the intake. */
+/* Submits the deliveries that got a place in this turn to the intake. */
 void request_submit(struct loop *l);
 
-/* What came back from the intake. */
+/* Handles a delivery that the intake returned. */
 void request_finish(struct loop *l, struct pending *p);
 
-/* Answers those that have waited too long, in line or for their commit; the latter stay with the
- * intake. */
+/* Answers deliveries past their deadline, in the admission queue or in the intake; the latter stay
+ * in the intake. */
 void request_expire(struct loop *l, int64_t now_us);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * The way back from the committer threads to an event loop.
+ * Returns deliveries from the commit threads to an event loop.
  *
- * Each loop owns one mailbox. Any thread posts a list of finished deliveries; the loop learns of it
- * through a descriptor that becomes readable, and takes all at once. One wake serves any number of
- * posts that come before the loop has looked.
+ * Each loop owns one mailbox. Any thread posts a list of finished deliveries; a descriptor becomes
+ * readable, and the loop takes all deliveries at once. One wake-up serves any number of posts that
+ * come before the loop has read them.
  */
 #ifndef MAYFLY_INGRESS_MAILBOX_H
 #define MAYFLY_INGRESS_MAILBOX_H
@@ -27,17 +27,17 @@ struct mailbox {
 MUST_CHECK int mailbox_init(struct mailbox *m, struct err *e);
 void mailbox_fini(struct mailbox *m);
 
-/* What the loop waits on for reading. */
+/* The descriptor that the loop polls for reading. */
 int mailbox_fd(const struct mailbox *m);
 
-/* Hands over a list linked by `next`, and wakes the loop. Any thread. */
+/* Posts a list linked by `next`, and wakes the loop. Any thread. */
 void mailbox_post(struct mailbox *m, struct delivery *list);
 
 /* Wakes the loop without a delivery. Any thread. */
 void mailbox_wake(struct mailbox *m);
 
-/* All that came since the last take, oldest first; NULL if there is none. The loop's thread only.
- */
+/* All deliveries since the last call, oldest first; NULL if there is none. The loop's thread
+ * only. */
 struct delivery *mailbox_take(struct mailbox *m);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * mayfly-ingress: verifies GitHub's webhooks and puts the jobs they tell of on the queue.
+ * mayfly-ingress: verifies GitHub's webhooks and puts their jobs on the queue.
  *
- *     open: queue or spool, intake ─ start: server
+ *   open: queue or spool, intake; start: server
  */
 #include <malloc.h>
 
@@ -23,32 +23,32 @@ struct ingress {
     struct dedupe *dedupe;
     struct intake *intake;
     struct server *server;
-    int64_t intake_mark; /* /readyz is red from so many in flight on */
-    int64_t spool_mark;  /* and from so many in the spool on */
+    int64_t intake_not_ready_at; /* /readyz fails from this many in flight on */
+    int64_t spool_not_ready_at;  /* and from this many in the spool on */
 };
 
-/* With a spool the question is whether deliveries find room, not whether the queue is there. */
+/* With a spool, readiness means that the spool has space, not that the queue is available. */
 static bool is_spool_ready(const struct ingress *in, struct buf *why)
 {
     struct spool_view view;
-    spool_look(in->spool, &view);
+    spool_read_state(in->spool, &view);
     if (view.over_age) {
-        buf_append_cstr(why, "spool: its oldest delivery is over age");
+        buf_append_cstr(why, "spool: its oldest delivery is older than ingress.spool.max_age");
         return false;
     }
-    if (view.messages >= in->spool_mark) {
-        buf_append_cstr(why, "spool: past its mark");
+    if (view.messages >= in->spool_not_ready_at) {
+        buf_append_cstr(why, "spool: at ingress.spool_not_ready_percent");
         return false;
     }
     return true;
 }
 
-static bool is_ready(void *arg, struct buf *why)
+static bool ingress_is_ready(void *arg, struct buf *why)
 {
     const struct ingress *in = arg;
     struct err e = {0};
-    if (intake_in_flight(in->intake) >= in->intake_mark) {
-        buf_append_cstr(why, "intake: past its mark");
+    if (intake_in_flight(in->intake) >= in->intake_not_ready_at) {
+        buf_append_cstr(why, "intake: at ingress.intake_not_ready_percent");
         return false;
     }
     if (in->spool != NULL) {
@@ -61,24 +61,24 @@ static bool is_ready(void *arg, struct buf *why)
     return true;
 }
 
-static void refresh(void *arg)
+static void refresh_ingress_gauges(void *arg)
 {
     const struct ingress *in = arg;
     stats_in_flight(intake_in_flight(in->intake));
     if (in->spool != NULL) {
         struct spool_view view;
-        spool_look(in->spool, &view);
+        spool_read_state(in->spool, &view);
         stats_spool(view.messages, view.oldest_age_ms);
     }
 }
 
-static void reloaded(void *arg)
+static void reload_certificate(void *arg)
 {
     const struct ingress *in = arg;
     server_reload(in->server);
 }
 
-/* Warns of what in the store's own settings could lose what a put confirmed. */
+/* Warns about settings of the store that could lose confirmed messages. */
 static void check_durability(struct queue *q)
 {
     struct err e = {0};
@@ -128,8 +128,8 @@ static int open_queue(struct ingress *in, const struct config *c, struct err *e)
     return spool_open(&options, &in->spool, e);
 }
 
-/* A share of a bound, at least 1. */
-static int64_t mark(int64_t bound, int64_t percent)
+/* A percentage of a bound, at least 1. */
+static int64_t share_of(int64_t bound, int64_t percent)
 {
     int64_t share = bound * percent / 100;
     return share > 0 ? share : 1;
@@ -155,28 +155,30 @@ static int open_ingress(void *self, struct config_live *live, const struct confi
     stats_open();
     in->live = live;
     in->dedupe = dedupe_new((size_t)c->ingress.dedupe_cache_size);
-    in->intake_mark = mark(c->ingress.max_in_flight, c->ingress.intake_not_ready_percent);
-    in->spool_mark = mark(c->ingress.spool_max_messages, c->ingress.spool_not_ready_percent);
+    in->intake_not_ready_at =
+        share_of(c->ingress.max_in_flight, c->ingress.intake_not_ready_percent);
+    in->spool_not_ready_at =
+        share_of(c->ingress.spool_max_messages, c->ingress.spool_not_ready_percent);
     if (open_queue(in, c, e) != 0) {
         return -1;
     }
     return start_intake(in, &c->ingress, e);
 }
 
-static int start(void *self, const struct config *c, struct err *e)
+static int start_ingress(void *self, const struct config *c, struct err *e)
 {
     struct ingress *in = self;
     (void)c;
     return server_start(in->live, in->intake, in->dedupe, &in->server, e);
 }
 
-static void listener(const void *self, struct program_listener *out)
+static void describe_listener(const void *self, struct program_listener *out)
 {
     const struct ingress *in = self;
     *out = *server_listener(in->server);
 }
 
-static void drain(void *self, int64_t timeout_ms)
+static void drain_ingress(void *self, int64_t timeout_ms)
 {
     struct ingress *in = self;
     server_stop(in->server, timeout_ms);
@@ -191,18 +193,18 @@ static void close_ingress(void *self)
     dedupe_free(in->dedupe);
 }
 
-/* Each delivery takes and gives back a few buffers of some KiB; returning them to the kernel each
+/* Each delivery allocates and frees a few buffers of some KiB; returning them to the kernel each
  * time would cost page faults on every request. */
-static void keep_memory(void)
+static void configure_malloc(void)
 {
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     (void)mallopt(M_TOP_PAD, KEPT_BYTES / 16);
     (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES / 2);
-    /* Fast bins are emptied whenever a large chunk is freed, which here is on every request. */
+    /* Fast bins are emptied whenever a large chunk is freed, here on every request. */
     (void)mallopt(M_MXFAST, 0);
 }
 
-static struct program_settings settings(const struct config *c)
+static struct program_settings ingress_settings(const struct config *c)
 {
     return (struct program_settings){c->ingress.admin_listen, c->ingress.drain_timeout_ms};
 }
@@ -212,20 +214,20 @@ int main(int argc, char **argv)
     static check_fn *const checks[] = {check_queue, check_aws, NULL};
     static const struct program program = {
         .name = "mayfly-ingress",
-        .purpose = "takes GitHub's webhooks and puts their jobs on the queue",
+        .purpose = "receives GitHub's webhooks and puts their jobs on the queue",
         .who = CONFIG_FOR_INGRESS,
         .checks = checks,
-        .settings = settings,
+        .settings = ingress_settings,
         .open = open_ingress,
-        .start = start,
-        .drain = drain,
+        .start = start_ingress,
+        .drain = drain_ingress,
         .close = close_ingress,
-        .listener = listener,
-        .ready = is_ready,
-        .refresh = refresh,
-        .reloaded = reloaded,
+        .listener = describe_listener,
+        .ready = ingress_is_ready,
+        .refresh = refresh_ingress_gauges,
+        .reloaded = reload_certificate,
     };
     struct ingress in = {0};
-    keep_memory();
+    configure_malloc();
     return program_main(&program, &in, argc, argv);
 }

@@ -15,11 +15,11 @@
 
 #define SPOOL_GRACE_MS 3000
 
-/* --- answers --------------------------------------------------------------------------------- */
+/* --- answers --- */
 
-/* The answer left the buffer: the connection waits for its next request, whose first bytes may be
- * here already. */
-static void on_sent(struct evhttp_request *req, void *arg)
+/* The answer is sent: the connection waits for its next request, whose first bytes may have arrived
+ * already. */
+static void on_answer_sent(struct evhttp_request *req, void *arg)
 {
     struct conn *c = arg;
     (void)req;
@@ -59,24 +59,24 @@ void request_answer(struct loop *l, struct evhttp_request *req, struct conn *c,
     evbuffer_add(l->reply, l->text.data, l->text.len);
     if (c != NULL) {
         conn_set_state(c, CONN_WRITING);
-        evhttp_request_set_on_complete_cb(req, on_sent, c);
+        evhttp_request_set_on_complete_cb(req, on_answer_sent, c);
     }
-    /* Frees the request itself if its connection is gone. */
+    /* Frees the request if its connection is gone. */
     evhttp_send_reply(req, a->code, answer_phrase(a->code), l->reply);
     evbuffer_drain(l->reply, evbuffer_get_length(l->reply));
 }
 
-/* What is to be done with a request. */
-struct outcome {
-    bool queue; /* `event` goes to the intake, on the launch lane or the events lane */
+/* What to do with a request. */
+struct decision {
+    bool queue; /* `event` goes to the intake, for the launch lane or the events lane */
     bool launch;
-    bool placed;    /* and has its place there; else it stands in line */
+    bool placed;    /* it has its place there; otherwise it waits for one */
     int64_t format; /* of its record */
     struct job_event event;
-    struct answer answer; /* if it is not queued */
+    struct answer answer; /* if `queue` is false */
 };
 
-/* --- a delivery's way through the intake ------------------------------------------------------ */
+/* --- a delivery in the intake --- */
 
 static void log_delivery(enum log_level level, const char *event, const struct request_head *h,
                          const struct answer *a)
@@ -86,7 +86,7 @@ static void log_delivery(enum log_level level, const char *event, const struct r
               (struct log_field){0});
 }
 
-static struct pending *pending_new(struct loop *l, const struct outcome *o)
+static struct pending *pending_new(struct loop *l, const struct decision *o)
 {
     struct pending *p = calloc(1, sizeof *p);
     ASSERT(p != NULL);
@@ -104,8 +104,8 @@ static void pending_free(struct pending *p)
     free(p);
 }
 
-/* A place with the intake, out of this loop's share. */
-static bool take_place(struct loop *l)
+/* Reserves a place in the intake, from this loop's share. */
+static bool reserve_place(struct loop *l)
 {
     if (l->with_intake >= l->bounds.in_flight || !intake_reserve(l->shared.intake)) {
         return false;
@@ -114,16 +114,16 @@ static bool take_place(struct loop *l)
     return true;
 }
 
-/* It has its place. */
-static void send_off(struct loop *l, struct pending *p)
+/* The delivery has its place. */
+static void add_to_outgoing(struct loop *l, struct pending *p)
 {
     TAILQ_INSERT_TAIL(&l->waiting, p, link);
     *l->outgoing_last = &p->delivery;
     l->outgoing_last = &p->delivery.next;
 }
 
-static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
-                    const struct outcome *o)
+static void submit_delivery(struct loop *l, struct evhttp_request *req, struct conn *c,
+                            const struct decision *o)
 {
     const struct job_event *ev = &o->event;
     struct pending *p = pending_new(l, o);
@@ -134,11 +134,11 @@ static void enqueue(struct loop *l, struct evhttp_request *req, struct conn *c,
               LOG_INT("job_id", ev->job.id), LOG_STR("webhook_action", job_action_name(ev->action)),
               LOG_STR("lane", p->delivery.message.lane));
     if (o->placed) {
-        send_off(l, p);
+        add_to_outgoing(l, p);
     } else {
-        TAILQ_INSERT_TAIL(&l->in_line, p, link);
-        l->line_length++;
-        stats_waited();
+        TAILQ_INSERT_TAIL(&l->admission_queue, p, link);
+        l->admission_queue_length++;
+        stats_admission_wait();
     }
     event_active(l->turn_event, 0, 0);
 }
@@ -153,7 +153,7 @@ void request_submit(struct loop *l)
     }
 }
 
-/* Answers one that is out of its list. */
+/* Answers a delivery that was removed from its list. */
 static void answer_pending(struct loop *l, struct pending *p, const struct answer *a)
 {
     struct evhttp_request *req = p->request;
@@ -166,7 +166,7 @@ static void answer_pending(struct loop *l, struct pending *p, const struct answe
     request_answer(l, req, c, a);
 }
 
-static struct answer answer_to(enum delivery_result result)
+static struct answer answer_for(enum delivery_result result)
 {
     switch (result) {
     case DELIVERY_QUEUED:
@@ -185,7 +185,7 @@ static struct answer answer_to(enum delivery_result result)
 
 void request_finish(struct loop *l, struct pending *p)
 {
-    const struct answer answer = answer_to(p->delivery.result);
+    const struct answer answer = answer_for(p->delivery.result);
     if (p->request != NULL) {
         TAILQ_REMOVE(&l->waiting, p, link);
         answer_pending(l, p, &answer);
@@ -198,47 +198,48 @@ void request_finish(struct loop *l, struct pending *p)
     pending_free(p);
 }
 
-/* --- the line before the intake --------------------------------------------------------------- */
+/* --- the admission queue --- */
 
-static void leave_line(struct loop *l, struct pending *p)
+static void leave_admission_queue(struct loop *l, struct pending *p)
 {
-    TAILQ_REMOVE(&l->in_line, p, link);
-    l->line_length--;
+    TAILQ_REMOVE(&l->admission_queue, p, link);
+    l->admission_queue_length--;
 }
 
-/* One that never reached the intake, and never will. */
-static void refuse(struct loop *l, struct pending *p)
+/* For a delivery that never reached the intake. */
+static void reject_overloaded(struct loop *l, struct pending *p)
 {
     const struct answer overloaded = {503, "overloaded", false};
-    leave_line(l, p);
+    leave_admission_queue(l, p);
     answer_pending(l, p, &overloaded);
     pending_free(p);
 }
 
-void request_serve_line(struct loop *l)
+void request_admit_waiting(struct loop *l)
 {
     struct pending *p;
-    while ((p = TAILQ_FIRST(&l->in_line)) != NULL) {
+    while ((p = TAILQ_FIRST(&l->admission_queue)) != NULL) {
         if (p->conn == NULL) {
-            refuse(l, p);
-        } else if (take_place(l)) {
-            leave_line(l, p);
-            send_off(l, p);
+            reject_overloaded(l, p);
+        } else if (reserve_place(l)) {
+            leave_admission_queue(l, p);
+            add_to_outgoing(l, p);
         } else {
             break;
         }
     }
 }
 
-static void expire_line(struct loop *l, int64_t now_us)
+static void expire_admission_queue(struct loop *l, int64_t now_us)
 {
     int64_t wait_ms = l->shared.config->ingress.admission_timeout_ms;
     struct pending *p;
-    while ((p = TAILQ_FIRST(&l->in_line)) != NULL &&
+    while ((p = TAILQ_FIRST(&l->admission_queue)) != NULL &&
            p->delivery.submitted_us <= now_us - wait_ms * 1000) {
         log_warn("delivery_rejected", LOG_STR("delivery_id", p->delivery.guid),
-                 LOG_INT("waited_ms", wait_ms), LOG_INT("in_line", (int64_t)l->line_length));
-        refuse(l, p);
+                 LOG_INT("waited_ms", wait_ms),
+                 LOG_INT("waiting", (int64_t)l->admission_queue_length));
+        reject_overloaded(l, p);
     }
 }
 
@@ -246,11 +247,11 @@ void request_expire(struct loop *l, int64_t now_us)
 {
     const struct answer slow = {503, "queue_slow", false};
     const struct config_ingress *c = &l->shared.config->ingress;
-    /* At its deadline a put is given up for the spool, which then takes a moment to write. */
+    /* At its deadline an enqueue is abandoned for the spool, which then needs a moment to write. */
     int64_t spool_ms = c->spool_path[0] != '\0' ? SPOOL_GRACE_MS : 0;
     int64_t before_us = now_us - (c->enqueue_timeout_ms + spool_ms) * 1000;
     struct pending *p;
-    expire_line(l, now_us);
+    expire_admission_queue(l, now_us);
     while ((p = TAILQ_FIRST(&l->waiting)) != NULL && p->delivery.submitted_us <= before_us) {
         log_warn("enqueue_timeout", LOG_STR("delivery_id", p->delivery.guid),
                  LOG_INT("enqueue_timeout_ms", c->enqueue_timeout_ms));
@@ -259,9 +260,9 @@ void request_expire(struct loop *l, int64_t now_us)
     }
 }
 
-/* --- one request ------------------------------------------------------------------------------ */
+/* --- one request --- */
 
-static void read_head(struct evhttp_request *req, const struct conn *c, struct request_head *h)
+static void copy_head(struct evhttp_request *req, const struct conn *c, struct request_head *h)
 {
     const struct evkeyval *header;
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(req);
@@ -272,7 +273,7 @@ static void read_head(struct evhttp_request *req, const struct conn *c, struct r
                                    evbuffer_get_length(evhttp_request_get_input_buffer(req))};
     TAILQ_FOREACH(header, evhttp_request_get_input_headers(req), next)
     {
-        request_head_note(h, header->key, header->value);
+        request_head_add(h, header->key, header->value);
     }
 }
 
@@ -283,55 +284,55 @@ static struct slice whole_body(struct evhttp_request *req, const struct request_
     return (struct slice){bytes, bytes != NULL ? h->body_bytes : 0};
 }
 
-static void decide(struct outcome *o, int code, const char *reason)
+static void set_answer(struct decision *o, int code, const char *reason)
 {
     o->answer = (struct answer){code, reason, false};
 }
 
-/* To the intake, into the line before it, or away. */
-static void admit(struct loop *l, const struct request_head *h, struct outcome *o)
+/* Accepts the delivery into the intake or the admission queue, or rejects it. */
+static void admit_delivery(struct loop *l, const struct request_head *h, struct decision *o)
 {
-    /* A place that is free belongs to the first in line, not to who comes now. */
-    o->placed = l->line_length == 0 && take_place(l);
+    /* A free place belongs to the first delivery in the admission queue. */
+    o->placed = l->admission_queue_length == 0 && reserve_place(l);
     o->queue = o->placed || l->shared.config->ingress.admission_timeout_ms > 0;
     if (!o->queue) {
-        decide(o, 503, "overloaded");
+        set_answer(o, 503, "overloaded");
         log_delivery(LOG_WARN, "delivery_rejected", h, &o->answer);
     }
 }
 
-/* A verified request. */
-static void judge(struct loop *l, const struct request_head *h, struct slice body,
-                  const struct config *config, struct outcome *o)
+/* Handles a request with a valid signature. */
+static void process_verified(struct loop *l, const struct request_head *h, struct slice body,
+                             const struct config *config, struct decision *o)
 {
     const struct webhook_request r = {h->event, h->delivery, h->content_type, body};
     const char *reason = "";
     enum webhook_verdict verdict = webhook_parse(&r, config, &o->event, &reason);
     if (verdict == WEBHOOK_MALFORMED) {
-        decide(o, 400, reason);
+        set_answer(o, 400, reason);
         log_delivery(LOG_WARN, "delivery_malformed", h, &o->answer);
     } else if (verdict == WEBHOOK_IGNORED) {
-        /* A job that is null is an oddity of GitHub's, and worth a line each time. */
-        bool odd = strcmp(reason, "job_null") == 0;
-        decide(o, 200, reason);
-        log_delivery(odd ? LOG_WARN : LOG_DEBUG, odd ? "delivery_unexpected" : "delivery_ignored",
-                     h, &o->answer);
+        /* A null job is a rare error of GitHub's, logged each time. */
+        bool unexpected = strcmp(reason, "job_null") == 0;
+        set_answer(o, 200, reason);
+        log_delivery(unexpected ? LOG_WARN : LOG_DEBUG,
+                     unexpected ? "delivery_unexpected" : "delivery_ignored", h, &o->answer);
     } else if (dedupe_seen(l->shared.dedupe, o->event.delivery)) {
-        decide(o, 200, "duplicate");
+        set_answer(o, 200, "duplicate");
         log_delivery(LOG_INFO, "delivery_duplicate", h, &o->answer);
     } else {
         o->launch = verdict == WEBHOOK_LAUNCH;
         o->format = config->ingress.record_format;
-        admit(l, h, o);
+        admit_delivery(l, h, o);
     }
 }
 
 /* Invariant 2 in one place: head, signature, and only then the body. */
-static void examine(struct loop *l, struct evhttp_request *req, const struct conn *c,
-                    struct outcome *o)
+static void verify_and_process(struct loop *l, struct evhttp_request *req, const struct conn *c,
+                               struct decision *o)
 {
     struct request_head head;
-    read_head(req, c, &head);
+    copy_head(req, c, &head);
     if (!request_head_check(&head, slice_of(l->shared.config->ingress.path), &o->answer)) {
         log_delivery(LOG_DEBUG, "request_rejected", &head, &o->answer);
         return;
@@ -339,9 +340,9 @@ static void examine(struct loop *l, struct evhttp_request *req, const struct con
     struct slice body = whole_body(req, &head);
     const struct config *config = config_live_get(l->shared.live);
     if (webhook_verify(body, head.signature, &config->github.webhook_secrets)) {
-        judge(l, &head, body, config, o);
+        process_verified(l, &head, body, config, o);
     } else {
-        decide(o, 401, "bad_signature");
+        set_answer(o, 401, "bad_signature");
         log_delivery(LOG_WARN, "delivery_unsigned", &head, &o->answer);
     }
     config_live_put(l->shared.live, config);
@@ -350,15 +351,15 @@ static void examine(struct loop *l, struct evhttp_request *req, const struct con
 void request_handle(struct evhttp_request *req, void *arg)
 {
     struct loop *l = arg;
-    struct outcome outcome;
+    struct decision decision;
     struct conn *c = conn_of(&l->conns, req);
     ASSERT(c != NULL);
-    conn_set_state(c, CONN_ANSWERING);
-    outcome.queue = false;
-    examine(l, req, c, &outcome);
-    if (outcome.queue) {
-        enqueue(l, req, c, &outcome);
+    conn_set_state(c, CONN_PROCESSING);
+    decision.queue = false;
+    verify_and_process(l, req, c, &decision);
+    if (decision.queue) {
+        submit_delivery(l, req, c, &decision);
     } else {
-        request_answer(l, req, c, &outcome.answer);
+        request_answer(l, req, c, &decision.answer);
     }
 }

@@ -3,15 +3,15 @@
 #include "common/base/attr.h"
 #include "common/github/webhook.h"
 
-/* The first of several stands; what must not be doubled is counted. */
-static void keep_first(struct slice *kept, const char *value)
+/* The first of several counts; headers that must not be repeated are counted. */
+static void set_if_first(struct slice *kept, const char *value)
 {
     if (kept->ptr == NULL) {
         *kept = slice_of(value);
     }
 }
 
-void request_head_note(struct request_head *h, const char *name, const char *value)
+void request_head_add(struct request_head *h, const char *name, const char *value)
 {
     const struct {
         struct slice name;
@@ -27,14 +27,14 @@ void request_head_note(struct request_head *h, const char *name, const char *val
     struct slice given = slice_of(name);
     for (size_t i = 0; i < COUNT_OF(known); i++) {
         if (slice_eq_nocase(given, known[i].name)) {
-            keep_first(known[i].kept, value);
+            set_if_first(known[i].kept, value);
             h->content_lengths += i == 0 ? 1 : 0;
             return;
         }
     }
 }
 
-static bool refuse(struct answer *out, int code, const char *reason, bool close)
+static bool set_refusal(struct answer *out, int code, const char *reason, bool close)
 {
     *out = (struct answer){code, reason, close};
     return false;
@@ -61,26 +61,26 @@ static bool is_framing_sound(const struct request_head *h)
 bool request_head_check(const struct request_head *h, struct slice our_path, struct answer *out)
 {
     if (h->has_nul) {
-        return refuse(out, 400, "nul_byte", true);
+        return set_refusal(out, 400, "nul_byte", true);
     }
     if (!is_framing_sound(h)) {
-        return refuse(out, 400, "bad_framing", true);
+        return set_refusal(out, 400, "bad_framing", true);
     }
-    /* evhttp reads no body after some methods, so nothing may follow on the connection. */
+    /* evhttp reads no body after some methods, so the connection cannot be reused. */
     if (!slice_eq(h->path, our_path)) {
-        return refuse(out, 404, "other_path", !h->is_post);
+        return set_refusal(out, 404, "other_path", !h->is_post);
     }
     if (!h->is_post) {
-        return refuse(out, 405, "method", true);
+        return set_refusal(out, 405, "method", true);
     }
     if (h->content_lengths == 0 && h->transfer_encoding.ptr == NULL) {
-        return refuse(out, 411, "no_length", true);
+        return set_refusal(out, 411, "no_length", true);
     }
     if (webhook_form(h->content_type) == WEBHOOK_UNKNOWN) {
-        return refuse(out, 415, "content_type", false);
+        return set_refusal(out, 415, "content_type", false);
     }
     if (h->signature.len == 0) {
-        return refuse(out, 401, "no_signature", false);
+        return set_refusal(out, 401, "no_signature", false);
     }
     return true;
 }

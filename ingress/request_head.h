@@ -1,9 +1,9 @@
 /*
- * What a request's head says, and whether it may go on to its body's verification.
+ * A request's head, and whether its body may be verified.
  *
- * evhttp has read the head and the body when this looks; it is lax where smugglers live, so the
- * framing headers are read again strictly. No signature is computed here and nothing of the body is
- * looked at (invariant 2). Pure functions; slices borrow from evhttp's request.
+ * evhttp has read the head and the body before; it is lax where request smuggling is possible, so
+ * the framing headers are checked again strictly. No signature is computed here and the body is not
+ * read (invariant 2). Pure functions; slices borrow from evhttp's request.
  */
 #ifndef MAYFLY_INGRESS_REQUEST_HEAD_H
 #define MAYFLY_INGRESS_REQUEST_HEAD_H
@@ -19,7 +19,7 @@ struct request_head {
     bool has_nul;      /* a NUL byte somewhere in the request */
     struct slice path; /* without the query */
     struct slice content_length;
-    size_t content_lengths; /* how often the header stands there */
+    size_t content_lengths; /* how often the header occurs */
     struct slice transfer_encoding;
     struct slice content_type;
     struct slice signature; /* X-Hub-Signature-256 */
@@ -28,10 +28,10 @@ struct request_head {
     size_t body_bytes;      /* that evhttp has read */
 };
 
-/* Takes note of one header. */
-void request_head_note(struct request_head *h, const char *name, const char *value);
+/* Adds one header. */
+void request_head_add(struct request_head *h, const char *name, const char *value);
 
-/* True to go on; false with the answer otherwise. */
+/* True if the body may be verified; otherwise false, with the answer. */
 bool request_head_check(const struct request_head *h, struct slice our_path, struct answer *out);
 
 #endif

@@ -16,20 +16,19 @@
 
 #define LOOPS_MAX 256
 #define BACKLOG 4096
-/* Descriptors that the program itself needs: databases, admin port, loops. */
+/* Descriptors for the program itself: databases, admin port, loops. */
 #define OWN_DESCRIPTORS 64
 
 struct server {
     struct config_live *live;
-    const struct config *config; /* the one it started with */
+    const struct config *config; /* the one of the start */
     struct tls *tls;
     struct loop *loops[LOOPS_MAX];
     size_t loop_count;
     struct program_listener listener;
 };
 
-/* --- the port ----------------------------------------------------------------------------------
- */
+/* --- the port --- */
 
 /* "host:port", "[v6]:port". */
 static int split_address(const char *listen_on, char *host, size_t host_size, char *port,
@@ -42,13 +41,13 @@ static int split_address(const char *listen_on, char *host, size_t host_size, ch
     }
     if (colon == NULL || !slice_to_cstr(name, host, host_size) ||
         !slice_to_cstr(slice_of(colon + 1), port, port_size)) {
-        return err_set(e, ERR_PERMANENT, 0, "ingress.listen: %s is no address:port", listen_on);
+        return err_set(e, ERR_PERMANENT, 0, "ingress.listen: %s is not an address:port", listen_on);
     }
     return 0;
 }
 
-static int resolve(const char *listen_on, struct sockaddr_storage *out, socklen_t *size,
-                   struct err *e)
+static int resolve_listen(const char *listen_on, struct sockaddr_storage *out, socklen_t *size,
+                          struct err *e)
 {
     char host[256];
     char port[16];
@@ -79,7 +78,7 @@ static bool set_options(int fd)
            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
 }
 
-/* A listening socket; *address becomes the one bound, its port known. -1 with errno. */
+/* A listening socket; sets *address to the bound address with its port. -1 with errno. */
 static int open_listener(struct sockaddr_storage *address, socklen_t *size)
 {
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -106,8 +105,7 @@ static void name_listener(struct server *s, const struct sockaddr_storage *addre
     on->tls = s->tls != NULL;
 }
 
-/* --- sizes -------------------------------------------------------------------------------------
- */
+/* --- sizes --- */
 
 static size_t loops_wanted(const struct config_ingress *c)
 {
@@ -118,7 +116,7 @@ static size_t loops_wanted(const struct config_ingress *c)
     return wanted < 1 ? 1 : wanted > LOOPS_MAX ? LOOPS_MAX : (size_t)wanted;
 }
 
-/* As many connections as asked for, or as the descriptor limit lets us keep. */
+/* The wanted number of connections, or as many as the descriptor limit allows. */
 static int64_t connections_possible(int64_t wanted)
 {
     struct rlimit limit;
@@ -139,8 +137,7 @@ static int64_t connections_possible(int64_t wanted)
     return possible;
 }
 
-/* --- libevent's own messages --------------------------------------------------------------------
- */
+/* --- libevent's own messages --- */
 
 static void on_library_log(int severity, const char *message)
 {
@@ -149,12 +146,11 @@ static void on_library_log(int severity, const char *message)
     }
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- lifetime --- */
 
-/* The places in flight are dealt out to the last one, so that together the loops can reach the
- * bound and never pass it. */
-static size_t places_of(size_t loop, size_t loops, int64_t max_in_flight)
+/* All places in flight are distributed, so that together the loops can reach the bound and never
+ * exceed it. */
+static size_t share_of_places(size_t loop, size_t loops, int64_t max_in_flight)
 {
     return (size_t)max_in_flight / loops + (loop < (size_t)max_in_flight % loops ? 1 : 0);
 }
@@ -166,13 +162,13 @@ static int start_loops(struct server *s, const struct loop_shared *shared, struc
     socklen_t size = 0;
     size_t wanted = loops_wanted(c);
     size_t connections = ((size_t)connections_possible(c->max_connections) + wanted - 1) / wanted;
-    if (resolve(c->listen, &address, &size, e) != 0) {
+    if (resolve_listen(c->listen, &address, &size, e) != 0) {
         return -1;
     }
     for (; s->loop_count < wanted; s->loop_count++) {
         const struct loop_bounds share = {
             .connections = connections,
-            .in_flight = places_of(s->loop_count, wanted, c->max_in_flight),
+            .in_flight = share_of_places(s->loop_count, wanted, c->max_in_flight),
         };
         int fd = open_listener(&address, &size);
         if (fd < 0) {

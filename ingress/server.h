@@ -1,9 +1,9 @@
 /*
  * The listening side of the ingress: the port, its loops, their drain.
  *
- * One listener for each loop shares the port (SO_REUSEPORT); the kernel spreads connections over
+ * One listener per loop shares the port (SO_REUSEPORT); the kernel distributes connections over
  * them. TCP_NODELAY is set on the listening sockets and inherited, since without it every TLS
- * connection stalls for the peer's delayed acknowledgement. For the main thread.
+ * connection waits for the peer's delayed acknowledgement. For the main thread.
  */
 #ifndef MAYFLY_INGRESS_SERVER_H
 #define MAYFLY_INGRESS_SERVER_H
@@ -24,11 +24,11 @@ MUST_CHECK int server_start(struct config_live *live, struct intake *intake, str
 /* What it listens on. */
 const struct program_listener *server_listener(const struct server *s);
 
-/* Reads the certificate again, if there is one; logs what comes of it. */
+/* Reads the certificate again, if there is one; logs the result. */
 void server_reload(struct server *s);
 
-/* Stops accepting, answers what is under way within timeout_ms, ends the loops and frees. NULL is
- * fine. */
+/* Stops accepting, answers the requests in progress within timeout_ms, stops the loops and frees.
+ * NULL is fine. */
 void server_stop(struct server *s, int64_t timeout_ms);
 
 #endif

@@ -18,7 +18,7 @@
 #include "ingress/stats.h"
 
 #define RETRY_BASE_MS 100
-/* A drainer's lease lasts 1 ms, see spool_drain.c; no two takes are closer than this. */
+/* The drainer's lease lasts 1 ms (spool_drain.c); two receives are at least this far apart. */
 #define PAUSE_MIN_MS 10
 #define IDLE_MS 60000
 #define ENVELOPE_MAX_BYTES QUEUE_BODY_MAX_BYTES
@@ -28,14 +28,14 @@ struct spool {
     int lock_fd; /* -1: not held */
     struct queue *file;
     struct queue *queue; /* atomic: NULL until it could be opened */
-    struct putters *putters;
+    struct enqueue_pool *enqueue_pool;
     struct wakeup stop;
     pthread_t drainer;
-    bool draining; /* the thread runs; the opener's */
+    bool drainer_started; /* the thread runs; for the opening thread */
     pthread_mutex_t lock;
     bool direct;       /* under lock, as the rest */
-    int64_t messages;  /* in the file, and those being written */
-    int64_t writing;   /* calls that write to the file now */
+    int64_t messages;  /* in the file, and being written */
+    int64_t writing;   /* calls that are writing to the file */
     int64_t oldest_ms; /* wall clock of the oldest; 0 none */
 };
 
@@ -44,7 +44,7 @@ static struct queue *queue_of(struct spool *s)
     return __atomic_load_n(&s->queue, __ATOMIC_ACQUIRE);
 }
 
-/* --- the circuit; under lock --- */
+/* --- the state; under lock --- */
 static void set_direct(struct spool *s, bool direct)
 {
     if (s->direct != direct) {
@@ -53,16 +53,16 @@ static void set_direct(struct spool *s, bool direct)
     }
 }
 
-static int64_t age_ms(const struct spool *s)
+static int64_t oldest_age_ms(const struct spool *s)
 {
     int64_t now = clock_wall_ms();
     return s->oldest_ms > 0 && now > s->oldest_ms ? now - s->oldest_ms : 0;
 }
 
-/* --- taking in --- */
+/* --- storing --- */
 
-/* Room for n in the file. From here on the drainer has work, whatever the state was. */
-static int reserve(struct spool *s, size_t n, struct err *e)
+/* Reserves space for n in the file. From here on the drainer has work, whatever the state was. */
+static int reserve_space(struct spool *s, size_t n, struct err *e)
 {
     int result = 0;
     pthread_mutex_lock(&s->lock);
@@ -70,11 +70,12 @@ static int reserve(struct spool *s, size_t n, struct err *e)
     if (s->messages + (int64_t)n > s->o.max_messages) {
         result = err_set(e, ERR_CAPACITY, 0, "the spool is full: it holds %lld of %lld deliveries",
                          (long long)s->messages, (long long)s->o.max_messages);
-    } else if (age_ms(s) > s->o.max_age_ms) {
-        result = err_set(e, ERR_CAPACITY, 0,
-                         "the spool takes no more: its oldest delivery waits for %lld s, and %lld "
-                         "are allowed",
-                         (long long)(age_ms(s) / 1000), (long long)(s->o.max_age_ms / 1000));
+    } else if (oldest_age_ms(s) > s->o.max_age_ms) {
+        result =
+            err_set(e, ERR_CAPACITY, 0,
+                    "the spool accepts no more: its oldest delivery has waited for %lld s of %lld "
+                    "allowed",
+                    (long long)(oldest_age_ms(s) / 1000), (long long)(s->o.max_age_ms / 1000));
     } else {
         s->messages += (int64_t)n;
         s->writing++;
@@ -84,7 +85,7 @@ static int reserve(struct spool *s, size_t n, struct err *e)
     return result;
 }
 
-static void written(struct spool *s, size_t n, bool success)
+static void finish_write(struct spool *s, size_t n, bool success)
 {
     pthread_mutex_lock(&s->lock);
     s->writing--;
@@ -96,7 +97,7 @@ static void written(struct spool *s, size_t n, bool success)
     wakeup_signal(&s->stop);
 }
 
-static int write_file(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
+static int write_envelopes(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
 {
     struct buf *envelopes = calloc(n, sizeof *envelopes);
     struct queue_item *wrapped = calloc(n, sizeof *wrapped);
@@ -116,15 +117,15 @@ static int write_file(struct spool *s, const struct queue_item *items, size_t n,
     return result;
 }
 
-static int put_in_spool(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
+static int commit_to_spool(struct spool *s, const struct queue_item *items, size_t n, struct err *e)
 {
-    int result = reserve(s, n, e);
+    int result = reserve_space(s, n, e);
     if (result == 0) {
-        result = write_file(s, items, n, e);
-        written(s, n, result == 0);
+        result = write_envelopes(s, items, n, e);
+        finish_write(s, n, result == 0);
         if (result != 0) {
             (void)err_wrap(e, "spool");
-            /* Whatever ails the disk, the peer is to come again. */
+            /* Whatever the disk's error is, the peer must try again. */
             e->class = ERR_CAPACITY;
         }
     } else {
@@ -146,11 +147,11 @@ int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int6
     bool direct = s->direct;
     pthread_mutex_unlock(&s->lock);
     if (direct) {
-        if (putters_put(s->putters, queue_of(s), items, n, deadline_us, &put) == 0) {
+        if (enqueue_with_deadline(s->enqueue_pool, queue_of(s), items, n, deadline_us, &put) == 0) {
             *spooled = false;
             return 0;
         }
-        stats_put_failed();
+        stats_enqueue_failed();
         if (put.class == ERR_PERMANENT) {
             *e = put;
             return -1;
@@ -159,15 +160,15 @@ int spool_commit(struct spool *s, const struct queue_item *items, size_t n, int6
                  LOG_STR("action",
                          "deliveries go to the local spool until the queue is available again"));
     }
-    if (put_in_spool(s, items, n, e) != 0) {
+    if (commit_to_spool(s, items, n, e) != 0) {
         return -1;
     }
     *spooled = true;
     return 0;
 }
 
-/* --- moving on --- */
-static bool queue_there(struct spool *s, struct err *e)
+/* --- draining --- */
+static bool queue_is_open(struct spool *s, struct err *e)
 {
     struct queue *q;
     if (s->queue != NULL) {
@@ -183,7 +184,7 @@ static bool queue_there(struct spool *s, struct err *e)
     return true;
 }
 
-/* The file holds nothing that can be taken: our count follows it, unless somebody writes. */
+/* The file has nothing to receive: correct the count, unless a write is in progress. */
 static int recount(struct spool *s, struct err *e)
 {
     int64_t held = 0;
@@ -197,7 +198,7 @@ static int recount(struct spool *s, struct err *e)
     return result;
 }
 
-/* Back to direct if nothing is left; says whether it is. */
+/* Switches to direct if nothing is left; returns whether it did. */
 static bool close_circuit(struct spool *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -221,25 +222,25 @@ static bool is_direct(struct spool *s)
     return direct;
 }
 
-/* One batch, or the look at an empty spool. */
-static int move_on(struct spool *s, struct spool_moved *moved, struct err *e)
+/* Moves one batch, or checks an empty spool. */
+static int drain_batch(struct spool *s, struct spool_moved *moved, struct err *e)
 {
     *moved = (struct spool_moved){0};
-    if (!queue_there(s, e)) {
+    if (!queue_is_open(s, e)) {
         return -1;
     }
     int result = spool_move(s->file, queue_of(s), (size_t)s->o.batch, moved, e);
     pthread_mutex_lock(&s->lock);
     s->messages -= (int64_t)moved->count;
-    s->oldest_ms = moved->taken > 0 ? moved->oldest_ms : s->oldest_ms;
+    s->oldest_ms = moved->received > 0 ? moved->oldest_ms : s->oldest_ms;
     pthread_mutex_unlock(&s->lock);
-    if (result == 0 && moved->taken == 0) {
+    if (result == 0 && moved->received == 0) {
         result = recount(s, e);
     }
     return result;
 }
 
-static void *drainer_main(void *arg)
+static void *drain_until_stopped(void *arg)
 {
     struct spool *s = arg;
     int failures = 0;
@@ -251,7 +252,7 @@ static void *drainer_main(void *arg)
             (void)wakeup_wait(&s->stop, seen, IDLE_MS);
             continue;
         }
-        int result = move_on(s, &moved, &e);
+        int result = drain_batch(s, &moved, &e);
         if (result != 0) {
             failures++;
             log_warn("spool_retry", LOG_ERR(&e), LOG_INT("failures", failures),
@@ -264,15 +265,15 @@ static void *drainer_main(void *arg)
         failures = 0;
         bool in_time = moved.put_us <= s->o.enqueue_timeout_ms * 1000;
         if (!in_time || !close_circuit(s)) {
-            /* Behind a batch the next one follows at once; a look that found nothing, because a
-             * writer has not committed yet or a lease still runs, is repeated soon. */
-            (void)wakeup_sleep(&s->stop, moved.taken > 0 ? 1 : PAUSE_MIN_MS);
+            /* The next batch follows at once. If nothing was found, because a writer has not
+             * committed yet or a lease is still active, the drainer tries again soon. */
+            (void)wakeup_sleep(&s->stop, moved.received > 0 ? 1 : PAUSE_MIN_MS);
         }
     }
     return NULL;
 }
 
-/* --- life --- */
+/* --- lifetime --- */
 static int open_file(struct spool *s, struct err *e)
 {
     char url[PATH_MAX + 16];
@@ -280,7 +281,7 @@ static int open_file(struct spool *s, struct err *e)
     if (n < 0 || (size_t)n >= sizeof url) {
         return err_set(e, ERR_PERMANENT, 0, "the spool's path is too long");
     }
-    if (spool_lock_take(s->o.path, &s->lock_fd, e) != 0) {
+    if (spool_lock_acquire(s->o.path, &s->lock_fd, e) != 0) {
         return -1;
     }
     if (queue_open(url, &s->file, e) != 0 || spool_count(s->file, &s->messages, e) != 0) {
@@ -290,18 +291,19 @@ static int open_file(struct spool *s, struct err *e)
     return 0;
 }
 
-static int open_queue(struct spool *s, struct err *e)
+static int try_open_queue(struct spool *s, struct err *e)
 {
-    struct err away = {0};
-    if (queue_there(s, &away)) {
+    struct err unavailable = {0};
+    if (queue_is_open(s, &unavailable)) {
         return 0;
     }
-    if (away.class != ERR_RETRY && away.class != ERR_THROTTLED && away.class != ERR_CAPACITY) {
-        *e = away;
+    if (unavailable.class != ERR_RETRY && unavailable.class != ERR_THROTTLED &&
+        unavailable.class != ERR_CAPACITY) {
+        *e = unavailable;
         return -1;
     }
     log_warn(
-        "queue_unavailable", LOG_ERR(&away),
+        "queue_unavailable", LOG_ERR(&unavailable),
         LOG_STR("action", "deliveries go to the local spool until the queue is available again"));
     return 0;
 }
@@ -315,8 +317,8 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
     s->lock_fd = -1;
     wakeup_init(&s->stop);
     ASSERT(pthread_mutex_init(&s->lock, NULL) == 0);
-    if (open_file(s, e) != 0 || open_queue(s, e) != 0 ||
-        putters_new((size_t)o->commit_threads, &s->putters, e) != 0) {
+    if (open_file(s, e) != 0 || try_open_queue(s, e) != 0 ||
+        enqueue_pool_new((size_t)o->commit_threads, &s->enqueue_pool, e) != 0) {
         spool_close(s);
         return -1;
     }
@@ -326,11 +328,11 @@ int spool_open(const struct spool_options *o, struct spool **out, struct err *e)
         log_info("spool_found", LOG_INT("deliveries", s->messages),
                  LOG_STR("action", "they are moved to the queue before new deliveries"));
     }
-    if (thread_start(&s->drainer, "the spool's thread", drainer_main, s, e) != 0) {
+    if (thread_start(&s->drainer, "the spool drainer", drain_until_stopped, s, e) != 0) {
         spool_close(s);
         return -1;
     }
-    s->draining = true;
+    s->drainer_started = true;
     *out = s;
     return 0;
 }
@@ -341,10 +343,10 @@ void spool_close(struct spool *s)
         return;
     }
     wakeup_raise(&s->stop);
-    if (s->draining) {
+    if (s->drainer_started) {
         pthread_join(s->drainer, NULL);
     }
-    putters_free(s->putters);
+    enqueue_pool_free(s->enqueue_pool);
     if (s->messages > 0) {
         log_warn("spool_not_drained", LOG_INT("deliveries", s->messages),
                  LOG_STR("action", "the next start moves them to the queue"));
@@ -357,13 +359,13 @@ void spool_close(struct spool *s)
     free(s);
 }
 
-void spool_look(struct spool *s, struct spool_view *out)
+void spool_read_state(struct spool *s, struct spool_view *out)
 {
     pthread_mutex_lock(&s->lock);
     *out = (struct spool_view){.direct = s->direct,
                                .messages = s->messages,
                                .max_messages = s->o.max_messages,
-                               .oldest_age_ms = age_ms(s),
-                               .over_age = age_ms(s) > s->o.max_age_ms};
+                               .oldest_age_ms = oldest_age_ms(s),
+                               .over_age = oldest_age_ms(s) > s->o.max_age_ms};
     pthread_mutex_unlock(&s->lock);
 }

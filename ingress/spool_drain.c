@@ -8,15 +8,15 @@
 
 #define LEASE_MS 1
 
-/* A batch on its way. */
-struct load {
+/* A batch being moved. */
+struct drain_batch {
     struct queue *file;
     struct queue *to;
     struct queue_message messages[QUEUE_BATCH_MAX];
     struct queue_item items[QUEUE_BATCH_MAX];
     char lanes[QUEUE_BATCH_MAX][QUEUE_LANE_MAX + 1];
     char groups[QUEUE_BATCH_MAX][160];
-    struct err errors[QUEUE_BATCH_MAX]; /* of those put singly */
+    struct err errors[QUEUE_BATCH_MAX]; /* of messages enqueued one by one */
     size_t n;
 };
 
@@ -37,8 +37,8 @@ static void copy_slice(struct slice s, char *out, size_t size)
     out[len] = '\0';
 }
 
-/* What is no envelope gets no lane, which every queue refuses for good. */
-static void unwrap(struct load *l, size_t i)
+/* An invalid envelope gets an empty lane, which every queue permanently refuses. */
+static void unwrap_envelope(struct drain_batch *l, size_t i)
 {
     const struct queue_message *m = &l->messages[i];
     struct slice lane = {0};
@@ -79,8 +79,9 @@ int64_t spool_oldest_ms(struct queue *file)
     return clock_wall_ms() - age;
 }
 
-/* A lease that another held meanwhile only means that the message went twice. */
-static int finish(struct load *l, size_t first, size_t n, struct spool_moved *out, struct err *e)
+/* A conflict only means that the message was moved twice. */
+static int ack_moved(struct drain_batch *l, size_t first, size_t n, struct spool_moved *out,
+                     struct err *e)
 {
     if (queue_ack(l->file, &l->messages[first], n, e) != 0 && e->class != ERR_CONFLICT) {
         return err_wrap(e, "spool");
@@ -89,7 +90,7 @@ static int finish(struct load *l, size_t first, size_t n, struct spool_moved *ou
     return 0;
 }
 
-static int bury(struct load *l, size_t i, struct spool_moved *out, struct err *e)
+static int dead_letter_one(struct drain_batch *l, size_t i, struct spool_moved *out, struct err *e)
 {
     log_error("spool_message_dead_lettered", LOG_STR("key", l->messages[i].key),
               LOG_ERR(&l->errors[i]),
@@ -102,16 +103,16 @@ static int bury(struct load *l, size_t i, struct spool_moved *out, struct err *e
     return 0;
 }
 
-/* One by one. What is refused for good may be the queue's fault as well as its own: it is buried
- * only if the queue took another one, or if it never was a delivery. */
-static int move_singly(struct load *l, struct spool_moved *out, struct err *e)
+/* One by one. A permanent error may be the queue's fault as well as the message's: the message is
+ * dead-lettered only if the queue accepted another one, or if its envelope is invalid. */
+static int move_singly(struct drain_batch *l, struct spool_moved *out, struct err *e)
 {
-    bool works = false;
+    bool queue_works = false;
     for (size_t i = 0; i < l->n; i++) {
         l->errors[i] = (struct err){0};
         if (queue_put(l->to, &l->items[i], 1, &l->errors[i]) == 0) {
-            works = true;
-            if (finish(l, i, 1, out, e) != 0) {
+            queue_works = true;
+            if (ack_moved(l, i, 1, out, e) != 0) {
                 return -1;
             }
         } else if (l->errors[i].class != ERR_PERMANENT) {
@@ -119,31 +120,31 @@ static int move_singly(struct load *l, struct spool_moved *out, struct err *e)
             return -1;
         }
     }
-    size_t left = 0;
+    size_t remaining = 0;
     for (size_t i = 0; i < l->n; i++) {
         if (l->errors[i].class == ERR_NONE) {
             continue;
         }
-        if (!works && l->lanes[i][0] != '\0') {
+        if (!queue_works && l->lanes[i][0] != '\0') {
             *e = l->errors[i];
-            left++;
-        } else if (bury(l, i, out, e) != 0) {
+            remaining++;
+        } else if (dead_letter_one(l, i, out, e) != 0) {
             return -1;
         }
     }
-    return left == 0 ? 0 : -1;
+    return remaining == 0 ? 0 : -1;
 }
 
-static int move_load(struct load *l, struct spool_moved *out, struct err *e)
+static int move_batch(struct drain_batch *l, struct spool_moved *out, struct err *e)
 {
     for (size_t i = 0; i < l->n; i++) {
-        unwrap(l, i);
+        unwrap_envelope(l, i);
     }
     int64_t begun_us = clock_mono_us();
     int result = queue_put(l->to, l->items, l->n, e);
     out->put_us = clock_mono_us() - begun_us;
     if (result == 0) {
-        return finish(l, 0, l->n, out, e);
+        return ack_moved(l, 0, l->n, out, e);
     }
     return e->class == ERR_PERMANENT ? move_singly(l, out, e) : -1;
 }
@@ -151,7 +152,7 @@ static int move_load(struct load *l, struct spool_moved *out, struct err *e)
 int spool_move(struct queue *file, struct queue *to, size_t max, struct spool_moved *out,
                struct err *e)
 {
-    struct load *l = calloc(1, sizeof *l);
+    struct drain_batch *l = calloc(1, sizeof *l);
     ASSERT(l != NULL && max >= 1 && max <= QUEUE_BATCH_MAX);
     l->file = file;
     l->to = to;
@@ -164,9 +165,9 @@ int spool_move(struct queue *file, struct queue *to, size_t max, struct spool_mo
         result = queue_ping(to, e);
         out->put_us = clock_mono_us() - begun_us;
     } else {
-        out->taken = l->n;
+        out->received = l->n;
         out->oldest_ms = l->messages[0].enqueued_ms;
-        result = move_load(l, out, e);
+        result = move_batch(l, out, e);
     }
     for (size_t i = 0; i < l->n; i++) {
         queue_message_fini(&l->messages[i]);

@@ -1,11 +1,11 @@
 /*
- * What lies in the spool's file, and how one batch of it gets to the queue. For spool.c alone.
+ * The content of the spool's file, and how one batch of it gets to the queue. For spool.c only.
  *
- * The file has one lane, so that the order of all deliveries is kept, and each message there is an
- * envelope: "<lane>\n<group>\n<body>", its key the delivery's own. The file has one consumer. It
- * takes with a lease of a millisecond, which nobody else can use: a message taken and not yet
- * deleted is still its own, and after a crash or a failed put it is ready again at once, at its old
- * place.
+ * The file has one lane, so that the order of all deliveries is kept. Each message is an envelope,
+ * "<lane>\n<group>\n<body>", with the delivery's key. The file has one consumer, which receives
+ * with a lease of a millisecond: no other process can use it, so a message that was received and
+ * not yet deleted still belongs to the consumer, and after a crash or a failed put it is ready
+ * again at once, in its old place.
  */
 #ifndef MAYFLY_INGRESS_SPOOL_DRAIN_H
 #define MAYFLY_INGRESS_SPOOL_DRAIN_H
@@ -17,21 +17,21 @@
 
 void spool_wrap(const struct queue_item *item, struct buf *out);
 
-/* How many messages the file holds, without the buried. */
+/* The number of messages in the file, without dead letters. */
 MUST_CHECK int spool_count(struct queue *file, int64_t *out, struct err *e);
-/* When the oldest came, by the wall clock; now if that cannot be told. */
+/* When the oldest was enqueued (wall clock); the current time if that is unknown. */
 int64_t spool_oldest_ms(struct queue *file);
 
 struct spool_moved {
-    size_t taken;
-    size_t count;      /* gone from the file: on the queue, or buried */
-    int64_t oldest_ms; /* of those taken: when the first came */
-    int64_t put_us;    /* how long the queue took to answer */
+    size_t received;
+    size_t count;      /* moved to the queue, or dead-lettered */
+    int64_t oldest_ms; /* when the first received one was enqueued */
+    int64_t put_us;    /* duration of the queue's response */
 };
 
-/* Moves up to max messages (1..QUEUE_BATCH_MAX), oldest first; an empty file asks the queue whether
- * it is there. *out is filled on failure too. A message that the queue refuses for good, while it
- * takes others of the batch, is buried in the file with the reason. */
+/* Moves up to max messages (1..QUEUE_BATCH_MAX), oldest first; with an empty file it only pings the
+ * queue. *out is set on failure too. A message that the queue permanently refuses, while it accepts
+ * others of the batch, is dead-lettered in the file with the reason. */
 MUST_CHECK int spool_move(struct queue *file, struct queue *to, size_t max, struct spool_moved *out,
                           struct err *e);
 

@@ -18,7 +18,7 @@ static int too_long(const char *spool_path, struct err *e)
     return err_set(e, ERR_PERMANENT, 0, "the spool's path is too long: %s", spool_path);
 }
 
-/* The spool's directory, which is made if it is not there, without links. */
+/* The spool's directory, created if it does not exist, without symbolic links. */
 static int real_directory(const char *spool_path, size_t length, char *out, struct err *e)
 {
     char directory[PATH_MAX];
@@ -34,7 +34,7 @@ static int real_directory(const char *spool_path, size_t length, char *out, stru
     return 0;
 }
 
-/* The lock's path for the file that spool_path leads to. */
+/* The lock's path for the file that spool_path resolves to. */
 static int lock_path(const char *spool_path, char *out, size_t size, struct err *e)
 {
     char real[PATH_MAX];
@@ -55,8 +55,8 @@ static int lock_path(const char *spool_path, char *out, size_t size, struct err 
     return n > 0 && (size_t)n < size ? 0 : too_long(spool_path, e);
 }
 
-/* Who holds it, as far as the file tells. */
-static int refuse(const char *spool_path, const char *path, int fd, struct err *e)
+/* The error names the process that holds the lock, if the file contains it. */
+static int set_conflict(const char *spool_path, const char *path, int fd, struct err *e)
 {
     char owner[24] = "";
     int64_t pid = 0;
@@ -66,22 +66,22 @@ static int refuse(const char *spool_path, const char *path, int fd, struct err *
     }
     return err_set(e, ERR_CONFLICT, 0,
                    "the spool %s belongs to a running ingress (process %lld holds %s): give each "
-                   "ingress an ingress.spool.path of its own, or end that one first",
+                   "ingress an ingress.spool.path of its own, or stop that one first",
                    spool_path, (long long)pid, path);
 }
 
-static void note_owner(int fd)
+static void write_owner(int fd)
 {
     char owner[24];
     int n = snprintf(owner, sizeof owner, "%lld", (long long)getpid());
-    /* For people only: a full disk may keep it from being there. */
+    /* For the error message only; on a full disk it may be missing. */
     if (ftruncate(fd, 0) == 0 && n > 0) {
         ssize_t written = pwrite(fd, owner, (size_t)n, 0);
         (void)written;
     }
 }
 
-int spool_lock_take(const char *spool_path, int *fd, struct err *e)
+int spool_lock_acquire(const char *spool_path, int *fd, struct err *e)
 {
     char path[PATH_MAX + sizeof SUFFIX];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -96,12 +96,12 @@ int spool_lock_take(const char *spool_path, int *fd, struct err *e)
     if (fcntl(opened, F_OFD_SETLK, &lock) != 0) {
         int errnum = errno;
         int result = errnum == EAGAIN || errnum == EACCES
-                         ? refuse(spool_path, path, opened, e)
+                         ? set_conflict(spool_path, path, opened, e)
                          : err_errno(e, ERR_PERMANENT, errnum, "cannot lock %s", path);
         close(opened);
         return result;
     }
-    note_owner(opened);
+    write_owner(opened);
     *fd = opened;
     return 0;
 }

@@ -9,7 +9,7 @@
 
 #define SERIES_MAX 128
 
-/* One counter of the family below; the reasons are static, so that pointers identify them. */
+/* One counter of the family; reasons are static text, so that pointers identify them. */
 struct series {
     int code;
     const char *reason;
@@ -24,14 +24,14 @@ static const int64_t batch_bounds[] = {1000,  2000,   4000,   8000,   16000,  32
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct metric *commit_seconds;
 static struct metric *batch_size;
-static struct metric *put_failures;
+static struct metric *enqueue_errors;
 static struct metric *spooled;
 static struct metric *spool_refused;
 static struct metric *spool_active;
 static struct metric *spool_messages;
 static struct metric *spool_age;
 static struct metric *accept_seconds;
-static struct metric *waited;
+static struct metric *admission_waits;
 static struct metric *in_flight;
 static struct metric *connections;
 
@@ -39,13 +39,13 @@ static pthread_mutex_t series_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct series series[SERIES_MAX]; /* entries below series_count never change */
 static size_t series_count;              /* atomic; grows under series_lock */
 
-static void open_once(void)
+static void register_ingress_metrics(void)
 {
     commit_seconds = metrics_histogram("mayfly_ingress_commit_seconds", "", latency_bounds_ms,
                                        COUNT_OF(latency_bounds_ms));
     batch_size =
         metrics_histogram("mayfly_ingress_batch_size", "", batch_bounds, COUNT_OF(batch_bounds));
-    put_failures = metrics_counter("mayfly_ingress_enqueue_errors_total", "");
+    enqueue_errors = metrics_counter("mayfly_ingress_enqueue_errors_total", "");
     spooled = metrics_counter("mayfly_ingress_spooled_total", "");
     spool_refused = metrics_counter("mayfly_ingress_spool_refused_total", "");
     spool_active = metrics_gauge("mayfly_ingress_spool_active", "");
@@ -53,14 +53,14 @@ static void open_once(void)
     spool_age = metrics_gauge("mayfly_ingress_spool_oldest_age_seconds", "");
     accept_seconds = metrics_histogram("mayfly_ingress_accept_seconds", "", latency_bounds_ms,
                                        COUNT_OF(latency_bounds_ms));
-    waited = metrics_counter("mayfly_ingress_admission_waits_total", "");
+    admission_waits = metrics_counter("mayfly_ingress_admission_waits_total", "");
     in_flight = metrics_gauge("mayfly_ingress_in_flight", "");
     connections = metrics_gauge("mayfly_ingress_connections", "");
 }
 
 void stats_open(void)
 {
-    ASSERT(pthread_once(&once, open_once) == 0);
+    ASSERT(pthread_once(&once, register_ingress_metrics) == 0);
 }
 
 static struct metric *find_series(int code, const char *reason, size_t count)
@@ -118,10 +118,10 @@ void stats_commit(int64_t took_us, int64_t batch)
     metric_observe_ms(batch_size, batch * 1000);
 }
 
-void stats_put_failed(void)
+void stats_enqueue_failed(void)
 {
     stats_open();
-    metric_inc(put_failures);
+    metric_inc(enqueue_errors);
 }
 
 void stats_spooled(int64_t deliveries)
@@ -149,10 +149,10 @@ void stats_spool(int64_t messages, int64_t oldest_age_ms)
     metric_set(spool_age, oldest_age_ms / 1000);
 }
 
-void stats_waited(void)
+void stats_admission_wait(void)
 {
     stats_open();
-    metric_inc(waited);
+    metric_inc(admission_waits);
 }
 
 void stats_accepted(int64_t took_us)

@@ -20,15 +20,15 @@ static int openssl_err(struct err *e, const char *what, const char *path)
     return err_set(e, ERR_PERMANENT, 0, "%s %s: %s", what, path, text);
 }
 
-/* We speak HTTP/1.1 whatever else a client offers (RFC 7301). */
+/* HTTP/1.1 only, whatever a client offers (RFC 7301). */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                            const unsigned char *in, unsigned in_len, void *arg)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char alpn[] = "\x08http/1.1";
     unsigned char *chosen = NULL;
     (void)ssl;
     (void)arg;
-    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof ours - 1, in, in_len) !=
+    if (SSL_select_next_proto(&chosen, out_len, alpn, sizeof alpn - 1, in, in_len) !=
         OPENSSL_NPN_NEGOTIATED) {
         return SSL_TLSEXT_ERR_NOACK;
     }
@@ -103,7 +103,7 @@ int tls_reload(struct tls *t, const char *certificate, const char *key, struct e
     SSL_CTX *old = t->context;
     t->context = context;
     pthread_mutex_unlock(&t->lock);
-    SSL_CTX_free(old); /* sessions in use hold it themselves */
+    SSL_CTX_free(old); /* sessions in use hold a reference */
     return 0;
 }
 

@@ -3,7 +3,7 @@
  * renewed.
  *
  * TLS 1.2 and 1.3, forward secrecy only. No tickets and no session cache: GitHub does not resume,
- * and a full handshake is cheaper without them. tls_reload may run beside tls_session.
+ * and a full handshake is cheaper without them. tls_reload may run concurrently with tls_session.
  */
 #ifndef MAYFLY_INGRESS_TLS_H
 #define MAYFLY_INGRESS_TLS_H

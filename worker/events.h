@@ -1,9 +1,10 @@
 /*
- * The events lane: what GitHub says happened to jobs, noted in the ledger.
+ * The events lane: job events from GitHub, applied to the ledger.
  *
- * Events are always taken, whatever is full: they are what frees slots (invariant 5). A batch is
- * noted one by one and settled together. An event is never lost to an error: it goes back with
- * back-off and spends no attempt; only a record that nobody can read is buried.
+ * Events are always received, whatever is at its cap: they release slots (invariant 5). The events
+ * of a batch are applied one by one and acknowledged together. An event is never lost to an error:
+ * its message returns with backoff and spends no attempt; only a message that cannot be decoded is
+ * dead-lettered.
  */
 #ifndef MAYFLY_WORKER_EVENTS_H
 #define MAYFLY_WORKER_EVENTS_H

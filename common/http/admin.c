@@ -228,7 +228,7 @@ static void send_response(struct connection *c, struct slice line, bool too_larg
 }
 
 /* Waits for the empty line that ends the header; no page takes a body. */
-static void on_readable(struct bufferevent *io, void *arg)
+static void on_request_bytes(struct bufferevent *io, void *arg)
 {
     struct connection *c = arg;
     struct evbuffer *in = bufferevent_get_input(io);
@@ -248,8 +248,8 @@ static void on_readable(struct bufferevent *io, void *arg)
 /* --- the listener and the thread --- */
 
 /* At the limit the listener is disabled and new peers wait in the kernel's backlog. */
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
-                      int peer_len, void *arg)
+static void on_admin_accept(struct evconnlistener *listener, evutil_socket_t fd,
+                            struct sockaddr *peer, int peer_len, void *arg)
 {
     struct admin *a = arg;
     struct timeval deadline = {.tv_sec = CONNECTION_SECONDS};
@@ -271,7 +271,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
         (void)evconnlistener_disable(listener);
     }
     bufferevent_setwatermark(c->io, EV_READ, 0, REQUEST_LIMIT_BYTES);
-    bufferevent_setcb(c->io, on_readable, NULL, on_error, c);
+    bufferevent_setcb(c->io, on_request_bytes, NULL, on_error, c);
     ASSERT(evtimer_add(c->deadline, &deadline) == 0);
     ASSERT(bufferevent_enable(c->io, EV_READ | EV_WRITE) == 0);
 }
@@ -346,7 +346,7 @@ static int listen_on(struct admin *a, const char *address, struct err *e)
         return -1;
     }
     unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE;
-    a->listener = evconnlistener_new_bind(a->base, on_accept, a, flags, CONNECTIONS_MAX,
+    a->listener = evconnlistener_new_bind(a->base, on_admin_accept, a, flags, CONNECTIONS_MAX,
                                           where->ai_addr, (int)where->ai_addrlen);
     int errnum = errno;
     freeaddrinfo(where);

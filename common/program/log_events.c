@@ -89,7 +89,7 @@ const struct log_event log_events[] = {
      "It is tried again.",
      "If it lasts, fix the cause in `error`: GitHub's API or the queue."},
     {"delivery_rejected", "ingress", "warn",
-     "status, reason, delivery_id, github_event, waited_ms, in_line",
+     "status, reason, delivery_id, github_event, waited_ms, waiting",
      "The ingress was overloaded: `ingress.max_in_flight` deliveries were being stored, and none "
      "of them ended in time. GitHub got 503.",
      "Check the latency of the queue. Raise `ingress.max_in_flight` or run more ingress processes. "

@@ -30,10 +30,10 @@ static size_t begun(void)
     return calls_count("queue_put", NULL);
 }
 
-static int put(struct putters *p, int64_t patience_us, struct err *e)
+static int put(struct enqueue_pool *p, int64_t patience_us, struct err *e)
 {
     struct queue_item item = {.lane = "events", .body = SLICE("body"), .key = "1"};
-    return putters_put(p, q, &item, 1, clock_mono_us() + patience_us, e);
+    return enqueue_with_deadline(p, q, &item, 1, clock_mono_us() + patience_us, e);
 }
 
 /* What arrived at the queue, each one as it was put. */
@@ -57,7 +57,7 @@ static size_t arrived(void)
 }
 
 /* As a committer does whose putter may still be at an earlier put. */
-static void put_in_the_end(struct putters *p)
+static void put_in_the_end(struct enqueue_pool *p)
 {
     struct err e = {0};
     int64_t give_up = clock_mono_us() + PATIENCE_US;
@@ -87,14 +87,14 @@ static int tear_down(void **state)
 static void put_given_up_before_it_began_costs_no_thread(void **state)
 {
     struct err e = {0};
-    struct putters *p;
+    struct enqueue_pool *p;
     (void)state;
-    assert_int_equal(putters_new(1, &p, &e), 0);
+    assert_int_equal(enqueue_pool_new(1, &p, &e), 0);
     for (int i = 0; i < ROUNDS; i++) {
         (void)!put(p, 1, &e); /* whether it began in a millionth of a second is chance */
         put_in_the_end(p);
     }
-    putters_free(p);
+    enqueue_pool_free(p);
     size_t put_in_all = arrived();
     assert_in_range(put_in_all, ROUNDS, 2 * ROUNDS);
     assert_int_equal(begun(), put_in_all);
@@ -103,9 +103,9 @@ static void put_given_up_before_it_began_costs_no_thread(void **state)
 static void put_given_up_after_it_began_keeps_its_thread_until_it_returns(void **state)
 {
     struct err e = {0};
-    struct putters *p;
+    struct enqueue_pool *p;
     (void)state;
-    assert_int_equal(putters_new(1, &p, &e), 0);
+    assert_int_equal(enqueue_pool_new(1, &p, &e), 0);
     block(true);
     while (begun() == 0) {
         assert_int_equal(put(p, 20000, &e), -1);
@@ -115,7 +115,7 @@ static void put_given_up_after_it_began_keeps_its_thread_until_it_returns(void *
     assert_int_equal(begun(), 1);
     block(false);
     put_in_the_end(p);
-    putters_free(p);
+    enqueue_pool_free(p);
     assert_int_equal(arrived(), 2);
 }
 

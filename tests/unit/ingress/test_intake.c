@@ -168,7 +168,7 @@ static int tear_down(void **state)
 static bool is_direct(void)
 {
     struct spool_view view;
-    spool_look(f.spool, &view);
+    spool_read_state(f.spool, &view);
     return view.direct;
 }
 

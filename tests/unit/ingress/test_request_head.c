@@ -10,12 +10,12 @@
 static struct request_head good_head(void)
 {
     struct request_head h = {.is_post = true, .path = SLICE("/webhook")};
-    request_head_note(&h, "content-length", "2");
-    request_head_note(&h, "CONTENT-TYPE", "application/json");
-    request_head_note(&h, "X-Github-Event", "ping");
-    request_head_note(&h, "x-github-delivery", "d");
-    request_head_note(&h, "X-Hub-Signature-256", "sha256=00");
-    request_head_note(&h, "X-Hub-Signature", "sha1=00");
+    request_head_add(&h, "content-length", "2");
+    request_head_add(&h, "CONTENT-TYPE", "application/json");
+    request_head_add(&h, "X-Github-Event", "ping");
+    request_head_add(&h, "x-github-delivery", "d");
+    request_head_add(&h, "X-Hub-Signature-256", "sha256=00");
+    request_head_add(&h, "X-Hub-Signature", "sha1=00");
     return h;
 }
 
@@ -46,7 +46,7 @@ static void check_chunked_goes_on(void **state)
     (void)state;
     h.content_length = (struct slice){NULL, 0};
     h.content_lengths = 0;
-    request_head_note(&h, "Transfer-Encoding", "Chunked");
+    request_head_add(&h, "Transfer-Encoding", "Chunked");
     assert_true(request_head_check(&h, SLICE("/webhook"), &a));
 }
 
@@ -55,17 +55,17 @@ static void check_doubtful_framing_is_refused(void **state)
     static const char *const lengths[] = {"+2", "-2", " 2", "2 ", "0x2", "", "2,2", "2e0"};
     struct request_head h = good_head();
     (void)state;
-    request_head_note(&h, "Content-Length", "2");
+    request_head_add(&h, "Content-Length", "2");
     expect(&h, 400, "bad_framing", true);
     h = good_head();
-    request_head_note(&h, "Transfer-Encoding", "chunked");
+    request_head_add(&h, "Transfer-Encoding", "chunked");
     expect(&h, 400, "bad_framing", true);
     h = good_head();
     h.has_nul = true;
     expect(&h, 400, "nul_byte", true);
     h = good_head();
     h.content_lengths = 0;
-    request_head_note(&h, "Transfer-Encoding", "gzip, chunked");
+    request_head_add(&h, "Transfer-Encoding", "gzip, chunked");
     expect(&h, 400, "bad_framing", true);
     for (size_t i = 0; i < COUNT_OF(lengths); i++) {
         h = good_head();
@@ -103,7 +103,7 @@ static void note_keeps_the_first_of_doubled_headers(void **state)
 {
     struct request_head h = good_head();
     (void)state;
-    request_head_note(&h, "X-Hub-Signature-256", "sha256=11");
+    request_head_add(&h, "X-Hub-Signature-256", "sha256=11");
     assert_true(slice_eq_cstr(h.signature, "sha256=00"));
 }
 

@@ -179,7 +179,7 @@ static void commit_refused(int from, int to, enum err_class class)
 static int64_t held(void)
 {
     struct spool_view view;
-    spool_look(spool, &view);
+    spool_read_state(spool, &view);
     return view.messages;
 }
 
@@ -187,7 +187,7 @@ static void wait_direct(void)
 {
     struct spool_view view;
     int64_t until_us = mono_us() + LONG_US;
-    for (spool_look(spool, &view); !view.direct; spool_look(spool, &view)) {
+    for (spool_read_state(spool, &view); !view.direct; spool_read_state(spool, &view)) {
         assert_true(mono_us() < until_us);
         (void)poll(NULL, 0, 1);
     }
@@ -354,7 +354,7 @@ static void spool_over_age_refuses_and_still_moves_on(void **state)
     commit(0, 1, true);
     __atomic_store_n(&ahead_ms, 61000, __ATOMIC_RELAXED);
     commit_refused(9, 10, ERR_CAPACITY);
-    spool_look(spool, &view);
+    spool_read_state(spool, &view);
     assert_true(view.over_age);
     refuse(ERR_NONE);
     wait_direct();
