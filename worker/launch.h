@@ -7,10 +7,10 @@
  *   4 run        provider  the VM, with the row's client token
  *   5 record     ledger    the VM's id and its deadline go into the row
  *
- * Each step is recorded before the next one begins, so that whatever a crash leaves is found
- * through the row. If step 2 to 5 fails, registration, VM and row are removed again. If the queue
- * fails to ack, nack or dead-letter the message, its lease expires and it is delivered again; the
- * count of demand and supply keeps it from launching twice.
+ * The row exists before the registration, and has its id before a VM may exist, so that the reaper
+ * can clean up after a crash at any point. If a step from 2 to 5 fails, registration, VM and row
+ * are removed at once. If the queue fails to ack, nack or dead-letter the message, its lease
+ * expires and it is delivered again; the count of demand and supply keeps it from launching twice.
  */
 #ifndef MAYFLY_WORKER_LAUNCH_H
 #define MAYFLY_WORKER_LAUNCH_H

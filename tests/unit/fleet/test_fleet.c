@@ -1,7 +1,7 @@
 /*
- * Ending a VM, above all one whose machine nobody can name; and the rates of the provider's calls.
- * GitHub and the providers are scripted (tests/lib), the ledger is one in memory, and no time
- * passes but the script's (the test links with --wrap=wakeup_sleep).
+ * Termination of VMs, above all of one whose VM id is unknown; and the rates of the provider's
+ * calls. GitHub and the providers are scripted (tests/lib), the ledger is one in memory, and only
+ * the script advances time (the test links with --wrap=wakeup_sleep).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -128,7 +128,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A row in that state, registered, whose machine has that id. */
+/* A row in that state, registered, with that VM id. */
 static struct ledger_vm row(enum ledger_vm_state state, const char *vm_id)
 {
     struct ledger_vm vm = {
@@ -199,7 +199,7 @@ static void end_unnamed_machine_of_this_host_is_ended_by_its_name(void **state)
     assert_int_equal(row_state(), VM_GONE);
 }
 
-/* The launch's answer was lost: the machine may run, so the slot is not free. */
+/* The launch's response was lost: the VM may run, so the slot is not released. */
 static void end_machine_nobody_can_name_keeps_the_slot(void **state)
 {
     (void)state;
@@ -324,7 +324,7 @@ static void end_of_a_row_that_moves_on_meanwhile_ends_no_machine(void **state)
     assert_int_equal(terminated(NULL), 0);
 }
 
-/* As when a launch was taken over and its row is gone by the time the provider answers. */
+/* As when a launch was taken over and its row is gone before the provider responds. */
 static void end_of_a_machine_in_hand_needs_no_row(void **state)
 {
     (void)state;
@@ -335,7 +335,7 @@ static void end_of_a_machine_in_hand_needs_no_row(void **state)
     assert_int_equal(terminated("class=arm id=microvm-1 grace_ms=0"), 1);
     assert_int_equal(deletions(), 1);
     assert_int_equal(row_state(), VM_GONE);
-    /* The row may even have been tidied away. */
+    /* The row may even have been deleted by retention. */
     calls_plan(&(struct call_plan){.function = "ledger_vm_advance", .fails = ERR_NOT_FOUND});
     MUST(end(&in_hand, false, false, &e));
     assert_int_equal(terminated("class=arm id=microvm-1 grace_ms=0"), 2);

@@ -43,7 +43,7 @@ static char folder[64];
 static char path[96];
 static char queue_url[96]; /* of the queue behind the spool */
 static struct spool *spool;
-static int arrived[256]; /* the numbers of what was taken from the queue, in order */
+static int arrived[256]; /* the numbers of the messages received from the queue, in order */
 static size_t arrived_count;
 
 /* What the queue behind the spool, and the spool's file, do wrong; under the lock. */
@@ -285,7 +285,7 @@ static void put_past_its_deadline_is_spooled_and_the_next_do_not_wait(void **sta
     size_t begun = calls_count("queue_put", "memory:");
     assert_int_equal(commit_until(0, 1, mono_us() + 20000, &spooled, &e), 0);
     assert_true(spooled);
-    /* A machine that is busy enough may not have begun it. */
+    /* A busy host may not have begun it. */
     size_t left = calls_count("queue_put", "memory:") - begun;
     /* The queue still hangs; nobody waits for it but the drainer and the put left behind. */
     commit(1, 2, true);
@@ -464,7 +464,7 @@ static void queue_that_refuses_all_for_good_buries_nothing(void **state)
     refuse(ERR_PERMANENT);
     calls_wait_count("queue_put", "memory:", calls_count("queue_put", "memory:") + 9);
     assert_int_equal(held(), 3);
-    refuse(ERR_RETRY); /* before it takes all: what is refused alone is rightly a dead letter */
+    refuse(ERR_RETRY); /* before it accepts all: a message refused alone is rightly a dead letter */
     calls_wait_count("queue_put", "memory:", calls_count("queue_put", "memory:") + 3);
     refuse(ERR_NONE);
     wait_direct();

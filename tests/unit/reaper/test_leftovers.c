@@ -1,5 +1,6 @@
 /*
- * Leftovers: registrations without a VM, files of ended VMs on their host, old rows; and
+ * Leftovers: registrations without a VM, files of ended VMs on their host, old rows; and a fleet
+ * whose rows come in several pages.
  */
 #include "tests/unit/reaper/world.h"
 

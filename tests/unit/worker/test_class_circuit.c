@@ -284,7 +284,7 @@ static void probe_without_a_message_is_kept_and_then_given_up(void **state)
     pass(1000);
     assert_true(class_circuit_wait_ms(one, world.config) > 0);
     class_circuit_received(one, world.config,
-                           "m"); /* its time is over, but the message it took is launched */
+                           "m"); /* its time has expired, but the message it received is launched */
     assert_true(refuse_job(one, "m", 77).stopped);
     assert_int_equal(record().opens, 1);
 }

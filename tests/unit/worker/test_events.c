@@ -47,7 +47,7 @@ static void third_of_a_lease_passes(void)
     world.now_ms += LEASE_MS / 3;
 }
 
-/* One thread takes what is there, until its take of that number. */
+/* One thread receives what is there, until its receive of that number. */
 static void assert_calls_until_take(int take, const char *calls)
 {
     struct err e = {0};

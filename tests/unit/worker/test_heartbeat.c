@@ -203,7 +203,7 @@ static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **sta
     assert_true(heartbeat_still_held(beats, &l, &age_ms));
     assert_int_equal(age_ms, LEASE_MS);
     world_heal();
-    row->state = VM_ENDING; /* this launch is over */
+    row->state = VM_ENDING; /* this launch has ended */
     assert_int_equal(rounds(3000), 1);
     row->state = VM_RESERVED;
     assert_int_equal(rounds(LEASE_MS), 0);
@@ -212,7 +212,8 @@ static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **sta
     finish(&m);
 }
 
-/* A row without stamps is taken for a dead worker's: one store's outage says nothing about that. */
+/* A row without stamps counts as a dead worker's: an outage of one store proves nothing about
+ * that. */
 static void row_is_stamped_while_the_queue_alone_is_down(void **state)
 {
     (void)state;

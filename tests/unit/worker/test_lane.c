@@ -1,6 +1,6 @@
 /*
- * One look of a class's lane: what keeps a message from being taken, and for how long. A wait ends
- * at once, and the clock has moved on by it.
+ * One poll of a class's lane: what prevents a receive, and for how long. A wait ends at once, and
+ * the clock has advanced by it.
  */
 #include "tests/unit/worker/world.h"
 
@@ -41,7 +41,7 @@ bool __wrap_wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms)
     return wakeup_raised(s);
 }
 
-/* Whether the store tells of freed slots: the one in memory does not. */
+/* Whether the store notifies of released slots: the one in memory does not. */
 bool __wrap_ledger_watching(struct ledger *l)
 {
     assert_ptr_equal(l, world.worker.ledger);
@@ -67,8 +67,8 @@ static int tear_down(void **state)
     return world_tear_down(state);
 }
 
-/* One look that makes these calls and returns whether it took a message. What was planned is for
- * that one; the next is a second later, when the circuit's record is read again. */
+/* One poll that makes these calls and returns whether it received a message. What was planned is
+ * for that one; the next is a second later, when the circuit's record is read again. */
 static void assert_look(bool takes, const char *calls)
 {
     struct queue_message m = {.id = ""};
@@ -152,7 +152,7 @@ static void lane_without_a_message_counts_none(void **state)
     }
 }
 
-/* What was taken and has not reserved yet is not in the ledger's counts. */
+/* Messages that were received and have no slot yet are not in the ledger's counts. */
 static void message_taken_and_not_reserved_holds_a_slot(void **state)
 {
     (void)state;
@@ -268,7 +268,7 @@ static void open_circuit(void)
     calls_reset();
 }
 
-/* The first that is taken after the pause is its probe, for as long as a launch may last. */
+/* The first one received after the pause is its probe, for as long as a launch may last. */
 static void lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time(void **state)
 {
     (void)state;

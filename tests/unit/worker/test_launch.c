@@ -170,7 +170,7 @@ static void fail_step(enum step step, enum err_class class)
     plan(step, (struct call_plan){.fails = class});
 }
 
-/* What the VM was told. */
+/* The payload of the VM. */
 static void assert_payload(const char *http, const char *https, const char *none)
 {
     struct err e = {0};
@@ -249,7 +249,7 @@ static void launch_not_reserved_goes_back_unspent(void **state)
     }
 }
 
-/* Only an answer that was lost leaves room for doubt whether a machine runs. */
+/* Only a lost response leaves it open whether a VM runs. */
 static void launch_failed_at_any_step_is_undone_and_retried(void **state)
 {
     (void)state;
@@ -455,7 +455,7 @@ static void registration_takes_long(void) /* yet not as long as such a step may 
     step_ms = run_ms;
 }
 
-/* Launches while a step takes so long; whether a VM was asked for. */
+/* Launches while a step takes that long; whether a VM was requested. */
 static bool asks_while_slow(enum step step, int64_t ms)
 {
     step_ms = ms;

@@ -176,7 +176,7 @@ static void start(int64_t threads)
     MUST(launch_pool_start(&world.worker, world.config, &pool, &e));
 }
 
-/* Whatever is in flight ends, and its message with it; no more is taken. */
+/* Launches in flight end, and their messages with them; nothing more is received. */
 static void stop(void)
 {
     worker_stop_intake(&world.worker);

@@ -1,5 +1,5 @@
 /*
- * What a dead worker left: which rows are ended, and when a message is kept.
+ * A dead worker's launches: which rows are terminated, and when a message is kept.
  */
 #include "tests/unit/worker/world.h"
 #include "worker/takeover.h"
@@ -129,7 +129,7 @@ static struct ledger_vm *add_dead_registered(void)
     return vm;
 }
 
-/* GitHub is out of reach: it is not asked by each message each second. */
+/* GitHub is unreachable: not every message calls it each second. */
 static void row_that_cannot_be_ended_is_looked_at_again_after_the_limit(void **state)
 {
     (void)state;
@@ -157,7 +157,7 @@ static void time_passes(void)
     world.now_ms += 4000;
 }
 
-/* Each of them takes the time of a call that is not answered; the launch's step may last 60 s. */
+/* Each of them costs a call that times out; the launch's step may last 60 s. */
 static void rows_that_cannot_be_ended_are_not_tried_for_long(void **state)
 {
     (void)state;
@@ -182,7 +182,7 @@ static void row_whose_runner_is_busy_is_recorded_and_no_supply(void **state)
     assert_true(t.ended); /* reserve again */
     assert_int_equal(calls_count("vm_terminate", NULL), 0);
     assert_int_equal(calls_count("github_delete_runner", "scope=acme id=1001"), 1);
-    assert_int_equal(vm->state, VM_BUSY); /* and not asked about again */
+    assert_int_equal(vm->state, VM_BUSY); /* and not requested again */
     assert_takeover("", false, 0);
     assert_int_equal(calls_count("github_delete_runner", NULL), 1);
 }

@@ -46,7 +46,7 @@ static int64_t number(const json_t *o, const char *key)
     return json_integer_value(json_object_get(o, key));
 }
 
-/* --- rows whose job is over --- */
+/* --- rows whose job has ended --- */
 
 static void add_row(int n)
 {

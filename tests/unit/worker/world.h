@@ -44,7 +44,7 @@ int world_tear_down(void **state);
 void world_put(const char *lane, const char *body);
 struct queue_message world_take(const char *lane);
 
-/* Each call of that function fails so, until world_heal takes that and all other plans back. */
+/* Each call of that function fails so, until world_heal reverts that and all other plans. */
 void world_fail(const char *function, enum err_class class);
 void world_heal(void);
 
