@@ -12,14 +12,6 @@
 #define REASON_MAX_BYTES 500
 #define DEFAULT_POLL_WAIT_MS 1000
 
-static const struct backend {
-    const char *scheme;
-    const struct queue_ops *ops;
-} backends[] = {
-    {"sqlite", &queue_ops_sqlite}, {"memory", &queue_ops_sqlite}, {"redis", &queue_ops_redis},
-    {"rediss", &queue_ops_redis},  {"sqs", &queue_ops_sqs},
-};
-
 struct queue {
     const struct queue_ops *ops;
     void *state;
@@ -50,30 +42,45 @@ static void check_ops(const struct queue_ops *o)
     ASSERT(o->admin == NULL || (o->admin->dead && o->admin->redrive && o->admin->delete));
 }
 
-static const struct queue_ops *backend_of(const char *url)
+static const struct queue_ops *find_backend(const char *url)
 {
     struct slice scheme;
     struct slice rest;
     if (!slice_cut(slice_of(url), ':', &scheme, &rest)) {
         return NULL;
     }
-    for (size_t i = 0; i < COUNT_OF(backends); i++) {
-        if (slice_eq_cstr(scheme, backends[i].scheme)) {
-            return backends[i].ops;
+    for (size_t i = 0; i < queue_backend_count; i++) {
+        if (slice_eq_cstr(scheme, queue_backends[i].scheme)) {
+            return queue_backends[i].ops;
         }
     }
     return NULL;
 }
 
+static int fail_unknown_backend(const char *url, struct err *e)
+{
+    struct buf known;
+    buf_init(&known, 512);
+    for (size_t i = 0; i < queue_backend_count; i++) {
+        if (queue_backends[i].example != NULL) {
+            buf_append_cstr(&known, known.len > 0 ? ", " : "");
+            buf_append_cstr(&known, queue_backends[i].example);
+        }
+    }
+    /* What follows the scheme may hold a password. */
+    int rc =
+        err_set(e, ERR_PERMANENT, 0, "there is no queue of the scheme \"%.*s\": write one of %s",
+                (int)strcspn(url, ":"), url, known.data);
+    buf_fini(&known);
+    return rc;
+}
+
 int queue_open(const char *url, struct queue **out, struct err *e)
 {
     void *state;
-    const struct queue_ops *ops = backend_of(url);
+    const struct queue_ops *ops = find_backend(url);
     if (ops == NULL) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "unknown queue type \"%.*s\": write "
-                       "sqlite:///path/to/file, redis://HOST:PORT or sqs://PREFIX",
-                       (int)strcspn(url, ":"), url);
+        return fail_unknown_backend(url, e);
     }
     check_ops(ops);
     if (ops->open(url, &state, e) != 0) {

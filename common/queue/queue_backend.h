@@ -77,8 +77,13 @@ struct queue_ops {
     queue_check_fn *check; /* NULL: the store has no settings of its own to check */
 };
 
-extern const struct queue_ops queue_ops_sqlite;
-extern const struct queue_ops queue_ops_redis;
-extern const struct queue_ops queue_ops_sqs;
+/* The backends there are (backends.c). */
+struct queue_backend {
+    const char *scheme;  /* of the URL */
+    const char *example; /* a URL for error messages; NULL: this scheme is not suggested */
+    const struct queue_ops *ops;
+};
+extern const struct queue_backend queue_backends[];
+extern const size_t queue_backend_count;
 
 #endif
