@@ -1,9 +1,9 @@
 /*
- * What one `workflow_job` delivery says: a fact about a job, on the lane "events".
+ * A job event: the content of one `workflow_job` delivery, on the lane "events".
  *
- * A plain value of bounded strings, all terminated. The ingress makes it from a verified body
- * (common/github/webhook.h), the worker reads it back. Its form is record.h's. Pure functions, any
- * thread.
+ * A plain value of bounded, terminated strings. The ingress builds it from a verified body
+ * (common/github/webhook.h), and the worker decodes it. Encoded as record.h describes. Pure
+ * functions, any thread.
  */
 #ifndef MAYFLY_JOB_EVENT_H
 #define MAYFLY_JOB_EVENT_H
@@ -36,8 +36,7 @@ void job_event_encode(const struct job_event *ev, int64_t format, struct buf *ou
 /* As record_decode; *out untouched on failure. */
 MUST_CHECK int job_event_decode(struct slice record, struct job_event *out, struct err *e);
 
-/* Whether the job waits for a runner now: queued, and not held back by an environment's protection.
- */
+/* Whether the job needs a runner now: queued, and not held back by an environment's protection. */
 bool job_event_wants_runner(const struct job_event *ev);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The members of records that hold the facts of a job, for the tables of record.h. `type` has a
- * member `job`. For the sources of common/job alone.
+ * The fields of a job's facts, for the tables of record.h. `type` has a member `job`. For the
+ * sources of common/job alone.
  */
 #ifndef MAYFLY_JOB_FIELDS_H
 #define MAYFLY_JOB_FIELDS_H
@@ -16,7 +16,7 @@
     {                                                                                              \
         key, RECORD_AT(type, member), RECORD_TEXT, false, NULL                                     \
     }
-#define PEOPLE_FIELD(key, type, member)                                                            \
+#define OPTIONAL_FIELD(key, type, member)                                                          \
     {                                                                                              \
         key, RECORD_AT(type, member), RECORD_TEXT, true, NULL                                      \
     }
@@ -32,10 +32,10 @@
         TEXT_FIELD("repository", type, job.repository),                                            \
         TEXT_FIELD("organization", type, job.organization),                                        \
         TEXT_FIELD("conclusion", type, job.conclusion),                                            \
-        TEXT_FIELD("runner_name", type, job.runner_name), PEOPLE_FIELD("name", type, job.name),    \
-        PEOPLE_FIELD("labels", type, job.labels)
+        TEXT_FIELD("runner_name", type, job.runner_name), OPTIONAL_FIELD("name", type, job.name),  \
+        OPTIONAL_FIELD("labels", type, job.labels)
 
-/* A job that is named at all has an id, and a repository as owner/name. */
+/* Requires an id, and a repository as owner/name. */
 MUST_CHECK int job_fields_check(const char *what, const struct job *job, struct err *e);
 
 #endif

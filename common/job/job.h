@@ -1,9 +1,9 @@
 /*
- * The facts of one GitHub workflow job, and the sizes of the texts that name things.
+ * The facts of one GitHub workflow job, and the sizes of names.
  *
- * A plain value of bounded, terminated strings, embedded in what carries it: a job event, a launch
- * request, the ledger's row of a job. The sizes stand here once, with the terminator; they follow
- * GitHub's limits: owner 39, repository 100, runner name 64 characters. "" and 0 mean unknown.
+ * A plain value of bounded, terminated strings, embedded in a job event, a launch request, and the
+ * ledger's row of a job. The sizes include the terminator and follow GitHub's limits: owner 39,
+ * repository 100, runner name 64 characters. "" and 0 mean unknown.
  */
 #ifndef MAYFLY_JOB_JOB_H
 #define MAYFLY_JOB_JOB_H
@@ -18,8 +18,8 @@
 #define JOB_STATUS_SIZE 16
 #define JOB_NAME_SIZE 104
 #define JOB_LABELS_SIZE 1024
-#define RUNNER_NAME_SIZE 80 /* anybody's runner */
-#define VM_NAME_SIZE 68     /* a VM of Mayfly's, and its runner: at most 64 characters */
+#define RUNNER_NAME_SIZE 80 /* any runner, not only Mayfly's */
+#define VM_NAME_SIZE 68     /* a VM and its runner: at most 64 characters */
 #define DELIVERY_ID_SIZE 64 /* X-GitHub-Delivery */
 
 struct job {
@@ -32,9 +32,9 @@ struct job {
     char organization[ORGANIZATION_SIZE]; /* "" for a user's repository */
     char class_name[CLASS_NAME_SIZE];     /* routed by the ingress; "" for none */
     char name[JOB_NAME_SIZE];             /* cut */
-    char labels[JOB_LABELS_SIZE];         /* joined with commas, for people to read; cut */
+    char labels[JOB_LABELS_SIZE];         /* joined with commas, for display; cut */
     char conclusion[CONCLUSION_SIZE];
-    char runner_name[RUNNER_NAME_SIZE]; /* the runner that took it; "" so far none */
+    char runner_name[RUNNER_NAME_SIZE]; /* the runner that GitHub assigned; "" none yet */
 };
 
 #endif

@@ -12,7 +12,7 @@
 
 /* Writes the class's lane and returns it. `class_name` is shorter than CLASS_NAME_SIZE. */
 const char *launch_lane(const char *class_name, char out[LAUNCH_LANE_SIZE]);
-/* The class whose launch lane that is, a part of `lane`; NULL if it is none. */
+/* The class of a launch lane, a part of `lane`; NULL if it is not a launch lane. */
 const char *launch_lane_class(const char *lane);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * Publishing: what a delivery or a launch request becomes on the queue.
+ * Publishing: turns a job event or a launch request into a message for the queue.
  *
- * A job_message is made once, and put by job_publish, or by whoever batches puts (the ingress). It
- * is a plain value but for its body.
+ * A job_message is put by job_publish, or in a batch by the ingress. It is a plain value except for
+ * its body, which it owns.
  */
 #ifndef MAYFLY_JOB_PUBLISH_H
 #define MAYFLY_JOB_PUBLISH_H
@@ -18,15 +18,16 @@ struct job_message {
     struct buf body;
 };
 
-/* Each fills *out, which job_message_fini releases, with a record of that format. */
+/* Each sets *out to a record of that format; release it with job_message_fini. */
 void job_message_of_event(const struct job_event *ev, int64_t format, struct job_message *out);
 void job_message_of_launch(const struct launch_request *r, int64_t format, struct job_message *out);
-/* What a delivery that webhook_parse has routed becomes: a launch request, or an event. */
+/* The message of a delivery routed by webhook_parse: a launch request if `launch`, else an event.
+ * */
 void job_message_of_delivery(const struct job_event *ev, bool launch, int64_t format,
                              struct job_message *out);
 void job_message_fini(struct job_message *m);
 
-/* One put of it; borrows from *m. */
+/* The queue item for a put; borrows from *m. */
 struct queue_item job_message_item(const struct job_message *m);
 /* Durable on success, as queue_put. */
 MUST_CHECK int job_publish(struct queue *q, const struct job_message *m, struct err *e);

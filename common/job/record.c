@@ -7,8 +7,8 @@
 
 #define USUAL_BYTES 700
 
-/* The exchange test builds the programs a second time, as a release whose records are of a newer
- * format: with a member that this one does not know, and that it cannot do without. */
+/* The exchange test builds the programs a second time, as a release with a newer record format: it
+ * requires a member that this release does not know. */
 #ifdef MAYFLY_TEST_NEXT_FORMAT
 #define NEWEST_FORMAT 2
 #define NEXT_MEMBER "next"
@@ -21,8 +21,8 @@ int64_t record_newest_format(void)
     return NEWEST_FORMAT;
 }
 
-/* Most text needs no escape, and one append for all of it is much cheaper than one for each byte:
- * this runs once for every delivery. */
+/* Most text needs no escaping, and one append is much cheaper than one per byte; this runs for
+ * every delivery. */
 static bool is_plain(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -48,7 +48,7 @@ static void append_number(struct buf *out, int64_t number)
 {
     char digits[24];
     size_t at = sizeof digits;
-    /* The magnitude as unsigned, since INT64_MIN has no positive twin. */
+    /* The magnitude as unsigned, since -INT64_MIN overflows. */
     uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
     do {
         digits[--at] = (char)('0' + left % 10);
@@ -67,7 +67,7 @@ static void append_key(struct buf *out, const struct record_field *f)
     buf_append(out, SLICE("\":"));
 }
 
-static const char *word_of(const struct record_field *f, const char *at)
+static const char *word_at(const struct record_field *f, const char *at)
 {
     int word = 0;
     memcpy(&word, at, sizeof word);
@@ -86,7 +86,7 @@ static void append_field(struct buf *out, const void *value, const struct record
         }
         return;
     }
-    const char *text = f->kind == RECORD_WORD ? word_of(f, at) : at;
+    const char *text = f->kind == RECORD_WORD ? word_at(f, at) : at;
     if (text[0] != '\0') {
         append_key(out, f);
         append_text(out, slice_of(text));
@@ -94,7 +94,7 @@ static void append_field(struct buf *out, const void *value, const struct record
 }
 
 static void append_record(struct buf *out, const struct record_field *fields, const void *value,
-                          int64_t format, bool for_people)
+                          int64_t format, bool with_optional)
 {
     buf_append(out, SLICE("{\"v\":"));
     append_number(out, format);
@@ -104,7 +104,7 @@ static void append_record(struct buf *out, const struct record_field *fields, co
     }
 #endif
     for (const struct record_field *f = fields; f->key != NULL; f++) {
-        if (for_people || !f->people_only) {
+        if (with_optional || !f->optional) {
             append_field(out, value, f);
         }
     }
@@ -119,7 +119,7 @@ void record_encode(const struct record_field *fields, const void *value, int64_t
     buf_init(&record, RECORD_MAX_BYTES);
     buf_reserve(&record, USUAL_BYTES);
     append_record(&record, fields, value, format, true);
-    /* Escaping may blow up what people wrote into names and labels; the rest always fits. */
+    /* Escaping may enlarge names and labels beyond the limit; the rest always fits. */
     if (record.failed) {
         buf_reset(&record);
         append_record(&record, fields, value, format, false);
@@ -135,7 +135,7 @@ static int read_number(const char *what, const json_t *member, const struct reco
                        char *at, struct err *e)
 {
     if (!json_is_integer(member) || json_integer_value(member) < 0) {
-        return err_set(e, ERR_PERMANENT, 0, "%s: member '%s' is no integer from 0 on", what,
+        return err_set(e, ERR_PERMANENT, 0, "%s: member '%s' is not an integer of at least 0", what,
                        f->key);
     }
     int64_t number = json_integer_value(member);
@@ -147,7 +147,7 @@ static int read_text(const char *what, const json_t *member, const struct record
                      struct err *e)
 {
     if (!json_is_string(member)) {
-        return err_set(e, ERR_PERMANENT, 0, "%s: member '%s' is no string", what, f->key);
+        return err_set(e, ERR_PERMANENT, 0, "%s: member '%s' is not a string", what, f->key);
     }
     struct slice text = {json_string_value(member), json_string_length(member)};
     if (!slice_to_cstr(text, at, f->size)) {
@@ -167,7 +167,7 @@ static int read_word(const char *what, const json_t *member, const struct record
             return 0;
         }
     }
-    return err_set(e, ERR_PERMANENT, 0, "%s: no %s that is known", what, f->key);
+    return err_set(e, ERR_PERMANENT, 0, "%s: unknown or missing %s", what, f->key);
 }
 
 static int read_field(const char *what, const json_t *root, const struct record_field *f,
@@ -184,8 +184,7 @@ static int read_field(const char *what, const json_t *root, const struct record_
                                                                 e);
 }
 
-/* Of a newer format nothing is known but its version: neither its members nor how long it may be.
- */
+/* Of a newer format only the version is checked: its members and its size limit are unknown. */
 static int check_format(const char *what, const json_t *root, size_t bytes, struct err *e)
 {
     const json_t *format = json_object_get(root, "v");
@@ -221,7 +220,7 @@ int record_decode(const char *what, const struct record_field *fields, struct sl
     }
     root = json_loadb(record.ptr, record.len, JSON_REJECT_DUPLICATES, &where);
     if (!json_is_object(root)) {
-        err_set(e, ERR_PERMANENT, 0, "%s: no JSON object%s%s", what, root == NULL ? ": " : "",
+        err_set(e, ERR_PERMANENT, 0, "%s: not a JSON object%s%s", what, root == NULL ? ": " : "",
                 root == NULL ? where.text : "");
         goto out;
     }

@@ -1,16 +1,15 @@
 /*
- * The form of what crosses the queue: a JSON object of at most 4 KiB with a format version.
+ * The encoding of messages: a JSON object of at most 4 KiB with a format version.
  *
- * A table names the members of a record and where they stand in a struct. Numbers of 0 and empty
- * texts are left out. Decoding is for hostile input too (a queue may be shared): it ignores members
- * that it does not know, and refuses a newer format with the code RECORD_NEWER_FORMAT, since the
- * message is good and only this program is too old for it: of a newer format nothing is taken for
- * granted but that it is a JSON object with its version, within the queue's own limit. Pure
- * functions, any thread.
+ * A table maps the members of a record to the members of a struct. Zero numbers and empty texts are
+ * omitted. Decoding accepts hostile input (a queue may be shared) and ignores unknown members. A
+ * newer format fails with the code RECORD_NEWER_FORMAT, since the message is valid and only this
+ * program is too old; of a newer format only the version member and the queue's size limit are
+ * assumed. Pure functions, any thread.
  *
- * Writers choose the format, so that a release can be rolled out and back while messages are
- * waiting: every release reads the formats from 1 to record_newest_format(), and writes the one
- * that all programs of the deployment can read (common/ledger/ledger_format.h).
+ * Writers choose the format, so that a release can be rolled out and rolled back while messages are
+ * queued: every release reads the formats 1 to record_newest_format(), and writes the one that all
+ * programs of the deployment can read (common/ledger/programs.h).
  */
 #ifndef MAYFLY_JOB_RECORD_H
 #define MAYFLY_JOB_RECORD_H
@@ -38,11 +37,11 @@ struct record_field {
     size_t offset;
     size_t size;
     enum record_kind kind;
-    bool people_only;         /* left out when the record would grow over its limit */
+    bool optional;            /* omitted if the record would exceed its limit */
     const char *const *words; /* RECORD_WORD: by value, NULL at the end */
 };
 
-/* The place of a member, and how many bytes it has. */
+/* A member's offset and size. */
 #define RECORD_AT(type, member) offsetof(type, member), sizeof(((type *)0)->member)
 
 /* The newest format that this build reads and writes. */
@@ -51,9 +50,8 @@ int64_t record_newest_format(void);
 /* Appends one JSON object without line breaks. 1 <= format <= record_newest_format(). */
 void record_encode(const struct record_field *fields, const void *value, int64_t format,
                    struct buf *out);
-/* Fills in what the record holds of the fields of *value, which the caller has zeroed and must not
- * use on failure. ERR_PERMANENT with the reason when it is no such record; `what` names its kind.
- */
+/* Sets the fields of *value that the record holds; the caller has zeroed *value and must not use it
+ * on failure. A malformed record is ERR_PERMANENT with the reason; `what` names its kind. */
 MUST_CHECK int record_decode(const char *what, const struct record_field *fields,
                              struct slice record, void *value, struct err *e);
 

@@ -8,23 +8,23 @@
 #include "common/base/random.h"
 
 #define NAME_MAX_CHARS 64
-#define MARK_SIZE 5
+#define DIGITS_SIZE 5
 #define UNIQUE_BYTES 6
-#define AROUND (sizeof "mf-" - 1 + 2 * (MARK_SIZE - 1) + sizeof "---" - 1 + 2 * UNIQUE_BYTES)
+#define FIXED_CHARS (sizeof "mf-" - 1 + 2 * (DIGITS_SIZE - 1) + sizeof "---" - 1 + 2 * UNIQUE_BYTES)
 
 _Static_assert(NAME_MAX_CHARS < VM_NAME_SIZE, "a name and its terminator");
 
 /* Four hex digits of a text's hash. */
-static const char *mark_of(const char *text, char out[MARK_SIZE])
+static const char *hash_digits(const char *text, char out[DIGITS_SIZE])
 {
     uint64_t hash = hash_text(text);
-    (void)snprintf(out, MARK_SIZE, "%04x",
+    (void)snprintf(out, DIGITS_SIZE, "%04x",
                    (unsigned)((hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48) & 0xffff));
     return out;
 }
 
-/* GitHub takes more characters, host names and clientTokens do not. */
-static char plain(char c)
+/* GitHub accepts more characters, but host names and clientTokens do not. */
+static char name_char(char c)
 {
     if (c >= 'A' && c <= 'Z') {
         return (char)(c - 'A' + 'a');
@@ -35,24 +35,24 @@ static char plain(char c)
 
 void vm_name_make(const char *deployment, const char *class_name, char out[VM_NAME_SIZE])
 {
-    char owner[MARK_SIZE];
-    char class_mark[MARK_SIZE];
+    char owner[DIGITS_SIZE];
+    char class_digits[DIGITS_SIZE];
     char class_part[NAME_MAX_CHARS];
     char unique[2 * UNIQUE_BYTES + 1];
-    size_t fixed = AROUND + strlen(deployment);
-    ASSERT(fixed <= AROUND + DEPLOYMENT_NAME_MAX);
+    size_t fixed = FIXED_CHARS + strlen(deployment);
+    ASSERT(fixed <= FIXED_CHARS + DEPLOYMENT_NAME_MAX);
     size_t len = strnlen(class_name, NAME_MAX_CHARS - fixed);
     for (size_t i = 0; i < len; i++) {
-        class_part[i] = plain(class_name[i]);
+        class_part[i] = name_char(class_name[i]);
     }
     class_part[len] = '\0';
     random_hex(unique, UNIQUE_BYTES);
-    int n = snprintf(out, VM_NAME_SIZE, "mf-%s%s-%s-%s-%s", mark_of(deployment, owner),
-                     mark_of(class_name, class_mark), deployment, class_part, unique);
+    int n = snprintf(out, VM_NAME_SIZE, "mf-%s%s-%s-%s-%s", hash_digits(deployment, owner),
+                     hash_digits(class_name, class_digits), deployment, class_part, unique);
     ASSERT(n > 0 && n <= NAME_MAX_CHARS);
 }
 
-static bool take(const char **at, const char *text)
+static bool skip_prefix(const char **at, const char *text)
 {
     size_t len = strlen(text);
     if (strncmp(*at, text, len) != 0) {
@@ -64,12 +64,12 @@ static bool take(const char **at, const char *text)
 
 bool vm_name_is_owned(const char *name, const char *deployment)
 {
-    char owner[MARK_SIZE];
+    char owner[DIGITS_SIZE];
     const char *at = name;
-    if (!take(&at, "mf-") || !take(&at, mark_of(deployment, owner)) ||
-        strspn(at, "0123456789abcdef") != MARK_SIZE - 1) {
+    if (!skip_prefix(&at, "mf-") || !skip_prefix(&at, hash_digits(deployment, owner)) ||
+        strspn(at, "0123456789abcdef") != DIGITS_SIZE - 1) {
         return false;
     }
-    at += MARK_SIZE - 1;
-    return take(&at, "-") && take(&at, deployment) && *at == '-';
+    at += DIGITS_SIZE - 1;
+    return skip_prefix(&at, "-") && skip_prefix(&at, deployment) && *at == '-';
 }

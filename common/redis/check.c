@@ -1,5 +1,5 @@
 /*
- * What a Redis server must be, asked at the open, and what its settings leave to be desired.
+ * Checks of a Redis server: the requirements at open, and warnings about its settings.
  */
 #include <stdio.h>
 #include <string.h>
@@ -8,9 +8,9 @@
 
 #define VERSION_LEAST 7
 
-/* One command of up to four words. *out NULL where the server forbids it or does not know it. */
-static int ask(struct redis_store *s, const char *const *words, struct redis_reply **out,
-               struct err *e)
+/* One command. *out NULL if the server forbids it or does not support it. */
+static int call_if_permitted(struct redis_store *s, const char *const *words,
+                             struct redis_reply **out, struct err *e)
 {
     struct redis_args args;
     *out = NULL;
@@ -48,7 +48,7 @@ static int check_version(struct redis_store *s, struct err *e)
     struct slice major;
     struct slice minor;
     int64_t number;
-    if (ask(s, words, &reply, e) != 0) {
+    if (call_if_permitted(s, words, &reply, e) != 0) {
         return -1;
     }
     struct slice version = info_value(redis_reply_bytes(reply), "redis_version");
@@ -70,14 +70,14 @@ static int check_waitaof(struct redis_store *s, struct err *e)
     if (!redis_store_url(s)->wait_aof) {
         return 0;
     }
-    if (ask(s, words, &reply, e) != 0) {
+    if (call_if_permitted(s, words, &reply, e) != 0) {
         return -1;
     }
     bool absent = redis_reply_count(reply) == 1 && redis_reply_count(redis_reply_at(reply, 0)) == 0;
     redis_reply_free(reply);
     if (absent) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "Redis at %s has no WAITAOF: leave wait_aof out, or use Redis 7.2 or newer",
+                       "Redis at %s has no WAITAOF: remove wait_aof, or use Redis 7.2 or newer",
                        redis_store_server(s));
     }
     return 0;
@@ -96,24 +96,25 @@ static int check_info(struct redis_store *s, struct buf *out, struct err *e)
 {
     static const char *const words[] = {"INFO", "everything", NULL};
     struct redis_reply *reply;
-    if (ask(s, words, &reply, e) != 0) {
+    if (call_if_permitted(s, words, &reply, e) != 0) {
         return -1;
     }
     struct slice info = redis_reply_bytes(reply);
     struct slice policy = info_value(info, "maxmemory_policy");
     if (info.len == 0) {
-        buf_append_cstr(out, "INFO is forbidden to us: whether appendonly is on and "
-                             "maxmemory-policy is noeviction cannot be checked\n");
+        buf_append_cstr(out, "INFO is forbidden: cannot check that appendonly is on and "
+                             "maxmemory-policy is noeviction\n");
     } else {
         if (!slice_eq_cstr(info_value(info, "aof_enabled"), "1")) {
-            buf_append_cstr(out, "appendonly is off: when the server ends, everything since its "
-                                 "last snapshot is lost, though GitHub was told it is safe; set "
-                                 "appendonly yes\n");
+            buf_append_cstr(out,
+                            "appendonly is off: when the server stops, all jobs since its last "
+                            "snapshot are lost, although GitHub got a 2xx for them; set "
+                            "appendonly yes\n");
         }
         if (!slice_eq_cstr(policy, "noeviction")) {
             buf_printf(out,
-                       "maxmemory-policy is %.*s: a server short of memory may throw jobs away; "
-                       "set noeviction\n",
+                       "maxmemory-policy is %.*s: a server short of memory may evict jobs; set "
+                       "noeviction\n",
                        SLICE_ARG(policy));
         }
     }
@@ -128,18 +129,17 @@ static int check_fsync(struct redis_store *s, struct buf *out, struct err *e)
     if (redis_store_url(s)->wait_aof) {
         return 0; /* each write waits for its fsync, however often the server does one */
     }
-    if (ask(s, words, &reply, e) != 0) {
+    if (call_if_permitted(s, words, &reply, e) != 0) {
         return -1;
     }
     struct slice fsync = redis_reply_bytes(redis_reply_at(reply, 1));
     if (fsync.len == 0) {
-        buf_append_cstr(out, "CONFIG is forbidden to us: whether appendfsync is always cannot be "
-                             "checked\n");
+        buf_append_cstr(out, "CONFIG is forbidden: cannot check that appendfsync is always\n");
     } else if (!slice_eq_cstr(fsync, "always")) {
         buf_printf(out,
-                   "appendfsync is %.*s: when the server's machine fails, what was confirmed in "
-                   "the last moments (about a second with everysec) is lost; set always, or "
-                   "wait_aof=1 in the URL\n",
+                   "appendfsync is %.*s: when the server's host fails, the last confirmed writes "
+                   "(about a second of them with everysec) are lost; set always, or wait_aof=1 in "
+                   "the URL\n",
                    SLICE_ARG(fsync));
     }
     redis_reply_free(reply);

@@ -13,26 +13,26 @@
 #include "common/base/clock.h"
 #include "common/redis/internal.h"
 
-#define READ_BYTES (16 * 1024) /* a TLS record's most, so that none stays behind unseen */
+#define READ_BYTES (16 * 1024) /* the largest TLS record, so that no part of one stays in OpenSSL */
 #define REPLY_MAX_BYTES (256LL * 1024 * 1024)
 
 struct redis_conn {
-    redisContext *context; /* its socket and its reader are what we use of it */
+    redisContext *context; /* only its socket and its reader are used */
     SSL *tls;              /* NULL without */
     char server[300];      /* for messages */
     int64_t pending_bytes; /* read since the last whole reply */
 };
 
 /* --- waiting --- */
-static int too_late(const struct redis_conn *c, const char *doing, struct err *e)
+static int deadline_error(const struct redis_conn *c, const char *doing, struct err *e)
 {
     return err_set(e, ERR_RETRY, ETIMEDOUT, "Redis at %s: %s took longer than the deadline",
                    c->server, doing);
 }
 
 /* Waits until the socket is ready for `events`. */
-static int await(const struct redis_conn *c, short events, int64_t deadline_mono, const char *doing,
-                 struct err *e)
+static int wait_for_socket(const struct redis_conn *c, short events, int64_t deadline_mono,
+                           const char *doing, struct err *e)
 {
     for (;;) {
         struct pollfd fd = {.fd = c->context->fd, .events = events};
@@ -42,7 +42,7 @@ static int await(const struct redis_conn *c, short events, int64_t deadline_mono
             return 0;
         }
         if (n == 0) {
-            return too_late(c, doing, e);
+            return deadline_error(c, doing, e);
         }
         if (errno != EINTR) {
             return err_errno(e, ERR_RETRY, errno, "Redis at %s: poll", c->server);
@@ -50,12 +50,12 @@ static int await(const struct redis_conn *c, short events, int64_t deadline_mono
     }
 }
 
-static int closed(const struct redis_conn *c, struct err *e)
+static int closed_error(const struct redis_conn *c, struct err *e)
 {
     return err_set(e, ERR_RETRY, ECONNRESET, "Redis at %s closed the connection", c->server);
 }
 
-/* What a TLS call left open: the events to wait for in *events, or an error. */
+/* After an incomplete TLS call: sets *events to wait for, or returns the error. */
 static int tls_wants(const struct redis_conn *c, int rc, short *events, struct err *e)
 {
     char reason[256];
@@ -65,7 +65,7 @@ static int tls_wants(const struct redis_conn *c, int rc, short *events, struct e
         return 0;
     }
     if (why == SSL_ERROR_ZERO_RETURN) {
-        return closed(c, e);
+        return closed_error(c, e);
     }
     redis_tls_reason(reason, sizeof reason);
     return err_set(e, ERR_RETRY, 0, "Redis at %s: TLS failed: %s", c->server, reason);
@@ -97,7 +97,7 @@ int redis_conn_send(struct redis_conn *c, struct slice wire, int64_t deadline_mo
         size_t n;
         short events;
         if (write_some(c, wire, &n, &events, e) != 0 ||
-            (n == 0 && await(c, events, deadline_mono, "writing a command", e) != 0)) {
+            (n == 0 && wait_for_socket(c, events, deadline_mono, "writing a command", e) != 0)) {
             return -1;
         }
         wire.ptr += n;
@@ -119,7 +119,7 @@ static int read_some(struct redis_conn *c, char *out, size_t size, size_t *n, sh
     }
     ssize_t got = recv(c->context->fd, out, size, 0);
     if (got == 0) {
-        return closed(c, e);
+        return closed_error(c, e);
     }
     if (got < 0 && errno != EAGAIN && errno != EINTR) {
         return err_errno(e, ERR_RETRY, errno, "Redis at %s: cannot read", c->server);
@@ -128,7 +128,7 @@ static int read_some(struct redis_conn *c, char *out, size_t size, size_t *n, sh
     return 0;
 }
 
-static int fill(struct redis_conn *c, bool *some, short *events, struct err *e)
+static int fill_reader(struct redis_conn *c, bool *some, short *events, struct err *e)
 {
     char bytes[READ_BYTES];
     size_t n;
@@ -150,7 +150,7 @@ static int fill(struct redis_conn *c, bool *some, short *events, struct err *e)
 int redis_conn_fill(struct redis_conn *c, bool *some, struct err *e)
 {
     short events;
-    return fill(c, some, &events, e);
+    return fill_reader(c, some, &events, e);
 }
 
 int redis_conn_next(struct redis_conn *c, struct redis_reply **out, struct err *e)
@@ -181,8 +181,8 @@ int redis_conn_read(struct redis_conn *c, int64_t deadline_mono, struct redis_re
             *out = reply;
             return 0;
         }
-        if (fill(c, &some, &events, e) != 0 ||
-            (!some && await(c, events, deadline_mono, "a reply", e) != 0)) {
+        if (fill_reader(c, &some, &events, e) != 0 ||
+            (!some && wait_for_socket(c, events, deadline_mono, "a reply", e) != 0)) {
             return -1;
         }
     }
@@ -192,7 +192,8 @@ bool redis_conn_stale(struct redis_conn *c)
 {
     char byte;
     ssize_t n = recv(c->context->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    /* Without TLS an idle connection has nothing to read; with it a session ticket may wait. */
+    /* Without TLS an idle connection has nothing to read; with TLS there may be a session ticket.
+     * */
     return n == 0 || (n > 0 && c->tls == NULL) || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
@@ -229,8 +230,8 @@ static int connect_socket(struct redis_conn *c, const struct redis_place *p, int
     return 0;
 }
 
-static int shake_hands(struct redis_conn *c, const struct redis_place *p, int64_t deadline_mono,
-                       struct err *e)
+static int do_tls_handshake(struct redis_conn *c, const struct redis_place *p,
+                            int64_t deadline_mono, struct err *e)
 {
     if (p->tls == NULL) {
         return 0;
@@ -243,22 +244,21 @@ static int shake_hands(struct redis_conn *c, const struct redis_place *p, int64_
             return 0;
         }
         if (tls_wants(c, rc, &events, e) != 0) {
-            /* A certificate does not become right by asking again. */
+            /* A retry does not make a certificate valid. */
             if (SSL_get_verify_result(c->tls) != X509_V_OK) {
-                return err_set(e, ERR_AUTH, 0, "Redis at %s: its certificate is refused: %s",
-                               c->server,
+                return err_set(e, ERR_AUTH, 0, "Redis at %s: invalid certificate: %s", c->server,
                                X509_verify_cert_error_string(SSL_get_verify_result(c->tls)));
             }
             return -1;
         }
-        if (await(c, events, deadline_mono, "the TLS handshake", e) != 0) {
+        if (wait_for_socket(c, events, deadline_mono, "the TLS handshake", e) != 0) {
             return -1;
         }
     }
 }
 
-static int say(struct redis_conn *c, const struct slice *args, size_t n, int64_t deadline_mono,
-               struct err *e)
+static int run_command(struct redis_conn *c, const struct slice *args, size_t n,
+                       int64_t deadline_mono, struct err *e)
 {
     struct redis_reply *reply = NULL;
     struct buf wire;
@@ -276,21 +276,21 @@ static int say(struct redis_conn *c, const struct slice *args, size_t n, int64_t
     return rc;
 }
 
-static int introduce(struct redis_conn *c, const struct redis_url *u, int64_t deadline_mono,
-                     struct err *e)
+static int authenticate(struct redis_conn *c, const struct redis_url *u, int64_t deadline_mono,
+                        struct err *e)
 {
     char db[16];
     if (u->password[0] != '\0') {
         struct slice args[3] = {SLICE("AUTH"), slice_of(u->user), slice_of(u->password)};
         args[1] = u->user[0] != '\0' ? args[1] : args[2];
-        if (say(c, args, u->user[0] != '\0' ? 3 : 2, deadline_mono, e) != 0) {
+        if (run_command(c, args, u->user[0] != '\0' ? 3 : 2, deadline_mono, e) != 0) {
             return err_wrap(e, "AUTH");
         }
     }
     if (u->db != 0) {
         (void)snprintf(db, sizeof db, "%d", u->db);
         struct slice args[2] = {SLICE("SELECT"), slice_of(db)};
-        if (say(c, args, 2, deadline_mono, e) != 0) {
+        if (run_command(c, args, 2, deadline_mono, e) != 0) {
             e->class = e->class == ERR_RETRY && e->code == 0 ? ERR_PERMANENT : e->class;
             return err_wrap(e, "SELECT %d", u->db);
         }
@@ -308,8 +308,9 @@ int redis_conn_open(const struct redis_place *p, int64_t deadline_mono, struct r
     } else {
         (void)snprintf(c->server, sizeof c->server, "%s:%d", p->host, p->port);
     }
-    if (connect_socket(c, p, deadline_mono, e) != 0 || shake_hands(c, p, deadline_mono, e) != 0 ||
-        introduce(c, p->url, deadline_mono, e) != 0) {
+    if (connect_socket(c, p, deadline_mono, e) != 0 ||
+        do_tls_handshake(c, p, deadline_mono, e) != 0 ||
+        authenticate(c, p->url, deadline_mono, e) != 0) {
         redis_conn_close(c);
         return -1;
     }

@@ -22,15 +22,15 @@ struct redis_pool {
     SSL_CTX *tls;
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t given;
-    struct lent *idle; /* a stack: the one used last is the likeliest to be alive */
+    struct lent *idle; /* a stack: the last used one is the likeliest to be alive */
     size_t idle_count;
-    struct lent *out; /* those that calls hold */
+    struct lent *out; /* in use by calls */
     size_t out_count;
     size_t connecting;
-    int64_t generation; /* grows when older connections lead to the wrong server */
-    int failures;       /* connects failed in a row */
+    int64_t generation; /* grows when the existing connections are to the wrong server */
+    int failures;       /* consecutive failed connects */
     int64_t not_before; /* monotonic: when the next connect is allowed */
-    char host[256];     /* where the cluster sent us; "" the URL's */
+    char host[256];     /* of the cluster's redirection; "": the URL's */
     int port;
 };
 
@@ -66,24 +66,24 @@ void redis_pool_free(struct redis_pool *p)
 }
 
 /* --- connecting --- */
-/* The place of the moment; host: room for a copy, as another thread may move it. */
-static struct redis_place place_now(const struct redis_pool *p, char *host, size_t size)
+/* The present address. host: a buffer for a copy, since another thread may change it. */
+static struct redis_place present_address(const struct redis_pool *p, char *host, size_t size)
 {
     bool moved = p->host[0] != '\0';
     (void)snprintf(host, size, "%s", moved ? p->host : p->url->host);
     return (struct redis_place){p->url, p->tls, host, moved ? p->port : p->url->port};
 }
 
-static int pausing(const struct redis_pool *p, int64_t left_ms, struct err *e)
+static int pause_error(const struct redis_pool *p, int64_t left_ms, struct err *e)
 {
     (void)err_set(e, ERR_RETRY, ECONNREFUSED,
-                  "Redis at %s is not to be reached; the next attempt is in %lld ms",
+                  "Redis at %s is unreachable; the next attempt is in %lld ms",
                   p->url->socket[0] != '\0' ? p->url->socket : p->url->host, (long long)left_ms);
     e->retry_after_ms = left_ms;
     return -1;
 }
 
-static void note_outcome(struct redis_pool *p, bool connected)
+static void record_connect(struct redis_pool *p, bool connected)
 {
     if (connected) {
         p->failures = 0;
@@ -91,27 +91,27 @@ static void note_outcome(struct redis_pool *p, bool connected)
         return;
     }
     p->failures++;
-    p->host[0] = '\0'; /* where the cluster sent us may be what is gone */
+    p->host[0] = '\0'; /* the redirection's target may be down */
     p->not_before =
         clock_mono_ms() + backoff_full_jitter_ms(PAUSE_BASE_MS, PAUSE_CAP_MS, p->failures);
 }
 
-/* Under the lock, which it leaves while it connects. */
+/* Under the lock, which it releases while it connects. */
 static int connect_new(struct redis_pool *p, int64_t deadline_mono, struct lent *out, struct err *e)
 {
     char host[256];
     int64_t pause = p->not_before - clock_mono_ms();
     if (pause > 0) {
-        return pausing(p, pause, e);
+        return pause_error(p, pause, e);
     }
-    struct redis_place place = place_now(p, host, sizeof host);
+    struct redis_place place = present_address(p, host, sizeof host);
     out->generation = p->generation;
     p->connecting++;
     pthread_mutex_unlock(&p->lock);
     int rc = redis_conn_open(&place, deadline_mono, &out->conn, e);
     pthread_mutex_lock(&p->lock);
     p->connecting--;
-    note_outcome(p, rc == 0);
+    record_connect(p, rc == 0);
     return rc;
 }
 
@@ -120,12 +120,12 @@ int redis_pool_connect(struct redis_pool *p, int64_t deadline_mono, struct redis
 {
     char host[256];
     pthread_mutex_lock(&p->lock);
-    struct redis_place place = place_now(p, host, sizeof host);
+    struct redis_place place = present_address(p, host, sizeof host);
     pthread_mutex_unlock(&p->lock);
     return redis_conn_open(&place, deadline_mono, out, e);
 }
 
-/* --- lending --- */
+/* --- borrowing --- */
 static bool pop_idle(struct redis_pool *p, struct lent *out)
 {
     while (p->idle_count > 0) {
@@ -151,7 +151,8 @@ static int wait_for_one(struct redis_pool *p, int64_t deadline_mono, struct err 
     return 0;
 }
 
-static int take_locked(struct redis_pool *p, int64_t deadline_mono, struct lent *out, struct err *e)
+static int borrow_locked(struct redis_pool *p, int64_t deadline_mono, struct lent *out,
+                         struct err *e)
 {
     for (;;) {
         if (pop_idle(p, out)) {
@@ -171,7 +172,7 @@ int redis_pool_take(struct redis_pool *p, int64_t deadline_mono, struct redis_co
 {
     struct lent one = {0};
     pthread_mutex_lock(&p->lock);
-    int rc = take_locked(p, deadline_mono, &one, e);
+    int rc = borrow_locked(p, deadline_mono, &one, e);
     if (rc == 0) {
         p->out[p->out_count++] = one;
         *out = one.conn;
@@ -228,7 +229,7 @@ bool redis_pool_move(struct redis_pool *p, struct slice moved)
     pthread_mutex_lock(&p->lock);
     p->generation++;
     p->port = (int)port;
-    /* An empty host means the one we asked. */
+    /* An empty host means the server that sent the redirection. */
     if (host[0] != '\0' || p->host[0] == '\0') {
         (void)snprintf(p->host, sizeof p->host, "%s", host[0] != '\0' ? host : p->url->host);
     }

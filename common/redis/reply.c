@@ -1,5 +1,5 @@
 /*
- * Redis' wire: arguments going out, replies coming in, and what its errors mean.
+ * Redis' wire format: encoding arguments, reading replies, classifying errors.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -63,19 +63,19 @@ void redis_arg_int(struct redis_args *a, int64_t value)
 }
 
 /* --- errors --- */
+/* MISCONF: the server cannot write its files; usually its disk is full. Any code that is not listed
+ * is transient: LOADING, BUSY, READONLY, CLUSTERDOWN, TRYAGAIN, MASTERDOWN, NOREPLICAS, MOVED, ASK,
+ * UNBLOCKED, NOSCRIPT. */
 static const struct {
     const char *code; /* the first word of the reply */
     enum err_class class;
 } meanings[] = {
-    {"OOM", ERR_CAPACITY},        {"MISCONF", ERR_CAPACITY}, /* it cannot write its own files, as a
-                                                                rule for want of room */
-    {"NOAUTH", ERR_AUTH},         {"WRONGPASS", ERR_AUTH},      {"NOPERM", ERR_PERMANENT},
-    {"WRONGTYPE", ERR_PERMANENT}, {"CROSSSLOT", ERR_PERMANENT},
-    /* Transient, and so is every code that is not here: LOADING, BUSY, READONLY, CLUSTERDOWN,
-     * TRYAGAIN, MASTERDOWN, NOREPLICAS, MOVED, ASK, UNBLOCKED, NOSCRIPT. */
+    {"OOM", ERR_CAPACITY},        {"MISCONF", ERR_CAPACITY}, {"NOAUTH", ERR_AUTH},
+    {"WRONGPASS", ERR_AUTH},      {"NOPERM", ERR_PERMANENT}, {"WRONGTYPE", ERR_PERMANENT},
+    {"CROSSSLOT", ERR_PERMANENT},
 };
 
-/* What "ERR …" says that will not change by asking again. */
+/* The "ERR …" replies that a retry does not change. */
 static const char *const lasting[] = {"ERR unknown command",
                                       "ERR invalid password",
                                       "ERR wrong number of arguments",
@@ -100,7 +100,7 @@ static int reply_error(struct slice text, struct err *e)
         class = slice_starts_with(text, slice_of(lasting[i])) ? ERR_PERMANENT : class;
     }
     struct slice cut = {text.ptr, text.len > 400 ? 400 : text.len};
-    return err_set(e, class, 0, "Redis answered: %.*s", SLICE_ARG(cut));
+    return err_set(e, class, 0, "Redis replied: %.*s", SLICE_ARG(cut));
 }
 
 /* --- replies --- */

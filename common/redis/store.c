@@ -1,8 +1,8 @@
 /*
- * Calls on a Redis store: commands and scripts go out in one write, their replies come back.
+ * Calls on a Redis store: sends commands and scripts in one write, and reads their replies.
  *
- * A connection is given back only when every reply to what was sent on it has been read; any other
- * is closed, so no call ever reads another's reply.
+ * A connection returns to the pool only when every reply to what was sent on it has been read; any
+ * other is closed, so no call reads another call's reply.
  */
 #include "common/redis/store.h"
 
@@ -19,7 +19,7 @@
 
 #define SCRIPTS_KNOWN 64
 #define SHA_HEX 41
-#define CONFIRM_SPARE_MS 50 /* so that the server's own limit ends before the call's */
+#define CONFIRM_SPARE_MS 50 /* so that WAIT's timeout ends before the call's deadline */
 
 struct known_script {
     const struct redis_script *script;
@@ -37,7 +37,7 @@ struct redis_store {
 };
 
 /* --- scripts --- */
-/* The name EVALSHA knows a script by is the SHA-1 of its text. */
+/* EVALSHA identifies a script by the SHA-1 of its text. */
 static void sha_of(struct redis_store *s, const struct redis_script *script, char *sha)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
@@ -63,13 +63,13 @@ struct exchange {
     struct redis_store *s;
     const struct redis_script *script; /* NULL: a plain command */
     const struct redis_args *args;
-    bool confirm; /* wait for replicas or the disk behind it */
+    bool confirm; /* then wait for replicas or the disk */
     bool load;    /* send the script's text first */
     int64_t deadline_mono;
     struct redis_reply *reply;
 };
 
-static bool confirms(const struct exchange *x)
+static bool needs_confirmation(const struct exchange *x)
 {
     return x->confirm && (x->s->url.wait_aof || x->s->url.wait_replicas > 0);
 }
@@ -107,12 +107,12 @@ static void wire_confirm(const struct exchange *x, struct buf *wire)
     }
 }
 
-static int send_all(struct exchange *x, struct redis_conn *c, struct err *e)
+static int send_commands(struct exchange *x, struct redis_conn *c, struct err *e)
 {
     struct buf wire;
     buf_init(&wire, 2 * (size_t)REDIS_ARGS_MAX_BYTES);
     wire_command(x, &wire);
-    if (confirms(x)) {
+    if (needs_confirmation(x)) {
         wire_confirm(x, &wire);
     }
     ASSERT(!wire.failed);
@@ -121,15 +121,15 @@ static int send_all(struct exchange *x, struct redis_conn *c, struct err *e)
     return rc;
 }
 
-static int read_all(struct exchange *x, struct redis_conn *c, struct redis_reply **confirmed,
-                    struct err *e)
+static int read_replies(struct exchange *x, struct redis_conn *c, struct redis_reply **confirmed,
+                        struct err *e)
 {
     struct redis_reply *loaded = NULL;
     if (x->load && redis_conn_read(c, x->deadline_mono, &loaded, e) != 0) {
         return -1;
     }
     int rc = redis_conn_read(c, x->deadline_mono, &x->reply, e);
-    /* Where loading failed, its error says more than the script's absence. */
+    /* If loading failed, its error is more useful than NOSCRIPT. */
     if (rc == 0 && redis_reply_is_error(x->reply, "NOSCRIPT") && loaded != NULL) {
         redis_reply_free(x->reply);
         x->reply = loaded;
@@ -139,13 +139,13 @@ static int read_all(struct exchange *x, struct redis_conn *c, struct redis_reply
     if (rc != 0) {
         return err_wrap(e, "%s", x->script != NULL ? x->script->name : "command");
     }
-    return confirms(x) ? redis_conn_read(c, x->deadline_mono, confirmed, e) : 0;
+    return needs_confirmation(x) ? redis_conn_read(c, x->deadline_mono, confirmed, e) : 0;
 }
 
 static int check_confirmed(const struct exchange *x, const struct redis_reply *r, struct err *e)
 {
     const struct redis_url *u = &x->s->url;
-    if (!confirms(x)) {
+    if (!needs_confirmation(x)) {
         return 0;
     }
     if (redis_reply_check(r, e) != 0) {
@@ -162,7 +162,7 @@ static int check_confirmed(const struct exchange *x, const struct redis_reply *r
     return 0;
 }
 
-static void forget_reply(struct exchange *x)
+static void free_reply(struct exchange *x)
 {
     redis_reply_free(x->reply);
     x->reply = NULL;
@@ -171,19 +171,19 @@ static void forget_reply(struct exchange *x)
 static int exchange(struct exchange *x, struct redis_conn *c, struct err *e)
 {
     struct redis_reply *confirmed = NULL;
-    struct err refused;
+    struct err redis_error;
     x->load = false;
-    int rc = send_all(x, c, e) != 0 || read_all(x, c, &confirmed, e) != 0 ? -1 : 0;
+    int rc = send_commands(x, c, e) != 0 || read_replies(x, c, &confirmed, e) != 0 ? -1 : 0;
     if (rc == 0 && x->script != NULL && redis_reply_is_error(x->reply, "NOSCRIPT")) {
-        forget_reply(x);
+        free_reply(x);
         redis_reply_free(confirmed);
         confirmed = NULL;
         x->load = true;
-        rc = send_all(x, c, e) != 0 || read_all(x, c, &confirmed, e) != 0 ? -1 : 0;
+        rc = send_commands(x, c, e) != 0 || read_replies(x, c, &confirmed, e) != 0 ? -1 : 0;
     }
     bool broken = rc != 0;
-    /* What a refused command would have written is no matter. */
-    if (rc == 0 && redis_reply_check(x->reply, &refused) == 0) {
+    /* A failed command needs no confirmation. */
+    if (rc == 0 && redis_reply_check(x->reply, &redis_error) == 0) {
         rc = check_confirmed(x, confirmed, e);
     }
     redis_reply_free(confirmed);
@@ -191,9 +191,9 @@ static int exchange(struct exchange *x, struct redis_conn *c, struct err *e)
     return rc;
 }
 
-/* Whether the reply says that another server is the one to ask; then that is where the next
- * connections lead. Returns whether nothing was carried out, and asking again now is right. */
-static bool follow(struct exchange *x)
+/* If the reply redirects to another server, makes the next connections go there. Returns whether to
+ * repeat the call at once: nothing was executed. */
+static bool follow_redirect(struct exchange *x)
 {
     if (redis_reply_is_error(x->reply, "MOVED")) {
         const redisReply *text = (const void *)x->reply;
@@ -214,21 +214,21 @@ static int exchange_following(struct exchange *x, struct err *e)
         if (redis_pool_take(x->s->pool, x->deadline_mono, &c, e) != 0 || exchange(x, c, e) != 0) {
             return -1;
         }
-        if (!follow(x) || attempt > 0) {
+        if (!follow_redirect(x) || attempt > 0) {
             return 0;
         }
-        forget_reply(x);
+        free_reply(x);
     }
 }
 
-static int run(struct exchange *x, struct redis_reply **out, struct err *e)
+static int run_exchange(struct exchange *x, struct redis_reply **out, struct err *e)
 {
     if (exchange_following(x, e) != 0) {
-        forget_reply(x);
+        free_reply(x);
         return -1;
     }
     if (redis_reply_check(x->reply, e) != 0) {
-        forget_reply(x);
+        free_reply(x);
         return err_wrap(e, "%s", x->script != NULL ? x->script->name : x->s->server);
     }
     *out = x->reply;
@@ -239,19 +239,20 @@ static int run(struct exchange *x, struct redis_reply **out, struct err *e)
 int redis_store_call(struct redis_store *s, const struct redis_args *args, struct redis_reply **out,
                      struct err *e)
 {
-    return run(&(struct exchange){.s = s, .args = args}, out, e);
+    return run_exchange(&(struct exchange){.s = s, .args = args}, out, e);
 }
 
 int redis_store_eval(struct redis_store *s, const struct redis_script *script,
                      const struct redis_args *args, struct redis_reply **out, struct err *e)
 {
-    return run(&(struct exchange){.s = s, .script = script, .args = args}, out, e);
+    return run_exchange(&(struct exchange){.s = s, .script = script, .args = args}, out, e);
 }
 
 int redis_store_write(struct redis_store *s, const struct redis_script *script,
                       const struct redis_args *args, struct redis_reply **out, struct err *e)
 {
-    return run(&(struct exchange){.s = s, .script = script, .args = args, .confirm = true}, out, e);
+    return run_exchange(&(struct exchange){.s = s, .script = script, .args = args, .confirm = true},
+                        out, e);
 }
 
 const char *redis_store_root(const struct redis_store *s)

@@ -1,8 +1,8 @@
 /*
  * A subscription to one channel, on a connection of its own.
  *
- * A connection that dies without a word (a power cut, a firewall that forgets) would be waited on
- * for ever, so an idle one is pinged, and given up when nothing comes back.
+ * A connection that dies silently (a power cut, a firewall's idle timeout) would never be noticed,
+ * so an idle one is pinged, and closed if no reply arrives.
  */
 #include <poll.h>
 #include <stdatomic.h>
@@ -25,12 +25,12 @@ struct redis_subscription {
     struct redis_store *store;
     char channel[192];
     struct redis_conn *conn;  /* NULL: none at present */
-    struct redis_reply *last; /* owns the payload handed out */
-    bool told_lost;
+    struct redis_reply *last; /* owns the returned payload */
+    bool reported_lost;
     int failures;
-    int64_t not_before; /* monotonic: of the next connect */
-    int64_t heard;      /* monotonic: last byte */
-    int64_t pinged;
+    int64_t not_before;  /* monotonic: of the next connect */
+    int64_t received_ms; /* monotonic: of the last byte */
+    int64_t pinged_ms;
     int end; /* eventfd: readable once ended */
     atomic_bool ended;
 };
@@ -67,7 +67,7 @@ void redis_subscription_end(struct redis_subscription *u)
 }
 
 /* --- the connection --- */
-static void lose(struct redis_subscription *u)
+static void drop_connection(struct redis_subscription *u)
 {
     redis_conn_close(u->conn);
     u->conn = NULL;
@@ -88,7 +88,7 @@ static int send_words(struct redis_subscription *u, const struct slice *words, s
     return rc;
 }
 
-/* Why it failed does not matter here: the store's calls tell it, and this goes on trying. */
+/* Errors are ignored: the store's calls return them, and the next step tries again. */
 static void subscribe(struct redis_subscription *u)
 {
     struct err e;
@@ -96,13 +96,13 @@ static void subscribe(struct redis_subscription *u)
     struct slice words[] = {SLICE("SUBSCRIBE"), slice_of(u->channel)};
     if (redis_pool_connect(redis_store_pool(u->store), deadline, &u->conn, &e) != 0) {
         u->conn = NULL;
-        lose(u);
+        drop_connection(u);
         return;
     }
-    u->heard = clock_mono_ms();
-    u->pinged = u->heard;
+    u->received_ms = clock_mono_ms();
+    u->pinged_ms = u->received_ms;
     if (send_words(u, words, COUNT_OF(words), deadline) != 0) {
-        lose(u);
+        drop_connection(u);
     }
 }
 
@@ -110,52 +110,52 @@ static void ping_if_quiet(struct redis_subscription *u)
 {
     struct slice words[] = {SLICE("PING")};
     int64_t now = clock_mono_ms();
-    if (now - u->heard > SILENCE_MS) {
-        lose(u);
+    if (now - u->received_ms > SILENCE_MS) {
+        drop_connection(u);
         return;
     }
-    if (now - u->heard > PING_EVERY_MS && now - u->pinged > PING_EVERY_MS) {
-        u->pinged = now;
+    if (now - u->received_ms > PING_EVERY_MS && now - u->pinged_ms > PING_EVERY_MS) {
+        u->pinged_ms = now;
         if (send_words(u, words, COUNT_OF(words), now + CONNECT_MS) != 0) {
-            lose(u);
+            drop_connection(u);
         }
     }
 }
 
-/* --- notes --- */
-/* What the next reply that has arrived means; REDIS_NOTE_TIMEOUT if there is none to tell. */
-static enum redis_note read_note(struct redis_subscription *u, struct slice *payload)
+/* --- events --- */
+/* The event of the next reply that has arrived; REDIS_EVENT_TIMEOUT if there is none. */
+static enum redis_event read_event(struct redis_subscription *u, struct slice *payload)
 {
     for (;;) {
         struct err e;
         redis_reply_free(u->last);
         u->last = NULL;
         if (redis_conn_next(u->conn, &u->last, &e) != 0) {
-            lose(u);
-            return REDIS_NOTE_TIMEOUT;
+            drop_connection(u);
+            return REDIS_EVENT_TIMEOUT;
         }
         if (u->last == NULL) {
-            return REDIS_NOTE_TIMEOUT;
+            return REDIS_EVENT_TIMEOUT;
         }
         struct slice kind = redis_reply_bytes(redis_reply_at(u->last, 0));
         if (slice_eq_cstr(kind, "message")) {
             *payload = redis_reply_bytes(redis_reply_at(u->last, 2));
-            return REDIS_NOTE_MESSAGE;
+            return REDIS_EVENT_MESSAGE;
         }
         if (slice_eq_cstr(kind, "subscribe")) {
             u->failures = 0;
-            u->told_lost = false;
-            return REDIS_NOTE_FRESH;
+            u->reported_lost = false;
+            return REDIS_EVENT_SUBSCRIBED;
         }
-        if (redis_reply_check(u->last, &e) != 0) { /* no right to the channel, or not yet */
-            lose(u);
-            return REDIS_NOTE_TIMEOUT;
+        if (redis_reply_check(u->last, &e) != 0) { /* no permission for the channel, or loading */
+            drop_connection(u);
+            return REDIS_EVENT_TIMEOUT;
         }
     }
 }
 
-/* Sleeps until the socket has something, the subscription ends, or until_mono. */
-static void sleep_until(struct redis_subscription *u, int64_t until_mono)
+/* Sleeps until the socket is readable, the subscription ends, or until_mono. */
+static void wait_for_input(struct redis_subscription *u, int64_t until_mono)
 {
     struct pollfd fds[2] = {
         {.fd = u->end, .events = POLLIN},
@@ -165,58 +165,59 @@ static void sleep_until(struct redis_subscription *u, int64_t until_mono)
     (void)poll(fds, 2, left > PING_EVERY_MS ? PING_EVERY_MS : (int)left);
 }
 
-static void take_in(struct redis_subscription *u)
+static void read_socket(struct redis_subscription *u)
 {
     struct err e;
     bool some = false;
     if (redis_conn_fill(u->conn, &some, &e) != 0) {
-        lose(u);
+        drop_connection(u);
     } else if (some) {
-        u->heard = clock_mono_ms();
+        u->received_ms = clock_mono_ms();
     }
 }
 
-/* One turn; REDIS_NOTE_TIMEOUT if it has nothing to tell yet. */
-static enum redis_note turn(struct redis_subscription *u, int64_t until_mono, struct slice *payload)
+/* One step of connecting, reading or waiting; REDIS_EVENT_TIMEOUT if there is no event yet. */
+static enum redis_event step(struct redis_subscription *u, int64_t until_mono,
+                             struct slice *payload)
 {
     if (u->conn == NULL && clock_mono_ms() >= u->not_before) {
         subscribe(u);
     }
     if (u->conn == NULL) {
-        if (!u->told_lost) {
-            u->told_lost = true;
-            return REDIS_NOTE_LOST;
+        if (!u->reported_lost) {
+            u->reported_lost = true;
+            return REDIS_EVENT_LOST;
         }
-        sleep_until(u, until_mono < u->not_before ? until_mono : u->not_before);
-        return REDIS_NOTE_TIMEOUT;
+        wait_for_input(u, until_mono < u->not_before ? until_mono : u->not_before);
+        return REDIS_EVENT_TIMEOUT;
     }
-    enum redis_note note = read_note(u, payload);
-    if (note != REDIS_NOTE_TIMEOUT || u->conn == NULL) {
-        return note;
+    enum redis_event event = read_event(u, payload);
+    if (event != REDIS_EVENT_TIMEOUT || u->conn == NULL) {
+        return event;
     }
-    sleep_until(u, until_mono);
-    take_in(u);
+    wait_for_input(u, until_mono);
+    read_socket(u);
     if (u->conn != NULL) {
         ping_if_quiet(u);
     }
-    return REDIS_NOTE_TIMEOUT;
+    return REDIS_EVENT_TIMEOUT;
 }
 
-enum redis_note redis_subscription_next(struct redis_subscription *u, int64_t timeout_ms,
-                                        struct slice *payload)
+enum redis_event redis_subscription_next(struct redis_subscription *u, int64_t timeout_ms,
+                                         struct slice *payload)
 {
     int64_t until = clock_mono_ms() + timeout_ms;
     *payload = (struct slice){0};
     for (;;) {
         if (atomic_load(&u->ended)) {
-            return REDIS_NOTE_ENDED;
+            return REDIS_EVENT_ENDED;
         }
-        enum redis_note note = turn(u, until, payload);
-        if (note != REDIS_NOTE_TIMEOUT) {
-            return note;
+        enum redis_event event = step(u, until, payload);
+        if (event != REDIS_EVENT_TIMEOUT) {
+            return event;
         }
         if (clock_mono_ms() >= until && !atomic_load(&u->ended)) {
-            return REDIS_NOTE_TIMEOUT;
+            return REDIS_EVENT_TIMEOUT;
         }
     }
 }

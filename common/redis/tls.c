@@ -32,9 +32,9 @@ int redis_tls_context(const struct redis_url *u, SSL_CTX **out, struct err *e)
     (void)SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     int ok = u->ca[0] != '\0' ? SSL_CTX_load_verify_locations(context, u->ca, NULL)
                               : SSL_CTX_set_default_verify_paths(context);
-    const char *what = "the authorities (ca)";
+    const char *what = "the CA certificates (ca)";
     if (ok == 1 && u->cert[0] != '\0') {
-        what = "our certificate (cert) and its key (key)";
+        what = "the client certificate (cert) and its key (key)";
         ok = SSL_CTX_use_certificate_chain_file(context, u->cert) == 1 &&
              SSL_CTX_use_PrivateKey_file(context, u->key[0] != '\0' ? u->key : u->cert,
                                          SSL_FILETYPE_PEM) == 1;
@@ -87,7 +87,7 @@ static long bio_ctrl(BIO *b, int command, long number, void *pointer)
     return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-/* Made once in a process and kept: OpenSSL has a bounded number of types. */
+/* Created once per process: OpenSSL has a bounded number of BIO types. */
 static BIO_METHOD *method;
 static pthread_once_t method_once = PTHREAD_ONCE_INIT;
 

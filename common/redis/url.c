@@ -12,20 +12,21 @@
 #define TIMEOUT_DEFAULT_MS 5000
 #define CONNECTIONS_DEFAULT 64
 
-static int take_text(struct slice value, char *out, size_t size, const char *what, struct err *e)
+static int read_text_option(struct slice value, char *out, size_t size, const char *what,
+                            struct err *e)
 {
     const struct url_option o = {.name = what, .text = out, .size = size};
     return url_option_parse(STORE, &o, value, e);
 }
 
-static int take_number(struct slice value, int64_t least, int64_t most, const char *what,
-                       int64_t *out, struct err *e)
+static int read_number_option(struct slice value, int64_t least, int64_t most, const char *what,
+                              int64_t *out, struct err *e)
 {
     const struct url_option o = {.name = what, .number = out, .least = least, .most = most};
     return url_option_parse(STORE, &o, value, e);
 }
 
-static int take_options(struct slice query, struct redis_url *u, struct err *e)
+static int read_url_options(struct slice query, struct redis_url *u, struct err *e)
 {
     int64_t db = u->db;
     int64_t connections = (int64_t)u->connections;
@@ -53,7 +54,7 @@ static int take_options(struct slice query, struct redis_url *u, struct err *e)
 }
 
 /* The last '@' ends the user's part. Returns what follows it. */
-static int take_user(struct slice *authority, struct redis_url *u, struct err *e)
+static int read_user(struct slice *authority, struct redis_url *u, struct err *e)
 {
     struct slice user;
     struct slice password;
@@ -65,19 +66,19 @@ static int take_user(struct slice *authority, struct redis_url *u, struct err *e
         return 0;
     }
     (void)slice_cut((struct slice){authority->ptr, at - 1}, ':', &user, &password);
-    if (take_text(user, u->user, sizeof u->user, "user", e) != 0 ||
-        take_text(password, u->password, sizeof u->password, "password", e) != 0) {
+    if (read_text_option(user, u->user, sizeof u->user, "user", e) != 0 ||
+        read_text_option(password, u->password, sizeof u->password, "password", e) != 0) {
         return -1;
     }
     if (u->user[0] != '\0' && u->password[0] == '\0') {
-        return err_set(e, ERR_PERMANENT, 0, "the Redis URL names a user but no password");
+        return err_set(e, ERR_PERMANENT, 0, "the Redis URL has a user but no password");
     }
     authority->ptr += at;
     authority->len -= at;
     return 0;
 }
 
-static int take_host(struct slice authority, struct redis_url *u, struct err *e)
+static int read_host(struct slice authority, struct redis_url *u, struct err *e)
 {
     struct slice host;
     struct slice port;
@@ -87,34 +88,34 @@ static int take_host(struct slice authority, struct redis_url *u, struct err *e)
         authority.ptr++;
         authority.len--;
         if (!slice_cut(authority, ']', &host, &port) || (port.len > 0 && port.ptr[0] != ':')) {
-            return err_set(e, ERR_PERMANENT, 0, "the Redis URL's address lacks its ']'");
+            return err_set(e, ERR_PERMANENT, 0, "the Redis URL's IPv6 address lacks its ']'");
         }
         has_port = port.len > 0;
         port = has_port ? (struct slice){port.ptr + 1, port.len - 1} : port;
     } else {
         has_port = slice_cut(authority, ':', &host, &port);
     }
-    if (has_port && take_number(port, 1, 65535, "port", &number, e) != 0) {
+    if (has_port && read_number_option(port, 1, 65535, "port", &number, e) != 0) {
         return -1;
     }
     u->port = (int)number;
-    return take_text(host, u->host, sizeof u->host, "host", e);
+    return read_text_option(host, u->host, sizeof u->host, "host", e);
 }
 
-/* The path is a socket's where there is no host, else "/" and the database. */
-static int take_path(struct slice path, struct redis_url *u, struct err *e)
+/* Without a host the path is a socket's; else it is "/" and the database. */
+static int read_path(struct slice path, struct redis_url *u, struct err *e)
 {
     int64_t db = 0;
     if (u->host[0] == '\0') {
         if (path.len < 2 || u->tls) {
             return err_set(e, ERR_PERMANENT, 0,
-                           "the Redis URL names no server: write redis://HOST:PORT, "
+                           "the Redis URL has no server: write redis://HOST:PORT, "
                            "rediss://HOST:PORT or redis:///path/to/socket");
         }
-        return take_text(path, u->socket, sizeof u->socket, "socket", e);
+        return read_text_option(path, u->socket, sizeof u->socket, "socket", e);
     }
-    if (path.len > 1 && take_number((struct slice){path.ptr + 1, path.len - 1}, 0, DATABASE_MAX,
-                                    "database", &db, e) != 0) {
+    if (path.len > 1 && read_number_option((struct slice){path.ptr + 1, path.len - 1}, 0,
+                                           DATABASE_MAX, "database", &db, e) != 0) {
         return -1;
     }
     u->db = (int)db;
@@ -131,7 +132,8 @@ int redis_url_parse(const char *url, struct redis_url *out, struct err *e)
     u.tls = slice_starts_with(rest, SLICE("rediss://"));
     if (!u.tls && !slice_starts_with(rest, SLICE("redis://"))) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "no address of a Redis server: write redis://HOST:PORT or rediss://");
+                       "not the URL of a Redis server: write redis://HOST:PORT or "
+                       "rediss://HOST:PORT");
     }
     rest.ptr += u.tls ? 9 : 8;
     rest.len -= u.tls ? 9 : 8;
@@ -142,8 +144,8 @@ int redis_url_parse(const char *url, struct redis_url *out, struct err *e)
     }
     struct slice authority = {place.ptr, slash};
     struct slice path = {place.ptr + slash, place.len - slash};
-    if (take_user(&authority, &u, e) != 0 || take_host(authority, &u, e) != 0 ||
-        take_path(path, &u, e) != 0 || take_options(options, &u, e) != 0) {
+    if (read_user(&authority, &u, e) != 0 || read_host(authority, &u, e) != 0 ||
+        read_path(path, &u, e) != 0 || read_url_options(options, &u, e) != 0) {
         return -1;
     }
     *out = u;

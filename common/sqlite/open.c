@@ -12,11 +12,11 @@
 #include "common/base/fs.h"
 #include "common/base/random.h"
 
-/* What stays of a log that begins anew: about as much as it grows to, see store.c. */
+/* The size that a restarted log is truncated to: about its usual maximum, see store.c. */
 #define LOG_LIMIT_BYTES (5 * 1024 * 1024)
 
-/* Waits between 0.1 and 2 ms: an fsync on a good disk is well below that, and POSIX locks queue
- * nobody, so the chance of the one who waits lies in asking often, at uneven times. */
+/* Waits between 0.1 and 2 ms. An fsync on a good disk takes less, and POSIX locks have no queue, so
+ * a waiter succeeds only by polling often at random times. */
 static void pause_busy(int count)
 {
     int64_t ceiling_us = count < 5 ? 100 << count : 2000;
@@ -39,9 +39,9 @@ static int on_busy(void *arg, int count)
     return 1;
 }
 
-/* Creates the file, so that its rights are ours to choose; the log and its index inherit them. An
- * existing file is not opened here: closing any descriptor of it would drop the POSIX locks that
- * another handle of this process holds on it. */
+/* Creates the file with the intended mode; the log and its index inherit it. Does not open an
+ * existing file: closing any descriptor of it would release the POSIX locks that another handle of
+ * this process holds. */
 static int create_file(const char *path, struct err *e)
 {
     char dir[PATH_MAX];
@@ -100,7 +100,7 @@ static int run_script(struct sqlite_db *db, const char *sql, const char *doing, 
     return rc == SQLITE_OK ? 0 : sqlite_db_error(db, rc, doing, e);
 }
 
-/* *version: of the file; refuses what is not ours or newer than we are. */
+/* *version: the file's. Rejects a file of another program or of a newer version. */
 static int check_identity(struct sqlite_db *db, const struct sqlite_schema *schema,
                           int64_t *version, struct err *e)
 {
@@ -113,19 +113,20 @@ static int check_identity(struct sqlite_db *db, const struct sqlite_schema *sche
     }
     if (id != (int64_t)schema->application_id && (id != 0 || *version != 0 || tables != 0)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "%s is an SQLite file, but not a Mayfly %s: give the %s a file of its own",
+                       "%s is an SQLite file, but not a Mayfly %s: use another file for the %s",
                        db->path, schema->what, schema->what);
     }
     if (*version > schema->step_count) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "the %s file %s has version %lld, this program knows up to %d: run a newer "
-                       "Mayfly, or give it a new file",
-                       schema->what, db->path, (long long)*version, schema->step_count);
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "the %s file %s has version %lld; this program supports up to %d: run a newer "
+            "Mayfly, or use a new file",
+            schema->what, db->path, (long long)*version, schema->step_count);
     }
     return 0;
 }
 
-/* In one transaction: between two of its questions another process may migrate. */
+/* In one transaction, since another process may migrate the file between two queries. */
 static int check_file(struct sqlite_db *db, const struct sqlite_schema *schema, int64_t *version,
                       struct err *e)
 {
@@ -134,7 +135,7 @@ static int check_file(struct sqlite_db *db, const struct sqlite_schema *schema, 
         return -1;
     }
     int rc = check_identity(db, schema, version, e);
-    sqlite_db_settle(db);
+    sqlite_db_end_all(db);
     (void)run_script(db, "ROLLBACK", "read", &ignored);
     return rc;
 }
@@ -157,8 +158,8 @@ static int turn_wal_on(struct sqlite_db *db, struct err *e)
         }
         if (rc == 0) {
             return err_set(e, ERR_PERMANENT, 0,
-                           "the %s file %s cannot have a write-ahead log (it stays in mode "
-                           "\"%s\"): put it on a local file system",
+                           "the %s file %s cannot use a write-ahead log (it stays in mode \"%s\"): "
+                           "move it to a local file system",
                            db->what, db->path, mode);
         }
         if (e->class != ERR_RETRY || clock_mono_us() >= db->busy_until_us) {
@@ -172,7 +173,7 @@ static int migrate_locked(struct sqlite_db *db, const struct sqlite_schema *sche
 {
     char sql[96];
     int64_t version;
-    /* Asked again under the lock: another process may have migrated meanwhile. */
+    /* Checked again under the lock: another process may have migrated the file meanwhile. */
     if (check_identity(db, schema, &version, e) != 0) {
         return -1;
     }
@@ -196,7 +197,7 @@ static int migrate(struct sqlite_db *db, const struct sqlite_schema *schema, str
         return -1;
     }
     if (migrate_locked(db, schema, e) != 0 || run_script(db, "COMMIT", "migrate", e) != 0) {
-        sqlite_db_settle(db);
+        sqlite_db_end_all(db);
         (void)run_script(db, "ROLLBACK", "roll back", &ignored);
         return -1;
     }

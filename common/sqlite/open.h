@@ -11,8 +11,8 @@
 /* The NAME of "memory://NAME"; NULL for anything else. */
 const char *sqlite_in_memory(const char *path);
 
-/* Creates the file if need be, refuses one that is not ours or newer before changing anything in
- * it, turns WAL on and migrates. db->path and db->what are set. */
+/* Creates the file if needed, turns WAL on and migrates. Rejects a file of another program or of a
+ * newer version before changing anything in it. db->path and db->what are set. */
 MUST_CHECK int sqlite_open_writer(struct sqlite_db *db, const struct sqlite_schema *schema,
                                   struct err *e);
 MUST_CHECK int sqlite_open_reader(struct sqlite_db *db, struct err *e);

@@ -11,22 +11,22 @@ struct meaning {
     const char *advice;
 };
 
-/* What to do about SQLite's primary results; anything else is unknown and hence worth a retry. */
+/* SQLite's primary results; any other is unknown and hence worth a retry. */
 static const struct meaning meanings[] = {
-    {SQLITE_BUSY, ERR_RETRY, "another process holds it; it is tried again"},
-    {SQLITE_LOCKED, ERR_RETRY, "another connection holds it; it is tried again"},
-    {SQLITE_IOERR, ERR_RETRY, "look at the disk and at the system's log"},
-    {SQLITE_NOMEM, ERR_RETRY, "the machine is short of memory"},
-    {SQLITE_INTERRUPT, ERR_RETRY, "it is tried again"},
-    {SQLITE_FULL, ERR_CAPACITY, "make room on its disk"},
-    {SQLITE_CONSTRAINT, ERR_CONFLICT, "the row exists or breaks a rule"},
+    {SQLITE_BUSY, ERR_RETRY, "another process holds it; the call is retried"},
+    {SQLITE_LOCKED, ERR_RETRY, "another connection holds it; the call is retried"},
+    {SQLITE_IOERR, ERR_RETRY, "check the disk and the system's log"},
+    {SQLITE_NOMEM, ERR_RETRY, "the host is short of memory"},
+    {SQLITE_INTERRUPT, ERR_RETRY, "the call is retried"},
+    {SQLITE_FULL, ERR_CAPACITY, "free space on its disk"},
+    {SQLITE_CONSTRAINT, ERR_CONFLICT, "the row exists or violates a constraint"},
     {SQLITE_CORRUPT, ERR_PERMANENT,
      "the file is damaged: stop the programs and restore or remove it"},
-    {SQLITE_NOTADB, ERR_PERMANENT, "the file is no SQLite database: name another or remove it"},
-    {SQLITE_CANTOPEN, ERR_PERMANENT, "check that the directory exists and may be written to"},
-    {SQLITE_READONLY, ERR_PERMANENT, "check the rights of the file and of its directory"},
-    {SQLITE_PERM, ERR_PERMANENT, "check the rights of the file and of its directory"},
-    {SQLITE_AUTH, ERR_PERMANENT, "check the rights of the file and of its directory"},
+    {SQLITE_NOTADB, ERR_PERMANENT, "the file is not an SQLite database: use another or remove it"},
+    {SQLITE_CANTOPEN, ERR_PERMANENT, "check that the directory exists and is writable"},
+    {SQLITE_READONLY, ERR_PERMANENT, "check the permissions of the file and of its directory"},
+    {SQLITE_PERM, ERR_PERMANENT, "check the permissions of the file and of its directory"},
+    {SQLITE_AUTH, ERR_PERMANENT, "check the permissions of the file and of its directory"},
     {SQLITE_TOOBIG, ERR_PERMANENT, "the value is too large"},
     {SQLITE_MISUSE, ERR_PERMANENT, "this is a bug"},
     {SQLITE_RANGE, ERR_PERMANENT, "this is a bug"},
@@ -36,9 +36,9 @@ static const struct meaning meanings[] = {
 
 static const struct meaning *meaning_of(int rc, int errnum)
 {
-    static const struct meaning unknown = {0, ERR_RETRY, "it is tried again"};
+    static const struct meaning unknown = {0, ERR_RETRY, "the call is retried"};
     int primary = rc & 0xff;
-    /* A full disk shows as an I/O error where SQLite grows the index of its log. */
+    /* A full disk is an I/O error when SQLite grows the index of its log. */
     if (primary == SQLITE_IOERR && (errnum == ENOSPC || errnum == EDQUOT)) {
         primary = SQLITE_FULL;
     }
@@ -61,9 +61,9 @@ int sqlite_db_error(struct sqlite_db *db, int rc, const char *doing, struct err 
                    db->path, said, system ? ": " : "", system ? strerror(errnum) : "", m->advice);
 }
 
-/* A free statement of that text, prepared if there is none. Two running at once of one text (a
- * query inside the loop over the same query) get a statement each. */
-static struct sqlite_rows *rows_of(struct sqlite_db *db, const char *sql)
+/* An idle statement of that text, or a new one: two that run at once (a query inside the loop over
+ * the same query) get a statement each. */
+static struct sqlite_rows *find_or_add_statement(struct sqlite_db *db, const char *sql)
 {
     for (size_t i = 0; i < db->row_count; i++) {
         if (db->rows[i]->sql == sql && !db->rows[i]->running) {
@@ -79,7 +79,7 @@ static struct sqlite_rows *rows_of(struct sqlite_db *db, const char *sql)
     return r;
 }
 
-static int bind(struct sqlite_rows *r, int index, const struct sqlite_value *v)
+static int bind_by_type(struct sqlite_rows *r, int index, const struct sqlite_value *v)
 {
     const char *bytes = v->bytes.ptr != NULL ? v->bytes.ptr : "";
     switch (v->type) {
@@ -99,22 +99,22 @@ static int bind(struct sqlite_rows *r, int index, const struct sqlite_value *v)
     return sqlite3_bind_null(r->statement, index);
 }
 
-/* What fails here is returned by the first sqlite_next. */
-static void keep_error(struct sqlite_rows *r, int rc)
+/* The first sqlite_next returns the error. */
+static void keep_first_error(struct sqlite_rows *r, int rc)
 {
     if (rc != SQLITE_OK && r->error.class == ERR_NONE) {
-        (void)sqlite_db_error(r->db, rc, "ask", &r->error);
+        (void)sqlite_db_error(r->db, rc, "query", &r->error);
     }
 }
 
-static struct sqlite_rows *start(struct sqlite_db *db, const char *sql)
+static struct sqlite_rows *start_statement(struct sqlite_db *db, const char *sql)
 {
-    struct sqlite_rows *r = rows_of(db, sql);
+    struct sqlite_rows *r = find_or_add_statement(db, sql);
     r->running = true;
     r->error = (struct err){0};
     if (r->statement == NULL) {
-        keep_error(r, sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
-                                         &r->statement, NULL));
+        keep_first_error(r, sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                               &r->statement, NULL));
     }
     return r;
 }
@@ -122,13 +122,13 @@ static struct sqlite_rows *start(struct sqlite_db *db, const char *sql)
 static void bind_value(struct sqlite_rows *r, int index, const struct sqlite_value *v)
 {
     if (r->error.class == ERR_NONE) {
-        keep_error(r, bind(r, index, v));
+        keep_first_error(r, bind_by_type(r, index, v));
     }
 }
 
-static struct sqlite_rows *query(struct sqlite_db *db, const char *sql, va_list values)
+static struct sqlite_rows *query_va(struct sqlite_db *db, const char *sql, va_list values)
 {
-    struct sqlite_rows *r = start(db, sql);
+    struct sqlite_rows *r = start_statement(db, sql);
     for (int index = 1;; index++) {
         struct sqlite_value v = va_arg(values, struct sqlite_value);
         if (v.type == SQL_END) {
@@ -142,7 +142,7 @@ struct sqlite_rows *sqlite_query_values(struct sqlite_db *db, const char *sql, .
 {
     va_list values;
     va_start(values, sql);
-    struct sqlite_rows *r = query(db, sql, values);
+    struct sqlite_rows *r = query_va(db, sql, values);
     va_end(values);
     return r;
 }
@@ -205,7 +205,7 @@ double sqlite_real(struct sqlite_rows *r, int column)
 
 struct slice sqlite_bytes(struct sqlite_rows *r, int column)
 {
-    /* The pointer comes first: fetching it may convert the value and so change its length. */
+    /* The pointer first: fetching it may convert the value and so change its length. */
     const char *ptr = sqlite3_column_blob(r->statement, column);
     return (struct slice){ptr, (size_t)sqlite3_column_bytes(r->statement, column)};
 }
@@ -235,7 +235,7 @@ int sqlite_exec_values(struct sqlite_db *db, struct err *e, const char *sql, ...
 {
     va_list values;
     va_start(values, sql);
-    struct sqlite_rows *r = query(db, sql, values);
+    struct sqlite_rows *r = query_va(db, sql, values);
     va_end(values);
     return run_to_end(r, e);
 }
@@ -243,7 +243,7 @@ int sqlite_exec_values(struct sqlite_db *db, struct err *e, const char *sql, ...
 int sqlite_exec_list(struct sqlite_db *db, struct err *e, const char *sql,
                      const struct sqlite_value *values, size_t n)
 {
-    struct sqlite_rows *r = start(db, sql);
+    struct sqlite_rows *r = start_statement(db, sql);
     for (size_t i = 0; i < n; i++) {
         bind_value(r, (int)i + 1, &values[i]);
     }
@@ -255,7 +255,7 @@ int sqlite_number_values(struct sqlite_db *db, int64_t *out, int64_t otherwise, 
 {
     va_list values;
     va_start(values, sql);
-    struct sqlite_rows *r = query(db, sql, values);
+    struct sqlite_rows *r = query_va(db, sql, values);
     va_end(values);
     bool row = false;
     if (sqlite_next(r, &row, e) != 0) {
@@ -274,7 +274,7 @@ int64_t sqlite_changes(struct sqlite_db *db)
     return sqlite3_changes64(db->handle);
 }
 
-void sqlite_db_settle(struct sqlite_db *db)
+void sqlite_db_end_all(struct sqlite_db *db)
 {
     for (size_t i = 0; i < db->row_count; i++) {
         if (db->rows[i]->running) {

@@ -14,11 +14,11 @@
 #include "common/sqlite/turn.h"
 
 #define COMBINE_MAX 64 /* works in one transaction */
-/* When the log has grown by so many pages (4 MiB), the commit that made it so moves all of it into
- * the file, while nobody writes, and the next one begins it anew. Were it moved beside the others'
- * commits, there would always be one more to move: the log would never end, and each commit cost
- * three fsyncs. Readers that stand in the way are waited for a little; if they stay, it is tried
- * again so many pages later, and the log, if it has grown long, is made short. */
+/* When the log has grown by LOG_PAGES (4 MiB), the commit that reached that size checkpoints all of
+ * it while no other process writes, and the next commit restarts the log. A checkpoint beside other
+ * commits would never catch up: the log would grow without end, and each commit cost three fsyncs.
+ * The checkpoint waits LOG_WAIT_MS for readers; if they remain, it is retried LOG_PAGES later. A
+ * log of LOG_PAGES_TRUNCATE is also truncated. */
 #define LOG_PAGES 1000
 #define LOG_PAGES_TRUNCATE 8000
 #define LOG_WAIT_MS 50
@@ -32,7 +32,7 @@ struct work {
     struct err *error;
     int result;
     bool finished;
-    bool leads; /* the leader before handed the writer over to this thread */
+    bool leads; /* this thread has become the leader */
     pthread_cond_t changed;
     struct work *next;
 };
@@ -40,7 +40,7 @@ struct work {
 struct sqlite_store {
     char *path;
     struct sqlite_db writer;  /* the leader's */
-    struct sqlite_turn *turn; /* NULL: there are none; the leader's */
+    struct sqlite_turn *turn; /* the leader's; NULL: not available */
     pthread_mutex_t queue_lock;
     struct work *first; /* under queue_lock */
     struct work **last;
@@ -64,7 +64,8 @@ int sqlite_store_path(const char *url, char *out, size_t size, struct err *e)
     size_t begin = sqlite_in_memory(url) == NULL ? scheme.len : 0;
     if (begin > 0 && (!slice_starts_with(u, scheme) || u.len < begin + 2 || u.ptr[begin] != '/')) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "\"%s\" is no address of an SQLite file: write sqlite:///path/to/file", url);
+                       "\"%s\" is not the URL of an SQLite file: write sqlite:///path/to/file",
+                       url);
     }
     if (u.len - begin >= size) {
         return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "the path in \"%.80s…\" is too long", url);
@@ -78,7 +79,7 @@ static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
 {
     struct sqlite_db *db = arg;
     if (pages < db->log_tried_pages) {
-        db->log_tried_pages = 0; /* the log began anew */
+        db->log_tried_pages = 0; /* the log was restarted */
     }
     if (pages - db->log_tried_pages < LOG_PAGES) {
         return SQLITE_OK;
@@ -86,7 +87,7 @@ static int after_commit(void *arg, sqlite3 *handle, const char *name, int pages)
     int mode = pages < LOG_PAGES_TRUNCATE ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_TRUNCATE;
     db->busy_until_us = clock_mono_us() + LOG_WAIT_MS * 1000;
     db->log_tried_pages = pages;
-    /* The commit stands whatever became of it. */
+    /* The commit is durable whether or not the checkpoint succeeds. */
     (void)sqlite3_wal_checkpoint_v2(handle, name, mode, NULL, NULL);
     return SQLITE_OK;
 }
@@ -106,7 +107,7 @@ static void register_metrics(struct sqlite_store *s, const char *what)
 int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
                       struct sqlite_store **out, struct err *e)
 {
-    /* Two threads that open one new file: see sqlite_open_writer on closing descriptors. */
+    /* Two threads may open one new file: see create_file on closing descriptors. */
     static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
     struct sqlite_store *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
@@ -150,7 +151,7 @@ void sqlite_store_close(struct sqlite_store *s)
 }
 
 /* --- transactions --- */
-static int control(struct sqlite_db *db, const char *sql, const char *doing, struct err *e)
+static int exec_control(struct sqlite_db *db, const char *sql, const char *doing, struct err *e)
 {
     struct sqlite_rows *r = sqlite_query(db, sql);
     bool row = true;
@@ -165,15 +166,14 @@ static int control(struct sqlite_db *db, const char *sql, const char *doing, str
 static void roll_back(struct sqlite_db *db)
 {
     struct err ignored;
-    sqlite_db_settle(db);
-    /* Some errors (a full disk) have rolled the transaction back already. */
+    sqlite_db_end_all(db);
+    /* SQLite rolls back by itself after some errors (a full disk). */
     if (sqlite3_get_autocommit(db->handle) == 0) {
-        (void)control(db, "ROLLBACK", "roll back", &ignored);
+        (void)exec_control(db, "ROLLBACK", "roll back", &ignored);
     }
 }
 
-/* SQLite goes on happily with a file that was removed or replaced under it; what it confirms then
- * is lost. */
+/* SQLite keeps using a file that was removed or replaced, and its commits are then lost. */
 static int check_in_place(struct sqlite_db *db, struct err *e)
 {
     int moved = 0;
@@ -187,9 +187,10 @@ static int check_in_place(struct sqlite_db *db, struct err *e)
     return 0;
 }
 
-/* An I/O error may be the first sign of a file that is gone; then that is what to tell. Returns rc.
+/* An I/O error may be the first sign that the file was removed: then returns that error. Returns
+ * rc.
  */
-static int explain(struct sqlite_db *db, int rc, struct err *e)
+static int replace_by_file_gone(struct sqlite_db *db, int rc, struct err *e)
 {
     struct err gone;
     if (rc != 0 && e->class == ERR_RETRY && check_in_place(db, &gone) != 0) {
@@ -202,25 +203,25 @@ enum work_end { WORK_KEPT, WORK_UNDONE, WORK_TRANSACTION_LOST };
 
 static enum work_end run_in_savepoint(struct sqlite_db *db, struct work *w)
 {
-    w->result = control(db, "SAVEPOINT work", "begin", w->error);
+    w->result = exec_control(db, "SAVEPOINT work", "begin", w->error);
     if (w->result == 0) {
         w->result = w->run(db, w->arg, w->error);
     }
-    sqlite_db_settle(db);
+    sqlite_db_end_all(db);
     if (sqlite3_get_autocommit(db->handle) != 0) {
         return WORK_TRANSACTION_LOST;
     }
     struct err ignored;
-    if (w->result != 0 && control(db, "ROLLBACK TO work", "roll back", &ignored) != 0) {
+    if (w->result != 0 && exec_control(db, "ROLLBACK TO work", "roll back", &ignored) != 0) {
         return WORK_TRANSACTION_LOST;
     }
-    if (control(db, "RELEASE work", "end", &ignored) != 0) {
+    if (exec_control(db, "RELEASE work", "end", &ignored) != 0) {
         return WORK_TRANSACTION_LOST;
     }
     return w->result == 0 ? WORK_KEPT : WORK_UNDONE;
 }
 
-static int begin(struct sqlite_store *s, struct err *e)
+static int begin_write(struct sqlite_store *s, struct err *e)
 {
     struct sqlite_db *db = &s->writer;
     if (sqlite_turn_take(s->turn)) {
@@ -228,7 +229,7 @@ static int begin(struct sqlite_store *s, struct err *e)
         db->ends_seen = sqlite_turn_ends(s->turn);
     }
     db->busy_until_us = clock_mono_us() + SQLITE_STORE_BUSY_MS * 1000;
-    int rc = control(db, "BEGIN IMMEDIATE", "begin a transaction", e);
+    int rc = exec_control(db, "BEGIN IMMEDIATE", "begin a transaction", e);
     if (db->turn_held != NULL) {
         db->turn_held = NULL;
         sqlite_turn_give(s->turn);
@@ -236,19 +237,19 @@ static int begin(struct sqlite_store *s, struct err *e)
     return rc;
 }
 
-static void undo(struct sqlite_store *s)
+static void roll_back_write(struct sqlite_store *s)
 {
     roll_back(&s->writer);
-    sqlite_turn_tell_end(s->turn);
+    sqlite_turn_notify_end(s->turn);
 }
 
-static int commit(struct sqlite_store *s, int64_t began_us, int64_t works, struct err *e)
+static int commit_write(struct sqlite_store *s, int64_t began_us, int64_t works, struct err *e)
 {
-    if (control(&s->writer, "COMMIT", "commit", e) != 0) {
-        undo(s);
+    if (exec_control(&s->writer, "COMMIT", "commit", e) != 0) {
+        roll_back_write(s);
         return -1;
     }
-    sqlite_turn_tell_end(s->turn);
+    sqlite_turn_notify_end(s->turn);
     metric_inc(s->commits);
     metric_add(s->works, works);
     metric_observe_us(s->latency, clock_mono_us() - began_us);
@@ -258,26 +259,25 @@ static int commit(struct sqlite_store *s, int64_t began_us, int64_t works, struc
 static void run_alone(struct sqlite_store *s, struct work *w)
 {
     int64_t began_us = clock_mono_us();
-    w->result = begin(s, w->error);
+    w->result = begin_write(s, w->error);
     if (w->result != 0) {
         return;
     }
     w->result = w->run(&s->writer, w->arg, w->error);
-    sqlite_db_settle(&s->writer);
+    sqlite_db_end_all(&s->writer);
     if (w->result != 0) {
-        undo(s);
+        roll_back_write(s);
         return;
     }
-    w->result = commit(s, began_us, 1, w->error);
+    w->result = commit_write(s, began_us, 1, w->error);
 }
 
-/* Carries all of them out in one transaction; false if that failed as a whole and changed nothing.
- */
+/* Executes all of them in one transaction; false if that failed as a whole and changed nothing. */
 static bool run_together(struct sqlite_store *s, struct work *works, int64_t count)
 {
     struct err error;
     int64_t began_us = clock_mono_us();
-    if (begin(s, &error) != 0) {
+    if (begin_write(s, &error) != 0) {
         for (struct work *w = works; w != NULL; w = w->next) {
             w->result = -1;
             *w->error = error;
@@ -286,15 +286,15 @@ static bool run_together(struct sqlite_store *s, struct work *works, int64_t cou
     }
     for (struct work *w = works; w != NULL; w = w->next) {
         if (run_in_savepoint(&s->writer, w) == WORK_TRANSACTION_LOST) {
-            undo(s);
+            roll_back_write(s);
             return false;
         }
     }
-    return commit(s, began_us, count, &error) == 0;
+    return commit_write(s, began_us, count, &error) == 0;
 }
 
-/* The leader's turn: what has gathered, carried out and answered. */
-static void lead(struct sqlite_store *s)
+/* The leader executes the queued writes and sets their results. */
+static void lead_batch(struct sqlite_store *s)
 {
     struct work *works = s->first;
     struct work *end = works;
@@ -308,15 +308,15 @@ static void lead(struct sqlite_store *s)
     }
     end->next = NULL;
     pthread_mutex_unlock(&s->queue_lock);
-    /* One work that breaks a whole transaction (the disk filled up) must not take the others with
-     * it: each then has its own. */
+    /* If one of them breaks the whole transaction (the disk filled up), each gets a transaction of
+     * its own, so that the others succeed. */
     if (count == 1 || !run_together(s, works, count)) {
         for (struct work *w = works; w != NULL; w = w->next) {
             run_alone(s, w);
         }
     }
     for (struct work *w = works; w != NULL; w = w->next) {
-        w->result = explain(&s->writer, w->result, w->error);
+        w->result = replace_by_file_gone(&s->writer, w->result, w->error);
     }
     pthread_mutex_lock(&s->queue_lock);
     for (struct work *w = works; w != NULL;) {
@@ -346,7 +346,7 @@ int sqlite_store_write(struct sqlite_store *s, sqlite_work_fn *run, void *arg, s
         pthread_cond_wait(&w.changed, &s->queue_lock);
     }
     if (!w.finished) {
-        lead(s);
+        lead_batch(s);
     }
     pthread_mutex_unlock(&s->queue_lock);
     pthread_cond_destroy(&w.changed);
@@ -357,11 +357,11 @@ static int read_locked(struct sqlite_store *s, sqlite_work_fn *run, void *arg, s
 {
     struct sqlite_db *db = &s->reader;
     db->busy_until_us = clock_mono_us() + SQLITE_STORE_BUSY_MS * 1000;
-    if (check_in_place(db, e) != 0 || control(db, "BEGIN", "begin reading", e) != 0) {
+    if (check_in_place(db, e) != 0 || exec_control(db, "BEGIN", "begin reading", e) != 0) {
         return -1;
     }
     int rc = run(db, arg, e);
-    /* Nothing was written, so there is nothing that a COMMIT could say. */
+    /* Nothing was written, so a rollback is enough. */
     roll_back(db);
     return rc;
 }
@@ -369,7 +369,7 @@ static int read_locked(struct sqlite_store *s, sqlite_work_fn *run, void *arg, s
 int sqlite_store_read(struct sqlite_store *s, sqlite_work_fn *run, void *arg, struct err *e)
 {
     pthread_mutex_lock(&s->read_lock);
-    int rc = explain(&s->reader, read_locked(s, run, arg, e), e);
+    int rc = replace_by_file_gone(&s->reader, read_locked(s, run, arg, e), e);
     pthread_mutex_unlock(&s->read_lock);
     return rc;
 }
@@ -381,7 +381,7 @@ int sqlite_store_version(struct sqlite_store *s, int64_t *out, struct err *e)
     int rc = check_in_place(&s->reader, e);
     if (rc == 0) {
         rc = sqlite_number(&s->reader, out, 0, e, "PRAGMA data_version");
-        rc = explain(&s->reader, rc, e);
+        rc = replace_by_file_gone(&s->reader, rc, e);
     }
     pthread_mutex_unlock(&s->read_lock);
     return rc;

@@ -16,25 +16,25 @@
 #include "common/base/attr.h"
 #include "common/base/clock.h"
 
-/* Longer than the transactions of a handful of processes on a good disk; and what each transaction
- * loses while a process that holds the turn is frozen. */
-#define TAKE_WAIT_MS 250
-#define PLACES 8 /* so many processes wait in order; more of them, by chance */
-/* Whoever sleeps looks again after so long, for what no bell tells: a process that was killed, or
- * that writes without turns. */
-#define PLACE_LOOK_US 2000
-#define END_LOOK_US 500
-#define DEAF_PAUSE_US 100 /* between two looks where there are no bells */
+/* Longer than the transactions of several processes on a good disk. It is also the delay of each
+ * transaction while a process that holds the turn is frozen. */
+#define TURN_WAIT_MS 250
+#define PLACES 8 /* processes that wait in order; further ones wait in random order */
+/* A waiter polls after this time, since no bell rings for a process that was killed or that writes
+ * without turns. */
+#define PLACE_POLL_US 2000
+#define END_POLL_US 500
+#define NO_BELL_PAUSE_US 100 /* between two polls without bells */
 
 /* The file's memory, in every process that has it open. */
 struct bells {
-    _Atomic uint32_t places[PLACES]; /* counts how often each was left */
+    _Atomic uint32_t places[PLACES]; /* how often each place was left */
     _Atomic uint32_t ends;           /* of transactions */
 };
 
 struct sqlite_turn {
     int fd;
-    struct bells *bells; /* NULL: none are to be had */
+    struct bells *bells; /* NULL: not available */
 };
 
 /* --- bells --- */
@@ -45,8 +45,8 @@ static struct bells *map_bells(int fd)
     if (fstat(fd, &st) != 0) {
         return NULL;
     }
-    /* Written, not only made longer: memory behind which the disk has no room is deadly to touch.
-     * Two that do so at once write the same. */
+    /* Written, not only truncated to size: touching mapped memory without disk space behind it is
+     * SIGBUS. Two processes that do so at once write the same bytes. */
     if (st.st_size < (off_t)sizeof silent &&
         pwrite(fd, &silent, sizeof silent, 0) != (ssize_t)sizeof silent) {
         return NULL;
@@ -61,26 +61,26 @@ static void pause_us(int64_t us)
     (void)nanosleep(&ts, NULL);
 }
 
-static uint32_t count_of(const _Atomic uint32_t *bell)
+static uint32_t bell_count(const _Atomic uint32_t *bell)
 {
     return bell != NULL ? atomic_load(bell) : 0;
 }
 
-/* Sleeps until the bell rings, unless it has since it was at `seen`. */
-static void await(_Atomic uint32_t *bell, uint32_t seen, int64_t longest_us)
+/* Sleeps until the bell rings; returns at once if it rang since it was `seen`. */
+static void wait_for_bell(_Atomic uint32_t *bell, uint32_t seen, int64_t longest_us)
 {
     struct timespec ts = {0, (long)longest_us * 1000};
     if (bell == NULL) {
-        pause_us(DEAF_PAUSE_US);
+        pause_us(NO_BELL_PAUSE_US);
         return;
     }
     long rc = syscall(SYS_futex, bell, FUTEX_WAIT, seen, &ts, NULL, 0);
     if (rc != 0 && errno != EAGAIN && errno != EINTR && errno != ETIMEDOUT) {
-        pause_us(DEAF_PAUSE_US);
+        pause_us(NO_BELL_PAUSE_US);
     }
 }
 
-static void ring(_Atomic uint32_t *bell)
+static void ring_bell(_Atomic uint32_t *bell)
 {
     if (bell != NULL) {
         (void)atomic_fetch_add(bell, 1);
@@ -95,7 +95,7 @@ static _Atomic uint32_t *bell_of(struct sqlite_turn *t, int place)
 
 /* --- the line --- */
 
-/* Place 0 is the turn, the others are the line before it: each is a byte of the file. */
+/* Each place is a byte of the file: place 0 is the turn, the others are the line for it. */
 static bool lock_place(const struct sqlite_turn *t, int place)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = place, .l_len = 1};
@@ -106,7 +106,7 @@ static void leave_place(struct sqlite_turn *t, int place)
 {
     struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = place, .l_len = 1};
     (void)fcntl(t->fd, F_OFD_SETLK, &lock);
-    ring(bell_of(t, place));
+    ring_bell(bell_of(t, place));
 }
 
 static bool line_is_empty(const struct sqlite_turn *t)
@@ -116,25 +116,25 @@ static bool line_is_empty(const struct sqlite_turn *t)
     return fcntl(t->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
 }
 
-static bool wait_place(struct sqlite_turn *t, int place, int64_t give_up_us)
+static bool wait_for_place(struct sqlite_turn *t, int place, int64_t give_up_us)
 {
     for (;;) {
-        uint32_t seen = count_of(bell_of(t, place));
+        uint32_t seen = bell_count(bell_of(t, place));
         if (lock_place(t, place)) {
             return true;
         }
         if (clock_mono_us() >= give_up_us) {
             return false;
         }
-        await(bell_of(t, place), seen, PLACE_LOOK_US);
+        wait_for_bell(bell_of(t, place), seen, PLACE_POLL_US);
     }
 }
 
-static bool walk_the_line(struct sqlite_turn *t)
+static bool wait_in_line(struct sqlite_turn *t)
 {
-    int64_t give_up_us = clock_mono_us() + TAKE_WAIT_MS * 1000;
+    int64_t give_up_us = clock_mono_us() + TURN_WAIT_MS * 1000;
     for (int place = PLACES - 1; place >= 0; place--) {
-        bool got = wait_place(t, place, give_up_us);
+        bool got = wait_for_place(t, place, give_up_us);
         if (place < PLACES - 1) {
             leave_place(t, place + 1);
         }
@@ -150,7 +150,7 @@ bool sqlite_turn_take(struct sqlite_turn *t)
     if (t == NULL) {
         return false;
     }
-    return (line_is_empty(t) && lock_place(t, 0)) || walk_the_line(t);
+    return (line_is_empty(t) && lock_place(t, 0)) || wait_in_line(t);
 }
 
 void sqlite_turn_give(struct sqlite_turn *t)
@@ -161,18 +161,18 @@ void sqlite_turn_give(struct sqlite_turn *t)
 /* --- the end of a transaction --- */
 uint32_t sqlite_turn_ends(const struct sqlite_turn *t)
 {
-    return t->bells != NULL ? count_of(&t->bells->ends) : 0;
+    return t->bells != NULL ? bell_count(&t->bells->ends) : 0;
 }
 
 void sqlite_turn_await_end(struct sqlite_turn *t, uint32_t seen)
 {
-    await(t->bells != NULL ? &t->bells->ends : NULL, seen, END_LOOK_US);
+    wait_for_bell(t->bells != NULL ? &t->bells->ends : NULL, seen, END_POLL_US);
 }
 
-void sqlite_turn_tell_end(struct sqlite_turn *t)
+void sqlite_turn_notify_end(struct sqlite_turn *t)
 {
     if (t != NULL && t->bells != NULL) {
-        ring(&t->bells->ends);
+        ring_bell(&t->bells->ends);
     }
 }
 

@@ -234,20 +234,20 @@ static void *watch(void *arg)
     for (;;) {
         struct slice payload;
         switch (redis_subscription_next(l->watch, WATCH_MS, &payload)) {
-        case REDIS_NOTE_FRESH: /* what was missed before is news too */
+        case REDIS_EVENT_SUBSCRIBED: /* what was missed before is news too */
             atomic_store(&l->watching, true);
             l->heard(l->heard_arg);
             break;
-        case REDIS_NOTE_MESSAGE:
+        case REDIS_EVENT_MESSAGE:
             l->heard(l->heard_arg);
             break;
-        case REDIS_NOTE_LOST:
+        case REDIS_EVENT_LOST:
             atomic_store(&l->watching, false);
             l->heard(l->heard_arg); /* who sleeps long has to poll from now on */
             break;
-        case REDIS_NOTE_TIMEOUT:
+        case REDIS_EVENT_TIMEOUT:
             break;
-        case REDIS_NOTE_ENDED:
+        case REDIS_EVENT_ENDED:
             return NULL;
         }
     }

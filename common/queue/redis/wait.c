@@ -133,14 +133,14 @@ static void apply_announcement(struct queue_redis_waiters *w, struct slice paylo
     }
 }
 
-static void apply_notification(struct queue_redis_waiters *w, enum redis_note note,
+static void apply_notification(struct queue_redis_waiters *w, enum redis_event note,
                                struct slice payload)
 {
     pthread_mutex_lock(&w->lock);
-    if (note == REDIS_NOTE_MESSAGE) {
+    if (note == REDIS_EVENT_MESSAGE) {
         apply_announcement(w, payload);
     } else {
-        w->subscribed = note == REDIS_NOTE_FRESH;
+        w->subscribed = note == REDIS_EVENT_SUBSCRIBED;
         for (size_t i = 0; i < w->lane_count; i++) {
             w->lanes[i].announced++;
         }
@@ -154,12 +154,12 @@ static void *run_listener(void *arg)
     struct queue_redis_waiters *w = arg;
     for (;;) {
         struct slice payload;
-        enum redis_note note =
+        enum redis_event note =
             redis_subscription_next(w->subscription, SUBSCRIPTION_TIMEOUT_MS, &payload);
-        if (note == REDIS_NOTE_ENDED) {
+        if (note == REDIS_EVENT_ENDED) {
             return NULL;
         }
-        if (note != REDIS_NOTE_TIMEOUT) {
+        if (note != REDIS_EVENT_TIMEOUT) {
             apply_notification(w, note, payload);
         }
     }

@@ -397,9 +397,9 @@ static void subscription_comes_back_and_says_so(void **state)
                                              {"SUBSCRIBE", "-NOPERM no right to the channel\r\n"},
                                              {"SUBSCRIBE", SUBSCRIBED NOTE("yo")},
                                              END};
-    static const enum redis_note expected[] = {REDIS_NOTE_FRESH, REDIS_NOTE_MESSAGE,
-                                               REDIS_NOTE_LOST, REDIS_NOTE_FRESH,
-                                               REDIS_NOTE_MESSAGE};
+    static const enum redis_event expected[] = {REDIS_EVENT_SUBSCRIBED, REDIS_EVENT_MESSAGE,
+                                                REDIS_EVENT_LOST, REDIS_EVENT_SUBSCRIBED,
+                                                REDIS_EVENT_MESSAGE};
     struct redis_reply *r = NULL;
     struct fake_redis f;
     struct slice payload;
@@ -408,19 +408,19 @@ static void subscription_comes_back_and_says_so(void **state)
     struct redis_store *s = opened(&f, "");
     struct redis_subscription *u = redis_subscription_open(s, ":n");
     for (size_t i = 0; i < COUNT_OF(expected); i++) {
-        if (expected[i] == REDIS_NOTE_LOST) {
+        if (expected[i] == REDIS_EVENT_LOST) {
             assert_int_equal(call(s, "CUT", &r, &e), -1);
             /* The subscription is the fake's second connection. */
             (void)shutdown(f.fds[1], SHUT_RDWR);
         }
         assert_int_equal(redis_subscription_next(u, 30000, &payload), expected[i]);
-        if (expected[i] == REDIS_NOTE_MESSAGE) {
+        if (expected[i] == REDIS_EVENT_MESSAGE) {
             assert_true(slice_eq_cstr(payload, i == 1 ? "hi" : "yo"));
         }
     }
-    assert_int_equal(redis_subscription_next(u, 1, &payload), REDIS_NOTE_TIMEOUT);
+    assert_int_equal(redis_subscription_next(u, 1, &payload), REDIS_EVENT_TIMEOUT);
     redis_subscription_end(u);
-    assert_int_equal(redis_subscription_next(u, 30000, &payload), REDIS_NOTE_ENDED);
+    assert_int_equal(redis_subscription_next(u, 30000, &payload), REDIS_EVENT_ENDED);
     redis_subscription_close(u);
     redis_store_close(s);
     fake_redis_end(&f);

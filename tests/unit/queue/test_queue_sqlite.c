@@ -308,7 +308,7 @@ static void newer_file_is_refused_with_both_versions(void **state)
     struct fixture *f = *state;
     queue_close(must_open(f->url));
     by_hand(f->path, "PRAGMA user_version = 42");
-    must_refuse(f->url, "has version 42, this program knows up to 1");
+    must_refuse(f->url, "has version 42; this program supports up to 1");
 }
 
 static void file_that_is_no_queue_is_refused(void **state)
@@ -385,7 +385,7 @@ static void full_disk_is_told_and_forgotten_once_there_is_room(void **state)
         confirmed++;
         assert_in_range(confirmed, 1, 1000);
     }
-    must_fail_saying(-1, &e, ERR_CAPACITY, "make room");
+    must_fail_saying(-1, &e, ERR_CAPACITY, "free space");
     assert_int_equal(mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT, "size=8m"), 0);
     MUST(queue_put(q, &item, 1, &e));
     struct queue_depth *depth = NULL;

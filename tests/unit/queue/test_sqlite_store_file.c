@@ -84,7 +84,7 @@ static void older_file_is_migrated_with_its_rows(void **state)
     MUST(sqlite_store_read(s, read_stars, &stars, &e));
     assert_int_equal(stars, 7);
     sqlite_store_close(s);
-    must_refuse(f->path, &notes_v1, "has version 2, this program knows up to 1");
+    must_refuse(f->path, &notes_v1, "has version 2; this program supports up to 1");
 }
 
 static void failed_migration_changes_nothing(void **state)
@@ -111,7 +111,7 @@ static void newer_file_is_refused_untouched(void **state)
     char log_mode = 0;
     sqlite_store_close(must_open(f->path, &notes_v2));
     by_hand(f->path, "PRAGMA user_version = 99; PRAGMA journal_mode = DELETE");
-    must_refuse(f->path, &notes_v2, "has version 99, this program knows up to 2");
+    must_refuse(f->path, &notes_v2, "has version 99; this program supports up to 2");
     /* Byte 18 of an SQLite file says 2 once it has a write-ahead log. */
     int fd = open(f->path, O_RDONLY);
     assert_true(fd >= 0);
@@ -139,7 +139,7 @@ static void foreign_files_are_refused(void **state)
         (void)fputs("this is no database\n", text);
     }
     assert_int_equal(fclose(text), 0);
-    must_refuse(path, &notes_v1, "no SQLite database");
+    must_refuse(path, &notes_v1, "not an SQLite database");
     struct sqlite_store *s = NULL;
     struct err e;
     must_fail_saying(sqlite_store_open("/proc/no/such.db", &notes_v1, &s, &e), &e, ERR_PERMANENT,

@@ -299,7 +299,7 @@ static int take_turn_without_bells(const char *path)
         return 2;
     }
     sqlite_turn_await_end(t, sqlite_turn_ends(t));
-    sqlite_turn_tell_end(t);
+    sqlite_turn_notify_end(t);
     sqlite_turn_give(t);
     return sqlite_turn_ends(t) == 0 && sqlite_turn_take(other) ? 0 : 3;
 }
