@@ -2,19 +2,16 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/fs.h"
+#include "tests/lib/cmocka.h"
 
 #define CHILD_ARGS_MAX 8
 #define LINE_TIMEOUT_MS 60000

@@ -386,7 +386,6 @@ static void unknown_address_is_refused(void **state)
 {
     struct queue *q = NULL;
     struct err e;
-    (void)state;
     must_fail(queue_open("carrier-pigeon://loft", &q, &e), &e, ERR_PERMANENT);
     must_fail(queue_open("no address", &q, &e), &e, ERR_PERMANENT);
     assert_null(q);

@@ -7,16 +7,11 @@
 #ifndef MAYFLY_QUEUE_SUITE_H
 #define MAYFLY_QUEUE_SUITE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "common/queue/queue.h"
 #include "tests/conformance/conformance.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)

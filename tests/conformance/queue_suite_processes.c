@@ -254,7 +254,6 @@ static void processes_that_open_a_new_queue_at_once_all_succeed(void **state)
 {
     struct conformance_process p[6];
     const char *const args[] = {"a", "1", NULL};
-    (void)state;
     for (int round = 0; round < 3; round++) {
         struct conformance_store fresh;
         conformance_store_init(&fresh);

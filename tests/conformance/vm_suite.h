@@ -10,20 +10,15 @@
 #define MAYFLY_VM_SUITE_H
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
-
-#include <cmocka.h>
 
 #include "common/base/buf.h"
 #include "common/payload/payload.h"
 #include "common/vm/qemu/settings.h"
 #include "common/vm/vm.h"
 #include "tests/conformance/conformance.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 #define MIB ((int64_t)1 << 20)

@@ -1,10 +1,5 @@
 #include "tests/lib/calls.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 #include <fnmatch.h>
 #include <pthread.h>
@@ -14,6 +9,7 @@
 #include <time.h>
 
 #include "common/base/buf.h"
+#include "tests/lib/cmocka.h"
 
 #define PLANS_MAX 64
 #define WAIT_S 30

@@ -1,14 +1,9 @@
 #include "tests/lib/fake.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 
-#include <cmocka.h>
-
 #include "common/http/client.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 json_t *fake_ask(const char *address, const char *method, const char *path, const char *body)

@@ -1,14 +1,10 @@
 #include "tests/lib/must.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include <pthread.h>
+
+#include "tests/lib/cmocka.h"
 
 void must_succeed_at(int rc, const struct err *e, const char *what, const char *file, int line)
 {

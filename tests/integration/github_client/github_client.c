@@ -9,20 +9,16 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/base/codec.h"
 #include "common/base/fs.h"
 #include "common/github/github.h"
 #include "common/http/client.h"
 #include "common/ledger/ledger.h"
+#include "tests/lib/cmocka.h"
 
 #define JOBS 60
 #define RUNNERS 150
@@ -124,7 +120,6 @@ static char *environment(const char *name)
 
 static int set_up(void **state)
 {
-    (void)state;
     struct err e;
     struct buf key;
     const struct http_client_options o = {
@@ -153,7 +148,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     struct config_github *c = &config.github;
     char *owned[] = {c->api_url, c->app_id,      c->app_key, c->token,
                      c->scope,   c->api_version, c->proxy};
@@ -233,7 +227,6 @@ static void *serve_jobs(void *arg)
 
 static void the_smooth_path_costs_at_most_2_2_calls_a_job(void **state)
 {
-    (void)state;
     struct sqs_thread_pool crew = {.next = 0};
     pthread_t threads[THREADS];
     char order[160];
@@ -268,7 +261,6 @@ static void the_smooth_path_costs_at_most_2_2_calls_a_job(void **state)
 
 static void registrations_alone_cost_one_call_each(void **state)
 {
-    (void)state;
     struct github_scope s = org();
     size_t before = requests();
     for (int i = 0; i < RUNNERS; i++) {
@@ -285,7 +277,6 @@ static void registrations_alone_cost_one_call_each(void **state)
 
 static void a_repository_gets_runners_of_its_own(void **state)
 {
-    (void)state;
     struct err e;
     struct github_jit jit;
     struct github_runner r;
@@ -324,7 +315,6 @@ static int note(void *arg, const struct github_runner *r)
 
 static void a_list_goes_over_all_pages(void **state)
 {
-    (void)state;
     struct err e;
     struct github_scope s = org();
     struct seen seen = {.count = 0};
@@ -336,7 +326,6 @@ static void a_list_goes_over_all_pages(void **state)
 
 static void an_enterprise_servers_path_serves_the_same(void **state)
 {
-    (void)state;
     struct err e;
     struct github *other = NULL;
     struct config c = config;
@@ -355,7 +344,6 @@ static void an_enterprise_servers_path_serves_the_same(void **state)
 
 static void a_name_that_is_taken_is_made_anew(void **state)
 {
-    (void)state;
     struct err e;
     struct github_jit first;
     struct github_jit second;
@@ -405,7 +393,6 @@ static void start_work(const char *jit_config)
 
 static void a_runner_at_work_is_not_deleted(void **state)
 {
-    (void)state;
     struct err e;
     struct github_jit jit;
     struct github_jit none;
@@ -427,7 +414,6 @@ static void a_runner_at_work_is_not_deleted(void **state)
 
 static void an_unknown_group_and_owner_name_their_mend(void **state)
 {
-    (void)state;
     struct err e;
     struct github_jit jit;
     struct github_scope s = org();
@@ -446,7 +432,6 @@ static void an_unknown_group_and_owner_name_their_mend(void **state)
  * libcurl itself asks once more; else the caller does. Either way the name is taken by then. */
 static void an_answer_that_was_lost_is_made_good(void **state)
 {
-    (void)state;
     struct err e;
     struct github_jit jit;
     struct github_scope s = org();
@@ -464,7 +449,6 @@ static void an_answer_that_was_lost_is_made_good(void **state)
  * for both, and nobody asks GitHub again. */
 static void a_limit_told_to_one_holds_for_all(void **state)
 {
-    (void)state;
     struct err e;
     struct github_runner r;
     struct github *other = NULL;
@@ -489,7 +473,6 @@ static void a_limit_told_to_one_holds_for_all(void **state)
 
 static void every_request_was_as_github_describes_it(void **state)
 {
-    (void)state;
     assert_int_equal(logged("invalid_request", NULL, 0), 0);
     assert_int_equal(logged("internal_error", NULL, 0), 0);
     assert_true(requests() > JOBS + RUNNERS);

@@ -1,16 +1,12 @@
 #include "agent_bed.h"
+#include "tests/lib/cmocka.h"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define OWN_OPTIONS_MAX 12
 

@@ -1,17 +1,13 @@
 #include "agent_scripts.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/fs.h"
+#include "tests/lib/cmocka.h"
 
 void scripts_open(struct scripts *s)
 {

@@ -1,9 +1,6 @@
 /* The agent's core against scripted runners. Time is handed in, so nothing here waits for it. */
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "agent_scripts.h"
 #include "deploy/image/agent/agent_core.h"
+#include "tests/lib/cmocka.h"
 
 #define NOW 1000000
 

@@ -1,15 +1,11 @@
 /* Frames of the virtio-serial port, and the look-up of the runner's user. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "deploy/image/agent/agent_user.h"
 #include "deploy/image/agent/agent_virtio.h"
+#include "tests/lib/cmocka.h"
 
 #define ENTROPY "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
@@ -23,7 +19,6 @@ static enum frame_kind parse(const char *text, size_t len, struct frame *out, si
 
 static void frame_whole_is_read(void **state)
 {
-    (void)state;
     struct frame f;
     size_t used = 0;
     const char *reason = NULL;
@@ -38,7 +33,6 @@ static void frame_whole_is_read(void **state)
 
 static void frame_any_prefix_wants_more(void **state)
 {
-    (void)state;
     for (size_t n = 0; n < sizeof(whole) - 1; n++) {
         struct frame f;
         size_t used = 0;
@@ -49,7 +43,6 @@ static void frame_any_prefix_wants_more(void **state)
 
 static void frame_payload_may_hold_newlines(void **state)
 {
-    (void)state;
     static const char text[] = "MAYFLY1 4\na\n\nb1\nh\n" ENTROPY "\nMAYFLY1 END\n";
     struct frame f;
     size_t used = 0;
@@ -63,7 +56,6 @@ static void frame_payload_may_hold_newlines(void **state)
 
 static void frame_malformed_is_bad_with_its_reason(void **state)
 {
-    (void)state;
     static const struct {
         const char *text, *reason;
     } bad[] = {
@@ -100,7 +92,6 @@ static void frame_malformed_is_bad_with_its_reason(void **state)
 
 static void frame_line_without_end_is_bad(void **state)
 {
-    (void)state;
     char text[200];
     struct frame f;
     size_t used = 0;
@@ -112,7 +103,6 @@ static void frame_line_without_end_is_bad(void **state)
 
 static void port_keeps_bytes_and_tells_when_gone(void **state)
 {
-    (void)state;
     int fd[2];
     struct agent_port p;
     char answer[16] = "";
@@ -134,7 +124,6 @@ static void port_keeps_bytes_and_tells_when_gone(void **state)
 
 static void user_is_found_with_its_groups(void **state)
 {
-    (void)state;
     struct agent_user u;
     struct err e;
     struct slice passwd = SLICE("root:x:0:0:root:/root:/bin/sh\n"
@@ -155,7 +144,6 @@ static void user_is_found_with_its_groups(void **state)
 
 static void user_unknown_or_damaged_is_an_error(void **state)
 {
-    (void)state;
     struct agent_user u;
     struct err e;
     assert_int_equal(agent_user_find(SLICE("root:x:0:0::/:/bin/sh"), SLICE(""), "runner", &u, &e),

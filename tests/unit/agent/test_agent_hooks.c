@@ -3,18 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "deploy/image/agent/agent_hooks.h"
+#include "tests/lib/cmocka.h"
 
 #define NOW 1000000
 #define PREFIX "/aws/lambda-microvms/runtime/v1/"

@@ -1,10 +1,7 @@
 /* The whole agent as a program that serves the hooks of Lambda, this test for a platform. */
 #include <arpa/inet.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "agent_bed.h"
 #include "common/base/fs.h"
+#include "tests/lib/cmocka.h"
 
 static const char *agent_path;
 
@@ -139,7 +135,6 @@ static void await_200(const struct bed *b, const char *hook)
 
 static void job_runs_and_the_agent_ends(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "echo 'Listening for Jobs'; echo 'Running job: 1'\n"
               "echo \"$ACTIONS_RUNNER_INPUT_JITCONFIG\" > seen");
@@ -154,7 +149,6 @@ static void job_runs_and_the_agent_ends(void **state)
 
 static void repeated_run_is_fine_and_another_one_refused(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "echo once >> starts; echo 'Listening for Jobs'; exec sleep 1000");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
@@ -171,7 +165,6 @@ static void repeated_run_is_fine_and_another_one_refused(void **state)
 
 static void run_without_a_payload_is_refused_and_the_next_one_works(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     assert_int_equal(call(&b, "run", ""), 400);
@@ -185,7 +178,6 @@ static void run_without_a_payload_is_refused_and_the_next_one_works(void **state
 
 static void damaged_payload_is_refused_and_ends(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     assert_int_equal(call(&b, "run", "{\"runHookPayload\":\"AQIDBAUG\"}"), 400);
@@ -195,7 +187,6 @@ static void damaged_payload_is_refused_and_ends(void **state)
 
 static void terminate_waits_for_the_runner_to_end(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "trap 'sleep 0.3; echo stopped > seen; exit 3' TERM\n"
               "echo 'Listening for Jobs'; while :; do sleep 0.05; done");
@@ -210,7 +201,6 @@ static void terminate_waits_for_the_runner_to_end(void **state)
 
 static void terminate_without_a_runner_ends_at_once(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     assert_int_equal(call(&b, "terminate", ""), 200);
@@ -219,7 +209,6 @@ static void terminate_without_a_runner_ends_at_once(void **state)
 
 static void suspended_runner_goes_on(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "echo 'Listening for Jobs'; while [ ! -e go ]; do sleep 0.05; done");
     assert_int_equal(call_run(&b, "Y29uZmln"), 200);
@@ -247,7 +236,6 @@ static void write_listener(const struct bed *b, const char *body)
 
 static void ready_and_validate_warm_the_runner_once_each(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     write_listener(&b, "#!/bin/sh\necho \"$@\" >> \"${0%/*}/../warmups\"\n");
@@ -263,7 +251,6 @@ static void ready_and_validate_warm_the_runner_once_each(void **state)
 
 static void warming_without_a_listener_is_over_too(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     await_200(&b, "ready");
@@ -273,7 +260,6 @@ static void warming_without_a_listener_is_over_too(void **state)
 
 static void warming_that_hangs_is_ended(void **state)
 {
-    (void)state;
     struct bed b;
     char line[1024];
     static const char *const quick[2] = {"--warm-ms", "1"};
@@ -287,7 +273,6 @@ static void warming_that_hangs_is_ended(void **state)
 
 static void run_ends_a_warm_up_that_is_under_way(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     write_listener(&b, "#!/bin/sh\nexec sleep 1000\n");
@@ -298,7 +283,6 @@ static void run_ends_a_warm_up_that_is_under_way(void **state)
 
 static void prepare_is_started_with_the_runner(void **state)
 {
-    (void)state;
     struct bed b;
     struct scripts other;
     scripts_open(&other);
@@ -320,7 +304,6 @@ static void prepare_is_started_with_the_runner(void **state)
 
 static void tls_greeting_does_not_take_it_down(void **state)
 {
-    (void)state;
     struct bed b;
     char line[256];
     start(&b, "exit 0");

@@ -1,8 +1,5 @@
 /* The whole agent as a program, its payload port a unix socket that this test listens on. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +7,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "agent_bed.h"
+#include "tests/lib/cmocka.h"
 
 #define TRAILER                                                                                    \
     "1795199586123\ntest-runner\n"                                                                 \
@@ -92,7 +88,6 @@ static void expect_answer(const struct bed *b, struct slice text, const char *wa
 
 static void frame_in_pieces_runs_the_job(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "echo 'Listening for Jobs'; echo 'Running job: 1'\n"
               "echo \"config $ACTIONS_RUNNER_INPUT_JITCONFIG\"");
@@ -112,7 +107,6 @@ static void frame_in_pieces_runs_the_job(void **state)
 
 static void malformed_frame_is_answered_and_the_next_one_works(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 3");
     expect_answer(&b, SLICE("MAYFLY1 -5\n"), "ERR bad-length");
@@ -125,7 +119,6 @@ static void malformed_frame_is_answered_and_the_next_one_works(void **state)
 
 static void second_frame_is_refused_and_end_ends(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exec sleep 1000");
     expect_answer(&b, buf_slice(&b.frame), "OK");
@@ -138,7 +131,6 @@ static void second_frame_is_refused_and_end_ends(void **state)
 
 static void damaged_payload_is_refused_and_ends(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     send_text(&b, SLICE("MAYFLY1 4\nAQID" TRAILER));
@@ -149,7 +141,6 @@ static void damaged_payload_is_refused_and_ends(void **state)
 
 static void flood_without_a_frame_is_answered(void **state)
 {
-    (void)state;
     struct bed b;
     static char noise[20000];
     memset(noise, 'x', sizeof(noise));
@@ -162,7 +153,6 @@ static void flood_without_a_frame_is_answered(void **state)
 
 static void host_that_leaves_for_good_ends_the_wait(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exit 0");
     assert_int_equal(shutdown(b.port, SHUT_RDWR), 0);
@@ -172,7 +162,6 @@ static void host_that_leaves_for_good_ends_the_wait(void **state)
 
 static void sigterm_ends_the_runner(void **state)
 {
-    (void)state;
     struct bed b;
     start(&b, "exec sleep 1000");
     expect_answer(&b, buf_slice(&b.frame), "OK");

@@ -1,27 +1,21 @@
 /* The reader of hook requests, byte by byte and whole; and the run hook's body. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "deploy/image/agent/agent_request.h"
+#include "tests/lib/cmocka.h"
 
 static struct buf body;
 
 static int set_up(void **state)
 {
-    (void)state;
     buf_init(&body, REQUEST_BODY_MAX);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     buf_fini(&body);
     return 0;
 }
@@ -52,7 +46,6 @@ static void expect_whole(const char *text, const char *want_body)
 
 static void request_by_length_is_whole_at_its_last_byte(void **state)
 {
-    (void)state;
     expect_whole("POST /x HTTP/1.1\r\nHost: localhost:9000\r\ncontent-LENGTH: 5\r\n\r\nhello",
                  "hello");
     expect_whole("POST /x HTTP/1.1\nContent-Length:0\n\n", "");
@@ -61,7 +54,6 @@ static void request_by_length_is_whole_at_its_last_byte(void **state)
 
 static void request_in_chunks_is_whole_at_its_last_byte(void **state)
 {
-    (void)state;
     expect_whole("POST /x HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n"
                  "3\r\nhel\r\n2;name=value\r\nlo\r\n0\r\nTrailer: x\r\n\r\n",
                  "hello");
@@ -69,7 +61,6 @@ static void request_in_chunks_is_whole_at_its_last_byte(void **state)
 
 static void requests_behind_one_another_are_cut_apart(void **state)
 {
-    (void)state;
     struct agent_request r;
     const char *text = "POST /a HTTP/1.1\r\nContent-Length: 1\r\n\r\nAGET /b HTTP/1.0\r\n\r\n";
     struct slice in = slice_of(text);
@@ -86,7 +77,6 @@ static void requests_behind_one_another_are_cut_apart(void **state)
 
 static void connection_header_decides_keep_alive(void **state)
 {
-    (void)state;
     struct agent_request r;
     const char *closing = "POST /a HTTP/1.1\r\nConnection: Close\r\n\r\n";
     const char *keeping = "POST /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
@@ -98,7 +88,6 @@ static void connection_header_decides_keep_alive(void **state)
 
 static void malformed_requests_are_refused_as_soon_as_they_are_seen(void **state)
 {
-    (void)state;
     assert_int_equal(status_of("\x16\x03\x01\x02"), 400); /* TLS */
     assert_int_equal(status_of("PO\x01ST"), 400);
     assert_int_equal(status_of("POST\r\n\r\n"), 400);
@@ -113,7 +102,6 @@ static void malformed_requests_are_refused_as_soon_as_they_are_seen(void **state
 
 static void lengths_that_lie_are_refused(void **state)
 {
-    (void)state;
     assert_int_equal(status_of("POST /x HTTP/1.1\r\nContent-Length: -1\r\n\r\n"), 400);
     assert_int_equal(status_of("POST /x HTTP/1.1\r\nContent-Length: -0\r\n\r\n"), 400);
     assert_int_equal(status_of("POST /x HTTP/1.1\r\nContent-Length: 1x\r\n\r\n"), 400);
@@ -132,7 +120,6 @@ static void lengths_that_lie_are_refused(void **state)
 
 static void head_without_end_is_refused_at_its_limit(void **state)
 {
-    (void)state;
     char *text = malloc(REQUEST_HEAD_MAX + 1);
     assert_non_null(text);
     memset(text, 'a', REQUEST_HEAD_MAX);
@@ -154,7 +141,6 @@ static bool parse(const char *text, struct agent_run_body *out)
 
 static void wrapped_payload_is_taken_out(void **state)
 {
-    (void)state;
     struct agent_run_body b;
     assert_true(parse("{\"microvmId\":\"microvm-1\",\"runHookPayload\":\"AQID\"}", &b));
     assert_string_equal(b.microvm_id, "microvm-1");
@@ -168,7 +154,6 @@ static void wrapped_payload_is_taken_out(void **state)
 
 static void bare_payload_is_taken_as_it_is(void **state)
 {
-    (void)state;
     struct agent_run_body b;
     assert_true(parse("AQIDBA==\n", &b));
     assert_true(b.has_payload && slice_eq_cstr(buf_slice(&body), "AQIDBA=="));
@@ -176,7 +161,6 @@ static void bare_payload_is_taken_as_it_is(void **state)
 
 static void body_without_payload_has_none(void **state)
 {
-    (void)state;
     struct agent_run_body b;
     assert_true(parse("{}", &b));
     assert_false(b.has_payload);
@@ -192,7 +176,6 @@ static void body_without_payload_has_none(void **state)
 
 static void body_that_is_no_json_is_refused(void **state)
 {
-    (void)state;
     struct agent_run_body b;
     static const char *const bodies[] = {"{",
                                          "{\"a\"}",

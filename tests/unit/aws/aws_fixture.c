@@ -8,6 +8,7 @@
 #include "common/aws/internal.h"
 #include "common/base/clock.h"
 #include "common/base/fs.h"
+#include "tests/lib/cmocka.h"
 
 extern char **environ;
 
@@ -35,7 +36,6 @@ static void forget_aws(void)
 int aws_fixture_begin(void **state)
 {
     static const struct aws_defaults none = {"", "", "", "", false, false};
-    (void)state;
     forget_aws();
     (void)snprintf(home, sizeof home, "/tmp/mayfly-aws-XXXXXX");
     ASSERT(mkdtemp(home) != NULL);
@@ -49,7 +49,6 @@ int aws_fixture_begin(void **state)
 int aws_fixture_end(void **state)
 {
     struct err e;
-    (void)state;
     ASSERT(fs_remove_tree(home, &e) == 0);
     return 0;
 }

@@ -1,19 +1,14 @@
 /* The process's credentials: one look for all, renewal while calls go on, refusals, failures. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/aws/internal.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/base/wakeup.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 /* A container's endpoint that gives keys AK1, AK2, … that live for so long, and tells of each. */
@@ -123,7 +118,6 @@ static void draw(void *out, size_t size)
 static void renewal_comes_five_minutes_before_the_end_or_at_three_quarters(void **state)
 {
     static const int64_t hour = INT64_C(3600) * 1000;
-    (void)state;
     random_set_source(draw);
     drawn = 0;
     assert_int_equal(aws_renew_in_ms(hour), hour - 300000);
@@ -156,7 +150,6 @@ static void many_that_need_keys_at_once_look_once(void **state)
     struct container box;
     struct wakeup until;
     pthread_t threads[8];
-    (void)state;
     wakeup_init(&until);
     container_start(&box, 0);
     box.hold = &until;
@@ -185,7 +178,6 @@ static void many_that_need_keys_at_once_look_once(void **state)
 static void keys_are_renewed_before_their_end_without_a_call(void **state)
 {
     struct container box;
-    (void)state;
     container_start(&box, 2000);
     struct aws_credentials *c = aws_credentials_acquire();
     assert_keys(c, "AK1");
@@ -198,7 +190,6 @@ static void keys_are_renewed_before_their_end_without_a_call(void **state)
 static void renewal_that_fails_is_tried_again_by_itself(void **state)
 {
     struct container box;
-    (void)state;
     container_start(&box, 3000);
     struct aws_credentials *c = aws_credentials_acquire();
     assert_keys(c, "AK1");
@@ -219,7 +210,6 @@ static void keys_that_have_expired_when_they_come_are_none(void **state)
 {
     struct aws_keys k;
     struct err e;
-    (void)state;
     aws_fixture_file("config",
                      "[default]\ncredential_process = echo '{\"Version\": 1, \"AccessKeyId\": "
                      "\"OLD\", \"SecretAccessKey\": \"s\", \"Expiration\": "
@@ -257,7 +247,6 @@ static void failure_is_shared_by_those_who_come_soon_after(void **state)
     struct container box;
     struct aws_keys k;
     struct err e;
-    (void)state;
     container_start(&box, 0);
     box.broken = true;
     clock_set_source(&fake);
@@ -279,7 +268,6 @@ static void keys_hold_until_their_end_and_then_the_reason_comes_out(void **state
     struct container box;
     struct aws_keys k;
     struct err e;
-    (void)state;
     clock_set_source(&fake);
     container_start(&box, 600000);
     struct aws_credentials *c = aws_credentials_acquire();
@@ -305,7 +293,6 @@ static void keys_hold_until_their_end_and_then_the_reason_comes_out(void **state
 static void refused_keys_are_looked_up_anew_but_not_all_the_time(void **state)
 {
     struct container box;
-    (void)state;
     container_start(&box, 0);
     clock_set_source(&fake);
     struct aws_credentials *c = aws_credentials_acquire();
@@ -357,7 +344,6 @@ static void refusals_during_a_look_wait_for_what_it_finds(void **state)
     struct wakeup ready;
     pthread_t first;
     pthread_t releaser;
-    (void)state;
     wakeup_init(&until);
     wakeup_init(&ready);
     container_start(&box, 0);
@@ -382,7 +368,6 @@ static void refusals_during_a_look_wait_for_what_it_finds(void **state)
 
 static void refused_keys_that_stay_the_same_are_not_tried_again(void **state)
 {
-    (void)state;
     (void)setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
     (void)setenv("AWS_SECRET_ACCESS_KEY", "env-secret", 1);
     struct aws_credentials *c = aws_credentials_acquire();

@@ -1,14 +1,9 @@
 /* What answers of AWS mean: names and messages in all their places, classes, waits, dates. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/aws/errors.h"
+#include "tests/lib/cmocka.h"
 
 static struct aws_answer read_answer(int status, const char *headers, const char *body)
 {
@@ -46,7 +41,6 @@ static void name_is_found_wherever_a_service_puts_it(void **state)
         {"", "{broken", ""},
         {"x-amzn-errortype: a name with blanks\r\n", "", ""},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct aws_answer a = read_answer(400, cases[i].headers, cases[i].body);
         assert_string_equal(a.name, cases[i].name);
@@ -56,7 +50,6 @@ static void name_is_found_wherever_a_service_puts_it(void **state)
 static void message_is_one_printable_line(void **state)
 {
     struct aws_answer a = read_answer(400, "", "{\"Message\":\"  first\\tline\\nsecond\"}");
-    (void)state;
     assert_string_equal(a.message, "first?line");
     a = read_answer(400, "", "{\"message\":\"a\",\"Message\":\"b\"}");
     assert_string_equal(a.message, "a");
@@ -69,7 +62,6 @@ static void message_is_one_printable_line(void **state)
 static void message_leaves_out_what_was_sent(void **state)
 {
     struct buf body;
-    (void)state;
     buf_init(&body, 8192);
     buf_append_cstr(&body, "{\"message\":\"1 validation error detected: Value '");
     for (int i = 0; i < 50; i++) {
@@ -112,7 +104,6 @@ static void name_gives_the_class(void **state)
         {"", 502, ERR_RETRY},
         {"", 301, ERR_RETRY},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct aws_answer a = {.message = "m"};
         assert_true(slice_to_cstr(slice_of(cases[i].name), a.name, sizeof a.name));
@@ -129,7 +120,6 @@ static void rule_of_the_service_comes_first_by_either_name(void **state)
         {"AWS.SimpleQueueService.NonExistentQueue", ERR_NOT_FOUND, "make it"},
         {NULL, ERR_NONE, NULL}};
     struct aws_answer a = {.name = "ConflictException", .message = "m"};
-    (void)state;
     assert_int_equal(aws_classify(&a, 409, rules).class, ERR_PERMANENT);
     assert_string_equal(aws_classify(&a, 409, rules).hint, "the token was used");
     a = read_answer(400, "x-amzn-query-error: AWS.SimpleQueueService.NonExistentQueue;Sender\r\n",
@@ -142,7 +132,6 @@ static void refusal_without_a_word_points_at_the_region(void **state)
 {
     struct aws_answer a =
         read_answer(403, "x-amzn-errortype: AccessDeniedException\r\n", "{\"Message\":null}");
-    (void)state;
     struct aws_verdict v = aws_classify(&a, 403, NULL);
     assert_int_equal(v.class, ERR_AUTH);
     assert_non_null(strstr(v.hint, "region"));
@@ -152,7 +141,6 @@ static void refusal_without_a_word_points_at_the_region(void **state)
 
 static void wait_is_read_from_header_or_body_and_bounded(void **state)
 {
-    (void)state;
     assert_int_equal(read_answer(429, "Retry-After: 3\r\n", "").retry_after_ms, 3000);
     assert_int_equal(read_answer(429, "", "{\"retryAfterSeconds\":7}").retry_after_ms, 7000);
     assert_int_equal(read_answer(429, "Retry-After: 99999999\r\n", "").retry_after_ms, 3600000);
@@ -164,7 +152,6 @@ static void date_is_read_or_refused(void **state)
 {
     static const char *const bad[] = {"", "Sun, 06 Nov 1994 08:49:37", "1994-11-06T08:49:37Z",
                                       "Sun, 06 Nov 1994 08:49:37 GMT and more"};
-    (void)state;
     assert_int_equal(aws_http_date(SLICE("Sun, 06 Nov 1994 08:49:37 GMT")), 784111777000);
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         assert_int_equal(aws_http_date(slice_of(bad[i])), -1);
@@ -174,7 +161,6 @@ static void date_is_read_or_refused(void **state)
 static void xml_gives_the_text_of_a_leaf_alone(void **state)
 {
     struct buf out;
-    (void)state;
     buf_init(&out, 20);
     assert_true(aws_xml_text(SLICE("<a><b>x&amp;&#43;&#x2f;&#300;&#;&b</b></a>"), "b", &out));
     assert_string_equal(out.data, "x&+/&#300;&#;&b");

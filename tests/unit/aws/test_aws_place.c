@@ -1,15 +1,10 @@
 /* Region and endpoint: the order of places, and the hosts, as the official SDK makes them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/aws/internal.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 static const struct {
@@ -39,7 +34,6 @@ static const struct {
 
 static void host_of_each_partition_is_the_sdks(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(hosts); i++) {
         struct buf host;
         buf_init(&host, 256);
@@ -71,7 +65,6 @@ static void region_comes_from_the_first_place_that_has_one(void **state)
     struct aws_defaults d = {"eu-west-2", "", "", "", false, false};
     struct aws_place place;
     struct err e;
-    (void)state;
     aws_fixture_file("config",
                      "[default]\nregion = eu-north-1\n[profile b]\nregion = eu-south-1\n");
     (void)setenv("AWS_REGION", "us-east-1", 1);
@@ -106,7 +99,6 @@ static void region_is_told_by_the_metadata(void **state)
         {"PUT /latest/api/token", 200, "", "session", 0, 0},
         {"GET /latest/meta-data/placement/region", 200, "", "eu-central-2", 0, 0}};
     char uri[128];
-    (void)state;
     fixture_serve(&s, answers, COUNT_OF(answers));
     (void)snprintf(uri, sizeof uri, "%s/v4/id", http_server_url(s.http));
     (void)setenv("ECS_CONTAINER_METADATA_URI_V4", uri, 1);
@@ -121,7 +113,6 @@ static void region_is_told_by_the_metadata(void **state)
 static void region_that_is_none_is_refused(void **state)
 {
     static const char *const bad[] = {"eu west", "EU-WEST-1", "eu-west-1/x", "-x", "eu.west"};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct aws_client_options o = {.service = "sqs", .region = bad[i]};
         struct aws_place place;
@@ -136,7 +127,6 @@ static void endpoint_comes_from_the_first_place_that_has_one(void **state)
     struct aws_client_options o = {
         .service = "sqs", .region = "eu-west-1", .endpoint = "http://option:1/base/"};
     struct aws_defaults d = {"", "", "http://default", "", false, false};
-    (void)state;
     aws_fixture_file("config", "[default]\nservices = s\nendpoint_url = http://profile\n"
                                "[services s]\nsqs =\n  endpoint_url = http://service\n");
     (void)setenv("AWS_ENDPOINT_URL_SQS", "http://sqs", 1);
@@ -161,7 +151,6 @@ static void endpoint_comes_from_the_first_place_that_has_one(void **state)
 static void endpoint_of_a_service_has_the_sdks_name(void **state)
 {
     struct aws_client_options o = {.service = "secretsmanager", .region = "eu-west-1"};
-    (void)state;
     (void)setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://secrets", 1);
     (void)setenv("AWS_ENDPOINT_URL_LAMBDA_MICROVMS", "http://vms", 1);
     assert_place(&o, NULL, "http://secrets");
@@ -173,7 +162,6 @@ static void fips_and_dual_stack_are_switched_on_anywhere(void **state)
 {
     struct aws_client_options o = {.service = "sqs", .region = "eu-west-1"};
     struct aws_defaults d = {"", "", "", "", true, true};
-    (void)state;
     aws_set_defaults(&d);
     assert_place(&o, NULL, "https://sqs-fips.eu-west-1.api.aws");
     d.fips = d.dual_stack = false;
@@ -191,7 +179,6 @@ static void endpoint_that_is_none_is_refused_without_being_shown(void **state)
 {
     static const char *const bad[] = {"sqs.example",         "ftp://sqs", "http://u:secret@sqs",
                                       "http://sqs?x=secret", "http://",   "http://a b"};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct aws_client_options o = {.service = "sqs", .region = "eu-west-1", .endpoint = bad[i]};
         struct aws_client *c = NULL;
@@ -208,7 +195,6 @@ static void defaults_hold_while_a_client_is_open(void **state)
     struct aws_defaults d = {"eu-west-2", "", "", "", false, false};
     struct aws_client *c = NULL;
     struct err e;
-    (void)state;
     aws_set_defaults(&d);
     assert_int_equal(aws_client_open(&o, &c, &e), 0);
     assert_string_equal(aws_client_region(c), "eu-west-2");

@@ -1,20 +1,15 @@
 /* credential_process: how its line is read, what it may see, and when it is ended. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/aws/sources.h"
+#include "tests/lib/cmocka.h"
 
 static const struct aws_process_bounds bounds = {10000, 65536};
 
@@ -33,7 +28,6 @@ static void assert_words(const char *command, const char *const *want)
 
 static void line_is_split_as_a_shell_would_without_being_one(void **state)
 {
-    (void)state;
     assert_words("/bin/a --b c", (const char *const[]){"/bin/a", "--b", "c", NULL});
     assert_words("  a\t'b  c' ", (const char *const[]){"a", "b  c", NULL});
     assert_words("\"/a b/c\" \"d \\\"e\\\" \\\\ \\n\"",
@@ -45,7 +39,6 @@ static void line_is_split_as_a_shell_would_without_being_one(void **state)
 
 static void line_that_makes_no_sense_is_refused(void **state)
 {
-    (void)state;
     assert_null(aws_process_split(""));
     assert_null(aws_process_split("  \t"));
     assert_null(aws_process_split("a 'b"));
@@ -56,7 +49,6 @@ static void output_gives_the_keys(void **state)
 {
     struct aws_keys k;
     struct err e;
-    (void)state;
     assert_int_equal(aws_process_keys("printf '%s' '{\"Version\": 1, \"AccessKeyId\": \"AK\", "
                                       "\"SecretAccessKey\": \"SK\", \"SessionToken\": \"ST\", "
                                       "\"Expiration\": \"2030-01-02T03:04:05Z\"}'",
@@ -80,7 +72,6 @@ static void output_that_makes_no_sense_is_refused_and_not_shown(void **state)
         "echo '{\"Version\": 1, \"AccessKeyId\": \"AK\", \"SecretAccessKey\": \"secret-word\", "
         "\"Expiration\": \"soon\"}'",
         "true"};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct aws_keys k;
         struct err e;
@@ -95,7 +86,6 @@ static void failure_tells_program_and_status(void **state)
 {
     struct aws_keys k;
     struct err e;
-    (void)state;
     assert_int_equal(aws_process_keys("sh -c 'exit 3'", &k, &e), -1);
     assert_non_null(strstr(e.message, "credential_process sh failed (status 3)"));
     assert_int_equal(aws_process_keys("/no/such/program a", &k, &e), -1);
@@ -116,7 +106,6 @@ static void process_sees_no_descriptor_and_no_blocked_signal_of_ours(void **stat
     struct err e;
     sigset_t blocked;
     sigset_t before;
-    (void)state;
     /* One that is not close-on-exec, as a library may open it. */
     int fd = fcntl(2, F_DUPFD, 200);
     assert_int_equal(fd, 200);
@@ -146,7 +135,6 @@ static void process_that_prints_without_end_is_ended(void **state)
     struct aws_process_bounds few = {10000, 1000};
     struct buf out;
     struct err e;
-    (void)state;
     buf_init(&out, few.output_bytes);
     assert_int_equal(aws_process_run("yes", &few, &out, &e), -1);
     assert_non_null(strstr(e.message, "more than 1000 bytes"));
@@ -161,7 +149,6 @@ static void process_that_does_not_end_is_ended_with_its_children(void **state)
     struct buf out;
     struct err e;
     char text[32];
-    (void)state;
     buf_init(&out, short_time.output_bytes);
     assert_int_equal(aws_process_run("sh -c 'sleep 1000 & echo $!; wait'", &short_time, &out, &e),
                      -1);

@@ -1,15 +1,10 @@
 /* The shared config and credentials files: sections, keys, nesting, comments, what wins. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
 #include "common/aws/profile.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 static struct aws_profiles parsed(const char *config, const char *credentials)
@@ -41,7 +36,6 @@ static void section_of_either_file_is_the_same_profile(void **state)
                                    "[dev2]\nregion = not-a-profile\n",
                                    "[default]\naws_access_key_id = AKID1\n"
                                    "[dev]\naws_access_key_id=AKID2\n");
-    (void)state;
     assert_value(&p, "default", "region", "eu-west-1");
     assert_value(&p, "default", "aws_access_key_id", "AKID1");
     assert_value(&p, "dev", "region", "us-east-2");
@@ -57,7 +51,6 @@ static void credentials_file_wins_over_the_config_file(void **state)
 {
     struct aws_profiles p = parsed("[profile a]\naws_access_key_id = OLD\nregion = eu-west-1\n",
                                    "[a]\naws_access_key_id = NEW\n");
-    (void)state;
     assert_value(&p, "a", "aws_access_key_id", "NEW");
     assert_value(&p, "a", "region", "eu-west-1");
     aws_profiles_fini(&p);
@@ -71,7 +64,6 @@ static void comments_and_line_ends_are_no_part_of_a_value(void **state)
                                    "role_arn =\r\n"
                                    "no equals sign\r\n",
                                    "");
-    (void)state;
     assert_value(&p, "a", "region", "eu-west-1");
     assert_value(&p, "a", "aws_secret_access_key", "a#b;c+/=");
     assert_value(&p, "a", "role_arn", NULL);
@@ -89,7 +81,6 @@ static void nested_keys_belong_to_the_key_above(void **state)
                                    "sqs =\n  endpoint_url = http://sqs\n"
                                    "kms =\n\tendpoint_url = http://kms\n",
                                    "");
-    (void)state;
     assert_value(&p, "a", "region", "outer");
     assert_value(&p, "a", "s3.region", "inner");
     assert_value(&p, "a", "stray", NULL);
@@ -105,7 +96,6 @@ static void file_over_its_bounds_is_refused(void **state)
     struct aws_profiles p = {0};
     struct err e;
     struct buf text;
-    (void)state;
     buf_init(&text, AWS_FILE_LIMIT_BYTES + 16);
     buf_append_cstr(&text, "[profile a]\n");
     for (int i = 0; i < AWS_PROFILE_ENTRIES_MAX; i++) {
@@ -121,7 +111,6 @@ static void files_are_where_the_environment_says(void **state)
 {
     struct aws_profiles p = {0};
     struct err e;
-    (void)state;
     aws_fixture_file("config", "[profile a]\nregion = eu-west-1\n");
     aws_fixture_file("elsewhere", "[profile a]\nregion = eu-west-2\n");
     aws_fixture_file("credentials", "[a]\naws_access_key_id = K\n");
@@ -141,7 +130,6 @@ static void named_file_that_cannot_be_read_is_an_error(void **state)
 {
     struct aws_profiles p = {0};
     struct err e;
-    (void)state;
     aws_fixture_file("config", "");
     (void)setenv("AWS_CONFIG_FILE", aws_fixture_path(".aws"), 1); /* a directory */
     assert_int_equal(aws_profiles_load(&p, &e), -1);

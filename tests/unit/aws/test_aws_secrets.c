@@ -3,21 +3,17 @@
  * and their members, what failures say, and a key of KMS whose signatures OpenSSL accepts.
  * MAYFLY_FAKE_AWS is the stand-in's address.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
 #include "common/aws/internal.h"
 #include "common/aws/secrets.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/fake.h"
 #include "tests/unit/aws/aws_fixture.h"
 
@@ -73,7 +69,6 @@ static void assert_failure(const char *written, enum err_class class, const char
 
 static void parameter_is_fetched_less_a_line_end(void **state)
 {
-    (void)state;
     fake_tell(aws, "/parameters",
               "{\"name\":\"/mayfly/pem\",\"value\":\"a\\nb\\r\\n\",\"type\":\"SecureString\"}");
     assert_value("ssm:/mayfly/pem", "a\nb");
@@ -81,7 +76,6 @@ static void parameter_is_fetched_less_a_line_end(void **state)
 
 static void secret_is_fetched_whole_or_by_a_member(void **state)
 {
-    (void)state;
     fake_tell(aws, "/secrets",
               "{\"name\":\"mayfly\",\"value\":\"{\\\"token\\\":\\\"t+1\\\",\\\"n\\\":1}\"}");
     fake_tell(aws, "/secrets", "{\"name\":\"plain\",\"value\":\"whole-secret\"}");
@@ -95,7 +89,6 @@ static void secret_is_fetched_whole_or_by_a_member(void **state)
 
 static void failure_names_what_is_written_and_the_mend(void **state)
 {
-    (void)state;
     assert_failure("ssm:/no/such", ERR_NOT_FOUND, "ssm:/no/such: GetParameter: ParameterNotFound");
     assert_failure("ssm:/no/such", ERR_NOT_FOUND, "create the parameter, or check its name");
     assert_failure("secretsmanager:none", ERR_NOT_FOUND, "secretsmanager:none: GetSecretValue");
@@ -107,7 +100,6 @@ static void failure_names_what_is_written_and_the_mend(void **state)
 
 static void read_is_tried_again_while_aws_is_busy(void **state)
 {
-    (void)state;
     fake_tell(aws, "/parameters", "{\"name\":\"busy\",\"value\":\"v\"}");
     fake_faults(aws, "[{\"operation\":\"GetParameter\",\"preset\":\"unavailable\",\"times\":2}]");
     assert_value("ssm:busy", "v");
@@ -116,7 +108,6 @@ static void read_is_tried_again_while_aws_is_busy(void **state)
 /* The endpoint of the stand-in takes any region, but the signature tells which one was meant. */
 static void arn_tells_the_region(void **state)
 {
-    (void)state;
     (void)unsetenv("AWS_REGION");
     assert_failure("ssm:name", ERR_PERMANENT, "no AWS region");
     assert_failure("secretsmanager:" SECRET_ARN "-none", ERR_NOT_FOUND, "GetSecretValue");
@@ -142,7 +133,6 @@ static void signature_of_kms_is_the_keys(void **state)
     struct aws_kms *k = NULL;
     struct buf signature;
     struct err e = {0};
-    (void)state;
     json_t *key = fake_ask(aws, "POST", "/kms", "{\"id\":\"app-key\"}");
     const char *pem = json_string_value(json_object_get(key, "public_pem"));
     assert_non_null(pem);

@@ -1,18 +1,13 @@
 /* Calls against a scripted server: what is sent, how answers are judged, what is sent again. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/aws/aws.h"
 #include "common/aws/errors.h"
 #include "common/aws/internal.h"
 #include "common/base/clock.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 #include "tests/unit/aws/aws_fixture.h"
 

@@ -1,17 +1,12 @@
 /* Where credentials come from: each source against a scripted other side, their order, the chains
  * of roles, and what is said when there are none. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/aws/internal.h"
 #include "common/aws/sources.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/aws/aws_fixture.h"
 
 #define NEVER "2100-01-01T00:00:00Z"
@@ -57,7 +52,6 @@ static void set_url(const char *variable, const struct fixture_server *s, const 
 
 static void without_any_each_source_says_why(void **state)
 {
-    (void)state;
     struct err e = assert_none(ERR_AUTH, "no AWS credentials: ");
     assert_non_null(strstr(e.message, "environment: AWS_ACCESS_KEY_ID is not set; "));
     assert_non_null(
@@ -70,7 +64,6 @@ static void without_any_each_source_says_why(void **state)
 
 static void environment_comes_before_the_files(void **state)
 {
-    (void)state;
     aws_fixture_file("credentials",
                      "[default]\naws_access_key_id=FILE\naws_secret_access_key=file-secret\n");
     assert_found("FILE", "file-secret", "", "profile");
@@ -83,7 +76,6 @@ static void environment_comes_before_the_files(void **state)
 static void profile_of_the_configuration_comes_before_the_environment(void **state)
 {
     struct aws_defaults d = {"", "mine", "", "", false, false};
-    (void)state;
     aws_fixture_file("credentials",
                      "[mine]\naws_access_key_id=FILE\naws_secret_access_key=file-secret\n");
     (void)setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
@@ -94,7 +86,6 @@ static void profile_of_the_configuration_comes_before_the_environment(void **sta
 
 static void half_a_pair_in_the_environment_ends_the_search(void **state)
 {
-    (void)state;
     aws_fixture_file("credentials",
                      "[default]\naws_access_key_id=FILE\naws_secret_access_key=file-secret\n");
     (void)setenv("AWS_SECRET_ACCESS_KEY", "env-secret", 1);
@@ -104,7 +95,6 @@ static void half_a_pair_in_the_environment_ends_the_search(void **state)
 
 static void named_profile_that_is_missing_ends_the_search(void **state)
 {
-    (void)state;
     (void)setenv("AWS_PROFILE", "nobody", 1);
     struct err e = assert_none(ERR_AUTH, "profile nobody: not found in the shared files");
     assert_null(strstr(e.message, "container"));
@@ -112,7 +102,6 @@ static void named_profile_that_is_missing_ends_the_search(void **state)
 
 static void key_that_could_not_be_sent_is_refused(void **state)
 {
-    (void)state;
     (void)setenv("AWS_ACCESS_KEY_ID", "ENV", 1);
     (void)setenv("AWS_SECRET_ACCESS_KEY", "env-secret", 1);
     (void)setenv("AWS_SESSION_TOKEN", "a\r\nX-Injected: b", 1);
@@ -129,7 +118,6 @@ static void role_is_assumed_with_its_source_profile(void **state)
     struct fixture_server s;
     struct fixture_answer answers[] = {
         {"POST /", 200, "", fixture_sts("AssumeRole", "ROLE", NEVER), 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 1);
     set_url("AWS_ENDPOINT_URL_STS", &s, "");
     aws_fixture_file("credentials", BASE_KEYS);
@@ -157,7 +145,6 @@ static void roles_are_assumed_one_by_one_along_a_chain(void **state)
     (void)snprintf(second, sizeof second, "%s", fixture_sts("AssumeRole", "TWO", NEVER));
     struct fixture_answer answers[] = {{"POST /", 200, "", first, 1, 0},
                                        {"POST /", 200, "", second, 1, 0}};
-    (void)state;
     fixture_serve(&s, answers, 2);
     set_url("AWS_ENDPOINT_URL_STS", &s, "");
     (void)setenv("AWS_REGION", "eu-west-1", 1);
@@ -176,7 +163,6 @@ static void roles_are_assumed_one_by_one_along_a_chain(void **state)
 
 static void chain_that_leads_in_a_circle_is_refused(void **state)
 {
-    (void)state;
     (void)setenv("AWS_REGION", "eu-west-1", 1);
     aws_fixture_file("config", "[profile a]\nrole_arn=arn:a\nsource_profile=b\n"
                                "[profile b]\nrole_arn=arn:b\nsource_profile=c\n"
@@ -188,7 +174,6 @@ static void chain_that_leads_in_a_circle_is_refused(void **state)
 static void chain_that_is_too_long_is_refused(void **state)
 {
     struct buf text;
-    (void)state;
     buf_init(&text, 65536);
     for (int i = 0; i < 20; i++) {
         buf_printf(&text, "[profile p%d]\nrole_arn=arn:%d\nsource_profile=p%d\n", i, i, i + 1);
@@ -204,7 +189,6 @@ static void profile_may_be_its_own_source(void **state)
     struct fixture_server s;
     struct fixture_answer answers[] = {
         {"POST /", 200, "", fixture_sts("AssumeRole", "ROLE", NEVER), 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 1);
     set_url("AWS_ENDPOINT_URL_STS", &s, "");
     aws_fixture_file("credentials", BASE_KEYS);
@@ -222,7 +206,6 @@ static void credential_source_names_who_assumes_the_role(void **state)
         {"POST /", 200, "", fixture_sts("AssumeRole", "ROLE", NEVER), 0, 0},
         {"GET /keys", 200, "",
          "{\"AccessKeyId\":\"TASK\",\"SecretAccessKey\":\"s\",\"Token\":\"t\"}", 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 2);
     set_url("AWS_ENDPOINT_URL_STS", &s, "");
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &s, "/keys");
@@ -243,7 +226,6 @@ static void credential_source_names_who_assumes_the_role(void **state)
 
 static void profile_runs_its_process(void **state)
 {
-    (void)state;
     aws_fixture_file("config",
                      "[default]\ncredential_process = echo '{\"Version\": 1, "
                      "\"AccessKeyId\": \"PROC\", \"SecretAccessKey\": \"proc-secret\"}'\n");
@@ -252,7 +234,6 @@ static void profile_runs_its_process(void **state)
 
 static void profile_that_wants_a_person_says_so(void **state)
 {
-    (void)state;
     aws_fixture_file("config", "[default]\nsso_session = x\nregion=eu-west-1\n");
     (void)assert_none(ERR_AUTH, "SSO");
     aws_fixture_file("config", "[default]\nrole_arn=arn:r\nsource_profile=b\nmfa_serial=m\n");
@@ -269,7 +250,6 @@ static void role_that_sts_refuses_is_an_operators_matter(void **state)
          "</ErrorResponse>",
          1, 0},
         {"POST /", 503, "", "<html>no</html>", 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 2);
     set_url("AWS_ENDPOINT_URL_STS", &s, "");
     (void)setenv("AWS_REGION", "eu-west-1", 1);
@@ -289,7 +269,6 @@ static void web_identity_is_traded_without_a_signature(void **state)
     struct fixture_server s;
     struct fixture_answer answers[] = {
         {"POST /", 200, "", fixture_sts("AssumeRoleWithWebIdentity", "WEB", NEVER), 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 1);
     set_url("AWS_ENDPOINT_URL_STS", &s, "");
     aws_fixture_file("token", "the.web+token\n");
@@ -313,7 +292,6 @@ static void answer_of_sts_in_json_is_read_too(void **state)
 {
     struct aws_keys k;
     struct err e;
-    (void)state;
     assert_int_equal(
         aws_keys_from_sts(
             SLICE("{\"AssumeRoleResponse\":{\"AssumeRoleResult\":{\"Credentials\":{"
@@ -339,7 +317,6 @@ static void container_is_asked_with_the_token_of_its_file(void **state)
                                         "\"Token\":\"t\",\"Expiration\":\"" NEVER
                                         "\",\"RoleArn\":\"arn:t\"}",
                                         0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 1);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &s, "/keys?x=1");
     (void)setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "from-variable", 1);
@@ -364,7 +341,6 @@ static void container_that_is_busy_is_asked_again(void **state)
         {"GET /keys", 200, "",
          "{\"AccessKeyId\":\"TASK\",\"SecretAccessKey\":\"s\",\"Token\":\"t\"}", 1, 0},
         {"GET /keys", 500, "", "", 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 3);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &s, "/keys");
     assert_found("TASK", "s", "t", "container");
@@ -377,7 +353,6 @@ static void container_that_refuses_ends_the_search(void **state)
     struct fixture_server s;
     struct fixture_answer answers[] = {{"GET /keys", 400, "", "{\"code\":\"x\"}", 1, 0},
                                        {"GET /keys", 200, "", "<html>", 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 2);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &s, "/keys");
     (void)assert_none(ERR_AUTH, "container: it returned HTTP 400");
@@ -392,7 +367,6 @@ static void container_is_never_asked_by_a_proxy(void **state)
     struct fixture_answer answers[] = {
         {"GET /keys", 200, "",
          "{\"AccessKeyId\":\"TASK\",\"SecretAccessKey\":\"s\",\"Token\":\"t\"}", 0, 0}};
-    (void)state;
     fixture_serve(&s, answers, 1);
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &s, "/keys");
     (void)setenv("http_proxy", "http://127.0.0.1:9", 1);
@@ -422,7 +396,6 @@ static void uri_of_a_container_must_be_near(void **state)
                                       "http:///x",
                                       "127.0.0.1/x",
                                       ""};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(near); i++) {
         assert_true(aws_container_uri_is_near(near[i]));
     }
@@ -447,7 +420,6 @@ static void instance_is_asked_in_a_session(void **state)
          "\"Expiration\":\"" NEVER "\"}",
          0, 0},
         {"GET /latest/meta-data/iam/security-credentials/", 200, "", "the-role\n", 0, 0}};
-    (void)state;
     (void)unsetenv("AWS_EC2_METADATA_DISABLED");
     fixture_serve(&s, answers, 3);
     set_url("AWS_EC2_METADATA_SERVICE_ENDPOINT", &s, "/");
@@ -468,7 +440,6 @@ static void instance_without_a_role_has_none(void **state)
 {
     struct fixture_server s;
     struct fixture_answer answers[] = {{"PUT /latest/api/token", 200, "", "session-token", 0, 0}};
-    (void)state;
     (void)unsetenv("AWS_EC2_METADATA_DISABLED");
     fixture_serve(&s, answers, 1);
     set_url("AWS_EC2_METADATA_SERVICE_ENDPOINT", &s, "");
@@ -480,7 +451,6 @@ static void instance_without_a_role_has_none(void **state)
 
 static void where_there_is_no_instance_nothing_answers(void **state)
 {
-    (void)state;
     (void)unsetenv("AWS_EC2_METADATA_DISABLED");
     (void)setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9", 1);
     (void)assert_none(ERR_AUTH, "no response");

@@ -5,19 +5,15 @@
  * Manager and KMS.
  */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "common/aws/internal.h"
 #include "common/aws/sources.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/fake.h"
 #include "tests/unit/aws/aws_fixture.h"
 
@@ -162,14 +158,12 @@ static void send_each_kind(const char *key)
 
 static void signature_of_every_call_is_aws_own(void **state)
 {
-    (void)state;
     set_keys(KEY, SECRET, "");
     send_each_kind(KEY);
 }
 
 static void signature_with_a_session_token_is_aws_own(void **state)
 {
-    (void)state;
     set_keys(TOKEN_KEY, SECRET, TOKEN);
     send_each_kind(TOKEN_KEY);
 }
@@ -180,7 +174,6 @@ static void large_body_is_signed_whole(void **state)
     struct buf body;
     struct http_response r;
     struct err e;
-    (void)state;
     set_keys(KEY, SECRET, "");
     buf_init(&body, (size_t)1 << 20);
     for (int i = 0; i < 20000; i++) {
@@ -204,7 +197,6 @@ static void key_that_is_wrong_is_refused(void **state)
     struct aws_client *c = opened("sqs", "us-east-1", signatures);
     struct http_response r;
     struct err e;
-    (void)state;
     set_keys(KEY, "another-secret", "");
     assert_int_equal(aws_send(c, &receive, &r, NULL, &e), -1);
     assert_int_equal(e.class, ERR_AUTH);
@@ -216,7 +208,6 @@ static void clock_of_aws_is_taken_over(void **state)
 {
     struct http_response r;
     struct err e;
-    (void)state;
     set_keys(KEY, SECRET, "");
     static const char *const offsets[] = {"{\"clock_offset_s\":7200}", "{\"clock_offset_s\":-7200}",
                                           "{\"clock_offset_s\":0}"};
@@ -245,7 +236,6 @@ static void *send_some(void *arg)
 static void threads_share_a_client(void **state)
 {
     pthread_t threads[6];
-    (void)state;
     set_keys(TOKEN_KEY, SECRET, TOKEN);
     struct aws_client *c = opened("sqs", "us-east-1", signatures);
     for (size_t i = 0; i < COUNT_OF(threads); i++) {
@@ -291,14 +281,12 @@ static void assert_parameter_is_read(void)
 
 static void container_gives_keys_that_work(void **state)
 {
-    (void)state;
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/v2/credentials/task");
     assert_parameter_is_read();
 }
 
 static void instance_gives_keys_that_work(void **state)
 {
-    (void)state;
     (void)unsetenv("AWS_EC2_METADATA_DISABLED");
     set_url("AWS_EC2_METADATA_SERVICE_ENDPOINT", "");
     assert_parameter_is_read();
@@ -306,7 +294,6 @@ static void instance_gives_keys_that_work(void **state)
 
 static void web_identity_gives_keys_that_work(void **state)
 {
-    (void)state;
     aws_fixture_file("token", "web-token");
     (void)setenv("AWS_WEB_IDENTITY_TOKEN_FILE", aws_fixture_path(".aws/token"), 1);
     (void)setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/web", 1);
@@ -317,7 +304,6 @@ static void web_identity_gives_keys_that_work(void **state)
 /* Three signed steps: the container's keys assume a role, that role another. */
 static void chain_of_roles_gives_keys_that_work(void **state)
 {
-    (void)state;
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/v2/credentials/task");
     set_url("AWS_ENDPOINT_URL_STS", "");
     aws_fixture_file("config", "[default]\nrole_arn = arn:aws:iam::123456789012:role/two\n"
@@ -329,7 +315,6 @@ static void chain_of_roles_gives_keys_that_work(void **state)
 
 static void keys_that_aws_revokes_are_renewed(void **state)
 {
-    (void)state;
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/v2/credentials/task");
     struct aws_credentials *held = aws_credentials_acquire();
     assert_parameter_is_read();

@@ -1,14 +1,9 @@
 /* The signer: AWS's published test suite, its rules one by one, the cached key. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/aws/sigv4.h"
+#include "tests/lib/cmocka.h"
 
 #define SUITE_TIME_MS 1440938160000 /* 20150830T123600Z */
 #define HOST "Host:example.amazonaws.com"
@@ -286,7 +281,6 @@ static struct sigv4_request request_of(const struct vector *v)
 
 static void signature_of_each_published_request_is_as_published(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(vectors); i++) {
         struct sigv4_signer signer = suite;
         struct sigv4_request r = request_of(&vectors[i]);
@@ -352,7 +346,6 @@ static void path_is_encoded_once_more(void **state)
         {"/a/..", "\n/\n"},
         {"/a/b/../", "\n/a/\n"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         struct sigv4_request r = get(paths[i][0], "");
         assert_canonical(&r, paths[i][1]);
@@ -371,7 +364,6 @@ static void query_is_sorted_by_encoded_key_and_value(void **state)
         {"&&a=1&", "\na=1\n"},
         {"%61=1&B=2", "\nB=2&a=1\n"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(queries); i++) {
         struct sigv4_request r = get("/", queries[i][0]);
         assert_canonical(&r, queries[i][1]);
@@ -386,7 +378,6 @@ static void request_that_reads_in_two_ways_is_refused(void **state)
     struct buf many;
     struct buf out;
     struct err e;
-    (void)state;
     buf_init(&out, 65536);
     for (size_t i = 0; i < COUNT_OF(queries); i++) {
         struct sigv4_request r = get("/", queries[i]);
@@ -431,7 +422,6 @@ static void cached_key_is_left_when_day_region_service_or_secret_change(void **s
 {
     struct sigv4_cache cache;
     struct sigv4_signer other = suite;
-    (void)state;
     sigv4_cache_init(&cache);
     assert_same_as_without_cache(suite, &cache, SUITE_TIME_MS);
     assert_true(cache.filled);
@@ -454,7 +444,6 @@ static void cached_key_is_used(void **state)
     struct sigv4_lines wrong;
     struct sigv4_signer signer = suite;
     struct err e;
-    (void)state;
     sigv4_cache_init(&cache);
     signer.cache = &cache;
     assert_int_equal(sigv4_sign(&signer, &r, SUITE_TIME_MS, &right, &e), 0);

@@ -1,19 +1,13 @@
 /* Buffers: the ceiling, the failure mark, JSON strings. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/buf.h"
+#include "tests/lib/cmocka.h"
 
 static void append_grows_and_stays_terminated(void **state)
 {
     struct buf b;
-    (void)state;
     buf_init(&b, 1000);
     for (int i = 0; i < 100; i++) {
         buf_append(&b, SLICE("ab"));
@@ -32,7 +26,6 @@ static void append_grows_and_stays_terminated(void **state)
 static void append_past_the_ceiling_adds_nothing_and_marks(void **state)
 {
     struct buf b;
-    (void)state;
     buf_init(&b, 4);
     buf_append(&b, SLICE("abcd"));
     assert_false(b.failed);
@@ -53,7 +46,6 @@ static void append_past_the_ceiling_adds_nothing_and_marks(void **state)
 static void slice_of_an_empty_buffer_is_empty(void **state)
 {
     struct buf b;
-    (void)state;
     buf_init(&b, 4);
     assert_int_equal(buf_slice(&b).len, 0);
     buf_append_cstr(&b, "ab");
@@ -66,7 +58,6 @@ static void slice_of_an_empty_buffer_is_empty(void **state)
 static void take_moves_the_content_out(void **state)
 {
     struct buf b;
-    (void)state;
     buf_init(&b, 10);
     char *empty = buf_take(&b);
     assert_string_equal(empty, "");
@@ -93,7 +84,6 @@ static void assert_json(struct slice in, const char *expected)
 
 static void json_string_is_escaped(void **state)
 {
-    (void)state;
     assert_json(SLICE(""), "\"\"");
     assert_json((struct slice){NULL, 0}, "\"\"");
     assert_json(SLICE("a\"b\\c/"), "\"a\\\"b\\\\c/\"");
@@ -107,7 +97,6 @@ static void json_string_is_escaped(void **state)
 
 static void json_string_replaces_what_is_no_utf8(void **state)
 {
-    (void)state;
     assert_json(SLICE("a\xff"
                       "b"),
                 "\"a" REPLACED "b\"");

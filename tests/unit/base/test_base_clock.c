@@ -1,15 +1,10 @@
 /* Clocks: replaced in tests, formatted, parsed as GitHub writes times. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/attr.h"
 #include "common/base/clock.h"
+#include "tests/lib/cmocka.h"
 
 static int64_t fake_mono_us(void)
 {
@@ -24,7 +19,6 @@ static int64_t fake_wall_ms(void)
 static void source_can_be_replaced_and_restored(void **state)
 {
     static const struct clock_source fake = {fake_mono_us, fake_wall_ms};
-    (void)state;
     clock_set_source(&fake);
     assert_int_equal(clock_mono_us(), 1234567);
     assert_int_equal(clock_mono_ms(), 1234);
@@ -35,7 +29,6 @@ static void source_can_be_replaced_and_restored(void **state)
 
 static void monotonic_time_does_not_go_back(void **state)
 {
-    (void)state;
     int64_t before = clock_mono_us();
     for (int i = 0; i < 1000; i++) {
         int64_t now = clock_mono_us();
@@ -46,7 +39,6 @@ static void monotonic_time_does_not_go_back(void **state)
 
 static void sleep_until_the_past_returns(void **state)
 {
-    (void)state;
     clock_sleep_until(clock_mono_ms() - 1);
     int64_t until = clock_mono_ms() + 5;
     while (clock_mono_ms() < until) {
@@ -66,7 +58,6 @@ static void utc_is_formatted_with_milliseconds(void **state)
         {-1, "1969-12-31T23:59:59.999Z"},
         {-1000, "1969-12-31T23:59:59.000Z"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char out[32];
         clock_format_utc(cases[i].ms, out, sizeof out);
@@ -89,7 +80,6 @@ static void utc_is_parsed_with_fraction_and_offset(void **state)
         {"2026-11-17T12:42:03.5-05:30", 1794939123500},
         {"2024-02-29T00:00:00Z", 1709164800000},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         assert_true(clock_parse_utc(cases[i].text) == cases[i].ms);
     }
@@ -117,7 +107,6 @@ static void other_texts_are_no_time(void **state)
         "2026-11-17T25:12:03Z",
         "2026-11-17T18:60:03Z",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         if (clock_parse_utc(bad[i]) != -1) {
             fail_msg("taken for a time: \"%s\"", bad[i]);

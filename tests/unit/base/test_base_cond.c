@@ -1,14 +1,9 @@
 /* Waiting by the kernel's monotonic clock. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "common/base/cond.h"
+#include "tests/lib/cmocka.h"
 
 static int64_t kernel_us(void)
 {
@@ -19,7 +14,6 @@ static int64_t kernel_us(void)
 
 static void deadline_is_by_the_monotonic_clock_and_bounded(void **state)
 {
-    (void)state;
     int64_t before = kernel_us();
     int64_t now = cond_deadline_us(0);
     assert_in_range(now, before, kernel_us());
@@ -34,7 +28,6 @@ static void wait_ends_at_its_deadline_and_no_earlier(void **state)
 {
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t cond;
-    (void)state;
     cond_init(&cond);
     pthread_mutex_lock(&lock);
     int64_t until = cond_deadline_us(30);

@@ -1,20 +1,14 @@
 /* Errors: messages that are always terminated, classes that have a word. */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/err.h"
+#include "tests/lib/cmocka.h"
 
 static void set_fills_all_and_says_failure(void **state)
 {
     struct err e;
-    (void)state;
     memset(&e, 0x5a, sizeof e);
     assert_int_equal(err_set(&e, ERR_THROTTLED, 429, "%s said %d", "GitHub", 429), -1);
     assert_int_equal(e.class, ERR_THROTTLED);
@@ -27,7 +21,6 @@ static void long_message_is_cut_and_terminated(void **state)
 {
     struct err e;
     char text[2000];
-    (void)state;
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     err_set(&e, ERR_RETRY, 0, "%s", text);
@@ -41,7 +34,6 @@ static void long_message_is_cut_and_terminated(void **state)
 static void set_may_quote_the_message_it_replaces(void **state)
 {
     struct err e;
-    (void)state;
     err_set(&e, ERR_RETRY, 1, "disk full");
     err_set(&e, ERR_PERMANENT, 2, "gave up: %s", e.message);
     assert_string_equal(e.message, "gave up: disk full");
@@ -50,7 +42,6 @@ static void set_may_quote_the_message_it_replaces(void **state)
 static void errno_is_explained_and_kept_as_code(void **state)
 {
     struct err e;
-    (void)state;
     assert_int_equal(err_errno(&e, ERR_NOT_FOUND, ENOENT, "cannot open %s", "/x"), -1);
     assert_int_equal(e.code, ENOENT);
     assert_string_equal(e.message, "cannot open /x: No such file or directory");
@@ -59,7 +50,6 @@ static void errno_is_explained_and_kept_as_code(void **state)
 static void wrap_puts_context_before_and_keeps_the_rest(void **state)
 {
     struct err e;
-    (void)state;
     err_set(&e, ERR_THROTTLED, 403, "slow down");
     e.retry_after_ms = 60000;
     assert_int_equal(err_wrap(&e, "runner %d", 7), -1);
@@ -71,7 +61,6 @@ static void wrap_puts_context_before_and_keeps_the_rest(void **state)
 
 static void each_class_has_its_word(void **state)
 {
-    (void)state;
     for (int i = ERR_NONE; i <= ERR_CONFLICT; i++) {
         assert_string_not_equal(err_class_name((enum err_class)i), "unknown");
         for (int k = ERR_NONE; k < i; k++) {

@@ -1,33 +1,26 @@
 /* Small files: whole, atomic, and gone when removed. */
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/attr.h"
 #include "common/base/fs.h"
+#include "tests/lib/cmocka.h"
 
 static char directory[] = "/tmp/mayfly-fs-XXXXXX";
 
 static int make_directory(void **state)
 {
-    (void)state;
     return mkdtemp(directory) != NULL ? 0 : -1;
 }
 
 static int remove_directory(void **state)
 {
     struct err e;
-    (void)state;
     return fs_remove_tree(directory, &e);
 }
 
@@ -45,7 +38,6 @@ static void written_file_reads_back_whole(void **state)
     struct buf b;
     struct err e;
     struct stat st;
-    (void)state;
     const char *path = PATH("whole");
     buf_init(&b, 1 << 20);
     for (int i = 0; i < 50000; i++) {
@@ -68,7 +60,6 @@ static void write_replaces_and_leaves_no_other_file(void **state)
 {
     struct buf b;
     struct err e;
-    (void)state;
     const char *path = PATH("one/file");
     assert_int_equal(fs_mkdirs(PATH("one"), 0700, &e), 0);
     assert_int_equal(fs_write_atomic(path, SLICE("old and long"), 0600, &e), 0);
@@ -84,7 +75,6 @@ static void write_replaces_and_leaves_no_other_file(void **state)
 static void write_into_a_missing_directory_names_the_path(void **state)
 {
     struct err e;
-    (void)state;
     assert_int_equal(fs_write_atomic(PATH("none/file"), SLICE("x"), 0600, &e), -1);
     assert_non_null(strstr(e.message, "none/file"));
     assert_int_equal(e.code, ENOENT);
@@ -109,7 +99,6 @@ static void writers_of_one_file_never_mix(void **state)
     struct buf b;
     struct err e;
     char path[256];
-    (void)state;
     in_directory(path, sizeof path, "shared");
     for (size_t i = 0; i < COUNT_OF(threads); i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, write_often, path), 0);
@@ -130,7 +119,6 @@ static void missing_file_is_not_found(void **state)
 {
     struct buf b;
     struct err e;
-    (void)state;
     buf_init(&b, 10);
     assert_int_equal(fs_read(PATH("missing"), &b, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);
@@ -142,7 +130,6 @@ static void directory_is_no_file(void **state)
 {
     struct buf b;
     struct err e;
-    (void)state;
     buf_init(&b, 10);
     assert_int_equal(fs_read(directory, &b, &e), -1);
     assert_int_equal(e.class, ERR_PERMANENT);
@@ -153,7 +140,6 @@ static void file_over_the_ceiling_is_refused_even_if_it_never_ends(void **state)
 {
     struct buf b;
     struct err e;
-    (void)state;
     buf_init(&b, 1000);
     assert_int_equal(fs_read("/dev/zero", &b, &e), -1);
     assert_int_equal(e.class, ERR_PERMANENT);
@@ -165,7 +151,6 @@ static void files_without_a_size_are_read(void **state)
 {
     struct buf b;
     struct err e;
-    (void)state;
     buf_init(&b, 1 << 16);
     assert_int_equal(fs_read("/proc/self/status", &b, &e), 0);
     assert_non_null(strstr(b.data, "Pid:"));
@@ -176,7 +161,6 @@ static void directories_are_made_all_the_way(void **state)
 {
     struct stat st;
     struct err e;
-    (void)state;
     assert_int_equal(fs_mkdirs(PATH("a/b//c/"), 0700, &e), 0);
     assert_int_equal(stat(PATH("a/b/c"), &st), 0);
     assert_true(S_ISDIR(st.st_mode));
@@ -188,7 +172,6 @@ static void directories_are_made_all_the_way(void **state)
 static void file_in_the_way_of_a_directory_is_an_error(void **state)
 {
     struct err e;
-    (void)state;
     assert_int_equal(fs_write_atomic(PATH("plain"), SLICE("x"), 0600, &e), 0);
     assert_int_equal(fs_mkdirs(PATH("plain"), 0700, &e), -1);
     assert_non_null(strstr(e.message, "plain"));
@@ -199,7 +182,6 @@ static void tree_is_removed_but_not_what_it_links_to(void **state)
 {
     struct stat st;
     struct err e;
-    (void)state;
     assert_int_equal(fs_mkdirs(PATH("keep"), 0700, &e), 0);
     assert_int_equal(fs_write_atomic(PATH("keep/file"), SLICE("x"), 0600, &e), 0);
     assert_int_equal(fs_mkdirs(PATH("gone/deep"), 0700, &e), 0);
@@ -215,7 +197,6 @@ static void link_to_a_tree_is_removed_alone(void **state)
 {
     struct stat st;
     struct err e;
-    (void)state;
     assert_int_equal(fs_mkdirs(PATH("target/deep"), 0700, &e), 0);
     assert_int_equal(symlink(PATH("target"), PATH("alias")), 0);
     assert_int_equal(fs_remove_tree(PATH("alias"), &e), 0);

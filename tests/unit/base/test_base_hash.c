@@ -1,16 +1,10 @@
 /* The hash: its values stand in stores, and so never change. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "common/base/hash.h"
+#include "tests/lib/cmocka.h"
 
 static void hash_is_fnv_1a(void **state)
 {
-    (void)state;
     assert_true(hash_text("") == 0xcbf29ce484222325U);
     assert_true(hash_text("a") == 0xaf63dc4c8601ec8cU);
     assert_true(hash_text("foobar") == 0x85944171f73967e8U);
@@ -19,7 +13,6 @@ static void hash_is_fnv_1a(void **state)
 
 static void hash_goes_on_where_another_ended(void **state)
 {
-    (void)state;
     assert_true(hash_bytes(hash_text("foo"), SLICE("bar")) == hash_text("foobar"));
     assert_false(hash_bytes(1, SLICE("a")) == hash_bytes(2, SLICE("a")));
 }

@@ -1,13 +1,8 @@
 /* The scanner with a table of its own, and the texts of strings. What it refuses is tested with the
  * table of webhooks (test_webhook_scan.c), and against jansson (fuzz_scan.c). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "common/base/json_scan.h"
+#include "tests/lib/cmocka.h"
 
 enum { OUTER, INNER, LEAF, MEMBERS };
 
@@ -22,7 +17,6 @@ static void members_of_a_nested_table_are_found_where_it_says(void **state)
 {
     struct slice m[MEMBERS];
     const char *reason = "";
-    (void)state;
     assert_true(json_scan(SLICE("{\"leaf\":0,\"outer\":{\"leaf\":1,\"inner\":{\"leaf\":[2]}}}"),
                           &top, m, MEMBERS, &reason));
     assert_true(slice_eq_cstr(m[LEAF], "[2]"));
@@ -51,7 +45,6 @@ static void text_of_a_string_is_decoded(void **state)
         {"\"\\uD83D\\uDE80x\"", "\xf0\x9f\x9a\x80x"},
         {"\"\xc3\xa9\\u00e9\"", "\xc3\xa9\xc3\xa9"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct slice raw = slice_of(cases[i].raw);
         struct buf text;
@@ -69,7 +62,6 @@ static void escapes_in_capitals_are_read_as_such(void **state)
 {
     struct slice m[MEMBERS];
     const char *reason;
-    (void)state;
     assert_true(
         json_scan(SLICE("{\"x\":\"\\uD83D\\uDE80\\uABCD\\uEF00\"}"), &top, m, MEMBERS, &reason));
     assert_false(json_scan(SLICE("{\"x\":\"\\uD83D\"}"), &top, m, MEMBERS, &reason));

@@ -1,21 +1,17 @@
 /* Logs: every line whole, valid JSON, bounded, and not repeated without end. */
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "common/base/attr.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "tests/lib/cmocka.h"
 
 #define LINES_LIMIT_BYTES ((size_t)4 << 20)
 
@@ -36,7 +32,6 @@ static const struct clock_source fake_clock = {fake_mono_us, fake_wall_ms};
 
 static int open_log(void **state)
 {
-    (void)state;
     assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
     assert_true(fcntl(pipe_fds[1], F_SETPIPE_SZ, 1 << 20) > 0);
     now_us += 3600000000; /* nothing of the test before is a repeat */
@@ -48,7 +43,6 @@ static int open_log(void **state)
 
 static int close_log(void **state)
 {
-    (void)state;
     log_open("mayfly-test", 2);
     clock_set_source(NULL);
     close(pipe_fds[0]);
@@ -99,7 +93,6 @@ static int64_t number_of(const json_t *lines, size_t i, const char *key)
 static void line_has_head_and_fields(void **state)
 {
     struct err e;
-    (void)state;
     err_set(&e, ERR_THROTTLED, 429, "slow \"down\"");
     log_info("vm_launched", LOG_INT("job", 100520616165), LOG_STR("class", "small"),
              LOG_BOOL("warm", true), LOG_SLICE("cut", ((struct slice){"abcdef", 3})), LOG_ERR(&e));
@@ -121,7 +114,6 @@ static void line_has_head_and_fields(void **state)
 
 static void hostile_values_stay_inside_their_line(void **state)
 {
-    (void)state;
     log_info("e", LOG_SLICE("a", SLICE("x\n{\"level\":\"error\"}\0\x1b[31m\xff\xe2\x82")),
              LOG_STR("b", NULL));
     json_t *lines = written();
@@ -134,7 +126,6 @@ static void hostile_values_stay_inside_their_line(void **state)
 static void levels_below_the_threshold_are_left_out(void **state)
 {
     enum log_level level = LOG_INFO;
-    (void)state;
     log_debug("no");
     log_set_level(LOG_WARN);
     log_info("no");
@@ -155,7 +146,6 @@ static void levels_below_the_threshold_are_left_out(void **state)
 static void field_that_does_not_fit_is_dropped_and_said(void **state)
 {
     char large[10000];
-    (void)state;
     memset(large, 'x', sizeof large - 1);
     large[sizeof large - 1] = '\0';
     log_info("e", LOG_INT("before", 1), LOG_STR("large", large), LOG_INT("after", 2));
@@ -173,7 +163,6 @@ static void field_that_does_not_fit_is_dropped_and_said(void **state)
 static void many_fields_near_the_limit_leave_a_valid_line(void **state)
 {
     char part[512];
-    (void)state;
     memset(part, '"', sizeof part - 1); /* each takes two bytes */
     part[sizeof part - 1] = '\0';
     log_error("e", LOG_STR("a", part), LOG_STR("b", part), LOG_STR("c", part), LOG_STR("d", part),
@@ -188,7 +177,6 @@ static void many_fields_near_the_limit_leave_a_valid_line(void **state)
 
 static void repeats_of_trouble_are_suppressed_and_counted(void **state)
 {
-    (void)state;
     for (int i = 0; i < 25; i++) {
         log_warn("again", LOG_INT("i", i));
     }
@@ -209,7 +197,6 @@ static void another_class_of_trouble_is_no_repeat(void **state)
 {
     struct err retry;
     struct err auth;
-    (void)state;
     err_set(&retry, ERR_RETRY, 0, "later");
     err_set(&auth, ERR_AUTH, 0, "never");
     for (int i = 0; i < 20; i++) {
@@ -226,7 +213,6 @@ static void another_class_of_trouble_is_no_repeat(void **state)
 
 static void repeats_of_information_are_all_written(void **state)
 {
-    (void)state;
     for (int i = 0; i < 25; i++) {
         log_info("often");
     }
@@ -252,7 +238,6 @@ static void *write_often(void *arg)
 static void lines_of_threads_are_whole(void **state)
 {
     pthread_t threads[THREADS];
-    (void)state;
     for (intptr_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, write_often, (void *)i), 0);
     }

@@ -1,17 +1,12 @@
 /* Metrics: the text that Prometheus reads, and updates from many threads. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/base/attr.h"
 #include "common/base/metrics.h"
 #include "common/base/metrics_table.h"
+#include "tests/lib/cmocka.h"
 
 /* The rendered lines that begin with `prefix`, one a line. */
 static char *rendered(const char *prefix)
@@ -44,7 +39,6 @@ static void assert_rendered(const char *prefix, const char *expected)
 
 static void counter_and_gauge_are_rendered_with_help_and_type(void **state)
 {
-    (void)state;
     struct metric *c = metrics_counter("mayfly_ingress_spooled_total", "");
     struct metric *g = metrics_gauge("mayfly_worker_class_full", "class=\"x\"");
     metric_inc(c);
@@ -63,7 +57,6 @@ static void counter_and_gauge_are_rendered_with_help_and_type(void **state)
 
 static void same_name_and_labels_give_the_same_metric(void **state)
 {
-    (void)state;
     struct metric *a = metrics_counter("mayfly_worker_events_total", "action=\"1\"");
     assert_ptr_equal(a, metrics_counter("mayfly_worker_events_total", "action=\"1\""));
     assert_ptr_not_equal(a, metrics_counter("mayfly_worker_events_total", "action=\"2\""));
@@ -79,7 +72,6 @@ static void same_name_and_labels_give_the_same_metric(void **state)
 static void histogram_counts_up_to_each_bound(void **state)
 {
     static const int64_t bounds[] = {5, 50, 1500};
-    (void)state;
     struct metric *h = metrics_histogram("mayfly_worker_launch_seconds", "class=\"x\"", bounds, 3);
     metric_observe_ms(h, 5);
     metric_observe_us(h, 5001);
@@ -99,7 +91,6 @@ static void histogram_counts_up_to_each_bound(void **state)
 static void label_values_are_escaped(void **state)
 {
     struct buf labels;
-    (void)state;
     buf_init(&labels, 100);
     metrics_label(&labels, "a", "x\"y\\z\n");
     metrics_label(&labels, "b", "");
@@ -109,7 +100,6 @@ static void label_values_are_escaped(void **state)
 
 static void metrics_are_sorted_by_name(void **state)
 {
-    (void)state;
     metrics_gauge("mayfly_ingress_in_flight", "");
     metrics_gauge("mayfly_ingress_connections", "");
     metrics_gauge("mayfly_ingress_spool_active", "");
@@ -152,7 +142,6 @@ static void updates_from_threads_are_all_counted(void **state)
     static const int64_t bounds[] = {0, 10};
     pthread_t threads[THREADS];
     struct buf page;
-    (void)state;
     struct metric *m[2] = {metrics_counter("mayfly_reaper_leases_lost_total", ""),
                            metrics_histogram("mayfly_ingress_accept_seconds", "", bounds, 2)};
     buf_init(&page, 1 << 20);
@@ -193,7 +182,6 @@ static void known_histogram_is_registered_again_while_it_is_observed(void **stat
 {
     static const int64_t bounds[] = {0, 10};
     pthread_t threads[THREADS];
-    (void)state;
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, register_and_observe, NULL), 0);
     }
@@ -207,7 +195,6 @@ static void known_histogram_is_registered_again_while_it_is_observed(void **stat
 
 static void the_table_names_each_metrics_labels(void **state)
 {
-    (void)state;
     const struct metric_row *plain = metrics_table_find("mayfly_ingress_connections");
     const struct metric_row *two = metrics_table_find("mayfly_queue_put_total");
     static const struct metric_row pair = {"x", METRIC_GAUGE, "a b", "X."};

@@ -1,12 +1,7 @@
 /* Durations and sizes: what is read from a text, what is said about a wrong one, and the text. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "common/base/quantity.h"
+#include "tests/lib/cmocka.h"
 
 #define HOUR 3600000
 #define DAY ((int64_t)24 * HOUR)
@@ -52,7 +47,6 @@ static void good_value_is_its_amount(void **state)
         {&body, "1KiB", 1024},
         {&body, "25MiB", 25 * MIB},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int64_t amount = UNTOUCHED;
         struct buf why;
@@ -139,7 +133,6 @@ static void bad_value_says_what_is_wrong_and_what_to_write(void **state)
         {&body, "26MiB", "must be from 1KiB to 25MiB"},
         {&body, "9223372036854775807TiB", "must be from 1KiB to 25MiB"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         assert_refused(cases[i].q, slice_of(cases[i].value), cases[i].sentence);
     }
@@ -174,7 +167,6 @@ static void text_is_exact_in_the_largest_unit(void **state)
         {QUANTITY_SIZE, INT64_MAX, "9223372036854775807B"},
     };
     char out[QUANTITY_TEXT_SIZE];
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         assert_string_equal(quantity_text(cases[i].kind, cases[i].amount, out), cases[i].text);
     }

@@ -1,21 +1,15 @@
 /* Randomness: bounds without bias, and the source that tests put in. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/attr.h"
 #include "common/base/random.h"
+#include "tests/lib/cmocka.h"
 
 static void bytes_differ_from_call_to_call(void **state)
 {
     char a[32];
     char b[32];
-    (void)state;
     random_bytes(a, sizeof a);
     random_bytes(b, sizeof b);
     assert_memory_not_equal(a, b, sizeof a);
@@ -25,7 +19,6 @@ static void bytes_differ_from_call_to_call(void **state)
 static void below_reaches_every_value_and_no_other(void **state)
 {
     int seen[7] = {0};
-    (void)state;
     for (int i = 0; i < 7000; i++) {
         uint64_t value = random_below(COUNT_OF(seen));
         assert_true(value < COUNT_OF(seen));
@@ -50,7 +43,6 @@ static void queued_bytes(void *out, size_t size)
 
 static void below_draws_again_what_would_favour_small_values(void **state)
 {
-    (void)state;
     /* 2^64 - 1 is a multiple of 3, so its last value 2^64 - 1 stands alone. */
     queue[0] = UINT64_MAX;
     queue[1] = 5;
@@ -69,7 +61,6 @@ static void fixed_bytes(void *out, size_t size)
 static void hex_has_two_digits_a_byte(void **state)
 {
     char text[129];
-    (void)state;
     random_set_source(fixed_bytes);
     random_hex(text, 3);
     assert_string_equal(text, "a5a5a5");

@@ -1,18 +1,13 @@
 /*
  * The Redis store against a server that plays a script: what goes out, and what each answer means.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
 #include "common/redis/store.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/base/fake_redis.h"
 
 #define OK "+OK\r\n"
@@ -74,7 +69,6 @@ static int eval(struct redis_store *s, bool write, struct redis_reply **out, str
 /* --- opening --- */
 static void open_says_who_we_are_and_which_database(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         {"AUTH ann s3cret", OK}, {"SELECT 4", OK}, GREETING, END};
     struct redis_store *s = NULL;
@@ -89,7 +83,6 @@ static void open_says_who_we_are_and_which_database(void **state)
 
 static void refused_password_is_auth_and_not_told(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         {"AUTH s3cret", "-WRONGPASS invalid username-password pair\r\n"}, END};
     struct redis_store *s = NULL;
@@ -105,7 +98,6 @@ static void refused_password_is_auth_and_not_told(void **state)
 
 static void old_server_is_refused(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         {"PING", PONG}, {"INFO server", "$19\r\nredis_version:6.2.7\r\n"}, END};
     struct redis_store *s = NULL;
@@ -120,7 +112,6 @@ static void old_server_is_refused(void **state)
 
 static void server_without_waitaof_is_told_at_the_open(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         GREETING, {"COMMAND INFO waitaof", "*1\r\n*-1\r\n"}, END};
     struct redis_store *s = NULL;
@@ -135,7 +126,6 @@ static void server_without_waitaof_is_told_at_the_open(void **state)
 
 static void nobody_there_is_retry_at_once_with_a_pause(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {GREETING, END};
     struct redis_reply *r = NULL;
     struct fake_redis f;
@@ -157,7 +147,6 @@ static void nobody_there_is_retry_at_once_with_a_pause(void **state)
 /* --- calls --- */
 static void error_replies_have_their_classes(void **state)
 {
-    (void)state;
     static const struct {
         const char *answer;
         enum err_class class;
@@ -193,7 +182,6 @@ static void error_replies_have_their_classes(void **state)
 
 static void unknown_script_is_loaded_and_run_once(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         GREETING,
         {"EVALSHA " SHA " 1 {mayfly:mayfly} -7", "-NOSCRIPT No matching script.\r\n"},
@@ -219,7 +207,6 @@ static void unknown_script_is_loaded_and_run_once(void **state)
 
 static void connection_lost_before_a_call_is_replaced(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {GREETING, {"BYE", FAKE_CLOSE}, {"GET", PONG}, END};
     struct redis_reply *r = NULL;
     struct fake_redis f;
@@ -237,7 +224,6 @@ static void connection_lost_before_a_call_is_replaced(void **state)
 
 static void slow_answer_ends_at_the_deadline_and_is_not_anothers(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         GREETING, {"SLOW", FAKE_HANG}, {"GET", "$5\r\nright\r\n"}, END};
     struct redis_reply *r = NULL;
@@ -256,7 +242,6 @@ static void slow_answer_ends_at_the_deadline_and_is_not_anothers(void **state)
 
 static void peer_that_speaks_no_redis_is_an_error(void **state)
 {
-    (void)state;
     static const char *const answers[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", "$-5\r\nx\r\n",
                                           "*99999999999999999999\r\n", "$abc\r\n"};
     for (size_t i = 0; i < COUNT_OF(answers); i++) {
@@ -273,7 +258,6 @@ static void peer_that_speaks_no_redis_is_an_error(void **state)
 
 static void moved_is_followed_once(void **state)
 {
-    (void)state;
     char moved[64];
     struct fake_redis from;
     struct fake_redis to;
@@ -297,7 +281,6 @@ static void moved_is_followed_once(void **state)
 /* --- confirmed writes --- */
 static void write_waits_for_replicas_and_tells_if_they_lack(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {GREETING,
                                              {"EVALSHA " SHA, ":1\r\n"},
                                              {"WAIT 2 ", ":2\r\n"},
@@ -322,7 +305,6 @@ static void write_waits_for_replicas_and_tells_if_they_lack(void **state)
 
 static void write_waits_for_the_disk(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         GREETING,
         {"COMMAND INFO waitaof", "*1\r\n*1\r\n$7\r\nwaitaof\r\n"},
@@ -353,7 +335,6 @@ static void write_waits_for_the_disk(void **state)
 /* --- what the server's settings say --- */
 static void check_warns_of_what_may_lose_jobs(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {
         GREETING,
         {"INFO everything", "$48\r\naof_enabled:0\r\nmaxmemory_policy:allkeys-lru\r\nx:1\r\n"},
@@ -390,7 +371,6 @@ static void check_warns_of_what_may_lose_jobs(void **state)
 
 static void subscription_comes_back_and_says_so(void **state)
 {
-    (void)state;
     static const struct fake_turn turns[] = {GREETING,
                                              {"SUBSCRIBE {mayfly:mayfly}:n", SUBSCRIBED NOTE("hi")},
                                              {"CUT", FAKE_CLOSE},

@@ -1,13 +1,8 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/redis/internal.h"
+#include "tests/lib/cmocka.h"
 
 static struct redis_url must_parse(const char *url)
 {
@@ -21,7 +16,6 @@ static struct redis_url must_parse(const char *url)
 
 static void short_url_has_the_defaults(void **state)
 {
-    (void)state;
     struct redis_url u = must_parse("redis://cache");
     assert_string_equal(u.host, "cache");
     assert_int_equal(u.port, 6379);
@@ -37,7 +31,6 @@ static void short_url_has_the_defaults(void **state)
 
 static void full_url_gives_every_part(void **state)
 {
-    (void)state;
     struct redis_url u = must_parse("rediss://ann:p%40s%2Fs+%25@redis.example:7000/5?prefix=blue-1&"
                                     "timeout=900ms&connections=3&wait_replicas=2&wait_aof=1&"
                                     "ca=/etc/ssl/my%20ca.pem&cert=/c&key=/k");
@@ -59,7 +52,6 @@ static void full_url_gives_every_part(void **state)
 
 static void socket_and_ipv6_and_bare_password(void **state)
 {
-    (void)state;
     struct redis_url u = must_parse("redis://:a:b@/run/redis/redis.sock?db=2");
     assert_string_equal(u.socket, "/run/redis/redis.sock");
     assert_string_equal(u.password, "a:b");
@@ -74,7 +66,6 @@ static void socket_and_ipv6_and_bare_password(void **state)
 
 static void bad_urls_are_refused_and_tell_no_password(void **state)
 {
-    (void)state;
     static const char *const bad[] = {"redis:/host",
                                       "http://host",
                                       "redis://",
@@ -112,7 +103,6 @@ static void bad_urls_are_refused_and_tell_no_password(void **state)
 
 static void parts_that_are_too_long_are_refused(void **state)
 {
-    (void)state;
     char url[1200];
     char part[1000];
     struct redis_url u;

@@ -1,18 +1,12 @@
 /* Slices: comparing, cutting, and parsing what a peer sent. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/slice.h"
+#include "tests/lib/cmocka.h"
 
 static void comparing_takes_length_and_bytes(void **state)
 {
-    (void)state;
     assert_true(slice_eq(SLICE("ab"), SLICE("ab")));
     assert_false(slice_eq(SLICE("ab"), SLICE("abc")));
     assert_false(slice_eq(SLICE("ab"), SLICE("aB")));
@@ -23,7 +17,6 @@ static void comparing_takes_length_and_bytes(void **state)
 
 static void comparing_without_case_folds_ascii_only(void **state)
 {
-    (void)state;
     assert_true(slice_eq_nocase(SLICE("Self-Hosted"), SLICE("sELF-hOSTED")));
     assert_false(slice_eq_nocase(SLICE("\xc3\x84"), SLICE("\xc3\xa4")));
     assert_false(slice_eq_nocase(SLICE("["), SLICE("{")));
@@ -33,7 +26,6 @@ static void comparing_without_case_folds_ascii_only(void **state)
 
 static void prefix_is_found_only_at_the_start(void **state)
 {
-    (void)state;
     assert_true(slice_starts_with(SLICE("sha256=ab"), SLICE("sha256=")));
     assert_true(slice_starts_with(SLICE("a"), SLICE("")));
     assert_false(slice_starts_with(SLICE("sha25"), SLICE("sha256=")));
@@ -42,7 +34,6 @@ static void prefix_is_found_only_at_the_start(void **state)
 
 static void trim_removes_white_space_at_both_ends(void **state)
 {
-    (void)state;
     assert_true(slice_eq_cstr(slice_trim(SLICE(" \t\r\na b\n ")), "a b"));
     assert_int_equal(slice_trim(SLICE(" \n ")).len, 0);
     assert_int_equal(slice_trim((struct slice){NULL, 0}).len, 0);
@@ -52,7 +43,6 @@ static void cut_divides_at_the_first_separator(void **state)
 {
     struct slice head;
     struct slice tail;
-    (void)state;
     assert_true(slice_cut(SLICE("a/b/c"), '/', &head, &tail));
     assert_true(slice_eq_cstr(head, "a") && slice_eq_cstr(tail, "b/c"));
     assert_true(slice_cut(SLICE("a/"), '/', &head, &tail));
@@ -88,7 +78,6 @@ static void whole_numbers_are_parsed_wholly_or_not_at_all(void **state)
         {"0x1", false, 0},
         {"--1", false, 0},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int64_t value = 4711;
         assert_int_equal(slice_to_int64(slice_of(cases[i].text), &value), cases[i].good);
@@ -99,7 +88,6 @@ static void whole_numbers_are_parsed_wholly_or_not_at_all(void **state)
 static void copy_to_a_terminated_text_fits_or_is_empty(void **state)
 {
     char out[4] = "zzz";
-    (void)state;
     assert_true(slice_to_cstr(SLICE("abc"), out, sizeof out));
     assert_string_equal(out, "abc");
     assert_false(slice_to_cstr(SLICE("abcd"), out, sizeof out));
@@ -111,7 +99,6 @@ static void copy_to_a_terminated_text_fits_or_is_empty(void **state)
 
 static void dup_is_terminated_and_own(void **state)
 {
-    (void)state;
     char *copy = slice_dup((struct slice){"abcdef", 3});
     assert_string_equal(copy, "abc");
     free(copy);

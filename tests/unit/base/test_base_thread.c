@@ -1,14 +1,9 @@
 /* Threads, and what is said when there can be none. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/thread.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 static void *count(void *arg)
@@ -22,7 +17,6 @@ static void threads_all_run_and_are_joined(void **state)
     struct threads t = {0};
     struct err e;
     int ran = 0;
-    (void)state;
     assert_int_equal(threads_start(&t, 5, "a thread of the test", count, &ran, &e), 0);
     assert_int_equal(t.count, 5);
     threads_join(&t);
@@ -38,7 +32,6 @@ static void thread_without_memory_is_an_error_with_a_hint(void **state)
     struct threads t = {0};
     struct err e = {0};
     int ran = 0;
-    (void)state;
     forbid_threads();
     int one = thread_start(&thread, "the thread of the test", count, &ran, &e);
     int many = threads_start(&t, 3, "a thread of the test", count, &ran, &e);

@@ -1,13 +1,8 @@
 /* The options of a store's URL. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/url_options.h"
+#include "tests/lib/cmocka.h"
 
 static struct values {
     int64_t number;
@@ -48,7 +43,6 @@ static int read_options(const char *query, struct err *e)
 static void good_options_are_taken(void **state)
 {
     struct err e;
-    (void)state;
     assert_int_equal(read_options("", &e), 0);
     assert_int_equal(v.number, 7);
     assert_int_equal(v.wait_ms, 5000);
@@ -88,7 +82,6 @@ static void bad_options_are_refused_by_name_without_their_value(void **state)
          "the Test URL has no option \"nothing\": known are number, wait, text, word, lane.<name>"},
         {"=1", "the Test URL has no option \"\": known are number, wait, text, word, lane.<name>"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct err e;
         assert_int_equal(read_options(bad[i].query, &e), -1);

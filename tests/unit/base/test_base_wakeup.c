@@ -2,25 +2,19 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
 #include "common/base/wakeup.h"
+#include "tests/lib/cmocka.h"
 
 #define LONG_MS 60000 /* a test that waits this long has failed */
 
 static void wait_ends_when_its_time_is_over(void **state)
 {
     struct wakeup s;
-    (void)state;
     wakeup_init(&s);
     int64_t before = clock_mono_ms();
     assert_false(wakeup_wait(&s, wakeup_count(&s), 20));
@@ -33,7 +27,6 @@ static void wait_ends_when_its_time_is_over(void **state)
 static void raised_stop_never_waits_again(void **state)
 {
     struct wakeup s;
-    (void)state;
     wakeup_init(&s);
     assert_false(wakeup_raised(&s));
     wakeup_raise(&s);
@@ -48,7 +41,6 @@ static void raised_stop_never_waits_again(void **state)
 static void wake_between_look_and_wait_is_not_missed(void **state)
 {
     struct wakeup s;
-    (void)state;
     wakeup_init(&s);
     uint64_t seen = wakeup_count(&s);
     wakeup_signal(&s);
@@ -62,7 +54,6 @@ static void wake_between_look_and_wait_is_not_missed(void **state)
 static void wake_does_not_end_a_sleep(void **state)
 {
     struct wakeup s;
-    (void)state;
     wakeup_init(&s);
     wakeup_signal(&s);
     int64_t before = clock_mono_ms();
@@ -88,7 +79,6 @@ static void raise_wakes_every_sleeper(void **state)
     pthread_t threads[3];
     struct sleeper sleepers[3];
     struct wakeup s;
-    (void)state;
     wakeup_init(&s);
     for (size_t i = 0; i < 3; i++) {
         sleepers[i] = (struct sleeper){&s, false};
@@ -104,7 +94,6 @@ static void raise_wakes_every_sleeper(void **state)
 
 static void signal_is_waited_for(void **state)
 {
-    (void)state;
     signals_block();
     assert_int_equal(signals_wait(1), 0);
     assert_int_equal(kill(getpid(), SIGHUP), 0);
@@ -117,7 +106,6 @@ static void signal_is_waited_for(void **state)
 static void write_to_a_closed_pipe_does_not_kill(void **state)
 {
     int fds[2];
-    (void)state;
     signals_block();
     assert_int_equal(pipe(fds), 0);
     close(fds[0]);
@@ -152,7 +140,6 @@ static void other_signal_does_not_end_the_wait(void **state)
     struct sigaction action = {.sa_handler = on_other_signal};
     pthread_t self = pthread_self();
     pthread_t thread;
-    (void)state;
     signals_block();
     assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
     assert_int_equal(pthread_create(&thread, NULL, interrupt_then_terminate, &self), 0);

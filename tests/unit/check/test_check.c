@@ -2,22 +2,18 @@
  * The online checks against a scripted server that stands for GitHub, STS, Service Quotas and
  * Lambda MicroVMs at once: what is found, at which level, and that nothing but questions is asked.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
 #include "common/check/check.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/http/http_server.h"
 #include "tests/unit/vm/lambda_class.h"
 
@@ -153,7 +149,6 @@ static void configure(const char *class, const char *lambda, const char *limits)
 
 static int set_up(void **state)
 {
-    (void)state;
     scene = (struct scene){.server = http_server_start(serve, NULL), .pem = scene.pem};
     (void)snprintf(scene.directory, sizeof scene.directory, "/tmp/mayfly-check-XXXXXX");
     assert_non_null(mkdtemp(scene.directory));
@@ -169,7 +164,6 @@ static int tear_down(void **state)
     static const char *const files[] = {"queue.db",      "queue.db-wal",  "queue.db-shm",
                                         "ledger.db",     "ledger.db-wal", "ledger.db-shm",
                                         "queue.db-turn", "ledger.db-turn"};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         char path[128];
         (void)snprintf(path, sizeof path, "%s/%s", scene.directory, files[i]);
@@ -228,7 +222,6 @@ static void ledger_that_is_paid_for_is_not_read_too_often(void **state)
         bool told;
     } cases[] = {
         {"dynamodb://t", 20, true}, {"dynamodb://t", 250, false}, {"sqlite:///l", 20, false}};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct config c = *scene.config;
         char ledger[32];
@@ -246,7 +239,6 @@ static void ledger_that_is_paid_for_is_not_read_too_often(void **state)
 
 static void everything_in_order_is_told_and_ends_with_zero(void **state)
 {
-    (void)state;
     int code = check();
     if (code != 0 || lines_with("warn") > 0 || lines_with("FAIL") > 0) {
         fail_msg("%s", scene.said);
@@ -271,7 +263,6 @@ static void everything_in_order_is_told_and_ends_with_zero(void **state)
 
 static void json_is_one_object_a_line(void **state)
 {
-    (void)state;
     route("GET /app/hook/deliveries", NULL, 200, "[]");
     assert_int_equal(check_as(true), 0);
     struct slice rest = slice_of(scene.said);
@@ -291,7 +282,6 @@ static void json_is_one_object_a_line(void **state)
 
 static void image_that_cannot_run_fails(void **state)
 {
-    (void)state;
     route("GET " IMAGE_PATH "/versions", NULL, 200,
           "{\"items\":[" VERSION("1.0", "INACTIVE", "2048") "]}");
     assert_int_equal(check(), 1);
@@ -308,7 +298,6 @@ static void image_that_cannot_run_fails(void **state)
 /* A second page, and the version that is named rather than the newest. */
 static void versions_are_read_to_the_last_page(void **state)
 {
-    (void)state;
     route("GET " IMAGE_PATH "/versions", NULL, 200,
           "{\"items\":[" VERSION("10.0", "ACTIVE", "2048") "],\"nextToken\":\"a=\"}");
     route("GET " IMAGE_PATH "/versions?nextToken=a%3D", NULL, 200,
@@ -321,7 +310,6 @@ static void versions_are_read_to_the_last_page(void **state)
 
 static void denied_calls_fail_and_are_named(void **state)
 {
-    (void)state;
     const char *denied = "{\"__type\":\"AccessDeniedException\",\"message\":\"no\"}";
     route("GET /2025-09-09/microvms/", NULL, 403, denied);
     assert_int_equal(check(), 1);
@@ -340,7 +328,6 @@ static void denied_calls_fail_and_are_named(void **state)
 /* STS answers as JSON where the caller accepts that. */
 static void identity_is_read_from_json_too(void **state)
 {
-    (void)state;
     route("POST /", "Action=GetCallerIdentity", 200,
           "{\"GetCallerIdentityResponse\":{\"GetCallerIdentityResult\":{\"Account\":\"1\",\"Arn\":"
           "\"arn:aws:iam::1:user/me\"}}}");
@@ -353,7 +340,6 @@ static void identity_is_read_from_json_too(void **state)
 
 static void quotas_that_are_too_small_are_warned_of(void **state)
 {
-    (void)state;
     route("POST /", "L-535CA9B6", 200, QUOTA("Max allocated memory", "16", "Gigabytes"));
     route("POST /", "L-CD1C0CC4", 200, QUOTA("Rate of RunMicrovm requests", "2", "None"));
     route("POST /", "L-91B95582", 400,
@@ -372,7 +358,6 @@ static void quotas_that_are_too_small_are_warned_of(void **state)
 
 static void app_that_lacks_something_fails(void **state)
 {
-    (void)state;
     route("GET /app", NULL, 200,
           "{\"slug\":\"mayfly\",\"installations_count\":0,\"events\":[],\"permissions\":"
           "{\"organization_self_hosted_runners\":\"read\",\"metadata\":\"read\"}}");
@@ -395,7 +380,6 @@ static void app_that_lacks_something_fails(void **state)
 
 static void few_failed_deliveries_are_a_warning(void **state)
 {
-    (void)state;
     route("GET /app/hook/deliveries", NULL, 200,
           "[" DELIVERY("3", "202", "OK") "," DELIVERY("2", "503", "x") "," DELIVERY("1", "202",
                                                                                     "OK") "]");

@@ -1,15 +1,10 @@
 /* The configuration's way to AWS: the section `aws` holds for its calls, and values that AWS keeps
  * are fetched by them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "common/aws/aws.h"
 #include "common/config/aws.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 #include "tests/unit/http/http_server.h"
 

@@ -1,13 +1,8 @@
 /* What is required of whom, and what several settings say together. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "common/vm/lambda/settings.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 
 #define PEM "\"-----BEGIN PRIVATE KEY-----\\nAA\\n-----END PRIVATE KEY-----\""
@@ -35,7 +30,6 @@ static void each_program_lacks_only_what_it_needs(void **state)
         {CONFIG_FOR_REAPER, {queue, ledger, classes, app, ""}},
         {CONFIG_FOR_CHECK, {queue, ledger, secrets, classes, app}},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct buf expected;
         buf_init(&expected, 4096);
@@ -49,7 +43,6 @@ static void each_program_lacks_only_what_it_needs(void **state)
 
 static void refused_value_is_not_called_missing_as_well(void **state)
 {
-    (void)state;
     assert_complaints("queue: nonsense\nledger: memory://l\ngithub: all\nclasses: none\n",
                       CONFIG_FOR_CHECK,
                       "m.yaml:1: queue: the value is refused: it must be a store's URL, such as "
@@ -64,7 +57,6 @@ static void refused_value_is_not_called_missing_as_well(void **state)
 
 static void empty_value_is_called_missing(void **state)
 {
-    (void)state;
     assert_complaints("queue: sqlite:///q\nledger: sqlite:///l\ngithub:\n  token: t\n"
                       "  webhook_secrets: []\nclasses: []\n",
                       CONFIG_FOR_CHECK,
@@ -104,7 +96,6 @@ static void credentials_are_an_app_or_a_token_and_a_hook_is_whole(void **state)
          "m.yaml:1: github.hook.repository: excludes github.hook.organization: a webhook belongs "
          "to one of them"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct buf text;
         buf_init(&text, 4096);
@@ -120,7 +111,6 @@ static void credentials_are_an_app_or_a_token_and_a_hook_is_whole(void **state)
 
 static void tls_needs_both_halves(void **state)
 {
-    (void)state;
     assert_complaint_of_line("ingress: {tls: {certificate: /c}}",
                              "m.yaml:1: ingress.tls.key: is required with its other half: add it, "
                              "or remove ingress.tls.certificate");
@@ -131,7 +121,6 @@ static void tls_needs_both_halves(void **state)
 
 static void one_address_for_two_servers_is_refused(void **state)
 {
-    (void)state;
     assert_complaint_of_line("ingress: {listen: 127.0.0.1:80, admin_listen: 127.0.0.1:80}",
                              "m.yaml:1: ingress.admin_listen: is the same as ingress.listen: give "
                              "it a port of its own");
@@ -141,7 +130,6 @@ static void one_address_for_two_servers_is_refused(void **state)
 
 static void retry_cap_below_its_base_is_refused(void **state)
 {
-    (void)state;
     assert_complaint_of_line(
         "retry: {base_delay: 500ms, max_delay: 499ms}",
         "m.yaml:1: retry.max_delay: is 499ms, below retry.base_delay (500ms): raise it "
@@ -151,7 +139,6 @@ static void retry_cap_below_its_base_is_refused(void **state)
 
 static void startup_timeout_must_exceed_the_boot_timeout_of_every_class(void **state)
 {
-    (void)state;
     assert_complaint_of_line("reaper: {startup_timeout: 3m}",
                              "m.yaml:6: classes[0].qemu.boot_timeout: is 3m, not below "
                              "reaper.startup_timeout (3m): lower it or raise that");
@@ -162,7 +149,6 @@ static void startup_timeout_must_exceed_the_boot_timeout_of_every_class(void **s
 
 static void each_class_needs_a_launch_thread(void **state)
 {
-    (void)state;
     assert_complaints(GOOD_TOP GOOD_GITHUB "worker: {launch_threads: 1}\nclasses:\n"
                                            "  - {name: a, labels: [a], qemu: {image: /i}}\n"
                                            "  - {name: b, labels: [b], qemu: {image: /i}}\n",
@@ -174,7 +160,6 @@ static void each_class_needs_a_launch_thread(void **state)
 
 static void sweep_lease_shorter_than_three_intervals_is_refused(void **state)
 {
-    (void)state;
     assert_complaint_of_line("reaper: {lease_duration: 29999ms}",
                              "m.yaml:1: reaper.lease_duration: is 29999ms, less than three times "
                              "reaper.interval (10s): set it to 30s or more");
@@ -187,7 +172,6 @@ static void sweep_lease_shorter_than_three_intervals_is_refused(void **state)
 
 static void classes_are_checked_with_one_another_and_within(void **state)
 {
-    (void)state;
     assert_complaints(
         GOOD_TOP GOOD_GITHUB "classes:\n"
                              "  - name: a\n"
@@ -214,7 +198,6 @@ static void image_is_the_workers_need_alone(void **state)
 {
     static const char text[] = GOOD_TOP "github: {token: t, webhook_secrets: [a-long-secret]}\n"
                                         "classes: [{name: a, labels: [x]}]\n";
-    (void)state;
     config_free(parse_ok(text, CONFIG_FOR_INGRESS));
     config_free(parse_ok(text, CONFIG_FOR_REAPER));
     char *all = complaints_of(text, CONFIG_FOR_WORKER);
@@ -237,7 +220,6 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
                               "  - {name: d, labels: [v], provider: lambda, lambda: {endpoint: "
                               "nowhere, image: one,\n"
                               "     egress_connectors: [INTERNET_EGRESS]}}\n";
-    (void)state;
     assert_complaints(
         text, CONFIG_FOR_CHECK,
         "m.yaml:6: classes[1].lambda.image: is another class's too: give each class an image of "
@@ -263,7 +245,6 @@ static void lambda_log_needs_a_role_and_an_endpoint_is_optional(void **state)
         GOOD_TOP GOOD_GITHUB "classes:\n"
                              "  - {name: a, labels: [x], provider: lambda,\n"
                              "     lambda: {image: \"" ARN "one\", log_group: /mayfly}}\n";
-    (void)state;
     assert_complaints(lambda, CONFIG_FOR_WORKER,
                       "m.yaml:6: classes[0].lambda.log_group: needs lambda.execution_role, since a "
                       "VM writes its log with its role's rights: add one that may write there, or "
@@ -284,7 +265,6 @@ static void lambda_log_needs_a_role_and_an_endpoint_is_optional(void **state)
 static void too_many_classes_are_refused(void **state)
 {
     struct buf text;
-    (void)state;
     buf_init(&text, 1 << 16);
     buf_append_cstr(&text, GOOD_TOP GOOD_GITHUB "classes:\n");
     for (int i = 0; i < 65; i++) {
@@ -299,7 +279,6 @@ static void too_many_classes_are_refused(void **state)
 static void complaints_past_the_limit_are_counted(void **state)
 {
     struct buf text;
-    (void)state;
     buf_init(&text, 1 << 16);
     for (int i = 0; i < 130; i++) {
         buf_printf(&text, "zz%d: 1\n", i);

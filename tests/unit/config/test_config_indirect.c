@@ -1,16 +1,11 @@
 /* Values that come from elsewhere (env:, file:), and who may look them up: least secret. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/fs.h"
 #include "common/vm/qemu/settings.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 
 static char directory[] = "/tmp/mayfly-config-XXXXXX";
@@ -38,7 +33,6 @@ static struct config *parse_in_directory(const char *text, struct err *e)
 
 static void env_gives_values_of_every_type(void **state)
 {
-    (void)state;
     setenv("T_TOKEN", "t-1", 1);
     setenv("T_SECRET", "a-long-secret", 1);
     setenv("T_WHOLE", "12", 1);
@@ -59,7 +53,6 @@ static void env_gives_values_of_every_type(void **state)
 
 static void env_that_is_not_set_is_named(void **state)
 {
-    (void)state;
     unsetenv("T_UNSET");
     assert_complaint_of_line("log_level: env:T_UNSET",
                              "m.yaml:1: log_level: the environment variable T_UNSET is not set: "
@@ -71,7 +64,6 @@ static void env_that_is_not_set_is_named(void **state)
 
 static void value_found_elsewhere_is_not_shown(void **state)
 {
-    (void)state;
     setenv("T_WRONG", "do-not-show-me", 1);
     assert_complaint_of_line("limits: {max_vms: env:T_WRONG}",
                              "m.yaml:1: limits.max_vms: the value found there is refused: it must "
@@ -89,7 +81,6 @@ static void value_found_elsewhere_is_not_shown(void **state)
 
 static void duration_and_size_may_come_from_the_environment(void **state)
 {
-    (void)state;
     setenv("T_WAIT", "45s", 1);
     setenv("T_BODY", "2MiB", 1);
     struct config *c = parse_ok("worker: {visibility_timeout: env:T_WAIT}\n"
@@ -103,7 +94,6 @@ static void duration_and_size_may_come_from_the_environment(void **state)
 static void file_gives_its_content_less_one_line_end(void **state)
 {
     struct err e;
-    (void)state;
     write_file("token", "t-2\n");
     write_file("secret", "line-one-secret\r\n");
     write_file("vms", "17");
@@ -121,7 +111,6 @@ static void file_gives_its_content_less_one_line_end(void **state)
 static void file_with_more_than_one_line_is_no_token(void **state)
 {
     struct err e;
-    (void)state;
     write_file("lines", "t-2\n\n");
     assert_null(parse_in_directory(
         GOOD_TOP "github: {token: file:lines, webhook_secrets: [a-long-secret]}\n" GOOD_CLASSES,
@@ -134,7 +123,6 @@ static void private_key_comes_from_a_file_of_lines(void **state)
 {
     static const char pem[] = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
     struct err e;
-    (void)state;
     write_file("app.pem", pem);
     struct config *c =
         parse_in_directory(GOOD_TOP "github:\n"
@@ -156,7 +144,6 @@ static void private_key_comes_from_a_file_of_lines(void **state)
 static void file_that_cannot_be_read_is_named(void **state)
 {
     struct err e;
-    (void)state;
     assert_null(parse_in_directory("log_level: file:missing\n" GOOD, &e));
     assert_non_null(strstr(e.message, "m.yaml:1: log_level: file: cannot open "));
     assert_non_null(strstr(e.message, "/missing"));
@@ -168,7 +155,6 @@ static void relative_paths_start_at_the_configuration(void **state)
 {
     struct err e;
     char expected[256];
-    (void)state;
     struct config *c = parse_in_directory(GOOD_TOP GOOD_GITHUB
                                           "classes:\n"
                                           "  - {name: a, labels: [x], qemu: {image: images/a}}\n",
@@ -204,7 +190,6 @@ static int fetch(const struct config_aws *aws, struct slice written, struct buf 
 
 static int use_fetcher(void **state)
 {
-    (void)state;
     memset(&fetched, 0, sizeof fetched);
     config_set_fetcher(fetch);
     return 0;
@@ -212,7 +197,6 @@ static int use_fetcher(void **state)
 
 static int use_no_fetcher(void **state)
 {
-    (void)state;
     config_set_fetcher(NULL);
     return 0;
 }
@@ -220,7 +204,6 @@ static int use_no_fetcher(void **state)
 /* Whatever the order in the text: the section aws is complete when something is fetched. */
 static void kept_values_are_fetched_with_the_section_aws(void **state)
 {
-    (void)state;
     struct config *c = parse_ok(
         GOOD_TOP "github: {token: ssm:/mayfly/token, webhook_secrets: "
                  "['secretsmanager:arn:aws:secretsmanager:eu-west-1:1:secret:x#hook']}\n"
@@ -237,7 +220,6 @@ static void kept_values_are_fetched_with_the_section_aws(void **state)
 
 static void kept_value_that_is_missing_is_named_with_its_mend(void **state)
 {
-    (void)state;
     assert_complaint_of_line("limits: {max_vms: ssm:missing}",
                              "m.yaml:1: limits.max_vms: ssm:missing: there is none: make it");
     assert_complaint_of_line("log_level: ssm:level",
@@ -247,7 +229,6 @@ static void kept_value_that_is_missing_is_named_with_its_mend(void **state)
 
 static void kept_value_of_another_program_is_not_fetched(void **state)
 {
-    (void)state;
     struct config *c = parse_ok("ledger: ssm:ledger\nqueue: sqlite:///q\n"
                                 "limits: {max_vms: ssm:vms}\n"
                                 "github: {token: ssm:token, webhook_secrets: "
@@ -261,7 +242,6 @@ static void kept_value_of_another_program_is_not_fetched(void **state)
 
 static void section_aws_cannot_be_kept_by_aws(void **state)
 {
-    (void)state;
     assert_complaint_of_line("aws: {proxy: ssm:proxy}",
                              "m.yaml:1: aws.proxy: a setting of aws cannot be stored in AWS: "
                              "write the value, env:NAME or file:PATH");
@@ -270,7 +250,6 @@ static void section_aws_cannot_be_kept_by_aws(void **state)
 
 static void kept_values_without_a_fetcher_are_told_and_not_missed(void **state)
 {
-    (void)state;
     struct config *c =
         parse_ok("queue: ssm:queue\nledger: sqlite:///l\nlog_level: ssm:level\n"
                  "limits: {max_vms: ssm:vms}\n"
@@ -294,7 +273,6 @@ static void kept_values_without_a_fetcher_are_told_and_not_missed(void **state)
 
 static void private_key_may_stay_in_kms(void **state)
 {
-    (void)state;
     struct config *c =
         parse_ok(GOOD_TOP "github:\n"
                           "  app: {id: 1, private_key: 'kms:arn:aws:kms:eu-west-1:1:key/a-b'}\n"
@@ -320,7 +298,6 @@ static void private_key_may_stay_in_kms(void **state)
 
 static void ingress_needs_no_credentials_of_the_app(void **state)
 {
-    (void)state;
     unsetenv("T_UNSET");
     struct config *c = parse_ok(ALL_SECRETS_ELSEWHERE, CONFIG_FOR_INGRESS);
     assert_string_equal(c->github.app_key, "");
@@ -336,7 +313,6 @@ static void ingress_needs_no_credentials_of_the_app(void **state)
 
 static void ingress_does_not_hold_a_token_that_stands_in_the_text(void **state)
 {
-    (void)state;
     struct config *c = parse_ok(GOOD, CONFIG_FOR_INGRESS);
     assert_string_equal(c->github.token, "");
     config_free(c);
@@ -345,7 +321,6 @@ static void ingress_does_not_hold_a_token_that_stands_in_the_text(void **state)
 static void worker_and_reaper_hold_no_webhook_secret(void **state)
 {
     static const enum config_for programs[] = {CONFIG_FOR_WORKER, CONFIG_FOR_REAPER};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(programs); i++) {
         struct config *c = parse_ok(
             GOOD_TOP
@@ -360,7 +335,6 @@ static void worker_and_reaper_hold_no_webhook_secret(void **state)
 
 static void ctl_needs_only_the_stores(void **state)
 {
-    (void)state;
     struct config *c = parse_ok(ALL_SECRETS_ELSEWHERE, CONFIG_FOR_CTL);
     assert_string_equal(c->queue, "sqlite:///q");
     assert_string_equal(c->ledger, "sqlite:///l");
@@ -370,7 +344,6 @@ static void ctl_needs_only_the_stores(void **state)
 
 static void value_of_another_program_may_be_out_of_reach(void **state)
 {
-    (void)state;
     struct config *c = parse_ok("ingress: {listen: env:T_UNSET}\n" GOOD, CONFIG_FOR_WORKER);
     assert_string_equal(c->ingress.listen, "0.0.0.0:8080");
     config_free(c);
@@ -382,7 +355,6 @@ static void secret_never_appears_in_a_complaint(void **state)
 {
     char long_secret[5000];
     struct buf text;
-    (void)state;
     memset(long_secret, 'S', sizeof long_secret - 1);
     long_secret[sizeof long_secret - 1] = '\0';
     buf_init(&text, 1 << 16);
@@ -410,7 +382,6 @@ static void load_reads_a_file_or_the_environment(void **state)
     struct config *c = NULL;
     struct buf complaints;
     struct err e;
-    (void)state;
     write_file("m.yaml", GOOD_TOP);
     int n = snprintf(path, sizeof path, "%s/m.yaml", directory);
     assert_true(n > 0 && (size_t)n < sizeof path);
@@ -438,14 +409,12 @@ static void load_reads_a_file_or_the_environment(void **state)
 
 static int make_directory(void **state)
 {
-    (void)state;
     return mkdtemp(directory) != NULL ? 0 : -1;
 }
 
 static int remove_directory(void **state)
 {
     struct err e;
-    (void)state;
     return fs_remove_tree(directory, &e);
 }
 

@@ -1,14 +1,9 @@
 /* Reload: what changes at once, what waits for a restart, and who may hold on to what. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "common/vm/qemu/settings.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 
 /* The text to be read comes from the environment, so that no file is needed. */
@@ -36,7 +31,6 @@ static void reload_ok(struct config_live *live, const char *text, const char *ex
 
 static void reload_changes_what_is_reloadable(void **state)
 {
-    (void)state;
     struct config_live *live = live_of(GOOD);
     reload_ok(live,
               GOOD_TOP "log_level: debug\n"
@@ -60,7 +54,6 @@ static void reload_changes_what_is_reloadable(void **state)
 
 static void reload_keeps_and_names_what_needs_a_restart(void **state)
 {
-    (void)state;
     struct config_live *live = live_of(GOOD);
     reload_ok(live,
               "queue: sqlite:///tmp/other.db\n"
@@ -92,7 +85,6 @@ static void reload_keeps_and_names_what_needs_a_restart(void **state)
 
 static void reload_keeps_the_set_and_the_order_of_classes(void **state)
 {
-    (void)state;
     struct config_live *live =
         live_of(GOOD_TOP GOOD_GITHUB "classes:\n" CLASS("a", "1") CLASS("b", "2") CLASS("c", "3"));
     reload_ok(live,
@@ -115,7 +107,6 @@ static void reload_keeps_the_set_and_the_order_of_classes(void **state)
 static void failed_reload_changes_nothing(void **state)
 {
     struct err e;
-    (void)state;
     struct config_live *live = live_of(GOOD);
     const struct config *before = config_live_get(live);
     setenv("MAYFLY_CONFIG", GOOD "log_level: loud\n", 1);
@@ -132,7 +123,6 @@ static void failed_reload_changes_nothing(void **state)
 
 static void held_configuration_stays_as_it_was(void **state)
 {
-    (void)state;
     struct config_live *live = live_of(GOOD);
     const struct config *held = config_live_get(live);
     const struct config *again = config_live_get(live);
@@ -175,7 +165,6 @@ static void readers_see_whole_configurations_during_reloads(void **state)
 {
     pthread_t threads[READERS];
     char text[1024];
-    (void)state;
     struct readers r = {
         .live = live_of(GOOD_TOP GOOD_GITHUB "limits: {max_vms: 1}\nclasses:\n" CLASS("a", "1"))};
     for (size_t i = 0; i < READERS; i++) {

@@ -1,22 +1,16 @@
 /* The table, and one value at a time: defaults, types, unknown keys. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "common/base/quantity.h"
 #include "common/config/private.h"
 #include "common/vm/qemu/settings.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 
 /* --- the table itself --- */
 
 static void table_keys_are_unique_and_sectioned(void **state)
 {
-    (void)state;
     const struct setting *s = NULL;
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         assert_ptr_equal(setting_find(s->key), s);
@@ -35,7 +29,6 @@ static void table_keys_end_in_no_unit(void **state)
                                         "_hours", "_days", "_b",   "_bytes", "_kb",      "_kib",
                                         "_mb",    "_mib",  "_gb",  "_gib"};
     const struct setting *s = NULL;
-    (void)state;
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         size_t n = strlen(s->key);
         for (size_t k = 0; k < COUNT_OF(units); k++) {
@@ -51,7 +44,6 @@ static void defaults_with_a_unit_are_in_the_largest_one(void **state)
 {
     const struct setting *s = NULL;
     size_t seen = 0;
-    (void)state;
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         enum quantity_kind kind = s->type == SETTING_SIZE ? QUANTITY_SIZE : QUANTITY_DURATION;
         const struct quantity q = {.kind = kind, .max = INT64_MAX};
@@ -106,7 +98,6 @@ static size_t uncovered(const struct setting *rows, size_t n, bool of_class, siz
 
 static void table_fills_every_member_once(void **state)
 {
-    (void)state;
     /* The classes, their number and what was not fetched are filled by the walk itself; the two
      * bools of the section aws together pad to eight bytes. */
     assert_int_equal(uncovered(config_settings, config_setting_count, false, sizeof(struct config)),
@@ -122,7 +113,6 @@ static void providers_settings_are_below_their_name_and_fill_their_struct(void *
 {
     char names[256] = "";
     bool has_default = false;
-    (void)state;
     for (size_t i = 0; i < config_provider_count; i++) {
         const struct config_provider *p = config_providers[i];
         char section[64];
@@ -161,7 +151,6 @@ static void assert_default_is_accepted(const struct setting *s)
 static void defaults_are_values_that_would_be_accepted(void **state)
 {
     const struct setting *s = NULL;
-    (void)state;
     for (size_t i = 0; (s = setting_at(i)) != NULL; i++) {
         if (s->type != SETTING_LIST && s->required == 0) {
             assert_default_is_accepted(s);
@@ -171,7 +160,6 @@ static void defaults_are_values_that_would_be_accepted(void **state)
 
 static void defaults_of_a_small_text_are_filled(void **state)
 {
-    (void)state;
     struct config *c = parse_ok(GOOD, CONFIG_FOR_CHECK);
     assert_string_equal(c->deployment, "mayfly");
     assert_string_equal(c->queue, "sqlite:///tmp/q.db");
@@ -195,7 +183,6 @@ static void defaults_of_a_small_text_are_filled(void **state)
 
 static void shape_of_the_documentation_is_read(void **state)
 {
-    (void)state;
     struct config *c = parse_ok(
         "queue:  sqlite:///var/lib/mayfly/queue.db\n"
         "ledger: sqlite:///var/lib/mayfly/ledger.db\n"
@@ -234,7 +221,6 @@ static void shape_of_the_documentation_is_read(void **state)
 
 static void durations_and_sizes_are_stored_in_the_unit_of_their_member(void **state)
 {
-    (void)state;
     struct config *c = parse_ok(GOOD_TOP GOOD_GITHUB
                                 "ingress: {retry_after: 0s, max_header_size: 4096B}\n"
                                 "worker: {capacity_poll: 250ms, visibility_timeout: 90s}\n"
@@ -260,7 +246,6 @@ static void durations_and_sizes_are_stored_in_the_unit_of_their_member(void **st
 
 static void queue_may_be_on_any_store(void **state)
 {
-    (void)state;
     static const char *const urls[] = {
         "redis://h:6379/0?prefix=p", "sqs://mayfly?region=eu-west-1&poll_wait=20s",
         "sqs://?queue.events=https%3A%2F%2Fsqs.eu-west-1.amazonaws.com%2F123456789012%2Fjobs"};
@@ -278,7 +263,6 @@ static void queue_may_be_on_any_store(void **state)
 
 static void unknown_key_names_the_nearest_known_one(void **state)
 {
-    (void)state;
     assert_complaint_of_line("ingress: {max_boddy_size: 1}",
                              "m.yaml:1: ingress.max_boddy_size: unknown key: did you mean "
                              "max_body_size?");
@@ -293,7 +277,6 @@ static void unknown_key_names_the_nearest_known_one(void **state)
 
 static void unknown_key_of_a_class_names_the_nearest_known_one(void **state)
 {
-    (void)state;
     assert_complaints(GOOD_TOP GOOD_GITHUB "classes:\n"
                                            "- name: a\n"
                                            "  labels: [x]\n"
@@ -308,21 +291,18 @@ static void unknown_key_of_a_class_names_the_nearest_known_one(void **state)
 
 static void unknown_key_that_belongs_elsewhere_names_the_place(void **state)
 {
-    (void)state;
     assert_complaint_of_line("max_body_size: 1", "m.yaml:1: max_body_size: unknown key: did you "
                                                  "mean ingress.max_body_size?");
 }
 
 static void unknown_key_far_from_all_lists_the_known_ones(void **state)
 {
-    (void)state;
     assert_complaint_of_line("retry: {zebra: 1}", "m.yaml:1: retry.zebra: unknown key: known keys: "
                                                   "max_attempts, base_delay, max_delay");
 }
 
 static void dotted_key_is_no_nesting(void **state)
 {
-    (void)state;
     assert_complaint_of_line("retry.max_delay: 3",
                              "m.yaml:1: retry.max_delay: unknown key: a dot does "
                              "not make a section: write sections as maps");
@@ -330,7 +310,6 @@ static void dotted_key_is_no_nesting(void **state)
 
 static void edit_distance_counts_changes_and_swaps(void **state)
 {
-    (void)state;
     assert_int_equal(config_edit_distance(SLICE(""), SLICE("")), 0);
     assert_int_equal(config_edit_distance(SLICE("abc"), SLICE("")), 3);
     assert_int_equal(config_edit_distance(SLICE(""), SLICE("ab")), 2);
@@ -416,7 +395,6 @@ static void wrong_value_says_what_it_must_be(void **state)
         {"ingress: {tls: yes}", "ingress.tls: must be a map, not a single value: write its keys "
                                 "below it, indented"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct buf text;
         struct buf expected;
@@ -434,7 +412,6 @@ static void wrong_value_says_what_it_must_be(void **state)
 
 static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
 {
-    (void)state;
     assert_complaints(
         GOOD_TOP "github:\n"
                  "  token: t\n"
@@ -474,7 +451,6 @@ static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
 
 static void nothing_behind_a_key_is_its_default(void **state)
 {
-    (void)state;
     struct config *c = parse_ok("ingress:\nretry: {max_delay: , base_delay: null}\nworker: {"
                                 "admin_listen: ''}\n" GOOD,
                                 CONFIG_FOR_CHECK);

@@ -1,19 +1,13 @@
 /* Which class a job belongs to, and which repositories are ours. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 
 static struct config *config;
 
 static int parse_classes(void **state)
 {
-    (void)state;
     config = parse_ok(
         GOOD_TOP GOOD_GITHUB
         "classes:\n"
@@ -29,7 +23,6 @@ static int parse_classes(void **state)
 
 static int free_config(void **state)
 {
-    (void)state;
     config_free(config);
     return 0;
 }
@@ -67,7 +60,6 @@ static void job_belongs_to_the_first_class_that_takes_it(void **state)
         /* No labels match nothing. */
         {{NULL}, NULL},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct slice labels[LABELS_MAX];
         size_t n = 0;
@@ -97,7 +89,6 @@ static bool admits(const char *repositories, const char *full_name)
 
 static void repository_is_admitted_by_name_or_owner(void **state)
 {
-    (void)state;
     assert_true(admits("[acme/web, other/*]", "acme/web"));
     assert_true(admits("[acme/web, other/*]", "ACME/Web"));
     assert_true(admits("[acme/web, other/*]", "Other/thing"));
@@ -110,13 +101,11 @@ static void repository_is_admitted_by_name_or_owner(void **state)
 
 static void empty_list_admits_every_repository(void **state)
 {
-    (void)state;
     assert_true(admits("[]", "any/thing"));
 }
 
 static void name_without_owner_is_never_admitted(void **state)
 {
-    (void)state;
     assert_false(admits("[]", "thing"));
     assert_false(admits("[]", "/thing"));
     assert_false(admits("[]", "owner/"));

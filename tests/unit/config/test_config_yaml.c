@@ -1,21 +1,15 @@
 /* The text as a tree: what YAML may say here, what it may not, and on which line it was said. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "common/config/private.h"
 #include "common/vm/qemu/settings.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/config/config_testing.h"
 
 static void tree_of_yaml_keeps_values_as_texts(void **state)
 {
     struct config_tree tree;
     struct complaints c = {.count = 0};
-    (void)state;
     config_yaml_read(slice_of("a: 1\nb: [x, 'null', null]\nc: {d: true}\ne:\n"), &tree, &c);
     assert_int_equal(c.count, 0);
     char *text = json_dumps(tree.root, JSON_COMPACT);
@@ -29,7 +23,6 @@ static void line_of_path_is_that_of_its_key_or_what_holds_it(void **state)
 {
     struct config_tree tree;
     struct complaints c = {.count = 0};
-    (void)state;
     config_yaml_read(slice_of("\na: 1\nb:\n  - x\n  -\n    c: 2\n    d:\n      1\n"), &tree, &c);
     assert_int_equal(config_tree_line(&tree, "a"), 2);
     assert_int_equal(config_tree_line(&tree, "b"), 3);
@@ -44,7 +37,6 @@ static void line_of_path_is_that_of_its_key_or_what_holds_it(void **state)
 
 static void json_is_read_as_yaml(void **state)
 {
-    (void)state;
     struct config *c = parse_ok("{\"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\",\n"
                                 "\t\"github\": {\"token\": \"a\\u00e4\", \"webhook_secrets\": "
                                 "[\"secret \\\"12345\"]},\n"
@@ -63,7 +55,6 @@ static void json_is_read_as_yaml(void **state)
 
 static void syntax_error_names_line_and_column(void **state)
 {
-    (void)state;
     assert_complaints("queue: sqlite:///q\nledger: [a\ngithub: }\n", CONFIG_FOR_CTL,
                       "m.yaml:3: this is not YAML: while parsing a flow sequence, did not find "
                       "expected ',' or ']' (column 7): fix the indentation, quotes or brackets");
@@ -71,7 +62,6 @@ static void syntax_error_names_line_and_column(void **state)
 
 static void key_given_twice_is_refused_with_both_lines(void **state)
 {
-    (void)state;
     assert_complaints(GOOD_TOP "retry:\n  max_delay: 3s\n  max_delay: 4s\nqueue: sqlite:///x\n",
                       CONFIG_FOR_CTL,
                       "m.yaml:5: retry.max_delay: is given twice, first on line 4: remove one of "
@@ -81,7 +71,6 @@ static void key_given_twice_is_refused_with_both_lines(void **state)
 
 static void alias_anchor_and_tag_are_refused(void **state)
 {
-    (void)state;
     assert_complaints(GOOD_TOP "deployment: &d x\nlog_level: *d\nretry: !!map {max_delay: 2s}\n",
                       CONFIG_FOR_CTL,
                       "m.yaml:3: deployment: anchors (&name) are not supported: remove it and "
@@ -95,7 +84,6 @@ static void alias_anchor_and_tag_are_refused(void **state)
 static void billion_laughs_is_refused_in_bounded_time(void **state)
 {
     struct buf text;
-    (void)state;
     buf_init(&text, 1 << 16);
     buf_append_cstr(&text, "a0: &a0 [x]\n");
     for (int i = 1; i < 30; i++) {
@@ -112,7 +100,6 @@ static void billion_laughs_is_refused_in_bounded_time(void **state)
 static void deep_nesting_is_refused(void **state)
 {
     struct buf text;
-    (void)state;
     buf_init(&text, 1 << 20);
     buf_append_cstr(&text, "queue: ");
     for (int i = 0; i < 100000; i++) {
@@ -127,7 +114,6 @@ static void deep_nesting_is_refused(void **state)
 static void too_many_values_are_refused(void **state)
 {
     struct buf text;
-    (void)state;
     buf_init(&text, 1 << 20);
     buf_append_cstr(&text, "github: {repositories: [a");
     for (int i = 0; i < CONFIG_NODE_LIMIT; i++) {
@@ -143,7 +129,6 @@ static void too_many_values_are_refused(void **state)
 static void too_large_a_text_is_refused(void **state)
 {
     char *text = malloc(CONFIG_TEXT_LIMIT_BYTES + 1);
-    (void)state;
     assert_non_null(text);
     memset(text, '#', CONFIG_TEXT_LIMIT_BYTES + 1);
     char *all =
@@ -155,7 +140,6 @@ static void too_large_a_text_is_refused(void **state)
 
 static void second_document_is_refused(void **state)
 {
-    (void)state;
     assert_complaints(GOOD_TOP "---\n" GOOD_TOP, CONFIG_FOR_CTL,
                       "m.yaml:3: a second document begins here: one file holds one, remove the "
                       "rest");
@@ -163,7 +147,6 @@ static void second_document_is_refused(void **state)
 
 static void marked_single_document_is_fine(void **state)
 {
-    (void)state;
     config_free(parse_ok("%YAML 1.1\n---\n" GOOD_TOP "...\n", CONFIG_FOR_CTL));
 }
 
@@ -173,7 +156,6 @@ static void strange_keys_are_refused(void **state)
                                    "0123456789012345678901234: long";
     static const char *const texts[] = {"[a]: b", "{a: b}: c", "\"\": b", "? |\n  a\n  b\n: c",
                                         long_key};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         char *all = complaints_of(texts[i], CONFIG_FOR_CTL);
         assert_non_null(strstr(all, "m.yaml:1: a key must be a text of at most 64 bytes"));
@@ -183,7 +165,6 @@ static void strange_keys_are_refused(void **state)
 
 static void bytes_that_are_no_text_are_refused(void **state)
 {
-    (void)state;
     char *all = complaints_of("queue: \xff\xfe", CONFIG_FOR_CTL);
     assert_non_null(strstr(all, "this is not YAML"));
     free(all);
@@ -195,7 +176,6 @@ static void bytes_that_are_no_text_are_refused(void **state)
 static void empty_text_lacks_what_is_required(void **state)
 {
     static const char *const texts[] = {"", "# nothing\n", "---\n", "{}", "null"};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         assert_complaints(texts[i], CONFIG_FOR_CTL,
                           "m.yaml:1: queue: is required: add \"queue: "
@@ -207,7 +187,6 @@ static void empty_text_lacks_what_is_required(void **state)
 
 static void text_that_is_no_map_is_refused(void **state)
 {
-    (void)state;
     char *all = complaints_of("[a, b]", CONFIG_FOR_CTL);
     assert_non_null(strstr(all, "m.yaml:1: must be a map of settings, not a list"));
     free(all);

@@ -1,11 +1,7 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include "deploy/ctl/ctl.h"
+#include "tests/lib/cmocka.h"
 
 static void job_is_read_from_an_id_or_a_url(void **state)
 {
@@ -30,7 +26,6 @@ static void job_is_read_from_an_id_or_a_url(void **state)
         {"7x", 0},
         {"99999999999999999999", 0},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct err e = {0};
         int64_t id = -1;

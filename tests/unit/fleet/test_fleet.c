@@ -3,21 +3,16 @@
  * calls. GitHub and the providers are scripted (tests/lib), the ledger is one in memory, and only
  * the script advances time (the test links with --wrap=wakeup_sleep).
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/wakeup.h"
 #include "common/fleet/fleet.h"
 #include "tests/lib/calls.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/memory_rows.h"
 #include "tests/lib/must.h"
 #include "tests/lib/scripted_github.h"
@@ -106,7 +101,6 @@ static int setup(void **state)
     c.limits.describe_rate = (struct config_rate){100, 50};
     c.limits.list_rate = (struct config_rate){7, 3};
     c.reaper.deadline_grace_period_ms = GRACE_MS;
-    (void)state;
     /* Each test an hour later: the ledger is the same, and its buckets are full again. */
     script = (struct script){.now_ms = script.now_ms + 3600000};
     clock_set_source(&source);
@@ -121,7 +115,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     fleet_close(script.fleet);
     ledger_close(script.ledger);
     clock_set_source(NULL);
@@ -166,7 +159,6 @@ static int end(const struct ledger_vm *vm, bool spare, bool nothing_runs, struct
 
 static void end_known_machine_frees_the_slot(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     assert_int_equal(end(&vm, false, false, &e), 0);
@@ -177,7 +169,6 @@ static void end_known_machine_frees_the_slot(void **state)
 
 static void end_failed_terminate_keeps_the_slot(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     calls_plan(&(struct call_plan){.function = "vm_terminate", .fails = ERR_THROTTLED});
@@ -188,7 +179,6 @@ static void end_failed_terminate_keeps_the_slot(void **state)
 
 static void end_unnamed_machine_of_this_host_is_ended_by_its_name(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_REGISTERED, "");
     assert_true(slice_to_cstr(SLICE("metal"), vm.class_name, sizeof vm.class_name));
@@ -202,7 +192,6 @@ static void end_unnamed_machine_of_this_host_is_ended_by_its_name(void **state)
 /* The launch's response was lost: the VM may run, so the slot is not released. */
 static void end_machine_nobody_can_name_keeps_the_slot(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_REGISTERED, "");
     assert_int_equal(end(&vm, false, false, &e), -1);
@@ -216,7 +205,6 @@ static void end_machine_nobody_can_name_keeps_the_slot(void **state)
 /* Not even when the provider should have ended it: it may have failed to. */
 static void end_held_row_stays_until_somebody_knows_that_none_runs(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_ENDING, "");
     script.now_ms += HOLD_MS - 1;
@@ -235,7 +223,6 @@ static void end_held_row_stays_until_somebody_knows_that_none_runs(void **state)
 
 static void end_held_row_whose_machine_was_found_is_ended(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_ENDING, "microvm-9");
     assert_int_equal(end(&vm, false, false, &e), 0);
@@ -246,7 +233,6 @@ static void end_held_row_whose_machine_was_found_is_ended(void **state)
 
 static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm refused = row(VM_REGISTERED, "");
     assert_int_equal(end(&refused, false, true, &e), 0);
@@ -262,7 +248,6 @@ static void end_row_that_surely_has_no_machine_frees_the_slot(void **state)
 /* Its record was never written, but its runner took a job: it is there. */
 static void end_unrecorded_machine_after_its_job_keeps_the_slot(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_ENDING, "");
     vm.job_id = 42;
@@ -274,7 +259,6 @@ static void end_unrecorded_machine_after_its_job_keeps_the_slot(void **state)
 
 static void end_spares_a_busy_runner(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_REGISTERED, "");
     script.runner->busy = true;
@@ -293,7 +277,6 @@ static void end_spares_a_busy_runner(void **state)
 
 static void end_of_a_row_that_moved_on_since_it_was_read_does_nothing(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm seen = row(VM_REGISTERED, "");
     (void)row(VM_LAUNCHED, "microvm-1"); /* its worker was alive after all */
@@ -314,7 +297,6 @@ static void row_is_stamped(void)
 /* Between the deletion and the step the ledger itself decides. */
 static void end_of_a_row_that_moves_on_meanwhile_ends_no_machine(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm seen = row(VM_REGISTERED, "microvm-1");
     calls_plan(&(struct call_plan){
@@ -327,7 +309,6 @@ static void end_of_a_row_that_moves_on_meanwhile_ends_no_machine(void **state)
 /* As when a launch was taken over and its row is gone before the provider responds. */
 static void end_of_a_machine_in_hand_needs_no_row(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm in_hand = row(VM_REGISTERED, "microvm-1");
     (void)row(VM_GONE, "");
@@ -351,7 +332,6 @@ static void end_of_a_machine_in_hand_needs_no_row(void **state)
 
 static void end_of_an_unknown_class_is_told(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     assert_true(slice_to_cstr(SLICE("other"), vm.class_name, sizeof vm.class_name));
@@ -363,7 +343,6 @@ static void end_of_an_unknown_class_is_told(void **state)
 
 static void end_goes_no_further_than_the_ledger_does(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     calls_plan(&(struct call_plan){
@@ -388,7 +367,6 @@ static void end_goes_no_further_than_the_ledger_does(void **state)
 
 static void end_writes_its_reason_once(void **state)
 {
-    (void)state;
     struct err e;
     struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
     MUST(end(&vm, false, false, &e));
@@ -403,7 +381,6 @@ static void end_writes_its_reason_once(void **state)
 
 static void turn_to_end_is_taken_from_the_bucket_of_its_domain(void **state)
 {
-    (void)state;
     struct err e;
     int64_t wait_ms = -1;
     const struct config_rate rate = {10, 4};
@@ -440,7 +417,6 @@ static int describe(struct err *e)
 
 static void read_waits_for_its_turn_and_not_for_ever(void **state)
 {
-    (void)state;
     struct err e;
     int64_t begin = script.now_ms;
     drain_list();
@@ -460,7 +436,6 @@ static void read_waits_for_its_turn_and_not_for_ever(void **state)
 
 static void read_gives_up_when_the_program_ends(void **state)
 {
-    (void)state;
     struct err e;
     drain_list();
     fleet_interrupt(script.fleet);
@@ -498,7 +473,6 @@ static void refuse(const char *function, int64_t retry_after_ms)
 
 static void throttled_call_closes_what_the_service_counts_together(void **state)
 {
-    (void)state;
     refuse("vm_terminate", 7000);
     must_be_paused(1, "terminate/lambda/r/1", 7000);
     refuse("vm_run", 0);
@@ -509,7 +483,6 @@ static void throttled_call_closes_what_the_service_counts_together(void **state)
 
 static void throttled_call_closes_no_longer_than_the_bucket_is_empty(void **state)
 {
-    (void)state;
     refuse("vm_describe", 7000); /* 100 a second, 50 at once */
     must_be_paused(1, "describe/lambda/r/1", 500);
     refuse("vm_list", 200); /* 7 a second, 3 at once */

@@ -1,15 +1,11 @@
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/github_fixture.h"
 
 /* A source that counts, fails on demand, and can hold its answer until others wait. */

@@ -1,15 +1,11 @@
 #include <inttypes.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/github_fixture.h"
 
 #define RUNNER_BODY "{\"id\":5,\"name\":\"mf-5\",\"status\":\"online\",\"busy\":true}"

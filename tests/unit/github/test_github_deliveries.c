@@ -1,16 +1,12 @@
 /*
  * The log of webhook deliveries: whose it is, how its pages are walked, and what an entry means.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/github_fixture.h"
 
 #define LOG "/app/hook/deliveries"
@@ -93,7 +89,6 @@ static void entry_counts_as_delivered_only_with_a_2xx_and_ok(void **state)
 {
     struct err e;
     struct seen seen = {.count = 0};
-    (void)state;
     struct slice page =
         slice_of("[" ENTRY("1", "a", "200", "OK") "," ENTRY("2", "b", "200", "timed out") "," ENTRY(
             "3", "c", "302", "OK") "," ENTRY("4", "d", "null", "") "]");
@@ -109,7 +104,6 @@ static void walk_ends_when_enough_was_seen(void **state)
 {
     struct err e;
     struct seen seen = {.stop_at = 1};
-    (void)state;
     struct slice page =
         slice_of("[" ENTRY("2", "a", "200", "OK") "," ENTRY("1", "b", "200", "OK") "]");
     assert_int_equal(github_parse_deliveries(page, see, &seen, &e), 0);
@@ -122,7 +116,6 @@ static void answers_that_make_no_sense_are_transient_or_left_out(void **state)
     struct err e;
     struct buf out;
     struct seen seen = {.count = 0};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(senseless); i++) {
         assert_int_equal(github_parse_deliveries(slice_of(senseless[i]), see, &seen, &e), -1);
         assert_int_equal(e.class, ERR_RETRY);
@@ -144,7 +137,6 @@ static void answers_that_make_no_sense_are_transient_or_left_out(void **state)
 static void cursor_that_is_none_ends_the_walk(void **state)
 {
     char out[16];
-    (void)state;
     assert_false(github_next_cursor(SLICE(""), out, sizeof out));
     assert_false(github_next_cursor(SLICE("<https://x?cursor=a>; rel=\"prev\""), out, sizeof out));
     assert_false(github_next_cursor(SLICE("<https://x?page=2>; rel=\"next\""), out, sizeof out));
@@ -221,7 +213,6 @@ static void hook_is_the_configured_one_or_the_apps_own(void **state)
     static char app[] = "Iv23liTest";
     struct config c = {.github = {.app_id = none}};
     struct github_hook h;
-    (void)state;
     c.github.hook = (struct config_hook){.organization = none, .repository = none};
     assert_false(github_hook_of(&c, &h));
     c.github.app_id = app;

@@ -1,19 +1,15 @@
 /* An App whose key never leaves KMS: what is signed, how often KMS is called, what a refusal says.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 
 #include "common/base/codec.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/github_fixture.h"
 
 #define KEY_ARN "arn:aws:kms:eu-west-1:123456789012:key/k-1"

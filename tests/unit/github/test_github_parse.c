@@ -1,15 +1,12 @@
 #include <openssl/evp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "common/base/codec.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/github_fixture.h"
 
 /* --- the App's JWT ---------------------------------------------------------------------------- */
@@ -37,7 +34,6 @@ static struct github_signer signer_here(void)
 
 static void jwt_verifies_with_the_public_key(void **state)
 {
-    (void)state;
     struct buf jwt;
     struct buf signature;
     struct slice head;
@@ -86,7 +82,6 @@ static json_t *claims_of(const char *app_id, int64_t now_ms, size_t part)
 
 static void jwt_claims_are_as_github_wants(void **state)
 {
-    (void)state;
     json_t *head = claims_of("Iv23\"li", 1700000000123, 0);
     json_t *claims = claims_of("Iv23\"li", 1700000000123, 1);
     json_t *other = claims_of("Iv23\"li", 1700000000123, 1);
@@ -104,7 +99,6 @@ static void jwt_claims_are_as_github_wants(void **state)
 
 static void jwt_key_bad_is_permanent_and_not_told(void **state)
 {
-    (void)state;
     char half[512];
     (void)snprintf(half, sizeof half, "%.400s", fixture_key_pem());
     static const char locked[] = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n"
@@ -155,7 +149,6 @@ static void judge(const struct meaning *m, struct github_verdict *v)
 
 static void limit_without_a_time_pauses_as_configured(void **state)
 {
-    (void)state;
     struct http_response r = {.status = 429};
     struct github_verdict v;
     buf_init(&r.headers, 16);
@@ -174,7 +167,6 @@ static void limit_without_a_time_pauses_as_configured(void **state)
 
 static void every_answer_has_its_meaning(void **state)
 {
-    (void)state;
     static const char limit[] = "{\"message\":\"API rate limit exceeded for installation ID 1.\"}";
     static const char second[] = "{\"message\":\"You have exceeded a secondary rate limit.\"}";
     static const char refused[] = "{\"message\":\"Resource not accessible by integration\"}";
@@ -251,7 +243,6 @@ static void every_answer_has_its_meaning(void **state)
 
 static void a_verdict_keeps_only_printable_text(void **state)
 {
-    (void)state;
     struct github_verdict v;
     const struct meaning m = {
         .status = 403,
@@ -275,7 +266,6 @@ static int count_runner(void *arg, const struct github_runner *r)
 
 static void senseless_answers_are_retry(void **state)
 {
-    (void)state;
     static const char *const bodies[] = {
         "",
         "null",
@@ -315,7 +305,6 @@ static void senseless_answers_are_retry(void **state)
 
 static void a_job_is_read_with_wide_ids_and_nulls(void **state)
 {
-    (void)state;
     struct github_job job;
     struct err e;
     assert_int_equal(github_parse_job(SLICE("{\"id\":100520616165,\"status\":\"queued\","
@@ -332,7 +321,6 @@ static void a_job_is_read_with_wide_ids_and_nulls(void **state)
 
 static void a_token_of_any_length_is_taken(void **state)
 {
-    (void)state;
     struct buf body;
     struct buf token;
     struct err e;
@@ -353,7 +341,6 @@ static void a_token_of_any_length_is_taken(void **state)
 
 static void more_pages_follow_link_or_a_full_page(void **state)
 {
-    (void)state;
     struct slice next =
         SLICE("<https://x/?page=2>; rel=\"next\", <https://x/?page=9>; rel=\"last\"");
     struct slice last =
@@ -370,7 +357,6 @@ static void more_pages_follow_link_or_a_full_page(void **state)
 
 static void the_scope_of_a_job_follows_configuration_and_owner(void **state)
 {
-    (void)state;
     char organization[] = "organization";
     char repository[] = "repository";
     struct config c = {.github.scope = organization};
@@ -392,7 +378,6 @@ static void the_scope_of_a_job_follows_configuration_and_owner(void **state)
 
 static void names_that_are_none_of_githubs_are_refused(void **state)
 {
-    (void)state;
     char longer[200];
     memset(longer, 'a', sizeof longer);
     longer[sizeof longer - 1] = '\0';

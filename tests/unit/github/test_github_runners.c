@@ -1,13 +1,10 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/github_fixture.h"
 
 #define RUNNERS "/orgs/acme/actions/runners"

@@ -1,15 +1,11 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/codec.h"
 #include "common/github/webhook.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/webhook_body.h"
 
 /* docs.github.com, "Validating webhook deliveries", recomputed. */
@@ -62,13 +58,11 @@ static bool verify(const char *body, const char *signature, const char *first, c
 
 static void verify_githubs_vector_is_valid(void **state)
 {
-    (void)state;
     assert_true(verify(DOC_BODY, DOC_SIGNATURE, DOC_SECRET, NULL));
 }
 
 static void verify_any_of_several_secrets_will_do(void **state)
 {
-    (void)state;
     assert_true(verify(DOC_BODY, DOC_SIGNATURE, "the new one", DOC_SECRET));
     assert_true(verify(DOC_BODY, DOC_SIGNATURE, DOC_SECRET, "the new one"));
     assert_false(verify(DOC_BODY, DOC_SIGNATURE, "the new one", "the old one"));
@@ -76,7 +70,6 @@ static void verify_any_of_several_secrets_will_do(void **state)
 
 static void verify_changed_body_is_invalid(void **state)
 {
-    (void)state;
     assert_false(verify("Hello, World?", DOC_SIGNATURE, DOC_SECRET, NULL));
     assert_false(verify("", DOC_SIGNATURE, DOC_SECRET, NULL));
 }
@@ -95,7 +88,6 @@ static void verify_other_forms_of_signature_are_invalid(void **state)
         "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e1g",
         "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e18",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(forms); i++) {
         assert_false(verify(DOC_BODY, forms[i], DOC_SECRET, NULL));
     }
@@ -107,7 +99,6 @@ static void verify_without_a_secret_is_invalid(void **state)
     static const char empty_key[] =
         "sha256=2bbcfa9524f3218c7a34b30e6936f8b1a4516cb097f1a85a1c7d98b5977ec769";
     const struct config_list none = {NULL, 0};
-    (void)state;
     assert_false(webhook_verify(SLICE(DOC_BODY), SLICE(DOC_SIGNATURE), &none));
     assert_false(verify(DOC_BODY, empty_key, "", NULL));
 }

@@ -1,14 +1,10 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <jansson.h>
 #include <string.h>
 
 #include "common/github/webhook_scan.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/github/webhook_body.h"
 
 static const char *reason_of(struct slice text)
@@ -24,7 +20,6 @@ static void scan_githubs_body_finds_every_member(void **state)
     struct buf body;
     const char *reason = "";
     const struct webhook_body queued = webhook_body_queued();
-    (void)state;
     buf_init(&body, 65536);
     webhook_body_append(&body, &queued);
     assert_true(webhook_scan(buf_slice(&body), &scan, &reason));
@@ -51,7 +46,6 @@ static void scan_damaged_body_is_never_laxer_than_jansson(void **state)
                         "\"\xc3\xa9\"]},\"n\":[1E+2,0,null,false,{}],\"installation\":{\"id\":12}}";
     char copy[sizeof text];
     size_t accepted = 0;
-    (void)state;
     for (size_t at = 0; at < sizeof text - 1; at++) {
         for (size_t m = 0; m <= sizeof marks; m++) {
             size_t len = m == sizeof marks ? at : sizeof text - 1;
@@ -121,7 +115,6 @@ static void scan_what_jansson_refuses_is_refused(void **state)
         "{\"a\":\"unended\\",
         "{\"a\":\"unended\\u",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         json_t *whole = json_loads(texts[i], 0, NULL);
         assert_false(json_is_object(whole));
@@ -134,7 +127,6 @@ static void scan_a_nul_in_the_text_is_refused(void **state)
 {
     static const char in_string[] = "{\"a\":\"b\0c\"}";
     static const char behind[] = "{}\0";
-    (void)state;
     assert_string_equal(reason_of((struct slice){in_string, sizeof in_string - 1}), "not_json");
     assert_string_equal(reason_of((struct slice){behind, sizeof behind - 1}), "not_json");
 }
@@ -152,7 +144,6 @@ static void scan_odd_but_valid_is_accepted(void **state)
         "{\"workflow_job\":{\"steps\":[{\"id\":1,\"id\":2}]}}",
         "{\"workflow_job\":null,\"repository\":[],\"installation\":7}",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         assert_string_equal(reason_of(slice_of(texts[i])), "accepted");
     }
@@ -166,7 +157,6 @@ static void scan_wanted_member_twice_is_refused(void **state)
         "{\"workflow_job\":{},\"workflow_job\":null}",
         "{\"repository\":{\"full_name\":\"a/b\",\"full_name\":\"c/d\"}}",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         assert_string_equal(reason_of(slice_of(texts[i])), "duplicate_member");
     }
@@ -174,7 +164,6 @@ static void scan_wanted_member_twice_is_refused(void **state)
 
 static void scan_escaped_key_where_we_look_is_refused(void **state)
 {
-    (void)state;
     assert_string_equal(reason_of(SLICE("{\"\\u0061ction\":1}")), "escaped_key");
     assert_string_equal(reason_of(SLICE("{\"workflow_job\":{\"\\u0069d\":1}}")), "escaped_key");
     assert_string_equal(reason_of(SLICE("{\"sender\":{\"\\u0069d\":1}}")), "accepted");
@@ -184,7 +173,6 @@ static void scan_same_keys_elsewhere_are_not_taken(void **state)
 {
     struct webhook_scan scan;
     const char *reason = "";
-    (void)state;
     assert_true(
         webhook_scan(SLICE("{\"sender\":{\"workflow_job\":{\"id\":1},\"action\":2},\"id\":3,"
                            "\"workflow_job\":[{\"id\":4}],\"full_name\":\"a/b\"}"),
@@ -198,7 +186,6 @@ static void scan_same_keys_elsewhere_are_not_taken(void **state)
 static void scan_too_deep_is_refused(void **state)
 {
     struct buf text;
-    (void)state;
     buf_init(&text, 4096);
     for (int depth = JSON_DEPTH_MAX - 1; depth <= JSON_DEPTH_MAX; depth++) {
         buf_reset(&text);
@@ -222,7 +209,6 @@ static void scan_special_byte_at_every_place_is_seen(void **state)
 {
     static const char specials[] = {'"', '\\', 0x1f, '\n', (char)0x80, (char)0xff};
     char text[128] = "{\"a\":\"";
-    (void)state;
     for (size_t len = 0; len < 80; len++) {
         memset(text + 6, 'x', len);
         memcpy(text + 6 + len, "\"}", 2);
@@ -241,7 +227,6 @@ static void scan_strings_lists_elements(void **state)
 {
     struct slice found[4];
     size_t n = 0;
-    (void)state;
     assert_true(json_scan_strings(SLICE("[ \"a\" , \"\" ,\"c\\\"]\"]"), found, 4, &n));
     assert_int_equal(n, 3);
     assert_true(slice_eq_cstr(found[2], "\"c\\\"]\""));

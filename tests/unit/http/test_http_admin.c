@@ -1,18 +1,14 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/metrics.h"
 #include "common/http/admin.h"
+#include "tests/lib/cmocka.h"
 
 struct fixture {
     struct admin *admin;
@@ -263,7 +259,6 @@ static void a_bad_address_is_permanent(void **state)
 
 static void an_ipv6_address_in_brackets_is_understood(void **state)
 {
-    (void)state;
     struct err e;
     struct admin *a = NULL;
     const struct admin_options o = {.listen = "[::1]:0"};

@@ -1,13 +1,9 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <stdio.h>
 
 #include "ingress/dedupe.h"
+#include "tests/lib/cmocka.h"
 
 static void add_number(struct dedupe *d, int number)
 {
@@ -26,7 +22,6 @@ static bool seen_number(struct dedupe *d, int number)
 static void seen_only_what_was_added(void **state)
 {
     struct dedupe *d = dedupe_new(8);
-    (void)state;
     assert_false(seen_number(d, 1));
     add_number(d, 1);
     assert_true(seen_number(d, 1));
@@ -37,7 +32,6 @@ static void seen_only_what_was_added(void **state)
 static void full_memory_forgets_the_oldest(void **state)
 {
     struct dedupe *d = dedupe_new(100);
-    (void)state;
     for (int i = 0; i < 1000; i++) {
         add_number(d, i);
         assert_true(seen_number(d, i));
@@ -50,7 +44,6 @@ static void full_memory_forgets_the_oldest(void **state)
 static void added_twice_takes_one_place(void **state)
 {
     struct dedupe *d = dedupe_new(2);
-    (void)state;
     add_number(d, 1);
     add_number(d, 2);
     add_number(d, 2);
@@ -62,7 +55,6 @@ static void added_twice_takes_one_place(void **state)
 static void no_entries_remember_nothing(void **state)
 {
     struct dedupe *d = dedupe_new(0);
-    (void)state;
     add_number(d, 1);
     assert_false(seen_number(d, 1));
     dedupe_free(d);
@@ -73,7 +65,6 @@ static void too_long_a_guid_is_not_remembered(void **state)
 {
     const char *guid = "0123456789012345678901234567890123456789012345678901234567890123";
     struct dedupe *d = dedupe_new(4);
-    (void)state;
     dedupe_add(d, guid);
     assert_false(dedupe_seen(d, guid));
     dedupe_free(d);

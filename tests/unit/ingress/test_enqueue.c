@@ -2,16 +2,11 @@
  * Puts that are given up, before and after they began: none costs its thread for ever, and what was
  * taken back is not put.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "common/base/clock.h"
 #include "ingress/enqueue.h"
 #include "tests/lib/calls.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 #define PATIENCE_US (30 * 1000000LL)
@@ -71,7 +66,6 @@ static void put_in_the_end(struct enqueue_pool *p)
 static int set_up(void **state)
 {
     struct err e;
-    (void)state;
     calls_reset();
     MUST(queue_open("memory://putter", &q, &e));
     return 0;
@@ -79,7 +73,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     queue_close(q);
     return 0;
 }
@@ -88,7 +81,6 @@ static void put_given_up_before_it_began_costs_no_thread(void **state)
 {
     struct err e = {0};
     struct enqueue_pool *p;
-    (void)state;
     assert_int_equal(enqueue_pool_new(1, &p, &e), 0);
     for (int i = 0; i < ROUNDS; i++) {
         (void)!put(p, 1, &e); /* whether it began in a millionth of a second is chance */
@@ -104,7 +96,6 @@ static void put_given_up_after_it_began_keeps_its_thread_until_it_returns(void *
 {
     struct err e = {0};
     struct enqueue_pool *p;
-    (void)state;
     assert_int_equal(enqueue_pool_new(1, &p, &e), 0);
     block(true);
     while (begun() == 0) {

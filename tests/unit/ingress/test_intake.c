@@ -1,9 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <poll.h>
 #include <pthread.h>
@@ -16,6 +11,7 @@
 #include "common/base/metrics.h"
 #include "ingress/intake.h"
 #include "tests/lib/calls.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 #define ENQUEUE_TIMEOUT_MS 10000
@@ -144,7 +140,6 @@ static void open_spooling(int64_t max_messages)
 
 static int set_up(void **state)
 {
-    (void)state;
     f = (struct fixture){.spool = NULL};
     return 0;
 }
@@ -152,7 +147,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct err e = {0};
-    (void)state;
     calls_reset();
     intake_stop(f.in);
     spool_close(f.spool);
@@ -276,7 +270,6 @@ static double sample(const char *name)
 
 static void submit_comes_back_queued_and_is_remembered(void **state)
 {
-    (void)state;
     open_fixture(1, 8, 10);
     assert_false(dedupe_seen(f.dedupe, "guid-1"));
     submit_numbers(&f, 1, 2);
@@ -287,7 +280,6 @@ static void submit_comes_back_queued_and_is_remembered(void **state)
 
 static void busy_intake_gathers_a_batch(void **state)
 {
-    (void)state;
     double batches = sample("mayfly_ingress_batch_size_count");
     double deliveries = sample("mayfly_ingress_batch_size_sum");
     double commits = sample("mayfly_ingress_commit_seconds_count");
@@ -308,7 +300,6 @@ static void busy_intake_gathers_a_batch(void **state)
 
 static void several_committers_work_at_once(void **state)
 {
-    (void)state;
     sleepers = 0;
     open_fixture(3, 1, 100);
     wait_until(all_three_sleep);
@@ -321,7 +312,6 @@ static void several_committers_work_at_once(void **state)
 
 static void reserve_at_the_bound_is_refused(void **state)
 {
-    (void)state;
     open_fixture(1, 8, 2);
     assert_true(intake_reserve(f.in));
     assert_true(intake_reserve(f.in));
@@ -335,7 +325,6 @@ static void reserve_at_the_bound_is_refused(void **state)
 static void failed_put_comes_back_failed_and_is_not_remembered(void **state)
 {
     const enum err_class classes[] = {ERR_RETRY, ERR_CAPACITY};
-    (void)state;
     double failures = sample("mayfly_ingress_enqueue_errors_total");
     open_fixture(1, 8, 10);
     for (size_t i = 0; i < COUNT_OF(classes); i++) {
@@ -349,7 +338,6 @@ static void failed_put_comes_back_failed_and_is_not_remembered(void **state)
 
 static void batch_that_a_queue_in_trouble_refuses_is_not_put_singly(void **state)
 {
-    (void)state;
     open_fixture(1, 8, 10);
     submit_batch(true, NULL);
     assert_int_equal(collect(&f, 6, DELIVERY_FAILED), 5);
@@ -373,21 +361,18 @@ static void assert_only_3_fails_of_a_batch(void)
 
 static void poisoned_message_fails_alone(void **state)
 {
-    (void)state;
     open_fixture(1, 8, 10);
     assert_only_3_fails_of_a_batch();
 }
 
 static void poisoned_message_fails_alone_with_a_spool_too(void **state)
 {
-    (void)state;
     open_spooling(10);
     assert_only_3_fails_of_a_batch();
 }
 
 static void late_delivery_is_not_put(void **state)
 {
-    (void)state;
     open_fixture(1, 8, 10);
     struct delivery *list = make_list(1, 3);
     list->submitted_us -= 11 * 1000000;
@@ -399,7 +384,6 @@ static void late_delivery_is_not_put(void **state)
 
 static void spooled_delivery_comes_back_spooled_and_is_remembered(void **state)
 {
-    (void)state;
     open_spooling(10);
     fail_queue(ERR_RETRY);
     submit_numbers(&f, 1, 2);
@@ -425,7 +409,6 @@ static void assert_commit(size_t n, int64_t submitted_us, const char *items)
 
 static void commit_carries_the_delivery_and_its_deadline(void **state)
 {
-    (void)state;
     open_spooling(10);
     struct delivery *d = make_list(7, 8);
     snprintf(d->message.group, sizeof d->message.group, "octo/repo");
@@ -441,7 +424,6 @@ static void commit_carries_the_delivery_and_its_deadline(void **state)
 /* Of a batch the delivery that has waited longest decides. */
 static void batch_has_the_deadline_of_its_oldest(void **state)
 {
-    (void)state;
     open_spooling(10);
     struct delivery *list = make_list(0, 3);
     int64_t submitted_us = list->submitted_us;
@@ -461,7 +443,6 @@ static void intake_without_threads_does_not_start(void **state)
     struct intake *in = NULL;
     const struct intake_options o = {
         .commit_threads = 3, .batch = 1, .max_in_flight = 1, .enqueue_timeout_ms = 1};
-    (void)state;
     forbid_threads();
     int rc = intake_start(&o, &in, &e);
     allow_threads();
@@ -472,7 +453,6 @@ static void intake_without_threads_does_not_start(void **state)
 
 static void full_spool_sends_home_refused_and_is_not_remembered(void **state)
 {
-    (void)state;
     open_spooling(1);
     fail_queue(ERR_RETRY);
     submit_numbers(&f, 1, 2);
@@ -484,7 +464,6 @@ static void full_spool_sends_home_refused_and_is_not_remembered(void **state)
 
 static void delivery_that_no_queue_takes_is_failed_with_a_spool_too(void **state)
 {
-    (void)state;
     open_spooling(10);
     fail_queue(ERR_PERMANENT);
     submit_numbers(&f, 1, 2);
@@ -494,7 +473,6 @@ static void delivery_that_no_queue_takes_is_failed_with_a_spool_too(void **state
 
 static void late_delivery_is_spooled(void **state)
 {
-    (void)state;
     open_spooling(10);
     struct delivery *late = make_list(1, 2);
     late->submitted_us -= 11 * 1000000;
@@ -506,7 +484,6 @@ static void late_delivery_is_spooled(void **state)
 
 static void stop_finishes_what_was_submitted(void **state)
 {
-    (void)state;
     open_fixture(2, 4, 100);
     plan(true, false, NULL);
     submit_numbers(&f, 0, 20);
@@ -547,7 +524,6 @@ static void loops_get_their_own_back(void **state)
     struct submitter s[4];
     pthread_t threads[4];
     struct err e = {0};
-    (void)state;
     open_fixture(3, 16, 1000);
     for (size_t i = 0; i < COUNT_OF(s); i++) {
         s[i] = (struct submitter){.own = {.in = f.in}, .from = (int)i * 1000};

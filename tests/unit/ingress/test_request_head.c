@@ -1,11 +1,7 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include "ingress/request_head.h"
+#include "tests/lib/cmocka.h"
 
 static struct request_head good_head(void)
 {
@@ -32,7 +28,6 @@ static void check_githubs_head_goes_on(void **state)
 {
     struct answer a = {0};
     struct request_head h = good_head();
-    (void)state;
     assert_true(request_head_check(&h, SLICE("/webhook"), &a));
     assert_true(slice_eq_cstr(h.event, "ping"));
     assert_true(slice_eq_cstr(h.delivery, "d"));
@@ -43,7 +38,6 @@ static void check_chunked_goes_on(void **state)
 {
     struct answer a = {0};
     struct request_head h = good_head();
-    (void)state;
     h.content_length = (struct slice){NULL, 0};
     h.content_lengths = 0;
     request_head_add(&h, "Transfer-Encoding", "Chunked");
@@ -54,7 +48,6 @@ static void check_doubtful_framing_is_refused(void **state)
 {
     static const char *const lengths[] = {"+2", "-2", " 2", "2 ", "0x2", "", "2,2", "2e0"};
     struct request_head h = good_head();
-    (void)state;
     request_head_add(&h, "Content-Length", "2");
     expect(&h, 400, "bad_framing", true);
     h = good_head();
@@ -77,7 +70,6 @@ static void check_doubtful_framing_is_refused(void **state)
 static void check_other_requests_are_refused(void **state)
 {
     struct request_head h = good_head();
-    (void)state;
     h.path = SLICE("/webhook/");
     expect(&h, 404, "other_path", false);
     h.is_post = false;
@@ -102,7 +94,6 @@ static void check_other_requests_are_refused(void **state)
 static void note_keeps_the_first_of_doubled_headers(void **state)
 {
     struct request_head h = good_head();
-    (void)state;
     request_head_add(&h, "X-Hub-Signature-256", "sha256=11");
     assert_true(slice_eq_cstr(h.signature, "sha256=00"));
 }

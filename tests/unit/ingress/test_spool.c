@@ -1,9 +1,4 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <poll.h>
 #include <pthread.h>
@@ -17,6 +12,7 @@
 #include "common/base/log.h"
 #include "ingress/spool.h"
 #include "tests/lib/calls.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 #define PATIENCE_MS 30000
@@ -121,7 +117,6 @@ static void open_good(int64_t max_messages)
 
 static int set_up(void **state)
 {
-    (void)state;
     snprintf(folder, sizeof folder, "/tmp/mayfly-spool-XXXXXX");
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/spool.db", folder);
@@ -137,7 +132,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct err e = {0};
-    (void)state;
     spool_close(spool);
     spool = NULL;
     return fs_remove_tree(folder, &e);
@@ -232,7 +226,6 @@ static void check_arrived(int from, int to)
 
 static void healthy_queue_takes_deliveries_directly(void **state)
 {
-    (void)state;
     open_good(100);
     commit(0, 3, false);
     assert_int_equal(held(), 0);
@@ -243,7 +236,6 @@ static void healthy_queue_takes_deliveries_directly(void **state)
 static void refused_put_is_spooled_and_moved_on_in_order(void **state)
 {
     const enum err_class classes[] = {ERR_RETRY, ERR_THROTTLED, ERR_CAPACITY, ERR_AUTH};
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(classes); i++) {
         arrived_count = 0;
         open_good(100);
@@ -264,7 +256,6 @@ static void refused_put_is_spooled_and_moved_on_in_order(void **state)
 
 static void failed_drain_keeps_everything(void **state)
 {
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     commit(0, 6, true);
@@ -279,7 +270,6 @@ static void put_past_its_deadline_is_spooled_and_the_next_do_not_wait(void **sta
 {
     struct err e = {0};
     bool spooled = false;
-    (void)state;
     open_good(100);
     block(true);
     size_t begun = calls_count("queue_put", "memory:");
@@ -306,7 +296,6 @@ static void deadline_already_past_is_spooled_unput(void **state)
 {
     struct err e = {0};
     bool spooled = false;
-    (void)state;
     open_good(100);
     assert_int_equal(commit_until(0, 1, mono_us() - 1, &spooled, &e), 0);
     assert_true(spooled);
@@ -316,7 +305,6 @@ static void deadline_already_past_is_spooled_unput(void **state)
 
 static void new_delivery_goes_behind_what_is_spooled(void **state)
 {
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     commit(0, 2, true);
@@ -332,7 +320,6 @@ static void new_delivery_goes_behind_what_is_spooled(void **state)
 
 static void full_spool_refuses_until_there_is_room(void **state)
 {
-    (void)state;
     open_good(4);
     refuse(ERR_RETRY);
     commit(0, 3, true);
@@ -348,7 +335,6 @@ static void full_spool_refuses_until_there_is_room(void **state)
 static void spool_over_age_refuses_and_still_moves_on(void **state)
 {
     struct spool_view view;
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     commit(0, 1, true);
@@ -364,7 +350,6 @@ static void spool_over_age_refuses_and_still_moves_on(void **state)
 
 static void full_disk_refuses_and_counts_nothing(void **state)
 {
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     fail_with(&wrong.disk_full, ERR_CAPACITY);
@@ -380,7 +365,6 @@ static void full_disk_refuses_and_counts_nothing(void **state)
 
 static void restart_moves_on_what_it_finds_first(void **state)
 {
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     commit(0, 6, true);
@@ -396,7 +380,6 @@ static void restart_moves_on_what_it_finds_first(void **state)
 
 static void queue_away_at_the_start_is_opened_later(void **state)
 {
-    (void)state;
     fail_with(&wrong.closed, ERR_RETRY);
     open_good(100);
     commit(0, 2, true);
@@ -410,7 +393,6 @@ static void queue_away_at_the_start_is_opened_later(void **state)
 static void queue_that_will_never_open_is_an_error(void **state)
 {
     struct err e = {0};
-    (void)state;
     fail_with(&wrong.closed, ERR_PERMANENT);
     must_fail(open_spool(100, &e), &e, ERR_PERMANENT);
     assert_null(spool);
@@ -418,7 +400,6 @@ static void queue_that_will_never_open_is_an_error(void **state)
 
 static void message_refused_for_good_fails_and_is_not_spooled(void **state)
 {
-    (void)state;
     open_good(100);
     fail_with(&wrong.poisoned, ERR_PERMANENT);
     commit_refused(0, 3, ERR_PERMANENT);
@@ -432,7 +413,6 @@ static void poisoned_message_in_the_spool_is_buried_alone(void **state)
     struct queue_entry *dead = NULL;
     size_t n = 0;
     struct err e = {0};
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     commit(0, 3, true);
@@ -457,7 +437,6 @@ static void poisoned_message_in_the_spool_is_buried_alone(void **state)
 
 static void queue_that_refuses_all_for_good_buries_nothing(void **state)
 {
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     commit(0, 3, true);
@@ -491,7 +470,6 @@ static void check_refused(const char *name)
 
 static void second_spool_of_a_file_is_refused(void **state)
 {
-    (void)state;
     open_good(100);
     refuse(ERR_RETRY);
     commit(0, 2, true);
@@ -507,7 +485,6 @@ static void second_spool_of_a_file_is_refused(void **state)
 static void second_name_of_a_spool_is_refused_too(void **state)
 {
     char alias[128];
-    (void)state;
     open_good(100);
     snprintf(alias, sizeof alias, "%s/alias.db", folder);
     assert_int_equal(symlink(path, alias), 0);
@@ -520,7 +497,6 @@ static void second_name_of_a_spool_is_refused_too(void **state)
 
 static void closed_spool_is_free_again(void **state)
 {
-    (void)state;
     open_good(100);
     spool_close(spool);
     open_good(100);
@@ -547,7 +523,6 @@ static void committers_and_outages_lose_nothing(void **state)
 {
     pthread_t threads[3];
     int bases[3] = {100, 200, 300};
-    (void)state;
     open_good(1000);
     for (size_t i = 0; i < COUNT_OF(threads); i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, commit_many, &bases[i]), 0);

@@ -1,14 +1,10 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <jansson.h>
 #include <string.h>
 
 #include "common/job/event.h"
+#include "tests/lib/cmocka.h"
 
 static struct job_event full_event(void)
 {
@@ -37,7 +33,6 @@ static void encode_decode_keeps_every_field(void **state)
     struct job_event after;
     struct buf record;
     struct err e = {0};
-    (void)state;
     buf_init(&record, 8192);
     job_event_encode(&before, 1, &record);
     assert_false(record.failed);
@@ -67,7 +62,6 @@ static void encode_is_json_with_a_version(void **state)
 {
     struct job_event ev = full_event();
     struct buf record;
-    (void)state;
     buf_init(&record, 8192);
     job_event_encode(&ev, 1, &record);
     json_t *root = json_loadb(record.data, record.len, JSON_REJECT_DUPLICATES, NULL);
@@ -85,7 +79,6 @@ static void encode_that_would_be_too_long_drops_what_people_read(void **state)
     struct job_event after = {0};
     struct buf record;
     struct err e = {0};
-    (void)state;
     memset(ev.job.labels, 1, sizeof ev.job.labels - 1);
     memset(ev.job.name, 2, sizeof ev.job.name - 1);
     memset(ev.job.repository, 3, sizeof ev.job.repository - 1);
@@ -110,7 +103,6 @@ static void decode_ignores_members_it_does_not_know(void **state)
 {
     struct job_event ev;
     struct err e = {0};
-    (void)state;
     assert_int_equal(
         job_event_decode(SLICE("{\"v\":1,\"action\":\"waiting\",\"job\":5,\"repository\":"
                                "\"a/b\",\"later\":{\"x\":[1]}}"),
@@ -125,7 +117,6 @@ static void decode_of_a_newer_version_says_so(void **state)
 {
     struct job_event ev;
     struct err e = {0};
-    (void)state;
     assert_int_equal(
         job_event_decode(SLICE("{\"v\":2,\"action\":\"queued\",\"job\":5,\"repository\":\"a/b\"}"),
                          &ev, &e),
@@ -168,7 +159,6 @@ static void decode_of_hostile_records_is_refused(void **state)
     };
     struct job_event ev;
     struct job_event untouched;
-    (void)state;
     memset(&ev, 0x55, sizeof ev);
     memset(&untouched, 0x55, sizeof untouched);
     for (size_t i = 0; i < COUNT_OF(records); i++) {
@@ -183,7 +173,6 @@ static void decode_of_hostile_records_is_refused(void **state)
 static void wants_runner_only_a_queued_job_that_is_not_held_back(void **state)
 {
     struct job_event ev = {.action = JOB_ACTION_QUEUED, .status = "queued"};
-    (void)state;
     assert_true(job_event_wants_runner(&ev));
     ev.status[0] = '\0';
     assert_true(job_event_wants_runner(&ev));

@@ -1,14 +1,9 @@
 /* Launch requests, their lanes, and what a delivery becomes on the queue. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <string.h>
 
 #include "common/job/publish.h"
+#include "tests/lib/cmocka.h"
 
 static struct job_event queued_event(void)
 {
@@ -40,7 +35,6 @@ static void request_of_a_job_keeps_its_facts(void **state)
     struct launch_request after;
     struct buf record;
     struct err e = {0};
-    (void)state;
     buf_init(&record, 8192);
     launch_request_encode(&before, 1, &record);
     assert_int_equal(launch_request_decode(buf_slice(&record), &after, &e), 0);
@@ -66,7 +60,6 @@ static void request_without_a_job_names_a_scope(void **state)
 {
     struct launch_request r;
     struct err e = {0};
-    (void)state;
     assert_int_equal(decode("{\"v\":1,\"scope\":\"octo\",\"class\":\"small\",\"reason\":\"warm\","
                             "\"installation\":5,\"repository\":\"octo/app\"}",
                             &r, &e),
@@ -90,7 +83,6 @@ static void request_that_nobody_can_carry_out_is_refused(void **state)
         "{\"v\":1,\"class\":\"small\",\"scope\":\"octo\",\"job\":-1,\"repository\":\"octo/app\"}",
         "{\"v\":1,\"class\":7,\"scope\":\"octo\"}",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(records); i++) {
         struct launch_request r;
         struct launch_request untouched;
@@ -108,7 +100,6 @@ static void request_of_a_newer_format_is_for_a_newer_reader(void **state)
 {
     struct launch_request r;
     struct err e = {0};
-    (void)state;
     assert_int_equal(decode("{\"v\":1000001,\"class\":7}", &r, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
     assert_int_equal(e.code, RECORD_NEWER_FORMAT);
@@ -131,7 +122,6 @@ static void limit_of_the_size_is_that_of_the_format(void **state)
     struct launch_request r;
     struct err e = {0};
     struct buf record;
-    (void)state;
     long_record(1000001, &record);
     assert_int_equal(launch_request_decode(buf_slice(&record), &r, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
@@ -152,7 +142,6 @@ static void limit_of_the_size_is_that_of_the_format(void **state)
 static void lane_names_its_class_and_only_launch_lanes_do(void **state)
 {
     char lane[LAUNCH_LANE_SIZE];
-    (void)state;
     assert_string_equal(launch_lane("small", lane), "launch.small");
     assert_string_equal(launch_lane_class(lane), "small");
     assert_string_equal(launch_lane_class("launch.a.b"), "a.b");
@@ -179,7 +168,6 @@ static void publish_puts_each_on_its_lane_under_its_job(void **state)
     struct launch_request request;
     struct job_event event;
     struct err e = {0};
-    (void)state;
     assert_int_equal(queue_open("memory://publish", &q, &e), 0);
 
     job_message_of_delivery(&ev, true, 1, &message);
@@ -206,7 +194,6 @@ static void message_without_a_job_is_grouped_by_scope(void **state)
 {
     struct launch_request r = {.scope = "octo", .class_name = "small", .reason = "warm"};
     struct job_message message;
-    (void)state;
     job_message_of_launch(&r, 1, &message);
     assert_string_equal(message.lane, "launch.small");
     assert_string_equal(message.key, "");

@@ -1,15 +1,11 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/random.h"
 #include "common/job/vm_name.h"
+#include "tests/lib/cmocka.h"
 
 static void zeros(void *out, size_t size)
 {
@@ -18,14 +14,12 @@ static void zeros(void *out, size_t size)
 
 static int set_up(void **state)
 {
-    (void)state;
     random_set_source(zeros);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     random_set_source(NULL);
     return 0;
 }
@@ -34,7 +28,6 @@ static int tear_down(void **state)
 static void name_holds_its_marks_and_only_plain_characters(void **state)
 {
     char name[VM_NAME_SIZE];
-    (void)state;
     vm_name_make("prod", "Large.x64_GPU", name);
     assert_string_equal(name, "mf-925fe136-prod-large-x64-gpu-000000000000");
 }
@@ -44,7 +37,6 @@ static void name_is_cut_at_the_class_alone(void **state)
     char name[VM_NAME_SIZE];
     char other[VM_NAME_SIZE];
     const char *deployment = "abcdefghijklmnopqrst";
-    (void)state;
     vm_name_make(deployment, "0123456789012345678901234567890123456789", name);
     assert_int_equal(strlen(name), 64);
     assert_non_null(strstr(name, "-abcdefghijklmnopqrst-012345678901234567-000000000000"));
@@ -61,7 +53,6 @@ static void name_is_owned_by_its_deployment_alone(void **state)
 {
     static const char *const deployments[] = {"prod", "prod-eu", "pro", "eu", "a", "mf"};
     static const char *const classes[] = {"small", "eu-small", "eu", "prod-eu", ""};
-    (void)state;
     for (size_t i = 0; i < sizeof deployments / sizeof deployments[0]; i++) {
         for (size_t k = 0; k < sizeof classes / sizeof classes[0]; k++) {
             char name[VM_NAME_SIZE];
@@ -76,7 +67,6 @@ static void name_is_owned_by_its_deployment_alone(void **state)
 static void name_that_nobody_made_is_owned_by_nobody(void **state)
 {
     char name[VM_NAME_SIZE];
-    (void)state;
     vm_name_make("prod", "small", name);
     const char *const others[] = {"", "mf-", "mf-prod-small-1", "build-host-1",
                                   "mf-00000000-prod-small-000000000000"};

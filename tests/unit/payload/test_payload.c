@@ -1,13 +1,9 @@
 /* The packed payload: size of real-shaped configs, exactness of any, and hostile texts. */
 #include "common/payload/payload.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -15,6 +11,7 @@
 
 #include "common/base/codec.h"
 #include "common/base/random.h"
+#include "tests/lib/cmocka.h"
 
 /* --- JIT configs of GitHub's shape ---------------------------------------------------------- */
 
@@ -146,7 +143,6 @@ static size_t round_trip_cstr(const char *config)
 
 static void pack_real_config_is_small_and_exact(void **state)
 {
-    (void)state;
     for (int i = 0; i < 4; i++) {
         struct buf config;
         buf_init(&config, 16384);
@@ -159,7 +155,6 @@ static void pack_real_config_is_small_and_exact(void **state)
 
 static void pack_all_options_come_back(void **state)
 {
-    (void)state;
     struct payload in = {.jit_config = SLICE("e30="),
                          .idle_seconds = 0,
                          .max_duration_seconds = PAYLOAD_SECONDS_MAX,
@@ -186,7 +181,6 @@ static void pack_all_options_come_back(void **state)
 
 static void pack_other_shapes_are_exact(void **state)
 {
-    (void)state;
     static const char forty[] = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVowMTIzNDU2Nzg5QUJDREVGR0hJSktM";
     struct buf text;
     buf_init(&text, 16384);
@@ -215,7 +209,6 @@ static void pack_other_shapes_are_exact(void **state)
 
 static void pack_deeply_nested_base64_is_exact(void **state)
 {
-    (void)state;
     struct buf text, next;
     buf_init(&text, 65536);
     buf_init(&next, 65536);
@@ -233,7 +226,6 @@ static void pack_deeply_nested_base64_is_exact(void **state)
 
 static void pack_random_bytes_are_exact(void **state)
 {
-    (void)state;
     char bytes[3000];
     for (int i = 0; i < 300; i++) {
         size_t len = (size_t)random_below(sizeof(bytes));
@@ -250,7 +242,6 @@ static void pack_random_bytes_are_exact(void **state)
 
 static void pack_base64_of_zeros_is_deflated(void **state)
 {
-    (void)state;
     static const char zeros[30000];
     struct buf text;
     buf_init(&text, PAYLOAD_CONFIG_MAX);
@@ -261,7 +252,6 @@ static void pack_base64_of_zeros_is_deflated(void **state)
 
 static void pack_too_large_is_permanent_with_sizes(void **state)
 {
-    (void)state;
     char bytes[8000];
     random_bytes(bytes, sizeof(bytes));
     struct payload in = {.jit_config = {bytes, sizeof(bytes)}};
@@ -278,7 +268,6 @@ static void pack_too_large_is_permanent_with_sizes(void **state)
 
 static void pack_out_of_range_is_permanent(void **state)
 {
-    (void)state;
     static char huge[PAYLOAD_CONFIG_MAX + 1];
     const struct payload bad[] = {
         {.jit_config = {huge, sizeof(huge)}},
@@ -298,7 +287,6 @@ static void pack_out_of_range_is_permanent(void **state)
 
 static void pack_into_small_buffer_fails_and_leaves_it(void **state)
 {
-    (void)state;
     struct payload in = {.jit_config = SLICE("some config that takes more room than there is")};
     struct buf packed;
     struct err e = {0};
@@ -335,7 +323,6 @@ static void assert_refused(struct slice packed)
 
 static void unpack_truncated_is_refused(void **state)
 {
-    (void)state;
     struct buf packed;
     buf_init(&packed, PAYLOAD_PACKED_MAX);
     make_packed(&packed);
@@ -363,7 +350,6 @@ static void assert_refused_or_same(struct slice packed, const struct payload *or
 
 static void unpack_corrupted_is_refused(void **state)
 {
-    (void)state;
     struct buf packed, bytes, text;
     struct payload original = {0};
     struct err e = {0};
@@ -392,7 +378,6 @@ static void unpack_corrupted_is_refused(void **state)
 
 static void unpack_with_bytes_appended_is_refused(void **state)
 {
-    (void)state;
     struct buf packed, bytes;
     buf_init(&packed, PAYLOAD_PACKED_MAX);
     buf_init(&bytes, PAYLOAD_PACKED_MAX);
@@ -408,7 +393,6 @@ static void unpack_with_bytes_appended_is_refused(void **state)
 
 static void unpack_other_version_says_so(void **state)
 {
-    (void)state;
     struct payload back;
     struct err e = {0};
     assert_int_equal(payload_unpack(SLICE("AgAAAAAA"), &back, &e), -1);
@@ -417,7 +401,6 @@ static void unpack_other_version_says_so(void **state)
 
 static void unpack_noise_is_refused(void **state)
 {
-    (void)state;
     char bytes[600];
     struct buf text;
     buf_init(&text, PAYLOAD_PACKED_MAX);

@@ -4,10 +4,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/program/program.h"
+#include "tests/lib/cmocka.h"
 
 #define CONFIG                                                                                     \
     "{\"queue\": \"sqlite:///nowhere/queue.db\", \"ledger\": \"sqlite:///nowhere/ledger.db\","     \
@@ -214,7 +210,6 @@ static void ask_ready(int port, char *out, size_t size)
 static void readyz_is_green_until_sigterm_and_red_while_draining(void **state)
 {
     char answer[1024];
-    (void)state;
     struct child c = begin();
     int port = admin_port_of(&c);
     ask_ready(port, answer, sizeof answer);
@@ -233,7 +228,6 @@ static void readyz_is_green_until_sigterm_and_red_while_draining(void **state)
 
 static void second_signal_ends_the_drain_at_once(void **state)
 {
-    (void)state;
     struct child c = begin();
     (void)admin_port_of(&c);
     assert_int_equal(kill(c.pid, SIGTERM), 0);
@@ -259,7 +253,6 @@ static bool logs_within(const struct child *c, int ms)
  * its time anew it would never end. */
 static void sighup_during_the_drain_neither_ends_nor_prolongs_it(void **state)
 {
-    (void)state;
     plan.drain_seconds = 1;
     struct child c = begin();
     plan.drain_seconds = 600;
@@ -283,7 +276,6 @@ static void sighup_during_the_drain_neither_ends_nor_prolongs_it(void **state)
 /* The thread that limits the drain may run once more after program_main returned. */
 static void process_that_ends_late_is_not_ended_by_the_drain(void **state)
 {
-    (void)state;
     plan.ends_late = true;
     struct child c = begin();
     plan.ends_late = false;
@@ -298,7 +290,6 @@ static void process_that_ends_late_is_not_ended_by_the_drain(void **state)
 
 static void start_that_fails_is_drained_closed_and_exits_1(void **state)
 {
-    (void)state;
     plan.start_fails = true;
     struct child c = begin();
     plan.start_fails = false;
@@ -312,7 +303,6 @@ static void start_that_fails_is_drained_closed_and_exits_1(void **state)
 
 static void open_that_fails_is_closed_and_exits_1(void **state)
 {
-    (void)state;
     plan.open_fails = true;
     struct child c = begin();
     plan.open_fails = false;

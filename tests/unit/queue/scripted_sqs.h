@@ -8,16 +8,12 @@
 #define MAYFLY_TESTS_SCRIPTED_SQS_H
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "common/queue/queue.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 #include "tests/unit/http/http_server.h"
 

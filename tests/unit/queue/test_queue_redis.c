@@ -2,20 +2,15 @@
  * What the Redis queue promises beyond the conformance suite, on a real server: bounded memory, a
  * full server, limited users, its own layout. Called with the server's URL, which has no options.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/random.h"
 #include "common/queue/queue.h"
 #include "common/redis/store.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)

@@ -4,12 +4,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <sqlite3.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +13,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/base/metrics.h"
 #include "common/queue/queue.h"
 #include "common/queue/sqlite/wait.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 #define HOUR_MS (3600LL * 1000)

@@ -3,20 +3,15 @@
  * was done, messages delivered twice. Nothing that was confirmed may be lost, and nothing finished
  * may stay. Against the stand-in, with its URL's options as the argument (see with_sqs).
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/queue/queue.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/fake.h"
 
 #define LEASE_MS 2000
@@ -32,7 +27,6 @@ static int setup(void **state)
     char name[17];
     char url[400];
     struct err e;
-    (void)state;
     random_hex(name, 8);
     (void)snprintf(url, sizeof url, "sqs://f%s?create=1&poll_wait=2s&timeout=700ms&%s", name,
                    options);
@@ -44,7 +38,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     fake_faults(fake, NULL);
     queue_close(q);
     return 0;
@@ -146,7 +139,6 @@ static void nothing_confirmed_is_lost_while_sqs_fails(void **state)
 {
     int seen[NUMBERS] = {0};
     bool is_dead[NUMBERS] = {0};
-    (void)state;
     fake_faults(
         fake,
         "[{\"operation\":\"SendMessageBatch\",\"entries\":3,\"probability\":0.3},"

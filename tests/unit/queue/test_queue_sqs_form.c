@@ -1,15 +1,10 @@
 /* The queue on SQS: names and URLs, and the form of a message. Nothing is sent. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/queue/sqs/internal.h"
+#include "tests/lib/cmocka.h"
 
 /* --- names and URLs --- */
 static struct sqs_url must_parse(const char *url)
@@ -47,7 +42,6 @@ static void lane_names_its_queues_and_is_read_back(void **state)
 {
     struct sqs_url u = must_parse("sqs://Prod-1");
     char lane[QUEUE_LANE_MAX + 1];
-    (void)state;
     assert_queue(&u, "events", false, "Prod-1-events");
     assert_queue(&u, "events", true, "Prod-1-events-dead");
     assert_queue(&u, "launch.small-x64", false, "Prod-1-launch_small-x64");
@@ -71,7 +65,6 @@ static void queues_of_others_are_no_lanes_of_ours(void **state)
                                          "staging-events"};
     struct sqs_url u = must_parse("sqs://prod");
     char lane[QUEUE_LANE_MAX + 1];
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(others); i++) {
         if (sqs_url_lane(&u, others[i], lane)) {
             fail_msg("%s was taken for lane %s", others[i], lane);
@@ -86,7 +79,6 @@ static void lane_that_cannot_be_named_is_refused(void **state)
     char name[SQS_ADDRESS_SIZE];
     char lane[QUEUE_LANE_MAX + 1];
     struct err e;
-    (void)state;
     /* 80 characters with all its ends, and one more. */
     size_t longest = SQS_NAME_MAX - strlen(u.prefix) - strlen("-") - strlen("-dead");
     memset(lane, 'x', sizeof lane);
@@ -108,7 +100,6 @@ static void options_are_read(void **state)
     struct sqs_url u = must_parse("sqs://m?region=eu-west-1&endpoint=http%3A%2F%2F127.0.0.1%3A1&"
                                   "account=123456789012&create=1&poll_wait=20s&senders=3&"
                                   "timeout=700ms");
-    (void)state;
     assert_string_equal(u.prefix, "m");
     assert_string_equal(u.region, "eu-west-1");
     assert_string_equal(u.endpoint, "http://127.0.0.1:1");
@@ -131,7 +122,6 @@ static void named_queues_take_the_place_of_the_prefix(void **state)
                    "queue.launch.a=small_jobs&dead.launch.a=graves");
     char name[SQS_ADDRESS_SIZE];
     struct err e;
-    (void)state;
     assert_queue(&u, "events", false, "https://sqs.eu-west-1.amazonaws.com/1/jobs");
     assert_queue(&u, "events", true, "https://sqs.eu-west-1.amazonaws.com/1/jobs-dead");
     assert_queue(&u, "launch.a", false, "small_jobs");
@@ -147,7 +137,6 @@ static void named_queues_take_the_place_of_the_prefix(void **state)
 
 static void bad_urls_are_refused_with_the_reason(void **state)
 {
-    (void)state;
     must_refuse("sqs://", "names no queues");
     must_refuse("sqs://a_b", "prefix");
     must_refuse("sqs://a/b", "prefix");
@@ -204,7 +193,6 @@ static void plain_message_is_its_body_alone(void **state)
     size_t size;
     struct sqs_record r = {.body = SLICE("{\"job\": \"caf\xc3\xa9 \xf0\x9f\x9a\x80\"}")};
     json_t *o = sent(&r, &size);
-    (void)state;
     assert_string_equal(json_string_value(json_object_get(o, "MessageBody")), r.body.ptr);
     assert_null(json_object_get(o, "MessageAttributes"));
     assert_null(json_object_get(o, "MessageGroupId"));
@@ -231,7 +219,6 @@ static void everything_comes_back(void **state)
                            .dead_lettered_ms = 1600000000001,
                            .delay_ms = 901000};
     struct sqs_received back = there_and_back(&r);
-    (void)state;
     assert_string_equal(back.m.id, "first-id");
     assert_string_equal(back.m.key, "42");
     assert_string_equal(back.m.lane, "events"); /* of the queue that it was in */
@@ -258,7 +245,6 @@ static void what_sqs_refuses_goes_as_base64(void **state)
         {"\xf4\x90\x80\x80", 4}, /* past the last */
         {"caf\xc3", 4},          /* cut */
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         struct sqs_record r = {.body = bodies[i]};
         size_t size;
@@ -277,7 +263,6 @@ static void reason_with_odd_bytes_is_cleaned(void **state)
 {
     struct sqs_record r = {.body = SLICE("x"), .reason = "bad \x01 \xff byte"};
     struct sqs_received back = there_and_back(&r);
-    (void)state;
     assert_string_equal(back.reason, "bad ? ? byte");
     queue_message_fini(&back.m);
 }
@@ -303,7 +288,6 @@ static void numbers_out_of_bounds_count_as_not_there(void **state)
         {"99999999999999999999", "1", "1", "1", false, 0, 0, 0},
         {"", "1", "1", "1", false, 0, 0, 0},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct sqs_received back;
         json_t *o = json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:{s:s}, s:{s:s}, s:{s:s}}}",
@@ -329,7 +313,6 @@ static void message_of_a_stranger_is_read(void **state)
                           "ReceiptHandle", "h", "Body", "=not base64", "Attributes",
                           "SentTimestamp", "5", "MessageAttributes", "encoding", "StringValue",
                           "base64", "attempts", "StringValue", "many");
-    (void)state;
     assert_true(queue_sqs_read(o, "events", &back));
     assert_string_equal(back.m.body, "=not base64");
     assert_int_equal(back.m.attempts, 0);
@@ -344,7 +327,6 @@ static void groups_are_sqs_characters_and_stay_apart(void **state)
     char out[SQS_GROUP_MAX + 1];
     char other[SQS_GROUP_MAX + 1];
     char text[300];
-    (void)state;
     queue_sqs_group("octo-org/some.repo_1", out);
     assert_string_equal(out, "octo-org/some.repo_1");
     queue_sqs_group("", out);
@@ -373,7 +355,6 @@ static void receipt_holds_the_longest_handle(void **state)
     struct sqs_lease lease;
     char handle[SQS_HANDLE_MAX + 1];
     char group[SQS_GROUP_MAX + 1];
-    (void)state;
     memset(handle, 'h', SQS_HANDLE_MAX);
     handle[SQS_HANDLE_MAX] = '\0';
     memset(group, 'g', SQS_GROUP_MAX);

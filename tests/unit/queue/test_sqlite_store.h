@@ -4,14 +4,8 @@
 #ifndef MAYFLY_TEST_SQLITE_STORE_H
 #define MAYFLY_TEST_SQLITE_STORE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "common/sqlite/store.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
 struct store_fixture {

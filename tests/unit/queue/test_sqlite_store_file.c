@@ -37,7 +37,6 @@ static void address_must_name_an_absolute_path(void **state)
                                       "memory://"};
     char path[32];
     struct err e;
-    (void)state;
     MUST(sqlite_store_path("sqlite:///var/x y.db", path, sizeof path, &e));
     assert_string_equal(path, "/var/x y.db");
     MUST(sqlite_store_path("memory://name", path, sizeof path, &e));

@@ -20,7 +20,6 @@ static void write_note(struct sqlite_store *s, const char *text)
 
 static void handles_of_a_name_share_it_until_the_last_closes(void **state)
 {
-    (void)state;
     struct err e;
     int64_t before = -1;
     int64_t after = -1;
@@ -46,7 +45,6 @@ static void handles_of_a_name_share_it_until_the_last_closes(void **state)
 static void another_name_and_another_schema_are_apart(void **state)
 {
     struct sqlite_schema other = notes_v1;
-    (void)state;
     other.what = "others";
     other.application_id++;
     struct sqlite_store *mine = must_open(NAME, &notes_v1);
@@ -105,7 +103,6 @@ static void threads_with_handles_of_their_own_wait_for_each_other(void **state)
     struct sqlite_store *stores[WRITERS / 2];
     struct writer writers[WRITERS];
     pthread_t threads[WRITERS];
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(stores); i++) {
         stores[i] = must_open(NAME, &notes_v1);
     }

@@ -55,7 +55,6 @@ static int put_for(int64_t job_id)
 
 static void failed_deliveries_go_to_their_lanes_once(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
     (void)scripted_github_add_delivery(2, "queued", 202, 2 * MINUTE_MS);
     (void)scripted_github_add_delivery(1, "completed", 0, MINUTE_MS);
@@ -69,7 +68,6 @@ static void failed_deliveries_go_to_their_lanes_once(void **state)
 
 static void delivery_that_succeeded_later_is_left_alone(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
     scripted_github_add_delivery(1, "queued", 202, MINUTE_MS)->entry.redelivery = true;
     sweep_by_the_minute(3);
@@ -79,7 +77,6 @@ static void delivery_that_succeeded_later_is_left_alone(void **state)
 
 static void delivery_that_failed_again_is_recovered_once(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 503, 3 * MINUTE_MS);
     scripted_github_add_delivery(1, "queued", 502, MINUTE_MS)->entry.redelivery = true;
     sweep_by_the_minute(3);
@@ -88,7 +85,6 @@ static void delivery_that_failed_again_is_recovered_once(void **state)
 
 static void other_events_and_other_labels_are_left_alone(void **state)
 {
-    (void)state;
     struct scripted_delivery *d = scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
     memcpy(d->entry.event, "ping", 5);
     d = scripted_github_add_delivery(2, "queued", 503, MINUTE_MS);
@@ -100,7 +96,6 @@ static void other_events_and_other_labels_are_left_alone(void **state)
 
 static void first_reading_looks_back_no_further_than_its_window(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 503, HOUR_MS + MINUTE_MS);
     (void)scripted_github_add_delivery(2, "queued", 503, HOUR_MS - MINUTE_MS);
     sweep_by_the_minute(1);
@@ -110,7 +105,6 @@ static void first_reading_looks_back_no_further_than_its_window(void **state)
 
 static void later_reading_goes_back_to_the_mark_and_at_most_three_days(void **state)
 {
-    (void)state;
     world_set_mark(world.now_ms - 100 * HOUR_MS);
     (void)scripted_github_add_delivery(1, "queued", 503, 73 * HOUR_MS);
     (void)scripted_github_add_delivery(2, "queued", 503, 71 * HOUR_MS);
@@ -130,7 +124,6 @@ static void later_reading_goes_back_to_the_mark_and_at_most_three_days(void **st
 
 static void long_log_is_read_page_by_page(void **state)
 {
-    (void)state;
     for (int i = 1; i <= 350; i++) {
         (void)scripted_github_add_delivery(i, "queued", i % 100 == 0 ? 503 : 202, (360 - i) * 1000);
     }
@@ -141,7 +134,6 @@ static void long_log_is_read_page_by_page(void **state)
 
 static void each_sweep_keeps_within_its_calls(void **state)
 {
-    (void)state;
     for (int i = 1; i <= 130; i++) {
         (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
     }
@@ -161,7 +153,6 @@ static void each_sweep_keeps_within_its_calls(void **state)
  * many. */
 static void each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again(void **state)
 {
-    (void)state;
     for (int i = 1; i <= 30; i++) {
         scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000)->payload_fails = ERR_AUTH;
     }
@@ -176,7 +167,6 @@ static void each_sweep_keeps_within_its_calls_when_github_has_to_deliver_again(v
 
 static void page_longer_than_asked_for_is_read_in_parts(void **state)
 {
-    (void)state;
     scripted_github.page_size = 130;
     for (int i = 1; i <= 150; i++) {
         (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
@@ -190,7 +180,6 @@ static void page_longer_than_asked_for_is_read_in_parts(void **state)
 
 static void delivery_of_a_job_that_is_over_is_looked_at_once(void **state)
 {
-    (void)state;
     add_job_that_is_over(1);
     (void)scripted_github_add_delivery(1, "queued", 503, 0);
     (void)scripted_github_add_delivery(2, "queued", 202, 0);
@@ -208,7 +197,6 @@ static void delivery_of_a_job_that_is_over_is_looked_at_once(void **state)
 static void another_reaper_recovers_what_lies_within_the_margin_again(void **state)
 {
     static struct reaper heir;
-    (void)state;
     world_add_reaper(&heir, world_config, "two");
     (void)scripted_github_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
     (void)scripted_github_add_delivery(2, "queued", 503, MINUTE_MS);
@@ -229,7 +217,6 @@ static void another_reaper_recovers_what_lies_within_the_margin_again(void **sta
 
 static void what_fails_during_a_reading_is_the_next_ones(void **state)
 {
-    (void)state;
     for (int i = 1; i <= 30; i++) {
         (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
     }
@@ -247,7 +234,6 @@ static void what_fails_during_a_reading_is_the_next_ones(void **state)
 
 static void payload_refused_is_asked_for_again_once_for_each_attempt(void **state)
 {
-    (void)state;
     scripted_github_add_delivery(1, "queued", 503, 2 * MINUTE_MS)->payload_fails = ERR_AUTH;
     sweep_by_the_minute(3);
     assert_int_equal(calls_count("github_redeliver", NULL), 1);
@@ -261,7 +247,6 @@ static void payload_refused_is_asked_for_again_once_for_each_attempt(void **stat
 
 static void payload_and_redelivery_refused_is_told_and_left(void **state)
 {
-    (void)state;
     struct scripted_delivery *d = scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
     d->payload_fails = ERR_NOT_FOUND;
     d->redeliver_fails = ERR_AUTH;
@@ -273,7 +258,6 @@ static void payload_and_redelivery_refused_is_told_and_left(void **state)
 
 static void one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other(void **state)
 {
-    (void)state;
     scripted_github_add_delivery(1, "queued", 503, 20 * MINUTE_MS)->payload_fails = ERR_RETRY;
     (void)scripted_github_add_delivery(2, "queued", 503, 10 * MINUTE_MS);
     int64_t missed_ms = scripted_github.deliveries[1].entry.delivered_ms;
@@ -289,7 +273,6 @@ static void one_that_cannot_be_had_now_keeps_the_mark_and_stops_no_other(void **
 
 static void limit_of_github_ends_the_sweeps_part(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 503, 20 * MINUTE_MS);
     (void)scripted_github_add_delivery(2, "queued", 503, 3 * MINUTE_MS);
     scripted_github.deliveries[0].payload_fails = ERR_THROTTLED;
@@ -309,7 +292,6 @@ static void is_slow(void)
 
 static void slow_github_leaves_the_rest_to_the_next_sweep(void **state)
 {
-    (void)state;
     for (int64_t i = 1; i <= 9; i++) {
         (void)scripted_github_add_delivery(i, "queued", 503, MINUTE_MS);
     }
@@ -325,7 +307,6 @@ static void slow_github_leaves_the_rest_to_the_next_sweep(void **state)
 
 static void queue_that_is_down_loses_nothing(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
     world_fail("queue_put", NULL, ERR_RETRY);
     sweep_by_the_minute(3);
@@ -336,7 +317,6 @@ static void queue_that_is_down_loses_nothing(void **state)
 
 static void log_that_cannot_be_read_is_read_later(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
     world_fail("github_list_deliveries", NULL, ERR_RETRY);
     sweep_by_the_minute(2);
@@ -348,7 +328,6 @@ static void log_that_cannot_be_read_is_read_later(void **state)
 
 static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
 {
-    (void)state;
     add_job_that_is_over(1);
     (void)scripted_github_add_delivery(1, "queued", 503, 5 * MINUTE_MS);
     world_set_mark(world.now_ms - 5 * HOUR_MS);
@@ -365,7 +344,6 @@ static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
 
 static void without_a_log_to_read_nothing_is_asked(void **state)
 {
-    (void)state;
     scripted_github.has_hook = false;
     (void)scripted_github_add_delivery(1, "queued", 503, MINUTE_MS);
     sweep_by_the_minute(3);
@@ -374,7 +352,6 @@ static void without_a_log_to_read_nothing_is_asked(void **state)
 
 static void quiet_log_costs_one_call_in_an_interval(void **state)
 {
-    (void)state;
     (void)scripted_github_add_delivery(1, "queued", 202, MINUTE_MS);
     for (int i = 0; i < 60; i++) {
         sweep(&reaper);
@@ -385,7 +362,6 @@ static void quiet_log_costs_one_call_in_an_interval(void **state)
 
 static void new_holder_of_the_lease_begins_at_the_mark(void **state)
 {
-    (void)state;
     for (int i = 1; i <= 30; i++) {
         (void)scripted_github_add_delivery(i, "queued", 503, (200 - i) * 1000);
     }

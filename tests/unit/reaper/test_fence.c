@@ -80,7 +80,6 @@ static void takes_most_of_its_time_and_loses_the_ledger(void)
 
 static void reaper_frozen_between_two_ends_does_not_act_on_its_old_lease(void **state)
 {
-    (void)state;
     add_overdue(3);
     world_happens("ledger_rate_take", "terminate/", 2, is_frozen_and_replaced);
     sweep(&reaper);
@@ -91,7 +90,6 @@ static void reaper_frozen_between_two_ends_does_not_act_on_its_old_lease(void **
 
 static void reaper_on_a_suspended_vm_does_not_act_on_its_old_lease(void **state)
 {
-    (void)state;
     add_overdue(3);
     world_happens("ledger_rate_take", "terminate/", 2, is_suspended_and_replaced);
     sweep(&reaper);
@@ -100,7 +98,6 @@ static void reaper_on_a_suspended_vm_does_not_act_on_its_old_lease(void **state)
 
 static void reaper_frozen_without_a_successor_goes_on(void **state)
 {
-    (void)state;
     add_overdue(3);
     world_happens("ledger_rate_take", "terminate/", 2, is_frozen_and_nobody_came);
     sweep(&reaper);
@@ -109,7 +106,6 @@ static void reaper_frozen_without_a_successor_goes_on(void **state)
 
 static void reaper_whose_lease_was_anothers_meanwhile_begins_anew(void **state)
 {
-    (void)state;
     add_overdue(3);
     world_happens("ledger_rate_take", "terminate/", 2, is_frozen_and_another_came_and_went);
     sweep(&reaper);
@@ -141,7 +137,6 @@ static size_t lease_calls_with(void (*event)(void))
 
 static void lease_is_renewed_when_less_than_a_third_is_left(void **state)
 {
-    (void)state;
     size_t untouched = lease_calls_with(NULL);
     assert_int_equal(lease_calls_with(takes_half_its_time), untouched);
     assert_int_equal(lease_calls_with(takes_most_of_its_time), untouched + 1);
@@ -152,7 +147,6 @@ static void lease_is_renewed_when_less_than_a_third_is_left(void **state)
 /* The ledger was asked for the lease and failed: the remaining time is not used up. */
 static void reaper_acts_no_more_once_the_ledger_does_not_renew_its_lease(void **state)
 {
-    (void)state;
     add_overdue(3);
     world_happens("ledger_rate_take", "terminate/", 2, takes_most_of_its_time_and_loses_the_ledger);
     sweep(&reaper);
@@ -164,7 +158,6 @@ static void reaper_acts_no_more_once_the_ledger_does_not_renew_its_lease(void **
 
 static void quick_sweep_asks_for_each_lease_once(void **state)
 {
-    (void)state;
     sweep(&reaper);
     assert_int_equal(calls_count("ledger_lease", NULL), 2);
     assert_true(reaper.last_sweep_ms > 0);
@@ -172,7 +165,6 @@ static void quick_sweep_asks_for_each_lease_once(void **state)
 
 static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **state)
 {
-    (void)state;
     (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep(&reaper);
     world_pass(10);
@@ -185,7 +177,6 @@ static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **sta
 
 static void host_without_vms_has_no_lease(void **state)
 {
-    (void)state;
     world_end();
     world_begin(WORLD_CONFIG("\"reaper\": {}", WORLD_LARGE("\"max_vms\": 4")));
     world_take_lease("sweep");
@@ -196,7 +187,6 @@ static void host_without_vms_has_no_lease(void **state)
 
 static void stray_is_not_ended_after_a_freeze(void **state)
 {
-    (void)state;
     (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     world_happens("vm_describe", NULL, 1, is_frozen_and_replaced);
     sweep(&reaper);
@@ -208,7 +198,6 @@ static void stray_is_not_ended_after_a_freeze(void **state)
 
 static void record_is_not_deleted_after_a_freeze(void **state)
 {
-    (void)state;
     (void)scripted_github_add_runner("mf-c28ee50a-t-small-old", false, false);
     (void)scripted_github_add_runner("mf-c28ee50a-t-small-older", false, false);
     world_happens("github_get_runner", NULL, 1, is_frozen_and_replaced);
@@ -224,7 +213,6 @@ static void record_is_not_deleted_after_a_freeze(void **state)
 
 static void job_is_not_asked_for_again_after_a_freeze(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     world_happens("github_get_job", NULL, 1, is_frozen_and_replaced);
     sweep(&reaper);
@@ -234,7 +222,6 @@ static void job_is_not_asked_for_again_after_a_freeze(void **state)
 
 static void delivery_is_not_put_after_a_freeze(void **state)
 {
-    (void)state;
     scripted_github.has_hook = true;
     (void)scripted_github_add_delivery(42, "queued", 503, 1000);
     world_happens("github_delivery_payload", NULL, 1, is_frozen_and_replaced);
@@ -247,7 +234,6 @@ static void delivery_is_not_put_after_a_freeze(void **state)
 /* The page is read and has nothing to recover; the next holder records how far the log was read. */
 static void mark_is_not_moved_after_a_freeze(void **state)
 {
-    (void)state;
     scripted_github.has_hook = true;
     (void)scripted_github_add_delivery(42, "queued", 202, 1000);
     world_happens("github_list_deliveries", NULL, 1, is_frozen_and_replaced);
@@ -304,7 +290,6 @@ static int most_in_a_second(void)
 
 static void five_hundred_vms_are_all_ended_at_the_rate(void **state)
 {
-    (void)state;
     add_many_overdue(0);
     int64_t began_ms = world.now_ms;
     sweep(&reaper);
@@ -315,7 +300,6 @@ static void five_hundred_vms_are_all_ended_at_the_rate(void **state)
 
 static void throttled_ends_are_tried_again_until_all_are_gone(void **state)
 {
-    (void)state;
     int sweeps = 0;
     add_many_overdue(3);
     for (; world_ended() < 500 && sweeps < 30; sweeps++) {

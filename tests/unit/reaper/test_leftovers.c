@@ -24,7 +24,6 @@ static void runner_becomes_busy(void)
 
 static void stale_runner_is_deleted_in_its_own_scope(void **state)
 {
-    (void)state;
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     scripted_github.runners[0].id = 4711;
     scripted_github.runner_scope[0] = "other";
@@ -36,7 +35,6 @@ static void stale_runner_is_deleted_in_its_own_scope(void **state)
 
 static void registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not(void **state)
 {
-    (void)state;
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     vm = world_add_running("mf-c28ee50a-t-a", VM_ENDING, SECOND_MS);
     sweep_times(3);
@@ -51,7 +49,6 @@ static void registration_of_a_row_that_is_gone_is_stale_and_of_any_other_is_not(
 
 static void registration_is_kept_while_the_ledger_does_not_tell(void **state)
 {
-    (void)state;
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     world_fail("ledger_vm_get", NULL, ERR_RETRY);
     sweep_times(4);
@@ -60,7 +57,6 @@ static void registration_is_kept_while_the_ledger_does_not_tell(void **state)
 
 static void registration_whose_runner_comes_up_at_the_second_look_is_kept(void **state)
 {
-    (void)state;
     void (*const events[])(void) = {runner_comes_online, runner_becomes_busy, NULL};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         world_anew();
@@ -82,7 +78,6 @@ static void lease_is_not_renewed(void)
 /* The interrupted scan did not reach the second registration. */
 static void reading_that_is_cut_short_forgets_nothing(void **state)
 {
-    (void)state;
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     (void)scripted_github_add_runner("mf-c28ee50a-t-b", false, false);
     world_happens("github_get_runner", NULL, 1, lease_is_not_renewed);
@@ -98,7 +93,6 @@ static void reading_that_is_cut_short_forgets_nothing(void **state)
 
 static void ended_vms_are_forgotten_by_their_id_when_their_end_is_old(void **state)
 {
-    (void)state;
     listed = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
     listed->started_ms = clock_wall_ms() - 100 * HOUR_MS; /* a long life */
     listed->ended_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
@@ -112,7 +106,6 @@ static void ended_vms_are_forgotten_by_their_id_when_their_end_is_old(void **sta
 
 static void vm_whose_end_nobody_saw_is_as_old_as_its_start(void **state)
 {
-    (void)state;
     listed = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
     listed->started_ms = clock_wall_ms() - 5 * HOUR_MS + 1;
     sweep(&reaper);
@@ -131,14 +124,12 @@ static void assert_tidied_before(int64_t ms)
 
 static void rows_are_tidied_after_their_own_time(void **state)
 {
-    (void)state;
     sweep(&reaper);
     assert_tidied_before(clock_wall_ms() - 7 * HOUR_MS);
 }
 
 static void tasks_of_the_fleet_rest_without_its_lease(void **state)
 {
-    (void)state;
     world_take_lease("sweep");
     scripted_github.has_hook = true;
     sweep_times(2);
@@ -160,7 +151,6 @@ static void tasks_of_the_fleet_rest_without_its_lease(void **state)
 
 static void what_each_task_did_is_counted_as_its_own(void **state)
 {
-    (void)state;
     const char *const tasks[] = {"deadlines", "terminations",  "vms",     "unconfirmed_launches",
                                  "orphans",   "stale_runners", "vm_logs", "counters"};
     int64_t before[COUNT_OF(tasks)];
@@ -185,7 +175,6 @@ static void what_each_task_did_is_counted_as_its_own(void **state)
 
 static void task_that_fails_is_counted_and_ends_no_other(void **state)
 {
-    (void)state;
     int64_t before = world_task_errors("stale_runners");
     (void)world_add_vm("mf-c28ee50a-t-late", VM_BUSY, 2 * HOUR_MS);
     world_fail("github_list_runners", NULL, ERR_RETRY);
@@ -201,7 +190,6 @@ static void task_that_fails_is_counted_and_ends_no_other(void **state)
 /* Rows come in pages of 500, by their names; none may be left out or come twice. */
 static void rows_of_every_page_are_looked_at_once(void **state)
 {
-    (void)state;
     for (int i = 0; i < 620; i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "mf-c28ee50a-t-%03d", (i * 7) % 620);

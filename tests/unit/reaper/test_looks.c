@@ -39,7 +39,6 @@ static void vm_ends(void)
 
 static void vms_of_another_host_are_left_alone_whatever_is_wrong_with_them(void **state)
 {
-    (void)state;
     const enum ledger_vm_state states[] = {VM_RESERVED, VM_LAUNCHED, VM_BUSY, VM_ENDING};
     for (size_t i = 0; i < COUNT_OF(states); i++) {
         char name[] = {'m', 'f', '-', 't', '-', (char)('a' + i), '\0'};
@@ -51,7 +50,6 @@ static void vms_of_another_host_are_left_alone_whatever_is_wrong_with_them(void 
 
 static void vm_of_an_unknown_class_is_left_alone(void **state)
 {
-    (void)state;
     memcpy(world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 10 * HOUR_MS)->class_name, "retired", 8);
     sweep_times(3);
     world_assert_nothing_ended();
@@ -60,7 +58,6 @@ static void vm_of_an_unknown_class_is_left_alone(void **state)
 /* Another reaper holds the fleet's lease, and this one the host's; then the other way round. */
 static void each_lease_lets_touch_its_own_alone(void **state)
 {
-    (void)state;
     struct ledger_vm *here = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, HOUR_MS + 2 * SECOND_MS);
     struct ledger_vm *anywhere = world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, 2 * HOUR_MS);
     anywhere->deadline_ms = clock_wall_ms() - 2 * SECOND_MS;
@@ -82,7 +79,6 @@ static void each_lease_lets_touch_its_own_alone(void **state)
 /* Each has the other's id and name, of the other class. */
 static void machines_are_looked_for_at_the_provider_of_their_class(void **state)
 {
-    (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     (void)world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, SECOND_MS);
     (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
@@ -97,7 +93,6 @@ static void machines_are_looked_for_at_the_provider_of_their_class(void **state)
 
 static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void **state)
 {
-    (void)state;
     struct ledger_vm *small = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     struct ledger_vm *large = world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, SECOND_MS);
     world_fail("vm_list", "class=small", ERR_RETRY);
@@ -111,7 +106,6 @@ static void provider_that_does_not_answer_keeps_no_other_from_being_judged(void 
 
 static void deadline_of_the_row_comes_before_its_classs(void **state)
 {
-    (void)state;
     vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 5 * HOUR_MS);
     vm->deadline_ms = clock_wall_ms() - SECOND_MS; /* deadline_grace_period: a second */
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
@@ -126,7 +120,6 @@ static void deadline_of_the_row_comes_before_its_classs(void **state)
 
 static void row_without_a_deadline_has_its_classs(void **state)
 {
-    (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, HOUR_MS + SECOND_MS);
     world_fail("ledger_rate_take", "terminate/", ERR_RETRY); /* nothing else ends it in this test */
     sweep(&reaper);
@@ -138,7 +131,6 @@ static void row_without_a_deadline_has_its_classs(void **state)
 
 static void fresh_ending_is_left_to_whoever_ends_it(void **state)
 {
-    (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 20 * SECOND_MS); /* terminate_timeout */
     (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep(&reaper);
@@ -151,7 +143,6 @@ static void fresh_ending_is_left_to_whoever_ends_it(void **state)
 
 static void row_that_is_not_ending_has_no_end_to_finish(void **state)
 {
-    (void)state;
     world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS)->ending_ms = 0;
     (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(3);
@@ -161,7 +152,6 @@ static void row_that_is_not_ending_has_no_end_to_finish(void **state)
 
 static void ending_that_was_finished_meanwhile_is_not_ended_again(void **state)
 {
-    (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 21 * SECOND_MS);
     world_happens("ledger_vm_get", NULL, 1, row_is_gone);
     sweep_times(1);
@@ -170,7 +160,6 @@ static void ending_that_was_finished_meanwhile_is_not_ended_again(void **state)
 
 static void ledger_that_fails_at_the_second_look_ends_the_task(void **state)
 {
-    (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 21 * SECOND_MS);
     world_fail("ledger_vm_get", NULL, ERR_RETRY);
     sweep_times(1);
@@ -181,7 +170,6 @@ static void ledger_that_fails_at_the_second_look_ends_the_task(void **state)
 
 static void vanished_vm_is_not_ended_while_its_provider_does_not_tell(void **state)
 {
-    (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     sweep_times(1);
     world_fail("vm_describe", NULL, ERR_RETRY); /* no response is no proof */
@@ -202,7 +190,6 @@ static void reappears(void)
 
 static void vm_that_is_described_as_running_is_not_ended(void **state)
 {
-    (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     sweep_times(1);
     world_happens("vm_describe", NULL, 1, reappears);
@@ -218,7 +205,6 @@ static void runs_again(void)
 
 static void vm_listed_as_ended_is_described_before_its_row_ends(void **state)
 {
-    (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
     listed = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
     listed->ended_ms = clock_wall_ms();
@@ -235,7 +221,6 @@ static void row_has_a_heartbeat(void)
 
 static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state)
 {
-    (void)state;
     void (*const events[])(void) = {row_becomes_busy, row_becomes_ending, row_is_gone,
                                     row_has_a_heartbeat};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
@@ -250,7 +235,6 @@ static void unfinished_launch_that_goes_on_at_the_second_look_lives(void **state
 
 static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void **state)
 {
-    (void)state;
     vm = world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, 140 * SECOND_MS - 10);
     vm->reserved_ms -= MINUTE_MS; /* a launch may last, while its heartbeat goes on */
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
@@ -265,7 +249,6 @@ static void unfinished_launch_spares_a_busy_runner_and_waits_for_its_lease(void 
 
 static void runner_that_may_yet_come_up_is_waited_for(void **state)
 {
-    (void)state;
     vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 300 * SECOND_MS - 10);
     sweep_times(2);
     assert_int_equal(calls_count("github_get_runner", NULL), 0);
@@ -281,7 +264,6 @@ static void runner_that_may_yet_come_up_is_waited_for(void **state)
 
 static void runner_that_github_does_not_tell_of_is_not_missing(void **state)
 {
-    (void)state;
     (void)world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
     world_fail("github_get_runner", NULL, ERR_RETRY);
     sweep_times(3);
@@ -300,7 +282,6 @@ static void runner_that_github_does_not_tell_of_is_not_missing(void **state)
 
 static void runner_that_came_up_in_between_has_to_be_missed_twice_again(void **state)
 {
-    (void)state;
     (void)world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
     struct github_runner *runner = scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     sweep_times(1);
@@ -315,7 +296,6 @@ static void runner_that_came_up_in_between_has_to_be_missed_twice_again(void **s
 
 static void silent_vm_whose_row_moves_at_the_second_look_lives(void **state)
 {
-    (void)state;
     vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * SECOND_MS);
     world_happens("ledger_vm_get", NULL, 1, row_becomes_busy);
     sweep_times(2);
@@ -327,7 +307,6 @@ static void silent_vm_whose_row_moves_at_the_second_look_lives(void **state)
 
 static void orphan_is_ended_by_its_id_at_its_provider(void **state)
 {
-    (void)state;
     (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
     world_assert_nothing_ended(); /* that is one sign */
@@ -354,7 +333,6 @@ static void gets_a_row_that_ends(void)
 
 static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state)
 {
-    (void)state;
     void (*const events[])(void) = {gets_a_row, gets_a_row_that_ends, vm_ends};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         world_anew();
@@ -368,7 +346,6 @@ static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state
 
 static void orphan_of_a_row_that_is_gone_ends(void **state)
 {
-    (void)state;
     (void)world_add_running("mf-c28ee50a-t-a", VM_GONE, HOUR_MS);
     sweep_times(2);
     assert_int_equal(calls_done("vm_terminate", NULL), 1);
@@ -376,7 +353,6 @@ static void orphan_of_a_row_that_is_gone_ends(void **state)
 
 static void orphan_is_left_alone_when_a_second_look_fails(void **state)
 {
-    (void)state;
     static const struct {
         const char *function;
         const char *with;
@@ -396,7 +372,6 @@ static void orphan_is_left_alone_when_a_second_look_fails(void **state)
 
 static void unconfirmed_launch_that_learns_its_vm_at_the_second_look_is_kept(void **state)
 {
-    (void)state;
     void (*const events[])(void) = {row_learns_its_machine, row_becomes_busy, row_is_gone};
     for (size_t i = 0; i < COUNT_OF(events); i++) {
         world_anew();
@@ -410,7 +385,6 @@ static void unconfirmed_launch_that_learns_its_vm_at_the_second_look_is_kept(voi
 
 static void unconfirmed_launch_that_no_vm_fits_ends_as_one_that_runs_nothing(void **state)
 {
-    (void)state;
     (void)world_add_unanswered("mf-c28ee50a-t-a", HOUR_MS);
     world_fail("ledger_vm_get", NULL, ERR_RETRY);
     sweep_times(2);

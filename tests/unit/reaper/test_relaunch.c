@@ -27,7 +27,6 @@ static int64_t failures(void)
 
 static void message_carries_all_that_a_launch_needs(void **state)
 {
-    (void)state;
     struct err e;
     struct launch_request r;
     const struct ledger_job *job = world_add_job(42, "queued");
@@ -55,7 +54,6 @@ static void message_carries_all_that_a_launch_needs(void **state)
 
 static void message_that_cannot_be_put_leaves_the_job_as_it_was(void **state)
 {
-    (void)state;
     const struct ledger_job *job = world_add_job(42, "queued");
     int64_t before = failures();
     world_fail("queue_put", NULL, ERR_RETRY);
@@ -81,7 +79,6 @@ static void note_depths(void)
 static void messages_of_every_class_are_counted_before_the_balances_which_are_read_once(
     void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     (void)add_large_job(43);
     world_happens("ledger_balances", NULL, 1, note_depths);
@@ -98,7 +95,6 @@ static void messages_of_every_class_are_counted_before_the_balances_which_are_re
 
 static void balances_that_cannot_be_read_are_a_failure_and_nothing_is_put(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     int64_t before = failures();
     world_fail("ledger_balances", NULL, ERR_RETRY);
@@ -113,7 +109,6 @@ static void balances_that_cannot_be_read_are_a_failure_and_nothing_is_put(void *
 
 static void messages_of_one_class_are_nothing_to_another(void **state)
 {
-    (void)state;
     (void)add_large_job(43);
     world_add_messages("launch.small", QUEUE_READY, "9999", 100);
     sweep(&reaper);
@@ -136,7 +131,6 @@ static void fill(const char *class_name, int n)
 
 static void full_class_gets_no_message_and_another_does(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     (void)add_large_job(43);
     fill("large", 2);
@@ -148,7 +142,6 @@ static void full_class_gets_no_message_and_another_does(void **state)
 
 static void full_fleet_gets_no_message_at_all(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     (void)add_large_job(43);
     fill("large", 1);
@@ -161,7 +154,6 @@ static void full_fleet_gets_no_message_at_all(void **state)
 /* Where the other scope has all it needs, the lane's messages are this one's. */
 static void scope_that_lacks_nothing_makes_no_job_overdue(void **state)
 {
-    (void)state;
     world_add_job(42, "queued")->waiting_ms = clock_wall_ms() - 100 * PATIENCE_MS;
     world_add_messages("launch.small", QUEUE_READY, "9999", 100);
     world_add_demand("other", 3);
@@ -175,7 +167,6 @@ static void scope_that_lacks_nothing_makes_no_job_overdue(void **state)
 
 static void event_of_the_job_in_the_queue_is_no_launch_message(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     world_add_messages("events", QUEUE_READY, "42", 1);
     sweep(&reaper);
@@ -186,7 +177,6 @@ static void event_of_the_job_in_the_queue_is_no_launch_message(void **state)
 
 static void job_that_runs_on_a_runner_is_settled_as_running(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "in_progress");
     scripted_github.jobs[0].runner_id = 9;
     sweep(&reaper);
@@ -198,7 +188,6 @@ static void job_that_runs_on_a_runner_is_settled_as_running(void **state)
 
 static void job_in_progress_without_a_runner_waits(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "in_progress");
     sweep(&reaper);
     assert_int_equal(calls_count("ledger_reconcile_job", NULL), 0);
@@ -207,7 +196,6 @@ static void job_in_progress_without_a_runner_waits(void **state)
 
 static void queued_job_that_once_had_a_runner_waits(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     scripted_github.jobs[0].runner_id = 9;
     sweep(&reaper);
@@ -217,7 +205,6 @@ static void queued_job_that_once_had_a_runner_waits(void **state)
 
 static void job_that_ended_on_a_runner_is_done(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "completed");
     scripted_github.jobs[0].runner_id = 9;
     sweep(&reaper);
@@ -226,7 +213,6 @@ static void job_that_ended_on_a_runner_is_done(void **state)
 
 static void job_that_github_cannot_be_asked_about_is_launched_for(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "completed");
     world_fail("github_get_job", NULL, ERR_RETRY);
     sweep(&reaper);
@@ -254,7 +240,6 @@ static size_t sweep_asks(void)
  */
 static void of_many_unknown_jobs_a_sweep_asks_about_ten_and_the_next_goes_on(void **state)
 {
-    (void)state;
     add_unknown_jobs(1, 70);
     (void)world_add_job(71, "queued");
     for (int i = 0; i < 7; i++) {
@@ -275,7 +260,6 @@ static void of_many_unknown_jobs_a_sweep_asks_about_ten_and_the_next_goes_on(voi
  * replaced, not one with a longer delay. */
 static void of_too_many_unknown_jobs_the_one_asked_about_soonest_is_forgotten(void **state)
 {
-    (void)state;
     add_unknown_jobs(1, 1);
     assert_int_equal(sweep_asks(), 1);
     world_pass(PATIENCE_MS);

@@ -25,7 +25,6 @@ static bool see_in_a_sweep(struct signs *t, int64_t now_ms)
 static void sign_is_confirmed_by_one_that_comes_late_enough(void **state)
 {
     struct signs t = {0};
-    (void)state;
     assert_false(see_in_a_sweep(&t, 5000));
     assert_false(see_in_a_sweep(&t, 5000 + CONFIRM_MS - 1));
     assert_true(see_in_a_sweep(&t, 5000 + CONFIRM_MS));
@@ -36,7 +35,6 @@ static void sign_is_confirmed_by_one_that_comes_late_enough(void **state)
 static void one_sweep_confirms_nothing_however_long_it_takes(void **state)
 {
     struct signs t = {0};
-    (void)state;
     signs_begin(&t, 1);
     assert_false(signs_see(&t, &orphan, 5000, 0));
     assert_false(signs_see(&t, &orphan, 5000 + 2 * CONFIRM_MS, 0));
@@ -48,7 +46,6 @@ static void one_sweep_confirms_nothing_however_long_it_takes(void **state)
 static void sign_that_a_complete_look_did_not_see_is_forgotten(void **state)
 {
     struct signs t = {0};
-    (void)state;
     assert_false(see_in_a_sweep(&t, 5000));
     signs_begin(&t, 1);
     signs_scan_ended(&t, SIGN_ORPHAN_VM, "large");   /* other VMs */
@@ -63,7 +60,6 @@ static void sign_that_a_complete_look_did_not_see_is_forgotten(void **state)
 static void look_that_cannot_tell_neither_confirms_nor_forgets(void **state)
 {
     struct signs t = {0};
-    (void)state;
     signs_begin(&t, 1);
     signs_unsure(&t, &orphan); /* nor does it enter what was never seen */
     assert_false(see_in_a_sweep(&t, 5000 + CONFIRM_MS));
@@ -81,7 +77,6 @@ static void signs_are_told_apart_by_kind_source_and_subject(void **state)
                                      {SIGN_ORPHAN_VM, "large", "vm-1"},
                                      {SIGN_ORPHAN_VM, "small", "vm-11"}};
     struct signs t = {0};
-    (void)state;
     assert_false(see_in_a_sweep(&t, 5000));
     signs_begin(&t, 1);
     for (size_t i = 0; i < COUNT_OF(others); i++) {
@@ -94,7 +89,6 @@ static void signs_are_told_apart_by_kind_source_and_subject(void **state)
 static void lease_that_was_anothers_meanwhile_takes_the_memory_with_it(void **state)
 {
     struct signs t = {0};
-    (void)state;
     assert_false(see_in_a_sweep(&t, 5000));
     signs_begin(&t, 2);
     assert_false(signs_see(&t, &orphan, 5000 + CONFIRM_MS, CONFIRM_MS));
@@ -114,7 +108,6 @@ static bool see_number(struct signs *t, int number, int64_t now_ms)
 static void full_table_keeps_what_it_has_and_takes_new_signs_for_stale_ones(void **state)
 {
     struct signs t = {0};
-    (void)state;
     signs_begin(&t, 1);
     for (int i = 0; i < SIGNS_MAX; i++) {
         assert_false(see_number(&t, i, 5000 + i));
@@ -231,7 +224,6 @@ static int change_holders(void)
 
 static void all_that_is_due_ends_soon_after_the_last_of_twenty_changes(void **state)
 {
-    (void)state;
     add_all_that_is_due();
     int holder = change_holders();
     assert_int_equal(ended(), 0);
@@ -248,7 +240,6 @@ static void all_that_is_due_ends_soon_after_the_last_of_twenty_changes(void **st
 
 static void all_that_is_due_ends_soon_after_the_last_of_twenty_holders_was_killed(void **state)
 {
-    (void)state;
     add_all_that_is_due();
     int holder = change_holders();
     int64_t killed_ms = world.now_ms;
@@ -262,7 +253,6 @@ static void all_that_is_due_ends_soon_after_the_last_of_twenty_holders_was_kille
 /* What was seen long ago under another's lease says nothing about what is now. */
 static void reaper_that_held_the_lease_before_starts_anew(void **state)
 {
-    (void)state;
     add_all_that_is_due();
     sweep(&reaper);
     reaper_release_leases(&reaper);
@@ -279,7 +269,6 @@ static void reaper_that_held_the_lease_before_starts_anew(void **state)
 /* Each of the five is due again; the sweep in between could not scan, in each of the ways. */
 static void sweep_that_could_not_look_neither_confirms_nor_forgets(void **state)
 {
-    (void)state;
     add_all_that_is_due();
     sweep(&reaper);
     world_pass(CONFIRM_MS);

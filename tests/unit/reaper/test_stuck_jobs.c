@@ -15,7 +15,6 @@ static struct ledger_vm *add_idle(const char *name, int64_t age_ms)
 
 static void job_whose_end_was_lost_is_settled_although_supply_covers_it(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "completed");
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
@@ -28,7 +27,6 @@ static void job_whose_end_was_lost_is_settled_although_supply_covers_it(void **s
 
 static void job_that_does_wait_is_told_and_stays(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
@@ -41,7 +39,6 @@ static void job_that_does_wait_is_told_and_stays(void **state)
 
 static void vm_that_is_young_busy_or_of_another_scope_contradicts_nothing(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "completed");
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS - SECOND_MS);
     add_idle("mf-c28ee50a-t-b", PATIENCE_MS + SECOND_MS)->state = VM_BUSY;
@@ -54,7 +51,6 @@ static void vm_that_is_young_busy_or_of_another_scope_contradicts_nothing(void *
 
 static void job_that_waits_for_less_than_its_patience_is_left_alone(void **state)
 {
-    (void)state;
     world_add_job(42, "completed")->waiting_ms = clock_wall_ms() - PATIENCE_MS + SECOND_MS;
     (void)add_idle("mf-c28ee50a-t-a", PATIENCE_MS + SECOND_MS);
     sweep(&reaper);
@@ -63,7 +59,6 @@ static void job_that_waits_for_less_than_its_patience_is_left_alone(void **state
 
 static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
 {
-    (void)state;
     for (int64_t i = 0; i < 50; i++) {
         (void)world_add_job(42 + i, "queued");
     }
@@ -82,7 +77,6 @@ static void github_is_asked_once_in_a_patience_and_about_twenty(void **state)
 static void job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_ends_after_days(
     void **state)
 {
-    (void)state;
     struct ledger_job *job = world_add_job(42, "queued");
     scripted_github.jobs[0].id = 7;
     const int64_t apart[] = {1, 2, 4, 8, 10, 10}; /* patiences */
@@ -106,7 +100,6 @@ static void job_that_github_does_not_know_is_asked_about_ever_more_rarely_and_en
 
 static void job_that_github_knows_again_is_launched_for(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     scripted_github.jobs[0].id = 7;
     sweep(&reaper);
@@ -121,7 +114,6 @@ static void job_that_github_knows_again_is_launched_for(void **state)
 /* Two classes with different relaunch_after: the task runs as often as the shorter one requires. */
 static void look_comes_once_in_the_shortest_patience(void **state)
 {
-    (void)state;
     world_end();
     world_begin(WORLD_CONFIG("\"reaper\": {\"relaunch_after\": \"1m\"}",
                              WORLD_SMALL("\"relaunch_after\": \"20s\"") ", " WORLD_LARGE(

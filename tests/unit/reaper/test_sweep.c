@@ -12,7 +12,6 @@ const char world_config[] = WORLD_CONFIG(
 
 static void vm_before_its_deadline_and_healthy_stays(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
@@ -20,7 +19,6 @@ static void vm_before_its_deadline_and_healthy_stays(void **state)
 
 static void vm_whose_vm_ended_goes_at_once(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_LAUNCHED, 1000);
     struct vm_info *m = world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
     memcpy(m->reason, "idle-timeout", 13);
@@ -32,7 +30,6 @@ static void vm_whose_vm_ended_goes_at_once(void **state)
 
 static void vm_whose_vm_vanished_needs_two_sweeps(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
     assert_int_equal(vm->state, VM_BUSY);
@@ -50,7 +47,6 @@ static void sweep_without(const char *lease)
 
 static void signs_count_although_the_fleet_is_swept_in_between(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
@@ -62,7 +58,6 @@ static void signs_count_although_the_fleet_is_swept_in_between(void **state)
 
 static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
@@ -74,7 +69,6 @@ static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **
 
 static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     world_fail("vm_list", NULL, ERR_RETRY);
     sweep_times(5);
@@ -84,7 +78,6 @@ static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 /* A sweep whose scan failed says nothing about what the one before it saw. */
 static void sign_is_kept_while_the_provider_is_silent(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
     world_fail("vm_list", NULL, ERR_RETRY);
@@ -97,7 +90,6 @@ static void sign_is_kept_while_the_provider_is_silent(void **state)
 
 static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
     struct vm_info *m = world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
@@ -111,7 +103,6 @@ static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
 
 static void vm_that_never_came_up_ends_after_two_signs(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
     sweep_times(1);
@@ -122,7 +113,6 @@ static void vm_that_never_came_up_ends_after_two_signs(void **state)
 
 static void vm_whose_runner_waits_online_stays(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, false);
     sweep_times(5);
@@ -131,7 +121,6 @@ static void vm_whose_runner_waits_online_stays(void **state)
 
 static void vm_whose_in_progress_was_lost_becomes_busy(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
     sweep_times(3);
@@ -140,7 +129,6 @@ static void vm_whose_in_progress_was_lost_becomes_busy(void **state)
 
 static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
 {
-    (void)state;
     struct ledger_vm *idle = world_add_vm("mf-c28ee50a-t-a", VM_RESERVED, 600 * 1000);
     struct ledger_vm *busy = world_add_vm("mf-c28ee50a-t-b", VM_REGISTERED, 600 * 1000);
     (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
@@ -154,7 +142,6 @@ static void launch_never_finished_ends_after_two_signs_unless_busy(void **state)
 
 static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
     (void)world_list_vm("mf-c28ee50a-t-a", VM_RUN_ENDED);
     sweep_times(1);
@@ -164,7 +151,6 @@ static void vm_that_ended_at_its_deadline_is_not_ended_once_more(void **state)
 
 static void stray_whose_row_appears_stays(void **state)
 {
-    (void)state;
     (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     sweep_times(1);
     (void)world_add_vm("mf-c28ee50a-t-x", VM_LAUNCHED, 1000);
@@ -174,7 +160,6 @@ static void stray_whose_row_appears_stays(void **state)
 
 static void record_left_over_is_deleted_after_two_signs(void **state)
 {
-    (void)state;
     (void)scripted_github_add_runner("mf-c28ee50a-t-small-old", false, false);
     (void)scripted_github_add_runner("mf-869bcb2a-t-small-x", false, false);
     (void)scripted_github_add_runner("mf-c28ee50a-t-small-online", true, false);
@@ -188,7 +173,6 @@ static void record_left_over_is_deleted_after_two_signs(void **state)
 
 static void record_is_deleted_although_not_every_sweep_reads_the_records(void **state)
 {
-    (void)state;
     (void)scripted_github_add_runner("mf-c28ee50a-t-small-old", false, false);
     for (int i = 0; i < 6; i++) {
         sweep(&reaper);
@@ -199,7 +183,6 @@ static void record_is_deleted_although_not_every_sweep_reads_the_records(void **
 
 static void balance_asks_again_for_a_job_that_waits_too_long(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     sweep_times(3);
     assert_int_equal(world_puts(), 1);
@@ -207,7 +190,6 @@ static void balance_asks_again_for_a_job_that_waits_too_long(void **state)
 
 static void balance_leaves_covered_queued_and_full_alone(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     struct ledger_vm *supply = world_add_supply("acme", 1);
     sweep_times(1);
@@ -225,7 +207,6 @@ static void balance_leaves_covered_queued_and_full_alone(void **state)
 
 static void balance_uses_the_slots_that_its_own_sweep_freed(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     for (int i = 0; i < 4; i++) {
         char name[8] = {'m', 'f', '-', 't', '-', (char)('0' + i), '\0'};
@@ -238,7 +219,6 @@ static void balance_uses_the_slots_that_its_own_sweep_freed(void **state)
 
 static void balance_does_not_wait_for_githubs_delivery_log(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     scripted_github.has_hook = true;
     (void)scripted_github_add_delivery(7, "completed", 503, 1000);
@@ -252,7 +232,6 @@ static void balance_does_not_wait_for_githubs_delivery_log(void **state)
  * others: there are as many as are needed, so that GitHub is not even asked. */
 static void balance_counts_others_messages_as_occasions(void **state)
 {
-    (void)state;
     for (int64_t i = 0; i < 3; i++) {
         (void)world_add_job(42 + i, "queued");
     }
@@ -274,7 +253,6 @@ static void balance_counts_others_messages_as_occasions(void **state)
 
 static void balance_asks_for_each_that_is_missing_once(void **state)
 {
-    (void)state;
     for (int64_t i = 0; i < 5; i++) {
         (void)world_add_job(42 + i, "queued");
     }
@@ -287,7 +265,6 @@ static void balance_asks_for_each_that_is_missing_once(void **state)
 
 static void balance_without_a_count_looks_for_each_jobs_own_message(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     world_fail("queue_depths", NULL, ERR_RETRY);
     world_add_messages("launch.small", QUEUE_READY, "42", 1);
@@ -300,7 +277,6 @@ static void balance_without_a_count_looks_for_each_jobs_own_message(void **state
 
 static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "queued");
     world_fail("queue_find", NULL,
                ERR_RETRY); /* it could, but is unavailable: then nothing is doubled */
@@ -323,7 +299,6 @@ static void balance_asks_again_where_the_queue_cannot_be_searched(void **state)
 /* One of the messages that workers have may be this job's, but one is not two jobs'. */
 static void balance_leaves_as_many_unsearched_jobs_as_messages_are_out(void **state)
 {
-    (void)state;
     for (int64_t i = 0; i < 3; i++) {
         (void)world_add_job(42 + i, "queued");
     }
@@ -345,7 +320,6 @@ static void balance_leaves_as_many_unsearched_jobs_as_messages_are_out(void **st
 static void balance_leaves_a_job_to_its_own_message(void **state)
 {
     const enum queue_place places[] = {QUEUE_LEASED, QUEUE_DEAD};
-    (void)state;
     (void)world_add_job(42, "queued");
     (void)world_add_job(43, "queued");
     for (size_t i = 0; i < COUNT_OF(places); i++) {
@@ -360,7 +334,6 @@ static void balance_leaves_a_job_to_its_own_message(void **state)
 /* A job that GitHub says is over was one of those that nothing was on its way for. */
 static void balance_asks_for_none_in_the_place_of_one_that_is_over(void **state)
 {
-    (void)state;
     (void)world_add_job(42, "completed");
     (void)world_add_job(43, "queued");
     world_add_messages("launch.small", QUEUE_READY, "9999", 1);
@@ -372,7 +345,6 @@ static void balance_asks_for_none_in_the_place_of_one_that_is_over(void **state)
 /* The lane's messages may all be another scope's, for which they do nothing. */
 static void balance_asks_for_the_overdue_where_scopes_share_a_class(void **state)
 {
-    (void)state;
     struct ledger_job *job = world_add_job(42, "queued");
     world_add_messages("launch.small", QUEUE_READY, "9999", 100);
     job->waiting_ms = clock_wall_ms() - 601 * 1000;
@@ -389,7 +361,6 @@ static void balance_asks_for_the_overdue_where_scopes_share_a_class(void **state
 
 static void reaper_without_the_lease_touches_nothing(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 3700 * 1000);
     (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
     world_take_leases();
@@ -400,7 +371,6 @@ static void reaper_without_the_lease_touches_nothing(void **state)
 
 static void vm_that_only_starts_is_not_forgotten(void **state)
 {
-    (void)state;
     (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, 1000);
     (void)world_list_vm("mf-c28ee50a-t-a",
                         VM_RUN_ENDED); /* no times yet: its record is being written */
@@ -410,7 +380,6 @@ static void vm_that_only_starts_is_not_forgotten(void **state)
 
 static void counts_are_recounted_now_and_then(void **state)
 {
-    (void)state;
     sweep_times(3);
     assert_int_equal(calls_count("ledger_repair", NULL), 1);
     world_pass(11 * 60 * 1000);

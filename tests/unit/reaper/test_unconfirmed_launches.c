@@ -24,7 +24,6 @@ static struct vm_info *add_unnamed(const char *id, int64_t age_ms)
 
 static void vm_that_may_be_a_launchs_is_left_alone(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_REGISTERED, 20 * SECOND_MS);
     (void)world_add_unanswered("mf-c28ee50a-t-b", 60 * SECOND_MS);
     (void)add_unnamed("of-a", SECOND_MS);
@@ -38,7 +37,6 @@ static void vm_that_may_be_a_launchs_is_left_alone(void **state)
 
 static void vm_older_than_every_unanswered_launch_is_a_orphan(void **state)
 {
-    (void)state;
     (void)world_add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
     (void)add_unnamed("older", 20 * SECOND_MS + APART_MS + 1);
     world_sweep(1, 0);
@@ -49,7 +47,6 @@ static void vm_older_than_every_unanswered_launch_is_a_orphan(void **state)
 
 static void vm_started_after_the_launch_was_given_up_is_a_orphan(void **state)
 {
-    (void)state;
     (void)world_add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
     (void)add_unnamed("younger", 20 * SECOND_MS - APART_MS - 1);
     world_sweep(2, 0);
@@ -59,7 +56,6 @@ static void vm_started_after_the_launch_was_given_up_is_a_orphan(void **state)
 /* The provider failed to end it, and other launches were never answered since. */
 static void vm_past_its_longest_life_is_ended_and_holds_the_slot_until_then(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", SURELY_OVER_MS);
     struct ledger_vm *young = world_add_unanswered("mf-c28ee50a-t-b", SECOND_MS);
     struct vm_info *m = add_unnamed("of-a", SURELY_OVER_MS);
@@ -76,7 +72,6 @@ static void vm_past_its_longest_life_is_ended_and_holds_the_slot_until_then(void
 
 static void slot_is_free_when_no_vm_fits_for_long(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS - SECOND_MS);
     (void)add_unnamed("of-another", 2 * STARTUP_TIMEOUT_MS);
     world_sweep(4, 0);
@@ -95,7 +90,6 @@ static void slot_is_free_when_no_vm_fits_for_long(void **state)
 /* GitHub reports that it runs a job: a list without a VM id to look for proves nothing. */
 static void busy_launch_whose_answer_was_lost_is_not_missed(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_BUSY, 20 * SECOND_MS);
     vm->vm_id[0] = '\0';
     (void)add_unnamed("of-a", 20 * SECOND_MS);
@@ -106,7 +100,6 @@ static void busy_launch_whose_answer_was_lost_is_not_missed(void **state)
 
 static void vm_of_another_row_holds_no_slot(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
     (void)world_add_large_vm("mf-c28ee50a-t-b", VM_BUSY, STARTUP_TIMEOUT_MS);
     (void)add_unnamed("mf-c28ee50a-t-b", STARTUP_TIMEOUT_MS + SECOND_MS);
@@ -117,7 +110,6 @@ static void vm_of_another_row_holds_no_slot(void **state)
 
 static void vm_that_tells_no_start_waits_for_the_provider(void **state)
 {
-    (void)state;
     struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", STARTUP_TIMEOUT_MS + SECOND_MS);
     struct vm_info *m = add_unnamed("unknown", -1);
     world_sweep(4, 0);

@@ -141,14 +141,12 @@ void world_end(void)
 
 int world_set_up(void **state)
 {
-    (void)state;
     world_begin(world_config);
     return 0;
 }
 
 int world_tear_down(void **state)
 {
-    (void)state;
     world_end();
     return 0;
 }

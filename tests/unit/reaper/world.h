@@ -16,18 +16,13 @@
 #ifndef MAYFLY_TESTS_REAPER_WORLD_H
 #define MAYFLY_TESTS_REAPER_WORLD_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/base/clock.h"
 #include "reaper/reaper.h"
 #include "tests/lib/calls.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/scripted_github.h"
 #include "tests/lib/scripted_vms.h"
 

@@ -1,12 +1,8 @@
 #include "tests/unit/vm/lambda_scene.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
+#include "tests/lib/cmocka.h"
 
 static void serve(void *arg, const struct served_request *q, struct served_answer *a)
 {

@@ -1,15 +1,10 @@
 /* QEMU's command line: what must be the same for a save and its restore, and what must never be
  * there. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/base/attr.h"
 #include "common/vm/qemu/args.h"
+#include "tests/lib/cmocka.h"
 
 static char arch_x86[] = "x86_64";
 static char arch_arm[] = "aarch64";
@@ -55,7 +50,6 @@ static void args_hold_size_and_image(void **state)
     struct qemu_image image = image_of(arch_x86);
     struct qemu_args_in in = input(&image);
     char **argv = qemu_args_build(&in);
-    (void)state;
     assert_string_equal(argv[0], "/usr/bin/qemu-system-x86_64");
     assert_string_equal(value_of(argv, "-smp", 0), "2");
     assert_string_equal(value_of(argv, "-m", 0), "768");
@@ -85,7 +79,6 @@ static void args_of_restore_differ_by_incoming_alone(void **state)
     in.incoming = true;
     char **restore = qemu_args_build(&in);
     size_t i = 0;
-    (void)state;
     for (; save[i] != NULL; i++) {
         assert_string_equal(save[i], restore[i]);
     }
@@ -101,7 +94,6 @@ static void args_sockets_and_disk_are_relative(void **state)
     struct qemu_image image = image_of(arch_x86);
     struct qemu_args_in in = input(&image);
     char **argv = qemu_args_build(&in);
-    (void)state;
     for (int n = 0; value_of(argv, "-chardev", n) != NULL; n++) {
         const char *value = value_of(argv, "-chardev", n);
         assert_true(strstr(value, "path=/") == NULL || strstr(value, "path=/dev/fdset/1") != NULL);
@@ -116,7 +108,6 @@ static void args_open_network_may_spawn_nothing(void **state)
     struct qemu_image image = image_of(arch_x86);
     struct qemu_args_in in = input(&image);
     char **argv = qemu_args_build(&in);
-    (void)state;
     assert_string_equal(value_of(argv, "-netdev", 0), "user,id=net,net=10.0.2.0/24");
     assert_non_null(strstr(value_of(argv, "-sandbox", 0), "spawn=deny"));
     assert_non_null(strstr(value_of(argv, "-sandbox", 0), "elevateprivileges=deny"));
@@ -134,7 +125,6 @@ static void args_closed_network_leads_to_the_proxy_alone(void **state)
     in.proxy_host = "proxy.corp";
     in.proxy_port = "8080";
     char **argv = qemu_args_build(&in);
-    (void)state;
     assert_string_equal(value_of(argv, "-netdev", 0),
                         "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:10.0.2.100:3128-cmd:"
                         "/usr/libexec/mayfly/mayfly-vm-supervisor connect proxy.corp 8080");

@@ -1,18 +1,13 @@
 /* This host: whether KVM may work, whether there is room, where programs are. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
 #include "common/vm/qemu/exec.h"
 #include "common/vm/qemu/qemu.h"
+#include "tests/lib/cmocka.h"
 
 #define CPU_WITH "processor\t: 0\nflags\t\t: fpu vme vmx sse\n"
 #define CPU_WITHOUT "processor\t: 0\nflags\t\t: fpu vme vmxx svmlock sse\n"
@@ -20,7 +15,6 @@
 static void kvm_needs_its_device_its_arch_and_the_cpu(void **state)
 {
     struct utsname host;
-    (void)state;
     assert_int_equal(uname(&host), 0);
     bool x86 = strcmp(host.machine, "x86_64") == 0;
     assert_true(qemu_kvm_plausible(host.machine, SLICE(CPU_WITH), "/dev/null"));
@@ -34,7 +28,6 @@ static void room_wanted_beyond_the_host_is_capacity(void **state)
 {
     static struct vm_qemu q;
     struct err e;
-    (void)state;
     (void)snprintf(q.state_dir, sizeof q.state_dir, "/tmp");
     q.memory_mib = 1;
     q.disk_bytes = 1 << 20;
@@ -54,7 +47,6 @@ static void find_names_the_package_to_install(void **state)
 {
     char path[PATH_MAX];
     struct err e;
-    (void)state;
     assert_int_equal(exec_find("sh", "", path, sizeof path, &e), 0);
     assert_int_equal(path[0], '/');
     assert_int_equal(exec_find("/bin/sh", "", path, sizeof path, &e), 0);
@@ -72,7 +64,6 @@ static void capture_gives_output_and_failure(void **state)
     const char *const missing[] = {"/no/such/program", NULL};
     struct buf out;
     struct err e;
-    (void)state;
     buf_init(&out, 4096);
     assert_int_equal(exec_capture(says, 30000, &out, &e), 0);
     assert_string_equal(out.data, "out\nerr\n");
@@ -90,7 +81,6 @@ static void capture_of_what_does_not_end_is_killed(void **state)
     const char *const hangs[] = {"/bin/sh", "-c", "sleep 1000", NULL};
     struct buf out;
     struct err e;
-    (void)state;
     buf_init(&out, 4096);
     int64_t before_ms = clock_mono_ms();
     assert_int_equal(exec_capture(hangs, 100, &out, &e), -1);
@@ -106,7 +96,6 @@ static void capture_hands_no_environment_on(void **state)
     struct buf out;
     struct slice line;
     struct err e;
-    (void)state;
     assert_int_equal(setenv("MAYFLY_TEST_TOKEN", "secret", 1), 0);
     buf_init(&out, 65536);
     assert_int_equal(exec_capture(env, 30000, &out, &e), 0);

@@ -1,17 +1,12 @@
 /* image.json: good ones, bad ones, and what makes two images different. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/fs.h"
 #include "common/vm/qemu/image.h"
+#include "tests/lib/cmocka.h"
 
 static char dir[256];
 
@@ -37,7 +32,6 @@ static const char qcow2[32] = {'Q', 'F', 'I', '\xfb', 0, 0, 0, 3, [28] = 0x40};
 
 static int make_image(void **state)
 {
-    (void)state;
     (void)snprintf(dir, sizeof dir, "/tmp/mayfly-test-image-XXXXXX");
     assert_non_null(mkdtemp(dir));
     put("k", "kernel", 6);
@@ -50,7 +44,6 @@ static int make_image(void **state)
 static int remove_image(void **state)
 {
     struct err e;
-    (void)state;
     return fs_remove_tree(dir, &e);
 }
 
@@ -59,7 +52,6 @@ static void image_good_is_read(void **state)
     struct qemu_image image;
     struct err e;
     char path[512];
-    (void)state;
     assert_int_equal(qemu_image_load(dir, &image, &e), 0);
     assert_string_equal(image.name, "demo");
     assert_string_equal(image.version, "7");
@@ -78,7 +70,6 @@ static void image_raw_disk_has_its_own_size(void **state)
 {
     struct qemu_image image;
     struct err e;
-    (void)state;
     put("d", "twelve bytes", 12);
     assert_int_equal(qemu_image_load(dir, &image, &e), 0);
     assert_false(image.disk_is_qcow2);
@@ -91,7 +82,6 @@ static void image_identity_follows_files_and_text(void **state)
     struct qemu_image image;
     char first[65];
     struct err e;
-    (void)state;
     assert_int_equal(qemu_image_load(dir, &image, &e), 0);
     memcpy(first, image.identity, sizeof first);
     qemu_image_fini(&image);
@@ -143,7 +133,6 @@ static void image_bad_json_is_refused(void **state)
          "\"initrd\":\"i\",\"disk\":\"d\"}",
          "mips"},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         put_json(bad[i].text);
         must_be_refused(bad[i].word);
@@ -157,7 +146,6 @@ static void image_bad_files_are_refused(void **state)
     char path[512];
     struct qemu_image image;
     struct err e;
-    (void)state;
     memcpy(size_zero, qcow2, sizeof qcow2);
     size_zero[28] = 0;
     put("d", size_zero, sizeof size_zero);

@@ -1,14 +1,9 @@
 /* The proxy's address: parsing, and what a VM is told. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "common/vm/proxy.h"
 #include "common/vm/qemu/settings.h"
+#include "tests/lib/cmocka.h"
 
 static void proxy_parse_good_is_split(void **state)
 {
@@ -26,7 +21,6 @@ static void proxy_parse_good_is_split(void **state)
         {"http://[2001:db8::1]:3128", "2001:db8::1", "3128", ""},
         {"http://[::1]", "::1", "80", ""},
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(good); i++) {
         struct vm_proxy p;
         assert_true(vm_proxy_parse(good[i].url, &p));
@@ -59,7 +53,6 @@ static void proxy_parse_bad_is_refused(void **state)
         "http://proxy:80a",
         "http://proxy:000080",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct vm_proxy p;
         if (vm_proxy_parse(bad[i], &p)) {
@@ -82,7 +75,6 @@ static void proxy_env_open_network_is_as_configured(void **state)
     const struct config_class class = {
         .provider = qemu, .proxy = {http, https, no_proxy}, .settings = &settings};
     struct vm_proxy_env env;
-    (void)state;
     vm_proxy_env_of(&class, &env);
     assert_string_equal(env.http, http);
     assert_string_equal(env.https, https);
@@ -95,7 +87,6 @@ static void proxy_env_closed_network_is_the_inner_address(void **state)
     struct config_class class = {
         .provider = qemu, .proxy = {http, https, no_proxy}, .settings = &settings};
     struct vm_proxy_env env;
-    (void)state;
     vm_proxy_env_of(&class, &env);
     assert_string_equal(env.http, "http://u:p@10.0.2.100:3128");
     assert_string_equal(env.https, env.http);

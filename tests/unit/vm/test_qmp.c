@@ -1,9 +1,5 @@
 /* The QMP client: what lines are, and how it copes with what a QEMU may send or not send. */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +7,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <fcntl.h>
 
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/vm/qemu/qmp.h"
+#include "tests/lib/cmocka.h"
 
 static void classify_tells_lines_apart(void **state)
 {
@@ -37,7 +33,6 @@ static void classify_tells_lines_apart(void **state)
         {"\xff\xfe", QMP_NONSENSE},
     };
     struct err e;
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(lines); i++) {
         assert_int_equal(qmp_classify(slice_of(lines[i].line), NULL, &e), lines[i].kind);
     }
@@ -49,7 +44,6 @@ static void classify_gives_return_and_words(void **state)
     struct buf out;
     struct err e;
     char text[16];
-    (void)state;
     buf_init(&out, 4096);
     assert_int_equal(
         qmp_classify(SLICE("{\"return\": {\"status\": \"running\", \"n\": 1}}"), &out, &e),
@@ -137,7 +131,6 @@ static void call_skips_events_and_returns(void **state)
     struct server s = {.stays = false};
     struct qmp *q;
     struct err e;
-    (void)state;
     start(&s, says);
     assert_int_equal(qmp_open(s.dir_fd, soon(), &q, &e), 0);
     /* The answer never gets whole: the server hangs up after it. */
@@ -155,7 +148,6 @@ static void call_refused_tells_qemus_words(void **state)
     struct server s = {.stays = false};
     struct qmp *q;
     struct err e;
-    (void)state;
     start(&s, says);
     assert_int_equal(qmp_open(s.dir_fd, soon(), &q, &e), 0);
     assert_int_equal(qmp_call(q, "migrate", "{\"uri\":\"fd:x\"}", soon(), NULL, &e), -1);
@@ -172,7 +164,6 @@ static void open_bad_greetings_are_refused(void **state)
     struct server s = {.stays = false};
     struct qmp *q = NULL;
     struct err e;
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(greetings); i++) {
         start(&s, greetings[i]);
         assert_int_equal(qmp_open(s.dir_fd, soon(), &q, &e), -1);
@@ -188,7 +179,6 @@ static void open_silent_server_ends_at_the_deadline(void **state)
     struct server s = {.stays = true};
     struct qmp *q = NULL;
     struct err e;
-    (void)state;
     start(&s, says);
     assert_int_equal(qmp_open(s.dir_fd, clock_mono_ms() + 50, &q, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
@@ -208,7 +198,6 @@ static void connect_to_nobody_ends(void **state)
     struct err e;
     int fd = -1;
     int asked = 0;
-    (void)state;
     assert_non_null(mkdtemp(dir));
     int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     assert_int_equal(qemu_connect(dir_fd, "x.sock", clock_mono_ms(), NULL, NULL, &fd, &e), -1);
@@ -227,7 +216,6 @@ static void read_line_too_long_is_refused(void **state)
     struct slice line;
     struct err e;
     char text[256];
-    (void)state;
     memset(text, 'x', sizeof text);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     assert_int_equal(write(fds[1], text, sizeof text), sizeof text);
@@ -245,7 +233,6 @@ static void read_line_gives_one_after_the_other(void **state)
     struct buf in;
     struct slice line;
     struct err e;
-    (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     assert_int_equal(write(fds[1], "one\r\ntwo\n", 9), 9);
     buf_init(&in, 100);

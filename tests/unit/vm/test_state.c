@@ -1,27 +1,21 @@
 /* What is written down about a VM: records, processes, the agent's lines, the order to a supervisor. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/vm/qemu/launch.h"
 #include "common/vm/qemu/state.h"
+#include "tests/lib/cmocka.h"
 
 static char dir[256];
 
 static int make_dir(void **state)
 {
-    (void)state;
     (void)snprintf(dir, sizeof dir, "/tmp/mayfly-test-state-XXXXXX");
     return mkdtemp(dir) == NULL ? -1 : 0;
 }
@@ -29,7 +23,6 @@ static int make_dir(void **state)
 static int remove_dir(void **state)
 {
     struct err e;
-    (void)state;
     return fs_remove_tree(dir, &e);
 }
 
@@ -56,7 +49,6 @@ static void records_come_back_as_written(void **state)
     struct qemu_vm_record vm2;
     struct qemu_process_record process2;
     struct qemu_exit_record end2;
-    (void)state;
     assert_int_equal(qemu_vm_record_write(dir, &vm, &e), 0);
     assert_int_equal(qemu_process_record_write(dir, &process, &e), 0);
     assert_int_equal(qemu_exit_record_write(dir, &end, &e), 0);
@@ -80,7 +72,6 @@ static void records_missing_or_damaged_are_errors(void **state)
     struct qemu_vm_record vm;
     struct qemu_launch launch;
     struct err e;
-    (void)state;
     assert_int_equal(qemu_vm_record_read(dir, &vm, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
@@ -121,7 +112,6 @@ static void launch_comes_back_as_written(void **state)
                                  .keep_run = true};
     struct qemu_launch back;
     struct err e;
-    (void)state;
     assert_int_equal(qemu_launch_write(dir, &launch, &e), 0);
     assert_int_equal(qemu_launch_read(dir, &back, &e), 0);
     assert_string_equal(back.argv[1], two);
@@ -139,7 +129,6 @@ static void launch_comes_back_as_written(void **state)
 static void agent_lines_are_understood(void **state)
 {
     struct qemu_agent_status said;
-    (void)state;
     qemu_agent_status_parse(SLICE(""), &said);
     assert_false(said.ready || said.started || said.exited);
     qemu_agent_status_parse(SLICE("READY 0.1.0\n"), &said);
@@ -165,7 +154,6 @@ static void agent_reason_too_long_is_cut(void **state)
 {
     char line[400] = "EXIT 0 ";
     struct qemu_agent_status said;
-    (void)state;
     memset(line + 7, 'r', sizeof line - 8);
     line[sizeof line - 1] = '\n';
     qemu_agent_status_parse((struct slice){line, sizeof line}, &said);
@@ -176,7 +164,6 @@ static void process_is_told_by_pid_start_and_boot(void **state)
 {
     struct proc_id me;
     struct proc_id other;
-    (void)state;
     assert_true(proc_id_of(getpid(), &me));
     assert_true(proc_id_alive(&me));
     other = me;
@@ -194,7 +181,6 @@ static void process_that_ended_is_not_alive_even_unwaited_for(void **state)
 {
     struct proc_id id;
     siginfo_t info;
-    (void)state;
     pid_t pid = fork();
     if (pid == 0) {
         (void)pause();
@@ -216,7 +202,6 @@ static void process_that_ended_is_not_alive_even_unwaited_for(void **state)
 static void stop_of_what_does_not_run_is_success(void **state)
 {
     struct err e;
-    (void)state;
     assert_int_equal(qemu_supervisor_stop(dir, &e), 0);
     /* Another process has the pid by now. */
     struct qemu_process_record process = {.supervisor = {.pid = getpid(), .start_ticks = 1},

@@ -1,9 +1,5 @@
 /* The supervisor's parts: the console file, the control group, the way to the proxy. */
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +9,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/fs.h"
+#include "tests/lib/cmocka.h"
 #include "worker/supervisor/supervisor.h"
 
 static char dir[256];
 
 static int make_dir(void **state)
 {
-    (void)state;
     (void)snprintf(dir, sizeof dir, "/tmp/mayfly-test-supervisor-XXXXXX");
     return mkdtemp(dir) == NULL ? -1 : 0;
 }
@@ -30,7 +24,6 @@ static int make_dir(void **state)
 static int remove_dir(void **state)
 {
     struct err e;
-    (void)state;
     return fs_remove_tree(dir, &e);
 }
 
@@ -52,7 +45,6 @@ static void log_keeps_the_newest_part(void **state)
     struct buf old;
     char expected[128];
     char both[128];
-    (void)state;
     supervisor_log_open(&log, dir, 20);
     for (int i = 0; i < 100; i++) {
         char text[8];
@@ -76,7 +68,6 @@ static void log_one_write_beyond_the_cap_keeps_its_end(void **state)
     static struct supervisor_log log;
     struct buf now;
     struct buf old;
-    (void)state;
     supervisor_log_open(&log, dir, 8);
     supervisor_log_write(&log, SLICE("abcdefghijklmnopqrstuvwxyz"));
     supervisor_log_close(&log);
@@ -119,7 +110,6 @@ static void cgroup_not_delegated_is_left_alone(void **state)
     struct qemu_launch launch = launch_in(name);
     struct stat st;
     char path[768];
-    (void)state;
     make_group("system.slice/worker.service", "cpu memory pids");
     assert_int_equal(
         supervisor_cgroup_make(dir, "/system.slice/worker.service", &launch, out, sizeof out), -1);
@@ -138,7 +128,6 @@ static void cgroup_is_made_beside_the_worker(void **state)
     char path[768];
     struct err e;
     struct qemu_launch launch = launch_in(name);
-    (void)state;
     make_group("worker.service/main", "");
     make_group("worker.service", "cpu memory pids");
     if (!delegate("worker.service")) {
@@ -216,7 +205,6 @@ static void connect_carries_both_ways_and_both_ends(void **state)
     int status;
     static char request[300000];
     static char got[300000];
-    (void)state;
     int listener = listen_anywhere(port);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm), 0);
     pid_t pid = start_connect(vm[0], vm[1], port);
@@ -252,7 +240,6 @@ static void connect_vm_gone_ends_it(void **state)
     char port[8];
     int vm[2];
     int status;
-    (void)state;
     int listener = listen_anywhere(port);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm), 0);
     pid_t pid = start_connect(vm[0], vm[1], port);
@@ -269,7 +256,6 @@ static void connect_to_nobody_fails(void **state)
     char port[8];
     int vm[2];
     int status;
-    (void)state;
     int listener = listen_anywhere(port);
     close(listener);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm), 0);

@@ -1,15 +1,10 @@
 /*
  * The provider `lambda` against a scripted server: what it sends, and what it makes of answers.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/lib/cmocka.h"
 #include "tests/unit/vm/lambda_scene.h"
 
 /* --- run ---------------------------------------------------------------------------------------

@@ -4,19 +4,15 @@
  * one without names and consoles. MAYFLY_FAKE_LAMBDA_MICROVMS is the stand-in's address.
  */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "common/base/clock.h"
 #include "common/base/random.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/fake.h"
 #include "tests/unit/vm/lambda_class.h"
 
@@ -47,7 +43,6 @@ static int setup(void **state)
     char body[128];
     char arn[128];
     struct err e;
-    (void)state;
     random_hex(world.image, 6);
     (void)snprintf(body, sizeof body, "{\"images\":[{\"name\":\"%s\"}]}", world.image);
     configure(body);
@@ -61,7 +56,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     vm_close(world.p);
     fake_faults(world.url, NULL);
     configure("{\"read_lag_ms\":0,\"empty_page_every\":0,\"page_size\":50,\"run_rate\":0,"
@@ -126,7 +120,6 @@ static void run_accepted_is_running_and_listed_until_terminated(void **state)
     size_t n = 0;
     struct err e;
     int64_t before_ms = clock_wall_ms();
-    (void)state;
     fault("[{\"vm\":\"never-start\",\"times\":1}]");
     must_run("vm-1", id);
     struct vm_info info = must_reach(id, VM_RUN_RUNNING);
@@ -154,7 +147,6 @@ static void run_again_with_its_token_is_the_same_vm(void **state)
     char again[VM_ID_MAX + 1];
     char token[64];
     struct err e;
-    (void)state;
     must_run("vm-1", first);
     must_run("vm-1", again);
     assert_string_equal(first, again);
@@ -168,7 +160,6 @@ static void run_again_with_its_token_is_the_same_vm(void **state)
 static void run_payload_the_agent_refuses_ends_with_its_reason(void **state)
 {
     char id[VM_ID_MAX + 1];
-    (void)state;
     must_run("vm-1", id);
     struct vm_info info = must_reach(id, VM_RUN_ENDED);
     assert_non_null(strstr(info.reason, "Run hook failed"));
@@ -182,7 +173,6 @@ static void run_lost_answer_is_healed_and_makes_one_vm(void **state)
         "[{\"operation\":\"RunMicrovm\",\"preset\":\"internal\",\"work\":true,\"times\":1}]",
         "[{\"operation\":\"RunMicrovm\",\"preset\":\"unavailable\",\"times\":2}]",
     };
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(losses); i++) {
         char name[16];
         char id[VM_ID_MAX + 1];
@@ -199,7 +189,6 @@ static void run_answer_lost_for_good_leaves_doubt_and_a_vm(void **state)
 {
     char id[VM_ID_MAX + 1] = "untouched";
     struct err e;
-    (void)state;
     fault("[{\"operation\":\"RunMicrovm\",\"drop\":true}]");
     assert_int_equal(run("vm-1", id, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
@@ -212,7 +201,6 @@ static void run_refused_leaves_nothing(void **state)
 {
     char id[VM_ID_MAX + 1];
     struct err e;
-    (void)state;
     static const struct {
         const char *preset;
         enum err_class class;
@@ -241,7 +229,6 @@ static void run_role_not_known_yet_is_asked_again(void **state)
 {
     char id[VM_ID_MAX + 1];
     struct err e;
-    (void)state;
     fault("[{\"operation\":\"RunMicrovm\",\"preset\":\"denied\",\"times\":2}]");
     must_run("vm-1", id);
     fault("[{\"operation\":\"RunMicrovm\",\"preset\":\"denied\"}]");
@@ -256,7 +243,6 @@ static void run_beyond_rate_and_memory_is_told(void **state)
 {
     char id[VM_ID_MAX + 1];
     struct err e;
-    (void)state;
     configure("{\"run_rate\":0.001,\"run_burst\":1,\"retry_after_s\":3}");
     must_run("vm-1", id);
     assert_int_equal(run("vm-2", id, &e), -1);
@@ -273,7 +259,6 @@ static void run_image_without_active_version_is_permanent(void **state)
     char id[VM_ID_MAX + 1];
     char body[160];
     struct err e;
-    (void)state;
     (void)snprintf(body, sizeof body,
                    "{\"images\":[{\"name\":\"%s\",\"versions\":[{\"version\":\"1.0\","
                    "\"status\":\"INACTIVE\"}]}]}",
@@ -287,7 +272,6 @@ static void run_image_without_active_version_is_permanent(void **state)
 static void list_many_pages_some_empty(void **state)
 {
     char id[VM_ID_MAX + 1];
-    (void)state;
     configure("{\"page_size\":7,\"empty_page_every\":3}");
     for (int i = 0; i < 40; i++) {
         char name[16];
@@ -302,7 +286,6 @@ static void reads_that_lag_show_nothing_yet(void **state)
     char id[VM_ID_MAX + 1];
     struct vm_info info;
     struct err e;
-    (void)state;
     configure("{\"read_lag_ms\":60000}");
     must_run("vm-1", id);
     assert_int_equal(vm_describe(world.p, id, &info, &e), -1);
@@ -330,7 +313,6 @@ static void run_racing_with_one_token_makes_one_vm(void **state)
 {
     pthread_t threads[8];
     struct racer racers[COUNT_OF(threads)];
-    (void)state;
     for (size_t i = 0; i < COUNT_OF(threads); i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
     }

@@ -2,16 +2,11 @@
  * The provider `lambda` against a scripted server: what a class's settings make of a launch, whose
  * calls they are, and at what pace.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "common/vm/lambda/call.h"
+#include "tests/lib/cmocka.h"
 #include "tests/unit/vm/lambda_scene.h"
 
 static void run_sends_what_the_class_sets(void **state)
@@ -176,7 +171,6 @@ static void calls_keep_the_pace_and_tell_when_it_is_too_fast(void **state)
 
 static void open_refuses_what_cannot_work(void **state)
 {
-    (void)state;
     static const char *const images[] = {
         "", "mayfly", "arn:aws:lambda:us-east-1:123456789012:microvm-image/mayfly",
         "arn:aws:ec2:us-east-1:123456789012:microvm-image:mayfly",
@@ -195,7 +189,6 @@ static void open_refuses_what_cannot_work(void **state)
 
 static void open_without_endpoint_is_the_services_own_of_the_region(void **state)
 {
-    (void)state;
     struct lambda_settings settings;
     struct config_class class = lambda_class("", &settings);
     struct vm_provider *p = NULL;

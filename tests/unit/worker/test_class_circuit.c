@@ -80,7 +80,6 @@ static void launch(struct class_circuit *b)
 
 static void refusals_in_a_row_stop_the_class_everywhere(void **state)
 {
-    (void)state;
     for (int i = 0; i < 4; i++) {
         assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
         assert_false(refuse(i % 2 == 0 ? one : two).stopped);
@@ -95,7 +94,6 @@ static void refusals_in_a_row_stop_the_class_everywhere(void **state)
 
 static void success_of_any_worker_begins_the_count_anew(void **state)
 {
-    (void)state;
     for (int i = 0; i < 4; i++) {
         (void)refuse(one);
     }
@@ -109,7 +107,6 @@ static void success_of_any_worker_begins_the_count_anew(void **state)
 
 static void one_job_does_not_stop_its_class(void **state)
 {
-    (void)state;
     for (int i = 0; i < 20; i++) {
         assert_false(refuse_job(one, "m", 42).stopped);
     }
@@ -124,7 +121,6 @@ static void stop(void)
 
 static void what_was_taken_before_goes_back_and_opens_it_no_further(void **state)
 {
-    (void)state;
     stop();
     for (int i = 0; i < 10; i++) {
         assert_true(refuse_job(i % 2 == 0 ? one : two, "earlier", 100 + i).stopped);
@@ -141,7 +137,6 @@ static void refuse_by_the_other(void)
 /* Of refusals that are counted at once none is lost, and exactly one opens it. */
 static void refusals_counted_at_once_all_count(void **state)
 {
-    (void)state;
     for (int i = 0; i < 3; i++) {
         (void)refuse(one);
     }
@@ -156,7 +151,6 @@ static void refusals_counted_at_once_all_count(void **state)
 
 static void after_the_pause_one_worker_tries_one_message(void **state)
 {
-    (void)state;
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
@@ -168,7 +162,6 @@ static void after_the_pause_one_worker_tries_one_message(void **state)
 
 static void success_of_the_try_starts_the_class_everywhere(void **state)
 {
-    (void)state;
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
@@ -181,7 +174,6 @@ static void success_of_the_try_starts_the_class_everywhere(void **state)
 
 static void refusal_of_the_try_doubles_the_pause_up_to_its_bound(void **state)
 {
-    (void)state;
     const int64_t pauses[] = {2, 4, 8, 15, 15};
     stop();
     pass(PAUSE_MS);
@@ -197,7 +189,6 @@ static void refusal_of_the_try_doubles_the_pause_up_to_its_bound(void **state)
 
 static void try_without_a_verdict_lets_the_next_one_try(void **state)
 {
-    (void)state;
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
@@ -211,7 +202,6 @@ static void try_without_a_verdict_lets_the_next_one_try(void **state)
 
 static void worker_that_died_over_its_try_blocks_nobody_for_ever(void **state)
 {
-    (void)state;
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
@@ -224,7 +214,6 @@ static void worker_that_died_over_its_try_blocks_nobody_for_ever(void **state)
 
 static void try_that_outlasts_a_lease_is_still_the_only_one(void **state)
 {
-    (void)state;
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
@@ -240,7 +229,6 @@ static void try_that_outlasts_a_lease_is_still_the_only_one(void **state)
 
 static void well_class_costs_no_writes_and_one_look_a_second(void **state)
 {
-    (void)state;
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
     size_t looked = looks_and_puts();
     for (int i = 0; i < 100; i++) {
@@ -253,7 +241,6 @@ static void well_class_costs_no_writes_and_one_look_a_second(void **state)
 
 static void success_leaves_no_record(void **state)
 {
-    (void)state;
     stop();
     assert_true(has_record());
     launch(one);
@@ -268,7 +255,6 @@ static void success_leaves_no_record(void **state)
 /* The probe found no message yet: it stays this worker's, without a write a look. */
 static void probe_without_a_message_is_kept_and_then_given_up(void **state)
 {
-    (void)state;
     stop();
     pass(PAUSE_MS);
     assert_int_equal(class_circuit_wait_ms(one, world.config), 0);
@@ -291,7 +277,6 @@ static void probe_without_a_message_is_kept_and_then_given_up(void **state)
 
 static void circuit_is_off_at_zero_and_stops_nothing_without_the_ledger(void **state)
 {
-    (void)state;
     world.config->circuit.failure_threshold = 0;
     for (int i = 0; i < 20; i++) {
         assert_false(refuse(one).stopped);
@@ -308,7 +293,6 @@ static void circuit_is_off_at_zero_and_stops_nothing_without_the_ledger(void **s
 
 static void only_what_would_fail_again_counts(void **state)
 {
-    (void)state;
     const enum err_class counts[] = {ERR_PERMANENT, ERR_AUTH, ERR_NOT_FOUND};
     const enum err_class does_not[] = {ERR_RETRY, ERR_THROTTLED, ERR_CAPACITY, ERR_CONFLICT};
     for (size_t i = 0; i < COUNT_OF(counts); i++) {

@@ -68,7 +68,6 @@ static void put_jobs(int n)
 
 static void batch_is_applied_one_by_one_and_acknowledged_together(void **state)
 {
-    (void)state;
     put_jobs(4);
     assert_calls_until_take(2, TAKE APPLY("1") APPLY("2") END("vm-2") APPLY("3") APPLY("4")
                                    END("vm-4") DONE("id=1 id=2 id=3 id=4") TAKE);
@@ -77,7 +76,6 @@ static void batch_is_applied_one_by_one_and_acknowledged_together(void **state)
 
 static void what_fails_goes_back_and_what_cannot_be_read_is_rejected(void **state)
 {
-    (void)state;
     long long delay_ms = 0;
     put(1);
     world_put("events", "{");
@@ -98,7 +96,6 @@ static void what_fails_goes_back_and_what_cannot_be_read_is_rejected(void **stat
 /* A third of a lease a step: what is applied is acknowledged, and what is not is extended. */
 static void slow_ledger_costs_no_lease(void **state)
 {
-    (void)state;
     put_jobs(4);
     calls_plan(
         &(struct call_plan){.function = "ledger_apply_event", .happens = third_of_a_lease_passes});
@@ -111,7 +108,6 @@ static void slow_ledger_costs_no_lease(void **state)
 
 static void lease_that_is_lost_all_the_same_is_no_harm(void **state)
 {
-    (void)state;
     put_jobs(2);
     calls_plan(
         &(struct call_plan){.function = "ledger_apply_event", .happens = third_of_a_lease_passes});
@@ -122,7 +118,6 @@ static void lease_that_is_lost_all_the_same_is_no_harm(void **state)
 
 static void take_that_fails_is_tried_again(void **state)
 {
-    (void)state;
     put_jobs(1);
     calls_plan(&(struct call_plan){.function = "queue_receive", .times = 1, .fails = ERR_RETRY});
     assert_calls_until_take(3, TAKE TAKE APPLY("1") DONE("id=1") TAKE);

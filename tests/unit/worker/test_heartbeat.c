@@ -63,7 +63,6 @@ static int rounds(int64_t ms)
 
 static void launch_in_flight_is_extended_each_third_of_its_lease(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     begin(&l, &m);
@@ -83,7 +82,6 @@ static void launch_in_flight_is_extended_each_third_of_its_lease(void **state)
 
 static void launch_that_ended_is_left_alone_and_others_go_on(void **state)
 {
-    (void)state;
     struct heartbeat_launch l[3];
     struct queue_message m[3];
     begin(&l[0], &m[0]);
@@ -101,7 +99,6 @@ static void launch_that_ended_is_left_alone_and_others_go_on(void **state)
 
 static void hung_step_is_not_kept_alive_and_the_next_step_is(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
@@ -118,7 +115,6 @@ static void hung_step_is_not_kept_alive_and_the_next_step_is(void **state)
 
 static void launch_past_its_timeout_is_given_up_whatever_its_steps_say(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     begin(&l, &m);
@@ -132,7 +128,6 @@ static void launch_past_its_timeout_is_given_up_whatever_its_steps_say(void **st
 
 static void fence_holds_for_one_lease_after_the_last_heartbeat_began(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
@@ -151,7 +146,6 @@ static void fence_holds_for_one_lease_after_the_last_heartbeat_began(void **stat
 
 static void failed_heartbeat_is_tried_several_times_within_the_lease(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
@@ -169,7 +163,6 @@ static void failed_heartbeat_is_tried_several_times_within_the_lease(void **stat
 
 static void message_that_became_anothers_is_lost_at_once(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
@@ -185,7 +178,6 @@ static void message_that_became_anothers_is_lost_at_once(void **state)
 
 static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
@@ -216,7 +208,6 @@ static void row_is_stamped_with_the_message_and_both_make_a_heartbeat(void **sta
  * that. */
 static void row_is_stamped_while_the_queue_alone_is_down(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     int64_t age_ms;
@@ -241,7 +232,6 @@ static void row_is_stamped_while_the_queue_alone_is_down(void **state)
 /* Whoever has the message now decides about the row. */
 static void row_is_not_stamped_for_a_message_that_became_anothers(void **state)
 {
-    (void)state;
     struct heartbeat_launch l;
     struct queue_message m;
     (void)memory_vm(world.url, "mf-1");

@@ -130,7 +130,6 @@ static int64_t told_full(void)
 
 static void lane_with_room_takes_one_message(void **state)
 {
-    (void)state;
     use("small", 2);
     use("large", 6);
     assert_look(true, ROOM TAKE);
@@ -139,7 +138,6 @@ static void lane_with_room_takes_one_message(void **state)
 
 static void lane_without_a_message_counts_none(void **state)
 {
-    (void)state;
     struct queue_message taken[4];
     for (size_t i = 0; i < COUNT_OF(taken); i++) {
         taken[i] = world_take("launch.small");
@@ -155,7 +153,6 @@ static void lane_without_a_message_counts_none(void **state)
 /* Messages that were received and have no slot yet are not in the ledger's counts. */
 static void message_taken_and_not_reserved_holds_a_slot(void **state)
 {
-    (void)state;
     use("small", 1);
     assert_look(true, ROOM TAKE);
     assert_look(true, ROOM TAKE);
@@ -182,19 +179,16 @@ static void full_lane_is_left_alone_until_a_slot_is_freed(const char *class_name
 
 static void full_class_is_left_alone_until_a_slot_is_freed(void **state)
 {
-    (void)state;
     full_lane_is_left_alone_until_a_slot_is_freed("small", 3);
 }
 
 static void full_fleet_is_left_alone_until_a_slot_is_freed(void **state)
 {
-    (void)state;
     full_lane_is_left_alone_until_a_slot_is_freed("large", 9);
 }
 
 static void full_lane_is_woken_by_a_slot_of_its_own_worker_or_the_stop(void **state)
 {
-    (void)state;
     use("small", 3);
     plan("wakeup_wait", 2, stop);
     assert_look(false, ROOM FREED WAIT(250) FREED WAIT(250));
@@ -207,7 +201,6 @@ static void full_lane_is_woken_by_a_slot_of_its_own_worker_or_the_stop(void **st
 /* It came between the look and the wait. */
 static void slot_freed_while_the_lane_looks_for_room_is_not_missed(void **state)
 {
-    (void)state;
     use("small", 3);
     plan("ledger_capacity", 1, wake);
     assert_look(false, ROOM FREED WAIT(250));
@@ -215,7 +208,6 @@ static void slot_freed_while_the_lane_looks_for_room_is_not_missed(void **state)
 
 static void full_lane_that_is_told_of_slots_does_not_poll(void **state)
 {
-    (void)state;
     use("small", 3);
     watching = true;
     assert_look(false, ROOM FREED WAIT(1000) FREED);
@@ -223,7 +215,6 @@ static void full_lane_that_is_told_of_slots_does_not_poll(void **state)
 
 static void full_lane_without_the_counter_looks_for_room_again_soon(void **state)
 {
-    (void)state;
     use("small", 3);
     plan_failure("ledger_release_seq", 1);
     assert_look(false, ROOM FREED WAIT(250));
@@ -233,7 +224,6 @@ static void full_lane_without_the_counter_looks_for_room_again_soon(void **state
 
 static void paused_lane_is_not_taken(void **state)
 {
-    (void)state;
     lane_pause_until(lane, clock_mono_ms() + 90000);
     assert_look(false, SLEEP(1000));
     world.now_ms += 88700;
@@ -244,7 +234,6 @@ static void paused_lane_is_not_taken(void **state)
 static void lane_without_a_rate_token_is_not_taken(void **state)
 {
     struct err e = {0};
-    (void)state;
     MUST(ledger_rate_pause(world.worker.ledger, "launch.small", world.now_ms + 200, &e));
     calls_reset();
     assert_look(false, ROOM SLEEP(200));
@@ -271,7 +260,6 @@ static void open_circuit(void)
 /* The first one received after the pause is its probe, for as long as a launch may last. */
 static void lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time(void **state)
 {
-    (void)state;
     open_circuit();
     world.now_ms += 59600;
     assert_look(false, LOOK SLEEP(400));
@@ -291,7 +279,6 @@ static void lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time(void **stat
 
 static void store_in_trouble_is_asked_again_in_half_a_second(void **state)
 {
-    (void)state;
     plan_failure("ledger_capacity", 1);
     assert_look(false, ROOM SLEEP(500));
     plan_failure("queue_receive", 1);
@@ -300,7 +287,6 @@ static void store_in_trouble_is_asked_again_in_half_a_second(void **state)
 
 static void class_that_left_the_configuration_is_not_taken(void **state)
 {
-    (void)state;
     world.config->classes[0].name[0] = 'x';
     assert_look(false, SLEEP(1000));
 }

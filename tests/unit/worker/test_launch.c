@@ -193,7 +193,6 @@ static void assert_payload(const char *http, const char *https, const char *none
 
 static void launch_smooth_makes_each_call_once_and_is_done(void **state)
 {
-    (void)state;
     launch_class("small", 0);
     assert_calls(TO_RUN RECORD DONE CIRCUIT);
     assert_payload("http://plain:1", "http://secure:2", "near.example");
@@ -201,7 +200,6 @@ static void launch_smooth_makes_each_call_once_and_is_done(void **state)
 
 static void launch_of_the_other_class_has_its_own_limits_and_the_default_group(void **state)
 {
-    (void)state;
     launch_class("large", 0);
     assert_calls(TO_RUN_LARGE RECORD DONE CIRCUIT);
     assert_payload("", "", "");
@@ -222,7 +220,6 @@ static void add_vms(int n, const char *class_name, const char *repository)
 
 static void launch_not_reserved_goes_back_unspent(void **state)
 {
-    (void)state;
     const struct {
         int vms;
         const char *class_name;
@@ -252,7 +249,6 @@ static void launch_not_reserved_goes_back_unspent(void **state)
 /* Only a lost response leaves it open whether a VM runs. */
 static void launch_failed_at_any_step_is_undone_and_retried(void **state)
 {
-    (void)state;
     const struct {
         enum step step;
         int code;
@@ -280,7 +276,6 @@ static void launch_failed_at_any_step_is_undone_and_retried(void **state)
 /* The VM that satisfies the demand may be one that a dead worker never started. */
 static void launch_satisfied_is_done_unless_its_job_is_being_launched(void **state)
 {
-    (void)state;
     const struct {
         enum ledger_job_state job;
         int64_t supply_for; /* a VM reserved for that job, … */
@@ -319,7 +314,6 @@ static void launch_satisfied_is_done_unless_its_job_is_being_launched(void **sta
 
 static void slot_of_a_failed_launch_is_announced_unless_it_is_still_held(void **state)
 {
-    (void)state;
     for (int held = 0; held < 2; held++) {
         anew();
         fail_step(STEP_REGISTER, ERR_RETRY);
@@ -333,7 +327,6 @@ static void slot_of_a_failed_launch_is_announced_unless_it_is_still_held(void **
 
 static void launch_is_retried_no_sooner_than_the_other_side_asked(void **state)
 {
-    (void)state;
     plan(STEP_RUN, (struct call_plan){.fails = ERR_RETRY, .retry_after_ms = 7000});
     launch_class("small", 0);
     assert_int_equal(calls_count("queue_nack", "delay_ms=7000 spent reason=run (attempt 1 of 3)"),
@@ -342,7 +335,6 @@ static void launch_is_retried_no_sooner_than_the_other_side_asked(void **state)
 
 static void launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing(void **state)
 {
-    (void)state;
     const struct {
         enum step step;
         enum err_class class;
@@ -371,7 +363,6 @@ static void launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing(v
 
 static void launch_permanent_or_out_of_attempts_is_buried(void **state)
 {
-    (void)state;
     fail_step(STEP_RUN, ERR_PERMANENT);
     launch_class("small", 0);
     assert_calls(TO_RUN UNDO REFUSED("*") BURIED("run", "1"));
@@ -383,7 +374,6 @@ static void launch_permanent_or_out_of_attempts_is_buried(void **state)
 
 static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state)
 {
-    (void)state;
     world.config->circuit.failure_threshold = 1;
     fail_step(STEP_RUN, ERR_PERMANENT);
     launch_class("small", 2);
@@ -393,7 +383,6 @@ static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state
 
 static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **state)
 {
-    (void)state;
     const enum step steps[] = {STEP_RESERVE, STEP_RECORD};
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         anew();
@@ -406,7 +395,6 @@ static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **sta
 
 static void launch_unreadable_or_of_an_unknown_class_is_buried_untouched(void **state)
 {
-    (void)state;
     launch_body("{\"v\":", 0);
     assert_calls(DECIDED "queue_dead_letter id=1 reason=?*\n");
     anew();
@@ -418,7 +406,6 @@ static void launch_unreadable_or_of_an_unknown_class_is_buried_untouched(void **
 
 static void launch_without_a_job_goes_by_the_scope_of_the_request(void **state)
 {
-    (void)state;
     const char *const request =
         "{\"v\":1,\"scope\":\"warm\",\"class\":\"small\",\"reason\":\"warm\",\"installation\":6}";
     struct ledger_job *waiting = memory_job(world.url, 7);
@@ -466,7 +453,6 @@ static bool asks_while_slow(enum step step, int64_t ms)
 
 static void launch_longer_than_its_lease_keeps_its_message(void **state)
 {
-    (void)state;
     plan(STEP_REGISTER, (struct call_plan){.happens = registration_takes_long});
     assert_true(asks_while_slow(STEP_RUN, 180000));
     assert_int_equal(calls_done("queue_ack", NULL), 1);
@@ -476,7 +462,6 @@ static void launch_longer_than_its_lease_keeps_its_message(void **state)
 
 static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **state)
 {
-    (void)state;
     heart_stops = true;
     assert_true(asks_while_slow(STEP_REGISTER, LEASE_MS));
     anew();
@@ -491,7 +476,6 @@ static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **stat
 
 static void launch_whose_message_or_row_became_anothers_asks_for_no_vm(void **state)
 {
-    (void)state;
     world_fail("queue_extend", ERR_CONFLICT);
     assert_false(asks_while_slow(STEP_REGISTER, LEASE_MS / 2));
     assert_int_equal(calls_count("ledger_vm_heartbeat", NULL), 0);
@@ -502,7 +486,6 @@ static void launch_whose_message_or_row_became_anothers_asks_for_no_vm(void **st
 
 static void launch_that_hangs_is_kept_until_its_step_or_its_timeout_is_over(void **state)
 {
-    (void)state;
     assert_false(asks_while_slow(STEP_REGISTER, 600000));
     assert_int_equal(calls_count("queue_extend", NULL), 5); /* at 10 to 50 s: it may take 60 */
     anew();

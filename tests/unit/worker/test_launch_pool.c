@@ -207,7 +207,6 @@ static void wait_polls(const char *lane)
 
 static void one_class_may_use_all_threads_but_one_for_each_of_the_others(void **state)
 {
-    (void)state;
     start(THREADS);
     put("small", 100);
     calls_wait_count("vm_run", SMALL, THREADS - (CLASSES - 1));
@@ -224,7 +223,6 @@ static void one_class_may_use_all_threads_but_one_for_each_of_the_others(void **
 
 static void idle_threads_launch_while_the_others_wait_in_their_lanes(void **state)
 {
-    (void)state;
     patience_ms = 600000;
     start(THREADS);
     calls_wait_count("queue_receive", NULL, CLASSES);
@@ -235,7 +233,6 @@ static void idle_threads_launch_while_the_others_wait_in_their_lanes(void **stat
 /* Two of five threads are free, and the launches of all classes are equally many. */
 static void free_threads_go_round_the_lanes(void **state)
 {
-    (void)state;
     start(CLASSES + 2);
     put("small", 3);
     let_end(0, 3);
@@ -255,7 +252,6 @@ static void free_threads_go_round_the_lanes(void **state)
 
 static void class_with_work_wins_back_its_share(void **state)
 {
-    (void)state;
     start(THREADS);
     put("small", 100);
     calls_wait_count("vm_run", SMALL, THREADS - (CLASSES - 1));
@@ -268,7 +264,6 @@ static void class_with_work_wins_back_its_share(void **state)
 
 static void freed_thread_serves_the_next_message(void **state)
 {
-    (void)state;
     start(CLASSES);
     put("small", 20);
     for (size_t i = 1; i <= 20; i++) {
@@ -284,7 +279,6 @@ static void freed_thread_serves_the_next_message(void **state)
 
 static void stopped_pool_takes_no_more(void **state)
 {
-    (void)state;
     start(CLASSES);
     put("small", 20);
     calls_wait_count("vm_run", SMALL, 1);
@@ -298,7 +292,6 @@ static void stopped_pool_takes_no_more(void **state)
 static void pool_without_threads_does_not_start(void **state)
 {
     struct err e = {0};
-    (void)state;
     world.config->worker.launch_threads = THREADS;
     forbid_threads();
     int rc = launch_pool_start(&world.worker, world.config, &pool, &e);

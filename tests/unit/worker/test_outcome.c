@@ -1,10 +1,6 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
 
+#include "tests/lib/cmocka.h"
 #include "worker/outcome.h"
 
 static const struct config_retry retry = {
@@ -20,7 +16,6 @@ static struct outcome of(enum err_class class, int64_t attempts, int64_t retry_a
 
 static void outcome_transient_retries_with_jitter_below_the_ceiling(void **state)
 {
-    (void)state;
     for (int64_t attempts = 0; attempts < 3; attempts++) {
         int64_t most_ms = 0;
         for (int i = 0; i < 200; i++) {
@@ -35,7 +30,6 @@ static void outcome_transient_retries_with_jitter_below_the_ceiling(void **state
 
 static void outcome_last_attempt_is_buried(void **state)
 {
-    (void)state;
     assert_int_equal(of(ERR_RETRY, 2, 0).action, OUTCOME_RETRY);
     assert_int_equal(of(ERR_RETRY, 3, 0).action, OUTCOME_DEAD_LETTER);
     assert_int_equal(of(ERR_AUTH, 3, 0).action, OUTCOME_DEAD_LETTER);
@@ -43,7 +37,6 @@ static void outcome_last_attempt_is_buried(void **state)
 
 static void outcome_throttle_and_capacity_wait_however_often(void **state)
 {
-    (void)state;
     struct outcome throttled = of(ERR_THROTTLED, 1000, 7000);
     struct outcome full = of(ERR_CAPACITY, 1000, 0);
     assert_int_equal(throttled.action, OUTCOME_WAIT);
@@ -56,19 +49,16 @@ static void outcome_throttle_and_capacity_wait_however_often(void **state)
 
 static void outcome_permanent_is_buried_at_once(void **state)
 {
-    (void)state;
     assert_int_equal(of(ERR_PERMANENT, 0, 0).action, OUTCOME_DEAD_LETTER);
 }
 
 static void outcome_retry_is_no_sooner_than_the_other_side_asked(void **state)
 {
-    (void)state;
     assert_int_equal(of(ERR_RETRY, 0, 5000).delay_ms, 5000);
 }
 
 static void each_class_of_error_has_its_row(void **state)
 {
-    (void)state;
     const struct {
         enum err_class class;
         enum outcome_action action;
@@ -93,7 +83,6 @@ static void each_class_of_error_has_its_row(void **state)
 
 static void outcome_unknown_class_is_transient(void **state)
 {
-    (void)state;
     struct err e = {.class = (enum err_class)99};
     assert_int_equal(outcome_of(&e, 0, &retry).action, OUTCOME_RETRY);
 }

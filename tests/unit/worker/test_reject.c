@@ -1,10 +1,4 @@
 /* A message that a worker cannot decode, on a real queue. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/job/launch_request.h"
+#include "tests/lib/cmocka.h"
 #include "worker/worker.h"
 
 static int64_t now_ms = 1800000000000;
@@ -72,7 +67,6 @@ static void newer_version_is_returned_unspent_and_lets_others_pass(void **state)
     struct worker w = {0};
     struct err e = {0};
     struct queue_message m = {0};
-    (void)state;
     assert_int_equal(queue_open("memory://reject-newer", &w.queue, &e), 0);
     put(w.queue, "{\"v\":9,\"class\":\"small\"}");
     put(w.queue, "the one behind it");
@@ -103,7 +97,6 @@ static void what_nobody_can_read_is_dead_lettered(void **state)
 {
     struct worker w = {0};
     struct err e = {0};
-    (void)state;
     assert_int_equal(queue_open("memory://reject-bad", &w.queue, &e), 0);
     put(w.queue, "{\"v\":1,\"class\":7}");
     reject_next(&w);
@@ -120,7 +113,6 @@ static void dead_letter_is_logged_with_the_command_that_brings_it_back(void **st
     int log[2];
     char line[2048] = "";
     char command[128];
-    (void)state;
     assert_int_equal(queue_open("memory://reject-log", &w.queue, &e), 0);
     assert_int_equal(pipe(log), 0);
     put(w.queue, "bad");
@@ -139,7 +131,6 @@ static void dead_letter_is_logged_with_the_command_that_brings_it_back(void **st
 
 static int set_up(void **state)
 {
-    (void)state;
     static const struct clock_source source = {.mono_us = fixed_mono_us, .wall_ms = fixed_wall_ms};
     clock_set_source(&source);
     log_set_level(LOG_ERROR);

@@ -1,19 +1,13 @@
 /*
  * The fair-share rule of the launch threads, as a table.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "common/base/slice.h"
+#include "tests/lib/cmocka.h"
 #include "worker/share.h"
 
 static void free_thread_goes_where_the_rule_says(void **state)
 {
-    (void)state;
     const struct {
         const char *why;
         size_t threads;
@@ -83,7 +77,6 @@ static void free_thread_goes_where_the_rule_says(void **state)
  */
 static void no_class_holds_more_than_its_share_while_others_have_work(void **state)
 {
-    (void)state;
     struct share_class c[3] = {{0, false, true, 0}, {0, false, true, 0}, {0, false, true, 0}};
     size_t idle = 9;
     for (int i; (i = share_pick(c, 3, 9, idle)) >= 0; idle--) {

@@ -63,7 +63,6 @@ static void assert_takeover(const char *ended_row, bool ended, int64_t wait_ms)
 
 static void launches_that_go_on_are_left_alone(void **state)
 {
-    (void)state;
     assert_takeover("", false, 0);
     add(1, "acme", "small", LIMIT_MS);
     add(42, "acme", "small", LIMIT_MS + 1)->state = VM_LAUNCHED;
@@ -72,7 +71,6 @@ static void launches_that_go_on_are_left_alone(void **state)
 
 static void heartbeats_age_by_the_clock_of_the_ledger(void **state)
 {
-    (void)state;
     add(1, "acme", "small", LIMIT_MS + 60000);
     ahead_ms = -60000; /* this worker's clock is a minute ahead: the launch is alive */
     assert_takeover("", false, 0);
@@ -83,7 +81,6 @@ static void heartbeats_age_by_the_clock_of_the_ledger(void **state)
 
 static void message_is_kept_while_its_own_launch_goes_on(void **state)
 {
-    (void)state;
     add(1, "acme", "small", 0);
     struct ledger_vm *own = add(42, "acme", "small", 15000);
     assert_takeover("", false, LIMIT_MS - 15000 + 1);
@@ -93,7 +90,6 @@ static void message_is_kept_while_its_own_launch_goes_on(void **state)
 
 static void dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_host(void **state)
 {
-    (void)state;
     memcpy(add(1, "acme", "small", LIMIT_MS + 1)->host, "other-host", sizeof "other-host");
     assert_takeover("", false, LIMIT_MS);
     add(2, "acme", "small", LIMIT_MS + 1);
@@ -102,7 +98,6 @@ static void dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_ho
 
 static void dead_launch_of_any_job_of_the_scope_and_class_is_ended(void **state)
 {
-    (void)state;
     add(1, "acme", "large", LIMIT_MS + 1);
     add(1, "other", "small", LIMIT_MS + 1);
     assert_takeover("", false, 0);
@@ -113,7 +108,6 @@ static void dead_launch_of_any_job_of_the_scope_and_class_is_ended(void **state)
 
 static void dead_launch_behind_pages_of_others_is_found(void **state)
 {
-    (void)state;
     for (int i = 1; i < ROWS; i++) {
         add(100 + i, "acme", "small", 0);
     }
@@ -132,7 +126,6 @@ static struct ledger_vm *add_dead_registered(void)
 /* GitHub is unreachable: not every message calls it each second. */
 static void row_that_cannot_be_ended_is_looked_at_again_after_the_limit(void **state)
 {
-    (void)state;
     (void)add_dead_registered();
     world_fail("github_delete_runner", ERR_RETRY);
     assert_takeover("", false, LIMIT_MS);
@@ -143,7 +136,6 @@ static void row_that_cannot_be_ended_is_looked_at_again_after_the_limit(void **s
 
 static void row_that_cannot_be_ended_hides_no_other_dead_row(void **state)
 {
-    (void)state;
     for (int i = 0; i < 300; i++) {
         (void)add_dead_registered();
     }
@@ -160,7 +152,6 @@ static void time_passes(void)
 /* Each of them costs a call that times out; the launch's step may last 60 s. */
 static void rows_that_cannot_be_ended_are_not_tried_for_long(void **state)
 {
-    (void)state;
     for (int i = 0; i < 100; i++) {
         (void)add_dead_registered();
     }
@@ -172,8 +163,6 @@ static void rows_that_cannot_be_ended_are_not_tried_for_long(void **state)
 
 static void row_whose_runner_is_busy_is_recorded_and_no_supply(void **state)
 {
-    (void)state;
-    (void)state;
     struct err e = {0};
     struct takeover t;
     struct ledger_vm *vm = add_dead_registered();
@@ -189,7 +178,6 @@ static void row_whose_runner_is_busy_is_recorded_and_no_supply(void **state)
 
 static void ledger_that_fails_is_an_error(void **state)
 {
-    (void)state;
     struct err e = {0};
     struct takeover out;
     world_fail("ledger_vm_list", ERR_RETRY);

@@ -3,21 +3,17 @@
  * service with its quota on TerminateMicrovm. GitHub is scripted. MAYFLY_FAKE_LAMBDA_MICROVMS is
  * the stand-in's address.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "tests/lib/calls.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/fake.h"
 #include "tests/lib/must.h"
 #include "tests/lib/scripted_github.h"
@@ -116,13 +112,11 @@ static int set_up(int count)
 
 static int set_up_many(void **state)
 {
-    (void)state;
     return set_up(VMS);
 }
 
 static int set_up_few(void **state)
 {
-    (void)state;
     return set_up(FEW);
 }
 
@@ -131,7 +125,6 @@ static int tear_down(void **state)
     char command[4][96];
     static const char *const files[] = {"ledger.db", "ledger.db-wal", "ledger.db-shm",
                                         "ledger.db-turn"};
-    (void)state;
     fake_faults(world.url, NULL);
     fleet_close(world.worker.fleet);
     ledger_close(world.worker.ledger);
@@ -187,7 +180,6 @@ static void end_all(void)
  * refused all the same, because two clocks never agree, is ended later. */
 static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
 {
-    (void)state;
     fake_tell(world.url, "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}");
     int64_t begin = clock_mono_ms();
     end_all();
@@ -203,7 +195,6 @@ static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
 /* The same with a quota of which the fleet knows nothing: each refusal closes the bucket. */
 static void vms_refused_for_speed_are_ended_all_the_same(void **state)
 {
-    (void)state;
     fake_faults(world.url, "[{\"operation\":\"TerminateMicrovm\",\"preset\":\"throttle\","
                            "\"times\":3}]");
     int64_t begin = clock_mono_ms();

@@ -105,7 +105,6 @@ static void wait_ended(const char *name)
 static void given_vm_is_ended_and_its_slot_announced(void **state)
 {
     struct ledger_vm vm = *add("small", "a", 0);
-    (void)state;
     int64_t ended = ended_now();
     start();
     terminators_add(terminators, &vm);
@@ -122,7 +121,6 @@ static void given_vm_is_ended_and_its_slot_announced(void **state)
 static void vm_refused_for_speed_is_ended_in_its_next_turn(void **state)
 {
     struct ledger_vm vm = *add("small", "a", 0);
-    (void)state;
     calls_plan(&(struct call_plan){
         .function = "vm_terminate", .times = 2, .fails = ERR_THROTTLED, .retry_after_ms = 700});
     start();
@@ -138,7 +136,6 @@ static void vm_that_cannot_be_ended_is_left_alone_for_now(void **state)
 {
     struct ledger_vm a = *add("small", "a", 0);
     struct ledger_vm b = *add("small", "b", 0);
-    (void)state;
     calls_plan(&(struct call_plan){.function = "vm_terminate", .times = 1, .fails = ERR_RETRY});
     start();
     terminators_add(terminators, &a);
@@ -155,7 +152,6 @@ static void vm_that_another_ended_is_no_failure(void **state)
 {
     struct ledger_vm a = *add("small", "a", 0);
     struct ledger_vm b = *add("small", "b", 0);
-    (void)state;
     calls_plan(&(struct call_plan){
         .function = "ledger_vm_advance", .with = "vm=a to=gone", .fails = ERR_CONFLICT});
     start();
@@ -171,7 +167,6 @@ static void vm_that_another_ended_is_no_failure(void **state)
 static void ledger_that_does_not_answer_is_asked_for_a_turn_again(void **state)
 {
     struct ledger_vm vm = *add("large", "a", 0);
-    (void)state;
     calls_plan(&(struct call_plan){.function = "ledger_rate_take", .times = 1, .fails = ERR_RETRY});
     start();
     terminators_add(terminators, &vm);
@@ -184,7 +179,6 @@ static void ledger_that_does_not_answer_is_asked_for_a_turn_again(void **state)
 static void worker_that_ends_waits_for_no_turn(void **state)
 {
     struct ledger_vm vm = *add("large", "a", 0);
-    (void)state;
     calls_plan(&(struct call_plan){.function = "ledger_rate_take", .fails = ERR_RETRY});
     start();
     terminators_add(terminators, &vm);
@@ -195,7 +189,6 @@ static void worker_that_ends_waits_for_no_turn(void **state)
 
 static void vms_that_nobody_ends_are_found(void **state)
 {
-    (void)state;
     (void)add("small", "left", GRACE_MS + LOOK_MS + 1);
     (void)add("small", "recent", GRACE_MS + LOOK_MS);
     (void)snprintf(add("small", "elsewhere", 60000)->host, 8, "another");
@@ -217,7 +210,6 @@ static void pass_interval(void)
 /* Rows that this host cannot end do not hide the rest. */
 static void each_look_goes_on_where_the_last_one_ended(void **state)
 {
-    (void)state;
     for (int i = 0; i < 64; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "vm-%02d", i);
@@ -238,7 +230,6 @@ static void each_look_goes_on_where_the_last_one_ended(void **state)
 static void looks_are_an_interval_apart(void **state)
 {
     struct ledger_vm vm = *add("small", "a", 0);
-    (void)state;
     start();
     terminators_add(terminators, &vm);
     wait_idle(2);
@@ -253,7 +244,6 @@ static void no_more_rows_wait_than_there_is_room_for(void **state)
     struct ledger_vm a = *add("small", "a", 0);
     struct ledger_vm b = *add("small", "b", 0);
     struct ledger_vm elsewhere = {.class_name = "small", .host = "another"};
-    (void)state;
     start();
     calls_plan(&(struct call_plan){.function = "vm_terminate", .waits = true});
     terminators_add(terminators, &a);
@@ -272,7 +262,6 @@ static void no_more_rows_wait_than_there_is_room_for(void **state)
 static void terminators_without_threads_do_not_start(void **state)
 {
     struct err e = {0};
-    (void)state;
     forbid_threads();
     int rc = terminators_start(&world.worker, 1, &terminators, &e);
     allow_threads();

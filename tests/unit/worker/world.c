@@ -47,7 +47,6 @@ int world_set_up(void **state)
     static int times;
     struct worker *w = &world.worker;
     struct err e = {0};
-    (void)state;
     log_set_level(LOG_ERROR);
     clock_set_source(&source);
     world = (struct world){.now_ms = WORLD_BEGAN_MS};
@@ -68,7 +67,6 @@ int world_set_up(void **state)
 int world_tear_down(void **state)
 {
     struct worker *w = &world.worker;
-    (void)state;
     wakeup_fini(&w->intake);
     fleet_close(w->fleet);
     ledger_close(w->ledger);

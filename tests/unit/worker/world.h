@@ -8,16 +8,11 @@
 #ifndef MAYFLY_TESTS_WORKER_WORLD_H
 #define MAYFLY_TESTS_WORKER_WORLD_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "tests/lib/calls.h"
+#include "tests/lib/cmocka.h"
 #include "tests/lib/memory_rows.h"
 #include "tests/lib/must.h"
 #include "tests/lib/scripted_github.h"
