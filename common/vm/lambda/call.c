@@ -8,15 +8,15 @@
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
-#define MEND_SLOWER                                                                                \
-    "calls are faster than the account's rate: lower limits.launch_rate or "                       \
+#define HINT_SLOWER                                                                                \
+    "calls exceed the account's rate: lower limits.launch_rate or "                                \
     "limits.terminate_rate, "                                                                      \
     "or raise the quota"
-#define MEND_SETTINGS "check the class's lambda settings"
+#define HINT_SETTINGS "check the class's lambda settings"
 
 static const struct aws_error_rule rules[] = {
-    {"ThrottlingException", ERR_THROTTLED, MEND_SLOWER},
-    {"TooManyRequestsException", ERR_THROTTLED, MEND_SLOWER},
+    {"ThrottlingException", ERR_THROTTLED, HINT_SLOWER},
+    {"TooManyRequestsException", ERR_THROTTLED, HINT_SLOWER},
     {"ServiceQuotaExceededException", ERR_CAPACITY,
      "the account's memory quota is full, each VM counts at four times its size: lower max_vms, or "
      "raise the quota"},
@@ -24,30 +24,30 @@ static const struct aws_error_rule rules[] = {
      "allow lambda:RunMicrovm, GetMicrovm, ListMicrovms, TerminateMicrovm and "
      "PassNetworkConnector, with an execution role iam:PassRole too, and check that the image's "
      "ARN has a colon before its name; a change of policy takes a while"},
-    {"ValidationException", ERR_PERMANENT, MEND_SETTINGS},
-    {"InvalidParameterValueException", ERR_PERMANENT, MEND_SETTINGS},
+    {"ValidationException", ERR_PERMANENT, HINT_SETTINGS},
+    {"InvalidParameterValueException", ERR_PERMANENT, HINT_SETTINGS},
     {"ConflictException", ERR_CONFLICT, "the token was used for another launch"},
-    {"ResourceNotFoundException", ERR_NOT_FOUND, "there is none of that name"},
+    {"ResourceNotFoundException", ERR_NOT_FOUND, "no resource has that name"},
     {NULL, ERR_NONE, NULL},
 };
 
-static bool holds(const struct aws_refusal *r, const char *text)
+static bool contains_text(const struct aws_refusal *r, const char *text)
 {
     return r->body.len > 0 && memmem(r->body.data, r->body.len, text, strlen(text)) != NULL;
 }
 
-/* What "not found" means for a launch, which names nothing but its image. */
+/* "Not found" for a launch, whose request names only the image. */
 static int no_image(const struct aws_refusal *r, struct err *e)
 {
     e->class = ERR_PERMANENT;
     return err_wrap(e, "%s",
-                    holds(r, "ctive version")
+                    contains_text(r, "ctive version")
                         ? "the image has no ACTIVE version to run: build or activate one, or check "
                           "lambda.image_version"
-                        : "the image is not there: check lambda.image");
+                        : "the image does not exist: check lambda.image");
 }
 
-static int explain(const struct lambda_call *call, const struct aws_refusal *r, struct err *e)
+static int add_hint(const struct lambda_call *call, const struct aws_refusal *r, struct err *e)
 {
     bool is_run = strcmp(call->operation, "RunMicrovm") == 0;
     bool known = r->name[0] != '\0';
@@ -62,8 +62,8 @@ static int explain(const struct lambda_call *call, const struct aws_refusal *r, 
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
-/* "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME". A slash before the name is refused by the
- * service with a misleading word, hence here with a better one. */
+/* "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME". The service refuses a slash before the name
+ * with a misleading message, so it is refused here with a better one. */
 int lambda_check_image(const struct config_class *class, struct err *e)
 {
     const char *arn = lambda_settings_of(class)->image;
@@ -72,7 +72,7 @@ int lambda_check_image(const struct config_class *class, struct err *e)
         !slice_eq_cstr(lambda_arn_part(arn, 5), "microvm-image") ||
         lambda_arn_part(arn, 6).len == 0) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "class %s: lambda.image is no ARN of a MicroVM image: write "
+                       "class %s: lambda.image is not the ARN of a MicroVM image: write "
                        "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME",
                        class->name);
     }
@@ -84,7 +84,8 @@ int lambda_client_open(const struct config_class *class, struct aws_client **out
     const struct lambda_settings *c = lambda_settings_of(class);
     char region[64];
     if (!slice_to_cstr(lambda_region(c), region, sizeof region)) {
-        return err_set(e, ERR_PERMANENT, 0, "class %s: lambda.image names no region", class->name);
+        return err_set(e, ERR_PERMANENT, 0, "class %s: lambda.image contains no region",
+                       class->name);
     }
     struct aws_client_options options = {.service = "lambda",
                                          .region = region,
@@ -118,9 +119,9 @@ int lambda_send(struct aws_client *c, const struct lambda_call *call, struct htt
                          : aws_send(c, &sent, out, &refusal, e);
     buf_fini(&path);
     if (role_denied != NULL) {
-        *role_denied = rc != 0 && e->class == ERR_AUTH && holds(&refusal, "iam:PassRole");
+        *role_denied = rc != 0 && e->class == ERR_AUTH && contains_text(&refusal, "iam:PassRole");
     }
-    rc = rc != 0 ? explain(call, &refusal, e) : 0;
+    rc = rc != 0 ? add_hint(call, &refusal, e) : 0;
     aws_refusal_fini(&refusal);
     return rc;
 }

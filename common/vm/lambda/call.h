@@ -2,11 +2,11 @@
  * Calls of the AWS Lambda MicroVMs service (REST JSON, API version 2025-09-09), for the provider
  * `lambda` and for checks of its settings.
  *
- * What common/aws does not know of this service: its paths, and what its refusals mean for a runner
- * class. A call is sent once; whether repeating it is safe only the caller knows. A client is
- * constant after its making and may be used from any number of threads. Errors: as aws.h, with the
- * setting or the quota to look at; a launch without an image or an ACTIVE version of it is
- * ERR_PERMANENT. No message holds a payload.
+ * It adds what common/aws does not know about this service: its paths, and what its errors mean for
+ * a runner class. A call is sent once; only the caller knows whether it may be repeated. A client
+ * is constant after its creation and may be used from any number of threads. Errors: as in aws.h,
+ * with the setting or the quota to check; a launch without an image or an ACTIVE version of it is
+ * ERR_PERMANENT. No message contains a payload.
  */
 #ifndef MAYFLY_VM_VM_LAMBDA_CALL_H
 #define MAYFLY_VM_VM_LAMBDA_CALL_H
@@ -16,10 +16,10 @@
 #include "common/aws/aws.h"
 #include "common/vm/lambda/settings.h"
 
-/* ERR_PERMANENT with what to write if the class's image is no ARN of a MicroVM image. */
+/* ERR_PERMANENT with the expected format if the class's image is not the ARN of a MicroVM image. */
 MUST_CHECK int lambda_check_image(const struct config_class *class, struct err *e);
 
-/* A client at the class's endpoint and region (its image's, where it names none), for
+/* A client at the class's endpoint and region (the image's region by default); close it with
  * aws_client_close. */
 MUST_CHECK int lambda_client_open(const struct config_class *class, struct aws_client **out,
                                   struct err *e);
@@ -33,8 +33,8 @@ struct lambda_call {
 };
 
 /* *out is owned by the caller on success (http_response_fini). role_denied (may be NULL): on
- * failure, whether the service refused for want of iam:PassRole, which it does for a while after
- * that was allowed. */
+ * failure, whether the service refused because iam:PassRole is missing, which also happens for a
+ * while after it was granted. */
 MUST_CHECK int lambda_send(struct aws_client *c, const struct lambda_call *call,
                            struct http_response *out, bool *role_denied, struct err *e);
 

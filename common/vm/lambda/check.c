@@ -1,6 +1,6 @@
 /*
  * Classes with the provider lambda: the image and the version that would run, and the calls that
- * can be tried without a VM.
+ * can be checked without a VM.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 #define TEXT_BYTES_MAX 2048
 #define PAGES_MAX 100
-#define VERSIONS_ASKED "ListMicrovmImageVersions"
+#define VERSIONS_OPERATION "ListMicrovmImageVersions"
 
 struct asking {
     struct check *check;
@@ -22,16 +22,16 @@ struct asking {
     char subject[64];
 };
 
-static void say(const struct asking *a, enum check_level level, const char *asked, const char *mend,
-                const char *answer)
+static void report_finding(const struct asking *a, enum check_level level, const char *request,
+                           const char *hint, const char *text)
 {
     const struct check_finding f = {
-        .level = level, .subject = a->subject, .request = asked, .hint = mend};
-    check_say(a->check, &f, "%s", answer);
+        .level = level, .subject = a->subject, .request = request, .hint = hint};
+    check_say(a->check, &f, "%s", text);
 }
 
-/* NULL and *e if there is no answer. */
-static json_t *get(const struct asking *a, const struct lambda_call *call, struct err *e)
+/* NULL and *e on failure. */
+static json_t *fetch_json(const struct asking *a, const struct lambda_call *call, struct err *e)
 {
     struct http_response answer;
     if (lambda_send(a->service, call, &answer, NULL, e) != 0) {
@@ -41,13 +41,13 @@ static json_t *get(const struct asking *a, const struct lambda_call *call, struc
         json_loadb(answer.body.len > 0 ? answer.body.data : "", answer.body.len, 0, NULL);
     http_response_fini(&answer);
     if (root == NULL) {
-        (void)err_set(e, ERR_RETRY, 0, "%s: the answer is no JSON: check lambda.endpoint",
+        (void)err_set(e, ERR_RETRY, 0, "%s: the response is not JSON: check lambda.endpoint",
                       call->operation);
     }
     return root;
 }
 
-static const char *text_of(const json_t *o, const char *key)
+static const char *json_text(const json_t *o, const char *key)
 {
     const char *text = json_string_value(json_object_get(o, key));
     return text != NULL ? text : "";
@@ -70,7 +70,7 @@ static bool check_image(const struct asking *a)
     image_path(a, "", &path);
     const struct lambda_call call = {
         .operation = "GetMicrovmImage", .method = "GET", .path = buf_slice(&path)};
-    json_t *image = get(a, &call, &e);
+    json_t *image = fetch_json(a, &call, &e);
     buf_fini(&path);
     if (image == NULL) {
         check_say_error(a->check, CHECK_FAIL, a->subject, call.operation, &e);
@@ -78,13 +78,13 @@ static bool check_image(const struct asking *a)
     }
     const struct check_finding f = {
         .level = CHECK_OK, .subject = a->subject, .request = call.operation};
-    check_say(a->check, &f, "the image %s is there, state %s", text_of(image, "name"),
-              text_of(image, "state"));
+    check_say(a->check, &f, "image %s exists, state %s", json_text(image, "name"),
+              json_text(image, "state"));
     json_decref(image);
     return true;
 }
 
-/* The version that a launch would take; "" none so far. */
+/* The version that a launch would use; "" none so far. */
 struct version {
     char name[64];
     bool active; /* it may be run */
@@ -97,26 +97,27 @@ static int64_t memory_of(const json_t *version)
     return (int64_t)json_integer_value(json_object_get(first, "minimumMemoryInMiB"));
 }
 
-/* Versions are numbers with a point; a text that is none comes first. */
-static double number_of(const char *name)
+/* Versions are numbers with a point; any other text sorts first. */
+static double version_number(const char *name)
 {
     return strtod(name, NULL);
 }
 
-static void consider(const struct asking *a, const json_t *item, struct version *best)
+static void keep_newest(const struct asking *a, const json_t *item, struct version *best)
 {
     struct version v = {.memory_mib = memory_of(item)};
     const char *pinned = a->lambda->image_version;
-    if (!slice_to_cstr(slice_of(text_of(item, "imageVersion")), v.name, sizeof v.name)) {
+    if (!slice_to_cstr(slice_of(json_text(item, "imageVersion")), v.name, sizeof v.name)) {
         return;
     }
-    v.active = strcmp(text_of(item, "status"), "ACTIVE") == 0 &&
-               strcmp(text_of(item, "state"), "SUCCESSFUL") == 0;
+    v.active = strcmp(json_text(item, "status"), "ACTIVE") == 0 &&
+               strcmp(json_text(item, "state"), "SUCCESSFUL") == 0;
     if (pinned[0] != '\0') {
         if (strcmp(v.name, pinned) == 0) {
             *best = v;
         }
-    } else if (v.active && (best->name[0] == '\0' || number_of(v.name) > number_of(best->name))) {
+    } else if (v.active &&
+               (best->name[0] == '\0' || version_number(v.name) > version_number(best->name))) {
         *best = v;
     }
 }
@@ -132,19 +133,19 @@ static int read_versions(const struct asking *a, char **cursor, struct version *
         buf_append_cstr(&query, "nextToken=");
         codec_percent(&query, slice_of(*cursor));
     }
-    const struct lambda_call call = {.operation = VERSIONS_ASKED,
+    const struct lambda_call call = {.operation = VERSIONS_OPERATION,
                                      .method = "GET",
                                      .path = buf_slice(&path),
                                      .query = buf_slice(&query)};
-    json_t *page = get(a, &call, e);
+    json_t *page = fetch_json(a, &call, e);
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(page, "items"), i, item)
     {
-        consider(a, item, best);
+        keep_newest(a, item, best);
     }
     free(*cursor);
-    const char *next = text_of(page, "nextToken");
+    const char *next = json_text(page, "nextToken");
     *cursor = next[0] != '\0' ? slice_dup(slice_of(next)) : NULL;
     buf_fini(&path);
     buf_fini(&query);
@@ -164,25 +165,26 @@ static void check_version(const struct asking *a)
     } while (rc == 0 && cursor != NULL && ++pages < PAGES_MAX);
     free(cursor);
     if (rc != 0) {
-        check_say_error(a->check, CHECK_FAIL, a->subject, VERSIONS_ASKED, &e);
+        check_say_error(a->check, CHECK_FAIL, a->subject, VERSIONS_OPERATION, &e);
         return;
     }
     if (best.name[0] == '\0' || !best.active) {
-        say(a, CHECK_FAIL, VERSIONS_ASKED, "build a version and set it ACTIVE",
-            a->lambda->image_version[0] != '\0' ? "lambda.image_version is not there, or not ACTIVE"
-                                                : "the image has no ACTIVE version");
+        report_finding(a, CHECK_FAIL, VERSIONS_OPERATION, "build a version and set it ACTIVE",
+                       a->lambda->image_version[0] != '\0'
+                           ? "lambda.image_version does not exist, or is not ACTIVE"
+                           : "the image has no ACTIVE version");
         return;
     }
     const struct check_finding f = {
-        .level = CHECK_OK, .subject = a->subject, .request = VERSIONS_ASKED};
-    check_say(a->check, &f, "launches take version %s with %lld MiB", best.name,
+        .level = CHECK_OK, .subject = a->subject, .request = VERSIONS_OPERATION};
+    check_say(a->check, &f, "launches use version %s with %lld MiB", best.name,
               (long long)best.memory_mib);
     a->facts->memory_mib = best.memory_mib;
 }
 
 /* --- permissions ------------------------------------------------------------------------------ */
 
-static bool try_list(const struct asking *a)
+static bool check_list_permission(const struct asking *a)
 {
     struct err e = {0};
     struct buf query;
@@ -193,7 +195,7 @@ static bool try_list(const struct asking *a)
                                      .method = "GET",
                                      .path = SLICE("/microvms"),
                                      .query = buf_slice(&query)};
-    json_t *page = get(a, &call, &e);
+    json_t *page = fetch_json(a, &call, &e);
     buf_fini(&query);
     if (page == NULL) {
         check_say_error(a->check, CHECK_FAIL, a->subject, call.operation, &e);
@@ -202,15 +204,15 @@ static bool try_list(const struct asking *a)
     return page != NULL;
 }
 
-/* A VM that is none: whoever may ask hears that it is not there. */
-static bool try_get(const struct asking *a)
+/* An id that does not exist: a caller with permission gets "not found". */
+static bool check_get_permission(const struct asking *a)
 {
     struct err e = {0};
     const struct lambda_call call = {
         .operation = "GetMicrovm",
         .method = "GET",
         .path = SLICE("/microvms/microvm-00000000-0000-0000-0000-000000000000")};
-    json_t *vm = get(a, &call, &e);
+    json_t *vm = fetch_json(a, &call, &e);
     bool allowed = vm != NULL || e.class == ERR_NOT_FOUND || e.class == ERR_PERMANENT;
     json_decref(vm);
     if (!allowed) {
@@ -221,8 +223,8 @@ static bool try_get(const struct asking *a)
 
 static void check_permissions(const struct asking *a)
 {
-    bool list = try_list(a);
-    bool one = try_get(a);
+    bool list = check_list_permission(a);
+    bool one = check_get_permission(a);
     const struct check_finding f = {
         .level = CHECK_OK, .subject = a->subject, .request = "permissions"};
     if (list || one) {

@@ -1,5 +1,5 @@
 /*
- * Whether the settings of the provider `lambda` work, asked of the service (check.h).
+ * Checks the settings of the provider `lambda` with the service (check.h).
  */
 #ifndef MAYFLY_VM_LAMBDA_CHECK_H
 #define MAYFLY_VM_LAMBDA_CHECK_H
@@ -9,16 +9,16 @@
 /* All classes with this provider: image and version, permissions, quotas. */
 void lambda_check(struct check *c);
 
-/* --- for the files of the check alone --- */
+/* --- for the files of the check only --- */
 
-/* A class as far as it could be asked about. */
+/* A class, with what could be read about it. */
 struct lambda_check_class {
     const struct config_class *class;
     char region[64];
     int64_t memory_mib; /* of the version it runs; 0 unknown */
 };
 
-/* The account's quotas in every region of these classes, against what the configuration wants. */
+/* The account's quotas in every region of these classes, compared with the configuration. */
 void lambda_check_quotas(struct check *c, const struct lambda_check_class *classes, size_t n);
 
 #endif

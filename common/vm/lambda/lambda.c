@@ -1,11 +1,11 @@
 /*
  * The provider `lambda`: VMs are AWS Lambda MicroVMs.
  *
- * A MicroVM has no name and no tags. What marks it as ours is its image, which no other deployment
- * and no other class may use; what ties it to its row is the id that RunMicrovm answers. Therefore
- * a lost answer is asked for again at once, with the same client token, which the service answers
- * with the same MicroVM. Where that fails too, something may run that has no id: vm_run says so
- * with ERR_RETRY, and fleet.h what becomes of the row.
+ * A MicroVM has no name and no tags. Its image identifies its owner, so no other deployment and no
+ * other class may use that image; the id that RunMicrovm returns identifies its row. A lost
+ * response is therefore requested again at once, with the same client token, for which the service
+ * returns the same MicroVM. If that fails too, a VM with an unknown id may run: vm_run returns
+ * ERR_RETRY, and fleet.h describes what happens to the row.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -19,22 +19,22 @@
 #include "common/vm/lambda/check.h"
 #include "common/vm/vm_backend.h"
 
-#define PAYLOAD_MAX 4096 /* the service's, of the run hook */
+#define PAYLOAD_MAX 4096 /* the service's limit for the run hook */
 #define RUN_TRIES 3
 #define RUN_RETRY_BASE_MS 100
 #define RUN_RETRY_CAP_MS 1000
-#define ROLE_TRIES 4          /* of a launch that is refused for want of iam:PassRole */
+#define ROLE_TRIES 4          /* attempts while iam:PassRole is refused */
 #define ROLE_WAIT_BASE_MS 500 /* before the second; doubles */
 #define TEXT_MAX 2048         /* of a path or a query */
 #define LIST_MAX 100000       /* VMs; more than any account may have */
-#define PAGES_MAX 10000       /* a list that goes on for ever is no list */
+#define PAGES_MAX 10000       /* bounds a list whose pages never end */
 
 struct vm_lambda {
     struct aws_client *service;
     char *image;
     char *image_version;
     char *execution_role;
-    char *log_group; /* "" : what a VM writes is kept nowhere */
+    char *log_group; /* "": the VMs' output is not stored */
     json_t *egress;
     json_t *ingress;
     char domain[VM_DOMAIN_MAX + 1];
@@ -66,7 +66,7 @@ static json_t *list_of(const struct config_list *list)
     return out;
 }
 
-/* One of the service's own connectors. */
+/* The ARN of one of the service's own connectors. */
 static void add_connector(json_t *list, const struct vm_lambda *l, const char *name)
 {
     struct slice partition = lambda_arn_part(l->image, 1);
@@ -84,8 +84,8 @@ static void add_connector(json_t *list, const struct vm_lambda *l, const char *n
     ASSERT(arn != NULL && json_array_append_new(list, arn) == 0);
 }
 
-/* What leaves a VM needs a connector; the service's own leads to the Internet. A shell comes in by
- * two. */
+/* Outgoing traffic needs a connector; the service's own leads to the internet. A shell needs two
+ * for incoming traffic. */
 static void set_connectors(struct vm_lambda *l, const struct lambda_settings *c)
 {
     l->egress = list_of(&c->egress_connectors);
@@ -99,7 +99,7 @@ static void set_connectors(struct vm_lambda *l, const struct lambda_settings *c)
     }
 }
 
-/* The service counts by account and region. */
+/* The service's rates are per account and region. */
 static void set_domain(struct vm_lambda *l)
 {
     struct slice account = lambda_arn_part(l->image, 4);
@@ -116,7 +116,7 @@ static const char *lambda_domain(const void *state)
 static int lambda_open(const struct config_class *class, const char *deployment, void **out_state,
                        struct err *e)
 {
-    (void)deployment; /* the image's name is what tells deployments apart */
+    (void)deployment; /* the image identifies the deployment */
     const struct lambda_settings *c = lambda_settings_of(class);
     struct aws_client *service = NULL;
     if (lambda_check_image(class, e) != 0 || lambda_client_open(class, &service, e) != 0) {
@@ -135,17 +135,17 @@ static int lambda_open(const struct config_class *class, const char *deployment,
     return 0;
 }
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- responses --- */
 
-static int senseless(struct err *e, const char *operation)
+static int set_invalid_response(struct err *e, const char *operation)
 {
     return err_set(e, ERR_RETRY, 200,
-                   "%s: the answer is none of the service's: try again; if it stays so, check "
+                   "%s: invalid response: try again; if it persists, check "
                    "lambda.endpoint",
                    operation);
 }
 
-static json_t *load(const struct http_response *r)
+static json_t *parse_json(const struct http_response *r)
 {
     return json_loadb(r->body.len > 0 ? r->body.data : "", r->body.len, 0, NULL);
 }
@@ -214,7 +214,7 @@ static void set_text(json_t *o, const char *key, const char *value)
 }
 
 /* A stream for each VM, named after its runner. Without a group, which needs a role, nothing is
- * kept. */
+ * stored. */
 static json_t *logging_of(const struct vm_lambda *l, const struct vm_spec *spec)
 {
     return l->log_group[0] == '\0' ? json_pack("{s:{}}", "disabled")
@@ -222,8 +222,8 @@ static json_t *logging_of(const struct vm_lambda *l, const struct vm_spec *spec)
                                                l->log_group, "logStream", spec->name);
 }
 
-/* No idlePolicy: it measures what comes in, and a runner only dials out, so that it would suspend a
- * VM amidst its job. */
+/* No idlePolicy: it measures incoming traffic, and a runner only dials out, so it would suspend a
+ * VM in the middle of its job. */
 static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
 {
     json_t *o = json_pack("{s:s, s:s, s:I, s:o, s:O}", "imageIdentifier", l->image, "clientToken",
@@ -247,12 +247,12 @@ static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
     return text;
 }
 
-/* One launch on its way, which may take several calls. */
+/* One launch, which may take several calls. */
 struct launch {
     const struct vm_lambda *lambda;
     const char *body;
-    bool something_may_run; /* a call went unanswered */
-    bool role_denied;       /* the last call was refused for want of iam:PassRole */
+    bool vm_may_run;  /* a call got no response */
+    bool role_denied; /* the last call was refused because iam:PassRole is missing */
 };
 
 static int run_once(struct launch *r, char *out_id, struct err *e)
@@ -266,28 +266,27 @@ static int run_once(struct launch *r, char *out_id, struct err *e)
     if (lambda_send(r->lambda->service, &call, &answer, &r->role_denied, e) != 0) {
         return -1;
     }
-    json_t *root = load(&answer);
+    json_t *root = parse_json(&answer);
     bool ok = read_vm(root, &info);
     json_decref(root);
     http_response_fini(&answer);
     if (!ok) {
-        return senseless(e, call.operation);
+        return set_invalid_response(e, call.operation);
     }
     memcpy(out_id, info.id, sizeof info.id);
     return 0;
 }
 
-/* A call whose answer was lost is repeated with its token: the service answers the same VM. After
- * that nothing but an id is an answer: a refusal of the repetition says nothing of what the first
- * call did. */
-static int run_until_answered(struct launch *r, char *out_id, struct err *e)
+/* A call without a response is repeated with its token: the service returns the same VM. After that
+ * only an id is conclusive: an error of the repeated call says nothing about the first one. */
+static int run_with_retries(struct launch *r, char *out_id, struct err *e)
 {
     for (int try = 1;; try++) {
         if (run_once(r, out_id, e) == 0) {
             return 0;
         }
-        r->something_may_run = r->something_may_run || !aws_changed_nothing(e);
-        bool worth_it = e->class == ERR_RETRY || r->something_may_run;
+        r->vm_may_run = r->vm_may_run || !aws_changed_nothing(e);
+        bool worth_it = e->class == ERR_RETRY || r->vm_may_run;
         if (!worth_it || try == RUN_TRIES) {
             return -1;
         }
@@ -298,16 +297,16 @@ static int run_until_answered(struct launch *r, char *out_id, struct err *e)
     }
 }
 
-/* A role that was allowed just now is refused for a while, until that has spread. */
-static int run_until_role_is_known(struct launch *r, char *out_id, struct err *e)
+/* A role that was just granted is refused for a while, until the change has spread. */
+static int run_with_role_retries(struct launch *r, char *out_id, struct err *e)
 {
     int64_t wait_ms = ROLE_WAIT_BASE_MS;
     int64_t waited_ms = 0;
     for (int try = 1;; try++) {
-        if (run_until_answered(r, out_id, e) == 0) {
+        if (run_with_retries(r, out_id, e) == 0) {
             return 0;
         }
-        if (!r->role_denied || r->something_may_run) {
+        if (!r->role_denied || r->vm_may_run) {
             return -1;
         }
         if (try == ROLE_TRIES) {
@@ -322,17 +321,16 @@ static int run_until_role_is_known(struct launch *r, char *out_id, struct err *e
     }
 }
 
-static int run_body_to_its_end(const struct vm_lambda *l, const char *body, char *out_id,
-                               struct err *e)
+static int finish_run_body(const struct vm_lambda *l, const char *body, char *out_id, struct err *e)
 {
     struct launch r = {.lambda = l, .body = body};
-    if (run_until_role_is_known(&r, out_id, e) == 0) {
+    if (run_with_role_retries(&r, out_id, e) == 0) {
         return 0;
     }
-    if (r.something_may_run) {
+    if (r.vm_may_run) {
         e->class = ERR_RETRY;
         e->code = 0;
-        return err_wrap(e, "an answer was lost, so that a MicroVM may run whose id is unknown");
+        return err_wrap(e, "a response was lost: a MicroVM with an unknown id may run");
     }
     e->code = e->class == ERR_RETRY ? VM_RUN_NOTHING : e->code;
     return -1;
@@ -343,20 +341,20 @@ static int lambda_run(void *state, const struct vm_spec *spec, char *out_id, str
     const struct vm_lambda *l = state;
     if (spec->max_duration_ms > (int64_t)LAMBDA_SECONDS_MAX * 1000) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "a MicroVM lives %d seconds at most: lower max_duration",
+                       "a MicroVM lives at most %d seconds: lower max_duration",
                        LAMBDA_SECONDS_MAX);
     }
     char *body = run_body(l, spec);
     if (body == NULL) {
-        return err_set(e, ERR_PERMANENT, 0, "the payload or the token is no text");
+        return err_set(e, ERR_PERMANENT, 0, "the payload or the token is not valid text");
     }
-    int rc = run_body_to_its_end(l, body, out_id, e);
+    int rc = finish_run_body(l, body, out_id, e);
     explicit_bzero(body, strlen(body));
     free(body);
     return rc;
 }
 
-/* --- the others ------------------------------------------------------------------------------- */
+/* --- the other operations --- */
 
 static int call_vm(const struct vm_lambda *l, const char *operation, const char *method,
                    const char *id, struct http_response *out, struct err *e)
@@ -370,8 +368,8 @@ static int call_vm(const struct vm_lambda *l, const char *operation, const char 
     return rc;
 }
 
-/* Nothing in a MicroVM of ours wants time to end: whoever ends one has seen its runner's end or
- * does not wait for it. */
+/* No grace period: a caller that terminates a MicroVM has seen its runner's end or does not wait
+ * for it. */
 static int lambda_terminate(void *state, const char *id, int64_t grace_ms, struct err *e)
 {
     struct http_response answer;
@@ -390,18 +388,18 @@ static int lambda_describe(void *state, const char *id, struct vm_info *out, str
     if (call_vm(state, "GetMicrovm", "GET", id, &answer, e) != 0) {
         return -1;
     }
-    json_t *root = load(&answer);
+    json_t *root = parse_json(&answer);
     bool ok = read_vm(root, &info);
     json_decref(root);
     http_response_fini(&answer);
     if (!ok) {
-        return senseless(e, "GetMicrovm");
+        return set_invalid_response(e, "GetMicrovm");
     }
     *out = info;
     return 0;
 }
 
-/* The service forgets ended MicroVMs by itself. */
+/* The service deletes ended MicroVMs by itself. */
 static int lambda_forget(void *state, const char *id, struct err *e)
 {
     (void)state;
@@ -415,10 +413,10 @@ struct listing {
     struct vm_info *list;
     size_t count;
     size_t room;
-    char *cursor; /* of the next page; NULL: there is none */
+    char *cursor; /* of the next page; NULL: none */
 };
 
-static void keep(struct listing *all, const struct vm_info *info)
+static void add_to_listing(struct listing *all, const struct vm_info *info)
 {
     if (all->count == all->room) {
         all->room = all->room == 0 ? 64 : all->room * 2;
@@ -429,24 +427,24 @@ static void keep(struct listing *all, const struct vm_info *info)
     all->list[all->count++] = *info;
 }
 
-/* The filter is the service's; that it held is looked at here, since others' VMs are not ours to
- * end. */
-static int read_page(struct listing *all, const json_t *root, struct err *e)
+/* The service filters; the result is checked here, since other owners' VMs must not be
+ * terminated. */
+static int read_list_page(struct listing *all, const json_t *root, struct err *e)
 {
     const json_t *items = json_object_get(root, "items");
     const char *next = json_string_value(json_object_get(root, "nextToken"));
     if (!json_is_array(items)) {
-        return senseless(e, "ListMicrovms");
+        return set_invalid_response(e, "ListMicrovms");
     }
     for (size_t i = 0; i < json_array_size(items); i++) {
         const json_t *item = json_array_get(items, i);
         const char *image = json_string_value(json_object_get(item, "imageArn"));
         struct vm_info info;
         if (image == NULL || !read_vm(item, &info) || all->count >= LIST_MAX) {
-            return senseless(e, "ListMicrovms");
+            return set_invalid_response(e, "ListMicrovms");
         }
         if (strcmp(image, all->lambda->image) == 0) {
-            keep(all, &info);
+            add_to_listing(all, &info);
         }
     }
     free(all->cursor);
@@ -454,7 +452,7 @@ static int read_page(struct listing *all, const json_t *root, struct err *e)
     return 0;
 }
 
-static int fetch_page(struct listing *all, struct err *e)
+static int fetch_list_page(struct listing *all, struct err *e)
 {
     struct http_response answer;
     struct buf query;
@@ -469,14 +467,14 @@ static int fetch_page(struct listing *all, struct err *e)
                                .method = "GET",
                                .path = SLICE("/microvms"),
                                .query = buf_slice(&query)};
-    int rc = query.failed ? senseless(e, call.operation)
+    int rc = query.failed ? set_invalid_response(e, call.operation)
                           : lambda_send(all->lambda->service, &call, &answer, NULL, e);
     buf_fini(&query);
     if (rc != 0) {
         return -1;
     }
-    json_t *root = load(&answer);
-    rc = read_page(all, root, e);
+    json_t *root = parse_json(&answer);
+    rc = read_list_page(all, root, e);
     json_decref(root);
     http_response_fini(&answer);
     return rc;
@@ -490,9 +488,9 @@ static int lambda_list(void *state, const struct vm_pace *pace, struct vm_info *
     int rc = 0;
     int pages = 0;
     do {
-        rc = ++pages > PAGES_MAX ? senseless(e, "ListMicrovms")
+        rc = ++pages > PAGES_MAX ? set_invalid_response(e, "ListMicrovms")
                                  : vm_pace_wait(pace, VM_CALL_LIST, e);
-        rc = rc != 0 ? rc : fetch_page(&all, e);
+        rc = rc != 0 ? rc : fetch_list_page(&all, e);
     } while (rc == 0 && all.cursor != NULL);
     free(all.cursor);
     if (rc != 0) {
@@ -504,7 +502,7 @@ static int lambda_list(void *state, const struct vm_pace *pace, struct vm_info *
     return 0;
 }
 
-/* What a MicroVM writes goes to CloudWatch, if anywhere. */
+/* A MicroVM's output goes to CloudWatch, if anywhere. */
 static int lambda_console(void *state, const char *id, size_t limit, struct buf *out, struct err *e)
 {
     (void)state;

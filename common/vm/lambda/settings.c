@@ -7,7 +7,7 @@
 
 #define AT(member) offsetof(struct lambda_settings, member)
 
-/* arn:partition:service:region:account:resource; the last may hold colons. */
+/* arn:partition:service:region:account:resource; the last part may contain colons. */
 static bool is_arn(struct slice s)
 {
     struct slice part;
@@ -93,7 +93,7 @@ static struct slice aws_region(const void *settings)
     return lambda_region(settings);
 }
 
-/* MicroVMs have no tags: what says whose they are is their image alone. */
+/* MicroVMs have no tags: only the image identifies their owner. */
 static bool is_another_classs_image(const struct config_class_check *c, const char *image)
 {
     for (size_t k = 0; k < c->index; k++) {
@@ -106,7 +106,7 @@ static bool is_another_classs_image(const struct config_class_check *c, const ch
     return false;
 }
 
-static void check(const struct config_class_check *c)
+static void check_lambda_class(const struct config_class_check *c)
 {
     const struct config_class *class = &c->config->classes[c->index];
     const struct lambda_settings *s = lambda_settings_of(class);
@@ -120,8 +120,8 @@ static void check(const struct config_class_check *c)
                               "arn:aws:lambda:REGION:ACCOUNT:microvm-image:NAME}\"");
     } else if (is_another_classs_image(c, s->image)) {
         config_check_complain(c, "lambda.image",
-                              "is another class's too: give each class an image of its own, since "
-                              "nothing else tells whose a MicroVM is");
+                              "is also another class's: give each class an image of its own, since "
+                              "nothing else identifies a MicroVM's owner");
     }
     if (s->log_group[0] != '\0' && s->execution_role[0] == '\0') {
         config_check_complain(c, "lambda.log_group",
@@ -140,6 +140,6 @@ const struct config_provider lambda_config = {
     .size = sizeof(struct lambda_settings),
     .settings = rows,
     .setting_count = COUNT_OF(rows),
-    .check = check,
+    .check = check_lambda_class,
     .aws_region = aws_region,
 };

@@ -1,6 +1,6 @@
 /*
- * The settings of the provider `lambda`, classes[].lambda: what config_class.settings points at.
- * The provider's part of the configuration is linked into every program, its client into few.
+ * The settings of the provider `lambda`, classes[].lambda: what config_class.settings points to.
+ * This part of the provider is linked into every program, its client only into those that use it.
  */
 #ifndef MAYFLY_VM_LAMBDA_SETTINGS_H
 #define MAYFLY_VM_LAMBDA_SETTINGS_H
@@ -14,11 +14,11 @@ struct vm_ops;
 struct lambda_settings {
     char *endpoint;       /* URL of the service; "" : its own host in the region */
     char *region;         /* "" : the image's */
-    char *image;          /* ARN; one image for each deployment and class, it marks our VMs */
+    char *image;          /* ARN; one image per deployment and class, it identifies the VMs */
     char *image_version;  /* "" : the newest ACTIVE one */
     char *execution_role; /* ARN; "" : none, so that a job can reach no credentials */
-    char *log_group;      /* CloudWatch's, a stream for each VM; "" : nothing is kept */
-    bool shell;           /* let a person with the right open a shell in a VM */
+    char *log_group;      /* CloudWatch, a stream for each VM; "": nothing is stored */
+    bool shell;           /* a person with permission may open a shell in a VM */
     struct config_list egress_connectors;  /* ARNs; empty: INTERNET_EGRESS */
     struct config_list ingress_connectors; /* ARNs */
     int64_t timeout_ms;                    /* one call, whole */
@@ -27,13 +27,13 @@ struct lambda_settings {
 extern const struct config_provider lambda_config;
 extern const struct vm_ops vm_ops_lambda;
 
-/* Those of a class with this provider. */
+/* The settings of a class with this provider. */
 const struct lambda_settings *lambda_settings_of(const struct config_class *class);
 
-/* The region they say: their own, or else the image's; empty for none. */
+/* The region: the setting, or else the image's; empty for none. */
 struct slice lambda_region(const struct lambda_settings *s);
 
-/* The n-th part of an ARN, from 0, a part of it; empty if there is none. */
+/* The n-th part of an ARN, from 0; a slice of it; empty if there is none. */
 struct slice lambda_arn_part(const char *arn, int n);
 
 #endif

@@ -15,7 +15,7 @@ struct args {
     size_t count;
 };
 
-static void add(struct args *a, const char *word)
+static void add_argument(struct args *a, const char *word)
 {
     ASSERT(a->count < ARGS_MAX);
     a->items[a->count++] = slice_dup(slice_of(word));
@@ -29,8 +29,8 @@ PRINTF(3, 4) static void addf(struct args *a, const char *option, const char *fm
     int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     ASSERT(n >= 0 && (size_t)n < sizeof text);
-    add(a, option);
-    add(a, text);
+    add_argument(a, option);
+    add_argument(a, text);
 }
 
 static void add_machine(struct args *a, const struct qemu_args_in *in)
@@ -63,16 +63,16 @@ static void add_channels(struct args *a)
 
 static void add_disk(struct args *a)
 {
-    /* The disk is thrown away with the VM: nobody needs it to survive a power cut. */
+    /* The disk is deleted with the VM: it need not survive a power cut. */
     addf(a, "-blockdev",
          "driver=file,node-name=diskfile,filename=" QEMU_OVERLAY ",cache.no-flush=on");
     addf(a, "-blockdev", "driver=qcow2,node-name=disk,file=diskfile,cache.no-flush=on");
     addf(a, "-device", "virtio-blk-pci,id=blk,bus=pcie.0,addr=0x5,drive=disk");
 }
 
-/* In a closed network QEMU answers nothing but the proxy's address, and runs one small program for
- * each connection to it. (A forwarding to a chardev would be one connection for the VM's whole
- * life, which no HTTP proxy can use.) */
+/* In a closed network QEMU serves only the proxy's address, and runs one small program for each
+ * connection to it. (A forwarding to a chardev would be one connection for the VM's whole life,
+ * which no HTTP proxy can use.) */
 static void add_network(struct args *a, const struct qemu_args_in *in)
 {
     if (in->proxy_host == NULL) {
@@ -88,8 +88,8 @@ static void add_network(struct args *a, const struct qemu_args_in *in)
 }
 
 /* Starting the program for a connection is setsid and execve, which are in the sets
- * "elevateprivileges" and "spawn" of QEMU's filter. No privileges can be gained there all the same:
- * the supervisor has set no_new_privs and dropped them. */
+ * "elevateprivileges" and "spawn" of QEMU's filter. No privileges can be gained there anyway: the
+ * supervisor has set no_new_privs and dropped them. */
 static void add_sandbox(struct args *a, const struct qemu_args_in *in)
 {
     if (in->sandbox) {
@@ -103,10 +103,10 @@ char **qemu_args_build(const struct qemu_args_in *in)
 {
     struct args a = {.count = 0};
 
-    add(&a, in->binary);
-    add(&a, "-nodefaults");
-    add(&a, "-no-user-config");
-    add(&a, "-no-reboot");
+    add_argument(&a, in->binary);
+    add_argument(&a, "-nodefaults");
+    add_argument(&a, "-no-user-config");
+    add_argument(&a, "-no-reboot");
     addf(&a, "-display", "none");
     add_sandbox(&a, in);
     add_machine(&a, in);

@@ -1,11 +1,11 @@
 /*
- * QEMU's command line, as a pure function of what is known about the VM.
+ * QEMU's command line, as a pure function of the VM's properties.
  *
- * A machine can only be restored by the same devices at the same addresses, so everything that is a
- * device stands here once and in one order; what may differ between the save and the restore is the
- * back end (files, the network's far side) and -incoming. The words are relative to the VM's `run`
- * directory, which is QEMU's working directory: a socket's path has at most 107 bytes
- * (sockaddr_un), a state directory may have more. Never a secret: an argv can be read by everybody.
+ * A VM can only be restored with the same devices at the same addresses, so all devices are defined
+ * here once and in one order; only the back ends (files, the network's far side) and -incoming may
+ * differ between save and restore. Paths are relative to the VM's `run` directory, which is QEMU's
+ * working directory: a socket's path has at most 107 bytes (sockaddr_un), a state directory may
+ * have more. Never a secret: every user can read an argv.
  */
 #ifndef MAYFLY_VM_QEMU_ARGS_H
 #define MAYFLY_VM_QEMU_ARGS_H
@@ -16,7 +16,8 @@
 
 #include "common/vm/qemu/image.h"
 
-/* Descriptors that the supervisor gives to QEMU beside 0 (nothing), 1 (console) and 2 (complaints). */
+/* Descriptors that the supervisor passes to QEMU besides 0 (nothing), 1 (console) and 2
+ * (errors). */
 #define QEMU_FD_STATUS 3
 #define QEMU_FD_INCOMING 4
 

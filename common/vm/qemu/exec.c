@@ -33,7 +33,7 @@ int exec_find(const char *program, const char *package, char *out, size_t size, 
             slice_to_cstr(slice_of(real), out, size)) {
             return 0;
         }
-        return err_set(e, ERR_PERMANENT, errno, "%s is not there or not executable", program);
+        return err_set(e, ERR_PERMANENT, errno, "%s does not exist or is not executable", program);
     }
     while (rest.len > 0) {
         (void)slice_cut(rest, ':', &dir, &rest);
@@ -67,11 +67,11 @@ int exec_find_supervisor(char *out, size_t size, struct err *e)
     }
     return err_set(
         e, ERR_PERMANENT, ENOENT,
-        "mayfly-vm-supervisor is neither beside this program nor in %s: install Mayfly whole",
+        "mayfly-vm-supervisor is neither beside this program nor in %s: reinstall Mayfly",
         MAYFLY_LIBEXEC);
 }
 
-static int spawn(const char *const *argv, int output, pid_t *pid)
+static int spawn_program(const char *const *argv, int output, pid_t *pid)
 {
     char path_entry[4096];
     char *env[] = {path_entry, NULL};
@@ -95,7 +95,7 @@ static int spawn(const char *const *argv, int output, pid_t *pid)
     posix_spawnattr_setsigdefault(&attr, &all);
     posix_spawnattr_setflags(&attr,
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    /* posix_spawn takes char *const[] for history's sake and does not write to them. */
+    /* posix_spawn has char *const[] for historical reasons and does not write to them. */
     union {
         const char *const *in;
         char *const *out;
@@ -107,7 +107,7 @@ static int spawn(const char *const *argv, int output, pid_t *pid)
 }
 
 /* Reads until the other end closes it. False at the deadline. */
-static bool read_all(int fd, int64_t deadline_ms, struct buf *out)
+static bool read_output(int fd, int64_t deadline_ms, struct buf *out)
 {
     char chunk[4096];
     for (;;) {
@@ -131,8 +131,8 @@ static bool read_all(int fd, int64_t deadline_ms, struct buf *out)
     }
 }
 
-/* The exit status, as waitpid gives it; 0 where somebody else collects our children. */
-static int collect(pid_t pid)
+/* The exit status from waitpid; 0 if another part of the process reaps its children. */
+static int wait_exit(pid_t pid)
 {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0) {
@@ -152,19 +152,19 @@ int exec_capture(const char *const *argv, int64_t timeout_ms, struct buf *out, s
     if (pipe2(pipe_fds, O_CLOEXEC) != 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot make a pipe to run %s", argv[0]);
     }
-    int errnum = spawn(argv, pipe_fds[1], &pid);
+    int errnum = spawn_program(argv, pipe_fds[1], &pid);
     close(pipe_fds[1]);
     if (errnum != 0) {
         close(pipe_fds[0]);
         return err_errno(e, errnum == EAGAIN || errnum == ENOMEM ? ERR_CAPACITY : ERR_RETRY, errnum,
                          "cannot start %s", argv[0]);
     }
-    bool ended = read_all(pipe_fds[0], clock_mono_ms() + timeout_ms, out);
+    bool ended = read_output(pipe_fds[0], clock_mono_ms() + timeout_ms, out);
     close(pipe_fds[0]);
     if (!ended) {
         (void)kill(-pid, SIGKILL);
     }
-    int status = collect(pid);
+    int status = wait_exit(pid);
     if (!ended) {
         return err_set(e, ERR_RETRY, ETIMEDOUT, "%s did not end within %lld ms", argv[0],
                        (long long)timeout_ms);

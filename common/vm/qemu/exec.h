@@ -1,9 +1,10 @@
 /*
- * Other programs: finding them, running them to their end, starting the one that keeps a VM.
+ * Other programs: finds them, runs them to their end, starts the VM supervisor.
  *
- * For the qemu provider alone. A started program gets a session, a small environment and default
- * signals of its own, never ours: the environment of a worker may hold a token. Every wait has a
- * deadline; what does not end by it is killed. Safe from any thread (posix_spawn, no fork).
+ * For the qemu provider only. A started program gets a session, a small environment and default
+ * signals of its own, never the worker's: a worker's environment may hold a token. Every wait has a
+ * deadline; a program that has not ended by then is killed. Safe from any thread (posix_spawn, no
+ * fork).
  */
 #ifndef MAYFLY_VM_QEMU_EXEC_H
 #define MAYFLY_VM_QEMU_EXEC_H
@@ -15,12 +16,12 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-/* The absolute path of a program named by a path or looked for in PATH. ERR_PERMANENT when it is
- * not there, with `package` (may be "") as the thing to install. */
+/* The absolute path of a program that is a path or is found in PATH. ERR_PERMANENT when it does not
+ * exist, with `package` (may be "") as the thing to install. */
 MUST_CHECK int exec_find(const char *program, const char *package, char *out, size_t size,
                          struct err *e);
 
-/* Where the supervisor is: beside this program, in the build tree, or as installed. */
+/* The supervisor's path: beside this program, in the build tree, or as installed. */
 MUST_CHECK int exec_find_supervisor(char *out, size_t size, struct err *e);
 
 /* Runs argv (NULL at its end; argv[0] absolute) and appends to out what it writes to its standard

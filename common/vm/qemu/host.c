@@ -20,7 +20,7 @@
 #define PROBE_OUTPUT ((size_t)1 << 20)
 #define KVM_TRY_MS 20000
 #define MIB ((int64_t)1 << 20)
-/* What QEMU itself and the supervisor need beside the guest's memory, for the check of room. */
+/* Memory of QEMU itself and the supervisor besides the guest's, for the capacity check. */
 #define OVERHEAD_MIB 96
 
 int qemu_lock(const char *path, int *out_fd, struct err *e)
@@ -84,7 +84,7 @@ out:
     return rc;
 }
 
-/* --- room ----------------------------------------------------------------------------------- */
+/* --- capacity --- */
 
 static int64_t available_memory_mib(void)
 {
@@ -177,7 +177,7 @@ static bool plausible_here(const struct vm_qemu *q)
     return yes;
 }
 
-/* What a verdict on KVM holds for: another kernel or QEMU may do better. */
+/* A verdict on KVM is valid for one kernel and one QEMU. */
 static void verdict_key(const struct vm_qemu *q, char *out, size_t size)
 {
     struct utsname host;
@@ -211,7 +211,7 @@ static void write_verdict(const char *path, const char *key, const char *accel)
     json_t *tree = json_pack("{s:s,s:s}", "of", key, "accel", accel);
     char *text = tree == NULL ? NULL : json_dumps(tree, 0);
     json_decref(tree);
-    /* Not kept: then it is found out again next time. */
+    /* Not stored: then KVM is tried again next time. */
     (void)!(text == NULL || fs_write_atomic(path, slice_of(text), 0644, &e));
     free(text);
 }

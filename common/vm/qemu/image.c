@@ -50,7 +50,7 @@ static int text_member(const json_t *tree, const char *key, const char *path, ch
     return 0;
 }
 
-/* A file of the image: its absolute path, and size and time into the identity. */
+/* A file of the image: its absolute path; its size and time go into the identity. */
 static int file_member(const json_t *tree, const char *key, const char *directory, char **out,
                        struct buf *identity, struct err *e)
 {
@@ -64,7 +64,7 @@ static int file_member(const json_t *tree, const char *key, const char *director
     }
     int n = snprintf(path, sizeof path, "%s/%s", directory, name);
     if (n < 0 || (size_t)n >= sizeof path) {
-        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "%s/%s is too long a path", directory, name);
+        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "%s/%s is too long", directory, name);
     }
     if (stat(path, &st) != 0) {
         return err_errno(e, ERR_PERMANENT, errno,
@@ -113,8 +113,8 @@ static int read_disk(struct qemu_image *image, struct err *e)
     return 0;
 }
 
-/* QEMU's word for it; Debian's is known too. */
-static int settle_arch(struct qemu_image *image, const char *path, struct err *e)
+/* QEMU's name of the architecture; Debian's is accepted too. */
+static int normalize_arch(struct qemu_image *image, const char *path, struct err *e)
 {
     static const char *const known[][2] = {
         {"x86_64", "x86_64"}, {"amd64", "x86_64"}, {"aarch64", "aarch64"}, {"arm64", "aarch64"}};
@@ -129,8 +129,8 @@ static int settle_arch(struct qemu_image *image, const char *path, struct err *e
                    image->arch);
 }
 
-static int fill(const json_t *tree, const char *directory, const char *path, struct buf *identity,
-                struct qemu_image *image, struct err *e)
+static int read_members(const json_t *tree, const char *directory, const char *path,
+                        struct buf *identity, struct qemu_image *image, struct err *e)
 {
     if (text_member(tree, "name", path, &image->name, e) != 0 ||
         text_member(tree, "version", path, &image->version, e) != 0 ||
@@ -142,7 +142,7 @@ static int fill(const json_t *tree, const char *directory, const char *path, str
         read_disk(image, e) != 0) {
         return -1;
     }
-    return settle_arch(image, path, e);
+    return normalize_arch(image, path, e);
 }
 
 int qemu_image_load(const char *directory, struct qemu_image *out, struct err *e)
@@ -174,7 +174,7 @@ int qemu_image_load(const char *directory, struct qemu_image *out, struct err *e
         goto out;
     }
     buf_append(&identity, buf_slice(&text));
-    if (fill(tree, real, path, &identity, &image, e) != 0) {
+    if (read_members(tree, real, path, &identity, &image, e) != 0) {
         goto out;
     }
     qemu_digest(buf_slice(&identity), image.identity);

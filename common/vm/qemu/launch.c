@@ -47,13 +47,13 @@ int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct 
     return rc;
 }
 
-static char *text_of(const json_t *tree, const char *key)
+static char *launch_text(const json_t *tree, const char *key)
 {
     const char *value = json_string_value(json_object_get(tree, key));
     return slice_dup(slice_of(value));
 }
 
-static int64_t number_of(const json_t *tree, const char *key)
+static int64_t launch_number(const json_t *tree, const char *key)
 {
     return json_integer_value(json_object_get(tree, key));
 }
@@ -71,22 +71,22 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
     buf_fini(&text);
     const json_t *argv = json_object_get(tree, "argv");
     size_t argc = json_array_size(argv);
-    if (number_of(tree, "version") != QEMU_RECORD_VERSION || argc == 0) {
+    if (launch_number(tree, "version") != QEMU_RECORD_VERSION || argc == 0) {
         json_decref(tree);
         return err_set(e, ERR_PERMANENT, 0, "%s is damaged or of another version of Mayfly", path);
     }
     *out = (struct qemu_launch){
         .argv = calloc(argc + 1, sizeof *out->argv),
-        .user = text_of(tree, "user"),
-        .incoming = text_of(tree, "incoming"),
-        .cgroup = text_of(tree, "cgroup"),
-        .console_limit_bytes = number_of(tree, "console_limit_bytes"),
-        .max_duration_ms = number_of(tree, "max_duration_ms"),
-        .start_ms = number_of(tree, "start_ms"),
-        .cpus = number_of(tree, "cpus"),
-        .memory_limit_bytes = number_of(tree, "memory_limit_bytes"),
-        .address_limit_bytes = number_of(tree, "address_limit_bytes"),
-        .file_limit_bytes = number_of(tree, "file_limit_bytes"),
+        .user = launch_text(tree, "user"),
+        .incoming = launch_text(tree, "incoming"),
+        .cgroup = launch_text(tree, "cgroup"),
+        .console_limit_bytes = launch_number(tree, "console_limit_bytes"),
+        .max_duration_ms = launch_number(tree, "max_duration_ms"),
+        .start_ms = launch_number(tree, "start_ms"),
+        .cpus = launch_number(tree, "cpus"),
+        .memory_limit_bytes = launch_number(tree, "memory_limit_bytes"),
+        .address_limit_bytes = launch_number(tree, "address_limit_bytes"),
+        .file_limit_bytes = launch_number(tree, "file_limit_bytes"),
         .keep_run = json_is_true(json_object_get(tree, "keep_run")),
     };
     ASSERT(out->argv != NULL);
@@ -133,9 +133,9 @@ static int kill_and_wait(const struct proc_id *id, struct err *e)
     (void)pidfd_send_signal(fd, SIGKILL, NULL, 0);
     bool ended = proc_wait(fd, clock_mono_ms() + KILL_MS);
     close(fd);
-    return ended
-               ? 0
-               : err_set(e, ERR_RETRY, ETIMEDOUT, "process %d of a VM does not die", (int)id->pid);
+    return ended ? 0
+                 : err_set(e, ERR_RETRY, ETIMEDOUT, "process %d of a VM cannot be killed",
+                           (int)id->pid);
 }
 
 int qemu_supervisor_stop(const char *dir, struct err *e)

@@ -1,14 +1,14 @@
 /*
- * The order for a supervisor: what to start in a VM's directory, and within which bounds.
+ * The instructions for a supervisor: what to start in a VM's directory, and within which limits.
  *
- * Written as launch.json by the provider, read by mayfly-vm-supervisor (main.c), which is a small
- * program of its own: a fork without exec in a worker full of threads would not be safe, and what
- * must outlive the worker must not share its memory. Nothing secret is in it.
+ * The provider writes launch.json, and mayfly-vm-supervisor (main.c) reads it. The supervisor is a
+ * small program of its own: a fork without exec in a worker full of threads would not be safe, and
+ * it must not share memory with the worker that it outlives. Nothing secret is in the file.
  *
- * The supervisor answers on its standard output "OK\n" once QEMU has been started and process.json is
- * written, or "ERR <text>\n". From then on it pumps the console and the agent's status lines into
- * bounded files, ends the VM at its deadline, or on SIGTERM, and when QEMU has ended removes `run`
- * and writes exit.json. QEMU never outlives its supervisor (PR_SET_PDEATHSIG).
+ * The supervisor writes "OK\n" to its standard output once QEMU has been started and process.json
+ * is written, or "ERR <text>\n". From then on it copies the console and the agent's status lines
+ * into bounded files, terminates the VM at its deadline or on SIGTERM, and when QEMU has ended
+ * removes `run` and writes exit.json. QEMU never outlives its supervisor (PR_SET_PDEATHSIG).
  */
 #ifndef MAYFLY_VM_QEMU_LAUNCH_H
 #define MAYFLY_VM_QEMU_LAUNCH_H
@@ -23,15 +23,16 @@ struct qemu_launch {
     char **argv;    /* NULL-terminated */
     char *user;     /* "" : the supervisor's own */
     char *incoming; /* file that QEMU gets as QEMU_FD_INCOMING; "" : none */
-    char *cgroup;   /* name of the control group to make, where one may; "" : none */
+    char *cgroup;   /* name of the control group to create, if permitted; "": none */
     int64_t console_limit_bytes;
     int64_t max_duration_ms;
-    int64_t start_ms; /* ended when the agent has not said STARTED by then; 0: never for that */
+    int64_t
+        start_ms; /* terminated if the agent has not reported STARTED by then; 0: no such limit */
     int64_t cpus;
     int64_t memory_limit_bytes;  /* of the control group */
     int64_t address_limit_bytes; /* RLIMIT_AS; 0: none */
     int64_t file_limit_bytes;    /* RLIMIT_FSIZE */
-    bool keep_run;               /* leave `run` to whoever started it */
+    bool keep_run;               /* the starting process removes `run` */
 };
 
 MUST_CHECK int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct err *e);
@@ -39,12 +40,13 @@ MUST_CHECK int qemu_launch_write(const char *dir, const struct qemu_launch *laun
 MUST_CHECK int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e);
 void qemu_launch_fini(struct qemu_launch *launch);
 
-/* Runs the supervisor program for a directory that holds launch.json, and waits for its answer.
- * ERR_RETRY with the supervisor's words; then nothing of it runs. */
+/* Runs the supervisor program for a directory that holds launch.json, and waits for its response.
+ * ERR_RETRY with the supervisor's message; then nothing of it runs. */
 MUST_CHECK int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e);
 
-/* Ends what the directory's process.json names and returns when it has: tells the supervisor to end the
- * VM, and kills both when it does not. Success too when nothing runs. */
+/* Terminates the processes in the directory's process.json and returns when they have ended: the
+ * supervisor gets SIGTERM, and both are killed if that does not help. Success too when nothing
+ * runs. */
 MUST_CHECK int qemu_supervisor_stop(const char *dir, struct err *e);
 
 #endif

@@ -34,7 +34,7 @@ static void vm_qemu_close(void *state)
     }
 }
 
-/* The command for a connection to the proxy goes through a splitting like a shell's. */
+/* The command for a connection to the proxy is split like a shell's. */
 static bool plain_path(const char *path)
 {
     return path[strspn(path,
@@ -50,7 +50,7 @@ static int open_network(struct vm_qemu *q, const struct config_class *class, str
     q->closed_network = true;
     if (!vm_proxy_parse(vm_proxy_url(class), &q->proxy)) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "class %s: qemu.network: proxy wants proxy.http to be http://host:port",
+                       "class %s: qemu.network: proxy requires proxy.http to be http://host:port",
                        class->name);
     }
     if (!plain_path(q->supervisor)) {
@@ -74,13 +74,13 @@ static int open_directories(struct vm_qemu *q, const struct config_class *class,
         return err_errno(e, ERR_PERMANENT, errno, "cannot use %s", settings->state_dir);
     }
     int n = snprintf(name, sizeof name, "%s.%s", deployment, class->name);
-    /* Room for the longest name of a VM and of a file of it. */
+    /* Leaves space for the longest name of a VM and of its files. */
     if (n < 0 || (size_t)n >= sizeof name || strlen(q->state_dir) > PATH_MAX - 512) {
-        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "%s is too long a path", q->state_dir);
+        return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "%s is too long", q->state_dir);
     }
     (void)qemu_path(q->vms_dir, q->state_dir, name);
     (void)qemu_path(q->saved_dir, q->state_dir, "saved");
-    /* What is saved is read by the VMs' user; their records are nobody's business. */
+    /* The VMs' user reads snapshots; records are private. */
     return fs_mkdirs(q->vms_dir, 0700, e) != 0 || fs_mkdirs(q->saved_dir, 0755, e) != 0 ? -1 : 0;
 }
 
@@ -126,9 +126,9 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
     return 0;
 }
 
-/* --- looking -------------------------------------------------------------------------------- */
+/* --- reading a VM's state --- */
 
-/* Asks for the lock without taking it: a look must never be in a launcher's way. */
+/* Tests the lock without acquiring it: a reader must never block a launcher. */
 static bool is_being_launched(const char *dir)
 {
     char path[PATH_MAX];
@@ -158,9 +158,10 @@ static void set_alive(struct vm_info *info, const char *dir)
     (void)snprintf(info->reason, sizeof info->reason, "%s", said.reason);
 }
 
-/* The order of the looks matters: a VM that ends while we look has its exit record written before
- * its supervisor is gone. */
-static int look(const struct vm_qemu *q, const char *id, struct vm_info *out, struct err *e)
+/* The order of the reads matters: when a VM ends meanwhile, its exit record is written before its
+ * supervisor is gone. */
+static int read_vm_state(const struct vm_qemu *q, const char *id, struct vm_info *out,
+                         struct err *e)
 {
     char dir[PATH_MAX];
     struct stat st;
@@ -199,7 +200,7 @@ static int look(const struct vm_qemu *q, const char *id, struct vm_info *out, st
 
 static int vm_qemu_describe(void *state, const char *id, struct vm_info *out, struct err *e)
 {
-    return look(state, id, out, e);
+    return read_vm_state(state, id, out, e);
 }
 
 static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
@@ -211,7 +212,7 @@ static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info 
     size_t room = 0;
     const struct dirent *entry;
     struct err ignored;
-    (void)pace; /* no service is asked */
+    (void)pace; /* no service is called */
     DIR *dir = opendir(q->vms_dir);
     if (dir == NULL) {
         return err_errno(e, ERR_RETRY, errno, "cannot list %s", q->vms_dir);
@@ -225,8 +226,8 @@ static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info 
             list = reallocarray(list, room, sizeof *list);
             ASSERT(list != NULL);
         }
-        /* One that goes while we look is not there. */
-        if (look(q, entry->d_name, &list[count], &ignored) == 0) {
+        /* A VM that ends and is deleted meanwhile is skipped. */
+        if (read_vm_state(q, entry->d_name, &list[count], &ignored) == 0) {
             count++;
         }
     }
@@ -236,10 +237,10 @@ static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info 
     return 0;
 }
 
-/* --- ending --------------------------------------------------------------------------------- */
+/* --- termination --- */
 
-/* Politely, in the two ways a guest may hear: its agent, and the power button. */
-static void ask(const char *dir)
+/* Asks the guest in two ways: its agent, and the power button. */
+static void request_shutdown(const char *dir)
 {
     char path[PATH_MAX];
     struct qmp *qmp;
@@ -262,7 +263,7 @@ static void ask(const char *dir)
     close(run_fd);
 }
 
-/* The launch sees the mark and gives up; it cleans up itself. */
+/* The launch sees the file `ending`, stops, and cleans up itself. */
 static int wait_for_launcher(const char *dir, int64_t grace_ms, struct err *e)
 {
     int64_t deadline_ms = clock_mono_ms() + grace_ms + LAUNCHING_MS;
@@ -270,7 +271,7 @@ static int wait_for_launcher(const char *dir, int64_t grace_ms, struct err *e)
     struct err ignored;
     while (is_being_launched(dir) && qemu_process_record_read(dir, &process, &ignored) != 0) {
         if (clock_mono_ms() >= deadline_ms) {
-            return err_set(e, ERR_RETRY, EBUSY, "the VM is being launched just now");
+            return err_set(e, ERR_RETRY, EBUSY, "the VM is being launched");
         }
         clock_sleep_until(clock_mono_ms() + 10);
     }
@@ -308,7 +309,7 @@ static int vm_qemu_terminate(void *state, const char *id, int64_t grace_ms, stru
         if (fd >= 0) {
             reason = "terminated";
             if (grace_ms > 0) {
-                ask(dir);
+                request_shutdown(dir);
                 (void)proc_wait(fd, clock_mono_ms() + grace_ms);
             }
             close(fd);
@@ -326,14 +327,14 @@ static int vm_qemu_forget(void *state, const char *id, struct err *e)
     const struct vm_qemu *q = state;
     char dir[PATH_MAX];
     struct vm_info info;
-    if (look(q, id, &info, e) != 0) {
+    if (read_vm_state(q, id, &info, e) != 0) {
         return e->class == ERR_NOT_FOUND ? 0 : -1;
     }
     if (info.state != VM_RUN_ENDED) {
         return err_set(e, ERR_CONFLICT, EBUSY, "VM %s has not ended: terminate it first", id);
     }
     (void)qemu_path(dir, q->vms_dir, id);
-    /* Of one that vanished QEMU may live a moment longer than its supervisor. */
+    /* QEMU may outlive a vanished supervisor for a moment. */
     return qemu_supervisor_stop(dir, e) != 0 ? -1 : fs_remove_tree(dir, e);
 }
 

@@ -1,17 +1,17 @@
 /*
- * The provider "qemu" inside: what its files share.
+ * The inside of the provider "qemu": what its files share.
  *
- *   qemu.c      the operations of vm_backend.h but run
+ *   qemu.c      the operations of vm_backend.h except run
  *   run.c       the launch of one VM, step by step
- *   saved.c     the saved machine that VMs are restored from
- *   host.c      this host: the QEMU binary, KVM or not, room for one more VM
+ *   saved.c     the snapshot that VMs are restored from
+ *   host.c      this host: the QEMU binary, KVM or not, capacity for one more VM
  *   settings.c  its part of the configuration
  *   image.c, args.c, qmp.c, state.c, launch.c, exec.c   see their headers
  *
- * One process of QEMU per VM, kept by a process of its own (keeper.h). Everything known about a
- * VM stands in its state directory, so the provider has no memory of its own: any process of the
- * host can describe, list and end what another one launched. struct vm_qemu is filled by open and
- * then only read, but for the counter.
+ * One QEMU process per VM, with a supervisor process each (launch.h). Everything known about a VM
+ * is in its state directory, so the provider keeps nothing in memory: any process of the host can
+ * describe, list and terminate what another one launched. open fills struct vm_qemu; then it is
+ * only read, except the counter.
  */
 #ifndef MAYFLY_VM_QEMU_H
 #define MAYFLY_VM_QEMU_H
@@ -47,7 +47,7 @@ struct vm_qemu {
     int64_t boot_timeout_ms;
     bool restore;
     bool closed_network;
-    struct vm_proxy proxy; /* where the closed network leads */
+    struct vm_proxy proxy; /* the only destination of a closed network */
     atomic_int_least64_t
         boot_until_ms; /* after failed restores: cold boots until then (monotonic) */
     struct metric *started_by_restore;
@@ -59,37 +59,36 @@ struct vm_qemu {
 /* Finds the binaries, reads QEMU's version and whether it has -sandbox. */
 MUST_CHECK int qemu_host_probe(struct vm_qemu *q, const char *binary, struct err *e);
 
-/* ERR_CAPACITY, with what to do, when the disk or the memory has no room for one more VM. */
+/* ERR_CAPACITY, with what to do, when disk or memory are too small for one more VM. */
 MUST_CHECK int qemu_host_room(const struct vm_qemu *q, struct err *e);
 
-/* "kvm" or "tcg" (static). With "auto", KVM is used when the image truly boots on it: that is tried
- * once per kernel and QEMU and kept in <state_dir>/accel.json; it blocks for that long. */
+/* "kvm" or "tcg" (static). With "auto", KVM is used if the image really boots on it: that is tried
+ * once per kernel and QEMU and stored in <state_dir>/accel.json; it blocks for that long. */
 MUST_CHECK int qemu_host_accel(const struct vm_qemu *q, const char **out, struct err *e);
 
-/* Whether KVM may work at all: its device opens, and on x86 the CPU has what KVM stands on. Pure
- * but for the device. cpuinfo: the text of /proc/cpuinfo. */
+/* Whether KVM may work at all: its device opens, and on x86 the CPU has the required flags. Pure
+ * except for the device. cpuinfo: the text of /proc/cpuinfo. */
 bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *device);
 
-/* An exclusive lock on a file, waited for; -1 and ERR_RETRY on failure. Closing it unlocks. */
+/* Waits for an exclusive lock on a file; -1 and ERR_RETRY on failure. Closing it unlocks. */
 MUST_CHECK int qemu_lock(const char *path, int *out_fd, struct err *e);
 
-/* --- the saved machine (qemu/saved.c) ------------------------------------------------------ */
+/* --- the snapshot (qemu/saved.c) ------------------------------------------------------ */
 
 struct qemu_saved {
-    char dir[PATH_MAX];     /* of this saved machine */
+    char dir[PATH_MAX];     /* of this snapshot */
     char state[PATH_MAX];   /* memory and devices */
     char overlay[PATH_MAX]; /* an empty overlay on the saved disk, to be copied for each VM */
-    ino_t inode;            /* of that overlay: tells one made anew from this one */
+    ino_t inode;            /* of that overlay: distinguishes a recreated one */
 };
 
-/* The one that fits the class, made now if there is none (by one process at a time). */
+/* The snapshot for the class, created if there is none (by one process at a time). */
 MUST_CHECK int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved *out,
                               struct err *e);
-/* Removes it, if it is still the one of `seen`, so that the next get makes it anew. */
+/* Removes it, if it is still the one of `seen`, so that the next get creates a new one. */
 void qemu_saved_discard(const struct qemu_saved *seen);
 
-/* Boots the image in a directory of its own and ends it again: whether it comes to READY in time.
- */
+/* Boots the image in a directory of its own and terminates it: whether it reports READY in time. */
 MUST_CHECK int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, int64_t timeout_ms,
                                    struct err *e);
 
@@ -97,9 +96,9 @@ MUST_CHECK int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, i
 MUST_CHECK int qemu_overlay_create(const struct vm_qemu *q, const char *base, bool base_is_qcow2,
                                    const char *path, struct err *e);
 
-/* --- a launch's parts that the saved machine needs too (qemu/run.c) ------------------------ */
+/* --- parts of a launch that the snapshot needs too (qemu/run.c) --- */
 
-/* Writes launch.json into `dir` (which has run/ with the overlay in it) and starts the supervisor. */
+/* Writes launch.json into `dir` (which has run/ with the overlay) and starts the supervisor. */
 struct qemu_start {
     const char *dir;
     const char *accel;
@@ -111,7 +110,7 @@ struct qemu_start {
 };
 MUST_CHECK int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *e);
 
-/* Whether the supervisor of the VM in `dir` has written its exit record; then *e says why it ended. */
+/* Whether the supervisor of the VM in `dir` has written its exit record; *e has the reason. */
 bool qemu_has_ended(const char *dir, struct err *e);
 
 MUST_CHECK int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e);

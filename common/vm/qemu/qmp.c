@@ -64,7 +64,7 @@ int qemu_connect(int dir_fd, const char *name, int64_t deadline_ms, qemu_gone_fn
 }
 
 /* Waits for the events; false at the deadline. */
-static bool wait_for(int fd, short events, int64_t deadline_ms)
+static bool wait_for_events(int fd, short events, int64_t deadline_ms)
 {
     struct pollfd p = {.fd = fd, .events = events};
     for (;;) {
@@ -90,8 +90,8 @@ int qemu_send(int fd, struct slice data, int64_t deadline_ms, struct err *e)
             data.ptr += n;
             data.len -= (size_t)n;
         } else if (errno == EAGAIN) {
-            if (!wait_for(fd, POLLOUT, deadline_ms)) {
-                return err_set(e, ERR_RETRY, ETIMEDOUT, "the VM did not take our bytes in time");
+            if (!wait_for_events(fd, POLLOUT, deadline_ms)) {
+                return err_set(e, ERR_RETRY, ETIMEDOUT, "the VM did not accept the data in time");
             }
         } else if (errno != EINTR) {
             return err_errno(e, ERR_RETRY, errno, "cannot write to the VM");
@@ -119,7 +119,7 @@ int qemu_read_line(int fd, struct buf *in, struct slice *line, int64_t deadline_
         } else if (n == 0) {
             return err_set(e, ERR_RETRY, ECONNRESET, "the VM hung up");
         } else if (errno == EAGAIN) {
-            if (!wait_for(fd, POLLIN, deadline_ms)) {
+            if (!wait_for_events(fd, POLLIN, deadline_ms)) {
                 return err_set(e, ERR_RETRY, ETIMEDOUT, "the VM did not answer in time");
             }
         } else if (errno != EINTR) {
@@ -175,9 +175,9 @@ void qmp_text_member(const struct buf *object, const char *key, char *out, size_
     json_decref(tree);
 }
 
-/* Reads lines until one that is no event. */
-static int read_answer(struct qmp *q, enum qmp_kind wanted, int64_t deadline_ms, struct buf *out,
-                       struct err *e)
+/* Reads lines until one that is not an event. */
+static int read_response(struct qmp *q, enum qmp_kind wanted, int64_t deadline_ms, struct buf *out,
+                         struct err *e)
 {
     for (;;) {
         struct slice line;
@@ -193,7 +193,7 @@ static int read_answer(struct qmp *q, enum qmp_kind wanted, int64_t deadline_ms,
             return -1;
         }
         if (kind != QMP_EVENT) {
-            return err_set(e, ERR_RETRY, 0, "QEMU sent something that is no answer");
+            return err_set(e, ERR_RETRY, 0, "QEMU sent an invalid response");
         }
     }
 }
@@ -208,7 +208,7 @@ int qmp_open(int dir_fd, int64_t deadline_ms, struct qmp **out, struct err *e)
     ASSERT(q != NULL);
     q->fd = fd;
     buf_init(&q->in, LINE_MAX_BYTES);
-    if (read_answer(q, QMP_GREETING, deadline_ms, NULL, e) != 0 ||
+    if (read_response(q, QMP_GREETING, deadline_ms, NULL, e) != 0 ||
         qmp_call(q, "qmp_capabilities", NULL, deadline_ms, NULL, e) != 0) {
         qmp_close(q);
         return -1;
@@ -239,7 +239,7 @@ int qmp_call(struct qmp *q, const char *command, const char *arguments, int64_t 
     ASSERT(!text.failed);
     int rc = qemu_send(q->fd, buf_slice(&text), deadline_ms, e);
     buf_fini(&text);
-    if (rc != 0 || read_answer(q, QMP_RETURN, deadline_ms, out, e) != 0) {
+    if (rc != 0 || read_response(q, QMP_RETURN, deadline_ms, out, e) != 0) {
         return err_wrap(e, "%s", command);
     }
     return 0;
@@ -266,7 +266,7 @@ int qmp_give_fd(struct qmp *q, int fd, const char *name, int64_t deadline_ms, st
     head->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(head), &fd, sizeof fd);
     if (sendmsg(q->fd, &message, MSG_NOSIGNAL) != n) {
-        return err_errno(e, ERR_RETRY, errno, "cannot hand a file to QEMU");
+        return err_errno(e, ERR_RETRY, errno, "cannot pass a file to QEMU");
     }
-    return read_answer(q, QMP_RETURN, deadline_ms, NULL, e);
+    return read_response(q, QMP_RETURN, deadline_ms, NULL, e);
 }

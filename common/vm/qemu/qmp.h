@@ -1,11 +1,12 @@
 /*
- * Talking to a VM over the Unix sockets in its `run` directory: QMP, and the agent's payload port.
+ * Communication with a VM over the Unix sockets in its `run` directory: QMP, and the agent's
+ * payload port.
  *
  * QMP is JSON lines (docs/interop/qmp-spec.txt in QEMU): a greeting, one command at a time, events
  * in between, which are skipped. Sockets are reached through the open directory
  * (/proc/self/fd/N/name), since a socket's path has at most 107 bytes. Every call has a deadline on
- * the monotonic clock; what the other side sends is bounded and never trusted. A connection belongs
- * to one thread.
+ * the monotonic clock; data from the other side is bounded and not trusted. A connection belongs to
+ * one thread.
  */
 #ifndef MAYFLY_VM_QEMU_QMP_H
 #define MAYFLY_VM_QEMU_QMP_H
@@ -17,9 +18,9 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-/* Connects to the socket `name` in the directory; *out_fd is non-blocking and the caller's. While
- * nobody listens there yet it tries again until the deadline, or until gone(arg) says true (NULL:
- * never). ERR_RETRY. */
+/* Connects to the socket `name` in the directory; *out_fd is non-blocking and owned by the caller.
+ * While nobody listens yet it tries again until the deadline, or until gone(arg) returns true
+ * (NULL: never). ERR_RETRY. */
 typedef bool qemu_gone_fn(void *arg);
 MUST_CHECK int qemu_connect(int dir_fd, const char *name, int64_t deadline_ms, qemu_gone_fn *gone,
                             void *arg, int *out_fd, struct err *e);
@@ -27,8 +28,8 @@ MUST_CHECK int qemu_connect(int dir_fd, const char *name, int64_t deadline_ms, q
 /* Sends all of it. ERR_RETRY at the deadline or when the other side hung up. */
 MUST_CHECK int qemu_send(int fd, struct slice data, int64_t deadline_ms, struct err *e);
 
-/* Reads up to a newline, which is cut off; `line` may hold more that came with it, and is to be
- * handed in again for the next line after qemu_line_done. */
+/* Reads up to a newline, which is removed; `line` may hold more data, and is passed again for the
+ * next line after qemu_line_done. */
 MUST_CHECK int qemu_read_line(int fd, struct buf *in, struct slice *line, int64_t deadline_ms,
                               struct err *e);
 /* Drops the first line from the buffer. */
@@ -36,20 +37,20 @@ void qemu_line_done(struct buf *in);
 
 struct qmp;
 
-/* Connects and takes the greeting. */
+/* Connects and reads the greeting. */
 MUST_CHECK int qmp_open(int dir_fd, int64_t deadline_ms, struct qmp **out, struct err *e);
 void qmp_close(struct qmp *q);
 
-/* One command; arguments: a JSON object as text, or NULL. The answer's "return" is appended to
- * out as JSON text (out may be NULL). QEMU's own "error" is ERR_RETRY with its words. */
+/* One command; arguments: a JSON object as text, or NULL. The response's "return" is appended to
+ * out as JSON text (out may be NULL). QEMU's "error" is ERR_RETRY with its message. */
 MUST_CHECK int qmp_call(struct qmp *q, const char *command, const char *arguments,
                         int64_t deadline_ms, struct buf *out, struct err *e);
 
-/* Hands an open file over under a name ("getfd"); ours stays open. */
+/* Passes an open file to QEMU under a name ("getfd"); the caller's stays open. */
 MUST_CHECK int qmp_give_fd(struct qmp *q, int fd, const char *name, int64_t deadline_ms,
                            struct err *e);
 
-/* What a line from QEMU is. Pure; for qmp_call and its test. */
+/* The kind of a line from QEMU. Pure; for qmp_call and its test. */
 enum qmp_kind { QMP_GREETING, QMP_EVENT, QMP_RETURN, QMP_ERROR, QMP_NONSENSE };
 enum qmp_kind qmp_classify(struct slice line, struct buf *out_return, struct err *e);
 

@@ -19,11 +19,11 @@
 #define MIB ((int64_t)1 << 20)
 #define FRAME_MAX 8192
 #define ANSWER_MAX 1024
-/* A restored machine answers within a second; a host that is busy gets more. */
+/* A restored VM responds within a second; a busy host gets more time. */
 #define RESTORE_ANSWER_MS 20000
-/* After the time that a launch may take, a VM that was given no payload ends by itself. */
+/* A VM without a payload ends by itself after the time that a launch may take. */
 #define START_SLACK_MS 30000
-/* QEMU beside the guest's memory: translated code (TCG: up to 1 GiB), devices, threads' stacks. */
+/* QEMU besides the guest's memory: translated code (TCG: up to 1 GiB), devices, threads' stacks. */
 #define MEMORY_SLACK_MIB 1536
 #define ADDRESS_SLACK_MIB 8192
 #define BOOT_INSTEAD_MS 600000
@@ -68,7 +68,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
         .cpus = q->cpus,
         .memory_limit_bytes = memory + MEMORY_SLACK_MIB * MIB,
         .address_limit_bytes = SANITIZED ? 0 : memory + ADDRESS_SLACK_MIB * MIB,
-        /* The largest files are the overlay and, when a machine is saved, its memory. */
+        /* The largest files are the overlay and, while a snapshot is saved, its memory. */
         .file_limit_bytes = q->disk_bytes + q->disk_bytes / 16 + memory + 256 * MIB,
         .keep_run = s->keep_run,
     };
@@ -107,9 +107,9 @@ struct launch {
     int lock_fd; /* of this VM; -1: not claimed */
 };
 
-/* Somebody was here before. 1: it is the same VM and it runs or ran; 0: what was left of a launch
- * that died, and was removed. */
-static int settle_existing(struct launch *l, struct err *e)
+/* The directory exists. 1: it is the same VM and it runs or ran; 0: a remainder of a launch that
+ * died, removed now. */
+static int check_existing(struct launch *l, struct err *e)
 {
     struct qemu_vm_record record;
     struct qemu_agent_status said;
@@ -117,7 +117,7 @@ static int settle_existing(struct launch *l, struct err *e)
     if (qemu_vm_record_read(l->dir, &record, &ignored) == 0) {
         if (strcmp(record.token, l->spec->client_token) != 0) {
             return err_set(e, ERR_CONFLICT, EEXIST,
-                           "there is a VM %s already that was asked for with another token",
+                           "VM %s already exists: it was requested with another token",
                            l->spec->name);
         }
         qemu_agent_status_read(l->dir, &said);
@@ -140,7 +140,7 @@ static int lock_vm(struct launch *l, struct err *e)
     }
     if (fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) != 0) {
         close(fd);
-        return err_set(e, ERR_RETRY, EWOULDBLOCK, "another process is launching VM %s just now",
+        return err_set(e, ERR_RETRY, EWOULDBLOCK, "another process is launching VM %s",
                        l->spec->name);
     }
     l->lock_fd = fd;
@@ -169,9 +169,9 @@ static int make_directory(struct launch *l, struct err *e)
     return lock_vm(l, e) != 0 ? -1 : qemu_vm_record_write(l->dir, &record, e);
 }
 
-/* 0: the name is ours to launch, its lock held. 1: it exists with this token. Under the lock of the
- * class, so that nobody sees a directory between its making and its locking. */
-static int claim(struct launch *l, struct err *e)
+/* 0: this launch owns the name and holds its lock. 1: it exists with this token. Under the lock of
+ * the class, so that no process sees a directory between its creation and its locking. */
+static int claim_name(struct launch *l, struct err *e)
 {
     char path[PATH_MAX];
     struct stat st;
@@ -181,7 +181,7 @@ static int claim(struct launch *l, struct err *e)
         return -1;
     }
     if (stat(l->dir, &st) == 0) {
-        rc = lock_vm(l, e) != 0 ? -1 : settle_existing(l, e);
+        rc = lock_vm(l, e) != 0 ? -1 : check_existing(l, e);
         unlock_vm(l);
     }
     if (rc == 0 && make_directory(l, e) != 0) {
@@ -223,7 +223,7 @@ static int copy_file(const char *from, const char *to, struct err *e)
 }
 
 /* The frame of the payload port: see deploy/image/agent. */
-static void frame(const struct launch *l, struct buf *out)
+static void build_frame(const struct launch *l, struct buf *out)
 {
     unsigned char entropy[32];
     char hex[sizeof entropy * 2 + 1];
@@ -240,13 +240,13 @@ struct watch {
     struct err *e;
 };
 
-static bool gone(void *arg)
+static bool vm_has_exited(void *arg)
 {
     const struct watch *w = arg;
     return qemu_has_ended(w->dir, w->e);
 }
 
-static int read_answer(const struct launch *l, int fd, int64_t deadline_ms, struct err *e)
+static int read_agent_response(const struct launch *l, int fd, int64_t deadline_ms, struct err *e)
 {
     struct buf in;
     struct slice line;
@@ -254,7 +254,7 @@ static int read_answer(const struct launch *l, int fd, int64_t deadline_ms, stru
     buf_init(&in, ANSWER_MAX);
     int rc = qemu_read_line(fd, &in, &line, deadline_ms, e);
     if (rc != 0) {
-        /* What the supervisor knows says more than a connection that was closed. */
+        /* The supervisor's record says more than a closed connection. */
         int64_t until = clock_mono_ms() + 1000;
         while (e->code == ECONNRESET && clock_mono_ms() < until) {
             if (qemu_has_ended(l->dir, &why)) {
@@ -266,14 +266,14 @@ static int read_answer(const struct launch *l, int fd, int64_t deadline_ms, stru
     } else if (slice_starts_with(line, SLICE("ERR"))) {
         rc = err_set(e, ERR_PERMANENT, 0, "the agent refused the payload: %.*s", SLICE_ARG(line));
     } else if (!slice_eq_cstr(line, "OK")) {
-        rc = err_set(e, ERR_RETRY, 0, "the agent answered something that is no answer");
+        rc = err_set(e, ERR_RETRY, 0, "the agent sent an invalid response");
     }
     buf_fini(&in);
     return rc;
 }
 
-/* The port can be written to before the agent reads it: the bytes wait. */
-static int hand_over(const struct launch *l, int64_t timeout_ms, struct err *e)
+/* The port accepts data before the agent reads it. */
+static int send_payload(const struct launch *l, int64_t timeout_ms, struct err *e)
 {
     struct err why = {.class = ERR_NONE};
     struct watch w = {l->dir, &why};
@@ -288,10 +288,10 @@ static int hand_over(const struct launch *l, int64_t timeout_ms, struct err *e)
                    : err_errno(e, ERR_RETRY, ENOENT, "cannot open %s", l->run_dir);
     }
     buf_init(&text, FRAME_MAX);
-    frame(l, &text);
-    if (qemu_connect(run_fd, QEMU_PAYLOAD_SOCKET, deadline_ms, gone, &w, &fd, e) == 0) {
+    build_frame(l, &text);
+    if (qemu_connect(run_fd, QEMU_PAYLOAD_SOCKET, deadline_ms, vm_has_exited, &w, &fd, e) == 0) {
         if (qemu_send(fd, buf_slice(&text), deadline_ms, e) == 0) {
-            rc = read_answer(l, fd, deadline_ms, e);
+            rc = read_agent_response(l, fd, deadline_ms, e);
         }
         close(fd);
     } else if (why.class != ERR_NONE) {
@@ -303,7 +303,7 @@ static int hand_over(const struct launch *l, int64_t timeout_ms, struct err *e)
     return rc;
 }
 
-static int note_mode(const struct launch *l, const char *mode, struct err *e)
+static int record_start_mode(const struct launch *l, const char *mode, struct err *e)
 {
     struct qemu_vm_record record;
     if (qemu_vm_record_read(l->dir, &record, e) != 0) {
@@ -315,8 +315,8 @@ static int note_mode(const struct launch *l, const char *mode, struct err *e)
     return qemu_vm_record_write(l->dir, &record, e);
 }
 
-/* Starts it by a restore (saved) or a boot (NULL) and hands the payload over. On failure it has
- * been stopped, and the directory is as before. */
+/* Starts it by a restore (saved) or a boot (NULL) and sends the payload. After a failure the VM is
+ * stopped, and the directory is as before. */
 static int start_once(const struct launch *l, const struct qemu_saved *saved, struct err *e)
 {
     char overlay[PATH_MAX];
@@ -334,15 +334,15 @@ static int start_once(const struct launch *l, const struct qemu_saved *saved, st
 
     (void)qemu_path(overlay, l->run_dir, QEMU_OVERLAY);
     if (qemu_marked(l->dir, "ending")) {
-        return err_set(e, ERR_RETRY, ECANCELED, "VM %s was ended while it was launched",
+        return err_set(e, ERR_RETRY, ECANCELED, "VM %s was terminated during its launch",
                        l->spec->name);
     }
-    if (note_mode(l, saved != NULL ? "restore" : "boot", e) == 0 &&
+    if (record_start_mode(l, saved != NULL ? "restore" : "boot", e) == 0 &&
         fs_mkdirs(l->run_dir, 0755, e) == 0 &&
         (saved != NULL ? copy_file(saved->overlay, overlay, e)
                        : qemu_overlay_create(l->q, l->q->image.disk, l->q->image.disk_is_qcow2,
                                              overlay, e)) == 0 &&
-        qemu_start(l->q, &start, e) == 0 && hand_over(l, timeout_ms, e) == 0 &&
+        qemu_start(l->q, &start, e) == 0 && send_payload(l, timeout_ms, e) == 0 &&
         qemu_mark(l->dir, "accepted", e) == 0) {
         return 0;
     }
@@ -363,16 +363,16 @@ static int restore_once(const struct launch *l, struct qemu_saved *saved, struct
     return 0;
 }
 
-/* Whether another try in another way can help. */
-static bool worth_another(const struct launch *l, const struct err *e)
+/* Whether another attempt in another way can help. */
+static bool may_retry(const struct launch *l, const struct err *e)
 {
     return e->class == ERR_RETRY && !qemu_marked(l->dir, "ending");
 }
 
-/* Restore; if that fails, once more with a saved machine made anew; if that fails too, boot, and
- * leave restoring alone for a while. A restore that was only too slow says nothing against the
- * saved machine: making it anew on a host that is that busy would be the last thing it needs. */
-static int start_somehow(const struct launch *l, struct err *e)
+/* Restore; if that fails, once more with a new snapshot; if that fails too, boot, and do not
+ * restore for a while. A restore that was only too slow says nothing against the snapshot: to
+ * create a new one would only add load to a busy host. */
+static int start_with_fallbacks(const struct launch *l, struct err *e)
 {
     struct vm_qemu *q = l->q;
     for (int i = 0; i < RESTORES && q->restore && clock_mono_ms() >= atomic_load(&q->boot_until_ms);
@@ -381,7 +381,7 @@ static int start_somehow(const struct launch *l, struct err *e)
         if (restore_once(l, &saved, e) == 0) {
             return 0;
         }
-        if (!worth_another(l, e)) {
+        if (!may_retry(l, e)) {
             return -1;
         }
         bool last = i == RESTORES - 1;
@@ -406,7 +406,7 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
 
     (void)qemu_path(l.dir, l.q->vms_dir, spec->name);
     (void)qemu_path(l.run_dir, l.dir, "run");
-    int claimed = claim(&l, e);
+    int claimed = claim_name(&l, e);
     if (claimed < 0) {
         return -1;
     }
@@ -414,7 +414,7 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
     if (claimed == 0) {
         rc = qemu_host_room(l.q, e) != 0 || qemu_host_accel(l.q, &l.accel, e) != 0
                  ? -1
-                 : start_somehow(&l, e);
+                 : start_with_fallbacks(&l, e);
         if (rc != 0 && qemu_supervisor_stop(l.dir, &ignored) == 0) {
             (void)!fs_remove_tree(l.dir, &ignored);
         }

@@ -42,8 +42,8 @@ int qemu_overlay_create(const struct vm_qemu *q, const char *base, bool base_is_
 
 /* --- one boot, up to READY ------------------------------------------------------------------ */
 
-/* Waits for the agent's READY in the status file; polls, since the file is appended to by another
- * process and the wait is seconds long. */
+/* Waits for the agent's READY in the status file; polls, since another process appends to the file
+ * and the wait takes seconds. */
 static int wait_ready(const char *dir, int64_t deadline_ms, struct err *e)
 {
     struct qemu_agent_status said;
@@ -58,16 +58,16 @@ static int wait_ready(const char *dir, int64_t deadline_ms, struct err *e)
         int64_t now = clock_mono_ms();
         if (now >= deadline_ms) {
             return err_set(e, ERR_RETRY, ETIMEDOUT,
-                           "the image did not come up in time (see console.log; a slow host wants "
+                           "the image did not come up in time (see console.log; a slow host needs "
                            "a longer qemu.boot_timeout)");
         }
         clock_sleep_until(now + PAUSE_MS);
     }
 }
 
-/* A directory like a VM's, for a boot whose result is kept or thrown away. */
-static int boot(const struct vm_qemu *q, const char *dir, const char *accel, int64_t timeout_ms,
-                struct err *e)
+/* A directory like a VM's, for a boot whose result is kept or deleted. */
+static int boot_until_ready(const struct vm_qemu *q, const char *dir, const char *accel,
+                            int64_t timeout_ms, struct err *e)
 {
     char run_dir[PATH_MAX];
     char overlay[PATH_MAX];
@@ -94,7 +94,7 @@ int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, int64_t time
     struct err ignored;
     random_hex(name + 5, 8);
     (void)qemu_path(dir, q->saved_dir, name);
-    int rc = boot(q, dir, accel, timeout_ms, e);
+    int rc = boot_until_ready(q, dir, accel, timeout_ms, e);
     if (qemu_supervisor_stop(dir, &ignored) == 0) {
         (void)!fs_remove_tree(dir, &ignored);
     }
@@ -122,11 +122,11 @@ static int wait_saved(struct qmp *qmp, int64_t deadline_ms, struct err *e)
         }
         if (strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0) {
             qmp_text_member(&answer, "error-desc", why, sizeof why);
-            (void)err_set(e, ERR_RETRY, 0, "QEMU could not save the machine: %s", why);
+            (void)err_set(e, ERR_RETRY, 0, "QEMU could not save the snapshot: %s", why);
             break;
         }
         if (clock_mono_ms() >= deadline_ms) {
-            (void)err_set(e, ERR_RETRY, ETIMEDOUT, "QEMU did not save the machine in time");
+            (void)err_set(e, ERR_RETRY, ETIMEDOUT, "QEMU did not save the snapshot in time");
             break;
         }
         clock_sleep_until(clock_mono_ms() + PAUSE_MS);
@@ -135,7 +135,7 @@ static int wait_saved(struct qmp *qmp, int64_t deadline_ms, struct err *e)
     return rc;
 }
 
-/* The machine is saved while it runs, so that a restored one runs by itself. */
+/* The VM is saved while it runs, so that a restored one runs by itself. */
 static int save_state(const char *dir, const char *state_path, struct err *e)
 {
     char path[PATH_MAX];
@@ -164,8 +164,8 @@ static int save_state(const char *dir, const char *state_path, struct err *e)
     return rc;
 }
 
-/* From now on nobody writes to it: VMs only ever read the saved machine. */
-static int seal(const char *path, struct err *e)
+/* From now on it is read-only: VMs only read the snapshot. */
+static int make_read_only(const char *path, struct err *e)
 {
     if (lchown(path, geteuid(), getegid()) != 0 || chmod(path, 0444) != 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot seal %s", path);
@@ -174,7 +174,8 @@ static int seal(const char *path, struct err *e)
 }
 
 /* Boots in `work`, saves, and leaves the saved disk and state there. */
-static int make_in(const struct vm_qemu *q, const char *accel, const char *work, struct err *e)
+static int create_snapshot_in(const struct vm_qemu *q, const char *accel, const char *work,
+                              struct err *e)
 {
     char run_overlay[PATH_MAX];
     char disk[PATH_MAX];
@@ -183,17 +184,17 @@ static int make_in(const struct vm_qemu *q, const char *accel, const char *work,
     (void)qemu_path(run_overlay, work, "run/" QEMU_OVERLAY);
     (void)qemu_path(disk, work, "disk.qcow2");
     (void)qemu_path(state, work, "state");
-    if (boot(q, work, accel, q->boot_timeout_ms, e) != 0 || save_state(work, state, e) != 0 ||
-        qemu_supervisor_stop(work, e) != 0) {
+    if (boot_until_ready(q, work, accel, q->boot_timeout_ms, e) != 0 ||
+        save_state(work, state, e) != 0 || qemu_supervisor_stop(work, e) != 0) {
         return -1;
     }
     if (rename(run_overlay, disk) != 0) {
-        return err_errno(e, ERR_RETRY, errno, "cannot keep the disk of the saved machine %s", work);
+        return err_errno(e, ERR_RETRY, errno, "cannot keep the disk of the snapshot %s", work);
     }
     if (fs_remove_tree(qemu_path(run_overlay, work, "run"), e) != 0) {
         return -1;
     }
-    return seal(disk, e) != 0 || seal(state, e) != 0 ? -1 : 0;
+    return make_read_only(disk, e) != 0 || make_read_only(state, e) != 0 ? -1 : 0;
 }
 
 static void saved_key(const struct vm_qemu *q, const char *accel, char *out)
@@ -210,7 +211,7 @@ static void saved_key(const struct vm_qemu *q, const char *accel, char *out)
     out[KEY_BYTES] = '\0';
 }
 
-static bool complete(struct qemu_saved *s)
+static bool complete_snapshot(struct qemu_saved *s)
 {
     struct stat st;
     if (access(s->state, R_OK) != 0 || stat(s->overlay, &st) != 0) {
@@ -220,16 +221,16 @@ static bool complete(struct qemu_saved *s)
     return true;
 }
 
-static void locate(const struct vm_qemu *q, const char *key, struct qemu_saved *out)
+static void locate_snapshot(const struct vm_qemu *q, const char *key, struct qemu_saved *out)
 {
     (void)qemu_path(out->dir, q->saved_dir, key);
     (void)qemu_path(out->state, out->dir, "state");
     (void)qemu_path(out->overlay, out->dir, QEMU_OVERLAY);
 }
 
-/* Saved machines that no VM was restored from for days: images and versions that are no more. The
- * time is the directory's own, which every use renews; a running VM keeps its files open. */
-static void tidy(const struct vm_qemu *q)
+/* Snapshots that no VM was restored from for days: images and versions that no longer exist. Every
+ * use renews the directory's own time; a running VM keeps its files open. */
+static void delete_old_snapshots(const struct vm_qemu *q)
 {
     DIR *dir = opendir(q->saved_dir);
     const struct dirent *entry;
@@ -249,9 +250,10 @@ static void tidy(const struct vm_qemu *q)
     }
 }
 
-/* With the lock held. The overlay is made last, in place, so that a directory with one is whole. */
-static int make(const struct vm_qemu *q, const char *accel, const char *key,
-                const struct qemu_saved *s, struct err *e)
+/* With the lock held. The overlay is created last, in place, so a directory with an overlay is
+ * complete. */
+static int create_snapshot(const struct vm_qemu *q, const char *accel, const char *key,
+                           const struct qemu_saved *s, struct err *e)
 {
     char work[PATH_MAX];
     char name[KEY_BYTES + 8];
@@ -260,19 +262,19 @@ static int make(const struct vm_qemu *q, const char *accel, const char *key,
     struct err ignored;
     int rc = -1;
 
-    tidy(q);
+    delete_old_snapshots(q);
     (void)snprintf(name, sizeof name, ".%s.new", key);
     (void)qemu_path(work, q->saved_dir, name);
     (void)qemu_path(disk, s->dir, "disk.qcow2");
     (void)qemu_path(fresh, s->dir, "overlay.new");
-    /* What a maker that was killed left: its supervisor may still run. */
+    /* The remainder of a killed process: its supervisor may still run. */
     if (qemu_supervisor_stop(work, e) != 0 || fs_remove_tree(work, e) != 0 ||
         fs_remove_tree(s->dir, e) != 0 || fs_mkdirs(work, 0755, e) != 0) {
         return -1;
     }
-    if (make_in(q, accel, work, e) == 0) {
+    if (create_snapshot_in(q, accel, work, e) == 0) {
         if (rename(work, s->dir) != 0) {
-            (void)err_errno(e, ERR_RETRY, errno, "cannot put the saved machine to %s", s->dir);
+            (void)err_errno(e, ERR_RETRY, errno, "cannot move the snapshot to %s", s->dir);
         } else if (qemu_overlay_create(q, disk, true, fresh, e) == 0) {
             rc = rename(fresh, s->overlay) == 0
                      ? 0
@@ -295,16 +297,16 @@ int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved
     int rc = 0;
 
     saved_key(q, accel, key);
-    locate(q, key, out);
-    if (!complete(out)) {
+    locate_snapshot(q, key, out);
+    if (!complete_snapshot(out)) {
         (void)snprintf(lock_name, sizeof lock_name, "%s.lock", key);
         if (qemu_lock(qemu_path(lock_path, q->saved_dir, lock_name), &lock, e) != 0) {
             return -1;
         }
-        if (!complete(out)) {
-            rc = make(q, accel, key, out, e);
-            if (rc == 0 && !complete(out)) {
-                rc = err_set(e, ERR_RETRY, ENOENT, "%s was removed under us", out->dir);
+        if (!complete_snapshot(out)) {
+            rc = create_snapshot(q, accel, key, out, e);
+            if (rc == 0 && !complete_snapshot(out)) {
+                rc = err_set(e, ERR_RETRY, ENOENT, "%s was removed meanwhile", out->dir);
             }
         }
         close(lock);
@@ -313,7 +315,7 @@ int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved
         (void)utimensat(AT_FDCWD, out->dir, NULL, 0);
         return 0;
     }
-    return err_wrap(e, "making the saved machine");
+    return err_wrap(e, "creating the snapshot");
 }
 
 void qemu_saved_discard(const struct qemu_saved *seen)

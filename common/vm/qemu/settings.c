@@ -75,7 +75,7 @@ static void check_launch(const struct config_class_check *c, const struct qemu_s
     }
 }
 
-static void check(const struct config_class_check *c)
+static void check_qemu_class(const struct config_class_check *c)
 {
     const struct qemu_settings *s = qemu_settings_of(&c->config->classes[c->index]);
     int64_t startup_ms = c->config->reaper.startup_timeout_ms;
@@ -100,6 +100,6 @@ const struct config_provider qemu_config = {
     .size = sizeof(struct qemu_settings),
     .settings = rows,
     .setting_count = COUNT_OF(rows),
-    .check = check,
+    .check = check_qemu_class,
     .is_closed = is_closed,
 };

@@ -1,6 +1,6 @@
 /*
- * The settings of the provider `qemu`, classes[].qemu: what config_class.settings points at. The
- * provider's part of the configuration is linked into every program, its machines into few.
+ * The settings of the provider `qemu`, classes[].qemu: what config_class.settings points to. This
+ * part of the provider is linked into every program, the rest only into those that use it.
  */
 #ifndef MAYFLY_VM_QEMU_SETTINGS_H
 #define MAYFLY_VM_QEMU_SETTINGS_H
@@ -17,7 +17,7 @@ struct qemu_settings {
     int64_t cpus;
     int64_t memory_bytes;
     int64_t disk_size_bytes; /* of the temporary disk; 0: as the image's */
-    bool restore;            /* restore a saved machine instead of booting */
+    bool restore;            /* restore a snapshot instead of booting */
     char *network; /* "user": reaches what the host reaches; "proxy": nothing but the proxy */
     char *user;    /* run VMs as this user when started as root; "" keeps the worker's user */
     int64_t max_console_size_bytes;
@@ -27,7 +27,7 @@ struct qemu_settings {
 extern const struct config_provider qemu_config;
 extern const struct vm_ops vm_ops_qemu;
 
-/* Those of a class with this provider. */
+/* The settings of a class with this provider. */
 const struct qemu_settings *qemu_settings_of(const struct config_class *class);
 
 #endif

@@ -146,7 +146,7 @@ static int write_record(const char *dir, const char *name, json_t *tree, struct 
     return rc;
 }
 
-static void text_of(const json_t *tree, const char *key, char *out, size_t size)
+static void record_text(const json_t *tree, const char *key, char *out, size_t size)
 {
     const char *value = json_string_value(json_object_get(tree, key));
     if (value == NULL || !slice_to_cstr(slice_of(value), out, size)) {
@@ -154,7 +154,7 @@ static void text_of(const json_t *tree, const char *key, char *out, size_t size)
     }
 }
 
-static int64_t number_of(const json_t *tree, const char *key)
+static int64_t record_number(const json_t *tree, const char *key)
 {
     return json_integer_value(json_object_get(tree, key));
 }
@@ -165,12 +165,12 @@ int qemu_vm_record_read(const char *dir, struct qemu_vm_record *out, struct err 
     if (read_record(dir, "vm.json", &tree, e) != 0) {
         return -1;
     }
-    *out = (struct qemu_vm_record){.started_ms = number_of(tree, "started_ms")};
-    text_of(tree, "name", out->name, sizeof out->name);
-    text_of(tree, "token", out->token, sizeof out->token);
-    text_of(tree, "image", out->image, sizeof out->image);
-    text_of(tree, "mode", out->mode, sizeof out->mode);
-    text_of(tree, "accel", out->accel, sizeof out->accel);
+    *out = (struct qemu_vm_record){.started_ms = record_number(tree, "started_ms")};
+    record_text(tree, "name", out->name, sizeof out->name);
+    record_text(tree, "token", out->token, sizeof out->token);
+    record_text(tree, "image", out->image, sizeof out->image);
+    record_text(tree, "mode", out->mode, sizeof out->mode);
+    record_text(tree, "accel", out->accel, sizeof out->accel);
     json_decref(tree);
     return 0;
 }
@@ -188,10 +188,10 @@ int qemu_vm_record_write(const char *dir, const struct qemu_vm_record *r, struct
 static void process_of(const json_t *tree, const char *key, struct proc_id *out)
 {
     const json_t *process = json_object_get(tree, key);
-    int64_t pid = number_of(process, "pid");
+    int64_t pid = record_number(process, "pid");
     *out = (struct proc_id){.pid = pid > 0 && pid <= INT_MAX ? (pid_t)pid : 0,
-                            .start_ticks = number_of(process, "start_ticks")};
-    text_of(process, "boot", out->boot, sizeof out->boot);
+                            .start_ticks = record_number(process, "start_ticks")};
+    record_text(process, "boot", out->boot, sizeof out->boot);
 }
 
 int qemu_process_record_read(const char *dir, struct qemu_process_record *out, struct err *e)
@@ -202,7 +202,7 @@ int qemu_process_record_read(const char *dir, struct qemu_process_record *out, s
     }
     process_of(tree, "supervisor", &out->supervisor);
     process_of(tree, "qemu", &out->qemu);
-    text_of(tree, "cgroup", out->cgroup, sizeof out->cgroup);
+    record_text(tree, "cgroup", out->cgroup, sizeof out->cgroup);
     json_decref(tree);
     return 0;
 }
@@ -228,9 +228,9 @@ int qemu_exit_record_read(const char *dir, struct qemu_exit_record *out, struct 
     if (read_record(dir, "exit.json", &tree, e) != 0) {
         return -1;
     }
-    out->ended_ms = number_of(tree, "ended_ms");
-    out->status = (int)number_of(tree, "status");
-    text_of(tree, "reason", out->reason, sizeof out->reason);
+    out->ended_ms = record_number(tree, "ended_ms");
+    out->status = (int)record_number(tree, "status");
+    record_text(tree, "reason", out->reason, sizeof out->reason);
     json_decref(tree);
     return 0;
 }
@@ -264,7 +264,7 @@ bool qemu_marked(const char *dir, const char *name)
 
 /* --- the agent's lines ---------------------------------------------------------------------- */
 
-static void take_exit(struct slice line, struct qemu_agent_status *out)
+static void parse_exit(struct slice line, struct qemu_agent_status *out)
 {
     struct slice word;
     struct slice rest;
@@ -288,7 +288,7 @@ void qemu_agent_status_parse(struct slice text, struct qemu_agent_status *out)
 {
     struct slice line;
     *out = (struct qemu_agent_status){0};
-    /* A line that has no end yet is not said yet. */
+    /* An incomplete line does not count yet. */
     while (slice_cut(text, '\n', &line, &text)) {
         line = slice_trim(line);
         if (slice_starts_with(line, SLICE("READY"))) {
@@ -296,7 +296,7 @@ void qemu_agent_status_parse(struct slice text, struct qemu_agent_status *out)
         } else if (slice_starts_with(line, SLICE("STARTED"))) {
             out->started = true;
         } else if (slice_starts_with(line, SLICE("EXIT "))) {
-            take_exit(line, out);
+            parse_exit(line, out);
         }
     }
 }

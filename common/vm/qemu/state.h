@@ -1,20 +1,20 @@
 /*
- * What is written down about a VM: its state directory, and who is alive.
+ * The records of a VM: its state directory, and which of its processes live.
  *
  *   <state_dir>/<deployment>.<class>/<vm name>/
  *     lock          held (F_OFD_SETLK) by the process that is launching the VM
  *     vm.json       by the launcher: version, name, token, image, how it started
- *     launch.json   by the launcher, for the supervisor: command line and bounds (qemu/launch.h)
+ *     launch.json   by the launcher, for the supervisor: command line and limits (qemu/launch.h)
  *     process.json  by the supervisor: its own and QEMU's identity
- *     accepted      by the launcher: the agent has taken the payload
- *     ending        by whoever asked the VM to end
+ *     accepted      by the launcher: the agent has accepted the payload
+ *     ending        by the process that requested the termination
  *     status        the agent's lines; console.log, console.log.1: the newest part of the console
- *     exit.json     by the supervisor, when all is over: time, reason
- *     run/          QEMU's own: overlay.qcow2 and the sockets; gone when it has ended
+ *     exit.json     by the supervisor, when everything has ended: time, reason
+ *     run/          QEMU's own: overlay.qcow2 and the sockets; removed when it has ended
  *
  * Each file has one writer and is replaced atomically, so that any process of the host may read at
- * any time. A process is told by its pid, its start time and the boot it lives in: a pid that was
- * used again is never taken for ours.
+ * any time. A process is identified by its pid, its start time and the boot, so that a reused pid
+ * is never mistaken for it.
  */
 #ifndef MAYFLY_VM_QEMU_STATE_H
 #define MAYFLY_VM_QEMU_STATE_H
@@ -39,7 +39,7 @@ struct proc_id {
 /* False when there is no such process, or it is a zombie. */
 MUST_CHECK bool proc_id_of(pid_t pid, struct proc_id *out);
 bool proc_id_alive(const struct proc_id *id);
-/* A pidfd of exactly that process, or -1 when it is no more. */
+/* A pidfd of exactly that process, or -1 when it no longer exists. */
 int proc_id_open(const struct proc_id *id);
 /* Waits until the process behind a pidfd has ended; false at the deadline. */
 bool proc_wait(int pidfd, int64_t deadline_ms);
@@ -61,12 +61,12 @@ struct qemu_process_record {
 
 struct qemu_exit_record {
     int64_t ended_ms;
-    int status; /* as waitpid gave it; -1 unknown */
+    int status; /* from waitpid; -1 unknown */
     char reason[128];
 };
 
-/* Records in the VM's directory. Reading: ERR_NOT_FOUND when it is not there,
- * ERR_PERMANENT when it is damaged or of another version. Writing: ERR_RETRY. */
+/* Records in the VM's directory. Reading: ERR_NOT_FOUND when it does not exist, ERR_PERMANENT when
+ * it is damaged or of another version. Writing: ERR_RETRY. */
 MUST_CHECK int qemu_vm_record_read(const char *dir, struct qemu_vm_record *out, struct err *e);
 MUST_CHECK int qemu_vm_record_write(const char *dir, const struct qemu_vm_record *r, struct err *e);
 MUST_CHECK int qemu_process_record_read(const char *dir, struct qemu_process_record *out,
@@ -77,12 +77,12 @@ MUST_CHECK int qemu_exit_record_read(const char *dir, struct qemu_exit_record *o
 MUST_CHECK int qemu_exit_record_write(const char *dir, const struct qemu_exit_record *r,
                                       struct err *e);
 
-/* Marks: empty files. */
+/* Flags: empty files. */
 MUST_CHECK int qemu_mark(const char *dir, const char *name, struct err *e);
 MUST_CHECK bool qemu_marked(const char *dir, const char *name);
 
-/* What the agent has said so far, from its lines. `reason` of the last "EXIT <code> <reason>",
- * with what is no printable ASCII made '?'; "" if none. Pure. */
+/* The agent's status so far, from its lines. `reason` of the last "EXIT <code> <reason>", with
+ * non-printable characters replaced by '?'; "" if none. Pure. */
 struct qemu_agent_status {
     bool ready;
     bool started;
@@ -90,7 +90,7 @@ struct qemu_agent_status {
     char reason[128];
 };
 void qemu_agent_status_parse(struct slice text, struct qemu_agent_status *out);
-/* The same from the VM's `status` file; nothing said when it cannot be read. */
+/* The same from the VM's `status` file; empty when it cannot be read. */
 void qemu_agent_status_read(const char *dir, struct qemu_agent_status *out);
 
 /* "<dir>/<name>" into out, which holds PATH_MAX bytes; a path that is too long ends as "" and every

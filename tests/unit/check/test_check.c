@@ -247,10 +247,10 @@ static void everything_in_order_is_told_and_ends_with_zero(void **state)
     assert_said("ok    ledger: ping: sqlite opened");
     assert_said("access key AKIDEXAMPLE from the environment");
     assert_said("as arn:aws:sts::123456789012:assumed-role/mayfly/i, in region us-east-1");
-    assert_said("class arm: GetMicrovmImage: the image mayfly is there");
-    assert_said("launches take version 10.0 with 2048 MiB");
+    assert_said("class arm: GetMicrovmImage: image mayfly exists");
+    assert_said("launches use version 10.0 with 2048 MiB");
     assert_said("were not checked");
-    assert_said("1024 Gigabytes give room for 128 VMs of class arm");
+    assert_said("1024 Gigabytes allow 128 VMs of class arm");
     assert_said("all classes at their caps need 32 GiB of 1024");
     assert_said("Rate of RunMicrovm requests: 5 a second, limits.launch_rate is 5");
     assert_said("none of the last 2 failed");
@@ -288,7 +288,7 @@ static void image_that_cannot_run_fails(void **state)
     assert_said("FAIL  class arm: ListMicrovmImageVersions: the image has no ACTIVE version");
     configure("", ", \"image_version\": \"1.0\"", "");
     assert_int_equal(check(), 1);
-    assert_said("lambda.image_version is not there, or not ACTIVE");
+    assert_said("lambda.image_version does not exist, or is not ACTIVE");
     route("GET " IMAGE_PATH, NULL, 404,
           "{\"__type\":\"ResourceNotFoundException\",\"message\":\"x\"}");
     assert_int_equal(check(), 1);
@@ -304,8 +304,8 @@ static void versions_are_read_to_the_last_page(void **state)
           "{\"items\":[" VERSION("2.0", "ACTIVE", "8192") "]}");
     configure("", ", \"image_version\": \"2.0\"", "");
     assert_int_equal(check(), 0);
-    assert_said("launches take version 2.0 with 8192 MiB");
-    assert_said("give room for 32 VMs of class arm");
+    assert_said("launches use version 2.0 with 8192 MiB");
+    assert_said("allow 32 VMs of class arm");
 }
 
 static void denied_calls_fail_and_are_named(void **state)
@@ -345,7 +345,7 @@ static void quotas_that_are_too_small_are_warned_of(void **state)
     route("POST /", "L-91B95582", 400,
           "{\"__type\":\"NoSuchResourceException\",\"Message\":\"none\"}");
     assert_int_equal(check(), 0);
-    assert_said("warn  quotas us-east-1: Max allocated memory: 16 Gigabytes give room for 2 VMs");
+    assert_said("warn  quotas us-east-1: Max allocated memory: 16 Gigabytes allow 2 VMs");
     assert_said("all classes at their caps need 32 GiB of 16");
     assert_said("warn  quotas us-east-1: Rate of RunMicrovm requests: 2 a second");
     assert_said("L-91B95582 could not be read");

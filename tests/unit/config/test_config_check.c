@@ -222,8 +222,8 @@ static void lambda_classes_name_an_image_of_their_own(void **state)
                               "     egress_connectors: [INTERNET_EGRESS]}}\n";
     assert_complaints(
         text, CONFIG_FOR_CHECK,
-        "m.yaml:6: classes[1].lambda.image: is another class's too: give each class an image of "
-        "its own, since nothing else tells whose a MicroVM is\n"
+        "m.yaml:6: classes[1].lambda.image: is also another class's: give each class an image of "
+        "its own, since nothing else identifies a MicroVM's owner\n"
         "m.yaml:6: classes[1].max_duration: is above 8h, the longest life of a MicroVM: "
         "lower it\n"
         "m.yaml:7: classes[2].lambda.image: is required: add \"lambda: {image: "

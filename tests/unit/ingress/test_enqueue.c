@@ -51,7 +51,7 @@ static size_t arrived(void)
     return n;
 }
 
-/* As a committer does whose putter may still be at an earlier put. */
+/* As a commit thread does whose enqueuer may still run an earlier put. */
 static void put_in_the_end(struct enqueue_pool *p)
 {
     struct err e = {0};
@@ -67,7 +67,7 @@ static int set_up(void **state)
 {
     struct err e;
     calls_reset();
-    MUST(queue_open("memory://putter", &q, &e));
+    MUST(queue_open("memory://enqueuer", &q, &e));
     return 0;
 }
 

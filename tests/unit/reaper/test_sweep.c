@@ -28,7 +28,7 @@ static void vm_whose_vm_ended_goes_at_once(void **state)
     assert_non_null(strstr(vm->end_reason, "idle-timeout"));
 }
 
-static void vm_whose_vm_vanished_needs_two_sweeps(void **state)
+static void row_whose_vm_vanished_needs_two_sweeps(void **state)
 {
     struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
     sweep_times(1);
@@ -409,7 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(vm_before_its_deadline_and_healthy_stays),
         CASE(vm_whose_vm_ended_goes_at_once),
-        CASE(vm_whose_vm_vanished_needs_two_sweeps),
+        CASE(row_whose_vm_vanished_needs_two_sweeps),
         CASE(signs_count_although_the_fleet_is_swept_in_between),
         CASE(signs_of_the_fleet_count_although_hosts_are_swept_in_between),
         CASE(vm_is_not_judged_while_the_provider_is_silent),

@@ -21,7 +21,7 @@ static int64_t step_ms;  /* how long a step takes that was planned as slow */
 
 void lane_reservation_ended(struct lane *l)
 {
-    (void)call_begin("lane_reserved", NULL, "%s", l == &lane ? "small" : "?");
+    (void)call_begin("lane_reservation_ended", NULL, "%s", l == &lane ? "small" : "?");
 }
 
 void lane_pause_until(struct lane *l, int64_t mono_ms)
@@ -119,7 +119,7 @@ static void assert_calls(const char *pattern)
 #define RESERVE_LARGE                                                                              \
     "ledger_reserve job=42 class=large scope=acme deployment=t provider=lambda host="              \
     " caps=9/5/2 rates=1:2,7:8\n"
-#define DECIDED "lane_reserved small\n"
+#define DECIDED "lane_reservation_ended small\n"
 #define REGISTER                                                                                   \
     "github_register_runner scope=acme installation=11 name=@ label=self-hosted group=Fleet\n"
 #define REGISTER_LARGE                                                                             \

@@ -95,7 +95,7 @@ bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_me
 
 void __wrap_lane_reservation_ended(struct lane *lane)
 {
-    (void)call_begin("lane_reserved", NULL, "lane=%s", lane_name(lane));
+    (void)call_begin("lane_reservation_ended", NULL, "lane=%s", lane_name(lane));
     __real_lane_reservation_ended(lane);
 }
 
@@ -188,7 +188,7 @@ static void stop(void)
     assert_false(gate.polled_twice);
     size_t launches = calls_count("ledger_reserve", NULL);
     assert_int_equal(calls_done("queue_ack", NULL), launches);
-    assert_int_equal(calls_count("lane_reserved", "lane=polled"), launches);
+    assert_int_equal(calls_count("lane_reservation_ended", "lane=polled"), launches);
     assert_int_equal(calls_count("lane_launch_ended", "lane=polled"), launches);
     assert_null(world.worker.heartbeat);
 }
