@@ -45,7 +45,7 @@ async function start(t) {
   return { check, github, lambda };
 }
 
-const by = (findings, level) => findings.filter((f) => f.level === level).map((f) => `${f.subject}: ${f.asked}: ${f.answer}`);
+const by = (findings, level) => findings.filter((f) => f.level === level).map((f) => `${f.subject}: ${f.request}: ${f.result}`);
 
 test('every_program_tells_what_it_can_and_what_is_wrong', async (t) => {
   const { check, lambda } = await start(t);

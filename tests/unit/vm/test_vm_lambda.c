@@ -85,7 +85,7 @@ static void run_refusals_have_their_class_and_what_to_do(void **state)
          true},
         {{500, ERROR("InsufficientCapacityException"), "{\"message\":\"full\"}"},
          ERR_CAPACITY,
-         "no room",
+         "retries",
          true},
         {{403, ERROR("AccessDeniedException"), "{\"message\":\"lambda:RunMicrovm\"}"},
          ERR_AUTH,
