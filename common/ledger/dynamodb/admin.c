@@ -6,7 +6,7 @@
 #include "common/ledger/dynamodb/dynamodb.h"
 
 /* --- counts --- */
-static struct ledger_count *count_of(struct ledger_list *list, const char *class_name)
+static struct ledger_count *dynamo_count_of(struct ledger_list *list, const char *class_name)
 {
     struct ledger_count *all = list->items;
     for (size_t i = 0; i < list->count; i++) {
@@ -20,13 +20,13 @@ static struct ledger_count *count_of(struct ledger_list *list, const char *class
 }
 
 /* "j1.small": jobs waiting of class small. */
-static void add_count(struct ledger_list *list, const char *name, int64_t n)
+static void dynamo_add_count(struct ledger_list *list, const char *name, int64_t n)
 {
     size_t state = (size_t)(name[0] != '\0' ? name[1] - '0' : 0);
     if ((name[0] != 'j' && name[0] != 'v') || name[1] < '0' || name[1] > '9' || name[2] != '.') {
         return;
     }
-    struct ledger_count *c = count_of(list, name + 3);
+    struct ledger_count *c = dynamo_count_of(list, name + 3);
     if (name[0] == 'j' && state < COUNT_OF(c->jobs)) {
         c->jobs[state] += n;
     } else if (name[0] == 'v' && state < COUNT_OF(c->vms)) {
@@ -46,7 +46,7 @@ static bool is_empty(const struct ledger_count *c)
     return sum == 0;
 }
 
-static int by_class(const void *a, const void *b)
+static int dynamo_compare_by_class(const void *a, const void *b)
 {
     const struct ledger_count *x = a;
     const struct ledger_count *y = b;
@@ -66,7 +66,7 @@ int ledger_dynamo_counts(void *state, struct ledger_count **out, size_t *n, stru
         json_t *value;
         json_object_foreach(shards.items[i], name, value)
         {
-            add_count(&list, name, ledger_dynamo_read_number(shards.items[i], name));
+            dynamo_add_count(&list, name, ledger_dynamo_read_number(shards.items[i], name));
         }
     }
     ledger_dynamo_got_fini(&shards);
@@ -77,7 +77,7 @@ int ledger_dynamo_counts(void *state, struct ledger_count **out, size_t *n, stru
         }
     }
     if (kept > 1) {
-        qsort(all, kept, sizeof *all, by_class);
+        qsort(all, kept, sizeof *all, dynamo_compare_by_class);
     }
     *out = all;
     *n = kept;
@@ -103,7 +103,7 @@ static struct ledger_dynamo_total *total_of(struct ledger_list *list, const json
     return t;
 }
 
-static int by_pair(const void *a, const void *b)
+static int dynamo_compare_by_pair(const void *a, const void *b)
 {
     const struct ledger_dynamo_total *x = a;
     const struct ledger_dynamo_total *y = b;
@@ -137,7 +137,7 @@ int ledger_dynamo_totals(struct ledger_dynamo *l, struct ledger_dynamo_total **o
     }
     ledger_dynamo_got_fini(&got);
     if (list.count > 1) {
-        qsort(list.items, list.count, list.item_size, by_pair);
+        qsort(list.items, list.count, list.item_size, dynamo_compare_by_pair);
     }
     *out = list.items;
     *n = list.count;
@@ -149,7 +149,7 @@ int ledger_dynamo_totals(struct ledger_dynamo *l, struct ledger_dynamo_total **o
 
 /* The index lags: of the oldest it shows, some may have been served since; one that it does not
  * show yet waits since just now. */
-static int read_oldest(struct ledger_dynamo *l, struct ledger_balance *b, struct err *e)
+static int dynamo_read_oldest(struct ledger_dynamo *l, struct ledger_balance *b, struct err *e)
 {
     struct ledger_dynamo_got rows;
     struct ledger_dynamo_walk walk =
@@ -189,7 +189,7 @@ int ledger_dynamo_balances(void *state, struct ledger_balance **out, size_t *n, 
         (void)snprintf(b->class_name, sizeof b->class_name, "%s", t->class_name);
         b->demand = t->demand > 0 ? t->demand : 0;
         b->supply = t->supply > 0 ? t->supply : 0;
-        rc = b->demand > 0 ? read_oldest(state, b, e) : 0;
+        rc = b->demand > 0 ? dynamo_read_oldest(state, b, e) : 0;
     }
     free(totals);
     if (rc != 0) {

@@ -4,8 +4,8 @@
 #include "common/base/clock.h"
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* Rate buckets. Each is an item that is read, decided on by the rules, and put if it is still the
- * same version. A put whose answer was lost may take a token twice, which is no harm. */
+/* Rate buckets. Each is an item that is read, decided by the rules, and put if its version is
+ * unchanged. A put whose response was lost may take a token twice, which is harmless. */
 
 /* --- one item, until it holds --- */
 typedef bool change_fn(void *arg, const json_t *item, const char *version, struct buf *attributes);

@@ -7,7 +7,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* Single requests and their answers. */
+/* Single requests and their responses. */
 
 #define RACE_BASE_MS 4
 #define RACE_CAP_MS 400
@@ -105,7 +105,7 @@ int ledger_dynamo_call(struct ledger_dynamo *l, const char *operation, const str
 }
 
 /* --- attributes --- */
-static const char *text_of(const json_t *item, const char *name, size_t *len)
+static const char *dynamo_json_text_of(const json_t *item, const char *name, size_t *len)
 {
     const json_t *attribute = json_object_get(item, name);
     const json_t *value = json_object_get(attribute, "S");
@@ -117,7 +117,7 @@ static const char *text_of(const json_t *item, const char *name, size_t *len)
 struct slice ledger_dynamo_read_slice(const json_t *item, const char *name)
 {
     size_t len = 0;
-    const char *text = text_of(item, name, &len);
+    const char *text = dynamo_json_text_of(item, name, &len);
     return (struct slice){text, text != NULL ? len : 0};
 }
 
@@ -201,7 +201,7 @@ static bool is_among(const struct ledger_dynamo_key *key, const struct ledger_dy
     return false;
 }
 
-/* DynamoDB refuses a batch that names a key twice. */
+/* DynamoDB rejects a batch that contains a key twice. */
 static void render_gets(const struct ledger_dynamo *l, const struct ledger_dynamo_key *keys,
                         size_t n, struct buf *body)
 {
@@ -217,7 +217,7 @@ static void render_gets(const struct ledger_dynamo *l, const struct ledger_dynam
     buf_append_cstr(body, "]}}}");
 }
 
-/* What was not answered, for size or for throttling, is asked for again. */
+/* Requests the unprocessed keys (size, throttling) again. */
 static bool render_rest(const json_t *answer, struct buf *body)
 {
     const json_t *rest = json_object_get(answer, "UnprocessedKeys");

@@ -5,9 +5,9 @@
 
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* What opening the table does not tell: its settings, its time to live, and whether these
- * credentials may make every call of a ledger. Each write that is tried has a condition that
- * nothing can meet, so it is allowed or not, and never made. */
+/* Checks what opening the table does not: its settings, its time to live, and whether these
+ * credentials permit every call of the ledger. Each test write has a condition that is never true,
+ * so it is authorized but not executed. */
 
 #define UNITS_OF_A_JOB 62 /* deploy/docs/dynamodb.md */
 #define UNITS_MOST INT64_C(1000000000)
@@ -33,7 +33,7 @@ static void say(const struct look *k, enum ledger_finding level, const char *ask
     k->say(k->arg, level, asked, answer);
 }
 
-static const char *text_of(const json_t *object, const char *member)
+static const char *dynamo_describe_text_of(const json_t *object, const char *member)
 {
     const char *text = json_string_value(json_object_get(object, member));
     return text != NULL ? text : "";
@@ -43,7 +43,8 @@ static const char *text_of(const json_t *object, const char *member)
 static void look_at_index(const struct look *k, const json_t *table)
 {
     const json_t *index = ledger_dynamo_find_index(table);
-    const char *projection = text_of(json_object_get(index, "Projection"), "ProjectionType");
+    const char *projection =
+        dynamo_describe_text_of(json_object_get(index, "Projection"), "ProjectionType");
     if (projection[0] != '\0' && strcmp(projection, "KEYS_ONLY") != 0) {
         say(k, LEDGER_CHECK_WARNING, "DescribeTable",
             "the index " LEDGER_DYNAMO_INDEX " projects %s, and only keys are read of it: each "
@@ -56,7 +57,8 @@ static void look_at_throughput(const struct look *k, const json_t *table)
 {
     const json_t *given = json_object_get(table, "ProvisionedThroughput");
     const json_t *most = json_object_get(table, "OnDemandThroughput");
-    const char *mode = text_of(json_object_get(table, "BillingModeSummary"), "BillingMode");
+    const char *mode =
+        dynamo_describe_text_of(json_object_get(table, "BillingModeSummary"), "BillingMode");
     int64_t units = json_integer_value(json_object_get(given, "WriteCapacityUnits"));
     int64_t limit = json_integer_value(json_object_get(most, "MaxWriteRequestUnits"));
     const char *kind = "provisioned";
@@ -87,7 +89,7 @@ static void look_at_table(const struct look *k)
     say(k, LEDGER_CHECK_OK, "DescribeTable",
         "%s: key pk (hash) and sk (range), index " LEDGER_DYNAMO_INDEX
         " of ix and age, %s, deletion protection %s",
-        text_of(table, "TableArn"), text_of(table, "TableStatus"),
+        dynamo_describe_text_of(table, "TableArn"), dynamo_describe_text_of(table, "TableStatus"),
         json_is_true(json_object_get(table, "DeletionProtectionEnabled")) ? "on" : "off");
     look_at_index(k, table);
     look_at_throughput(k, table);
@@ -104,8 +106,8 @@ static void look_at_table(const struct look *k)
 static void judge_time_to_live(const struct look *k, const json_t *ttl)
 {
     const char *asked = "DescribeTimeToLive";
-    const char *status = text_of(ttl, "TimeToLiveStatus");
-    const char *attribute = text_of(ttl, "AttributeName");
+    const char *status = dynamo_describe_text_of(ttl, "TimeToLiveStatus");
+    const char *attribute = dynamo_describe_text_of(ttl, "AttributeName");
     bool on = strcmp(status, "ENABLED") == 0 || strcmp(status, "ENABLING") == 0;
     if (!on) {
         say(k, LEDGER_CHECK_WARNING, asked,

@@ -110,11 +110,11 @@ static int ping_table(void *state, struct err *e)
     return 0;
 }
 
-/* A table tells nobody. */
-static void watch_table(void *state, ledger_released_fn *heard, void *arg)
+/* A table has no notifications. */
+static void watch_table(void *state, ledger_released_fn *on_release, void *arg)
 {
     (void)state;
-    (void)heard;
+    (void)on_release;
     (void)arg;
 }
 
@@ -133,8 +133,8 @@ const struct ledger_ops ledger_ops_dynamo = {
     .job_get = ledger_dynamo_job_get,
     .jobs_waiting = ledger_dynamo_jobs_waiting,
     .reserve = ledger_dynamo_reserve,
-    .capacity = ledger_dynamo_room,
-    .release_seq = ledger_dynamo_freed,
+    .capacity = ledger_dynamo_capacity,
+    .release_seq = ledger_dynamo_release_seq,
     .watch_releases = watch_table,
     .watching = watching_table,
     .now = ledger_now_local,

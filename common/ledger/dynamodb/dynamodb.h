@@ -1,31 +1,31 @@
 /*
- * What the files of the DynamoDB ledger share: keys, rows, transactions, reading.
+ * Shared by the files of the DynamoDB ledger: keys, rows, transactions, reading.
  *
- * For ledger_dynamo*.c alone. A step reads its rows (strongly consistent), decides by
- * rules.c, and writes in one TransactWriteItems, which holds only if
- *   - each row it writes still has the version it was read with: a random word of the transaction
- *     that wrote it last, so that a step whose answer was lost knows its own work again;
- *   - each counter that a decision rests on still allows it (`demand > supply`, `used < cap`), by
- *     its value: who merely counts beside it is no hindrance.
- * Else it is read and decided anew, with full jitter, until the step's deadline. Counts change in
- * the transaction of the row they count, and so cannot drift.
+ * For common/ledger/dynamodb/ alone. A step reads its rows (strongly consistent), decides by
+ * rules.c, and writes in one TransactWriteItems, which succeeds only if
+ *   - each row that it writes has the version that was read: a random word of the transaction that
+ *     wrote it last, by which a step whose response was lost recognizes its own writes;
+ *   - each counter that the decision depends on still permits it (`demand > supply`, `used < cap`).
+ *     The condition is on the value, so other changes of the counter do not conflict.
+ * Otherwise the step reads and decides again, with full jitter, until its deadline. Counts change
+ * in the transaction of the row that they count, and so cannot drift.
  *
- * Items (pk | sk), each pk behind "<prefix>:":
+ * Items (pk | sk), each pk with the prefix "<prefix>:":
  *   meta | meta          the layout's version
  *   job:<id> | row       a job, its newest lines and the names of its VMs; | line:NN  older lines
  *   vm:<shard> | <name>  a VM that holds a slot;     gone:<shard> | <name>  one that held one
  *   lines:<vm> | line:NN its older lines
- *   slots | main         slots ever taken: f, and c.<class>. Only launches write it
- *   shard | 0…7          what every step counts, in any of them: slots freed (f, c.<class>), jobs
- *                        and VMs by state and class (j1.small, v0.small). Sums are what counts
- *   pair | <scope>|<class>       d, s: demand and supply; vms: rows that stand; n: changes;  and
+ *   slots | main         slots taken in total: f, and c.<class>. Only launches write it
+ *   shard | 0…7          counts of every step, in any shard: slots released (f, c.<class>), jobs
+ *                        and VMs by state and class (j1.small, v0.small). Only sums have a meaning
+ *   pair | <scope>|<class>       d, s: demand and supply; vms: rows; n: changes
  *   pair | <scope>|<class>|0…3   b: how often both fell by one, which changes no decision
  *   repo | <repository>  n: its slots in use; changes
  *   bucket | <name>
  *   cell:<kind> | <name>  n: its version; value
  * One index, by_age (ix, age), finds rows by age: ix is waiting:<scope>|<class>, seen, ended or
- * gone; and VMs that are ending, whose age is their name. It lags, so what it finds is read again
- * before anything is done.
+ * gone; and VMs that are ending, whose age is their name. The index lags, so every row that it
+ * finds is read again before it is used.
  */
 #ifndef MAYFLY_LEDGER_DYNAMODB_DYNAMODB_H
 #define MAYFLY_LEDGER_DYNAMODB_DYNAMODB_H
@@ -424,8 +424,8 @@ extern const struct ledger_txn_ops ledger_dynamo_txn_ops;
 ledger_job_get_fn ledger_dynamo_job_get;
 ledger_jobs_waiting_fn ledger_dynamo_jobs_waiting;
 ledger_reserve_fn ledger_dynamo_reserve;
-ledger_capacity_fn ledger_dynamo_room;
-ledger_release_seq_fn ledger_dynamo_freed;
+ledger_capacity_fn ledger_dynamo_capacity;
+ledger_release_seq_fn ledger_dynamo_release_seq;
 ledger_balances_fn ledger_dynamo_balances;
 ledger_scopes_fn ledger_dynamo_scopes;
 ledger_vm_get_fn ledger_dynamo_vm_get;

@@ -6,9 +6,9 @@
 #define PAGE 100
 
 /* --- get --- */
-static int unknown_job(int64_t id, struct err *e)
+static int dynamo_unknown_job(int64_t id, struct err *e)
 {
-    return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no job %lld", (long long)id);
+    return err_set(e, ERR_NOT_FOUND, 0, "job %lld is not in the ledger", (long long)id);
 }
 
 int ledger_dynamo_job_get(void *state, int64_t job_id, struct ledger_job *out, struct err *e)
@@ -18,22 +18,22 @@ int ledger_dynamo_job_get(void *state, int64_t job_id, struct ledger_job *out, s
         return -1;
     }
     if (!row.known) {
-        return unknown_job(job_id, e);
+        return dynamo_unknown_job(job_id, e);
     }
     *out = row.job;
     return 0;
 }
 
 /* --- waiting too long --- */
-static int read_waiting(const struct ledger_dynamo_got *rows, const struct ledger_waiting *q,
-                        struct ledger_list *jobs, struct err *e)
+static int dynamo_read_waiting(const struct ledger_dynamo_got *rows, const struct ledger_waiting *q,
+                               struct ledger_list *jobs, struct err *e)
 {
     for (size_t i = 0; i < rows->count && jobs->count < q->max; i++) {
         struct ledger_dynamo_job row;
         if (ledger_dynamo_unpack_job(rows->items[i], &row, e) != 0) {
             return -1;
         }
-        /* The index shows what was; the row says what is. */
+        /* The index lags; the row is current. */
         if (row.known && row.job.state == JOB_WAITING && row.job.waiting_ms < q->before_ms &&
             row.job.relaunched_ms < q->before_ms && strcmp(row.job.scope, q->scope) == 0 &&
             strcmp(row.job.facts.class_name, q->class_name) == 0) {
@@ -63,7 +63,7 @@ int ledger_dynamo_jobs_waiting(void *state, const struct ledger_waiting *query,
     while (rc == 0 && more && jobs.count < query->max) {
         struct ledger_dynamo_got rows = {.count = 0};
         rc = ledger_dynamo_query_rows(l, &walk, &rows, e);
-        rc = rc == 0 ? read_waiting(&rows, query, &jobs, e) : rc;
+        rc = rc == 0 ? dynamo_read_waiting(&rows, query, &jobs, e) : rc;
         more = rows.count == PAGE;
         ledger_dynamo_got_fini(&rows);
     }

@@ -5,15 +5,14 @@
 #include "common/base/clock.h"
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* Recounts what counters count, from the rows. Counters cannot drift, as every transaction changes
- * them with the rows; but a table restored by hand, an item that was edited or deleted, or an error
- * of ours could make them wrong, and a slot that is counted for nothing is lost for ever.
+/* Recounts the counters from the rows. Counters do not drift, since every transaction changes them
+ * with the rows; but a table restored by hand, an edited or deleted item, or a bug could make them
+ * wrong, and a slot that is counted without a VM would be lost permanently.
  *
- * Two signs: a counter is mended when two recounts find it wrong by the same number, and none
- * between them found otherwise. A recount says nothing of a counter that moved while the rows were
- * read; slots taken and freed, and the changes of a pair or a repository, only ever grow: what
- * looks the same has not moved. The correction is an addition, and holds only on the value that was
- * judged. */
+ * A counter is corrected when two recounts find it wrong by the same number, and none between them
+ * found otherwise. A recount is void for a counter that changed while the rows were read: slots
+ * taken and released, and the changes of a pair or a repository, only grow, so an equal value means
+ * no change. The correction is an addition, conditional on the value that was compared. */
 
 #define QUIET_MS 60000 /* a pair must be so old that the index shows its jobs */
 #define PAGE 100
@@ -174,8 +173,8 @@ static int read_pairs(struct recount *r, struct err *e)
 }
 
 /* --- counting the rows --- */
-/* A counter that somebody deleted is one that says 0. */
-static void count_slot(struct recount *r, const struct ledger_vm *vm)
+/* A deleted counter counts as 0. */
+static void dynamo_count_slot(struct recount *r, const struct ledger_vm *vm)
 {
     char of_class[48];
     (void)snprintf(of_class, sizeof of_class, "c.%s", vm->class_name);
@@ -205,7 +204,7 @@ static int count_vms(struct recount *r, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
-        count_slot(r, &vms[i]);
+        dynamo_count_slot(r, &vms[i]);
         if (vms[i].state < VM_BUSY) {
             named(r, "supply of %s, class %s", vms[i].scope, vms[i].class_name)->counted++;
         }
@@ -269,8 +268,8 @@ static void note_sign(struct ledger_dynamo *l, const char *what, int64_t drift)
     }
 }
 
-/* Whether this is the second sign. A first one is noted, and one that could be neither confirmed
- * nor refuted this time is kept. */
+/* Returns whether this is the second finding. Records a first one; keeps one that this recount
+ * could neither confirm nor refute. */
 static bool second_sign(struct ledger_dynamo *l, const struct counter *c, bool still,
                         const struct ledger_dynamo_sign *old, size_t n)
 {
@@ -307,8 +306,8 @@ static int mend(struct ledger_dynamo *l, const struct counter *c, int64_t drift,
     return rc;
 }
 
-static int judge(struct recount *before, struct recount *after, struct ledger_list *out,
-                 struct err *e)
+static int dynamo_compare_recount(struct recount *before, struct recount *after,
+                                  struct ledger_list *out, struct err *e)
 {
     struct ledger_dynamo *l = before->l;
     struct ledger_dynamo_sign old[LEDGER_DYNAMO_SIGNS];
@@ -336,7 +335,8 @@ static int judge(struct recount *before, struct recount *after, struct ledger_li
     return 0;
 }
 
-/* Each kind of counter is read close around the rows that it counts: the less it moves between. */
+/* Each kind of counter is read right before and after its rows, so that it rarely changes between.
+ * */
 static int recount(struct recount *before, struct recount *after, struct err *e)
 {
     if (read_pairs(before, e) != 0 || read_slots(before, e) != 0 ||
@@ -359,7 +359,7 @@ int ledger_dynamo_repair(void *state, struct ledger_repair **out, size_t *n, siz
     int rc = recount(&before, &after, e);
     if (rc == 0) {
         pthread_mutex_lock(&l->signs_lock);
-        rc = judge(&before, &after, &mended, e);
+        rc = dynamo_compare_recount(&before, &after, &mended, e);
         signs = l->sign_count;
         pthread_mutex_unlock(&l->signs_lock);
     }

@@ -40,9 +40,9 @@ static void read_rate(const struct ledger_dynamo *l, json_t *const items[2], con
     }
 }
 
-/* Where many launch at once, each would find the bucket changed by the one before. A token can be
- * taken without counting the time: if the bucket's time is still the one we saw, its tokens have
- * only become fewer, and if what the time brought did not fill it, the result is the same. */
+/* Under contention each launch would find the bucket changed by the one before. A token can be
+ * taken without a refill: if the bucket's time is still the one that was read, its tokens have only
+ * become fewer, and if the refill would not have filled it, the result is the same. */
 #define SPEND_BESIDE_MS 250
 #define TOKEN_DUST 1e-6
 
@@ -88,7 +88,7 @@ static void write_bucket(struct ledger_dynamo_txn *t, const struct ledger_dynamo
     buf_fini(&attributes);
 }
 
-/* Spends a token of both, or of neither. */
+/* Spends a token of both buckets, or of neither. */
 static void write_rate(struct ledger_dynamo_txn *t, const struct launch_rate *rate)
 {
     for (size_t i = 0; i < 2; i++) {
@@ -164,8 +164,8 @@ static void class_counter(const char *class_name, char *out, size_t size)
     (void)snprintf(out, size, "c.%s", class_name);
 }
 
-/* Slots freed are counted apart from slots taken, and both only ever grow: read a little early,
- * "freed" makes a fleet look fuller than it is, never emptier. */
+/* Released slots are counted separately from taken ones, and both only grow: a slightly old count
+ * of releases makes a fleet look fuller than it is, never emptier. */
 static void read_freed(json_t *const *shards, const char *class_name, json_t *slots,
                        struct seen *out)
 {
@@ -177,7 +177,7 @@ static void read_freed(json_t *const *shards, const char *class_name, json_t *sl
     out->usage.class_used = ledger_dynamo_read_number(slots, of_class) - out->class_freed;
 }
 
-/* A full fleet is looked at twice: what was freed between the two reads counts. */
+/* A full fleet is checked twice, so that slots released between the two reads count. */
 static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, json_t *slots,
                               struct err *e)
 {
@@ -200,7 +200,7 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
 
 /* --- deciding --- */
 /* Returns whether the job's row changed. */
-static bool tell_outcome(struct ledger_dynamo_txn *t, struct reserve *s)
+static bool dynamo_write_outcome(struct ledger_dynamo_txn *t, struct reserve *s)
 {
     struct ledger_line line;
     bool changed = ledger_reserve_line(s->r, &s->seen.usage, &s->out, &s->job.told, &line);
@@ -211,8 +211,8 @@ static bool tell_outcome(struct ledger_dynamo_txn *t, struct reserve *s)
     return ledger_dynamo_tell_job(t, &s->job, s->out.vm.name, &line) || changed;
 }
 
-/* What must still hold of demand and supply when the transaction comes to its turn; `added`:
- * whether the job is counted by this very transaction. */
+/* The conditions on demand and supply at the time of the commit. `added`: whether this transaction
+ * counts the job. */
 static enum ledger_dynamo_demand condition_of(enum ledger_outcome outcome, int64_t added)
 {
     if (outcome == LEDGER_RESERVED) {
@@ -240,7 +240,8 @@ static void launch(struct ledger_dynamo_txn *t, struct reserve *s)
     }
 }
 
-static int decide(struct ledger_dynamo_txn *t, struct reserve *s, json_t *slots, struct err *e)
+static int dynamo_decide_reserve(struct ledger_dynamo_txn *t, struct reserve *s, json_t *slots,
+                                 struct err *e)
 {
     s->out.outcome = ledger_rule_reserve(&s->seen.usage, &s->r->caps);
     if (look_again_if_full(t, s, slots, e) != 0) {
@@ -281,8 +282,8 @@ static int64_t not_below_zero(int64_t n)
     return n > 0 ? n : 0;
 }
 
-static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
-                         const struct ledger_dynamo_got *got, bool *done, struct err *e)
+static int dynamo_reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
+                                const struct ledger_dynamo_got *got, bool *done, struct err *e)
 {
     const struct ledger_reserve *r = s->r;
     struct ledger_line line;
@@ -305,10 +306,10 @@ static int reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
                                          .demand = not_below_zero(s->seen.usage.demand),
                                          .supply = not_below_zero(s->seen.usage.supply)};
     if (ledger_reserve_is_needed(&s->job.job, &s->seen.usage)) {
-        if (decide(t, s, got->items[AT_SLOTS], e) != 0) {
+        if (dynamo_decide_reserve(t, s, got->items[AT_SLOTS], e) != 0) {
             return -1;
         }
-        write = tell_outcome(t, s) || write;
+        write = dynamo_write_outcome(t, s) || write;
     }
     enum ledger_dynamo_demand holds = condition_of(s->out.outcome, added);
     if (holds != DEMAND_ANY) {
@@ -329,7 +330,7 @@ static int reserve_once(struct ledger_dynamo_txn *t, struct reserve *s, bool *do
     if (read_all(t, s->r, &got, e) != 0) {
         return -1;
     }
-    int rc = reserve_round(t, s, &got, done, e);
+    int rc = dynamo_reserve_round(t, s, &got, done, e);
     ledger_dynamo_got_fini(&got);
     if (rc == 0 && !*done && t->taken) {
         return err_set(e, ERR_CONFLICT, 0, "there is a VM %s already", s->vm_name);
@@ -373,8 +374,8 @@ int64_t ledger_dynamo_sum_of(const struct ledger_dynamo_got *shards, const char 
     return add_up(shards->items, shards->count, name);
 }
 
-/* Without it, a bucket that was empty when the clock was set back would not fill again before the
- * clock is where it had been. Who loses a race against another's mending finds it mended. */
+/* Otherwise a bucket that was empty when the clock was set back would not refill until the clock
+ * has caught up. A conflict means that another process has corrected it. */
 static int mend_rate(struct ledger_dynamo *l, const struct launch_rate *rate, struct err *e)
 {
     for (size_t i = 0; i < 2; i++) {
@@ -397,9 +398,9 @@ static int mend_rate(struct ledger_dynamo *l, const struct launch_rate *rate, st
     return 0;
 }
 
-/* Slots taken are read before slots freed, so that no more are seen in use than there ever were. */
-int ledger_dynamo_room(void *state, const char *class_name, const struct ledger_caps *caps,
-                       struct ledger_capacity *out, struct err *e)
+/* Slots taken are read before slots released, so that the difference never exceeds the real use. */
+int ledger_dynamo_capacity(void *state, const char *class_name, const struct ledger_caps *caps,
+                           struct ledger_capacity *out, struct err *e)
 {
     struct ledger_dynamo *l = state;
     struct ledger_dynamo_got shards = {.count = 0};
@@ -432,7 +433,7 @@ int ledger_dynamo_room(void *state, const char *class_name, const struct ledger_
     return rc;
 }
 
-int ledger_dynamo_freed(void *state, int64_t *out, struct err *e)
+int ledger_dynamo_release_seq(void *state, int64_t *out, struct err *e)
 {
     struct ledger_dynamo_got shards;
     if (ledger_dynamo_read_shards(state, true, &shards, e) != 0) {

@@ -11,7 +11,7 @@
 #define EXPIRES_AFTER_S (400LL * 24 * 3600) /* what tidying would have removed long ago */
 
 /* --- columns --- */
-static void pack(const struct ledger_columns *columns, const void *row, struct buf *out)
+static void dynamo_pack_row(const struct ledger_columns *columns, const void *row, struct buf *out)
 {
     for (size_t i = 0; i < columns->count; i++) {
         const struct ledger_column *c = &columns->at[i];
@@ -23,7 +23,7 @@ static void pack(const struct ledger_columns *columns, const void *row, struct b
     }
 }
 
-static bool unpack(const struct ledger_columns *columns, const json_t *item, void *row)
+static bool dynamo_unpack_row(const struct ledger_columns *columns, const json_t *item, void *row)
 {
     for (size_t i = 0; i < columns->count; i++) {
         const struct ledger_column *c = &columns->at[i];
@@ -102,7 +102,7 @@ void ledger_dynamo_pack_lines(const struct ledger_dynamo_line *lines, size_t n, 
     }
 }
 
-static void copy(struct slice s, char *out, size_t size)
+static void dynamo_copy_text(struct slice s, char *out, size_t size)
 {
     s.len = s.len < size ? s.len : size - 1;
     if (!slice_to_cstr(s, out, size)) {
@@ -123,9 +123,9 @@ size_t ledger_dynamo_unpack_lines(struct slice packed, struct ledger_dynamo_line
         if (!slice_to_int64(field[0], &out[n].order) || !slice_to_int64(field[1], &out[n].at_ms)) {
             continue;
         }
-        copy(field[2], out[n].vm, sizeof out[n].vm);
-        copy(field[3], out[n].what, sizeof out[n].what);
-        copy(field[4], out[n].detail, sizeof out[n].detail);
+        dynamo_copy_text(field[2], out[n].vm, sizeof out[n].vm);
+        dynamo_copy_text(field[3], out[n].what, sizeof out[n].what);
+        dynamo_copy_text(field[4], out[n].detail, sizeof out[n].detail);
         n++;
     }
     return n;
@@ -212,14 +212,14 @@ static void unpack_vms(struct slice text, struct ledger_dynamo_job *out)
     struct slice name;
     while (text.len > 0 && out->vm_count < LEDGER_DYNAMO_JOB_VMS) {
         (void)slice_cut(text, ' ', &name, &text);
-        copy(name, out->vms[out->vm_count++], sizeof out->vms[0]);
+        dynamo_copy_text(name, out->vms[out->vm_count++], sizeof out->vms[0]);
     }
 }
 
 void ledger_dynamo_pack_job(const struct ledger_dynamo *l, const struct ledger_dynamo_job *row,
                             struct buf *attributes)
 {
-    pack(&ledger_job_columns, &row->job, attributes);
+    dynamo_pack_row(&ledger_job_columns, &row->job, attributes);
     ledger_dynamo_put_number(attributes, "told", row->told);
     ledger_dynamo_put_number(attributes, "order", row->order);
     ledger_dynamo_put_text(attributes, "version", row->version);
@@ -236,7 +236,7 @@ int ledger_dynamo_unpack_job(json_t *item, struct ledger_dynamo_job *out, struct
         return 0;
     }
     out->known = true;
-    if (!unpack(&ledger_job_columns, item, &out->job) ||
+    if (!dynamo_unpack_row(&ledger_job_columns, item, &out->job) ||
         !unpack_more(&ledger_job_columns, item, out->more, sizeof out->more)) {
         return err_set(e, ERR_PERMANENT, 0, "a job's row in DynamoDB cannot be read");
     }
@@ -252,7 +252,7 @@ int ledger_dynamo_unpack_job(json_t *item, struct ledger_dynamo_job *out, struct
 void ledger_dynamo_pack_vm(const struct ledger_dynamo *l, const struct ledger_dynamo_vm *row,
                            struct buf *attributes)
 {
-    pack(&ledger_vm_columns, &row->vm, attributes);
+    dynamo_pack_row(&ledger_vm_columns, &row->vm, attributes);
     ledger_dynamo_put_number(attributes, "order", row->order);
     ledger_dynamo_put_text(attributes, "version", row->version);
     pack_tail(&row->lines, attributes);
@@ -273,7 +273,7 @@ int ledger_dynamo_unpack_vm(json_t *item, struct ledger_dynamo_vm *out, struct e
         return 0;
     }
     out->known = true;
-    if (!unpack(&ledger_vm_columns, item, &out->vm) ||
+    if (!dynamo_unpack_row(&ledger_vm_columns, item, &out->vm) ||
         out->vm.name[0] == '\0' || /* its key is made from it */
         !unpack_more(&ledger_vm_columns, item, out->more, sizeof out->more)) {
         return err_set(e, ERR_PERMANENT, 0, "a VM's row in DynamoDB cannot be read");
@@ -298,8 +298,8 @@ int ledger_dynamo_find_job(struct ledger_dynamo *l, int64_t id, struct ledger_dy
     return rc;
 }
 
-/* The keys of one request are not read at one moment: a VM that goes meanwhile could be found in
- * neither place. It only ever goes one way, so a later look at where it goes finds it. */
+/* The keys of one request are not read atomically: a VM that becomes gone meanwhile may be found in
+ * neither place. It moves in one direction only, so a later read of the target finds it. */
 static int find_vm_among(struct ledger_dynamo *l, const char *name, json_t *const places[2],
                          struct ledger_dynamo_vm *out, struct err *e)
 {

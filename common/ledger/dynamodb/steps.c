@@ -3,7 +3,7 @@
 
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* A step as one TransactWriteItems on the versions of the rows it read. */
+/* A step is one TransactWriteItems, conditional on the versions of the rows that it read. */
 
 #define CELL_MAX (4 * 1024) /* as an item */
 
@@ -18,16 +18,16 @@ struct txn {
     char cell_version[LEDGER_DYNAMO_VERSION];          /* of the cell that was loaded */
 };
 
-static struct txn *txn_of(struct ledger_txn *t)
+static struct txn *dynamo_txn_of(struct ledger_txn *t)
 {
     return (struct txn *)(void *)t;
 }
 
 /* --- loading --- */
-static int load_job(struct ledger_txn *base, int64_t id, const char *vm_hint,
-                    struct ledger_job *out, bool *known, struct err *e)
+static int dynamo_load_job(struct ledger_txn *base, int64_t id, const char *vm_hint,
+                           struct ledger_job *out, bool *known, struct err *e)
 {
-    struct txn *t = txn_of(base);
+    struct txn *t = dynamo_txn_of(base);
     if (ledger_dynamo_load_both(&t->dynamo, id, vm_hint, &t->job, &t->vm, e) != 0) {
         return -1;
     }
@@ -38,10 +38,10 @@ static int load_job(struct ledger_txn *base, int64_t id, const char *vm_hint,
     return 0;
 }
 
-static int load_vm(struct ledger_txn *base, const char *name, struct ledger_vm *out, bool *known,
-                   struct err *e)
+static int dynamo_load_vm(struct ledger_txn *base, const char *name, struct ledger_vm *out,
+                          bool *known, struct err *e)
 {
-    struct txn *t = txn_of(base);
+    struct txn *t = dynamo_txn_of(base);
     if (strcmp(name, t->fetched) != 0 && ledger_dynamo_load_vm(&t->dynamo, name, &t->vm, e) != 0) {
         return -1;
     }
@@ -64,9 +64,9 @@ static void read_cell(const json_t *item, struct ledger_cell *out)
     ledger_dynamo_read_text(item, "value", out->value, sizeof out->value);
 }
 
-static int load_cell(struct ledger_txn *base, struct ledger_cell *cell, struct err *e)
+static int dynamo_load_cell(struct ledger_txn *base, struct ledger_cell *cell, struct err *e)
 {
-    struct txn *t = txn_of(base);
+    struct txn *t = dynamo_txn_of(base);
     struct ledger_dynamo_key key = cell_key(t->dynamo.l, cell->kind, cell->name);
     struct ledger_dynamo_got got;
     if (ledger_dynamo_get(t->dynamo.l, &key, 1, &got, e) != 0) {
@@ -80,11 +80,11 @@ static int load_cell(struct ledger_txn *base, struct ledger_cell *cell, struct e
 
 /* --- writing --- */
 /* The item is put when the step ends: it names the VM that comes after it. */
-static int write_job(struct ledger_txn *base, const struct ledger_job *before,
-                     const struct ledger_job *after, bool new_waits, const struct ledger_line *line,
-                     struct err *e)
+static int dynamo_write_job(struct ledger_txn *base, const struct ledger_job *before,
+                            const struct ledger_job *after, bool new_waits,
+                            const struct ledger_line *line, struct err *e)
 {
-    struct txn *t = txn_of(base);
+    struct txn *t = dynamo_txn_of(base);
     (void)e;
     t->job.job = *after;
     t->job.told = new_waits ? 0 : t->job.told;
@@ -93,10 +93,11 @@ static int write_job(struct ledger_txn *base, const struct ledger_job *before,
     return 0;
 }
 
-static int write_vm(struct ledger_txn *base, const struct ledger_vm *before,
-                    const struct ledger_vm *after, const struct ledger_line *line, struct err *e)
+static int dynamo_write_vm(struct ledger_txn *base, const struct ledger_vm *before,
+                           const struct ledger_vm *after, const struct ledger_line *line,
+                           struct err *e)
 {
-    struct txn *t = txn_of(base);
+    struct txn *t = dynamo_txn_of(base);
     (void)e;
     t->vm.vm = *after;
     bool told = ledger_dynamo_tell_vm(&t->dynamo, &t->vm, line);
@@ -123,9 +124,10 @@ static void put_cell(struct ledger_dynamo_txn *t, const struct ledger_dynamo_key
     buf_fini(&attributes);
 }
 
-static int write_cell(struct ledger_txn *base, const struct ledger_cell *after, struct err *e)
+static int dynamo_write_cell(struct ledger_txn *base, const struct ledger_cell *after,
+                             struct err *e)
 {
-    struct txn *t = txn_of(base);
+    struct txn *t = dynamo_txn_of(base);
     struct ledger_dynamo_key key = cell_key(t->dynamo.l, after->kind, after->name);
     struct ledger_dynamo_expr x;
     (void)e;
@@ -141,7 +143,8 @@ static int write_cell(struct ledger_txn *base, const struct ledger_cell *after, 
 }
 
 /* --- running --- */
-static int run_once(struct txn *t, ledger_step_fn *step, void *arg, bool *done, struct err *e)
+static int dynamo_run_once(struct txn *t, ledger_step_fn *step, void *arg, bool *done,
+                           struct err *e)
 {
     t->base.now_ms = t->dynamo.now_ms;
     t->job.job.facts.id = 0;
@@ -156,7 +159,7 @@ static int run_once(struct txn *t, ledger_step_fn *step, void *arg, bool *done, 
     return ledger_dynamo_commit(&t->dynamo, done, e);
 }
 
-static int run(void *state, ledger_step_fn *step, void *arg, struct err *e)
+static int dynamo_run_step(void *state, ledger_step_fn *step, void *arg, struct err *e)
 {
     struct txn t;
     bool done = false;
@@ -164,24 +167,24 @@ static int run(void *state, ledger_step_fn *step, void *arg, struct err *e)
     t.base.ops = &ledger_dynamo_txn_ops;
     ledger_dynamo_begin(&t.dynamo, state);
     do {
-        rc = run_once(&t, step, arg, &done, e);
+        rc = dynamo_run_once(&t, step, arg, &done, e);
     } while (rc == 0 && !done && (rc = ledger_dynamo_again(&t.dynamo, e)) == 0);
     ledger_dynamo_end(&t.dynamo);
     return rc;
 }
 
 const struct ledger_txn_ops ledger_dynamo_txn_ops = {
-    .run = run,
-    .job = load_job,
-    .vm = load_vm,
-    .cell = load_cell,
-    .write_job = write_job,
-    .write_vm = write_vm,
-    .write_cell = write_cell,
+    .run = dynamo_run_step,
+    .job = dynamo_load_job,
+    .vm = dynamo_load_vm,
+    .cell = dynamo_load_cell,
+    .write_job = dynamo_write_job,
+    .write_vm = dynamo_write_vm,
+    .write_cell = dynamo_write_cell,
 };
 
 /* --- reading cells --- */
-static void add_cell(struct ledger_list *cells, const char *kind, const json_t *item)
+static void dynamo_add_cell(struct ledger_list *cells, const char *kind, const json_t *item)
 {
     struct ledger_cell *cell = ledger_list_add(cells);
     (void)snprintf(cell->kind, sizeof cell->kind, "%s", kind);
@@ -203,7 +206,7 @@ int ledger_dynamo_cells(void *state, const char *kind, const char *name, struct 
     }
     for (size_t i = 0; i < got.count; i++) {
         if (got.items[i] != NULL) {
-            add_cell(&cells, kind, got.items[i]);
+            dynamo_add_cell(&cells, kind, got.items[i]);
         }
     }
     ledger_dynamo_got_fini(&got);

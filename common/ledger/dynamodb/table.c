@@ -4,7 +4,7 @@
 #include "common/base/clock.h"
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* The table: made where the URL says so, and looked at before it is used. */
+/* The table: created if the URL says so, and checked before it is used. */
 
 #define MADE_WITHIN_MS 120000
 #define LOOK_MS 500
@@ -71,7 +71,8 @@ static bool has_status(const json_t *object, const char *member, const char *sta
 }
 
 /* `*ready`: it can be used now. */
-static int judge(const struct ledger_dynamo *l, const json_t *table, bool *ready, struct err *e)
+static int dynamo_check_table(const struct ledger_dynamo *l, const json_t *table, bool *ready,
+                              struct err *e)
 {
     const json_t *index = ledger_dynamo_find_index(table);
     if (!keys_are(json_object_get(table, "KeySchema"), "pk", "sk") || !is_text(table, "pk") ||
@@ -118,7 +119,7 @@ static int look(struct ledger_dynamo *l, bool *found, bool *ready, struct err *e
     *found = rc == 0;
     *ready = false;
     if (rc == 0) {
-        rc = judge(l, json_object_get(answer, "Table"), ready, e);
+        rc = dynamo_check_table(l, json_object_get(answer, "Table"), ready, e);
     } else if (strcmp(refusal.name, "ResourceNotFoundException") == 0) {
         rc = 0;
     }
@@ -155,7 +156,7 @@ static int create(struct ledger_dynamo *l, struct err *e)
     return rc;
 }
 
-/* Who comes second is refused, or changes nothing. */
+/* The second process gets an error, or changes nothing. */
 static int expire(struct ledger_dynamo *l, struct err *e)
 {
     struct aws_refusal refusal = {.status = 0};

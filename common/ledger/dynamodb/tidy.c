@@ -4,8 +4,8 @@
 
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* Removes what is old. The index says where to look; each row is read anew, and goes only as it was
- * read, with its counts, many in one transaction. */
+/* Deletes old rows. The index finds them; each is read again, and deleted with its counts only if
+ * unchanged since; many in one transaction. */
 
 #define BATCH 20 /* rows of one transaction, besides what counts them */
 
@@ -24,8 +24,8 @@ struct batch {
     int64_t removed; /* by the round */
 };
 
-/* Lines that no longer fit into the row go first: what is left in between is an old row short of
- * its oldest lines. */
+/* Deletes the lines outside the row first: a crash in between leaves an old row without its oldest
+ * lines. */
 static int remove_lines(struct ledger_dynamo *l, const char *pk, struct err *e)
 {
     struct ledger_dynamo_query q = {.pk = pk, .how = "begins_with", .sk = "line:"};
@@ -53,8 +53,8 @@ static bool has_spilled(const struct ledger_dynamo_lines *lines)
     return lines->count > (int64_t)lines->n;
 }
 
-static int remove_job(struct ledger_dynamo_txn *t, struct batch *b, json_t *item,
-                      const struct ledger_dynamo_key *key, struct err *e)
+static int dynamo_remove_job(struct ledger_dynamo_txn *t, struct batch *b, json_t *item,
+                             const struct ledger_dynamo_key *key, struct err *e)
 {
     struct ledger_dynamo_job row;
     if (ledger_dynamo_unpack_job(item, &row, e) != 0) {
@@ -62,7 +62,7 @@ static int remove_job(struct ledger_dynamo_txn *t, struct batch *b, json_t *item
     }
     const struct ledger_job *j = &row.job;
     bool ended = ledger_job_has_ended(j->state) && j->ended_ms < b->tidy->before_ms;
-    /* An approval that never came: a later delivery would make the row anew. */
+    /* Jobs whose approval never came; a later delivery would create the row again. */
     bool forgotten = j->state == JOB_SEEN && j->updated_ms < b->tidy->before_ms;
     if (!row.known || (!ended && !forgotten)) {
         return 0;
@@ -75,8 +75,8 @@ static int remove_job(struct ledger_dynamo_txn *t, struct batch *b, json_t *item
     return 0;
 }
 
-static int remove_vm(struct ledger_dynamo_txn *t, struct batch *b, json_t *item,
-                     const struct ledger_dynamo_key *key, struct err *e)
+static int dynamo_remove_vm(struct ledger_dynamo_txn *t, struct batch *b, json_t *item,
+                            const struct ledger_dynamo_key *key, struct err *e)
 {
     struct ledger_dynamo_vm row;
     char pk[160];
@@ -219,7 +219,7 @@ static int drop_repositories(struct ledger_dynamo *l, struct err *e)
     return rc;
 }
 
-/* All of a pair's items, if none of them has moved. Who loses leaves it to the next tidying. */
+/* Deletes all of a pair's items if none has changed; on a conflict the next tidy does. */
 static int drop_pair(struct ledger_dynamo *l, const struct ledger_dynamo_total *total,
                      struct err *e)
 {
@@ -272,8 +272,9 @@ static int drop_pairs(struct ledger_dynamo *l, int64_t before_ms, struct err *e)
 int ledger_dynamo_tidy(void *state, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
 {
     struct tidy a = {.l = state, .before_ms = before_ms, .max = max};
-    if (tidy_rows(&a, "gone", remove_vm, e) != 0 || tidy_rows(&a, "ended", remove_job, e) != 0 ||
-        tidy_rows(&a, "seen", remove_job, e) != 0 || tidy_buckets(&a, e) != 0 ||
+    if (tidy_rows(&a, "gone", dynamo_remove_vm, e) != 0 ||
+        tidy_rows(&a, "ended", dynamo_remove_job, e) != 0 ||
+        tidy_rows(&a, "seen", dynamo_remove_job, e) != 0 || tidy_buckets(&a, e) != 0 ||
         drop_repositories(a.l, e) != 0 || drop_pairs(a.l, before_ms, e) != 0) {
         return -1;
     }

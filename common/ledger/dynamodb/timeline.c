@@ -92,7 +92,7 @@ static int read_other_job(struct reading *a, int64_t job_id, const char *vm, str
     return row.known ? read_lines(a, &s, &row.lines, e) : 0;
 }
 
-static int read_vm(struct reading *a, const char *name, struct err *e)
+static int dynamo_read_vm(struct reading *a, const char *name, struct err *e)
 {
     struct ledger_dynamo_vm row;
     struct subject s = {.vm = name};
@@ -148,7 +148,7 @@ int ledger_dynamo_timeline(void *state, int64_t job_id, struct ledger_entry **ou
     if (rc == 0 && row.known) {
         rc = read_lines(&a, &s, &row.lines, e);
         for (size_t i = 0; rc == 0 && i < row.vm_count; i++) {
-            rc = read_vm(&a, row.vms[i], e);
+            rc = dynamo_read_vm(&a, row.vms[i], e);
         }
     }
     if (rc == 0) {

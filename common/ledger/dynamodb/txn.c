@@ -7,7 +7,7 @@
 #include "common/base/random.h"
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* One step's writes: gathered, and made all together or not at all. */
+/* One step's writes: collected, and committed in one transaction. */
 
 #define BODY_MAX (4 * 1024 * 1024)
 #define THROTTLED_AGAIN_MS 1000
@@ -27,7 +27,7 @@ void ledger_dynamo_end(struct ledger_dynamo_txn *t)
     buf_fini(&t->items);
 }
 
-/* Forgets what was gathered. A version is of one transaction alone. */
+/* Discards the collected writes. A version belongs to one transaction. */
 int ledger_dynamo_again(struct ledger_dynamo_txn *t, struct err *e)
 {
     buf_reset(&t->items);
@@ -158,8 +158,8 @@ static void put_demand_condition(struct ledger_dynamo_expr *x, enum ledger_dynam
     }
 }
 
-/* Both fall by one when a VM takes a waiting job: their difference, which alone decides, stays. So
- * that is counted beside the pair, and is in no launch's way. */
+/* Demand and supply both fall by one when a VM starts a waiting job: their difference, on which
+ * decisions depend, stays. So this is counted in a separate item and conflicts with no launch. */
 static void flush_both(struct ledger_dynamo_txn *t, const struct ledger_dynamo_pair *p)
 {
     struct ledger_dynamo_expr x;
@@ -203,7 +203,7 @@ static void flush_pair(struct ledger_dynamo_txn *t, const struct ledger_dynamo_p
     ledger_dynamo_expr_fini(&x);
 }
 
-/* In any of the shards: so transactions seldom meet there. */
+/* In a random shard, so that transactions rarely conflict there. */
 static void flush_sums(struct ledger_dynamo_txn *t)
 {
     struct ledger_dynamo_expr x;
@@ -267,7 +267,7 @@ static void flush(struct ledger_dynamo_txn *t)
 }
 
 /* --- committing --- */
-/* In the order of their weight, where a transaction was cancelled for several reasons. */
+/* Ordered by priority, for a transaction that was cancelled for several reasons. */
 enum verdict {
     DONE,
     BUSY,      /* another transaction was at the same items; or no answer */
@@ -338,8 +338,8 @@ static enum verdict judge_reasons(struct ledger_dynamo_txn *t, const struct aws_
     return v;
 }
 
-/* The launches of one process all write the item of slots: one after another they do not cancel
- * each other, as DynamoDB has transactions do that meet at an item. */
+/* All launches of one process write the item of slots. They commit one after another, since
+ * DynamoDB cancels concurrent transactions on one item. */
 static int send_in_turn(struct ledger_dynamo_txn *t, const struct buf *body,
                         struct aws_refusal *refusal, struct err *e)
 {
@@ -368,9 +368,9 @@ static enum verdict try_once(struct ledger_dynamo_txn *t, const struct buf *body
     return v;
 }
 
-/* What stands in the way may be our own work: an answer may be lost, and the HTTP client sends
- * anew what a dying connection swallowed. DynamoDB knows the token of a transaction for ten
- * minutes; a row's version tells it for ever, and to what only speaks DynamoDB's protocol. */
+/* A failed condition may be due to this transaction itself: a response may be lost, and the HTTP
+ * client repeats a request whose connection broke. DynamoDB remembers a transaction's token for ten
+ * minutes; a row's version identifies the transaction permanently, and in compatible stores too. */
 static int look_for_proof(struct ledger_dynamo_txn *t, bool *ours, struct err *e)
 {
     struct ledger_dynamo_got got;
@@ -395,9 +395,9 @@ static void render_body(const struct ledger_dynamo_txn *t, struct buf *body)
     body->failed = body->failed || t->items.failed;
 }
 
-/* Until it is made or a condition fails, the very same transaction is sent again, by the same
- * token, which is made once however often it is sent. A new one would only be safe if this one
- * surely had not been made, and that no answer tells: the HTTP client may have sent it twice. */
+/* Until it succeeds or a condition fails, the same transaction is sent again with the same token,
+ * which DynamoDB executes at most once. A new one would be safe only if this one was certainly not
+ * executed, which no response can show: the HTTP client may have sent it twice. */
 static int send_until_known(struct ledger_dynamo_txn *t, const struct buf *body, bool *done,
                             struct err *e)
 {

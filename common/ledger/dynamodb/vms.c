@@ -4,9 +4,9 @@
 
 #include "common/ledger/dynamodb/dynamodb.h"
 
-static int unknown_vm(const char *name, struct err *e)
+static int dynamo_unknown_vm(const char *name, struct err *e)
 {
-    return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no VM %s", name);
+    return err_set(e, ERR_NOT_FOUND, 0, "VM %s is not in the ledger", name);
 }
 
 /* --- get and list --- */
@@ -17,7 +17,7 @@ int ledger_dynamo_vm_get(void *state, const char *name, struct ledger_vm *out, s
         return -1;
     }
     if (!row.known) {
-        return unknown_vm(name, e);
+        return dynamo_unknown_vm(name, e);
     }
     *out = row.vm;
     return 0;
@@ -67,20 +67,20 @@ static int list_partition(struct list *a, const char *kind, unsigned shard, stru
     return 0;
 }
 
-static int by_name(const void *a, const void *b)
+static int dynamo_compare_by_name(const void *a, const void *b)
 {
     const struct ledger_vm *x = a;
     const struct ledger_vm *y = b;
     return strcmp(x->name, y->name);
 }
 
-/* One that went while we looked may have been seen in both places: the later one holds. */
+/* A VM that became gone during the read may appear in both places: the later one is valid. */
 static void sort_and_cut(struct list *a)
 {
     struct ledger_vm *vms = a->vms.items;
     size_t kept = 0;
     if (a->vms.count > 1) {
-        qsort(vms, a->vms.count, sizeof *vms, by_name);
+        qsort(vms, a->vms.count, sizeof *vms, dynamo_compare_by_name);
     }
     for (size_t i = 0; i < a->vms.count; i++) {
         bool again = kept > 0 && strcmp(vms[kept - 1].name, vms[i].name) == 0;

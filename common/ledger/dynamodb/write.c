@@ -4,7 +4,7 @@
 
 #include "common/ledger/dynamodb/dynamodb.h"
 
-/* Rows in a transaction: loaded, given lines, written with all that is counted of them. */
+/* Rows in a transaction: loading, adding lines, writing with their counts. */
 
 #define ROW_MAX (64 * 1024)
 
@@ -37,8 +37,8 @@ int ledger_dynamo_load_both(struct ledger_dynamo_txn *t, int64_t id, const char 
 }
 
 /* --- lines --- */
-/* The older half of a full tail becomes an item; behind the first lines, a ring of them is used
- * over and over. `pk` without the prefix. */
+/* Moves the older half of a full tail into an item of its own; after the first lines these items
+ * are a ring that is reused. `pk` without the prefix. */
 static void spill(struct ledger_dynamo_txn *t, struct ledger_dynamo_lines *lines, const char *pk)
 {
     struct ledger_dynamo_expr x;
@@ -73,7 +73,7 @@ static bool repeats(const struct ledger_dynamo_lines *lines, const struct ledger
            strcmp(last->detail, line->detail) == 0;
 }
 
-/* Behind everything that this step knows of, and near the clock's time. */
+/* After every line that this step has loaded, and near the clock's time. */
 static int64_t next_order(struct ledger_dynamo_txn *t)
 {
     int64_t now_us = t->now_ms * 1000;
@@ -136,7 +136,7 @@ static void prove_by(struct ledger_dynamo_txn *t, const struct ledger_dynamo_key
     t->proof = *key;
 }
 
-/* Put if it is still as it was read. */
+/* Put if unchanged since it was read. */
 static void put_row(struct ledger_dynamo_txn *t, const struct ledger_dynamo_key *key,
                     const struct buf *attributes, const char *version_before)
 {
@@ -194,7 +194,7 @@ void ledger_dynamo_remove_job(struct ledger_dynamo_txn *t, const struct ledger_d
 }
 
 /* --- VMs --- */
-static bool is_supply(const struct ledger_vm *vm)
+static bool dynamo_is_supply(const struct ledger_vm *vm)
 {
     return vm->state < VM_BUSY;
 }
@@ -202,12 +202,12 @@ static bool is_supply(const struct ledger_vm *vm)
 static void count_vm(struct ledger_dynamo_txn *t, const struct ledger_vm *vm, int by)
 {
     ledger_dynamo_countf(t, by, "v%u.%s", (unsigned)vm->state, vm->class_name);
-    if (is_supply(vm)) {
+    if (dynamo_is_supply(vm)) {
         ledger_dynamo_pair_of(t, vm->scope, vm->class_name)->supply += by;
     }
 }
 
-/* The slot of the launch is counted by who decides on it (t->launch): with its caps. */
+/* The launch's slot is counted with its caps, by t->launch. */
 static void count_birth(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
 {
     struct ledger_dynamo_pair *p = ledger_dynamo_pair_of(t, vm->scope, vm->class_name);

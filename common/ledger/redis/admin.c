@@ -31,7 +31,7 @@ static void cut(struct slice s, char *out, size_t size)
 }
 
 /* --- counts --- */
-static void add_count(void *arg, struct slice field, int64_t n)
+static void redis_add_count(void *arg, struct slice field, int64_t n)
 {
     struct ledger_list *list = arg;
     struct slice kind;
@@ -58,7 +58,7 @@ static void add_count(void *arg, struct slice field, int64_t n)
     }
 }
 
-static int by_class(const void *a, const void *b)
+static int redis_compare_by_class(const void *a, const void *b)
 {
     const struct ledger_count *x = a;
     const struct ledger_count *y = b;
@@ -68,11 +68,11 @@ static int by_class(const void *a, const void *b)
 int ledger_redis_counts(void *state, struct ledger_count **out, size_t *n, struct err *e)
 {
     struct ledger_list list = {.item_size = sizeof(struct ledger_count)};
-    if (each_field(state, "counts", add_count, &list, e) != 0) {
+    if (each_field(state, "counts", redis_add_count, &list, e) != 0) {
         return -1;
     }
     if (list.count > 1) {
-        qsort(list.items, list.count, list.item_size, by_class);
+        qsort(list.items, list.count, list.item_size, redis_compare_by_class);
     }
     *out = list.items;
     *n = list.count;
@@ -107,7 +107,7 @@ static void add_supply(void *arg, struct slice pair, int64_t n)
     balance_of(arg, pair)->supply = n;
 }
 
-static int by_pair(const void *a, const void *b)
+static int redis_compare_by_pair(const void *a, const void *b)
 {
     const struct ledger_balance *x = a;
     const struct ledger_balance *y = b;
@@ -115,7 +115,7 @@ static int by_pair(const void *a, const void *b)
     return scopes != 0 ? scopes : strcmp(x->class_name, y->class_name);
 }
 
-static int read_oldest(struct ledger_redis *l, struct ledger_balance *b, struct err *e)
+static int redis_read_oldest(struct ledger_redis *l, struct ledger_balance *b, struct err *e)
 {
     static const char *const first[] = {"0", "0", "WITHSCORES", NULL};
     struct ledger_redis_name key = ledger_redis_waiting_key(b->scope, b->class_name);
@@ -139,7 +139,7 @@ int ledger_redis_balances(void *state, struct ledger_balance **out, size_t *n, s
     struct ledger_balance *all = list.items;
     size_t kept = 0;
     for (size_t i = 0; rc == 0 && i < list.count; i++) {
-        rc = all[i].demand > 0 ? read_oldest(state, &all[i], e) : 0;
+        rc = all[i].demand > 0 ? redis_read_oldest(state, &all[i], e) : 0;
         if (rc == 0 && (all[i].demand > 0 || all[i].supply > 0)) {
             all[kept++] = all[i];
         }
@@ -149,7 +149,7 @@ int ledger_redis_balances(void *state, struct ledger_balance **out, size_t *n, s
         return -1;
     }
     if (kept > 1) {
-        qsort(all, kept, sizeof *all, by_pair);
+        qsort(all, kept, sizeof *all, redis_compare_by_pair);
     }
     *out = all;
     *n = kept;
@@ -157,14 +157,14 @@ int ledger_redis_balances(void *state, struct ledger_balance **out, size_t *n, s
 }
 
 /* --- scopes --- */
-static void add_scope(void *arg, struct slice name, int64_t installation_id)
+static void redis_add_scope(void *arg, struct slice name, int64_t installation_id)
 {
     struct ledger_scope *s = ledger_list_add(arg);
     cut(name, s->name, sizeof s->name);
     s->installation_id = installation_id;
 }
 
-static int by_name(const void *a, const void *b)
+static int redis_compare_by_name(const void *a, const void *b)
 {
     const struct ledger_scope *x = a;
     const struct ledger_scope *y = b;
@@ -174,11 +174,11 @@ static int by_name(const void *a, const void *b)
 int ledger_redis_scopes(void *state, struct ledger_scope **out, size_t *n, struct err *e)
 {
     struct ledger_list list = {.item_size = sizeof(struct ledger_scope)};
-    if (each_field(state, "scopes", add_scope, &list, e) != 0) {
+    if (each_field(state, "scopes", redis_add_scope, &list, e) != 0) {
         return -1;
     }
     if (list.count > 1) {
-        qsort(list.items, list.count, list.item_size, by_name);
+        qsort(list.items, list.count, list.item_size, redis_compare_by_name);
     }
     *out = list.items;
     *n = list.count;
@@ -192,8 +192,8 @@ struct kind {
     int (*remove)(struct ledger_redis_txn *t, struct slice name, struct slice row, struct err *e);
 };
 
-static int remove_job(struct ledger_redis_txn *t, struct slice name, struct slice row,
-                      struct err *e)
+static int redis_remove_job(struct ledger_redis_txn *t, struct slice name, struct slice row,
+                            struct err *e)
 {
     struct ledger_job job;
     (void)name;
@@ -204,7 +204,8 @@ static int remove_job(struct ledger_redis_txn *t, struct slice name, struct slic
     return 0;
 }
 
-static int remove_vm(struct ledger_redis_txn *t, struct slice name, struct slice row, struct err *e)
+static int redis_remove_vm(struct ledger_redis_txn *t, struct slice name, struct slice row,
+                           struct err *e)
 {
     struct ledger_vm vm;
     (void)name;
@@ -226,9 +227,10 @@ static int remove_bucket(struct ledger_redis_txn *t, struct slice name, struct s
 }
 
 static const struct kind kinds[] = {
-    {"gone", "vms", remove_vm},
-    {"ended", "jobs", remove_job},
-    {"seen", "jobs", remove_job}, /* an approval that never came: a delivery would make it anew */
+    {"gone", "vms", redis_remove_vm},
+    {"ended", "jobs", redis_remove_job},
+    {"seen", "jobs",
+     redis_remove_job}, /* an approval that never came: a delivery would make it anew */
     {"bucket_ages", "buckets", remove_bucket},
 };
 
@@ -297,7 +299,7 @@ static int tidy_kind(struct ledger_redis *l, const struct kind *k, const char *t
 int ledger_redis_tidy(void *state, int64_t before_ms, size_t max, int64_t *removed, struct err *e)
 {
     struct ledger_redis_name to =
-        ledger_redis_named("(%lld", (long long)ledger_redis_theirs(state, before_ms));
+        ledger_redis_named("(%lld", (long long)ledger_redis_server_ms(state, before_ms));
     int64_t sum = 0;
     for (size_t i = 0; i < COUNT_OF(kinds); i++) {
         if (tidy_kind(state, &kinds[i], to.text, max, &sum, e) != 0) {

@@ -15,7 +15,7 @@ int ledger_redis_rate_take(void *state, const struct ledger_bucket *b, int64_t c
     redis_arg(&a, ledger_redis_slice(&rate));
     redis_arg_int(&a, b->burst);
     redis_arg_int(&a, cost);
-    /* A token that a failover gives back is no harm worth waiting for a disk. */
+    /* A token that a failover restores is harmless, so this write need not be durable. */
     int rc = ledger_redis_eval(state, &script, &a, false, &r, e);
     redis_args_fini(&a);
     if (rc != 0) {
@@ -26,7 +26,7 @@ int ledger_redis_rate_take(void *state, const struct ledger_bucket *b, int64_t c
     return 0;
 }
 
-/* The pause is so long from now: whose clock "until" was read from does not matter then. */
+/* Sent as a duration, so that the two clocks need not agree. */
 int ledger_redis_rate_pause(void *state, const char *name, int64_t until_ms, struct err *e)
 {
     static const struct redis_script script = {"ledger pause", ledger_redis_lua_pause};

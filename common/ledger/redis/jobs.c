@@ -6,9 +6,9 @@
 #define PAGE 200
 
 /* --- get --- */
-static int unknown_job(int64_t id, struct err *e)
+static int redis_unknown_job(int64_t id, struct err *e)
 {
-    return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no job %lld", (long long)id);
+    return err_set(e, ERR_NOT_FOUND, 0, "job %lld is not in the ledger", (long long)id);
 }
 
 int ledger_redis_job_get(void *state, int64_t job_id, struct ledger_job *out, struct err *e)
@@ -21,7 +21,8 @@ int ledger_redis_job_get(void *state, int64_t job_id, struct ledger_job *out, st
         return -1;
     }
     struct slice row = redis_reply_bytes(r);
-    int rc = row.len > 0 ? ledger_redis_unpack_job(row, &job, NULL, e) : unknown_job(job_id, e);
+    int rc =
+        row.len > 0 ? ledger_redis_unpack_job(row, &job, NULL, e) : redis_unknown_job(job_id, e);
     ledger_redis_saw(state, "jobs", ledger_redis_slice(&id), row);
     redis_reply_free(r);
     if (rc == 0) {
@@ -31,8 +32,8 @@ int ledger_redis_job_get(void *state, int64_t job_id, struct ledger_job *out, st
 }
 
 /* --- waiting too long --- */
-static int read_waiting(const struct redis_reply *page, int64_t before_ms, size_t max,
-                        struct ledger_list *jobs, struct err *e)
+static int redis_read_waiting(const struct redis_reply *page, int64_t before_ms, size_t max,
+                              struct ledger_list *jobs, struct err *e)
 {
     for (size_t i = 0; i < ledger_redis_page_count(page) && jobs->count < max; i++) {
         struct slice id;
@@ -57,7 +58,7 @@ int ledger_redis_jobs_waiting(void *state, const struct ledger_waiting *query,
 {
     struct ledger_list jobs = {.item_size = sizeof(struct ledger_job)};
     struct ledger_redis_name key = ledger_redis_waiting_key(query->scope, query->class_name);
-    int64_t before = ledger_redis_theirs(state, query->before_ms);
+    int64_t before = ledger_redis_server_ms(state, query->before_ms);
     struct ledger_redis_name to = ledger_redis_named("(%lld", (long long)before);
     struct ledger_redis_range range = {key.text, "jobs", "ZRANGEBYSCORE", "-inf", to.text, 0, PAGE};
     bool more = true;
@@ -65,7 +66,7 @@ int ledger_redis_jobs_waiting(void *state, const struct ledger_waiting *query,
         struct redis_reply *page = NULL;
         int rc = ledger_redis_page(state, &range, &page, e);
         more = rc == 0 && ledger_redis_page_count(page) == PAGE;
-        rc = rc == 0 ? read_waiting(page, before, query->max, &jobs, e) : rc;
+        rc = rc == 0 ? redis_read_waiting(page, before, query->max, &jobs, e) : rc;
         redis_reply_free(page);
         if (rc != 0) {
             free(jobs.items);

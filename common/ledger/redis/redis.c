@@ -28,7 +28,7 @@ int64_t ledger_redis_now(struct ledger_redis *l)
     return given != NULL ? given() : clock_mono_ms() + atomic_load(&l->ahead_ms);
 }
 
-int64_t ledger_redis_theirs(struct ledger_redis *l, int64_t wall_ms)
+int64_t ledger_redis_server_ms(struct ledger_redis *l, int64_t wall_ms)
 {
     return wall_ms - clock_wall_ms() + ledger_redis_now(l);
 }
@@ -156,7 +156,7 @@ void ledger_redis_page_at(const struct redis_reply *page, size_t i, struct slice
 }
 
 /* --- opening --- */
-/* A store of a newer format is left alone. */
+/* Rejects a store of a newer format. */
 static int check_format(struct ledger_redis *l, struct err *e)
 {
     static const char *const ours[] = {"format", "1", NULL};
@@ -173,7 +173,7 @@ static int check_format(struct ledger_redis *l, struct err *e)
     redis_reply_free(r);
     if (format != FORMAT) {
         return err_set(e, ERR_PERMANENT, 0,
-                       "the ledger in %s has format %" PRId64 ", and this program knows %d: "
+                       "the ledger in %s has format %" PRId64 "; this program supports only %d: "
                        "upgrade the program",
                        redis_store_server(l->store), format, FORMAT);
     }
@@ -185,7 +185,7 @@ static int read_clock(struct ledger_redis *l, struct err *e)
     struct ledger_redis_txn t;
     bool done;
     ledger_redis_begin(&t, l);
-    int rc = ledger_redis_commit(&t, &done, e); /* of nothing: every answer tells the time */
+    int rc = ledger_redis_commit(&t, &done, e); /* without writes: every reply has the time */
     ledger_redis_end(&t);
     return rc;
 }
@@ -227,23 +227,23 @@ static int ping_store(void *state, struct err *e)
     return redis_store_ping(l->store, e);
 }
 
-/* --- slots freed by any process --- */
+/* --- slots released by any process --- */
 static void *watch(void *arg)
 {
     struct ledger_redis *l = arg;
     for (;;) {
         struct slice payload;
         switch (redis_subscription_next(l->watch, WATCH_MS, &payload)) {
-        case REDIS_EVENT_SUBSCRIBED: /* what was missed before is news too */
+        case REDIS_EVENT_SUBSCRIBED: /* messages may have been missed */
             atomic_store(&l->watching, true);
-            l->heard(l->heard_arg);
+            l->on_release(l->on_release_arg);
             break;
         case REDIS_EVENT_MESSAGE:
-            l->heard(l->heard_arg);
+            l->on_release(l->on_release_arg);
             break;
         case REDIS_EVENT_LOST:
             atomic_store(&l->watching, false);
-            l->heard(l->heard_arg); /* who sleeps long has to poll from now on */
+            l->on_release(l->on_release_arg); /* the caller must poll from now on */
             break;
         case REDIS_EVENT_TIMEOUT:
             break;
@@ -253,16 +253,16 @@ static void *watch(void *arg)
     }
 }
 
-static void watch_freed(void *state, ledger_released_fn *heard, void *arg)
+static void watch_releases(void *state, ledger_released_fn *on_release, void *arg)
 {
     struct ledger_redis *l = state;
     struct err e;
     ASSERT(l->watch == NULL);
-    l->heard = heard;
-    l->heard_arg = arg;
+    l->on_release = on_release;
+    l->on_release_arg = arg;
     l->watch = redis_subscription_open(l->store, ":l:freed");
-    if (thread_start(&l->watcher, "the thread that hears of freed slots", watch, l, &e) != 0) {
-        redis_subscription_close(l->watch); /* unheard, the caller polls */
+    if (thread_start(&l->watcher, "the ledger's subscription thread", watch, l, &e) != 0) {
+        redis_subscription_close(l->watch); /* the caller polls */
         l->watch = NULL;
     }
 }
@@ -287,9 +287,9 @@ const struct ledger_ops ledger_ops_redis = {
     .job_get = ledger_redis_job_get,
     .jobs_waiting = ledger_redis_jobs_waiting,
     .reserve = ledger_redis_reserve,
-    .capacity = ledger_redis_room,
-    .release_seq = ledger_redis_freed,
-    .watch_releases = watch_freed,
+    .capacity = ledger_redis_capacity,
+    .release_seq = ledger_redis_release_seq,
+    .watch_releases = watch_releases,
     .watching = watching,
     .now = now,
     .balances = ledger_redis_balances,

@@ -2,7 +2,7 @@
 
 #include "common/ledger/redis/redis.h"
 
-/* --- what both reserve and room tell their scripts --- */
+/* --- arguments of reserve and capacity --- */
 static void put_real(struct redis_args *a, double value)
 {
     struct ledger_redis_name n = ledger_redis_named("%.17g", value);
@@ -50,8 +50,8 @@ static void put_request(struct redis_args *a, const struct reserve *s)
     redis_arg_int(a, LEDGER_LINES_FIRST);
 }
 
-/* The job waits from now on, unless it is further on. */
-static int note_waiting(struct ledger_redis_txn *t, struct reserve *s, struct err *e)
+/* Records the job as waiting, unless it is further on. */
+static int redis_record_waiting(struct ledger_redis_txn *t, struct reserve *s, struct err *e)
 {
     const struct ledger_reserve *r = s->r;
     struct ledger_line line;
@@ -64,22 +64,22 @@ static int note_waiting(struct ledger_redis_txn *t, struct reserve *s, struct er
         return -1;
     }
     struct ledger_job before = s->job;
-    int64_t told; /* kept by the script */
+    int64_t told; /* the script stores it */
     struct ledger_change change =
         ledger_reserve_apply_wait(r, &s->job, known, &told, ledger_redis_now(t->l), &line);
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
     if (change.state) {
-        ledger_redis_write_untold(&t->writes, s->job.facts.id);
+        ledger_redis_write_new_waits(&t->writes, s->job.facts.id);
     }
     ledger_redis_write_line(&t->writes, s->job.facts.id, "", &line);
     return 0;
 }
 
-static int read_outcome(const struct redis_reply *reply, struct reserve *s, struct err *e)
+static int redis_read_outcome(const struct redis_reply *reply, struct reserve *s, struct err *e)
 {
     int64_t outcome = redis_reply_int(redis_reply_at(reply, 2), -1);
     if (outcome < 0 || outcome > LEDGER_RATE) {
-        return err_set(e, ERR_PERMANENT, 0, "the ledger's script came to no outcome");
+        return err_set(e, ERR_PERMANENT, 0, "the ledger's script returned no outcome");
     }
     s->out.outcome = (enum ledger_outcome)outcome;
     s->out.wait_ms = redis_reply_int(redis_reply_at(reply, 3), 0);
@@ -91,7 +91,8 @@ static int read_outcome(const struct redis_reply *reply, struct reserve *s, stru
     return 0;
 }
 
-static int reserve_round(struct ledger_redis_txn *t, struct reserve *s, bool *done, struct err *e)
+static int redis_reserve_round(struct ledger_redis_txn *t, struct reserve *s, bool *done,
+                               struct err *e)
 {
     static const struct redis_script script = {"ledger reserve", ledger_redis_lua_reserve};
     struct ledger_redis_name lines = ledger_redis_named("vm_jobs:%s", s->vm_name);
@@ -99,7 +100,7 @@ static int reserve_round(struct ledger_redis_txn *t, struct reserve *s, bool *do
     struct ledger_redis_writes birth;
     struct redis_reply *reply = NULL;
     struct redis_args a;
-    if (note_waiting(t, s, e) != 0) {
+    if (redis_record_waiting(t, s, e) != 0) {
         return -1;
     }
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
@@ -119,9 +120,9 @@ static int reserve_round(struct ledger_redis_txn *t, struct reserve *s, bool *do
         *done = ledger_redis_held(t, reply);
     }
     if (rc == 0 && slice_eq_cstr(redis_reply_bytes(redis_reply_at(reply, 1)), "taken")) {
-        rc = err_set(e, ERR_CONFLICT, 0, "there is a VM %s already", s->vm_name);
+        rc = err_set(e, ERR_CONFLICT, 0, "VM %s exists already", s->vm_name);
     } else if (rc == 0 && *done) {
-        rc = read_outcome(reply, s, e);
+        rc = redis_read_outcome(reply, s, e);
     }
     redis_reply_free(reply);
     redis_args_fini(&a);
@@ -138,7 +139,7 @@ int ledger_redis_reserve(void *state, const struct ledger_reserve *r, const char
     int rc;
     ledger_redis_begin(&t, state);
     do {
-        rc = reserve_round(&t, &s, &done, e);
+        rc = redis_reserve_round(&t, &s, &done, e);
     } while (rc == 0 && !done && (rc = ledger_redis_again(&t, e)) == 0);
     if (rc == 0 && s.job.facts.id != 0) {
         ledger_redis_saw_job(state, &s.job, &t.writes.job_more);
@@ -153,11 +154,11 @@ int ledger_redis_reserve(void *state, const struct ledger_reserve *r, const char
     return rc;
 }
 
-/* --- room --- */
-int ledger_redis_room(void *state, const char *class_name, const struct ledger_caps *caps,
-                      struct ledger_capacity *out, struct err *e)
+/* --- capacity --- */
+int ledger_redis_capacity(void *state, const char *class_name, const struct ledger_caps *caps,
+                          struct ledger_capacity *out, struct err *e)
 {
-    static const struct redis_script script = {"ledger room", ledger_redis_lua_capacity};
+    static const struct redis_script script = {"ledger capacity", ledger_redis_lua_capacity};
     struct redis_reply *r = NULL;
     struct redis_args a;
     ledger_redis_args(&a);
@@ -175,7 +176,7 @@ int ledger_redis_room(void *state, const char *class_name, const struct ledger_c
     return 0;
 }
 
-int ledger_redis_freed(void *state, int64_t *out, struct err *e)
+int ledger_redis_release_seq(void *state, int64_t *out, struct err *e)
 {
     static const char *const words[] = {"freed", NULL};
     struct redis_reply *r = NULL;

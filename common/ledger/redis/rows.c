@@ -8,8 +8,8 @@
 /* A row is its columns in the order of columns.h, each ended by a NUL, which no text holds.
  */
 
-static void pack(const struct ledger_columns *columns, const void *row,
-                 const struct ledger_redis_more *more, struct ledger_redis_row *out)
+static void redis_pack_row(const struct ledger_columns *columns, const void *row,
+                           const struct ledger_redis_more *more, struct ledger_redis_row *out)
 {
     out->len = 0;
     for (size_t i = 0; i < columns->count; i++) {
@@ -27,8 +27,8 @@ static void pack(const struct ledger_columns *columns, const void *row,
 }
 
 /* `more` gets what a newer version put behind the columns; NULL: it is not asked for. */
-static bool unpack(const struct ledger_columns *columns, struct slice bytes, void *row,
-                   struct ledger_redis_more *more)
+static bool redis_unpack_row(const struct ledger_columns *columns, struct slice bytes, void *row,
+                             struct ledger_redis_more *more)
 {
     bool good = true;
     ledger_columns_clear(columns, row);
@@ -54,20 +54,20 @@ static bool unpack(const struct ledger_columns *columns, struct slice bytes, voi
 void ledger_redis_pack_job(const struct ledger_job *job, const struct ledger_redis_more *more,
                            struct ledger_redis_row *out)
 {
-    pack(&ledger_job_columns, job, more, out);
+    redis_pack_row(&ledger_job_columns, job, more, out);
 }
 
 void ledger_redis_pack_vm(const struct ledger_vm *vm, const struct ledger_redis_more *more,
                           struct ledger_redis_row *out)
 {
-    pack(&ledger_vm_columns, vm, more, out);
+    redis_pack_row(&ledger_vm_columns, vm, more, out);
 }
 
 int ledger_redis_unpack_job(struct slice row, struct ledger_job *out,
                             struct ledger_redis_more *more, struct err *e)
 {
     struct ledger_job job;
-    if (!unpack(&ledger_job_columns, row, &job, more)) {
+    if (!redis_unpack_row(&ledger_job_columns, row, &job, more)) {
         return err_set(e, ERR_PERMANENT, 0, "a job's row in Redis cannot be read");
     }
     *out = job;
@@ -78,7 +78,7 @@ int ledger_redis_unpack_vm(struct slice row, struct ledger_vm *out, struct ledge
                            struct err *e)
 {
     struct ledger_vm vm;
-    if (!unpack(&ledger_vm_columns, row, &vm, more)) {
+    if (!redis_unpack_row(&ledger_vm_columns, row, &vm, more)) {
         return err_set(e, ERR_PERMANENT, 0, "a VM's row in Redis cannot be read");
     }
     *out = vm;
@@ -159,7 +159,7 @@ static void index_job(struct ledger_redis_writes *w, const struct ledger_job *j,
     }
 }
 
-static void remove_job(struct ledger_redis_writes *w, const struct ledger_job *job)
+static void redis_write_job_removal(struct ledger_redis_writes *w, const struct ledger_job *job)
 {
     struct ledger_redis_name id = ledger_redis_id(job->facts.id);
     struct ledger_redis_name lines = ledger_redis_named("lines:j:%s", id.text);
@@ -183,7 +183,7 @@ void ledger_redis_write_job(struct ledger_redis_writes *w, const struct ledger_j
     struct ledger_redis_row row;
     struct ledger_redis_row old = {.len = 0};
     if (after == NULL) {
-        remove_job(w, before);
+        redis_write_job_removal(w, before);
         return;
     }
     struct ledger_redis_name id = ledger_redis_id(after->facts.id);
@@ -203,14 +203,14 @@ void ledger_redis_write_job(struct ledger_redis_writes *w, const struct ledger_j
     }
 }
 
-void ledger_redis_write_untold(struct ledger_redis_writes *w, int64_t job_id)
+void ledger_redis_write_new_waits(struct ledger_redis_writes *w, int64_t job_id)
 {
     struct ledger_redis_name id = ledger_redis_id(job_id);
     WRITE(w, "HDEL", SLICE("told"), OF(id));
 }
 
 /* --- VMs --- */
-static bool is_supply(const struct ledger_vm *vm)
+static bool redis_is_supply(const struct ledger_vm *vm)
 {
     return vm->state < VM_BUSY;
 }
@@ -221,7 +221,7 @@ static void count_supply(struct ledger_redis_writes *w, const struct ledger_vm *
     tally(w, SLICE("supply"), OF(pair), by);
 }
 
-static void count_slot(struct ledger_redis_writes *w, const struct ledger_vm *vm, int by)
+static void redis_count_slot(struct ledger_redis_writes *w, const struct ledger_vm *vm, int by)
 {
     tally(w, SLICE("meta"), SLICE("fleet"), by);
     tally(w, SLICE("slots"), slice_of(vm->class_name), by);
@@ -237,12 +237,12 @@ static void relate(struct ledger_redis_writes *w, const char *what, int64_t job_
     WRITE(w, what, OF(key), slice_of(vm));
 }
 
-static void add_vm(struct ledger_redis_writes *w, const struct ledger_vm *vm)
+static void redis_write_new_vm(struct ledger_redis_writes *w, const struct ledger_vm *vm)
 {
     struct ledger_redis_name installation = decimal(vm->installation_id);
     tally_state(w, 'v', vm->class_name, vm->state, 1);
     count_supply(w, vm, 1);
-    count_slot(w, vm, 1);
+    redis_count_slot(w, vm, 1);
     WRITE(w, "ZADD", SLICE("live"), SLICE("0"), slice_of(vm->name));
     WRITE(w, "ZADD", SLICE("names"), SLICE("0"), slice_of(vm->name));
     relate(w, "SADD", vm->for_job, vm->name);
@@ -251,7 +251,7 @@ static void add_vm(struct ledger_redis_writes *w, const struct ledger_vm *vm)
           OF(installation));
 }
 
-static void remove_vm(struct ledger_redis_writes *w, const struct ledger_vm *vm)
+static void redis_write_vm_removal(struct ledger_redis_writes *w, const struct ledger_vm *vm)
 {
     struct ledger_redis_name lines = ledger_redis_named("lines:v:%s", vm->name);
     struct ledger_redis_name jobs = ledger_redis_named("vm_jobs:%s", vm->name);
@@ -273,11 +273,11 @@ static void move_vm(struct ledger_redis_writes *w, const struct ledger_vm *befor
     struct ledger_redis_name at = decimal(after->gone_ms);
     tally_state(w, 'v', before->class_name, before->state, -1);
     tally_state(w, 'v', after->class_name, after->state, 1);
-    if (is_supply(before) && !is_supply(after)) {
+    if (redis_is_supply(before) && !redis_is_supply(after)) {
         count_supply(w, after, -1);
     }
     if (ledger_vm_has_slot(before->state) && !ledger_vm_has_slot(after->state)) {
-        count_slot(w, after, -1);
+        redis_count_slot(w, after, -1);
         WRITE(w, "ZREM", SLICE("live"), slice_of(after->name));
         WRITE(w, "ZADD", SLICE("gone"), OF(at), slice_of(after->name));
         ledger_redis_write(w, "freed", SLICE("meta"), NULL, 0);
@@ -289,13 +289,13 @@ void ledger_redis_write_vm(struct ledger_redis_writes *w, const struct ledger_vm
 {
     struct ledger_redis_row row;
     if (after == NULL) {
-        remove_vm(w, before);
+        redis_write_vm_removal(w, before);
         return;
     }
     ledger_redis_pack_vm(after, &w->vm_more, &row);
     WRITE(w, "HSET", SLICE("vms"), slice_of(after->name), (struct slice){row.bytes, row.len});
     if (before == NULL) {
-        add_vm(w, after);
+        redis_write_new_vm(w, after);
         return;
     }
     if (before->state != after->state) {

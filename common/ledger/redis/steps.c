@@ -4,18 +4,18 @@
 
 #include "common/ledger/redis/redis.h"
 
-/* A step on rows that this process saw last, made by one script if they still are. */
+/* A step on the rows that this process saw last, committed by one script if they are unchanged. */
 
 struct txn {
     struct ledger_txn base; /* first */
     struct ledger_redis_txn redis;
-    /* As they are after the step, for the cache. */
+    /* After the step, for the cache. */
     struct ledger_job job;   /* id 0: not written */
     struct ledger_vm vm;     /* name "": not written */
     struct ledger_cell cell; /* kind "": not written */
 };
 
-static struct txn *txn_of(struct ledger_txn *t)
+static struct txn *redis_txn_of(struct ledger_txn *t)
 {
     return (struct txn *)(void *)t;
 }
@@ -59,62 +59,63 @@ static void saw_cell(struct ledger_redis *l, const struct ledger_cell *cell)
 }
 
 /* --- loading --- */
-static int load_job(struct ledger_txn *t, int64_t id, const char *vm_hint, struct ledger_job *out,
-                    bool *known, struct err *e)
+static int redis_load_job(struct ledger_txn *t, int64_t id, const char *vm_hint,
+                          struct ledger_job *out, bool *known, struct err *e)
 {
     (void)vm_hint;
-    return ledger_redis_load_job(&txn_of(t)->redis, id, out, known, e);
+    return ledger_redis_load_job(&redis_txn_of(t)->redis, id, out, known, e);
 }
 
-static int load_vm(struct ledger_txn *t, const char *name, struct ledger_vm *out, bool *known,
-                   struct err *e)
+static int redis_load_vm(struct ledger_txn *t, const char *name, struct ledger_vm *out, bool *known,
+                         struct err *e)
 {
-    return ledger_redis_load_vm(&txn_of(t)->redis, name, out, known, e);
+    return ledger_redis_load_vm(&redis_txn_of(t)->redis, name, out, known, e);
 }
 
-static int load_cell(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
+static int redis_load_cell(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
 {
     struct ledger_redis_row row;
     struct ledger_redis_name key = cells_key(cell->kind);
-    (void)ledger_redis_load(&txn_of(t)->redis, key.text, slice_of(cell->name), &row);
-    ledger_redis_guard_clock(&txn_of(t)->redis, t->now_ms);
+    (void)ledger_redis_load(&redis_txn_of(t)->redis, key.text, slice_of(cell->name), &row);
+    ledger_redis_guard_clock(&redis_txn_of(t)->redis, t->now_ms);
     return unpack_cell((struct slice){row.bytes, row.len}, cell, e);
 }
 
 /* --- writing --- */
-static int write_job(struct ledger_txn *t, const struct ledger_job *before,
-                     const struct ledger_job *after, bool new_waits, const struct ledger_line *line,
-                     struct err *e)
+static int redis_write_job(struct ledger_txn *t, const struct ledger_job *before,
+                           const struct ledger_job *after, bool new_waits,
+                           const struct ledger_line *line, struct err *e)
 {
-    struct ledger_redis_writes *w = &txn_of(t)->redis.writes;
+    struct ledger_redis_writes *w = &redis_txn_of(t)->redis.writes;
     (void)e;
     if (before != after) {
         ledger_redis_write_job(w, before, after);
     }
     if (new_waits) {
-        ledger_redis_write_untold(w, after->facts.id);
+        ledger_redis_write_new_waits(w, after->facts.id);
     }
     ledger_redis_write_line(w, after->facts.id, line->vm, line);
-    txn_of(t)->job = *after;
+    redis_txn_of(t)->job = *after;
     return 0;
 }
 
-static int write_vm(struct ledger_txn *t, const struct ledger_vm *before,
-                    const struct ledger_vm *after, const struct ledger_line *line, struct err *e)
+static int redis_write_vm(struct ledger_txn *t, const struct ledger_vm *before,
+                          const struct ledger_vm *after, const struct ledger_line *line,
+                          struct err *e)
 {
-    struct ledger_redis_writes *w = &txn_of(t)->redis.writes;
+    struct ledger_redis_writes *w = &redis_txn_of(t)->redis.writes;
     (void)e;
     if (before != after) {
         ledger_redis_write_vm(w, before, after);
     }
     ledger_redis_write_line(w, 0, after->name, line);
-    txn_of(t)->vm = *after;
+    redis_txn_of(t)->vm = *after;
     return 0;
 }
 
-static int write_cell(struct ledger_txn *t, const struct ledger_cell *after, struct err *e)
+static int redis_write_cell(struct ledger_txn *t, const struct ledger_cell *after, struct err *e)
 {
-    struct ledger_redis_writes *w = &txn_of(t)->redis.writes;
+    struct ledger_redis_writes *w = &redis_txn_of(t)->redis.writes;
     struct ledger_redis_name key = cells_key(after->kind);
     struct ledger_redis_row row;
     (void)e;
@@ -125,13 +126,13 @@ static int write_cell(struct ledger_txn *t, const struct ledger_cell *after, str
         LEDGER_REDIS_WRITE(w, "HSET", ledger_redis_slice(&key), slice_of(after->name),
                            (struct slice){row.bytes, row.len});
     }
-    txn_of(t)->cell = *after;
+    redis_txn_of(t)->cell = *after;
     return 0;
 }
 
 /* --- running --- */
-/* A refusal holds only if the rows are what it was refused for: that is looked at, too. */
-static int run_once(struct txn *t, ledger_step_fn *step, void *arg, bool *done, struct err *e)
+/* The step's error too is valid only if the rows are unchanged, so it is checked by a commit. */
+static int redis_run_once(struct txn *t, ledger_step_fn *step, void *arg, bool *done, struct err *e)
 {
     struct err refused = {0};
     t->base.now_ms = ledger_redis_now(t->redis.l);
@@ -166,15 +167,15 @@ static void cache_written(struct ledger_redis *l, const struct txn *t)
     }
 }
 
-static int run(void *state, ledger_step_fn *step, void *arg, struct err *e)
+static int redis_run_step(void *state, ledger_step_fn *step, void *arg, struct err *e)
 {
-    struct txn t; /* not zeroed: it is some 20 KB, and each part is set where it is begun */
+    struct txn t; /* about 20 KB, so not zeroed; each part is set before it is used */
     bool done = false;
     int rc;
     t.base.ops = &ledger_redis_txn_ops;
     ledger_redis_begin(&t.redis, state);
     do {
-        rc = run_once(&t, step, arg, &done, e);
+        rc = redis_run_once(&t, step, arg, &done, e);
     } while (rc == 0 && !done && (rc = ledger_redis_again(&t.redis, e)) == 0);
     if (rc == 0) {
         cache_written(state, &t);
@@ -184,18 +185,18 @@ static int run(void *state, ledger_step_fn *step, void *arg, struct err *e)
 }
 
 const struct ledger_txn_ops ledger_redis_txn_ops = {
-    .run = run,
-    .job = load_job,
-    .vm = load_vm,
-    .cell = load_cell,
-    .write_job = write_job,
-    .write_vm = write_vm,
-    .write_cell = write_cell,
+    .run = redis_run_step,
+    .job = redis_load_job,
+    .vm = redis_load_vm,
+    .cell = redis_load_cell,
+    .write_job = redis_write_job,
+    .write_vm = redis_write_vm,
+    .write_cell = redis_write_cell,
 };
 
 /* --- reading cells --- */
-static int add_cell(struct ledger_list *cells, const char *kind, struct slice name,
-                    struct slice row, struct err *e)
+static int redis_add_cell(struct ledger_list *cells, const char *kind, struct slice name,
+                          struct slice row, struct err *e)
 {
     struct ledger_cell *cell = ledger_list_add(cells);
     (void)snprintf(cell->kind, sizeof cell->kind, "%s", kind);
@@ -218,11 +219,11 @@ int ledger_redis_cells(void *state, const char *kind, const char *name, struct l
         ledger_redis_saw(state, key.text, slice_of(name), redis_reply_bytes(r));
     }
     if (name != NULL && redis_reply_bytes(r).len > 0) {
-        rc = add_cell(&cells, kind, slice_of(name), redis_reply_bytes(r), e);
+        rc = redis_add_cell(&cells, kind, slice_of(name), redis_reply_bytes(r), e);
     }
     for (size_t i = 0; name == NULL && rc == 0 && i + 1 < redis_reply_count(r); i += 2) {
-        rc = add_cell(&cells, kind, redis_reply_bytes(redis_reply_at(r, i)),
-                      redis_reply_bytes(redis_reply_at(r, i + 1)), e);
+        rc = redis_add_cell(&cells, kind, redis_reply_bytes(redis_reply_at(r, i)),
+                            redis_reply_bytes(redis_reply_at(r, i + 1)), e);
     }
     redis_reply_free(r);
     if (rc != 0) {

@@ -12,7 +12,7 @@
  * The job is written as its field is; "0": only about a VM. */
 
 #define FIELDS 5
-#define VMS_MAX 1000 /* of one job: more is a fault that nobody reads to its end */
+#define VMS_MAX 1000 /* of one job */
 
 /* --- adding --- */
 void ledger_redis_write_line(struct ledger_redis_writes *w, int64_t job_id, const char *vm,
@@ -50,7 +50,7 @@ static int64_t number_of(struct slice s)
     return slice_to_int64(s, &n) ? n : 0;
 }
 
-static void copy(struct slice s, char *out, size_t size)
+static void redis_copy_text(struct slice s, char *out, size_t size)
 {
     if (s.len >= size) {
         s.len = size - 1;
@@ -60,8 +60,8 @@ static void copy(struct slice s, char *out, size_t size)
     }
 }
 
-/* Says again what reserve.lua decided. */
-static void read_outcome(struct slice text, struct ledger_entry *out)
+/* Formats the decision of reserve.lua. */
+static void redis_format_outcome(struct slice text, struct ledger_entry *out)
 {
     struct slice field[4];
     struct launch_request request = {.job.id = out->job_id};
@@ -80,8 +80,8 @@ static void read_outcome(struct slice text, struct ledger_entry *out)
     struct ledger_usage u = {
         .demand = a, .supply = b, .fleet_used = a, .class_used = a, .repository_used = a};
     r.caps = (struct ledger_caps){.fleet = b, .class_max = b, .repository = b};
-    copy(field[3], request.class_name, sizeof request.class_name);
-    copy(field[3], request.job.repository, sizeof request.job.repository);
+    redis_copy_text(field[3], request.class_name, sizeof request.class_name);
+    redis_copy_text(field[3], request.job.repository, sizeof request.job.repository);
     res.outcome = (enum ledger_outcome)outcome;
     res.wait_ms = a;
     (void)snprintf(res.vm.name, sizeof res.vm.name, "%s", out->vm);
@@ -100,22 +100,22 @@ static void read_line(struct slice line, struct numbered *out)
     }
     out->seq = number_of(field[0]);
     out->entry = (struct ledger_entry){.at_ms = number_of(field[1])};
-    /* Twenty digits with zeros in front are no other number. */
+    /* Leading zeros do not change the number. */
     out->entry.job_id = number_of(field[2]);
-    copy(field[3], out->entry.vm, sizeof out->entry.vm);
+    redis_copy_text(field[3], out->entry.vm, sizeof out->entry.vm);
     if (line.len == 0) {
         return;
     }
     struct slice text = {line.ptr + 1, line.len - 1};
     if (line.ptr[0] == 'r') {
-        read_outcome(text, &out->entry);
+        redis_format_outcome(text, &out->entry);
         return;
     }
     struct slice what;
     struct slice detail;
     (void)slice_cut(text, '\0', &what, &detail);
-    copy(what, out->entry.what, sizeof out->entry.what);
-    copy(detail, out->entry.detail, sizeof out->entry.detail);
+    redis_copy_text(what, out->entry.what, sizeof out->entry.what);
+    redis_copy_text(detail, out->entry.detail, sizeof out->entry.detail);
 }
 
 /* --- reading all of a job --- */
@@ -140,8 +140,8 @@ static int read_key(struct ledger_redis *l, const char *key, const char *of_vm,
 }
 
 /* The VM's own lines, and those of other jobs that name it. */
-static int read_vm(struct ledger_redis *l, const char *vm, const char *job,
-                   struct ledger_list *lines, struct err *e)
+static int redis_read_vm(struct ledger_redis *l, const char *vm, const char *job,
+                         struct ledger_list *lines, struct err *e)
 {
     struct ledger_redis_name own = ledger_redis_named("lines:v:%s", vm);
     struct ledger_redis_name jobs = ledger_redis_named("vm_jobs:%s", vm);
@@ -173,7 +173,7 @@ static int read_vms(struct ledger_redis *l, const char *job, struct ledger_list 
     for (size_t i = 0; rc == 0 && i < redis_reply_count(r) && i < VMS_MAX; i++) {
         char vm[VM_NAME_SIZE];
         redis_reply_text(redis_reply_at(r, i), vm, sizeof vm);
-        rc = read_vm(l, vm, job, lines, e);
+        rc = redis_read_vm(l, vm, job, lines, e);
     }
     redis_reply_free(r);
     return rc;

@@ -5,9 +5,9 @@
 #include "common/base/hash.h"
 #include "common/ledger/redis/redis.h"
 
-/* Rows this process saw last, and writes that hold only if they still are. */
+/* The cache of rows that this process saw last, and writes conditional on them. */
 
-#define ROUNDS_MAX 100 /* each lost one was another's success */
+#define ROUNDS_MAX 100 /* each lost round means that another process succeeded */
 
 /* --- the cache --- */
 static size_t place_of(const char *name)
@@ -136,7 +136,7 @@ int ledger_redis_again(struct ledger_redis_txn *t, struct err *e)
     t->guard_count = 0;
     t->writes.count = 0;
     if (++t->rounds > ROUNDS_MAX) {
-        return err_set(e, ERR_RETRY, 0, "the ledger's rows moved on %d times while a step was made",
+        return err_set(e, ERR_RETRY, 0, "the ledger's rows changed %d times during one step",
                        ROUNDS_MAX);
     }
     return 0;
@@ -153,7 +153,7 @@ void ledger_redis_guard(struct ledger_redis_txn *t, const char *hash, struct sli
     redis_arg(&t->guards, bytes);
 }
 
-/* Of this step's rounds, else of the cache. Returns whether there is a row. */
+/* From this step's rounds, else from the cache. Returns whether there is a row. */
 static bool recall(struct ledger_redis_txn *t, const char *name, struct ledger_redis_row *out)
 {
     for (size_t i = 0; i < LEDGER_REDIS_LOADS; i++) {
@@ -167,7 +167,7 @@ static bool recall(struct ledger_redis_txn *t, const char *name, struct ledger_r
     return ledger_redis_recall(t->l, name, out);
 }
 
-/* A step looks at few rows, or tidies and looks at none: the last place is enough for more. */
+/* A step loads few rows, and tidy loads none, so any further row may replace the last one. */
 static void remember(struct ledger_redis_txn *t, const char *name, struct slice bytes)
 {
     size_t at = 0;
@@ -221,7 +221,7 @@ void ledger_redis_guard_clock(struct ledger_redis_txn *t, int64_t now_ms)
     ledger_redis_guard(t, "clock", SLICE(""), ledger_redis_slice(&now));
 }
 
-/* A run of arguments may follow another. */
+/* Appends a list of arguments to another. */
 static void join(struct redis_args *a, const struct redis_args *more)
 {
     buf_append(&a->wire, buf_slice(&more->wire));

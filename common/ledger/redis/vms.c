@@ -5,9 +5,9 @@
 
 #define PAGE 200
 
-static int unknown_vm(const char *name, struct err *e)
+static int redis_unknown_vm(const char *name, struct err *e)
 {
-    return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no VM %s", name);
+    return err_set(e, ERR_NOT_FOUND, 0, "VM %s is not in the ledger", name);
 }
 
 /* --- get and list --- */
@@ -20,7 +20,7 @@ int ledger_redis_vm_get(void *state, const char *name, struct ledger_vm *out, st
         return -1;
     }
     struct slice row = redis_reply_bytes(r);
-    int rc = row.len > 0 ? ledger_redis_unpack_vm(row, &vm, NULL, e) : unknown_vm(name, e);
+    int rc = row.len > 0 ? ledger_redis_unpack_vm(row, &vm, NULL, e) : redis_unknown_vm(name, e);
     ledger_redis_saw(state, "vms", slice_of(name), row);
     redis_reply_free(r);
     if (rc == 0) {
@@ -29,7 +29,7 @@ int ledger_redis_vm_get(void *state, const char *name, struct ledger_vm *out, st
     return rc;
 }
 
-/* Takes those of the mask; *last: the name where the page ends. */
+/* Adds the VMs of the mask. *last: the page's last name. */
 static int read_page(const struct redis_reply *page, unsigned mask, size_t max,
                      struct ledger_list *vms, struct ledger_redis_name *last, struct err *e)
 {
@@ -55,7 +55,7 @@ static int read_page(const struct redis_reply *page, unsigned mask, size_t max,
 int ledger_redis_vm_list(void *state, unsigned state_mask, const char *after, size_t max,
                          struct ledger_vm **out, size_t *n, struct err *e)
 {
-    /* Those that hold a slot are found without passing over the many that are gone. */
+    /* VMs that hold a slot are found without reading the many that are gone. */
     const char *index = (state_mask & (1U << VM_GONE)) != 0 ? "names" : "live";
     struct ledger_list vms = {.item_size = sizeof(struct ledger_vm)};
     struct ledger_redis_name from = ledger_redis_named(after[0] == '\0' ? "-%s" : "(%s", after);

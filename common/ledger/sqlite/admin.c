@@ -4,7 +4,7 @@
 #include "common/ledger/sqlite/sqlite.h"
 
 /* --- counts --- */
-static struct ledger_count *count_of(struct ledger_list *list, struct sqlite_rows *r)
+static struct ledger_count *sqlite_count_of(struct ledger_list *list, struct sqlite_rows *r)
 {
     struct ledger_count *last = list->items;
     if (list->count > 0 && slice_eq_cstr(sqlite_bytes(r, 0), last[list->count - 1].class_name)) {
@@ -15,9 +15,9 @@ static struct ledger_count *count_of(struct ledger_list *list, struct sqlite_row
     return c;
 }
 
-static void add_count(struct sqlite_rows *r, void *arg)
+static void sqlite_add_count(struct sqlite_rows *r, void *arg)
 {
-    struct ledger_count *c = count_of(arg, r);
+    struct ledger_count *c = sqlite_count_of(arg, r);
     int64_t s = sqlite_int(r, 2);
     if (sqlite_int(r, 1) != 0) {
         ASSERT(s >= 0 && s < (int64_t)COUNT_OF(c->jobs));
@@ -33,7 +33,7 @@ static int counts_work(struct sqlite_db *db, void *arg, struct err *e)
     static const char sql[] = "SELECT a, kind = 'job', CAST(b AS INTEGER), n FROM tally "
                               "WHERE kind IN ('job', 'vm') AND n > 0 ORDER BY a";
     ledger_list_reset(arg);
-    return sqlite_each(sqlite_query(db, sql), add_count, arg, e);
+    return sqlite_each(sqlite_query(db, sql), sqlite_add_count, arg, e);
 }
 
 int ledger_sqlite_counts(void *state, struct ledger_count **out, size_t *n, struct err *e)
@@ -57,14 +57,14 @@ struct tidy {
 
 #define OLD_VMS "SELECT name FROM vms WHERE state = 5 AND gone_ms < ?1 ORDER BY gone_ms LIMIT ?2"
 #define OLD_JOBS "SELECT id FROM jobs WHERE state >= 3 AND ended_ms < ?1 ORDER BY ended_ms LIMIT ?2"
-/* An approval that never came: a later delivery would make the row anew. */
+/* Jobs whose approval never came; a later delivery would create the row again. */
 #define FORGOTTEN_JOBS                                                                             \
     "SELECT id FROM jobs WHERE state = 0 AND updated_ms < ?1 ORDER BY updated_ms LIMIT ?2"
 
 #define IDLE_BUCKETS "SELECT name FROM buckets WHERE at_ms < ?1 AND paused_until_ms < ?1 LIMIT ?2"
 
-/* Lines first, then the rows they are about; the same rows are picked in both statements, because
- * nothing changes in between. */
+/* Lines first, then their rows. Both statements select the same rows, since nothing changes between
+ * them. */
 static const char *const lines_of_old[] = {
     "DELETE FROM timeline WHERE vm <> '' AND job_id = 0 AND vm IN (" OLD_VMS ")",
     "DELETE FROM timeline WHERE job_id <> 0 AND job_id IN (" OLD_JOBS ")",
@@ -94,7 +94,7 @@ static int tidy_work(struct sqlite_db *db, void *arg, struct err *e)
         }
         t->removed += sqlite_changes(db);
     }
-    /* Classes, scopes and repositories come and go; their counts of zero need not stay. */
+    /* Removes the zero counts of former classes, scopes and repositories. */
     return sqlite_exec(db, e, "DELETE FROM tally WHERE n = 0 AND kind <> 'freed'");
 }
 

@@ -9,7 +9,7 @@ struct get {
     struct ledger_sqlite_job row;
 };
 
-static int get_work(struct sqlite_db *db, void *arg, struct err *e)
+static int sqlite_job_get_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct get *g = arg;
     return ledger_sqlite_need_job(db, g->id, &g->row, e);
@@ -18,7 +18,7 @@ static int get_work(struct sqlite_db *db, void *arg, struct err *e)
 int ledger_sqlite_job_get(void *state, int64_t job_id, struct ledger_job *out, struct err *e)
 {
     struct get g = {.id = job_id};
-    if (sqlite_store_read(ledger_sqlite_store(state), get_work, &g, e) != 0) {
+    if (sqlite_store_read(ledger_sqlite_store(state), sqlite_job_get_work, &g, e) != 0) {
         return -1;
     }
     *out = g.row.job;

@@ -9,7 +9,7 @@
 static int load_usage(struct sqlite_db *db, const char *scope, const char *class_name,
                       const char *repository, struct ledger_usage *out, struct err *e)
 {
-    /* Below '5' (gone) stand the states that hold a slot. */
+    /* The states below '5' (gone) hold a slot. */
     static const char sql[] =
         "SELECT (SELECT n FROM tally WHERE kind = 'demand' AND a = ?1 AND b = ?2),"
         " (SELECT n FROM tally WHERE kind = 'supply' AND a = ?1 AND b = ?2),"
@@ -39,7 +39,7 @@ struct launch_rate {
     struct ledger_bucket_row fleet; /* refilled, nothing spent */
     struct ledger_bucket_row class;
     int64_t wait_ms;
-    bool set_back; /* the clock was: the rows want writing though nothing is spent */
+    bool set_back; /* the clock was set back: write the rows even if nothing is spent */
 };
 
 static int load_launch_rate(struct sqlite_db *db, const char *class_name,
@@ -77,7 +77,7 @@ static int save_launch_rate(struct sqlite_db *db, const struct ledger_caps *caps
     return 0;
 }
 
-/* Spends a token of both, or of neither. */
+/* Spends a token of both buckets, or of neither. */
 static int spend_launch_rate(struct sqlite_db *db, const char *class_name,
                              const struct ledger_caps *caps, int64_t *wait_ms, struct err *e)
 {
@@ -103,9 +103,9 @@ struct reserve {
     struct ledger_reservation out;
 };
 
-/* The job waits from now on, unless it is further on. */
-static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
-                        struct ledger_sqlite_job *row, struct err *e)
+/* Records the job as waiting, unless it is further on. */
+static int sqlite_record_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
+                                 struct ledger_sqlite_job *row, struct err *e)
 {
     struct ledger_line line;
     if (r->request->job.id == 0) {
@@ -123,8 +123,9 @@ static int note_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
     return ledger_sqlite_add_line(db, r->request->job.id, "", &line, e);
 }
 
-static int decide(struct sqlite_db *db, const struct ledger_reserve *r,
-                  const struct ledger_usage *usage, struct ledger_reservation *out, struct err *e)
+static int sqlite_decide_reserve(struct sqlite_db *db, const struct ledger_reserve *r,
+                                 const struct ledger_usage *usage, struct ledger_reservation *out,
+                                 struct err *e)
 {
     out->outcome = ledger_rule_reserve(usage, &r->caps);
     if (out->outcome != LEDGER_RESERVED) {
@@ -139,15 +140,15 @@ static int decide(struct sqlite_db *db, const struct ledger_reserve *r,
     return 0;
 }
 
-static int add_vm(struct sqlite_db *db, struct reserve *a, struct err *e)
+static int sqlite_add_reserved_vm(struct sqlite_db *db, struct reserve *a, struct err *e)
 {
     ledger_rule_new_vm(&a->out.vm, a->r, a->vm_name, a->client_token, clock_wall_ms());
     return ledger_sqlite_add_vm(db, &a->out.vm, e);
 }
 
-static int tell_outcome(struct sqlite_db *db, const struct reserve *a,
-                        const struct ledger_usage *usage, struct ledger_sqlite_job *row,
-                        struct err *e)
+static int sqlite_write_outcome(struct sqlite_db *db, const struct reserve *a,
+                                const struct ledger_usage *usage, struct ledger_sqlite_job *row,
+                                struct err *e)
 {
     struct ledger_line line;
     int64_t job_id = a->r->request->job.id;
@@ -165,7 +166,7 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     struct ledger_sqlite_job row;
     struct ledger_usage usage;
     a->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
-    if (note_waiting(db, r, &row, e) != 0 ||
+    if (sqlite_record_waiting(db, r, &row, e) != 0 ||
         load_usage(db, r->scope, r->request->class_name, r->request->job.repository, &usage, e) !=
             0) {
         return -1;
@@ -175,13 +176,13 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     if (!ledger_reserve_is_needed(&row.job, &usage)) {
         return 0;
     }
-    if (decide(db, r, &usage, &a->out, e) != 0) {
+    if (sqlite_decide_reserve(db, r, &usage, &a->out, e) != 0) {
         return -1;
     }
-    if (a->out.outcome == LEDGER_RESERVED && add_vm(db, a, e) != 0) {
+    if (a->out.outcome == LEDGER_RESERVED && sqlite_add_reserved_vm(db, a, e) != 0) {
         return -1;
     }
-    return tell_outcome(db, a, &usage, &row, e);
+    return sqlite_write_outcome(db, a, &usage, &row, e);
 }
 
 int ledger_sqlite_reserve(void *state, const struct ledger_reserve *r, const char *vm_name,
@@ -195,17 +196,17 @@ int ledger_sqlite_reserve(void *state, const struct ledger_reserve *r, const cha
     return 0;
 }
 
-/* --- room --- */
-struct room {
+/* --- capacity --- */
+struct capacity {
     const char *class_name;
     const struct ledger_caps *caps;
     struct ledger_capacity out;
     bool set_back;
 };
 
-static int room_work(struct sqlite_db *db, void *arg, struct err *e)
+static int capacity_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct room *a = arg;
+    struct capacity *a = arg;
     struct ledger_usage usage;
     struct launch_rate rate;
     if (load_usage(db, "", a->class_name, "", &usage, e) != 0 ||
@@ -219,11 +220,11 @@ static int room_work(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
-/* Without it, a bucket that was empty when the clock was set back would not fill again before the
- * clock is where it had been. */
-static int mend_work(struct sqlite_db *db, void *arg, struct err *e)
+/* Otherwise a bucket that was empty when the clock was set back would not refill until the clock
+ * has caught up. */
+static int save_rate_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    struct room *a = arg;
+    struct capacity *a = arg;
     struct launch_rate rate;
     if (load_launch_rate(db, a->class_name, a->caps, &rate, e) != 0) {
         return -1;
@@ -231,31 +232,31 @@ static int mend_work(struct sqlite_db *db, void *arg, struct err *e)
     return save_launch_rate(db, a->caps, &rate, e);
 }
 
-int ledger_sqlite_room(void *state, const char *class_name, const struct ledger_caps *caps,
-                       struct ledger_capacity *out, struct err *e)
+int ledger_sqlite_capacity(void *state, const char *class_name, const struct ledger_caps *caps,
+                           struct ledger_capacity *out, struct err *e)
 {
-    struct room a = {.class_name = class_name, .caps = caps};
+    struct capacity a = {.class_name = class_name, .caps = caps};
     struct sqlite_store *store = ledger_sqlite_store(state);
-    if (sqlite_store_read(store, room_work, &a, e) != 0) {
+    if (sqlite_store_read(store, capacity_work, &a, e) != 0) {
         return -1;
     }
-    if (a.set_back && sqlite_store_write(store, mend_work, &a, e) != 0) {
+    if (a.set_back && sqlite_store_write(store, save_rate_work, &a, e) != 0) {
         return -1;
     }
     *out = a.out;
     return 0;
 }
 
-static int freed_work(struct sqlite_db *db, void *arg, struct err *e)
+static int release_seq_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     return sqlite_number(db, arg, 0, e,
                          "SELECT n FROM tally WHERE kind = 'freed' AND a = '' AND b = ''");
 }
 
-int ledger_sqlite_freed(void *state, int64_t *out, struct err *e)
+int ledger_sqlite_release_seq(void *state, int64_t *out, struct err *e)
 {
     int64_t freed;
-    if (sqlite_store_read(ledger_sqlite_store(state), freed_work, &freed, e) != 0) {
+    if (sqlite_store_read(ledger_sqlite_store(state), release_seq_work, &freed, e) != 0) {
         return -1;
     }
     *out = freed;
@@ -296,7 +297,7 @@ int ledger_sqlite_balances(void *state, struct ledger_balance **out, size_t *n, 
     return 0;
 }
 
-static void add_scope(struct sqlite_rows *r, void *arg)
+static void sqlite_add_scope(struct sqlite_rows *r, void *arg)
 {
     struct ledger_scope *scope = ledger_list_add(arg);
     sqlite_text(r, 0, scope->name, sizeof scope->name);
@@ -307,7 +308,7 @@ static int scopes_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     static const char sql[] = "SELECT name, installation_id FROM scopes ORDER BY name";
     ledger_list_reset(arg);
-    return sqlite_each(sqlite_query(db, sql), add_scope, arg, e);
+    return sqlite_each(sqlite_query(db, sql), sqlite_add_scope, arg, e);
 }
 
 int ledger_sqlite_scopes(void *state, struct ledger_scope **out, size_t *n, struct err *e)

@@ -62,7 +62,7 @@ int ledger_sqlite_need_job(struct sqlite_db *db, int64_t id, struct ledger_sqlit
         return -1;
     }
     if (!out->known) {
-        return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no job %lld", (long long)id);
+        return err_set(e, ERR_NOT_FOUND, 0, "job %lld is not in the ledger", (long long)id);
     }
     return 0;
 }
@@ -110,7 +110,7 @@ int ledger_sqlite_need_vm(struct sqlite_db *db, const char *name, struct ledger_
         return -1;
     }
     if (!known) {
-        return err_set(e, ERR_NOT_FOUND, 0, "the ledger knows no VM %s", name);
+        return err_set(e, ERR_NOT_FOUND, 0, "VM %s is not in the ledger", name);
     }
     return 0;
 }

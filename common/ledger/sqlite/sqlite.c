@@ -5,8 +5,8 @@
 
 #define APPLICATION_ID 0x4d664c64U /* "MfLd" */
 
-/* Three steps only because a string of C has its limit.
- * job.state and vm.state are the numbers of the enums in ledger.h; they are part of the format. */
+/* Three steps only because of C's limit on string literals. job.state and vm.state are the numbers
+ * of the enums in ledger.h, and so part of the format. */
 static const char *const steps[] = {
     "CREATE TABLE jobs ("
     "  id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, run_attempt INTEGER NOT NULL,"
@@ -37,7 +37,7 @@ static const char *const steps[] = {
     "CREATE INDEX vms_job ON vms (job_id) WHERE job_id <> 0;",
 
     /* job, vm: by class and state. demand, supply: by scope and class. repository: VMs that hold a
-     * slot. freed: slots freed ever. */
+     * slot. freed: slots released in total. */
     "CREATE TABLE tally ("
     "  kind TEXT NOT NULL, a TEXT NOT NULL, b TEXT NOT NULL,"
     "  n INTEGER NOT NULL CHECK (n >= 0), PRIMARY KEY (kind, a, b)"
@@ -74,7 +74,7 @@ static const char *const steps[] = {
     "    WHERE OLD.state = 1 AND kind = 'demand' AND a = OLD.scope AND b = OLD.class_name;"
     "END;"
 
-    /* A VM is born reserved, and its class, scope and repository never change. */
+    /* A VM starts as reserved, and its class, scope and repository never change. */
     "CREATE TRIGGER vm_added AFTER INSERT ON vms BEGIN"
     "  SELECT RAISE(ABORT, 'a VM is born reserved') WHERE NEW.state <> 0;"
     "  INSERT INTO tally VALUES ('vm', NEW.class_name, '0', 1),"
@@ -153,11 +153,11 @@ static void close_file(void *state)
     free(state);
 }
 
-/* A file tells nobody. */
-static void watch_file(void *state, ledger_released_fn *heard, void *arg)
+/* A file has no notifications. */
+static void watch_file(void *state, ledger_released_fn *on_release, void *arg)
 {
     (void)state;
-    (void)heard;
+    (void)on_release;
     (void)arg;
 }
 
@@ -181,8 +181,8 @@ const struct ledger_ops ledger_ops_sqlite = {
     .job_get = ledger_sqlite_job_get,
     .jobs_waiting = ledger_sqlite_jobs_waiting,
     .reserve = ledger_sqlite_reserve,
-    .capacity = ledger_sqlite_room,
-    .release_seq = ledger_sqlite_freed,
+    .capacity = ledger_sqlite_capacity,
+    .release_seq = ledger_sqlite_release_seq,
     .watch_releases = watch_file,
     .watching = watching_file,
     .now = ledger_now_local,

@@ -1,10 +1,10 @@
 /*
- * What the files of the SQLite ledger share: rows and the timeline.
+ * Shared by the files of the SQLite ledger: rows and the timeline.
  *
- * For ledger_sqlite*.c alone. Functions that take a sqlite_db run inside the caller's transaction.
- * The schema stands in sqlite/sqlite.c. Counts of jobs and VMs are kept in the table `tally` by
- * triggers, in the same transaction as the rows they count: they cannot drift, and no step costs
- * more as the rows of ended jobs and VMs grow.
+ * For common/ledger/sqlite/ alone. Functions that take a sqlite_db run inside the caller's
+ * transaction. The schema is in sqlite/sqlite.c. Triggers maintain the counts of jobs and VMs in
+ * the table `tally`, in the same transaction as the counted rows: so they cannot drift, and no step
+ * becomes slower with the number of ended jobs and VMs.
  */
 #ifndef MAYFLY_LEDGER_SQLITE_SQLITE_H
 #define MAYFLY_LEDGER_SQLITE_SQLITE_H
@@ -26,7 +26,7 @@ struct sqlite_store *ledger_sqlite_store(void *state);
 struct ledger_sqlite_job {
     struct ledger_job job; /* zeroed if not known */
     bool known;
-    int64_t told; /* 1 << outcome: causes of waiting that stand in the timeline already */
+    int64_t told; /* 1 << outcome: causes of waiting that the timeline already holds */
 };
 MUST_CHECK int ledger_sqlite_load_job(struct sqlite_db *db, int64_t id,
                                       struct ledger_sqlite_job *out, struct err *e);
@@ -49,7 +49,7 @@ MUST_CHECK int ledger_sqlite_load_vm(struct sqlite_db *db, const char *name, str
 /* ERR_NOT_FOUND if there is none. */
 MUST_CHECK int ledger_sqlite_need_vm(struct sqlite_db *db, const char *name, struct ledger_vm *out,
                                      struct err *e);
-/* ERR_CONFLICT if the name or the token is taken. */
+/* ERR_CONFLICT if the name or the token exists. */
 MUST_CHECK int ledger_sqlite_add_vm(struct sqlite_db *db, const struct ledger_vm *vm,
                                     struct err *e);
 MUST_CHECK int ledger_sqlite_save_vm(struct sqlite_db *db, const struct ledger_vm *vm,
@@ -72,8 +72,8 @@ extern const struct ledger_txn_ops ledger_sqlite_txn_ops;
 ledger_job_get_fn ledger_sqlite_job_get;
 ledger_jobs_waiting_fn ledger_sqlite_jobs_waiting;
 ledger_reserve_fn ledger_sqlite_reserve;
-ledger_capacity_fn ledger_sqlite_room;
-ledger_release_seq_fn ledger_sqlite_freed;
+ledger_capacity_fn ledger_sqlite_capacity;
+ledger_release_seq_fn ledger_sqlite_release_seq;
 ledger_balances_fn ledger_sqlite_balances;
 ledger_scopes_fn ledger_sqlite_scopes;
 ledger_vm_get_fn ledger_sqlite_vm_get;

@@ -4,8 +4,8 @@
 #include "common/base/clock.h"
 #include "common/ledger/sqlite/sqlite.h"
 
-/* A step as one transaction of the file: what it reads holds until it ends, and triggers keep the
- * counts. */
+/* A step is one transaction of the file: its reads stay valid until it ends, and triggers maintain
+ * the counts. */
 
 struct txn {
     struct ledger_txn base; /* first */
@@ -15,38 +15,38 @@ struct txn {
     void *arg;
 };
 
-static struct txn *txn_of(struct ledger_txn *t)
+static struct txn *sqlite_txn_of(struct ledger_txn *t)
 {
     return (struct txn *)(void *)t;
 }
 
 /* --- loading --- */
-static int load_job(struct ledger_txn *t, int64_t id, const char *vm_hint, struct ledger_job *out,
-                    bool *known, struct err *e)
+static int sqlite_load_job(struct ledger_txn *t, int64_t id, const char *vm_hint,
+                           struct ledger_job *out, bool *known, struct err *e)
 {
     struct ledger_sqlite_job row;
     (void)vm_hint;
-    if (ledger_sqlite_load_job(txn_of(t)->db, id, &row, e) != 0) {
+    if (ledger_sqlite_load_job(sqlite_txn_of(t)->db, id, &row, e) != 0) {
         return -1;
     }
-    txn_of(t)->told = row.told;
+    sqlite_txn_of(t)->told = row.told;
     *known = row.known;
     *out = row.job;
     return 0;
 }
 
-static int load_vm(struct ledger_txn *t, const char *name, struct ledger_vm *out, bool *known,
-                   struct err *e)
+static int sqlite_load_vm(struct ledger_txn *t, const char *name, struct ledger_vm *out,
+                          bool *known, struct err *e)
 {
     *out = (struct ledger_vm){.state = VM_RESERVED};
-    return ledger_sqlite_load_vm(txn_of(t)->db, name, out, known, e);
+    return ledger_sqlite_load_vm(sqlite_txn_of(t)->db, name, out, known, e);
 }
 
-static int load_cell(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
+static int sqlite_load_cell(struct ledger_txn *t, struct ledger_cell *cell, struct err *e)
 {
     static const char sql[] = "SELECT version, value FROM cells WHERE kind = ?1 AND name = ?2";
     struct sqlite_rows *r =
-        sqlite_query(txn_of(t)->db, sql, SQL_TEXT(cell->kind), SQL_TEXT(cell->name));
+        sqlite_query(sqlite_txn_of(t)->db, sql, SQL_TEXT(cell->kind), SQL_TEXT(cell->name));
     bool row;
     if (sqlite_next(r, &row, e) != 0) {
         return -1;
@@ -60,34 +60,35 @@ static int load_cell(struct ledger_txn *t, struct ledger_cell *cell, struct err 
 }
 
 /* --- writing --- */
-static int write_job(struct ledger_txn *t, const struct ledger_job *before,
-                     const struct ledger_job *after, bool new_waits, const struct ledger_line *line,
-                     struct err *e)
+static int sqlite_write_job(struct ledger_txn *t, const struct ledger_job *before,
+                            const struct ledger_job *after, bool new_waits,
+                            const struct ledger_line *line, struct err *e)
 {
-    struct sqlite_db *db = txn_of(t)->db;
+    struct sqlite_db *db = sqlite_txn_of(t)->db;
     struct ledger_sqlite_job row = {
-        .job = *after, .known = true, .told = new_waits ? 0 : txn_of(t)->told};
+        .job = *after, .known = true, .told = new_waits ? 0 : sqlite_txn_of(t)->told};
     if ((before != after || new_waits) && ledger_sqlite_save_job(db, &row, e) != 0) {
         return -1;
     }
     return ledger_sqlite_add_line(db, after->facts.id, line->vm, line, e);
 }
 
-static int write_vm(struct ledger_txn *t, const struct ledger_vm *before,
-                    const struct ledger_vm *after, const struct ledger_line *line, struct err *e)
+static int sqlite_write_vm(struct ledger_txn *t, const struct ledger_vm *before,
+                           const struct ledger_vm *after, const struct ledger_line *line,
+                           struct err *e)
 {
-    struct sqlite_db *db = txn_of(t)->db;
+    struct sqlite_db *db = sqlite_txn_of(t)->db;
     if (before != after && ledger_sqlite_save_vm(db, after, e) != 0) {
         return -1;
     }
     return ledger_sqlite_add_line(db, 0, after->name, line, e);
 }
 
-static int write_cell(struct ledger_txn *t, const struct ledger_cell *after, struct err *e)
+static int sqlite_write_cell(struct ledger_txn *t, const struct ledger_cell *after, struct err *e)
 {
     static const char put[] = "INSERT INTO cells (kind, name, version, value) VALUES (?1, ?2, ?3, "
                               "?4) ON CONFLICT DO UPDATE SET version = ?3, value = ?4";
-    struct sqlite_db *db = txn_of(t)->db;
+    struct sqlite_db *db = sqlite_txn_of(t)->db;
     if (after->version == 0) {
         return sqlite_exec(db, e, "DELETE FROM cells WHERE kind = ?1 AND name = ?2",
                            SQL_TEXT(after->kind), SQL_TEXT(after->name));
@@ -105,20 +106,20 @@ static int work(struct sqlite_db *db, void *arg, struct err *e)
     return t->step(&t->base, t->arg, e);
 }
 
-static int run(void *state, ledger_step_fn *step, void *arg, struct err *e)
+static int sqlite_run_step(void *state, ledger_step_fn *step, void *arg, struct err *e)
 {
     struct txn t = {.base = {.ops = &ledger_sqlite_txn_ops}, .step = step, .arg = arg};
     return sqlite_store_write(ledger_sqlite_store(state), work, &t, e);
 }
 
 const struct ledger_txn_ops ledger_sqlite_txn_ops = {
-    .run = run,
-    .job = load_job,
-    .vm = load_vm,
-    .cell = load_cell,
-    .write_job = write_job,
-    .write_vm = write_vm,
-    .write_cell = write_cell,
+    .run = sqlite_run_step,
+    .job = sqlite_load_job,
+    .vm = sqlite_load_vm,
+    .cell = sqlite_load_cell,
+    .write_job = sqlite_write_job,
+    .write_vm = sqlite_write_vm,
+    .write_cell = sqlite_write_cell,
 };
 
 /* --- reading cells --- */
@@ -128,7 +129,7 @@ struct cells {
     struct ledger_list cells;
 };
 
-static void add_cell(struct sqlite_rows *r, void *arg)
+static void sqlite_add_cell(struct sqlite_rows *r, void *arg)
 {
     struct cells *a = arg;
     struct ledger_cell *cell = ledger_list_add(&a->cells);
@@ -148,7 +149,7 @@ static int cells_work(struct sqlite_db *db, void *arg, struct err *e)
     struct sqlite_rows *r = a->name == NULL
                                 ? sqlite_query(db, all, SQL_TEXT(a->kind))
                                 : sqlite_query(db, one, SQL_TEXT(a->kind), SQL_TEXT(a->name));
-    return sqlite_each(r, add_cell, a, e);
+    return sqlite_each(r, sqlite_add_cell, a, e);
 }
 
 int ledger_sqlite_cells(void *state, const char *kind, const char *name, struct ledger_cell **out,

@@ -3,8 +3,8 @@
 #include "common/base/clock.h"
 #include "common/ledger/sqlite/sqlite.h"
 
-/* The lines of a job are those with its id; the lines of a VM by itself those with its name and
- * job 0. Both are kept within LEDGER_LINES_MAX. */
+/* A job's lines have its id; a VM's own lines have its name and job 0. Each is limited to
+ * LEDGER_LINES_MAX. */
 
 /* --- adding --- */
 static int is_repeated(struct sqlite_db *db, int64_t job_id, const char *vm,
@@ -26,8 +26,8 @@ static int is_repeated(struct sqlite_db *db, int64_t job_id, const char *vm,
     return 0;
 }
 
-/* Makes room for one more: the oldest but the first LEDGER_LINES_FIRST goes. */
-static int make_room(struct sqlite_db *db, int64_t job_id, const char *vm, struct err *e)
+/* Deletes the oldest line after the first LEDGER_LINES_FIRST if the limit is reached. */
+static int drop_oldest_line(struct sqlite_db *db, int64_t job_id, const char *vm, struct err *e)
 {
     static const char count_of_job[] =
         "SELECT count(*) FROM timeline WHERE job_id = ?1 AND job_id <> 0";
@@ -65,7 +65,7 @@ int ledger_sqlite_add_line(struct sqlite_db *db, int64_t job_id, const char *vm,
     if (repeated) {
         return 0;
     }
-    if (make_room(db, job_id, vm, e) != 0) {
+    if (drop_oldest_line(db, job_id, vm, e) != 0) {
         return -1;
     }
     return sqlite_exec(db, e, sql, SQL_INT(clock_wall_ms()), SQL_INT(job_id), SQL_TEXT(vm),

@@ -10,7 +10,7 @@ struct get {
     struct ledger_vm vm;
 };
 
-static int get_work(struct sqlite_db *db, void *arg, struct err *e)
+static int sqlite_vm_get_work(struct sqlite_db *db, void *arg, struct err *e)
 {
     struct get *g = arg;
     return ledger_sqlite_need_vm(db, g->name, &g->vm, e);
@@ -19,7 +19,7 @@ static int get_work(struct sqlite_db *db, void *arg, struct err *e)
 int ledger_sqlite_vm_get(void *state, const char *name, struct ledger_vm *out, struct err *e)
 {
     struct get g = {.name = name};
-    if (sqlite_store_read(ledger_sqlite_store(state), get_work, &g, e) != 0) {
+    if (sqlite_store_read(ledger_sqlite_store(state), sqlite_vm_get_work, &g, e) != 0) {
         return -1;
     }
     *out = g.vm;
@@ -33,14 +33,14 @@ struct list {
     struct ledger_list vms;
 };
 
-static void add_vm(struct sqlite_rows *r, void *arg)
+static void sqlite_add_vm_item(struct sqlite_rows *r, void *arg)
 {
     ledger_sqlite_read_vm(r, ledger_list_add(arg));
 }
 
 static int list_work(struct sqlite_db *db, void *arg, struct err *e)
 {
-    /* Those that hold a slot are found without passing over the many that are gone. */
+    /* VMs that hold a slot are found without reading the many that are gone. */
     static const char live[] =
         "SELECT " LEDGER_SQLITE_VM " FROM vms WHERE state < 5 AND name > ?1 AND "
         "(?2 >> state) & 1 ORDER BY name LIMIT ?3";
@@ -52,7 +52,7 @@ static int list_work(struct sqlite_db *db, void *arg, struct err *e)
     struct sqlite_rows *r = sqlite_query(db, with_gone ? any : live, SQL_TEXT(l->after),
                                          SQL_INT(l->mask), SQL_INT((int64_t)l->max));
     ledger_list_reset(&l->vms);
-    return sqlite_each(r, add_vm, &l->vms, e);
+    return sqlite_each(r, sqlite_add_vm_item, &l->vms, e);
 }
 
 int ledger_sqlite_vm_list(void *state, unsigned state_mask, const char *after, size_t max,

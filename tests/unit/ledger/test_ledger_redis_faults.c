@@ -178,7 +178,7 @@ static void row_that_others_change_time_and_again_is_given_up(void **state)
     before_send = change_mark;
     int rc = ledger_counter_add(l, "opens", 1, &n, &e);
     before_send = NULL;
-    must_fail_saying(rc, &e, ERR_RETRY, "moved on 100 times");
+    must_fail_saying(rc, &e, ERR_RETRY, "changed 100 times");
     assert_int_equal(n, -1);
     MUST(ledger_counter_add(l, "opens", 1, &n, &e));
     assert_int_equal(n, 6);

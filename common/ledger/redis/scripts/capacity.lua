@@ -1,4 +1,4 @@
--- What a worker looks at before it takes a message.
+-- What a worker checks before it receives a message.
 local class = arg()
 local names = {arg(), arg()}
 local rates = {{per_second = number(), burst = number()}, {per_second = number(), burst = number()}}
