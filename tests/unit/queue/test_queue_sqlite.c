@@ -444,11 +444,25 @@ static void lanes_past_the_limit_are_counted_together(void **state)
     queue_close(q);
 }
 
+static void unknown_scheme_is_refused_with_those_there_are(void **state)
+{
+    struct queue *q = NULL;
+    struct err e = {0};
+    (void)state;
+    assert_int_equal(queue_open("rabbit://user:secret@host", &q, &e), -1);
+    assert_null(q);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_string_equal(e.message, "there is no queue of the scheme \"rabbit\": write one of "
+                                   "sqlite:///path/to/file, redis://HOST:PORT, sqs://PREFIX");
+    assert_int_equal(queue_open("no-url-at-all", &q, &e), -1);
+}
+
 #define QUEUE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknown_scheme_is_refused_with_those_there_are),
         QUEUE_TEST(numbers_that_others_wrote_are_bounded),
         QUEUE_TEST(messages_come_oldest_first_and_go_back_to_their_place),
         QUEUE_TEST(clock_that_jumps_ends_leases_early_or_late_but_loses_nothing),
