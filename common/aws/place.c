@@ -153,8 +153,8 @@ static bool is_true(const char *text)
 static const char *configured_endpoint(const struct search *s)
 {
     const char *service = s->options->service;
-    const char *const ours[] = {s->options->endpoint, aws_defaults_now()->endpoint};
-    const char *found = first_of(ours, COUNT_OF(ours));
+    const char *const configured[] = {s->options->endpoint, aws_defaults_now()->endpoint};
+    const char *found = first_of(configured, COUNT_OF(configured));
     if (found != NULL || aws_env_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") ||
         is_true(aws_profile_get(&s->profiles, s->profile, "ignore_configured_endpoint_urls"))) {
         return found;
@@ -181,9 +181,9 @@ static bool is_endpoint(const char *url)
 }
 
 /* A flag of the configuration, of the environment, or of the profile. */
-static bool is_on(const struct search *s, bool ours, const char *variable, const char *key)
+static bool is_on(const struct search *s, bool configured, const char *variable, const char *key)
 {
-    return ours || aws_env_true(variable) ||
+    return configured || aws_env_true(variable) ||
            (aws_env(variable) == NULL && is_true(aws_profile_get(&s->profiles, s->profile, key)));
 }
 

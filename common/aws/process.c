@@ -29,7 +29,7 @@ void aws_process_free(char **words)
 }
 
 /* Reads one word from *at, which is not a space; false if a quote is not closed. */
-static bool next_word(const char **at, struct buf *out)
+static bool next_argument(const char **at, struct buf *out)
 {
     char quote = '\0';
     const char *c = *at;
@@ -60,7 +60,7 @@ char **aws_process_split(const char *command)
         struct buf word;
         buf_init(&word, COMMAND_LIMIT_BYTES);
         buf_append_cstr(&word, "");
-        ok = n < WORDS_MAX && next_word(&at, &word);
+        ok = n < WORDS_MAX && next_argument(&at, &word);
         if (ok) {
             words[n++] = buf_take(&word);
         }

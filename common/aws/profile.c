@@ -39,12 +39,12 @@ static bool add_value(struct aws_profiles *p, const char *section, const char *k
     if (p->count >= AWS_PROFILE_ENTRIES_MAX) {
         return false;
     }
-    if (p->count == p->room) {
-        size_t room = p->room > 0 ? 2 * p->room : 32;
-        struct aws_profile_entry *entries = realloc(p->entries, room * sizeof *entries);
+    if (p->count == p->capacity) {
+        size_t capacity = p->capacity > 0 ? 2 * p->capacity : 32;
+        struct aws_profile_entry *entries = realloc(p->entries, capacity * sizeof *entries);
         ASSERT(entries != NULL);
         p->entries = entries;
-        p->room = room;
+        p->capacity = capacity;
     }
     p->entries[p->count++] = (struct aws_profile_entry){slice_dup(slice_of(section)),
                                                         slice_dup(slice_of(key)), slice_dup(value)};
@@ -162,7 +162,7 @@ static bool read_property(struct reader *r, struct slice line, bool nested)
     return ok;
 }
 
-static bool read_line(struct reader *r, struct slice raw)
+static bool read_profile_line(struct reader *r, struct slice raw)
 {
     struct slice line = slice_trim(raw);
     if (line.len == 0 || line.ptr[0] == '#' || line.ptr[0] == ';') {
@@ -183,7 +183,7 @@ int aws_profiles_parse(struct aws_profiles *p, enum aws_file_kind kind, struct s
     bool ok = text.len <= AWS_FILE_LIMIT_BYTES;
     while (ok && rest.len > 0) {
         (void)slice_cut(rest, '\n', &line, &rest);
-        ok = read_line(&r, line);
+        ok = read_profile_line(&r, line);
     }
     return ok ? 0
               : err_set(e, ERR_PERMANENT, 0,
@@ -251,8 +251,8 @@ int aws_profiles_load(struct aws_profiles *out, struct err *e)
 
 /* --- queries ---------------------------------------------------------------------------------- */
 
-static const char *get(const struct aws_profiles *p, const char *kind, const char *name,
-                       const char *key)
+static const char *get_value(const struct aws_profiles *p, const char *kind, const char *name,
+                             const char *key)
 {
     struct buf section;
     const struct aws_profile_entry *entry = NULL;
@@ -267,12 +267,12 @@ static const char *get(const struct aws_profiles *p, const char *kind, const cha
 
 bool aws_profile_is_there(const struct aws_profiles *p, const char *profile)
 {
-    return get(p, "profile", profile, "") != NULL;
+    return get_value(p, "profile", profile, "") != NULL;
 }
 
 const char *aws_profile_get(const struct aws_profiles *p, const char *profile, const char *key)
 {
-    return get(p, "profile", profile, key);
+    return get_value(p, "profile", profile, key);
 }
 
 const char *aws_profile_endpoint(const struct aws_profiles *p, const char *profile,
@@ -284,7 +284,7 @@ const char *aws_profile_endpoint(const struct aws_profiles *p, const char *profi
         struct buf key;
         buf_init(&key, 256);
         buf_printf(&key, "%s.endpoint_url", service);
-        found = key.failed ? NULL : get(p, "services", services, key.data);
+        found = key.failed ? NULL : get_value(p, "services", services, key.data);
         buf_fini(&key);
     }
     return found != NULL ? found : aws_profile_get(p, profile, "endpoint_url");

@@ -34,7 +34,7 @@ struct aws_profile_entry {
 struct aws_profiles {
     struct aws_profile_entry *entries;
     size_t count;
-    size_t room;
+    size_t capacity;
 };
 
 /* Adds a file's text to *p, which must be zeroed at first. Later values take precedence. */

@@ -14,7 +14,7 @@ struct chain {
 
 static int keys_of(struct chain *c, const char *profile, struct aws_keys *out, struct err *e);
 
-static const char *get(const struct chain *c, const char *profile, const char *key)
+static const char *get_setting(const struct chain *c, const char *profile, const char *key)
 {
     return aws_profile_get(c->profiles, profile, key);
 }
@@ -33,16 +33,17 @@ static bool was_visited(const struct chain *c, const char *profile)
 
 static bool has_static_keys(const struct chain *c, const char *profile)
 {
-    return get(c, profile, "aws_access_key_id") != NULL ||
-           get(c, profile, "aws_secret_access_key") != NULL;
+    return get_setting(c, profile, "aws_access_key_id") != NULL ||
+           get_setting(c, profile, "aws_secret_access_key") != NULL;
 }
 
 static int static_keys(const struct chain *c, const char *profile, struct aws_keys *out,
                        struct err *e)
 {
-    return aws_keys_make(slice_of(get(c, profile, "aws_access_key_id")),
-                         slice_of(get(c, profile, "aws_secret_access_key")),
-                         slice_of(get(c, profile, "aws_session_token")), 0, "profile", out, e);
+    return aws_keys_make(slice_of(get_setting(c, profile, "aws_access_key_id")),
+                         slice_of(get_setting(c, profile, "aws_secret_access_key")),
+                         slice_of(get_setting(c, profile, "aws_session_token")), 0, "profile", out,
+                         e);
 }
 
 static int keys_of_source(const char *name, struct aws_keys *out, struct err *e)
@@ -63,8 +64,8 @@ static int keys_of_source(const char *name, struct aws_keys *out, struct err *e)
 /* Gets the keys that assume a profile's role. */
 static int source_keys(struct chain *c, const char *profile, struct aws_keys *out, struct err *e)
 {
-    const char *source_profile = get(c, profile, "source_profile");
-    const char *source = get(c, profile, "credential_source");
+    const char *source_profile = get_setting(c, profile, "source_profile");
+    const char *source = get_setting(c, profile, "credential_source");
     if ((source_profile == NULL) == (source == NULL)) {
         return err_set(e, ERR_AUTH, 0,
                        "role_arn needs one of source_profile, credential_source and "
@@ -88,11 +89,11 @@ static int assume_profile_role(struct chain *c, const char *profile, const struc
                                struct aws_keys *out, struct err *e)
 {
     struct aws_keys with = {0};
-    const char *token_file = get(c, profile, "web_identity_token_file");
+    const char *token_file = get_setting(c, profile, "web_identity_token_file");
     if (token_file != NULL) {
         return aws_sts_web_identity(role, token_file, "profile", out, e);
     }
-    if (get(c, profile, "mfa_serial") != NULL) {
+    if (get_setting(c, profile, "mfa_serial") != NULL) {
         return err_set(e, ERR_AUTH, 0, "it has mfa_serial, which needs a person to enter a code");
     }
     if (source_keys(c, profile, &with, e) != 0) {
@@ -107,13 +108,13 @@ static int assume_profile_role(struct chain *c, const char *profile, const struc
 /* In a profile that is another one's source, keys take precedence over a role. */
 static int keys_in(struct chain *c, const char *profile, struct aws_keys *out, struct err *e)
 {
-    const struct aws_role role = {.arn = get(c, profile, "role_arn"),
-                                  .session_name = get(c, profile, "role_session_name"),
-                                  .external_id = get(c, profile, "external_id"),
-                                  .duration = get(c, profile, "duration_seconds"),
-                                  .region = get(c, profile, "region")};
+    const struct aws_role role = {.arn = get_setting(c, profile, "role_arn"),
+                                  .session_name = get_setting(c, profile, "role_session_name"),
+                                  .external_id = get_setting(c, profile, "external_id"),
+                                  .duration = get_setting(c, profile, "duration_seconds"),
+                                  .region = get_setting(c, profile, "region")};
     bool is_source = c->count > 1;
-    const char *process = get(c, profile, "credential_process");
+    const char *process = get_setting(c, profile, "credential_process");
     if (role.arn != NULL && !(is_source && has_static_keys(c, profile))) {
         return assume_profile_role(c, profile, &role, out, e);
     }
@@ -123,7 +124,8 @@ static int keys_in(struct chain *c, const char *profile, struct aws_keys *out, s
     if (process != NULL) {
         return aws_process_keys(process, out, e);
     }
-    if (get(c, profile, "sso_session") != NULL || get(c, profile, "sso_account_id") != NULL) {
+    if (get_setting(c, profile, "sso_session") != NULL ||
+        get_setting(c, profile, "sso_account_id") != NULL) {
         return err_set(e, ERR_AUTH, 0,
                        "it uses SSO, which needs a person to sign in: give it a credential_process "
                        "(aws configure export-credentials)");

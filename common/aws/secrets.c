@@ -109,7 +109,8 @@ static int no_value(const char *operation, struct err *e)
                    operation);
 }
 
-static int append_value(const char *operation, const json_t *text, struct buf *out, struct err *e)
+static int append_text_value(const char *operation, const json_t *text, struct buf *out,
+                             struct err *e)
 {
     if (!json_is_string(text)) {
         return no_value(operation, e);
@@ -158,8 +159,8 @@ static int fetch_parameter(struct slice name, struct buf *out, struct err *e)
     buf_append_cstr(&body, ",\"WithDecryption\":true}");
     int rc = call_json(c, "AmazonSSM", "GetParameter", &body, &answer, e);
     if (rc == 0) {
-        rc = append_value("GetParameter",
-                          json_object_get(json_object_get(answer, "Parameter"), "Value"), out, e);
+        rc = append_text_value(
+            "GetParameter", json_object_get(json_object_get(answer, "Parameter"), "Value"), out, e);
     }
     json_decref(answer);
     buf_fini(&body);
@@ -184,7 +185,7 @@ static int append_json_member(const struct buf *secret, struct slice key, struct
                      "the secret's JSON object has no text \"%.*s\": check the text after #",
                      SLICE_ARG(key));
     } else {
-        rc = append_value("GetSecretValue", value, out, e);
+        rc = append_text_value("GetSecretValue", value, out, e);
     }
     json_decref(object);
     return rc;
@@ -195,7 +196,7 @@ static int read_secret(const json_t *answer, struct slice key, struct buf *out, 
     struct buf secret;
     const json_t *text = json_object_get(answer, "SecretString");
     buf_init(&secret, VALUE_LIMIT_BYTES);
-    int rc = text != NULL ? append_value("GetSecretValue", text, &secret, e)
+    int rc = text != NULL ? append_text_value("GetSecretValue", text, &secret, e)
                           : append_base64("GetSecretValue", json_object_get(answer, "SecretBinary"),
                                           &secret, e);
     if (rc == 0 && key.len > 0) {

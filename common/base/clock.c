@@ -83,7 +83,7 @@ static bool parse_fraction(const char **p, int64_t *ms)
     return *p > first;
 }
 
-/* Whether text begins like `shape`, in which 0 stands for any digit. */
+/* Whether text begins like `shape`, in which 0 matches any digit. */
 static bool has_shape(const char *text, const char *shape)
 {
     for (; *shape != '\0'; text++, shape++) {

@@ -138,8 +138,8 @@ static unsigned special_of_16(const char *p)
 /* Two at a time: nearly every key ends within them, so the loop's end is well predicted. */
 static size_t first_special(const char *p)
 {
-    unsigned mark = special_of_16(p) | special_of_16(p + 16) << 16;
-    return mark != 0 ? (size_t)__builtin_ctz(mark) : STEP_BYTES;
+    unsigned flags = special_of_16(p) | special_of_16(p + 16) << 16;
+    return flags != 0 ? (size_t)__builtin_ctz(flags) : STEP_BYTES;
 }
 #elif __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define STEP_BYTES 8
@@ -152,10 +152,10 @@ static size_t first_special(const char *p)
     memcpy(&word, p, sizeof word);
     uint64_t quote = word ^ ones * '"';
     uint64_t slash = word ^ ones * '\\';
-    uint64_t mark = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
-                    ((word - ones * 0x20) & ~word) | word;
-    mark &= ones * 0x80;
-    return mark != 0 ? (size_t)__builtin_ctzll(mark) >> 3 : STEP_BYTES;
+    uint64_t flags = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
+                     ((word - ones * 0x20) & ~word) | word;
+    flags &= ones * 0x80;
+    return flags != 0 ? (size_t)__builtin_ctzll(flags) >> 3 : STEP_BYTES;
 }
 #endif
 
@@ -478,8 +478,8 @@ static void append_utf8(struct buf *out, uint32_t c)
         return;
     }
     int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-    uint32_t mark = 0xf00U >> (more + 1) & 0xff; /* one bit for each byte of the sequence */
-    buf_append_byte(out, (char)(mark | c >> 6 * more));
+    uint32_t flags = 0xf00U >> (more + 1) & 0xff; /* one bit for each byte of the sequence */
+    buf_append_byte(out, (char)(flags | c >> 6 * more));
     while (more-- > 0) {
         buf_append_byte(out, (char)(0x80 | (c >> 6 * more & 0x3f)));
     }

@@ -96,7 +96,7 @@ static bool admit_line(const char *event, enum err_class class, int64_t *suppres
     return true;
 }
 
-static void append_key(struct buf *b, const char *key)
+static void append_log_key(struct buf *b, const char *key)
 {
     buf_append_byte(b, ',');
     buf_append_json(b, slice_of(key));
@@ -105,29 +105,29 @@ static void append_key(struct buf *b, const char *key)
 
 static void append_err(struct buf *b, const struct err *e)
 {
-    append_key(b, "error");
+    append_log_key(b, "error");
     buf_append_json(b, slice_of(e->message));
-    append_key(b, "error_class");
+    append_log_key(b, "error_class");
     buf_append_json(b, slice_of(err_class_name(e->class)));
     if (e->code != 0) {
-        append_key(b, "error_code");
+        append_log_key(b, "error_code");
         buf_printf(b, "%d", e->code);
     }
 }
 
-static void append_field(struct buf *b, const struct log_field *f)
+static void append_log_field(struct buf *b, const struct log_field *f)
 {
     switch (f->type) {
     case LOG_TYPE_STR:
-        append_key(b, f->key);
+        append_log_key(b, f->key);
         buf_append_json(b, f->str);
         break;
     case LOG_TYPE_INT:
-        append_key(b, f->key);
+        append_log_key(b, f->key);
         buf_printf(b, "%lld", (long long)f->num);
         break;
     case LOG_TYPE_BOOL:
-        append_key(b, f->key);
+        append_log_key(b, f->key);
         buf_append_cstr(b, f->num ? "true" : "false");
         break;
     case LOG_TYPE_ERR:
@@ -143,9 +143,9 @@ static void append_head(struct buf *b, enum log_level level, const char *event)
     char now[32];
     clock_format_utc(clock_wall_ms(), now, sizeof now);
     buf_printf(b, "{\"ts\":\"%s\",\"level\":\"%s\"", now, level_names[level]);
-    append_key(b, "program");
+    append_log_key(b, "program");
     buf_append_json(b, slice_of(program_name));
-    append_key(b, "msg");
+    append_log_key(b, "msg");
     buf_append_json(b, slice_of(event));
 }
 
@@ -153,7 +153,7 @@ static void append_head(struct buf *b, enum log_level level, const char *event)
 static bool append_field_or_drop(struct buf *b, const struct log_field *f)
 {
     size_t before = b->len;
-    append_field(b, f);
+    append_log_field(b, f);
     if (!b->failed && b->len <= LINE_LIMIT_BYTES - TAIL_BYTES) {
         return true;
     }

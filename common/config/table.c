@@ -318,10 +318,11 @@ const struct setting config_settings[] = {
                      "when the reaper searches for the VM of a launch whose response was lost."),
     DURATION("reaper.startup_timeout", IN_CONFIG(reaper.startup_timeout_ms), "5m",
              MILLISECONDS(100), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-             .help = "Time limit of one launch. A launched VM whose runner was "
-                     "not seen online within it is terminated, and another is launched if the job "
-                     "still waits. The slot of a launch whose response was lost is freed when no "
-                     "matching VM was listed for this long."),
+             .help =
+                 "Time limit of one launch. A launched VM whose runner was "
+                 "not seen online within it is terminated, and another is launched if the job "
+                 "still waits. The slot of a launch whose response was lost is released when no "
+                 "matching VM was listed for this long."),
     DURATION("reaper.terminate_timeout", IN_CONFIG(reaper.terminate_timeout_ms), "2m", 0, DAYS(1),
              .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
              .help = "A VM that has been shutting down for this long is terminated by the "

@@ -88,8 +88,8 @@ static const char *text_trouble(const struct setting *s, struct slice value, str
     return NULL;
 }
 
-static const char *set_text(const struct setting *s, void *base, struct slice value,
-                            struct buf *why)
+static const char *set_text_value(const struct setting *s, void *base, struct slice value,
+                                  struct buf *why)
 {
     const char *trouble = text_trouble(s, value, why);
     if (trouble != NULL) {
@@ -167,8 +167,8 @@ static const char *set_quantity(const struct setting *s, void *base, struct slic
     return quantity_read(&q, value, whole_at(s, base), why) ? NULL : why->data;
 }
 
-static const char *set_number(const struct setting *s, void *base, struct slice value,
-                              struct buf *why)
+static const char *set_number_value(const struct setting *s, void *base, struct slice value,
+                                    struct buf *why)
 {
     double number = 0;
     if (!parse_number(value, &number) || number < (double)s->min || number > (double)s->max) {
@@ -196,14 +196,14 @@ const char *setting_read(const struct setting *s, void *base, struct slice value
 {
     switch (s->type) {
     case SETTING_TEXT:
-        return set_text(s, base, value, why);
+        return set_text_value(s, base, value, why);
     case SETTING_WHOLE:
         return set_whole(s, base, value, why);
     case SETTING_DURATION:
     case SETTING_SIZE:
         return set_quantity(s, base, value, why);
     case SETTING_NUMBER:
-        return set_number(s, base, value, why);
+        return set_number_value(s, base, value, why);
     case SETTING_BOOL:
         return set_bool(s, base, value, why);
     case SETTING_LIST:

@@ -109,8 +109,8 @@ static bool read_yaml_key(struct reader *r, const yaml_event_t *event, const cha
 }
 
 /* Reads one member of a map, whose key has been fetched. */
-static void read_entry(struct reader *r, const yaml_event_t *key_event, json_t *map,
-                       const char *path, int depth)
+static void read_map_entry(struct reader *r, const yaml_event_t *key_event, json_t *map,
+                           const char *path, int depth)
 {
     char key[CONFIG_KEY_LIMIT_BYTES + 1];
     struct buf child;
@@ -151,7 +151,7 @@ static json_t *read_mapping(struct reader *r, const char *path, int depth)
     while (!r->broken && next_event(r, &event)) {
         bool end = event.type == YAML_MAPPING_END_EVENT;
         if (!end) {
-            read_entry(r, &event, map, path, depth);
+            read_map_entry(r, &event, map, path, depth);
         }
         yaml_event_delete(&event);
         if (end) {

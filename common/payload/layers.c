@@ -50,7 +50,7 @@ static void put_head(struct buf *plan, enum layer_kind kind, size_t len)
     varint_put(plan, (uint64_t)len << 2 | (uint64_t)kind);
 }
 
-static void put_text(struct buf *plan, struct slice text)
+static void put_text_segment(struct buf *plan, struct slice text)
 {
     put_head(plan, LAYER_TEXT, text.len);
     buf_append(plan, text);
@@ -75,7 +75,7 @@ static size_t base64_run_length(struct slice text)
     return n;
 }
 
-static bool is_printable(struct slice s)
+static bool is_plain_text(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
@@ -94,10 +94,10 @@ struct strip {
 static size_t strip_segments(const struct strip *st, struct slice text, struct buf *plan,
                              int depth);
 
-/* Appends a segment for bytes whose base64 stands in the text. */
+/* Appends a segment for bytes whose base64 is in the text. */
 static void put_decoded(const struct strip *st, struct slice bytes, struct buf *plan, int depth)
 {
-    if (depth < LAYERS_DEPTH_MAX && is_printable(bytes)) {
+    if (depth < LAYERS_DEPTH_MAX && is_plain_text(bytes)) {
         struct buf inner;
         buf_init(&inner, plan->limit_bytes);
         size_t count = strip_segments(st, bytes, &inner, depth);
@@ -129,7 +129,7 @@ static size_t strip_segments(const struct strip *st, struct slice text, struct b
             continue;
         }
         if (at > literal) {
-            put_text(plan, (struct slice){text.ptr + literal, at - literal});
+            put_text_segment(plan, (struct slice){text.ptr + literal, at - literal});
             count++;
         }
         put_decoded(st, buf_slice(&bytes), plan, depth + 1);
@@ -138,7 +138,7 @@ static size_t strip_segments(const struct strip *st, struct slice text, struct b
         literal = at;
     }
     if (literal < text.len) {
-        put_text(plan, (struct slice){text.ptr + literal, text.len - literal});
+        put_text_segment(plan, (struct slice){text.ptr + literal, text.len - literal});
         count++;
     }
     buf_fini(&bytes);
@@ -149,7 +149,7 @@ void layers_strip(struct slice text, enum layers_style style, struct buf *plan, 
 {
     const struct strip st = {style, tail};
     if (style == LAYERS_NONE) {
-        put_text(plan, text);
+        put_text_segment(plan, text);
         return;
     }
     struct buf inner;

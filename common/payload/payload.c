@@ -64,7 +64,7 @@ static uint32_t payload_crc(struct slice plan, struct slice tail)
 }
 
 /* zlib's headers lack const on input without ZLIB_CONST; the bytes are only read. */
-static Bytef *drop_const(const char *p)
+static Bytef *to_mutable(const char *p)
 {
     union {
         const char *in;
@@ -82,7 +82,7 @@ static void deflate_plan(struct slice plan, struct buf *out)
     ASSERT(rc == Z_OK);
     rc = deflateSetDictionary(&z, (const Bytef *)dictionary, sizeof(dictionary) - 1);
     ASSERT(rc == Z_OK);
-    z.next_in = drop_const(plan.ptr);
+    z.next_in = to_mutable(plan.ptr);
     z.avail_in = (uInt)plan.len;
     do {
         char chunk[4096];
@@ -228,7 +228,7 @@ static bool inflate_plan(struct slice *in, struct buf *out)
     ASSERT(rc == Z_OK);
     rc = inflateSetDictionary(&z, (const Bytef *)dictionary, sizeof(dictionary) - 1);
     ASSERT(rc == Z_OK);
-    z.next_in = drop_const(in->ptr);
+    z.next_in = to_mutable(in->ptr);
     z.avail_in = (uInt)in->len;
     do {
         char chunk[4096];
