@@ -1,4 +1,4 @@
-// The demo's driver: starts everything, queues jobs, shows what happens, judges by the stand-in's log.
+// The demo's driver: starts everything, queues jobs, prints progress, checks the result by the stand-in's log.
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Deployment, judge } from "../../tests/integration/lib/deployment.mjs";
@@ -29,7 +29,7 @@ deployment.options.classes = [deployment.fakeQemuClass({
   qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory: "256MiB", restore: true, network: "user", boot_timeout: "5m" },
 })];
 
-// Each job does something real on its machine; the mark shows that no job sees another's files.
+// Each job runs commands in its VM; the file `mark` shows whether a job sees another's files.
 const command = (n) => `
   if [ -e /var/tmp/mark ] || [ -e /mark ]; then echo "NOT CLEAN: $(cat /var/tmp/mark /mark 2>/dev/null)"; exit 1; fi
   mkdir -p /var/tmp && echo "job ${n} was here" > /var/tmp/mark
@@ -40,7 +40,7 @@ function follow(seen) {
   for (const e of deployment.log().slice(seen.count)) {
     seen.count++;
     if (e.event === "job_created") say(`job ${e.job} queued`);
-    if (e.event === "runner_registered") say(`  VM ${e.runner} is launched, its one-job runner registered`);
+    if (e.event === "runner_registered") say(`  VM ${e.runner} launched, its one-job runner registered`);
     if (e.event === "job_started") say(`  job ${e.job} runs on ${e.runner}`);
     if (e.event === "job_finished") say(`  job ${e.job} ended: ${e.conclusion}`);
     if (e.event === "job_cancelled") say(`job ${e.job} cancelled while ${e.was}`);
@@ -49,11 +49,11 @@ function follow(seen) {
 
 async function main() {
   await deployment.startAll();
-  say(`everything runs: ingress on port ${deployment.ingressPort}, logs in ${deployment.dir}; the first VM is booted once and saved`);
+  say(`all programs run: ingress on port ${deployment.ingressPort}, logs in ${deployment.dir}; booting and saving the first VM`);
   const jobs = [];
   for (let n = 1; n <= count; n++) jobs.push((await deployment.queueJobs({ command: command(n), name: `demo ${n}` }))[0]);
   await deployment.fake("POST", `/_fake/jobs/${jobs[1].id}/deliver?same_guid=1`);
-  say(`job ${jobs[1].id} delivered a second time`);
+  say(`job ${jobs[1].id} delivered twice`);
   await deployment.fake("POST", `/_fake/jobs/${jobs[count - 1].id}/cancel`);
 
   const seen = { count: 0 };
@@ -85,7 +85,7 @@ function verdict(jobs) {
   if (truth.ranTwice.length) problems.push(`jobs ran twice: ${truth.ranTwice}`);
   if (truth.sharedRunners.length) problems.push(`VMs ran more than one job: ${truth.sharedRunners}`);
   if (truth.maxOnline > cap) problems.push(`${truth.maxOnline} VMs at once, the cap is ${cap}`);
-  if (left.vms || left.runners) problems.push("something is left");
+  if (left.vms || left.runners) problems.push("VMs or registrations are left");
   console.log(`demo: jobs=${count} completed=${ended("success")} cancelled=${ended("cancelled")} vms_launched=${launched} ` +
     `vms_left=${left.vms} runners_left=${left.runners} max_concurrent=${truth.maxOnline} seconds=${seconds()}`);
   for (const problem of problems) console.error(`demo: FAILED: ${problem}`);
@@ -99,7 +99,7 @@ try {
   console.error(`demo: FAILED: ${error.message}`);
   for (const p of deployment.programs) console.error(`--- ${p.name}\n${p.tail(8)}`);
   if (!keep) deployment.options.keep = true;
-  console.error(`demo: the logs are kept in ${deployment.dir}`);
+  console.error(`demo: the logs are in ${deployment.dir}`);
 }
 await deployment.stop();
 process.exit(code);

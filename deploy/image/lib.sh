@@ -1,12 +1,12 @@
-# What both image builders need. Sourced, not run: sh, set -eu, and these variables:
+# Shared by the image builders. Sourced, not run: sh, set -eu, and these variables:
 #   work   a scratch directory    cache  where downloads are kept    arch  Debian's name (amd64, arm64)
 
-# The moment that files in an image claim to come from, so that equal inputs give equal images.
+# The timestamp of all files in an image, so that equal inputs give equal images.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1767225600}
 export SOURCE_DATE_EPOCH
 
-# The modules that a machine of ours needs before its root file system is there; what they depend on
-# comes along, and what a kernel has built in is passed over.
+# The modules that a VM needs before its root file system is mounted. Their dependencies are added;
+# those that a kernel has built in are skipped.
 boot_modules="virtio_pci virtio_blk virtio_net virtio_console virtio-rng ext4 crc32c_generic overlay"
 
 say() {
@@ -31,13 +31,13 @@ find_busybox() {
     fi
 }
 
-# find_agent: sets `agent` to the newest built one (of this machine's kind) unless it is given.
+# find_agent: sets `agent` to the newest built one (for the host's architecture) unless it is given.
 find_agent() {
     if [ -z "$agent" ]; then
         agent=$(find "$project/build" -path '*/deploy/image/agent/mayfly-agent' -not -path '*/build/arm64/*' -type f -printf '%T@ %p\n' 2> /dev/null | sort -rn | sed -n '1s/^[^ ]* //p')
         [ -n "$agent" ] || die "there is no mayfly-agent yet: build the target mayfly-agent, or give --agent FILE"
     fi
-    [ -x "$agent" ] || die "$agent is no program"
+    [ -x "$agent" ] || die "$agent is not an executable"
     if ldd "$agent" 2> /dev/null | grep -q '=>'; then
         die "$agent is not statically linked (a sanitizer's build is not)"
     fi
@@ -60,7 +60,7 @@ fetch_kernel() {
     fi
     dpkg-deb -x "$kernel_deb" "$work/kernel"
     modules=$(find "$work/kernel" -type d -path '*/lib/modules/*' -prune | head -n 1)
-    [ -n "$modules" ] || die "$kernel_deb holds no modules"
+    [ -n "$modules" ] || die "$kernel_deb contains no modules"
     kernel_version=${modules##*/}
     say "kernel $kernel_version"
 }
@@ -84,11 +84,11 @@ add_module() {
     done
 }
 
-settle_times() {
+set_times() {
     find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 
-# make_initrd FILE: modules and busybox; it mounts /dev/vda and gives way to the image's own init.
+# make_initrd FILE: modules and busybox; it mounts /dev/vda and executes the image's own init.
 make_initrd() {
     initrd=$work/initrd
     mkdir -p "$initrd/bin" "$initrd/modules" "$initrd/dev" "$initrd/proc" "$initrd/sys" "$initrd/root"
@@ -102,7 +102,7 @@ make_initrd() {
     for module in $boot_modules; do add_module "$module"; done
     cat > "$initrd/init" << 'INIT'
 #!/bin/busybox sh
-# From the kernel to the image's own init: modules, the disk, and over.
+# Loads modules, mounts the disk, executes the image's own init.
 bb=/bin/busybox
 fail() {
     echo "initrd: $*"
@@ -123,7 +123,7 @@ for dir in dev proc sys; do $bb mount --move /$dir /root/$dir; done
 exec $bb switch_root /root "$init" || fail "cannot start $init"
 INIT
     chmod 755 "$initrd/init"
-    settle_times "$initrd"
+    set_times "$initrd"
     (cd "$initrd" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | gzip -n -6 > "$1"
 }
 
@@ -142,9 +142,9 @@ make_disk() {
     rm -f "$work/disk.raw"
 }
 
-# finish_image NAME CMDLINE: image.json, which the provider reads, and the new image in the place of the old.
+# finish_image NAME CMDLINE: image.json, which the provider reads, and replaces the old image.
 finish_image() {
-    # The version names the content: equal files, equal version.
+    # The version is a hash of the content.
     image_version=$(cd "$output.new" && sha256sum kernel initrd disk.qcow2 | sha256sum | cut -c 1-16)
     agent_version=$("$agent" --version | sed 's/.* //')
     cat > "$output.new/image.json" << JSON
@@ -167,7 +167,7 @@ JSON
     say "image $1 $image_version in $output ($(du -sh "$output" | cut -f 1))"
 }
 
-# The console of QEMU's machines, by architecture.
+# The console of QEMU's VMs, by architecture.
 console_of() {
     case $arch in
         arm64) echo ttyAMA0 ;;

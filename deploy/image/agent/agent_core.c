@@ -126,9 +126,9 @@ static struct slice without_time(struct slice line)
 /* The runner prints "Job <name> completed with result: <result>". */
 static bool is_job_over(struct slice line)
 {
-    static const char mark[] = " completed with result: ";
+    static const char separator[] = " completed with result: ";
     return slice_starts_with(line, SLICE("Job ")) &&
-           memmem(line.ptr, line.len, mark, sizeof(mark) - 1) != NULL;
+           memmem(line.ptr, line.len, separator, sizeof(separator) - 1) != NULL;
 }
 
 struct output {

@@ -62,8 +62,8 @@ static void close_connection(struct hooks_connection *c)
     wipe_input(c);
 }
 
-static void open_connection(struct agent_hooks *h, struct hooks_connection *c, int fd,
-                            int64_t now_ms)
+static void accept_connection(struct agent_hooks *h, struct hooks_connection *c, int fd,
+                              int64_t now_ms)
 {
     set_state(c, HOOKS_READING, now_ms + h->options.request_ms);
     c->fd = fd;
@@ -105,7 +105,7 @@ static void accept_all(struct agent_hooks *h, int64_t now_ms)
             continue;
         }
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
-        open_connection(h, c, fd, now_ms);
+        accept_connection(h, c, fd, now_ms);
         if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
             close_connection(c);
         }
@@ -251,8 +251,8 @@ void agent_hooks_answer(struct agent_hooks *h, enum agent_hook hook, int status,
 static bool read_input(struct hooks_connection *c)
 {
     char chunk[4096];
-    size_t room = c->state == HOOKS_CLOSING ? sizeof(chunk) : REQUEST_MAX - c->input.len;
-    size_t want = room < sizeof(chunk) ? room : sizeof(chunk);
+    size_t free_bytes = c->state == HOOKS_CLOSING ? sizeof(chunk) : REQUEST_MAX - c->input.len;
+    size_t want = free_bytes < sizeof(chunk) ? free_bytes : sizeof(chunk);
     ssize_t n = want == 0 ? 0 : recv(c->fd, chunk, want, 0);
     if (n > 0 && c->state != HOOKS_CLOSING) {
         buf_append(&c->input, (struct slice){chunk, (size_t)n});

@@ -119,22 +119,22 @@ static int start_runner(struct agent_lambda *a, struct slice packed, const char 
 
 static int on_run(struct agent_lambda *a, struct slice body)
 {
-    struct agent_run_body told;
+    struct agent_run_body run;
     struct buf packed;
     int status = 400;
     buf_init(&packed, REQUEST_BODY_MAX);
-    if (!agent_run_body_parse(body, &told, &packed)) {
+    if (!agent_run_body_parse(body, &run, &packed)) {
         log_error("run_request_rejected", LOG_INT("bytes", (int64_t)body.len));
     }
-    uint64_t mark = fingerprint(buf_slice(&packed));
-    if (a->payload_mark != 0) {
-        status = mark == a->payload_mark ? 200 : 409;
+    uint64_t seen = fingerprint(buf_slice(&packed));
+    if (a->payload_fingerprint != 0) {
+        status = seen == a->payload_fingerprint ? 200 : 409;
         log_warn("run_repeated", LOG_INT("status", status));
     } else if (packed.len > 0 && a->core->state == AGENT_WAITING) {
-        log_info("run", LOG_STR("microvm", told.microvm_id),
+        log_info("run", LOG_STR("microvm", run.microvm_id),
                  LOG_INT("payload_bytes", (int64_t)packed.len));
-        a->payload_mark = mark;
-        status = start_runner(a, buf_slice(&packed), told.microvm_id);
+        a->payload_fingerprint = seen;
+        status = start_runner(a, buf_slice(&packed), run.microvm_id);
     }
     wipe_payload(&packed);
     return status;

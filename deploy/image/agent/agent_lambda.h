@@ -42,9 +42,9 @@ struct agent_lambda {
     struct agent_hooks hooks;
     struct agent_warm ready;
     struct agent_warm validate;
-    pid_t prepare_pid;     /* also its session; 0: none */
-    uint64_t payload_mark; /* of the accepted payload; 0: none */
-    int64_t now_ms;        /* of the current iteration */
+    pid_t prepare_pid;            /* also its session; 0: none */
+    uint64_t payload_fingerprint; /* of the accepted payload; 0: none */
+    int64_t now_ms;               /* of the current iteration */
 };
 
 MUST_CHECK int agent_lambda_open(struct agent_lambda *a, const struct agent_lambda_options *options,

@@ -79,7 +79,7 @@ struct framing {
     size_t length;
 };
 
-static bool note_length(struct slice value, struct framing *f, struct agent_request *out)
+static bool record_length(struct slice value, struct framing *f, struct agent_request *out)
 {
     int64_t length;
     if (!slice_to_int64(value, &length) || length < 0 || value.ptr[0] == '-' ||
@@ -94,7 +94,7 @@ static bool note_length(struct slice value, struct framing *f, struct agent_requ
     return true;
 }
 
-static bool note_header(struct slice line, struct framing *f, struct agent_request *out)
+static bool record_header(struct slice line, struct framing *f, struct agent_request *out)
 {
     struct slice name, value;
     if (!slice_cut(line, ':', &name, &value) || !is_http_token(name)) {
@@ -102,7 +102,7 @@ static bool note_header(struct slice line, struct framing *f, struct agent_reque
     }
     value = slice_trim(value);
     if (slice_eq_nocase(name, SLICE("content-length"))) {
-        return note_length(value, f, out);
+        return record_length(value, f, out);
     }
     if (slice_eq_nocase(name, SLICE("transfer-encoding"))) {
         f->chunked = true;
@@ -141,7 +141,7 @@ static bool parse_head(struct slice head, struct framing *f, struct agent_reques
         if (++headers > HEADERS_MAX) {
             return set_error(out, 431);
         }
-        if (!note_header(line, f, out)) {
+        if (!record_header(line, f, out)) {
             return false;
         }
     }

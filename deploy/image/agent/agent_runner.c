@@ -231,8 +231,9 @@ static void take_bytes(struct agent_runner *r, struct slice bytes, runner_line_f
     while (bytes.len > 0) {
         struct slice head, tail;
         bool ended = slice_cut(bytes, '\n', &head, &tail);
-        size_t room = r->line.limit_bytes - r->line.len;
-        buf_append(&r->line, (struct slice){head.ptr, head.len < room ? head.len : room});
+        size_t free_bytes = r->line.limit_bytes - r->line.len;
+        buf_append(&r->line,
+                   (struct slice){head.ptr, head.len < free_bytes ? head.len : free_bytes});
         if (ended) {
             give_line(r, fn, ctx);
         }

@@ -225,7 +225,7 @@ void agent_port_fini(struct agent_port *p)
 
 /* Discards a partial frame when the host has been disconnected for a while. Not at once: the first
  * bytes of a host may arrive before its connection is signalled (wait_writable). */
-static void note_hang_up(struct agent_port *p, int64_t now_ms)
+static void record_hang_up(struct agent_port *p, int64_t now_ms)
 {
     if (p->hung_up_ms == 0) {
         p->hung_up_ms = now_ms;
@@ -252,7 +252,7 @@ enum port_read agent_port_read(struct agent_port *p)
         return PORT_NOTHING;
     }
     if (p->may_return) {
-        note_hang_up(p, clock_mono_ms());
+        record_hang_up(p, clock_mono_ms());
         return PORT_NOTHING;
     }
     agent_port_fini(p);

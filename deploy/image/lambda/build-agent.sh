@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles the agent from the sources beside this script, as it lies in the archive (agent/build.sh):
+# Compiles the agent from the sources beside this script; in the archive it is agent/build.sh:
 #     sh build.sh OUTPUT          CC chooses the compiler, CFLAGS adds to its options
 # Statically linked; needs a C compiler, and the C library's and zlib's static forms.
 set -eu

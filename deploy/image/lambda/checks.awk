@@ -1,8 +1,8 @@
-# What build-zip asks of a Dockerfile: prints each thing that must be mended, one a line.
+# build-zip's checks of a Dockerfile: prints each error with its fix, one per line.
 #     awk -v base=… -v port=… -v files=yes|no -f checks.awk Dockerfile
 # Lines that end in a backslash are joined, comments and empty lines dropped; names of stages are followed to their base.
 
-function mend(text) { print text; found++ }
+function report(text) { print text; found++ }
 
 function instruction(line,    words, count, word) {
     sub(/^[ \t]+/, "", line)
@@ -17,31 +17,31 @@ function instruction(line,    words, count, word) {
     if (word == "COPY" || word == "ADD") {
         if (rest ~ /mayfly-agent[ \t]*$/) agent_copied = 1
         if (rest ~ /^(--[^ ]+ )*files\/ \/$/) files_copied = 1
-        if (word == "ADD" && rest ~ /https?:\/\//) mend("ADD " rest ": it takes what the address gives at that moment; fetch it with curl in a RUN and check its sha256sum")
+        if (word == "ADD" && rest ~ /https?:\/\//) report("ADD " rest ": its content may change; download it with curl in a RUN and check its sha256sum")
     }
     if (word == "ENV" || word == "ARG") secret_name(word, rest)
     if (rest ~ /\/opt\/runner/) runner_mentioned = 1
-    if (word == "RUN" && rest ~ /actions-runner-linux/ && rest !~ /sha256sum/) mend("the runner's archive is fetched without sha256sum -c in the same RUN: check it")
-    if (word == "RUN" && rest ~ /actions-runner-linux-x64/) mend("the runner's archive is for x64: MicroVMs are arm64 only")
+    if (word == "RUN" && rest ~ /actions-runner-linux/ && rest !~ /sha256sum/) report("the runner's archive is downloaded without sha256sum -c in the same RUN: check it")
+    if (word == "RUN" && rest ~ /actions-runner-linux-x64/) report("the runner's archive is for x64: MicroVMs are arm64 only")
 }
 
 function from(words, count,    i, image) {
     i = 2
     while (i <= count && words[i] ~ /^--/) {
-        if (words[i] ~ /^--platform=/ && words[i] !~ /arm64/) mend("FROM " words[i] ": MicroVMs are arm64 only")
+        if (words[i] ~ /^--platform=/ && words[i] !~ /arm64/) report("FROM " words[i] ": MicroVMs are arm64 only")
         i++
     }
     image = words[i]
     if (toupper(words[i + 1]) == "AS") alias[words[i + 2]] = image
     last_image = image
-    # A new stage begins with nothing but what its base has.
+    # A new stage starts from its base alone.
     if (!(image in alias)) { entrypoint = ""; cmd = ""; user = ""; agent_copied = 0; files_copied = 0; runner_mentioned = 0 }
     stages++
 }
 
 function secret_name(word, text) {
     if (text ~ /(^|[ _])(SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY(_ID)?)([_A-Z0-9]*)[= ]./ && text !~ /SHA256/)
-        mend(word " " substr(text, 1, 40) ": it looks like a secret, and would lie in every machine's snapshot; give it to the workflow through GitHub")
+        report(word " " substr(text, 1, 40) ": it looks like a secret, and would be in every VM's snapshot; pass it to the workflow through GitHub")
 }
 
 /^[ \t]*#/ { next }
@@ -54,22 +54,22 @@ function secret_name(word, text) {
 }
 
 END {
-    if (stages == 0) { mend("there is no FROM line"); exit 1 }
+    if (stages == 0) { report("there is no FROM line"); exit 1 }
     for (i = 0; i < 20 && (last_image in alias) && alias[last_image] != last_image; i++) last_image = alias[last_image]
     if (last_image != base && index(last_image, base "@sha256:") != 1)
-        mend("the last stage is FROM " last_image ": take FROM " base " (only Lambda's own base has an OpenSSL that reseeds after a snapshot)")
-    if (entrypoint != "") mend("ENTRYPOINT " entrypoint ": it would stand in front of the agent; remove it, and start what you need from --prepare of the agent")
-    if (cmd !~ /^\[[ \t]*"\/usr\/sbin\/mayfly-agent"[ \t]*,/) mend("the last stage has no CMD [\"/usr/sbin/mayfly-agent\", \"--lambda\", …]: without the agent no hook is answered, and the build times out")
+        report("the last stage is FROM " last_image ": use FROM " base " (only Lambda's own base has an OpenSSL that reseeds after a snapshot)")
+    if (entrypoint != "") report("ENTRYPOINT " entrypoint ": it would run instead of the agent; remove it, and start other programs with the agent's --prepare")
+    if (cmd !~ /^\[[ \t]*"\/usr\/sbin\/mayfly-agent"[ \t]*,/) report("the last stage has no CMD [\"/usr/sbin/mayfly-agent\", \"--lambda\", …]: without the agent there is no response to hooks, and the build times out")
     else {
-        if (cmd !~ /"--lambda"/) mend("CMD lacks \"--lambda\": without it the agent waits for QEMU's port")
+        if (cmd !~ /"--lambda"/) report("CMD lacks \"--lambda\": without it the agent waits for QEMU's port")
         cmd_port = 9000
         if (match(cmd, /"--port"[ \t]*,[ \t]*"[0-9]+"/)) { text = substr(cmd, RSTART, RLENGTH); gsub(/[^0-9]/, "", text); cmd_port = text + 0 }
-        if (cmd_port != port) mend("CMD serves the hooks on port " cmd_port ", but " port " is what Lambda will be told: make --port the same")
-        if (cmd ~ /"--bind"/) mend("CMD has --bind: Lambda reaches the hooks on 0.0.0.0 only, which is what the agent does without it")
+        if (cmd_port != port) report("CMD serves the hooks on port " cmd_port ", but " port " is what Lambda is configured with: use the same --port")
+        if (cmd ~ /"--bind"/) report("CMD has --bind: Lambda reaches the hooks on 0.0.0.0 only, the agent's default")
     }
-    if (!agent_copied) mend("nothing copies the agent to /usr/sbin/mayfly-agent: keep the agent stage and COPY --from=agent /mayfly-agent /usr/sbin/mayfly-agent")
-    if (user != "" && user != "root" && user != "0" && user !~ /^(root|0):/) mend("USER " user ": the agent must be root; it starts the runner as user runner by itself")
-    if (!runner_mentioned) mend("nothing puts GitHub's runner into /opt/runner, where the agent looks for run.sh")
-    if (files == "yes" && !files_copied) mend("--add is given, but the last stage has no line COPY files/ /")
+    if (!agent_copied) report("nothing copies the agent to /usr/sbin/mayfly-agent: keep the agent stage and COPY --from=agent /mayfly-agent /usr/sbin/mayfly-agent")
+    if (user != "" && user != "root" && user != "0" && user !~ /^(root|0):/) report("USER " user ": the agent must be root; it starts the runner as user runner by itself")
+    if (!runner_mentioned) report("nothing puts GitHub's runner into /opt/runner, where the agent looks for run.sh")
+    if (files == "yes" && !files_copied) report("--add is given, but the last stage has no line COPY files/ /")
     exit found > 0
 }

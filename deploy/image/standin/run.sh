@@ -1,12 +1,12 @@
 #!/bin/sh
-# A stand-in for GitHub's runner program, for images that are tried against tests/fakes/github. It needs nothing
-# but busybox (sh, sed, base64, wget, cat, tail, rm, mkdir), is started as the real one is and prints the same
+# A stand-in for GitHub's runner program, for images that are tested with tests/fakes/github. It needs only
+# busybox (sh, sed, base64, wget, cat, tail, rm, mkdir), is started as the real one is and prints the same
 # progress lines:
 #
 #     ACTIONS_RUNNER_INPUT_JITCONFIG=<blob> ./run.sh
 #
-# It runs one job and exits 0; 0 too when the registration is gone; 1 for a bad configuration, 5 when another
-# session holds the registration. http_proxy is honoured, by wget. RUNNER_WAIT_SECONDS is the length of a poll.
+# It runs one job and exits 0; 0 too when the registration was deleted; 1 for a bad configuration, 5 when another
+# session owns the registration. wget uses http_proxy. RUNNER_WAIT_SECONDS is the length of a poll.
 #
 # The first stage writes the configuration's files and starts the second one without the blob in its
 # environment, since a shell's own environment stays readable to the job for as long as the shell lives.
@@ -15,7 +15,7 @@ umask 077
 wait_seconds=${RUNNER_WAIT_SECONDS:-30}
 output_limit=200000
 
-# The files go where this program lies, as the real one's do, if that can be written.
+# The files go to this program's directory, as the real runner's do, if it is writable.
 home=$(cd "${0%/*}" 2>/dev/null && pwd)
 if [ ! -w "${home:-/nowhere}" ]; then home=$PWD; fi
 
@@ -31,7 +31,7 @@ member() {
 
 need() {
     for program in "$@"; do
-        command -v "$program" > /dev/null || fail "This machine lacks $program, which the runner needs." 2
+        command -v "$program" > /dev/null || fail "This VM lacks $program, which the runner needs." 2
     done
 }
 
@@ -141,7 +141,7 @@ fi
 name=$(member AgentName < "$home/.runner")
 server=$(member ServerUrl < "$home/.runner" | sed 's,/*$,,')
 client=$(member clientId < "$home/.credentials")
-[ -n "$server" ] && [ -n "$client" ] || fail "The JIT configuration names no server or no client."
+[ -n "$server" ] && [ -n "$client" ] || fail "The JIT configuration has no server or no client."
 failures=0
 conflicts=0
 

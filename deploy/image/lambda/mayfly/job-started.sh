@@ -1,7 +1,7 @@
 #!/bin/sh
 # GitHub's runner runs this at the start of each job, before its steps (ACTIONS_RUNNER_HOOK_JOB_STARTED): in an image with
-# Docker it waits until the daemon answers. It came up beside the runner, so there is hardly ever anything to wait for. A job
-# that can do without is not failed for it.
+# Docker it waits until the daemon responds. Docker is started together with the runner, so the wait is short. A failure is only a
+# warning, because the job may not need Docker.
 
 [ -x /usr/bin/dockerd ] || exit 0
 for _ in $(seq 300); do

@@ -49,8 +49,8 @@ void images_close(struct images *im)
 
 /* Retries until a final result. Every call may be repeated: reads and uploads are idempotent,
  * creating and updating have a client token. */
-static int send_until_final(struct aws_client *c, const struct aws_call *call,
-                            struct http_response *out, struct err *e)
+static int send_image_call(struct aws_client *c, const struct aws_call *call,
+                           struct http_response *out, struct err *e)
 {
     for (int attempt = 1;; attempt++) {
         if (aws_send(c, call, out, NULL, e) == 0) {
@@ -84,7 +84,7 @@ int images_upload(struct images *im, const char *bucket, const char *key, struct
                                   .header = header,
                                   .path = slice_of(path),
                                   .body = bytes};
-    if (send_until_final(im->s3, &call, &r, e) != 0) {
+    if (send_image_call(im->s3, &call, &r, e) != 0) {
         return err_wrap(e,
                         "cannot upload to s3://%s/%s (the bucket must be in %s, and s3:PutObject "
                         "allowed)",
@@ -110,7 +110,7 @@ int images_call(struct images *im, const char *operation, const char *method, co
                                   .query = query,
                                   .body = slice_of(text)};
     int rc = whole.failed ? err_set(e, ERR_PERMANENT, 0, "%s: the path is too long", operation)
-                          : send_until_final(im->lambda, &call, &r, e);
+                          : send_image_call(im->lambda, &call, &r, e);
     buf_fini(&whole);
     free(text);
     if (rc != 0) {

@@ -124,7 +124,7 @@ static struct number number_option(struct publish_options *o, int c)
     }
 }
 
-static void set_number(const struct number *n, const char *text)
+static void set_number_option(const struct number *n, const char *text)
 {
     char what[160];
     if (!slice_to_int64(slice_of(text), n->value) || *n->value < n->least || *n->value > n->most) {
@@ -149,7 +149,7 @@ static void set_option(struct publish_options *o, int c)
     if (text != NULL) {
         *text = optarg;
     } else if (number.value != NULL) {
-        set_number(&number, optarg);
+        set_number_option(&number, optarg);
     } else if (c == 'e') {
         add_option_text(o->egress, &o->egress_count, optarg);
     } else if (c == 't' && strchr(optarg, '=') != NULL) {

@@ -146,7 +146,7 @@ static int submit_image(struct images *im, const struct publish_options *o, cons
     return rc;
 }
 
-static const char *text_member(const json_t *object, const char *name)
+static const char *string_member(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
     return text != NULL ? text : "";
@@ -155,19 +155,19 @@ static const char *text_member(const json_t *object, const char *name)
 static int await_built(struct images *im, const struct publish_options *o, const json_t *submitted,
                        json_t **out, struct err *e)
 {
-    const char *arn = text_member(submitted, "imageArn");
-    const char *version = text_member(submitted, "imageVersion");
-    json_t *told = NULL;
+    const char *arn = string_member(submitted, "imageArn");
+    const char *version = string_member(submitted, "imageVersion");
+    json_t *built = NULL;
     if (arn[0] == '\0' || version[0] == '\0') {
         return err_set(e, ERR_RETRY, 0, "the response contains no image or version");
     }
     fprintf(stderr, "%s, version %s\n", arn, version);
-    if (publish_wait(im, o, arn, version, &told, e) != 0) {
+    if (publish_wait(im, o, arn, version, &built, e) != 0) {
         return -1;
     }
     *out = json_pack("{s:s, s:s, s:s, s:s}", "imageArn", arn, "imageVersion", version, "state",
-                     text_member(told, "state"), "status", text_member(told, "status"));
-    json_decref(told);
+                     string_member(built, "state"), "status", string_member(built, "status"));
+    json_decref(built);
     return 0;
 }
 
@@ -225,7 +225,7 @@ int publish_set_status(struct images *im, const char *name, const char *version,
     return rc;
 }
 
-/* Appends one page's items; *more tells whether path is now the next one's. */
+/* Appends one page's items; *more: whether path is now the next page's. */
 static int add_page(struct images *im, struct buf *path, size_t base, json_t *versions, bool *more,
                     struct err *e)
 {
