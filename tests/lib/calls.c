@@ -22,12 +22,12 @@ struct record {
 
 struct plan {
     struct call_plan p;
-    int seen; /* calls that it is for */
+    int seen; /* calls that it applied to */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static struct record *records; /* what follows is under the lock */
+static struct record *records; /* the lock protects the variables below */
 static size_t record_count;
 static struct plan plans[PLANS_MAX];
 static size_t plan_count;
@@ -160,7 +160,7 @@ static size_t add_record(const char *function, char *args)
     return record_count++;
 }
 
-/* The plans for the call, counted. */
+/* Finds the plans for the call and counts it. */
 static size_t plans_for(const struct record *r, struct call_plan *out)
 {
     size_t n = 0;
@@ -247,7 +247,7 @@ int call_end(const struct call *c, int rc, struct err *e)
         return fail_as_planned(c, e);
     }
     pthread_mutex_lock(&lock);
-    if (c->number < record_count) { /* else it was begun before calls_reset */
+    if (c->number < record_count) { /* NULL: it began before calls_reset */
         records[c->number].done = rc == 0;
         pthread_cond_broadcast(&changed);
     }

@@ -1,15 +1,15 @@
 /*
- * The calls that a test's subject makes: recorded with all their arguments, held up, made to fail,
- * or used to change the world at that moment.
+ * Intercepts the calls of the code under test: records their arguments, blocks them, makes them
+ * fail, or changes state at that moment.
  *
- * calls_queue.c and calls_ledger.c stand before the functions of the real fronts (the linker's
- * --wrap; mayfly_record() in CMake names the fronts), and the stand-ins scripted_*.c in the place
- * of whole interfaces. What stands behind a front is a real backend, as memory://NAME is; so what a
- * subject reads is what it and the test have written.
+ * calls_queue.c and calls_ledger.c wrap the functions of the real fronts (the linker's --wrap;
+ * mayfly_record() in CMake names the fronts); scripted_*.c replace whole interfaces. Behind a
+ * wrapped front is a real backend, such as memory://NAME, so the code under test reads what it and
+ * the test have written.
  *
- * Arguments are kept as one text, "vm=mf-t-small-1 to=ending reason=deadline"; each wrapper says
- * which. A call's number counts from 1, among the calls of its function whose arguments contain
- * `with` (NULL: all). Any thread may call; a test asks and plans from its own.
+ * Arguments are recorded as one text, "vm=mf-t-small-1 to=ending reason=deadline"; see each
+ * wrapper. Calls are numbered from 1, among the calls of a function whose arguments contain `with`
+ * (NULL: all). Any thread may call; a test queries and plans from its own thread.
  */
 #ifndef MAYFLY_TEST_CALLS_H
 #define MAYFLY_TEST_CALLS_H
@@ -24,51 +24,50 @@
 /* --- for tests --- */
 struct call_plan {
     const char *function; /* "ledger_vm_advance" */
-    const char *with;     /* for calls whose arguments contain it; NULL: for all */
-    int skip;             /* so many of them are left alone first */
-    int times;            /* and so many are not; 0: all that follow */
-    /* What happens at such a call, in this order: */
-    void (*happens)(void); /* the world changes */
-    bool waits;            /* it waits until the plan is taken back */
-    enum err_class fails;  /* ERR_NONE: it does not */
+    const char *with;     /* applies to calls whose arguments contain it; NULL: to all */
+    int skip;             /* number of first calls that it skips */
+    int times;            /* number of calls that it then applies to; 0: all */
+    /* The effects on such a call, in this order: */
+    void (*happens)(void); /* changes the test's state */
+    bool waits;            /* blocks the call until the plan is removed */
+    enum err_class fails;  /* ERR_NONE: it does not fail */
     int code;
     int64_t retry_after_ms;
-    bool carried_out; /* it fails although it was done, as if its answer had been lost */
+    bool carried_out; /* it fails although it was carried out, as if the response was lost */
 };
 
-/* Forgets all calls and plans. */
+/* Removes all recorded calls and plans. */
 void calls_reset(void);
-/* Copied; its texts are borrowed until it is taken back. */
+/* Adds a plan (copied; its texts are borrowed until it is removed). */
 void calls_plan(const struct call_plan *p);
-/* Takes back all plans and makes these instead, at one moment; calls that wait go on. */
+/* Replaces all plans atomically; blocked calls continue. */
 void calls_replan(const struct call_plan *now, size_t n);
 
-/* How many began. */
+/* The number of calls that began. */
 size_t calls_count(const char *function, const char *with);
-/* How many have returned 0. */
+/* The number of calls that returned 0. */
 size_t calls_done(const char *function, const char *with);
-/* Waits until n of them began; the test fails after half a minute. */
+/* Waits until n calls began; the test fails after half a minute. */
 void calls_wait_count(const char *function, const char *with, size_t n);
-/* The arguments of the n-th; the test fails if there was none. Valid until calls_reset. */
+/* The arguments of the n-th call; the test fails if there was none. Valid until calls_reset. */
 const char *calls_args(const char *function, const char *with, size_t n);
-/* All calls in order, as lines "function arguments", are this pattern of fnmatch's; else the test
+/* All calls in order, as lines "function arguments", must match this fnmatch pattern; else the test
  * fails. */
 void calls_assert(const char *pattern);
 
-/* --- for what stands before or in the place of an interface --- */
+/* --- for wrappers and stand-ins --- */
 struct call {
     size_t number; /* among all calls */
-    bool goes_on;  /* false: it fails, and *e says so */
-    bool lost;     /* it is to fail when it was done */
+    bool goes_on;  /* false: it fails with *e */
+    bool lost;     /* it fails after it was carried out */
     enum err_class fails;
     int code;
     int64_t retry_after_ms;
 };
 
-/* Records the call and lets happen what is planned for it. e may be NULL where the function cannot
- * fail. */
+/* Records the call and applies its plans. e may be NULL if the function cannot fail. */
 PRINTF(3, 4) struct call call_begin(const char *function, struct err *e, const char *format, ...);
-/* Returns what the caller is to be given: rc, or -1. */
+/* Returns the result for the caller: rc, or -1. */
 MUST_CHECK int call_end(const struct call *c, int rc, struct err *e);
 
 #endif

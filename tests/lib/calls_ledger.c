@@ -1,5 +1,5 @@
 /*
- * Before the ledger's front: see calls.h.
+ * Wrappers of the ledger's front: see calls.h.
  */
 #include "common/ledger/ledger.h"
 #include "tests/lib/calls.h"

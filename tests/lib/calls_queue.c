@@ -1,6 +1,6 @@
 /*
- * Before the queue's front: see calls.h. Each call's arguments begin with the handle's URL, but
- * for the calls of those who take messages.
+ * Wrappers of the queue's front: see calls.h. Each call's arguments begin with the handle's URL,
+ * except for calls on received messages.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -44,7 +44,7 @@ int __wrap_queue_nack(struct queue *q, const struct queue_message *m, const stru
 int __wrap_queue_dead_letter(struct queue *q, const struct queue_message *m, const char *reason,
                              struct err *e);
 
-/* --- which handle is whose --- */
+/* --- the URLs of handles --- */
 #define HANDLES_MAX 64
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -142,8 +142,8 @@ int __wrap_queue_receive(struct queue *q, const char *lane, size_t max, int64_t 
         &c, c.goes_on ? __real_queue_receive(q, lane, max, lease_ms, wait_ms, out, got, e) : -1, e);
 }
 
-/* As a store may, each extension gives another receipt: it says until when. The store behind the
- * front is handed its own. */
+/* As a store may, each extension returns another receipt, which has the new deadline. The real
+ * store gets its own receipt. */
 static void cut_extension(struct queue_message *m)
 {
     m->receipt[strcspn(m->receipt, "+")] = '\0';

@@ -6,7 +6,7 @@
 #include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
-json_t *fake_ask(const char *address, const char *method, const char *path, const char *body)
+json_t *fake_call(const char *address, const char *method, const char *path, const char *body)
 {
     static const char *const headers[] = {"Content-Type: application/json"};
     const struct http_client_options o = {
@@ -32,13 +32,13 @@ json_t *fake_ask(const char *address, const char *method, const char *path, cons
     return answer;
 }
 
-void fake_tell(const char *address, const char *path, const char *body)
+void fake_post(const char *address, const char *path, const char *body)
 {
-    json_decref(fake_ask(address, "POST", path, body));
+    json_decref(fake_call(address, "POST", path, body));
 }
 
 void fake_faults(const char *address, const char *json)
 {
     json_decref(
-        fake_ask(address, json != NULL ? "POST" : "DELETE", "/faults", json != NULL ? json : ""));
+        fake_call(address, json != NULL ? "POST" : "DELETE", "/faults", json != NULL ? json : ""));
 }

@@ -22,10 +22,10 @@ int __wrap_ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_sqli
 
 static struct rows {
     char url[64];
-    void *ledger; /* NULL: no rows were asked for */
+    void *ledger; /* NULL: no rows were requested */
     size_t vm_count;
     size_t job_count;
-    bool saved_vms[MEMORY_ROWS_MAX]; /* in the transaction that is under way */
+    bool saved_vms[MEMORY_ROWS_MAX]; /* in the current transaction */
     bool saved_jobs[MEMORY_ROWS_MAX];
     struct ledger_vm vms[MEMORY_ROWS_MAX]; /* as the test sees them */
     struct ledger_vm stored_vms[MEMORY_ROWS_MAX];
@@ -33,9 +33,9 @@ static struct rows {
     struct ledger_job stored_jobs[MEMORY_ROWS_MAX];
 } rows;
 
-/* --- into the store --- */
-/* The table lets a VM begin as reserved and go when it is gone; its triggers count by that. Tokens
- * are unique there, and most tests give none. */
+/* --- to the store --- */
+/* The table requires a VM to start as reserved and to be deleted as gone; its triggers count by
+ * that. Tokens are unique in it, and most tests set none. */
 static int put_vm(struct sqlite_db *db, const struct ledger_vm *vm, struct err *e)
 {
     struct ledger_vm reserved = *vm;
@@ -71,8 +71,8 @@ static int put_changed(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
-/* --- out of the store --- */
-/* The row at that place, if the store has one: one that was tidied away stays as it was. */
+/* --- from the store --- */
+/* The row at that index, if the store still has it; a deleted one stays unchanged. */
 static int get_vm(struct sqlite_db *db, size_t at, struct err *e)
 {
     struct ledger_vm vm;
@@ -171,7 +171,7 @@ static void put_rows(void)
     }
 }
 
-/* What the test wrote into these rows has been put before. */
+/* The test's changes of these rows have been written before. */
 static void get_rows(void)
 {
     struct err e;

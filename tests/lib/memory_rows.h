@@ -1,11 +1,10 @@
 /*
- * Rows of a ledger in memory, as they are: what a test's subject finds need not have come about by
- * steps of the ledger, and what it did is looked at. url: memory://NAME. A row is added if there is
- * none; it is valid and in its place until rows of another URL are asked for. What the test wrote
- * into rows is carried into the store before each transaction of the process, and what the store
- * holds back into the rows after each (--wrap of sqlite_store_*, which the library brings along).
- * For the test's own thread, while no other works on that ledger; at most MEMORY_ROWS_MAX of a
- * kind.
+ * Direct access to the rows of a ledger in memory: a test can set up states without the steps of
+ * the ledger, and inspect the results. url: memory://NAME. A row is added if it does not exist; the
+ * pointer is valid until rows of another URL are requested. Before each transaction of the process
+ * the test's changes are written to the store, and after each the store's rows are read back
+ * (--wrap of sqlite_store_*, which the library adds). Only for the test's thread, while no other
+ * uses that ledger; at most MEMORY_ROWS_MAX of a kind.
  */
 #ifndef MAYFLY_TEST_MEMORY_ROWS_H
 #define MAYFLY_TEST_MEMORY_ROWS_H

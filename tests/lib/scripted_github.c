@@ -9,7 +9,7 @@
 #include "tests/lib/calls.h"
 
 struct scripted_github scripted_github;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the runners, during calls */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the runners, during calls */
 
 void scripted_github_reset(void)
 {
@@ -60,7 +60,7 @@ static bool is_in(size_t i, const struct github_scope *s)
            s->installation_id == (strcmp(scope, "acme") == 0 ? 11 : 22);
 }
 
-/* By its name, or if that is NULL by its id; the place behind the last: there is none. */
+/* Finds a runner by name, or if that is NULL by id; the end of the array if there is none. */
 static size_t find_runner(const struct github_scope *s, int64_t id, const char *name)
 {
     size_t i = 0;

@@ -10,7 +10,7 @@
 #include "tests/lib/calls.h"
 
 struct scripted_vms scripted_vms;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* while a machine is added */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held while a VM is added */
 
 void scripted_vms_reset(void)
 {
@@ -86,15 +86,15 @@ static int terminate(void *state, const char *id, int64_t grace_ms, struct err *
 static int describe(void *state, const char *id, struct vm_info *out, struct err *e)
 {
     struct call c = call_begin("vm_describe", e, "class=%s id=%s", (const char *)state, id);
-    const struct vm_info *m = find(state, id); /* what happened at the call may have added it */
+    const struct vm_info *m = find(state, id); /* the plan of the call may have added it */
     if (c.goes_on && m == NULL) {
-        return call_end(&c, err_set(e, ERR_NOT_FOUND, 0, "no machine"), e);
+        return call_end(&c, err_set(e, ERR_NOT_FOUND, 0, "no VM"), e);
     }
     *out = c.goes_on ? *m : *out;
     return call_end(&c, 0, e);
 }
 
-/* What was forgotten is listed no more. */
+/* Forgotten VMs are not listed. */
 static int forget(void *state, const char *id, struct err *e)
 {
     struct call c = call_begin("vm_forget", e, "class=%s id=%s", (const char *)state, id);

@@ -1,12 +1,12 @@
 /*
- * VM providers of a test: in the place of the real ones (vm_all_ops), behind the real front. Which
- * machines there are is an array that the test fills and looks at; the calls are recorded and made
- * to fail by calls.h, as "vm_run", "vm_terminate", "vm_describe", "vm_forget" and "vm_list", with
- * the class first: "class=small id=id-a grace_ms=0".
+ * Scripted VM providers: replace the real ones (vm_all_ops) behind the real front. The VMs are an
+ * array that the test fills and inspects; calls.h records the calls and makes them fail, as
+ * "vm_run", "vm_terminate", "vm_describe", "vm_forget" and "vm_list", with the class first:
+ * "class=small id=id-a grace_ms=0".
  *
- * The provider "qemu" is bound to its host and its machines carry names; those of "lambda" carry
- * none, and its service counts its calls over `domain`. A machine's id is never its name. A call
- * that names a machine of another class finds none.
+ * The provider "qemu" is bound to its host and its VMs have names; those of "lambda" have none, and
+ * its service counts its calls over `domain`. A VM's id is never its name. A call with a VM of
+ * another class is ERR_NOT_FOUND.
  */
 #ifndef MAYFLY_TEST_SCRIPTED_VMS_H
 #define MAYFLY_TEST_SCRIPTED_VMS_H
@@ -24,15 +24,15 @@ struct scripted_vm {
 extern struct scripted_vms {
     struct scripted_vm list[SCRIPTED_VMS_MAX];
     size_t count;
-    bool end_does_nothing; /* although the provider says yes */
+    bool end_does_nothing; /* although the provider returns success */
     const char *domain;
-    char payload[SCRIPTED_PAYLOAD_MAX]; /* of the machine that was run last */
+    char payload[SCRIPTED_PAYLOAD_MAX]; /* of the VM that was launched last */
     size_t payload_len;
 } scripted_vms;
 
-/* None, and none that was ended runs on. */
+/* Removes all VMs and resets all settings. */
 void scripted_vms_reset(void);
-/* Its id is id-<name>; name "" for what tells none is the caller's to set. */
+/* Adds a VM whose id is id-<name>; for a provider without names the caller sets name to "". */
 struct vm_info *scripted_vms_add(const char *class_name, const char *name, enum vm_run_state state);
 
 #endif

@@ -1,7 +1,7 @@
-// Waiting in tests and tools: for a time, or until something is so.
+// Waiting in tests and tools: for a time, or for a condition.
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Waits until check() is true, looking often; the time-out is a failure, never a success.
+// Polls until check() is true; throws after the timeout.
 export async function until(what, check, { seconds = 60, every_ms = 25 } = {}) {
   const end = Date.now() + seconds * 1000;
   for (;;) {

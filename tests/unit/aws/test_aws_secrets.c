@@ -69,16 +69,16 @@ static void assert_failure(const char *written, enum err_class class, const char
 
 static void parameter_is_fetched_less_a_line_end(void **state)
 {
-    fake_tell(aws, "/parameters",
+    fake_post(aws, "/parameters",
               "{\"name\":\"/mayfly/pem\",\"value\":\"a\\nb\\r\\n\",\"type\":\"SecureString\"}");
     assert_value("ssm:/mayfly/pem", "a\nb");
 }
 
 static void secret_is_fetched_whole_or_by_a_member(void **state)
 {
-    fake_tell(aws, "/secrets",
+    fake_post(aws, "/secrets",
               "{\"name\":\"mayfly\",\"value\":\"{\\\"token\\\":\\\"t+1\\\",\\\"n\\\":1}\"}");
-    fake_tell(aws, "/secrets", "{\"name\":\"plain\",\"value\":\"whole-secret\"}");
+    fake_post(aws, "/secrets", "{\"name\":\"plain\",\"value\":\"whole-secret\"}");
     assert_value("secretsmanager:mayfly", "{\"token\":\"t+1\",\"n\":1}");
     assert_value("secretsmanager:mayfly#token", "t+1");
     assert_value("secretsmanager:plain", "whole-secret");
@@ -100,7 +100,7 @@ static void failure_names_what_is_written_and_the_mend(void **state)
 
 static void read_is_tried_again_while_aws_is_busy(void **state)
 {
-    fake_tell(aws, "/parameters", "{\"name\":\"busy\",\"value\":\"v\"}");
+    fake_post(aws, "/parameters", "{\"name\":\"busy\",\"value\":\"v\"}");
     fake_faults(aws, "[{\"operation\":\"GetParameter\",\"preset\":\"unavailable\",\"times\":2}]");
     assert_value("ssm:busy", "v");
 }
@@ -133,7 +133,7 @@ static void signature_of_kms_is_the_keys(void **state)
     struct aws_kms *k = NULL;
     struct buf signature;
     struct err e = {0};
-    json_t *key = fake_ask(aws, "POST", "/kms", "{\"id\":\"app-key\"}");
+    json_t *key = fake_call(aws, "POST", "/kms", "{\"id\":\"app-key\"}");
     const char *pem = json_string_value(json_object_get(key, "public_pem"));
     assert_non_null(pem);
     buf_init(&signature, 2048);

@@ -213,7 +213,7 @@ static void clock_of_aws_is_taken_over(void **state)
                                           "{\"clock_offset_s\":0}"};
     struct aws_client *c = opened("sqs", "us-east-1", signatures);
     for (size_t i = 0; i < COUNT_OF(offsets); i++) {
-        fake_tell(signatures, "/config", offsets[i]);
+        fake_post(signatures, "/config", offsets[i]);
         assert_int_equal(aws_send(c, &receive, &r, NULL, &e), 0);
         http_response_fini(&r);
     }
@@ -318,7 +318,7 @@ static void keys_that_aws_revokes_are_renewed(void **state)
     set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/v2/credentials/task");
     struct aws_credentials *held = aws_credentials_acquire();
     assert_parameter_is_read();
-    fake_tell(aws, "/revoke", "{\"as\":\"expired\"}");
+    fake_post(aws, "/revoke", "{\"as\":\"expired\"}");
     assert_parameter_is_read();
     aws_credentials_release(held);
 }

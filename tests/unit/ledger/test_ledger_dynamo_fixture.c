@@ -77,13 +77,13 @@ void dynamo_fixture_lag(int ms)
 {
     char body[48];
     (void)snprintf(body, sizeof body, "{\"read_lag_ms\":%d}", ms);
-    fake_tell(fake_url, "/config", body);
+    fake_post(fake_url, "/config", body);
 }
 
 /* A number of the state, in the object `of` or at its top (NULL); 0 if it is not there. */
 static int64_t state_number(const char *of, const char *name)
 {
-    json_t *root = fake_ask(fake_url, "GET", "/state", "");
+    json_t *root = fake_call(fake_url, "GET", "/state", "");
     assert_true(json_is_object(root));
     const json_t *object = of != NULL ? json_object_get(root, of) : root;
     int64_t value = json_integer_value(json_object_get(object, name));

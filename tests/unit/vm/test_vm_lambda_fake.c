@@ -26,7 +26,7 @@ static struct world {
 
 static int64_t launched(void)
 {
-    json_t *told = fake_ask(world.url, "GET", "/state", "");
+    json_t *told = fake_call(world.url, "GET", "/state", "");
     int64_t n = json_integer_value(json_object_get(told, "launched"));
     json_decref(told);
     return n;
@@ -34,7 +34,7 @@ static int64_t launched(void)
 
 static void configure(const char *body)
 {
-    fake_tell(world.url, "/config", body);
+    fake_post(world.url, "/config", body);
 }
 
 /* Each test has an image of its own, and so sees no other's VMs. */

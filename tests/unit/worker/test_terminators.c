@@ -101,7 +101,7 @@ static int set_up(int count)
     wakeup_init(&world.worker.intake);
     wakeup_init(&world.worker.working);
     world.worker.config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
-    fake_tell(world.url, "/config", "{\"run_rate\":0,\"terminate_rate\":0}");
+    fake_post(world.url, "/config", "{\"run_rate\":0,\"terminate_rate\":0}");
     fake_faults(world.url, "[{\"vm\":\"never-start\"}]");
     world.count = count;
     for (int i = 0; i < count; i++) {
@@ -180,11 +180,11 @@ static void end_all(void)
  * refused all the same, because two clocks never agree, is ended later. */
 static void five_hundred_vms_are_all_ended_within_the_quota(void **state)
 {
-    fake_tell(world.url, "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}");
+    fake_post(world.url, "/config", "{\"terminate_rate\":100,\"terminate_burst\":20}");
     int64_t begin = clock_mono_ms();
     end_all();
     int64_t took_ms = clock_mono_ms() - begin;
-    json_t *told = fake_ask(world.url, "GET", "/state", "");
+    json_t *told = fake_call(world.url, "GET", "/state", "");
     assert_int_equal(rows_left(), 0);
     assert_int_equal(number(told, "alive"), 0);
     assert_int_equal(number(told, "throttled"), 0);
@@ -199,7 +199,7 @@ static void vms_refused_for_speed_are_ended_all_the_same(void **state)
                            "\"times\":3}]");
     int64_t begin = clock_mono_ms();
     end_all();
-    json_t *told = fake_ask(world.url, "GET", "/state", "");
+    json_t *told = fake_call(world.url, "GET", "/state", "");
     assert_int_equal(rows_left(), 0);
     assert_int_equal(number(told, "alive"), 0);
     assert_int_equal(number(told, "throttled"), 3);
