@@ -47,7 +47,7 @@ static void check_slots(const struct ledger_ops *ops)
     }
 }
 
-static const struct ledger_ops *backend_of(struct slice scheme)
+static const struct ledger_ops *ledger_backend_of(struct slice scheme)
 {
     for (size_t i = 0; i < COUNT_OF(backends); i++) {
         if (slice_eq_cstr(scheme, backends[i].scheme)) {
@@ -64,7 +64,7 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
     if (!slice_cut(slice_of(url), ':', &scheme, &rest)) {
         scheme = (struct slice){NULL, 0};
     }
-    const struct ledger_ops *ops = backend_of(scheme);
+    const struct ledger_ops *ops = ledger_backend_of(scheme);
     if (ops == NULL) {
         /* The rest of the URL may hold a password. */
         return err_set(e, ERR_PERMANENT, 0,
@@ -329,7 +329,7 @@ int ledger_rate_pause(struct ledger *l, const char *name, int64_t until_ms, stru
     return ledger_metrics_op(OP_RATE, began_us, l->ops->rate_pause(l->state, name, until_ms, e));
 }
 
-static int check_lease(const char *name, const char *holder, struct err *e)
+static int check_lease_names(const char *name, const char *holder, struct err *e)
 {
     if (ledger_check_text("lease", name, 128, e) != 0) {
         return -1;
@@ -354,8 +354,8 @@ static struct ledger_lease_seen *seen_of_lease(struct ledger *l, const char *nam
 
 /* Calls the store without the lock, on a copy. Of two concurrent calls, either's observation is
  * kept. */
-static int acquire_lease(struct ledger *l, struct ledger_lease *request, bool *held, int64_t *fence,
-                         struct err *e)
+static int lease_with_memory(struct ledger *l, struct ledger_lease *request, bool *held,
+                             int64_t *fence, struct err *e)
 {
     pthread_mutex_lock(&l->lock);
     struct ledger_lease_seen seen = *seen_of_lease(l, request->name);
@@ -373,17 +373,18 @@ int ledger_lease(struct ledger *l, const char *name, const char *holder, int64_t
 {
     int64_t began_us = clock_mono_us();
     struct ledger_lease request = {.name = name, .holder = holder, .ttl_ms = ttl_ms};
-    if (check_lease(name, holder, e) != 0 || ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
+    if (check_lease_names(name, holder, e) != 0 ||
+        ledger_check_positive("ttl_ms", ttl_ms, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_LEASE, began_us, acquire_lease(l, &request, held, fence, e));
+    return ledger_metrics_op(OP_LEASE, began_us, lease_with_memory(l, &request, held, fence, e));
 }
 
 int ledger_lease_release(struct ledger *l, const char *name, const char *holder, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     struct ledger_lease request = {.name = name, .holder = holder};
-    if (check_lease(name, holder, e) != 0) {
+    if (check_lease_names(name, holder, e) != 0) {
         return -1;
     }
     return ledger_metrics_op(OP_LEASE, began_us,
@@ -465,8 +466,8 @@ int ledger_counter_get(struct ledger *l, const char *name, int64_t *out, struct 
     return 0;
 }
 
-static int change_counter(struct ledger *l, const struct ledger_counter_change *request,
-                          int64_t *after, struct err *e)
+static int write_counter(struct ledger *l, const struct ledger_counter_change *request,
+                         int64_t *after, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     if (ledger_check_text("counter", request->name, LEDGER_CELL_NAME, e) != 0) {
@@ -479,13 +480,13 @@ static int change_counter(struct ledger *l, const struct ledger_counter_change *
 int ledger_counter_set(struct ledger *l, const char *name, int64_t value, struct err *e)
 {
     int64_t after;
-    return change_counter(l, &(struct ledger_counter_change){.name = name, .n = value}, &after, e);
+    return write_counter(l, &(struct ledger_counter_change){.name = name, .n = value}, &after, e);
 }
 
 int ledger_counter_add(struct ledger *l, const char *name, int64_t n, int64_t *out, struct err *e)
 {
-    return change_counter(l, &(struct ledger_counter_change){.name = name, .add = true, .n = n},
-                          out, e);
+    return write_counter(l, &(struct ledger_counter_change){.name = name, .add = true, .n = n}, out,
+                         e);
 }
 
 /* --- administration --- */

@@ -470,11 +470,11 @@ static bool lease_has_ended(const struct ledger_lease_row *row, int64_t now_ms,
 bool ledger_rule_lease(struct ledger_lease_row *row, const char *holder, int64_t ttl_ms,
                        int64_t now_ms, int64_t unchanged_ms)
 {
-    bool ours = strcmp(row->holder, holder) == 0;
-    if (!ours && row->holder[0] != '\0' && !lease_has_ended(row, now_ms, unchanged_ms)) {
+    bool is_holder = strcmp(row->holder, holder) == 0;
+    if (!is_holder && row->holder[0] != '\0' && !lease_has_ended(row, now_ms, unchanged_ms)) {
         return false;
     }
-    if (!ours) {
+    if (!is_holder) {
         copy_text(row->holder, sizeof row->holder, holder);
         row->fence++;
     }

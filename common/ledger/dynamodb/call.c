@@ -146,12 +146,12 @@ double ledger_dynamo_read_real(const json_t *item, const char *name)
 /* --- what was read --- */
 static void keep(struct ledger_dynamo_got *g, json_t *item)
 {
-    if (g->count == g->room) {
-        size_t room = g->room == 0 ? 16 : g->room * 2;
-        json_t **items = reallocarray(g->items, room, sizeof(json_t *));
+    if (g->count == g->capacity) {
+        size_t capacity = g->capacity == 0 ? 16 : g->capacity * 2;
+        json_t **items = reallocarray(g->items, capacity, sizeof(json_t *));
         ASSERT(items != NULL);
         g->items = items;
-        g->room = room;
+        g->capacity = capacity;
     }
     g->items[g->count++] = json_incref(item);
 }
@@ -259,7 +259,7 @@ static int get_some(struct ledger_dynamo *l, const struct ledger_dynamo_key *key
 int ledger_dynamo_get(struct ledger_dynamo *l, const struct ledger_dynamo_key *keys, size_t n,
                       struct ledger_dynamo_got *out, struct err *e)
 {
-    struct ledger_dynamo_got got = {.count = n, .room = n};
+    struct ledger_dynamo_got got = {.count = n, .capacity = n};
     int rc = 0;
     got.items = calloc(n > 0 ? n : 1, sizeof(json_t *));
     ASSERT(got.items != NULL);

@@ -157,7 +157,7 @@ MUST_CHECK int ledger_dynamo_send(struct ledger_dynamo *l, const char *operation
 struct ledger_dynamo_got {
     json_t **items;
     size_t count;
-    size_t room;
+    size_t capacity;
 };
 void ledger_dynamo_got_fini(struct ledger_dynamo_got *g);
 /* items[i] is keys[i]'s; of keys that are alike, the first one's alone. */
@@ -415,7 +415,7 @@ MUST_CHECK int ledger_dynamo_describe(struct ledger_dynamo *l, json_t **out,
                                       struct aws_refusal *refusal, struct err *e);
 /* Ours among the table's; NULL if it lacks it. */
 const json_t *ledger_dynamo_find_index(const json_t *table);
-/* Makes the table where the URL says so, and looks that it is one of ours. */
+/* Creates the table if the URL says so, and checks that it is a ledger. */
 MUST_CHECK int ledger_dynamo_check_table(struct ledger_dynamo *l, struct err *e);
 
 extern const struct ledger_txn_ops ledger_dynamo_txn_ops;

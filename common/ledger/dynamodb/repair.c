@@ -291,8 +291,8 @@ static bool second_sign(struct ledger_dynamo *l, const struct counter *c, bool s
     return true;
 }
 
-static int mend(struct ledger_dynamo *l, const struct counter *c, int64_t drift, bool *held,
-                struct err *e)
+static int correct_counter(struct ledger_dynamo *l, const struct counter *c, int64_t drift,
+                           bool *held, struct err *e)
 {
     struct ledger_dynamo_expr x;
     ledger_dynamo_expr_init(&x);
@@ -322,7 +322,7 @@ static int dynamo_compare_recount(struct recount *before, struct recount *after,
         if (!second_sign(l, c, stood_still(after, c), old, old_count)) {
             continue;
         }
-        if (mend(l, c, drift, &held, e) != 0) {
+        if (correct_counter(l, c, drift, &held, e) != 0) {
             return -1;
         }
         if (held) {
@@ -354,23 +354,23 @@ int ledger_dynamo_repair(void *state, struct ledger_repair **out, size_t *n, siz
     struct ledger_dynamo *l = state;
     struct recount before = {.l = l, .counters = {.item_size = sizeof(struct counter)}};
     struct recount after = {.l = l, .counters = {.item_size = sizeof(struct counter)}};
-    struct ledger_list mended = {.item_size = sizeof(struct ledger_repair)};
+    struct ledger_list corrected = {.item_size = sizeof(struct ledger_repair)};
     size_t signs = 0;
     int rc = recount(&before, &after, e);
     if (rc == 0) {
         pthread_mutex_lock(&l->signs_lock);
-        rc = dynamo_compare_recount(&before, &after, &mended, e);
+        rc = dynamo_compare_recount(&before, &after, &corrected, e);
         signs = l->sign_count;
         pthread_mutex_unlock(&l->signs_lock);
     }
     free(before.counters.items);
     free(after.counters.items);
     if (rc != 0) {
-        free(mended.items);
+        free(corrected.items);
         return -1;
     }
-    *out = mended.items;
-    *n = mended.count;
+    *out = corrected.items;
+    *n = corrected.count;
     *suspected = signs;
     return 0;
 }

@@ -359,7 +359,7 @@ int ledger_dynamo_reserve(void *state, const struct ledger_reserve *r, const cha
     return rc;
 }
 
-/* --- room --- */
+/* --- capacity --- */
 int ledger_dynamo_read_shards(struct ledger_dynamo *l, bool eventually,
                               struct ledger_dynamo_got *out, struct err *e)
 {

@@ -111,8 +111,8 @@ static int dynamo_write_vm(struct ledger_txn *base, const struct ledger_vm *befo
     return 0;
 }
 
-static void put_cell(struct ledger_dynamo_txn *t, const struct ledger_dynamo_key *key,
-                     const struct ledger_cell *cell, const struct ledger_dynamo_expr *x)
+static void dynamo_put_cell(struct ledger_dynamo_txn *t, const struct ledger_dynamo_key *key,
+                            const struct ledger_cell *cell, const struct ledger_dynamo_expr *x)
 {
     struct buf attributes;
     buf_init(&attributes, CELL_MAX);
@@ -136,7 +136,7 @@ static int dynamo_write_cell(struct ledger_txn *base, const struct ledger_cell *
     if (after->version == 0) {
         ledger_dynamo_delete(&t->dynamo, &key, &x);
     } else {
-        put_cell(&t->dynamo, &key, after, &x);
+        dynamo_put_cell(&t->dynamo, &key, after, &x);
     }
     ledger_dynamo_expr_fini(&x);
     return 0;

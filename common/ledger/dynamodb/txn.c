@@ -371,17 +371,18 @@ static enum verdict try_once(struct ledger_dynamo_txn *t, const struct buf *body
 /* A failed condition may be due to this transaction itself: a response may be lost, and the HTTP
  * client repeats a request whose connection broke. DynamoDB remembers a transaction's token for ten
  * minutes; a row's version identifies the transaction permanently, and in compatible stores too. */
-static int look_for_proof(struct ledger_dynamo_txn *t, bool *ours, struct err *e)
+static int check_own_version(struct ledger_dynamo_txn *t, bool *already_committed, struct err *e)
 {
     struct ledger_dynamo_got got;
-    *ours = false;
+    *already_committed = false;
     if (t->proof.pk[0] == '\0') {
         return 0;
     }
     if (ledger_dynamo_get(t->l, &t->proof, 1, &got, e) != 0) {
         return -1;
     }
-    *ours = slice_eq_cstr(ledger_dynamo_read_slice(got.items[0], "version"), t->version);
+    *already_committed =
+        slice_eq_cstr(ledger_dynamo_read_slice(got.items[0], "version"), t->version);
     ledger_dynamo_got_fini(&got);
     return 0;
 }
@@ -408,7 +409,7 @@ static int send_until_known(struct ledger_dynamo_txn *t, const struct buf *body,
             return -1;
         }
         if (v == MOVED) {
-            return look_for_proof(t, done, e);
+            return check_own_version(t, done, e);
         }
         if (v == DONE) {
             *done = true;

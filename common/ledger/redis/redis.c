@@ -157,12 +157,12 @@ void ledger_redis_page_at(const struct redis_reply *page, size_t i, struct slice
 
 /* --- opening --- */
 /* Rejects a store of a newer format. */
-static int check_format(struct ledger_redis *l, struct err *e)
+static int check_ledger_format(struct ledger_redis *l, struct err *e)
 {
-    static const char *const ours[] = {"format", "1", NULL};
+    static const char *const first_format[] = {"format", "1", NULL};
     static const char *const field[] = {"format", NULL};
     struct redis_reply *r = NULL;
-    if (ledger_redis_call(l, "HSETNX", "meta", ours, &r, e) != 0) {
+    if (ledger_redis_call(l, "HSETNX", "meta", first_format, &r, e) != 0) {
         return -1;
     }
     redis_reply_free(r);
@@ -213,7 +213,7 @@ static int open_store(const char *url, void **out_state, struct err *e)
     struct ledger_redis *l = calloc(1, sizeof *l);
     ASSERT(l != NULL && pthread_mutex_init(&l->lock, NULL) == 0);
     l->store = store;
-    if (check_format(l, e) != 0 || read_clock(l, e) != 0) {
+    if (check_ledger_format(l, e) != 0 || read_clock(l, e) != 0) {
         close_store(l);
         return -1;
     }

@@ -7,7 +7,7 @@
  *     compares the two.
  *   - Steps on one job, one VM or one cell (apply_event, advance, lease …) are decided by steps.c
  *     on the rows that this process saw last, and written by a script only if the stored bytes are
- *     the same. Otherwise the script returns the present rows, and the step decides again. So a step
+ *     the same. Otherwise the script returns the present rows, and the step decides again. A step
  *     is one round trip if this process wrote the rows last, else two, and never acts on a stale
  *     row. Comparing bytes instead of versions works even after a server came back with older data.
  *

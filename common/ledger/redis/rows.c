@@ -15,11 +15,11 @@ static void redis_pack_row(const struct ledger_columns *columns, const void *row
     for (size_t i = 0; i < columns->count; i++) {
         const struct ledger_column *c = &columns->at[i];
         char *to = out->bytes + out->len;
-        size_t room = sizeof out->bytes - sizeof more->bytes - out->len;
+        size_t left = sizeof out->bytes - sizeof more->bytes - out->len;
         int len = c->kind == LEDGER_TEXT
-                      ? snprintf(to, room, "%s", ledger_column_text(c, row))
-                      : snprintf(to, room, "%" PRId64, ledger_column_number(c, row));
-        ASSERT(len >= 0 && (size_t)len < room); /* the columns' sizes leave room */
+                      ? snprintf(to, left, "%s", ledger_column_text(c, row))
+                      : snprintf(to, left, "%" PRId64, ledger_column_number(c, row));
+        ASSERT(len >= 0 && (size_t)len < left); /* the columns' sizes guarantee it */
         out->len += (size_t)len + 1;
     }
     memcpy(out->bytes + out->len, more->bytes, more->len);

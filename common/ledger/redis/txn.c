@@ -10,7 +10,7 @@
 #define ROUNDS_MAX 100 /* each lost round means that another process succeeded */
 
 /* --- the cache --- */
-static size_t place_of(const char *name)
+static size_t cache_slot(const char *name)
 {
     return hash_text(name) & (LEDGER_REDIS_CACHE - 1);
 }
@@ -41,7 +41,7 @@ static void fill(struct ledger_redis_cached *c, const char *name, struct slice b
 
 static void saw(struct ledger_redis *l, const char *name, struct slice bytes)
 {
-    struct ledger_redis_cached *c = &l->cache[place_of(name)];
+    struct ledger_redis_cached *c = &l->cache[cache_slot(name)];
     pthread_mutex_lock(&l->lock);
     if (bytes.len > 0 && bytes.len <= LEDGER_REDIS_ROW_MAX) {
         fill(c, name, bytes);
@@ -53,7 +53,7 @@ static void saw(struct ledger_redis *l, const char *name, struct slice bytes)
 
 bool ledger_redis_recall(struct ledger_redis *l, const char *name, struct ledger_redis_row *out)
 {
-    const struct ledger_redis_cached *c = &l->cache[place_of(name)];
+    const struct ledger_redis_cached *c = &l->cache[cache_slot(name)];
     pthread_mutex_lock(&l->lock);
     bool found = is_of(c, name);
     out->len = 0;

@@ -15,7 +15,7 @@
 #include "common/queue/redis/internal.h"
 
 /* --- opening --- */
-static int check_layout(struct redis_store *store, struct err *e)
+static int check_queue_layout(struct redis_store *store, struct err *e)
 {
     struct redis_args args;
     struct redis_reply *reply = NULL;
@@ -41,7 +41,7 @@ static int redis_open_queue(const char *url, void **out_state, struct err *e)
     if (redis_store_open(url, &store, e) != 0) {
         return -1;
     }
-    if (check_layout(store, e) != 0) {
+    if (check_queue_layout(store, e) != 0) {
         redis_store_close(store);
         return -1;
     }

@@ -129,7 +129,7 @@ static bool entry_index(const json_t *entry, size_t n, size_t *out)
     return true;
 }
 
-static void copy_text(const json_t *entry, const char *name, char *out, size_t size)
+static void copy_json_text(const json_t *entry, const char *name, char *out, size_t size)
 {
     const char *text = json_string_value(json_object_get(entry, name));
     (void)snprintf(out, size, "%s", text != NULL ? text : "");
@@ -155,8 +155,8 @@ void queue_sqs_failures(const json_t *response, size_t n, struct sqs_failure *ou
             out[at] = (struct sqs_failure){.failed = true,
                                            .sender_fault =
                                                json_is_true(json_object_get(entry, "SenderFault"))};
-            copy_text(entry, "Code", out[at].code, sizeof out[at].code);
-            copy_text(entry, "Message", out[at].message, sizeof out[at].message);
+            copy_json_text(entry, "Code", out[at].code, sizeof out[at].code);
+            copy_json_text(entry, "Message", out[at].message, sizeof out[at].message);
         }
     }
 }

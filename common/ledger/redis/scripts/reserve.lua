@@ -26,8 +26,8 @@ local repository_used = count('repositories', repository)
 local wait, rate = 0, nil
 
 local function decide()
-  -- A job that went to a machine launched for another leaves that other one waiting, whose own
-  -- message may be gone: this message is its occasion.
+  -- A job that ran on a VM launched for another leaves that other one waiting, whose own
+  -- message may be gone: this message launches a VM for it.
   if demand <= supply then
     return waits and SATISFIED or OBSOLETE
   elseif fleet_used >= cap_fleet then
