@@ -6,7 +6,7 @@ foreach(name test_vm_lambda test_vm_lambda_settings)
               LIBS mayfly_test_lambda mayfly_test_http PkgConfig::JANSSON)
 endforeach()
 # The fleet over a ledger in memory, scripted providers and a scripted GitHub.
-mayfly_test(test_fleet LABEL unit SOURCES fleet/test_fleet.c
+mayfly_test(test_fleet LABEL unit once SOURCES fleet/test_fleet.c
             LIBS mayfly_fleet mayfly_test_memory_rows mayfly_test_must)
 mayfly_record(test_fleet ledger)
 mayfly_script(test_fleet vms github)
