@@ -352,7 +352,7 @@ static void assert_only_3_fails_of_a_batch(void)
     assert_true(dedupe_seen(f.dedupe, "guid-5"));
     assert_int_equal(calls_count("queue_put", " n=5 "), 1);
     for (int i = 0; i < 6; i++) {
-        char single[32];
+        char single[64];
         (void)snprintf(single, sizeof single, " n=1 {lane=events key=%d ", i);
         assert_int_equal(calls_count("queue_put", single), 1);
     }
