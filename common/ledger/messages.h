@@ -1,5 +1,5 @@
 /*
- * The messages of the timeline, which tell an operator why a job waits.
+ * The messages of the timeline, which say why a job waits.
  *
  * For the steps and the backends alone, so that every backend writes the same lines. Each function
  * fills one line; the caller adds it in the same atomic step as the change that it describes. Pure

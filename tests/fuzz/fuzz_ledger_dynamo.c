@@ -50,7 +50,7 @@ static void try_job(json_t *item)
     ASSERT(ledger_dynamo_unpack_job(copy, &again, &e) == 0);
     ASSERT(again.job.facts.id == row.job.facts.id && again.job.state == row.job.state);
     ASSERT(again.lines.n == row.lines.n && again.lines.count == row.lines.count);
-    ASSERT(again.told == row.told && again.order == row.order);
+    ASSERT(again.waits_logged == row.waits_logged && again.order == row.order);
     json_decref(copy);
     buf_fini(&attributes);
 }

@@ -96,7 +96,7 @@ int ledger_dynamo_call(struct ledger_dynamo *l, const char *operation, const str
         if ((e->class != ERR_RETRY && !throttled) ||
             ledger_dynamo_pause(deadline_ms, round, throttled ? CAUSE_THROTTLED : CAUSE_RACE,
                                 &slow) != 0) {
-            return -1; /* what DynamoDB said last tells more than that the time is over */
+            return -1; /* the last error of DynamoDB says more than that the time is up */
         }
         if (refusal != NULL) {
             aws_refusal_fini(refusal);
@@ -172,7 +172,7 @@ static bool has_key(const json_t *item, const struct ledger_dynamo_key *key)
            slice_eq_cstr(ledger_dynamo_read_slice(item, "pk"), key->pk);
 }
 
-/* Puts each item into the place of its key: the first one, where the index told a row twice. */
+/* Puts each item into the place of its key: the first one, where the index has a row twice. */
 static void place(const json_t *items, const struct ledger_dynamo_key *keys, size_t n,
                   json_t **places)
 {

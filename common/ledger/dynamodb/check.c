@@ -111,9 +111,9 @@ static void judge_time_to_live(const struct look *k, const json_t *ttl)
     bool on = strcmp(status, "ENABLED") == 0 || strcmp(status, "ENABLING") == 0;
     if (!on) {
         say(k, LEDGER_CHECK_WARNING, asked,
-            "time to live is %s: rows that no reaper tidies stay for ever; enable it on the "
+            "time to live is %s: rows that no reaper deletes stay; enable it on the "
             "attribute " TTL_ATTRIBUTE " (deploy/docs/dynamodb.md)",
-            status[0] != '\0' ? status : "not told");
+            status[0] != '\0' ? status : "not known");
     } else if (strcmp(attribute, TTL_ATTRIBUTE) != 0) {
         say(k, LEDGER_CHECK_ERROR, asked,
             "time to live is %s on the attribute %s, by which rows in use may vanish: disable it, "

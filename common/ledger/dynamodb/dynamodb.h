@@ -235,7 +235,7 @@ struct ledger_dynamo_line {
     char detail[320];
 };
 struct ledger_dynamo_lines {
-    int64_t count; /* ever told; the tail holds the newest of them */
+    int64_t count; /* ever logged; the tail holds the newest of them */
     size_t n;
     struct ledger_dynamo_line tail[LEDGER_DYNAMO_TAIL];
 };
@@ -244,8 +244,8 @@ struct ledger_dynamo_lines {
 struct ledger_dynamo_job {
     struct ledger_job job; /* zeroed if not known */
     bool known;
-    int64_t told;  /* 1 << outcome: causes of waiting that stand in the timeline already */
-    int64_t order; /* of the last step that touched it */
+    int64_t waits_logged; /* 1 << outcome: causes of waiting that stand in the timeline already */
+    int64_t order;        /* of the last step that touched it */
     char version[LEDGER_DYNAMO_VERSION];
     size_t vm_count; /* VMs launched for it or that ran it: the first ones and the newest */
     char vms[LEDGER_DYNAMO_JOB_VMS][VM_NAME_SIZE];
@@ -363,10 +363,10 @@ MUST_CHECK int ledger_dynamo_load_both(struct ledger_dynamo_txn *t, int64_t id, 
                                        struct err *e);
 /* Adds a line to a row that is to be written. Returns false if there is none to add, or it repeats
  * the last one. */
-bool ledger_dynamo_tell_job(struct ledger_dynamo_txn *t, struct ledger_dynamo_job *row,
-                            const char *vm, const struct ledger_line *line);
-bool ledger_dynamo_tell_vm(struct ledger_dynamo_txn *t, struct ledger_dynamo_vm *row,
-                           const struct ledger_line *line);
+bool ledger_dynamo_log_job(struct ledger_dynamo_txn *t, struct ledger_dynamo_job *row,
+                           const char *vm, const struct ledger_line *line);
+bool ledger_dynamo_log_vm(struct ledger_dynamo_txn *t, struct ledger_dynamo_vm *row,
+                          const struct ledger_line *line);
 void ledger_dynamo_relate(struct ledger_dynamo_job *row, const char *vm);
 /* A row with all that is counted of it. before NULL: it is new. */
 void ledger_dynamo_write_job(struct ledger_dynamo_txn *t, const struct ledger_job *before,

@@ -203,12 +203,12 @@ static int look_again_if_full(struct ledger_dynamo_txn *t, struct reserve *s, js
 static bool dynamo_write_outcome(struct ledger_dynamo_txn *t, struct reserve *s)
 {
     struct ledger_line line;
-    bool changed = ledger_reserve_line(s->r, &s->seen.usage, &s->out, &s->job.told, &line);
+    bool changed = ledger_reserve_line(s->r, &s->seen.usage, &s->out, &s->job.waits_logged, &line);
     if (s->r->request->job.id == 0) {
-        (void)ledger_dynamo_tell_vm(t, &s->vm, &line);
+        (void)ledger_dynamo_log_vm(t, &s->vm, &line);
         return false;
     }
-    return ledger_dynamo_tell_job(t, &s->job, s->out.vm.name, &line) || changed;
+    return ledger_dynamo_log_job(t, &s->job, s->out.vm.name, &line) || changed;
 }
 
 /* The conditions on demand and supply at the time of the commit. `added`: whether this transaction
@@ -294,8 +294,8 @@ static int dynamo_reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     struct ledger_job before = s->job.job;
     t->order = s->job.order;
     struct ledger_change change =
-        ledger_reserve_apply_wait(r, &s->job.job, known, &s->job.told, t->now_ms, &line);
-    (void)ledger_dynamo_tell_job(t, &s->job, "", &line);
+        ledger_reserve_apply_wait(r, &s->job.job, known, &s->job.waits_logged, t->now_ms, &line);
+    (void)ledger_dynamo_log_job(t, &s->job, "", &line);
     bool write = change.row;
     bool waited = known && before.state == JOB_WAITING && strcmp(before.scope, r->scope) == 0 &&
                   strcmp(before.facts.class_name, r->request->class_name) == 0;
@@ -376,7 +376,7 @@ int64_t ledger_dynamo_sum_of(const struct ledger_dynamo_got *shards, const char 
 
 /* Otherwise a bucket that was empty when the clock was set back would not refill until the clock
  * has caught up. A conflict means that another process has corrected it. */
-static int mend_rate(struct ledger_dynamo *l, const struct launch_rate *rate, struct err *e)
+static int repair_rate(struct ledger_dynamo *l, const struct launch_rate *rate, struct err *e)
 {
     for (size_t i = 0; i < 2; i++) {
         char version[LEDGER_DYNAMO_VERSION];
@@ -417,7 +417,7 @@ int ledger_dynamo_capacity(void *state, const char *class_name, const struct led
     int rc = ledger_dynamo_read_shards(l, false, &shards, e);
     if (rc == 0) {
         read_rate(l, got.items + 1, class_name, caps, clock_wall_ms(), &rate);
-        rc = mend_rate(l, &rate, e);
+        rc = repair_rate(l, &rate, e);
     }
     if (rc == 0) {
         *out = (struct ledger_capacity){

@@ -40,8 +40,9 @@ static bool dynamo_unpack_row(const struct ledger_columns *columns, const json_t
 /* --- what a newer version put into an item: it is put back with it --- */
 static bool is_known(const struct ledger_columns *columns, const char *attribute)
 {
-    static const char *const beside[] = {"pk",    "sk",         "told", "order", "version", "vms",
-                                         "lines", "told_lines", "ix",   "age",   "expires"};
+    static const char *const beside[] = {"pk",      "sk",  "waits_logged", "order",
+                                         "version", "vms", "lines",        "lines_ever",
+                                         "ix",      "age", "expires"};
     for (size_t i = 0; i < columns->count; i++) {
         if (strcmp(columns->at[i].attribute, attribute) == 0) {
             return true;
@@ -137,14 +138,14 @@ static void pack_tail(const struct ledger_dynamo_lines *lines, struct buf *out)
     buf_init(&text, sizeof lines->tail * 2);
     ledger_dynamo_pack_lines(lines->tail, lines->n, &text);
     ledger_dynamo_put_text(out, "lines", text.data != NULL ? text.data : "");
-    ledger_dynamo_put_number(out, "told_lines", lines->count);
+    ledger_dynamo_put_number(out, "lines_ever", lines->count);
     out->failed = out->failed || text.failed;
     buf_fini(&text);
 }
 
 static void unpack_tail(const json_t *item, struct ledger_dynamo_lines *out)
 {
-    out->count = ledger_dynamo_read_number(item, "told_lines");
+    out->count = ledger_dynamo_read_number(item, "lines_ever");
     out->n = ledger_dynamo_unpack_lines(ledger_dynamo_read_slice(item, "lines"), out->tail);
 }
 
@@ -220,7 +221,7 @@ void ledger_dynamo_pack_job(const struct ledger_dynamo *l, const struct ledger_d
                             struct buf *attributes)
 {
     dynamo_pack_row(&ledger_job_columns, &row->job, attributes);
-    ledger_dynamo_put_number(attributes, "told", row->told);
+    ledger_dynamo_put_number(attributes, "waits_logged", row->waits_logged);
     ledger_dynamo_put_number(attributes, "order", row->order);
     ledger_dynamo_put_text(attributes, "version", row->version);
     pack_vms(row, attributes);
@@ -240,7 +241,7 @@ int ledger_dynamo_unpack_job(json_t *item, struct ledger_dynamo_job *out, struct
         !unpack_more(&ledger_job_columns, item, out->more, sizeof out->more)) {
         return err_set(e, ERR_PERMANENT, 0, "a job's row in DynamoDB cannot be read");
     }
-    out->told = ledger_dynamo_read_number(item, "told");
+    out->waits_logged = ledger_dynamo_read_number(item, "waits_logged");
     out->order = ledger_dynamo_read_number(item, "order");
     ledger_dynamo_read_text(item, "version", out->version, sizeof out->version);
     unpack_vms(ledger_dynamo_read_slice(item, "vms"), out);

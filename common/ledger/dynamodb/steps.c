@@ -87,9 +87,9 @@ static int dynamo_write_job(struct ledger_txn *base, const struct ledger_job *be
     struct txn *t = dynamo_txn_of(base);
     (void)e;
     t->job.job = *after;
-    t->job.told = new_waits ? 0 : t->job.told;
-    bool told = ledger_dynamo_tell_job(&t->dynamo, &t->job, line->vm, line);
-    t->job_changed = told || new_waits || before != after;
+    t->job.waits_logged = new_waits ? 0 : t->job.waits_logged;
+    bool waits_logged = ledger_dynamo_log_job(&t->dynamo, &t->job, line->vm, line);
+    t->job_changed = waits_logged || new_waits || before != after;
     return 0;
 }
 
@@ -100,8 +100,8 @@ static int dynamo_write_vm(struct ledger_txn *base, const struct ledger_vm *befo
     struct txn *t = dynamo_txn_of(base);
     (void)e;
     t->vm.vm = *after;
-    bool told = ledger_dynamo_tell_vm(&t->dynamo, &t->vm, line);
-    if (told || before != after) {
+    bool waits_logged = ledger_dynamo_log_vm(&t->dynamo, &t->vm, line);
+    if (waits_logged || before != after) {
         ledger_dynamo_write_vm(&t->dynamo, before, &t->vm);
     }
     if (before != after && t->job.job.facts.id != 0 && after->job_id == t->job.job.facts.id) {

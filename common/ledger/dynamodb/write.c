@@ -9,7 +9,7 @@
 #define ROW_MAX (64 * 1024)
 
 /* --- loading --- */
-static void heed(struct ledger_dynamo_txn *t, int64_t order)
+static void use_order(struct ledger_dynamo_txn *t, int64_t order)
 {
     t->order = order > t->order ? order : t->order;
 }
@@ -20,7 +20,7 @@ int ledger_dynamo_load_vm(struct ledger_dynamo_txn *t, const char *name,
     if (ledger_dynamo_find_vm(t->l, name, out, e) != 0) {
         return -1;
     }
-    heed(t, out->order);
+    use_order(t, out->order);
     return 0;
 }
 
@@ -31,8 +31,8 @@ int ledger_dynamo_load_both(struct ledger_dynamo_txn *t, int64_t id, const char 
     if (ledger_dynamo_find_both(t->l, id, name, job, vm, e) != 0) {
         return -1;
     }
-    heed(t, job->order);
-    heed(t, vm->order);
+    use_order(t, job->order);
+    use_order(t, vm->order);
     return 0;
 }
 
@@ -81,8 +81,8 @@ static int64_t next_order(struct ledger_dynamo_txn *t)
     return t->order;
 }
 
-static bool tell(struct ledger_dynamo_txn *t, struct ledger_dynamo_lines *lines, const char *pk,
-                 const char *vm, const struct ledger_line *line)
+static bool append_line(struct ledger_dynamo_txn *t, struct ledger_dynamo_lines *lines,
+                        const char *pk, const char *vm, const struct ledger_line *line)
 {
     if (line->what == NULL || repeats(lines, line)) {
         return false;
@@ -99,20 +99,20 @@ static bool tell(struct ledger_dynamo_txn *t, struct ledger_dynamo_lines *lines,
     return true;
 }
 
-bool ledger_dynamo_tell_job(struct ledger_dynamo_txn *t, struct ledger_dynamo_job *row,
-                            const char *vm, const struct ledger_line *line)
+bool ledger_dynamo_log_job(struct ledger_dynamo_txn *t, struct ledger_dynamo_job *row,
+                           const char *vm, const struct ledger_line *line)
 {
     char pk[40];
     (void)snprintf(pk, sizeof pk, "job:%" PRId64, row->job.facts.id);
-    return tell(t, &row->lines, pk, vm, line);
+    return append_line(t, &row->lines, pk, vm, line);
 }
 
-bool ledger_dynamo_tell_vm(struct ledger_dynamo_txn *t, struct ledger_dynamo_vm *row,
-                           const struct ledger_line *line)
+bool ledger_dynamo_log_vm(struct ledger_dynamo_txn *t, struct ledger_dynamo_vm *row,
+                          const struct ledger_line *line)
 {
     char pk[80];
     (void)snprintf(pk, sizeof pk, "lines:%s", row->vm.name);
-    return tell(t, &row->lines, pk, "", line);
+    return append_line(t, &row->lines, pk, "", line);
 }
 
 void ledger_dynamo_relate(struct ledger_dynamo_job *row, const char *vm)

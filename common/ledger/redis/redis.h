@@ -14,7 +14,7 @@
  * Keys, all with the prefix "<root>:l:" and so in one slot:
  *   meta        hash: format, fleet (VMs with a slot), freed (slots released), seq (of lines)
  *   jobs, vms   hash: a row of columns, each ended by NUL (redis/rows.c)
- *   told        hash by job: causes of waiting that its timeline holds, 1 << outcome
+ *   waits_logged        hash by job: causes of waiting that its timeline holds, 1 << outcome
  *   demand, supply        hash by scope NUL class      slots         hash by class
  *   repositories          hash of slots in use         counts        hash: j|v NUL class NUL state
  *   scope_vms, scopes     hash by scope: VM rows, installation

@@ -64,9 +64,9 @@ static int redis_record_waiting(struct ledger_redis_txn *t, struct reserve *s, s
         return -1;
     }
     struct ledger_job before = s->job;
-    int64_t told; /* the script stores it */
+    int64_t waits_logged; /* the script stores it */
     struct ledger_change change =
-        ledger_reserve_apply_wait(r, &s->job, known, &told, ledger_redis_now(t->l), &line);
+        ledger_reserve_apply_wait(r, &s->job, known, &waits_logged, ledger_redis_now(t->l), &line);
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
     if (change.state) {
         ledger_redis_write_new_waits(&t->writes, s->job.facts.id);

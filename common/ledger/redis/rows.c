@@ -164,7 +164,7 @@ static void redis_write_job_removal(struct ledger_redis_writes *w, const struct 
     struct ledger_redis_name id = ledger_redis_id(job->facts.id);
     struct ledger_redis_name lines = ledger_redis_named("lines:j:%s", id.text);
     WRITE(w, "HDEL", SLICE("jobs"), OF(id));
-    WRITE(w, "HDEL", SLICE("told"), OF(id));
+    WRITE(w, "HDEL", SLICE("waits_logged"), OF(id));
     ledger_redis_write(w, "DEL", OF(lines), NULL, 0);
     index_job(w, job, -1);
 }
@@ -206,7 +206,7 @@ void ledger_redis_write_job(struct ledger_redis_writes *w, const struct ledger_j
 void ledger_redis_write_new_waits(struct ledger_redis_writes *w, int64_t job_id)
 {
     struct ledger_redis_name id = ledger_redis_id(job_id);
-    WRITE(w, "HDEL", SLICE("told"), OF(id));
+    WRITE(w, "HDEL", SLICE("waits_logged"), OF(id));
 }
 
 /* --- VMs --- */

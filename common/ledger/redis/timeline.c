@@ -28,7 +28,7 @@ void ledger_redis_write_line(struct ledger_redis_writes *w, int64_t job_id, cons
     }
     struct ledger_redis_name text = ledger_redis_named("l%s|%s", line->what, line->detail);
     text.text[1 + strlen(line->what)] = '\0';
-    LEDGER_REDIS_WRITE(w, "tell", ledger_redis_slice(&key), ledger_redis_slice(&most),
+    LEDGER_REDIS_WRITE(w, "log_line", ledger_redis_slice(&key), ledger_redis_slice(&most),
                        ledger_redis_slice(&first),
                        job_id != 0 ? ledger_redis_slice(&id) : SLICE("0"), slice_of(vm),
                        ledger_redis_slice(&text));

@@ -115,8 +115,8 @@ static int sqlite_record_waiting(struct sqlite_db *db, const struct ledger_reser
     if (ledger_sqlite_load_job(db, r->request->job.id, row, e) != 0) {
         return -1;
     }
-    struct ledger_change change =
-        ledger_reserve_apply_wait(r, &row->job, row->known, &row->told, clock_wall_ms(), &line);
+    struct ledger_change change = ledger_reserve_apply_wait(
+        r, &row->job, row->known, &row->waits_logged, clock_wall_ms(), &line);
     if (change.row && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
@@ -152,7 +152,7 @@ static int sqlite_write_outcome(struct sqlite_db *db, const struct reserve *a,
 {
     struct ledger_line line;
     int64_t job_id = a->r->request->job.id;
-    bool changed = ledger_reserve_line(a->r, usage, &a->out, &row->told, &line);
+    bool changed = ledger_reserve_line(a->r, usage, &a->out, &row->waits_logged, &line);
     if (changed && job_id != 0 && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }

@@ -34,7 +34,7 @@ static struct sqlite_value value_of(const struct ledger_column *c, const void *r
 void ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out)
 {
     read_row(r, &ledger_job_columns, &out->job);
-    out->told = sqlite_int(r, (int)ledger_job_columns.count);
+    out->waits_logged = sqlite_int(r, (int)ledger_job_columns.count);
     out->known = true;
 }
 
@@ -69,14 +69,15 @@ int ledger_sqlite_need_job(struct sqlite_db *db, int64_t id, struct ledger_sqlit
 
 int ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_sqlite_job *row, struct err *e)
 {
-    static const char sql[] = "INSERT INTO jobs (" LEDGER_SQLITE_JOB ") VALUES (" JOB_MARKS ") "
-                              "ON CONFLICT (id) DO UPDATE SET told = excluded.told" JOB_TAKE_NEW;
+    static const char sql[] =
+        "INSERT INTO jobs (" LEDGER_SQLITE_JOB ") VALUES (" JOB_MARKS ") "
+        "ON CONFLICT (id) DO UPDATE SET waits_logged = excluded.waits_logged" JOB_TAKE_NEW;
     struct sqlite_value values[LEDGER_COLUMNS_MAX + 1];
     size_t n = 0;
     for (; n < ledger_job_columns.count; n++) {
         values[n] = value_of(&ledger_job_columns.at[n], &row->job);
     }
-    values[n++] = SQL_INT(row->told);
+    values[n++] = SQL_INT(row->waits_logged);
     return sqlite_exec_list(db, e, sql, values, n);
 }
 

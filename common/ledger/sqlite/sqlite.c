@@ -15,7 +15,7 @@ static const char *const steps[] = {
     "  name TEXT NOT NULL, labels TEXT NOT NULL, conclusion TEXT NOT NULL,"
     "  runner_name TEXT NOT NULL, created_ms INTEGER NOT NULL, waiting_ms INTEGER NOT NULL,"
     "  running_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,"
-    "  relaunched_ms INTEGER NOT NULL, relaunches INTEGER NOT NULL, told INTEGER NOT NULL"
+    "  relaunched_ms INTEGER NOT NULL, relaunches INTEGER NOT NULL, waits_logged INTEGER NOT NULL"
     ") STRICT;"
     "CREATE INDEX jobs_seen ON jobs (updated_ms) WHERE state = 0;"
     "CREATE INDEX jobs_waiting ON jobs (scope, class_name, waiting_ms) WHERE state = 1;"

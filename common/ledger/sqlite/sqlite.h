@@ -26,7 +26,7 @@ struct sqlite_store *ledger_sqlite_store(void *state);
 struct ledger_sqlite_job {
     struct ledger_job job; /* zeroed if not known */
     bool known;
-    int64_t told; /* 1 << outcome: causes of waiting that the timeline already holds */
+    int64_t waits_logged; /* 1 << outcome: causes of waiting that the timeline already holds */
 };
 MUST_CHECK int ledger_sqlite_load_job(struct sqlite_db *db, int64_t id,
                                       struct ledger_sqlite_job *out, struct err *e);
@@ -38,7 +38,8 @@ MUST_CHECK int ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_
 /* Columns for ledger_sqlite_read_job and ledger_sqlite_read_vm, in their order. */
 #define LEDGER_SQLITE_FIRST(kind, name, attribute, member) name
 #define LEDGER_SQLITE_NEXT(kind, name, attribute, member) ", " name
-#define LEDGER_SQLITE_JOB LEDGER_JOB_COLUMNS(LEDGER_SQLITE_FIRST, LEDGER_SQLITE_NEXT) ", told"
+#define LEDGER_SQLITE_JOB                                                                          \
+    LEDGER_JOB_COLUMNS(LEDGER_SQLITE_FIRST, LEDGER_SQLITE_NEXT) ", waits_logged"
 #define LEDGER_SQLITE_VM                                                                           \
     LEDGER_VM_COLUMNS(LEDGER_SQLITE_FIRST, LEDGER_SQLITE_NEXT, LEDGER_SQLITE_NEXT)
 void ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out);

@@ -10,7 +10,7 @@
 struct txn {
     struct ledger_txn base; /* first */
     struct sqlite_db *db;
-    int64_t told; /* of the job that was loaded */
+    int64_t waits_logged; /* of the job that was loaded */
     ledger_step_fn *step;
     void *arg;
 };
@@ -29,7 +29,7 @@ static int sqlite_load_job(struct ledger_txn *t, int64_t id, const char *vm_hint
     if (ledger_sqlite_load_job(sqlite_txn_of(t)->db, id, &row, e) != 0) {
         return -1;
     }
-    sqlite_txn_of(t)->told = row.told;
+    sqlite_txn_of(t)->waits_logged = row.waits_logged;
     *known = row.known;
     *out = row.job;
     return 0;
@@ -65,8 +65,9 @@ static int sqlite_write_job(struct ledger_txn *t, const struct ledger_job *befor
                             const struct ledger_line *line, struct err *e)
 {
     struct sqlite_db *db = sqlite_txn_of(t)->db;
-    struct ledger_sqlite_job row = {
-        .job = *after, .known = true, .told = new_waits ? 0 : sqlite_txn_of(t)->told};
+    struct ledger_sqlite_job row = {.job = *after,
+                                    .known = true,
+                                    .waits_logged = new_waits ? 0 : sqlite_txn_of(t)->waits_logged};
     if ((before != after || new_waits) && ledger_sqlite_save_job(db, &row, e) != 0) {
         return -1;
     }

@@ -5,7 +5,7 @@
  *    "disk": "disk.qcow2", "cmdline": "console=ttyS0 …"}
  *
  * File names are relative to the directory and must stay in it; other members are for people. The
- * base disk (qcow2 or raw, told by its first bytes) is only ever read. Plain value, read once;
+ * base disk (qcow2 or raw, recognised by its first bytes) is only ever read. Plain value, read once;
  * whoever holds it owns it.
  */
 #ifndef MAYFLY_VM_QEMU_IMAGE_H

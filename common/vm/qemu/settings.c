@@ -84,7 +84,7 @@ static void check_qemu_class(const struct config_class_check *c)
     if (config_check_asks(c, FOR_WORKER)) {
         check_launch(c, s);
     }
-    /* A launch that is given up before its VM had the time to boot would be tried again for ever.
+    /* A launch that is given up before its VM had the time to boot would be retried without end.
      */
     if (config_check_asks(c, FOR_FLEET) && s->boot_timeout_ms >= startup_ms) {
         config_check_complain(c, "qemu.boot_timeout",

@@ -72,7 +72,7 @@ end
 
 -- One line of a timeline, unless its last one says the same. Beyond `most`, the oldest but the
 -- `first` goes.
-local function tell(key, most, first, job, vm, text)
+local function log_line(key, most, first, job, vm, text)
   local last = redis.call('LINDEX', key, -1)
   if last and string.match(last, '^[^%z]*%z[^%z]*%z[^%z]*%z[^%z]*%z(.*)$') == text then
     return false
@@ -95,8 +95,8 @@ local function apply()
     end
     if what == 'tally' then
       tally(key, rest[1], rest[2], rest[3] and root .. rest[3])
-    elseif what == 'tell' then
-      tell(key, tonumber(rest[1]), tonumber(rest[2]), rest[3], rest[4], rest[5])
+    elseif what == 'log_line' then
+      log_line(key, tonumber(rest[1]), tonumber(rest[2]), rest[3], rest[4], rest[5])
     elseif what == 'freed' then
       -- Nothing rests on the note, and not every user may publish.
       redis.pcall('PUBLISH', root .. 'freed', redis.call('HINCRBY', key, 'freed', 1))

@@ -53,14 +53,14 @@ if rate and (outcome == RESERVED or rate.set_back) then
   launch_rate_save(names, rates, rate)
 end
 
--- Every cause of waiting is told once, however often the message comes back. The line holds the
+-- Every cause of waiting is logged once, however often the message comes back. The line holds the
 -- numbers; messages.c makes the sentence of them when it is read.
-local function told_already(bit)
-  local told = count('told', job)
-  return math.floor(told / bit) % 2 == 1, told
+local function already_logged(bit)
+  local waits_logged = count('waits_logged', job)
+  return math.floor(waits_logged / bit) % 2 == 1, waits_logged
 end
 
-local function tell_outcome()
+local function log_outcome()
   local numbers = {
     [RESERVED] = {demand, supply, ''},
     [SATISFIED] = {demand, supply, ''},
@@ -74,23 +74,23 @@ local function tell_outcome()
   if without_job then
     -- Only the new VM has a timeline.
     if outcome == RESERVED then
-      tell(root .. 'lines:v:' .. vm, most, first, '0', vm, text)
+      log_line(root .. 'lines:v:' .. vm, most, first, '0', vm, text)
     end
     return
   end
   if outcome == RESERVED or outcome == SATISFIED then
-    redis.call('HDEL', root .. 'told', job)
+    redis.call('HDEL', root .. 'waits_logged', job)
   else
-    local already, told = told_already(2 ^ outcome)
+    local already, waits_logged = already_logged(2 ^ outcome)
     if already then
       return
     end
-    redis.call('HSET', root .. 'told', job, int(told + 2 ^ outcome))
+    redis.call('HSET', root .. 'waits_logged', job, int(waits_logged + 2 ^ outcome))
   end
-  tell(root .. 'lines:j:' .. job, most, first, job, outcome == RESERVED and vm or '', text)
+  log_line(root .. 'lines:j:' .. job, most, first, job, outcome == RESERVED and vm or '', text)
 end
 
 if outcome ~= OBSOLETE then
-  tell_outcome()
+  log_outcome()
 end
 return {int(now), 'done', outcome, int(wait), demand, supply}
