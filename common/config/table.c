@@ -291,7 +291,8 @@ const struct setting config_settings[] = {
     DURATION("worker.drain_timeout", IN_CONFIG(worker.drain_timeout_ms), "30s", 0, HOURS(1),
              .readers = FOR_WORKER,
              .help = "After SIGTERM: how long launches in flight may take to finish. The messages "
-                     "of the others are returned to the queue."),
+                     "of launches that do not are redelivered when their visibility timeout "
+                     "expires."),
 
     /* --- reaper --- */
     TEXT("reaper.admin_listen", IN_CONFIG(reaper.admin_listen), "127.0.0.1:9103", 0, ADDRESS_MAX,

@@ -117,7 +117,7 @@ const struct log_event log_events[] = {
     {"drain_interrupted", "ingress, worker, reaper", "warn", "cause, drain_timeout_ms, action",
      "The program exited before its drain had finished, because of a second signal or because the "
      "drain took too long.",
-     "Nothing. If the cause is `timeout`, allow a longer drain."},
+     "Nothing is lost. If the cause is `timeout`, allow a longer drain (`*.drain_timeout`)."},
     {"drain_timer_failed", "ingress, worker, reaper", "warn",
      "error, error_class, error_code, action",
      "The thread that limits the drain could not be started. The drain continues without a limit.",

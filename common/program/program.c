@@ -262,7 +262,9 @@ static void *limit_drain(void *arg)
     bool again = signal_number == SIGTERM || signal_number == SIGINT;
     log_warn("drain_interrupted", LOG_STR("cause", again ? "second signal" : "timeout"),
              LOG_INT("drain_timeout_ms", d->settings.drain_timeout_ms),
-             LOG_STR("action", "unfinished work is redelivered when its lease expires"));
+             LOG_STR("action",
+                     "unfinished messages are redelivered when their lease expires; GitHub records "
+                     "unanswered deliveries as failed"));
     _exit(1);
 }
 
