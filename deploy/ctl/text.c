@@ -49,22 +49,22 @@ void ctl_done_print(const json_t *answer)
     printf("%s\n", ctl_str(answer, "did"));
 }
 
-/* What follows the last `part`; NULL: there is none. */
-static const char *after_last(const char *text, const char *part)
-{
-    const char *found = NULL;
-    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part)) {
-        found = at + strlen(part);
-    }
-    return found;
-}
-
-/* In the API's URLs "/jobs/" stands before the id; a repository may be called "job". */
+/* What follows the last "/job/" of a page's URL, or "/jobs/" of the API's; the whole text if there is
+ * neither. The query and the fragment are no part of it. */
 static struct slice cut_job_id(const char *given)
 {
-    const char *id = after_last(given, "/job/");
-    id = id != NULL ? id : after_last(given, "/jobs/");
-    return id != NULL ? (struct slice){id, strcspn(id, "/?#")} : slice_of(given);
+    static const char *const parts[] = {"/job/", "/jobs/"};
+    const char *end = given + strcspn(given, "?#");
+    struct slice id = {given, (size_t)(end - given)};
+    for (const char *at = given; at < end; at++) {
+        for (size_t i = 0; i < COUNT_OF(parts); i++) {
+            size_t len = strlen(parts[i]);
+            if (strncmp(at, parts[i], len) == 0 && at + len <= end) {
+                id = (struct slice){at + len, strcspn(at + len, "/?#")};
+            }
+        }
+    }
+    return id;
 }
 
 int ctl_read_job(const char *given, int64_t *out_id, struct err *e)
