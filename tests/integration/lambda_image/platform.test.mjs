@@ -110,7 +110,8 @@ test('image_is_warmed_and_a_machine_runs_its_one_job', async (t) => {
   const job = hub.job('echo done-in-lambda');
   const { hook, port, status, ended, dir, output } = await startAgent(t);
   assert.match(await greetWithTls(port), /^HTTP\/1\.1 400 /);
-  assert.equal(await hook('ready'), 503);
+  // 503 while it warms up, which test_agent_lambda holds; on a slow machine that is over by now.
+  assert.ok([503, 200].includes(await hook('ready')));
   await until200(hook, 'ready');
   await until200(hook, 'validate');
   assert.equal(fs.readFileSync(path.join(dir, 'warmed'), 'utf8'), 'warmup\nwarmup\n');
