@@ -111,7 +111,9 @@ static void fold_path(struct slice path, struct buf *out)
     while (more) {
         more = slice_cut(rest, '/', &segment, &rest);
         if (slice_eq_cstr(segment, "..")) {
-            while (out->len > 0 && out->data[--out->len] != '/') {
+            char removed = '\0';
+            while (out->len > 0 && removed != '/') {
+                removed = out->data[--out->len];
             }
         } else if (segment.len > 0 && !slice_eq_cstr(segment, ".")) {
             buf_append_byte(out, '/');
@@ -215,7 +217,8 @@ static int append_query(struct slice query, struct buf *out, struct err *e)
     while (ok && rest.len > 0) {
         (void)slice_cut(rest, '&', &text, &rest);
         if (text.len > 0) {
-            ok = n < SIGV4_PARAMETERS_MAX && read_parameter(text, &list[n++]);
+            ok = n < SIGV4_PARAMETERS_MAX && read_parameter(text, &list[n]);
+            n++;
         }
     }
     if (ok) {
