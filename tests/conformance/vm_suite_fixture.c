@@ -347,7 +347,7 @@ static int files_left(const struct vm_fixture *f)
     return left;
 }
 
-/* A supervisor whose VM is told as ended may need a moment to leave. */
+/* A supervisor whose VM is reported as ended may need a moment to leave. */
 static int all_left(const struct vm_fixture *f)
 {
     int64_t deadline_ms = clock_mono_ms() + 10000;

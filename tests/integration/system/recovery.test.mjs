@@ -204,7 +204,7 @@ test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", asy
   await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 5 }]);
   await d.queueJobs({ count: 12 });
   await until("the class is stopped", () => said("circuit_opened").length > 0);
-  await until("an operator is told", () => typeof d.ctl("status").classes[0].circuit_until === "string", { seconds: 5 });
+  await until("status shows the open circuit", () => typeof d.ctl("status").classes[0].circuit_until === "string", { seconds: 5 });
   await until("it is started again", () => said("circuit_closed").length > 0);
   const dead = d.ctl("dlq", "list");
   assert.ok(dead.length <= 2, `only those before it stopped were buried: ${dead.length}`);
