@@ -10,8 +10,9 @@
 
 static json_t *describe_entry(const struct queue_entry *q)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:o}", "message", q->message.id, "lane",
-                     q->message.lane, "job", q->message.key, "attempts",
+    /* What others wrote to the store need not be UTF-8. */
+    return json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "message", ctl_text(q->message.id),
+                     "lane", ctl_text(q->message.lane), "job", ctl_text(q->message.key), "attempts",
                      (json_int_t)q->message.attempts, "enqueued_at",
                      ctl_time(q->message.enqueued_ms), "dead_lettered_at",
                      ctl_time(q->dead_lettered_ms), "reason", ctl_text(q->reason));
@@ -88,20 +89,36 @@ static json_t *did(const char *what, int64_t count)
     return json_pack("{s:o, s:I}", "did", ctl_text(text), "count", (json_int_t)count);
 }
 
-static int redrive_all(struct ctl *c, int64_t *count, struct err *e)
+/* Redrives what the list shows; *listed: how many that was. One that another operator has redriven or
+ * deleted meanwhile is not counted. */
+static int redrive_listed(struct ctl *c, size_t *listed, int64_t *count, struct err *e)
 {
     struct queue_entry *entries = NULL;
-    size_t n = 0;
     int failed = 0;
-    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, &n, e) != 0) {
+    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, listed, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < n && failed == 0; i++) {
+    for (size_t i = 0; i < *listed && failed == 0; i++) {
         failed = queue_redrive(c->queue, entries[i].message.id, e);
         *count += failed == 0 ? 1 : 0;
+        failed = failed != 0 && e->class == ERR_NOT_FOUND ? 0 : failed;
     }
-    queue_entries_free(entries, n);
+    queue_entries_free(entries, *listed);
     return failed;
+}
+
+/* A list is cut at LIST_MAX: the next one shows what followed, until one makes no progress. */
+static int redrive_all(struct ctl *c, int64_t *count, struct err *e)
+{
+    size_t listed = LIST_MAX;
+    int64_t before = -1;
+    while (listed == LIST_MAX && *count > before) {
+        before = *count;
+        if (redrive_listed(c, &listed, count, e) != 0) {
+            return err_wrap(e, *count > 0 ? "some messages were redriven, then" : "redrive");
+        }
+    }
+    return 0;
 }
 
 int ctl_dlq_redrive(struct ctl *c, json_t **out, struct err *e)
