@@ -43,7 +43,7 @@ function startRunner(t, blob, environment = {}) {
 }
 
 test('session_is_one_at_a_time_and_gone_is_404', async (t) => {
-  const fake = await startFake(t, { offline_after_s: 0.3 });
+  const fake = await startFake(t, { offline_after_s: 2 });
   const runner = await TestRunner.register(fake, 'r');
   assert.equal((await runner.open()).status, 200);
   assert.equal((await runner.open()).status, 409);
@@ -87,9 +87,9 @@ test('poll_is_told_at_once_when_the_registration_goes', async (t) => {
 });
 
 test('poll_of_a_machine_that_died_takes_no_job', async (t) => {
-  const fake = await startFake(t, { pickup_timeout_s: 0.6 });
+  const fake = await startFake(t, { pickup_timeout_s: 2 });
   const runner = await TestRunner.online(fake, 'r');
-  await fake.ask('POST', '/faults', { operation: 'runner-message', delay_ms: 200, times: 1 });
+  await fake.ask('POST', '/faults', { operation: 'runner-message', delay_ms: 1000, times: 1 });
   const dying = new AbortController();
   const polling = runner.poll(30, dying.signal);
   await fake.happened('fault', { operation: 'runner-message' });
