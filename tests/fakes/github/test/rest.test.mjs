@@ -134,7 +134,7 @@ test('runner_groups_are_listed_and_unchanged_ones_cost_nothing', async (t) => {
 });
 
 test('primary_limit_refuses_until_its_window_ends', async (t) => {
-  const fake = await startFake(t, { rate_limit: 2, rate_window_s: 1 });
+  const fake = await startFake(t, { rate_limit: 2, rate_window_s: 5 });
   const client = octokit(fake);
   const list = () => client.actions.listSelfHostedRunnersForOrg({ org: 'acme' });
   assert.equal((await list()).headers['x-ratelimit-remaining'], '1');
