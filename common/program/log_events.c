@@ -191,6 +191,9 @@ const struct log_event log_events[] = {
      "consider them a match.",
      "Check that the runner group admits the repository, and that the class's labels include all "
      "labels of the job's `runs-on`. See also GitHub's status page."},
+    {"kafka_client", "ingress, worker, reaper", "debug", "facility, text",
+     "What librdkafka says about its connections and its group. It reconnects by itself.",
+     "Nothing, unless calls to Kafka fail: then this says why."},
     {"launch_failed", "worker", "warn",
      "job_id, class, vm, step, action, delay_ms, attempts, error, error_class, error_code",
      "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `action` "
