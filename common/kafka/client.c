@@ -102,9 +102,15 @@ static enum err_class class_of(rd_kafka_resp_err_t code)
     return ERR_RETRY;
 }
 
+int kafka_error_text(const struct kafka_cluster *c, rd_kafka_resp_err_t code, const char *what,
+                     const char *text, struct err *e)
+{
+    return err_set(e, class_of(code), (int)code, "cannot %s on Kafka (%s): %s", what, c->brokers,
+                   text != NULL && text[0] != '\0' ? text : rd_kafka_err2str(code));
+}
+
 int kafka_error(const struct kafka_cluster *c, rd_kafka_resp_err_t code, const char *what,
                 struct err *e)
 {
-    return err_set(e, class_of(code), (int)code, "cannot %s on Kafka (%s): %s", what, c->brokers,
-                   rd_kafka_err2str(code));
+    return kafka_error_text(c, code, what, NULL, e);
 }

@@ -16,4 +16,8 @@ struct kafka_cluster {
     char key[KAFKA_PATH_SIZE];
 };
 
+/* As kafka_error; text: what the broker said, NULL or "" if nothing. */
+int kafka_error_text(const struct kafka_cluster *c, rd_kafka_resp_err_t code, const char *what,
+                     const char *text, struct err *e);
+
 #endif
