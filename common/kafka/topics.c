@@ -126,7 +126,8 @@ static void take_config(struct kafka_topic *t, const char *name, const char *val
     } else if (strcmp(name, "min.insync.replicas") == 0) {
         t->min_insync = (int)number_of(value);
     } else if (strcmp(name, "cleanup.policy") == 0) {
-        t->compacted = strstr(value, "delete") == NULL;
+        t->compacted = strstr(value, "compact") != NULL;
+        t->deletes = strstr(value, "delete") != NULL;
     }
 }
 

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/base/attr.h"
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/kafka/client.h"
 
@@ -30,7 +31,8 @@ struct kafka_topic {
     bool configs_known;   /* false, and all below are 0: the user may not DescribeConfigs on it */
     int64_t retention_ms; /* -1: unlimited */
     int64_t retention_bytes; /* of a partition; -1: unlimited */
-    bool compacted;          /* cleanup.policy has no "delete": retention does not apply */
+    bool compacted;          /* cleanup.policy has "compact" */
+    bool deletes;            /* cleanup.policy has "delete": the two retentions apply */
     int min_insync;
 };
 
@@ -55,5 +57,20 @@ struct kafka_topic_wish {
  * already is left as it is. */
 MUST_CHECK int kafka_topics_create(const struct kafka_cluster *c, rd_kafka_t *rk,
                                    const struct kafka_topic_wish *wishes, size_t n, struct err *e);
+
+/* What topics must be like. */
+struct kafka_topics_rule {
+    int brokers;    /* kafka_brokers_count */
+    int consumers;  /* that share each topic's partitions; 0: does not matter */
+    bool compacted; /* they hold the last message of each key; else every message counts */
+};
+
+/* Checks described topics; a pure function. Refuses (ERR_PERMANENT, with the command that cures it)
+ * what loses jobs or keeps them from being put: messages deleted within 14 days, compaction of what
+ * must not be compacted, one copy where several brokers could have more. ERR_NOT_FOUND for a topic
+ * that does not exist. Appends to *warnings a line for each thing that is only unwise. */
+MUST_CHECK int kafka_topics_check(const struct kafka_cluster *c, const struct kafka_topic *topics,
+                                  size_t n, const struct kafka_topics_rule *rule,
+                                  struct buf *warnings, struct err *e);
 
 #endif
