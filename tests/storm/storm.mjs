@@ -14,7 +14,7 @@ import { Aws } from "./lib/aws.mjs";
 import { Balancer } from "./lib/balancer.mjs";
 import { FAULTS, OF_STORES } from "./lib/faults.mjs";
 import { sleep, until } from "../lib/wait.mjs";
-import { Program } from "./lib/program.mjs";
+import { Program } from "../lib/program.mjs";
 import { Random } from "./lib/random.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
 

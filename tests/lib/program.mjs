@@ -1,8 +1,8 @@
-// One program of the storm: its output goes to a file, it can be killed, frozen and started again, and its
-// greatest memory is remembered over all its lives.
+// A program that a test starts: its output goes to a file, it can be killed, frozen and started again, and its greatest memory is
+// remembered over all its lives.
 import fs from "node:fs";
-import { spawn } from "../../lib/child.mjs";
-import { until } from "../../lib/wait.mjs";
+import { spawn } from "./child.mjs";
+import { until } from "./wait.mjs";
 
 export class Program {
   // kind: what the memory is counted under. started(line) picks what start() resolves with.
