@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Everything that can go wrong at once, on the real programs and a real store, between the stand-ins of GitHub and of
 // Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
-//   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
-//     [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
+//   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs|kafka] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
+//     [--brokers N] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -13,6 +13,7 @@ import path from "node:path";
 import { Aws } from "./lib/aws.mjs";
 import { Balancer } from "./lib/balancer.mjs";
 import { FAULTS, OF_STORES } from "./lib/faults.mjs";
+import { Cluster, missing } from "../fakes/kafka/cluster.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 import { Program } from "../lib/program.mjs";
 import { Random } from "./lib/random.mjs";
@@ -91,7 +92,17 @@ class Storm {
     await this.redis.start();
   }
 
+  async startKafka() {
+    if (this.queue !== "kafka") return;
+    const dir = path.join(this.dir, "kafka");
+    fs.mkdirSync(dir);
+    this.kafka = new Cluster({ dir, brokers: this.brokers });
+    await this.kafka.start();
+    this.all.push(...this.kafka.programs);
+  }
+
   store(kind, name) {
+    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s`;
     if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&timeout=2s`;
     return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
   }
@@ -139,8 +150,7 @@ class Storm {
   }
 
   async startAll() {
-    await this.startStandIns();
-    await this.startRedis();
+    await Promise.all([this.startStandIns(), this.startRedis(), this.startKafka()]);
     this.balancer = new Balancer({ timeoutMs: 3000 });
     const url = await this.balancer.listen();
     const { hook_id: hook } = await this.github("POST", "/_fake/webhook-url", { url: `${url}/webhook`, secret: this.secret });
@@ -232,7 +242,7 @@ class Storm {
   async verdict() {
     const { verdict, failed, details } = await judge({ githubLog: this.githubLog, providerLog: this.providerLog, cap: this.cap, quota: this.rate, burst: this.rate,
       foreignCalls: await this.foreignCalls(), calm: this.calm });
-    const crashes = this.daemons.flatMap((program) => program.crashes);
+    const crashes = [...this.daemons, ...(this.kafka?.programs ?? [])].flatMap((program) => program.crashes);
     const peak = {};
     for (const program of this.all) peak[program.kind] = Math.max(peak[program.kind] ?? 0, Number((program.peakKb / 1024).toFixed(1)));
     const told = await this.aws?.verdict(this.providerLog);
@@ -241,7 +251,7 @@ class Storm {
     if (crashes.length) failed.push("crashes");
     if (!this.drained) failed.push("drained");
     if (!this.quiet) failed.push("quiet");
-    return { ok: failed.length === 0, failed, queue: this.queue, ledger: this.ledger, workers: this.workers, seed: this.seed, faults: this.kinds.join(","),
+    return { ok: failed.length === 0, failed, queue: this.queue, ledger: this.ledger, workers: this.workers, seed: this.seed, faults: this.kinds.join(","), ...(this.kafka && { brokers: this.brokers }),
       cap: this.cap, quota_per_s: this.rate, ...verdict, ...this.tally, ...told, crashes: crashes.length, peak_mb: peak, seconds: Math.round((Date.now() - this.begun) / 1000),
       ...(failed.length ? { details, crashed: crashes, dir: this.dir } : {}) };
   }
@@ -252,19 +262,23 @@ function options() {
     jobs: { type: "string", default: "300" }, queue: { type: "string", default: "redis" }, ledger: { type: "string" }, workers: { type: "string", default: "2" },
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
-    debug: { type: "boolean", default: false } } });
+    debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" } } });
   const jobs = Number(values.jobs);
   const queue = values.queue;
-  const ledger = values.ledger ?? (queue === "sqs" ? "redis" : queue);
+  const ledger = values.ledger ?? (["sqs", "kafka"].includes(queue) ? "redis" : queue);
   const slowness = ledger === "dynamodb" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
   const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
   const kinds = values.calm ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
   const unknown = kinds.filter((kind) => !FAULTS[kind] || !apply(kind));
-  if (unknown.length || !["redis", "sqlite", "sqs"].includes(queue) || !["redis", "sqlite", "dynamodb"].includes(ledger) || !(jobs > 0)) {
+  if (unknown.length || !["redis", "sqlite", "sqs", "kafka"].includes(queue) || !["redis", "sqlite", "dynamodb"].includes(ledger) || !(jobs > 0)) {
     console.error(`storm: see the head of storm.mjs; kinds of faults: ${Object.keys(FAULTS).join(", ")}`);
     process.exit(2);
   }
-  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds,
+  if (queue === "kafka" && missing()) {
+    console.error(`storm: skipped: ${missing()}`);
+    process.exit(77);
+  }
+  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers),
     cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
 }
 

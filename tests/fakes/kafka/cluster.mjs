@@ -113,11 +113,11 @@ export class Cluster {
 
   tool(name, ...args) { return this.java([`org.apache.kafka.tools.${name}`, '--bootstrap-server', this.addresses(), ...args]); }
 
-  /* Until every broker runs and each partition has a leader. */
+  /* Until every broker runs, and each partition has a leader and all its copies. */
   untilWhole() {
     return until('the cluster is whole', async () => {
       const { brokers, topics } = await this.metadata();
-      return brokers.length === this.size && Object.values(topics).flat().every((leader) => leader > 0) && (await this.controller()) > 0;
+      return brokers.length === this.size && Object.values(topics).flat().every(({ leader, whole }) => leader > 0 && whole) && (await this.controller()) > 0;
     }, { seconds: 60 });
   }
 
@@ -135,7 +135,7 @@ export class Cluster {
 
   metadata() { return this.ask(questions.metadata, null); }
   controller() { return this.ask(questions.controller, -1); }
-  async leader(topic, partition) { return (await this.metadata()).topics[topic]?.[partition] ?? -1; }
+  async leader(topic, partition) { return (await this.metadata()).topics[topic]?.[partition]?.leader ?? -1; }
 
   frozen(n) { return this.programs[n - 1].frozen ?? false; }
   kill(n) { return this.programs[n - 1].stop('SIGKILL'); }

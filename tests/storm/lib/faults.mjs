@@ -110,6 +110,51 @@ async function redis(s, random) {
   }
 }
 
+// One after the other, each to a cluster that is whole again: with one broker fewer it still takes writes, with two fewer it does not.
+const BROKER_FAULTS = {
+  kill_leader: async (s, random) => killBroker(s, random, await leader(s, random)),
+  kill_controller: async (s, random) => killBroker(s, random, await s.kafka.controller()),
+  freeze_leader: async (s, random) => freezeBrokers(s, random, [await leader(s, random)]),
+  end_leader: async (s, random) => restartBroker(s, random, await leader(s, random), "end"),
+  freeze_two: async (s, random) => freezeBrokers(s, random, s.kafka.numbers.slice(0, 2)),
+};
+
+async function leader(s, random) {
+  const { topics } = await s.kafka.metadata();
+  const leaders = Object.entries(topics).filter(([name]) => name.startsWith("storm")).flatMap(([, partitions]) => partitions.map((one) => one.leader)).filter((n) => n > 0);
+  return random.pick(leaders);
+}
+
+const killBroker = (s, random, n) => restartBroker(s, random, n, "kill");
+
+async function restartBroker(s, random, n, how) {
+  await s.kafka[how](n);
+  await sleep(random.between(0, 4000));
+  await s.kafka.begin(n);
+}
+
+async function freezeBrokers(s, random, numbers) {
+  for (const n of numbers) s.kafka.freeze(n);
+  await sleep(random.between(1000, 6000));
+  for (const n of numbers) s.kafka.resume(n);
+}
+
+async function kafka(s, random) {
+  let left = [];
+  while (!s.over) {
+    await sleep(random.between(1000, 4000) * s.pace);
+    if (s.over) return;
+    if (left.length === 0) left = Object.keys(BROKER_FAULTS);
+    const fault = random.pick(left);
+    left = left.filter((other) => other !== fault);
+    s.note(`kafka: ${fault}`);
+    s.tally[`kafka_${fault}`] = (s.tally[`kafka_${fault}`] ?? 0) + 1;
+    await BROKER_FAULTS[fault](s, random);
+    await s.kafka.untilWhole();
+    s.note("kafka: whole again");
+  }
+}
+
 // Keys end before their time, now as expired and now as unknown, at every service at once; the source of new ones is slow at times,
 // or fails. New ones are looked for ten seconds apart at least, which is what no pace may be under.
 async function credentials(s, random) {
@@ -150,6 +195,6 @@ async function dynamodb(s) {
   ]);
 }
 
-export const FAULTS = { cancel, foreign, deliveries, environments: async () => {}, vms, vanish, github, provider, kill, freeze, redis, credentials, sqs, dynamodb };
+export const FAULTS = { cancel, foreign, deliveries, environments: async () => {}, vms, vanish, github, provider, kill, freeze, redis, credentials, sqs, dynamodb, kafka };
 // Kinds that need one of these stores.
-export const OF_STORES = { redis: ["redis"], credentials: ["sqs", "dynamodb"], sqs: ["sqs"], dynamodb: ["dynamodb"] };
+export const OF_STORES = { redis: ["redis"], credentials: ["sqs", "dynamodb"], sqs: ["sqs"], dynamodb: ["dynamodb"], kafka: ["kafka"] };

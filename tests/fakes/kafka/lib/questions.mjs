@@ -44,7 +44,10 @@ function ask(port, { key, version, flexible }, body) {
   });
 }
 
-/* {brokers: [id], topics: {name: [leader of partition 0, of 1, …]}}; -1: no leader. Brokers that are down are not listed. */
+/*
+ * {brokers: [id], topics: {name: [{leader, whole}, …]}}, by partition; leader -1: there is none; whole: all copies are in sync.
+ * Brokers that are down are not listed.
+ */
 export async function metadata(port) {
   const r = await ask(port, METADATA, Buffer.concat([int32(-1), Buffer.from([0])]));
   r.int32(); // throttle time
@@ -55,9 +58,15 @@ export async function metadata(port) {
     r.int16();
     const name = r.string();
     r.int8();
-    const leaders = [];
-    r.array(() => { r.int16(); const partition = r.int32(); leaders[partition] = r.int32(); r.array(() => r.int32()); r.array(() => r.int32()); });
-    return [name, leaders];
+    const partitions = [];
+    r.array(() => {
+      r.int16();
+      const partition = r.int32();
+      const leader = r.int32();
+      const copies = r.array(() => r.int32());
+      partitions[partition] = { leader, whole: r.array(() => r.int32()).length === copies.length };
+    });
+    return [name, partitions];
   });
   return { brokers, topics: Object.fromEntries(topics) };
 }

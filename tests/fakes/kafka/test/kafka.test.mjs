@@ -19,10 +19,33 @@ async function start(t, options) {
   return cluster;
 }
 
-test('three brokers: what a broken leader led has another leader, and the broker comes back', { skip }, async (t) => {
-  const cluster = await start(t, { brokers: 3 });
+/* Resolves to the certificate's subject, or to the code of the error. In TLS 1.3 a client learns after the handshake that it is refused. */
+function shakeHands(port, options) {
+  return new Promise((resolve) => {
+    const socket = tls.connect({ port, host: '127.0.0.1', maxVersion: 'TLSv1.2', ...options }, () => {
+      resolve(socket.getPeerCertificate().subject.CN);
+      socket.destroy();
+    });
+    socket.on('error', (error) => resolve(error.code));
+  });
+}
+
+async function checkListeners(cluster) {
+  const file = (name) => fs.readFileSync(path.join(cluster.dir, name));
+  const [ports] = cluster.ports;
+  for (const listener of ['SASL', 'TLS']) {
+    assert.equal(await shakeHands(ports[listener], { ca: file('ca.pem') }), 'broker');
+    assert.match(await shakeHands(ports[listener], { ca: file('other-ca.pem') }), /CERT|SIGNATURE/);
+  }
+  assert.equal(await shakeHands(ports.MTLS, { ca: file('ca.pem'), cert: file('client.pem'), key: file('client.key') }), 'broker');
+  assert.match(await shakeHands(ports.MTLS, { ca: file('ca.pem') }), /ALERT|ECONNRESET/);
+}
+
+test('three brokers: what a broken leader led has another leader, the broker comes back; listeners have their certificates', { skip }, async (t) => {
+  const cluster = await start(t, { brokers: 3, secure: true });
   await cluster.tool('TopicCommand', '--create', '--topic', 'lane', '--partitions', '3');
   assert.deepEqual((await cluster.metadata()).brokers.sort(), [1, 2, 3]);
+  await checkListeners(cluster);
   const moved = (from) => until('the leader has moved', async () => ![from, -1].includes(await cluster.leader('lane', 0)));
 
   const killed = await cluster.leader('lane', 0);
@@ -40,29 +63,6 @@ test('three brokers: what a broken leader led has another leader, and the broker
   const controller = await cluster.controller();
   await cluster.kill(controller);
   await until('another controller is active', async () => ![controller, -1].includes(await cluster.controller()));
-});
-
-/* Resolves to the certificate's subject, or to the code of the error. In TLS 1.3 a client learns after the handshake that it is refused. */
-function shakeHands(port, options) {
-  return new Promise((resolve) => {
-    const socket = tls.connect({ port, host: '127.0.0.1', maxVersion: 'TLSv1.2', ...options }, () => {
-      resolve(socket.getPeerCertificate().subject.CN);
-      socket.destroy();
-    });
-    socket.on('error', (error) => resolve(error.code));
-  });
-}
-
-test('the listeners with TLS show a certificate of their authority, and one wants the client\'s', { skip }, async (t) => {
-  const cluster = await start(t, { secure: true });
-  const file = (name) => fs.readFileSync(path.join(cluster.dir, name));
-  const [ports] = cluster.ports;
-  for (const listener of ['SASL', 'TLS']) {
-    assert.equal(await shakeHands(ports[listener], { ca: file('ca.pem') }), 'broker');
-    assert.match(await shakeHands(ports[listener], { ca: file('other-ca.pem') }), /CERT|SIGNATURE/);
-  }
-  assert.equal(await shakeHands(ports.MTLS, { ca: file('ca.pem'), cert: file('client.pem'), key: file('client.key') }), 'broker');
-  assert.match(await shakeHands(ports.MTLS, { ca: file('ca.pem') }), /ALERT|ECONNRESET/);
 });
 
 test('a program beside a cluster finds its address, acts on it, and its status is the result', { skip }, () => {
