@@ -315,7 +315,7 @@ static bool has_token(const struct sigv4_signer *s)
     return s->session_token != NULL && s->session_token[0] != '\0';
 }
 
-/* The headers of the request and the two that signing adds. */
+/* The headers of the request and, unless date is NULL, the two that signing adds. */
 static int parse_headers(const struct sigv4_signer *s, const struct sigv4_request *r,
                          const char *date, struct header_list *out, struct err *e)
 {
@@ -329,6 +329,9 @@ static int parse_headers(const struct sigv4_signer *s, const struct sigv4_reques
                        "headers that cannot be signed: each must be one line, \"Name: value\", and "
                        "there may be %d",
                        SIGV4_HEADERS_MAX);
+    }
+    if (date == NULL) {
+        return 0;
     }
     struct header *added = &out->items[out->count++];
     *added = (struct header){.value = slice_of(date)};
@@ -425,13 +428,18 @@ static void wipe_and_free(struct buf *b)
     buf_fini(b);
 }
 
+static void scope_of(const struct sigv4_signer *s, const char *date, struct buf *out)
+{
+    buf_init(out, PART_LIMIT_BYTES);
+    buf_printf(out, "%.8s/%s/%s/aws4_request", date, s->region, s->service);
+}
+
 static void fill_lines(const struct sigv4_signer *s, const char *date, struct slice request,
                        const char *names, struct sigv4_lines *out)
 {
     char signature[DIGEST_HEX];
     struct buf scope;
-    buf_init(&scope, PART_LIMIT_BYTES);
-    buf_printf(&scope, "%.8s/%s/%s/aws4_request", date, s->region, s->service);
+    scope_of(s, date, &scope);
     sign_text(s, date, request, buf_slice(&scope), signature);
     struct buf line;
     buf_init(&line, sizeof out->date);
@@ -480,4 +488,67 @@ void sigv4_lines_fini(struct sigv4_lines *l)
 {
     wipe_and_free(&l->token);
     buf_fini(&l->authorization);
+}
+
+/* --- a presigned URL -------------------------------------------------------------------------- */
+
+/* "&NAME=VALUE", encoded. */
+static void append_parameter(struct buf *out, const char *name, struct slice value)
+{
+    buf_printf(out, "&%s=", name);
+    codec_percent(out, value);
+}
+
+static void append_signing_parameters(const struct sigv4_signer *s, const char *date,
+                                      struct slice scope, int expires_s, struct buf *out)
+{
+    struct buf credential;
+    buf_init(&credential, PART_LIMIT_BYTES);
+    buf_printf(&credential, "%s/%.*s", s->access_key, SLICE_ARG(scope));
+    append_parameter(out, "X-Amz-Algorithm", SLICE("AWS4-HMAC-SHA256"));
+    append_parameter(out, "X-Amz-Credential", buf_slice(&credential));
+    append_parameter(out, "X-Amz-Date", slice_of(date));
+    buf_printf(out, "&X-Amz-Expires=%d", expires_s);
+    if (has_token(s)) {
+        append_parameter(out, "X-Amz-Security-Token", slice_of(s->session_token));
+    }
+    append_parameter(out, "X-Amz-SignedHeaders", SLICE("host"));
+    out->failed = out->failed || credential.failed;
+    buf_fini(&credential);
+}
+
+int sigv4_presign(const struct sigv4_signer *s, const struct sigv4_request *r, int expires_s,
+                  int64_t wall_ms, struct buf *out, struct err *e)
+{
+    char date[DATE_CHARS];
+    char signature[DIGEST_HEX];
+    struct sigv4_request signed_request = *r;
+    struct buf scope;
+    struct buf query;
+    struct buf names;
+    struct buf request;
+    ASSERT(r->header_count == 1 && expires_s > 0);
+    buf_init(&query, CANONICAL_LIMIT_BYTES);
+    buf_init(&names, PART_LIMIT_BYTES);
+    buf_init(&request, CANONICAL_LIMIT_BYTES);
+    format_date(wall_ms, date);
+    scope_of(s, date, &scope);
+    buf_append(&query, r->query);
+    append_signing_parameters(s, date, buf_slice(&scope), expires_s, &query);
+    signed_request.query = buf_slice(&query);
+    int rc = append_canonical_request(s, &signed_request, NULL, &request, &names, e);
+    if (rc == 0) {
+        sign_text(s, date, buf_slice(&request), buf_slice(&scope), signature);
+        rc = append_query(buf_slice(&query), out, e);
+        buf_printf(out, "&X-Amz-Signature=%s", signature);
+    }
+    if (rc == 0 && (out->failed || query.failed)) {
+        rc = err_set(e, ERR_PERMANENT, 0,
+                     "the credentials are too long to be sent: check their source");
+    }
+    wipe_and_free(&request);
+    wipe_and_free(&query);
+    buf_fini(&names);
+    buf_fini(&scope);
+    return rc;
 }

@@ -1,5 +1,5 @@
 /*
- * AWS Signature Version 4 in headers (not in a query).
+ * AWS Signature Version 4, in headers or in a URL's query.
  *
  * A signature is a function of the request as it is sent, the keys, region and service, and the
  * time; nothing is looked up. For all services except S3, whose paths are encoded once less. The
@@ -66,6 +66,12 @@ void sigv4_lines_fini(struct sigv4_lines *l);
 /* *out is owned by the caller on success (sigv4_lines_fini). */
 MUST_CHECK int sigv4_sign(const struct sigv4_signer *s, const struct sigv4_request *r,
                           int64_t wall_ms, struct sigv4_lines *out, struct err *e);
+
+/* Appends the query of a presigned URL, in canonical form: that of the request, the parameters of
+ * signing, and last the signature. The request has one header, its Host; expires_s, 1 to 604800. It
+ * contains the session token. */
+MUST_CHECK int sigv4_presign(const struct sigv4_signer *s, const struct sigv4_request *r,
+                             int expires_s, int64_t wall_ms, struct buf *out, struct err *e);
 
 /* Appends the canonical request that is signed, for tests and for debugging signatures; it contains
  * the session token. */

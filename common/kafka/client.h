@@ -7,13 +7,16 @@
  * limited: a broken connection is information, never a reason to give up, because librdkafka
  * reconnects by itself.
  *
- * Threading: a cluster is read-only after kafka_cluster_new. Failures: ERR_PERMANENT for a malformed
- * URL or an option that this librdkafka cannot do; see kafka_error for the others.
+ * Threading: a cluster may be used by any thread after kafka_cluster_new. Failures: ERR_PERMANENT
+ * for a malformed URL, options that do not go together, a password file that cannot be read, or an
+ * option that this librdkafka cannot do; see kafka_error for the others. No message contains a
+ * secret.
  */
 #ifndef MAYFLY_KAFKA_CLIENT_H
 #define MAYFLY_KAFKA_CLIENT_H
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +30,9 @@ struct kafka_cluster;
  * is the prefix of the topics; "mayfly" if there is none. Options:
  *   timeout=DURATION    of a request to a broker that does not respond, 1s to 1m; 5s
  *   tls=1 ca=PATH cert=PATH key=PATH      TLS; the system's authorities, or a PEM file
- *   sasl=plain|scram-sha-256|scram-sha-512|msk-iam   user=NAME password_file=PATH   region=REGION
+ *   sasl=plain|scram-sha-256|scram-sha-512    with user=NAME password_file=PATH; plain with TLS alone
+ *   sasl=msk-iam        with TLS alone: IAM of Amazon MSK, with credentials as all of AWS
+ *                       (common/aws/credentials.h); region=REGION, else found as all of AWS
  * more: borrowed, options of the caller's own, of which each writes where its entry points. */
 MUST_CHECK int kafka_cluster_new(const char *url, const struct url_option *more, size_t more_count,
                                  struct kafka_cluster **out, struct err *e);
@@ -47,8 +52,14 @@ void kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value);
 MUST_CHECK int kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **out,
                                 struct err *e);
 
+/* Why connections to the cluster failed in the last 45 s; false if none did. ERR_AUTH if credentials
+ * or a certificate were refused, else ERR_RETRY. For a caller to whom librdkafka reports nothing, as
+ * to a consumer that waits. Only information: other connections may be fine. */
+bool kafka_cluster_trouble(const struct kafka_cluster *c, struct err *out);
+
 /* Fills *e from a librdkafka code and returns -1. `what`: what was tried, "put a message on topic
- * x". Unreachable, timed out, leader unknown: ERR_RETRY; denied: ERR_AUTH; unknown topic:
+ * x". A call that got no response gives the class and the text of kafka_cluster_trouble, if there is
+ * one: an unreachable broker says why, and refused credentials are ERR_AUTH. Unreachable, timed out, leader unknown: ERR_RETRY; denied: ERR_AUTH; unknown topic:
  * ERR_NOT_FOUND; too large, wrong argument: ERR_PERMANENT; storage error: ERR_CAPACITY. */
 int kafka_error(const struct kafka_cluster *c, rd_kafka_resp_err_t code, const char *what,
                 struct err *e);

@@ -203,6 +203,9 @@ int kafka_topics_describe(const struct kafka_cluster *c, rd_kafka_t *rk, struct 
                           size_t n, struct err *e)
 {
     const struct rd_kafka_metadata *m;
+    if (n == 0) {
+        return 0;
+    }
     if (read_metadata(c, rk, true, &m, e) != 0) {
         return -1;
     }

@@ -19,7 +19,11 @@ static int read_options(struct slice query, const struct url_option *more, size_
         {.name = "tls", .number = &c->tls, .least = 0, .most = 1},
         {.name = "ca", .text = c->ca, .size = sizeof c->ca},
         {.name = "cert", .text = c->cert, .size = sizeof c->cert},
-        {.name = "key", .text = c->key, .size = sizeof c->key}};
+        {.name = "key", .text = c->key, .size = sizeof c->key},
+        {.name = "sasl", .text = c->sasl, .size = sizeof c->sasl},
+        {.name = "user", .text = c->user, .size = sizeof c->user},
+        {.name = "password_file", .text = c->password_file, .size = sizeof c->password_file},
+        {.name = "region", .text = c->region, .size = sizeof c->region}};
     struct url_option known[OPTIONS_MAX];
     ASSERT(COUNT_OF(own) + more_count <= OPTIONS_MAX);
     memcpy(known, own, sizeof own);
@@ -65,7 +69,10 @@ int kafka_cluster_new(const char *url, const struct url_option *more, size_t mor
     ASSERT(c != NULL);
     memcpy(c->prefix, "mayfly", sizeof "mayfly");
     c->timeout_ms = TIMEOUT_DEFAULT_MS;
-    if (read_place(place, c, e) != 0 || read_options(query, more, more_count, c, e) != 0) {
+    c->trouble = kafka_trouble_new();
+    kafka_cluster_add(c);
+    if (read_place(place, c, e) != 0 || read_options(query, more, more_count, c, e) != 0 ||
+        kafka_security_open(c, e) != 0) {
         kafka_cluster_free(c);
         return -1;
     }
@@ -75,5 +82,10 @@ int kafka_cluster_new(const char *url, const struct url_option *more, size_t mor
 
 void kafka_cluster_free(struct kafka_cluster *c)
 {
-    free(c);
+    if (c != NULL) {
+        kafka_cluster_remove(c);
+        kafka_security_close(c);
+        kafka_trouble_free(c->trouble);
+        free(c);
+    }
 }

@@ -191,6 +191,11 @@ const struct log_event log_events[] = {
      "consider them a match.",
      "Check that the runner group admits the repository, and that the class's labels include all "
      "labels of the job's `runs-on`. See also GitHub's status page."},
+    {"kafka_auth_failed", "ingress, worker, reaper", "warn", "error",
+     "A Kafka broker refused this program's credentials or certificate, or its certificate was "
+     "refused here. librdkafka keeps trying.",
+     "Correct user and password file, role, or certificates (`error` says which); see "
+     "deploy/docs/kafka.md."},
     {"kafka_client", "ingress, worker, reaper", "debug", "facility, text",
      "What librdkafka says about its connections and its group. It reconnects by itself.",
      "Nothing, unless calls to Kafka fail: then this says why."},
