@@ -102,13 +102,10 @@ static void log_line(const rd_kafka_t *rk, int level, const char *facility, cons
     const struct kafka_cluster *c = kafka_cluster_of(rk);
     const char *text = without_thread(line);
     (void)level;
-    if (c != NULL && strcmp(facility, "FAIL") == 0) {
-        enum err_class class = kafka_trouble_class(text);
-        kafka_trouble_remember(c, class, text);
-        if (class == ERR_AUTH) {
-            log_warn("kafka_auth_failed", LOG_STR("error", text));
-            return;
-        }
+    if (c != NULL && strcmp(facility, "FAIL") == 0 &&
+        kafka_trouble_remember(c, kafka_trouble_class(text), text)) {
+        log_warn("kafka_auth_failed", LOG_STR("error", text));
+        return;
     }
     log_debug("kafka_client", LOG_STR("facility", facility), LOG_STR("text", text));
 }

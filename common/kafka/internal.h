@@ -66,7 +66,8 @@ MUST_CHECK int kafka_msk_sign(const struct aws_keys *keys, const char *region, i
 
 struct kafka_trouble *kafka_trouble_new(void);
 void kafka_trouble_free(struct kafka_trouble *t);
-void kafka_trouble_remember(const struct kafka_cluster *c, enum err_class class, const char *text);
+/* Whether it should be logged: ERR_AUTH, at most once in 30 s. */
+bool kafka_trouble_remember(const struct kafka_cluster *c, enum err_class class, const char *text);
 /* What librdkafka logs of a failed connection: ERR_AUTH if credentials or certificates were
  * refused, else ERR_RETRY. */
 enum err_class kafka_trouble_class(const char *text);

@@ -174,7 +174,9 @@ void kafka_security_close(struct kafka_cluster *c)
 static void fail_token(rd_kafka_t *rk, const struct kafka_cluster *c, enum err_class class,
                        const char *text)
 {
-    kafka_trouble_remember(c, class, text);
+    if (kafka_trouble_remember(c, class, text)) {
+        log_warn("kafka_auth_failed", LOG_STR("error", text));
+    }
     (void)rd_kafka_oauthbearer_set_token_failure(rk, text);
 }
 

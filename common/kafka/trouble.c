@@ -11,13 +11,15 @@
 #include "common/base/slice.h"
 #include "common/kafka/internal.h"
 
-/* librdkafka logs a broker's same failure again after 30 s. */
+/* librdkafka 2.0.2 logs a broker's same failure again after 30 s, newer ones at each attempt. */
 #define FRESH_MS 45000
+#define REPORT_EVERY_MS 30000
 
 struct kafka_trouble {
     pthread_mutex_t lock; /* protects the members below */
     enum err_class class; /* ERR_NONE: nothing is remembered */
     int64_t at_ms;        /* monotonic */
+    int64_t reported_ms;  /* the last for which kafka_trouble_remember returned true; 0: none */
     char text[320];
 };
 
@@ -60,7 +62,7 @@ static bool is_fresh(const struct kafka_trouble *t, int64_t now_ms)
     return t->class != ERR_NONE && now_ms - t->at_ms < FRESH_MS;
 }
 
-void kafka_trouble_remember(const struct kafka_cluster *c, enum err_class class, const char *text)
+bool kafka_trouble_remember(const struct kafka_cluster *c, enum err_class class, const char *text)
 {
     struct kafka_trouble *t = c->trouble;
     int64_t now_ms = clock_mono_ms();
@@ -74,7 +76,11 @@ void kafka_trouble_remember(const struct kafka_cluster *c, enum err_class class,
         memcpy(t->text, s.ptr, s.len);
         t->text[s.len] = '\0';
     }
+    bool report =
+        class == ERR_AUTH && (t->reported_ms == 0 || now_ms - t->reported_ms >= REPORT_EVERY_MS);
+    t->reported_ms = report ? now_ms : t->reported_ms;
     pthread_mutex_unlock(&t->lock);
+    return report;
 }
 
 bool kafka_cluster_trouble(const struct kafka_cluster *c, struct err *out)

@@ -68,8 +68,8 @@ static void refused_credentials_are_of_class_auth(void **state)
 {
     struct kafka_cluster *c = cluster("kafka://one/x");
     struct err e;
-    kafka_trouble_remember(c, ERR_AUTH, "b1: SASL authentication error: wrong");
-    kafka_trouble_remember(c, ERR_RETRY, "b2: Connection refused");
+    (void)kafka_trouble_remember(c, ERR_AUTH, "b1: SASL authentication error: wrong");
+    (void)kafka_trouble_remember(c, ERR_RETRY, "b2: Connection refused");
     (void)kafka_error(c, RD_KAFKA_RESP_ERR__TIMED_OUT, "put", &e);
     assert_int_equal(e.class, ERR_AUTH);
     assert_non_null(strstr(e.message, "SASL authentication error: wrong"));
@@ -87,17 +87,61 @@ static void old_trouble_is_forgotten(void **state)
     struct err e;
     clock_set_source(&source);
     assert_false(kafka_cluster_trouble(c, &e));
-    kafka_trouble_remember(c, ERR_AUTH, "refused");
+    assert_true(kafka_trouble_remember(c, ERR_AUTH, "refused"));
     now_us += 44000000;
     assert_true(kafka_cluster_trouble(c, &e));
     assert_string_equal(e.message, "refused");
     now_us += 2000000;
     assert_false(kafka_cluster_trouble(c, &e));
-    kafka_trouble_remember(c, ERR_RETRY, "other");
+    assert_false(kafka_trouble_remember(c, ERR_RETRY, "other"));
     assert_true(kafka_cluster_trouble(c, &e));
     assert_int_equal(e.class, ERR_RETRY);
     clock_set_source(NULL);
     kafka_cluster_free(c);
+}
+
+static void same_refusal_is_reported_every_30_s(void **state)
+{
+    static const struct clock_source source = {mono_us, wall_ms};
+    struct kafka_cluster *c = cluster("kafka://one/x");
+    int reports = 0;
+    clock_set_source(&source);
+    for (int i = 0; i < 70; i++) {
+        reports += kafka_trouble_remember(c, ERR_AUTH, "refused") ? 1 : 0;
+        now_us += 1000000;
+    }
+    assert_int_equal(reports, 3);
+    clock_set_source(NULL);
+    kafka_cluster_free(c);
+}
+
+static void classes_of_what_librdkafka_logs(void **state)
+{
+    static const struct {
+        enum err_class class;
+        const char *text;
+    } lines[] = {
+        {ERR_AUTH, "sasl_ssl://b:9093/bootstrap: SASL authentication error: Authentication failed: "
+                   "Invalid username or password (after 303ms in state AUTH_REQ)"},
+        {ERR_AUTH, "sasl_ssl://b:9093/bootstrap: SASL PLAIN mechanism handshake failed: Broker: "
+                   "Unsupported SASL mechanism: broker's supported mechanisms: OAUTHBEARER"},
+        {ERR_AUTH, "ssl://b:9093/bootstrap: SSL handshake failed: error:0A000086:SSL "
+                   "routines::certificate verify failed: broker certificate could not be verified"},
+        {ERR_AUTH, "ssl://b:9093/1: Receive failed: error:0A000412:SSL routines::sslv3 alert bad "
+                   "certificate: SSL alert number 42 (after 5ms in state APIVERSION_QUERY)"},
+        {ERR_AUTH, "ssl://b:9093/1: Receive failed: error:0A00045C:SSL routines::tlsv13 alert "
+                   "certificate required: SSL alert number 116"},
+        {ERR_RETRY, "b:9092/1: Connect to ipv4#127.0.0.1:9092 failed: Connection refused"},
+        {ERR_RETRY, "b:9092/1: Disconnected: verify that security.protocol is correctly "
+                    "configured, broker might require SASL authentication"},
+        {ERR_RETRY, "sasl_ssl://b:9093/1: SASL authentication error: SaslAuthenticateRequest "
+                    "failed: Local: Broker transport failure"},
+    };
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        if (kafka_trouble_class(lines[i].text) != lines[i].class) {
+            fail_msg("%s", lines[i].text);
+        }
+    }
 }
 
 static void long_reasons_are_cut(void **state)
@@ -107,7 +151,7 @@ static void long_reasons_are_cut(void **state)
     char text[2000];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    kafka_trouble_remember(c, ERR_RETRY, text);
+    (void)kafka_trouble_remember(c, ERR_RETRY, text);
     assert_true(kafka_cluster_trouble(c, &e));
     assert_int_equal(strlen(e.message), 319);
     kafka_cluster_free(c);
@@ -120,6 +164,8 @@ int main(void)
         cmocka_unit_test(clients_know_their_own_cluster),
         cmocka_unit_test(refused_credentials_are_of_class_auth),
         cmocka_unit_test(old_trouble_is_forgotten),
+        cmocka_unit_test(same_refusal_is_reported_every_30_s),
+        cmocka_unit_test(classes_of_what_librdkafka_logs),
         cmocka_unit_test(long_reasons_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
