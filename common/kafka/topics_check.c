@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/kafka/internal.h"
 #include "common/kafka/topics.h"
@@ -27,6 +28,14 @@ static int refuse(const struct check *k, const struct kafka_topic *t, const char
                    "Kafka topic %s: %s: change it with: kafka-configs.sh --bootstrap-server %.*s "
                    "--alter --entity-type topics --entity-name %s --add-config %s",
                    t->name, problem, SLICE_ARG(k->broker), t->name, config);
+}
+
+/* What is the same for each topic. */
+static void warn_once(const struct check *k, const char *line)
+{
+    if (k->warnings->len == 0 || strstr(k->warnings->data, line) == NULL) {
+        buf_append_cstr(k->warnings, line);
+    }
 }
 
 static int check_compaction(const struct check *k, const struct kafka_topic *t)
@@ -80,10 +89,7 @@ static int check_copies(const struct check *k, const struct kafka_topic *t)
                       problem);
     }
     if (k->rule->brokers < 2) {
-        buf_printf(
-            k->warnings,
-            "topic %s: the cluster has one broker: what it confirmed is lost with its disk\n",
-            t->name);
+        warn_once(k, "the cluster has one broker: what it confirmed is lost with its disk\n");
         return 0;
     }
     if (t->replicas < MIN_INSYNC_LEAST) {

@@ -168,6 +168,25 @@ static void missing_topic_has_a_class_of_its_own(void **state)
     buf_fini(&out);
 }
 
+static void warning_about_the_cluster_comes_once(void **state)
+{
+    struct kafka_topic topics[] = {good, good, good};
+    const struct kafka_topics_rule rule = {.brokers = 1};
+    struct kafka_cluster *c;
+    struct buf out;
+    struct err e;
+    buf_init(&out, 4096);
+    assert_int_equal(kafka_cluster_new("kafka://b1", NULL, 0, &c, &e), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kafka_topics_check(c, topics, 3, &rule, &out, &e), 0);
+        const char *first = strstr(out.data, "one broker");
+        assert_non_null(first);
+        assert_null(strstr(first + 1, "one broker"));
+    }
+    kafka_cluster_free(c);
+    buf_fini(&out);
+}
+
 static void longest_names_leave_the_command_whole(void **state)
 {
     struct buf out;
@@ -190,6 +209,7 @@ int main(void)
         cmocka_unit_test(copies),
         cmocka_unit_test(partitions_and_what_cannot_be_checked),
         cmocka_unit_test(missing_topic_has_a_class_of_its_own),
+        cmocka_unit_test(warning_about_the_cluster_comes_once),
         cmocka_unit_test(longest_names_leave_the_command_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
