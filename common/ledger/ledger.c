@@ -19,6 +19,7 @@
 struct ledger {
     const struct ledger_ops *ops;
     void *state;
+    struct ledger_store store; /* the same, for the steps */
     pthread_mutex_t lock;
     /* Under the lock: what was observed of the leases requested last. */
     struct lease_memory {
@@ -82,6 +83,7 @@ int ledger_open(const char *url, struct ledger **out, struct err *e)
     ASSERT(l != NULL && pthread_mutex_init(&l->lock, NULL) == 0);
     l->ops = ops;
     l->state = state;
+    l->store = (struct ledger_store){.ops = ops->txn, .state = state};
     *out = l;
     return 0;
 }
@@ -94,6 +96,13 @@ void ledger_close(struct ledger *l)
     l->ops->close(l->state);
     pthread_mutex_destroy(&l->lock);
     free(l);
+}
+
+void ledger_observe(struct ledger *l, ledger_observer_fn *observe, void *arg)
+{
+    ASSERT(l->store.observe == NULL);
+    l->store.observe = observe;
+    l->store.observe_arg = arg;
 }
 
 int ledger_ping(struct ledger *l, struct err *e)
@@ -121,7 +130,7 @@ int ledger_apply_event(struct ledger *l, const struct job_event *ev, const char 
         return -1;
     }
     return ledger_metrics_op(OP_APPLY_EVENT, began_us,
-                             ledger_step_apply_event(l->ops->txn, l->state, ev, scope, out, e));
+                             ledger_step_apply_event(&l->store, ev, scope, out, e));
 }
 
 int ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
@@ -140,7 +149,7 @@ int ledger_reconcile_job(struct ledger *l, int64_t job_id, enum ledger_job_state
     }
     return ledger_metrics_op(
         OP_RECONCILE_JOB, began_us,
-        ledger_step_reconcile_job(l->ops->txn, l->state, job_id, to, why != NULL ? why : "", e));
+        ledger_step_reconcile_job(&l->store, job_id, to, why != NULL ? why : "", e));
 }
 
 /* NOLINTNEXTLINE(readability-function-size): its parameters are what ledger.h promises */
@@ -159,7 +168,7 @@ int ledger_job_relaunched(struct ledger *l, int64_t job_id, struct err *e)
 {
     int64_t began_us = clock_mono_us();
     return ledger_metrics_op(OP_JOB_RELAUNCHED, began_us,
-                             ledger_step_relaunched(l->ops->txn, l->state, job_id, e));
+                             ledger_step_relaunched(&l->store, job_id, e));
 }
 
 /* --- reserving --- */
@@ -189,6 +198,7 @@ int ledger_reserve(struct ledger *l, const struct ledger_reserve *r, struct ledg
     }
     if (rc == 0) {
         ledger_metrics_outcome(out->outcome);
+        ledger_step_reserved(&l->store, &request, out);
     }
     return ledger_metrics_op(OP_RESERVE, began_us, rc);
 }
@@ -249,7 +259,7 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
     if (ledger_check_advance(a, e) != 0) {
         return -1;
     }
-    int rc = ledger_step_advance(l->ops->txn, l->state, a, &moved, e);
+    int rc = ledger_step_advance(&l->store, a, &moved, e);
     if (rc == 0 && changed != NULL) {
         *changed = moved;
     }
@@ -262,8 +272,7 @@ int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)
     if (check_vm_name(name, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_VM_HEARTBEAT, began_us,
-                             ledger_step_heartbeat(l->ops->txn, l->state, name, e));
+    return ledger_metrics_op(OP_VM_HEARTBEAT, began_us, ledger_step_heartbeat(&l->store, name, e));
 }
 
 int ledger_vm_get(struct ledger *l, const char *name, struct ledger_vm *out, struct err *e)
@@ -297,9 +306,9 @@ int ledger_log_event(struct ledger *l, int64_t job_id, const char *vm, const cha
         ledger_check_text("what", what, sizeof((struct ledger_entry *)0)->what, e) != 0) {
         return -1;
     }
-    return ledger_metrics_op(OP_LOG_EVENT, began_us,
-                             ledger_step_log_event(l->ops->txn, l->state, job_id, name, what,
-                                                   detail != NULL ? detail : "", e));
+    return ledger_metrics_op(
+        OP_LOG_EVENT, began_us,
+        ledger_step_log_event(&l->store, job_id, name, what, detail != NULL ? detail : "", e));
 }
 
 int ledger_timeline(struct ledger *l, int64_t job_id, struct ledger_entry **out, size_t *n,

@@ -143,11 +143,18 @@ struct ledger_reserve {
     const char *provider;
     const char *host;
 };
+/* What a reservation changed of its job's state: moved, it waits now. */
+struct ledger_queued {
+    bool moved;
+    bool known_before;
+    enum ledger_job_state before;
+};
 struct ledger_reservation {
     enum ledger_outcome outcome;
     int64_t wait_ms; /* LEDGER_RATE */
     int64_t demand;  /* of (scope, class), as this step read them */
     int64_t supply;
+    struct ledger_queued queued;
     struct ledger_vm vm; /* LEDGER_RESERVED */
 };
 /* Records the request's job as waiting (as ledger_apply_event would, unless it is further on). Then

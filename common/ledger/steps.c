@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
+
 static int load_existing_job(struct ledger_txn *t, int64_t id, struct ledger_job *out,
                              struct err *e)
 {
@@ -23,8 +25,91 @@ static int load_existing_vm(struct ledger_txn *t, const char *name, struct ledge
     return known ? 0 : err_set(e, ERR_NOT_FOUND, 0, "VM %s is not in the ledger", name);
 }
 
+/* --- what a step changed --- */
+/* A step moves at most one job and one VM. */
+struct step_changes {
+    int64_t at_ms;
+    bool job_moved;
+    const char *job_from;
+    struct ledger_job job; /* after */
+    struct ledger_line job_line;
+    bool vm_moved;
+    const char *vm_from;
+    struct ledger_vm vm;
+    struct ledger_line vm_line;
+};
+
+/* At the start of a step, which may be called several times. */
+static void begin_changes(struct step_changes *c, const struct ledger_txn *t)
+{
+    c->at_ms = t->now_ms;
+    c->job_moved = false;
+    c->vm_moved = false;
+}
+
+/* Writes a job whose state moved, with its line. before NULL: it is new. */
+static int write_moved_job(struct ledger_txn *t, struct step_changes *c,
+                           const struct ledger_job *before, const struct ledger_job *after,
+                           const struct ledger_line *line, struct err *e)
+{
+    c->job_moved = true;
+    c->job_from = before != NULL ? ledger_job_state_name(before->state) : "";
+    c->job = *after;
+    c->job_line = *line;
+    return t->ops->write_job(t, before, after, true, line, e);
+}
+
+static int write_moved_vm(struct ledger_txn *t, struct step_changes *c,
+                          const struct ledger_vm *before, const struct ledger_vm *after,
+                          const struct ledger_line *line, struct err *e)
+{
+    c->vm_moved = true;
+    c->vm_from = ledger_vm_state_name(before->state);
+    c->vm = *after;
+    c->vm_line = *line;
+    return t->ops->write_vm(t, before, after, line, e);
+}
+
+static void report_changes(const struct ledger_store *s, const struct step_changes *c)
+{
+    const struct ledger_transition job = {
+        .at_ms = c->at_ms,
+        .job = &c->job,
+        .from = c->job_from,
+        .to = ledger_job_state_name(c->job.state),
+        .reason = c->job_line.detail,
+    };
+    const struct ledger_transition vm = {
+        .at_ms = c->at_ms,
+        .vm = &c->vm,
+        .from = c->vm_from,
+        .to = ledger_vm_state_name(c->vm.state),
+        .reason = c->vm_line.detail,
+    };
+    if (c->job_moved) {
+        s->observe(s->observe_arg, &job);
+    }
+    if (c->vm_moved) {
+        s->observe(s->observe_arg, &vm);
+    }
+}
+
+/* Runs a step; what it changed is passed on when it is committed. */
+static int run_reported(const struct ledger_store *s, ledger_step_fn *step, void *arg,
+                        const struct step_changes *c, struct err *e)
+{
+    if (s->ops->run(s->state, step, arg, e) != 0) {
+        return -1;
+    }
+    if (s->observe != NULL) {
+        report_changes(s, c);
+    }
+    return 0;
+}
+
 /* --- a delivery --- */
 struct apply {
+    struct step_changes changes;
     const struct job_event *ev;
     const char *scope;
     struct ledger_effect effect;
@@ -53,15 +138,28 @@ static int apply_to_vm(struct ledger_txn *t, struct apply *a, const struct ledge
     return 0;
 }
 
+static int write_applied_job(struct ledger_txn *t, struct apply *a, const struct ledger_job *before,
+                             const struct ledger_job *job, const struct ledger_change *change,
+                             struct err *e)
+{
+    struct ledger_line line = {.what = NULL};
+    if (change->state) {
+        ledger_line_job(&line, job, a->ev->delivery, a->effect.vm.name[0] != '\0');
+        return write_moved_job(t, &a->changes, before, job, &line, e);
+    }
+    return change->row ? t->ops->write_job(t, before, job, false, &line, e) : 0;
+}
+
 static int apply_event(struct ledger_txn *t, void *arg, struct err *e)
 {
     struct apply *a = arg;
     struct ledger_job before;
     struct ledger_vm vm_before;
     struct ledger_change vm_change;
-    struct ledger_line line = {.what = NULL};
-    struct ledger_line vm_line = {.what = NULL};
+    struct ledger_line vm_line;
+    const struct ledger_line none = {.what = NULL};
     bool known;
+    begin_changes(&a->changes, t);
     if (t->ops->job(t, a->ev->job.id, a->ev->job.runner_name, &before, &known, e) != 0) {
         return -1;
     }
@@ -72,25 +170,21 @@ static int apply_event(struct ledger_txn *t, void *arg, struct err *e)
     if (apply_to_vm(t, a, &job, &vm_before, &vm_change, e) != 0) {
         return -1;
     }
-    if (change.state) {
-        ledger_line_job(&line, &job, a->ev->delivery, a->effect.vm.name[0] != '\0');
-    }
-    if (change.row &&
-        t->ops->write_job(t, known ? &before : NULL, &job, change.state, &line, e) != 0) {
+    if (write_applied_job(t, a, known ? &before : NULL, &job, &change, e) != 0) {
         return -1;
     }
     if (vm_change.state) {
         ledger_line_vm(&vm_line, &a->effect.vm, NULL);
+        return write_moved_vm(t, &a->changes, &vm_before, &a->effect.vm, &vm_line, e);
     }
-    return vm_change.row ? t->ops->write_vm(t, &vm_before, &a->effect.vm, &vm_line, e) : 0;
+    return vm_change.row ? t->ops->write_vm(t, &vm_before, &a->effect.vm, &none, e) : 0;
 }
 
-int ledger_step_apply_event(const struct ledger_txn_ops *ops, void *state,
-                            const struct job_event *ev, const char *scope,
-                            struct ledger_effect *out, struct err *e)
+int ledger_step_apply_event(const struct ledger_store *s, const struct job_event *ev,
+                            const char *scope, struct ledger_effect *out, struct err *e)
 {
     struct apply a = {.ev = ev, .scope = scope};
-    if (ops->run(state, apply_event, &a, e) != 0) {
+    if (run_reported(s, apply_event, &a, &a.changes, e) != 0) {
         return -1;
     }
     *out = a.effect;
@@ -99,13 +193,15 @@ int ledger_step_apply_event(const struct ledger_txn_ops *ops, void *state,
 
 /* --- the status that GitHub's API reports --- */
 struct reconcile {
+    struct step_changes changes;
     int64_t id;
     enum ledger_job_state to;
     const char *why;
 };
 
 /* Ends the VM that was busy with a job that has ended. */
-static int reconcile_vm(struct ledger_txn *t, const struct ledger_job *job, struct err *e)
+static int reconcile_vm(struct ledger_txn *t, struct step_changes *changes,
+                        const struct ledger_job *job, struct err *e)
 {
     struct ledger_vm before;
     struct ledger_line line;
@@ -121,14 +217,15 @@ static int reconcile_vm(struct ledger_txn *t, const struct ledger_job *job, stru
         return 0;
     }
     ledger_line_vm(&line, &vm, NULL);
-    return t->ops->write_vm(t, &before, &vm, &line, e);
+    return write_moved_vm(t, changes, &before, &vm, &line, e);
 }
 
 static int reconcile_job(struct ledger_txn *t, void *arg, struct err *e)
 {
-    const struct reconcile *r = arg;
+    struct reconcile *r = arg;
     struct ledger_job before;
     struct ledger_line line;
+    begin_changes(&r->changes, t);
     if (load_existing_job(t, r->id, &before, e) != 0) {
         return -1;
     }
@@ -137,17 +234,17 @@ static int reconcile_job(struct ledger_txn *t, void *arg, struct err *e)
         return 0;
     }
     ledger_line_reconciled(&line, &job, r->why);
-    if (t->ops->write_job(t, &before, &job, true, &line, e) != 0) {
+    if (write_moved_job(t, &r->changes, &before, &job, &line, e) != 0) {
         return -1;
     }
-    return reconcile_vm(t, &job, e);
+    return reconcile_vm(t, &r->changes, &job, e);
 }
 
-int ledger_step_reconcile_job(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
+int ledger_step_reconcile_job(const struct ledger_store *s, int64_t job_id,
                               enum ledger_job_state to, const char *why, struct err *e)
 {
     struct reconcile r = {.id = job_id, .to = to, .why = why};
-    return ops->run(state, reconcile_job, &r, e);
+    return run_reported(s, reconcile_job, &r, &r.changes, e);
 }
 
 /* --- relaunched --- */
@@ -166,14 +263,14 @@ static int record_relaunch(struct ledger_txn *t, void *arg, struct err *e)
     return t->ops->write_job(t, &before, &job, true, &line, e);
 }
 
-int ledger_step_relaunched(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
-                           struct err *e)
+int ledger_step_relaunched(const struct ledger_store *s, int64_t job_id, struct err *e)
 {
-    return ops->run(state, record_relaunch, &job_id, e);
+    return s->ops->run(s->state, record_relaunch, &job_id, e);
 }
 
 /* --- advance --- */
 struct advance {
+    struct step_changes changes;
     const struct ledger_advance *to;
     bool changed;
 };
@@ -184,6 +281,7 @@ static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
     struct ledger_vm before;
     struct ledger_change change;
     struct ledger_line line;
+    begin_changes(&a->changes, t);
     if (load_existing_vm(t, a->to->vm, &before, e) != 0) {
         return -1;
     }
@@ -197,17 +295,17 @@ static int advance_vm(struct ledger_txn *t, void *arg, struct err *e)
     }
     if (change.state) {
         ledger_line_vm(&line, &vm, a->to->reason);
-    } else {
-        ledger_line_late_launch(&line, &vm);
+        return write_moved_vm(t, &a->changes, &before, &vm, &line, e);
     }
+    ledger_line_late_launch(&line, &vm);
     return t->ops->write_vm(t, &before, &vm, &line, e);
 }
 
-int ledger_step_advance(const struct ledger_txn_ops *ops, void *state,
-                        const struct ledger_advance *to, bool *changed, struct err *e)
+int ledger_step_advance(const struct ledger_store *s, const struct ledger_advance *to,
+                        bool *changed, struct err *e)
 {
     struct advance a = {.to = to};
-    if (ops->run(state, advance_vm, &a, e) != 0) {
+    if (run_reported(s, advance_vm, &a, &a.changes, e) != 0) {
         return -1;
     }
     *changed = a.changed;
@@ -231,12 +329,11 @@ static int record_heartbeat(struct ledger_txn *t, void *arg, struct err *e)
     return change.row ? t->ops->write_vm(t, &before, &vm, &none, e) : 0;
 }
 
-int ledger_step_heartbeat(const struct ledger_txn_ops *ops, void *state, const char *vm,
-                          struct err *e)
+int ledger_step_heartbeat(const struct ledger_store *s, const char *vm, struct err *e)
 {
     char name[sizeof((struct ledger_vm *)NULL)->name];
     return slice_to_cstr(slice_of(vm), name, sizeof name)
-               ? ops->run(state, record_heartbeat, name, e)
+               ? s->ops->run(s->state, record_heartbeat, name, e)
                : err_set(e, ERR_PERMANENT, 0, "ledger: a VM's name is too long");
 }
 
@@ -262,11 +359,48 @@ static int add_line(struct ledger_txn *t, void *arg, struct err *e)
                                                    : t->ops->write_vm(t, &vm, &vm, &a->line, e);
 }
 
-int ledger_step_log_event(const struct ledger_txn_ops *ops, void *state, int64_t job_id,
-                          const char *vm, const char *what, const char *detail, struct err *e)
+int ledger_step_log_event(const struct ledger_store *s, int64_t job_id, const char *vm,
+                          const char *what, const char *detail, struct err *e)
 {
     struct log_event a = {.job_id = job_id, .vm = vm, .line = {.what = what}};
     a.line.vm = job_id != 0 ? vm : "";
     (void)snprintf(a.line.detail, sizeof a.line.detail, "%s", detail);
-    return ops->run(state, add_line, &a, e);
+    return s->ops->run(s->state, add_line, &a, e);
+}
+
+/* --- reserving --- */
+/* The job as its row is now: nothing of it is known that its request does not say. */
+static void report_queued(const struct ledger_store *s, const struct ledger_reserve *r,
+                          const struct ledger_reservation *res, int64_t at_ms)
+{
+    struct step_changes c = {.at_ms = at_ms, .job_moved = true};
+    c.job_from = res->queued.known_before ? ledger_job_state_name(res->queued.before) : "";
+    (void)ledger_rule_wait(&c.job, false, r->request, r->scope, at_ms);
+    ledger_line_job(&c.job_line, &c.job, r->request->delivery, false);
+    report_changes(s, &c);
+}
+
+static void report_reserved(const struct ledger_store *s, const struct ledger_reserve *r,
+                            const struct ledger_reservation *res)
+{
+    const struct ledger_usage usage = {.demand = res->demand, .supply = res->supply};
+    struct step_changes c = {.at_ms = res->vm.reserved_ms, .vm_moved = true, .vm_from = ""};
+    c.vm = res->vm;
+    ledger_line_reserve(&c.vm_line, r, &usage, res);
+    report_changes(s, &c);
+}
+
+void ledger_step_reserved(const struct ledger_store *s, const struct ledger_reserve *r,
+                          const struct ledger_reservation *res)
+{
+    bool reserved = res->outcome == LEDGER_RESERVED;
+    if (s->observe == NULL) {
+        return;
+    }
+    if (res->queued.moved) {
+        report_queued(s, r, res, reserved ? res->vm.reserved_ms : clock_wall_ms());
+    }
+    if (reserved) {
+        report_reserved(s, r, res);
+    }
 }

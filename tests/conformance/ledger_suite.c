@@ -414,6 +414,7 @@ int main(int argc, char **argv)
         {"ledger", open_tests, COUNT_OF(open_tests)},
         {"ledger jobs", ledger_job_tests, ledger_job_test_count},
         {"ledger order", ledger_order_tests, ledger_order_test_count},
+        {"ledger observer", ledger_observer_tests, ledger_observer_test_count},
         {"ledger VMs", ledger_vm_tests, ledger_vm_test_count},
         {"ledger reserve", ledger_reserve_tests, ledger_reserve_test_count},
         {"ledger shared", ledger_shared_tests, ledger_shared_test_count},

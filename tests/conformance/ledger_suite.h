@@ -40,6 +40,8 @@ extern const struct CMUnitTest ledger_job_tests[];
 extern const size_t ledger_job_test_count;
 extern const struct CMUnitTest ledger_order_tests[];
 extern const size_t ledger_order_test_count;
+extern const struct CMUnitTest ledger_observer_tests[];
+extern const size_t ledger_observer_test_count;
 extern const struct CMUnitTest ledger_vm_tests[];
 extern const size_t ledger_vm_test_count;
 extern const struct CMUnitTest ledger_reserve_tests[];

@@ -304,7 +304,8 @@ static int dynamo_reserve_round(struct ledger_dynamo_txn *t, struct reserve *s,
     read_rate(t->l, got->items + AT_RATE, r->request->class_name, &r->caps, t->now_ms, &s->rate);
     s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE,
                                          .demand = not_below_zero(s->seen.usage.demand),
-                                         .supply = not_below_zero(s->seen.usage.supply)};
+                                         .supply = not_below_zero(s->seen.usage.supply),
+                                         .queued = {change.state, known, before.state}};
     if (ledger_reserve_is_needed(&s->job.job, &s->seen.usage)) {
         if (dynamo_decide_reserve(t, s, got->items[AT_SLOTS], e) != 0) {
             return -1;

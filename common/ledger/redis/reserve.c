@@ -67,6 +67,7 @@ static int redis_record_waiting(struct ledger_redis_txn *t, struct reserve *s, s
     int64_t waits_logged; /* the script stores it */
     struct ledger_change change =
         ledger_reserve_apply_wait(r, &s->job, known, &waits_logged, ledger_redis_now(t->l), &line);
+    s->out.queued = (struct ledger_queued){change.state, known, before.state};
     ledger_redis_write_job(&t->writes, known ? &before : NULL, &s->job);
     if (change.state) {
         ledger_redis_write_new_waits(&t->writes, s->job.facts.id);
@@ -100,10 +101,10 @@ static int redis_reserve_round(struct ledger_redis_txn *t, struct reserve *s, bo
     struct ledger_redis_writes birth;
     struct redis_reply *reply = NULL;
     struct redis_args a;
+    s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
     if (redis_record_waiting(t, s, e) != 0) {
         return -1;
     }
-    s->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
     ledger_rule_new_vm(&s->out.vm, s->r, s->vm_name, s->client_token, ledger_redis_now(t->l));
     ledger_redis_writes_init(&birth);
     ledger_redis_write_vm(&birth, NULL, &s->out.vm);

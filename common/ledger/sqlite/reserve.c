@@ -104,9 +104,10 @@ struct reserve {
 };
 
 /* Records the job as waiting, unless it is further on. */
-static int sqlite_record_waiting(struct sqlite_db *db, const struct ledger_reserve *r,
+static int sqlite_record_waiting(struct sqlite_db *db, struct reserve *a,
                                  struct ledger_sqlite_job *row, struct err *e)
 {
+    const struct ledger_reserve *r = a->r;
     struct ledger_line line;
     if (r->request->job.id == 0) {
         memset(row, 0, sizeof *row);
@@ -115,8 +116,10 @@ static int sqlite_record_waiting(struct sqlite_db *db, const struct ledger_reser
     if (ledger_sqlite_load_job(db, r->request->job.id, row, e) != 0) {
         return -1;
     }
+    a->out.queued = (struct ledger_queued){.known_before = row->known, .before = row->job.state};
     struct ledger_change change = ledger_reserve_apply_wait(
         r, &row->job, row->known, &row->waits_logged, clock_wall_ms(), &line);
+    a->out.queued.moved = change.state;
     if (change.row && ledger_sqlite_save_job(db, row, e) != 0) {
         return -1;
     }
@@ -166,7 +169,7 @@ static int reserve_work(struct sqlite_db *db, void *arg, struct err *e)
     struct ledger_sqlite_job row;
     struct ledger_usage usage;
     a->out = (struct ledger_reservation){.outcome = LEDGER_OBSOLETE};
-    if (sqlite_record_waiting(db, r, &row, e) != 0 ||
+    if (sqlite_record_waiting(db, a, &row, e) != 0 ||
         load_usage(db, r->scope, r->request->class_name, r->request->job.repository, &usage, e) !=
             0) {
         return -1;
