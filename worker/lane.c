@@ -102,6 +102,9 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     uint64_t wakes_seen = wakeup_count(&lane->worker->intake);
     const struct config_class *class = config_class_by_name(c, slice_of(lane->class_name));
     int64_t wait_ms = class != NULL ? capacity_wait_ms(lane, c, class) : RECHECK_MS;
+    if (class != NULL && wait_ms != 0) {
+        queue_keep(lane->worker->queue, lane->queue_lane); /* a cap holds for every worker */
+    }
     if (wait_ms < 0) {
         wait_for_slot(lane, c, wakes_seen);
         return false;

@@ -46,8 +46,9 @@ const struct setting config_settings[] = {
          .flags = SETTING_SECRET, .readers = FOR_ALL, .required = FOR_ALL,
          .example = "queue: sqlite:///var/lib/mayfly/queue.db",
          .help = "URL of the durable queue between the ingress and the workers: `sqlite:///PATH` "
-                 "on one host, `redis://HOST:PORT` (deploy/docs/redis.md) or `sqs://PREFIX` "
-                 "(deploy/docs/sqs.md) for several."),
+                 "on one host, `redis://HOST:PORT` (deploy/docs/redis.md), `sqs://PREFIX` "
+                 "(deploy/docs/sqs.md) or `kafka://HOST:PORT/NAME` (deploy/docs/kafka.md) for "
+                 "several."),
     TEXT("ledger", IN_CONFIG(ledger), "", 1, TEXT_MAX, .form = &form_store_url,
          .flags = SETTING_SECRET, .readers = FOR_FLEET | FOR_CTL, .required = FOR_FLEET | FOR_CTL,
          .example = "ledger: sqlite:///var/lib/mayfly/ledger.db",

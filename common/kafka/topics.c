@@ -250,6 +250,9 @@ static rd_kafka_NewTopic_t *new_topic(const struct kafka_topic_wish *w)
     if (w->compacted) {
         set_config(topic, "cleanup.policy", "compact");
     }
+    if (w->append_time) {
+        set_config(topic, "message.timestamp.type", "LogAppendTime");
+    }
     return topic;
 }
 

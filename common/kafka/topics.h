@@ -51,6 +51,7 @@ struct kafka_topic_wish {
     int64_t retention_ms; /* 0: the broker's default; -1: unlimited */
     bool compacted;       /* cleanup.policy=compact */
     int min_insync;       /* 0: the broker's default */
+    bool append_time;     /* message.timestamp.type=LogAppendTime */
 };
 
 /* Creates them, and returns once each has a leader for all of its partitions. One that exists

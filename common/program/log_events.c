@@ -191,6 +191,9 @@ const struct log_event log_events[] = {
      "consider them a match.",
      "Check that the runner group admits the repository, and that the class's labels include all "
      "labels of the job's `runs-on`. See also GitHub's status page."},
+    {"kafka_assign_failed", "ingress, worker, reaper", "warn", "topic, error",
+     "librdkafka refused the partitions that the group gave to this process.",
+     "If it repeats, restart the process and report it with the lines before it."},
     {"kafka_auth_failed", "ingress, worker, reaper", "warn", "error",
      "A Kafka broker refused this program's credentials or certificate, or its certificate was "
      "refused here. librdkafka keeps trying.",
@@ -199,6 +202,41 @@ const struct log_event log_events[] = {
     {"kafka_client", "ingress, worker, reaper", "debug", "facility, text",
      "What librdkafka says about its connections and its group. It reconnects by itself.",
      "Nothing, unless calls to Kafka fail: then this says why."},
+    {"kafka_commit_failed", "ingress, worker, reaper", "debug", "error",
+     "The positions of the delay topics could not be committed. The next commit repeats it.",
+     "Nothing."},
+    {"kafka_consumer_renewed", "ingress, worker, reaper", "warn", "topic, reason",
+     "librdkafka gave up a consumer permanently. The process made another, which joins the group.",
+     "Nothing, unless it repeats: then `reason` says what the brokers refuse."},
+    {"kafka_lane_left", "ingress, worker, reaper", "debug", "lane",
+     "Nobody in this process has received from the lane for the queue's `idle` time. Its "
+     "partitions "
+     "go to other members of the group; the next receive joins again.",
+     "Nothing."},
+    {"kafka_messages_lost", "ingress, worker, reaper", "error",
+     "topic, partition, count, action, hint",
+     "The broker has deleted messages that were not finished: the position that was committed for "
+     "the partition lies before the start of its log. `count` messages are gone.",
+     "Raise `retention.ms` and remove `retention.bytes` of the topic. The reaper finds the jobs at "
+     "GitHub and launches them."},
+    {"kafka_messages_passed_on", "ingress, worker, reaper", "info", "lane, count",
+     "All of this worker's launch threads have been busy for the queue's `idle` time. What it had "
+     "fetched went back to the lane's end, for other workers.",
+     "If it repeats, look at why launches take so long, or raise `worker.launch_threads`."},
+    {"kafka_move_failed", "ingress, worker, reaper", "warn",
+     "count, error, error_class, error_code, action",
+     "Delayed messages are due, but could not be put at the end of their lanes.",
+     "If it lasts, check the brokers. The messages are moved when Kafka accepts them."},
+    {"kafka_no_partition", "ingress, worker, reaper", "warn", "topic, action, hint",
+     "The process is a member of the topic's group without a partition for 30 s: there are more "
+     "consumers than partitions.",
+     "Add partitions to the topic (`kafka-topics --alter --partitions N`), or run fewer workers."},
+    {"kafka_producer_renewed", "ingress, worker, reaper", "warn", "reason",
+     "librdkafka gave up the idempotent producer permanently. The process made another; puts that "
+     "failed meanwhile were reported to their callers.",
+     "Nothing, unless it repeats: then `reason` says what the brokers refuse."},
+    {"kafka_rebalance", "ingress, worker, reaper", "debug", "topic, text, count, lost",
+     "The group gave partitions to this process or took some away.", "Nothing."},
     {"launch_failed", "worker", "warn",
      "job_id, class, vm, step, action, delay_ms, attempts, error, error_class, error_code",
      "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `action` "

@@ -292,6 +292,13 @@ void queue_interrupt(struct queue *q)
     q->ops->wake(q->state);
 }
 
+void queue_keep(struct queue *q, const char *lane)
+{
+    if (q->ops->keep != NULL) {
+        q->ops->keep(q->state, lane);
+    }
+}
+
 static int end_call(struct queue *q, enum queue_call call, const char *lane, enum queue_count count,
                     int64_t began_us, int rc, const struct err *e)
 {

@@ -92,6 +92,9 @@ MUST_CHECK int queue_receive(struct queue *q, const char *lane, size_t max, int6
                              int64_t wait_ms, struct queue_message *out, size_t *got,
                              struct err *e);
 void queue_interrupt(struct queue *q);
+/* Says that the caller receives from the lane again as soon as a cap allows it. A store that gives
+ * parts of a lane to its receivers (Kafka) would else leave them to others after a while. */
+void queue_keep(struct queue *q, const char *lane);
 /* The wait_ms to use in a receive loop: a second where a poll costs nothing, longer where each poll
  * is a billed request. */
 int64_t queue_poll_wait_ms(const struct queue *q);

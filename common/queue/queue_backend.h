@@ -30,6 +30,7 @@ struct queue_receive_args {
 typedef int queue_poll_fn(void *state, const struct queue_receive_args *w,
                           struct queue_message *out, size_t *got, struct err *e);
 typedef int64_t queue_poll_wait_fn(const void *state);
+typedef void queue_keep_fn(void *state, const char *lane); /* see queue_keep */
 typedef void queue_wake_fn(void *state); /* makes all present and later waits return */
 typedef int queue_extend_fn(void *state, struct queue_message *m, int64_t lease_ms, struct err *e);
 typedef int queue_ack_fn(void *state, const struct queue_message *m, size_t n, struct err *e);
@@ -66,6 +67,7 @@ struct queue_ops {
     queue_wait_fn *wait;
     queue_poll_fn *poll;
     queue_poll_wait_fn *poll_wait; /* NULL: a second */
+    queue_keep_fn *keep;           /* NULL: a lane belongs to nobody */
     queue_wake_fn *wake;
     queue_extend_fn *extend;
     queue_ack_fn *ack;

@@ -49,9 +49,15 @@ enum queue_limit {
     QUEUE_HIDES_THE_DELAYED,
     QUEUE_ONE_MACHINE,
     QUEUE_ONE_PROCESS,
+    QUEUE_STATE_IN_PROCESS,
+    QUEUE_PUTS_IN_PARTS,
     QUEUE_LIMITS
 };
 bool limited(enum queue_limit limit);
+/* How long a receive has to find nothing before nothing is there. */
+int64_t patience_ms(void);
+/* Who takes what f->q leaves: another handle, where handles share a lane's leases. */
+struct queue *next_taker(const struct queue_fixture *f, struct queue *other);
 /* The same for what a backend says it cannot do. */
 bool lacks(const struct queue *q, enum queue_capability c);
 

@@ -53,7 +53,7 @@ static void leased_message_is_not_given_again(void **state)
     must_put(f->q, "events", "once");
     struct queue_message m = must_take_body(f->q, "events", HOUR_MS, "once");
     must_find_nothing(f->q, "events");
-    must_find_nothing(other, "events");
+    must_find_nothing(next_taker(f, other), "events");
     must_be_done(f->q, &m);
     queue_close(other);
 }
@@ -61,7 +61,8 @@ static void leased_message_is_not_given_again(void **state)
 static void expired_lease_goes_to_the_next_and_its_holder_is_refused(void **state)
 {
     struct queue_fixture *f = *state;
-    struct queue *other = must_open(f->store.url);
+    struct queue *opened = must_open(f->store.url);
+    struct queue *other = next_taker(f, opened);
     must_put(f->q, "events", "slow");
     struct queue_message old = must_take_body(f->q, "events", 30, "slow");
     struct queue_message new = must_take_body(other, "events", HOUR_MS, "slow");
@@ -74,13 +75,14 @@ static void expired_lease_goes_to_the_next_and_its_holder_is_refused(void **stat
     must_refuse_old_lease(f->q, &old);
     must_find_nothing(f->q, "events");
     queue_message_fini(&old);
-    queue_close(other);
+    queue_close(opened);
 }
 
 static void extended_lease_outlasts_one_that_was_not(void **state)
 {
     struct queue_fixture *f = *state;
-    struct queue *other = must_open(f->store.url);
+    struct queue *opened = must_open(f->store.url);
+    struct queue *other = next_taker(f, opened);
     struct queue_message m[2] = {0};
     struct err e;
     must_put(f->q, "events", "0");
@@ -96,7 +98,7 @@ static void extended_lease_outlasts_one_that_was_not(void **state)
     must_be_done(f->q, &m[0]);
     must_be_done(other, &again);
     queue_message_fini(&m[1]);
-    queue_close(other);
+    queue_close(opened);
 }
 
 static void done_twice_is_a_conflict(void **state)
@@ -236,6 +238,7 @@ struct race {
     int *times; /* taken, by number; shared, under lock */
     pthread_mutex_t *lock;
     int *left;
+    bool may_move; /* a message may go to the other handle meanwhile */
     const char *trouble;
     pthread_t thread;
 };
@@ -264,7 +267,7 @@ static void *race(void *arg)
             int *times = &r->times[strtoul(m[i].body, NULL, 10) % RACE_MESSAGES];
             *r->left -= ++*times == 1 ? 1 : 0;
             pthread_mutex_unlock(r->lock);
-            if (queue_ack(r->q, &m[i], 1, &e) != 0) {
+            if (queue_ack(r->q, &m[i], 1, &e) != 0 && !(r->may_move && e.class == ERR_CONFLICT)) {
                 r->trouble = "done failed";
             }
             queue_message_fini(&m[i]);
@@ -281,8 +284,10 @@ static void two_handles_never_lease_one_message_twice(void **state)
     int times[RACE_MESSAGES] = {0};
     int left = RACE_MESSAGES;
     struct race racers[RACERS];
+    bool may_move = limited(QUEUE_STATE_IN_PROCESS);
     for (size_t i = 0; i < RACERS; i++) {
-        racers[i] = (struct race){i % 2 == 0 ? f->q : other, times, &lock, &left, NULL, 0};
+        racers[i] =
+            (struct race){i % 2 == 0 ? f->q : other, times, &lock, &left, may_move, NULL, 0};
         assert_int_equal(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
     }
     for (int i = 0; i < RACE_MESSAGES; i++) {
@@ -294,7 +299,8 @@ static void two_handles_never_lease_one_message_twice(void **state)
         assert_int_equal(pthread_join(racers[i].thread, NULL), 0);
         assert_null(racers[i].trouble);
     }
-    int most = limited(QUEUE_GIVES_TWICE) ? 2 : 1;
+    /* Each handle that joins moves partitions once. */
+    int most = may_move ? 3 : limited(QUEUE_GIVES_TWICE) ? 2 : 1;
     for (int i = 0; i < RACE_MESSAGES; i++) {
         assert_in_range(times[i], 1, most);
     }

@@ -3,6 +3,7 @@
  */
 #include "tests/conformance/queue_suite.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,7 @@ static int child_take(const char *url, int argc, char **argv)
     struct queue *q = NULL;
     struct err e;
     bool end = false;
+    bool may_move = strncmp(url, "kafka:", strlen("kafka:")) == 0; /* QUEUE_STATE_IN_PROCESS */
     (void)argc;
     (void)argv;
     if (queue_open(url, &q, &e) != 0) {
@@ -83,7 +85,7 @@ static int child_take(const char *url, int argc, char **argv)
         if (got == 0) {
             continue;
         }
-        if (queue_ack(q, &m, 1, &e) != 0) {
+        if (queue_ack(q, &m, 1, &e) != 0 && !(may_move && e.class == ERR_CONFLICT)) {
             return child_failed("done", &e);
         }
         end = strcmp(m.body, "end") == 0;
@@ -128,15 +130,16 @@ struct tally { /* of one child's messages */
     int last;
 };
 
-static void count_message(struct tally *tallies, const char *body)
+/* Returns whether it is new. */
+static bool count_message(struct tally *tallies, const char *body)
 {
     char *at;
     size_t who = (size_t)(body[0] - 'a');
     long batch = strtol(body + 2, &at, 10);
     long i = strtol(at, NULL, 10);
     assert_true(who < 3 && batch >= 0 && batch < BATCHES_MAX && i >= 0 && i < BATCH);
-    tallies[who].seen[batch][i]++;
     tallies[who].last = tallies[who].last < (int)batch ? (int)batch : tallies[who].last;
+    return ++tallies[who].seen[batch][i] == 1;
 }
 
 static void take_everything(struct queue *q, struct tally *tallies)
@@ -145,9 +148,9 @@ static void take_everything(struct queue *q, struct tally *tallies)
     size_t got = 1;
     struct err e;
     while (got > 0) {
-        MUST(queue_receive(q, "events", 64, HOUR_MS, 0, m, &got, &e));
+        MUST(queue_receive(q, "events", 64, HOUR_MS, patience_ms(), m, &got, &e));
         for (size_t i = 0; i < got; i++) {
-            count_message(tallies, m[i].body);
+            (void)count_message(tallies, m[i].body);
         }
         if (got > 0) {
             MUST(queue_ack(q, m, got, &e));
@@ -161,10 +164,12 @@ static void take_everything(struct queue *q, struct tally *tallies)
 /* Every confirmed batch is there exactly once; the one under way at the kill is whole or absent. */
 static void check_tally(const struct tally *t, int confirmed)
 {
+    int whole = limited(QUEUE_PUTS_IN_PARTS) ? confirmed : t->last;
+    unsigned char most = limited(QUEUE_STATE_IN_PROCESS) ? UCHAR_MAX : 1;
     assert_in_range(t->last, confirmed, confirmed + 1);
-    for (int batch = 0; batch <= t->last; batch++) {
+    for (int batch = 0; batch <= whole; batch++) {
         for (int i = 0; i < BATCH; i++) {
-            assert_int_equal(t->seen[batch][i], 1);
+            assert_in_range(t->seen[batch][i], 1, most);
         }
     }
 }
@@ -200,7 +205,7 @@ static void killed_process_loses_nothing_it_confirmed(void **state)
 static void read_consumers(struct conformance_process *consumers, struct tally *tallies, int total)
 {
     /* Lines are read from whoever has one; a consumer that ends early has lost messages. */
-    for (int left = total; left > 0; left--) {
+    for (int left = total; left > 0;) {
         int k = 0;
         fd_set set;
         FD_ZERO(&set);
@@ -213,7 +218,7 @@ static void read_consumers(struct conformance_process *consumers, struct tally *
             k++;
         }
         assert_true(conformance_read_line(&consumers[k]));
-        count_message(tallies, consumers[k].line);
+        left -= count_message(tallies, consumers[k].line) ? 1 : 0;
     }
 }
 
@@ -243,7 +248,9 @@ static void many_processes_finish_each_message_exactly_once(void **state)
         must_put(f->q, "events", "end");
     }
     for (int i = 0; i < CONSUMERS; i++) {
-        assert_false(conformance_read_line(&consumers[i])); /* nothing a second time */
+        while (conformance_read_line(&consumers[i])) { /* nothing a second time */
+            assert_true(limited(QUEUE_STATE_IN_PROCESS));
+        }
         assert_int_equal(conformance_wait(&consumers[i]), 0);
     }
     must_find_nothing(f->q, "events");

@@ -92,8 +92,11 @@ static void check_and_clear(struct queue *q, enum verb winner, const char *id)
 static void check_at_least_once(struct queue *q, const struct contender *pair, const char *id)
 {
     bool both = pair[0].rc == 0 && pair[1].rc == 0;
-    bool done = (pair[0].rc == 0 && pair[0].verb == VERB_DONE) ||
-                (pair[1].rc == 0 && pair[1].verb == VERB_DONE);
+    bool done = false;
+    for (size_t i = 0; i < 2; i++) {
+        done =
+            done || (pair[i].rc == 0 && (pair[i].verb == VERB_DONE || pair[i].verb == VERB_DROP));
+    }
     struct queue_depth d = must_depth(q, "events");
     struct err e;
     assert_in_range(d.ready + d.leased + d.delayed + d.dead, done ? 0 : 1, both ? 2 : 1);
@@ -112,8 +115,9 @@ static void check_at_least_once(struct queue *q, const struct contender *pair, c
 static void race_verbs(struct queue_fixture *f, enum verb a, enum verb b, bool dead,
                        enum err_class loser)
 {
-    struct queue *other = must_open(f->store.url);
-    bool twice = !dead && limited(QUEUE_TAKES_A_HANDLE_TWICE);
+    struct queue *opened = must_open(f->store.url);
+    struct queue *other = dead ? opened : next_taker(f, opened);
+    bool twice = limited(dead ? QUEUE_STATE_IN_PROCESS : QUEUE_TAKES_A_HANDLE_TWICE);
     for (int round = 0; round < ROUNDS; round++) {
         struct err e;
         must_put(f->q, "events", "contended");
@@ -136,7 +140,7 @@ static void race_verbs(struct queue_fixture *f, enum verb a, enum verb b, bool d
         }
         queue_message_fini(&m);
     }
-    queue_close(other);
+    queue_close(opened);
 }
 
 static void two_who_end_one_lease_cannot_both_succeed(void **state)
@@ -175,7 +179,8 @@ static void extend_beside_an_end_never_brings_the_message_back(void **state)
 {
     static const enum verb verbs[] = {VERB_DONE, VERB_RETRY, VERB_BURY};
     struct queue_fixture *f = *state;
-    struct queue *other = must_open(f->store.url);
+    struct queue *opened = must_open(f->store.url);
+    struct queue *other = next_taker(f, opened);
     bool twice = limited(QUEUE_TAKES_A_HANDLE_TWICE);
     for (int round = 0; round < 3 * ROUNDS; round++) {
         enum verb ending = verbs[round % 3];
@@ -195,13 +200,14 @@ static void extend_beside_an_end_never_brings_the_message_back(void **state)
         }
         queue_message_fini(&m);
     }
-    queue_close(other);
+    queue_close(opened);
 }
 
 static void delay_beside_a_delay_leaves_one_message(void **state)
 {
     struct queue_fixture *f = *state;
-    struct queue *other = must_open(f->store.url);
+    struct queue *opened = must_open(f->store.url);
+    struct queue *other = next_taker(f, opened);
     bool twice = limited(QUEUE_TAKES_A_HANDLE_TWICE);
     bool hidden = limited(QUEUE_HIDES_THE_DELAYED);
     for (int round = 0; round < ROUNDS; round++) {
@@ -216,7 +222,7 @@ static void delay_beside_a_delay_leaves_one_message(void **state)
         assert_int_equal(d.ready + d.dead + (hidden ? d.delayed : d.leased), 0);
         queue_message_fini(&m);
     }
-    queue_close(other);
+    queue_close(opened);
 }
 
 /* --- leases that end in the middle --- */
@@ -287,7 +293,8 @@ static void *take_hastily(void *arg)
 static void leases_ending_mid_call_still_finish_each_message_once(void **state)
 {
     struct queue_fixture *f = *state;
-    struct queue *other = must_open(f->store.url);
+    struct queue *opened = must_open(f->store.url);
+    struct queue *other = next_taker(f, opened);
     struct hasty shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .left = HASTY_MESSAGES};
     struct hasty_taker takers[HASTY];
     for (int i = 0; i < HASTY_MESSAGES; i++) {
@@ -308,7 +315,7 @@ static void leases_ending_mid_call_still_finish_each_message_once(void **state)
     }
     struct queue_depth d = must_depth(f->q, "events");
     assert_int_equal(d.ready + d.leased + d.delayed + d.dead, 0);
-    queue_close(other);
+    queue_close(opened);
 }
 
 const struct CMUnitTest queue_race_tests[] = {
