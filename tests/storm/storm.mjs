@@ -102,7 +102,7 @@ class Storm {
   }
 
   store(kind, name) {
-    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s`;
+    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=6s`;
     if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&timeout=2s`;
     return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
   }

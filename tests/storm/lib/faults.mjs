@@ -142,7 +142,7 @@ async function freezeBrokers(s, random, numbers) {
 async function kafka(s, random) {
   let left = [];
   while (!s.over) {
-    await sleep(random.between(1000, 4000) * s.pace);
+    await sleep(random.between(4000, 10000) * s.pace);
     if (s.over) return;
     if (left.length === 0) left = Object.keys(BROKER_FAULTS);
     const fault = random.pick(left);
