@@ -45,6 +45,7 @@ struct queue_kafka {
         char name[KAFKA_TOPIC_SIZE];
     } * made; /* topics that are known to exist */
     size_t made_count;
+    rd_kafka_t *groups; /* asks about other groups; from the first question on */
     /* Serializes this process's redrives and deletions. */
     pthread_mutex_t admin;
 };

@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/queue/kafka/internal.h"
 
+#define SCAN_GROUP "scan" /* librdkafka wants one; it is never joined */
 #define SCAN_MAX_MS 30000
 #define SCAN_MAX_RECORDS 200000
 #define POLL_MS 100
@@ -62,9 +63,38 @@ static int partitions_of(struct queue_kafka *q, const char *topic, int *out, str
 }
 
 /* --- what a group has committed --- */
-static int read_committed(struct queue_kafka *q, rd_kafka_t *rk, const char *group,
+/* A consumer without a subscription. Not the producer: when a coordinator says that it is none any
+ * more, librdkafka 2.0.2 uses the client's own group without looking whether there is one. */
+static int group_client(struct queue_kafka *q, rd_kafka_t **out, struct err *e)
+{
+    char group[KAFKA_TOPIC_SIZE];
+    int rc = 0;
+    kafka_topic_of(q, SCAN_GROUP, group);
+    pthread_mutex_lock(&q->lock);
+    if (q->groups == NULL) {
+        rc = kafka_consumer_new(q, group, NULL, NULL, NULL, &q->groups, e);
+    }
+    *out = q->groups;
+    pthread_mutex_unlock(&q->lock);
+    return rc;
+}
+
+static void drop_events(rd_kafka_t *rk)
+{
+    rd_kafka_message_t *m;
+    while ((m = rd_kafka_consumer_poll(rk, 0)) != NULL) {
+        rd_kafka_message_destroy(m);
+    }
+}
+
+static int read_committed(struct queue_kafka *q, const char *group,
                           rd_kafka_topic_partition_list_t *parts, struct err *e)
 {
+    rd_kafka_t *rk;
+    if (group_client(q, &rk, e) != 0) {
+        return -1;
+    }
+    drop_events(rk);
     int timeout_ms = (int)kafka_cluster_timeout_ms(q->cluster);
     char why[256] = "";
     rd_kafka_queue_t *answers = rd_kafka_queue_new(rk);
@@ -148,7 +178,7 @@ int kafka_spans_of(struct queue_kafka *q, const char *lane, const char *group_or
         rk != NULL ? 0 : kafka_error(q->cluster, RD_KAFKA_RESP_ERR__TRANSPORT, "read topics", e);
     if (rc == 0 && group_or_null != NULL && partitions > 0) {
         kafka_topic_of(q, group_or_null, group);
-        rc = read_committed(q, rk, group, parts, e);
+        rc = read_committed(q, group, parts, e);
     }
     rc = rc == 0 ? fill_spans(q, rk, parts, &spans, e) : rc;
     kafka_producer_put(q->producer);
@@ -231,7 +261,7 @@ int kafka_scan(struct queue_kafka *q, const struct kafka_spans *spans, kafka_sca
             rd_kafka_topic_partition_list_add(parts, s->topic, s->partition)->offset = s->from;
         }
     }
-    kafka_topic_of(q, "scan", group); /* librdkafka wants one; it is never joined */
+    kafka_topic_of(q, SCAN_GROUP, group);
     int rc = 0;
     if (parts->cnt > 0) {
         rc = kafka_consumer_new(q, group, NULL, NULL, NULL, &rk, e);
