@@ -30,7 +30,7 @@ static int open_reaper(void *self, struct config_live *live, const struct config
     struct mayfly_reaper *m = self;
     struct stores *s = &m->stores;
     wakeup_init(&m->reaper.stop);
-    if (stores_open(c, s, e) != 0) {
+    if (stores_open(c, "mayfly-reaper", s, e) != 0) {
         return -1;
     }
     m->reaper.config = live;
@@ -101,8 +101,8 @@ static struct program_settings reaper_settings(const struct config *c)
 
 int main(int argc, char **argv)
 {
-    static check_fn *const checks[] = {check_queue, check_ledger, check_aws,
-                                       vm_check,    check_github, NULL};
+    static check_fn *const checks[] = {check_queue,  check_ledger, check_aws, vm_check,
+                                       check_github, check_events, NULL};
     static const struct program program = {
         .name = "mayfly-reaper",
         .purpose = "terminates VMs that outlive their time and repairs what was lost",

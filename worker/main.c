@@ -27,7 +27,7 @@ static int open_worker(void *self, struct config_live *live, const struct config
     struct stores *s = &m->stores;
     wakeup_init(&m->worker.intake);
     wakeup_init(&m->worker.working);
-    if (stores_open(c, s, e) != 0) {
+    if (stores_open(c, "mayfly-worker", s, e) != 0) {
         return -1;
     }
     m->worker.config = live;
@@ -94,8 +94,8 @@ static struct program_settings worker_settings(const struct config *c)
 
 int main(int argc, char **argv)
 {
-    static check_fn *const checks[] = {
-        check_queue, check_ledger, check_slot_poll, check_aws, vm_check, check_github, NULL};
+    static check_fn *const checks[] = {check_queue, check_ledger, check_slot_poll, check_aws,
+                                       vm_check,    check_github, check_events,    NULL};
     static const struct program program = {
         .name = "mayfly-worker",
         .purpose = "receives GitHub Actions jobs from the queue and launches a VM for each",

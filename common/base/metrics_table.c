@@ -25,6 +25,14 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_aws_resends_total", "service reason",
             "Calls that were signed and sent again because of a refusal: an expired key, a wrong "
             "clock."),
+    GAUGE("mayfly_events_buffered", "sink",
+          "Records of changes of state that wait to be written (`events`)."),
+    COUNTER("mayfly_events_dropped_total", "sink reason",
+            "Records dropped: `buffer_full` (`events.buffer` waited already), `delivery_failed` "
+            "(Kafka did not confirm in 5 minutes), `shutdown` (not written when the program "
+            "ended)."),
+    COUNTER("mayfly_events_written_total", "sink",
+            "Records written to the file, or confirmed by Kafka."),
     COUNTER("mayfly_fleet_rate_waits_total", "call",
             "Calls to a VM provider that had to wait for a rate of `limits`."),
     COUNTER("mayfly_fleet_throttled_total", "call",

@@ -92,6 +92,7 @@ void signals_block(void)
     program_signals(&set);
     ASSERT(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
     ASSERT(sigaction(SIGPIPE, &ignore, NULL) == 0);
+    ASSERT(sigaction(SIGXFSZ, &ignore, NULL) == 0);
 }
 
 int signals_wait(int64_t timeout_ms)

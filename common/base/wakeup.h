@@ -41,7 +41,7 @@ bool wakeup_wait(struct wakeup *s, uint64_t seen, int64_t timeout_ms);
  * raised. */
 bool wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
-/* Blocks SIGTERM, SIGINT, SIGHUP (and ignores SIGPIPE) in the calling thread and all it starts
+/* Blocks SIGTERM, SIGINT, SIGHUP (and ignores SIGPIPE and SIGXFSZ: writes fail instead) in the calling thread and all it starts
  * later: call first in main(). */
 void signals_block(void);
 

@@ -159,6 +159,13 @@ struct config_circuit {
     int64_t max_open_duration_ms;
 };
 
+/* Records of each change of state, for analytics, billing and audit. */
+struct config_events {
+    char *file;     /* path; "": none */
+    char *kafka;    /* kafka://BROKERS/TOPIC; "": none */
+    int64_t buffer; /* most records that wait for one of the two */
+};
+
 struct config_proxy {
     char *http; /* in the runner's environment; "": not set */
     char *https;
@@ -194,6 +201,7 @@ struct config {
     struct config_limits limits;
     struct config_retry retry;
     struct config_circuit circuit;
+    struct config_events events;
     struct config_class *classes;
     size_t class_count;
     struct config_list unfetched; /* "key (written value)" of remote values, if there was no

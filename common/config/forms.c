@@ -70,6 +70,22 @@ static bool is_store_url(struct slice s)
            !slice_eq(scheme, SLICE("memory"));
 }
 
+/* The topic is the URL's path, of a broker's legal characters. */
+static bool is_kafka_topic(struct slice s)
+{
+    struct slice place;
+    struct slice query;
+    struct slice brokers;
+    struct slice topic;
+    if (!slice_starts_with(s, SLICE("kafka://"))) {
+        return false;
+    }
+    s = (struct slice){s.ptr + strlen("kafka://"), s.len - strlen("kafka://")};
+    (void)slice_cut(s, '?', &place, &query);
+    return slice_cut(place, '/', &brokers, &topic) && brokers.len > 0 && topic.len <= 64 &&
+           all_of(topic, "._-");
+}
+
 static bool is_url_path(struct slice s)
 {
     return s.len > 0 && s.ptr[0] == '/' && memchr(s.ptr, ' ', s.len) == NULL &&
@@ -115,6 +131,9 @@ const struct setting_form form_http_url = {"a URL that begins with http:// or ht
 const struct setting_form form_store_url = {"a store's URL, such as sqlite:///PATH/TO/FILE "
                                             "(memory:// is for tests: no other process sees it)",
                                             is_store_url};
+const struct setting_form form_kafka_topic = {
+    "kafka://HOST:PORT,…/TOPIC, with a topic of at most 64 letters, digits and . _ -",
+    is_kafka_topic};
 const struct setting_form form_url_path = {"a path that begins with /", is_url_path};
 const struct setting_form form_repository = {"owner/name or owner/*", is_repository};
 const struct setting_form form_label = {"a label without commas and without spaces at its ends",

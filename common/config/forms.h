@@ -12,6 +12,7 @@ extern const struct setting_form form_address; /* numeric: the address does not 
                                                 * lookup */
 extern const struct setting_form form_http_url;
 extern const struct setting_form form_store_url;
+extern const struct setting_form form_kafka_topic;
 extern const struct setting_form form_url_path;
 extern const struct setting_form form_repository;
 extern const struct setting_form form_label;

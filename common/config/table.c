@@ -29,6 +29,9 @@ const struct setting_section config_sections[] = {
      "Retries after a transient error: exponential backoff with full jitter. Each delay is "
      "random between 0 and `min(max_delay, base_delay * 2^(attempt-1))`."},
     {"circuit", "The circuit breaker of each runner class. All workers share it."},
+    {"events", "Records of each change of a job's or a VM's state, as JSON, for analytics, billing "
+               "and audit: "
+               "`deploy/docs/events.md`. Best effort: launches never wait for them."},
     {"classes[]", "Runner classes, a list. A job belongs to the first class whose `labels` include "
                   "all of the job's labels and whose `required_labels` are all among the job's "
                   "labels. Case is ignored; a job without labels belongs to no class."},
@@ -430,6 +433,21 @@ const struct setting config_settings[] = {
     DURATION("circuit.max_open_duration", IN_CONFIG(circuit.max_open_duration_ms), "15m",
              MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
              .help = "Longest wait between two trial launches."),
+
+    /* --- events --- */
+    TEXT("events.file", IN_CONFIG(events.file), "", 0, TEXT_MAX, .flags = SETTING_PATH,
+         .readers = FOR_FLEET,
+         .help = "File to which records are appended, one a line. It may be renamed or removed at "
+                 "any time (logrotate) and is created again. Several programs may share it. Empty: "
+                 "no file."),
+    TEXT("events.kafka", IN_CONFIG(events.kafka), "", 0, TEXT_MAX, .form = &form_kafka_topic,
+         .flags = SETTING_SECRET, .readers = FOR_FLEET,
+         .help = "Kafka topic to which records are produced: `kafka://HOST:PORT,…/TOPIC?OPTIONS`, "
+                 "with the options for TLS and SASL of deploy/docs/events.md. The key is the job's "
+                 "id. Empty: no Kafka."),
+    WHOLE("events.buffer", IN_CONFIG(events.buffer), "10000", 1, 1000000, .readers = FOR_FLEET,
+          .help = "Most records that wait for the file, and for Kafka. Beyond it the newest is "
+                  "dropped and counted (`mayfly_events_dropped_total`)."),
 
     /* --- classes --- */
     TEXT("classes[].name", IN_CLASS(name), "", 1, 32, .form = &form_name, .readers = FOR_DAEMONS,

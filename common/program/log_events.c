@@ -139,6 +139,19 @@ const struct log_event log_events[] = {
     {"event_apply_failed", "worker", "warn", "job_id, error, error_class, error_code, action",
      "A job event could not be applied to the ledger. Its message is returned to the queue.",
      "If it lasts, check the ledger and the network to it."},
+    {"events_dropped_at_exit", "worker, reaper", "warn", "sink, records",
+     "The program ended before these records of changes of state were written to the file or "
+     "confirmed by Kafka (`sink`).",
+     "Nothing, unless billing or audit needs them: `mayflyctl why` shows a job's timeline. Check "
+     "the disk or the Kafka cluster."},
+    {"events_write_failed", "worker, reaper", "warn",
+     "sink, error, error_class, error_code, action",
+     "Records of changes of state cannot be written (`sink`: `file` or `kafka`). They wait in a "
+     "buffer of `events.buffer` records; jobs are not affected. Logged at most once a minute.",
+     "Fix the cause in `error`: a full disk, a missing folder or permission, the Kafka cluster. "
+     "Writing resumes by itself."},
+    {"events_write_resumed", "worker, reaper", "info", "sink",
+     "Records are written again. `mayfly_events_dropped_total` counts what was lost.", "Nothing."},
     {"fd_limit_low", "ingress", "warn", "max_connections, possible, hint",
      "The open file limit allows fewer connections than `ingress.max_connections`. The ingress "
      "accepts `possible` connections.",

@@ -1,9 +1,28 @@
 #include "common/program/stores.h"
 
-int stores_open(const struct config *c, struct stores *out, struct err *e)
+#define EVENTS_FLUSH_MS 2000
+
+static int open_events(const struct config *c, const char *program, struct stores *out,
+                       struct err *e)
+{
+    const struct events_options options = {.program = program,
+                                           .deployment = c->deployment,
+                                           .file = c->events.file,
+                                           .kafka = c->events.kafka,
+                                           .buffer = c->events.buffer};
+    if (events_open(&options, &out->events, e) != 0) {
+        return -1;
+    }
+    if (out->events != NULL) {
+        ledger_observe(out->ledger, events_record, out->events);
+    }
+    return 0;
+}
+
+int stores_open(const struct config *c, const char *program, struct stores *out, struct err *e)
 {
     if (queue_open(c->queue, &out->queue, e) != 0 || ledger_open(c->ledger, &out->ledger, e) != 0 ||
-        github_open(c, out->ledger, &out->github, e) != 0) {
+        open_events(c, program, out, e) != 0 || github_open(c, out->ledger, &out->github, e) != 0) {
         return -1;
     }
     return fleet_open(c, out->ledger, out->github, &out->fleet, e);
@@ -14,6 +33,7 @@ void stores_close(struct stores *s)
     fleet_close(s->fleet);
     github_close(s->github);
     ledger_close(s->ledger);
+    events_close(s->events, EVENTS_FLUSH_MS);
     queue_close(s->queue);
     *s = (struct stores){0};
 }

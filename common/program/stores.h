@@ -6,6 +6,7 @@
 #define MAYFLY_PROGRAM_STORES_H
 
 #include "common/config/config.h"
+#include "common/events/events.h"
 #include "common/fleet/fleet.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
@@ -16,10 +17,12 @@ struct stores {
     struct ledger *ledger;
     struct github *github;
     struct fleet *fleet;
+    struct events *events; /* observes the ledger; NULL: not configured */
 };
 
-/* Opens all four. After a failure the ones that were opened are set: call stores_close. */
-MUST_CHECK int stores_open(const struct config *c, struct stores *out, struct err *e);
+/* Opens all of them. `program`: its name, static. After a failure the ones that were opened are set: call stores_close. */
+MUST_CHECK int stores_open(const struct config *c, const char *program, struct stores *out,
+                           struct err *e);
 void stores_close(struct stores *s); /* members may be NULL */
 
 /* Whether queue and ledger respond; otherwise appends the reason to `why`. */
