@@ -27,7 +27,9 @@ static int read_options(struct slice query, const struct url_option *more, size_
     struct url_option known[OPTIONS_MAX];
     ASSERT(COUNT_OF(own) + more_count <= OPTIONS_MAX);
     memcpy(known, own, sizeof own);
-    memcpy(known + COUNT_OF(own), more, more_count * sizeof *more);
+    if (more_count > 0) { /* `more` may be NULL */
+        memcpy(known + COUNT_OF(own), more, more_count * sizeof *more);
+    }
     const struct url_options options = {
         .store = STORE, .known = known, .count = COUNT_OF(own) + more_count};
     return url_options_read(query, &options, e);
