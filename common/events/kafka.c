@@ -89,25 +89,37 @@ static bool has_failed(struct event_topic *t, struct err *e)
     return true;
 }
 
+/* librdkafka copies key and value. */
+static rd_kafka_resp_err_t produce(struct event_topic *t, const struct sink_record *r)
+{
+    rd_kafka_vu_t args[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = kafka_cluster_prefix(t->cluster)},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)r->key.ptr, r->key.len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)r->json.ptr, r->json.len}},
+    };
+    rd_kafka_error_t *failed = rd_kafka_produceva(t->producer, args, COUNT_OF(args));
+    rd_kafka_resp_err_t code = rd_kafka_error_code(failed);
+    if (failed != NULL) {
+        rd_kafka_error_destroy(failed);
+    }
+    return code;
+}
+
 static size_t topic_write(void *state, const struct sink_record *records, size_t n, struct err *e)
 {
     struct event_topic *t = state;
-    size_t i = 0;
     if (has_failed(t, e)) {
         return 0;
     }
-    for (; i < n; i++) {
-        rd_kafka_resp_err_t code = rd_kafka_producev(
-            t->producer, RD_KAFKA_V_TOPIC(kafka_cluster_prefix(t->cluster)),
-            RD_KAFKA_V_KEY(records[i].key.ptr, records[i].key.len),
-            RD_KAFKA_V_VALUE((void *)(uintptr_t)records[i].json.ptr, records[i].json.len),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    for (size_t i = 0; i < n; i++) {
+        rd_kafka_resp_err_t code = produce(t, &records[i]);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
             (void)kafka_error(t->cluster, code, "put an event on its topic", e);
-            break;
+            return i;
         }
     }
-    return i;
+    return n;
 }
 
 static void poll_deliveries(void *state)

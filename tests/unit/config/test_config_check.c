@@ -1,4 +1,5 @@
 /* What is required of whom, and what several settings say together. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/vm/lambda/settings.h"
@@ -53,6 +54,28 @@ static void refused_value_is_not_called_missing_as_well(void **state)
                       "it, indented\n"
                       "m.yaml:4: classes: must be a list, not a single value: begin each class "
                       "with \"- name: …\"");
+}
+
+static void kafka_of_events_names_brokers_and_a_topic(void **state)
+{
+    static const char *const refused[] = {
+        "kafka://b:9092",       "kafka://b:9092/",    "kafka:///topic",
+        "redis://b:9092/topic", "kafka://b:9092/a/b", "kafka://b:9092?tls=1",
+    };
+    char text[256];
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        (void)snprintf(text, sizeof text, "events:\n  kafka: %s\n" GOOD_TOP, refused[i]);
+        char *all = complaints_of(text, CONFIG_FOR_WORKER);
+        assert_non_null(all);
+        assert_non_null(strstr(all, "m.yaml:2: events.kafka: the value is refused: it must be "
+                                    "kafka://HOST:PORT,…/TOPIC"));
+        free(all);
+    }
+    (void)snprintf(text, sizeof text,
+                   "events:\n  kafka: kafka://a:1,b:2/fleet.events_1?tls=1\n" GOOD_TOP);
+    char *all = complaints_of(text, CONFIG_FOR_WORKER);
+    assert_true(all == NULL || strstr(all, "events.kafka") == NULL);
+    free(all);
 }
 
 static void empty_value_is_called_missing(void **state)
@@ -297,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_program_lacks_only_what_it_needs),
         cmocka_unit_test(refused_value_is_not_called_missing_as_well),
+        cmocka_unit_test(kafka_of_events_names_brokers_and_a_topic),
         cmocka_unit_test(empty_value_is_called_missing),
         cmocka_unit_test(credentials_are_an_app_or_a_token_and_a_hook_is_whole),
         cmocka_unit_test(tls_needs_both_halves),
