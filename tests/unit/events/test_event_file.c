@@ -173,7 +173,7 @@ static void steps_of_a_ledger_become_records(void **state)
     assert_string_equal(found, "5 5 ");
 }
 
-static void renamed_or_removed_file_is_created_again(void **state)
+static void replaced_or_removed_file_is_opened_anew(void **state)
 {
     struct fixture *f = *state;
     open_sink(f, f->path, 100);
@@ -181,6 +181,9 @@ static void renamed_or_removed_file_is_created_again(void **state)
     record(f, 1);
     wait_until_written(before + 1);
     assert_int_equal(rename(f->path, f->old), 0);
+    FILE *file = fopen(f->path, "w"); /* as logrotate's `create` */
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
     record(f, 2);
     wait_until_written(before + 2);
     must_hold(f->old, "1 ");
@@ -303,7 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FILE_TEST(records_are_appended_in_order_and_close_writes_the_rest),
         FILE_TEST(steps_of_a_ledger_become_records),
-        FILE_TEST(renamed_or_removed_file_is_created_again),
+        FILE_TEST(replaced_or_removed_file_is_opened_anew),
         FILE_TEST(folder_that_is_missing_is_waited_for),
         FILE_TEST(full_buffer_drops_the_newest_and_counts),
         FILE_TEST(full_disk_is_survived_and_writing_resumes),
