@@ -144,6 +144,36 @@ static void classes_of_what_librdkafka_logs(void **state)
     }
 }
 
+static void classes_of_codes(void **state)
+{
+    static const struct {
+        rd_kafka_resp_err_t code;
+        enum err_class class;
+    } codes[] = {
+        {RD_KAFKA_RESP_ERR__TRANSPORT, ERR_RETRY},
+        {RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, ERR_RETRY},
+        {RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, ERR_RETRY},
+        {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, ERR_RETRY},
+        {RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, ERR_RETRY},
+        {RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR, ERR_RETRY}, /* brokers may come back */
+        {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ERR_AUTH},
+        {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, ERR_AUTH},
+        {RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, ERR_AUTH},
+        {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, ERR_NOT_FOUND},
+        {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, ERR_PERMANENT},
+        {RD_KAFKA_RESP_ERR_INVALID_CONFIG, ERR_PERMANENT},
+        {RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, ERR_CAPACITY},
+    };
+    struct kafka_cluster *c = cluster("kafka://one/x");
+    for (size_t i = 0; i < COUNT_OF(codes); i++) {
+        struct err e = {0};
+        assert_int_equal(kafka_error(c, codes[i].code, "put", &e), -1);
+        assert_int_equal(e.class, codes[i].class);
+        assert_int_equal(e.code, (int)codes[i].code);
+    }
+    kafka_cluster_free(c);
+}
+
 static void long_reasons_are_cut(void **state)
 {
     struct kafka_cluster *c = cluster("kafka://one/x");
@@ -166,6 +196,7 @@ int main(void)
         cmocka_unit_test(old_trouble_is_forgotten),
         cmocka_unit_test(same_refusal_is_reported_every_30_s),
         cmocka_unit_test(classes_of_what_librdkafka_logs),
+        cmocka_unit_test(classes_of_codes),
         cmocka_unit_test(long_reasons_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
