@@ -218,6 +218,10 @@ const struct log_event log_events[] = {
     {"kafka_commit_failed", "ingress, worker, reaper", "debug", "error",
      "The positions of the delay topics could not be committed. The next commit repeats it.",
      "Nothing."},
+    {"kafka_consumer_abandoned", "ingress, worker, reaper", "warn", "action",
+     "A consumer that had not joined its group yet was to be closed, which librdkafka before 2.3.0 "
+     "answers by aborting the program. It is left as it is; the brokers drop it after the session.",
+     "Nothing at the end of a program. Otherwise use librdkafka 2.3.0 or newer."},
     {"kafka_consumer_renewed", "ingress, worker, reaper", "warn", "topic, reason",
      "librdkafka gave up a consumer permanently. The process made another, which joins the group.",
      "Nothing, unless it repeats: then `reason` says what the brokers refuse."},

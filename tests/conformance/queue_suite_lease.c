@@ -304,7 +304,9 @@ static void two_handles_never_lease_one_message_twice(void **state)
     for (int i = 0; i < RACE_MESSAGES; i++) {
         assert_in_range(times[i], 1, most);
     }
-    must_find_nothing(f->q, "events");
+    if (!may_move) {
+        must_find_nothing(f->q, "events");
+    }
     queue_close(other);
 }
 

@@ -5,11 +5,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/queue/kafka/internal.h"
 
 #define HEARTBEAT_MS "1000" /* also how soon a member notices a rebalance */
 #define FETCH_WAIT_MS "100" /* a resumed partition joins the next fetch */
+#define SAFE_CLOSE_VERSION 0x020300ff
+#define CLOSE_POLL_MS 50
 #define START_CHECK_TIMEOUT_MS 2000
 
 int kafka_consumer_new(const struct queue_kafka *q, const char *group,
@@ -61,6 +64,32 @@ int kafka_consumer_subscribe(const struct queue_kafka *q, rd_kafka_t *rk, const 
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
                ? 0
                : kafka_error(q->cluster, code, "subscribe to topics", e);
+}
+
+/* Before 2.3.0 librdkafka aborts the program when a cooperative-sticky consumer that is joining a
+ * group is closed before its first assignment (its issue 4312). */
+static bool may_close(const struct queue_kafka *q, rd_kafka_t *rk, const atomic_bool *assigned)
+{
+    int64_t until_ms = clock_mono_ms() + q->session_ms;
+    while (rd_kafka_version() < SAFE_CLOSE_VERSION && !atomic_load(assigned) &&
+           clock_mono_ms() < until_ms) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, CLOSE_POLL_MS);
+        if (m != NULL) {
+            rd_kafka_message_destroy(m);
+        }
+    }
+    return rd_kafka_version() >= SAFE_CLOSE_VERSION || atomic_load(assigned);
+}
+
+void kafka_consumer_free(const struct queue_kafka *q, rd_kafka_t *rk, const atomic_bool *assigned)
+{
+    if (!may_close(q, rk, assigned)) {
+        log_warn("kafka_consumer_abandoned",
+                 LOG_STR("action", "the consumer is left to the end of the process"));
+        return;
+    }
+    (void)rd_kafka_consumer_close(rk);
+    rd_kafka_destroy(rk);
 }
 
 static void check_start(const struct queue_kafka *q, rd_kafka_t *rk,

@@ -71,6 +71,7 @@ struct kafka_mover {
     pthread_t thread;
     bool started;
     atomic_bool stopping;
+    atomic_bool assigned; /* at least once */
     rd_kafka_t *rk;
     struct head *heads; /* the thread's; their partitions are paused */
     size_t head_count;
@@ -111,6 +112,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
     struct kafka_mover *m = opaque;
     rd_kafka_error_t *failed;
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        atomic_store(&m->assigned, true);
         failed = rd_kafka_incremental_assign(rk, parts);
         (void)rd_kafka_resume_partitions(rk, parts);
     } else {
@@ -270,11 +272,7 @@ void kafka_mover_free(struct kafka_mover *m)
         (void)pthread_join(m->thread, NULL);
     }
     if (m->rk != NULL) {
-        (void)rd_kafka_consumer_close(m->rk);
-        for (size_t i = 0; i < m->head_count; i++) {
-            rd_kafka_message_destroy(m->heads[i].record);
-        }
-        rd_kafka_destroy(m->rk);
+        kafka_consumer_free(m->queue, m->rk, &m->assigned);
     }
     free(m->heads);
     free(m);

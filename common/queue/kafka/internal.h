@@ -43,8 +43,12 @@ struct queue_kafka {
     struct kafka_mover *mover; /* from the first receive on */
     struct kafka_topic_name {
         char name[KAFKA_TOPIC_SIZE];
-    } * made; /* topics that are known to exist */
+        int partitions;
+    } * made; /* topics that are known to exist; without their partitions */
     size_t made_count;
+    struct kafka_topic_name *known; /* the deployment's topics when the brokers were last asked */
+    size_t known_count;
+    int64_t known_ms;   /* monotonic */
     rd_kafka_t *groups; /* asks about other groups; from the first question on */
     /* Serializes this process's redrives and deletions. */
     pthread_mutex_t admin;
@@ -75,8 +79,9 @@ void kafka_record_message(const struct kafka_record *r, struct queue_message *m)
 void kafka_topic_of(const struct queue_kafka *q, const char *lane, char out[KAFKA_TOPIC_SIZE]);
 /* The lane of a topic, or NULL: another deployment's, a delay topic, the dead letters. */
 const char *kafka_lane_of(const struct queue_kafka *q, const char *topic);
-/* Makes the topic if it is missing and the URL says create=1. Remembers what it made. */
-MUST_CHECK int kafka_topic_ensure(struct queue_kafka *q, const char *lane, struct err *e);
+/* Makes those that are missing if the URL says create=1; at most 8. Remembers what it made. */
+MUST_CHECK int kafka_topics_ensure(struct queue_kafka *q, const char *const *lanes, size_t n,
+                                   struct err *e);
 queue_check_fn queue_kafka_check;
 
 /* --- producer.c --- */
@@ -107,6 +112,9 @@ MUST_CHECK int kafka_consumer_new(const struct queue_kafka *q, const char *group
                                   void *opaque, rd_kafka_t **out, struct err *e);
 MUST_CHECK int kafka_consumer_subscribe(const struct queue_kafka *q, rd_kafka_t *rk,
                                         const char *const *lanes, size_t n, struct err *e);
+/* Leaves the group and frees the client. assigned: the rebalance callback has seen partitions, or
+ * none for want of any, at least once; it may be called once more from here. */
+void kafka_consumer_free(const struct queue_kafka *q, rd_kafka_t *rk, const atomic_bool *assigned);
 /* Logs a loss for each partition of which the group had committed less than the log still has. */
 void kafka_consumer_check_start(const struct queue_kafka *q, rd_kafka_t *rk,
                                 const rd_kafka_topic_partition_list_t *parts);

@@ -14,6 +14,7 @@
 #include "common/queue/kafka/internal.h"
 
 #define ID_BYTES 12
+#define WARNINGS_MAX (16 * 1024)
 #define PARTITIONS_DEFAULT 12
 #define WINDOW_DEFAULT 256
 #define SESSION_DEFAULT_MS 10000
@@ -36,6 +37,7 @@ static void kafka_close(void *state)
     pthread_mutex_destroy(&q->admin);
     free(q->lanes);
     free(q->made);
+    free(q->known);
     free(q);
 }
 
@@ -55,6 +57,20 @@ static int kafka_ping(void *state, struct err *e)
     return 0;
 }
 
+/* What would lose jobs is refused at once; what is only unwise is for queue_check. */
+static int refuse_dangerous_topics(struct queue_kafka *q, struct err *e)
+{
+    struct buf warnings;
+    buf_init(&warnings, WARNINGS_MAX);
+    int rc = queue_kafka_check(q, &warnings, e);
+    buf_fini(&warnings);
+    if (rc != 0 && e->class == ERR_NOT_FOUND) {
+        e->class = ERR_PERMANENT;
+        return err_wrap(e, "without create=1 in the queue's URL the topics must be there");
+    }
+    return rc;
+}
+
 static int kafka_open(const char *url, void **out_state, struct err *e)
 {
     struct queue_kafka *q = calloc(1, sizeof *q);
@@ -72,7 +88,8 @@ static int kafka_open(const char *url, void **out_state, struct err *e)
         {.name = "session", .duration_ms = &q->session_ms, .least = 6000, .most = 300000},
         {.name = "idle", .duration_ms = &q->idle_ms, .least = 1000, .most = 3600000}};
     if (kafka_cluster_new(url, own, COUNT_OF(own), &q->cluster, e) != 0 ||
-        kafka_producer_new(q, &q->producer, e) != 0 || kafka_ping(q, e) != 0) {
+        kafka_producer_new(q, &q->producer, e) != 0 || kafka_ping(q, e) != 0 ||
+        refuse_dangerous_topics(q, e) != 0) {
         kafka_close(q);
         return -1;
     }
@@ -146,13 +163,8 @@ static int open_lane(struct queue_kafka *q, const char *name, struct kafka_lane 
     if (*out != NULL) {
         return 0;
     }
-    if (kafka_topic_ensure(q, name, e) != 0) {
+    if (kafka_topics_ensure(q, &name, 1, e) != 0) {
         return -1;
-    }
-    for (size_t i = 0; i < KAFKA_DELAYS; i++) {
-        if (kafka_topic_ensure(q, kafka_delay_topics[i], e) != 0) {
-            return -1;
-        }
     }
     pthread_mutex_lock(&q->lock);
     int rc = add_lane_locked(q, name, out, e);

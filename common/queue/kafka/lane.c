@@ -121,6 +121,7 @@ static void on_assigned(struct kafka_lane *lane, rd_kafka_t *rk,
         hand_add_partition(&lane->hand, parts->elems[i].partition);
     }
     lane->joined_ms = clock_mono_ms();
+    atomic_store(&lane->assigned, true);
     lane->trouble.class = ERR_NONE;
     pthread_cond_broadcast(&lane->changed);
     pthread_mutex_unlock(&lane->lock);
@@ -294,6 +295,7 @@ static void join(struct kafka_lane *lane)
 {
     const char *const names[] = {lane->name};
     struct err e;
+    atomic_store(&lane->assigned, false);
     bool ok = kafka_consumer_subscribe(lane->queue, lane->rk, names, 1, &e) == 0;
     pthread_mutex_lock(&lane->lock);
     lane->subscribed = ok;
@@ -310,6 +312,7 @@ static void stay_or_leave(struct kafka_lane *lane, int64_t now)
     bool busy = hand_count(&lane->hand, HAND_ANY_PARTITION, HAND_LEASED) > 0 ||
                 hand_count(&lane->hand, HAND_ANY_PARTITION, HAND_CLAIMED) > 0;
     bool subscribed = lane->subscribed;
+    bool joined = lane->joined_ms > 0;
     bool due = now - lane->passed_on_ms >= lane->queue->idle_ms;
     if (!wanted && busy && due) {
         lane->passed_on_ms = now;
@@ -317,7 +320,7 @@ static void stay_or_leave(struct kafka_lane *lane, int64_t now)
     pthread_mutex_unlock(&lane->lock);
     if (wanted && !subscribed) {
         join(lane);
-    } else if (!wanted && subscribed && !busy) {
+    } else if (!wanted && joined && !busy) {
         leave(lane);
     } else if (!wanted && busy && due) {
         pass_on(lane);
@@ -364,17 +367,18 @@ static int open_consumer(struct kafka_lane *lane, struct err *e)
                            e) != 0) {
         return -1;
     }
+    atomic_store(&lane->assigned, true); /* nothing to wait for until it joins */
     pthread_mutex_lock(&lane->lock);
     lane->events = rd_kafka_queue_get_consumer(lane->rk);
     pthread_mutex_unlock(&lane->lock);
     return 0;
 }
 
-/* A partition that is still ours is revoked by the close, which commits it. */
+/* Commits what is finished, and forgets the rest: it goes to other members. */
 static void close_consumer(struct kafka_lane *lane)
 {
-    (void)rd_kafka_consumer_close(lane->rk);
     pthread_mutex_lock(&lane->lock);
+    rd_kafka_topic_partition_list_t *list = positions_locked(lane, false);
     while (lane->hand.partition_count > 0) {
         hand_drop_partition(&lane->hand, lane->hand.partitions[0].id, free_record);
     }
@@ -383,7 +387,11 @@ static void close_consumer(struct kafka_lane *lane)
     lane->subscribed = false;
     lane->joined_ms = 0;
     pthread_mutex_unlock(&lane->lock);
-    rd_kafka_destroy(lane->rk);
+    if (list->cnt > 0 && rd_kafka_assignment_lost(lane->rk) == 0) {
+        (void)rd_kafka_commit(lane->rk, list, 0);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    kafka_consumer_free(lane->queue, lane->rk, &lane->assigned);
     lane->rk = NULL;
 }
 

@@ -15,6 +15,7 @@ struct kafka_lane {
     rd_kafka_t *rk; /* the thread's */
     pthread_t thread;
     bool started;
+    atomic_bool assigned; /* the client has had an assignment, maybe an empty one */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* for those who receive */
     pthread_cond_t room;    /* for the thread */

@@ -226,7 +226,7 @@ static int fail_produce(struct queue_kafka *q, rd_kafka_resp_err_t code, const c
 int kafka_produce(struct queue_kafka *q, const struct kafka_outgoing *out, size_t n, struct err *e)
 {
     for (size_t i = 0; i < n; i++) {
-        if (kafka_topic_ensure(q, out[i].lane, e) != 0) {
+        if (kafka_topics_ensure(q, &out[i].lane, 1, e) != 0) {
             return -1;
         }
     }

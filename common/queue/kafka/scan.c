@@ -13,6 +13,8 @@
 #define SCAN_MAX_MS 30000
 #define SCAN_MAX_RECORDS 200000
 #define POLL_MS 100
+#define LEADER_PAUSE_MS 100
+#define METADATA_MAX_AGE_MS 30000
 
 /* --- metadata --- */
 static int read_metadata(struct queue_kafka *q, const struct rd_kafka_metadata **out, struct err *e)
@@ -46,19 +48,54 @@ int kafka_lanes(struct queue_kafka *q, char (**out)[QUEUE_LANE_MAX + 1], size_t 
     return 0;
 }
 
-static int partitions_of(struct queue_kafka *q, const char *topic, int *out, struct err *e)
+static const struct kafka_topic_name *find_topic_locked(const struct queue_kafka *q,
+                                                        const char *topic)
 {
-    const struct rd_kafka_metadata *md;
-    if (read_metadata(q, &md, e) != 0) {
-        return -1;
-    }
-    *out = 0;
-    for (int i = 0; i < md->topic_cnt; i++) {
-        if (strcmp(md->topics[i].topic, topic) == 0) {
-            *out = md->topics[i].partition_cnt;
+    for (size_t i = 0; i < q->known_count; i++) {
+        if (strcmp(q->known[i].name, topic) == 0) {
+            return &q->known[i];
         }
     }
-    rd_kafka_metadata_destroy(md);
+    return NULL;
+}
+
+static void remember_topics_locked(struct queue_kafka *q, const struct rd_kafka_metadata *md)
+{
+    free(q->known);
+    q->known = calloc((size_t)md->topic_cnt + 1, sizeof *q->known);
+    ASSERT(q->known != NULL);
+    q->known_count = 0;
+    q->known_ms = clock_mono_ms();
+    for (int i = 0; i < md->topic_cnt; i++) {
+        if (strncmp(md->topics[i].topic, kafka_cluster_prefix(q->cluster),
+                    strlen(kafka_cluster_prefix(q->cluster))) == 0) {
+            struct kafka_topic_name *t = &q->known[q->known_count++];
+            kafka_copy(t->name, sizeof t->name, md->topics[i].topic);
+            t->partitions = md->topics[i].partition_cnt;
+        }
+    }
+}
+
+/* Asks the brokers only now and then: they answer with all topics of the cluster, since asking for
+ * one by name may create it. */
+static int partitions_of(struct queue_kafka *q, const char *topic, int *out, struct err *e)
+{
+    const struct rd_kafka_metadata *md = NULL;
+    pthread_mutex_lock(&q->lock);
+    bool fresh =
+        find_topic_locked(q, topic) != NULL && clock_mono_ms() - q->known_ms < METADATA_MAX_AGE_MS;
+    pthread_mutex_unlock(&q->lock);
+    if (!fresh && read_metadata(q, &md, e) != 0) {
+        return -1;
+    }
+    pthread_mutex_lock(&q->lock);
+    if (md != NULL) {
+        remember_topics_locked(q, md);
+        rd_kafka_metadata_destroy(md);
+    }
+    const struct kafka_topic_name *t = find_topic_locked(q, topic);
+    *out = t != NULL ? t->partitions : 0;
+    pthread_mutex_unlock(&q->lock);
     return 0;
 }
 
@@ -135,6 +172,23 @@ static int read_committed(struct queue_kafka *q, const char *group,
 }
 
 /* --- spans --- */
+/* Again while a partition's leader changes, or is not there yet. */
+static rd_kafka_resp_err_t read_ends(rd_kafka_t *rk, const rd_kafka_topic_partition_t *p,
+                                     int64_t *low, int64_t *high, int timeout_ms)
+{
+    int64_t until_ms = clock_mono_ms() + timeout_ms;
+    for (;;) {
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(rk, p->topic, p->partition, low, high, timeout_ms);
+        bool moving = code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+                      code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+        if (!moving || clock_mono_ms() >= until_ms) {
+            return code;
+        }
+        clock_sleep_until(clock_mono_ms() + LEADER_PAUSE_MS);
+    }
+}
+
 static int fill_spans(struct queue_kafka *q, rd_kafka_t *rk,
                       const rd_kafka_topic_partition_list_t *parts, struct kafka_spans *out,
                       struct err *e)
@@ -144,8 +198,7 @@ static int fill_spans(struct queue_kafka *q, rd_kafka_t *rk,
         const rd_kafka_topic_partition_t *p = &parts->elems[i];
         struct kafka_span *s = &out->all[out->count++];
         int64_t low = 0;
-        rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(rk, p->topic, p->partition, &low, &s->to, timeout_ms);
+        rd_kafka_resp_err_t code = read_ends(rk, p, &low, &s->to, timeout_ms);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
             return kafka_error(q->cluster, code, "read a partition's end", e);
         }

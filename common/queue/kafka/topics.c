@@ -11,7 +11,8 @@
 
 /* Longer than a job can wait at GitHub (a day), with room for a long outage. */
 #define RETENTION_MS (30LL * 24 * 3600 * 1000)
-#define DELAY_PARTITIONS 4
+#define DELAY_PARTITIONS 1 /* in the order of due times */
+#define ENSURE_MAX 8
 
 void kafka_topic_of(const struct queue_kafka *q, const char *lane, char out[KAFKA_TOPIC_SIZE])
 {
@@ -69,38 +70,52 @@ static struct kafka_topic_wish wish_for(const struct queue_kafka *q, const char 
                                      .append_time = true};
 }
 
-static int make(struct queue_kafka *q, rd_kafka_t *rk, const char *lane, const char *topic,
-                struct err *e)
+/* Makes those of the topics that do not exist, in one call. */
+static int make_missing(struct queue_kafka *q, rd_kafka_t *rk, const char *const *lanes, size_t n,
+                        struct err *e)
 {
+    struct kafka_topic known[ENSURE_MAX] = {0};
+    struct kafka_topic_wish wishes[ENSURE_MAX];
     int brokers = 0;
-    struct kafka_topic known = {0};
-    (void)snprintf(known.name, sizeof known.name, "%s", topic);
-    if (kafka_topics_describe(q->cluster, rk, &known, 1, e) != 0) {
+    size_t missing = 0;
+    for (size_t i = 0; i < n; i++) {
+        char topic[KAFKA_TOPIC_SIZE];
+        kafka_topic_of(q, lanes[i], topic);
+        kafka_copy(known[i].name, sizeof known[i].name, topic);
+    }
+    if (kafka_topics_describe(q->cluster, rk, known, n, e) != 0 ||
+        kafka_brokers_count(q->cluster, rk, &brokers, e) != 0) {
         return -1;
     }
-    if (known.exists) {
-        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!known[i].exists) {
+            wishes[missing++] = wish_for(q, lanes[i], known[i].name, brokers);
+        }
     }
-    if (kafka_brokers_count(q->cluster, rk, &brokers, e) != 0) {
-        return -1;
-    }
-    struct kafka_topic_wish wish = wish_for(q, lane, topic, brokers);
-    return kafka_topics_create(q->cluster, rk, &wish, 1, e);
+    return kafka_topics_create(q->cluster, rk, wishes, missing, e);
 }
 
-int kafka_topic_ensure(struct queue_kafka *q, const char *lane, struct err *e)
+int kafka_topics_ensure(struct queue_kafka *q, const char *const *lanes, size_t n, struct err *e)
 {
+    const char *unknown[ENSURE_MAX];
     char topic[KAFKA_TOPIC_SIZE];
-    kafka_topic_of(q, lane, topic);
-    if (q->create == 0 || is_made(q, topic)) {
+    size_t count = 0;
+    ASSERT(n <= ENSURE_MAX);
+    for (size_t i = 0; i < n; i++) {
+        kafka_topic_of(q, lanes[i], topic);
+        if (!is_made(q, topic)) {
+            unknown[count++] = lanes[i];
+        }
+    }
+    if (q->create == 0 || count == 0) {
         return 0;
     }
     rd_kafka_t *rk = kafka_producer_get(q->producer);
-    int rc = rk != NULL
-                 ? make(q, rk, lane, topic, e)
-                 : kafka_error(q->cluster, RD_KAFKA_RESP_ERR__TRANSPORT, "create a topic", e);
+    int rc = rk != NULL ? make_missing(q, rk, unknown, count, e)
+                        : kafka_error(q->cluster, RD_KAFKA_RESP_ERR__TRANSPORT, "create topics", e);
     kafka_producer_put(q->producer);
-    if (rc == 0) {
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        kafka_topic_of(q, unknown[i], topic);
         remember_made(q, topic);
     }
     return rc;
@@ -114,12 +129,8 @@ static int all_topics(struct queue_kafka *q, struct kafka_topic **out, size_t *n
     size_t count = 0;
     const char *const always[] = {kafka_delay_topics[0], kafka_delay_topics[1],
                                   kafka_delay_topics[2], kafka_delay_topics[3], KAFKA_DEAD};
-    for (size_t i = 0; i < COUNT_OF(always); i++) {
-        if (kafka_topic_ensure(q, always[i], e) != 0) {
-            return -1;
-        }
-    }
-    if (kafka_lanes(q, &lanes, &count, e) != 0) {
+    if (kafka_topics_ensure(q, always, COUNT_OF(always), e) != 0 ||
+        kafka_lanes(q, &lanes, &count, e) != 0) {
         return -1;
     }
     struct kafka_topic *topics = calloc(count + COUNT_OF(always), sizeof *topics);
