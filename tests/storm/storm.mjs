@@ -96,13 +96,13 @@ class Storm {
     if (this.queue !== "kafka") return;
     const dir = path.join(this.dir, "kafka");
     fs.mkdirSync(dir);
-    this.kafka = new Cluster({ dir, brokers: this.brokers });
+    this.kafka = new Cluster({ dir, brokers: this.brokers, set: { "group.min.session.timeout.ms": 1000 } });
     await this.kafka.start();
     this.all.push(...this.kafka.programs);
   }
 
   store(kind, name) {
-    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=6s`;
+    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=3s`;
     if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&timeout=2s`;
     return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
   }
@@ -266,7 +266,7 @@ function options() {
   const jobs = Number(values.jobs);
   const queue = values.queue;
   const ledger = values.ledger ?? (["sqs", "kafka"].includes(queue) ? "redis" : queue);
-  const slowness = ledger === "dynamodb" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
+  const slowness = ledger === "dynamodb" || queue === "kafka" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
   const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
   const kinds = values.calm ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
   const unknown = kinds.filter((kind) => !FAULTS[kind] || !apply(kind));

@@ -85,7 +85,7 @@ static int kafka_open(const char *url, void **out_state, struct err *e)
         {.name = "partitions", .number = &q->partitions, .least = 1, .most = 1000},
         {.name = "replicas", .number = &q->replicas, .least = 1, .most = 9},
         {.name = "window", .number = &q->window, .least = 1, .most = 10000},
-        {.name = "session", .duration_ms = &q->session_ms, .least = 6000, .most = 300000},
+        {.name = "session", .duration_ms = &q->session_ms, .least = 1000, .most = 300000},
         {.name = "idle", .duration_ms = &q->idle_ms, .least = 1000, .most = 3600000}};
     if (kafka_cluster_new(url, own, COUNT_OF(own), &q->cluster, e) != 0 ||
         kafka_producer_new(q, &q->producer, e) != 0 || kafka_ping(q, e) != 0 ||
