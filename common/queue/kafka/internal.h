@@ -48,8 +48,12 @@ struct queue_kafka {
     size_t made_count;
     struct kafka_topic_name *known; /* the deployment's topics when the brokers were last asked */
     size_t known_count;
-    int64_t known_ms;   /* monotonic */
-    rd_kafka_t *groups; /* asks about other groups; from the first question on */
+    int64_t known_ms;    /* monotonic */
+    struct kafka_group { /* asked what it has committed */
+        char name[KAFKA_TOPIC_SIZE];
+        rd_kafka_t *rk;
+    } * groups;
+    size_t group_count;
     /* Serializes this process's redrives and deletions. */
     pthread_mutex_t admin;
 };
@@ -171,6 +175,7 @@ struct kafka_spans {
  * name has committed; else from the log's start. None if there is no such topic. */
 MUST_CHECK int kafka_spans_of(struct queue_kafka *q, const char *lane, const char *group_or_null,
                               struct kafka_spans *out, struct err *e);
+void kafka_groups_free(struct queue_kafka *q);
 /* Returns false to end the scan. */
 typedef bool kafka_scan_fn(void *arg, const rd_kafka_message_t *m);
 MUST_CHECK int kafka_scan(struct queue_kafka *q, const struct kafka_spans *spans, kafka_scan_fn *fn,

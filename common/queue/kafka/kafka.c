@@ -28,9 +28,7 @@ static void kafka_close(void *state)
         kafka_lane_free(q->lanes[i]);
     }
     kafka_mover_free(q->mover);
-    if (q->groups != NULL) {
-        rd_kafka_destroy(q->groups);
-    }
+    kafka_groups_free(q);
     kafka_producer_free(q->producer);
     kafka_cluster_free(q->cluster);
     pthread_mutex_destroy(&q->lock);

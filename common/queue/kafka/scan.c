@@ -100,73 +100,53 @@ static int partitions_of(struct queue_kafka *q, const char *topic, int *out, str
 }
 
 /* --- what a group has committed --- */
-/* A consumer without a subscription. Not the producer: when a coordinator says that it is none any
- * more, librdkafka 2.0.2 uses the client's own group without looking whether there is one. */
-static int group_client(struct queue_kafka *q, rd_kafka_t **out, struct err *e)
+/* A consumer of the group that never joins it, made once. Not the admin call, by which one client
+ * could ask about all groups: in librdkafka 2.0.2 it ends the program when a coordinator moves or
+ * does not respond. */
+static int group_client(struct queue_kafka *q, const char *group, rd_kafka_t **out, struct err *e)
 {
-    char group[KAFKA_TOPIC_SIZE];
     int rc = 0;
-    kafka_topic_of(q, SCAN_GROUP, group);
+    *out = NULL;
     pthread_mutex_lock(&q->lock);
-    if (q->groups == NULL) {
-        rc = kafka_consumer_new(q, group, NULL, NULL, NULL, &q->groups, e);
+    for (size_t i = 0; i < q->group_count && *out == NULL; i++) {
+        *out = strcmp(q->groups[i].name, group) == 0 ? q->groups[i].rk : NULL;
     }
-    *out = q->groups;
+    if (*out == NULL) {
+        rc = kafka_consumer_new(q, group, NULL, NULL, NULL, out, e);
+        if (rc == 0) {
+            q->groups = realloc(q->groups, (q->group_count + 1) * sizeof *q->groups);
+            ASSERT(q->groups != NULL);
+            struct kafka_group *added = &q->groups[q->group_count++];
+            kafka_copy(added->name, sizeof added->name, group);
+            added->rk = *out;
+        }
+    }
     pthread_mutex_unlock(&q->lock);
     return rc;
 }
 
-static void drop_events(rd_kafka_t *rk)
+void kafka_groups_free(struct queue_kafka *q)
 {
-    rd_kafka_message_t *m;
-    while ((m = rd_kafka_consumer_poll(rk, 0)) != NULL) {
-        rd_kafka_message_destroy(m);
+    for (size_t i = 0; i < q->group_count; i++) {
+        rd_kafka_destroy(q->groups[i].rk);
     }
+    free(q->groups);
 }
 
 static int read_committed(struct queue_kafka *q, const char *group,
                           rd_kafka_topic_partition_list_t *parts, struct err *e)
 {
     rd_kafka_t *rk;
-    if (group_client(q, &rk, e) != 0) {
+    rd_kafka_message_t *event;
+    if (group_client(q, group, &rk, e) != 0) {
         return -1;
     }
-    drop_events(rk);
-    int timeout_ms = (int)kafka_cluster_timeout_ms(q->cluster);
-    char why[256] = "";
-    rd_kafka_queue_t *answers = rd_kafka_queue_new(rk);
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, why, sizeof why);
-    rd_kafka_ListConsumerGroupOffsets_t *ask = rd_kafka_ListConsumerGroupOffsets_new(group, parts);
-    rd_kafka_ListConsumerGroupOffsets(rk, &ask, 1, options, answers);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(answers, timeout_ms + 1000);
+    while ((event = rd_kafka_consumer_poll(rk, 0)) != NULL) {
+        rd_kafka_message_destroy(event); /* errors of connections, which nobody else drops */
+    }
     rd_kafka_resp_err_t code =
-        event != NULL ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        size_t n = 0;
-        const rd_kafka_ListConsumerGroupOffsets_result_t *result =
-            rd_kafka_event_ListConsumerGroupOffsets_result(event);
-        const rd_kafka_group_result_t **groups =
-            rd_kafka_ListConsumerGroupOffsets_result_groups(result, &n);
-        const rd_kafka_topic_partition_list_t *found =
-            n == 1 ? rd_kafka_group_result_partitions(groups[0]) : NULL;
-        for (int i = 0; found != NULL && i < found->cnt; i++) {
-            rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_find(
-                parts, found->elems[i].topic, found->elems[i].partition);
-            if (p != NULL) {
-                p->offset = found->elems[i].offset;
-            }
-        }
-    }
-    if (event != NULL) {
-        rd_kafka_event_destroy(event);
-    }
-    rd_kafka_ListConsumerGroupOffsets_destroy(ask);
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_queue_destroy(answers);
-    /* A group that nobody has joined yet has committed nothing. */
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND
+        rd_kafka_committed(rk, parts, (int)kafka_cluster_timeout_ms(q->cluster));
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
                ? 0
                : kafka_error(q->cluster, code, "read a group's offsets", e);
 }
