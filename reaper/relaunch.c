@@ -63,7 +63,7 @@ static enum own find_own(struct sweep *s, struct shortage *shortage, const struc
     size_t n = 0;
     enum own found = OWN_NONE;
     char key[32];
-    if (!queue_can(s->reaper->queue, QUEUE_FIND)) {
+    if (!queue_can(s->reaper->queue, QUEUE_FIND) || queue_can(s->reaper->queue, QUEUE_SCANS)) {
         return own_by_count(shortage);
     }
     (void)snprintf(key, sizeof key, "%lld", (long long)job->facts.id);

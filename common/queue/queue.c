@@ -114,6 +114,7 @@ bool queue_can(const struct queue *q, enum queue_capability c)
         return admin != NULL;
     case QUEUE_FIND:
         return admin != NULL && admin->find != NULL;
+    case QUEUE_SCANS:
     case QUEUE_DEPTHS:
     case QUEUE_FAIR:
         return (q->ops->can & (unsigned)c) != 0;

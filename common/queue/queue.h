@@ -74,6 +74,7 @@ enum queue_capability {
     QUEUE_BROWSE = 2, /* queue_dead, queue_redrive and queue_delete */
     QUEUE_DEPTHS = 4, /* queue_depths is exact. Without it, depths are estimates, and a message
                          returned with a delay may count as leased */
+    QUEUE_SCANS = 16, /* find, and the dead letters, read whole topics: for people only */
     QUEUE_FAIR = 8,   /* serves the groups of a lane in turn (queue_item.group) */
 };
 bool queue_can(const struct queue *q, enum queue_capability c);

@@ -59,7 +59,7 @@ struct queue_admin_ops {
 
 struct queue_ops {
     const char *scheme; /* for error messages: "sqlite" */
-    unsigned can;       /* QUEUE_DEPTHS, QUEUE_FAIR; `admin` determines the others */
+    unsigned can;       /* QUEUE_DEPTHS, QUEUE_FAIR, QUEUE_SCANS; `admin` determines the others */
     queue_open_fn *open;
     queue_close_fn *close;
     queue_put_fn *put;

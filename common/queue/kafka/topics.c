@@ -66,7 +66,7 @@ static struct kafka_topic_wish wish_for(const struct queue_kafka *q, const char 
                                      .replicas = replicas,
                                      .retention_ms = dead ? 0 : RETENTION_MS,
                                      .compacted = dead,
-                                     .min_insync = replicas >= 3 ? 2 : 1,
+                                     .min_insync = replicas >= 2 ? 2 : 1,
                                      .append_time = true};
 }
 

@@ -77,7 +77,7 @@ export class Cluster {
       for (const name of Object.keys(this.listeners)) ports[name] = await freePort(taken);
       this.ports.push(ports);
     }
-    const id = crypto.randomBytes(16).toString('base64url');
+    const id = crypto.randomBytes(16).toString('base64url').replace(/^-/, 'A'); // no option
     await Promise.all(this.numbers.map((n) => this.format(n, id)));
     this.programs = this.numbers.map((n) => new Program({ name: `kafka-${n}`, kind: 'kafka', command: 'java',
       args: [...JAVA, ...LOG, 'kafka.Kafka', this.at(`${n}.properties`)], log: this.at(`kafka-${n}.log`), started: (line) => line.includes('Kafka Server started') }));
