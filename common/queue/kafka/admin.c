@@ -290,7 +290,9 @@ static int kafka_find(void *state, const char *key, size_t max, struct queue_ent
         queue_entries_free(s.all, s.count);
         return -1;
     }
-    qsort(s.all, s.count, sizeof *s.all, compare_age);
+    if (s.count > 0) {
+        qsort(s.all, s.count, sizeof *s.all, compare_age);
+    }
     *out = s.all;
     *n = s.count;
     return 0;
