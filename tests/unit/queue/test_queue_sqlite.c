@@ -453,7 +453,8 @@ static void unknown_scheme_is_refused_with_those_there_are(void **state)
     assert_null(q);
     assert_int_equal(e.class, ERR_PERMANENT);
     assert_string_equal(e.message, "there is no queue of the scheme \"rabbit\": write one of "
-                                   "sqlite:///path/to/file, redis://HOST:PORT, sqs://PREFIX");
+                                   "sqlite:///path/to/file, redis://HOST:PORT, sqs://PREFIX, "
+                                   "kafka://HOST:PORT/NAME");
     assert_int_equal(queue_open("no-url-at-all", &q, &e), -1);
 }
 
