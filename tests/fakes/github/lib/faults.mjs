@@ -13,7 +13,7 @@ export const PRESETS = {
     status: config.rate_status,
     headers: {
       'x-ratelimit-limit': String(config.rate_limit), 'x-ratelimit-remaining': '0',
-      'x-ratelimit-used': String(config.rate_limit), 'x-ratelimit-reset': String(Math.floor(Date.now() / 1000) + 2),
+      'x-ratelimit-used': String(config.rate_limit), 'x-ratelimit-reset': String(Math.floor(Date.now() / 1000) + 5),
     },
     body: { message: 'API rate limit exceeded for installation.', documentation_url: RATE_DOCS },
   }),
