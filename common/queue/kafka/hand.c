@@ -93,7 +93,7 @@ struct hand_message *hand_lease(struct hand *h, int64_t until_ms)
     struct hand_message *first = NULL;
     for (size_t i = 0; i < h->count; i++) {
         struct hand_message *m = &h->messages[i];
-        if (m->state == HAND_READY && (first == NULL || m->enqueued_ms < first->enqueued_ms)) {
+        if (m->state == HAND_READY && (first == NULL || m->appended_ms < first->appended_ms)) {
             first = m;
         }
     }

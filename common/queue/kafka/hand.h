@@ -22,7 +22,7 @@ enum hand_state { HAND_READY, HAND_LEASED, HAND_CLAIMED };
 struct hand_message {
     int32_t partition;
     int64_t offset;
-    int64_t enqueued_ms;
+    int64_t appended_ms; /* a message that was returned counts from its return */
     enum hand_state state;
     uint64_t lease;        /* of the last lease; 0: never leased */
     int64_t until_ms;      /* monotonic */
@@ -61,7 +61,7 @@ int64_t hand_position(const struct hand *h, const struct hand_partition *p);
 bool hand_add(struct hand *h, const struct hand_message *m);
 /* Makes ready what is leased beyond now_ms; returns how many. */
 size_t hand_expire(struct hand *h, int64_t now_ms);
-/* Leases the ready message that was put first; NULL: there is none. Valid until the next change. */
+/* Leases the ready message that was appended first; NULL: there is none. Valid until the next change. */
 struct hand_message *hand_lease(struct hand *h, int64_t until_ms);
 struct hand_message *hand_at(struct hand *h, int32_t partition, int64_t offset); /* or NULL */
 /* The message whose last lease this is, also an expired one; NULL: there is none. */

@@ -66,26 +66,6 @@ static rd_kafka_topic_partition_list_t *positions_locked(struct kafka_lane *lane
     return list;
 }
 
-static void commit_due(struct kafka_lane *lane, int64_t now)
-{
-    pthread_mutex_lock(&lane->lock);
-    bool again = now - lane->committed_ms >= COMMIT_AGAIN_MS;
-    rd_kafka_topic_partition_list_t *list = NULL;
-    if (again || now - lane->committed_ms >= COMMIT_EVERY_MS) {
-        list = positions_locked(lane, again);
-    }
-    if (list != NULL && (list->cnt > 0 || again)) {
-        lane->committed_ms = now;
-    }
-    pthread_mutex_unlock(&lane->lock);
-    if (list != NULL) {
-        if (list->cnt > 0) {
-            (void)rd_kafka_commit(lane->rk, list, 1);
-        }
-        rd_kafka_topic_partition_list_destroy(list);
-    }
-}
-
 /* A commit that failed is repeated with the next one. */
 static void on_committed(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                          rd_kafka_topic_partition_list_t *parts, void *opaque)
@@ -101,6 +81,28 @@ static void on_committed(rd_kafka_t *rk, rd_kafka_resp_err_t code,
         }
     }
     pthread_mutex_unlock(&lane->lock);
+}
+
+static void commit_due(struct kafka_lane *lane, int64_t now)
+{
+    pthread_mutex_lock(&lane->lock);
+    bool again = now - lane->committed_ms >= COMMIT_AGAIN_MS;
+    rd_kafka_topic_partition_list_t *list = NULL;
+    if (again || now - lane->committed_ms >= COMMIT_EVERY_MS) {
+        list = positions_locked(lane, again);
+    }
+    if (list != NULL && (list->cnt > 0 || again)) {
+        lane->committed_ms = now;
+    }
+    pthread_mutex_unlock(&lane->lock);
+    if (list != NULL) {
+        rd_kafka_resp_err_t code =
+            list->cnt > 0 ? rd_kafka_commit(lane->rk, list, 1) : RD_KAFKA_RESP_ERR_NO_ERROR;
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            on_committed(lane->rk, code, list, lane);
+        }
+        rd_kafka_topic_partition_list_destroy(list);
+    }
 }
 
 /* --- partitions come and go --- */
@@ -188,10 +190,11 @@ static void take_in(struct kafka_lane *lane, rd_kafka_message_t *m)
         rd_kafka_message_destroy(m);
         return;
     }
-    struct kafka_record r;
-    kafka_record_read(m, &r);
-    struct hand_message fetched = {
-        .partition = m->partition, .offset = m->offset, .enqueued_ms = r.enqueued_ms, .record = m};
+    rd_kafka_timestamp_type_t type;
+    struct hand_message fetched = {.partition = m->partition,
+                                   .offset = m->offset,
+                                   .appended_ms = rd_kafka_message_timestamp(m, &type),
+                                   .record = m};
     pthread_mutex_lock(&lane->lock);
     bool ours = hand_add(&lane->hand, &fetched);
     lane->trouble.class = ERR_NONE;

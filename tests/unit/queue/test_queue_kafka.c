@@ -17,9 +17,9 @@ static void count_freed(void *record)
     freed++;
 }
 
-static void add(struct hand *h, int32_t partition, int64_t offset, int64_t enqueued_ms)
+static void add(struct hand *h, int32_t partition, int64_t offset, int64_t appended_ms)
 {
-    struct hand_message m = {.partition = partition, .offset = offset, .enqueued_ms = enqueued_ms};
+    struct hand_message m = {.partition = partition, .offset = offset, .appended_ms = appended_ms};
     assert_true(hand_add(h, &m));
 }
 
@@ -77,9 +77,9 @@ static void oldest_put_is_leased_first_whatever_its_partition(void **state)
     add(&h, 0, 1, 300);
     add(&h, 1, 1, 100);
     add(&h, 0, 2, 200);
-    assert_int_equal(hand_lease(&h, 1000)->enqueued_ms, 100);
-    assert_int_equal(hand_lease(&h, 1000)->enqueued_ms, 200);
-    assert_int_equal(hand_lease(&h, 1000)->enqueued_ms, 300);
+    assert_int_equal(hand_lease(&h, 1000)->appended_ms, 100);
+    assert_int_equal(hand_lease(&h, 1000)->appended_ms, 200);
+    assert_int_equal(hand_lease(&h, 1000)->appended_ms, 300);
     assert_null(hand_lease(&h, 1000));
     assert_int_equal(hand_count(&h, HAND_ANY_PARTITION, HAND_LEASED), 3);
     assert_int_equal(hand_count(&h, 0, HAND_LEASED), 2);
