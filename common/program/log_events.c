@@ -225,6 +225,16 @@ const struct log_event log_events[] = {
     {"kafka_consumer_renewed", "ingress, worker, reaper", "warn", "topic, reason",
      "librdkafka gave up a consumer permanently. The process made another, which joins the group.",
      "Nothing, unless it repeats: then `reason` says what the brokers refuse."},
+    {"kafka_delayed_again", "ingress, worker, reaper", "warn",
+     "error, error_class, error_code, action",
+     "The lanes of some delayed messages took nothing when the delay was over: a topic is missing, "
+     "or a partition has no leader. These messages wait another 30 s; others are not held up.",
+     "Create the topic, or check the brokers. After 30 days such a message is a dead letter."},
+    {"kafka_delayed_message_dead_lettered", "ingress, worker, reaper", "warn",
+     "message, lane, reason, action",
+     "A delayed message cannot be put into its lane: the lane's name is not one (another program "
+     "wrote the record), the broker finds it too large, or the lane took nothing for 30 days.",
+     "Read it with `mayflyctl dlq show`, then redrive or delete it."},
     {"kafka_lane_left", "ingress, worker, reaper", "debug", "lane",
      "Nobody in this process has received from the lane for the queue's `idle` time. Its "
      "partitions "

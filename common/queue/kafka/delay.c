@@ -18,7 +18,7 @@
 
 #define GROUP "delay"
 #define POLL_MS 200
-#define BATCH 64
+#define BATCH KAFKA_DUE_MAX
 #define FAILED_PAUSE_MS 500
 
 const char *const kafka_delay_topics[KAFKA_DELAYS] = {"delay.5s", "delay.30s", "delay.2m",
@@ -46,6 +46,11 @@ void kafka_delay_outgoing(struct kafka_record *r, int64_t delay_ms, struct kafka
     const char *topic = kafka_delay_topic(delay_ms, &r->left_ms);
     *out = (struct kafka_outgoing){
         .lane = topic != NULL ? topic : r->lane, .key = r->group, .record = r};
+}
+
+bool kafka_is_delay(const char *lane)
+{
+    return strncmp(lane, "delay.", strlen("delay.")) == 0;
 }
 
 int64_t kafka_delay_of(const char *topic)
@@ -154,15 +159,9 @@ static void commit(struct kafka_mover *m, rd_kafka_message_t *const *due, size_t
 /* Tries until it works: what is due must not be lost, and the position stays where it is. */
 static void move(struct kafka_mover *m, rd_kafka_message_t *const *due, size_t n)
 {
-    struct kafka_record records[BATCH];
-    struct kafka_outgoing out[BATCH];
     struct err e;
-    for (size_t i = 0; i < n; i++) {
-        kafka_record_read(due[i], &records[i]);
-        kafka_delay_outgoing(&records[i], records[i].left_ms, &out[i]);
-    }
     while (n > 0 && !atomic_load(&m->stopping)) {
-        if (kafka_produce(m->queue, out, n, &e) == 0) {
+        if (kafka_put_due(m->queue, due, n, &e) == 0) {
             commit(m, due, n);
             return;
         }

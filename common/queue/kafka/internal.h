@@ -21,6 +21,8 @@
 #define KAFKA_TOPIC_SIZE 160 /* the deployment's name, a dot, a lane */
 #define KAFKA_DELAYS 4
 #define KAFKA_DEAD "dead"
+/* Longer than a job can wait at GitHub (a day), with room for a long outage. */
+#define KAFKA_RETENTION_MS (30LL * 24 * 3600 * 1000)
 
 struct kafka_producer;
 struct kafka_lane;
@@ -86,6 +88,8 @@ const char *kafka_lane_of(const struct queue_kafka *q, const char *topic);
 /* Makes those that are missing if the URL says create=1; at most 8. Remembers what it made. */
 MUST_CHECK int kafka_topics_ensure(struct queue_kafka *q, const char *const *lanes, size_t n,
                                    struct err *e);
+/* It was deleted: the next call that needs it asks again. */
+void kafka_topics_forget(struct queue_kafka *q, const char *topic);
 queue_check_fn queue_kafka_check;
 
 /* --- producer.c --- */
@@ -101,6 +105,9 @@ void kafka_producer_free(struct kafka_producer *p);
 /* Returns 0 once all are in sync with the topic's replicas. After a failure some may be there. */
 MUST_CHECK int kafka_produce(struct queue_kafka *q, const struct kafka_outgoing *out, size_t n,
                              struct err *e);
+/* The same, and codes[i] for each record. A topic that cannot be made fails its own records only. */
+MUST_CHECK int kafka_produce_each(struct queue_kafka *q, const struct kafka_outgoing *out,
+                                  rd_kafka_resp_err_t *codes, size_t n, struct err *e);
 /* The client to ask about topics, groups and offsets; put it back soon. */
 rd_kafka_t *kafka_producer_get(struct kafka_producer *p);
 void kafka_producer_put(struct kafka_producer *p);
@@ -153,12 +160,20 @@ extern const char *const kafka_delay_topics[KAFKA_DELAYS];
 /* The topic in which a message waits for delay_ms or the first part of it, and what is left then;
  * NULL: no delay. */
 const char *kafka_delay_topic(int64_t delay_ms, int64_t *out_left_ms);
+bool kafka_is_delay(const char *lane);
 int64_t kafka_delay_of(const char *topic); /* 0: it is no delay topic */
 /* out puts r, which names its lane, at the end of the lane, or where it waits for delay_ms. */
 void kafka_delay_outgoing(struct kafka_record *r, int64_t delay_ms, struct kafka_outgoing *out);
 /* Under the queue's lock, after the topics were made. */
 MUST_CHECK int kafka_mover_new(struct queue_kafka *q, struct kafka_mover **out, struct err *e);
 void kafka_mover_free(struct kafka_mover *m);
+
+/* --- due.c --- */
+#define KAFKA_DUE_MAX 64
+/* Puts records of the delay topics at the end of their lanes, or where they wait on; n <= KAFKA_DUE_MAX.
+ * Returns 0 once each is in sync with the replicas somewhere. */
+MUST_CHECK int kafka_put_due(struct queue_kafka *q, rd_kafka_message_t *const *due, size_t n,
+                             struct err *e);
 
 /* --- scan.c: reading a topic from the side, for people --- */
 struct kafka_span { /* offsets of one partition */

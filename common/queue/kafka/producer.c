@@ -26,15 +26,19 @@ struct ticket {
     pthread_mutex_t lock;
     pthread_cond_t done;
     size_t left;
-    rd_kafka_resp_err_t code; /* of the first that failed */
 };
 
-static void report(struct ticket *t, rd_kafka_resp_err_t code)
+/* One record of a call. */
+struct stub {
+    struct ticket *ticket;
+    rd_kafka_resp_err_t code;
+};
+
+static void report(struct stub *s, rd_kafka_resp_err_t code)
 {
+    struct ticket *t = s->ticket;
     pthread_mutex_lock(&t->lock);
-    if (t->code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        t->code = code;
-    }
+    s->code = code;
     if (--t->left == 0) {
         pthread_cond_signal(&t->done);
     }
@@ -155,7 +159,7 @@ static int renew_client(struct kafka_producer *p, struct err *e)
 
 /* --- putting --- */
 static rd_kafka_resp_err_t enqueue(const struct queue_kafka *q, rd_kafka_t *rk,
-                                   const struct kafka_outgoing *out, struct ticket *t)
+                                   const struct kafka_outgoing *out, struct stub *stub)
 {
     char topic[KAFKA_TOPIC_SIZE];
     rd_kafka_headers_t *headers = kafka_record_headers(out->record);
@@ -165,7 +169,7 @@ static rd_kafka_resp_err_t enqueue(const struct queue_kafka *q, rd_kafka_t *rk,
     rd_kafka_vu_t args[] = {
         {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = t},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = stub},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
         {.vtype = RD_KAFKA_VTYPE_VALUE,
          .u.mem = {(void *)(uintptr_t)(body.len > 0 || out->tombstone ? body.ptr : ""), body.len}},
@@ -182,31 +186,40 @@ static rd_kafka_resp_err_t enqueue(const struct queue_kafka *q, rd_kafka_t *rk,
 }
 
 /* The message's own timeout bounds the wait. */
-static rd_kafka_resp_err_t wait_for_all(struct ticket *t)
+static void wait_for_all(struct ticket *t)
 {
     pthread_mutex_lock(&t->lock);
     while (t->left > 0) {
         pthread_cond_wait(&t->done, &t->lock);
     }
     pthread_mutex_unlock(&t->lock);
-    return t->code;
 }
 
-static rd_kafka_resp_err_t produce_all(struct queue_kafka *q, rd_kafka_t *rk,
-                                       const struct kafka_outgoing *out, size_t n)
+/* Those whose code is an error already are left out. */
+static void produce_all(struct queue_kafka *q, rd_kafka_t *rk, const struct kafka_outgoing *out,
+                        rd_kafka_resp_err_t *codes, size_t n)
 {
     struct ticket t = {.left = n};
-    ASSERT(pthread_mutex_init(&t.lock, NULL) == 0 && pthread_cond_init(&t.done, NULL) == 0);
+    struct stub *stubs = calloc(n, sizeof *stubs);
+    ASSERT(stubs != NULL && pthread_mutex_init(&t.lock, NULL) == 0 &&
+           pthread_cond_init(&t.done, NULL) == 0);
     for (size_t i = 0; i < n; i++) {
-        rd_kafka_resp_err_t code = enqueue(q, rk, &out[i], &t);
+        stubs[i].ticket = &t;
+        rd_kafka_resp_err_t code = codes[i];
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            code = enqueue(q, rk, &out[i], &stubs[i]);
+        }
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            report(&t, code);
+            report(&stubs[i], code);
         }
     }
-    rd_kafka_resp_err_t code = wait_for_all(&t);
+    wait_for_all(&t);
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = stubs[i].code;
+    }
     pthread_cond_destroy(&t.done);
     pthread_mutex_destroy(&t.lock);
-    return code;
+    free(stubs);
 }
 
 static int fail_produce(struct queue_kafka *q, rd_kafka_resp_err_t code, const char *lane,
@@ -215,12 +228,75 @@ static int fail_produce(struct queue_kafka *q, rd_kafka_resp_err_t code, const c
     char topic[KAFKA_TOPIC_SIZE];
     kafka_topic_of(q, lane, topic);
     (void)kafka_error(q->cluster, code, "put messages", e);
-    if (e->class ==
-        ERR_NOT_FOUND) { /* an operator makes the topic; nothing may be lost till then */
-        e->class = ERR_RETRY;
+    if (e->class == ERR_NOT_FOUND) { /* deleted since it was made, or never made */
+        kafka_topics_forget(q, topic);
+        e->class = ERR_RETRY; /* an operator makes the topic; nothing may be lost till then */
         return err_wrap(e, "topic %s: create it, or add create=1 to the queue's URL", topic);
     }
     return err_wrap(e, "topic %s", topic);
+}
+
+/* A topic that cannot be made fails its own records, and is asked for once. */
+static void ensure_topics(struct queue_kafka *q, const struct kafka_outgoing *out,
+                          rd_kafka_resp_err_t *codes, size_t n)
+{
+    struct err e = {0};
+    for (size_t i = 0; i < n; i++) {
+        size_t same = 0;
+        while (same < i && strcmp(out[same].lane, out[i].lane) != 0) {
+            same++;
+        }
+        codes[i] = RD_KAFKA_RESP_ERR_NO_ERROR;
+        if (same < i) {
+            codes[i] = codes[same];
+        } else if (kafka_topics_ensure(q, &out[i].lane, 1, &e) != 0) {
+            codes[i] = e.code != 0 ? (rd_kafka_resp_err_t)e.code : RD_KAFKA_RESP_ERR__FAIL;
+        }
+    }
+}
+
+/* Without a client nothing is sent. */
+static int fail_all(rd_kafka_resp_err_t *codes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        codes[i] = RD_KAFKA_RESP_ERR__FAIL;
+    }
+    return -1;
+}
+
+/* Fills codes for records whose code is still no error. */
+static int produce(struct queue_kafka *q, const struct kafka_outgoing *out,
+                   rd_kafka_resp_err_t *codes, size_t n, struct err *e)
+{
+    struct kafka_producer *p = q->producer;
+    rd_kafka_t *rk = kafka_producer_get(p);
+    if (rk == NULL || rd_kafka_fatal_error(rk, NULL, 0) != 0) {
+        kafka_producer_put(p);
+        if (renew_client(p, e) != 0) {
+            return fail_all(codes, n);
+        }
+        rk = kafka_producer_get(p);
+    }
+    if (rk == NULL) { /* another thread's exchange failed */
+        kafka_producer_put(p);
+        (void)kafka_error(q->cluster, RD_KAFKA_RESP_ERR__TRANSPORT, "put messages", e);
+        return fail_all(codes, n);
+    }
+    produce_all(q, rk, out, codes, n);
+    kafka_producer_put(p);
+    for (size_t i = 0; i < n; i++) {
+        if (codes[i] != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return fail_produce(q, codes[i], out[i].lane, e);
+        }
+    }
+    return 0;
+}
+
+int kafka_produce_each(struct queue_kafka *q, const struct kafka_outgoing *out,
+                       rd_kafka_resp_err_t *codes, size_t n, struct err *e)
+{
+    ensure_topics(q, out, codes, n);
+    return produce(q, out, codes, n, e);
 }
 
 int kafka_produce(struct queue_kafka *q, const struct kafka_outgoing *out, size_t n, struct err *e)
@@ -230,17 +306,9 @@ int kafka_produce(struct queue_kafka *q, const struct kafka_outgoing *out, size_
             return -1;
         }
     }
-    rd_kafka_t *rk = kafka_producer_get(q->producer);
-    bool broken = rk == NULL || rd_kafka_fatal_error(rk, NULL, 0) != 0;
-    if (broken) {
-        kafka_producer_put(q->producer);
-        if (renew_client(q->producer, e) != 0) {
-            return -1;
-        }
-        rk = kafka_producer_get(q->producer);
-    }
-    rd_kafka_resp_err_t code =
-        rk != NULL ? produce_all(q, rk, out, n) : RD_KAFKA_RESP_ERR__TRANSPORT;
-    kafka_producer_put(q->producer);
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : fail_produce(q, code, out[0].lane, e);
+    rd_kafka_resp_err_t *codes = calloc(n, sizeof *codes);
+    ASSERT(codes != NULL || n == 0);
+    int rc = produce(q, out, codes, n, e);
+    free(codes);
+    return rc;
 }

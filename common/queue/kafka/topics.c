@@ -9,8 +9,6 @@
 #include "common/kafka/topics.h"
 #include "common/queue/kafka/internal.h"
 
-/* Longer than a job can wait at GitHub (a day), with room for a long outage. */
-#define RETENTION_MS (30LL * 24 * 3600 * 1000)
 #define DELAY_PARTITIONS 1 /* in the order of due times */
 #define ENSURE_MAX 8
 
@@ -27,7 +25,7 @@ const char *kafka_lane_of(const struct queue_kafka *q, const char *topic)
         return NULL;
     }
     const char *lane = topic + len + 1;
-    bool others = strncmp(lane, "delay.", strlen("delay.")) == 0 || strcmp(lane, KAFKA_DEAD) == 0;
+    bool others = kafka_is_delay(lane) || strcmp(lane, KAFKA_DEAD) == 0;
     return others || strlen(lane) > QUEUE_LANE_MAX ? NULL : lane;
 }
 
@@ -52,6 +50,18 @@ static void remember_made(struct queue_kafka *q, const char *topic)
     pthread_mutex_unlock(&q->lock);
 }
 
+void kafka_topics_forget(struct queue_kafka *q, const char *topic)
+{
+    pthread_mutex_lock(&q->lock);
+    for (size_t i = 0; i < q->made_count; i++) {
+        if (strcmp(q->made[i].name, topic) == 0) {
+            q->made[i] = q->made[--q->made_count];
+            break;
+        }
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
 /* Three replicas of which two must confirm, as far as there are brokers for it. */
 static struct kafka_topic_wish wish_for(const struct queue_kafka *q, const char *lane,
                                         const char *topic, int brokers)
@@ -59,12 +69,11 @@ static struct kafka_topic_wish wish_for(const struct queue_kafka *q, const char 
     bool dead = strcmp(lane, KAFKA_DEAD) == 0;
     int replicas = q->replicas > 0 ? (int)q->replicas : brokers < 3 ? brokers : 3;
     return (struct kafka_topic_wish){.name = topic,
-                                     .partitions = dead ? 1
-                                                   : strncmp(lane, "delay.", strlen("delay.")) == 0
-                                                       ? DELAY_PARTITIONS
-                                                       : (int)q->partitions,
+                                     .partitions = dead                   ? 1
+                                                   : kafka_is_delay(lane) ? DELAY_PARTITIONS
+                                                                          : (int)q->partitions,
                                      .replicas = replicas,
-                                     .retention_ms = dead ? 0 : RETENTION_MS,
+                                     .retention_ms = dead ? 0 : KAFKA_RETENTION_MS,
                                      .compacted = dead,
                                      .min_insync = replicas >= 2 ? 2 : 1,
                                      .append_time = true};
