@@ -190,6 +190,15 @@ static bool id_is_valid(const struct vm_provider *p, const char *id)
     return strlen(id) <= VM_ID_MAX && (!p->ops->named || name_is_valid(id));
 }
 
+/* A service may answer a request with an empty id as one about a VM that does not exist, and that
+ * would be taken as the VM's end. */
+static int check_id_known(const char *id, struct err *e)
+{
+    return id[0] != '\0' ? 0
+                         : err_set(e, ERR_PERMANENT, 0,
+                                   "the VM's id is unknown, so the provider was not called");
+}
+
 int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
 {
     if (check_spec(p, spec, e) != 0) {
@@ -213,6 +222,9 @@ bool vm_run_left_nothing(const struct err *e)
 
 int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct err *e)
 {
+    if (check_id_known(id, e) != 0) {
+        return -1;
+    }
     if (!id_is_valid(p, id)) {
         return 0;
     }
@@ -229,6 +241,9 @@ int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct
 
 int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, struct err *e)
 {
+    if (check_id_known(id, e) != 0) {
+        return -1;
+    }
     if (!id_is_valid(p, id)) {
         return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
     }
@@ -240,6 +255,9 @@ int vm_describe(struct vm_provider *p, const char *id, struct vm_info *out, stru
 
 int vm_forget(struct vm_provider *p, const char *id, struct err *e)
 {
+    if (check_id_known(id, e) != 0) {
+        return -1;
+    }
     return id_is_valid(p, id) ? p->ops->forget(p->state, id, e) : 0;
 }
 
@@ -250,6 +268,9 @@ int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *
 
 int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out, struct err *e)
 {
+    if (check_id_known(id, e) != 0) {
+        return -1;
+    }
     if (!id_is_valid(p, id)) {
         return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
     }

@@ -6,7 +6,8 @@
  * the provider can (the same token again returns the same VM). list returns only VMs that the
  * provider can prove to be this deployment's. Errors: ERR_RETRY, ERR_THROTTLED, ERR_CAPACITY
  * (quota; on one box: memory or disk), ERR_PERMANENT (bad image, bad spec), ERR_AUTH,
- * ERR_NOT_FOUND, ERR_CONFLICT (token used with other parameters).
+ * ERR_NOT_FOUND, ERR_CONFLICT (token used with other parameters). An empty id is ERR_PERMANENT: no
+ * call is made for a VM whose id is unknown.
  */
 #ifndef MAYFLY_VM_VM_H
 #define MAYFLY_VM_VM_H
@@ -110,7 +111,8 @@ MUST_CHECK int vm_describe(struct vm_provider *p, const char *id, struct vm_info
 MUST_CHECK int vm_forget(struct vm_provider *p, const char *id, struct err *e);
 
 /* All VMs of this deployment at this class's provider, including ended ones that are not forgotten.
- * *out: owned, free(). */
+ * A list that could not be read to its end is an error, never a shorter list. *out: owned,
+ * free(). */
 MUST_CHECK int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e);
 
 /* Appends at most the last `limit` bytes of the VM's console to out. ERR_NOT_FOUND if there is

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -53,7 +54,7 @@ static void end_of_what_is_not_there_is_success(void **state)
     struct vm_info info;
     struct buf console;
     struct err e;
-    static const char *const ids[] = {"vm-9", "", "../small", "a/b", "..", "."};
+    static const char *const ids[] = {"vm-9", "../small", "a/b", "..", "."};
     buf_init(&console, 100);
     for (size_t i = 0; i < COUNT_OF(ids); i++) {
         MUST(vm_terminate(f->p, ids[i], 1000, &e));
@@ -62,6 +63,45 @@ static void end_of_what_is_not_there_is_success(void **state)
         must_fail(vm_console(f->p, ids[i], 100, &console, &e), &e, ERR_NOT_FOUND);
     }
     buf_fini(&console);
+}
+
+static void vm_whose_id_is_unknown_is_not_one_that_does_not_exist(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct vm_info info;
+    struct buf console;
+    struct err e;
+    buf_init(&console, 100);
+    must_fail(vm_terminate(f->p, "", 1000, &e), &e, ERR_PERMANENT);
+    must_fail(vm_forget(f->p, "", &e), &e, ERR_PERMANENT);
+    must_fail(vm_describe(f->p, "", &info, &e), &e, ERR_PERMANENT);
+    must_fail(vm_console(f->p, "", 100, &console, &e), &e, ERR_PERMANENT);
+    buf_fini(&console);
+}
+
+/* A VM that cannot be read is no VM that ended: without it the list would be a shorter one. */
+static void list_with_a_vm_that_cannot_be_read_is_an_error(void **state)
+{
+    struct vm_fixture *f = *state;
+    char path[2048];
+    char aside[2048 + 8];
+    struct vm_info *list;
+    struct vm_info info;
+    size_t n;
+    struct err e;
+    must_run(f, "vm-1");
+    vm_file(f, "vm-1", "process.json", path);
+    (void)snprintf(aside, sizeof aside, "%s.aside", path);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(mkdir(path, 0755), 0);
+    must_fail(vm_describe(f->p, "vm-1", &info, &e), &e, ERR_RETRY);
+    must_fail(vm_list(f->p, &list, &n, &e), &e, ERR_RETRY);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rename(aside, path), 0);
+    MUST(vm_list(f->p, &list, &n, &e));
+    assert_int_equal(n, 1);
+    free(list);
+    must_end(f, "vm-1");
 }
 
 static void forget_of_a_running_vm_is_refused(void **state)
@@ -226,6 +266,8 @@ const struct CMUnitTest vm_tests_end[] = {
     ON_FIXTURE(terminate_with_grace_asks_the_agent),
     ON_FIXTURE(terminate_without_grace_ends_at_once),
     ON_FIXTURE(end_of_what_is_not_there_is_success),
+    ON_FIXTURE(vm_whose_id_is_unknown_is_not_one_that_does_not_exist),
+    ON_FIXTURE(list_with_a_vm_that_cannot_be_read_is_an_error),
     ON_FIXTURE(forget_of_a_running_vm_is_refused),
     ON_FIXTURE(launcher_killed_vm_lives_on),
     ON_FIXTURE(max_duration_is_kept_without_any_of_us),

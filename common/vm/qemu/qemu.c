@@ -158,6 +158,19 @@ static void set_alive(struct vm_info *info, const char *dir)
     (void)snprintf(info->reason, sizeof info->reason, "%s", said.reason);
 }
 
+/* Only a directory that certainly does not exist is the absence of the VM. */
+static int find_vm_dir(const char *dir, const char *id, struct err *e)
+{
+    struct stat st;
+    if (lstat(dir, &st) == 0) {
+        return S_ISDIR(st.st_mode)
+                   ? 0
+                   : err_set(e, ERR_NOT_FOUND, ENOTDIR, "there is no VM %s here", id);
+    }
+    return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_RETRY, errno,
+                     "the state of VM %s cannot be read", id);
+}
+
 /* The order of the reads matters: when a VM ends meanwhile, its exit record is written before its
  * supervisor is gone. */
 static int read_vm_state(const struct vm_qemu *q, const char *id, struct vm_info *out,
@@ -171,12 +184,15 @@ static int read_vm_state(const struct vm_qemu *q, const char *id, struct vm_info
     struct err ignored;
     struct vm_info info = {.state = VM_RUN_PENDING};
 
-    if (lstat(qemu_path(dir, q->vms_dir, id), &st) != 0 || !S_ISDIR(st.st_mode)) {
-        return err_set(e, ERR_NOT_FOUND, ENOENT, "there is no VM %s here", id);
+    if (find_vm_dir(qemu_path(dir, q->vms_dir, id), id, e) != 0) {
+        return -1;
     }
     bool launching = is_being_launched(dir);
-    bool alive = qemu_process_record_read(dir, &process, &ignored) == 0 &&
-                 proc_id_alive(&process.supervisor);
+    bool recorded = qemu_process_record_read(dir, &process, &ignored) == 0;
+    if (!recorded && ignored.class != ERR_NOT_FOUND && ignored.code != 0) {
+        return err_set(e, ERR_RETRY, ignored.code, "%s", ignored.message);
+    }
+    bool alive = recorded && proc_id_alive(&process.supervisor);
     bool ended = qemu_exit_record_read(dir, &exit, &ignored) == 0;
     (void)!qemu_vm_record_read(dir, &record, &ignored);
     (void)snprintf(info.id, sizeof info.id, "%s", id);
@@ -211,13 +227,13 @@ static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info 
     size_t count = 0;
     size_t room = 0;
     const struct dirent *entry;
-    struct err ignored;
+    int rc = 0;
     (void)pace; /* no service is called */
     DIR *dir = opendir(q->vms_dir);
     if (dir == NULL) {
         return err_errno(e, ERR_RETRY, errno, "cannot list %s", q->vms_dir);
     }
-    while ((entry = readdir(dir)) != NULL) {
+    while (rc == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.') {
             continue;
         }
@@ -226,12 +242,20 @@ static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info 
             list = reallocarray(list, room, sizeof *list);
             ASSERT(list != NULL);
         }
-        /* A VM that ends and is deleted meanwhile is skipped. */
-        if (read_vm_state(q, entry->d_name, &list[count], &ignored) == 0) {
+        if (read_vm_state(q, entry->d_name, &list[count], e) == 0) {
             count++;
+        } else if (e->class != ERR_NOT_FOUND) { /* it ended and was deleted meanwhile */
+            rc = -1;
         }
     }
+    if (rc == 0 && errno != 0) {
+        rc = err_errno(e, ERR_RETRY, errno, "cannot list %s", q->vms_dir);
+    }
     closedir(dir);
+    if (rc != 0) {
+        free(list);
+        return -1;
+    }
     *out = list;
     *n = count;
     return 0;

@@ -276,6 +276,22 @@ static void describe_unknown_or_senseless_is_told(void **state)
     buf_fini(&console);
 }
 
+/* The service may answer GET /microvms/ with "not found", which would be the VM's end. */
+static void vm_without_an_id_is_asked_about_nowhere(void **state)
+{
+    struct scene *s = *state;
+    struct vm_info info;
+    struct err e;
+    SCRIPT(s, {404, ERROR("ResourceNotFoundException"), "{\"message\":\"x\"}"});
+    assert_int_equal(vm_describe(s->p, "", &info, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(vm_terminate(s->p, "", 0, &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(vm_forget(s->p, "", &e), -1);
+    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(s->at, 0);
+}
+
 #define ITEM(id, image)                                                                            \
     "{\"microvmId\":\"" id                                                                         \
     "\",\"state\":\"RUNNING\",\"startedAt\":1790000000,\"imageArn\":\"" image "\"}"
@@ -339,6 +355,7 @@ int main(void)
         IN_SCENE(terminate_gone_is_success_and_nonsense_is_not),
         IN_SCENE(describe_tells_state_times_and_reason),
         IN_SCENE(describe_unknown_or_senseless_is_told),
+        IN_SCENE(vm_without_an_id_is_asked_about_nowhere),
         IN_SCENE(list_reads_every_page_and_only_its_image),
         IN_SCENE(list_fails_whole_when_a_page_does),
     };
