@@ -20,8 +20,9 @@ export class Control {
       this.faults.add(body);
       return { active: this.faults.list.length };
     });
-    this.add('DELETE', '/faults', () => {
-      this.faults.clear();
+    this.add('GET', '/faults/used', () => this.faults.used);
+    this.add('DELETE', '/faults', ({ query }) => {
+      this.faults.clear(query.get('name'));
       return { active: 0 };
     });
   }

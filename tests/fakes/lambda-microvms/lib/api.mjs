@@ -4,12 +4,11 @@
  */
 import { AwsError, invalid } from '../../lib/aws_errors.mjs';
 import { notFound } from './errors.mjs';
-import { ImageApi } from './image_api.mjs';
+import { ImageApi, pageSize } from './image_api.mjs';
 
 export const VERSION = '2025-09-09';
 
 const LONGEST_S = 28800;
-const PAGE_MAX = 100;
 const ARN = /^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[a-z0-9-]*:.+$/;
 const CONNECTOR = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[a-z0-9-]+:network-connector:.+$/;
 
@@ -62,12 +61,19 @@ function view(vm, state, config) {
     microvmId: vm.id, state, endpoint: `https://${vm.id}.lambda-microvms.${config.region}.on.aws`, imageArn: vm.image.arn,
     imageVersion: vm.version.version, maximumDurationInSeconds: spec.maximumDurationInSeconds, startedAt: vm.createdAt / 1000,
   };
-  for (const key of ['executionRoleArn', 'idlePolicy', 'ingressNetworkConnectors', 'egressNetworkConnectors']) {
-    if (spec[key] !== undefined) told[key] = spec[key];
-  }
+  for (const key of ['executionRoleArn', 'idlePolicy']) if (spec[key] !== undefined) told[key] = spec[key];
+  const { ingress, egress } = connectorsOf(spec, config);
+  Object.assign(told, { ingressNetworkConnectors: ingress, egressNetworkConnectors: egress });
   if (vm.reason && (state === 'TERMINATING' || state === 'TERMINATED')) told.stateReason = vm.reason;
   if (state === 'TERMINATED') told.terminatedAt = vm.terminatedAt / 1000;
   return told;
+}
+
+/** What a VM gets when the launch names none: an ingress with a public endpoint, and the internet. NO_INGRESS leaves none. */
+export function connectorsOf({ ingressNetworkConnectors: ingress, egressNetworkConnectors: egress }, config) {
+  const own = (name) => `arn:aws:lambda:${config.region}:aws:network-connector:aws-network-connector:${name}`;
+  const orOwn = (named, name) => (named?.length > 0 ? named : [own(name)]);
+  return { ingress: orOwn(ingress, 'HTTP_INGRESS').filter((arn) => arn !== own('NO_INGRESS')), egress: orOwn(egress, 'INTERNET_EGRESS') };
 }
 
 const cursor = (seq) => Buffer.from(JSON.stringify({ after: seq })).toString('base64').replace(/=*$/, '==');
@@ -83,7 +89,7 @@ function readCursor(text) {
 
 export class Api {
   constructor({ config, fleet, images, log }) {
-    Object.assign(this, { config, fleet, images, lists: 0, imageApi: new ImageApi({ config, images, log }) });
+    Object.assign(this, { config, fleet, images, lists: 0, counts: { empty_ids: 0 }, imageApi: new ImageApi({ config, images, log }) });
   }
 
   addRoutes(router) {
@@ -123,23 +129,27 @@ export class Api {
     return answer;
   }
 
-  /** Reads are as of a while ago. */
-  seen(vm) {
-    return vm.stateAt(Date.now() - this.config.read_lag_ms);
+  /** Reads are as of a while ago; `own` is the lag of the operation. */
+  seen(vm, own) {
+    return vm.stateAt(Date.now() - Math.max(this.config.read_lag_ms, own));
+  }
+
+  /** The service answers "not found" to an id that is empty, as to any other that it does not have; here it is counted. */
+  find(id) {
+    if (id === '') this.counts.empty_ids += 1;
+    return this.fleet.byId.get(id);
   }
 
   get({ params }) {
-    const vm = this.fleet.byId.get(params.id);
-    const state = vm ? this.seen(vm) : null;
+    const vm = this.find(params.id);
+    const state = vm ? this.seen(vm, this.config.get_lag_ms) : null;
     if (state === null) throw notFound('microvm', params.id);
     return view(vm, state, this.config);
   }
 
   /** maxResults counts before the filters do, so that a page may be empty and not the last. */
   list({ query }) {
-    const asked = query.get('maxResults');
-    const size = asked === null ? this.config.page_size : Number(asked);
-    if (!Number.isInteger(size) || size < 1 || size > PAGE_MAX) throw invalid(`maxResults must be between 1 and ${PAGE_MAX}.`);
+    const size = pageSize(query, this.config);
     const after = readCursor(query.get('nextToken'));
     const from = this.fleet.indexAfter(after);
     this.lists += 1;
@@ -147,7 +157,7 @@ export class Api {
       return { items: [], nextToken: cursor(after) };
     }
     const page = this.fleet.list.slice(from, from + size);
-    const items = page.map((vm) => ({ vm, state: this.seen(vm) })).filter(({ vm, state }) => state !== null && this.wanted(vm, query))
+    const items = page.map((vm) => ({ vm, state: this.seen(vm, this.config.list_lag_ms) })).filter(({ vm, state }) => state !== null && this.wanted(vm, query))
       .map(({ vm, state }) => ({
         microvmId: vm.id, state, imageArn: vm.image.arn, imageVersion: vm.version.version, startedAt: vm.createdAt / 1000,
       }));
@@ -162,14 +172,14 @@ export class Api {
 
   /** Writes see what is so now. Terminating again is fine while the VM is remembered. */
   terminate({ params }) {
-    const vm = this.fleet.byId.get(params.id);
+    const vm = this.find(params.id);
     if (!vm) throw notFound('microvm', params.id);
     this.fleet.terminate(vm, 'Terminated by request');
     return null;
   }
 
   suspend({ params }) {
-    const vm = this.fleet.byId.get(params.id);
+    const vm = this.find(params.id);
     if (!vm) throw notFound('microvm', params.id);
     if (vm.state !== 'RUNNING') throw invalid(`The MicroVM is ${vm.state}.`);
     this.fleet.suspend(vm);

@@ -5,10 +5,11 @@
  */
 import { AwsError } from '../../lib/aws_errors.mjs';
 import { AwsFaults } from '../../lib/aws_service.mjs';
+import { memoryQuotaExceeded } from './quotas.mjs';
 
 export const PRESETS = {
   throttle: (config) => new AwsError('ThrottlingException', 'Rate exceeded.', { retryAfterSeconds: config.retry_after_s }),
-  quota: () => new AwsError('ServiceQuotaExceededException', 'Max allocated memory exceeded.', { members: { quotaCode: 'L-535CA9B6' } }),
+  quota: memoryQuotaExceeded,
   internal: () => new AwsError('InternalServerException', 'Internal failure.', { retryAfterSeconds: 1 }),
   capacity: () => new AwsError('InsufficientCapacityException', 'There is no capacity at the moment.'),
   denied: () => new AwsError('AccessDeniedException', 'User is not authorized to perform: iam:PassRole'),

@@ -202,7 +202,8 @@ export class Fleet extends EventEmitter {
   }
 
   tidy(now) {
-    const before = now - this.config.keep_terminated_s * SECOND_MS - this.config.read_lag_ms;
+    const { keep_terminated_s: keep, read_lag_ms: both, list_lag_ms: list, get_lag_ms: get } = this.config;
+    const before = now - keep * SECOND_MS - Math.max(both, list, get);
     const kept = this.list.filter((vm) => vm.terminatedAt === null || vm.terminatedAt > before);
     if (kept.length === this.list.length) return;
     for (const vm of this.list) if (vm.terminatedAt !== null && vm.terminatedAt <= before) this.byId.delete(vm.id);

@@ -12,6 +12,7 @@ const CONNECTOR = /^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[a-z0-9-]+:network-connecto
 const URI = /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/;
 const SIZES = [512, 1024, 2048, 4096, 8192];
 const SECONDS = { run: 60, resume: 60, suspend: 60, terminate: 60, ready: 3600, validate: 3600 };
+const PAGE_MAX = 50;
 const MODES = ['ENABLED', 'DISABLED'];
 
 const SPEC = {
@@ -164,7 +165,7 @@ export class ImageApi {
     const token = query.get('nextToken');
     const at = token === null ? 0 : Number(Buffer.from(token, 'base64').toString().slice(3));
     if (!Number.isInteger(at)) throw invalid('nextToken is not one that was given.');
-    const size = Number(query.get('maxResults') ?? this.config.page_size);
+    const size = pageSize(query, this.config);
     const cursor = (n) => Buffer.from(`at:${n}`).toString('base64').replace(/=*$/, '==');
     if (token === null && this.config.empty_page_every > 0) return { items: [], nextToken: cursor(0) };
     return at + size < all.length ? { items: all.slice(at, at + size), nextToken: cursor(at + size) } : { items: all.slice(at) };
@@ -213,6 +214,13 @@ export class ImageApi {
     const sizes = { memorySnapshotSizeInBytes: 604_000_000, codeInstallSizeInBytes: 900_000_000, diskSnapshotSizeInBytes: 24_000_000 };
     return { ...this.images.buildView(image, version, build), ...(build.state === 'SUCCESSFUL' ? { snapshotBuild: sizes } : {}) };
   }
+}
+
+/** How many items a page of any list has. */
+export function pageSize(query, config) {
+  const size = Number(query.get('maxResults') ?? config.page_size);
+  if (!Number.isInteger(size) || size < 1 || size > PAGE_MAX) throw invalid(`maxResults must be between 1 and ${PAGE_MAX}.`);
+  return size;
 }
 
 /** Builds are for one chipset each; a version is what its builds are. */

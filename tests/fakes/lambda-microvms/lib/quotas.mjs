@@ -5,6 +5,14 @@ import { AwsError } from '../../lib/aws_errors.mjs';
 
 const KIND = { RunMicrovm: 'run', TerminateMicrovm: 'terminate', GetMicrovm: 'get' };
 
+const QUOTA = { RunMicrovm: 'L-535CA9B6', TerminateMicrovm: 'L-74787B8A', GetMicrovm: 'L-CE98C9E3', SuspendMicrovm: 'L-90045317' };
+
+/** HTTP 402. */
+export const memoryQuotaExceeded = () => new AwsError(
+  'ServiceQuotaExceededException', 'The base maximum allocated memory limit has been reached for this account.',
+  { members: { resourceType: 'microvm', serviceCode: 'lambda', quotaCode: 'L-CD1C0CC4' } },
+);
+
 class Bucket {
   constructor(now) {
     this.tokens = Infinity;
@@ -33,7 +41,7 @@ export class Quotas {
     if (!this.buckets.has(kind)) this.buckets.set(kind, new Bucket(now));
     if (this.buckets.get(kind).take(now, rate, burst)) return;
     throw new AwsError('ThrottlingException', `Rate exceeded for ${operation}.`, {
-      members: { serviceCode: 'lambda', quotaCode: 'L-CD1C0CC4' }, retryAfterSeconds,
+      members: { serviceCode: 'lambda', ...(QUOTA[operation] ? { quotaCode: QUOTA[operation] } : {}) }, retryAfterSeconds,
     });
   }
 
@@ -41,9 +49,7 @@ export class Quotas {
   reserve(sizeMib) {
     const counted = sizeMib * this.config.memory_factor;
     if (this.memoryMib + counted > this.config.memory_quota_mib) {
-      throw new AwsError('ServiceQuotaExceededException', 'Max allocated memory exceeded.', {
-        members: { resourceType: 'microvm', serviceCode: 'lambda', quotaCode: 'L-535CA9B6' },
-      });
+      throw memoryQuotaExceeded();
     }
     this.memoryMib += counted;
     return counted;

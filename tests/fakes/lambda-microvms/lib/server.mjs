@@ -27,7 +27,7 @@ export class FakeLambda {
       config, log, faults, quotas, api, keys, verify: judge(keys, 'lambda'),
     });
     this.control = new Control({
-      config, log, quotas, images, faults, fleet, keys, service: this.service,
+      config, log, quotas, images, faults, fleet, api, keys, service: this.service,
     });
     this.server = new LoopbackServer({
       port: config.port, log, control: this.control, route: (...call) => this.service.handle(...call),

@@ -2,6 +2,7 @@
 import { AwsError } from '../../lib/aws_errors.mjs';
 import { AwsService } from '../../lib/aws_service.mjs';
 import { BadRequest, Router, parseJson } from '../../lib/http.mjs';
+import { connectorsOf } from './api.mjs';
 
 export class Service extends AwsService {
   constructor({ quotas, api, ...parts }) {
@@ -21,12 +22,13 @@ export class Service extends AwsService {
   /** A launch also passes its network connectors, the service's own where it names none, and its role. */
   needed(call, operation, params) {
     const image = (name) => (name.startsWith('arn:') ? name : this.arn('lambda', `microvm-image:${name}`));
-    const own = this.arn('lambda', 'network-connector:aws-network-connector:INTERNET_EGRESS', 'aws');
     if (operation === 'RunMicrovm') {
-      const { imageIdentifier, executionRoleArn: role, ingressNetworkConnectors: ins = [], egressNetworkConnectors: outs = [own] } = readJson(call.raw);
+      const body = readJson(call.raw);
+      const { imageIdentifier, executionRoleArn: role } = body;
+      const { ingress, egress } = connectorsOf(body, this.config);
       return [
         { action: 'lambda:RunMicrovm', resource: image(String(imageIdentifier)) },
-        ...[...ins, ...outs].map((resource) => ({ action: 'lambda:PassNetworkConnector', resource })),
+        ...[...ingress, ...egress].map((resource) => ({ action: 'lambda:PassNetworkConnector', resource })),
         ...(role ? [{ action: 'iam:PassRole', resource: role }] : []),
       ];
     }

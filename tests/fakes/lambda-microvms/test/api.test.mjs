@@ -72,7 +72,10 @@ test('list_pages_may_be_empty_and_cursors_need_encoding', async (t) => {
   assert.equal((await listAll(c)).length, 9);
   assert.equal((await listAll(c, { imageIdentifier: other, imageVersion: '9.0' })).length, 0);
   await fails(c.send(new ListMicrovmsCommand({ nextToken: 'nonsense==' })), ValidationException);
-  await fails(c.send(new ListMicrovmsCommand({ maxResults: 0 })), ValidationException);
+  for (const maxResults of [0, 51]) {
+    await fails(c.send(new ListMicrovmsCommand({ maxResults })), ValidationException, /between 1 and 50/);
+    await fails(c.send(new ListMicrovmImagesCommand({ maxResults })), ValidationException, /between 1 and 50/);
+  }
 });
 
 test('reads_lag_behind_writes', async (t) => {
@@ -84,6 +87,64 @@ test('reads_lag_behind_writes', async (t) => {
   await c.send(new TerminateMicrovmCommand({ microvmIdentifier: microvmId }));
   await fake.ask('POST', '/config', { read_lag_ms: 0 });
   assert.deepEqual(await listAll(c), [microvmId]);
+});
+
+test('lists_and_descriptions_lag_each_by_its_own_time', async (t) => {
+  const fake = await startFake(t, { list_lag_ms: 60_000 });
+  const c = client(t, fake);
+  const { microvmId } = await c.send(run());
+  assert.equal((await c.send(new GetMicrovmCommand({ microvmIdentifier: microvmId }))).microvmId, microvmId);
+  assert.deepEqual(await listAll(c), []);
+  await fake.ask('POST', '/config', { list_lag_ms: 0, get_lag_ms: 60_000 });
+  assert.deepEqual(await listAll(c), [microvmId]);
+  await fails(c.send(new GetMicrovmCommand({ microvmIdentifier: microvmId })), ResourceNotFoundException);
+});
+
+test('ended_vms_stay_listed_for_an_hour', async (t) => {
+  const fake = await startFake(t);
+  const c = client(t, fake);
+  const { microvmId } = await c.send(run());
+  await c.send(new TerminateMicrovmCommand({ microvmIdentifier: microvmId }));
+  await fake.happened('vm_ended', { microvm: microvmId });
+  fake.fleet.tidy(Date.now() + 3_590_000);
+  assert.deepEqual((await c.send(new ListMicrovmsCommand({}))).items.map((item) => item.state), ['TERMINATED']);
+  fake.fleet.tidy(Date.now() + 3_610_000);
+  assert.deepEqual(await listAll(c), []);
+});
+
+test('empty_id_is_not_found_and_counted', async (t) => {
+  const fake = await startFake(t);
+  for (const method of ['GET', 'DELETE']) {
+    const response = await fetch(`${fake.url}/2025-09-09/microvms/`, { method });
+    assert.equal(response.status, 404);
+    assert.equal(response.headers.get('x-amzn-errortype').split(':')[0], 'ResourceNotFoundException');
+  }
+  assert.equal((await fake.ask('GET', '/state')).empty_ids, 2);
+});
+
+test('ingress_is_attached_unless_none_is_named', async (t) => {
+  const fake = await startFake(t);
+  const c = client(t, fake);
+  const managed = (name) => `arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:${name}`;
+  const usual = await c.send(run());
+  assert.deepEqual([usual.ingressNetworkConnectors, usual.egressNetworkConnectors], [[managed('HTTP_INGRESS')], [managed('INTERNET_EGRESS')]]);
+  const closed = await c.send(run({ ingressNetworkConnectors: [managed('NO_INGRESS')] }));
+  assert.deepEqual(closed.ingressNetworkConnectors, []);
+  const shell = await c.send(run({ ingressNetworkConnectors: [managed('SHELL_INGRESS')] }));
+  assert.deepEqual(shell.ingressNetworkConnectors, [managed('SHELL_INGRESS')]);
+  assert.deepEqual((await fake.ask('GET', '/vms')).map((vm) => vm.ingress.length), [1, 0, 1]);
+});
+
+test('faults_with_a_name_are_counted_and_removed_by_it', async (t) => {
+  const fake = await startFake(t);
+  const c = client(t, fake);
+  await fake.ask('POST', '/faults', [{ name: 'outage', operation: '*', preset: 'unavailable' }, { operation: 'GetMicrovm', preset: 'throttle' }]);
+  await assert.rejects(c.send(run()));
+  await assert.rejects(c.send(run()));
+  await fake.ask('DELETE', '/faults?name=outage');
+  await c.send(run());
+  assert.deepEqual(await fake.ask('GET', '/faults/used'), { outage: 2 });
+  assert.deepEqual((await fake.ask('GET', '/faults')).map((fault) => fault.operation), ['GetMicrovm']);
 });
 
 test('client_token_replays_or_conflicts', async (t) => {
@@ -156,7 +217,7 @@ test('memory_beyond_the_quota_is_refused_until_a_vm_ends', async (t) => {
   const c = client(t, fake);
   const { microvmId } = await c.send(run());
   await c.send(run());
-  await assert.rejects(c.send(run()), (error) => error instanceof ServiceQuotaExceededException && error.$metadata.httpStatusCode === 402);
+  await assert.rejects(c.send(run()), (error) => error instanceof ServiceQuotaExceededException && error.$metadata.httpStatusCode === 402 && error.quotaCode === 'L-CD1C0CC4');
   await c.send(new TerminateMicrovmCommand({ microvmIdentifier: microvmId }));
   await fake.happened('vm_ended', { microvm: microvmId });
   await c.send(run());
