@@ -240,6 +240,12 @@ const struct log_event log_events[] = {
      "partitions "
      "go to other members of the group; the next receive joins again.",
      "Nothing."},
+    {"kafka_lane_refused", "ingress, worker, reaper", "warn",
+     "count, error, error_class, error_code, action",
+     "A lane took nothing while Kafka took the messages of others: its topic is missing, or a "
+     "partition has no leader. `count` messages were put into a delay topic instead, and go to "
+     "their lane within 35 s of its return.",
+     "Create the topic that `error` names, or check the brokers."},
     {"kafka_messages_lost", "ingress, worker, reaper", "error",
      "topic, partition, count, action, hint",
      "The broker has deleted messages that were not finished: the position that was committed for "

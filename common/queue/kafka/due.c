@@ -1,13 +1,15 @@
 /*
- * Where a delayed message goes when its time has come: to the end of its lane.
+ * Where a message goes that its lane does not take: a missing topic, or one without a leader, is
+ * the lane's trouble, and must not hold up the messages of other lanes. The message waits in a delay
+ * topic, for at most as long as lanes keep messages.
  *
- * One that its lane does not take must not hold up the others that are due. A missing topic, or one
- * without a leader, is the lane's trouble: the message waits again, for at most as long as lanes
- * keep messages. What no lane could ever take (a bad name, too large) is a dead letter.
+ * A delayed message goes to the end of its lane when its time has come. What no lane could ever take
+ * (a bad name, too large) is a dead letter then.
  */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -88,4 +90,52 @@ int kafka_put_due(struct queue_kafka *q, rd_kafka_message_t *const *due, size_t 
         }
     }
     return kafka_produce(q, aside, refused, e);
+}
+
+/* Whether Kafka responds, and only lanes do not take their messages. */
+static bool is_the_lanes_fault(const struct kafka_outgoing *out, const rd_kafka_resp_err_t *codes,
+                               size_t n)
+{
+    bool responds = false;
+    for (size_t i = 0; i < n; i++) {
+        bool taken = codes[i] == RD_KAFKA_RESP_ERR_NO_ERROR;
+        if (!taken && (is_the_records_fault(codes[i]) || kafka_is_delay(out[i].lane))) {
+            return false;
+        }
+        responds = responds || taken || codes[i] == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                   codes[i] == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+                   codes[i] == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+    }
+    return responds;
+}
+
+static size_t set_refused_aside(struct kafka_record *records, struct kafka_outgoing *out,
+                                const rd_kafka_resp_err_t *codes, size_t n)
+{
+    size_t refused = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (codes[i] != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            (void)snprintf(records[i].reason, sizeof records[i].reason, "its lane took nothing: %s",
+                           rd_kafka_err2str(codes[i]));
+            kafka_delay_outgoing(&records[i], WAIT_AGAIN_MS, &out[refused++]);
+        }
+    }
+    return refused;
+}
+
+int kafka_put_fresh(struct queue_kafka *q, struct kafka_record *records, struct kafka_outgoing *out,
+                    size_t n, struct err *e)
+{
+    rd_kafka_resp_err_t *codes = calloc(n, sizeof *codes);
+    ASSERT(codes != NULL);
+    int rc = kafka_produce_each(q, out, codes, n, e);
+    if (rc != 0 && is_the_lanes_fault(out, codes, n)) {
+        size_t refused = set_refused_aside(records, out, codes, n);
+        log_warn("kafka_lane_refused", LOG_INT("count", (int64_t)refused), LOG_ERR(e),
+                 LOG_STR("action", "these messages wait in a delay topic and are tried again every "
+                                   "30 s, those of other lanes are not held up"));
+        rc = kafka_produce(q, out, refused, e);
+    }
+    free(codes);
+    return rc;
 }

@@ -170,6 +170,10 @@ void kafka_mover_free(struct kafka_mover *m);
 
 /* --- due.c --- */
 #define KAFKA_DUE_MAX 64
+/* Puts messages into their lanes; those of a lane that takes nothing while Kafka responds wait in a
+ * delay topic. out[i] is records[i]'s, and is changed. Returns 0 once each is in sync somewhere. */
+MUST_CHECK int kafka_put_fresh(struct queue_kafka *q, struct kafka_record *records,
+                               struct kafka_outgoing *out, size_t n, struct err *e);
 /* Puts records of the delay topics at the end of their lanes, or where they wait on; n <= KAFKA_DUE_MAX.
  * Returns 0 once each is in sync with the replicas somewhere. */
 MUST_CHECK int kafka_put_due(struct queue_kafka *q, rd_kafka_message_t *const *due, size_t n,

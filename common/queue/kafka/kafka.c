@@ -112,7 +112,7 @@ static int kafka_put(void *state, const struct queue_item *items, size_t n, stru
         r->body = items[i].body;
         kafka_delay_outgoing(r, items[i].delay_ms, &out[i]);
     }
-    int rc = kafka_produce(state, out, n, e);
+    int rc = kafka_put_fresh(state, records, out, n, e);
     free(out);
     free(records);
     return rc;

@@ -84,6 +84,8 @@ static int start_client(struct kafka_producer *p, struct err *e)
     /* A leader that hangs is given up in time to try the next one. */
     set_ms(conf, "request.timeout.ms", timeout_ms * 2 / 5);
     set_ms(conf, "message.timeout.ms", timeout_ms);
+    /* A missing topic is reported as one, not as a timeout. */
+    set_ms(conf, "topic.metadata.propagation.max.ms", timeout_ms * 2 / 5);
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
     if (kafka_client_new(RD_KAFKA_PRODUCER, conf, &p->rk, e) != 0) {
         return -1;

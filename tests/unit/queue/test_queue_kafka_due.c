@@ -1,4 +1,4 @@
-/* Delayed messages whose time has come, against librdkafka's mock cluster. */
+/* What lanes do not take: messages that are put, and delayed ones whose time has come; against librdkafka's mock cluster. */
 #include <librdkafka/rdkafka.h>
 /* After it. */
 #include <librdkafka/rdkafka_mock.h>
@@ -10,6 +10,8 @@
 #include "common/queue/kafka/internal.h"
 #include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
+
+extern const struct queue_ops queue_ops_kafka;
 
 #define WAIT_MS 30000
 #define QUIET_MS 300 /* nothing more is expected in a topic */
@@ -35,7 +37,7 @@ static int setup(void **state)
     for (size_t i = 0; i < COUNT_OF(topics); i++) {
         assert_int_equal(rd_kafka_mock_topic_create(f->mock, topics[i], 1, 1), 0);
     }
-    (void)snprintf(text, sizeof text, "kafka://%s/p?timeout=1s",
+    (void)snprintf(text, sizeof text, "kafka://%s/p?timeout=3s",
                    rd_kafka_mock_cluster_bootstraps(f->mock));
     f->queue.session_ms = 10000;
     assert_int_equal(pthread_mutex_init(&f->queue.lock, NULL), 0);
@@ -197,6 +199,59 @@ static void nothing_is_given_up_while_kafka_is_away(void **state)
     expect_ids(f, "p.good", 1, "a ", NULL);
 }
 
+/* --- messages that are put --- */
+static int put(struct fixture *f, const char *first, const char *second, struct err *e)
+{
+    const struct queue_item items[] = {{.lane = first, .key = "1", .body = slice_of("{}")},
+                                       {.lane = second, .key = "2", .body = slice_of("{}")}};
+    return queue_ops_kafka.put(&f->queue, items, 2, e);
+}
+
+static void expect_key(struct fixture *f, const char *topic, const char *key, const char *reason)
+{
+    rd_kafka_message_t *all[2];
+    struct kafka_record r = {0};
+    rd_kafka_t *rk;
+    size_t n = read_topic(f, topic, key != NULL ? 1 : 0, &rk, all);
+    if (n > 0) {
+        kafka_record_read(all[0], &r);
+    }
+    close_topic(rk, all, n);
+    assert_string_equal(r.key, key != NULL ? key : "");
+    assert_non_null(strstr(r.reason, reason));
+}
+
+static void message_put_into_a_lane_without_a_topic_holds_up_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    rd_kafka_mock_topic_set_error(f->mock, "p.gone", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    MUST(put(f, "gone", "good", &e));
+    rd_kafka_mock_topic_set_error(f->mock, "p.gone", RD_KAFKA_RESP_ERR_NO_ERROR);
+    expect_key(f, "p.delay.30s", "1", "its lane took nothing: ");
+    expect_key(f, "p.good", "2", ""); /* once */
+    expect_key(f, "p.gone", NULL, "");
+}
+
+static void put_fails_while_kafka_is_away(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    assert_int_equal(rd_kafka_mock_broker_set_down(f->mock, 1), 0);
+    assert_int_equal(put(f, "good", "gone", &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+}
+
+static void put_into_a_delay_topic_that_is_missing_fails(void **state)
+{
+    struct fixture *f = *state;
+    const struct queue_item late = {.lane = "good", .body = slice_of("{}"), .delay_ms = 6000};
+    struct err e;
+    rd_kafka_mock_topic_set_error(f->mock, "p.delay.5s", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    must_fail_saying(queue_ops_kafka.put(&f->queue, &late, 1, &e), &e, ERR_RETRY,
+                     "topic p.delay.5s: create it");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +259,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(lane_without_a_topic_holds_up_no_other, setup, teardown),
         cmocka_unit_test_setup_teardown(name_that_is_no_lane_is_a_dead_letter, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_given_up_while_kafka_is_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(message_put_into_a_lane_without_a_topic_holds_up_no_other,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(put_fails_while_kafka_is_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(put_into_a_delay_topic_that_is_missing_fails, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
