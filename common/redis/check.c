@@ -1,6 +1,7 @@
 /*
  * Checks of a Redis server: the requirements at open, and warnings about its settings.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ static int call_if_permitted(struct redis_store *s, const char *const *words,
     }
     int rc = redis_store_call(s, &args, out, e);
     redis_args_fini(&args);
-    return rc != 0 && e->class == ERR_PERMANENT ? 0 : rc;
+    return rc != 0 && e->class == ERR_AUTH && e->code == EACCES ? 0 : rc;
 }
 
 /* The value of "name:value\r\n" in an INFO text; empty if it is not there. */
@@ -83,12 +84,10 @@ static int check_waitaof(struct redis_store *s, struct err *e)
     return 0;
 }
 
+/* Without PING, which a server refuses that cannot write its files: it can be read all the same. */
 int redis_store_greet(struct redis_store *s, struct err *e)
 {
-    if (redis_store_ping(s, e) != 0 || check_version(s, e) != 0) {
-        return -1;
-    }
-    return check_waitaof(s, e);
+    return check_version(s, e) != 0 || check_waitaof(s, e) != 0 ? -1 : 0;
 }
 
 /* --- warnings --- */

@@ -138,7 +138,7 @@ static int fill_reader(struct redis_conn *c, bool *some, short *events, struct e
     *some = n > 0;
     c->pending_bytes += (int64_t)n;
     if (c->pending_bytes > REPLY_MAX_BYTES) {
-        return err_set(e, ERR_PERMANENT, 0, "Redis at %s sent a reply of more than %lld bytes",
+        return err_set(e, ERR_RETRY, 0, "Redis at %s sent a reply of more than %lld bytes",
                        c->server, REPLY_MAX_BYTES);
     }
     if (n > 0 && redisReaderFeed(c->context->reader, bytes, n) != REDIS_OK) {
@@ -291,7 +291,6 @@ static int authenticate(struct redis_conn *c, const struct redis_url *u, int64_t
         (void)snprintf(db, sizeof db, "%d", u->db);
         struct slice args[2] = {SLICE("SELECT"), slice_of(db)};
         if (run_command(c, args, 2, deadline_mono, e) != 0) {
-            e->class = e->class == ERR_RETRY && e->code == 0 ? ERR_PERMANENT : e->class;
             return err_wrap(e, "SELECT %d", u->db);
         }
     }

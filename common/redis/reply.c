@@ -1,6 +1,7 @@
 /*
  * Redis' wire format: encoding arguments, reading replies, classifying errors.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,44 +64,66 @@ void redis_arg_int(struct redis_args *a, int64_t value)
 }
 
 /* --- errors --- */
-/* MISCONF: the server cannot write its files; usually its disk is full. Any code that is not listed
- * is transient: LOADING, BUSY, READONLY, CLUSTERDOWN, TRYAGAIN, MASTERDOWN, NOREPLICAS, MOVED, ASK,
- * UNBLOCKED, NOSCRIPT. */
+/* What a reply's first words mean. All of it is about the server, none about a job or a message: so
+ * no reply is ERR_PERMANENT. One that only a person can end is ERR_AUTH. A reply that is not listed
+ * is transient: BUSY, TRYAGAIN, MOVED, ASK, UNBLOCKED, NOSCRIPT and the unknown ones. */
+#define FIX_USER "check the user and the password in the URL"
+#define FIX_ACL "allow it to this user: see \"users\" in deploy/docs/redis.md"
+#define FIX_SERVER "check that the URL leads to Redis 7 or newer, or Valkey, with all its commands"
 static const struct {
-    const char *code; /* the first word of the reply */
+    const char *text; /* how the reply begins */
     enum err_class class;
+    int code;
+    const char *fix;
 } meanings[] = {
-    {"OOM", ERR_CAPACITY},        {"MISCONF", ERR_CAPACITY}, {"NOAUTH", ERR_AUTH},
-    {"WRONGPASS", ERR_AUTH},      {"NOPERM", ERR_PERMANENT}, {"WRONGTYPE", ERR_PERMANENT},
-    {"CROSSSLOT", ERR_PERMANENT},
+    {"OOM", ERR_CAPACITY, 0,
+     "its memory (maxmemory) is full: raise maxmemory; what frees memory goes on meanwhile"},
+    {"MISCONF", ERR_CAPACITY, 0,
+     "it cannot write its files: free space on its disk, and see its log"},
+    {"LOADING", ERR_RETRY, 0, "it is still reading its data"},
+    {"READONLY", ERR_RETRY, 0,
+     "it is a replica: use the primary's address; a fail-over ends this by itself"},
+    {"MASTERDOWN", ERR_RETRY, 0, "it is a replica that has lost its primary: check the primary"},
+    {"NOREPLICAS", ERR_RETRY, 0, "it has fewer replicas than min-replicas-to-write: check them"},
+    {"CLUSTERDOWN", ERR_RETRY, 0, "a part of the cluster is down: check its nodes"},
+    {"NOAUTH", ERR_AUTH, 0, FIX_USER},
+    {"WRONGPASS", ERR_AUTH, 0, FIX_USER},
+    {"ERR invalid password", ERR_AUTH, 0, FIX_USER},
+    {"ERR Client sent AUTH", ERR_AUTH, 0, FIX_USER},
+    {"ERR AUTH", ERR_AUTH, 0, FIX_USER},
+    {"NOPERM", ERR_AUTH, EACCES, FIX_ACL},
+    {"ERR The user executing the script can't", ERR_AUTH, EACCES, FIX_ACL},
+    {"ERR unknown command", ERR_AUTH, EACCES, FIX_SERVER},
+    {"ERR unknown subcommand", ERR_AUTH, EACCES, FIX_SERVER},
+    {"ERR wrong number of arguments", ERR_AUTH, 0, FIX_SERVER},
+    {"ERR Protocol error", ERR_AUTH, 0, FIX_SERVER},
+    {"ERR Error compiling script", ERR_AUTH, 0, FIX_SERVER},
+    {"ERR DB index", ERR_AUTH, 0, "check the database's number in the URL"},
+    {"ERR SELECT is not allowed", ERR_AUTH, 0, "a cluster has database 0 only: name no other"},
+    {"ERR WAITAOF cannot be used", ERR_AUTH, 0,
+     "set appendonly yes, or remove wait_aof from the URL"},
+    {"CROSSSLOT", ERR_AUTH, 0, FIX_SERVER},
+    {"WRONGTYPE", ERR_AUTH, 0,
+     "another program uses the same keys: give this deployment a prefix of its own"},
 };
 
-/* The "ERR …" replies that a retry does not change. */
-static const char *const lasting[] = {"ERR unknown command",
-                                      "ERR invalid password",
-                                      "ERR wrong number of arguments",
-                                      "ERR Protocol error",
-                                      "ERR DB index",
-                                      "ERR Error compiling script",
-                                      "ERR Client sent AUTH",
-                                      "ERR AUTH",
-                                      "ERR WAITAOF cannot be used",
-                                      "ERR unknown subcommand"};
+static bool begins_with_words(struct slice text, const char *words)
+{
+    size_t len = strlen(words);
+    return slice_starts_with(text, slice_of(words)) &&
+           (text.len == len || text.ptr[len] == ' ' || strchr(words, ' ') != NULL);
+}
 
 static int reply_error(struct slice text, struct err *e)
 {
-    struct slice code;
-    struct slice rest;
-    enum err_class class = ERR_RETRY;
-    (void)slice_cut(text, ' ', &code, &rest);
-    for (size_t i = 0; i < COUNT_OF(meanings); i++) {
-        class = slice_eq_cstr(code, meanings[i].code) ? meanings[i].class : class;
-    }
-    for (size_t i = 0; i < COUNT_OF(lasting); i++) {
-        class = slice_starts_with(text, slice_of(lasting[i])) ? ERR_PERMANENT : class;
-    }
     struct slice cut = {text.ptr, text.len > 400 ? 400 : text.len};
-    return err_set(e, class, 0, "Redis replied: %.*s", SLICE_ARG(cut));
+    for (size_t i = 0; i < COUNT_OF(meanings); i++) {
+        if (begins_with_words(text, meanings[i].text)) {
+            return err_set(e, meanings[i].class, meanings[i].code, "Redis replied: %.*s: %s",
+                           SLICE_ARG(cut), meanings[i].fix);
+        }
+    }
+    return err_set(e, ERR_RETRY, 0, "Redis replied: %.*s", SLICE_ARG(cut));
 }
 
 /* --- replies --- */

@@ -229,7 +229,8 @@ static int run_exchange(struct exchange *x, struct redis_reply **out, struct err
     }
     if (redis_reply_check(x->reply, e) != 0) {
         free_reply(x);
-        return err_wrap(e, "%s", x->script != NULL ? x->script->name : x->s->server);
+        return err_wrap(e, "%s at %s", x->script != NULL ? x->script->name : "command",
+                        x->s->server);
     }
     *out = x->reply;
     return 0;

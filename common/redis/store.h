@@ -10,8 +10,9 @@
  * Threading: any thread may call redis_store_*; a reply or a subscription has one owner.
  * Failures: unreachable, too slow, loading, busy or failing over is ERR_RETRY; the step may have
  * been executed, so steps must be safe to repeat. During the back-off after a failed connect, calls
- * fail at once with retry_after_ms. Full memory or disk is ERR_CAPACITY, a rejected password
- * ERR_AUTH, a forbidden command or a key of another type ERR_PERMANENT.
+ * fail at once with retry_after_ms. Full memory or disk is ERR_CAPACITY. What a person must end is
+ * ERR_AUTH: a rejected password, a forbidden command (code EACCES), a key of another type. No reply
+ * of the server is ERR_PERMANENT, since none is about one job or message.
  */
 #ifndef MAYFLY_REDIS_STORE_H
 #define MAYFLY_REDIS_STORE_H

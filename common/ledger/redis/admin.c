@@ -281,7 +281,6 @@ static int tidy_kind(struct ledger_redis *l, const struct kind *k, const char *t
     size_t n = 1;
     int rc = 0;
     ledger_redis_begin(&t, l);
-    t.frees = true;
     while (rc == 0 && left > 0 && n > 0) {
         bool done = false;
         rc = tidy_round(&t, k, to, left, &n, &done, e);

@@ -58,7 +58,7 @@ int ledger_redis_eval(struct ledger_redis *l, const struct redis_script *script,
     int64_t now_ms = redis_reply_int(redis_reply_at(r, 0), 0);
     if (now_ms <= 0 || redis_reply_count(r) < 2) {
         redis_reply_free(r);
-        return err_set(e, ERR_PERMANENT, 0, "%s answered what its script does not say",
+        return err_set(e, ERR_RETRY, 0, "%s answered what its script does not say",
                        redis_store_server(l->store));
     }
     atomic_store(&l->ahead_ms, now_ms - clock_mono_ms());
@@ -156,21 +156,35 @@ void ledger_redis_page_at(const struct redis_reply *page, size_t i, struct slice
 }
 
 /* --- opening --- */
-/* Rejects a store of a newer format. */
-static int check_ledger_format(struct ledger_redis *l, struct err *e)
+static int read_format(struct ledger_redis *l, int64_t *format, struct err *e)
 {
-    static const char *const first_format[] = {"format", "1", NULL};
     static const char *const field[] = {"format", NULL};
     struct redis_reply *r = NULL;
-    if (ledger_redis_call(l, "HSETNX", "meta", first_format, &r, e) != 0) {
-        return -1;
-    }
-    redis_reply_free(r);
     if (ledger_redis_call(l, "HGET", "meta", field, &r, e) != 0) {
         return -1;
     }
-    int64_t format = redis_reply_int(r, 0);
+    *format = redis_reply_int(r, 0);
     redis_reply_free(r);
+    return 0;
+}
+
+/* Rejects a store of a newer format. Writes only into a new one: programs must be able to start
+ * while the server refuses writes. */
+static int check_ledger_format(struct ledger_redis *l, struct err *e)
+{
+    static const char *const first_format[] = {"format", "1", NULL};
+    struct redis_reply *r = NULL;
+    int64_t format = 0;
+    if (read_format(l, &format, e) != 0) {
+        return -1;
+    }
+    if (format == 0) {
+        int rc = ledger_redis_call(l, "HSETNX", "meta", first_format, &r, e);
+        redis_reply_free(r);
+        if (rc != 0 || read_format(l, &format, e) != 0) {
+            return -1;
+        }
+    }
     if (format != FORMAT) {
         return err_set(e, ERR_PERMANENT, 0,
                        "the ledger in %s has format %" PRId64 "; this program supports only %d: "
@@ -182,11 +196,16 @@ static int check_ledger_format(struct ledger_redis *l, struct err *e)
 
 static int read_clock(struct ledger_redis *l, struct err *e)
 {
-    struct ledger_redis_txn t;
-    bool done;
-    ledger_redis_begin(&t, l);
-    int rc = ledger_redis_commit(&t, &done, e); /* without writes: every reply has the time */
-    ledger_redis_end(&t);
+    struct redis_reply *r = NULL;
+    struct redis_args a;
+    redis_args_init(&a);
+    redis_arg_text(&a, "TIME");
+    int rc = redis_store_call(l->store, &a, &r, e);
+    int64_t now_ms = redis_reply_int(redis_reply_at(r, 0), 0) * 1000 +
+                     redis_reply_int(redis_reply_at(r, 1), 0) / 1000;
+    atomic_store(&l->ahead_ms, now_ms - clock_mono_ms());
+    redis_reply_free(r);
+    redis_args_fini(&a);
     return rc;
 }
 

@@ -11,6 +11,9 @@
  *     is one round trip if this process wrote the rows last, else two, and never acts on a stale
  *     row. Comparing bytes instead of versions works even after a server came back with older data.
  *
+ * On a server without memory every script runs but reserve, which is then refused before it has
+ * written anything: what the others add is bounded by the rows and messages that exist.
+ *
  * Keys, all with the prefix "<root>:l:" and so in one slot:
  *   meta        hash: format, fleet (VMs with a slot), freed (slots released), seq (of lines)
  *   jobs, vms   hash: a row of columns, each ended by NUL (redis/rows.c)
@@ -43,7 +46,6 @@
 
 /* --- scripts: generated from redis/scripts/ by CMake --- */
 extern const char ledger_redis_lua_commit[];
-extern const char ledger_redis_lua_tidy[]; /* commit, also allowed on a server without memory */
 extern const char ledger_redis_lua_reserve[];
 extern const char ledger_redis_lua_capacity[];
 extern const char ledger_redis_lua_take[];
@@ -159,7 +161,6 @@ struct ledger_redis_txn {
     /* Rows that the store returned to this step; unlike in the cache, they are not evicted. */
     struct ledger_redis_cached fresh[LEDGER_REDIS_LOADS];
     struct ledger_redis_writes writes;
-    bool frees; /* it only deletes, so it must run on a server without memory too */
     int rounds;
 };
 void ledger_redis_begin(struct ledger_redis_txn *t, struct ledger_redis *l);

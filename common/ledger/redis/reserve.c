@@ -80,7 +80,7 @@ static int redis_read_outcome(const struct redis_reply *reply, struct reserve *s
 {
     int64_t outcome = redis_reply_int(redis_reply_at(reply, 2), -1);
     if (outcome < 0 || outcome > LEDGER_RATE) {
-        return err_set(e, ERR_PERMANENT, 0, "the ledger's script returned no outcome");
+        return err_set(e, ERR_RETRY, 0, "the ledger's script returned no outcome");
     }
     s->out.outcome = (enum ledger_outcome)outcome;
     s->out.wait_ms = redis_reply_int(redis_reply_at(reply, 3), 0);

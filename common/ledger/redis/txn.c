@@ -112,7 +112,6 @@ void ledger_redis_saw_vm(struct ledger_redis *l, const struct ledger_vm *vm,
 void ledger_redis_begin(struct ledger_redis_txn *t, struct ledger_redis *l)
 {
     t->l = l;
-    t->frees = false;
     t->rounds = 0;
     t->guard_count = 0;
     memset(t->fresh, 0, sizeof t->fresh);
@@ -260,13 +259,12 @@ bool ledger_redis_held(struct ledger_redis_txn *t, const struct redis_reply *r)
 int ledger_redis_commit(struct ledger_redis_txn *t, bool *done, struct err *e)
 {
     static const struct redis_script commit = {"ledger commit", ledger_redis_lua_commit};
-    static const struct redis_script tidy = {"ledger tidy", ledger_redis_lua_tidy};
     struct redis_reply *r = NULL;
     struct redis_args a;
     ledger_redis_args(&a);
     ledger_redis_put_guards(t, &a);
     ledger_redis_put_writes(&t->writes, &a);
-    int rc = ledger_redis_eval(t->l, t->frees ? &tidy : &commit, &a, t->writes.count > 0, &r, e);
+    int rc = ledger_redis_eval(t->l, &commit, &a, t->writes.count > 0, &r, e);
     redis_args_fini(&a);
     if (rc != 0) {
         return -1;

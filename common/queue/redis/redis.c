@@ -15,24 +15,51 @@
 #include "common/queue/redis/internal.h"
 
 /* --- opening --- */
-static int check_queue_layout(struct redis_store *store, struct err *e)
+static int read_version(struct redis_store *store, int64_t *version, struct err *e)
+{
+    struct redis_args args;
+    struct redis_reply *reply = NULL;
+    char key[128];
+    (void)snprintf(key, sizeof key, "%s:q:version", redis_store_root(store));
+    redis_args_init(&args);
+    redis_arg_text(&args, "GET");
+    redis_arg_text(&args, key);
+    int rc = redis_store_call(store, &args, &reply, e);
+    *version = redis_reply_int(reply, 0);
+    redis_reply_free(reply);
+    redis_args_fini(&args);
+    return rc;
+}
+
+static int write_version(struct redis_store *store, int64_t *version, struct err *e)
 {
     struct redis_args args;
     struct redis_reply *reply = NULL;
     redis_args_init(&args);
     redis_arg_int(&args, QUEUE_REDIS_VERSION);
     int rc = redis_store_write(store, &queue_script_open, &args, &reply, e);
-    int64_t version = rc == 0 ? redis_reply_int(reply, 0) : QUEUE_REDIS_VERSION;
+    *version = redis_reply_int(reply, 0);
     redis_reply_free(reply);
     redis_args_fini(&args);
-    if (rc == 0 && version != QUEUE_REDIS_VERSION) {
+    return rc;
+}
+
+/* Writes only into a new queue: programs must be able to start while the server refuses writes. */
+static int check_queue_layout(struct redis_store *store, struct err *e)
+{
+    int64_t version = 0;
+    if (read_version(store, &version, e) != 0 ||
+        (version == 0 && write_version(store, &version, e) != 0)) {
+        return -1;
+    }
+    if (version != QUEUE_REDIS_VERSION) {
         return err_set(e, ERR_PERMANENT, 0,
                        "the queue of %s on Redis at %s has key layout %lld; this version supports "
                        "only %d: run the newer version",
                        redis_store_root(store), redis_store_server(store), (long long)version,
                        QUEUE_REDIS_VERSION);
     }
-    return rc;
+    return 0;
 }
 
 static int redis_open_queue(const char *url, void **out_state, struct err *e)
