@@ -261,9 +261,11 @@ const struct log_event log_events[] = {
      "Delayed messages are due, but could not be put at the end of their lanes.",
      "If it lasts, check the brokers. The messages are moved when Kafka accepts them."},
     {"kafka_no_partition", "ingress, worker, reaper", "warn", "topic, action, hint",
-     "The process is a member of the topic's group without a partition for 30 s: there are more "
-     "consumers than partitions.",
-     "Add partitions to the topic (`kafka-topics --alter --partitions N`), or run fewer workers."},
+     "The process is a member of the topic's group without a partition for 30 s: the topic is "
+     "missing, "
+     "or there are more consumers than partitions.",
+     "Create the topic, add partitions to the topic (`kafka-topics --alter --partitions N`), or "
+     "run fewer workers."},
     {"kafka_producer_renewed", "ingress, worker, reaper", "warn", "reason",
      "librdkafka gave up the idempotent producer permanently. The process made another; puts that "
      "failed meanwhile were reported to their callers.",

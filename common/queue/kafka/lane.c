@@ -123,6 +123,7 @@ static void on_assigned(struct kafka_lane *lane, rd_kafka_t *rk,
         hand_add_partition(&lane->hand, parts->elems[i].partition);
     }
     lane->joined_ms = clock_mono_ms();
+    lane->warned_no_partition = lane->warned_no_partition && parts->cnt == 0;
     atomic_store(&lane->assigned, true);
     lane->trouble.class = ERR_NONE;
     pthread_cond_broadcast(&lane->changed);
@@ -143,6 +144,7 @@ static void on_revoked(struct kafka_lane *lane, rd_kafka_t *rk,
         }
         hand_drop_partition(&lane->hand, parts->elems[i].partition, free_record);
     }
+    lane->joined_ms = lost ? 0 : lane->joined_ms; /* no member any more, until it joins again */
     pthread_mutex_unlock(&lane->lock);
     if (!lost && list->cnt > 0) {
         (void)rd_kafka_commit(rk, list, 0);
@@ -360,7 +362,9 @@ static void warn_without_partition(struct kafka_lane *lane, int64_t now)
     if (none) {
         log_warn("kafka_no_partition", LOG_STR("topic", lane->topic),
                  LOG_STR("action", "this process receives nothing from the topic"),
-                 LOG_STR("hint", "there are more consumers than partitions: add partitions"));
+                 LOG_STR("hint",
+                         "create the topic if it is missing; else there are more consumers than "
+                         "partitions: add partitions"));
     }
 }
 

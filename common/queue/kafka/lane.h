@@ -28,7 +28,7 @@ struct kafka_lane {
     int64_t wanted_ms; /* monotonic: the last receive or keep */
     int64_t passed_on_ms;
     int64_t committed_ms;
-    int64_t joined_ms; /* monotonic; 0: not assigned yet */
+    int64_t joined_ms; /* monotonic; 0: not assigned yet, or thrown out of the group */
     bool subscribed;
     bool full; /* nobody takes what is ready: all partitions are paused */
     bool stopping;

@@ -105,6 +105,18 @@ static bool wait_locked(struct kafka_lane *lane, const struct queue_receive_args
     return true;
 }
 
+/* Librdkafka joins again by itself, and says nothing meanwhile. */
+static int fail_if_cut_off_locked(struct kafka_lane *lane, struct err *e)
+{
+    struct err trouble;
+    if (lane->joined_ms != 0 || atomic_load(&lane->queue->interrupted) ||
+        !kafka_cluster_trouble(lane->queue->cluster, &trouble)) {
+        return 0;
+    }
+    (void)kafka_error(lane->queue->cluster, RD_KAFKA_RESP_ERR__TRANSPORT, "receive", e);
+    return err_wrap(e, "topic %s", lane->topic);
+}
+
 int kafka_lane_receive(struct kafka_lane *lane, const struct queue_receive_args *w,
                        struct queue_message *out, size_t *got, struct err *e)
 {
@@ -128,6 +140,9 @@ int kafka_lane_receive(struct kafka_lane *lane, const struct queue_receive_args 
             rc = -1;
         }
     } while (n == 0 && rc == 0 && wait_locked(lane, w, began_ms));
+    if (n == 0 && rc == 0) {
+        rc = fail_if_cut_off_locked(lane, e);
+    }
     lane->wanted_ms = clock_mono_ms();
     lane->waiting--;
     pthread_cond_signal(&lane->room);
