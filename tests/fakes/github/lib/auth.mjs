@@ -5,7 +5,7 @@
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { hex } from './ids.mjs';
-import { ApiError } from './http.mjs';
+import { ApiError, suspended } from './http.mjs';
 
 const MAX_JWT_LIFE_S = 600;
 const CLOCK_SLACK_S = 10;
@@ -45,7 +45,8 @@ export class Auth {
 
   installation(token) {
     const grant = this.tokens.get(token);
-    if (!grant || grant.expiresAt <= Date.now()) throw new ApiError(401, 'Bad credentials');
+    if (!grant || grant.expiresAt <= Date.now() || Date.now() < grant.madeAt + this.config.token_lag_ms) throw new ApiError(401, 'Bad credentials');
+    if (grant.owner.suspended) throw suspended();
     return { kind: 'installation', bucket: `installation ${grant.owner.installationId}`, ...grant };
   }
 
@@ -87,7 +88,7 @@ export class Auth {
   grant(owner, { permissions, repositories, long }) {
     const expiresAt = Date.now() + this.config.token_lifetime_s * 1000;
     const token = long ? this.longToken(owner, expiresAt) : `ghs_${hex(18)}`;
-    const grant = { owner, permissions, repositories, expiresAt };
+    const grant = { owner, permissions, repositories, expiresAt, madeAt: Date.now() };
     this.tokens.set(token, grant);
     this.log.write('token_minted', { installation: owner.installationId, length: token.length, expires_ms: expiresAt });
     return { token, ...grant };

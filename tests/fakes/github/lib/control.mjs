@@ -49,8 +49,9 @@ export class Control extends SharedControl {
     return { guid: this.webhooks.announce('queued', job, same ? { eventGuid, view } : { view }).eventGuid };
   }
 
-  configure({ repositories = [], groups = [], permissions, ...settings }) {
+  configure({ repositories = [], groups = [], installations = [], permissions, ...settings }) {
     super.configure(settings);
+    for (const { owner, ...changes } of installations) this.world.setInstallation(owner, changes);
     for (const { full_name: name, ...rest } of repositories) this.world.ensureRepository(name, rest);
     const added = groups.map(({ org = this.config.org, ...group }) => this.world.addGroup(org, group).id);
     if (permissions) this.world.permissions = { ...permissions };

@@ -13,6 +13,7 @@ export class ApiError extends BadRequest {
 }
 
 export const notFound = () => new ApiError(404, 'Not Found');
+export const suspended = () => new ApiError(403, 'This installation has been suspended');
 
 /** As the shared reader of bodies, but in GitHub's words. */
 export function readJson(buffer) {

@@ -26,7 +26,7 @@ export class Limits {
   }
 
   limitOf(auth) {
-    return auth.kind === 'none' ? ANONYMOUS_LIMIT : this.config.rate_limit;
+    return auth.kind === 'none' ? ANONYMOUS_LIMIT : auth.owner?.rateLimit ?? this.config.rate_limit;
   }
 
   view(auth) {

@@ -21,6 +21,8 @@ export const options = new Options([
   { key: 'secondary_points', kind: 'int', default: 0, live: true, help: 'points per minute and operation (GitHub: 900); 0 is off' },
   { key: 'secondary_concurrent', kind: 'int', default: 0, live: true, help: 'requests in flight at once (GitHub: 100); 0 is off' },
   { key: 'registrations_per_5min', kind: 'int', default: 0, live: true, help: 'registrations per owner (GitHub: 1500); 0 is off' },
+  { key: 'group_limit', kind: 'int', default: 10000, live: true, help: 'runners of a group' },
+  { key: 'token_lag_ms', kind: 'number', default: 0, live: true, help: 'an installation token is refused (401) so long after it was made' },
   { key: 'token_lifetime_s', kind: 'number', default: 3600, live: true, help: 'life of an installation token' },
   { key: 'pickup_timeout_s', kind: 'number', default: 60, live: true, help: 'an assigned job not picked up is queued again' },
   { key: 'offline_after_s', kind: 'number', default: 50, live: true, help: 'a runner that stops polling is offline after this' },

@@ -17,6 +17,9 @@ const NO_AGENT = 'Request forbidden by administrative rules. Please make sure yo
   + 'Check https://developer.github.com for other possible causes.\n';
 const RANK = { read: 1, write: 2, admin: 3 };
 
+/** Resolves when the caller gave up. */
+const hungUp = (response) => new Promise((resolve) => { response.on('close', resolve); });
+
 export class Rest {
   constructor(parts) {
     Object.assign(this, parts);
@@ -57,9 +60,15 @@ export class Rest {
     context.auth = this.auth.identify(request.headers.authorization);
     if (!route) throw known ? new ApiError(405, 'Method Not Allowed') : notFound();
     context.version = request.headers['x-github-api-version'] ?? DEFAULT_VERSION;
-    const fault = this.faults.request(route);
+    const fault = this.faults.request(route, this.subject(context));
     if (fault) return this.faulty(context, fault, raw);
     return this.work(context, raw);
+  }
+
+  /** The owner and the repository that a request is about, by its path or else by its token. */
+  subject({ params, auth }) {
+    const owner = params.org ?? params.owner ?? (params.installation_id ? this.world.installation(Number(params.installation_id)) : auth.owner)?.login;
+    return { owner: owner ?? null, repository: params.repo ? `${params.owner}/${params.repo}` : null };
   }
 
   async work(context, raw) {
@@ -72,7 +81,9 @@ export class Rest {
   }
 
   async faulty(context, fault, raw) {
-    this.log.write('fault', { operation: context.route.operation, status: fault.status ?? null, drop: fault.drop ?? false });
+    this.log.write('fault', { operation: context.route.operation, status: fault.status ?? null, drop: fault.drop ?? false, name: fault.name ?? null });
+    if (fault.hang) await hungUp(context.response);
+    if (fault.hang || fault.drop === 'before') return { drop: true };
     if (fault.delay_ms) await sleep(fault.delay_ms);
     let answer = null;
     if (fault.drop || fault.work || !fault.status) answer = await this.work(context, raw);
@@ -106,7 +117,7 @@ export class Rest {
     const login = params.org ?? params.owner;
     if (login.toLowerCase() !== auth.owner.login.toLowerCase()) throw notFound();
     if (auth.repositories && params.repo && !auth.repositories.includes(`${login}/${params.repo}`.toLowerCase())) throw notFound();
-    if ((RANK[auth.permissions[name]] ?? 0) < RANK[level]) throw new ApiError(403, 'Resource not accessible by integration');
+    if (Math.min(RANK[auth.permissions[name]] ?? 0, RANK[this.world.permissions[name]] ?? 0) < RANK[level]) throw new ApiError(403, 'Resource not accessible by integration');
   }
 
   validate(context) {

@@ -1,5 +1,5 @@
 /* The App, its installations and their tokens; /meta and /rate_limit. */
-import { ApiError, notFound, paginate } from './http.mjs';
+import { ApiError, notFound, paginate, suspended } from './http.mjs';
 import { isoTime, nodeId } from './ids.mjs';
 import { ownerObject, repositoryObject } from './payloads.mjs';
 import { idOf, ownerOf, repositoryOf } from './lookups.mjs';
@@ -59,6 +59,7 @@ function createToken(context) {
   const { rest, params, request } = context;
   const owner = rest.world.installation(idOf(params.installation_id));
   if (!owner) throw notFound();
+  if (owner.suspended) throw suspended();
   const body = context.body ?? {};
   const permissions = narrowedPermissions(body.permissions, rest.world.permissions);
   const repositories = narrowedRepositories(owner, rest.world, body);

@@ -53,6 +53,11 @@ function groupFor(owner, repository, id) {
   return group;
 }
 
+function checkRoom({ fleet, config }, owner, group) {
+  const count = [...fleet.runners.values()].filter((runner) => runner.owner === owner && runner.group === group).length;
+  if (count >= config.group_limit) throw invalid(`Invalid Argument - Runner group ${group.id} has reached max limit of ${config.group_limit} runners.`);
+}
+
 async function generate(context) {
   const { rest, body } = context;
   const { owner, repository } = scopeOf(context);
@@ -62,6 +67,7 @@ async function generate(context) {
   if (rest.fleet.findByName(scope, body.name)) {
     throw new ApiError(409, `Already exists - A runner with the name ${body.name} already exists.`, { documentation: DOCS });
   }
+  checkRoom(rest, owner, group);
   rest.limits.registration(scope);
   const runner = rest.fleet.register({
     owner, repository, group, name: body.name, labels: body.labels, workFolder: body.work_folder ?? '_work',

@@ -40,7 +40,7 @@ export class World {
       const id = stableId(`owner ${key}`);
       owner = {
         login, id, installationId: stableId(`installation ${key}`), groups: new Map([[1, defaultGroup()]]),
-        nextGroupId: HOSTED_GROUP_ID + 1, createdAt: Date.now(),
+        nextGroupId: HOSTED_GROUP_ID + 1, createdAt: Date.now(), suspended: false, rateLimit: null,
       };
       this.owners.set(key, owner);
     }
@@ -78,6 +78,14 @@ export class World {
   installation(id) {
     for (const owner of this.owners.values()) if (owner.installationId === id) return owner;
     return undefined;
+  }
+
+  /** Changes an installation: {suspended, id, rate_limit}; with a new id the old one is unknown, as after the App was installed again. */
+  setInstallation(login, { suspended, id, rate_limit: rateLimit }) {
+    const owner = this.ensureOwner(login);
+    if (suspended !== undefined) owner.suspended = Boolean(suspended);
+    if (id !== undefined) owner.installationId = id;
+    if (rateLimit !== undefined) owner.rateLimit = rateLimit;
   }
 
   addGroup(login, settings) {
