@@ -133,7 +133,9 @@ int kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **o
     char why[384];
     rd_kafka_t *rk = rd_kafka_new(type, conf, why, sizeof why);
     if (rk == NULL) {
-        rd_kafka_conf_destroy(conf);
+        if (type == RD_KAFKA_PRODUCER) {
+            rd_kafka_conf_destroy(conf); /* a consumer's may have interceptors, freed twice then */
+        }
         return err_set(e, ERR_PERMANENT, 0, "cannot make a Kafka client: %s", why);
     }
     kafka_security_start(kafka_cluster_of(rk), rk);

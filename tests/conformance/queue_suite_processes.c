@@ -4,6 +4,7 @@
 #include "tests/conformance/queue_suite.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -275,7 +276,78 @@ static void processes_that_open_a_new_queue_at_once_all_succeed(void **state)
     }
 }
 
+/* --- a process dies while another works and a third arrives --- */
+#define NUMBERS_MAX 10000
+#define AFTER_ARRIVAL 200
+#define SHORT_WAIT_MS 50
+
+struct finished {
+    bool by_first[NUMBERS_MAX];
+    int put;
+};
+
+/* Takes and finishes one message, if there is one soon. What the first has finished never comes
+ * again, not to it either. Returns whether there was one. */
+static bool take_one_of(struct queue *q, struct finished *f, bool first)
+{
+    struct queue_message m;
+    size_t got = 0;
+    struct err e;
+    MUST(queue_receive(q, "events", 1, HOUR_MS, SHORT_WAIT_MS, &m, &got, &e));
+    if (got == 0) {
+        return false;
+    }
+    long number = strtol(m.body, NULL, 10);
+    assert_in_range(number, 0, NUMBERS_MAX - 1);
+    assert_false(f->by_first[number]);
+    f->by_first[number] = queue_ack(q, &m, 1, &e) == 0 && first;
+    queue_message_fini(&m);
+    return true;
+}
+
+static void put_next(struct queue *q, struct finished *f)
+{
+    char body[16];
+    assert_true(f->put < NUMBERS_MAX);
+    (void)snprintf(body, sizeof body, "%d", f->put++);
+    must_put(q, "events", body);
+}
+
+static bool has_said_something(const struct conformance_process *p)
+{
+    struct pollfd out = {.fd = p->out, .events = POLLIN};
+    return poll(&out, 1, 0) == 1;
+}
+
+/* The group of a Kafka lane waits for the dead one all that time, with the first in mid-join. */
+static void death_of_a_process_costs_others_nothing_they_finished(void **state)
+{
+    struct queue_fixture *f = *state;
+    struct conformance_process dead;
+    struct finished *all = calloc(1, sizeof *all);
+    assert_non_null(all);
+    conformance_spawn(&dead, "take", f->store.url, NULL);
+    while (!has_said_something(&dead)) {
+        put_next(f->q, all);
+        (void)take_one_of(f->q, all, false);
+    }
+    assert_int_equal(kill(dead.pid, SIGKILL), 0);
+    while (conformance_read_line(&dead)) {
+    }
+    assert_int_equal(conformance_wait(&dead), -SIGKILL);
+    struct queue *third = must_open(f->store.url);
+    bool arrived = false;
+    for (int left = AFTER_ARRIVAL; left > 0; left -= arrived ? 1 : 0) {
+        put_next(f->q, all);
+        (void)take_one_of(f->q, all, true);
+        arrived = take_one_of(third, all, false) || arrived;
+    }
+    queue_close(third);
+    free(all);
+}
+
 const struct CMUnitTest queue_process_tests[] = {
+    QUEUE_TEST(death_of_a_process_costs_others_nothing_they_finished),
     QUEUE_TEST(killed_process_loses_nothing_it_confirmed),
     QUEUE_TEST(many_processes_finish_each_message_exactly_once),
     QUEUE_TEST(processes_that_open_a_new_queue_at_once_all_succeed),

@@ -2,7 +2,7 @@
 // Everything that can go wrong at once, on the real programs and a real store, between the stand-ins of GitHub and of
 // Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
 //   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs|kafka] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
-//     [--brokers N] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
+//     [--brokers N] [--session TIME] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -101,8 +101,10 @@ class Storm {
     this.all.push(...this.kafka.programs);
   }
 
+  // The consumers' session is scaled down as all times are: while a dead worker's lasts, its group distributes no partition, and
+  // workers die more often here than every ten seconds, its default (README.md, What jobs wait for on Kafka).
   store(kind, name) {
-    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=3s`;
+    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=${this.session}`;
     if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&timeout=2s`;
     return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
   }
@@ -262,7 +264,8 @@ function options() {
     jobs: { type: "string", default: "300" }, queue: { type: "string", default: "redis" }, ledger: { type: "string" }, workers: { type: "string", default: "2" },
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
-    debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" } } });
+    debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
+    session: { type: "string", default: "3s" } } });
   const jobs = Number(values.jobs);
   const queue = values.queue;
   const ledger = values.ledger ?? (["sqs", "kafka"].includes(queue) ? "redis" : queue);
@@ -278,7 +281,7 @@ function options() {
     console.error(`storm: skipped: ${missing()}`);
     process.exit(77);
   }
-  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers),
+  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: values.session,
     cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
 }
 

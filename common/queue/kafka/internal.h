@@ -123,12 +123,21 @@ MUST_CHECK int kafka_consumer_new(const struct queue_kafka *q, const char *group
                                   void *opaque, rd_kafka_t **out, struct err *e);
 MUST_CHECK int kafka_consumer_subscribe(const struct queue_kafka *q, rd_kafka_t *rk,
                                         const char *const *lanes, size_t n, struct err *e);
+/* A member that asked to join, or to join again, and does not know its partitions yet: a commit would
+ * cost it all it has (consumer.c), so it waits. */
+bool kafka_consumer_is_joining(const rd_kafka_t *rk);
 /* Leaves the group and frees the client. assigned: the rebalance callback has seen partitions, or
  * none for want of any, at least once; it may be called once more from here. */
 void kafka_consumer_free(const struct queue_kafka *q, rd_kafka_t *rk, const atomic_bool *assigned);
-/* Logs a loss for each partition of which the group had committed less than the log still has. */
-void kafka_consumer_check_start(const struct queue_kafka *q, rd_kafka_t *rk,
-                                const rd_kafka_topic_partition_list_t *parts);
+/* Logs a loss for each partition of which the group had committed less than the log still has. In a
+ * thread of its own: brokers that are away cost it seconds for each partition. NULL: no thread could be started, and
+ * nothing is checked. */
+struct kafka_start_check;
+struct kafka_start_check *kafka_start_check_new(rd_kafka_t *rk,
+                                                const rd_kafka_topic_partition_list_t *parts);
+bool kafka_start_check_done(const struct kafka_start_check *c);
+/* Waits for the thread; before rk is freed. */
+void kafka_start_check_free(struct kafka_start_check *c);
 
 /* --- lane.c --- */
 MUST_CHECK int kafka_lane_new(struct queue_kafka *q, const char *name, struct kafka_lane **out,

@@ -85,6 +85,9 @@ static void on_committed(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 
 static void commit_due(struct kafka_lane *lane, int64_t now)
 {
+    if (kafka_consumer_is_joining(lane->rk)) {
+        return;
+    }
     pthread_mutex_lock(&lane->lock);
     bool again = now - lane->committed_ms >= COMMIT_AGAIN_MS;
     rd_kafka_topic_partition_list_t *list = NULL;
@@ -147,7 +150,7 @@ static void on_revoked(struct kafka_lane *lane, rd_kafka_t *rk,
     lane->joined_ms = lost ? 0 : lane->joined_ms; /* no member any more, until it joins again */
     pthread_mutex_unlock(&lane->lock);
     if (!lost && list->cnt > 0) {
-        (void)rd_kafka_commit(rk, list, 0);
+        (void)rd_kafka_commit(rk, list, 1); /* librdkafka gives nothing away before the response */
     }
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_error_t *failed = rd_kafka_incremental_unassign(rk, parts);
@@ -336,6 +339,11 @@ static void stay_or_leave(struct kafka_lane *lane, int64_t now)
 /* Partitions that are new here: was anything of them deleted before it was finished? */
 static void check_new_partitions(struct kafka_lane *lane)
 {
+    if (lane->check != NULL && !kafka_start_check_done(lane->check)) {
+        return;
+    }
+    kafka_start_check_free(lane->check);
+    lane->check = NULL;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
     pthread_mutex_lock(&lane->lock);
     for (size_t i = 0; i < lane->hand.partition_count; i++) {
@@ -347,7 +355,7 @@ static void check_new_partitions(struct kafka_lane *lane)
     }
     pthread_mutex_unlock(&lane->lock);
     if (list->cnt > 0) {
-        kafka_consumer_check_start(lane->queue, lane->rk, list);
+        lane->check = kafka_start_check_new(lane->rk, list);
     }
     rd_kafka_topic_partition_list_destroy(list);
 }
@@ -398,6 +406,8 @@ static void close_consumer(struct kafka_lane *lane)
         (void)rd_kafka_commit(lane->rk, list, 0);
     }
     rd_kafka_topic_partition_list_destroy(list);
+    kafka_start_check_free(lane->check);
+    lane->check = NULL;
     kafka_consumer_free(lane->queue, lane->rk, &lane->assigned);
     lane->rk = NULL;
 }

@@ -11,8 +11,9 @@ struct kafka_lane {
     struct queue_kafka *queue;
     char name[QUEUE_LANE_MAX + 1];
     char topic[KAFKA_TOPIC_SIZE];
-    uint64_t nonce; /* in receipts: another handle's receipt is not ours */
-    rd_kafka_t *rk; /* the thread's */
+    uint64_t nonce;                  /* in receipts: another handle's receipt is not ours */
+    rd_kafka_t *rk;                  /* the thread's */
+    struct kafka_start_check *check; /* the thread's; of partitions that are new here, or NULL */
     pthread_t thread;
     bool started;
     atomic_bool assigned; /* the client has had an assignment, maybe an empty one */

@@ -1,12 +1,15 @@
 /*
  * The parts of the Kafka queue that need no broker: what a member has in hand, and delays.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/queue/kafka/hand.h"
 #include "common/queue/kafka/internal.h"
 #include "tests/lib/cmocka.h"
+
+#include <librdkafka/rdkafka_mock.h> /* after rdkafka.h */
 
 /* --- the hand --- */
 static int freed;
@@ -134,9 +137,40 @@ static void delay_topics_are_told_by_their_end(void **state)
     assert_int_equal(kafka_delay_of("5s"), 0);
 }
 
+/* --- the look for deleted messages --- */
+#define SLOW_MS 500
+
+static void brokers_that_are_slow_do_not_hold_up_who_looks_for_deleted_messages(void **state)
+{
+    char why[128];
+    char url[128];
+    struct err e;
+    struct queue_kafka q = {.session_ms = 10000};
+    rd_kafka_t *rk;
+    (void)state;
+    rd_kafka_t *host = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), why, sizeof why);
+    rd_kafka_mock_cluster_t *mock = rd_kafka_mock_cluster_new(host, 1);
+    (void)snprintf(url, sizeof url, "kafka://%s/t", rd_kafka_mock_cluster_bootstraps(mock));
+    assert_int_equal(kafka_cluster_new(url, NULL, 0, &q.cluster, &e), 0);
+    assert_int_equal(kafka_consumer_new(&q, "t.events", NULL, NULL, NULL, &rk, &e), 0);
+    assert_int_equal(rd_kafka_mock_broker_set_rtt(mock, 1, SLOW_MS), 0);
+    rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(1);
+    (void)rd_kafka_topic_partition_list_add(parts, "t.events", 0);
+    struct kafka_start_check *check = kafka_start_check_new(rk, parts);
+    assert_non_null(check);
+    assert_false(kafka_start_check_done(check)); /* it cannot be, before a response */
+    kafka_start_check_free(check);
+    rd_kafka_topic_partition_list_destroy(parts);
+    rd_kafka_destroy(rk);
+    kafka_cluster_free(q.cluster);
+    rd_kafka_mock_cluster_destroy(mock);
+    rd_kafka_destroy(host);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(brokers_that_are_slow_do_not_hold_up_who_looks_for_deleted_messages),
         cmocka_unit_test(position_is_the_oldest_unfinished_message),
         cmocka_unit_test(message_of_a_partition_that_is_gone_is_refused),
         cmocka_unit_test(oldest_put_is_leased_first_whatever_its_partition),
