@@ -13,6 +13,7 @@
 #include "common/queue/kafka/internal.h"
 
 #define DEAD_MAX_BYTES (64 * 1024 * 1024)
+#define TALLY_MORE 64 /* lanes without a topic that are counted */
 
 /* --- the dead letters: the last record of each id counts --- */
 struct dead_letters {
@@ -118,8 +119,16 @@ static int put_back(struct queue_kafka *q, const struct queue_message *m, struct
     struct kafka_record r = {.enqueued_ms = m->enqueued_ms, .body = {m->body, m->body_len}};
     kafka_copy(r.id, sizeof r.id, m->id);
     kafka_copy(r.key, sizeof r.key, m->key);
-    struct kafka_outgoing out = {.lane = m->lane, .record = &r};
-    return kafka_produce(q, &out, 1, e);
+    kafka_copy(r.lane, sizeof r.lane, m->lane);
+    struct kafka_outgoing out = {.lane = r.lane, .record = &r};
+    if (!kafka_is_lane(r.lane)) {
+        return err_set(
+            e, ERR_PERMANENT, 0,
+            "the dead letter %s has no lane to return to (\"%s\" is not the name of one): "
+            "another program wrote it; delete it with mayflyctl dlq delete %s",
+            r.id, r.lane, r.id);
+    }
+    return kafka_put_fresh(q, &r, &out, 1, e);
 }
 
 /* Removes the dead letter; ready: after it was put back. */
@@ -302,18 +311,34 @@ const struct queue_admin_ops queue_kafka_admin = {
     .dead = kafka_dead, .redrive = kafka_redrive, .delete = kafka_delete, .find = kafka_find};
 
 /* --- depths --- */
-struct tally { /* of one topic's records, by lane */
-    struct queue_depth *depths;
+struct tally {                  /* of one topic's records, by lane */
+    struct queue_depth *depths; /* `most` long */
     size_t count;
+    size_t most; /* lanes; those without a topic are added, unless only one is asked for */
 };
+
+static struct queue_depth *depth_of(struct tally *t, const char *lane)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (strcmp(t->depths[i].lane, lane) == 0) {
+            return &t->depths[i];
+        }
+    }
+    if (t->count == t->most) {
+        return NULL;
+    }
+    struct queue_depth *added = &t->depths[t->count++];
+    kafka_copy(added->lane, sizeof added->lane, lane);
+    return added;
+}
 
 static bool count_delayed(void *arg, const rd_kafka_message_t *m)
 {
-    struct tally *t = arg;
     struct kafka_record r;
     kafka_record_read(m, &r);
-    for (size_t i = 0; i < t->count; i++) {
-        t->depths[i].delayed += strcmp(t->depths[i].lane, r.lane) == 0 ? 1 : 0;
+    struct queue_depth *d = depth_of(arg, r.lane);
+    if (d != NULL) {
+        d->delayed++;
     }
     return true;
 }
@@ -378,30 +403,32 @@ static int count_others(struct queue_kafka *q, struct tally *t, struct err *e)
         return -1;
     }
     for (size_t i = 0; i < dead.count; i++) {
-        for (size_t k = 0; k < t->count; k++) {
-            t->depths[k].dead += strcmp(t->depths[k].lane, dead.all[i].message.lane) == 0 ? 1 : 0;
+        struct queue_depth *d = depth_of(t, dead.all[i].message.lane);
+        if (d != NULL) {
+            d->dead++;
         }
     }
     queue_entries_free(dead.all, dead.count);
     return 0;
 }
 
-static int wanted_lanes(struct queue_kafka *q, const char *lane_or_null, struct queue_depth **out,
-                        size_t *n, struct err *e)
+static int wanted_lanes(struct queue_kafka *q, const char *lane_or_null, struct tally *out,
+                        struct err *e)
 {
     char(*lanes)[QUEUE_LANE_MAX + 1] = NULL;
     size_t count = 1;
     if (lane_or_null == NULL && kafka_lanes(q, &lanes, &count, e) != 0) {
         return -1;
     }
-    *out = calloc(count + 1, sizeof **out);
-    ASSERT(*out != NULL);
+    out->count = count;
+    out->most = lane_or_null != NULL ? count : count + TALLY_MORE;
+    out->depths = calloc(out->most, sizeof *out->depths);
+    ASSERT(out->depths != NULL);
     for (size_t i = 0; i < count; i++) {
-        (void)snprintf((*out)[i].lane, sizeof(*out)[i].lane, "%s",
-                       lane_or_null != NULL ? lane_or_null : lanes[i]);
+        kafka_copy(out->depths[i].lane, sizeof out->depths[i].lane,
+                   lane_or_null != NULL ? lane_or_null : lanes[i]);
     }
     free(lanes);
-    *n = count;
     return 0;
 }
 
@@ -422,7 +449,7 @@ int queue_kafka_depths(void *state, const char *lane_or_null, struct queue_depth
 {
     struct queue_kafka *q = state;
     struct tally t = {0};
-    if (wanted_lanes(q, lane_or_null, &t.depths, &t.count, e) != 0) {
+    if (wanted_lanes(q, lane_or_null, &t, e) != 0) {
         return -1;
     }
     int rc = 0;

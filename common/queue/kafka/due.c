@@ -18,8 +18,7 @@
 
 #define WAIT_AGAIN_MS 30000
 
-/* Another program's record can name any lane. */
-static bool is_lane(const char *lane)
+bool kafka_is_lane(const char *lane)
 {
     for (const char *c = lane; *c != '\0'; c++) {
         if (!isalnum((unsigned char)*c) && strchr("._-", *c) == NULL) {
@@ -72,7 +71,7 @@ int kafka_put_due(struct queue_kafka *q, rd_kafka_message_t *const *due, size_t 
     size_t refused = 0;
     for (size_t i = 0; i < n; i++) {
         kafka_record_read(due[i], &records[i]);
-        if (is_lane(records[i].lane)) {
+        if (kafka_is_lane(records[i].lane)) {
             kafka_delay_outgoing(&records[i], records[i].left_ms, &out[i]);
         } else {
             make_dead_letter(&records[i], "is not the name of one", &out[i]);

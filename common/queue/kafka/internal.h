@@ -179,6 +179,7 @@ void kafka_mover_free(struct kafka_mover *m);
 
 /* --- due.c --- */
 #define KAFKA_DUE_MAX 64
+bool kafka_is_lane(const char *lane); /* another program's record can name any */
 /* Puts messages into their lanes; those of a lane that takes nothing while Kafka responds wait in a
  * delay topic. out[i] is records[i]'s, and is changed. Returns 0 once each is in sync somewhere. */
 MUST_CHECK int kafka_put_fresh(struct queue_kafka *q, struct kafka_record *records,

@@ -2,6 +2,7 @@
  * A message as a Kafka record: the value is the body, the key is the repository, headers are the
  * rest. A header whose value is the default is left out.
  */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 
 #include "common/base/clock.h"
 #include "common/queue/kafka/internal.h"
+
+#define GROUP_MAX_BYTES 256
 
 static struct slice header(const rd_kafka_headers_t *all, const char *name)
 {
@@ -20,11 +23,21 @@ static struct slice header(const rd_kafka_headers_t *all, const char *name)
     return (struct slice){value, size};
 }
 
+/* Another program's text is shown on terminals too. */
 static void read_text(const rd_kafka_headers_t *all, const char *name, char *out, size_t size)
 {
     if (!slice_to_cstr(header(all, name), out, size)) {
         out[0] = '\0';
     }
+    for (char *c = out; *c != '\0'; c++) {
+        *c = iscntrl((unsigned char)*c) != 0 ? '?' : *c;
+    }
+}
+
+/* No Mayfly puts a longer one, and another topic might not take it. */
+static struct slice cut(const void *ptr, size_t len, size_t most)
+{
+    return (struct slice){ptr, len < most ? len : most};
 }
 
 static int64_t read_number(const rd_kafka_headers_t *all, const char *name)
@@ -56,8 +69,8 @@ void kafka_record_read(const rd_kafka_message_t *m, struct kafka_record *r)
     if (r->id[0] == '\0') { /* not put by us */
         (void)snprintf(r->id, sizeof r->id, "%" PRId32 "-%" PRId64, m->partition, m->offset);
     }
-    r->group = (struct slice){m->key, m->key_len};
-    r->body = (struct slice){m->payload, m->len};
+    r->group = cut(m->key, m->key_len, GROUP_MAX_BYTES);
+    r->body = cut(m->payload, m->len, QUEUE_BODY_MAX_BYTES + 1);
 }
 
 static void add_text(rd_kafka_headers_t *all, const char *name, const char *value)

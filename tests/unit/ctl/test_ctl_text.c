@@ -1,5 +1,3 @@
-
-
 #include "deploy/ctl/ctl.h"
 #include "tests/lib/cmocka.h"
 
@@ -39,10 +37,19 @@ static void job_is_read_from_an_id_or_a_url(void **state)
     }
 }
 
+static void text_of_others_does_not_act_on_the_terminal(void **state)
+{
+    (void)state;
+    json_t *text = ctl_text("job \033[2J\a\n\x7f ü");
+    assert_string_equal(json_string_value(text), "job ?[2J??? ü");
+    json_decref(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(job_is_read_from_an_id_or_a_url),
+        cmocka_unit_test(text_of_others_does_not_act_on_the_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

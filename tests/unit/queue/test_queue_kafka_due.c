@@ -25,7 +25,8 @@ struct fixture {
 
 static int setup(void **state)
 {
-    static const char *const topics[] = {"p.good", "p.gone", "p.dead", "p.delay.5s", "p.delay.30s"};
+    static const char *const topics[] = {"p.good",      "p.gone",     "p.dead",     "p.delay.5s",
+                                         "p.delay.30s", "p.delay.2m", "p.delay.10m"};
     char text[256];
     struct err e;
     struct fixture *f = calloc(1, sizeof *f);
@@ -41,6 +42,7 @@ static int setup(void **state)
                    rd_kafka_mock_cluster_bootstraps(f->mock));
     f->queue.session_ms = 10000;
     assert_int_equal(pthread_mutex_init(&f->queue.lock, NULL), 0);
+    assert_int_equal(pthread_mutex_init(&f->queue.admin, NULL), 0);
     MUST(kafka_cluster_new(text, NULL, 0, &f->queue.cluster, &e));
     MUST(kafka_producer_new(&f->queue, &f->queue.producer, &e));
     *state = f;
@@ -50,9 +52,12 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
+    kafka_groups_free(&f->queue);
     kafka_producer_free(f->queue.producer);
     kafka_cluster_free(f->queue.cluster);
     pthread_mutex_destroy(&f->queue.lock);
+    pthread_mutex_destroy(&f->queue.admin);
+    free(f->queue.known);
     rd_kafka_mock_cluster_destroy(f->mock);
     rd_kafka_destroy(f->holder);
     free(f);
@@ -199,6 +204,30 @@ static void nothing_is_given_up_while_kafka_is_away(void **state)
     expect_ids(f, "p.good", 1, "a ", NULL);
 }
 
+/* Another program's record, which other topics might not take, and terminals not show. */
+static void long_and_unprintable_parts_of_a_record_are_left_out(void **state)
+{
+    static char text[2 * QUEUE_BODY_MAX_BYTES];
+    struct fixture *f = *state;
+    rd_kafka_message_t *all[1];
+    rd_kafka_t *rk;
+    struct err e;
+    struct kafka_record r = {
+        .id = "a\033[31m\n", .lane = "good", .body = {text, sizeof text}, .enqueued_ms = 1};
+    const struct kafka_outgoing out = {.lane = "delay.5s", .record = &r, .key = {text, 20000}};
+    memset(text, 'x', sizeof text);
+    MUST(kafka_produce(&f->queue, &out, 1, &e));
+    MUST(put_all_due(f, 1, &e));
+    assert_int_equal(read_topic(f, "p.good", 1, &rk, all), 1);
+    assert_true(all[0]->len >
+                QUEUE_BODY_MAX_BYTES); /* it is still too long to be read as one of Mayfly's */
+    assert_true(all[0]->len < 2 * QUEUE_BODY_MAX_BYTES);
+    assert_true(all[0]->key_len < 20000);
+    kafka_record_read(all[0], &r);
+    assert_string_equal(r.id, "a?[31m?");
+    close_topic(rk, all, 1);
+}
+
 /* --- messages that are put --- */
 static int put(struct fixture *f, const char *first, const char *second, struct err *e)
 {
@@ -252,17 +281,69 @@ static void put_into_a_delay_topic_that_is_missing_fails(void **state)
                      "topic p.delay.5s: create it");
 }
 
+/* --- people --- */
+static void put_dead(struct fixture *f, const char *id, const char *lane)
+{
+    struct err e;
+    struct kafka_record r = {.body = slice_of("{}")};
+    struct kafka_outgoing out = {.lane = KAFKA_DEAD, .key = slice_of(id), .record = &r};
+    kafka_copy(r.id, sizeof r.id, id);
+    kafka_copy(r.lane, sizeof r.lane, lane);
+    MUST(kafka_produce(&f->queue, &out, 1, &e));
+}
+
+static void dead_letter_without_a_lane_cannot_be_redriven_but_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    put_dead(f, "a", "delay.5s");
+    put_dead(f, "b", "../x");
+    must_fail_saying(queue_kafka_admin.redrive(&f->queue, "a", &e), &e, ERR_PERMANENT,
+                     "\"delay.5s\" is not the name of one");
+    must_fail_saying(queue_kafka_admin.redrive(&f->queue, "b", &e), &e, ERR_PERMANENT,
+                     "mayflyctl dlq delete b");
+    MUST(queue_kafka_admin.delete(&f->queue, "b", &e));
+    must_fail_saying(queue_kafka_admin.redrive(&f->queue, "b", &e), &e, ERR_NOT_FOUND, "b");
+    expect_ids(f, "p.delay.5s", 0, "", NULL);
+}
+
+static void messages_of_a_lane_without_a_topic_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct queue_depth *all;
+    size_t n;
+    struct err e;
+    put_delayed(f, "a", "nosuch", 0);
+    put_dead(f, "b", "nosuch");
+    MUST(queue_kafka_depths(&f->queue, NULL, &all, &n, &e));
+    assert_int_equal(n, 1);
+    assert_string_equal(all[0].lane, "nosuch");
+    assert_int_equal(all[0].delayed, 1);
+    assert_int_equal(all[0].dead, 1);
+    free(all);
+    MUST(queue_kafka_depths(&f->queue, "good", &all, &n, &e));
+    assert_int_equal(n, 1);
+    assert_int_equal(all[0].delayed + all[0].dead, 0);
+    free(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(due_messages_go_to_their_lanes, setup, teardown),
         cmocka_unit_test_setup_teardown(lane_without_a_topic_holds_up_no_other, setup, teardown),
         cmocka_unit_test_setup_teardown(name_that_is_no_lane_is_a_dead_letter, setup, teardown),
+        cmocka_unit_test_setup_teardown(long_and_unprintable_parts_of_a_record_are_left_out, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(nothing_is_given_up_while_kafka_is_away, setup, teardown),
         cmocka_unit_test_setup_teardown(message_put_into_a_lane_without_a_topic_holds_up_no_other,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(put_fails_while_kafka_is_away, setup, teardown),
         cmocka_unit_test_setup_teardown(put_into_a_delay_topic_that_is_missing_fails, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(dead_letter_without_a_lane_cannot_be_redriven_but_deleted,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(messages_of_a_lane_without_a_topic_are_counted, setup,
                                         teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
