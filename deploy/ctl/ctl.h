@@ -52,7 +52,8 @@ MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
 MUST_CHECK int ctl_circuit_until(struct ctl *c, const char *class_name, int64_t *out,
                                  struct err *e);
 
-/* A new reference; bytes that are no UTF-8 are replaced. */
+/* A new reference. What is no UTF-8 is replaced, and control characters, which would act on the
+ * terminal: a job's name, for example, is anybody's who can push a workflow. */
 json_t *ctl_text(const char *s);
 /* "2026-11-20T18:12:03.456Z", or null for 0. */
 json_t *ctl_time(int64_t wall_ms);

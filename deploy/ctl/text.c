@@ -1,4 +1,6 @@
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -6,7 +8,13 @@
 
 json_t *ctl_text(const char *s)
 {
-    json_t *text = json_string(s);
+    char *copy = strdup(s);
+    ASSERT(copy != NULL);
+    for (char *c = copy; *c != '\0'; c++) {
+        *c = iscntrl((unsigned char)*c) != 0 ? '?' : *c;
+    }
+    json_t *text = json_string(copy);
+    free(copy);
     return text != NULL ? text : json_string("(not readable as UTF-8)");
 }
 

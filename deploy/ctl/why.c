@@ -47,10 +47,21 @@ static const char *class_name_of(const struct facts *f)
     return class_name != NULL ? class_name : "";
 }
 
+/* Not every queue knows. */
+static const char *messages_before(const struct queue_entry *q, char out[40])
+{
+    if (q->ahead < 0) {
+        return "an unknown number of messages";
+    }
+    (void)snprintf(out, 40, "%lld messages", (long long)q->ahead);
+    return out;
+}
+
 static json_t *waits_in_queue(const struct facts *f)
 {
     const struct queue_entry *q = &f->entry;
     char when[24];
+    char before[40];
     int64_t left = q->due_ms - clock_wall_ms();
     switch (q->place) {
     case QUEUE_DEAD:
@@ -77,27 +88,25 @@ static json_t *waits_in_queue(const struct facts *f)
                         f->class->name, ctl_duration(pause > 0 ? pause : 0, when));
     }
     if (f->class != NULL && f->has_capacity && f->capacity.class_used >= f->class->max_vms) {
-        return sentence(
-            "a slot: class %s is full, %lld of %lld VMs (classes.max_vms); %lld messages "
-            "are before it",
-            f->class->name, (long long)f->capacity.class_used, (long long)f->class->max_vms,
-            (long long)q->ahead);
+        return sentence("a slot: class %s is full, %lld of %lld VMs (classes.max_vms); %s "
+                        "are before it",
+                        f->class->name, (long long)f->capacity.class_used,
+                        (long long)f->class->max_vms, messages_before(q, before));
     }
     if (f->has_capacity && f->capacity.fleet_used >= f->fleet_max) {
-        return sentence("a slot: the fleet is full, %lld of %lld VMs (limits.max_vms); %lld "
-                        "messages are before it",
+        return sentence("a slot: the fleet is full, %lld of %lld VMs (limits.max_vms); %s "
+                        "are before it",
                         (long long)f->capacity.fleet_used, (long long)f->fleet_max,
-                        (long long)q->ahead);
+                        messages_before(q, before));
     }
     if (f->has_capacity && f->capacity.rate_wait_ms > 0) {
-        return sentence("the launch rate (limits.launch_rate): a token in %s; %lld messages are "
+        return sentence("the launch rate (limits.launch_rate): a token in %s; %s are "
                         "before it",
-                        ctl_duration(f->capacity.rate_wait_ms, when), (long long)q->ahead);
+                        ctl_duration(f->capacity.rate_wait_ms, when), messages_before(q, before));
     }
-    return sentence(
-        "a worker that receives lane %s (%lld messages before it). If this lasts: is a worker "
-        "running, and has the fleet capacity (mayflyctl status)?",
-        q->message.lane, (long long)q->ahead);
+    return sentence("a worker that receives lane %s (%s before it). If this lasts: is a worker "
+                    "running, and has the fleet capacity (mayflyctl status)?",
+                    q->message.lane, messages_before(q, before));
 }
 
 static json_t *waits_for_runner(const struct facts *f)
