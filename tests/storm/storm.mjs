@@ -2,7 +2,7 @@
 // Everything that can go wrong at once, on the real programs and a real store, between the stand-ins of GitHub and of
 // Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
 //   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs|kafka] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
-//     [--brokers N] [--session TIME] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
+//     [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -17,6 +17,7 @@ import { Cluster, missing } from "../fakes/kafka/cluster.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 import { Program } from "../lib/program.mjs";
 import { Random } from "./lib/random.mjs";
+import { rebalances } from "./lib/rebalance.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
@@ -104,7 +105,7 @@ class Storm {
   // The consumers' session is scaled down as all times are: while a dead worker's lasts, its group distributes no partition, and
   // workers die more often here than every ten seconds, its default (README.md, What jobs wait for on Kafka).
   store(kind, name) {
-    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=${this.session}`;
+    if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=${this.session}s`;
     if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&timeout=2s`;
     return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
   }
@@ -243,7 +244,8 @@ class Storm {
 
   async verdict() {
     const { verdict, failed, details } = await judge({ githubLog: this.githubLog, providerLog: this.providerLog, cap: this.cap, quota: this.rate, burst: this.rate,
-      foreignCalls: await this.foreignCalls(), calm: this.calm });
+      foreignCalls: await this.foreignCalls(), calm: this.calm,
+      rebalances: this.kafka && ((around) => rebalances(this.kafka.programs.map((program) => program.log), "storm.launch.storm", 1000 * this.session, around)) });
     const crashes = [...this.daemons, ...(this.kafka?.programs ?? [])].flatMap((program) => program.crashes);
     const peak = {};
     for (const program of this.all) peak[program.kind] = Math.max(peak[program.kind] ?? 0, Number((program.peakKb / 1024).toFixed(1)));
@@ -265,7 +267,7 @@ function options() {
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
     debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
-    session: { type: "string", default: "3s" } } });
+    session: { type: "string", default: "3" } } });
   const jobs = Number(values.jobs);
   const queue = values.queue;
   const ledger = values.ledger ?? (["sqs", "kafka"].includes(queue) ? "redis" : queue);
@@ -281,7 +283,7 @@ function options() {
     console.error(`storm: skipped: ${missing()}`);
     process.exit(77);
   }
-  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: values.session,
+  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
     cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
 }
 

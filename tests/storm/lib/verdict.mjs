@@ -1,6 +1,7 @@
 // What happened, from the logs of the two stand-ins and from nothing else.
 import fs from "node:fs";
 import { createInterface } from "node:readline";
+import { overlapMs } from "./rebalance.mjs";
 
 export async function* lines(file) {
   for await (const line of createInterface({ input: fs.createReadStream(file) })) if (line) yield JSON.parse(line);
@@ -121,7 +122,8 @@ function endedAtWork(provider, github) {
     && !github.removedWhile.has(v.runner)).map(([id, v]) => `${id}: job ${v.jobs.at(-1)}`);
 }
 
-export async function judge({ githubLog, providerLog, cap, quota, burst, foreignCalls, calm }) {
+// rebalances: with Kafka, gives the spans of lib/rebalance.mjs around a moment.
+export async function judge({ githubLog, providerLog, cap, quota, burst, foreignCalls, calm, rebalances = null }) {
   const g = await readGitHub(githubLog);
   const p = await readProvider(providerLog);
   const over = (job) => g.finished.has(job);
@@ -129,6 +131,7 @@ export async function judge({ githubLog, providerLog, cap, quota, burst, foreign
   const vms = [...p.vms.entries()];
   const lost = [...g.created].filter((job) => !over(job));
   const stall = longestStall(g, p, cap);
+  const spans = rebalances?.(g.first);
   const rest = {
     lost_jobs: lost.slice(0, 5),
     ended_at_work: endedAtWork(p, g),
@@ -158,6 +161,7 @@ export async function judge({ githubLog, providerLog, cap, quota, burst, foreign
     slot_ms_p99: at(delays, 0.99),
     longest_wait_ms: stall.ms,
     longest_wait_at_s: stall.from === null ? null : round((stall.from - g.first) / 1000, 1),
+    ...(spans && { longest_wait_rebalancing_ms: overlapMs(spans, stall.from, stall.from + stall.ms), rebalancing_s: round(overlapMs(spans, g.first, g.last) / 1000, 1) }),
     drain_share: round(drainShare(p, g.first, cap, quota), 3),
     drain_s: round((g.last - g.first) / 1000, 1),
     github_calls_per_job: round((g.calls - foreignCalls) / Math.max(1, g.created.size)),
