@@ -136,7 +136,11 @@ static int check_topic(const struct kafka_cluster *c, rd_kafka_t *rk, struct err
     }
     char what[128];
     (void)snprintf(what, sizeof what, "find the topic %s", name);
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : kafka_error(c, code, what, e);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return 0;
+    }
+    (void)kafka_error(c, code, what, e);
+    return e->class == ERR_NOT_FOUND ? err_wrap(e, "create it (deploy/docs/events.md)") : -1;
 }
 
 int events_check_kafka(const char *url, struct err *e)

@@ -19,9 +19,18 @@ struct event_topic {
     struct kafka_cluster *cluster;
     rd_kafka_t *producer;
     struct sink *sink;
-    rd_kafka_resp_err_t
-        failure; /* of the last record that was given up; of the thread that polls */
 };
+
+static void fail_put(const struct event_topic *t, rd_kafka_resp_err_t code, struct err *e)
+{
+    const char *topic = kafka_cluster_prefix(t->cluster);
+    (void)kafka_error(t->cluster, code, "put an event on it", e);
+    if (e->class == ERR_NOT_FOUND) {
+        (void)err_wrap(e, "topic %s: create it (deploy/docs/events.md)", topic);
+    } else {
+        (void)err_wrap(e, "topic %s", topic);
+    }
+}
 
 static void record_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
@@ -32,8 +41,10 @@ static void record_delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *
         return;
     }
     if (m->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE && m->err != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT) {
-        t->failure = m->err;
+        struct err e = {0};
+        fail_put(t, m->err, &e);
         sink_count_dropped(t->sink, "delivery_failed", 1);
+        sink_report_failure(t->sink, &e, "the record is dropped");
     }
 }
 
@@ -77,18 +88,6 @@ static int topic_open(const char *target, struct sink *sink, int64_t buffer, voi
     return 0;
 }
 
-/* Reports a record that was given up since the last write. */
-static bool has_failed(struct event_topic *t, struct err *e)
-{
-    rd_kafka_resp_err_t failure = t->failure;
-    t->failure = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (failure == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return false;
-    }
-    (void)kafka_error(t->cluster, failure, "put an event on its topic", e);
-    return true;
-}
-
 /* librdkafka copies key and value. */
 static rd_kafka_resp_err_t produce(struct event_topic *t, const struct sink_record *r)
 {
@@ -109,13 +108,10 @@ static rd_kafka_resp_err_t produce(struct event_topic *t, const struct sink_reco
 static size_t topic_write(void *state, const struct sink_record *records, size_t n, struct err *e)
 {
     struct event_topic *t = state;
-    if (has_failed(t, e)) {
-        return 0;
-    }
     for (size_t i = 0; i < n; i++) {
         rd_kafka_resp_err_t code = produce(t, &records[i]);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            (void)kafka_error(t->cluster, code, "put an event on its topic", e);
+            fail_put(t, code, e);
             return i;
         }
     }

@@ -61,11 +61,6 @@ static struct metric *gauge_of_sink(const struct sink_ops *ops)
     return m;
 }
 
-void sink_count_written(struct sink *s, int64_t n)
-{
-    metric_add(s->written, n);
-}
-
 void sink_count_dropped(struct sink *s, const char *reason, int64_t n)
 {
     metric_add(metric_of_sink(s->ops, reason), n);
@@ -145,15 +140,14 @@ static void remove_first(struct sink *s, size_t n)
 }
 
 /* --- the thread --- */
-static void report_failure(struct sink *s, const struct err *e)
+void sink_report_failure(struct sink *s, const struct err *e, const char *action)
 {
     int64_t now_ms = clock_mono_ms();
     if (s->complained_ms == 0 || now_ms - s->complained_ms >= COMPLAIN_MS) {
         s->complained_ms = now_ms;
         s->complained = true;
-        log_warn(
-            "events_write_failed", LOG_STR("sink", s->ops->name), LOG_ERR(e),
-            LOG_STR("action", "retried every second; records beyond events.buffer are dropped"));
+        log_warn("events_write_failed", LOG_STR("sink", s->ops->name), LOG_ERR(e),
+                 LOG_STR("action", action));
     }
 }
 
@@ -163,6 +157,12 @@ static void report_success(struct sink *s)
         log_info("events_write_resumed", LOG_STR("sink", s->ops->name));
     }
     s->complained = false;
+}
+
+void sink_count_written(struct sink *s, int64_t n)
+{
+    metric_add(s->written, n);
+    report_success(s);
 }
 
 /* New records do not shorten the wait; the end does. */
@@ -183,12 +183,13 @@ static bool write_records(struct sink *s, const struct sink_record *records, siz
     if (done > 0) {
         remove_first(s, done);
         if (!s->ops->counts_itself) {
-            sink_count_written(s, (int64_t)done);
+            metric_add(s->written, (int64_t)done);
         }
     }
     if (done < n) {
-        report_failure(s, &e);
-    } else {
+        sink_report_failure(s, &e,
+                            "retried every second; records beyond events.buffer are dropped");
+    } else if (!s->ops->counts_itself) {
         report_success(s);
     }
     return done == n;

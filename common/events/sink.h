@@ -30,7 +30,7 @@ struct sink_record {
 struct sink_ops {
     const char *name; /* "file", "kafka": the metrics' label */
     /* `target`: path or URL. Touches neither disk nor network: that is for write. `sink`: borrowed,
-     * for sink_count_written and sink_count_dropped. */
+     * for the calls at the end of this header. */
     int (*open)(const char *target, struct sink *sink, int64_t buffer, void **out, struct err *e);
     /* Writes the first records in their order, at most n >= 1. Returns how many: fewer than n is a
      * failure with *e, and the rest is passed again later. */
@@ -56,7 +56,10 @@ void sink_close(struct sink *s, int64_t timeout_ms);
 void sink_put(struct sink *s, struct slice key, struct slice json);
 
 /* Any thread. reason: static. */
-void sink_count_written(struct sink *s, int64_t n);
 void sink_count_dropped(struct sink *s, const char *reason, int64_t n);
+/* From write, idle and flush, by a backend that counts itself. */
+void sink_count_written(struct sink *s, int64_t n);
+/* Logs it, at most once a minute until something was written. action: what the program does. */
+void sink_report_failure(struct sink *s, const struct err *e, const char *action);
 
 #endif

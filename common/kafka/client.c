@@ -194,6 +194,16 @@ static bool is_silence(rd_kafka_resp_err_t code)
     return false;
 }
 
+/* What a person can do about it; "" if the broker's text says it. */
+static const char *hint_for(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+                   code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+                   code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+               ? ": this user lacks an ACL (deploy/docs/kafka.md, Permissions)"
+               : "";
+}
+
 int kafka_error_text(const struct kafka_cluster *c, rd_kafka_resp_err_t code, const char *what,
                      const char *text, struct err *e)
 {
@@ -203,8 +213,8 @@ int kafka_error_text(const struct kafka_cluster *c, rd_kafka_resp_err_t code, co
         return err_set(e, trouble.class, (int)code, "cannot %s on Kafka (%.*s): %s: %s", what,
                        BROKERS_SHOWN, c->brokers, said, trouble.message);
     }
-    return err_set(e, class_of(code), (int)code, "cannot %s on Kafka (%.*s): %s", what,
-                   BROKERS_SHOWN, c->brokers, said);
+    return err_set(e, class_of(code), (int)code, "cannot %s on Kafka (%.*s): %s%s", what,
+                   BROKERS_SHOWN, c->brokers, said, hint_for(code));
 }
 
 int kafka_error(const struct kafka_cluster *c, rd_kafka_resp_err_t code, const char *what,

@@ -102,6 +102,7 @@ static bool is_the_lanes_fault(const struct kafka_outgoing *out, const rd_kafka_
             return false;
         }
         responds = responds || taken || codes[i] == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                   codes[i] == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
                    codes[i] == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
                    codes[i] == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
     }

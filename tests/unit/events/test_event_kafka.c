@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/metrics.h"
 #include "common/events/events.h"
 #include "tests/lib/cmocka.h"
@@ -196,6 +197,56 @@ static void full_buffer_drops_and_counts_and_the_end_is_bounded(void **state)
     assert_int_equal(dropped("buffer_full") - full + dropped("shutdown") - lost, 40);
 }
 
+static bool has_logged(FILE *log, const char *text)
+{
+    char line[2048];
+    bool found = false;
+    rewind(log);
+    while (fgets(line, sizeof line, log) != NULL) {
+        found = found || strstr(line, text) != NULL;
+    }
+    return found;
+}
+
+static void wait_until_logged(FILE *log, const char *text)
+{
+    int64_t until = clock_mono_ms() + WAIT_MS;
+    while (!has_logged(log, text) && clock_mono_ms() < until) {
+        usleep(1000);
+    }
+    assert_true(has_logged(log, text));
+}
+
+static void refused_record_is_logged_at_once_and_resumed_only_by_a_delivery(void **state)
+{
+    struct fixture *f = *state;
+    FILE *log = tmpfile();
+    int64_t lost = dropped("delivery_failed");
+    assert_non_null(log);
+    log_open("test", fileno(log));
+    rd_kafka_mock_push_request_errors(f->cluster, 0 /* Produce */, 1,
+                                      RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    open_sink(f, 100);
+    record(f, 1);
+    wait_until_logged(log, "topic " TOPIC ": ");
+    assert_true(has_logged(log, "ACL"));
+    assert_true(has_logged(log, "the record is dropped"));
+    assert_false(has_logged(log, "events_write_resumed"));
+    assert_int_equal(dropped("delivery_failed"), lost + 1);
+    assert_int_equal(rd_kafka_mock_broker_set_down(f->cluster, 1), 0);
+    record(f, 2);
+    record(f, 3);
+    while (metric_value(metrics_gauge("mayfly_events_buffered", "sink=\"kafka\"")) > 0) {
+        usleep(1000); /* until librdkafka has them */
+    }
+    usleep(20000);
+    assert_false(has_logged(log, "events_write_resumed"));
+    assert_int_equal(rd_kafka_mock_broker_set_up(f->cluster, 1), 0);
+    wait_until_logged(log, "events_write_resumed");
+    log_open("test", 2);
+    (void)fclose(log);
+}
+
 static void check_finds_the_topic_or_says_what_is_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -216,6 +267,7 @@ int main(void)
         KAFKA_TEST(broker_down_at_start_is_waited_for),
         KAFKA_TEST(broker_that_goes_down_and_comes_back_gets_what_waited),
         KAFKA_TEST(full_buffer_drops_and_counts_and_the_end_is_bounded),
+        KAFKA_TEST(refused_record_is_logged_at_once_and_resumed_only_by_a_delivery),
         KAFKA_TEST(check_finds_the_topic_or_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
