@@ -23,7 +23,8 @@ static bool keeps_its_slot(const struct sweep *s, const struct ledger_vm *vm)
 
 int sweep_deadlines(struct sweep *s, int64_t *repairs, struct err *e)
 {
-    struct fleet_termination how = {.reason = "deadline: it ran longer than max_duration"};
+    struct fleet_termination how = {.reason = "deadline: it ran longer than max_duration",
+                                    .evidence = FLEET_OVER};
     (void)e;
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
@@ -38,7 +39,7 @@ int sweep_deadlines(struct sweep *s, int64_t *repairs, struct err *e)
 
 int sweep_terminations(struct sweep *s, int64_t *repairs, struct err *e)
 {
-    struct fleet_termination how = {.reason = NULL, .grace_ms = 0};
+    struct fleet_termination how = {.evidence = FLEET_OVER};
     for (size_t i = 0; i < s->vm_count; i++) {
         struct ledger_vm vm = s->vms[i];
         bool late = s->now_ms > vm.ending_ms + s->config->reaper.terminate_timeout_ms;

@@ -5,8 +5,10 @@
  *   signs.c                 observations that a later sweep must confirm before anything is done
  *   lease.c                 the leases of a sweep, checked again before each irreversible step
  *   deadlines.c             VMs past their deadline; VMs that are `ending` for too long
- *   vms.c                   rows whose VM ended or vanished, launches that never came up
+ *   vms.c                   rows whose VM ended, launches that never came up, VMs without a runner
+ *   runners.c               what GitHub says about a VM's runner
  *   unconfirmed_launches.c  rows of launches that got no response
+ *   absences.c              VMs that are not listed or have no row, and the brake
  *   orphans.c               this deployment's VMs without a row
  *   relaunch.c              jobs that wait although no VM is on its way for them
  *   stuck_jobs.c            jobs that wait although runners idle for them
@@ -15,9 +17,10 @@
  *   retention.c             old rows and logs, and the ledger's counters
  *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
  *
- * A deadline is evidence of its own. Everything else needs a second sign, reaper.confirm_after
- * after the first or later, and a fresh read before a VM is terminated (invariant 9). One thread
- * sweeps; nothing here is shared with another.
+ * A deadline is evidence of its own, and so is an end that the provider reports. Everything else
+ * needs a second sign, reaper.confirm_after after the first or later, a fresh read, and GitHub's
+ * consent before a VM is terminated (invariant 9; fleet.h). One thread sweeps; nothing here is
+ * shared with another.
  */
 #ifndef MAYFLY_REAPER_REAPER_H
 #define MAYFLY_REAPER_REAPER_H
@@ -66,6 +69,7 @@ struct reaper_unknown {
 };
 
 #define REAPER_TASKS 12
+#define TARGET_SIZE 128
 
 struct reaper {
     struct config_live *config;
@@ -77,6 +81,7 @@ struct reaper {
     struct presence *presence;    /* knows the message format to write */
     char holder[64];              /* this process's name in a lease */
     int64_t last_sweep_ms;        /* wall clock of the last complete sweep; atomic; 0 none */
+    int64_t runners_due_ms;       /* monotonic: the next scan of GitHub's runner lists */
     int64_t due_ms[REAPER_TASKS]; /* monotonic: each task's next run, in the order of the table */
     bool no_log_reported;         /* that no delivery log can be read was logged */
     struct deliveries_walk walk;
@@ -114,6 +119,15 @@ struct sweep_listing {
     bool known; /* false: the list failed; nothing may be concluded from it */
 };
 
+/* The runners of a scope as GitHub listed them in this sweep, by name. */
+struct sweep_runners {
+    char scope[SCOPE_SIZE];
+    int64_t installation_id;
+    struct github_runner *list;
+    size_t count;
+    bool complete; /* false: nothing may be concluded from it */
+};
+
 struct sweep {
     struct reaper *reaper;
     const struct config *config;
@@ -126,6 +140,9 @@ struct sweep {
     size_t vm_count;
     struct sweep_listing *listings; /* one per class */
     size_t listing_count;
+    bool scans_runners;                 /* this sweep reads GitHub's runner lists, those it needs */
+    struct sweep_runners *runner_lists; /* each read when it is first needed */
+    size_t runner_list_count;
     struct ledger_balance *balances; /* read by the first task that needs them */
     size_t balance_count;
     bool balances_read;
@@ -164,7 +181,7 @@ sweep_task_fn sweep_deadlines;
 sweep_task_fn sweep_terminations;
 sweep_task_fn sweep_vms;
 sweep_task_fn sweep_unconfirmed_launches;
-sweep_task_fn sweep_orphans;
+sweep_task_fn sweep_absences;
 sweep_task_fn sweep_stale_runners;
 sweep_task_fn sweep_deliveries;
 sweep_task_fn sweep_stuck_jobs;
@@ -176,7 +193,6 @@ sweep_task_fn sweep_counters;
 /* The intervals of the tasks that do not run in every sweep. */
 typedef int64_t sweep_interval_fn(const struct sweep *s);
 sweep_interval_fn sweep_stuck_jobs_interval_ms;
-sweep_interval_fn sweep_stale_runners_interval_ms;
 sweep_interval_fn sweep_deliveries_interval_ms;
 sweep_interval_fn sweep_counters_interval_ms;
 
@@ -210,9 +226,58 @@ enum job_status {
 };
 enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job);
 
+/* --- runners.c --- */
+
+enum runner_state {
+    RUNNER_UNKNOWN,   /* no list of its scope was read, or it is not listed and not yet confirmed */
+    RUNNER_UP,        /* online or busy; a row that was not busy became so */
+    RUNNER_OFFLINE,   /* listed offline and without a job */
+    RUNNER_ABANDONED, /* the same, for long, and confirmed */
+    RUNNER_GONE       /* not registered, confirmed */
+};
+/* Called once in a sweep for each row whose VM may have lost its runner. */
+enum runner_state sweep_judge_runner(struct sweep *s, const struct sweep_listing *m,
+                                     const struct ledger_vm *vm);
+/* Called after all rows and orphans were judged: forgets the signs that were not seen again. */
+void sweep_runners_observed(struct sweep *s);
+/* The complete list of the scope's runners; NULL if this sweep reads none, or if it failed. */
+const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope,
+                                             int64_t installation_id);
+const struct github_runner *sweep_find_runner(const struct sweep_runners *l, const char *name);
+void sweep_free_runners(struct sweep *s);
+
+/* --- absences.c --- */
+
+/* A VM that may be terminated because something is absent. */
+struct absence {
+    const struct sweep_listing *listing;
+    const char *subject;          /* the row's name, or the VM's id */
+    const struct ledger_vm *vm;   /* a row whose VM is not listed; or NULL and */
+    const struct vm_info *listed; /* a VM without a row */
+    struct ledger_vm runner;      /* its runner: name, scope; for delete_registration */
+    bool delete_registration;     /* the runner is registered, offline and idle */
+    bool certain;                 /* its deadline has passed: the brake does not hold it */
+    bool held;
+};
+struct absences {
+    struct absence *list;
+    size_t count;
+    size_t room;
+};
+void absences_add(struct absences *all, const struct absence *a);
+void sweep_collect_missing_vms(struct sweep *s, struct absences *out);
+bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm);
+void sweep_collect_orphans(struct sweep *s, struct absences *out);
+bool sweep_terminate_orphan(struct sweep *s, const struct absence *a);
+
 /* Records a sign under the lease of that provider (NULL: the fleet's). Returns whether it is
  * confirmed. */
 bool sweep_confirm_sign(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
+/* The same with another time than reaper.confirm_after. */
+bool sweep_confirm_sign_after(struct sweep *s, const struct vm_provider *p,
+                              const struct sign_of *sign, int64_t after_ms);
+/* Whether the sign was seen before, and could not be confirmed yet. */
+bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
 /* Called after all listed VMs were checked for that kind: of the classes whose list is known, signs
  * that were not seen again are forgotten. */
 void sweep_vms_observed(struct sweep *s, enum sign_kind kind);

@@ -85,6 +85,23 @@ bool signs_see(struct signs *t, const struct sign_of *of, int64_t now_ms, int64_
     return later_sweep && now_ms - s->first_ms >= confirm_after_ms;
 }
 
+bool signs_young(struct signs *t, const struct sign_of *of, int64_t now_ms,
+                 int64_t confirm_after_ms)
+{
+    const struct sign *s = find_sign(t, of);
+    return s != NULL && now_ms - s->first_ms < confirm_after_ms;
+}
+
+bool signs_any(const struct signs *t, enum sign_kind kind, const char *source)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->list[i].kind == kind && strcmp(t->list[i].source, source) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void signs_unsure(struct signs *t, const struct sign_of *of)
 {
     struct sign *s = find_sign(t, of);

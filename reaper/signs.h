@@ -30,12 +30,15 @@
 #define SIGNS_MAX 4096
 
 enum sign_kind {
-    SIGN_VM_VANISHED,        /* a row whose VM is not listed */
-    SIGN_LAUNCH_UNFINISHED,  /* a launch that was never recorded */
-    SIGN_RUNNER_OFFLINE,     /* a VM whose runner never came online */
+    SIGN_VM_VANISHED,       /* a row whose VM is not listed, and which the provider does not find */
+    SIGN_LAUNCH_UNFINISHED, /* a launch that was never recorded */
+    SIGN_RUNNER_OFFLINE,    /* a VM whose runner is listed offline and without a job */
+    SIGN_RUNNER_ABANDONED,  /* the same, after idle_timeout */
+    SIGN_RUNNER_GONE,       /* a VM whose runner a complete list does not name */
     SIGN_LAUNCH_UNCONFIRMED, /* a row whose VM id is unknown, and no listed VM may be its own */
     SIGN_ORPHAN_VM,          /* a VM without a row */
     SIGN_STALE_RUNNER,       /* a registration without a VM */
+    SIGN_HELD,               /* a VM that the brake holds (brake.c); its source is a target */
 };
 
 struct sign_of {
@@ -60,6 +63,13 @@ void signs_begin(struct signs *t, int64_t fence);
 
 /* Records the sign at now_ms (monotonic). Returns whether it is confirmed. */
 bool signs_see(struct signs *t, const struct sign_of *of, int64_t now_ms, int64_t confirm_after_ms);
+
+/* Whether the sign is there, and too young to be confirmed now. */
+bool signs_young(struct signs *t, const struct sign_of *of, int64_t now_ms,
+                 int64_t confirm_after_ms);
+
+/* Whether any sign of that kind and source is there. */
+bool signs_any(const struct signs *t, enum sign_kind kind, const char *source);
 
 /* This sweep could not decide: the sign stays if it is there. */
 void signs_unsure(struct signs *t, const struct sign_of *of);

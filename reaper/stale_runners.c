@@ -3,6 +3,7 @@
  * of a runner that ran its job; one that never ran a job stays until somebody deletes it.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "common/job/vm_name.h"
@@ -11,7 +12,6 @@
 struct search {
     struct sweep *sweep;
     struct github_scope scope;
-    bool cut_short; /* the scan is incomplete */
     int64_t repairs;
 };
 
@@ -37,6 +37,9 @@ static void delete_stale_runner(struct search *search, const struct github_runne
         return;
     }
     if (github_delete_runner(g, &search->scope, seen->id, &e) != 0) {
+        if (e.class == ERR_NOT_FOUND || e.class == ERR_CONFLICT) {
+            return; /* it was removed meanwhile, or got a job */
+        }
         log_warn("stale_runner_delete_failed", LOG_STR("runner", seen->name),
                  LOG_INT("runner_id", seen->id), LOG_ERR(&e),
                  LOG_STR("action", "a later sweep tries again"));
@@ -47,13 +50,26 @@ static void delete_stale_runner(struct search *search, const struct github_runne
              LOG_STR("scope", search->scope.name), LOG_STR("reason", "its VM no longer exists"));
 }
 
-static int check_runner(void *arg, const struct github_runner *runner)
+/* A VM without a row, which orphans.c judges by this registration. */
+static bool has_listed_vm(const struct sweep *s, const char *name)
 {
-    struct search *search = arg;
+    for (size_t i = 0; i < s->listing_count; i++) {
+        const struct sweep_listing *m = &s->listings[i];
+        for (size_t k = 0; k < m->count; k++) {
+            if (m->list[k].state != VM_RUN_ENDED && strcmp(m->list[k].name, name) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void check_runner(struct search *search, const struct github_runner *runner)
+{
     struct sweep *s = search->sweep;
     struct sign_of sign = {SIGN_STALE_RUNNER, search->scope.name, runner->name};
     if (!vm_name_is_owned(runner->name, s->config->deployment) || runner->online || runner->busy) {
-        return 0;
+        return;
     }
     switch (find_row(s, runner->name)) {
     case ROW_LIVE:
@@ -62,18 +78,24 @@ static int check_runner(void *arg, const struct github_runner *runner)
         signs_unsure(s->fleet.signs, &sign);
         break;
     case ROW_NONE:
-        if (sweep_confirm_sign(s, NULL, &sign)) {
+        if (!has_listed_vm(s, runner->name) && sweep_confirm_sign(s, NULL, &sign)) {
             delete_stale_runner(search, runner);
         }
         break;
     }
-    search->cut_short = wakeup_raised(&s->reaper->stop) || s->lost || !s->fleet.held;
-    return search->cut_short ? 1 : 0;
 }
 
-int64_t sweep_stale_runners_interval_ms(const struct sweep *s)
+/* Returns whether all of them were checked. */
+static bool check_runners(struct search *search, const struct sweep_runners *l)
 {
-    return s->config->reaper.stale_runner_scan_interval_ms;
+    const struct sweep *s = search->sweep;
+    for (size_t i = 0; i < l->count; i++) {
+        check_runner(search, &l->list[i]);
+        if (wakeup_raised(&s->reaper->stop) || s->lost || !s->fleet.held) {
+            return false;
+        }
+    }
+    return true;
 }
 
 int sweep_stale_runners(struct sweep *s, int64_t *repairs, struct err *e)
@@ -81,15 +103,21 @@ int sweep_stale_runners(struct sweep *s, int64_t *repairs, struct err *e)
     struct ledger_scope *scopes = NULL;
     size_t n = 0;
     int failed = 0;
+    if (!s->scans_runners) {
+        return 0;
+    }
     if (ledger_scopes(s->reaper->ledger, &scopes, &n, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n; i++) {
         struct search search = {.sweep = s};
         search.scope = github_scope_parse(scopes[i].name, scopes[i].installation_id);
-        if (github_list_runners(s->reaper->github, &search.scope, check_runner, &search, e) != 0) {
-            failed = err_wrap(e, "the runners of %s could not be listed", scopes[i].name);
-        } else if (!search.cut_short) {
+        const struct sweep_runners *l =
+            sweep_runners_of(s, scopes[i].name, scopes[i].installation_id);
+        if (l == NULL) {
+            failed =
+                err_set(e, ERR_RETRY, 0, "the runners of %s could not be listed", scopes[i].name);
+        } else if (check_runners(&search, l)) {
             signs_scan_ended(s->fleet.signs, SIGN_STALE_RUNNER, search.scope.name);
         }
         *repairs += search.repairs;

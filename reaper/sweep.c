@@ -24,10 +24,10 @@ static const struct task {
     {"terminations", sweep_terminations, NULL, UNDER_ANY},
     {"vms", sweep_vms, NULL, UNDER_ANY},
     {"unconfirmed_launches", sweep_unconfirmed_launches, NULL, UNDER_ANY},
-    {"orphans", sweep_orphans, NULL, UNDER_ANY},
+    {"absences", sweep_absences, NULL, UNDER_ANY},
     {"relaunch", sweep_relaunch, NULL, UNDER_FLEET},
     {"stuck_jobs", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
-    {"stale_runners", sweep_stale_runners, sweep_stale_runners_interval_ms, UNDER_FLEET},
+    {"stale_runners", sweep_stale_runners, NULL, UNDER_FLEET},
     {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
     {"retention", sweep_retention, NULL, UNDER_FLEET},
     {"counters", sweep_counters, sweep_counters_interval_ms, UNDER_FLEET},
@@ -119,11 +119,22 @@ int sweep_read_balances(struct sweep *s, struct err *e)
 
 /* --- signs and terminations --- */
 
-bool sweep_confirm_sign(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
+bool sweep_confirm_sign_after(struct sweep *s, const struct vm_provider *p,
+                              const struct sign_of *sign, int64_t after_ms)
 {
     const struct sweep_lease *l = sweep_lease_of(s, p);
-    return !s->lost && l->held &&
-           signs_see(l->signs, sign, clock_mono_ms(), s->config->reaper.confirm_after_ms);
+    return !s->lost && l->held && signs_see(l->signs, sign, clock_mono_ms(), after_ms);
+}
+
+bool sweep_confirm_sign(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
+{
+    return sweep_confirm_sign_after(s, p, sign, s->config->reaper.confirm_after_ms);
+}
+
+bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
+{
+    return signs_young(sweep_lease_of(s, p)->signs, sign, clock_mono_ms(),
+                       s->config->reaper.confirm_after_ms);
 }
 
 void sweep_vms_observed(struct sweep *s, enum sign_kind kind)
@@ -179,9 +190,9 @@ bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
     }
     if (fleet_terminate_vm(s->reaper->fleet, vm, how, &e) != 0) {
         if (e.class == ERR_CONFLICT) {
-            log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("reason", how->reason),
-                     LOG_ERR(&e),
-                     LOG_STR("action", "none: it runs a job, or another process terminated it"));
+            log_debug("vm_terminate_failed", LOG_STR("vm", vm->name),
+                      LOG_STR("reason", how->reason), LOG_ERR(&e),
+                      LOG_STR("action", "none: its runner is up, or another process was faster"));
             return false;
         }
         log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),
@@ -245,6 +256,7 @@ static void free_sweep(struct sweep *s)
         free(s->listings[i].list);
     }
     free(s->listings);
+    sweep_free_runners(s);
     free(s->balances);
     free(s->vms);
 }
@@ -258,6 +270,16 @@ static void record_complete_sweep(const struct sweep *s, int64_t started_ms)
                    clock_wall_ms() / 1000);
         log_debug("sweep_finished", LOG_INT("vms", (int64_t)s->vm_count),
                   LOG_INT("duration_ms", clock_mono_ms() - started_ms));
+    }
+}
+
+static void begin_runner_scan(struct sweep *s)
+{
+    struct reaper *r = s->reaper;
+    int64_t now_ms = clock_mono_ms();
+    s->scans_runners = now_ms >= r->runners_due_ms;
+    if (s->scans_runners) {
+        r->runners_due_ms = now_ms + s->config->reaper.stale_runner_scan_interval_ms;
     }
 }
 
@@ -280,6 +302,7 @@ void sweep(struct reaper *r)
     if (read_rows_and_lists(&s, &e) != 0) {
         log_warn("sweep_failed", LOG_ERR(&e), LOG_STR("action", "the next sweep tries again"));
     } else {
+        begin_runner_scan(&s);
         for (size_t i = 0; i < COUNT_OF(tasks); i++) {
             run_task(&s, &tasks[i], &r->due_ms[i]);
         }

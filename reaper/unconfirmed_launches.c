@@ -6,7 +6,7 @@
  * before the row was `ending`, within a clock difference of reaper.deadline_grace_period. A row
  * holds its slot while any listed VM without a row matches it, whatever maximum life the provider
  * promised. A VM that no such row matches, or that is past the maximum life that a matching row
- * gave it, is an orphan (orphans.c).
+ * gave it, is an orphan (orphans.c), which is terminated at its deadline.
  */
 #include <string.h>
 

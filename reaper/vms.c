@@ -1,14 +1,13 @@
 /*
- * Rows compared with the providers' lists: VMs that ended by themselves, VMs that vanished,
- * launches that were never finished, runners that never came online.
+ * Rows compared with the providers' lists and GitHub's: VMs that ended by themselves, launches that
+ * were never finished, VMs whose runner is gone or abandoned. VMs that are not listed are an
+ * absence (absences.c).
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/log.h"
 #include "reaper/reaper.h"
-
-enum finding { FINDING_FINE, FINDING_ENDED, FINDING_VANISHED, FINDING_UNFINISHED, FINDING_OFFLINE };
 
 static const char *provider_id(const struct sweep_listing *m, const struct ledger_vm *vm)
 {
@@ -30,123 +29,112 @@ static bool launch_recorded(const struct ledger_vm *vm)
     return vm->state == VM_LAUNCHED || vm->state == VM_BUSY;
 }
 
-static enum finding find_problem(const struct sweep *s, const struct sweep_listing *m,
-                                 const struct ledger_vm *vm)
+static bool terminate_for(struct sweep *s, const struct ledger_vm *vm, const char *reason,
+                          enum fleet_evidence evidence)
 {
-    const struct vm_info *listed = find_listed(m, provider_id(m, vm));
-    if (provider_id(m, vm)[0] == '\0' && vm->state == VM_BUSY) {
-        return FINDING_FINE; /* its VM id is unknown */
-    }
-    if (launch_recorded(vm) && listed == NULL) {
-        return FINDING_VANISHED;
-    }
-    if (launch_recorded(vm) && listed->state == VM_RUN_ENDED) {
-        return FINDING_ENDED;
-    }
-    bool launching = vm->state == VM_RESERVED || vm->state == VM_REGISTERED;
-    int64_t heartbeat_limit_ms = ledger_heartbeat_limit_ms(s->config->worker.visibility_timeout_ms);
-    if (launching && ledger_now_ms(s->reaper->ledger) > vm->heartbeat_ms + heartbeat_limit_ms) {
-        return FINDING_UNFINISHED;
-    }
-    bool not_used = vm->state == VM_LAUNCHED &&
-                    s->now_ms > vm->launched_ms + s->config->reaper.startup_timeout_ms;
-    return not_used ? FINDING_OFFLINE : FINDING_FINE;
+    struct fleet_termination how = {.reason = reason, .evidence = evidence};
+    return sweep_terminate_vm(s, vm, &how);
 }
 
-/* Asks the provider again, right now; false when it does not respond. */
-static bool vm_has_ended(const struct sweep_listing *m, const struct ledger_vm *vm,
-                         struct vm_info *info)
+/* A list may lag behind a launch, but not by startup_timeout. A row without a VM id has nothing
+ * that could be looked for. */
+static bool is_missing(const struct sweep *s, const struct sweep_listing *m,
+                       const struct ledger_vm *vm)
 {
-    struct err e = {0};
-    if (vm_describe(m->provider, provider_id(m, vm), info, &e) == 0) {
-        return info->state == VM_RUN_ENDED;
-    }
-    (void)snprintf(info->reason, sizeof info->reason, "%s", "the provider no longer knows the VM");
-    return e.class == ERR_NOT_FOUND;
+    int64_t since_ms = vm->launched_ms > 0 ? vm->launched_ms : vm->reserved_ms;
+    return launch_recorded(vm) && provider_id(m, vm)[0] != '\0' &&
+           s->now_ms > since_ms + s->config->reaper.startup_timeout_ms &&
+           find_listed(m, provider_id(m, vm)) == NULL;
 }
+
+/* --- the provider says that it ended --- */
 
 static bool terminate_if_ended(struct sweep *s, const struct sweep_listing *m,
                                const struct ledger_vm *vm)
 {
-    struct vm_info info = {0};
+    struct vm_info info = {.state = VM_RUN_RUNNING};
+    struct err e = {0};
     char reason[96];
-    if (!vm_has_ended(m, vm, &info)) {
+    if (vm_describe(m->provider, provider_id(m, vm), &info, &e) != 0 ||
+        info.state != VM_RUN_ENDED) {
         return false;
     }
     (void)snprintf(reason, sizeof reason, "the VM ended: %.75s",
                    info.reason[0] != '\0' ? info.reason : "no reason given");
-    struct fleet_termination how = {.reason = reason};
-    return sweep_terminate_vm(s, vm, &how);
+    return terminate_for(s, vm, reason, FLEET_OVER);
 }
 
-static bool terminate_unfinished(struct sweep *s, const struct ledger_vm *vm)
+/* --- its runner --- */
+
+/* A VM that may start, or whose runner has just got a job, is left alone: lists lag. */
+static bool is_old_enough(const struct sweep *s, const struct ledger_vm *vm)
 {
-    struct fleet_termination how = {.reason = "its launch was not completed", .unless_busy = true};
-    return sweep_terminate_vm(s, vm, &how);
+    int64_t since_ms = vm->busy_ms > vm->launched_ms ? vm->busy_ms : vm->launched_ms;
+    return s->now_ms > since_ms + s->config->reaper.startup_timeout_ms;
 }
 
-enum runner_seen { RUNNER_UP, RUNNER_MISSING, RUNNER_UNKNOWN };
-
-/* GitHub knows whether the runner of a VM without events came online. */
-static enum runner_seen look_for_runner(struct sweep *s, const struct ledger_vm *vm)
+static bool terminate_without_runner(struct sweep *s, const struct sweep_listing *m,
+                                     const struct ledger_vm *vm)
 {
-    struct err e = {0};
-    struct github_runner runner;
-    struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
-    if (github_get_runner(s->reaper->github, &scope, vm->runner_id, &runner, &e) != 0) {
-        return e.class == ERR_NOT_FOUND ? RUNNER_MISSING : RUNNER_UNKNOWN;
-    }
-    if (runner.busy) {
-        struct ledger_advance a = {.vm = vm->name, .to = VM_BUSY};
-        log_info(
-            "vm_busy_reconciled", LOG_STR("vm", vm->name),
-            LOG_STR("reason", "GitHub reports its runner busy; the in_progress event was lost"));
-        (void)!ledger_vm_advance(s->reaper->ledger, &a, NULL, &e);
-    }
-    return runner.online || runner.busy ? RUNNER_UP : RUNNER_MISSING;
-}
-
-static bool confirm_vm_sign(struct sweep *s, const struct sweep_listing *m,
-                            const struct ledger_vm *vm, enum sign_kind kind)
-{
-    struct sign_of sign = {kind, m->class->name, vm->name};
-    return sweep_confirm_sign(s, m->provider, &sign);
-}
-
-static bool terminate_offline(struct sweep *s, const struct sweep_listing *m,
-                              const struct ledger_vm *vm)
-{
-    struct fleet_termination how = {.reason = "its runner did not come online",
-                                    .unless_busy = true};
-    struct sign_of sign = {SIGN_RUNNER_OFFLINE, m->class->name, vm->name};
-    switch (look_for_runner(s, vm)) {
+    switch (sweep_judge_runner(s, m, vm)) {
+    case RUNNER_GONE:
+        return terminate_for(s, vm, "its runner is gone at GitHub", FLEET_RUNNER_GONE);
+    case RUNNER_ABANDONED:
+        return terminate_for(s, vm, "its runner is offline and has no job", FLEET_SUSPECT);
     case RUNNER_UP:
-        break;
+    case RUNNER_OFFLINE:
     case RUNNER_UNKNOWN:
-        signs_unsure(sweep_lease_of(s, m->provider)->signs, &sign);
         break;
-    case RUNNER_MISSING:
-        return sweep_confirm_sign(s, m->provider, &sign) && sweep_terminate_vm(s, vm, &how);
     }
     return false;
 }
 
-static bool act_on_problem(struct sweep *s, const struct sweep_listing *m,
-                           const struct ledger_vm *vm)
+/* --- a launch whose worker is dead --- */
+
+static bool is_unfinished(const struct sweep *s, const struct ledger_vm *vm)
 {
-    switch (find_problem(s, m, vm)) {
-    case FINDING_ENDED: /* the provider reports the end */
-        return terminate_if_ended(s, m, vm);
-    case FINDING_VANISHED:
-        return confirm_vm_sign(s, m, vm, SIGN_VM_VANISHED) && terminate_if_ended(s, m, vm);
-    case FINDING_UNFINISHED:
-        return confirm_vm_sign(s, m, vm, SIGN_LAUNCH_UNFINISHED) && terminate_unfinished(s, vm);
-    case FINDING_OFFLINE:
-        return terminate_offline(s, m, vm);
-    case FINDING_FINE:
+    bool launching = vm->state == VM_RESERVED || vm->state == VM_REGISTERED;
+    int64_t limit_ms = ledger_heartbeat_limit_ms(s->config->worker.visibility_timeout_ms);
+    return launching && ledger_now_ms(s->reaper->ledger) > vm->heartbeat_ms + limit_ms;
+}
+
+/* A row that was only reserved has neither a runner nor a VM. */
+static bool terminate_unfinished(struct sweep *s, const struct sweep_listing *m,
+                                 const struct ledger_vm *vm)
+{
+    static const char reason[] = "its launch was not completed";
+    struct sign_of sign = {SIGN_LAUNCH_UNFINISHED, m->class->name, vm->name};
+    bool confirmed = sweep_confirm_sign(s, m->provider, &sign);
+    if (vm->state == VM_RESERVED) {
+        return confirmed && terminate_for(s, vm, reason, FLEET_SUSPECT);
+    }
+    switch (sweep_judge_runner(s, m, vm)) {
+    case RUNNER_GONE:
+        return confirmed && terminate_for(s, vm, reason, FLEET_RUNNER_GONE);
+    case RUNNER_OFFLINE:
+    case RUNNER_ABANDONED:
+        return confirmed && terminate_for(s, vm, reason, FLEET_SUSPECT);
+    case RUNNER_UP:
+    case RUNNER_UNKNOWN:
         break;
     }
     return false;
+}
+
+static bool check_row(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm)
+{
+    if (is_unfinished(s, vm)) {
+        return terminate_unfinished(s, m, vm);
+    }
+    if (!launch_recorded(vm)) {
+        return false;
+    }
+    const struct vm_info *listed = find_listed(m, provider_id(m, vm));
+    if (listed != NULL && listed->state == VM_RUN_ENDED) {
+        return terminate_if_ended(s, m, vm);
+    }
+    bool judged = is_old_enough(s, vm) || is_missing(s, m, vm);
+    return judged && terminate_without_runner(s, m, vm);
 }
 
 int sweep_vms(struct sweep *s, int64_t *repairs, struct err *e)
@@ -155,13 +143,52 @@ int sweep_vms(struct sweep *s, int64_t *repairs, struct err *e)
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
-        if (m != NULL && vm->state != VM_ENDING && sweep_may_act_on(s, vm) &&
-            act_on_problem(s, m, vm)) {
+        if (m != NULL && sweep_may_act_on(s, vm) && check_row(s, m, vm)) {
             (*repairs)++;
         }
     }
-    sweep_vms_observed(s, SIGN_VM_VANISHED);
     sweep_vms_observed(s, SIGN_LAUNCH_UNFINISHED);
-    sweep_vms_observed(s, SIGN_RUNNER_OFFLINE);
     return 0;
+}
+
+/* --- VMs that are not listed --- */
+
+/* The provider is asked about the VM itself when it is first missed, and right before the absence
+ * counts as confirmed. */
+static bool is_confirmed_missing(struct sweep *s, const struct sweep_listing *m,
+                                 const struct ledger_vm *vm)
+{
+    struct err e = {0};
+    struct vm_info info;
+    struct sign_of sign = {SIGN_VM_VANISHED, m->class->name, vm->name};
+    struct signs *signs = sweep_lease_of(s, m->provider)->signs;
+    if (!sweep_sign_is_young(s, m->provider, &sign)) {
+        int rc = vm_describe(m->provider, provider_id(m, vm), &info, &e);
+        if (rc == 0) {
+            return false;
+        }
+        if (e.class != ERR_NOT_FOUND) {
+            signs_unsure(signs, &sign);
+            return false;
+        }
+    }
+    return sweep_confirm_sign(s, m->provider, &sign);
+}
+
+void sweep_collect_missing_vms(struct sweep *s, struct absences *out)
+{
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);
+        if (m != NULL && sweep_may_act_on(s, vm) && is_missing(s, m, vm) &&
+            is_confirmed_missing(s, m, vm)) {
+            absences_add(out, &(struct absence){.listing = m, .vm = vm, .subject = vm->name});
+        }
+    }
+    sweep_vms_observed(s, SIGN_VM_VANISHED);
+}
+
+bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm)
+{
+    return terminate_for(s, vm, "the provider no longer knows the VM", FLEET_SUSPECT);
 }

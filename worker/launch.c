@@ -278,8 +278,10 @@ static void roll_back(struct launching *l, const struct err *why)
     struct err e = {0};
     char reason[96];
     (void)snprintf(reason, sizeof reason, "launch failed: %.70s", why->message);
-    struct fleet_termination how = {
-        .reason = reason, .grace_ms = TERMINATE_GRACE_MS, .nothing_runs = !l->vm_may_run};
+    struct fleet_termination how = {.reason = reason,
+                                    .grace_ms = TERMINATE_GRACE_MS,
+                                    .evidence = FLEET_OVER,
+                                    .nothing_runs = !l->vm_may_run};
     heartbeat_step(l->worker->heartbeat, &l->heartbeat, "roll back", STEP_LIMIT_MS);
     heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, ""); /* the row is about to end */
     l->vm.state = l->vm.runner_id > 0 ? VM_REGISTERED : VM_RESERVED;

@@ -39,8 +39,7 @@ static bool is_no_longer_launching(struct worker *w, const struct ledger_vm *vm)
 static bool terminate_row(struct worker *w, const struct ledger_vm *vm)
 {
     struct err e = {0};
-    struct fleet_termination how = {.reason = "its worker died; the launch starts again",
-                                    .unless_busy = true};
+    struct fleet_termination how = {.reason = "its worker died; the launch starts again"};
     if (fleet_terminate_vm(w->fleet, vm, &how, &e) == 0) {
         log_info("launch_taken_over", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_INT("silent_ms", ledger_now_ms(w->ledger) - vm->heartbeat_ms));

@@ -77,8 +77,8 @@ static bool wait_for_terminate_turn(struct terminators *s, const char *class_nam
 static void report_failure(struct terminators *s, const struct ledger_vm *vm, const struct err *e)
 {
     if (e->class == ERR_CONFLICT) { /* the reaper was faster */
-        log_info("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_ERR(e),
-                 LOG_STR("action", "none: another process terminated it"));
+        log_debug("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_ERR(e),
+                  LOG_STR("action", "none: another process terminated it"));
         return;
     }
     metric_inc(s->failed);
@@ -94,7 +94,7 @@ static void report_failure(struct terminators *s, const struct ledger_vm *vm, co
 static void terminate_one(struct terminators *s, const struct ledger_vm *vm, int64_t grace_ms)
 {
     struct err e = {0};
-    struct fleet_termination how = {.reason = NULL, .grace_ms = grace_ms};
+    struct fleet_termination how = {.grace_ms = grace_ms, .evidence = FLEET_OVER};
     if (!fleet_reaches(s->worker->fleet, vm) || !wait_for_terminate_turn(s, vm->class_name)) {
         return;
     }

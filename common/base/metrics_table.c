@@ -97,6 +97,10 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_reaper_repairs_total", "task",
             "What sweeps terminated, deleted, corrected or relaunched, by task."),
     COUNTER("mayfly_reaper_task_errors_total", "task", "Tasks of a sweep that failed."),
+    GAUGE("mayfly_reaper_terminations_held", "target",
+          "VMs that have no row or are not listed, and are not terminated because they are an "
+          "unusual "
+          "share of the target's. Not 0: see `terminations_held` in the log."),
     HISTOGRAM("mayfly_sqlite_commit_seconds", "store",
               "From BEGIN to the end of COMMIT, the wait for other writers included."),
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),

@@ -132,6 +132,8 @@ struct config_reaper {
                                 * jobs */
     int64_t retention_ms;      /* of ended jobs and VMs in the ledger */
     int64_t log_retention_ms;  /* of ended VMs' consoles and exit records on the host */
+    int64_t
+        mass_termination_hold_ms; /* how long an unusual number of absent VMs must stay absent */
     int64_t stale_runner_scan_interval_ms; /* pause between two scans of GitHub's runner lists */
     int64_t drain_timeout_ms;
     struct config_deliveries deliveries;

@@ -316,6 +316,13 @@ const struct setting config_settings[] = {
              .help = "Evidence that may be wrong (a VM or runner missing from a list, a VM that "
                      "the ledger does not know) is acted upon only when a second sweep sees it "
                      "again, at least this long after the first."),
+    DURATION("reaper.mass_termination_hold", IN_CONFIG(reaper.mass_termination_hold_ms), "15m", 0,
+             DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_REAPER,
+             .help =
+                 "When more than a quarter of a provider target's VMs (and more than 5) have no "
+                 "row in the ledger or are no longer listed by the provider, none of them is "
+                 "terminated before its deadline, or before this has lasted so long with "
+                 "complete lists."),
     DURATION("reaper.deadline_grace_period", IN_CONFIG(reaper.deadline_grace_period_ms), "1m", 0,
              DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
              .help = "A VM is terminated this long after its class's `max_duration`. Also the "

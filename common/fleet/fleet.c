@@ -84,19 +84,31 @@ bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm)
     return p != NULL && (!vm_host_bound(p) || strcmp(vm->host, f->host) == 0);
 }
 
-/* Deletes the registration; success if it does not exist. ERR_CONFLICT: it runs a job. */
-static int delete_registration(struct fleet *f, const struct ledger_vm *vm, struct err *e)
+/* By its id; a crash between GitHub's response and its record leaves a registration whose id is
+ * unknown. */
+static int find_runner(struct fleet *f, const struct ledger_vm *vm, struct github_runner *out,
+                       struct err *e)
 {
     struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
-    if (vm->runner_id > 0) {
-        return github_delete_runner(f->github, &scope, vm->runner_id, e);
+    return vm->runner_id > 0 ? github_get_runner(f->github, &scope, vm->runner_id, out, e)
+                             : github_find_runner(f->github, &scope, vm->name, out, e);
+}
+
+/* For a VM that is over: what cannot be deleted now is left to the reaper's task stale_runners. */
+static void delete_leftover_registration(struct fleet *f, const struct ledger_vm *vm)
+{
+    struct err ignored = {0};
+    struct github_runner runner = {.id = vm->runner_id};
+    struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+    if (vm->runner_id > 0 || find_runner(f, vm, &runner, &ignored) == 0) {
+        (void)!github_delete_runner(f->github, &scope, runner.id, &ignored);
     }
-    /* A crash between GitHub's response and its record leaves a registration with an unknown id. */
-    struct github_runner runner;
-    if (github_find_runner(f->github, &scope, vm->name, &runner, e) != 0) {
-        return e->class == ERR_NOT_FOUND ? 0 : -1;
-    }
-    return github_delete_runner(f->github, &scope, runner.id, e);
+}
+
+/* Whether the VM is terminated only if nothing runs on it. */
+static bool spares(const struct fleet_termination *how)
+{
+    return how->evidence < FLEET_OVER && !how->nothing_runs;
 }
 
 static int move_row(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_state to,
@@ -105,18 +117,60 @@ static int move_row(struct fleet *f, const struct ledger_vm *vm, enum ledger_vm_
     struct ledger_advance a = {.vm = vm->name, .to = to};
     if (to == VM_ENDING) {
         a.reason = how->reason;
-        a.seen = how->unless_busy ? vm : NULL;
+        a.seen = spares(how) ? vm : NULL;
     }
     return ledger_vm_advance(f->ledger, &a, NULL, e);
 }
 
+/* "Not found" may mean that access was lost. */
+static int set_not_found(const struct ledger_vm *vm, struct err *e)
+{
+    return err_set(e, ERR_RETRY, 404,
+                   "GitHub does not find the runner of VM %s, which it also answers when access is "
+                   "lost: its runner list decides",
+                   vm->name);
+}
+
+/* Deletes the registration of a runner that has no job. */
+static int delete_registration(struct fleet *f, const struct ledger_vm *vm,
+                               enum fleet_evidence evidence, struct err *e)
+{
+    struct github_runner runner;
+    struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+    if (find_runner(f, vm, &runner, e) != 0) {
+        return e->class == ERR_NOT_FOUND ? set_not_found(vm, e) : -1;
+    }
+    if (runner.online && !runner.busy && evidence < FLEET_REQUESTED) {
+        return err_set(e, ERR_CONFLICT, 0, "the runner of VM %s is online", vm->name);
+    }
+    bool busy = runner.busy;
+    int rc = busy ? err_set(e, ERR_CONFLICT, 422, "GitHub reports the runner busy") : 0;
+    if (rc == 0) {
+        rc = github_delete_runner(f->github, &scope, runner.id, e);
+        busy = rc != 0 && e->class == ERR_CONFLICT;
+    }
+    if (busy && vm->state != VM_ENDING) {
+        struct err ignored = {0};
+        (void)!move_row(f, vm, VM_BUSY, NULL, &ignored); /* the event was lost or is late */
+    }
+    if (rc != 0 && e->class == ERR_NOT_FOUND) {
+        return set_not_found(vm, e);
+    }
+    return rc == 0 ? 0 : err_wrap(e, "the registration of VM %s was not deleted", vm->name);
+}
+
+int fleet_delete_registration(struct fleet *f, const struct ledger_vm *vm, struct err *e)
+{
+    return delete_registration(f, vm, FLEET_SUSPECT, e);
+}
+
 /* Before a VM that may run a job is terminated, its row must be as the caller saw it, and GitHub
  * must delete its registration. The row cannot become `ending` first, since a busy VM could not
- * return from there; so the row is read again right before. */
-static int check_idle(struct fleet *f, const struct ledger_vm *vm, bool registered, struct err *e)
+ * return from there; so the row is read again right before. A reserved row has no VM. */
+static int check_spared(struct fleet *f, const struct ledger_vm *vm,
+                        const struct fleet_termination *how, struct err *e)
 {
     struct ledger_vm now;
-    struct err ignored = {0};
     if (ledger_vm_get(f->ledger, vm->name, &now, e) != 0) {
         return -1;
     }
@@ -124,14 +178,10 @@ static int check_idle(struct fleet *f, const struct ledger_vm *vm, bool register
         return err_set(e, ERR_CONFLICT, 0, "VM %s is %s and no longer as it was seen", vm->name,
                        ledger_vm_state_name(now.state));
     }
-    if (!registered || delete_registration(f, vm, e) == 0) {
-        return 0;
-    }
-    if (e->class == ERR_CONFLICT && vm->state != VM_ENDING) {
-        (void)!move_row(f, vm, VM_BUSY, NULL,
-                        &ignored); /* GitHub reports it; the event was lost or is late */
-    }
-    return err_wrap(e, "the registration of VM %s was not deleted", vm->name);
+    bool decided = vm->state == VM_RESERVED || vm->state == VM_ENDING;
+    return decided || how->evidence == FLEET_RUNNER_GONE
+               ? 0
+               : delete_registration(f, vm, how->evidence, e);
 }
 
 /* The provider's id; a named VM is known by its name before its launch was recorded. */
@@ -203,7 +253,7 @@ static int set_row_ending(struct fleet *f, const struct ledger_vm *vm,
     if (vm->state == VM_ENDING || move_row(f, vm, VM_ENDING, how, e) == 0) {
         return 0;
     }
-    *no_row = !how->unless_busy && vm->vm_id[0] != '\0' &&
+    *no_row = !spares(how) && vm->vm_id[0] != '\0' &&
               (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND);
     return *no_row ? 0 : -1;
 }
@@ -211,12 +261,12 @@ static int set_row_ending(struct fleet *f, const struct ledger_vm *vm,
 int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
                        const struct fleet_termination *how, struct err *e)
 {
-    bool may_be_idle = vm->job_id == 0 && vm->state != VM_RESERVED;
+    bool may_be_registered = vm->job_id == 0 && vm->state != VM_RESERVED && !spares(how);
     if (!fleet_reaches(f, vm)) {
         return err_set(e, ERR_NOT_FOUND, 0, "VM %s of class %s runs on host %s, out of reach here",
                        vm->name, vm->class_name, vm->host);
     }
-    if (how->unless_busy && check_idle(f, vm, may_be_idle, e) != 0) {
+    if (spares(how) && check_spared(f, vm, how, e) != 0) {
         return -1;
     }
     bool no_row = false;
@@ -224,21 +274,19 @@ int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
         return -1;
     }
     if (!how->nothing_runs && keep_slot_if_id_unknown(f, vm, e) != 0) {
-        /* Without its registration the runner of such a VM gets no job. Once is enough. */
-        struct err ignored = {0};
-        if (vm->state != VM_ENDING && !how->unless_busy && may_be_idle) {
-            (void)!delete_registration(f, vm, &ignored);
+        if (vm->state != VM_ENDING && may_be_registered) {
+            /* Without its registration the runner of such a VM gets no job. Once is enough. */
+            delete_leftover_registration(f, vm);
         }
         return -1;
     }
     if (terminate_at_provider(f, vm, how->grace_ms, e) != 0) {
         return -1;
     }
-    if (!how->unless_busy && may_be_idle) {
+    if (may_be_registered) {
         /* The VM is gone, so its slot must not wait for GitHub, which may report a dead runner as
-         * busy for minutes; the reaper deletes a registration that remains. */
-        struct err ignored = {0};
-        (void)!delete_registration(f, vm, &ignored);
+         * busy for minutes. */
+        delete_leftover_registration(f, vm);
     }
     return no_row ? 0 : move_row(f, vm, VM_GONE, how, e);
 }

@@ -3,8 +3,9 @@
  * terminate a VM.
  *
  * Termination is a protocol over GitHub, the provider and the ledger, the same for every caller:
- * the registration is deleted first if no job is known to run on it (GitHub refuses that for a busy
- * runner, which proves that the VM must not be terminated), then the VM, then the row. Each step
+ * unless it is certain that the VM is over, its registration is deleted first, which GitHub refuses
+ * for a busy runner (that proves that the VM must not be terminated); then the VM, then the row.
+ * GitHub's "not found" proves nothing, since GitHub also returns it when access is lost. Each step
  * may be repeated. A handle may be used from any number of threads; it borrows what it is opened
  * with.
  *
@@ -42,22 +43,37 @@ struct vm_provider *fleet_provider(const struct fleet *f, const char *class_name
  * another host. */
 bool fleet_reaches(const struct fleet *f, const struct ledger_vm *vm);
 
+/* Why a VM may be terminated, from the weakest evidence on. Below FLEET_OVER the row must be as it
+ * was read, and a runner that GitHub reports busy keeps its VM: the row becomes busy. */
+enum fleet_evidence {
+    FLEET_SUSPECT,     /* its runner must be offline, and its registration must be deleted */
+    FLEET_REQUESTED,   /* by an operator: the same, but its runner may be online */
+    FLEET_RUNNER_GONE, /* complete runner lists have shown, apart in time, that its runner is not
+                        * registered: there is no registration to delete */
+    FLEET_OVER,        /* its deadline has passed, its job completed, the provider reports its end,
+                        * or an operator insists: nothing is checked */
+};
+
 struct fleet_termination {
     const char *reason; /* for the row and the timeline */
     int64_t grace_ms;   /* time for the VM to end by itself */
-    bool unless_busy;   /* it may run a job: do nothing unless the row is still as it was read;
-                         * delete the registration first, and if GitHub reports busy set the row to
-                         * busy and stop */
-    bool nothing_runs;  /* no VM of this row runs, for certain: the provider got no request or
-                         * refused it, or its list shows none that could be this one */
+    enum fleet_evidence evidence;
+    bool nothing_runs; /* no VM of this row runs, for certain: the provider got no request or
+                        * refused it, or its list shows none that could be this one */
 };
 /* Moves the row to `ending`, terminates the VM, moves the row to `gone`: on success the slot is
- * released. ERR_CONFLICT: the row has changed, or GitHub reports its runner busy (only with
- * unless_busy); nothing was terminated. Without unless_busy a VM whose id is in *vm is terminated
- * even if its row is gone. ERR_RETRY and others: the row stays `ending`; try again (not before
- * retry_after_ms, if set). */
+ * released. ERR_CONFLICT: the row has changed, or GitHub reports its runner online or busy (below
+ * FLEET_OVER); nothing was terminated. ERR_RETRY with code 404: GitHub does not find the runner,
+ * which is no evidence; nothing was terminated. With FLEET_OVER a VM whose id is in *vm is
+ * terminated even if its row is gone. ERR_RETRY and others: try again (not before retry_after_ms,
+ * if set). */
 MUST_CHECK int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
                                   const struct fleet_termination *how, struct err *e);
+
+/* Deletes the registration of that runner (name, runner_id, scope, installation_id) as for
+ * FLEET_SUSPECT, for a VM without a row. */
+MUST_CHECK int fleet_delete_registration(struct fleet *f, const struct ledger_vm *vm,
+                                         struct err *e);
 
 /* --- the providers' rates, shared by all processes through the ledger --- */
 

@@ -73,7 +73,7 @@ MUST_CHECK int github_get_runner(struct github *g, const struct github_scope *s,
 /* By exact name; ERR_NOT_FOUND if there is none. */
 MUST_CHECK int github_find_runner(struct github *g, const struct github_scope *s, const char *name,
                                   struct github_runner *out, struct err *e);
-/* Success if it no longer exists, even before the call. A busy one is ERR_CONFLICT (422). */
+/* A busy one is ERR_CONFLICT (422). ERR_NOT_FOUND: it does not exist, or access was lost. */
 MUST_CHECK int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id,
                                     struct err *e);
 /* Calls `each` for every runner, page by page; a non-zero return value of it ends the listing with

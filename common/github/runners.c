@@ -68,9 +68,6 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
         http_response_fini(&r);
         return 0;
     }
-    if (e->class == ERR_NOT_FOUND) {
-        return 0;
-    }
     if (e->code == 422) {
         e->class = ERR_CONFLICT;
         (void)err_wrap(e, "runner %" PRId64 " runs a job, or GitHub still reports that", id);
@@ -271,7 +268,8 @@ static int remove_leftover(struct github *g, const struct github_register *r, st
     if (github_find_runner(g, r->scope, r->name, &left, e) != 0) {
         return e->class == ERR_NOT_FOUND ? 0 : -1;
     }
-    return github_delete_runner(g, r->scope, left.id, e);
+    int rc = github_delete_runner(g, r->scope, left.id, e);
+    return rc != 0 && e->class == ERR_NOT_FOUND ? 0 : rc;
 }
 
 int github_register_runner(struct github *g, const struct github_register *r,

@@ -422,6 +422,10 @@ const struct log_event log_events[] = {
     {"run_request_rejected", "agent", "error", "bytes",
      "The body of the run hook could not be parsed. It was answered 400.",
      "Check that image and worker have the same version of Mayfly."},
+    {"runner_list_failed", "reaper", "warn", "scope, error, error_class, error_code, action",
+     "GitHub's list of a scope's runners could not be read to its end. No VM of the scope is "
+     "terminated for what its runner does until a list is complete.",
+     "If it lasts, fix the cause in `error`: usually a permission that the App has lost."},
     {"spool_drained", "ingress", "info", "action",
      "All spooled deliveries are on the queue. New deliveries go to the queue again.", "Nothing."},
     {"spool_found", "ingress", "info", "deliveries, action",
@@ -481,6 +485,16 @@ const struct log_event log_events[] = {
      "If it lasts, fix the cause in `error`."},
     {"terminating", "agent", "info", "state",
      "The platform asked the VM to end. `state` is as in `resumed`.", "Nothing."},
+    {"terminations_held", "reaper", "error", "target, vms, of_vms, reason, action, hint",
+     "More than a quarter of a target's VMs (and more than 5) have no row in the ledger, or are "
+     "not "
+     "listed by the provider. The reaper terminates none of them: `vms` of `of_vms` are held until "
+     "their deadline, or until this has lasted for `reaper.mass_termination_hold`.",
+     "Check that the ledger is the right one (URL, prefix, table) and was not emptied or restored, "
+     "and that the provider's account and region are right. Nothing must be done if the VMs are "
+     "really gone."},
+    {"terminations_released", "reaper", "info", "target, reason",
+     "No VM of the target is held any more: `terminations_held` is over.", "Nothing."},
     {"timeline_write_failed", "worker, reaper", "debug", "job_id, error, error_class, error_code",
      "An entry of a job's timeline could not be written, so `mayflyctl why` does not show it.",
      "Nothing."},
@@ -500,10 +514,10 @@ const struct log_event log_events[] = {
      "The VM provider did not list the VMs of a runner class. This sweep skips the checks that "
      "need the list.",
      "If it lasts, fix the cause in `error`."},
-    {"vm_terminate_failed", "worker, reaper", "info, warn",
+    {"vm_terminate_failed", "worker, reaper", "debug, warn",
      "vm, vm_id, class, reason, error, error_class, error_code, action",
-     "A VM could not be terminated. At level info the reason is harmless: it runs a job, or "
-     "another process has terminated it.",
+     "A VM could not be terminated. At level debug the reason is harmless: its runner is online or "
+     "busy, or another process has terminated it.",
      "At level warn, if it lasts, fix the cause in `error`: the VM costs money and occupies a "
      "slot."},
     {"vm_terminated", "worker, reaper", "info", "vm, vm_id, class, job_id, state, reason, lived_ms",

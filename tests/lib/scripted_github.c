@@ -105,7 +105,10 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
         call_begin("github_delete_runner", e, "scope=%s id=%lld", s->name, (long long)id);
     size_t i = find_runner(s, id, NULL);
     (void)g;
-    if (c.goes_on && i < scripted_github.runner_count) {
+    if (c.goes_on && i == scripted_github.runner_count) {
+        return call_end(&c, err_set(e, ERR_NOT_FOUND, 404, "no runner"), e);
+    }
+    if (c.goes_on) {
         if (scripted_github.runners[i].busy) {
             return call_end(&c, err_set(e, ERR_CONFLICT, 422, "busy"), e);
         }

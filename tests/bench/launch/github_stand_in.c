@@ -49,6 +49,16 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
     return 0;
 }
 
+int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
+                      struct github_runner *out, struct err *e)
+{
+    (void)g;
+    (void)s;
+    (void)id;
+    (void)out;
+    return err_set(e, ERR_NOT_FOUND, 404, "none");
+}
+
 int github_find_runner(struct github *g, const struct github_scope *s, const char *name,
                        struct github_runner *out, struct err *e)
 {

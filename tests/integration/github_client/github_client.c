@@ -289,7 +289,8 @@ static void a_repository_gets_runners_of_its_own(void **state)
     assert_int_equal(github_find_runner(github, &in_org, "mf-repo-1", &r, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);
     check(github_delete_runner(github, &s, jit.runner_id, &e), &e);
-    check(github_delete_runner(github, &s, jit.runner_id, &e), &e);
+    assert_int_equal(github_delete_runner(github, &s, jit.runner_id, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
     assert_int_equal(github_get_runner(github, &s, jit.runner_id, &r, &e), -1);
     assert_int_equal(e.class, ERR_NOT_FOUND);
     github_jit_fini(&jit);

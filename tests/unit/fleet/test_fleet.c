@@ -107,7 +107,7 @@ static int setup(void **state)
     calls_reset();
     scripted_vms_reset();
     scripted_github_reset();
-    script.runner = scripted_github_add_runner(VM, true, false);
+    script.runner = scripted_github_add_runner(VM, false, false);
     script.runner->id = 77;
     MUST(ledger_open(LEDGER, &script.ledger, &e));
     return fleet_open(&c, script.ledger, NULL, &script.fleet, &e);
@@ -151,8 +151,9 @@ static size_t terminated(const char *args)
 
 static int end(const struct ledger_vm *vm, bool spare, bool nothing_runs, struct err *e)
 {
-    struct fleet_termination how = {
-        .reason = "test", .unless_busy = spare, .nothing_runs = nothing_runs};
+    struct fleet_termination how = {.reason = "test",
+                                    .evidence = spare ? FLEET_SUSPECT : FLEET_OVER,
+                                    .nothing_runs = nothing_runs};
     *e = (struct err){0};
     return fleet_terminate_vm(script.fleet, vm, &how, e);
 }
@@ -264,15 +265,77 @@ static void end_spares_a_busy_runner(void **state)
     script.runner->busy = true;
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_CONFLICT);
-    assert_int_equal(row_state(), VM_BUSY); /* as GitHub says */
+    assert_int_equal(row_state(), VM_BUSY);                 /* as GitHub says */
+    must_fail(end(&vm, true, false, &e), &e, ERR_CONFLICT); /* the row is no longer as seen */
+    assert_int_equal(calls_count("github_get_runner", NULL), 1);
+    script.runner->busy = false; /* in the list, but GitHub has just given it a job */
+    calls_plan(&(struct call_plan){.function = "github_delete_runner", .fails = ERR_CONFLICT});
+    vm = row(VM_REGISTERED, "");
     must_fail(end(&vm, true, false, &e), &e, ERR_CONFLICT);
-    assert_int_equal(deletions(), 1); /* GitHub is not asked again about what was seen before */
-    script.runner->busy = false;
+    assert_int_equal(row_state(), VM_BUSY);
+    calls_replan(NULL, 0);
     vm = row(VM_REGISTERED, "");
     assert_int_equal(end(&vm, true, false, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(row_state(), VM_ENDING);
     assert_int_equal(deletions(), 2); /* once refused, once done; not a third time */
+}
+
+static int end_as(const struct ledger_vm *vm, enum fleet_evidence evidence, struct err *e)
+{
+    struct fleet_termination how = {.reason = "test", .evidence = evidence};
+    *e = (struct err){0};
+    return fleet_terminate_vm(script.fleet, vm, &how, e);
+}
+
+/* Its `busy` may be late: only its own agent knows that it idles, or an operator decides. */
+static void end_spares_an_online_runner_unless_it_was_requested(void **state)
+{
+    struct err e;
+    struct ledger_vm vm = row(VM_LAUNCHED, "microvm-1");
+    script.runner->online = true;
+    must_fail_saying(end_as(&vm, FLEET_SUSPECT, &e), &e, ERR_CONFLICT, "online");
+    assert_int_equal(row_state(), VM_LAUNCHED);
+    assert_int_equal(deletions() + terminated(NULL), 0);
+    script.runner->busy = true;
+    must_fail(end_as(&vm, FLEET_REQUESTED, &e), &e, ERR_CONFLICT);
+    assert_int_equal(row_state(), VM_BUSY);
+    assert_int_equal(deletions() + terminated(NULL), 0);
+    script.runner->busy = false;
+    vm = row(VM_BUSY, "microvm-1"); /* although the ledger says so: GitHub vetoes, or not */
+    MUST(end_as(&vm, FLEET_REQUESTED, &e));
+    assert_int_equal(deletions(), 1);
+    assert_int_equal(row_state(), VM_GONE);
+}
+
+/* GitHub answers 404 when access is lost: with the VMs of a whole organization at work. */
+static void end_without_an_answer_of_github_ends_nothing(void **state)
+{
+    static const char *const functions[] = {"github_get_runner", "github_delete_runner"};
+    static const enum err_class classes[] = {ERR_NOT_FOUND, ERR_AUTH, ERR_RETRY, ERR_THROTTLED};
+    static const enum ledger_vm_state states[] = {VM_REGISTERED, VM_LAUNCHED, VM_BUSY};
+    struct err e;
+    for (size_t i = 0; i < COUNT_OF(functions) * COUNT_OF(classes) * COUNT_OF(states); i++) {
+        const enum err_class class = classes[i / 2 % COUNT_OF(classes)];
+        const struct call_plan plan = {.function = functions[i % 2], .fails = class};
+        struct ledger_vm vm = row(states[i / 2 / COUNT_OF(classes)], "microvm-1");
+        calls_replan(&plan, 1);
+        must_fail(end_as(&vm, FLEET_SUSPECT, &e), &e, class == ERR_NOT_FOUND ? ERR_RETRY : class);
+        assert_int_equal(row_state(), vm.state);
+        assert_int_equal(terminated(NULL), 0);
+    }
+}
+
+static void end_of_a_runner_that_is_gone_asks_github_nothing(void **state)
+{
+    struct err e;
+    struct ledger_vm vm = row(VM_BUSY, "microvm-1");
+    memory_vm(LEDGER, VM)->heartbeat_ms++;
+    must_fail(end_as(&vm, FLEET_RUNNER_GONE, &e), &e, ERR_CONFLICT); /* the row moved on */
+    vm = row(VM_BUSY, "microvm-1");
+    MUST(end_as(&vm, FLEET_RUNNER_GONE, &e));
+    assert_int_equal(calls_count("github_get_runner", NULL) + deletions(), 0);
+    assert_int_equal(row_state(), VM_GONE);
 }
 
 static void end_of_a_row_that_moved_on_since_it_was_read_does_nothing(void **state)
@@ -506,6 +569,9 @@ int main(void)
         WITH_FLEET(end_row_that_surely_has_no_machine_frees_the_slot),
         WITH_FLEET(end_unrecorded_machine_after_its_job_keeps_the_slot),
         WITH_FLEET(end_spares_a_busy_runner),
+        WITH_FLEET(end_spares_an_online_runner_unless_it_was_requested),
+        WITH_FLEET(end_without_an_answer_of_github_ends_nothing),
+        WITH_FLEET(end_of_a_runner_that_is_gone_asks_github_nothing),
         WITH_FLEET(end_of_a_row_that_moved_on_since_it_was_read_does_nothing),
         WITH_FLEET(end_of_a_row_that_moves_on_meanwhile_ends_no_machine),
         WITH_FLEET(end_of_a_machine_in_hand_needs_no_row),

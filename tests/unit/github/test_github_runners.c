@@ -319,12 +319,13 @@ static void a_runner_that_is_not_there_is_not_found(void **state)
     assert_int_equal(e.class, ERR_NOT_FOUND);
 }
 
-static void deleting_what_is_gone_is_success(void **state)
+static void deleting_what_github_does_not_find_is_told(void **state)
 {
     struct fixture *f = *state;
     struct err e;
     struct github_scope s = fixture_repository();
-    assert_int_equal(github_delete_runner(f->github, &s, 77, &e), 0);
+    assert_int_equal(github_delete_runner(f->github, &s, 77, &e), -1);
+    assert_int_equal(e.class, ERR_NOT_FOUND);
     assert_int_equal(http_server_count(f->server, "DELETE /repos/acme/site/actions/runners/77"), 1);
     fixture_route(f, (struct route){"DELETE ", 204, NULL, NULL, 0});
     assert_int_equal(github_delete_runner(f->github, &s, 78, &e), 0);
@@ -442,7 +443,7 @@ int main(void)
         TOKEN_CASE(an_oversized_configuration_is_permanent),
         APP_CASE(finding_takes_the_exact_name_only),
         APP_CASE(a_runner_that_is_not_there_is_not_found),
-        APP_CASE(deleting_what_is_gone_is_success),
+        APP_CASE(deleting_what_github_does_not_find_is_told),
         APP_CASE(deleting_a_busy_runner_is_a_conflict),
         APP_CASE(listing_walks_all_pages),
         APP_CASE(listing_ends_when_the_caller_has_enough),

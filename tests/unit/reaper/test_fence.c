@@ -165,7 +165,7 @@ static void quick_sweep_asks_for_each_lease_once(void **state)
 
 static void lease_is_renewed_between_tasks_when_a_third_of_it_is_over(void **state)
 {
-    (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
+    world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING)->started_ms = clock_wall_ms() - 2 * HOUR_MS;
     sweep(&reaper);
     world_pass(10);
     size_t before = calls_count("ledger_lease", NULL);
@@ -187,7 +187,7 @@ static void host_without_vms_has_no_lease(void **state)
 
 static void stray_is_not_ended_after_a_freeze(void **state)
 {
-    (void)world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING);
+    world_list_vm("mf-c28ee50a-t-x", VM_RUN_RUNNING)->started_ms = clock_wall_ms() - 2 * HOUR_MS;
     world_happens("vm_describe", NULL, 1, is_frozen_and_replaced);
     sweep(&reaper);
     world_pass(10);

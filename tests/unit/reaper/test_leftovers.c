@@ -152,16 +152,18 @@ static void tasks_of_the_fleet_rest_without_its_lease(void **state)
 static void what_each_task_did_is_counted_as_its_own(void **state)
 {
     const char *const tasks[] = {"deadlines", "terminations",  "vms",     "unconfirmed_launches",
-                                 "orphans",   "stale_runners", "vm_logs", "counters"};
+                                 "absences",  "stale_runners", "vm_logs", "counters"};
     int64_t before[COUNT_OF(tasks)];
     for (size_t i = 0; i < COUNT_OF(tasks); i++) {
         before[i] = world_task_done(tasks[i]);
     }
     (void)world_add_running("mf-c28ee50a-t-late", VM_BUSY, 2 * HOUR_MS);
     (void)world_add_vm("mf-c28ee50a-t-ending", VM_ENDING, 21 * SECOND_MS);
-    (void)world_add_vm("mf-c28ee50a-t-vanished", VM_BUSY, SECOND_MS);
+    (void)world_add_vm("mf-c28ee50a-t-gone", VM_BUSY, 301 * SECOND_MS);
+    (void)world_list_vm("mf-c28ee50a-t-gone", VM_RUN_RUNNING);
     (void)world_add_unanswered("mf-c28ee50a-t-noid", HOUR_MS);
-    (void)world_list_vm("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
+    world_list_vm("mf-c28ee50a-t-orphan", VM_RUN_RUNNING)->started_ms =
+        clock_wall_ms() - 2 * HOUR_MS;
     world_list_vm("mf-c28ee50a-t-ended", VM_RUN_ENDED)->ended_ms = clock_wall_ms() - 6 * HOUR_MS;
     (void)scripted_github_add_runner("mf-c28ee50a-t-stale", false, false);
     scripted_github.runners[0].id = 4711;

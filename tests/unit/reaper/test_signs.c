@@ -153,12 +153,12 @@ static int tear_down_two(void **state)
 /* Every termination that needs two signs, except of VMs without names. */
 static void add_all_that_is_due(void)
 {
-    (void)world_add_vm("mf-c28ee50a-t-vanished", VM_BUSY, SECOND_MS);
+    (void)world_add_missing("mf-c28ee50a-t-vanished", VM_BUSY);
     (void)world_add_vm("mf-c28ee50a-t-unfinished", VM_RESERVED, 3600 * SECOND_MS);
     (void)world_add_running("mf-c28ee50a-t-offline", VM_LAUNCHED, 600 * SECOND_MS);
-    (void)world_list_vm("mf-c28ee50a-t-orphan", VM_RUN_RUNNING);
-    (void)scripted_github_add_runner("mf-c28ee50a-t-stale", false, false);
-    scripted_github.runners[0].id = 77; /* no row's */
+    world_list_vm("mf-c28ee50a-t-orphan", VM_RUN_RUNNING)->started_ms =
+        clock_wall_ms() - 11 * HOUR_MS;
+    scripted_github_add_runner("mf-c28ee50a-t-stale", false, false)->id = 77; /* no row's */
 }
 
 static int orphans_ended(void)

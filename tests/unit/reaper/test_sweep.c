@@ -30,7 +30,7 @@ static void vm_whose_vm_ended_goes_at_once(void **state)
 
 static void row_whose_vm_vanished_needs_two_sweeps(void **state)
 {
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_missing("mf-c28ee50a-t-a", VM_BUSY);
     sweep_times(1);
     assert_int_equal(vm->state, VM_BUSY);
     sweep_times(1);
@@ -47,7 +47,7 @@ static void sweep_without(const char *lease)
 
 static void signs_count_although_the_fleet_is_swept_in_between(void **state)
 {
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_missing("mf-c28ee50a-t-a", VM_BUSY);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
         sweep_without("name=sweep holder=");
@@ -58,7 +58,8 @@ static void signs_count_although_the_fleet_is_swept_in_between(void **state)
 
 static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **state)
 {
-    struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_large_vm("mf-c28ee50a-t-a", VM_BUSY, 301 * 1000);
+    (void)world_add_runner_of(vm, false, false);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(vm->state, VM_BUSY);
         sweep_without("name=sweep/");
@@ -69,7 +70,7 @@ static void signs_of_the_fleet_count_although_hosts_are_swept_in_between(void **
 
 static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 {
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_missing("mf-c28ee50a-t-a", VM_BUSY);
     world_fail("vm_list", NULL, ERR_RETRY);
     sweep_times(5);
     assert_int_equal(vm->state, VM_BUSY);
@@ -78,7 +79,7 @@ static void vm_is_not_judged_while_the_provider_is_silent(void **state)
 /* A sweep whose scan failed says nothing about what the one before it saw. */
 static void sign_is_kept_while_the_provider_is_silent(void **state)
 {
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_missing("mf-c28ee50a-t-a", VM_BUSY);
     sweep_times(1);
     world_fail("vm_list", NULL, ERR_RETRY);
     sweep_times(2);
@@ -90,7 +91,7 @@ static void sign_is_kept_while_the_provider_is_silent(void **state)
 
 static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
 {
-    struct ledger_vm *vm = world_add_vm("mf-c28ee50a-t-a", VM_BUSY, 1000);
+    struct ledger_vm *vm = world_add_missing("mf-c28ee50a-t-a", VM_BUSY);
     sweep_times(1);
     struct vm_info *m = world_list_vm("mf-c28ee50a-t-a", VM_RUN_RUNNING);
     sweep_times(1);
@@ -101,14 +102,23 @@ static void sign_is_taken_back_by_a_sweep_that_sees_none(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
-static void vm_that_never_came_up_ends_after_two_signs(void **state)
+/* For idle_timeout, and twice after that. */
+static void vm_whose_runner_stays_offline_ends(void **state)
 {
-    struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", VM_LAUNCHED, 301 * 1000);
-    (void)scripted_github_add_runner("mf-c28ee50a-t-a", false, false);
-    sweep_times(1);
-    assert_int_equal(vm->state, VM_LAUNCHED);
-    sweep_times(1);
-    assert_int_equal(vm->state, VM_GONE);
+    const enum ledger_vm_state states[] = {VM_LAUNCHED, VM_BUSY};
+    for (size_t i = 0; i < COUNT_OF(states); i++) {
+        world_anew();
+        struct ledger_vm *vm = world_add_running("mf-c28ee50a-t-a", states[i], 301 * 1000);
+        (void)world_add_runner_of(vm, false, false);
+        sweep_times(5);
+        world_pass(120 * 1000 - 51);
+        sweep_times(2);
+        world_assert_nothing_ended();
+        sweep_times(1);
+        assert_int_equal(vm->state, VM_GONE);
+        assert_string_equal(vm->end_reason, "its runner is offline and has no job");
+        assert_int_equal(scripted_github.deleted, 1);
+    }
 }
 
 static void vm_whose_runner_waits_online_stays(void **state)
@@ -415,7 +425,7 @@ int main(void)
         CASE(vm_is_not_judged_while_the_provider_is_silent),
         CASE(sign_is_kept_while_the_provider_is_silent),
         CASE(sign_is_taken_back_by_a_sweep_that_sees_none),
-        CASE(vm_that_never_came_up_ends_after_two_signs),
+        CASE(vm_whose_runner_stays_offline_ends),
         CASE(vm_whose_runner_waits_online_stays),
         CASE(vm_whose_in_progress_was_lost_becomes_busy),
         CASE(launch_never_finished_ends_after_two_signs_unless_busy),

@@ -375,6 +375,20 @@ struct ledger_vm *world_add_unanswered(const char *name, int64_t age_ms)
     return vm;
 }
 
+struct github_runner *world_add_runner_of(const struct ledger_vm *vm, bool online, bool busy)
+{
+    struct github_runner *r = scripted_github_add_runner(vm->name, online, busy);
+    r->id = vm->runner_id;
+    return r;
+}
+
+struct ledger_vm *world_add_missing(const char *name, enum ledger_vm_state state)
+{
+    struct ledger_vm *vm = world_add_vm(name, state, 301 * SECOND_MS);
+    (void)world_add_runner_of(vm, false, false);
+    return vm;
+}
+
 void world_move(struct ledger_vm *vm, enum ledger_vm_state to)
 {
     vm->state = to;

@@ -128,6 +128,11 @@ struct ledger_vm *world_add_vm(const char *name, enum ledger_vm_state state, int
 struct ledger_vm *world_add_large_vm(const char *name, enum ledger_vm_state state, int64_t age_ms);
 /* The same, launched and never answered, and `ending` ever since. */
 struct ledger_vm *world_add_unanswered(const char *name, int64_t age_ms);
+/* A row, older than startup_timeout, whose VM the provider does not list, and whose runner is
+ * offline and idle: its absence alone decides. */
+struct ledger_vm *world_add_missing(const char *name, enum ledger_vm_state state);
+/* The runner of that row, in its scope. */
+struct github_runner *world_add_runner_of(const struct ledger_vm *vm, bool online, bool busy);
 /* As a step of the ledger would: with the time of it. */
 void world_move(struct ledger_vm *vm, enum ledger_vm_state to);
 /* Its id is id-<name>. */

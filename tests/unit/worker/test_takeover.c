@@ -119,7 +119,7 @@ static struct ledger_vm *add_dead_registered(void)
 {
     struct ledger_vm *vm = add(7, "acme", "small", LIMIT_MS + 1);
     vm->state = VM_REGISTERED;
-    vm->runner_id = scripted_github_add_runner(vm->name, true, false)->id;
+    vm->runner_id = scripted_github_add_runner(vm->name, false, false)->id;
     return vm;
 }
 
@@ -170,10 +170,21 @@ static void row_whose_runner_is_busy_is_recorded_and_no_supply(void **state)
     MUST(take_over(&t, &e));
     assert_true(t.ended); /* reserve again */
     assert_int_equal(calls_count("vm_terminate", NULL), 0);
-    assert_int_equal(calls_count("github_delete_runner", "scope=acme id=1001"), 1);
+    assert_int_equal(calls_count("github_get_runner", "scope=acme id=1001"), 1);
     assert_int_equal(vm->state, VM_BUSY); /* and not requested again */
     assert_takeover("", false, 0);
-    assert_int_equal(calls_count("github_delete_runner", NULL), 1);
+    assert_int_equal(calls_count("github_get_runner", NULL), 1);
+    assert_int_equal(calls_count("github_delete_runner", NULL), 0);
+}
+
+/* It may have got a job a moment ago: only its agent knows. */
+static void row_whose_runner_is_online_is_left_alone(void **state)
+{
+    struct ledger_vm *vm = add_dead_registered();
+    scripted_github.runners[0].online = true;
+    assert_takeover("", false, LIMIT_MS);
+    assert_int_equal(vm->state, VM_REGISTERED);
+    assert_int_equal(calls_count("github_delete_runner", NULL), 0);
 }
 
 static void ledger_that_fails_is_an_error(void **state)
@@ -205,6 +216,7 @@ int main(void)
         CASE(row_that_cannot_be_ended_hides_no_other_dead_row),
         CASE(rows_that_cannot_be_ended_are_not_tried_for_long),
         CASE(row_whose_runner_is_busy_is_recorded_and_no_supply),
+        CASE(row_whose_runner_is_online_is_left_alone),
         CASE(ledger_that_fails_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
