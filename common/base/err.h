@@ -21,7 +21,8 @@ enum err_class {
     ERR_THROTTLED, /* the peer throttles: wait `retry_after_ms`, spend no attempt */
     ERR_CAPACITY,  /* a quota or a cap is reached: wait for capacity, spend no attempt */
     ERR_PERMANENT, /* the same request can never succeed: dead-letter it */
-    ERR_AUTH,      /* credentials rejected: permanent for this call, an operator must act */
+    ERR_AUTH,      /* refused as a whole until an operator acts: credentials or permissions, or a
+                      store that is missing, damaged or not ours; no job's or message's fault */
     ERR_NOT_FOUND, /* the named object does not exist, or is not visible to the caller */
     ERR_CONFLICT,  /* the named object exists already, or was changed concurrently */
 };

@@ -15,9 +15,10 @@
  * demand(scope, class) = jobs waiting; supply(scope, class) = VMs reserved, registered or launched.
  * A VM holds a slot from reserved to ending; gone releases it. A VM is supply, not a job's
  * property: it ends because its own runner finished. All calls block; a handle may be used from any
- * number of threads. Times are wall clock ms. Errors: ERR_RETRY (store unreachable or busy),
- * ERR_PERMANENT, ERR_NOT_FOUND, ERR_CONFLICT; ERR_THROTTLED, ERR_CAPACITY and ERR_AUTH if the store
- * returns them.
+ * number of threads. Times are wall clock ms. Errors: the store's trouble, which ends some time and
+ * which the caller waits for, is ERR_RETRY (unreachable, busy, unclear), ERR_THROTTLED, ERR_CAPACITY
+ * (full) or ERR_AUTH (until an operator acts). ERR_NOT_FOUND and ERR_CONFLICT are about the row that
+ * was named; ERR_PERMANENT is about an argument or about a row that cannot be read.
  */
 #ifndef MAYFLY_LEDGER_LEDGER_H
 #define MAYFLY_LEDGER_LEDGER_H

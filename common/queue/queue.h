@@ -13,9 +13,11 @@
  *               └──lease expires───┘ └─dead_letter──> dead ──redrive──> ready
  *
  * All calls block; a handle may be used from any number of threads. A put that returns 0 is durable
- * (invariant 1). Errors: ERR_RETRY (store unreachable or busy), ERR_PERMANENT (bad argument, or a
- * file of a newer version), ERR_CAPACITY (full disk), ERR_CONFLICT (the caller no longer holds the
- * lease).
+ * (invariant 1). Errors: the store's trouble, which ends some time and which the caller waits for,
+ * is ERR_RETRY (unreachable, busy, unclear), ERR_THROTTLED, ERR_CAPACITY (full) or ERR_AUTH (until an
+ * operator acts: permissions, a queue that does not exist, a damaged file). ERR_CONFLICT: the caller
+ * no longer holds the lease. ERR_NOT_FOUND: no dead letter has the id. ERR_PERMANENT: the argument,
+ * or a message that this queue never takes.
  *
  * queue_can reports what a store cannot do. sqs/sqs.c describes where SQS differs.
  */

@@ -11,7 +11,8 @@ struct meaning {
     const char *advice;
 };
 
-/* SQLite's primary results; any other is unknown and hence worth a retry. */
+/* SQLite's primary results; any other is unknown and hence worth a retry. Only TOOBIG is about what
+ * was written; the rest is about the file or the host. */
 static const struct meaning meanings[] = {
     {SQLITE_BUSY, ERR_RETRY, "another process holds it; the call is retried"},
     {SQLITE_LOCKED, ERR_RETRY, "another connection holds it; the call is retried"},
@@ -20,18 +21,17 @@ static const struct meaning meanings[] = {
     {SQLITE_INTERRUPT, ERR_RETRY, "the call is retried"},
     {SQLITE_FULL, ERR_CAPACITY, "free space on its disk"},
     {SQLITE_CONSTRAINT, ERR_CONFLICT, "the row exists or violates a constraint"},
-    {SQLITE_CORRUPT, ERR_PERMANENT,
-     "the file is damaged: stop the programs and restore or remove it"},
-    {SQLITE_NOTADB, ERR_PERMANENT, "the file is not an SQLite database: use another or remove it"},
-    {SQLITE_CANTOPEN, ERR_PERMANENT, "check that the directory exists and is writable"},
-    {SQLITE_READONLY, ERR_PERMANENT, "check the permissions of the file and of its directory"},
-    {SQLITE_PERM, ERR_PERMANENT, "check the permissions of the file and of its directory"},
-    {SQLITE_AUTH, ERR_PERMANENT, "check the permissions of the file and of its directory"},
+    {SQLITE_CORRUPT, ERR_AUTH, "the file is damaged: stop the programs and restore or remove it"},
+    {SQLITE_NOTADB, ERR_AUTH, "the file is not an SQLite database: use another or remove it"},
+    {SQLITE_CANTOPEN, ERR_AUTH, "check that the directory exists and is writable"},
+    {SQLITE_READONLY, ERR_AUTH, "check the permissions of the file and of its directory"},
+    {SQLITE_PERM, ERR_AUTH, "check the permissions of the file and of its directory"},
+    {SQLITE_AUTH, ERR_AUTH, "check the permissions of the file and of its directory"},
     {SQLITE_TOOBIG, ERR_PERMANENT, "the value is too large"},
-    {SQLITE_MISUSE, ERR_PERMANENT, "this is a bug"},
-    {SQLITE_RANGE, ERR_PERMANENT, "this is a bug"},
-    {SQLITE_MISMATCH, ERR_PERMANENT, "this is a bug"},
-    {SQLITE_ERROR, ERR_PERMANENT, "this is a bug, or the file was changed by hand"},
+    {SQLITE_MISUSE, ERR_AUTH, "this is a bug"},
+    {SQLITE_RANGE, ERR_AUTH, "this is a bug"},
+    {SQLITE_MISMATCH, ERR_AUTH, "this is a bug"},
+    {SQLITE_ERROR, ERR_AUTH, "this is a bug, or the file was changed by hand"},
 };
 
 static const struct meaning *meaning_of(int rc, int errnum)

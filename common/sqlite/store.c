@@ -179,7 +179,7 @@ static int check_in_place(struct sqlite_db *db, struct err *e)
     int moved = 0;
     int rc = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
     if (rc == SQLITE_OK && moved != 0) {
-        return err_set(e, ERR_PERMANENT, ENOENT,
+        return err_set(e, ERR_AUTH, ENOENT,
                        "the %s file %s was removed or replaced while it was open; restart the "
                        "programs that use it",
                        db->what, db->path);

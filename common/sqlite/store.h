@@ -13,8 +13,9 @@
  *
  * Threading: any thread may call sqlite_store_*; a sqlite_db and its rows belong to the work
  * function that received them, until it returns. A handle does not survive fork(). Failures: busy
- * and I/O ERR_RETRY; full disk ERR_CAPACITY; newer, foreign, corrupt or removed file ERR_PERMANENT;
- * a violated UNIQUE or CHECK ERR_CONFLICT. The code is SQLite's extended result.
+ * and I/O ERR_RETRY; full disk ERR_CAPACITY; a file that is unreadable, read-only, corrupt or
+ * removed ERR_AUTH; at the open, a newer or foreign file ERR_PERMANENT; a violated UNIQUE or CHECK
+ * ERR_CONFLICT; a value that is too large ERR_PERMANENT. The code is SQLite's extended result.
  */
 #ifndef MAYFLY_SQLITE_STORE_H
 #define MAYFLY_SQLITE_STORE_H

@@ -51,6 +51,16 @@ int ledger_dynamo_pause(int64_t deadline_ms, int round, enum ledger_dynamo_cause
 }
 
 /* --- calls --- */
+/* What DynamoDB refuses permanently is about the table, the credentials or the endpoint, never about
+ * the one job or VM of the call: rows have bounds of their own, far below DynamoDB's. */
+static int lay_to_the_table(struct err *e)
+{
+    if (e->class == ERR_PERMANENT || e->class == ERR_NOT_FOUND) {
+        e->class = ERR_AUTH;
+    }
+    return -1;
+}
+
 int ledger_dynamo_send(struct ledger_dynamo *l, const char *operation, const struct buf *body,
                        json_t **out, struct aws_refusal *refusal, struct err *e)
 {
@@ -64,7 +74,7 @@ int ledger_dynamo_send(struct ledger_dynamo *l, const char *operation, const str
         return err_set(e, ERR_PERMANENT, 0, "DynamoDB: %s: the request is too large", operation);
     }
     if (aws_send(l->aws, &call, &r, refusal, e) != 0) {
-        return -1;
+        return lay_to_the_table(e);
     }
     json_t *answer = json_loadb(r.body.data != NULL ? r.body.data : "", r.body.len, 0, &where);
     http_response_fini(&r);

@@ -45,17 +45,18 @@ int ledger_dynamo_parse_url(const char *url, struct ledger_dynamo_url *out, stru
 }
 
 /* --- opening --- */
-/* What the common table says otherwise. */
+/* What the common table says otherwise. See also lay_to_the_table in call.c. */
 static const struct aws_error_rule rules[] = {
     {"ConditionalCheckFailedException", ERR_CONFLICT, "it is read and decided anew"},
     {"TransactionCanceledException", ERR_CONFLICT, "it is read and decided anew"},
     {"TransactionConflictException", ERR_CONFLICT, "it is read and decided anew"},
     {"TransactionInProgressException", ERR_RETRY, "the same transaction is still at work"},
     {"ReplicatedWriteConflictException", ERR_RETRY, "try again"},
-    {"ResourceNotFoundException", ERR_PERMANENT,
+    {"ResourceNotFoundException", ERR_AUTH,
      "create the table and its index as deploy/docs/dynamodb.md says, or check the region"},
-    {"ItemCollectionSizeLimitExceededException", ERR_PERMANENT,
-     "the table must have no local index"},
+    {"ValidationException", ERR_AUTH,
+     "check that the table and its index are as deploy/docs/dynamodb.md says"},
+    {"ItemCollectionSizeLimitExceededException", ERR_AUTH, "the table must have no local index"},
     {NULL, ERR_NONE, NULL},
 };
 

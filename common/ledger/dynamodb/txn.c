@@ -308,7 +308,7 @@ static void explain(enum verdict v, const json_t *reason, struct err *e)
                       code, message != NULL ? message : "");
         e->retry_after_ms = THROTTLED_AGAIN_MS;
     } else if (v == FAILED) {
-        (void)err_set(e, ERR_PERMANENT, 0,
+        (void)err_set(e, ERR_AUTH, 0,
                       "DynamoDB: TransactWriteItems: %s: %.200s: the table, or an item in it, is "
                       "not as deploy/docs/dynamodb.md says",
                       code, message != NULL ? message : "");

@@ -8,6 +8,8 @@
 #include "common/base/clock.h"
 #include "common/queue/sqs/internal.h"
 
+#define FIX_QUEUE "create the queue, or check the URL's prefix, region and account"
+#define FIX_ENDPOINT "check that the endpoint is SQS, and of this region"
 #define FIX_KMS                                                                                    \
     "check the key's state, and that these credentials may kms:GenerateDataKey and "               \
     "kms:Decrypt with it"
@@ -91,11 +93,10 @@ int queue_sqs_send(struct queue_sqs *q, const struct sqs_call *c, json_t **out,
     return rc;
 }
 
+/* ERR_PERMANENT is left for what is wrong with a message. */
 const struct aws_error_rule queue_sqs_rules[] = {
-    {"QueueDoesNotExist", ERR_PERMANENT,
-     "create the queue, or check the URL's prefix, region and account"},
-    {"AWS.SimpleQueueService.NonExistentQueue", ERR_PERMANENT,
-     "create the queue, or check the URL's prefix, region and account"},
+    {"QueueDoesNotExist", ERR_AUTH, FIX_QUEUE},
+    {"AWS.SimpleQueueService.NonExistentQueue", ERR_AUTH, FIX_QUEUE},
     {"QueueDeletedRecently", ERR_RETRY, "SQS allows the name again 60 seconds after the deletion"},
     {"ReceiptHandleIsInvalid", ERR_CONFLICT, "the lease has expired"},
     {"MessageNotInflight", ERR_CONFLICT, "the lease has expired"},
@@ -112,7 +113,12 @@ const struct aws_error_rule queue_sqs_rules[] = {
     {"KmsOptInRequired", ERR_AUTH, FIX_KMS},
     {"BatchRequestTooLong", ERR_PERMANENT, "raise the queue's MaximumMessageSize"},
     {"InvalidMessageContents", ERR_PERMANENT, "the message holds characters that SQS rejects"},
-    {"InvalidAddress", ERR_PERMANENT, "check the queue's URL"},
+    {"InvalidAddress", ERR_AUTH, "check the queue's URL"},
+    {"InvalidSecurity", ERR_AUTH, FIX_ENDPOINT},
+    {"UnsupportedOperation", ERR_AUTH, FIX_ENDPOINT},
+    {"UnknownOperationException", ERR_AUTH, FIX_ENDPOINT},
+    {"InvalidAction", ERR_AUTH, FIX_ENDPOINT},
+    {"SerializationException", ERR_AUTH, FIX_ENDPOINT},
     {NULL, ERR_NONE, NULL},
 };
 
@@ -180,6 +186,9 @@ enum err_class queue_sqs_failure_class(const struct sqs_failure *f)
     }
     if (strstr(f->code, "Throttl") != NULL) {
         return ERR_THROTTLED;
+    }
+    if (strstr(f->code, "AccessDenied") != NULL) {
+        return ERR_AUTH;
     }
     return f->sender_fault ? ERR_PERMANENT : ERR_RETRY;
 }

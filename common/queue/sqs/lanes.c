@@ -152,7 +152,7 @@ int queue_sqs_target(struct queue_sqs *q, const char *lane, bool dead, struct sq
     }
     if (!there) {
         return err_set(
-            e, ERR_PERMANENT, 0,
+            e, ERR_AUTH, 0,
             "queue %s of lane %s%s does not exist in %s: create it (deploy/docs/sqs.md), check the "
             "URL's prefix and region, or add create=1 to the URL",
             out->name, lane, dead ? " (for its dead letters)" : "", aws_client_region(q->client));

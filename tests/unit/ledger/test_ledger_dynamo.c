@@ -235,7 +235,7 @@ static void table_that_stays_throttled_is_told_and_nothing_is_done(void **state)
     dynamo_fixture_faults(NULL);
     dynamo_fixture_faults("{\"operation\":\"TransactWriteItems\",\"times\":1,\"reasons\":["
                           "\"ConditionalCheckFailed\",\"ValidationError\"]}");
-    must_fail_saying(ledger_apply_event(hasty, &ev, "octo", &effect, &e), &e, ERR_PERMANENT,
+    must_fail_saying(ledger_apply_event(hasty, &ev, "octo", &effect, &e), &e, ERR_AUTH,
                      "ValidationError");
     dynamo_fixture_faults(NULL);
     must_fail_saying(ledger_job_get(f->l, 1, &job, &e), &e, ERR_NOT_FOUND, "1");

@@ -154,7 +154,7 @@ static void open_corrupt_file_is_refused(void **state)
     memset(noise, 'n', sizeof noise);
     assert_int_equal(fs_write_atomic(f->path, (struct slice){noise, sizeof noise}, 0600, &e), 0);
     assert_int_equal(ledger_open(f->url, &l, &e), -1);
-    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(e.class, ERR_AUTH);
     assert_non_null(strstr(e.message, f->path));
 }
 
@@ -177,7 +177,7 @@ static void calls_on_a_file_damaged_meanwhile_fail_and_do_not_invent(void **stat
         ledger_close(l);
     }
     assert_int_equal(rc, -1);
-    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(e.class, ERR_AUTH);
     assert_null(counts);
 }
 

@@ -323,10 +323,10 @@ static void removed_file_is_told_by_put_take_and_ping(void **state)
     size_t got = 0;
     struct err e;
     assert_int_equal(unlink(f->path), 0);
-    must_fail_saying(queue_put(q, &item, 1, &e), &e, ERR_PERMANENT, "removed");
-    must_fail_saying(queue_receive(q, "events", 1, HOUR_MS, HOUR_MS, &m, &got, &e), &e,
-                     ERR_PERMANENT, "removed");
-    must_fail_saying(queue_ping(q, &e), &e, ERR_PERMANENT, "removed");
+    must_fail_saying(queue_put(q, &item, 1, &e), &e, ERR_AUTH, "removed");
+    must_fail_saying(queue_receive(q, "events", 1, HOUR_MS, HOUR_MS, &m, &got, &e), &e, ERR_AUTH,
+                     "removed");
+    must_fail_saying(queue_ping(q, &e), &e, ERR_AUTH, "removed");
     queue_close(q);
 }
 
@@ -350,7 +350,7 @@ static void waiting_take_hears_of_a_removed_file(void **state)
     assert_int_equal(pthread_create(&thread, NULL, take_in_vain, q), 0);
     assert_int_equal(unlink(f->path), 0);
     assert_int_equal(pthread_join(thread, &result), 0);
-    must_fail_saying(-1, result, ERR_PERMANENT, "removed");
+    must_fail_saying(-1, result, ERR_AUTH, "removed");
     free(result);
     queue_close(q);
 }

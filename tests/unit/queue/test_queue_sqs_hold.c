@@ -182,14 +182,14 @@ static void missing_queue_is_named_with_what_to_do(void **state)
     struct err e;
     f->script = (const struct scripted[]){
         {"GetQueueUrl", 400, NO_QUEUE, NULL}, {"SendMessageBatch", 400, NO_QUEUE, NULL}, {0}};
-    must_fail_saying(scripted_sqs_open(f, "other?poll_wait=5s", &e), &e, ERR_PERMANENT,
+    must_fail_saying(scripted_sqs_open(f, "other?poll_wait=5s", &e), &e, ERR_AUTH,
                      "queue other-events");
     assert_non_null(strstr(e.message, "create=1"));
     assert_ptr_equal(f->q, open);
     /* One that goes later is looked up anew. */
     number_items(1);
     size_t before = times_asked(f, "GetQueueUrl");
-    must_fail_saying(queue_put(f->q, items, 1, &e), &e, ERR_PERMANENT, "queue m-events");
+    must_fail_saying(queue_put(f->q, items, 1, &e), &e, ERR_AUTH, "queue m-events");
     MUST(queue_put(f->q, items, 1, &e));
     assert_int_equal(times_asked(f, "GetQueueUrl"), before + 1);
 }

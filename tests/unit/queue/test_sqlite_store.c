@@ -96,7 +96,7 @@ static void reading_connection_cannot_write(void **state)
     struct sqlite_store *s = must_open(f->path, &notes_v1);
     struct err e;
     char a[] = "a";
-    must_fail_saying(sqlite_store_read(s, insert_note, a, &e), &e, ERR_PERMANENT, "");
+    must_fail_saying(sqlite_store_read(s, insert_note, a, &e), &e, ERR_AUTH, "");
     assert_int_equal(count_notes(s), 0);
     sqlite_store_close(s);
 }
@@ -249,7 +249,7 @@ static void each_row_is_given_once_and_a_failure_behind_some_is_told(void **stat
     for (int64_t i = 0; i < 3; i++) {
         assert_int_equal(all.values[i], i + 1);
     }
-    must_fail_saying(sqlite_store_read(s, gather_work, &some, &e), &e, ERR_PERMANENT, "overflow");
+    must_fail_saying(sqlite_store_read(s, gather_work, &some, &e), &e, ERR_AUTH, "overflow");
     assert_int_equal(some.count, 2);
     sqlite_store_close(s);
 }
@@ -307,7 +307,7 @@ static void statements_nest_and_end_with_their_work(void **state)
     assert_int_equal(sum, 6 + 3 * 6);
     MUST(sqlite_store_write(s, leaves_rows_open, NULL, &e));
     MUST(sqlite_store_read(s, leaves_rows_open, NULL, &e));
-    must_fail_saying(sqlite_store_write(s, broken_sql, NULL, &e), &e, ERR_PERMANENT, "nowhere");
+    must_fail_saying(sqlite_store_write(s, broken_sql, NULL, &e), &e, ERR_AUTH, "nowhere");
     text[0] = 'z';
     MUST(sqlite_store_write(s, insert_note, text, &e));
     assert_int_equal(count_notes(s), 4);

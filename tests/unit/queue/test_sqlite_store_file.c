@@ -21,11 +21,12 @@ static void by_hand(const char *path, const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static void must_refuse(const char *path, const struct sqlite_schema *schema, const char *says)
+static void must_refuse(const char *path, const struct sqlite_schema *schema, enum err_class class,
+                        const char *says)
 {
     struct sqlite_store *s = NULL;
     struct err e;
-    must_fail_saying(sqlite_store_open(path, schema, &s, &e), &e, ERR_PERMANENT, says);
+    must_fail_saying(sqlite_store_open(path, schema, &s, &e), &e, class, says);
     assert_non_null(strstr(e.message, path));
     assert_null(s);
 }
@@ -83,7 +84,7 @@ static void older_file_is_migrated_with_its_rows(void **state)
     MUST(sqlite_store_read(s, read_stars, &stars, &e));
     assert_int_equal(stars, 7);
     sqlite_store_close(s);
-    must_refuse(f->path, &notes_v1, "has version 2; this program supports up to 1");
+    must_refuse(f->path, &notes_v1, ERR_PERMANENT, "has version 2; this program supports up to 1");
 }
 
 static void failed_migration_changes_nothing(void **state)
@@ -98,7 +99,7 @@ static void failed_migration_changes_nothing(void **state)
     struct sqlite_store *s = must_open(f->path, &notes_v1);
     MUST(sqlite_store_write(s, insert_note, text, &e));
     sqlite_store_close(s);
-    must_refuse(f->path, &broken, "step 1 to 2");
+    must_refuse(f->path, &broken, ERR_AUTH, "step 1 to 2");
     s = must_open(f->path, &notes_v2);
     assert_int_equal(count_notes(s), 1);
     sqlite_store_close(s);
@@ -110,7 +111,7 @@ static void newer_file_is_refused_untouched(void **state)
     char log_mode = 0;
     sqlite_store_close(must_open(f->path, &notes_v2));
     by_hand(f->path, "PRAGMA user_version = 99; PRAGMA journal_mode = DELETE");
-    must_refuse(f->path, &notes_v2, "has version 99; this program supports up to 2");
+    must_refuse(f->path, &notes_v2, ERR_PERMANENT, "has version 99; this program supports up to 2");
     /* Byte 18 of an SQLite file says 2 once it has a write-ahead log. */
     int fd = open(f->path, O_RDONLY);
     assert_true(fd >= 0);
@@ -126,11 +127,11 @@ static void foreign_files_are_refused(void **state)
     ledger.what = "ledger";
     ledger.application_id = 0x4d667432;
     sqlite_store_close(must_open(f->path, &notes_v1));
-    must_refuse(f->path, &ledger, "not a Mayfly ledger");
+    must_refuse(f->path, &ledger, ERR_PERMANENT, "not a Mayfly ledger");
     char path[320];
     (void)snprintf(path, sizeof path, "%s/foreign.db", f->dir);
     by_hand(path, "CREATE TABLE customers (name)");
-    must_refuse(path, &notes_v1, "not a Mayfly notes");
+    must_refuse(path, &notes_v1, ERR_PERMANENT, "not a Mayfly notes");
     (void)snprintf(path, sizeof path, "%s/text.db", f->dir);
     FILE *text = fopen(path, "w");
     assert_non_null(text);
@@ -138,7 +139,7 @@ static void foreign_files_are_refused(void **state)
         (void)fputs("this is no database\n", text);
     }
     assert_int_equal(fclose(text), 0);
-    must_refuse(path, &notes_v1, "not an SQLite database");
+    must_refuse(path, &notes_v1, ERR_AUTH, "not an SQLite database");
     struct sqlite_store *s = NULL;
     struct err e;
     must_fail_saying(sqlite_store_open("/proc/no/such.db", &notes_v1, &s, &e), &e, ERR_PERMANENT,
@@ -217,9 +218,9 @@ static void removed_file_is_told_by_every_call(void **state)
     struct err e;
     MUST(sqlite_store_ping(s, &e));
     assert_int_equal(unlink(f->path), 0);
-    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "removed");
-    must_fail_saying(sqlite_store_ping(s, &e), &e, ERR_PERMANENT, "removed");
-    must_fail_saying(sqlite_store_version(s, &version, &e), &e, ERR_PERMANENT, "removed");
+    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_AUTH, "removed");
+    must_fail_saying(sqlite_store_ping(s, &e), &e, ERR_AUTH, "removed");
+    must_fail_saying(sqlite_store_version(s, &version, &e), &e, ERR_AUTH, "removed");
     sqlite_store_close(s);
 }
 
@@ -244,8 +245,8 @@ static void damaged_file_is_told(void **state)
     close(fd);
     s = must_open(f->path, &notes_v1);
     char text[] = "after";
-    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "damaged");
-    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_PERMANENT, "damaged");
+    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_AUTH, "damaged");
+    must_fail_saying(sqlite_store_write(s, insert_note, text, &e), &e, ERR_AUTH, "damaged");
     sqlite_store_close(s);
 }
 

@@ -1,0 +1,140 @@
+/*
+ * What SQS refuses: whose trouble it is, and what to do. Only what is wrong with a message itself
+ * is permanent; the rest is the queue's trouble, and the same call succeeds when it is over.
+ */
+#include <stdio.h>
+
+#include "tests/unit/queue/scripted_sqs.h"
+
+#define REFUSAL(name) "{\"__type\":\"com.amazonaws.sqs#" name "\",\"message\":\"no\"}"
+
+static const struct {
+    int status;
+    const char *body;
+    enum err_class class;
+    const char *says;
+} refusals[] = {
+    {400, REFUSAL("QueueDoesNotExist"), ERR_AUTH, "create the queue"},
+    {400, REFUSAL("AccessDeniedException"), ERR_AUTH, "allow the operation"},
+    {403, REFUSAL("AccessDenied"), ERR_AUTH, "allow the operation"},
+    {403, REFUSAL("ExpiredTokenException"), ERR_AUTH, "renew them"},
+    {403, REFUSAL("InvalidClientTokenId"), ERR_AUTH, "check the credentials"},
+    {400, REFUSAL("KmsAccessDenied"), ERR_AUTH, "kms:GenerateDataKey"},
+    {400, REFUSAL("KmsDisabled"), ERR_AUTH, "check the key's state"},
+    {400, REFUSAL("KmsInvalidState"), ERR_AUTH, "check the key's state"},
+    {400, REFUSAL("KmsNotFound"), ERR_AUTH, "check the key's state"},
+    {400, REFUSAL("KmsOptInRequired"), ERR_AUTH, "check the key's state"},
+    {400, REFUSAL("KmsThrottled"), ERR_THROTTLED, "KMS throttles"},
+    {400, REFUSAL("InvalidAddress"), ERR_AUTH, "check the queue's URL"},
+    {400, REFUSAL("InvalidSecurity"), ERR_AUTH, "check that the endpoint"},
+    {400, REFUSAL("UnsupportedOperation"), ERR_AUTH, "check that the endpoint"},
+    {400, REFUSAL("RequestThrottled"), ERR_THROTTLED, "faster than"},
+    {400, REFUSAL("OverLimit"), ERR_THROTTLED, "120,000"},
+    {429, "", ERR_THROTTLED, "faster than"},
+    {500, REFUSAL("InternalFailure"), ERR_RETRY, "try again"},
+    {503, REFUSAL("ServiceUnavailable"), ERR_RETRY, "try again"},
+    {502, "<html>Bad Gateway</html>", ERR_RETRY, "check the endpoint"},
+};
+
+/* The same answer to every try of one call. */
+static void refuse(struct scripted_sqs *f, struct scripted script[16], const char *operation,
+                   size_t i)
+{
+    for (size_t n = 0; n < 15; n++) {
+        script[n] = (struct scripted){operation, refusals[i].status, refusals[i].body, NULL};
+        f->used[n] = false;
+    }
+    script[15] = (struct scripted){0};
+    f->script = script;
+}
+
+static void refused_calls_are_the_queues_trouble(void **state)
+{
+    struct scripted_sqs *f = *state;
+    struct scripted script[16];
+    number_items(1);
+    for (size_t i = 0; i < COUNT_OF(refusals); i++) {
+        struct queue_message m;
+        size_t got = 5;
+        struct err e;
+        refuse(f, script, "SendMessageBatch", i);
+        must_fail_saying(queue_put(f->q, items, 1, &e), &e, refusals[i].class, refusals[i].says);
+        must_fail_saying(-1, &e, refusals[i].class, "queue m-events");
+        refuse(f, script, "ReceiveMessage", i);
+        must_fail_saying(queue_receive(f->q, "events", 1, HOUR_MS, 0, &m, &got, &e), &e,
+                         refusals[i].class, refusals[i].says);
+        assert_int_equal(got, 5);
+        f->script = NULL;
+        MUST(queue_put(f->q, items, 1, &e));
+    }
+}
+
+static void refused_calls_of_a_holder_are_the_queues_trouble(void **state)
+{
+    struct scripted_sqs *f = *state;
+    struct scripted script[16];
+    for (size_t i = 0; i < COUNT_OF(refusals); i++) {
+        struct queue_return back = {.reason = "again"};
+        struct err e;
+        f->used[0] = false;
+        f->script = (const struct scripted[]){{"ReceiveMessage", 200, MESSAGE(""), NULL}, {0}};
+        struct queue_message m = must_take(f, 60000);
+        refuse(f, script, "ChangeMessageVisibility", i);
+        must_fail_saying(queue_extend(f->q, &m, HOUR_MS, &e), &e, refusals[i].class,
+                         refusals[i].says);
+        must_fail_saying(queue_nack(f->q, &m, &back, &e), &e, refusals[i].class, refusals[i].says);
+        refuse(f, script, "DeleteMessageBatch", i);
+        must_fail_saying(queue_ack(f->q, &m, 1, &e), &e, refusals[i].class, refusals[i].says);
+        f->script = NULL;
+        MUST(queue_ack(f->q, &m, 1, &e));
+        queue_message_fini(&m);
+    }
+}
+
+/* The codes of single entries of a batch. */
+static void refused_entries_have_their_classes(void **state)
+{
+    static const struct {
+        const char *code;
+        bool sender_fault;
+        enum err_class class;
+    } cases[] = {
+        {"InvalidMessageContents", true, ERR_PERMANENT},
+        {"Unheard", true, ERR_PERMANENT},
+        {"AccessDenied", true, ERR_AUTH},
+        {"KmsAccessDenied", true, ERR_AUTH},
+        {"QueueDoesNotExist", true, ERR_AUTH},
+        {"ThrottlingException", true, ERR_THROTTLED},
+        {"InternalError", false, ERR_RETRY},
+        {"Unheard", false, ERR_RETRY},
+    };
+    struct scripted_sqs *f = *state;
+    number_items(1);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char body[256];
+        struct scripted script[16];
+        struct err e;
+        (void)snprintf(body, sizeof body,
+                       "{\"Failed\":[{\"Id\":\"0\",\"Code\":\"%s\",\"SenderFault\":%s}]}",
+                       cases[i].code, cases[i].sender_fault ? "true" : "false");
+        for (size_t n = 0; n < 15; n++) {
+            script[n] = (struct scripted){"SendMessageBatch", 200, body, NULL};
+            f->used[n] = false;
+        }
+        script[15] = (struct scripted){0};
+        f->script = script;
+        must_fail_saying(queue_put(f->q, items, 1, &e), &e, cases[i].class, cases[i].code);
+    }
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, scripted_sqs_setup, scripted_sqs_teardown)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        CASE(refused_calls_are_the_queues_trouble),
+        CASE(refused_calls_of_a_holder_are_the_queues_trouble),
+        CASE(refused_entries_have_their_classes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
