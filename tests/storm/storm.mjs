@@ -3,15 +3,19 @@
 // Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
 //   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs|kafka] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
 //     [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
+// Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
+//     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost] [--mixed] [--seconds N] [--scale FACTOR]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { Aws } from "./lib/aws.mjs";
 import { Balancer } from "./lib/balancer.mjs";
+import { Lasting, conditionsOf } from "./lib/lasting.mjs";
 import { FAULTS, OF_STORES } from "./lib/faults.mjs";
 import { Cluster, missing } from "../fakes/kafka/cluster.mjs";
 import { sleep, until } from "../lib/wait.mjs";
@@ -19,6 +23,8 @@ import { Program } from "../lib/program.mjs";
 import { Random } from "./lib/random.mjs";
 import { rebalances } from "./lib/rebalance.mjs";
 import { judge, lines } from "./lib/verdict.mjs";
+import { classSettings, githubArguments, lambdaTimeout, providerArguments, settings } from "./lib/scale.mjs";
+import { merge } from "../integration/lib/deployment.mjs";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
 // The daemons find these in their environment, and the stand-in for Lambda MicroVMs accepts no others; where SQS or DynamoDB is a
@@ -40,6 +46,7 @@ class Storm {
     this.token = `ghp_${"s".repeat(36)}`;
     this.secret = "the storm's own secret";
     this.labels = ["self-hosted", "linux", "arm64", "microvm"];
+    this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
     this.githubLog = path.join(this.dir, "github.jsonl");
     this.providerLog = path.join(this.dir, "lambda.jsonl");
   }
@@ -75,22 +82,30 @@ class Storm {
       await this.aws.open();
     }
     Object.assign(process.env, this.aws?.environment() ?? KEYS);
+    const scaled = this.lasting ? { github: [...githubArguments(this.scale, this.lasting.longest), "--validate"], lambda: providerArguments(this.scale, this.rate) } : { github: [], lambda: [] };
     const github = fake("github", "--log", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
-      "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15");
+      "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15", ...scaled.github);
     const lambda = fake("lambda-microvms", "--log", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
       "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
-      ...(this.aws?.judging() ?? ["--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`]), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "300");
+      ...(this.aws?.judging() ?? ["--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`]), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "300", ...scaled.lambda);
     this.githubUrl = await github.start();
     this.providerUrl = await lambda.start();
   }
 
   async startRedis() {
     if (this.queue !== "redis" && this.ledger !== "redis") return;
-    const socket = path.join(this.dir, "redis.sock");
-    this.redis = this.program("redis", "redis", process.env.REDIS_SERVER ?? "redis-server", ["--port", "0", "--unixsocket", socket, "--dir", this.dir,
-      "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"],
+    this.redis = await this.redisServer("redis");
+    await this.lasting?.besideRedis();
+  }
+
+  async redisServer(name, ...more) {
+    const socket = path.join(this.dir, `${name}.sock`);
+    const server = this.program(name, "redis", process.env.REDIS_SERVER ?? "redis-server", ["--port", "0", "--unixsocket", socket, "--dir", this.dir,
+      "--appendonly", "yes", "--appendfsync", "always", "--appenddirname", `${name}.aof`, "--dbfilename", `${name}.rdb`, "--save", "", "--maxmemory-policy", "noeviction", ...more],
       (line) => /Ready to accept connections/i.test(line));
-    await this.redis.start();
+    server.socket = socket;
+    await server.start();
+    return server;
   }
 
   async startKafka() {
@@ -106,7 +121,7 @@ class Storm {
   // workers die more often here than every ten seconds, its default (README.md, What jobs wait for on Kafka).
   store(kind, name) {
     if (kind === "kafka") return `kafka://${this.kafka.addresses()}/storm?create=1&timeout=2s&session=${this.session}s`;
-    if (kind === "redis") return `redis://${this.dir}/redis.sock?prefix=storm&timeout=2s`;
+    if (kind === "redis") return `redis://${this.lasting?.socket(name) ?? this.redis.socket}?prefix=storm&timeout=2s${this.lasting?.database(name) ?? ""}`;
     return kind === "sqlite" ? `sqlite://${this.dir}/${name}.db` : this.aws.store(kind);
   }
 
@@ -126,9 +141,18 @@ class Storm {
       classes: [{ name: "storm", labels: this.labels, required_labels: ["self-hosted", "microvm"], provider: "lambda", max_vms: this.cap,
         max_duration: "12s", idle_timeout: "4s", lambda: { endpoint: this.providerUrl, image: IMAGE, timeout: "2500ms" } }],
     };
+    if (this.lasting) this.scaleDown(config);
     this.configFile = path.join(this.dir, "mayfly.yaml");
-    fs.writeFileSync(this.configFile, JSON.stringify(config, null, 2), { mode: 0o600 });
+    fs.writeFileSync(this.configFile, JSON.stringify(this.lasting ? merge(config, settings(this.scale)) : config, null, 2), { mode: 0o600 });
   }
+
+  scaleDown({ classes: [one], github }) {
+    Object.assign(one, classSettings(this.scale));
+    one.lambda.timeout = lambdaTimeout(this.scale);
+    if (this.lasting.tenants.length) github.scope = "repository";
+  }
+
+  tool(file) { return path.join(bin, file); }
 
   daemon(kind, n) {
     const started = kind === "ingress" ? listening : (line) => line.includes('"msg":"started"');
@@ -183,7 +207,7 @@ class Storm {
   }
 
   async untilDone() {
-    const end = Date.now() + this.timeout * 1000;
+    const end = Date.now() + (this.timeout + (this.lasting?.longest ?? 0)) * 1000;
     while (Date.now() < end && !this.interrupted) {
       const state = await this.github("GET", `/_fake/wait?jobs_completed=${this.jobs}&timeout=2`);
       if (state.met) return true;
@@ -207,20 +231,21 @@ class Storm {
     this.begun = Date.now();
     await this.startAll();
     this.blows = this.kinds.map((kind) => FAULTS[kind](this, this.random.fork()).catch((error) => this.note(`${kind}: ${error.message}`)));
-    const queued = this.queueJobs();
+    const queued = this.lasting ? this.lasting.run(this.random.fork()) : this.queueJobs();
     this.drained = await this.untilDone();
     await queued;
     this.quiet = Boolean(await this.untilQuiet());
+    await this.lasting?.measure();
     await this.aws?.count();
-    if (!this.drained || !this.quiet) this.look();
+    if (!this.drained || !this.quiet) await this.look();
   }
 
   // What our own tools say, for whoever has to find out why.
-  look() {
+  async look() {
     for (const args of [["vms"], ["dlq", "list"]]) {
       try {
-        const text = execFileSync(path.join(bin, "deploy/ctl/mayflyctl"), ["--config", this.configFile, "--json", ...args], { encoding: "utf8", timeout: 10000 });
-        fs.writeFileSync(path.join(this.dir, `ctl-${args[0]}.json`), text);
+        const { stdout } = await promisify(execFile)(this.tool("deploy/ctl/mayflyctl"), ["--config", this.configFile, "--json", ...args], { timeout: 10000 });
+        fs.writeFileSync(path.join(this.dir, `ctl-${args[0]}.json`), stdout);
       } catch (error) { this.note(`mayflyctl ${args[0]}: ${error.message}`); }
     }
   }
@@ -229,6 +254,7 @@ class Storm {
     this.ended = true;
     clearInterval(this.meter);
     this.balancer?.stop();
+    this.lasting?.stop();
     for (const program of this.all) program.measure();
     const mayfly = this.daemons.map((program) => program.stop("SIGTERM"));
     await Promise.race([Promise.all(mayfly), sleep(15000)]);
@@ -246,6 +272,12 @@ class Storm {
     const { verdict, failed, details } = await judge({ githubLog: this.githubLog, providerLog: this.providerLog, cap: this.cap, quota: this.rate, burst: this.rate,
       foreignCalls: await this.foreignCalls(), calm: this.calm,
       rebalances: this.kafka && ((around) => rebalances(this.kafka.programs.map((program) => program.log), "storm.launch.storm", 1000 * this.session, around)) });
+    const trouble = await this.lasting?.verdict();
+    if (trouble) {
+      Object.assign(verdict, trouble.verdict);
+      Object.assign(details, trouble.details);
+      failed.push(...trouble.failed);
+    }
     const crashes = [...this.daemons, ...(this.kafka?.programs ?? [])].flatMap((program) => program.crashes);
     const peak = {};
     for (const program of this.all) peak[program.kind] = Math.max(peak[program.kind] ?? 0, Number((program.peakKb / 1024).toFixed(1)));
@@ -265,15 +297,16 @@ function options() {
   const { values } = parseArgs({ options: {
     jobs: { type: "string", default: "300" }, queue: { type: "string", default: "redis" }, ledger: { type: "string" }, workers: { type: "string", default: "2" },
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
-    rate: { type: "string", default: "50" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
+    rate: { type: "string" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
     debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
-    session: { type: "string", default: "3" } } });
+    session: { type: "string", default: "3" }, ...Lasting.OPTIONS } });
   const jobs = Number(values.jobs);
   const queue = values.queue;
   const ledger = values.ledger ?? (["sqs", "kafka"].includes(queue) ? "redis" : queue);
   const slowness = ledger === "dynamodb" || queue === "kafka" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
   const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
-  const kinds = values.calm ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
+  const conditions = conditionsOf(values, { queue, ledger });
+  const kinds = values.calm || (conditions && !values.faults) ? [] : values.faults ? values.faults.split(",") : Object.keys(FAULTS).filter(apply);
   const unknown = kinds.filter((kind) => !FAULTS[kind] || !apply(kind));
   if (unknown.length || !["redis", "sqlite", "sqs", "kafka"].includes(queue) || !["redis", "sqlite", "dynamodb"].includes(ledger) || !(jobs > 0)) {
     console.error(`storm: see the head of storm.mjs; kinds of faults: ${Object.keys(FAULTS).join(", ")}`);
@@ -283,8 +316,9 @@ function options() {
     console.error(`storm: skipped: ${missing()}`);
     process.exit(77);
   }
-  return { jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
-    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
+  const scale = Number(values.scale);
+  return { conditions, scale, jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
+    cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
 }
 
 const storm = new Storm(options());

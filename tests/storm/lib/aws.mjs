@@ -44,6 +44,13 @@ export class Aws {
     return kind === "sqs" ? `sqs://storm?${at}&poll_wait=2s&timeout=2s` : `dynamodb://mayfly-storm?${at}&prefix=storm&create=1&timeout=4s`;
   }
 
+  // A key of its own for the storm.
+  async credentials() {
+    const response = await fetch(`${this.urls.aws}/v2/credentials/task`, { headers: { authorization: TOKEN } });
+    const { AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey, Token: sessionToken } = await response.json();
+    return { accessKeyId, secretAccessKey, sessionToken };
+  }
+
   fake(name, method, route, body) { return this.call(this.urls[name], method, `/_fake/${route}`, body); }
 
   async calmDown() {

@@ -89,7 +89,7 @@ function readCursor(text) {
 
 export class Api {
   constructor({ config, fleet, images, log }) {
-    Object.assign(this, { config, fleet, images, lists: 0, counts: { empty_ids: 0 }, imageApi: new ImageApi({ config, images, log }) });
+    Object.assign(this, { config, fleet, images, lists: 0, counts: { empty_ids: 0, stale_reads: 0 }, imageApi: new ImageApi({ config, images, log }) });
   }
 
   addRoutes(router) {
@@ -131,7 +131,9 @@ export class Api {
 
   /** Reads are as of a while ago; `own` is the lag of the operation. */
   seen(vm, own) {
-    return vm.stateAt(Date.now() - Math.max(this.config.read_lag_ms, own));
+    const state = vm.stateAt(Date.now() - Math.max(this.config.read_lag_ms, own));
+    if (state !== vm.state) this.counts.stale_reads += 1;
+    return state;
   }
 
   /** The service answers "not found" to an id that is empty, as to any other that it does not have; here it is counted. */

@@ -95,6 +95,7 @@ test('lists_and_descriptions_lag_each_by_its_own_time', async (t) => {
   const { microvmId } = await c.send(run());
   assert.equal((await c.send(new GetMicrovmCommand({ microvmIdentifier: microvmId }))).microvmId, microvmId);
   assert.deepEqual(await listAll(c), []);
+  assert.equal((await fake.ask('GET', '/state')).stale_reads, 1);
   await fake.ask('POST', '/config', { list_lag_ms: 0, get_lag_ms: 60_000 });
   assert.deepEqual(await listAll(c), [microvmId]);
   await fails(c.send(new GetMicrovmCommand({ microvmIdentifier: microvmId })), ResourceNotFoundException);

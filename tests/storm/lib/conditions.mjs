@@ -1,0 +1,171 @@
+// Conditions that last: what refuses, is away, lags or has forgotten, from one moment to another. Each has begin(s, c) and end(s, c), where
+// `c` is {kind, ms, …}, and failed(s, c): how many calls it refused or answered falsely, without which it did not happen. `s` is the storm.
+import { execFile, spawn } from "node:child_process";
+import { promisify } from "node:util";
+import fs from "node:fs";
+import path from "node:path";
+import { createRequire } from "node:module";
+import { until } from "../../lib/wait.mjs";
+
+const run = promisify(execFile);
+const require = createRequire(new URL("../../fakes/package.json", import.meta.url));
+const RUNNER_CALLS = ["generate-jitconfig", "list-runners", "get-runner", "delete-runner"];
+
+// Faults of a stand-in that have the condition's name.
+const faults = (call, list) => ({
+  begin: (s, c) => call(s, "POST", "faults", list(s, c).map((fault) => ({ name: c.kind, ...fault }))),
+  end: (s, c) => call(s, "DELETE", `faults?name=${c.kind}`),
+  failed: async (s, c) => (await call(s, "GET", "faults/used"))[c.kind] ?? 0,
+});
+const github = (s, method, route, body) => s.github(method, `/_fake/${route}`, body);
+const provider = (s, method, route, body) => s.provider(method, `/_fake/${route}`, body);
+const aws = (name) => (s, method, route, body) => s.aws.fake(name, method, route, body);
+const away = (name) => faults(aws(name), () => [{ operation: "*", drop: "before" }]);
+
+const HOW = {
+  unavailable: { preset: "unavailable" }, "bad-gateway": { preset: "bad-gateway" }, hang: { hang: true }, dropped: { drop: "before" },
+  "bad-credentials": { preset: "bad-credentials" },
+};
+
+// A gate before the store: the connections are cut and refused.
+const gate = (which) => ({
+  begin: async (s) => s.gates[which].shut(),
+  end: async (s) => s.gates[which].open(),
+  failed: async (s) => s.gates[which].refused,
+});
+
+// Somebody holds SQLite's write lock: reads work, and no write does.
+const locked = (which) => ({
+  begin: async (s, c) => {
+    c.holder = spawn("sqlite3", [path.join(s.dir, `${which}.db`)], { stdio: ["pipe", "pipe", "inherit"] });
+    const told = new Promise((resolve) => { c.holder.stdout.once("data", resolve); });
+    c.holder.stdin.write(".timeout 20000\nBEGIN IMMEDIATE;\nSELECT 'locked';\n");
+    await told;
+  },
+  end: async (s, c) => {
+    const gone = new Promise((resolve) => { c.holder.once("exit", resolve); });
+    c.holder.stdin.end("ROLLBACK;\n.quit\n");
+    await gone;
+  },
+  failed: async (s, c) => logged(s, c, (e) => /locked|busy/i.test(e.error ?? "")),
+});
+
+// Warnings and errors of our programs while it lasted.
+function logged(s, c, accepts) {
+  let count = 0;
+  for (const program of s.daemons) {
+    for (const line of fs.readFileSync(program.log, "utf8").split("\n")) {
+      if (!line.startsWith("{")) continue;
+      let entry;
+      try { entry = JSON.parse(line); } catch { continue; }
+      const at = Date.parse(entry.ts);
+      if (["warn", "error"].includes(entry.level) && at >= c.from && at <= c.to + 1000 && accepts(entry)) count += 1;
+    }
+  }
+  return count;
+}
+export const warnings = (s, c) => logged(s, c, () => true);
+
+const frozen = {
+  begin: async (s) => { for (const n of s.kafka.numbers) s.kafka.freeze(n); },
+  end: async (s) => { for (const n of s.kafka.numbers) s.kafka.resume(n); },
+  failed: async (s, c) => logged(s, c, (e) => /kafka|broker/i.test(`${e.msg} ${e.error ?? ""}`)),
+};
+
+const cli = async (server, ...args) => (await run("redis-cli", ["-s", server.socket, ...args], { timeout: 10000 })).stdout;
+const refusedWrites = async (s) => Number(/errorstat_NOREPLICAS:count=(\d+)/.exec(await cli(s.redis, "INFO", "errorstats"))?.[1] ?? 0);
+const offset = async (server) => Number(/master_repl_offset:(\d+)/.exec(await cli(server, "INFO", "replication"))[1]);
+
+// Redis as during a fail-over whose replicas are missing: each write is refused, reads work.
+const readOnlyRedis = {
+  begin: async (s) => cli(s.redis, "CONFIG", "SET", "min-replicas-to-write", "1"),
+  end: async (s) => cli(s.redis, "CONFIG", "SET", "min-replicas-to-write", "0"),
+  failed: async (s) => refusedWrites(s),
+};
+
+const WRITES = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"];
+
+// The replica is promoted and everybody goes on writing to the old primary for that long; then it dies, and what it alone had is lost.
+const failover = {
+  begin: async (s, c) => {
+    const caughtUp = async () => await offset(s.replica) > 0 && await offset(s.replica) >= await offset(s.redis) - 1000;
+    await until("the replica has caught up", caughtUp, { seconds: 20 });
+    c.promoted = await offset(s.replica);
+    await cli(s.replica, "REPLICAOF", "NO", "ONE");
+  },
+  end: async (s, c) => {
+    c.lost = await offset(s.redis) - c.promoted;
+    await s.redis.stop("SIGKILL");
+    s.gates.queue.point({ path: s.replica.socket });
+    s.gates.ledger.point({ path: s.replica.socket });
+    s.redis = s.replica;
+  },
+  failed: async (s, c) => c.lost,
+};
+
+const lag = {
+  begin: (s, c) => provider(s, "POST", "config", { list_lag_ms: c.lag, get_lag_ms: c.lag }),
+  end: (s) => provider(s, "POST", "config", { list_lag_ms: 0, get_lag_ms: 0 }),
+  failed: async (s) => (await provider(s, "GET", "state")).stale_reads,
+};
+
+// All rows are gone, at once, while everything runs.
+const forgetful = {
+  begin: async (s, c) => { c.rows = await FORGET[s.ledger](s); },
+  end: async () => {},
+  failed: async (s, c) => c.rows,
+};
+
+const FORGET = {
+  redis: async (s) => {
+    const rows = Number(await cli(s.redis, "-n", "1", "DBSIZE"));
+    await cli(s.redis, "-n", "1", "FLUSHDB");
+    return rows;
+  },
+  sqlite: async (s) => {
+    const sql = async (text) => (await run("sqlite3", ["-cmd", ".timeout 20000", path.join(s.dir, "ledger.db"), text], { timeout: 30000 })).stdout;
+    const tables = (await sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")).trim().split("\n").filter((name) => !/meta|version|schema/.test(name));
+    const deletes = tables.map((name) => `DELETE FROM "${name}"; SELECT changes();`).join(" ");
+    return (await sql(`BEGIN IMMEDIATE; ${deletes} COMMIT;`)).trim().split("\n").reduce((sum, n) => sum + Number(n), 0);
+  },
+  dynamodb: async (s) => {
+    const { DynamoDBClient, ScanCommand, BatchWriteItemCommand } = require("@aws-sdk/client-dynamodb");
+    const client = new DynamoDBClient({ region: "us-east-1", endpoint: s.aws.urls.dynamodb, credentials: await s.aws.credentials() });
+    const TableName = "mayfly-storm";
+    let rows = 0;
+    for (let key; ;) {
+      const page = await client.send(new ScanCommand({ TableName, ProjectionExpression: "pk, sk", ExclusiveStartKey: key }));
+      for (let i = 0; i < page.Items.length; i += 25) {
+        const batch = page.Items.slice(i, i + 25).map((Key) => ({ DeleteRequest: { Key } }));
+        await client.send(new BatchWriteItemCommand({ RequestItems: { [TableName]: batch } }));
+        rows += batch.length;
+      }
+      key = page.LastEvaluatedKey;
+      if (!key) break;
+    }
+    client.destroy();
+    return rows;
+  },
+};
+
+const STORES = { sqlite: locked, redis: gate, sqs: () => away("sqs"), dynamodb: () => away("dynamodb"), kafka: () => frozen };
+
+// Kinds without a place for all stores are in NEEDS.
+export function conditionOf(s, { kind }) {
+  switch (kind) {
+    case "outage-github": return faults(github, (_, c) => [{ operation: "*", ...HOW[c.how] }]);
+    case "outage-aws": return faults(provider, () => [{ operation: "*", drop: "before" }]);
+    case "outage-ledger": return STORES[s.ledger]("ledger");
+    case "outage-queue": return STORES[s.queue]("queue");
+    case "brownout-dynamodb": return faults(aws("dynamodb"), () => WRITES.map((operation) => ({ operation, preset: "internal" })));
+    case "brownout-redis": return readOnlyRedis;
+    case "failover-loss": return failover;
+    case "lag": return lag;
+    case "tenant-refused": return faults(github, (_, c) => c.tenants.map((repository) => ({ operation: "generate-jitconfig", repository, preset: "runners-disabled" })));
+    case "permission-lost": return faults(github, () => RUNNER_CALLS.map((operation) => ({ operation, preset: /^(get|delete)/.test(operation) ? "hidden" : "no-permission" })));
+    case "ledger-lost": return forgetful;
+    default: throw new RangeError(`there is no condition ${kind}`);
+  }
+}
+export const HOWS = Object.keys(HOW);
+export const NEEDS = { "brownout-dynamodb": ["dynamodb"], "brownout-redis": ["redis"], "failover-loss": ["redis"] };

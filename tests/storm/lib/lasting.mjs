@@ -1,0 +1,169 @@
+// A storm of conditions that last (conditions.mjs): its jobs, the one condition after the other, and what is measured of them. All times
+// on the command line are those of a fleet with default settings; one factor divides them (scale.mjs).
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import fs from "node:fs";
+import path from "node:path";
+import net from "node:net";
+import { createInterface } from "node:readline";
+import { Gate } from "../../lib/gate.mjs";
+import { sleep } from "../../lib/wait.mjs";
+import { HOWS, NEEDS, conditionOf, warnings } from "./conditions.mjs";
+import { judgeTrouble } from "./trouble.mjs";
+
+const TENANTS = 10;
+const SECONDS = { "ledger-lost": 120, lag: 300, "permission-lost": 600, "tenant-refused": 600 };
+const SLOTS_FREE_S = 480;
+const PAUSE_S = 60; // between two conditions
+const text = { type: "string" };
+const flag = { type: "boolean", default: false };
+
+const run = promisify(execFile);
+const usage = (message) => { console.error(`storm: ${message}`); process.exit(2); };
+
+// The conditions that the command line names, or null; each {kind, ms, …} in unscaled times.
+export function conditionsOf(values, { queue, ledger }) {
+  const fits = (kind) => !NEEDS[kind] || NEEDS[kind].some((store) => store === ledger || (kind !== "brownout-dynamodb" && store === queue));
+  const named = [
+    ...(values.outage ?? []).map((of) => `outage-${of}`), ...(values.brownout ? [`brownout-${values.brownout}`] : []), ...(values["failover-loss"] ? ["failover-loss"] : []),
+    ...(values.lag ? ["lag"] : []), ...(values["tenant-refused"] ? ["tenant-refused"] : []), ...(values["permission-lost"] ? ["permission-lost"] : []), ...(values["ledger-lost"] ? ["ledger-lost"] : []),
+  ];
+  const all = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", "ledger-lost"];
+  const kinds = values.mixed ? all.filter(fits) : named;
+  if (kinds.length === 0) return null;
+  const wrong = kinds.find((kind) => !all.includes(kind) || !fits(kind));
+  if (wrong) usage(`${wrong} is none of ${all.join(", ")}, or not one of these stores`);
+  if (!HOWS.includes(values.how)) usage(`--how is one of ${HOWS.join(", ")}`);
+  return kinds.map((kind) => ({
+    kind, ms: (kind === "failover-loss" ? Number(values["failover-loss"] ?? 1500) : 1000 * Number(values.seconds ?? SECONDS[kind] ?? 180)),
+    ...(kind === "outage-github" && { how: values.how }), ...(kind === "lag" && { lag: Number(values.lag ?? 30000) }),
+    ...(kind === "tenant-refused" && { refused: Number(values["tenant-refused"] ?? 3) }),
+  }));
+}
+
+export class Lasting {
+  static OPTIONS = { outage: { ...text, multiple: true }, how: { ...text, default: "unavailable" }, brownout: text, "failover-loss": text, lag: text, "tenant-refused": text, "permission-lost": flag,
+    "ledger-lost": flag, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
+
+  constructor(storm, conditions) {
+    const scaled = (c) => ({ ...c, ms: c.ms / storm.scale, ...(c.lag && { lag: c.lag / storm.scale }) });
+    Object.assign(this, { storm, conditions: conditions.map(scaled), seconds: new Map(), slotsHeld: null });
+    const refused = conditions.find((c) => c.refused)?.refused ?? 0;
+    this.tenants = refused ? Array.from({ length: TENANTS }, (_, i) => `acme/tenant-${i}`) : [];
+    for (const c of this.conditions) if (c.refused) c.tenants = this.tenants.slice(0, c.refused);
+    // How long a VM may have to be busy: through each condition.
+    this.longest = Math.max(...this.conditions.map((c) => c.ms)) / 1000;
+    this.has = (kind) => conditions.some((c) => c.kind === kind);
+  }
+
+  // Redis is reached through gates, one for each use of it; a replica stands by if it is to take over.
+  async besideRedis() {
+    const { storm } = this;
+    storm.gates = {};
+    for (const name of ["queue", "ledger"]) {
+      const socket = path.join(storm.dir, `${name}.gate`);
+      storm.gates[name] = await new Gate({ to: { path: storm.redis.socket }, at: { path: socket } }).listen();
+    }
+    if (!this.has("failover-loss")) return;
+    const port = await freePort();
+    await run("redis-cli", ["-s", storm.redis.socket, "CONFIG", "SET", "port", String(port)]);
+    storm.replica = await storm.redisServer("replica", "--replicaof", `127.0.0.1 ${port}`);
+  }
+
+  socket(name) { return path.join(this.storm.dir, `${name}.gate`); }
+
+  // The ledger that is to be lost is not in the queue's database.
+  database(name) { return name === "ledger" && this.has("ledger-lost") ? "&db=1" : ""; }
+
+  async make(random, count, seconds) {
+    const { storm } = this;
+    const repo = random.pick(this.tenants.length ? this.tenants : ["acme/app", "acme/site", "acme/tools"]);
+    const made = await storm.github("POST", "/_fake/jobs", { repo, labels: ["self-hosted", "microvm"], command: `sleep ${seconds.toFixed(2)}`, count });
+    for (const { id } of made) this.seconds.set(id, seconds);
+  }
+
+  // Half of the cap is busy through the first condition; of the others most wait at its beginning, and the rest comes while it lasts.
+  async run(random) {
+    const { storm } = this;
+    const long = this.conditions.every((c) => c.tenants) ? 0 : Math.floor(storm.cap / 2);
+    for (let i = 0; i < long; i++) await this.make(random, 1, random.between(0.5, 1) * this.longest);
+    const early = Math.floor((storm.jobs - long) * 0.6);
+    const short = () => random.between(0.3, 1.2);
+    for (let left = early; left > 0; left -= 5) await this.make(random, Math.min(left, 5), short());
+    const rest = this.trickle(random, storm.jobs - long - early, short);
+    await storm.github("GET", `/_fake/wait?jobs_completed=${Math.floor(early / 10)}&jobs_in_progress=${long}&timeout=60`);
+    for (const [i, c] of this.conditions.entries()) {
+      if (i > 0) await sleep(1000 * PAUSE_S / storm.scale);
+      await this.apply(c);
+    }
+    await rest;
+  }
+
+  async trickle(random, count, short) {
+    const span = this.conditions.reduce((sum, c) => sum + c.ms, 0) * 0.8;
+    for (let left = count; left > 0 && !this.storm.over; left -= 5) {
+      await sleep(span / Math.ceil(count / 5));
+      await this.make(random, Math.min(left, 5), short());
+    }
+  }
+
+  async apply(c) {
+    const { storm } = this;
+    const condition = conditionOf(storm, c);
+    c.starting = await this.launchesInFlight();
+    storm.note(`${c.kind} begins, ${c.starting} launches in flight`);
+    await condition.begin(storm, c);
+    c.from = Date.now();
+    for (const end = c.from + c.ms; Date.now() < end && !storm.interrupted;) await sleep(Math.min(200, Math.max(0, end - Date.now())));
+    c.to = Date.now();
+    c.failed = await condition.failed(storm, c);
+    await condition.end(storm, c);
+    c.failed = c.kind === "failover-loss" ? c.lost : Math.max(c.failed, await condition.failed(storm, c));
+    c.warnings = warnings(storm, c);
+    storm.note(`${c.kind} ends`);
+  }
+
+  // VMs that the ledger knows and the provider does not yet.
+  async launchesInFlight() {
+    const vms = await this.ctl("vms");
+    return vms === null ? this.storm.cap : vms.filter((vm) => ["reserved", "registered"].includes(vm.state)).length;
+  }
+
+  async ctl(...args) {
+    const { storm } = this;
+    try {
+      const { stdout } = await run(storm.tool("deploy/ctl/mayflyctl"), ["--config", storm.configFile, "--json", ...args], { timeout: 20000 });
+      return JSON.parse(stdout);
+    } catch (error) {
+      storm.note(`mayflyctl ${args.join(" ")}: ${error.message}`);
+      return null;
+    }
+  }
+
+  // Once all is quiet: who holds a slot. An unconfirmed launch may hold one for `startup_timeout`, and is then looked at twice.
+  async measure() {
+    const held = async () => (await this.ctl("status"))?.fleet.slots_used ?? null;
+    for (const end = Date.now() + 1000 * SLOTS_FREE_S / this.storm.scale; this.slotsHeld !== 0 && Date.now() < end; await sleep(500)) this.slotsHeld = await held();
+  }
+
+  verdict() {
+    const { storm } = this;
+    const programs = storm.daemons.map((program) => ({ lines: () => entries(program.log) }));
+    const happened = this.conditions.filter((c) => c.to);
+    if (happened.length < this.conditions.length) return { verdict: {}, failed: ["conditions"], details: {} };
+    return judgeTrouble({ githubLog: storm.githubLog, providerLog: storm.providerLog, programs, conditions: happened, cap: storm.cap, rate: storm.rate, factor: storm.scale, seconds: this.seconds,
+      slotsHeld: this.slotsHeld });
+  }
+
+  stop() { for (const gate of Object.values(this.storm.gates ?? {})) gate.stop(); }
+}
+
+async function* entries(file) {
+  for await (const line of createInterface({ input: fs.createReadStream(file) })) if (line.startsWith("{")) yield JSON.parse(line);
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, "127.0.0.1", () => { const { port } = server.address(); server.close(() => resolve(port)); });
+  });
+}

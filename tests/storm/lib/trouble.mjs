@@ -1,0 +1,106 @@
+// What conditions that last have cost: from the stand-ins' logs and our programs' own. Times are the storm's, scaled.
+import { lines } from "./verdict.mjs";
+
+const round = (value, digits = 1) => Number(value.toFixed(digits));
+
+// A VM needs so long besides its job, in a fleet that is not scaled: it starts in 11 s, ends in 3, and some seconds pass until its end is known.
+const OVERHEAD_S = 20;
+// And so long everything may take to go on after the trouble.
+const RECOVERY_S = 60;
+
+async function readGitHub(file) {
+  const seen = { registered: new Map(), started: new Map(), created: new Map(), over: new Map(), refused: 0, invalid: [] };
+  for await (const e of lines(file)) {
+    if (e.event === "runner_registered" && !e.runner.startsWith("foreign-")) seen.registered.set(e.runner, e.ts_ms);
+    if (e.event === "job_created") seen.created.set(e.job, e);
+    if (e.event === "job_started" && !seen.started.has(e.job)) seen.started.set(e.job, e.ts_ms);
+    if (e.event === "job_finished") seen.over.set(e.job, e.ts_ms);
+    if (e.event === "invalid_request") seen.invalid.push(`${e.operation}: ${e.problems}`);
+  }
+  return seen;
+}
+
+async function readProvider(file) {
+  const seen = { runners: new Set(), invalid: [] };
+  for await (const e of lines(file)) {
+    if (e.runner) seen.runners.add(e.runner);
+    if (e.event !== "request") continue;
+    if (e.error === "ValidationException") seen.invalid.push(`${e.operation}: ${e.error}`);
+    if (e.path.endsWith("/microvms/")) seen.invalid.push(`${e.operation} of an empty id`);
+  }
+  return seen;
+}
+
+async function readPrograms(programs) {
+  const seen = { dead: new Map(), probes: 0, opened: 0 };
+  for (const program of programs) {
+    for await (const line of program.lines()) {
+      if (line.msg === "message_dead_lettered") seen.dead.set(line.message_id, line.reason);
+      if (line.msg === "circuit_half_open") seen.probes += 1;
+      if (line.msg === "circuit_opened") seen.opened += 1;
+    }
+  }
+  return seen;
+}
+
+// Of the jobs that waited when the trouble ended: when the last one ran, and how long the quota and the cap made that take at least.
+function recovery({ github, end, cap, rate, factor, seconds }) {
+  const waiting = [...github.created.keys()].filter((job) => github.created.get(job).ts_ms <= end && !(github.started.get(job) <= end) && !(github.over.get(job) <= end));
+  const never = waiting.filter((job) => !github.started.has(job) && !github.over.has(job));
+  const last = Math.max(end, ...waiting.map((job) => github.started.get(job) ?? github.over.get(job) ?? end));
+  return { waiting: waiting.length, never: never.length, last_job_s: round((last - end) / 1000), allowed_s: round(allowedFor(waiting, { cap, rate, factor, seconds })) };
+}
+
+// How long so many jobs may take to start: what the quota and the cap ask for, and some time besides.
+function allowedFor(jobs, { cap, rate, factor, seconds }) {
+  const work = jobs.reduce((sum, job) => sum + (seconds.get(job) ?? 1) + OVERHEAD_S / factor, 0);
+  return RECOVERY_S / factor + jobs.length / rate + work / cap;
+}
+
+// `conditions`: those that happened, with from, to, failed, starting (launches in flight at its beginning). `seconds`: each job's length.
+export async function judgeTrouble({ githubLog, providerLog, programs, conditions, cap, rate, factor, seconds, slotsHeld }) {
+  const github = await readGitHub(githubLog);
+  const provider = await readProvider(providerLog);
+  const told = await readPrograms(programs);
+  const end = Math.max(...conditions.map((c) => c.to));
+  const after = recovery({ github, end, cap, rate, factor, seconds });
+  const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner));
+  const bound = conditions.reduce((sum, c) => sum + c.starting, 0) + told.probes;
+  const invalid = [...github.invalid, ...provider.invalid];
+  const healthy = conditions.filter((c) => c.tenants).map((c) => healthyWaiting(github, c, { cap, rate, factor, seconds }));
+  const verdict = {
+    factor,
+    conditions: conditions.map((c) => ({ kind: c.kind, ...(c.how && { how: c.how }), seconds: round((c.to - c.from) / 1000), failed_calls: c.failed, warnings: c.warnings, launches_in_flight: c.starting,
+      ...(c.tenants && { tenants: c.tenants.length }) })),
+    dead_letters: told.dead.size,
+    registrations: github.registered.size,
+    registrations_wasted: wasted.length,
+    registrations_wasted_bound: bound,
+    circuits_opened: told.opened,
+    probes: told.probes,
+    waiting_at_end: after.waiting,
+    never_run: after.never,
+    last_job_s: after.last_job_s,
+    last_job_allowed_s: after.allowed_s,
+    slots_held: slotsHeld,
+    invalid_requests: invalid.length,
+    ...(healthy.length && { healthy: healthy.reduce((sum, n) => sum + n.jobs, 0), healthy_waiting: healthy.reduce((sum, n) => sum + n.waiting, 0) }),
+  };
+  const failed = ["dead_letters", "never_run", "slots_held", "invalid_requests", "healthy_waiting"].filter((key) => verdict[key] > 0);
+  if (verdict.healthy === 0) failed.push("healthy");
+  if (slotsHeld === null) failed.push("slots_unknown");
+  if (wasted.length > bound) failed.push("registrations_wasted");
+  if (after.last_job_s > after.allowed_s) failed.push("last_job_s");
+  for (const c of conditions) if (!(c.failed > 0)) failed.push(`not_happened_${c.kind}`);
+  const reasons = {};
+  for (const reason of told.dead.values()) reasons[reason] = (reasons[reason] ?? 0) + 1;
+  return { verdict, failed, details: { dead_reasons: Object.entries(reasons).slice(0, 5), invalid_calls: invalid.slice(0, 5) } };
+}
+
+// Jobs of repositories that were refused nothing: those that could have run before the others were let go on, and those of them that waited.
+function healthyWaiting(github, { to, tenants }, measures) {
+  const healthy = [...github.created.values()].filter((e) => !tenants.includes(e.repository) && e.ts_ms <= to);
+  const allowed = allowedFor(healthy.map((e) => e.job), measures);
+  const early = healthy.filter((e) => e.ts_ms <= to - 1000 * allowed);
+  return { jobs: early.length, waiting: early.filter((e) => !(github.started.get(e.job) <= to)).length };
+}
