@@ -302,7 +302,8 @@ static int wait_visible(const struct kafka_cluster *c, rd_kafka_t *rk,
         }
         if (clock_mono_ms() >= until) {
             return err_set(e, ERR_RETRY, 0,
-                           "topic %s on Kafka (%s) was created, but has no leader yet: try again",
+                           "topic %s on Kafka (%s) was created, or was there, but this user sees "
+                           "no leader of it yet: wait, or check its ACLs",
                            missing->name, c->brokers);
         }
         clock_sleep_until(clock_mono_ms() + VISIBLE_POLL_MS);

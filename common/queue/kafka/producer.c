@@ -233,7 +233,10 @@ static int fail_produce(struct queue_kafka *q, rd_kafka_resp_err_t code, const c
     if (e->class == ERR_NOT_FOUND) { /* deleted since it was made, or never made */
         kafka_topics_forget(q, topic);
         e->class = ERR_RETRY; /* an operator makes the topic; nothing may be lost till then */
-        return err_wrap(e, "topic %s: create it, or add create=1 to the queue's URL", topic);
+        return err_wrap(e,
+                        q->create != 0 ? "topic %s: it was deleted, and is made again"
+                                       : "topic %s: create it, or add create=1 to the queue's URL",
+                        topic);
     }
     return err_wrap(e, "topic %s", topic);
 }
