@@ -133,17 +133,20 @@ int kafka_consumer_new(const struct queue_kafka *q, const char *group,
     kafka_conf_set(conf, "heartbeat.interval.ms", HEARTBEAT_MS);
     kafka_conf_set(conf, "allow.auto.create.topics", "false");
     kafka_conf_set(conf, "topic.metadata.refresh.interval.ms", "30000");
-    /* Little is fetched ahead: what is in hand here is not with a member that has room. */
-    kafka_conf_set(conf, "queued.min.messages", "64");
-    kafka_conf_set(conf, "queued.max.messages.kbytes", "2048");
-    kafka_conf_set(conf, "max.partition.fetch.bytes", "262144");
     kafka_conf_set(conf, "fetch.wait.max.ms", FETCH_WAIT_MS);
     kafka_conf_set(conf, "fetch.error.backoff.ms", "100");
     if (rebalance != NULL) {
+        /* Little is fetched ahead: what is in hand here is not with a member that has room. */
+        kafka_conf_set(conf, "queued.min.messages", "64");
+        kafka_conf_set(conf, "queued.max.messages.kbytes", "2048");
+        kafka_conf_set(conf, "max.partition.fetch.bytes", "262144");
         rd_kafka_conf_set_rebalance_cb(conf, rebalance);
         rd_kafka_conf_set_offset_commit_cb(conf, committed);
         (void)rd_kafka_conf_interceptor_add_on_new(conf, WATCH, on_new, NULL);
     } else {
+        /* Beyond these, librdkafka fetches once a second. */
+        kafka_conf_set(conf, "queued.min.messages", "50000");
+        kafka_conf_set(conf, "queued.max.messages.kbytes", "16384");
         kafka_conf_set(conf, "enable.partition.eof", "true");
     }
     if (kafka_client_new(RD_KAFKA_CONSUMER, conf, out, e) != 0) {

@@ -327,6 +327,32 @@ static void messages_of_a_lane_without_a_topic_are_counted(void **state)
     free(all);
 }
 
+#define DEAD_COUNT 6000
+#define DEAD_BATCH 100 /* one fetch of the mock */
+
+/* More than a reader could read in its 30 s that fetches as little as a lane's consumer. */
+static void many_dead_letters_can_be_read(void **state)
+{
+    static struct kafka_record records[DEAD_COUNT];
+    static struct kafka_outgoing out[DEAD_COUNT];
+    struct fixture *f = *state;
+    struct queue_entry *all;
+    size_t n;
+    struct err e;
+    for (size_t i = 0; i < DEAD_COUNT; i++) {
+        (void)snprintf(records[i].id, sizeof records[i].id, "%zu", i);
+        records[i].body = slice_of("{}");
+        out[i] = (struct kafka_outgoing){
+            .lane = KAFKA_DEAD, .key = slice_of(records[i].id), .record = &records[i]};
+    }
+    for (size_t i = 0; i < DEAD_COUNT; i += DEAD_BATCH) {
+        MUST(kafka_produce(&f->queue, &out[i], DEAD_BATCH, &e));
+    }
+    MUST(queue_kafka_admin.dead(&f->queue, NULL, DEAD_COUNT, &all, &n, &e));
+    assert_int_equal(n, DEAD_COUNT);
+    queue_entries_free(all, n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +371,7 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(messages_of_a_lane_without_a_topic_are_counted, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(many_dead_letters_can_be_read, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
