@@ -123,6 +123,8 @@ static void check_listed(struct sweep *s, const struct sweep_listing *m,
     }
     bool confirmed = confirm_orphan(s, m, listed, &a.certain);
     bool left = judge_named(s, m, listed, &a);
+    a.reason = a.certain ? "it has no row, and ran longer than max_duration"
+                         : "it has no row, and its runner has left GitHub";
     if (confirmed && (left || a.certain)) {
         absences_add(out, &a);
     }
@@ -156,7 +158,6 @@ bool sweep_terminate_orphan(struct sweep *s, const struct absence *a)
     }
     log_warn("orphan_vm_terminated", LOG_STR("vm_id", a->listed->id),
              LOG_STR("vm", a->listed->name), LOG_STR("class", m->class->name),
-             LOG_STR("reason", a->certain ? "it has no row, and ran longer than max_duration"
-                                          : "it has no row, and its runner has left GitHub"));
+             LOG_STR("reason", a->reason));
     return true;
 }

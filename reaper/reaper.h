@@ -251,6 +251,7 @@ void sweep_free_runners(struct sweep *s);
 /* A VM that may be terminated because something is absent. */
 struct absence {
     const struct sweep_listing *listing;
+    const char *reason;           /* for the log, of a VM without a row */
     const char *subject;          /* the row's name, or the VM's id */
     const struct ledger_vm *vm;   /* a row whose VM is not listed; or NULL and */
     const struct vm_info *listed; /* a VM without a row */

@@ -189,10 +189,12 @@ bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
         return false;
     }
     if (fleet_terminate_vm(s->reaper->fleet, vm, how, &e) != 0) {
-        if (e.class == ERR_CONFLICT) {
-            log_debug("vm_terminate_failed", LOG_STR("vm", vm->name),
-                      LOG_STR("reason", how->reason), LOG_ERR(&e),
-                      LOG_STR("action", "none: its runner is up, or another process was faster"));
+        if (e.class == ERR_CONFLICT || fleet_lacks_evidence(&e)) {
+            log_debug(
+                "vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("reason", how->reason),
+                LOG_ERR(&e),
+                LOG_STR("action",
+                        "none: its runner is up or not found, or another process was faster"));
             return false;
         }
         log_warn("vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("vm_id", vm->vm_id),

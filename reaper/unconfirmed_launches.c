@@ -6,8 +6,11 @@
  * before the row was `ending`, within a clock difference of reaper.deadline_grace_period. A row
  * holds its slot while any listed VM without a row matches it, whatever maximum life the provider
  * promised. A VM that no such row matches, or that is past the maximum life that a matching row
- * gave it, is an orphan (orphans.c), which is terminated at its deadline.
+ * gave it, is an orphan (orphans.c), which is terminated at its deadline. A VM that belongs to one of
+ * such rows for certain, all of which have lost their registration at GitHub, can get no job and is
+ * terminated at once.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/log.h"
@@ -58,6 +61,66 @@ bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *liste
     return false;
 }
 
+/* Whether that row's registration is gone at GitHub, confirmed. Its launch must be over. */
+static bool registration_is_gone(struct sweep *s, const struct sweep_listing *m,
+                                 const struct ledger_vm *vm)
+{
+    return m != NULL && vm->state == VM_ENDING && vm->job_id == 0 && sweep_may_act_on(s, vm) &&
+           sweep_judge_runner(s, m, vm) == RUNNER_GONE;
+}
+
+/* By row: whether no runner of its VM can get a job. */
+static bool *find_gone_registrations(struct sweep *s)
+{
+    bool *gone = calloc(s->vm_count + 1, sizeof *gone);
+    ASSERT(gone != NULL);
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        gone[i] = fleet_vm_id_unknown(s->reaper->fleet, vm) &&
+                  registration_is_gone(s, sweep_listing_of(s, vm->class_name), vm);
+    }
+    return gone;
+}
+
+/* Whether the VM may belong to rows of its class, all of which have lost their registration. */
+static bool belongs_to_gone_registrations(const struct sweep *s, const struct sweep_listing *m,
+                                          const struct vm_info *listed, const bool *gone)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->vm_count; i++) {
+        const struct ledger_vm *vm = &s->vms[i];
+        if (!fleet_vm_id_unknown(s->reaper->fleet, vm) ||
+            strcmp(vm->class_name, m->class->name) != 0 || !may_belong_to_row(s, vm, listed)) {
+            continue;
+        }
+        any = true;
+        if (!gone[i]) {
+            return false;
+        }
+    }
+    return any;
+}
+
+static void terminate_unconfirmed(struct sweep *s, const bool *gone, int64_t *repairs)
+{
+    for (size_t i = 0; i < s->listing_count; i++) {
+        const struct sweep_listing *m = &s->listings[i];
+        for (size_t k = 0; m->known && k < m->count; k++) {
+            const struct vm_info *listed = &m->list[k];
+            struct absence a = {.listing = m,
+                                .listed = listed,
+                                .reason = "its launch got no response, and its runner is not "
+                                          "registered any more"};
+            if (listed->state != VM_RUN_ENDED && listed->name[0] == '\0' &&
+                listed->started_ms > 0 && !sweep_has_row_of(s, listed) &&
+                belongs_to_gone_registrations(s, m, listed, gone) &&
+                sweep_terminate_orphan(s, &a)) {
+                (*repairs)++;
+            }
+        }
+    }
+}
+
 static bool no_vm_may_belong_to_row(const struct sweep *s, const struct sweep_listing *m,
                                     const struct ledger_vm *vm)
 {
@@ -98,6 +161,11 @@ int sweep_unconfirmed_launches(struct sweep *s, int64_t *repairs, struct err *e)
     struct fleet_termination how = {.reason = "its launch got no response, and no VM matches it",
                                     .nothing_runs = true};
     (void)e;
+    if (s->scans_runners) {
+        bool *gone = find_gone_registrations(s);
+        terminate_unconfirmed(s, gone, repairs);
+        free(gone);
+    }
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         const struct sweep_listing *m = sweep_listing_of(s, vm->class_name);

@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/thread.h"
 #include "common/job/lane.h"
+#include "common/job/vm_recorded.h"
 #include "worker/terminators.h"
 
 #define BATCH 32
@@ -43,29 +44,69 @@ static void report_effect(struct worker *w, const struct job_event *ev,
     }
 }
 
+/* Returns false: the message is not to be acknowledged. */
+static bool return_event(struct worker *w, const struct queue_message *m, const struct err *why)
+{
+    struct queue_return back = {.delay_ms = backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_MAX_MS, 3),
+                                .reason = why->message};
+    worker_nack(w, m, &back);
+    return false;
+}
+
+/* A launching worker could not write what the provider answered. A row that is gone needs no id:
+ * the reaper finds its VM by the provider's list. */
+static bool record_vm(struct worker *w, const struct vm_recorded *r, const struct queue_message *m)
+{
+    struct err e = {0};
+    const struct ledger_advance a = {
+        .vm = r->name, .to = VM_LAUNCHED, .vm_id = r->vm_id, .deadline_ms = r->deadline_ms};
+    int rc = ledger_vm_advance(w->ledger, &a, NULL, &e);
+    if (rc == 0) {
+        log_info("vm_recorded_late", LOG_STR("vm", r->name), LOG_STR("vm_id", r->vm_id));
+        return true;
+    }
+    if (e.class == ERR_CONFLICT || e.class == ERR_NOT_FOUND) {
+        log_warn("vm_record_obsolete", LOG_STR("vm", r->name), LOG_STR("vm_id", r->vm_id),
+                 LOG_ERR(&e), LOG_STR("action", "the reaper treats the VM as one without a row"));
+        return true;
+    }
+    log_warn("event_apply_failed", LOG_STR("vm", r->name), LOG_ERR(&e),
+             LOG_STR("action", "the message is redelivered within seconds"));
+    return return_event(w, m, &e);
+}
+
+static bool apply_job_event(struct worker *w, const struct config *c, const struct job_event *ev,
+                            const struct queue_message *m)
+{
+    struct err e = {0};
+    struct ledger_effect effect;
+    struct github_scope scope =
+        github_scope_of(c, ev->job.repository, ev->job.organization, ev->job.installation_id);
+    if (ledger_apply_event(w->ledger, ev, scope.name, &effect, &e) != 0) {
+        log_warn("event_apply_failed", LOG_INT("job_id", ev->job.id), LOG_ERR(&e),
+                 LOG_STR("action", "the message is redelivered within seconds"));
+        return return_event(w, m, &e);
+    }
+    report_effect(w, ev, &effect);
+    return true;
+}
+
 /* Returns whether the message is to be acknowledged; otherwise it was returned or dead-lettered. */
 static bool apply_event(struct worker *w, const struct config *c, const struct queue_message *m)
 {
     struct err e = {0};
+    struct err ignored = {0};
     struct job_event ev;
-    struct ledger_effect effect;
-    if (job_event_decode((struct slice){m->body, m->body_len}, &ev, &e) != 0) {
-        worker_reject(w, m, &e);
-        return false;
+    struct vm_recorded vm;
+    struct slice body = {m->body, m->body_len};
+    if (job_event_decode(body, &ev, &e) == 0) {
+        return apply_job_event(w, c, &ev, m);
     }
-    struct github_scope scope =
-        github_scope_of(c, ev.job.repository, ev.job.organization, ev.job.installation_id);
-    if (ledger_apply_event(w->ledger, &ev, scope.name, &effect, &e) != 0) {
-        struct queue_return back = {.delay_ms =
-                                        backoff_full_jitter_ms(RETRY_BASE_MS, RETRY_MAX_MS, 3),
-                                    .reason = e.message};
-        log_warn("event_apply_failed", LOG_INT("job_id", ev.job.id), LOG_ERR(&e),
-                 LOG_STR("action", "the message is redelivered within seconds"));
-        worker_nack(w, m, &back);
-        return false;
+    if (vm_recorded_decode(body, &vm, &ignored) == 0) {
+        return record_vm(w, &vm, m);
     }
-    report_effect(w, &ev, &effect);
-    return true;
+    worker_reject(w, m, &e);
+    return false;
 }
 
 static void ack_applied(struct worker *w, const struct queue_message *applied, size_t n)

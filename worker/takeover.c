@@ -46,7 +46,10 @@ static bool terminate_row(struct worker *w, const struct ledger_vm *vm)
         return true;
     }
     /* A conflict is no error: another worker was faster, or its runner is busy after all. */
-    if (e.class != ERR_CONFLICT) {
+    if (fleet_lacks_evidence(&e)) {
+        log_info("launch_takeover_failed", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
+                 LOG_ERR(&e), LOG_STR("action", "the reaper decides by the runner list"));
+    } else if (e.class != ERR_CONFLICT) {
         log_warn("launch_takeover_failed", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->for_job),
                  LOG_ERR(&e), LOG_STR("action", "the takeover is retried later"));
     }

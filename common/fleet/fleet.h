@@ -70,6 +70,12 @@ struct fleet_termination {
 MUST_CHECK int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
                                   const struct fleet_termination *how, struct err *e);
 
+/* Whether fleet_terminate_vm failed only because GitHub does not find the runner. */
+static inline bool fleet_lacks_evidence(const struct err *e)
+{
+    return e->class == ERR_RETRY && e->code == 404;
+}
+
 /* Deletes the registration of that runner (name, runner_id, scope, installation_id) as for
  * FLEET_SUSPECT, for a VM without a row. */
 MUST_CHECK int fleet_delete_registration(struct fleet *f, const struct ledger_vm *vm,

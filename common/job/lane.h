@@ -1,5 +1,5 @@
 /*
- * The lanes of the queue: "events" for facts about jobs, "launch.<class>" for launch requests.
+ * The lanes of the queue: "events" for facts about jobs and VMs, "launch.<class>" for launch requests.
  * Pure functions, any thread.
  */
 #ifndef MAYFLY_JOB_LANE_H

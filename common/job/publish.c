@@ -30,6 +30,16 @@ void job_message_of_launch(const struct launch_request *r, int64_t format, struc
     launch_request_encode(r, format, &out->body);
 }
 
+void job_message_of_vm_recorded(const struct vm_recorded *r, int64_t format,
+                                struct job_message *out)
+{
+    (void)snprintf(out->lane, sizeof out->lane, EVENTS_LANE);
+    (void)snprintf(out->group, sizeof out->group, "%s", r->name);
+    set_key(out, 0);
+    buf_init(&out->body, RECORD_MAX_BYTES);
+    vm_recorded_encode(r, format, &out->body);
+}
+
 void job_message_of_delivery(const struct job_event *ev, bool launch, int64_t format,
                              struct job_message *out)
 {

@@ -41,6 +41,7 @@ enum ledger_op {
     OP_BALANCES,
     OP_SCOPES,
     OP_VM_ADVANCE,
+    OP_VM_ADOPT,
     OP_VM_HEARTBEAT,
     OP_VM_GET,
     OP_VM_LIST,

@@ -247,7 +247,20 @@ int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, st
 int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();
-    return ledger_metrics_op(OP_SCOPES, began_us, l->ops->scopes(l->state, out, n, e));
+    struct ledger_scope *all = NULL;
+    size_t count = 0;
+    int rc = ledger_metrics_op(OP_SCOPES, began_us, l->ops->scopes(l->state, &all, &count, e));
+    if (rc == 0) {
+        size_t kept = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (all[i].name[0] != '\0') { /* not that of adopted VMs */
+                all[kept++] = all[i];
+            }
+        }
+        *out = all;
+        *n = kept;
+    }
+    return rc;
 }
 
 /* --- VMs --- */
@@ -264,6 +277,21 @@ int ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *ch
         *changed = moved;
     }
     return ledger_metrics_op(OP_VM_ADVANCE, began_us, rc);
+}
+
+int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added, struct err *e)
+{
+    int64_t began_us = clock_mono_us();
+    bool new_row = false;
+    if (check_vm_name(a->name, e) != 0) {
+        return -1;
+    }
+    if (a->vm_id[0] == '\0' || a->class_name[0] == '\0') {
+        return err_set(e, ERR_PERMANENT, 0, "an adopted VM has an id and a class");
+    }
+    int rc = ledger_metrics_op(OP_VM_ADOPT, began_us, ledger_step_adopt(&l->store, a, &new_row, e));
+    *added = rc == 0 ? new_row : *added;
+    return rc;
 }
 
 int ledger_vm_heartbeat(struct ledger *l, const char *name, struct err *e)

@@ -194,6 +194,25 @@ static inline bool ledger_vm_is_still(const struct ledger_vm *now, const struct 
 {
     return now->state == seen->state && now->heartbeat_ms == seen->heartbeat_ms;
 }
+/* A VM that its provider lists and no row accounts for. */
+struct ledger_adoption {
+    const char *name; /* of the row: the VM's own if it carries one, or else one made from its id */
+    const char *class_name;
+    const char *provider;
+    const char *host; /* of a host-bound provider; "" any host */
+    const char *vm_id;
+    int64_t started_ms;
+    int64_t deadline_ms;
+};
+/* Adds a row for it: `busy`, for it may run a job, and without a scope, since its runner is
+ * unknown. It holds a slot, whatever the caps are, and is no supply. *added: false if there was a
+ * row of that name, in any state. */
+MUST_CHECK int ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added,
+                               struct err *e);
+static inline bool ledger_vm_is_adopted(const struct ledger_vm *vm)
+{
+    return vm->scope[0] == '\0';
+}
 /* Sets heartbeat_ms of a launch in progress. A VM that is launched or busy by now is a success and
  * is not changed. One that is ending or gone is ERR_CONFLICT: the launch was cancelled. Adds no
  * line to the timeline. */
@@ -260,7 +279,7 @@ struct ledger_scope {
     char name[SCOPE_SIZE];
     int64_t installation_id; /* the last one seen; 0 unknown */
 };
-/* Every scope that a VM was reserved for; ledger_tidy removes it with its last VM. *out: owned,
+/* Every scope that a VM was reserved for (adopted ones have none); ledger_tidy removes it with its last VM. *out: owned,
  * free(). */
 MUST_CHECK int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e);
 

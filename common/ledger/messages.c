@@ -121,6 +121,11 @@ void ledger_line_late_launch(struct ledger_line *out, const struct ledger_vm *vm
              or_else(vm->vm_id, "not given"), ledger_vm_state_name(vm->state));
 }
 
+void ledger_line_adopted(struct ledger_line *out, const struct ledger_vm *vm)
+{
+    set_line(out, "adopted", "vm id %s is listed and had no row", vm->vm_id);
+}
+
 /* --- reserving --- */
 void ledger_line_reserve(struct ledger_line *out, const struct ledger_reserve *r,
                          const struct ledger_usage *u, const struct ledger_reservation *res)

@@ -30,6 +30,7 @@ void ledger_line_relaunched(struct ledger_line *out, const struct ledger_job *jo
 void ledger_line_vm(struct ledger_line *out, const struct ledger_vm *vm, const char *reason);
 /* The provider's VM id was recorded after the VM had moved on. */
 void ledger_line_late_launch(struct ledger_line *out, const struct ledger_vm *vm);
+void ledger_line_adopted(struct ledger_line *out, const struct ledger_vm *vm);
 
 /* The decision of ledger_reserve. */
 void ledger_line_reserve(struct ledger_line *out, const struct ledger_reserve *r,

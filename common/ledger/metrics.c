@@ -17,6 +17,7 @@ static const char *const op_names[OP_COUNT] = {
     [OP_BALANCES] = "balances",
     [OP_SCOPES] = "scopes",
     [OP_VM_ADVANCE] = "vm_advance",
+    [OP_VM_ADOPT] = "vm_adopt",
     [OP_VM_HEARTBEAT] = "vm_heartbeat",
     [OP_VM_GET] = "vm_get",
     [OP_VM_LIST] = "vm_list",

@@ -410,6 +410,24 @@ void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, co
     copy_text(vm->host, sizeof vm->host, r->host);
 }
 
+void ledger_rule_adopted_vm(struct ledger_vm *vm, const struct ledger_adoption *a, int64_t now_ms)
+{
+    int64_t started_ms = a->started_ms > 0 ? a->started_ms : now_ms;
+    *vm = (struct ledger_vm){
+        .state = VM_BUSY,
+        .reserved_ms = started_ms,
+        .launched_ms = started_ms,
+        .busy_ms = started_ms,
+        .heartbeat_ms = now_ms,
+        .deadline_ms = a->deadline_ms,
+    };
+    copy_text(vm->name, sizeof vm->name, a->name);
+    copy_text(vm->provider, sizeof vm->provider, a->provider);
+    copy_text(vm->class_name, sizeof vm->class_name, a->class_name);
+    copy_text(vm->host, sizeof vm->host, a->host);
+    copy_text(vm->vm_id, sizeof vm->vm_id, a->vm_id);
+}
+
 /* --- rate buckets --- */
 static int64_t max64(int64_t a, int64_t b)
 {

@@ -69,6 +69,8 @@ struct ledger_usage {
 /* LEDGER_SATISFIED, LEDGER_FULL_…, or LEDGER_RESERVED, which is still subject to the rate. */
 enum ledger_outcome ledger_rule_reserve(const struct ledger_usage *u,
                                         const struct ledger_caps *caps);
+/* The row of an adopted VM. */
+void ledger_rule_adopted_vm(struct ledger_vm *vm, const struct ledger_adoption *a, int64_t now_ms);
 /* The row of a new VM. */
 void ledger_rule_new_vm(struct ledger_vm *vm, const struct ledger_reserve *r, const char *name,
                         const char *client_token, int64_t now_ms);

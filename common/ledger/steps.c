@@ -64,7 +64,7 @@ static int write_moved_vm(struct ledger_txn *t, struct step_changes *c,
                           const struct ledger_line *line, struct err *e)
 {
     c->vm_moved = true;
-    c->vm_from = ledger_vm_state_name(before->state);
+    c->vm_from = before != NULL ? ledger_vm_state_name(before->state) : "";
     c->vm = *after;
     c->vm_line = *line;
     return t->ops->write_vm(t, before, after, line, e);
@@ -309,6 +309,44 @@ int ledger_step_advance(const struct ledger_store *s, const struct ledger_advanc
         return -1;
     }
     *changed = a.changed;
+    return 0;
+}
+
+/* --- a VM without a row --- */
+struct adopt {
+    struct step_changes changes;
+    const struct ledger_adoption *of;
+    bool added;
+};
+
+static int adopt_vm(struct ledger_txn *t, void *arg, struct err *e)
+{
+    struct adopt *a = arg;
+    struct ledger_vm before;
+    struct ledger_vm vm;
+    struct ledger_line line;
+    bool known = false;
+    begin_changes(&a->changes, t);
+    if (t->ops->vm(t, a->of->name, &before, &known, e) != 0) {
+        return -1;
+    }
+    a->added = !known;
+    if (known) {
+        return 0;
+    }
+    ledger_rule_adopted_vm(&vm, a->of, t->now_ms);
+    ledger_line_adopted(&line, &vm);
+    return write_moved_vm(t, &a->changes, NULL, &vm, &line, e);
+}
+
+int ledger_step_adopt(const struct ledger_store *s, const struct ledger_adoption *of, bool *added,
+                      struct err *e)
+{
+    struct adopt a = {.of = of};
+    if (run_reported(s, adopt_vm, &a, &a.changes, e) != 0) {
+        return -1;
+    }
+    *added = a.added;
     return 0;
 }
 

@@ -24,6 +24,8 @@ MUST_CHECK int ledger_step_reconcile_job(const struct ledger_store *s, int64_t j
 MUST_CHECK int ledger_step_relaunched(const struct ledger_store *s, int64_t job_id, struct err *e);
 MUST_CHECK int ledger_step_advance(const struct ledger_store *s, const struct ledger_advance *a,
                                    bool *changed, struct err *e);
+MUST_CHECK int ledger_step_adopt(const struct ledger_store *s, const struct ledger_adoption *a,
+                                 bool *added, struct err *e);
 MUST_CHECK int ledger_step_heartbeat(const struct ledger_store *s, const char *vm, struct err *e);
 /* vm "": none. */
 MUST_CHECK int ledger_step_log_event(const struct ledger_store *s, int64_t job_id, const char *vm,

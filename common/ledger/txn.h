@@ -60,7 +60,8 @@ struct ledger_txn_ops {
     int (*write_job)(struct ledger_txn *t, const struct ledger_job *before,
                      const struct ledger_job *after, bool new_waits, const struct ledger_line *line,
                      struct err *e);
-    /* The same for a VM, which exists, and its timeline. A step that writes both writes the job
+    /* The same for a VM and its timeline; a new one may be in any state that holds a slot, and takes
+     * its slot without regard to caps. A step that writes both writes the job
      * first, so that its line precedes the VM's. */
     int (*write_vm)(struct ledger_txn *t, const struct ledger_vm *before,
                     const struct ledger_vm *after, const struct ledger_line *line, struct err *e);

@@ -136,8 +136,9 @@ const struct log_event log_events[] = {
      "Job events were applied to the ledger, but their messages could not be deleted from the "
      "queue.",
      "If it lasts, check the queue and the network to it."},
-    {"event_apply_failed", "worker", "warn", "job_id, error, error_class, error_code, action",
-     "A job event could not be applied to the ledger. Its message is returned to the queue.",
+    {"event_apply_failed", "worker", "warn", "job_id, vm, error, error_class, error_code, action",
+     "A job event, or a VM's id, could not be applied to the ledger. Its message is returned to "
+     "the queue.",
      "If it lasts, check the ledger and the network to it."},
     {"events_dropped_at_exit", "worker, reaper", "warn", "sink, records",
      "The program ended before these records of changes of state were written to the file or "
@@ -294,9 +295,11 @@ const struct log_event log_events[] = {
      "The worker of an unfinished launch has sent no heartbeat for `silent_ms`. Its VM was "
      "terminated, and the launch starts again.",
      "Find out why a worker died, if it was not stopped on purpose."},
-    {"launch_takeover_failed", "worker", "warn",
+    {"launch_takeover_failed", "worker", "info, warn",
      "vm, job_id, error, error_class, error_code, action",
-     "An unfinished launch of a dead worker could not be cleaned up. It is tried again.",
+     "An unfinished launch of a dead worker could not be cleaned up. It is tried again. At level "
+     "info "
+     "GitHub does not find its runner, and the reaper decides by the runner list.",
      "If it lasts, fix the cause in `error`."},
     {"lease_check_failed", "reaper", "warn", "lease, error, error_class, error_code, action",
      "The reaper could not acquire or renew its lease in the ledger, so it does not sweep.",
@@ -514,6 +517,13 @@ const struct log_event log_events[] = {
      "The VM provider did not list the VMs of a runner class. This sweep skips the checks that "
      "need the list.",
      "If it lasts, fix the cause in `error`."},
+    {"vm_record_obsolete", "worker", "warn", "vm, vm_id, error, error_class, error_code, action",
+     "A VM's id could be written to the ledger only after its row was gone, or its row has another "
+     "id.",
+     "Nothing. The reaper treats the VM as one without a row."},
+    {"vm_recorded_late", "worker", "info", "vm, vm_id",
+     "The ledger refused a VM's id when it was launched; now its row has it.",
+     "Nothing. If frequent, see why the ledger refuses writes."},
     {"vm_terminate_failed", "worker, reaper", "debug, warn",
      "vm, vm_id, class, reason, error, error_class, error_code, action",
      "A VM could not be terminated. At level debug the reason is harmless: its runner is online or "

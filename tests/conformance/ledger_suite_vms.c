@@ -311,6 +311,82 @@ static void scopes_are_those_of_rows_that_still_stand(void **state)
     free(scopes);
 }
 
+static struct ledger_adoption adoption(const char *name)
+{
+    return (struct ledger_adoption){.name = name,
+                                    .class_name = "small",
+                                    .provider = "lambda",
+                                    .host = "",
+                                    .vm_id = "microvm-7",
+                                    .started_ms = START_MS - 5000,
+                                    .deadline_ms = START_MS + HOUR_MS};
+}
+
+/* It may run a job, so that caps hold although nobody reserved it; no runner of it is known. */
+static void adopted_vm_holds_a_slot_and_is_no_supply(void **state)
+{
+    struct ledger_fixture *f = *state;
+    const struct ledger_adoption a = adoption("adopted-1");
+    struct ledger_balance *balances = NULL;
+    struct ledger_scope *scopes = NULL;
+    bool added = false;
+    size_t n = 9;
+    struct err e;
+    MUST(ledger_vm_adopt(f->l, &a, &added, &e));
+    assert_true(added);
+    struct ledger_vm vm = must_see_vm(f->l, "adopted-1");
+    assert_true(ledger_vm_is_adopted(&vm));
+    assert_int_equal(vm.state, VM_BUSY);
+    assert_string_equal(vm.vm_id, "microvm-7");
+    assert_string_equal(vm.class_name, "small");
+    assert_string_equal(vm.provider, "lambda");
+    assert_int_equal(vm.launched_ms, START_MS - 5000);
+    assert_int_equal(vm.deadline_ms, START_MS + HOUR_MS);
+    assert_int_equal(slots_used(f->l), 1);
+    must_be_consistent(f->l, 1);
+    MUST(ledger_scopes(f->l, &scopes, &n, &e));
+    assert_int_equal(n, 0);
+    free(scopes);
+    MUST(ledger_balances(f->l, &balances, &n, &e));
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(balances[i].supply, 0);
+    }
+    free(balances);
+    struct ledger_caps caps = wide_caps();
+    caps.class_max = 1;
+    assert_int_equal(must_reserve(f->l, queued(1), caps).outcome, LEDGER_FULL_CLASS);
+    must_advance(f->l, "adopted-1", VM_ENDING);
+    must_advance(f->l, "adopted-1", VM_GONE);
+    assert_int_equal(slots_used(f->l), 0);
+    must_be_consistent(f->l, 1);
+    assert_int_equal(must_reserve(f->l, queued(1), caps).outcome, LEDGER_RESERVED);
+}
+
+static void vm_is_adopted_once_and_whatever_the_caps_are(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    struct ledger_adoption a = adoption("adopted-1");
+    bool added = false;
+    struct err e;
+    caps.fleet = 1;
+    assert_int_equal(must_reserve(f->l, queued(1), caps).outcome, LEDGER_RESERVED);
+    for (int i = 0; i < 3; i++) {
+        MUST(ledger_vm_adopt(f->l, &a, &added, &e));
+        assert_int_equal(added, i == 0);
+    }
+    assert_int_equal(slots_used(f->l), 2);
+    must_advance(f->l, "adopted-1", VM_ENDING);
+    must_advance(f->l, "adopted-1", VM_GONE);
+    MUST(ledger_vm_adopt(f->l, &a, &added, &e)); /* it had its row */
+    assert_false(added);
+    assert_int_equal(slots_used(f->l), 1);
+    must_be_consistent(f->l, 1);
+    a.name = "adopted-2";
+    a.vm_id = "";
+    must_fail(ledger_vm_adopt(f->l, &a, &added, &e), &e, ERR_PERMANENT);
+}
+
 const struct CMUnitTest ledger_vm_tests[] = {
     LEDGER_TEST(every_step_from_every_state_does_what_the_table_says),
     LEDGER_TEST(each_step_keeps_its_time_and_facts),
@@ -327,5 +403,7 @@ const struct CMUnitTest ledger_vm_tests[] = {
     LEDGER_TEST(list_gives_the_states_asked_for_by_name),
     LEDGER_TEST(list_continues_behind_a_name),
     LEDGER_TEST(scopes_are_those_of_rows_that_still_stand),
+    LEDGER_TEST(adopted_vm_holds_a_slot_and_is_no_supply),
+    LEDGER_TEST(vm_is_adopted_once_and_whatever_the_caps_are),
 };
 const size_t ledger_vm_test_count = COUNT_OF(ledger_vm_tests);

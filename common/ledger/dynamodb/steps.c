@@ -100,6 +100,12 @@ static int dynamo_write_vm(struct ledger_txn *base, const struct ledger_vm *befo
     struct txn *t = dynamo_txn_of(base);
     (void)e;
     t->vm.vm = *after;
+    if (before == NULL) { /* no cap counts */
+        t->dynamo.launch = (struct ledger_dynamo_launch){
+            .taken = true, .fleet_most = INT64_MAX, .class_most = INT64_MAX};
+        (void)snprintf(t->dynamo.launch.class_name, sizeof t->dynamo.launch.class_name, "%s",
+                       after->class_name);
+    }
     bool waits_logged = ledger_dynamo_log_vm(&t->dynamo, &t->vm, line);
     if (waits_logged || before != after) {
         ledger_dynamo_write_vm(&t->dynamo, before, &t->vm);

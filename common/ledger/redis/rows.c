@@ -295,7 +295,12 @@ void ledger_redis_write_vm(struct ledger_redis_writes *w, const struct ledger_vm
     ledger_redis_pack_vm(after, &w->vm_more, &row);
     WRITE(w, "HSET", SLICE("vms"), slice_of(after->name), (struct slice){row.bytes, row.len});
     if (before == NULL) {
-        redis_write_new_vm(w, after);
+        struct ledger_vm reserved = *after;
+        reserved.state = VM_RESERVED;
+        redis_write_new_vm(w, &reserved);
+        if (after->state != VM_RESERVED) { /* adopted */
+            move_vm(w, &reserved, after);
+        }
         return;
     }
     if (before->state != after->state) {

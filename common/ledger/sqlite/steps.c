@@ -79,6 +79,13 @@ static int sqlite_write_vm(struct ledger_txn *t, const struct ledger_vm *before,
                            struct err *e)
 {
     struct sqlite_db *db = sqlite_txn_of(t)->db;
+    if (before == NULL) { /* the counts follow a VM from its reservation on */
+        struct ledger_vm reserved = *after;
+        reserved.state = VM_RESERVED;
+        if (ledger_sqlite_add_vm(db, &reserved, e) != 0) {
+            return -1;
+        }
+    }
     if (before != after && ledger_sqlite_save_vm(db, after, e) != 0) {
         return -1;
     }

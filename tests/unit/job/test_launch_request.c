@@ -201,6 +201,42 @@ static void message_without_a_job_is_grouped_by_scope(void **state)
     job_message_fini(&message);
 }
 
+static void recorded_vm_goes_to_the_events_lane(void **state)
+{
+    const struct vm_recorded before = {
+        .name = "mf-1", .vm_id = "microvm-1", .deadline_ms = 1795198323000};
+    struct vm_recorded after = {.name = ""};
+    struct job_event ev;
+    struct job_message m;
+    struct err e = {0};
+    job_message_of_vm_recorded(&before, 1, &m);
+    assert_string_equal(m.lane, EVENTS_LANE);
+    assert_string_equal(m.key, "");
+    assert_string_equal(m.group, "mf-1");
+    assert_int_equal(vm_recorded_decode(buf_slice(&m.body), &after, &e), 0);
+    assert_string_equal(after.name, "mf-1");
+    assert_string_equal(after.vm_id, "microvm-1");
+    assert_int_equal(after.deadline_ms, 1795198323000);
+    assert_int_equal(job_event_decode(buf_slice(&m.body), &ev, &e), -1); /* it is no other */
+    job_message_fini(&m);
+}
+
+static void recorded_vm_without_a_name_or_an_id_is_refused(void **state)
+{
+    static const char *const records[] = {
+        "{\"v\":1,\"action\":\"vm_recorded\",\"vm\":\"mf-1\"}",
+        "{\"v\":1,\"action\":\"vm_recorded\",\"vm_id\":\"microvm-1\"}",
+        "{\"v\":1,\"action\":\"queued\",\"vm\":\"mf-1\",\"vm_id\":\"microvm-1\"}",
+        "{\"v\":1,\"vm\":\"mf-1\",\"vm_id\":\"microvm-1\"}"};
+    for (size_t i = 0; i < COUNT_OF(records); i++) {
+        struct vm_recorded r = {.deadline_ms = 7};
+        struct err e = {0};
+        assert_int_equal(vm_recorded_decode(slice_of(records[i]), &r, &e), -1);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        assert_int_equal(r.deadline_ms, 7);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +248,8 @@ int main(void)
         cmocka_unit_test(lane_names_its_class_and_only_launch_lanes_do),
         cmocka_unit_test(publish_puts_each_on_its_lane_under_its_job),
         cmocka_unit_test(message_without_a_job_is_grouped_by_scope),
+        cmocka_unit_test(recorded_vm_goes_to_the_events_lane),
+        cmocka_unit_test(recorded_vm_without_a_name_or_an_id_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,6 +105,40 @@ static void vm_that_tells_no_start_waits_for_the_provider(void **state)
     assert_int_equal(vm->state, VM_GONE);
 }
 
+/* Each of its rows' launches was rolled back, and the registration deleted. */
+static void vm_whose_possible_rows_have_no_registration_ends_at_once(void **state)
+{
+    (void)world_add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
+    struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-b", 20 * SECOND_MS);
+    struct github_runner *runner = world_add_runner_of(vm, false, false);
+    (void)add_unnamed("of-a", 20 * SECOND_MS);
+    (void)add_unnamed("older", 200 * SECOND_MS);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0); /* one of them may get a job */
+    scripted_github.runner_scope[runner - scripted_github.runners] = NULL;
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", NULL), 1);
+    assert_int_equal(calls_done("vm_terminate", "class=large id=id-of-a "), 1);
+}
+
+/* GitHub answers 404 to everything, or a launch is still under way. */
+static void vm_whose_possible_rows_may_be_registered_lives(void **state)
+{
+    static const char *const functions[] = {"github_get_runner", "github_list_runners"};
+    struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
+    (void)add_unnamed("of-a", 20 * SECOND_MS);
+    for (size_t i = 0; i < COUNT_OF(functions); i++) {
+        world_fail(functions[i], NULL, i == 0 ? ERR_AUTH : ERR_NOT_FOUND);
+        world_sweep(3, MINUTE_MS);
+        world_heal();
+        assert_int_equal(calls_done("vm_terminate", NULL), 0);
+    }
+    vm->state = VM_REGISTERED;
+    vm->heartbeat_ms = clock_wall_ms();
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +148,8 @@ int main(void)
         CASE(busy_launch_whose_answer_was_lost_is_not_missed),
         CASE(vm_of_another_row_holds_no_slot),
         CASE(vm_that_tells_no_start_waits_for_the_provider),
+        CASE(vm_whose_possible_rows_have_no_registration_ends_at_once),
+        CASE(vm_whose_possible_rows_may_be_registered_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

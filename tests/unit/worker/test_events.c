@@ -3,6 +3,7 @@
  */
 #include "tests/unit/worker/world.h"
 
+#include "common/job/vm_recorded.h"
 #include "worker/events.h"
 #include "worker/terminators.h"
 
@@ -123,6 +124,60 @@ static void take_that_fails_is_tried_again(void **state)
     assert_calls_until_take(3, TAKE TAKE APPLY("1") DONE("id=1") TAKE);
 }
 
+#define RECORD                                                                                     \
+    "ledger_vm_advance vm=vm-1 to=launched runner_id=0 vm_id=microvm-1 deadline_ms=1800000600000 " \
+    "reason=-\n"
+
+/* What a provider answered to the launch of vm-1. */
+static void put_recorded(void)
+{
+    const struct vm_recorded r = {
+        .name = "vm-1", .vm_id = "microvm-1", .deadline_ms = 1800000600000};
+    struct buf body;
+    buf_init(&body, RECORD_MAX_BYTES);
+    vm_recorded_encode(&r, 1, &body);
+    world_put("events", body.data);
+    buf_fini(&body);
+}
+
+/* A VM's id is written until it is written. */
+static void vm_id_that_was_not_recorded_gets_into_its_row(void **state)
+{
+    struct ledger_vm *vm = memory_vm(world.url, "vm-1");
+    vm->state = VM_REGISTERED;
+    put_recorded();
+    calls_plan(
+        &(struct call_plan){.function = "ledger_vm_advance", .times = 1, .fails = ERR_RETRY});
+    assert_calls_until_take(2, TAKE RECORD "queue_nack id=1 delay_ms=* reason=scripted\n" TAKE);
+    assert_string_equal(vm->vm_id, "");
+}
+
+static void vm_id_of_each_state_is_recorded(void **state)
+{
+    static const enum ledger_vm_state before[] = {VM_REGISTERED, VM_BUSY, VM_ENDING};
+    static const enum ledger_vm_state after[] = {VM_LAUNCHED, VM_BUSY, VM_ENDING};
+    for (size_t i = 0; i < COUNT_OF(before); i++) {
+        if (i > 0) {
+            (void)world_tear_down(state);
+            (void)world_set_up(state);
+        }
+        struct ledger_vm *vm = memory_vm(world.url, "vm-1");
+        vm->state = before[i];
+        put_recorded();
+        assert_calls_until_take(2, TAKE RECORD DONE("id=1") TAKE);
+        assert_int_equal(vm->state, after[i]);
+        assert_string_equal(vm->vm_id, "microvm-1");
+        assert_int_equal(vm->deadline_ms, 1800000600000);
+    }
+}
+
+static void vm_id_without_a_row_is_left_to_the_reaper(void **state)
+{
+    memory_vm(world.url, "vm-1")->state = VM_GONE;
+    put_recorded();
+    assert_calls_until_take(2, TAKE RECORD DONE("id=1") TAKE);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 
 int main(void)
@@ -133,6 +188,9 @@ int main(void)
         CASE(slow_ledger_costs_no_lease),
         CASE(lease_that_is_lost_all_the_same_is_no_harm),
         CASE(take_that_fails_is_tried_again),
+        CASE(vm_id_that_was_not_recorded_gets_into_its_row),
+        CASE(vm_id_of_each_state_is_recorded),
+        CASE(vm_id_without_a_row_is_left_to_the_reaper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
