@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "common/ledger/circuit.h"
 #include "common/ledger/programs.h"
 #include "reaper/reaper.h"
 
@@ -93,5 +94,7 @@ int sweep_retention(struct sweep *s, int64_t *repairs, struct err *e)
         return -1;
     }
     *repairs += removed;
-    return ledger_program_tidy(s->reaper->ledger, e);
+    return circuits_tidy(s->reaper->ledger, s->now_ms, e) == 0
+               ? ledger_program_tidy(s->reaper->ledger, e)
+               : -1;
 }

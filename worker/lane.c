@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "common/job/lane.h"
 #include "worker/limits.h"
+#include "worker/probe.h"
 
 #define RECHECK_MS 1000 /* the configuration and the stop are checked this often */
 #define STORE_ERROR_PAUSE_MS 500
@@ -15,9 +16,8 @@ struct lane {
     struct worker *worker;
     char *class_name;
     char queue_lane[LAUNCH_LANE_SIZE];
-    int64_t unreserved;      /* received messages without a slot yet; atomic */
-    int64_t paused_until_ms; /* monotonic; atomic */
-    struct class_circuit *circuit;
+    int64_t unreserved; /* received messages without a slot yet; atomic */
+    struct subjects subjects;
     struct metric *full;
 };
 
@@ -26,14 +26,18 @@ void lane_reservation_ended(struct lane *lane)
     __atomic_sub_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
 }
 
-void lane_pause_until(struct lane *lane, int64_t mono_ms)
+const struct subjects *lane_subjects(const struct lane *lane)
 {
-    __atomic_store_n(&lane->paused_until_ms, mono_ms, __ATOMIC_RELEASE);
+    return &lane->subjects;
 }
 
-struct class_circuit *lane_circuit(struct lane *lane)
+/* How long a circuit keeps all launches of the class; 0: none does. */
+static int64_t circuit_wait(struct lane *lane, const struct config *c)
 {
-    return lane->circuit;
+    struct circuits *all = lane->worker->circuits;
+    circuits_refresh(all);
+    probe_due(lane->worker, c, lane->class_name, &lane->subjects);
+    return circuits_stop_of(all, &lane->subjects).wait_ms;
 }
 
 /* The wait before this class may receive a message: 0 now, -1 until a slot is released. */
@@ -43,12 +47,7 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
     struct err e = {0};
     struct ledger_capacity capacity;
     struct ledger_caps caps = limits_caps(c, class);
-    int64_t now = clock_mono_ms();
-    int64_t paused = __atomic_load_n(&lane->paused_until_ms, __ATOMIC_ACQUIRE);
-    if (paused > now) {
-        return paused - now;
-    }
-    int64_t stopped_ms = class_circuit_wait_ms(lane->circuit, c);
+    int64_t stopped_ms = circuit_wait(lane, c);
     if (stopped_ms > 0) {
         return stopped_ms;
     }
@@ -89,12 +88,6 @@ static void wait_for_slot(struct lane *lane, const struct config *c, uint64_t wa
     }
 }
 
-void lane_launch_ended(struct lane *lane, const struct queue_message *m)
-{
-    class_circuit_release_probe(lane->circuit,
-                                m->id); /* no effect if the launch reported a result */
-}
-
 bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
 {
     struct err e = {0};
@@ -122,21 +115,22 @@ bool lane_poll(struct lane *lane, const struct config *c, struct queue_message *
     }
     if (got == 1) {
         __atomic_add_fetch(&lane->unreserved, 1, __ATOMIC_ACQ_REL);
-        class_circuit_received(lane->circuit, c, m->id);
     }
     return got == 1;
 }
 
-struct lane *lane_new(struct worker *w, const char *class_name)
+struct lane *lane_new(struct worker *w, const struct config_class *class)
 {
     struct lane *lane = calloc(1, sizeof *lane);
+    const char *class_name = class->name;
     ASSERT(lane != NULL);
+    subjects_of_class(class, fleet_provider(w->fleet, class_name), fleet_host(w->fleet),
+                      &lane->subjects);
     struct buf label;
     buf_init(&label, 256);
     metrics_label(&label, "class", class_name);
     lane->worker = w;
     lane->class_name = slice_dup(slice_of(class_name));
-    lane->circuit = class_circuit_new(w->ledger, class_name);
     (void)launch_lane(class_name, lane->queue_lane);
     lane->full = metrics_gauge("mayfly_worker_class_full", label.data);
     buf_fini(&label);
@@ -145,7 +139,6 @@ struct lane *lane_new(struct worker *w, const char *class_name)
 
 void lane_free(struct lane *lane)
 {
-    class_circuit_free(lane->circuit);
     free(lane->class_name);
     free(lane);
 }

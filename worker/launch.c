@@ -3,13 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/random.h"
 #include "common/payload/payload.h"
 #include "common/vm/proxy.h"
 #include "worker/heartbeat.h"
 #include "worker/limits.h"
-#include "worker/outcome.h"
 #include "worker/takeover.h"
 
 /* The delay of a message that met a full cap. The lane checks the caps of class and fleet before it
@@ -21,7 +22,10 @@
 /* The limit of a step that makes a call or two to the ledger or GitHub, with their retries. Only
  * the step that runs the VM may use the rest of the launch's time. */
 #define STEP_LIMIT_MS 60000
-#define TERMINATE_GRACE_MS 0 /* the VM of a failed launch runs no job */
+#define TERMINATE_GRACE_MS 0                  /* the VM of a failed launch runs no job */
+#define PARK_STATED_MAX_MS (15LL * 60 * 1000) /* a limit of GitHub's says when it ends */
+#define WRITE_AGAIN_MS 100 /* the first delay after the ledger refused a write, doubled each time */
+#define WRITE_AGAIN_MAX_MS 5000
 
 /* One launch in progress. */
 struct launching {
@@ -33,7 +37,10 @@ struct launching {
     struct heartbeat_launch heartbeat;
     struct launch_request request;
     struct github_scope scope;
-    const char *step; /* the current step, or the one that failed */
+    const char *group;        /* of runners, where it registers */
+    struct subjects subjects; /* what this launch depends on */
+    char holder[33];          /* of the circuits that it probes */
+    const char *step;         /* the current step, or the one that failed */
     struct ledger_reservation reservation;
     struct takeover takeover; /* other workers' launches for the job, when no VM is wanted */
     struct ledger_vm vm;
@@ -49,6 +56,8 @@ static int pack_payload(struct launching *l, struct err *e);
 static int run_vm(struct launching *l, struct err *e);
 static int record_vm(struct launching *l, struct err *e);
 static void roll_back(struct launching *l, const struct err *why);
+static bool is_stopped(struct launching *l, struct circuits_stop *stop);
+static void park(struct launching *l, const struct circuits_stop *stop);
 static void handle_not_reserved(struct launching *l);
 static void handle_failure(struct launching *l, const struct err *why);
 static void handle_success(struct launching *l);
@@ -70,7 +79,13 @@ static int launch_vm(struct launching *l, struct err *e)
 static void launch_job(struct launching *l)
 {
     struct err e = {0};
+    struct circuits_stop stop;
     bool reserved = false;
+    if (is_stopped(l, &stop)) {
+        lane_reservation_ended(l->lane);
+        park(l, &stop);
+        return;
+    }
     heartbeat_begin(l->worker->heartbeat, &l->heartbeat, l->message,
                     l->config->worker.visibility_timeout_ms, l->config->reaper.startup_timeout_ms);
     int failed = reserve_slot(l, &reserved, &e);
@@ -89,6 +104,7 @@ static void launch_job(struct launching *l)
     } else {
         handle_success(l);
     }
+    circuits_leave(l->worker->circuits, &l->subjects, l->holder);
 }
 
 /* Where the runner registers. A request with a job follows the current configuration, not the one
@@ -121,6 +137,10 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
         return;
     }
     l.scope = registration_scope(c, &l.request);
+    l.group = l.class->runner_group[0] != '\0' ? l.class->runner_group : c->github.runner_group;
+    l.subjects = *lane_subjects(lane);
+    subjects_add_scope(&l.scope, l.group, l.request.job.repository, &l.subjects);
+    random_hex(l.holder, sizeof l.holder / 2);
     launch_job(&l);
     github_jit_fini(&l.jit);
     if (l.payload.data != NULL) {
@@ -141,6 +161,29 @@ static void begin_step(struct launching *l, const char *step, int64_t limit_ms)
 {
     l->step = step;
     heartbeat_step(l->worker->heartbeat, &l->heartbeat, step, limit_ms);
+}
+
+static void works(struct launching *l, unsigned subjects)
+{
+    circuits_succeeded(l->worker->circuits, &l->subjects, subjects);
+}
+
+/* What the other side has answered is written until it is written (invariant 4), as long as the
+ * launch owns its message and its row. */
+static int advance(struct launching *l, const struct ledger_advance *a, struct err *e)
+{
+    int64_t age_ms;
+    for (int attempt = 1;; attempt++) {
+        if (ledger_vm_advance(l->worker->ledger, a, NULL, e) == 0) {
+            return 0;
+        }
+        if (e->class == ERR_CONFLICT || wakeup_raised(&l->worker->working) ||
+            !heartbeat_still_held(l->worker->heartbeat, &l->heartbeat, &age_ms)) {
+            return err_said_by(e, ERR_FROM_LEDGER);
+        }
+        clock_sleep_until(clock_mono_ms() +
+                          backoff_ceiling_ms(WRITE_AGAIN_MS, WRITE_AGAIN_MAX_MS, attempt));
+    }
 }
 
 static bool no_vm_is_wanted(const struct launching *l)
@@ -164,12 +207,12 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
     do {
         l->takeover = (struct takeover){.ended = false};
         if (ledger_reserve(l->worker->ledger, &request, &l->reservation, e) != 0) {
-            return -1;
+            return err_said_by(e, ERR_FROM_LEDGER);
         }
         /* No VM is wanted, perhaps only because a dead worker's launch still counts as supply. */
         if (no_vm_is_wanted(l) && takeover_dead_launch(l->worker, l->config, &l->request,
                                                        l->scope.name, &l->takeover, e) != 0) {
-            return -1;
+            return err_said_by(e, ERR_FROM_LEDGER);
         }
     } while (l->takeover.ended);
     *reserved = l->reservation.outcome == LEDGER_RESERVED;
@@ -184,18 +227,18 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
  * VM may exist. */
 static int register_runner(struct launching *l, struct err *e)
 {
-    const char *group =
-        l->class->runner_group[0] != '\0' ? l->class->runner_group : l->config->github.runner_group;
     struct github_register request = {
-        .scope = &l->scope, .name = l->vm.name, .labels = &l->class->labels, .group = group};
+        .scope = &l->scope, .name = l->vm.name, .labels = &l->class->labels, .group = l->group};
     begin_step(l, "register", STEP_LIMIT_MS);
     if (github_register_runner(l->worker->github, &request, &l->jit, e) != 0) {
         return -1;
     }
     l->vm.runner_id = l->jit.runner_id;
+    works(l, SUBJECTS_OF_GITHUB);
     struct ledger_advance a = {
         .vm = l->vm.name, .to = VM_REGISTERED, .runner_id = l->jit.runner_id};
-    return ledger_vm_advance(l->worker->ledger, &a, NULL, e);
+    begin_step(l, "register", launch_time_left_ms(l));
+    return advance(l, &a, e);
 }
 
 /* The agent's limits are whole seconds: round up. */
@@ -254,8 +297,10 @@ static int run_vm(struct launching *l, struct err *e)
     int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), &spec, l->vm.vm_id, e);
     if (rc != 0) {
         l->vm_may_run = !vm_run_left_nothing(e);
+        return -1;
     }
-    return rc;
+    works(l, SUBJECTS_OF_PROVIDER);
+    return 0;
 }
 
 /* Step 5: record the VM's id and its deadline in the row. */
@@ -267,8 +312,8 @@ static int record_vm(struct launching *l, struct err *e)
         .vm_id = l->vm.vm_id,
         .deadline_ms = clock_wall_ms() + l->class->max_duration_ms,
     };
-    begin_step(l, "record", STEP_LIMIT_MS);
-    return ledger_vm_advance(l->worker->ledger, &a, NULL, e);
+    begin_step(l, "record", launch_time_left_ms(l));
+    return advance(l, &a, e);
 }
 
 /* Removes what a failed launch left: registration, VM, row. What cannot be removed now stays a row
@@ -353,45 +398,76 @@ static void handle_not_reserved(struct launching *l)
     worker_nack(l->worker, l->message, &back);
 }
 
-/* A refusal by GitHub or the provider counts towards the class's circuit. While the circuit is open
- * the job waits, whatever the table of outcome.c says. */
-static void report_refusal(struct launching *l, const struct err *why, struct outcome *o)
+/* --- trouble --- */
+
+/* Whether a circuit stops this launch. Where one is half-open, this launch is its probe. */
+static bool is_stopped(struct launching *l, struct circuits_stop *stop)
 {
-    bool external_step = strcmp(l->step, "reserve") != 0 && strcmp(l->step, "record") != 0;
-    if (!external_step || !class_circuit_is_refusal(why)) {
-        return;
-    }
-    struct class_circuit_refusal r = class_circuit_record_refusal(
-        lane_circuit(l->lane), l->config, l->message->id, l->request.job.id, why);
-    if (r.stopped) {
-        *o = (struct outcome){.action = OUTCOME_WAIT, .delay_ms = r.delay_ms};
+    int64_t until_ms = clock_wall_ms() + l->config->reaper.startup_timeout_ms;
+    return circuits_enter(l->worker->circuits, &l->subjects, l->holder, until_ms, stop) > 0;
+}
+
+/* Returns the message unspent, behind those never tried, until the next probe. */
+static void park(struct launching *l, const struct circuits_stop *stop)
+{
+    char reason[LEDGER_CELL_NAME + CIRCUIT_WHY_SIZE + 16];
+    int64_t most_ms =
+        stop->circuit.stated != 0 ? PARK_STATED_MAX_MS : (int64_t)CIRCUITS_PARK_MAX_MS;
+    (void)snprintf(reason, sizeof reason, "waits for %s: %s", l->subjects.names[stop->subject],
+                   stop->circuit.why);
+    struct queue_return back = {.delay_ms = stop->wait_ms < most_ms ? stop->wait_ms : most_ms,
+                                .reason = reason};
+    count_outcome(l, "parked");
+    worker_nack(l->worker, l->message, &back);
+}
+
+/* An attempt that was the last one is a dead letter. */
+static enum treatment treat(const struct launching *l, const struct verdict *v)
+{
+    bool last = l->message->attempts + 1 >= l->config->retry.max_attempts;
+    return v->treatment == TREAT_ATTEMPT && last ? TREAT_PERMANENT : v->treatment;
+}
+
+/* What happened, for the job's timeline and its message. */
+static void describe_failure(const struct launching *l, const struct verdict *v,
+                             const struct err *why, char *out, size_t size)
+{
+    if (v->treatment == TREAT_ATTEMPT) {
+        (void)snprintf(out, size, "%s (attempt %lld of %lld): %.220s", l->step,
+                       (long long)l->message->attempts + 1,
+                       (long long)l->config->retry.max_attempts, why->message);
+    } else if (v->subject < SUBJECT_CIRCUITS) {
+        (void)snprintf(out, size, "%s (waits for %s): %.220s", l->step,
+                       l->subjects.names[v->subject], why->message);
+    } else {
+        (void)snprintf(out, size, "%s (about the %s): %.220s", l->step, subject_kind(v->subject),
+                       why->message);
     }
 }
 
-/* Retry, wait or dead-letter, by the table of outcome.c. */
+/* By the table of fleet/verdict.c: only an error about the job itself spends an attempt. */
 static void handle_failure(struct launching *l, const struct err *why)
 {
-    struct outcome o = outcome_of(why, l->message->attempts, &l->config->retry);
-    char detail[300];
-    report_refusal(l, why, &o);
-    (void)snprintf(detail, sizeof detail, "%s (attempt %lld of %lld): %.220s", l->step,
-                   (long long)l->message->attempts + 1, (long long)l->config->retry.max_attempts,
-                   why->message);
-    count_outcome(l, outcome_name(o.action));
-    add_to_timeline(l, outcome_name(o.action), detail);
+    struct verdict v = verdict_of(why, l->scope.is_repository);
+    enum treatment t = treat(l, &v);
+    char detail[480];
+    int64_t delay_ms = circuits_failed(l->worker->circuits, l->config, &l->subjects, &v,
+                                       l->request.job.id, l->holder, why);
+    describe_failure(l, &v, why, detail, sizeof detail);
+    count_outcome(l, treatment_name(t));
+    add_to_timeline(l, treatment_name(t), detail);
     log_warn("launch_failed", LOG_INT("job_id", l->request.job.id),
              LOG_STR("class", l->class->name), LOG_STR("vm", l->vm.name), LOG_STR("step", l->step),
-             LOG_STR("action", outcome_name(o.action)), LOG_INT("delay_ms", o.delay_ms),
-             LOG_INT("attempts", l->message->attempts + 1), LOG_ERR(why));
-    if (o.pause_class) {
-        lane_pause_until(l->lane, clock_mono_ms() + o.delay_ms);
-    }
-    if (o.action == OUTCOME_DEAD_LETTER) {
+             LOG_STR("subject", v.subject < SUBJECT_CIRCUITS ? l->subjects.names[v.subject]
+                                                             : subject_kind(v.subject)),
+             LOG_STR("action", treatment_name(t)), LOG_INT("delay_ms", delay_ms),
+             LOG_INT("attempts", l->message->attempts + (t == TREAT_WAIT ? 0 : 1)), LOG_ERR(why));
+    if (t == TREAT_PERMANENT) {
         worker_dead_letter(l->worker, l->message, detail);
         return;
     }
     struct queue_return back = {
-        .delay_ms = o.delay_ms, .spend_attempt = o.action == OUTCOME_RETRY, .reason = detail};
+        .delay_ms = delay_ms, .spend_attempt = t == TREAT_ATTEMPT, .reason = detail};
     worker_nack(l->worker, l->message, &back);
 }
 
@@ -416,7 +492,6 @@ static void handle_success(struct launching *l)
     int64_t launch_us = clock_mono_us() - l->started_us;
     int64_t since_received_ms = clock_wall_ms() - l->request.requested_ms;
     worker_ack(l->worker, l->message);
-    class_circuit_record_success(lane_circuit(l->lane), l->message->id);
     count_outcome(l, "launched");
     observe_launch(l, launch_us, since_received_ms);
     log_info("vm_launched", LOG_INT("job_id", l->request.job.id), LOG_STR("class", l->class->name),

@@ -83,7 +83,6 @@ static void *launch_until_stopped(void *arg)
             config_live_put(w->config, c);
             c = config_live_get(w->config);
             launch(w, p->lanes[i], c, &m);
-            lane_launch_ended(p->lanes[i], &m);
             end_launch(p, i);
         }
         queue_message_fini(&m);
@@ -104,7 +103,7 @@ int launch_pool_start(struct worker *w, const struct config *c, struct launch_po
     p->shares = calloc(c->class_count, sizeof p->shares[0]);
     ASSERT(p->lanes != NULL && p->shares != NULL);
     for (; p->lane_count < c->class_count; p->lane_count++) {
-        p->lanes[p->lane_count] = lane_new(w, c->classes[p->lane_count].name);
+        p->lanes[p->lane_count] = lane_new(w, &c->classes[p->lane_count]);
     }
     w->heartbeat = heartbeat_new(w);
     if (heartbeat_start(w->heartbeat, e) != 0 ||

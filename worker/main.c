@@ -35,12 +35,14 @@ static int open_worker(void *self, struct config_live *live, const struct config
     m->worker.ledger = s->ledger;
     m->worker.github = s->github;
     m->worker.fleet = s->fleet;
+    m->worker.circuits = circuits_new(s->ledger);
     return 0;
 }
 
 static void close_worker(void *self)
 {
     struct mayfly_worker *m = self;
+    circuits_free(m->worker.circuits);
     stores_close(&m->stores);
     wakeup_fini(&m->worker.working);
     wakeup_fini(&m->worker.intake);

@@ -8,8 +8,7 @@
  *   heartbeat.c      keeps the messages and rows of launches in flight
  *   takeover.c       terminates what a dead worker left of a job's launch
  *   terminators.c    terminates VMs whose job has ended, which releases their slots
- *   class_circuit.c  stops a class whose launches are refused
- *   outcome.c        the table from an error's class to retry, wait or dead-letter
+ *   probe.c          whether GitHub or a target that was in trouble works again
  *
  * main sets the struct up before the threads start and tears it down after they are joined; its
  * members are thread-safe or never change.
@@ -20,6 +19,7 @@
 #include "common/base/metrics.h"
 #include "common/base/wakeup.h"
 #include "common/config/config.h"
+#include "common/fleet/circuits.h"
 #include "common/fleet/fleet.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
@@ -34,6 +34,7 @@ struct worker {
     struct ledger *ledger;
     struct github *github;
     struct fleet *fleet;
+    struct circuits *circuits;
     struct terminators *terminators;
     struct heartbeat *heartbeat; /* of the launches in flight */
     struct wakeup intake;        /* raised: receive nothing more; woken: a slot was released */

@@ -29,6 +29,7 @@ int err_fill(struct err *e, enum err_class class, int code, const char *fmt, ...
     format_message(text, sizeof text, fmt, ap);
     va_end(ap);
     e->class = class;
+    e->from = ERR_FROM_US;
     e->code = code;
     e->retry_after_ms = 0;
     memcpy(e->message, text, sizeof text);

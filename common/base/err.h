@@ -27,8 +27,21 @@ enum err_class {
     ERR_CONFLICT,  /* the named object exists already, or was changed concurrently */
 };
 
+/* Who refused, or could not be reached. The subject of an error follows from it (fleet/verdict.h). */
+enum err_from {
+    ERR_FROM_US = 0, /* this program: a check before anything was asked */
+    ERR_FROM_LEDGER,
+    ERR_FROM_QUEUE,
+    ERR_FROM_PROXY,
+    ERR_FROM_APP, /* GitHub, to the App itself: access tokens, installations */
+    ERR_FROM_GITHUB,
+    ERR_FROM_PROVIDER,
+    ERR_FROM_HOST, /* a VM provider that runs on this host */
+};
+
 struct err {
     enum err_class class;
+    enum err_from from;
     int code;
     int64_t retry_after_ms; /* 0: the peer gave none */
     char message[640];      /* truncated, always terminated */
@@ -44,7 +57,7 @@ struct err {
  * …). */
 #define err_errno(...) err_failed(err_fill_errno(__VA_ARGS__))
 
-/* Puts "<text>: " before the message of *e; class, code and retry-after stay: err_wrap(e, format,
+/* Puts "<text>: " before the message of *e; all else stays: err_wrap(e, format,
  * …). */
 #define err_wrap(...) err_failed(err_fill_wrap(__VA_ARGS__))
 
@@ -56,6 +69,13 @@ PRINTF(2, 3) int err_fill_wrap(struct err *e, const char *fmt, ...);
 static inline int err_failed(int filled)
 {
     (void)filled;
+    return -1;
+}
+
+/* Adds who said it, unless a module below knew better. Returns -1. */
+static inline int err_said_by(struct err *e, enum err_from from)
+{
+    e->from = e->from == ERR_FROM_US ? from : e->from;
     return -1;
 }
 

@@ -25,6 +25,10 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_aws_resends_total", "service reason",
             "Calls that were signed and sent again because of a refusal: an expired key, a wrong "
             "clock."),
+    GAUGE("mayfly_circuits_open", "subject",
+          "Open circuits, by the kind of subject; the same in every worker."),
+    COUNTER("mayfly_circuits_opened_total", "subject",
+            "Circuits that this worker opened, by the kind of subject."),
     GAUGE("mayfly_events_buffered", "sink",
           "Records of changes of state that wait to be written (`events`)."),
     COUNTER("mayfly_events_dropped_total", "sink reason",
@@ -115,9 +119,6 @@ const struct metric_row metrics_table[] = {
               "From the call that terminates a VM to its end."),
     COUNTER("mayfly_vm_terminate_errors_total", "provider class",
             "VMs that could not be terminated."),
-    GAUGE(
-        "mayfly_worker_circuit_open", "class",
-        "1 while the circuit of the class is open: its launches were refused, and its jobs wait."),
     GAUGE("mayfly_worker_class_full", "class",
           "1 while a cap keeps this worker from receiving jobs of the class."),
     COUNTER("mayfly_worker_events_total", "action",

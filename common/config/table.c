@@ -28,7 +28,7 @@ const struct setting_section config_sections[] = {
     {"retry",
      "Retries after a transient error: exponential backoff with full jitter. Each delay is "
      "random between 0 and `min(max_delay, base_delay * 2^(attempt-1))`."},
-    {"circuit", "The circuit breaker of each runner class. All workers share it."},
+    {"circuit", "The circuits of subjects in trouble. All workers share them."},
     {"events", "Records of each change of a job's or a VM's state, as JSON, for analytics, billing "
                "and audit: "
                "`deploy/docs/events.md`. Best effort: launches never wait for them."},
@@ -427,19 +427,22 @@ const struct setting config_settings[] = {
              .help = "Longest delay before any retry; at least `retry.base_delay`."),
 
     /* --- circuit --- */
-    WHOLE("circuit.failure_threshold", IN_CONFIG(circuit.failure_threshold), "5", 0, 1000,
+    WHOLE("circuit.failure_threshold", IN_CONFIG(circuit.failure_threshold), "3", 0, 1000,
           .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-          .help = "Launches for different jobs, in the whole fleet, that must fail in a row with a "
-                  "permanent error (bad image, permission denied) before the class's circuit "
-                  "opens. While it is open, the class's jobs wait and spend no attempts. 0: it "
-                  "never opens."),
-    DURATION("circuit.open_duration", IN_CONFIG(circuit.open_duration_ms), "1m", MILLISECONDS(10),
+          .help = "Launches for different jobs that must fail in a row in one worker, for a reason "
+                  "that lies with the same subject (a repository, an installation, a class, a "
+                  "provider's target, …), before its circuit opens. An answer that leaves no doubt "
+                  "opens it at once. While it is open, what depends on it waits and spends no "
+                  "attempts. 0: none opens."),
+    DURATION("circuit.open_duration", IN_CONFIG(circuit.open_duration_ms), "5s", MILLISECONDS(10),
              DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-             .help = "How long an open circuit waits before one trial launch. Success closes it; "
-                     "another failure doubles the wait."),
-    DURATION("circuit.max_open_duration", IN_CONFIG(circuit.max_open_duration_ms), "15m",
+             .help = "Longest wait of an open circuit before its first probe. Success closes it; "
+                     "another failure doubles the longest wait."),
+    DURATION("circuit.max_open_duration", IN_CONFIG(circuit.max_open_duration_ms), "5m",
              MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-             .help = "Longest wait between two trial launches."),
+             .help = "Longest wait between two probes; at most 30s of it where the probe is no "
+                     "launch (GitHub, credentials, a target that does not answer) or a quota is "
+                     "full."),
 
     /* --- events --- */
     TEXT("events.file", IN_CONFIG(events.file), "", 0, TEXT_MAX, .flags = SETTING_PATH,

@@ -167,6 +167,18 @@ static bool still_valid(const struct entry *n)
     return n->value != NULL && clock_wall_ms() < n->valid_ms;
 }
 
+bool github_cache_peek(struct github_cache *c, const char *key, struct buf *out)
+{
+    pthread_mutex_lock(&c->lock);
+    const struct entry *n = find_entry(c, key);
+    bool found = n != NULL && still_valid(n);
+    if (found) {
+        buf_append(out, (struct slice){n->value, n->value_len});
+    }
+    pthread_mutex_unlock(&c->lock);
+    return found;
+}
+
 static void wait_for_round(struct github_cache *c, const struct entry *n)
 {
     uint64_t round = n->round;

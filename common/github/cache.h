@@ -11,6 +11,7 @@
 #ifndef MAYFLY_GITHUB_CACHE_H
 #define MAYFLY_GITHUB_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,9 @@ void github_cache_free(struct github_cache *c);
  * Waits for a fetch in progress. *cached (may be NULL): whether it was cached before this call. */
 MUST_CHECK int github_cache_get(struct github_cache *c, const char *key, github_fetch_fn *fetch,
                                 void *arg, struct buf *out, bool *cached, struct err *e);
+
+/* Appends the value of `key` to *out if it is there and valid; makes no call. */
+bool github_cache_peek(struct github_cache *c, const char *key, struct buf *out);
 
 /* Removes `key` if it still has this value: a newer one, fetched meanwhile, stays. */
 void github_cache_drop(struct github_cache *c, const char *key, struct slice value);

@@ -25,6 +25,7 @@ static int take_call(struct github *g, const char *bucket, struct err *e)
     int64_t wait_ms = 0;
     while (g->ledger != NULL) {
         if (ledger_rate_take(g->ledger, &b, 1, &wait_ms, e) != 0) {
+            (void)err_said_by(e, ERR_FROM_LEDGER);
             return err_wrap(e, "rate bucket %s", bucket);
         }
         if (wait_ms <= 0) {
@@ -219,7 +220,11 @@ int github_call(struct github *g, const struct github_scope *s, const struct git
         again = refused && pass.cached && tries < 2;
         github_pass_fini(&pass);
     } while (again);
-    return rc;
+    if (rc != 0) { /* a personal token is all that we have, as an App's key is */
+        bool is_identity = !github_is_app(g) && e->code == 401;
+        return err_said_by(e, is_identity ? ERR_FROM_APP : ERR_FROM_GITHUB);
+    }
+    return 0;
 }
 
 static bool is_github_name(struct slice s)

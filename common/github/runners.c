@@ -202,6 +202,12 @@ static void register_body(const struct github_register *r, int64_t group, struct
     buf_append_cstr(body, "]}");
 }
 
+/* GitHub's answer when the group has as many runners as it may have. */
+static bool is_group_full(const struct err *e)
+{
+    return e->code == 422 && strstr(e->message, "max limit of") != NULL;
+}
+
 static int register_in_group(struct github *g, const struct github_register *r, int64_t group,
                              struct github_jit *out, struct err *e)
 {
@@ -225,6 +231,7 @@ static int register_in_group(struct github *g, const struct github_register *r, 
     buf_fini(&path);
     buf_fini(&body);
     if (rc != 0) {
+        e->class = is_group_full(e) ? ERR_CAPACITY : e->class;
         return -1;
     }
     rc = github_parse_jit(buf_slice(&answer.body), out, e);

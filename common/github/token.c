@@ -73,7 +73,7 @@ static int call_as_app(struct github *g, const struct github_call *call, bool *w
         github_cache_drop(g->jwts, JWT_KEY, buf_slice(&pass.token));
     }
     github_pass_fini(&pass);
-    return rc;
+    return rc == 0 ? 0 : err_said_by(e, ERR_FROM_APP);
 }
 
 int github_call_app(struct github *g, const struct github_call *call, struct http_response *out,
@@ -176,7 +176,7 @@ static int not_installed(const struct github *g, const struct github_scope *s, s
                   "the App %s is not installed on %s: install it there (GitHub: Settings, GitHub "
                   "Apps), or check github.app.id and github.app.installation",
                   g->app_id, s->name);
-    return -1;
+    return err_said_by(e, ERR_FROM_APP);
 }
 
 static int look_up_installation(struct github *g, const struct github_scope *s, int64_t *id,
@@ -235,11 +235,34 @@ static int token_by_lookup(struct github *g, const struct github_scope *s, struc
     return -1;
 }
 
+/* Whether the owner's installation was looked up before: then a webhook's id was unknown. */
+static bool was_looked_up(struct github *g, const struct github_scope *s)
+{
+    char key[sizeof s->name];
+    struct buf ignored;
+    owner_key(s, key, sizeof key);
+    buf_init(&ignored, 32);
+    bool found = github_cache_peek(g->installations, key, &ignored);
+    buf_fini(&ignored);
+    return found;
+}
+
+/* The webhook names the installation. One that GitHub does not know (the App was installed anew, or
+ * the deliveries are another App's) is replaced by the owner's. */
 static int app_pass(struct github *g, const struct github_scope *s, struct github_pass *p,
                     struct err *e)
 {
-    int64_t known = g->installation > 0 ? g->installation : s->installation_id;
-    int rc = known > 0 ? token_for(g, known, p, e) : token_by_lookup(g, s, p, e);
+    int rc = -1;
+    if (g->installation > 0) {
+        rc = token_for(g, g->installation, p, e);
+    } else if (s->installation_id <= 0 || was_looked_up(g, s)) {
+        rc = token_by_lookup(g, s, p, e);
+    } else {
+        rc = token_for(g, s->installation_id, p, e);
+        if (rc != 0 && e->class == ERR_NOT_FOUND) {
+            rc = token_by_lookup(g, s, p, e);
+        }
+    }
     return rc != 0 && e->class == ERR_NOT_FOUND ? not_installed(g, s, e) : rc;
 }
 

@@ -35,6 +35,7 @@ struct transfer {
     bool too_large;
     size_t body_limit;
     char detail[CURL_ERROR_SIZE];
+    long connect_status; /* of a proxy's response to CONNECT; 0: none */
 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -216,6 +217,54 @@ static int set_transfer_error(const struct http_request *r, const struct transfe
                    hint_for(code));
 }
 
+/* What the proxy is and where it was set: "github.proxy" and others, or the environment. */
+static const char *proxy_of(const struct http_client *c, const char *url, const char **setting)
+{
+    static const char *const names[][2] = {{"http_proxy", "http_proxy"},
+                                           {"https_proxy", "HTTPS_PROXY"}};
+    const char *const *env = names[strncasecmp(url, "https:", 6) == 0 ? 1 : 0];
+    *setting = "the proxy setting";
+    if (c->proxy[0] != '\0') {
+        return c->proxy;
+    }
+    for (size_t i = 0; i < 2 && !c->no_proxy; i++) {
+        const char *value = getenv(env[i]);
+        if (value != NULL && value[0] != '\0') {
+            *setting = env[i];
+            return value;
+        }
+    }
+    return "";
+}
+
+/* A proxy that refuses, or cannot be reached, says nothing about the service behind it. */
+static bool set_proxy_error(const struct http_client *c, const struct http_request *r,
+                            const struct transfer *t, CURLcode code, struct err *e)
+{
+    const char *setting;
+    struct slice proxy = host_and_path(proxy_of(c, r->url, &setting));
+    struct slice place = host_and_path(r->url);
+    bool refused = t->connect_status >= 400 || t->response.status == 407;
+    bool away = code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_PROXY ||
+                (code == CURLE_COULDNT_CONNECT && c->proxy[0] != '\0');
+    if (refused) {
+        int status = t->connect_status >= 400 ? (int)t->connect_status : t->response.status;
+        (void)err_set(e, ERR_RETRY, HTTP_NOT_SENT, /* to the service */
+                      "%s %.*s: the proxy %.*s answered %d: check its %s in %s", r->method,
+                      SLICE_ARG(place), SLICE_ARG(proxy), status,
+                      status == 407 ? "user and password" : "rules for this host", setting);
+    } else if (away) {
+        (void)err_set(e, ERR_RETRY, HTTP_NOT_SENT,
+                      "%s %.*s: the proxy %.*s cannot be reached: %s: check that it runs, and %s",
+                      r->method, SLICE_ARG(place), SLICE_ARG(proxy),
+                      t->detail[0] != '\0' ? t->detail : curl_easy_strerror(code), setting);
+    } else {
+        return false;
+    }
+    e->from = ERR_FROM_PROXY;
+    return true;
+}
+
 /* Options with valid strings or numbers fail only when out of memory. */
 static void must_set(CURLcode code)
 {
@@ -323,6 +372,7 @@ static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct htt
         code = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     }
     t->response.status = (int)status;
+    must_set(curl_easy_getinfo(curl, CURLINFO_HTTP_CONNECTCODE, &t->connect_status));
     curl_slist_free_all(headers);
     return code;
 }
@@ -337,6 +387,10 @@ int http_send(struct http_client *c, const struct http_request *r, struct http_r
     CURL *curl = borrow_handle(c);
     CURLcode code = run_transfer(c, curl, r, &t);
     return_handle(c, curl);
+    if (set_proxy_error(c, r, &t, code, e)) {
+        http_response_fini(&t.response);
+        return -1;
+    }
     if (code != CURLE_OK) {
         http_response_fini(&t.response);
         return set_transfer_error(r, &t, code, e);

@@ -2,32 +2,35 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/base/backoff.h"
 #include "common/base/buf.h"
 
 #define TRIES_MAX 20 /* of one update, against conflicts */
 
 /* --- the rule --- */
 
-bool circuit_is_open(const struct circuit *c)
+bool circuit_is_open(const struct circuit *c, int64_t now_ms)
 {
-    return c->open_until_ms > 0;
+    return c->since_ms > 0 && now_ms - c->changed_ms < CIRCUIT_LIFE_MS;
 }
 
 int64_t circuit_wait_ms(const struct circuit *c, int64_t now_ms)
 {
     int64_t until_ms = c->open_until_ms > c->probe_until_ms ? c->open_until_ms : c->probe_until_ms;
-    return circuit_is_open(c) && until_ms > now_ms ? until_ms - now_ms : 0;
+    return circuit_is_open(c, now_ms) && until_ms > now_ms ? until_ms - now_ms : 0;
 }
 
 enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, int64_t until_ms,
                                         int64_t now_ms)
 {
-    if (!circuit_is_open(c) || circuit_wait_ms(c, now_ms) > 0) {
+    if (!circuit_is_open(c, now_ms) || circuit_wait_ms(c, now_ms) > 0) {
         return CIRCUIT_UNCHANGED;
     }
     c->probe_until_ms = until_ms;
+    c->changed_ms = now_ms;
     (void)snprintf(c->probe, sizeof c->probe, "%s", holder);
     return CIRCUIT_COUNTED;
 }
@@ -35,15 +38,6 @@ enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, i
 static bool holds_probe(const struct circuit *c, const char *holder)
 {
     return holder[0] != '\0' && strcmp(c->probe, holder) == 0;
-}
-
-enum circuit_change circuit_extend_probe(struct circuit *c, const char *holder, int64_t until_ms)
-{
-    if (!holds_probe(c, holder)) {
-        return CIRCUIT_UNCHANGED;
-    }
-    c->probe_until_ms = until_ms;
-    return CIRCUIT_COUNTED;
 }
 
 enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder)
@@ -56,55 +50,60 @@ enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder)
     return CIRCUIT_COUNTED;
 }
 
-static int64_t pause_after_opens(const struct circuit_limits *limits, int64_t opens)
+static int64_t next_pause_ms(const struct circuit *c, const struct circuit_opening *o)
 {
-    int64_t pause_ms = limits->pause_ms;
-    for (int64_t i = 1; i < opens && pause_ms < limits->max_pause_ms; i++) {
-        pause_ms *= 2;
-    }
-    return pause_ms < limits->max_pause_ms ? pause_ms : limits->max_pause_ms;
+    int attempt = c->opens < 60 ? (int)c->opens : 60;
+    return o->wait_ms > 0 ? o->wait_ms
+                          : backoff_full_jitter_ms(o->pause_ms, o->max_pause_ms, attempt);
 }
 
-static void open_circuit(struct circuit *c, const struct circuit_limits *limits, int64_t now_ms)
+static void keep_why(struct circuit *c, const struct circuit_opening *o)
 {
-    c->opens++;
-    c->open_until_ms = now_ms + pause_after_opens(limits, c->opens);
+    (void)snprintf(c->why, sizeof c->why, "%s", o->why);
+    for (char *p = c->why; *p != '\0'; p++) {
+        *p = (unsigned char)*p < ' ' ? ' ' : *p;
+    }
 }
 
-enum circuit_change circuit_refused(struct circuit *c, const struct circuit_limits *limits,
-                                    int64_t job_id, const char *holder, int64_t now_ms)
+enum circuit_change circuit_open(struct circuit *c, const struct circuit_opening *o,
+                                 const char *holder, int64_t now_ms)
 {
-    if (limits->failures == 0) {
-        return CIRCUIT_UNCHANGED;
-    }
-    if (circuit_drop_probe(c, holder) != CIRCUIT_UNCHANGED) {
-        open_circuit(c, limits, now_ms);
-        return CIRCUIT_REOPENED;
-    }
-    if (circuit_is_open(c) || (c->failures > 0 && c->last_job == job_id)) {
-        return CIRCUIT_UNCHANGED;
-    }
-    c->failures++;
-    c->last_job = job_id;
-    if (c->failures < limits->failures) {
+    bool was_open = circuit_is_open(c, now_ms);
+    bool probed = was_open && circuit_drop_probe(c, holder) != CIRCUIT_UNCHANGED;
+    if (was_open && !probed) {
+        if (o->wait_ms == 0 || now_ms + o->wait_ms <= c->open_until_ms) {
+            return CIRCUIT_UNCHANGED;
+        }
+        c->open_until_ms = now_ms + o->wait_ms;
+        c->stated = 1;
+        c->changed_ms = now_ms;
+        keep_why(c, o);
         return CIRCUIT_COUNTED;
     }
-    open_circuit(c, limits, now_ms);
-    return CIRCUIT_OPENED;
+    if (!was_open) {
+        *c = (struct circuit){.since_ms = now_ms};
+    }
+    c->opens++;
+    c->changed_ms = now_ms;
+    c->open_until_ms = now_ms + next_pause_ms(c, o);
+    c->stated = o->wait_ms > 0 ? 1 : 0;
+    c->needs_launch = o->needs_launch ? 1 : 0;
+    keep_why(c, o);
+    return was_open ? CIRCUIT_REOPENED : CIRCUIT_OPENED;
 }
 
-enum circuit_change circuit_succeeded(struct circuit *c)
+enum circuit_change circuit_close(struct circuit *c, int64_t now_ms)
 {
-    bool was_open = circuit_is_open(c);
-    bool clean = c->failures == 0 && c->opens == 0 && !was_open;
+    bool was_open = circuit_is_open(c, now_ms);
+    bool blank = c->since_ms == 0;
     *c = (struct circuit){0};
-    if (clean) {
+    if (blank) {
         return CIRCUIT_UNCHANGED;
     }
     return was_open ? CIRCUIT_CLOSED : CIRCUIT_COUNTED;
 }
 
-/* --- the record --- */
+/* --- the record: "name=number … probe=holder why=the rest" --- */
 
 #define NUMBER(member)                                                                             \
     {                                                                                              \
@@ -113,8 +112,8 @@ enum circuit_change circuit_succeeded(struct circuit *c)
 static const struct {
     const char *name;
     size_t offset;
-} numbers[] = {NUMBER(failures), NUMBER(last_job), NUMBER(opens), NUMBER(open_until_ms),
-               NUMBER(probe_until_ms)};
+} numbers[] = {NUMBER(since_ms), NUMBER(changed_ms),   NUMBER(opens),         NUMBER(open_until_ms),
+               NUMBER(stated),   NUMBER(needs_launch), NUMBER(probe_until_ms)};
 
 void circuit_encode(const struct circuit *c, char out[LEDGER_CELL_VALUE])
 {
@@ -125,7 +124,7 @@ void circuit_encode(const struct circuit *c, char out[LEDGER_CELL_VALUE])
         memcpy(&value, (const char *)c + numbers[i].offset, sizeof value);
         buf_printf(&text, "%s=%lld ", numbers[i].name, (long long)value);
     }
-    buf_printf(&text, "probe=%s", c->probe);
+    buf_printf(&text, "probe=%s why=%s", c->probe, c->why);
     ASSERT(slice_to_cstr(buf_slice(&text), out, LEDGER_CELL_VALUE));
     buf_fini(&text);
 }
@@ -151,17 +150,17 @@ void circuit_decode(const char *value, struct circuit *out)
         struct slice field;
         struct slice name;
         struct slice text;
+        if (slice_starts_with(rest, SLICE("why="))) {
+            rest.ptr += strlen("why=");
+            rest.len -= strlen("why=");
+            (void)snprintf(out->why, sizeof out->why, "%.*s", SLICE_ARG(rest));
+            return;
+        }
         (void)slice_cut(rest, ' ', &field, &rest);
         if (slice_cut(field, '=', &name, &text)) {
             decode_field(name, text, out);
         }
     }
-}
-
-void circuit_subject_of_class(const char *class_name, char out[LEDGER_CELL_NAME])
-{
-    int n = snprintf(out, LEDGER_CELL_NAME, "class:%s", class_name);
-    ASSERT(n > 0 && n < LEDGER_CELL_NAME);
 }
 
 int circuit_load(struct ledger *l, const char *subject, struct circuit *out, struct err *e)
@@ -172,11 +171,6 @@ int circuit_load(struct ledger *l, const char *subject, struct circuit *out, str
     }
     circuit_decode(cell.value, out);
     return 0;
-}
-
-static bool is_blank(const struct circuit *c)
-{
-    return c->failures == 0 && c->opens == 0 && !circuit_is_open(c);
 }
 
 int circuit_update(struct ledger *l, const char *subject, circuit_step_fn *step, void *arg,
@@ -193,7 +187,7 @@ int circuit_update(struct ledger *l, const char *subject, circuit_step_fn *step,
         enum circuit_change did = step(&c, arg);
         circuit_encode(&c, value);
         if (did == CIRCUIT_UNCHANGED ||
-            ledger_cell_put(l, CIRCUIT_KIND, subject, is_blank(&c) ? NULL : value, cell.version,
+            ledger_cell_put(l, CIRCUIT_KIND, subject, c.since_ms > 0 ? value : NULL, cell.version,
                             NULL, e) == 0) {
             *out = c;
             *change = did;
@@ -203,4 +197,24 @@ int circuit_update(struct ledger *l, const char *subject, circuit_step_fn *step,
             return -1;
         }
     }
+}
+
+int circuits_tidy(struct ledger *l, int64_t now_ms, struct err *e)
+{
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    int rc = 0;
+    if (ledger_cell_list(l, CIRCUIT_KIND, &cells, &n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        struct circuit c;
+        circuit_decode(cells[i].value, &c);
+        if (!circuit_is_open(&c, now_ms) &&
+            ledger_cell_put(l, CIRCUIT_KIND, cells[i].name, NULL, cells[i].version, NULL, e) != 0) {
+            rc = e->class == ERR_CONFLICT ? 0 : -1;
+        }
+    }
+    free(cells);
+    return rc;
 }

@@ -1,17 +1,17 @@
 /*
- * A circuit breaker: stops the work on one subject (a runner class, …) after consecutive failures.
+ * A circuit breaker: stops the work on one subject (a repository, a runner class, GitHub, …) that
+ * is in trouble, and lets one probe at a time find out whether the trouble is over.
  *
- *     closed ──N failures in a row──> open ──pause ends──> half open: one probe
- *       ^                              ^                      │        │
- *       │                              └──fails: double pause─┘        │
- *       └──────────────────────────succeeds────────────────────────────┘
+ *     closed ──opened──> open ──pause ends──> half open: one probe
+ *       ^                 ^                      │        │
+ *       │                 └──fails: longer pause─┘        │
+ *       └──────────────────────succeeds───────────────────┘
  *
- * One record per subject, a text in a ledger cell (kind "circuit", name = subject), changed by
- * compare-and-set and shared by all processes: with one circuit per process, each process would
- * spend jobs of its own on the same failure. A closed circuit without failures has no cell. The
- * rule is pure. A process that dies during its probe blocks the next probe only until the probe's
- * deadline. One job cannot open a circuit: only failures of different jobs count. Any thread; no
- * state of its own.
+ * One record per open circuit, a text in a ledger cell (kind "circuit", name = subject), changed by
+ * compare-and-set and shared by all processes. A closed circuit has no cell: failures before it
+ * opens are counted by each process for itself (fleet/circuits.h). The rule is pure. A process that
+ * dies during its probe blocks the next one only until the probe's deadline. Any thread; no state
+ * of its own.
  */
 #ifndef MAYFLY_LEDGER_CIRCUIT_H
 #define MAYFLY_LEDGER_CIRCUIT_H
@@ -22,21 +22,29 @@
 #include "common/ledger/ledger.h"
 
 #define CIRCUIT_KIND "circuit"
-#define CIRCUIT_HOLDER_SIZE 40
+#define CIRCUIT_HOLDER_SIZE 80
+#define CIRCUIT_WHY_SIZE 320
+#define CIRCUIT_LIFE_MS (24LL * 3600 * 1000) /* after its last change: then it counts as closed */
 
 struct circuit {
-    int64_t failures;                /* consecutive, of different jobs */
-    int64_t last_job;                /* the job of the last counted failure */
-    int64_t opens;                   /* consecutive; each doubles the pause */
-    int64_t open_until_ms;           /* wall clock; 0: closed */
-    int64_t probe_until_ms;          /* wall clock: the probe's deadline */
+    int64_t since_ms;                /* wall clock: when it opened; 0: closed */
+    int64_t changed_ms;              /* wall clock */
+    int64_t opens;                   /* consecutive; each doubles the longest pause */
+    int64_t open_until_ms;           /* wall clock: when the next probe may begin */
+    int64_t stated;                  /* not 0: the other side said that it ends then */
+    int64_t needs_launch;            /* not 0: only a launch can probe it (a quota, an image) */
+    int64_t probe_until_ms;          /* wall clock: the probe's deadline; 0: none */
     char probe[CIRCUIT_HOLDER_SIZE]; /* the probe's holder, without spaces; "" none */
+    char why[CIRCUIT_WHY_SIZE];      /* what the last failure said */
 };
 
-struct circuit_limits {
-    int64_t failures; /* to open it; 0: never */
-    int64_t pause_ms;
-    int64_t max_pause_ms;
+/* Why and for how long. */
+struct circuit_opening {
+    int64_t pause_ms;     /* the longest first pause; drawn with full jitter */
+    int64_t max_pause_ms; /* of later ones */
+    int64_t wait_ms;      /* the other side said how long; 0: it did not */
+    bool needs_launch;
+    const char *why;
 };
 
 enum circuit_change {
@@ -48,31 +56,29 @@ enum circuit_change {
 };
 
 /* --- the rule --- */
-bool circuit_is_open(const struct circuit *c);
+bool circuit_is_open(const struct circuit *c, int64_t now_ms);
 /* The time until a probe may start; 0: now, or it is closed. */
 int64_t circuit_wait_ms(const struct circuit *c, int64_t now_ms);
 /* Half-opens it for this holder. UNCHANGED: it is closed, paused, or another holder probes. */
 enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, int64_t until_ms,
                                         int64_t now_ms);
-/* Extends the probe's deadline. UNCHANGED: this holder does not have the probe. */
-enum circuit_change circuit_extend_probe(struct circuit *c, const char *holder, int64_t until_ms);
 /* The probe ended without a result: the next one may start. */
 enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder);
-/* A failure. holder: whose probe this was; "" none. */
-enum circuit_change circuit_refused(struct circuit *c, const struct circuit_limits *limits,
-                                    int64_t job_id, const char *holder, int64_t now_ms);
-enum circuit_change circuit_succeeded(struct circuit *c);
+/* A failure. holder: whose probe this was; "" none: then an open circuit stays as it is, unless the
+ * other side stated a longer wait. */
+enum circuit_change circuit_open(struct circuit *c, const struct circuit_opening *o,
+                                 const char *holder, int64_t now_ms);
+enum circuit_change circuit_close(struct circuit *c, int64_t now_ms);
 
 /* --- the record --- */
 void circuit_encode(const struct circuit *c, char out[LEDGER_CELL_VALUE]);
 /* Fields of a newer version are skipped; an unreadable record is a closed circuit. */
 void circuit_decode(const char *value, struct circuit *out);
 
-/* The subject for a runner class. */
-void circuit_subject_of_class(const char *class_name, char out[LEDGER_CELL_NAME]);
-
 MUST_CHECK int circuit_load(struct ledger *l, const char *subject, struct circuit *out,
                             struct err *e);
+/* Removes the records that count as closed since CIRCUIT_LIFE_MS have passed. */
+MUST_CHECK int circuits_tidy(struct ledger *l, int64_t now_ms, struct err *e);
 /* Applies a step of the rule to the present record; repeats it if another process changed the
  * record meanwhile. *out: the record after it. */
 typedef enum circuit_change circuit_step_fn(struct circuit *c, void *arg);

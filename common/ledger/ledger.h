@@ -340,7 +340,7 @@ MUST_CHECK int ledger_counter_add(struct ledger *l, const char *name, int64_t n,
  * version grows with every change, also when it is removed and created again; 0: it does not exist.
  * The kinds "lease" and "counter" belong to the ledger. */
 #define LEDGER_CELL_KIND 32
-#define LEDGER_CELL_NAME 128
+#define LEDGER_CELL_NAME 192 /* a kind of subject, and a repository */
 #define LEDGER_CELL_VALUE 1024
 struct ledger_cell {
     char kind[LEDGER_CELL_KIND];

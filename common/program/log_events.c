@@ -23,23 +23,25 @@ const struct log_event log_events[] = {
     {"certificate_reloaded", "ingress", "info", "path",
      "After SIGHUP the TLS certificate and its key were loaded. New connections use them.",
      "Nothing."},
-    {"circuit_closed", "worker", "info", "subject, class, reason",
-     "A launch of the runner class succeeded, so its launches are no longer stopped.", "Nothing."},
-    {"circuit_half_open", "worker", "info", "subject, class, message_id",
-     "Launches of the runner class are stopped; one launch is now tried as a probe.", "Nothing."},
+    {"circuit_closed", "worker", "info", "subject, open_ms",
+     "What depends on the subject works again: its circuit is closed after `open_ms`.", "Nothing."},
+    {"circuit_half_open", "worker", "info", "subject, probe",
+     "The subject's circuit is open; one launch is now tried as its probe.", "Nothing."},
     {"circuit_not_updated", "worker", "warn", "subject, error, error_class, error_code, action",
-     "The worker could not record the result of a launch in the circuit of its runner class.",
+     "The worker could not record in the ledger what it learned about the subject's circuit.",
      "If it lasts, check the ledger and the network to it."},
-    {"circuit_opened", "worker", "warn",
-     "subject, class, refused_in_a_row, error, error_class, error_code, until, action",
-     "GitHub or the VM provider refused several launches of the runner class in a row. Its "
-     "launches are stopped until the time in `until`; its jobs wait.",
-     "Fix the cause in `error` (for example a missing permission, a wrong image, an unknown runner "
-     "group). Launches then resume by themselves."},
-    {"circuit_reopened", "worker", "info", "subject, class, error, error_class, error_code, until",
-     "The probe launch of a stopped runner class was refused too. Its launches stay stopped until "
-     "the time in `until`.",
+    {"circuit_opened", "worker", "warn", "subject, error, error_class, error_code, until, action",
+     "The subject (a repository, a runner group, an installation, GitHub's API, the credentials or "
+     "proxy of a host, a class, a provider's target, a host) is in trouble. What depends on it "
+     "waits, and spends no attempt, no registration and no VM. Probes find out when it is over.",
+     "Fix the cause in `error` (for example a missing permission, a wrong image, a suspended "
+     "installation). All goes on by itself then."},
+    {"circuit_reopened", "worker", "info", "subject, error, error_class, error_code, until",
+     "The probe of an open circuit failed too. The next one is made at `until`.",
      "Fix the cause in `error`, as for `circuit_opened`."},
+    {"circuits_not_read", "worker", "warn", "error, error_class, error_code, action",
+     "The open circuits could not be read from the ledger. Those that were read before hold.",
+     "If it lasts, check the ledger and the network to it."},
     {"config_reload_failed", "ingress, worker, reaper", "error",
      "error, error_class, error_code, action",
      "After SIGHUP the new configuration was invalid or could not be read. The old one stays in "
@@ -274,9 +276,11 @@ const struct log_event log_events[] = {
     {"kafka_rebalance", "ingress, worker, reaper", "debug", "topic, text, count, lost",
      "The group gave partitions to this process or took some away.", "Nothing."},
     {"launch_failed", "worker", "warn",
-     "job_id, class, vm, step, action, delay_ms, attempts, error, error_class, error_code",
-     "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `action` "
-     "says what follows: another attempt, a wait that costs no attempt, or the dead-letter queue.",
+     "job_id, class, vm, step, subject, action, delay_ms, attempts, error, error_class, error_code",
+     "A launch failed at `step` (reserve, register at GitHub, pack, run the VM, record). `subject` "
+     "is "
+     "what the error is about. `action` says what follows: a wait that costs no attempt, another "
+     "attempt, or the dead-letter queue; the last two only if it is about the job itself.",
      "Nothing for a single one. Otherwise fix the cause in `error`."},
     {"launch_rollback_incomplete", "worker", "warn",
      "vm, job_id, error, error_class, error_code, action",

@@ -48,7 +48,8 @@ static const struct vm_ops *find_ops(const char *name)
             ASSERT(ops->open != NULL && ops->close != NULL && ops->run != NULL &&
                    ops->terminate != NULL && ops->describe != NULL && ops->forget != NULL &&
                    ops->list != NULL && ops->console != NULL &&
-                   (ops->domain != NULL || ops->host_bound) && ops->payload_max > 0);
+                   ((ops->domain != NULL && ops->probe != NULL) || ops->host_bound) &&
+                   ops->payload_max > 0);
             return ops;
         }
     }
@@ -211,6 +212,7 @@ int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, stru
         metric_observe_us(p->run_seconds, clock_mono_us() - begin);
     } else {
         metric_inc(p->run_failures);
+        (void)err_said_by(e, p->ops->host_bound ? ERR_FROM_HOST : ERR_FROM_PROVIDER);
     }
     return rc;
 }
@@ -264,6 +266,14 @@ int vm_forget(struct vm_provider *p, const char *id, struct err *e)
 int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
 {
     return report_throttling(p, VM_CALL_LIST, p->ops->list(p->state, &p->pace, out, n, e), e);
+}
+
+int vm_probe(struct vm_provider *p, struct err *e)
+{
+    if (p->ops->probe == NULL || p->ops->probe(p->state, e) == 0) {
+        return 0;
+    }
+    return err_said_by(e, ERR_FROM_PROVIDER);
 }
 
 int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out, struct err *e)

@@ -115,6 +115,10 @@ MUST_CHECK int vm_forget(struct vm_provider *p, const char *id, struct err *e);
  * free(). */
 MUST_CHECK int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e);
 
+/* One cheap call that shows whether the provider's service answers this class. Success for a
+ * host-bound provider, which has none. */
+MUST_CHECK int vm_probe(struct vm_provider *p, struct err *e);
+
 /* Appends at most the last `limit` bytes of the VM's console to out. ERR_NOT_FOUND if there is
  * none. */
 struct buf;

@@ -18,6 +18,8 @@ typedef int vm_forget_fn(void *state, const char *id, struct err *e);
 /* pace: see vm.h; wait for it before each request of a list. */
 typedef int vm_list_fn(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
                        struct err *e);
+/* See vm_probe. */
+typedef int vm_probe_fn(void *state, struct err *e);
 /* See vm_domain; for providers that are not host-bound. */
 typedef const char *vm_domain_fn(const void *state);
 typedef int vm_console_fn(void *state, const char *id, size_t limit, struct buf *out,
@@ -39,6 +41,7 @@ struct vm_ops {
     vm_describe_fn *describe;
     vm_forget_fn *forget;
     vm_list_fn *list;
+    vm_probe_fn *probe; /* NULL when host_bound */
     vm_console_fn *console;
     vm_check_fn *check; /* NULL: no online check */
 };

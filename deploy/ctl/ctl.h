@@ -48,10 +48,6 @@ ctl_print_fn ctl_done_print;
  * (…/actions/runs/RUN/job/ID, with or without a query or a fragment). ERR_PERMANENT otherwise. */
 MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
 
-/* Until when the class's circuit is open (wall clock ms; 0: it is closed). */
-MUST_CHECK int ctl_circuit_until(struct ctl *c, const char *class_name, int64_t *out,
-                                 struct err *e);
-
 /* A new reference. What is no UTF-8 is replaced, and control characters, which would act on the
  * terminal: a job's name, for example, is anybody's who can push a workflow. */
 json_t *ctl_text(const char *s);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/ledger/circuit.h"
+#include "deploy/ctl/circuits.h"
 #include "deploy/ctl/ctl.h"
 
 static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
@@ -55,18 +55,6 @@ static int64_t slots_of(const struct ledger_count *count)
     return used;
 }
 
-int ctl_circuit_until(struct ctl *c, const char *class_name, int64_t *out, struct err *e)
-{
-    char subject[LEDGER_CELL_NAME];
-    struct circuit circuit;
-    circuit_subject_of_class(class_name, subject);
-    if (circuit_load(c->ledger, subject, &circuit, e) != 0) {
-        return -1;
-    }
-    *out = circuit.open_until_ms;
-    return 0;
-}
-
 static int add_classes(struct ctl *c, json_t *answer, struct err *e)
 {
     struct ledger_count *counts = NULL;
@@ -77,26 +65,19 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
     }
     json_t *classes = json_array();
     for (size_t i = 0; i < c->config->class_count; i++) {
-        int64_t circuit_until = 0;
         const struct config_class *class = &c->config->classes[i];
         const struct ledger_count *count = count_of(counts, n, class->name);
-        if (ctl_circuit_until(c, class->name, &circuit_until, e) != 0) {
-            free(counts);
-            json_decref(classes);
-            return -1;
-        }
         json_int_t starting = count->vms[VM_RESERVED];
         starting += count->vms[VM_REGISTERED];
         starting += count->vms[VM_LAUNCHED];
         json_array_append_new(classes,
-                              json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "class",
+                              json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class",
                                         class->name, "slots_used", (json_int_t)slots_of(count),
                                         "slots", (json_int_t) class->max_vms, "jobs_waiting",
                                         (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
                                         (json_int_t)count->jobs[JOB_RUNNING], "vms_starting",
                                         starting, "vms_busy", (json_int_t)count->vms[VM_BUSY],
-                                        "vms_ending", (json_int_t)count->vms[VM_ENDING],
-                                        "circuit_until", ctl_time(circuit_until)));
+                                        "vms_ending", (json_int_t)count->vms[VM_ENDING]));
     }
     for (size_t i = 0; i < n; i++) {
         fleet += slots_of(&counts[i]);
@@ -135,7 +116,7 @@ int ctl_status(struct ctl *c, json_t **out, struct err *e)
     json_t *answer = json_object();
     json_object_set_new(answer, "deployment", ctl_text(c->config->deployment));
     if (add_lanes(c, answer, e) != 0 || add_classes(c, answer, e) != 0 ||
-        add_balances(c, answer, e) != 0) {
+        add_balances(c, answer, e) != 0 || ctl_add_circuits(c, answer, e) != 0) {
         json_decref(answer);
         return -1;
     }
@@ -163,12 +144,6 @@ void ctl_status_print(const json_t *answer)
                (long long)ctl_int(o, "jobs_waiting"), (long long)ctl_int(o, "jobs_running"),
                (long long)ctl_int(o, "vms_starting"), (long long)ctl_int(o, "vms_busy"),
                (long long)ctl_int(o, "vms_ending"));
-        if (ctl_str(o, "circuit_until")[0] != '\0') {
-            printf("  circuit open: its launches were refused several times in a row; one is tried "
-                   "again at "
-                   "%s (the worker's log has the refusal, see circuit_opened)\n",
-                   ctl_str(o, "circuit_until"));
-        }
     }
     printf("\n%-28s %7s %7s %8s %6s %10s%s\n", "LANE", "READY", "LEASED", "DELAYED", "DEAD",
            "OLDEST",
@@ -186,4 +161,5 @@ void ctl_status_print(const json_t *answer)
                ctl_str(o, "scope"), ctl_str(o, "class"), (long long)ctl_int(o, "demand"),
                (long long)ctl_int(o, "supply"), ctl_duration(ctl_int(o, "longest_wait_ms"), age));
     }
+    ctl_circuits_print(answer);
 }

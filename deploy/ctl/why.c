@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/job/lane.h"
+#include "deploy/ctl/circuits.h"
 #include "deploy/ctl/ctl.h"
 
 /* What is known about one job. */
@@ -25,7 +26,7 @@ struct facts {
     const struct config_class *class;
     int64_t demand;
     int64_t supply;
-    int64_t circuit_until_ms; /* the class's circuit; 0: it launches */
+    struct ctl_circuit circuit; /* that stops it; subject "": none does */
 };
 
 static PRINTF(1, 2) json_t *sentence(const char *fmt, ...)
@@ -57,12 +58,27 @@ static const char *messages_before(const struct queue_entry *q, char out[40])
     return out;
 }
 
+static json_t *waits_for_circuit(const struct facts *f)
+{
+    const struct circuit *o = &f->circuit.circuit;
+    char since[24];
+    char next[24];
+    int64_t now = clock_wall_ms();
+    return sentence("%s, whose circuit is open since %s: the next probe is in %s, and nothing of "
+                    "the job is spent until then. It said: %s",
+                    f->circuit.subject, ctl_duration(now - o->since_ms, since),
+                    ctl_duration(circuit_wait_ms(o, now), next), o->why);
+}
+
 static json_t *waits_in_queue(const struct facts *f)
 {
     const struct queue_entry *q = &f->entry;
     char when[24];
     char before[40];
     int64_t left = q->due_ms - clock_wall_ms();
+    if (f->circuit.subject[0] != '\0' && q->place != QUEUE_DEAD && q->place != QUEUE_LEASED) {
+        return waits_for_circuit(f);
+    }
     switch (q->place) {
     case QUEUE_DEAD:
         return sentence("a person: its message %s is in the dead-letter queue (%s). Fix the "
@@ -79,13 +95,6 @@ static json_t *waits_in_queue(const struct facts *f)
                         q->reason[0] != '\0' ? q->reason : "no reason recorded");
     case QUEUE_READY:
         break;
-    }
-    if (f->circuit_until_ms > 0) {
-        int64_t pause = f->circuit_until_ms - clock_wall_ms();
-        return sentence("the circuit of class %s, which is open because its launches were refused "
-                        "several times in "
-                        "a row: one is tried in %s (the worker's log has the refusal)",
-                        f->class->name, ctl_duration(pause > 0 ? pause : 0, when));
     }
     if (f->class != NULL && f->has_capacity && f->capacity.class_used >= f->class->max_vms) {
         return sentence("a slot: class %s is full, %lld of %lld VMs (classes.max_vms); %s "
@@ -114,6 +123,9 @@ static json_t *waits_for_runner(const struct facts *f)
     char lane[LAUNCH_LANE_SIZE];
     if (f->in_queue) {
         return waits_in_queue(f);
+    }
+    if (f->circuit.subject[0] != '\0' && f->supply < f->demand) {
+        return waits_for_circuit(f);
     }
     if (f->queue_unsearched && f->supply < f->demand) {
         return sentence("a worker that receives lane %s, or the reaper, which relaunches it after "
@@ -210,7 +222,7 @@ static int gather_capacity(struct ctl *c, struct facts *f, struct err *e)
         }
         f->has_capacity = true;
         f->fleet_max = c->config->limits.max_vms;
-        if (ctl_circuit_until(c, f->class->name, &f->circuit_until_ms, e) != 0) {
+        if (ctl_circuit_of_job(c, &f->job.facts, f->class, &f->circuit, e) != 0) {
             return -1;
         }
     }

@@ -43,6 +43,10 @@ int __real_ledger_cell_get(struct ledger *l, const char *kind, const char *name,
                            struct ledger_cell *out, struct err *e);
 int __wrap_ledger_cell_get(struct ledger *l, const char *kind, const char *name,
                            struct ledger_cell *out, struct err *e);
+int __real_ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **out, size_t *n,
+                            struct err *e);
+int __wrap_ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **out, size_t *n,
+                            struct err *e);
 int __real_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
                            int64_t expected, int64_t *version, struct err *e);
 int __wrap_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
@@ -154,6 +158,13 @@ int __wrap_ledger_cell_get(struct ledger *l, const char *kind, const char *name,
 {
     struct call c = call_begin("ledger_cell_get", e, "kind=%s name=%s", kind, name);
     return call_end(&c, c.goes_on ? __real_ledger_cell_get(l, kind, name, out, e) : -1, e);
+}
+
+int __wrap_ledger_cell_list(struct ledger *l, const char *kind, struct ledger_cell **out, size_t *n,
+                            struct err *e)
+{
+    struct call c = call_begin("ledger_cell_list", e, "kind=%s", kind);
+    return call_end(&c, c.goes_on ? __real_ledger_cell_list(l, kind, out, n, e) : -1, e);
 }
 
 int __wrap_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,

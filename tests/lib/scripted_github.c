@@ -44,7 +44,7 @@ int github_register_runner(struct github *g, const struct github_register *r,
         out->config = strdup(SCRIPTED_JIT_CONFIG);
         ASSERT(out->config != NULL);
     }
-    return call_end(&c, 0, e);
+    return call_end(&c, 0, e) == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
 }
 
 void github_jit_fini(struct github_jit *j)
@@ -97,6 +97,13 @@ int github_find_runner(struct github *g, const struct github_scope *s, const cha
     struct call c = call_begin("github_find_runner", e, "scope=%s name=%s", s->name, name);
     (void)g;
     return give_runner(&c, find_runner(s, 0, name), out, e);
+}
+
+int github_ping(struct github *g, struct err *e)
+{
+    struct call c = call_begin("github_ping", e, "%s", "");
+    (void)g;
+    return call_end(&c, 0, e);
 }
 
 int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)

@@ -136,6 +136,12 @@ static int console(void *state, const char *id, size_t limit, struct buf *out, s
     return err_set(e, ERR_NOT_FOUND, 0, "no console");
 }
 
+static int probe(void *state, struct err *e)
+{
+    struct call c = call_begin("vm_probe", e, "class=%s", (const char *)state);
+    return call_end(&c, 0, e);
+}
+
 #define OPERATIONS                                                                                 \
     .payload_max = SCRIPTED_PAYLOAD_MAX, .open = open_class, .close = free, .run = run,            \
     .terminate = terminate, .describe = describe, .forget = forget, .list = list,                  \
@@ -143,7 +149,8 @@ static int console(void *state, const char *id, size_t limit, struct buf *out, s
 
 static const struct vm_ops on_host = {
     .name = "qemu", .host_bound = true, .named = true, OPERATIONS};
-static const struct vm_ops in_cloud = {.name = "lambda", .domain = domain, OPERATIONS};
+static const struct vm_ops in_cloud = {
+    .name = "lambda", .domain = domain, .probe = probe, OPERATIONS};
 
 const struct vm_ops *const vm_all_ops[] = {&on_host, &in_cloud};
 const size_t vm_all_ops_count = COUNT_OF(vm_all_ops);

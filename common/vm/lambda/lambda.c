@@ -413,7 +413,8 @@ struct listing {
     struct vm_info *list;
     size_t count;
     size_t room;
-    char *cursor; /* of the next page; NULL: none */
+    char *cursor;   /* of the next page; NULL: none */
+    int page_items; /* 0: as many as the service gives */
 };
 
 static void add_to_listing(struct listing *all, const struct vm_info *info)
@@ -459,6 +460,9 @@ static int fetch_list_page(struct listing *all, struct err *e)
     buf_init(&query, TEXT_MAX);
     buf_append_cstr(&query, "imageIdentifier=");
     codec_percent(&query, slice_of(all->lambda->image));
+    if (all->page_items > 0) {
+        buf_printf(&query, "&maxResults=%d", all->page_items);
+    }
     if (all->cursor != NULL) {
         buf_append_cstr(&query, "&nextToken=");
         codec_percent(&query, slice_of(all->cursor));
@@ -481,6 +485,15 @@ static int fetch_list_page(struct listing *all, struct err *e)
 }
 
 /* An empty page is not the last; only a page without a cursor is. */
+static int lambda_probe(void *state, struct err *e)
+{
+    struct listing all = {.lambda = state, .page_items = 1};
+    int rc = fetch_list_page(&all, e);
+    free(all.cursor);
+    free(all.list);
+    return rc;
+}
+
 static int lambda_list(void *state, const struct vm_pace *pace, struct vm_info **out, size_t *n,
                        struct err *e)
 {
@@ -522,6 +535,7 @@ const struct vm_ops vm_ops_lambda = {
     .describe = lambda_describe,
     .forget = lambda_forget,
     .list = lambda_list,
+    .probe = lambda_probe,
     .console = lambda_console,
     .check = lambda_check,
 };

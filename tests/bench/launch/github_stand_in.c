@@ -59,6 +59,13 @@ int github_get_runner(struct github *g, const struct github_scope *s, int64_t id
     return err_set(e, ERR_NOT_FOUND, 404, "none");
 }
 
+int github_ping(struct github *g, struct err *e)
+{
+    (void)g;
+    (void)e;
+    return 0;
+}
+
 int github_find_runner(struct github *g, const struct github_scope *s, const char *name,
                        struct github_runner *out, struct err *e)
 {

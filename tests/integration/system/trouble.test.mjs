@@ -97,18 +97,18 @@ test("github_limits_and_outages_delay_and_lose_nothing", async (t) => {
     { operation: "generate-jitconfig", status: 403, headers: { "retry-after": "1" }, body: { message: "You have exceeded a secondary rate limit." }, times: 1 },
     { operation: "generate-jitconfig", drop: true, times: 1 }]);
   await d.queueJobs({ count: 6 });
-  await finish(d, 6, ["launch_failed"]);
+  await finish(d, 6, ["launch_failed", "circuit_opened"]);
 });
 
-test("a_registration_refused_for_good_is_dead_lettered_with_its_reason_and_redriven", async (t) => {
-  const d = await start(t, { config: { reaper: { ...hasty.reaper, relaunch_after: "1m" } } });
-  await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 1 }]);
+test("a_registration_that_is_refused_waits_with_its_reason_and_spends_nothing", async (t) => {
+  const d = await start(t, { config: { retry: { max_attempts: 2 } } });
+  await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" } }]);
   const [job] = await d.queueJobs();
-  const dead = await until("it is in the dead-letter queue", () => d.ctl("dlq", "list")[0]);
-  assert.match(dead.reason, /422|Invalid/);
-  assert.match(d.ctl("why", String(job.id)).waits_for, /redrive/);
-  assert.equal(d.ctl("dlq", "redrive", dead.message).count, 1);
-  await finish(d, 1, ["launch_failed", "message_dead_lettered"]);
+  await until("it was refused more often than it has attempts", () => d.worker.events.filter((e) => e.msg === "launch_failed").length >= 4, { seconds: 60 });
+  assert.match(JSON.stringify(d.ctl("why", String(job.id))), /Invalid input/);
+  assert.deepEqual(d.ctl("dlq", "list"), []);
+  await d.fake("DELETE", "/_fake/faults");
+  await finish(d, 1, ["launch_failed"]);
 });
 
 test("a_vm_that_dies_before_its_job_is_replaced", async (t) => {

@@ -9,13 +9,12 @@
 #include "common/ledger/circuit.h"
 #include "worker/lane.h"
 
-#define LOOK "ledger_cell_get kind=circuit name=class:small\n"
+#define LOOK "ledger_cell_list kind=circuit\n"
 #define ROOM LOOK "ledger_capacity class=small caps=9/3/2 rates=1:2,3:4\n"
 #define TAKE "queue_receive lane=launch.small max=1 lease_ms=30000 wait_ms=1000\n"
 #define FREED "ledger_release_seq \n"
 #define WAIT(ms) "wakeup_wait wakes=0 timeout_ms=" #ms "\n"
 #define SLEEP(ms) "wakeup_sleep timeout_ms=" #ms "\n"
-#define UPDATE LOOK "ledger_cell_put *\n"
 
 static struct lane *lane;
 static bool watching;
@@ -53,7 +52,7 @@ static int set_up(void **state)
     int rc = world_set_up(state);
     world.config->worker.capacity_poll_ms = 250;
     watching = false;
-    lane = lane_new(&world.worker, "small");
+    lane = lane_new(&world.worker, config_class_by_name(world.config, SLICE("small")));
     for (int i = 0; i < 4; i++) {
         world_put("launch.small", "{}");
     }
@@ -222,15 +221,6 @@ static void full_lane_without_the_counter_looks_for_room_again_soon(void **state
     assert_look(false, ROOM FREED WAIT(250) FREED);
 }
 
-static void paused_lane_is_not_taken(void **state)
-{
-    lane_pause_until(lane, clock_mono_ms() + 90000);
-    assert_look(false, SLEEP(1000));
-    world.now_ms += 88700;
-    assert_look(false, SLEEP(300));
-    assert_look(true, ROOM TAKE);
-}
-
 static void lane_without_a_rate_token_is_not_taken(void **state)
 {
     struct err e = {0};
@@ -240,41 +230,83 @@ static void lane_without_a_rate_token_is_not_taken(void **state)
     assert_look(true, ROOM TAKE);
 }
 
-static struct circuit record(void)
+static void fail_subject(const struct subjects *s, enum subject subject, bool needs_launch)
 {
-    struct circuit c;
-    struct err e = {0};
-    MUST(circuit_load(world.worker.ledger, "class:small", &c, &e));
-    return c;
+    const struct err why = {.class = ERR_RETRY, .message = "no response"};
+    const struct verdict v = {
+        .subject = subject, .treatment = TREAT_WAIT, .at_once = true, .needs_launch = needs_launch};
+    (void)circuits_failed(world.worker.circuits, world.config, s, &v, 1, "", &why);
 }
 
-static void open_circuit(void)
+static int64_t wait_for(const struct subjects *s)
 {
-    const struct err why = {.class = ERR_PERMANENT};
-    for (int64_t job = 1; job <= 5; job++) {
-        (void)class_circuit_record_refusal(lane_circuit(lane), world.config, "refused", job, &why);
-    }
+    return circuits_stop_of(world.worker.circuits, s).wait_ms;
+}
+
+/* The class, whose probe is a launch: it is received again when the pause is over. */
+static void lane_of_an_open_circuit_is_left_alone_until_its_probe(void **state)
+{
+    fail_subject(lane_subjects(lane), SUBJECT_CLASS, true);
     calls_reset();
+    int64_t pause_ms = wait_for(lane_subjects(lane));
+    assert_in_range(pause_ms, 1, 60000);
+    world.now_ms += pause_ms - 1;
+    assert_look(false, LOOK SLEEP(1));
+    assert_look(true, ROOM TAKE);
 }
 
-/* The first one received after the pause is its probe, for as long as a launch may last. */
-static void lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time(void **state)
+/* GitHub is probed without a launch, by one caller, and the lane goes on when it works. */
+static void lane_stopped_by_github_probes_it_first(void **state)
 {
-    open_circuit();
-    world.now_ms += 59600;
-    assert_look(false, LOOK SLEEP(400));
+    fail_subject(lane_subjects(lane), SUBJECT_GITHUB, false);
+    world.now_ms += wait_for(lane_subjects(lane));
+    calls_reset();
+    world_fail("github_ping", ERR_RETRY);
     struct queue_message m = {.id = ""};
-    assert_true(lane_poll(lane, world.config, &m));
-    calls_assert(LOOK UPDATE "ledger_capacity *\n" TAKE UPDATE);
-    assert_int_equal(record().probe_until_ms, world.now_ms + TIMEOUT_MS + LEASE_MS);
-    lane_launch_ended(lane, &(struct queue_message){.id = "another"});
-    assert_string_not_equal(record().probe, "");
+    assert_false(lane_poll(lane, world.config, &m));
+    assert_int_equal(calls_count("github_ping", NULL), 1);
+    assert_int_equal(calls_count("queue_receive", NULL), 0);
+    world_heal();
+    world.now_ms += wait_for(lane_subjects(lane)) + 1000;
     calls_reset();
-    world.now_ms += 1000;
-    assert_look(false, LOOK SLEEP(1000));
-    lane_launch_ended(lane, &m);
-    assert_string_equal(record().probe, "");
+    assert_true(lane_poll(lane, world.config, &m));
+    assert_int_equal(calls_count("github_ping", NULL), 1);
+    assert_int_equal(wait_for(lane_subjects(lane)), 0);
     queue_message_fini(&m);
+}
+
+static void target_in_trouble_is_probed_by_a_list_and_no_launch(void **state)
+{
+    struct lane *large =
+        lane_new(&world.worker, config_class_by_name(world.config, SLICE("large")));
+    const struct subjects *s = lane_subjects(large);
+    struct queue_message m = {.id = ""};
+    fail_subject(s, SUBJECT_TARGET, false);
+    world.now_ms += wait_for(s);
+    world_fail("vm_probe", ERR_RETRY);
+    assert_false(lane_poll(large, world.config, &m));
+    assert_true(wait_for(s) > 0);
+    world_heal();
+    world.now_ms += wait_for(s) + 1000;
+    world_put("launch.large", "{}");
+    calls_reset();
+    assert_true(lane_poll(large, world.config, &m));
+    assert_int_equal(calls_count("vm_probe", "class=large"), 1);
+    queue_message_fini(&m);
+    lane_free(large);
+}
+
+/* The copy that was read last. */
+static void circuits_hold_while_the_ledger_is_away(void **state)
+{
+    fail_subject(lane_subjects(lane), SUBJECT_CLASS, true);
+    world.now_ms += 1000;
+    assert_true(wait_for(lane_subjects(lane)) > 1);
+    struct queue_message m = {.id = ""};
+    calls_reset();
+    plan_failure("ledger_cell_list", 1);
+    assert_false(lane_poll(lane, world.config, &m));
+    assert_int_equal(calls_count("queue_receive", NULL), 0);
 }
 
 static void store_in_trouble_is_asked_again_in_half_a_second(void **state)
@@ -305,9 +337,11 @@ int main(void)
         CASE(slot_freed_while_the_lane_looks_for_room_is_not_missed),
         CASE(full_lane_that_is_told_of_slots_does_not_poll),
         CASE(full_lane_without_the_counter_looks_for_room_again_soon),
-        CASE(paused_lane_is_not_taken),
         CASE(lane_without_a_rate_token_is_not_taken),
-        CASE(lane_of_an_open_circuit_is_taken_for_one_probe_at_a_time),
+        CASE(lane_of_an_open_circuit_is_left_alone_until_its_probe),
+        CASE(lane_stopped_by_github_probes_it_first),
+        CASE(target_in_trouble_is_probed_by_a_list_and_no_launch),
+        CASE(circuits_hold_while_the_ledger_is_away),
         CASE(store_in_trouble_is_asked_again_in_half_a_second),
         CASE(class_that_left_the_configuration_is_not_taken),
     };

@@ -7,12 +7,11 @@
 #include "common/base/clock.h"
 #include "common/payload/payload.h"
 #include "tests/unit/worker/world.h"
-#include "worker/class_circuit.h"
 #include "worker/heartbeat.h"
 #include "worker/launch.h"
 
 struct lane {
-    struct class_circuit *circuit;
+    struct subjects subjects;
 };
 
 static struct lane lane;
@@ -24,22 +23,30 @@ void lane_reservation_ended(struct lane *l)
     (void)call_begin("lane_reservation_ended", NULL, "%s", l == &lane ? "small" : "?");
 }
 
-void lane_pause_until(struct lane *l, int64_t mono_ms)
+const struct subjects *lane_subjects(const struct lane *l)
 {
-    (void)call_begin("lane_pause_until", NULL, "%s in_ms=%lld", l == &lane ? "small" : "?",
-                     (long long)(mono_ms - clock_mono_ms()));
+    return &l->subjects;
 }
 
-struct class_circuit *lane_circuit(struct lane *l)
+void __wrap_clock_sleep_until(int64_t mono_ms);
+
+void __wrap_clock_sleep_until(int64_t mono_ms)
 {
-    return l->circuit;
+    world.now_ms += mono_ms - clock_mono_ms();
+}
+
+static void subjects_of(const char *class_name, struct subjects *out)
+{
+    subjects_of_class(config_class_by_name(world.config, slice_of(class_name)),
+                      fleet_provider(world.worker.fleet, class_name),
+                      fleet_host(world.worker.fleet), out);
 }
 
 static int set_up(void **state)
 {
     int rc = world_set_up(state);
     heart_stops = false;
-    lane.circuit = class_circuit_new(world.worker.ledger, "small");
+    subjects_of("small", &lane.subjects);
     world.worker.heartbeat = heartbeat_new(&world.worker);
     return rc;
 }
@@ -47,7 +54,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     heartbeat_free(world.worker.heartbeat);
-    class_circuit_free(lane.circuit);
     return world_tear_down(state);
 }
 
@@ -78,6 +84,9 @@ static void launch_class(const char *class_name, int64_t attempts)
                                    .repository = "acme/app",
                                    .organization = "acme"}};
     struct buf body;
+    if (config_class_by_name(world.config, slice_of(class_name)) != NULL) {
+        subjects_of(class_name, &lane.subjects);
+    }
     (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
     struct launch_request request = launch_request_of(&ev);
     buf_init(&body, 65536);
@@ -130,8 +139,7 @@ static void assert_calls(const char *pattern)
 #define REGISTERED ADVANCE("registered", "1001", "-", "0", "-")
 #define RUN(class) "vm_run class=" class " name=@ token=@ max_duration_ms=60000\n"
 #define RECORD ADVANCE("launched", "0", "id-@", "1800000060000", "-")
-#define CIRCUIT "ledger_cell_get kind=circuit name=class:small\n"
-#define REFUSED(value) CIRCUIT "ledger_cell_put kind=circuit name=class:small value=" value "\n"
+#define OPENED(name) "ledger_cell_get kind=circuit name=" name "\nledger_cell_put *\n"
 #define DONE "queue_ack id=1\n"
 #define TO_RUN RESERVE DECIDED REGISTER REGISTERED RUN("small")
 #define TO_REGISTER_LARGE RESERVE_LARGE DECIDED REGISTER_LARGE
@@ -142,13 +150,16 @@ static void assert_calls(const char *pattern)
 #define GONE ADVANCE("gone", "0", "-", "0", "-")
 #define UNDO ENDING TERMINATE("small", "@") UNREGISTER GONE
 #define LOGGED(what, detail) "ledger_log_event job=42 vm=@ what=" what " detail=" detail "\n"
-#define WAITS(delay, step, attempt)                                                                \
-    "queue_nack id=1 delay_ms=" delay " reason=" step " (attempt " attempt " of 3): scripted\n"
-#define RETRIED(step)                                                                              \
-    LOGGED("retry", step " (attempt 1 of 3): scripted") WAITS("* spent", step, "1")
-#define BURIED(step, attempt)                                                                      \
-    LOGGED("dead_letter", step " (attempt " attempt " of 3): scripted")                            \
-    "queue_dead_letter id=1 reason=" step " (attempt " attempt " of 3): scripted\n"
+/* The job waits for the subject, and has spent nothing. */
+#define WAITS(step, subject)                                                                       \
+    LOGGED("wait", step " (" subject "): scripted")                                                \
+    "queue_nack id=1 delay_ms=?* reason=" step " (" subject "): scripted\n"
+#define RETRIED(step, attempt)                                                                     \
+    LOGGED("retry", step " (attempt " attempt " of 3): scripted")                                  \
+    "queue_nack id=1 delay_ms=* spent reason=" step " (attempt " attempt " of 3): scripted\n"
+#define BURIED(step, why)                                                                          \
+    LOGGED("dead_letter", step " (" why "): scripted")                                             \
+    "queue_dead_letter id=1 reason=" step " (" why "): scripted\n"
 
 enum step { STEP_RESERVE, STEP_REGISTER, STEP_REGISTERED, STEP_RUN, STEP_RECORD };
 
@@ -194,14 +205,14 @@ static void assert_payload(const char *http, const char *https, const char *none
 static void launch_smooth_makes_each_call_once_and_is_done(void **state)
 {
     launch_class("small", 0);
-    assert_calls(TO_RUN RECORD DONE CIRCUIT);
+    assert_calls(TO_RUN RECORD DONE);
     assert_payload("http://plain:1", "http://secure:2", "near.example");
 }
 
 static void launch_of_the_other_class_has_its_own_limits_and_the_default_group(void **state)
 {
     launch_class("large", 0);
-    assert_calls(TO_RUN_LARGE RECORD DONE CIRCUIT);
+    assert_calls(TO_RUN_LARGE RECORD DONE);
     assert_payload("", "", "");
 }
 
@@ -246,28 +257,56 @@ static void launch_not_reserved_goes_back_unspent(void **state)
     }
 }
 
-/* Only a lost response leaves it open whether a VM runs. */
-static void launch_failed_at_any_step_is_undone_and_retried(void **state)
+/* Only a lost response leaves it open whether a VM runs. However often the message was tried. */
+static void launch_failed_at_any_step_is_undone_and_waits_unspent(void **state)
 {
     const struct {
         enum step step;
         int code;
         const char *calls;
     } cases[] = {
-        {STEP_RESERVE, 0, RESERVE_LARGE DECIDED RETRIED("reserve")},
-        {STEP_REGISTER, 0, TO_REGISTER_LARGE ENDING GONE RETRIED("register")},
-        {STEP_REGISTERED, 0,
-         TO_REGISTER_LARGE REGISTERED ENDING UNREGISTER GONE RETRIED("register")},
-        {STEP_RUN, 500, TO_RUN_LARGE ENDING UNREGISTER RETRIED("run")},
-        {STEP_RUN, VM_RUN_NOTHING, TO_RUN_LARGE ENDING UNREGISTER GONE RETRIED("run")},
-        {STEP_RECORD, 0,
-         TO_RUN_LARGE RECORD ENDING TERMINATE("large", "id-@") UNREGISTER GONE RETRIED("record")},
+        {STEP_RESERVE, 0, RESERVE_LARGE DECIDED WAITS("reserve", "about the ledger")},
+        {STEP_REGISTER, 0, TO_REGISTER_LARGE ENDING GONE WAITS("register", "waits for github:api")},
+        {STEP_REGISTER, 502,
+         TO_REGISTER_LARGE ENDING GONE WAITS("register", "waits for runner_group:acme/default")},
+        {STEP_RUN, 500, TO_RUN_LARGE ENDING UNREGISTER WAITS("run", "waits for class:large")},
+        {STEP_RUN, VM_RUN_NOTHING,
+         TO_RUN_LARGE ENDING UNREGISTER GONE WAITS("run", "waits for target:lambda/r/1")},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        for (int64_t attempts = 0; attempts < 9; attempts += 8) {
+            anew();
+            plan(cases[i].step, (struct call_plan){.fails = ERR_RETRY, .code = cases[i].code});
+            launch_class("large", attempts);
+            assert_calls(cases[i].calls);
+        }
+    }
+}
+
+/* What GitHub and the provider answered is written again and again while the launch holds its
+ * message and its row. */
+static void answer_is_written_until_it_is_written(void **state)
+{
+    const enum step steps[] = {STEP_REGISTERED, STEP_RECORD};
+    const char *const writes[] = {"registered", "launched"};
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
         anew();
-        plan(cases[i].step, (struct call_plan){.fails = ERR_RETRY, .code = cases[i].code});
-        launch_class("large", 0);
-        assert_calls(cases[i].calls);
+        plan(steps[i], (struct call_plan){.fails = ERR_RETRY, .times = 7});
+        launch_class("small", 0);
+        assert_int_equal(calls_count("ledger_vm_advance", writes[i]), 8);
+        assert_int_equal(calls_done("queue_ack", NULL), 1);
+        assert_int_equal(calls_count("vm_terminate", NULL), 0);
+        anew();
+        fail_step(steps[i], ERR_RETRY); /* for longer than the lease */
+        launch_class("small", 5);
+        assert_int_equal(calls_done("queue_ack", NULL), 0);
+        assert_int_equal(calls_count("queue_nack", "spent"), 0);
+        assert_int_equal(calls_count("queue_dead_letter", NULL), 0);
+        anew();
+        fail_step(steps[i], ERR_CONFLICT); /* the row is another's */
+        launch_class("small", 0);
+        assert_int_equal(calls_count("ledger_vm_advance", writes[i]), 1);
+        assert_int_equal(calls_count("github_delete_runner", NULL), 1);
     }
 }
 
@@ -287,14 +326,14 @@ static void launch_satisfied_is_done_unless_its_job_is_being_launched(void **sta
         {JOB_WAITING, 42, 1000, false,
          RESERVE LIST DECIDED "queue_nack id=1 delay_ms=34001 reason=another worker's launch for "
                               "this job is in progress\n"},
-        {JOB_WAITING, 7, 35001, false, RESERVE LIST "*to=gone*\n" TO_RUN RECORD DONE CIRCUIT},
-        {JOB_WAITING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
+        {JOB_WAITING, 7, 35001, false, RESERVE LIST "*to=gone*\n" TO_RUN RECORD DONE},
+        {JOB_WAITING, 7, 0, true, RESERVE LIST DECIDED WAITS("reserve", "about the ledger")},
         {JOB_RUNNING, 7, 0, false, RESERVE LIST DECIDED DONE},
         {JOB_RUNNING, 42, 1000, false,
          RESERVE LIST DECIDED "queue_nack id=1 delay_ms=34001 reason=another worker's launch for "
                               "this job is in progress\n"},
         {JOB_RUNNING, 7, 35001, false, RESERVE LIST "*to=gone*\n" RESERVE LIST DECIDED DONE},
-        {JOB_RUNNING, 7, 0, true, RESERVE LIST DECIDED RETRIED("reserve")},
+        {JOB_RUNNING, 7, 0, true, RESERVE LIST DECIDED WAITS("reserve", "about the ledger")},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         anew();
@@ -325,72 +364,94 @@ static void slot_of_a_failed_launch_is_announced_unless_it_is_still_held(void **
     }
 }
 
-static void launch_is_retried_no_sooner_than_the_other_side_asked(void **state)
+static void launch_is_repeated_no_sooner_than_the_other_side_asked(void **state)
 {
-    plan(STEP_RUN, (struct call_plan){.fails = ERR_RETRY, .retry_after_ms = 7000});
+    plan(STEP_RUN, (struct call_plan){.fails = ERR_RETRY, .retry_after_ms = 70000});
     launch_class("small", 0);
-    assert_int_equal(calls_count("queue_nack", "delay_ms=7000 spent reason=run (attempt 1 of 3)"),
-                     1);
+    assert_int_equal(calls_count("queue_nack", "delay_ms=70000 reason=run"), 1);
 }
 
-static void launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing(void **state)
+/* The circuits of what the answer is about without doubt. */
+static void answer_without_doubt_opens_a_circuit_at_once(void **state)
 {
     const struct {
         enum step step;
         enum err_class class;
-        int64_t retry_after_ms;
-        const char *calls;
+        int code;
+        const char *subject;
     } cases[] = {
-        {STEP_REGISTER, ERR_THROTTLED, 9000,
-         RESERVE DECIDED REGISTER ENDING TERMINATE("small", "@") GONE LOGGED(
-             "wait", "register (attempt 1001 of 3): scripted") "lane_pause_until small "
-                                                               "in_ms=9000\n" WAITS(
-                                                                   "9000", "register", "1001")},
-        {STEP_RUN, ERR_CAPACITY, 0,
-         TO_RUN UNDO LOGGED("wait",
-                            "run (attempt 1001 of 3): scripted") "lane_pause_until small "
-                                                                 "in_ms=5000\n" WAITS("5000", "run",
-                                                                                      "1001")},
+        {STEP_REGISTER, ERR_THROTTLED, 403, "installation:acme"},
+        {STEP_REGISTER, ERR_CAPACITY, 422, "runner_group:acme/default"},
+        {STEP_RUN, ERR_CAPACITY, 402, "target:lambda/r/1"},
+        {STEP_RUN, ERR_PERMANENT, 404, "class:large"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char with[96];
+        struct circuit c;
+        struct err e;
         anew();
         plan(cases[i].step, (struct call_plan){.fails = cases[i].class,
-                                               .retry_after_ms = cases[i].retry_after_ms});
-        launch_class("small", 1000);
-        assert_calls(cases[i].calls);
+                                               .code = cases[i].code,
+                                               .retry_after_ms = 9000});
+        launch_class("large", 1000);
+        (void)snprintf(with, sizeof with, "kind=circuit name=%s", cases[i].subject);
+        assert_int_equal(calls_done("ledger_cell_put", with), 1);
+        assert_int_equal(calls_count("queue_nack", "spent"), 0);
+        assert_int_equal(calls_done("queue_nack", NULL), 1);
+        MUST(circuit_load(world.worker.ledger, cases[i].subject, &c, &e));
+        assert_string_equal(c.why, "scripted");
+        assert_true(c.open_until_ms >= world.now_ms + 9000);
     }
 }
 
-static void launch_permanent_or_out_of_attempts_is_buried(void **state)
+/* Behind those never tried, with no call for it: nothing is reserved or registered. */
+static void launch_under_an_open_circuit_is_parked_untouched(void **state)
 {
-    fail_step(STEP_RUN, ERR_PERMANENT);
+    plan(STEP_REGISTER,
+         (struct call_plan){
+             .fails = ERR_THROTTLED, .code = 403, .times = 1, .retry_after_ms = 9000});
     launch_class("small", 0);
-    assert_calls(TO_RUN UNDO REFUSED("*") BURIED("run", "1"));
+    calls_reset();
+    launch_class("small", 0);
+    assert_calls(DECIDED "queue_nack id=2 delay_ms=9000 reason=waits for installation:acme: "
+                         "scripted\n");
+    world.now_ms += 9000; /* half open: this one is the probe, and it works */
+    calls_reset();
+    launch_class("small", 0);
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
+    assert_int_equal(calls_done("ledger_cell_put", "name=installation:acme"), 2);
+    calls_reset();
+    launch_class("small", 0);
+    assert_int_equal(calls_count("ledger_cell_put", NULL), 0);
+}
+
+/* A failure that says nothing about the subject leaves its probe to the next launch. */
+static void probe_that_proved_nothing_is_given_back(void **state)
+{
+    struct circuit c;
+    struct err e;
+    plan(STEP_RUN, (struct call_plan){.fails = ERR_PERMANENT, .code = 404, .times = 1});
+    launch_class("large", 0);
+    MUST(circuit_load(world.worker.ledger, "class:large", &c, &e));
+    world.now_ms = c.open_until_ms;
+    fail_step(STEP_REGISTER, ERR_RETRY);
+    launch_class("large", 0);
+    MUST(circuit_load(world.worker.ledger, "class:large", &c, &e));
+    assert_true(circuit_is_open(&c, world.now_ms));
+    assert_string_equal(c.probe, "");
+    assert_int_equal(c.opens, 1);
+}
+
+/* A token that was used for another launch is this job's own trouble. */
+static void error_about_the_job_itself_spends_attempts_until_it_is_buried(void **state)
+{
+    fail_step(STEP_RUN, ERR_CONFLICT);
+    launch_class("large", 1);
+    assert_calls(TO_RUN_LARGE ENDING UNREGISTER GONE RETRIED("run", "2"));
     anew();
-    fail_step(STEP_RUN, ERR_RETRY);
-    launch_class("small", 2);
-    assert_calls(TO_RUN UNDO BURIED("run", "3"));
-}
-
-static void launch_refused_while_its_class_is_stopped_waits_unspent(void **state)
-{
-    world.config->circuit.failure_threshold = 1;
-    fail_step(STEP_RUN, ERR_PERMANENT);
-    launch_class("small", 2);
-    assert_calls(TO_RUN UNDO REFUSED("*") LOGGED("wait", "run (attempt 3 of 3): scripted")
-                     WAITS("120000", "run", "3"));
-}
-
-static void launch_refused_by_the_ledger_says_nothing_about_the_class(void **state)
-{
-    const enum step steps[] = {STEP_RESERVE, STEP_RECORD};
-    for (size_t i = 0; i < COUNT_OF(steps); i++) {
-        anew();
-        fail_step(steps[i], ERR_PERMANENT);
-        launch_class("small", 0);
-        assert_int_equal(calls_count("ledger_cell_put", NULL), 0);
-        assert_int_equal(calls_done("queue_dead_letter", NULL), 1);
-    }
+    fail_step(STEP_RUN, ERR_CONFLICT);
+    launch_class("large", 2);
+    assert_calls(TO_RUN_LARGE ENDING UNREGISTER GONE BURIED("run", "attempt 3 of 3"));
 }
 
 static void launch_unreadable_or_of_an_unknown_class_is_buried_untouched(void **state)
@@ -471,7 +532,7 @@ static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **stat
                  "ledger_vm_advance vm=@ to=ending * reason=launch failed: the launch lost its "
                  "message*\n" TERMINATE("small", "@") UNREGISTER GONE
                  "ledger_log_event *\n"
-                 "queue_nack id=1 delay_ms=* spent reason=run (attempt 1*\n");
+                 "queue_nack id=1 delay_ms=* reason=run (*\n");
 }
 
 static void launch_whose_message_or_row_became_anothers_asks_for_no_vm(void **state)
@@ -501,14 +562,15 @@ int main(void)
         CASE(launch_smooth_makes_each_call_once_and_is_done),
         CASE(launch_of_the_other_class_has_its_own_limits_and_the_default_group),
         CASE(launch_not_reserved_goes_back_unspent),
-        CASE(launch_failed_at_any_step_is_undone_and_retried),
+        CASE(launch_failed_at_any_step_is_undone_and_waits_unspent),
         CASE(launch_satisfied_is_done_unless_its_job_is_being_launched),
         CASE(slot_of_a_failed_launch_is_announced_unless_it_is_still_held),
-        CASE(launch_is_retried_no_sooner_than_the_other_side_asked),
-        CASE(launch_throttled_or_over_quota_pauses_the_class_and_spends_nothing),
-        CASE(launch_permanent_or_out_of_attempts_is_buried),
-        CASE(launch_refused_while_its_class_is_stopped_waits_unspent),
-        CASE(launch_refused_by_the_ledger_says_nothing_about_the_class),
+        CASE(answer_is_written_until_it_is_written),
+        CASE(launch_is_repeated_no_sooner_than_the_other_side_asked),
+        CASE(answer_without_doubt_opens_a_circuit_at_once),
+        CASE(launch_under_an_open_circuit_is_parked_untouched),
+        CASE(probe_that_proved_nothing_is_given_back),
+        CASE(error_about_the_job_itself_spends_attempts_until_it_is_buried),
         CASE(launch_unreadable_or_of_an_unknown_class_is_buried_untouched),
         CASE(launch_without_a_job_goes_by_the_scope_of_the_request),
         CASE(launch_longer_than_its_lease_keeps_its_message),

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "tests/unit/worker/world.h"
 #include "worker/lane.h"
+#include "worker/launch.h"
 #include "worker/launch_pool.h"
 
 #define CLASSES 3
@@ -80,8 +81,10 @@ bool __real_lane_poll(struct lane *lane, const struct config *c, struct queue_me
 bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m);
 void __real_lane_reservation_ended(struct lane *lane);
 void __wrap_lane_reservation_ended(struct lane *lane);
-void __real_lane_launch_ended(struct lane *lane, const struct queue_message *m);
-void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m);
+void __real_launch(struct worker *w, struct lane *lane, const struct config *c,
+                   struct queue_message *m);
+void __wrap_launch(struct worker *w, struct lane *lane, const struct config *c,
+                   struct queue_message *m);
 int64_t __wrap_queue_poll_wait_ms(const struct queue *q);
 
 bool __wrap_lane_poll(struct lane *lane, const struct config *c, struct queue_message *m)
@@ -99,10 +102,11 @@ void __wrap_lane_reservation_ended(struct lane *lane)
     __real_lane_reservation_ended(lane);
 }
 
-void __wrap_lane_launch_ended(struct lane *lane, const struct queue_message *m)
+void __wrap_launch(struct worker *w, struct lane *lane, const struct config *c,
+                   struct queue_message *m)
 {
-    __real_lane_launch_ended(lane, m);
-    (void)call_begin("lane_launch_ended", NULL, "lane=%s id=%s", lane_name(lane), m->id);
+    __real_launch(w, lane, c, m);
+    (void)call_begin("launch_ended", NULL, "lane=%s id=%s", lane_name(lane), m->id);
 }
 
 int64_t __wrap_queue_poll_wait_ms(const struct queue *q)
@@ -189,7 +193,7 @@ static void stop(void)
     size_t launches = calls_count("ledger_reserve", NULL);
     assert_int_equal(calls_done("queue_ack", NULL), launches);
     assert_int_equal(calls_count("lane_reservation_ended", "lane=polled"), launches);
-    assert_int_equal(calls_count("lane_launch_ended", "lane=polled"), launches);
+    assert_int_equal(calls_count("launch_ended", "lane=polled"), launches);
     assert_null(world.worker.heartbeat);
 }
 
@@ -236,7 +240,7 @@ static void free_threads_go_round_the_lanes(void **state)
     start(CLASSES + 2);
     put("small", 3);
     let_end(0, 3);
-    calls_wait_count("lane_launch_ended", NULL, 3);
+    calls_wait_count("launch_ended", NULL, 3);
     put("small", 1);
     put("large", 1);
     put("other", 1);
@@ -271,9 +275,9 @@ static void freed_thread_serves_the_next_message(void **state)
         calls_wait_count("vm_run", SMALL, i);
         assert_int_equal(calls_count("vm_run", SMALL), i);
         let_end(0, 1);
-        calls_wait_count("lane_launch_ended", NULL, i);
+        calls_wait_count("launch_ended", NULL, i);
         (void)snprintf(ended, sizeof ended, "lane=polled %s", calls_args("queue_ack", NULL, i));
-        assert_string_equal(calls_args("lane_launch_ended", NULL, i), ended);
+        assert_string_equal(calls_args("launch_ended", NULL, i), ended);
     }
 }
 
@@ -284,7 +288,7 @@ static void stopped_pool_takes_no_more(void **state)
     calls_wait_count("vm_run", SMALL, 1);
     worker_stop_intake(&world.worker);
     let_end(0, 1000);
-    calls_wait_count("lane_launch_ended", NULL, 1);
+    calls_wait_count("launch_ended", NULL, 1);
     stop();
     assert_int_equal(calls_count("vm_run", NULL), 1);
 }

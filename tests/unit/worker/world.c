@@ -58,6 +58,7 @@ int world_set_up(void **state)
     MUST(queue_open(world.url, &w->queue, &e));
     MUST(ledger_open(world.url, &w->ledger, &e));
     MUST(fleet_open(world.config, w->ledger, NULL, &w->fleet, &e));
+    w->circuits = circuits_new(w->ledger);
     w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
     wakeup_init(&w->intake);
     calls_reset();
@@ -68,6 +69,7 @@ int world_tear_down(void **state)
 {
     struct worker *w = &world.worker;
     wakeup_fini(&w->intake);
+    circuits_free(w->circuits);
     fleet_close(w->fleet);
     ledger_close(w->ledger);
     queue_close(w->queue);

@@ -1,0 +1,61 @@
+/*
+ * The circuits that a process's launches meet: which subjects are in trouble, who probes them, and
+ * what a launch's result says about them.
+ *
+ * Failures are counted by each process; an open circuit is a cell in the ledger that all processes
+ * share (ledger/circuit.h). They are read together, at most once a second, by whoever polls a lane;
+ * a launch looks at that copy and makes no call for it. While the ledger is away the last copy
+ * holds. A process writes only when a circuit changes.
+ *
+ * A circuit opens after `circuit.failure_threshold` failures in a row, of different jobs, or at once
+ * where the error leaves no doubt. Three narrower subjects that failed alike, with no success of the
+ * wider one meanwhile, open the wider one. Any thread.
+ */
+#ifndef MAYFLY_FLEET_CIRCUITS_H
+#define MAYFLY_FLEET_CIRCUITS_H
+
+#include "common/config/config.h"
+#include "common/fleet/verdict.h"
+#include "common/ledger/circuit.h"
+
+#define CIRCUITS_PARK_MAX_MS                                                                       \
+    30000 /* a message waits no longer for a circuit without a stated end */
+
+struct circuits;
+
+/* Borrows the ledger. */
+struct circuits *circuits_new(struct ledger *ledger);
+void circuits_free(struct circuits *cs);
+
+/* Reads the circuits, if the copy is a second old. A call to the ledger; failures are logged. */
+void circuits_refresh(struct circuits *cs);
+
+/* The one that stops longest what depends on these subjects. */
+struct circuits_stop {
+    int64_t wait_ms; /* 0: nothing stops it, or a probe may begin */
+    enum subject subject;
+    struct circuit circuit;
+};
+struct circuits_stop circuits_stop_of(struct circuits *cs, const struct subjects *s);
+
+/* Before a launch: 0, or the time to wait. Where a circuit is half-open this launch becomes its
+ * probe, for at most until_ms (wall clock), and circuits_leave must follow. holder: unique to this
+ * launch, without spaces. */
+int64_t circuits_enter(struct circuits *cs, const struct subjects *s, const char *holder,
+                       int64_t until_ms, struct circuits_stop *out);
+/* A probe that is no launch, of a subject whose circuit is half-open and needs none. Returns whether
+ * this holder has it; a result must follow. */
+bool circuits_begin_probe(struct circuits *cs, const struct subjects *s, enum subject subject,
+                          const char *holder, int64_t until_ms);
+
+/* These of its subjects have shown that they work. */
+void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects);
+/* The launch of that job, or its probe, failed for a reason that lies with verdict->subject. Returns
+ * how long what depends on the subject should wait now. */
+int64_t circuits_failed(struct circuits *cs, const struct config *c, const struct subjects *s,
+                        const struct verdict *verdict, int64_t job_id, const char *holder,
+                        const struct err *why);
+/* The launch has ended: probes of it without a result may begin anew. */
+void circuits_leave(struct circuits *cs, const struct subjects *s, const char *holder);
+
+#endif

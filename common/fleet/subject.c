@@ -1,0 +1,93 @@
+#include "common/fleet/subject.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *subject_kind(enum subject s)
+{
+    static const char *const kinds[] = {
+        [SUBJECT_REPOSITORY] = "repository",
+        [SUBJECT_GROUP] = "runner_group",
+        [SUBJECT_INSTALLATION] = "installation",
+        [SUBJECT_GITHUB] = "github",
+        [SUBJECT_CREDENTIALS] = "credentials",
+        [SUBJECT_PROXY] = "proxy",
+        [SUBJECT_CLASS] = "class",
+        [SUBJECT_TARGET] = "target",
+        [SUBJECT_HOST] = "host",
+        [SUBJECT_LEDGER] = "ledger",
+        [SUBJECT_QUEUE] = "queue",
+        [SUBJECT_JOB] = "job",
+    };
+    ASSERT((size_t)s < COUNT_OF(kinds));
+    return kinds[s];
+}
+
+enum subject subject_parent(enum subject s)
+{
+    switch (s) {
+    case SUBJECT_REPOSITORY:
+    case SUBJECT_GROUP:
+        return SUBJECT_INSTALLATION;
+    case SUBJECT_INSTALLATION:
+        return SUBJECT_GITHUB;
+    case SUBJECT_CLASS:
+        return SUBJECT_TARGET;
+    case SUBJECT_GITHUB:
+    case SUBJECT_CREDENTIALS:
+    case SUBJECT_PROXY:
+    case SUBJECT_TARGET:
+    case SUBJECT_HOST:
+    case SUBJECT_CIRCUITS:
+    case SUBJECT_QUEUE:
+    case SUBJECT_JOB:
+        break;
+    }
+    return SUBJECT_JOB;
+}
+
+/* GitHub ignores case in names. */
+static void set_name(struct subjects *out, enum subject s, const char *name, const char *more)
+{
+    char *to = out->names[s];
+    const char *between = more[0] == '\0' ? "" : s == SUBJECT_GROUP ? "/" : "@";
+    int n = snprintf(to, LEDGER_CELL_NAME, "%s:%s%s%s", subject_kind(s), name, between, more);
+    ASSERT(n > 0); /* a group's name that is longer is cut */
+    for (; *to != '\0'; to++) {
+        *to = (char)tolower((unsigned char)*to);
+    }
+}
+
+void subjects_of_class(const struct config_class *class, const struct vm_provider *p,
+                       const char *host, struct subjects *out)
+{
+    *out = (struct subjects){0};
+    bool here = vm_host_bound(p);
+    set_name(out, SUBJECT_GITHUB, "api", "");
+    set_name(out, SUBJECT_CREDENTIALS, "github", host);
+    set_name(out, SUBJECT_PROXY, "environment", host);
+    set_name(out, SUBJECT_CLASS, class->name, here ? host : "");
+    if (here) {
+        set_name(out, SUBJECT_HOST, host, "");
+    } else {
+        set_name(out, SUBJECT_TARGET, vm_domain(p), "");
+    }
+}
+
+void subjects_add_scope(const struct github_scope *scope, const char *group, const char *repository,
+                        struct subjects *out)
+{
+    char owner[SCOPE_SIZE];
+    struct slice first;
+    struct slice rest;
+    (void)slice_cut(slice_of(scope->name), '/', &first, &rest);
+    (void)snprintf(owner, sizeof owner, "%.*s", SLICE_ARG(first));
+    set_name(out, SUBJECT_INSTALLATION, owner, "");
+    if (!scope->is_repository) {
+        set_name(out, SUBJECT_GROUP, owner, group);
+    }
+    if (scope->is_repository || repository[0] != '\0') {
+        set_name(out, SUBJECT_REPOSITORY, scope->is_repository ? scope->name : repository, "");
+    }
+}

@@ -1,0 +1,58 @@
+/*
+ * What an error is about (invariant 7), and the names of the subjects that one launch depends on.
+ *
+ * Each kind but the last three has circuits (circuits.h), named "<kind>:<name>"; all processes
+ * share them. What only one host sees (its proxy, its credentials, its VMs) has the host in its
+ * name. The ledger and the queue need no circuit: without them nothing is received.
+ */
+#ifndef MAYFLY_FLEET_SUBJECT_H
+#define MAYFLY_FLEET_SUBJECT_H
+
+#include <stdbool.h>
+
+#include "common/github/github.h"
+#include "common/ledger/ledger.h"
+#include "common/vm/vm.h"
+
+enum subject {
+    SUBJECT_REPOSITORY,
+    SUBJECT_GROUP, /* of runners */
+    SUBJECT_INSTALLATION,
+    SUBJECT_GITHUB,
+    SUBJECT_CREDENTIALS, /* of the App or token, as this host has them */
+    SUBJECT_PROXY,
+    SUBJECT_CLASS,
+    SUBJECT_TARGET, /* account and region of a provider */
+    SUBJECT_HOST,
+    SUBJECT_CIRCUITS, /* the number of kinds that have circuits */
+    SUBJECT_LEDGER = SUBJECT_CIRCUITS,
+    SUBJECT_QUEUE,
+    SUBJECT_JOB,
+};
+
+const char *subject_kind(enum subject s); /* "repository", …; a static string */
+/* The next wider subject; SUBJECT_JOB: there is none. */
+enum subject subject_parent(enum subject s);
+
+#define SUBJECT_BIT(s) (1u << (s))
+#define SUBJECTS_OF_GITHUB                                                                         \
+    (SUBJECT_BIT(SUBJECT_REPOSITORY) | SUBJECT_BIT(SUBJECT_GROUP) |                                \
+     SUBJECT_BIT(SUBJECT_INSTALLATION) | SUBJECT_BIT(SUBJECT_GITHUB) |                             \
+     SUBJECT_BIT(SUBJECT_CREDENTIALS) | SUBJECT_BIT(SUBJECT_PROXY))
+#define SUBJECTS_OF_PROVIDER                                                                       \
+    (SUBJECT_BIT(SUBJECT_CLASS) | SUBJECT_BIT(SUBJECT_TARGET) | SUBJECT_BIT(SUBJECT_HOST))
+
+/* By kind; "": it does not apply. */
+struct subjects {
+    char names[SUBJECT_CIRCUITS][LEDGER_CELL_NAME];
+};
+
+/* What every launch of the class depends on. */
+void subjects_of_class(const struct config_class *class, const struct vm_provider *p,
+                       const char *host, struct subjects *out);
+/* Adds what a registration in that scope and group depends on, for a job of that repository ("":
+ * none). */
+void subjects_add_scope(const struct github_scope *scope, const char *group, const char *repository,
+                        struct subjects *out);
+
+#endif

@@ -1,0 +1,73 @@
+#include "worker/probe.h"
+
+#include "common/base/clock.h"
+#include "common/base/random.h"
+
+#define PROBE_MS 60000 /* more than a call may take; then another process may probe */
+
+static int ask_github(struct worker *w, struct err *e)
+{
+    return github_ping(w->github, e) == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
+}
+
+/* Any response but a server's error shows that GitHub works, also one that refuses us. */
+static bool github_is_away(const struct err *e)
+{
+    return e->class == ERR_RETRY || e->class == ERR_THROTTLED;
+}
+
+static bool target_is_away(const struct err *e)
+{
+    return e->from == ERR_FROM_PROVIDER &&
+           (e->class == ERR_RETRY || e->class == ERR_THROTTLED || e->class == ERR_AUTH);
+}
+
+enum finding { WORKS, FAILS, UNKNOWN };
+
+static enum finding finding_of(enum subject subject, const struct err *e)
+{
+    bool from_github = e->from == ERR_FROM_GITHUB || e->from == ERR_FROM_APP;
+    if (subject == SUBJECT_TARGET) {
+        return target_is_away(e) ? FAILS : e->from == ERR_FROM_PROVIDER ? WORKS : UNKNOWN;
+    }
+    if (!from_github) {
+        return UNKNOWN;
+    }
+    if (subject == SUBJECT_GITHUB) {
+        return github_is_away(e) ? FAILS : WORKS;
+    }
+    return e->class == ERR_AUTH ? FAILS : UNKNOWN;
+}
+
+static void probe(struct worker *w, const struct config *c, const char *class_name,
+                  const struct subjects *s, enum subject subject)
+{
+    struct err e = {0};
+    char holder[33];
+    random_hex(holder, sizeof holder / 2);
+    if (!circuits_begin_probe(w->circuits, s, subject, holder, clock_wall_ms() + PROBE_MS)) {
+        return;
+    }
+    int rc = subject == SUBJECT_TARGET ? vm_probe(fleet_provider(w->fleet, class_name), &e)
+                                       : ask_github(w, &e);
+    enum finding found = rc == 0 ? WORKS : finding_of(subject, &e);
+    if (found == WORKS) {
+        circuits_succeeded(w->circuits, s, SUBJECT_BIT(subject));
+    } else if (found == FAILS) {
+        const struct verdict v = {.subject = subject, .treatment = TREAT_WAIT};
+        (void)circuits_failed(w->circuits, c, s, &v, 0, holder, &e);
+    } else {
+        circuits_leave(w->circuits, s, holder);
+    }
+}
+
+void probe_due(struct worker *w, const struct config *c, const char *class_name,
+               const struct subjects *s)
+{
+    static const enum subject kinds[] = {SUBJECT_GITHUB, SUBJECT_CREDENTIALS, SUBJECT_TARGET};
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        if (s->names[kinds[i]][0] != '\0') {
+            probe(w, c, class_name, s, kinds[i]);
+        }
+    }
+}
