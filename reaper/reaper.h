@@ -5,6 +5,7 @@
  *   signs.c                 observations that a later sweep must confirm before anything is done
  *   lease.c                 the leases of a sweep, checked again before each irreversible step
  *   deadlines.c             VMs past their deadline; VMs that are `ending` for too long
+ *   requests.c              VMs that an operator wants terminated
  *   vms.c                   rows whose VM ended, launches that never came up, VMs without a runner
  *   runners.c               what GitHub says about a VM's runner
  *   unconfirmed_launches.c  rows of launches that got no response
@@ -68,7 +69,7 @@ struct reaper_unknown {
     int64_t after_ms;      /* the delay since the last request */
 };
 
-#define REAPER_TASKS 12
+#define REAPER_TASKS 13
 #define TARGET_SIZE 128
 
 struct reaper {
@@ -179,6 +180,7 @@ struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p)
 typedef int sweep_task_fn(struct sweep *s, int64_t *repairs, struct err *e);
 sweep_task_fn sweep_deadlines;
 sweep_task_fn sweep_terminations;
+sweep_task_fn sweep_requests;
 sweep_task_fn sweep_vms;
 sweep_task_fn sweep_unconfirmed_launches;
 sweep_task_fn sweep_absences;

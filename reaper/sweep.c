@@ -22,6 +22,7 @@ static const struct task {
 } tasks[] = {
     {"deadlines", sweep_deadlines, NULL, UNDER_ANY},
     {"terminations", sweep_terminations, NULL, UNDER_ANY},
+    {"requests", sweep_requests, NULL, UNDER_ANY},
     {"vms", sweep_vms, NULL, UNDER_ANY},
     {"unconfirmed_launches", sweep_unconfirmed_launches, NULL, UNDER_ANY},
     {"absences", sweep_absences, NULL, UNDER_ANY},

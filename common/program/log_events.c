@@ -490,6 +490,16 @@ const struct log_event log_events[] = {
     {"task_failed", "reaper", "warn", "task, error, error_class, error_code, action",
      "One task of a sweep ended with an error. The other tasks continue.",
      "If it lasts, fix the cause in `error`."},
+    {"terminate_request_expired", "reaper", "warn", "vm, action",
+     "A VM that `mayflyctl vm terminate` named could not be terminated for ten minutes, because "
+     "GitHub "
+     "or the provider did not respond.",
+     "See `vm_terminate_failed`; then request it again."},
+    {"terminate_request_not_removed", "reaper", "debug", "vm, error, error_class, error_code",
+     "A request of `mayflyctl vm terminate` was handled and could not be removed from the ledger. "
+     "The "
+     "next sweep handles it again, which is harmless.",
+     "Nothing."},
     {"terminating", "agent", "info", "state",
      "The platform asked the VM to end. `state` is as in `resumed`.", "Nothing."},
     {"terminations_held", "reaper", "error", "target, vms, of_vms, reason, action, hint",

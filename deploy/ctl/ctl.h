@@ -19,7 +19,8 @@ struct ctl {
     const struct config *config;
     struct queue *queue;
     struct ledger *ledger;
-    int argc; /* words after the command's own */
+    bool force; /* --force */
+    int argc;   /* words after the command's own */
     char **argv;
 };
 

@@ -12,6 +12,7 @@
 struct arguments {
     const char *config_path;
     bool json;
+    bool force;
     int count;
     char *words[4];
 };
@@ -43,6 +44,8 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
         }
         if (strcmp(argv[i], "--json") == 0) {
             out->json = true;
+        } else if (strcmp(argv[i], "--force") == 0) {
+            out->force = true;
         } else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             out->config_path = argv[++i];
         } else if (argv[i][0] != '-' && out->count < (int)COUNT_OF(out->words)) {
@@ -100,7 +103,7 @@ int main(int argc, char **argv)
         return code;
     }
     const struct ctl_command *command = ctl_command_find(args.words, args.count);
-    if (command == NULL) {
+    if (command == NULL || (args.force && command->build != ctl_vm_terminate)) {
         print_usage(stderr);
         return 2;
     }
@@ -108,6 +111,7 @@ int main(int argc, char **argv)
         return 1;
     }
     c.config = config;
+    c.force = args.force;
     c.argc = command->arguments;
     c.argv = args.words + (args.count - command->arguments);
     code = carry_out(command, &c, args.json, &e) == 0 ? 0 : 1;

@@ -1,17 +1,20 @@
 /*
- * `mayflyctl vms` and `mayflyctl vm terminate VM`.
+ * `mayflyctl vms` and `mayflyctl vm terminate VM [--force]`.
  *
- * Ending is asked for in the ledger (the row goes to `ending`); the workers and the reaper, who
- * have the rights and the reach, carry it out within seconds.
+ * A VM that runs a job is spared. The ledger says so, or GitHub, to which the reaper has access: it
+ * gets a request through the ledger, and this command waits for what it decides. With --force the
+ * row becomes `ending`, and the workers or the reaper terminate the VM whatever it does.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/ledger/kinds.h"
 #include "deploy/ctl/ctl.h"
 
 #define PAGE 500
+#define POLL_MS 200
 
 static json_t *describe(const struct ledger_vm *vm)
 {
@@ -62,22 +65,87 @@ void ctl_vms_print(const json_t *answer)
     }
 }
 
+static json_t *answer_of(const struct ledger_vm *vm, const char *what)
+{
+    char did[400];
+    (void)snprintf(did, sizeof did, "VM %s (%s, job %lld) %s", vm->name,
+                   ledger_vm_state_name(vm->state), (long long)vm->job_id, what);
+    return json_pack("{s:o, s:o}", "vm", ctl_text(vm->name), "did", ctl_text(did));
+}
+
+/* `seen`: only if the row is still so. */
+static int set_ending(struct ctl *c, const struct ledger_vm *vm, const struct ledger_vm *seen,
+                      json_t **out, struct err *e)
+{
+    struct ledger_advance a = {.vm = vm->name,
+                               .to = VM_ENDING,
+                               .reason = "requested with mayflyctl vm terminate",
+                               .seen = seen};
+    if (ledger_vm_advance(c->ledger, &a, NULL, e) != 0) {
+        return err_wrap(e, "VM %s is past ending, or has just changed", vm->name);
+    }
+    *out = answer_of(vm, "is marked to end; a worker or the reaper ends it within seconds");
+    return 0;
+}
+
+static int set_spared(const struct ledger_vm *vm, struct err *e)
+{
+    return err_set(
+        e, ERR_CONFLICT, 0,
+        "VM %s runs a job (%lld; 0: unknown) and was not terminated; with --force it is, "
+        "and the job fails",
+        vm->name, (long long)vm->job_id);
+}
+
+static int put_request(struct ctl *c, const char *vm, struct err *e)
+{
+    struct ledger_cell request;
+    char now[24];
+    (void)snprintf(now, sizeof now, "%lld", (long long)clock_wall_ms());
+    if (ledger_cell_get(c->ledger, LEDGER_KIND_TERMINATE, vm, &request, e) != 0) {
+        return -1;
+    }
+    return ledger_cell_put(c->ledger, LEDGER_KIND_TERMINATE, vm, now, request.version, NULL, e);
+}
+
+/* The reaper decides in its next sweep. */
+static int wait_for_decision(struct ctl *c, struct ledger_vm *vm, json_t **out, struct err *e)
+{
+    int64_t until_ms = clock_mono_ms() + 3 * c->config->reaper.interval_ms;
+    for (;;) {
+        if (ledger_vm_get(c->ledger, c->argv[0], vm, e) != 0) {
+            return -1;
+        }
+        if (vm->state == VM_BUSY) {
+            return set_spared(vm, e);
+        }
+        if (vm->state == VM_ENDING || vm->state == VM_GONE) {
+            *out = answer_of(vm, "is terminated");
+            return 0;
+        }
+        if (clock_mono_ms() >= until_ms) {
+            *out = answer_of(vm, "is requested to be terminated; the reaper has not decided yet: "
+                                 "see mayflyctl vms, and vm_terminate_failed in its log");
+            return 0;
+        }
+        clock_sleep_until(clock_mono_ms() + POLL_MS);
+    }
+}
+
 int ctl_vm_terminate(struct ctl *c, json_t **out, struct err *e)
 {
     struct ledger_vm vm;
-    char did[400];
-    struct ledger_advance a = {
-        .vm = c->argv[0], .to = VM_ENDING, .reason = "requested with mayflyctl vm terminate"};
     if (ledger_vm_get(c->ledger, c->argv[0], &vm, e) != 0) {
         return err_wrap(e, "no VM %s (mayflyctl vms lists them)", c->argv[0]);
     }
-    if (ledger_vm_advance(c->ledger, &a, NULL, e) != 0) {
-        return err_wrap(e, "VM %s is past ending", c->argv[0]);
+    if (c->force) {
+        return set_ending(c, &vm, NULL, out, e);
     }
-    (void)snprintf(did, sizeof did,
-                   "VM %s (%s, job %lld) is marked to end; a worker or the reaper ends it within "
-                   "seconds",
-                   vm.name, ledger_vm_state_name(vm.state), (long long)vm.job_id);
-    *out = json_pack("{s:o, s:o}", "vm", ctl_text(vm.name), "did", ctl_text(did));
-    return 0;
+    if (vm.state == VM_BUSY) {
+        return set_spared(&vm, e);
+    }
+    if (vm.state == VM_RESERVED) { /* it has no runner */
+        return set_ending(c, &vm, &vm, out, e);
+    }
+    return put_request(c, vm.name, e) == 0 ? wait_for_decision(c, &vm, out, e) : -1;
 }

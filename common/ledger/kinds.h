@@ -1,0 +1,15 @@
+/*
+ * The kinds of cells through which mayflyctl and the reaper talk to each other (ledger.h, cells).
+ */
+#ifndef MAYFLY_LEDGER_KINDS_H
+#define MAYFLY_LEDGER_KINDS_H
+
+/* By the VM's name, when an operator asked for its termination (wall clock ms, decimal). The reaper
+ * that can reach the VM acts on it once and removes it. */
+#define LEDGER_KIND_TERMINATE "terminate"
+
+/* By subject, what an operator should know of a reaper's state, as a sentence. A reaper writes and
+ * removes those of its lease; `mayflyctl status` prints them all. */
+#define LEDGER_KIND_NOTICE "notice"
+
+#endif
