@@ -116,6 +116,7 @@ bool queue_can(const struct queue *q, enum queue_capability c)
         return admin != NULL && admin->find != NULL;
     case QUEUE_SCANS:
     case QUEUE_DEPTHS:
+    case QUEUE_ORDERED:
     case QUEUE_FAIR:
         return (q->ops->can & (unsigned)c) != 0;
     }

@@ -72,12 +72,15 @@ void queue_close(struct queue *q);
 
 /* What not every store can do. Check it first; do not infer it from an error. */
 enum queue_capability {
-    QUEUE_FIND = 1,   /* queue_find */
-    QUEUE_BROWSE = 2, /* queue_dead, queue_redrive and queue_delete */
-    QUEUE_DEPTHS = 4, /* queue_depths is exact. Without it, depths are estimates, and a message
+    QUEUE_FIND = 1,     /* queue_find */
+    QUEUE_BROWSE = 2,   /* queue_dead, queue_redrive and queue_delete */
+    QUEUE_DEPTHS = 4,   /* queue_depths is exact. Without it, depths are estimates, and a message
                          returned with a delay may count as leased */
-    QUEUE_SCANS = 16, /* find, and the dead letters, read whole topics: for people only */
-    QUEUE_FAIR = 8,   /* serves the groups of a lane in turn (queue_item.group) */
+    QUEUE_SCANS = 16,   /* find, and the dead letters, read whole topics: for people only */
+    QUEUE_FAIR = 8,     /* serves the groups of a lane in turn (queue_item.group) */
+    QUEUE_ORDERED = 32, /* receives a lane's messages in one order: as they were put, and a returned
+                           one behind those that were there. Without it the order is the store's
+                           own (SQS), or one of each partition (Kafka) */
 };
 bool queue_can(const struct queue *q, enum queue_capability c);
 /* The longest delay of a put or a nack; a longer one is ERR_PERMANENT. */
@@ -87,7 +90,9 @@ bool queue_can(const struct queue *q, enum queue_capability c);
  * stay, so a repeated put duplicates them (at least once). n in 1..QUEUE_BATCH_MAX. */
 MUST_CHECK int queue_put(struct queue *q, const struct queue_item *items, size_t n, struct err *e);
 
-/* Receives up to max ready messages of a lane, oldest first, and leases them for lease_ms. Waits up
+/* Receives up to max ready messages of a lane and leases them for lease_ms. They come as they were
+ * put; one that was returned, delayed or redriven goes behind those never tried that are there by
+ * then; one whose lease expired keeps its place (but see QUEUE_ORDERED). Waits up
  * to wait_ms for the first one; *got may be 0. The caller owns the messages in out[0..*got).
  * queue_interrupt makes all present and later waits return at once (SQS: within the poll_wait of
  * its URL). */

@@ -16,7 +16,8 @@ bool lacks(const struct queue *q, enum queue_capability c)
     static const char *const names[] = {[QUEUE_FIND] = "find",
                                         [QUEUE_BROWSE] = "browse",
                                         [QUEUE_DEPTHS] = "exact depths",
-                                        [QUEUE_FAIR] = "fair"};
+                                        [QUEUE_FAIR] = "fair",
+                                        [QUEUE_ORDERED] = "ordered"};
     if (queue_can(q, c)) {
         return false;
     }
@@ -440,6 +441,49 @@ static void everything_outlives_a_close(void **state)
     queue_message_fini(&dead);
 }
 
+/* --- order --- */
+static void must_take_all(const struct queue_fixture *f, const char *const *bodies, size_t n)
+{
+    bool seen[8] = {false};
+    bool in_any_order = lacks(f->q, QUEUE_ORDERED);
+    assert_in_range(n, 1, COUNT_OF(seen));
+    for (size_t i = 0; i < n; i++) {
+        struct queue_message m = must_take(f->q, "events", HOUR_MS);
+        size_t k = i;
+        if (in_any_order) {
+            for (k = 0; k < n && (seen[k] || strcmp(m.body, bodies[k]) != 0);) {
+                k++;
+            }
+            assert_in_range(k, 0, n - 1);
+        }
+        assert_string_equal(m.body, bodies[k]);
+        seen[k] = true;
+        must_be_done(f->q, &m);
+    }
+    must_find_nothing(f->q, "events");
+}
+
+static void returned_message_goes_behind_those_never_tried(void **state)
+{
+    static const char *const before[] = {"at once", "later", "untried", "untried, too"};
+    static const char *const after[] = {"untried", "untried, too", "at once", "new", "later"};
+    struct queue_fixture *f = *state;
+    struct queue_message m[2];
+    struct err e;
+    for (size_t i = 0; i < COUNT_OF(m); i++) {
+        must_put(f->q, "events", before[i]);
+        m[i] = must_take_body(f->q, "events", HOUR_MS, before[i]);
+    }
+    must_put(f->q, "events", before[2]);
+    must_put(f->q, "events", before[3]);
+    MUST(queue_nack(f->q, &m[0], &(struct queue_return){.reason = "no slot"}, &e));
+    MUST(queue_nack(f->q, &m[1], &(struct queue_return){.delay_ms = 1, .spend_attempt = true}, &e));
+    must_put(f->q, "events", "new");
+    must_take_all(f, after, COUNT_OF(after));
+    queue_message_fini(&m[0]);
+    queue_message_fini(&m[1]);
+}
+
 static void ping_answers(void **state)
 {
     struct queue_fixture *f = *state;
@@ -459,6 +503,7 @@ static const struct CMUnitTest basic_tests[] = {
     QUEUE_TEST(bad_numbers_are_refused),
     QUEUE_TEST(unknown_address_is_refused),
     QUEUE_TEST(everything_outlives_a_close),
+    QUEUE_TEST(returned_message_goes_behind_those_never_tried),
     QUEUE_TEST(ping_answers),
 };
 

@@ -7,7 +7,7 @@
  *   m:<id>     hash, the record: l lane, k key, b body, a attempts, e enqueued, n lease number,
  *              p place (r l d x), s its entry in a stream, u when it was dead-lettered, r reason
  *   s:<lane>   stream of ids, read by the group "mayfly"; entries not yet delivered are ready
- *   h:<lane>   sorted set of delivered ids by the end of their lease (returned: the time of return)
+ *   h:<lane>   sorted set of delivered ids by the end of their lease
  *   d:<lane>   sorted set of delayed ids by the time they are due
  *   x:<lane>   stream of dead letters
  *   k:<key>    sorted set: ids of the messages with that key

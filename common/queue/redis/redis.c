@@ -285,7 +285,7 @@ static int redis_check(void *state, struct buf *out, struct err *e)
 
 const struct queue_ops queue_ops_redis = {
     .scheme = "redis",
-    .can = QUEUE_DEPTHS,
+    .can = QUEUE_DEPTHS | QUEUE_ORDERED,
     .open = redis_open_queue,
     .close = redis_close_queue,
     .put = redis_put,

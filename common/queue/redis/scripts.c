@@ -5,8 +5,8 @@
  * not the stream's idle time: XAUTOCLAIM has one idle time for all entries and walks the whole
  * pending list. Leases here differ by message and can be extended, and the next one to expire must
  * be found in O(log n) to know how long to sleep. An entry whose lease expired is claimed by its id
- * (XCLAIM) before new entries are read, so it keeps its place ahead of later ones. An entry
- * returned without delay is treated the same. All times are the server's.
+ * (XCLAIM) before new entries are read, so it keeps its place ahead of later ones. A returned
+ * message gets a new entry, at the end. All times are the server's.
  *
  * Every script except put frees memory in the end, so it runs on a full server too (allow-oom). On
  * a full server put is rejected before it has written anything.
@@ -161,9 +161,10 @@ const struct redis_script queue_script_nack = {
                   "  redis.call('ZADD', Q .. 'd:' .. r[1], now + delay, id)\n"
                   "  redis.call('HSET', m, 'p', 'd', 's', '')\n"
                   "  wake(r[1], 0, delay)\n"
-                  "else\n" /* as if its lease had expired: it stays ahead of later ones */
-                  "  redis.call('ZADD', Q .. 'h:' .. r[1], now, id)\n"
-                  "  redis.call('HSET', m, 'p', 'r')\n"
+                  "else\n" /* behind those never tried */
+                  "  leave(id, r)\n"
+                  "  redis.call('HSET', m, 'p', 'r',\n"
+                  "             's', redis.call('XADD', Q .. 's:' .. r[1], '*', 'i', id))\n"
                   "  wake(r[1], 1, -1)\n"
                   "end\n"
                   "return 1\n"};

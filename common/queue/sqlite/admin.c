@@ -168,6 +168,8 @@ static void sqlite_read_entry(struct sqlite_rows *r, void *arg)
     }
 }
 
+#define TURN_WHEN_DUE "iif(place = 2, 9223372036854775807, " QUEUE_SQLITE_TURN ")"
+
 /* Only a ready message has others ahead of it. */
 static int count_ahead(struct sqlite_db *db, struct queue_entry *entry, int64_t now, struct err *e)
 {
@@ -178,11 +180,15 @@ static int count_ahead(struct sqlite_db *db, struct queue_entry *entry, int64_t 
     if (queue_sqlite_id(entry->message.id, &id, e) != 0) {
         return -1;
     }
-    return sqlite_number(
-        db, &entry->ahead, 0, e,
-        "SELECT (SELECT count(*) FROM messages WHERE lane = ?1 AND place = 0 AND id < ?2) + "
-        "(SELECT count(*) FROM messages WHERE lane = ?1 AND due_ms <= ?3 AND id < ?2)",
-        SQL_TEXT(entry->message.lane), SQL_INT(id), SQL_INT(now));
+    /* A delayed message that is due gets the last turn with the next receive. */
+    return sqlite_number(db, &entry->ahead, 0, e,
+                         "SELECT (SELECT count(*) FROM messages AS m WHERE lane = ?1 AND place = 0 "
+                         "AND (" QUEUE_SQLITE_TURN ", id) < (me.turn, ?2)) + "
+                         "(SELECT count(*) FROM messages AS m WHERE lane = ?1 AND due_ms <= ?3 "
+                         "AND (" TURN_WHEN_DUE ", id) < (me.turn, ?2)) "
+                         "FROM (SELECT " TURN_WHEN_DUE
+                         " AS turn FROM messages WHERE id = ?2) AS me",
+                         SQL_TEXT(entry->message.lane), SQL_INT(id), SQL_INT(now));
 }
 
 static void free_entries(struct search *s)
@@ -275,8 +281,8 @@ static int redrive_work(struct sqlite_db *db, void *arg, struct err *e)
         return -1;
     }
     return sqlite_exec(db, e,
-                       "UPDATE messages SET place = 0, attempts = 0, dead_lettered_ms = 0 "
-                       "WHERE id = ?1 AND place = 3",
+                       "UPDATE messages SET place = 0, attempts = 0, dead_lettered_ms = 0, "
+                       "turn = " QUEUE_SQLITE_LAST_TURN " WHERE id = ?1 AND place = 3",
                        SQL_INT(b->id));
 }
 

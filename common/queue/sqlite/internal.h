@@ -17,6 +17,10 @@ struct queue_sqlite {
     struct queue_sqlite_waiters *waiters;
 };
 
+/* SQL: a message's place in its lane's order, and the one after all that were put so far. */
+#define QUEUE_SQLITE_TURN "coalesce(turn, id)"
+#define QUEUE_SQLITE_LAST_TURN "(SELECT seq + 1 FROM sqlite_sequence WHERE name = 'messages')"
+
 queue_depths_fn queue_sqlite_depths;
 extern const struct queue_admin_ops queue_sqlite_admin;
 

@@ -39,6 +39,11 @@ static const char *const steps[] = {
     "CREATE INDEX messages_due ON messages (lane, due_ms, place) WHERE due_ms IS NOT NULL;"
     "CREATE INDEX messages_dead ON messages (place, lane) WHERE place = 3;"
     "CREATE INDEX messages_key ON messages (key) WHERE key <> '';",
+    /* A lane's order: a message has its turn by its id, or, when it was returned, delayed or
+     * redriven, after all that had been put by then (QUEUE_SQLITE_LAST_TURN). */
+    "ALTER TABLE messages ADD COLUMN turn INTEGER;"
+    "DROP INDEX messages_ready;"
+    "CREATE INDEX messages_ready ON messages (place, lane, " QUEUE_SQLITE_TURN ") WHERE place = 0;",
 };
 
 static const struct sqlite_schema schema = {
@@ -146,7 +151,8 @@ void queue_sqlite_message(struct sqlite_rows *r, struct queue_message *m)
 static int make_due_ready(struct sqlite_db *db, const char *lane, int64_t now, struct err *e)
 {
     return sqlite_exec(db, e,
-                       "UPDATE messages SET place = 0, due_ms = NULL WHERE id IN ("
+                       "UPDATE messages SET place = 0, due_ms = NULL, "
+                       "turn = iif(place = 2, " QUEUE_SQLITE_LAST_TURN ", turn) WHERE id IN ("
                        "  SELECT id FROM messages WHERE lane = ?1 AND due_ms <= ?2"
                        "  ORDER BY due_ms LIMIT ?3)",
                        SQL_TEXT(lane), SQL_INT(now), SQL_INT(DUE_AT_ONCE));
@@ -165,7 +171,7 @@ static int receive_ready(struct sqlite_db *db, struct receive *t, struct err *e)
     struct sqlite_rows *r =
         sqlite_query(db,
                      "SELECT id, lane, key, attempts, enqueued_ms, body, lease FROM messages "
-                     "WHERE lane = ?1 AND place = 0 ORDER BY id LIMIT ?2",
+                     "WHERE lane = ?1 AND place = 0 ORDER BY " QUEUE_SQLITE_TURN ", id LIMIT ?2",
                      SQL_TEXT(t->lane), SQL_INT((int64_t)t->max));
     return sqlite_each(r, add_ready, t, e);
 }
@@ -295,7 +301,8 @@ static int nack_work(struct sqlite_db *db, void *arg, struct err *e)
     parse_receipt(h->messages, &id, &lease);
     if (sqlite_exec(db, e,
                     "UPDATE messages SET place = ?3, due_ms = ?4, lease = lease + 1, "
-                    "attempts = attempts + ?5, reason = coalesce(?6, reason) "
+                    "attempts = attempts + ?5, reason = coalesce(?6, reason), "
+                    "turn = " QUEUE_SQLITE_LAST_TURN " "
                     "WHERE id = ?1 AND lease = ?2",
                     SQL_INT(id), SQL_INT(lease),
                     SQL_INT(h->until > 0 ? QUEUE_DELAYED : QUEUE_READY),
@@ -387,7 +394,7 @@ static int sqlite_ping(void *state, struct err *e)
 
 const struct queue_ops queue_ops_sqlite = {
     .scheme = "sqlite",
-    .can = QUEUE_DEPTHS,
+    .can = QUEUE_DEPTHS | QUEUE_ORDERED,
     .open = sqlite_open_queue,
     .close = sqlite_close_queue,
     .put = sqlite_put,

@@ -15,6 +15,7 @@
  *   of one handle may both succeed.
  * - A nack that spends no attempt stores no reason; the message waits hidden, and depths count it
  *   as leased.
+ * - A standard queue has no order: a returned message may come before those never tried.
  * - Depths are SQS's estimates, without the age of the oldest. There is no search.
  */
 #include <inttypes.h>

@@ -21,6 +21,7 @@
 #define BODY_BYTES 700
 #define THREADS_MAX 16
 #define WAKES 300
+#define DEEP 100000
 
 static char body[BODY_BYTES];
 static char dir[256];
@@ -57,10 +58,11 @@ static void fill(struct queue *q, size_t n)
 }
 
 /* --- throughput --- */
+enum work { PUTS, TAKES, RETURNS }; /* put; take and ack; take and nack */
 struct hand {
     struct queue *q;
     size_t batch;
-    bool takes; /* take and done, else put */
+    enum work does;
     int64_t until_ms;
     int64_t messages;
     pthread_t thread;
@@ -81,12 +83,28 @@ static int64_t take_and_finish(struct queue *q, size_t batch)
     return (int64_t)got;
 }
 
+static int64_t take_and_return(struct queue *q, size_t batch)
+{
+    static const struct queue_return back = {.reason = "no slot"};
+    struct queue_message m[128];
+    size_t got = 0;
+    struct err e;
+    check(queue_receive(q, "events", batch, 60000, 0, m, &got, &e), &e);
+    for (size_t i = 0; i < got; i++) {
+        check(queue_nack(q, &m[i], &back, &e), &e);
+        queue_message_fini(&m[i]);
+    }
+    return (int64_t)got;
+}
+
 static void *work(void *arg)
 {
     struct hand *h = arg;
     while (clock_mono_ms() < h->until_ms) {
-        if (h->takes) {
+        if (h->does == TAKES) {
             h->messages += take_and_finish(h->q, h->batch);
+        } else if (h->does == RETURNS) {
+            h->messages += take_and_return(h->q, h->batch);
         } else {
             fill(h->q, h->batch);
             h->messages += (int64_t)h->batch;
@@ -103,7 +121,7 @@ static int64_t cpu_us(void)
            u.ru_stime.tv_usec;
 }
 
-static void measure(const char *what, struct queue *q, size_t threads, size_t batch, bool takes)
+static void measure(const char *what, struct queue *q, size_t threads, size_t batch, enum work does)
 {
     struct hand hands[THREADS_MAX];
     struct metric *commits = metrics_counter("mayfly_sqlite_commits_total", "store=\"queue\"");
@@ -112,7 +130,7 @@ static void measure(const char *what, struct queue *q, size_t threads, size_t ba
     int64_t began_us = clock_mono_us();
     int64_t cpu_before = cpu_us();
     for (size_t i = 0; i < threads; i++) {
-        hands[i] = (struct hand){q, batch, takes, clock_mono_ms() + row_ms, 0, 0};
+        hands[i] = (struct hand){q, batch, does, clock_mono_ms() + row_ms, 0, 0};
         (void)pthread_create(&hands[i].thread, NULL, work, &hands[i]);
     }
     for (size_t i = 0; i < threads; i++) {
@@ -122,7 +140,7 @@ static void measure(const char *what, struct queue *q, size_t threads, size_t ba
     double seconds = (double)(clock_mono_us() - began_us) / 1e6;
     double n = messages > 0 ? (double)messages : 1;
     printf(
-        "%-12s threads=%-2zu batch=%-4zu %9.0f messages/s %8.0f commits/s %6.1f cpu_us/message\n",
+        "%-14s threads=%-2zu batch=%-4zu %9.0f messages/s %8.0f commits/s %6.1f cpu_us/message\n",
         what, threads, batch, (double)messages / seconds,
         (double)(metric_value(commits) - commits_before) / seconds,
         (double)(cpu_us() - cpu_before) / n);
@@ -133,12 +151,24 @@ static void throughput(void)
     static const size_t shapes[][2] = {{1, 1}, {8, 1}, {1, 32}, {1, 128}};
     struct queue *q = open_queue();
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-        measure("put", q, shapes[i][0], shapes[i][1], false);
+        measure("put", q, shapes[i][0], shapes[i][1], PUTS);
     }
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
         fill(q, (size_t)row_ms * 20); /* more than a row can take */
-        measure("take+done", q, shapes[i][0], shapes[i][1], true);
+        measure("take+done", q, shapes[i][0], shapes[i][1], TAKES);
     }
+    queue_close(q);
+}
+
+/* A lane that nobody has served for long. */
+static void deep_lane(void)
+{
+    struct queue *q = open_queue();
+    fill(q, DEEP);
+    measure("deep take+nack", q, 1, 1, RETURNS);
+    measure("deep take+nack", q, 1, 32, RETURNS);
+    measure("deep take+done", q, 1, 1, TAKES);
+    measure("deep take+done", q, 1, 128, TAKES);
     queue_close(q);
 }
 
@@ -262,6 +292,7 @@ int main(int argc, char **argv)
     waking();
     idling();
     throughput();
+    deep_lane();
     check(fs_remove_tree(dir, &e), &e);
     return 0;
 }

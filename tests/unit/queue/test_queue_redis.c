@@ -196,7 +196,7 @@ static void record_removed_by_hand_is_passed_over(void **state)
 }
 
 /* --- order --- */
-static void returned_message_stays_ahead_of_later_ones(void **state)
+static void returned_message_goes_behind_those_never_tried(void **state)
 {
     struct fixture *f = *state;
     struct queue_return back = {.reason = "no slot"};
@@ -211,13 +211,13 @@ static void returned_message_stays_ahead_of_later_ones(void **state)
     queue_message_fini(&m);
     MUST(queue_find(f->q, "3", 9, &found, &n, &e));
     assert_int_equal(n, 1);
-    assert_int_equal(found[0].ahead, 2);
+    assert_int_equal(found[0].ahead, 1);
     queue_entries_free(found, n);
     MUST(queue_find(f->q, "1", 9, &found, &n, &e));
     assert_int_equal(found[0].place, QUEUE_READY);
-    assert_int_equal(found[0].ahead, 0);
+    assert_int_equal(found[0].ahead, 2);
     queue_entries_free(found, n);
-    static const char *const order[] = {"first", "second", "third"};
+    static const char *const order[] = {"second", "third", "first"};
     for (size_t i = 0; i < COUNT_OF(order); i++) {
         m = take(f->q, "events");
         assert_string_equal(m.body, order[i]);
@@ -349,7 +349,7 @@ int main(int argc, char **argv)
         CASE(full_server_refuses_puts_and_lets_the_rest_go_on),
         CASE(refused_put_says_capacity),
         CASE(record_removed_by_hand_is_passed_over),
-        CASE(returned_message_stays_ahead_of_later_ones),
+        CASE(returned_message_goes_behind_those_never_tried),
         CASE(long_lists_come_whole_and_in_order),
         CASE(user_without_the_channel_queues_and_polls),
         CASE(user_without_the_keys_is_refused_at_the_open),
