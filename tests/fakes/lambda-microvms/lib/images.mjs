@@ -7,6 +7,9 @@ import { newBuilds } from './image_api.mjs';
 
 const DEFAULT_MEMORY_MIB = 2048;
 
+/** Also what a launch is told of an image that does not exist. */
+const noVersion = (arn) => `No active version found for MicroVM image ${arn}.`;
+
 /** One build of an image's files. A failure shows in one of its builds, as a chipset may fail alone. */
 export class ImageVersion {
   constructor({ version, status = 'ACTIVE', state = 'SUCCESSFUL', spec = null, createdAt }) {
@@ -88,7 +91,7 @@ export class Images {
       throw new AwsError('AccessDeniedException', `User is not authorized to perform: lambda:${operation} on resource: ${identifier}`);
     }
     const image = this.byName.get(name);
-    if (!image) throw notFound('microvm-image', identifier);
+    if (!image) throw notFound('microvm-image', identifier, operation === 'RunMicrovm' ? noVersion(identifier) : undefined);
     return image;
   }
 
@@ -96,7 +99,7 @@ export class Images {
   versionToRun(image, wanted) {
     const usable = image.versions.filter((v) => v.status === 'ACTIVE' && v.state === 'SUCCESSFUL');
     const version = wanted === undefined ? usable.at(-1) : usable.find((v) => v.version === wanted);
-    if (!version) throw notFound('microvm-image', image.arn, `No active version found for image ${image.arn}.`);
+    if (!version) throw notFound('microvm-image', image.arn, noVersion(image.arn));
     return version;
   }
 

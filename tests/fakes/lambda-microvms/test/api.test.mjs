@@ -184,7 +184,7 @@ test('run_refuses_what_the_service_refuses', async (t) => {
   await fails(c.send(run({ logging: { cloudWatch: { logGroup: 'x' } } })), ValidationException, /execution role/);
   await fails(c.send(run({ imageIdentifier: 'mayfly' })), ValidationException);
   await fails(c.send(run({ imageIdentifier: IMAGE.replace(':mayfly', '/mayfly') })), AccessDeniedException);
-  await fails(c.send(run({ imageIdentifier: `${IMAGE}2` })), ResourceNotFoundException);
+  await fails(c.send(run({ imageIdentifier: `${IMAGE}2` })), ResourceNotFoundException, /No active version/);
   await fake.ask('POST', '/config', { images: [{ name: 'mayfly', versions: [{ version: '1.0', status: 'INACTIVE' }, { version: '2.0', state: 'FAILED' }] }] });
   await fails(c.send(run()), ResourceNotFoundException, /No active version/);
   await fails(c.send(run({ imageVersion: '1.0' })), ResourceNotFoundException, /No active version/);
