@@ -26,7 +26,7 @@ export function settings(factor) {
 export const classSettings = (factor) => ({ max_duration: duration(HOUR, factor, SECOND), idle_timeout: duration(2 * MINUTE, factor, SECOND) });
 export const lambdaTimeout = (factor) => duration(10 * SECOND, factor, 500);
 
-// The stand-ins' times and quotas, by the same factor.
+// The stand-ins' times and quotas, by the same factor. What a burst absorbs is the jitter of calls, which is not scaled: it grows as the rates.
 export function githubArguments(factor, longest) {
   const s = (seconds) => String(Math.max(0.5, seconds / factor));
   return ["--offline-after-s", s(50), "--pickup-timeout-s", s(60), "--jit-idle-s", s(86400), "--max-wait-s", s(50), "--webhook-timeout-ms", String(Math.max(2000, 10000 / factor)),
@@ -35,6 +35,6 @@ export function githubArguments(factor, longest) {
 
 export function providerArguments(factor, rate) {
   const ms = (time) => String(Math.round(time / factor));
-  return ["--run-rate", String(rate), "--run-burst", "5", "--terminate-rate", String(2 * rate), "--terminate-burst", "10", "--get-rate", String(100 * factor),
+  return ["--run-rate", String(rate), "--run-burst", String(rate), "--terminate-rate", String(2 * rate), "--terminate-burst", String(2 * rate), "--get-rate", String(100 * factor),
     "--list-rate", "0", "--retry-after-s", "0", "--start-ms", ms(11000), "--terminate-ms", ms(3000), "--keep-terminated-s", String(Math.round(3600 / factor)), "--poll-s", String(Math.max(0.5, 25 / factor))];
 }

@@ -21,9 +21,14 @@ async function readGitHub(file) {
 }
 
 async function readProvider(file) {
-  const seen = { runners: new Set(), invalid: [] };
+  const seen = { runners: new Set(), launched: new Map(), invalid: [] };
+  const requested = new Map();
   for await (const e of lines(file)) {
-    if (e.runner) seen.runners.add(e.runner);
+    if (e.event === "vm_requested") requested.set(e.microvm, e.ts_ms);
+    if (e.runner && !seen.runners.has(e.runner)) {
+      seen.runners.add(e.runner);
+      seen.launched.set(e.runner, requested.get(e.microvm));
+    }
     if (e.event !== "request") continue;
     if (e.error === "ValidationException") seen.invalid.push(`${e.operation}: ${e.error}`);
     if (e.path.endsWith("/microvms/")) seen.invalid.push(`${e.operation} of an empty id`);
@@ -32,10 +37,11 @@ async function readProvider(file) {
 }
 
 async function readPrograms(programs) {
-  const seen = { dead: new Map(), probes: 0, opened: 0 };
+  const seen = { dead: new Map(), probes: 0, opened: 0, tried: new Map() };
   for (const program of programs) {
     for await (const line of program.lines()) {
       if (line.msg === "message_dead_lettered") seen.dead.set(line.message_id, line.reason);
+      if (line.msg === "launch_failed") seen.tried.set(line.job_id, Math.max(seen.tried.get(line.job_id) ?? 0, line.attempts ?? 0));
       if (line.msg === "circuit_half_open") seen.probes += 1;
       if (line.msg === "circuit_opened") seen.opened += 1;
     }
@@ -65,6 +71,7 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
   const end = Math.max(...conditions.map((c) => c.to));
   const after = recovery({ github, end, cap, rate, factor, seconds });
   const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner));
+  for (const c of conditions) c.starting = Math.max(c.starting, inFlight(github, provider, c.from));
   const bound = conditions.reduce((sum, c) => sum + c.starting, 0) + told.probes;
   const invalid = [...github.invalid, ...provider.invalid];
   const healthy = conditions.filter((c) => c.tenants).map((c) => healthyWaiting(github, c, { cap, rate, factor, seconds }));
@@ -73,6 +80,8 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
     conditions: conditions.map((c) => ({ kind: c.kind, ...(c.how && { how: c.how }), seconds: round((c.to - c.from) / 1000), failed_calls: c.failed, warnings: c.warnings, launches_in_flight: c.starting,
       ...(c.tenants && { tenants: c.tenants.length }) })),
     dead_letters: told.dead.size,
+    jobs_with_spent_attempts: [...told.tried.values()].filter((attempts) => attempts > 1).length,
+    attempts_peak: Math.max(0, ...told.tried.values()),
     registrations: github.registered.size,
     registrations_wasted: wasted.length,
     registrations_wasted_bound: bound,
@@ -95,6 +104,14 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
   const reasons = {};
   for (const reason of told.dead.values()) reasons[reason] = (reasons[reason] ?? 0) + 1;
   return { verdict, failed, details: { dead_reasons: Object.entries(reasons).slice(0, 5), invalid_calls: invalid.slice(0, 5) } };
+}
+
+// Launches at a moment, by their registrations: those since when a launch takes its time until the VM is requested, as observed before, and
+// those that follow within twice that time, as they were begun. The ledger is asked too (lasting.mjs), which is a little earlier or later.
+function inFlight(github, provider, at) {
+  const took = [...provider.launched].filter(([runner, when]) => when < at && github.registered.has(runner)).map(([runner, when]) => when - github.registered.get(runner)).sort((a, b) => a - b);
+  const usual = Math.max(100, took[Math.floor(took.length * 0.95)] ?? 0);
+  return [...github.registered.values()].filter((when) => when >= at - usual && when <= at + 2 * usual).length;
 }
 
 // Jobs of repositories that were refused nothing: those that could have run before the others were let go on, and those of them that waited.
