@@ -199,12 +199,11 @@ export class Deployment {
     return this.programs.map((p) => `--- ${p.name} ${JSON.stringify(p.result ?? "runs")}\n${p.tail(10)}`).join("\n");
   }
 
-  ctl(...args) {
-    return JSON.parse(execFileSync(this.program("mayflyctl"), ["--config", this.configFile, "--json", ...args], { encoding: "utf8" }));
-  }
+  ctl(...args) { return JSON.parse(this.ctlText("--json", ...args)); }
 
   ctlText(...args) {
-    return execFileSync(this.program("mayflyctl"), ["--config", this.configFile, ...args], { encoding: "utf8" });
+    const env = { ...process.env, ...(this.options.env ?? {}) };
+    return execFileSync(this.program("mayflyctl"), ["--config", this.configFile, ...args], { encoding: "utf8", env });
   }
 
   vms() { return this.ctl("vms"); }
