@@ -15,6 +15,7 @@
  *   stuck_jobs.c            jobs that wait although runners idle for them
  *   job_status.c            the status of such jobs as GitHub reports it, for both
  *   stale_runners.c         GitHub registrations without a VM
+ *   dead_letters.c          dead letters whose job is over
  *   retention.c             old rows and logs, and the ledger's counters
  *   deliveries.c            webhook deliveries that failed, from GitHub's delivery log
  *
@@ -69,7 +70,7 @@ struct reaper_unknown {
     int64_t after_ms;      /* the delay since the last request */
 };
 
-#define REAPER_TASKS 13
+#define REAPER_TASKS 14
 #define TARGET_SIZE 128
 
 struct reaper {
@@ -189,6 +190,7 @@ sweep_task_fn sweep_deliveries;
 sweep_task_fn sweep_stuck_jobs;
 sweep_task_fn sweep_relaunch;
 sweep_task_fn sweep_vm_logs;
+sweep_task_fn sweep_dead_letters;
 sweep_task_fn sweep_retention;
 sweep_task_fn sweep_counters;
 
@@ -197,6 +199,7 @@ typedef int64_t sweep_interval_fn(const struct sweep *s);
 sweep_interval_fn sweep_stuck_jobs_interval_ms;
 sweep_interval_fn sweep_deliveries_interval_ms;
 sweep_interval_fn sweep_counters_interval_ms;
+sweep_interval_fn sweep_dead_letters_interval_ms;
 
 /* Reads s->balances unless this sweep has read them. A task that also counts the queue's messages
  * counts them before: a message that a worker receives in between is supply by then. */

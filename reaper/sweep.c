@@ -30,6 +30,7 @@ static const struct task {
     {"stuck_jobs", sweep_stuck_jobs, sweep_stuck_jobs_interval_ms, UNDER_FLEET},
     {"stale_runners", sweep_stale_runners, NULL, UNDER_FLEET},
     {"vm_logs", sweep_vm_logs, NULL, UNDER_ANY},
+    {"dead_letters", sweep_dead_letters, sweep_dead_letters_interval_ms, UNDER_FLEET},
     {"retention", sweep_retention, NULL, UNDER_FLEET},
     {"counters", sweep_counters, sweep_counters_interval_ms, UNDER_FLEET},
     {"deliveries", sweep_deliveries, sweep_deliveries_interval_ms, UNDER_FLEET},

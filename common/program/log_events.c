@@ -56,6 +56,10 @@ const struct log_event log_events[] = {
      "counts, in two reads, and was corrected.",
      "Nothing. If it repeats, check whether the store was restored from a backup or edited by "
      "hand."},
+    {"dead_letter_deleted", "reaper", "info", "message_id, lane, job_id, reason",
+     "The job of a dead letter has been over for `reaper.retention`, so the dead letter was "
+     "deleted.",
+     "Nothing."},
     {"delivery_duplicate", "ingress", "info", "status, reason, delivery_id, github_event",
      "GitHub sent a delivery that this ingress had already queued. It was not queued again.",
      "Nothing."},

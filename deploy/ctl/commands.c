@@ -25,9 +25,11 @@ const struct ctl_command ctl_commands[] = {
     {{"dlq", "list"},
      0,
      "dlq list",
-     "messages in the dead-letter queue, with their reasons",
+     "messages in the dead-letter queue, with their reasons: the oldest 1000; it says how many "
+     "there are",
      ctl_dlq_list,
      ctl_dlq_list_print},
+    {{"dlq", "list"}, 1, "dlq list all", "all of them", ctl_dlq_list_all, ctl_dlq_list_print},
     {{"dlq", "show"},
      1,
      "dlq show MESSAGE",

@@ -37,6 +37,7 @@ ctl_build_fn ctl_vms;
 ctl_print_fn ctl_vms_print;
 ctl_build_fn ctl_vm_terminate;
 ctl_build_fn ctl_dlq_list;
+ctl_build_fn ctl_dlq_list_all;
 ctl_print_fn ctl_dlq_list_print;
 ctl_build_fn ctl_dlq_show;
 ctl_print_fn ctl_dlq_show_print;

@@ -2,36 +2,99 @@
  * `mayflyctl dlq …`: the dead-letter queue: what is in it, why, and what to do with it.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "deploy/ctl/ctl.h"
 
 #define LIST_MAX 1000
+#define NO_LIMIT INT32_MAX
 
-static json_t *describe_entry(const struct queue_entry *q)
+/* The state of its job in the ledger, or null: it has none there, or the ledger does not respond,
+ * without which the dead letters can be read all the same. */
+static json_t *job_state(struct ctl *c, const char *key)
+{
+    struct ledger_job job;
+    struct err e;
+    int64_t id;
+    if (!slice_to_int64(slice_of(key), &id) || id <= 0 ||
+        ledger_job_get(c->ledger, id, &job, &e) != 0) {
+        return json_null();
+    }
+    return json_string(ledger_job_state_name(job.state));
+}
+
+static bool is_over(const char *state)
+{
+    return strcmp(state, ledger_job_state_name(JOB_DONE)) == 0 ||
+           strcmp(state, ledger_job_state_name(JOB_CANCELLED)) == 0;
+}
+
+static json_t *describe_entry(struct ctl *c, const struct queue_entry *q)
 {
     /* What others wrote to the store need not be UTF-8. */
-    return json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "message", ctl_text(q->message.id),
-                     "lane", ctl_text(q->message.lane), "job", ctl_text(q->message.key), "attempts",
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o}", "message", ctl_text(q->message.id),
+                     "lane", ctl_text(q->message.lane), "job", ctl_text(q->message.key),
+                     "job_state", job_state(c, q->message.key), "attempts",
                      (json_int_t)q->message.attempts, "enqueued_at",
                      ctl_time(q->message.enqueued_ms), "dead_lettered_at",
                      ctl_time(q->dead_lettered_ms), "reason", ctl_text(q->reason));
 }
 
-int ctl_dlq_list(struct ctl *c, json_t **out, struct err *e)
+static int list_dead_letters(struct ctl *c, size_t max, json_t **out, struct err *e)
 {
     struct queue_entry *entries = NULL;
     size_t n = 0;
-    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, &n, e) != 0) {
+    if (queue_dead(c->queue, NULL, max, &entries, &n, e) != 0) {
         return -1;
     }
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(list, describe_entry(&entries[i]));
+        json_array_append_new(list, describe_entry(c, &entries[i]));
     }
     queue_entries_free(entries, n);
     *out = list;
     return 0;
+}
+
+/* On stderr, so that the list on stdout stays one with --json too. */
+static void report_rest(struct ctl *c)
+{
+    struct queue_depth *depths = NULL;
+    size_t n = 0;
+    int64_t dead = 0;
+    struct err e;
+    if (queue_depths(c->queue, NULL, &depths, &n, &e) == 0) {
+        for (size_t i = 0; i < n; i++) {
+            dead += depths[i].dead;
+        }
+        free(depths);
+    }
+    if (dead != LIST_MAX) {
+        fprintf(stderr,
+                "mayflyctl: these are the oldest %d of %s%lld dead letters: mayflyctl dlq list all "
+                "shows all\n",
+                LIST_MAX, queue_can(c->queue, QUEUE_DEPTHS) ? "" : "about ", (long long)dead);
+    }
+}
+
+int ctl_dlq_list(struct ctl *c, json_t **out, struct err *e)
+{
+    if (list_dead_letters(c, LIST_MAX, out, e) != 0) {
+        return -1;
+    }
+    if (json_array_size(*out) == LIST_MAX) {
+        report_rest(c);
+    }
+    return 0;
+}
+
+int ctl_dlq_list_all(struct ctl *c, json_t **out, struct err *e)
+{
+    if (strcmp(c->argv[0], "all") != 0) {
+        return err_set(e, ERR_PERMANENT, 0, "dlq list takes nothing, or the word all");
+    }
+    return list_dead_letters(c, NO_LIMIT, out, e);
 }
 
 void ctl_dlq_list_print(const json_t *answer)
@@ -46,6 +109,11 @@ void ctl_dlq_list_print(const json_t *answer)
         printf("%s  %s  job %s  %lld attempts  %s\n    %s\n", ctl_str(o, "message"),
                ctl_str(o, "lane"), ctl_str(o, "job"), (long long)ctl_int(o, "attempts"),
                ctl_str(o, "dead_lettered_at"), ctl_str(o, "reason"));
+        if (is_over(ctl_str(o, "job_state"))) {
+            printf("    the job is over (%s): nobody needs this message; the reaper deletes it "
+                   "after reaper.retention\n",
+                   ctl_str(o, "job_state"));
+        }
     }
 }
 
@@ -54,12 +122,12 @@ int ctl_dlq_show(struct ctl *c, json_t **out, struct err *e)
     struct queue_entry *entries = NULL;
     size_t n = 0;
     json_t *found = NULL;
-    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, &n, e) != 0) {
+    if (queue_dead(c->queue, NULL, NO_LIMIT, &entries, &n, e) != 0) {
         return -1;
     }
     for (size_t i = 0; i < n && found == NULL; i++) {
         if (strcmp(entries[i].message.id, c->argv[0]) == 0) {
-            found = describe_entry(&entries[i]);
+            found = describe_entry(c, &entries[i]);
             json_t *body =
                 json_loadb(entries[i].message.body, entries[i].message.body_len, 0, NULL);
             json_object_set_new(found, "body",
