@@ -1,10 +1,13 @@
 #include "common/http/client.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/base/clock.h"
 
@@ -36,6 +39,8 @@ struct transfer {
     size_t body_limit;
     char detail[CURL_ERROR_SIZE];
     long connect_status; /* of a proxy's response to CONNECT; 0: none */
+    int dialled_port;    /* of the last connection that was begun; 0: none */
+    bool connected;
 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -200,6 +205,13 @@ static const char *hint_for(CURLcode code)
     }
 }
 
+/* libcurl quotes a proxy's URL that it cannot parse, and that may hold a password. */
+static const char *detail_of(const struct transfer *t, CURLcode code)
+{
+    bool usable = t->detail[0] != '\0' && strchr(t->detail, '@') == NULL;
+    return usable ? t->detail : curl_easy_strerror(code);
+}
+
 static int set_transfer_error(const struct http_request *r, const struct transfer *t, CURLcode code,
                               struct err *e)
 {
@@ -211,23 +223,31 @@ static int set_transfer_error(const struct http_request *r, const struct transfe
             "URL is the right service",
             r->method, SLICE_ARG(place), t->body_limit);
     }
-    const char *detail = t->detail[0] != '\0' ? t->detail : curl_easy_strerror(code);
     return err_set(e, error_class_of(code), t->response.sends == 0 ? HTTP_NOT_SENT : 0,
-                   "%s %.*s: no response: %s: %s", r->method, SLICE_ARG(place), detail,
+                   "%s %.*s: no response: %s: %s", r->method, SLICE_ARG(place), detail_of(t, code),
                    hint_for(code));
 }
 
-/* What the proxy is and where it was set: "github.proxy" and others, or the environment. */
+/* --- proxies --- */
+
+static bool is_https(const char *url)
+{
+    return strncasecmp(url, "https:", 6) == 0;
+}
+
+/* The proxy that libcurl takes for this URL, unless NO_PROXY names its host; "" none. *setting:
+ * where it was set. */
 static const char *proxy_of(const struct http_client *c, const char *url, const char **setting)
 {
-    static const char *const names[][2] = {{"http_proxy", "http_proxy"},
-                                           {"https_proxy", "HTTPS_PROXY"}};
-    const char *const *env = names[strncasecmp(url, "https:", 6) == 0 ? 1 : 0];
+    static const char *const names[][4] = {
+        {"http_proxy", "all_proxy", "ALL_PROXY", NULL},
+        {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}};
+    const char *const *env = names[is_https(url) ? 1 : 0];
     *setting = "the proxy setting";
     if (c->proxy[0] != '\0') {
         return c->proxy;
     }
-    for (size_t i = 0; i < 2 && !c->no_proxy; i++) {
+    for (size_t i = 0; i < COUNT_OF(names[0]) && env[i] != NULL && !c->no_proxy; i++) {
         const char *value = getenv(env[i]);
         if (value != NULL && value[0] != '\0') {
             *setting = env[i];
@@ -237,6 +257,19 @@ static const char *proxy_of(const struct http_client *c, const char *url, const 
     return "";
 }
 
+/* libcurl's default is 1080. */
+static int64_t proxy_port(struct slice host_and_port)
+{
+    struct slice port = {host_and_port.ptr, 0};
+    int64_t number = 1080;
+    for (size_t i = host_and_port.len; i > 0 && port.len == 0; i--) {
+        if (host_and_port.ptr[i - 1] == ':') {
+            port = (struct slice){host_and_port.ptr + i, host_and_port.len - i};
+        }
+    }
+    return slice_to_int64(port, &number) ? number : 1080;
+}
+
 /* A proxy that refuses, or cannot be reached, says nothing about the service behind it. */
 static bool set_proxy_error(const struct http_client *c, const struct http_request *r,
                             const struct transfer *t, CURLcode code, struct err *e)
@@ -244,22 +277,23 @@ static bool set_proxy_error(const struct http_client *c, const struct http_reque
     const char *setting;
     struct slice proxy = host_and_path(proxy_of(c, r->url, &setting));
     struct slice place = host_and_path(r->url);
-    bool refused = t->connect_status >= 400 || t->response.status == 407;
-    bool away = code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_PROXY ||
-                (code == CURLE_COULDNT_CONNECT && c->proxy[0] != '\0');
+    bool refused = t->connect_status >= 400 || (t->response.status == 407 && !is_https(r->url));
+    bool dialled = t->dialled_port != 0 && t->dialled_port == proxy_port(proxy);
+    bool away =
+        code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_PROXY || (dialled && !t->connected);
+    if (proxy.len == 0 || (!refused && (code == CURLE_OK || !away))) {
+        return false;
+    }
     if (refused) {
         int status = t->connect_status >= 400 ? (int)t->connect_status : t->response.status;
         (void)err_set(e, ERR_RETRY, HTTP_NOT_SENT, /* to the service */
                       "%s %.*s: the proxy %.*s answered %d: check its %s in %s", r->method,
                       SLICE_ARG(place), SLICE_ARG(proxy), status,
                       status == 407 ? "user and password" : "rules for this host", setting);
-    } else if (away) {
+    } else {
         (void)err_set(e, ERR_RETRY, HTTP_NOT_SENT,
                       "%s %.*s: the proxy %.*s cannot be reached: %s: check that it runs, and %s",
-                      r->method, SLICE_ARG(place), SLICE_ARG(proxy),
-                      t->detail[0] != '\0' ? t->detail : curl_easy_strerror(code), setting);
-    } else {
-        return false;
+                      r->method, SLICE_ARG(place), SLICE_ARG(proxy), detail_of(t, code), setting);
     }
     e->from = ERR_FROM_PROXY;
     return true;
@@ -292,7 +326,7 @@ static void set_method(CURL *curl, const struct http_request *r)
  * redirected POST stays a POST with its body, except after 303, as GitHub's REST API asks. */
 static void set_redirects(CURL *curl, const struct http_client *c, const char *url)
 {
-    bool secure = strncasecmp(url, "https:", 6) == 0;
+    bool secure = is_https(url);
     must_set(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
     must_set(curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https"));
     must_set(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, c->no_redirects ? 0L : 1L));
@@ -325,8 +359,25 @@ static int on_send(void *arg, char *peer, char *self, int peer_port, int self_po
     return CURL_PREREQFUNC_OK;
 }
 
+/* The port shows whether the host or its proxy is dialled: NO_PROXY is libcurl's to read. */
+static curl_socket_t on_dial(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    struct transfer *t = arg;
+    in_port_t port = 0;
+    (void)purpose;
+    if (to->family == AF_INET) {
+        port = ((const struct sockaddr_in *)(const void *)&to->addr)->sin_port;
+    } else if (to->family == AF_INET6) {
+        port = ((const struct sockaddr_in6 *)(const void *)&to->addr)->sin6_port;
+    }
+    t->dialled_port = ntohs(port);
+    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
 static void set_transfer(CURL *curl, struct transfer *t)
 {
+    must_set(curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_dial));
+    must_set(curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, t));
     must_set(curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_send));
     must_set(curl_easy_setopt(curl, CURLOPT_PREREQDATA, t));
     must_set(curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->detail));
@@ -372,7 +423,10 @@ static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct htt
         code = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     }
     t->response.status = (int)status;
+    long local_port = 0;
     must_set(curl_easy_getinfo(curl, CURLINFO_HTTP_CONNECTCODE, &t->connect_status));
+    must_set(curl_easy_getinfo(curl, CURLINFO_LOCAL_PORT, &local_port));
+    t->connected = local_port > 0;
     curl_slist_free_all(headers);
     return code;
 }
