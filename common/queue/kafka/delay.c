@@ -80,6 +80,7 @@ struct kafka_mover {
     rd_kafka_t *rk;
     struct head *heads; /* the thread's; their partitions are paused */
     size_t head_count;
+    rd_kafka_topic_partition_list_t *moved; /* the thread's; positions that are not committed yet */
 };
 
 static int64_t due_ms(const rd_kafka_message_t *m)
@@ -111,6 +112,28 @@ static void drop_heads(struct kafka_mover *m, const rd_kafka_topic_partition_lis
     m->head_count = kept;
 }
 
+static void note_moved(struct kafka_mover *m, rd_kafka_message_t *const *due, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *topic = rd_kafka_topic_name(due[i]->rkt);
+        rd_kafka_topic_partition_t *p =
+            rd_kafka_topic_partition_list_find(m->moved, topic, due[i]->partition);
+        if (p == NULL) {
+            p = rd_kafka_topic_partition_list_add(m->moved, topic, due[i]->partition);
+        }
+        p->offset = due[i]->offset + 1; /* a partition's records come in order */
+    }
+}
+
+static void commit(struct kafka_mover *m)
+{
+    if (m->moved->cnt > 0) {
+        (void)rd_kafka_commit(m->rk, m->moved, 1);
+        rd_kafka_topic_partition_list_destroy(m->moved);
+        m->moved = rd_kafka_topic_partition_list_new(8);
+    }
+}
+
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
                          rd_kafka_topic_partition_list_t *parts, void *opaque)
 {
@@ -122,6 +145,12 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what,
         (void)rd_kafka_resume_partitions(rk, parts);
     } else {
         drop_heads(m, parts);
+        if (rd_kafka_assignment_lost(rk) != 0) {
+            rd_kafka_topic_partition_list_destroy(m->moved);
+            m->moved = rd_kafka_topic_partition_list_new(8);
+        } else {
+            commit(m);
+        }
         failed = rd_kafka_incremental_unassign(rk, parts);
     }
     if (failed != NULL) {
@@ -140,29 +169,13 @@ static void on_committed(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     }
 }
 
-static void commit(struct kafka_mover *m, rd_kafka_message_t *const *due, size_t n)
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-    for (size_t i = 0; i < n; i++) {
-        const char *topic = rd_kafka_topic_name(due[i]->rkt);
-        rd_kafka_topic_partition_t *p =
-            rd_kafka_topic_partition_list_find(list, topic, due[i]->partition);
-        if (p == NULL) {
-            p = rd_kafka_topic_partition_list_add(list, topic, due[i]->partition);
-        }
-        p->offset = due[i]->offset + 1; /* a partition's records come in order */
-    }
-    (void)rd_kafka_commit(m->rk, list, 1);
-    rd_kafka_topic_partition_list_destroy(list);
-}
-
 /* Tries until it works: what is due must not be lost, and the position stays where it is. */
 static void move(struct kafka_mover *m, rd_kafka_message_t *const *due, size_t n)
 {
     struct err e;
     while (n > 0 && !atomic_load(&m->stopping)) {
         if (kafka_put_due(m->queue, due, n, &e) == 0) {
-            commit(m, due, n);
+            note_moved(m, due, n);
             return;
         }
         log_warn("kafka_move_failed", LOG_INT("count", (int64_t)n), LOG_ERR(&e),
@@ -228,6 +241,9 @@ static void turn(struct kafka_mover *m)
     }
     n += take_due_heads(m, due + n, BATCH - n);
     move(m, due, n);
+    if (!kafka_consumer_is_joining(m->rk)) {
+        commit(m);
+    }
     for (size_t i = 0; i < n; i++) {
         rd_kafka_message_destroy(due[i]);
     }
@@ -248,6 +264,7 @@ int kafka_mover_new(struct queue_kafka *q, struct kafka_mover **out, struct err 
     struct kafka_mover *m = calloc(1, sizeof *m);
     ASSERT(m != NULL);
     m->queue = q;
+    m->moved = rd_kafka_topic_partition_list_new(8);
     kafka_topic_of(q, GROUP, group);
     if (kafka_consumer_new(q, group, on_rebalance, on_committed, m, &m->rk, e) != 0 ||
         kafka_consumer_subscribe(q, m->rk, kafka_delay_topics, KAFKA_DELAYS, e) != 0 ||
@@ -273,6 +290,7 @@ void kafka_mover_free(struct kafka_mover *m)
     if (m->rk != NULL) {
         kafka_consumer_free(m->queue, m->rk, &m->assigned);
     }
+    rd_kafka_topic_partition_list_destroy(m->moved);
     free(m->heads);
     free(m);
 }
