@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/job/publish.h"
 #include "common/payload/payload.h"
 #include "common/vm/proxy.h"
 #include "worker/heartbeat.h"
@@ -177,7 +178,7 @@ static int advance(struct launching *l, const struct ledger_advance *a, struct e
         if (ledger_vm_advance(l->worker->ledger, a, NULL, e) == 0) {
             return 0;
         }
-        if (e->class == ERR_CONFLICT || wakeup_raised(&l->worker->working) ||
+        if (e->class == ERR_CONFLICT || wakeup_raised(&l->worker->intake) ||
             !heartbeat_still_held(l->worker->heartbeat, &l->heartbeat, &age_ms)) {
             return err_said_by(e, ERR_FROM_LEDGER);
         }
@@ -303,7 +304,29 @@ static int run_vm(struct launching *l, struct err *e)
     return 0;
 }
 
-/* Step 5: record the VM's id and its deadline in the row. */
+/* The ledger has been away for longer than the launch's lease: the VM's id goes to it by the lane
+ * of events. */
+static bool hand_over_vm(struct launching *l, const struct ledger_advance *a)
+{
+    struct err e = {0};
+    struct job_message m;
+    struct vm_recorded r = {.deadline_ms = a->deadline_ms};
+    (void)snprintf(r.name, sizeof r.name, "%s", a->vm);
+    (void)snprintf(r.vm_id, sizeof r.vm_id, "%s", a->vm_id);
+    job_message_of_vm_recorded(&r, RECORD_OLDEST_FORMAT, &m);
+    int rc = job_publish(l->worker->queue, &m, &e);
+    job_message_fini(&m);
+    if (rc != 0) {
+        log_debug("vm_not_handed_over", LOG_STR("vm", a->vm), LOG_ERR(&e));
+        return false;
+    }
+    log_info("vm_handed_over", LOG_STR("vm", a->vm), LOG_STR("vm_id", a->vm_id));
+    return true;
+}
+
+/* Step 5: record the VM's id and its deadline in the row. It is never dropped: nothing else leads to
+ * the VM. While ledger and queue are both away nothing can be launched, so this thread has nothing
+ * better to do than to try again. */
 static int record_vm(struct launching *l, struct err *e)
 {
     struct ledger_advance a = {
@@ -313,7 +336,19 @@ static int record_vm(struct launching *l, struct err *e)
         .deadline_ms = clock_wall_ms() + l->class->max_duration_ms,
     };
     begin_step(l, "record", launch_time_left_ms(l));
-    return advance(l, &a, e);
+    while (advance(l, &a, e) != 0) {
+        if (e->class == ERR_CONFLICT) {
+            return -1; /* the row is another's, or gone: this VM must end */
+        }
+        if (hand_over_vm(l, &a)) {
+            return 0;
+        }
+        if (wakeup_raised(&l->worker->intake)) {
+            return -1;
+        }
+        clock_sleep_until(clock_mono_ms() + WRITE_AGAIN_MAX_MS);
+    }
+    return 0;
 }
 
 /* Removes what a failed launch left: registration, VM, row. What cannot be removed now stays a row

@@ -24,7 +24,8 @@
 #include "common/base/slice.h"
 
 #define RECORD_MAX_BYTES 4096
-#define RECORD_NEWER_FORMAT 1 /* struct err's code; its class is then ERR_CONFLICT */
+#define RECORD_OLDEST_FORMAT 1 /* which every release reads */
+#define RECORD_NEWER_FORMAT 1  /* struct err's code; its class is then ERR_CONFLICT */
 
 enum record_kind {
     RECORD_NUMBER, /* int64_t, from 0 on */

@@ -526,6 +526,11 @@ const struct log_event log_events[] = {
     {"vm_files_delete_failed", "reaper", "warn", "vm_id, error, error_class, error_code, action",
      "The console log or the exit record of a terminated VM could not be deleted from this host.",
      "If it lasts, check the disk and the permissions of the VM directory."},
+    {"vm_handed_over", "worker", "info", "vm, vm_id",
+     "The ledger was away for longer than a launch's lease: the id of the launched VM went into "
+     "the "
+     "lane of events, from where it is written as soon as the ledger is back.",
+     "Nothing."},
     {"vm_launched", "worker", "info",
      "job_id, class, vm, vm_id, repository, runner_id, launch_ms, since_received_ms",
      "A VM was launched. `launch_ms` is the duration of the launch, `since_received_ms` the time "
@@ -535,6 +540,9 @@ const struct log_event log_events[] = {
      "The VM provider did not list the VMs of a runner class. This sweep skips the checks that "
      "need the list.",
      "If it lasts, fix the cause in `error`."},
+    {"vm_not_handed_over", "worker", "debug", "vm, error, error_class, error_code",
+     "Neither the ledger nor the queue takes the id of a launched VM. Both are tried again.",
+     "Check the stores and the network to them."},
     {"vm_record_obsolete", "worker", "warn", "vm, vm_id, error, error_class, error_code, action",
      "A VM's id could be written to the ledger only after its row was gone, or its row has another "
      "id.",
