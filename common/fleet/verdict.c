@@ -47,7 +47,8 @@ static const struct rule rules[] = {
     /* A token that was made a moment ago is not known everywhere yet. */
     {ERR_FROM_GITHUB, ERR_AUTH, REFUSED, WAIT(SUBJECT_INSTALLATION)},
     {ERR_FROM_GITHUB, ERR_CAPACITY, ANY, WAIT_AT_ONCE(SUBJECT_NARROWEST)},
-    {ERR_FROM_GITHUB, ERR_PERMANENT, ANY, WAIT(SUBJECT_CLASS)}, /* its labels */
+    {ERR_FROM_GITHUB, ERR_PERMANENT, 0, WAIT(SUBJECT_NARROWEST)}, /* no such runner group */
+    {ERR_FROM_GITHUB, ERR_PERMANENT, ANY, WAIT(SUBJECT_CLASS)},   /* its labels */
     {ERR_FROM_GITHUB, ANY, ANY, WAIT(SUBJECT_NARROWEST)},
 
     /* The provider's service. */

@@ -32,7 +32,7 @@ static int find_group(const struct wanted *w, const char *base, int64_t *id, str
         more = github_more_pages(http_header(&r, "link"), count);
         http_response_fini(&r);
         if (rc != 0) {
-            return -1;
+            return err_said_by(e, ERR_FROM_GITHUB);
         }
     }
     return 0;
@@ -50,10 +50,11 @@ static int fetch_group_id(void *arg, struct github_fetched *out, struct err *e)
     }
     buf_fini(&base);
     if (rc == 0 && id == 0) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "organisation %s has no runner group \"%s\": create it there (Settings, "
-                       "Actions, Runner groups), or name another in runner_group",
-                       w->scope->name, w->name);
+        (void)err_set(e, ERR_PERMANENT, 0,
+                      "organisation %s has no runner group \"%s\": create it there (Settings, "
+                      "Actions, Runner groups), or name another in runner_group",
+                      w->scope->name, w->name);
+        return err_said_by(e, ERR_FROM_GITHUB);
     }
     if (rc == 0) {
         buf_printf(&out->value, "%" PRId64, id);

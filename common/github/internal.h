@@ -118,7 +118,8 @@ void github_pass_fini(struct github_pass *p);
  * necessary. */
 MUST_CHECK int github_pass_get(struct github *g, const struct github_scope *s,
                                struct github_pass *out, struct err *e);
-/* Removes it from the cache, after a 401. */
+/* Removes it from the cache, after a 401. One that was created for this call stays: GitHub knows a
+ * new token everywhere only after some seconds, and each newer one would meet the same. */
 void github_pass_refused(struct github *g, const struct github_pass *p);
 
 /* --- call.c --- */

@@ -236,7 +236,7 @@ static int register_in_group(struct github *g, const struct github_register *r, 
     }
     rc = github_parse_jit(buf_slice(&answer.body), out, e);
     http_response_fini(&answer);
-    return rc;
+    return rc == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
 }
 
 /* Finds the group and registers. A group that was deleted and created again has another id: a 404
@@ -283,7 +283,7 @@ int github_register_runner(struct github *g, const struct github_register *r,
                            struct github_jit *out, struct err *e)
 {
     if (check_register(r, e) != 0) {
-        return -1;
+        return err_said_by(e, ERR_FROM_GITHUB); /* as GitHub would: it is not about a job */
     }
     if (register_once(g, r, out, e) == 0) {
         return 0;

@@ -119,10 +119,11 @@ static int mint_token(void *arg, struct github_fetched *out, struct err *e)
     }
     int rc = github_parse_token(buf_slice(&r.body), &out->value, &expires_ms, e);
     http_response_fini(&r);
-    if (rc == 0) {
-        set_life(out, expires_ms);
+    if (rc != 0) {
+        return err_said_by(e, ERR_FROM_APP);
     }
-    return rc;
+    set_life(out, expires_ms);
+    return 0;
 }
 
 /* An App has one installation for each account, so the result applies to all repositories of the
@@ -149,12 +150,13 @@ static int find_installation(void *arg, struct github_fetched *out, struct err *
     }
     rc = github_parse_installation(buf_slice(&r.body), &id, e);
     http_response_fini(&r);
-    if (rc == 0) {
-        buf_printf(&out->value, "%" PRId64, id);
-        out->fresh_ms = clock_wall_ms() + INSTALLATION_FRESH_MS;
-        out->valid_ms = clock_wall_ms() + INSTALLATION_VALID_MS;
+    if (rc != 0) {
+        return err_said_by(e, ERR_FROM_APP);
     }
-    return rc;
+    buf_printf(&out->value, "%" PRId64, id);
+    out->fresh_ms = clock_wall_ms() + INSTALLATION_FRESH_MS;
+    out->valid_ms = clock_wall_ms() + INSTALLATION_VALID_MS;
+    return 0;
 }
 
 /* The owner in lower case: GitHub ignores case. */
@@ -285,7 +287,7 @@ int github_pass_get(struct github *g, const struct github_scope *s, struct githu
 void github_pass_refused(struct github *g, const struct github_pass *p)
 {
     char key[24];
-    if (p->installation > 0) {
+    if (p->installation > 0 && p->cached) {
         (void)snprintf(key, sizeof key, "%" PRId64, p->installation);
         github_cache_drop(g->tokens, key, buf_slice(&p->token));
     }

@@ -202,12 +202,11 @@ static int check_id_known(const char *id, struct err *e)
 
 int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
 {
-    if (check_spec(p, spec, e) != 0) {
-        metric_inc(p->run_failures);
-        return -1;
-    }
     int64_t begin = clock_mono_us();
-    int rc = report_throttling(p, VM_CALL_RUN, p->ops->run(p->state, spec, out_id, e), e);
+    int rc = check_spec(p, spec, e);
+    if (rc == 0) {
+        rc = report_throttling(p, VM_CALL_RUN, p->ops->run(p->state, spec, out_id, e), e);
+    }
     if (rc == 0) {
         metric_observe_us(p->run_seconds, clock_mono_us() - begin);
     } else {
