@@ -21,7 +21,8 @@ export class Outage extends Deployment {
     super(options);
     const config = merge(settings(FACTOR), { limits: { max_vms: 10 } });
     this.options.config = merge(config, options.config ?? {});
-    this.options.config.worker.terminate_grace_period = "0s";
+    // This host's own slowness is not scaled: a launch that is slow for a second must not lose its message.
+    Object.assign(this.options.config.worker, { terminate_grace_period: "0s", visibility_timeout: "5s" });
     this.helpers = [];
     if (options.app) this.useApp();
   }
@@ -114,7 +115,7 @@ export class Outage extends Deployment {
     return [...truth.registered].filter((runner) => !came.has(runner));
   }
 
-  // Every job has run, nothing is dead, nothing is left; the registrations that no VM took are at most `wasted`.
+  // Every job has run, nothing is dead, nothing is left; the registrations that no VM took are at most `wasted`, and one for each probe.
   async assertHealed(count, { wasted = 0, seconds = 60 } = {}) {
     const over = () => this.untilJobsEnd(count, { seconds });
     await over().catch((error) => { throw new Error(`${error.message}; dead: ${this.said("message_dead_lettered").map((e) => e.reason)}\n${this.tails()}`); });
@@ -125,7 +126,8 @@ export class Outage extends Deployment {
     assert.deepEqual(truth.ranTwice, []);
     assert.deepEqual(this.said("message_dead_lettered").map((e) => e.reason), [], "dead letters");
     assert.deepEqual(truth.invalid, []);
-    assert.ok(this.wasted().length <= wasted, `${this.wasted().length} registrations were wasted, of ${truth.registered.size}; ${wasted} may be`);
+    const most = wasted + this.said("circuit_half_open").length;
+    assert.ok(this.wasted().length <= most, `${this.wasted().length} registrations were wasted, of ${truth.registered.size}; ${most} may be`);
     return truth;
   }
 
