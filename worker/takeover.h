@@ -5,7 +5,9 @@
  * expire would be acknowledged for a VM that nobody starts any more, and a job would wait until the
  * reaper has terminated the row and requested another launch. So before a message is acknowledged
  * because enough VMs exist:
- *   - A row of its scope and class without a heartbeat for too long is terminated. Its runner's
+ *   - A row of its scope and class without a heartbeat for too long is noted in its timeline, and,
+ *     if it stays silent for a third of a lease more, terminated: while the ledger refuses writes,
+ *     living workers fall silent too. Its runner's
  *     registration is deleted first, which GitHub refuses if it runs a job after all: then the row
  *     is busy, and no supply. A row of another host must be terminated on that host. A row that
  *     cannot be terminated here, or not now, hides no other; if no other is left, the message is

@@ -28,6 +28,8 @@
 struct terminators;
 struct heartbeat;
 
+#define WORKER_SILENT_ROWS 4096
+
 struct worker {
     struct config_live *config;
     struct queue *queue;
@@ -36,9 +38,10 @@ struct worker {
     struct fleet *fleet;
     struct circuits *circuits;
     struct terminators *terminators;
-    struct heartbeat *heartbeat; /* of the launches in flight */
-    struct wakeup intake;        /* raised: receive nothing more; woken: a slot was released */
-    struct wakeup working;       /* raised last: all threads end */
+    struct heartbeat *heartbeat;                      /* of the launches in flight */
+    _Atomic uint64_t silent_rows[WORKER_SILENT_ROWS]; /* what takeover.c has noted */
+    struct wakeup intake;  /* raised: receive nothing more; woken: a slot was released */
+    struct wakeup working; /* raised last: all threads end */
 };
 
 /* Stops receiving: raises w->intake and interrupts the waiting receives. */

@@ -300,7 +300,8 @@ const struct log_event log_events[] = {
      "another worker takes over when it expires.",
      "Check what the step calls: the ledger, GitHub or the VM provider."},
     {"launch_taken_over", "worker", "info", "vm, job_id, silent_ms",
-     "The worker of an unfinished launch has sent no heartbeat for `silent_ms`. Its VM was "
+     "The worker of an unfinished launch has sent no heartbeat for `silent_ms`, nor for a third of "
+     "`worker.visibility_timeout` after its VM's timeline said so. Its VM was "
      "terminated, and the launch starts again.",
      "Find out why a worker died, if it was not stopped on purpose."},
     {"launch_takeover_failed", "worker", "info, warn",
@@ -516,8 +517,10 @@ const struct log_event log_events[] = {
      "really gone."},
     {"terminations_released", "reaper", "info", "target, reason",
      "No VM of the target is held any more: `terminations_held` is over.", "Nothing."},
-    {"timeline_write_failed", "worker, reaper", "debug", "job_id, error, error_class, error_code",
-     "An entry of a job's timeline could not be written, so `mayflyctl why` does not show it.",
+    {"timeline_write_failed", "worker, reaper", "debug",
+     "job_id, vm, error, error_class, error_code",
+     "An entry of a job's or a VM's timeline could not be written, so `mayflyctl why` does not "
+     "show it.",
      "Nothing."},
     {"vm_busy_reconciled", "reaper", "info", "vm, reason",
      "GitHub reports that a VM's runner runs a job, which the ledger did not know. The ledger was "

@@ -5,7 +5,8 @@
 #include "worker/takeover.h"
 
 #define LIMIT_MS 35000 /* a lease and a sixth */
-#define ROWS 600       /* more than two pages */
+#define CONFIRM_MS 10000
+#define ROWS 600 /* more than two pages */
 
 static int rows;
 static int64_t ahead_ms; /* of this process's clock, the store's */
@@ -37,6 +38,16 @@ static int take_over(struct takeover *out, struct err *e)
 {
     const struct launch_request request = {.job.id = 42, .class_name = "small"};
     return takeover_dead_launch(&world.worker, world.config, &request, "acme", out, e);
+}
+
+/* The first look, and the time after it. Rows that are there are older by that much then. */
+static void confirm_silence(void)
+{
+    struct err e = {0};
+    struct takeover t;
+    MUST(take_over(&t, &e));
+    assert_false(t.ended);
+    world.now_ms += CONFIRM_MS;
 }
 
 /* ended_row "": none is touched. */
@@ -75,6 +86,7 @@ static void heartbeats_age_by_the_clock_of_the_ledger(void **state)
     ahead_ms = -60000; /* this worker's clock is a minute ahead: the launch is alive */
     assert_takeover("", false, 0);
     ahead_ms = -59999;
+    confirm_silence();
     assert_takeover("vm-0001", true, 0);
     ahead_ms = 0;
 }
@@ -93,6 +105,7 @@ static void dead_launch_of_another_host_keeps_the_message_and_is_left_to_that_ho
     memcpy(add(1, "acme", "small", LIMIT_MS + 1)->host, "other-host", sizeof "other-host");
     assert_takeover("", false, LIMIT_MS);
     add(2, "acme", "small", LIMIT_MS + 1);
+    confirm_silence();
     assert_takeover("vm-0002", true, 0);
 }
 
@@ -103,6 +116,7 @@ static void dead_launch_of_any_job_of_the_scope_and_class_is_ended(void **state)
     assert_takeover("", false, 0);
     add(42, "acme", "small", 0);
     add(7, "acme", "small", LIMIT_MS + 1);
+    confirm_silence();
     assert_takeover("vm-0004", true, 0);
 }
 
@@ -112,6 +126,7 @@ static void dead_launch_behind_pages_of_others_is_found(void **state)
         add(100 + i, "acme", "small", 0);
     }
     add(42, "acme", "small", LIMIT_MS + 1);
+    confirm_silence();
     assert_takeover("vm-0600", true, 0);
 }
 
@@ -127,6 +142,7 @@ static struct ledger_vm *add_dead_registered(void)
 static void row_that_cannot_be_ended_is_looked_at_again_after_the_limit(void **state)
 {
     (void)add_dead_registered();
+    confirm_silence();
     world_fail("github_delete_runner", ERR_RETRY);
     assert_takeover("", false, LIMIT_MS);
     assert_int_equal(calls_count("github_delete_runner", NULL), 1);
@@ -139,6 +155,7 @@ static void row_that_cannot_be_ended_hides_no_other_dead_row(void **state)
     for (int i = 0; i < 300; i++) {
         (void)add_dead_registered();
     }
+    confirm_silence();
     calls_plan(
         &(struct call_plan){.function = "github_delete_runner", .times = 299, .fails = ERR_RETRY});
     assert_takeover("vm-0300", true, 0);
@@ -155,6 +172,7 @@ static void rows_that_cannot_be_ended_are_not_tried_for_long(void **state)
     for (int i = 0; i < 100; i++) {
         (void)add_dead_registered();
     }
+    confirm_silence();
     calls_plan(&(struct call_plan){
         .function = "github_delete_runner", .happens = time_passes, .fails = ERR_RETRY});
     assert_takeover("", false, LIMIT_MS);
@@ -167,6 +185,7 @@ static void row_whose_runner_is_busy_is_recorded_and_no_supply(void **state)
     struct takeover t;
     struct ledger_vm *vm = add_dead_registered();
     scripted_github.runners[0].busy = true;
+    confirm_silence();
     MUST(take_over(&t, &e));
     assert_true(t.ended); /* reserve again */
     assert_int_equal(calls_count("vm_terminate", NULL), 0);
@@ -182,9 +201,42 @@ static void row_whose_runner_is_online_is_left_alone(void **state)
 {
     struct ledger_vm *vm = add_dead_registered();
     scripted_github.runners[0].online = true;
+    confirm_silence();
     assert_takeover("", false, LIMIT_MS);
     assert_int_equal(vm->state, VM_REGISTERED);
     assert_int_equal(calls_count("github_delete_runner", NULL), 0);
+}
+
+/* --- a ledger that refused writes: everyone falls silent --- */
+static void launch_that_reports_after_an_outage_of_the_ledger_is_left_alone(void **state)
+{
+    struct ledger_vm *alive = add_dead_registered();
+    assert_takeover("", false, CONFIRM_MS);
+    assert_int_equal(calls_count("ledger_log_event", NULL), 1);
+    world.now_ms += CONFIRM_MS - 1;
+    assert_takeover("", false, CONFIRM_MS);
+    alive->heartbeat_ms = world.now_ms;
+    world.now_ms += 1;
+    assert_takeover("", false, 0);
+    assert_int_equal(calls_count("github_delete_runner", NULL), 0);
+    /* Its worker dies after all: that is another silence. */
+    world.now_ms += LIMIT_MS + 1;
+    assert_takeover("", false, CONFIRM_MS);
+    world.now_ms += CONFIRM_MS;
+    assert_takeover("vm-0001", true, 0);
+}
+
+static void silence_does_not_count_while_the_ledger_refuses_writes(void **state)
+{
+    (void)add_dead_registered();
+    world_fail("ledger_log_event", ERR_THROTTLED);
+    assert_takeover("", false, LIMIT_MS);
+    world.now_ms += 10 * CONFIRM_MS;
+    assert_takeover("", false, LIMIT_MS);
+    world_heal();
+    assert_takeover("", false, CONFIRM_MS);
+    world.now_ms += CONFIRM_MS;
+    assert_takeover("vm-0001", true, 0);
 }
 
 static void ledger_that_fails_is_an_error(void **state)
@@ -217,6 +269,8 @@ int main(void)
         CASE(rows_that_cannot_be_ended_are_not_tried_for_long),
         CASE(row_whose_runner_is_busy_is_recorded_and_no_supply),
         CASE(row_whose_runner_is_online_is_left_alone),
+        CASE(launch_that_reports_after_an_outage_of_the_ledger_is_left_alone),
+        CASE(silence_does_not_count_while_the_ledger_refuses_writes),
         CASE(ledger_that_fails_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 #include "tests/unit/worker/world.h"
+#include "worker/takeover.h"
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -107,4 +108,15 @@ void world_fail(const char *function, enum err_class class)
 void world_heal(void)
 {
     calls_replan(NULL, 0);
+}
+
+void world_note_silent_rows(void)
+{
+    const struct launch_request request = {.job.id = 42, .class_name = "small"};
+    struct takeover t;
+    struct err e;
+    world.now_ms -= LEASE_MS / 3;
+    MUST(takeover_dead_launch(&world.worker, world.config, &request, "acme", &t, &e));
+    world.now_ms += LEASE_MS / 3;
+    calls_reset();
 }

@@ -39,6 +39,9 @@ int world_tear_down(void **state);
 void world_put(const char *lane, const char *body);
 struct queue_message world_take(const char *lane);
 
+/* What the worker's first look at silent rows leaves, a third of a lease ago. */
+void world_note_silent_rows(void);
+
 /* Each call of that function fails so, until world_heal reverts that and all other plans. */
 void world_fail(const char *function, enum err_class class);
 void world_heal(void);
