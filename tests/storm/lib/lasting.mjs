@@ -155,7 +155,7 @@ export class Lasting {
     const programs = storm.daemons.map((program) => ({ lines: () => entries(program.log) }));
     const happened = this.conditions.filter((c) => c.to);
     if (happened.length < this.conditions.length) return { verdict: {}, failed: ["conditions"], details: {} };
-    return judgeTrouble({ githubLog: storm.githubLog, providerLog: storm.providerLog, programs, conditions: happened, cap: storm.cap, rate: storm.rate, factor: storm.scale, seconds: this.seconds,
+    return judgeTrouble({ githubLog: storm.githubLog, providerLog: storm.providerLog, programs, conditions: happened, cap: storm.cap, rate: storm.rate, factor: storm.scale, slowness: storm.slowness, seconds: this.seconds,
       slotsHeld: this.slotsHeld });
   }
 

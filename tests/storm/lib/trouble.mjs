@@ -50,33 +50,34 @@ async function readPrograms(programs) {
 }
 
 // Of the jobs that waited when the trouble ended: when the last one ran, and how long the quota and the cap made that take at least.
-function recovery({ github, end, cap, rate, factor, seconds }) {
+function recovery({ github, end, ...measures }) {
   const waiting = [...github.created.keys()].filter((job) => github.created.get(job).ts_ms <= end && !(github.started.get(job) <= end) && !(github.over.get(job) <= end));
   const never = waiting.filter((job) => !github.started.has(job) && !github.over.has(job));
   const last = Math.max(end, ...waiting.map((job) => github.started.get(job) ?? github.over.get(job) ?? end));
-  return { waiting: waiting.length, never: never.length, last_job_s: round((last - end) / 1000), allowed_s: round(allowedFor(waiting, { cap, rate, factor, seconds })) };
+  return { waiting: waiting.length, never: never.length, last_job_s: round((last - end) / 1000), allowed_s: round(allowedFor(waiting, measures)) };
 }
 
-// How long so many jobs may take to start: what the quota and the cap ask for, and some time besides.
-function allowedFor(jobs, { cap, rate, factor, seconds }) {
+// How long so many jobs may take to start: what the quota and the cap ask for, so many times as the stores' stand-ins are slow, and some time besides.
+function allowedFor(jobs, { cap, rate, factor, slowness, seconds }) {
   const work = jobs.reduce((sum, job) => sum + (seconds.get(job) ?? 1) + OVERHEAD_S / factor, 0);
-  return RECOVERY_S / factor + jobs.length / rate + work / cap;
+  return RECOVERY_S / factor + slowness * (jobs.length / rate + work / cap);
 }
 
-// `conditions`: those that happened, with from, to, failed, starting (launches in flight at its beginning). `seconds`: each job's length.
-export async function judgeTrouble({ githubLog, providerLog, programs, conditions, cap, rate, factor, seconds, slotsHeld }) {
+// `conditions`: those that happened, with from, to, failed, starting (launches in flight at its beginning). `measures`: cap, rate, factor,
+// slowness, and seconds, each job's length.
+export async function judgeTrouble({ githubLog, providerLog, programs, conditions, slotsHeld, ...measures }) {
   const github = await readGitHub(githubLog);
   const provider = await readProvider(providerLog);
   const told = await readPrograms(programs);
   const end = Math.max(...conditions.map((c) => c.to));
-  const after = recovery({ github, end, cap, rate, factor, seconds });
+  const after = recovery({ github, end, ...measures });
   const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner));
   for (const c of conditions) c.starting = Math.max(c.starting, inFlight(github, provider, c.from));
   const bound = conditions.reduce((sum, c) => sum + c.starting, 0) + told.probes;
   const invalid = [...github.invalid, ...provider.invalid];
-  const healthy = conditions.filter((c) => c.tenants).map((c) => healthyWaiting(github, c, { cap, rate, factor, seconds }));
+  const healthy = conditions.filter((c) => c.tenants).map((c) => healthyWaiting(github, c, measures));
   const verdict = {
-    factor,
+    factor: measures.factor,
     conditions: conditions.map((c) => ({ kind: c.kind, ...(c.how && { how: c.how }), seconds: round((c.to - c.from) / 1000), failed_calls: c.failed, warnings: c.warnings, launches_in_flight: c.starting,
       ...(c.tenants && { tenants: c.tenants.length }) })),
     dead_letters: told.dead.size,
