@@ -60,7 +60,7 @@ static size_t count_vms(const struct sweep *s, const char *target)
     for (size_t i = 0; i < s->listing_count; i++) {
         const struct sweep_listing *m = &s->listings[i];
         for (size_t k = 0; k < m->count && is_of_target(s, m->provider, target); k++) {
-            count += m->list[k].state != VM_RUN_ENDED && !sweep_has_row_of(s, &m->list[k]);
+            count += m->list[k].state != VM_RUN_ENDED && sweep_row_of(s, &m->list[k]) == NULL;
         }
     }
     return count;
@@ -130,6 +130,14 @@ static void brake(struct sweep *s, struct absences *all, const struct vm_provide
         }
     }
     signs_scan_ended(signs, SIGN_HELD, target);
+    if (held > 0) {
+        sweep_notice(
+            s, p, target,
+            "target %s: %zu of %zu VMs have no row, or are not listed by the provider; none "
+            "of them is terminated before its deadline, or before that has stood for "
+            "reaper.mass_termination_hold (see terminations_held in the reaper's log)",
+            target, held, vms);
+    }
     report_held(target, held, vms, !engaged && held > 0);
 }
 

@@ -3,26 +3,29 @@
  * response and its record, or by a ledger that was lost, emptied, moved or restored from an older
  * copy. Each may run a job.
  *
- * Such a VM ends at its deadline. Before, one that carries its runner's name ends if its runner is
- * gone or abandoned (runners.c), in the scope of its row, if there is one still, or in any scope of
- * the ledger that lists it. One without a name cannot be paired with a runner.
+ * Such a VM gets a row of its own (ledger_vm_adopt), so that the caps hold, unless it may belong to a
+ * row without a VM id, or is younger than startup_timeout. It ends at its deadline. Before, one that
+ * carries its runner's name ends if its runner is gone or abandoned (runners.c), in the scope of its
+ * former row, if there is one still, or in any scope that lists it. One without a name cannot be
+ * paired with a runner: it ends when no runner of its class without a row is at work (quiet.c).
  */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "reaper/reaper.h"
 
-bool sweep_has_row_of(const struct sweep *s, const struct vm_info *listed)
+const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info *listed)
 {
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
         if (strcmp(vm->vm_id, listed->id) == 0 ||
             (listed->name[0] != '\0' && strcmp(vm->name, listed->name) == 0)) {
-            return true;
+            return vm;
         }
     }
-    return false;
+    return NULL;
 }
 
 /* Fresh reads of both sides: meanwhile the row may have been created or the VM may have ended. */
@@ -39,7 +42,7 @@ static bool is_still_orphan(struct sweep *s, const struct sweep_listing *m,
         return true;
     }
     if (ledger_vm_get(s->reaper->ledger, listed->name, &vm, &e) == 0) {
-        return vm.state == VM_GONE;
+        return vm.state == VM_GONE || ledger_vm_is_adopted(&vm);
     }
     return e.class == ERR_NOT_FOUND;
 }
@@ -66,31 +69,32 @@ static bool confirm_orphan(struct sweep *s, const struct sweep_listing *m,
 
 /* --- one that carries its runner's name --- */
 
-/* The row that its runner's scope is known by: its own, which is gone, or a made-up one of the
- * scope that lists the runner. */
+/* The row that its runner's scope is known by: its former one, or a made-up one of the scope that
+ * lists the runner. */
 static bool find_scope(struct sweep *s, const struct vm_info *listed, struct ledger_vm *out)
 {
     struct err e = {0};
-    struct ledger_scope *scopes = NULL;
-    size_t n = 0;
-    bool found = ledger_vm_get(s->reaper->ledger, listed->name, out, &e) == 0;
-    if (found || e.class != ERR_NOT_FOUND ||
-        ledger_scopes(s->reaper->ledger, &scopes, &n, &e) != 0) {
-        return found && out->state == VM_GONE;
+    int rc = ledger_vm_get(s->reaper->ledger, listed->name, out, &e);
+    if (rc == 0 && !ledger_vm_is_adopted(out)) {
+        return out->state == VM_GONE;
     }
-    for (size_t i = 0; i < n && !found; i++) {
-        const struct sweep_runners *l =
-            sweep_runners_of(s, scopes[i].name, scopes[i].installation_id);
+    if (rc != 0 && e.class != ERR_NOT_FOUND) {
+        return false;
+    }
+    const struct sweep_scopes *scopes = sweep_all_scopes(s);
+    for (size_t i = 0; i < scopes->count; i++) {
+        const struct ledger_scope *scope = &scopes->list[i];
+        const struct sweep_runners *l = sweep_runners_of(s, scope->name, scope->installation_id);
         const struct github_runner *r = l != NULL ? sweep_find_runner(l, listed->name) : NULL;
-        found = r != NULL;
-        *out = (struct ledger_vm){.installation_id = scopes[i].installation_id,
-                                  .runner_id = found ? r->id : 0,
-                                  .state = VM_GONE};
-        memcpy(out->scope, scopes[i].name, sizeof out->scope);
-        memcpy(out->name, listed->name, sizeof out->name);
+        if (r != NULL) {
+            *out = (struct ledger_vm){
+                .installation_id = scope->installation_id, .runner_id = r->id, .state = VM_GONE};
+            memcpy(out->scope, scope->name, sizeof out->scope);
+            memcpy(out->name, listed->name, sizeof out->name);
+            return true;
+        }
     }
-    free(scopes);
-    return found;
+    return false;
 }
 
 /* A young VM may be one whose row is about to be written. */
@@ -113,20 +117,93 @@ static bool judge_named(struct sweep *s, const struct sweep_listing *m,
     return state == RUNNER_GONE || state == RUNNER_ABANDONED;
 }
 
-static void check_listed(struct sweep *s, const struct sweep_listing *m,
+/* --- its slot --- */
+
+static void name_adopted(const struct vm_info *listed, char out[VM_NAME_SIZE])
+{
+    if (listed->name[0] != '\0') {
+        (void)snprintf(out, VM_NAME_SIZE, "%s", listed->name);
+    } else {
+        (void)snprintf(out, VM_NAME_SIZE, "adopted-%016llx",
+                       (unsigned long long)hash_text(listed->id));
+    }
+}
+
+/* The provider knows best when it will end the VM. */
+static void adopt(struct sweep *s, const struct sweep_listing *m, const struct vm_info *listed)
+{
+    struct err e = {0};
+    struct vm_info info;
+    char name[VM_NAME_SIZE];
+    bool added = false;
+    if (vm_describe(m->provider, listed->id, &info, &e) != 0 || info.state == VM_RUN_ENDED ||
+        !sweep_still_holds(s, m->provider)) {
+        return;
+    }
+    int64_t longest_ms =
+        info.max_duration_ms > 0 ? info.max_duration_ms : m->class->max_duration_ms;
+    int64_t started_ms = listed->started_ms > 0 ? listed->started_ms : s->now_ms;
+    name_adopted(listed, name);
+    const struct ledger_adoption a = {
+        .name = name,
+        .class_name = m->class->name,
+        .provider = m->class->provider,
+        .host = vm_host_bound(m->provider) ? fleet_host(s->reaper->fleet) : "",
+        .vm_id = listed->id,
+        .started_ms = started_ms,
+        .deadline_ms = started_ms + longest_ms,
+    };
+    if (ledger_vm_adopt(s->reaper->ledger, &a, &added, &e) != 0) {
+        log_warn("orphan_vm_adopt_failed", LOG_STR("vm_id", listed->id), LOG_ERR(&e),
+                 LOG_STR("action", "the next sweep tries again; the VM holds no slot until then"));
+    } else if (added) {
+        log_warn("orphan_vm_adopted", LOG_STR("vm", name), LOG_STR("vm_id", listed->id),
+                 LOG_STR("class", m->class->name),
+                 LOG_STR("reason", "it is listed by the provider and has no row; it may run a job, "
+                                   "and holds a slot until it ends"));
+    }
+}
+
+/* --- each listed VM --- */
+
+/* Adds the VM if it may be terminated. Returns whether it lives and has no row of a launch. */
+static bool check_listed(struct sweep *s, const struct sweep_listing *m,
                          const struct vm_info *listed, struct absences *out)
 {
-    struct absence a = {.listing = m, .listed = listed, .subject = listed->id};
-    if (listed->state == VM_RUN_ENDED || sweep_has_row_of(s, listed) ||
-        sweep_may_be_unconfirmed(s, listed)) {
-        return;
+    const struct ledger_vm *row = sweep_row_of(s, listed);
+    struct absence a = {.listing = m, .listed = listed, .subject = listed->id, .adopted = row};
+    if (listed->state == VM_RUN_ENDED || (row != NULL && !ledger_vm_is_adopted(row)) ||
+        (row == NULL && sweep_may_be_unconfirmed(s, listed))) {
+        return false;
     }
     bool confirmed = confirm_orphan(s, m, listed, &a.certain);
     bool left = judge_named(s, m, listed, &a);
+    if (row == NULL && !a.certain && (is_old_enough(s, listed) || listed->started_ms == 0)) {
+        adopt(s, m, listed);
+    }
     a.reason = a.certain ? "it has no row, and ran longer than max_duration"
                          : "it has no row, and its runner has left GitHub";
     if (confirmed && (left || a.certain)) {
         absences_add(out, &a);
+    }
+    return true;
+}
+
+/* Of a class whose VMs carry no names. */
+static void collect_of_quiet_class(struct sweep *s, const struct sweep_listing *m,
+                                   struct absences *out)
+{
+    for (size_t k = 0; k < m->count; k++) {
+        const struct vm_info *listed = &m->list[k];
+        const struct ledger_vm *row = sweep_row_of(s, listed);
+        if (listed->state != VM_RUN_ENDED && row != NULL && ledger_vm_is_adopted(row)) {
+            absences_add(out, &(struct absence){.listing = m,
+                                                .listed = listed,
+                                                .subject = listed->id,
+                                                .adopted = row,
+                                                .reason = "it has no row, and no runner of its "
+                                                          "class without a row is at work"});
+        }
     }
 }
 
@@ -134,24 +211,35 @@ void sweep_collect_orphans(struct sweep *s, struct absences *out)
 {
     for (size_t i = 0; i < s->listing_count; i++) {
         const struct sweep_listing *m = &s->listings[i];
+        size_t nameless = 0;
         for (size_t k = 0; m->known && k < m->count; k++) {
-            check_listed(s, m, &m->list[k], out);
+            nameless += check_listed(s, m, &m->list[k], out) && m->list[k].name[0] == '\0';
+        }
+        if (nameless > 0 && sweep_class_is_quiet(s, m, nameless)) {
+            collect_of_quiet_class(s, m, out);
         }
     }
     sweep_vms_observed(s, SIGN_ORPHAN_VM);
+    if (s->scans_runners) {
+        sweep_vms_observed(s, SIGN_CLASS_QUIET);
+    }
 }
 
-bool sweep_terminate_orphan(struct sweep *s, const struct absence *a)
+/* One whose row was adopted is terminated like any other. */
+static bool terminate_adopted(struct sweep *s, const struct absence *a)
+{
+    struct fleet_termination how = {.reason = a->reason, .evidence = FLEET_OVER};
+    return sweep_terminate_vm(s, a->adopted, &how);
+}
+
+static bool terminate_rowless(struct sweep *s, const struct absence *a)
 {
     struct err e = {0};
     const struct sweep_listing *m = a->listing;
-    if (!sweep_terminate_turn(s, m->class->name) || !is_still_orphan(s, m, a->listed) ||
-        !sweep_still_holds(s, m->provider)) {
+    if (!sweep_still_holds(s, m->provider)) {
         return false;
     }
-    if ((a->delete_registration && !a->certain &&
-         fleet_delete_registration(s->reaper->fleet, &a->runner, &e) != 0) ||
-        vm_terminate(m->provider, a->listed->id, 0, &e) != 0) {
+    if (vm_terminate(m->provider, a->listed->id, 0, &e) != 0) {
         log_warn("orphan_vm_terminate_failed", LOG_STR("vm_id", a->listed->id), LOG_ERR(&e),
                  LOG_STR("action", "a later sweep tries again"));
         return false;
@@ -160,4 +248,30 @@ bool sweep_terminate_orphan(struct sweep *s, const struct absence *a)
              LOG_STR("vm", a->listed->name), LOG_STR("class", m->class->name),
              LOG_STR("reason", a->reason));
     return true;
+}
+
+/* GitHub refuses that for a busy runner. */
+static bool delete_its_registration(struct sweep *s, const struct absence *a)
+{
+    struct err e = {0};
+    if (sweep_still_holds(s, a->listing->provider) &&
+        fleet_delete_registration(s->reaper->fleet, &a->runner, &e) == 0) {
+        return true;
+    }
+    log_debug("vm_terminate_failed", LOG_STR("vm", a->listed->name), LOG_ERR(&e),
+              LOG_STR("action", "none: its registration could not be deleted"));
+    return false;
+}
+
+bool sweep_terminate_orphan(struct sweep *s, const struct absence *a)
+{
+    bool is_gone = a->adopted != NULL && a->adopted->state == VM_GONE;
+    if (is_gone || (a->adopted == NULL && !sweep_terminate_turn(s, a->listing->class->name)) ||
+        !is_still_orphan(s, a->listing, a->listed)) {
+        return false;
+    }
+    if (a->delete_registration && !a->certain && !delete_its_registration(s, a)) {
+        return false;
+    }
+    return a->adopted != NULL ? terminate_adopted(s, a) : terminate_rowless(s, a);
 }

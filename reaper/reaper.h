@@ -11,6 +11,9 @@
  *   unconfirmed_launches.c  rows of launches that got no response
  *   absences.c              VMs that are not listed or have no row, and the brake
  *   orphans.c               this deployment's VMs without a row
+ *   quiet.c                 classes none of whose runners without a row works
+ *   scopes.c                where runners may be registered
+ *   notices.c               what `mayflyctl status` says about the reaper
  *   relaunch.c              jobs that wait although no VM is on its way for them
  *   stuck_jobs.c            jobs that wait although runners idle for them
  *   job_status.c            the status of such jobs as GitHub reports it, for both
@@ -130,6 +133,14 @@ struct sweep_runners {
     bool complete; /* false: nothing may be concluded from it */
 };
 
+/* Where runners of this deployment may be registered. */
+struct sweep_scopes {
+    struct ledger_scope *list;
+    size_t count;
+    bool read;
+    bool complete; /* false: there may be more */
+};
+
 struct sweep {
     struct reaper *reaper;
     const struct config *config;
@@ -145,6 +156,9 @@ struct sweep {
     bool scans_runners;                 /* this sweep reads GitHub's runner lists, those it needs */
     struct sweep_runners *runner_lists; /* each read when it is first needed */
     size_t runner_list_count;
+    struct sweep_scopes scopes; /* read when they are first needed */
+    struct ledger_cell *notices;
+    size_t notice_count;
     struct ledger_balance *balances; /* read by the first task that needs them */
     size_t balance_count;
     bool balances_read;
@@ -209,8 +223,8 @@ MUST_CHECK int sweep_read_balances(struct sweep *s, struct err *e);
 bool sweep_may_act_on(const struct sweep *s, const struct ledger_vm *vm);
 bool sweep_holds_lease_for(const struct sweep *s, const struct vm_provider *p);
 
-/* Whether a row of this sweep that holds a slot belongs to the listed VM. */
-bool sweep_has_row_of(const struct sweep *s, const struct vm_info *listed);
+/* The row of this sweep that belongs to the listed VM, adopted or not; NULL: none holds a slot. */
+const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info *listed);
 
 /* Whether a listed VM without a row may belong to a launch that got no response. */
 bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *listed);
@@ -251,18 +265,34 @@ const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope,
 const struct github_runner *sweep_find_runner(const struct sweep_runners *l, const char *name);
 void sweep_free_runners(struct sweep *s);
 
+/* --- scopes.c --- */
+
+/* Valid as long as the sweep. */
+const struct sweep_scopes *sweep_all_scopes(struct sweep *s);
+
+/* --- notices.c --- */
+
+/* Something that an operator should know, for `mayflyctl status`: of this sweep, under the lease of
+ * that provider. */
+PRINTF(4, 5)
+void sweep_notice(struct sweep *s, const struct vm_provider *p, const char *subject,
+                  const char *format, ...);
+/* Writes the notices of this sweep to the ledger, and removes those of earlier ones. */
+void sweep_write_notices(struct sweep *s);
+
 /* --- absences.c --- */
 
 /* A VM that may be terminated because something is absent. */
 struct absence {
     const struct sweep_listing *listing;
-    const char *reason;           /* for the log, of a VM without a row */
-    const char *subject;          /* the row's name, or the VM's id */
-    const struct ledger_vm *vm;   /* a row whose VM is not listed; or NULL and */
-    const struct vm_info *listed; /* a VM without a row */
-    struct ledger_vm runner;      /* its runner: name, scope; for delete_registration */
-    bool delete_registration;     /* the runner is registered, offline and idle */
-    bool certain;                 /* its deadline has passed: the brake does not hold it */
+    const char *reason;              /* for the log, of a VM without a row */
+    const char *subject;             /* the row's name, or the VM's id */
+    const struct ledger_vm *vm;      /* a row whose VM is not listed; or NULL and */
+    const struct vm_info *listed;    /* a VM without a row */
+    const struct ledger_vm *adopted; /* the adopted row of a listed VM; NULL: none */
+    struct ledger_vm runner;         /* its runner: name, scope; for delete_registration */
+    bool delete_registration;        /* the runner is registered, offline and idle */
+    bool certain;                    /* its deadline has passed: the brake does not hold it */
     bool held;
 };
 struct absences {
@@ -273,6 +303,9 @@ struct absences {
 void absences_add(struct absences *all, const struct absence *a);
 void sweep_collect_missing_vms(struct sweep *s, struct absences *out);
 bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm);
+/* Whether a class of VMs without names, so many of which have no row, has no runner without a row at work,
+ * in any scope, confirmed. Call it once in a sweep for a class. */
+bool sweep_class_is_quiet(struct sweep *s, const struct sweep_listing *m, size_t vms);
 void sweep_collect_orphans(struct sweep *s, struct absences *out);
 bool sweep_terminate_orphan(struct sweep *s, const struct absence *a);
 

@@ -27,7 +27,7 @@ static int64_t delete_old_vm_files(struct sweep *s, const struct sweep_listing *
     for (size_t i = 0; m->known && i < m->count; i++) {
         struct err e = {0};
         const struct vm_info *listed = &m->list[i];
-        if (!is_expired(listed, before) || sweep_has_row_of(s, listed) ||
+        if (!is_expired(listed, before) || sweep_row_of(s, listed) != NULL ||
             !sweep_still_holds(s, m->provider)) {
             continue;
         }

@@ -261,6 +261,8 @@ static void free_sweep(struct sweep *s)
     }
     free(s->listings);
     sweep_free_runners(s);
+    free(s->scopes.list);
+    free(s->notices);
     free(s->balances);
     free(s->vms);
 }
@@ -310,6 +312,7 @@ void sweep(struct reaper *r)
         for (size_t i = 0; i < COUNT_OF(tasks); i++) {
             run_task(&s, &tasks[i], &r->due_ms[i]);
         }
+        sweep_write_notices(&s);
         record_complete_sweep(&s, started);
     }
     free_sweep(&s);

@@ -112,7 +112,7 @@ static void terminate_unconfirmed(struct sweep *s, const bool *gone, int64_t *re
                                 .reason = "its launch got no response, and its runner is not "
                                           "registered any more"};
             if (listed->state != VM_RUN_ENDED && listed->name[0] == '\0' &&
-                listed->started_ms > 0 && !sweep_has_row_of(s, listed) &&
+                listed->started_ms > 0 && sweep_row_of(s, listed) == NULL &&
                 belongs_to_gone_registrations(s, m, listed, gone) &&
                 sweep_terminate_orphan(s, &a)) {
                 (*repairs)++;
@@ -126,7 +126,7 @@ static bool no_vm_may_belong_to_row(const struct sweep *s, const struct sweep_li
 {
     for (size_t i = 0; i < m->count; i++) {
         const struct vm_info *listed = &m->list[i];
-        if (listed->state != VM_RUN_ENDED && !sweep_has_row_of(s, listed) &&
+        if (listed->state != VM_RUN_ENDED && sweep_row_of(s, listed) == NULL &&
             may_belong_to_row(s, vm, listed)) {
             return false;
         }

@@ -42,7 +42,7 @@ static bool is_missing(const struct sweep *s, const struct sweep_listing *m,
                        const struct ledger_vm *vm)
 {
     int64_t since_ms = vm->launched_ms > 0 ? vm->launched_ms : vm->reserved_ms;
-    return launch_recorded(vm) && provider_id(m, vm)[0] != '\0' &&
+    return launch_recorded(vm) && !ledger_vm_is_adopted(vm) && provider_id(m, vm)[0] != '\0' &&
            s->now_ms > since_ms + s->config->reaper.startup_timeout_ms &&
            find_listed(m, provider_id(m, vm)) == NULL;
 }
@@ -134,7 +134,7 @@ static bool check_row(struct sweep *s, const struct sweep_listing *m, const stru
         return terminate_if_ended(s, m, vm);
     }
     bool judged = is_old_enough(s, vm) || is_missing(s, m, vm);
-    return judged && terminate_without_runner(s, m, vm);
+    return judged && !ledger_vm_is_adopted(vm) && terminate_without_runner(s, m, vm);
 }
 
 int sweep_vms(struct sweep *s, int64_t *repairs, struct err *e)

@@ -17,6 +17,8 @@ const char *github_op_name(enum github_op op)
     static const char *const names[] = {
         [GITHUB_OP_MINT_TOKEN] = "mint_token",
         [GITHUB_OP_FIND_INSTALLATION] = "find_installation",
+        [GITHUB_OP_LIST_INSTALLATIONS] = "list_installations",
+        [GITHUB_OP_LIST_REPOSITORIES] = "list_repositories",
         [GITHUB_OP_LIST_GROUPS] = "list_groups",
         [GITHUB_OP_REGISTER_RUNNER] = "register_runner",
         [GITHUB_OP_GET_RUNNER] = "get_runner",

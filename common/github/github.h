@@ -92,6 +92,24 @@ struct github_job {
 MUST_CHECK int github_get_job(struct github *g, const char *repository, int64_t installation_id,
                               int64_t job_id, struct github_job *out, struct err *e);
 
+/* --- where the App is installed --- */
+
+struct github_installation {
+    int64_t id;
+    char owner[SCOPE_SIZE]; /* the login of an organisation or a user */
+    bool is_organization;
+    bool suspended; /* its owner has suspended it: no call for it is accepted */
+};
+/* Both call `each` for every item, page by page; a non-zero return value of it ends the listing
+ * with success. ERR_AUTH with a personal token. */
+typedef int github_installation_fn(void *arg, const struct github_installation *i);
+MUST_CHECK int github_list_installations(struct github *g, github_installation_fn *each, void *arg,
+                                         struct err *e);
+/* `repository`: owner/name. */
+typedef int github_repository_fn(void *arg, const char *repository);
+MUST_CHECK int github_list_repositories(struct github *g, int64_t installation_id,
+                                        github_repository_fn *each, void *arg, struct err *e);
+
 /* --- the log of webhook deliveries (three days, on Enterprise Server seven) --- */
 
 /* The hook whose log is read: the App's own, or one of an organisation or a repository. */

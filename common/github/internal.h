@@ -30,6 +30,8 @@
 enum github_op {
     GITHUB_OP_MINT_TOKEN,
     GITHUB_OP_FIND_INSTALLATION,
+    GITHUB_OP_LIST_INSTALLATIONS,
+    GITHUB_OP_LIST_REPOSITORIES,
     GITHUB_OP_LIST_GROUPS,
     GITHUB_OP_REGISTER_RUNNER,
     GITHUB_OP_GET_RUNNER,
@@ -202,6 +204,11 @@ MUST_CHECK int github_parse_payload(struct slice body, struct buf *out, struct e
 MUST_CHECK int github_parse_app(struct slice body, struct github_app *out, struct err *e);
 MUST_CHECK int github_parse_hook_config(struct slice body, struct github_hook_config *out,
                                         struct err *e);
+MUST_CHECK int github_parse_installations(struct slice body, github_installation_fn *each,
+                                          void *arg, struct github_page *out, struct err *e);
+/* Of an installation. */
+MUST_CHECK int github_parse_repositories(struct slice body, github_repository_fn *each, void *arg,
+                                         struct github_page *out, struct err *e);
 /* The cursor of the next page in the Link header; false if there is none, or if it is too long or
  * has characters that a query cannot contain. */
 bool github_next_cursor(struct slice link, char *out, size_t size);

@@ -73,3 +73,11 @@ bool vm_name_is_owned(const char *name, const char *deployment)
     at += DIGITS_SIZE - 1;
     return skip_prefix(&at, "-") && skip_prefix(&at, deployment) && *at == '-';
 }
+
+bool vm_name_is_of_class(const char *name, const char *class_name)
+{
+    char digits[DIGITS_SIZE];
+    const size_t before = sizeof "mf-" - 1 + DIGITS_SIZE - 1; /* and the deployment's digits */
+    return strnlen(name, before) == before &&
+           strncmp(name + before, hash_digits(class_name, digits), DIGITS_SIZE - 1) == 0;
+}

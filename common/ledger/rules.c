@@ -422,6 +422,7 @@ void ledger_rule_adopted_vm(struct ledger_vm *vm, const struct ledger_adoption *
         .deadline_ms = a->deadline_ms,
     };
     copy_text(vm->name, sizeof vm->name, a->name);
+    copy_text(vm->client_token, sizeof vm->client_token, a->name); /* unique */
     copy_text(vm->provider, sizeof vm->provider, a->provider);
     copy_text(vm->class_name, sizeof vm->class_name, a->class_name);
     copy_text(vm->host, sizeof vm->host, a->host);

@@ -343,12 +343,24 @@ const struct log_event log_events[] = {
      "A newer version of Mayfly wrote records that this program cannot read. Messages in that "
      "format are left for upgraded workers.",
      "Upgrade this program, or set `ingress.record_format` to the format that it reads."},
+    {"notice_not_written", "reaper", "debug", "error, error_class, error_code, action",
+     "A sentence for `mayflyctl status` could not be written to the ledger.", "Nothing."},
+    {"orphan_vm_adopt_failed", "reaper", "warn", "vm_id, error, error_class, error_code, action",
+     "A VM without a row could not get one in the ledger. It holds no slot until then.",
+     "If it lasts, check the ledger and the network to it."},
+    {"orphan_vm_adopted", "reaper", "warn", "vm, vm_id, class, reason",
+     "A VM of this deployment was running without a row in the ledger. It may run a job, so it got "
+     "a "
+     "row, which holds a slot until the VM ends, at its deadline at the latest.",
+     "Nothing for a single one, which a crash can leave. For many, check that no two deployments "
+     "have the same name and that the ledger has lost no data: `mayflyctl status`."},
     {"orphan_vm_terminate_failed", "reaper", "warn",
      "vm_id, error, error_class, error_code, action",
      "A VM that the ledger does not know could not be terminated. The next sweep tries again.",
      "If it lasts, fix the cause in `error`: the VM costs money until it ends."},
     {"orphan_vm_terminated", "reaper", "warn", "vm_id, vm, class, reason",
-     "A VM of this deployment was running without a row in the ledger, and was terminated.",
+     "A VM of this deployment that had no row in the ledger was terminated, for the reason in "
+     "`reason`.",
      "Nothing for a single one, which a crash can leave. For many, check that no two deployments "
      "have the same name and that the ledger has lost no data."},
     {"output_truncated", "agent", "warn", "limit_bytes",

@@ -46,7 +46,8 @@ struct vm_info {
     enum vm_run_state state;
     int64_t started_ms; /* wall clock; 0 unknown */
     int64_t ended_ms;
-    char reason[128]; /* why it ended, from the agent or the provider; "" unknown */
+    int64_t max_duration_ms; /* the provider ends it after that; 0 unknown, also in lists */
+    char reason[128];        /* why it ended, from the agent or the provider; "" unknown */
 };
 
 /* --- rates: the limits of a provider's service, shared between processes by the caller --- */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/ledger/kinds.h"
 #include "deploy/ctl/circuits.h"
 #include "deploy/ctl/ctl.h"
 
@@ -111,12 +112,30 @@ static int add_balances(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
+/* What the reapers want an operator to know. */
+static int add_notices(struct ctl *c, json_t *answer, struct err *e)
+{
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    if (ledger_cell_list(c->ledger, LEDGER_KIND_NOTICE, &cells, &n, e) != 0) {
+        return -1;
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(list, ctl_text(cells[i].value));
+    }
+    free(cells);
+    json_object_set_new(answer, "notices", list);
+    return 0;
+}
+
 int ctl_status(struct ctl *c, json_t **out, struct err *e)
 {
     json_t *answer = json_object();
     json_object_set_new(answer, "deployment", ctl_text(c->config->deployment));
     if (add_lanes(c, answer, e) != 0 || add_classes(c, answer, e) != 0 ||
-        add_balances(c, answer, e) != 0 || ctl_add_circuits(c, answer, e) != 0) {
+        add_balances(c, answer, e) != 0 || ctl_add_circuits(c, answer, e) != 0 ||
+        add_notices(c, answer, e) != 0) {
         json_decref(answer);
         return -1;
     }
@@ -133,6 +152,10 @@ void ctl_status_print(const json_t *answer)
     printf("deployment %s: %lld of %lld slots in use, %lld dead letters\n\n",
            ctl_str(answer, "deployment"), (long long)ctl_int(fleet, "slots_used"),
            (long long)ctl_int(fleet, "slots"), (long long)ctl_int(answer, "dead"));
+    json_array_foreach(json_object_get(answer, "notices"), i, o)
+    {
+        printf("! %s\n", json_string_value(o));
+    }
     printf("%-20s %9s %8s %8s %9s %6s %7s\n", "CLASS", "SLOTS", "WAITING", "RUNNING", "STARTING",
            "BUSY", "ENDING");
     json_array_foreach(json_object_get(answer, "classes"), i, o)

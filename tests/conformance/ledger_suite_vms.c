@@ -383,6 +383,12 @@ static void vm_is_adopted_once_and_whatever_the_caps_are(void **state)
     assert_int_equal(slots_used(f->l), 1);
     must_be_consistent(f->l, 1);
     a.name = "adopted-2";
+    MUST(ledger_vm_adopt(f->l, &a, &added, &e));
+    assert_true(added);
+    a.name = "adopted-3";
+    MUST(ledger_vm_adopt(f->l, &a, &added, &e));
+    assert_int_equal(slots_used(f->l), 3);
+    must_be_consistent(f->l, 1);
     a.vm_id = "";
     must_fail(ledger_vm_adopt(f->l, &a, &added, &e), &e, ERR_PERMANENT);
 }

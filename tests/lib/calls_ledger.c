@@ -8,6 +8,10 @@ int __real_ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, b
                              struct err *e);
 int __wrap_ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,
                              struct err *e);
+int __real_ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added,
+                           struct err *e);
+int __wrap_ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added,
+                           struct err *e);
 int __real_ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
                             int64_t *wait_ms, struct err *e);
 int __wrap_ledger_rate_take(struct ledger *l, const struct ledger_bucket *b, int64_t cost,
@@ -71,6 +75,14 @@ int __wrap_ledger_release_seq(struct ledger *l, int64_t *out, struct err *e);
 static const char *or_none(const char *text)
 {
     return text != NULL ? text : "-";
+}
+
+int __wrap_ledger_vm_adopt(struct ledger *l, const struct ledger_adoption *a, bool *added,
+                           struct err *e)
+{
+    struct call c = call_begin("ledger_vm_adopt", e, "vm=%s class=%s vm_id=%s", a->name,
+                               a->class_name, a->vm_id);
+    return call_end(&c, c.goes_on ? __real_ledger_vm_adopt(l, a, added, e) : -1, e);
 }
 
 int __wrap_ledger_vm_advance(struct ledger *l, const struct ledger_advance *a, bool *changed,

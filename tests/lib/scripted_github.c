@@ -140,6 +140,34 @@ int github_list_runners(struct github *g, const struct github_scope *s, github_r
     return call_end(&c, 0, e);
 }
 
+/* --- installations --- */
+int github_list_installations(struct github *g, github_installation_fn *each, void *arg,
+                              struct err *e)
+{
+    struct call c = call_begin("github_list_installations", e, "%s", "");
+    (void)g;
+    for (size_t i = 0; c.goes_on && i < scripted_github.installation_count; i++) {
+        if (each(arg, &scripted_github.installations[i]) != 0) {
+            break;
+        }
+    }
+    return call_end(&c, 0, e);
+}
+
+int github_list_repositories(struct github *g, int64_t installation_id, github_repository_fn *each,
+                             void *arg, struct err *e)
+{
+    struct call c =
+        call_begin("github_list_repositories", e, "installation=%lld", (long long)installation_id);
+    (void)g;
+    for (size_t i = 0; c.goes_on && i < scripted_github.repository_count; i++) {
+        if (each(arg, scripted_github.repositories[i]) != 0) {
+            break;
+        }
+    }
+    return call_end(&c, 0, e);
+}
+
 /* --- jobs --- */
 struct github_job *scripted_github_add_job(int64_t id, const char *status)
 {

@@ -31,6 +31,10 @@ extern struct scripted_github {
     struct scripted_delivery deliveries[SCRIPTED_GITHUB_MAX]; /* the newest first */
     size_t delivery_count;
     bool has_hook;
+    struct github_installation installations[4]; /* where the App is installed */
+    size_t installation_count;
+    const char *repositories[4]; /* of each installation */
+    size_t repository_count;
     size_t page_size; /* of the delivery log */
 } scripted_github;
 

@@ -182,11 +182,18 @@ static bool read_state(const char *word, enum vm_run_state *out)
     return false;
 }
 
+static int64_t duration_of(const json_t *item)
+{
+    json_int_t seconds = json_integer_value(json_object_get(item, "maximumDurationInSeconds"));
+    return seconds > 0 && seconds <= LAMBDA_SECONDS_MAX ? (int64_t)seconds * 1000 : 0;
+}
+
 static bool read_vm(const json_t *item, struct vm_info *out)
 {
     char word[32];
     *out = (struct vm_info){.started_ms = time_of(item, "startedAt"),
-                            .ended_ms = time_of(item, "terminatedAt")};
+                            .ended_ms = time_of(item, "terminatedAt"),
+                            .max_duration_ms = duration_of(item)};
     const char *reason = json_string_value(json_object_get(item, "stateReason"));
     if (reason != NULL) {
         struct slice r = slice_of(reason);

@@ -84,6 +84,16 @@ static void name_that_nobody_made_is_owned_by_nobody(void **state)
     }
 }
 
+static void name_is_of_its_class_alone(void **state)
+{
+    char name[VM_NAME_SIZE];
+    vm_name_make("prod", "small", name);
+    assert_true(vm_name_is_of_class(name, "small"));
+    assert_false(vm_name_is_of_class(name, "large"));
+    assert_false(vm_name_is_of_class("mf-", "small"));
+    assert_false(vm_name_is_of_class("", "small"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -93,6 +103,7 @@ int main(void)
         CASE(name_is_cut_at_the_class_alone),
         CASE(name_is_owned_by_its_deployment_alone),
         CASE(name_that_nobody_made_is_owned_by_nobody),
+        CASE(name_is_of_its_class_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,11 @@
  * The brake: an unusual number of VMs that are not listed, or have no row, is an alarm and no
  * reason to terminate any of them.
  */
+#include <stdlib.h>
+
 #include "common/base/metrics.h"
+#include "common/ledger/kinds.h"
+#include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
 #define HOLD_MS (15 * MINUTE_MS)
@@ -36,6 +40,21 @@ static int64_t held(void)
     return metric_value(metrics_gauge("mayfly_reaper_terminations_held", label));
 }
 
+/* What `mayflyctl status` says about it. */
+static bool is_told(const char *what)
+{
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    struct err e;
+    bool told = false;
+    MUST(ledger_cell_list(world.ledger, LEDGER_KIND_NOTICE, &cells, &n, &e));
+    for (size_t i = 0; i < n; i++) {
+        told = told || strstr(cells[i].value, what) != NULL;
+    }
+    free(cells);
+    return told;
+}
+
 static void quarter_of_the_vms_may_be_missing(void **state)
 {
     add_rows(18, true);
@@ -56,6 +75,7 @@ static void more_than_a_quarter_are_held_all(void **state)
     sweep_times(2);
     world_assert_nothing_ended();
     assert_int_equal(held(), 6);
+    assert_true(is_told("6 of 23 VMs have no row, or are not listed"));
     world_sweep(1, HOLD_MS - 11);
     world_sweep(1, 0);
     world_assert_nothing_ended();
@@ -63,6 +83,27 @@ static void more_than_a_quarter_are_held_all(void **state)
     world_sweep(1, 0);
     assert_int_equal(world_ended(), 6);
     assert_int_equal(held(), 0);
+    world_pass(10);
+    sweep_times(1);
+    assert_false(is_told(""));
+}
+
+/* Neither what another reaper wrote is removed, nor what is still so. */
+static void notices_are_those_of_the_own_lease(void **state)
+{
+    struct err e;
+    MUST(
+        ledger_cell_put(world.ledger, LEDGER_KIND_NOTICE, "sweep/there: x", "theirs", 0, NULL, &e));
+    MUST(
+        ledger_cell_put(world.ledger, LEDGER_KIND_NOTICE, "sweep: x", "of the fleet", 0, NULL, &e));
+    world_take_lease("sweep");
+    sweep_times(1);
+    assert_true(is_told("theirs"));
+    assert_true(is_told("of the fleet"));
+    world_give_leases_back();
+    sweep_times(1);
+    assert_true(is_told("theirs"));
+    assert_false(is_told("of the fleet"));
 }
 
 static void held_vms_that_are_listed_again_are_not_ended(void **state)
@@ -158,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(quarter_of_the_vms_may_be_missing),
         CASE(more_than_a_quarter_are_held_all),
+        CASE(notices_are_those_of_the_own_lease),
         CASE(held_vms_that_are_listed_again_are_not_ended),
         CASE(fewer_that_are_missing_still_are_held),
         CASE(incomplete_list_begins_the_time_anew),

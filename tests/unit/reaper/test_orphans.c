@@ -2,6 +2,12 @@
  * VMs without a row: each may run a job, so it lives until its deadline, unless its runner is known and
  * has left GitHub.
  */
+#include <stdlib.h>
+
+#include "common/job/vm_name.h"
+#include "common/ledger/kinds.h"
+#include "tests/lib/memory_rows.h"
+#include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
 const char world_config[] = WORLD_TWO_CLASSES;
@@ -78,15 +84,205 @@ static void orphan_whose_runner_is_up_or_unknown_lives_until_its_deadline(void *
     }
 }
 
-/* Nothing leads from it to its runner. */
+/* --- of a class whose VMs carry no names --- */
+
+static struct vm_info *add_unnamed(const char *id, int64_t age_ms)
+{
+    listed = world_add_large_machine(id, VM_RUN_RUNNING);
+    listed->started_ms = clock_wall_ms() - age_ms;
+    return listed;
+}
+
+static struct github_runner *add_unmatched(const char *scope, bool online, bool busy)
+{
+    char name[VM_NAME_SIZE];
+    vm_name_make("t", "large", name);
+    struct github_runner *r = scripted_github_add_runner(name, online, busy);
+    scripted_github.runner_scope[scripted_github.runner_count - 1] = scope;
+    return r;
+}
+
+/* As with a personal token: nobody knows all scopes, so it may run a job in another. */
 static void orphan_without_a_name_lives_until_its_deadline(void **state)
 {
-    listed = world_add_large_machine("a", VM_RUN_RUNNING);
-    listed->started_ms = clock_wall_ms() - 301 * SECOND_MS;
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    world_fail("github_list_installations", NULL, ERR_AUTH);
     world_sweep(110, MINUTE_MS);
     world_assert_nothing_ended();
     world_sweep(10, MINUTE_MS);
     assert_int_equal(calls_done("vm_terminate", NULL), 1);
+}
+
+/* Nor is one that lives on known to be the one that works. */
+static void no_orphan_ends_while_a_runner_without_a_row_is_up(void **state)
+{
+    static const char *const scopes[] = {"acme", "other"};
+    for (int i = 0; i < 4; i++) {
+        world_anew();
+        (void)add_unnamed("a", 301 * SECOND_MS);
+        (void)add_unnamed("b", 301 * SECOND_MS);
+        struct github_runner *r = add_unmatched(scopes[i % 2], i < 2, i >= 2);
+        world_sweep(20, MINUTE_MS);
+        world_assert_nothing_ended();
+        r->online = r->busy = false;
+        world_sweep(1, MINUTE_MS);
+        world_assert_nothing_ended();
+        world_sweep(1, MINUTE_MS);
+        assert_int_equal(world_ended(), 2);
+    }
+}
+
+/* The ledger was emptied: GitHub knows where the App is installed. */
+static void runner_in_a_scope_that_the_ledger_forgot_counts(void **state)
+{
+    struct github_installation of = {.id = 22, .owner = "third", .is_organization = true};
+    scripted_github.installations[0] = of;
+    scripted_github.installation_count = 1;
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    (void)add_unmatched("third", true, true);
+    world_sweep(5, MINUTE_MS);
+    world_assert_nothing_ended();
+    scripted_github.installations[0].suspended = true; /* nobody can list them */
+    scripted_github.runner_scope[0] = NULL;
+    world_sweep(5, MINUTE_MS);
+    world_assert_nothing_ended();
+    scripted_github.installations[0].suspended = false;
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+}
+
+static void repositories_of_a_user_are_scopes(void **state)
+{
+    struct github_installation of = {.id = 22, .owner = "someone", .is_organization = false};
+    scripted_github.installations[0] = of;
+    scripted_github.installation_count = 1;
+    scripted_github.repositories[0] = "someone/app";
+    scripted_github.repository_count = 1;
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    (void)add_unmatched("someone/app", true, true);
+    world_sweep(5, MINUTE_MS);
+    world_assert_nothing_ended();
+    assert_true(calls_count("github_list_runners", "scope=someone/app") > 0);
+    world_fail("github_list_repositories", NULL, ERR_RETRY);
+    scripted_github.runner_scope[0] = NULL;
+    world_sweep(5, MINUTE_MS);
+    world_assert_nothing_ended();
+    world_heal();
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+}
+
+static void list_that_fails_makes_no_class_quiet(void **state)
+{
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    world_fail("github_list_runners", "scope=other", ERR_THROTTLED);
+    world_sweep(5, MINUTE_MS);
+    world_assert_nothing_ended();
+    world_heal();
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+}
+
+/* Its VM may be one of them. */
+static void young_registration_makes_no_class_quiet(void **state)
+{
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    struct ledger_vm *vm = world_add_large_vm("mf-t-young", VM_LAUNCHED, 10 * MINUTE_MS);
+    (void)add_unnamed("mf-t-young", 10 * MINUTE_MS);
+    (void)world_add_runner_of(vm, true, false);
+    vm->registered_ms = clock_wall_ms();
+    world_sweep(5, MINUTE_MS);
+    world_assert_nothing_ended();
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+    assert_int_equal(vm->state, VM_LAUNCHED);
+}
+
+/* --- the slot of a VM without a row --- */
+
+static struct ledger_vm adopted_row(void)
+{
+    struct ledger_vm *list = NULL;
+    struct ledger_vm vm = {.name = ""};
+    size_t n = 0;
+    struct err e;
+    ASSERT(ledger_vm_list(world.ledger, 1u << VM_BUSY, "", 10, &list, &n, &e) == 0 && n <= 1);
+    if (n == 1) {
+        vm = list[0];
+    }
+    free(list);
+    return vm;
+}
+
+static void orphan_holds_a_slot_with_its_providers_deadline(void **state)
+{
+    add_unnamed("a", 301 * SECOND_MS)->max_duration_ms = HOUR_MS;
+    (void)add_unmatched("acme", true, true);
+    sweep_times(1);
+    struct ledger_vm vm = adopted_row();
+    assert_true(ledger_vm_is_adopted(&vm));
+    assert_string_equal(vm.vm_id, "id-a");
+    assert_string_equal(vm.class_name, "large");
+    assert_string_equal(vm.provider, "lambda");
+    assert_string_equal(vm.host, "");
+    assert_int_equal(vm.deadline_ms, listed->started_ms + HOUR_MS);
+    world_sweep(54, MINUTE_MS); /* the VM's own, not the class's two hours */
+    world_assert_nothing_ended();
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+    assert_string_equal(memory_vm(world.url, vm.name)->end_reason,
+                        "deadline: it ran longer than max_duration");
+}
+
+static void named_orphan_has_its_own_name_and_host(void **state)
+{
+    (void)add_orphan("mf-c28ee50a-t-a", 301 * SECOND_MS);
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
+    sweep_times(2);
+    struct ledger_vm vm = adopted_row();
+    assert_string_equal(vm.name, "mf-c28ee50a-t-a");
+    assert_string_equal(vm.host, fleet_host(reaper.fleet));
+    assert_int_equal(calls_count("ledger_vm_adopt", NULL), 1);
+}
+
+static void young_orphan_and_that_of_a_lost_response_hold_no_second_slot(void **state)
+{
+    (void)add_unnamed("young", 200 * SECOND_MS);
+    (void)world_add_unanswered("mf-c28ee50a-t-a", 10 * MINUTE_MS);
+    (void)add_unnamed("of-a", 10 * MINUTE_MS);
+    world_sweep(3, SECOND_MS);
+    assert_int_equal(calls_count("ledger_vm_adopt", NULL), 0);
+}
+
+/* Of what `mayflyctl status` says about the reaper. */
+static const char *first_notice(void)
+{
+    static char text[LEDGER_CELL_VALUE];
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    struct err e;
+    MUST(ledger_cell_list(world.ledger, LEDGER_KIND_NOTICE, &cells, &n, &e));
+    (void)snprintf(text, sizeof text, "%s", n > 0 ? cells[0].value : "");
+    free(cells);
+    return text;
+}
+
+/* It ended by itself, and its provider says so. */
+static void slot_of_an_orphan_that_ended_is_free(void **state)
+{
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    (void)add_unmatched("acme", true, true);
+    sweep_times(2);
+    assert_string_equal(adopted_row().vm_id, "id-a");
+    assert_string_equal(first_notice(),
+                        "class large: 1 VMs have no row of a launch in the ledger, and 1 of its "
+                        "runners without a row are online or busy; these VMs hold slots until none "
+                        "of them is, or until their deadline");
+    listed->state = VM_RUN_ENDED;
+    sweep_times(1);
+    assert_string_equal(adopted_row().vm_id, "");
+    assert_string_equal(first_notice(), "");
+    assert_int_equal(world_ended(), 1);
 }
 
 static void gets_a_row(void)
@@ -98,6 +294,8 @@ static void gets_a_row_that_ends(void)
 {
     (void)world_add_vm("mf-c28ee50a-t-a", VM_ENDING, 0);
 }
+
+/* --- second looks --- */
 
 static void orphan_that_gets_a_row_or_ends_at_the_second_look_lives(void **state)
 {
@@ -151,6 +349,15 @@ int main(void)
         CASE(orphan_whose_registration_cannot_be_deleted_lives),
         CASE(orphan_whose_runner_is_up_or_unknown_lives_until_its_deadline),
         CASE(orphan_without_a_name_lives_until_its_deadline),
+        CASE(no_orphan_ends_while_a_runner_without_a_row_is_up),
+        CASE(runner_in_a_scope_that_the_ledger_forgot_counts),
+        CASE(repositories_of_a_user_are_scopes),
+        CASE(list_that_fails_makes_no_class_quiet),
+        CASE(young_registration_makes_no_class_quiet),
+        CASE(orphan_holds_a_slot_with_its_providers_deadline),
+        CASE(named_orphan_has_its_own_name_and_host),
+        CASE(young_orphan_and_that_of_a_lost_response_hold_no_second_slot),
+        CASE(slot_of_an_orphan_that_ended_is_free),
         CASE(orphan_that_gets_a_row_or_ends_at_the_second_look_lives),
         CASE(orphan_of_a_row_that_is_gone_ends_with_its_runner),
         CASE(orphan_is_left_alone_when_a_second_look_fails),

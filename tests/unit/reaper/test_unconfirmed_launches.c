@@ -113,6 +113,7 @@ static void vm_whose_possible_rows_have_no_registration_ends_at_once(void **stat
     struct github_runner *runner = world_add_runner_of(vm, false, false);
     (void)add_unnamed("of-a", 20 * SECOND_MS);
     (void)add_unnamed("older", 200 * SECOND_MS);
+    world_fail("github_list_installations", NULL, ERR_AUTH); /* the older one is left alone */
     world_sweep(3, MINUTE_MS);
     assert_int_equal(calls_done("vm_terminate", NULL), 0); /* one of them may get a job */
     scripted_github.runner_scope[runner - scripted_github.runners] = NULL;

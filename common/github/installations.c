@@ -1,0 +1,112 @@
+/* Source: docs.github.com, "REST API endpoints for GitHub Apps" and "… for GitHub App
+ * installations". */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/github/internal.h"
+#include "common/github/json.h"
+
+/* An item that cannot be read is an error: without it the list would be a shorter one. */
+static int read_installation(const json_t *item, struct github_installation *out, struct err *e)
+{
+    const json_t *account = json_object_get(item, "account");
+    const char *type = json_string_value(json_object_get(account, "type"));
+    const json_t *suspended = json_object_get(item, "suspended_at");
+    *out = (struct github_installation){
+        .id = (int64_t)json_integer_value(json_object_get(item, "id")),
+        .is_organization = type != NULL && strcmp(type, "Organization") == 0,
+        .suspended = suspended != NULL && !json_is_null(suspended)};
+    github_json_copy(account, "login", out->owner, sizeof out->owner);
+    return out->id > 0 && out->owner[0] != '\0' ? 0 : github_json_senseless(e, "installation");
+}
+
+int github_parse_installations(struct slice body, github_installation_fn *each, void *arg,
+                               struct github_page *out, struct err *e)
+{
+    json_t *root = github_json_load(body);
+    struct github_page page = {.count = json_array_size(root)};
+    int rc = json_is_array(root) ? 0 : github_json_senseless(e, "list of installations");
+    for (size_t i = 0; rc == 0 && i < page.count && !page.stopped; i++) {
+        struct github_installation one;
+        rc = read_installation(json_array_get(root, i), &one, e);
+        page.stopped = rc == 0 && each(arg, &one) != 0;
+    }
+    json_decref(root);
+    *out = rc == 0 ? page : *out;
+    return rc;
+}
+
+int github_parse_repositories(struct slice body, github_repository_fn *each, void *arg,
+                              struct github_page *out, struct err *e)
+{
+    json_t *root = github_json_load(body);
+    const json_t *list = json_object_get(root, "repositories");
+    struct github_page page = {.count = json_array_size(list)};
+    int rc = json_is_array(list) ? 0 : github_json_senseless(e, "list of repositories");
+    for (size_t i = 0; rc == 0 && i < page.count && !page.stopped; i++) {
+        char name[REPOSITORY_SIZE];
+        github_json_copy(json_array_get(list, i), "full_name", name, sizeof name);
+        rc = name[0] != '\0' ? 0 : github_json_senseless(e, "repository");
+        page.stopped = rc == 0 && each(arg, name) != 0;
+    }
+    json_decref(root);
+    *out = rc == 0 ? page : *out;
+    return rc;
+}
+
+int github_list_installations(struct github *g, github_installation_fn *each, void *arg,
+                              struct err *e)
+{
+    bool more = true;
+    for (int number = 1; more; number++) {
+        char path[128];
+        struct http_response r;
+        struct github_page page = {.count = 0};
+        (void)snprintf(path, sizeof path, "/app/installations?per_page=%d&page=%d",
+                       GITHUB_PAGE_ITEMS, number);
+        const struct github_call call = {
+            .op = GITHUB_OP_LIST_INSTALLATIONS, .method = "GET", .path = path};
+        if (number > GITHUB_PAGES_MAX) {
+            return err_set(e, ERR_PERMANENT, 0, "the App has too many installations");
+        }
+        if (github_call_app(g, &call, &r, e) != 0) {
+            return err_wrap(e, "listing the App's installations");
+        }
+        int rc = github_parse_installations(buf_slice(&r.body), each, arg, &page, e);
+        more = !page.stopped && github_more_pages(http_header(&r, "link"), page.count);
+        http_response_fini(&r);
+        if (rc != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int github_list_repositories(struct github *g, int64_t installation_id, github_repository_fn *each,
+                             void *arg, struct err *e)
+{
+    const struct github_scope of = {.installation_id = installation_id};
+    bool more = true;
+    for (int number = 1; more; number++) {
+        char path[128];
+        struct http_response r;
+        struct github_page page = {.count = 0};
+        (void)snprintf(path, sizeof path, "/installation/repositories?per_page=%d&page=%d",
+                       GITHUB_PAGE_ITEMS, number);
+        const struct github_call call = {
+            .op = GITHUB_OP_LIST_REPOSITORIES, .method = "GET", .path = path};
+        if (number > GITHUB_PAGES_MAX) {
+            return err_set(e, ERR_PERMANENT, 0, "the installation has too many repositories");
+        }
+        if (github_call(g, &of, &call, &r, e) != 0) {
+            return err_wrap(e, "listing the repositories of an installation");
+        }
+        int rc = github_parse_repositories(buf_slice(&r.body), each, arg, &page, e);
+        more = !page.stopped && github_more_pages(http_header(&r, "link"), page.count);
+        http_response_fini(&r);
+        if (rc != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
