@@ -442,16 +442,26 @@ static bool is_stopped(struct launching *l, struct circuits_stop *stop)
     return circuits_enter(l->worker->circuits, &l->subjects, l->holder, until_ms, stop) > 0;
 }
 
-/* Returns the message unspent, behind those never tried, until the next probe. */
+/* Until the next probe, but not for long if nobody knows whether it succeeds, or it runs now. */
+static int64_t park_ms(const struct config *c, const struct circuits_stop *stop)
+{
+    int64_t now = clock_wall_ms();
+    int64_t most_ms = circuits_park_max_ms(c);
+    if (stop->circuit.stated != 0) {
+        most_ms = PARK_STATED_MAX_MS;
+    } else if (stop->circuit.probe_until_ms > now && c->circuit.open_duration_ms < most_ms) {
+        most_ms = c->circuit.open_duration_ms;
+    }
+    return stop->wait_ms < most_ms ? stop->wait_ms : most_ms;
+}
+
+/* Returns the message unspent, behind those never tried. */
 static void park(struct launching *l, const struct circuits_stop *stop)
 {
     char reason[LEDGER_CELL_NAME + CIRCUIT_WHY_SIZE + 16];
-    int64_t most_ms =
-        stop->circuit.stated != 0 ? PARK_STATED_MAX_MS : (int64_t)CIRCUITS_PARK_MAX_MS;
     (void)snprintf(reason, sizeof reason, "waits for %s: %s", l->subjects.names[stop->subject],
                    stop->circuit.why);
-    struct queue_return back = {.delay_ms = stop->wait_ms < most_ms ? stop->wait_ms : most_ms,
-                                .reason = reason};
+    struct queue_return back = {.delay_ms = park_ms(l->config, stop), .reason = reason};
     count_outcome(l, "parked");
     worker_nack(l->worker, l->message, &back);
 }

@@ -185,13 +185,17 @@ static enum circuit_change update(struct circuits *cs, const char *name, struct 
 
 /* --- before a launch --- */
 
+static bool is_probed_cheaply(enum subject s)
+{
+    return s == SUBJECT_GITHUB || s == SUBJECT_CREDENTIALS || s == SUBJECT_TARGET;
+}
+
 /* A circuit whose probe is no launch waits for whoever polls a lane. */
 static int64_t wait_of(const struct circuit *c, enum subject s, int64_t now_ms)
 {
     int64_t wait_ms = circuit_wait_ms(c, now_ms);
-    bool cheap = s == SUBJECT_GITHUB || s == SUBJECT_CREDENTIALS || s == SUBJECT_TARGET;
-    bool open = circuit_is_open(c, now_ms);
-    return wait_ms == 0 && open && cheap && c->needs_launch == 0 ? LOST_PROBE_MS : wait_ms;
+    bool cheap = is_probed_cheaply(s) && c->needs_launch == 0;
+    return wait_ms == 0 && cheap && circuit_is_open(c, now_ms) ? LOST_PROBE_MS : wait_ms;
 }
 
 struct circuits_stop circuits_stop_of(struct circuits *cs, const struct subjects *s)
@@ -378,12 +382,9 @@ static bool is_the_parents_locked(const struct circuits *cs, const struct tally 
 static int64_t longest_pause_ms(const struct config *c, const struct verdict *v,
                                 const struct err *why)
 {
-    bool patient = v->needs_launch && why->class != ERR_CAPACITY;
-    bool wide = v->subject == SUBJECT_GITHUB || v->subject == SUBJECT_TARGET ||
-                v->subject == SUBJECT_CREDENTIALS;
-    int64_t most_ms = c->circuit.max_open_duration_ms;
-    bool is_long = most_ms > CIRCUITS_PARK_MAX_MS && (wide || why->class == ERR_CAPACITY);
-    return is_long && !patient ? CIRCUITS_PARK_MAX_MS : most_ms;
+    bool cheap = !v->needs_launch && is_probed_cheaply(v->subject);
+    return cheap || why->class == ERR_CAPACITY ? circuits_park_max_ms(c)
+                                               : c->circuit.max_open_duration_ms;
 }
 
 static void open_circuit(struct circuits *cs, const struct failure *f, const struct verdict *v)
@@ -456,13 +457,13 @@ int64_t circuits_failed(struct circuits *cs, const struct config *c, const struc
     const struct failure f = {c, s, job_id, holder, why};
     int64_t runs = count_upwards(cs, &f, *verdict);
     int64_t wait_ms = circuits_stop_of(cs, s).wait_ms;
+    int64_t park_ms = circuits_park_max_ms(c);
     if (wait_ms == 0) {
-        int64_t most_ms = c->retry.max_delay_ms < CIRCUITS_PARK_MAX_MS ? c->retry.max_delay_ms
-                                                                       : CIRCUITS_PARK_MAX_MS;
-        int attempt = runs < 60 ? (int)runs : 60;
-        wait_ms = backoff_full_jitter_ms(c->retry.base_delay_ms, most_ms, attempt);
+        int64_t most_ms = c->retry.max_delay_ms < park_ms ? c->retry.max_delay_ms : park_ms;
+        int64_t base_ms = c->retry.base_delay_ms < most_ms ? c->retry.base_delay_ms : most_ms;
+        wait_ms = backoff_full_jitter_ms(base_ms, most_ms, runs < 60 ? (int)runs : 60);
     }
-    wait_ms = wait_ms < CIRCUITS_PARK_MAX_MS ? wait_ms : CIRCUITS_PARK_MAX_MS;
+    wait_ms = wait_ms < park_ms ? wait_ms : park_ms;
     return wait_ms > why->retry_after_ms ? wait_ms : why->retry_after_ms;
 }
 

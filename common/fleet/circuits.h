@@ -18,10 +18,14 @@
 #include "common/fleet/verdict.h"
 #include "common/ledger/circuit.h"
 
-#define CIRCUITS_PARK_MAX_MS                                                                       \
-    30000 /* a message waits no longer for a circuit without a stated end */
-
 struct circuits;
+
+/* How long at most a message is parked under a circuit without a stated end: half of
+ * circuit.max_open_duration, so that it goes on soon after the circuit has closed. */
+static inline int64_t circuits_park_max_ms(const struct config *c)
+{
+    return c->circuit.max_open_duration_ms / 2 + 1;
+}
 
 /* Borrows the ledger. */
 struct circuits *circuits_new(struct ledger *ledger);

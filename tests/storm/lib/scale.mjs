@@ -19,7 +19,7 @@ export function settings(factor) {
       deliveries: { interval: t(MINUTE), overlap: t(2 * MINUTE), initial_lookback: t(HOUR, SECOND) } },
     limits: { launch_rate: rate(5, 5), terminate_rate: rate(10, 10), describe_rate: rate(100, 100), list_rate: rate(10, 10) },
     retry: { max_attempts: 8, base_delay: t(SECOND), max_delay: t(5 * MINUTE) },
-    circuit: { failure_threshold: 5, open_duration: t(MINUTE), max_open_duration: t(15 * MINUTE) },
+    circuit: { failure_threshold: 3, open_duration: t(5 * SECOND), max_open_duration: t(MINUTE) },
   };
 }
 

@@ -118,7 +118,8 @@ static void circuit_opens_after_failures_of_different_jobs(void **state)
     (void)state;
     const struct subjects s = subjects("acme", "app", "small");
     for (int i = 0; i < 10; i++) { /* a lone job in a quiet fleet */
-        assert_in_range(fail_on(world.one, &s, SUBJECT_REPOSITORY, 1, ""), 1, CIRCUITS_PARK_MAX_MS);
+        assert_in_range(fail_on(world.one, &s, SUBJECT_REPOSITORY, 1, ""), 1,
+                        circuits_park_max_ms(&world.config));
     }
     assert_false(is_open("repository:acme/app"));
     (void)fail_on(world.one, &s, SUBJECT_REPOSITORY, 2, "");
