@@ -87,7 +87,7 @@ static void messages_of_every_class_are_counted_before_the_balances_which_are_re
     assert_string_equal(world_put(0, "lane"), "launch.small");
     assert_string_equal(world_put(1, "lane"), "launch.large");
     assert_int_equal(depths_before_balances, 2);
-    assert_int_equal(calls_count("queue_depths", NULL), 2);
+    assert_int_equal(calls_count("queue_depths", "lane=launch."), 2);
     assert_int_equal(calls_count("ledger_balances", NULL), 1); /* for the stuck jobs, too */
     sweep(&reaper);
     assert_int_equal(calls_count("ledger_balances", NULL), 2);
@@ -137,7 +137,7 @@ static void full_class_gets_no_message_and_another_does(void **state)
     sweep(&reaper);
     assert_int_equal(world_puts(), 1);
     assert_string_equal(world_put(0, "lane"), "launch.small");
-    assert_int_equal(calls_count("queue_depths", NULL), 1);
+    assert_int_equal(calls_count("queue_depths", "lane=launch."), 1);
 }
 
 static void full_fleet_gets_no_message_at_all(void **state)
