@@ -255,11 +255,11 @@ class Storm {
     this.ended = true;
     clearInterval(this.meter);
     this.balancer?.stop();
-    this.lasting?.stop();
     for (const program of this.all) program.measure();
     const mayfly = this.daemons.map((program) => program.stop("SIGTERM"));
     await Promise.race([Promise.all(mayfly), sleep(15000)]);
     for (const program of [...this.all].reverse()) if (program.child) await program.stop(program.alive ? "SIGKILL" : "SIGTERM");
+    this.lasting?.stop();
   }
 
   async foreignCalls() {
