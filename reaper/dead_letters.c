@@ -12,7 +12,6 @@
 #include "reaper/reaper.h"
 
 #define INTERVAL_MS (60 * 60 * 1000LL) /* a list is a scan, and on SQS hides what it reads */
-#define LIST_MAX 10000
 #define GITHUB_QUEUES_FOR_MS (24 * 60 * 60 * 1000LL)
 
 int64_t sweep_dead_letters_interval_ms(const struct sweep *s)
@@ -60,43 +59,41 @@ static int is_over(struct sweep *s, const struct queue_entry *entry, int64_t bef
     return 0;
 }
 
-static int delete_if_over(struct sweep *s, const struct queue_entry *entry, int64_t *repairs,
-                          struct err *e)
+struct judging {
+    struct sweep *sweep;
+    int failed;
+    struct err *e;
+};
+
+static enum queue_verdict delete_if_over(void *arg, const struct queue_entry *entry)
 {
+    struct judging *j = arg;
+    struct sweep *s = j->sweep;
     const struct queue_message *m = &entry->message;
     bool over = false;
-    if (is_over(s, entry, s->now_ms - s->config->reaper.retention_ms, &over, e) != 0) {
-        return -1;
+    j->failed = is_over(s, entry, s->now_ms - s->config->reaper.retention_ms, &over, j->e);
+    if (j->failed != 0 || s->lost) {
+        return QUEUE_STOP;
     }
     if (!over || !sweep_still_holds(s, NULL)) {
-        return 0;
-    }
-    if (queue_delete(s->reaper->queue, m->id, e) != 0) {
-        return e->class == ERR_NOT_FOUND ? 0 : -1; /* a person was faster */
+        return QUEUE_LEAVE;
     }
     log_info("dead_letter_deleted", LOG_STR("message_id", m->id), LOG_STR("lane", m->lane),
              LOG_INT("job_id", strtoll(m->key, NULL, 10)), LOG_STR("reason", entry->reason));
-    (*repairs)++;
-    return 0;
+    return QUEUE_DELETE;
 }
 
 int sweep_dead_letters(struct sweep *s, int64_t *repairs, struct err *e)
 {
     struct queue *q = s->reaper->queue;
-    struct queue_entry *entries = NULL;
-    size_t n = 0;
+    struct judging j = {.sweep = s, .e = e};
     bool exist = false;
     if (!queue_can(q, QUEUE_BROWSE) || queue_can(q, QUEUE_SCANS)) {
         return 0;
     }
-    if (dead_letters_exist(s, &exist, e) != 0 ||
-        (exist && queue_dead(q, NULL, LIST_MAX, &entries, &n, e) != 0)) {
+    if (dead_letters_exist(s, &exist, e) != 0) {
         return -1;
     }
-    int rc = 0;
-    for (size_t i = 0; i < n && rc == 0 && !s->lost; i++) {
-        rc = delete_if_over(s, &entries[i], repairs, e);
-    }
-    queue_entries_free(entries, n);
-    return rc;
+    int rc = exist ? queue_judge_dead(q, delete_if_over, &j, repairs, e) : 0;
+    return rc != 0 ? rc : j.failed;
 }

@@ -57,7 +57,7 @@ const struct log_event log_events[] = {
      "Nothing. If it repeats, check whether the store was restored from a backup or edited by "
      "hand."},
     {"dead_letter_deleted", "reaper", "info", "message_id, lane, job_id, reason",
-     "The job of a dead letter has been over for `reaper.retention`, so the dead letter was "
+     "The job of a dead letter has been over for `reaper.retention`, so the dead letter is "
      "deleted.",
      "Nothing."},
     {"delivery_duplicate", "ingress", "info", "status, reason, delivery_id, github_event",

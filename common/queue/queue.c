@@ -403,6 +403,68 @@ int queue_delete(struct queue *q, const char *id, struct err *e)
     return check_can(q, QUEUE_BROWSE, e) != 0 ? -1 : q->ops->admin->delete (q->state, id, e);
 }
 
+#define JUDGE_PAGE 1000
+
+static int do_verdict(struct queue *q, enum queue_verdict v, const char *id, int64_t *done,
+                      struct err *e)
+{
+    const struct queue_admin_ops *admin = q->ops->admin;
+    int rc = v == QUEUE_REDRIVE ? admin->redrive(q->state, id, e) : admin->delete (q->state, id, e);
+    *done += rc == 0 ? 1 : 0;
+    return rc != 0 && e->class == ERR_NOT_FOUND ? 0 : rc;
+}
+
+struct judging {
+    struct queue *q;
+    queue_judge_fn *judge;
+    void *arg;
+    size_t left; /* the oldest ones, which stay */
+    bool stop;
+};
+
+/* The page after those that stay. *n: how many the list had. */
+static int judge_page(struct judging *j, size_t *n, int64_t *done, struct err *e)
+{
+    struct queue_entry *entries = NULL;
+    size_t first = j->left;
+    int rc = 0;
+    if (j->q->ops->admin->dead(j->q->state, NULL, first + JUDGE_PAGE, &entries, n, e) != 0) {
+        return -1;
+    }
+    for (size_t i = first; i < *n && rc == 0 && !j->stop; i++) {
+        enum queue_verdict v = j->judge(j->arg, &entries[i]);
+        j->stop = v == QUEUE_STOP;
+        j->left += v == QUEUE_LEAVE ? 1 : 0;
+        if (v == QUEUE_REDRIVE || v == QUEUE_DELETE) {
+            rc = do_verdict(j->q, v, entries[i].message.id, done, e);
+        }
+    }
+    queue_entries_free(entries, *n);
+    return rc;
+}
+
+int queue_judge_dead(struct queue *q, queue_judge_fn *judge, void *arg, int64_t *done,
+                     struct err *e)
+{
+    struct judging j = {.q = q, .judge = judge, .arg = arg};
+    size_t first;
+    size_t n;
+    *done = 0;
+    if (check_can(q, QUEUE_BROWSE, e) != 0) {
+        return -1;
+    }
+    if (q->ops->admin->judge_dead != NULL) {
+        return q->ops->admin->judge_dead(q->state, judge, arg, done, e);
+    }
+    do {
+        first = j.left;
+        if (judge_page(&j, &n, done, e) != 0) {
+            return -1;
+        }
+    } while (!j.stop && n == first + JUDGE_PAGE);
+    return 0;
+}
+
 int queue_check(struct queue *q, struct buf *out, struct err *e)
 {
     return q->ops->check != NULL ? q->ops->check(q->state, out, e) : 0;

@@ -160,6 +160,16 @@ MUST_CHECK int queue_redrive(struct queue *q, const char *id, struct err *e);
 /* Deletes the dead letter with this message id permanently. Errors: as queue_redrive. */
 MUST_CHECK int queue_delete(struct queue *q, const char *id, struct err *e);
 
+/* What to do with one dead letter. */
+enum queue_verdict { QUEUE_LEAVE, QUEUE_REDRIVE, QUEUE_DELETE, QUEUE_STOP };
+typedef enum queue_verdict queue_judge_fn(void *arg, const struct queue_entry *entry);
+/* Calls judge for every dead letter of all lanes, without a limit, and does what it returns;
+ * QUEUE_STOP ends the call with success. judge must not call the queue; a dead letter may come
+ * twice. One that another process took meanwhile is passed over. *done: how many were redriven or
+ * deleted, also after a failure. */
+MUST_CHECK int queue_judge_dead(struct queue *q, queue_judge_fn *judge, void *arg, int64_t *done,
+                                struct err *e);
+
 /* Checks the store's own settings at program start. Appends one line of warning for each setting
  * that could lose a confirmed message. out: borrowed, initialised. */
 MUST_CHECK int queue_check(struct queue *q, struct buf *out, struct err *e);

@@ -45,6 +45,8 @@ typedef int queue_dead_fn(void *state, const char *lane, size_t max, struct queu
 typedef int queue_find_fn(void *state, const char *key, size_t max, struct queue_entry **out,
                           size_t *n, struct err *e);
 typedef int queue_by_id_fn(void *state, const char *id, struct err *e);
+typedef int queue_judge_dead_fn(void *state, queue_judge_fn *judge, void *arg, int64_t *done,
+                                struct err *e);
 typedef int queue_ping_fn(void *state, struct err *e);
 typedef int queue_check_fn(void *state, struct buf *out, struct err *e);
 
@@ -54,7 +56,8 @@ struct queue_admin_ops {
     queue_dead_fn *dead; /* dead, redrive and delete: QUEUE_BROWSE */
     queue_by_id_fn *redrive;
     queue_by_id_fn *delete;
-    queue_find_fn *find; /* QUEUE_FIND; or NULL */
+    queue_judge_dead_fn *judge_dead; /* NULL: the front lists, and redrives or deletes singly */
+    queue_find_fn *find;             /* QUEUE_FIND; or NULL */
 };
 
 struct queue_ops {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "deploy/ctl/ctl.h"
 
 #define LIST_MAX 1000
@@ -157,34 +158,18 @@ static json_t *did(const char *what, int64_t count)
     return json_pack("{s:o, s:I}", "did", ctl_text(text), "count", (json_int_t)count);
 }
 
-/* Redrives what the list shows; *listed: how many that was. One that another operator has redriven or
- * deleted meanwhile is not counted. */
-static int redrive_listed(struct ctl *c, size_t *listed, int64_t *count, struct err *e)
+/* One that comes back while this runs has failed again: it is left. */
+static enum queue_verdict redrive_older(void *arg, const struct queue_entry *entry)
 {
-    struct queue_entry *entries = NULL;
-    int failed = 0;
-    if (queue_dead(c->queue, NULL, LIST_MAX, &entries, listed, e) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < *listed && failed == 0; i++) {
-        failed = queue_redrive(c->queue, entries[i].message.id, e);
-        *count += failed == 0 ? 1 : 0;
-        failed = failed != 0 && e->class == ERR_NOT_FOUND ? 0 : failed;
-    }
-    queue_entries_free(entries, *listed);
-    return failed;
+    const int64_t *started_ms = arg;
+    return entry->dead_lettered_ms <= *started_ms ? QUEUE_REDRIVE : QUEUE_LEAVE;
 }
 
-/* A list is cut at LIST_MAX: the next one shows what followed, until one makes no progress. */
 static int redrive_all(struct ctl *c, int64_t *count, struct err *e)
 {
-    size_t listed = LIST_MAX;
-    int64_t before = -1;
-    while (listed == LIST_MAX && *count > before) {
-        before = *count;
-        if (redrive_listed(c, &listed, count, e) != 0) {
-            return err_wrap(e, *count > 0 ? "some messages were redriven, then" : "redrive");
-        }
+    int64_t started_ms = clock_wall_ms();
+    if (queue_judge_dead(c->queue, redrive_older, &started_ms, count, e) != 0) {
+        return err_wrap(e, "%lld messages were redriven, then", (long long)*count);
     }
     return 0;
 }

@@ -256,11 +256,64 @@ static void find_tells_the_place_and_how_many_are_ahead(void **state)
     must_be_done(f->q, &m);
 }
 
+struct judged {
+    enum queue_verdict otherwise;
+    int times;
+};
+
+static enum queue_verdict judge_by_body(void *arg, const struct queue_entry *entry)
+{
+    struct judged *j = arg;
+    j->times++;
+    assert_int_equal(entry->place, QUEUE_DEAD);
+    assert_string_equal(entry->reason, "why");
+    if (strcmp(entry->message.body, "redrive") == 0) {
+        return QUEUE_REDRIVE;
+    }
+    return strcmp(entry->message.body, "delete") == 0 ? QUEUE_DELETE : j->otherwise;
+}
+
+static void judged_dead_letters_are_redriven_deleted_or_left(void **state)
+{
+    static const char *const bodies[] = {"stays", "redrive", "delete", "stays, too"};
+    struct queue_fixture *f = *state;
+    struct queue_entry *dead = NULL;
+    struct judged j = {.otherwise = QUEUE_STOP};
+    int64_t done = 99;
+    size_t n = 0;
+    char id[64];
+    struct err e;
+    MUST(queue_judge_dead(f->q, judge_by_body, &j, &done, &e));
+    assert_int_equal(j.times + done, 0);
+    dead_letter_one(f->q, "launch.a", bodies[0], "why", id, sizeof id);
+    MUST(queue_judge_dead(f->q, judge_by_body, &j, &done, &e));
+    assert_int_equal(j.times, 1);
+    assert_int_equal(done, 0);
+    for (size_t i = 1; i < COUNT_OF(bodies); i++) {
+        dead_letter_one(f->q, i % 2 == 0 ? "launch.a" : "launch.b", bodies[i], "why", id,
+                        sizeof id);
+    }
+    j = (struct judged){.otherwise = QUEUE_LEAVE};
+    MUST(queue_judge_dead(f->q, judge_by_body, &j, &done, &e));
+    assert_true(j.times >= (int)COUNT_OF(bodies));
+    assert_int_equal(done, 2);
+    struct queue_message m = must_take_body(f->q, "launch.b", HOUR_MS, "redrive");
+    assert_int_equal(m.attempts, 0);
+    must_be_done(f->q, &m);
+    must_find_nothing(f->q, "launch.a");
+    MUST(queue_dead(f->q, NULL, 10, &dead, &n, &e));
+    assert_int_equal(n, 2);
+    assert_string_equal(dead[0].message.body, "stays");
+    assert_string_equal(dead[1].message.body, "stays, too");
+    queue_entries_free(dead, n);
+}
+
 const struct CMUnitTest queue_people_tests[] = {
     QUEUE_TEST(dead_letter_is_listed_with_its_reason),
     QUEUE_TEST(dead_letters_are_listed_by_lane_and_up_to_max),
     QUEUE_TEST(redriven_message_is_ready_with_no_attempts_spent),
     QUEUE_TEST(drop_removes_only_the_dead),
+    QUEUE_TEST(judged_dead_letters_are_redriven_deleted_or_left),
     QUEUE_TEST(reason_is_cut_at_500_bytes_between_characters),
     QUEUE_TEST(depths_count_each_place),
     QUEUE_TEST(message_whose_lease_ran_out_counts_as_ready),

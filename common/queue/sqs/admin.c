@@ -137,9 +137,13 @@ int queue_sqs_depths(void *state, const char *lane, struct queue_depth **out, si
 }
 
 /* --- reading a dead-letter queue --- */
-/* Visits one dead letter. Returning true claims it: the visitor owns the body, the message stays
- * hidden, and the scan ends. */
-typedef bool visit_fn(void *arg, struct sqs_received *r);
+/* Visits one dead letter. */
+enum visited {
+    VISIT_LEFT,    /* it is made visible again */
+    VISIT_CLAIMED, /* the visitor owns the body, the message stays hidden, and the scan ends */
+    VISIT_DELETED
+};
+typedef enum visited visit_fn(void *arg, struct sqs_received *r);
 
 struct scan {
     struct queue_sqs *q;
@@ -148,6 +152,7 @@ struct scan {
     visit_fn *visit;
     void *arg;
     bool claimed;
+    size_t seen;
     char (*handles)[SQS_HANDLE_MAX + 1]; /* of the messages to make visible again */
     size_t count;
 };
@@ -199,9 +204,9 @@ static int scan_some(struct scan *s, size_t *got, struct err *e)
         .target = &s->target, .lane = s->lane, .max = SQS_BATCH_MAX, .hide_s = SCAN_HIDE_S};
     int rc = queue_sqs_receive(s->q, &receive, all, got, e);
     for (size_t i = 0; rc == 0 && i < *got; i++) {
-        if (!s->claimed && s->visit(s->arg, &all[i])) {
-            s->claimed = true;
-        } else {
+        enum visited v = s->claimed ? VISIT_LEFT : s->visit(s->arg, &all[i]);
+        s->claimed = s->claimed || v == VISIT_CLAIMED;
+        if (v == VISIT_LEFT) {
             add_handle(s, &all[i]);
         }
         queue_message_fini(&all[i].m);
@@ -214,10 +219,10 @@ static int scan_some(struct scan *s, size_t *got, struct err *e)
 static int scan_lane(struct scan *s, int64_t *elsewhere, struct err *e)
 {
     struct counts expected;
-    size_t seen = 0;
     int empty = 0;
     bool there;
     *elsewhere = 0;
+    s->seen = 0;
     if (queue_sqs_find_target(s->q, s->lane, true, &s->target, &there, e) != 0) {
         return -1;
     }
@@ -225,12 +230,12 @@ static int scan_lane(struct scan *s, int64_t *elsewhere, struct err *e)
         return 0;
     }
     int rc = count_messages(s->q, s->lane, true, &expected, e);
-    while (rc == 0 && !s->claimed && seen < SCAN_MAX && empty < EMPTY_MAX) {
+    while (rc == 0 && !s->claimed && s->seen < SCAN_MAX && empty < EMPTY_MAX) {
         size_t got = 0;
         rc = scan_some(s, &got, e);
-        seen += got;
+        s->seen += got;
         empty = got > 0 ? 0 : empty + 1;
-        if (got == 0 && (int64_t)seen >= expected.ready) {
+        if (got == 0 && (int64_t)s->seen >= expected.ready) {
             break;
         }
     }
@@ -245,12 +250,8 @@ struct listing {
     size_t count;
 };
 
-static bool list_one(void *arg, struct sqs_received *r)
+static void make_entry(const struct sqs_received *r, struct queue_entry *entry)
 {
-    struct listing *l = arg;
-    l->entries = realloc(l->entries, (l->count + 1) * sizeof *l->entries);
-    ASSERT(l->entries != NULL);
-    struct queue_entry *entry = &l->entries[l->count++];
     *entry = (struct queue_entry){
         .message = r->m, .place = QUEUE_DEAD, .ahead = -1, .dead_lettered_ms = r->dead_lettered_ms};
     const char *reason =
@@ -258,8 +259,16 @@ static bool list_one(void *arg, struct sqs_received *r)
             ? r->reason
             : "not dead-lettered by Mayfly: moved here by the queue's redrive policy";
     ASSERT(slice_to_cstr(slice_of(reason), entry->reason, sizeof entry->reason));
+}
+
+static enum visited list_one(void *arg, struct sqs_received *r)
+{
+    struct listing *l = arg;
+    l->entries = realloc(l->entries, (l->count + 1) * sizeof *l->entries);
+    ASSERT(l->entries != NULL);
+    make_entry(r, &l->entries[l->count++]);
     r->m = (struct queue_message){0};
-    return false;
+    return VISIT_LEFT;
 }
 
 static int list_lane(struct queue_sqs *q, const char *lane, struct listing *l, struct err *e)
@@ -311,16 +320,16 @@ struct wanted {
     bool is_found;
 };
 
-static bool match_wanted(void *arg, struct sqs_received *r)
+static enum visited match_wanted(void *arg, struct sqs_received *r)
 {
     struct wanted *w = arg;
     if (strcmp(r->m.id, w->id) != 0) {
-        return false;
+        return VISIT_LEFT;
     }
     w->found = *r;
     w->is_found = true;
     r->m = (struct queue_message){0};
-    return true;
+    return VISIT_CLAIMED;
 }
 
 static int search_lanes(struct queue_sqs *q, const struct sqs_lanes *lanes, struct wanted *w,
@@ -362,9 +371,9 @@ static int receive_dead(struct queue_sqs *q, struct wanted *w, struct sqs_target
     return rc;
 }
 
-static int resend_dead(struct queue_sqs *q, const struct wanted *w, struct err *e)
+static int resend_dead(struct queue_sqs *q, const struct sqs_received *found, struct err *e)
 {
-    const struct queue_message *m = &w->found.m;
+    const struct queue_message *m = &found->m;
     struct sqs_target live;
     if (queue_sqs_target(q, m->lane, false, &live, e) != 0) {
         return -1;
@@ -372,9 +381,24 @@ static int resend_dead(struct queue_sqs *q, const struct wanted *w, struct err *
     const struct sqs_record again = {.body = {m->body, m->body_len},
                                      .id = m->id,
                                      .key = m->key,
-                                     .group = w->found.group,
+                                     .group = found->group,
                                      .enqueued_ms = m->enqueued_ms};
     return queue_sqs_send_one(q, &live, &again, e);
+}
+
+static int change_received(struct queue_sqs *q, const struct sqs_received *found,
+                           const struct sqs_target *dead, bool redrive, struct err *e)
+{
+    if (redrive && resend_dead(q, found, e) != 0) {
+        return -1;
+    }
+    if (queue_sqs_delete(q, dead, found->handle, e) != 0) {
+        return err_wrap(e, "%s",
+                        redrive
+                            ? "the message was put on its lane, but its dead letter was not deleted"
+                            : "the dead letter was not deleted");
+    }
+    return 0;
 }
 
 static int sqs_change_dead(struct queue_sqs *q, const char *id, bool redrive, struct err *e)
@@ -384,13 +408,7 @@ static int sqs_change_dead(struct queue_sqs *q, const char *id, bool redrive, st
     if (receive_dead(q, &w, &dead, e) != 0) {
         return -1;
     }
-    int rc = redrive ? resend_dead(q, &w, e) : 0;
-    if (rc == 0 && queue_sqs_delete(q, &dead, w.found.handle, e) != 0) {
-        rc = err_wrap(e, "%s",
-                      redrive
-                          ? "the message was put on its lane, but its dead letter was not deleted"
-                          : "the dead letter was not deleted");
-    }
+    int rc = change_received(q, &w.found, &dead, redrive, e);
     queue_message_fini(&w.found.m);
     return rc;
 }
@@ -405,7 +423,75 @@ static int sqs_delete(void *state, const char *id, struct err *e)
     return sqs_change_dead(state, id, false, e);
 }
 
+/* --- all of them: each is changed when it is received, not looked for anew --- */
+struct judging {
+    struct scan scan;
+    queue_judge_fn *judge;
+    void *arg;
+    int64_t *done;
+    bool stop;
+    int rc;
+    struct err *e;
+};
+
+static enum visited judge_one(void *arg, struct sqs_received *r)
+{
+    struct judging *j = arg;
+    struct queue_entry entry;
+    if (j->stop || j->rc != 0) {
+        return VISIT_LEFT;
+    }
+    make_entry(r, &entry);
+    enum queue_verdict v = j->judge(j->arg, &entry);
+    j->stop = v == QUEUE_STOP;
+    if (v != QUEUE_REDRIVE && v != QUEUE_DELETE) {
+        return VISIT_LEFT;
+    }
+    j->rc = change_received(j->scan.q, r, &j->scan.target, v == QUEUE_REDRIVE, j->e);
+    *j->done += j->rc == 0 ? 1 : 0;
+    return j->rc == 0 ? VISIT_DELETED : VISIT_LEFT;
+}
+
+/* A scan ends after SCAN_MAX: another follows as long as there is progress. */
+static int judge_lane(struct judging *j, struct err *e)
+{
+    int64_t before;
+    int64_t elsewhere;
+    do {
+        before = *j->done;
+        if (scan_lane(&j->scan, &elsewhere, e) != 0 || j->rc != 0) {
+            return -1;
+        }
+    } while (!j->stop && j->scan.seen >= SCAN_MAX && *j->done > before);
+    return 0;
+}
+
+static int sqs_judge_dead(void *state, queue_judge_fn *judge, void *arg, int64_t *done,
+                          struct err *e)
+{
+    struct sqs_lanes lanes;
+    if (queue_sqs_list(state, &lanes, e) != 0) {
+        return -1;
+    }
+    struct judging *j = calloc(1, sizeof *j); /* receipts are large */
+    ASSERT(j != NULL);
+    int rc = 0;
+    for (size_t i = 0; i < lanes.count && rc == 0 && !j->stop; i++) {
+        *j = (struct judging){
+            .scan = {.q = state, .lane = lanes.names[i], .visit = judge_one, .arg = j},
+            .judge = judge,
+            .arg = arg,
+            .done = done,
+            .e = e};
+        rc = judge_lane(j, e);
+    }
+    free(j);
+    queue_sqs_lanes_fini(&lanes);
+    return rc;
+}
+
 const struct queue_admin_ops queue_sqs_admin = {
+    .judge_dead = sqs_judge_dead,
     .dead = sqs_dead,
     .redrive = sqs_redrive,
     .delete = sqs_delete,

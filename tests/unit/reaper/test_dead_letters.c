@@ -8,13 +8,9 @@ const char world_config[] = WORLD_TWO_CLASSES; /* its retention is 7 hours */
 
 /* --- calls that fail --- */
 static enum err_class get_fails; /* ERR_NONE: it works */
-static enum err_class delete_fails;
-static int deletes;
 
 int __real_ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e);
 int __wrap_ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e);
-int __real_queue_delete(struct queue *q, const char *id, struct err *e);
-int __wrap_queue_delete(struct queue *q, const char *id, struct err *e);
 
 int __wrap_ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *out, struct err *e)
 {
@@ -22,20 +18,11 @@ int __wrap_ledger_job_get(struct ledger *l, int64_t job_id, struct ledger_job *o
                                  : __real_ledger_job_get(l, job_id, out, e);
 }
 
-int __wrap_queue_delete(struct queue *q, const char *id, struct err *e)
-{
-    deletes++;
-    return delete_fails != ERR_NONE ? err_set(e, delete_fails, 0, "as the test wants it")
-                                    : __real_queue_delete(q, id, e);
-}
-
 static int set_up(void **state)
 {
     int rc = world_set_up(state);
     world_empty_queue();
     get_fails = ERR_NONE;
-    delete_fails = ERR_NONE;
-    deletes = 0;
     return rc;
 }
 
@@ -113,17 +100,6 @@ static void dead_letters_stay_while_the_ledger_does_not_respond(void **state)
     assert_int_equal(world_task_errors("dead_letters") - errors, 1);
 }
 
-static void dead_letter_that_a_person_has_just_redriven_is_no_error(void **state)
-{
-    int64_t errors = world_task_errors("dead_letters");
-    add_dead_letters();
-    world_pass(8 * HOUR_MS);
-    delete_fails = ERR_NOT_FOUND;
-    sweep(&reaper);
-    assert_int_equal(world_task_errors("dead_letters"), errors);
-    assert_int_equal(deletes, 2);
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -135,8 +111,6 @@ int main(void)
             world_tear_down),
         cmocka_unit_test_setup_teardown(dead_letters_stay_while_the_ledger_does_not_respond, set_up,
                                         world_tear_down),
-        cmocka_unit_test_setup_teardown(dead_letter_that_a_person_has_just_redriven_is_no_error,
-                                        set_up, world_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
