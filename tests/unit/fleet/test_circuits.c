@@ -3,6 +3,7 @@
  * and what two processes see of each other. The clock is the test's.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -311,6 +312,27 @@ static void threshold_of_zero_opens_nothing(void **state)
     assert_false(is_open("class:small"));
 }
 
+/* However many repositories a sender makes up. */
+static void circuits_beyond_the_bound_are_their_wider_subjects(void **state)
+{
+    (void)state;
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    struct err e;
+    const struct verdict v = {.subject = SUBJECT_REPOSITORY, .at_once = true};
+    for (int i = 0; i < 1200; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "r%d", i);
+        const struct subjects s = subjects("acme", name, "small");
+        const struct err why = error(ERR_AUTH, 400 + i); /* none alike */
+        (void)circuits_failed(world.one, &world.config, &s, &v, i, "", &why);
+    }
+    MUST(ledger_cell_list(world.ledger, CIRCUIT_KIND, &cells, &n, &e));
+    free(cells);
+    assert_in_range(n, 1000, 1001);
+    assert_true(is_open("installation:acme"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -327,6 +349,7 @@ int main(void)
         CASE(probe_of_several_circuits_is_all_or_none),
         CASE(cheap_probe_is_for_subjects_that_need_no_launch),
         CASE(threshold_of_zero_opens_nothing),
+        CASE(circuits_beyond_the_bound_are_their_wider_subjects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
