@@ -15,7 +15,7 @@
 #define WIDEN_AT 3            /* narrower subjects that failed alike */
 #define WIDEN_WINDOW_MS 60000 /* within this time */
 #define TALLIES_MAX 1024
-#define OPEN_MAX 1000 /* circuits; beyond it the wider subject's is opened */
+#define OPEN_MAX 1000 /* circuits of the narrowest subjects, and as many again of wider ones */
 
 /* What this process has seen fail, since the subject last worked. */
 struct tally {
@@ -415,6 +415,13 @@ static void open_circuit(struct circuits *cs, const struct failure *f, const str
     }
 }
 
+/* Beyond it the next wider subject's circuit is opened instead. */
+static size_t bound_of(enum subject s)
+{
+    bool narrowest = s == SUBJECT_REPOSITORY || s == SUBJECT_GROUP || s == SUBJECT_CLASS;
+    return narrowest ? OPEN_MAX : (size_t)2 * OPEN_MAX;
+}
+
 /* Counts the failure towards the subject, and opens its circuit if that is due. Returns whether it
  * is the wider subject's failure too. *runs: failures in a row. */
 static bool count_and_open(struct circuits *cs, const struct failure *f, const struct verdict *v,
@@ -426,7 +433,7 @@ static bool count_and_open(struct circuits *cs, const struct failure *f, const s
     bool probed =
         seen != NULL && f->holder[0] != '\0' && strcmp(seen->circuit.probe, f->holder) == 0;
     bool widen = is_the_parents_locked(cs, t);
-    bool full = cs->view_count >= OPEN_MAX && t->parent[0] != '\0' && seen == NULL;
+    bool full = cs->view_count >= bound_of(v->subject) && t->parent[0] != '\0' && seen == NULL;
     bool open = v->at_once || probed || t->failures >= f->config->circuit.failure_threshold;
     *runs = t->runs;
     pthread_mutex_unlock(&cs->lock);
