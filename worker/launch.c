@@ -23,10 +23,12 @@
 /* The limit of a step that makes a call or two to the ledger or GitHub, with their retries. Only
  * the step that runs the VM may use the rest of the launch's time. */
 #define STEP_LIMIT_MS 60000
-#define TERMINATE_GRACE_MS 0                  /* the VM of a failed launch runs no job */
-#define PARK_STATED_MAX_MS (15LL * 60 * 1000) /* a limit of GitHub's says when it ends */
+#define TERMINATE_GRACE_MS 0 /* the VM of a failed launch runs no job */
 #define WRITE_AGAIN_MS 100 /* the first delay after the ledger refused a write, doubled each time */
 #define WRITE_AGAIN_MAX_MS 5000
+#define THROTTLED_TRIES 3 /* of the call that runs the VM */
+#define THROTTLED_WAIT_MAX_MS 30000
+#define THROTTLED_JITTER_MS 1000 /* so that launches that were throttled together come apart */
 
 /* One launch in progress. */
 struct launching {
@@ -182,8 +184,8 @@ static int advance(struct launching *l, const struct ledger_advance *a, struct e
             !heartbeat_still_held(l->worker->heartbeat, &l->heartbeat, &age_ms)) {
             return err_said_by(e, ERR_FROM_LEDGER);
         }
-        clock_sleep_until(clock_mono_ms() +
-                          backoff_ceiling_ms(WRITE_AGAIN_MS, WRITE_AGAIN_MAX_MS, attempt));
+        (void)wakeup_sleep(&l->worker->intake,
+                           backoff_ceiling_ms(WRITE_AGAIN_MS, WRITE_AGAIN_MAX_MS, attempt));
     }
 }
 
@@ -263,7 +265,10 @@ static int pack_payload(struct launching *l, struct err *e)
         .max_duration_seconds = whole_seconds(l->class->max_duration_ms),
     };
     begin_step(l, "pack", STEP_LIMIT_MS);
-    return payload_pack(&p, &l->payload, e);
+    if (payload_pack(&p, &l->payload, e) != 0) {
+        return err_said_by(e, ERR_FROM_PROVIDER); /* it has no room for it; not the job's fault */
+    }
+    return 0;
 }
 
 /* Other processes treat a launch without a heartbeat for a whole lease as dead: its message and its
@@ -281,27 +286,44 @@ static int check_still_owned(struct launching *l, struct err *e)
         (long long)age_ms, (long long)l->config->worker.visibility_timeout_ms);
 }
 
-/* Step 4: run the VM. The next step records the provider's response. */
-static int run_vm(struct launching *l, struct err *e)
+static int run_vm_once(struct launching *l, const struct vm_spec *spec, struct err *e)
 {
-    begin_step(l, "run", launch_time_left_ms(l));
     if (check_still_owned(l, e) != 0) {
         return -1;
     }
-    struct vm_spec spec = {
+    l->vm_may_run = true;
+    int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), spec, l->vm.vm_id, e);
+    l->vm_may_run = rc == 0 || !vm_run_left_nothing(e);
+    return rc;
+}
+
+/* Step 4: run the VM. A throttled call is repeated when the service wants it, since all else is
+ * done. The next step records the provider's response. */
+static int run_vm(struct launching *l, struct err *e)
+{
+    const struct vm_spec spec = {
         .name = l->vm.name,
         .client_token = l->vm.client_token,
         .payload = buf_slice(&l->payload),
         .max_duration_ms = l->class->max_duration_ms,
     };
-    l->vm_may_run = true;
-    int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), &spec, l->vm.vm_id, e);
-    if (rc != 0) {
-        l->vm_may_run = !vm_run_left_nothing(e);
-        return -1;
+    begin_step(l, "run", launch_time_left_ms(l));
+    int rc = run_vm_once(l, &spec, e);
+    for (int try = 1; rc != 0 && try < THROTTLED_TRIES && e->class == ERR_THROTTLED; try++) {
+        int64_t wait_ms = e->retry_after_ms +
+                          backoff_full_jitter_ms(THROTTLED_JITTER_MS, THROTTLED_WAIT_MAX_MS, try);
+        if (wait_ms > THROTTLED_WAIT_MAX_MS || wakeup_sleep(&l->worker->intake, wait_ms)) {
+            break;
+        }
+        rc = run_vm_once(l, &spec, e);
     }
-    works(l, SUBJECTS_OF_PROVIDER);
-    return 0;
+    if (rc == 0 || e->from == ERR_FROM_PROVIDER) { /* it let through this, and the registration */
+        works(l, SUBJECT_BIT(SUBJECT_PROXY));
+    }
+    if (rc == 0) {
+        works(l, SUBJECTS_OF_PROVIDER);
+    }
+    return rc;
 }
 
 /* The ledger has been away for longer than the launch's lease: the VM's id goes to it by the lane
@@ -346,7 +368,7 @@ static int record_vm(struct launching *l, struct err *e)
         if (wakeup_raised(&l->worker->intake)) {
             return -1;
         }
-        clock_sleep_until(clock_mono_ms() + WRITE_AGAIN_MAX_MS);
+        (void)wakeup_sleep(&l->worker->intake, WRITE_AGAIN_MAX_MS);
     }
     return 0;
 }
@@ -438,21 +460,8 @@ static void handle_not_reserved(struct launching *l)
 /* Whether a circuit stops this launch. Where one is half-open, this launch is its probe. */
 static bool is_stopped(struct launching *l, struct circuits_stop *stop)
 {
-    int64_t until_ms = clock_wall_ms() + l->config->reaper.startup_timeout_ms;
+    int64_t until_ms = clock_wall_ms() + l->config->worker.visibility_timeout_ms;
     return circuits_enter(l->worker->circuits, &l->subjects, l->holder, until_ms, stop) > 0;
-}
-
-/* Until the next probe, but not for long if nobody knows whether it succeeds, or it runs now. */
-static int64_t park_ms(const struct config *c, const struct circuits_stop *stop)
-{
-    int64_t now = clock_wall_ms();
-    int64_t most_ms = circuits_park_max_ms(c);
-    if (stop->circuit.stated != 0) {
-        most_ms = PARK_STATED_MAX_MS;
-    } else if (stop->circuit.probe_until_ms > now && c->circuit.open_duration_ms < most_ms) {
-        most_ms = c->circuit.open_duration_ms;
-    }
-    return stop->wait_ms < most_ms ? stop->wait_ms : most_ms;
 }
 
 /* Returns the message unspent, behind those never tried. */
@@ -461,7 +470,9 @@ static void park(struct launching *l, const struct circuits_stop *stop)
     char reason[LEDGER_CELL_NAME + CIRCUIT_WHY_SIZE + 16];
     (void)snprintf(reason, sizeof reason, "waits for %s: %s", l->subjects.names[stop->subject],
                    stop->circuit.why);
-    struct queue_return back = {.delay_ms = park_ms(l->config, stop), .reason = reason};
+    struct queue_return back = {
+        .delay_ms = circuits_park_ms(l->worker->circuits, l->config, &l->subjects, stop),
+        .reason = reason};
     count_outcome(l, "parked");
     worker_nack(l->worker, l->message, &back);
 }

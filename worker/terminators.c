@@ -103,6 +103,9 @@ static void terminate_one(struct terminators *s, const struct ledger_vm *vm, int
         return;
     }
     metric_inc(s->terminated);
+    if (vm_host_bound(fleet_provider(s->worker->fleet, vm->class_name))) {
+        circuits_host_freed(s->worker->circuits, fleet_host(s->worker->fleet));
+    }
     wakeup_signal(&s->worker->intake);
     log_info("vm_terminated", LOG_STR("vm", vm->name), LOG_INT("job_id", vm->job_id),
              LOG_STR("class", vm->class_name), LOG_STR("reason", vm->end_reason),

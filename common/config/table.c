@@ -440,10 +440,12 @@ const struct setting config_settings[] = {
                      "another failure doubles the longest wait."),
     DURATION("circuit.max_open_duration", IN_CONFIG(circuit.max_open_duration_ms), "1m",
              MILLISECONDS(10), DAYS(1), .flags = SETTING_RELOADABLE, .readers = FOR_WORKER,
-             .help = "Longest wait between two probes; half of it where the probe is no launch "
-                     "(GitHub, credentials, a target that does not answer) or a quota is full. A "
-                     "job whose repository, runner group or installation is in trouble is looked "
-                     "at again after half of it at the latest."),
+             .help =
+                 "Longest wait between two probes; half of it where the probe is no launch "
+                 "(GitHub, credentials, a target that does not answer) or a quota is full. A "
+                 "job whose repository, runner group or installation is in trouble is looked "
+                 "at again after half of it at the latest; of many such jobs, 20 a second in each "
+                 "worker."),
 
     /* --- events --- */
     TEXT("events.file", IN_CONFIG(events.file), "", 0, TEXT_MAX, .flags = SETTING_PATH,

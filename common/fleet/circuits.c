@@ -7,6 +7,7 @@
 
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
+#include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
 
@@ -15,7 +16,13 @@
 #define WIDEN_AT 3            /* narrower subjects that failed alike */
 #define WIDEN_WINDOW_MS 60000 /* within this time */
 #define TALLIES_MAX 1024
-#define OPEN_MAX 1000 /* circuits of the narrowest subjects, and as many again of wider ones */
+#define LANE_PARK_MS 1000 /* the lane receives nothing anyway, and another host's may go on */
+#define PARK_STATED_MAX_MS (15LL * 60 * 1000) /* a limit of GitHub's says when it ends */
+/* Thousands of parked messages of one subject come back one after another, so that they neither cost
+ * much nor stand in front of others; no slower than a registration a time is allowed. */
+#define RETURNS_APART_MS 50
+#define RETURNS_SPREAD_MS (10LL * 60 * 1000)
+#define OPEN_MAX 1000 /* circuits of repositories and groups, and as many again of installations */
 
 /* What this process has seen fail, since the subject last worked. */
 struct tally {
@@ -46,6 +53,8 @@ struct circuits {
     int64_t read_ms; /* monotonic; 0: never */
     struct tally tallies[TALLIES_MAX];
     size_t tally_count;
+    int64_t
+        returns_ms[256]; /* monotonic, by hash of the subject: when the last parked one is back */
 };
 
 /* --- the copy of the records --- */
@@ -89,6 +98,15 @@ static void set_seen(struct circuits *cs, const char *name, const struct circuit
         v->circuit = *c;
     }
     count_open_locked(cs);
+    pthread_mutex_unlock(&cs->lock);
+}
+
+/* The copy of it; closed if there is none. */
+static void get_seen(struct circuits *cs, const char *name, struct circuit *out)
+{
+    pthread_mutex_lock(&cs->lock);
+    const struct seen *v = name[0] != '\0' ? find_seen(cs, name) : NULL;
+    *out = v != NULL ? v->circuit : (struct circuit){0};
     pthread_mutex_unlock(&cs->lock);
 }
 
@@ -155,6 +173,11 @@ static enum circuit_change open_it(struct circuit *c, const struct step *s)
     return circuit_open(c, &s->opening, s->holder, s->now_ms);
 }
 
+static enum circuit_change hasten_it(struct circuit *c, const struct step *s)
+{
+    return circuit_hasten(c, s->now_ms);
+}
+
 static enum circuit_change close_it(struct circuit *c, const struct step *s)
 {
     return circuit_close(c, s->now_ms);
@@ -167,7 +190,7 @@ static enum circuit_change apply_step(struct circuit *c, void *arg)
     return s->apply(c, s);
 }
 
-/* If the ledger fails, nothing changes. */
+/* If the ledger fails, nothing changes; *out is that of the last copy then. */
 static enum circuit_change update(struct circuits *cs, const char *name, struct step *s,
                                   struct circuit *out)
 {
@@ -177,6 +200,7 @@ static enum circuit_change update(struct circuits *cs, const char *name, struct 
     if (circuit_update(cs->ledger, name, apply_step, s, out, &did, &e) != 0) {
         log_warn("circuit_not_updated", LOG_STR("subject", name), LOG_ERR(&e),
                  LOG_STR("action", "the next launch that depends on the subject updates it"));
+        get_seen(cs, name, out);
         return CIRCUIT_UNCHANGED;
     }
     set_seen(cs, name, out);
@@ -214,15 +238,56 @@ struct circuits_stop circuits_stop_of(struct circuits *cs, const struct subjects
     return out;
 }
 
+static bool stops_lane(const struct circuits_stop *stop)
+{
+    return stop->wait_ms > 0 && (SUBJECT_BIT(stop->subject) & SUBJECTS_OF_LANE) != 0;
+}
+
+/* Until the next probe, but not for long if nobody knows whether it succeeds, or it runs now. */
+static int64_t away_ms(const struct config *c, const struct circuits_stop *stop)
+{
+    int64_t most_ms = circuits_park_max_ms(c);
+    if (stops_lane(stop)) {
+        most_ms = LANE_PARK_MS;
+    } else if (stop->circuit.probe_until_ms > clock_wall_ms()) {
+        most_ms = c->circuit.open_duration_ms < most_ms ? c->circuit.open_duration_ms : most_ms;
+    } else if (stop->circuit.stated != 0) {
+        most_ms = PARK_STATED_MAX_MS;
+    }
+    return stop->wait_ms < most_ms ? stop->wait_ms : most_ms;
+}
+
+static int64_t *last_return(struct circuits *cs, const char *name)
+{
+    return &cs->returns_ms[hash_text(name) % COUNT_OF(cs->returns_ms)];
+}
+
+int64_t circuits_park_ms(struct circuits *cs, const struct config *c, const struct subjects *s,
+                         const struct circuits_stop *stop)
+{
+    int64_t wait_ms = away_ms(c, stop);
+    if (stops_lane(stop)) {
+        return wait_ms;
+    }
+    int64_t *last_ms = last_return(cs, s->names[stop->subject]);
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&cs->lock);
+    int64_t at_ms = now + wait_ms;
+    if (at_ms < *last_ms + RETURNS_APART_MS) {
+        at_ms = *last_ms + RETURNS_APART_MS;
+    }
+    at_ms = at_ms < now + wait_ms + RETURNS_SPREAD_MS ? at_ms : now + wait_ms + RETURNS_SPREAD_MS;
+    *last_ms = at_ms > *last_ms ? at_ms : *last_ms;
+    pthread_mutex_unlock(&cs->lock);
+    return at_ms - now;
+}
+
 static bool seen_half_open(struct circuits *cs, const char *name)
 {
     int64_t now = clock_wall_ms();
-    pthread_mutex_lock(&cs->lock);
-    const struct seen *v = name[0] != '\0' ? find_seen(cs, name) : NULL;
-    bool half =
-        v != NULL && circuit_is_open(&v->circuit, now) && circuit_wait_ms(&v->circuit, now) == 0;
-    pthread_mutex_unlock(&cs->lock);
-    return half;
+    struct circuit c;
+    get_seen(cs, name, &c);
+    return circuit_is_open(&c, now) && circuit_wait_ms(&c, now) == 0;
 }
 
 static bool take_probe(struct circuits *cs, const char *name, const char *holder, int64_t until_ms)
@@ -256,28 +321,20 @@ bool circuits_begin_probe(struct circuits *cs, const struct subjects *s, enum su
                           const char *holder, int64_t until_ms)
 {
     const char *name = s->names[subject];
-    if (!seen_half_open(cs, name)) {
-        return false;
-    }
-    pthread_mutex_lock(&cs->lock);
-    const struct seen *v = find_seen(cs, name);
-    bool cheap = v != NULL && v->circuit.needs_launch == 0;
-    pthread_mutex_unlock(&cs->lock);
     struct step step = {.apply = begin_probe, .holder = holder, .until_ms = until_ms};
     struct circuit c;
-    return cheap && update(cs, name, &step, &c) == CIRCUIT_COUNTED;
+    get_seen(cs, name, &c);
+    return seen_half_open(cs, name) && c.needs_launch == 0 &&
+           update(cs, name, &step, &c) == CIRCUIT_COUNTED;
 }
 
 void circuits_leave(struct circuits *cs, const struct subjects *s, const char *holder)
 {
     for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
-        pthread_mutex_lock(&cs->lock);
-        const struct seen *v = s->names[i][0] != '\0' ? find_seen(cs, s->names[i]) : NULL;
-        bool held = v != NULL && strcmp(v->circuit.probe, holder) == 0;
-        pthread_mutex_unlock(&cs->lock);
-        if (held) {
-            struct step step = {.apply = drop_probe, .holder = holder};
-            struct circuit c;
+        struct step step = {.apply = drop_probe, .holder = holder};
+        struct circuit c;
+        get_seen(cs, s->names[i], &c);
+        if (strcmp(c.probe, holder) == 0) {
             (void)update(cs, s->names[i], &step, &c);
         }
     }
@@ -308,6 +365,7 @@ void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned 
         }
         pthread_mutex_lock(&cs->lock);
         forget_tally_locked(cs, name);
+        *last_return(cs, name) = 0;
         const struct seen *v = find_seen(cs, name);
         bool record = v != NULL && v->circuit.since_ms > 0;
         pthread_mutex_unlock(&cs->lock);
@@ -317,6 +375,18 @@ void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned 
             log_info("circuit_closed", LOG_STR("subject", name),
                      LOG_INT("open_ms", step.was_open_ms));
         }
+    }
+}
+
+void circuits_host_freed(struct circuits *cs, const char *host)
+{
+    struct subjects s = {0};
+    struct step step = {.apply = hasten_it};
+    struct circuit c;
+    subjects_add_host(host, &s);
+    get_seen(cs, s.names[SUBJECT_HOST], &c);
+    if (circuit_wait_ms(&c, clock_wall_ms()) > 0) {
+        (void)update(cs, s.names[SUBJECT_HOST], &step, &c);
     }
 }
 
@@ -415,11 +485,12 @@ static void open_circuit(struct circuits *cs, const struct failure *f, const str
     }
 }
 
-/* Beyond it the next wider subject's circuit is opened instead. */
+/* Beyond it a repository's or group's trouble opens its installation's circuit, and an
+ * installation's none: GitHub's would stop everyone. The configuration bounds the others. */
 static size_t bound_of(enum subject s)
 {
-    bool narrowest = s == SUBJECT_REPOSITORY || s == SUBJECT_GROUP || s == SUBJECT_CLASS;
-    return narrowest ? OPEN_MAX : (size_t)2 * OPEN_MAX;
+    bool narrowest = s == SUBJECT_REPOSITORY || s == SUBJECT_GROUP;
+    return narrowest ? OPEN_MAX : s == SUBJECT_INSTALLATION ? (size_t)2 * OPEN_MAX : SIZE_MAX;
 }
 
 /* Counts the failure towards the subject, and opens its circuit if that is due. Returns whether it
@@ -433,14 +504,14 @@ static bool count_and_open(struct circuits *cs, const struct failure *f, const s
     bool probed =
         seen != NULL && f->holder[0] != '\0' && strcmp(seen->circuit.probe, f->holder) == 0;
     bool widen = is_the_parents_locked(cs, t);
-    bool full = cs->view_count >= bound_of(v->subject) && t->parent[0] != '\0' && seen == NULL;
+    bool full = cs->view_count >= bound_of(v->subject) && seen == NULL;
     bool open = v->at_once || probed || t->failures >= f->config->circuit.failure_threshold;
     *runs = t->runs;
     pthread_mutex_unlock(&cs->lock);
     if (open && !full) {
         open_circuit(cs, f, v);
     }
-    return widen || (open && full);
+    return widen || (open && full && v->subject != SUBJECT_INSTALLATION);
 }
 
 /* The subject, and those wider ones whose failure it is too. */
@@ -463,14 +534,14 @@ int64_t circuits_failed(struct circuits *cs, const struct config *c, const struc
 {
     const struct failure f = {c, s, job_id, holder, why};
     int64_t runs = count_upwards(cs, &f, *verdict);
-    int64_t wait_ms = circuits_stop_of(cs, s).wait_ms;
-    int64_t park_ms = circuits_park_max_ms(c);
-    if (wait_ms == 0) {
-        int64_t most_ms = c->retry.max_delay_ms < park_ms ? c->retry.max_delay_ms : park_ms;
-        int64_t base_ms = c->retry.base_delay_ms < most_ms ? c->retry.base_delay_ms : most_ms;
-        wait_ms = backoff_full_jitter_ms(base_ms, most_ms, runs < 60 ? (int)runs : 60);
+    struct circuits_stop stop = circuits_stop_of(cs, s);
+    if (stop.wait_ms > 0) {
+        return away_ms(c, &stop);
     }
-    wait_ms = wait_ms < park_ms ? wait_ms : park_ms;
+    int64_t park_ms = circuits_park_max_ms(c);
+    int64_t most_ms = c->retry.max_delay_ms < park_ms ? c->retry.max_delay_ms : park_ms;
+    int64_t base_ms = c->retry.base_delay_ms < most_ms ? c->retry.base_delay_ms : most_ms;
+    int64_t wait_ms = backoff_full_jitter_ms(base_ms, most_ms, runs < 60 ? (int)runs : 60);
     return wait_ms > why->retry_after_ms ? wait_ms : why->retry_after_ms;
 }
 

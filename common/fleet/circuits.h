@@ -41,6 +41,10 @@ struct circuits_stop {
     struct circuit circuit;
 };
 struct circuits_stop circuits_stop_of(struct circuits *cs, const struct subjects *s);
+/* How long a message that was stopped stays away: until the next probe; many of one subject come
+ * back one after another. One whose lane is stopped as a whole is back within a second. */
+int64_t circuits_park_ms(struct circuits *cs, const struct config *c, const struct subjects *s,
+                         const struct circuits_stop *stop);
 
 /* Before a launch: 0, or the time to wait. Where a circuit is half-open this launch becomes its
  * probe, for at most until_ms (wall clock), and circuits_leave must follow. holder: unique to this
@@ -54,6 +58,8 @@ bool circuits_begin_probe(struct circuits *cs, const struct subjects *s, enum su
 
 /* These of its subjects have shown that they work. */
 void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects);
+/* A VM of this host has ended: what it held may be what the host lacked. */
+void circuits_host_freed(struct circuits *cs, const char *host);
 /* The launch of that job, or its probe, failed for a reason that lies with verdict->subject. Returns
  * how long what depends on the subject should wait now. */
 int64_t circuits_failed(struct circuits *cs, const struct config *c, const struct subjects *s,

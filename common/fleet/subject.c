@@ -59,6 +59,11 @@ static void set_name(struct subjects *out, enum subject s, const char *name, con
     }
 }
 
+void subjects_add_host(const char *host, struct subjects *out)
+{
+    set_name(out, SUBJECT_HOST, host, "");
+}
+
 void subjects_of_class(const struct config_class *class, const struct vm_provider *p,
                        const char *host, struct subjects *out)
 {
@@ -69,7 +74,7 @@ void subjects_of_class(const struct config_class *class, const struct vm_provide
     set_name(out, SUBJECT_PROXY, "environment", host);
     set_name(out, SUBJECT_CLASS, class->name, here ? host : "");
     if (here) {
-        set_name(out, SUBJECT_HOST, host, "");
+        subjects_add_host(host, out);
     } else {
         set_name(out, SUBJECT_TARGET, vm_domain(p), "");
     }

@@ -38,9 +38,14 @@ enum subject subject_parent(enum subject s);
 #define SUBJECTS_OF_GITHUB                                                                         \
     (SUBJECT_BIT(SUBJECT_REPOSITORY) | SUBJECT_BIT(SUBJECT_GROUP) |                                \
      SUBJECT_BIT(SUBJECT_INSTALLATION) | SUBJECT_BIT(SUBJECT_GITHUB) |                             \
-     SUBJECT_BIT(SUBJECT_CREDENTIALS) | SUBJECT_BIT(SUBJECT_PROXY))
+     SUBJECT_BIT(SUBJECT_CREDENTIALS))
 #define SUBJECTS_OF_PROVIDER                                                                       \
     (SUBJECT_BIT(SUBJECT_CLASS) | SUBJECT_BIT(SUBJECT_TARGET) | SUBJECT_BIT(SUBJECT_HOST))
+
+/* While one of these is in trouble, no launch of the class begins on this host. */
+#define SUBJECTS_OF_LANE                                                                           \
+    (SUBJECTS_OF_PROVIDER | SUBJECT_BIT(SUBJECT_GITHUB) | SUBJECT_BIT(SUBJECT_CREDENTIALS) |       \
+     SUBJECT_BIT(SUBJECT_PROXY))
 
 /* By kind; "": it does not apply. */
 struct subjects {
@@ -50,6 +55,7 @@ struct subjects {
 /* What every launch of the class depends on. */
 void subjects_of_class(const struct config_class *class, const struct vm_provider *p,
                        const char *host, struct subjects *out);
+void subjects_add_host(const char *host, struct subjects *out);
 /* Adds what a registration in that scope and group depends on, for a job of that repository ("":
  * none). */
 void subjects_add_scope(const struct github_scope *scope, const char *group, const char *repository,

@@ -92,6 +92,16 @@ enum circuit_change circuit_open(struct circuit *c, const struct circuit_opening
     return was_open ? CIRCUIT_REOPENED : CIRCUIT_OPENED;
 }
 
+enum circuit_change circuit_hasten(struct circuit *c, int64_t now_ms)
+{
+    if (!circuit_is_open(c, now_ms) || c->open_until_ms <= now_ms) {
+        return CIRCUIT_UNCHANGED;
+    }
+    c->open_until_ms = now_ms;
+    c->changed_ms = now_ms;
+    return CIRCUIT_COUNTED;
+}
+
 enum circuit_change circuit_close(struct circuit *c, int64_t now_ms)
 {
     bool was_open = circuit_is_open(c, now_ms);

@@ -68,6 +68,8 @@ enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder);
  * other side stated a longer wait. */
 enum circuit_change circuit_open(struct circuit *c, const struct circuit_opening *o,
                                  const char *holder, int64_t now_ms);
+/* Something changed that may have ended it: the next probe may begin now. */
+enum circuit_change circuit_hasten(struct circuit *c, int64_t now_ms);
 enum circuit_change circuit_close(struct circuit *c, int64_t now_ms);
 
 /* --- the record --- */

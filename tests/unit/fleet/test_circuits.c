@@ -333,6 +333,99 @@ static void circuits_beyond_the_bound_are_their_wider_subjects(void **state)
     assert_true(is_open("installation:acme"));
 }
 
+static void circuits_of_very_many_tenants_stop_nobody_else(void **state)
+{
+    (void)state;
+    char owner[16];
+    struct verdict v = {.subject = SUBJECT_INSTALLATION, .at_once = true};
+    for (int i = 0; i < 2100; i++) {
+        (void)snprintf(owner, sizeof owner, "o%d", i);
+        const struct subjects s = subjects(owner, "app", "small");
+        const struct err why = error(ERR_AUTH, 400 + i); /* none alike */
+        (void)circuits_failed(world.one, &world.config, &s, &v, i, "", &why);
+    }
+    assert_true(is_open("installation:o1999"));
+    assert_false(is_open("installation:o2000"));
+    assert_false(is_open("github:api"));
+    const struct subjects late = subjects("late", "app", "late");
+    const struct err why = error(ERR_AUTH, 403);
+    v.subject = SUBJECT_CLASS;
+    (void)circuits_failed(world.one, &world.config, &late, &v, 1, "", &why);
+    assert_true(is_open("class:late"));
+    assert_false(is_open("target:t"));
+}
+
+static void slot_that_is_freed_begins_the_hosts_next_probe(void **state)
+{
+    (void)state;
+    struct subjects s = subjects("acme", "app", "small");
+    const struct verdict v = {.subject = SUBJECT_HOST, .at_once = true, .needs_launch = true};
+    struct err full = error(ERR_CAPACITY, 12);
+    struct circuits_stop stop;
+    full.retry_after_ms = 30000;
+    subjects_add_host("box", &s);
+    (void)circuits_failed(world.one, &world.config, &s, &v, 1, "", &full);
+    assert_int_equal(wait_of(world.one, &s), 30000);
+    circuits_host_freed(world.one, "other");
+    assert_int_equal(wait_of(world.one, &s), 30000);
+    circuits_host_freed(world.one, "box");
+    assert_int_equal(circuits_enter(world.one, &s, "a", world.now_ms + 60000, &stop), 0);
+    circuits_host_freed(world.one, "box"); /* not a second one */
+    assert_true(circuits_enter(world.one, &s, "b", world.now_ms + 60000, &stop) > 0);
+    circuits_succeeded(world.one, &s, SUBJECTS_OF_PROVIDER);
+    circuits_host_freed(world.one, "box");
+    assert_false(is_open("host:box"));
+}
+
+static int64_t park(const struct subjects *s)
+{
+    const struct circuits_stop stop = circuits_stop_of(world.one, s);
+    return circuits_park_ms(world.one, &world.config, s, &stop);
+}
+
+/* A few are back for the next probe; thousands come one after another, and are in nobody's way. */
+static void parked_messages_come_back_at_the_next_probe_one_after_another(void **state)
+{
+    (void)state;
+    const struct subjects s = subjects("acme", "app", "small");
+    const struct subjects other = subjects("other", "app", "small");
+    const struct verdict v = {.subject = SUBJECT_INSTALLATION, .at_once = true};
+    struct err why = error(ERR_AUTH, 403);
+    why.retry_after_ms = 20000;
+    assert_int_equal(circuits_failed(world.one, &world.config, &s, &v, 1, "", &why), 20000);
+    assert_int_equal(circuits_failed(world.one, &world.config, &other, &v, 2, "", &why), 20000);
+    for (int64_t i = 0; i < 2000; i++) {
+        assert_int_equal(park(&s), 20000 + 50 * i);
+    }
+    assert_int_equal(park(&other), 20000);
+    world.now_ms += 20000; /* the first of them is back, and is the probe */
+    struct circuits_stop stop;
+    assert_int_equal(circuits_enter(world.one, &s, "a", world.now_ms + 60000, &stop), 0);
+    assert_int_equal(park(&s), 2000 * 50);
+    for (int i = 0; i < 20000; i++) {
+        (void)park(&s);
+    }
+    assert_int_equal(park(&s), 605000);
+    circuits_succeeded(world.one, &s, SUBJECTS_OF_GITHUB);
+    (void)circuits_failed(world.one, &world.config, &s, &v, 1, "", &why);
+    assert_int_equal(park(&s), 20000);
+}
+
+/* Its lane receives nothing; a worker on another host may go on. */
+static void message_of_a_stopped_lane_is_back_at_once(void **state)
+{
+    (void)state;
+    const struct subjects s = subjects("acme", "app", "small");
+    const struct verdict v = {.subject = SUBJECT_TARGET, .at_once = true};
+    struct err why = error(ERR_CAPACITY, 402);
+    why.retry_after_ms = 200000;
+    assert_in_range(circuits_failed(world.one, &world.config, &s, &v, 1, "", &why), 1, 1000);
+    world.now_ms += 100000;
+    const struct circuits_stop stop = circuits_stop_of(world.one, &s);
+    assert_int_equal(stop.wait_ms, 100000);
+    assert_in_range(park(&s), 1, 1000);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -350,6 +443,10 @@ int main(void)
         CASE(cheap_probe_is_for_subjects_that_need_no_launch),
         CASE(threshold_of_zero_opens_nothing),
         CASE(circuits_beyond_the_bound_are_their_wider_subjects),
+        CASE(circuits_of_very_many_tenants_stop_nobody_else),
+        CASE(slot_that_is_freed_begins_the_hosts_next_probe),
+        CASE(parked_messages_come_back_at_the_next_probe_one_after_another),
+        CASE(message_of_a_stopped_lane_is_back_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,11 +29,12 @@ const struct subjects *lane_subjects(const struct lane *l)
     return &l->subjects;
 }
 
-void __wrap_clock_sleep_until(int64_t mono_ms);
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
-void __wrap_clock_sleep_until(int64_t mono_ms)
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 {
-    world.now_ms += mono_ms - clock_mono_ms();
+    world.now_ms += timeout_ms;
+    return wakeup_raised(s);
 }
 
 static void subjects_of(const char *class_name, struct subjects *out)
@@ -382,13 +383,6 @@ static void slot_of_a_failed_launch_is_announced_unless_it_is_still_held(void **
     }
 }
 
-static void launch_is_repeated_no_sooner_than_the_other_side_asked(void **state)
-{
-    plan(STEP_RUN, (struct call_plan){.fails = ERR_RETRY, .retry_after_ms = 70000});
-    launch_class("small", 0);
-    assert_int_equal(calls_count("queue_nack", "delay_ms=70000 reason=run"), 1);
-}
-
 /* The circuits of what the answer is about without doubt. */
 static void answer_without_doubt_opens_a_circuit_at_once(void **state)
 {
@@ -584,7 +578,6 @@ int main(void)
         CASE(slot_of_a_failed_launch_is_announced_unless_it_is_still_held),
         CASE(answer_is_written_until_it_is_written),
         CASE(ledger_that_stays_away_costs_no_attempt_and_no_vm),
-        CASE(launch_is_repeated_no_sooner_than_the_other_side_asked),
         CASE(answer_without_doubt_opens_a_circuit_at_once),
         CASE(launch_under_an_open_circuit_is_parked_untouched),
         CASE(probe_that_proved_nothing_is_given_back),

@@ -118,6 +118,26 @@ static void given_vm_is_ended_and_its_slot_announced(void **state)
     assert_int_equal(failures_now(), failures);
 }
 
+/* A host that was full is tried again at once. */
+static void vm_that_ended_begins_its_hosts_next_probe(void **state)
+{
+    struct ledger_vm vm = *add("small", "a", 0);
+    struct subjects s = {0};
+    struct err full;
+    const struct verdict v = {.subject = SUBJECT_HOST, .at_once = true, .needs_launch = true};
+    (void)state;
+    (void)err_set(&full, ERR_CAPACITY, 12, "full");
+    full.retry_after_ms = 20000;
+    subjects_add_host(fleet_host(world.worker.fleet), &s);
+    (void)circuits_failed(world.worker.circuits, world.config, &s, &v, 1, "", &full);
+    assert_int_equal(circuits_stop_of(world.worker.circuits, &s).wait_ms, 20000);
+    start();
+    terminators_add(terminators, &vm);
+    wait_ended("a");
+    stop();
+    assert_int_equal(circuits_stop_of(world.worker.circuits, &s).wait_ms, 0);
+}
+
 static void vm_refused_for_speed_is_ended_in_its_next_turn(void **state)
 {
     struct ledger_vm vm = *add("small", "a", 0);
@@ -276,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(given_vm_is_ended_and_its_slot_announced),
+        CASE(vm_that_ended_begins_its_hosts_next_probe),
         CASE(vm_refused_for_speed_is_ended_in_its_next_turn),
         CASE(vm_that_cannot_be_ended_is_left_alone_for_now),
         CASE(vm_that_another_ended_is_no_failure),

@@ -1,0 +1,287 @@
+/*
+ * Launches in trouble: throttled calls, probes, a ledger that is away while the worker stops, and
+ * whose error a provider's is. A wait ends at once, and the clock has advanced by it.
+ */
+#include "tests/unit/worker/world.h"
+
+#include "common/base/clock.h"
+#include "common/job/launch_request.h"
+#include "worker/heartbeat.h"
+#include "worker/lane.h"
+#include "worker/launch.h"
+
+struct lane {
+    struct subjects subjects;
+};
+
+static struct lane lane;
+
+void lane_reservation_ended(struct lane *l)
+{
+    assert_ptr_equal(l, &lane);
+}
+
+const struct subjects *lane_subjects(const struct lane *l)
+{
+    return &l->subjects;
+}
+
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
+
+bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
+{
+    (void)call_begin("wakeup_sleep", NULL, "timeout_ms=%lld", (long long)timeout_ms);
+    world.now_ms += timeout_ms;
+    return wakeup_raised(s);
+}
+
+static int set_up(void **state)
+{
+    int rc = world_set_up(state);
+    subjects_of_class(config_class_by_name(world.config, SLICE("large")),
+                      fleet_provider(world.worker.fleet, "large"), fleet_host(world.worker.fleet),
+                      &lane.subjects);
+    world.worker.heartbeat = heartbeat_new(&world.worker);
+    return rc;
+}
+
+static int tear_down(void **state)
+{
+    heartbeat_free(world.worker.heartbeat);
+    return world_tear_down(state);
+}
+
+static void anew(void)
+{
+    (void)tear_down(NULL);
+    (void)set_up(NULL);
+}
+
+static void launch_large(void)
+{
+    struct job_event ev = {.action = JOB_ACTION_QUEUED,
+                           .status = "queued",
+                           .job = {.id = 42,
+                                   .run_id = 1,
+                                   .run_attempt = 1,
+                                   .installation_id = 11,
+                                   .repository = "acme/app",
+                                   .organization = "acme",
+                                   .class_name = "large"}};
+    struct launch_request request = launch_request_of(&ev);
+    struct buf body;
+    buf_init(&body, 65536);
+    launch_request_encode(&request, 1, &body);
+    world_put("launch.large", body.data);
+    struct queue_message m = world_take("launch.large");
+    launch(&world.worker, &lane, world.config, &m);
+    queue_message_fini(&m);
+    buf_fini(&body);
+}
+
+/* --- throttled --- */
+
+static void throttled_run_waits_as_long_as_the_service_wants(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){.function = "vm_run",
+                                   .fails = ERR_THROTTLED,
+                                   .code = 429,
+                                   .times = 2,
+                                   .retry_after_ms = 7000});
+    launch_large();
+    assert_int_equal(calls_count("vm_run", NULL), 3);
+    assert_int_equal(calls_count("wakeup_sleep", NULL), 2);
+    assert_true(world.now_ms >= WORLD_BEGAN_MS + 14000);
+    assert_int_equal(calls_done("github_register_runner", NULL), 1);
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
+    assert_int_equal(calls_count("ledger_cell_put", NULL), 0);
+}
+
+/* It costs no attempt, and opens the target's circuit only with others. */
+static void run_that_stays_throttled_goes_back_unspent(void **state)
+{
+    static const struct {
+        int64_t retry_after_ms;
+        size_t runs;
+    } cases[] = {{1000, 3}, {60000, 1}};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        anew();
+        calls_plan(&(struct call_plan){.function = "vm_run",
+                                       .fails = ERR_THROTTLED,
+                                       .code = 429,
+                                       .retry_after_ms = cases[i].retry_after_ms});
+        launch_large();
+        assert_int_equal(calls_count("vm_run", NULL), cases[i].runs);
+        assert_int_equal(calls_count("queue_nack", "spent"), 0);
+        assert_int_equal(calls_done("queue_nack", "waits for target:lambda/r/1"), 1);
+        assert_int_equal(calls_count("ledger_cell_put", NULL), 0);
+    }
+}
+
+static void lease_expires(void)
+{
+    world.now_ms += LEASE_MS + 1;
+}
+
+/* Its message and its slot may be another worker's by now. */
+static void throttled_run_is_not_repeated_without_its_lease(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){.function = "vm_run",
+                                   .fails = ERR_THROTTLED,
+                                   .code = 429,
+                                   .happens = lease_expires,
+                                   .retry_after_ms = 1000});
+    launch_large();
+    assert_int_equal(calls_count("vm_run", NULL), 1);
+}
+
+static void stop(void)
+{
+    wakeup_raise(&world.worker.intake);
+}
+
+static void stopping_worker_repeats_nothing(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){.function = "vm_run",
+                                   .fails = ERR_THROTTLED,
+                                   .code = 429,
+                                   .happens = stop,
+                                   .retry_after_ms = 1000});
+    launch_large();
+    assert_int_equal(calls_count("vm_run", NULL), 1);
+    anew();
+    calls_plan(&(struct call_plan){
+        .function = "ledger_vm_advance", .with = "launched", .fails = ERR_RETRY, .happens = stop});
+    calls_plan(&(struct call_plan){.function = "queue_put", .fails = ERR_RETRY});
+    launch_large();
+    assert_int_equal(calls_count("ledger_vm_advance", "launched"), 1);
+    assert_int_equal(calls_count("queue_put", NULL), 1);
+    assert_int_equal(calls_count("wakeup_sleep", NULL), 0);
+}
+
+static void launch_is_repeated_no_sooner_than_the_other_side_asked(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){
+        .function = "vm_run", .fails = ERR_RETRY, .code = 500, .retry_after_ms = 70000});
+    launch_large();
+    assert_int_equal(calls_done("queue_nack", "delay_ms=70000 reason=run"), 1);
+}
+
+/* --- probes --- */
+
+static void open_at_once(enum subject subject, const struct subjects *s)
+{
+    struct err why;
+    const struct verdict v = {.subject = subject, .at_once = true, .needs_launch = true};
+    (void)err_set(&why, ERR_RETRY, 0, "scripted");
+    (void)circuits_failed(world.worker.circuits, world.config, s, &v, 1, "", &why);
+    world.now_ms += world.config->circuit.open_duration_ms;
+}
+
+static struct circuit circuit_of(enum subject subject)
+{
+    struct circuit c;
+    struct err e;
+    MUST(circuit_load(world.worker.ledger, lane.subjects.names[subject], &c, &e));
+    return c;
+}
+
+static void registration_alone_does_not_show_that_the_proxy_works(void **state)
+{
+    (void)state;
+    open_at_once(SUBJECT_PROXY, &lane.subjects);
+    calls_plan(&(struct call_plan){
+        .function = "ledger_vm_advance", .with = "registered", .fails = ERR_CONFLICT, .times = 1});
+    launch_large();
+    assert_int_equal(calls_done("github_register_runner", NULL), 1);
+    assert_true(circuit_of(SUBJECT_PROXY).since_ms > 0);
+    calls_plan(&(struct call_plan){.function = "vm_run", .fails = ERR_PERMANENT, .code = 404});
+    world.now_ms += LEASE_MS;
+    launch_large(); /* both services have answered */
+    assert_int_equal(circuit_of(SUBJECT_PROXY).since_ms, 0);
+}
+
+static struct circuit seen;
+
+static void look_at_the_probe(void)
+{
+    seen = circuit_of(SUBJECT_CLASS);
+}
+
+/* A worker that dies blocks the next probe no longer than its message. */
+static void probe_is_held_as_long_as_its_message(void **state)
+{
+    (void)state;
+    open_at_once(SUBJECT_CLASS, &lane.subjects);
+    int64_t began_ms = world.now_ms;
+    calls_plan(
+        &(struct call_plan){.function = "github_register_runner", .happens = look_at_the_probe});
+    launch_large();
+    assert_true(seen.probe[0] != '\0');
+    assert_int_equal(seen.probe_until_ms, began_ms + LEASE_MS);
+    assert_int_equal(circuit_of(SUBJECT_CLASS).since_ms, 0);
+}
+
+static void probe_that_the_ledger_does_not_record_is_not_made(void **state)
+{
+    (void)state;
+    open_at_once(SUBJECT_CLASS, &lane.subjects);
+    calls_reset();
+    calls_plan(&(struct call_plan){.function = "ledger_cell_put", .fails = ERR_RETRY});
+    launch_large();
+    assert_int_equal(calls_count("ledger_reserve", NULL), 0);
+    assert_int_equal(calls_done("queue_nack", "waits for class:large"), 1);
+}
+
+/* --- whose error it is --- */
+
+static void error_of_a_provider_says_where_it_runs(void **state)
+{
+    static const struct {
+        const char *class_name;
+        enum err_from from;
+    } cases[] = {{"small", ERR_FROM_HOST}, {"large", ERR_FROM_PROVIDER}};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct vm_spec spec = {.name = "mf-1",
+                               .client_token = "t",
+                               .payload = SLICE("payload"),
+                               .max_duration_ms = 1000};
+        char id[VM_ID_MAX + 1];
+        struct err e;
+        anew();
+        struct vm_provider *p = fleet_provider(world.worker.fleet, cases[i].class_name);
+        calls_plan(&(struct call_plan){.function = "vm_run", .fails = ERR_CAPACITY});
+        assert_int_equal(vm_run(p, &spec, id, &e), -1);
+        assert_int_equal(e.from, cases[i].from);
+        assert_int_equal(e.class, ERR_CAPACITY);
+        spec.payload.len = 0; /* refused before the provider sees it */
+        assert_int_equal(vm_run(p, &spec, id, &e), -1);
+        assert_int_equal(e.from, cases[i].from);
+        assert_int_equal(e.class, ERR_PERMANENT);
+        assert_int_equal(calls_count("vm_run", NULL), 1);
+    }
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(throttled_run_waits_as_long_as_the_service_wants),
+        CASE(run_that_stays_throttled_goes_back_unspent),
+        CASE(throttled_run_is_not_repeated_without_its_lease),
+        CASE(stopping_worker_repeats_nothing),
+        CASE(launch_is_repeated_no_sooner_than_the_other_side_asked),
+        CASE(registration_alone_does_not_show_that_the_proxy_works),
+        CASE(probe_is_held_as_long_as_its_message),
+        CASE(probe_that_the_ledger_does_not_record_is_not_made),
+        CASE(error_of_a_provider_says_where_it_runs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
