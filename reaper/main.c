@@ -4,6 +4,7 @@
  *   open: queue, ledger, GitHub, VM providers; start: the sweep thread
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/base/random.h"
 #include "common/base/thread.h"
@@ -47,6 +48,7 @@ static void close_reaper(void *self)
     struct mayfly_reaper *m = self;
     signs_fini(&m->reaper.fleet_signs);
     signs_fini(&m->reaper.host_signs);
+    free(m->reaper.rows);
     stores_close(&m->stores);
     wakeup_fini(&m->reaper.stop);
 }

@@ -4,10 +4,10 @@
  * copy. Each may run a job.
  *
  * Such a VM gets a row of its own (ledger_vm_adopt), so that the caps hold, unless it may belong to a
- * row without a VM id, or is younger than startup_timeout. It ends at its deadline. Before, one that
+ * row without a VM id, or its row has just ended and the list is late. It ends at its deadline. Before, one that
  * carries its runner's name ends if its runner is gone or abandoned (runners.c), in the scope of its
  * former row, if there is one still, or in any scope that lists it. One without a name cannot be
- * paired with a runner: it ends when no runner of its class without a row is at work (quiet.c).
+ * paired with a runner: it ends when no runner of its class without a row is registered (quiet.c).
  */
 #include <stdio.h>
 #include <string.h>
@@ -129,6 +129,19 @@ static void name_adopted(const struct vm_info *listed, char out[VM_NAME_SIZE])
     }
 }
 
+/* Rows are read before the lists, so a VM without a row in one sweep may be one whose row was just
+ * added, but not in two. A VM whose row a recent sweep saw had its end, unless that row was lost. */
+static bool needs_slot(struct sweep *s, const struct vm_info *listed, bool seen_before)
+{
+    struct err e = {0};
+    struct ledger_vm vm;
+    const struct reaper_row *recent = reaper_recent_row(s->reaper, listed->id);
+    if (recent == NULL) {
+        return seen_before;
+    }
+    return ledger_vm_get(s->reaper->ledger, recent->name, &vm, &e) != 0 && e.class == ERR_NOT_FOUND;
+}
+
 /* The provider knows best when it will end the VM. */
 static void adopt(struct sweep *s, const struct sweep_listing *m, const struct vm_info *listed)
 {
@@ -137,7 +150,7 @@ static void adopt(struct sweep *s, const struct sweep_listing *m, const struct v
     char name[VM_NAME_SIZE];
     bool added = false;
     if (vm_describe(m->provider, listed->id, &info, &e) != 0 || info.state == VM_RUN_ENDED ||
-        !sweep_still_holds(s, m->provider)) {
+        info.state == VM_RUN_ENDING || !sweep_still_holds(s, m->provider)) {
         return;
     }
     int64_t longest_ms =
@@ -176,9 +189,11 @@ static bool check_listed(struct sweep *s, const struct sweep_listing *m,
         (row == NULL && sweep_may_be_unconfirmed(s, listed))) {
         return false;
     }
+    struct sign_of sign = {SIGN_ORPHAN_VM, m->class->name, listed->id};
+    bool seen_before = sweep_sign_is_known(s, m->provider, &sign);
     bool confirmed = confirm_orphan(s, m, listed, &a.certain);
     bool left = judge_named(s, m, listed, &a);
-    if (row == NULL && !a.certain && (is_old_enough(s, listed) || listed->started_ms == 0)) {
+    if (row == NULL && !a.certain && needs_slot(s, listed, seen_before)) {
         adopt(s, m, listed);
     }
     a.reason = a.certain ? "it has no row, and ran longer than max_duration"
@@ -196,13 +211,14 @@ static void collect_of_quiet_class(struct sweep *s, const struct sweep_listing *
     for (size_t k = 0; k < m->count; k++) {
         const struct vm_info *listed = &m->list[k];
         const struct ledger_vm *row = sweep_row_of(s, listed);
-        if (listed->state != VM_RUN_ENDED && row != NULL && ledger_vm_is_adopted(row)) {
+        if (listed->state != VM_RUN_ENDED && row != NULL && ledger_vm_is_adopted(row) &&
+            (listed->started_ms == 0 || is_old_enough(s, listed))) {
             absences_add(out, &(struct absence){.listing = m,
                                                 .listed = listed,
                                                 .subject = listed->id,
                                                 .adopted = row,
                                                 .reason = "it has no row, and no runner of its "
-                                                          "class without a row is at work"});
+                                                          "class without a row is registered"});
         }
     }
 }

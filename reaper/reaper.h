@@ -11,6 +11,7 @@
  *   unconfirmed_launches.c  rows of launches that got no response
  *   absences.c              VMs that are not listed or have no row, and the brake
  *   orphans.c               this deployment's VMs without a row
+ *   recent_rows.c           rows that the last sweeps read
  *   quiet.c                 classes none of whose runners without a row works
  *   scopes.c                where runners may be registered
  *   notices.c               what `mayflyctl status` says about the reaper
@@ -73,6 +74,13 @@ struct reaper_unknown {
     int64_t after_ms;      /* the delay since the last request */
 };
 
+/* A row with a VM id, as a recent sweep read it. */
+struct reaper_row {
+    char vm_id[VM_ID_MAX + 1];
+    char name[VM_NAME_SIZE];
+    int64_t seen_ms; /* monotonic */
+};
+
 #define REAPER_TASKS 14
 #define TARGET_SIZE 128
 
@@ -91,8 +99,10 @@ struct reaper {
     bool no_log_reported;         /* that no delivery log can be read was logged */
     struct deliveries_walk walk;
     struct deliveries_recent recent;
-    struct signs fleet_signs;          /* seen under the fleet's lease */
-    struct signs host_signs;           /* seen under this host's */
+    struct signs fleet_signs; /* seen under the fleet's lease */
+    struct signs host_signs;  /* seen under this host's */
+    struct reaper_row *rows;  /* of the last sweeps, by vm_id (recent_rows.c) */
+    size_t row_count;
     struct reaper_unknown unknown[64]; /* beyond that, some are checked more often */
     size_t status_check_offset; /* the next sweep checks no status of its first so many jobs */
 };
@@ -265,6 +275,13 @@ const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope,
 const struct github_runner *sweep_find_runner(const struct sweep_runners *l, const char *name);
 void sweep_free_runners(struct sweep *s);
 
+/* --- recent_rows.c --- */
+
+/* Adds the rows of this sweep, and forgets those last seen startup_timeout ago. */
+void sweep_remember_rows(struct sweep *s);
+/* NULL: no recent sweep saw a row with that VM id. */
+const struct reaper_row *reaper_recent_row(const struct reaper *r, const char *vm_id);
+
 /* --- scopes.c --- */
 
 /* Valid as long as the sweep. */
@@ -303,8 +320,8 @@ struct absences {
 void absences_add(struct absences *all, const struct absence *a);
 void sweep_collect_missing_vms(struct sweep *s, struct absences *out);
 bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm);
-/* Whether a class of VMs without names, so many of which have no row, has no runner without a row at work,
- * in any scope, confirmed. Call it once in a sweep for a class. */
+/* Whether a class of VMs without names, so many of which have no row, has no registered runner without a
+ * row, in any scope, confirmed. Call it once in a sweep for a class. */
 bool sweep_class_is_quiet(struct sweep *s, const struct sweep_listing *m, size_t vms);
 void sweep_collect_orphans(struct sweep *s, struct absences *out);
 bool sweep_terminate_orphan(struct sweep *s, const struct absence *a);
@@ -315,6 +332,8 @@ bool sweep_confirm_sign(struct sweep *s, const struct vm_provider *p, const stru
 /* The same with another time than reaper.confirm_after. */
 bool sweep_confirm_sign_after(struct sweep *s, const struct vm_provider *p,
                               const struct sign_of *sign, int64_t after_ms);
+/* Whether an earlier sweep saw the sign. */
+bool sweep_sign_is_known(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
 /* Whether the sign was seen before, and could not be confirmed yet. */
 bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign);
 /* Called after all listed VMs were checked for that kind: of the classes whose list is known, signs

@@ -133,6 +133,11 @@ bool sweep_confirm_sign(struct sweep *s, const struct vm_provider *p, const stru
     return sweep_confirm_sign_after(s, p, sign, s->config->reaper.confirm_after_ms);
 }
 
+bool sweep_sign_is_known(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
+{
+    return signs_young(sweep_lease_of(s, p)->signs, sign, clock_mono_ms(), INT64_MAX);
+}
+
 bool sweep_sign_is_young(struct sweep *s, const struct vm_provider *p, const struct sign_of *sign)
 {
     return signs_young(sweep_lease_of(s, p)->signs, sign, clock_mono_ms(),
@@ -313,6 +318,7 @@ void sweep(struct reaper *r)
             run_task(&s, &tasks[i], &r->due_ms[i]);
         }
         sweep_write_notices(&s);
+        sweep_remember_rows(&s);
         record_complete_sweep(&s, started);
     }
     free_sweep(&s);

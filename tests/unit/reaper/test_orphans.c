@@ -124,9 +124,10 @@ static void no_orphan_ends_while_a_runner_without_a_row_is_up(void **state)
         struct github_runner *r = add_unmatched(scopes[i % 2], i < 2, i >= 2);
         world_sweep(20, MINUTE_MS);
         world_assert_nothing_ended();
-        r->online = r->busy = false;
-        world_sweep(1, MINUTE_MS);
-        world_assert_nothing_ended();
+        r->online = r->busy = false; /* its registration is stale then, and is deleted */
+        world_sweep(3, MINUTE_MS);
+        assert_int_equal(scripted_github.deleted, 1);
+        assert_int_equal(world_ended(), 0);
         world_sweep(1, MINUTE_MS);
         assert_int_equal(world_ended(), 2);
     }
@@ -183,19 +184,27 @@ static void list_that_fails_makes_no_class_quiet(void **state)
     assert_int_equal(world_ended(), 1);
 }
 
-/* Its VM may be one of them. */
-static void young_registration_makes_no_class_quiet(void **state)
+/* Those of rows are matched. */
+static void registrations_of_rows_are_nothing_to_orphans(void **state)
 {
     (void)add_unnamed("a", 301 * SECOND_MS);
-    struct ledger_vm *vm = world_add_large_vm("mf-t-young", VM_LAUNCHED, 10 * MINUTE_MS);
-    (void)add_unnamed("mf-t-young", 10 * MINUTE_MS);
+    char name[VM_NAME_SIZE];
+    vm_name_make("t", "large", name);
+    struct ledger_vm *vm = world_add_large_vm(name, VM_LAUNCHED, SECOND_MS);
     (void)world_add_runner_of(vm, true, false);
-    vm->registered_ms = clock_wall_ms();
-    world_sweep(5, MINUTE_MS);
-    world_assert_nothing_ended();
+    (void)add_unnamed(name, SECOND_MS);
     world_sweep(3, MINUTE_MS);
     assert_int_equal(world_ended(), 1);
     assert_int_equal(vm->state, VM_LAUNCHED);
+}
+
+static void young_orphan_is_not_ended_although_its_class_is_quiet(void **state)
+{
+    (void)add_unnamed("a", 100 * SECOND_MS);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(world_ended(), 0);
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
 }
 
 /* --- the slot of a VM without a row --- */
@@ -218,7 +227,7 @@ static void orphan_holds_a_slot_with_its_providers_deadline(void **state)
 {
     add_unnamed("a", 301 * SECOND_MS)->max_duration_ms = HOUR_MS;
     (void)add_unmatched("acme", true, true);
-    sweep_times(1);
+    sweep_times(2);
     struct ledger_vm vm = adopted_row();
     assert_true(ledger_vm_is_adopted(&vm));
     assert_string_equal(vm.vm_id, "id-a");
@@ -245,13 +254,41 @@ static void named_orphan_has_its_own_name_and_host(void **state)
     assert_int_equal(calls_count("ledger_vm_adopt", NULL), 1);
 }
 
-static void young_orphan_and_that_of_a_lost_response_hold_no_second_slot(void **state)
+static void orphan_of_a_lost_response_holds_no_second_slot(void **state)
 {
-    (void)add_unnamed("young", 200 * SECOND_MS);
     (void)world_add_unanswered("mf-c28ee50a-t-a", 10 * MINUTE_MS);
     (void)add_unnamed("of-a", 10 * MINUTE_MS);
     world_sweep(3, SECOND_MS);
     assert_int_equal(calls_count("ledger_vm_adopt", NULL), 0);
+}
+
+/* Rows are read before the lists. */
+static void orphan_holds_its_slot_when_a_second_sweep_sees_it(void **state)
+{
+    (void)add_unnamed("a", 0);
+    sweep_times(1);
+    assert_int_equal(calls_count("ledger_vm_adopt", NULL), 0);
+    sweep_times(1);
+    assert_int_equal(calls_done("ledger_vm_adopt", NULL), 1);
+}
+
+/* Its row ended, and the list is late; or its row was lost, with the ledger. */
+static void orphan_whose_row_was_seen_is_one_if_the_row_was_lost(void **state)
+{
+    for (int lost = 0; lost <= 1; lost++) {
+        world_anew();
+        struct ledger_vm *vm = world_add_large_vm("mf-t-a", VM_BUSY, SECOND_MS);
+        (void)add_unnamed("mf-t-a", SECOND_MS);
+        sweep_times(1);
+        world_move(vm, VM_GONE);
+        if (lost == 1) {
+            struct err e;
+            int64_t removed = 0;
+            MUST(ledger_tidy(world.ledger, INT64_MAX - 1, 100, &removed, &e));
+        }
+        world_sweep(lost == 1 ? 1 : 5, SECOND_MS);
+        assert_int_equal(calls_count("ledger_vm_adopt", NULL), lost);
+    }
 }
 
 /* Of what `mayflyctl status` says about the reaper. */
@@ -275,9 +312,9 @@ static void slot_of_an_orphan_that_ended_is_free(void **state)
     sweep_times(2);
     assert_string_equal(adopted_row().vm_id, "id-a");
     assert_string_equal(first_notice(),
-                        "class large: 1 VMs have no row of a launch in the ledger, and 1 of its "
-                        "runners without a row are online or busy; these VMs hold slots until none "
-                        "of them is, or until their deadline");
+                        "class large: 1 VMs have no row of a launch in the ledger, and 1 runners "
+                        "without a row are registered; these VMs hold slots until no such runner "
+                        "is, or until their deadline");
     listed->state = VM_RUN_ENDED;
     sweep_times(1);
     assert_string_equal(adopted_row().vm_id, "");
@@ -353,10 +390,13 @@ int main(void)
         CASE(runner_in_a_scope_that_the_ledger_forgot_counts),
         CASE(repositories_of_a_user_are_scopes),
         CASE(list_that_fails_makes_no_class_quiet),
-        CASE(young_registration_makes_no_class_quiet),
+        CASE(registrations_of_rows_are_nothing_to_orphans),
+        CASE(young_orphan_is_not_ended_although_its_class_is_quiet),
         CASE(orphan_holds_a_slot_with_its_providers_deadline),
         CASE(named_orphan_has_its_own_name_and_host),
-        CASE(young_orphan_and_that_of_a_lost_response_hold_no_second_slot),
+        CASE(orphan_of_a_lost_response_holds_no_second_slot),
+        CASE(orphan_holds_its_slot_when_a_second_sweep_sees_it),
+        CASE(orphan_whose_row_was_seen_is_one_if_the_row_was_lost),
         CASE(slot_of_an_orphan_that_ended_is_free),
         CASE(orphan_that_gets_a_row_or_ends_at_the_second_look_lives),
         CASE(orphan_of_a_row_that_is_gone_ends_with_its_runner),

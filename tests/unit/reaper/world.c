@@ -115,6 +115,7 @@ void world_close_reaper(struct reaper *r)
     config_live_free(r->config);
     signs_fini(&r->fleet_signs);
     signs_fini(&r->host_signs);
+    free(r->rows);
 }
 
 void world_begin(const char *config_text)
