@@ -1,8 +1,10 @@
 /*
  * What SQS refuses: whose trouble it is, and what to do. Only what is wrong with a message itself
- * is permanent; the rest is the queue's trouble, and the same call succeeds when it is over.
+ * is permanent; the rest is the queue's trouble, and the same call succeeds when it is over. And what
+ * it costs to redrive and delete many dead letters.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "tests/unit/queue/scripted_sqs.h"
 
@@ -127,6 +129,69 @@ static void refused_entries_have_their_classes(void **state)
     }
 }
 
+/* --- dead letters: each is changed where it is received, and none is looked for --- */
+#define DEAD(id)                                                                                   \
+    "{\"MessageId\":\"" id "\",\"ReceiptHandle\":\"handle-" id "\",\"Body\":\"" id                 \
+    "\",\"Attributes\":{\"SentTimestamp\":\"1000000000000\"}}"
+
+static enum queue_verdict judge_by_body(void *arg, const struct queue_entry *entry)
+{
+    int *judged = arg;
+    (*judged)++;
+    if (strcmp(entry->message.body, "redrive") == 0) {
+        return QUEUE_REDRIVE;
+    }
+    return strcmp(entry->message.body, "delete") == 0 ? QUEUE_DELETE : QUEUE_LEAVE;
+}
+
+static const struct scripted three_dead[] = {
+    {"ListQueues", 200, "{\"QueueUrls\":[\"https://sqs.test/1/m-events\"]}", NULL},
+    {"GetQueueAttributes", 200, "{\"Attributes\":{\"ApproximateNumberOfMessages\":\"3\"}}", NULL},
+    {"ReceiveMessage", 200,
+     "{\"Messages\":[" DEAD("redrive") "," DEAD("stays") "," DEAD("delete") "]}", NULL},
+    {"DeleteMessage", 403, REFUSAL("AccessDenied"), NULL},
+    {0}};
+
+static void dead_letters_are_changed_where_they_are_received(void **state)
+{
+    struct scripted_sqs *f = *state;
+    int64_t done = 0;
+    int judged = 0;
+    struct err e;
+    f->script = three_dead;
+    f->used[3] = true; /* nothing is refused */
+    MUST(queue_judge_dead(f->q, judge_by_body, &judged, &done, &e));
+    assert_int_equal(judged, 3);
+    assert_int_equal(done, 2);
+    assert_int_equal(times_asked(f, "ReceiveMessage"), 2); /* and one that finds nothing more */
+    assert_int_equal(times_asked(f, "SendMessage"), 1);
+    assert_int_equal(times_asked(f, "DeleteMessage"), 2);
+    json_t *sent = asked(f, "SendMessage", 0);
+    assert_string_equal(text_of(sent, "QueueUrl"), "https://sqs.test/1/m-events");
+    assert_string_equal(text_of(sent, "MessageBody"), "redrive");
+    json_decref(sent);
+    json_t *shown = asked(f, "ChangeMessageVisibilityBatch", 0);
+    assert_int_equal(json_array_size(json_object_get(shown, "Entries")),
+                     1); /* the one that stays */
+    json_decref(shown);
+}
+
+static void refused_delete_ends_the_pass_and_the_rest_is_shown_again(void **state)
+{
+    struct scripted_sqs *f = *state;
+    int64_t done = 9;
+    int judged = 0;
+    struct err e;
+    f->script = three_dead;
+    must_fail_saying(queue_judge_dead(f->q, judge_by_body, &judged, &done, &e), &e, ERR_AUTH,
+                     "its dead letter was not deleted");
+    assert_int_equal(done, 0);
+    assert_int_equal(judged, 1);
+    json_t *shown = asked(f, "ChangeMessageVisibilityBatch", 0);
+    assert_int_equal(json_array_size(json_object_get(shown, "Entries")), 3);
+    json_decref(shown);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, scripted_sqs_setup, scripted_sqs_teardown)
 
 int main(void)
@@ -135,6 +200,8 @@ int main(void)
         CASE(refused_calls_are_the_queues_trouble),
         CASE(refused_calls_of_a_holder_are_the_queues_trouble),
         CASE(refused_entries_have_their_classes),
+        CASE(dead_letters_are_changed_where_they_are_received),
+        CASE(refused_delete_ends_the_pass_and_the_rest_is_shown_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
