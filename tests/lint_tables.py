@@ -4,7 +4,8 @@ import pathlib
 import re
 import sys
 
-TABLE = "common/program/log_events.c"
+TABLE = "common/program/log_events*.c"
+TABLES = ["common/program/log_events.c", "common/program/log_events_agent.c"]
 METRICS = "common/base/metrics_table.c"
 LOGGER = "common/base/log"  # log_write and its macros themselves
 STRING = r'"((?:[^"\\]|\\.)*)"'
@@ -80,10 +81,13 @@ def unused_metrics():
 
 
 def main():
-    table = rows(pathlib.Path(TABLE).read_text())
+    table = {}
     found, logged = unused_metrics(), {}
-    if list(table) != sorted(table):
-        found.append(f"{TABLE}: the rows are not in alphabetical order")
+    for path in TABLES:
+        part = rows(pathlib.Path(path).read_text())
+        if list(part) != sorted(part) or set(part) & set(table):
+            found.append(f"{path}: the rows are not in alphabetical order, or twice")
+        table |= part
     for path in sorted(pathlib.Path().glob("*/**/*.[ch]")):
         if path.parts[0] in ("build", "tests") or str(path).startswith(LOGGER):
             continue

@@ -10,6 +10,7 @@
 #include "common/program/stores.h"
 #include "worker/events.h"
 #include "worker/launch_pool.h"
+#include "worker/neighbours.h"
 #include "worker/terminators.h"
 #include "worker/worker.h"
 
@@ -65,6 +66,7 @@ static int start_worker(void *self, const struct config *c, struct err *e)
         launch_pool_start(w, c, &m->launches, e) != 0) {
         return -1;
     }
+    (void)neighbours_check(w, c);
     return 0;
 }
 

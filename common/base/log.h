@@ -8,7 +8,7 @@
  * are written whole, also by concurrent threads, and have at most 8 KiB (fields that do not fit are
  * dropped, and "truncated":true is added). The same event with the same error class at warn or
  * error is written at most 10 times a second; the next line has the number of those left out
- * ("suppressed":N). Never log a secret. Each event has a row in common/program/log_events.c. Call
+ * ("suppressed":N). Never log a secret. Each event has a row in common/program/log_events*.c. Call
  * log_open before threads start; the rest is safe from any thread.
  */
 #ifndef MAYFLY_BASE_LOG_H

@@ -9,9 +9,6 @@ const struct log_event log_events[] = {
      "`descriptors`). Established connections are served.",
      "If it repeats, raise `ingress.max_connections` or the open file limit, or run more ingress "
      "processes. Check that nothing holds idle connections open."},
-    {"agent_failed", "agent", "error", "error, error_class, error_code",
-     "The agent could not start, or its event loop failed. The VM ends without running a job.",
-     "Fix the cause in `error`; it is usually in the image or in the agent's options."},
     {"capacity_check_failed", "worker", "warn", "class, error, error_class, error_code, action",
      "The worker could not read from the ledger how many VMs the runner class may still launch.",
      "If it lasts, check the ledger and the network to it. Launches resume when it is available."},
@@ -116,10 +113,6 @@ const struct log_event log_events[] = {
      "A delivery has a valid signature and concerns Mayfly. It is about to be stored in this lane "
      "of the queue.",
      "Nothing."},
-    {"disk_grow_failed", "agent", "warn", "disk, reason",
-     "The root file system could not be enlarged to the size of its disk. The job has less space "
-     "than the class promises.",
-     "Check that the image's root file system is ext4 and that `disk` is its device."},
     {"drain_interrupted", "ingress, worker, reaper", "warn", "cause, drain_timeout_ms, action",
      "The program exited before its drain had finished, because of a second signal or because the "
      "drain took too long.",
@@ -169,22 +162,12 @@ const struct log_event log_events[] = {
      "ledger. It tries several times before the lease expires.",
      "If it lasts, check the queue and the ledger. Class `conflict` means that another worker has "
      "taken over."},
-    {"hook_connection_evicted", "agent", "warn", "limit",
-     "All `limit` connections of the hook server were in use, so the one that was reading for "
-     "longest was closed.",
-     "Nothing. If it repeats, something other than the platform connects to the hook port."},
-    {"hook_request_rejected", "agent", "debug", "status",
-     "A request to the hook server was not valid HTTP or was too large. It was answered with "
-     "`status`.",
-     "Nothing."},
-    {"hook_server_started", "agent", "info", "address, port",
-     "The agent waits for the platform's lifecycle hooks (ready, run, suspend, ...) on this "
-     "address.",
-     "Nothing."},
-    {"identity_reset_failed", "agent", "error", "error, error_class, error_code",
-     "The VM could not get its own random state, clock, host name or machine id after its "
-     "snapshot. It ends without running a job.",
-     "Fix the cause in `error`, which is in the image or in the agent's privileges."},
+    {"host_bound_class_on_partitions", "worker", "warn", "class, host, other_host, action",
+     "VMs of the class run on their worker's host only, several hosts share its lane, and the "
+     "queue "
+     "(Kafka) gives each host its own part of the lane: jobs of a full host wait beside a free "
+     "one.",
+     "Use a class (and labels) for each host, or another queue."},
     {"job_event", "worker", "info",
      "job_id, webhook_action, state, class, conclusion, runner, delivery_id",
      "An event of a job (queued, in_progress, completed) was applied to the ledger. `state` is the "
@@ -363,24 +346,6 @@ const struct log_event log_events[] = {
      "`reason`.",
      "Nothing for a single one, which a crash can leave. For many, check that no two deployments "
      "have the same name and that the ledger has lost no data."},
-    {"output_truncated", "agent", "warn", "limit_bytes",
-     "The runner printed more than `limit_bytes` to the console. The rest is not shown; the job "
-     "continues.",
-     "Nothing."},
-    {"payload_rejected", "agent", "error", "reason, status, error, error_class, error_code",
-     "The payload could not be unpacked, the VM could not get its own identity (status "
-     "`not-unique`), or the runner could not be started. The VM ends without running a job.",
-     "Check that image and worker have the same version of Mayfly, and that the runner is in the "
-     "image."},
-    {"permission_denied", "agent", "info", "step",
-     "The agent may not carry out one step of giving the VM its own identity; `step` is the error. "
-     "The step is skipped.",
-     "Nothing. To allow it, run the agent as root with the capability that the step needs."},
-    {"power_off_failed", "agent", "error", "reason", "The agent could not power off the VM.",
-     "Nothing at once: the VM's deadline ends it. Check that the agent runs as root."},
-    {"prepare_failed", "agent", "error", "path, error, error_class, error_code",
-     "The program that prepares the VM for its job could not be started. The job runs without it.",
-     "Check that `path` exists in the image and is executable."},
     {"program_report_delete_failed", "worker, reaper", "debug", "error, error_class, error_code",
      "The program could not remove its entry from the ledger's list of running programs when it "
      "stopped. The entry expires.",
@@ -425,27 +390,11 @@ const struct log_event log_events[] = {
      "GitHub did not show the content of a failed delivery (`error` says why), so it was asked to "
      "send it again.",
      "Nothing."},
-    {"refresh_failed", "agent", "error", "error, error_class, error_code",
-     "After a resume the VM's random state or clock could not be renewed.",
-     "Fix the cause in `error`. Until then the clock may be wrong after a resume."},
     {"request_rejected", "ingress", "debug", "status, reason, delivery_id, github_event",
      "An HTTP request was refused before its signature was checked, for example for its path, "
      "method or size.",
      "Nothing, unless GitHub lists the delivery: then check the webhook's URL, content type and "
      "secret."},
-    {"resumed", "agent", "info", "state",
-     "The platform resumed the VM. `state` is 0 waiting, 1 started, 2 ending, 3 ended.",
-     "Nothing."},
-    {"run", "agent", "info", "microvm, payload_bytes",
-     "The VM received its payload and starts its runner. `microvm` is the id of the VM.",
-     "Nothing."},
-    {"run_repeated", "agent", "warn", "status",
-     "The payload came a second time. It was answered 200 if it is the same, 409 if it is another "
-     "one, and was not started again.",
-     "Nothing for 200. For 409, report it as a bug: a VM runs one job."},
-    {"run_request_rejected", "agent", "error", "bytes",
-     "The body of the run hook could not be parsed. It was answered 400.",
-     "Check that image and worker have the same version of Mayfly."},
     {"runner_list_failed", "reaper", "warn", "scope, error, error_class, error_code, action",
      "GitHub's list of a scope's runners could not be read to its end. No VM of the scope is "
      "terminated for what its runner does until a list is complete.",
@@ -487,9 +436,6 @@ const struct log_event log_events[] = {
     {"startup_failed", "ingress, worker, reaper", "error", "error, error_class, error_code",
      "The program could not start, and exits with 1.",
      "Fix the cause in `error`. `--check-config --online` checks the settings and the services."},
-    {"status", "agent", "info", "line",
-     "The state of the runner has changed: STARTED, LISTENING, JOB, or EXIT with code and reason.",
-     "Nothing. After EXIT with a code other than 0, see the lines before it."},
     {"stopped", "ingress, worker, reaper", "info", "exit_code",
      "The program has released what it held and exits.",
      "Nothing if `exit_code` is 0; otherwise see the lines before it."},
@@ -497,8 +443,6 @@ const struct log_event log_events[] = {
      "The program received SIGTERM or SIGINT and drains: it accepts no new work and finishes what "
      "it has.",
      "Nothing."},
-    {"suspending", "agent", "info", "state",
-     "The platform is about to suspend the VM. `state` is as in `resumed`.", "Nothing."},
     {"sweep_failed", "reaper", "warn", "error, error_class, error_code, action",
      "A sweep could not read the VMs from the ledger, so it did nothing.",
      "Check the ledger and the network to it."},
@@ -517,8 +461,6 @@ const struct log_event log_events[] = {
      "The "
      "next sweep handles it again, which is harmless.",
      "Nothing."},
-    {"terminating", "agent", "info", "state",
-     "The platform asked the VM to end. `state` is as in `resumed`.", "Nothing."},
     {"terminations_held", "reaper", "error", "target, vms, of_vms, reason, action, hint",
      "More than a quarter of a target's VMs (and more than 5) have no row in the ledger, or are "
      "not "
@@ -574,26 +516,6 @@ const struct log_event log_events[] = {
     {"vm_terminated", "worker, reaper", "info", "vm, vm_id, class, job_id, state, reason, lived_ms",
      "A VM was terminated for the reason in `reason`. `state` is the state it had.",
      "Nothing. A reason other than a completed job, if frequent, is worth a look."},
-    {"warm_failed", "agent", "warn", "error, error_class, error_code",
-     "Files could not be read ahead before the snapshot. VMs of this image start their jobs more "
-     "slowly.",
-     "Fix the cause in `error` and build the image again."},
-    {"warm_finished", "agent", "info", "duration_ms",
-     "What the start of a job reads was read ahead before the snapshot.", "Nothing."},
-    {"warm_listener_failed", "agent", "warn", "path, status",
-     "The warm-up run of the runner's listener failed before the snapshot. `status` is its wait "
-     "status.",
-     "Run `path` with the argument `warmup` in the image to see why."},
-    {"warm_no_listener", "agent", "warn", "path",
-     "The runner's listener is not in the image, so it was not run ahead before the snapshot.",
-     "Install the runner in the image, or correct the agent's `--runner`."},
-    {"warm_read", "agent", "info", "bytes",
-     "So many bytes of the runner's and the tools' programs were read ahead before the snapshot.",
-     "Nothing."},
-    {"warm_timeout", "agent", "warn", "limit_ms",
-     "Reading ahead before the snapshot took longer than `limit_ms` and was stopped. VMs of this "
-     "image start their jobs more slowly.",
-     "Nothing for a single one. If it repeats, raise the agent's `--warm-ms`."},
 };
 
 const size_t log_event_count = COUNT_OF(log_events);

@@ -22,9 +22,11 @@ struct log_event {
     const char *action;  /* what an operator should do; "Nothing." if nothing */
 };
 
-/* In alphabetical order. */
+/* Each in alphabetical order; the second has what the agent alone writes. */
 extern const struct log_event log_events[];
 extern const size_t log_event_count;
+extern const struct log_event log_events_agent[];
+extern const size_t log_event_agent_count;
 
 /* Appends the page, as Markdown. */
 void log_events_reference(struct buf *out);

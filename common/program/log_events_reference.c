@@ -7,7 +7,7 @@
 static const char introduction[] =
     "# Log events\n"
     "\n"
-    "Generated from the table in `common/program/log_events.c` by the build target\n"
+    "Generated from the tables in `common/program/log_events*.c` by the build target\n"
     "`reference-pages`; a test fails when it is stale. Do not edit it.\n"
     "\n"
     "Each program writes one JSON object a line to standard error. Every line has `ts` (UTC),\n"
@@ -51,13 +51,10 @@ static void append_list(struct buf *out, const char *list)
     }
 }
 
-static void append_events(struct buf *out, bool of_agent)
+static void append_events(struct buf *out, const struct log_event *events, size_t n)
 {
-    for (size_t i = 0; i < log_event_count; i++) {
-        const struct log_event *ev = &log_events[i];
-        if ((strcmp(ev->programs, "agent") == 0) != of_agent) {
-            continue;
-        }
+    for (size_t i = 0; i < n; i++) {
+        const struct log_event *ev = &events[i];
         buf_printf(out, "\n### %s\n\n%s\n\n- What to do: %s\n", ev->name, ev->meaning, ev->action);
         buf_printf(out, "- Level: %s. Written by: %s.\n- Fields: ", ev->levels, ev->programs);
         append_list(out, ev->fields);
@@ -68,7 +65,7 @@ void log_events_reference(struct buf *out)
 {
     buf_append_cstr(out, introduction);
     buf_append_cstr(out, "\n## Ingress, worker and reaper\n");
-    append_events(out, false);
+    append_events(out, log_events, log_event_count);
     buf_append_cstr(out, "\n## The agent in the VMs\n");
-    append_events(out, true);
+    append_events(out, log_events_agent, log_event_agent_count);
 }

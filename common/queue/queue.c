@@ -118,6 +118,7 @@ bool queue_can(const struct queue *q, enum queue_capability c)
     case QUEUE_DEPTHS:
     case QUEUE_ORDERED:
     case QUEUE_FAIR:
+    case QUEUE_PARTITIONED:
         return (q->ops->can & (unsigned)c) != 0;
     }
     return false;

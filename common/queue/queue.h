@@ -81,6 +81,7 @@ enum queue_capability {
     QUEUE_ORDERED = 32, /* receives a lane's messages in one order: as they were put, and a returned
                            one behind those that were there. Without it the order is the store's
                            own (SQS), or one of each partition (Kafka) */
+    QUEUE_PARTITIONED = 64, /* a lane is divided among its consumers: a message waits for its own */
 };
 bool queue_can(const struct queue *q, enum queue_capability c);
 /* The longest delay of a put or a nack; a longer one is ERR_PERMANENT. */

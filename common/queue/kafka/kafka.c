@@ -262,7 +262,7 @@ static int kafka_dead_letter(void *state, const struct queue_message *m, const c
 
 const struct queue_ops queue_ops_kafka = {
     .scheme = "kafka",
-    .can = QUEUE_SCANS,
+    .can = QUEUE_SCANS | QUEUE_PARTITIONED,
     .open = kafka_open,
     .close = kafka_close,
     .put = kafka_put,

@@ -1,0 +1,91 @@
+#include "common/base/attr.h"
+#include "common/program/log_events.h"
+
+const struct log_event log_events_agent[] = {
+    {"agent_failed", "agent", "error", "error, error_class, error_code",
+     "The agent could not start, or its event loop failed. The VM ends without running a job.",
+     "Fix the cause in `error`; it is usually in the image or in the agent's options."},
+    {"disk_grow_failed", "agent", "warn", "disk, reason",
+     "The root file system could not be enlarged to the size of its disk. The job has less space "
+     "than the class promises.",
+     "Check that the image's root file system is ext4 and that `disk` is its device."},
+    {"hook_connection_evicted", "agent", "warn", "limit",
+     "All `limit` connections of the hook server were in use, so the one that was reading for "
+     "longest was closed.",
+     "Nothing. If it repeats, something other than the platform connects to the hook port."},
+    {"hook_request_rejected", "agent", "debug", "status",
+     "A request to the hook server was not valid HTTP or was too large. It was answered with "
+     "`status`.",
+     "Nothing."},
+    {"hook_server_started", "agent", "info", "address, port",
+     "The agent waits for the platform's lifecycle hooks (ready, run, suspend, ...) on this "
+     "address.",
+     "Nothing."},
+    {"identity_reset_failed", "agent", "error", "error, error_class, error_code",
+     "The VM could not get its own random state, clock, host name or machine id after its "
+     "snapshot. It ends without running a job.",
+     "Fix the cause in `error`, which is in the image or in the agent's privileges."},
+    {"output_truncated", "agent", "warn", "limit_bytes",
+     "The runner printed more than `limit_bytes` to the console. The rest is not shown; the job "
+     "continues.",
+     "Nothing."},
+    {"payload_rejected", "agent", "error", "reason, status, error, error_class, error_code",
+     "The payload could not be unpacked, the VM could not get its own identity (status "
+     "`not-unique`), or the runner could not be started. The VM ends without running a job.",
+     "Check that image and worker have the same version of Mayfly, and that the runner is in the "
+     "image."},
+    {"permission_denied", "agent", "info", "step",
+     "The agent may not carry out one step of giving the VM its own identity; `step` is the error. "
+     "The step is skipped.",
+     "Nothing. To allow it, run the agent as root with the capability that the step needs."},
+    {"power_off_failed", "agent", "error", "reason", "The agent could not power off the VM.",
+     "Nothing at once: the VM's deadline ends it. Check that the agent runs as root."},
+    {"prepare_failed", "agent", "error", "path, error, error_class, error_code",
+     "The program that prepares the VM for its job could not be started. The job runs without it.",
+     "Check that `path` exists in the image and is executable."},
+    {"refresh_failed", "agent", "error", "error, error_class, error_code",
+     "After a resume the VM's random state or clock could not be renewed.",
+     "Fix the cause in `error`. Until then the clock may be wrong after a resume."},
+    {"resumed", "agent", "info", "state",
+     "The platform resumed the VM. `state` is 0 waiting, 1 started, 2 ending, 3 ended.",
+     "Nothing."},
+    {"run", "agent", "info", "microvm, payload_bytes",
+     "The VM received its payload and starts its runner. `microvm` is the id of the VM.",
+     "Nothing."},
+    {"run_repeated", "agent", "warn", "status",
+     "The payload came a second time. It was answered 200 if it is the same, 409 if it is another "
+     "one, and was not started again.",
+     "Nothing for 200. For 409, report it as a bug: a VM runs one job."},
+    {"run_request_rejected", "agent", "error", "bytes",
+     "The body of the run hook could not be parsed. It was answered 400.",
+     "Check that image and worker have the same version of Mayfly."},
+    {"status", "agent", "info", "line",
+     "The state of the runner has changed: STARTED, LISTENING, JOB, or EXIT with code and reason.",
+     "Nothing. After EXIT with a code other than 0, see the lines before it."},
+    {"suspending", "agent", "info", "state",
+     "The platform is about to suspend the VM. `state` is as in `resumed`.", "Nothing."},
+    {"terminating", "agent", "info", "state",
+     "The platform asked the VM to end. `state` is as in `resumed`.", "Nothing."},
+    {"warm_failed", "agent", "warn", "error, error_class, error_code",
+     "Files could not be read ahead before the snapshot. VMs of this image start their jobs more "
+     "slowly.",
+     "Fix the cause in `error` and build the image again."},
+    {"warm_finished", "agent", "info", "duration_ms",
+     "What the start of a job reads was read ahead before the snapshot.", "Nothing."},
+    {"warm_listener_failed", "agent", "warn", "path, status",
+     "The warm-up run of the runner's listener failed before the snapshot. `status` is its wait "
+     "status.",
+     "Run `path` with the argument `warmup` in the image to see why."},
+    {"warm_no_listener", "agent", "warn", "path",
+     "The runner's listener is not in the image, so it was not run ahead before the snapshot.",
+     "Install the runner in the image, or correct the agent's `--runner`."},
+    {"warm_read", "agent", "info", "bytes",
+     "So many bytes of the runner's and the tools' programs were read ahead before the snapshot.",
+     "Nothing."},
+    {"warm_timeout", "agent", "warn", "limit_ms",
+     "Reading ahead before the snapshot took longer than `limit_ms` and was stopped. VMs of this "
+     "image start their jobs more slowly.",
+     "Nothing for a single one. If it repeats, raise the agent's `--warm-ms`."},
+};
+
+const size_t log_event_agent_count = COUNT_OF(log_events_agent);
