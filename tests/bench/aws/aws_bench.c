@@ -263,6 +263,7 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
         (void)fprintf(stderr, "open: %s\n", e.message);
         exit(1);
     }
+    w.circuits = circuits_new(w.ledger);
     struct launch_pool *launches = NULL;
     if (launch_pool_start(&w, c, &launches, &e) != 0) {
         (void)fprintf(stderr, "start: %s\n", e.message);
@@ -272,6 +273,7 @@ static bool bench_worker(const struct ingress_player *p, struct config *c, const
     wakeup_raise(&w.intake);
     queue_interrupt(w.queue);
     launch_pool_join(launches);
+    circuits_free(w.circuits);
     fleet_close(w.fleet);
     ledger_close(w.ledger);
     queue_close(w.queue);

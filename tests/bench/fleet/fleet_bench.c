@@ -101,6 +101,7 @@ static void work(const struct plan *p)
     must(queue_open(p->config->queue, &w.queue, &e), &e);
     must(ledger_open(p->config->ledger, &w.ledger, &e), &e);
     w.fleet = stand_in_fleet(w.ledger);
+    w.circuits = circuits_new(w.ledger);
     while (sem_wait(&board->begin) != 0) {
     }
     ledger_watch_releases(w.ledger, slot_freed, &w);
@@ -117,6 +118,7 @@ static void work(const struct plan *p)
     events_join(events);
     wakeup_raise(&w.working);
     terminators_join(w.terminators);
+    circuits_free(w.circuits);
     ledger_close(w.ledger);
     queue_close(w.queue);
     free(w.fleet);

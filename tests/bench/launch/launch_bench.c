@@ -145,6 +145,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "open: %s\n", e.message);
         return 1;
     }
+    w.circuits = circuits_new(w.ledger);
     struct launch_pool *launches = NULL;
     if (launch_pool_start(&w, c, &launches, &e) != 0) {
         fprintf(stderr, "start: %s\n", e.message);
@@ -155,6 +156,7 @@ int main(int argc, char **argv)
     wakeup_raise(&w.intake);
     queue_interrupt(w.queue);
     launch_pool_join(launches);
+    circuits_free(w.circuits);
     ledger_close(w.ledger);
     queue_close(w.queue);
     config_live_free(w.config);
