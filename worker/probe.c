@@ -16,6 +16,12 @@ static bool github_is_away(const struct err *e)
     return e->class == ERR_RETRY || e->class == ERR_THROTTLED;
 }
 
+/* This fleet's own rate (github.rate) allows no call now. */
+static bool was_not_asked(const struct err *e)
+{
+    return e->class == ERR_THROTTLED && e->code == 0;
+}
+
 static bool target_is_away(const struct err *e)
 {
     return e->from == ERR_FROM_PROVIDER &&
@@ -30,7 +36,7 @@ static enum finding finding_of(enum subject subject, const struct err *e)
     if (subject == SUBJECT_TARGET) {
         return target_is_away(e) ? FAILS : e->from == ERR_FROM_PROVIDER ? WORKS : UNKNOWN;
     }
-    if (!from_github) {
+    if (!from_github || was_not_asked(e)) {
         return UNKNOWN;
     }
     if (subject == SUBJECT_GITHUB) {

@@ -34,6 +34,10 @@ static const struct rule rules[] = {
     {ERR_FROM_QUEUE, ANY, ANY, WAIT(SUBJECT_QUEUE)},
     {ERR_FROM_PROXY, ANY, ANY, WAIT_AT_ONCE(SUBJECT_PROXY)},
 
+    /* The rates that this fleet keeps itself (github.rate): no trouble, only a time to wait. */
+    {ERR_FROM_APP, ERR_THROTTLED, 0, WAIT(SUBJECT_JOB)},
+    {ERR_FROM_GITHUB, ERR_THROTTLED, 0, WAIT(SUBJECT_JOB)},
+
     /* GitHub, to the App: who we are, and where it is installed. */
     {ERR_FROM_APP, ERR_RETRY, 0, WAIT(SUBJECT_GITHUB)},
     {ERR_FROM_APP, ERR_THROTTLED, ANY, WAIT_AT_ONCE(SUBJECT_GITHUB)},

@@ -43,6 +43,10 @@ static const struct row rows[] = {
     {ERR_FROM_APP, ERR_AUTH, 403, false, AT_ONCE(SUBJECT_INSTALLATION)}, /* suspended */
     {ERR_FROM_APP, ERR_AUTH, 404, false, AT_ONCE(SUBJECT_INSTALLATION)}, /* not installed */
     {ERR_FROM_APP, ERR_THROTTLED, 403, false, AT_ONCE(SUBJECT_GITHUB)},
+    {ERR_FROM_APP, ERR_THROTTLED, 0, false, WAIT(SUBJECT_JOB)}, /* github.rate */
+    {ERR_FROM_GITHUB, ERR_THROTTLED, 0, false, WAIT(SUBJECT_JOB)},
+    {ERR_FROM_GITHUB, ERR_PERMANENT, 0, false, WAIT(SUBJECT_GROUP)}, /* no such group */
+    {ERR_FROM_GITHUB, ERR_PERMANENT, 0, true, WAIT(SUBJECT_REPOSITORY)},
     /* GitHub, to a registration: the narrowest that explains it. */
     {ERR_FROM_GITHUB, ERR_RETRY, NOT_SENT, true, WAIT(SUBJECT_GITHUB)},
     {ERR_FROM_GITHUB, ERR_RETRY, 502, true, WAIT(SUBJECT_REPOSITORY)},

@@ -275,6 +275,24 @@ static void lane_stopped_by_github_probes_it_first(void **state)
     queue_message_fini(&m);
 }
 
+/* This fleet's own rate (github.rate) is no news of GitHub. */
+static void probe_that_may_not_call_proves_nothing(void **state)
+{
+    struct queue_message m = {.id = ""};
+    struct circuit c;
+    struct err e;
+    fail_subject(lane_subjects(lane), SUBJECT_GITHUB, false);
+    world.now_ms += wait_for(lane_subjects(lane));
+    calls_reset();
+    world_fail("github_ping", ERR_THROTTLED);
+    assert_false(lane_poll(lane, world.config, &m));
+    assert_int_equal(calls_count("github_ping", NULL), 1);
+    MUST(circuit_load(world.worker.ledger, "github:api", &c, &e));
+    assert_true(circuit_is_open(&c, world.now_ms));
+    assert_int_equal(c.opens, 1);
+    assert_string_equal(c.probe, "");
+}
+
 static void target_in_trouble_is_probed_by_a_list_and_no_launch(void **state)
 {
     struct lane *large =
@@ -340,6 +358,7 @@ int main(void)
         CASE(lane_without_a_rate_token_is_not_taken),
         CASE(lane_of_an_open_circuit_is_left_alone_until_its_probe),
         CASE(lane_stopped_by_github_probes_it_first),
+        CASE(probe_that_may_not_call_proves_nothing),
         CASE(target_in_trouble_is_probed_by_a_list_and_no_launch),
         CASE(circuits_hold_while_the_ledger_is_away),
         CASE(store_in_trouble_is_asked_again_in_half_a_second),
