@@ -12,30 +12,30 @@
 
 static const struct {
     int status;
-    const char *body;
     enum err_class class;
+    const char *body;
     const char *says;
 } refusals[] = {
-    {400, REFUSAL("QueueDoesNotExist"), ERR_AUTH, "create the queue"},
-    {400, REFUSAL("AccessDeniedException"), ERR_AUTH, "allow the operation"},
-    {403, REFUSAL("AccessDenied"), ERR_AUTH, "allow the operation"},
-    {403, REFUSAL("ExpiredTokenException"), ERR_AUTH, "renew them"},
-    {403, REFUSAL("InvalidClientTokenId"), ERR_AUTH, "check the credentials"},
-    {400, REFUSAL("KmsAccessDenied"), ERR_AUTH, "kms:GenerateDataKey"},
-    {400, REFUSAL("KmsDisabled"), ERR_AUTH, "check the key's state"},
-    {400, REFUSAL("KmsInvalidState"), ERR_AUTH, "check the key's state"},
-    {400, REFUSAL("KmsNotFound"), ERR_AUTH, "check the key's state"},
-    {400, REFUSAL("KmsOptInRequired"), ERR_AUTH, "check the key's state"},
-    {400, REFUSAL("KmsThrottled"), ERR_THROTTLED, "KMS throttles"},
-    {400, REFUSAL("InvalidAddress"), ERR_AUTH, "check the queue's URL"},
-    {400, REFUSAL("InvalidSecurity"), ERR_AUTH, "check that the endpoint"},
-    {400, REFUSAL("UnsupportedOperation"), ERR_AUTH, "check that the endpoint"},
-    {400, REFUSAL("RequestThrottled"), ERR_THROTTLED, "faster than"},
-    {400, REFUSAL("OverLimit"), ERR_THROTTLED, "120,000"},
-    {429, "", ERR_THROTTLED, "faster than"},
-    {500, REFUSAL("InternalFailure"), ERR_RETRY, "try again"},
-    {503, REFUSAL("ServiceUnavailable"), ERR_RETRY, "try again"},
-    {502, "<html>Bad Gateway</html>", ERR_RETRY, "check the endpoint"},
+    {400, ERR_AUTH, REFUSAL("QueueDoesNotExist"), "create the queue"},
+    {400, ERR_AUTH, REFUSAL("AccessDeniedException"), "allow the operation"},
+    {403, ERR_AUTH, REFUSAL("AccessDenied"), "allow the operation"},
+    {403, ERR_AUTH, REFUSAL("ExpiredTokenException"), "renew them"},
+    {403, ERR_AUTH, REFUSAL("InvalidClientTokenId"), "check the credentials"},
+    {400, ERR_AUTH, REFUSAL("KmsAccessDenied"), "kms:GenerateDataKey"},
+    {400, ERR_AUTH, REFUSAL("KmsDisabled"), "check the key's state"},
+    {400, ERR_AUTH, REFUSAL("KmsInvalidState"), "check the key's state"},
+    {400, ERR_AUTH, REFUSAL("KmsNotFound"), "check the key's state"},
+    {400, ERR_AUTH, REFUSAL("KmsOptInRequired"), "check the key's state"},
+    {400, ERR_THROTTLED, REFUSAL("KmsThrottled"), "KMS throttles"},
+    {400, ERR_AUTH, REFUSAL("InvalidAddress"), "check the queue's URL"},
+    {400, ERR_AUTH, REFUSAL("InvalidSecurity"), "check that the endpoint"},
+    {400, ERR_AUTH, REFUSAL("UnsupportedOperation"), "check that the endpoint"},
+    {400, ERR_THROTTLED, REFUSAL("RequestThrottled"), "faster than"},
+    {400, ERR_THROTTLED, REFUSAL("OverLimit"), "120,000"},
+    {429, ERR_THROTTLED, "", "faster than"},
+    {500, ERR_RETRY, REFUSAL("InternalFailure"), "try again"},
+    {503, ERR_RETRY, REFUSAL("ServiceUnavailable"), "try again"},
+    {502, ERR_RETRY, "<html>Bad Gateway</html>", "check the endpoint"},
 };
 
 /* The same answer to every try of one call. */
