@@ -117,7 +117,7 @@ export class Lasting {
     storm.note(`${c.kind} begins, ${c.starting} launches in flight`);
     await condition.begin(storm, c);
     c.from = Date.now();
-    c.starting = Math.max(c.starting, /ledger|queue|brownout/.test(c.kind) ? 0 : await this.launchesInFlight());
+    c.starting = Math.max(c.starting, /ledger|queue|brownout|failover/.test(c.kind) ? 0 : await this.launchesInFlight());
     for (const end = c.from + c.ms; Date.now() < end && !storm.interrupted;) await sleep(Math.min(200, Math.max(0, end - Date.now())));
     c.to = Date.now();
     c.failed = await condition.failed(storm, c);
