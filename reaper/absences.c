@@ -129,7 +129,10 @@ static void brake(struct sweep *s, struct absences *all, const struct vm_provide
             held += a->held;
         }
     }
-    signs_scan_ended(signs, SIGN_HELD, target);
+    /* Orphans are judged by the sweeps that scan the runner lists only. */
+    if (s->scans_runners) {
+        signs_scan_ended(signs, SIGN_HELD, target);
+    }
     if (held > 0) {
         sweep_notice(
             s, p, target,
@@ -138,7 +141,9 @@ static void brake(struct sweep *s, struct absences *all, const struct vm_provide
             "reaper.mass_termination_hold (see terminations_held in the reaper's log)",
             target, held, vms);
     }
-    report_held(target, held, vms, !engaged && held > 0);
+    if (s->scans_runners || !engaged) {
+        report_held(target, held, vms, !engaged && held > 0);
+    }
 }
 
 static void brake_each_target(struct sweep *s, struct absences *all)

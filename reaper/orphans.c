@@ -217,6 +217,7 @@ static void collect_of_quiet_class(struct sweep *s, const struct sweep_listing *
                                                 .listed = listed,
                                                 .subject = listed->id,
                                                 .adopted = row,
+                                                .certain = true, /* GitHub says so */
                                                 .reason = "it has no row, and no runner of its "
                                                           "class without a row is registered"});
         }

@@ -20,14 +20,17 @@ static bool has_row(const struct sweep *s, const char *runner)
     return false;
 }
 
+/* One of another deployment with a class of that name counts while it is up: this deployment may have
+ * had another name when it launched the VMs. */
 static size_t count_unmatched(const struct sweep *s, const struct sweep_runners *l,
                               const char *class_name)
 {
     size_t registered = 0;
     for (size_t i = 0; i < l->count; i++) {
         const struct github_runner *r = &l->list[i];
-        registered += vm_name_is_owned(r->name, s->config->deployment) &&
-                      vm_name_is_of_class(r->name, class_name) && !has_row(s, r->name);
+        bool owned = vm_name_is_owned(r->name, s->config->deployment);
+        registered += (owned || r->online || r->busy) && vm_name_is_of_class(r->name, class_name) &&
+                      !has_row(s, r->name);
     }
     return registered;
 }

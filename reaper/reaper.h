@@ -309,7 +309,7 @@ struct absence {
     const struct ledger_vm *adopted; /* the adopted row of a listed VM; NULL: none */
     struct ledger_vm runner;         /* its runner: name, scope; for delete_registration */
     bool delete_registration;        /* the runner is registered, offline and idle */
-    bool certain;                    /* its deadline has passed: the brake does not hold it */
+    bool certain; /* its deadline has passed, or GitHub has no runner for it: not held */
     bool held;
 };
 struct absences {

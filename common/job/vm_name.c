@@ -78,6 +78,6 @@ bool vm_name_is_of_class(const char *name, const char *class_name)
 {
     char digits[DIGITS_SIZE];
     const size_t before = sizeof "mf-" - 1 + DIGITS_SIZE - 1; /* and the deployment's digits */
-    return strnlen(name, before) == before &&
+    return strnlen(name, before) == before && strncmp(name, "mf-", 3) == 0 &&
            strncmp(name + before, hash_digits(class_name, digits), DIGITS_SIZE - 1) == 0;
 }

@@ -24,7 +24,7 @@ void vm_name_make(const char *deployment, const char *class_name, char out[VM_NA
 /* Whether the VM or runner of that name belongs to the deployment. */
 bool vm_name_is_owned(const char *name, const char *deployment);
 
-/* Whether an owned name was made for that class. */
+/* Whether the name was made for a class of that name, of any deployment. */
 bool vm_name_is_of_class(const char *name, const char *class_name);
 
 #endif

@@ -9,6 +9,7 @@
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
 import { execFile } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { promisify } from "node:util";
 import fs from "node:fs";
 import os from "node:os";
@@ -47,6 +48,12 @@ class Storm {
     this.secret = "the storm's own secret";
     this.labels = ["self-hosted", "linux", "arm64", "microvm"];
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
+    // Only an App can list where it is installed, which a ledger that was lost does not know any more.
+    this.appKey = this.lasting?.has("ledger-lost") ? path.join(this.dir, "app.pem") : null;
+    if (this.appKey) {
+      const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+      fs.writeFileSync(this.appKey, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+    }
     this.githubLog = path.join(this.dir, "github.jsonl");
     this.providerLog = path.join(this.dir, "lambda.jsonl");
   }
@@ -84,7 +91,8 @@ class Storm {
     Object.assign(process.env, this.aws?.environment() ?? KEYS);
     const scaled = this.lasting ? { github: [...githubArguments(this.scale, this.lasting.longest), "--validate"], lambda: providerArguments(this.scale, this.rate) } : { github: [], lambda: [] };
     const github = fake("github", "--log", this.githubLog, "--token", this.token, "--org", "acme", "--webhook-secret", this.secret, "--webhook-timeout-ms", "4000",
-      "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15", ...scaled.github);
+      "--rate-limit", "1000000", "--runner-url", "http://127.0.0.1:{PORT}", "--offline-after-s", "4", "--pickup-timeout-s", "4", "--job-timeout-s", "15",
+      ...(this.appKey ? ["--app-id", "4711", "--app-key", this.appKey, "--webhook-type", "organization"] : []), ...scaled.github);
     const lambda = fake("lambda-microvms", "--log", this.providerLog, "--seed", String(this.seed), "--run-rate", String(this.rate), "--run-burst", String(this.rate),
       "--terminate-rate", String(2 * this.rate), "--terminate-burst", String(2 * this.rate), "--memory-quota-mib", String(8192 * (this.cap + 50)),
       ...(this.aws?.judging() ?? ["--key", `${KEYS.AWS_ACCESS_KEY_ID}:${KEYS.AWS_SECRET_ACCESS_KEY}`]), "--read-lag-ms", this.calm ? "0" : "200", "--empty-page-every", this.calm ? "0" : "5", "--jitter", "0.3", "--poll-s", "2", "--keep-terminated-s", "300", ...scaled.lambda);
@@ -128,7 +136,7 @@ class Storm {
   writeConfig(hook) {
     const config = {
       deployment: "storm", queue: this.store(this.queue, "queue"), ledger: this.store(this.ledger, "ledger"), log_level: this.debug ? "debug" : "info",
-      github: { api_url: this.githubUrl, token: this.token, webhook_secrets: [this.secret], timeout: "3s", secondary_limit_backoff: "3s", rate: { per_second: 500, burst: 500 },
+      github: { api_url: this.githubUrl, ...(this.appKey ? { app: { id: "4711", private_key: `file:${this.appKey}` } } : { token: this.token }), webhook_secrets: [this.secret], timeout: "3s", secondary_limit_backoff: "3s", rate: { per_second: 500, burst: 500 },
         hook: { id: hook, organization: "acme" } },
       ingress: { listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", threads: 1, enqueue_timeout: "2s" },
       worker: { admin_listen: "127.0.0.1:0", launch_threads: 16, event_consumer_threads: 2, terminate_threads: 8, visibility_timeout: "5s", terminate_grace_period: "0s", drain_timeout: "10s" },

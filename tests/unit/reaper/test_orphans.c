@@ -198,6 +198,31 @@ static void registrations_of_rows_are_nothing_to_orphans(void **state)
     assert_int_equal(vm->state, VM_LAUNCHED);
 }
 
+/* The deployment was renamed, and its VMs work on. */
+static void runner_of_another_deployments_class_counts_while_it_is_up(void **state)
+{
+    char name[VM_NAME_SIZE];
+    vm_name_make("former", "large", name);
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    struct github_runner *r = scripted_github_add_runner(name, true, true);
+    world_sweep(5, MINUTE_MS);
+    assert_int_equal(world_ended(), 0);
+    r->online = r->busy = false;
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+}
+
+/* GitHub has no runner for any of them: that is no absence for the brake. */
+static void orphans_of_a_quiet_class_are_not_held(void **state)
+{
+    for (int i = 0; i < 8; i++) {
+        char id[] = {'a', (char)('0' + i), '\0'};
+        (void)add_unnamed(id, 301 * SECOND_MS);
+    }
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(world_ended(), 8);
+}
+
 static void young_orphan_is_not_ended_although_its_class_is_quiet(void **state)
 {
     (void)add_unnamed("a", 100 * SECOND_MS);
@@ -391,6 +416,8 @@ int main(void)
         CASE(repositories_of_a_user_are_scopes),
         CASE(list_that_fails_makes_no_class_quiet),
         CASE(registrations_of_rows_are_nothing_to_orphans),
+        CASE(runner_of_another_deployments_class_counts_while_it_is_up),
+        CASE(orphans_of_a_quiet_class_are_not_held),
         CASE(young_orphan_is_not_ended_although_its_class_is_quiet),
         CASE(orphan_holds_a_slot_with_its_providers_deadline),
         CASE(named_orphan_has_its_own_name_and_host),
