@@ -95,6 +95,7 @@ int aws_client_open_with(const struct aws_client_options *o, const struct aws_ke
     struct http_client_options ho = {
         .user_agent = "mayfly/" MAYFLY_VERSION,
         .proxy = aws_defaults_now()->proxy,
+        .proxy_setting = "aws.proxy",
         .connect_timeout_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS,
         .timeout_ms = timeout_ms,
         .max_idle = o->max_idle,

@@ -20,6 +20,7 @@
 struct http_client {
     char *user_agent;
     char *proxy;
+    const char *proxy_setting;
     bool no_proxy;
     bool no_redirects;
     int64_t connect_timeout_ms;
@@ -61,6 +62,7 @@ int http_client_new(const struct http_client_options *o, struct http_client **ou
     ASSERT(c != NULL);
     c->user_agent = slice_dup(slice_of(o->user_agent));
     c->proxy = slice_dup(slice_of(o->proxy));
+    c->proxy_setting = o->proxy_setting != NULL ? o->proxy_setting : "the proxy setting";
     c->no_proxy = o->no_proxy;
     c->no_redirects = o->no_redirects;
     c->connect_timeout_ms = o->connect_timeout_ms;
@@ -243,7 +245,7 @@ static const char *proxy_of(const struct http_client *c, const char *url, const 
         {"http_proxy", "all_proxy", "ALL_PROXY", NULL},
         {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}};
     const char *const *env = names[is_https(url) ? 1 : 0];
-    *setting = "the proxy setting";
+    *setting = c->proxy_setting;
     if (c->proxy[0] != '\0') {
         return c->proxy;
     }

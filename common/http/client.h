@@ -28,7 +28,8 @@ struct http_client;
 
 struct http_client_options {
     const char *user_agent;
-    const char *proxy; /* "": from the environment */
+    const char *proxy;         /* "": from the environment */
+    const char *proxy_setting; /* where `proxy` was set, for messages; a literal, NULL unknown */
     int64_t connect_timeout_ms;
     int64_t timeout_ms; /* of a whole call, unless the request says otherwise */
     size_t max_idle;    /* pooled handles kept; 0: 16 */

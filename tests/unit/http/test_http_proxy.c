@@ -34,6 +34,7 @@ static struct http_client *make_client(const char *proxy)
     struct err e;
     const struct http_client_options o = {.user_agent = "mayfly/test",
                                           .proxy = proxy,
+                                          .proxy_setting = "github.proxy",
                                           .connect_timeout_ms = 5000,
                                           .timeout_ms = 20000};
     assert_int_equal(http_client_new(&o, &c, &e), 0);
@@ -107,7 +108,7 @@ static void assert_proxys_fault(struct http_client *c, const char *place, int po
 static void assert_proxys_fault_by_setting(const char *place, int port, const char *what)
 {
     struct http_client *c = make_client(proxy_at(port));
-    assert_proxys_fault(c, place, port, "the proxy setting", what);
+    assert_proxys_fault(c, place, port, "github.proxy", what);
     http_client_free(c);
 }
 
