@@ -50,6 +50,7 @@ bool kafka_consumer_is_joining(const rd_kafka_t *rk)
     return joining;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): librdkafka's type of an interceptor */
 static rd_kafka_resp_err_t on_request_sent(rd_kafka_t *rk, int fd, const char *broker,
                                            int32_t broker_id, int16_t api, int16_t version,
                                            int32_t correlation, size_t size, void *opaque)
@@ -63,6 +64,7 @@ static rd_kafka_resp_err_t on_request_sent(rd_kafka_t *rk, int fd, const char *b
 }
 
 /* A failed JoinGroup or SyncGroup is followed by another JoinGroup. */
+/* NOLINTNEXTLINE(readability-function-size): librdkafka's type of an interceptor */
 static rd_kafka_resp_err_t on_response_received(rd_kafka_t *rk, int fd, const char *broker,
                                                 int32_t broker_id, int16_t api, int16_t version,
                                                 int32_t correlation, size_t size, int64_t rtt,

@@ -327,7 +327,7 @@ static void messages_of_a_lane_without_a_topic_are_counted(void **state)
     free(all);
 }
 
-#define DEAD_COUNT 6000
+#define DEAD_COUNT 4000
 #define DEAD_BATCH 100 /* one fetch of the mock */
 
 /* More than a reader could read in its 30 s that fetches as little as a lane's consumer. */
