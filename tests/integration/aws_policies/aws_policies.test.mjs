@@ -184,9 +184,9 @@ test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
   await s.start();
   for (const role of ROLES) await s.run(role);
 
-  /* The way of a job; a launch that waits, and one that is buried, whose job the reaper asks for again. */
-  await s.lambda.ask('POST', '/faults', [{ operation: 'RunMicrovm', preset: 'throttle', times: 1 }]);
-  await s.github.ask('POST', '/faults', [{ operation: 'generate-jitconfig', status: 422, body: { message: 'not now' }, times: 1 }]);
+  /* The way of a job; a launch that waits, and one that spends an attempt. */
+  await s.lambda.ask('POST', '/faults', [{ operation: 'RunMicrovm', preset: 'throttle', times: 1 },
+    { operation: 'RunMicrovm', preset: 'conflict', times: 1 }]);
   await s.jobs(3);
   await s.completed(3);
   await until('the worker ended the machines', async () => (await s.lambda.ask('GET', '/state')).held === 0);

@@ -11,6 +11,7 @@ export const PRESETS = {
   throttle: (config) => new AwsError('ThrottlingException', 'Rate exceeded.', { retryAfterSeconds: config.retry_after_s }),
   quota: memoryQuotaExceeded,
   internal: () => new AwsError('InternalServerException', 'Internal failure.', { retryAfterSeconds: 1 }),
+  conflict: () => new AwsError('ConflictException', 'The client token was used with other parameters.', { members: { resourceType: 'microvm', resourceId: 'token' } }),
   capacity: () => new AwsError('InsufficientCapacityException', 'There is no capacity at the moment.'),
   denied: () => new AwsError('AccessDeniedException', 'User is not authorized to perform: iam:PassRole'),
 };
