@@ -29,12 +29,12 @@ struct ticket {
 };
 
 /* One record of a call. */
-struct stub {
+struct receipt {
     struct ticket *ticket;
     rd_kafka_resp_err_t code;
 };
 
-static void report(struct stub *s, rd_kafka_resp_err_t code)
+static void report(struct receipt *s, rd_kafka_resp_err_t code)
 {
     struct ticket *t = s->ticket;
     pthread_mutex_lock(&t->lock);
@@ -161,7 +161,7 @@ static int renew_client(struct kafka_producer *p, struct err *e)
 
 /* --- putting --- */
 static rd_kafka_resp_err_t enqueue(const struct queue_kafka *q, rd_kafka_t *rk,
-                                   const struct kafka_outgoing *out, struct stub *stub)
+                                   const struct kafka_outgoing *out, struct receipt *receipt)
 {
     char topic[KAFKA_TOPIC_SIZE];
     rd_kafka_headers_t *headers = kafka_record_headers(out->record);
@@ -171,7 +171,7 @@ static rd_kafka_resp_err_t enqueue(const struct queue_kafka *q, rd_kafka_t *rk,
     rd_kafka_vu_t args[] = {
         {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = stub},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = receipt},
         {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
         {.vtype = RD_KAFKA_VTYPE_VALUE,
          .u.mem = {(void *)(uintptr_t)(body.len > 0 || out->tombstone ? body.ptr : ""), body.len}},
@@ -202,26 +202,26 @@ static void produce_all(struct queue_kafka *q, rd_kafka_t *rk, const struct kafk
                         rd_kafka_resp_err_t *codes, size_t n)
 {
     struct ticket t = {.left = n};
-    struct stub *stubs = calloc(n, sizeof *stubs);
-    ASSERT(stubs != NULL && pthread_mutex_init(&t.lock, NULL) == 0 &&
+    struct receipt *receipts = calloc(n, sizeof *receipts);
+    ASSERT(receipts != NULL && pthread_mutex_init(&t.lock, NULL) == 0 &&
            pthread_cond_init(&t.done, NULL) == 0);
     for (size_t i = 0; i < n; i++) {
-        stubs[i].ticket = &t;
+        receipts[i].ticket = &t;
         rd_kafka_resp_err_t code = codes[i];
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            code = enqueue(q, rk, &out[i], &stubs[i]);
+            code = enqueue(q, rk, &out[i], &receipts[i]);
         }
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            report(&stubs[i], code);
+            report(&receipts[i], code);
         }
     }
     wait_for_all(&t);
     for (size_t i = 0; i < n; i++) {
-        codes[i] = stubs[i].code;
+        codes[i] = receipts[i].code;
     }
     pthread_cond_destroy(&t.done);
     pthread_mutex_destroy(&t.lock);
-    free(stubs);
+    free(receipts);
 }
 
 static int fail_produce(struct queue_kafka *q, rd_kafka_resp_err_t code, const char *lane,

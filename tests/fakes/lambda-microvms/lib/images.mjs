@@ -7,7 +7,7 @@ import { newBuilds } from './image_api.mjs';
 
 const DEFAULT_MEMORY_MIB = 2048;
 
-/** Also what a launch is told of an image that does not exist. */
+/** Also the answer to a launch whose image does not exist. */
 const noVersion = (arn) => `No active version found for MicroVM image ${arn}.`;
 
 /** One build of an image's files. A failure shows in one of its builds, as a chipset may fail alone. */
