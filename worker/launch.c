@@ -374,7 +374,8 @@ static int record_vm(struct launching *l, struct err *e)
 }
 
 /* Removes what a failed launch left: registration, VM, row. What cannot be removed now stays a row
- * in state `ending`, which the reaper terminates. l->step stays the one that failed. */
+ * in state `ending`, which the reaper terminates. A VM that was launched, and could not be recorded
+ * for a while, may be at work by now: it is spared then. l->step stays the one that failed. */
 static void roll_back(struct launching *l, const struct err *why)
 {
     struct err e = {0};
@@ -382,7 +383,8 @@ static void roll_back(struct launching *l, const struct err *why)
     (void)snprintf(reason, sizeof reason, "launch failed: %.70s", why->message);
     struct fleet_termination how = {.reason = reason,
                                     .grace_ms = TERMINATE_GRACE_MS,
-                                    .evidence = FLEET_OVER,
+                                    .evidence =
+                                        l->vm.vm_id[0] != '\0' ? FLEET_REQUESTED : FLEET_OVER,
                                     .nothing_runs = !l->vm_may_run};
     heartbeat_step(l->worker->heartbeat, &l->heartbeat, "roll back", STEP_LIMIT_MS);
     heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, ""); /* the row is about to end */

@@ -268,6 +268,30 @@ static void error_of_a_provider_says_where_it_runs(void **state)
     }
 }
 
+/* --- what could not be recorded --- */
+
+static void runner_gets_a_job(void)
+{
+    scripted_github.runners[0].online = true;
+    scripted_github.runners[0].busy = true;
+}
+
+/* The ledger was away, the VM was not. */
+static void vm_that_could_not_be_recorded_is_spared_if_it_is_at_work(void **state)
+{
+    struct call_plan record = {
+        .function = "ledger_vm_advance", .with = "launched", .fails = ERR_CONFLICT};
+    (void)state;
+    calls_plan(&record);
+    launch_large();
+    assert_int_equal(calls_done("vm_terminate", NULL), 1);
+    anew();
+    record.happens = runner_gets_a_job;
+    calls_plan(&record);
+    launch_large();
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -282,6 +306,7 @@ int main(void)
         CASE(probe_is_held_as_long_as_its_message),
         CASE(probe_that_the_ledger_does_not_record_is_not_made),
         CASE(error_of_a_provider_says_where_it_runs),
+        CASE(vm_that_could_not_be_recorded_is_spared_if_it_is_at_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
