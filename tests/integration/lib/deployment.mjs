@@ -224,8 +224,9 @@ export class Deployment {
     for (const pid of this.processes().slice(0, most)) { try { process.kill(pid, "SIGKILL"); } catch (e) { if (e.code !== "ESRCH") throw e; } }
   }
 
+  // The last line may be half written.
   log() {
-    return fs.readFileSync(this.fakeLog, "utf8").split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    return fs.readFileSync(this.fakeLog, "utf8").split("\n").slice(0, -1).filter(Boolean).map((line) => JSON.parse(line));
   }
 
   async stop() {
