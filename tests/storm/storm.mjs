@@ -4,7 +4,7 @@
 //   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs|kafka] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
 //     [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
-//     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost] [--mixed] [--seconds N] [--scale FACTOR]
+//     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
 import { parseArgs } from "node:util";
 import { fileURLToPath } from "node:url";
@@ -215,7 +215,7 @@ class Storm {
   }
 
   async untilDone() {
-    const end = Date.now() + (this.timeout + (this.lasting?.longest ?? 0)) * 1000;
+    const end = Date.now() + (this.timeout + (this.lasting?.spanS ?? 0)) * 1000;
     while (Date.now() < end && !this.interrupted) {
       const state = await this.github("GET", `/_fake/wait?jobs_completed=${this.jobs}&timeout=2`);
       if (state.met) return true;

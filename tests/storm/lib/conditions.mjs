@@ -20,18 +20,20 @@ const faults = (call, list) => ({
 const github = (s, method, route, body) => s.github(method, `/_fake/${route}`, body);
 const provider = (s, method, route, body) => s.provider(method, `/_fake/${route}`, body);
 const aws = (name) => (s, method, route, body) => s.aws.fake(name, method, route, body);
-const away = (name) => faults(aws(name), () => [{ operation: "*", drop: "before" }]);
 
-const HOW = {
+// How an API is away; the first is the usual one.
+const OF_GITHUB = {
   unavailable: { preset: "unavailable" }, "bad-gateway": { preset: "bad-gateway" }, hang: { hang: true }, dropped: { drop: "before" },
   "bad-credentials": { preset: "bad-credentials" },
 };
+const OF_AWS = { dropped: { drop: "before" }, hang: { drop: "before", delay_ms: 3600000 }, unavailable: { preset: "unavailable" } };
+const away = (name) => faults(name === "lambda" ? provider : aws(name), (_, c) => [{ operation: "*", ...OF_AWS[c.how] }]);
 
-// A gate before the store: the connections are cut and refused.
+// A gate before the store: the connections are cut and refused, or nothing passes.
 const gate = (which) => ({
-  begin: async (s) => s.gates[which].shut(),
+  begin: async (s, c) => (c.how === "hang" ? s.gates[which].hang() : s.gates[which].shut()),
   end: async (s) => s.gates[which].open(),
-  failed: async (s) => s.gates[which].refused,
+  failed: async (s) => s.gates[which].refused + s.gates[which].hung,
 });
 
 // Somebody holds SQLite's write lock: reads work, and no write does.
@@ -76,9 +78,9 @@ const cli = async (server, ...args) => (await run("redis-cli", ["-s", server.soc
 const refusedWrites = async (s) => Number(/errorstat_NOREPLICAS:count=(\d+)/.exec(await cli(s.redis, "INFO", "errorstats"))?.[1] ?? 0);
 const offset = async (server) => Number(/master_repl_offset:(\d+)/.exec(await cli(server, "INFO", "replication"))[1]);
 
-// Redis as during a fail-over whose replicas are missing: each write is refused, reads work.
+// Redis as during a fail-over whose replicas are missing (it has one at most): each write is refused, reads work.
 const readOnlyRedis = {
-  begin: async (s) => cli(s.redis, "CONFIG", "SET", "min-replicas-to-write", "1"),
+  begin: async (s) => cli(s.redis, "CONFIG", "SET", "min-replicas-to-write", "2"),
   end: async (s) => cli(s.redis, "CONFIG", "SET", "min-replicas-to-write", "0"),
   failed: async (s) => refusedWrites(s),
 };
@@ -157,8 +159,8 @@ const STORES = { sqlite: locked, redis: gate, sqs: () => away("sqs"), dynamodb: 
 // Kinds without a place for all stores are in NEEDS.
 export function conditionOf(s, { kind }) {
   switch (kind) {
-    case "outage-github": return faults(github, (_, c) => [{ operation: "*", ...HOW[c.how] }]);
-    case "outage-aws": return faults(provider, () => [{ operation: "*", drop: "before" }]);
+    case "outage-github": return faults(github, (_, c) => [{ operation: "*", ...OF_GITHUB[c.how] }]);
+    case "outage-aws": return away("lambda");
     case "outage-ledger": return STORES[s.ledger]("ledger");
     case "outage-queue": return STORES[s.queue]("queue");
     case "brownout-dynamodb": return faults(aws("dynamodb"), () => WRITES.map((operation) => ({ operation, preset: "internal" })));
@@ -171,5 +173,11 @@ export function conditionOf(s, { kind }) {
     default: throw new RangeError(`there is no condition ${kind}`);
   }
 }
-export const HOWS = Object.keys(HOW);
+
+// The ways in which an outage of this can be, the usual one first.
+export function waysOf(kind, { queue, ledger }) {
+  const away = { "outage-github": "github", "outage-aws": "lambda", "outage-queue": queue, "outage-ledger": ledger }[kind];
+  const ways = { github: Object.keys(OF_GITHUB), lambda: Object.keys(OF_AWS), sqs: Object.keys(OF_AWS), dynamodb: Object.keys(OF_AWS), redis: ["dropped", "hang"] };
+  return ways[away] ?? [];
+}
 export const NEEDS = { "brownout-dynamodb": ["dynamodb"], "brownout-redis": ["redis"], "failover-loss": ["redis"] };

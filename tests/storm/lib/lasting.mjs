@@ -8,7 +8,8 @@ import net from "node:net";
 import { createInterface } from "node:readline";
 import { Gate } from "../../lib/gate.mjs";
 import { sleep } from "../../lib/wait.mjs";
-import { HOWS, NEEDS, conditionOf, warnings } from "./conditions.mjs";
+import { NEEDS, conditionOf, warnings, waysOf } from "./conditions.mjs";
+import { Random } from "./random.mjs";
 import { judgeTrouble } from "./trouble.mjs";
 
 const TENANTS = 10;
@@ -31,20 +32,29 @@ export function conditionsOf(values, { queue, ledger }) {
     ...(values.lag ? ["lag"] : []), ...(values["tenant-refused"] ? ["tenant-refused"] : []), ...(values["permission-lost"] ? ["permission-lost"] : []), ...(values["ledger-lost"] ? ["ledger-lost"] : []),
   ];
   const all = ["outage-github", "outage-aws", "outage-ledger", "outage-queue", "brownout-dynamodb", "brownout-redis", "failover-loss", "lag", "tenant-refused", "permission-lost", "ledger-lost"];
-  const kinds = values.mixed ? all.filter(fits) : named;
+  const kinds = values.mixed ? shuffled(all.filter((kind) => fits(kind) && !values.without?.includes(kind)), Number(values.seed)) : named;
   if (kinds.length === 0) return null;
   const wrong = kinds.find((kind) => !all.includes(kind) || !fits(kind));
   if (wrong) usage(`${wrong} is none of ${all.join(", ")}, or not one of these stores`);
-  if (!HOWS.includes(values.how)) usage(`--how is one of ${HOWS.join(", ")}`);
+  const ways = (kind) => waysOf(kind, { queue, ledger });
+  const outage = kinds.find((kind) => values.how && ways(kind).length && !ways(kind).includes(values.how));
+  if (outage) usage(`--how of ${outage} is one of ${ways(outage).join(", ")}`);
   return kinds.map((kind) => ({
     kind, ms: (kind === "failover-loss" ? Number(values["failover-loss"] ?? 1500) : 1000 * Number(values.seconds ?? SECONDS[kind] ?? 180)),
-    ...(kind === "outage-github" && { how: values.how }), ...(kind === "lag" && { lag: Number(values.lag ?? 30000) }),
+    ...(ways(kind).length && { how: values.how ?? ways(kind)[0] }), ...(kind === "lag" && { lag: Number(values.lag ?? 30000) }),
     ...(kind === "tenant-refused" && { refused: Number(values["tenant-refused"] ?? 3) }),
   }));
 }
 
+// In another order with each seed, so that each condition meets what others leave behind.
+function shuffled(kinds, seed) {
+  const random = new Random(seed);
+  const left = [...kinds];
+  return kinds.map(() => left.splice(Math.floor(random.next() * left.length), 1)[0]);
+}
+
 export class Lasting {
-  static OPTIONS = { outage: { ...text, multiple: true }, how: { ...text, default: "unavailable" }, brownout: text, "failover-loss": text, lag: text, "tenant-refused": text, "permission-lost": flag,
+  static OPTIONS = { outage: { ...text, multiple: true }, how: text, without: { ...text, multiple: true }, brownout: text, "failover-loss": text, lag: text, "tenant-refused": text, "permission-lost": flag,
     "ledger-lost": flag, mixed: flag, seconds: text, scale: { ...text, default: "10" } };
 
   constructor(storm, conditions) {
@@ -55,6 +65,8 @@ export class Lasting {
     for (const c of this.conditions) if (c.refused) c.tenants = this.tenants.slice(0, c.refused);
     // How long a VM may have to be busy: through each condition.
     this.longest = Math.max(...this.conditions.map((c) => c.ms)) / 1000;
+    // From the first condition's begin to the last one's end.
+    this.spanS = this.conditions.reduce((sum, c) => sum + c.ms / 1000 + PAUSE_S / storm.scale, -PAUSE_S / storm.scale);
     this.quietWithinS = 60 + QUIET_S / storm.scale;
     this.has = (kind) => conditions.some((c) => c.kind === kind);
   }
@@ -102,8 +114,9 @@ export class Lasting {
     await rest;
   }
 
+  // Until most of the last condition is over, so that each has jobs that come while it lasts.
   async trickle(random, count, short) {
-    const span = this.conditions.reduce((sum, c) => sum + c.ms, 0) * 0.8;
+    const span = 1000 * this.spanS - 0.2 * this.conditions.at(-1).ms;
     for (let left = count; left > 0 && !this.storm.over; left -= 5) {
       await sleep(span / Math.ceil(count / 5));
       await this.make(random, Math.min(left, 5), short());
