@@ -65,3 +65,12 @@ test("registrations_in_flight_and_those_of_probes_may_be_wasted", async (t) => {
   const { verdict, failed } = await judged(t, { github: [wasted("vm-2", 1050), wasted("vm-3", 1800)], told: [{ msg: "circuit_half_open" }] });
   assert.deepEqual([failed, verdict.registrations_wasted, verdict.registrations_wasted_bound], [[], 2, 2]);
 });
+
+test("healthy_jobs_behind_a_backlog_run_as_many_as_the_cap_allows", async (t) => {
+  const backlog = Array.from({ length: 10 }, (_, i) => ({ ts_ms: i, event: "job_created", job: 10 + i, repository: "acme/a" }));
+  const runs = (count) => backlog.map((e, i) => ({ ts_ms: i < count ? 20000 + i : 30001 + i, event: "job_started", job: e.job, runner: `vm-${e.job}` }));
+  for (const [started, waiting] of [[4, 0], [3, 1], [0, 4]]) {
+    const { verdict } = await judged(t, { condition: { from: 10000, to: 30000, tenants: ["acme/closed"] }, github: [...backlog, ...runs(started)] });
+    assert.deepEqual([verdict.healthy, verdict.healthy_waiting], [4, waiting]);
+  }
+});

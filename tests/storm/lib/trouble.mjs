@@ -116,9 +116,25 @@ function inFlight(github, provider, at) {
 }
 
 // Jobs of repositories that were refused nothing: those that could have run before the others were let go on, and those of them that waited.
-function healthyWaiting(github, { to, tenants }, measures) {
-  const healthy = [...github.created.values()].filter((e) => !tenants.includes(e.repository) && e.ts_ms <= to);
+// Where few jobs waited before, these are the ones that were created early enough; else so many as quota and cap let run meanwhile, whichever.
+function healthyWaiting(github, c, measures) {
+  const healthy = [...github.created.values()].filter((e) => !c.tenants.includes(e.repository) && e.ts_ms <= c.to);
   const allowed = allowedFor(healthy.map((e) => e.job), measures);
-  const early = healthy.filter((e) => e.ts_ms <= to - 1000 * allowed);
-  return { jobs: early.length, waiting: early.filter((e) => !(github.started.get(e.job) <= to)).length };
+  const early = healthy.filter((e) => e.ts_ms <= c.to - 1000 * allowed);
+  const late = early.filter((e) => !(github.started.get(e.job) <= c.to));
+  const { possible, started } = healthyMeanwhile(github, healthy, c, measures);
+  return { jobs: Math.max(early.length, possible), waiting: Math.max(late.length, possible - started) };
+}
+
+// How many of them could start while others were refused, one after the other as they came, and how many did.
+function healthyMeanwhile(github, healthy, { from, to }, measures) {
+  const recovered = from + (1000 * RECOVERY_S) / measures.factor;
+  const waiting = healthy.filter((e) => !(github.started.get(e.job) <= from) && !(github.over.get(e.job) <= from)).sort((a, b) => a.ts_ms - b.ts_ms);
+  let free = recovered;
+  let possible = 0;
+  for (const { job, ts_ms: created } of waiting) {
+    free = Math.max(free, created) + 1000 * (allowedFor([job], measures) - RECOVERY_S / measures.factor);
+    if (free <= to) possible += 1;
+  }
+  return { possible, started: waiting.filter((e) => github.started.get(e.job) <= to || github.over.get(e.job) <= to).length };
 }
