@@ -339,12 +339,18 @@ static int finish_walk(struct sweep *s, struct deliveries_walk *w, struct err *e
 static int read_log_page(struct reading *r, bool *more, struct err *e)
 {
     struct deliveries_walk *w = r->walk;
+    struct sweep_call call;
     char next[GITHUB_CURSOR_BYTES];
     *more = false;
     r->page_count = 0;
+    if (!sweep_begin_github_call(r->sweep, r->hook.id != 0 ? r->hook.scope.name : "", &call)) {
+        return 0; /* the next sweep continues */
+    }
     r->calls_left--;
-    if (github_list_deliveries(r->sweep->reaper->github, &r->hook, w->cursor, copy_entry, r, next,
-                               e) != 0) {
+    int rc = github_list_deliveries(r->sweep->reaper->github, &r->hook, w->cursor, copy_entry, r,
+                                    next, e);
+    sweep_end_call(r->sweep, &call, rc, e);
+    if (rc != 0) {
         w->under_way = !is_refusal(e); /* a cursor may expire: then from the newest again */
         return -1;
     }

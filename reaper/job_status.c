@@ -94,13 +94,19 @@ enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job)
     struct err e = {0};
     struct github_job now;
     const struct reaper_unknown *unknown = find_unknown(s->reaper, job->facts.id);
+    struct sweep_call call;
     bool has_turn =
         ++s->jobs_checked > s->status_check_offset && s->jobs_unknown < UNKNOWN_PER_SWEEP;
     if (!has_turn || (unknown != NULL && clock_mono_ms() < unknown->next_check_ms)) {
         return JOB_STATUS_UNKNOWN;
     }
-    if (github_get_job(s->reaper->github, job->facts.repository, job->facts.installation_id,
-                       job->facts.id, &now, &e) != 0) {
+    if (!sweep_begin_github_call(s, job->facts.repository, &call)) {
+        return JOB_STATUS_UNKNOWN; /* no VM can be launched now either */
+    }
+    int rc = github_get_job(s->reaper->github, job->facts.repository, job->facts.installation_id,
+                            job->facts.id, &now, &e);
+    sweep_end_call(s, &call, rc, &e);
+    if (rc != 0) {
         return e.class == ERR_NOT_FOUND ? handle_unknown_job(s, job, &e) : JOB_STATUS_UNAVAILABLE;
     }
     if (strcmp(now.status, "completed") == 0) {

@@ -39,6 +39,7 @@ static int open_reaper(void *self, struct config_live *live, const struct config
     m->reaper.ledger = s->ledger;
     m->reaper.github = s->github;
     m->reaper.fleet = s->fleet;
+    m->reaper.circuits = circuits_new(s->ledger);
     name_holder(&m->reaper);
     return 0;
 }
@@ -49,6 +50,7 @@ static void close_reaper(void *self)
     signs_fini(&m->reaper.fleet_signs);
     signs_fini(&m->reaper.host_signs);
     free(m->reaper.rows);
+    circuits_free(m->reaper.circuits);
     stores_close(&m->stores);
     wakeup_fini(&m->reaper.stop);
 }

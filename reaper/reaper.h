@@ -7,6 +7,7 @@
  *   deadlines.c             VMs past their deadline; VMs that are `ending` for too long
  *   requests.c              VMs that an operator wants terminated
  *   vms.c                   rows whose VM ended, launches that never came up, VMs without a runner
+ *   peers.c                 the circuits that calls to GitHub and to providers meet
  *   runners.c               what GitHub says about a VM's runner
  *   unconfirmed_launches.c  rows of launches that got no response
  *   absences.c              VMs that are not listed or have no row, and the brake
@@ -33,6 +34,7 @@
 
 #include "common/base/wakeup.h"
 #include "common/config/config.h"
+#include "common/fleet/circuits.h"
 #include "common/fleet/fleet.h"
 #include "common/github/github.h"
 #include "common/ledger/ledger.h"
@@ -90,6 +92,7 @@ struct reaper {
     struct ledger *ledger;
     struct github *github;
     struct fleet *fleet;
+    struct circuits *circuits; /* shared with the workers */
     struct wakeup stop;
     struct presence *presence;    /* knows the message format to write */
     char holder[64];              /* this process's name in a lease */
@@ -103,6 +106,9 @@ struct reaper {
     struct signs host_signs;  /* seen under this host's */
     struct reaper_row *rows;  /* of the last sweeps, by vm_id (recent_rows.c) */
     size_t row_count;
+    uint64_t pauses[64]; /* open circuits that were reported (peers.c); 0: none */
+    size_t next_pause;
+    int64_t failed_calls;              /* counts down: each is a failure of its own to a circuit */
     struct reaper_unknown unknown[64]; /* beyond that, some are checked more often */
     size_t status_check_offset; /* the next sweep checks no status of its first so many jobs */
 };
@@ -157,8 +163,10 @@ struct sweep {
     int64_t now_ms;           /* wall clock at its start */
     struct sweep_lease fleet; /* for what belongs to the whole fleet */
     struct sweep_lease host;  /* for what is bound to this host */
-    bool lost;                /* another reaper held a lease meanwhile: the sweep stops */
-    struct ledger_vm *vms;    /* all rows that hold a slot, read before the providers' lists; those
+    bool github_proxy_failed; /* no more calls through it in this sweep */
+    bool provider_proxy_failed;
+    bool lost;             /* another reaper held a lease meanwhile: the sweep stops */
+    struct ledger_vm *vms; /* all rows that hold a slot, read before the providers' lists; those
                                * that this sweep terminated are VM_GONE */
     size_t vm_count;
     struct sweep_listing *listings; /* one per class */
@@ -249,11 +257,31 @@ int64_t sweep_relaunch_after_ms(const struct sweep *s, const struct config_class
 enum job_status {
     JOB_STATUS_WAITS,
     JOB_STATUS_NOT_WAITING, /* it runs or has ended, and the ledger was reconciled */
-    JOB_STATUS_UNKNOWN, /* GitHub found no such job, now or a while ago, or this sweep may check no
-                         * more: launch nothing for it */
+    JOB_STATUS_UNKNOWN, /* GitHub found no such job, now or a while ago, or this sweep may not ask
+                         * or check no more: launch nothing for it */
     JOB_STATUS_UNAVAILABLE /* the request failed; nothing is known */
 };
 enum job_status sweep_job_status(struct sweep *s, const struct ledger_job *job);
+
+/* --- peers.c --- */
+
+struct sweep_call {
+    struct subjects subjects;
+    char holder[33]; /* of the circuits that it probes */
+    bool *proxy_failed;
+};
+/* Whether a call may be made now: to GitHub about that scope (or a repository; "": as the App), or to
+ * that provider's service. If so, sweep_end_call must follow. False is said once for each open
+ * circuit: nothing may be concluded from what the call would have shown. */
+bool sweep_begin_github_call(struct sweep *s, const char *scope, struct sweep_call *call);
+bool sweep_begin_provider_call(struct sweep *s, const struct vm_provider *p,
+                               struct sweep_call *call);
+/* rc, e: its result. */
+void sweep_end_call(struct sweep *s, struct sweep_call *call, int rc, const struct err *e);
+/* Whether its circuit is open. Lists find out when it is not. */
+bool sweep_github_is_away(struct sweep *s, const char *scope);
+bool sweep_target_is_away(struct sweep *s, const struct vm_provider *p);
+void sweep_termination_failed(struct sweep *s, const struct ledger_vm *vm, const struct err *e);
 
 /* --- runners.c --- */
 

@@ -53,7 +53,13 @@ static void read_list(struct sweep *s, struct sweep_runners *l)
     struct reading r = {.sweep = s, .into = l};
     struct github_scope scope = github_scope_parse(l->scope, l->installation_id);
     int64_t began_ms = clock_mono_ms();
-    if (github_list_runners(s->reaper->github, &scope, add_runner, &r, &e) != 0) {
+    struct sweep_call call;
+    if (!sweep_begin_github_call(s, l->scope, &call)) {
+        return;
+    }
+    int rc = github_list_runners(s->reaper->github, &scope, add_runner, &r, &e);
+    sweep_end_call(s, &call, rc, &e);
+    if (rc != 0) {
         log_warn("runner_list_failed", LOG_STR("scope", l->scope), LOG_ERR(&e),
                  LOG_STR("action", "nothing is concluded about its runners; the next scan of the "
                                    "lists tries again"));
@@ -130,14 +136,19 @@ static void set_busy(struct sweep *s, const struct ledger_vm *vm)
 }
 
 /* A list may skip a runner when others before it are removed while its pages are read. */
-static bool is_found_by_id(struct sweep *s, const struct ledger_vm *vm)
+static bool may_be_found_by_id(struct sweep *s, const struct ledger_vm *vm)
 {
     struct err e = {0};
+    struct sweep_call call;
     struct github_runner runner;
     struct github_scope scope = github_scope_parse(vm->scope, vm->installation_id);
+    if (!sweep_begin_github_call(s, vm->scope, &call)) {
+        return true;
+    }
     int rc = vm->runner_id > 0
                  ? github_get_runner(s->reaper->github, &scope, vm->runner_id, &runner, &e)
                  : github_find_runner(s->reaper->github, &scope, vm->name, &runner, &e);
+    sweep_end_call(s, &call, rc, &e);
     return rc == 0 || e.class != ERR_NOT_FOUND;
 }
 
@@ -155,7 +166,7 @@ enum runner_state sweep_judge_runner(struct sweep *s, const struct sweep_listing
     const struct github_runner *runner = sweep_find_runner(l, vm->name);
     if (runner == NULL) {
         bool confirmed = sweep_confirm_sign(s, m->provider, &gone);
-        return confirmed && !is_found_by_id(s, vm) ? RUNNER_GONE : RUNNER_UNKNOWN;
+        return confirmed && !may_be_found_by_id(s, vm) ? RUNNER_GONE : RUNNER_UNKNOWN;
     }
     if (runner->busy && vm->state != VM_BUSY) {
         set_busy(s, vm);

@@ -43,10 +43,22 @@ static int add_repository(void *arg, const char *repository)
     return c->all ? 0 : 1;
 }
 
+static bool add_repositories(struct collection *c, const struct github_installation *i)
+{
+    struct err e = {0};
+    struct sweep_call call;
+    if (!sweep_begin_github_call(c->sweep, i->owner, &call)) {
+        return false;
+    }
+    c->installation_id = i->id;
+    int rc = github_list_repositories(c->sweep->reaper->github, i->id, add_repository, c, &e);
+    sweep_end_call(c->sweep, &call, rc, &e);
+    return rc == 0;
+}
+
 static int add_installation(void *arg, const struct github_installation *i)
 {
     struct collection *c = arg;
-    struct err e = {0};
     const struct config *config = c->sweep->config;
     if (config->github.installation > 0 && i->id != config->github.installation) {
         return 0;
@@ -56,10 +68,7 @@ static int add_installation(void *arg, const struct github_installation *i)
     } else if (i->is_organization && strcmp(config->github.scope, "repository") != 0) {
         add_scope(c, i->owner, i->id);
     } else {
-        c->installation_id = i->id;
-        c->all =
-            github_list_repositories(c->sweep->reaper->github, i->id, add_repository, c, &e) == 0 &&
-            c->all;
+        c->all = add_repositories(c, i) && c->all;
     }
     return c->all ? 0 : 1;
 }
@@ -78,6 +87,18 @@ static int add_ledger_scopes(struct collection *c, struct err *e)
     return 0;
 }
 
+static bool add_installations(struct collection *c)
+{
+    struct err e = {0};
+    struct sweep_call call;
+    if (!sweep_begin_github_call(c->sweep, "", &call)) {
+        return false;
+    }
+    int rc = github_list_installations(c->sweep->reaper->github, add_installation, c, &e);
+    sweep_end_call(c->sweep, &call, rc, &e);
+    return rc == 0;
+}
+
 const struct sweep_scopes *sweep_all_scopes(struct sweep *s)
 {
     struct err e = {0};
@@ -86,8 +107,6 @@ const struct sweep_scopes *sweep_all_scopes(struct sweep *s)
         return &s->scopes;
     }
     s->scopes.read = true;
-    s->scopes.complete =
-        add_ledger_scopes(&c, &e) == 0 &&
-        github_list_installations(s->reaper->github, add_installation, &c, &e) == 0 && c.all;
+    s->scopes.complete = add_ledger_scopes(&c, &e) == 0 && add_installations(&c) && c.all;
     return &s->scopes;
 }

@@ -32,8 +32,13 @@ static void delete_stale_runner(struct search *search, const struct github_runne
     struct err e = {0};
     struct github_runner runner;
     struct github *g = search->sweep->reaper->github;
-    if (github_get_runner(g, &search->scope, seen->id, &runner, &e) != 0 || runner.online ||
-        runner.busy || !sweep_still_holds(search->sweep, NULL)) {
+    struct sweep_call call;
+    if (!sweep_begin_github_call(search->sweep, search->scope.name, &call)) {
+        return;
+    }
+    int rc = github_get_runner(g, &search->scope, seen->id, &runner, &e);
+    sweep_end_call(search->sweep, &call, rc, &e);
+    if (rc != 0 || runner.online || runner.busy || !sweep_still_holds(search->sweep, NULL)) {
         return;
     }
     if (github_delete_runner(g, &search->scope, seen->id, &e) != 0) {
@@ -114,6 +119,9 @@ int sweep_stale_runners(struct sweep *s, int64_t *repairs, struct err *e)
         search.scope = github_scope_parse(scopes[i].name, scopes[i].installation_id);
         const struct sweep_runners *l =
             sweep_runners_of(s, scopes[i].name, scopes[i].installation_id);
+        if (l == NULL && sweep_github_is_away(s, scopes[i].name)) {
+            continue; /* peers.c has said so */
+        }
         if (l == NULL) {
             failed =
                 err_set(e, ERR_RETRY, 0, "the runners of %s could not be listed", scopes[i].name);

@@ -77,12 +77,28 @@ static int list_rows(struct sweep *s, struct err *e)
     }
 }
 
+/* Without it nothing is concluded about the class's VMs. */
+static void list_vms(struct sweep *s, struct sweep_listing *m)
+{
+    struct err e = {0};
+    struct sweep_call call;
+    if (!sweep_begin_provider_call(s, m->provider, &call)) {
+        return;
+    }
+    int rc = vm_list(m->provider, &m->list, &m->count, &e);
+    sweep_end_call(s, &call, rc, &e);
+    m->known = rc == 0;
+    if (rc != 0) {
+        log_warn("vm_list_failed", LOG_STR("class", m->class->name), LOG_ERR(&e),
+                 LOG_STR("action", "this sweep skips the checks that need the class's VM list"));
+    }
+}
+
 static void list_vms_of_classes(struct sweep *s)
 {
     s->listings = calloc(s->config->class_count, sizeof s->listings[0]);
     ASSERT(s->listings != NULL);
     for (size_t i = 0; i < s->config->class_count; i++) {
-        struct err e = {0};
         struct sweep_listing *m = &s->listings[s->listing_count];
         m->class = &s->config->classes[i];
         m->provider = fleet_provider(s->reaper->fleet, m->class->name);
@@ -90,12 +106,7 @@ static void list_vms_of_classes(struct sweep *s)
             continue;
         }
         s->listing_count++;
-        m->known = vm_list(m->provider, &m->list, &m->count, &e) == 0;
-        if (!m->known) {
-            log_warn(
-                "vm_list_failed", LOG_STR("class", m->class->name), LOG_ERR(&e),
-                LOG_STR("action", "this sweep skips the checks that need the class's VM list"));
-        }
+        list_vms(s, m);
     }
 }
 
@@ -158,6 +169,9 @@ void sweep_vms_observed(struct sweep *s, enum sign_kind kind)
 bool sweep_terminate_turn(struct sweep *s, const char *class_name)
 {
     const struct config_rate *rate = &s->config->limits.terminate_rate;
+    if (sweep_target_is_away(s, fleet_provider(s->reaper->fleet, class_name))) {
+        return false;
+    }
     for (int64_t waited = 0; waited < TURN_WAIT_MAX_MS;) {
         struct err e = {0};
         int64_t wait_ms = 0;
@@ -187,15 +201,26 @@ static void set_row_gone(struct sweep *s, const char *name)
     }
 }
 
+/* Whether GitHub must consent. A row that was only reserved has no runner. */
+static bool needs_github(const struct ledger_vm *vm, const struct fleet_termination *how)
+{
+    return (how->evidence == FLEET_SUSPECT || how->evidence == FLEET_REQUESTED) &&
+           !how->nothing_runs && vm->state != VM_RESERVED && vm->state != VM_ENDING;
+}
+
 bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
                         const struct fleet_termination *how)
 {
     struct err e = {0};
     const struct vm_provider *p = fleet_provider(s->reaper->fleet, vm->class_name);
-    if (!sweep_terminate_turn(s, vm->class_name) || !sweep_still_holds(s, p)) {
+    struct fleet_termination now = *how;
+    now.leave_registration = sweep_github_is_away(s, vm->scope);
+    if ((now.leave_registration && needs_github(vm, how)) ||
+        !sweep_terminate_turn(s, vm->class_name) || !sweep_still_holds(s, p)) {
         return false;
     }
-    if (fleet_terminate_vm(s->reaper->fleet, vm, how, &e) != 0) {
+    if (fleet_terminate_vm(s->reaper->fleet, vm, &now, &e) != 0) {
+        sweep_termination_failed(s, vm, &e);
         if (e.class == ERR_CONFLICT || fleet_lacks_evidence(&e)) {
             log_debug(
                 "vm_terminate_failed", LOG_STR("vm", vm->name), LOG_STR("reason", how->reason),
@@ -214,6 +239,9 @@ bool sweep_terminate_vm(struct sweep *s, const struct ledger_vm *vm,
              LOG_STR("state", ledger_vm_state_name(vm->state)), LOG_STR("reason", how->reason),
              LOG_INT("lived_ms", clock_wall_ms() - vm->reserved_ms));
     set_row_gone(s, vm->name);
+    if (vm_host_bound(p)) {
+        circuits_host_freed(s->reaper->circuits, fleet_host(s->reaper->fleet));
+    }
     return true;
 }
 

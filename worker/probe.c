@@ -58,7 +58,7 @@ static void probe(struct worker *w, const struct config *c, const char *class_na
                                        : ask_github(w, &e);
     enum finding found = rc == 0 ? WORKS : finding_of(subject, &e);
     if (found == WORKS) {
-        circuits_succeeded(w->circuits, s, SUBJECT_BIT(subject));
+        circuits_call_succeeded(w->circuits, s, SUBJECT_BIT(subject));
     } else if (found == FAILS) {
         const struct verdict v = {.subject = subject, .treatment = TREAT_WAIT};
         (void)circuits_failed(w->circuits, c, s, &v, 0, holder, &e);

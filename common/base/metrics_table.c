@@ -26,9 +26,9 @@ const struct metric_row metrics_table[] = {
             "Calls that were signed and sent again because of a refusal: an expired key, a wrong "
             "clock."),
     GAUGE("mayfly_circuits_open", "subject",
-          "Open circuits, by the kind of subject; the same in every worker."),
+          "Open circuits, by the kind of subject; the same in every worker and reaper."),
     COUNTER("mayfly_circuits_opened_total", "subject",
-            "Circuits that this worker opened, by the kind of subject."),
+            "Circuits that this process opened, by the kind of subject."),
     GAUGE("mayfly_events_buffered", "sink",
           "Records of changes of state that wait to be written (`events`)."),
     COUNTER("mayfly_events_dropped_total", "sink reason",

@@ -10,8 +10,8 @@
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
+#include "common/fleet/circuit_view.h"
 
-#define VIEW_MS 1000          /* maximum age of the copy */
 #define LOST_PROBE_MS 1000    /* until another process's probe has had a result, perhaps */
 #define WIDEN_AT 3            /* narrower subjects that failed alike */
 #define WIDEN_WINDOW_MS 60000 /* within this time */
@@ -37,174 +37,20 @@ struct tally {
     bool alike;      /* failed since the parent last worked */
 };
 
-struct seen {
-    char name[LEDGER_CELL_NAME];
-    struct circuit circuit;
-};
-
 struct circuits {
-    struct ledger *ledger;
-    struct metric *open[SUBJECT_CIRCUITS];
+    struct circuit_view *view;
     struct metric *opened[SUBJECT_CIRCUITS];
     pthread_mutex_t lock;
     /* Under the lock: */
-    struct seen *view;
-    size_t view_count;
-    int64_t read_ms; /* monotonic; 0: never */
     struct tally tallies[TALLIES_MAX];
     size_t tally_count;
     int64_t
         returns_ms[256]; /* monotonic, by hash of the subject: when the last parked one is back */
 };
 
-/* --- the copy of the records --- */
-
-static struct seen *find_seen(struct circuits *cs, const char *name)
-{
-    for (size_t i = 0; i < cs->view_count; i++) {
-        if (strcmp(cs->view[i].name, name) == 0) {
-            return &cs->view[i];
-        }
-    }
-    return NULL;
-}
-
-static void count_open_locked(struct circuits *cs)
-{
-    int64_t now = clock_wall_ms();
-    for (enum subject s = 0; s < SUBJECT_CIRCUITS; s++) {
-        size_t len = strlen(subject_kind(s));
-        int64_t open = 0;
-        for (size_t i = 0; i < cs->view_count; i++) {
-            const struct seen *v = &cs->view[i];
-            bool of_kind = strncmp(v->name, subject_kind(s), len) == 0 && v->name[len] == ':';
-            open += of_kind && circuit_is_open(&v->circuit, now) ? 1 : 0;
-        }
-        metric_set(cs->open[s], open);
-    }
-}
-
-static void set_seen(struct circuits *cs, const char *name, const struct circuit *c)
-{
-    pthread_mutex_lock(&cs->lock);
-    struct seen *v = find_seen(cs, name);
-    if (v == NULL && c->since_ms > 0) {
-        cs->view = realloc(cs->view, (cs->view_count + 1) * sizeof *cs->view);
-        ASSERT(cs->view != NULL);
-        v = &cs->view[cs->view_count++];
-        (void)snprintf(v->name, sizeof v->name, "%s", name);
-    }
-    if (v != NULL) {
-        v->circuit = *c;
-    }
-    count_open_locked(cs);
-    pthread_mutex_unlock(&cs->lock);
-}
-
-/* The copy of it; closed if there is none. */
-static void get_seen(struct circuits *cs, const char *name, struct circuit *out)
-{
-    pthread_mutex_lock(&cs->lock);
-    const struct seen *v = name[0] != '\0' ? find_seen(cs, name) : NULL;
-    *out = v != NULL ? v->circuit : (struct circuit){0};
-    pthread_mutex_unlock(&cs->lock);
-}
-
-static void take_list(struct circuits *cs, const struct ledger_cell *cells, size_t n)
-{
-    struct seen *view = calloc(n + 1, sizeof *view);
-    ASSERT(view != NULL);
-    for (size_t i = 0; i < n; i++) {
-        memcpy(view[i].name, cells[i].name, sizeof view[i].name);
-        circuit_decode(cells[i].value, &view[i].circuit);
-    }
-    pthread_mutex_lock(&cs->lock);
-    free(cs->view);
-    cs->view = view;
-    cs->view_count = n;
-    count_open_locked(cs);
-    pthread_mutex_unlock(&cs->lock);
-}
-
 void circuits_refresh(struct circuits *cs)
 {
-    struct err e = {0};
-    struct ledger_cell *cells = NULL;
-    size_t n = 0;
-    int64_t now = clock_mono_ms();
-    pthread_mutex_lock(&cs->lock);
-    bool fresh = cs->read_ms != 0 && now - cs->read_ms < VIEW_MS;
-    cs->read_ms = fresh ? cs->read_ms : now;
-    pthread_mutex_unlock(&cs->lock);
-    if (fresh) {
-        return;
-    }
-    if (ledger_cell_list(cs->ledger, CIRCUIT_KIND, &cells, &n, &e) != 0) {
-        log_warn("circuits_not_read", LOG_ERR(&e),
-                 LOG_STR("action", "the circuits that were read before hold until then"));
-        return;
-    }
-    take_list(cs, cells, n);
-    free(cells);
-}
-
-/* --- changes of a record --- */
-struct step {
-    enum circuit_change (*apply)(struct circuit *c, const struct step *s);
-    const char *holder;
-    int64_t now_ms;
-    int64_t until_ms;
-    struct circuit_opening opening;
-    int64_t was_open_ms; /* out, of a close */
-};
-
-static enum circuit_change begin_probe(struct circuit *c, const struct step *s)
-{
-    return circuit_begin_probe(c, s->holder, s->until_ms, s->now_ms);
-}
-
-static enum circuit_change drop_probe(struct circuit *c, const struct step *s)
-{
-    return circuit_drop_probe(c, s->holder);
-}
-
-static enum circuit_change open_it(struct circuit *c, const struct step *s)
-{
-    return circuit_open(c, &s->opening, s->holder, s->now_ms);
-}
-
-static enum circuit_change hasten_it(struct circuit *c, const struct step *s)
-{
-    return circuit_hasten(c, s->now_ms);
-}
-
-static enum circuit_change close_it(struct circuit *c, const struct step *s)
-{
-    return circuit_close(c, s->now_ms);
-}
-
-static enum circuit_change apply_step(struct circuit *c, void *arg)
-{
-    struct step *s = arg;
-    s->was_open_ms = c->since_ms > 0 ? s->now_ms - c->since_ms : 0;
-    return s->apply(c, s);
-}
-
-/* If the ledger fails, nothing changes; *out is that of the last copy then. */
-static enum circuit_change update(struct circuits *cs, const char *name, struct step *s,
-                                  struct circuit *out)
-{
-    struct err e = {0};
-    enum circuit_change did;
-    s->now_ms = clock_wall_ms();
-    if (circuit_update(cs->ledger, name, apply_step, s, out, &did, &e) != 0) {
-        log_warn("circuit_not_updated", LOG_STR("subject", name), LOG_ERR(&e),
-                 LOG_STR("action", "the next launch that depends on the subject updates it"));
-        get_seen(cs, name, out);
-        return CIRCUIT_UNCHANGED;
-    }
-    set_seen(cs, name, out);
-    return did;
+    circuit_view_refresh(cs->view);
 }
 
 /* --- before a launch --- */
@@ -214,28 +60,38 @@ static bool is_probed_cheaply(enum subject s)
     return s == SUBJECT_GITHUB || s == SUBJECT_CREDENTIALS || s == SUBJECT_TARGET;
 }
 
-/* A circuit whose probe is no launch waits for whoever polls a lane. */
-static int64_t wait_of(const struct circuit *c, enum subject s, int64_t now_ms)
+enum caller { LAUNCH, CALL };
+
+/* A launch leaves a circuit whose probe is no launch to whoever polls a lane. */
+static int64_t wait_of(const struct circuit *c, enum subject s, enum caller caller, int64_t now_ms)
 {
     int64_t wait_ms = circuit_wait_ms(c, now_ms);
+    if (caller == CALL) {
+        return c->needs_launch == 0 ? wait_ms : 0;
+    }
     bool cheap = is_probed_cheaply(s) && c->needs_launch == 0;
     return wait_ms == 0 && cheap && circuit_is_open(c, now_ms) ? LOST_PROBE_MS : wait_ms;
 }
 
-struct circuits_stop circuits_stop_of(struct circuits *cs, const struct subjects *s)
+static struct circuits_stop stop_of(struct circuits *cs, const struct subjects *s,
+                                    enum caller caller)
 {
     struct circuits_stop out = {.subject = SUBJECT_JOB};
     int64_t now = clock_wall_ms();
-    pthread_mutex_lock(&cs->lock);
-    for (enum subject i = 0; i < SUBJECT_CIRCUITS && cs->view_count > 0; i++) {
-        const struct seen *v = s->names[i][0] != '\0' ? find_seen(cs, s->names[i]) : NULL;
-        if (v != NULL && wait_of(&v->circuit, i, now) > out.wait_ms) {
-            out = (struct circuits_stop){
-                .wait_ms = wait_of(&v->circuit, i, now), .subject = i, .circuit = v->circuit};
+    for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
+        struct circuit c;
+        (void)circuit_view_get(cs->view, s->names[i], &c);
+        int64_t wait_ms = wait_of(&c, i, caller, now);
+        if (wait_ms > out.wait_ms) {
+            out = (struct circuits_stop){.wait_ms = wait_ms, .subject = i, .circuit = c};
         }
     }
-    pthread_mutex_unlock(&cs->lock);
     return out;
+}
+
+struct circuits_stop circuits_stop_of(struct circuits *cs, const struct subjects *s)
+{
+    return stop_of(cs, s, LAUNCH);
 }
 
 static bool stops_lane(const struct circuits_stop *stop)
@@ -282,19 +138,22 @@ int64_t circuits_park_ms(struct circuits *cs, const struct config *c, const stru
     return at_ms - now;
 }
 
-static bool seen_half_open(struct circuits *cs, const char *name)
+/* Whether it waits for a probe that this caller can be. */
+static bool seen_half_open(struct circuits *cs, const char *name, enum caller caller)
 {
     int64_t now = clock_wall_ms();
     struct circuit c;
-    get_seen(cs, name, &c);
-    return circuit_is_open(&c, now) && circuit_wait_ms(&c, now) == 0;
+    (void)circuit_view_get(cs->view, name, &c);
+    return circuit_is_open(&c, now) && circuit_wait_ms(&c, now) == 0 &&
+           (caller == LAUNCH || c.needs_launch == 0);
 }
 
 static bool take_probe(struct circuits *cs, const char *name, const char *holder, int64_t until_ms)
 {
-    struct step s = {.apply = begin_probe, .holder = holder, .until_ms = until_ms};
+    struct circuit_step s = {
+        .apply = circuit_step_begin_probe, .holder = holder, .until_ms = until_ms};
     struct circuit c;
-    bool took = update(cs, name, &s, &c) == CIRCUIT_COUNTED;
+    bool took = circuit_view_update(cs->view, name, &s, &c) == CIRCUIT_COUNTED;
     if (took) {
         log_info("circuit_half_open", LOG_STR("subject", name), LOG_STR("probe", holder));
     }
@@ -302,18 +161,34 @@ static bool take_probe(struct circuits *cs, const char *name, const char *holder
     return took || !circuit_is_open(&c, s.now_ms);
 }
 
+/* Takes the probes of those that are half-open, all or none. */
+static void take_probes(struct circuits *cs, const struct subjects *s, enum caller caller,
+                        const char *holder, int64_t until_ms, struct circuits_stop *stop)
+{
+    for (enum subject i = 0; i < SUBJECT_CIRCUITS && stop->wait_ms == 0; i++) {
+        const char *name = s->names[i];
+        if (seen_half_open(cs, name, caller) && !take_probe(cs, name, holder, until_ms)) {
+            *stop = (struct circuits_stop){.wait_ms = LOST_PROBE_MS, .subject = i};
+        }
+    }
+    if (stop->wait_ms > 0) {
+        circuits_leave(cs, s, holder);
+    }
+}
+
 int64_t circuits_enter(struct circuits *cs, const struct subjects *s, const char *holder,
                        int64_t until_ms, struct circuits_stop *out)
 {
-    *out = circuits_stop_of(cs, s);
-    for (enum subject i = 0; i < SUBJECT_CIRCUITS && out->wait_ms == 0; i++) {
-        if (seen_half_open(cs, s->names[i]) && !take_probe(cs, s->names[i], holder, until_ms)) {
-            *out = (struct circuits_stop){.wait_ms = LOST_PROBE_MS, .subject = i};
-        }
-    }
-    if (out->wait_ms > 0) {
-        circuits_leave(cs, s, holder);
-    }
+    *out = stop_of(cs, s, LAUNCH);
+    take_probes(cs, s, LAUNCH, holder, until_ms, out);
+    return out->wait_ms;
+}
+
+int64_t circuits_enter_call(struct circuits *cs, const struct subjects *s, const char *holder,
+                            int64_t until_ms, struct circuits_stop *out)
+{
+    *out = stop_of(cs, s, CALL);
+    take_probes(cs, s, CALL, holder, until_ms, out);
     return out->wait_ms;
 }
 
@@ -321,21 +196,44 @@ bool circuits_begin_probe(struct circuits *cs, const struct subjects *s, enum su
                           const char *holder, int64_t until_ms)
 {
     const char *name = s->names[subject];
-    struct step step = {.apply = begin_probe, .holder = holder, .until_ms = until_ms};
+    struct circuit_step step = {
+        .apply = circuit_step_begin_probe, .holder = holder, .until_ms = until_ms};
     struct circuit c;
-    get_seen(cs, name, &c);
-    return seen_half_open(cs, name) && c.needs_launch == 0 &&
-           update(cs, name, &step, &c) == CIRCUIT_COUNTED;
+    return seen_half_open(cs, name, CALL) &&
+           circuit_view_update(cs->view, name, &step, &c) == CIRCUIT_COUNTED;
+}
+
+bool circuits_is_probe(struct circuits *cs, const struct subjects *s, const char *holder)
+{
+    bool any = false;
+    for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
+        struct circuit c;
+        (void)circuit_view_get(cs->view, s->names[i], &c);
+        any = any || (holder[0] != '\0' && strcmp(c.probe, holder) == 0);
+    }
+    return any;
+}
+
+bool circuits_stop_calls(struct circuits *cs, const struct subjects *s)
+{
+    bool any = false;
+    int64_t now = clock_wall_ms();
+    for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
+        struct circuit c;
+        (void)circuit_view_get(cs->view, s->names[i], &c);
+        any = any || (circuit_is_open(&c, now) && c.needs_launch == 0);
+    }
+    return any;
 }
 
 void circuits_leave(struct circuits *cs, const struct subjects *s, const char *holder)
 {
     for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
-        struct step step = {.apply = drop_probe, .holder = holder};
+        struct circuit_step step = {.apply = circuit_step_drop_probe, .holder = holder};
         struct circuit c;
-        get_seen(cs, s->names[i], &c);
+        (void)circuit_view_get(cs->view, s->names[i], &c);
         if (strcmp(c.probe, holder) == 0) {
-            (void)update(cs, s->names[i], &step, &c);
+            (void)circuit_view_update(cs->view, s->names[i], &step, &c);
         }
     }
 }
@@ -356,37 +254,48 @@ static void forget_tally_locked(struct circuits *cs, const char *name)
     }
 }
 
-void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects)
+static void close_those(struct circuits *cs, const struct subjects *s, enum caller caller,
+                        unsigned subjects)
 {
     for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
         const char *name = s->names[i];
         if ((subjects & SUBJECT_BIT(i)) == 0 || name[0] == '\0') {
             continue;
         }
+        struct circuit_step step = {.apply = circuit_step_close};
+        struct circuit c;
         pthread_mutex_lock(&cs->lock);
         forget_tally_locked(cs, name);
         *last_return(cs, name) = 0;
-        const struct seen *v = find_seen(cs, name);
-        bool record = v != NULL && v->circuit.since_ms > 0;
         pthread_mutex_unlock(&cs->lock);
-        struct step step = {.apply = close_it};
-        struct circuit c;
-        if (record && update(cs, name, &step, &c) == CIRCUIT_CLOSED) {
+        bool record = circuit_view_get(cs->view, name, &c) && c.since_ms > 0 &&
+                      (caller == LAUNCH || c.needs_launch == 0);
+        if (record && circuit_view_update(cs->view, name, &step, &c) == CIRCUIT_CLOSED) {
             log_info("circuit_closed", LOG_STR("subject", name),
                      LOG_INT("open_ms", step.was_open_ms));
         }
     }
 }
 
+void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects)
+{
+    close_those(cs, s, LAUNCH, subjects);
+}
+
+void circuits_call_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects)
+{
+    close_those(cs, s, CALL, subjects);
+}
+
 void circuits_host_freed(struct circuits *cs, const char *host)
 {
     struct subjects s = {0};
-    struct step step = {.apply = hasten_it};
+    struct circuit_step step = {.apply = circuit_step_hasten};
     struct circuit c;
     subjects_add_host(host, &s);
-    get_seen(cs, s.names[SUBJECT_HOST], &c);
+    (void)circuit_view_get(cs->view, s.names[SUBJECT_HOST], &c);
     if (circuit_wait_ms(&c, clock_wall_ms()) > 0) {
-        (void)update(cs, s.names[SUBJECT_HOST], &step, &c);
+        (void)circuit_view_update(cs->view, s.names[SUBJECT_HOST], &step, &c);
     }
 }
 
@@ -462,14 +371,14 @@ static void open_circuit(struct circuits *cs, const struct failure *f, const str
     char until[40];
     struct circuit now;
     const char *name = f->subjects->names[v->subject];
-    struct step step = {.apply = open_it,
-                        .holder = f->holder,
-                        .opening = {.pause_ms = f->config->circuit.open_duration_ms,
-                                    .max_pause_ms = longest_pause_ms(f->config, v, f->why),
-                                    .wait_ms = f->why->retry_after_ms,
-                                    .needs_launch = v->needs_launch,
-                                    .why = f->why->message}};
-    enum circuit_change did = update(cs, name, &step, &now);
+    struct circuit_step step = {.apply = circuit_step_open,
+                                .holder = f->holder,
+                                .opening = {.pause_ms = f->config->circuit.open_duration_ms,
+                                            .max_pause_ms = longest_pause_ms(f->config, v, f->why),
+                                            .wait_ms = f->why->retry_after_ms,
+                                            .needs_launch = v->needs_launch,
+                                            .why = f->why->message}};
+    enum circuit_change did = circuit_view_update(cs->view, name, &step, &now);
     if (did == CIRCUIT_OPENED) {
         clock_format_utc(now.open_until_ms, until, sizeof until);
         metric_inc(cs->opened[v->subject]);
@@ -498,13 +407,13 @@ static size_t bound_of(enum subject s)
 static bool count_and_open(struct circuits *cs, const struct failure *f, const struct verdict *v,
                            int64_t *runs)
 {
+    struct circuit seen;
+    bool known = circuit_view_get(cs->view, f->subjects->names[v->subject], &seen);
+    bool probed = f->holder[0] != '\0' && strcmp(seen.probe, f->holder) == 0;
+    bool full = !known && circuit_view_count(cs->view) >= bound_of(v->subject);
     pthread_mutex_lock(&cs->lock);
     const struct tally *t = count_failure_locked(cs, f, v->subject);
-    const struct seen *seen = find_seen(cs, t->name);
-    bool probed =
-        seen != NULL && f->holder[0] != '\0' && strcmp(seen->circuit.probe, f->holder) == 0;
     bool widen = is_the_parents_locked(cs, t);
-    bool full = cs->view_count >= bound_of(v->subject) && seen == NULL;
     bool open = v->at_once || probed || t->failures >= f->config->circuit.failure_threshold;
     *runs = t->runs;
     pthread_mutex_unlock(&cs->lock);
@@ -512,6 +421,12 @@ static bool count_and_open(struct circuits *cs, const struct failure *f, const s
         open_circuit(cs, f, v);
     }
     return widen || (open && full && v->subject != SUBJECT_INSTALLATION);
+}
+
+/* What launches were refused by may let other calls pass. */
+static bool is_shown_by_launches_alone(enum subject wider)
+{
+    return wider == SUBJECT_INSTALLATION || wider == SUBJECT_TARGET;
 }
 
 /* The subject, and those wider ones whose failure it is too. */
@@ -523,7 +438,9 @@ static int64_t count_upwards(struct circuits *cs, const struct failure *f, struc
         int64_t here = 0;
         wider = count_and_open(cs, f, &v, &here);
         runs = runs == 0 ? here : runs;
-        v = (struct verdict){.subject = subject_parent(v.subject), .at_once = true};
+        enum subject parent = subject_parent(v.subject);
+        v = (struct verdict){
+            .subject = parent, .at_once = true, .needs_launch = is_shown_by_launches_alone(parent)};
     }
     return runs;
 }
@@ -551,12 +468,11 @@ struct circuits *circuits_new(struct ledger *ledger)
 {
     struct circuits *cs = calloc(1, sizeof *cs);
     ASSERT(cs != NULL && pthread_mutex_init(&cs->lock, NULL) == 0);
-    cs->ledger = ledger;
+    cs->view = circuit_view_new(ledger);
     for (enum subject s = 0; s < SUBJECT_CIRCUITS; s++) {
         struct buf label;
         buf_init(&label, 128);
         metrics_label(&label, "subject", subject_kind(s));
-        cs->open[s] = metrics_gauge("mayfly_circuits_open", label.data);
         cs->opened[s] = metrics_counter("mayfly_circuits_opened_total", label.data);
         buf_fini(&label);
     }
@@ -567,7 +483,7 @@ void circuits_free(struct circuits *cs)
 {
     if (cs != NULL) {
         pthread_mutex_destroy(&cs->lock);
-        free(cs->view);
+        circuit_view_free(cs->view);
         free(cs);
     }
 }

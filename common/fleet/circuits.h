@@ -9,7 +9,10 @@
  *
  * A circuit opens after `circuit.failure_threshold` failures in a row, of different jobs, or at once
  * where the error leaves no doubt. Three narrower subjects that failed alike, with no success of the
- * wider one meanwhile, open the wider one. Any thread.
+ * wider one meanwhile, open the wider one.
+ *
+ * Launches meet all circuits. Other calls (the reaper's) meet those that need no launch: a quota that
+ * is used up does not keep VMs from being listed or terminated. Any thread.
  */
 #ifndef MAYFLY_FLEET_CIRCUITS_H
 #define MAYFLY_FLEET_CIRCUITS_H
@@ -51,6 +54,9 @@ int64_t circuits_park_ms(struct circuits *cs, const struct config *c, const stru
  * launch, without spaces. */
 int64_t circuits_enter(struct circuits *cs, const struct subjects *s, const char *holder,
                        int64_t until_ms, struct circuits_stop *out);
+/* The same before a call that is no launch. */
+int64_t circuits_enter_call(struct circuits *cs, const struct subjects *s, const char *holder,
+                            int64_t until_ms, struct circuits_stop *out);
 /* A probe that is no launch, of a subject whose circuit is half-open and needs none. Returns whether
  * this holder has it; a result must follow. */
 bool circuits_begin_probe(struct circuits *cs, const struct subjects *s, enum subject subject,
@@ -58,6 +64,12 @@ bool circuits_begin_probe(struct circuits *cs, const struct subjects *s, enum su
 
 /* These of its subjects have shown that they work. */
 void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects);
+/* The same by a call that is no launch. */
+void circuits_call_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects);
+/* Whether this holder probes any of them. */
+bool circuits_is_probe(struct circuits *cs, const struct subjects *s, const char *holder);
+/* Whether a circuit is open, or half-open, that such calls meet. */
+bool circuits_stop_calls(struct circuits *cs, const struct subjects *s);
 /* A VM of this host has ended: what it held may be what the host lacked. */
 void circuits_host_freed(struct circuits *cs, const char *host);
 /* The launch of that job, or its probe, failed for a reason that lies with verdict->subject. Returns

@@ -261,7 +261,8 @@ static int set_row_ending(struct fleet *f, const struct ledger_vm *vm,
 int fleet_terminate_vm(struct fleet *f, const struct ledger_vm *vm,
                        const struct fleet_termination *how, struct err *e)
 {
-    bool may_be_registered = vm->job_id == 0 && vm->state != VM_RESERVED && !spares(how);
+    bool may_be_registered =
+        vm->job_id == 0 && vm->state != VM_RESERVED && !spares(how) && !how->leave_registration;
     if (!fleet_reaches(f, vm)) {
         return err_set(e, ERR_NOT_FOUND, 0, "VM %s of class %s runs on host %s, out of reach here",
                        vm->name, vm->class_name, vm->host);

@@ -58,7 +58,9 @@ struct fleet_termination {
     const char *reason; /* for the row and the timeline */
     int64_t grace_ms;   /* time for the VM to end by itself */
     enum fleet_evidence evidence;
-    bool nothing_runs; /* no VM of this row runs, for certain: the provider got no request or
+    bool leave_registration; /* of a VM that is over, to the reaper's task stale_runners: GitHub is
+                              * known not to answer now */
+    bool nothing_runs;       /* no VM of this row runs, for certain: the provider got no request or
                         * refused it, or its list shows none that could be this one */
 };
 /* Moves the row to `ending`, terminates the VM, moves the row to `gone`: on success the slot is

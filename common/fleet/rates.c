@@ -77,6 +77,7 @@ static int wait_for_token(void *arg, enum vm_call call, struct err *e)
     for (;;) {
         int64_t wait_ms = 0;
         if (take_token(class, call, rate, &wait_ms, e) != 0) {
+            (void)err_said_by(e, ERR_FROM_LEDGER);
             return err_wrap(e, "the rate of %s calls is not known", vm_call_name(call));
         }
         if (wait_ms == 0) {
@@ -89,7 +90,7 @@ static int wait_for_token(void *arg, enum vm_call call, struct err *e)
                 "tried again later; raise limits.%s_rate if the account's quota allows it",
                 vm_call_name(call), (long long)wait_ms, vm_call_name(call));
             e->retry_after_ms = wait_ms;
-            return -1;
+            return err_said_by(e, ERR_FROM_LEDGER); /* no call was made */
         }
     }
 }

@@ -59,36 +59,60 @@ static void set_name(struct subjects *out, enum subject s, const char *name, con
     }
 }
 
+void subjects_add_target(const struct vm_provider *p, struct subjects *out)
+{
+    if (!vm_host_bound(p)) {
+        set_name(out, SUBJECT_TARGET, vm_domain(p), "");
+    }
+}
+
 void subjects_add_host(const char *host, struct subjects *out)
 {
     set_name(out, SUBJECT_HOST, host, "");
 }
 
+void subjects_of_github(const char *host, struct subjects *out)
+{
+    *out = (struct subjects){0};
+    set_name(out, SUBJECT_GITHUB, "api", "");
+    set_name(out, SUBJECT_CREDENTIALS, "github", host);
+}
+
 void subjects_of_class(const struct config_class *class, const struct vm_provider *p,
                        const char *host, struct subjects *out)
 {
-    *out = (struct subjects){0};
     bool here = vm_host_bound(p);
-    set_name(out, SUBJECT_GITHUB, "api", "");
-    set_name(out, SUBJECT_CREDENTIALS, "github", host);
+    subjects_of_github(host, out);
     set_name(out, SUBJECT_PROXY, "environment", host);
     set_name(out, SUBJECT_CLASS, class->name, here ? host : "");
+    subjects_add_target(p, out);
     if (here) {
         subjects_add_host(host, out);
-    } else {
-        set_name(out, SUBJECT_TARGET, vm_domain(p), "");
     }
+}
+
+/* The owner is the scope's name up to the first slash. */
+static void owner_of(const struct github_scope *scope, char out[SCOPE_SIZE])
+{
+    struct slice owner;
+    struct slice rest;
+    (void)slice_cut(slice_of(scope->name), '/', &owner, &rest);
+    (void)snprintf(out, SCOPE_SIZE, "%.*s", SLICE_ARG(owner));
+}
+
+void subjects_add_installation(const struct github_scope *scope, struct subjects *out)
+{
+    char owner[SCOPE_SIZE];
+    owner_of(scope, owner);
+    set_name(out, SUBJECT_INSTALLATION, owner, "");
 }
 
 void subjects_add_scope(const struct github_scope *scope, const char *group, const char *repository,
                         struct subjects *out)
 {
     char owner[SCOPE_SIZE];
-    struct slice first;
-    struct slice rest;
-    (void)slice_cut(slice_of(scope->name), '/', &first, &rest);
-    (void)snprintf(owner, sizeof owner, "%.*s", SLICE_ARG(first));
-    set_name(out, SUBJECT_INSTALLATION, owner, "");
+    owner_of(scope, owner);
+    subjects_add_installation(scope, out);
     if (!scope->is_repository) {
         set_name(out, SUBJECT_GROUP, owner, group);
     }

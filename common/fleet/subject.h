@@ -52,10 +52,15 @@ struct subjects {
     char names[SUBJECT_CIRCUITS][LEDGER_CELL_NAME];
 };
 
+/* What every call to GitHub from this host depends on. */
+void subjects_of_github(const char *host, struct subjects *out);
 /* What every launch of the class depends on. */
 void subjects_of_class(const struct config_class *class, const struct vm_provider *p,
                        const char *host, struct subjects *out);
+void subjects_add_target(const struct vm_provider *p, struct subjects *out);
 void subjects_add_host(const char *host, struct subjects *out);
+/* Of the owner of that scope. */
+void subjects_add_installation(const struct github_scope *scope, struct subjects *out);
 /* Adds what a registration in that scope and group depends on, for a job of that repository ("":
  * none). */
 void subjects_add_scope(const struct github_scope *scope, const char *group, const char *repository,

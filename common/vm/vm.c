@@ -154,6 +154,11 @@ static int report_throttling(const struct vm_provider *p, enum vm_call call, int
 
 /* --- calls to a provider --- */
 
+static int said_by_provider(const struct vm_provider *p, struct err *e)
+{
+    return err_said_by(e, p->ops->host_bound ? ERR_FROM_HOST : ERR_FROM_PROVIDER);
+}
+
 /* VM names become file names and parts of commands. */
 static bool name_is_valid(const char *name)
 {
@@ -211,7 +216,7 @@ int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, stru
         metric_observe_us(p->run_seconds, clock_mono_us() - begin);
     } else {
         metric_inc(p->run_failures);
-        (void)err_said_by(e, p->ops->host_bound ? ERR_FROM_HOST : ERR_FROM_PROVIDER);
+        (void)said_by_provider(p, e);
     }
     return rc;
 }
@@ -236,6 +241,7 @@ int vm_terminate(struct vm_provider *p, const char *id, int64_t grace_ms, struct
         metric_observe_us(p->terminate_seconds, clock_mono_us() - begin);
     } else {
         metric_inc(p->terminate_failures);
+        (void)said_by_provider(p, e);
     }
     return rc;
 }
@@ -264,7 +270,8 @@ int vm_forget(struct vm_provider *p, const char *id, struct err *e)
 
 int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, struct err *e)
 {
-    return report_throttling(p, VM_CALL_LIST, p->ops->list(p->state, &p->pace, out, n, e), e);
+    int rc = report_throttling(p, VM_CALL_LIST, p->ops->list(p->state, &p->pace, out, n, e), e);
+    return rc == 0 ? 0 : said_by_provider(p, e);
 }
 
 int vm_probe(struct vm_provider *p, struct err *e)
@@ -272,7 +279,7 @@ int vm_probe(struct vm_provider *p, struct err *e)
     if (p->ops->probe == NULL || p->ops->probe(p->state, e) == 0) {
         return 0;
     }
-    return err_said_by(e, ERR_FROM_PROVIDER);
+    return said_by_provider(p, e);
 }
 
 int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *out, struct err *e)

@@ -201,7 +201,7 @@ static int fail_as_planned(const struct call *c, struct err *e)
     ASSERT(e != NULL);
     (void)err_set(e, c->fails, c->code, "scripted");
     e->retry_after_ms = c->retry_after_ms;
-    return -1;
+    return err_said_by(e, c->from);
 }
 
 struct call call_begin(const char *function, struct err *e, const char *format, ...)
@@ -227,6 +227,7 @@ struct call call_begin(const char *function, struct err *e, const char *format, 
         if (mine[i].fails != ERR_NONE && c.fails == ERR_NONE) {
             c.fails = mine[i].fails;
             c.code = mine[i].code;
+            c.from = mine[i].from;
             c.retry_after_ms = mine[i].retry_after_ms;
             c.lost = mine[i].carried_out;
         }

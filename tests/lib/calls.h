@@ -32,6 +32,7 @@ struct call_plan {
     bool waits;            /* blocks the call until the plan is removed */
     enum err_class fails;  /* ERR_NONE: it does not fail */
     int code;
+    enum err_from from; /* 0: as the stand-in says */
     int64_t retry_after_ms;
     bool carried_out; /* it fails although it was carried out, as if the response was lost */
 };
@@ -62,6 +63,7 @@ struct call {
     bool lost;     /* it fails after it was carried out */
     enum err_class fails;
     int code;
+    enum err_from from;
     int64_t retry_after_ms;
 };
 

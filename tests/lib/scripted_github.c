@@ -17,6 +17,11 @@ void scripted_github_reset(void)
     scripted_github.page_size = 100;
 }
 
+static int end_call(const struct call *c, int rc, struct err *e)
+{
+    return call_end(c, rc, e) == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
+}
+
 /* --- runners --- */
 struct github_runner *scripted_github_add_runner(const char *name, bool online, bool busy)
 {
@@ -44,7 +49,7 @@ int github_register_runner(struct github *g, const struct github_register *r,
         out->config = strdup(SCRIPTED_JIT_CONFIG);
         ASSERT(out->config != NULL);
     }
-    return call_end(&c, 0, e) == 0 ? 0 : err_said_by(e, ERR_FROM_GITHUB);
+    return end_call(&c, 0, e);
 }
 
 void github_jit_fini(struct github_jit *j)
@@ -77,10 +82,10 @@ static size_t find_runner(const struct github_scope *s, int64_t id, const char *
 static int give_runner(struct call *c, size_t i, struct github_runner *out, struct err *e)
 {
     if (c->goes_on && i == scripted_github.runner_count) {
-        return call_end(c, err_set(e, ERR_NOT_FOUND, 404, "no runner"), e);
+        return end_call(c, err_set(e, ERR_NOT_FOUND, 404, "no runner"), e);
     }
     *out = c->goes_on ? scripted_github.runners[i] : *out;
-    return call_end(c, 0, e);
+    return end_call(c, 0, e);
 }
 
 int github_get_runner(struct github *g, const struct github_scope *s, int64_t id,
@@ -103,7 +108,7 @@ int github_ping(struct github *g, struct err *e)
 {
     struct call c = call_begin("github_ping", e, "%s", "");
     (void)g;
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 int github_delete_runner(struct github *g, const struct github_scope *s, int64_t id, struct err *e)
@@ -113,18 +118,18 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
     size_t i = find_runner(s, id, NULL);
     (void)g;
     if (c.goes_on && i == scripted_github.runner_count) {
-        return call_end(&c, err_set(e, ERR_NOT_FOUND, 404, "no runner"), e);
+        return end_call(&c, err_set(e, ERR_NOT_FOUND, 404, "no runner"), e);
     }
     if (c.goes_on) {
         if (scripted_github.runners[i].busy) {
-            return call_end(&c, err_set(e, ERR_CONFLICT, 422, "busy"), e);
+            return end_call(&c, err_set(e, ERR_CONFLICT, 422, "busy"), e);
         }
         pthread_mutex_lock(&lock);
         scripted_github.runner_scope[i] = NULL;
         scripted_github.deleted++;
         pthread_mutex_unlock(&lock);
     }
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,
@@ -137,7 +142,7 @@ int github_list_runners(struct github *g, const struct github_scope *s, github_r
             break;
         }
     }
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 /* --- installations --- */
@@ -151,7 +156,7 @@ int github_list_installations(struct github *g, github_installation_fn *each, vo
             break;
         }
     }
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 int github_list_repositories(struct github *g, int64_t installation_id, github_repository_fn *each,
@@ -165,7 +170,7 @@ int github_list_repositories(struct github *g, int64_t installation_id, github_r
             break;
         }
     }
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 /* --- jobs --- */
@@ -190,10 +195,10 @@ int github_get_job(struct github *g, const char *repository, int64_t installatio
         i++;
     }
     if (c.goes_on && (!known || i == scripted_github.job_count)) {
-        return call_end(&c, err_set(e, ERR_NOT_FOUND, 404, "no job"), e);
+        return end_call(&c, err_set(e, ERR_NOT_FOUND, 404, "no job"), e);
     }
     *out = c.goes_on ? scripted_github.jobs[i] : *out;
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 /* --- webhook deliveries --- */
@@ -257,7 +262,7 @@ int github_list_deliveries(struct github *g, const struct github_hook *h, const 
         (void)snprintf(next, GITHUB_CURSOR_BYTES, "%lld",
                        (long long)scripted_github.deliveries[i].entry.id);
     }
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 static struct scripted_delivery *delivery(int64_t id)
@@ -275,12 +280,12 @@ int github_delivery_payload(struct github *g, const struct github_hook *h, int64
     const struct scripted_delivery *d = delivery(id);
     (void)g;
     if (c.goes_on && d->payload_fails != ERR_NONE) {
-        return call_end(&c, err_set(e, d->payload_fails, 403, "scripted"), e);
+        return end_call(&c, err_set(e, d->payload_fails, 403, "scripted"), e);
     }
     if (c.goes_on) {
         buf_append_cstr(out, d->payload);
     }
-    return call_end(&c, 0, e);
+    return end_call(&c, 0, e);
 }
 
 int github_redeliver(struct github *g, const struct github_hook *h, int64_t id, struct err *e)
@@ -289,5 +294,5 @@ int github_redeliver(struct github *g, const struct github_hook *h, int64_t id, 
         call_begin("github_redeliver", e, "hook=%lld id=%lld", (long long)h->id, (long long)id);
     enum err_class fails = delivery(id)->redeliver_fails;
     (void)g;
-    return call_end(&c, fails == ERR_NONE ? 0 : err_set(e, fails, 403, "scripted"), e);
+    return end_call(&c, fails == ERR_NONE ? 0 : err_set(e, fails, 403, "scripted"), e);
 }

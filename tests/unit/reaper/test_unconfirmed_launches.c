@@ -60,6 +60,7 @@ static void slot_is_free_when_no_vm_fits_for_long(void **state)
     world_sweep(3, 0);
     assert_int_equal(vm->state, VM_ENDING);
     world_heal();
+    world_pass(5 * SECOND_MS); /* until the probe of the target's circuit */
     world_sweep(1, 0);
     assert_int_equal(vm->state, VM_ENDING);
     world_sweep(1, 0);

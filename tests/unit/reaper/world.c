@@ -105,12 +105,14 @@ void world_add_reaper(struct reaper *r, const char *config_text, const char *hol
     (void)snprintf(r->holder, sizeof r->holder, "%s", holder);
     r->queue = world.queue;
     r->ledger = world.ledger;
+    r->circuits = circuits_new(world.ledger);
     wakeup_init(&r->stop);
 }
 
 void world_close_reaper(struct reaper *r)
 {
     wakeup_fini(&r->stop);
+    circuits_free(r->circuits);
     fleet_close(r->fleet);
     config_live_free(r->config);
     signs_fini(&r->fleet_signs);
