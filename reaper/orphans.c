@@ -8,12 +8,13 @@
  * carries its runner's name ends if its runner is gone or abandoned (runners.c), in the scope of its
  * former row, if there is one still, or in any scope that lists it. One without a name cannot be
  * paired with a runner: it ends when no runner of its class without a row is registered (quiet.c).
+ * A ledger that is found empty is filled by the workers, before they launch (fleet/reconcile.h).
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "common/base/hash.h"
 #include "common/base/log.h"
+#include "common/fleet/reconcile.h"
 #include "reaper/reaper.h"
 
 const struct ledger_vm *sweep_row_of(const struct sweep *s, const struct vm_info *listed)
@@ -119,16 +120,6 @@ static bool judge_named(struct sweep *s, const struct sweep_listing *m,
 
 /* --- its slot --- */
 
-static void name_adopted(const struct vm_info *listed, char out[VM_NAME_SIZE])
-{
-    if (listed->name[0] != '\0') {
-        (void)snprintf(out, VM_NAME_SIZE, "%s", listed->name);
-    } else {
-        (void)snprintf(out, VM_NAME_SIZE, "adopted-%016llx",
-                       (unsigned long long)hash_text(listed->id));
-    }
-}
-
 /* Rows are read before the lists, so a VM without a row in one sweep may be one whose row was just
  * added, but not in two. A VM whose row a recent sweep saw had its end, unless that row was lost. */
 static bool needs_slot(struct sweep *s, const struct vm_info *listed, bool seen_before)
@@ -142,31 +133,16 @@ static bool needs_slot(struct sweep *s, const struct vm_info *listed, bool seen_
     return ledger_vm_get(s->reaper->ledger, recent->name, &vm, &e) != 0 && e.class == ERR_NOT_FOUND;
 }
 
-/* The provider knows best when it will end the VM. */
 static void adopt(struct sweep *s, const struct sweep_listing *m, const struct vm_info *listed)
 {
     struct err e = {0};
-    struct vm_info info;
     char name[VM_NAME_SIZE];
     bool added = false;
-    if (vm_describe(m->provider, listed->id, &info, &e) != 0 || info.state == VM_RUN_ENDED ||
-        info.state == VM_RUN_ENDING || !sweep_still_holds(s, m->provider)) {
+    if (!sweep_still_holds(s, m->provider)) {
         return;
     }
-    int64_t longest_ms =
-        info.max_duration_ms > 0 ? info.max_duration_ms : m->class->max_duration_ms;
-    int64_t started_ms = listed->started_ms > 0 ? listed->started_ms : s->now_ms;
-    name_adopted(listed, name);
-    const struct ledger_adoption a = {
-        .name = name,
-        .class_name = m->class->name,
-        .provider = m->class->provider,
-        .host = vm_host_bound(m->provider) ? fleet_host(s->reaper->fleet) : "",
-        .vm_id = listed->id,
-        .started_ms = started_ms,
-        .deadline_ms = started_ms + longest_ms,
-    };
-    if (ledger_vm_adopt(s->reaper->ledger, &a, &added, &e) != 0) {
+    fleet_adopted_name(listed, name);
+    if (fleet_adopt(s->reaper->fleet, m->class, listed, &added, &e) != 0) {
         log_warn("orphan_vm_adopt_failed", LOG_STR("vm_id", listed->id), LOG_ERR(&e),
                  LOG_STR("action", "the next sweep tries again; the VM holds no slot until then"));
     } else if (added) {
@@ -204,15 +180,16 @@ static bool check_listed(struct sweep *s, const struct sweep_listing *m,
     return true;
 }
 
-/* Of a class whose VMs carry no names. */
-static void collect_of_quiet_class(struct sweep *s, const struct sweep_listing *m,
-                                   struct absences *out)
+/* Of a class whose VMs carry no names: those whose runner is none of GitHub's. */
+static void collect_without_runner(struct sweep *s, const struct sweep_listing *m,
+                                   const struct quiet *q, struct absences *out)
 {
     for (size_t k = 0; k < m->count; k++) {
         const struct vm_info *listed = &m->list[k];
         const struct ledger_vm *row = sweep_row_of(s, listed);
-        if (listed->state != VM_RUN_ENDED && row != NULL && ledger_vm_is_adopted(row) &&
-            (listed->started_ms == 0 || is_old_enough(s, listed))) {
+        if (listed->state != VM_RUN_ENDED && (row == NULL || ledger_vm_is_adopted(row)) &&
+            !sweep_may_be_unconfirmed(s, listed) &&
+            sweep_has_no_runner(s, m, q, listed->id, is_old_enough(s, listed)) && row != NULL) {
             absences_add(out, &(struct absence){.listing = m,
                                                 .listed = listed,
                                                 .subject = listed->id,
@@ -224,21 +201,34 @@ static void collect_of_quiet_class(struct sweep *s, const struct sweep_listing *
     }
 }
 
+static void keep_reconciled(struct sweep *s, const struct sweep_listing *m)
+{
+    struct err e = {0};
+    if (fleet_still_reconciled(s->reaper->fleet, m->class->name, &e) != 0) {
+        log_debug("reconciled_not_renewed", LOG_STR("class", m->class->name), LOG_ERR(&e));
+    }
+}
+
 void sweep_collect_orphans(struct sweep *s, struct absences *out)
 {
     for (size_t i = 0; i < s->listing_count; i++) {
         const struct sweep_listing *m = &s->listings[i];
         size_t nameless = 0;
+        struct quiet quiet;
         for (size_t k = 0; m->known && k < m->count; k++) {
             nameless += check_listed(s, m, &m->list[k], out) && m->list[k].name[0] == '\0';
         }
-        if (nameless > 0 && sweep_class_is_quiet(s, m, nameless)) {
-            collect_of_quiet_class(s, m, out);
+        if (nameless > 0) {
+            sweep_count_unmatched(s, m, nameless, &quiet);
+            collect_without_runner(s, m, &quiet, out);
+        }
+        if (m->known) {
+            keep_reconciled(s, m);
         }
     }
     sweep_vms_observed(s, SIGN_ORPHAN_VM);
     if (s->scans_runners) {
-        sweep_vms_observed(s, SIGN_CLASS_QUIET);
+        sweep_vms_observed(s, SIGN_WITHOUT_RUNNER);
     }
 }
 

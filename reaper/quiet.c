@@ -1,65 +1,89 @@
 /*
- * Unmatched runners: runners of this deployment without a row, as they are left by a ledger that was
- * lost. Where VMs carry no names, none can be paired with its VM, so a class's VMs and
- * runners without rows are judged together: while one of these runners is registered, any of these
- * VMs may be the one that it runs on. An idle one ends by its agent's idle watchdog; one that is
- * offline and idle is deleted by the task stale_runners.
+ * VMs and runners without a row, as a ledger that was lost leaves them, where VMs carry no names:
+ * none can be paired, so those of a class are judged together. While one of these runners is
+ * registered, any of these VMs may be the one that it runs on, and all are left alone.
+ *
+ * Such a VM is terminated when two complete lists of all scopes, reaper.confirm_after apart, name no
+ * such runner of its class. That ends no job, for these reasons.
+ *   - A runner is registered before its VM is requested, and stays registered, online or not, busy or
+ *     not, until its job is over or its registration is deleted, which GitHub refuses for a busy one
+ *     (stale_runners.c deletes those that were offline and idle for long). So a VM that boots, and
+ *     one whose runner lost its connection, keep their whole class.
+ *   - The signs are the VM's own: both lists were read after a list of VMs had named it, hence after
+ *     its registration. That of one row is in neither list only if it is gone.
+ *   - A runner counts as another VM's only if a live row of a launch has its name. A VM that may be
+ *     that of such a row, since the row has no VM id, is not judged here (sweep_may_be_unconfirmed).
+ *   - The image is the deployment's own, but the deployment may have had another name when it launched
+ *     the VM. So runners of any deployment's class of that name count: while they are up; and, for a
+ *     VM younger than startup_timeout, which may still boot, while they are registered.
+ * It is what GitHub says, not an absence: the brake (absences.c) does not hold it.
+ *
+ * The second list is read as soon as it counts, not a scan interval later: these VMs hold slots.
  */
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/job/vm_name.h"
 #include "reaper/reaper.h"
 
-static bool has_row(const struct sweep *s, const char *runner)
+/* A row that a worker added for a VM whose row was lost bears its runner's name, but that VM is judged
+ * here. */
+static bool is_of_a_launch(const struct ledger_vm *vm)
 {
+    return vm->state != VM_GONE && !ledger_vm_is_adopted(vm);
+}
+
+/* Launches go on, so a row may have been added since the sweep read them. */
+static bool has_row(struct sweep *s, const char *runner)
+{
+    struct err e = {0};
+    struct ledger_vm vm;
     for (size_t i = 0; i < s->vm_count; i++) {
         if (strcmp(s->vms[i].name, runner) == 0) {
-            return true;
+            return is_of_a_launch(&s->vms[i]);
         }
     }
-    return false;
+    return ledger_vm_get(s->reaper->ledger, runner, &vm, &e) == 0 && is_of_a_launch(&vm);
 }
 
-/* One of another deployment with a class of that name counts while it is up: this deployment may have
- * had another name when it launched the VMs. */
-static size_t count_unmatched(const struct sweep *s, const struct sweep_runners *l,
-                              const char *class_name)
+static void count_in_list(struct sweep *s, const struct sweep_runners *l, const char *class_name,
+                          struct quiet *q)
 {
-    size_t registered = 0;
     for (size_t i = 0; i < l->count; i++) {
         const struct github_runner *r = &l->list[i];
-        bool owned = vm_name_is_owned(r->name, s->config->deployment);
-        registered += (owned || r->online || r->busy) && vm_name_is_of_class(r->name, class_name) &&
-                      !has_row(s, r->name);
+        if (!vm_name_is_of_class(r->name, class_name) || has_row(s, r->name)) {
+            continue;
+        }
+        bool counts = vm_name_is_owned(r->name, s->config->deployment) || r->online || r->busy;
+        q->registered += counts;
+        q->elsewhere += !counts;
     }
-    return registered;
 }
 
-/* False: some list is missing, so there may be more. */
-static bool count_in_all_scopes(struct sweep *s, const char *class_name, size_t *registered)
+static void count_in_all_scopes(struct sweep *s, const char *class_name, struct quiet *q)
 {
     const struct sweep_scopes *scopes = sweep_all_scopes(s);
-    bool complete = scopes->complete;
-    *registered = 0;
+    q->read = scopes->complete;
     for (size_t i = 0; i < scopes->count; i++) {
         const struct sweep_runners *l =
             sweep_runners_of(s, scopes->list[i].name, scopes->list[i].installation_id);
-        complete = complete && l != NULL;
-        *registered += l != NULL ? count_unmatched(s, l, class_name) : 0;
+        q->read = q->read && l != NULL;
+        if (l != NULL) {
+            count_in_list(s, l, class_name, q);
+        }
     }
-    return complete;
 }
 
 static void report_vms(struct sweep *s, const struct sweep_listing *m, size_t vms,
-                       size_t registered, bool complete)
+                       const struct quiet *q)
 {
-    if (complete) {
+    if (q->read) {
         sweep_notice(
             s, m->provider, m->class->name,
             "class %s: %zu VMs have no row of a launch in the ledger, and %zu runners without a "
             "row "
             "are registered; these VMs hold slots until no such runner is, or until their deadline",
-            m->class->name, vms, registered);
+            m->class->name, vms, q->registered);
     } else {
         sweep_notice(
             s, m->provider, m->class->name,
@@ -69,19 +93,36 @@ static void report_vms(struct sweep *s, const struct sweep_listing *m, size_t vm
     }
 }
 
-bool sweep_class_is_quiet(struct sweep *s, const struct sweep_listing *m, size_t vms)
+static void scan_again_when_it_counts(struct sweep *s)
 {
-    struct sign_of sign = {SIGN_CLASS_QUIET, m->class->name, ""};
-    struct signs *signs = sweep_lease_of(s, m->provider)->signs;
-    size_t registered = 0;
-    if (!s->scans_runners) {
-        signs_unsure(signs, &sign);
+    int64_t due_ms = clock_mono_ms() + s->config->reaper.confirm_after_ms;
+    if (due_ms < s->reaper->runners_due_ms) {
+        s->reaper->runners_due_ms = due_ms;
+    }
+}
+
+void sweep_count_unmatched(struct sweep *s, const struct sweep_listing *m, size_t vms,
+                           struct quiet *out)
+{
+    *out = (struct quiet){.read = false};
+    if (s->scans_runners) {
+        count_in_all_scopes(s, m->class->name, out);
+        report_vms(s, m, vms, out);
+        scan_again_when_it_counts(s);
+    }
+}
+
+bool sweep_has_no_runner(struct sweep *s, const struct sweep_listing *m, const struct quiet *q,
+                         const char *vm_id, bool is_old)
+{
+    struct sign_of sign = {SIGN_WITHOUT_RUNNER, m->class->name, vm_id};
+    size_t others = is_old ? 0 : q->elsewhere;
+    if (q->registered + others > 0) {
         return false;
     }
-    bool complete = count_in_all_scopes(s, m->class->name, &registered);
-    report_vms(s, m, vms, registered, complete);
-    if (registered == 0 && !complete) {
-        signs_unsure(signs, &sign);
+    if (!q->read) {
+        signs_unsure(sweep_lease_of(s, m->provider)->signs, &sign);
+        return false;
     }
-    return registered == 0 && complete && sweep_confirm_sign(s, m->provider, &sign);
+    return sweep_confirm_sign(s, m->provider, &sign);
 }

@@ -348,9 +348,18 @@ struct absences {
 void absences_add(struct absences *all, const struct absence *a);
 void sweep_collect_missing_vms(struct sweep *s, struct absences *out);
 bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm);
-/* Whether a class of VMs without names, so many of which have no row, has no registered runner without a
- * row, in any scope, confirmed. Call it once in a sweep for a class. */
-bool sweep_class_is_quiet(struct sweep *s, const struct sweep_listing *m, size_t vms);
+/* Runners of a class without a row. */
+struct quiet {
+    bool read; /* in this sweep, and in all scopes */
+    size_t registered;
+    size_t elsewhere; /* offline, and of another deployment's class of that name */
+};
+/* For a class of VMs without names, so many of which have no row. Call it once in a sweep. */
+void sweep_count_unmatched(struct sweep *s, const struct sweep_listing *m, size_t vms,
+                           struct quiet *out);
+/* Whether that VM without a row has no runner at GitHub, confirmed. */
+bool sweep_has_no_runner(struct sweep *s, const struct sweep_listing *m, const struct quiet *q,
+                         const char *vm_id, bool is_old);
 void sweep_collect_orphans(struct sweep *s, struct absences *out);
 bool sweep_terminate_orphan(struct sweep *s, const struct absence *a);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "common/fleet/reconcile.h"
 #include "common/ledger/circuit.h"
 #include "common/ledger/programs.h"
 #include "reaper/reaper.h"
@@ -94,7 +95,9 @@ int sweep_retention(struct sweep *s, int64_t *repairs, struct err *e)
         return -1;
     }
     *repairs += removed;
-    return circuits_tidy(s->reaper->ledger, s->now_ms, e) == 0
-               ? ledger_program_tidy(s->reaper->ledger, e)
-               : -1;
+    if (circuits_tidy(s->reaper->ledger, s->now_ms, e) != 0 ||
+        fleet_tidy_reconciled(s->reaper->ledger, e) != 0) {
+        return -1;
+    }
+    return ledger_program_tidy(s->reaper->ledger, e);
 }

@@ -38,7 +38,7 @@ enum sign_kind {
     SIGN_LAUNCH_UNCONFIRMED, /* a row whose VM id is unknown, and no listed VM may be its own */
     SIGN_ORPHAN_VM,          /* a VM without a row */
     SIGN_STALE_RUNNER,       /* a registration without a VM */
-    SIGN_CLASS_QUIET,        /* a class without a runner at work that has no row; subject "" */
+    SIGN_WITHOUT_RUNNER,     /* a VM without a row, of whose class no such runner is registered */
     SIGN_HELD,               /* a VM that the brake holds (brake.c); its source is a target */
 };
 

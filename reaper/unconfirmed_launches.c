@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/fleet/reconcile.h"
 #include "reaper/reaper.h"
 
 static bool is_listed(const struct sweep_listing *m, const char *id)
@@ -26,14 +27,10 @@ static bool is_listed(const struct sweep_listing *m, const char *id)
     return false;
 }
 
-/* Whether the VM was started while the row's launch was under way. */
 static bool may_belong_to_row(const struct sweep *s, const struct ledger_vm *vm,
                               const struct vm_info *listed)
 {
-    int64_t apart_ms = s->config->reaper.deadline_grace_period_ms;
-    int64_t requested_until_ms = vm->state == VM_ENDING ? vm->ending_ms : s->now_ms;
-    return listed->started_ms == 0 || (listed->started_ms >= vm->reserved_ms - apart_ms &&
-                                       listed->started_ms <= requested_until_ms + apart_ms);
+    return fleet_may_belong_to_row(s->reaper->fleet, vm, listed, s->now_ms);
 }
 
 /* Whether a VM of that row may still run now. */

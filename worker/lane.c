@@ -7,6 +7,7 @@
 #include "common/job/lane.h"
 #include "worker/limits.h"
 #include "worker/probe.h"
+#include "worker/reconcile.h"
 
 #define RECHECK_MS 1000 /* the configuration and the stop are checked this often */
 #define STORE_ERROR_PAUSE_MS 500
@@ -63,7 +64,9 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
     if (full) {
         return -1;
     }
-    return capacity.rate_wait_ms;
+    /* After the capacity was read: a ledger that was emptied shows free slots. */
+    return capacity.rate_wait_ms > 0 ? capacity.rate_wait_ms
+                                     : reconcile_wait_ms(lane->worker, c, class, &lane->subjects);
 }
 
 /* Sleeps until any process releases a slot. This process's own releases wake it at once, and

@@ -12,6 +12,7 @@
 #include "common/vm/proxy.h"
 #include "worker/heartbeat.h"
 #include "worker/limits.h"
+#include "worker/reconcile.h"
 #include "worker/takeover.h"
 
 /* The delay of a message that met a full cap. The lane checks the caps of class and fleet before it
@@ -70,8 +71,8 @@ static void handle_success(struct launching *l);
 /* Steps 2 to 5: this launch owns the slot and the row. */
 static int launch_vm(struct launching *l, struct err *e)
 {
-    if (register_runner(l, e) != 0 || pack_payload(l, e) != 0 || run_vm(l, e) != 0 ||
-        record_vm(l, e) != 0) {
+    if (reconcile_check(l->worker, l->class, e) != 0 || register_runner(l, e) != 0 ||
+        pack_payload(l, e) != 0 || run_vm(l, e) != 0 || record_vm(l, e) != 0) {
         return -1;
     }
     return 0;
@@ -172,7 +173,7 @@ static void works(struct launching *l, unsigned subjects)
 }
 
 /* What the other side has answered is written until it is written (invariant 4), as long as the
- * launch owns its message and its row. */
+ * launch owns its message and its row. A row that is not there was lost with its ledger. */
 static int advance(struct launching *l, const struct ledger_advance *a, struct err *e)
 {
     int64_t age_ms;
@@ -180,7 +181,8 @@ static int advance(struct launching *l, const struct ledger_advance *a, struct e
         if (ledger_vm_advance(l->worker->ledger, a, NULL, e) == 0) {
             return 0;
         }
-        if (e->class == ERR_CONFLICT || wakeup_raised(&l->worker->intake) ||
+        if (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND ||
+            wakeup_raised(&l->worker->intake) ||
             !heartbeat_still_held(l->worker->heartbeat, &l->heartbeat, &age_ms)) {
             return err_said_by(e, ERR_FROM_LEDGER);
         }
@@ -361,6 +363,9 @@ static int record_vm(struct launching *l, struct err *e)
     while (advance(l, &a, e) != 0) {
         if (e->class == ERR_CONFLICT) {
             return -1; /* the row is another's, or gone: this VM must end */
+        }
+        if (e->class == ERR_NOT_FOUND && reconcile_restore_row(l->worker, &l->vm, &a, e) == 0) {
+            return 0;
         }
         if (hand_over_vm(l, &a)) {
             return 0;

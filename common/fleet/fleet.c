@@ -246,15 +246,16 @@ static int terminate_at_provider(struct fleet *f, const struct ledger_vm *vm, in
 
 /* The row becomes `ending` unless it is. A VM whose id the caller holds is terminated even if its
  * row is gone, as when the launch was taken over meanwhile (*no_row): no other process would
- * terminate it. */
+ * terminate it. Nor does another delete the registration of a launch whose row was lost. */
 static int set_row_ending(struct fleet *f, const struct ledger_vm *vm,
                           const struct fleet_termination *how, bool *no_row, struct err *e)
 {
     if (vm->state == VM_ENDING || move_row(f, vm, VM_ENDING, how, e) == 0) {
         return 0;
     }
-    *no_row = !spares(how) && vm->vm_id[0] != '\0' &&
-              (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND);
+    bool has_id = vm->vm_id[0] != '\0';
+    *no_row = !spares(how) && ((has_id && e->class == ERR_CONFLICT) ||
+                               ((has_id || how->nothing_runs) && e->class == ERR_NOT_FOUND));
     return *no_row ? 0 : -1;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The kinds of cells through which mayflyctl and the reaper talk to each other (ledger.h, cells).
+ * The kinds of cells through which the programs talk to each other (ledger.h, cells).
  */
 #ifndef MAYFLY_LEDGER_KINDS_H
 #define MAYFLY_LEDGER_KINDS_H
@@ -11,5 +11,9 @@
 /* By subject, what an operator should know of a reaper's state, as a sentence. A reaper writes and
  * removes those of its lease; `mayflyctl status` prints them all. */
 #define LEDGER_KIND_NOTICE "notice"
+
+/* By class, when its VMs were last compared with the rows (wall clock ms, decimal): reconcile.h in
+ * common/fleet. */
+#define LEDGER_KIND_RECONCILED "reconciled"
 
 #endif

@@ -349,6 +349,11 @@ const struct log_event log_events[] = {
      "`reason`.",
      "Nothing for a single one, which a crash can leave. For many, check that no two deployments "
      "have the same name and that the ledger has lost no data."},
+    {"orphan_vms_adopted", "worker", "warn", "class, vms, reason, action",
+     "Before a launch the ledger lacked rows of VMs that run: it is new to this deployment, was "
+     "emptied, or was restored from an older copy. Each got a row, which holds a slot until the VM "
+     "ends. Launches of the class begin when the next comparison finds no more.",
+     "Check that the ledger is the right one, and why it lost its data."},
     {"program_report_delete_failed", "worker, reaper", "debug", "error, error_class, error_code",
      "The program could not remove its entry from the ledger's list of running programs when it "
      "stopped. The entry expires.",
@@ -384,6 +389,16 @@ const struct log_event log_events[] = {
     {"receive_failed", "worker", "warn", "lane, error, error_class, error_code, action",
      "The worker could not receive messages from the queue.",
      "If it lasts, check the queue and the network to it."},
+    {"reconcile_failed", "worker", "warn", "class, error, error_class, error_code, action",
+     "The ledger is new, was emptied, or was not in use for minutes, and the VMs that run could "
+     "not "
+     "be compared with its rows. No launch of the class starts before that.",
+     "Fix the cause in `error`: the permission to list and describe VMs, or the network to the "
+     "provider or the ledger."},
+    {"reconciled_not_renewed", "reaper", "debug", "class, error, error_class, error_code",
+     "That a class's VMs were compared with the ledger's rows could not be written to the ledger. "
+     "After five minutes without it workers compare them before they launch.",
+     "If it lasts, check the ledger and the network to it."},
     {"record_format_read_failed", "worker, reaper", "debug", "error, error_class, error_code",
      "The program could not read from the ledger which record format to write. It keeps the "
      "current one.",
@@ -515,6 +530,9 @@ const struct log_event log_events[] = {
     {"vm_recorded_late", "worker", "info", "vm, vm_id",
      "The ledger refused a VM's id when it was launched; now its row has it.",
      "Nothing. If frequent, see why the ledger refuses writes."},
+    {"vm_row_restored", "worker", "warn", "vm, vm_id, reason",
+     "The ledger lost a VM's row while the VM was launched. The VM got another one of its name.",
+     "Check why the ledger lost data."},
     {"vm_terminate_failed", "worker, reaper", "debug, warn",
      "vm, vm_id, class, reason, error, error_class, error_code, action",
      "A VM could not be terminated. At level debug the reason is harmless: its runner is online or "

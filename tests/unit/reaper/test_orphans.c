@@ -223,12 +223,88 @@ static void orphans_of_a_quiet_class_are_not_held(void **state)
     assert_int_equal(world_ended(), 8);
 }
 
-static void young_orphan_is_not_ended_although_its_class_is_quiet(void **state)
+/* Its runner may be one of the deployment's former name, which registers before its VM boots. */
+static void young_orphan_may_still_boot_while_a_runner_is_registered(void **state)
 {
+    char name[VM_NAME_SIZE];
+    vm_name_make("former", "large", name);
     (void)add_unnamed("a", 100 * SECOND_MS);
-    world_sweep(3, MINUTE_MS);
+    (void)scripted_github_add_runner(name, false, false);
+    world_sweep(4, MINUTE_MS);
     assert_int_equal(world_ended(), 0);
     world_sweep(2, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+}
+
+static void young_orphan_whose_runner_is_gone_ends(void **state)
+{
+    (void)add_unnamed("a", 0);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+}
+
+/* The lists were read before it was requested, and so before its runner was registered. */
+static void orphan_that_appears_in_a_quiet_class_needs_two_lists_of_its_own(void **state)
+{
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    world_sweep(2, MINUTE_MS);
+    (void)add_unnamed("b", 301 * SECOND_MS);
+    world_sweep(1, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", "id=id-a"), 1);
+    assert_int_equal(calls_count("vm_terminate", "id=id-b"), 0);
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", "id=id-b"), 1);
+}
+
+static char launched_later[VM_NAME_SIZE];
+
+static void launch_begins(void)
+{
+    struct ledger_vm *vm = world_add_large_vm(launched_later, VM_REGISTERED, 0);
+    vm->heartbeat_ms = clock_wall_ms();
+}
+
+/* Each sweep meets launches whose rows were added after it had read the rows. */
+static void class_is_quiet_although_launches_go_on(void **state)
+{
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    for (int i = 0; i < 3; i++) {
+        vm_name_make("t", "large", launched_later);
+        (void)scripted_github_add_runner(launched_later, false, false);
+        world_happens("github_list_runners", NULL, 1, launch_begins);
+        world_sweep(1, SECOND_MS);
+    }
+    assert_int_equal(calls_done("vm_terminate", "id=id-a"), 1);
+    assert_int_equal(world_ended(), 1);
+}
+
+/* Of a ledger that was restored to a moment before the VM was recorded: it may be that row's. */
+static void orphan_that_may_be_that_of_a_row_without_an_id_is_not_judged(void **state)
+{
+    (void)add_unnamed("a", SECOND_MS);
+    sweep_times(2);
+    struct ledger_vm *vm = world_add_large_vm("mf-t-a", VM_REGISTERED, SECOND_MS);
+    vm->vm_id[0] = '\0';
+    vm->heartbeat_ms = clock_wall_ms() + HOUR_MS; /* its launch goes on */
+    (void)world_add_runner_of(vm, true, true);
+    world_sweep(5, SECOND_MS);
+    assert_int_equal(world_ended(), 0);
+    (void)snprintf(vm->vm_id, sizeof vm->vm_id, "id-another");
+    world_sweep(3, SECOND_MS);
+    assert_int_equal(calls_done("vm_terminate", "id=id-a"), 1);
+}
+
+/* The second list counts from confirm_after on, and is read then, not a scan interval later. */
+static void orphan_ends_as_soon_as_the_second_list_counts(void **state)
+{
+    world_end();
+    world_begin(WORLD_CONFIG("\"reaper\": {\"stale_runner_scan_interval\": \"10m\", "
+                             "\"confirm_after\": \"1m\", \"startup_timeout\": \"5m\"}",
+                             WORLD_SMALL("\"max_vms\": 4") ", " WORLD_LARGE("\"max_vms\": 4")));
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    world_sweep(6, 10 * SECOND_MS);
+    assert_int_equal(world_ended(), 0);
+    world_sweep(2, 10 * SECOND_MS);
     assert_int_equal(world_ended(), 1);
 }
 
@@ -419,7 +495,12 @@ int main(void)
         CASE(registrations_of_rows_are_nothing_to_orphans),
         CASE(runner_of_another_deployments_class_counts_while_it_is_up),
         CASE(orphans_of_a_quiet_class_are_not_held),
-        CASE(young_orphan_is_not_ended_although_its_class_is_quiet),
+        CASE(young_orphan_may_still_boot_while_a_runner_is_registered),
+        CASE(young_orphan_whose_runner_is_gone_ends),
+        CASE(orphan_that_appears_in_a_quiet_class_needs_two_lists_of_its_own),
+        CASE(class_is_quiet_although_launches_go_on),
+        CASE(orphan_that_may_be_that_of_a_row_without_an_id_is_not_judged),
+        CASE(orphan_ends_as_soon_as_the_second_list_counts),
         CASE(orphan_holds_a_slot_with_its_providers_deadline),
         CASE(named_orphan_has_its_own_name_and_host),
         CASE(orphan_of_a_lost_response_holds_no_second_slot),

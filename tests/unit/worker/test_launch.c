@@ -132,8 +132,10 @@ static void assert_calls(const char *pattern)
     " caps=9/5/2 rates=1:2,7:8\n"
 #define DECIDED "lane_reservation_ended small\n"
 #define REGISTER                                                                                   \
+    "ledger_cell_get kind=reconciled name=small/$\n"                                               \
     "github_register_runner scope=acme installation=11 name=@ label=self-hosted group=Fleet\n"
 #define REGISTER_LARGE                                                                             \
+    "ledger_cell_get kind=reconciled name=large\n"                                                 \
     "github_register_runner scope=acme installation=11 name=@ label=large group=Default\n"
 #define ADVANCE(to, runner, machine, deadline, reason)                                             \
     "ledger_vm_advance vm=@ to=" to " runner_id=" runner " vm_id=" machine                         \

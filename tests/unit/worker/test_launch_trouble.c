@@ -2,6 +2,8 @@
  * Launches in trouble: throttled calls, probes, a ledger that is away while the worker stops, and
  * whose error a provider's is. A wait ends at once, and the clock has advanced by it.
  */
+#include <stdlib.h>
+
 #include "tests/unit/worker/world.h"
 
 #include "common/base/clock.h"
@@ -292,6 +294,79 @@ static void vm_that_could_not_be_recorded_is_spared_if_it_is_at_work(void **stat
     assert_int_equal(calls_count("vm_terminate", NULL), 0);
 }
 
+/* --- a ledger that is emptied --- */
+
+static char row_name[VM_NAME_SIZE];
+
+static struct ledger_vm *the_row(void)
+{
+    struct ledger_vm *list = NULL;
+    size_t n = 0;
+    struct err e;
+    MUST(ledger_vm_list(world.worker.ledger, ~0u, "", 2, &list, &n, &e));
+    assert_int_equal(n, 1);
+    memcpy(row_name, list[0].name, sizeof row_name);
+    free(list);
+    return memory_vm(world.url, row_name);
+}
+
+static void ledger_is_emptied(void)
+{
+    struct err e;
+    int64_t removed = 0;
+    struct ledger_vm *vm = the_row();
+    vm->state = VM_GONE;
+    vm->gone_ms = 1;
+    MUST(ledger_tidy(world.worker.ledger, INT64_MAX - 1, 10, &removed, &e));
+    world_reconcile("large", -1);
+}
+
+/* Other messages in hand may have been reserved in the ledger that is full, and have their slots there. */
+static void slot_that_was_reserved_in_an_emptied_ledger_is_given_back(void **state)
+{
+    world_reconcile("large", -1);
+    launch_large();
+    assert_int_equal(calls_done("ledger_reserve", NULL), 1);
+    assert_int_equal(calls_count("github_register_runner", NULL), 0);
+    assert_int_equal(the_row()->state, VM_GONE);
+    assert_int_equal(calls_done("queue_nack", "about the ledger"), 1);
+    assert_int_equal(calls_count("queue_nack", "spent"), 0);
+}
+
+static void answer_about_the_ledger_that_fails_stops_no_launch(void **state)
+{
+    world_fail("ledger_cell_get", ERR_RETRY);
+    launch_large();
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
+}
+
+/* Nothing else would delete it soon, and it would count as a runner whose VM is not known. */
+static void registration_of_a_lost_row_is_deleted(void **state)
+{
+    calls_plan(
+        &(struct call_plan){.function = "github_register_runner", .happens = ledger_is_emptied});
+    launch_large();
+    assert_int_equal(calls_count("vm_run", NULL), 0);
+    assert_int_equal(scripted_github.deleted, 1);
+    assert_int_equal(calls_done("queue_nack", "about the ledger"), 1);
+}
+
+/* By its runner's name, so that the events of its job find it. */
+static void vm_whose_row_was_lost_gets_one_by_its_name(void **state)
+{
+    calls_plan(&(struct call_plan){.function = "vm_run", .happens = ledger_is_emptied});
+    launch_large();
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
+    char name[VM_NAME_SIZE];
+    memcpy(name, row_name, sizeof name);
+    const struct ledger_vm *vm = the_row();
+    assert_string_equal(vm->name, name);
+    assert_string_equal(vm->vm_id, scripted_vms.list[0].info.id);
+    assert_int_equal(vm->state, VM_BUSY);
+    assert_int_equal(vm->deadline_ms, world.now_ms + 60000);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -307,6 +382,10 @@ int main(void)
         CASE(probe_that_the_ledger_does_not_record_is_not_made),
         CASE(error_of_a_provider_says_where_it_runs),
         CASE(vm_that_could_not_be_recorded_is_spared_if_it_is_at_work),
+        CASE(slot_that_was_reserved_in_an_emptied_ledger_is_given_back),
+        CASE(answer_about_the_ledger_that_fails_stops_no_launch),
+        CASE(registration_of_a_lost_row_is_deleted),
+        CASE(vm_whose_row_was_lost_gets_one_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

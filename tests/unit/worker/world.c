@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/ledger/kinds.h"
 
 #define HOUR_MS 3600000
 
@@ -42,6 +43,27 @@ static int64_t wall_ms(void)
     return world.now_ms;
 }
 
+int __real_ledger_cell_get(struct ledger *l, const char *kind, const char *name,
+                           struct ledger_cell *out, struct err *e);
+int __real_ledger_cell_put(struct ledger *l, const char *kind, const char *name, const char *value,
+                           int64_t expected, int64_t *version, struct err *e);
+
+void world_reconcile(const char *class_name, int64_t age_ms)
+{
+    struct ledger *l = world.worker.ledger;
+    bool bound = vm_host_bound(fleet_provider(world.worker.fleet, class_name));
+    struct ledger_cell cell;
+    struct err e = {0};
+    char name[LEDGER_CELL_NAME];
+    char value[24];
+    (void)snprintf(name, sizeof name, "%s%s%s", class_name, bound ? "/" : "",
+                   bound ? fleet_host(world.worker.fleet) : "");
+    (void)snprintf(value, sizeof value, "%lld", (long long)(world.now_ms - age_ms));
+    MUST(__real_ledger_cell_get(l, LEDGER_KIND_RECONCILED, name, &cell, &e));
+    MUST(__real_ledger_cell_put(l, LEDGER_KIND_RECONCILED, name, age_ms < 0 ? NULL : value,
+                                cell.version, NULL, &e));
+}
+
 int world_set_up(void **state)
 {
     static const struct clock_source source = {.mono_us = mono_us, .wall_ms = wall_ms};
@@ -62,6 +84,9 @@ int world_set_up(void **state)
     w->circuits = circuits_new(w->ledger);
     w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
     wakeup_init(&w->intake);
+    world_reconcile("small", 0);
+    world_reconcile("large", 0);
+    world_reconcile("other", 0);
     calls_reset();
     return 0;
 }

@@ -39,6 +39,9 @@ int world_tear_down(void **state);
 void world_put(const char *lane, const char *body);
 struct queue_message world_take(const char *lane);
 
+/* When the class's VMs were last compared with the rows: now, at first; negative: never. */
+void world_reconcile(const char *class_name, int64_t age_ms);
+
 /* What the worker's first look at silent rows leaves, a third of a lease ago. */
 void world_note_silent_rows(void);
 

@@ -1,0 +1,256 @@
+#include "common/fleet/reconcile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/random.h"
+#include "common/fleet/internal.h"
+#include "common/ledger/kinds.h"
+
+#define ROWS_PER_PAGE 500
+#define VALID_MS (5 * 60 * 1000LL)
+#define RENEWED_MS (60 * 1000LL)
+#define KEPT_MS (24 * 60 * 60 * 1000LL)
+
+/* --- the cell --- */
+
+static void cell_name(const struct fleet *f, const char *class_name, char out[LEDGER_CELL_NAME])
+{
+    const struct vm_provider *p = fleet_provider(f, class_name);
+    bool bound = p != NULL && vm_host_bound(p);
+    (void)snprintf(out, LEDGER_CELL_NAME, "%s%s%s", class_name, bound ? "/" : "",
+                   bound ? f->host : "");
+}
+
+static int64_t age_ms(const struct ledger_cell *cell)
+{
+    int64_t at_ms = 0;
+    if (!slice_to_int64(slice_of(cell->value), &at_ms)) {
+        return INT64_MAX;
+    }
+    int64_t age = clock_wall_ms() - at_ms;
+    return age >= 0 ? age : -age; /* a clock that was wrong */
+}
+
+static int read_cell(struct fleet *f, const char *class_name, struct ledger_cell *out,
+                     struct err *e)
+{
+    char name[LEDGER_CELL_NAME];
+    cell_name(f, class_name, name);
+    return ledger_cell_get(f->ledger, LEDGER_KIND_RECONCILED, name, out, e);
+}
+
+/* Another process may write it at the same time, and for the same reason. */
+static int write_cell(struct fleet *f, const struct ledger_cell *seen, struct err *e)
+{
+    char value[24];
+    (void)snprintf(value, sizeof value, "%lld", (long long)clock_wall_ms());
+    int rc = ledger_cell_put(f->ledger, LEDGER_KIND_RECONCILED, seen->name, value, seen->version,
+                             NULL, e);
+    return rc != 0 && e->class == ERR_CONFLICT ? 0 : rc;
+}
+
+static enum fleet_reconciled state_of(const struct ledger_cell *cell)
+{
+    if (cell->version == 0) {
+        return FLEET_NEVER_RECONCILED;
+    }
+    return age_ms(cell) <= VALID_MS ? FLEET_RECONCILED : FLEET_RECONCILED_LONG_AGO;
+}
+
+int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconciled *out,
+                     struct err *e)
+{
+    struct ledger_cell cell;
+    if (read_cell(f, class_name, &cell, e) != 0) {
+        return -1;
+    }
+    *out = state_of(&cell);
+    return 0;
+}
+
+int fleet_still_reconciled(struct fleet *f, const char *class_name, struct err *e)
+{
+    struct ledger_cell cell;
+    if (read_cell(f, class_name, &cell, e) != 0) {
+        return -1;
+    }
+    bool due = state_of(&cell) == FLEET_RECONCILED && age_ms(&cell) > RENEWED_MS;
+    return due ? write_cell(f, &cell, e) : 0;
+}
+
+int fleet_tidy_reconciled(struct ledger *l, struct err *e)
+{
+    struct ledger_cell *cells = NULL;
+    size_t n = 0;
+    int failed = ledger_cell_list(l, LEDGER_KIND_RECONCILED, &cells, &n, e);
+    for (size_t i = 0; failed == 0 && i < n; i++) {
+        if (age_ms(&cells[i]) > KEPT_MS &&
+            ledger_cell_put(l, LEDGER_KIND_RECONCILED, cells[i].name, NULL, cells[i].version, NULL,
+                            e) != 0 &&
+            e->class != ERR_CONFLICT) {
+            failed = -1;
+        }
+    }
+    free(cells);
+    return failed;
+}
+
+/* --- adoption --- */
+
+void fleet_adopted_name(const struct vm_info *listed, char out[VM_NAME_SIZE])
+{
+    if (listed->name[0] != '\0') {
+        (void)snprintf(out, VM_NAME_SIZE, "%s", listed->name);
+    } else {
+        (void)snprintf(out, VM_NAME_SIZE, "adopted-%016llx",
+                       (unsigned long long)hash_text(listed->id));
+    }
+}
+
+/* The provider knows best when it will end the VM. */
+int fleet_adopt(struct fleet *f, const struct config_class *class, const struct vm_info *listed,
+                bool *added, struct err *e)
+{
+    struct vm_provider *p = fleet_provider(f, class->name);
+    struct vm_info info;
+    char name[VM_NAME_SIZE];
+    *added = false;
+    if (vm_describe(p, listed->id, &info, e) != 0) {
+        return e->class == ERR_NOT_FOUND ? 0 : -1;
+    }
+    if (info.state == VM_RUN_ENDED || info.state == VM_RUN_ENDING) {
+        return 0;
+    }
+    int64_t longest_ms = info.max_duration_ms > 0 ? info.max_duration_ms : class->max_duration_ms;
+    int64_t started_ms = listed->started_ms > 0 ? listed->started_ms : clock_wall_ms();
+    fleet_adopted_name(listed, name);
+    const struct ledger_adoption a = {
+        .name = name,
+        .class_name = class->name,
+        .provider = class->provider,
+        .host = vm_host_bound(p) ? f->host : "",
+        .vm_id = listed->id,
+        .started_ms = started_ms,
+        .deadline_ms = started_ms + longest_ms,
+    };
+    return ledger_vm_adopt(f->ledger, &a, added, e);
+}
+
+bool fleet_may_belong_to_row(const struct fleet *f, const struct ledger_vm *row,
+                             const struct vm_info *listed, int64_t now_ms)
+{
+    int64_t requested_until_ms = row->state == VM_ENDING ? row->ending_ms : now_ms;
+    return listed->started_ms == 0 || (listed->started_ms >= row->reserved_ms - f->grace_ms &&
+                                       listed->started_ms <= requested_until_ms + f->grace_ms);
+}
+
+/* --- a comparison --- */
+
+/* A VM that may be that of a launch which got no response holds no second slot. */
+static bool accounts_for(const struct fleet *f, const struct config_class *class,
+                         const struct ledger_vm *row, const struct vm_info *listed)
+{
+    if (strcmp(row->vm_id, listed->id) == 0 ||
+        (listed->name[0] != '\0' && strcmp(row->name, listed->name) == 0)) {
+        return true;
+    }
+    return listed->name[0] == '\0' && strcmp(row->class_name, class->name) == 0 &&
+           fleet_vm_id_unknown(f, row) && fleet_may_belong_to_row(f, row, listed, clock_wall_ms());
+}
+
+/* Clears the VMs that rows account for. A row is written before its VM is requested (invariant 4), so
+ * rows that are read after the list leave out no VM in it but those that end now. */
+static int clear_known(struct fleet *f, const struct config_class *class, struct vm_info *list,
+                       size_t n, struct err *e)
+{
+    char after[VM_NAME_SIZE] = "";
+    for (size_t got = ROWS_PER_PAGE; got == ROWS_PER_PAGE;) {
+        struct ledger_vm *rows = NULL;
+        if (ledger_vm_list(f->ledger, ~(1u << VM_GONE), after, ROWS_PER_PAGE, &rows, &got, e) !=
+            0) {
+            return -1;
+        }
+        for (size_t i = 0; i < n; i++) {
+            for (size_t k = 0; k < got && list[i].id[0] != '\0'; k++) {
+                if (accounts_for(f, class, &rows[k], &list[i])) {
+                    list[i].id[0] = '\0';
+                }
+            }
+        }
+        if (got > 0) {
+            memcpy(after, rows[got - 1].name, sizeof after);
+        }
+        free(rows);
+    }
+    return 0;
+}
+
+static bool is_running(const struct vm_info *listed)
+{
+    return listed->state == VM_RUN_PENDING || listed->state == VM_RUN_RUNNING;
+}
+
+static int adopt_unknown(struct fleet *f, const struct config_class *class,
+                         const struct vm_info *list, size_t n, size_t *adopted, struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool added = false;
+        if (list[i].id[0] == '\0' || !is_running(&list[i])) {
+            continue;
+        }
+        if (fleet_adopt(f, class, &list[i], &added, e) != 0) {
+            return -1;
+        }
+        *adopted += added;
+    }
+    return 0;
+}
+
+static int compare(struct fleet *f, const struct config_class *class, size_t *adopted,
+                   struct err *e)
+{
+    struct vm_info *list = NULL;
+    size_t n = 0;
+    if (vm_list(fleet_provider(f, class->name), &list, &n, e) != 0) {
+        return -1;
+    }
+    int failed = n > 0 ? clear_known(f, class, list, n, e) : 0;
+    if (failed == 0) {
+        failed = adopt_unknown(f, class, list, n, adopted, e);
+    }
+    free(list);
+    return failed;
+}
+
+/* The lease goes to whoever asks first, and expires: it is the pause between two comparisons. One
+ * that failed may be repeated at once. */
+int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t pause_ms, bool *done,
+                    size_t *adopted, struct err *e)
+{
+    struct ledger_cell before;
+    char lease[LEDGER_CELL_NAME];
+    char holder[33];
+    int64_t fence;
+    *adopted = 0;
+    random_hex(holder, sizeof holder / 2);
+    if (read_cell(f, class->name, &before, e) != 0) {
+        return err_said_by(e, ERR_FROM_LEDGER);
+    }
+    (void)snprintf(lease, sizeof lease, "reconcile/%.180s", before.name);
+    if (ledger_lease(f->ledger, lease, holder, pause_ms, done, &fence, e) != 0) {
+        return err_said_by(e, ERR_FROM_LEDGER);
+    }
+    if (!*done) {
+        return 0;
+    }
+    if (compare(f, class, adopted, e) != 0) {
+        struct err ignored = {0};
+        (void)!ledger_lease_release(f->ledger, lease, holder, &ignored);
+        return -1;
+    }
+    return *adopted > 0 ? 0 : write_cell(f, &before, e);
+}

@@ -1,0 +1,53 @@
+/*
+ * Whether the ledger knows the VMs that run, without which its caps are worth nothing (invariant 3).
+ * A ledger that was lost, emptied, moved or restored from an older copy has fewer rows than there
+ * are VMs.
+ *
+ * A cell per class (for VMs that are bound to a host: per class and host) holds when its VMs were
+ * last compared with the rows. Reapers renew it. Where it is missing, or older than five minutes, no
+ * worker launches VMs of the class; the first one that meets this compares
+ * them itself: it lists the VMs, reads the rows, and adds a row for each VM that has none. When a
+ * comparison adds none, the cell is written and launches begin: in a new deployment at once. After
+ * a loss it is repeated a little later, since a launch whose row was lost may have been under way,
+ * and lists lag. No reaper is needed.
+ *
+ * All functions block, any thread. Errors are the ledger's or the provider's.
+ */
+#ifndef MAYFLY_FLEET_RECONCILE_H
+#define MAYFLY_FLEET_RECONCILE_H
+
+#include "common/fleet/fleet.h"
+
+enum fleet_reconciled {
+    FLEET_NEVER_RECONCILED, /* the ledger is new, or was lost */
+    FLEET_RECONCILED_LONG_AGO,
+    FLEET_RECONCILED,
+};
+/* Reads the class's cell. */
+MUST_CHECK int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconciled *out,
+                                struct err *e);
+
+/* One comparison, unless another process made one less than pause_ms ago (*done false). *adopted:
+ * the rows that it added; 0: the class is reconciled. */
+MUST_CHECK int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t pause_ms,
+                               bool *done, size_t *adopted, struct err *e);
+
+/* A reaper compares them in each sweep: renews the cell, unless that is a worker's task. */
+MUST_CHECK int fleet_still_reconciled(struct fleet *f, const char *class_name, struct err *e);
+
+/* Removes the cells of hosts and classes that nobody has reconciled for a day. */
+MUST_CHECK int fleet_tidy_reconciled(struct ledger *l, struct err *e);
+
+/* The name of the row that fleet_adopt adds: the VM's own, or one made from its id. */
+void fleet_adopted_name(const struct vm_info *listed, char out[VM_NAME_SIZE]);
+/* Adds a row for a VM without one, unless a fresh look shows that it has ended. *added: false also if
+ * there was a row of that name. */
+MUST_CHECK int fleet_adopt(struct fleet *f, const struct config_class *class,
+                           const struct vm_info *listed, bool *added, struct err *e);
+
+/* Whether the VM was started while that row's launch was under way, so that it may be the row's if
+ * the row has no VM id. Clocks differ by at most reaper.deadline_grace_period. Pure. */
+bool fleet_may_belong_to_row(const struct fleet *f, const struct ledger_vm *row,
+                             const struct vm_info *listed, int64_t now_ms);
+
+#endif

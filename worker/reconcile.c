@@ -1,0 +1,92 @@
+#include "worker/reconcile.h"
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/fleet/reconcile.h"
+
+#define POLL_MS 250 /* while another worker compares */
+#define FAILED_MS 1000
+/* Between two comparisons: worker.visibility_timeout divided by this. */
+#define PAUSE_SHARE 3
+
+static int64_t failed(struct worker *w, const struct config *c, const struct config_class *class,
+                      const struct subjects *subjects, const struct err *why)
+{
+    log_warn("reconcile_failed", LOG_STR("class", class->name), LOG_ERR(why),
+             LOG_STR("action", "no launch of this class starts until its VMs could be listed and "
+                               "are in the ledger; this is tried again"));
+    if (why->from == ERR_FROM_PROVIDER && why->class != ERR_THROTTLED) {
+        const struct verdict v = {
+            .subject = SUBJECT_TARGET, .treatment = TREAT_WAIT, .at_once = why->class == ERR_AUTH};
+        int64_t try = clock_wall_ms(); /* each counts, as that of one more job */
+        (void)circuits_failed(w->circuits, c, subjects, &v, try, "", why);
+    }
+    return FAILED_MS;
+}
+
+int64_t reconcile_wait_ms(struct worker *w, const struct config *c,
+                          const struct config_class *class, const struct subjects *subjects)
+{
+    struct err e = {0};
+    enum fleet_reconciled known;
+    bool done;
+    size_t adopted;
+    if (fleet_reconciled(w->fleet, class->name, &known, &e) != 0) {
+        (void)err_said_by(&e, ERR_FROM_LEDGER);
+        return failed(w, c, class, subjects, &e);
+    }
+    if (known == FLEET_RECONCILED) {
+        return 0;
+    }
+    if (fleet_reconcile(w->fleet, class, c->worker.visibility_timeout_ms / PAUSE_SHARE, &done,
+                        &adopted, &e) != 0) {
+        return failed(w, c, class, subjects, &e);
+    }
+    if (done && adopted > 0) {
+        log_warn("orphan_vms_adopted", LOG_STR("class", class->name),
+                 LOG_INT("vms", (int64_t)adopted),
+                 LOG_STR("reason", known == FLEET_NEVER_RECONCILED
+                                       ? "the ledger is new, or was emptied, and these VMs run"
+                                       : "the ledger was not in use for a while, or was restored, "
+                                         "and these VMs run"),
+                 LOG_STR("action", "they hold slots until they end; launches of the class begin "
+                                   "when the next comparison, soon, finds no more"));
+    }
+    return done && adopted == 0 ? 0 : POLL_MS;
+}
+
+int reconcile_check(struct worker *w, const struct config_class *class, struct err *e)
+{
+    enum fleet_reconciled known;
+    struct err unclear = {0};
+    if (fleet_reconciled(w->fleet, class->name, &known, &unclear) != 0 ||
+        known != FLEET_NEVER_RECONCILED) {
+        return 0;
+    }
+    (void)err_set(e, ERR_RETRY, 0,
+                  "the ledger was emptied while the slot was reserved: launches of class %s begin "
+                  "when its VMs are in the ledger",
+                  class->name);
+    return err_said_by(e, ERR_FROM_LEDGER);
+}
+
+int reconcile_restore_row(struct worker *w, const struct ledger_vm *vm,
+                          const struct ledger_advance *launched, struct err *e)
+{
+    bool added;
+    const struct ledger_adoption adoption = {
+        .name = vm->name,
+        .class_name = vm->class_name,
+        .provider = vm->provider,
+        .host = vm->host,
+        .vm_id = launched->vm_id,
+        .started_ms = clock_wall_ms(),
+        .deadline_ms = launched->deadline_ms,
+    };
+    if (ledger_vm_adopt(w->ledger, &adoption, &added, e) != 0) {
+        return -1;
+    }
+    log_warn("vm_row_restored", LOG_STR("vm", vm->name), LOG_STR("vm_id", launched->vm_id),
+             LOG_STR("reason", "the ledger lost its row while the VM was launched"));
+    return 0;
+}
