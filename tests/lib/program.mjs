@@ -10,7 +10,7 @@ export class Program {
     Object.assign(this, { name, kind, command, args, log, started, peakKb: 0, starts: 0, expected: true, child: null, crashes: [] });
   }
 
-  async start() {
+  async start({ seconds = 60 } = {}) {
     const file = fs.openSync(this.log, "a");
     const from = fs.fstatSync(file).size;
     const child = spawn(this.command, this.args, { stdio: ["ignore", file, file] });
@@ -34,7 +34,7 @@ export class Program {
         if (found) return found;
       }
       return null;
-    }, { seconds: 60, every_ms: 20 }).catch(async (error) => {
+    }, { seconds, every_ms: 20 }).catch(async (error) => {
       await this.stop(); // it is started again, not beside itself
       throw error;
     });

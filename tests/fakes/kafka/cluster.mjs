@@ -81,7 +81,8 @@ export class Cluster {
     await Promise.all(this.numbers.map((n) => this.format(n, id)));
     this.programs = this.numbers.map((n) => new Program({ name: `kafka-${n}`, kind: 'kafka', command: 'java',
       args: [...JAVA, ...LOG, 'kafka.Kafka', this.at(`${n}.properties`)], log: this.at(`kafka-${n}.log`), started: (line) => line.includes('Kafka Server started') }));
-    await Promise.all(this.programs.map((program) => program.start()));
+    // Three of them take minutes on a loaded machine, which is no result.
+    await Promise.all(this.programs.map((program) => program.start({ seconds: 240 })));
     await this.untilWhole();
   }
 
@@ -118,7 +119,7 @@ export class Cluster {
     return until('the cluster is whole', async () => {
       const { brokers, topics } = await this.metadata();
       return brokers.length === this.size && Object.values(topics).flat().every(({ leader, whole }) => leader > 0 && whole) && (await this.controller()) > 0;
-    }, { seconds: 60 });
+    }, { seconds: 120 });
   }
 
   /* The first response of a broker, else of the next; the question is asked again until there is one. */

@@ -114,12 +114,13 @@ export class Lasting {
     await rest;
   }
 
-  // Until most of the last condition is over, so that each has jobs that come while it lasts.
+  // Until most of the last condition is over, and so few at a time that each condition meets jobs of all tenants.
   async trickle(random, count, short) {
     const span = 1000 * this.spanS - 0.2 * this.conditions.at(-1).ms;
-    for (let left = count; left > 0 && !this.storm.over; left -= 5) {
-      await sleep(span / Math.ceil(count / 5));
-      await this.make(random, Math.min(left, 5), short());
+    const group = Math.ceil(count / 200);
+    for (let left = count; left > 0 && !this.storm.over; left -= group) {
+      await sleep(span / Math.ceil(count / group));
+      await this.make(random, Math.min(left, group), short());
     }
   }
 

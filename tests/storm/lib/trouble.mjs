@@ -115,26 +115,17 @@ function inFlight(github, provider, at) {
   return [...github.registered.values()].filter((when) => when >= at - usual && when <= at + 2 * usual).length;
 }
 
-// Jobs of repositories that were refused nothing: those that could have run before the others were let go on, and those of them that waited.
-// Where few jobs waited before, these are the ones that were created early enough; else so many as quota and cap let run meanwhile, whichever.
-function healthyWaiting(github, c, measures) {
-  const healthy = [...github.created.values()].filter((e) => !c.tenants.includes(e.repository) && e.ts_ms <= c.to);
-  const allowed = allowedFor(healthy.map((e) => e.job), measures);
-  const early = healthy.filter((e) => e.ts_ms <= c.to - 1000 * allowed);
-  const late = early.filter((e) => !(github.started.get(e.job) <= c.to));
-  const { possible, started } = healthyMeanwhile(github, healthy, c, measures);
-  return { jobs: Math.max(early.length, possible), waiting: Math.max(late.length, possible - started) };
-}
-
-// How many of them could start while others were refused, one after the other as they came, and how many did.
-function healthyMeanwhile(github, healthy, { from, to }, measures) {
-  const recovered = from + (1000 * RECOVERY_S) / measures.factor;
-  const waiting = healthy.filter((e) => !(github.started.get(e.job) <= from) && !(github.over.get(e.job) <= from)).sort((a, b) => a.ts_ms - b.ts_ms);
-  let free = recovered;
-  let possible = 0;
-  for (const { job, ts_ms: created } of waiting) {
-    free = Math.max(free, created) + 1000 * (allowedFor([job], measures) - RECOVERY_S / measures.factor);
-    if (free <= to) possible += 1;
-  }
-  return { possible, started: waiting.filter((e) => github.started.get(e.job) <= to || github.over.get(e.job) <= to).length };
+// Jobs of repositories that were refused nothing: those that quota and cap let start while others were refused, one after the other as they
+// came, and those of them that waited. Where more came than could start, any may have: an order among them is not promised.
+function healthyWaiting(github, { from, to, tenants }, measures) {
+  const recovery = (1000 * RECOVERY_S) / measures.factor;
+  const over = (e, at) => github.started.get(e.job) <= at || github.over.get(e.job) <= at;
+  const healthy = [...github.created.values()].filter((e) => !tenants.includes(e.repository) && e.ts_ms <= to - recovery && !over(e, from)).sort((a, b) => a.ts_ms - b.ts_ms);
+  let free = from;
+  const possible = healthy.filter(({ job, ts_ms: created }) => {
+    free = Math.max(free, created) + 1000 * allowedFor([job], measures) - recovery;
+    return free <= to - recovery;
+  });
+  const waiting = possible.length < healthy.length ? possible.length - healthy.filter((e) => over(e, to)).length : possible.filter((e) => !over(e, to)).length;
+  return { jobs: possible.length, waiting: Math.max(0, waiting) };
 }
