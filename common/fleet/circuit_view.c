@@ -130,7 +130,7 @@ void circuit_view_refresh(struct circuit_view *v)
 
 enum circuit_change circuit_step_begin_probe(struct circuit *c, const struct circuit_step *s)
 {
-    return circuit_begin_probe(c, s->holder, s->until_ms, s->now_ms);
+    return circuit_begin_probe(c, s->holder, s->untried, s->until_ms, s->now_ms);
 }
 
 enum circuit_change circuit_step_drop_probe(struct circuit *c, const struct circuit_step *s)

@@ -25,6 +25,7 @@ size_t circuit_view_count(struct circuit_view *v);
 struct circuit_step {
     enum circuit_change (*apply)(struct circuit *c, const struct circuit_step *s);
     const char *holder;
+    bool untried; /* of a probe (circuit_untried_wait_ms) */
     int64_t until_ms;
     struct circuit_opening opening;
     int64_t now_ms;      /* out */

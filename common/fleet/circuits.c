@@ -34,7 +34,9 @@ struct tally {
     enum err_class class;
     int code;
     int64_t last_ms; /* monotonic */
-    bool alike;      /* failed since the parent last worked */
+    /* Monotonic: when it failed since the parent last worked, its own circuit not being open; 0:
+     * never. That an open circuit's subject still fails says nothing about the parent. */
+    int64_t alike_ms;
 };
 
 struct circuits {
@@ -62,10 +64,61 @@ static bool is_probed_cheaply(enum subject s)
 
 enum caller { LAUNCH, CALL };
 
-/* A launch leaves a circuit whose probe is no launch to whoever polls a lane. */
-static int64_t wait_of(const struct circuit *c, enum subject s, enum caller caller, int64_t now_ms)
+static struct tally *find_tally_locked(struct circuits *cs, const char *name)
 {
-    int64_t wait_ms = circuit_wait_ms(c, now_ms);
+    for (size_t i = 0; i < cs->tally_count; i++) {
+        if (strcmp(cs->tallies[i].name, name) == 0) {
+            return &cs->tallies[i];
+        }
+    }
+    return NULL;
+}
+
+/* The narrower subject of this launch, to which errors are laid first; NULL: none. */
+static const char *narrower_name(const struct subjects *s, enum subject wider)
+{
+    bool grouped = s->names[SUBJECT_GROUP][0] != '\0';
+    switch (wider) {
+    case SUBJECT_INSTALLATION:
+        return s->names[grouped ? SUBJECT_GROUP : SUBJECT_REPOSITORY];
+    case SUBJECT_TARGET:
+        return s->names[SUBJECT_CLASS];
+    case SUBJECT_REPOSITORY:
+    case SUBJECT_GROUP:
+    case SUBJECT_GITHUB:
+    case SUBJECT_CREDENTIALS:
+    case SUBJECT_PROXY:
+    case SUBJECT_CLASS:
+    case SUBJECT_HOST:
+    case SUBJECT_CIRCUITS:
+    case SUBJECT_QUEUE:
+    case SUBJECT_JOB:
+        break;
+    }
+    return NULL;
+}
+
+/* Whether it is only the failures of others that stop this launch. */
+static bool is_untried(struct circuits *cs, const struct subjects *s, enum subject wider,
+                       const struct circuit *c)
+{
+    struct circuit own;
+    const char *name = narrower_name(s, wider);
+    if (c->widened == 0 || name == NULL || name[0] == '\0') {
+        return false;
+    }
+    (void)circuit_view_get(cs->view, name, &own);
+    pthread_mutex_lock(&cs->lock);
+    bool failed = find_tally_locked(cs, name) != NULL;
+    pthread_mutex_unlock(&cs->lock);
+    return !failed && !circuit_is_open(&own, clock_wall_ms());
+}
+
+/* A launch leaves a circuit whose probe is no launch to whoever polls a lane. */
+static int64_t wait_of(const struct circuit *c, enum subject s, enum caller caller, bool untried,
+                       int64_t now_ms)
+{
+    int64_t wait_ms = untried ? circuit_untried_wait_ms(c, now_ms) : circuit_wait_ms(c, now_ms);
     if (caller == CALL) {
         return c->needs_launch == 0 ? wait_ms : 0;
     }
@@ -81,9 +134,10 @@ static struct circuits_stop stop_of(struct circuits *cs, const struct subjects *
     for (enum subject i = 0; i < SUBJECT_CIRCUITS; i++) {
         struct circuit c;
         (void)circuit_view_get(cs->view, s->names[i], &c);
-        int64_t wait_ms = wait_of(&c, i, caller, now);
+        bool untried = caller == LAUNCH && is_untried(cs, s, i, &c);
+        int64_t wait_ms = wait_of(&c, i, caller, untried, now);
         if (wait_ms > out.wait_ms) {
-            out = (struct circuits_stop){.wait_ms = wait_ms, .subject = i, .circuit = c};
+            out = (struct circuits_stop){wait_ms, i, untried, c};
         }
     }
     return out;
@@ -122,7 +176,7 @@ int64_t circuits_park_ms(struct circuits *cs, const struct config *c, const stru
                          const struct circuits_stop *stop)
 {
     int64_t wait_ms = away_ms(c, stop);
-    if (stops_lane(stop)) {
+    if (stops_lane(stop) || stop->untried) {
         return wait_ms;
     }
     int64_t *last_ms = last_return(cs, s->names[stop->subject]);
@@ -139,19 +193,20 @@ int64_t circuits_park_ms(struct circuits *cs, const struct config *c, const stru
 }
 
 /* Whether it waits for a probe that this caller can be. */
-static bool seen_half_open(struct circuits *cs, const char *name, enum caller caller)
+static bool is_half_open(const struct circuit *c, enum caller caller, bool untried)
 {
     int64_t now = clock_wall_ms();
-    struct circuit c;
-    (void)circuit_view_get(cs->view, name, &c);
-    return circuit_is_open(&c, now) && circuit_wait_ms(&c, now) == 0 &&
-           (caller == LAUNCH || c.needs_launch == 0);
+    int64_t wait_ms = untried ? circuit_untried_wait_ms(c, now) : circuit_wait_ms(c, now);
+    return circuit_is_open(c, now) && wait_ms == 0 && (caller == LAUNCH || c->needs_launch == 0);
 }
 
-static bool take_probe(struct circuits *cs, const char *name, const char *holder, int64_t until_ms)
+static bool take_probe(struct circuits *cs, const char *name, const char *holder, bool untried,
+                       int64_t until_ms)
 {
-    struct circuit_step s = {
-        .apply = circuit_step_begin_probe, .holder = holder, .until_ms = until_ms};
+    struct circuit_step s = {.apply = circuit_step_begin_probe,
+                             .holder = holder,
+                             .untried = untried,
+                             .until_ms = until_ms};
     struct circuit c;
     bool took = circuit_view_update(cs->view, name, &s, &c) == CIRCUIT_COUNTED;
     if (took) {
@@ -166,8 +221,11 @@ static void take_probes(struct circuits *cs, const struct subjects *s, enum call
                         const char *holder, int64_t until_ms, struct circuits_stop *stop)
 {
     for (enum subject i = 0; i < SUBJECT_CIRCUITS && stop->wait_ms == 0; i++) {
-        const char *name = s->names[i];
-        if (seen_half_open(cs, name, caller) && !take_probe(cs, name, holder, until_ms)) {
+        struct circuit c;
+        (void)circuit_view_get(cs->view, s->names[i], &c);
+        bool untried = caller == LAUNCH && is_untried(cs, s, i, &c);
+        if (is_half_open(&c, caller, untried) &&
+            !take_probe(cs, s->names[i], holder, untried, until_ms)) {
             *stop = (struct circuits_stop){.wait_ms = LOST_PROBE_MS, .subject = i};
         }
     }
@@ -199,7 +257,8 @@ bool circuits_begin_probe(struct circuits *cs, const struct subjects *s, enum su
     struct circuit_step step = {
         .apply = circuit_step_begin_probe, .holder = holder, .until_ms = until_ms};
     struct circuit c;
-    return seen_half_open(cs, name, CALL) &&
+    (void)circuit_view_get(cs->view, name, &c);
+    return is_half_open(&c, CALL, false) &&
            circuit_view_update(cs->view, name, &step, &c) == CIRCUIT_COUNTED;
 }
 
@@ -245,7 +304,7 @@ static void forget_tally_locked(struct circuits *cs, const char *name)
     for (size_t i = 0; i < cs->tally_count; i++) {
         struct tally *t = &cs->tallies[i];
         if (strcmp(t->parent, name) == 0) {
-            t->alike = false;
+            t->alike_ms = 0;
         }
         if (strcmp(t->name, name) == 0) {
             *t = cs->tallies[--cs->tally_count];
@@ -304,15 +363,15 @@ void circuits_host_freed(struct circuits *cs, const char *host)
 static struct tally *tally_locked(struct circuits *cs, const struct subjects *s, enum subject kind)
 {
     size_t oldest = 0;
+    struct tally *t = find_tally_locked(cs, s->names[kind]);
+    if (t != NULL) {
+        return t;
+    }
     for (size_t i = 0; i < cs->tally_count; i++) {
-        if (strcmp(cs->tallies[i].name, s->names[kind]) == 0) {
-            return &cs->tallies[i];
-        }
         oldest = cs->tallies[i].last_ms < cs->tallies[oldest].last_ms ? i : oldest;
     }
     enum subject parent = subject_parent(kind);
-    size_t at = cs->tally_count < TALLIES_MAX ? cs->tally_count++ : oldest;
-    struct tally *t = &cs->tallies[at];
+    t = &cs->tallies[cs->tally_count < TALLIES_MAX ? cs->tally_count++ : oldest];
     *t = (struct tally){.failures = 0};
     memcpy(t->name, s->names[kind], sizeof t->name);
     if (parent != SUBJECT_JOB) {
@@ -331,7 +390,7 @@ struct failure {
 };
 
 static struct tally *count_failure_locked(struct circuits *cs, const struct failure *f,
-                                          enum subject kind)
+                                          enum subject kind, bool open)
 {
     struct tally *t = tally_locked(cs, f->subjects, kind);
     t->failures += t->failures == 0 || t->last_job != f->job_id ? 1 : 0;
@@ -340,7 +399,7 @@ static struct tally *count_failure_locked(struct circuits *cs, const struct fail
     t->class = f->why->class;
     t->code = f->why->code;
     t->last_ms = clock_mono_ms();
-    t->alike = true;
+    t->alike_ms = open ? t->alike_ms : t->last_ms;
     return t;
 }
 
@@ -348,13 +407,28 @@ static struct tally *count_failure_locked(struct circuits *cs, const struct fail
 static bool is_the_parents_locked(const struct circuits *cs, const struct tally *one)
 {
     int alike = 0;
-    for (size_t i = 0; i < cs->tally_count && one->parent[0] != '\0'; i++) {
+    if (one->parent[0] == '\0' || one->alike_ms != one->last_ms) {
+        return false;
+    }
+    for (size_t i = 0; i < cs->tally_count; i++) {
         const struct tally *t = &cs->tallies[i];
-        bool same = t->alike && t->class == one->class && t->code == one->code &&
+        bool same = t->alike_ms != 0 && t->class == one->class && t->code == one->code &&
                     strcmp(t->parent, one->parent) == 0;
-        alike += same && one->last_ms - t->last_ms < WIDEN_WINDOW_MS ? 1 : 0;
+        alike += same && one->last_ms - t->alike_ms < WIDEN_WINDOW_MS ? 1 : 0;
     }
     return alike >= WIDEN_AT;
+}
+
+/* It was the probe of the wider subject too, whose circuit others like it have opened. */
+static bool was_probe_of_the_wider(struct circuits *cs, const struct failure *f, enum subject s)
+{
+    struct circuit c;
+    enum subject wider = subject_parent(s);
+    if (wider >= SUBJECT_CIRCUITS || f->holder[0] == '\0') {
+        return false;
+    }
+    (void)circuit_view_get(cs->view, f->subjects->names[wider], &c);
+    return c.widened != 0 && strcmp(c.probe, f->holder) == 0;
 }
 
 /* Probes that are no launch cost little, and a quota becomes free at any time. */
@@ -366,7 +440,8 @@ static int64_t longest_pause_ms(const struct config *c, const struct verdict *v,
                                                : c->circuit.max_open_duration_ms;
 }
 
-static void open_circuit(struct circuits *cs, const struct failure *f, const struct verdict *v)
+static void open_circuit(struct circuits *cs, const struct failure *f, const struct verdict *v,
+                         bool widened)
 {
     char until[40];
     struct circuit now;
@@ -377,6 +452,7 @@ static void open_circuit(struct circuits *cs, const struct failure *f, const str
                                             .max_pause_ms = longest_pause_ms(f->config, v, f->why),
                                             .wait_ms = f->why->retry_after_ms,
                                             .needs_launch = v->needs_launch,
+                                            .widened = widened,
                                             .why = f->why->message}};
     enum circuit_change did = circuit_view_update(cs->view, name, &step, &now);
     if (did == CIRCUIT_OPENED) {
@@ -405,20 +481,22 @@ static size_t bound_of(enum subject s)
 /* Counts the failure towards the subject, and opens its circuit if that is due. Returns whether it
  * is the wider subject's failure too. *runs: failures in a row. */
 static bool count_and_open(struct circuits *cs, const struct failure *f, const struct verdict *v,
-                           int64_t *runs)
+                           bool widened, int64_t *runs)
 {
     struct circuit seen;
     bool known = circuit_view_get(cs->view, f->subjects->names[v->subject], &seen);
     bool probed = f->holder[0] != '\0' && strcmp(seen.probe, f->holder) == 0;
     bool full = !known && circuit_view_count(cs->view) >= bound_of(v->subject);
+    bool widen = was_probe_of_the_wider(cs, f, v->subject);
+    bool was_open = circuit_is_open(&seen, clock_wall_ms());
     pthread_mutex_lock(&cs->lock);
-    const struct tally *t = count_failure_locked(cs, f, v->subject);
-    bool widen = is_the_parents_locked(cs, t);
+    const struct tally *t = count_failure_locked(cs, f, v->subject, was_open);
+    widen = is_the_parents_locked(cs, t) || widen;
     bool open = v->at_once || probed || t->failures >= f->config->circuit.failure_threshold;
     *runs = t->runs;
     pthread_mutex_unlock(&cs->lock);
     if (open && !full) {
-        open_circuit(cs, f, v);
+        open_circuit(cs, f, v, widened);
     }
     return widen || (open && full && v->subject != SUBJECT_INSTALLATION);
 }
@@ -433,11 +511,13 @@ static bool is_shown_by_launches_alone(enum subject wider)
 static int64_t count_upwards(struct circuits *cs, const struct failure *f, struct verdict v)
 {
     int64_t runs = 0;
+    bool widened = false;
     bool wider = f->config->circuit.failure_threshold > 0;
     while (wider && v.subject < SUBJECT_CIRCUITS && f->subjects->names[v.subject][0] != '\0') {
         int64_t here = 0;
-        wider = count_and_open(cs, f, &v, &here);
+        wider = count_and_open(cs, f, &v, widened, &here);
         runs = runs == 0 ? here : runs;
+        widened = true;
         enum subject parent = subject_parent(v.subject);
         v = (struct verdict){
             .subject = parent, .at_once = true, .needs_launch = is_shown_by_launches_alone(parent)};

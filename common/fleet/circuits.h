@@ -9,7 +9,9 @@
  *
  * A circuit opens after `circuit.failure_threshold` failures in a row, of different jobs, or at once
  * where the error leaves no doubt. Three narrower subjects that failed alike, with no success of the
- * wider one meanwhile, open the wider one.
+ * wider one meanwhile, open the wider one; failures under a circuit that is open already do not
+ * count for that. A launch whose narrower subject has not failed may probe such a wider one early, so
+ * that several tenants in trouble do not keep the others waiting.
  *
  * Launches meet all circuits. Other calls (the reaper's) meet those that need no launch: a quota that
  * is used up does not keep VMs from being listed or terminated. Any thread.
@@ -41,6 +43,7 @@ void circuits_refresh(struct circuits *cs);
 struct circuits_stop {
     int64_t wait_ms; /* 0: nothing stops it, or a probe may begin */
     enum subject subject;
+    bool untried; /* others failed, and the circuit was widened; this launch's narrower has not */
     struct circuit circuit;
 };
 struct circuits_stop circuits_stop_of(struct circuits *cs, const struct subjects *s);

@@ -8,7 +8,8 @@
 #include "common/base/backoff.h"
 #include "common/base/buf.h"
 
-#define TRIES_MAX 20 /* of one update, against conflicts */
+#define TRIES_MAX 20          /* of one update, against conflicts */
+#define UNTRIED_APART_MS 2000 /* probes of a widened circuit by those that have not failed */
 
 /* --- the rule --- */
 
@@ -23,10 +24,22 @@ int64_t circuit_wait_ms(const struct circuit *c, int64_t now_ms)
     return circuit_is_open(c, now_ms) && until_ms > now_ms ? until_ms - now_ms : 0;
 }
 
-enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, int64_t until_ms,
-                                        int64_t now_ms)
+int64_t circuit_untried_wait_ms(const struct circuit *c, int64_t now_ms)
 {
-    if (!circuit_is_open(c, now_ms) || circuit_wait_ms(c, now_ms) > 0) {
+    int64_t wait_ms = circuit_wait_ms(c, now_ms);
+    int64_t early_ms = c->changed_ms + UNTRIED_APART_MS;
+    int64_t until_ms = early_ms > c->probe_until_ms ? early_ms : c->probe_until_ms;
+    if (c->widened == 0 || c->stated != 0 || until_ms - now_ms > wait_ms) {
+        return wait_ms;
+    }
+    return until_ms > now_ms ? until_ms - now_ms : 0;
+}
+
+enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, bool untried,
+                                        int64_t until_ms, int64_t now_ms)
+{
+    int64_t wait_ms = untried ? circuit_untried_wait_ms(c, now_ms) : circuit_wait_ms(c, now_ms);
+    if (!circuit_is_open(c, now_ms) || wait_ms > 0) {
         return CIRCUIT_UNCHANGED;
     }
     c->probe_until_ms = until_ms;
@@ -88,6 +101,7 @@ enum circuit_change circuit_open(struct circuit *c, const struct circuit_opening
     c->open_until_ms = now_ms + next_pause_ms(c, o);
     c->stated = o->wait_ms > 0 ? 1 : 0;
     c->needs_launch = o->needs_launch ? 1 : 0;
+    c->widened = o->widened ? 1 : 0;
     keep_why(c, o);
     return was_open ? CIRCUIT_REOPENED : CIRCUIT_OPENED;
 }
@@ -122,8 +136,8 @@ enum circuit_change circuit_close(struct circuit *c, int64_t now_ms)
 static const struct {
     const char *name;
     size_t offset;
-} numbers[] = {NUMBER(since_ms), NUMBER(changed_ms),   NUMBER(opens),         NUMBER(open_until_ms),
-               NUMBER(stated),   NUMBER(needs_launch), NUMBER(probe_until_ms)};
+} numbers[] = {NUMBER(since_ms), NUMBER(changed_ms),   NUMBER(opens),   NUMBER(open_until_ms),
+               NUMBER(stated),   NUMBER(needs_launch), NUMBER(widened), NUMBER(probe_until_ms)};
 
 void circuit_encode(const struct circuit *c, char out[LEDGER_CELL_VALUE])
 {

@@ -27,13 +27,14 @@
 #define CIRCUIT_LIFE_MS (24LL * 3600 * 1000) /* after its last change: then it counts as closed */
 
 struct circuit {
-    int64_t since_ms;                /* wall clock: when it opened; 0: closed */
-    int64_t changed_ms;              /* wall clock */
-    int64_t opens;                   /* consecutive; each doubles the longest pause */
-    int64_t open_until_ms;           /* wall clock: when the next probe may begin */
-    int64_t stated;                  /* not 0: the other side said that it ends then */
-    int64_t needs_launch;            /* not 0: only a launch can probe it (a quota, an image) */
-    int64_t probe_until_ms;          /* wall clock: the probe's deadline; 0: none */
+    int64_t since_ms;       /* wall clock: when it opened; 0: closed */
+    int64_t changed_ms;     /* wall clock */
+    int64_t opens;          /* consecutive; each doubles the longest pause */
+    int64_t open_until_ms;  /* wall clock: when the next probe may begin */
+    int64_t stated;         /* not 0: the other side said that it ends then */
+    int64_t needs_launch;   /* not 0: only a launch can probe it (a quota, an image) */
+    int64_t widened;        /* not 0: only narrower subjects failed, several of them alike */
+    int64_t probe_until_ms; /* wall clock: the probe's deadline; 0: none */
     char probe[CIRCUIT_HOLDER_SIZE]; /* the probe's holder, without spaces; "" none */
     char why[CIRCUIT_WHY_SIZE];      /* what the last failure said */
 };
@@ -44,6 +45,7 @@ struct circuit_opening {
     int64_t max_pause_ms; /* of later ones */
     int64_t wait_ms;      /* the other side said how long; 0: it did not */
     bool needs_launch;
+    bool widened;
     const char *why;
 };
 
@@ -59,9 +61,12 @@ enum circuit_change {
 bool circuit_is_open(const struct circuit *c, int64_t now_ms);
 /* The time until a probe may start; 0: now, or it is closed. */
 int64_t circuit_wait_ms(const struct circuit *c, int64_t now_ms);
+/* The same for a launch whose narrower subject has not failed: where the circuit was widened it knows
+ * best, and need not wait until the pause ends, which the failures of others prolong. */
+int64_t circuit_untried_wait_ms(const struct circuit *c, int64_t now_ms);
 /* Half-opens it for this holder. UNCHANGED: it is closed, paused, or another holder probes. */
-enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, int64_t until_ms,
-                                        int64_t now_ms);
+enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, bool untried,
+                                        int64_t until_ms, int64_t now_ms);
 /* The probe ended without a result: the next one may start. */
 enum circuit_change circuit_drop_probe(struct circuit *c, const char *holder);
 /* A failure. holder: whose probe this was; "" none: then an open circuit stays as it is, unless the

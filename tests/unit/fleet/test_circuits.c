@@ -174,6 +174,76 @@ static void three_narrow_subjects_that_fail_alike_widen(void **state)
     assert_int_equal(wait_of(world.one, &other), 0);
 }
 
+/* As many as widen, with one failure each. */
+static void fail_three(struct circuits *cs, int64_t job)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const struct subjects s = subjects("acme", names[i], "small");
+        (void)fail_on(cs, &s, SUBJECT_REPOSITORY, job + (int64_t)i, "");
+    }
+}
+
+static void tenants_in_trouble_keep_the_others_waiting_only_shortly(void **state)
+{
+    (void)state;
+    const struct subjects a = subjects("acme", "a", "small");
+    const struct subjects good = subjects("acme", "good", "small");
+    struct circuits_stop stop;
+    fail_three(world.one, 1);
+    next_look();
+    for (int i = 0; i < 8; i++) { /* their probes make the pause longer and longer */
+        world.now_ms += 300000;
+        assert_int_equal(circuits_enter(world.one, &a, "a", world.now_ms + 60000, &stop), 0);
+        (void)fail_on(world.one, &a, SUBJECT_REPOSITORY, 10, "a");
+    }
+    next_look();
+    struct circuit c;
+    struct err e;
+    MUST(circuit_load(world.ledger, "installation:acme", &c, &e));
+    assert_int_equal(c.opens, 9);
+    assert_true(circuits_enter(world.two, &good, "early", world.now_ms + 60000, &stop) > 0);
+    assert_true(stop.untried && stop.wait_ms <= 1000);
+    assert_int_equal(circuits_park_ms(world.two, &world.config, &good, &stop), stop.wait_ms);
+    world.now_ms += 1000;
+    assert_int_equal(circuits_enter(world.two, &good, "good", world.now_ms + 60000, &stop), 0);
+    assert_true(circuits_enter(world.one, &good, "second", world.now_ms + 60000, &stop) > 0);
+    circuits_succeeded(world.two, &good, SUBJECTS_OF_GITHUB);
+    assert_false(is_open("installation:acme"));
+}
+
+static void tenant_without_failures_waits_as_all_where_the_trouble_is_the_installations(
+    void **state)
+{
+    (void)state;
+    const struct subjects a = subjects("acme", "a", "small");
+    const struct subjects good = subjects("acme", "good", "small");
+    const struct verdict v = {.subject = SUBJECT_INSTALLATION, .at_once = true};
+    struct err suspended = error(ERR_AUTH, 403);
+    suspended.retry_after_ms = 30000;
+    (void)circuits_failed(world.one, &world.config, &a, &v, 1, "", &suspended);
+    world.now_ms += 5000;
+    assert_int_equal(wait_of(world.one, &good), 25000);
+}
+
+static void tenants_whose_own_circuits_are_open_do_not_widen(void **state)
+{
+    (void)state;
+    const struct subjects good = subjects("acme", "good", "small");
+    for (int64_t job = 1; job <= 7; job += 3) {
+        fail_three(world.one, job);
+        circuits_succeeded(world.one, &good, SUBJECTS_OF_GITHUB);
+        next_look();
+    }
+    assert_true(is_open("repository:acme/a") && is_open("repository:acme/c"));
+    for (int64_t job = 10; job < 100; job += 3) {
+        fail_three(world.one, job);
+        fail_three(world.two, job); /* which has seen nobody succeed */
+        next_look();
+    }
+    assert_false(is_open("installation:acme"));
+}
+
 static void three_installations_widen_to_the_api(void **state)
 {
     (void)state;
@@ -435,6 +505,9 @@ int main(void)
         CASE(success_between_failures_begins_anew),
         CASE(trouble_of_one_repository_stops_no_other),
         CASE(three_narrow_subjects_that_fail_alike_widen),
+        CASE(tenants_in_trouble_keep_the_others_waiting_only_shortly),
+        CASE(tenant_without_failures_waits_as_all_where_the_trouble_is_the_installations),
+        CASE(tenants_whose_own_circuits_are_open_do_not_widen),
         CASE(three_installations_widen_to_the_api),
         CASE(unlike_or_old_failures_or_a_success_between_do_not_widen),
         CASE(answer_without_doubt_opens_at_once_until_the_stated_time),

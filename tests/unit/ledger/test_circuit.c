@@ -104,7 +104,7 @@ static void opens_once_and_again_by_its_probe(void **state)
     assert_int_equal(c.open_until_ms, NOW + 1);
     assert_string_equal(c.why, "refused");
     assert_int_equal(circuit_open(&c, &opening, "", NOW), CIRCUIT_UNCHANGED); /* begun before */
-    assert_int_equal(circuit_begin_probe(&c, "a", NOW + 30, NOW + 1), CIRCUIT_COUNTED);
+    assert_int_equal(circuit_begin_probe(&c, "a", false, NOW + 30, NOW + 1), CIRCUIT_COUNTED);
     assert_int_equal(circuit_open(&c, &opening, "b", NOW + 2), CIRCUIT_UNCHANGED);
     const struct circuit_opening worse = {.pause_ms = 1, .max_pause_ms = 1, .why = "a\nline"};
     assert_int_equal(circuit_open(&c, &worse, "a", NOW + 2), CIRCUIT_REOPENED);
@@ -168,7 +168,7 @@ static void one_probe_at_a_time_until_its_holder_is_late(void **state)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct circuit c = cases[i].before;
-        enum circuit_change did = circuit_begin_probe(&c, cases[i].holder, NOW + 30, NOW);
+        enum circuit_change did = circuit_begin_probe(&c, cases[i].holder, false, NOW + 30, NOW);
         if (did != cases[i].change) {
             fail_msg("%s: change %d", cases[i].what, (int)did);
         }
