@@ -74,3 +74,11 @@ test("healthy_jobs_behind_a_backlog_run_as_many_as_the_cap_allows", async (t) =>
     assert.deepEqual([verdict.healthy, verdict.healthy_waiting], [4, waiting]);
   }
 });
+
+test("time_that_the_stand_ins_took_is_allowed", async (t) => {
+  const slow = [{ ts_ms: 2160, event: "vm_job", microvm: "m-1", job: 1, runner: "vm-1" }, { ts_ms: 8110, event: "vm_job_done", microvm: "m-1", job: 1 }];
+  for (const [provider, overhead, allowed] of [[[], 2, 9], [slow, 5.9, 12.9]]) {
+    const { verdict } = await judged(t, { provider });
+    assert.deepEqual([verdict.vm_overhead_s, verdict.last_job_allowed_s], [overhead, allowed]);
+  }
+});

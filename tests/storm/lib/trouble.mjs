@@ -4,7 +4,9 @@ import { lines } from "./verdict.mjs";
 const round = (value, digits = 1) => Number(value.toFixed(digits));
 
 // A VM needs so long besides its job, in a fleet that is not scaled: it starts in 11 s, ends in 3, and some seconds pass until its end is known.
+// Where the stand-ins took longer until the job was done, which the programs have no part in, it is that.
 const OVERHEAD_S = 20;
+const END_S = 9;
 // And so long everything may take to go on after the trouble.
 const RECOVERY_S = 60;
 
@@ -21,10 +23,11 @@ async function readGitHub(file) {
 }
 
 async function readProvider(file) {
-  const seen = { runners: new Set(), launched: new Map(), invalid: [] };
+  const seen = { runners: new Set(), launched: new Map(), done: [], invalid: [] };
   const requested = new Map();
   for await (const e of lines(file)) {
     if (e.event === "vm_requested") requested.set(e.microvm, e.ts_ms);
+    if (e.event === "vm_job_done") seen.done.push({ job: e.job, ms: e.ts_ms - requested.get(e.microvm) });
     if (e.runner && !seen.runners.has(e.runner)) {
       seen.runners.add(e.runner);
       seen.launched.set(e.runner, requested.get(e.microvm));
@@ -58,17 +61,23 @@ function recovery({ github, end, ...measures }) {
 }
 
 // How long so many jobs may take to start: what the quota and the cap ask for, so many times as the stores' stand-ins are slow, and some time besides.
-function allowedFor(jobs, { cap, rate, factor, slowness, seconds }) {
-  const work = jobs.reduce((sum, job) => sum + (seconds.get(job) ?? 1) + OVERHEAD_S / factor, 0);
+function allowedFor(jobs, { cap, rate, factor, slowness, seconds, overheadS }) {
+  const work = jobs.reduce((sum, job) => sum + (seconds.get(job) ?? 1) + overheadS, 0);
   return RECOVERY_S / factor + slowness * (jobs.length / rate + work / cap);
+}
+
+function overheadOf({ done }, { factor, seconds }) {
+  const took = done.filter(({ job }) => seconds.has(job)).map(({ job, ms }) => ms / 1000 - seconds.get(job)).sort((a, b) => a - b);
+  return Math.max(OVERHEAD_S / factor, (took[Math.floor(took.length / 2)] ?? 0) + END_S / factor);
 }
 
 // `conditions`: those that happened, with from, to, failed, starting (launches in flight at its beginning). `measures`: cap, rate, factor,
 // slowness, and seconds, each job's length.
-export async function judgeTrouble({ githubLog, providerLog, programs, conditions, slotsHeld, ...measures }) {
+export async function judgeTrouble({ githubLog, providerLog, programs, conditions, slotsHeld, ...given }) {
   const github = await readGitHub(githubLog);
   const provider = await readProvider(providerLog);
   const told = await readPrograms(programs);
+  const measures = { ...given, overheadS: overheadOf(provider, given) };
   const end = Math.max(...conditions.map((c) => c.to));
   const after = recovery({ github, end, ...measures });
   const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner));
@@ -78,6 +87,7 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
   const healthy = conditions.filter((c) => c.tenants).map((c) => healthyWaiting(github, c, measures));
   const verdict = {
     factor: measures.factor,
+    vm_overhead_s: round(measures.overheadS, 2),
     conditions: conditions.map((c) => ({ kind: c.kind, ...(c.how && { how: c.how }), seconds: round((c.to - c.from) / 1000), failed_calls: c.failed, warnings: c.warnings, launches_in_flight: c.starting,
       ...(c.tenants && { tenants: c.tenants.length }) })),
     dead_letters: told.dead.size,
