@@ -7,7 +7,7 @@
  * holds its slot while any listed VM without a row matches it, whatever maximum life the provider
  * promised. A VM that no such row matches, or that is past the maximum life that a matching row
  * gave it, is an orphan (orphans.c), which is terminated at its deadline. A VM that belongs to one of
- * such rows for certain, all of which have lost their registration at GitHub, can get no job and is
+ * such rows for certain, all of which have lost their registration at GitHub, has no job, can get none and is
  * terminated at once.
  */
 #include <stdlib.h>
@@ -62,7 +62,7 @@ bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *liste
 static bool registration_is_gone(struct sweep *s, const struct sweep_listing *m,
                                  const struct ledger_vm *vm)
 {
-    return m != NULL && vm->state == VM_ENDING && vm->job_id == 0 && sweep_may_act_on(s, vm) &&
+    return m != NULL && vm->state == VM_ENDING && sweep_may_act_on(s, vm) &&
            sweep_judge_runner(s, m, vm) == RUNNER_GONE;
 }
 

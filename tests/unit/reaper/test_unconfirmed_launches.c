@@ -123,6 +123,23 @@ static void vm_whose_possible_rows_have_no_registration_ends_at_once(void **stat
     assert_int_equal(calls_done("vm_terminate", "class=large id=id-of-a "), 1);
 }
 
+/* The launch was rolled back, or its worker died; its VM started all the same, ran a job, and cannot
+ * end itself. */
+static void vm_of_an_unanswered_launch_ends_once_its_job_is_over(void **state)
+{
+    struct ledger_vm *vm = world_add_unanswered("mf-c28ee50a-t-a", 20 * SECOND_MS);
+    struct github_runner *runner = world_add_runner_of(vm, true, true);
+    vm->job_id = 7;
+    (void)add_unnamed("of-a", 20 * SECOND_MS);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0); /* it still runs */
+    scripted_github.runner_scope[runner - scripted_github.runners] = NULL;
+    world_sweep(1, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", NULL), 0); /* one list says so */
+    world_sweep(1, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", "class=large id=id-of-a "), 1);
+}
+
 /* GitHub answers 404 to everything, or a launch is still under way. */
 static void vm_whose_possible_rows_may_be_registered_lives(void **state)
 {
@@ -151,6 +168,7 @@ int main(void)
         CASE(vm_of_another_row_holds_no_slot),
         CASE(vm_that_tells_no_start_waits_for_the_provider),
         CASE(vm_whose_possible_rows_have_no_registration_ends_at_once),
+        CASE(vm_of_an_unanswered_launch_ends_once_its_job_is_over),
         CASE(vm_whose_possible_rows_may_be_registered_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
