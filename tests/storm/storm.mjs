@@ -2,7 +2,7 @@
 // Everything that can go wrong at once, on the real programs and a real store, between the stand-ins of GitHub and of
 // Lambda MicroVMs. One seed, one JSON line, and an exit code by a verdict that comes out of the stand-ins' logs.
 //   node storm.mjs [--jobs N] [--queue redis|sqlite|sqs|kafka] [--ledger redis|sqlite|dynamodb] [--workers N] [--seed S] [--calm]
-//     [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
+//     [--emulator ministack|moto|elasticmq] [--brokers N] [--session SECONDS] [--faults KIND,…] [--cap N] [--rate N] [--timeout SECONDS] [--keep] [--debug]
 // Conditions that last, one after the other (lib/conditions.mjs): [--outage github|aws|ledger|queue [--how HOW]] [--brownout dynamodb|redis]
 //     [--failover-loss MS] [--lag MS] [--tenant-refused N] [--permission-lost] [--ledger-lost] [--mixed [--without KIND]] [--seconds N] [--scale FACTOR]
 // MAYFLY_BUILD: where the programs were built (build/bench). The folder with all logs stays with --keep, or on failure.
@@ -19,6 +19,7 @@ import { Balancer } from "./lib/balancer.mjs";
 import { Lasting, conditionsOf } from "./lib/lasting.mjs";
 import { FAULTS, OF_STORES } from "./lib/faults.mjs";
 import { Cluster, missing } from "../fakes/kafka/cluster.mjs";
+import { EMULATORS, missing as missingEmulator } from "../fakes/emulators/emulators.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 import { Program } from "../lib/program.mjs";
 import { Random } from "./lib/random.mjs";
@@ -296,7 +297,7 @@ class Storm {
     if (crashes.length) failed.push("crashes");
     if (!this.drained) failed.push("drained");
     if (!this.quiet) failed.push("quiet");
-    return { ok: failed.length === 0, failed, queue: this.queue, ledger: this.ledger, workers: this.workers, seed: this.seed, faults: this.kinds.join(","), ...(this.kafka && { brokers: this.brokers }),
+    return { ok: failed.length === 0, failed, queue: this.queue, ledger: this.ledger, workers: this.workers, seed: this.seed, faults: this.kinds.join(","), ...(this.kafka && { brokers: this.brokers }), ...(this.emulator && { emulator: this.emulator }),
       cap: this.cap, quota_per_s: this.rate, ...verdict, ...this.tally, ...told, crashes: crashes.length, peak_mb: peak, seconds: Math.round((Date.now() - this.begun) / 1000),
       ...(failed.length ? { details, crashed: crashes, dir: this.dir } : {}) };
   }
@@ -304,14 +305,15 @@ class Storm {
 
 function options() {
   const { values } = parseArgs({ options: {
-    jobs: { type: "string", default: "300" }, queue: { type: "string", default: "redis" }, ledger: { type: "string" }, workers: { type: "string", default: "2" },
+    jobs: { type: "string", default: "300" }, queue: { type: "string" }, ledger: { type: "string" }, emulator: { type: "string" }, workers: { type: "string", default: "2" },
     seed: { type: "string", default: "1" }, calm: { type: "boolean", default: false }, faults: { type: "string" }, cap: { type: "string" },
     rate: { type: "string" }, timeout: { type: "string" }, keep: { type: "boolean", default: false },
     debug: { type: "boolean", default: false }, brokers: { type: "string", default: "3" },
     session: { type: "string", default: "3" }, ...Lasting.OPTIONS } });
   const jobs = Number(values.jobs);
-  const queue = values.queue;
-  const ledger = values.ledger ?? (["sqs", "kafka"].includes(queue) ? "redis" : queue);
+  const emulated = EMULATORS[values.emulator]?.services ?? [];
+  const queue = values.queue ?? (emulated.length ? "sqs" : "redis");
+  const ledger = values.ledger ?? (emulated.includes("dynamodb") ? "dynamodb" : ["sqs", "kafka"].includes(queue) ? "redis" : queue);
   const slowness = ledger === "dynamodb" || queue === "kafka" ? 3 : queue === "sqs" ? 2 : 1; // of the stand-ins, and of so many more faults
   const apply = (kind) => !OF_STORES[kind] || OF_STORES[kind].some((store) => store === queue || store === ledger);
   const conditions = conditionsOf(values, { queue, ledger });
@@ -321,12 +323,17 @@ function options() {
     console.error(`storm: see the head of storm.mjs; kinds of faults: ${Object.keys(FAULTS).join(", ")}`);
     process.exit(2);
   }
-  if (queue === "kafka" && missing()) {
-    console.error(`storm: skipped: ${missing()}`);
+  if (values.emulator && !emulated.some((service) => service === queue || service === ledger)) {
+    console.error(`storm: --emulator is one of ${Object.keys(EMULATORS).join(", ")}, for one of the stores at least`);
+    process.exit(2);
+  }
+  const reason = (queue === "kafka" && missing()) || (values.emulator && missingEmulator(values.emulator));
+  if (reason) {
+    console.error(`storm: skipped: ${reason}`);
     process.exit(77);
   }
   const scale = Number(values.scale);
-  return { conditions, scale, slowness, jobs, queue, ledger, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
+  return { conditions, scale, slowness, jobs, queue, ledger, emulator: values.emulator, workers: Number(values.workers), seed: Number(values.seed), calm: values.calm, kinds, brokers: Number(values.brokers), session: Number(values.session),
     cap: Number(values.cap ?? (jobs >= 5000 ? 200 : 20)), rate: Number(values.rate ?? (conditions ? 5 * scale : 50)), timeout: Number(values.timeout ?? (120 + jobs * 0.1) * slowness), keep: values.keep, debug: values.debug };
 }
 

@@ -2,6 +2,7 @@
 // credentials as ECS does, for a short life. All services judge signatures by these, also the one for Lambda MicroVMs. SQS and
 // DynamoDB are never restarted: theirs are no machines that we could lose, and their stand-ins keep all in memory.
 import path from "node:path";
+import { EMULATORS } from "../../fakes/emulators/emulators.mjs";
 import { lines } from "./verdict.mjs";
 
 const REALM = "storm"; // what is issued in it is accepted by all that share it
@@ -14,8 +15,8 @@ const OF_SIGNATURES = /Signature|MissingAuthentication/;
 
 export class Aws {
   // start(name, args): starts a stand-in, and resolves to its address.
-  constructor({ start, call, dir, seed, calm, queue, ledger }) {
-    Object.assign(this, { start, call, dir, seed, calm, with: { sqs: queue === "sqs", dynamodb: ledger === "dynamodb" }, urls: {} });
+  constructor({ start, call, dir, seed, calm, queue, ledger, emulator }) {
+    Object.assign(this, { start, call, dir, seed, calm, emulator, with: { sqs: queue === "sqs", dynamodb: ledger === "dynamodb" }, urls: {} });
   }
 
   log(name) { return path.join(this.dir, `${name}.jsonl`); }
@@ -23,14 +24,17 @@ export class Aws {
   // What a stand-in that judges signatures is told.
   judging() { return ["--realm", REALM, "--region", REGION]; }
 
+  // What the stand-in stands before, with --emulator: it only judges keys and injects faults then.
+  behind(service) { return EMULATORS[this.emulator]?.services.includes(service) ? ["--emulator", this.emulator] : []; }
+
   async open() {
     const one = (name, ...args) => this.start(name, ["--log", this.log(name), "--seed", String(this.seed), ...this.judging(), ...args]);
     this.urls.aws = await one("aws", "--credential-life-s", String(LIFE_S), "--container-token", TOKEN);
     if (this.with.sqs) {
       const queues = ["events", "launch_storm"].flatMap((lane) => [`storm-${lane}`, `storm-${lane}-dead`]);
-      this.urls.sqs = await one("sqs", ...queues.flatMap((name) => ["--queue", name]));
+      this.urls.sqs = await one("sqs", ...queues.flatMap((name) => ["--queue", name]), ...this.behind("sqs"));
     }
-    if (this.with.dynamodb) this.urls.dynamodb = await one("dynamodb", "--read-lag-ms", this.calm ? "0" : "200");
+    if (this.with.dynamodb) this.urls.dynamodb = await one("dynamodb", "--read-lag-ms", this.calm ? "0" : "200", ...this.behind("dynamodb"));
   }
 
   // For the daemons, in the place of fixed keys.

@@ -4,6 +4,7 @@ import { Keys, judge } from '../../lib/aws_keys.mjs';
 import { LoopbackServer } from '../../lib/http.mjs';
 import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
+import { DynamoEmulator } from '../../emulators/emulators.mjs';
 import { Engine } from './engine.mjs';
 import { options } from './options.mjs';
 import { faults as makeFaults, DynamoService } from './service.mjs';
@@ -14,7 +15,7 @@ export class FakeDynamo {
     this.config = config;
     this.log = new Log(config.log);
     this.own = engine === null;
-    this.engine = engine ?? new Engine();
+    this.engine = engine ?? (config.emulator ? new DynamoEmulator(config.emulator) : new Engine());
     const { log } = this;
     const keys = new Keys(config);
     const faults = makeFaults(new Random(config.seed));

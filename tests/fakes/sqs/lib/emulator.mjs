@@ -28,7 +28,11 @@ export class Emulator {
     this.authorization = `AWS4-HMAC-SHA256 Credential=x/20260101/${region}/sqs/aws4_request`;
   }
 
-  async close() {
+  async start() {
+    await this.app.ready();
+  }
+
+  async stop() {
     await this.app.close();
   }
 

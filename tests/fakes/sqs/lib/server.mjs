@@ -4,6 +4,7 @@ import { Keys, judge } from '../../lib/aws_keys.mjs';
 import { LoopbackServer } from '../../lib/http.mjs';
 import { Log } from '../../lib/log.mjs';
 import { Random } from '../../lib/random.mjs';
+import { SqsEmulator } from '../../emulators/emulators.mjs';
 import { Emulator } from './emulator.mjs';
 import { options } from './options.mjs';
 import { faults as makeFaults, SqsService } from './service.mjs';
@@ -13,7 +14,7 @@ export class FakeSqs {
     this.config = config;
     this.log = new Log(config.log);
     const { log } = this;
-    this.emulator = new Emulator({ region: config.region, urlOf: (name) => `${this.url}/000000000000/${name}` });
+    this.emulator = config.emulator ? new SqsEmulator(config.emulator) : new Emulator({ region: config.region, urlOf: (name) => `${this.url}/000000000000/${name}` });
     const { emulator } = this;
     const keys = new Keys(config);
     const faults = makeFaults(new Random(config.seed));
@@ -37,14 +38,14 @@ export class FakeSqs {
   }
 
   async listen() {
-    await this.emulator.app.ready();
+    await this.emulator.start(this.config);
     const url = await this.server.listen();
     for (const name of this.config.queue) await this.create({ name });
     return url;
   }
 
   async stop() {
-    await this.emulator.close();
+    await this.emulator.stop();
     await this.server.stop();
   }
 }
