@@ -33,6 +33,7 @@ enum err_from {
     ERR_FROM_LEDGER,
     ERR_FROM_QUEUE,
     ERR_FROM_PROXY,
+    ERR_FROM_KMS, /* which signs as the App */
     ERR_FROM_APP, /* GitHub, to the App itself: access tokens, installations */
     ERR_FROM_GITHUB,
     ERR_FROM_PROVIDER,

@@ -15,6 +15,7 @@ struct entry {
     char *key;
     char *value; /* NULL: none */
     size_t value_len;
+    int64_t fetched_ms;
     int64_t fresh_ms;
     int64_t valid_ms;
     uint64_t round;
@@ -119,6 +120,7 @@ static void store_value(struct entry *n, struct github_fetched *got)
     forget_value(n);
     n->value_len = got->value.len;
     n->value = buf_take(&got->value);
+    n->fetched_ms = clock_wall_ms();
     n->fresh_ms = got->fresh_ms;
     n->valid_ms = got->valid_ms;
 }
@@ -230,11 +232,25 @@ int github_cache_get(struct github_cache *c, const char *key, github_fetch_fn *f
     return rc;
 }
 
+static bool has_value(const struct entry *n, struct slice value)
+{
+    return n != NULL && n->value != NULL && slice_eq((struct slice){n->value, n->value_len}, value);
+}
+
+int64_t github_cache_age_ms(struct github_cache *c, const char *key, struct slice value)
+{
+    pthread_mutex_lock(&c->lock);
+    const struct entry *n = find_entry(c, key);
+    int64_t age_ms = has_value(n, value) ? clock_wall_ms() - n->fetched_ms : INT64_MAX;
+    pthread_mutex_unlock(&c->lock);
+    return age_ms;
+}
+
 void github_cache_drop(struct github_cache *c, const char *key, struct slice value)
 {
     pthread_mutex_lock(&c->lock);
     struct entry *n = find_entry(c, key);
-    if (n != NULL && n->value != NULL && slice_eq((struct slice){n->value, n->value_len}, value)) {
+    if (has_value(n, value)) {
         forget_value(n);
     }
     pthread_mutex_unlock(&c->lock);

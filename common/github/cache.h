@@ -43,6 +43,9 @@ MUST_CHECK int github_cache_get(struct github_cache *c, const char *key, github_
 /* Appends the value of `key` to *out if it is there and valid; makes no call. */
 bool github_cache_peek(struct github_cache *c, const char *key, struct buf *out);
 
+/* How long ago this value of `key` was fetched (wall clock); INT64_MAX if it is not there now. */
+int64_t github_cache_age_ms(struct github_cache *c, const char *key, struct slice value);
+
 /* Removes `key` if it still has this value: a newer one, fetched meanwhile, stays. */
 void github_cache_drop(struct github_cache *c, const char *key, struct slice value);
 

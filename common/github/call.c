@@ -7,6 +7,8 @@
 
 #define WAIT_BUDGET_MS 2000
 #define HEADERS_MAX 5
+#define YOUNG_MS 5000 /* a token that GitHub may not know everywhere yet */
+#define YOUNG_WAITS 3
 
 /* The headers of one request; lines point into the bufs. */
 struct headers {
@@ -200,12 +202,32 @@ int github_call_with(struct github *g, const struct github_pass *pass,
     return 0;
 }
 
+/* What a call with a token has met so far. */
+struct refusals {
+    int waits; /* for the token to be known */
+    bool renewed;
+};
+
+/* After a 401: whether to call again. As GitHub's own client does it: after 1, 2 and 4 s while the
+ * token is young. */
+static bool call_again(struct github *g, const struct github_pass *pass, struct refusals *r)
+{
+    if (r->waits < YOUNG_WAITS && github_pass_age_ms(g, pass) < YOUNG_MS) {
+        clock_sleep_until(clock_mono_ms() + ((int64_t)1000 << r->waits++));
+        return true;
+    }
+    github_pass_drop(g, pass);
+    bool again = !r->renewed && pass->installation > 0;
+    *r = (struct refusals){.renewed = true};
+    return again;
+}
+
 int github_call(struct github *g, const struct github_scope *s, const struct github_call *call,
                 struct http_response *out, struct err *e)
 {
     bool again = false;
     int rc = -1;
-    int tries = 0;
+    struct refusals refusals = {.waits = 0};
     do {
         struct github_pass pass;
         if (github_pass_get(g, s, &pass, e) != 0) {
@@ -213,11 +235,7 @@ int github_call(struct github *g, const struct github_scope *s, const struct git
         }
         rc = github_call_with(g, &pass, call, out, e);
         bool refused = rc != 0 && e->class == ERR_AUTH && e->code == 401;
-        if (refused) {
-            github_pass_refused(g, &pass);
-        }
-        tries++;
-        again = refused && pass.cached && tries < 2;
+        again = refused && call_again(g, &pass, &refusals);
         github_pass_fini(&pass);
     } while (again);
     if (rc != 0) { /* a personal token is all that we have, as an App's key is */

@@ -112,7 +112,7 @@ struct github_pass {
     struct buf token; /* a secret */
     int64_t installation;
     char bucket[40];
-    bool cached; /* from the cache: a 401 may mean that it has expired */
+    bool cached; /* it was not made for this call */
 };
 void github_pass_fini(struct github_pass *p);
 
@@ -120,9 +120,10 @@ void github_pass_fini(struct github_pass *p);
  * necessary. */
 MUST_CHECK int github_pass_get(struct github *g, const struct github_scope *s,
                                struct github_pass *out, struct err *e);
-/* Removes it from the cache, after a 401. One that was created for this call stays: GitHub knows a
- * new token everywhere only after some seconds, and each newer one would meet the same. */
-void github_pass_refused(struct github *g, const struct github_pass *p);
+/* How long ago its token was made; INT64_MAX: it is not this process's newest, or a personal one. */
+int64_t github_pass_age_ms(struct github *g, const struct github_pass *p);
+/* Removes its token from the cache: the next pass has a new one. */
+void github_pass_drop(struct github *g, const struct github_pass *p);
 
 /* --- call.c --- */
 
@@ -136,7 +137,8 @@ struct github_call {
 
 /* One authorised call for a scope: takes from the bucket, sends, and classifies the response. A 2xx
  * is success and *out is owned (http_response_fini); anything else is an error with the status as
- * its code. After a 401 with a cached token it is repeated once with a new one. */
+ * its code. GitHub knows a new token everywhere only after some seconds: until then a 401 is no
+ * refusal, and the call is repeated. A 401 later on is one if a new token meets the same. */
 MUST_CHECK int github_call(struct github *g, const struct github_scope *s,
                            const struct github_call *call, struct http_response *out,
                            struct err *e);

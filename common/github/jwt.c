@@ -86,8 +86,13 @@ static int sign_here(EVP_PKEY *key, struct slice text, struct buf *out, struct e
 
 static int sign_by_kms(struct aws_kms *kms, struct slice text, struct buf *out, struct err *e)
 {
-    int rc = aws_kms_sign(kms, text, out, e);
-    return rc == 0 ? 0 : err_wrap(e, "github.app.private_key");
+    if (aws_kms_sign(kms, text, out, e) == 0) {
+        return 0;
+    }
+    /* That there is no such key must not look like an installation that does not exist. */
+    e->class = e->class == ERR_NOT_FOUND ? ERR_AUTH : e->class;
+    (void)err_said_by(e, ERR_FROM_KMS);
+    return err_wrap(e, "KMS did not sign for GitHub: github.app.private_key");
 }
 
 int github_jwt_sign(const struct github_signer *signer, const char *app_id, int64_t now_ms,

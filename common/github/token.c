@@ -205,7 +205,7 @@ static int token_for(struct github *g, int64_t installation, struct github_pass 
     (void)snprintf(p->bucket, sizeof p->bucket, "github:%" PRId64, installation);
     p->installation = installation;
     buf_reset(&p->token);
-    return github_cache_get(g->tokens, key, mint_token, &m, &p->token, &p->cached, e);
+    return github_cache_get(g->tokens, key, mint_token, &m, &p->token, NULL, e);
 }
 
 /* The installation may have been removed and created again since it was looked up, so a 404 with a
@@ -284,11 +284,24 @@ int github_pass_get(struct github *g, const struct github_scope *s, struct githu
     return 0;
 }
 
-void github_pass_refused(struct github *g, const struct github_pass *p)
+static void token_key(const struct github_pass *p, char out[24])
+{
+    (void)snprintf(out, 24, "%" PRId64, p->installation);
+}
+
+int64_t github_pass_age_ms(struct github *g, const struct github_pass *p)
 {
     char key[24];
-    if (p->installation > 0 && p->cached) {
-        (void)snprintf(key, sizeof key, "%" PRId64, p->installation);
+    token_key(p, key);
+    return p->installation > 0 ? github_cache_age_ms(g->tokens, key, buf_slice(&p->token))
+                               : INT64_MAX;
+}
+
+void github_pass_drop(struct github *g, const struct github_pass *p)
+{
+    char key[24];
+    token_key(p, key);
+    if (p->installation > 0) {
         github_cache_drop(g->tokens, key, buf_slice(&p->token));
     }
 }

@@ -123,33 +123,68 @@ static void a_failed_renewal_uses_the_token_that_is_left(void **state)
     assert_string_equal(served_header(last_request(f), "Authorization"), "Bearer ghs_1");
 }
 
-static void a_cached_token_refused_is_minted_anew_once(void **state)
+/* Stands in for the one of common/base (see the CMakeLists): the time passes at once. */
+void __wrap_clock_sleep_until(int64_t mono_ms);
+static int64_t slept_ms;
+void __wrap_clock_sleep_until(int64_t mono_ms)
 {
-    struct fixture *f = *state;
-    struct err e;
-    fixture_route(f, runner_route);
-    assert_ok(f);
-    fixture_route(f, (struct route){GET_RUNNER, 401, NULL, "{\"message\":\"Bad credentials\"}", 1});
-    assert_ok(f);
-    assert_int_equal(f->minted, 2);
-    assert_string_equal(served_header(last_request(f), "Authorization"), "Bearer ghs_2");
-    fixture_route(f, (struct route){GET_RUNNER, 401, NULL, "{\"message\":\"Bad credentials\"}", 0});
-    size_t before = http_server_count(f->server, GET_RUNNER);
-    assert_int_equal(get_runner(f, &e), -1);
-    assert_int_equal(e.class, ERR_AUTH);
-    assert_int_equal(http_server_count(f->server, GET_RUNNER), before + 2);
+    int64_t ms = mono_ms - clock_mono_ms();
+    slept_ms += ms;
+    fixture_move_clock(ms);
 }
 
-static void a_fresh_token_refused_is_not_tried_again(void **state)
+static const struct route refuses = {GET_RUNNER, 401, NULL, "{\"message\":\"Bad credentials\"}", 0};
+
+static void refuse_times(struct fixture *f, int times)
+{
+    struct route r = refuses;
+    r.times = times;
+    fixture_route(f, r);
+    slept_ms = 0;
+}
+
+static void token_that_has_grown_old_is_minted_anew_once(void **state)
+{
+    struct fixture *f = *state;
+    fixture_route(f, runner_route);
+    assert_ok(f);
+    fixture_move_clock(60000);
+    refuse_times(f, 1);
+    assert_ok(f);
+    assert_int_equal(f->minted, 2);
+    assert_int_equal(slept_ms, 0);
+    assert_string_equal(served_header(last_request(f), "Authorization"), "Bearer ghs_2");
+}
+
+/* GitHub's parts learn of it one after another. */
+static void new_token_that_is_not_known_everywhere_yet_is_used_again(void **state)
+{
+    struct fixture *f = *state;
+    fixture_route(f, runner_route);
+    for (int times = 1; times <= 3; times++) {
+        fixture_move_clock(INT64_C(3600) * 1000);
+        refuse_times(f, times);
+        assert_ok(f);
+        assert_int_equal(f->minted, times);
+        assert_in_range(slept_ms, 1000 * ((1 << times) - 1) - 100, 1000 * ((1 << times) - 1));
+    }
+}
+
+static void refusal_is_one_that_a_new_token_meets_for_seconds(void **state)
 {
     struct fixture *f = *state;
     struct err e;
-    fixture_route(f, (struct route){GET_RUNNER, 401, NULL, "", 0});
+    refuse_times(f, 0);
     assert_int_equal(get_runner(f, &e), -1);
     assert_int_equal(e.class, ERR_AUTH);
+    assert_int_equal(e.code, 401);
+    assert_int_equal(e.from, ERR_FROM_GITHUB);
     assert_non_null(strstr(e.message, "clock"));
-    assert_int_equal(http_server_count(f->server, GET_RUNNER), 1);
-    assert_int_equal(f->minted, 1);
+    assert_int_equal(f->minted, 2);
+    assert_in_range(slept_ms, 13000, 14000);
+    assert_int_equal(http_server_count(f->server, GET_RUNNER), 8);
+    assert_int_equal(get_runner(f, &e), -1);
+    assert_true(f->minted > 2); /* none of them is used any more */
 }
 
 struct caller {
@@ -536,8 +571,9 @@ int main(void)
         APP_CASE(a_token_is_kept_until_five_minutes_before_its_end),
         APP_CASE(a_token_that_seems_expired_at_birth_is_used_for_a_minute),
         APP_CASE(a_failed_renewal_uses_the_token_that_is_left),
-        APP_CASE(a_cached_token_refused_is_minted_anew_once),
-        APP_CASE(a_fresh_token_refused_is_not_tried_again),
+        APP_CASE(token_that_has_grown_old_is_minted_anew_once),
+        APP_CASE(new_token_that_is_not_known_everywhere_yet_is_used_again),
+        APP_CASE(refusal_is_one_that_a_new_token_meets_for_seconds),
         APP_CASE(many_threads_mint_one_token),
         APP_CASE(an_app_key_refused_says_what_to_mend),
         APP_CASE(an_installation_that_is_gone_is_auth),

@@ -19,6 +19,7 @@ struct kms {
     struct http_server *http;
     int signs;
     bool denies;
+    const char *type; /* of the denial; NULL: AccessDeniedException */
 };
 
 static void sign_digest(struct slice digest, struct buf *out)
@@ -53,7 +54,8 @@ static void answer(void *arg, const struct served_request *q, struct served_answ
     k->signs++;
     if (k->denies) {
         a->status = 400;
-        buf_append_cstr(&a->body, "{\"__type\":\"AccessDeniedException\",\"message\":\"not you\"}");
+        buf_printf(&a->body, "{\"__type\":\"%s\",\"message\":\"not you\"}",
+                   k->type != NULL ? k->type : "AccessDeniedException");
     } else {
         buf_init(&digest, 64);
         assert_true(codec_unbase64(&digest, slice_of(message)));
@@ -88,7 +90,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     int rc = fixture_tear_down(state);
-    http_server_stop(kms.http);
+    if (kms.http != NULL) {
+        http_server_stop(kms.http);
+    }
     return rc;
 }
 
@@ -177,8 +181,39 @@ static void refusal_of_kms_names_setting_and_key(void **state)
     kms.denies = true;
     assert_int_equal(call_app(f, &e), -1);
     assert_int_equal(e.class, ERR_AUTH);
-    assert_non_null(strstr(e.message, "github.app.private_key: kms:" KEY_ARN
-                                      ": Sign: AccessDeniedException: not you"));
+    assert_int_equal(e.from, ERR_FROM_KMS);
+    assert_non_null(strstr(e.message, "KMS did not sign for GitHub: github.app.private_key: "
+                                      "kms:" KEY_ARN ": Sign: AccessDeniedException: not you"));
+    assert_int_equal(http_server_count(f->server, ""), 0);
+}
+
+/* Neither GitHub nor an installation is to blame. */
+static void kms_that_fails_is_said_to_be_kms(void **state)
+{
+    static const struct {
+        const char *type;
+        enum err_class class;
+    } cases[] = {{"NotFoundException", ERR_AUTH},
+                 {"ThrottlingException", ERR_THROTTLED},
+                 {"KMSInternalException", ERR_RETRY}};
+    struct fixture *f = *state;
+    const struct github_scope scope = fixture_org();
+    struct github_runner runner;
+    struct err e;
+    kms.denies = true;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        kms.type = cases[i].type;
+        assert_int_equal(github_get_runner(f->github, &scope, 1, &runner, &e), -1);
+        assert_int_equal(e.class, cases[i].class);
+        assert_int_equal(e.from, ERR_FROM_KMS);
+        assert_null(strstr(e.message, "not installed"));
+        fixture_move_clock(60000);
+    }
+    http_server_stop(kms.http);
+    kms.http = NULL;
+    assert_int_equal(github_get_runner(f->github, &scope, 1, &runner, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_int_equal(e.from, ERR_FROM_KMS);
     assert_int_equal(http_server_count(f->server, ""), 0);
 }
 
@@ -205,6 +240,7 @@ int main(void)
         CASE(token_of_the_app_is_signed_by_kms_once_for_some_minutes),
         CASE(token_that_github_refuses_is_signed_anew_once),
         CASE(refusal_of_kms_names_setting_and_key),
+        CASE(kms_that_fails_is_said_to_be_kms),
         CASE(key_without_a_region_is_refused_at_the_start),
     };
     fixture_main_clock();

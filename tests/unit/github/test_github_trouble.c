@@ -166,18 +166,6 @@ static void personal_token_refused_is_said_to_the_app(void **state)
     assert_said(f, ERR_FROM_APP, ERR_AUTH, 401);
 }
 
-/* GitHub needs some seconds to know it everywhere, and a newer one would meet the same. */
-static void new_token_that_is_refused_is_used_again(void **state)
-{
-    struct fixture *f = *state;
-    struct err e;
-    works(f);
-    fixture_route(f, (struct route){GROUPS, 401, NULL, "{\"message\":\"Bad credentials\"}", 1});
-    assert_said(f, ERR_FROM_GITHUB, ERR_AUTH, 401);
-    assert_int_equal(register_at(f->github, 42, &e), 0);
-    assert_int_equal(f->minted, 1);
-}
-
 /* --- an unknown installation --- */
 
 static void unknown_installation_is_replaced_by_the_owners_and_kept(void **state)
@@ -247,7 +235,6 @@ int main(void)
         APP_CASE(ledger_that_keeps_the_rates_is_not_github),
         APP_CASE(proxy_is_not_github),
         TOKEN_CASE(personal_token_refused_is_said_to_the_app),
-        APP_CASE(new_token_that_is_refused_is_used_again),
         APP_CASE(unknown_installation_is_replaced_by_the_owners_and_kept),
         APP_CASE(installation_that_github_knows_is_not_looked_up),
         APP_CASE(installation_that_is_configured_is_not_replaced),
