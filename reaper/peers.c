@@ -87,7 +87,7 @@ bool sweep_begin_provider_call(struct sweep *s, const struct vm_provider *p,
 /* What works although GitHub refused the call: it has read it. */
 static unsigned shown_by_refusal(const struct err *e)
 {
-    if (e->class == ERR_RETRY || e->class == ERR_THROTTLED) {
+    if (e->from == ERR_FROM_KMS || e->class == ERR_RETRY || e->class == ERR_THROTTLED) {
         return 0;
     }
     unsigned works = SUBJECT_BIT(SUBJECT_GITHUB);
@@ -129,7 +129,7 @@ static void provider_failed(struct sweep *s, const struct sweep_call *call, cons
 
 static void call_failed(struct sweep *s, const struct sweep_call *call, const struct err *e)
 {
-    if (e->from == ERR_FROM_GITHUB || e->from == ERR_FROM_APP) {
+    if (e->from == ERR_FROM_GITHUB || e->from == ERR_FROM_APP || e->from == ERR_FROM_KMS) {
         github_failed(s, call, e);
     } else if (e->from == ERR_FROM_PROVIDER) {
         provider_failed(s, call, e);

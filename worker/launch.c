@@ -143,7 +143,7 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
     l.scope = registration_scope(c, &l.request);
     l.group = l.class->runner_group[0] != '\0' ? l.class->runner_group : c->github.runner_group;
     l.subjects = *lane_subjects(lane);
-    subjects_add_scope(&l.scope, l.group, l.request.job.repository, &l.subjects);
+    subjects_add_scope(&l.scope, l.class, l.group, l.request.job.repository, &l.subjects);
     random_hex(l.holder, sizeof l.holder / 2);
     launch_job(&l);
     github_jit_fini(&l.jit);
@@ -496,9 +496,11 @@ static void describe_failure(const struct launching *l, const struct verdict *v,
                              const struct err *why, char *out, size_t size)
 {
     if (v->treatment == TREAT_ATTEMPT) {
-        (void)snprintf(out, size, "%s (attempt %lld of %lld): %.220s", l->step,
+        bool alone = why->class != ERR_CONFLICT || why->from == ERR_FROM_GITHUB;
+        (void)snprintf(out, size, "%s (attempt %lld of %lld%s): %.220s", l->step,
                        (long long)l->message->attempts + 1,
-                       (long long)l->config->retry.max_attempts, why->message);
+                       (long long)l->config->retry.max_attempts,
+                       alone ? "; only this job is refused so" : "", why->message);
     } else if (v->subject < SUBJECT_CIRCUITS) {
         (void)snprintf(out, size, "%s (waits for %s): %.220s", l->step,
                        l->subjects.names[v->subject], why->message);
@@ -511,7 +513,8 @@ static void describe_failure(const struct launching *l, const struct verdict *v,
 /* By the table of fleet/verdict.c: only an error about the job itself spends an attempt. */
 static void handle_failure(struct launching *l, const struct err *why)
 {
-    struct verdict v = verdict_of(why, l->scope.is_repository);
+    struct verdict v = circuits_verdict(l->worker->circuits, &l->subjects, l->scope.is_repository,
+                                        l->request.job.id, why);
     enum treatment t = treat(l, &v);
     char detail[480];
     int64_t delay_ms = circuits_failed(l->worker->circuits, l->config, &l->subjects, &v,

@@ -36,6 +36,9 @@ static enum finding finding_of(enum subject subject, const struct err *e)
     if (subject == SUBJECT_TARGET) {
         return target_is_away(e) ? FAILS : e->from == ERR_FROM_PROVIDER ? WORKS : UNKNOWN;
     }
+    if (subject == SUBJECT_CREDENTIALS && e->from == ERR_FROM_KMS) {
+        return FAILS;
+    }
     if (!from_github || was_not_asked(e)) {
         return UNKNOWN;
     }

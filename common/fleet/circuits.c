@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/metrics.h"
 #include "common/fleet/circuit_view.h"
+#include "common/fleet/lone_jobs.h"
 
 #define LOST_PROBE_MS 1000    /* until another process's probe has had a result, perhaps */
 #define WIDEN_AT 3            /* narrower subjects that failed alike */
@@ -41,6 +42,7 @@ struct tally {
 
 struct circuits {
     struct circuit_view *view;
+    struct lone_jobs *lone;
     struct metric *opened[SUBJECT_CIRCUITS];
     pthread_mutex_t lock;
     /* Under the lock: */
@@ -85,6 +87,7 @@ static const char *narrower_name(const struct subjects *s, enum subject wider)
         return s->names[SUBJECT_CLASS];
     case SUBJECT_REPOSITORY:
     case SUBJECT_GROUP:
+    case SUBJECT_LABELS:
     case SUBJECT_GITHUB:
     case SUBJECT_CREDENTIALS:
     case SUBJECT_PROXY:
@@ -338,6 +341,7 @@ static void close_those(struct circuits *cs, const struct subjects *s, enum call
 
 void circuits_succeeded(struct circuits *cs, const struct subjects *s, unsigned subjects)
 {
+    lone_jobs_worked(cs->lone, s, subjects);
     close_those(cs, s, LAUNCH, subjects);
 }
 
@@ -359,6 +363,14 @@ void circuits_host_freed(struct circuits *cs, const char *host)
 }
 
 /* --- failures --- */
+
+struct verdict circuits_verdict(struct circuits *cs, const struct subjects *s,
+                                bool scope_is_repository, int64_t job_id, const struct err *why)
+{
+    const struct verdict v = verdict_of(why, scope_is_repository);
+    bool own = lone_jobs_failed(cs->lone, s, &v, job_id, why);
+    return own ? (struct verdict){.subject = SUBJECT_JOB, .treatment = TREAT_ATTEMPT} : v;
+}
 
 static struct tally *tally_locked(struct circuits *cs, const struct subjects *s, enum subject kind)
 {
@@ -474,7 +486,7 @@ static void open_circuit(struct circuits *cs, const struct failure *f, const str
  * installation's none: GitHub's would stop everyone. The configuration bounds the others. */
 static size_t bound_of(enum subject s)
 {
-    bool narrowest = s == SUBJECT_REPOSITORY || s == SUBJECT_GROUP;
+    bool narrowest = s == SUBJECT_REPOSITORY || s == SUBJECT_GROUP || s == SUBJECT_LABELS;
     return narrowest ? OPEN_MAX : s == SUBJECT_INSTALLATION ? (size_t)2 * OPEN_MAX : SIZE_MAX;
 }
 
@@ -549,6 +561,7 @@ struct circuits *circuits_new(struct ledger *ledger)
     struct circuits *cs = calloc(1, sizeof *cs);
     ASSERT(cs != NULL && pthread_mutex_init(&cs->lock, NULL) == 0);
     cs->view = circuit_view_new(ledger);
+    cs->lone = lone_jobs_new();
     for (enum subject s = 0; s < SUBJECT_CIRCUITS; s++) {
         struct buf label;
         buf_init(&label, 128);
@@ -564,6 +577,7 @@ void circuits_free(struct circuits *cs)
     if (cs != NULL) {
         pthread_mutex_destroy(&cs->lock);
         circuit_view_free(cs->view);
+        lone_jobs_free(cs->lone);
         free(cs);
     }
 }

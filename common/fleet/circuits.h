@@ -75,6 +75,10 @@ bool circuits_is_probe(struct circuits *cs, const struct subjects *s, const char
 bool circuits_stop_calls(struct circuits *cs, const struct subjects *s);
 /* A VM of this host has ended: what it held may be what the host lacked. */
 void circuits_host_freed(struct circuits *cs, const char *host);
+/* What follows from the failed launch of that job: by the table of verdict.h, unless the job alone is
+ * refused again and again (lone_jobs.h): then it spends an attempt. Call it once for a failure. */
+struct verdict circuits_verdict(struct circuits *cs, const struct subjects *s,
+                                bool scope_is_repository, int64_t job_id, const struct err *why);
 /* The launch of that job, or its probe, failed for a reason that lies with verdict->subject. Returns
  * how long what depends on the subject should wait now. */
 int64_t circuits_failed(struct circuits *cs, const struct config *c, const struct subjects *s,

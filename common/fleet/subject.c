@@ -9,6 +9,7 @@ const char *subject_kind(enum subject s)
     static const char *const kinds[] = {
         [SUBJECT_REPOSITORY] = "repository",
         [SUBJECT_GROUP] = "runner_group",
+        [SUBJECT_LABELS] = "labels",
         [SUBJECT_INSTALLATION] = "installation",
         [SUBJECT_GITHUB] = "github",
         [SUBJECT_CREDENTIALS] = "credentials",
@@ -34,6 +35,7 @@ enum subject subject_parent(enum subject s)
         return SUBJECT_GITHUB;
     case SUBJECT_CLASS:
         return SUBJECT_TARGET;
+    case SUBJECT_LABELS:
     case SUBJECT_GITHUB:
     case SUBJECT_CREDENTIALS:
     case SUBJECT_PROXY:
@@ -51,7 +53,8 @@ enum subject subject_parent(enum subject s)
 static void set_name(struct subjects *out, enum subject s, const char *name, const char *more)
 {
     char *to = out->names[s];
-    const char *between = more[0] == '\0' ? "" : s == SUBJECT_GROUP ? "/" : "@";
+    bool of_owner = s == SUBJECT_GROUP || s == SUBJECT_LABELS;
+    const char *between = more[0] == '\0' ? "" : of_owner ? "/" : "@";
     int n = snprintf(to, LEDGER_CELL_NAME, "%s:%s%s%s", subject_kind(s), name, between, more);
     ASSERT(n > 0); /* a group's name that is longer is cut */
     for (; *to != '\0'; to++) {
@@ -107,12 +110,13 @@ void subjects_add_installation(const struct github_scope *scope, struct subjects
     set_name(out, SUBJECT_INSTALLATION, owner, "");
 }
 
-void subjects_add_scope(const struct github_scope *scope, const char *group, const char *repository,
-                        struct subjects *out)
+void subjects_add_scope(const struct github_scope *scope, const struct config_class *class,
+                        const char *group, const char *repository, struct subjects *out)
 {
     char owner[SCOPE_SIZE];
     owner_of(scope, owner);
     subjects_add_installation(scope, out);
+    set_name(out, SUBJECT_LABELS, owner, class->name);
     if (!scope->is_repository) {
         set_name(out, SUBJECT_GROUP, owner, group);
     }

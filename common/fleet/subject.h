@@ -16,7 +16,8 @@
 
 enum subject {
     SUBJECT_REPOSITORY,
-    SUBJECT_GROUP, /* of runners */
+    SUBJECT_GROUP,  /* of runners */
+    SUBJECT_LABELS, /* of a class, as the runners of one owner have them */
     SUBJECT_INSTALLATION,
     SUBJECT_GITHUB,
     SUBJECT_CREDENTIALS, /* of the App or token, as this host has them */
@@ -36,7 +37,7 @@ enum subject subject_parent(enum subject s);
 
 #define SUBJECT_BIT(s) (1u << (s))
 #define SUBJECTS_OF_GITHUB                                                                         \
-    (SUBJECT_BIT(SUBJECT_REPOSITORY) | SUBJECT_BIT(SUBJECT_GROUP) |                                \
+    (SUBJECT_BIT(SUBJECT_REPOSITORY) | SUBJECT_BIT(SUBJECT_GROUP) | SUBJECT_BIT(SUBJECT_LABELS) |  \
      SUBJECT_BIT(SUBJECT_INSTALLATION) | SUBJECT_BIT(SUBJECT_GITHUB) |                             \
      SUBJECT_BIT(SUBJECT_CREDENTIALS))
 #define SUBJECTS_OF_PROVIDER                                                                       \
@@ -61,9 +62,9 @@ void subjects_add_target(const struct vm_provider *p, struct subjects *out);
 void subjects_add_host(const char *host, struct subjects *out);
 /* Of the owner of that scope. */
 void subjects_add_installation(const struct github_scope *scope, struct subjects *out);
-/* Adds what a registration in that scope and group depends on, for a job of that repository ("":
- * none). */
-void subjects_add_scope(const struct github_scope *scope, const char *group, const char *repository,
-                        struct subjects *out);
+/* Adds what a registration in that scope and group depends on, for a job of that class and
+ * repository ("": none). */
+void subjects_add_scope(const struct github_scope *scope, const struct config_class *class,
+                        const char *group, const char *repository, struct subjects *out);
 
 #endif

@@ -5,7 +5,7 @@
  * Only an error about the job itself spends one of its attempts or dead-letters it. Anything wider
  * makes the job wait, and counts towards the circuit of its subject. An unclear error is laid to
  * the narrowest subject that explains it; circuits.h widens it when several narrower subjects fail
- * alike. Pure.
+ * alike, and lone_jobs.h narrows it to a job that is refused alone. Pure.
  */
 #ifndef MAYFLY_FLEET_VERDICT_H
 #define MAYFLY_FLEET_VERDICT_H

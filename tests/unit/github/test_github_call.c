@@ -133,13 +133,9 @@ void __wrap_clock_sleep_until(int64_t mono_ms)
     fixture_move_clock(ms);
 }
 
-static const struct route refuses = {GET_RUNNER, 401, NULL, "{\"message\":\"Bad credentials\"}", 0};
-
 static void refuse_times(struct fixture *f, int times)
 {
-    struct route r = refuses;
-    r.times = times;
-    fixture_route(f, r);
+    fixture_route(f, (struct route){GET_RUNNER, 401, NULL, "", times});
     slept_ms = 0;
 }
 

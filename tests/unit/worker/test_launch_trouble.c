@@ -59,11 +59,11 @@ static void anew(void)
     (void)set_up(NULL);
 }
 
-static void launch_large(void)
+static void put_job(int64_t job)
 {
     struct job_event ev = {.action = JOB_ACTION_QUEUED,
                            .status = "queued",
-                           .job = {.id = 42,
+                           .job = {.id = job,
                                    .run_id = 1,
                                    .run_attempt = 1,
                                    .installation_id = 11,
@@ -75,10 +75,25 @@ static void launch_large(void)
     buf_init(&body, 65536);
     launch_request_encode(&request, 1, &body);
     world_put("launch.large", body.data);
+    buf_fini(&body);
+}
+
+static void launch_next(void)
+{
     struct queue_message m = world_take("launch.large");
     launch(&world.worker, &lane, world.config, &m);
     queue_message_fini(&m);
-    buf_fini(&body);
+}
+
+static void launch_job_large(int64_t job)
+{
+    put_job(job);
+    launch_next();
+}
+
+static void launch_large(void)
+{
+    launch_job_large(42);
 }
 
 /* --- throttled --- */
@@ -240,6 +255,74 @@ static void probe_that_the_ledger_does_not_record_is_not_made(void **state)
     assert_int_equal(calls_done("queue_nack", "waits for class:large"), 1);
 }
 
+/* A list would be let through. */
+static void throttled_launches_are_probed_by_a_launch(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){
+        .function = "vm_run", .fails = ERR_THROTTLED, .code = 429, .retry_after_ms = 60000});
+    for (int64_t job = 1; job <= world.config->circuit.failure_threshold; job++) {
+        world.now_ms += 60000; /* the rate of launches pauses too */
+        launch_job_large(job);
+    }
+    const struct circuit c = circuit_of(SUBJECT_TARGET);
+    assert_int_equal(c.needs_launch, 1);
+    assert_int_equal(c.open_until_ms, world.now_ms + 60000); /* as long as it said */
+    world.now_ms = c.open_until_ms;
+    calls_replan(NULL, 0);
+    assert_false(circuits_begin_probe(world.worker.circuits, &lane.subjects, SUBJECT_TARGET, "p",
+                                      world.now_ms + 1));
+    launch_job_large(4);
+    assert_int_equal(circuit_of(SUBJECT_TARGET).since_ms, 0);
+}
+
+/* --- a job that is refused alone --- */
+
+static void others_register(void)
+{
+    const struct github_scope scope = github_scope_parse("acme", 11);
+    struct subjects of = lane.subjects;
+    subjects_add_scope(&scope, config_class_by_name(world.config, SLICE("large")), "Default", "",
+                       &of);
+    circuits_succeeded(world.worker.circuits, &of, SUBJECTS_OF_GITHUB);
+}
+
+/* Three times it waits as everything does; then each time spends one of its three attempts. */
+static void job_that_alone_is_refused_becomes_a_dead_letter(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){
+        .function = "github_register_runner", .fails = ERR_PERMANENT, .code = 422});
+    put_job(42);
+    for (size_t round = 1; round <= 6; round++) {
+        launch_next();
+        assert_int_equal(calls_count("github_register_runner", NULL), round);
+        assert_int_equal(calls_count("queue_nack", " spent reason=register (attempt "),
+                         round < 4   ? 0
+                         : round < 6 ? round - 3
+                                     : 2);
+        others_register();
+        world.now_ms += 60000;
+    }
+    assert_int_equal(calls_done("queue_dead_letter",
+                                "register (attempt 3 of 3; only this job is refused so): scripted"),
+                     1);
+}
+
+static void job_that_is_refused_like_all_others_waits(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){
+        .function = "github_register_runner", .fails = ERR_PERMANENT, .code = 422});
+    put_job(42);
+    for (size_t round = 0; round < 12; round++) {
+        launch_next();
+        world.now_ms += 15 * 60000; /* beyond the circuit's pause */
+    }
+    assert_int_equal(calls_count("queue_nack", " spent "), 0);
+    assert_int_equal(calls_count("queue_dead_letter", NULL), 0);
+}
+
 /* --- whose error it is --- */
 
 static void error_of_a_provider_says_where_it_runs(void **state)
@@ -380,6 +463,9 @@ int main(void)
         CASE(registration_alone_does_not_show_that_the_proxy_works),
         CASE(probe_is_held_as_long_as_its_message),
         CASE(probe_that_the_ledger_does_not_record_is_not_made),
+        CASE(throttled_launches_are_probed_by_a_launch),
+        CASE(job_that_alone_is_refused_becomes_a_dead_letter),
+        CASE(job_that_is_refused_like_all_others_waits),
         CASE(error_of_a_provider_says_where_it_runs),
         CASE(vm_that_could_not_be_recorded_is_spared_if_it_is_at_work),
         CASE(slot_that_was_reserved_in_an_emptied_ledger_is_given_back),
