@@ -2,7 +2,7 @@
  * mayfly-worker: receives jobs from the queue and launches a VM for each, within all limits.
  *
  *   open:  queue, ledger, GitHub, VM providers
- *   start: heartbeat, terminators, event consumers, launch threads
+ *   start: heartbeat, terminators, event consumers, launch threads, the watch of VMs' networks
  */
 
 #include "common/program/presence.h"
@@ -11,6 +11,7 @@
 #include "worker/events.h"
 #include "worker/launch_pool.h"
 #include "worker/neighbours.h"
+#include "worker/network_watch.h"
 #include "worker/terminators.h"
 #include "worker/worker.h"
 
@@ -20,6 +21,7 @@ struct mayfly_worker {
     struct presence *presence;
     struct events *events;
     struct launch_pool *launches;
+    struct network_watch *network_watch;
 };
 
 static int open_worker(void *self, struct config_live *live, const struct config *c, struct err *e)
@@ -63,7 +65,8 @@ static int start_worker(void *self, const struct config *c, struct err *e)
     if (presence_start(w->ledger, "mayfly-worker", fleet_host(w->fleet), &m->presence, e) != 0 ||
         terminators_start(w, (size_t)c->worker.terminate_threads, &w->terminators, e) != 0 ||
         events_start(w, (size_t)c->worker.event_consumer_threads, &m->events, e) != 0 ||
-        launch_pool_start(w, c, &m->launches, e) != 0) {
+        launch_pool_start(w, c, &m->launches, e) != 0 ||
+        network_watch_start(w, &m->network_watch, e) != 0) {
         return -1;
     }
     (void)neighbours_check(w, c);
@@ -82,6 +85,7 @@ static void drain_worker(void *self, int64_t timeout_ms)
     wakeup_raise(&m->worker.working);
     fleet_interrupt(m->worker.fleet);
     terminators_join(m->worker.terminators);
+    network_watch_join(m->network_watch);
     presence_stop(m->presence);
 }
 

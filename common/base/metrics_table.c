@@ -110,6 +110,9 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),
     COUNTER("mayfly_sqlite_write_ops_total", "store",
             "Operations written to an SQLite file; one transaction commits several."),
+    COUNTER("mayfly_vm_network_refused_total", "kind",
+            "Packets and connections of VMs on this host that their network refused, by kind of "
+            "destination."),
     HISTOGRAM("mayfly_vm_run_seconds", "provider class",
               "From the call that starts a VM to its payload accepted."),
     COUNTER("mayfly_vm_run_errors_total", "provider class", "VMs that could not be started."),

@@ -13,7 +13,8 @@ static bool host_character(char c)
            c == '-' || c == '_';
 }
 
-static bool host_parse(struct slice authority, struct slice *host, struct slice *port)
+static bool host_parse(struct slice authority, const char *port_or, struct slice *host,
+                       struct slice *port)
 {
     if (authority.len > 0 && authority.ptr[0] == '[') {
         struct slice rest;
@@ -21,7 +22,7 @@ static bool host_parse(struct slice authority, struct slice *host, struct slice 
         if (!slice_cut(inside, ']', host, &rest) || (rest.len > 0 && rest.ptr[0] != ':')) {
             return false;
         }
-        *port = rest.len > 0 ? (struct slice){rest.ptr + 1, rest.len - 1} : SLICE("80");
+        *port = rest.len > 0 ? (struct slice){rest.ptr + 1, rest.len - 1} : slice_of(port_or);
         for (size_t i = 0; i < host->len; i++) {
             if (!host_character(host->ptr[i]) && host->ptr[i] != ':') {
                 return false;
@@ -30,7 +31,7 @@ static bool host_parse(struct slice authority, struct slice *host, struct slice 
         return true;
     }
     if (!slice_cut(authority, ':', host, port)) {
-        *port = SLICE("80");
+        *port = slice_of(port_or);
     }
     for (size_t i = 0; i < host->len; i++) {
         if (!host_character(host->ptr[i])) {
@@ -40,7 +41,8 @@ static bool host_parse(struct slice authority, struct slice *host, struct slice 
     return true;
 }
 
-bool vm_proxy_parse(const char *url, struct vm_proxy *out)
+static bool url_parse(const char *url, struct slice scheme, const char *port_or,
+                      struct vm_proxy *out)
 {
     struct slice rest = slice_of(url);
     struct slice host;
@@ -49,10 +51,10 @@ bool vm_proxy_parse(const char *url, struct vm_proxy *out)
     struct vm_proxy proxy = {.userinfo = {"", 0}};
     int64_t number;
 
-    if (rest.len < 7 || !slice_eq_nocase((struct slice){rest.ptr, 7}, SLICE("http://"))) {
+    if (rest.len < scheme.len || !slice_eq_nocase((struct slice){rest.ptr, scheme.len}, scheme)) {
         return false;
     }
-    rest = (struct slice){rest.ptr + 7, rest.len - 7};
+    rest = (struct slice){rest.ptr + scheme.len, rest.len - scheme.len};
     (void)slice_cut(rest, '/', &rest, &path);
     for (size_t i = rest.len; i > 0; i--) {
         if (rest.ptr[i - 1] == '@') {
@@ -61,7 +63,7 @@ bool vm_proxy_parse(const char *url, struct vm_proxy *out)
             break;
         }
     }
-    if (path.len > 0 || !host_parse(rest, &host, &port) || host.len == 0 ||
+    if (path.len > 0 || !host_parse(rest, port_or, &host, &port) || host.len == 0 ||
         !slice_to_cstr(host, proxy.host, sizeof proxy.host) ||
         !slice_to_cstr(port, proxy.port, sizeof proxy.port) || !slice_to_int64(port, &number) ||
         number < 1 || number > 65535) {
@@ -69,6 +71,16 @@ bool vm_proxy_parse(const char *url, struct vm_proxy *out)
     }
     *out = proxy;
     return true;
+}
+
+bool vm_proxy_parse(const char *url, struct vm_proxy *out)
+{
+    return url_parse(url, SLICE("http://"), "80", out);
+}
+
+bool vm_proxy_destination(const char *url, struct vm_proxy *out)
+{
+    return vm_proxy_parse(url, out) || url_parse(url, SLICE("https://"), "443", out);
 }
 
 bool vm_proxy_only(const struct config_class *class)

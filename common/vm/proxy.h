@@ -12,8 +12,8 @@
 #include "common/base/slice.h"
 #include "common/config/config.h"
 
-/* The proxy's address in the VM's network, on a closed network. */
-#define VM_PROXY_ADDRESS "10.0.2.100"
+/* The proxy's address in the VM's network, on a closed network: the router's. */
+#define VM_PROXY_ADDRESS "10.0.2.2"
 #define VM_PROXY_PORT "3128"
 
 struct vm_proxy {
@@ -26,6 +26,8 @@ struct vm_proxy {
  * anything else, or when a part does not fit or has characters that are invalid in a host or
  * port. */
 MUST_CHECK bool vm_proxy_parse(const char *url, struct vm_proxy *out);
+/* The same of a URL that begins with http:// or https:// (default ports 80 and 443). */
+MUST_CHECK bool vm_proxy_destination(const char *url, struct vm_proxy *out);
 
 /* Whether the class's network reaches nothing but its proxy. */
 bool vm_proxy_only(const struct config_class *class);

@@ -1,11 +1,14 @@
 #include "common/vm/vm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
+#include "common/check/check.h"
+#include "common/vm/proxy.h"
 #include "common/vm/vm_backend.h"
 
 #define NAME_MAX_CHARS 64
@@ -126,12 +129,34 @@ const char *vm_domain(const struct vm_provider *p)
     return p->ops->host_bound ? "" : p->ops->domain(p->state);
 }
 
+struct checked_class {
+    struct check *check;
+    const struct config_class *class;
+};
+
+static void say_refused(void *arg, const char *host, const char *why)
+{
+    const struct checked_class *checked = arg;
+    char subject[160];
+    (void)host;
+    (void)snprintf(subject, sizeof subject, "class %.128s", checked->class->name);
+    const struct check_finding f = {.level = CHECK_FAIL,
+                                    .subject = subject,
+                                    .request = "the VMs' network",
+                                    .hint = "until then no runner of this class comes online"};
+    check_say(checked->check, &f, "%s", why);
+}
+
 void vm_check(struct check *c)
 {
     for (size_t i = 0; i < vm_all_ops_count; i++) {
         if (vm_all_ops[i]->check != NULL) {
             vm_all_ops[i]->check(c);
         }
+    }
+    for (size_t i = 0; i < c->config->class_count; i++) {
+        struct checked_class checked = {.check = c, .class = &c->config->classes[i]};
+        vm_refused_hosts(c->config, checked.class, say_refused, &checked);
     }
 }
 
@@ -291,4 +316,83 @@ int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *
         return err_set(e, ERR_NOT_FOUND, 0, "there is no such VM");
     }
     return p->ops->console(p->state, id, limit, out, e);
+}
+
+/* --- the network ------------------------------------------------------------------------------ */
+
+bool vm_refuses(const struct config_class *class, const char *host, const char *port,
+                struct buf *why)
+{
+    const struct vm_ops *ops = find_ops(class->provider);
+    return ops != NULL && ops->refuses != NULL && ops->refuses(class, host, port, why);
+}
+
+struct refused_hosts {
+    const struct config_class *class;
+    vm_refused_host_fn *found;
+    void *arg;
+};
+
+static void check_host(const struct refused_hosts *r, const struct vm_proxy *at)
+{
+    struct buf why;
+    buf_init(&why, 1024);
+    if (vm_refuses(r->class, at->host, at->port, &why)) {
+        r->found(r->arg, at->host, why.data);
+    }
+    buf_fini(&why);
+}
+
+static bool is_loopback_name(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+           strcmp(host, "::1") == 0;
+}
+
+/* A proxy is let through by itself, but in the VM its own loopback is another. */
+static void check_proxy(const struct refused_hosts *r, const char *url)
+{
+    struct vm_proxy proxy;
+    if (!vm_proxy_only(r->class) && vm_proxy_destination(url, &proxy) &&
+        is_loopback_name(proxy.host)) {
+        r->found(
+            r->arg, proxy.host,
+            "the class's proxy is at a loopback address, which in a VM is the VM itself: write "
+            "this host's as 10.0.2.2");
+    }
+}
+
+void vm_refused_hosts(const struct config *c, const struct config_class *class,
+                      vm_refused_host_fn *found, void *arg)
+{
+    const struct refused_hosts r = {class, found, arg};
+    char url[300];
+    struct vm_proxy github;
+    struct slice api = slice_of(c->github.api_url);
+    const struct vm_ops *ops = find_ops(class->provider);
+    if (ops == NULL || ops->refuses == NULL) {
+        return;
+    }
+    /* Without its path. */
+    const char *authority = strstr(c->github.api_url, "://");
+    const char *path = authority == NULL ? NULL : strchr(authority + 3, '/');
+    if (path != NULL) {
+        api.len = (size_t)(path - api.ptr);
+    }
+    /* What goes through a proxy is looked up there. */
+    if (*vm_proxy_url(class) == '\0' && slice_to_cstr(api, url, sizeof url) &&
+        vm_proxy_destination(url, &github)) {
+        check_host(&r, &github);
+    }
+    check_proxy(&r, class->proxy.http);
+    if (strcmp(class->proxy.http, class->proxy.https) != 0) {
+        check_proxy(&r, class->proxy.https);
+    }
+}
+
+void vm_notices(struct vm_provider *p, vm_notice_fn *take, void *arg)
+{
+    if (p->ops->notices != NULL) {
+        p->ops->notices(p->state, take, arg);
+    }
 }

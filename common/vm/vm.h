@@ -120,6 +120,28 @@ MUST_CHECK int vm_list(struct vm_provider *p, struct vm_info **out, size_t *n, s
  * host-bound provider, which has none. */
 MUST_CHECK int vm_probe(struct vm_provider *p, struct err *e);
 
+/* Whether the class's VMs are kept from reaching a host that a runner needs, because it has an address
+ * that they may not reach; appends what is wrong and what to do. Looks the name up; a name that
+ * cannot be looked up is not refused. */
+MUST_CHECK bool vm_refuses(const struct config_class *class, const char *host, const char *port,
+                           struct buf *why);
+/* Calls back for each host that the class's runners need and that its VMs may not reach, with the
+ * text of vm_refuses: GitHub's, and the proxies. */
+typedef void vm_refused_host_fn(void *arg, const char *host, const char *why);
+void vm_refused_hosts(const struct config *c, const struct config_class *class,
+                      vm_refused_host_fn *found, void *arg);
+
+/* What VMs of this host did that an operator should know. Each is reported once, to one process. */
+struct vm_notice {
+    char vm[VM_NAME_SIZE];
+    const char *kind; /* of what its network refused; NULL: another notice, in `text` */
+    int64_t count;    /* since the last notice of this kind */
+    bool first;       /* of this kind from this VM */
+    char text[256];   /* "tcp 169.254.169.254 80" */
+};
+typedef void vm_notice_fn(void *arg, const struct vm_notice *n);
+void vm_notices(struct vm_provider *p, vm_notice_fn *take, void *arg);
+
 /* Appends at most the last `limit` bytes of the VM's console to out. ERR_NOT_FOUND if there is
  * none. */
 struct buf;

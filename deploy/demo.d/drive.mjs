@@ -16,7 +16,7 @@ const say = (text) => console.log(`[${String(seconds()).padStart(4)}s] ${text}`)
 const deployment = new Deployment({
   bin: path.join(root, "build/release"),
   keep,
-  runnerUrl: "http://10.0.2.2:{PORT}", // how a VM with user networking sees this host's loopback
+  runnerUrl: "http://10.0.2.2:{PORT}", // this host's loopback, as a VM sees it
   config: {
     deployment: "demo",
     limits: { max_vms: cap },
@@ -26,7 +26,8 @@ const deployment = new Deployment({
 });
 deployment.options.classes = [deployment.fakeQemuClass({
   max_vms: cap, max_duration: "10m", idle_timeout: "20s",
-  qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory: "256MiB", restore: true, network: "user", boot_timeout: "5m" },
+  qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", network_namespace: true,
+    allow: ["127.0.0.1:{PORT}"] }, // the stand-in for GitHub; a VM reaches nothing else of this host
 })];
 
 // Each job runs commands in its VM; the file `mark` shows whether a job sees another's files.

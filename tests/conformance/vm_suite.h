@@ -44,6 +44,8 @@ struct vm_fixture {
     struct config_class class;
     struct qemu_settings settings; /* the class's */
     struct suite_server server;
+    char allow[32];
+    char *allow_items[1];
     struct vm_provider *p; /* opened by vm_fixture_open */
     struct buf payload;
     char secret[65]; /* stands in the JIT config */

@@ -131,7 +131,7 @@ int vm_child_launch(const char *url, int argc, char **argv)
     }
     char small[] = "small";
     char qemu[] = "qemu";
-    char user[] = "user";
+    char internet[] = "internet";
     char none[] = "";
     struct qemu_settings settings = {.image = argv[0],
                                      .binary = argv[1],
@@ -140,7 +140,7 @@ int vm_child_launch(const char *url, int argc, char **argv)
                                      .cpus = 1,
                                      .memory_bytes = memory * MIB,
                                      .restore = true,
-                                     .network = user,
+                                     .network = internet,
                                      .user = none,
                                      .max_console_size_bytes = 65536,
                                      .boot_timeout_ms = 60000};

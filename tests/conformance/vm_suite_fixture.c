@@ -212,17 +212,19 @@ static void fill_class(struct vm_fixture *f)
                               .runner_group = text(""),
                               .proxy = {.http = text(""), .https = text(""), .no_proxy = text("")},
                               .settings = &f->settings};
-    f->settings = (struct qemu_settings){.image = text(f->image),
-                                         .binary = text(f->binary),
-                                         .state_dir = text(f->state_dir),
-                                         .accel = text(f->real ? "auto" : "tcg"),
-                                         .cpus = 1,
-                                         .memory_bytes = (f->real ? 256 : 16) * MIB,
-                                         .restore = true,
-                                         .network = text("user"),
-                                         .user = text(""),
-                                         .max_console_size_bytes = 65536,
-                                         .boot_timeout_ms = WAIT_MS};
+    f->settings =
+        (struct qemu_settings){.image = text(f->image),
+                               .binary = text(f->binary),
+                               .state_dir = text(f->state_dir),
+                               .accel = text(f->real ? "auto" : "tcg"),
+                               .cpus = 1,
+                               .memory_bytes = (f->real ? 256 : 16) * MIB,
+                               .restore = true,
+                               .network = text("internet"),
+                               .network_namespace = f->real, /* the fake's runner is inside */
+                               .user = text(""),
+                               .max_console_size_bytes = 65536,
+                               .boot_timeout_ms = WAIT_MS};
 }
 
 static void free_class(struct vm_fixture *f)
@@ -235,6 +237,14 @@ static void free_class(struct vm_fixture *f)
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         free(texts[i]);
     }
+}
+
+/* Its own server is what a VM of the test reaches of this host. */
+static void allow_server(struct vm_fixture *f)
+{
+    (void)snprintf(f->allow, sizeof f->allow, "127.0.0.1:%d", (int)f->server.port);
+    f->allow_items[0] = f->allow;
+    f->settings.allow = (struct config_list){.items = f->allow_items, .count = 1};
 }
 
 static struct vm_fixture *make_fixture(const char *command)
@@ -257,6 +267,7 @@ static struct vm_fixture *make_fixture(const char *command)
     suite_server_start(&f->server, command);
     make_payload(f);
     fill_class(f);
+    allow_server(f);
     return f;
 }
 

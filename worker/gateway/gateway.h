@@ -25,12 +25,9 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/vm/qemu/args.h"
 #include "common/vm/qemu/net_frame.h"
 #include "common/vm/qemu/net_policy.h"
-
-/* Descriptors that the supervisor passes. */
-#define GATEWAY_FD_REPORT 3
-#define GATEWAY_FD_STREAM 4
 
 #define GATEWAY_ALLOW_MAX 64
 #define GATEWAY_PROXIES_MAX 2

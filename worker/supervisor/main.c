@@ -19,6 +19,7 @@
 #define STATUS_LIMIT ((size_t)65536)
 #define STDERR_LIMIT ((size_t)2048)
 #define KILL_AFTER_MS 2000
+#define GATEWAY_END_MS 500
 #define NO_DEADLINE INT64_MAX
 
 struct supervisor {
@@ -26,6 +27,7 @@ struct supervisor {
     struct qemu_launch launch;
     struct supervisor_pipes pipes;
     struct qemu_process_record process;
+    struct supervisor_network network;
     struct supervisor_log console;
     struct buf status;      /* all status lines of the agent, up to the limit */
     struct buf qemu_stderr; /* the beginning of QEMU's standard error */
@@ -34,6 +36,9 @@ struct supervisor {
     int64_t started_ms;     /* monotonic */
     int64_t kill_at_ms;     /* monotonic: SIGKILL then; NO_DEADLINE before SIGTERM was sent */
     const char *end_reason; /* why this process terminated it; NULL: it ended by itself */
+    pid_t gateway;          /* 0: it has ended */
+    int64_t no_network_ms;  /* monotonic: the VM is terminated then, since its gateway ended */
+    char no_network[128];
 };
 
 /* Reports to the launcher, which reads until the end of this output, and closes the connection to
@@ -98,6 +103,8 @@ static void read_pipe(struct supervisor *s, int *fd, bool to_the_end)
                 append_status(s, data);
             } else if (fd == &s->pipes.stderr_) {
                 append_stderr(s, data);
+            } else if (fd == &s->pipes.report) {
+                supervisor_network_take(&s->network, data);
             } else {
                 supervisor_log_write(&s->console, data);
             }
@@ -136,6 +143,11 @@ static int64_t enforce_deadlines(struct supervisor *s)
     if (s->end_reason != NULL) {
         return s->kill_at_ms;
     }
+    if (now >= s->no_network_ms) {
+        terminate_qemu(s, s->no_network);
+        return s->kill_at_ms;
+    }
+    end_ms = s->no_network_ms < end_ms ? s->no_network_ms : end_ms;
     if (now >= end_ms) {
         terminate_qemu(s, "max-duration");
         return s->kill_at_ms;
@@ -153,6 +165,24 @@ static int64_t enforce_deadlines(struct supervisor *s)
 
 /* --- the loop --- */
 
+/* A gateway that ends by itself saw the end of QEMU's connection, so that QEMU ends too, unless its
+ * guest has taken it over: a moment is left to it. One that was killed leaves a VM without network. */
+static void reap_gateway(struct supervisor *s)
+{
+    int status;
+    if (s->gateway == 0 || waitpid(s->gateway, &status, WNOHANG) != s->gateway) {
+        return;
+    }
+    s->gateway = 0;
+    read_pipe(s, &s->pipes.report, true);
+    bool by_itself = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    s->no_network_ms = clock_mono_ms() + (by_itself ? KILL_AFTER_MS : 0);
+    (void)snprintf(s->no_network, sizeof s->no_network, "network-gateway-ended (%s %d)%s%.60s",
+                   WIFSIGNALED(status) ? "signal" : "exit code",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+                   s->network.last[0] == '\0' ? "" : ": ", s->network.last);
+}
+
 /* Returns whether QEMU has ended, with its wait status. */
 static bool read_signals(struct supervisor *s, int *status)
 {
@@ -162,22 +192,30 @@ static bool read_signals(struct supervisor *s, int *status)
             terminate_qemu(s, "terminated");
         }
     }
-    return waitpid(s->process.qemu.pid, status, WNOHANG) == s->process.qemu.pid;
+    if (waitpid(s->process.qemu.pid, status, WNOHANG) == s->process.qemu.pid) {
+        return true;
+    }
+    reap_gateway(s);
+    return false;
 }
 
 static int supervise_until_exit(struct supervisor *s)
 {
     for (;;) {
         int status = 0;
-        int64_t wait_ms = enforce_deadlines(s) - clock_mono_ms();
+        int64_t due_ms = enforce_deadlines(s);
+        int64_t publish_ms = supervisor_network_publish(&s->network);
+        int64_t wait_ms = (publish_ms < due_ms ? publish_ms : due_ms) - clock_mono_ms();
         struct pollfd p[] = {{.fd = s->signal_fd, .events = POLLIN},
                              {.fd = s->pipes.console, .events = POLLIN},
                              {.fd = s->pipes.stderr_, .events = POLLIN},
-                             {.fd = s->pipes.status, .events = POLLIN}};
+                             {.fd = s->pipes.status, .events = POLLIN},
+                             {.fd = s->pipes.report, .events = POLLIN}};
         (void)poll(p, COUNT_OF(p), wait_ms < 0 ? 0 : wait_ms > 3600000 ? 3600000 : (int)wait_ms);
         read_pipe(s, &s->pipes.console, false);
         read_pipe(s, &s->pipes.stderr_, false);
         read_pipe(s, &s->pipes.status, false);
+        read_pipe(s, &s->pipes.report, false);
         if (read_signals(s, &status)) {
             return status;
         }
@@ -210,6 +248,23 @@ static void set_reason(const struct supervisor *s, int status, char *out, size_t
     }
 }
 
+/* It sees the end of QEMU's connection; what it reports on its way out is kept. */
+static void end_gateway(struct supervisor *s)
+{
+    struct pollfd p = {.fd = s->pipes.report, .events = POLLIN};
+    int64_t deadline_ms = clock_mono_ms() + GATEWAY_END_MS;
+    while (s->pipes.report >= 0 && clock_mono_ms() < deadline_ms) {
+        (void)poll(&p, 1, (int)(deadline_ms - clock_mono_ms()));
+        read_pipe(s, &s->pipes.report, true);
+    }
+    if (s->gateway > 0) {
+        (void)kill(s->gateway, SIGKILL);
+        (void)waitpid(s->gateway, NULL, 0);
+        s->gateway = 0;
+    }
+    supervisor_network_finish(&s->network);
+}
+
 /* The exit record is written last: when it exists, nothing else of the VM is left. */
 static void clean_up_vm(struct supervisor *s, int status)
 {
@@ -217,6 +272,7 @@ static void clean_up_vm(struct supervisor *s, int status)
     char path[PATH_MAX];
     struct err e;
     (void)kill(-s->process.qemu.pid, SIGKILL);
+    end_gateway(s);
     read_pipe(s, &s->pipes.console, true);
     read_pipe(s, &s->pipes.stderr_, true);
     read_pipe(s, &s->pipes.status, true);
@@ -233,11 +289,18 @@ static void clean_up_vm(struct supervisor *s, int status)
     (void)!qemu_exit_record_write(s->dir, &record, &e);
 }
 
+static void note_shared_network(struct supervisor *s, const char *why)
+{
+    struct qemu_notice *n = &s->network.notice;
+    (void)snprintf(n->shared_network, sizeof n->shared_network, "%s", why);
+    s->network.unsaid = *why != '\0';
+}
+
 static int start_vm(struct supervisor *s, struct err *e)
 {
     char path[PATH_MAX];
+    struct supervisor_processes started;
     sigset_t set;
-    pid_t pid;
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -257,17 +320,23 @@ static int start_vm(struct supervisor *s, struct err *e)
     s->status_fd = open(qemu_path(path, s->dir, "status"),
                         O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
     s->started_ms = clock_mono_ms();
-    if (supervisor_start_qemu(s->dir, &s->launch, &s->pipes, s->process.cgroup, &pid, e) != 0) {
+    if (supervisor_start(s->dir, &s->launch, &s->pipes, &started, e) != 0) {
         return -1;
     }
+    s->gateway = started.gateway;
+    (void)snprintf(s->process.cgroup, sizeof s->process.cgroup, "%s", started.cgroup);
+    note_shared_network(s, started.shared_network);
     /* It is this process's child and not yet waited for: even if it has ended, its pid is not
      * reused. */
-    s->process.qemu.pid = pid;
+    s->process.qemu.pid = started.qemu;
+    if (supervisor_network_wait(&s->network, s->pipes.report, e) != 0) {
+        return -1;
+    }
     if (!proc_id_of(getpid(), &s->process.supervisor)) {
         return err_set(e, ERR_RETRY, 0, "/proc does not show our own process");
     }
-    if (!proc_id_of(pid, &s->process.qemu)) {
-        s->process.qemu = (struct proc_id){.pid = pid};
+    if (!proc_id_of(started.qemu, &s->process.qemu)) {
+        s->process.qemu = (struct proc_id){.pid = started.qemu};
     }
     return qemu_process_record_write(s->dir, &s->process, e);
 }
@@ -279,7 +348,9 @@ static int supervise_vm(const char *dir)
                            .status_fd = -1,
                            .signal_fd = -1,
                            .console = {.fd = -1},
-                           .pipes = {-1, -1, -1}};
+                           .network = {.dir = dir},
+                           .no_network_ms = NO_DEADLINE,
+                           .pipes = {-1, -1, -1, -1}};
     struct err e;
     int rc = 1;
 
@@ -294,6 +365,9 @@ static int supervise_vm(const char *dir)
         if (s.process.qemu.pid > 0) {
             (void)kill(-s.process.qemu.pid, SIGKILL);
         }
+        if (s.gateway > 0) {
+            (void)kill(s.gateway, SIGKILL);
+        }
         report_failure_to_launcher(&e);
     }
     supervisor_log_close(&s.console);
@@ -306,9 +380,6 @@ static int supervise_vm(const char *dir)
 int main(int argc, char **argv)
 {
     struct stat st;
-    if (argc == 4 && strcmp(argv[1], "connect") == 0) {
-        return supervisor_connect(argv[2], argv[3]);
-    }
     if (argc != 3 || strcmp(argv[1], "run") != 0 || stat(argv[2], &st) != 0) {
         (void)fprintf(stderr,
                       "mayfly-vm-supervisor is started by Mayfly's programs, not by hand.\n");

@@ -5,32 +5,41 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/vm/qemu/args.h"
 
 #define MAX_DESCRIPTORS 4096
 
-/* Everything the child needs, opened before the fork. */
+/* What both children need, opened before the forks. */
 struct start {
     const char *dir;
     const struct qemu_launch *launch;
-    int null_fd;
-    int console_fd;
-    int stderr_fd;
-    int status_fd;
-    int incoming_fd; /* -1: none */
-    int cgroup_fd;   /* -1: none */
-    int failure_fd;  /* errno of a start that failed; closed by a successful exec */
+    int cgroup_fd; /* -1: none */
     bool drop;
     uid_t uid;
     gid_t gid;
     pid_t supervisor;
+};
+
+#define CHILD_FDS (QEMU_FD_INCOMING + 1)
+
+/* One program. fds[n] becomes its descriptor n, -1 is none. */
+struct child {
+    char *const *argv;
+    int fds[CHILD_FDS];
+    int64_t address_limit_bytes;
+    bool isolated;  /* in a network namespace of its own, if that is permitted */
+    int failure_fd; /* errno of a start that failed; closed by a successful exec */
 };
 
 static int find_user(struct start *s, struct err *e)
@@ -75,12 +84,12 @@ static void set_limit(int what, int64_t value)
     }
 }
 
-static void set_limits(const struct qemu_launch *launch)
+static void set_limits(const struct start *s, const struct child *c)
 {
     /* A core file would hold the job's secrets. */
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    set_limit(RLIMIT_AS, launch->address_limit_bytes);
-    set_limit(RLIMIT_FSIZE, launch->file_limit_bytes);
+    set_limit(RLIMIT_AS, c->address_limit_bytes);
+    set_limit(RLIMIT_FSIZE, s->launch->file_limit_bytes);
     set_limit(RLIMIT_NOFILE, MAX_DESCRIPTORS);
 }
 
@@ -107,25 +116,26 @@ static bool drop_rights(const struct start *s)
            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == s->supervisor;
 }
 
-/* Moves the descriptors to the numbers in QEMU's command line; nothing else stays open. */
-static bool place_descriptors(const struct start *s, int *failure_fd)
+/* Moves the descriptors to their numbers; nothing else stays open. */
+static bool place_descriptors(const struct child *c, int *failure_fd)
 {
     /* First above the target numbers, then onto them. */
-    int from[] = {s->null_fd, s->console_fd, s->stderr_fd, s->status_fd, s->incoming_fd};
-    int last = (int)COUNT_OF(from);
-    for (size_t i = 0; i < COUNT_OF(from); i++) {
-        if (from[i] >= 0) {
-            from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 16);
-        }
+    int from[CHILD_FDS];
+    unsigned first_unused = 0;
+    for (int i = 0; i < CHILD_FDS; i++) {
+        from[i] = c->fds[i] < 0 ? -1 : fcntl(c->fds[i], F_DUPFD_CLOEXEC, 16);
     }
-    *failure_fd = fcntl(s->failure_fd, F_DUPFD_CLOEXEC, 16);
-    for (int i = 0; i < last; i++) {
-        if (from[i] >= 0 ? dup2(from[i], i) != i : i != QEMU_FD_INCOMING) {
+    *failure_fd = fcntl(c->failure_fd, F_DUPFD_CLOEXEC, 16);
+    for (int i = 0; i < CHILD_FDS; i++) {
+        if (c->fds[i] < 0) {
+            continue;
+        }
+        if (from[i] < 0 || dup2(from[i], i) != i) {
             return false;
         }
+        first_unused = (unsigned)i + 1;
     }
-    int first_unused = s->incoming_fd >= 0 ? QEMU_FD_INCOMING + 1 : QEMU_FD_INCOMING;
-    return close_range((unsigned)first_unused, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
+    return close_range(first_unused, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
 }
 
 static bool enter_cgroup(const struct start *s)
@@ -133,19 +143,32 @@ static bool enter_cgroup(const struct start *s)
     return s->cgroup_fd < 0 || write(s->cgroup_fd, "0", 1) == 1;
 }
 
-NORETURN static void exec_qemu(const struct start *s)
+/* A second layer: a QEMU that is taken over by its guest has no network except the gateway. Root
+ * needs no user namespace, and gets no rights in one. */
+static void isolate_network(int failure_fd)
+{
+    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
+        int note = -errno;
+        (void)!write(failure_fd, &note, sizeof note);
+    }
+}
+
+NORETURN static void exec_child(const struct start *s, const struct child *c)
 {
     char path[PATH_MAX];
-    int failure_fd = s->failure_fd;
+    int failure_fd = c->failure_fd;
     (void)setpgid(0, 0);
     (void)umask(077);
     if (enter_cgroup(s) && chdir(qemu_path(path, s->dir, "run")) == 0 &&
-        place_descriptors(s, &failure_fd)) {
+        place_descriptors(c, &failure_fd)) {
         reset_signals();
-        set_limits(s->launch);
+        set_limits(s, c);
+        if (c->isolated) {
+            isolate_network(failure_fd);
+        }
         if (drop_rights(s)) {
             char *const env[] = {NULL};
-            (void)execve(s->launch->argv[0], s->launch->argv, env);
+            (void)execve(c->argv[0], c->argv, env);
         }
     }
     int errnum = errno;
@@ -165,20 +188,33 @@ static int make_pipe(int *reading, int *writing, struct err *e)
     return 0;
 }
 
-static int open_descriptors(struct start *s, struct supervisor_pipes *pipes, struct err *e)
+/* Each descriptor at its number in the child; the other ends in *pipes. */
+static int open_descriptors(const struct start *s, struct child *gateway, struct child *qemu,
+                            struct supervisor_pipes *pipes, struct err *e)
 {
-    s->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (s->null_fd < 0) {
+    int link[2];
+    for (int i = 0; i <= 1; i++) {
+        gateway->fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    }
+    qemu->fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (gateway->fds[0] < 0 || gateway->fds[1] < 0 || qemu->fds[0] < 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot open /dev/null");
     }
-    if (make_pipe(&pipes->console, &s->console_fd, e) != 0 ||
-        make_pipe(&pipes->stderr_, &s->stderr_fd, e) != 0 ||
-        make_pipe(&pipes->status, &s->status_fd, e) != 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot make the socket of the VM's network");
+    }
+    gateway->fds[GATEWAY_FD_STREAM] = link[0];
+    qemu->fds[QEMU_FD_NETWORK] = link[1];
+    if (make_pipe(&pipes->console, &qemu->fds[1], e) != 0 ||
+        make_pipe(&pipes->stderr_, &qemu->fds[2], e) != 0 ||
+        make_pipe(&pipes->status, &qemu->fds[QEMU_FD_STATUS], e) != 0 ||
+        make_pipe(&pipes->report, &gateway->fds[GATEWAY_FD_REPORT], e) != 0) {
         return -1;
     }
+    gateway->fds[2] = fcntl(gateway->fds[GATEWAY_FD_REPORT], F_DUPFD_CLOEXEC, 0);
     if (s->launch->incoming[0] != '\0') {
-        s->incoming_fd = open(s->launch->incoming, O_RDONLY | O_CLOEXEC);
-        if (s->incoming_fd < 0) {
+        qemu->fds[QEMU_FD_INCOMING] = open(s->launch->incoming, O_RDONLY | O_CLOEXEC);
+        if (qemu->fds[QEMU_FD_INCOMING] < 0) {
             return err_errno(e, ERR_RETRY, errno, "cannot read the saved VM state %s",
                              s->launch->incoming);
         }
@@ -186,69 +222,106 @@ static int open_descriptors(struct start *s, struct supervisor_pipes *pipes, str
     return 0;
 }
 
-static void close_descriptors(const struct start *s)
+static void close_descriptors(const struct child *c)
 {
-    const int fds[] = {s->null_fd,   s->console_fd,  s->stderr_fd,
-                       s->status_fd, s->incoming_fd, s->cgroup_fd};
-    for (size_t i = 0; i < COUNT_OF(fds); i++) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
+    for (size_t i = 0; i < COUNT_OF(c->fds); i++) {
+        if (c->fds[i] >= 0) {
+            close(c->fds[i]);
         }
     }
 }
 
-static int fork_qemu(struct start *s, pid_t *out_pid, struct err *e)
+/* What the child wrote before its exec: a failure, above 0, or a note. */
+static int read_failure(int fd, int *note)
+{
+    int errnum = 0;
+    ssize_t n;
+    while ((n = read(fd, &errnum, sizeof errnum)) != 0) {
+        if (n == (ssize_t)sizeof errnum && errnum > 0) {
+            return errnum;
+        }
+        if (n < 0 && errno != EINTR) {
+            return errno;
+        }
+        *note = n > 0 ? -errnum : *note;
+    }
+    return 0;
+}
+
+static int fork_child(const struct start *s, struct child *c, pid_t *out_pid, int *note,
+                      struct err *e)
 {
     int reading;
-    int errnum = 0;
-    if (make_pipe(&reading, &s->failure_fd, e) != 0) {
+    if (make_pipe(&reading, &c->failure_fd, e) != 0) {
         return -1;
     }
     (void)fcntl(reading, F_SETFL, 0);
-    s->supervisor = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        exec_qemu(s);
+        exec_child(s, c);
     }
-    errnum = pid < 0 ? errno : 0;
-    close(s->failure_fd);
-    if (pid > 0 && read(reading, &errnum, sizeof errnum) != (ssize_t)sizeof errnum) {
-        errnum = 0;
+    int errnum = pid < 0 ? errno : 0;
+    close(c->failure_fd);
+    if (pid > 0) {
+        errnum = read_failure(reading, note);
     }
     close(reading);
     if (errnum != 0) {
-        return err_errno(e, ERR_RETRY, errnum, "cannot start %s", s->launch->argv[0]);
+        return err_errno(e, ERR_RETRY, errnum, "cannot start %s", c->argv[0]);
     }
     (void)setpgid(pid, pid);
     *out_pid = pid;
     return 0;
 }
 
-int supervisor_start_qemu(const char *dir, const struct qemu_launch *launch,
-                          struct supervisor_pipes *pipes, char *cgroup, pid_t *out_pid,
-                          struct err *e)
+static int start_both(struct start *s, struct supervisor_pipes *pipes,
+                      struct supervisor_processes *out, struct err *e)
+{
+    struct child gateway = {.argv = s->launch->gateway, .fds = {-1, -1, -1, -1, -1, -1}};
+    struct child qemu = {.argv = s->launch->argv,
+                         .fds = {-1, -1, -1, -1, -1, -1},
+                         .address_limit_bytes = s->launch->address_limit_bytes,
+                         .isolated = s->launch->network_namespace};
+    int note = 0;
+    int rc = -1;
+    s->supervisor = getpid();
+    if (open_descriptors(s, &gateway, &qemu, pipes, e) == 0 &&
+        fork_child(s, &gateway, &out->gateway, &note, e) == 0) {
+        rc = fork_child(s, &qemu, &out->qemu, &note, e);
+    }
+    if (rc != 0 && out->gateway > 0) {
+        (void)kill(out->gateway, SIGKILL);
+        (void)waitpid(out->gateway, NULL, 0);
+        out->gateway = 0;
+    }
+    if (note != 0) {
+        (void)snprintf(out->shared_network, sizeof out->shared_network, "%s", strerror(note));
+    }
+    close_descriptors(&gateway);
+    close_descriptors(&qemu);
+    return rc;
+}
+
+int supervisor_start(const char *dir, const struct qemu_launch *launch,
+                     struct supervisor_pipes *pipes, struct supervisor_processes *out,
+                     struct err *e)
 {
     char mount[512];
     char own[512];
-    struct start s = {.dir = dir,
-                      .launch = launch,
-                      .null_fd = -1,
-                      .console_fd = -1,
-                      .stderr_fd = -1,
-                      .status_fd = -1,
-                      .incoming_fd = -1,
-                      .cgroup_fd = -1};
-    cgroup[0] = '\0';
+    struct start s = {.dir = dir, .launch = launch, .cgroup_fd = -1};
+    *out = (struct supervisor_processes){.gateway = 0};
     if (supervisor_cgroup_find(mount, own, sizeof mount)) {
-        s.cgroup_fd = supervisor_cgroup_make(mount, own, launch, cgroup, 512);
+        s.cgroup_fd = supervisor_cgroup_make(mount, own, launch, out->cgroup, sizeof out->cgroup);
     }
     int rc = -1;
-    if (find_user(&s, e) == 0 && chown_run_dir(&s, e) == 0 && open_descriptors(&s, pipes, e) == 0) {
-        rc = fork_qemu(&s, out_pid, e);
+    if (find_user(&s, e) == 0 && chown_run_dir(&s, e) == 0) {
+        rc = start_both(&s, pipes, out, e);
     }
-    close_descriptors(&s);
-    if (rc != 0 && cgroup[0] != '\0') {
-        (void)rmdir(cgroup);
+    if (s.cgroup_fd >= 0) {
+        close(s.cgroup_fd);
+    }
+    if (rc != 0 && out->cgroup[0] != '\0') {
+        (void)rmdir(out->cgroup);
     }
     return rc;
 }

@@ -2,10 +2,10 @@
  * The parts of mayfly-vm-supervisor, the program that supervises one VM from its start to its end.
  *
  *   main.c     main, and the loop: console, status lines, deadlines, signals, clean-up
- *   start.c    starts QEMU within its limits and with the rights of its user
+ *   start.c    starts the gateway and QEMU within their limits and with the rights of their user
+ *   network.c  what the gateway reports: that it is ready, what it refused, why it ended
  *   cgroup.c   the VM's control group, if a group is delegated to this process
  *   log.c      the console file that keeps its newest part
- *   connect.c  carries one connection of a VM of a closed network to the proxy
  *
  * One thread, one VM. It belongs to no session of the worker, so that it survives when the worker
  * is stopped, killed or replaced; it needs no other process to terminate its VM in time.
@@ -20,19 +20,29 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 #include "common/vm/qemu/launch.h"
+#include "common/vm/qemu/notice.h"
 #include "common/vm/qemu/state.h"
 
 struct supervisor_pipes {
     int console; /* the output of the VM's serial port */
     int stderr_; /* QEMU's standard error */
     int status;  /* the agent's status lines */
+    int report;  /* the gateway's lines, and its standard error */
 };
 
-/* Starts QEMU in <dir>/run. The read ends in *pipes are non-blocking and owned by the caller.
- * `cgroup` gets the path of the VM's control group, or "" (512 bytes). */
-MUST_CHECK int supervisor_start_qemu(const char *dir, const struct qemu_launch *launch,
-                                     struct supervisor_pipes *pipes, char *cgroup, pid_t *out_pid,
-                                     struct err *e);
+/* The processes of one VM, each in a process group of its own. */
+struct supervisor_processes {
+    pid_t gateway; /* 0: not started */
+    pid_t qemu;
+    char cgroup[512];         /* the VM's control group, or "" */
+    char shared_network[128]; /* why QEMU is in this process's network namespace; "": it is not */
+};
+
+/* Starts the gateway, then QEMU, in <dir>/run, joined by a socket. The read ends in *pipes are
+ * non-blocking and owned by the caller. After a failure none of them runs. */
+MUST_CHECK int supervisor_start(const char *dir, const struct qemu_launch *launch,
+                                struct supervisor_pipes *pipes, struct supervisor_processes *out,
+                                struct err *e);
 
 /* Creates a control group with the launch's limits below the first group that is delegated to this
  * process, and returns its cgroup.procs opened for writing. -1, and "" in *out, if there is none,
@@ -54,8 +64,27 @@ void supervisor_log_open(struct supervisor_log *log, const char *dir, int64_t li
 void supervisor_log_write(struct supervisor_log *log, struct slice data);
 void supervisor_log_close(struct supervisor_log *log);
 
-/* Copies between the connection on descriptors 0 and 1 and host:port until both ends are closed.
- * Returns the program's exit code. */
-int supervisor_connect(const char *host, const char *port);
+/* What the gateway of a VM reported. */
+struct supervisor_network {
+    const char *dir;
+    bool ready;
+    bool failed;    /* it said why, in `last` */
+    bool unsaid;    /* `notice` has something that no file has yet */
+    char last[200]; /* its last line that was no report */
+    char line[512];
+    size_t line_len;
+    bool seen[NET_KINDS];
+    struct qemu_notice notice;
+    int64_t write_at_ms; /* monotonic */
+};
+/* Takes output of the gateway. It is not trusted: what is no line of its protocol is kept as text. */
+void supervisor_network_take(struct supervisor_network *n, struct slice data);
+/* Waits until the gateway is ready; ERR_RETRY with its text when it is not in time, or ended. */
+MUST_CHECK int supervisor_network_wait(struct supervisor_network *n, int report_fd, struct err *e);
+/* Writes a notice if there is something to report and the last one was taken; not more often than
+ * each second. Returns when to call again (monotonic). */
+int64_t supervisor_network_publish(struct supervisor_network *n);
+/* Writes what is left, together with a notice that nobody has taken. */
+void supervisor_network_finish(struct supervisor_network *n);
 
 #endif

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/vm/proxy.h"
-
 #define ARGS_MAX 96
 
 struct args {
@@ -70,33 +68,20 @@ static void add_disk(struct args *a)
     addf(a, "-device", "virtio-blk-pci,id=blk,bus=pcie.0,addr=0x5,drive=disk");
 }
 
-/* In a closed network QEMU serves only the proxy's address, and runs one small program for each
- * connection to it. (A forwarding to a chardev would be one connection for the VM's whole life,
- * which no HTTP proxy can use.) */
-static void add_network(struct args *a, const struct qemu_args_in *in)
+/* Frames go to the gateway over a socket that the supervisor made; QEMU itself opens none. */
+static void add_network(struct args *a)
 {
-    if (in->proxy_host == NULL) {
-        addf(a, "-netdev", "user,id=net,net=10.0.2.0/24");
-    } else {
-        addf(a, "-netdev",
-             "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:" VM_PROXY_ADDRESS
-             ":" VM_PROXY_PORT "-cmd:%s connect %s %s",
-             in->supervisor, in->proxy_host, in->proxy_port);
-    }
+    addf(a, "-netdev", "stream,id=net,server=off,addr.type=fd,addr.str=%d", QEMU_FD_NETWORK);
     addf(a, "-device",
          "virtio-net-pci,id=nic,bus=pcie.0,addr=0x6,netdev=net,mac=52:54:00:12:34:56,romfile=");
 }
 
-/* Starting the program for a connection is setsid and execve, which are in the sets
- * "elevateprivileges" and "spawn" of QEMU's filter. No privileges can be gained there anyway: the
- * supervisor has set no_new_privs and dropped them. */
-static void add_sandbox(struct args *a, const struct qemu_args_in *in)
+static char **take_arguments(struct args *a)
 {
-    if (in->sandbox) {
-        const char *may = in->proxy_host != NULL ? "allow" : "deny";
-        addf(a, "-sandbox", "on,obsolete=deny,resourcecontrol=deny,elevateprivileges=%s,spawn=%s",
-             may, may);
-    }
+    char **argv = calloc(a->count + 1, sizeof *argv);
+    ASSERT(argv != NULL);
+    memcpy(argv, a->items, a->count * sizeof *argv);
+    return argv;
 }
 
 char **qemu_args_build(const struct qemu_args_in *in)
@@ -108,11 +93,14 @@ char **qemu_args_build(const struct qemu_args_in *in)
     add_argument(&a, "-no-user-config");
     add_argument(&a, "-no-reboot");
     addf(&a, "-display", "none");
-    add_sandbox(&a, in);
+    if (in->sandbox) {
+        addf(&a, "-sandbox",
+             "on,obsolete=deny,resourcecontrol=deny,elevateprivileges=deny,spawn=deny");
+    }
     add_machine(&a, in);
     add_channels(&a);
     add_disk(&a);
-    add_network(&a, in);
+    add_network(&a);
     addf(&a, "-object", "rng-random,id=rng,filename=/dev/urandom");
     addf(&a, "-device", "virtio-rng-pci,id=vrng,bus=pcie.0,addr=0x7,rng=rng");
     addf(&a, "-kernel", "%s", in->image->kernel);
@@ -121,11 +109,32 @@ char **qemu_args_build(const struct qemu_args_in *in)
     if (in->incoming) {
         addf(&a, "-incoming", "fd:%d", QEMU_FD_INCOMING);
     }
+    return take_arguments(&a);
+}
 
-    char **argv = calloc(a.count + 1, sizeof *argv);
-    ASSERT(argv != NULL);
-    memcpy(argv, a.items, a.count * sizeof *argv);
-    return argv;
+PRINTF(2, 3) static void add_word(struct args *a, const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ASSERT(n >= 0 && (size_t)n < sizeof text);
+    add_argument(a, text);
+}
+
+char **qemu_gateway_args_build(const struct qemu_gateway_in *in)
+{
+    struct args a = {.count = 0};
+    add_argument(&a, in->binary);
+    add_word(&a, "mode=%s", in->mode);
+    for (size_t i = 0; i < in->allow_count; i++) {
+        add_word(&a, "allow=%s", in->allow[i]);
+    }
+    for (size_t i = 0; i < in->proxy_count; i++) {
+        add_word(&a, "proxy=%s/%s", in->proxies[i].host, in->proxies[i].port);
+    }
+    return take_arguments(&a);
 }
 
 void qemu_args_free(char **argv)

@@ -14,12 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/vm/proxy.h"
 #include "common/vm/qemu/image.h"
 
 /* Descriptors that the supervisor passes to QEMU besides 0 (nothing), 1 (console) and 2
  * (errors). */
 #define QEMU_FD_STATUS 3
-#define QEMU_FD_INCOMING 4
+#define QEMU_FD_NETWORK 4
+#define QEMU_FD_INCOMING 5
 
 #define QEMU_PAYLOAD_SOCKET "payload.sock"
 #define QEMU_QMP_SOCKET "qmp.sock"
@@ -31,15 +33,28 @@ struct qemu_args_in {
     const char *accel; /* "kvm" or "tcg" */
     int64_t cpus;
     int64_t memory_mib;
-    const char *proxy_host; /* NULL: the network is open */
-    const char *proxy_port;
-    const char *supervisor; /* absolute path; carries the connections to the proxy */
-    bool incoming;          /* restore from QEMU_FD_INCOMING */
-    bool sandbox;           /* the binary knows -sandbox */
+    bool incoming; /* restore from QEMU_FD_INCOMING */
+    bool sandbox;  /* the binary knows -sandbox */
 };
 
 /* A NULL-terminated array, owned by the caller (qemu_args_free). */
 char **qemu_args_build(const struct qemu_args_in *in);
 void qemu_args_free(char **argv);
+
+/* Descriptors that the supervisor passes to the gateway. */
+#define GATEWAY_FD_REPORT 3
+#define GATEWAY_FD_STREAM 4
+
+/* The command line of the gateway between the VM and the network (worker/gateway/main.c). */
+struct qemu_gateway_in {
+    const char *binary; /* absolute path */
+    const char *mode;   /* "internet", "proxy", "none" */
+    char *const *allow; /* as in the configuration */
+    size_t allow_count;
+    const struct vm_proxy *proxies; /* let through; the first is where the mode proxy leads */
+    size_t proxy_count;
+};
+/* As qemu_args_build. */
+char **qemu_gateway_args_build(const struct qemu_gateway_in *in);
 
 #endif

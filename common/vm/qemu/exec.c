@@ -71,6 +71,20 @@ int exec_find_supervisor(char *out, size_t size, struct err *e)
         MAYFLY_LIBEXEC);
 }
 
+int exec_find_gateway(const char *supervisor, char *out, size_t size, struct err *e)
+{
+    const char *slash = strrchr(supervisor, '/');
+    int n = snprintf(out, size, "%.*smayfly-vm-net",
+                     slash == NULL ? 0 : (int)(slash + 1 - supervisor), supervisor);
+    if (n > 0 && (size_t)n < size && access(out, X_OK) == 0) {
+        return 0;
+    }
+    return err_set(e, ERR_PERMANENT, ENOENT,
+                   "mayfly-vm-net, the gateway of every VM's network, is not beside %s: reinstall "
+                   "Mayfly",
+                   supervisor);
+}
+
 static int spawn_program(const char *const *argv, int output, pid_t *pid)
 {
     char path_entry[4096];

@@ -24,6 +24,9 @@ MUST_CHECK int exec_find(const char *program, const char *package, char *out, si
 /* The supervisor's path: beside this program, in the build tree, or as installed. */
 MUST_CHECK int exec_find_supervisor(char *out, size_t size, struct err *e);
 
+/* The gateway's path: beside the supervisor. */
+MUST_CHECK int exec_find_gateway(const char *supervisor, char *out, size_t size, struct err *e);
+
 /* Runs argv (NULL at its end; argv[0] absolute) and appends to out what it writes to its standard
  * output and error until it closes them. ERR_RETRY when it does not end within timeout_ms or fails;
  * the message holds the beginning of its output. */

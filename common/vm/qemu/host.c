@@ -65,6 +65,7 @@ int qemu_host_probe(struct vm_qemu *q, const char *binary, struct err *e)
                   q->binary, sizeof q->binary, e) != 0 ||
         exec_find("qemu-img", "qemu-utils", q->qemu_img, sizeof q->qemu_img, e) != 0 ||
         exec_find_supervisor(q->supervisor, sizeof q->supervisor, e) != 0 ||
+        exec_find_gateway(q->supervisor, q->gateway, sizeof q->gateway, e) != 0 ||
         output_of(q->binary, "--version", &text, e) != 0) {
         goto out;
     }

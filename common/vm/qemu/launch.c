@@ -21,21 +21,33 @@
 #define SUPERVISOR_STOP_MS 10000
 #define KILL_MS 5000
 
+/* NULL when a word is no valid UTF-8. */
+static json_t *json_words(char *const *words)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; words[i] != NULL; i++) {
+        if (json_array_append_new(list, json_string(words[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct err *e)
 {
     char path[PATH_MAX];
-    json_t *argv = json_array();
-    for (size_t i = 0; launch->argv[i] != NULL; i++) {
-        ASSERT(json_array_append_new(argv, json_string(launch->argv[i])) == 0);
-    }
     json_t *tree = json_pack(
-        "{s:i,s:o,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "version", QEMU_RECORD_VERSION,
-        "argv", argv, "user", launch->user, "incoming", launch->incoming, "cgroup", launch->cgroup,
-        "console_limit_bytes", (json_int_t)launch->console_limit_bytes, "max_duration_ms",
-        (json_int_t)launch->max_duration_ms, "start_ms", (json_int_t)launch->start_ms, "cpus",
-        (json_int_t)launch->cpus, "memory_limit_bytes", (json_int_t)launch->memory_limit_bytes,
-        "address_limit_bytes", (json_int_t)launch->address_limit_bytes, "file_limit_bytes",
-        (json_int_t)launch->file_limit_bytes, "keep_run", (int)launch->keep_run);
+        "{s:i,s:o,s:o,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "version",
+        QEMU_RECORD_VERSION, "argv", json_words(launch->argv), "gateway",
+        json_words(launch->gateway), "user", launch->user, "incoming", launch->incoming, "cgroup",
+        launch->cgroup, "console_limit_bytes", (json_int_t)launch->console_limit_bytes,
+        "max_duration_ms", (json_int_t)launch->max_duration_ms, "start_ms",
+        (json_int_t)launch->start_ms, "cpus", (json_int_t)launch->cpus, "memory_limit_bytes",
+        (json_int_t)launch->memory_limit_bytes, "address_limit_bytes",
+        (json_int_t)launch->address_limit_bytes, "file_limit_bytes",
+        (json_int_t)launch->file_limit_bytes, "network_namespace", (int)launch->network_namespace,
+        "keep_run", (int)launch->keep_run);
     if (tree == NULL) {
         return err_set(e, ERR_PERMANENT, 0, "a path or an option of the VM is no valid UTF-8");
     }
@@ -51,6 +63,18 @@ static char *launch_text(const json_t *tree, const char *key)
 {
     const char *value = json_string_value(json_object_get(tree, key));
     return slice_dup(slice_of(value));
+}
+
+static char **launch_words(const json_t *tree, const char *key)
+{
+    const json_t *list = json_object_get(tree, key);
+    size_t count = json_array_size(list);
+    char **words = calloc(count + 1, sizeof *words);
+    ASSERT(words != NULL);
+    for (size_t i = 0; i < count; i++) {
+        words[i] = slice_dup(slice_of(json_string_value(json_array_get(list, i))));
+    }
+    return words;
 }
 
 static int64_t launch_number(const json_t *tree, const char *key)
@@ -69,14 +93,15 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
     }
     json_t *tree = json_loadb(text.data, text.len, 0, NULL);
     buf_fini(&text);
-    const json_t *argv = json_object_get(tree, "argv");
-    size_t argc = json_array_size(argv);
-    if (launch_number(tree, "version") != QEMU_RECORD_VERSION || argc == 0) {
+    if (launch_number(tree, "version") != QEMU_RECORD_VERSION ||
+        json_array_size(json_object_get(tree, "argv")) == 0 ||
+        json_array_size(json_object_get(tree, "gateway")) == 0) {
         json_decref(tree);
         return err_set(e, ERR_PERMANENT, 0, "%s is damaged or of another version of Mayfly", path);
     }
     *out = (struct qemu_launch){
-        .argv = calloc(argc + 1, sizeof *out->argv),
+        .argv = launch_words(tree, "argv"),
+        .gateway = launch_words(tree, "gateway"),
         .user = launch_text(tree, "user"),
         .incoming = launch_text(tree, "incoming"),
         .cgroup = launch_text(tree, "cgroup"),
@@ -87,12 +112,9 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
         .memory_limit_bytes = launch_number(tree, "memory_limit_bytes"),
         .address_limit_bytes = launch_number(tree, "address_limit_bytes"),
         .file_limit_bytes = launch_number(tree, "file_limit_bytes"),
+        .network_namespace = json_is_true(json_object_get(tree, "network_namespace")),
         .keep_run = json_is_true(json_object_get(tree, "keep_run")),
     };
-    ASSERT(out->argv != NULL);
-    for (size_t i = 0; i < argc; i++) {
-        out->argv[i] = slice_dup(slice_of(json_string_value(json_array_get(argv, i))));
-    }
     json_decref(tree);
     return 0;
 }
@@ -100,6 +122,7 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
 void qemu_launch_fini(struct qemu_launch *launch)
 {
     qemu_args_free(launch->argv);
+    qemu_args_free(launch->gateway);
     free(launch->user);
     free(launch->incoming);
     free(launch->cgroup);

@@ -21,6 +21,7 @@
 
 struct qemu_launch {
     char **argv;    /* NULL-terminated */
+    char **gateway; /* the gateway's, likewise */
     char *user;     /* "" : the supervisor's own */
     char *incoming; /* file that QEMU gets as QEMU_FD_INCOMING; "" : none */
     char *cgroup;   /* name of the control group to create, if permitted; "": none */
@@ -32,6 +33,7 @@ struct qemu_launch {
     int64_t memory_limit_bytes;  /* of the control group */
     int64_t address_limit_bytes; /* RLIMIT_AS; 0: none */
     int64_t file_limit_bytes;    /* RLIMIT_FSIZE */
+    bool network_namespace;      /* QEMU gets an empty one, if permitted */
     bool keep_run;               /* the starting process removes `run` */
 };
 

@@ -30,36 +30,9 @@ static void vm_qemu_close(void *state)
         qemu_image_fini(&q->image);
         free(q->accel);
         free(q->user);
+        qemu_network_close(q);
         free(q);
     }
-}
-
-/* The command for a connection to the proxy is split like a shell's. */
-static bool plain_path(const char *path)
-{
-    return path[strspn(path,
-                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+")] ==
-           '\0';
-}
-
-static int open_network(struct vm_qemu *q, const struct config_class *class, struct err *e)
-{
-    if (!vm_proxy_only(class)) {
-        return 0;
-    }
-    q->closed_network = true;
-    if (!vm_proxy_parse(vm_proxy_url(class), &q->proxy)) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "class %s: qemu.network: proxy requires proxy.http to be http://host:port",
-                       class->name);
-    }
-    if (!plain_path(q->supervisor)) {
-        return err_set(e, ERR_PERMANENT, 0,
-                       "%s: for qemu.network: proxy this path must have letters, digits and /._-+ "
-                       "only",
-                       q->supervisor);
-    }
-    return 0;
 }
 
 static int open_directories(struct vm_qemu *q, const struct config_class *class,
@@ -93,6 +66,7 @@ static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
     q->console_limit_bytes = s->max_console_size_bytes;
     q->boot_timeout_ms = s->boot_timeout_ms;
     q->restore = s->restore;
+    q->network_namespace = s->network_namespace;
     atomic_init(&q->boot_until_ms, INT64_MIN);
     q->started_by_restore = metrics_counter("mayfly_vm_starts_total", "mode=\"restore\"");
     q->started_by_boot = metrics_counter("mayfly_vm_starts_total", "mode=\"boot\"");
@@ -107,7 +81,7 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
     open_settings(q, settings);
     if (qemu_image_load(settings->image, &q->image, e) != 0 ||
         qemu_host_probe(q, settings->binary, e) != 0 ||
-        open_directories(q, class, deployment, e) != 0 || open_network(q, class, e) != 0) {
+        open_directories(q, class, deployment, e) != 0 || qemu_network_open(q, class, e) != 0) {
         vm_qemu_close(q);
         return -1;
     }
@@ -418,4 +392,6 @@ const struct vm_ops vm_ops_qemu = {
     .forget = vm_qemu_forget,
     .list = vm_qemu_list,
     .console = vm_qemu_console,
+    .refuses = vm_qemu_refuses,
+    .notices = vm_qemu_notices,
 };

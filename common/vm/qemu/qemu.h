@@ -6,7 +6,8 @@
  *   saved.c     the snapshot that VMs are restored from
  *   host.c      this host: the QEMU binary, KVM or not, capacity for one more VM
  *   settings.c  its part of the configuration
- *   image.c, args.c, qmp.c, state.c, launch.c, exec.c   see their headers
+ *   network.c   what its VMs may reach: for the gateway, for the checks; what was refused
+ *   image.c, args.c, qmp.c, state.c, launch.c, exec.c, notice.c   see their headers
  *
  * One QEMU process per VM, with a supervisor process each (launch.h). Everything known about a VM
  * is in its state directory, so the provider keeps nothing in memory: any process of the host can
@@ -26,6 +27,7 @@
 #include "common/vm/proxy.h"
 #include "common/vm/qemu/args.h"
 #include "common/vm/qemu/image.h"
+#include "common/vm/qemu/net_policy.h"
 #include "common/vm/vm_backend.h"
 
 struct vm_qemu {
@@ -33,6 +35,7 @@ struct vm_qemu {
     char binary[PATH_MAX];
     char qemu_img[PATH_MAX];
     char supervisor[PATH_MAX];
+    char gateway[PATH_MAX];
     char state_dir[PATH_MAX]; /* real path */
     char vms_dir[PATH_MAX];   /* below it: one directory per VM of this deployment and class */
     char saved_dir[PATH_MAX];
@@ -46,12 +49,17 @@ struct vm_qemu {
     int64_t console_limit_bytes;
     int64_t boot_timeout_ms;
     bool restore;
-    bool closed_network;
-    struct vm_proxy proxy; /* the only destination of a closed network */
+    char *network; /* as configured, like the following */
+    char **allow;
+    size_t allow_count;
+    struct vm_proxy proxies[2]; /* without user and password */
+    size_t proxy_count;
+    bool network_namespace;
     atomic_int_least64_t
         boot_until_ms; /* after failed restores: cold boots until then (monotonic) */
     struct metric *started_by_restore;
     struct metric *started_by_boot;
+    struct metric *refused[NET_KINDS]; /* by the gateways */
 };
 
 /* --- this host (qemu/host.c) --------------------------------------------------------------- */
@@ -72,6 +80,15 @@ bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *devi
 
 /* Waits for an exclusive lock on a file; -1 and ERR_RETRY on failure. Closing it unlocks. */
 MUST_CHECK int qemu_lock(const char *path, int *out_fd, struct err *e);
+
+/* --- the network (qemu/network.c) ------------------------------------------------------------ */
+
+MUST_CHECK int qemu_network_open(struct vm_qemu *q, const struct config_class *class,
+                                 struct err *e);
+void qemu_network_close(struct vm_qemu *q);
+char **qemu_network_gateway(const struct vm_qemu *q);
+vm_refuses_fn vm_qemu_refuses;
+vm_notices_fn vm_qemu_notices;
 
 /* --- the snapshot (qemu/saved.c) ------------------------------------------------------ */
 

@@ -47,9 +47,6 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
                                     .accel = s->accel,
                                     .cpus = q->cpus,
                                     .memory_mib = q->memory_mib,
-                                    .proxy_host = q->closed_network ? q->proxy.host : NULL,
-                                    .proxy_port = q->proxy.port,
-                                    .supervisor = q->supervisor,
                                     .incoming = *s->incoming != '\0',
                                     .sandbox = q->sandbox};
     char incoming[PATH_MAX];
@@ -59,6 +56,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
     (void)snprintf(cgroup, sizeof cgroup, "%s", s->cgroup);
     struct qemu_launch launch = {
         .argv = qemu_args_build(&in),
+        .gateway = qemu_network_gateway(q),
         .user = q->user,
         .incoming = incoming,
         .cgroup = cgroup,
@@ -70,10 +68,12 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
         .address_limit_bytes = SANITIZED ? 0 : memory + ADDRESS_SLACK_MIB * MIB,
         /* The largest files are the overlay and, while a snapshot is saved, its memory. */
         .file_limit_bytes = q->disk_bytes + q->disk_bytes / 16 + memory + 256 * MIB,
+        .network_namespace = q->network_namespace,
         .keep_run = s->keep_run,
     };
     int rc = qemu_launch_write(s->dir, &launch, e);
     qemu_args_free(launch.argv);
+    qemu_args_free(launch.gateway);
     return rc != 0 ? -1 : qemu_supervisor_start(q->supervisor, s->dir, e);
 }
 

@@ -4,8 +4,20 @@
 
 #include "common/base/quantity.h"
 #include "common/config/rows.h"
+#include "common/vm/qemu/net_policy.h"
 
 #define AT(member) offsetof(struct qemu_settings, member)
+
+static bool is_allow(struct slice text)
+{
+    struct net_allow entry;
+    return net_allow_parse(text, &entry) == NULL;
+}
+
+static const struct setting_form form_allow = {
+    "an address or a prefix with its first address, and :PORT if only one is meant, such as "
+    "10.1.0.0/16:443 or [fd00::/8]:443 (this host's loopback needs a port)",
+    is_allow};
 
 static const struct setting rows[] = {
     TEXT("classes[].qemu.image", AT(image), "", 0, TEXT_MAX, .flags = SETTING_PATH,
@@ -31,10 +43,20 @@ static const struct setting rows[] = {
     BOOL("classes[].qemu.restore", AT(restore), "true", .readers = FOR_FLEET,
          .help =
              "Restore VMs from a snapshot taken when the agent is ready, instead of booting each."),
-    TEXT("classes[].qemu.network", AT(network), "user", 1, 8, .choices = "user proxy",
+    TEXT("classes[].qemu.network", AT(network), "internet", 1, 8, .choices = "internet proxy none",
          .readers = FOR_FLEET,
-         .help = "`user`: the VM reaches what the host reaches. `proxy`: it reaches only the "
-                 "class's proxy."),
+         .help = "What a VM reaches besides `qemu.allow`. `internet`: public addresses and their "
+                 "names, but nothing of its host, its neighbours or a cloud's metadata. `proxy`: "
+                 "the class's proxy alone. `none`: nothing."),
+    LIST("classes[].qemu.allow", AT(allow), 0, 64, .form = &form_allow, .readers = FOR_FLEET,
+         .help = "Further addresses that a VM reaches: a prefix or an address, and a port if not "
+                 "all. This host's own addresses and link-local ones must be named one by one; "
+                 "127.0.0.1:PORT is reached at the VM's gateway, 10.0.2.2:PORT. Names are not "
+                 "looked up."),
+    BOOL("classes[].qemu.network_namespace", AT(network_namespace), "true", .readers = FOR_FLEET,
+         .help = "Run QEMU itself without any network but its gateway's, in an empty network "
+                 "namespace, where the system permits that. `false`: for a `qemu.binary` that "
+                 "needs the host's network, such as one with a remote disk."),
     TEXT("classes[].qemu.user", AT(user), "", 0, 32, .readers = FOR_FLEET,
          .help = "System user that runs the VMs when the worker runs as root. Empty: the worker's "
                  "user."),
@@ -71,7 +93,7 @@ static void check_launch(const struct config_class_check *c, const struct qemu_s
     if (is_closed(s) && !proxy) {
         config_check_complain(c, "qemu.network",
                               "is proxy, and the class has none: add \"proxy: {http: http://…, "
-                              "https: http://…}\" to it, or say network: user");
+                              "https: http://…}\" to it, or say network: internet");
     }
 }
 

@@ -5,6 +5,7 @@
 #ifndef MAYFLY_VM_QEMU_SETTINGS_H
 #define MAYFLY_VM_QEMU_SETTINGS_H
 
+#include "common/config/config.h"
 #include "common/config/provider.h"
 
 struct vm_ops;
@@ -16,10 +17,12 @@ struct qemu_settings {
     char *accel;     /* auto, kvm, tcg */
     int64_t cpus;
     int64_t memory_bytes;
-    int64_t disk_size_bytes; /* of the temporary disk; 0: as the image's */
-    bool restore;            /* restore a snapshot instead of booting */
-    char *network; /* "user": reaches what the host reaches; "proxy": nothing but the proxy */
-    char *user;    /* run VMs as this user when started as root; "" keeps the worker's user */
+    int64_t disk_size_bytes;  /* of the temporary disk; 0: as the image's */
+    bool restore;             /* restore a snapshot instead of booting */
+    bool network_namespace;   /* QEMU itself gets an empty one, where permitted */
+    char *network;            /* "internet", "proxy", "none": net_policy.h */
+    struct config_list allow; /* net_allow_parse */
+    char *user; /* run VMs as this user when started as root; "" keeps the worker's user */
     int64_t max_console_size_bytes;
     int64_t boot_timeout_ms; /* until the agent is ready */
 };

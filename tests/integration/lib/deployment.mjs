@@ -106,6 +106,8 @@ export class Deployment {
       classes: this.options.classes ?? [this.fakeQemuClass()],
     };
     this.config = merge(merge(base, this.options.config ?? {}), changes);
+    const port = this.url && new URL(this.url).port; // what a class allows its machines of this host
+    for (const { qemu } of this.config.classes) if (qemu?.allow) qemu.allow = qemu.allow.map((a) => a.replace("{PORT}", port));
     fs.writeFileSync(this.configFile, JSON.stringify(this.config, null, 2), { mode: 0o600 });
   }
 
@@ -115,7 +117,8 @@ export class Deployment {
       name: "small", labels: ["self-hosted", "linux", "x64", "microvm"], required_labels: ["self-hosted", "microvm"],
       provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
-        state_dir: this.stateDir, accel: "tcg", cpus: 1, memory: "64MiB", restore: false, boot_timeout: "3500ms" },
+        state_dir: this.stateDir, accel: "tcg", cpus: 1, memory: "64MiB", restore: false, boot_timeout: "3500ms",
+        network_namespace: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
     }, changes);
   }
 

@@ -214,7 +214,30 @@ static void classes_are_checked_with_one_another_and_within(void **state)
         "m.yaml:11: classes[3].qemu.image: is required: add \"qemu: {image: "
         "/var/lib/mayfly/image}\"\n"
         "m.yaml:11: classes[3].qemu.network: is proxy, and the class has none: add \"proxy: "
-        "{http: http://…, https: http://…}\" to it, or say network: user");
+        "{http: http://…, https: http://…}\" to it, or say network: internet");
+}
+
+static void allow_that_is_no_address_is_named(void **state)
+{
+    static const char top[] = GOOD_TOP "github: {token: t, webhook_secrets: [a-long-secret]}\n";
+    static const char *const bad[] = {"example.com", "10.0.0.1/8", "127.0.0.1", "10.0.0.0/8:0"};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        char text[2048];
+        struct config *c = NULL;
+        struct err e;
+        (void)snprintf(text, sizeof text,
+                       "%sclasses: [{name: a, labels: [x], qemu: {image: /i, allow: ['%s']}}]\n",
+                       top, bad[i]);
+        assert_int_equal(config_parse(slice_of(text), "m.yaml", CONFIG_FOR_CHECK, &c, NULL, &e),
+                         -1);
+        assert_non_null(strstr(e.message, "classes[0].qemu.allow"));
+    }
+    char good[2048];
+    (void)snprintf(good, sizeof good,
+                   "%sclasses: [{name: a, labels: [x], qemu: {image: /i, network: none, allow: "
+                   "[10.0.0.0/8, '[fd00::/8]:443', '127.0.0.1:8080']}}]\n",
+                   top);
+    config_free(parse_ok(good, CONFIG_FOR_CHECK));
 }
 
 static void image_is_the_workers_need_alone(void **state)
@@ -330,6 +353,7 @@ int main(void)
         cmocka_unit_test(each_class_needs_a_launch_thread),
         cmocka_unit_test(sweep_lease_shorter_than_three_intervals_is_refused),
         cmocka_unit_test(classes_are_checked_with_one_another_and_within),
+        cmocka_unit_test(allow_that_is_no_address_is_named),
         cmocka_unit_test(image_is_the_workers_need_alone),
         cmocka_unit_test(lambda_classes_name_an_image_of_their_own),
         cmocka_unit_test(lambda_log_needs_a_role_and_an_endpoint_is_optional),

@@ -30,7 +30,6 @@ static struct qemu_args_in input(const struct qemu_image *image)
                                  .accel = "tcg",
                                  .cpus = 2,
                                  .memory_mib = 768,
-                                 .supervisor = "/usr/libexec/mayfly/mayfly-vm-supervisor",
                                  .sandbox = true};
 }
 
@@ -83,7 +82,7 @@ static void args_of_restore_differ_by_incoming_alone(void **state)
         assert_string_equal(save[i], restore[i]);
     }
     assert_string_equal(restore[i], "-incoming");
-    assert_string_equal(restore[i + 1], "fd:4");
+    assert_string_equal(restore[i + 1], "fd:5");
     assert_null(restore[i + 2]);
     qemu_args_free(save);
     qemu_args_free(restore);
@@ -103,12 +102,14 @@ static void args_sockets_and_disk_are_relative(void **state)
     qemu_args_free(argv);
 }
 
-static void args_open_network_may_spawn_nothing(void **state)
+static void args_network_is_a_socket_to_the_gateway(void **state)
 {
     struct qemu_image image = image_of(arch_x86);
     struct qemu_args_in in = input(&image);
     char **argv = qemu_args_build(&in);
-    assert_string_equal(value_of(argv, "-netdev", 0), "user,id=net,net=10.0.2.0/24");
+    assert_string_equal(value_of(argv, "-netdev", 0),
+                        "stream,id=net,server=off,addr.type=fd,addr.str=4");
+    assert_null(value_of(argv, "-netdev", 1));
     assert_non_null(strstr(value_of(argv, "-sandbox", 0), "spawn=deny"));
     assert_non_null(strstr(value_of(argv, "-sandbox", 0), "elevateprivileges=deny"));
     qemu_args_free(argv);
@@ -118,18 +119,24 @@ static void args_open_network_may_spawn_nothing(void **state)
     qemu_args_free(argv);
 }
 
-static void args_closed_network_leads_to_the_proxy_alone(void **state)
+static void gateway_args_hold_rules_and_no_secret(void **state)
 {
-    struct qemu_image image = image_of(arch_x86);
-    struct qemu_args_in in = input(&image);
-    in.proxy_host = "proxy.corp";
-    in.proxy_port = "8080";
-    char **argv = qemu_args_build(&in);
-    assert_string_equal(value_of(argv, "-netdev", 0),
-                        "user,id=net,net=10.0.2.0/24,restrict=on,guestfwd=tcp:10.0.2.100:3128-cmd:"
-                        "/usr/libexec/mayfly/mayfly-vm-supervisor connect proxy.corp 8080");
-    assert_null(value_of(argv, "-netdev", 1));
-    assert_non_null(strstr(value_of(argv, "-sandbox", 0), "obsolete=deny"));
+    char entry[] = "10.0.0.0/8:443";
+    char *allow[] = {entry};
+    struct vm_proxy proxy;
+    assert_true(vm_proxy_parse("http://user:password@proxy.corp:8080", &proxy));
+    const struct qemu_gateway_in in = {.binary = "/usr/libexec/mayfly/mayfly-vm-net",
+                                       .mode = "proxy",
+                                       .allow = allow,
+                                       .allow_count = 1,
+                                       .proxies = &proxy,
+                                       .proxy_count = 1};
+    char **argv = qemu_gateway_args_build(&in);
+    assert_string_equal(argv[0], "/usr/libexec/mayfly/mayfly-vm-net");
+    assert_string_equal(argv[1], "mode=proxy");
+    assert_string_equal(argv[2], "allow=10.0.0.0/8:443");
+    assert_string_equal(argv[3], "proxy=proxy.corp/8080");
+    assert_null(argv[4]);
     qemu_args_free(argv);
 }
 
@@ -139,8 +146,8 @@ int main(void)
         cmocka_unit_test(args_hold_size_and_image),
         cmocka_unit_test(args_of_restore_differ_by_incoming_alone),
         cmocka_unit_test(args_sockets_and_disk_are_relative),
-        cmocka_unit_test(args_open_network_may_spawn_nothing),
-        cmocka_unit_test(args_closed_network_leads_to_the_proxy_alone),
+        cmocka_unit_test(args_network_is_a_socket_to_the_gateway),
+        cmocka_unit_test(gateway_args_hold_rules_and_no_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,7 +62,7 @@ static void proxy_parse_bad_is_refused(void **state)
 }
 
 static char qemu[] = "qemu";
-static char network_open[] = "user";
+static char network_open[] = "internet";
 static char network_closed[] = "proxy";
 static char http[] = "http://u:p@proxy.corp:8080";
 static char https[] = "http://other.corp:8081";
@@ -88,12 +88,12 @@ static void proxy_env_closed_network_is_the_inner_address(void **state)
         .provider = qemu, .proxy = {http, https, no_proxy}, .settings = &settings};
     struct vm_proxy_env env;
     vm_proxy_env_of(&class, &env);
-    assert_string_equal(env.http, "http://u:p@10.0.2.100:3128");
+    assert_string_equal(env.http, "http://u:p@10.0.2.2:3128");
     assert_string_equal(env.https, env.http);
     assert_string_equal(env.no_proxy, "");
     class.proxy.http = none;
     vm_proxy_env_of(&class, &env);
-    assert_string_equal(env.http, "http://10.0.2.100:3128");
+    assert_string_equal(env.http, "http://10.0.2.2:3128");
 }
 
 int main(void)

@@ -95,10 +95,13 @@ static void launch_comes_back_as_written(void **state)
     char one[] = "/bin/true";
     char two[] = "-append=a b \"c\"";
     char *argv[] = {one, two, NULL};
+    char mode[] = "mode=internet";
+    char *gateway[] = {one, mode, NULL};
     char user[] = "nobody";
     char incoming[] = "/saved/state";
     char cgroup[] = "mayfly-vm-1";
     struct qemu_launch launch = {.argv = argv,
+                                 .gateway = gateway,
                                  .user = user,
                                  .incoming = incoming,
                                  .cgroup = cgroup,
@@ -109,6 +112,7 @@ static void launch_comes_back_as_written(void **state)
                                  .memory_limit_bytes = 5,
                                  .address_limit_bytes = 6,
                                  .file_limit_bytes = 7,
+                                 .network_namespace = true,
                                  .keep_run = true};
     struct qemu_launch back;
     struct err e;
@@ -116,11 +120,14 @@ static void launch_comes_back_as_written(void **state)
     assert_int_equal(qemu_launch_read(dir, &back, &e), 0);
     assert_string_equal(back.argv[1], two);
     assert_null(back.argv[2]);
+    assert_string_equal(back.gateway[1], mode);
+    assert_null(back.gateway[2]);
     assert_string_equal(back.user, user);
     assert_string_equal(back.incoming, incoming);
     assert_string_equal(back.cgroup, cgroup);
     assert_int_equal(back.max_duration_ms, INT64_C(1) << 40);
     assert_int_equal(back.file_limit_bytes, 7);
+    assert_true(back.network_namespace);
     assert_true(back.keep_run);
     qemu_launch_fini(&back);
     qemu_launch_fini(&back);

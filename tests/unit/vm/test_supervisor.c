@@ -1,11 +1,9 @@
-/* The supervisor's parts: the console file, the control group, the way to the proxy. */
-#include <netinet/in.h>
+/* The supervisor's parts: the console file, the control group, the reports of the gateway. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -158,111 +156,98 @@ static void cgroup_is_made_beside_the_worker(void **state)
     buf_fini(&text);
 }
 
-/* --- the way to the proxy ------------------------------------------------------------------- */
+/* --- what the gateway reports ---------------------------------------------------------------- */
 
-static int listen_anywhere(char *port)
+static struct supervisor_network network_in_dir(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    (void)snprintf(port, 8, "%d", (int)ntohs(address.sin_port));
-    return fd;
+    return (struct supervisor_network){.dir = dir};
 }
 
-static size_t read_all(int fd, char *out, size_t size)
+static void take(struct supervisor_network *n, const char *text)
 {
-    size_t len = 0;
-    ssize_t n;
-    while (len < size && (n = read(fd, out + len, size - len)) > 0) {
-        len += (size_t)n;
+    supervisor_network_take(n, slice_of(text));
+}
+
+static void refusals_become_a_notice_that_is_taken_once(void **state)
+{
+    struct supervisor_network n = network_in_dir();
+    struct qemu_notice notice;
+    take(&n, "REFUSED private 2 tcp 10.1.2.3 ");
+    take(&n, "443\nREFUSED private 3 tcp 10.9.9.9 80\nREFUSED loopback 1 udp 127.0.0.1 53\n");
+    assert_int_equal(supervisor_network_publish(&n), INT64_MAX);
+    assert_true(qemu_notice_take(dir, &notice));
+    assert_false(qemu_notice_take(dir, &notice));
+    assert_int_equal(notice.refused[NET_PRIVATE].count, 5);
+    assert_true(notice.refused[NET_PRIVATE].first);
+    assert_string_equal(notice.refused[NET_PRIVATE].text, "tcp 10.1.2.3 443");
+    assert_int_equal(notice.refused[NET_LOOPBACK].count, 1);
+    assert_int_equal(notice.refused[NET_LINK_LOCAL].count, 0);
+}
+
+static void notice_that_is_not_taken_waits_and_is_joined(void **state)
+{
+    struct supervisor_network n = network_in_dir();
+    struct qemu_notice notice;
+    take(&n, "REFUSED private 2 tcp 10.1.2.3 443\n");
+    assert_int_equal(supervisor_network_publish(&n), INT64_MAX);
+    take(&n, "REFUSED private 3 tcp 10.9.9.9 80\nREFUSED packet 1 ip 0.0.0.0 0\n");
+    n.write_at_ms = 0;
+    assert_true(supervisor_network_publish(&n) < INT64_MAX);
+    supervisor_network_finish(&n);
+    assert_true(qemu_notice_take(dir, &notice));
+    assert_int_equal(notice.refused[NET_PRIVATE].count, 5);
+    assert_true(notice.refused[NET_PRIVATE].first);
+    assert_string_equal(notice.refused[NET_PRIVATE].text, "tcp 10.1.2.3 443");
+    assert_int_equal(notice.refused[NET_PACKET].count, 1);
+    take(&n, "REFUSED private 1 tcp 10.1.2.3 443\n");
+    supervisor_network_finish(&n);
+    assert_true(qemu_notice_take(dir, &notice));
+    assert_false(notice.refused[NET_PRIVATE].first);
+}
+
+static void output_that_is_no_report_is_kept_as_text(void **state)
+{
+    static const char *const bad[] = {"REFUSED everything 1 tcp 1.1.1.1 1\n",
+                                      "REFUSED private 0 tcp 1.1.1.1 1\n",
+                                      "REFUSED private x tcp 1.1.1.1 1\n", "REFUSED\n", "READY?\n"};
+    struct supervisor_network n = network_in_dir();
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        take(&n, bad[i]);
+        assert_memory_equal(n.last, bad[i], strlen(bad[i]) - 1);
+        assert_false(n.unsaid);
+        assert_false(n.ready);
     }
-    return len;
-}
-
-static pid_t start_connect(int vm_end, int other, const char *port)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(other);
-        (void)dup2(vm_end, 0);
-        (void)dup2(vm_end, 1);
-        if (vm_end > 1) {
-            close(vm_end);
-        }
-        _exit(supervisor_connect("127.0.0.1", port));
+    take(&n, "a\033[31mb\n");
+    assert_string_equal(n.last, "a?[31mb");
+    for (int i = 0; i < 100; i++) {
+        take(&n, "no newline in all of this");
     }
-    close(vm_end);
-    return pid;
+    take(&n, "\nREADY\n");
+    assert_true(n.ready);
 }
 
-static void connect_carries_both_ways_and_both_ends(void **state)
+/* Writes to a pipe and closes it, then waits for the gateway at its other end. */
+static int wait_for(const char *output, struct err *e)
 {
-    char port[8];
-    int vm[2];
-    int status;
-    static char request[300000];
-    static char got[300000];
-    int listener = listen_anywhere(port);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm), 0);
-    pid_t pid = start_connect(vm[0], vm[1], port);
-    int proxy = accept(listener, NULL, NULL);
-    assert_true(proxy >= 0);
-    memset(request, 'q', sizeof request);
-    /* More than all buffers hold: it must flow while it is written. */
-    pid_t writer = fork();
-    if (writer == 0) {
-        size_t done = 0;
-        while (done < sizeof request) {
-            ssize_t n = write(vm[1], request + done, sizeof request - done);
-            done += n > 0 ? (size_t)n : 0;
-        }
-        (void)shutdown(vm[1], SHUT_WR);
-        _exit(0);
-    }
-    assert_int_equal(read_all(proxy, got, sizeof got), sizeof request);
-    assert_int_equal(read(proxy, got, 1), 0); /* the end of the request came through */
-    assert_int_equal(write(proxy, "answer", 6), 6);
-    close(proxy);
-    assert_int_equal(read_all(vm[1], got, sizeof got), 6);
-    assert_memory_equal(got, "answer", 6);
-    assert_int_equal(waitpid(writer, &status, 0), writer);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    close(vm[1]);
-    close(listener);
+    struct supervisor_network n = network_in_dir();
+    int fds[2];
+    assert_int_equal(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_int_equal(write(fds[1], output, strlen(output)), strlen(output));
+    close(fds[1]);
+    int rc = supervisor_network_wait(&n, fds[0], e);
+    close(fds[0]);
+    return rc;
 }
 
-static void connect_vm_gone_ends_it(void **state)
+static void gateway_that_is_not_ready_is_an_error_with_its_text(void **state)
 {
-    char port[8];
-    int vm[2];
-    int status;
-    int listener = listen_anywhere(port);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm), 0);
-    pid_t pid = start_connect(vm[0], vm[1], port);
-    int proxy = accept(listener, NULL, NULL);
-    close(vm[1]);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    close(proxy);
-    close(listener);
-}
-
-static void connect_to_nobody_fails(void **state)
-{
-    char port[8];
-    int vm[2];
-    int status;
-    int listener = listen_anywhere(port);
-    close(listener);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, vm), 0);
-    pid_t pid = start_connect(vm[0], vm[1], port);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-    close(vm[1]);
+    struct err e;
+    assert_int_equal(wait_for("READY\n", &e), 0);
+    assert_int_equal(wait_for("ERR no seccomp here\n", &e), -1);
+    assert_string_equal(e.message, "the gateway of its network did not start: no seccomp here");
+    assert_int_equal(wait_for("", &e), -1);
+    assert_string_equal(e.message,
+                        "the gateway of its network did not start: it ended without a word");
 }
 
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
@@ -274,9 +259,10 @@ int main(void)
         IN_DIR(log_one_write_beyond_the_cap_keeps_its_end),
         IN_DIR(cgroup_not_delegated_is_left_alone),
         IN_DIR(cgroup_is_made_beside_the_worker),
-        cmocka_unit_test(connect_carries_both_ways_and_both_ends),
-        cmocka_unit_test(connect_vm_gone_ends_it),
-        cmocka_unit_test(connect_to_nobody_fails),
+        IN_DIR(refusals_become_a_notice_that_is_taken_once),
+        IN_DIR(notice_that_is_not_taken_waits_and_is_joined),
+        cmocka_unit_test(output_that_is_no_report_is_kept_as_text),
+        cmocka_unit_test(gateway_that_is_not_ready_is_an_error_with_its_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

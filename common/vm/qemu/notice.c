@@ -1,0 +1,99 @@
+#include "common/vm/qemu/notice.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/buf.h"
+#include "common/base/fs.h"
+#include "common/base/random.h"
+#include "common/vm/qemu/state.h"
+
+#define NOTICE "notice.json"
+#define NOTICE_MAX 16384
+
+static json_t *notice_json(const struct qemu_notice *n)
+{
+    json_t *list = json_array();
+    for (int kind = 0; kind < NET_KINDS; kind++) {
+        const struct qemu_refused *r = &n->refused[kind];
+        if (r->count > 0) {
+            json_t *item =
+                json_pack("{s:s,s:I,s:b,s:s}", "kind", net_kind_name((enum net_kind)kind), "count",
+                          (json_int_t)r->count, "first", (int)r->first, "text", r->text);
+            ASSERT(json_array_append_new(list, item) == 0);
+        }
+    }
+    return json_pack("{s:i,s:o,s:s}", "version", QEMU_RECORD_VERSION, "refused", list,
+                     "shared_network", n->shared_network);
+}
+
+int qemu_notice_write(const char *dir, const struct qemu_notice *n, struct err *e)
+{
+    char path[PATH_MAX];
+    if (access(qemu_path(path, dir, NOTICE), F_OK) == 0) {
+        return 0;
+    }
+    json_t *tree = notice_json(n);
+    char *text = json_dumps(tree, 0);
+    json_decref(tree);
+    ASSERT(text != NULL);
+    int rc = fs_write_atomic(path, slice_of(text), 0644, e);
+    free(text);
+    return rc == 0 ? 1 : -1;
+}
+
+static void read_text(const json_t *tree, const char *key, char *out, size_t size)
+{
+    (void)!slice_to_cstr(slice_of(json_string_value(json_object_get(tree, key))), out, size);
+}
+
+static void read_notice(const json_t *tree, struct qemu_notice *out)
+{
+    size_t i;
+    const json_t *item;
+    *out = (struct qemu_notice){.shared_network = ""};
+    read_text(tree, "shared_network", out->shared_network, sizeof out->shared_network);
+    json_array_foreach(json_object_get(tree, "refused"), i, item)
+    {
+        enum net_kind kind;
+        if (net_kind_parse(slice_of(json_string_value(json_object_get(item, "kind"))), &kind)) {
+            struct qemu_refused *r = &out->refused[kind];
+            r->count = json_integer_value(json_object_get(item, "count"));
+            r->first = json_is_true(json_object_get(item, "first"));
+            read_text(item, "text", r->text, sizeof r->text);
+        }
+    }
+}
+
+bool qemu_notice_take(const char *dir, struct qemu_notice *out)
+{
+    char path[PATH_MAX];
+    char own[PATH_MAX];
+    char name[32] = "notice.";
+    struct buf text;
+    struct err e;
+    json_t *tree = NULL;
+    if (access(qemu_path(path, dir, NOTICE), F_OK) != 0) {
+        return false;
+    }
+    random_hex(name + 7, 8);
+    if (rename(path, qemu_path(own, dir, name)) != 0) {
+        return false;
+    }
+    buf_init(&text, NOTICE_MAX);
+    if (fs_read(own, &text, &e) == 0) {
+        tree = json_loadb(text.data, text.len, 0, NULL);
+    }
+    (void)unlink(own);
+    bool good = json_is_object(tree);
+    if (good) {
+        read_notice(tree, out);
+    }
+    json_decref(tree);
+    buf_fini(&text);
+    return good;
+}

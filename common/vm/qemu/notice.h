@@ -1,0 +1,34 @@
+/*
+ * What the supervisor of a VM has to report: what the VM's network refused, by kind.
+ *
+ * A notice is a file in the VM's directory. Its supervisor writes one when none is there, with all
+ * that came up since the last; whoever removes it has it, so that each count is reported once
+ * however many processes look.
+ */
+#ifndef MAYFLY_VM_QEMU_NOTICE_H
+#define MAYFLY_VM_QEMU_NOTICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/attr.h"
+#include "common/base/err.h"
+#include "common/vm/qemu/net_policy.h"
+
+struct qemu_refused {
+    int64_t count;
+    bool first;    /* of its kind from this VM */
+    char text[80]; /* "tcp 169.254.169.254 80" */
+};
+
+struct qemu_notice {
+    struct qemu_refused refused[NET_KINDS];
+    char shared_network[128]; /* why QEMU has no network namespace of its own; "": it has */
+};
+
+/* 1: written; 0: the last one is still there, and nothing was written. */
+MUST_CHECK int qemu_notice_write(const char *dir, const struct qemu_notice *n, struct err *e);
+/* Takes the VM's notice, if there is one. */
+MUST_CHECK bool qemu_notice_take(const char *dir, struct qemu_notice *out);
+
+#endif

@@ -1,0 +1,110 @@
+#include "worker/network_watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/thread.h"
+
+#define LOOK_MS 5000
+
+struct network_watch {
+    struct worker *worker;
+    struct threads threads;
+    bool said_shared; /* that QEMU shares this host's network, which is the same for all VMs */
+};
+
+struct watched_class {
+    struct network_watch *watch;
+    const char *name;
+};
+
+static void log_refused_host(void *arg, const char *host, const char *why)
+{
+    const struct watched_class *class = arg;
+    log_warn("vm_network_refuses_host", LOG_STR("class", class->name), LOG_STR("host", host),
+             LOG_STR("error", why),
+             LOG_STR("action", "no runner of this class comes online until it is allowed"));
+}
+
+static void log_notice(void *arg, const struct vm_notice *n)
+{
+    const struct watched_class *class = arg;
+    if (n->kind == NULL) {
+        if (!class->watch->said_shared) {
+            log_info("vm_network_namespace_unavailable", LOG_STR("class", class->name),
+                     LOG_STR("error", n->text));
+        }
+        class->watch->said_shared = true;
+    } else if (n->first) {
+        log_warn("vm_network_refused", LOG_STR("vm", n->vm), LOG_STR("class", class->name),
+                 LOG_STR("kind", n->kind), LOG_STR("destination", n->text));
+    }
+}
+
+/* A class is found by its name: a reload may replace the configuration meanwhile. */
+static void for_each_class(struct network_watch *n, bool at_start)
+{
+    const struct config *c = config_live_get(n->worker->config);
+    for (size_t i = 0; i < c->class_count; i++) {
+        struct watched_class class = {.watch = n, .name = c->classes[i].name};
+        struct vm_provider *p = fleet_provider(n->worker->fleet, class.name);
+        if (p == NULL || !vm_host_bound(p)) {
+            continue;
+        }
+        if (at_start) {
+            vm_refused_hosts(c, &c->classes[i], log_refused_host, &class);
+        }
+        vm_notices(p, log_notice, &class);
+    }
+    config_live_put(n->worker->config, c);
+}
+
+static void *watch(void *arg)
+{
+    struct network_watch *n = arg;
+    for_each_class(n, true);
+    while (!wakeup_sleep(&n->worker->working, LOOK_MS)) {
+        for_each_class(n, false);
+    }
+    for_each_class(n, false);
+    return NULL;
+}
+
+static bool has_own_vms(struct worker *w)
+{
+    const struct config *c = config_live_get(w->config);
+    bool has = false;
+    for (size_t i = 0; i < c->class_count && !has; i++) {
+        const struct vm_provider *p = fleet_provider(w->fleet, c->classes[i].name);
+        has = p != NULL && vm_host_bound(p);
+    }
+    config_live_put(w->config, c);
+    return has;
+}
+
+int network_watch_start(struct worker *w, struct network_watch **out, struct err *e)
+{
+    if (!has_own_vms(w)) {
+        return 0;
+    }
+    struct network_watch *n = calloc(1, sizeof *n);
+    ASSERT(n != NULL);
+    n->worker = w;
+    if (threads_start(&n->threads, 1, "the thread that reports on VMs' networks", watch, n, e) !=
+        0) {
+        wakeup_raise(&w->working);
+        network_watch_join(n);
+        return -1;
+    }
+    *out = n;
+    return 0;
+}
+
+void network_watch_join(struct network_watch *n)
+{
+    if (n != NULL) {
+        threads_join(&n->threads);
+        free(n);
+    }
+}
