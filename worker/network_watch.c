@@ -11,7 +11,7 @@
 struct network_watch {
     struct worker *worker;
     struct threads threads;
-    bool said_shared; /* that QEMU shares this host's network, which is the same for all VMs */
+    bool said_shared; /* that emulators share this host's network, which is the same for all VMs */
 };
 
 struct watched_class {

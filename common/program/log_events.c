@@ -522,21 +522,22 @@ const struct log_event log_events[] = {
      "need the list.",
      "If it lasts, fix the cause in `error`."},
     {"vm_network_namespace_unavailable", "worker", "info", "class, error",
-     "QEMU could not get a network namespace of its own (`error` is the system's reason), so that "
-     "one which its guest has taken over would have this host's network. What VMs reach is the "
-     "same: their gateway decides on it. Logged once by a worker.",
-     "Permit user namespaces to the worker (`user.max_user_namespaces`, AppArmor), or set "
-     "`qemu.network_namespace: false`."},
+     "The VMs' emulator could not get a network namespace of its own (`error` is the system's "
+     "reason), so that one which its guest has taken over would have this host's network. What VMs "
+     "reach is the same: their gateway decides on it. Logged once by a worker.",
+     "Permit user namespaces to the worker (`user.max_user_namespaces`, AppArmor), or set the "
+     "class's `network_namespace` to false."},
     {"vm_network_refused", "worker", "warn", "vm, class, kind, destination",
      "A VM tried to reach what its network refuses. Logged once per VM and kind; "
      "`mayfly_vm_network_refused_total` counts all. `destination` is protocol, address and port of "
      "the first.",
-     "If a job needs it, add it to `qemu.allow`. Kinds `loopback`, `host_address`, `link_local` "
+     "If a job needs it, add it to the class's `allow`. Kinds `loopback`, `host_address`, "
+     "`link_local` "
      "(a cloud's metadata) and `neighbour` from a job that needs none of them can be an attack: "
      "see which job the VM ran."},
     {"vm_network_refuses_host", "worker", "warn", "class, host, error, action",
      "A host that the class's runners need has an address that its VMs may not reach.",
-     "Add it to `qemu.allow`, as `error` says."},
+     "Add it to the class's `allow`, as `error` says."},
     {"vm_not_handed_over", "worker", "debug", "vm, error, error_class, error_code",
      "Neither the ledger nor the queue takes the id of a launched VM. Both are tried again.",
      "Check the stores and the network to them."},

@@ -27,7 +27,7 @@ const deployment = new Deployment({
 deployment.options.classes = [deployment.fakeQemuClass({
   max_vms: cap, max_duration: "10m", idle_timeout: "20s",
   qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", network_namespace: true,
-    allow: ["127.0.0.1:{PORT}"] }, // the stand-in for GitHub; a VM reaches nothing else of this host
+    allow: ["127.0.0.1:{PORT}"] }, // the stand-in for GitHub, and nothing else of this host
 })];
 
 // Each job runs commands in its VM; the file `mark` shows whether a job sees another's files.

@@ -3,6 +3,7 @@
  */
 #include "tests/conformance/vm_suite.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,10 +260,74 @@ static void qemu_killed_is_told_with_its_signal(void **state)
     MUST(vm_forget(f->p, "vm-1", &e));
 }
 
+/* The child of the VM's supervisor that is its gateway; 0 if there is none. */
+static pid_t gateway_pid(const struct vm_fixture *f)
+{
+    char path[64];
+    char wanted[64];
+    struct buf text;
+    const struct dirent *entry;
+    pid_t found = 0;
+    DIR *proc = opendir("/proc");
+    assert_non_null(proc);
+    (void)snprintf(wanted, sizeof wanted, "(mayfly-vm-net) S %d ",
+                   (int)vm_pid(f, "vm-1", "supervisor"));
+    buf_init(&text, 65536);
+    while (found == 0 && (entry = readdir(proc)) != NULL) {
+        int64_t pid;
+        if (slice_to_int64(slice_of(entry->d_name), &pid)) {
+            (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+            read_whole(path, &text);
+            found = text.len > 0 && strstr(text.data, wanted) != NULL ? (pid_t)pid : 0;
+        }
+    }
+    closedir(proc);
+    buf_fini(&text);
+    return found;
+}
+
+static pid_t must_have_gateway(const struct vm_fixture *f)
+{
+    int64_t deadline_ms = clock_mono_ms() + 10000;
+    pid_t pid = 0; /* it is found while it waits, which is nearly always */
+    while ((pid = gateway_pid(f)) == 0 && clock_mono_ms() < deadline_ms) {
+        clock_sleep_until(clock_mono_ms() + 5);
+    }
+    assert_true(pid > 0);
+    return pid;
+}
+
+static void gateway_killed_ends_the_vm_with_that_reason(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct err e;
+    must_run(f, "vm-1");
+    pid_t qemu = vm_pid(f, "vm-1", "qemu");
+    assert_int_equal(kill(must_have_gateway(f), SIGKILL), 0);
+    struct vm_info info = must_reach(f, "vm-1", VM_RUN_ENDED);
+    assert_string_equal(info.reason, "network-gateway-ended (signal 9)");
+    must_die(qemu);
+    MUST(vm_forget(f->p, "vm-1", &e));
+}
+
+static void qemu_killed_ends_its_gateway(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct err e;
+    must_run(f, "vm-1");
+    pid_t gateway = must_have_gateway(f);
+    assert_int_equal(kill(vm_pid(f, "vm-1", "qemu"), SIGKILL), 0);
+    (void)must_reach(f, "vm-1", VM_RUN_ENDED);
+    must_die(gateway);
+    MUST(vm_forget(f->p, "vm-1", &e));
+}
+
 #define ON_FIXTURE(test)                                                                           \
     cmocka_unit_test_setup_teardown(test, vm_fixture_setup, vm_fixture_teardown)
 
 const struct CMUnitTest vm_tests_end[] = {
+    ON_FIXTURE(gateway_killed_ends_the_vm_with_that_reason),
+    ON_FIXTURE(qemu_killed_ends_its_gateway),
     ON_FIXTURE(terminate_with_grace_asks_the_agent),
     ON_FIXTURE(terminate_without_grace_ends_at_once),
     ON_FIXTURE(end_of_what_is_not_there_is_success),

@@ -106,9 +106,14 @@ export class Deployment {
       classes: this.options.classes ?? [this.fakeQemuClass()],
     };
     this.config = merge(merge(base, this.options.config ?? {}), changes);
-    const port = this.url && new URL(this.url).port; // what a class allows its machines of this host
-    for (const { qemu } of this.config.classes) if (qemu?.allow) qemu.allow = qemu.allow.map((a) => a.replace("{PORT}", port));
+    this.config.classes = this.config.classes.map((c) => c.qemu?.allow ? { ...c, qemu: { ...c.qemu, allow: this.allowed(c.qemu.allow) } } : c);
     fs.writeFileSync(this.configFile, JSON.stringify(this.config, null, 2), { mode: 0o600 });
+  }
+
+  // What machines reach of this host, with the port of the stand-in for GitHub, if it runs.
+  allowed(list) {
+    const port = this.url && new URL(this.url).port;
+    return list.filter((a) => port || !a.includes("{PORT}")).map((a) => a.replace("{PORT}", port));
   }
 
   // A class whose machines are small stand-ins for QEMU: hundreds fit on one box.
@@ -118,7 +123,7 @@ export class Deployment {
       provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
         state_dir: this.stateDir, accel: "tcg", cpus: 1, memory: "64MiB", restore: false, boot_timeout: "3500ms",
-        network_namespace: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
+        allow: ["127.0.0.1:{PORT}"], network_namespace: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
     }, changes);
   }
 
