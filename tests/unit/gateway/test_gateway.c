@@ -213,6 +213,29 @@ static void datagram_reaches_the_loopback_by_no_way(void **state)
     close(secret);
 }
 
+static void datagram_over_ipv6_reaches_the_loopback_by_no_way(void **state)
+{
+    static struct gateway g;
+    static const char *const ways[] = {"fec0::2", "fec0::3", "fec0::77", "::1", "ff02::1"};
+    static const char *const words[] = {"mode=internet", "allow=[::1]:1", NULL};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t size = sizeof to;
+    int secret = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (secret < 0 || bind(secret, (struct sockaddr *)&to, size) != 0) {
+        skip(); /* no IPv6 here */
+    }
+    assert_int_equal(getsockname(secret, (struct sockaddr *)&to, &size), 0);
+    start_ready(&g, words);
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
+        send_udp(&g, ways[i], ntohs(to.sin6_port));
+    }
+    send_syn(&g, "fec0::2", 40009, ntohs(to.sin6_port));
+    expect_frame(&g, 'X');
+    assert_int_equal(stop(&g), 0);
+    assert_false(readable(secret, 0));
+    close(secret);
+}
+
 static void refusals_name_their_kind(void **state)
 {
     static struct gateway g;
@@ -322,6 +345,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(listed_port_of_the_loopback_is_reached_and_no_other),
         cmocka_unit_test(datagram_reaches_the_loopback_by_no_way),
+        cmocka_unit_test(datagram_over_ipv6_reaches_the_loopback_by_no_way),
         cmocka_unit_test(refusals_name_their_kind),
         cmocka_unit_test(frames_are_found_in_any_pieces),
         cmocka_unit_test(stream_of_no_frames_ends_it),
