@@ -7,8 +7,8 @@
  * holds its slot while any listed VM without a row matches it, whatever maximum life the provider
  * promised. A VM that no such row matches, or that is past the maximum life that a matching row
  * gave it, is an orphan (orphans.c), which is terminated at its deadline. A VM that belongs to one of
- * such rows for certain, all of which have lost their registration at GitHub, has no job, can get none and is
- * terminated at once.
+ * such rows for certain, all of which have lost their registration at GitHub, has no job, can get
+ * none, and is terminated at once.
  */
 #include <stdlib.h>
 #include <string.h>
