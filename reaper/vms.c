@@ -42,7 +42,7 @@ static bool is_missing(const struct sweep *s, const struct sweep_listing *m,
                        const struct ledger_vm *vm)
 {
     int64_t since_ms = vm->launched_ms > 0 ? vm->launched_ms : vm->reserved_ms;
-    return launch_recorded(vm) && !ledger_vm_is_adopted(vm) && provider_id(m, vm)[0] != '\0' &&
+    return launch_recorded(vm) && provider_id(m, vm)[0] != '\0' &&
            s->now_ms > since_ms + s->config->reaper.startup_timeout_ms &&
            find_listed(m, provider_id(m, vm)) == NULL;
 }
@@ -190,5 +190,7 @@ void sweep_collect_missing_vms(struct sweep *s, struct absences *out)
 
 bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm)
 {
-    return terminate_for(s, vm, "the provider no longer knows the VM", FLEET_SUSPECT);
+    /* Of an adopted one nobody knows the runner. */
+    enum fleet_evidence evidence = ledger_vm_is_adopted(vm) ? FLEET_OVER : FLEET_SUSPECT;
+    return terminate_for(s, vm, "the provider no longer knows the VM", evidence);
 }

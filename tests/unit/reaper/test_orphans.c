@@ -344,6 +344,29 @@ static void orphan_holds_a_slot_with_its_providers_deadline(void **state)
                         "deadline: it ran longer than max_duration");
 }
 
+/* It has ended and is forgotten: its slot must not wait for its deadline. */
+static void slot_of_an_adopted_vm_is_free_when_its_provider_no_longer_knows_it(void **state)
+{
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    (void)add_unmatched("acme", true, true);
+    sweep_times(2);
+    struct ledger_vm vm = adopted_row();
+    scripted_vms.count = 0;
+    world_fail("vm_list", "class=large", ERR_PERMANENT);
+    world_sweep(5, MINUTE_MS);
+    world_heal();
+    world_fail("vm_describe", NULL, ERR_PERMANENT);
+    world_sweep(5, MINUTE_MS);
+    world_assert_nothing_ended();
+    world_heal();
+    world_sweep(1, MINUTE_MS); /* once is not enough */
+    world_assert_nothing_ended();
+    world_sweep(1, MINUTE_MS);
+    assert_int_equal(memory_vm(world.url, vm.name)->state, VM_GONE);
+    assert_string_equal(memory_vm(world.url, vm.name)->end_reason,
+                        "the provider no longer knows the VM");
+}
+
 static void named_orphan_has_its_own_name_and_host(void **state)
 {
     (void)add_orphan("mf-c28ee50a-t-a", 301 * SECOND_MS);
@@ -502,6 +525,7 @@ int main(void)
         CASE(orphan_that_may_be_that_of_a_row_without_an_id_is_not_judged),
         CASE(orphan_ends_as_soon_as_the_second_list_counts),
         CASE(orphan_holds_a_slot_with_its_providers_deadline),
+        CASE(slot_of_an_adopted_vm_is_free_when_its_provider_no_longer_knows_it),
         CASE(named_orphan_has_its_own_name_and_host),
         CASE(orphan_of_a_lost_response_holds_no_second_slot),
         CASE(orphan_holds_its_slot_when_a_second_sweep_sees_it),
