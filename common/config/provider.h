@@ -38,6 +38,9 @@ struct config_provider {
     bool (*is_closed)(const void *settings);
     /* The AWS region that it calls; empty: the process's. NULL: it does not call AWS. */
     struct slice (*aws_region)(const void *settings);
+    /* Appends the domain of its service's rates and quotas (vm_domain). NULL: it has none, since its
+     * VMs run on the host that launches them. */
+    void (*domain)(const void *settings, struct buf *out);
 };
 
 extern const struct config_provider *const config_providers[];

@@ -3,12 +3,16 @@
  */
 #include "deploy/ctl/circuits.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/config/provider.h"
+#include "common/ledger/programs.h"
 
 static bool is_live(const struct circuit *c)
 {
@@ -69,32 +73,106 @@ void ctl_circuits_print(const json_t *answer)
     }
 }
 
-/* "kind:name" (fleet/subject.h), and what follows an '@' or '/' does not matter. */
-static bool is_subject(const char *subject, const char *kind, const char *name)
+/* --- the one that stops a job --- */
+
+/* What the launch of a job depends on, as fleet/subject.h names it. */
+struct dependence {
+    const struct job *job;
+    const struct config_class *class;
+    const char *group; /* of runners */
+    const char *owner;
+    char domain[LEDGER_CELL_NAME]; /* of the provider; "": its VMs run on the worker's host */
+};
+
+static PRINTF(2, 3) bool is_named(const char *subject, const char *fmt, ...)
 {
-    size_t len = strlen(kind);
-    if (strncmp(subject, kind, len) != 0 || subject[len] != ':') {
-        return false;
-    }
-    const char *rest = subject + len + 1;
-    size_t n = strlen(name);
-    return strncasecmp(rest, name, n) == 0 &&
-           (n == 0 || rest[n] == '\0' || rest[n] == '@' || rest[n] == '/');
+    char name[LEDGER_CELL_NAME];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(name, sizeof name, fmt, ap);
+    va_end(ap);
+    return n > 0 && strcasecmp(subject, name) == 0;
 }
 
-static bool stops(const char *subject, const struct job *job, const struct config_class *class)
+/* Wherever it is launched. */
+static bool stops_everywhere(const char *subject, const struct dependence *d)
 {
-    char owner[sizeof job->repository];
-    struct slice first;
+    const char *slash = d->group[0] != '\0' ? "/" : "";
+    return is_named(subject, "repository:%s", d->job->repository) ||
+           is_named(subject, "runner_group:%s%s%s", d->owner, slash, d->group) ||
+           is_named(subject, "labels:%s/%s", d->owner, d->class->name) ||
+           is_named(subject, "installation:%s", d->owner) || is_named(subject, "github:api") ||
+           (d->domain[0] != '\0' && (is_named(subject, "class:%s", d->class->name) ||
+                                     is_named(subject, "target:%s", d->domain)));
+}
+
+static bool stops_on(const char *subject, const struct dependence *d, const char *host)
+{
+    return is_named(subject, "credentials:github@%s", host) ||
+           is_named(subject, "proxy:environment@%s", host) ||
+           (d->domain[0] == '\0' && (is_named(subject, "class:%s@%s", d->class->name, host) ||
+                                     is_named(subject, "host:%s", host)));
+}
+
+static bool is_longer(const struct ctl_circuit *one, const struct ctl_circuit *than)
+{
+    return one->circuit.open_until_ms > than->circuit.open_until_ms;
+}
+
+/* The host of "mayfly-worker/<host>/<unique>"; false if it is no worker's. */
+static bool host_of(const struct ledger_program *p, char out[LEDGER_CELL_NAME])
+{
+    struct slice program;
+    struct slice host;
     struct slice rest;
-    (void)slice_cut(slice_of(job->repository), '/', &first, &rest);
-    (void)snprintf(owner, sizeof owner, "%.*s", SLICE_ARG(first));
-    return is_subject(subject, "repository", job->repository) ||
-           is_subject(subject, "installation", owner) ||
-           is_subject(subject, "runner_group", owner) || is_subject(subject, "github", "") ||
-           is_subject(subject, "credentials", "") || is_subject(subject, "proxy", "") ||
-           is_subject(subject, "class", class->name) ||
-           is_subject(subject, "target", class->provider);
+    return slice_cut(slice_of(p->id), '/', &program, &rest) &&
+           slice_eq_cstr(program, "mayfly-worker") && slice_cut(rest, '/', &host, &rest) &&
+           slice_to_cstr(host, out, LEDGER_CELL_NAME);
+}
+
+/* A job waits for a host's trouble only if each host that has a worker is in some: for the first of
+ * these circuits. */
+static int find_on_all_hosts(struct ctl *c, const struct ctl_circuit *all, size_t n,
+                             const struct dependence *d, struct ctl_circuit *out, struct err *e)
+{
+    struct ledger_program *programs = NULL;
+    size_t count = 0;
+    bool free_host = false;
+    struct ctl_circuit first = {.subject = ""};
+    if (ledger_program_list(c->ledger, &programs, &count, e) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < count && !free_host; i++) {
+        char host[LEDGER_CELL_NAME];
+        struct ctl_circuit here = {.subject = ""};
+        if (!host_of(&programs[i], host)) {
+            continue;
+        }
+        for (size_t k = 0; k < n; k++) {
+            here = stops_on(all[k].subject, d, host) && is_longer(&all[k], &here) ? all[k] : here;
+        }
+        free_host = here.subject[0] == '\0';
+        first = first.subject[0] == '\0' || is_longer(&first, &here) ? here : first;
+    }
+    free(programs);
+    *out = !free_host && is_longer(&first, out) ? first : *out;
+    return 0;
+}
+
+static void find_dependence(const struct ctl *c, const struct job *job,
+                            const struct config_class *class, struct dependence *out)
+{
+    const struct config_provider *p = config_provider_find(class->provider);
+    struct buf domain;
+    *out = (struct dependence){.job = job, .class = class};
+    out->group =
+        class->runner_group[0] != '\0' ? class->runner_group : c->config->github.runner_group;
+    buf_init(&domain, sizeof out->domain);
+    if (p != NULL && p->domain != NULL) {
+        p->domain(class->settings, &domain);
+        (void)!slice_to_cstr(buf_slice(&domain), out->domain, sizeof out->domain);
+    }
+    buf_fini(&domain);
 }
 
 int ctl_circuit_of_job(struct ctl *c, const struct job *job, const struct config_class *class,
@@ -102,16 +180,22 @@ int ctl_circuit_of_job(struct ctl *c, const struct job *job, const struct config
 {
     struct ctl_circuit *all = NULL;
     size_t n = 0;
+    struct dependence d;
+    char owner[sizeof job->repository];
+    struct slice first;
+    struct slice rest;
     *out = (struct ctl_circuit){.subject = ""};
     if (ctl_circuits(c, &all, &n, e) != 0) {
         return -1;
     }
+    (void)slice_cut(slice_of(job->repository), '/', &first, &rest);
+    (void)snprintf(owner, sizeof owner, "%.*s", SLICE_ARG(first));
+    find_dependence(c, job, class, &d);
+    d.owner = owner;
     for (size_t i = 0; i < n; i++) {
-        if (stops(all[i].subject, job, class) &&
-            all[i].circuit.open_until_ms > out->circuit.open_until_ms) {
-            *out = all[i];
-        }
+        *out = stops_everywhere(all[i].subject, &d) && is_longer(&all[i], out) ? all[i] : *out;
     }
+    int rc = find_on_all_hosts(c, all, n, &d, out, e);
     free(all);
-    return 0;
+    return rc;
 }

@@ -19,7 +19,8 @@ MUST_CHECK int ctl_circuits(struct ctl *c, struct ctl_circuit **out, size_t *n, 
 MUST_CHECK int ctl_add_circuits(struct ctl *c, json_t *answer, struct err *e);
 void ctl_circuits_print(const json_t *answer);
 
-/* The one that stops a job of the class longest; subject "": none does. */
+/* The one that stops a job of the class longest, on all hosts that have a worker; subject "": none
+ * does. */
 MUST_CHECK int ctl_circuit_of_job(struct ctl *c, const struct job *job,
                                   const struct config_class *class, struct ctl_circuit *out,
                                   struct err *e);

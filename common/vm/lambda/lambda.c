@@ -99,12 +99,13 @@ static void set_connectors(struct vm_lambda *l, const struct lambda_settings *c)
     }
 }
 
-/* The service's rates are per account and region. */
-static void set_domain(struct vm_lambda *l)
+static void set_domain(struct vm_lambda *l, const struct lambda_settings *c)
 {
-    struct slice account = lambda_arn_part(l->image, 4);
-    (void)snprintf(l->domain, sizeof l->domain, "lambda/%.40s/%.*s", aws_client_region(l->service),
-                   account.len > 20 ? 20 : (int)account.len, account.len > 0 ? account.ptr : "");
+    struct buf domain;
+    buf_init(&domain, sizeof l->domain);
+    lambda_domain_of(c, &domain);
+    ASSERT(slice_to_cstr(buf_slice(&domain), l->domain, sizeof l->domain));
+    buf_fini(&domain);
 }
 
 static const char *lambda_domain(const void *state)
@@ -130,7 +131,7 @@ static int lambda_open(const struct config_class *class, const char *deployment,
     l->execution_role = slice_dup(slice_of(c->execution_role));
     l->log_group = slice_dup(slice_of(c->log_group));
     set_connectors(l, c);
-    set_domain(l);
+    set_domain(l, c);
     *out_state = l;
     return 0;
 }

@@ -93,6 +93,17 @@ static struct slice aws_region(const void *settings)
     return lambda_region(settings);
 }
 
+void lambda_domain_of(const void *settings, struct buf *out)
+{
+    const struct lambda_settings *s = settings;
+    struct slice region = lambda_region(s);
+    struct slice account = lambda_arn_part(s->image, 4);
+    buf_append_cstr(out, "lambda/");
+    buf_append(out, (struct slice){region.ptr, region.len < 40 ? region.len : 40});
+    buf_append_byte(out, '/');
+    buf_append(out, (struct slice){account.ptr, account.len < 20 ? account.len : 20});
+}
+
 /* MicroVMs have no tags: only the image identifies their owner. */
 static bool is_another_classs_image(const struct config_class_check *c, const char *image)
 {
@@ -142,4 +153,5 @@ const struct config_provider lambda_config = {
     .setting_count = COUNT_OF(rows),
     .check = check_lambda_class,
     .aws_region = aws_region,
+    .domain = lambda_domain_of,
 };

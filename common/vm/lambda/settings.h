@@ -33,6 +33,9 @@ const struct lambda_settings *lambda_settings_of(const struct config_class *clas
 /* The region: the setting, or else the image's; empty for none. */
 struct slice lambda_region(const struct lambda_settings *s);
 
+/* The service's rates are per account and region: "lambda/<region>/<account>". */
+void lambda_domain_of(const void *settings, struct buf *out);
+
 /* The n-th part of an ARN, from 0; a slice of it; empty if there is none. */
 struct slice lambda_arn_part(const char *arn, int n);
 

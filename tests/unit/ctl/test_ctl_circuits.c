@@ -1,0 +1,154 @@
+/* `mayflyctl why`: which open circuit stops a job. */
+#include "tests/lib/cmocka.h"
+
+#include "common/base/clock.h"
+#include "common/ledger/programs.h"
+#include "deploy/ctl/circuits.h"
+#include "tests/lib/must.h"
+
+static const char text[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\", \"runner_group\": \"Fleet\"}, \"classes\": ["
+    "{\"name\": \"small\", \"labels\": [\"small\"], \"provider\": \"qemu\", \"qemu\": "
+    "{\"image\": \"/none\"}},"
+    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"lambda\": "
+    "{\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
+
+static struct config *config;
+static struct ctl ctl;
+
+static int setup(void **state)
+{
+    static int times;
+    char url[48];
+    struct err e;
+    (void)state;
+    (void)snprintf(url, sizeof url, "memory://ctl-circuits-%d", ++times);
+    MUST(config_parse(slice_of(text), "test", CONFIG_FOR_CTL, &config, NULL, &e));
+    ctl = (struct ctl){.config = config};
+    MUST(ledger_open(url, &ctl.ledger, &e));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ledger_close(ctl.ledger);
+    config_free(config);
+    return 0;
+}
+
+static void open_circuit(const char *subject, int64_t for_ms)
+{
+    char value[LEDGER_CELL_VALUE];
+    struct err e;
+    int64_t now = clock_wall_ms();
+    const struct circuit c = {.since_ms = now,
+                              .changed_ms = now,
+                              .opens = 1,
+                              .open_until_ms = now + for_ms,
+                              .why = "test"};
+    circuit_encode(&c, value);
+    MUST(ledger_cell_put(ctl.ledger, CIRCUIT_KIND, subject, value, 0, NULL, &e));
+}
+
+static void add_program(const char *id)
+{
+    struct ledger_program p = {.version = "1", .oldest_format = 1, .newest_format = 1};
+    struct err e;
+    (void)snprintf(p.id, sizeof p.id, "%s", id);
+    MUST(ledger_program_report(ctl.ledger, &p, &e));
+}
+
+static const char *stopped_by(const char *class)
+{
+    static struct ctl_circuit c;
+    struct job job = {.repository = "Acme/app"};
+    struct err e;
+    MUST(ctl_circuit_of_job(&ctl, &job, config_class_by_name(config, slice_of(class)), &c, &e));
+    return c.subject;
+}
+
+static void circuit_of_what_the_launch_depends_on_stops_it(void **state)
+{
+    static const char *const both[] = {"repository:acme/app", "installation:acme",
+                                       "runner_group:acme/fleet", "github:api"};
+    static const char *const large[] = {"labels:acme/large", "class:large",
+                                        "target:lambda/us-east-1/123456789012"};
+    for (size_t i = 0; i < COUNT_OF(both); i++) {
+        assert_int_equal(teardown(state) + setup(state), 0);
+        open_circuit(both[i], 60000);
+        assert_string_equal(stopped_by("large"), both[i]);
+        assert_string_equal(stopped_by("small"), both[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        assert_int_equal(teardown(state) + setup(state), 0);
+        open_circuit(large[i], 60000);
+        assert_string_equal(stopped_by("large"), large[i]);
+        assert_string_equal(stopped_by("small"), "");
+    }
+}
+
+static void circuit_of_something_else_stops_nothing(void **state)
+{
+    static const char *const others[] = {"repository:acme/app2",
+                                         "repository:acme",
+                                         "installation:acme2",
+                                         "runner_group:acme/other",
+                                         "runner_group:acme",
+                                         "labels:other/large",
+                                         "class:larger",
+                                         "target:lambda/us-east-1/999999999999",
+                                         "target:lambda/us-east-2/123456789012",
+                                         "target:lambda",
+                                         "host:box"};
+    (void)state;
+    add_program("mayfly-worker/box/1");
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        open_circuit(others[i], 60000);
+    }
+    assert_string_equal(stopped_by("large"), "");
+}
+
+static void circuit_of_a_host_stops_a_job_that_no_other_host_can_launch(void **state)
+{
+    (void)state;
+    open_circuit("host:box", 60000);
+    assert_string_equal(stopped_by("small"), "");
+    add_program("mayfly-worker/Box/1");
+    add_program("mayfly-reaper/elsewhere/1");
+    assert_string_equal(stopped_by("small"), "host:box");
+    assert_string_equal(stopped_by("large"), "");
+    add_program("mayfly-worker/attic/1");
+    assert_string_equal(stopped_by("small"), "");
+    open_circuit("class:small@attic", 30000);
+    assert_string_equal(stopped_by("small"), "class:small@attic"); /* which is probed first */
+    open_circuit("class:small@box", 90000);
+    assert_string_equal(stopped_by("small"), "class:small@attic");
+    open_circuit("github:api", 120000);
+    assert_string_equal(stopped_by("small"), "github:api");
+}
+
+static void credentials_and_proxy_are_a_hosts(void **state)
+{
+    (void)state;
+    add_program("mayfly-worker/box/1");
+    add_program("mayfly-worker/crate/1");
+    open_circuit("proxy:environment@crate", 90000);
+    assert_string_equal(stopped_by("large"), "");
+    open_circuit("credentials:github@box", 60000);
+    assert_string_equal(stopped_by("large"), "credentials:github@box");
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(circuit_of_what_the_launch_depends_on_stops_it),
+        CASE(circuit_of_something_else_stops_nothing),
+        CASE(circuit_of_a_host_stops_a_job_that_no_other_host_can_launch),
+        CASE(credentials_and_proxy_are_a_hosts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
