@@ -76,11 +76,13 @@ static const int denied[] = {
     SYS_fsopen,
     SYS_personality,
     SYS_swapon,
+#ifdef SYS_renameat
+    SYS_renameat,
+#endif
 #ifdef __x86_64__
     SYS_creat,
     SYS_unlink,
     SYS_rename,
-    SYS_renameat,
     SYS_mkdir,
     SYS_rmdir,
     SYS_symlink,

@@ -2,6 +2,7 @@
 // its names, what is listed, and nothing else. The servers' logs decide: a probe is refused when it arrives nowhere.
 import assert from "node:assert/strict";
 import fs from "node:fs";
+import http from "node:http";
 import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
@@ -74,14 +75,14 @@ function judge(output, user, resolver) {
   assert.ok(arrived.includes("tcp 93.184.216.34 80") && arrived.some((l) => l.endsWith(`${resolver} 53`)), arrived.join("\n"));
 }
 
-function deploy(image) {
+function deploy(image, class_ = {}, runnerUrl = "http://10.0.2.2:{PORT}") {
   const deployment = new Deployment({
-    dir: fs.mkdtempSync(path.join(os.tmpdir(), "mayfly-net-")), runnerUrl: "http://10.0.2.2:{PORT}",
+    dir: fs.mkdtempSync(path.join(os.tmpdir(), "mayfly-net-")), runnerUrl,
     config: { limits: { max_vms: 1 }, reaper: { interval: "2s", relaunch_after: "5m", startup_timeout: "10m" } } });
   deployment.options.classes = [deployment.fakeQemuClass({
     max_vms: 1, max_duration: "10m", idle_timeout: "60s",
     qemu: { image, binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", network_namespace: true,
-      allow: ["127.0.0.1:{PORT}", "10.50.0.77:8080"] } })];
+      allow: ["127.0.0.1:{PORT}", "10.50.0.77:8080"], ...class_.qemu }, ...(class_.proxy ? { proxy: class_.proxy } : {}) })];
   return deployment;
 }
 
@@ -106,3 +107,52 @@ for (const [user, resolvers] of [["runner", ["127.0.0.53", "10.50.0.77"]], ["roo
     }
   });
 }
+
+// An HTTP proxy on the host's loopback, which counts its connections.
+async function startProxy() {
+  const proxy = { now: 0, most: 0 };
+  proxy.server = http.createServer((request, response) => {
+    const up = http.request(request.url, { method: request.method, headers: request.headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    up.on("error", () => response.destroy());
+    request.pipe(up);
+  });
+  proxy.server.on("connection", (socket) => {
+    proxy.most = Math.max(proxy.most, ++proxy.now);
+    socket.on("error", () => {}).on("close", () => proxy.now--);
+  });
+  await new Promise((done) => proxy.server.listen(0, "127.0.0.1", done));
+  return proxy;
+}
+
+test("proxy_mode_reaches_the_proxy_alone_over_few_connections_and_no_process_each", { skip: images.runner ? false : "no image" }, async () => {
+  const proxy = await startProxy();
+  const deployment = deploy(images.runner, { proxy: { http: `http://127.0.0.1:${proxy.server.address().port}` }, qemu: { network: "proxy", allow: [] } }, "http://127.0.0.1:{PORT}");
+  const command = `
+    try() { if echo | nc -w 4 "$1" "$2" 2>/dev/null | grep -q REACHED; then echo REACHED; else echo no; fi; }
+    for to in "93.184.216.34 80" "10.0.2.2 6379" "10.50.0.77 8080" "169.254.169.254 80"; do echo "TCP $to $(try $to)"; done
+    nslookup a.test 10.0.2.3 2>/dev/null | grep -q 93.184.216.34 && echo "UDP names REACHED"
+    for i in $(seq 1 100); do (sleep 15 | nc 10.0.2.2 3128 >/dev/null 2>&1) & done; wait; echo "OPENED all"`;
+  try {
+    await deployment.startAll();
+    const [{ id }] = await deployment.queueJobs({ command, name: "many connections" });
+    let processes = 0;
+    await until("the job has ended", async () => {
+      processes = Math.max(processes, deployment.processes().length);
+      return (await deployment.job(id)).state === "completed";
+    }, { seconds: 400, every_ms: 300 });
+    const output = (await deployment.job(id)).output;
+    assert.equal((output.match(/^TCP .* no$/gm) ?? []).length, 4, output);
+    assert.ok(!output.includes("REACHED") && output.includes("OPENED all"), output);
+    assert.ok(processes >= 2 && processes <= 4, `${processes} processes for one VM`);
+    assert.ok(proxy.most > 25 && proxy.most <= 32, `${proxy.most} connections at once`);
+    await until("the bound is logged", () => deployment.worker.events.some((e) => e.msg === "vm_network_refused" && e.kind === "connections"), { seconds: 30 });
+  } catch (error) {
+    throw new Error(`${error.message}\n${deployment.tails()}`);
+  } finally {
+    await deployment.stop();
+    proxy.server.close();
+  }
+});
