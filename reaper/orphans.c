@@ -188,8 +188,8 @@ static void collect_without_runner(struct sweep *s, const struct sweep_listing *
         const struct vm_info *listed = &m->list[k];
         const struct ledger_vm *row = sweep_row_of(s, listed);
         if (listed->state != VM_RUN_ENDED && (row == NULL || ledger_vm_is_adopted(row)) &&
-            !sweep_may_be_unconfirmed(s, listed) &&
-            sweep_has_no_runner(s, m, q, listed->id, is_old_enough(s, listed)) && row != NULL) {
+            !sweep_may_be_unconfirmed(s, listed) && sweep_has_no_runner(s, m, q, listed, false) &&
+            row != NULL) {
             absences_add(out, &(struct absence){.listing = m,
                                                 .listed = listed,
                                                 .subject = listed->id,
@@ -219,7 +219,8 @@ void sweep_collect_orphans(struct sweep *s, struct absences *out)
             nameless += check_listed(s, m, &m->list[k], out) && m->list[k].name[0] == '\0';
         }
         if (nameless > 0) {
-            sweep_count_unmatched(s, m, nameless, &quiet);
+            sweep_count_unmatched(s, m, &quiet);
+            sweep_report_unmatched(s, m, nameless, &quiet);
             collect_without_runner(s, m, &quiet, out);
         }
         if (m->known) {

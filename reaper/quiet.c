@@ -63,21 +63,25 @@ static void count_in_list(struct sweep *s, const struct sweep_runners *l, const 
 static void count_in_all_scopes(struct sweep *s, const char *class_name, struct quiet *q)
 {
     const struct sweep_scopes *scopes = sweep_all_scopes(s);
-    q->read = scopes->complete;
+    q->listed = true;
     for (size_t i = 0; i < scopes->count; i++) {
         const struct sweep_runners *l =
             sweep_runners_of(s, scopes->list[i].name, scopes->list[i].installation_id);
-        q->read = q->read && l != NULL;
+        q->listed = q->listed && l != NULL;
         if (l != NULL) {
             count_in_list(s, l, class_name, q);
         }
     }
+    q->complete = q->listed && scopes->complete;
 }
 
-static void report_vms(struct sweep *s, const struct sweep_listing *m, size_t vms,
-                       const struct quiet *q)
+void sweep_report_unmatched(struct sweep *s, const struct sweep_listing *m, size_t vms,
+                            const struct quiet *q)
 {
-    if (q->read) {
+    if (!s->scans_runners) {
+        return;
+    }
+    if (q->complete) {
         sweep_notice(
             s, m->provider, m->class->name,
             "class %s: %zu VMs have no row of a launch in the ledger, and %zu runners without a "
@@ -101,26 +105,31 @@ static void scan_again_when_it_counts(struct sweep *s)
     }
 }
 
-void sweep_count_unmatched(struct sweep *s, const struct sweep_listing *m, size_t vms,
-                           struct quiet *out)
+void sweep_count_unmatched(struct sweep *s, const struct sweep_listing *m, struct quiet *out)
 {
-    *out = (struct quiet){.read = false};
+    *out = (struct quiet){.listed = false};
     if (s->scans_runners) {
         count_in_all_scopes(s, m->class->name, out);
-        report_vms(s, m, vms, out);
         scan_again_when_it_counts(s);
     }
 }
 
-bool sweep_has_no_runner(struct sweep *s, const struct sweep_listing *m, const struct quiet *q,
-                         const char *vm_id, bool is_old)
+/* A young VM may still boot. */
+static size_t count_of(const struct sweep *s, const struct quiet *q, const struct vm_info *listed)
 {
-    struct sign_of sign = {SIGN_WITHOUT_RUNNER, m->class->name, vm_id};
-    size_t others = is_old ? 0 : q->elsewhere;
-    if (q->registered + others > 0) {
+    bool is_old = listed->started_ms > 0 &&
+                  s->now_ms > listed->started_ms + s->config->reaper.startup_timeout_ms;
+    return q->registered + (is_old ? 0 : q->elsewhere);
+}
+
+bool sweep_has_no_runner(struct sweep *s, const struct sweep_listing *m, const struct quiet *q,
+                         const struct vm_info *listed, bool in_known_scopes)
+{
+    struct sign_of sign = {SIGN_WITHOUT_RUNNER, m->class->name, listed->id};
+    if (count_of(s, q, listed) > 0) {
         return false;
     }
-    if (!q->read) {
+    if (!(in_known_scopes ? q->listed : q->complete)) {
         signs_unsure(sweep_lease_of(s, m->provider)->signs, &sign);
         return false;
     }

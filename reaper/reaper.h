@@ -350,16 +350,20 @@ void sweep_collect_missing_vms(struct sweep *s, struct absences *out);
 bool sweep_terminate_missing_vm(struct sweep *s, const struct ledger_vm *vm);
 /* Runners of a class without a row. */
 struct quiet {
-    bool read; /* in this sweep, and in all scopes */
+    bool listed;   /* in this sweep, in all scopes that are known */
+    bool complete; /* and no other is possible */
     size_t registered;
     size_t elsewhere; /* offline, and of another deployment's class of that name */
 };
-/* For a class of VMs without names, so many of which have no row. Call it once in a sweep. */
-void sweep_count_unmatched(struct sweep *s, const struct sweep_listing *m, size_t vms,
-                           struct quiet *out);
-/* Whether that VM without a row has no runner at GitHub, confirmed. */
+/* For a class of VMs without names, some of which have no row. */
+void sweep_count_unmatched(struct sweep *s, const struct sweep_listing *m, struct quiet *out);
+/* What `status` says about so many VMs of the class. Call it once in a sweep. */
+void sweep_report_unmatched(struct sweep *s, const struct sweep_listing *m, size_t vms,
+                            const struct quiet *q);
+/* Whether that VM without a row has no runner at GitHub, confirmed. in_known_scopes: it is the VM of
+ * some row, or of one that was lost with its ledger's last writes, so that the ledger knows its scope. */
 bool sweep_has_no_runner(struct sweep *s, const struct sweep_listing *m, const struct quiet *q,
-                         const char *vm_id, bool is_old);
+                         const struct vm_info *listed, bool in_known_scopes);
 void sweep_collect_orphans(struct sweep *s, struct absences *out);
 bool sweep_terminate_orphan(struct sweep *s, const struct absence *a);
 

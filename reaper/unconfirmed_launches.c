@@ -6,9 +6,12 @@
  * before the row was `ending`, within a clock difference of reaper.deadline_grace_period. A row
  * holds its slot while any listed VM without a row matches it, whatever maximum life the provider
  * promised. A VM that no such row matches, or that is past the maximum life that a matching row
- * gave it, is an orphan (orphans.c), which is terminated at its deadline. A VM that belongs to one of
- * such rows for certain, all of which have lost their registration at GitHub, has no job, can get
- * none, and is terminated at once.
+ * gave it, is an orphan (orphans.c), which is terminated at its deadline.
+ *
+ * A VM is terminated before if the launches of all rows that it may belong to are over: they have
+ * lost their registration at GitHub, so that they have no job and can get none. But it may also be
+ * that of a row that was lost, as with the last writes of a server that another took over: so, in
+ * addition, two lists of the runners must show none of its class without a row (quiet.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -58,30 +61,28 @@ bool sweep_may_be_unconfirmed(const struct sweep *s, const struct vm_info *liste
     return false;
 }
 
-/* Whether that row's registration is gone at GitHub, confirmed. Its launch must be over. */
-static bool registration_is_gone(struct sweep *s, const struct sweep_listing *m,
-                                 const struct ledger_vm *vm)
+/* Whether no runner of that row has, or can get, a job. */
+static bool is_over(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm)
 {
     return m != NULL && vm->state == VM_ENDING && sweep_may_act_on(s, vm) &&
            sweep_judge_runner(s, m, vm) == RUNNER_GONE;
 }
 
-/* By row: whether no runner of its VM can get a job. */
-static bool *find_gone_registrations(struct sweep *s)
+static bool *find_rows_that_are_over(struct sweep *s)
 {
-    bool *gone = calloc(s->vm_count + 1, sizeof *gone);
-    ASSERT(gone != NULL);
+    bool *over = calloc(s->vm_count + 1, sizeof *over);
+    ASSERT(over != NULL);
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];
-        gone[i] = fleet_vm_id_unknown(s->reaper->fleet, vm) &&
-                  registration_is_gone(s, sweep_listing_of(s, vm->class_name), vm);
+        over[i] = fleet_vm_id_unknown(s->reaper->fleet, vm) &&
+                  is_over(s, sweep_listing_of(s, vm->class_name), vm);
     }
-    return gone;
+    return over;
 }
 
-/* Whether the VM may belong to rows of its class, all of which have lost their registration. */
-static bool belongs_to_gone_registrations(const struct sweep *s, const struct sweep_listing *m,
-                                          const struct vm_info *listed, const bool *gone)
+/* Whether the VM may belong to rows of its class, and all of them are over. */
+static bool belongs_to_rows_that_are_over(const struct sweep *s, const struct sweep_listing *m,
+                                          const struct vm_info *listed, const bool *over)
 {
     bool any = false;
     for (size_t i = 0; i < s->vm_count; i++) {
@@ -91,30 +92,40 @@ static bool belongs_to_gone_registrations(const struct sweep *s, const struct sw
             continue;
         }
         any = true;
-        if (!gone[i]) {
+        if (!over[i]) {
             return false;
         }
     }
     return any;
 }
 
-static void terminate_unconfirmed(struct sweep *s, const bool *gone, int64_t *repairs)
+static void terminate_unconfirmed_of(struct sweep *s, const struct sweep_listing *m,
+                                     const bool *over, int64_t *repairs)
+{
+    bool counted = false;
+    struct quiet q;
+    for (size_t k = 0; m->known && k < m->count; k++) {
+        const struct vm_info *listed = &m->list[k];
+        struct absence a = {.listing = m,
+                            .listed = listed,
+                            .reason = "its launch got no response, and its job is over, or its "
+                                      "runner is not registered any more"};
+        if (listed->state == VM_RUN_ENDED || listed->name[0] != '\0' || listed->started_ms == 0 ||
+            sweep_row_of(s, listed) != NULL || !belongs_to_rows_that_are_over(s, m, listed, over)) {
+            continue;
+        }
+        if (!counted) {
+            sweep_count_unmatched(s, m, &q);
+            counted = true;
+        }
+        *repairs += sweep_has_no_runner(s, m, &q, listed, true) && sweep_terminate_orphan(s, &a);
+    }
+}
+
+static void terminate_unconfirmed(struct sweep *s, const bool *over, int64_t *repairs)
 {
     for (size_t i = 0; i < s->listing_count; i++) {
-        const struct sweep_listing *m = &s->listings[i];
-        for (size_t k = 0; m->known && k < m->count; k++) {
-            const struct vm_info *listed = &m->list[k];
-            struct absence a = {.listing = m,
-                                .listed = listed,
-                                .reason = "its launch got no response, and its runner is not "
-                                          "registered any more"};
-            if (listed->state != VM_RUN_ENDED && listed->name[0] == '\0' &&
-                listed->started_ms > 0 && sweep_row_of(s, listed) == NULL &&
-                belongs_to_gone_registrations(s, m, listed, gone) &&
-                sweep_terminate_orphan(s, &a)) {
-                (*repairs)++;
-            }
-        }
+        terminate_unconfirmed_of(s, &s->listings[i], over, repairs);
     }
 }
 
@@ -159,9 +170,9 @@ int sweep_unconfirmed_launches(struct sweep *s, int64_t *repairs, struct err *e)
                                     .nothing_runs = true};
     (void)e;
     if (s->scans_runners) {
-        bool *gone = find_gone_registrations(s);
-        terminate_unconfirmed(s, gone, repairs);
-        free(gone);
+        bool *over = find_rows_that_are_over(s);
+        terminate_unconfirmed(s, over, repairs);
+        free(over);
     }
     for (size_t i = 0; i < s->vm_count; i++) {
         const struct ledger_vm *vm = &s->vms[i];

@@ -6,8 +6,6 @@
 
 #define POLL_MS 250 /* while another worker compares */
 #define FAILED_MS 1000
-/* Between two comparisons: worker.visibility_timeout divided by this. */
-#define PAUSE_SHARE 3
 
 static int64_t failed(struct worker *w, const struct config *c, const struct config_class *class,
                       const struct subjects *subjects, const struct err *why)
@@ -24,13 +22,20 @@ static int64_t failed(struct worker *w, const struct config *c, const struct con
     return FAILED_MS;
 }
 
+static const char *const reasons[] = {
+    [FLEET_NEVER_RECONCILED] = "the ledger is new, or was emptied, and these VMs run",
+    [FLEET_HISTORY_BROKEN] = "the ledger's server restarted or another took over, its last writes "
+                             "may be lost, and these VMs run",
+    [FLEET_RECONCILED_LONG_AGO] = "the ledger was not in use for a while, or was restored, and "
+                                  "these VMs run",
+};
+
 int64_t reconcile_wait_ms(struct worker *w, const struct config *c,
                           const struct config_class *class, const struct subjects *subjects)
 {
     struct err e = {0};
     enum fleet_reconciled known;
-    bool done;
-    size_t adopted;
+    struct fleet_comparison now;
     if (fleet_reconciled(w->fleet, class->name, &known, &e) != 0) {
         (void)err_said_by(&e, ERR_FROM_LEDGER);
         return failed(w, c, class, subjects, &e);
@@ -38,21 +43,16 @@ int64_t reconcile_wait_ms(struct worker *w, const struct config *c,
     if (known == FLEET_RECONCILED) {
         return 0;
     }
-    if (fleet_reconcile(w->fleet, class, c->worker.visibility_timeout_ms / PAUSE_SHARE, &done,
-                        &adopted, &e) != 0) {
+    if (fleet_reconcile(w->fleet, class, c->worker.visibility_timeout_ms, &now, &e) != 0) {
         return failed(w, c, class, subjects, &e);
     }
-    if (done && adopted > 0) {
+    if (now.adopted > 0) {
         log_warn("orphan_vms_adopted", LOG_STR("class", class->name),
-                 LOG_INT("vms", (int64_t)adopted),
-                 LOG_STR("reason", known == FLEET_NEVER_RECONCILED
-                                       ? "the ledger is new, or was emptied, and these VMs run"
-                                       : "the ledger was not in use for a while, or was restored, "
-                                         "and these VMs run"),
+                 LOG_INT("vms", (int64_t)now.adopted), LOG_STR("reason", reasons[known]),
                  LOG_STR("action", "they hold slots until they end; launches of the class begin "
                                    "when the next comparison, soon, finds no more"));
     }
-    return done && adopted == 0 ? 0 : POLL_MS;
+    return fleet_comparison_is_clear(&now) ? 0 : POLL_MS;
 }
 
 int reconcile_check(struct worker *w, const struct config_class *class, struct err *e)
@@ -60,11 +60,11 @@ int reconcile_check(struct worker *w, const struct config_class *class, struct e
     enum fleet_reconciled known;
     struct err unclear = {0};
     if (fleet_reconciled(w->fleet, class->name, &known, &unclear) != 0 ||
-        known != FLEET_NEVER_RECONCILED) {
+        known > FLEET_HISTORY_BROKEN) {
         return 0;
     }
     (void)err_set(e, ERR_RETRY, 0,
-                  "the ledger was emptied while the slot was reserved: launches of class %s begin "
+                  "the ledger lost data while the slot was reserved: launches of class %s begin "
                   "when its VMs are in the ledger",
                   class->name);
     return err_said_by(e, ERR_FROM_LEDGER);

@@ -13,6 +13,7 @@
 #define ROWS_PER_PAGE 500
 #define VALID_MS (5 * 60 * 1000LL)
 #define RENEWED_MS (60 * 1000LL)
+#define PAUSE_SHARE 3 /* of a lease, between two comparisons */
 #define KEPT_MS (24 * 60 * 60 * 1000LL)
 
 /* --- the cell --- */
@@ -25,38 +26,56 @@ static void cell_name(const struct fleet *f, const char *class_name, char out[LE
                    bound ? f->host : "");
 }
 
+/* "<wall clock ms> <history>" */
 static int64_t age_ms(const struct ledger_cell *cell)
 {
+    struct slice at;
+    struct slice rest;
     int64_t at_ms = 0;
-    if (!slice_to_int64(slice_of(cell->value), &at_ms)) {
+    (void)slice_cut(slice_of(cell->value), ' ', &at, &rest);
+    if (!slice_to_int64(at, &at_ms)) {
         return INT64_MAX;
     }
     int64_t age = clock_wall_ms() - at_ms;
     return age >= 0 ? age : -age; /* a clock that was wrong */
 }
 
-static int read_cell(struct fleet *f, const char *class_name, struct ledger_cell *out,
-                     struct err *e)
+static bool is_of_history(const struct ledger_cell *cell, const char *history)
+{
+    struct slice at;
+    struct slice of;
+    return slice_cut(slice_of(cell->value), ' ', &at, &of) && slice_eq_cstr(of, history);
+}
+
+/* The history first: a cell that is read later cannot be of an earlier one. */
+static int read_cell(struct fleet *f, const char *class_name, char history[LEDGER_HISTORY_SIZE],
+                     struct ledger_cell *out, struct err *e)
 {
     char name[LEDGER_CELL_NAME];
     cell_name(f, class_name, name);
-    return ledger_cell_get(f->ledger, LEDGER_KIND_RECONCILED, name, out, e);
+    return ledger_history(f->ledger, history, e) == 0
+               ? ledger_cell_get(f->ledger, LEDGER_KIND_RECONCILED, name, out, e)
+               : -1;
 }
 
 /* Another process may write it at the same time, and for the same reason. */
-static int write_cell(struct fleet *f, const struct ledger_cell *seen, struct err *e)
+static int write_cell(struct fleet *f, const struct ledger_cell *seen, const char *history,
+                      struct err *e)
 {
-    char value[24];
-    (void)snprintf(value, sizeof value, "%lld", (long long)clock_wall_ms());
+    char value[24 + LEDGER_HISTORY_SIZE];
+    (void)snprintf(value, sizeof value, "%lld %s", (long long)clock_wall_ms(), history);
     int rc = ledger_cell_put(f->ledger, LEDGER_KIND_RECONCILED, seen->name, value, seen->version,
                              NULL, e);
     return rc != 0 && e->class == ERR_CONFLICT ? 0 : rc;
 }
 
-static enum fleet_reconciled state_of(const struct ledger_cell *cell)
+static enum fleet_reconciled state_of(const struct ledger_cell *cell, const char *history)
 {
     if (cell->version == 0) {
         return FLEET_NEVER_RECONCILED;
+    }
+    if (!is_of_history(cell, history)) {
+        return FLEET_HISTORY_BROKEN;
     }
     return age_ms(cell) <= VALID_MS ? FLEET_RECONCILED : FLEET_RECONCILED_LONG_AGO;
 }
@@ -65,21 +84,23 @@ int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconci
                      struct err *e)
 {
     struct ledger_cell cell;
-    if (read_cell(f, class_name, &cell, e) != 0) {
+    char history[LEDGER_HISTORY_SIZE];
+    if (read_cell(f, class_name, history, &cell, e) != 0) {
         return -1;
     }
-    *out = state_of(&cell);
+    *out = state_of(&cell, history);
     return 0;
 }
 
 int fleet_still_reconciled(struct fleet *f, const char *class_name, struct err *e)
 {
     struct ledger_cell cell;
-    if (read_cell(f, class_name, &cell, e) != 0) {
+    char history[LEDGER_HISTORY_SIZE];
+    if (read_cell(f, class_name, history, &cell, e) != 0) {
         return -1;
     }
-    bool due = state_of(&cell) == FLEET_RECONCILED && age_ms(&cell) > RENEWED_MS;
-    return due ? write_cell(f, &cell, e) : 0;
+    bool due = state_of(&cell, history) == FLEET_RECONCILED && age_ms(&cell) > RENEWED_MS;
+    return due ? write_cell(f, &cell, history, e) : 0;
 }
 
 int fleet_tidy_reconciled(struct ledger *l, struct err *e)
@@ -150,37 +171,51 @@ bool fleet_may_belong_to_row(const struct fleet *f, const struct ledger_vm *row,
 
 /* --- a comparison --- */
 
-/* A VM that may be that of a launch which got no response holds no second slot. */
-static bool accounts_for(const struct fleet *f, const struct config_class *class,
-                         const struct ledger_vm *row, const struct vm_info *listed)
+struct comparison {
+    struct fleet *fleet;
+    const struct config_class *class;
+    struct vm_info *list; /* the id of a VM that a row accounts for becomes "" */
+    size_t count;
+    struct ledger_vm *unclear; /* rows of the class whose VM id is unknown */
+    size_t unclear_count;
+    struct fleet_comparison *out;
+};
+
+static bool has_row(const struct ledger_vm *row, const struct vm_info *listed)
 {
-    if (strcmp(row->vm_id, listed->id) == 0 ||
-        (listed->name[0] != '\0' && strcmp(row->name, listed->name) == 0)) {
-        return true;
-    }
-    return listed->name[0] == '\0' && strcmp(row->class_name, class->name) == 0 &&
-           fleet_vm_id_unknown(f, row) && fleet_may_belong_to_row(f, row, listed, clock_wall_ms());
+    return strcmp(row->vm_id, listed->id) == 0 ||
+           (listed->name[0] != '\0' && strcmp(row->name, listed->name) == 0);
 }
 
-/* Clears the VMs that rows account for. A row is written before its VM is requested (invariant 4), so
- * rows that are read after the list leave out no VM in it but those that end now. */
-static int clear_known(struct fleet *f, const struct config_class *class, struct vm_info *list,
-                       size_t n, struct err *e)
+static void add_rows(struct comparison *c, const struct ledger_vm *rows, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        for (size_t i = 0; i < c->count; i++) {
+            if (c->list[i].id[0] != '\0' && has_row(&rows[k], &c->list[i])) {
+                c->list[i].id[0] = '\0';
+            }
+        }
+        if (strcmp(rows[k].class_name, c->class->name) == 0 &&
+            fleet_vm_id_unknown(c->fleet, &rows[k])) {
+            c->unclear = reallocarray(c->unclear, c->unclear_count + 1, sizeof c->unclear[0]);
+            ASSERT(c->unclear != NULL);
+            c->unclear[c->unclear_count++] = rows[k];
+        }
+    }
+}
+
+/* A row is written before its VM is requested (invariant 4), so rows that are read after the list leave
+ * out no VM in it but those that end now. */
+static int read_rows(struct comparison *c, struct err *e)
 {
     char after[VM_NAME_SIZE] = "";
     for (size_t got = ROWS_PER_PAGE; got == ROWS_PER_PAGE;) {
         struct ledger_vm *rows = NULL;
-        if (ledger_vm_list(f->ledger, ~(1u << VM_GONE), after, ROWS_PER_PAGE, &rows, &got, e) !=
-            0) {
+        if (ledger_vm_list(c->fleet->ledger, ~(1u << VM_GONE), after, ROWS_PER_PAGE, &rows, &got,
+                           e) != 0) {
             return -1;
         }
-        for (size_t i = 0; i < n; i++) {
-            for (size_t k = 0; k < got && list[i].id[0] != '\0'; k++) {
-                if (accounts_for(f, class, &rows[k], &list[i])) {
-                    list[i].id[0] = '\0';
-                }
-            }
-        }
+        add_rows(c, rows, got);
         if (got > 0) {
             memcpy(after, rows[got - 1].name, sizeof after);
         }
@@ -189,68 +224,95 @@ static int clear_known(struct fleet *f, const struct config_class *class, struct
     return 0;
 }
 
+static bool is_under_way(const struct comparison *c, const struct ledger_vm *row, int64_t lease_ms)
+{
+    return (row->state == VM_RESERVED || row->state == VM_REGISTERED) &&
+           ledger_now_ms(c->fleet->ledger) <=
+               row->heartbeat_ms + ledger_heartbeat_limit_ms(lease_ms);
+}
+
+/* One VM may be that of a launch that got no response, and then holds no second slot; all others
+ * that may need a row. While the launch is under way its VM may not be listed yet. */
+static void leave_one_to_each_unclear_row(struct comparison *c, int64_t lease_ms)
+{
+    int64_t now_ms = clock_wall_ms();
+    for (size_t k = 0; k < c->unclear_count; k++) {
+        const struct ledger_vm *row = &c->unclear[k];
+        for (size_t i = 0; i < c->count; i++) {
+            struct vm_info *listed = &c->list[i];
+            if (listed->id[0] != '\0' && listed->name[0] == '\0' &&
+                fleet_may_belong_to_row(c->fleet, row, listed, now_ms)) {
+                listed->id[0] = '\0';
+                c->out->under_way += is_under_way(c, row, lease_ms);
+                break;
+            }
+        }
+    }
+}
+
 static bool is_running(const struct vm_info *listed)
 {
     return listed->state == VM_RUN_PENDING || listed->state == VM_RUN_RUNNING;
 }
 
-static int adopt_unknown(struct fleet *f, const struct config_class *class,
-                         const struct vm_info *list, size_t n, size_t *adopted, struct err *e)
+static int adopt_the_rest(struct comparison *c, struct err *e)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < c->count; i++) {
         bool added = false;
-        if (list[i].id[0] == '\0' || !is_running(&list[i])) {
+        if (c->list[i].id[0] == '\0' || !is_running(&c->list[i])) {
             continue;
         }
-        if (fleet_adopt(f, class, &list[i], &added, e) != 0) {
+        if (fleet_adopt(c->fleet, c->class, &c->list[i], &added, e) != 0) {
             return -1;
         }
-        *adopted += added;
+        c->out->adopted += added;
     }
     return 0;
 }
 
-static int compare(struct fleet *f, const struct config_class *class, size_t *adopted,
-                   struct err *e)
+static int compare(struct comparison *c, int64_t lease_ms, struct err *e)
 {
-    struct vm_info *list = NULL;
-    size_t n = 0;
-    if (vm_list(fleet_provider(f, class->name), &list, &n, e) != 0) {
+    if (vm_list(fleet_provider(c->fleet, c->class->name), &c->list, &c->count, e) != 0) {
         return -1;
     }
-    int failed = n > 0 ? clear_known(f, class, list, n, e) : 0;
+    int failed = c->count > 0 ? read_rows(c, e) : 0;
     if (failed == 0) {
-        failed = adopt_unknown(f, class, list, n, adopted, e);
+        leave_one_to_each_unclear_row(c, lease_ms);
+        failed = adopt_the_rest(c, e);
     }
-    free(list);
+    free(c->unclear);
+    free(c->list);
     return failed;
 }
 
 /* The lease goes to whoever asks first, and expires: it is the pause between two comparisons. One
  * that failed may be repeated at once. */
-int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t pause_ms, bool *done,
-                    size_t *adopted, struct err *e)
+int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t lease_ms,
+                    struct fleet_comparison *out, struct err *e)
 {
     struct ledger_cell before;
+    char history[LEDGER_HISTORY_SIZE];
     char lease[LEDGER_CELL_NAME];
     char holder[33];
     int64_t fence;
-    *adopted = 0;
+    struct comparison c = {.fleet = f, .class = class, .out = out};
+    *out = (struct fleet_comparison){.done = false};
     random_hex(holder, sizeof holder / 2);
-    if (read_cell(f, class->name, &before, e) != 0) {
+    if (read_cell(f, class->name, history, &before, e) != 0) {
         return err_said_by(e, ERR_FROM_LEDGER);
     }
     (void)snprintf(lease, sizeof lease, "reconcile/%.180s", before.name);
-    if (ledger_lease(f->ledger, lease, holder, pause_ms, done, &fence, e) != 0) {
+    if (ledger_lease(f->ledger, lease, holder, lease_ms / PAUSE_SHARE, &out->done, &fence, e) !=
+        0) {
         return err_said_by(e, ERR_FROM_LEDGER);
     }
-    if (!*done) {
+    if (!out->done) {
         return 0;
     }
-    if (compare(f, class, adopted, e) != 0) {
+    if (compare(&c, lease_ms, e) != 0) {
         struct err ignored = {0};
         (void)!ledger_lease_release(f->ledger, lease, holder, &ignored);
         return -1;
     }
-    return *adopted > 0 ? 0 : write_cell(f, &before, e);
+    return fleet_comparison_is_clear(out) ? write_cell(f, &before, history, e) : 0;
 }

@@ -4,12 +4,12 @@
  * are VMs.
  *
  * A cell per class (for VMs that are bound to a host: per class and host) holds when its VMs were
- * last compared with the rows. Reapers renew it. Where it is missing, or older than five minutes, no
- * worker launches VMs of the class; the first one that meets this compares
+ * last compared with the rows, and in which history of the ledger (ledger_history). Reapers renew it.
+ * Where it is missing, older than five minutes, or of another history, no worker launches VMs of the class; the first one that meets this compares
  * them itself: it lists the VMs, reads the rows, and adds a row for each VM that has none. When a
- * comparison adds none, the cell is written and launches begin: in a new deployment at once. After
- * a loss it is repeated a little later, since a launch whose row was lost may have been under way,
- * and lists lag. No reaper is needed.
+ * comparison adds none and leaves none in doubt, the cell is written and launches begin: in a new
+ * deployment at once. After a loss it is repeated a little later, since launches may be under way, also
+ * of rows that were lost, and lists lag. No reaper is needed.
  *
  * All functions block, any thread. Errors are the ledger's or the provider's.
  */
@@ -19,7 +19,8 @@
 #include "common/fleet/fleet.h"
 
 enum fleet_reconciled {
-    FLEET_NEVER_RECONCILED, /* the ledger is new, or was lost */
+    FLEET_NEVER_RECONCILED, /* the ledger is new, or was emptied */
+    FLEET_HISTORY_BROKEN,   /* it may have lost its last writes (ledger_history) */
     FLEET_RECONCILED_LONG_AGO,
     FLEET_RECONCILED,
 };
@@ -27,10 +28,19 @@ enum fleet_reconciled {
 MUST_CHECK int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconciled *out,
                                 struct err *e);
 
-/* One comparison, unless another process made one less than pause_ms ago (*done false). *adopted:
- * the rows that it added; 0: the class is reconciled. */
-MUST_CHECK int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t pause_ms,
-                               bool *done, size_t *adopted, struct err *e);
+struct fleet_comparison {
+    bool done;        /* false: another process made one a moment ago */
+    size_t adopted;   /* VMs that got a row */
+    size_t under_way; /* VMs that may be those of launches under way, or may have no row */
+};
+static inline bool fleet_comparison_is_clear(const struct fleet_comparison *c)
+{
+    return c->done && c->adopted == 0 && c->under_way == 0;
+}
+/* One comparison, unless another process made one less than a third of a lease ago. One that is
+ * clear reconciles the class. lease_ms: worker.visibility_timeout. */
+MUST_CHECK int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t lease_ms,
+                               struct fleet_comparison *out, struct err *e);
 
 /* A reaper compares them in each sweep: renews the cell, unless that is a worker's task. */
 MUST_CHECK int fleet_still_reconciled(struct fleet *f, const char *class_name, struct err *e);

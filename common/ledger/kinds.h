@@ -12,7 +12,7 @@
  * removes those of its lease; `mayflyctl status` prints them all. */
 #define LEDGER_KIND_NOTICE "notice"
 
-/* By class, when its VMs were last compared with the rows (wall clock ms, decimal): reconcile.h in
+/* By class, when its VMs were last compared with the rows (wall clock ms) and in which history: reconcile.h in
  * common/fleet. */
 #define LEDGER_KIND_RECONCILED "reconciled"
 

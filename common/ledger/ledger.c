@@ -238,6 +238,19 @@ int64_t ledger_now_ms(struct ledger *l)
     return l->ops->now(l->state);
 }
 
+int ledger_history_unbroken(void *state, char out[LEDGER_HISTORY_SIZE], struct err *e)
+{
+    (void)state;
+    (void)e;
+    out[0] = '\0';
+    return 0;
+}
+
+int ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struct err *e)
+{
+    return l->ops->history(l->state, out, e);
+}
+
 int ledger_balances(struct ledger *l, struct ledger_balance **out, size_t *n, struct err *e)
 {
     int64_t began_us = clock_mono_us();

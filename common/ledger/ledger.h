@@ -255,6 +255,11 @@ bool ledger_watching(struct ledger *l);
  * this process's clock may differ. Makes no call to the store. */
 int64_t ledger_now_ms(struct ledger *l);
 
+/* Names the history of what was written: another name after an event that may have lost the last
+ * writes (Redis: a fail-over or a restart). "" if the store says nothing. A call to the store. */
+#define LEDGER_HISTORY_SIZE 64
+MUST_CHECK int ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struct err *e);
+
 /* --- balance --- */
 struct ledger_balance {
     char scope[SCOPE_SIZE];

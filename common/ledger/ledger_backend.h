@@ -38,6 +38,7 @@ typedef int ledger_release_seq_fn(void *state, int64_t *out, struct err *e);
 typedef void ledger_watch_releases_fn(void *state, ledger_released_fn *on_release, void *arg);
 typedef bool ledger_watching_fn(void *state);
 typedef int64_t ledger_now_fn(void *state);
+typedef int ledger_history_fn(void *state, char out[LEDGER_HISTORY_SIZE], struct err *e);
 typedef int ledger_balances_fn(void *state, struct ledger_balance **out, size_t *n, struct err *e);
 
 typedef int ledger_scopes_fn(void *state, struct ledger_scope **out, size_t *n, struct err *e);
@@ -63,11 +64,13 @@ typedef int ledger_tidy_fn(void *state, int64_t before_ms, size_t max, int64_t *
 typedef int ledger_repair_fn(void *state, struct ledger_repair **out, size_t *n, size_t *suspected,
                              struct err *e);
 typedef void ledger_check_fn(void *state, ledger_report_fn *report, void *arg);
-/* For a backend whose counts cannot become wrong, whose store has no settings to check, and whose
- * rows are stamped by this process's clock (ledger.c). */
+/* For a backend whose counts cannot become wrong, whose store has no settings to check, whose
+ * rows are stamped by this process's clock, and whose store loses nothing that it confirmed
+ * (ledger.c). */
 ledger_repair_fn ledger_repair_nothing;
 ledger_check_fn ledger_check_nothing;
 ledger_now_fn ledger_now_local;
+ledger_history_fn ledger_history_unbroken;
 
 /* Pointers only, none NULL: the front asserts that at open. */
 struct ledger_ops {
@@ -84,6 +87,7 @@ struct ledger_ops {
     ledger_watch_releases_fn *watch_releases; /* may do nothing if watching is never true */
     ledger_watching_fn *watching;
     ledger_now_fn *now; /* ledger_now_ms */
+    ledger_history_fn *history;
     ledger_balances_fn *balances;
     ledger_scopes_fn *scopes;
     ledger_vm_get_fn *vm_get;

@@ -41,6 +41,20 @@ static struct slice info_value(struct slice info, const char *name)
     return (struct slice){0};
 }
 
+int redis_store_history(struct redis_store *s, char *out, size_t size, struct err *e)
+{
+    static const char *const words[] = {"INFO", "replication", NULL};
+    struct redis_reply *reply;
+    if (call_if_permitted(s, words, &reply, e) != 0) {
+        return -1;
+    }
+    if (!slice_to_cstr(info_value(redis_reply_bytes(reply), "master_replid"), out, size)) {
+        out[0] = '\0';
+    }
+    redis_reply_free(reply);
+    return 0;
+}
+
 /* --- at the open --- */
 static int check_version(struct redis_store *s, struct err *e)
 {

@@ -61,6 +61,11 @@ MUST_CHECK int redis_store_ping(struct redis_store *s, struct err *e);
  * borrowed, initialised. Fails only if the server does not respond. */
 MUST_CHECK int redis_store_check(struct redis_store *s, struct buf *out, struct err *e);
 
+/* Names the history of the data that the server has: a replica that takes over continues it under
+ * another name, and so does a server that restarts, since either may lack the last writes. "" if the
+ * user may not call INFO. size: at least 41. */
+MUST_CHECK int redis_store_history(struct redis_store *s, char *out, size_t size, struct err *e);
+
 /* --- arguments --- */
 struct redis_args { /* a list of arguments; reusable after redis_args_reset */
     struct buf wire;

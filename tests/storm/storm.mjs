@@ -49,8 +49,8 @@ class Storm {
     this.secret = "the storm's own secret";
     this.labels = ["self-hosted", "linux", "arm64", "microvm"];
     this.lasting = options.conditions ? new Lasting(this, options.conditions) : null;
-    // Only an App can list where it is installed, which a ledger that was lost does not know any more.
-    this.appKey = this.lasting?.has("ledger-lost") ? path.join(this.dir, "app.pem") : null;
+    // Only an App can list where it is installed, which a ledger that lost rows does not know any more.
+    this.appKey = this.lasting?.has("ledger-lost") || this.lasting?.has("failover-loss") ? path.join(this.dir, "app.pem") : null;
     if (this.appKey) {
       const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
       fs.writeFileSync(this.appKey, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });

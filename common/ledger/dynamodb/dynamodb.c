@@ -139,6 +139,7 @@ const struct ledger_ops ledger_ops_dynamo = {
     .watch_releases = watch_table,
     .watching = watching_table,
     .now = ledger_now_local,
+    .history = ledger_history_unbroken,
     .balances = ledger_dynamo_balances,
     .scopes = ledger_dynamo_scopes,
     .vm_get = ledger_dynamo_vm_get,

@@ -291,6 +291,12 @@ static int64_t now(void *state)
     return ledger_redis_now(state);
 }
 
+static int history(void *state, char out[LEDGER_HISTORY_SIZE], struct err *e)
+{
+    struct ledger_redis *l = state;
+    return redis_store_history(l->store, out, LEDGER_HISTORY_SIZE, e);
+}
+
 static bool watching(void *state)
 {
     struct ledger_redis *l = state;
@@ -311,6 +317,7 @@ const struct ledger_ops ledger_ops_redis = {
     .watch_releases = watch_releases,
     .watching = watching,
     .now = now,
+    .history = history,
     .balances = ledger_redis_balances,
     .scopes = ledger_redis_scopes,
     .vm_get = ledger_redis_vm_get,

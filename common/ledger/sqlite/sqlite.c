@@ -186,6 +186,7 @@ const struct ledger_ops ledger_ops_sqlite = {
     .watch_releases = watch_file,
     .watching = watching_file,
     .now = ledger_now_local,
+    .history = ledger_history_unbroken,
     .balances = ledger_sqlite_balances,
     .scopes = ledger_sqlite_scopes,
     .vm_get = ledger_sqlite_vm_get,

@@ -59,24 +59,26 @@ bool vm_run_left_nothing(const struct err *e)
     return e->class != ERR_RETRY;
 }
 
-/* The call to the ledger is the real one's. */
+/* The calls to the ledger are the real one's. */
 int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconciled *out,
                      struct err *e)
 {
     struct ledger_cell cell;
+    char history[LEDGER_HISTORY_SIZE];
     *out = FLEET_RECONCILED;
-    return ledger_cell_get(f->ledger, LEDGER_KIND_RECONCILED, class_name, &cell, e);
+    return ledger_history(f->ledger, history, e) == 0
+               ? ledger_cell_get(f->ledger, LEDGER_KIND_RECONCILED, class_name, &cell, e)
+               : -1;
 }
 
-int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t pause_ms, bool *done,
-                    size_t *adopted, struct err *e)
+int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t lease_ms,
+                    struct fleet_comparison *out, struct err *e)
 {
     (void)f;
     (void)class;
-    (void)pause_ms;
+    (void)lease_ms;
     (void)e;
-    *done = true;
-    *adopted = 0;
+    *out = (struct fleet_comparison){.done = true};
     return 0;
 }
 

@@ -375,6 +375,29 @@ static void replica_is_transient(void **state)
     everything_goes_on(f, &m);
 }
 
+/* One that takes over may lack the last writes. Without the permission to ask nothing is known. */
+static void server_that_takes_over_has_another_history(void **state)
+{
+    struct fixture *f = *state;
+    char before[LEDGER_HISTORY_SIZE];
+    char now[LEDGER_HISTORY_SIZE];
+    char acl[128];
+    struct err e;
+    MUST(ledger_history(f->l, before, &e));
+    MUST(ledger_history(f->l, now, &e));
+    assert_int_equal(strlen(before), 40);
+    assert_string_equal(now, before);
+    run_command(f, "REPLICAOF 127.0.0.1 1");
+    run_command(f, "REPLICAOF NO ONE");
+    MUST(ledger_history(f->l, now, &e));
+    assert_int_equal(strlen(now), 40);
+    assert_string_not_equal(now, before);
+    (void)snprintf(acl, sizeof acl, "ACL SETUSER %s -info", f->prefix);
+    run_command(f, acl);
+    MUST(ledger_history(f->l, now, &e));
+    assert_string_equal(now, "");
+}
+
 /* --- a disk that takes nothing: here, the snapshot's file is a directory --- */
 static void snapshot(const struct fixture *f, const char *status)
 {
@@ -419,6 +442,7 @@ int main(int argc, char **argv)
         CASE(withdrawn_permission_is_the_servers_trouble_and_passes),
         CASE(removed_user_is_the_servers_trouble_and_passes),
         CASE(replica_is_transient),
+        CASE(server_that_takes_over_has_another_history),
         CASE(full_disk_is_the_servers_trouble_and_passes),
     };
     if (argc != 3) {

@@ -90,7 +90,8 @@ const WRITES = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "Ba
 // The replica is promoted and everybody goes on writing to the old primary for that long; then it dies, and what it alone had is lost.
 const failover = {
   begin: async (s, c) => {
-    const caughtUp = async () => await offset(s.replica) > 0 && await offset(s.replica) >= await offset(s.redis) - 1000;
+    // The primary first: it goes on meanwhile, and each question takes a process.
+    const caughtUp = async () => { const primary = await offset(s.redis); return await offset(s.replica) >= primary; };
     await until("the replica has caught up", caughtUp, { seconds: 20 });
     c.promoted = await offset(s.replica);
     await cli(s.replica, "REPLICAOF", "NO", "ONE");

@@ -2,6 +2,7 @@
  * Launches whose response was lost, with VMs that carry no name: no VM of theirs is terminated
  * while it may run, none is kept forever, and no slot is released while one runs.
  */
+#include "common/job/vm_name.h"
 #include "tests/unit/reaper/world.h"
 
 #define LONGEST_MS (600 * SECOND_MS)        /* max_duration */
@@ -118,7 +119,7 @@ static void vm_whose_possible_rows_have_no_registration_ends_at_once(void **stat
     world_sweep(3, MINUTE_MS);
     assert_int_equal(calls_done("vm_terminate", NULL), 0); /* one of them may get a job */
     scripted_github.runner_scope[runner - scripted_github.runners] = NULL;
-    world_sweep(2, MINUTE_MS);
+    world_sweep(3, MINUTE_MS);
     assert_int_equal(calls_done("vm_terminate", NULL), 1);
     assert_int_equal(calls_done("vm_terminate", "class=large id=id-of-a "), 1);
 }
@@ -136,7 +137,7 @@ static void vm_of_an_unanswered_launch_ends_once_its_job_is_over(void **state)
     scripted_github.runner_scope[runner - scripted_github.runners] = NULL;
     world_sweep(1, MINUTE_MS);
     assert_int_equal(calls_done("vm_terminate", NULL), 0); /* one list says so */
-    world_sweep(1, MINUTE_MS);
+    world_sweep(2, MINUTE_MS); /* and then one says that no other runner may be its own */
     assert_int_equal(calls_done("vm_terminate", "class=large id=id-of-a "), 1);
 }
 
@@ -158,10 +159,51 @@ static void vm_whose_possible_rows_may_be_registered_lives(void **state)
     assert_int_equal(calls_done("vm_terminate", NULL), 0);
 }
 
+/* Its launch was recorded in a ledger that lost its last writes. */
+static struct ledger_vm *add_completed(const char *name, int64_t age_ms)
+{
+    struct ledger_vm *vm = world_add_unanswered(name, age_ms);
+    vm->job_id = 42;
+    vm->ending_ms = clock_wall_ms();
+    return vm;
+}
+
+static void vm_whose_only_possible_row_ran_its_job_ends(void **state)
+{
+    struct ledger_vm *vm = add_completed("mf-c28ee50a-t-a", 20 * SECOND_MS);
+    (void)add_unnamed("of-a", 20 * SECOND_MS);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", "class=large id=id-of-a "), 1);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(vm->state, VM_GONE);
+}
+
+/* It is that of a row that was lost: its runner has none, and is busy. */
+static void vm_lives_while_it_may_be_that_of_a_lost_row(void **state)
+{
+    char name[VM_NAME_SIZE];
+    vm_name_make("t", "large", name);
+    (void)add_completed("mf-c28ee50a-t-a", 20 * SECOND_MS);
+    (void)add_unnamed("of-a-or-lost", 20 * SECOND_MS);
+    struct github_runner *runner = scripted_github_add_runner(name, true, true);
+    world_sweep(5, MINUTE_MS);
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
+    world_fail("github_list_runners", NULL, ERR_THROTTLED);
+    scripted_github.runner_scope[runner - scripted_github.runners] = NULL;
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
+    world_heal();
+    world_sweep(1, 10 * MINUTE_MS); /* the circuit's probe */
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(calls_done("vm_terminate", NULL), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(vm_that_may_be_a_launchs_is_left_alone),
+        CASE(vm_whose_only_possible_row_ran_its_job_ends),
+        CASE(vm_lives_while_it_may_be_that_of_a_lost_row),
         CASE(vm_past_its_longest_life_is_ended_and_holds_the_slot_until_then),
         CASE(slot_is_free_when_no_vm_fits_for_long),
         CASE(busy_launch_whose_answer_was_lost_is_not_missed),

@@ -13,6 +13,17 @@
 #define MINUTE_MS 60000LL
 #define HOUR_MS (60 * MINUTE_MS)
 
+static const char *history = "";
+
+int __wrap_ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struct err *e);
+int __wrap_ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struct err *e)
+{
+    (void)l;
+    (void)e;
+    (void)snprintf(out, LEDGER_HISTORY_SIZE, "%s", history);
+    return 0;
+}
+
 static const struct config_class *class_of(const char *name)
 {
     return config_class_by_name(world.config, slice_of(name));
@@ -109,6 +120,29 @@ static void ledger_that_was_not_in_use_is_compared_again(void **state)
     assert_int_equal(slots_used("large"), 1);
 }
 
+/* A fail-over lost the rows of what was launched last. */
+static void ledger_that_may_have_lost_writes_is_compared_again(void **state)
+{
+    enum fleet_reconciled known;
+    struct err e;
+    (void)add_vm("large", "a", 1000);
+    history = "of-another-server";
+    MUST(fleet_still_reconciled(world.worker.fleet, "large", &e)); /* a worker's task */
+    MUST(fleet_reconciled(world.worker.fleet, "large", &known, &e));
+    assert_int_equal(known, FLEET_HISTORY_BROKEN);
+    assert_int_equal(reconcile_check(&world.worker, class_of("large"), &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_int_equal(e.from, ERR_FROM_LEDGER);
+    assert_true(look("large") > 0);
+    assert_int_equal(slots_used("large"), 1);
+    world.now_ms += LEASE_MS / 3 + 1;
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(calls_count("vm_list", NULL), 2);
+    assert_int_equal(reconcile_check(&world.worker, class_of("large"), &e), 0);
+    history = "";
+}
+
 static struct ledger_vm *add_row(const char *name, const char *class_name, const char *vm_id)
 {
     struct ledger_vm *vm = memory_vm(world.url, name);
@@ -146,6 +180,53 @@ static void vm_that_may_be_of_a_row_without_an_id_needs_no_second_one(void **sta
     assert_true(look("large") > 0);
     assert_int_equal(calls_done("ledger_vm_adopt", NULL), 1);
     assert_int_equal(calls_count("ledger_vm_adopt", "id-earlier"), 1);
+}
+
+/* As a fail-over leaves them that lost some launches' last writes, and all of others'. */
+static void row_without_an_id_accounts_for_one_vm(void **state)
+{
+    world_reconcile("large", NEVER);
+    (void)add_row("r", "large", "");
+    (void)add_vm("large", "a", 1000);
+    (void)add_vm("large", "b", 1000);
+    (void)add_vm("large", "c", 1000);
+    assert_true(look("large") > 0);
+    assert_int_equal(calls_done("ledger_vm_adopt", NULL), 2);
+    assert_int_equal(slots_used("large"), 3);
+    world.now_ms += LEASE_MS;
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(slots_used("large"), 3);
+}
+
+/* Its own VM may not be listed yet, and the one that is may have no row. */
+static void launch_under_way_decides_first_which_vm_it_has(void **state)
+{
+    world_reconcile("large", NEVER);
+    struct ledger_vm *row = add_row("r", "large", "");
+    row->heartbeat_ms = world.now_ms;
+    (void)add_vm("large", "lost", 1000);
+    assert_true(look("large") > 0);
+    world.now_ms += LEASE_MS / 3 + 1;
+    assert_true(look("large") > 0);
+    assert_int_equal(calls_count("ledger_vm_adopt", NULL), 0);
+    (void)snprintf(row->vm_id, sizeof row->vm_id, "id-own");
+    world.now_ms += LEASE_MS / 3 + 1;
+    assert_true(look("large") > 0);
+    assert_int_equal(slots_used("large"), 2);
+    world.now_ms += LEASE_MS / 3 + 1;
+    assert_int_equal(look("large"), 0);
+}
+
+static void launch_of_a_dead_worker_keeps_no_class_waiting(void **state)
+{
+    world_reconcile("large", NEVER);
+    add_row("r", "large", "")->heartbeat_ms = world.now_ms;
+    (void)add_vm("large", "a", 1000);
+    world.now_ms += LEASE_MS;
+    assert_true(look("large") > 0);
+    world.now_ms += LEASE_MS / 3 + 1;
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(calls_count("ledger_vm_adopt", NULL), 0);
 }
 
 static void many_rows_are_all_read(void **state)
@@ -267,8 +348,12 @@ int main(void)
         CASE(new_ledger_without_vms_is_reconciled_at_once),
         CASE(lost_ledger_gets_rows_until_a_comparison_finds_no_more),
         CASE(ledger_that_was_not_in_use_is_compared_again),
+        CASE(ledger_that_may_have_lost_writes_is_compared_again),
         CASE(vm_of_a_row_needs_no_second_one),
         CASE(vm_that_may_be_of_a_row_without_an_id_needs_no_second_one),
+        CASE(row_without_an_id_accounts_for_one_vm),
+        CASE(launch_under_way_decides_first_which_vm_it_has),
+        CASE(launch_of_a_dead_worker_keeps_no_class_waiting),
         CASE(many_rows_are_all_read),
         CASE(vm_that_ends_meanwhile_gets_no_row),
         CASE(list_that_fails_opens_the_targets_circuit),

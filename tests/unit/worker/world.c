@@ -58,7 +58,7 @@ void world_reconcile(const char *class_name, int64_t age_ms)
     char value[24];
     (void)snprintf(name, sizeof name, "%s%s%s", class_name, bound ? "/" : "",
                    bound ? fleet_host(world.worker.fleet) : "");
-    (void)snprintf(value, sizeof value, "%lld", (long long)(world.now_ms - age_ms));
+    (void)snprintf(value, sizeof value, "%lld ", (long long)(world.now_ms - age_ms));
     MUST(__real_ledger_cell_get(l, LEDGER_KIND_RECONCILED, name, &cell, &e));
     MUST(__real_ledger_cell_put(l, LEDGER_KIND_RECONCILED, name, age_ms < 0 ? NULL : value,
                                 cell.version, NULL, &e));
