@@ -93,64 +93,6 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     b->len += (size_t)n;
 }
 
-/* Length of the valid UTF-8 sequence at the start of s, 0 if there is none (RFC 3629). */
-static size_t utf8_length(struct slice s)
-{
-    unsigned char c = (unsigned char)s.ptr[0];
-    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : 0;
-    if (c >= 0xf0 && c <= 0xf4) {
-        n = 4;
-    }
-    if (n == 0 || n > s.len) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if (((unsigned char)s.ptr[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    unsigned char second = n > 2 ? (unsigned char)s.ptr[1] : 0;
-    bool overlong = (c == 0xe0 && second < 0xa0) || (c == 0xf0 && second < 0x90);
-    bool outside = (c == 0xed && second > 0x9f) || (c == 0xf4 && second > 0x8f);
-    return n > 2 && (overlong || outside) ? 0 : n;
-}
-
-static void append_json_byte(struct buf *b, char c)
-{
-    static const char short_form[] = {
-        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"'};
-    unsigned char u = (unsigned char)c;
-    if (c == '\\') {
-        buf_append(b, SLICE("\\\\"));
-    } else if (u < sizeof short_form && short_form[u] != 0) {
-        buf_append_byte(b, '\\');
-        buf_append_byte(b, short_form[u]);
-    } else if (u < 0x20 || u == 0x7f) {
-        buf_printf(b, "\\u%04x", u);
-    } else {
-        buf_append_byte(b, c);
-    }
-}
-
-void buf_append_json(struct buf *b, struct slice s)
-{
-    buf_append_byte(b, '"');
-    while (s.len > 0) {
-        size_t n = utf8_length(s);
-        if (n == 0) {
-            buf_append(b, SLICE("\xef\xbf\xbd"));
-            n = 1;
-        } else if (n == 1) {
-            append_json_byte(b, s.ptr[0]);
-        } else {
-            buf_append(b, (struct slice){s.ptr, n});
-        }
-        s.ptr += n;
-        s.len -= n;
-    }
-    buf_append_byte(b, '"');
-}
-
 struct slice buf_slice(const struct buf *b)
 {
     return (struct slice){b->data, b->len};

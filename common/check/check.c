@@ -1,37 +1,38 @@
 #include "common/check/check.h"
 
-#include <jansson.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "common/base/slice.h"
 
 #define ANSWER_MAX 2048
+#define LINE_MAX_BYTES ((size_t)64 * 1024)
 
 static const char *const level_names[] = {
     [CHECK_OK] = "ok", [CHECK_WARN] = "warn", [CHECK_FAIL] = "FAIL"};
 
-/* A peer's response may contain anything: replaces unprintable bytes. */
-static void make_printable(char *text)
-{
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < ' ' || c == 0x7f) {
-            *text = ' ';
-        }
-    }
-}
-
 static void print_json(struct check *c, const struct check_finding *f, const char *answer)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s?}", "level", level_names[f->level], "subject",
-                          f->subject, "request", f->request, "result", answer, "hint", f->hint);
-    char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
-    (void)fprintf(c->out, "%s\n", text != NULL ? text : "{\"level\":\"warn\"}");
-    free(text);
-    json_decref(o);
+    struct buf line;
+    buf_init(&line, LINE_MAX_BYTES);
+    buf_append_cstr(&line, "{\"level\":");
+    buf_append_json(&line, slice_of(level_names[f->level]));
+    buf_append_cstr(&line, ",\"subject\":");
+    buf_append_json(&line, slice_of(f->subject));
+    buf_append_cstr(&line, ",\"request\":");
+    buf_append_json(&line, slice_of(f->request));
+    buf_append_cstr(&line, ",\"result\":");
+    buf_append_json(&line, slice_of(answer));
+    buf_append_cstr(&line, ",\"hint\":");
+    if (f->hint != NULL) {
+        buf_append_json(&line, slice_of(f->hint));
+    } else {
+        buf_append_cstr(&line, "null");
+    }
+    (void)fprintf(c->out, "%s}\n", line.failed ? "{\"level\":\"warn\"" : line.data);
+    buf_fini(&line);
 }
 
 void check_say(struct check *c, const struct check_finding *f, const char *fmt, ...)
@@ -41,14 +42,13 @@ void check_say(struct check *c, const struct check_finding *f, const char *fmt, 
     va_start(args, fmt);
     (void)vsnprintf(answer, sizeof answer, fmt, args);
     va_end(args);
-    make_printable(answer);
     c->counts[f->level]++;
     if (c->json) {
         print_json(c, f, answer);
     } else {
-        (void)fprintf(c->out, "%-4s  %s: %s: %s%s%s\n", level_names[f->level], f->subject,
-                      f->request, answer, f->hint != NULL ? ": " : "",
-                      f->hint != NULL ? f->hint : "");
+        printable_line(c->out, "%-4s  %s: %s: %s%s%s", level_names[f->level], f->subject,
+                       f->request, answer, f->hint != NULL ? ": " : "",
+                       f->hint != NULL ? f->hint : "");
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/printable.h"
 #include "common/base/thread.h"
 #include "common/base/version.h"
 #include "common/base/wakeup.h"
@@ -72,8 +73,8 @@ static enum next_step read_arguments(const struct program *p, int argc, char **a
         if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
             out->config_path = argv[++i];
         } else {
-            fprintf(stderr, "%s: unknown option or missing value: %s: see --help\n", p->name,
-                    argv[i]);
+            printable_line(stderr, "%s: unknown option or missing value: %s: see --help", p->name,
+                           argv[i]);
             *exit_code = 2;
             return NEXT_EXIT;
         }
@@ -94,8 +95,8 @@ static int load_config(const struct program *p, const struct arguments *args, st
     buf_init(&messages, MESSAGES_LIMIT_BYTES);
     int failed = config_load(args->config_path, p->who, out, &messages, &e);
     if (failed != 0) {
-        fprintf(stderr, "%s: the configuration is invalid:\n%s\n", p->name,
-                messages.len > 0 ? messages.data : e.message);
+        printable_line(stderr, "%s: the configuration is invalid:", p->name);
+        printable_lines(stderr, messages.len > 0 ? buf_slice(&messages) : slice_of(e.message));
     }
     buf_fini(&messages);
     return failed;
@@ -105,7 +106,8 @@ static int load_config(const struct program *p, const struct arguments *args, st
 static void print_unfetched(const struct program *p, const struct config *c)
 {
     for (size_t i = 0; i < c->unfetched.count; i++) {
-        printf("%s: not fetched, and so not checked: %s\n", p->name, c->unfetched.items[i]);
+        printable_line(stdout, "%s: not fetched, and so not checked: %s", p->name,
+                       c->unfetched.items[i]);
     }
 }
 

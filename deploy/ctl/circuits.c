@@ -11,6 +11,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "common/config/provider.h"
 #include "common/ledger/programs.h"
 
@@ -67,9 +68,13 @@ void ctl_circuits_print(const json_t *answer)
     json_t *o;
     json_array_foreach(json_object_get(answer, "circuits"), i, o)
     {
-        printf("%scircuit open since %s: %s\n  next probe %s; it said: %s\n", i == 0 ? "\n" : "",
-               ctl_str(o, "open_since"), ctl_str(o, "subject"), ctl_str(o, "next_probe"),
-               ctl_str(o, "why"));
+        if (i == 0) {
+            printable_line(stdout, "%s", "");
+        }
+        printable_line(stdout, "circuit open since %s: %s", ctl_str(o, "open_since"),
+                       ctl_str(o, "subject"));
+        printable_line(stdout, "  next probe %s; it said: %s", ctl_str(o, "next_probe"),
+                       ctl_str(o, "why"));
     }
 }
 

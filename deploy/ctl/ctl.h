@@ -26,7 +26,7 @@ struct ctl {
 
 /* Builds the answer (*out, a new reference). */
 typedef int ctl_build_fn(struct ctl *c, json_t **out, struct err *e);
-/* Writes it for people, to stdout. */
+/* Writes it for people, to stdout, with printable_line. */
 typedef void ctl_print_fn(const json_t *answer);
 
 ctl_build_fn ctl_status;
@@ -40,18 +40,19 @@ ctl_build_fn ctl_dlq_list;
 ctl_build_fn ctl_dlq_list_all;
 ctl_print_fn ctl_dlq_list_print;
 ctl_build_fn ctl_dlq_show;
-ctl_print_fn ctl_dlq_show_print;
 ctl_build_fn ctl_dlq_redrive;
 ctl_build_fn ctl_dlq_delete;
 ctl_build_fn ctl_upgrade_finish;
 ctl_print_fn ctl_done_print;
+/* The value itself: with --json, and where that is the best text. Valid JSON that can be shown on a
+ * terminal. */
+ctl_print_fn ctl_json_print;
 
 /* The job's id out of what a person gave: the id, or the URL of the job's page
  * (…/actions/runs/RUN/job/ID, with or without a query or a fragment). ERR_PERMANENT otherwise. */
 MUST_CHECK int ctl_read_job(const char *given, int64_t *out_id, struct err *e);
 
-/* A new reference. What is no UTF-8 is replaced, and control characters, which would act on the
- * terminal: a job's name, for example, is anybody's who can push a workflow. */
+/* A new reference. What is no UTF-8 is replaced. */
 json_t *ctl_text(const char *s);
 /* "2026-11-20T18:12:03.456Z", or null for 0. */
 json_t *ctl_time(int64_t wall_ms);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "deploy/ctl/ctl.h"
 
 #define LIST_MAX 1000
@@ -103,17 +104,19 @@ void ctl_dlq_list_print(const json_t *answer)
     size_t i;
     json_t *o;
     if (json_array_size(answer) == 0) {
-        printf("the dead-letter queue is empty\n");
+        printable_line(stdout, "the dead-letter queue is empty");
     }
     json_array_foreach(answer, i, o)
     {
-        printf("%s  %s  job %s  %lld attempts  %s\n    %s\n", ctl_str(o, "message"),
-               ctl_str(o, "lane"), ctl_str(o, "job"), (long long)ctl_int(o, "attempts"),
-               ctl_str(o, "dead_lettered_at"), ctl_str(o, "reason"));
+        printable_line(stdout, "%s  %s  job %s  %lld attempts  %s", ctl_str(o, "message"),
+                       ctl_str(o, "lane"), ctl_str(o, "job"), (long long)ctl_int(o, "attempts"),
+                       ctl_str(o, "dead_lettered_at"));
+        printable_line(stdout, "    %s", ctl_str(o, "reason"));
         if (is_over(ctl_str(o, "job_state"))) {
-            printf("    the job is over (%s): nobody needs this message; the reaper deletes it "
-                   "after reaper.retention\n",
-                   ctl_str(o, "job_state"));
+            printable_line(stdout,
+                           "    the job is over (%s): nobody needs this message; the reaper "
+                           "deletes it after reaper.retention",
+                           ctl_str(o, "job_state"));
         }
     }
 }
@@ -143,12 +146,6 @@ int ctl_dlq_show(struct ctl *c, json_t **out, struct err *e)
     }
     *out = found;
     return 0;
-}
-
-void ctl_dlq_show_print(const json_t *answer)
-{
-    json_dumpf(answer, stdout, JSON_INDENT(2));
-    putchar('\n');
 }
 
 static json_t *did(const char *what, int64_t count)

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/base/printable.h"
 #include "common/base/version.h"
 #include "common/config/aws.h"
 #include "deploy/ctl/commands.h"
@@ -51,7 +52,7 @@ static int read_arguments(int argc, char **argv, struct arguments *out)
         } else if (argv[i][0] != '-' && out->count < (int)COUNT_OF(out->words)) {
             out->words[out->count++] = argv[i];
         } else {
-            fprintf(stderr, "mayflyctl: unknown option %s: see mayflyctl --help\n", argv[i]);
+            printable_line(stderr, "mayflyctl: unknown option %s: see mayflyctl --help", argv[i]);
             return 2;
         }
     }
@@ -66,7 +67,8 @@ static int load_config(const struct arguments *args, struct config **out)
     config_aws_use();
     int failed = config_load(args->config_path, CONFIG_FOR_CTL, out, &complaints, &e);
     if (failed != 0) {
-        fprintf(stderr, "mayflyctl: %s\n", complaints.len > 0 ? complaints.data : e.message);
+        fputs("mayflyctl: ", stderr);
+        printable_lines(stderr, complaints.len > 0 ? buf_slice(&complaints) : slice_of(e.message));
     } else {
         config_aws_apply(&(*out)->aws);
     }
@@ -82,8 +84,7 @@ static int carry_out(const struct ctl_command *command, struct ctl *c, bool as_j
         return -1;
     }
     if (as_json) {
-        json_dumpf(answer, stdout, JSON_INDENT(2));
-        putchar('\n');
+        ctl_json_print(answer);
     } else {
         command->print(answer);
     }
@@ -116,7 +117,7 @@ int main(int argc, char **argv)
     c.argv = args.words + (args.count - command->arguments);
     code = carry_out(command, &c, args.json, &e) == 0 ? 0 : 1;
     if (code != 0) {
-        fprintf(stderr, "mayflyctl: %s\n", e.message);
+        printable_line(stderr, "mayflyctl: %s", e.message);
     }
     ledger_close(c.ledger);
     queue_close(c.queue);

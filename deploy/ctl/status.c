@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "common/ledger/kinds.h"
 #include "deploy/ctl/circuits.h"
 #include "deploy/ctl/ctl.h"
@@ -20,12 +21,12 @@ static int add_lanes(struct ctl *c, json_t *answer, struct err *e)
     }
     json_t *lanes = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_array_append_new(lanes, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "lane",
-                                               depths[i].lane, "ready", (json_int_t)depths[i].ready,
-                                               "leased", (json_int_t)depths[i].leased, "delayed",
-                                               (json_int_t)depths[i].delayed, "dead",
-                                               (json_int_t)depths[i].dead, "oldest_ready_ms",
-                                               (json_int_t)depths[i].oldest_ready_ms));
+        json_array_append_new(
+            lanes,
+            json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "lane", ctl_text(depths[i].lane), "ready",
+                      (json_int_t)depths[i].ready, "leased", (json_int_t)depths[i].leased,
+                      "delayed", (json_int_t)depths[i].delayed, "dead", (json_int_t)depths[i].dead,
+                      "oldest_ready_ms", (json_int_t)depths[i].oldest_ready_ms));
         dead += depths[i].dead;
     }
     free(depths);
@@ -71,14 +72,14 @@ static int add_classes(struct ctl *c, json_t *answer, struct err *e)
         json_int_t starting = count->vms[VM_RESERVED];
         starting += count->vms[VM_REGISTERED];
         starting += count->vms[VM_LAUNCHED];
-        json_array_append_new(classes,
-                              json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class",
-                                        class->name, "slots_used", (json_int_t)slots_of(count),
-                                        "slots", (json_int_t) class->max_vms, "jobs_waiting",
-                                        (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
-                                        (json_int_t)count->jobs[JOB_RUNNING], "vms_starting",
-                                        starting, "vms_busy", (json_int_t)count->vms[VM_BUSY],
-                                        "vms_ending", (json_int_t)count->vms[VM_ENDING]));
+        json_array_append_new(
+            classes, json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "class",
+                               ctl_text(class->name), "slots_used", (json_int_t)slots_of(count),
+                               "slots", (json_int_t) class->max_vms, "jobs_waiting",
+                               (json_int_t)count->jobs[JOB_WAITING], "jobs_running",
+                               (json_int_t)count->jobs[JOB_RUNNING], "vms_starting", starting,
+                               "vms_busy", (json_int_t)count->vms[VM_BUSY], "vms_ending",
+                               (json_int_t)count->vms[VM_ENDING]));
     }
     for (size_t i = 0; i < n; i++) {
         fleet += slots_of(&counts[i]);
@@ -103,8 +104,8 @@ static int add_balances(struct ctl *c, json_t *answer, struct err *e)
     for (size_t i = 0; i < n; i++) {
         int64_t longest = b[i].oldest_waiting_ms > 0 ? now - b[i].oldest_waiting_ms : 0;
         json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:I, s:I}", "scope", b[i].scope, "class",
-                            b[i].class_name, "demand", (json_int_t)b[i].demand, "supply",
+            list, json_pack("{s:o, s:o, s:I, s:I, s:I}", "scope", ctl_text(b[i].scope), "class",
+                            ctl_text(b[i].class_name), "demand", (json_int_t)b[i].demand, "supply",
                             (json_int_t)b[i].supply, "longest_wait_ms", (json_int_t)longest));
     }
     free(b);
@@ -143,46 +144,75 @@ int ctl_status(struct ctl *c, json_t **out, struct err *e)
     return 0;
 }
 
-void ctl_status_print(const json_t *answer)
+static void print_classes(const json_t *answer)
 {
     size_t i;
     json_t *o;
-    char age[24];
-    const json_t *fleet = json_object_get(answer, "fleet");
-    printf("deployment %s: %lld of %lld slots in use, %lld dead letters\n\n",
-           ctl_str(answer, "deployment"), (long long)ctl_int(fleet, "slots_used"),
-           (long long)ctl_int(fleet, "slots"), (long long)ctl_int(answer, "dead"));
-    json_array_foreach(json_object_get(answer, "notices"), i, o)
-    {
-        printf("! %s\n", json_string_value(o));
-    }
-    printf("%-20s %9s %8s %8s %9s %6s %7s\n", "CLASS", "SLOTS", "WAITING", "RUNNING", "STARTING",
-           "BUSY", "ENDING");
+    printable_line(stdout, "%-20s %9s %8s %8s %9s %6s %7s", "CLASS", "SLOTS", "WAITING", "RUNNING",
+                   "STARTING", "BUSY", "ENDING");
     json_array_foreach(json_object_get(answer, "classes"), i, o)
     {
         char slots[32];
         (void)snprintf(slots, sizeof slots, "%lld/%lld", (long long)ctl_int(o, "slots_used"),
                        (long long)ctl_int(o, "slots"));
-        printf("%-20s %9s %8lld %8lld %9lld %6lld %7lld\n", ctl_str(o, "class"), slots,
-               (long long)ctl_int(o, "jobs_waiting"), (long long)ctl_int(o, "jobs_running"),
-               (long long)ctl_int(o, "vms_starting"), (long long)ctl_int(o, "vms_busy"),
-               (long long)ctl_int(o, "vms_ending"));
+        printable_line(stdout, "%-20s %9s %8lld %8lld %9lld %6lld %7lld", ctl_str(o, "class"),
+                       slots, (long long)ctl_int(o, "jobs_waiting"),
+                       (long long)ctl_int(o, "jobs_running"), (long long)ctl_int(o, "vms_starting"),
+                       (long long)ctl_int(o, "vms_busy"), (long long)ctl_int(o, "vms_ending"));
     }
-    printf("\n%-28s %7s %7s %8s %6s %10s%s\n", "LANE", "READY", "LEASED", "DELAYED", "DEAD",
-           "OLDEST",
-           json_is_true(json_object_get(answer, "estimated")) ? "  (estimates of the queue)" : "");
+    printable_line(stdout, "%s", "");
+}
+
+static void print_lanes(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    char age[24];
+    printable_line(stdout, "%-28s %7s %7s %8s %6s %10s%s", "LANE", "READY", "LEASED", "DELAYED",
+                   "DEAD", "OLDEST",
+                   json_is_true(json_object_get(answer, "estimated")) ? "  (estimates of the queue)"
+                                                                      : "");
     json_array_foreach(json_object_get(answer, "lanes"), i, o)
     {
-        printf("%-28s %7lld %7lld %8lld %6lld %10s\n", ctl_str(o, "lane"),
-               (long long)ctl_int(o, "ready"), (long long)ctl_int(o, "leased"),
-               (long long)ctl_int(o, "delayed"), (long long)ctl_int(o, "dead"),
-               ctl_duration(ctl_int(o, "oldest_ready_ms"), age));
+        printable_line(stdout, "%-28s %7lld %7lld %8lld %6lld %10s", ctl_str(o, "lane"),
+                       (long long)ctl_int(o, "ready"), (long long)ctl_int(o, "leased"),
+                       (long long)ctl_int(o, "delayed"), (long long)ctl_int(o, "dead"),
+                       ctl_duration(ctl_int(o, "oldest_ready_ms"), age));
     }
+}
+
+static void print_balance(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    char wait[24];
     json_array_foreach(json_object_get(answer, "balance"), i, o)
     {
-        printf("%s%s, class %s: demand %lld, supply %lld, longest wait %s\n", i == 0 ? "\n" : "",
-               ctl_str(o, "scope"), ctl_str(o, "class"), (long long)ctl_int(o, "demand"),
-               (long long)ctl_int(o, "supply"), ctl_duration(ctl_int(o, "longest_wait_ms"), age));
+        if (i == 0) {
+            printable_line(stdout, "%s", "");
+        }
+        printable_line(stdout, "%s, class %s: demand %lld, supply %lld, longest wait %s",
+                       ctl_str(o, "scope"), ctl_str(o, "class"), (long long)ctl_int(o, "demand"),
+                       (long long)ctl_int(o, "supply"),
+                       ctl_duration(ctl_int(o, "longest_wait_ms"), wait));
     }
+}
+
+void ctl_status_print(const json_t *answer)
+{
+    size_t i;
+    json_t *o;
+    const json_t *fleet = json_object_get(answer, "fleet");
+    printable_line(stdout, "deployment %s: %lld of %lld slots in use, %lld dead letters",
+                   ctl_str(answer, "deployment"), (long long)ctl_int(fleet, "slots_used"),
+                   (long long)ctl_int(fleet, "slots"), (long long)ctl_int(answer, "dead"));
+    printable_line(stdout, "%s", "");
+    json_array_foreach(json_object_get(answer, "notices"), i, o)
+    {
+        printable_line(stdout, "! %s", json_string_value(o));
+    }
+    print_classes(answer);
+    print_lanes(answer);
+    print_balance(answer);
     ctl_circuits_print(answer);
 }

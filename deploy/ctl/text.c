@@ -1,21 +1,20 @@
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "deploy/ctl/ctl.h"
 
 json_t *ctl_text(const char *s)
 {
-    char *copy = strdup(s);
-    ASSERT(copy != NULL);
-    for (char *c = copy; *c != '\0'; c++) {
-        *c = iscntrl((unsigned char)*c) != 0 ? '?' : *c;
-    }
-    json_t *text = json_string(copy);
-    free(copy);
-    return text != NULL ? text : json_string("(not readable as UTF-8)");
+    struct buf quoted;
+    buf_init(&quoted, 6 * strlen(s) + 2);
+    buf_append_json(&quoted, slice_of(s));
+    json_t *text = json_loadb(quoted.data, quoted.len, JSON_DECODE_ANY, NULL);
+    ASSERT(text != NULL);
+    buf_fini(&quoted);
+    return text;
 }
 
 json_t *ctl_time(int64_t wall_ms)
@@ -54,7 +53,15 @@ int64_t ctl_int(const json_t *o, const char *key)
 
 void ctl_done_print(const json_t *answer)
 {
-    printf("%s\n", ctl_str(answer, "did"));
+    printable_line(stdout, "%s", ctl_str(answer, "did"));
+}
+
+void ctl_json_print(const json_t *answer)
+{
+    char *text = json_dumps(answer, JSON_INDENT(2));
+    ASSERT(text != NULL);
+    printable_lines(stdout, slice_of(text));
+    free(text);
 }
 
 /* What follows the last "/job/" of a page's URL, or "/jobs/" of the API's; the whole text if there is

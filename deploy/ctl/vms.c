@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "common/ledger/kinds.h"
 #include "deploy/ctl/ctl.h"
 
@@ -18,13 +19,13 @@
 
 static json_t *describe(const struct ledger_vm *vm)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:o, s:o, s:I, s:o}", "vm", vm->name,
-                     "state", ledger_vm_state_name(vm->state), "class", vm->class_name, "scope",
-                     ctl_text(vm->scope), "repository", ctl_text(vm->repository), "provider",
-                     vm->provider, "for_job", (json_int_t)vm->for_job, "job",
-                     (json_int_t)vm->job_id, "vm_id", ctl_text(vm->vm_id), "host",
-                     ctl_text(vm->host), "age_ms", (json_int_t)(clock_wall_ms() - vm->reserved_ms),
-                     "deadline", ctl_time(vm->deadline_ms));
+    return json_pack(
+        "{s:o, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:I, s:o}", "vm", ctl_text(vm->name),
+        "state", ledger_vm_state_name(vm->state), "class", ctl_text(vm->class_name), "scope",
+        ctl_text(vm->scope), "repository", ctl_text(vm->repository), "provider",
+        ctl_text(vm->provider), "for_job", (json_int_t)vm->for_job, "job", (json_int_t)vm->job_id,
+        "vm_id", ctl_text(vm->vm_id), "host", ctl_text(vm->host), "age_ms",
+        (json_int_t)(clock_wall_ms() - vm->reserved_ms), "deadline", ctl_time(vm->deadline_ms));
 }
 
 int ctl_vms(struct ctl *c, json_t **out, struct err *e)
@@ -56,12 +57,13 @@ void ctl_vms_print(const json_t *answer)
     size_t i;
     json_t *o;
     char age[24];
-    printf("%-44s %-11s %-14s %-24s %14s %9s\n", "VM", "STATE", "CLASS", "SCOPE", "JOB", "AGE");
+    printable_line(stdout, "%-44s %-11s %-14s %-24s %14s %9s", "VM", "STATE", "CLASS", "SCOPE",
+                   "JOB", "AGE");
     json_array_foreach(answer, i, o)
     {
-        printf("%-44s %-11s %-14s %-24s %14lld %9s\n", ctl_str(o, "vm"), ctl_str(o, "state"),
-               ctl_str(o, "class"), ctl_str(o, "scope"), (long long)ctl_int(o, "job"),
-               ctl_duration(ctl_int(o, "age_ms"), age));
+        printable_line(stdout, "%-44s %-11s %-14s %-24s %14lld %9s", ctl_str(o, "vm"),
+                       ctl_str(o, "state"), ctl_str(o, "class"), ctl_str(o, "scope"),
+                       (long long)ctl_int(o, "job"), ctl_duration(ctl_int(o, "age_ms"), age));
     }
 }
 

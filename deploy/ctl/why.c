@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "common/job/lane.h"
 #include "deploy/ctl/circuits.h"
 #include "deploy/ctl/ctl.h"
@@ -320,19 +321,24 @@ void ctl_why_print(const json_t *answer)
     json_t *o;
     char waited[24];
     char ran[24];
-    printf("job %lld: %s\n", (long long)ctl_int(answer, "job"),
-           ctl_str(answer, "state")[0] != '\0' ? ctl_str(answer, "state") : "not in the ledger");
+    printable_line(stdout, "job %lld: %s", (long long)ctl_int(answer, "job"),
+                   ctl_str(answer, "state")[0] != '\0' ? ctl_str(answer, "state")
+                                                       : "not in the ledger");
     if (json_object_get(answer, "state") != NULL) {
-        printf("  \"%s\" of %s, class %s, labels %s\n", ctl_str(answer, "name"),
-               ctl_str(answer, "repository"), ctl_str(answer, "class"), ctl_str(answer, "labels"));
-        printf("  waited %s, ran %s\n", ctl_duration(ctl_int(answer, "waited_ms"), waited),
-               ctl_duration(ctl_int(answer, "ran_ms"), ran));
+        printable_line(stdout, "  \"%s\" of %s, class %s, labels %s", ctl_str(answer, "name"),
+                       ctl_str(answer, "repository"), ctl_str(answer, "class"),
+                       ctl_str(answer, "labels"));
+        printable_line(stdout, "  waited %s, ran %s",
+                       ctl_duration(ctl_int(answer, "waited_ms"), waited),
+                       ctl_duration(ctl_int(answer, "ran_ms"), ran));
     }
-    printf("  waits for %s\n\n", ctl_str(answer, "waits_for"));
+    printable_line(stdout, "  waits for %s", ctl_str(answer, "waits_for"));
+    printable_line(stdout, "%s", "");
     json_array_foreach(json_object_get(answer, "timeline"), i, o)
     {
-        printf("  %s  +%-8s %-14s %s%s%s\n", ctl_str(o, "at"),
-               ctl_duration(ctl_int(o, "since_last_ms"), waited), ctl_str(o, "what"),
-               ctl_str(o, "vm"), ctl_str(o, "vm")[0] != '\0' ? ": " : "", ctl_str(o, "detail"));
+        printable_line(stdout, "  %s  +%-8s %-14s %s%s%s", ctl_str(o, "at"),
+                       ctl_duration(ctl_int(o, "since_last_ms"), waited), ctl_str(o, "what"),
+                       ctl_str(o, "vm"), ctl_str(o, "vm")[0] != '\0' ? ": " : "",
+                       ctl_str(o, "detail"));
     }
 }

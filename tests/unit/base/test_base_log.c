@@ -64,6 +64,10 @@ static json_t *written(void)
     }
     struct slice rest = buf_slice(&all);
     while (slice_cut(rest, '\n', &line, &rest)) {
+        static const char *const hidden[] = {"\x1b", "\x7f", "\xc2\x9b", "\xe2\x80\xae"};
+        for (size_t i = 0; i < COUNT_OF(hidden); i++) {
+            assert_null(memmem(line.ptr, line.len, hidden[i], strlen(hidden[i])));
+        }
         json_error_t error;
         json_t *object =
             json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
@@ -114,7 +118,9 @@ static void line_has_head_and_fields(void **state)
 
 static void hostile_values_stay_inside_their_line(void **state)
 {
-    log_info("e", LOG_SLICE("a", SLICE("x\n{\"level\":\"error\"}\0\x1b[31m\xff\xe2\x82")),
+    log_info("e",
+             LOG_SLICE("a", SLICE("x\n{\"level\":\"error\"}\0\x1b[31m\xff\xe2\x82"
+                                  "\x7f\xc2\x9b\xe2\x80\xae")),
              LOG_STR("b", NULL));
     json_t *lines = written();
     assert_int_equal(json_array_size(lines), 1);

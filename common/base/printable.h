@@ -1,0 +1,26 @@
+/*
+ * Text of others, for people's eyes: a job's name, for example, is anybody's who can push a workflow.
+ *
+ * Escaped as \n, \t, … or \uXXXX are the characters that act on a terminal or deceive a reader: C0,
+ * DEL, C1, the line separators U+2028 and U+2029, and the controls of bidirectional text (U+061C,
+ * U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069). Bytes that are not UTF-8 become U+FFFD.
+ * buf_append_json escapes the same, so that a log line can be read on a terminal too. A backslash
+ * stays as it is. Pure functions, safe from any thread.
+ */
+#ifndef MAYFLY_BASE_PRINTABLE_H
+#define MAYFLY_BASE_PRINTABLE_H
+
+#include <stdio.h>
+
+#include "common/base/attr.h"
+#include "common/base/buf.h"
+
+void printable_append(struct buf *b, struct slice s);
+
+/* Writes one line; a newline within it is escaped as well. */
+PRINTF(2, 3) void printable_line(FILE *to, const char *fmt, ...);
+
+/* Writes each line of a text that has several. */
+void printable_lines(FILE *to, struct slice text);
+
+#endif
