@@ -203,8 +203,8 @@ test("a_class_whose_registrations_are_refused_stops_waits_and_starts_again", asy
   // Three refusals in one worker stop the class for both, and at least one probe is refused too.
   await d.fake("POST", "/_fake/faults", [{ operation: "generate-jitconfig", status: 422, body: { message: "Invalid input" }, times: 7 }]);
   await d.queueJobs({ count: 12 });
-  await until("the class is stopped", () => said("circuit_opened").length > 0);
-  await until("status shows the open circuit", () => d.ctl("status").circuits.some((c) => /^class:/.test(c.subject) && /Invalid input/.test(c.why)), { seconds: 5 });
+  await until("its labels are in trouble", () => said("circuit_opened").length > 0);
+  await until("status shows the open circuit", () => d.ctl("status").circuits.some((c) => /^labels:/.test(c.subject) && /Invalid input/.test(c.why)), { seconds: 5 });
   await until("it is started again", () => said("circuit_closed").length > 0);
   assert.deepEqual(d.ctl("dlq", "list"), []);
   await finish(d, 12, ["launch_failed", "circuit_opened"]);
