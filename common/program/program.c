@@ -9,6 +9,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/printable.h"
+#include "common/base/protect.h"
 #include "common/base/thread.h"
 #include "common/base/version.h"
 #include "common/base/wakeup.h"
@@ -333,6 +334,7 @@ int program_main(const struct program *p, void *self, int argc, char **argv)
     struct err e = {0};
     d = (struct daemon){.program = p, .self = self};
     int exit_code = 0;
+    protect_memory();
     signals_block();
     log_open(p->name, STDERR_FILENO);
     if (read_configuration(p, argc, argv, &d.live, &exit_code) == NEXT_EXIT) {

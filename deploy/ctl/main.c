@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "common/base/printable.h"
+#include "common/base/protect.h"
 #include "common/base/version.h"
 #include "common/config/aws.h"
 #include "deploy/ctl/commands.h"
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
     struct arguments args = {0};
     struct ctl c = {0};
     struct config *config = NULL;
+    protect_memory();
     log_open("mayflyctl", STDERR_FILENO);
     int code = read_arguments(argc, argv, &args);
     if (code >= 0) {

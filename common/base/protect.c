@@ -1,0 +1,16 @@
+#include "common/base/protect.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "common/base/attr.h"
+
+void protect_memory(void)
+{
+    /* Neither can fail: lowering a limit is always allowed, and 0 is a valid value (prctl(2)). */
+    int failed = setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+#ifndef MAYFLY_SANITIZED
+    failed |= prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+    ASSERT(failed == 0);
+}
