@@ -57,7 +57,8 @@ cp /dev/null "$directory/resolv.conf"
 mount --bind "$directory/resolv.conf" /etc/resolv.conf
 node "$here/servers.mjs" "$directory/host.log" 127.0.0.53 >"$directory/host.ready" &
 servers=$!
-out node "$here/servers.mjs" "$directory/world.log" 9.9.9.9 10.50.0.77 >"$directory/world.ready" &
+# Not by a function, which would be a shell between this one and the process to end.
+nsenter -t "$world" -n node "$here/servers.mjs" "$directory/world.log" 9.9.9.9 10.50.0.77 >"$directory/world.ready" &
 servers="$servers $!"
 until [ -s "$directory/host.ready" ] && [ -s "$directory/world.ready" ]; do
     tries=$((tries + 1))
