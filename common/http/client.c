@@ -39,6 +39,7 @@ struct transfer {
     bool too_large;
     size_t body_limit;
     char detail[CURL_ERROR_SIZE];
+    bool left_host;      /* the response redirects to another host */
     long connect_status; /* of a proxy's response to CONNECT; 0: none */
     int dialled_port;    /* of the last connection that was begun; 0: none */
     bool connected;
@@ -188,7 +189,7 @@ static const char *hint_for(CURLcode code)
     switch ((int)code) {
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        return "check the URL; a redirect from https to http is not followed";
+        return "check the URL";
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
         return "check the host name and the DNS of this host";
@@ -224,6 +225,17 @@ static int set_transfer_error(const struct http_request *r, const struct transfe
             "%s %.*s: the response is larger than the limit of %zu bytes: check that the "
             "URL is the right service",
             r->method, SLICE_ARG(place), t->body_limit);
+    }
+    if (t->left_host) {
+        char *location = slice_dup(http_header(&t->response, "location"));
+        struct slice to = host_and_path(location);
+        (void)err_set(e, ERR_RETRY, 0,
+                      "%s %.*s: it redirects (%d) to %.*s, which is not followed since it is "
+                      "another host, port or scheme: check that the URL is the right service, and "
+                      "that no gateway stands between",
+                      r->method, SLICE_ARG(place), t->response.status, SLICE_ARG(to));
+        free(location);
+        return -1;
     }
     return err_set(e, error_class_of(code), t->response.sends == 0 ? HTTP_NOT_SENT : 0,
                    "%s %.*s: no response: %s: %s", r->method, SLICE_ARG(place), detail_of(t, code),
@@ -324,23 +336,8 @@ static void set_method(CURL *curl, const struct http_request *r)
     }
 }
 
-/* libcurl itself drops a custom Authorization header when host, port or scheme change (7.83). A
- * redirected POST stays a POST with its body, except after 303, as GitHub's REST API asks. */
-static void set_redirects(CURL *curl, const struct http_client *c, const char *url)
+static void set_timeouts(CURL *curl, const struct http_client *c)
 {
-    bool secure = is_https(url);
-    must_set(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
-    must_set(curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https"));
-    must_set(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, c->no_redirects ? 0L : 1L));
-    must_set(curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX));
-    must_set(curl_easy_setopt(curl, CURLOPT_POSTREDIR,
-                              (long)(CURL_REDIR_POST_301 | CURL_REDIR_POST_302)));
-}
-
-static void set_timeouts(CURL *curl, const struct http_client *c, const struct http_request *r)
-{
-    int64_t timeout_ms = r->timeout_ms > 0 ? r->timeout_ms : c->timeout_ms;
-    must_set(curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms));
     must_set(curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)c->connect_timeout_ms));
     must_set(curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L));
     must_set(curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L));
@@ -403,6 +400,90 @@ static struct curl_slist *header_list(const struct http_request *r)
     return list;
 }
 
+/* --- redirects --- */
+
+/* Owned, curl_free(); NULL if there is none. */
+static char *part_of(CURLU *url, CURLUPart part)
+{
+    char *text = NULL;
+    return curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) == CURLUE_OK ? text : NULL;
+}
+
+static bool is_part(CURLU *url, CURLUPart part, const char *expected)
+{
+    char *text = part_of(url, part);
+    bool is = text != NULL && expected != NULL && strcasecmp(text, expected) == 0;
+    curl_free(text);
+    return is;
+}
+
+static bool have_same(CURLU *a, CURLU *b, CURLUPart part)
+{
+    char *text = part_of(a, part);
+    bool same = is_part(b, part, text);
+    curl_free(text);
+    return same;
+}
+
+/* The same server; or from port 80 of a host to its port 443. */
+static bool is_same_host(const char *from, const char *to)
+{
+    CURLU *a = curl_url();
+    CURLU *b = curl_url();
+    ASSERT(a != NULL && b != NULL);
+    bool same = curl_url_set(a, CURLUPART_URL, from, 0) == CURLUE_OK &&
+                curl_url_set(b, CURLUPART_URL, to, 0) == CURLUE_OK &&
+                have_same(a, b, CURLUPART_HOST);
+    bool place = same && have_same(a, b, CURLUPART_SCHEME) && have_same(a, b, CURLUPART_PORT);
+    bool secured = same && is_part(a, CURLUPART_SCHEME, "http") &&
+                   is_part(a, CURLUPART_PORT, "80") && is_part(b, CURLUPART_SCHEME, "https") &&
+                   is_part(b, CURLUPART_PORT, "443");
+    curl_url_cleanup(a);
+    curl_url_cleanup(b);
+    return place || secured;
+}
+
+/* Prepares the next request. A redirected POST stays a POST with its body, except after 303, as
+ * GitHub's REST API asks. Returns false when there is none: the response is final. */
+static bool follow_redirect(CURL *curl, const struct http_request *r, struct transfer *t)
+{
+    char *next = NULL;
+    long status = 0;
+    must_set(curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &next));
+    must_set(curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status));
+    t->left_host = next != NULL && !is_same_host(r->url, next);
+    if (next == NULL || t->left_host) {
+        return false;
+    }
+    if (status == 303 && strcmp(r->method, "HEAD") != 0) {
+        must_set(curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, NULL));
+        must_set(curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L));
+    }
+    must_set(curl_easy_setopt(curl, CURLOPT_URL, next));
+    buf_reset(&t->response.body);
+    return true;
+}
+
+/* Redirects are followed here: libcurl would follow them to any host, and so send requests into a
+ * network that only this host reaches. */
+static CURLcode perform(struct http_client *c, CURL *curl, const struct http_request *r,
+                        struct transfer *t)
+{
+    int64_t until_ms = clock_mono_ms() + (r->timeout_ms > 0 ? r->timeout_ms : c->timeout_ms);
+    for (int redirects = 0; redirects <= REDIRECTS_MAX; redirects++) {
+        int64_t left_ms = until_ms - clock_mono_ms();
+        if (left_ms <= 0) {
+            return CURLE_OPERATION_TIMEDOUT;
+        }
+        must_set(curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left_ms));
+        CURLcode code = curl_easy_perform(curl);
+        if (code != CURLE_OK || c->no_redirects || !follow_redirect(curl, r, t)) {
+            return code;
+        }
+    }
+    return CURLE_TOO_MANY_REDIRECTS;
+}
+
 static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct http_request *r,
                              struct transfer *t)
 {
@@ -414,12 +495,12 @@ static CURLcode run_transfer(struct http_client *c, CURL *curl, const struct htt
     if (c->proxy[0] != '\0' || c->no_proxy) { /* an empty string means no proxy */
         must_set(curl_easy_setopt(curl, CURLOPT_PROXY, c->proxy));
     }
-    set_redirects(curl, c, r->url);
+    must_set(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https"));
     set_method(curl, r);
-    set_timeouts(curl, c, r);
+    set_timeouts(curl, c);
     set_transfer(curl, t);
     int64_t begun_us = clock_mono_us();
-    CURLcode code = curl_easy_perform(curl);
+    CURLcode code = perform(c, curl, r, t);
     t->response.elapsed_us = clock_mono_us() - begun_us;
     if (code == CURLE_OK) {
         code = curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
@@ -447,9 +528,10 @@ int http_send(struct http_client *c, const struct http_request *r, struct http_r
         http_response_fini(&t.response);
         return -1;
     }
-    if (code != CURLE_OK) {
+    if (code != CURLE_OK || t.left_host) {
+        (void)set_transfer_error(r, &t, code, e);
         http_response_fini(&t.response);
-        return set_transfer_error(r, &t, code, e);
+        return -1;
     }
     *out = t.response;
     return 0;

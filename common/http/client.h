@@ -7,8 +7,8 @@
  * libcurl sends the request once more, even a POST. A call without a response fails with ERR_RETRY
  * (timeout, refused, reset, TLS), and with the code HTTP_NOT_SENT when no byte of the request left
  * this host; a URL that is not HTTP fails with ERR_PERMANENT. An HTTP status is never an error
- * here, the caller decides. Redirects are followed (at most 5, same scheme or better, Authorization
- * only to the same host; a POST stays a POST except after 303). Bodies over the limit, and headers
+ * here, the caller decides. Redirects are followed on the same host alone (scheme, name, port; or from its
+ * port 80 to 443), at most 5 (a POST stays a POST except after 303); one to elsewhere is ERR_RETRY. Bodies over the limit, and headers
  * over 64 KiB, are ERR_PERMANENT. No message contains a query.
  */
 #ifndef MAYFLY_HTTP_CLIENT_H

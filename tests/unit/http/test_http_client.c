@@ -311,6 +311,15 @@ static void redirect(void *arg, const struct served_request *q, struct served_an
     } else if (slice_eq_cstr(target, "/loop")) {
         a->status = 302;
         buf_append_cstr(&a->headers, "Location: /loop\r\n");
+    } else if (slice_starts_with(target, SLICE("/to/"))) {
+        const char *port = strrchr(http_server_url(f->server), ':');
+        a->status = 302;
+        buf_printf(&a->headers, "Location: %s%s/end\r\n",
+                   strstr(q->target, "name") != NULL    ? "http://localhost"
+                   : strstr(q->target, "https") != NULL ? "https://127.0.0.1"
+                   : strstr(q->target, "user") != NULL  ? "http://127.0.0.1@localhost"
+                                                        : "http://[127.0.0.1",
+                   port);
     } else if (slice_eq_cstr(target, "/ftp")) {
         a->status = 302;
         buf_append_cstr(&a->headers, "Location: ftp://127.0.0.1/x\r\n");
@@ -333,16 +342,53 @@ static void a_redirect_on_the_host_keeps_authorization(void **state)
                         "Bearer sesame");
 }
 
-static void a_redirect_to_another_host_drops_authorization(void **state)
+static void a_redirect_to_another_host_is_not_followed(void **state)
+{
+    static const char *const paths[] = {"/hop/301/other", "/hop/302/other", "/hop/303/other",
+                                        "/hop/307/other", "/hop/308/other"};
+    struct fixture *f = *state;
+    struct http_response r;
+    f->script = redirect;
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        struct err e = {0};
+        assert_int_equal(get(f, paths[i], &r, &e), -1);
+        assert_int_equal(e.class, ERR_RETRY);
+        assert_non_null(strstr(e.message, "it redirects (3"));
+        assert_non_null(strstr(e.message, http_server_url(f->other) + strlen("http://")));
+    }
+    assert_int_equal(http_server_count(f->server, ""), COUNT_OF(paths));
+    assert_int_equal(http_server_count(f->other, ""), 0);
+}
+
+/* Another name of the same address is another host: only its name says whose it is. */
+static void a_redirect_to_another_name_or_scheme_is_not_followed(void **state)
+{
+    static const char *const paths[] = {"/to/name", "/to/https", "/to/user", "/to/broken"};
+    struct fixture *f = *state;
+    struct http_response r;
+    f->script = redirect;
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        struct err e = {0};
+        assert_int_equal(get(f, paths[i], &r, &e), -1);
+        assert_int_equal(e.class, ERR_RETRY);
+        assert_non_null(strstr(e.message, "which is not followed"));
+        assert_int_equal(http_server_count(f->server, ""), i + 1);
+    }
+}
+
+static void a_303_is_followed_with_get(void **state)
 {
     struct fixture *f = *state;
     struct http_response r;
     struct err e;
+    const struct http_request q = {
+        .method = "PATCH", .url = url(f->server, "/hop/303/same"), .body = SLICE("body")};
     f->script = redirect;
-    assert_int_equal(get(f, "/hop/307/other", &r, &e), 0);
+    assert_int_equal(http_send(f->client, &q, &r, &e), 0);
+    assert_string_equal(r.body.data, "arrived");
     http_response_fini(&r);
-    assert_string_equal(http_server_request(f->other, 0)->target, "/end");
-    assert_string_equal(served_header(http_server_request(f->other, 0), "Authorization"), "");
+    assert_string_equal(http_server_request(f->server, 1)->method, "GET");
+    assert_int_equal(http_server_request(f->server, 1)->body.len, 0);
 }
 
 static void a_redirected_post_stays_a_post(void **state)
@@ -382,7 +428,8 @@ static void a_redirect_out_of_http_is_refused(void **state)
     struct err e;
     f->script = redirect;
     assert_int_equal(get(f, "/ftp", &r, &e), -1);
-    assert_int_equal(e.class, ERR_PERMANENT);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_non_null(strstr(e.message, "which is not followed"));
 }
 
 static void a_proxy_gets_the_whole_url(void **state)
@@ -474,7 +521,9 @@ int main(void)
         CASE(a_refused_connection_is_retry),
         CASE(a_senseless_url_is_permanent),
         CASE(a_redirect_on_the_host_keeps_authorization),
-        CASE(a_redirect_to_another_host_drops_authorization),
+        CASE(a_redirect_to_another_host_is_not_followed),
+        CASE(a_redirect_to_another_name_or_scheme_is_not_followed),
+        CASE(a_303_is_followed_with_get),
         CASE(a_redirected_post_stays_a_post),
         CASE(a_redirect_in_a_circle_ends),
         CASE(a_redirect_out_of_http_is_refused),
