@@ -75,9 +75,10 @@ void check_say_answered(struct check *c, const char *subject, const char *url, i
               named ? scheme.ptr : "", (double)(clock_mono_us() - began_us) / 1000.0);
 }
 
-int check_all(const struct config *config, check_fn *const *checks, bool json, FILE *out)
+int check_all(const struct config *config, enum config_for who, check_fn *const *checks, bool json,
+              FILE *out)
 {
-    struct check c = {.config = config, .out = out, .json = json};
+    struct check c = {.config = config, .who = who, .out = out, .json = json};
     for (; *checks != NULL; checks++) {
         (*checks)(&c);
         (void)fflush(out);

@@ -26,6 +26,7 @@ enum check_level {
 
 struct check {
     const struct config *config;
+    enum config_for who;
     FILE *out;
     bool json; /* one object a line */
     int counts[CHECK_FAIL + 1];
@@ -48,6 +49,7 @@ void check_say_error(struct check *c, enum check_level level, const char *subjec
 void check_say_answered(struct check *c, const char *subject, const char *url, int64_t began_us);
 
 typedef void check_fn(struct check *c);
+check_fn check_addresses; /* those that other hosts reach have TLS and a password */
 check_fn check_queue;     /* it responds, and its settings keep what it confirms */
 check_fn check_ledger;    /* it responds, its settings are right, and access is allowed */
 check_fn check_slot_poll; /* for workers: the interval of reads of a paid ledger */
@@ -57,6 +59,7 @@ check_fn check_events; /* the file can be written, Kafka has the topic; where th
 
 /* Runs them in that order (NULL ends the list) and prints a summary. Returns the exit code: 1 if
  * anything failed, else 0. */
-int check_all(const struct config *config, check_fn *const *checks, bool json, FILE *out);
+int check_all(const struct config *config, enum config_for who, check_fn *const *checks, bool json,
+              FILE *out);
 
 #endif

@@ -500,6 +500,10 @@ const struct log_event log_events[] = {
      "An entry of a job's or a VM's timeline could not be written, so `mayflyctl why` does not "
      "show it.",
      "Nothing."},
+    {"unprotected_address", "ingress, worker, reaper", "warn", "setting, reason, action",
+     "At the start: a Redis or Kafka store, or the admin port, has an address that other hosts may "
+     "reach, without TLS or without a password. The program works all the same.",
+     "Do what `action` says. If the network alone protects it, and you want that, do nothing."},
     {"vm_busy_reconciled", "reaper", "info", "vm, reason",
      "GitHub reports that a VM's runner runs a job, which the ledger did not know. The ledger was "
      "updated.",

@@ -13,6 +13,7 @@
 #include "common/base/thread.h"
 #include "common/base/version.h"
 #include "common/base/wakeup.h"
+#include "common/check/addresses.h"
 #include "common/config/aws.h"
 #include "common/http/admin.h"
 
@@ -112,6 +113,16 @@ static void print_unfetched(const struct program *p, const struct config *c)
     }
 }
 
+static void print_unprotected(const struct program *p, const struct config *c)
+{
+    struct address_gap found[ADDRESS_GAPS_MAX];
+    size_t n = addresses_unprotected(c, p->who, found);
+    for (size_t i = 0; i < n; i++) {
+        printable_line(stdout, "%s: warning: %s: %s: %s", p->name, found[i].setting, found[i].lacks,
+                       found[i].action);
+    }
+}
+
 static void apply_log_level(const struct config *c)
 {
     enum log_level level;
@@ -126,12 +137,13 @@ static int run_checks(const struct program *p, const struct arguments *args, con
         printf("%s: the configuration is valid\n", p->name);
     }
     if (!args->online) {
+        print_unprotected(p, c);
         print_unfetched(p, c);
         return 0;
     }
     config_aws_apply(&c->aws);
     log_set_level(LOG_ERROR); /* problems are printed as findings */
-    return check_all(c, p->checks, args->json, stdout);
+    return check_all(c, p->who, p->checks, args->json, stdout);
 }
 
 /* NEXT_EXIT: nothing is left to do, the reason is on stderr. NEXT_RUN: *out belongs to the
@@ -309,9 +321,20 @@ static void log_started(const struct daemon *d)
              LOG_SLICE("ledger", scheme_of(d->config->ledger)));
 }
 
+static void log_unprotected(const struct daemon *d)
+{
+    struct address_gap found[ADDRESS_GAPS_MAX];
+    size_t n = addresses_unprotected(d->config, d->program->who, found);
+    for (size_t i = 0; i < n; i++) {
+        log_warn("unprotected_address", LOG_STR("setting", found[i].setting),
+                 LOG_STR("reason", found[i].lacks), LOG_STR("action", found[i].action));
+    }
+}
+
 static int run_daemon(struct daemon *d, struct err *e)
 {
     const struct program *p = d->program;
+    log_unprotected(d);
     if (p->open(d->self, d->live, d->config, e) != 0 || start_admin(d, e) != 0) {
         return -1;
     }

@@ -10,8 +10,8 @@
  * SIGTERM or SIGINT drains and exits 0. A second one, or a drain that exceeds its timeout (counted
  * from the first signal), exits 1 at once. SIGHUP reloads the configuration, and is ignored while
  * the program drains. /readyz is 503 until `start` returned and again from the first SIGTERM on; in
- * between the program's own `ready` decides. Logs `started`, `startup_failed`, `stopping` and
- * `stopped`. For main threads only.
+ * between the program's own `ready` decides. Logs `unprotected_address`, `started`,
+ * `startup_failed`, `stopping` and `stopped`. For main threads only.
  */
 #ifndef MAYFLY_PROGRAM_PROGRAM_H
 #define MAYFLY_PROGRAM_PROGRAM_H

@@ -73,7 +73,7 @@ static int drive_vms(struct vm_provider *p)
 static int drive_checks(const struct config *c)
 {
     static check_fn *const checks[] = {check_aws, vm_check, NULL};
-    return check_all(c, checks, false, stderr);
+    return check_all(c, CONFIG_FOR_WORKER, checks, false, stderr);
 }
 
 /* --- the queue --- */

@@ -182,7 +182,7 @@ static int check_as(bool json)
     size_t n = 0;
     free(scene.said);
     FILE *out = open_memstream(&scene.said, &n);
-    int code = check_all(scene.config, checks, json, out);
+    int code = check_all(scene.config, CONFIG_FOR_WORKER, checks, json, out);
     assert_int_equal(fclose(out), 0);
     return code;
 }
@@ -231,7 +231,7 @@ static void ledger_that_is_paid_for_is_not_read_too_often(void **state)
         c.ledger = ledger;
         c.worker.capacity_poll_ms = cases[i].every_ms;
         FILE *out = open_memstream(&scene.said, &n);
-        assert_int_equal(check_all(&c, polls, false, out), 0);
+        assert_int_equal(check_all(&c, CONFIG_FOR_WORKER, polls, false, out), 0);
         assert_int_equal(fclose(out), 0);
         assert_int_equal(lines_with("warn"), cases[i].told ? 1 : 0);
     }
