@@ -4,11 +4,9 @@ import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import fs from "node:fs";
 import path from "node:path";
-import { createRequire } from "node:module";
 import { until } from "../../lib/wait.mjs";
 
 const run = promisify(execFile);
-const require = createRequire(new URL("../../fakes/package.json", import.meta.url));
 const RUNNER_CALLS = ["generate-jitconfig", "list-runners", "get-runner", "delete-runner"];
 
 // Faults of a stand-in that have the condition's name.
@@ -135,24 +133,7 @@ const FORGET = {
     const make = triggers.map((trigger) => `${trigger.sql};`).join("\n");
     return (await sql(`BEGIN IMMEDIATE; ${drop} ${deletes} ${make} COMMIT;`)).trim().split("\n").reduce((sum, n) => sum + Number(n), 0);
   },
-  dynamodb: async (s) => {
-    const { DynamoDBClient, ScanCommand, BatchWriteItemCommand } = require("@aws-sdk/client-dynamodb");
-    const client = new DynamoDBClient({ region: "us-east-1", endpoint: s.aws.urls.dynamodb, credentials: await s.aws.credentials() });
-    const TableName = "mayfly-storm";
-    let rows = 0;
-    for (let key; ;) {
-      const page = await client.send(new ScanCommand({ TableName, ProjectionExpression: "pk, sk", ExclusiveStartKey: key }));
-      for (let i = 0; i < page.Items.length; i += 25) {
-        const batch = page.Items.slice(i, i + 25).map((Key) => ({ DeleteRequest: { Key } }));
-        await client.send(new BatchWriteItemCommand({ RequestItems: { [TableName]: batch } }));
-        rows += batch.length;
-      }
-      key = page.LastEvaluatedKey;
-      if (!key) break;
-    }
-    client.destroy();
-    return rows;
-  },
+  dynamodb: async (s) => (await aws("dynamodb")(s, "POST", "empty", {})).items,
 };
 
 const STORES = { sqlite: locked, redis: gate, sqs: () => away("sqs"), dynamodb: () => away("dynamodb"), kafka: () => frozen };

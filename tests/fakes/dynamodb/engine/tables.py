@@ -109,6 +109,13 @@ def reindex(key):
         indexes_of(key.table).put(key, key.get())
 
 
+def empty(table):
+    removed = sum(1 for _ in moto_all_items(table))
+    table.items.clear()
+    table.__dict__.pop("kept_indexes", None)
+    return removed
+
+
 def candidates(table, arguments):
     """The items that a query can find at all; None: unknown, look at all."""
     name = arguments.get("index_name")

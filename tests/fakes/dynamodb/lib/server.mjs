@@ -23,6 +23,7 @@ export class FakeDynamo {
       config, log, faults, keys, engine: this.engine, verify: judge(keys, 'dynamodb'),
     });
     const control = new AwsControl({ config, options, log, faults, service, keys });
+    control.add('POST', '/empty', async () => JSON.parse((await this.engine.run('empty', 0, '')).body));
     this.server = new LoopbackServer({ port: config.port, log, control, route: (...call) => service.handle(...call) });
   }
 

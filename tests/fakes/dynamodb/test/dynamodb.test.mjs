@@ -120,6 +120,21 @@ test('query_reads_ranges_of_the_sort_key_in_order_and_pages', async (t) => {
   assert.deepEqual(told(await ask(between)), ['t#2', 't#3']);
 });
 
+test('empty_removes_all_items_and_what_the_index_knows_of_them', async (t) => {
+  const { fake, c, put, get } = await scene(t);
+  const idle = async () => (await c.send(new QueryCommand({
+    TableName: 'ledger', IndexName: 'by-state', KeyConditionExpression: '#s = :s', ExpressionAttributeNames: { '#s': 'state' }, ExpressionAttributeValues: { ':s': { S: 'idle' } },
+  }))).Items.map((item) => item.sk.S);
+  await put('vm', '1', { state: { S: 'idle' } });
+  await put('job', '1');
+  const response = await fetch(`${fake.url}/_fake/empty`, { method: 'POST', body: '{}' });
+  assert.deepEqual(await response.json(), { items: 2 });
+  assert.equal(await get('job', '1'), undefined);
+  assert.deepEqual(await idle(), []);
+  await put('vm', '2', { state: { S: 'idle' } });
+  assert.deepEqual(await idle(), ['2']);
+});
+
 test('index_follows_every_kind_of_write', async (t) => {
   const { put, c, transact } = await scene(t);
   const inState = async (state) => (await c.send(new QueryCommand({
