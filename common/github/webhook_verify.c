@@ -9,7 +9,9 @@
 
 #define DIGEST_BYTES 32
 
-/* Creating an HMAC context costs more than hashing a small body, so each thread caches one. */
+/* Creating an HMAC context costs more than hashing a small body, so each thread caches one.
+ * `context_key` and `hmac` are written once, before any thread's pthread_once returns, and never
+ * again. helgrind does not know that pthread_once orders this, and reports their use as a race. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t context_key;
 static EVP_MAC *hmac;

@@ -34,8 +34,9 @@ struct waiting {
 static void add_job(struct sqlite_rows *r, void *arg)
 {
     struct ledger_sqlite_job row;
-    ledger_sqlite_read_job(r, &row);
-    *(struct ledger_job *)ledger_list_add(arg) = row.job;
+    if (ledger_sqlite_read_job(r, &row)) { /* the statement asks for state 1 */
+        *(struct ledger_job *)ledger_list_add(arg) = row.job;
+    }
 }
 
 static int waiting_work(struct sqlite_db *db, void *arg, struct err *e)

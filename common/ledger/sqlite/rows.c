@@ -11,17 +11,19 @@
 #define VM_MARKS LEDGER_VM_COLUMNS(MARK_FIRST, MARK_NEXT, MARK_NEXT)
 #define VM_SET LEDGER_VM_COLUMNS(NOTHING, NOTHING, SET_MARK)
 
-static void read_row(struct sqlite_rows *r, const struct ledger_columns *columns, void *row)
+static bool read_row(struct sqlite_rows *r, const struct ledger_columns *columns, void *row)
 {
+    bool good = true;
     ledger_columns_clear(columns, row);
     for (size_t i = 0; i < columns->count; i++) {
         const struct ledger_column *c = &columns->at[i];
         if (c->kind == LEDGER_TEXT) {
             sqlite_text(r, (int)i, ledger_column_space(c, row), c->size);
         } else {
-            (void)ledger_column_set(columns, c, row, sqlite_int(r, (int)i));
+            good = ledger_column_set(columns, c, row, sqlite_int(r, (int)i)) && good;
         }
     }
+    return good;
 }
 
 static struct sqlite_value value_of(const struct ledger_column *c, const void *row)
@@ -31,11 +33,11 @@ static struct sqlite_value value_of(const struct ledger_column *c, const void *r
 }
 
 /* --- jobs --- */
-void ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out)
+bool ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out)
 {
-    read_row(r, &ledger_job_columns, &out->job);
     out->waits_logged = sqlite_int(r, (int)ledger_job_columns.count);
     out->known = true;
+    return read_row(r, &ledger_job_columns, &out->job);
 }
 
 int ledger_sqlite_load_job(struct sqlite_db *db, int64_t id, struct ledger_sqlite_job *out,
@@ -49,8 +51,9 @@ int ledger_sqlite_load_job(struct sqlite_db *db, int64_t id, struct ledger_sqlit
         return -1;
     }
     if (row) {
-        ledger_sqlite_read_job(r, out);
+        bool good = ledger_sqlite_read_job(r, out);
         sqlite_rows_end(r);
+        return good ? 0 : err_set(e, ERR_PERMANENT, 0, "a job's row in SQLite cannot be read");
     }
     return 0;
 }
@@ -82,9 +85,9 @@ int ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_sqlite_job 
 }
 
 /* --- VMs --- */
-void ledger_sqlite_read_vm(struct sqlite_rows *r, struct ledger_vm *out)
+bool ledger_sqlite_read_vm(struct sqlite_rows *r, struct ledger_vm *out)
 {
-    read_row(r, &ledger_vm_columns, out);
+    return read_row(r, &ledger_vm_columns, out);
 }
 
 int ledger_sqlite_load_vm(struct sqlite_db *db, const char *name, struct ledger_vm *out,
@@ -97,8 +100,9 @@ int ledger_sqlite_load_vm(struct sqlite_db *db, const char *name, struct ledger_
         return -1;
     }
     if (*known) {
-        ledger_sqlite_read_vm(r, out);
+        bool good = ledger_sqlite_read_vm(r, out);
         sqlite_rows_end(r);
+        return good ? 0 : err_set(e, ERR_PERMANENT, 0, "a VM's row in SQLite cannot be read");
     }
     return 0;
 }

@@ -42,8 +42,9 @@ MUST_CHECK int ledger_sqlite_save_job(struct sqlite_db *db, const struct ledger_
     LEDGER_JOB_COLUMNS(LEDGER_SQLITE_FIRST, LEDGER_SQLITE_NEXT) ", waits_logged"
 #define LEDGER_SQLITE_VM                                                                           \
     LEDGER_VM_COLUMNS(LEDGER_SQLITE_FIRST, LEDGER_SQLITE_NEXT, LEDGER_SQLITE_NEXT)
-void ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out);
-void ledger_sqlite_read_vm(struct sqlite_rows *r, struct ledger_vm *out);
+/* False if the state is none of this version's: of a damaged file, or one of a newer version. */
+MUST_CHECK bool ledger_sqlite_read_job(struct sqlite_rows *r, struct ledger_sqlite_job *out);
+MUST_CHECK bool ledger_sqlite_read_vm(struct sqlite_rows *r, struct ledger_vm *out);
 
 MUST_CHECK int ledger_sqlite_load_vm(struct sqlite_db *db, const char *name, struct ledger_vm *out,
                                      bool *known, struct err *e);

@@ -35,7 +35,10 @@ struct list {
 
 static void sqlite_add_vm_item(struct sqlite_rows *r, void *arg)
 {
-    ledger_sqlite_read_vm(r, ledger_list_add(arg));
+    struct ledger_vm vm;
+    if (ledger_sqlite_read_vm(r, &vm)) { /* the statement asks for known states */
+        *(struct ledger_vm *)ledger_list_add(arg) = vm;
+    }
 }
 
 static int list_work(struct sqlite_db *db, void *arg, struct err *e)
@@ -58,7 +61,7 @@ static int list_work(struct sqlite_db *db, void *arg, struct err *e)
 int ledger_sqlite_vm_list(void *state, unsigned state_mask, const char *after, size_t max,
                           struct ledger_vm **out, size_t *n, struct err *e)
 {
-    struct list l = {.mask = state_mask,
+    struct list l = {.mask = state_mask & ((1U << (VM_GONE + 1)) - 1),
                      .after = after,
                      .max = max,
                      .vms = {.item_size = sizeof(struct ledger_vm)}};
