@@ -2,7 +2,7 @@
  * The configuration of all three programs: one YAML (or JSON) text, one table of settings, one
  * struct.
  *
- * config_load reads the text, resolves `env:NAME` and `file:PATH` and, through a fetcher, values
+ * config_load reads the text, resolves `env:NAME`, `file:PATH`, `credential:NAME` and, through a fetcher, values
  * stored in AWS, checks every key against the table in table.c (an unknown key is an error that
  * names the nearest known one) and fills a plain struct that never changes afterwards. Reloading
  * makes a new struct; config_live counts references to the current one, so that a thread has a
@@ -206,8 +206,9 @@ struct config {
     struct config_events events;
     struct config_class *classes;
     size_t class_count;
-    struct config_list unfetched; /* "key (written value)" of remote values, if there was no
-                                   * fetcher */
+    struct config_list unfetched; /* "key (written value)" of values that a check of the text
+                                   * alone cannot look up */
+    bool has_credentials;         /* a value is a credential of the systemd unit */
 };
 
 /* Fetches the remote value that `written` names ("ssm:NAME", "secretsmanager:ARN[#json-key]") and
@@ -215,8 +216,8 @@ struct config {
 typedef int config_fetch_fn(const struct config_aws *aws, struct slice written, struct buf *out,
                             struct err *e);
 /* For the whole process; call it before threads start. Without a fetcher (NULL, the default) remote
- * values stay as written, unchecked, and config.unfetched names them: such a configuration is for
- * checking only. */
+ * values, and outside of a unit those of credential:NAME, stay as written, unchecked, and
+ * config.unfetched names them: such a configuration is for checking only. */
 void config_set_fetcher(config_fetch_fn *fetch);
 
 /* The program that loads. Settings that only other programs need, secrets above all, are neither

@@ -139,4 +139,5 @@ const struct setting_form form_repository = {"owner/name or owner/*", is_reposit
 const struct setting_form form_label = {"a label without commas and without spaces at its ends",
                                         is_label};
 const struct setting_form form_app_key = {
-    "the text of a PEM private key, file:PATH of a file with it, or kms:KEY", is_app_key};
+    "the text of a PEM private key, file:PATH of a file with it, credential:NAME, or kms:KEY",
+    is_app_key};

@@ -33,7 +33,7 @@ static const char *kind_name(const json_t *value)
     return json_is_object(value) ? "a map" : json_is_array(value) ? "a list" : "a single value";
 }
 
-/* --- sources of a value: env:NAME, file:PATH, AWS --------------------------------------------- */
+/* --- sources of a value: env:NAME, file:PATH, credential:NAME, AWS --------------------------------------------- */
 
 static bool is_env_name(const char *name)
 {
@@ -104,6 +104,44 @@ static int resolve_file(const struct config_reading *r, const char *path, struct
     return 0;
 }
 
+static bool is_credential(const char *written)
+{
+    return strncmp(written, "credential:", 11) == 0;
+}
+
+/* systemd.exec(5), CREDENTIALS: files in a directory of the unit's own, filled when it starts. */
+static const char *credentials_directory(void)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    return directory != NULL && directory[0] == '/' ? directory : NULL;
+}
+
+static int resolve_credential(const struct config_reading *r, const char *name, struct buf *out,
+                              struct err *e)
+{
+    const char *directory = credentials_directory();
+    struct buf path;
+    if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "credential: needs the name of a credential of the systemd unit, not a "
+                       "path: write credential:NAME");
+    }
+    if (directory == NULL) {
+        return err_set(e, ERR_PERMANENT, 0,
+                       "credential:%s: $CREDENTIALS_DIRECTORY is not set: start the program by a "
+                       "systemd unit with LoadCredential=%s:PATH, or write file:PATH",
+                       name, name);
+    }
+    buf_init(&path, CONFIG_VALUE_LIMIT_BYTES + PATH_LIMIT_BYTES);
+    buf_printf(&path, "%s/%s", directory, name);
+    int failed = resolve_file(r, path.data, out, e);
+    buf_fini(&path);
+    r->config->has_credentials = true;
+    return failed == 0
+               ? 0
+               : err_wrap(e, "credential:%s: the unit needs LoadCredential=%s:PATH", name, name);
+}
+
 static bool is_of_aws(const struct setting *s)
 {
     return strncmp(s->key, "aws.", 4) == 0;
@@ -128,7 +166,7 @@ static int resolve_value(const struct config_reading *r, const struct setting *s
     bool remote = config_is_remote(written);
     bool env = strncmp(written, "env:", 4) == 0;
     bool file = strncmp(written, "file:", 5) == 0;
-    *indirect = env || file || remote;
+    *indirect = env || file || remote || is_credential(written);
     if (remote) {
         return resolve_remote(r, s, written, out, e);
     }
@@ -137,6 +175,9 @@ static int resolve_value(const struct config_reading *r, const struct setting *s
     }
     if (file) {
         return resolve_file(r, written + 5, out, e);
+    }
+    if (is_credential(written)) {
+        return resolve_credential(r, written + 11, out, e);
     }
     buf_append_cstr(out, written);
     return 0;
@@ -213,6 +254,13 @@ static bool is_skipped(const struct config_reading *r, const struct setting *s, 
     return !is_reader(r, s) && ((s->flags & SETTING_SECRET) != 0 || config_is_remote(written));
 }
 
+/* What a check of the text alone cannot look up: it needs AWS, or to run in the unit. */
+static bool is_unavailable(const struct setting *s, const char *written)
+{
+    return (config_is_remote(written) && !is_of_aws(s)) ||
+           (is_credential(written) && credentials_directory() == NULL);
+}
+
 /* Reads a setting's value, or an item of a list. */
 static void read_scalar(struct config_reading *r, const struct setting *s, const struct place *p,
                         const char *path, const json_t *json)
@@ -225,7 +273,7 @@ static void read_scalar(struct config_reading *r, const struct setting *s, const
     if (is_skipped(r, s, written)) {
         return;
     }
-    if (config_is_remote(written) && config_fetcher() == NULL && !is_of_aws(s)) {
+    if (config_fetcher() == NULL && is_unavailable(s, written)) {
         leave_unfetched(r, s, p, path, written);
         return;
     }

@@ -48,10 +48,12 @@ const struct log_event log_events[] = {
      "After SIGHUP the new configuration was invalid or could not be read. The old one stays in "
      "use.",
      "Fix what the error names, test it with `--check-config`, and send SIGHUP again."},
-    {"config_reloaded", "ingress, worker, reaper", "info", "restart_required",
+    {"config_reloaded", "ingress, worker, reaper", "info", "restart_required, credentials",
      "After SIGHUP the configuration was read again. `restart_required` lists changed settings "
-     "that take effect only at the next start.",
-     "Restart the program if `restart_required` is not empty."},
+     "that take effect only at the next start. `credentials` is not empty if values are "
+     "`credential:NAME`: systemd reads those when the unit starts, not at a reload.",
+     "Restart the program if `restart_required` is not empty, or if a secret behind "
+     "`credential:NAME` was rotated."},
     {"counter_corrected", "reaper", "warn", "count, was, is, action",
      "A counter of the ledger (for example the slots in use) differed from the rows that it "
      "counts, in two reads, and was corrected.",

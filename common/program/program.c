@@ -241,10 +241,12 @@ static void reload_config(struct daemon *d)
         return;
     }
     const struct config *c = config_live_get(d->live);
+    bool has_credentials = c->has_credentials;
     apply_log_level(c);
     config_live_put(d->live, c);
     log_info("config_reloaded",
-             LOG_STR("restart_required", needs_restart.len > 0 ? needs_restart.data : ""));
+             LOG_STR("restart_required", needs_restart.len > 0 ? needs_restart.data : ""),
+             LOG_STR("credentials", has_credentials ? "as of the unit's start" : ""));
     buf_fini(&needs_restart);
     if (d->program->reloaded != NULL) {
         d->program->reloaded(d->self);

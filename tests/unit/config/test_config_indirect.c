@@ -151,24 +151,6 @@ static void file_that_cannot_be_read_is_named(void **state)
     assert_non_null(strstr(e.message, "log_level: file: needs a path: write file:PATH"));
 }
 
-static void relative_paths_start_at_the_configuration(void **state)
-{
-    struct err e;
-    char expected[256];
-    struct config *c = parse_in_directory(GOOD_TOP GOOD_GITHUB
-                                          "classes:\n"
-                                          "  - {name: a, labels: [x], qemu: {image: images/a}}\n",
-                                          &e);
-    assert_non_null(c);
-    int n = snprintf(expected, sizeof expected, "%s/images/a", directory);
-    assert_true(n > 0 && (size_t)n < sizeof expected);
-    assert_string_equal(qemu_settings_of(&c->classes[0])->image, expected);
-    assert_string_equal(qemu_settings_of(&c->classes[0])->state_dir, "/var/lib/mayfly/vms");
-    config_free(c);
-}
-
-/* --- values that AWS keeps --- */
-
 /* A stand-in for AWS: gives what the name says, and remembers what was asked. */
 static struct {
     char asked[8][128];
@@ -187,6 +169,80 @@ static int fetch(const struct config_aws *aws, struct slice written, struct buf 
     buf_append_cstr(out, slice_eq_cstr(written, "ssm:vms") ? "19" : "fetched-secret");
     return 0;
 }
+
+static void credential_gives_the_content_of_its_file(void **state)
+{
+    struct err e;
+    write_file("hook", "the-hook-secret\n");
+    setenv("CREDENTIALS_DIRECTORY", directory, 1);
+    struct config *c = parse_in_directory(
+        GOOD_TOP "github: {token: t, webhook_secrets: [credential:hook]}\n" GOOD_CLASSES, &e);
+    assert_non_null(c);
+    assert_string_equal(c->github.webhook_secrets.items[0], "the-hook-secret");
+    assert_true(c->has_credentials);
+    assert_int_equal(c->unfetched.count, 0);
+    config_free(c);
+    c = parse_in_directory(GOOD, &e);
+    assert_non_null(c);
+    assert_false(c->has_credentials);
+    config_free(c);
+    unsetenv("CREDENTIALS_DIRECTORY");
+}
+
+static void credential_that_cannot_be_read_is_named(void **state)
+{
+    struct err e;
+    setenv("CREDENTIALS_DIRECTORY", directory, 1);
+    assert_null(parse_in_directory("log_level: credential:absent\n" GOOD, &e));
+    assert_non_null(strstr(e.message, "m.yaml:1: log_level: credential:absent: the unit needs "
+                                      "LoadCredential=absent:PATH: "));
+    static const char *const paths[] = {"", "../hook", "/etc/passwd", "."};
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof text, "log_level: 'credential:%s'\n%s", paths[i], GOOD);
+        assert_null(parse_in_directory(text, &e));
+        assert_non_null(strstr(e.message, "log_level: credential: needs the name of a credential"));
+    }
+    unsetenv("CREDENTIALS_DIRECTORY");
+}
+
+/* A check by hand reports it; a program that wants to run is refused. */
+static void credential_outside_of_a_unit_is_not_checked(void **state)
+{
+    struct err e;
+    static const char text[] =
+        GOOD_TOP "github: {token: t, webhook_secrets: [credential:hook]}\n" GOOD_CLASSES;
+    unsetenv("CREDENTIALS_DIRECTORY");
+    struct config *c = parse_in_directory(text, &e);
+    assert_non_null(c);
+    assert_int_equal(c->unfetched.count, 1);
+    assert_string_equal(c->unfetched.items[0], "github.webhook_secrets[0] (credential:hook)");
+    config_free(c);
+    config_set_fetcher(fetch);
+    assert_null(parse_in_directory(text, &e));
+    assert_non_null(strstr(e.message, "github.webhook_secrets[0]: credential:hook: "
+                                      "$CREDENTIALS_DIRECTORY is not set: start the program by a "
+                                      "systemd unit with LoadCredential=hook:PATH"));
+    config_set_fetcher(NULL);
+}
+
+static void relative_paths_start_at_the_configuration(void **state)
+{
+    struct err e;
+    char expected[256];
+    struct config *c = parse_in_directory(GOOD_TOP GOOD_GITHUB
+                                          "classes:\n"
+                                          "  - {name: a, labels: [x], qemu: {image: images/a}}\n",
+                                          &e);
+    assert_non_null(c);
+    int n = snprintf(expected, sizeof expected, "%s/images/a", directory);
+    assert_true(n > 0 && (size_t)n < sizeof expected);
+    assert_string_equal(qemu_settings_of(&c->classes[0])->image, expected);
+    assert_string_equal(qemu_settings_of(&c->classes[0])->state_dir, "/var/lib/mayfly/vms");
+    config_free(c);
+}
+
+/* --- values that AWS keeps --- */
 
 static int use_fetcher(void **state)
 {
@@ -432,6 +488,9 @@ int main(void)
         cmocka_unit_test(file_with_more_than_one_line_is_no_token),
         cmocka_unit_test(private_key_comes_from_a_file_of_lines),
         cmocka_unit_test(file_that_cannot_be_read_is_named),
+        cmocka_unit_test(credential_gives_the_content_of_its_file),
+        cmocka_unit_test(credential_that_cannot_be_read_is_named),
+        cmocka_unit_test(credential_outside_of_a_unit_is_not_checked),
         cmocka_unit_test(relative_paths_start_at_the_configuration),
         KEPT(kept_values_are_fetched_with_the_section_aws),
         KEPT(kept_value_that_is_missing_is_named_with_its_mend),
