@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,27 +40,41 @@ static int on_busy(void *arg, int count)
     return 1;
 }
 
+static bool get_directory(const char *path, char *out, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash != NULL ? (size_t)(slash - path) : 0;
+    return len > 0 && slice_to_cstr((struct slice){path, len}, out, size);
+}
+
+void sqlite_share_file(const char *path, int fd)
+{
+    char dir[PATH_MAX];
+    struct stat st;
+    const mode_t shared = S_ISGID | S_IRWXG;
+    if (get_directory(path, dir, sizeof dir) && stat(dir, &st) == 0 &&
+        (st.st_mode & shared) == shared) {
+        (void)fchmod(fd, SQLITE_FILE_MODE); /* EPERM: its owner did so */
+    }
+}
+
 /* Creates the file with the intended mode; the log and its index inherit it. Does not open an
  * existing file: closing any descriptor of it would release the POSIX locks that another handle of
  * this process holds. */
 static int create_file(const char *path, struct err *e)
 {
     char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t len = slash != NULL ? (size_t)(slash - path) : 0;
-    if (len > 0 && len < sizeof dir) {
-        memcpy(dir, path, len);
-        dir[len] = '\0';
-        if (access(dir, F_OK) != 0 && fs_mkdirs(dir, 0750, e) != 0) {
-            return -1;
-        }
+    if (get_directory(path, dir, sizeof dir) && access(dir, F_OK) != 0 &&
+        fs_mkdirs(dir, 0750, e) != 0) {
+        return -1;
     }
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, SQLITE_FILE_MODE);
     if (fd < 0 && errno != EEXIST) {
         return err_errno(e, errno == ENOSPC ? ERR_CAPACITY : ERR_PERMANENT, errno,
                          "cannot create %s", path);
     }
     if (fd >= 0) {
+        sqlite_share_file(path, fd);
         close(fd);
     }
     return 0;

@@ -49,7 +49,8 @@ struct sqlite_schema {
  * else. */
 MUST_CHECK int sqlite_store_path(const char *url, char *out, size_t size, struct err *e);
 
-/* Creates the file (mode 0660 less the umask) and its directory if needed, and migrates an older
+/* Creates the file (mode 0660, less the umask unless its directory is setgid and writable for its
+ * group: then programs of several users share it) and its directory if needed, and migrates an older
  * file in one transaction. schema is borrowed for the handle's life. */
 MUST_CHECK int sqlite_store_open(const char *path, const struct sqlite_schema *schema,
                                  struct sqlite_store **out, struct err *e);
