@@ -1,0 +1,73 @@
+"""The systemd units: understood by systemd, confined as they promise, and in agreement with the example configuration."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+UNITS = os.path.join(os.environ["MAYFLY_SOURCE"], "deploy", "systemd")
+LIMITS = {"ingress": 2.5, "reaper": 2.5, "worker": 4.0}
+SKIPPED = 77
+
+
+def read(name):
+    with open(os.path.join(UNITS, name), encoding="utf-8") as f:
+        return f.read()
+
+
+class Units(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def analyze(self, name, *command):
+        """Of a copy whose programs exist."""
+        path = os.path.join(self.folder, f"mayfly-{name}.service")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(re.sub(r"(?m)^ExecStart=.*", "ExecStart=/bin/true", read(f"mayfly-{name}.service")))
+        done = subprocess.run(["systemd-analyze", *command, path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=60, check=False)
+        return done.returncode, done.stdout
+
+    def test_units_are_understood(self):
+        for name in LIMITS:
+            self.assertEqual((0, ""), self.analyze(name, "verify"), name)
+
+    def test_units_are_confined(self):
+        for name, limit in LIMITS.items():
+            code, text = self.analyze(name, "security", "--offline=true", "--no-pager")
+            found = re.search(r"Overall exposure level for .*: ([0-9.]+)", text)
+            self.assertIsNotNone(found, f"{code} {text}")
+            print(f"mayfly-{name}.service: {found[1]}, at most {limit}", file=sys.stderr)
+            self.assertLessEqual(float(found[1]), limit, text)
+
+    def test_units_are_started_again_without_limit_and_leave_no_core(self):
+        for name in LIMITS:
+            for line in ("StartLimitIntervalSec=0", "Restart=always", "LimitCORE=0", "UMask=0007"):
+                self.assertIn(f"\n{line}\n", read(f"mayfly-{name}.service"), name)
+
+    def test_credentials_and_directories_of_the_example_are_in_the_units(self):
+        example = read("mayfly.yaml.example")
+        units = {name: read(f"mayfly-{name}.service") for name in LIMITS}
+        for name, units_of in (("webhook-secret", ["ingress"]), ("app-key", ["worker", "reaper"])):
+            self.assertIn(f"credential:{name}", example)
+            for unit, text in units.items():
+                self.assertEqual(unit in units_of, f"LoadCredential={name}:" in text, unit)
+        for part, units_of in (("queue", list(LIMITS)), ("ledger", ["worker", "reaper"]), ("spool", ["ingress"]),
+                               ("vms", ["worker", "reaper"])):
+            self.assertIn(f"/var/lib/mayfly/{part}", example)
+            self.assertRegex(read("mayfly.tmpfiles.conf"), rf"(?m)^d /var/lib/mayfly/{part} ")
+            for unit, text in units.items():
+                writes = re.search(r"(?m)^ReadWritePaths=(.*)", text)[1].split()
+                self.assertEqual(unit in units_of, f"/var/lib/mayfly/{part}" in writes, (unit, part))
+
+
+if __name__ == "__main__":
+    if shutil.which("systemd-analyze") is None:
+        print("SKIPPED: no systemd-analyze: install systemd", file=sys.stderr)
+        sys.exit(SKIPPED)
+    unittest.main()
