@@ -5,6 +5,7 @@
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/codec.h"
+#include "common/base/printable.h"
 #include "deploy/image/lambda/publish/publish.h"
 
 #define API "/2025-09-09/microvm-images"
@@ -60,8 +61,9 @@ static int send_image_call(struct aws_client *c, const struct aws_call *call,
             return -1;
         }
         int64_t wait_ms = backoff_full_jitter_ms(BACKOFF_BASE_MS, BACKOFF_CAP_MS, attempt);
-        fprintf(stderr, "again in %lld ms: %s\n",
-                (long long)(wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms), e->message);
+        printable_line(stderr, "again in %lld ms: %s",
+                       (long long)(wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms),
+                       e->message);
         clock_sleep_until(clock_mono_ms() +
                           (wait_ms > e->retry_after_ms ? wait_ms : e->retry_after_ms));
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/printable.h"
 #include "deploy/image/lambda/publish/publish.h"
 
 static void print_publish_usage(FILE *out)
@@ -40,7 +41,7 @@ static void print_publish_usage(FILE *out)
 
 NORETURN static void fail_usage(const char *what)
 {
-    fprintf(stderr, "mayfly-publish-image: %s\n", what);
+    printable_line(stderr, "mayfly-publish-image: %s", what);
     exit(2);
 }
 
@@ -264,7 +265,7 @@ int main(int argc, char **argv)
     }
     images_close(&im);
     if (rc != 0) {
-        fprintf(stderr, "mayfly-publish-image: %s\n", e.message);
+        printable_line(stderr, "mayfly-publish-image: %s", e.message);
         return 1;
     }
     (void)json_dumpf(out, stdout, JSON_INDENT(2));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/printable.h"
 #include "deploy/image/lambda/publish/publish.h"
 
 #define PRINTED_MAX 2048
@@ -50,9 +51,9 @@ static int print_failure(const struct publish_options *o, const json_t *version_
         const json_t *build = json_array_get(items, i);
         if (strcmp(member_text(build, "buildState"), "FAILED") == 0) {
             const char *reason = member_text(build, "stateReason");
-            fprintf(stderr, "build %s (%s %s) failed: %s\n", member_text(build, "buildId"),
-                    member_text(build, "chipset"), member_text(build, "chipsetGeneration"),
-                    reason[0] != '\0' ? reason : "no reason was given");
+            printable_line(stderr, "build %s (%s %s) failed: %s", member_text(build, "buildId"),
+                           member_text(build, "chipset"), member_text(build, "chipsetGeneration"),
+                           reason[0] != '\0' ? reason : "no reason was given");
         }
     }
     const char *reason = member_text(version_json, "stateReason");
@@ -82,7 +83,7 @@ static int poll_version(struct images *im, const struct publish_options *o, cons
     if (rc == 0) {
         describe_version(version_json, builds, &line);
         if (!slice_eq(buf_slice(&line), buf_slice(printed))) {
-            fprintf(stderr, "%s\n", line.data);
+            printable_lines(stderr, buf_slice(&line));
             buf_reset(printed);
             buf_append(printed, buf_slice(&line));
         }
