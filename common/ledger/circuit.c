@@ -8,10 +8,25 @@
 #include "common/base/backoff.h"
 #include "common/base/buf.h"
 
-#define TRIES_MAX 20          /* of one update, against conflicts */
-#define UNTRIED_APART_MS 2000 /* probes of a widened circuit by those that have not failed */
+#define TRIES_MAX 20               /* of one update, against conflicts */
+#define UNTRIED_APART_MS 2000      /* probes of a widened circuit by those that have not failed */
+#define NUMBER_MAX (INT64_MAX / 4) /* sums and differences of times do not overflow */
+#define CLOCK_STEP_MS 60000 /* a larger step back means that a clock was set, not host skew */
 
 /* --- the rule --- */
+
+/* Where the clock that wrote it was ahead, its times say nothing: the next probe may begin now. */
+static struct circuit as_of(const struct circuit *c, int64_t now_ms)
+{
+    struct circuit out = *c;
+    if (c->changed_ms - now_ms > CLOCK_STEP_MS) {
+        out.since_ms = c->since_ms < now_ms ? c->since_ms : now_ms;
+        out.changed_ms = now_ms;
+        out.open_until_ms = now_ms;
+        out.probe_until_ms = 0;
+    }
+    return out;
+}
 
 bool circuit_is_open(const struct circuit *c, int64_t now_ms)
 {
@@ -20,7 +35,9 @@ bool circuit_is_open(const struct circuit *c, int64_t now_ms)
 
 int64_t circuit_wait_ms(const struct circuit *c, int64_t now_ms)
 {
-    int64_t until_ms = c->open_until_ms > c->probe_until_ms ? c->open_until_ms : c->probe_until_ms;
+    struct circuit now = as_of(c, now_ms);
+    int64_t until_ms =
+        now.open_until_ms > now.probe_until_ms ? now.open_until_ms : now.probe_until_ms;
     return circuit_is_open(c, now_ms) && until_ms > now_ms ? until_ms - now_ms : 0;
 }
 
@@ -42,6 +59,7 @@ enum circuit_change circuit_begin_probe(struct circuit *c, const char *holder, b
     if (!circuit_is_open(c, now_ms) || wait_ms > 0) {
         return CIRCUIT_UNCHANGED;
     }
+    *c = as_of(c, now_ms);
     c->probe_until_ms = until_ms;
     c->changed_ms = now_ms;
     (void)snprintf(c->probe, sizeof c->probe, "%s", holder);
@@ -81,6 +99,7 @@ static void keep_why(struct circuit *c, const struct circuit_opening *o)
 enum circuit_change circuit_open(struct circuit *c, const struct circuit_opening *o,
                                  const char *holder, int64_t now_ms)
 {
+    *c = as_of(c, now_ms);
     bool was_open = circuit_is_open(c, now_ms);
     bool probed = was_open && circuit_drop_probe(c, holder) != CIRCUIT_UNCHANGED;
     if (was_open && !probed) {
@@ -157,7 +176,8 @@ static void decode_field(struct slice name, struct slice value, struct circuit *
 {
     int64_t number;
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
-        if (slice_eq_cstr(name, numbers[i].name) && slice_to_int64(value, &number)) {
+        if (slice_eq_cstr(name, numbers[i].name) && slice_to_int64(value, &number) && number >= 0 &&
+            number <= NUMBER_MAX) {
             memcpy((char *)out + numbers[i].offset, &number, sizeof number);
         }
     }

@@ -148,14 +148,16 @@ void queue_sqlite_message(struct sqlite_rows *r, struct queue_message *m)
     m->body_len = body.len;
 }
 
+/* A message that is due later than any delay can be was returned by a clock that was ahead. */
 static int make_due_ready(struct sqlite_db *db, const char *lane, int64_t now, struct err *e)
 {
     return sqlite_exec(db, e,
                        "UPDATE messages SET place = 0, due_ms = NULL, "
                        "turn = iif(place = 2, " QUEUE_SQLITE_LAST_TURN ", turn) WHERE id IN ("
-                       "  SELECT id FROM messages WHERE lane = ?1 AND due_ms <= ?2"
+                       "  SELECT id FROM messages WHERE lane = ?1 AND (due_ms <= ?2 OR due_ms > ?4)"
                        "  ORDER BY due_ms LIMIT ?3)",
-                       SQL_TEXT(lane), SQL_INT(now), SQL_INT(DUE_AT_ONCE));
+                       SQL_TEXT(lane), SQL_INT(now), SQL_INT(DUE_AT_ONCE),
+                       SQL_INT(now + QUEUE_DELAY_MAX_MS));
 }
 
 static void add_ready(struct sqlite_rows *r, void *arg)

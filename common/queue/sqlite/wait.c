@@ -60,8 +60,9 @@ static int peek_work(struct sqlite_db *db, void *arg, struct err *e)
                       SQL_TEXT(l->lane), SQL_INT(l->limit)) != 0 ||
         sqlite_number(db, &due, 0, e,
                       "SELECT count(*) FROM (SELECT 1 FROM messages "
-                      "WHERE lane = ?1 AND due_ms <= ?2 LIMIT ?3)",
-                      SQL_TEXT(l->lane), SQL_INT(l->now), SQL_INT(l->limit)) != 0) {
+                      "WHERE lane = ?1 AND (due_ms <= ?2 OR due_ms > ?4) LIMIT ?3)",
+                      SQL_TEXT(l->lane), SQL_INT(l->now), SQL_INT(l->limit),
+                      SQL_INT(l->now + QUEUE_DELAY_MAX_MS)) != 0) {
         return -1;
     }
     l->found.ready += due;

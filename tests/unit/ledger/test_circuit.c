@@ -234,6 +234,33 @@ static void wait_lasts_until_pause_and_probe_are_over(void **state)
     }
 }
 
+/* The clock of a host was ahead for a year, and was corrected. */
+static void record_of_a_clock_that_was_ahead_is_probed_at_once(void **state)
+{
+    (void)state;
+    const int64_t ahead = NOW + 365 * CIRCUIT_LIFE_MS;
+    const struct circuit wrong = {.since_ms = ahead,
+                                  .changed_ms = ahead,
+                                  .opens = 1,
+                                  .open_until_ms = ahead + 5000,
+                                  .probe_until_ms = ahead + 60000};
+    struct circuit c = wrong;
+    assert_true(circuit_is_open(&c, NOW));
+    assert_int_equal(circuit_wait_ms(&c, NOW), 0);
+    assert_int_equal(circuit_begin_probe(&c, "a", false, NOW + 50, NOW), CIRCUIT_COUNTED);
+    assert_int_equal(circuit_wait_ms(&c, NOW), 50);
+    assert_int_equal(circuit_drop_probe(&c, "a"), CIRCUIT_COUNTED);
+    assert_int_equal(circuit_wait_ms(&c, NOW), 0);
+    const struct circuit_opening stated = {
+        .pause_ms = 1, .max_pause_ms = 1, .wait_ms = 7, .why = ""};
+    c = wrong;
+    assert_int_equal(circuit_open(&c, &stated, "", NOW), CIRCUIT_COUNTED);
+    assert_int_equal(circuit_wait_ms(&c, NOW), 7);
+    c = wrong;
+    c.changed_ms = NOW + 60000; /* hosts differ that much */
+    assert_int_equal(circuit_wait_ms(&c, NOW), ahead + 60000 - NOW);
+}
+
 static void record_is_read_back_as_it_was_written(void **state)
 {
     (void)state;
@@ -267,6 +294,9 @@ static void record_of_a_newer_version_or_none_is_read_as_far_as_it_goes(void **s
     assert_int_equal(c.opens, 3);
     assert_int_equal(c.since_ms, 0);
     assert_false(circuit_is_open(&c, NOW));
+    circuit_decode("since_ms=9223372036854775807 changed_ms=-9223372036854775808 opens=-5", &c);
+    assert_false(circuit_is_open(&c, NOW));
+    assert_int_equal(c.opens, 0);
     circuit_decode("", &c);
     assert_int_equal(c.opens, 0);
     char text[400] = "probe_until_ms=8 probe=";
@@ -390,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup(update_is_made_anew_where_another_was_faster, begin),
         cmocka_unit_test_setup(update_fails_with_the_store, begin),
         cmocka_unit_test_setup(tidy_removes_what_counts_as_closed, begin),
+        cmocka_unit_test(record_of_a_clock_that_was_ahead_is_probed_at_once),
         cmocka_unit_test(record_is_read_back_as_it_was_written),
         cmocka_unit_test(record_of_a_newer_version_or_none_is_read_as_far_as_it_goes),
     };

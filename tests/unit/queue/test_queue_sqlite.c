@@ -188,6 +188,28 @@ static void clock_that_jumps_ends_leases_early_or_late_but_loses_nothing(void **
     queue_close(q);
 }
 
+static void message_returned_by_a_clock_a_year_ahead_is_received(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    atomic_store(&jump_ms, 365 * 24 * HOUR_MS);
+    clock_set_source(&jumping);
+    struct queue *q = must_open(f->url);
+    must_put(q, "events", "x", 0);
+    struct queue_message first = must_take(q, "events", 30000, "x");
+    const struct queue_return later = {.delay_ms = HOUR_MS};
+    MUST(queue_nack(q, &first, &later, &e));
+    atomic_store(&jump_ms, 0);
+    struct queue_message second = must_take(q, "events", 30000, "x");
+    atomic_store(&jump_ms, 20 * 24 * HOUR_MS);
+    must_put(q, "events", "later", HOUR_MS);
+    atomic_store(&jump_ms, 0);
+    must_find_nothing(q, "events"); /* a delay may be that long */
+    queue_message_fini(&first);
+    queue_message_fini(&second);
+    queue_close(q);
+}
+
 static void *take_delayed(void *arg)
 {
     struct queue *q = arg;
@@ -468,6 +490,7 @@ int main(void)
         QUEUE_TEST(numbers_that_others_wrote_are_bounded),
         QUEUE_TEST(messages_come_oldest_first_and_an_expired_one_in_its_place),
         QUEUE_TEST(clock_that_jumps_ends_leases_early_or_late_but_loses_nothing),
+        QUEUE_TEST(message_returned_by_a_clock_a_year_ahead_is_received),
         QUEUE_TEST(waiting_take_notices_that_the_clock_jumped),
         QUEUE_TEST(put_tells_the_waiters_of_each_lane_what_came_and_when_it_is_due),
         QUEUE_TEST(put_with_one_message_refused_puts_none),
