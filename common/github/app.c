@@ -115,6 +115,9 @@ int github_ping(struct github *g, struct err *e)
     int rc = github_call_with(g, &pass, &call, &r, e);
     github_pass_fini(&pass);
     if (rc == 0) {
+        json_t *limits = github_json_load(buf_slice(&r.body));
+        rc = json_is_object(limits) ? 0 : github_json_senseless(e, "list of rate limits");
+        json_decref(limits);
         http_response_fini(&r);
     }
     return rc;

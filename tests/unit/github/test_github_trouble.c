@@ -225,6 +225,18 @@ static void app_that_is_nowhere_installed_is_said_to_the_app(void **state)
     assert_int_equal(http_server_count(f->server, LOOKUP), 1);
 }
 
+/* A portal or a proxy that answers 200 to everything is not GitHub. */
+static void page_in_place_of_the_rate_limits_is_no_sign_of_life(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    fixture_route(f, (struct route){"GET /rate_limit", 200, NULL, "{\"resources\":{}}", 1});
+    assert_int_equal(github_ping(f->github, &e), 0);
+    fixture_route(f, (struct route){"GET /rate_limit", 200, NULL, "<html>", 1});
+    assert_int_equal(github_ping(f->github, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +247,7 @@ int main(void)
         APP_CASE(ledger_that_keeps_the_rates_is_not_github),
         APP_CASE(proxy_is_not_github),
         TOKEN_CASE(personal_token_refused_is_said_to_the_app),
+        TOKEN_CASE(page_in_place_of_the_rate_limits_is_no_sign_of_life),
         APP_CASE(unknown_installation_is_replaced_by_the_owners_and_kept),
         APP_CASE(installation_that_github_knows_is_not_looked_up),
         APP_CASE(installation_that_is_configured_is_not_replaced),
