@@ -52,10 +52,11 @@ int ctl_add_circuits(struct ctl *c, json_t *answer, struct err *e)
     for (size_t i = 0; i < n; i++) {
         const struct circuit *o = &all[i].circuit;
         json_array_append_new(
-            list, json_pack("{s:o, s:o, s:o, s:b, s:o}", "subject", ctl_text(all[i].subject),
+            list, json_pack("{s:o, s:o, s:o, s:I, s:b, s:o}", "subject", ctl_text(all[i].subject),
                             "open_since", ctl_time(o->since_ms), "next_probe",
                             ctl_time(o->open_until_ms > o->probe_until_ms ? o->open_until_ms
                                                                           : o->probe_until_ms),
+                            "next_probe_in_ms", (json_int_t)circuit_wait_ms(o, clock_wall_ms()),
                             "probing", o->probe[0] != '\0', "why", ctl_text(o->why)));
     }
     free(all);
@@ -73,8 +74,10 @@ void ctl_circuits_print(const json_t *answer)
         }
         printable_line(stdout, "circuit open since %s: %s", ctl_str(o, "open_since"),
                        ctl_str(o, "subject"));
-        printable_line(stdout, "  next probe %s; it said: %s", ctl_str(o, "next_probe"),
-                       ctl_str(o, "why"));
+        int64_t wait_ms = ctl_int(o, "next_probe_in_ms");
+        char in[24];
+        printable_line(stdout, "  the next probe is %s%s; it said: %s", wait_ms > 0 ? "in " : "due",
+                       wait_ms > 0 ? ctl_duration(wait_ms, in) : "", ctl_str(o, "why"));
     }
 }
 

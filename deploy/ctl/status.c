@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/printable.h"
 #include "common/ledger/kinds.h"
+#include "common/ledger/programs.h"
 #include "deploy/ctl/circuits.h"
 #include "deploy/ctl/ctl.h"
 
@@ -113,7 +114,40 @@ static int add_balances(struct ctl *c, json_t *answer, struct err *e)
     return 0;
 }
 
-/* What the reapers want an operator to know. */
+static bool is_among(const struct ledger_program *programs, size_t n, const char *prefix)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(programs[i].id, prefix, strlen(prefix)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Programs that do not run cannot say so. */
+static int add_absent_programs(struct ctl *c, json_t *notices, struct err *e)
+{
+    struct ledger_program *programs = NULL;
+    size_t n = 0;
+    if (ledger_program_list(c->ledger, &programs, &n, e) != 0) {
+        return -1;
+    }
+    if (!is_among(programs, n, "mayfly-worker/")) {
+        json_array_append_new(
+            notices, json_string("no mayfly-worker has reported to this ledger (each does once a "
+                                 "minute): while none runs, no VM is launched"));
+    }
+    if (!is_among(programs, n, "mayfly-reaper/")) {
+        json_array_append_new(
+            notices, json_string("no mayfly-reaper has reported to this ledger (each does once a "
+                                 "minute): while none runs, nothing that was lost is found, and "
+                                 "no deadline is kept"));
+    }
+    free(programs);
+    return 0;
+}
+
+/* What the reapers want an operator to know, and what they cannot say. */
 static int add_notices(struct ctl *c, json_t *answer, struct err *e)
 {
     struct ledger_cell *cells = NULL;
@@ -127,7 +161,7 @@ static int add_notices(struct ctl *c, json_t *answer, struct err *e)
     }
     free(cells);
     json_object_set_new(answer, "notices", list);
-    return 0;
+    return add_absent_programs(c, list, e);
 }
 
 int ctl_status(struct ctl *c, json_t **out, struct err *e)

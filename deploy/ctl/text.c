@@ -29,6 +29,7 @@ json_t *ctl_time(int64_t wall_ms)
 
 const char *ctl_duration(int64_t ms, char out[24])
 {
+    ms = ms > 0 ? ms : 0;
     long long s = ms / 1000;
     if (ms < 60000) {
         (void)snprintf(out, 24, "%lld.%lld s", s, (long long)(ms % 1000) / 100);

@@ -92,11 +92,13 @@ static int set_ending(struct ctl *c, const struct ledger_vm *vm, const struct le
 
 static int set_spared(const struct ledger_vm *vm, struct err *e)
 {
-    return err_set(
-        e, ERR_CONFLICT, 0,
-        "VM %s runs a job (%lld; 0: unknown) and was not terminated; with --force it is, "
-        "and the job fails",
-        vm->name, (long long)vm->job_id);
+    char job[40] = "a job";
+    if (vm->job_id != 0) {
+        (void)snprintf(job, sizeof job, "job %lld", (long long)vm->job_id);
+    }
+    return err_set(e, ERR_CONFLICT, 0,
+                   "VM %s runs %s and was not terminated; with --force it is, and the job fails",
+                   vm->name, job);
 }
 
 static int put_request(struct ctl *c, const char *vm, struct err *e)

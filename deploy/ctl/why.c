@@ -64,11 +64,22 @@ static json_t *waits_for_circuit(const struct facts *f)
     const struct circuit *o = &f->circuit.circuit;
     char since[24];
     char next[24];
+    char probe[48] = "is due";
     int64_t now = clock_wall_ms();
-    return sentence("%s, whose circuit is open since %s: the next probe is in %s, and nothing of "
+    if (circuit_wait_ms(o, now) > 0) {
+        (void)snprintf(probe, sizeof probe, "is in %s",
+                       ctl_duration(circuit_wait_ms(o, now), next));
+    }
+    return sentence("%s, whose circuit has been open for %s: the next probe %s, and nothing of "
                     "the job is spent until then. It said: %s",
-                    f->circuit.subject, ctl_duration(now - o->since_ms, since),
-                    ctl_duration(circuit_wait_ms(o, now), next), o->why);
+                    f->circuit.subject, ctl_duration(now - o->since_ms, since), probe, o->why);
+}
+
+static json_t *waits_for_class(const struct facts *f)
+{
+    return sentence("runner class \"%s\", which this configuration does not have: it runs when the "
+                    "class is configured again; if that is not intended, cancel it at GitHub",
+                    class_name_of(f));
 }
 
 static json_t *waits_in_queue(const struct facts *f)
@@ -96,6 +107,9 @@ static json_t *waits_in_queue(const struct facts *f)
                         q->reason[0] != '\0' ? q->reason : "no reason recorded");
     case QUEUE_READY:
         break;
+    }
+    if (f->class == NULL && class_name_of(f)[0] != '\0') {
+        return waits_for_class(f);
     }
     if (f->class != NULL && f->has_capacity && f->capacity.class_used >= f->class->max_vms) {
         return sentence("a slot: class %s is full, %lld of %lld VMs (classes.max_vms); %s "
@@ -135,6 +149,9 @@ static json_t *waits_for_runner(const struct facts *f)
                         "mayflyctl dlq list those in the dead-letter queue)",
                         launch_lane(f->job.facts.class_name, lane), (long long)f->supply,
                         (long long)f->demand);
+    }
+    if (f->class == NULL) {
+        return waits_for_class(f);
     }
     if (f->supply >= f->demand) {
         return sentence(

@@ -142,12 +142,36 @@ static void credentials_and_proxy_are_a_hosts(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Notices of the programs that do not report. */
+static size_t absent(void)
+{
+    json_t *answer = NULL;
+    struct err e;
+    MUST(queue_open("memory://ctl-circuits", &ctl.queue, &e));
+    MUST(ctl_status(&ctl, &answer, &e));
+    size_t n = json_array_size(json_object_get(answer, "notices"));
+    json_decref(answer);
+    queue_close(ctl.queue);
+    return n;
+}
+
+static void status_names_the_programs_that_do_not_report(void **state)
+{
+    (void)state;
+    assert_int_equal(absent(), 2);
+    add_program("mayfly-worker/box/1");
+    assert_int_equal(absent(), 1);
+    add_program("mayfly-reaper/box/1");
+    assert_int_equal(absent(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(circuit_of_what_the_launch_depends_on_stops_it),
         CASE(circuit_of_something_else_stops_nothing),
         CASE(circuit_of_a_host_stops_a_job_that_no_other_host_can_launch),
+        CASE(status_names_the_programs_that_do_not_report),
         CASE(credentials_and_proxy_are_a_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ static void busy_vm_is_spared_and_said_so(void **state)
 {
     struct err e;
     memory_vm(LEDGER, VM)->state = VM_BUSY;
-    must_fail_saying(terminate(&e), &e, ERR_CONFLICT, "runs a job (42");
+    must_fail_saying(terminate(&e), &e, ERR_CONFLICT, "runs job 42 and");
     assert_int_equal(memory_vm(LEDGER, VM)->state, VM_BUSY);
     assert_false(is_requested());
 }

@@ -89,11 +89,23 @@ static void json_is_escaped_and_whole(void **state)
     json_decref(answer);
 }
 
+static void job_of_a_class_that_was_removed_waits_for_it(void **state)
+{
+    struct err e;
+    json_t *answer = NULL;
+    MUST(ctl_why(&ctl, &answer, &e));
+    assert_non_null(strstr(printed(ctl_why_print, answer),
+                           "waits for runner class \"small\", which this configuration does not"));
+    json_decref(answer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(name_and_reason_are_printed_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(json_is_escaped_and_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(job_of_a_class_that_was_removed_waits_for_it, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
