@@ -71,7 +71,7 @@ class Limits(unittest.TestCase):
         self.check(self.run_program("worker", 8, 1000), "a thread of worker.terminate_threads")
 
     def test_reaper_without_memory_for_its_sweeps_exits_1_with_a_hint(self):
-        self.check(self.run_program("reaper", 2000, 3500), "the thread that sweeps")
+        self.check(self.run_program("reaper", 2000, 3500), "the sweep thread")
 
 
 if __name__ == "__main__":
