@@ -40,7 +40,7 @@ export function conditionsOf(values, { queue, ledger }) {
   const outage = kinds.find((kind) => values.how && ways(kind).length && !ways(kind).includes(values.how));
   if (outage) usage(`--how of ${outage} is one of ${ways(outage).join(", ")}`);
   return kinds.map((kind) => ({
-    kind, ms: (kind === "failover-loss" ? Number(values["failover-loss"] ?? 1500) : 1000 * Number(values.seconds ?? SECONDS[kind] ?? 180)),
+    kind, ms: (kind === "failover-loss" ? Number(values["failover-loss"] ?? 7000) : 1000 * Number(values.seconds ?? SECONDS[kind] ?? 180)),
     ...(ways(kind).length && { how: values.how ?? ways(kind)[0] }), ...(kind === "lag" && { lag: Number(values.lag ?? 30000) }),
     ...(kind === "tenant-refused" && { refused: Number(values["tenant-refused"] ?? 3) }),
   }));
