@@ -26,7 +26,7 @@ static int64_t boot_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static struct sweep_moment now_by_every_clock(void)
+struct sweep_moment sweep_moment_now(void)
 {
     return (struct sweep_moment){clock_mono_ms(), boot_ms(), clock_wall_ms()};
 }
@@ -39,7 +39,7 @@ static int64_t largest(int64_t a, int64_t b)
 /* Counted from before the request: the store's own count began later. */
 static int64_t lease_left_ms(const struct sweep *s, const struct sweep_lease *l)
 {
-    struct sweep_moment now = now_by_every_clock();
+    struct sweep_moment now = sweep_moment_now();
     int64_t passed =
         largest(now.mono_ms - l->requested.mono_ms, now.boot_ms - l->requested.boot_ms);
     passed = largest(passed, now.wall_ms - l->requested.wall_ms);
@@ -60,7 +60,7 @@ static void acquire_or_renew(struct sweep *s, struct sweep_lease *l)
 {
     struct err e = {0};
     int64_t fence = 0;
-    struct sweep_moment before = now_by_every_clock();
+    struct sweep_moment before = sweep_moment_now();
     bool held = false;
     if (ledger_lease(s->reaper->ledger, l->name, s->reaper->holder,
                      s->config->reaper.lease_duration_ms, &held, &fence, &e) != 0) {

@@ -4,6 +4,7 @@
  *   sweep.c                 the order of the tasks; each is isolated from the others' errors
  *   signs.c                 observations that a later sweep must confirm before anything is done
  *   lease.c                 the leases of a sweep, checked again before each irreversible step
+ *   clock.c                 the time of a sweep, where the wall clock was set forward
  *   deadlines.c             VMs past their deadline; VMs that are `ending` for too long
  *   requests.c              VMs that an operator wants terminated
  *   vms.c                   rows whose VM ended, launches that never came up, VMs without a runner
@@ -86,6 +87,14 @@ struct reaper_row {
 #define REAPER_TASKS 14
 #define TARGET_SIZE 128
 
+/* By every clock. */
+struct sweep_moment {
+    int64_t mono_ms;
+    int64_t boot_ms;
+    int64_t wall_ms;
+};
+struct sweep_moment sweep_moment_now(void);
+
 struct reaper {
     struct config_live *config;
     struct queue *queue;
@@ -111,13 +120,8 @@ struct reaper {
     int64_t failed_calls;              /* counts down: each is a failure of its own to a circuit */
     struct reaper_unknown unknown[64]; /* beyond that, some are checked more often */
     size_t status_check_offset; /* the next sweep checks no status of its first so many jobs */
-};
-
-/* When a lease was requested, by every clock. */
-struct sweep_moment {
-    int64_t mono_ms;
-    int64_t boot_ms;
-    int64_t wall_ms;
+    struct sweep_moment last;   /* a sweep began, while the wall clock was not set forward */
+    int64_t ahead_since_ms;     /* boot time: when it was seen to be; 0: it is not */
 };
 
 /* Each lease has its own table of signs: another reaper may hold the other lease, and it sees other
@@ -160,7 +164,7 @@ struct sweep_scopes {
 struct sweep {
     struct reaper *reaper;
     const struct config *config;
-    int64_t now_ms;           /* wall clock at its start */
+    int64_t now_ms;           /* wall clock at its start, as clock.c believes it */
     struct sweep_lease fleet; /* for what belongs to the whole fleet */
     struct sweep_lease host;  /* for what is bound to this host */
     bool github_proxy_failed; /* no more calls through it in this sweep */
@@ -211,6 +215,9 @@ struct sweep_lease *sweep_lease_of(struct sweep *s, const struct vm_provider *p)
 /* A task adds what it terminated, removed or requested to *repairs. An error ends this task
  * only. */
 typedef int sweep_task_fn(struct sweep *s, int64_t *repairs, struct err *e);
+/* The time by which this sweep judges ages and deadlines; once a sweep. */
+int64_t sweep_wall_ms(struct reaper *r);
+
 sweep_task_fn sweep_deadlines;
 sweep_task_fn sweep_terminations;
 sweep_task_fn sweep_requests;

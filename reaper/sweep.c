@@ -328,7 +328,7 @@ void sweep(struct reaper *r)
     const struct config *c = config_live_get(r->config);
     struct sweep s = {.reaper = r,
                       .config = c,
-                      .now_ms = clock_wall_ms(),
+                      .now_ms = sweep_wall_ms(r),
                       .status_check_offset = r->status_check_offset};
     int64_t started = clock_mono_ms();
     r->status_check_offset = 0;

@@ -43,6 +43,11 @@ const struct log_event log_events[] = {
     {"circuits_not_read", "worker, reaper", "warn", "error, error_class, error_code, action",
      "The open circuits could not be read from the ledger. Those that were read before hold.",
      "If it lasts, check the ledger and the network to it."},
+    {"clock_set_forward", "reaper", "warn", "ahead_ms, action",
+     "The wall clock went forward by `ahead_ms` more than the time that passed. For 15 minutes "
+     "deadlines and ages of VMs are judged by the time before the step.",
+     "Check this host's time synchronisation. If the new time is wrong, correct it within 15 "
+     "minutes, or stop this reaper."},
     {"config_reload_failed", "ingress, worker, reaper", "error",
      "error, error_class, error_code, action",
      "After SIGHUP the new configuration was invalid or could not be read. The old one stays in "

@@ -115,6 +115,34 @@ static void deadline_of_the_row_comes_before_its_classs(void **state)
     assert_string_equal(vm->end_reason, "deadline: it ran longer than max_duration");
 }
 
+static void clock_set_forward(int64_t ms)
+{
+    world_pass(ms);
+    world.boot_extra_ms -= ms;
+}
+
+static void deadline_by_a_clock_set_forward_counts_once_the_clock_is_believed(void **state)
+{
+    vm = world_add_running("mf-c28ee50a-t-a", VM_BUSY, SECOND_MS);
+    vm->deadline_ms = clock_wall_ms() + HOUR_MS;
+    (void)scripted_github_add_runner("mf-c28ee50a-t-a", true, true);
+    sweep(&reaper);
+    clock_set_forward(24 * HOUR_MS);
+    sweep(&reaper);
+    world_pass(14 * MINUTE_MS);
+    sweep(&reaper);
+    clock_set_forward(-24 * HOUR_MS);
+    sweep(&reaper);
+    clock_set_forward(24 * HOUR_MS);
+    sweep(&reaper);
+    world_pass(14 * MINUTE_MS);
+    sweep(&reaper);
+    world_assert_nothing_ended();
+    world_pass(MINUTE_MS);
+    sweep(&reaper);
+    assert_string_equal(vm->end_reason, "deadline: it ran longer than max_duration");
+}
+
 static void row_without_a_deadline_has_its_classs(void **state)
 {
     (void)world_add_vm("mf-c28ee50a-t-a", VM_REGISTERED, HOUR_MS + SECOND_MS);
@@ -315,6 +343,7 @@ int main(void)
         CASE(machines_are_looked_for_at_the_provider_of_their_class),
         CASE(provider_that_does_not_answer_keeps_no_other_from_being_judged),
         CASE(deadline_of_the_row_comes_before_its_classs),
+        CASE(deadline_by_a_clock_set_forward_counts_once_the_clock_is_believed),
         CASE(row_without_a_deadline_has_its_classs),
         CASE(fresh_ending_is_left_to_whoever_ends_it),
         CASE(row_that_is_not_ending_has_no_end_to_finish),
