@@ -15,6 +15,7 @@
 struct queue_sqlite {
     struct sqlite_store *store;
     struct queue_sqlite_waiters *waiters;
+    int64_t offset_ms; /* atomic: the wall clock's from the monotonic one, at the last receive */
 };
 
 /* SQL: a message's place in its lane's order, and the one after all that were put so far. */

@@ -5,7 +5,8 @@
  * grows with every change of holder; an old holder's pair matches no row. Leases and delays end by
  * the wall clock, which all processes of the host share. If the clock jumps forward, leases expire
  * early: a message may be processed twice, and its first holder gets ERR_CONFLICT. If it jumps
- * back, leases and delays last longer by that much. Neither loses a message. Deleted rows leave
+ * back, what is due later than in a minute is due earlier by that much, by the first process that
+ * notices it. Neither loses a message. Deleted rows leave
  * free pages that later puts use, so the file keeps its maximum size; auto_vacuum would only move
  * pages that are needed again.
  */
@@ -18,6 +19,7 @@
 #include "common/base/clock.h"
 #include "common/queue/sqlite/internal.h"
 
+#define CLOCK_STEP_MS 60000
 #define DUE_AT_ONCE 1024 /* expired leases and delays made ready by one receive */
 
 /* place: enum queue_place. due_ms is set only for places that a message leaves by time. Each index
@@ -65,6 +67,7 @@ static int sqlite_open_queue(const char *url, void **out_state, struct err *e)
     ASSERT(q != NULL);
     q->store = store;
     q->waiters = queue_sqlite_waiters_new(store);
+    q->offset_ms = clock_wall_ms() - clock_mono_ms();
     *out_state = q;
     return 0;
 }
@@ -207,6 +210,29 @@ static int receive_work(struct sqlite_db *db, void *arg, struct err *e)
     return 0;
 }
 
+static int follow_clock_work(struct sqlite_db *db, void *arg, struct err *e)
+{
+    const int64_t *back_ms = arg;
+    return sqlite_exec(db, e, "UPDATE messages SET due_ms = max(due_ms - ?1, ?2) WHERE due_ms > ?2",
+                       SQL_INT(*back_ms), SQL_INT(clock_wall_ms() + CLOCK_STEP_MS));
+}
+
+/* If several processes do it, a message is due early, but no lease ends within the minute. */
+static int follow_clock(struct queue_sqlite *q, struct err *e)
+{
+    int64_t offset_ms = clock_wall_ms() - clock_mono_ms();
+    int64_t before_ms = __atomic_exchange_n(&q->offset_ms, offset_ms, __ATOMIC_RELAXED);
+    int64_t back_ms = before_ms - offset_ms;
+    if (back_ms <= CLOCK_STEP_MS) {
+        return 0;
+    }
+    if (sqlite_store_write(q->store, follow_clock_work, &back_ms, e) != 0) {
+        __atomic_store_n(&q->offset_ms, before_ms, __ATOMIC_RELAXED);
+        return -1;
+    }
+    return 0;
+}
+
 static int sqlite_receive(void *state, const char *lane, size_t max, int64_t lease_ms,
                           struct queue_message *out, size_t *got, struct err *e)
 {
@@ -214,7 +240,7 @@ static int sqlite_receive(void *state, const char *lane, size_t max, int64_t lea
     struct receive t = {.lane = lane, .max = max, .lease_ms = lease_ms, .out = out};
     struct queue_sqlite_outlook outlook;
     /* A read blocks no other process; most receives from an idle queue end here. */
-    if (queue_sqlite_peek(q->store, lane, 1, &outlook, e) != 0) {
+    if (follow_clock(q, e) != 0 || queue_sqlite_peek(q->store, lane, 1, &outlook, e) != 0) {
         return -1;
     }
     if (outlook.ready == 0) {
