@@ -181,6 +181,7 @@ void github_judge(const struct http_response *r, int64_t now_ms,
 MUST_CHECK int github_parse_runner(struct slice body, struct github_runner *out, struct err *e);
 /* Calls `each` for every runner of a page until it returns non-zero (*stopped). *count: items. */
 struct github_page {
+    int64_t total; /* of all pages, as GitHub says; 0: it does not */
     size_t count;
     bool stopped;
 };

@@ -52,7 +52,8 @@ int github_parse_runners(struct slice body, github_runner_fn *each, void *arg,
 {
     json_t *root = load_object(body);
     const json_t *list = json_object_get(root, "runners");
-    struct github_page page = {.count = json_array_size(list)};
+    struct github_page page = {.count = json_array_size(list),
+                               .total = json_integer_value(json_object_get(root, "total_count"))};
     int rc = json_is_array(list) ? 0 : github_json_senseless(e, "list of runners");
     for (size_t i = 0; i < page.count && !page.stopped; i++) {
         struct github_runner r;

@@ -98,6 +98,14 @@ static int walk_page(struct github *g, const struct github_scope *s, const struc
     int rc = github_parse_runners(buf_slice(&r.body), w->each, w->arg, &page, e);
     *more = !page.stopped && github_more_pages(http_header(&r, "link"), page.count);
     http_response_fini(&r);
+    /* What a list does not name is gone, so one that is shorter than it says is none. */
+    if (rc == 0 && number == 1 && page.count == 0 && page.total > 0 &&
+        w->op == GITHUB_OP_LIST_RUNNERS) {
+        rc = err_set(e, ERR_RETRY, 0,
+                     "GitHub's list of the runners of %s is empty, and says that there are %" PRId64
+                     ": try again",
+                     s->name, page.total);
+    }
     return rc;
 }
 

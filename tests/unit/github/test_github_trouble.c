@@ -237,6 +237,27 @@ static void page_in_place_of_the_rate_limits_is_no_sign_of_life(void **state)
     assert_int_equal(e.class, ERR_RETRY);
 }
 
+static int any_runner(void *arg, const struct github_runner *r)
+{
+    (void)arg;
+    (void)r;
+    return 0;
+}
+
+static void empty_list_that_counts_runners_is_no_list(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    struct github_scope s = github_scope_parse("acme", 42);
+    fixture_route(f, (struct route){"GET /orgs/acme/actions/runners", 200, NULL,
+                                    "{\"total_count\":5,\"runners\":[]}", 1});
+    assert_int_equal(github_list_runners(f->github, &s, any_runner, NULL, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    fixture_route(f, (struct route){"GET /orgs/acme/actions/runners", 200, NULL,
+                                    "{\"total_count\":0,\"runners\":[]}", 1});
+    assert_int_equal(github_list_runners(f->github, &s, any_runner, NULL, &e), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +267,7 @@ int main(void)
         APP_CASE(silence_has_no_code),
         APP_CASE(ledger_that_keeps_the_rates_is_not_github),
         APP_CASE(proxy_is_not_github),
+        APP_CASE(empty_list_that_counts_runners_is_no_list),
         TOKEN_CASE(personal_token_refused_is_said_to_the_app),
         TOKEN_CASE(page_in_place_of_the_rate_limits_is_no_sign_of_life),
         APP_CASE(unknown_installation_is_replaced_by_the_owners_and_kept),
