@@ -9,6 +9,7 @@ const OVERHEAD_S = 20;
 const END_S = 9;
 // And so long everything may take to go on after the trouble.
 const RECOVERY_S = 60;
+const DELIVERY_LOG_S = 60; // reaper.deliveries.interval
 
 async function readGitHub(file) {
   const seen = { registered: new Map(), started: new Map(), created: new Map(), over: new Map(), refused: 0, invalid: [] };
@@ -80,6 +81,8 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
   const measures = { ...given, overheadS: overheadOf(provider, given) };
   const end = Math.max(...conditions.map((c) => c.to));
   const after = recovery({ github, end, ...measures });
+  // What the ingress could not enqueue, GitHub does not deliver again: it waits for the reaper to read the delivery log.
+  if (conditions.some((c) => c.kind === "outage-queue")) after.allowed_s = round(after.allowed_s + DELIVERY_LOG_S / measures.factor);
   const wasted = [...github.registered.keys()].filter((runner) => !provider.runners.has(runner));
   for (const c of conditions) c.starting = Math.max(c.starting, inFlight(github, provider, c.from));
   const bound = conditions.reduce((sum, c) => sum + c.starting, 0) + told.probes;
