@@ -77,6 +77,10 @@ int github_delete_runner(struct github *g, const struct github_scope *s, int64_t
 
 /* --- listing page by page --------------------------------------------------------------------- */
 
+/* So many runners more may a list of several pages count than name: these, or a share. */
+#define MOVED_MIN 5
+#define MOVED_SHARE 10
+
 struct walk {
     enum github_op op;
     const char *base; /* the path, ending in "?" or "&" */
@@ -85,45 +89,58 @@ struct walk {
 };
 
 static int walk_page(struct github *g, const struct github_scope *s, const struct walk *w,
-                     int number, bool *more, struct err *e)
+                     int number, struct github_page *page, bool *more, struct err *e)
 {
     char path[GITHUB_PATH_BYTES];
     struct http_response r;
-    struct github_page page = {.count = 0};
     (void)snprintf(path, sizeof path, "%sper_page=%d&page=%d", w->base, GITHUB_PAGE_ITEMS, number);
     const struct github_call call = {.op = w->op, .method = "GET", .path = path};
+    *page = (struct github_page){.count = 0};
     if (github_call(g, s, &call, &r, e) != 0) {
         return -1;
     }
-    int rc = github_parse_runners(buf_slice(&r.body), w->each, w->arg, &page, e);
-    *more = !page.stopped && github_more_pages(http_header(&r, "link"), page.count);
+    int rc = github_parse_runners(buf_slice(&r.body), w->each, w->arg, page, e);
+    *more = !page->stopped && github_more_pages(http_header(&r, "link"), page->count);
     http_response_fini(&r);
-    /* What a list does not name is gone, so one that is shorter than it says is none. */
-    if (rc == 0 && number == 1 && page.count == 0 && page.total > 0 &&
-        w->op == GITHUB_OP_LIST_RUNNERS) {
-        rc = err_set(e, ERR_RETRY, 0,
-                     "GitHub's list of the runners of %s is empty, and says that there are %" PRId64
-                     ": try again",
-                     s->name, page.total);
-    }
     return rc;
+}
+
+/* A runner that the whole list does not name is gone, so a list that names fewer than it counts is
+ * none. Between two pages runners come and go. */
+static int check_whole(const struct github_scope *s, int64_t named, int64_t total, bool one_page,
+                       struct err *e)
+{
+    int64_t share = total / MOVED_SHARE;
+    int64_t moved = share > MOVED_MIN ? share : MOVED_MIN;
+    if (total - named <= (one_page ? 0 : moved)) {
+        return 0;
+    }
+    return err_set(e, ERR_RETRY, 0,
+                   "GitHub's list of the runners of %s names %" PRId64 " and counts %" PRId64
+                   ": try again",
+                   s->name, named, total);
 }
 
 static int walk_runners(struct github *g, const struct github_scope *s, const struct walk *w,
                         struct err *e)
 {
+    struct github_page page = {.count = 0};
+    int64_t named = 0;
     bool more = true;
-    for (int number = 1; more; number++) {
+    int number;
+    for (number = 1; more; number++) {
         if (number > GITHUB_PAGES_MAX) {
             return err_set(e, ERR_PERMANENT, 0,
                            "%s has more than %d pages of runners: remove those that are offline",
                            s->name, GITHUB_PAGES_MAX);
         }
-        if (walk_page(g, s, w, number, &more, e) != 0) {
+        if (walk_page(g, s, w, number, &page, &more, e) != 0) {
             return -1;
         }
+        named += (int64_t)page.count;
     }
-    return 0;
+    bool whole = w->op == GITHUB_OP_LIST_RUNNERS && !page.stopped;
+    return whole ? check_whole(s, named, page.total, number == 2, e) : 0;
 }
 
 int github_list_runners(struct github *g, const struct github_scope *s, github_runner_fn *each,

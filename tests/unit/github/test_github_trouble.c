@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "tests/lib/cmocka.h"
+#include "tests/lib/must.h"
 #include "tests/unit/github/github_fixture.h"
 
 #define MINT "POST /app/installations/42/access_tokens"
@@ -244,18 +245,41 @@ static int any_runner(void *arg, const struct github_runner *r)
     return 0;
 }
 
-static void empty_list_that_counts_runners_is_no_list(void **state)
+/* Lists a scope's runners of which each page is this. */
+static int list_of(struct fixture *f, const char *page, int pages, struct err *e)
+{
+    struct github_scope s = github_scope_parse("acme", 42);
+    const char *next =
+        "Link: <https://github.test/orgs/acme/actions/runners?page=2>; rel=\"next\"\r\n";
+    fixture_route(f, (struct route){"GET /orgs/acme/actions/runners", 200, NULL, page, 1});
+    if (pages > 1) {
+        fixture_route(f, (struct route){"GET /orgs/acme/actions/runners", 200, next, page, 1});
+    }
+    return github_list_runners(f->github, &s, any_runner, NULL, e);
+}
+
+#define ONE_RUNNER                                                                                 \
+    "\"runners\":[{\"id\":1,\"name\":\"a\",\"status\":\"online\",\"busy\":true,\"labels\":[]}]}"
+
+static void list_that_names_fewer_runners_than_it_counts_is_no_list(void **state)
 {
     struct fixture *f = *state;
     struct err e;
-    struct github_scope s = github_scope_parse("acme", 42);
-    fixture_route(f, (struct route){"GET /orgs/acme/actions/runners", 200, NULL,
-                                    "{\"total_count\":5,\"runners\":[]}", 1});
-    assert_int_equal(github_list_runners(f->github, &s, any_runner, NULL, &e), -1);
-    assert_int_equal(e.class, ERR_RETRY);
-    fixture_route(f, (struct route){"GET /orgs/acme/actions/runners", 200, NULL,
-                                    "{\"total_count\":0,\"runners\":[]}", 1});
-    assert_int_equal(github_list_runners(f->github, &s, any_runner, NULL, &e), 0);
+    must_fail_saying(list_of(f, "{\"total_count\":5,\"runners\":[]}", 1, &e), &e, ERR_RETRY,
+                     "names 0 and counts 5");
+    must_fail_saying(list_of(f, "{\"total_count\":2," ONE_RUNNER, 1, &e), &e, ERR_RETRY,
+                     "names 1 and counts 2");
+    MUST(list_of(f, "{\"total_count\":1," ONE_RUNNER, 1, &e));
+    MUST(list_of(f, "{\"total_count\":0,\"runners\":[]}", 1, &e));
+}
+
+static void list_of_several_pages_may_miss_those_that_moved_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+    MUST(list_of(f, "{\"total_count\":7," ONE_RUNNER, 2, &e));
+    must_fail_saying(list_of(f, "{\"total_count\":8," ONE_RUNNER, 2, &e), &e, ERR_RETRY,
+                     "names 2 and counts 8");
 }
 
 int main(void)
@@ -267,7 +291,8 @@ int main(void)
         APP_CASE(silence_has_no_code),
         APP_CASE(ledger_that_keeps_the_rates_is_not_github),
         APP_CASE(proxy_is_not_github),
-        APP_CASE(empty_list_that_counts_runners_is_no_list),
+        APP_CASE(list_that_names_fewer_runners_than_it_counts_is_no_list),
+        APP_CASE(list_of_several_pages_may_miss_those_that_moved_meanwhile),
         TOKEN_CASE(personal_token_refused_is_said_to_the_app),
         TOKEN_CASE(page_in_place_of_the_rate_limits_is_no_sign_of_life),
         APP_CASE(unknown_installation_is_replaced_by_the_owners_and_kept),
