@@ -10,17 +10,6 @@
 
 #include "worker/gateway/gateway.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* a sanitizer's own threads trace and write reports */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -177,9 +166,10 @@ int confine_process(struct err *e)
     struct filter f = {.count = 0};
     build_filter(&f);
     const struct sock_fprog program = {.len = f.count, .filter = f.rules};
-    /* Another process of the same user may not look into this one. */
+    /* Another process of the same user may not look into this one. A sanitizer has threads of its own,
+     * which trace this process and write reports: there is no filter then. */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        (!SANITIZED && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)) {
+        (!MAYFLY_SANITIZED && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)) {
         return err_errno(e, ERR_PERMANENT, errno,
                          "the VM's gateway cannot give up its rights (the kernel needs seccomp)");
     }

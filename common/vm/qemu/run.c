@@ -29,17 +29,6 @@
 #define BOOT_INSTEAD_MS 600000
 #define RESTORES 2
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1 /* a stand-in for QEMU under a sanitizer reserves terabytes of addresses */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *e)
 {
     const struct qemu_args_in in = {.binary = q->binary,
@@ -65,7 +54,8 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
         .start_ms = s->start_ms,
         .cpus = q->cpus,
         .memory_limit_bytes = memory + MEMORY_SLACK_MIB * MIB,
-        .address_limit_bytes = SANITIZED ? 0 : memory + ADDRESS_SLACK_MIB * MIB,
+        /* A stand-in for QEMU under a sanitizer reserves terabytes of addresses. */
+        .address_limit_bytes = MAYFLY_SANITIZED ? 0 : memory + ADDRESS_SLACK_MIB * MIB,
         /* The largest files are the overlay and, while a snapshot is saved, its memory. */
         .file_limit_bytes = q->disk_bytes + q->disk_bytes / 16 + memory + 256 * MIB,
         .network_namespace = q->network_namespace,
