@@ -215,51 +215,6 @@ static void max_duration_is_kept_without_any_of_us(void **state)
     MUST(vm_forget(f->p, "vm-1", &e));
 }
 
-static void supervisor_killed_vm_has_vanished(void **state)
-{
-    struct vm_fixture *f = *state;
-    struct vm_info *list;
-    size_t n;
-    struct err e;
-    must_run(f, "vm-1");
-    pid_t qemu = vm_pid(f, "vm-1", "qemu");
-    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGKILL), 0);
-    struct vm_info info = must_reach(f, "vm-1", VM_RUN_ENDED);
-    assert_string_equal(info.reason, "vanished");
-    MUST(vm_list(f->p, &list, &n, &e));
-    assert_int_equal(n, 1);
-    assert_int_equal(list[0].state, VM_RUN_ENDED);
-    free(list);
-    must_die(qemu);
-    MUST(vm_forget(f->p, "vm-1", &e));
-}
-
-static void terminate_of_a_vanished_vm_cleans(void **state)
-{
-    struct vm_fixture *f = *state;
-    char path[2048];
-    struct err e;
-    must_run(f, "vm-1");
-    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGKILL), 0);
-    (void)must_reach(f, "vm-1", VM_RUN_ENDED);
-    MUST(vm_terminate(f->p, "vm-1", 1000, &e));
-    vm_file(f, "vm-1", "run", path);
-    assert_int_not_equal(access(path, F_OK), 0);
-    assert_string_equal(must_describe(f, "vm-1").reason, "vanished");
-    MUST(vm_forget(f->p, "vm-1", &e));
-}
-
-static void qemu_killed_is_told_with_its_signal(void **state)
-{
-    struct vm_fixture *f = *state;
-    struct err e;
-    must_run(f, "vm-1");
-    assert_int_equal(kill(vm_pid(f, "vm-1", "qemu"), SIGKILL), 0);
-    struct vm_info info = must_reach(f, "vm-1", VM_RUN_ENDED);
-    assert_string_equal(info.reason, "died: qemu was killed by signal 9");
-    MUST(vm_forget(f->p, "vm-1", &e));
-}
-
 /* The child of the VM's supervisor that is its gateway; 0 if there is none. */
 static pid_t gateway_pid(const struct vm_fixture *f)
 {
@@ -295,6 +250,53 @@ static pid_t must_have_gateway(const struct vm_fixture *f)
     }
     assert_true(pid > 0);
     return pid;
+}
+
+static void supervisor_killed_vm_has_vanished(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct vm_info *list;
+    size_t n;
+    struct err e;
+    must_run(f, "vm-1");
+    pid_t qemu = vm_pid(f, "vm-1", "qemu");
+    pid_t gateway = must_have_gateway(f);
+    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGKILL), 0);
+    struct vm_info info = must_reach(f, "vm-1", VM_RUN_ENDED);
+    assert_string_equal(info.reason, "vanished");
+    MUST(vm_list(f->p, &list, &n, &e));
+    assert_int_equal(n, 1);
+    assert_int_equal(list[0].state, VM_RUN_ENDED);
+    free(list);
+    must_die(qemu);
+    must_die(gateway);
+    MUST(vm_forget(f->p, "vm-1", &e));
+}
+
+static void terminate_of_a_vanished_vm_cleans(void **state)
+{
+    struct vm_fixture *f = *state;
+    char path[2048];
+    struct err e;
+    must_run(f, "vm-1");
+    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGKILL), 0);
+    (void)must_reach(f, "vm-1", VM_RUN_ENDED);
+    MUST(vm_terminate(f->p, "vm-1", 1000, &e));
+    vm_file(f, "vm-1", "run", path);
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_string_equal(must_describe(f, "vm-1").reason, "vanished");
+    MUST(vm_forget(f->p, "vm-1", &e));
+}
+
+static void qemu_killed_is_told_with_its_signal(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct err e;
+    must_run(f, "vm-1");
+    assert_int_equal(kill(vm_pid(f, "vm-1", "qemu"), SIGKILL), 0);
+    struct vm_info info = must_reach(f, "vm-1", VM_RUN_ENDED);
+    assert_string_equal(info.reason, "died: qemu was killed by signal 9");
+    MUST(vm_forget(f->p, "vm-1", &e));
 }
 
 static void gateway_killed_ends_the_vm_with_that_reason(void **state)
@@ -455,10 +457,28 @@ static void vm_that_was_asked_is_ending(void **state)
     vm_fixture_faults(f, "hang\n");
     assert_int_equal(pthread_create(&thread, NULL, terminate_slowly, f), 0);
     (void)must_reach(f, "vm-1", VM_RUN_ENDING);
-    assert_int_equal(kill(vm_pid(f, "vm-1", "supervisor"), SIGTERM), 0);
+    /* Who asks again may shorten the time that is left. */
+    MUST(vm_terminate(f->p, "vm-1", 0, &e));
     assert_int_equal(pthread_join(thread, &ended), 0);
     assert_ptr_equal(ended, f);
     assert_int_equal(must_describe(f, "vm-1").state, VM_RUN_ENDED);
+    MUST(vm_forget(f->p, "vm-1", &e));
+}
+
+/* A supervisor that does not respond is killed, and its QEMU and gateway go with it. */
+static void terminate_with_a_stopped_supervisor_ends_all(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct err e;
+    must_run(f, "vm-1");
+    pid_t supervisor = vm_pid(f, "vm-1", "supervisor");
+    pid_t qemu = vm_pid(f, "vm-1", "qemu");
+    pid_t gateway = must_have_gateway(f);
+    assert_int_equal(kill(supervisor, SIGSTOP), 0);
+    MUST(vm_terminate(f->p, "vm-1", 100, &e));
+    assert_false(process_is_there(supervisor) || process_is_there(qemu));
+    must_die(gateway);
+    assert_string_equal(must_describe(f, "vm-1").reason, "terminated");
     MUST(vm_forget(f->p, "vm-1", &e));
 }
 
@@ -541,6 +561,7 @@ const struct CMUnitTest vm_tests_faults[] = {
     ON_FIXTURE(restore_of_another_machine_is_made_anew),
     ON_FIXTURE(terminate_of_a_hanging_vm_insists),
     ON_FIXTURE(vm_that_was_asked_is_ending),
+    ON_FIXTURE(terminate_with_a_stopped_supervisor_ends_all),
     ON_FIXTURE(qemu_that_died_is_told_with_its_words),
     ON_FIXTURE(launcher_killed_halfway_leaves_room_for_another),
     ON_FIXTURE(console_keeps_its_newest_part_within_the_cap),

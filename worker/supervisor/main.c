@@ -28,14 +28,17 @@ struct supervisor {
     struct supervisor_pipes pipes;
     struct qemu_process_record process;
     struct supervisor_network network;
+    struct supervisor_control control;
     struct supervisor_log console;
     struct buf status;      /* all status lines of the agent, up to the limit */
     struct buf qemu_stderr; /* the beginning of QEMU's standard error */
     int status_fd;
     int signal_fd;
     int64_t started_ms;     /* monotonic */
+    int64_t term_at_ms;     /* monotonic: SIGTERM then; NO_DEADLINE: nobody asked for its end */
     int64_t kill_at_ms;     /* monotonic: SIGKILL then; NO_DEADLINE before SIGTERM was sent */
     const char *end_reason; /* why this process terminated it; NULL: it ended by itself */
+    char asked_reason[32];  /* of who asked for its end */
     pid_t gateway;          /* 0: it has ended */
     int64_t no_network_ms;  /* monotonic: the VM is terminated then, since its gateway ended */
     char no_network[128];
@@ -65,9 +68,25 @@ static void terminate_qemu(struct supervisor *s, const char *reason)
 {
     if (s->end_reason == NULL) {
         s->end_reason = reason;
+    }
+    if (s->kill_at_ms == NO_DEADLINE) {
         s->kill_at_ms = clock_mono_ms() + KILL_AFTER_MS;
         (void)kill(s->process.qemu.pid, SIGTERM);
     }
+}
+
+/* A later request may shorten the grace of an earlier one. */
+static void end_after_grace(struct supervisor *s, const struct qemu_end_request *r)
+{
+    int64_t term_at_ms = clock_mono_ms() + r->grace_ms;
+    if (s->end_reason == NULL) {
+        (void)snprintf(s->asked_reason, sizeof s->asked_reason, "%s", r->reason);
+        s->end_reason = s->asked_reason;
+    }
+    if (s->term_at_ms == NO_DEADLINE && r->grace_ms > 0) {
+        supervisor_ask_guest(s->dir);
+    }
+    s->term_at_ms = term_at_ms < s->term_at_ms ? term_at_ms : s->term_at_ms;
 }
 
 /* --- output of the VM --- */
@@ -140,18 +159,23 @@ static int64_t enforce_deadlines(struct supervisor *s)
         (void)kill(s->process.qemu.pid, SIGKILL);
         return now + KILL_AFTER_MS;
     }
-    if (s->end_reason != NULL) {
+    if (s->kill_at_ms != NO_DEADLINE) {
+        return s->kill_at_ms;
+    }
+    if (now >= s->term_at_ms) {
+        terminate_qemu(s, s->end_reason);
         return s->kill_at_ms;
     }
     if (now >= s->no_network_ms) {
         terminate_qemu(s, s->no_network);
         return s->kill_at_ms;
     }
-    end_ms = s->no_network_ms < end_ms ? s->no_network_ms : end_ms;
     if (now >= end_ms) {
         terminate_qemu(s, "max-duration");
         return s->kill_at_ms;
     }
+    end_ms = s->no_network_ms < end_ms ? s->no_network_ms : end_ms;
+    end_ms = s->term_at_ms < end_ms ? s->term_at_ms : end_ms;
     if (s->launch.start_ms > 0 && !agent_started(s)) {
         /* Its launcher died before it handed the payload over. */
         if (now >= start_ms && !qemu_marked(s->dir, "accepted")) {
@@ -199,23 +223,35 @@ static bool read_signals(struct supervisor *s, int *status)
     return false;
 }
 
+#define OUTPUTS 5
+
+static void wait_for_events(const struct supervisor *s, int64_t due_ms)
+{
+    int64_t wait_ms = due_ms - clock_mono_ms();
+    struct pollfd p[OUTPUTS + 1 + SUPERVISOR_PEERS] = {{.fd = s->signal_fd, .events = POLLIN},
+                                                       {.fd = s->pipes.console, .events = POLLIN},
+                                                       {.fd = s->pipes.stderr_, .events = POLLIN},
+                                                       {.fd = s->pipes.status, .events = POLLIN},
+                                                       {.fd = s->pipes.report, .events = POLLIN}};
+    size_t count = OUTPUTS + supervisor_control_fds(&s->control, p + OUTPUTS);
+    (void)poll(p, count, wait_ms < 0 ? 0 : wait_ms > 3600000 ? 3600000 : (int)wait_ms);
+}
+
 static int supervise_until_exit(struct supervisor *s)
 {
     for (;;) {
         int status = 0;
+        struct qemu_end_request request;
         int64_t due_ms = enforce_deadlines(s);
         int64_t publish_ms = supervisor_network_publish(&s->network);
-        int64_t wait_ms = (publish_ms < due_ms ? publish_ms : due_ms) - clock_mono_ms();
-        struct pollfd p[] = {{.fd = s->signal_fd, .events = POLLIN},
-                             {.fd = s->pipes.console, .events = POLLIN},
-                             {.fd = s->pipes.stderr_, .events = POLLIN},
-                             {.fd = s->pipes.status, .events = POLLIN},
-                             {.fd = s->pipes.report, .events = POLLIN}};
-        (void)poll(p, COUNT_OF(p), wait_ms < 0 ? 0 : wait_ms > 3600000 ? 3600000 : (int)wait_ms);
+        wait_for_events(s, publish_ms < due_ms ? publish_ms : due_ms);
         read_pipe(s, &s->pipes.console, false);
         read_pipe(s, &s->pipes.stderr_, false);
         read_pipe(s, &s->pipes.status, false);
         read_pipe(s, &s->pipes.report, false);
+        if (supervisor_control_take(&s->control, &request)) {
+            end_after_grace(s, &request);
+        }
         if (read_signals(s, &status)) {
             return status;
         }
@@ -320,6 +356,9 @@ static int start_vm(struct supervisor *s, struct err *e)
     s->status_fd = open(qemu_path(path, s->dir, "status"),
                         O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
     s->started_ms = clock_mono_ms();
+    if (supervisor_control_open(&s->control, s->dir, e) != 0) {
+        return -1;
+    }
     if (supervisor_start(s->dir, &s->launch, &s->pipes, &started, e) != 0) {
         return -1;
     }
@@ -344,6 +383,7 @@ static int start_vm(struct supervisor *s, struct err *e)
 static int supervise_vm(const char *dir)
 {
     struct supervisor s = {.dir = dir,
+                           .term_at_ms = NO_DEADLINE,
                            .kill_at_ms = NO_DEADLINE,
                            .status_fd = -1,
                            .signal_fd = -1,

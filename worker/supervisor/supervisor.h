@@ -3,6 +3,8 @@
  *
  *   main.c     main, and the loop: console, status lines, deadlines, signals, clean-up
  *   start.c    starts the gateway and QEMU within their limits and with the rights of their user
+ *   control.c  the socket on which others have the VM ended
+ *   shutdown.c how the guest is asked to shut down
  *   network.c  what the gateway reports: that it is ready, what it refused, why it ended
  *   cgroup.c   the VM's control group, if a group is delegated to this process
  *   log.c      the console file that keeps its newest part
@@ -13,12 +15,14 @@
 #ifndef MAYFLY_WORKER_SUPERVISOR_SUPERVISOR_H
 #define MAYFLY_WORKER_SUPERVISOR_SUPERVISOR_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
+#include "common/vm/qemu/control.h"
 #include "common/vm/qemu/launch.h"
 #include "common/vm/qemu/notice.h"
 #include "common/vm/qemu/state.h"
@@ -86,5 +90,31 @@ MUST_CHECK int supervisor_network_wait(struct supervisor_network *n, int report_
 int64_t supervisor_network_publish(struct supervisor_network *n);
 /* Writes what is left, together with a notice that nobody has taken. */
 void supervisor_network_finish(struct supervisor_network *n);
+
+/* The control socket (common/vm/qemu/control.h). */
+#define SUPERVISOR_PEERS 8
+struct supervisor_peer {
+    int fd; /* -1: none */
+    size_t len;
+    char line[QEMU_CONTROL_LINE];
+};
+struct supervisor_control {
+    int listen_fd;
+    gid_t group; /* whose members are permitted; -1: none */
+    unsigned next;
+    struct supervisor_peer peers[SUPERVISOR_PEERS];
+};
+/* A socket that a former supervisor left in `dir` is replaced. It is open until the process ends. */
+MUST_CHECK int supervisor_control_open(struct supervisor_control *c, const char *dir,
+                                       struct err *e);
+/* Fills out[0 … SUPERVISOR_PEERS]; returns how many. */
+size_t supervisor_control_fds(const struct supervisor_control *c, struct pollfd *out);
+/* Serves who is connected, without blocking. True: one asked for the end, and has its response. */
+MUST_CHECK bool supervisor_control_take(struct supervisor_control *c, struct qemu_end_request *out);
+
+/* Asks the guest of the VM in `dir` to shut down, without waiting for anything: its agent, and by
+ * the power button. The connections stay open until this process ends, since QEMU drops what it has
+ * not yet read from one that was closed. */
+void supervisor_ask_guest(const char *dir);
 
 #endif

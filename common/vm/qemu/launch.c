@@ -1,24 +1,29 @@
 #include "common/vm/qemu/launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/vm/qemu/args.h"
+#include "common/vm/qemu/control.h"
 #include "common/vm/qemu/exec.h"
 #include "common/vm/qemu/state.h"
 
 #define LAUNCH_MAX 262144
 #define SUPERVISOR_ANSWER_MS 15000
-#define SUPERVISOR_STOP_MS 10000
+#define LEAVE_MS 2000
 #define KILL_MS 5000
 
 /* NULL when a word is no valid UTF-8. */
@@ -147,37 +152,79 @@ int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e
     return rc;
 }
 
-static int kill_and_wait(const struct proc_id *id, struct err *e)
+/* --- ending ---------------------------------------------------------------------------------- */
+
+/* The record was written by the VM's own user: what it says is no reason to kill another group than
+ * the one of this VM's name. */
+static bool is_group_of(const char *cgroup, const char *dir, char *real)
+{
+    struct statfs fs;
+    const char *vm = strrchr(dir, '/');
+    const char *name = realpath(cgroup, real) == NULL ? NULL : strrchr(real, '/');
+    return vm != NULL && name != NULL && slice_starts_with(slice_of(name), SLICE("/mayfly-")) &&
+           strcmp(name + 8, vm + 1) == 0 && statfs(real, &fs) == 0 &&
+           fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* cgroup.kill (cgroups(7), Linux 5.14) belongs to the user that the group is delegated to. */
+static bool kill_group(const char *cgroup, const char *dir)
+{
+    char real[PATH_MAX];
+    char path[PATH_MAX];
+    int fd = *cgroup != '\0' && is_group_of(cgroup, dir, real)
+                 ? open(qemu_path(path, real, "cgroup.kill"), O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
+                 : -1;
+    bool killed = fd >= 0 && write(fd, "1", 1) == 1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return killed;
+}
+
+/* A pid in a record that another user wrote could be any process's. */
+static bool is_own_record(const char *dir)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    return lstat(qemu_path(path, dir, "process.json"), &st) == 0 && st.st_uid == geteuid();
+}
+
+/* QEMU follows its supervisor at once (PR_SET_PDEATHSIG), so there is rarely anything to do. What a
+ * supervisor that was stopped leaves running is not in a group that can be killed where none is
+ * delegated: only then, and only its own user, signals a VM's process from outside. */
+static int end_process(const struct proc_id *id, const char *dir, int64_t wait_ms, struct err *e)
 {
     int fd = proc_id_open(id);
     if (fd < 0) {
         return 0;
     }
-    (void)pidfd_send_signal(fd, SIGKILL, NULL, 0);
-    bool ended = proc_wait(fd, clock_mono_ms() + KILL_MS);
+    bool ended = proc_wait(fd, clock_mono_ms() + wait_ms);
+    if (!ended && is_own_record(dir) && pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0) {
+        ended = proc_wait(fd, clock_mono_ms() + KILL_MS);
+    }
     close(fd);
     return ended ? 0
-                 : err_set(e, ERR_RETRY, ETIMEDOUT, "process %d of a VM cannot be killed",
-                           (int)id->pid);
+                 : err_set(e, ERR_RETRY, ETIMEDOUT,
+                           "process %d of the VM in %s does not end, and this program may not kill "
+                           "it: the worker does, or its user",
+                           (int)id->pid, dir);
 }
 
-int qemu_supervisor_stop(const char *dir, struct err *e)
+int qemu_supervisor_stop(const char *dir, int64_t grace_ms, struct err *e)
 {
     struct qemu_process_record process;
     struct err ignored;
+    int rc = qemu_control_end(dir, grace_ms, "terminated", e);
+    if (rc != 0 && e->code != ETIMEDOUT) {
+        return -1;
+    }
     if (qemu_process_record_read(dir, &process, &ignored) != 0) {
-        return 0;
+        return rc;
     }
-    int fd = proc_id_open(&process.supervisor);
-    if (fd >= 0) {
-        (void)pidfd_send_signal(fd, SIGTERM, NULL, 0);
-        bool ended = proc_wait(fd, clock_mono_ms() + SUPERVISOR_STOP_MS);
-        close(fd);
-        if (!ended && kill_and_wait(&process.supervisor, e) != 0) {
-            return -1;
-        }
-    }
-    if (kill_and_wait(&process.qemu, e) != 0) {
+    bool killed = rc != 0 && kill_group(process.cgroup, dir);
+    int64_t wait_ms = rc == 0 || killed ? LEAVE_MS : 0;
+    if (end_process(&process.supervisor, dir, wait_ms, e) != 0 ||
+        end_process(&process.qemu, dir, LEAVE_MS, e) != 0) {
         return -1;
     }
     if (process.cgroup[0] != '\0') {

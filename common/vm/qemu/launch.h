@@ -7,8 +7,8 @@
  *
  * The supervisor writes "OK\n" to its standard output once QEMU has been started and process.json
  * is written, or "ERR <text>\n". From then on it copies the console and the agent's status lines
- * into bounded files, terminates the VM at its deadline or on SIGTERM, and when QEMU has ended
- * removes `run` and writes exit.json. QEMU never outlives its supervisor (PR_SET_PDEATHSIG).
+ * into bounded files, terminates the VM at its deadline or when it is asked to (control.h), and when
+ * QEMU has ended removes `run` and writes exit.json. QEMU never outlives its supervisor (PR_SET_PDEATHSIG).
  */
 #ifndef MAYFLY_VM_QEMU_LAUNCH_H
 #define MAYFLY_VM_QEMU_LAUNCH_H
@@ -46,9 +46,9 @@ void qemu_launch_fini(struct qemu_launch *launch);
  * ERR_RETRY with the supervisor's message; then nothing of it runs. */
 MUST_CHECK int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e);
 
-/* Terminates the processes in the directory's process.json and returns when they have ended: the
- * supervisor gets SIGTERM, and both are killed if that does not help. Success too when nothing
- * runs. */
-MUST_CHECK int qemu_supervisor_stop(const char *dir, struct err *e);
+/* Ends the VM in `dir` and returns when its processes have ended; success too when nothing runs. Its
+ * supervisor is asked to end it (control.h). If that does not respond, or has left a process behind,
+ * the VM's control group is killed, which its owner may, the worker; ERR_RETRY when nothing helps. */
+MUST_CHECK int qemu_supervisor_stop(const char *dir, int64_t grace_ms, struct err *e);
 
 #endif

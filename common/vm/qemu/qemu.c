@@ -13,12 +13,10 @@
 #include "common/base/fs.h"
 #include "common/payload/payload.h"
 #include "common/vm/qemu/launch.h"
-#include "common/vm/qemu/qmp.h"
 #include "common/vm/qemu/settings.h"
 #include "common/vm/qemu/state.h"
 
 #define MIB ((int64_t)1 << 20)
-#define ASK_MS 2000
 #define LAUNCHING_MS 5000
 
 /* --- open and close ------------------------------------------------------------------------- */
@@ -102,12 +100,13 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
 
 /* --- reading a VM's state --- */
 
-/* Tests the lock without acquiring it: a reader must never block a launcher. */
+/* Tests the lock without acquiring it: a reader must never block a launcher. Reading suffices: it is
+ * of another user than the reaper's. */
 static bool is_being_launched(const char *dir)
 {
     char path[PATH_MAX];
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int fd = open(qemu_path(path, dir, "lock"), O_RDWR | O_CLOEXEC);
+    int fd = open(qemu_path(path, dir, "lock"), O_RDONLY | O_CLOEXEC);
     bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
     if (fd >= 0) {
         close(fd);
@@ -237,30 +236,6 @@ static int vm_qemu_list(void *state, const struct vm_pace *pace, struct vm_info 
 
 /* --- termination --- */
 
-/* Asks the guest in two ways: its agent, and the power button. */
-static void request_shutdown(const char *dir)
-{
-    char path[PATH_MAX];
-    struct qmp *qmp;
-    struct err ignored;
-    int fd;
-    int64_t deadline_ms = clock_mono_ms() + ASK_MS;
-    int run_fd = open(qemu_path(path, dir, "run"), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (run_fd < 0) {
-        return;
-    }
-    if (qemu_connect(run_fd, QEMU_PAYLOAD_SOCKET, clock_mono_ms(), NULL, NULL, &fd, &ignored) ==
-        0) {
-        (void)!qemu_send(fd, SLICE("MAYFLY1 END\n"), deadline_ms, &ignored);
-        close(fd);
-    }
-    if (qmp_open(run_fd, deadline_ms, &qmp, &ignored) == 0) {
-        (void)!qmp_call(qmp, "system_powerdown", NULL, deadline_ms, NULL, &ignored);
-        qmp_close(qmp);
-    }
-    close(run_fd);
-}
-
 /* The launch sees the file `ending`, stops, and cleans up itself. */
 static int wait_for_launcher(const char *dir, int64_t grace_ms, struct err *e)
 {
@@ -296,24 +271,20 @@ static int vm_qemu_terminate(void *state, const char *id, int64_t grace_ms, stru
     struct err ignored;
     const char *reason = "vanished";
 
-    if (qemu_mark(qemu_path(dir, q->vms_dir, id), "ending", &ignored) != 0) {
+    /* On a full disk there is no mark, and a VM is ended none the less: that makes room. A launch
+     * must see it. */
+    if (qemu_mark(qemu_path(dir, q->vms_dir, id), "ending", &ignored) != 0 &&
+        (ignored.class == ERR_NOT_FOUND || ignored.code != ENOSPC || is_being_launched(dir))) {
         return ignored.class == ERR_NOT_FOUND ? 0 : (*e = ignored, -1);
     }
     if (wait_for_launcher(dir, grace_ms, e) != 0) {
         return -1;
     }
-    if (qemu_process_record_read(dir, &process, &ignored) == 0) {
-        int fd = proc_id_open(&process.supervisor);
-        if (fd >= 0) {
-            reason = "terminated";
-            if (grace_ms > 0) {
-                request_shutdown(dir);
-                (void)proc_wait(fd, clock_mono_ms() + grace_ms);
-            }
-            close(fd);
-        }
+    if (qemu_process_record_read(dir, &process, &ignored) == 0 &&
+        proc_id_alive(&process.supervisor)) {
+        reason = "terminated";
     }
-    if (qemu_supervisor_stop(dir, e) != 0) {
+    if (qemu_supervisor_stop(dir, grace_ms, e) != 0) {
         return -1;
     }
     leave_exit_record(dir, reason);
@@ -333,7 +304,7 @@ static int vm_qemu_forget(void *state, const char *id, struct err *e)
     }
     (void)qemu_path(dir, q->vms_dir, id);
     /* QEMU may outlive a vanished supervisor for a moment. */
-    return qemu_supervisor_stop(dir, e) != 0 ? -1 : fs_remove_tree(dir, e);
+    return qemu_supervisor_stop(dir, 0, e) != 0 ? -1 : fs_remove_tree(dir, e);
 }
 
 /* --- the console ---------------------------------------------------------------------------- */

@@ -115,7 +115,7 @@ static int check_existing(struct launch *l, struct err *e)
             return 1;
         }
     }
-    if (qemu_supervisor_stop(l->dir, e) != 0 || fs_remove_tree(l->dir, e) != 0) {
+    if (qemu_supervisor_stop(l->dir, 0, e) != 0 || fs_remove_tree(l->dir, e) != 0) {
         return -1;
     }
     return 0;
@@ -336,7 +336,7 @@ static int start_once(const struct launch *l, const struct qemu_saved *saved, st
         qemu_mark(l->dir, "accepted", e) == 0) {
         return 0;
     }
-    if (qemu_supervisor_stop(l->dir, &ignored) == 0) {
+    if (qemu_supervisor_stop(l->dir, 0, &ignored) == 0) {
         (void)!fs_remove_tree(l->run_dir, &ignored);
         (void)unlink(qemu_path(path, l->dir, "process.json"));
         (void)unlink(qemu_path(path, l->dir, "exit.json"));
@@ -405,7 +405,7 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
         rc = qemu_host_room(l.q, e) != 0 || qemu_host_accel(l.q, &l.accel, e) != 0
                  ? -1
                  : start_with_fallbacks(&l, e);
-        if (rc != 0 && qemu_supervisor_stop(l.dir, &ignored) == 0) {
+        if (rc != 0 && qemu_supervisor_stop(l.dir, 0, &ignored) == 0) {
             (void)!fs_remove_tree(l.dir, &ignored);
         }
         unlock_vm(&l);

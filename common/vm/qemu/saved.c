@@ -95,7 +95,7 @@ int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, int64_t time
     random_hex(name + 5, 8);
     (void)qemu_path(dir, q->saved_dir, name);
     int rc = boot_until_ready(q, dir, accel, timeout_ms, e);
-    if (qemu_supervisor_stop(dir, &ignored) == 0) {
+    if (qemu_supervisor_stop(dir, 0, &ignored) == 0) {
         (void)!fs_remove_tree(dir, &ignored);
     }
     return rc;
@@ -185,7 +185,7 @@ static int create_snapshot_in(const struct vm_qemu *q, const char *accel, const 
     (void)qemu_path(disk, work, "disk.qcow2");
     (void)qemu_path(state, work, "state");
     if (boot_until_ready(q, work, accel, q->boot_timeout_ms, e) != 0 ||
-        save_state(work, state, e) != 0 || qemu_supervisor_stop(work, e) != 0) {
+        save_state(work, state, e) != 0 || qemu_supervisor_stop(work, 0, e) != 0) {
         return -1;
     }
     if (rename(run_overlay, disk) != 0) {
@@ -268,7 +268,7 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
     (void)qemu_path(disk, s->dir, "disk.qcow2");
     (void)qemu_path(fresh, s->dir, "overlay.new");
     /* The remainder of a killed process: its supervisor may still run. */
-    if (qemu_supervisor_stop(work, e) != 0 || fs_remove_tree(work, e) != 0 ||
+    if (qemu_supervisor_stop(work, 0, e) != 0 || fs_remove_tree(work, e) != 0 ||
         fs_remove_tree(s->dir, e) != 0 || fs_mkdirs(work, 0755, e) != 0) {
         return -1;
     }
@@ -281,7 +281,7 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
                      : err_errno(e, ERR_RETRY, errno, "cannot write %s", s->overlay);
         }
     }
-    if (qemu_supervisor_stop(work, &ignored) == 0) {
+    if (qemu_supervisor_stop(work, 0, &ignored) == 0) {
         (void)!fs_remove_tree(work, &ignored);
     }
     return rc;

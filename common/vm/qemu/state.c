@@ -248,9 +248,12 @@ int qemu_mark(const char *dir, const char *name, struct err *e)
 {
     char path[PATH_MAX];
     int fd = open(qemu_path(path, dir, name), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int errnum = errno;
     if (fd < 0) {
-        return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_RETRY, errno,
-                         "cannot write %s/%s", dir, name);
+        /* Another user may have set it. */
+        return qemu_marked(dir, name) ? 0
+                                      : err_errno(e, errnum == ENOENT ? ERR_NOT_FOUND : ERR_RETRY,
+                                                  errnum, "cannot write %s/%s", dir, name);
     }
     close(fd);
     return 0;

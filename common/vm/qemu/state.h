@@ -9,6 +9,7 @@
  *     accepted      by the launcher: the agent has accepted the payload
  *     ending        by the process that requested the termination
  *     status        the agent's lines; console.log, console.log.1: the newest part of the console
+ *     control       the supervisor's socket (qemu/control.h)
  *     notice.json   by the supervisor, removed by whoever reads it (qemu/notice.h)
  *     exit.json     by the supervisor, when everything has ended: time, reason
  *     run/          QEMU's own: overlay.qcow2 and the sockets; removed when it has ended

@@ -209,12 +209,12 @@ static void process_that_ended_is_not_alive_even_unwaited_for(void **state)
 static void stop_of_what_does_not_run_is_success(void **state)
 {
     struct err e;
-    assert_int_equal(qemu_supervisor_stop(dir, &e), 0);
+    assert_int_equal(qemu_supervisor_stop(dir, 0, &e), 0);
     /* Another process has the pid by now. */
     struct qemu_process_record process = {.supervisor = {.pid = getpid(), .start_ticks = 1},
                                           .qemu = {.pid = getppid(), .start_ticks = 1}};
     assert_int_equal(qemu_process_record_write(dir, &process, &e), 0);
-    assert_int_equal(qemu_supervisor_stop(dir, &e), 0);
+    assert_int_equal(qemu_supervisor_stop(dir, 0, &e), 0);
 }
 
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
