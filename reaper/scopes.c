@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "reaper/reaper.h"
 
 #define SCOPES_MAX 500 /* reading more lists in a sweep would take too long */
@@ -43,6 +44,14 @@ static int add_repository(void *arg, const char *repository)
     return c->all ? 0 : 1;
 }
 
+static void report_unlisted(const char *owner, const struct err *e)
+{
+    log_warn("scopes_not_listed", LOG_STR("owner", owner), LOG_ERR(e),
+             LOG_STR("action",
+                     "VMs without a row hold their slots until the next scan of the lists "
+                     "that succeeds, or until their deadline"));
+}
+
 static bool add_repositories(struct collection *c, const struct github_installation *i)
 {
     struct err e = {0};
@@ -53,6 +62,9 @@ static bool add_repositories(struct collection *c, const struct github_installat
     c->installation_id = i->id;
     int rc = github_list_repositories(c->sweep->reaper->github, i->id, add_repository, c, &e);
     sweep_end_call(c->sweep, &call, rc, &e);
+    if (rc != 0) {
+        report_unlisted(i->owner, &e);
+    }
     return rc == 0;
 }
 
@@ -96,6 +108,9 @@ static bool add_installations(struct collection *c)
     }
     int rc = github_list_installations(c->sweep->reaper->github, add_installation, c, &e);
     sweep_end_call(c->sweep, &call, rc, &e);
+    if (rc != 0) {
+        report_unlisted("", &e);
+    }
     return rc == 0;
 }
 

@@ -425,6 +425,10 @@ const struct log_event log_events[] = {
      "GitHub's list of a scope's runners could not be read to its end. No VM of the scope is "
      "terminated for what its runner does until a list is complete.",
      "If it lasts, fix the cause in `error`: usually a permission that the App has lost."},
+    {"scopes_not_listed", "reaper", "warn", "owner, error, error_class, error_code, action",
+     "GitHub did not list the App's installations (`owner` is empty), or one's repositories. VMs "
+     "without a row in the ledger hold their slots until then, or until their deadline.",
+     "If it lasts, fix the cause in `error`."},
     {"spool_drained", "ingress", "info", "action",
      "All spooled deliveries are on the queue. New deliveries go to the queue again.", "Nothing."},
     {"spool_found", "ingress", "info", "deliveries, action",

@@ -80,6 +80,18 @@ function listInstallations(context) {
   return { status: 200, headers, body: items.map((owner) => installationObject(owner, context)) };
 }
 
+function listRepositories(context) {
+  const { auth, rest } = context;
+  if (auth.kind !== 'installation') throw new ApiError(403, 'You must authenticate with an installation access token in order to list repositories for an installation.');
+  const seen = [...rest.world.repositories.values()].filter(({ owner, fullName }) => owner === auth.owner
+    && (auth.repositories === null || auth.repositories.includes(fullName.toLowerCase())));
+  const { items, headers } = paginate(context, seen);
+  return {
+    status: 200, headers,
+    body: { total_count: seen.length, repository_selection: auth.repositories ? 'selected' : 'all', repositories: items.map(repositoryObject) },
+  };
+}
+
 function meta() {
   return {
     status: 200,
@@ -112,6 +124,9 @@ export function addAppRoutes(router) {
   app('/repos/{owner}/{repo}/installation', 'repo-installation', 'apps/get-repo-installation', (context) => one(repositoryOf(context).owner, context));
   router.add('POST', '/app/installations/{installation_id}/access_tokens', {
     auth: 'app', operation: 'access-token', operationId: 'apps/create-installation-access-token', handle: createToken,
+  });
+  router.add('GET', '/installation/repositories', {
+    operation: 'list-repositories', operationId: 'apps/list-repos-accessible-to-installation', handle: listRepositories,
   });
   router.add('GET', '/meta', { auth: 'any', operation: 'meta', operationId: 'meta/get', handle: meta });
   router.add('GET', '/rate_limit', { auth: 'any', free: true, operation: 'rate-limit', operationId: 'rate-limit/get', handle: rateLimit });

@@ -63,6 +63,19 @@ test('installation_token_is_long_and_opens_its_own_owner_only', async (t) => {
   await rejects(asApp(fake).actions.listSelfHostedRunnersForOrg({ org: 'acme' }), 403, /not accessible by integration/);
 });
 
+test('installation_lists_its_own_repositories', async (t) => {
+  const fake = await startWithApp(t, { repo: ['acme/web', 'acme/api', 'other/tool'] });
+  const { token } = await installationToken(fake);
+  const app = octokit(fake, token);
+  const { data } = await app.apps.listReposAccessibleToInstallation({ per_page: 1, page: 2 });
+  assert.equal(data.total_count, 2);
+  assert.deepEqual(data.repositories.map((repository) => repository.full_name), ['acme/api']);
+  const { token: narrow } = await installationToken(fake, { repositories: ['web'] });
+  const { data: own } = await octokit(fake, narrow).apps.listReposAccessibleToInstallation();
+  assert.deepEqual(own.repositories.map((repository) => repository.full_name), ['acme/web']);
+  await rejects(asApp(fake).apps.listReposAccessibleToInstallation(), 403);
+});
+
 test('installation_token_of_the_old_form_is_given_on_demand', async (t) => {
   const fake = await startWithApp(t);
   const { token } = await installationToken(fake, { headers: { 'x-github-stateless-s2s-token': 'disabled' } });
