@@ -32,6 +32,11 @@ struct start {
 };
 
 #define CHILD_FDS (QEMU_FD_INCOMING + 1)
+#define NO_FDS                                                                                     \
+    {                                                                                              \
+        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1                                                     \
+    }
+_Static_assert(CHILD_FDS == 10, "NO_FDS has one item for each");
 
 /* One program. fds[n] becomes its descriptor n, -1 is none. */
 struct child {
@@ -188,6 +193,17 @@ static int make_pipe(int *reading, int *writing, struct err *e)
     return 0;
 }
 
+static int open_files(char *const *files, struct child *qemu, struct err *e)
+{
+    for (int fd = QEMU_FD_KERNEL; *files != NULL && fd <= QEMU_FD_INCOMING; fd++, files++) {
+        qemu->fds[fd] = open(*files, O_RDONLY | O_CLOEXEC);
+        if (qemu->fds[fd] < 0) {
+            return err_errno(e, ERR_RETRY, errno, "cannot read %s for the VM", *files);
+        }
+    }
+    return 0;
+}
+
 /* Each descriptor at its number in the child; the other ends in *pipes. */
 static int open_descriptors(const struct start *s, struct child *gateway, struct child *qemu,
                             struct supervisor_pipes *pipes, struct err *e)
@@ -212,14 +228,7 @@ static int open_descriptors(const struct start *s, struct child *gateway, struct
         return -1;
     }
     gateway->fds[2] = fcntl(gateway->fds[GATEWAY_FD_REPORT], F_DUPFD_CLOEXEC, 0);
-    if (s->launch->incoming[0] != '\0') {
-        qemu->fds[QEMU_FD_INCOMING] = open(s->launch->incoming, O_RDONLY | O_CLOEXEC);
-        if (qemu->fds[QEMU_FD_INCOMING] < 0) {
-            return err_errno(e, ERR_RETRY, errno, "cannot read the saved VM state %s",
-                             s->launch->incoming);
-        }
-    }
-    return 0;
+    return open_files(s->launch->files, qemu, e);
 }
 
 static void close_descriptors(const struct child *c)
@@ -277,9 +286,9 @@ static int fork_child(const struct start *s, struct child *c, pid_t *out_pid, in
 static int start_both(struct start *s, struct supervisor_pipes *pipes,
                       struct supervisor_processes *out, struct err *e)
 {
-    struct child gateway = {.argv = s->launch->gateway, .fds = {-1, -1, -1, -1, -1, -1}};
+    struct child gateway = {.argv = s->launch->gateway, .fds = NO_FDS};
     struct child qemu = {.argv = s->launch->argv,
-                         .fds = {-1, -1, -1, -1, -1, -1},
+                         .fds = NO_FDS,
                          .address_limit_bytes = s->launch->address_limit_bytes,
                          .isolated = s->launch->network_namespace};
     int note = 0;

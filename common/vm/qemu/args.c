@@ -59,12 +59,28 @@ static void add_channels(struct args *a)
          "virtserialport,id=port2,bus=vser.0,nr=2,chardev=status,name=org.mayfly.status");
 }
 
-static void add_disk(struct args *a)
+/* A disk that is only read, on the disk `backing` ("": on none). */
+static void add_base(struct args *a, const char *name, int fd, const char *format,
+                     const char *backing)
 {
+    addf(a, "-add-fd", "fd=%d,set=%d", fd, fd);
+    addf(a, "-blockdev", "driver=file,node-name=%sfile,filename=/dev/fdset/%d,read-only=on", name,
+         fd);
+    addf(a, "-blockdev", "driver=%s,node-name=%s,file=%sfile,read-only=on%s%s", format, name, name,
+         *backing == '\0' ? "" : ",backing=", backing);
+}
+
+static void add_disk(struct args *a, const struct qemu_args_in *in)
+{
+    add_base(a, "image", QEMU_FD_DISK, in->image->disk_is_qcow2 ? "qcow2" : "raw", "");
+    if (in->incoming) {
+        add_base(a, "saved", QEMU_FD_SAVED_DISK, "qcow2", "image");
+    }
     /* The disk is deleted with the VM: it need not survive a power cut. */
     addf(a, "-blockdev",
          "driver=file,node-name=diskfile,filename=" QEMU_OVERLAY ",cache.no-flush=on");
-    addf(a, "-blockdev", "driver=qcow2,node-name=disk,file=diskfile,cache.no-flush=on");
+    addf(a, "-blockdev", "driver=qcow2,node-name=disk,file=diskfile,cache.no-flush=on,backing=%s",
+         in->incoming ? "saved" : "image");
     addf(a, "-device", "virtio-blk-pci,id=blk,bus=pcie.0,addr=0x5,drive=disk");
 }
 
@@ -99,12 +115,12 @@ char **qemu_args_build(const struct qemu_args_in *in)
     }
     add_machine(&a, in);
     add_channels(&a);
-    add_disk(&a);
+    add_disk(&a, in);
     add_network(&a);
     addf(&a, "-object", "rng-random,id=rng,filename=/dev/urandom");
     addf(&a, "-device", "virtio-rng-pci,id=vrng,bus=pcie.0,addr=0x7,rng=rng");
-    addf(&a, "-kernel", "%s", in->image->kernel);
-    addf(&a, "-initrd", "%s", in->image->initrd);
+    addf(&a, "-kernel", "/proc/self/fd/%d", QEMU_FD_KERNEL);
+    addf(&a, "-initrd", "/proc/self/fd/%d", QEMU_FD_INITRD);
     addf(&a, "-append", "%s", in->image->cmdline);
     if (in->incoming) {
         addf(&a, "-incoming", "fd:%d", QEMU_FD_INCOMING);

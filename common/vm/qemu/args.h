@@ -21,7 +21,13 @@
  * (errors). */
 #define QEMU_FD_STATUS 3
 #define QEMU_FD_NETWORK 4
-#define QEMU_FD_INCOMING 5
+/* Files for reading, in the order of qemu_launch.files; the last two for a restore alone. QEMU's user
+ * need not reach their paths. */
+#define QEMU_FD_KERNEL 5
+#define QEMU_FD_INITRD 6
+#define QEMU_FD_DISK 7
+#define QEMU_FD_SAVED_DISK 8
+#define QEMU_FD_INCOMING 9
 
 #define QEMU_PAYLOAD_SOCKET "payload.sock"
 #define QEMU_QMP_SOCKET "qmp.sock"
@@ -33,7 +39,7 @@ struct qemu_args_in {
     const char *accel; /* "kvm" or "tcg" */
     int64_t cpus;
     int64_t memory_mib;
-    bool incoming; /* restore from QEMU_FD_INCOMING */
+    bool incoming; /* restore from QEMU_FD_INCOMING, on the disk that was saved with it */
     bool sandbox;  /* the binary knows -sandbox */
 };
 

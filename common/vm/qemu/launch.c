@@ -43,10 +43,10 @@ int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct 
 {
     char path[PATH_MAX];
     json_t *tree = json_pack(
-        "{s:i,s:o,s:o,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "version",
+        "{s:i,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "version",
         QEMU_RECORD_VERSION, "argv", json_words(launch->argv), "gateway",
-        json_words(launch->gateway), "user", launch->user, "incoming", launch->incoming, "cgroup",
-        launch->cgroup, "console_limit_bytes", (json_int_t)launch->console_limit_bytes,
+        json_words(launch->gateway), "files", json_words(launch->files), "user", launch->user,
+        "cgroup", launch->cgroup, "console_limit_bytes", (json_int_t)launch->console_limit_bytes,
         "max_duration_ms", (json_int_t)launch->max_duration_ms, "start_ms",
         (json_int_t)launch->start_ms, "cpus", (json_int_t)launch->cpus, "memory_limit_bytes",
         (json_int_t)launch->memory_limit_bytes, "address_limit_bytes",
@@ -108,7 +108,7 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
         .argv = launch_words(tree, "argv"),
         .gateway = launch_words(tree, "gateway"),
         .user = launch_text(tree, "user"),
-        .incoming = launch_text(tree, "incoming"),
+        .files = launch_words(tree, "files"),
         .cgroup = launch_text(tree, "cgroup"),
         .console_limit_bytes = launch_number(tree, "console_limit_bytes"),
         .max_duration_ms = launch_number(tree, "max_duration_ms"),
@@ -128,8 +128,8 @@ void qemu_launch_fini(struct qemu_launch *launch)
 {
     qemu_args_free(launch->argv);
     qemu_args_free(launch->gateway);
+    qemu_args_free(launch->files);
     free(launch->user);
-    free(launch->incoming);
     free(launch->cgroup);
     *launch = (struct qemu_launch){0};
 }

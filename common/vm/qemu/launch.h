@@ -23,7 +23,7 @@ struct qemu_launch {
     char **argv;    /* NULL-terminated */
     char **gateway; /* the gateway's, likewise */
     char *user;     /* "" : the supervisor's own */
-    char *incoming; /* file that QEMU gets as QEMU_FD_INCOMING; "" : none */
+    char **files;   /* NULL-terminated: what QEMU gets as QEMU_FD_KERNEL and so on */
     char *cgroup;   /* name of the control group to create, if permitted; "": none */
     int64_t console_limit_bytes;
     int64_t max_duration_ms;

@@ -93,9 +93,10 @@ vm_notices_fn vm_qemu_notices;
 /* --- the snapshot (qemu/saved.c) ------------------------------------------------------ */
 
 struct qemu_saved {
-    char dir[PATH_MAX];     /* of this snapshot */
+    char dir[PATH_MAX]; /* of this snapshot */
+    char disk[PATH_MAX];
     char state[PATH_MAX];   /* memory and devices */
-    char overlay[PATH_MAX]; /* an empty overlay on the saved disk, to be copied for each VM */
+    char overlay[PATH_MAX]; /* an empty overlay on that disk, to be copied for each VM */
     ino_t inode;            /* of that overlay: distinguishes a recreated one */
 };
 
@@ -119,7 +120,7 @@ MUST_CHECK int qemu_overlay_create(const struct vm_qemu *q, const char *base, bo
 struct qemu_start {
     const char *dir;
     const char *accel;
-    const char *incoming; /* "" : boot */
+    const struct qemu_saved *saved; /* NULL: boot */
     const char *cgroup;
     int64_t max_duration_ms;
     int64_t start_ms;

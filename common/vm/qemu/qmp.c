@@ -1,12 +1,14 @@
 #include "common/vm/qemu/qmp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,22 +22,35 @@ struct qmp {
     struct buf in;
 };
 
+static void close_keeping_errno(int fd)
+{
+    int errnum = errno;
+    close(fd);
+    errno = errnum;
+}
+
+/* The directory is QEMU's: a QEMU that was taken over may put a link to another VM's socket there,
+ * which is not followed (ELOOP). */
 static int try_connect(int dir_fd, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n =
-        snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
-    ASSERT(n > 0 && (size_t)n < sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    int node = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (node < 0) {
         return -1;
     }
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        int errnum = errno;
-        close(fd);
-        errno = errnum;
-        return -1;
+    struct stat st;
+    int fd = -1;
+    if (fstat(node, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        errno = ELOOP;
+    } else {
+        (void)snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", node);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     }
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        close_keeping_errno(fd);
+        fd = -1;
+    }
+    close_keeping_errno(node);
     return fd;
 }
 

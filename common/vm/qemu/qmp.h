@@ -3,8 +3,8 @@
  * payload port.
  *
  * QMP is JSON lines (docs/interop/qmp-spec.txt in QEMU): a greeting, one command at a time, events
- * in between, which are skipped. Sockets are reached through the open directory
- * (/proc/self/fd/N/name), since a socket's path has at most 107 bytes. Every call has a deadline on
+ * in between, which are skipped. Sockets are reached through the open directory, since a socket's
+ * path has at most 107 bytes; what is no socket there, a link for example, is refused. Every call has a deadline on
  * the monotonic clock; data from the other side is bounded and not trusted. A connection belongs to
  * one thread.
  */

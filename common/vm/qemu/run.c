@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +30,20 @@
 #define BOOT_INSTEAD_MS 600000
 #define RESTORES 2
 
+/* In the order of QEMU_FD_KERNEL and those that follow it. */
+static char **list_files(const struct vm_qemu *q, const struct qemu_saved *saved)
+{
+    const char *const paths[] = {q->image.kernel, q->image.initrd, q->image.disk,
+                                 saved == NULL ? NULL : saved->disk,
+                                 saved == NULL ? NULL : saved->state};
+    char **files = calloc(COUNT_OF(paths) + 1, sizeof *files);
+    ASSERT(files != NULL);
+    for (size_t i = 0; i < COUNT_OF(paths) && paths[i] != NULL; i++) {
+        files[i] = slice_dup(slice_of(paths[i]));
+    }
+    return files;
+}
+
 int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *e)
 {
     const struct qemu_args_in in = {.binary = q->binary,
@@ -36,18 +51,16 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
                                     .accel = s->accel,
                                     .cpus = q->cpus,
                                     .memory_mib = q->memory_mib,
-                                    .incoming = *s->incoming != '\0',
+                                    .incoming = s->saved != NULL,
                                     .sandbox = q->sandbox};
-    char incoming[PATH_MAX];
     char cgroup[128];
     int64_t memory = q->memory_mib * MIB;
-    (void)snprintf(incoming, sizeof incoming, "%s", s->incoming);
     (void)snprintf(cgroup, sizeof cgroup, "%s", s->cgroup);
     struct qemu_launch launch = {
         .argv = qemu_args_build(&in),
         .gateway = qemu_network_gateway(q),
         .user = q->user,
-        .incoming = incoming,
+        .files = list_files(q, s->saved),
         .cgroup = cgroup,
         .console_limit_bytes = q->console_limit_bytes,
         .max_duration_ms = s->max_duration_ms,
@@ -64,6 +77,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
     int rc = qemu_launch_write(s->dir, &launch, e);
     qemu_args_free(launch.argv);
     qemu_args_free(launch.gateway);
+    qemu_args_free(launch.files);
     return rc != 0 ? -1 : qemu_supervisor_start(q->supervisor, s->dir, e);
 }
 
@@ -317,7 +331,7 @@ static int start_once(const struct launch *l, const struct qemu_saved *saved, st
     (void)snprintf(cgroup, sizeof cgroup, "mayfly-%s", l->spec->name);
     const struct qemu_start start = {.dir = l->dir,
                                      .accel = l->accel,
-                                     .incoming = saved != NULL ? saved->state : "",
+                                     .saved = saved,
                                      .cgroup = cgroup,
                                      .max_duration_ms = l->spec->max_duration_ms,
                                      .start_ms = timeout_ms + START_SLACK_MS};

@@ -73,7 +73,6 @@ static int boot_until_ready(const struct vm_qemu *q, const char *dir, const char
     char overlay[PATH_MAX];
     const struct qemu_start start = {.dir = dir,
                                      .accel = accel,
-                                     .incoming = "",
                                      .cgroup = "",
                                      .max_duration_ms = timeout_ms + SAVE_MS,
                                      .keep_run = true};
@@ -224,6 +223,7 @@ static bool complete_snapshot(struct qemu_saved *s)
 static void locate_snapshot(const struct vm_qemu *q, const char *key, struct qemu_saved *out)
 {
     (void)qemu_path(out->dir, q->saved_dir, key);
+    (void)qemu_path(out->disk, out->dir, "disk.qcow2");
     (void)qemu_path(out->state, out->dir, "state");
     (void)qemu_path(out->overlay, out->dir, QEMU_OVERLAY);
 }
@@ -257,7 +257,6 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
 {
     char work[PATH_MAX];
     char name[KEY_BYTES + 8];
-    char disk[PATH_MAX];
     char fresh[PATH_MAX];
     struct err ignored;
     int rc = -1;
@@ -265,7 +264,6 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
     delete_old_snapshots(q);
     (void)snprintf(name, sizeof name, ".%s.new", key);
     (void)qemu_path(work, q->saved_dir, name);
-    (void)qemu_path(disk, s->dir, "disk.qcow2");
     (void)qemu_path(fresh, s->dir, "overlay.new");
     /* The remainder of a killed process: its supervisor may still run. */
     if (qemu_supervisor_stop(work, 0, e) != 0 || fs_remove_tree(work, e) != 0 ||
@@ -275,7 +273,7 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
     if (create_snapshot_in(q, accel, work, e) == 0) {
         if (rename(work, s->dir) != 0) {
             (void)err_errno(e, ERR_RETRY, errno, "cannot move the snapshot to %s", s->dir);
-        } else if (qemu_overlay_create(q, disk, true, fresh, e) == 0) {
+        } else if (qemu_overlay_create(q, s->disk, true, fresh, e) == 0) {
             rc = rename(fresh, s->overlay) == 0
                      ? 0
                      : err_errno(e, ERR_RETRY, errno, "cannot write %s", s->overlay);

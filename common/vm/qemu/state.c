@@ -262,7 +262,9 @@ int qemu_mark(const char *dir, const char *name, struct err *e)
 bool qemu_marked(const char *dir, const char *name)
 {
     char path[PATH_MAX];
-    return access(qemu_path(path, dir, name), F_OK) == 0;
+    struct stat st;
+    /* Not access(2): it judges by the real user. */
+    return lstat(qemu_path(path, dir, name), &st) == 0;
 }
 
 /* --- the agent's lines ---------------------------------------------------------------------- */

@@ -9,8 +9,11 @@
 
 static char faults_path[4096]; /* set once, before there are threads */
 
-void fake_faults_beside(const char *kernel_path)
+void fake_faults_beside(const char *kernel)
 {
+    char kernel_path[3072];
+    ssize_t len = readlink(kernel, kernel_path, sizeof kernel_path - 1);
+    kernel_path[len < 0 ? 0 : len] = '\0';
     const char *slash = strrchr(kernel_path, '/');
     (void)snprintf(faults_path, sizeof faults_path, "%.*s/faults",
                    slash == NULL ? 1 : (int)(slash - kernel_path),

@@ -152,27 +152,46 @@ static bool of_the_machine(const char *name)
     return false;
 }
 
+static void take_fd(const char *value)
+{
+    char fd[16];
+    char set[16];
+    int64_t number;
+    option(value, "fd", fd, sizeof fd);
+    option(value, "set", set, sizeof set);
+    if (!slice_to_int64(slice_of(fd), &number) || fcntl((int)number, F_GETFD) < 0) {
+        complain("-add-fd: the descriptor is not open");
+    }
+    if (strcmp(set, "1") == 0) {
+        fake.status_fd = (int)number;
+    }
+}
+
+static void take_blockdev(const char *value)
+{
+    char node[32];
+    option(value, "node-name", node, sizeof node);
+    if (strcmp(node, "diskfile") == 0) {
+        option(value, "filename", fake.overlay, sizeof fake.overlay);
+    }
+}
+
 static void take_option(const char *name, const char *value)
 {
-    char text[256];
     int64_t number;
     if (of_the_machine(name)) {
         buf_printf(&fake.machine, "%s %s\n", name, value);
     } else if (strcmp(name, "-chardev") == 0) {
         take_chardev(value);
     } else if (strcmp(name, "-add-fd") == 0) {
-        option(value, "fd", text, sizeof text);
-        fake.status_fd = slice_to_int64(slice_of(text), &number) ? (int)number : -1;
+        take_fd(value);
     } else if (strcmp(name, "-incoming") == 0) {
         if (strncmp(value, "fd:", 3) != 0 || !slice_to_int64(slice_of(value + 3), &number)) {
             complain("-incoming: only fd:N is known here");
         }
         fake.incoming_fd = (int)number;
     } else if (strcmp(name, "-blockdev") == 0) {
-        option(value, "filename", text, sizeof text);
-        if (text[0] != '\0') {
-            (void)snprintf(fake.overlay, sizeof fake.overlay, "%s", text);
-        }
+        take_blockdev(value);
     } else if (strcmp(name, "-kernel") == 0) {
         fake_faults_beside(value);
     }

@@ -37,7 +37,8 @@
  *   chatter BYTES      so much on the console at the start
  */
 bool fake_fault(const char *name, int64_t *out_number);
-void fake_faults_beside(const char *kernel_path);
+/* kernel: /proc/self/fd/N */
+void fake_faults_beside(const char *kernel);
 
 /* A line in the status file. */
 void fake_status(const char *line);

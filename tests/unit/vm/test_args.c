@@ -52,8 +52,8 @@ static void args_hold_size_and_image(void **state)
     assert_string_equal(argv[0], "/usr/bin/qemu-system-x86_64");
     assert_string_equal(value_of(argv, "-smp", 0), "2");
     assert_string_equal(value_of(argv, "-m", 0), "768");
-    assert_string_equal(value_of(argv, "-kernel", 0), kernel);
-    assert_string_equal(value_of(argv, "-initrd", 0), initrd);
+    assert_string_equal(value_of(argv, "-kernel", 0), "/proc/self/fd/5");
+    assert_string_equal(value_of(argv, "-initrd", 0), "/proc/self/fd/6");
     assert_string_equal(value_of(argv, "-append", 0), cmdline);
     assert_memory_equal(value_of(argv, "-machine", 0), "q35,accel=tcg", 13);
     assert_string_equal(value_of(argv, "-cpu", 0), "max");
@@ -70,20 +70,30 @@ static void args_hold_size_and_image(void **state)
 }
 
 /* A restore is refused by QEMU when a device differs: only the far ends may. */
-static void args_of_restore_differ_by_incoming_alone(void **state)
+static void args_of_restore_have_the_same_devices(void **state)
 {
     struct qemu_image image = image_of(arch_x86);
     struct qemu_args_in in = input(&image);
     char **save = qemu_args_build(&in);
     in.incoming = true;
     char **restore = qemu_args_build(&in);
-    size_t i = 0;
-    for (; save[i] != NULL; i++) {
-        assert_string_equal(save[i], restore[i]);
+    static const char *const options[] = {"-machine", "-cpu",     "-smp",    "-m",
+                                          "-device",  "-chardev", "-netdev", "-object",
+                                          "-kernel",  "-initrd",  "-append"};
+    for (size_t i = 0; i < COUNT_OF(options); i++) {
+        int n = 0;
+        for (; value_of(save, options[i], n) != NULL; n++) {
+            assert_string_equal(value_of(save, options[i], n), value_of(restore, options[i], n));
+        }
+        assert_null(value_of(restore, options[i], n));
     }
-    assert_string_equal(restore[i], "-incoming");
-    assert_string_equal(restore[i + 1], "fd:5");
-    assert_null(restore[i + 2]);
+    assert_string_equal(value_of(restore, "-incoming", 0), "fd:9");
+    assert_null(value_of(save, "-incoming", 0));
+    assert_non_null(strstr(value_of(save, "-blockdev", 3), "node-name=disk,"));
+    assert_non_null(strstr(value_of(save, "-blockdev", 3), "backing=image"));
+    assert_non_null(strstr(value_of(restore, "-blockdev", 3), "node-name=saved,"));
+    assert_non_null(strstr(value_of(restore, "-blockdev", 3), "backing=image"));
+    assert_non_null(strstr(value_of(restore, "-blockdev", 5), "backing=saved"));
     qemu_args_free(save);
     qemu_args_free(restore);
 }
@@ -97,7 +107,11 @@ static void args_sockets_and_disk_are_relative(void **state)
         const char *value = value_of(argv, "-chardev", n);
         assert_true(strstr(value, "path=/") == NULL || strstr(value, "path=/dev/fdset/1") != NULL);
     }
-    assert_non_null(strstr(value_of(argv, "-blockdev", 0), "filename=overlay.qcow2"));
+    for (int n = 0; value_of(argv, "-blockdev", n) != NULL; n++) {
+        const char *value = value_of(argv, "-blockdev", n);
+        assert_true(strstr(value, "filename=/") == NULL || strstr(value, "=/dev/fdset/") != NULL);
+    }
+    assert_non_null(strstr(value_of(argv, "-blockdev", 2), "filename=overlay.qcow2"));
     assert_string_equal(value_of(argv, "-add-fd", 0), "fd=3,set=1");
     qemu_args_free(argv);
 }
@@ -144,7 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(args_hold_size_and_image),
-        cmocka_unit_test(args_of_restore_differ_by_incoming_alone),
+        cmocka_unit_test(args_of_restore_have_the_same_devices),
         cmocka_unit_test(args_sockets_and_disk_are_relative),
         cmocka_unit_test(args_network_is_a_socket_to_the_gateway),
         cmocka_unit_test(gateway_args_hold_rules_and_no_secret),

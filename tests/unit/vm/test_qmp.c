@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "common/base/clock.h"
@@ -209,6 +210,22 @@ static void connect_to_nobody_ends(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+/* A QEMU that was taken over links its own socket to another VM's. */
+static void connect_does_not_follow_a_link(void **state)
+{
+    static const char *const says[] = {GREETING, NULL};
+    struct server s = {0};
+    struct err e;
+    int fd = -1;
+    start(&s, says);
+    assert_int_equal(symlinkat("qmp.sock", s.dir_fd, "payload.sock"), 0);
+    assert_int_equal(qemu_connect(s.dir_fd, "payload.sock", soon(), NULL, NULL, &fd, &e), -1);
+    assert_int_equal(e.code, ELOOP);
+    assert_int_equal(qemu_connect(s.dir_fd, "qmp.sock", soon(), NULL, NULL, &fd, &e), 0);
+    close(fd);
+    stop(&s);
+}
+
 static void read_line_too_long_is_refused(void **state)
 {
     int fds[2];
@@ -258,6 +275,7 @@ int main(void)
         cmocka_unit_test(open_bad_greetings_are_refused),
         cmocka_unit_test(open_silent_server_ends_at_the_deadline),
         cmocka_unit_test(connect_to_nobody_ends),
+        cmocka_unit_test(connect_does_not_follow_a_link),
         cmocka_unit_test(read_line_too_long_is_refused),
         cmocka_unit_test(read_line_gives_one_after_the_other),
     };

@@ -98,12 +98,13 @@ static void launch_comes_back_as_written(void **state)
     char mode[] = "mode=internet";
     char *gateway[] = {one, mode, NULL};
     char user[] = "nobody";
-    char incoming[] = "/saved/state";
+    char file[] = "/image/kernel";
+    char *files[] = {file, NULL};
     char cgroup[] = "mayfly-vm-1";
     struct qemu_launch launch = {.argv = argv,
                                  .gateway = gateway,
                                  .user = user,
-                                 .incoming = incoming,
+                                 .files = files,
                                  .cgroup = cgroup,
                                  .console_limit_bytes = 1,
                                  .max_duration_ms = INT64_C(1) << 40,
@@ -123,7 +124,8 @@ static void launch_comes_back_as_written(void **state)
     assert_string_equal(back.gateway[1], mode);
     assert_null(back.gateway[2]);
     assert_string_equal(back.user, user);
-    assert_string_equal(back.incoming, incoming);
+    assert_string_equal(back.files[0], file);
+    assert_null(back.files[1]);
     assert_string_equal(back.cgroup, cgroup);
     assert_int_equal(back.max_duration_ms, INT64_C(1) << 40);
     assert_int_equal(back.file_limit_bytes, 7);
