@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "common/job/lane.h"
 #include "common/job/publish.h"
 #include "common/payload/payload.h"
 #include "common/vm/proxy.h"
@@ -122,6 +123,22 @@ static struct github_scope registration_scope(const struct config *c,
                : github_scope_parse(r->scope, job->installation_id);
 }
 
+/* A reload has removed the class since its lane was polled: no trouble of the job, which waits as the
+ * rest of the lane does. A request in another class's lane would never be looked at again. */
+static void handle_unknown_class(struct worker *w, const struct config *c,
+                                 const struct queue_message *m, const char *class_name)
+{
+    const struct queue_return back = {.delay_ms = circuits_park_max_ms(c),
+                                      .reason = "its runner class is not configured any more"};
+    const char *of_lane = launch_lane_class(m->lane);
+    if (of_lane != NULL && strcmp(of_lane, class_name) == 0) {
+        worker_nack(w, m, &back);
+    } else {
+        worker_dead_letter(
+            w, m, "its class is not configured here: add the class, then redrive this message");
+    }
+}
+
 void launch(struct worker *w, struct lane *lane, const struct config *c, struct queue_message *m)
 {
     struct err e = {0};
@@ -136,8 +153,7 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
     l.class = config_class_by_name(c, slice_of(l.request.class_name));
     if (l.class == NULL) {
         lane_reservation_ended(lane);
-        worker_dead_letter(
-            w, m, "its class is not configured here: add the class, then redrive this message");
+        handle_unknown_class(w, c, m, l.request.class_name);
         return;
     }
     l.scope = registration_scope(c, &l.request);
@@ -173,21 +189,21 @@ static void works(struct launching *l, unsigned subjects)
 }
 
 /* What the other side has answered is written until it is written (invariant 4), as long as the
- * launch owns its message and its row. A row that is not there was lost with its ledger. */
-static int advance(struct launching *l, const struct ledger_advance *a, struct err *e)
+ * launch owns its message and its row. A row that is not there was lost with its ledger. `stop`
+ * ends it before. */
+static int advance(struct launching *l, const struct ledger_advance *a, struct wakeup *stop,
+                   struct err *e)
 {
     int64_t age_ms;
     for (int attempt = 1;; attempt++) {
         if (ledger_vm_advance(l->worker->ledger, a, NULL, e) == 0) {
             return 0;
         }
-        if (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND ||
-            wakeup_raised(&l->worker->intake) ||
+        if (e->class == ERR_CONFLICT || e->class == ERR_NOT_FOUND || wakeup_raised(stop) ||
             !heartbeat_still_held(l->worker->heartbeat, &l->heartbeat, &age_ms)) {
             return err_said_by(e, ERR_FROM_LEDGER);
         }
-        (void)wakeup_sleep(&l->worker->intake,
-                           backoff_ceiling_ms(WRITE_AGAIN_MS, WRITE_AGAIN_MAX_MS, attempt));
+        (void)wakeup_sleep(stop, backoff_ceiling_ms(WRITE_AGAIN_MS, WRITE_AGAIN_MAX_MS, attempt));
     }
 }
 
@@ -243,7 +259,7 @@ static int register_runner(struct launching *l, struct err *e)
     struct ledger_advance a = {
         .vm = l->vm.name, .to = VM_REGISTERED, .runner_id = l->jit.runner_id};
     begin_step(l, "register", launch_time_left_ms(l));
-    return advance(l, &a, e);
+    return advance(l, &a, &l->worker->intake, e);
 }
 
 /* The agent's limits are whole seconds: round up. */
@@ -350,7 +366,7 @@ static bool hand_over_vm(struct launching *l, const struct ledger_advance *a)
 
 /* Step 5: record the VM's id and its deadline in the row. It is never dropped: nothing else leads to
  * the VM. While ledger and queue are both away nothing can be launched, so this thread has nothing
- * better to do than to try again. */
+ * better to do than to try again, also while the worker drains: worker.drain_timeout ends that. */
 static int record_vm(struct launching *l, struct err *e)
 {
     struct ledger_advance a = {
@@ -359,8 +375,9 @@ static int record_vm(struct launching *l, struct err *e)
         .vm_id = l->vm.vm_id,
         .deadline_ms = clock_wall_ms() + l->class->max_duration_ms,
     };
+    struct wakeup *stop = &l->worker->working;
     begin_step(l, "record", launch_time_left_ms(l));
-    while (advance(l, &a, e) != 0) {
+    while (advance(l, &a, stop, e) != 0) {
         if (e->class == ERR_CONFLICT) {
             return -1; /* the row is another's, or gone: this VM must end */
         }
@@ -370,10 +387,9 @@ static int record_vm(struct launching *l, struct err *e)
         if (hand_over_vm(l, &a)) {
             return 0;
         }
-        if (wakeup_raised(&l->worker->intake)) {
+        if (wakeup_sleep(stop, WRITE_AGAIN_MAX_MS)) {
             return -1;
         }
-        (void)wakeup_sleep(&l->worker->intake, WRITE_AGAIN_MAX_MS);
     }
     return 0;
 }

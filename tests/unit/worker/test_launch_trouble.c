@@ -171,13 +171,30 @@ static void stopping_worker_repeats_nothing(void **state)
     launch_large();
     assert_int_equal(calls_count("vm_run", NULL), 1);
     anew();
-    calls_plan(&(struct call_plan){
-        .function = "ledger_vm_advance", .with = "launched", .fails = ERR_RETRY, .happens = stop});
+    calls_plan(&(struct call_plan){.function = "ledger_vm_advance",
+                                   .with = "registered",
+                                   .fails = ERR_RETRY,
+                                   .happens = stop});
+    launch_large();
+    assert_int_equal(calls_count("ledger_vm_advance", "registered"), 1);
+    assert_int_equal(calls_count("wakeup_sleep", NULL), 0);
+}
+
+/* Ledger and queue are away together, and the worker is stopped meanwhile. */
+static void stopping_worker_drops_no_vm_that_it_has_launched(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){.function = "ledger_vm_advance",
+                                   .with = "launched",
+                                   .fails = ERR_RETRY,
+                                   .times = 20,
+                                   .happens = stop});
     calls_plan(&(struct call_plan){.function = "queue_put", .fails = ERR_RETRY});
     launch_large();
-    assert_int_equal(calls_count("ledger_vm_advance", "launched"), 1);
-    assert_int_equal(calls_count("queue_put", NULL), 1);
-    assert_int_equal(calls_count("wakeup_sleep", NULL), 0);
+    assert_int_equal(calls_count("ledger_vm_advance", "launched"), 21);
+    assert_true(calls_count("queue_put", "lane=events") > 0);
+    assert_int_equal(calls_count("vm_terminate", NULL), 0);
+    assert_int_equal(calls_done("queue_ack", NULL), 1);
 }
 
 static void launch_is_repeated_no_sooner_than_the_other_side_asked(void **state)
@@ -187,6 +204,20 @@ static void launch_is_repeated_no_sooner_than_the_other_side_asked(void **state)
         .function = "vm_run", .fails = ERR_RETRY, .code = 500, .retry_after_ms = 70000});
     launch_large();
     assert_int_equal(calls_done("queue_nack", "delay_ms=70000 reason=run"), 1);
+}
+
+/* A reload has removed the class between the poll of its lane and the launch. */
+static void launch_of_a_removed_class_waits_unspent(void **state)
+{
+    (void)state;
+    world_put("launch.medium",
+              "{\"v\":1,\"scope\":\"warm\",\"class\":\"medium\",\"reason\":\"warm\"}");
+    struct queue_message m = world_take("launch.medium");
+    launch(&world.worker, &lane, world.config, &m);
+    queue_message_fini(&m);
+    assert_int_equal(calls_count("queue_dead_letter", NULL), 0);
+    assert_int_equal(calls_count("queue_nack", "spent"), 0);
+    assert_int_equal(calls_done("queue_nack", "its runner class is not configured any more"), 1);
 }
 
 /* --- probes --- */
@@ -459,7 +490,9 @@ int main(void)
         CASE(run_that_stays_throttled_goes_back_unspent),
         CASE(throttled_run_is_not_repeated_without_its_lease),
         CASE(stopping_worker_repeats_nothing),
+        CASE(stopping_worker_drops_no_vm_that_it_has_launched),
         CASE(launch_is_repeated_no_sooner_than_the_other_side_asked),
+        CASE(launch_of_a_removed_class_waits_unspent),
         CASE(registration_alone_does_not_show_that_the_proxy_works),
         CASE(probe_is_held_as_long_as_its_message),
         CASE(probe_that_the_ledger_does_not_record_is_not_made),

@@ -84,6 +84,7 @@ int world_set_up(void **state)
     w->circuits = circuits_new(w->ledger);
     w->config = config_live_new(world.config, NULL, CONFIG_FOR_WORKER);
     wakeup_init(&w->intake);
+    wakeup_init(&w->working);
     world_reconcile("small", 0);
     world_reconcile("large", 0);
     world_reconcile("other", 0);
@@ -94,6 +95,7 @@ int world_set_up(void **state)
 int world_tear_down(void **state)
 {
     struct worker *w = &world.worker;
+    wakeup_fini(&w->working);
     wakeup_fini(&w->intake);
     circuits_free(w->circuits);
     fleet_close(w->fleet);
