@@ -76,13 +76,11 @@ bool sweep_begin_provider_call(struct sweep *s, const struct vm_provider *p,
                                struct sweep_call *call)
 {
     *call = (struct sweep_call){.proxy_failed = &s->provider_proxy_failed};
-    subjects_add_target(p, &call->subjects);
+    subjects_add_target(p, fleet_host(s->reaper->fleet), &call->subjects);
     return begin_call(s, call);
 }
 
 /* --- results --- */
-
-#define TARGET SUBJECT_BIT(SUBJECT_TARGET)
 
 /* What works although GitHub refused the call: it has read it. */
 static unsigned shown_by_refusal(const struct err *e)
@@ -90,7 +88,7 @@ static unsigned shown_by_refusal(const struct err *e)
     if (e->from == ERR_FROM_KMS || e->class == ERR_RETRY || e->class == ERR_THROTTLED) {
         return 0;
     }
-    unsigned works = SUBJECT_BIT(SUBJECT_GITHUB);
+    unsigned works = SUBJECT_BIT(SUBJECT_GITHUB) | SUBJECT_BIT(SUBJECT_GITHUB_HERE);
     works |= e->code != 401 ? SUBJECT_BIT(SUBJECT_CREDENTIALS) : 0;
     works |= e->code != 401 && e->from == ERR_FROM_GITHUB ? SUBJECT_BIT(SUBJECT_INSTALLATION) : 0;
     return works;
@@ -116,14 +114,15 @@ static void github_failed(struct sweep *s, const struct sweep_call *call, const 
  * failed. */
 static void provider_failed(struct sweep *s, const struct sweep_call *call, const struct err *e)
 {
-    static const struct verdict v = {.subject = SUBJECT_TARGET, .treatment = TREAT_WAIT};
+    const struct verdict v = {.subject = e->of_this_host ? SUBJECT_TARGET_HERE : SUBJECT_TARGET,
+                              .treatment = TREAT_WAIT};
     struct circuits *cs = s->reaper->circuits;
     bool unreachable = e->class == ERR_RETRY && e->code <= 0;
     bool away = e->class == ERR_RETRY || e->class == ERR_THROTTLED || e->class == ERR_AUTH;
     if (unreachable || (away && circuits_is_probe(cs, &call->subjects, call->holder))) {
         count_failure(s, call, &v, e);
     } else if (!away) {
-        circuits_call_succeeded(cs, &call->subjects, TARGET);
+        circuits_call_succeeded(cs, &call->subjects, SUBJECTS_OF_TARGET);
     }
 }
 
@@ -140,7 +139,7 @@ void sweep_end_call(struct sweep *s, struct sweep_call *call, int rc, const stru
 {
     struct circuits *cs = s->reaper->circuits;
     if (rc == 0) {
-        circuits_call_succeeded(cs, &call->subjects, SUBJECTS_OF_GITHUB | TARGET);
+        circuits_call_succeeded(cs, &call->subjects, SUBJECTS_OF_GITHUB | SUBJECTS_OF_TARGET);
     } else {
         *call->proxy_failed = *call->proxy_failed || e->from == ERR_FROM_PROXY;
         call_failed(s, call, e);
@@ -161,7 +160,7 @@ bool sweep_github_is_away(struct sweep *s, const char *scope)
 bool sweep_target_is_away(struct sweep *s, const struct vm_provider *p)
 {
     struct subjects of = {0};
-    subjects_add_target(p, &of);
+    subjects_add_target(p, fleet_host(s->reaper->fleet), &of);
     circuits_refresh(s->reaper->circuits);
     return s->provider_proxy_failed || circuits_stop_calls(s->reaper->circuits, &of);
 }
@@ -170,7 +169,8 @@ void sweep_termination_failed(struct sweep *s, const struct ledger_vm *vm, const
 {
     struct sweep_call call = {.proxy_failed = NULL};
     if (e->from == ERR_FROM_PROVIDER) {
-        subjects_add_target(fleet_provider(s->reaper->fleet, vm->class_name), &call.subjects);
+        subjects_add_target(fleet_provider(s->reaper->fleet, vm->class_name),
+                            fleet_host(s->reaper->fleet), &call.subjects);
     } else {
         name_github(s, vm->scope, &call.subjects);
     }

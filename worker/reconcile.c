@@ -14,8 +14,10 @@ static int64_t failed(struct worker *w, const struct config *c, const struct con
              LOG_STR("action", "no launch of this class starts until its VMs could be listed and "
                                "are in the ledger; this is tried again"));
     if (why->from == ERR_FROM_PROVIDER && why->class != ERR_THROTTLED) {
-        const struct verdict v = {
-            .subject = SUBJECT_TARGET, .treatment = TREAT_WAIT, .at_once = why->class == ERR_AUTH};
+        const struct verdict v = {.subject =
+                                      why->of_this_host ? SUBJECT_TARGET_HERE : SUBJECT_TARGET,
+                                  .treatment = TREAT_WAIT,
+                                  .at_once = why->class == ERR_AUTH};
         int64_t try = clock_wall_ms(); /* each counts, as that of one more job */
         (void)circuits_failed(w->circuits, c, subjects, &v, try, "", why);
     }

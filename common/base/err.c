@@ -30,6 +30,7 @@ int err_fill(struct err *e, enum err_class class, int code, const char *fmt, ...
     va_end(ap);
     e->class = class;
     e->from = ERR_FROM_US;
+    e->of_this_host = false;
     e->code = code;
     e->retry_after_ms = 0;
     memcpy(e->message, text, sizeof text);

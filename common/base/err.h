@@ -11,6 +11,7 @@
 #ifndef MAYFLY_BASE_ERR_H
 #define MAYFLY_BASE_ERR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/base/attr.h"
@@ -43,6 +44,7 @@ enum err_from {
 struct err {
     enum err_class class;
     enum err_from from;
+    bool of_this_host; /* another host may fare better: a name that this one cannot resolve */
     int code;
     int64_t retry_after_ms; /* 0: the peer gave none */
     char message[640];      /* truncated, always terminated */

@@ -61,7 +61,8 @@ void circuits_refresh(struct circuits *cs)
 
 static bool is_probed_cheaply(enum subject s)
 {
-    return s == SUBJECT_GITHUB || s == SUBJECT_CREDENTIALS || s == SUBJECT_TARGET;
+    return s == SUBJECT_GITHUB || s == SUBJECT_GITHUB_HERE || s == SUBJECT_CREDENTIALS ||
+           s == SUBJECT_TARGET || s == SUBJECT_TARGET_HERE;
 }
 
 enum caller { LAUNCH, CALL };
@@ -89,6 +90,8 @@ static const char *narrower_name(const struct subjects *s, enum subject wider)
     case SUBJECT_GROUP:
     case SUBJECT_LABELS:
     case SUBJECT_GITHUB:
+    case SUBJECT_GITHUB_HERE:
+    case SUBJECT_TARGET_HERE:
     case SUBJECT_CREDENTIALS:
     case SUBJECT_PROXY:
     case SUBJECT_CLASS:

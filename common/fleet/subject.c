@@ -12,10 +12,12 @@ const char *subject_kind(enum subject s)
         [SUBJECT_LABELS] = "labels",
         [SUBJECT_INSTALLATION] = "installation",
         [SUBJECT_GITHUB] = "github",
+        [SUBJECT_GITHUB_HERE] = "github",
         [SUBJECT_CREDENTIALS] = "credentials",
         [SUBJECT_PROXY] = "proxy",
         [SUBJECT_CLASS] = "class",
         [SUBJECT_TARGET] = "target",
+        [SUBJECT_TARGET_HERE] = "target",
         [SUBJECT_HOST] = "host",
         [SUBJECT_LEDGER] = "ledger",
         [SUBJECT_QUEUE] = "queue",
@@ -37,9 +39,11 @@ enum subject subject_parent(enum subject s)
         return SUBJECT_TARGET;
     case SUBJECT_LABELS:
     case SUBJECT_GITHUB:
+    case SUBJECT_GITHUB_HERE:
     case SUBJECT_CREDENTIALS:
     case SUBJECT_PROXY:
     case SUBJECT_TARGET:
+    case SUBJECT_TARGET_HERE:
     case SUBJECT_HOST:
     case SUBJECT_CIRCUITS:
     case SUBJECT_QUEUE:
@@ -47,6 +51,13 @@ enum subject subject_parent(enum subject s)
         break;
     }
     return SUBJECT_JOB;
+}
+
+enum subject subject_here(enum subject s)
+{
+    return s == SUBJECT_GITHUB   ? SUBJECT_GITHUB_HERE
+           : s == SUBJECT_TARGET ? SUBJECT_TARGET_HERE
+                                 : s;
 }
 
 /* GitHub ignores case in names. */
@@ -62,10 +73,11 @@ static void set_name(struct subjects *out, enum subject s, const char *name, con
     }
 }
 
-void subjects_add_target(const struct vm_provider *p, struct subjects *out)
+void subjects_add_target(const struct vm_provider *p, const char *host, struct subjects *out)
 {
     if (!vm_host_bound(p)) {
         set_name(out, SUBJECT_TARGET, vm_domain(p), "");
+        set_name(out, SUBJECT_TARGET_HERE, vm_domain(p), host);
     }
 }
 
@@ -78,6 +90,7 @@ void subjects_of_github(const char *host, struct subjects *out)
 {
     *out = (struct subjects){0};
     set_name(out, SUBJECT_GITHUB, "api", "");
+    set_name(out, SUBJECT_GITHUB_HERE, "api", host);
     set_name(out, SUBJECT_CREDENTIALS, "github", host);
 }
 
@@ -88,7 +101,7 @@ void subjects_of_class(const struct config_class *class, const struct vm_provide
     subjects_of_github(host, out);
     set_name(out, SUBJECT_PROXY, "environment", host);
     set_name(out, SUBJECT_CLASS, class->name, here ? host : "");
-    subjects_add_target(p, out);
+    subjects_add_target(p, host, out);
     if (here) {
         subjects_add_host(host, out);
     }

@@ -103,5 +103,6 @@ struct verdict verdict_of(const struct err *e, bool scope_is_repository)
     if (v.subject == SUBJECT_NARROWEST) {
         v.subject = scope_is_repository ? SUBJECT_REPOSITORY : SUBJECT_GROUP;
     }
+    v.subject = e->of_this_host ? subject_here(v.subject) : v.subject;
     return v;
 }

@@ -215,6 +215,13 @@ static const char *detail_of(const struct transfer *t, CURLcode code)
     return usable ? t->detail : curl_easy_strerror(code);
 }
 
+/* The host's DNS said no, or nothing until the time to connect was over. */
+static bool is_unresolved(const struct transfer *t, CURLcode code)
+{
+    return code == CURLE_COULDNT_RESOLVE_HOST ||
+           (code == CURLE_OPERATION_TIMEDOUT && t->dialled_port == 0 && t->response.sends == 0);
+}
+
 static int set_transfer_error(const struct http_request *r, const struct transfer *t, CURLcode code,
                               struct err *e)
 {
@@ -237,9 +244,11 @@ static int set_transfer_error(const struct http_request *r, const struct transfe
         free(location);
         return -1;
     }
-    return err_set(e, error_class_of(code), t->response.sends == 0 ? HTTP_NOT_SENT : 0,
-                   "%s %.*s: no response: %s: %s", r->method, SLICE_ARG(place), detail_of(t, code),
-                   hint_for(code));
+    (void)err_set(e, error_class_of(code), t->response.sends == 0 ? HTTP_NOT_SENT : 0,
+                  "%s %.*s: no response: %s: %s", r->method, SLICE_ARG(place), detail_of(t, code),
+                  hint_for(code));
+    e->of_this_host = is_unresolved(t, code);
+    return -1;
 }
 
 /* --- proxies --- */

@@ -32,7 +32,7 @@ const struct log_event log_events[] = {
     {"circuit_opened", "worker, reaper", "warn",
      "subject, error, error_class, error_code, until, action",
      "The subject (a repository, a runner group, an installation, a class's labels there, GitHub's "
-     "API, the credentials or proxy of a host, a class, a provider's target, a host) is in "
+     "API, the credentials, proxy or DNS of a host, a class, a provider's target, a host) is in "
      "trouble. What depends on it "
      "waits, and spends no attempt, no registration and no VM. Probes find out when it is over.",
      "Fix the cause in `error` (for example a missing permission, a wrong image, a suspended "

@@ -117,6 +117,8 @@ static bool stops_everywhere(const char *subject, const struct dependence *d)
 static bool stops_on(const char *subject, const struct dependence *d, const char *host)
 {
     return is_named(subject, "credentials:github@%s", host) ||
+           is_named(subject, "github:api@%s", host) ||
+           (d->domain[0] != '\0' && is_named(subject, "target:%s@%s", d->domain, host)) ||
            is_named(subject, "proxy:environment@%s", host) ||
            (d->domain[0] == '\0' && (is_named(subject, "class:%s@%s", d->class->name, host) ||
                                      is_named(subject, "host:%s", host)));

@@ -201,6 +201,7 @@ static int fail_as_planned(const struct call *c, struct err *e)
     ASSERT(e != NULL);
     (void)err_set(e, c->fails, c->code, "scripted");
     e->retry_after_ms = c->retry_after_ms;
+    e->of_this_host = c->of_this_host;
     return err_said_by(e, c->from);
 }
 
@@ -228,6 +229,7 @@ struct call call_begin(const char *function, struct err *e, const char *format, 
             c.fails = mine[i].fails;
             c.code = mine[i].code;
             c.from = mine[i].from;
+            c.of_this_host = mine[i].of_this_host;
             c.retry_after_ms = mine[i].retry_after_ms;
             c.lost = mine[i].carried_out;
         }

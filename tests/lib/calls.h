@@ -33,6 +33,7 @@ struct call_plan {
     enum err_class fails;  /* ERR_NONE: it does not fail */
     int code;
     enum err_from from; /* 0: as the stand-in says */
+    bool of_this_host;
     int64_t retry_after_ms;
     bool carried_out; /* it fails although it was carried out, as if the response was lost */
 };
@@ -64,6 +65,7 @@ struct call {
     enum err_class fails;
     int code;
     enum err_from from;
+    bool of_this_host;
     int64_t retry_after_ms;
 };
 

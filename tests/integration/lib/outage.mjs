@@ -125,6 +125,7 @@ export class Outage extends Deployment {
     assert.deepEqual((await this.jobs()).filter((job) => job.conclusion !== "success").map((job) => job.id), [], "jobs that did not succeed");
     assert.deepEqual(truth.ranTwice, []);
     assert.deepEqual(this.said("message_dead_lettered").map((e) => e.reason), [], "dead letters");
+    assert.deepEqual(this.said("launch_failed").filter((e) => e.action !== "wait").map((e) => e.error), [], "attempts that were spent");
     assert.deepEqual(truth.invalid, []);
     const most = wasted + this.said("circuit_half_open").length;
     assert.ok(this.wasted().length <= most, `${this.wasted().length} registrations were wasted, of ${truth.registered.size}; ${most} may be`);

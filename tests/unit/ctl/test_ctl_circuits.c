@@ -140,6 +140,19 @@ static void credentials_and_proxy_are_a_hosts(void **state)
     assert_string_equal(stopped_by("large"), "credentials:github@box");
 }
 
+/* GitHub's API, and a provider's target, as one host resolves their names. */
+static void names_that_a_host_does_not_resolve_are_its_own(void **state)
+{
+    (void)state;
+    add_program("mayfly-worker/box/1");
+    add_program("mayfly-worker/crate/1");
+    open_circuit("target:lambda/us-east-1/123456789012@crate", 90000);
+    assert_string_equal(stopped_by("large"), "");
+    open_circuit("github:api@box", 60000);
+    assert_string_equal(stopped_by("large"), "github:api@box");
+    assert_string_equal(stopped_by("small"), "");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 /* Notices of the programs that do not report. */
@@ -173,6 +186,7 @@ int main(void)
         CASE(circuit_of_a_host_stops_a_job_that_no_other_host_can_launch),
         CASE(status_names_the_programs_that_do_not_report),
         CASE(credentials_and_proxy_are_a_hosts),
+        CASE(names_that_a_host_does_not_resolve_are_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -259,6 +259,28 @@ static void three_installations_widen_to_the_api(void **state)
     assert_true(is_open("github:api"));
 }
 
+/* A name that one host does not resolve. */
+static void trouble_of_one_host_stops_no_other(void **state)
+{
+    (void)state;
+    struct subjects here;
+    struct subjects there;
+    struct err why = error(ERR_RETRY, -1);
+    why.from = ERR_FROM_GITHUB;
+    why.of_this_host = true;
+    subjects_of_github("here", &here);
+    subjects_of_github("there", &there);
+    for (int64_t job = 1; job <= 3; job++) {
+        const struct verdict v = circuits_verdict(world.one, &here, true, job, &why);
+        (void)circuits_failed(world.one, &world.config, &here, &v, job, "", &why);
+    }
+    next_look();
+    assert_true(is_open("github:api@here"));
+    assert_false(is_open("github:api"));
+    assert_true(wait_of(world.two, &here) > 0);
+    assert_int_equal(wait_of(world.two, &there), 0);
+}
+
 static void unlike_or_old_failures_or_a_success_between_do_not_widen(void **state)
 {
     (void)state;
@@ -509,6 +531,7 @@ int main(void)
         CASE(tenant_without_failures_waits_as_all_where_the_trouble_is_the_installations),
         CASE(tenants_whose_own_circuits_are_open_do_not_widen),
         CASE(three_installations_widen_to_the_api),
+        CASE(trouble_of_one_host_stops_no_other),
         CASE(unlike_or_old_failures_or_a_success_between_do_not_widen),
         CASE(answer_without_doubt_opens_at_once_until_the_stated_time),
         CASE(half_open_circuit_has_one_probe_in_the_whole_fleet),

@@ -127,6 +127,27 @@ static void nobody_elses_error_spends_anything(void **state)
     }
 }
 
+/* A name that one host does not resolve stops that host alone. */
+static void error_of_this_host_has_its_own_subject(void **state)
+{
+    static const struct {
+        enum err_from from;
+        enum subject subject;
+    } cases[] = {{ERR_FROM_APP, SUBJECT_GITHUB_HERE},
+                 {ERR_FROM_GITHUB, SUBJECT_GITHUB_HERE},
+                 {ERR_FROM_PROVIDER, SUBJECT_TARGET_HERE},
+                 {ERR_FROM_KMS, SUBJECT_CREDENTIALS},
+                 {ERR_FROM_LEDGER, SUBJECT_LEDGER}};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct err e = {
+            .class = ERR_RETRY, .code = NOT_SENT, .from = cases[i].from, .of_this_host = true};
+        const struct verdict v = verdict_of(&e, true);
+        assert_int_equal(v.subject, cases[i].subject);
+        assert_int_equal(v.treatment, TREAT_WAIT);
+    }
+}
+
 static void who_said_it_is_kept_by_the_module_that_knew(void **state)
 {
     (void)state;
@@ -145,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(verdicts_are_as_the_table_says),
         cmocka_unit_test(nobody_elses_error_spends_anything),
+        cmocka_unit_test(error_of_this_host_has_its_own_subject),
         cmocka_unit_test(who_said_it_is_kept_by_the_module_that_knew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,7 +278,25 @@ static void a_refused_connection_is_retry(void **state)
     assert_int_equal(http_send(f->client, &q, &r, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_non_null(strstr(e.message, "firewall"));
+    assert_false(e.of_this_host);
     assert_null(strstr(e.message, "hush"));
+}
+
+/* Another host may resolve it. */
+static void a_name_that_is_not_resolved_is_this_hosts_trouble(void **state)
+{
+    struct fixture *f = *state;
+    struct http_response r;
+    struct err e;
+    char url[128];
+    /* No label is longer than 63 characters: nobody is asked. */
+    (void)snprintf(url, sizeof url, "http://%064d.test/x", 0);
+    const struct http_request q = {.method = "GET", .url = url};
+    assert_int_equal(http_send(f->client, &q, &r, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
+    assert_int_equal(e.code, HTTP_NOT_SENT);
+    assert_true(e.of_this_host);
+    assert_non_null(strstr(e.message, "DNS of this host"));
 }
 
 static void a_senseless_url_is_permanent(void **state)
@@ -519,6 +537,7 @@ int main(void)
         CASE(silence_past_the_deadline_is_retry),
         CASE(a_hang_up_is_retry),
         CASE(a_refused_connection_is_retry),
+        CASE(a_name_that_is_not_resolved_is_this_hosts_trouble),
         CASE(a_senseless_url_is_permanent),
         CASE(a_redirect_on_the_host_keeps_authorization),
         CASE(a_redirect_to_another_host_is_not_followed),

@@ -71,6 +71,14 @@ static void fail_as(const char *function, const char *with, const struct err *e)
                                    .retry_after_ms = e->retry_after_ms});
 }
 
+/* The circuit of that name, as this host alone sees it. */
+static bool is_open_here(const char *name)
+{
+    char here[LEDGER_CELL_NAME];
+    (void)snprintf(here, sizeof here, "%s@%s", name, fleet_host(reaper.fleet));
+    return is_open(here);
+}
+
 static const struct err unreachable = {.class = ERR_RETRY};
 
 static struct ledger_vm *add_late_vm(void)
@@ -110,6 +118,29 @@ static void target_that_cannot_be_reached_is_not_called_every_sweep(void **state
     sweep_times(1); /* no worker is needed */
     assert_false(is_open(TARGET));
     assert_int_equal(vm->state, VM_GONE);
+}
+
+/* Other hosts' workers and reapers go on. */
+static void names_that_this_host_does_not_resolve_stop_this_host_alone(void **state)
+{
+    static const char *const lists[] = {"vm_list", "github_list_runners"};
+    (void)state;
+    (void)add_late_vm();
+    scripted_vms.domain = "lambda/r/1";
+    for (size_t i = 0; i < COUNT_OF(lists); i++) {
+        calls_plan(&(struct call_plan){
+            .function = lists[i], .fails = ERR_RETRY, .code = -1, .of_this_host = true});
+    }
+    sweep_times(20);
+    assert_false(is_open(TARGET));
+    assert_false(is_open(API));
+    assert_true(is_open_here(TARGET));
+    assert_true(is_open_here(API));
+    world_heal();
+    world_pass(HOUR_MS);
+    sweep_times(3);
+    assert_false(is_open_here(TARGET));
+    assert_false(is_open_here(API));
 }
 
 static void quota_of_launches_stops_no_sweep(void **state)
@@ -324,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(target_that_cannot_be_reached_is_not_called_every_sweep),
+        CASE(names_that_this_host_does_not_resolve_stop_this_host_alone),
         CASE(quota_of_launches_stops_no_sweep),
         CASE(list_that_is_refused_or_throttled_stops_no_launch),
         CASE(target_that_refuses_the_probes_request_is_reachable),

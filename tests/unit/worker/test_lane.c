@@ -289,6 +289,37 @@ static void lane_stopped_by_github_probes_it_first(void **state)
     queue_message_fini(&m);
 }
 
+/* What this host cannot resolve says nothing about GitHub, whose circuit others may close. */
+static void probe_by_a_host_without_dns_is_no_news_of_github(void **state)
+{
+    struct queue_message m = {.id = ""};
+    struct circuit c;
+    struct err e;
+    char name[LEDGER_CELL_NAME];
+    const struct call_plan unresolved = {
+        .function = "github_ping", .fails = ERR_RETRY, .code = -1, .of_this_host = true};
+    (void)snprintf(name, sizeof name, "github:api@%s", fleet_host(world.worker.fleet));
+    fail_subject(lane_subjects(lane), SUBJECT_GITHUB, false);
+    for (int i = 0; i < 3; i++) {
+        world.now_ms += wait_for(lane_subjects(lane)) + 1000;
+        calls_reset();
+        calls_plan(&unresolved);
+        assert_false(lane_poll(lane, world.config, &m));
+        MUST(circuit_load(world.worker.ledger, "github:api", &c, &e));
+        assert_int_equal(c.opens, 1);
+        assert_string_equal(c.probe, "");
+    }
+    fail_subject(lane_subjects(lane), SUBJECT_GITHUB_HERE, false);
+    MUST(circuit_load(world.worker.ledger, name, &c, &e));
+    assert_true(circuit_is_open(&c, world.now_ms));
+    /* It resolves again, and GitHub works. */
+    world_heal();
+    world.now_ms += wait_for(lane_subjects(lane)) + 1000;
+    (void)lane_poll(lane, world.config, &m);
+    assert_int_equal(wait_for(lane_subjects(lane)), 0);
+    queue_message_fini(&m);
+}
+
 /* This fleet's own rate (github.rate) is no news of GitHub. */
 static void probe_that_may_not_call_proves_nothing(void **state)
 {
@@ -372,6 +403,7 @@ int main(void)
         CASE(lane_without_a_rate_token_is_not_taken),
         CASE(lane_of_an_open_circuit_is_left_alone_until_its_probe),
         CASE(lane_stopped_by_github_probes_it_first),
+        CASE(probe_by_a_host_without_dns_is_no_news_of_github),
         CASE(probe_that_may_not_call_proves_nothing),
         CASE(target_in_trouble_is_probed_by_a_list_and_no_launch),
         CASE(circuits_hold_while_the_ledger_is_away),
