@@ -17,7 +17,8 @@ struct lane {
     struct worker *worker;
     char *class_name;
     char queue_lane[LAUNCH_LANE_SIZE];
-    int64_t unreserved; /* received messages without a slot yet; atomic */
+    int64_t unreserved;     /* received messages without a slot yet; atomic */
+    int64_t known_since_ms; /* atomic */
     struct subjects subjects;
     struct metric *full;
 };
@@ -30,6 +31,11 @@ void lane_reservation_ended(struct lane *lane)
 const struct subjects *lane_subjects(const struct lane *lane)
 {
     return &lane->subjects;
+}
+
+int64_t lane_known_since_ms(const struct lane *lane)
+{
+    return __atomic_load_n(&lane->known_since_ms, __ATOMIC_ACQUIRE);
 }
 
 /* How long a circuit keeps all launches of the class; 0: none does. */
@@ -64,9 +70,14 @@ static int64_t capacity_wait_ms(struct lane *lane, const struct config *c,
     if (full) {
         return -1;
     }
+    if (capacity.rate_wait_ms > 0) {
+        return capacity.rate_wait_ms;
+    }
     /* After the capacity was read: a ledger that was emptied shows free slots. */
-    return capacity.rate_wait_ms > 0 ? capacity.rate_wait_ms
-                                     : reconcile_wait_ms(lane->worker, c, class, &lane->subjects);
+    int64_t since_ms = lane_known_since_ms(lane);
+    int64_t wait_ms = reconcile_wait_ms(lane->worker, c, class, &lane->subjects, &since_ms);
+    __atomic_store_n(&lane->known_since_ms, since_ms, __ATOMIC_RELEASE);
+    return wait_ms;
 }
 
 /* Sleeps until any process releases a slot. This process's own releases wake it at once, and

@@ -27,4 +27,8 @@ void lane_reservation_ended(struct lane *lane);
 /* What every launch of the class depends on; valid as long as the lane. */
 const struct subjects *lane_subjects(const struct lane *lane);
 
+/* Since when the ledger knows all jobs and VMs (struct fleet_knowledge), as the last poll that received
+ * a message saw it. */
+int64_t lane_known_since_ms(const struct lane *lane);
+
 #endif

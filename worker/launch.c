@@ -13,6 +13,7 @@
 #include "common/vm/proxy.h"
 #include "worker/heartbeat.h"
 #include "worker/limits.h"
+#include "worker/old_request.h"
 #include "worker/reconcile.h"
 #include "worker/takeover.h"
 
@@ -225,6 +226,7 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
         .host = vm_host_bound(p) ? fleet_host(l->worker->fleet) : "",
     };
     begin_step(l, "reserve", STEP_LIMIT_MS);
+    old_request_check(l->worker, &l->request, l->scope.name, lane_known_since_ms(l->lane));
     do {
         l->takeover = (struct takeover){.ended = false};
         if (ledger_reserve(l->worker->ledger, &request, &l->reservation, e) != 0) {

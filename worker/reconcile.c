@@ -33,16 +33,18 @@ static const char *const reasons[] = {
 };
 
 int64_t reconcile_wait_ms(struct worker *w, const struct config *c,
-                          const struct config_class *class, const struct subjects *subjects)
+                          const struct config_class *class, const struct subjects *subjects,
+                          int64_t *known_since_ms)
 {
     struct err e = {0};
-    enum fleet_reconciled known;
+    struct fleet_knowledge known;
     struct fleet_comparison now;
     if (fleet_reconciled(w->fleet, class->name, &known, &e) != 0) {
         (void)err_said_by(&e, ERR_FROM_LEDGER);
         return failed(w, c, class, subjects, &e);
     }
-    if (known == FLEET_RECONCILED) {
+    if (known.state == FLEET_RECONCILED) {
+        *known_since_ms = known.since_ms;
         return 0;
     }
     if (fleet_reconcile(w->fleet, class, c->worker.visibility_timeout_ms, &now, &e) != 0) {
@@ -50,19 +52,23 @@ int64_t reconcile_wait_ms(struct worker *w, const struct config *c,
     }
     if (now.adopted > 0) {
         log_warn("orphan_vms_adopted", LOG_STR("class", class->name),
-                 LOG_INT("vms", (int64_t)now.adopted), LOG_STR("reason", reasons[known]),
+                 LOG_INT("vms", (int64_t)now.adopted), LOG_STR("reason", reasons[known.state]),
                  LOG_STR("action", "they hold slots until they end; launches of the class begin "
                                    "when the next comparison, soon, finds no more"));
     }
-    return fleet_comparison_is_clear(&now) ? 0 : POLL_MS;
+    if (!fleet_comparison_is_clear(&now)) {
+        return POLL_MS;
+    }
+    *known_since_ms = now.since_ms;
+    return 0;
 }
 
 int reconcile_check(struct worker *w, const struct config_class *class, struct err *e)
 {
-    enum fleet_reconciled known;
+    struct fleet_knowledge known;
     struct err unclear = {0};
     if (fleet_reconciled(w->fleet, class->name, &known, &unclear) != 0 ||
-        known > FLEET_HISTORY_BROKEN) {
+        known.state > FLEET_HISTORY_BROKEN) {
         return 0;
     }
     (void)err_set(e, ERR_RETRY, 0,

@@ -7,10 +7,11 @@
 
 #include "worker/worker.h"
 
-/* 0: it knows them; else the wait before the next look. Lists the class's VMs if nobody else does;
+/* 0: it knows them, *known_since_ms as in struct fleet_knowledge; else the wait before the next look. Lists the class's VMs if nobody else does;
  * what fails is logged, and opens the circuit of its target where that is in trouble. */
 int64_t reconcile_wait_ms(struct worker *w, const struct config *c,
-                          const struct config_class *class, const struct subjects *subjects);
+                          const struct config_class *class, const struct subjects *subjects,
+                          int64_t *known_since_ms);
 
 /* For a launch whose slot is reserved: the ledger knew all VMs of the class when it was, which the
  * lane's look before does not prove, since it may have been emptied in between. Without a response

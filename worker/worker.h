@@ -5,6 +5,7 @@
  *   launch_pool.c    the launch threads, and share.c, the rule by which classes share them
  *   lane.c           one per class: receives a message only while the class has capacity
  *   reconcile.c      the VMs of a class that the ledger does not know, before any is launched
+ *   old_request.c    requests that are older than what the ledger knows
  *   launch.c         the launch protocol of one message, from top to bottom
  *   heartbeat.c      keeps the messages and rows of launches in flight
  *   takeover.c       terminates what a dead worker left of a job's launch

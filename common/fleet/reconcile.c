@@ -26,25 +26,30 @@ static void cell_name(const struct fleet *f, const char *class_name, char out[LE
                    bound ? f->host : "");
 }
 
-/* "<wall clock ms> <history>" */
+/* "<wall clock ms> <history> <since when, wall clock ms>" */
+struct words {
+    struct slice at;
+    struct slice history;
+    struct slice since;
+};
+
+static struct words words_of(const struct ledger_cell *cell)
+{
+    struct words w;
+    struct slice rest;
+    (void)slice_cut(slice_of(cell->value), ' ', &w.at, &rest);
+    (void)slice_cut(rest, ' ', &w.history, &w.since);
+    return w;
+}
+
 static int64_t age_ms(const struct ledger_cell *cell)
 {
-    struct slice at;
-    struct slice rest;
     int64_t at_ms = 0;
-    (void)slice_cut(slice_of(cell->value), ' ', &at, &rest);
-    if (!slice_to_int64(at, &at_ms)) {
+    if (!slice_to_int64(words_of(cell).at, &at_ms)) {
         return INT64_MAX;
     }
     int64_t age = clock_wall_ms() - at_ms;
     return age >= 0 ? age : -age; /* a clock that was wrong */
-}
-
-static bool is_of_history(const struct ledger_cell *cell, const char *history)
-{
-    struct slice at;
-    struct slice of;
-    return slice_cut(slice_of(cell->value), ' ', &at, &of) && slice_eq_cstr(of, history);
 }
 
 /* The history first: a cell that is read later cannot be of an earlier one. */
@@ -58,29 +63,39 @@ static int read_cell(struct fleet *f, const char *class_name, char history[LEDGE
                : -1;
 }
 
-/* Another process may write it at the same time, and for the same reason. */
-static int write_cell(struct fleet *f, const struct ledger_cell *seen, const char *history,
-                      struct err *e)
-{
-    char value[24 + LEDGER_HISTORY_SIZE];
-    (void)snprintf(value, sizeof value, "%lld %s", (long long)clock_wall_ms(), history);
-    int rc = ledger_cell_put(f->ledger, LEDGER_KIND_RECONCILED, seen->name, value, seen->version,
-                             NULL, e);
-    return rc != 0 && e->class == ERR_CONFLICT ? 0 : rc;
-}
-
 static enum fleet_reconciled state_of(const struct ledger_cell *cell, const char *history)
 {
     if (cell->version == 0) {
         return FLEET_NEVER_RECONCILED;
     }
-    if (!is_of_history(cell, history)) {
+    if (!slice_eq_cstr(words_of(cell).history, history)) {
         return FLEET_HISTORY_BROKEN;
     }
     return age_ms(cell) <= VALID_MS ? FLEET_RECONCILED : FLEET_RECONCILED_LONG_AGO;
 }
 
-int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconciled *out,
+/* A ledger that was only not in use knows what it knew. */
+static int64_t since_ms(const struct ledger_cell *cell, const char *history)
+{
+    int64_t since = 0;
+    enum fleet_reconciled state = state_of(cell, history);
+    bool knows = state == FLEET_RECONCILED || state == FLEET_RECONCILED_LONG_AGO;
+    return knows && slice_to_int64(words_of(cell).since, &since) ? since : 0;
+}
+
+/* Another process may write it at the same time, and for the same reason. */
+static int write_cell(struct fleet *f, const struct ledger_cell *seen, const char *history,
+                      int64_t since, struct err *e)
+{
+    char value[48 + LEDGER_HISTORY_SIZE];
+    (void)snprintf(value, sizeof value, "%lld %s %lld", (long long)clock_wall_ms(), history,
+                   (long long)since);
+    int rc = ledger_cell_put(f->ledger, LEDGER_KIND_RECONCILED, seen->name, value, seen->version,
+                             NULL, e);
+    return rc != 0 && e->class == ERR_CONFLICT ? 0 : rc;
+}
+
+int fleet_reconciled(struct fleet *f, const char *class_name, struct fleet_knowledge *out,
                      struct err *e)
 {
     struct ledger_cell cell;
@@ -88,7 +103,7 @@ int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconci
     if (read_cell(f, class_name, history, &cell, e) != 0) {
         return -1;
     }
-    *out = state_of(&cell, history);
+    *out = (struct fleet_knowledge){state_of(&cell, history), since_ms(&cell, history)};
     return 0;
 }
 
@@ -100,7 +115,7 @@ int fleet_still_reconciled(struct fleet *f, const char *class_name, struct err *
         return -1;
     }
     bool due = state_of(&cell, history) == FLEET_RECONCILED && age_ms(&cell) > RENEWED_MS;
-    return due ? write_cell(f, &cell, history, e) : 0;
+    return due ? write_cell(f, &cell, history, since_ms(&cell, history), e) : 0;
 }
 
 int fleet_tidy_reconciled(struct ledger *l, struct err *e)
@@ -314,5 +329,11 @@ int fleet_reconcile(struct fleet *f, const struct config_class *class, int64_t l
         (void)!ledger_lease_release(f->ledger, lease, holder, &ignored);
         return -1;
     }
-    return fleet_comparison_is_clear(out) ? write_cell(f, &before, history, e) : 0;
+    if (!fleet_comparison_is_clear(out)) {
+        return 0;
+    }
+    out->since_ms = state_of(&before, history) == FLEET_RECONCILED_LONG_AGO
+                        ? since_ms(&before, history)
+                        : clock_wall_ms();
+    return write_cell(f, &before, history, out->since_ms, e);
 }

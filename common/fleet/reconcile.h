@@ -11,6 +11,10 @@
  * deployment at once. After a loss it is repeated a little later, since launches may be under way, also
  * of rows that were lost, and lists lag. No reaper is needed.
  *
+ * The cell also holds since when the ledger has known everything: since the first comparison after it
+ * was new, emptied, or may have lost writes. What is older, like a message in a queue that outlived it,
+ * may be about a job whose end was lost.
+ *
  * All functions block, any thread. Errors are the ledger's or the provider's.
  */
 #ifndef MAYFLY_FLEET_RECONCILE_H
@@ -24,14 +28,19 @@ enum fleet_reconciled {
     FLEET_RECONCILED_LONG_AGO,
     FLEET_RECONCILED,
 };
+struct fleet_knowledge {
+    enum fleet_reconciled state;
+    int64_t since_ms; /* wall clock; 0: unknown, or not reconciled */
+};
 /* Reads the class's cell. */
-MUST_CHECK int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconciled *out,
-                                struct err *e);
+MUST_CHECK int fleet_reconciled(struct fleet *f, const char *class_name,
+                                struct fleet_knowledge *out, struct err *e);
 
 struct fleet_comparison {
     bool done;        /* false: another process made one a moment ago */
     size_t adopted;   /* VMs that got a row */
     size_t under_way; /* VMs that may be those of launches under way, or may have no row */
+    int64_t since_ms; /* as in fleet_knowledge, if it is clear */
 };
 static inline bool fleet_comparison_is_clear(const struct fleet_comparison *c)
 {

@@ -339,6 +339,15 @@ const struct log_event log_events[] = {
      "Upgrade this program, or set `ingress.record_format` to the format that it reads."},
     {"notice_not_written", "reaper", "debug", "error, error_class, error_code, action",
      "A sentence for `mayflyctl status` could not be written to the ledger.", "Nothing."},
+    {"old_request_over", "worker", "info", "job_id, class, state, reason",
+     "A launch request is older than what the ledger knows, which was lost or fell back, and "
+     "GitHub "
+     "says that its job runs or is over. No VM is launched for it.",
+     "Nothing."},
+    {"old_request_unchecked", "worker", "debug", "job_id, error, error_class, error_code",
+     "A launch request is older than what the ledger knows, and whether its job still waits could "
+     "not be read. It is launched.",
+     "Nothing: a VM that gets no job idles out."},
     {"orphan_vm_adopt_failed", "reaper", "warn", "vm_id, error, error_class, error_code, action",
      "A VM without a row could not get one in the ledger. It holds no slot until then.",
      "If it lasts, check the ledger and the network to it."},

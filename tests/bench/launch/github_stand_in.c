@@ -59,6 +59,17 @@ int github_get_runner(struct github *g, const struct github_scope *s, int64_t id
     return err_set(e, ERR_NOT_FOUND, 404, "none");
 }
 
+int github_get_job(struct github *g, const char *repository, int64_t installation_id,
+                   int64_t job_id, struct github_job *out, struct err *e)
+{
+    (void)g;
+    (void)repository;
+    (void)installation_id;
+    (void)job_id;
+    (void)out;
+    return err_set(e, ERR_NOT_FOUND, 404, "no job");
+}
+
 int github_ping(struct github *g, struct err *e)
 {
     (void)g;

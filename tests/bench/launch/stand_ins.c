@@ -60,12 +60,12 @@ bool vm_run_left_nothing(const struct err *e)
 }
 
 /* The calls to the ledger are the real one's. */
-int fleet_reconciled(struct fleet *f, const char *class_name, enum fleet_reconciled *out,
+int fleet_reconciled(struct fleet *f, const char *class_name, struct fleet_knowledge *out,
                      struct err *e)
 {
     struct ledger_cell cell;
     char history[LEDGER_HISTORY_SIZE];
-    *out = FLEET_RECONCILED;
+    *out = (struct fleet_knowledge){.state = FLEET_RECONCILED};
     return ledger_history(f->ledger, history, e) == 0
                ? ledger_cell_get(f->ledger, LEDGER_KIND_RECONCILED, class_name, &cell, e)
                : -1;

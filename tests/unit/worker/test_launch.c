@@ -29,6 +29,11 @@ const struct subjects *lane_subjects(const struct lane *l)
     return &l->subjects;
 }
 
+int64_t lane_known_since_ms(const struct lane *l)
+{
+    return l == &lane ? 0 : -1;
+}
+
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)

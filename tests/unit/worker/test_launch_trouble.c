@@ -14,6 +14,7 @@
 
 struct lane {
     struct subjects subjects;
+    int64_t known_since_ms;
 };
 
 static struct lane lane;
@@ -28,6 +29,11 @@ const struct subjects *lane_subjects(const struct lane *l)
     return &l->subjects;
 }
 
+int64_t lane_known_since_ms(const struct lane *l)
+{
+    return l->known_since_ms;
+}
+
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
@@ -40,6 +46,7 @@ bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 static int set_up(void **state)
 {
     int rc = world_set_up(state);
+    lane.known_since_ms = 0;
     subjects_of_class(config_class_by_name(world.config, SLICE("large")),
                       fleet_provider(world.worker.fleet, "large"), fleet_host(world.worker.fleet),
                       &lane.subjects);
@@ -465,6 +472,64 @@ static void registration_of_a_lost_row_is_deleted(void **state)
     assert_int_equal(calls_done("queue_nack", "about the ledger"), 1);
 }
 
+/* The queue outlived its ledger. */
+static void request_older_than_the_ledger_needs_no_vm_for_a_job_that_ran(void **state)
+{
+    static const struct {
+        const char *status;
+        int64_t runner;
+        enum ledger_job_state becomes;
+        size_t launches;
+    } cases[] = {{"completed", 5, JOB_DONE, 0},
+                 {"completed", 0, JOB_CANCELLED, 0},
+                 {"in_progress", 5, JOB_RUNNING, 0},
+                 {"in_progress", 0, JOB_WAITING, 1},
+                 {"queued", 0, JOB_WAITING, 1}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        anew();
+        lane.known_since_ms = world.now_ms;
+        struct github_job *job = scripted_github_add_job(42, cases[i].status);
+        job->runner_id = cases[i].runner;
+        (void)snprintf(job->runner_name, sizeof job->runner_name, "%s",
+                       cases[i].runner > 0 ? "mf-t-of-old" : "");
+        launch_large();
+        assert_int_equal(calls_count("vm_run", NULL), cases[i].launches);
+        assert_int_equal(calls_done("queue_ack", NULL), 1);
+        assert_int_equal(memory_job(world.url, 42)->state, cases[i].becomes);
+    }
+}
+
+static void request_older_than_the_ledger_launches_if_nobody_knows_its_job(void **state)
+{
+    static const struct {
+        const char *fails;
+        enum err_class class;
+    } cases[] = {{"github_get_job", ERR_RETRY},
+                 {"github_get_job", ERR_NOT_FOUND},
+                 {"ledger_apply_event", ERR_RETRY}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        anew();
+        lane.known_since_ms = world.now_ms;
+        scripted_github_add_job(42, "completed")->runner_id = 5;
+        world_fail(cases[i].fails, cases[i].class);
+        launch_large();
+        assert_int_equal(calls_count("github_get_job", NULL), 1);
+        assert_int_equal(calls_count("vm_run", NULL), 1);
+    }
+}
+
+static void github_is_not_asked_about_a_job_that_the_ledger_knows(void **state)
+{
+    struct ledger_job *job = memory_job(world.url, 42);
+    job->state = JOB_WAITING;
+    lane.known_since_ms = world.now_ms;
+    launch_large();
+    anew(); /* not older than what the ledger knows */
+    launch_large();
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
+    assert_int_equal(calls_count("vm_run", NULL), 1);
+}
+
 /* By its runner's name, so that the events of its job find it. */
 static void vm_whose_row_was_lost_gets_one_by_its_name(void **state)
 {
@@ -504,6 +569,9 @@ int main(void)
         CASE(slot_that_was_reserved_in_an_emptied_ledger_is_given_back),
         CASE(answer_about_the_ledger_that_fails_stops_no_launch),
         CASE(registration_of_a_lost_row_is_deleted),
+        CASE(request_older_than_the_ledger_needs_no_vm_for_a_job_that_ran),
+        CASE(request_older_than_the_ledger_launches_if_nobody_knows_its_job),
+        CASE(github_is_not_asked_about_a_job_that_the_ledger_knows),
         CASE(vm_whose_row_was_lost_gets_one_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,8 @@ int __wrap_ledger_history(struct ledger *l, char out[LEDGER_HISTORY_SIZE], struc
     return 0;
 }
 
+static int64_t known_since_ms; /* what look has found */
+
 static const struct config_class *class_of(const char *name)
 {
     return config_class_by_name(world.config, slice_of(name));
@@ -35,7 +37,8 @@ static int64_t look(const char *class_name)
     struct subjects s = {.names = {{'\0'}}};
     subjects_of_class(class_of(class_name), fleet_provider(world.worker.fleet, class_name),
                       fleet_host(world.worker.fleet), &s);
-    return reconcile_wait_ms(&world.worker, world.config, class_of(class_name), &s);
+    return reconcile_wait_ms(&world.worker, world.config, class_of(class_name), &s,
+                             &known_since_ms);
 }
 
 static struct vm_info *add_vm(const char *class_name, const char *name, int64_t age_ms)
@@ -123,13 +126,13 @@ static void ledger_that_was_not_in_use_is_compared_again(void **state)
 /* A fail-over lost the rows of what was launched last. */
 static void ledger_that_may_have_lost_writes_is_compared_again(void **state)
 {
-    enum fleet_reconciled known;
+    struct fleet_knowledge known;
     struct err e;
     (void)add_vm("large", "a", 1000);
     history = "of-another-server";
     MUST(fleet_still_reconciled(world.worker.fleet, "large", &e)); /* a worker's task */
     MUST(fleet_reconciled(world.worker.fleet, "large", &known, &e));
-    assert_int_equal(known, FLEET_HISTORY_BROKEN);
+    assert_int_equal(known.state, FLEET_HISTORY_BROKEN);
     assert_int_equal(reconcile_check(&world.worker, class_of("large"), &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_int_equal(e.from, ERR_FROM_LEDGER);
@@ -307,7 +310,7 @@ static void ledger_in_trouble_opens_no_circuit(void **state)
 
 static void reaper_renews_a_cell_that_is_valid_alone(void **state)
 {
-    enum fleet_reconciled known;
+    struct fleet_knowledge known;
     struct err e;
     static const struct {
         int64_t age_ms;
@@ -323,7 +326,31 @@ static void reaper_renews_a_cell_that_is_valid_alone(void **state)
     MUST(fleet_still_reconciled(world.worker.fleet, "large", &e));
     world.now_ms += 4 * MINUTE_MS;
     MUST(fleet_reconciled(world.worker.fleet, "large", &known, &e));
-    assert_int_equal(known, FLEET_RECONCILED);
+    assert_int_equal(known.state, FLEET_RECONCILED);
+}
+
+/* A request that is older may be for a job whose end was lost. */
+static void ledger_knows_everything_since_the_first_comparison_after_a_loss(void **state)
+{
+    struct err e;
+    world_reconcile("large", NEVER);
+    int64_t first_ms = world.now_ms;
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(known_since_ms, first_ms);
+    world.now_ms += 2 * MINUTE_MS;
+    MUST(fleet_still_reconciled(world.worker.fleet, "large", &e));
+    known_since_ms = 0;
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(known_since_ms, first_ms);
+    world.now_ms += 10 * MINUTE_MS; /* not in use: nothing was lost */
+    known_since_ms = 0;
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(known_since_ms, first_ms);
+    history = "of-another-server";
+    world.now_ms += LEASE_MS / 3 + 1;
+    assert_int_equal(look("large"), 0);
+    assert_int_equal(known_since_ms, world.now_ms);
+    history = "";
 }
 
 static void cells_that_nobody_renews_are_removed(void **state)
@@ -360,6 +387,7 @@ int main(void)
         CASE(forbidden_list_opens_the_circuit_at_once),
         CASE(ledger_in_trouble_opens_no_circuit),
         CASE(reaper_renews_a_cell_that_is_valid_alone),
+        CASE(ledger_knows_everything_since_the_first_comparison_after_a_loss),
         CASE(cells_that_nobody_renews_are_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
