@@ -57,21 +57,52 @@ static int write_all(int fd, struct slice data)
     return fsync(fd);
 }
 
+static bool get_directory_of(const char *path, char *out)
+{
+    const char *slash = strrchr(path, '/');
+    struct slice dir = slash == NULL   ? SLICE(".")
+                       : slash == path ? SLICE("/")
+                                       : (struct slice){path, (size_t)(slash - path)};
+    return slice_to_cstr(dir, out, PATH_MAX);
+}
+
 static void sync_directory_of(const char *path)
 {
     char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
-    if (len >= sizeof dir) {
-        return;
-    }
-    memcpy(dir, path, len);
-    dir[len] = '\0';
-    int fd = open(slash == NULL ? "." : len == 0 ? "/" : dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = get_directory_of(path, dir) ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (fd >= 0) {
         (void)fsync(fd);
         close(fd);
     }
+}
+
+static bool is_in_shared_directory(const char *path)
+{
+    char dir[PATH_MAX];
+    struct stat st;
+    const mode_t shared = S_ISGID | S_IRWXG;
+    return get_directory_of(path, dir) && stat(dir, &st) == 0 && (st.st_mode & shared) == shared;
+}
+
+int fs_create(const char *path, int flags, mode_t mode)
+{
+    int fd = open(path, flags | O_CREAT | O_CLOEXEC, mode);
+    if (fd >= 0 && is_in_shared_directory(path)) {
+        (void)fchmod(fd, 0660); /* EPERM: its owner did so */
+    }
+    return fd;
+}
+
+/* The group came with the parent's setgid bit. */
+int fs_mkdir(const char *path, mode_t mode)
+{
+    if (mkdir(path, mode) != 0) {
+        return -1;
+    }
+    if (is_in_shared_directory(path)) {
+        (void)chmod(path, 02770);
+    }
+    return 0;
 }
 
 int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e)
@@ -84,7 +115,7 @@ int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err
     if (n < 0 || (size_t)n >= sizeof temp) {
         return err_set(e, ERR_PERMANENT, ENAMETOOLONG, "the path %s is too long", path);
     }
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    int fd = fs_create(temp, O_WRONLY | O_TRUNC, mode);
     if (fd < 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot create %s", temp);
     }
@@ -126,7 +157,7 @@ int fs_mkdirs(const char *path, mode_t mode, struct err *e)
         }
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, mode) != 0 && errno != EEXIST) {
+        if (fs_mkdir(part, mode) != 0 && errno != EEXIST) {
             return err_errno(e, ERR_PERMANENT, errno, "cannot create the directory %s", part);
         }
     }

@@ -3,6 +3,9 @@
  *
  * For configuration, keys and state records, never for data of unbounded size. Errors name the path
  * and what to do. Safe from any thread.
+ *
+ * A directory that is setgid and in which its group has all rights is shared by programs of several
+ * users: what is made in it is of its group, mode 0660 and 02770, whatever the umask.
  */
 #ifndef MAYFLY_BASE_FS_H
 #define MAYFLY_BASE_FS_H
@@ -22,6 +25,11 @@ MUST_CHECK int fs_read(const char *path, struct buf *out, struct err *e);
  * file is the old one or the new one. */
 MUST_CHECK int fs_write_atomic(const char *path, struct slice data, mode_t mode, struct err *e);
 
+/* open(2) with O_CREAT and O_CLOEXEC, of a file that others may use where its directory is shared. */
+MUST_CHECK int fs_create(const char *path, int flags, mode_t mode);
+
+/* mkdir(2), of a directory that others may use where its own is shared. */
+MUST_CHECK int fs_mkdir(const char *path, mode_t mode);
 /* mkdir -p. */
 MUST_CHECK int fs_mkdirs(const char *path, mode_t mode, struct err *e);
 

@@ -47,17 +47,6 @@ static bool get_directory(const char *path, char *out, size_t size)
     return len > 0 && slice_to_cstr((struct slice){path, len}, out, size);
 }
 
-void sqlite_share_file(const char *path, int fd)
-{
-    char dir[PATH_MAX];
-    struct stat st;
-    const mode_t shared = S_ISGID | S_IRWXG;
-    if (get_directory(path, dir, sizeof dir) && stat(dir, &st) == 0 &&
-        (st.st_mode & shared) == shared) {
-        (void)fchmod(fd, SQLITE_FILE_MODE); /* EPERM: its owner did so */
-    }
-}
-
 /* Creates the file with the intended mode; the log and its index inherit it. Does not open an
  * existing file: closing any descriptor of it would release the POSIX locks that another handle of
  * this process holds. */
@@ -68,13 +57,12 @@ static int create_file(const char *path, struct err *e)
         fs_mkdirs(dir, 0750, e) != 0) {
         return -1;
     }
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, SQLITE_FILE_MODE);
+    int fd = fs_create(path, O_RDWR | O_EXCL, SQLITE_FILE_MODE);
     if (fd < 0 && errno != EEXIST) {
         return err_errno(e, errno == ENOSPC ? ERR_CAPACITY : ERR_PERMANENT, errno,
                          "cannot create %s", path);
     }
     if (fd >= 0) {
-        sqlite_share_file(path, fd);
         close(fd);
     }
     return 0;

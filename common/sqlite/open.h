@@ -8,12 +8,8 @@
 
 #include "common/sqlite/internal.h"
 
-#define SQLITE_FILE_MODE 0660 /* less the umask, where the directory is not shared */
-
-/* A directory that is setgid and that its group may write is shared by programs of several users:
- * the new file `fd` gets the whole mode there, whatever this program's umask. SQLite gives the log
- * and its index the mode of the file. */
-void sqlite_share_file(const char *path, int fd);
+/* SQLite gives the log and its index the mode of the file. */
+#define SQLITE_FILE_MODE 0660 /* less the umask, where the directory is not shared (fs.h) */
 
 /* The NAME of "memory://NAME"; NULL for anything else. */
 const char *sqlite_in_memory(const char *path);

@@ -15,6 +15,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/clock.h"
+#include "common/base/fs.h"
 #include "common/sqlite/open.h"
 
 /* Longer than the transactions of several processes on a good disk. It is also the delay of each
@@ -185,11 +186,10 @@ struct sqlite_turn *sqlite_turn_open(const char *path)
     if (n < 0 || (size_t)n >= sizeof beside) {
         return NULL;
     }
-    int fd = open(beside, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, SQLITE_FILE_MODE);
+    int fd = fs_create(beside, O_RDWR | O_NOFOLLOW, SQLITE_FILE_MODE);
     if (fd < 0) {
         return NULL;
     }
-    sqlite_share_file(beside, fd);
     struct sqlite_turn *t = calloc(1, sizeof *t);
     ASSERT(t != NULL);
     t->fd = fd;

@@ -138,7 +138,8 @@ static void accept_peers(struct supervisor_control *c)
     }
 }
 
-/* Returns whether it has a request. What is no request ends its connection. */
+/* Returns whether it has a request, which counts also if nobody waits for the response any more. What
+ * is no request ends its connection. */
 static bool read_peer(struct supervisor_peer *p, struct qemu_end_request *out)
 {
     ssize_t n = recv(p->fd, p->line + p->len, sizeof p->line - p->len, 0);
@@ -148,8 +149,8 @@ static bool read_peer(struct supervisor_peer *p, struct qemu_end_request *out)
     p->len += n > 0 ? (size_t)n : 0;
     const char *end = memchr(p->line, '\n', p->len);
     if (end != NULL &&
-        qemu_end_request_parse((struct slice){p->line, (size_t)(end - p->line)}, out) &&
-        send(p->fd, "OK\n", 3, MSG_NOSIGNAL) == 3) {
+        qemu_end_request_parse((struct slice){p->line, (size_t)(end - p->line)}, out)) {
+        (void)!send(p->fd, "OK\n", 3, MSG_NOSIGNAL);
         p->len = 0;
         return true;
     }

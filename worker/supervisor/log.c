@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/base/fs.h"
+
 static void open_log_file(struct supervisor_log *log)
 {
-    log->fd = open(log->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
+    log->fd = fs_create(log->path, O_WRONLY | O_TRUNC | O_NOFOLLOW, 0640);
     log->written = 0;
 }
 

@@ -353,8 +353,8 @@ static int start_vm(struct supervisor *s, struct err *e)
         return -1;
     }
     supervisor_log_open(&s->console, s->dir, s->launch.console_limit_bytes);
-    s->status_fd = open(qemu_path(path, s->dir, "status"),
-                        O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
+    s->status_fd = fs_create(qemu_path(path, s->dir, "status"),
+                             O_WRONLY | O_TRUNC | O_APPEND | O_NOFOLLOW, 0644);
     s->started_ms = clock_mono_ms();
     if (supervisor_control_open(&s->control, s->dir, e) != 0) {
         return -1;

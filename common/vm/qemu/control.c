@@ -86,6 +86,21 @@ static int request_once(int dir_fd, const char *dir, const char *request, int64_
     return rc;
 }
 
+bool qemu_control_listens(const char *dir)
+{
+    int fd = -1;
+    struct err e = {.code = 0};
+    int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool listens = dir_fd < 0 ? errno != ENOENT : connect_control(dir_fd, dir, &fd, &e) <= 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (dir_fd >= 0) {
+        close(dir_fd);
+    }
+    return listens;
+}
+
 int qemu_control_end(const char *dir, int64_t grace_ms, const char *reason, struct err *e)
 {
     char request[QEMU_CONTROL_LINE];

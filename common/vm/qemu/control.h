@@ -33,6 +33,10 @@ struct qemu_end_request {
 /* A request's line, without its newline. Pure. */
 MUST_CHECK bool qemu_end_request_parse(struct slice line, struct qemu_end_request *out);
 
+/* Whether a supervisor listens in `dir`: it does from before its VM starts until it ends. For who
+ * cannot see it in /proc, which may be hidden from other users. True when that cannot be known. */
+MUST_CHECK bool qemu_control_listens(const char *dir);
+
 /* Has the VM in `dir` ended by its supervisor, and waits until that has ended too: for the grace
  * and some seconds. Success too when no supervisor listens there. ERR_RETRY with ETIMEDOUT when it
  * does not respond or end in time; ERR_AUTH when this user may not. */

@@ -25,7 +25,7 @@
 
 int qemu_lock(const char *path, int *out_fd, struct err *e)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd = fs_create(path, O_RDWR, 0644);
     if (fd < 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot open the lock %s", path);
     }

@@ -152,6 +152,11 @@ int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e
     return rc;
 }
 
+bool qemu_supervisor_alive(const char *dir, const struct qemu_process_record *process)
+{
+    return proc_id_alive(&process->supervisor) || qemu_control_listens(dir);
+}
+
 /* --- ending ---------------------------------------------------------------------------------- */
 
 /* The record was written by the VM's own user: what it says is no reason to kill another group than

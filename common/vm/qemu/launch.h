@@ -18,6 +18,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/err.h"
+#include "common/vm/qemu/state.h"
 
 struct qemu_launch {
     char **argv;    /* NULL-terminated */
@@ -45,6 +46,9 @@ void qemu_launch_fini(struct qemu_launch *launch);
 /* Runs the supervisor program for a directory that holds launch.json, and waits for its response.
  * ERR_RETRY with the supervisor's message; then nothing of it runs. */
 MUST_CHECK int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e);
+
+/* Whether the VM's supervisor lives. */
+MUST_CHECK bool qemu_supervisor_alive(const char *dir, const struct qemu_process_record *process);
 
 /* Ends the VM in `dir` and returns when its processes have ended; success too when nothing runs. Its
  * supervisor is asked to end it (control.h). If that does not respond, or has left a process behind,

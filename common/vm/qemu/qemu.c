@@ -165,7 +165,7 @@ static int read_vm_state(const struct vm_qemu *q, const char *id, struct vm_info
     if (!recorded && ignored.class != ERR_NOT_FOUND && ignored.code != 0) {
         return err_set(e, ERR_RETRY, ignored.code, "%s", ignored.message);
     }
-    bool alive = recorded && proc_id_alive(&process.supervisor);
+    bool alive = recorded && qemu_supervisor_alive(dir, &process);
     bool ended = qemu_exit_record_read(dir, &exit, &ignored) == 0;
     (void)!qemu_vm_record_read(dir, &record, &ignored);
     (void)snprintf(info.id, sizeof info.id, "%s", id);
@@ -281,7 +281,7 @@ static int vm_qemu_terminate(void *state, const char *id, int64_t grace_ms, stru
         return -1;
     }
     if (qemu_process_record_read(dir, &process, &ignored) == 0 &&
-        proc_id_alive(&process.supervisor)) {
+        qemu_supervisor_alive(dir, &process)) {
         reason = "terminated";
     }
     if (qemu_supervisor_stop(dir, grace_ms, e) != 0) {

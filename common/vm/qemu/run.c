@@ -87,7 +87,7 @@ bool qemu_has_ended(const char *dir, struct err *e)
     struct qemu_process_record process;
     struct err ignored;
     bool known = qemu_process_record_read(dir, &process, &ignored) == 0;
-    bool alive = known && proc_id_alive(&process.supervisor);
+    bool alive = known && qemu_supervisor_alive(dir, &process);
     if (qemu_exit_record_read(dir, &exit, &ignored) == 0) {
         (void)err_set(e, ERR_RETRY, 0, "the VM ended: %s", exit.reason);
         return true;
@@ -138,7 +138,7 @@ static int check_existing(struct launch *l, struct err *e)
 static int lock_vm(struct launch *l, struct err *e)
 {
     char path[PATH_MAX];
-    int fd = open(qemu_path(path, l->dir, "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd = fs_create(qemu_path(path, l->dir, "lock"), O_RDWR, 0644);
     if (fd < 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot open the lock %s", path);
     }
@@ -166,7 +166,7 @@ static int make_directory(struct launch *l, struct err *e)
     (void)snprintf(record.token, sizeof record.token, "%s", l->spec->client_token);
     (void)snprintf(record.image, sizeof record.image, "%.99s %.99s", l->q->image.name,
                    l->q->image.version);
-    if (mkdir(l->dir, 0700) != 0) {
+    if (fs_mkdir(l->dir, 0700) != 0) {
         return err_errno(e, errno == ENOSPC ? ERR_CAPACITY : ERR_RETRY, errno,
                          "cannot make the directory %s", l->dir);
     }

@@ -247,7 +247,7 @@ int qemu_exit_record_write(const char *dir, const struct qemu_exit_record *r, st
 int qemu_mark(const char *dir, const char *name, struct err *e)
 {
     char path[PATH_MAX];
-    int fd = open(qemu_path(path, dir, name), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = fs_create(qemu_path(path, dir, name), O_WRONLY | O_NOFOLLOW, 0644);
     int errnum = errno;
     if (fd < 0) {
         /* Another user may have set it. */
