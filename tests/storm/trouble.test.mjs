@@ -43,6 +43,7 @@ test("trouble_that_cost_time_alone_is_good", async (t) => {
 
 const BAD = {
   dead_letters: { told: [{ msg: "message_dead_lettered", message_id: "7", reason: "register" }] },
+  jobs_with_spent_attempts: { told: [{ msg: "launch_failed", job_id: 1, attempts: 0 }, { msg: "launch_failed", job_id: 1, attempts: 1 }] },
   never_run: { github: [{ ts_ms: 100, event: "job_created", job: 2, repository: "acme/a" }] },
   slots_held: { slotsHeld: 1 },
   slots_unknown: { slotsHeld: null },

@@ -94,7 +94,7 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
     conditions: conditions.map((c) => ({ kind: c.kind, ...(c.how && { how: c.how }), seconds: round((c.to - c.from) / 1000), failed_calls: c.failed, warnings: c.warnings, launches_in_flight: c.starting,
       ...(c.tenants && { tenants: c.tenants.length }) })),
     dead_letters: told.dead.size,
-    jobs_with_spent_attempts: [...told.tried.values()].filter((attempts) => attempts > 1).length,
+    jobs_with_spent_attempts: [...told.tried.values()].filter((attempts) => attempts > 0).length,
     attempts_peak: Math.max(0, ...told.tried.values()),
     registrations: github.registered.size,
     registrations_wasted: wasted.length,
@@ -109,7 +109,7 @@ export async function judgeTrouble({ githubLog, providerLog, programs, condition
     invalid_requests: invalid.length,
     ...(healthy.length && { healthy: healthy.reduce((sum, n) => sum + n.jobs, 0), healthy_waiting: healthy.reduce((sum, n) => sum + n.waiting, 0) }),
   };
-  const failed = ["dead_letters", "never_run", "slots_held", "invalid_requests", "healthy_waiting"].filter((key) => verdict[key] > 0);
+  const failed = ["dead_letters", "jobs_with_spent_attempts", "never_run", "slots_held", "invalid_requests", "healthy_waiting"].filter((key) => verdict[key] > 0);
   if (verdict.healthy === 0) failed.push("healthy");
   if (slotsHeld === null) failed.push("slots_unknown");
   if (wasted.length > bound) failed.push("registrations_wasted");
