@@ -119,15 +119,21 @@ static bool launch_is_needed(struct reading *r, const struct job_event *ev,
     struct err e = {0};
     struct ledger_job known;
     struct github_job now;
+    struct sweep_call call;
     if (ledger_job_get(s->reaper->ledger, ev->job.id, &known, &e) == 0) {
         return known.state == JOB_SEEN || known.state == JOB_WAITING;
     }
     if (s->now_ms - d->delivered_ms < s->config->reaper.relaunch_after_ms) {
         return true;
     }
+    if (!sweep_begin_github_call(s, ev->job.repository, &call)) {
+        return true; /* it waits in the queue until GitHub is asked for its runner */
+    }
     r->calls_left--;
-    if (github_get_job(s->reaper->github, ev->job.repository, ev->job.installation_id, ev->job.id,
-                       &now, &e) != 0) {
+    int rc = github_get_job(s->reaper->github, ev->job.repository, ev->job.installation_id,
+                            ev->job.id, &now, &e);
+    sweep_end_call(s, &call, rc, &e);
+    if (rc != 0) {
         return true;
     }
     return strcmp(now.status, "completed") != 0 &&

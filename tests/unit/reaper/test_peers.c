@@ -252,6 +252,19 @@ static void github_that_is_away_is_called_once_a_pause(void **state)
     assert_int_equal(calls_done("github_list_runners", NULL), 2);
 }
 
+/* Its job is not asked about, since the answer is known. */
+static void lost_delivery_of_an_owner_in_trouble_is_recovered_without_a_call(void **state)
+{
+    (void)state;
+    scripted_github.has_hook = true;
+    world_set_mark(world.now_ms - 5 * HOUR_MS);
+    (void)scripted_github_add_delivery(3, "queued", 503, 3 * HOUR_MS);
+    open_circuit("installation:acme", HOUR_MS, false);
+    sweep_times(3);
+    assert_int_equal(world_puts(), 1);
+    assert_int_equal(calls_count("github_get_job", NULL), 0);
+}
+
 /* Nothing could be launched for it now. */
 static void job_is_not_relaunched_while_github_is_away(void **state)
 {
@@ -362,6 +375,7 @@ int main(void)
         CASE(open_target_ends_no_vm_that_was_not_listed),
         CASE(vm_of_this_host_that_was_ended_begins_its_hosts_probe),
         CASE(github_that_is_away_is_called_once_a_pause),
+        CASE(lost_delivery_of_an_owner_in_trouble_is_recovered_without_a_call),
         CASE(job_is_not_relaunched_while_github_is_away),
         CASE(suspended_installation_is_left_alone_and_others_are_not),
         CASE(list_that_is_not_permitted_opens_no_circuit),
