@@ -86,7 +86,7 @@ static void check_durability(struct queue *q)
     struct slice rest;
     struct slice line;
     buf_init(&warnings, 16 * 1024);
-    if (queue_check(q, &warnings, &e) != 0) {
+    if (queue_check(q, false, &warnings, &e) != 0) {
         log_warn("queue_check_failed", LOG_ERR(&e),
                  LOG_STR("action",
                          "the queue's durability settings are checked again at the next start"));

@@ -35,7 +35,7 @@ void check_queue(struct check *c)
         check_say_error(c, CHECK_FAIL, "queue", "ping", &e);
     } else {
         check_say_answered(c, "queue", c->config->queue, began_us);
-        if (queue_check(q, &warnings, &e) != 0) {
+        if (queue_check(q, c->who == CONFIG_FOR_WORKER, &warnings, &e) != 0) {
             check_say_error(c, CHECK_WARN, "queue", "settings of the store", &e);
         } else {
             print_warnings(c, buf_slice(&warnings));

@@ -466,9 +466,9 @@ int queue_judge_dead(struct queue *q, queue_judge_fn *judge, void *arg, int64_t 
     return 0;
 }
 
-int queue_check(struct queue *q, struct buf *out, struct err *e)
+int queue_check(struct queue *q, bool dead_letters, struct buf *out, struct err *e)
 {
-    return q->ops->check != NULL ? q->ops->check(q->state, out, e) : 0;
+    return q->ops->check != NULL ? q->ops->check(q->state, dead_letters, out, e) : 0;
 }
 
 int queue_ping(struct queue *q, struct err *e)

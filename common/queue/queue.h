@@ -172,8 +172,9 @@ MUST_CHECK int queue_judge_dead(struct queue *q, queue_judge_fn *judge, void *ar
                                 struct err *e);
 
 /* Checks the store's own settings at program start. Appends one line of warning for each setting
- * that could lose a confirmed message. out: borrowed, initialised. */
-MUST_CHECK int queue_check(struct queue *q, struct buf *out, struct err *e);
+ * that could lose a confirmed message. dead_letters: this program gives messages up, so what keeps
+ * them is checked too; one that only puts needs no access to it. out: borrowed, initialised. */
+MUST_CHECK int queue_check(struct queue *q, bool dead_letters, struct buf *out, struct err *e);
 
 /* A cheap check that the store responds, for /readyz. */
 MUST_CHECK int queue_ping(struct queue *q, struct err *e);

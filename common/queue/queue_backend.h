@@ -48,7 +48,7 @@ typedef int queue_by_id_fn(void *state, const char *id, struct err *e);
 typedef int queue_judge_dead_fn(void *state, queue_judge_fn *judge, void *arg, int64_t *done,
                                 struct err *e);
 typedef int queue_ping_fn(void *state, struct err *e);
-typedef int queue_check_fn(void *state, struct buf *out, struct err *e);
+typedef int queue_check_fn(void *state, bool dead_letters, struct buf *out, struct err *e);
 
 /* For mayflyctl and the reaper. A backend that cannot search has no `find`; one that cannot browse
  * has no admin operations at all. The front returns the error for a missing one. */

@@ -60,7 +60,7 @@ static int refuse_dangerous_topics(struct queue_kafka *q, struct err *e)
 {
     struct buf warnings;
     buf_init(&warnings, WARNINGS_MAX);
-    int rc = queue_kafka_check(q, &warnings, e);
+    int rc = queue_kafka_check(q, true, &warnings, e);
     buf_fini(&warnings);
     if (rc != 0 && e->class == ERR_NOT_FOUND) {
         e->class = ERR_PERMANENT;

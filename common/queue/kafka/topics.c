@@ -171,8 +171,9 @@ static int check_all(struct queue_kafka *q, rd_kafka_t *rk, struct kafka_topic *
                : 0;
 }
 
-int queue_kafka_check(void *state, struct buf *out, struct err *e)
+int queue_kafka_check(void *state, bool dead_letters, struct buf *out, struct err *e)
 {
+    (void)dead_letters; /* the topic must be there to open the queue */
     struct queue_kafka *q = state;
     struct kafka_topic *topics = NULL;
     size_t n = 0;

@@ -277,8 +277,9 @@ static int redis_ping(void *state, struct err *e)
     return redis_store_ping(q->store, e);
 }
 
-static int redis_check(void *state, struct buf *out, struct err *e)
+static int redis_check(void *state, bool dead_letters, struct buf *out, struct err *e)
 {
+    (void)dead_letters; /* in the same keys */
     struct queue_redis *q = state;
     return redis_store_check(q->store, out, e);
 }

@@ -96,7 +96,7 @@ static void add_used_lanes(struct queue_sqs *q, struct sqs_lanes *out)
     pthread_mutex_unlock(&q->lock);
 }
 
-int queue_sqs_check(void *state, struct buf *out, struct err *e)
+int queue_sqs_check(void *state, bool dead_letters, struct buf *out, struct err *e)
 {
     struct queue_sqs *q = state;
     struct sqs_lanes lanes = {0};
@@ -111,7 +111,7 @@ int queue_sqs_check(void *state, struct buf *out, struct err *e)
     }
     for (size_t i = 0; i < lanes.count && rc == 0; i++) {
         rc = check_queue(q, lanes.names[i], false, out, e);
-        if (rc == 0) {
+        if (rc == 0 && dead_letters) {
             rc = check_queue(q, lanes.names[i], true, out, e);
         }
     }

@@ -9,6 +9,7 @@
 #include "common/base/codec.h"
 #include "common/vm/lambda/call.h"
 #include "common/vm/lambda/check.h"
+#include "common/vm/vm.h"
 
 #define TEXT_BYTES_MAX 2048
 #define PAGES_MAX 100
@@ -184,7 +185,8 @@ static void check_version(const struct asking *a)
 
 /* --- permissions ------------------------------------------------------------------------------ */
 
-static bool check_list_permission(const struct asking *a)
+/* id: of a VM of the image, or "". */
+static bool check_list_permission(const struct asking *a, char id[VM_ID_MAX + 1])
 {
     struct err e = {0};
     struct buf query;
@@ -197,23 +199,32 @@ static bool check_list_permission(const struct asking *a)
                                      .query = buf_slice(&query)};
     json_t *page = fetch_json(a, &call, &e);
     buf_fini(&query);
-    if (page == NULL) {
+    bool allowed = page != NULL;
+    if (!allowed) {
         check_say_error(a->check, CHECK_FAIL, a->subject, call.operation, &e);
     }
+    const json_t *vm = json_array_get(json_object_get(page, "items"), 0);
+    if (!slice_to_cstr(slice_of(json_text(vm, "microvmId")), id, VM_ID_MAX + 1)) {
+        id[0] = '\0';
+    }
     json_decref(page);
-    return page != NULL;
+    return allowed;
 }
 
-/* An id that does not exist: a caller with permission gets "not found". */
-static bool check_get_permission(const struct asking *a)
+/* Permission is for an image, so only a VM of that image can show it: the service need not say "not
+ * found" of an id that it does not have. */
+static bool check_get_permission(const struct asking *a, const char *id)
 {
     struct err e = {0};
+    struct buf path;
+    buf_init(&path, TEXT_BYTES_MAX);
+    buf_append_cstr(&path, "/microvms/");
+    codec_percent(&path, slice_of(id));
     const struct lambda_call call = {
-        .operation = "GetMicrovm",
-        .method = "GET",
-        .path = SLICE("/microvms/microvm-00000000-0000-0000-0000-000000000000")};
+        .operation = "GetMicrovm", .method = "GET", .path = buf_slice(&path)};
     json_t *vm = fetch_json(a, &call, &e);
-    bool allowed = vm != NULL || e.class == ERR_NOT_FOUND || e.class == ERR_PERMANENT;
+    buf_fini(&path);
+    bool allowed = vm != NULL || e.class == ERR_NOT_FOUND;
     json_decref(vm);
     if (!allowed) {
         check_say_error(a->check, CHECK_FAIL, a->subject, call.operation, &e);
@@ -223,16 +234,16 @@ static bool check_get_permission(const struct asking *a)
 
 static void check_permissions(const struct asking *a)
 {
-    bool list = check_list_permission(a);
-    bool one = check_get_permission(a);
+    char id[VM_ID_MAX + 1];
+    bool list = check_list_permission(a, id);
+    bool one = id[0] != '\0' && check_get_permission(a, id);
     const struct check_finding f = {
         .level = CHECK_OK, .subject = a->subject, .request = "permissions"};
-    if (list || one) {
+    if (list) {
         check_say(a->check, &f,
-                  "%s%s%s allowed; RunMicrovm, TerminateMicrovm, PassNetworkConnector%s cannot be "
-                  "tried without a VM and were not checked",
-                  list ? "ListMicrovms" : "", list && one ? " and " : "",
-                  one ? "GetMicrovm are" : " is",
+                  "ListMicrovms%s allowed; %sRunMicrovm, TerminateMicrovm, PassNetworkConnector%s "
+                  "cannot be tried without a VM and were not checked",
+                  one ? " and GetMicrovm are" : " is", id[0] != '\0' ? "" : "GetMicrovm, ",
                   a->lambda->execution_role[0] != '\0' ? " and iam:PassRole" : "");
     }
 }

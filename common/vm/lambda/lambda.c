@@ -85,7 +85,8 @@ static void add_connector(json_t *list, const struct vm_lambda *l, const char *n
 }
 
 /* Outgoing traffic needs a connector; the service's own leads to the internet. A shell needs two
- * for incoming traffic. */
+ * for incoming traffic. A launch that names none would get HTTP_INGRESS, which makes every port of
+ * the VM reachable for whoever may create a token. */
 static void set_connectors(struct vm_lambda *l, const struct lambda_settings *c)
 {
     l->egress = list_of(&c->egress_connectors);
@@ -96,6 +97,9 @@ static void set_connectors(struct vm_lambda *l, const struct lambda_settings *c)
     if (c->shell) {
         add_connector(l->ingress, l, "HTTP_INGRESS");
         add_connector(l->ingress, l, "SHELL_INGRESS");
+    }
+    if (json_array_size(l->ingress) == 0) {
+        add_connector(l->ingress, l, "NO_INGRESS");
     }
 }
 
@@ -234,10 +238,11 @@ static json_t *logging_of(const struct vm_lambda *l, const struct vm_spec *spec)
  * VM in the middle of its job. */
 static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
 {
-    json_t *o = json_pack("{s:s, s:s, s:I, s:o, s:O}", "imageIdentifier", l->image, "clientToken",
-                          spec->client_token, "maximumDurationInSeconds",
+    json_t *o = json_pack("{s:s, s:s, s:I, s:o, s:O, s:O}", "imageIdentifier", l->image,
+                          "clientToken", spec->client_token, "maximumDurationInSeconds",
                           (json_int_t)((spec->max_duration_ms + 999) / 1000), "logging",
-                          logging_of(l, spec), "egressNetworkConnectors", l->egress);
+                          logging_of(l, spec), "egressNetworkConnectors", l->egress,
+                          "ingressNetworkConnectors", l->ingress);
     json_t *payload = json_stringn(spec->payload.ptr, spec->payload.len);
     if (o == NULL || payload == NULL) {
         json_decref(o);
@@ -247,9 +252,6 @@ static char *run_body(const struct vm_lambda *l, const struct vm_spec *spec)
     ASSERT(json_object_set_new(o, "runHookPayload", payload) == 0);
     set_text(o, "imageVersion", l->image_version);
     set_text(o, "executionRoleArn", l->execution_role);
-    if (json_array_size(l->ingress) > 0) {
-        ASSERT(json_object_set(o, "ingressNetworkConnectors", l->ingress) == 0);
-    }
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(o);
     return text;

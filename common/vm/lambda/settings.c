@@ -56,7 +56,8 @@ static const struct setting rows[] = {
          .help = "ARNs of the network connectors for outgoing traffic. Empty: INTERNET_EGRESS."),
     LIST("classes[].lambda.ingress_connectors", AT(ingress_connectors), 0, 16, .form = &form_arn,
          .readers = FOR_FLEET,
-         .help = "ARNs of the network connectors for incoming traffic. A runner needs none."),
+         .help = "ARNs of the network connectors for incoming traffic. A runner needs none. Empty: "
+                 "NO_INGRESS, unless `lambda.shell` is set."),
     DURATION("classes[].lambda.timeout", AT(timeout_ms), "10s", MILLISECONDS(100), MINUTES(10),
              .readers = FOR_FLEET,
              .help = "Time limit of one call to the service. A call that takes longer fails as a "

@@ -158,7 +158,7 @@ static int drive_queue(const char *endpoint)
     put_some(q);
     settle_some(q);
     look_at_the_dead(q);
-    must(queue_check(q, &warnings, &e), "check", &e);
+    must(queue_check(q, true, &warnings, &e), "check", &e);
     queue_close(q);
     buf_fini(&warnings);
     return 0;

@@ -1,7 +1,7 @@
 /*
  * The policies of deploy/aws/policies, held by the programs themselves: each runs with a key that may do what its role's policy
  * allows and nothing else, through launches, retries, a lost delivery, a stray machine and the online checks. Nothing may be denied,
- * and every action of a policy must have been needed.
+ * and every action and every resource of a statement must have been needed. What the policies keep the roles from is tried, too.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -18,6 +18,7 @@ import { until } from '../../lib/wait.mjs';
 
 const require = createRequire(new URL('../../fakes/package.json', import.meta.url));
 const dynamodb = require('@aws-sdk/client-dynamodb');
+const kms = require('@aws-sdk/client-kms');
 const lambda = require('@aws-sdk/client-lambda-microvms');
 const sqs = require('@aws-sdk/client-sqs');
 
@@ -39,7 +40,8 @@ function filledIn(t) {
     const file = path.join(folder, `${role}.json`);
     const text = fs.readFileSync(path.join(policies, `${role}.json`), 'utf8');
     const ofSqs = text.replaceAll('arn:aws:sqs:REGION:ACCOUNT:', `arn:aws:sqs:REGION:${SQS_ACCOUNT}:`);
-    fs.writeFileSync(file, ofSqs.replaceAll('REGION', REGION).replaceAll('ACCOUNT', ACCOUNT).replaceAll('APP-KEY', 'app-key'));
+    fs.writeFileSync(file, ofSqs.replaceAll('REGION', REGION).replaceAll('ACCOUNT', ACCOUNT).replaceAll('APP-KEY', 'app-key')
+      .replaceAll('DEPLOYMENT', 'mayfly').replaceAll('IMAGE', 'mayfly-arm'));
     return [role, file];
   }));
 }
@@ -66,7 +68,7 @@ class Scene {
       launch(this.t, fake('github'), '--port', '0', '--org', 'acme', '--app-id', '4242', '--app-key', this.file('public.pem', publicKey), '--runner-url', 'http://127.0.0.1:{PORT}'),
       launch(this.t, fake('aws'), '--port', '0', ...judged, '--kms-key', `app-key=${pem}`, '--parameter', `/mayfly/webhook-secret=${secret}`,
         '--quota', 'lambda/L-CD1C0CC4=5', '--quota', 'lambda/L-535CA9B6=1024', '--quota', 'lambda/L-91B95582=10'),
-      launch(this.t, fake('lambda-microvms'), '--port', '0', ...judged, '--image', 'mayfly-arm'),
+      launch(this.t, fake('lambda-microvms'), '--port', '0', ...judged, '--image', 'mayfly-arm', '--image', 'mayfly-arm-eu'),
       launch(this.t, fake('sqs'), '--port', '0', ...judged),
       launch(this.t, fake('dynamodb'), '--port', '0', ...judged),
     ]);
@@ -75,16 +77,16 @@ class Scene {
     this.writeConfig();
   }
 
-  client(Client, of) {
-    const made = new Client({ endpoint: of.url, region: REGION, credentials: { accessKeyId: OWNER, secretAccessKey: 'not-a-secret' } });
+  client(Client, of, accessKeyId = OWNER) {
+    const made = new Client({ endpoint: of.url, region: REGION, maxAttempts: 1, credentials: { accessKeyId, secretAccessKey: 'not-a-secret' } });
     this.t.after(() => made.destroy());
     return made;
   }
 
   async makeStores() {
     const queues = this.client(sqs.SQSClient, this.sqs);
-    for (const lane of ['events', 'launch_arm']) {
-      for (const name of [`mayfly-${lane}`, `mayfly-${lane}-dead`]) await queues.send(new sqs.CreateQueueCommand({ QueueName: name, Attributes: { MessageRetentionPeriod: '1209600' } }));
+    for (const lane of ['mayfly-events', 'mayfly-launch_arm', 'mayfly-eu-events', 'mayfly-eu-launch_arm']) {
+      for (const name of [lane, `${lane}-dead`]) await queues.send(new sqs.CreateQueueCommand({ QueueName: name, Attributes: { MessageRetentionPeriod: '1209600' } }));
     }
     const table = this.client(dynamodb.DynamoDBClient, this.dynamodb);
     await table.send(new dynamodb.CreateTableCommand({
@@ -152,11 +154,16 @@ class Scene {
     assert.ok(state.met, Object.values(this.running).map((child) => child.lines.slice(-8).join('\n')).join('\n\n'));
   }
 
-  /** What each role used, and what was denied, over all services. */
+  /** What no service had a use for in a role's policy, and what was denied, over all services. */
   async told() {
     const states = await Promise.all([this.aws, this.lambda, this.sqs, this.dynamodb].map((of) => of.ask('GET', '/policies')));
-    const used = Object.fromEntries(ROLES.map((role) => [role, [...new Set(states.flatMap((s) => Object.keys(s.used[keyOf(role)] ?? {})))].sort()]));
-    return { used, denied: states.flatMap((s) => s.denied) };
+    const [first, ...others] = states.map((s) => s.unused);
+    const unused = Object.fromEntries(ROLES.map((role) => [role, first[keyOf(role)].filter((part) => others.every((s) => s[keyOf(role)].includes(part)))]));
+    return { unused, denied: states.flatMap((s) => s.denied) };
+  }
+
+  queueUrl(name) {
+    return `${this.sqs.url}/${SQS_ACCOUNT}/${name}`;
   }
 }
 
@@ -177,7 +184,36 @@ test('aws_page_lists_each_statement_of_each_policy', () => {
   }
 });
 
-const allowed = (file) => [...new Set(JSON.parse(fs.readFileSync(file, 'utf8')).Statement.flatMap(({ Action }) => Action))].sort();
+/** What no role reaches: another deployment, and what is another program's. */
+async function triesWhatIsRefused(s) {
+  const refused = async (role, client, command, what) => {
+    const name = await client.send(command).then(() => 'allowed', (error) => error.name);
+    assert.match(name, /AccessDenied/, `${role}: ${what}`);
+  };
+  const { microvmId: microvmIdentifier } = await s.client(lambda.LambdaMicrovmsClient, s.lambda).send(new lambda.RunMicrovmCommand({ imageIdentifier: `${IMAGE}-eu`, clientToken: 'another' }));
+  for (const role of ROLES) {
+    const [queues, table, vms, keys] = [[sqs.SQSClient, s.sqs], [dynamodb.DynamoDBClient, s.dynamodb], [lambda.LambdaMicrovmsClient, s.lambda], [kms.KMSClient, s.aws]]
+      .map(([Client, of]) => s.client(Client, of, keyOf(role)));
+    const others = ['mayfly-eu-events', 'mayfly-eu-launch_arm', 'mayfly-eu-events-dead', 'mayfly-eu-launch_arm-dead'];
+    for (const name of role === 'ingress' ? [...others, 'mayfly-events-dead', 'mayfly-launch_arm-dead'] : others) {
+      const QueueUrl = s.queueUrl(name);
+      await refused(role, queues, new sqs.SendMessageCommand({ QueueUrl, MessageBody: 'x' }), `send to ${name}`);
+      await refused(role, queues, new sqs.ReceiveMessageCommand({ QueueUrl }), `receive from ${name}`);
+      await refused(role, queues, new sqs.GetQueueAttributesCommand({ QueueUrl }), `look at ${name}`);
+    }
+    await refused(role, table, new dynamodb.QueryCommand({ TableName: 'mayfly-eu', KeyConditionExpression: 'pk = :p', ExpressionAttributeValues: { ':p': { S: 'x' } } }), 'a table');
+    await refused(role, vms, new lambda.RunMicrovmCommand({ imageIdentifier: `${IMAGE}-eu` }), 'a VM');
+    await refused(role, vms, new lambda.GetMicrovmCommand({ microvmIdentifier }), 'a look at another VM');
+    await refused(role, vms, new lambda.TerminateMicrovmCommand({ microvmIdentifier }), 'the end of another VM');
+    const shell = `arn:aws:lambda:${REGION}:aws:network-connector:aws-network-connector:SHELL_INGRESS`;
+    await refused(role, vms, new lambda.RunMicrovmCommand({ imageIdentifier: IMAGE, ingressNetworkConnectors: [shell] }), 'a VM with a shell');
+    for (const [SigningAlgorithm, MessageType] of [['RSASSA_PSS_SHA_256', 'DIGEST'], ['RSASSA_PKCS1_V1_5_SHA_256', 'RAW']]) {
+      await refused(role, keys, new kms.SignCommand({ KeyId: 'app-key', Message: Buffer.alloc(32), MessageType, SigningAlgorithm }), `${SigningAlgorithm} ${MessageType}`);
+    }
+  }
+  await refused('ingress', s.client(kms.KMSClient, s.aws, keyOf('ingress')),
+    new kms.SignCommand({ KeyId: 'app-key', Message: Buffer.alloc(32), MessageType: 'DIGEST', SigningAlgorithm: 'RSASSA_PKCS1_V1_5_SHA_256' }), 'the App\'s key');
+}
 
 test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
   const s = new Scene(t);
@@ -196,6 +232,21 @@ test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
   await s.jobs(1);
   await s.completed(4);
 
+  /* A message that nobody can read. */
+  const queues = s.client(sqs.SQSClient, s.sqs);
+  const dead = () => queues.send(new sqs.GetQueueAttributesCommand({ QueueUrl: s.queueUrl('mayfly-events-dead'), AttributeNames: ['ApproximateNumberOfMessages'] }));
+  await queues.send(new sqs.SendMessageCommand({ QueueUrl: s.queueUrl('mayfly-events'), MessageBody: 'no record' }));
+  await until('the worker gave the message up', async () => (await dead()).Attributes.ApproximateNumberOfMessages === '1');
+
+  /* A dead letter whose job is long over, for a reaper that starts. */
+  await queues.send(new sqs.SendMessageCommand({
+    QueueUrl: s.queueUrl('mayfly-launch_arm-dead'), MessageBody: '{}',
+    MessageAttributes: { key: { DataType: 'String', StringValue: '999' }, dead_lettered: { DataType: 'Number', StringValue: '1700000000000' } },
+  }));
+  await s.stop('reaper');
+  await s.run('reaper');
+  await until('the reaper deleted it', () => s.running.reaper.lines.some((line) => line.includes('"msg":"dead_letter_deleted"')));
+
   /* A machine of our image that no row knows. */
   const vms = s.client(lambda.LambdaMicrovmsClient, s.lambda);
   await vms.send(new lambda.RunMicrovmCommand({ imageIdentifier: IMAGE, clientToken: 'stray' }));
@@ -210,7 +261,10 @@ test('each_program_needs_what_its_policy_allows_and_no_more', async (t) => {
     assert.deepEqual(findings.filter((f) => /not authorized/.test(f.answer)), []);
   }
 
-  const { used, denied } = await s.told();
+  const { unused, denied } = await s.told();
   assert.deepEqual(denied, []);
-  for (const role of ROLES) assert.deepEqual(used[role], allowed(s.policy[role]), role);
+  /* A worker puts an event when the ledger does not take a VM's id for a whole lease (worker/launch.c), which does not happen here. */
+  unused.worker = unused.worker.filter((part) => part !== `QueuePut: arn:aws:sqs:${REGION}:${SQS_ACCOUNT}:mayfly-events`);
+  assert.deepEqual(unused, { ingress: [], worker: [], reaper: [] });
+  await triesWhatIsRefused(s);
 });

@@ -49,7 +49,7 @@ static void check(void)
     struct err e = {0};
     struct buf warnings;
     buf_init(&warnings, 65536);
-    report("check", queue_check(queue, &warnings, &e), &e);
+    report("check", queue_check(queue, true, &warnings, &e), &e);
     bool unread = warnings.data != NULL && strstr(warnings.data, "DescribeConfigs") != NULL;
     report("check of settings", unread ? err_set(&e, ERR_AUTH, 0, "%s", warnings.data) : 0, &e);
     buf_fini(&warnings);

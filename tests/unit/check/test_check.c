@@ -104,8 +104,8 @@ static void all_is_well(void)
         "GET " IMAGE_PATH "/versions", NULL, 200,
         "{\"items\":[" VERSION("2.0", "ACTIVE", "4096") "," VERSION("10.0", "ACTIVE", "2048") "]"
                                                                                               "}");
-    route("GET /2025-09-09/microvms?", NULL, 200, "{\"items\":[]}");
-    route("GET /2025-09-09/microvms/", NULL, 404,
+    route("GET /2025-09-09/microvms?", NULL, 200, "{\"items\":[{\"microvmId\":\"microvm-1\"}]}");
+    route("GET /2025-09-09/microvms/microvm-1", NULL, 404,
           "{\"__type\":\"ResourceNotFoundException\",\"message\":\"none\"}");
     route("POST /", "L-CD1C0CC4", 200, QUOTA("Rate of RunMicrovm requests", "5", "None"));
     route("POST /", "L-535CA9B6", 200, QUOTA("Max allocated memory", "1024", "Gigabytes"));
@@ -311,18 +311,30 @@ static void versions_are_read_to_the_last_page(void **state)
 static void denied_calls_fail_and_are_named(void **state)
 {
     const char *denied = "{\"__type\":\"AccessDeniedException\",\"message\":\"no\"}";
-    route("GET /2025-09-09/microvms/", NULL, 403, denied);
+    route("GET /2025-09-09/microvms/microvm-1", NULL, 403, denied);
     assert_int_equal(check(), 1);
     assert_said("FAIL  class arm: GetMicrovm: AccessDeniedException");
     assert_said("permissions: ListMicrovms is allowed");
     route("GET /2025-09-09/microvms?", NULL, 403, denied);
     assert_int_equal(check(), 1);
-    assert_int_equal(lines_with("FAIL"), 2);
+    assert_int_equal(lines_with("FAIL"), 1);
     route("POST /", "Action=GetCallerIdentity", 403,
           "<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>bad</Message></Error>"
           "</ErrorResponse>");
     assert_int_equal(check(), 1);
     assert_said("FAIL  aws: sts:GetCallerIdentity:");
+}
+
+/* A policy for one image says nothing about the id of a VM that is not there. */
+static void permission_to_read_a_vm_is_tried_on_a_vm_of_the_image_alone(void **state)
+{
+    (void)state;
+    assert_int_equal(check(), 0);
+    assert_said("permissions: ListMicrovms and GetMicrovm are allowed; RunMicrovm");
+    route("GET /2025-09-09/microvms?", NULL, 200, "{\"items\":[]}");
+    route("GET /2025-09-09/microvms/", NULL, 403, "{\"__type\":\"AccessDeniedException\"}");
+    assert_int_equal(check(), 0);
+    assert_said("permissions: ListMicrovms is allowed; GetMicrovm, RunMicrovm");
 }
 
 /* STS answers as JSON where the caller accepts that. */
@@ -404,6 +416,7 @@ int main(void)
         CASE(image_that_cannot_run_fails),
         CASE(versions_are_read_to_the_last_page),
         CASE(denied_calls_fail_and_are_named),
+        CASE(permission_to_read_a_vm_is_tried_on_a_vm_of_the_image_alone),
         CASE(identity_is_read_from_json_too),
         CASE(quotas_that_are_too_small_are_warned_of),
         CASE(app_that_lacks_something_fails),

@@ -331,10 +331,10 @@ static void safe_settings_raise_no_warning(void **state)
     struct buf out;
     struct err e;
     buf_init(&out, 4096);
-    MUST(queue_check(f->q, &out, &e));
+    MUST(queue_check(f->q, true, &out, &e));
     assert_string_equal(out.len > 0 ? out.data : "", "");
     redis_reply_free(SAY(f, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"));
-    MUST(queue_check(f->q, &out, &e));
+    MUST(queue_check(f->q, true, &out, &e));
     redis_reply_free(SAY(f, "CONFIG", "SET", "maxmemory-policy", "noeviction"));
     assert_non_null(strstr(out.data, "allkeys-lru"));
     buf_fini(&out);

@@ -245,14 +245,14 @@ static void check_warns_of_what_could_lose_a_job(void **state)
          NULL},
         {0}};
     buf_init(&out, 16384);
-    MUST(queue_check(f->q, &out, &e));
+    MUST(queue_check(f->q, true, &out, &e));
     assert_non_null(
         strstr(out.data, "m-events: its redrive policy dead-letters a message after 5"));
     assert_non_null(strstr(out.data, "waiting jobs after 3600 s"));
     assert_non_null(strstr(out.data, "larger than 2048 bytes"));
     assert_non_null(strstr(out.data, "m-events-dead of lane events, for its dead letters, does"));
     buf_reset(&out);
-    MUST(queue_check(f->q, &out, &e));
+    MUST(queue_check(f->q, true, &out, &e));
     assert_string_equal(out.data != NULL ? out.data : "", "");
     buf_fini(&out);
 }
@@ -267,7 +267,7 @@ static void check_without_the_list_looks_at_what_is_used(void **state)
         {"GetQueueAttributes", 200, "{\"Attributes\":{\"MessageRetentionPeriod\":\"60\"}}", NULL},
         {0}};
     buf_init(&out, 16384);
-    MUST(queue_check(f->q, &out, &e));
+    MUST(queue_check(f->q, true, &out, &e));
     assert_non_null(strstr(out.data, "since ListQueues failed"));
     assert_non_null(strstr(out.data, "m-events: SQS deletes waiting jobs"));
     buf_fini(&out);

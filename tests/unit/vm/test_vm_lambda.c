@@ -23,7 +23,7 @@ static void run_sends_what_the_service_wants_and_no_more(void **state)
     assert_string_equal(q->target, "/2025-09-09/microvms");
     assert_string_equal(served_header(q, "Content-Type"), "application/json");
     json_t *body = scene_body(s, 0);
-    assert_int_equal(json_object_size(body), 6);
+    assert_int_equal(json_object_size(body), 7);
     assert_string_equal(scene_text(body, "imageIdentifier"), LAMBDA_IMAGE);
     assert_string_equal(scene_text(body, "clientToken"), "mf-t-arm-1");
     assert_string_equal(scene_text(body, "runHookPayload"), "cGF5bG9hZA==");
@@ -34,6 +34,11 @@ static void run_sends_what_the_service_wants_and_no_more(void **state)
     assert_string_equal(json_string_value(json_array_get(egress, 0)),
                         "arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:"
                         "INTERNET_EGRESS");
+    const json_t *ingress = json_object_get(body, "ingressNetworkConnectors");
+    assert_int_equal(json_array_size(ingress), 1);
+    assert_string_equal(json_string_value(json_array_get(ingress, 0)),
+                        "arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:"
+                        "NO_INGRESS");
     json_decref(body);
     assert_false(vm_host_bound(s->p));
 }

@@ -61,7 +61,11 @@ export class Secrets {
       status: 200, headers: { 'Content-Type': 'application/x-amz-json-1.1' }, body: JSON.stringify(work.call(this, readJson(call.raw))),
     });
     const operation = target.split('.')[1];
-    const needs = () => [{ action: `${service}:${operation}`, resource: this.resource(service, readJson(call.raw)) }];
+    const needs = () => {
+      const body = readJson(call.raw);
+      const context = service === 'kms' ? { 'kms:SigningAlgorithm': body.SigningAlgorithm, 'kms:MessageType': body.MessageType ?? 'RAW' } : {};
+      return [{ action: `${service}:${operation}`, resource: this.resource(service, body), context }];
+    };
     return { operation, protocol: 'json', service, needs, perform };
   }
 

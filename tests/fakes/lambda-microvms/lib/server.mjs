@@ -24,7 +24,7 @@ export class FakeLambda {
     this.api = new Api({ config, fleet: this.fleet, images: this.images, log: this.log });
     const { log, quotas, images, faults, fleet, api, keys } = this;
     this.service = new Service({
-      config, log, faults, quotas, api, keys, verify: judge(keys, 'lambda'),
+      config, log, faults, quotas, api, fleet, keys, verify: judge(keys, 'lambda'),
     });
     this.control = new Control({
       config, log, quotas, images, faults, fleet, api, keys, service: this.service,

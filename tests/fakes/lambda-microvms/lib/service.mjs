@@ -5,9 +5,9 @@ import { BadRequest, Router, parseJson } from '../../lib/http.mjs';
 import { connectorsOf } from './api.mjs';
 
 export class Service extends AwsService {
-  constructor({ quotas, api, ...parts }) {
+  constructor({ quotas, api, fleet, ...parts }) {
     super(parts);
-    Object.assign(this, { quotas, protocol: 'rest', router: new Router() });
+    Object.assign(this, { quotas, fleet, protocol: 'rest', router: new Router() });
     this.counts.quota_refused = 0;
     api.addRoutes(this.router);
   }
@@ -19,21 +19,28 @@ export class Service extends AwsService {
     };
   }
 
-  /** A launch also passes its network connectors, the service's own where it names none, and its role. */
+  /**
+   * A launch also passes its network connectors, the service's own where it names none, and its role. A VM has no ARN: what is done
+   * with it is allowed on its image, and a list, which has no resource, on "*" alone (AWS's service authorization reference for Lambda).
+   */
   needed(call, operation, params) {
     const image = (name) => (name.startsWith('arn:') ? name : this.arn('lambda', `microvm-image:${name}`));
     if (operation === 'RunMicrovm') {
       const body = readJson(call.raw);
       const { imageIdentifier, executionRoleArn: role } = body;
+      const named = [...(body.ingressNetworkConnectors ?? []), ...(body.egressNetworkConnectors ?? [])];
       const { ingress, egress } = connectorsOf(body, this.config);
       return [
         { action: 'lambda:RunMicrovm', resource: image(String(imageIdentifier)) },
-        ...[...ingress, ...egress].map((resource) => ({ action: 'lambda:PassNetworkConnector', resource })),
+        ...[...new Set([...named, ...ingress, ...egress])].map((resource) => ({ action: 'lambda:PassNetworkConnector', resource })),
         ...(role ? [{ action: 'iam:PassRole', resource: role }] : []),
       ];
     }
-    const resource = /Image/.test(operation) ? image(Object.values(params)[0] ?? '*') : this.arn('lambda', `microvm:${params.id ?? '*'}`);
-    return [{ action: `lambda:${operation}`, resource }];
+    const action = `lambda:${operation}`;
+    if (operation === 'ListMicrovms') return [{ action, resource: '*', context: { 'aws:RequestedRegion': this.config.region } }];
+    if (/Image/.test(operation)) return [{ action, resource: image(Object.values(params)[0] ?? '*') }];
+    const vm = this.fleet.byId.get(params.id);
+    return vm ? [{ action, resource: vm.image.arn }] : [];
   }
 
   perform(call, route, params) {

@@ -14,9 +14,9 @@ function policies(t, text) {
   fs.writeFileSync(file, text);
   return new Policies({ policy: [`AKID=${file}`] });
 }
-const allows = (p, action, resource, id = 'AKID') => {
+const allows = (p, action, resource, id = 'AKID', context = {}) => {
   try {
-    p.judge(id, () => [{ action, resource }]);
+    p.judge(id, () => [{ action, resource, context }]);
     return true;
   } catch (error) {
     assert.equal(error.errorName, 'AccessDeniedException');
@@ -39,8 +39,21 @@ test('policy_allows_its_actions_on_its_resources_and_nothing_else', (t) => {
   assert.equal(p.state().denied.length, 4);
 });
 
+test('policy_with_a_condition_allows_what_meets_it', (t) => {
+  const p = policies(t, policy(statement({ Action: 'kms:Sign', Resource: '*', Condition: { StringEquals: { 'kms:SigningAlgorithm': ['A', 'B'], 'kms:MessageType': 'DIGEST' } } })));
+  const signs = (algorithm, type) => allows(p, 'kms:Sign', 'arn:key', 'AKID', { 'kms:SigningAlgorithm': algorithm, 'kms:MessageType': type });
+  assert.deepEqual([signs('A', 'DIGEST'), signs('B', 'DIGEST'), signs('C', 'DIGEST'), signs('A', 'RAW')], [true, true, false, false]);
+  assert.equal(allows(p, 'kms:Sign', 'arn:key'), false, 'a key that the call does not have meets nothing');
+});
+
+test('policy_says_which_actions_and_resources_were_of_no_use', (t) => {
+  const p = policies(t, policy(statement({ Sid: 'Put', Action: ['sqs:SendMessage', 'sqs:Purge'], Resource: ['arn:a', 'arn:b'] }), statement({ Sid: 'Never', Effect: 'Deny', Action: '*', Resource: 'arn:c' })));
+  assert.equal(allows(p, 'sqs:SendMessage', 'arn:b'), true);
+  assert.deepEqual(p.state().unused, { AKID: ['Put: sqs:Purge', 'Put: arn:a'] });
+});
+
 test('policy_with_what_is_not_judged_here_is_refused', () => {
-  for (const more of [{ Condition: {} }, { NotAction: 'x' }, { Principal: '*' }, { Effect: 'Perhaps' }]) {
+  for (const more of [{ Condition: { Bool: {} } }, { NotAction: 'x' }, { Principal: '*' }, { Effect: 'Perhaps' }]) {
     assert.throws(() => readPolicy(policy(statement(more))), /a statement (with|has)/, JSON.stringify(more));
   }
   assert.throws(() => readPolicy(JSON.stringify({ Statement: [statement()] })), /Version/);
