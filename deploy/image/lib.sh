@@ -43,6 +43,13 @@ find_agent() {
     fi
 }
 
+# verify_package FILE NAME VERSION: dies unless the file is the one that apt's signed lists name; a cached one may be another by now.
+verify_package() {
+    wanted=$(apt-cache show "$2=$3" 2> /dev/null | sed -n 's/^SHA256: //p' | head -n 1)
+    [ -n "$wanted" ] || die "apt has no SHA256 of $2 $3: run apt-get update"
+    echo "$wanted  $1" | sha256sum --status -c - || die "$1 is not the package of apt's lists (SHA-256 $wanted): delete it, and run this again"
+}
+
 # fetch_kernel: the newest cloud kernel's package into the cache, unpacked into $work/kernel. Sets kernel_version.
 fetch_kernel() {
     if [ -z "${kernel_deb:-}" ]; then
@@ -50,13 +57,13 @@ fetch_kernel() {
         [ -n "$package" ] || die "apt knows no linux-image-cloud-$arch: run apt-get update, or give --kernel-deb FILE"
         version=$(apt-cache show "$package" | sed -n 's/^Version: //p' | head -n 1)
         mkdir -p "$cache"
-        kernel_deb=$(find "$cache" -name "${package}_$(echo "$version" | sed 's/:/%3a/g')_$arch.deb" | head -n 1)
-        if [ -z "$kernel_deb" ]; then
+        kernel_deb=$cache/${package}_$(echo "$version" | sed 's/:/%3a/g')_$arch.deb
+        if [ ! -e "$kernel_deb" ]; then
             say "fetching $package $version"
             # As root, apt would complain that its own user cannot write here.
             (cd "$cache" && apt-get -q -o APT::Sandbox::User= download "$package" > /dev/null) || die "cannot fetch $package"
-            kernel_deb=$(find "$cache" -name "${package}_*_$arch.deb" | head -n 1)
         fi
+        verify_package "$kernel_deb" "$package" "$version"
     fi
     dpkg-deb -x "$kernel_deb" "$work/kernel"
     modules=$(find "$work/kernel" -type d -path '*/lib/modules/*' -prune | head -n 1)

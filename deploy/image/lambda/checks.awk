@@ -1,5 +1,5 @@
 # build-zip's checks of a Dockerfile: prints each error with its fix, one per line.
-#     awk -v base=… -v port=… -v files=yes|no -f checks.awk Dockerfile
+#     awk -v base=… -v port=… -v files=yes|no -v pinned=yes|no -f checks.awk Dockerfile
 # Lines that end in a backslash are joined, comments and empty lines dropped; names of stages are followed to their base.
 
 function report(text) { print text; found++ }
@@ -25,6 +25,12 @@ function instruction(line,    words, count, word) {
     if (word == "RUN" && rest ~ /actions-runner-linux-x64/) report("the runner's archive is for x64: MicroVMs are arm64 only")
 }
 
+function has_digest(image,    at, digest) {
+    at = index(image, "@sha256:")
+    digest = substr(image, at + 8)
+    return at > 0 && length(digest) == 64 && digest !~ /[^0-9a-f]/
+}
+
 function from(words, count,    i, image) {
     i = 2
     while (i <= count && words[i] ~ /^--/) {
@@ -32,6 +38,8 @@ function from(words, count,    i, image) {
         i++
     }
     image = words[i]
+    if (pinned == "yes" && !(image in alias) && image != "scratch" && !has_digest(image))
+        report("FROM " image ": its content may change; write FROM " image "@sha256:… with what \"docker buildx imagetools inspect " image "\" prints, or accept it with --unpinned")
     if (toupper(words[i + 1]) == "AS") alias[words[i + 2]] = image
     last_image = image
     # A new stage starts from its base alone.
