@@ -3,8 +3,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define LONGEST_ESCAPE 6 /* of one byte */
-
 /* Length of the valid UTF-8 sequence at the start of s, 0 if there is none (RFC 3629). */
 static size_t utf8_length(struct slice s)
 {
@@ -83,6 +81,18 @@ static void append_escaped(struct buf *b, struct slice s, bool for_json)
     }
 }
 
+size_t printable_unfinished(struct slice s)
+{
+    for (size_t n = 1; n <= 3 && n <= s.len; n++) {
+        unsigned char c = (unsigned char)s.ptr[s.len - n];
+        size_t wanted = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+        if (c < 0x80 || c >= 0xc0) {
+            return wanted > n ? n : 0;
+        }
+    }
+    return 0;
+}
+
 void printable_append(struct buf *b, struct slice s)
 {
     append_escaped(b, s, false);
@@ -98,7 +108,7 @@ void buf_append_json(struct buf *b, struct slice s)
 static void write_line(FILE *to, struct slice line)
 {
     struct buf shown;
-    buf_init(&shown, line.len * LONGEST_ESCAPE + 1);
+    buf_init(&shown, line.len * PRINTABLE_GROWTH + 1);
     printable_append(&shown, line);
     (void)fprintf(to, "%s\n", shown.len > 0 ? shown.data : "");
     buf_fini(&shown);

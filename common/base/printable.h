@@ -16,6 +16,11 @@
 #include "common/base/buf.h"
 
 void printable_append(struct buf *b, struct slice s);
+#define PRINTABLE_GROWTH 6 /* bytes of the longest escape of one byte */
+
+/* How many bytes at the end of s, 3 at most, begin a character that s does not end: for text that
+ * comes in pieces. */
+size_t printable_unfinished(struct slice s);
 
 /* Writes one line; a newline within it is escaped as well. */
 PRINTF(2, 3) void printable_line(FILE *to, const char *fmt, ...);

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/base/fs.h"
+#include "common/base/printable.h"
 
 static void open_log_file(struct supervisor_log *log)
 {
@@ -18,11 +20,12 @@ void supervisor_log_open(struct supervisor_log *log, const char *dir, int64_t li
     (void)snprintf(log->path, sizeof log->path, "%s/console.log", dir);
     (void)snprintf(log->old_path, sizeof log->old_path, "%s.1", log->path);
     log->half_bytes = limit_bytes / 2 > 0 ? limit_bytes / 2 : 1;
+    log->unfinished_len = 0;
     open_log_file(log);
 }
 
 /* A full disk loses console output, never the VM. */
-void supervisor_log_write(struct supervisor_log *log, struct slice data)
+static void write_escaped(struct supervisor_log *log, struct slice data)
 {
     while (data.len > 0 && log->fd >= 0) {
         int64_t space = log->half_bytes - log->written;
@@ -44,6 +47,43 @@ void supervisor_log_write(struct supervisor_log *log, struct slice data)
         data.ptr += n;
         data.len -= (size_t)n;
     }
+}
+
+/* Ends of lines stay; a console has CR LF. */
+static void escape_lines(struct buf *out, struct slice text)
+{
+    struct slice line;
+    while (text.len > 0) {
+        bool ends = slice_cut(text, '\n', &line, &text);
+        if (ends && line.len > 0 && line.ptr[line.len - 1] == '\r') {
+            line.len--;
+        }
+        printable_append(out, line);
+        if (ends) {
+            buf_append_byte(out, '\n');
+        }
+    }
+}
+
+void supervisor_log_write(struct supervisor_log *log, struct slice data)
+{
+    struct buf text;
+    struct buf shown;
+    buf_init(&text, sizeof log->unfinished + data.len);
+    buf_append(&text, (struct slice){log->unfinished, log->unfinished_len});
+    buf_append(&text, data);
+    struct slice whole = buf_slice(&text);
+    bool cr = whole.len > 0 && whole.ptr[whole.len - 1] == '\r';
+    log->unfinished_len = cr ? 1 : printable_unfinished(whole);
+    whole.len -= log->unfinished_len;
+    if (log->unfinished_len > 0) {
+        memcpy(log->unfinished, whole.ptr + whole.len, log->unfinished_len);
+    }
+    buf_init(&shown, whole.len * PRINTABLE_GROWTH + 1);
+    escape_lines(&shown, whole);
+    write_escaped(log, buf_slice(&shown));
+    buf_fini(&shown);
+    buf_fini(&text);
 }
 
 void supervisor_log_close(struct supervisor_log *log)

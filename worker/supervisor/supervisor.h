@@ -56,13 +56,16 @@ int supervisor_cgroup_make(const char *mount, const char *own, const struct qemu
 /* Where cgroup v2 is mounted, and this process's group in it; false if nowhere. */
 MUST_CHECK bool supervisor_cgroup_find(char *mount, char *own, size_t size);
 
-/* A file that keeps at least the newest half of limit_bytes and never more than limit_bytes. */
+/* A file that keeps at least the newest half of limit_bytes and never more than limit_bytes. What
+ * comes is a guest's and goes to people's terminals: it is escaped, but for the ends of lines. */
 struct supervisor_log {
     char path[4096];
     char old_path[4096 + 8];
     int fd;
     int64_t half_bytes;
     int64_t written;
+    char unfinished[3]; /* of a character whose rest is still to come */
+    size_t unfinished_len;
 };
 void supervisor_log_open(struct supervisor_log *log, const char *dir, int64_t limit_bytes);
 void supervisor_log_write(struct supervisor_log *log, struct slice data);

@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/base/printable.h"
 
 #define WAIT_MAX_MS 60000
 
@@ -56,8 +57,12 @@ static void on_runner_output(void *ctx, struct slice line)
         return;
     }
     l->console_left -= line.len + 1;
-    write_best_effort(l->options.console_fd, line);
-    write_best_effort(l->options.console_fd, SLICE("\n"));
+    struct buf shown; /* on Lambda nobody else escapes what becomes a line of CloudWatch */
+    buf_init(&shown, line.len * PRINTABLE_GROWTH + 1);
+    printable_append(&shown, line);
+    buf_append_byte(&shown, '\n');
+    write_best_effort(l->options.console_fd, buf_slice(&shown));
+    buf_fini(&shown);
 }
 
 /* --- set-up ----------------------------------------------------------------------------------- */

@@ -77,6 +77,29 @@ static void log_one_write_beyond_the_cap_keeps_its_end(void **state)
     buf_fini(&old);
 }
 
+/* A guest's console and QEMU's messages are read on a terminal. */
+static void log_escapes_what_acts_on_a_terminal(void **state)
+{
+    static struct supervisor_log log;
+    struct buf now;
+    supervisor_log_open(&log, dir, 1000);
+    supervisor_log_write(&log, SLICE("one\r\n\x1b]0;title\a two\x7f\n"));
+    supervisor_log_write(&log, SLICE("in pieces: \xe2\x80"));
+    supervisor_log_write(&log, SLICE("\xaegnp \xc2"));
+    supervisor_log_write(&log, SLICE("\x9b"
+                                     "1m \xf0\x9f"));
+    supervisor_log_write(&log, SLICE("\x99\x82 \xc3\xa9 \xff\r"));
+    supervisor_log_write(&log, SLICE("\n\r"));
+    supervisor_log_write(&log, SLICE("over\n"));
+    supervisor_log_close(&log);
+    read_file("console.log", &now);
+    assert_string_equal(now.data,
+                        "one\n\\u001b]0;title\\u0007 two\\u007f\n"
+                        "in pieces: \\u202egnp \\u009b1m \xf0\x9f\x99\x82 \xc3\xa9 \xef\xbf\xbd\n"
+                        "\\rover\n");
+    buf_fini(&now);
+}
+
 /* --- the control group, on a tree that looks like one --------------------------------------- */
 
 static void make_group(const char *path, const char *controllers)
@@ -257,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_DIR(log_keeps_the_newest_part),
         IN_DIR(log_one_write_beyond_the_cap_keeps_its_end),
+        IN_DIR(log_escapes_what_acts_on_a_terminal),
         IN_DIR(cgroup_not_delegated_is_left_alone),
         IN_DIR(cgroup_is_made_beside_the_worker),
         IN_DIR(refusals_become_a_notice_that_is_taken_once),

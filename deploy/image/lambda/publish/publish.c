@@ -7,6 +7,7 @@
 
 #include "common/base/codec.h"
 #include "common/base/fs.h"
+#include "common/base/printable.h"
 #include "common/base/random.h"
 
 #define TOKEN_BYTES 16
@@ -161,7 +162,7 @@ static int await_built(struct images *im, const struct publish_options *o, const
     if (arn[0] == '\0' || version[0] == '\0') {
         return err_set(e, ERR_RETRY, 0, "the response contains no image or version");
     }
-    fprintf(stderr, "%s, version %s\n", arn, version);
+    printable_line(stderr, "%s, version %s", arn, version);
     if (publish_wait(im, o, arn, version, &built, e) != 0) {
         return -1;
     }
