@@ -54,9 +54,33 @@ static void try_dynamo_url(const char *url)
     ASSERT(ledger_dynamo_parse_url(url, &u, &e) == 0 || e.class == ERR_PERMANENT);
 }
 
+/* Each lane's queue has a name that SQS takes, and a queue by prefix leads back to its lane. */
+static void try_sqs_url(const char *url)
+{
+    struct sqs_url u;
+    struct err e;
+    char name[SQS_ADDRESS_SIZE];
+    char lane[QUEUE_LANE_MAX + 1];
+    if (sqs_url_parse(url, &u, &e) != 0) {
+        ASSERT(e.class == ERR_PERMANENT);
+        return;
+    }
+    for (int dead = 0; dead < 2; dead++) {
+        if (sqs_url_queue(&u, "launch.small", dead != 0, name, &e) != 0) {
+            ASSERT(e.class == ERR_PERMANENT);
+        } else if (u.named_count == 0) {
+            ASSERT(strlen(name) <= SQS_NAME_MAX);
+            ASSERT(sqs_url_lane(&u, name, lane) == (dead == 0));
+            ASSERT(dead != 0 || strcmp(lane, "launch.small") == 0);
+        }
+    }
+    sqs_url_fini(&u);
+}
+
 static void try_urls(struct slice text)
 {
     char *url = slice_dup(text);
+    try_sqs_url(url);
     try_dynamo_url(url);
     try_redis_url(url);
     try_kafka_url(url);
