@@ -57,6 +57,7 @@ struct launching {
 };
 
 static int reserve_slot(struct launching *l, bool *reserved, struct err *e);
+static int check_room(struct launching *l, struct err *e);
 static int register_runner(struct launching *l, struct err *e);
 static int pack_payload(struct launching *l, struct err *e);
 static int run_vm(struct launching *l, struct err *e);
@@ -73,8 +74,9 @@ static void handle_success(struct launching *l);
 /* Steps 2 to 5: this launch owns the slot and the row. */
 static int launch_vm(struct launching *l, struct err *e)
 {
-    if (reconcile_check(l->worker, l->class, e) != 0 || register_runner(l, e) != 0 ||
-        pack_payload(l, e) != 0 || run_vm(l, e) != 0 || record_vm(l, e) != 0) {
+    if (reconcile_check(l->worker, l->class, e) != 0 || check_room(l, e) != 0 ||
+        register_runner(l, e) != 0 || pack_payload(l, e) != 0 || run_vm(l, e) != 0 ||
+        record_vm(l, e) != 0) {
         return -1;
     }
     return 0;
@@ -244,6 +246,14 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
         heartbeat_set_row(l->worker->heartbeat, &l->heartbeat, l->vm.name);
     }
     return 0;
+}
+
+/* Before a registration is made for a VM that its host has no room for. The run decides; this is
+ * the same question without its lock. */
+static int check_room(struct launching *l, struct err *e)
+{
+    begin_step(l, "room", STEP_LIMIT_MS);
+    return vm_room(fleet_provider(l->worker->fleet, l->class->name), e);
 }
 
 /* Step 2: register a runner at GitHub that runs one job (JIT config). Its id is in the row before a

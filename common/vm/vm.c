@@ -246,6 +246,11 @@ int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, stru
     return rc;
 }
 
+int vm_room(struct vm_provider *p, struct err *e)
+{
+    return p->ops->room == NULL || p->ops->room(p->state, e) == 0 ? 0 : said_by_provider(p, e);
+}
+
 bool vm_run_left_nothing(const struct err *e)
 {
     return e->class != ERR_RETRY || e->code == VM_RUN_NOTHING;

@@ -11,6 +11,8 @@
 typedef int vm_open_fn(const struct config_class *class, const char *deployment, void **out_state,
                        struct err *e);
 typedef void vm_close_fn(void *state);
+/* See vm_room. */
+typedef int vm_room_fn(void *state, struct err *e);
 typedef int vm_run_fn(void *state, const struct vm_spec *spec, char *out_id, struct err *e);
 typedef int vm_terminate_fn(void *state, const char *id, int64_t grace_ms, struct err *e);
 typedef int vm_describe_fn(void *state, const char *id, struct vm_info *out, struct err *e);
@@ -42,6 +44,7 @@ struct vm_ops {
     vm_open_fn *open;
     vm_close_fn *close;
     vm_domain_fn *domain; /* NULL when host_bound */
+    vm_room_fn *room;     /* NULL: only a run shows it */
     vm_run_fn *run;
     vm_terminate_fn *terminate;
     vm_describe_fn *describe;

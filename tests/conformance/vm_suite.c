@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -313,6 +314,51 @@ static void run_many_at_once_saves_the_machine_once(void **state)
     }
 }
 
+/* The file system gets so much "kept for the host" that two VMs fit, though none uses any of it. */
+static void leave_room_for_two(struct vm_fixture *f)
+{
+    struct statvfs fs;
+    assert_int_equal(statvfs(f->store.dir, &fs), 0);
+    int64_t unused = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+    f->settings.disk_size_bytes = unused / 8;
+    f->settings.reserved_disk_bytes = unused - f->settings.disk_size_bytes * 5 / 2;
+    vm_fixture_open(f);
+}
+
+static void run_many_on_a_host_with_room_for_two_starts_two(void **state)
+{
+    struct vm_fixture *f = *state;
+    static const char *const names[] = {"vm-1", "vm-2", "vm-3", "vm-4", "vm-5", "vm-6"};
+    pthread_t threads[COUNT_OF(names)];
+    struct racer racers[COUNT_OF(names)];
+    struct err e;
+    size_t started = 0;
+    leave_room_for_two(f);
+    MUST(vm_room(f->p, &e));
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        racers[i] = (struct racer){.f = f, .name = names[i]};
+        assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        started += racers[i].rc == 0;
+        if (racers[i].rc != 0) {
+            assert_int_equal(racers[i].e.class, ERR_CAPACITY);
+            assert_memory_equal(racers[i].e.message, "host full: ", 11);
+        }
+    }
+    assert_int_equal(started, 2);
+    assert_int_equal(vm_room(f->p, &e), -1);
+    assert_int_equal(e.class, ERR_CAPACITY);
+    assert_int_equal(e.from, ERR_FROM_HOST);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (racers[i].rc == 0) {
+            must_end(f, names[i]);
+        }
+    }
+    MUST(vm_room(f->p, &e));
+}
+
 /* sockaddr_un holds 108 bytes; a state directory may be anywhere. */
 static void run_in_a_deep_state_directory_works(void **state)
 {
@@ -391,6 +437,7 @@ const size_t vm_tests_run_count = COUNT_OF(vm_tests_run);
 
 static const struct CMUnitTest fake_only[] = {
     ON_FIXTURE(run_many_at_once_saves_the_machine_once),
+    ON_FIXTURE(run_many_on_a_host_with_room_for_two_starts_two),
     ON_FIXTURE(run_in_a_deep_state_directory_works),
     ON_FIXTURE(run_as_another_user_drops_the_rights),
 };

@@ -140,6 +140,8 @@ int vm_child_launch(const char *url, int argc, char **argv)
                                      .accel = argv[4],
                                      .cpus = 1,
                                      .memory_bytes = memory * MIB,
+                                     .memory_overcommit = 1,
+                                     .disk_overcommit = 1,
                                      .restore = true,
                                      .network = internet,
                                      .user = none,

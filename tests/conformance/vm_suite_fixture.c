@@ -219,6 +219,8 @@ static void fill_class(struct vm_fixture *f)
                                .accel = text(f->real ? "auto" : "tcg"),
                                .cpus = 1,
                                .memory_bytes = (f->real ? 256 : 16) * MIB,
+                               .memory_overcommit = 1,
+                               .disk_overcommit = 1,
                                .restore = true,
                                .network = text("internet"),
                                .network_namespace = f->real, /* the fake's runner is inside */

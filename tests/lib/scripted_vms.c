@@ -136,6 +136,12 @@ static int console(void *state, const char *id, size_t limit, struct buf *out, s
     return err_set(e, ERR_NOT_FOUND, 0, "no console");
 }
 
+static int room(void *state, struct err *e)
+{
+    struct call c = call_begin("vm_room", e, "class=%s", (const char *)state);
+    return call_end(&c, 0, e);
+}
+
 static int probe(void *state, struct err *e)
 {
     struct call c = call_begin("vm_probe", e, "class=%s", (const char *)state);
@@ -148,7 +154,7 @@ static int probe(void *state, struct err *e)
     .console = console
 
 static const struct vm_ops on_host = {
-    .name = "qemu", .host_bound = true, .named = true, OPERATIONS};
+    .name = "qemu", .host_bound = true, .named = true, .room = room, OPERATIONS};
 static const struct vm_ops in_cloud = {
     .name = "lambda", .domain = domain, .probe = probe, OPERATIONS};
 

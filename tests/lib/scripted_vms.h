@@ -1,7 +1,7 @@
 /*
  * Scripted VM providers: replace the real ones (vm_all_ops) behind the real front. The VMs are an
  * array that the test fills and inspects; calls.h records the calls and makes them fail, as
- * "vm_run", "vm_terminate", "vm_describe", "vm_forget" and "vm_list", with the class first:
+ * "vm_room", "vm_run", "vm_terminate", "vm_describe", "vm_forget" and "vm_list", with the class first:
  * "class=small id=id-a grace_ms=0".
  *
  * The provider "qemu" is bound to its host and its VMs have names; those of "lambda" have none, and

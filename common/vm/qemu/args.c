@@ -34,9 +34,12 @@ PRINTF(3, 4) static void addf(struct args *a, const char *option, const char *fm
 static void add_machine(struct args *a, const struct qemu_args_in *in)
 {
     bool x86 = strcmp(in->image->arch, "x86_64") == 0;
-    addf(a, "-machine",
-         x86 ? "q35,accel=%s,graphics=off,vmport=off,usb=off" : "virt,gic-version=max,accel=%s",
-         in->accel);
+    addf(a, "-machine", x86 ? "q35,graphics=off,vmport=off,usb=off" : "virt,gic-version=max");
+    if (strcmp(in->accel, "tcg") == 0) {
+        addf(a, "-accel", "tcg,tb-size=%d", QEMU_TCG_MIB);
+    } else {
+        addf(a, "-accel", "%s", in->accel);
+    }
     addf(a, "-cpu", "%s", strcmp(in->accel, "kvm") == 0 ? "host" : "max");
     addf(a, "-smp", "%" PRId64, in->cpus);
     addf(a, "-m", "%" PRId64, in->memory_mib);
@@ -81,7 +84,9 @@ static void add_disk(struct args *a, const struct qemu_args_in *in)
          "driver=file,node-name=diskfile,filename=" QEMU_OVERLAY ",cache.no-flush=on");
     addf(a, "-blockdev", "driver=qcow2,node-name=disk,file=diskfile,cache.no-flush=on,backing=%s",
          in->incoming ? "saved" : "image");
-    addf(a, "-device", "virtio-blk-pci,id=blk,bus=pcie.0,addr=0x5,drive=disk");
+    /* By default QEMU pauses the VM when the host's disk is full, and nobody resumes it. */
+    addf(a, "-device",
+         "virtio-blk-pci,id=blk,bus=pcie.0,addr=0x5,drive=disk,werror=report,rerror=report");
 }
 
 /* Frames go to the gateway over a socket that the supervisor made; QEMU itself opens none. */

@@ -29,6 +29,9 @@
 #define QEMU_FD_SAVED_DISK 8
 #define QEMU_FD_INCOMING 9
 
+/* Memory for the guest's code that TCG has translated; QEMU itself would take up to 1 GiB. */
+#define QEMU_TCG_MIB 256
+
 #define QEMU_PAYLOAD_SOCKET "payload.sock"
 #define QEMU_QMP_SOCKET "qmp.sock"
 #define QEMU_OVERLAY "overlay.qcow2"

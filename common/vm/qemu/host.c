@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/fs.h"
+#include "common/vm/qemu/args.h"
 #include "common/vm/qemu/exec.h"
 #include "common/vm/qemu/qemu.h"
 #include "common/vm/qemu/state.h"
@@ -20,8 +20,8 @@
 #define PROBE_OUTPUT ((size_t)1 << 20)
 #define KVM_TRY_MS 20000
 #define MIB ((int64_t)1 << 20)
-/* Memory of QEMU itself and the supervisor besides the guest's, for the capacity check. */
-#define OVERHEAD_MIB 96
+/* Memory of a VM besides the guest's: QEMU's own (60 to 90 seen), its supervisor, its gateway. */
+#define OVERHEAD_MIB 128
 
 int qemu_lock(const char *path, int *out_fd, struct err *e)
 {
@@ -87,52 +87,22 @@ out:
 
 /* --- capacity --- */
 
-static int64_t available_memory_mib(void)
+/* What qcow2 needs to describe a disk, and the records of a VM. */
+#define DISK_SLACK(disk_bytes) ((disk_bytes) / 1024 + 2 * MIB)
+
+struct qemu_amount qemu_host_most(const struct vm_qemu *q, const char *accel)
 {
-    struct buf text;
-    struct err e;
-    struct slice line;
-    struct slice rest;
-    int64_t kib = -1;
-    buf_init(&text, 65536);
-    if (fs_read("/proc/meminfo", &text, &e) == 0) {
-        rest = buf_slice(&text);
-        while (kib < 0 && rest.len > 0) {
-            (void)slice_cut(rest, '\n', &line, &rest);
-            if (slice_starts_with(line, SLICE("MemAvailable:"))) {
-                struct slice number = slice_trim((struct slice){line.ptr + 13, line.len - 13});
-                (void)slice_cut(number, ' ', &number, &line);
-                (void)!slice_to_int64(number, &kib);
-            }
-        }
-    }
-    buf_fini(&text);
-    return kib < 0 ? -1 : kib / 1024;
+    int64_t emulator_mib = OVERHEAD_MIB + (strcmp(accel, "tcg") == 0 ? QEMU_TCG_MIB : 0);
+    return (struct qemu_amount){.memory = (q->memory_mib + emulator_mib) * MIB,
+                                .disk = q->disk_bytes + DISK_SLACK(q->disk_bytes) +
+                                        q->console_limit_bytes};
 }
 
-int qemu_host_room(const struct vm_qemu *q, struct err *e)
+int qemu_host_room(const struct vm_qemu *q, const struct qemu_amount *most, struct err *e)
 {
-    struct statvfs fs;
-    int64_t memory_mib = available_memory_mib();
-    if (memory_mib >= 0 && memory_mib < q->memory_mib + OVERHEAD_MIB) {
-        return err_set(e, ERR_CAPACITY, ENOMEM,
-                       "a VM needs %lld MiB of memory and %lld MiB are free: lower max_vms or "
-                       "qemu.memory, or add memory",
-                       (long long)(q->memory_mib + OVERHEAD_MIB), (long long)memory_mib);
-    }
-    if (statvfs(q->state_dir, &fs) != 0) {
-        return err_errno(e, ERR_RETRY, errno, "cannot look at the disk of %s", q->state_dir);
-    }
-    /* The overlay can grow to the whole disk of the guest. */
-    int64_t free_mib = (int64_t)(fs.f_bavail / (fsblkcnt_t)(MIB / 1024) * fs.f_frsize / 1024);
-    int64_t need_mib = q->disk_bytes / MIB + OVERHEAD_MIB;
-    if (free_mib < need_mib) {
-        return err_set(e, ERR_CAPACITY, ENOSPC,
-                       "a VM may fill %lld MiB of disk and %s has %lld MiB free: make room there, "
-                       "or lower qemu.disk_size",
-                       (long long)need_mib, q->state_dir, (long long)free_mib);
-    }
-    return 0;
+    struct qemu_host_use use;
+    return qemu_host_use(q->state_dir, &use, e) != 0 ? -1
+                                                     : qemu_admit(&q->admission, &use, most, e);
 }
 
 /* --- KVM ------------------------------------------------------------------------------------ */

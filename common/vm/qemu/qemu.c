@@ -62,6 +62,10 @@ static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
     q->cpus = s->cpus;
     q->memory_mib = (s->memory_bytes + MIB - 1) / MIB;
     q->console_limit_bytes = s->max_console_size_bytes;
+    q->admission = (struct qemu_admission){
+        .memory_overcommit = s->memory_overcommit,
+        .disk_overcommit = s->disk_overcommit,
+        .kept = {.memory = s->reserved_memory_bytes, .disk = s->reserved_disk_bytes}};
     q->boot_timeout_ms = s->boot_timeout_ms;
     q->restore = s->restore;
     q->network_namespace = s->network_namespace;
@@ -99,20 +103,6 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
 }
 
 /* --- reading a VM's state --- */
-
-/* Tests the lock without acquiring it: a reader must never block a launcher. Reading suffices: it is
- * of another user than the reaper's. */
-static bool is_being_launched(const char *dir)
-{
-    char path[PATH_MAX];
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int fd = open(qemu_path(path, dir, "lock"), O_RDONLY | O_CLOEXEC);
-    bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return held;
-}
 
 static void set_ended(struct vm_info *info, const struct qemu_exit_record *exit)
 {
@@ -160,7 +150,7 @@ static int read_vm_state(const struct vm_qemu *q, const char *id, struct vm_info
     if (find_vm_dir(qemu_path(dir, q->vms_dir, id), id, e) != 0) {
         return -1;
     }
-    bool launching = is_being_launched(dir);
+    bool launching = qemu_is_being_launched(dir);
     bool recorded = qemu_process_record_read(dir, &process, &ignored) == 0;
     if (!recorded && ignored.class != ERR_NOT_FOUND && ignored.code != 0) {
         return err_set(e, ERR_RETRY, ignored.code, "%s", ignored.message);
@@ -242,7 +232,7 @@ static int wait_for_launcher(const char *dir, int64_t grace_ms, struct err *e)
     int64_t deadline_ms = clock_mono_ms() + grace_ms + LAUNCHING_MS;
     struct qemu_process_record process;
     struct err ignored;
-    while (is_being_launched(dir) && qemu_process_record_read(dir, &process, &ignored) != 0) {
+    while (qemu_is_being_launched(dir) && qemu_process_record_read(dir, &process, &ignored) != 0) {
         if (clock_mono_ms() >= deadline_ms) {
             return err_set(e, ERR_RETRY, EBUSY, "the VM is being launched");
         }
@@ -274,7 +264,7 @@ static int vm_qemu_terminate(void *state, const char *id, int64_t grace_ms, stru
     /* On a full disk there is no mark, and a VM is ended none the less: that makes room. A launch
      * must see it. */
     if (qemu_mark(qemu_path(dir, q->vms_dir, id), "ending", &ignored) != 0 &&
-        (ignored.class == ERR_NOT_FOUND || ignored.code != ENOSPC || is_being_launched(dir))) {
+        (ignored.class == ERR_NOT_FOUND || ignored.code != ENOSPC || qemu_is_being_launched(dir))) {
         return ignored.class == ERR_NOT_FOUND ? 0 : (*e = ignored, -1);
     }
     if (wait_for_launcher(dir, grace_ms, e) != 0) {
@@ -357,6 +347,7 @@ const struct vm_ops vm_ops_qemu = {
     .payload_max = PAYLOAD_PACKED_MAX,
     .open = vm_qemu_open,
     .close = vm_qemu_close,
+    .room = vm_qemu_room,
     .run = vm_qemu_run,
     .terminate = vm_qemu_terminate,
     .describe = vm_qemu_describe,

@@ -7,7 +7,7 @@
  *   host.c      this host: the QEMU binary, KVM or not, capacity for one more VM
  *   settings.c  its part of the configuration
  *   network.c   what its VMs may reach: for the gateway, for the checks; what was refused
- *   image.c, args.c, qmp.c, state.c, launch.c, exec.c, notice.c   see their headers
+ *   admission.c, image.c, args.c, qmp.c, state.c, launch.c, exec.c, notice.c   see their headers
  *
  * One QEMU process per VM, with a supervisor process each (launch.h). Everything known about a VM
  * is in its state directory, so the provider keeps nothing in memory: any process of the host can
@@ -25,6 +25,7 @@
 
 #include "common/base/metrics.h"
 #include "common/vm/proxy.h"
+#include "common/vm/qemu/admission.h"
 #include "common/vm/qemu/args.h"
 #include "common/vm/qemu/image.h"
 #include "common/vm/qemu/net_policy.h"
@@ -47,6 +48,7 @@ struct vm_qemu {
     int64_t memory_mib;
     int64_t disk_bytes;
     int64_t console_limit_bytes;
+    struct qemu_admission admission;
     int64_t boot_timeout_ms;
     bool restore;
     char *network; /* as configured, like the following */
@@ -67,8 +69,11 @@ struct vm_qemu {
 /* Finds the binaries, reads QEMU's version and whether it has -sandbox. */
 MUST_CHECK int qemu_host_probe(struct vm_qemu *q, const char *binary, struct err *e);
 
-/* ERR_CAPACITY, with what to do, when disk or memory are too small for one more VM. */
-MUST_CHECK int qemu_host_room(const struct vm_qemu *q, struct err *e);
+/* The most that one VM of the class may use, with its QEMU, supervisor and gateway. */
+struct qemu_amount qemu_host_most(const struct vm_qemu *q, const char *accel);
+/* Whether there is room for it beside the VMs of this host (admission.h). */
+MUST_CHECK int qemu_host_room(const struct vm_qemu *q, const struct qemu_amount *most,
+                              struct err *e);
 
 /* "kvm" or "tcg" (static). With "auto", KVM is used if the image really boots on it: that is tried
  * once per kernel and QEMU and stored in <state_dir>/accel.json; it blocks for that long. */
@@ -103,6 +108,8 @@ struct qemu_saved {
 /* The snapshot for the class, created if there is none (by one process at a time). */
 MUST_CHECK int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved *out,
                               struct err *e);
+/* Whether there is one. */
+bool qemu_saved_exists(const struct vm_qemu *q, const char *accel);
 /* Removes it, if it is still the one of `seen`, so that the next get creates a new one. */
 void qemu_saved_discard(const struct qemu_saved *seen);
 
@@ -131,6 +138,7 @@ MUST_CHECK int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, s
 /* Whether the supervisor of the VM in `dir` has written its exit record; *e has the reason. */
 bool qemu_has_ended(const char *dir, struct err *e);
 
+vm_room_fn vm_qemu_room;
 MUST_CHECK int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e);
 
 #endif

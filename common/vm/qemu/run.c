@@ -24,9 +24,10 @@
 #define RESTORE_ANSWER_MS 20000
 /* A VM without a payload ends by itself after the time that a launch may take. */
 #define START_SLACK_MS 30000
-/* QEMU besides the guest's memory: translated code (TCG: up to 1 GiB), devices, threads' stacks. */
-#define MEMORY_SLACK_MIB 1536
+/* Of a VM's control group above what is reserved for it: the kernel's own, and cached files. */
+#define CGROUP_SLACK_MIB 128
 #define ADDRESS_SLACK_MIB 8192
+#define FILE_SLACK_MIB 256
 #define BOOT_INSTEAD_MS 600000
 #define RESTORES 2
 
@@ -55,6 +56,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
                                     .sandbox = q->sandbox};
     char cgroup[128];
     int64_t memory = q->memory_mib * MIB;
+    const struct qemu_amount most = qemu_host_most(q, s->accel);
     (void)snprintf(cgroup, sizeof cgroup, "%s", s->cgroup);
     struct qemu_launch launch = {
         .argv = qemu_args_build(&in),
@@ -66,11 +68,11 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
         .max_duration_ms = s->max_duration_ms,
         .start_ms = s->start_ms,
         .cpus = q->cpus,
-        .memory_limit_bytes = memory + MEMORY_SLACK_MIB * MIB,
+        .memory_limit_bytes = most.memory + CGROUP_SLACK_MIB * MIB,
         /* A stand-in for QEMU under a sanitizer reserves terabytes of addresses. */
         .address_limit_bytes = MAYFLY_SANITIZED ? 0 : memory + ADDRESS_SLACK_MIB * MIB,
-        /* The largest files are the overlay and, while a snapshot is saved, its memory. */
-        .file_limit_bytes = q->disk_bytes + q->disk_bytes / 16 + memory + 256 * MIB,
+        /* Of a VM that is saved the state has its memory. */
+        .file_limit_bytes = most.disk + (s->keep_run ? memory + FILE_SLACK_MIB * MIB : 0),
         .network_namespace = q->network_namespace,
         .keep_run = s->keep_run,
     };
@@ -108,7 +110,8 @@ struct launch {
     char dir[PATH_MAX];
     char run_dir[PATH_MAX];
     const char *accel;
-    int lock_fd; /* of this VM; -1: not claimed */
+    struct qemu_amount most; /* reserved by the claim */
+    int lock_fd;             /* of this VM; -1: not claimed */
 };
 
 /* The directory exists. 1: it is the same VM and it runs or ran; 0: a remainder of a launch that
@@ -161,7 +164,7 @@ static void unlock_vm(struct launch *l)
 
 static int make_directory(struct launch *l, struct err *e)
 {
-    struct qemu_vm_record record = {.started_ms = clock_wall_ms()};
+    struct qemu_vm_record record = {.started_ms = clock_wall_ms(), .most = l->most};
     (void)snprintf(record.name, sizeof record.name, "%s", l->spec->name);
     (void)snprintf(record.token, sizeof record.token, "%s", l->spec->client_token);
     (void)snprintf(record.image, sizeof record.image, "%.99s %.99s", l->q->image.name,
@@ -173,26 +176,27 @@ static int make_directory(struct launch *l, struct err *e)
     return lock_vm(l, e) != 0 ? -1 : qemu_vm_record_write(l->dir, &record, e);
 }
 
-/* 0: this launch owns the name and holds its lock. 1: it exists with this token. Under the lock of
- * the class, so that no process sees a directory between its creation and its locking. */
+/* 0: this launch owns the name, holds its lock, and has reserved what its VM may use. 1: it exists
+ * with this token. Under the lock of the host's VMs, so that two launches do not count on the same
+ * memory, and no process sees a directory between its creation and its locking. */
 static int claim_name(struct launch *l, struct err *e)
 {
     char path[PATH_MAX];
     struct stat st;
-    int class_lock;
+    int host_lock;
     int rc = 0;
-    if (qemu_lock(qemu_path(path, l->q->vms_dir, ".lock"), &class_lock, e) != 0) {
+    if (qemu_lock(qemu_path(path, l->q->state_dir, ".lock"), &host_lock, e) != 0) {
         return -1;
     }
     if (stat(l->dir, &st) == 0) {
         rc = lock_vm(l, e) != 0 ? -1 : check_existing(l, e);
         unlock_vm(l);
     }
-    if (rc == 0 && make_directory(l, e) != 0) {
+    if (rc == 0 && (qemu_host_room(l->q, &l->most, e) != 0 || make_directory(l, e) != 0)) {
         unlock_vm(l);
         rc = -1;
     }
-    close(class_lock);
+    close(host_lock);
     return rc;
 }
 
@@ -315,6 +319,7 @@ static int record_start_mode(const struct launch *l, const char *mode, struct er
     }
     (void)snprintf(record.mode, sizeof record.mode, "%s", mode);
     (void)snprintf(record.accel, sizeof record.accel, "%s", l->accel);
+    record.most = qemu_host_most(l->q, l->accel);
     record.started_ms = clock_wall_ms();
     return qemu_vm_record_write(l->dir, &record, e);
 }
@@ -403,6 +408,27 @@ static int start_with_fallbacks(const struct launch *l, struct err *e)
     return 0;
 }
 
+/* A launch that saves the class's snapshot first fills the host with that too. */
+static struct qemu_amount most_of_launch(const struct vm_qemu *q, const char *accel)
+{
+    struct qemu_amount most = qemu_host_most(q, accel);
+    if (q->restore && !qemu_saved_exists(q, accel)) {
+        most.disk += q->memory_mib * MIB;
+    }
+    return most;
+}
+
+int vm_qemu_room(void *state, struct err *e)
+{
+    const struct vm_qemu *q = state;
+    const char *accel;
+    if (qemu_host_accel(q, &accel, e) != 0) {
+        return -1;
+    }
+    const struct qemu_amount most = most_of_launch(q, accel);
+    return qemu_host_room(q, &most, e);
+}
+
 int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
 {
     struct launch l = {.q = state, .spec = spec, .lock_fd = -1};
@@ -410,15 +436,17 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
 
     (void)qemu_path(l.dir, l.q->vms_dir, spec->name);
     (void)qemu_path(l.run_dir, l.dir, "run");
+    if (qemu_host_accel(l.q, &l.accel, e) != 0) {
+        return -1;
+    }
+    l.most = most_of_launch(l.q, l.accel);
     int claimed = claim_name(&l, e);
     if (claimed < 0) {
         return -1;
     }
     int rc = 0;
     if (claimed == 0) {
-        rc = qemu_host_room(l.q, e) != 0 || qemu_host_accel(l.q, &l.accel, e) != 0
-                 ? -1
-                 : start_with_fallbacks(&l, e);
+        rc = start_with_fallbacks(&l, e);
         if (rc != 0 && qemu_supervisor_stop(l.dir, 0, &ignored) == 0) {
             (void)!fs_remove_tree(l.dir, &ignored);
         }

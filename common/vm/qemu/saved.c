@@ -316,6 +316,15 @@ int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved
     return err_wrap(e, "creating the snapshot");
 }
 
+bool qemu_saved_exists(const struct vm_qemu *q, const char *accel)
+{
+    char key[KEY_BYTES + 1];
+    struct qemu_saved found;
+    saved_key(q, accel, key);
+    locate_snapshot(q, key, &found);
+    return complete_snapshot(&found);
+}
+
 void qemu_saved_discard(const struct qemu_saved *seen)
 {
     struct stat st;

@@ -40,6 +40,25 @@ static const struct setting rows[] = {
     SIZE("classes[].qemu.disk_size", AT(disk_size_bytes), "0B", 0, TIB(16), .readers = FOR_FLEET,
          .help = "Size of a VM's temporary disk. 0B: the image's size; it cannot be smaller. When "
                  "it is full, the job's writes fail."),
+    NUMBER("classes[].qemu.memory_overcommit", AT(memory_overcommit), "1", 1, 1000,
+           .readers = FOR_FLEET,
+           .help = "How often the host's memory is given away. A VM starts only if it and the VMs "
+                   "that live may together use all that is promised to them (memory, and 128 MiB "
+                   "each for the emulator, 384 MiB without KVM); else the host is full, and the "
+                   "launch waits. Above 1 the host may run out of memory."),
+    NUMBER("classes[].qemu.disk_overcommit", AT(disk_overcommit), "1", 1, 1000,
+           .readers = FOR_FLEET,
+           .help = "The same for the file system of `state_dir` and the VMs' disks. Above 1 it may "
+                   "run full: then writes of all its VMs fail."),
+    SIZE("classes[].qemu.reserved_memory", AT(reserved_memory_bytes), "256MiB", 0, TIB(1),
+         .readers = FOR_FLEET,
+         .help =
+             "Memory of the host that no VM is given: for this program, the stores, the system."),
+    SIZE("classes[].qemu.reserved_disk", AT(reserved_disk_bytes), "256MiB", 0, TIB(16),
+         .readers = FOR_FLEET,
+         .help =
+             "Part of the file system of `state_dir` that no VM is given: for the stores if they "
+             "are there, and for logs."),
     BOOL("classes[].qemu.restore", AT(restore), "true", .readers = FOR_FLEET,
          .help =
              "Restore VMs from a snapshot taken when the agent is ready, instead of booting each."),

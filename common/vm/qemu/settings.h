@@ -18,6 +18,10 @@ struct qemu_settings {
     int64_t cpus;
     int64_t memory_bytes;
     int64_t disk_size_bytes;  /* of the temporary disk; 0: as the image's */
+    double memory_overcommit; /* admission.h */
+    double disk_overcommit;
+    int64_t reserved_memory_bytes;
+    int64_t reserved_disk_bytes;
     bool restore;             /* restore a snapshot instead of booting */
     bool network_namespace;   /* QEMU itself gets an empty one, where permitted */
     char *network;            /* "internet", "proxy", "none": net_policy.h */

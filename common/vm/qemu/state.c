@@ -18,6 +18,7 @@
 #include "common/base/fs.h"
 
 #define RECORD_MAX 65536
+#define AMOUNT_MAX (INT64_C(1) << 50) /* so that sums of them are numbers */
 
 /* --- processes ------------------------------------------------------------------------------ */
 
@@ -159,13 +160,21 @@ static int64_t record_number(const json_t *tree, const char *key)
     return json_integer_value(json_object_get(tree, key));
 }
 
+static int64_t record_amount(const json_t *tree, const char *key)
+{
+    int64_t bytes = record_number(tree, key);
+    return bytes < 0 ? 0 : bytes > AMOUNT_MAX ? AMOUNT_MAX : bytes;
+}
+
 int qemu_vm_record_read(const char *dir, struct qemu_vm_record *out, struct err *e)
 {
     json_t *tree;
     if (read_record(dir, "vm.json", &tree, e) != 0) {
         return -1;
     }
-    *out = (struct qemu_vm_record){.started_ms = record_number(tree, "started_ms")};
+    *out = (struct qemu_vm_record){
+        .started_ms = record_number(tree, "started_ms"),
+        .most = {record_amount(tree, "memory_bytes"), record_amount(tree, "disk_bytes")}};
     record_text(tree, "name", out->name, sizeof out->name);
     record_text(tree, "token", out->token, sizeof out->token);
     record_text(tree, "image", out->image, sizeof out->image);
@@ -177,12 +186,13 @@ int qemu_vm_record_read(const char *dir, struct qemu_vm_record *out, struct err 
 
 int qemu_vm_record_write(const char *dir, const struct qemu_vm_record *r, struct err *e)
 {
-    return write_record(dir, "vm.json",
-                        json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:I}", "version", QEMU_RECORD_VERSION,
-                                  "name", r->name, "token", r->token, "image", r->image, "mode",
-                                  r->mode, "accel", r->accel, "started_ms",
-                                  (json_int_t)r->started_ms),
-                        e);
+    return write_record(
+        dir, "vm.json",
+        json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I}", "version", QEMU_RECORD_VERSION, "name",
+                  r->name, "token", r->token, "image", r->image, "mode", r->mode, "accel", r->accel,
+                  "started_ms", (json_int_t)r->started_ms, "memory_bytes",
+                  (json_int_t)r->most.memory, "disk_bytes", (json_int_t)r->most.disk),
+        e);
 }
 
 static void process_of(const json_t *tree, const char *key, struct proc_id *out)
@@ -242,6 +252,18 @@ int qemu_exit_record_write(const char *dir, const struct qemu_exit_record *r, st
                                   (json_int_t)r->ended_ms, "status", r->status, "reason",
                                   r->reason),
                         e);
+}
+
+bool qemu_is_being_launched(const char *dir)
+{
+    char path[PATH_MAX];
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(qemu_path(path, dir, "lock"), O_RDONLY | O_CLOEXEC);
+    bool held = fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return held;
 }
 
 int qemu_mark(const char *dir, const char *name, struct err *e)

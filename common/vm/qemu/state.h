@@ -29,6 +29,7 @@
 #include "common/base/err.h"
 #include "common/base/slice.h"
 #include "common/job/job.h"
+#include "common/vm/qemu/admission.h"
 
 #define QEMU_RECORD_VERSION 1
 
@@ -53,6 +54,7 @@ struct qemu_vm_record {
     char mode[16]; /* "restore" or "boot" */
     char accel[8];
     int64_t started_ms;
+    struct qemu_amount most; /* what it may use: reserved while it lives */
 };
 
 struct qemu_process_record {
@@ -78,6 +80,10 @@ MUST_CHECK int qemu_process_record_write(const char *dir, const struct qemu_proc
 MUST_CHECK int qemu_exit_record_read(const char *dir, struct qemu_exit_record *out, struct err *e);
 MUST_CHECK int qemu_exit_record_write(const char *dir, const struct qemu_exit_record *r,
                                       struct err *e);
+
+/* Whether a process holds the VM's lock; tests it without acquiring it, since a reader must never
+ * block a launcher. Reading suffices: it is of another user than the reaper's. */
+bool qemu_is_being_launched(const char *dir);
 
 /* Flags: empty files. */
 MUST_CHECK int qemu_mark(const char *dir, const char *name, struct err *e);

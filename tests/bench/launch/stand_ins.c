@@ -129,6 +129,13 @@ int vm_probe(struct vm_provider *p, struct err *e)
     return 0;
 }
 
+int vm_room(struct vm_provider *p, struct err *e)
+{
+    (void)p;
+    (void)e;
+    return 0;
+}
+
 int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
 {
     (void)p;

@@ -55,7 +55,8 @@ static void args_hold_size_and_image(void **state)
     assert_string_equal(value_of(argv, "-kernel", 0), "/proc/self/fd/5");
     assert_string_equal(value_of(argv, "-initrd", 0), "/proc/self/fd/6");
     assert_string_equal(value_of(argv, "-append", 0), cmdline);
-    assert_memory_equal(value_of(argv, "-machine", 0), "q35,accel=tcg", 13);
+    assert_memory_equal(value_of(argv, "-machine", 0), "q35,graphics=off", 16);
+    assert_string_equal(value_of(argv, "-accel", 0), "tcg,tb-size=256");
     assert_string_equal(value_of(argv, "-cpu", 0), "max");
     assert_null(value_of(argv, "-incoming", 0));
     qemu_args_free(argv);
@@ -65,7 +66,8 @@ static void args_hold_size_and_image(void **state)
     qemu_args_free(argv);
     image = image_of(arch_arm);
     argv = qemu_args_build(&in);
-    assert_string_equal(value_of(argv, "-machine", 0), "virt,gic-version=max,accel=kvm");
+    assert_string_equal(value_of(argv, "-machine", 0), "virt,gic-version=max");
+    assert_string_equal(value_of(argv, "-accel", 0), "kvm");
     qemu_args_free(argv);
 }
 

@@ -1,4 +1,4 @@
-/* This host: whether KVM may work, whether there is room, where programs are. */
+/* This host: whether KVM may work, where programs are. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,25 +22,6 @@ static void kvm_needs_its_device_its_arch_and_the_cpu(void **state)
     assert_int_equal(qemu_kvm_plausible(host.machine, SLICE(""), "/dev/null"), !x86);
     assert_false(qemu_kvm_plausible(host.machine, SLICE(CPU_WITH), "/dev/no-such-device"));
     assert_false(qemu_kvm_plausible(x86 ? "aarch64" : "x86_64", SLICE(CPU_WITH), "/dev/null"));
-}
-
-static void room_wanted_beyond_the_host_is_capacity(void **state)
-{
-    static struct vm_qemu q;
-    struct err e;
-    (void)snprintf(q.state_dir, sizeof q.state_dir, "/tmp");
-    q.memory_mib = 1;
-    q.disk_bytes = 1 << 20;
-    assert_int_equal(qemu_host_room(&q, &e), 0);
-    q.memory_mib = INT64_C(1) << 30;
-    assert_int_equal(qemu_host_room(&q, &e), -1);
-    assert_int_equal(e.class, ERR_CAPACITY);
-    assert_non_null(strstr(e.message, "memory"));
-    q.memory_mib = 1;
-    q.disk_bytes = INT64_C(1) << 60;
-    assert_int_equal(qemu_host_room(&q, &e), -1);
-    assert_int_equal(e.class, ERR_CAPACITY);
-    assert_non_null(strstr(e.message, "/tmp"));
 }
 
 static void find_names_the_package_to_install(void **state)
@@ -111,7 +92,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kvm_needs_its_device_its_arch_and_the_cpu),
-        cmocka_unit_test(room_wanted_beyond_the_host_is_capacity),
         cmocka_unit_test(find_names_the_package_to_install),
         cmocka_unit_test(capture_gives_output_and_failure),
         cmocka_unit_test(capture_of_what_does_not_end_is_killed),

@@ -137,7 +137,7 @@ static void assert_calls(const char *pattern)
     " caps=9/5/2 rates=1:2,7:8\n"
 #define DECIDED "lane_reservation_ended small\n"
 #define REGISTER                                                                                   \
-    "ledger_cell_get kind=reconciled name=small/$\n"                                               \
+    "ledger_cell_get kind=reconciled name=small/$\nvm_room class=small\n"                          \
     "github_register_runner scope=acme installation=11 name=@ label=self-hosted group=Fleet\n"
 #define REGISTER_LARGE                                                                             \
     "ledger_cell_get kind=reconciled name=large\n"                                                 \
