@@ -11,8 +11,8 @@
 #include "worker/events.h"
 #include "worker/launch_pool.h"
 #include "worker/neighbours.h"
-#include "worker/network_watch.h"
 #include "worker/terminators.h"
+#include "worker/vm_watch.h"
 #include "worker/worker.h"
 
 struct mayfly_worker {
@@ -21,7 +21,7 @@ struct mayfly_worker {
     struct presence *presence;
     struct events *events;
     struct launch_pool *launches;
-    struct network_watch *network_watch;
+    struct vm_watch *vm_watch;
 };
 
 static int open_worker(void *self, struct config_live *live, const struct config *c, struct err *e)
@@ -65,8 +65,7 @@ static int start_worker(void *self, const struct config *c, struct err *e)
     if (presence_start(w->ledger, "mayfly-worker", fleet_host(w->fleet), &m->presence, e) != 0 ||
         terminators_start(w, (size_t)c->worker.terminate_threads, &w->terminators, e) != 0 ||
         events_start(w, (size_t)c->worker.event_consumer_threads, &m->events, e) != 0 ||
-        launch_pool_start(w, c, &m->launches, e) != 0 ||
-        network_watch_start(w, &m->network_watch, e) != 0) {
+        launch_pool_start(w, c, &m->launches, e) != 0 || vm_watch_start(w, &m->vm_watch, e) != 0) {
         return -1;
     }
     (void)neighbours_check(w, c);
@@ -85,7 +84,7 @@ static void drain_worker(void *self, int64_t timeout_ms)
     wakeup_raise(&m->worker.working);
     fleet_interrupt(m->worker.fleet);
     terminators_join(m->worker.terminators);
-    network_watch_join(m->network_watch);
+    vm_watch_join(m->vm_watch);
     presence_stop(m->presence);
 }
 

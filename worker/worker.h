@@ -11,7 +11,7 @@
  *   takeover.c       terminates what a dead worker left of a job's launch
  *   terminators.c    terminates VMs whose job has ended, which releases their slots
  *   neighbours.c     warns of hosts that wait for each other
- *   network_watch.c  reports what VMs' networks refuse
+ *   vm_watch.c       reports what happens to this host's VMs
  *   probe.c          whether GitHub or a target that was in trouble works again
  *
  * main sets the struct up before the threads start and tears it down after they are joined; its

@@ -110,6 +110,9 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),
     COUNTER("mayfly_sqlite_write_ops_total", "store",
             "Operations written to an SQLite file; one transaction commits several."),
+    COUNTER("mayfly_vm_events_total", "kind",
+            "What happened to VMs on this host: `io_error` (their disk failed a request, mostly "
+            "because the host's is full), `paused`, `resumed`."),
     COUNTER("mayfly_vm_network_refused_total", "kind",
             "Packets and connections of VMs on this host that their network refused, by kind of "
             "destination."),

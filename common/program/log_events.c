@@ -536,6 +536,12 @@ const struct log_event log_events[] = {
      "the "
      "lane of events, from where it is written as soon as the ledger is back.",
      "Nothing."},
+    {"vm_io_error", "worker", "warn", "vm, class, error",
+     "The disk of a VM failed a request, and its guest got the error. Logged once per VM, and in "
+     "its "
+     "job's timeline; `mayfly_vm_events_total` counts all. The job probably fails.",
+     "No space left on device: make room in the class's `state_dir`, and lower its "
+     "`disk_overcommit`. Anything else: check the host's disk."},
     {"vm_launched", "worker", "info",
      "job_id, class, vm, vm_id, repository, runner_id, launch_ms, since_received_ms",
      "A VM was launched. `launch_ms` is the duration of the launch, `since_received_ms` the time "
@@ -565,6 +571,11 @@ const struct log_event log_events[] = {
     {"vm_not_handed_over", "worker", "debug", "vm, error, error_class, error_code",
      "Neither the ledger nor the queue takes the id of a launched VM. Both are tried again.",
      "Check the stores and the network to them."},
+    {"vm_paused", "worker", "warn", "vm, class, error",
+     "A VM stands still: `error` is the emulator's state and its disk's last error. After an error "
+     "of its disk it is resumed when there is space, and ended after five minutes; after an "
+     "internal error of the emulator it is ended at once.",
+     "As for `vm_io_error`. `internal-error`: check the kernel's log and the emulator's version."},
     {"vm_record_obsolete", "worker", "warn", "vm, vm_id, error, error_class, error_code, action",
      "A VM's id could be written to the ledger only after its row was gone, or its row has another "
      "id.",
@@ -572,6 +583,9 @@ const struct log_event log_events[] = {
     {"vm_recorded_late", "worker", "info", "vm, vm_id",
      "The ledger refused a VM's id when it was launched; now its row has it.",
      "Nothing. If frequent, see why the ledger refuses writes."},
+    {"vm_resumed", "worker", "info", "vm, class, detail",
+     "A VM that an error of its disk had paused runs again, after the time in `detail`.",
+     "Nothing."},
     {"vm_row_restored", "worker", "warn", "vm, vm_id, reason",
      "The ledger lost a VM's row while the VM was launched. The VM got another one of its name.",
      "Check why the ledger lost data."},

@@ -138,10 +138,13 @@ void vm_refused_hosts(const struct config *c, const struct config_class *class,
 /* What VMs of this host did that an operator should know. Each is reported once, to one process. */
 struct vm_notice {
     char vm[VM_NAME_SIZE];
-    const char *kind; /* of what its network refused; NULL: another notice, in `text` */
-    int64_t count;    /* since the last notice of this kind */
-    bool first;       /* of this kind from this VM */
-    char text[256];   /* "tcp 169.254.169.254 80" */
+    const char *kind; /* of what its network refused; NULL: another notice */
+    const char
+        *event;     /* "io_error", "paused", "resumed"; NULL: none, `text` is why the VM's emulator
+                          shares this host's network */
+    int64_t count;  /* since the last notice of this kind */
+    bool first;     /* of this kind from this VM */
+    char text[256]; /* "tcp 169.254.169.254 80", "write: No space left on device" */
 };
 typedef void vm_notice_fn(void *arg, const struct vm_notice *n);
 void vm_notices(struct vm_provider *p, vm_notice_fn *take, void *arg);

@@ -451,7 +451,7 @@ int main(int argc, char **argv)
         return rc;
     }
     assert_true(vm_tests_run_count + vm_tests_end_count + vm_tests_faults_count +
-                    vm_tests_users_count + COUNT_OF(fake_only) <=
+                    vm_tests_users_count + vm_tests_events_count + COUNT_OF(fake_only) <=
                 COUNT_OF(tests));
     memset(tests, 0, sizeof tests);
     memcpy(tests, vm_tests_run, sizeof vm_tests_run);
@@ -465,6 +465,8 @@ int main(int argc, char **argv)
         n += vm_tests_faults_count;
         memcpy(tests + n, vm_tests_users, vm_tests_users_count * sizeof *tests);
         n += vm_tests_users_count;
+        memcpy(tests + n, vm_tests_events, vm_tests_events_count * sizeof *tests);
+        n += vm_tests_events_count;
     }
     /* cmocka's macro counts an array; here the count is known at run time. */
     return _cmocka_run_group_tests("vm", tests, n, NULL, suite_stop);

@@ -90,6 +90,8 @@ extern const struct CMUnitTest vm_tests_faults[];
 extern const size_t vm_tests_faults_count;
 extern const struct CMUnitTest vm_tests_users[];
 extern const size_t vm_tests_users_count;
+extern const struct CMUnitTest vm_tests_events[];
+extern const size_t vm_tests_events_count;
 
 /* In vm_suite_end.c: a child that launches a VM, tells its id, and waits to be killed. */
 int vm_child_launch(const char *url, int argc, char **argv);

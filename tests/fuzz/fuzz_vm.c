@@ -62,6 +62,10 @@ static void try_qmp(struct slice text)
     enum qmp_kind kind = qmp_classify(text, &out, &e);
     ASSERT(kind == QMP_RETURN || out.len == 0);
     qmp_text_member(&out, "status", word, sizeof word);
+    struct qmp_news news;
+    qmp_news_of(text, &news);
+    fuzz_check_printable(news.reason, sizeof news.reason);
+    fuzz_check_printable(news.status, sizeof news.status);
     ASSERT(memchr(word, '\0', sizeof word) != NULL);
     buf_fini(&out);
 }
@@ -103,6 +107,9 @@ static void try_notice(struct slice text)
     if (qemu_notice_take(directory, &n)) {
         for (size_t i = 0; i < NET_KINDS; i++) {
             ASSERT(memchr(n.refused[i].text, '\0', sizeof n.refused[i].text) != NULL);
+        }
+        for (size_t i = 0; i < QEMU_EVENTS; i++) {
+            ASSERT(memchr(n.events[i].text, '\0', sizeof n.events[i].text) != NULL);
         }
     }
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ struct supervisor {
     struct qemu_process_record process;
     struct supervisor_network network;
     struct supervisor_control control;
+    struct supervisor_monitor monitor;
     struct supervisor_log console;
     struct buf status;      /* all status lines of the agent, up to the limit */
     struct buf qemu_stderr; /* the beginning of QEMU's standard error */
@@ -124,6 +126,8 @@ static void read_pipe(struct supervisor *s, int *fd, bool to_the_end)
                 append_stderr(s, data);
             } else if (fd == &s->pipes.report) {
                 supervisor_network_take(&s->network, data);
+            } else if (fd == &s->pipes.monitor) {
+                supervisor_monitor_take(&s->monitor, data, &s->network);
             } else {
                 supervisor_log_write(&s->console, data);
             }
@@ -223,18 +227,39 @@ static bool read_signals(struct supervisor *s, int *status)
     return false;
 }
 
-#define OUTPUTS 5
+#define OUTPUTS 6
 
 static void wait_for_events(const struct supervisor *s, int64_t due_ms)
 {
     int64_t wait_ms = due_ms - clock_mono_ms();
-    struct pollfd p[OUTPUTS + 1 + SUPERVISOR_PEERS] = {{.fd = s->signal_fd, .events = POLLIN},
-                                                       {.fd = s->pipes.console, .events = POLLIN},
-                                                       {.fd = s->pipes.stderr_, .events = POLLIN},
-                                                       {.fd = s->pipes.status, .events = POLLIN},
-                                                       {.fd = s->pipes.report, .events = POLLIN}};
+    struct pollfd p[OUTPUTS + 1 + SUPERVISOR_PEERS] = {
+        {.fd = s->signal_fd, .events = POLLIN},     {.fd = s->pipes.console, .events = POLLIN},
+        {.fd = s->pipes.stderr_, .events = POLLIN}, {.fd = s->pipes.status, .events = POLLIN},
+        {.fd = s->pipes.report, .events = POLLIN},  {.fd = s->pipes.monitor, .events = POLLIN}};
     size_t count = OUTPUTS + supervisor_control_fds(&s->control, p + OUTPUTS);
     (void)poll(p, count, wait_ms < 0 ? 0 : wait_ms > 3600000 ? 3600000 : (int)wait_ms);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Returns when to look again (monotonic). */
+static int64_t look_at_pause(struct supervisor *s)
+{
+    struct statvfs fs;
+    if (s->monitor.paused_ms == 0) {
+        return INT64_MAX;
+    }
+    bool known = statvfs(s->dir, &fs) == 0;
+    int64_t unused = known ? (int64_t)fs.f_bavail * (int64_t)fs.f_frsize : 0;
+    int64_t due_ms = supervisor_monitor_due(&s->monitor, clock_mono_ms(), unused);
+    if (s->monitor.end_reason[0] != '\0' && !s->launch.keep_run) {
+        terminate_qemu(s, s->monitor.end_reason);
+        due_ms = earlier(due_ms, s->kill_at_ms);
+    }
+    return due_ms;
 }
 
 static int supervise_until_exit(struct supervisor *s)
@@ -243,12 +268,13 @@ static int supervise_until_exit(struct supervisor *s)
         int status = 0;
         struct qemu_end_request request;
         int64_t due_ms = enforce_deadlines(s);
-        int64_t publish_ms = supervisor_network_publish(&s->network);
-        wait_for_events(s, publish_ms < due_ms ? publish_ms : due_ms);
+        due_ms = earlier(due_ms, look_at_pause(s));
+        wait_for_events(s, earlier(due_ms, supervisor_network_publish(&s->network)));
         read_pipe(s, &s->pipes.console, false);
         read_pipe(s, &s->pipes.stderr_, false);
         read_pipe(s, &s->pipes.status, false);
         read_pipe(s, &s->pipes.report, false);
+        read_pipe(s, &s->pipes.monitor, false);
         if (supervisor_control_take(&s->control, &request)) {
             end_after_grace(s, &request);
         }
@@ -363,6 +389,7 @@ static int start_vm(struct supervisor *s, struct err *e)
         return -1;
     }
     s->gateway = started.gateway;
+    s->monitor.fd = s->pipes.monitor;
     (void)snprintf(s->process.cgroup, sizeof s->process.cgroup, "%s", started.cgroup);
     note_shared_network(s, started.shared_network);
     /* It is this process's child and not yet waited for: even if it has ended, its pid is not
@@ -390,7 +417,7 @@ static int supervise_vm(const char *dir)
                            .console = {.fd = -1},
                            .network = {.dir = dir},
                            .no_network_ms = NO_DEADLINE,
-                           .pipes = {-1, -1, -1, -1}};
+                           .pipes = {-1, -1, -1, -1, -1}};
     struct err e;
     int rc = 1;
 

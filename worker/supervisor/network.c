@@ -114,6 +114,9 @@ void supervisor_network_finish(struct supervisor_network *n)
         for (size_t kind = 0; kind < NET_KINDS; kind++) {
             add_refused(&n->notice.refused[kind], &earlier.refused[kind]);
         }
+        for (size_t event = 0; event < QEMU_EVENTS; event++) {
+            add_refused(&n->notice.events[event], &earlier.events[event]);
+        }
         (void)snprintf(n->notice.shared_network, sizeof n->notice.shared_network, "%s",
                        earlier.shared_network);
     }
@@ -121,6 +124,18 @@ void supervisor_network_finish(struct supervisor_network *n)
         n->notice = (struct qemu_notice){.shared_network = ""};
         n->unsaid = false;
     }
+}
+
+void supervisor_network_event(struct supervisor_network *n, enum qemu_event event, const char *text)
+{
+    struct qemu_refused *r = &n->notice.events[event];
+    if (r->count == 0) {
+        r->first = !n->happened[event];
+        keep_printable(r->text, sizeof r->text, slice_of(text));
+    }
+    r->count += r->count < COUNT_MAX ? 1 : 0;
+    n->happened[event] = true;
+    n->unsaid = true;
 }
 
 int64_t supervisor_network_publish(struct supervisor_network *n)

@@ -31,12 +31,12 @@ struct start {
     pid_t supervisor;
 };
 
-#define CHILD_FDS (QEMU_FD_INCOMING + 1)
+#define CHILD_FDS (QEMU_FD_MONITOR + 1)
 #define NO_FDS                                                                                     \
     {                                                                                              \
-        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1                                                     \
+        -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1                                                 \
     }
-_Static_assert(CHILD_FDS == 10, "NO_FDS has one item for each");
+_Static_assert(CHILD_FDS == 11, "NO_FDS has one item for each");
 
 /* One program. fds[n] becomes its descriptor n, -1 is none. */
 struct child {
@@ -221,6 +221,12 @@ static int open_descriptors(const struct start *s, struct child *gateway, struct
     }
     gateway->fds[GATEWAY_FD_STREAM] = link[0];
     qemu->fds[QEMU_FD_NETWORK] = link[1];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, link) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot make the socket of QEMU's monitor");
+    }
+    pipes->monitor = link[0];
+    qemu->fds[QEMU_FD_MONITOR] = link[1];
+    (void)fcntl(pipes->monitor, F_SETFL, O_NONBLOCK);
     if (make_pipe(&pipes->console, &qemu->fds[1], e) != 0 ||
         make_pipe(&pipes->stderr_, &qemu->fds[2], e) != 0 ||
         make_pipe(&pipes->status, &qemu->fds[QEMU_FD_STATUS], e) != 0 ||

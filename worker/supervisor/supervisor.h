@@ -6,6 +6,7 @@
  *   control.c  the socket on which others have the VM ended
  *   shutdown.c how the guest is asked to shut down
  *   network.c  what the gateway reports: that it is ready, what it refused, why it ended
+ *   monitor.c  what QEMU reports: errors of the disk, and that the VM is paused
  *   cgroup.c   the VM's control group, if a group is delegated to this process
  *   log.c      the console file that keeps its newest part
  *
@@ -32,6 +33,7 @@ struct supervisor_pipes {
     int stderr_; /* QEMU's standard error */
     int status;  /* the agent's status lines */
     int report;  /* the gateway's lines, and its standard error */
+    int monitor; /* QMP */
 };
 
 /* The processes of one VM, each in a process group of its own. */
@@ -81,6 +83,7 @@ struct supervisor_network {
     char line[512];
     size_t line_len;
     bool seen[NET_KINDS];
+    bool happened[QEMU_EVENTS];
     struct qemu_notice notice;
     int64_t write_at_ms; /* monotonic */
 };
@@ -93,6 +96,29 @@ MUST_CHECK int supervisor_network_wait(struct supervisor_network *n, int report_
 int64_t supervisor_network_publish(struct supervisor_network *n);
 /* Writes what is left, together with a notice that nobody has taken. */
 void supervisor_network_finish(struct supervisor_network *n);
+/* Something else that happened to the VM, for the same notice. */
+void supervisor_network_event(struct supervisor_network *n, enum qemu_event event,
+                              const char *text);
+
+/* What QEMU reports about its VM. A VM that an error of its disk has paused is resumed when the file
+ * system has space again, and ended when that takes too long; one that QEMU cannot run any more is
+ * ended. One that was paused by hand stays so. */
+struct supervisor_monitor {
+    int fd;               /* -1: none; borrowed */
+    int64_t paused_ms;    /* monotonic: since then; 0: it runs */
+    int64_t try_ms;       /* monotonic: when it may be resumed */
+    char status[24];      /* as QEMU calls it; "" : not yet known */
+    char error[104];      /* the disk's last one */
+    char end_reason[128]; /* "" : the VM may go on */
+    size_t len;
+    char line[4096]; /* the rest of a longer one is dropped */
+};
+/* Takes output of QEMU, which is not trusted, and responds to it. */
+void supervisor_monitor_take(struct supervisor_monitor *m, struct slice data,
+                             struct supervisor_network *n);
+/* Resumes or gives up a paused VM if that is due; free_bytes: of its file system. Returns when to
+ * call again (monotonic). */
+int64_t supervisor_monitor_due(struct supervisor_monitor *m, int64_t now_ms, int64_t free_bytes);
 
 /* The control socket (common/vm/qemu/control.h). */
 #define SUPERVISOR_PEERS 8

@@ -52,6 +52,8 @@ static void add_channels(struct args *a)
     addf(a, "-serial", "chardev:console");
     addf(a, "-chardev", "socket,id=qmp,path=" QEMU_QMP_SOCKET ",server=on,wait=off");
     addf(a, "-mon", "chardev=qmp,mode=control");
+    addf(a, "-chardev", "socket,id=monitor,fd=%d", QEMU_FD_MONITOR);
+    addf(a, "-mon", "chardev=monitor,mode=control");
     addf(a, "-device", "virtio-serial-pci,id=vser,bus=pcie.0,addr=0x4,max_ports=4");
     addf(a, "-chardev", "socket,id=payload,path=" QEMU_PAYLOAD_SOCKET ",server=on,wait=off");
     addf(a, "-device",

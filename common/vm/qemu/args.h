@@ -28,6 +28,7 @@
 #define QEMU_FD_DISK 7
 #define QEMU_FD_SAVED_DISK 8
 #define QEMU_FD_INCOMING 9
+#define QEMU_FD_MONITOR 10 /* a second QMP, for the supervisor */
 
 /* Memory for the guest's code that TCG has translated; QEMU itself would take up to 1 GiB. */
 #define QEMU_TCG_MIB 256

@@ -57,6 +57,11 @@ int qemu_network_open(struct vm_qemu *q, const struct config_class *class, struc
         (void)snprintf(label, sizeof label, "kind=\"%s\"", net_kind_name((enum net_kind)kind));
         q->refused[kind] = metrics_counter("mayfly_vm_network_refused_total", label);
     }
+    for (size_t event = 0; event < QEMU_EVENTS; event++) {
+        char label[64];
+        (void)snprintf(label, sizeof label, "kind=\"%s\"", qemu_event_name((enum qemu_event)event));
+        q->events[event] = metrics_counter("mayfly_vm_events_total", label);
+    }
     /* The one that a closed network leads to comes first. */
     return add_proxy(q, class, vm_proxy_url(class), e) != 0 ||
                    add_proxy(q, class, class->proxy.https, e) != 0
@@ -146,6 +151,15 @@ bool vm_qemu_refuses(const struct config_class *class, const char *host, const c
 
 /* --- notices ---------------------------------------------------------------------------------- */
 
+static void pass_on_item(const struct qemu_refused *r, struct vm_notice *n, vm_notice_fn *take,
+                         void *arg)
+{
+    n->count = r->count;
+    n->first = r->first;
+    (void)snprintf(n->text, sizeof n->text, "%s", r->text);
+    take(arg, n);
+}
+
 static void pass_on(const struct vm_qemu *q, const char *vm, const struct qemu_notice *n,
                     vm_notice_fn *take, void *arg)
 {
@@ -160,10 +174,16 @@ static void pass_on(const struct vm_qemu *q, const char *vm, const struct qemu_n
         if (r->count > 0) {
             metric_add(q->refused[kind], r->count);
             out.kind = net_kind_name((enum net_kind)kind);
-            out.count = r->count;
-            out.first = r->first;
-            (void)snprintf(out.text, sizeof out.text, "%s", r->text);
-            take(arg, &out);
+            pass_on_item(r, &out, take, arg);
+        }
+    }
+    out.kind = NULL;
+    for (int event = 0; event < QEMU_EVENTS; event++) {
+        const struct qemu_refused *r = &n->events[event];
+        if (r->count > 0) {
+            metric_add(q->events[event], r->count);
+            out.event = qemu_event_name((enum qemu_event)event);
+            pass_on_item(r, &out, take, arg);
         }
     }
 }

@@ -15,20 +15,47 @@
 #define NOTICE "notice.json"
 #define NOTICE_MAX 16384
 
-static json_t *notice_json(const struct qemu_notice *n)
+const char *qemu_event_name(enum qemu_event e)
 {
-    json_t *list = json_array();
-    for (int kind = 0; kind < NET_KINDS; kind++) {
-        const struct qemu_refused *r = &n->refused[kind];
-        if (r->count > 0) {
-            json_t *item =
-                json_pack("{s:s,s:I,s:b,s:s}", "kind", net_kind_name((enum net_kind)kind), "count",
-                          (json_int_t)r->count, "first", (int)r->first, "text", r->text);
-            ASSERT(json_array_append_new(list, item) == 0);
+    static const char *const names[] = {[QEMU_EVENT_IO_ERROR] = "io_error",
+                                        [QEMU_EVENT_PAUSED] = "paused",
+                                        [QEMU_EVENT_RESUMED] = "resumed"};
+    ASSERT((size_t)e < COUNT_OF(names));
+    return names[e];
+}
+
+static bool event_parse(struct slice name, enum qemu_event *out)
+{
+    for (int i = 0; i < QEMU_EVENTS; i++) {
+        if (slice_eq_cstr(name, qemu_event_name((enum qemu_event)i))) {
+            *out = (enum qemu_event)i;
+            return true;
         }
     }
-    return json_pack("{s:i,s:o,s:s}", "version", QEMU_RECORD_VERSION, "refused", list,
-                     "shared_network", n->shared_network);
+    return false;
+}
+
+static void append_item(json_t *list, const char *kind, const struct qemu_refused *r)
+{
+    if (r->count > 0) {
+        json_t *item = json_pack("{s:s,s:I,s:b,s:s}", "kind", kind, "count", (json_int_t)r->count,
+                                 "first", (int)r->first, "text", r->text);
+        ASSERT(json_array_append_new(list, item) == 0);
+    }
+}
+
+static json_t *notice_json(const struct qemu_notice *n)
+{
+    json_t *refused = json_array();
+    json_t *events = json_array();
+    for (int kind = 0; kind < NET_KINDS; kind++) {
+        append_item(refused, net_kind_name((enum net_kind)kind), &n->refused[kind]);
+    }
+    for (int kind = 0; kind < QEMU_EVENTS; kind++) {
+        append_item(events, qemu_event_name((enum qemu_event)kind), &n->events[kind]);
+    }
+    return json_pack("{s:i,s:o,s:o,s:s}", "version", QEMU_RECORD_VERSION, "refused", refused,
+                     "events", events, "shared_network", n->shared_network);
 }
 
 int qemu_notice_write(const char *dir, const struct qemu_notice *n, struct err *e)
@@ -51,6 +78,18 @@ static void read_text(const json_t *tree, const char *key, char *out, size_t siz
     (void)!slice_to_cstr(slice_of(json_string_value(json_object_get(tree, key))), out, size);
 }
 
+static void read_item(const json_t *item, struct qemu_refused *r)
+{
+    r->count = json_integer_value(json_object_get(item, "count"));
+    r->first = json_is_true(json_object_get(item, "first"));
+    read_text(item, "text", r->text, sizeof r->text);
+}
+
+static struct slice kind_of(const json_t *item)
+{
+    return slice_of(json_string_value(json_object_get(item, "kind")));
+}
+
 static void read_notice(const json_t *tree, struct qemu_notice *out)
 {
     size_t i;
@@ -60,11 +99,15 @@ static void read_notice(const json_t *tree, struct qemu_notice *out)
     json_array_foreach(json_object_get(tree, "refused"), i, item)
     {
         enum net_kind kind;
-        if (net_kind_parse(slice_of(json_string_value(json_object_get(item, "kind"))), &kind)) {
-            struct qemu_refused *r = &out->refused[kind];
-            r->count = json_integer_value(json_object_get(item, "count"));
-            r->first = json_is_true(json_object_get(item, "first"));
-            read_text(item, "text", r->text, sizeof r->text);
+        if (net_kind_parse(kind_of(item), &kind)) {
+            read_item(item, &out->refused[kind]);
+        }
+    }
+    json_array_foreach(json_object_get(tree, "events"), i, item)
+    {
+        enum qemu_event event;
+        if (event_parse(kind_of(item), &event)) {
+            read_item(item, &out->events[event]);
         }
     }
 }

@@ -1,5 +1,6 @@
 /*
- * What the supervisor of a VM has to report: what the VM's network refused, by kind.
+ * What the supervisor of a VM has to report: what the VM's network refused, by kind, and what
+ * happened to the VM.
  *
  * A notice is a file in the VM's directory. Its supervisor writes one when none is there, with all
  * that came up since the last; whoever removes it has it, so that each count is reported once
@@ -21,8 +22,18 @@ struct qemu_refused {
     char text[80]; /* "tcp 169.254.169.254 80" */
 };
 
+/* What happened to the VM besides. */
+enum qemu_event {
+    QEMU_EVENT_IO_ERROR, /* its disk failed a request */
+    QEMU_EVENT_PAUSED,
+    QEMU_EVENT_RESUMED,
+    QEMU_EVENTS
+};
+const char *qemu_event_name(enum qemu_event e); /* "io_error", "paused", "resumed" */
+
 struct qemu_notice {
     struct qemu_refused refused[NET_KINDS];
+    struct qemu_refused events[QEMU_EVENTS];
     char shared_network[128]; /* why QEMU has no network namespace of its own; "": it has */
 };
 

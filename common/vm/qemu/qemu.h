@@ -29,6 +29,7 @@
 #include "common/vm/qemu/args.h"
 #include "common/vm/qemu/image.h"
 #include "common/vm/qemu/net_policy.h"
+#include "common/vm/qemu/notice.h"
 #include "common/vm/vm_backend.h"
 
 struct vm_qemu {
@@ -62,6 +63,7 @@ struct vm_qemu {
     struct metric *started_by_restore;
     struct metric *started_by_boot;
     struct metric *refused[NET_KINDS]; /* by the gateways */
+    struct metric *events[QEMU_EVENTS];
 };
 
 /* --- this host (qemu/host.c) --------------------------------------------------------------- */

@@ -180,6 +180,27 @@ enum qmp_kind qmp_classify(struct slice line, struct buf *out_return, struct err
     return kind;
 }
 
+static void copy_printable(const json_t *object, const char *key, char *out, size_t size)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    (void)snprintf(out, size, "%s", value == NULL ? "" : value);
+    for (char *c = out; *c != '\0'; c++) {
+        *c = *c >= ' ' && *c <= '~' ? *c : '?';
+    }
+}
+
+void qmp_news_of(struct slice line, struct qmp_news *out)
+{
+    json_t *tree = json_loadb(line.ptr == NULL ? "" : line.ptr, line.len, 0, NULL);
+    const json_t *data = json_object_get(tree, "data");
+    copy_printable(tree, "event", out->event, sizeof out->event);
+    copy_printable(data, "operation", out->operation, sizeof out->operation);
+    copy_printable(data, "action", out->action, sizeof out->action);
+    copy_printable(data, "reason", out->reason, sizeof out->reason);
+    copy_printable(json_object_get(tree, "return"), "status", out->status, sizeof out->status);
+    json_decref(tree);
+}
+
 void qmp_text_member(const struct buf *object, const char *key, char *out, size_t size)
 {
     json_t *tree = json_loadb(object->len == 0 ? "" : object->data, object->len, 0, NULL);

@@ -54,6 +54,17 @@ MUST_CHECK int qmp_give_fd(struct qmp *q, int fd, const char *name, int64_t dead
 enum qmp_kind { QMP_GREETING, QMP_EVENT, QMP_RETURN, QMP_ERROR, QMP_NONSENSE };
 enum qmp_kind qmp_classify(struct slice line, struct buf *out_return, struct err *e);
 
+/* What a line of QEMU says about the VM: an event, or its status. Texts are "" where it says nothing,
+ * and printable. Pure. */
+struct qmp_news {
+    char event[32];     /* "STOP", "BLOCK_IO_ERROR" */
+    char operation[16]; /* of the disk: "read", "write" */
+    char action[16];    /* "report": the guest got the error; "stop": the VM is paused */
+    char reason[80];    /* "No space left on device" */
+    char status[24];    /* of query-status: "running", "io-error" */
+};
+void qmp_news_of(struct slice line, struct qmp_news *out);
+
 /* The member `key` of a JSON object in text, if it is a string that fits; else "". */
 void qmp_text_member(const struct buf *object, const char *key, char *out, size_t size);
 

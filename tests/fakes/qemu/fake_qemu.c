@@ -135,6 +135,10 @@ static void take_chardev(const char *value)
         fake.qmp_listen_fd = listen_on(path);
     } else if (strcmp(id, "payload") == 0) {
         fake.payload_listen_fd = listen_on(path);
+    } else if (strcmp(id, "monitor") == 0) {
+        int64_t fd;
+        option(value, "fd", path, sizeof path);
+        fake_monitor_open(slice_to_int64(slice_of(path), &fd) ? (int)fd : -1);
     } else if (strcmp(id, "status") == 0 && strcmp(path, "/dev/fdset/1") != 0) {
         complain("the status port is not on the descriptor that was added");
     }
@@ -406,6 +410,7 @@ static void start_runner(void)
     fake.started = true;
     answer("OK\n");
     fake_status("STARTED");
+    fake_monitor_started();
     if (fake_fault("die-after-start!", NULL)) {
         end(1);
     }
@@ -518,6 +523,7 @@ static void serve(int signal_fd)
             {.fd = fake.payload_fd < 0 ? fake.payload_listen_fd : fake.payload_fd,
              .events = POLLIN},
             {.fd = signal_fd, .events = POLLIN},
+            {.fd = fake_monitor_fd(), .events = POLLIN},
         };
         if (poll(p, COUNT_OF(p), -1) < 0) {
             continue;
@@ -533,6 +539,9 @@ static void serve(int signal_fd)
             serve_payload();
         } else if (p[1].revents != 0) {
             fake.payload_fd = accept_one(fake.payload_listen_fd, fake.payload_fd);
+        }
+        if (p[3].revents != 0) {
+            fake_monitor_serve();
         }
         if (p[2].revents != 0) {
             struct signalfd_siginfo info;

@@ -32,6 +32,9 @@
  *   refuse             answers the payload with ERR
  *   die-after-start!   exits 1 right after the payload was accepted
  *   die-mid-job!       is killed when it has begun a job
+ *   io-error!          once the payload was accepted the disk fails a request, and its guest gets the error
+ *   io-pause!          the same, and the VM is paused until "cont"
+ *   broken-pause!      paused for good: an internal error
  *   hang               ignores quit, power button, END and SIGTERM
  *   slow-end MS        takes so long to end when asked to
  *   chatter BYTES      so much on the console at the start
@@ -39,6 +42,13 @@
 bool fake_fault(const char *name, int64_t *out_number);
 /* kernel: /proc/self/fd/N */
 void fake_faults_beside(const char *kernel);
+
+/* The second monitor, on a descriptor of the command line (fake_monitor.c). */
+void fake_monitor_open(int fd);
+int fake_monitor_fd(void); /* -1: none */
+void fake_monitor_serve(void);
+/* The payload was accepted: acts on the faults of the disk. */
+void fake_monitor_started(void);
 
 /* A line in the status file. */
 void fake_status(const char *line);

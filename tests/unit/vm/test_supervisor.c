@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -273,6 +274,134 @@ static void gateway_that_is_not_ready_is_an_error_with_its_text(void **state)
                         "the gateway of its network did not start: it ended without a word");
 }
 
+/* --- what QEMU reports ------------------------------------------------------------------------ */
+
+#define STOPPED "{\"event\": \"STOP\"}\r\n"
+#define STATUS(text) "{\"return\": {\"status\": \"" text "\", \"running\": false}}\r\n"
+#define DISK_FULL                                                                                  \
+    "{\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"operation\": \"write\", \"action\": \"stop\", "  \
+    "\"nospace\": true, \"reason\": \"No space left on device\"}}\r\n"
+#define SPACE ((int64_t)1 << 30)
+
+struct monitored {
+    struct supervisor_monitor m;
+    struct supervisor_network n;
+    int qemu_fd;
+};
+
+static void monitored_init(struct monitored *q)
+{
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    *q = (struct monitored){.m = {.fd = fds[0]}, .n = network_in_dir(), .qemu_fd = fds[1]};
+}
+
+static void monitored_fini(struct monitored *q)
+{
+    close(q->m.fd);
+    close(q->qemu_fd);
+}
+
+static void qemu_says(struct monitored *q, const char *text)
+{
+    supervisor_monitor_take(&q->m, slice_of(text), &q->n);
+}
+
+static void assert_commands(struct monitored *q, const char *expected)
+{
+    char text[512] = "";
+    ssize_t n = recv(q->qemu_fd, text, sizeof text - 1, 0);
+    text[n < 0 ? 0 : n] = '\0';
+    assert_string_equal(text, expected);
+}
+
+static void error_of_the_disk_is_reported_and_pauses_nothing(void **state)
+{
+    struct monitored q;
+    monitored_init(&q);
+    qemu_says(&q, "{\"QMP\": {\"version\": {}}}\r\n{\"return\": {}}\r\n");
+    assert_commands(&q, "{\"execute\":\"qmp_capabilities\"}\n");
+    qemu_says(&q, DISK_FULL DISK_FULL);
+    assert_commands(&q, "");
+    assert_int_equal(q.n.notice.events[QEMU_EVENT_IO_ERROR].count, 2);
+    assert_true(q.n.notice.events[QEMU_EVENT_IO_ERROR].first);
+    assert_string_equal(q.n.notice.events[QEMU_EVENT_IO_ERROR].text,
+                        "write: No space left on device");
+    assert_int_equal(supervisor_monitor_due(&q.m, 1000, 0), INT64_MAX);
+    monitored_fini(&q);
+}
+
+static void vm_paused_by_its_disk_goes_on_when_there_is_space(void **state)
+{
+    struct monitored q;
+    monitored_init(&q);
+    qemu_says(&q, DISK_FULL STOPPED);
+    assert_commands(&q, "{\"execute\":\"query-status\"}\n");
+    qemu_says(&q, STATUS("io-error"));
+    assert_string_equal(q.n.notice.events[QEMU_EVENT_PAUSED].text,
+                        "io-error: write: No space left on device");
+    int64_t now_ms = q.m.try_ms;
+    assert_int_equal(supervisor_monitor_due(&q.m, now_ms, 1 << 20), now_ms + 1000);
+    assert_commands(&q, "");
+    assert_int_equal(supervisor_monitor_due(&q.m, now_ms + 999, SPACE), now_ms + 1000);
+    assert_commands(&q, "");
+    (void)supervisor_monitor_due(&q.m, now_ms + 1000, SPACE);
+    assert_commands(&q, "{\"execute\":\"cont\"}\n");
+    qemu_says(&q, "{\"return\": {}}\r\n{\"event\": \"RESUME\"}\r\n");
+    assert_int_equal(supervisor_monitor_due(&q.m, now_ms + 400000, SPACE), INT64_MAX);
+    assert_string_equal(q.m.end_reason, "");
+    assert_int_equal(q.n.notice.events[QEMU_EVENT_RESUMED].count, 1);
+    monitored_fini(&q);
+}
+
+static void vm_paused_by_its_disk_for_too_long_is_ended(void **state)
+{
+    struct monitored q;
+    monitored_init(&q);
+    qemu_says(&q, DISK_FULL STOPPED STATUS("io-error"));
+    (void)supervisor_monitor_due(&q.m, q.m.paused_ms + 299999, 0);
+    assert_string_equal(q.m.end_reason, "");
+    (void)supervisor_monitor_due(&q.m, q.m.paused_ms + 300000, SPACE);
+    assert_string_equal(q.m.end_reason, "paused for 300 s: write: No space left on device");
+    monitored_fini(&q);
+}
+
+static void vm_that_qemu_cannot_run_is_ended_and_one_paused_by_hand_is_not(void **state)
+{
+    struct monitored q;
+    monitored_init(&q);
+    qemu_says(&q, STOPPED STATUS("internal-error"));
+    assert_memory_equal(q.m.end_reason, "paused: QEMU cannot run it any more", 35);
+    monitored_fini(&q);
+    monitored_init(&q);
+    qemu_says(&q, STOPPED STATUS("paused"));
+    assert_int_equal(supervisor_monitor_due(&q.m, q.m.paused_ms + 400000, SPACE), INT64_MAX);
+    assert_string_equal(q.m.end_reason, "");
+    assert_string_equal(q.n.notice.events[QEMU_EVENT_PAUSED].text, "paused");
+    monitored_fini(&q);
+}
+
+static void lines_of_qemu_that_mean_nothing_change_nothing(void **state)
+{
+    static const char *const bad[] = {
+        "\n",       "{}\n", "[1]\n", "\"STOP\"\n", "{\"event\": 1}\n", "{\"event\": \"STOP\"\n",
+        "\377\0x\n"};
+    struct monitored q;
+    monitored_init(&q);
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        qemu_says(&q, bad[i]);
+    }
+    for (int i = 0; i < 10000; i++) {
+        qemu_says(&q, "a line without an end, ");
+    }
+    qemu_says(&q, "\n");
+    assert_int_equal(q.m.paused_ms, 0);
+    assert_false(q.n.unsaid);
+    qemu_says(&q, STOPPED STATUS("a\\u001b[31mb"));
+    assert_string_equal(q.n.notice.events[QEMU_EVENT_PAUSED].text, "a?[31mb");
+    monitored_fini(&q);
+}
+
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int main(void)
@@ -286,6 +415,11 @@ int main(void)
         IN_DIR(refusals_become_a_notice_that_is_taken_once),
         IN_DIR(notice_that_is_not_taken_waits_and_is_joined),
         cmocka_unit_test(output_that_is_no_report_is_kept_as_text),
+        cmocka_unit_test(error_of_the_disk_is_reported_and_pauses_nothing),
+        cmocka_unit_test(vm_paused_by_its_disk_goes_on_when_there_is_space),
+        cmocka_unit_test(vm_paused_by_its_disk_for_too_long_is_ended),
+        cmocka_unit_test(vm_that_qemu_cannot_run_is_ended_and_one_paused_by_hand_is_not),
+        cmocka_unit_test(lines_of_qemu_that_mean_nothing_change_nothing),
         cmocka_unit_test(gateway_that_is_not_ready_is_an_error_with_its_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-#include "worker/network_watch.h"
+#include "worker/vm_watch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,14 +8,14 @@
 
 #define LOOK_MS 5000
 
-struct network_watch {
+struct vm_watch {
     struct worker *worker;
     struct threads threads;
     bool said_shared; /* that emulators share this host's network, which is the same for all VMs */
 };
 
 struct watched_class {
-    struct network_watch *watch;
+    struct vm_watch *watch;
     const char *name;
 };
 
@@ -27,10 +27,30 @@ static void log_refused_host(void *arg, const char *host, const char *why)
              LOG_STR("action", "no runner of this class comes online until it is allowed"));
 }
 
-static void log_notice(void *arg, const struct vm_notice *n)
+/* For the log, and for the timeline of the VM and its job. */
+static void report_event(const struct watched_class *class, const struct vm_notice *n)
+{
+    struct err e = {0};
+    bool good = strcmp(n->event, "resumed") == 0;
+    if (n->first && good) {
+        log_info("vm_resumed", LOG_STR("vm", n->vm), LOG_STR("class", class->name),
+                 LOG_STR("detail", n->text));
+    } else if (n->first) {
+        log_warn(strcmp(n->event, "paused") == 0 ? "vm_paused" : "vm_io_error",
+                 LOG_STR("vm", n->vm), LOG_STR("class", class->name), LOG_STR("error", n->text));
+    }
+    if (n->first &&
+        ledger_log_event(class->watch->worker->ledger, 0, n->vm, n->event, n->text, &e) != 0) {
+        log_debug("timeline_write_failed", LOG_STR("vm", n->vm), LOG_ERR(&e));
+    }
+}
+
+static void take_notice(void *arg, const struct vm_notice *n)
 {
     const struct watched_class *class = arg;
-    if (n->kind == NULL) {
+    if (n->event != NULL) {
+        report_event(class, n);
+    } else if (n->kind == NULL) {
         if (!class->watch->said_shared) {
             log_info("vm_network_namespace_unavailable", LOG_STR("class", class->name),
                      LOG_STR("error", n->text));
@@ -43,7 +63,7 @@ static void log_notice(void *arg, const struct vm_notice *n)
 }
 
 /* A class is found by its name: a reload may replace the configuration meanwhile. */
-static void for_each_class(struct network_watch *n, bool at_start)
+static void for_each_class(struct vm_watch *n, bool at_start)
 {
     const struct config *c = config_live_get(n->worker->config);
     for (size_t i = 0; i < c->class_count; i++) {
@@ -55,14 +75,14 @@ static void for_each_class(struct network_watch *n, bool at_start)
         if (at_start) {
             vm_refused_hosts(c, &c->classes[i], log_refused_host, &class);
         }
-        vm_notices(p, log_notice, &class);
+        vm_notices(p, take_notice, &class);
     }
     config_live_put(n->worker->config, c);
 }
 
 static void *watch(void *arg)
 {
-    struct network_watch *n = arg;
+    struct vm_watch *n = arg;
     for_each_class(n, true);
     while (!wakeup_sleep(&n->worker->working, LOOK_MS)) {
         for_each_class(n, false);
@@ -83,25 +103,25 @@ static bool has_own_vms(struct worker *w)
     return has;
 }
 
-int network_watch_start(struct worker *w, struct network_watch **out, struct err *e)
+int vm_watch_start(struct worker *w, struct vm_watch **out, struct err *e)
 {
     if (!has_own_vms(w)) {
         return 0;
     }
-    struct network_watch *n = calloc(1, sizeof *n);
+    struct vm_watch *n = calloc(1, sizeof *n);
     ASSERT(n != NULL);
     n->worker = w;
-    if (threads_start(&n->threads, 1, "the thread that reports on VMs' networks", watch, n, e) !=
+    if (threads_start(&n->threads, 1, "the thread that reports on this host's VMs", watch, n, e) !=
         0) {
         wakeup_raise(&w->working);
-        network_watch_join(n);
+        vm_watch_join(n);
         return -1;
     }
     *out = n;
     return 0;
 }
 
-void network_watch_join(struct network_watch *n)
+void vm_watch_join(struct vm_watch *n)
 {
     if (n != NULL) {
         threads_join(&n->threads);
