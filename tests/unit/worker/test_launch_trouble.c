@@ -2,13 +2,11 @@
  * Launches in trouble: throttled calls, probes, a ledger that is away while the worker stops, and
  * whose error a provider's is. A wait ends at once, and the clock has advanced by it.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/unit/worker/world.h"
 
 #include "common/base/clock.h"
-#include "common/job/lane.h"
 #include "common/job/launch_request.h"
 #include "worker/heartbeat.h"
 #include "worker/lane.h"
@@ -68,9 +66,8 @@ static void anew(void)
     (void)set_up(NULL);
 }
 
-static void put_job(const char *class_name, int64_t job)
+static void put_job(int64_t job)
 {
-    char lane_name[LAUNCH_LANE_SIZE];
     struct job_event ev = {.action = JOB_ACTION_QUEUED,
                            .status = "queued",
                            .job = {.id = job,
@@ -78,14 +75,13 @@ static void put_job(const char *class_name, int64_t job)
                                    .run_attempt = 1,
                                    .installation_id = 11,
                                    .repository = "acme/app",
-                                   .organization = "acme"}};
-    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+                                   .organization = "acme",
+                                   .class_name = "large"}};
     struct launch_request request = launch_request_of(&ev);
     struct buf body;
     buf_init(&body, 65536);
     launch_request_encode(&request, 1, &body);
-    (void)launch_lane(class_name, lane_name);
-    world_put(lane_name, body.data);
+    world_put("launch.large", body.data);
     buf_fini(&body);
 }
 
@@ -98,7 +94,7 @@ static void launch_next(void)
 
 static void launch_job_large(int64_t job)
 {
-    put_job("large", job);
+    put_job(job);
     launch_next();
 }
 
@@ -335,7 +331,7 @@ static void job_that_alone_is_refused_becomes_a_dead_letter(void **state)
     (void)state;
     calls_plan(&(struct call_plan){
         .function = "github_register_runner", .fails = ERR_PERMANENT, .code = 422});
-    put_job("large", 42);
+    put_job(42);
     for (size_t round = 1; round <= 6; round++) {
         launch_next();
         assert_int_equal(calls_count("github_register_runner", NULL), round);
@@ -356,7 +352,7 @@ static void job_that_is_refused_like_all_others_waits(void **state)
     (void)state;
     calls_plan(&(struct call_plan){
         .function = "github_register_runner", .fails = ERR_PERMANENT, .code = 422});
-    put_job("large", 42);
+    put_job(42);
     for (size_t round = 0; round < 12; round++) {
         launch_next();
         world.now_ms += 15 * 60000; /* beyond the circuit's pause */
@@ -393,42 +389,6 @@ static void error_of_a_provider_says_where_it_runs(void **state)
         assert_int_equal(e.class, ERR_PERMANENT);
         assert_int_equal(calls_count("vm_run", NULL), 1);
     }
-}
-
-/* --- a full host --- */
-
-static void launch_small(void)
-{
-    put_job("small", 42);
-    struct queue_message m = world_take("launch.small");
-    launch(&world.worker, &lane, world.config, &m);
-    queue_message_fini(&m);
-}
-
-/* Until a VM of the host ends; and nothing was registered for it. */
-static void launch_on_a_full_host_waits_and_spends_nothing(void **state)
-{
-    struct circuit c;
-    struct err e;
-    char host[LEDGER_CELL_NAME];
-    (void)state;
-    subjects_of_class(config_class_by_name(world.config, SLICE("small")),
-                      fleet_provider(world.worker.fleet, "small"), fleet_host(world.worker.fleet),
-                      &lane.subjects);
-    (void)snprintf(host, sizeof host, "%s", lane.subjects.names[SUBJECT_HOST]);
-    calls_plan(&(struct call_plan){.function = "vm_room", .fails = ERR_CAPACITY, .times = 1});
-    launch_small();
-    assert_int_equal(calls_count("github_register_runner", NULL), 0);
-    assert_int_equal(calls_count("vm_run", NULL), 0);
-    assert_int_equal(calls_done("queue_nack", "reason=room (waits for host:"), 1);
-    assert_int_equal(calls_count("queue_nack", "spent"), 0);
-    MUST(circuit_load(world.worker.ledger, host, &c, &e));
-    assert_true(circuit_wait_ms(&c, world.now_ms) > 0);
-    circuits_host_freed(world.worker.circuits, fleet_host(world.worker.fleet));
-    MUST(circuit_load(world.worker.ledger, host, &c, &e));
-    assert_int_equal(circuit_wait_ms(&c, world.now_ms), 0);
-    launch_small();
-    assert_int_equal(calls_done("queue_ack", NULL), 1);
 }
 
 /* --- what could not be recorded --- */
@@ -605,7 +565,6 @@ int main(void)
         CASE(job_that_alone_is_refused_becomes_a_dead_letter),
         CASE(job_that_is_refused_like_all_others_waits),
         CASE(error_of_a_provider_says_where_it_runs),
-        CASE(launch_on_a_full_host_waits_and_spends_nothing),
         CASE(vm_that_could_not_be_recorded_is_spared_if_it_is_at_work),
         CASE(slot_that_was_reserved_in_an_emptied_ledger_is_given_back),
         CASE(answer_about_the_ledger_that_fails_stops_no_launch),
