@@ -93,13 +93,16 @@ int fs_create(const char *path, int flags, mode_t mode)
     return fd;
 }
 
-/* The group came with the parent's setgid bit. */
+/* The group came with the parent's setgid bit, and so did the bit. Where it must be set anew, since the
+ * umask took rights away, that fails in a unit with RestrictSUIDSGID=, whose UMask= must not. */
 int fs_mkdir(const char *path, mode_t mode)
 {
-    if (mkdir(path, mode) != 0) {
+    struct stat st;
+    bool shared = is_in_shared_directory(path);
+    if (mkdir(path, shared ? S_IRWXU | S_IRWXG : mode) != 0) {
         return -1;
     }
-    if (is_in_shared_directory(path)) {
+    if (shared && stat(path, &st) == 0 && (st.st_mode & S_IRWXG) != S_IRWXG) {
         (void)chmod(path, 02770);
     }
     return 0;

@@ -50,6 +50,21 @@ class Units(unittest.TestCase):
             for line in ("StartLimitIntervalSec=0", "Restart=always", "LimitCORE=0", "UMask=0007"):
                 self.assertIn(f"\n{line}\n", read(f"mayfly-{name}.service"), name)
 
+    def test_each_program_is_a_user_of_its_own_in_the_groups_of_its_directories(self):
+        groups = {"ingress": {"queue"}, "worker": {"queue", "ledger", "vms"}, "reaper": {"queue", "ledger", "vms"}}
+        sysusers, tmpfiles = read("mayfly.sysusers.conf"), read("mayfly.tmpfiles.conf")
+        for name, of in groups.items():
+            unit = read(f"mayfly-{name}.service")
+            self.assertIn(f"\nUser=mayfly-{name}\nGroup=mayfly-{name}\n", unit)
+            self.assertRegex(sysusers, rf"(?m)^u mayfly-{name} ")
+            line = re.search(r"(?m)^SupplementaryGroups=(.*)", unit)[1].split()
+            for known in ("queue", "ledger", "vms"):
+                self.assertEqual(known in of, f"mayfly-{known}" in line, (name, known))
+                member = re.search(rf"(?m)^m mayfly-{name} +mayfly-{known}$", sysusers) is not None
+                self.assertEqual(known in of, member, (name, known))
+        for shared in ("queue", "ledger", "vms"):
+            self.assertRegex(tmpfiles, rf"(?m)^d /var/lib/mayfly/{shared} +2770 root +mayfly-{shared}$")
+
     def test_credentials_and_directories_of_the_example_are_in_the_units(self):
         example = read("mayfly.yaml.example")
         units = {name: read(f"mayfly-{name}.service") for name in LIMITS}

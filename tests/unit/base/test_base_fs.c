@@ -1,10 +1,16 @@
 /* Small files: whole, atomic, and gone when removed. */
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/attr.h"
@@ -204,6 +210,88 @@ static void link_to_a_tree_is_removed_alone(void **state)
     assert_int_equal(stat(PATH("target/deep"), &st), 0);
 }
 
+/* --- shared directories ---------------------------------------------------------------------- */
+
+static mode_t mode_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void what_is_made_in_a_shared_directory_is_for_its_group(void **state)
+{
+    static const mode_t masks[] = {0007, 0022, 0077};
+    struct err e;
+    assert_int_equal(mkdir(PATH("of-group"), 0700), 0);
+    assert_int_equal(chmod(PATH("of-group"), 02770), 0);
+    mode_t before = umask(0);
+    for (size_t i = 0; i < COUNT_OF(masks); i++) {
+        (void)umask(masks[i]);
+        assert_int_equal(fs_mkdirs(PATH("of-group/a/b"), 0700, &e), 0);
+        assert_int_equal(fs_write_atomic(PATH("of-group/a/b/file"), SLICE("x"), 0600, &e), 0);
+        assert_int_equal(mode_of(PATH("of-group/a")), 02770);
+        assert_int_equal(mode_of(PATH("of-group/a/b")), 02770);
+        assert_int_equal(mode_of(PATH("of-group/a/b/file")), 0660);
+        assert_int_equal(fs_remove_tree(PATH("of-group/a"), &e), 0);
+    }
+    (void)umask(before);
+}
+
+/* Setgid alone, or rights of the group alone, share nothing. */
+static void other_directories_keep_the_mode_that_was_asked_for(void **state)
+{
+    static const mode_t modes[] = {0770, 02750, 0700};
+    struct err e;
+    for (size_t i = 0; i < COUNT_OF(modes); i++) {
+        assert_int_equal(mkdir(PATH("own"), 0700), 0);
+        assert_int_equal(chmod(PATH("own"), modes[i]), 0);
+        assert_int_equal(fs_mkdirs(PATH("own/a"), 0700, &e), 0);
+        assert_int_equal(fs_write_atomic(PATH("own/file"), SLICE("x"), 0600, &e), 0);
+        assert_int_equal(mode_of(PATH("own/a")) & 0777, 0700);
+        assert_int_equal(mode_of(PATH("own/file")), 0600);
+        assert_int_equal(fs_remove_tree(PATH("own"), &e), 0);
+    }
+}
+
+/* As systemd's RestrictSUIDSGID= does: no call that sets the bit. In a child, since it stays. */
+static bool forbid_setgid(void)
+{
+    struct sock_filter lines[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+#ifdef __NR_chmod
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_chmod, 1, 0),
+#else
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fchmod, 1, 0),
+#endif
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fchmodat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = COUNT_OF(lines), .filter = lines};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+static void shared_directory_needs_no_right_to_set_setgid(void **state)
+{
+    int status = 0;
+    struct err e;
+    assert_int_equal(mkdir(PATH("confined"), 0700), 0);
+    assert_int_equal(chmod(PATH("confined"), 02770), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)umask(0007);
+        _exit(!forbid_setgid() ? 2 : fs_mkdirs(PATH("confined/a"), 0700, &e) == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
+        skip(); /* a kernel or a container without seccomp */
+    }
+    assert_int_equal(status, 0);
+    assert_int_equal(mode_of(PATH("confined/a")), 02770);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +307,9 @@ int main(void)
         cmocka_unit_test(file_in_the_way_of_a_directory_is_an_error),
         cmocka_unit_test(tree_is_removed_but_not_what_it_links_to),
         cmocka_unit_test(link_to_a_tree_is_removed_alone),
+        cmocka_unit_test(what_is_made_in_a_shared_directory_is_for_its_group),
+        cmocka_unit_test(other_directories_keep_the_mode_that_was_asked_for),
+        cmocka_unit_test(shared_directory_needs_no_right_to_set_setgid),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }
