@@ -119,6 +119,8 @@ const struct metric_row metrics_table[] = {
     HISTOGRAM("mayfly_vm_run_seconds", "provider class",
               "From the call that starts a VM to its payload accepted."),
     COUNTER("mayfly_vm_run_errors_total", "provider class", "VMs that could not be started."),
+    COUNTER("mayfly_vm_snapshots_refused_total", "",
+            "Snapshots whose files are not what was saved; each is made anew."),
     COUNTER("mayfly_vm_starts_total", "mode",
             "VMs started on this host: `boot`, or `restore` from a snapshot."),
     HISTOGRAM("mayfly_vm_terminate_seconds", "provider class",

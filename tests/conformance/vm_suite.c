@@ -122,16 +122,10 @@ static void run_payload_the_agent_refuses_leaves_nothing(void **state)
 static void run_without_restore_boots(void **state)
 {
     struct vm_fixture *f = *state;
-    char path[2048];
-    struct buf record;
     f->settings.restore = false;
     vm_fixture_open(f);
     must_run(f, "vm-1");
-    buf_init(&record, 65536);
-    vm_file(f, "vm-1", "vm.json", path);
-    read_whole(path, &record);
-    assert_non_null(strstr(record.data, "\"mode\": \"boot\""));
-    buf_fini(&record);
+    must_have_started_by(f, "boot");
     must_end(f, "vm-1");
 }
 
@@ -359,6 +353,47 @@ static void run_many_on_a_host_with_room_for_two_starts_two(void **state)
     MUST(vm_room(f->p, &e));
 }
 
+/* The first file of that name in the directories of snapshots. */
+static void find_saved(const struct vm_fixture *f, const char *name, char *out, size_t size)
+{
+    char path[1100];
+    const struct dirent *entry;
+    out[0] = '\0';
+    (void)snprintf(path, sizeof path, "%s/saved", f->state_dir);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.') {
+            (void)snprintf(out, size, "%s/%s/%s", path, entry->d_name, name);
+        }
+    }
+    closedir(dir);
+    assert_int_not_equal(out[0], '\0');
+}
+
+static void snapshot_that_was_changed_is_made_anew(void **state)
+{
+    struct vm_fixture *f = *state;
+    char path[1600];
+    char byte = 'X';
+    must_run(f, "vm-1");
+    must_end(f, "vm-1");
+    find_saved(f, "disk.qcow2", path, sizeof path);
+    assert_int_equal(chmod(path, 0600), 0);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, &byte, 1, 500), 1);
+    close(fd);
+    must_run(f, "vm-1");
+    must_have_started_by(f, "restore");
+    must_end(f, "vm-1");
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, 500), 1);
+    assert_int_not_equal(byte, 'X');
+    close(fd);
+}
+
 /* sockaddr_un holds 108 bytes; a state directory may be anywhere. */
 static void run_in_a_deep_state_directory_works(void **state)
 {
@@ -438,6 +473,7 @@ const size_t vm_tests_run_count = COUNT_OF(vm_tests_run);
 static const struct CMUnitTest fake_only[] = {
     ON_FIXTURE(run_many_at_once_saves_the_machine_once),
     ON_FIXTURE(run_many_on_a_host_with_room_for_two_starts_two),
+    ON_FIXTURE(snapshot_that_was_changed_is_made_anew),
     ON_FIXTURE(run_in_a_deep_state_directory_works),
     ON_FIXTURE(run_as_another_user_drops_the_rights),
 };

@@ -70,6 +70,8 @@ void must_run(struct vm_fixture *f, const char *name);
 struct vm_info must_describe(struct vm_fixture *f, const char *id);
 /* Waits until describe says so, a minute at most. */
 struct vm_info must_reach(struct vm_fixture *f, const char *id, enum vm_run_state state);
+void must_have_started_by(struct vm_fixture *f,
+                          const char *mode);         /* "boot" or "restore", of vm-1 */
 void must_end(struct vm_fixture *f, const char *id); /* terminate at once, and forget */
 
 /* <state_dir>/<deployment>.<class>/<name>[/<file>] */

@@ -380,19 +380,6 @@ static void run_image_never_ready_is_given_up(void **state)
     must_have_left_nothing(f);
 }
 
-static void must_have_started_by(struct vm_fixture *f, const char *mode)
-{
-    char path[2048];
-    char wanted[64];
-    struct buf record;
-    buf_init(&record, 65536);
-    vm_file(f, "vm-1", "vm.json", path);
-    read_whole(path, &record);
-    (void)snprintf(wanted, sizeof wanted, "\"mode\": \"%s\"", mode);
-    assert_non_null(strstr(record.data, wanted));
-    buf_fini(&record);
-}
-
 static void restore_failing_once_makes_the_machine_anew(void **state)
 {
     struct vm_fixture *f = *state;

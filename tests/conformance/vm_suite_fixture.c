@@ -436,6 +436,19 @@ struct vm_info must_reach(struct vm_fixture *f, const char *id, enum vm_run_stat
     }
 }
 
+void must_have_started_by(struct vm_fixture *f, const char *mode)
+{
+    char path[2048];
+    char wanted[64];
+    struct buf record;
+    buf_init(&record, 65536);
+    vm_file(f, "vm-1", "vm.json", path);
+    read_whole(path, &record);
+    (void)snprintf(wanted, sizeof wanted, "\"mode\": \"%s\"", mode);
+    assert_non_null(strstr(record.data, wanted));
+    buf_fini(&record);
+}
+
 void must_end(struct vm_fixture *f, const char *id)
 {
     struct err e;

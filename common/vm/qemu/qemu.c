@@ -29,6 +29,7 @@ static void vm_qemu_close(void *state)
         free(q->accel);
         free(q->user);
         qemu_network_close(q);
+        qemu_seal_fini(&q->seal);
         free(q);
     }
 }
@@ -51,8 +52,7 @@ static int open_directories(struct vm_qemu *q, const struct config_class *class,
     }
     (void)qemu_path(q->vms_dir, q->state_dir, name);
     (void)qemu_path(q->saved_dir, q->state_dir, "saved");
-    /* The VMs' user reads snapshots; records are private. */
-    return fs_mkdirs(q->vms_dir, 0700, e) != 0 || fs_mkdirs(q->saved_dir, 0755, e) != 0 ? -1 : 0;
+    return fs_mkdirs(q->vms_dir, 0700, e);
 }
 
 static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
@@ -70,6 +70,8 @@ static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
     q->restore = s->restore;
     q->network_namespace = s->network_namespace;
     atomic_init(&q->boot_until_ms, INT64_MIN);
+    qemu_seal_init(&q->seal);
+    q->snapshots_refused = metrics_counter("mayfly_vm_snapshots_refused_total", "");
     q->started_by_restore = metrics_counter("mayfly_vm_starts_total", "mode=\"restore\"");
     q->started_by_boot = metrics_counter("mayfly_vm_starts_total", "mode=\"boot\"");
 }

@@ -7,7 +7,8 @@
  *   host.c      this host: the QEMU binary, KVM or not, capacity for one more VM
  *   settings.c  its part of the configuration
  *   network.c   what its VMs may reach: for the gateway, for the checks; what was refused
- *   admission.c, image.c, args.c, qmp.c, state.c, launch.c, exec.c, notice.c   see their headers
+ *   admission.c, image.c, args.c, qmp.c, state.c, launch.c, exec.c, notice.c, seal.c, control.c
+ *               see their headers
  *
  * One QEMU process per VM, with a supervisor process each (launch.h). Everything known about a VM
  * is in its state directory, so the provider keeps nothing in memory: any process of the host can
@@ -30,6 +31,7 @@
 #include "common/vm/qemu/image.h"
 #include "common/vm/qemu/net_policy.h"
 #include "common/vm/qemu/notice.h"
+#include "common/vm/qemu/seal.h"
 #include "common/vm/vm_backend.h"
 
 struct vm_qemu {
@@ -62,6 +64,8 @@ struct vm_qemu {
         boot_until_ms; /* after failed restores: cold boots until then (monotonic) */
     struct metric *started_by_restore;
     struct metric *started_by_boot;
+    struct metric *snapshots_refused;
+    struct qemu_seal seal;
     struct metric *refused[NET_KINDS]; /* by the gateways */
     struct metric *events[QEMU_EVENTS];
 };
@@ -107,8 +111,9 @@ struct qemu_saved {
     ino_t inode;            /* of that overlay: distinguishes a recreated one */
 };
 
-/* The snapshot for the class, created if there is none (by one process at a time). */
-MUST_CHECK int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved *out,
+/* The snapshot for the class, created if there is none (by one process at a time), as it was
+ * sealed (qemu/seal.h). */
+MUST_CHECK int qemu_saved_get(struct vm_qemu *q, const char *accel, struct qemu_saved *out,
                               struct err *e);
 /* Whether there is one. */
 bool qemu_saved_exists(const struct vm_qemu *q, const char *accel);

@@ -23,6 +23,7 @@
 #define PAUSE_MS 5
 #define KEY_BYTES 20
 #define UNUSED_DAYS 7
+#define OVERLAY_NEW "overlay.new"
 
 int qemu_overlay_create(const struct vm_qemu *q, const char *base, bool base_is_qcow2,
                         const char *path, struct err *e)
@@ -65,6 +66,18 @@ static int wait_ready(const char *dir, int64_t deadline_ms, struct err *e)
     }
 }
 
+/* Its own user's alone, also where the state directory is shared. */
+static int make_saved_dir(const struct vm_qemu *q, struct err *e)
+{
+    if (fs_mkdirs(q->saved_dir, 0700, e) != 0) {
+        return -1;
+    }
+    return chmod(q->saved_dir, 0700) == 0
+               ? 0
+               : err_errno(e, ERR_RETRY, errno, "cannot use %s: it is another user's",
+                           q->saved_dir);
+}
+
 /* A directory like a VM's, for a boot whose result is kept or deleted. */
 static int boot_until_ready(const struct vm_qemu *q, const char *dir, const char *accel,
                             int64_t timeout_ms, struct err *e)
@@ -93,7 +106,7 @@ int qemu_saved_try_boot(const struct vm_qemu *q, const char *accel, int64_t time
     struct err ignored;
     random_hex(name + 5, 8);
     (void)qemu_path(dir, q->saved_dir, name);
-    int rc = boot_until_ready(q, dir, accel, timeout_ms, e);
+    int rc = make_saved_dir(q, e) != 0 ? -1 : boot_until_ready(q, dir, accel, timeout_ms, e);
     if (qemu_supervisor_stop(dir, 0, &ignored) == 0) {
         (void)!fs_remove_tree(dir, &ignored);
     }
@@ -163,15 +176,6 @@ static int save_state(const char *dir, const char *state_path, struct err *e)
     return rc;
 }
 
-/* From now on it is read-only: VMs only read the snapshot. */
-static int make_read_only(const char *path, struct err *e)
-{
-    if (lchown(path, geteuid(), getegid()) != 0 || chmod(path, 0444) != 0) {
-        return err_errno(e, ERR_RETRY, errno, "cannot seal %s", path);
-    }
-    return 0;
-}
-
 /* Boots in `work`, saves, and leaves the saved disk and state there. */
 static int create_snapshot_in(const struct vm_qemu *q, const char *accel, const char *work,
                               struct err *e)
@@ -181,19 +185,17 @@ static int create_snapshot_in(const struct vm_qemu *q, const char *accel, const 
     char state[PATH_MAX];
 
     (void)qemu_path(run_overlay, work, "run/" QEMU_OVERLAY);
-    (void)qemu_path(disk, work, "disk.qcow2");
-    (void)qemu_path(state, work, "state");
+    (void)qemu_path(disk, work, QEMU_SAVED_DISK);
+    (void)qemu_path(state, work, QEMU_SAVED_STATE);
     if (boot_until_ready(q, work, accel, q->boot_timeout_ms, e) != 0 ||
         save_state(work, state, e) != 0 || qemu_supervisor_stop(work, 0, e) != 0) {
         return -1;
     }
-    if (rename(run_overlay, disk) != 0) {
+    /* They belong to this user from now on, not to a VM's. */
+    if (rename(run_overlay, disk) != 0 || lchown(disk, geteuid(), getegid()) != 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot keep the disk of the snapshot %s", work);
     }
-    if (fs_remove_tree(qemu_path(run_overlay, work, "run"), e) != 0) {
-        return -1;
-    }
-    return make_read_only(disk, e) != 0 || make_read_only(state, e) != 0 ? -1 : 0;
+    return fs_remove_tree(qemu_path(run_overlay, work, "run"), e);
 }
 
 static void saved_key(const struct vm_qemu *q, const char *accel, char *out)
@@ -223,8 +225,8 @@ static bool complete_snapshot(struct qemu_saved *s)
 static void locate_snapshot(const struct vm_qemu *q, const char *key, struct qemu_saved *out)
 {
     (void)qemu_path(out->dir, q->saved_dir, key);
-    (void)qemu_path(out->disk, out->dir, "disk.qcow2");
-    (void)qemu_path(out->state, out->dir, "state");
+    (void)qemu_path(out->disk, out->dir, QEMU_SAVED_DISK);
+    (void)qemu_path(out->state, out->dir, QEMU_SAVED_STATE);
     (void)qemu_path(out->overlay, out->dir, QEMU_OVERLAY);
 }
 
@@ -264,7 +266,7 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
     delete_old_snapshots(q);
     (void)snprintf(name, sizeof name, ".%s.new", key);
     (void)qemu_path(work, q->saved_dir, name);
-    (void)qemu_path(fresh, s->dir, "overlay.new");
+    (void)qemu_path(fresh, s->dir, OVERLAY_NEW);
     /* The remainder of a killed process: its supervisor may still run. */
     if (qemu_supervisor_stop(work, 0, e) != 0 || fs_remove_tree(work, e) != 0 ||
         fs_remove_tree(s->dir, e) != 0 || fs_mkdirs(work, 0755, e) != 0) {
@@ -273,7 +275,8 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
     if (create_snapshot_in(q, accel, work, e) == 0) {
         if (rename(work, s->dir) != 0) {
             (void)err_errno(e, ERR_RETRY, errno, "cannot move the snapshot to %s", s->dir);
-        } else if (qemu_overlay_create(q, s->disk, true, fresh, e) == 0) {
+        } else if (qemu_overlay_create(q, s->disk, true, fresh, e) == 0 &&
+                   qemu_seal_make(s->dir, OVERLAY_NEW, e) == 0) {
             rc = rename(fresh, s->overlay) == 0
                      ? 0
                      : err_errno(e, ERR_RETRY, errno, "cannot write %s", s->overlay);
@@ -285,15 +288,17 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
     return rc;
 }
 
-int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved *out,
-                   struct err *e)
+static int find_or_create_snapshot(const struct vm_qemu *q, const char *accel,
+                                   struct qemu_saved *out, struct err *e)
 {
     char key[KEY_BYTES + 1];
     char lock_name[KEY_BYTES + 8];
     char lock_path[PATH_MAX];
     int lock;
-    int rc = 0;
-
+    int rc = make_saved_dir(q, e);
+    if (rc != 0) {
+        return -1;
+    }
     saved_key(q, accel, key);
     locate_snapshot(q, key, out);
     if (!complete_snapshot(out)) {
@@ -309,11 +314,22 @@ int qemu_saved_get(const struct vm_qemu *q, const char *accel, struct qemu_saved
         }
         close(lock);
     }
-    if (rc == 0) {
-        (void)utimensat(AT_FDCWD, out->dir, NULL, 0);
-        return 0;
+    return rc == 0 ? 0 : err_wrap(e, "creating the snapshot");
+}
+
+int qemu_saved_get(struct vm_qemu *q, const char *accel, struct qemu_saved *out, struct err *e)
+{
+    if (find_or_create_snapshot(q, accel, out, e) != 0) {
+        return -1;
     }
-    return err_wrap(e, "creating the snapshot");
+    if (qemu_seal_check(&q->seal, out->dir, e) != 0) {
+        if (e->code == EBADMSG) {
+            metric_inc(q->snapshots_refused);
+        }
+        return -1;
+    }
+    (void)utimensat(AT_FDCWD, out->dir, NULL, 0);
+    return 0;
 }
 
 bool qemu_saved_exists(const struct vm_qemu *q, const char *accel)
