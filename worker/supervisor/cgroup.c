@@ -115,58 +115,113 @@ bool supervisor_cgroup_find(char *mount, char *own, size_t size)
     return placed;
 }
 
+/* One that grows beyond its memory loses QEMU and the gateway together, and keeps this process, which
+ * says so. */
 static void set_cgroup_limits(const char *dir, const struct qemu_launch *launch)
 {
     char value[64];
     (void)snprintf(value, sizeof value, "%" PRId64, launch->memory_limit_bytes);
     (void)write_value(dir, "memory.max", value);
     (void)write_value(dir, "memory.swap.max", "0");
-    (void)write_value(dir, "memory.oom.group", "1");
     (void)snprintf(value, sizeof value, "%d", MAX_PROCESSES);
     (void)write_value(dir, "pids.max", value);
     /* A quota per period, both in microseconds; half a CPU is for QEMU's own work. */
     (void)snprintf(value, sizeof value, "%" PRId64 " 100000", launch->cpus * 100000 + 50000);
     (void)write_value(dir, "cpu.max", value);
+    (void)write_value(dir, "cgroup.subtree_control", "+memory");
 }
 
-static int make_child_group(const char *parent, const struct qemu_launch *launch, char *out,
-                            size_t size)
+/* `dir`/`name`, whose cgroup.procs is opened for writing; -1. */
+static int make_part(const char *dir, const char *name)
 {
-    char procs[PATH_BYTES + 256];
-    int n = snprintf(out, size, "%s/%s", parent, launch->cgroup);
-    if (n < 0 || (size_t)n >= size || (mkdir(out, 0755) != 0 && errno != EEXIST)) {
-        out[0] = '\0';
+    char path[PATH_BYTES + 320];
+    char procs[sizeof path + 16];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    (void)snprintf(procs, sizeof procs, "%s/cgroup.procs", path);
+    return mkdir(path, 0755) == 0 || errno == EEXIST ? open(procs, O_WRONLY | O_CLOEXEC) : -1;
+}
+
+/* The group of the VM has no processes itself (cgroups(7), "no internal processes"): this process is
+ * in `supervisor`, the others are in `vm`. */
+static int make_vm_group(const char *parent, const struct qemu_launch *launch,
+                         struct supervisor_cgroup *out)
+{
+    int n = snprintf(out->dir, sizeof out->dir, "%s/%s", parent, launch->cgroup);
+    if (n < 0 || (size_t)n >= sizeof out->dir || (mkdir(out->dir, 0755) != 0 && errno != EEXIST)) {
+        out->dir[0] = '\0';
         return -1;
     }
-    set_cgroup_limits(out, launch);
-    (void)snprintf(procs, sizeof procs, "%s/cgroup.procs", out);
-    int fd = open(procs, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) {
-        (void)rmdir(out);
-        out[0] = '\0';
+    set_cgroup_limits(out->dir, launch);
+    int own_fd = make_part(out->dir, "supervisor");
+    int vm_fd = make_part(out->dir, "vm");
+    bool entered = own_fd >= 0 && vm_fd >= 0 && write(own_fd, "0", 1) == 1;
+    if (own_fd >= 0) {
+        close(own_fd);
     }
-    return fd;
+    if (!entered) {
+        if (vm_fd >= 0) {
+            close(vm_fd);
+        }
+        supervisor_cgroup_leave(out);
+        return -1;
+    }
+    char vm[sizeof out->dir + 4];
+    (void)snprintf(vm, sizeof vm, "%s/vm", out->dir);
+    (void)write_value(vm, "memory.oom.group", "1");
+    return vm_fd;
 }
 
-/* This process's own group holds processes (itself), and such a group cannot have children with
- * controllers (cgroups(7), "no internal processes"); with systemd's DelegateSubgroup= its parent
- * can. */
-int supervisor_cgroup_make(const char *mount, const char *own, const struct qemu_launch *launch,
-                           char *out, size_t size)
+/* This process's own group holds processes (itself and the worker), and such a group cannot have
+ * children with controllers; with systemd's DelegateSubgroup= its parent can. */
+int supervisor_cgroup_enter(const char *mount, const char *own, const struct qemu_launch *launch,
+                            struct supervisor_cgroup *out)
 {
     char dir[PATH_BYTES];
-    out[0] = '\0';
+    *out = (struct supervisor_cgroup){.dir = ""};
     int n = snprintf(dir, sizeof dir, "%s%s", mount, own);
     if (launch->cgroup[0] == '\0' || n < 0 || (size_t)n >= sizeof dir) {
         return -1;
     }
+    (void)snprintf(out->home, sizeof out->home, "%s", dir);
     if (enable_controllers(dir)) {
-        return make_child_group(dir, launch, out, size);
+        return make_vm_group(dir, launch, out);
     }
     char *slash = strrchr(dir, '/');
     if (slash == NULL || (size_t)(slash - dir) <= strlen(mount)) {
         return -1;
     }
     *slash = '\0';
-    return enable_controllers(dir) ? make_child_group(dir, launch, out, size) : -1;
+    return enable_controllers(dir) ? make_vm_group(dir, launch, out) : -1;
+}
+
+/* Where the worker's group is gone this process stays, and the group goes with the VM's directory. */
+void supervisor_cgroup_leave(struct supervisor_cgroup *c)
+{
+    if (c->dir[0] != '\0') {
+        (void)write_value(c->home, "cgroup.procs", "0");
+        qemu_cgroup_remove(c->dir);
+        c->dir[0] = '\0';
+    }
+}
+
+bool supervisor_cgroup_was_full(const struct supervisor_cgroup *c)
+{
+    char path[sizeof c->dir + 32];
+    struct buf text;
+    struct err e;
+    struct slice line;
+    int64_t kills = 0;
+    (void)snprintf(path, sizeof path, "%s/memory.events", c->dir);
+    buf_init(&text, 4096);
+    if (c->dir[0] != '\0' && fs_read(path, &text, &e) == 0) {
+        struct slice rest = buf_slice(&text);
+        while (rest.len > 0) {
+            (void)slice_cut(rest, '\n', &line, &rest);
+            if (slice_starts_with(line, SLICE("oom_kill "))) {
+                (void)!slice_to_int64((struct slice){line.ptr + 9, line.len - 9}, &kills);
+            }
+        }
+    }
+    buf_fini(&text);
+    return kills > 0;
 }

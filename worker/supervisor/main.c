@@ -32,6 +32,7 @@ struct supervisor {
     struct supervisor_control control;
     struct supervisor_monitor monitor;
     struct supervisor_log console;
+    struct supervisor_cgroup cgroup;
     struct buf status;      /* all status lines of the agent, up to the limit */
     struct buf qemu_stderr; /* the beginning of QEMU's standard error */
     int status_fd;
@@ -295,6 +296,10 @@ static void set_reason(const struct supervisor *s, int status, char *out, size_t
         (void)snprintf(out, size, "%s", said.reason);
     } else if (s->end_reason != NULL) {
         (void)snprintf(out, size, "%s", s->end_reason);
+    } else if (supervisor_cgroup_was_full(&s->cgroup)) {
+        (void)snprintf(out, size,
+                       "out-of-memory: its processes used up its control group's %lld MiB",
+                       (long long)(s->launch.memory_limit_bytes >> 20));
     } else if (WIFSIGNALED(status)) {
         (void)snprintf(out, size, "died: qemu was killed by signal %d", WTERMSIG(status));
     } else if (WEXITSTATUS(status) != 0) {
@@ -343,9 +348,7 @@ static void clean_up_vm(struct supervisor *s, int status)
     if (!s->launch.keep_run && fs_remove_tree(qemu_path(path, s->dir, "run"), &e) != 0) {
         (void)!qemu_mark(s->dir, "unclean", &e);
     }
-    if (s->process.cgroup[0] != '\0') {
-        (void)rmdir(s->process.cgroup);
-    }
+    supervisor_cgroup_leave(&s->cgroup);
     record.ended_ms = clock_wall_ms();
     /* On failure the VM is reported as vanished, which is also true. */
     (void)!qemu_exit_record_write(s->dir, &record, &e);
@@ -390,7 +393,8 @@ static int start_vm(struct supervisor *s, struct err *e)
     }
     s->gateway = started.gateway;
     s->monitor.fd = s->pipes.monitor;
-    (void)snprintf(s->process.cgroup, sizeof s->process.cgroup, "%s", started.cgroup);
+    s->cgroup = started.cgroup;
+    (void)snprintf(s->process.cgroup, sizeof s->process.cgroup, "%s", started.cgroup.dir);
     note_shared_network(s, started.shared_network);
     /* It is this process's child and not yet waited for: even if it has ended, its pid is not
      * reused. */
@@ -435,6 +439,7 @@ static int supervise_vm(const char *dir)
         if (s.gateway > 0) {
             (void)kill(s.gateway, SIGKILL);
         }
+        supervisor_cgroup_leave(&s.cgroup);
         report_failure_to_launcher(&e);
     }
     supervisor_log_close(&s.console);

@@ -326,7 +326,7 @@ int supervisor_start(const char *dir, const struct qemu_launch *launch,
     struct start s = {.dir = dir, .launch = launch, .cgroup_fd = -1};
     *out = (struct supervisor_processes){.gateway = 0};
     if (supervisor_cgroup_find(mount, own, sizeof mount)) {
-        s.cgroup_fd = supervisor_cgroup_make(mount, own, launch, out->cgroup, sizeof out->cgroup);
+        s.cgroup_fd = supervisor_cgroup_enter(mount, own, launch, &out->cgroup);
     }
     int rc = -1;
     if (find_user(&s, e) == 0 && chown_run_dir(&s, e) == 0) {
@@ -335,8 +335,8 @@ int supervisor_start(const char *dir, const struct qemu_launch *launch,
     if (s.cgroup_fd >= 0) {
         close(s.cgroup_fd);
     }
-    if (rc != 0 && out->cgroup[0] != '\0') {
-        (void)rmdir(out->cgroup);
+    if (rc != 0) {
+        supervisor_cgroup_leave(&out->cgroup);
     }
     return rc;
 }

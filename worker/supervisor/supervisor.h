@@ -36,11 +36,26 @@ struct supervisor_pipes {
     int monitor; /* QMP */
 };
 
+/* The VM's control group: supervisor, gateway and QEMU together. */
+struct supervisor_cgroup {
+    char dir[512];  /* "" : none */
+    char home[512]; /* this process's group before */
+};
+/* Creates it with the launch's limits below the first group that is delegated to this process, and
+ * enters it. Returns the cgroup.procs of its part for the others, opened for writing; -1 if there is
+ * none, which is no error: the limits of the process apply either way. */
+int supervisor_cgroup_enter(const char *mount, const char *own, const struct qemu_launch *launch,
+                            struct supervisor_cgroup *out);
+/* When the others have ended: goes back, and removes it. */
+void supervisor_cgroup_leave(struct supervisor_cgroup *c);
+/* Whether the kernel has killed a process in it, because its memory was used up. */
+bool supervisor_cgroup_was_full(const struct supervisor_cgroup *c);
+
 /* The processes of one VM, each in a process group of its own. */
 struct supervisor_processes {
     pid_t gateway; /* 0: not started */
     pid_t qemu;
-    char cgroup[512];         /* the VM's control group, or "" */
+    struct supervisor_cgroup cgroup;
     char shared_network[128]; /* why QEMU is in this process's network namespace; "": it is not */
 };
 
@@ -49,12 +64,6 @@ struct supervisor_processes {
 MUST_CHECK int supervisor_start(const char *dir, const struct qemu_launch *launch,
                                 struct supervisor_pipes *pipes, struct supervisor_processes *out,
                                 struct err *e);
-
-/* Creates a control group with the launch's limits below the first group that is delegated to this
- * process, and returns its cgroup.procs opened for writing. -1, and "" in *out, if there is none,
- * which is no error: the limits of the process apply either way. size >= 512. */
-int supervisor_cgroup_make(const char *mount, const char *own, const struct qemu_launch *launch,
-                           char *out, size_t size);
 /* Where cgroup v2 is mounted, and this process's group in it; false if nowhere. */
 MUST_CHECK bool supervisor_cgroup_find(char *mount, char *own, size_t size);
 

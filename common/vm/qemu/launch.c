@@ -157,6 +157,15 @@ bool qemu_supervisor_alive(const char *dir, const struct qemu_process_record *pr
     return proc_id_alive(&process->supervisor) || qemu_control_listens(dir);
 }
 
+void qemu_cgroup_remove(const char *dir)
+{
+    static const char *const parts[] = {"vm", "supervisor", "."};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        (void)rmdir(strcmp(parts[i], ".") == 0 ? dir : qemu_path(path, dir, parts[i]));
+    }
+}
+
 /* --- ending ---------------------------------------------------------------------------------- */
 
 /* The record was written by the VM's own user: what it says is no reason to kill another group than
@@ -219,6 +228,7 @@ int qemu_supervisor_stop(const char *dir, int64_t grace_ms, struct err *e)
 {
     struct qemu_process_record process;
     struct err ignored;
+    char real[PATH_MAX];
     int rc = qemu_control_end(dir, grace_ms, "terminated", e);
     if (rc != 0 && e->code != ETIMEDOUT) {
         return -1;
@@ -232,8 +242,8 @@ int qemu_supervisor_stop(const char *dir, int64_t grace_ms, struct err *e)
         end_process(&process.qemu, dir, LEAVE_MS, e) != 0) {
         return -1;
     }
-    if (process.cgroup[0] != '\0') {
-        (void)rmdir(process.cgroup);
+    if (process.cgroup[0] != '\0' && is_group_of(process.cgroup, dir, real)) {
+        qemu_cgroup_remove(real);
     }
     return 0;
 }

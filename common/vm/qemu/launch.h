@@ -43,6 +43,10 @@ MUST_CHECK int qemu_launch_write(const char *dir, const struct qemu_launch *laun
 MUST_CHECK int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e);
 void qemu_launch_fini(struct qemu_launch *launch);
 
+/* Removes the control group of a VM, with its parts (worker/supervisor/cgroup.c), where they have no
+ * processes. */
+void qemu_cgroup_remove(const char *dir);
+
 /* Runs the supervisor program for a directory that holds launch.json, and waits for its response.
  * ERR_RETRY with the supervisor's message; then nothing of it runs. */
 MUST_CHECK int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e);

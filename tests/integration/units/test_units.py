@@ -35,7 +35,10 @@ class Units(unittest.TestCase):
 
     def test_units_are_understood(self):
         for name in LIMITS:
-            self.assertEqual((0, ""), self.analyze(name, "verify"), name)
+            code, text = self.analyze(name, "verify")
+            # Before systemd 254; the unit says what that costs.
+            text = re.sub(r".*: Unknown key '?DelegateSubgroup'?.*, ignoring\..*\n", "", text)
+            self.assertEqual((0, ""), (code, text), name)
 
     def test_units_are_confined(self):
         for name, limit in LIMITS.items():

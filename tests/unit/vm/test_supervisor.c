@@ -128,55 +128,121 @@ static struct qemu_launch launch_in(char *cgroup)
 static void cgroup_not_delegated_is_left_alone(void **state)
 {
     char name[] = "mayfly-vm-1";
-    char out[512] = "x";
+    struct supervisor_cgroup made;
     struct qemu_launch launch = launch_in(name);
     struct stat st;
     char path[768];
     make_group("system.slice/worker.service", "cpu memory pids");
-    assert_int_equal(
-        supervisor_cgroup_make(dir, "/system.slice/worker.service", &launch, out, sizeof out), -1);
-    assert_string_equal(out, "");
+    assert_int_equal(supervisor_cgroup_enter(dir, "/system.slice/worker.service", &launch, &made),
+                     -1);
+    assert_string_equal(made.dir, "");
+    assert_false(supervisor_cgroup_was_full(&made));
     (void)snprintf(path, sizeof path, "%s/system.slice/worker.service/mayfly-vm-1", dir);
     assert_int_equal(stat(path, &st), -1);
 }
 
+static void put_in_group(const char *file, const char *text)
+{
+    char path[768];
+    struct err e;
+    (void)snprintf(path, sizeof path, "%s/worker.service/mayfly-vm-1/%s", dir, file);
+    assert_int_equal(fs_write_atomic(path, slice_of(text), 0644, &e), 0);
+}
+
+static void assert_in_group(const char *file, const char *expected)
+{
+    char name[256];
+    struct buf text;
+    (void)snprintf(name, sizeof name, "worker.service/mayfly-vm-1/%s", file);
+    read_file(name, &text);
+    assert_string_equal(text.data, expected);
+    buf_fini(&text);
+}
+
+/* As the kernel makes it. */
+static void make_vm_group(void)
+{
+    static const char *const files[] = {
+        "memory.max",      "memory.swap.max",        "pids.max",
+        "cpu.max",         "cgroup.subtree_control", "supervisor/cgroup.procs",
+        "vm/cgroup.procs", "vm/memory.oom.group"};
+    make_group("worker.service/mayfly-vm-1/supervisor", "");
+    make_group("worker.service/mayfly-vm-1/vm", "");
+    for (size_t i = 0; i < COUNT_OF(files); i++) {
+        put_in_group(files[i], "");
+    }
+}
+
 /* Below the group that was delegated stands the worker's own, which has processes; the VM's group
- * is made beside it. The kernel makes a group's files; here they are not there, so that entering
- * fails and the group is removed again. */
+ * is made beside it. The kernel makes a group's files; here they are not there at first, so that
+ * entering fails and the group is removed again. */
 static void cgroup_is_made_beside_the_worker(void **state)
 {
     char name[] = "mayfly-vm-1";
-    char out[512] = "x";
     char path[768];
-    struct err e;
+    struct stat st;
+    struct supervisor_cgroup made;
     struct qemu_launch launch = launch_in(name);
     make_group("worker.service/main", "");
     make_group("worker.service", "cpu memory pids");
     if (!delegate("worker.service")) {
         skip(); /* no user attributes on this file system */
     }
-    assert_int_equal(supervisor_cgroup_make(dir, "/worker.service/main", &launch, out, sizeof out),
-                     -1);
-    assert_string_equal(out, "");
-    make_group("worker.service", "cpu memory pids");
+    assert_int_equal(supervisor_cgroup_enter(dir, "/worker.service/main", &launch, &made), -1);
+    assert_string_equal(made.dir, "");
     (void)snprintf(path, sizeof path, "%s/worker.service/mayfly-vm-1", dir);
-    assert_int_equal(fs_mkdirs(path, 0755, &e), 0);
-    static const char *const files[] = {"cgroup.procs", "memory.max", "pids.max", "cpu.max"};
-    for (size_t i = 0; i < COUNT_OF(files); i++) {
-        (void)snprintf(path, sizeof path, "%s/worker.service/mayfly-vm-1/%s", dir, files[i]);
-        assert_int_equal(fs_write_atomic(path, SLICE(""), 0644, &e), 0);
-    }
-    int fd = supervisor_cgroup_make(dir, "/worker.service/main", &launch, out, sizeof out);
+    assert_int_equal(stat(path, &st), -1);
+    make_vm_group();
+    int fd = supervisor_cgroup_enter(dir, "/worker.service/main", &launch, &made);
     assert_true(fd >= 0);
+    assert_int_equal(write(fd, "0", 1), 1);
     close(fd);
-    (void)snprintf(path, sizeof path, "%s/worker.service/mayfly-vm-1", dir);
-    assert_string_equal(out, path);
+    assert_string_equal(made.dir, path);
+    assert_in_group("memory.max", "1048576");
+    assert_in_group("memory.swap.max", "0");
+    assert_in_group("pids.max", "512");
+    assert_in_group("cpu.max", "250000 100000");
+    /* The supervisor is counted with its VM, and outlives it when their memory is used up. */
+    assert_in_group("cgroup.subtree_control", "+memory");
+    assert_in_group("supervisor/cgroup.procs", "0");
+    assert_in_group("vm/cgroup.procs", "0");
+    assert_in_group("vm/memory.oom.group", "1");
+}
+
+static void cgroup_that_killed_is_known_to_be_full(void **state)
+{
+    struct supervisor_cgroup made = {.dir = ""};
+    make_vm_group();
+    (void)snprintf(made.dir, sizeof made.dir, "%s/worker.service/mayfly-vm-1", dir);
+    assert_false(supervisor_cgroup_was_full(&made));
+    put_in_group("memory.events", "low 0\nhigh 0\nmax 7\noom 0\noom_kill 0\n");
+    assert_false(supervisor_cgroup_was_full(&made));
+    put_in_group("memory.events", "low 0\nhigh 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 1\n");
+    assert_true(supervisor_cgroup_was_full(&made));
+}
+
+/* It goes back to where it was, and nothing of the group is left. */
+static void cgroup_that_is_left_is_removed(void **state)
+{
+    struct supervisor_cgroup made = {.dir = ""};
+    struct stat st;
+    char path[768];
     struct buf text;
-    read_file("worker.service/mayfly-vm-1/memory.max", &text);
-    assert_string_equal(text.data, "1048576");
-    buf_fini(&text);
-    read_file("worker.service/mayfly-vm-1/cpu.max", &text);
-    assert_string_equal(text.data, "250000 100000");
+    struct err e;
+    make_group("worker.service/main", "");
+    (void)snprintf(made.home, sizeof made.home, "%s/worker.service/main", dir);
+    (void)snprintf(path, sizeof path, "%s/cgroup.procs", made.home);
+    assert_int_equal(fs_write_atomic(path, SLICE(""), 0644, &e), 0);
+    (void)snprintf(made.dir, sizeof made.dir, "%s/worker.service/mayfly-vm-1", dir);
+    (void)snprintf(path, sizeof path, "%s/vm", made.dir);
+    assert_int_equal(fs_mkdirs(path, 0755, &e), 0);
+    (void)snprintf(path, sizeof path, "%s/supervisor", made.dir);
+    assert_int_equal(fs_mkdirs(path, 0755, &e), 0);
+    (void)snprintf(path, sizeof path, "%s", made.dir);
+    supervisor_cgroup_leave(&made);
+    assert_int_equal(stat(path, &st), -1);
+    read_file("worker.service/main/cgroup.procs", &text);
+    assert_string_equal(text.data, "0");
     buf_fini(&text);
 }
 
@@ -412,6 +478,8 @@ int main(void)
         IN_DIR(log_escapes_what_acts_on_a_terminal),
         IN_DIR(cgroup_not_delegated_is_left_alone),
         IN_DIR(cgroup_is_made_beside_the_worker),
+        IN_DIR(cgroup_that_killed_is_known_to_be_full),
+        IN_DIR(cgroup_that_is_left_is_removed),
         IN_DIR(refusals_become_a_notice_that_is_taken_once),
         IN_DIR(notice_that_is_not_taken_waits_and_is_joined),
         cmocka_unit_test(output_that_is_no_report_is_kept_as_text),
