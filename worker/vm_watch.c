@@ -1,7 +1,9 @@
 #include "worker/vm_watch.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/log.h"
 #include "common/base/thread.h"
@@ -62,6 +64,64 @@ static void take_notice(void *arg, const struct vm_notice *n)
     }
 }
 
+/* --- the file systems ------------------------------------------------------------------------ */
+
+/* Of a file that need not exist yet: of its directory. */
+static bool device_of(struct slice path, dev_t *out)
+{
+    char dir[PATH_MAX];
+    struct stat st;
+    if (!slice_to_cstr(path, dir, sizeof dir)) {
+        return false;
+    }
+    char *slash = strrchr(dir, '/');
+    if (stat(dir, &st) != 0 && slash != NULL && slash != dir) {
+        *slash = '\0';
+    }
+    bool known = stat(dir, &st) == 0;
+    *out = known ? st.st_dev : 0;
+    return known;
+}
+
+/* A store that finds no space stops the whole fleet; VMs get what they are promised, and a full disk
+ * is theirs alone. */
+static void check_store(const char *class, const char *vms_dir, const char *store, const char *url)
+{
+    struct slice path = slice_of(url);
+    dev_t of_store;
+    dev_t of_vms;
+    if (!slice_starts_with(path, SLICE("sqlite://"))) {
+        return;
+    }
+    path.ptr += sizeof "sqlite://" - 1;
+    path.len -= sizeof "sqlite://" - 1;
+    if (device_of(path, &of_store) && device_of(slice_of(vms_dir), &of_vms) && of_store == of_vms) {
+        log_warn("vms_share_store_disk", LOG_STR("class", class), LOG_STR("path", vms_dir),
+                 LOG_STR("store", store),
+                 LOG_STR("action", "put the VMs on another file system: one that they fill stops "
+                                   "this store"));
+    }
+}
+
+static void check_disks(const struct vm_watch *n, const struct config *c,
+                        const struct config_class *class, const char *vms_dir)
+{
+    check_store(class->name, vms_dir, "queue", c->queue);
+    check_store(class->name, vms_dir, "ledger", c->ledger);
+    for (const struct config_class *other = c->classes; other < class; other++) {
+        const struct vm_provider *p = fleet_provider(n->worker->fleet, other->name);
+        const char *dir = p == NULL ? NULL : vm_directory(p);
+        if (dir != NULL && strcmp(dir, vms_dir) != 0) {
+            log_warn("vm_directories_differ", LOG_STR("class", class->name),
+                     LOG_STR("path", vms_dir), LOG_STR("other_class", other->name),
+                     LOG_STR("other_path", dir),
+                     LOG_STR("action", "give the classes of this host one directory for their VMs, "
+                                       "so that their memory and disk are counted together"));
+            return;
+        }
+    }
+}
+
 /* A class is found by its name: a reload may replace the configuration meanwhile. */
 static void for_each_class(struct vm_watch *n, bool at_start)
 {
@@ -74,6 +134,9 @@ static void for_each_class(struct vm_watch *n, bool at_start)
         }
         if (at_start) {
             vm_refused_hosts(c, &c->classes[i], log_refused_host, &class);
+            if (vm_directory(p) != NULL) {
+                check_disks(n, c, &c->classes[i], vm_directory(p));
+            }
         }
         vm_notices(p, take_notice, &class);
     }

@@ -110,6 +110,14 @@ const struct metric_row metrics_table[] = {
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),
     COUNTER("mayfly_sqlite_write_ops_total", "store",
             "Operations written to an SQLite file; one transaction commits several."),
+    GAUGE("mayfly_vm_capacity_limit_bytes", "class resource",
+          "How much memory or disk the VMs of this host may use together, as launches of the class "
+          "see it. Above it the host is full, and they wait."),
+    GAUGE("mayfly_vm_capacity_reserved_bytes", "class resource",
+          "How much the live VMs of this host may use at most, of all classes with the same "
+          "directory."),
+    GAUGE("mayfly_vm_capacity_used_bytes", "class resource",
+          "How much of that the live VMs of this host use now."),
     COUNTER("mayfly_vm_events_total", "kind",
             "What happened to VMs on this host: `io_error` (their disk failed a request, mostly "
             "because the host's is full), `paused`, `resumed`."),

@@ -6,6 +6,10 @@ const struct log_event log_events_vm[] = {
      "GitHub reports that a VM's runner runs a job, which the ledger did not know. The ledger was "
      "updated.",
      "Nothing. If it repeats, find out why deliveries are lost."},
+    {"vm_directories_differ", "worker", "warn", "class, path, other_class, other_path, action",
+     "Two classes whose VMs run on this host have them in different directories, so that neither "
+     "counts what the other's may use: together they can use up the host.",
+     "Give them one directory (`state_dir`)."},
     {"vm_files_delete_failed", "reaper", "warn", "vm_id, error, error_class, error_code, action",
      "The console log or the exit record of a terminated VM could not be deleted from this host.",
      "If it lasts, check the disk and the permissions of the VM directory."},
@@ -76,6 +80,12 @@ const struct log_event log_events_vm[] = {
     {"vm_terminated", "worker, reaper", "info", "vm, vm_id, class, job_id, state, reason, lived_ms",
      "A VM was terminated for the reason in `reason`. `state` is the state it had.",
      "Nothing. A reason other than a completed job, if frequent, is worth a look."},
+    {"vms_share_store_disk", "worker", "warn", "class, path, store, action",
+     "The VMs' disks and an SQLite store are on one file system. Mayfly keeps `reserved_disk` of "
+     "it "
+     "free, but not from other programs, nor with a `disk_overcommit` above 1. Logged at the "
+     "start.",
+     "Put the class's `state_dir` on a file system of its own."},
 };
 
 const size_t log_event_vm_count = COUNT_OF(log_events_vm);

@@ -323,6 +323,11 @@ int vm_console(struct vm_provider *p, const char *id, size_t limit, struct buf *
     return p->ops->console(p->state, id, limit, out, e);
 }
 
+const char *vm_directory(const struct vm_provider *p)
+{
+    return p->ops->directory == NULL ? NULL : p->ops->directory(p->state);
+}
+
 /* --- the network ------------------------------------------------------------------------------ */
 
 bool vm_refuses(const struct config_class *class, const char *host, const char *port,

@@ -135,6 +135,9 @@ typedef void vm_refused_host_fn(void *arg, const char *host, const char *why);
 void vm_refused_hosts(const struct config *c, const struct config_class *class,
                       vm_refused_host_fn *found, void *arg);
 
+/* Below which VMs of this host have their disks; NULL: nowhere here. Valid until vm_close. */
+const char *vm_directory(const struct vm_provider *p);
+
 /* What VMs of this host did that an operator should know. Each is reported once, to one process. */
 struct vm_notice {
     char vm[VM_NAME_SIZE];

@@ -30,6 +30,8 @@ typedef int vm_console_fn(void *state, const char *id, size_t limit, struct buf 
 /* See vm_refuses; of a class that need not be open. */
 typedef bool vm_refuses_fn(const struct config_class *class, const char *host, const char *port,
                            struct buf *why);
+/* See vm_directory. */
+typedef const char *vm_directory_fn(const void *state);
 /* See vm_notices. */
 typedef void vm_notices_fn(void *state, vm_notice_fn *take, void *arg);
 
@@ -52,9 +54,10 @@ struct vm_ops {
     vm_list_fn *list;
     vm_probe_fn *probe; /* NULL when host_bound */
     vm_console_fn *console;
-    vm_check_fn *check;     /* NULL: no online check */
-    vm_refuses_fn *refuses; /* NULL: its VMs reach what their network's operator lets them */
-    vm_notices_fn *notices; /* NULL: it has none */
+    vm_check_fn *check;         /* NULL: no online check */
+    vm_refuses_fn *refuses;     /* NULL: its VMs reach what their network's operator lets them */
+    vm_notices_fn *notices;     /* NULL: it has none */
+    vm_directory_fn *directory; /* NULL: its VMs write to no disk of this host */
 };
 
 /* Returns 0 when that call may be made. */

@@ -105,6 +105,41 @@ int qemu_host_room(const struct vm_qemu *q, const struct qemu_amount *most, stru
                                                      : qemu_admit(&q->admission, &use, most, e);
 }
 
+static void open_gauges(struct qemu_gauges *g, const char *class_name, const char *resource)
+{
+    struct buf labels;
+    buf_init(&labels, 512);
+    metrics_label(&labels, "class", class_name);
+    metrics_label(&labels, "resource", resource);
+    ASSERT(!labels.failed);
+    g->limit = metrics_gauge("mayfly_vm_capacity_limit_bytes", labels.data);
+    g->reserved = metrics_gauge("mayfly_vm_capacity_reserved_bytes", labels.data);
+    g->used = metrics_gauge("mayfly_vm_capacity_used_bytes", labels.data);
+    buf_fini(&labels);
+}
+
+void qemu_host_gauges(struct vm_qemu *q, const char *class_name)
+{
+    open_gauges(&q->memory_gauges, class_name, "memory");
+    open_gauges(&q->disk_gauges, class_name, "disk");
+}
+
+void qemu_host_measure(const struct vm_qemu *q)
+{
+    struct qemu_host_use use;
+    struct err ignored;
+    if (qemu_host_use(q->state_dir, &use, &ignored) != 0) {
+        return; /* a launch fails with the reason */
+    }
+    const struct qemu_amount limit = qemu_admission_limit(&q->admission, &use);
+    metric_set(q->memory_gauges.limit, limit.memory);
+    metric_set(q->memory_gauges.reserved, use.most.memory);
+    metric_set(q->memory_gauges.used, use.now.memory);
+    metric_set(q->disk_gauges.limit, limit.disk);
+    metric_set(q->disk_gauges.reserved, use.most.disk);
+    metric_set(q->disk_gauges.used, use.now.disk);
+}
+
 /* --- KVM ------------------------------------------------------------------------------------ */
 
 bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *device)

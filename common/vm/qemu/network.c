@@ -191,6 +191,7 @@ static void pass_on(const struct vm_qemu *q, const char *vm, const struct qemu_n
 void vm_qemu_notices(void *state, vm_notice_fn *take, void *arg)
 {
     const struct vm_qemu *q = state;
+    qemu_host_measure(q);
     const struct dirent *entry;
     DIR *dir = opendir(q->vms_dir);
     while (dir != NULL && (entry = readdir(dir)) != NULL) {

@@ -83,6 +83,7 @@ static int vm_qemu_open(const struct config_class *class, const char *deployment
     ASSERT(q != NULL);
     const struct qemu_settings *settings = qemu_settings_of(class);
     open_settings(q, settings);
+    qemu_host_gauges(q, class->name);
     if (qemu_image_load(settings->image, &q->image, e) != 0 ||
         qemu_host_probe(q, settings->binary, e) != 0 ||
         open_directories(q, class, deployment, e) != 0 || qemu_network_open(q, class, e) != 0) {
@@ -342,6 +343,12 @@ static int vm_qemu_console(void *state, const char *id, size_t limit, struct buf
     return out->failed ? err_set(e, ERR_PERMANENT, 0, "the console does not fit") : 0;
 }
 
+static const char *vm_qemu_directory(const void *state)
+{
+    const struct vm_qemu *q = state;
+    return q->state_dir;
+}
+
 const struct vm_ops vm_ops_qemu = {
     .name = "qemu",
     .host_bound = true,
@@ -358,4 +365,5 @@ const struct vm_ops vm_ops_qemu = {
     .console = vm_qemu_console,
     .refuses = vm_qemu_refuses,
     .notices = vm_qemu_notices,
+    .directory = vm_qemu_directory,
 };

@@ -68,6 +68,11 @@ struct vm_qemu {
     struct qemu_seal seal;
     struct metric *refused[NET_KINDS]; /* by the gateways */
     struct metric *events[QEMU_EVENTS];
+    struct qemu_gauges {
+        struct metric *limit;
+        struct metric *reserved;
+        struct metric *used;
+    } memory_gauges, disk_gauges;
 };
 
 /* --- this host (qemu/host.c) --------------------------------------------------------------- */
@@ -80,6 +85,10 @@ struct qemu_amount qemu_host_most(const struct vm_qemu *q, const char *accel);
 /* Whether there is room for it beside the VMs of this host (admission.h). */
 MUST_CHECK int qemu_host_room(const struct vm_qemu *q, const struct qemu_amount *most,
                               struct err *e);
+
+/* The metrics of capacity. */
+void qemu_host_gauges(struct vm_qemu *q, const char *class_name);
+void qemu_host_measure(const struct vm_qemu *q);
 
 /* "kvm" or "tcg" (static). With "auto", KVM is used if the image really boots on it: that is tried
  * once per kernel and QEMU and stored in <state_dir>/accel.json; it blocks for that long. */
