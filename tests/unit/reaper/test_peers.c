@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 
+#include "common/base/backoff.h"
 #include "tests/lib/must.h"
 #include "tests/unit/reaper/world.h"
 
@@ -33,6 +34,14 @@ static enum circuit_change open_it(struct circuit *c, void *arg)
     return circuit_open(c, o, "", world.now_ms);
 }
 
+/* Stands in for the one of common/base (see the CMakeLists): a pause that is drawn at random may be
+ * over within the sweep that opened the circuit. */
+int64_t __wrap_backoff_full_jitter_ms(int64_t base_ms, int64_t cap_ms, int attempt);
+int64_t __wrap_backoff_full_jitter_ms(int64_t base_ms, int64_t cap_ms, int attempt)
+{
+    return backoff_ceiling_ms(base_ms, cap_ms, attempt);
+}
+
 /* As a worker has opened it. */
 static void open_circuit(const char *name, int64_t wait_ms, bool needs_launch)
 {
@@ -51,7 +60,7 @@ static enum circuit_change hold_it(struct circuit *c, void *arg)
     return CIRCUIT_COUNTED;
 }
 
-/* Its pause was drawn at random; now it lasts, and PAUSE_MS later it is over. */
+/* It lasts, and PAUSE_MS later it is over. */
 static void hold_open(const char *name)
 {
     struct circuit c;
