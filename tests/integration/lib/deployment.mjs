@@ -196,8 +196,8 @@ export class Deployment {
 
   // No VM holds a slot, no registration is left, no process lives in the VMs' folder.
   async untilQuiet(options = { seconds: 60 }) {
-    const left = async () => ({ vms: this.vms(), processes: this.processes(), runners: await this.runners() });
-    const quiet = async () => Object.values(await left()).every((list) => list.length === 0);
+    const left = async () => ({ runners: await this.runners(), processes: this.processes(), vms: this.vms() });
+    const quiet = async () => (await this.runners()).length === 0 && this.processes().length === 0 && this.vms().length === 0;
     return until("nothing is left", quiet, options).catch(async (error) => {
       throw new Error(`${error.message}: ${JSON.stringify(await left(), null, 1)}\n${this.tails()}`);
     });
