@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "common/base/random.h"
 #include "common/job/vm_name.h"
 #include "common/ledger/front.h"
 #include "tests/unit/ledger/ledger_fault_steps.h"
@@ -224,7 +225,8 @@ static void lose_each(const struct faults_store *s, const struct fault_step *ste
 static void each_step(const struct faults_store *s,
                       void (*check)(const struct faults_store *s, const struct fault_step *step))
 {
-    for (size_t i = 0; i < fault_step_count; i++) {
+    size_t one_in = s->one_in > 0 ? s->one_in : 1;
+    for (size_t i = random_below(one_in); i < fault_step_count; i += one_in) {
         const struct fault_step *step = &fault_steps[i];
         if ((s->repairs || !step->only_where_repaired) && (!s->slow || !step->slow)) {
             check(s, step);

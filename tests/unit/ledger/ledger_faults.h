@@ -32,6 +32,7 @@ struct faults_store {
     bool asks_again;      /* a step whose answer was lost succeeds by itself */
     bool repairs;         /* ledger_repair asks the store */
     bool in_parts;        /* a few steps are several writes: what was made before a failure stays */
+    size_t one_in;        /* of so many steps one is run, from one drawn at random; 0: each is */
     bool slow;            /* steps that take hundreds of others to prepare are left out */
 };
 
