@@ -177,14 +177,19 @@ static struct ledger_usage usage_before(struct ledger *l, const struct ledger_vm
     return u;
 }
 
-static int64_t model_rate(struct ledger_bucket_row rows[2], const struct ledger_caps *caps)
+static int64_t model_rate(struct ledger_bucket_row rows[2], bool known[2],
+                          const struct ledger_caps *caps)
 {
     const double rates[2] = {caps->rate_per_second, caps->class_rate_per_second};
     const int64_t bursts[2] = {caps->rate_burst, caps->class_rate_burst};
-    struct ledger_bucket_row after[2] = {rows[0], rows[1]};
+    struct ledger_bucket_row after[2];
     bool set_back = false;
     int64_t wait = 0;
     for (int i = 0; i < 2; i++) {
+        if (!known[i]) {
+            ledger_rule_bucket_new(&rows[i], wall_ms());
+        }
+        after[i] = rows[i];
         set_back = set_back || ledger_rule_clock_set_back(&rows[i], wall_ms());
         ledger_rule_bucket_refill(&after[i], rates[i], bursts[i], wall_ms());
         int64_t own = ledger_rule_bucket_wait(&after[i], rates[i], 1, wall_ms());
@@ -196,6 +201,7 @@ static int64_t model_rate(struct ledger_bucket_row rows[2], const struct ledger_
         }
         if (rates[i] > 0 && (wait == 0 || set_back)) {
             rows[i] = after[i];
+            known[i] = true;
         }
     }
     return wait;
@@ -215,19 +221,17 @@ void ledger_reservations_by_rules(struct ledger *l, int steps)
 {
     static struct ledger_vm vms[STEPS_MAX];
     struct ledger_bucket_row buckets[2];
+    bool known[2] = {false, false};
     size_t n = 0;
     int seen[LEDGER_RATE + 1] = {0};
     assert_in_range(steps, 1, STEPS_MAX);
     begin();
-    /* A bucket that nobody took from is always full, whenever it is asked. */
     struct ledger_caps first = {.fleet = 100,
                                 .class_max = 100,
                                 .rate_per_second = 5,
                                 .rate_burst = 3,
                                 .class_rate_per_second = 2,
                                 .class_rate_burst = 2};
-    ledger_rule_bucket_new(&buckets[0], wall_ms());
-    ledger_rule_bucket_new(&buckets[1], wall_ms());
     for (int64_t id = 1; id <= steps / 3; id++) {
         struct ledger_caps caps = first;
         struct ledger_usage u = usage_before(l, vms, n);
@@ -238,7 +242,7 @@ void ledger_reservations_by_rules(struct ledger *l, int steps)
             pass_time();
         }
         enum ledger_outcome expected = ledger_rule_reserve(&u, &caps);
-        int64_t wait = expected == LEDGER_RESERVED ? model_rate(buckets, &caps) : 0;
+        int64_t wait = expected == LEDGER_RESERVED ? model_rate(buckets, known, &caps) : 0;
         expected = wait > 0 ? LEDGER_RATE : expected;
         struct ledger_reservation r = way_reserve(l, id, caps);
         assert_string_equal(ledger_outcome_name(r.outcome), ledger_outcome_name(expected));
