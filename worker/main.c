@@ -1,15 +1,21 @@
 /*
  * mayfly-worker: receives jobs from the queue and launches a VM for each, within all limits.
  *
+ *   first: the launcher, a process of its own, while there is one thread
  *   open:  queue, ledger, GitHub, VM providers
  *   start: heartbeat, terminators, event consumers, launch threads, the watch of VMs' networks
  */
 
+#include <unistd.h>
+
+#include "common/base/log.h"
+#include "common/base/protect.h"
 #include "common/program/presence.h"
 #include "common/program/program.h"
 #include "common/program/stores.h"
 #include "worker/events.h"
 #include "worker/launch_pool.h"
+#include "worker/launcher/launcher.h"
 #include "worker/neighbours.h"
 #include "worker/terminators.h"
 #include "worker/vm_watch.h"
@@ -22,7 +28,24 @@ struct mayfly_worker {
     struct events *events;
     struct launch_pool *launches;
     struct vm_watch *vm_watch;
+    struct launcher launcher;
 };
+
+static void give_vms_users(struct mayfly_worker *m, const struct config *c)
+{
+    int64_t landlock = protect_landlock_abi();
+    if (!vm_watch_needed(&m->worker)) {
+        launcher_close(&m->launcher);
+    } else if (launcher_open(&m->launcher, c->worker.vm_uids)) {
+        log_info("vms_have_users", LOG_STR("uids", c->worker.vm_uids),
+                 LOG_INT("landlock_abi", landlock));
+    } else {
+        log_warn("vms_share_user", LOG_INT("uid", (int64_t)geteuid()),
+                 LOG_STR("reason", m->launcher.why), LOG_INT("landlock_abi", landlock),
+                 LOG_STR("action", "a VM whose emulator is taken over is kept from this user's "
+                                   "files and processes by landlock and seccomp alone"));
+    }
+}
 
 static int open_worker(void *self, struct config_live *live, const struct config *c, struct err *e)
 {
@@ -39,6 +62,7 @@ static int open_worker(void *self, struct config_live *live, const struct config
     m->worker.github = s->github;
     m->worker.fleet = s->fleet;
     m->worker.circuits = circuits_new(s->ledger);
+    give_vms_users(m, c);
     return 0;
 }
 
@@ -117,5 +141,6 @@ int main(int argc, char **argv)
         .ready = worker_is_ready,
     };
     struct mayfly_worker m = {0};
+    launcher_fork(&m.launcher);
     return program_main(&program, &m, argc, argv);
 }

@@ -154,7 +154,7 @@ static void *watch(void *arg)
     return NULL;
 }
 
-static bool has_own_vms(struct worker *w)
+bool vm_watch_needed(const struct worker *w)
 {
     const struct config *c = config_live_get(w->config);
     bool has = false;
@@ -168,7 +168,7 @@ static bool has_own_vms(struct worker *w)
 
 int vm_watch_start(struct worker *w, struct vm_watch **out, struct err *e)
 {
-    if (!has_own_vms(w)) {
+    if (!vm_watch_needed(w)) {
         return 0;
     }
     struct vm_watch *n = calloc(1, sizeof *n);

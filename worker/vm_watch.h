@@ -12,6 +12,9 @@
 
 struct vm_watch;
 
+/* Whether a class has VMs on this host. */
+bool vm_watch_needed(const struct worker *w);
+
 MUST_CHECK int vm_watch_start(struct worker *w, struct vm_watch **out, struct err *e);
 /* After w->working was raised. Safe with NULL. */
 void vm_watch_join(struct vm_watch *n);

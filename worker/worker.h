@@ -11,6 +11,7 @@
  *   takeover.c       terminates what a dead worker left of a job's launch
  *   terminators.c    terminates VMs whose job has ended, which releases their slots
  *   neighbours.c     warns of hosts that wait for each other
+ *   launcher/        the process that gives VMs their users
  *   vm_watch.c       reports what happens to this host's VMs
  *   probe.c          whether GitHub or a target that was in trouble works again
  *

@@ -1,9 +1,18 @@
 #include "common/base/protect.h"
 
+#include <linux/landlock.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/base/attr.h"
+
+int protect_landlock_abi(void)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    return version > 0 ? (int)version : 0;
+}
 
 void protect_memory(void)
 {

@@ -12,4 +12,7 @@
  * traces itself to find leaks, only the limit on core files is set. */
 void protect_memory(void);
 
+/* The version of landlock(7) that the kernel has; 0: none, or it is disabled. */
+int protect_landlock_abi(void);
+
 #endif

@@ -102,6 +102,7 @@ struct config_worker {
     int64_t launch_threads;
     int64_t event_consumer_threads;
     int64_t terminate_threads;
+    char *vm_uids;                     /* id_range_parse; "": the worker's */
     int64_t visibility_timeout_ms;     /* of a received message */
     int64_t capacity_poll_ms;          /* interval of checks for a free slot while a class is at its
                                     * cap */

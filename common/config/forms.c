@@ -1,4 +1,5 @@
 #include "common/config/forms.h"
+#include "common/base/id_range.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -105,6 +106,12 @@ static bool is_label(struct slice s)
     return s.len > 0 && slice_trim(s).len == s.len && memchr(s.ptr, ',', s.len) == NULL;
 }
 
+static bool is_id_range(struct slice s)
+{
+    struct id_range range;
+    return id_range_parse(s, &range);
+}
+
 static bool is_app_key(struct slice s)
 {
     struct slice text = slice_trim(s);
@@ -136,6 +143,8 @@ const struct setting_form form_kafka_topic = {
     is_kafka_topic};
 const struct setting_form form_url_path = {"a path that begins with /", is_url_path};
 const struct setting_form form_repository = {"owner/name or owner/*", is_repository};
+const struct setting_form form_id_range = {
+    "a range of at most 65536 ids from 1000 on, such as 2100000000-2100004095", is_id_range};
 const struct setting_form form_label = {"a label without commas and without spaces at its ends",
                                         is_label};
 const struct setting_form form_app_key = {

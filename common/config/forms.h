@@ -16,6 +16,7 @@ extern const struct setting_form form_kafka_topic;
 extern const struct setting_form form_url_path;
 extern const struct setting_form form_repository;
 extern const struct setting_form form_label;
+extern const struct setting_form form_id_range;
 extern const struct setting_form form_app_key; /* PEM, or kms: and a key's ARN, id or alias */
 extern const struct setting_form form_secret;
 

@@ -280,6 +280,13 @@ const struct setting config_settings[] = {
                   "queue."),
     WHOLE("worker.terminate_threads", IN_CONFIG(worker.terminate_threads), "2", 1, 256,
           .readers = FOR_WORKER, .help = "Threads that terminate VMs whose job has finished."),
+    TEXT("worker.vm_uids", IN_CONFIG(worker.vm_uids), "2100000000-2100004095", 0, 32,
+         .form = &form_id_range, .readers = FOR_WORKER,
+         .help =
+             "User and group ids, FIRST-LAST, that nobody else on this host uses: the processes "
+             "of each VM on it run as one that is free. It takes the capabilities CAP_SETUID "
+             "and CAP_SETGID, which the worker keeps in a process of its own, the launcher. "
+             "Empty, or without them: VMs run as the worker's user."),
     DURATION("worker.visibility_timeout", IN_CONFIG(worker.visibility_timeout_ms), "30s",
              MILLISECONDS(100), DAYS(1), .readers = FOR_FLEET,
              .help = "How long a received message is hidden from other workers. A heartbeat "

@@ -80,12 +80,24 @@ const struct log_event log_events_vm[] = {
     {"vm_terminated", "worker, reaper", "info", "vm, vm_id, class, job_id, state, reason, lived_ms",
      "A VM was terminated for the reason in `reason`. `state` is the state it had.",
      "Nothing. A reason other than a completed job, if frequent, is worth a look."},
+    {"vms_have_users", "worker", "info", "uids, landlock_abi",
+     "At start: each VM on this host gets a user of its own from `worker.vm_uids`. `landlock_abi` "
+     "is "
+     "the kernel's version of landlock, 0 for none: below 4 it restricts no network, below 6 no "
+     "signals.",
+     "Nothing."},
     {"vms_share_store_disk", "worker", "warn", "class, path, store, action",
      "The VMs' disks and an SQLite store are on one file system. Mayfly keeps `reserved_disk` of "
      "it "
      "free, but not from other programs, nor with a `disk_overcommit` above 1. Logged at the "
      "start.",
      "Put the class's `state_dir` on a file system of its own."},
+    {"vms_share_user", "worker", "warn", "uid, reason, landlock_abi, action",
+     "At start: all VMs on this host run as the worker's user, for the reason in `reason`. An "
+     "emulator that its guest has taken over is kept from that user's files by landlock alone "
+     "(`landlock_abi`; 0: by nothing), and from its processes by a seccomp filter.",
+     "Give the worker CAP_SETUID and CAP_SETGID, as its systemd unit does, and ids in "
+     "`worker.vm_uids`."},
 };
 
 const size_t log_event_vm_count = COUNT_OF(log_events_vm);

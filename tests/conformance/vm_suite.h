@@ -2,7 +2,8 @@
  * What the files of the vm conformance suite share: a provider of a class of its own for each test,
  * a server for the runner to talk to, and eyes on the processes and files of the host.
  *
- * The suite is called with "BINARY:IMAGE:{dir}". An empty BINARY is the real QEMU, which takes the
+ * The suite is called with "BINARY:IMAGE:[users]". With "users", which takes root, a launcher
+ * gives each VM a user of its own. An empty BINARY is the real QEMU, which takes the
  * tests that need no faults; all its tests share one state directory, so that the machine is saved
  * once. IMAGE "-" is what MAYFLY_TEST_IMAGE names; without it the suite is skipped (exit 77).
  */
@@ -21,6 +22,7 @@
 #include "tests/lib/cmocka.h"
 #include "tests/lib/must.h"
 
+#define SUITE_UIDS "2100100000-2100100999"
 #define MIB ((int64_t)1 << 20)
 
 /* A server on 127.0.0.1 that speaks the stand-in runner's protocol for one job, or, silent, takes

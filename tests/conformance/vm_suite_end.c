@@ -144,7 +144,6 @@ int vm_child_launch(const char *url, int argc, char **argv)
                                      .disk_overcommit = 1,
                                      .restore = true,
                                      .network = internet,
-                                     .user = none,
                                      .max_console_size_bytes = 65536,
                                      .boot_timeout_ms = 60000};
     struct config_class class = {.name = small,

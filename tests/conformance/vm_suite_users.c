@@ -8,18 +8,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/fs.h"
+#include "common/vm/launcher.h"
 #include "common/vm/qemu/control.h"
+#include "worker/launcher/launcher.h"
 
 #define GROUP 64980 /* of the directory; nobody's primary one */
 
@@ -84,6 +89,28 @@ static struct vm_fixture *must_be_root(void **state)
     return *state;
 }
 
+/* With a launcher, as the worker's unit starts it: the user keeps two capabilities for one of its own. */
+static bool become(const struct user *user)
+{
+    bool launches = vm_launcher_present();
+    struct launcher launcher;
+    if (prctl(PR_SET_KEEPCAPS, launches ? 1 : 0, 0, 0, 0) != 0 || setgroups(1, &user->group) != 0 ||
+        setgid((gid_t)user->id) != 0 || setuid(user->id) != 0) {
+        return false;
+    }
+    if (!launches) {
+        return true;
+    }
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const uint32_t kept = (1U << CAP_SETUID) | (1U << CAP_SETGID);
+    const struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {{kept, kept, kept}};
+    if (syscall(SYS_capset, &head, caps) != 0) {
+        return false;
+    }
+    launcher_fork(&launcher);
+    return launcher_open(&launcher, SUITE_UIDS);
+}
+
 /* In another process as that user, with a provider of its own. */
 static int do_as(const struct user *user, struct vm_fixture *f, step_fn *step, struct err *e)
 {
@@ -96,9 +123,7 @@ static int do_as(const struct user *user, struct vm_fixture *f, step_fn *step, s
         struct err why = {.code = 0};
         f->p = NULL;
         (void)umask(user->umask);
-        bool is_user = setgroups(1, &user->group) == 0 && setgid((gid_t)user->id) == 0 &&
-                       setuid(user->id) == 0;
-        int rc = is_user ? step(f, &why) : -1;
+        int rc = become(user) ? step(f, &why) : -1;
         _exit(write(fds[1], &why, sizeof why) == (ssize_t)sizeof why && rc == 0 ? 0 : 1);
     }
     close(fds[1]);

@@ -411,7 +411,7 @@ static int start_vm(struct supervisor *s, struct err *e)
     return qemu_process_record_write(s->dir, &s->process, e);
 }
 
-static int supervise_vm(const char *dir)
+static int supervise_vm(const char *dir, const char *ids)
 {
     struct supervisor s = {.dir = dir,
                            .term_at_ms = NO_DEADLINE,
@@ -427,7 +427,7 @@ static int supervise_vm(const char *dir)
 
     buf_init(&s.status, STATUS_LIMIT + 1);
     buf_init(&s.qemu_stderr, STDERR_LIMIT + 1);
-    if (start_vm(&s, &e) == 0) {
+    if ((ids == NULL || supervisor_identity_take(ids, dir, &e) == 0) && start_vm(&s, &e) == 0) {
         (void)setsid();
         report_to_launcher("OK\n");
         clean_up_vm(&s, supervise_until_exit(&s));
@@ -446,13 +446,14 @@ static int supervise_vm(const char *dir)
     qemu_launch_fini(&s.launch);
     buf_fini(&s.status);
     buf_fini(&s.qemu_stderr);
+    supervisor_identity_release();
     return rc;
 }
 
 int main(int argc, char **argv)
 {
     struct stat st;
-    if (argc != 3 || strcmp(argv[1], "run") != 0 || stat(argv[2], &st) != 0) {
+    if (argc < 3 || argc > 4 || strcmp(argv[1], "run") != 0 || stat(argv[2], &st) != 0) {
         (void)fprintf(stderr,
                       "mayfly-vm-supervisor is started by Mayfly's programs, not by hand.\n");
         return 2;
@@ -465,5 +466,5 @@ int main(int argc, char **argv)
         return pid < 0 ? 1 : 0;
     }
     (void)!chdir("/");
-    return supervise_vm(argv[2]);
+    return supervise_vm(argv[2], argv[3]);
 }

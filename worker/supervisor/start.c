@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,9 +23,7 @@ struct start {
     const char *dir;
     const struct qemu_launch *launch;
     int cgroup_fd; /* -1: none */
-    bool drop;
-    uid_t uid;
-    gid_t gid;
+    bool own_user; /* the real one, which is not the worker's */
     pid_t supervisor;
 };
 
@@ -47,34 +43,23 @@ struct child {
     int failure_fd; /* errno of a start that failed; closed by a successful exec */
 };
 
-static int find_user(struct start *s, struct err *e)
-{
-    const char *name = s->launch->user;
-    if (*name == '\0' || geteuid() != 0) {
-        return 0;
-    }
-    const struct passwd *user = getpwnam(name);
-    if (user == NULL) {
-        return err_set(e, ERR_PERMANENT, 0, "there is no user %s to run VMs as", name);
-    }
-    s->drop = true;
-    s->uid = user->pw_uid;
-    s->gid = user->pw_gid;
-    return 0;
-}
-
-/* QEMU may write to `run` only. */
-static int chown_run_dir(const struct start *s, struct err *e)
+/* QEMU writes to `run` only, and makes its sockets there. Other users cannot come to it: QEMU is put
+ * there before it gives up the rights that the way takes. */
+static int open_run_dir(const struct start *s, struct err *e)
 {
     char path[PATH_MAX];
     char overlay[PATH_MAX];
-    if (!s->drop) {
+    struct stat st;
+    if (!s->own_user) {
         return 0;
+    }
+    if (stat(s->dir, &st) != 0 || (st.st_mode & S_IRWXO) != 0) {
+        return err_set(e, ERR_PERMANENT, EACCES, "%s is open to other users: chmod o-rwx", s->dir);
     }
     (void)qemu_path(path, s->dir, "run");
     (void)qemu_path(overlay, path, QEMU_OVERLAY);
-    if (lchown(overlay, s->uid, s->gid) != 0 || lchown(path, s->uid, s->gid) != 0) {
-        return err_errno(e, ERR_RETRY, errno, "cannot give %s to the user of the VMs", path);
+    if (chmod(path, 0777) != 0 || chmod(overlay, 0666) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot open %s to the VM's user", path);
     }
     return 0;
 }
@@ -110,13 +95,16 @@ static void reset_signals(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static bool become_user(const struct start *s)
+{
+    uid_t uid = getuid();
+    gid_t gid = getgid();
+    return !s->own_user || (setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
+}
+
 static bool drop_rights(const struct start *s)
 {
-    if (s->drop &&
-        (initgroups(s->launch->user, s->gid) != 0 || setgid(s->gid) != 0 || setuid(s->uid) != 0)) {
-        return false;
-    }
-    /* After the change of user, which clears it. The supervisor may be gone already. */
+    /* After all that clears it. The supervisor may be gone already. */
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == s->supervisor;
 }
@@ -158,22 +146,35 @@ static void isolate_network(int failure_fd)
     }
 }
 
+/* By its descriptor where the VM's user cannot come to its path. */
+static void exec_program(char *const *argv, int program_fd)
+{
+    char *const env[] = {NULL};
+    (void)execve(argv[0], argv, env);
+    if (errno == EACCES) {
+        (void)execveat(program_fd, "", argv, env, AT_EMPTY_PATH);
+    }
+}
+
 NORETURN static void exec_child(const struct start *s, const struct child *c)
 {
     char path[PATH_MAX];
     int failure_fd = c->failure_fd;
     (void)setpgid(0, 0);
-    (void)umask(077);
+    /* The worker connects to the sockets of a VM of another user. */
+    (void)umask(s->own_user ? 0 : 077);
     if (enter_cgroup(s) && chdir(qemu_path(path, s->dir, "run")) == 0 &&
         place_descriptors(c, &failure_fd)) {
+        int program_fd = open(c->argv[0], O_PATH | O_CLOEXEC);
         reset_signals();
         set_limits(s, c);
-        if (c->isolated) {
-            isolate_network(failure_fd);
-        }
-        if (drop_rights(s)) {
-            char *const env[] = {NULL};
-            (void)execve(c->argv[0], c->argv, env);
+        if (become_user(s)) {
+            if (c->isolated) {
+                isolate_network(failure_fd);
+            }
+            if (drop_rights(s)) {
+                exec_program(c->argv, program_fd);
+            }
         }
     }
     int errnum = errno;
@@ -323,13 +324,14 @@ int supervisor_start(const char *dir, const struct qemu_launch *launch,
 {
     char mount[512];
     char own[512];
-    struct start s = {.dir = dir, .launch = launch, .cgroup_fd = -1};
+    struct start s = {
+        .dir = dir, .launch = launch, .cgroup_fd = -1, .own_user = getuid() != geteuid()};
     *out = (struct supervisor_processes){.gateway = 0};
     if (supervisor_cgroup_find(mount, own, sizeof mount)) {
         s.cgroup_fd = supervisor_cgroup_enter(mount, own, launch, &out->cgroup);
     }
     int rc = -1;
-    if (find_user(&s, e) == 0 && chown_run_dir(&s, e) == 0) {
+    if (open_run_dir(&s, e) == 0) {
         rc = start_both(&s, pipes, out, e);
     }
     if (s.cgroup_fd >= 0) {

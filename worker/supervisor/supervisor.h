@@ -2,6 +2,7 @@
  * The parts of mayfly-vm-supervisor, the program that supervises one VM from its start to its end.
  *
  *   main.c     main, and the loop: console, status lines, deadlines, signals, clean-up
+ *   identity.c the user of the VM's processes
  *   start.c    starts the gateway and QEMU within their limits and with the rights of their user
  *   control.c  the socket on which others have the VM ended
  *   shutdown.c how the guest is asked to shut down
@@ -50,6 +51,14 @@ int supervisor_cgroup_enter(const char *mount, const char *own, const struct qem
 void supervisor_cgroup_leave(struct supervisor_cgroup *c);
 /* Whether the kernel has killed a process in it, because its memory was used up. */
 bool supervisor_cgroup_was_full(const struct supervisor_cgroup *c);
+
+/* Takes a free id of the range "FIRST-LAST" as the real user and group of this process, for the VM's
+ * processes. Files are used by the effective ones: the user stays, the group becomes that of the
+ * directory if this process is in it. Gives up all other groups but KVM's, and the capabilities that
+ * this took. Called before anything is read. After a failure this process ends. */
+MUST_CHECK int supervisor_identity_take(const char *ids, const char *dir, struct err *e);
+/* For others, when this VM has no process any more. */
+void supervisor_identity_release(void);
 
 /* The processes of one VM, each in a process group of its own. */
 struct supervisor_processes {

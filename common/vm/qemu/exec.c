@@ -120,8 +120,7 @@ static int spawn_program(const char *const *argv, int output, pid_t *pid)
     return errnum;
 }
 
-/* Reads until the other end closes it. False at the deadline. */
-static bool read_output(int fd, int64_t deadline_ms, struct buf *out)
+bool exec_read_output(int fd, int64_t deadline_ms, struct buf *out)
 {
     char chunk[4096];
     for (;;) {
@@ -173,7 +172,7 @@ int exec_capture(const char *const *argv, int64_t timeout_ms, struct buf *out, s
         return err_errno(e, errnum == EAGAIN || errnum == ENOMEM ? ERR_CAPACITY : ERR_RETRY, errnum,
                          "cannot start %s", argv[0]);
     }
-    bool ended = read_output(pipe_fds[0], clock_mono_ms() + timeout_ms, out);
+    bool ended = exec_read_output(pipe_fds[0], clock_mono_ms() + timeout_ms, out);
     close(pipe_fds[0]);
     if (!ended) {
         (void)kill(-pid, SIGKILL);

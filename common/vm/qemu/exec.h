@@ -27,6 +27,9 @@ MUST_CHECK int exec_find_supervisor(char *out, size_t size, struct err *e);
 /* The gateway's path: beside the supervisor. */
 MUST_CHECK int exec_find_gateway(const char *supervisor, char *out, size_t size, struct err *e);
 
+/* Reads from fd until its other end is closed; false at the deadline (monotonic). */
+MUST_CHECK bool exec_read_output(int fd, int64_t deadline_ms, struct buf *out);
+
 /* Runs argv (NULL at its end; argv[0] absolute) and appends to out what it writes to its standard
  * output and error until it closes them. ERR_RETRY when it does not end within timeout_ms or fails;
  * the message holds the beginning of its output. */

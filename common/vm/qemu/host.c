@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
 #include "common/base/fs.h"
+#include "common/vm/launcher.h"
 #include "common/vm/qemu/args.h"
 #include "common/vm/qemu/exec.h"
 #include "common/vm/qemu/qemu.h"
@@ -170,6 +172,16 @@ bool qemu_kvm_plausible(const char *arch, struct slice cpuinfo, const char *devi
     return false;
 }
 
+/* VMs with users of their own are in the device's group, unless that is root's
+ * (worker/supervisor/identity.c). */
+static bool is_for_vm_users(const char *device)
+{
+    struct stat st;
+    return !vm_launcher_present() ||
+           (stat(device, &st) == 0 &&
+            ((st.st_mode & S_IWOTH) != 0 || ((st.st_mode & S_IWGRP) != 0 && st.st_gid != 0)));
+}
+
 static bool plausible_here(const struct vm_qemu *q)
 {
     struct buf text;
@@ -178,7 +190,8 @@ static bool plausible_here(const struct vm_qemu *q)
     if (fs_read("/proc/cpuinfo", &text, &e) != 0) {
         buf_reset(&text);
     }
-    bool yes = qemu_kvm_plausible(q->image.arch, buf_slice(&text), "/dev/kvm");
+    bool yes = is_for_vm_users("/dev/kvm") &&
+               qemu_kvm_plausible(q->image.arch, buf_slice(&text), "/dev/kvm");
     buf_fini(&text);
     return yes;
 }

@@ -16,6 +16,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/fs.h"
+#include "common/vm/launcher.h"
 #include "common/vm/qemu/args.h"
 #include "common/vm/qemu/control.h"
 #include "common/vm/qemu/exec.h"
@@ -43,14 +44,13 @@ int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct 
 {
     char path[PATH_MAX];
     json_t *tree = json_pack(
-        "{s:i,s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "version",
-        QEMU_RECORD_VERSION, "argv", json_words(launch->argv), "gateway",
-        json_words(launch->gateway), "files", json_words(launch->files), "user", launch->user,
-        "cgroup", launch->cgroup, "console_limit_bytes", (json_int_t)launch->console_limit_bytes,
-        "max_duration_ms", (json_int_t)launch->max_duration_ms, "start_ms",
-        (json_int_t)launch->start_ms, "cpus", (json_int_t)launch->cpus, "memory_limit_bytes",
-        (json_int_t)launch->memory_limit_bytes, "address_limit_bytes",
-        (json_int_t)launch->address_limit_bytes, "file_limit_bytes",
+        "{s:i,s:o,s:o,s:o,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:b}", "version", QEMU_RECORD_VERSION,
+        "argv", json_words(launch->argv), "gateway", json_words(launch->gateway), "files",
+        json_words(launch->files), "cgroup", launch->cgroup, "console_limit_bytes",
+        (json_int_t)launch->console_limit_bytes, "max_duration_ms",
+        (json_int_t)launch->max_duration_ms, "start_ms", (json_int_t)launch->start_ms, "cpus",
+        (json_int_t)launch->cpus, "memory_limit_bytes", (json_int_t)launch->memory_limit_bytes,
+        "address_limit_bytes", (json_int_t)launch->address_limit_bytes, "file_limit_bytes",
         (json_int_t)launch->file_limit_bytes, "network_namespace", (int)launch->network_namespace,
         "keep_run", (int)launch->keep_run);
     if (tree == NULL) {
@@ -107,7 +107,6 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
     *out = (struct qemu_launch){
         .argv = launch_words(tree, "argv"),
         .gateway = launch_words(tree, "gateway"),
-        .user = launch_text(tree, "user"),
         .files = launch_words(tree, "files"),
         .cgroup = launch_text(tree, "cgroup"),
         .console_limit_bytes = launch_number(tree, "console_limit_bytes"),
@@ -129,17 +128,38 @@ void qemu_launch_fini(struct qemu_launch *launch)
     qemu_args_free(launch->argv);
     qemu_args_free(launch->gateway);
     qemu_args_free(launch->files);
-    free(launch->user);
     free(launch->cgroup);
     *launch = (struct qemu_launch){0};
 }
 
-int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e)
+static int start_directly(const char *supervisor, const char *dir, struct buf *out, struct err *e)
 {
     const char *argv[] = {supervisor, "run", dir, NULL};
+    return exec_capture(argv, SUPERVISOR_ANSWER_MS, out, e);
+}
+
+static int start_by_launcher(const char *dir, struct buf *out, struct err *e)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+        return err_errno(e, ERR_RETRY, errno, "cannot make a pipe to the supervisor of %s", dir);
+    }
+    int rc = vm_launcher_start(dir, fds[1], e);
+    close(fds[1]);
+    if (rc == 0 && !exec_read_output(fds[0], clock_mono_ms() + SUPERVISOR_ANSWER_MS, out)) {
+        rc = err_set(e, ERR_RETRY, ETIMEDOUT, "the supervisor of %s did not respond within %d s",
+                     dir, SUPERVISOR_ANSWER_MS / 1000);
+    }
+    close(fds[0]);
+    return rc;
+}
+
+int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e)
+{
     struct buf said;
     buf_init(&said, 4096);
-    int rc = exec_capture(argv, SUPERVISOR_ANSWER_MS, &said, e);
+    int rc = vm_launcher_present() ? start_by_launcher(dir, &said, e)
+                                   : start_directly(supervisor, dir, &said, e);
     struct slice answer = slice_trim(buf_slice(&said));
     if (rc == 0 && !slice_eq_cstr(answer, "OK")) {
         if (slice_starts_with(answer, SLICE("ERR "))) {

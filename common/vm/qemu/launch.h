@@ -23,7 +23,6 @@
 struct qemu_launch {
     char **argv;    /* NULL-terminated */
     char **gateway; /* the gateway's, likewise */
-    char *user;     /* "" : the supervisor's own */
     char **files;   /* NULL-terminated: what QEMU gets as QEMU_FD_KERNEL and so on */
     char *cgroup;   /* name of the control group to create, if permitted; "": none */
     int64_t console_limit_bytes;
@@ -47,7 +46,8 @@ void qemu_launch_fini(struct qemu_launch *launch);
  * processes. */
 void qemu_cgroup_remove(const char *dir);
 
-/* Runs the supervisor program for a directory that holds launch.json, and waits for its response.
+/* Runs the supervisor program for a directory that holds launch.json, through the launcher if this
+ * process has one (common/vm/launcher.h), and waits for its response.
  * ERR_RETRY with the supervisor's message; then nothing of it runs. */
 MUST_CHECK int qemu_supervisor_start(const char *supervisor, const char *dir, struct err *e);
 

@@ -27,7 +27,6 @@ static void vm_qemu_close(void *state)
     if (q != NULL) {
         qemu_image_fini(&q->image);
         free(q->accel);
-        free(q->user);
         qemu_network_close(q);
         qemu_seal_fini(&q->seal);
         free(q);
@@ -58,7 +57,6 @@ static int open_directories(struct vm_qemu *q, const struct config_class *class,
 static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
 {
     q->accel = slice_dup(slice_of(s->accel));
-    q->user = slice_dup(slice_of(s->user));
     q->cpus = s->cpus;
     q->memory_mib = (s->memory_bytes + MIB - 1) / MIB;
     q->console_limit_bytes = s->max_console_size_bytes;

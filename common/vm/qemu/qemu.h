@@ -46,7 +46,6 @@ struct vm_qemu {
     char qemu_version[128];
     bool sandbox;
     char *accel; /* as configured */
-    char *user;
     int64_t cpus;
     int64_t memory_mib;
     int64_t disk_bytes;

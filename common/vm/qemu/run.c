@@ -61,7 +61,6 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
     struct qemu_launch launch = {
         .argv = qemu_args_build(&in),
         .gateway = qemu_network_gateway(q),
-        .user = q->user,
         .files = list_files(q, s->saved),
         .cgroup = cgroup,
         .console_limit_bytes = q->console_limit_bytes,
@@ -347,7 +346,7 @@ static int start_once(const struct launch *l, const struct qemu_saved *saved, st
                        l->spec->name);
     }
     if (record_start_mode(l, saved != NULL ? "restore" : "boot", e) == 0 &&
-        fs_mkdirs(l->run_dir, 0755, e) == 0 &&
+        fs_mkdirs(l->run_dir, 0770, e) == 0 &&
         (saved != NULL ? copy_file(saved->overlay, overlay, e)
                        : qemu_overlay_create(l->q, l->q->image.disk, l->q->image.disk_is_qcow2,
                                              overlay, e)) == 0 &&

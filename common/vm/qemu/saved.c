@@ -90,7 +90,7 @@ static int boot_until_ready(const struct vm_qemu *q, const char *dir, const char
                                      .max_duration_ms = timeout_ms + SAVE_MS,
                                      .keep_run = true};
     (void)qemu_path(overlay, qemu_path(run_dir, dir, "run"), QEMU_OVERLAY);
-    if (fs_mkdirs(run_dir, 0755, e) != 0 ||
+    if (fs_mkdirs(run_dir, 0700, e) != 0 ||
         qemu_overlay_create(q, q->image.disk, q->image.disk_is_qcow2, overlay, e) != 0 ||
         qemu_start(q, &start, e) != 0) {
         return -1;
@@ -269,7 +269,7 @@ static int create_snapshot(const struct vm_qemu *q, const char *accel, const cha
     (void)qemu_path(fresh, s->dir, OVERLAY_NEW);
     /* The remainder of a killed process: its supervisor may still run. */
     if (qemu_supervisor_stop(work, 0, e) != 0 || fs_remove_tree(work, e) != 0 ||
-        fs_remove_tree(s->dir, e) != 0 || fs_mkdirs(work, 0755, e) != 0) {
+        fs_remove_tree(s->dir, e) != 0 || fs_mkdirs(work, 0700, e) != 0) {
         return -1;
     }
     if (create_snapshot_in(q, accel, work, e) == 0) {

@@ -76,9 +76,6 @@ static const struct setting rows[] = {
          .help = "Run QEMU itself without any network but its gateway's, in an empty network "
                  "namespace, where the system permits that. `false`: for a `qemu.binary` that "
                  "needs the host's network, such as one with a remote disk."),
-    TEXT("classes[].qemu.user", AT(user), "", 0, 32, .readers = FOR_FLEET,
-         .help = "System user that runs the VMs when the worker runs as root. Empty: the worker's "
-                 "user."),
     SIZE("classes[].qemu.max_console_size", AT(max_console_size_bytes), "1MiB", KIB(4), GIB(1),
          .readers = FOR_FLEET,
          .help = "Most console output kept of one VM; further output is discarded."),

@@ -26,7 +26,6 @@ struct qemu_settings {
     bool network_namespace;   /* QEMU itself gets an empty one, where permitted */
     char *network;            /* "internet", "proxy", "none": net_policy.h */
     struct config_list allow; /* net_allow_parse */
-    char *user; /* run VMs as this user when started as root; "" keeps the worker's user */
     int64_t max_console_size_bytes;
     int64_t boot_timeout_ms; /* until the agent is ready */
 };

@@ -97,13 +97,11 @@ static void launch_comes_back_as_written(void **state)
     char *argv[] = {one, two, NULL};
     char mode[] = "mode=internet";
     char *gateway[] = {one, mode, NULL};
-    char user[] = "nobody";
     char file[] = "/image/kernel";
     char *files[] = {file, NULL};
     char cgroup[] = "mayfly-vm-1";
     struct qemu_launch launch = {.argv = argv,
                                  .gateway = gateway,
-                                 .user = user,
                                  .files = files,
                                  .cgroup = cgroup,
                                  .console_limit_bytes = 1,
@@ -123,7 +121,6 @@ static void launch_comes_back_as_written(void **state)
     assert_null(back.argv[2]);
     assert_string_equal(back.gateway[1], mode);
     assert_null(back.gateway[2]);
-    assert_string_equal(back.user, user);
     assert_string_equal(back.files[0], file);
     assert_null(back.files[1]);
     assert_string_equal(back.cgroup, cgroup);
