@@ -53,6 +53,7 @@ struct launching {
     struct github_jit jit;
     struct buf payload;
     int64_t started_us;
+    bool has_room;   /* of its host, which is to be used or released */
     bool vm_may_run; /* the provider got the request and did not refuse it */
 };
 
@@ -100,6 +101,9 @@ static void launch_job(struct launching *l)
     lane_reservation_ended(l->lane);
     if (reserved) {
         failed = launch_vm(l, &e);
+        if (l->has_room) {
+            vm_room_release(fleet_provider(l->worker->fleet, l->class->name));
+        }
         if (failed != 0) {
             roll_back(l, &e);
         }
@@ -248,12 +252,11 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
     return 0;
 }
 
-/* Before a registration is made for a VM that its host has no room for. The run decides; this is
- * the same question without its lock. */
 static int check_room(struct launching *l, struct err *e)
 {
     begin_step(l, "room", STEP_LIMIT_MS);
-    return vm_room(fleet_provider(l->worker->fleet, l->class->name), e);
+    l->has_room = vm_room(fleet_provider(l->worker->fleet, l->class->name), e) == 0;
+    return l->has_room ? 0 : -1;
 }
 
 /* Step 2: register a runner at GitHub that runs one job (JIT config). Its id is in the row before a
@@ -322,6 +325,7 @@ static int run_vm_once(struct launching *l, const struct vm_spec *spec, struct e
         return -1;
     }
     l->vm_may_run = true;
+    l->has_room = false; /* the run takes it */
     int rc = vm_run(fleet_provider(l->worker->fleet, l->class->name), spec, l->vm.vm_id, e);
     l->vm_may_run = rc == 0 || !vm_run_left_nothing(e);
     return rc;

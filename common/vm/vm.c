@@ -251,6 +251,13 @@ int vm_room(struct vm_provider *p, struct err *e)
     return p->ops->room == NULL || p->ops->room(p->state, e) == 0 ? 0 : said_by_provider(p, e);
 }
 
+void vm_room_release(struct vm_provider *p)
+{
+    if (p->ops->room_release != NULL) {
+        p->ops->room_release(p->state);
+    }
+}
+
 bool vm_run_left_nothing(const struct err *e)
 {
     return e->class != ERR_RETRY || e->code == VM_RUN_NOTHING;

@@ -88,9 +88,11 @@ bool vm_host_bound(const struct vm_provider *p);
  * contain it. Otherwise only the response of vm_run leads from a row to its VM. */
 bool vm_is_named(const struct vm_provider *p);
 
-/* Whether there is room for one more VM, as far as that shows before a run: then no runner is
- * registered for a VM that cannot start. */
+/* Whether there is room for one more VM, as far as that shows before a run: so that no runner is
+ * registered for a VM that cannot start. On success it is kept, from other launches of this process,
+ * until the next vm_run or a vm_room_release. */
 MUST_CHECK int vm_room(struct vm_provider *p, struct err *e);
+void vm_room_release(struct vm_provider *p);
 
 /* out_id holds VM_ID_MAX + 1 bytes. Success: the provider has accepted the VM and its payload.
  * After a failure other than ERR_RETRY nothing was left behind. After ERR_RETRY a VM may run,

@@ -13,6 +13,7 @@ typedef int vm_open_fn(const struct config_class *class, const char *deployment,
 typedef void vm_close_fn(void *state);
 /* See vm_room. */
 typedef int vm_room_fn(void *state, struct err *e);
+typedef void vm_room_release_fn(void *state);
 typedef int vm_run_fn(void *state, const struct vm_spec *spec, char *out_id, struct err *e);
 typedef int vm_terminate_fn(void *state, const char *id, int64_t grace_ms, struct err *e);
 typedef int vm_describe_fn(void *state, const char *id, struct vm_info *out, struct err *e);
@@ -47,6 +48,7 @@ struct vm_ops {
     vm_close_fn *close;
     vm_domain_fn *domain; /* NULL when host_bound */
     vm_room_fn *room;     /* NULL: only a run shows it */
+    vm_room_release_fn *room_release;
     vm_run_fn *run;
     vm_terminate_fn *terminate;
     vm_describe_fn *describe;

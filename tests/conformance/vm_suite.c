@@ -329,6 +329,7 @@ static void run_many_on_a_host_with_room_for_two_starts_two(void **state)
     size_t started = 0;
     leave_room_for_two(f);
     MUST(vm_room(f->p, &e));
+    vm_room_release(f->p);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         racers[i] = (struct racer){.f = f, .name = names[i]};
         assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
@@ -351,6 +352,25 @@ static void run_many_on_a_host_with_room_for_two_starts_two(void **state)
         }
     }
     MUST(vm_room(f->p, &e));
+    vm_room_release(f->p);
+}
+
+/* Launches that were given room, and have not run yet, leave none to others. */
+static void room_is_kept_until_its_run_or_its_release(void **state)
+{
+    struct vm_fixture *f = *state;
+    struct err e;
+    leave_room_for_two(f);
+    MUST(vm_room(f->p, &e));
+    MUST(vm_room(f->p, &e));
+    assert_int_equal(vm_room(f->p, &e), -1);
+    assert_int_equal(e.class, ERR_CAPACITY);
+    must_run(f, "vm-1");
+    assert_int_equal(vm_room(f->p, &e), -1);
+    vm_room_release(f->p);
+    MUST(vm_room(f->p, &e));
+    vm_room_release(f->p);
+    must_end(f, "vm-1");
 }
 
 /* The first file of that name in the directories of snapshots. */
@@ -482,6 +502,7 @@ static const struct CMUnitTest fake_only[] = {
     ON_FIXTURE(run_many_at_once_saves_the_machine_once),
     ON_FIXTURE(run_many_on_a_host_with_room_for_two_starts_two),
     ON_FIXTURE(snapshot_that_was_changed_is_made_anew),
+    ON_FIXTURE(room_is_kept_until_its_run_or_its_release),
     ON_FIXTURE(run_in_a_deep_state_directory_works),
     ON_FIXTURE(run_with_a_user_of_its_own_drops_the_rights),
 };

@@ -142,6 +142,11 @@ static int room(void *state, struct err *e)
     return call_end(&c, 0, e);
 }
 
+static void room_release(void *state)
+{
+    (void)call_begin("vm_room_release", NULL, "class=%s", (const char *)state);
+}
+
 static int probe(void *state, struct err *e)
 {
     struct call c = call_begin("vm_probe", e, "class=%s", (const char *)state);
@@ -153,8 +158,12 @@ static int probe(void *state, struct err *e)
     .terminate = terminate, .describe = describe, .forget = forget, .list = list,                  \
     .console = console
 
-static const struct vm_ops on_host = {
-    .name = "qemu", .host_bound = true, .named = true, .room = room, OPERATIONS};
+static const struct vm_ops on_host = {.name = "qemu",
+                                      .host_bound = true,
+                                      .named = true,
+                                      .room = room,
+                                      .room_release = room_release,
+                                      OPERATIONS};
 static const struct vm_ops in_cloud = {
     .name = "lambda", .domain = domain, .probe = probe, OPERATIONS};
 

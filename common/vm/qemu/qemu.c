@@ -355,6 +355,7 @@ const struct vm_ops vm_ops_qemu = {
     .open = vm_qemu_open,
     .close = vm_qemu_close,
     .room = vm_qemu_room,
+    .room_release = vm_qemu_room_release,
     .run = vm_qemu_run,
     .terminate = vm_qemu_terminate,
     .describe = vm_qemu_describe,

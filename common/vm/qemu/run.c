@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -417,15 +418,69 @@ static struct qemu_amount most_of_launch(const struct vm_qemu *q, const char *ac
     return most;
 }
 
+/* Launches of this process that were given room and have not claimed it yet. They hold the lock from
+ * the look to the promise, and from the claim to its end, so that none is counted twice. */
+static struct {
+    pthread_mutex_t lock;
+    int64_t vms;
+    struct qemu_amount most;
+} promised = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void add_promise_locked(const struct vm_qemu *q, const char *accel, int64_t vms)
+{
+    const struct qemu_amount most = qemu_host_most(q, accel);
+    if (promised.vms + vms >= 0) {
+        promised.vms += vms;
+        promised.most.memory += vms * most.memory;
+        promised.most.disk += vms * most.disk;
+    }
+}
+
 int vm_qemu_room(void *state, struct err *e)
 {
     const struct vm_qemu *q = state;
     const char *accel;
+    struct qemu_host_use use;
     if (qemu_host_accel(q, &accel, e) != 0) {
         return -1;
     }
     const struct qemu_amount most = most_of_launch(q, accel);
-    return qemu_host_room(q, &most, e);
+    pthread_mutex_lock(&promised.lock);
+    int rc = qemu_host_use(q->state_dir, &use, e);
+    if (rc == 0) {
+        use.vms += promised.vms;
+        use.most.memory += promised.most.memory;
+        use.most.disk += promised.most.disk;
+        rc = qemu_admit(&q->admission, &use, &most, e);
+    }
+    if (rc == 0) {
+        add_promise_locked(q, accel, 1);
+    }
+    pthread_mutex_unlock(&promised.lock);
+    return rc;
+}
+
+void vm_qemu_room_release(void *state)
+{
+    const struct vm_qemu *q = state;
+    const char *accel;
+    struct err ignored;
+    if (qemu_host_accel(q, &accel, &ignored) == 0) {
+        pthread_mutex_lock(&promised.lock);
+        add_promise_locked(q, accel, -1);
+        pthread_mutex_unlock(&promised.lock);
+    }
+}
+
+/* What was promised to it is its own from here on, or nobody's. */
+static int claim_promised(struct launch *l, struct err *e)
+{
+    l->most = most_of_launch(l->q, l->accel);
+    pthread_mutex_lock(&promised.lock);
+    int claimed = claim_name(l, e);
+    add_promise_locked(l->q, l->accel, -1);
+    pthread_mutex_unlock(&promised.lock);
+    return claimed;
 }
 
 int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
@@ -436,10 +491,10 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
     (void)qemu_path(l.dir, l.q->vms_dir, spec->name);
     (void)qemu_path(l.run_dir, l.dir, "run");
     if (qemu_host_accel(l.q, &l.accel, e) != 0) {
+        vm_qemu_room_release(state);
         return -1;
     }
-    l.most = most_of_launch(l.q, l.accel);
-    int claimed = claim_name(&l, e);
+    int claimed = claim_promised(&l, e);
     if (claimed < 0) {
         return -1;
     }

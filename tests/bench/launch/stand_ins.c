@@ -136,6 +136,11 @@ int vm_room(struct vm_provider *p, struct err *e)
     return 0;
 }
 
+void vm_room_release(struct vm_provider *p)
+{
+    (void)p;
+}
+
 int vm_run(struct vm_provider *p, const struct vm_spec *spec, char *out_id, struct err *e)
 {
     (void)p;

@@ -1,5 +1,6 @@
 // A job works while others beside it, as root in VMs of their own, use up all that they can: their disk, their memory, the console and
-// the status port, processes, and time. Queue, ledger and VMs are on one file system of 850 MiB. The worker has no control groups here.
+// the status port, processes, and time. Queue, ledger and VMs are on one file system of 850 MiB, on which four of the six VMs fit: the
+// others wait. No process is in a control group here.
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
@@ -11,9 +12,10 @@ const box = process.argv[2];
 const MIB = 1 << 20;
 const attackMs = 90_000;
 
-// None of them ends by itself.
+// None of them ends by itself, and each fills its disk.
+const fill = "{ dd if=/dev/zero of=/fill bs=1M; sync; } &";
 const attacks = {
-  disk: "dd if=/dev/zero of=/fill bs=1M; sync; df -m / | tail -1; while :; do dd if=/dev/zero of=/fill bs=1M conv=notrunc; sync; done",
+  disk: "while :; do dd if=/dev/urandom of=/fill bs=1M conv=notrunc; sync; done",
   memory: "while :; do head -c 1g /dev/zero | tail | wc -c; done",
   ports: `for port in /dev/vport*; do dd if=/dev/zero of=$port bs=64k count=2400 & done
     dd if=/dev/zero bs=64k count=2400 | tr '\\0' 'x' > /dev/ttyS0; while :; do sleep 1; done`,
@@ -22,7 +24,7 @@ const attacks = {
 };
 
 const victim = `
-  i=0; while [ $i -lt 60 ]; do i=$((i + 1)); head -c 500000 /dev/urandom > /data.$((i % 20)) || echo "WRITE FAILED $i"
+  i=0; while [ $i -lt 120 ]; do i=$((i + 1)); head -c 500000 /dev/urandom > /data.$((i % 20)) || echo "WRITE FAILED $i"
     sync; md5sum /data.$((i % 20)) > /sum.$((i % 20)); sleep 0.5; done
   for n in $(seq 0 19); do md5sum -c /sum.$n >/dev/null || echo "WRONG DATA $n"; done; echo "victim ok"`;
 
@@ -30,7 +32,7 @@ function deploy() {
   const deployment = new Deployment({ dir: path.join(box, "deployment"), runnerUrl: "http://10.0.2.2:{PORT}",
     config: { limits: { max_vms: 10 }, reaper: { interval: "2s", relaunch_after: "10m", startup_timeout: "9m" } } });
   const qemu = { image: process.env.MAYFLY_TEST_IMAGE_ROOT, binary: "", accel: "auto", memory: "192MiB", restore: true, boot_timeout: "8m",
-    network_namespace: true, disk_size: "90MiB", memory_overcommit: 1, disk_overcommit: 1, reserved_disk: "64MiB" };
+    network_namespace: true, disk_size: "160MiB", memory_overcommit: 1, disk_overcommit: 1, reserved_disk: "64MiB" };
   const common = { max_vms: 10, idle_timeout: "5m", qemu };
   deployment.options.classes = [
     deployment.fakeQemuClass({ ...common, max_duration: "20m" }),
@@ -64,8 +66,12 @@ test("job_beside_attackers_ends_well_and_the_box_is_whole_again", async () => {
     await deployment.untilQuiet();
     const before = unused();
     const [{ id }] = await deployment.queueJobs({ name: "victim", command: victim });
-    for (const [name, command] of Object.entries(attacks)) await deployment.queueJobs({ name, command, labels: ["self-hosted", "attack"] });
-    await until("all VMs run", async () => deployment.log().filter((e) => e.event === "job_started").length >= 7, { seconds: 300, every_ms: 200 });
+    for (const [name, command] of Object.entries(attacks)) await deployment.queueJobs({ name, command: `${fill}\n${command}`, labels: ["self-hosted", "attack"] });
+    const started = () => deployment.log().filter((e) => e.event === "job_started").map((e) => e.job);
+    await until("the host is full", async () => {
+      const waiting = (await deployment.jobs()).filter((job) => !started().includes(job.id));
+      return waiting.length > 0 && waiting.some((job) => deployment.ctlText("why", String(job.id)).includes("host full"));
+    }, { seconds: 300, every_ms: 500 });
     await areReady(deployment);
     await until("the victim has ended", async () => (await deployment.job(id)).state === "completed", { seconds: 900, every_ms: 500 });
     const { conclusion, output } = await deployment.job(id);
@@ -73,11 +79,13 @@ test("job_beside_attackers_ends_well_and_the_box_is_whole_again", async () => {
     assert.doesNotMatch(output, /FAILED|WRONG/);
     assert.equal(conclusion, "success");
     await areReady(deployment);
+    await until("all attackers had their time", () => started().length >= 7, { seconds: 600, every_ms: 500 });
     // Their deadline ends them, whatever runs in them.
     await until("the attackers' VMs have ended", () => deployment.processes().length === 0, { seconds: 300, every_ms: 500 });
     const after = unused();
     console.log(`MiB free: ${before} before, at least ${least} meanwhile, ${after} after`);
     assert.ok(least >= 64, `${least} MiB were free: less than is reserved for the stores`);
+    assert.ok(least < before - 100, `${least} MiB were free at least: nothing was attacked`);
     assert.ok(after >= before - 32, `${before} MiB were free before, ${after} after`);
     assert.equal(deployment.worker.events.filter((e) => e.msg === "vm_io_error").length, 0);
     for (const vm of fs.readdirSync(path.join(deployment.stateDir, "test.attack")).filter((name) => !name.startsWith("."))) {

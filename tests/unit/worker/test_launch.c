@@ -547,10 +547,10 @@ static void launch_whose_heart_stopped_past_its_lease_asks_for_no_vm(void **stat
     heart_stops = true;
     assert_false(asks_while_slow(STEP_REGISTER, LEASE_MS + 1));
     assert_calls(RESERVE DECIDED REGISTER REGISTERED
-                 "ledger_vm_advance vm=@ to=ending * reason=launch failed: the launch lost its "
-                 "message*\n" TERMINATE("small", "@") UNREGISTER GONE
-                 "ledger_log_event *\n"
-                 "queue_nack id=1 delay_ms=* reason=run (*\n");
+                 "vm_room_release class=small\n"
+                 "ledger_vm_advance vm=@ to=ending *: the launch lost its message*\n" TERMINATE(
+                     "small", "@") UNREGISTER GONE "ledger_log_event *\n"
+                                                   "queue_nack id=1 delay_ms=* reason=run (*\n");
 }
 
 static void launch_whose_message_or_row_became_anothers_asks_for_no_vm(void **state)

@@ -89,6 +89,17 @@ static void launch_on_a_full_host_waits_and_spends_nothing(void **state)
     assert_int_equal(circuit_wait_ms(&c, world.now_ms), 0);
     launch_small();
     assert_int_equal(calls_done("queue_ack", NULL), 1);
+    assert_int_equal(calls_count("vm_room_release", NULL), 0);
+}
+
+/* Its run would have taken it. */
+static void room_of_a_launch_that_fails_before_its_run_is_released(void **state)
+{
+    (void)state;
+    calls_plan(&(struct call_plan){.function = "github_register_runner", .fails = ERR_RETRY});
+    launch_small();
+    assert_int_equal(calls_count("vm_run", NULL), 0);
+    assert_int_equal(calls_count("vm_room_release", NULL), 1);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -97,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(launch_on_a_full_host_waits_and_spends_nothing),
+        CASE(room_of_a_launch_that_fails_before_its_run_is_released),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
