@@ -1,6 +1,10 @@
 /*
  * Stale runners: this deployment's registrations whose VM is gone. GitHub deletes the registration
  * of a runner that ran its job; one that never ran a job stays until somebody deletes it.
+ *
+ * They are looked for in the scopes that the ledger knows. In a sweep that met VMs without rows, as a
+ * ledger that was lost leaves them, in all scopes: while such a registration is there, none of those
+ * VMs is judged (quiet.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -103,33 +107,48 @@ static bool check_runners(struct search *search, const struct sweep_runners *l)
     return true;
 }
 
+static int check_scope(struct sweep *s, const struct ledger_scope *scope, int64_t *repairs,
+                       struct err *e)
+{
+    struct search search = {.sweep = s};
+    const struct sweep_runners *l = sweep_runners_of(s, scope->name, scope->installation_id);
+    search.scope = github_scope_parse(scope->name, scope->installation_id);
+    if (l == NULL) { /* if it is away, peers.c has said so */
+        return sweep_github_is_away(s, scope->name)
+                   ? 0
+                   : err_set(e, ERR_RETRY, 0, "the runners of %s could not be listed", scope->name);
+    }
+    if (check_runners(&search, l)) {
+        signs_scan_ended(s->fleet.signs, SIGN_STALE_RUNNER, search.scope.name);
+    }
+    *repairs += search.repairs;
+    return 0;
+}
+
+static int check_scopes(struct sweep *s, const struct ledger_scope *list, size_t n,
+                        int64_t *repairs, struct err *e)
+{
+    int failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        failed = check_scope(s, &list[i], repairs, e) != 0 ? -1 : failed;
+    }
+    return failed;
+}
+
 int sweep_stale_runners(struct sweep *s, int64_t *repairs, struct err *e)
 {
-    struct ledger_scope *scopes = NULL;
+    struct ledger_scope *known = NULL;
     size_t n = 0;
-    int failed = 0;
     if (!s->scans_runners) {
         return 0;
     }
-    if (ledger_scopes(s->reaper->ledger, &scopes, &n, e) != 0) {
+    if (s->scopes.read) { /* a VM without a row was met */
+        return check_scopes(s, s->scopes.list, s->scopes.count, repairs, e);
+    }
+    if (ledger_scopes(s->reaper->ledger, &known, &n, e) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < n; i++) {
-        struct search search = {.sweep = s};
-        search.scope = github_scope_parse(scopes[i].name, scopes[i].installation_id);
-        const struct sweep_runners *l =
-            sweep_runners_of(s, scopes[i].name, scopes[i].installation_id);
-        if (l == NULL && sweep_github_is_away(s, scopes[i].name)) {
-            continue; /* peers.c has said so */
-        }
-        if (l == NULL) {
-            failed =
-                err_set(e, ERR_RETRY, 0, "the runners of %s could not be listed", scopes[i].name);
-        } else if (check_runners(&search, l)) {
-            signs_scan_ended(s->fleet.signs, SIGN_STALE_RUNNER, search.scope.name);
-        }
-        *repairs += search.repairs;
-    }
-    free(scopes);
+    int failed = check_scopes(s, known, n, repairs, e);
+    free(known);
     return failed;
 }

@@ -133,6 +133,21 @@ static void no_orphan_ends_while_a_runner_without_a_row_is_up(void **state)
     }
 }
 
+/* A launch that ended with its ledger has left it. Else these VMs would hold their slots until their
+ * deadlines: a full fleet launches nothing by which the ledger would learn of the scope. */
+static void registration_without_a_vm_in_a_forgotten_scope_is_deleted(void **state)
+{
+    struct github_installation of = {.id = 22, .owner = "third", .is_organization = true};
+    scripted_github.installations[0] = of;
+    scripted_github.installation_count = 1;
+    (void)add_unnamed("a", 301 * SECOND_MS);
+    (void)add_unmatched("third", false, false);
+    world_sweep(3, MINUTE_MS);
+    assert_int_equal(scripted_github.deleted, 1);
+    world_sweep(2, MINUTE_MS);
+    assert_int_equal(world_ended(), 1);
+}
+
 /* The ledger was emptied: GitHub knows where the App is installed. */
 static void runner_in_a_scope_that_the_ledger_forgot_counts(void **state)
 {
@@ -512,6 +527,7 @@ int main(void)
         CASE(orphan_whose_runner_is_up_or_unknown_lives_until_its_deadline),
         CASE(orphan_without_a_name_lives_until_its_deadline),
         CASE(no_orphan_ends_while_a_runner_without_a_row_is_up),
+        CASE(registration_without_a_vm_in_a_forgotten_scope_is_deleted),
         CASE(runner_in_a_scope_that_the_ledger_forgot_counts),
         CASE(repositories_of_a_user_are_scopes),
         CASE(list_that_fails_makes_no_class_quiet),
