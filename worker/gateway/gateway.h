@@ -68,8 +68,9 @@ bool judge_opens_loopback(void);
 
 /* Whether this program's connect and sendto stand before libc's for libraries too. */
 bool hooks_are_in_place(void);
-/* The mode decides on the number of connections and on how long they may be idle. */
-void hooks_open(enum net_mode mode);
+/* The mode decides on the number of connections, and whether those that were idle for longer than
+ * idle_ms are closed. */
+void hooks_open(enum net_mode mode, uint32_t idle_ms);
 /* The calling thread's sockets are this program's own from now on, or not any more. */
 void hooks_trust_thread(bool trusted);
 /* libslirp opened or closes a TCP socket. */

@@ -23,6 +23,7 @@ static _Thread_local bool thread_is_trusted;
 static bool is_open[DESCRIPTORS_MAX]; /* the TCP sockets of libslirp */
 static size_t limit = GATEWAY_CONNECTIONS;
 static bool closes_idle; /* the mode is proxy */
+static uint32_t longest_idle_ms;
 
 bool hooks_are_in_place(void)
 {
@@ -34,8 +35,9 @@ bool hooks_are_in_place(void)
     return of_connect.connect == hook_connect && of_sendto.sendto == hook_sendto;
 }
 
-void hooks_open(enum net_mode mode)
+void hooks_open(enum net_mode mode, uint32_t idle_ms)
 {
+    longest_idle_ms = idle_ms;
     closes_idle = mode == NET_MODE_PROXY;
     limit = closes_idle ? GATEWAY_PROXY_CONNECTIONS : GATEWAY_CONNECTIONS;
 }
@@ -85,9 +87,8 @@ void hooks_close_idle(void)
         struct tcp_info info = {.tcpi_state = 0};
         socklen_t size = sizeof info;
         if (is_open[fd] && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-            info.tcpi_state == TCP_ESTABLISHED &&
-            info.tcpi_last_data_recv > GATEWAY_PROXY_IDLE_MS &&
-            info.tcpi_last_data_sent > GATEWAY_PROXY_IDLE_MS) {
+            info.tcpi_state == TCP_ESTABLISHED && info.tcpi_last_data_recv > longest_idle_ms &&
+            info.tcpi_last_data_sent > longest_idle_ms) {
             /* libslirp sees the end of the stream and closes both sides. */
             (void)shutdown(fd, SHUT_RDWR);
         }

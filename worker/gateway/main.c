@@ -49,7 +49,7 @@ static int open_gateway(const struct gateway_settings *s, struct err *e)
         return err_set(e, ERR_PERMANENT, 0,
                        "mayfly-vm-net cannot judge connections: it was linked without -rdynamic");
     }
-    hooks_open(s->mode);
+    hooks_open(s->mode, GATEWAY_PROXY_IDLE_MS);
     /* The thread that looks names up gets the same filter. */
     return confine_process(e) != 0 || lookup_open(s, e) != 0 ? -1 : judge_open(s, e);
 }
