@@ -274,19 +274,6 @@ static void supervisor_killed_vm_has_vanished(void **state)
     MUST(vm_forget(f->p, "vm-1", &e));
 }
 
-static void gateway_killed_ends_the_vm_with_that_reason(void **state)
-{
-    struct vm_fixture *f = *state;
-    struct err e;
-    must_run(f, "vm-1");
-    pid_t qemu = vm_pid(f, "vm-1", "qemu");
-    assert_int_equal(kill(must_have_gateway(f), SIGKILL), 0);
-    struct vm_info info = must_reach(f, "vm-1", VM_RUN_ENDED);
-    assert_string_equal(info.reason, "network-gateway-ended (signal 9)");
-    must_die(qemu);
-    MUST(vm_forget(f->p, "vm-1", &e));
-}
-
 static void terminate_of_a_vanished_vm_cleans(void **state)
 {
     struct vm_fixture *f = *state;
@@ -353,7 +340,6 @@ const struct CMUnitTest vm_tests_end[] = {
     ON_FIXTURE(launcher_killed_vm_lives_on),
     ON_FIXTURE(max_duration_is_kept_without_any_of_us),
     ON_FIXTURE(supervisor_killed_vm_has_vanished),
-    ON_FIXTURE(gateway_killed_ends_the_vm_with_that_reason),
     ON_FIXTURE(terminate_of_a_vanished_vm_cleans),
     ON_FIXTURE(qemu_killed_is_told_with_its_signal),
 };
