@@ -99,6 +99,15 @@ struct conn *conn_of(const struct conn_set *set, struct evhttp_request *req)
 
 /* --- states --- */
 
+static void hold(struct conn *c, size_t bytes)
+{
+    c->set->held = c->set->held - c->held + bytes;
+    c->held = bytes;
+    if (c->set->held > c->set->limits.held_limit_bytes) {
+        event_active(c->set->turn, 0, 0);
+    }
+}
+
 void conn_set_state(struct conn *c, enum conn_state next)
 {
     ASSERT((edges[c->state] & TO(next)) != 0);
@@ -107,6 +116,7 @@ void conn_set_state(struct conn *c, enum conn_state next)
     c->since_ms = clock_mono_ms();
     TAILQ_INSERT_TAIL(&c->set->in_state[next], c, link);
     if (next == CONN_IDLE) {
+        hold(c, evbuffer_get_length(bufferevent_get_input(c->bev)));
         c->has_nul = false;
         conn_io_resume(c);
     }
@@ -131,6 +141,7 @@ static void on_input(struct evbuffer *input, const struct evbuffer_cb_info *info
     if (c->state == CONN_IDLE) {
         conn_set_state(c, CONN_READING);
     }
+    hold(c, c->held + info->n_added);
     c->has_nul = c->has_nul || has_nul_behind(input, info->orig_size - info->n_deleted);
     if (!c->plain && evbuffer_get_length(input) > c->set->limits.input_limit_bytes) {
         /* The peer sends far ahead of its answers. It is not closed from inside its own buffer
@@ -159,6 +170,7 @@ static void free_conn(struct conn *c)
     if (c->unsent) {
         TAILQ_REMOVE(&set->unsent, c, unsent_link);
     }
+    hold(c, 0);
     set->count--;
     stats_connections(-1);
     if (c->watcher != NULL) {
@@ -316,10 +328,22 @@ bool conn_evict(struct conn_set *set, int64_t now_ms)
 {
     struct conn *c = TAILQ_FIRST(&set->in_state[CONN_IDLE]);
     if (c == NULL || now_ms - c->since_ms < EVICT_AFTER_MS || has_unread(c)) {
+        c = TAILQ_FIRST(&set->in_state[CONN_READING]);
+    }
+    if (c == NULL || now_ms - c->since_ms < EVICT_AFTER_MS) {
         return false;
     }
     conn_close(c, "evicted");
     return true;
+}
+
+void conn_shed(struct conn_set *set)
+{
+    struct conn *c;
+    while (set->held > set->limits.held_limit_bytes &&
+           (c = TAILQ_FIRST(&set->in_state[CONN_READING])) != NULL) {
+        conn_close(c, "memory");
+    }
 }
 
 void conn_close_all(struct conn_set *set)

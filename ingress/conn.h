@@ -50,6 +50,7 @@ struct conn {
     struct conn **watcher; /* set to NULL when it ends; may be NULL */
     int64_t since_ms;      /* when the state began */
     int64_t served;        /* requests answered */
+    size_t held;           /* bytes of the request that is read or processed */
     int fd;                /* -1 until adopted */
     enum conn_state state;
     bool plain;
@@ -64,6 +65,7 @@ struct conn_limits {
     int64_t request_timeout_ms;
     int64_t idle_timeout_ms;
     size_t input_limit_bytes; /* of a connection's input buffer */
+    size_t held_limit_bytes;  /* of the requests of all connections together */
 };
 
 struct conn_set {
@@ -73,6 +75,7 @@ struct conn_set {
     struct conn **buckets;                  /* all adopted ones, by evhttp's connection */
     size_t bucket_count;
     size_t count;
+    size_t held;
     struct event_base *base;
     struct event *turn; /* activated when there is work at the end of the loop's turn */
     struct conn_limits limits;
@@ -111,9 +114,13 @@ void conn_expire(struct conn_set *set, int64_t now_ms);
  * is kept until it is `grace_ms` old, since its request may be on the way. */
 void conn_close_idle(struct conn_set *set, int64_t now_ms, int64_t grace_ms);
 
-/* At the connection limit: closes the connection that has been idle longest, if for at least a
- * second. Returns whether there was one. */
+/* At the connection limit: closes the connection that has been idle longest, or else the one whose
+ * request has been coming for longest, if for at least a second. Returns whether there was one. */
 bool conn_evict(struct conn_set *set, int64_t now_ms);
+
+/* At the limit of memory: closes connections whose requests are not complete, those that have been
+ * coming for longest first, until there is room. */
+void conn_shed(struct conn_set *set);
 
 /* Closes all. */
 void conn_close_all(struct conn_set *set);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "ingress/loop_internal.h"
 #include "ingress/stats.h"
 
+#define EVICT_SHARE 16 /* of the places, at once */
 #define REPLY_LIMIT_BYTES 1024
 #define TICK_MAX_MS 250
 /* The grace period of a connection that has sent nothing yet, from the beginning of the drain. */
@@ -35,11 +37,20 @@ static void pause_accepting(struct loop *l, const char *why)
     stats_accept_paused(why);
 }
 
-/* At the limit an idle connection is closed. */
+static bool somebody_waits(const struct loop *l)
+{
+    struct pollfd p = {.fd = l->listener != NULL ? evconnlistener_get_fd(l->listener) : -1,
+                       .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+/* At the limit idle and slow connections are closed, several at once: who holds all places with slow
+ * requests takes new ones as fast as they are freed. */
 static void resume_accepting(struct loop *l)
 {
-    if (l->conns.count >= l->bounds.connections) {
-        (void)conn_evict(&l->conns, clock_mono_ms());
+    bool full = l->conns.count >= l->bounds.connections && somebody_waits(l);
+    for (size_t n = 0; full && n <= l->bounds.connections / EVICT_SHARE; n++) {
+        full = conn_evict(&l->conns, clock_mono_ms());
     }
     if (l->listener != NULL && l->conns.count < l->bounds.connections &&
         clock_mono_ms() >= l->accept_ms) {
@@ -134,6 +145,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     conn_adopt(&l->conns);
+    conn_shed(&l->conns);
     request_admit_waiting(l);
     request_submit(l);
     conn_flush(&l->conns);
@@ -282,7 +294,8 @@ static struct loop *loop_new(const struct loop_shared *shared, const struct loop
                                        .idle_timeout_ms = c->idle_timeout_ms,
                                        .input_limit_bytes = (size_t)c->max_body_size_bytes +
                                                             (size_t)c->max_header_size_bytes +
-                                                            65536};
+                                                            65536,
+                                       .held_limit_bytes = bounds->request_bytes};
     struct loop *l = calloc(1, sizeof *l);
     ASSERT(l != NULL);
     if (mailbox_init(&l->mailbox, e) != 0) {

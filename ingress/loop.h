@@ -42,6 +42,7 @@ struct loop_shared {
 struct loop_bounds {
     size_t connections;
     size_t in_flight;
+    size_t request_bytes; /* held of requests; two of the largest at least */
 };
 
 /* Starts a loop on a listening socket, which it owns from then on. */

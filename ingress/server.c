@@ -155,6 +155,13 @@ static size_t share_of_places(size_t loop, size_t loops, int64_t max_in_flight)
     return (size_t)max_in_flight / loops + (loop < (size_t)max_in_flight % loops ? 1 : 0);
 }
 
+static size_t share_of_memory(const struct config_ingress *c, size_t loops)
+{
+    size_t share = (size_t)c->max_request_memory_bytes / loops;
+    size_t least = 2 * (size_t)(c->max_body_size_bytes + c->max_header_size_bytes);
+    return share > least ? share : least;
+}
+
 static int start_loops(struct server *s, const struct loop_shared *shared, struct err *e)
 {
     const struct config_ingress *c = &s->config->ingress;
@@ -169,6 +176,7 @@ static int start_loops(struct server *s, const struct loop_shared *shared, struc
         const struct loop_bounds share = {
             .connections = connections,
             .in_flight = share_of_places(s->loop_count, wanted, c->max_in_flight),
+            .request_bytes = share_of_memory(c, wanted),
         };
         int fd = open_listener(&address, &size);
         if (fd < 0) {

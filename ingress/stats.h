@@ -36,7 +36,8 @@ void stats_admission_wait(void);
 void stats_accepted(int64_t took_us);
 
 void stats_connections(int64_t change);
-/* A connection that the ingress closed, and why: "deadline", "idle", "drain", "evicted". */
+/* A connection that the ingress closed, and why: "deadline", "idle", "drain", "evicted",
+ * "memory". */
 void stats_closed(const char *why);
 /* Accepting was paused: "connections" at their maximum, or no "descriptors" left. */
 void stats_accept_paused(const char *why);

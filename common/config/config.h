@@ -76,6 +76,7 @@ struct config_ingress {
     int64_t threads; /* 0: one per core */
     int64_t max_body_size_bytes;
     int64_t max_header_size_bytes;
+    int64_t max_request_memory_bytes; /* of all requests that are read */
     int64_t max_connections;
     int64_t max_in_flight;        /* deliveries read from the network and not yet answered */
     int64_t admission_timeout_ms; /* waiting for max_in_flight */

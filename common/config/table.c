@@ -181,10 +181,16 @@ const struct setting config_settings[] = {
     SIZE("ingress.max_header_size", IN_CONFIG(ingress.max_header_size_bytes), "16KiB", KIB(1),
          MIB(1), .readers = FOR_INGRESS,
          .help = "Largest accepted request head. A larger one is answered 400."),
+    SIZE("ingress.max_request_memory", IN_CONFIG(ingress.max_request_memory_bytes), "256MiB",
+         MIB(1), GIB(64), .readers = FOR_INGRESS,
+         .help = "Memory for the bodies of requests that are being read, divided evenly among the "
+                 "event loops, each with room for two of the largest. At the limit the connections "
+                 "whose requests have been coming for longest are closed."),
     WHOLE("ingress.max_connections", IN_CONFIG(ingress.max_connections), "4096", 1, 1000000,
           .readers = FOR_INGRESS,
           .help = "Open connections. At the limit a new one replaces the connection that has been "
-                  "idle the longest, or waits until one ends."),
+                  "idle the longest, or whose request has been coming for longest (a second at "
+                  "least), or waits until one ends."),
     WHOLE("ingress.max_in_flight", IN_CONFIG(ingress.max_in_flight), "2048", 1, 1000000,
           .readers = FOR_INGRESS,
           .help = "Deliveries being written to the queue, divided evenly among the event loops. A "

@@ -73,9 +73,6 @@ static void connection_close(struct connection *c)
         c->next->prev = c->prev;
     }
     a->connection_count--;
-    if (a->listener != NULL) {
-        (void)evconnlistener_enable(a->listener);
-    }
     bufferevent_free(c->io);
     event_free(c->deadline);
     free(c);
@@ -247,14 +244,28 @@ static void on_request_bytes(struct bufferevent *io, void *arg)
 
 /* --- the listener and the thread --- */
 
-/* At the limit the listener is disabled and new peers wait in the kernel's backlog. */
+/* Who came first, of those that may be waiting for nothing. */
+static struct connection *oldest(const struct admin *a)
+{
+    struct connection *c = a->connections;
+    while (c->next != NULL) {
+        c = c->next;
+    }
+    return c;
+}
+
+/* At the limit the oldest connection gives way: idle peers must not keep a probe waiting. */
 static void on_admin_accept(struct evconnlistener *listener, evutil_socket_t fd,
                             struct sockaddr *peer, int peer_len, void *arg)
 {
     struct admin *a = arg;
     struct timeval deadline = {.tv_sec = CONNECTION_SECONDS};
+    (void)listener;
     (void)peer;
     (void)peer_len;
+    if (a->connection_count >= CONNECTIONS_MAX) {
+        connection_close(oldest(a));
+    }
     struct connection *c = calloc(1, sizeof *c);
     ASSERT(c != NULL);
     c->admin = a;
@@ -267,9 +278,6 @@ static void on_admin_accept(struct evconnlistener *listener, evutil_socket_t fd,
     }
     a->connections = c;
     a->connection_count++;
-    if (a->connection_count >= CONNECTIONS_MAX) {
-        (void)evconnlistener_disable(listener);
-    }
     bufferevent_setwatermark(c->io, EV_READ, 0, REQUEST_LIMIT_BYTES);
     bufferevent_setcb(c->io, on_request_bytes, NULL, on_error, c);
     ASSERT(evtimer_add(c->deadline, &deadline) == 0);

@@ -117,6 +117,38 @@ class Limits(harness.TestCase):
                 held[0].socket.close()
                 self.check(late.answer(), 202)
 
+    def test_slow_requests_make_room_at_the_limit(self):
+        """Who holds every place with requests that never end keeps nobody out."""
+        with self.ingress(max_connections=8, threads=1, request_timeout="10m") as server:
+            with contextlib.ExitStack() as stack:
+                slow = [stack.enter_context(server.connect()) for _ in range(8)]
+                for c in slow:
+                    c.send(b"POST /webhook HTTP/1.1\r\nHost:")
+                server.wait_metric(1, "mayfly_ingress_accept_paused_total", reason="connections")
+                late = stack.enter_context(server.connect())
+                late.send(harness.request(JOB))
+                self.check(late.answer(), 202)
+                self.assertEqual(b"", slow[0].wait_end())
+            self.assertGreaterEqual(server.metric(CLOSED, reason="evicted"), 1)
+
+    def test_unfinished_bodies_hold_bounded_memory(self):
+        """Forty bodies of 1 MiB of which the last byte never comes, in 8 MiB."""
+        head = (b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-GitHub-Event: workflow_job\r\n"
+                b"X-Hub-Signature-256: sha256=" + 64 * b"0" + b"\r\nContent-Length: 1048576\r\n\r\n")
+        with self.ingress(threads=1, max_request_memory="8MiB", request_timeout="10m") as server:
+            with contextlib.ExitStack() as stack:
+                held = []
+                for _ in range(40):
+                    c = stack.enter_context(server.connect())
+                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                        c.send(head + 1048575 * b"A")
+                    held.append(c)
+                server.wait_metric(32, CLOSED, reason="memory")
+                late = stack.enter_context(server.connect())
+                late.send(harness.request(JOB))
+                self.check(late.answer(), 202)
+                self.assertLessEqual(server.metric("mayfly_ingress_connections"), 10)
+
     def test_idle_connection_makes_room_at_the_limit(self):
         with self.ingress(max_connections=2, threads=1) as server:
             with server.connect() as first, server.connect() as second, server.connect() as third:

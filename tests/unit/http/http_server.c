@@ -137,6 +137,17 @@ static bool send_all(int fd, struct slice s)
     return true;
 }
 
+/* Until the client closes, or the server is stopped. */
+static bool send_trickle(const struct link *l)
+{
+    struct pollfd p = {.fd = l->server->stop_fd, .events = POLLIN};
+    bool open = send_all(l->fd, SLICE("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    while (open && poll(&p, 1, 5) == 0) {
+        open = send_all(l->fd, SLICE("1\r\n \r\n"));
+    }
+    return false;
+}
+
 static bool send_answer(const struct link *l, const struct served_request *q,
                         const struct served_answer *a)
 {
@@ -148,6 +159,9 @@ static bool send_answer(const struct link *l, const struct served_request *q,
     }
     if (a->hang_up) {
         return false;
+    }
+    if (a->trickle) {
+        return send_trickle(l);
     }
     buf_init(&out, (size_t)64 * 1024 * 1024);
     buf_printf(&out, "HTTP/1.1 %d Scripted\r\nContent-Length: %zu\r\n", a->status, a->body.len);

@@ -30,6 +30,7 @@ struct served_answer {
     struct buf headers; /* raw "Name: value\r\n" lines */
     struct buf body;
     bool silent;  /* no answer at all until the server is stopped */
+    bool trickle; /* a byte every few milliseconds, of a body that does not end */
     bool hang_up; /* close without an answer */
 };
 

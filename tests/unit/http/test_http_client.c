@@ -93,6 +93,8 @@ static void get_ok_returns_body_and_headers(void **state)
     assert_string_equal(q->target, "/x?q=1");
     assert_string_equal(served_header(q, "User-Agent"), "mayfly/test");
     assert_string_equal(served_header(q, "Authorization"), "Bearer sesame");
+    /* What is asked for is not unpacked: a small answer cannot become a large one. */
+    assert_string_equal(served_header(q, "Accept-Encoding"), "");
 }
 
 static void post_with_body_sends_it(void **state)
@@ -234,6 +236,25 @@ static void silence_past_the_deadline_is_retry(void **state)
     assert_non_null(strstr(e.message, "GET 127.0.0.1"));
     assert_non_null(strstr(e.message, "/slow"));
     assert_null(strstr(e.message, "hush"));
+}
+
+static void say_a_byte_at_a_time(void *arg, const struct served_request *q, struct served_answer *a)
+{
+    (void)arg;
+    (void)q;
+    a->trickle = true;
+}
+
+/* Each byte is in time; the answer is not. */
+static void a_body_that_never_ends_is_retry_at_the_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct http_response r;
+    struct err e;
+    f->script = say_a_byte_at_a_time;
+    const struct http_request q = {.method = "GET", .url = url(f->server, "/"), .timeout_ms = 200};
+    assert_int_equal(http_send(f->client, &q, &r, &e), -1);
+    assert_int_equal(e.class, ERR_RETRY);
 }
 
 static void hang_up(void *arg, const struct served_request *q, struct served_answer *a)
@@ -535,6 +556,7 @@ int main(void)
         CASE(a_body_over_the_limit_is_permanent),
         CASE(headers_over_the_limit_are_refused),
         CASE(silence_past_the_deadline_is_retry),
+        CASE(a_body_that_never_ends_is_retry_at_the_deadline),
         CASE(a_hang_up_is_retry),
         CASE(a_refused_connection_is_retry),
         CASE(a_name_that_is_not_resolved_is_this_hosts_trouble),

@@ -55,7 +55,8 @@ static int start(const char *gateway, const char *script, struct supervisor_proc
     char *gateway_argv[] = {words[3], NULL};
     char *argv[] = {words[0], words[1], words[2], NULL};
     char *files[] = {NULL};
-    struct supervisor_pipes pipes = {-1, -1, -1, -1};
+    struct supervisor_pipes pipes;
+    memset(&pipes, 0xff, sizeof pipes);
     const struct qemu_launch launch = {.argv = argv,
                                        .gateway = gateway_argv,
                                        .user = none,
