@@ -59,7 +59,6 @@ static int start(const char *gateway, const char *script, struct supervisor_proc
     memset(&pipes, 0xff, sizeof pipes);
     const struct qemu_launch launch = {.argv = argv,
                                        .gateway = gateway_argv,
-                                       .user = none,
                                        .files = files,
                                        .cgroup = none,
                                        .network_namespace = true};
