@@ -211,7 +211,7 @@ static size_t writable_files(pid_t pid, struct open_file *out, size_t room)
         read_whole(path, &info);
         const char *flags = info.len > 0 ? strstr(info.data, "flags:") : NULL;
         assert_non_null(flags);
-        if ((strtoul(flags + 6, NULL, 8) & O_ACCMODE) != O_RDONLY) {
+        if (flags != NULL && (strtoul(flags + 6, NULL, 8) & O_ACCMODE) != O_RDONLY) {
             assert_true(n < room);
             out[n++] = (struct open_file){st.st_dev, st.st_ino};
         }

@@ -83,6 +83,7 @@ int suite_start(int argc, char **argv)
 int suite_stop(void **state)
 {
     struct err e;
+    (void)state;
     return fs_remove_tree(suite.shared_dir, &e);
 }
 

@@ -85,6 +85,7 @@ static struct vm_fixture *must_be_root(void **state)
 {
     if (*state == NULL) {
         skip();
+        abort(); /* which clang-tidy does not know to be out of reach */
     }
     return *state;
 }
