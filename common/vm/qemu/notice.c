@@ -61,14 +61,14 @@ static json_t *notice_json(const struct qemu_notice *n)
 int qemu_notice_write(const char *dir, const struct qemu_notice *n, struct err *e)
 {
     char path[PATH_MAX];
-    if (access(qemu_path(path, dir, NOTICE), F_OK) == 0) {
+    if (qemu_marked(dir, NOTICE)) {
         return 0;
     }
     json_t *tree = notice_json(n);
     char *text = json_dumps(tree, 0);
     json_decref(tree);
     ASSERT(text != NULL);
-    int rc = fs_write_atomic(path, slice_of(text), 0644, e);
+    int rc = fs_write_atomic(qemu_path(path, dir, NOTICE), slice_of(text), 0644, e);
     free(text);
     return rc == 0 ? 1 : -1;
 }
@@ -120,11 +120,8 @@ bool qemu_notice_take(const char *dir, struct qemu_notice *out)
     struct buf text;
     struct err e;
     json_t *tree = NULL;
-    if (access(qemu_path(path, dir, NOTICE), F_OK) != 0) {
-        return false;
-    }
     random_hex(name + 7, 8);
-    if (rename(path, qemu_path(own, dir, name)) != 0) {
+    if (rename(qemu_path(path, dir, NOTICE), qemu_path(own, dir, name)) != 0) {
         return false;
     }
     buf_init(&text, NOTICE_MAX);

@@ -295,6 +295,17 @@ static void notice_that_is_not_taken_waits_and_is_joined(void **state)
     assert_false(notice.refused[NET_PRIVATE].first);
 }
 
+/* The real user of a supervisor is its VM's, to whom the directory is closed. */
+static void notice_of_a_vm_with_a_user_waits_too(void **state)
+{
+    if (geteuid() != 0) {
+        skip();
+    }
+    assert_int_equal(setresuid(65534, 0, 0), 0);
+    notice_that_is_not_taken_waits_and_is_joined(state);
+    assert_int_equal(setresuid(0, 0, 0), 0);
+}
+
 static void output_that_is_no_report_is_kept_as_text(void **state)
 {
     static const char *const bad[] = {"REFUSED everything 1 tcp 1.1.1.1 1\n",
@@ -482,6 +493,7 @@ int main(void)
         IN_DIR(cgroup_that_is_left_is_removed),
         IN_DIR(refusals_become_a_notice_that_is_taken_once),
         IN_DIR(notice_that_is_not_taken_waits_and_is_joined),
+        IN_DIR(notice_of_a_vm_with_a_user_waits_too),
         cmocka_unit_test(output_that_is_no_report_is_kept_as_text),
         cmocka_unit_test(error_of_the_disk_is_reported_and_pauses_nothing),
         cmocka_unit_test(vm_paused_by_its_disk_goes_on_when_there_is_space),
