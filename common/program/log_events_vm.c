@@ -38,7 +38,7 @@ const struct log_event log_events_vm[] = {
      "reason), so that one which its guest has taken over would have this host's network. What VMs "
      "reach is the same: their gateway decides on it. Logged once by a worker.",
      "Permit user namespaces to the worker (`user.max_user_namespaces`, AppArmor), or set the "
-     "class's `network_namespace` to false."},
+     "class's `confine` to false."},
     {"vm_network_refused", "worker", "warn", "vm, class, kind, destination",
      "A VM tried to reach what its network refuses. Logged once per VM and kind; "
      "`mayfly_vm_network_refused_total` counts all. `destination` is protocol, address and port of "

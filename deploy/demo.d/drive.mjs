@@ -26,7 +26,7 @@ const deployment = new Deployment({
 });
 deployment.options.classes = [deployment.fakeQemuClass({
   max_vms: cap, max_duration: "10m", idle_timeout: "20s",
-  qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", network_namespace: true,
+  qemu: { image: path.join(root, "build/demo-image"), binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", confine: true,
     allow: ["127.0.0.1:{PORT}"] }, // the stand-in for GitHub, and nothing else of this host
 })];
 

@@ -516,7 +516,8 @@ int main(int argc, char **argv)
         return rc;
     }
     assert_true(vm_tests_run_count + vm_tests_end_count + vm_tests_faults_count +
-                    vm_tests_users_count + vm_tests_events_count + COUNT_OF(fake_only) <=
+                    vm_tests_users_count + vm_tests_probes_count + vm_tests_events_count +
+                    COUNT_OF(fake_only) <=
                 COUNT_OF(tests));
     memset(tests, 0, sizeof tests);
     memcpy(tests, vm_tests_run, sizeof vm_tests_run);
@@ -530,6 +531,8 @@ int main(int argc, char **argv)
         n += vm_tests_faults_count;
         memcpy(tests + n, vm_tests_users, vm_tests_users_count * sizeof *tests);
         n += vm_tests_users_count;
+        memcpy(tests + n, vm_tests_probes, vm_tests_probes_count * sizeof *tests);
+        n += vm_tests_probes_count;
         memcpy(tests + n, vm_tests_events, vm_tests_events_count * sizeof *tests);
         n += vm_tests_events_count;
     }

@@ -94,6 +94,8 @@ extern const struct CMUnitTest vm_tests_faults[];
 extern const size_t vm_tests_faults_count;
 extern const struct CMUnitTest vm_tests_users[];
 extern const size_t vm_tests_users_count;
+extern const struct CMUnitTest vm_tests_probes[];
+extern const size_t vm_tests_probes_count;
 extern const struct CMUnitTest vm_tests_events[];
 extern const size_t vm_tests_events_count;
 

@@ -229,20 +229,19 @@ static void fill_class(struct vm_fixture *f)
                               .runner_group = text(""),
                               .proxy = {.http = text(""), .https = text(""), .no_proxy = text("")},
                               .settings = &f->settings};
-    f->settings =
-        (struct qemu_settings){.image = text(f->image),
-                               .binary = text(f->binary),
-                               .state_dir = text(f->state_dir),
-                               .accel = text(f->real ? "auto" : "tcg"),
-                               .cpus = 1,
-                               .memory_bytes = (f->real ? 256 : 16) * MIB,
-                               .memory_overcommit = 1,
-                               .disk_overcommit = 1,
-                               .restore = true,
-                               .network = text("internet"),
-                               .network_namespace = f->real, /* the fake's runner is inside */
-                               .max_console_size_bytes = 65536,
-                               .boot_timeout_ms = WAIT_MS};
+    f->settings = (struct qemu_settings){.image = text(f->image),
+                                         .binary = text(f->binary),
+                                         .state_dir = text(f->state_dir),
+                                         .accel = text(f->real ? "auto" : "tcg"),
+                                         .cpus = 1,
+                                         .memory_bytes = (f->real ? 256 : 16) * MIB,
+                                         .memory_overcommit = 1,
+                                         .disk_overcommit = 1,
+                                         .restore = true,
+                                         .network = text("internet"),
+                                         .confine = f->real, /* the fake's runner is inside */
+                                         .max_console_size_bytes = 65536,
+                                         .boot_timeout_ms = WAIT_MS};
 }
 
 static void free_class(struct vm_fixture *f)

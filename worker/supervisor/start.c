@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/vm/qemu/args.h"
+#include "worker/supervisor/confine.h"
 
 #define MAX_DESCRIPTORS 4096
 
@@ -39,8 +40,9 @@ struct child {
     char *const *argv;
     int fds[CHILD_FDS];
     int64_t address_limit_bytes;
-    bool isolated;  /* in a network namespace of its own, if that is permitted */
-    int failure_fd; /* errno of a start that failed; closed by a successful exec */
+    bool confined;   /* confine.h */
+    bool is_gateway; /* else QEMU, which has a network of its own too, if that is permitted */
+    int failure_fd;  /* errno of a start that failed; closed by a successful exec */
 };
 
 /* QEMU writes to `run` only, and makes its sockets there. Other users cannot come to it: QEMU is put
@@ -102,10 +104,15 @@ static bool become_user(const struct start *s)
     return !s->own_user || (setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
 }
 
-static bool drop_rights(const struct start *s)
+static bool drop_rights(const struct start *s, const struct child *c, int program_fd)
 {
-    /* After all that clears it. The supervisor may be gone already. */
+    const struct confined confined = {.path = c->argv[0],
+                                      .program_fd = program_fd,
+                                      .is_gateway = c->is_gateway,
+                                      .own_user = s->own_user};
+    /* The death signal after all that clears it. The supervisor may be gone already. */
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           (!c->confined || confine_child(&confined)) &&
            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 && getppid() == s->supervisor;
 }
 
@@ -169,10 +176,10 @@ NORETURN static void exec_child(const struct start *s, const struct child *c)
         reset_signals();
         set_limits(s, c);
         if (become_user(s)) {
-            if (c->isolated) {
+            if (c->confined && !c->is_gateway) {
                 isolate_network(failure_fd);
             }
-            if (drop_rights(s)) {
+            if (drop_rights(s, c, program_fd)) {
                 exec_program(c->argv, program_fd);
             }
         }
@@ -293,11 +300,12 @@ static int fork_child(const struct start *s, struct child *c, pid_t *out_pid, in
 static int start_both(struct start *s, struct supervisor_pipes *pipes,
                       struct supervisor_processes *out, struct err *e)
 {
-    struct child gateway = {.argv = s->launch->gateway, .fds = NO_FDS};
+    struct child gateway = {
+        .argv = s->launch->gateway, .fds = NO_FDS, .confined = true, .is_gateway = true};
     struct child qemu = {.argv = s->launch->argv,
                          .fds = NO_FDS,
                          .address_limit_bytes = s->launch->address_limit_bytes,
-                         .isolated = s->launch->network_namespace};
+                         .confined = s->launch->confine};
     int note = 0;
     int rc = -1;
     s->supervisor = getpid();

@@ -2,6 +2,7 @@
  * The parts of mayfly-vm-supervisor, the program that supervises one VM from its start to its end.
  *
  *   main.c     main, and the loop: console, status lines, deadlines, signals, clean-up
+ *   confine.c  what QEMU and the gateway may open and do
  *   identity.c the user of the VM's processes
  *   start.c    starts the gateway and QEMU within their limits and with the rights of their user
  *   control.c  the socket on which others have the VM ended

@@ -51,8 +51,8 @@ int qemu_launch_write(const char *dir, const struct qemu_launch *launch, struct 
         (json_int_t)launch->max_duration_ms, "start_ms", (json_int_t)launch->start_ms, "cpus",
         (json_int_t)launch->cpus, "memory_limit_bytes", (json_int_t)launch->memory_limit_bytes,
         "address_limit_bytes", (json_int_t)launch->address_limit_bytes, "file_limit_bytes",
-        (json_int_t)launch->file_limit_bytes, "network_namespace", (int)launch->network_namespace,
-        "keep_run", (int)launch->keep_run);
+        (json_int_t)launch->file_limit_bytes, "confine", (int)launch->confine, "keep_run",
+        (int)launch->keep_run);
     if (tree == NULL) {
         return err_set(e, ERR_PERMANENT, 0, "a path or an option of the VM is no valid UTF-8");
     }
@@ -116,7 +116,7 @@ int qemu_launch_read(const char *dir, struct qemu_launch *out, struct err *e)
         .memory_limit_bytes = launch_number(tree, "memory_limit_bytes"),
         .address_limit_bytes = launch_number(tree, "address_limit_bytes"),
         .file_limit_bytes = launch_number(tree, "file_limit_bytes"),
-        .network_namespace = json_is_true(json_object_get(tree, "network_namespace")),
+        .confine = json_is_true(json_object_get(tree, "confine")),
         .keep_run = json_is_true(json_object_get(tree, "keep_run")),
     };
     json_decref(tree);

@@ -33,7 +33,7 @@ struct qemu_launch {
     int64_t memory_limit_bytes;  /* of the control group */
     int64_t address_limit_bytes; /* RLIMIT_AS; 0: none */
     int64_t file_limit_bytes;    /* RLIMIT_FSIZE */
-    bool network_namespace;      /* QEMU gets an empty one, if permitted */
+    bool confine;                /* QEMU, as far as the system permits */
     bool keep_run;               /* the starting process removes `run` */
 };
 

@@ -66,7 +66,7 @@ static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
         .kept = {.memory = s->reserved_memory_bytes, .disk = s->reserved_disk_bytes}};
     q->boot_timeout_ms = s->boot_timeout_ms;
     q->restore = s->restore;
-    q->network_namespace = s->network_namespace;
+    q->confine = s->confine;
     atomic_init(&q->boot_until_ms, INT64_MIN);
     qemu_seal_init(&q->seal);
     q->snapshots_refused = metrics_counter("mayfly_vm_snapshots_refused_total", "");

@@ -58,7 +58,7 @@ struct vm_qemu {
     size_t allow_count;
     struct vm_proxy proxies[2]; /* without user and password */
     size_t proxy_count;
-    bool network_namespace;
+    bool confine;
     atomic_int_least64_t
         boot_until_ms; /* after failed restores: cold boots until then (monotonic) */
     struct metric *started_by_restore;

@@ -73,7 +73,7 @@ int qemu_start(const struct vm_qemu *q, const struct qemu_start *s, struct err *
         .address_limit_bytes = MAYFLY_SANITIZED ? 0 : memory + ADDRESS_SLACK_MIB * MIB,
         /* Of a VM that is saved the state has its memory. */
         .file_limit_bytes = most.disk + (s->keep_run ? memory + FILE_SLACK_MIB * MIB : 0),
-        .network_namespace = q->network_namespace,
+        .confine = q->confine,
         .keep_run = s->keep_run,
     };
     int rc = qemu_launch_write(s->dir, &launch, e);

@@ -72,10 +72,11 @@ static const struct setting rows[] = {
                  "all. This host's own addresses and link-local ones must be named one by one; "
                  "127.0.0.1:PORT is reached at the VM's gateway, 10.0.2.2:PORT. Names are not "
                  "looked up."),
-    BOOL("classes[].qemu.network_namespace", AT(network_namespace), "true", .readers = FOR_FLEET,
-         .help = "Run QEMU itself without any network but its gateway's, in an empty network "
-                 "namespace, where the system permits that. `false`: for a `qemu.binary` that "
-                 "needs the host's network, such as one with a remote disk."),
+    BOOL("classes[].qemu.confine", AT(confine), "true", .readers = FOR_FLEET,
+         .help = "Confine QEMU itself, as far as the system permits: an empty network namespace, "
+                 "landlock (its own files alone) and a seccomp filter (no other process, no "
+                 "connection). `false`: for a `qemu.binary` that needs more of the host, such as "
+                 "one with a remote disk."),
     SIZE("classes[].qemu.max_console_size", AT(max_console_size_bytes), "1MiB", KIB(4), GIB(1),
          .readers = FOR_FLEET,
          .help = "Most console output kept of one VM; further output is discarded."),

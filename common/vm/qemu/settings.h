@@ -23,7 +23,7 @@ struct qemu_settings {
     int64_t reserved_memory_bytes;
     int64_t reserved_disk_bytes;
     bool restore;             /* restore a snapshot instead of booting */
-    bool network_namespace;   /* QEMU itself gets an empty one, where permitted */
+    bool confine;             /* QEMU itself: worker/supervisor/confine.h, and no network */
     char *network;            /* "internet", "proxy", "none": net_policy.h */
     struct config_list allow; /* net_allow_parse */
     int64_t max_console_size_bytes;

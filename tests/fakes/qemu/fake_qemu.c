@@ -36,6 +36,7 @@ static struct {
     struct buf payload_in;
     struct buf machine; /* what a saved machine must agree with */
     char overlay[256];
+    char cmdline[8192];
     bool saved;
     bool started;
     struct payload payload;
@@ -185,7 +186,8 @@ static void take_option(const char *name, const char *value)
     int64_t number;
     if (of_the_machine(name)) {
         buf_printf(&fake.machine, "%s %s\n", name, value);
-    } else if (strcmp(name, "-chardev") == 0) {
+    }
+    if (strcmp(name, "-chardev") == 0) {
         take_chardev(value);
     } else if (strcmp(name, "-add-fd") == 0) {
         take_fd(value);
@@ -196,6 +198,8 @@ static void take_option(const char *name, const char *value)
         fake.incoming_fd = (int)number;
     } else if (strcmp(name, "-blockdev") == 0) {
         take_blockdev(value);
+    } else if (strcmp(name, "-append") == 0) {
+        (void)snprintf(fake.cmdline, sizeof fake.cmdline, "%s", value);
     } else if (strcmp(name, "-kernel") == 0) {
         fake_faults_beside(value);
     }
@@ -276,6 +280,7 @@ static void come_up(void)
         restore();
     } else {
         (void)printf("fake kernel: booting\n");
+        fake_probe(fake.cmdline);
         (void)fflush(stdout);
         if (!fake_fault("no-ready", NULL)) {
             fake_status("READY fake");

@@ -50,6 +50,11 @@ void fake_monitor_serve(void);
 /* The payload was accepted: acts on the faults of the disk. */
 void fake_monitor_started(void);
 
+/* As a QEMU that was taken over: tries each word "open=PATH", "write=PATH", "connect=PATH", "kill=PID",
+ * "trace=PID" of the kernel's command line, and prints on the console what came of it:
+ * "probe WORD: reached", or the system's error. */
+void fake_probe(const char *cmdline);
+
 /* A line in the status file. */
 void fake_status(const char *line);
 /* "EXIT <code> <reason>" and the end of the process. */

@@ -123,7 +123,7 @@ export class Deployment {
       provider: "qemu", max_vms: 10, max_duration: "5m", idle_timeout: "12s",
       qemu: { image: path.join(this.bin, "tests/fakes/qemu/image"), binary: path.join(this.bin, "tests/fakes/qemu/fake-qemu"),
         state_dir: this.stateDir, accel: "tcg", cpus: 1, memory: "64MiB", memory_overcommit: 1000, restore: false, boot_timeout: "3500ms",
-        allow: ["127.0.0.1:{PORT}"], network_namespace: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
+        allow: ["127.0.0.1:{PORT}"], confine: false }, // the runner inside the stand-in calls the stand-in for GitHub itself
     }, changes);
   }
 

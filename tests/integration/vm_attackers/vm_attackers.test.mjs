@@ -32,7 +32,7 @@ function deploy() {
   const deployment = new Deployment({ dir: path.join(box, "deployment"), runnerUrl: "http://10.0.2.2:{PORT}",
     config: { limits: { max_vms: 10 }, reaper: { interval: "2s", relaunch_after: "10m", startup_timeout: "9m" } } });
   const qemu = { image: process.env.MAYFLY_TEST_IMAGE_ROOT, binary: "", accel: "auto", memory: "192MiB", restore: true, boot_timeout: "8m",
-    network_namespace: true, disk_size: "160MiB", memory_overcommit: 1, disk_overcommit: 1, reserved_disk: "64MiB" };
+    confine: true, disk_size: "160MiB", memory_overcommit: 1, disk_overcommit: 1, reserved_disk: "64MiB" };
   const common = { max_vms: 10, idle_timeout: "5m", qemu };
   deployment.options.classes = [
     deployment.fakeQemuClass({ ...common, max_duration: "20m" }),

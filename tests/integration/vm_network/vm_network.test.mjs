@@ -81,7 +81,7 @@ function deploy(image, class_ = {}, runnerUrl = "http://10.0.2.2:{PORT}") {
     config: { limits: { max_vms: 1 }, reaper: { interval: "2s", relaunch_after: "5m", startup_timeout: "10m" } } });
   deployment.options.classes = [deployment.fakeQemuClass({
     max_vms: 1, max_duration: "10m", idle_timeout: "60s",
-    qemu: { image, binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", network_namespace: true,
+    qemu: { image, binary: "", accel: "auto", memory: "256MiB", restore: true, boot_timeout: "5m", confine: true,
       allow: ["127.0.0.1:{PORT}", "10.50.0.77:8080"], ...class_.qemu }, ...(class_.proxy ? { proxy: class_.proxy } : {}) })];
   return deployment;
 }

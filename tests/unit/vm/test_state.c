@@ -111,7 +111,7 @@ static void launch_comes_back_as_written(void **state)
                                  .memory_limit_bytes = 5,
                                  .address_limit_bytes = 6,
                                  .file_limit_bytes = 7,
-                                 .network_namespace = true,
+                                 .confine = true,
                                  .keep_run = true};
     struct qemu_launch back;
     struct err e;
@@ -126,7 +126,7 @@ static void launch_comes_back_as_written(void **state)
     assert_string_equal(back.cgroup, cgroup);
     assert_int_equal(back.max_duration_ms, INT64_C(1) << 40);
     assert_int_equal(back.file_limit_bytes, 7);
-    assert_true(back.network_namespace);
+    assert_true(back.confine);
     assert_true(back.keep_run);
     qemu_launch_fini(&back);
     qemu_launch_fini(&back);

@@ -1,14 +1,20 @@
-/* Starts of a gateway and of QEMU, with other programs in their place: without the first there is no second, and the second is
- * in a network of its own where that is permitted, whoever starts it. */
+/* Starts of a gateway and of QEMU, with another program in their place: without the first there is no
+ * second, both are confined, and the second is in a network of its own where that is permitted, whoever
+ * starts it. */
+#include <fcntl.h>
 #include <grp.h>
+#include <net/if.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/fs.h"
+#include "common/base/protect.h"
 #include "tests/lib/cmocka.h"
 #include "worker/supervisor/supervisor.h"
 
@@ -33,44 +39,71 @@ static int remove_dir(void **state)
     return fs_remove_tree(dir, &e);
 }
 
-static void read_made(const char *name, struct buf *out)
+/* This program in the place of both, with one word that says what to try. */
+static int start(const char *gateway, const char *word, bool confine,
+                 struct supervisor_processes *out, struct err *e)
 {
-    char path[320];
-    struct err e;
-    (void)snprintf(path, sizeof path, "%s/run/%s", dir, name);
-    buf_init(out, 65536);
-    if (fs_read(path, out, &e) != 0) {
-        buf_reset(out);
-    }
-}
-
-/* QEMU's place is taken by a shell, whose working directory is `run`. */
-static int start(const char *gateway, const char *script, struct supervisor_processes *out,
-                 struct err *e)
-{
-    char words[4][128] = {"/bin/sh", "-c"};
+    char self[256] = "";
+    char gateway_path[256];
+    char words[2][16];
     char none[] = "";
-    (void)snprintf(words[2], sizeof words[2], "%s", script);
-    (void)snprintf(words[3], sizeof words[3], "%s", gateway);
-    char *gateway_argv[] = {words[3], NULL};
-    char *argv[] = {words[0], words[1], words[2], NULL};
+    assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+    (void)snprintf(gateway_path, sizeof gateway_path, "%s", gateway != NULL ? gateway : self);
+    (void)snprintf(words[0], sizeof words[0], "%s", word);
+    (void)snprintf(words[1], sizeof words[1], "%s", word);
+    char *gateway_argv[] = {gateway_path, words[0], NULL};
+    char *argv[] = {self, words[1], NULL};
     char *files[] = {NULL};
     struct supervisor_pipes pipes;
     memset(&pipes, 0xff, sizeof pipes);
-    const struct qemu_launch launch = {.argv = argv,
-                                       .gateway = gateway_argv,
-                                       .files = files,
-                                       .cgroup = none,
-                                       .network_namespace = true};
+    const struct qemu_launch launch = {
+        .argv = argv, .gateway = gateway_argv, .files = files, .cgroup = none, .confine = confine};
     return supervisor_start(dir, &launch, &pipes, out, e);
 }
+
+/* --- in the place of QEMU and its gateway ----------------------------------------------------- */
+
+static int count_interfaces(void)
+{
+    int n = 0;
+    struct if_nameindex *all = if_nameindex();
+    while (all != NULL && all[n].if_index != 0) {
+        n++;
+    }
+    if_freenameindex(all);
+    return n;
+}
+
+/* One bit for each thing that it reached. */
+static int try_to_reach(void)
+{
+    struct rlimit limit;
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(0);
+    }
+    int reached = child > 0 ? 1 : 0;
+    reached |= open("../secret", O_RDONLY | O_CLOEXEC) >= 0 ? 2 : 0;
+    reached |= open("made", O_WRONLY | O_CREAT | O_CLOEXEC, 0600) >= 0 ? 4 : 0;
+    reached |= kill(getppid(), 0) == 0 ? 8 : 0;
+    return reached | (prlimit(getppid(), RLIMIT_CORE, NULL, &limit) == 0 ? 16 : 0);
+}
+
+#define ALL 31
+
+static int play(const char *word)
+{
+    return strcmp(word, "interfaces") == 0 ? count_interfaces() : try_to_reach();
+}
+
+/* --- the cases -------------------------------------------------------------------------------- */
 
 static void without_its_gateway_no_vm_starts_and_the_error_names_it(void **state)
 {
     struct supervisor_processes p;
     struct err e;
-    struct buf made;
-    assert_int_equal(start("/nowhere/mayfly-vm-net", "echo it ran > made", &p, &e), -1);
+    char made[300];
+    assert_int_equal(start("/nowhere/mayfly-vm-net", "reach", false, &p, &e), -1);
     assert_int_equal(e.class, ERR_RETRY);
     assert_string_equal(e.message,
                         "cannot start /nowhere/mayfly-vm-net: No such file or directory");
@@ -78,9 +111,39 @@ static void without_its_gateway_no_vm_starts_and_the_error_names_it(void **state
     assert_int_equal(p.qemu, 0);
     while (waitpid(-1, NULL, 0) > 0) {
     }
-    read_made("made", &made);
-    assert_int_equal(made.len, 0);
-    buf_fini(&made);
+    (void)snprintf(made, sizeof made, "%s/run/made", dir);
+    assert_int_not_equal(access(made, F_OK), 0);
+}
+
+static int exit_code(pid_t pid)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void confined_programs_reach_nothing_and_unconfined_ones_all(void **state)
+{
+    struct supervisor_processes p;
+    struct err e;
+    char secret[300];
+    (void)snprintf(secret, sizeof secret, "%s/secret", dir);
+    assert_int_equal(fs_write_atomic(secret, SLICE("secret"), 0600, &e), 0);
+    assert_int_equal(start(NULL, "reach", false, &p, &e), 0);
+    assert_int_equal(exit_code(p.qemu), ALL);
+    (void)exit_code(p.gateway);
+    if (MAYFLY_SANITIZED) {
+        skip(); /* nothing is confined then */
+    }
+    (void)snprintf(secret, sizeof secret, "%s/run/made", dir);
+    (void)unlink(secret);
+    assert_int_equal(start(NULL, "reach", true, &p, &e), 0);
+    int qemu = exit_code(p.qemu);
+    int gateway = exit_code(p.gateway);
+    int files = protect_landlock_abi() > 0 ? 0 : 6;
+    assert_int_equal(qemu, files);
+    assert_int_equal(gateway, files);
 }
 
 /* In a child, since a user is changed once: exits 0 when QEMU had loopback alone, or this process
@@ -89,25 +152,21 @@ static int start_as(uid_t uid)
 {
     struct supervisor_processes p;
     struct err e;
-    struct buf made;
     int status;
     if (geteuid() == 0 && uid != 0 &&
         (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0)) {
         return 2;
     }
-    if (start("/bin/true", "tail -n +3 /proc/net/dev | grep -c . > made", &p, &e) != 0) {
+    if (start(NULL, "interfaces", true, &p, &e) != 0) {
         (void)fprintf(stderr, "%s\n", e.message);
         return 3;
     }
-    if (waitpid(p.qemu, &status, 0) != p.qemu || status != 0) {
+    if (waitpid(p.qemu, &status, 0) != p.qemu || !WIFEXITED(status)) {
         return 4;
     }
-    read_made("made", &made);
-    bool alone = made.len > 0 && strcmp(made.data, "1\n") == 0;
-    buf_fini(&made);
     (void)fprintf(stderr, "as %d: %s\n", (int)uid,
                   p.shared_network[0] == '\0' ? "an empty network" : p.shared_network);
-    return alone || p.shared_network[0] != '\0' ? 0 : 5;
+    return WEXITSTATUS(status) == 1 || p.shared_network[0] != '\0' ? 0 : 5;
 }
 
 static void qemu_has_no_interface_but_loopback_or_it_is_said_why(void **state)
@@ -126,10 +185,14 @@ static void qemu_has_no_interface_but_loopback_or_it_is_said_why(void **state)
 
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1) {
+        return play(argv[1]);
+    }
     const struct CMUnitTest tests[] = {
         IN_DIR(without_its_gateway_no_vm_starts_and_the_error_names_it),
+        IN_DIR(confined_programs_reach_nothing_and_unconfined_ones_all),
         IN_DIR(qemu_has_no_interface_but_loopback_or_it_is_said_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
