@@ -127,7 +127,9 @@ const life = (run) => [
 
 test('life_of_a_plain_vm_is_asked_for_as_by_the_sdk', async (t) => {
   const record = await recorder(t);
-  const plain = { egressNetworkConnectors: [`${CONNECTOR}INTERNET_EGRESS`], logging: { disabled: {} } };
+  const plain = {
+    egressNetworkConnectors: [`${CONNECTOR}INTERNET_EGRESS`], ingressNetworkConnectors: [`${CONNECTOR}NO_INGRESS`], logging: { disabled: {} },
+  };
   same(await ours(record, 'plain'), await theirs(record, client(t, lambda.LambdaMicrovmsClient, record), life(plain)));
 });
 
@@ -152,7 +154,7 @@ test('checks_are_asked_as_by_the_sdks', async (t) => {
       new lambda.ListMicrovmImageVersionsCommand({ imageIdentifier: IMAGE }),
       new lambda.ListMicrovmImageVersionsCommand({ imageIdentifier: IMAGE, nextToken: CURSOR }),
       new lambda.ListMicrovmsCommand({ imageIdentifier: IMAGE }),
-      new lambda.GetMicrovmCommand({ microvmIdentifier: 'microvm-00000000-0000-0000-0000-000000000000' }),
+      new lambda.GetMicrovmCommand({ microvmIdentifier: MICROVM }),
     ]),
     ...await theirs(record, client(t, quotas.ServiceQuotasClient, record),
       ['L-CD1C0CC4', 'L-535CA9B6', 'L-91B95582'].map((QuotaCode) => new quotas.GetServiceQuotaCommand({ ServiceCode: 'lambda', QuotaCode }))),
