@@ -40,10 +40,10 @@ test("a_release_is_exchanged_in_the_middle_of_a_run_forwards_and_back", async (t
   d.next = false;
   assert.match(finishUpgrade(d).text, /format 1 now/);
 
-  // Beside a worker of the next release all of them run.
+  // Beside a worker of the next release all of them run. What the old one returns is away for half of its age.
   d.next = true;
   const nextWorker = await d.startWorker();
-  await d.untilJobsEnd(10);
+  await d.untilJobsEnd(10, { seconds: 240 });
   assert.deepEqual(await oldWorker.stop(), { code: 0, signal: null });
   await swap(d, "startReaper", d.reaper, true);
   const finished = await until("the upgrade can be finished", () => { const r = finishUpgrade(d); return r.code === 0 && r; });
@@ -62,7 +62,7 @@ test("a_release_is_exchanged_in_the_middle_of_a_run_forwards_and_back", async (t
   await until("five of eight have ended", async () => await count(d, "completed") >= 19);
   d.next = true;
   await d.startWorker();
-  await d.untilJobsEnd(22);
+  await d.untilJobsEnd(22, { seconds: 240 });
   await d.untilQuiet();
   const truth = assertSound(d, ["newer_version"]);
   assert.equal(truth.finished.size, 22);
