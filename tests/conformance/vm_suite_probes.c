@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/fs.h"
 #include "common/vm/launcher.h"
 
@@ -90,6 +91,37 @@ static size_t count_reached(const struct vm_fixture *f, const char *name, size_t
     return reached;
 }
 
+/* The VM is ready when its console has been written, which its supervisor may not have read yet. */
+static void wait_for_probes(const struct vm_fixture *f, const char *name, size_t count)
+{
+    char path[2048];
+    struct buf text;
+    int64_t deadline_ms = clock_mono_ms() + 60000;
+    size_t found = 0;
+    buf_init(&text, 65536);
+    vm_file(f, name, "console.log", path);
+    while (found < count) {
+        struct slice line;
+        assert_true(clock_mono_ms() < deadline_ms);
+        clock_sleep_until(clock_mono_ms() + 5);
+        read_whole(path, &text);
+        struct slice rest = buf_slice(&text);
+        for (found = 0; slice_cut(rest, '\n', &line, &rest);) {
+            found += slice_starts_with(line, SLICE("probe ")) ? 1 : 0;
+        }
+    }
+    buf_fini(&text);
+}
+
+static size_t count_words(const struct buf *probes)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < probes->len; i++) {
+        count += probes->data[i] == '=' ? 1 : 0;
+    }
+    return count;
+}
+
 static void run_probes(struct vm_fixture *f, bool confine, size_t *tried, size_t *reached)
 {
     struct buf probes;
@@ -111,6 +143,7 @@ static void run_probes(struct vm_fixture *f, bool confine, size_t *tried, size_t
     f->settings.confine = confine;
     vm_fixture_open(f);
     must_run(f, "vm-2");
+    wait_for_probes(f, "vm-2", count_words(&probes));
     *reached = count_reached(f, "vm-2", tried);
     must_end(f, "vm-1");
     must_end(f, "vm-2");
