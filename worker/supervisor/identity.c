@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
@@ -55,9 +56,23 @@ static void set_process_limit(rlim_t soft)
     }
 }
 
+/* A thread counts as a process; this one has more than one only with a sanitizer in it. */
+static rlim_t own_threads(void)
+{
+    rlim_t count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (const struct dirent *one; tasks != NULL && (one = readdir(tasks)) != NULL;) {
+        count += one->d_name[0] != '.';
+    }
+    if (tasks != NULL) {
+        closedir(tasks);
+    }
+    return count > 0 ? count : 1;
+}
+
 /* The kernel counts the processes of a real user id, whichever program, container or host name they
- * are of. With a limit of two, a fork succeeds if there is no other one: of two processes that try the
- * same id at once at most one sees that. */
+ * are of. With a limit of one more than this process is, a fork succeeds if there is no other one: of
+ * two processes that try the same id at once at most one sees that. */
 static bool is_alone(void)
 {
     pid_t pid = fork();
@@ -77,7 +92,7 @@ static int take_free_id(const struct id_range *range, gid_t group, struct err *e
     uint32_t count = range->last - range->first + 1;
     uint32_t start;
     random_bytes(&start, sizeof start);
-    set_process_limit(2);
+    set_process_limit(own_threads() + 1);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t id = range->first + (start % count + i) % count;
         if (setresgid(id, group, group) != 0 || setresuid(id, user, user) != 0) {
