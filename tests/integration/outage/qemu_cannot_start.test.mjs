@@ -9,6 +9,7 @@ test("a_host_whose_qemu_does_not_start_costs_time_alone", async (t) => {
   const [broken, tried, script] = ["broken", "tried", "qemu"].map((name) => path.join(d.dir, name));
   const one = d.fakeQemuClass();
   fs.writeFileSync(script, `#!/bin/sh\nif [ -e ${broken} ]; then echo x >>${tried}; echo "error while loading shared libraries: libslirp.so.0" >&2; exit 127; fi\nexec ${one.qemu.binary} "$@"\n`, { mode: 0o755 });
+  d.options.config = { ...d.options.config, worker: { ...d.options.config?.worker, vm_uids: "" } }; // the script writes into this user's folder
   d.options.classes = [{ ...one, qemu: { ...one.qemu, binary: script } }];
   await d.startGitHub();
   await d.startPrograms();

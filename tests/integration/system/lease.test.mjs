@@ -7,7 +7,7 @@ import { until } from "../../lib/wait.mjs";
 import { Deployment } from "../lib/deployment.mjs";
 import { assertSound } from "../lib/sound.mjs";
 
-// An image whose machines take so long to boot.
+// An image whose machines take so long to boot. They read that from a file that a user of their own could not.
 function slowClass(d, boot_ms, changes = {}) {
   const image = path.join(d.dir, "image");
   fs.cpSync(path.join(d.bin, "tests/fakes/qemu/image"), image, { recursive: true });
@@ -17,7 +17,7 @@ function slowClass(d, boot_ms, changes = {}) {
 }
 
 test("a_boot_three_times_as_long_as_the_lease_runs_its_job_once", async (t) => {
-  const d = new Deployment({ config: { worker: { visibility_timeout: "2s" },
+  const d = new Deployment({ config: { worker: { visibility_timeout: "2s", vm_uids: "" },
     reaper: { interval: "300ms", relaunch_after: "2s", startup_timeout: "30s" } } });
   t.after(() => d.stop());
   d.options.classes = [slowClass(d, 6000)];
@@ -33,7 +33,7 @@ test("a_boot_three_times_as_long_as_the_lease_runs_its_job_once", async (t) => {
 
 test("messages_of_a_killed_worker_run_again_without_a_reaper", async (t) => {
   const lease_ms = 3000; // a tenth of the default
-  const d = new Deployment({ config: { worker: { visibility_timeout: `${lease_ms}ms` }, reaper: { relaunch_after: "10m", startup_timeout: "30s" } } });
+  const d = new Deployment({ config: { worker: { visibility_timeout: `${lease_ms}ms`, vm_uids: "" }, reaper: { relaunch_after: "10m", startup_timeout: "30s" } } });
   t.after(() => d.stop());
   d.options.classes = [slowClass(d, 2000)];
   await d.startGitHub();
