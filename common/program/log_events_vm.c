@@ -54,7 +54,7 @@ const struct log_event log_events_vm[] = {
      "Neither the ledger nor the queue takes the id of a launched VM. Both are tried again.",
      "Check the stores and the network to them."},
     {"vm_paused", "worker", "warn", "vm, class, error",
-     "A VM stands still: `error` is the emulator's state and its disk's last error. After an error "
+     "A VM is paused: `error` is the emulator's state and its disk's last error. After an error "
      "of its disk it is resumed when there is space, and ended after five minutes; after an "
      "internal error of the emulator it is ended at once.",
      "As for `vm_io_error`. `internal-error`: check the kernel's log and the emulator's version."},
