@@ -5,8 +5,8 @@
  *
  * One thread, which looks every few seconds; only for classes whose VMs run on this host.
  */
-#ifndef MAYFLY_WORKER_NETWORK_WATCH_H
-#define MAYFLY_WORKER_NETWORK_WATCH_H
+#ifndef MAYFLY_WORKER_VM_WATCH_H
+#define MAYFLY_WORKER_VM_WATCH_H
 
 #include "worker/worker.h"
 
