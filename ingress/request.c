@@ -317,6 +317,12 @@ static void process_verified(struct loop *l, const struct request_head *h, struc
         set_answer(o, 200, reason);
         log_delivery(unexpected ? LOG_WARN : LOG_DEBUG,
                      unexpected ? "delivery_unexpected" : "delivery_ignored", h, &o->answer);
+    } else if (verdict == WEBHOOK_REFUSED) {
+        set_answer(o, 200, reason);
+        log_warn("job_refused", LOG_INT("job_id", o->event.job.id),
+                 LOG_STR("repository", o->event.job.repository),
+                 LOG_STR("class", o->event.job.class_name), LOG_STR("reason", reason),
+                 LOG_STR("delivery_id", o->event.delivery));
     } else if (dedupe_seen(l->shared.dedupe, o->event.delivery)) {
         set_answer(o, 200, "duplicate");
         log_delivery(LOG_INFO, "delivery_duplicate", h, &o->answer);

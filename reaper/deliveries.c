@@ -176,6 +176,13 @@ static enum entry_end handle_payload(struct reading *r, const struct github_deli
                                             .body = payload};
     enum webhook_verdict verdict = webhook_parse(&request, r->sweep->config, &ev, &reason);
     bool launch = verdict == WEBHOOK_LAUNCH;
+    if (verdict == WEBHOOK_REFUSED) {
+        log_warn("job_refused", LOG_INT("job_id", ev.job.id),
+                 LOG_STR("repository", ev.job.repository), LOG_STR("class", ev.job.class_name),
+                 LOG_STR("reason", reason), LOG_STR("delivery_id", d->guid));
+        remember_handled(r->sweep->reaper, d->guid);
+        return ENTRY_HANDLED;
+    }
     if (!launch && verdict != WEBHOOK_EVENT) {
         log_debug("delivery_not_matched", LOG_STR("delivery_id", d->guid),
                   LOG_STR("reason", reason));

@@ -5,6 +5,7 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/check/check.h"
+#include "common/check/runner_groups.h"
 #include "common/github/github.h"
 
 #define SUBJECT "github"
@@ -227,6 +228,7 @@ void check_github(struct check *c)
     } else {
         check_token(c, g);
     }
+    check_runner_groups(c, g);
     if (github_hook_of(c->config, &h)) {
         check_webhook(c, g, &h);
         check_deliveries(c, g, &h);

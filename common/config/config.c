@@ -328,3 +328,8 @@ bool config_admits_repository(const struct config *c, struct slice full_name)
     }
     return c->github.repositories.count == 0;
 }
+
+bool config_allows_public_repositories(const struct config *c)
+{
+    return strcmp(c->github.public_repositories, "allow") == 0;
+}

@@ -57,6 +57,7 @@ struct config_github {
     struct config_list webhook_secrets;
     char *scope;                     /* "organization" or "repository" */
     struct config_list repositories; /* allow-list: owner/name, owner/ *; empty: all */
+    char *public_repositories;       /* "refuse" or "allow": their jobs */
     char *runner_group;
     char *api_version;  /* X-GitHub-Api-Version */
     char *proxy;        /* URL of an HTTP proxy for API calls; "": from the environment */
@@ -256,6 +257,8 @@ const struct config_class *config_class_by_name(const struct config *c, struct s
 
 /* Whether github.repositories admits "owner/name" (case folded). */
 bool config_admits_repository(const struct config *c, struct slice full_name);
+
+bool config_allows_public_repositories(const struct config *c);
 
 /* --- the current configuration of a running program, and its reload --- */
 struct config_live;

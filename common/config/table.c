@@ -118,6 +118,12 @@ const struct setting config_settings[] = {
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
          .help = "Repositories whose jobs are run, as `owner/name` or `owner/*`. Empty: all that "
                  "send deliveries. Deliveries from others are answered 200 and ignored."),
+    TEXT("github.public_repositories", IN_CONFIG(github.public_repositories), "refuse", 1, 8,
+         .choices = "refuse allow", .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
+         .help = "Whether jobs of public repositories get VMs. Their workflows may run code of "
+                 "anyone who can open a pull request: see deploy/docs/public-repositories.md. "
+                 "`refuse`: their deliveries are answered 200 and counted "
+                 "(`public_repository_refused`), and no VM is launched."),
     TEXT("github.runner_group", IN_CONFIG(github.runner_group), "Default", 1, 256,
          .readers = FOR_FLEET,
          .help = "Name of the runner group of an organization's runners. A class may set its own."),

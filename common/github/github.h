@@ -82,6 +82,16 @@ typedef int github_runner_fn(void *arg, const struct github_runner *r);
 MUST_CHECK int github_list_runners(struct github *g, const struct github_scope *s,
                                    github_runner_fn *each, void *arg, struct err *e);
 
+/* A runner group of an organisation: which repositories its runners serve. */
+struct github_group {
+    int64_t id;
+    char visibility[16]; /* "all", "selected", "private" */
+    bool allows_public;  /* also public repositories; true if GitHub does not say */
+};
+/* By name, case folded. One that does not exist is ERR_PERMANENT, with what to do. */
+MUST_CHECK int github_get_group(struct github *g, const struct github_scope *s, const char *name,
+                                struct github_group *out, struct err *e);
+
 struct github_job {
     int64_t id;
     char status[JOB_STATUS_SIZE]; /* queued, in_progress, completed, waiting, requested, pending */

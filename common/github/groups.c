@@ -13,12 +13,14 @@ struct wanted {
     const char *name;
 };
 
-static int find_group(const struct wanted *w, const char *base, int64_t *id, struct err *e)
+/* out->id 0: there is none. */
+static int find_group(const struct wanted *w, const char *base, struct github_group *out,
+                      struct err *e)
 {
     char path[GITHUB_PATH_BYTES];
     bool more = true;
-    *id = 0;
-    for (int page = 1; more && *id == 0 && page <= GITHUB_PAGES_MAX; page++) {
+    out->id = 0;
+    for (int page = 1; more && out->id == 0 && page <= GITHUB_PAGES_MAX; page++) {
         struct http_response r;
         size_t count = 0;
         (void)snprintf(path, sizeof path, "%s/actions/runner-groups?per_page=%d&page=%d", base,
@@ -28,7 +30,7 @@ static int find_group(const struct wanted *w, const char *base, int64_t *id, str
         if (github_call(w->g, w->scope, &call, &r, e) != 0) {
             return -1;
         }
-        int rc = github_parse_groups(buf_slice(&r.body), w->name, id, &count, e);
+        int rc = github_parse_groups(buf_slice(&r.body), w->name, out, &count, e);
         more = github_more_pages(http_header(&r, "link"), count);
         http_response_fini(&r);
         if (rc != 0) {
@@ -38,26 +40,43 @@ static int find_group(const struct wanted *w, const char *base, int64_t *id, str
     return 0;
 }
 
-static int fetch_group_id(void *arg, struct github_fetched *out, struct err *e)
+static int fetch_group(const struct wanted *w, struct github_group *out, struct err *e)
 {
-    const struct wanted *w = arg;
     struct buf base;
-    int64_t id = 0;
     buf_init(&base, GITHUB_PATH_BYTES / 2);
     int rc = github_path_scope(&base, w->scope, e);
     if (rc == 0) {
-        rc = find_group(w, base.data, &id, e);
+        rc = find_group(w, base.data, out, e);
     }
     buf_fini(&base);
-    if (rc == 0 && id == 0) {
+    if (rc == 0 && out->id == 0) {
         (void)err_set(e, ERR_PERMANENT, 0,
                       "organisation %s has no runner group \"%s\": create it there (Settings, "
                       "Actions, Runner groups), or name another in runner_group",
                       w->scope->name, w->name);
         return err_said_by(e, ERR_FROM_GITHUB);
     }
+    return rc;
+}
+
+int github_get_group(struct github *g, const struct github_scope *s, const char *name,
+                     struct github_group *out, struct err *e)
+{
+    const struct wanted w = {g, s, name};
+    struct github_group found = {.id = 0};
+    if (fetch_group(&w, &found, e) != 0) {
+        return -1;
+    }
+    *out = found;
+    return 0;
+}
+
+static int fetch_group_id(void *arg, struct github_fetched *out, struct err *e)
+{
+    struct github_group found = {.id = 0};
+    int rc = fetch_group(arg, &found, e);
     if (rc == 0) {
-        buf_printf(&out->value, "%" PRId64, id);
+        buf_printf(&out->value, "%" PRId64, found.id);
         out->fresh_ms = clock_wall_ms() + GROUP_FRESH_MS;
         out->valid_ms = clock_wall_ms() + GROUP_VALID_MS;
     }

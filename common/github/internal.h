@@ -188,9 +188,9 @@ struct github_page {
 MUST_CHECK int github_parse_runners(struct slice body, github_runner_fn *each, void *arg,
                                     struct github_page *out, struct err *e);
 MUST_CHECK int github_parse_jit(struct slice body, struct github_jit *out, struct err *e);
-/* *id: of the group of that name, 0 if it is not on this page. */
-MUST_CHECK int github_parse_groups(struct slice body, const char *name, int64_t *id, size_t *count,
-                                   struct err *e);
+/* out->id: of the group of that name, 0 if it is not on this page. */
+MUST_CHECK int github_parse_groups(struct slice body, const char *name, struct github_group *out,
+                                   size_t *count, struct err *e);
 MUST_CHECK int github_parse_job(struct slice body, struct github_job *out, struct err *e);
 MUST_CHECK int github_parse_installation(struct slice body, int64_t *id, struct err *e);
 /* *expires_ms: -1 if the response has none. */

@@ -95,8 +95,8 @@ int github_parse_jit(struct slice body, struct github_jit *out, struct err *e)
     return rc;
 }
 
-int github_parse_groups(struct slice body, const char *name, int64_t *id, size_t *count,
-                        struct err *e)
+int github_parse_groups(struct slice body, const char *name, struct github_group *out,
+                        size_t *count, struct err *e)
 {
     json_t *root = load_object(body);
     const json_t *list = json_object_get(root, "runner_groups");
@@ -104,14 +104,17 @@ int github_parse_groups(struct slice body, const char *name, int64_t *id, size_t
         json_decref(root);
         return github_json_senseless(e, "list of runner groups");
     }
-    int64_t found = 0;
-    for (size_t i = 0; i < json_array_size(list) && found == 0; i++) {
+    struct github_group found = {.id = 0};
+    for (size_t i = 0; i < json_array_size(list) && found.id == 0; i++) {
         const json_t *item = json_array_get(list, i);
         if (slice_eq_nocase(github_json_text(item, "name"), slice_of(name))) {
-            found = positive_member(item, "id");
+            found.id = positive_member(item, "id");
+            found.allows_public =
+                !json_is_false(json_object_get(item, "allows_public_repositories"));
+            github_json_copy(item, "visibility", found.visibility, sizeof found.visibility);
         }
     }
-    *id = found;
+    *out = found;
     *count = json_array_size(list);
     json_decref(root);
     return 0;

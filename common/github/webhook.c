@@ -289,6 +289,22 @@ static enum webhook_verdict read_labels(const struct webhook_scan *scan, const s
     return verdict;
 }
 
+/* Fails closed: a repository is private only if the payload says so ("internal" ones are). */
+static bool is_public(const struct webhook_scan *scan)
+{
+    return !slice_eq(scan->member[MEMBER_REPOSITORY_PRIVATE], SLICE("true")) ||
+           slice_eq(scan->member[MEMBER_REPOSITORY_VISIBILITY], SLICE("\"public\""));
+}
+
+/* Jobs of public repositories get no VM. Those that ended up on one all the same, because the
+ * runner group admits them or the repository became public, are followed to their end. */
+static bool is_refused(const struct webhook_scan *scan, const struct config *c,
+                       const struct job_event *ev)
+{
+    bool starts = ev->action == JOB_ACTION_QUEUED || ev->action == JOB_ACTION_WAITING;
+    return starts && is_public(scan) && !config_allows_public_repositories(c);
+}
+
 static enum webhook_verdict read_webhook_body(struct slice json, const struct config *c,
                                               struct job_event *ev, const char **reason)
 {
@@ -312,6 +328,10 @@ static enum webhook_verdict read_webhook_body(struct slice json, const struct co
     }
     if (verdict != GO_ON) {
         return verdict;
+    }
+    if (is_refused(&scan, c, ev)) {
+        *reason = WEBHOOK_REASON_PUBLIC;
+        return WEBHOOK_REFUSED;
     }
     return job_event_wants_runner(ev) ? WEBHOOK_LAUNCH : WEBHOOK_EVENT;
 }
@@ -341,7 +361,7 @@ enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct
     if (verdict == GO_ON) {
         verdict = (form == WEBHOOK_JSON ? read_webhook_body : read_form)(r->body, c, &ev, reason);
     }
-    if (verdict == WEBHOOK_LAUNCH || verdict == WEBHOOK_EVENT) {
+    if (verdict == WEBHOOK_LAUNCH || verdict == WEBHOOK_EVENT || verdict == WEBHOOK_REFUSED) {
         ev.received_ms = clock_wall_ms();
         *out = ev;
     }

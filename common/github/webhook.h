@@ -39,6 +39,7 @@ enum webhook_verdict {
     WEBHOOK_LAUNCH,    /* a job that waits for a runner of a class: lane launch.<class> */
     WEBHOOK_EVENT,     /* an event of a job: lane events */
     WEBHOOK_IGNORED,   /* valid, but not for this deployment: 200; `reason` says why */
+    WEBHOOK_REFUSED,   /* a job of a class, which the configuration refuses to run: 200 */
     WEBHOOK_MALFORMED, /* 400; `reason` says why */
 };
 
@@ -49,10 +50,12 @@ struct webhook_request {
     struct slice body;         /* raw */
 };
 
-/* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH and
- * EVENT; `reason` (static text) for the others: "ping", "event_unsupported", "action_unknown",
- * "labels_not_matched", "no_labels", "repository_not_allowed", "job_null", … or what is malformed.
- * in_progress and completed events whose labels match no class are IGNORED. */
+/* Parses a verified request and routes it by the configuration. `out` is filled for LAUNCH, EVENT
+ * and REFUSED; `reason` (static text) for all but the first two: "ping", "event_unsupported",
+ * "action_unknown", "labels_not_matched", "no_labels", "repository_not_allowed", "job_null", …,
+ * WEBHOOK_REASON_PUBLIC or what is malformed. in_progress and completed events whose labels match
+ * no class are IGNORED. */
+#define WEBHOOK_REASON_PUBLIC "public_repository_refused"
 enum webhook_verdict webhook_parse(const struct webhook_request *r, const struct config *c,
                                    struct job_event *out, const char **reason);
 

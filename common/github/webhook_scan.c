@@ -16,6 +16,8 @@ static const struct json_keys job = {in_job, COUNT_OF(in_job)};
 
 static const struct json_key in_repository[] = {
     {JSON_KEY("full_name"), MEMBER_REPOSITORY_FULL_NAME, NULL},
+    {JSON_KEY("private"), MEMBER_REPOSITORY_PRIVATE, NULL},
+    {JSON_KEY("visibility"), MEMBER_REPOSITORY_VISIBILITY, NULL},
 };
 static const struct json_keys repository = {in_repository, COUNT_OF(in_repository)};
 

@@ -196,6 +196,11 @@ const struct log_event log_events[] = {
      "GitHub reported another state of a job than the ledger has, and the ledger could not be "
      "updated.",
      "If it lasts, check the ledger and the network to it."},
+    {"job_refused", "ingress, reaper", "warn", "job_id, repository, class, reason, delivery_id",
+     "A job of a runner class gets no VM because of the configuration: `reason` "
+     "public_repository_refused, its repository is public.",
+     "If its jobs are to run, read deploy/docs/public-repositories.md and set "
+     "`github.public_repositories` to `allow`; else take the class's labels out of its workflows."},
     {"job_relaunched", "reaper", "info", "job_id, class, scope, waiting_ms, relaunches",
      "A job waited too long without a VM for it, so another launch request was put on the queue.",
      "Nothing for a few. For many, look for `launch_failed` and `launch_stuck`."},

@@ -178,7 +178,8 @@ static json_t *waits_for(const struct facts *f)
                    ? waits_in_queue(f)
                    : sentence("nothing: job %lld is not known here. Did its delivery arrive "
                               "(GitHub's webhook page), and do its labels and repository "
-                              "match a class?",
+                              "match a class? Is its repository public, and "
+                              "github.public_repositories `refuse`?",
                               (long long)f->id);
     }
     switch (f->job.state) {

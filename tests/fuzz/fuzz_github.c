@@ -72,12 +72,13 @@ static void try_app(struct slice body)
 static void try_small_ones(struct slice body)
 {
     struct github_job job;
+    struct github_group group;
     struct err e;
     int64_t id = 0;
     size_t count = 0;
     char message[64];
-    if (github_parse_groups(body, "Default", &id, &count, &e) == 0) {
-        ASSERT(id >= 0 && (id == 0 || count > 0));
+    if (github_parse_groups(body, "Default", &group, &count, &e) == 0) {
+        ASSERT(group.id >= 0 && (group.id == 0 || count > 0));
     }
     if (github_parse_installation(body, &id, &e) == 0) {
         ASSERT(id > 0);

@@ -221,7 +221,7 @@ struct scripted_delivery *scripted_github_add_delivery(int64_t job_id, const cha
         top->payload, sizeof top->payload,
         "{\"action\":\"%s\",\"workflow_job\":{\"id\":%lld,\"run_id\":1,\"status\":\"%s\","
         "\"labels\":[\"self-hosted\"],\"conclusion\":null},"
-        "\"repository\":{\"full_name\":\"acme/app\"},"
+        "\"repository\":{\"full_name\":\"acme/app\",\"private\":true},"
         "\"organization\":{\"login\":\"acme\"},\"installation\":{\"id\":11}}",
         action, (long long)job_id, action);
     return top;

@@ -57,6 +57,7 @@ test('every_program_tells_what_it_can_and_what_is_wrong', async (t) => {
   assert.ok(by(findings, 'ok').some((line) => /github: webhook's settings: the URL is http:\/\/127\.0\.0\.1:9\/webhook/.test(line)));
   assert.ok(by(findings, 'warn').some((line) => /L-91B95582 could not be read/.test(line)));
   assert.ok(by(findings, 'warn').some((line) => /last deliveries: there is none/.test(line)));
+  assert.ok(by(findings, 'ok').some((line) => /runner groups: Default of acme does not admit public repositories$/.test(line)), JSON.stringify(findings));
   assert.equal((await lambda.ask('GET', '/state')).launched, 0);
   assert.equal(check('reaper').status, 0);
   const ingress = check('ingress', { args: [] });

@@ -26,6 +26,10 @@
     "\",\"state\":\"SUCCESSFUL\",\"resources\":[{\"minimumMemoryInMiB\":" mib "}]}"
 #define QUOTA(name, value, unit)                                                                   \
     "{\"Quota\":{\"QuotaName\":\"" name "\",\"Value\":" value ",\"Unit\":\"" unit "\"}}"
+#define GROUPS_PATH "/orgs/acme/actions/runner-groups"
+#define GROUP(visibility, public)                                                                  \
+    "{\"runner_groups\":[{\"id\":1,\"name\":\"default\",\"visibility\":\"" visibility              \
+    "\",\"allows_public_repositories\":" public "}]}"
 #define DELIVERY(id, code, status)                                                                 \
     "{\"id\":" id ",\"guid\":\"g" id                                                               \
     "\",\"delivered_at\":\"2026-11-20T18:12:03Z\",\"status\":\"" status "\",\"status_code\":" code \
@@ -114,6 +118,11 @@ static void all_is_well(void)
           "{\"slug\":\"mayfly\",\"installations_count\":1,\"events\":[\"workflow_job\"],"
           "\"permissions\":{\"organization_self_hosted_runners\":\"write\",\"actions\":\"read\","
           "\"metadata\":\"read\"}}");
+    route("GET /app/installations", NULL, 200,
+          "[{\"id\":11,\"account\":{\"login\":\"acme\",\"type\":\"Organization\"}}]");
+    route("POST /app/installations/11/access_tokens", NULL, 201,
+          "{\"token\":\"ghs_a\",\"expires_at\":\"2099-01-01T00:00:00Z\"}");
+    route("GET " GROUPS_PATH, NULL, 200, GROUP("all", "false"));
     route("GET /app/hook/config", NULL, 200,
           "{\"url\":\"https://h.example/webhook\",\"content_type\":\"json\",\"secret\":\"********"
           "\",\"insecure_ssl\":\"0\"}");
@@ -254,6 +263,9 @@ static void everything_in_order_is_told_and_ends_with_zero(void **state)
     assert_said("all classes at their caps need 32 GiB of 1024");
     assert_said("Rate of RunMicrovm requests: 5 a second, limits.launch_rate is 5");
     assert_said("none of the last 2 failed");
+    assert_said("ok    github: runner groups: Default of acme admits all repositories");
+    assert_said(
+        "ok    github: runner groups: Default of acme does not admit public repositories\n");
     assert_null(strstr(scene.said, "not-a-secret"));
     /* Nothing but questions. */
     assert_int_equal(http_server_count(scene.server, "DELETE"), 0);
@@ -390,6 +402,39 @@ static void app_that_lacks_something_fails(void **state)
     assert_int_equal(lines_with("FAIL"), 6);
 }
 
+static void runner_groups_that_differ_from_the_configuration_are_warned_of(void **state)
+{
+    char allow[] = "allow";
+    char repository[] = "repository";
+    char group[] = "ours";
+    char *refuse = scene.config->github.public_repositories;
+    scene.config->github.public_repositories = allow;
+    assert_int_equal(check(), 0);
+    assert_said("warn  github: runner groups: Default of acme does not admit public repositories: "
+                "VMs are launched for their jobs and never get them");
+    route("GET " GROUPS_PATH, NULL, 200, GROUP("selected", "true"));
+    assert_int_equal(check(), 0);
+    assert_said("ok    github: runner groups: Default of acme admits selected repositories");
+    assert_said("warn  github: runner groups: Default of acme admits public repositories: a pull "
+                "request from a fork");
+    scene.config->github.public_repositories = refuse;
+    assert_int_equal(check(), 0);
+    assert_said("warn  github: runner groups: Default of acme admits public repositories: no VM");
+    char *scope = scene.config->github.scope;
+    scene.config->github.scope = repository;
+    assert_int_equal(check(), 1); /* the App has no permission for it */
+    assert_said("ok    github: runner groups: runners register with repositories");
+    scene.config->github.scope = scope;
+    char *no_group = scene.config->classes[0].runner_group;
+    scene.config->classes[0].runner_group = group;
+    assert_int_equal(check(), 0);
+    assert_said("warn  github: runner groups: organisation acme has no runner group \"ours\"");
+    scene.config->classes[0].runner_group = no_group;
+    route("GET /app/installations", NULL, 200, "[]");
+    assert_int_equal(check(), 0);
+    assert_said("warn  github: runner groups: no organization is known to look at");
+}
+
 static void few_failed_deliveries_are_a_warning(void **state)
 {
     route("GET /app/hook/deliveries", NULL, 200,
@@ -420,6 +465,7 @@ int main(void)
         CASE(identity_is_read_from_json_too),
         CASE(quotas_that_are_too_small_are_warned_of),
         CASE(app_that_lacks_something_fails),
+        CASE(runner_groups_that_differ_from_the_configuration_are_warned_of),
         CASE(few_failed_deliveries_are_a_warning),
     };
     lambda_environment();

@@ -288,13 +288,14 @@ static void senseless_answers_are_retry(void **state)
         struct github_job job;
         struct buf token;
         struct err e;
+        struct github_group group;
         int64_t id = 0;
         size_t n = 0;
         buf_init(&token, 4096);
         assert_int_equal(github_parse_runner(body, &runner, &e), -1);
         assert_int_equal(github_parse_runners(body, count_runner, &n, &page, &e), -1);
         assert_int_equal(github_parse_jit(body, &jit, &e), -1);
-        assert_int_equal(github_parse_groups(body, "Default", &id, &n, &e), -1);
+        assert_int_equal(github_parse_groups(body, "Default", &group, &n, &e), -1);
         assert_int_equal(github_parse_job(body, &job, &e), -1);
         assert_int_equal(github_parse_installation(body, &id, &e), -1);
         assert_int_equal(github_parse_token(body, &token, &id, &e), -1);

@@ -218,6 +218,49 @@ static void parse_what_is_not_for_us_is_ignored(void **state)
     expect(parse_body(*state, &b), WEBHOOK_IGNORED, "action_unknown");
 }
 
+/* It counts as public unless both members say otherwise; what runs already is followed. */
+static void parse_job_of_a_public_repository_is_refused_unless_allowed(void **state)
+{
+    static const struct {
+        const char *is_private;
+        const char *visibility;
+        bool refused;
+    } cases[] = {{"true", "\"private\"", false},
+                 {"true", "\"internal\"", false},
+                 {"true", NULL, false},
+                 {"false", "\"public\"", true},
+                 {"false", NULL, true},
+                 {"true", "\"public\"", true},
+                 {NULL, NULL, true},
+                 {"null", "\"private\"", true},
+                 {"\"true\"", NULL, true}};
+    struct config allowing = *(struct config *)*state;
+    char allow[] = "allow";
+    allowing.github.public_repositories = allow;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct webhook_body b = webhook_body_queued();
+        b.is_private = cases[i].is_private;
+        b.visibility = cases[i].visibility;
+        struct outcome o = parse_body(*state, &b);
+        expect(o, cases[i].refused ? WEBHOOK_REFUSED : WEBHOOK_LAUNCH,
+               cases[i].refused ? WEBHOOK_REASON_PUBLIC : "");
+        assert_true(o.ev.job.id == 100520616165);
+        assert_string_equal(o.ev.job.repository, "octo-org/octo-repo");
+        expect(parse_body(&allowing, &b), WEBHOOK_LAUNCH, "");
+        b.action = "\"waiting\"";
+        expect(parse_body(*state, &b), cases[i].refused ? WEBHOOK_REFUSED : WEBHOOK_EVENT,
+               cases[i].refused ? WEBHOOK_REASON_PUBLIC : "");
+        b.action = "\"in_progress\"";
+        expect(parse_body(*state, &b), WEBHOOK_EVENT, "");
+        b.action = "\"completed\"";
+        expect(parse_body(*state, &b), WEBHOOK_EVENT, "");
+        b = webhook_body_queued();
+        b.is_private = "false";
+        b.labels = "[\"ubuntu-latest\"]";
+        expect(parse_body(*state, &b), WEBHOOK_IGNORED, "labels_not_matched");
+    }
+}
+
 static void parse_job_null_is_ignored(void **state)
 {
     expect(parse_text(*state, "workflow_job", "application/json",
@@ -386,6 +429,7 @@ int main(void)
         cmocka_unit_test(parse_labels_choose_the_class),
         cmocka_unit_test(parse_facts_about_jobs_are_events),
         cmocka_unit_test(parse_what_is_not_for_us_is_ignored),
+        cmocka_unit_test(parse_job_of_a_public_repository_is_refused_unless_allowed),
         cmocka_unit_test(parse_job_null_is_ignored),
         cmocka_unit_test(parse_other_events_are_ignored_unread),
         cmocka_unit_test(parse_malformed_job_is_refused),

@@ -31,7 +31,9 @@ struct webhook_body webhook_body_queued(void)
                                  .runner_id = "null",
                                  .runner_name = "null",
                                  .name = "\"build (ubuntu, \\u00fc)\"",
-                                 .full_name = "\"octo-org/octo-repo\""};
+                                 .full_name = "\"octo-org/octo-repo\"",
+                                 .is_private = "true",
+                                 .visibility = "\"private\""};
 }
 
 static void append_account(struct buf *out, const char *key, const char *login, int id)
@@ -45,7 +47,14 @@ static void append_account(struct buf *out, const char *key, const char *login, 
     buf_append_cstr(out, ",\"type\":\"Organization\",\"site_admin\":false}");
 }
 
-static void append_repository(struct buf *out, const char *full_name)
+static void append_member(struct buf *out, const char *key, const char *json)
+{
+    if (json != NULL) {
+        buf_printf(out, ",\"%s\":%s", key, json);
+    }
+}
+
+static void append_repository(struct buf *out, const struct webhook_body *b)
 {
     buf_append_cstr(out, ",\"repository\":{\"id\":186853002,\"node_id\":\"MDEwOlJlcG9zaXRvcnk=\","
                          "\"name\":\"octo-repo\"");
@@ -54,19 +63,12 @@ static void append_repository(struct buf *out, const char *full_name)
         buf_printf(out, ",\"%s\":\"" REPOSITORY_URL "%s{/number}\"", repository_urls[i],
                    repository_urls[i]);
     }
-    if (full_name != NULL) {
-        buf_printf(out, ",\"full_name\":%s", full_name);
-    }
-    buf_append_cstr(out, ",\"private\":true,\"size\":0,\"score\":1.5e1,\"license\":null,"
+    append_member(out, "full_name", b->full_name);
+    append_member(out, "private", b->is_private);
+    append_member(out, "visibility", b->visibility);
+    buf_append_cstr(out, ",\"size\":0,\"score\":1.5e1,\"license\":null,"
                          "\"description\":\"caf\xc3\xa9 \\ud83d\\ude80 \\\"quoted\\\"\","
                          "\"topics\":[],\"custom_properties\":{\"a\":[{\"b\":[]}]}}");
-}
-
-static void append_member(struct buf *out, const char *key, const char *json)
-{
-    if (json != NULL) {
-        buf_printf(out, ",\"%s\":%s", key, json);
-    }
 }
 
 static void append_job(struct buf *out, const struct webhook_body *b)
@@ -91,7 +93,7 @@ void webhook_body_append(struct buf *out, const struct webhook_body *b)
     buf_append_cstr(out, "{\"enterprise\":null");
     append_member(out, "action", b->action);
     append_job(out, b);
-    append_repository(out, b->full_name);
+    append_repository(out, b);
     append_account(out, "organization", "octo-org", 21031067);
     append_account(out, "sender", "octocat", 1);
     buf_append_cstr(out, ",\"installation\":{\"id\":6003001,\"node_id\":\"x\"}}");

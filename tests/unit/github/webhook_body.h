@@ -18,9 +18,11 @@ struct webhook_body {
     const char *runner_name;
     const char *name;
     const char *full_name;
+    const char *is_private;
+    const char *visibility;
 };
 
-/* A queued job of octo-org/octo-repo with the labels self-hosted, linux, x64. */
+/* A queued job of the private repository octo-org/octo-repo with the labels self-hosted, linux, x64. */
 struct webhook_body webhook_body_queued(void);
 
 /* Appends the whole body, about 9 kB. */

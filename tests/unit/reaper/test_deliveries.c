@@ -342,6 +342,19 @@ static void job_that_is_over_or_runs_is_launched_for_no_more(void **state)
     assert_int_equal(calls_count("github_get_job", NULL), 2);
 }
 
+static void job_of_a_public_repository_is_recovered_only_if_allowed(void **state)
+{
+    struct scripted_delivery *d = scripted_github_add_delivery(1, "queued", 503, 2 * MINUTE_MS);
+    char *at = strstr(d->payload, "\"private\":true");
+    assert_non_null(at);
+    memcpy(at, "\"private\":null", 14);
+    (void)scripted_github_add_delivery(2, "queued", 503, MINUTE_MS);
+    sweep_by_the_minute(3);
+    assert_int_equal(put_for(1), 0);
+    assert_int_equal(put_for(2), 1);
+    assert_int_equal(calls_count("github_delivery_payload", NULL), 2); /* once, not every minute */
+}
+
 static void without_a_log_to_read_nothing_is_asked(void **state)
 {
     scripted_github.has_hook = false;
@@ -404,6 +417,7 @@ int main(void)
         WITH_LOG(queue_that_is_down_loses_nothing),
         WITH_LOG(log_that_cannot_be_read_is_read_later),
         WITH_LOG(job_that_is_over_or_runs_is_launched_for_no_more),
+        WITH_LOG(job_of_a_public_repository_is_recovered_only_if_allowed),
         WITH_LOG(without_a_log_to_read_nothing_is_asked),
         WITH_LOG(quiet_log_costs_one_call_in_an_interval),
         WITH_LOG(new_holder_of_the_lease_begins_at_the_mark),
