@@ -1,25 +1,15 @@
 #include "deploy/image/agent/agent_core.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "common/payload/payload.h"
 
 #define EXIT_CANNOT_RUN 127
 #define EXIT_BAD_PAYLOAD 1
 
-static const char *const reason_names[] = {
-    [AGENT_JOB_DONE] = "job-done",         [AGENT_RUNNER_FAILED] = "runner-failed",
-    [AGENT_IDLE_TIMEOUT] = "idle-timeout", [AGENT_MAX_DURATION] = "max-duration",
-    [AGENT_BAD_PAYLOAD] = "bad-payload",   [AGENT_TERMINATED] = "terminated",
-};
-
-const char *agent_reason_name(enum agent_reason reason)
-{
-    ASSERT((size_t)reason < COUNT_OF(reason_names));
-    return reason_names[reason];
-}
+/* A VM's own maximum duration is a hard limit of its host, which counts from before the payload
+ * came. */
+#define START_MARGIN_MS 15000
 
 /* The transitions in the header's diagram. */
 static const bool allowed[AGENT_ENDED + 1][AGENT_ENDED + 1] = {
@@ -47,6 +37,7 @@ void agent_core_init(struct agent_core *c, const struct agent_options *options,
                              .idle_deadline_ms = INT64_MAX,
                              .max_deadline_ms = INT64_MAX,
                              .kill_deadline_ms = INT64_MAX};
+    agent_outcome_init(&c->outcome);
     agent_runner_init(&c->runner);
 }
 
@@ -75,12 +66,21 @@ static void core_end(struct agent_core *c, enum agent_reason reason, int64_t now
     c->idle_deadline_ms = INT64_MAX;
     c->max_deadline_ms = INT64_MAX;
     c->kill_deadline_ms = now_ms + c->options.kill_grace_ms;
-    agent_runner_signal(&c->runner, SIGTERM);
+    agent_runner_stop(&c->runner);
 }
 
 static void arm_idle(struct agent_core *c, int64_t now_ms)
 {
     c->idle_deadline_ms = c->idle_ms > 0 ? now_ms + c->idle_ms : INT64_MAX;
+}
+
+/* The runner's grace period must be over before the host ends the VM: with a short maximum duration a
+ * tenth of it is kept. */
+static int64_t max_duration_ms(const struct agent_core *c, int64_t seconds)
+{
+    int64_t limit_ms = seconds * 1000;
+    int64_t kept_ms = c->options.kill_grace_ms + START_MARGIN_MS;
+    return limit_ms - (kept_ms < limit_ms / 10 ? kept_ms : limit_ms / 10);
 }
 
 int agent_core_start(struct agent_core *c, struct slice packed, int64_t now_ms, struct err *e)
@@ -98,7 +98,7 @@ int agent_core_start(struct agent_core *c, struct slice packed, int64_t now_ms, 
         c->idle_ms = payload.idle_seconds * 1000;
         arm_idle(c, now_ms);
         if (payload.max_duration_seconds > 0) {
-            c->max_deadline_ms = now_ms + payload.max_duration_seconds * 1000;
+            c->max_deadline_ms = now_ms + max_duration_ms(c, payload.max_duration_seconds);
         }
         core_set_state(c, AGENT_STARTED);
         report_status(c, "STARTED");
@@ -111,26 +111,6 @@ int agent_core_start(struct agent_core *c, struct slice packed, int64_t now_ms, 
 
 /* --- the runner's output ---------------------------------------------------------------------- */
 
-/* GitHub's runner prefixes its progress lines with "2026-11-20 18:12:03Z: ". */
-static struct slice without_time(struct slice line)
-{
-    const size_t width = sizeof("2026-11-20 18:12:03Z: ") - 1;
-    if (line.len > width && line.ptr[0] >= '0' && line.ptr[0] <= '9' &&
-        memcmp(line.ptr + width - 3, "Z: ", 3) == 0) {
-        line.ptr += width;
-        line.len -= width;
-    }
-    return line;
-}
-
-/* The runner prints "Job <name> completed with result: <result>". */
-static bool is_job_over(struct slice line)
-{
-    static const char separator[] = " completed with result: ";
-    return slice_starts_with(line, SLICE("Job ")) &&
-           memmem(line.ptr, line.len, separator, sizeof(separator) - 1) != NULL;
-}
-
 struct output {
     struct agent_core *core;
     int64_t now_ms;
@@ -141,22 +121,25 @@ static void on_line(void *ctx, struct slice line)
     const struct output *o = ctx;
     struct agent_core *c = o->core;
     c->sink.output(c->sink.ctx, line);
-    line = without_time(line);
+    enum agent_event event = agent_outcome_line(&c->outcome, line);
     if (c->state != AGENT_STARTED) {
         return;
     }
-    if (slice_starts_with(line, SLICE("Running job:"))) {
-        c->phase = AGENT_RUNNING_JOB;
+    switch (event) {
+    case EVENT_JOB_STARTED:
         c->idle_deadline_ms = INT64_MAX;
         report_status(c, "JOB");
-    } else if (slice_eq_cstr(line, "Listening for Jobs") && c->phase != AGENT_RUNNING_JOB) {
-        c->phase = AGENT_LISTENING;
+        break;
+    case EVENT_LISTENING:
         arm_idle(c, o->now_ms);
         report_status(c, "LISTENING");
-    } else if (is_job_over(line)) {
+        break;
+    case EVENT_JOB_OVER:
         /* The runner should exit now; if it stays, no job can reach it. */
-        c->phase = AGENT_JOB_OVER;
         arm_idle(c, o->now_ms);
+        break;
+    case EVENT_OTHER:
+        break;
     }
 }
 
@@ -173,11 +156,12 @@ void agent_core_child(struct agent_core *c, int64_t now_ms)
         return;
     }
     agent_core_output(c, now_ms);
-    agent_runner_signal(&c->runner, SIGKILL);
+    agent_runner_kill(&c->runner);
     if (c->state == AGENT_ENDING) {
         core_finish(c, c->reason, code);
     } else if (c->state == AGENT_STARTED) {
-        core_finish(c, code == 0 ? AGENT_JOB_DONE : AGENT_RUNNER_FAILED, code);
+        enum agent_reason reason = agent_outcome_of(&c->outcome, code, &code);
+        core_finish(c, reason, code);
     }
 }
 
@@ -186,10 +170,12 @@ void agent_core_tick(struct agent_core *c, int64_t now_ms)
     if (c->state == AGENT_STARTED && now_ms >= c->max_deadline_ms) {
         core_end(c, AGENT_MAX_DURATION, now_ms);
     } else if (c->state == AGENT_STARTED && now_ms >= c->idle_deadline_ms) {
-        core_end(c, AGENT_IDLE_TIMEOUT, now_ms);
+        /* An idle runner that lost its job is not one that got none. */
+        bool lost = c->outcome.job == JOB_LOST;
+        core_end(c, lost ? AGENT_FAILED_IN_JOB : AGENT_IDLE_TIMEOUT, now_ms);
     } else if (c->state == AGENT_ENDING && now_ms >= c->kill_deadline_ms) {
         c->kill_deadline_ms = INT64_MAX;
-        agent_runner_signal(&c->runner, SIGKILL);
+        agent_runner_kill(&c->runner);
     }
 }
 
@@ -200,6 +186,17 @@ void agent_core_terminate(struct agent_core *c, int64_t now_ms)
     } else if (c->state == AGENT_STARTED) {
         core_end(c, AGENT_TERMINATED, now_ms);
     }
+}
+
+void agent_core_reject(struct agent_core *c, enum agent_reason reason)
+{
+    core_finish(c, reason, EXIT_CANNOT_RUN);
+}
+
+bool agent_core_ended_well(const struct agent_core *c)
+{
+    return c->reason == AGENT_JOB_DONE || c->reason == AGENT_NO_JOB ||
+           c->reason == AGENT_TERMINATED;
 }
 
 int64_t agent_core_deadline(const struct agent_core *c)

@@ -5,6 +5,11 @@
  *        │                    └──idle, too long, requested──> ENDING (TERM, then KILL) ──┤
  *        └──bad payload, the runner cannot be run, end requested─────────────────────────┘
  *
+ * TERM is for run.sh alone, as from a service manager with KillMode=process: GitHub's run.sh passes
+ * an interrupt on to the listener, which reports its job cancelled and deletes its session. Its
+ * helper and the steps have no handler, and would die before they could. KILL ends what is left
+ * when run.sh has exited, or at the deadline.
+ *
  * It depends neither on how the payload arrives nor on how the VM is powered off: the transport
  * (virtio serial in QEMU, hooks in Lambda) passes the packed payload, the loop passes time, signals
  * and output. It reports with status lines: STARTED, LISTENING, JOB, EXIT <code> <reason>. One
@@ -18,27 +23,16 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "common/base/slice.h"
+#include "deploy/image/agent/agent_outcome.h"
 #include "deploy/image/agent/agent_runner.h"
 #include "deploy/image/agent/agent_user.h"
 
 enum agent_state { AGENT_WAITING, AGENT_STARTED, AGENT_ENDING, AGENT_ENDED };
 
-enum agent_reason {
-    AGENT_JOB_DONE,      /* the runner exited 0 */
-    AGENT_RUNNER_FAILED, /* it exited otherwise, or could not be run */
-    AGENT_IDLE_TIMEOUT,  /* no job within idle_seconds */
-    AGENT_MAX_DURATION,
-    AGENT_BAD_PAYLOAD,
-    AGENT_TERMINATED, /* by the host or a signal */
-};
-
-/* The runner's phase, from its output. */
-enum agent_phase { AGENT_CONNECTING, AGENT_LISTENING, AGENT_RUNNING_JOB, AGENT_JOB_OVER };
-
 struct agent_options {
     const char *runner_path;
     const struct agent_user *user; /* NULL: the agent's user */
-    int64_t kill_grace_ms;         /* between TERM and KILL */
+    int64_t kill_grace_ms;         /* from TERM for the runner to KILL for all that is left */
 };
 
 /* A status line without its newline. */
@@ -56,7 +50,7 @@ struct agent_core {
     struct agent_options options;
     struct agent_sink sink;
     enum agent_state state;
-    enum agent_phase phase;
+    struct agent_outcome outcome;
     enum agent_reason reason; /* once ENDING or ENDED */
     int exit_code;            /* once ENDED */
     int64_t idle_ms;          /* 0: never */
@@ -65,8 +59,6 @@ struct agent_core {
     int64_t kill_deadline_ms;
     struct agent_runner runner;
 };
-
-const char *agent_reason_name(enum agent_reason reason);
 
 void agent_core_init(struct agent_core *c, const struct agent_options *options,
                      const struct agent_sink *sink);
@@ -85,6 +77,10 @@ void agent_core_child(struct agent_core *c, int64_t now_ms);
 void agent_core_tick(struct agent_core *c, int64_t now_ms);
 /* Requests the end; allowed in every state. */
 void agent_core_terminate(struct agent_core *c, int64_t now_ms);
+/* Ends a VM that must not start its runner: AGENT_NOT_UNIQUE. Only while WAITING. */
+void agent_core_reject(struct agent_core *c, enum agent_reason reason);
+/* Whether the end was one that was to be expected. */
+bool agent_core_ended_well(const struct agent_core *c);
 
 /* When the next tick is due; INT64_MAX: none. */
 int64_t agent_core_deadline(const struct agent_core *c);

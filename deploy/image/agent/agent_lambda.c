@@ -105,7 +105,7 @@ static int start_runner(struct agent_lambda *a, struct slice packed, const char 
     agent_warm_stop(&a->validate);
     if (a->options.unique && make_unique(packed, microvm_id, &e) != 0) {
         log_error("identity_reset_failed", LOG_ERR(&e));
-        agent_core_terminate(a->core, a->now_ms);
+        agent_core_reject(a->core, AGENT_NOT_UNIQUE);
         return 500;
     }
     if (agent_core_start(a->core, packed, a->now_ms, &e) != 0) {

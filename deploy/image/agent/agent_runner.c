@@ -287,7 +287,7 @@ static pid_t session_of(const char *pid)
 }
 
 /* A job may create process groups; the session still identifies its processes. */
-static void signal_session(pid_t session, int signum)
+static void kill_session(pid_t session)
 {
     DIR *proc = opendir("/proc");
     if (proc == NULL) {
@@ -297,19 +297,26 @@ static void signal_session(pid_t session, int signum)
         int64_t pid;
         if (isdigit((unsigned char)d->d_name[0]) && session_of(d->d_name) == session &&
             slice_to_int64(slice_of(d->d_name), &pid)) {
-            (void)kill((pid_t)pid, signum);
+            (void)kill((pid_t)pid, SIGKILL);
         }
     }
     closedir(proc);
 }
 
-void agent_runner_signal(const struct agent_runner *r, int signum)
+void agent_runner_stop(const struct agent_runner *r)
+{
+    if (r->pid > 0) {
+        (void)kill(r->pid, SIGTERM);
+    }
+}
+
+void agent_runner_kill(const struct agent_runner *r)
 {
     if (getpid() == 1) {
-        (void)kill(-1, signum);
+        (void)kill(-1, SIGKILL);
     } else if (r->pid > 0) {
-        (void)kill(-r->pid, signum);
-        signal_session(r->pid, signum);
+        (void)kill(-r->pid, SIGKILL);
+        kill_session(r->pid);
     }
 }
 

@@ -1,5 +1,5 @@
 /*
- * The runner's process: starts it, reads its output, terminates it with all its children.
+ * The runner's process: starts it, reads its output, ends it, and then all of its children.
  *
  * It runs as the unprivileged user, in its own session, with a small fixed environment that
  * contains the JIT config, which is never in an argument list. Its standard output and error come
@@ -42,8 +42,10 @@ typedef void runner_line_fn(void *ctx, struct slice line);
 /* Passes the available lines to fn; at the end of the output also a last line without a newline. */
 void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx);
 
-/* Signals the runner's session, and as PID 1 every process of the VM. */
-void agent_runner_signal(const struct agent_runner *r, int signum);
+/* TERM for the runner's own process, which passes it on as it sees fit. */
+void agent_runner_stop(const struct agent_runner *r);
+/* KILL for its session; as PID 1 for every process of the VM. */
+void agent_runner_kill(const struct agent_runner *r);
 
 /* Reaps all exited children. True once, when the runner itself has exited: *out_code is its exit
  * status, or 128 + the signal that killed it. */

@@ -31,8 +31,8 @@ static void on_start_frame(struct agent_serial *s, const struct frame *frame)
         .wall_ms = frame->wall_ms,
         .hostname = frame->hostname};
     if (s->unique && agent_unique_apply(&unique, &e) != 0) {
-        reject_payload(s, "not-unique", &e);
-        agent_core_terminate(s->core, clock_mono_ms());
+        agent_core_reject(s->core, AGENT_NOT_UNIQUE);
+        reject_payload(s, agent_reason_name(AGENT_NOT_UNIQUE), &e);
         return;
     }
     if (agent_core_start(s->core, frame->packed, clock_mono_ms(), &e) != 0) {

@@ -53,7 +53,7 @@ static void print_agent_usage(FILE *out)
         "                        (the virtio-serial port " PAYLOAD_PORT ")\n"
         "  --status PATH         where status lines are appended (port " STATUS_PORT ")\n"
         "  --grow DEVICE         grow the root file system to the size of this disk first\n"
-        "  --kill-grace-ms N     between TERM and KILL (10000)\n"
+        "  --kill-grace-ms N     from TERM for the runner to KILL for all (30000)\n"
         "  --no-unique           keep clock, randomness and names of the VM\n"
         "  --no-power-off        exit at the end instead; as PID 1 power off in any case\n"
         "  --lambda              in a Lambda MicroVM: serve its hooks instead of reading a port,\n"
@@ -115,7 +115,7 @@ static void parse_agent_options(int argc, char **argv, struct settings *s)
     *s = (struct settings){.runner = "/opt/runner/run.sh",
                            .user = "runner",
                            .address = "0.0.0.0",
-                           .kill_grace_ms = 10000,
+                           .kill_grace_ms = 30000,
                            .port = 9000,
                            .warm_ms = 60000,
                            .unique = true,
@@ -278,7 +278,7 @@ static int run_agent(const struct settings *s)
         goto out;
     }
     int rc = s->lambda ? run_lambda(s, &loop, &e) : run_serial(s, &loop, &e);
-    code = rc == 0 && loop.core.reason == AGENT_JOB_DONE ? 0 : 1;
+    code = rc == 0 && agent_core_ended_well(&loop.core) ? 0 : 1;
     agent_loop_fini(&loop);
 out:
     if (e.class != ERR_NONE) {

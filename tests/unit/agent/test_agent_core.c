@@ -139,12 +139,12 @@ static void runner_exit_code_ends_runner_failed(void **state)
     assert_string_equal(b->status.data, "STARTED\nEXIT 5 runner-failed\n");
 }
 
-static void runner_killed_ends_runner_failed(void **state)
+static void runner_killed_ends_runner_killed(void **state)
 {
     struct bed *b = *state;
     start(b, "kill -9 $$");
     await_end(b, NOW);
-    assert_string_equal(b->status.data, "STARTED\nEXIT 137 runner-failed\n");
+    assert_string_equal(b->status.data, "STARTED\nEXIT 137 runner-killed\n");
 }
 
 static void no_job_within_idle_ends_idle_timeout(void **state)
@@ -176,11 +176,24 @@ static void job_stops_the_idle_clock_until_it_is_over(void **state)
     struct bed *b = *state;
     start(b, "echo 'Running job: x'; exec sleep 1000");
     await_text(b, &b->status, "JOB", NOW);
-    assert_int_equal(agent_core_deadline(&b->core), NOW + 600000);
-    agent_core_tick(&b->core, NOW + 599999);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 580000);
+    agent_core_tick(&b->core, NOW + 579999);
     assert_int_equal(b->core.state, AGENT_STARTED);
     agent_core_terminate(&b->core, NOW);
     await_end(b, NOW);
+}
+
+static void listener_that_comes_back_without_its_job_idles_out(void **state)
+{
+    struct bed *b = *state;
+    start(b, "echo 'Listening for Jobs'; echo 'Running job: x'; echo 'Listening for Jobs'\n"
+             "exec sleep 1000");
+    await_text(b, &b->status, "JOB\nLISTENING", NOW + 100000);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 160000);
+    agent_core_tick(&b->core, NOW + 160000);
+    await_end(b, NOW + 160001);
+    assert_string_equal(b->status.data,
+                        "STARTED\nLISTENING\nJOB\nLISTENING\nEXIT 143 runner-failed-in-job\n");
 }
 
 static void ghost_after_its_job_ends_idle_timeout(void **state)
@@ -200,9 +213,22 @@ static void too_long_ends_max_duration(void **state)
     struct bed *b = *state;
     start(b, "echo 'Running job: x'; exec sleep 1000");
     await_text(b, &b->status, "JOB", NOW);
-    agent_core_tick(&b->core, NOW + 600000);
-    await_end(b, NOW + 600001);
+    agent_core_tick(&b->core, NOW + 580000);
+    await_end(b, NOW + 580001);
     assert_non_null(strstr(b->status.data, "EXIT 143 max-duration\n"));
+}
+
+static void short_max_duration_keeps_a_tenth_for_the_grace(void **state)
+{
+    struct bed *b = *state;
+    struct err e = {0};
+    struct payload p = usual();
+    p.idle_seconds = 0;
+    p.max_duration_seconds = 60;
+    assert_int_equal(start_with(b, "exec sleep 1000", &p, &e), 0);
+    assert_int_equal(agent_core_deadline(&b->core), NOW + 54000);
+    agent_core_terminate(&b->core, NOW);
+    await_end(b, NOW);
 }
 
 static void zero_seconds_mean_never(void **state)
@@ -370,7 +396,7 @@ static void words_inside_a_line_are_no_progress(void **state)
     start(b, "echo 'a step says: Running job: x'; echo 'not Listening for Jobs'\n"
              "echo 'Listening for Jobs now'");
     await_end(b, NOW);
-    assert_string_equal(b->status.data, "STARTED\nEXIT 0 job-done\n");
+    assert_string_equal(b->status.data, "STARTED\nEXIT 0 no-job\n");
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -380,12 +406,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(runner_with_job_ends_job_done),
         CASE(runner_exit_code_ends_runner_failed),
-        CASE(runner_killed_ends_runner_failed),
+        CASE(runner_killed_ends_runner_killed),
         CASE(no_job_within_idle_ends_idle_timeout),
         CASE(runner_that_never_listens_ends_idle_timeout),
         CASE(job_stops_the_idle_clock_until_it_is_over),
+        CASE(listener_that_comes_back_without_its_job_idles_out),
         CASE(ghost_after_its_job_ends_idle_timeout),
         CASE(too_long_ends_max_duration),
+        CASE(short_max_duration_keeps_a_tenth_for_the_grace),
         CASE(zero_seconds_mean_never),
         CASE(runner_that_ignores_term_is_killed),
         CASE(what_the_job_left_behind_is_killed),

@@ -1,7 +1,5 @@
 /* The whole agent as a program that serves the hooks of Lambda, this test for a platform. */
-#include <arpa/inet.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,122 +7,39 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent_bed.h"
+#include "agent_platform.h"
 #include "common/base/fs.h"
 #include "tests/lib/cmocka.h"
 
 static const char *agent_path;
 
-struct bed {
-    struct agent_bed agent; /* its log, on standard error, is what is read */
-    int port;
-};
-
-/* Reads the log to the line that holds the text. */
-static void await_log(const struct bed *b, const char *text, char *line, size_t size)
+static void start_with(struct platform *b, const char *script, const char *const extra[2])
 {
-    do {
-        agent_read_line(b->agent.output, line, size);
-    } while (strstr(line, text) == NULL);
+    platform_start(b, agent_path, script, extra);
 }
 
-static void start_with(struct bed *b, const char *script, const char *const extra[2])
-{
-    const char *const options[] = {"--lambda",        "--port", "0",      "--bind", "127.0.0.1",
-                                   "--kill-grace-ms", "30000",  extra[0], extra[1], NULL};
-    char line[1024];
-    agent_bed_init(&b->agent, script);
-    agent_bed_start(&b->agent, agent_path, STDERR_FILENO, options);
-    await_log(b, "\"msg\":\"hook_server_started\"", line, sizeof(line));
-    const char *port = strstr(line, "\"port\":");
-    assert_non_null(port);
-    b->port = (int)strtol(port + 7, NULL, 10);
-    agent_expect_prefix(b->agent.status, "READY ");
-}
-
-static void start(struct bed *b, const char *script)
+static void start(struct platform *b, const char *script)
 {
     static const char *const none[2] = {NULL, NULL};
     start_with(b, script, none);
 }
 
-static void finish(struct bed *b, int want_exit)
+static void finish(struct platform *b, int want_exit)
 {
     agent_bed_finish(&b->agent, want_exit);
 }
 
-static int dial(const struct bed *b)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons((uint16_t)b->port),
-                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-    return fd;
-}
-
-static int call_begin(const struct bed *b, const char *hook, const char *body)
-{
-    struct buf text;
-    int fd = dial(b);
-    buf_init(&text, 65536);
-    buf_printf(&text,
-               "POST /aws/lambda-microvms/runtime/v1/%s HTTP/1.1\r\nHost: localhost\r\n"
-               "Content-Length: %zu\r\n\r\n%s",
-               hook, strlen(body), body);
-    assert_int_equal(send(fd, text.data, text.len, MSG_NOSIGNAL), text.len);
-    buf_fini(&text);
-    return fd;
-}
-
-static int call_end(int fd)
-{
-    char line[256];
-    int64_t status;
-    agent_read_line(fd, line, sizeof(line));
-    close(fd);
-    assert_true(slice_to_int64((struct slice){line + 9, 3}, &status));
-    return (int)status;
-}
-
-static int call(const struct bed *b, const char *hook, const char *body)
-{
-    return call_end(call_begin(b, hook, body));
-}
-
-static void run_body(const char *config, struct buf *out)
-{
-    const struct payload p = {.jit_config = slice_of(config), .idle_seconds = 600};
-    struct buf packed;
-    buf_init(&packed, PAYLOAD_PACKED_MAX);
-    scripts_pack(&p, &packed);
-    buf_init(out, 8192);
-    buf_printf(out, "{\"microvmId\":\"microvm-1\",\"runHookPayload\":\"%.*s\"}",
-               SLICE_ARG(buf_slice(&packed)));
-    buf_fini(&packed);
-}
-
-static int call_run(const struct bed *b, const char *config)
-{
-    struct buf body;
-    run_body(config, &body);
-    int status = call(b, "run", body.data);
-    buf_fini(&body);
-    return status;
-}
-
-static void expect_status(const struct bed *b, const char *want)
+static void expect_status(const struct platform *b, const char *want)
 {
     agent_expect_line(b->agent.status, want);
 }
 
 /* Asks as the platform does. The test's time-out is what ends a hook that never becomes ready. */
-static void await_200(const struct bed *b, const char *hook)
+static void await_200(const struct platform *b, const char *hook)
 {
     int status = 0;
     do {
-        status = call(b, hook, "");
+        status = platform_call(b, hook, "");
         assert_true(status == 200 || status == 503);
         (void)sched_yield();
     } while (status != 200);
@@ -135,10 +50,11 @@ static void await_200(const struct bed *b, const char *hook)
 
 static void job_runs_and_the_agent_ends(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "echo 'Listening for Jobs'; echo 'Running job: 1'\n"
+              "echo 'Job 1 completed with result: Succeeded'\n"
               "echo \"$ACTIONS_RUNNER_INPUT_JITCONFIG\" > seen");
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     expect_status(&b, "STARTED");
     expect_status(&b, "LISTENING");
     expect_status(&b, "JOB");
@@ -149,82 +65,82 @@ static void job_runs_and_the_agent_ends(void **state)
 
 static void repeated_run_is_fine_and_another_one_refused(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "echo once >> starts; echo 'Listening for Jobs'; exec sleep 1000");
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
-    assert_int_equal(call_run(&b, "b3RoZXI="), 409);
-    assert_int_equal(call(&b, "run", "{}"), 409);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call_run(&b, "b3RoZXI="), 409);
+    assert_int_equal(platform_call(&b, "run", "{}"), 409);
     expect_status(&b, "STARTED");
     expect_status(&b, "LISTENING");
     scripts_expect(&b.agent.scripts, "starts", "once\n");
-    assert_int_equal(call(&b, "terminate", ""), 200);
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
     expect_status(&b, "EXIT 143 terminated");
-    finish(&b, 1);
+    finish(&b, 0);
 }
 
 static void run_without_a_payload_is_refused_and_the_next_one_works(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "exit 0");
-    assert_int_equal(call(&b, "run", ""), 400);
-    assert_int_equal(call(&b, "run", "{\"microvmId\":\"microvm-1\"}"), 400);
-    assert_int_equal(call(&b, "run", "{\"runHookPayload\":"), 400);
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call(&b, "run", ""), 400);
+    assert_int_equal(platform_call(&b, "run", "{\"microvmId\":\"microvm-1\"}"), 400);
+    assert_int_equal(platform_call(&b, "run", "{\"runHookPayload\":"), 400);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     expect_status(&b, "STARTED");
-    expect_status(&b, "EXIT 0 job-done");
+    expect_status(&b, "EXIT 0 no-job");
     finish(&b, 0);
 }
 
 static void damaged_payload_is_refused_and_ends(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "exit 0");
-    assert_int_equal(call(&b, "run", "{\"runHookPayload\":\"AQIDBAUG\"}"), 400);
+    assert_int_equal(platform_call(&b, "run", "{\"runHookPayload\":\"AQIDBAUG\"}"), 400);
     expect_status(&b, "EXIT 1 bad-payload");
     finish(&b, 1);
 }
 
 static void terminate_waits_for_the_runner_to_end(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "trap 'sleep 0.3; echo stopped > seen; exit 3' TERM\n"
               "echo 'Listening for Jobs'; while :; do sleep 0.05; done");
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     expect_status(&b, "STARTED");
     expect_status(&b, "LISTENING");
-    assert_int_equal(call(&b, "terminate", ""), 200);
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
     scripts_expect(&b.agent.scripts, "seen", "stopped\n"); /* it was there before the answer */
     expect_status(&b, "EXIT 3 terminated");
-    finish(&b, 1);
+    finish(&b, 0);
 }
 
 static void terminate_without_a_runner_ends_at_once(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "exit 0");
-    assert_int_equal(call(&b, "terminate", ""), 200);
-    finish(&b, 1);
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    finish(&b, 0);
 }
 
 static void suspended_runner_goes_on(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "echo 'Listening for Jobs'; while [ ! -e go ]; do sleep 0.05; done");
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     expect_status(&b, "STARTED");
     expect_status(&b, "LISTENING");
-    assert_int_equal(call(&b, "suspend", ""), 200);
-    assert_int_equal(call(&b, "resume", "{\"microvmId\":\"microvm-1\"}"), 200);
+    assert_int_equal(platform_call(&b, "suspend", ""), 200);
+    assert_int_equal(platform_call(&b, "resume", "{\"microvmId\":\"microvm-1\"}"), 200);
     char path[128];
     struct err e;
     snprintf(path, sizeof(path), "%s/go", b.agent.scripts.dir);
     assert_int_equal(fs_write_atomic(path, SLICE(""), 0644, &e), 0);
-    expect_status(&b, "EXIT 0 job-done");
+    expect_status(&b, "EXIT 0 no-job");
     finish(&b, 0);
 }
 
-static void write_listener(const struct bed *b, const char *body)
+static void write_listener(const struct platform *b, const char *body)
 {
     char path[128];
     struct err e;
@@ -236,54 +152,55 @@ static void write_listener(const struct bed *b, const char *body)
 
 static void ready_and_validate_warm_the_runner_once_each(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "exit 0");
     write_listener(&b, "#!/bin/sh\necho \"$@\" >> \"${0%/*}/../warmups\"\n");
-    assert_int_equal(call(&b, "ready", ""), 503); /* it cannot be done yet: it has just begun */
+    assert_int_equal(platform_call(&b, "ready", ""),
+                     503); /* it cannot be done yet: it has just begun */
     await_200(&b, "ready");
-    assert_int_equal(call(&b, "ready", ""), 200);
+    assert_int_equal(platform_call(&b, "ready", ""), 200);
     await_200(&b, "validate");
-    assert_int_equal(call(&b, "validate", ""), 200);
+    assert_int_equal(platform_call(&b, "validate", ""), 200);
     scripts_expect(&b.agent.scripts, "warmups", "warmup\nwarmup\n");
-    assert_int_equal(call(&b, "terminate", ""), 200);
-    finish(&b, 1);
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    finish(&b, 0);
 }
 
 static void warming_without_a_listener_is_over_too(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "exit 0");
     await_200(&b, "ready");
-    assert_int_equal(call(&b, "terminate", ""), 200);
-    finish(&b, 1);
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    finish(&b, 0);
 }
 
 static void warming_that_hangs_is_ended(void **state)
 {
-    struct bed b;
+    struct platform b;
     char line[1024];
     static const char *const quick[2] = {"--warm-ms", "1"};
     start_with(&b, "exit 0", quick);
     write_listener(&b, "#!/bin/sh\nexec sleep 1000\n");
     await_200(&b, "ready");
-    await_log(&b, "warm_timeout", line, sizeof(line));
-    assert_int_equal(call(&b, "terminate", ""), 200);
-    finish(&b, 1);
+    platform_await_log(&b, "warm_timeout", line, sizeof(line));
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    finish(&b, 0);
 }
 
 static void run_ends_a_warm_up_that_is_under_way(void **state)
 {
-    struct bed b;
+    struct platform b;
     start(&b, "exit 0");
     write_listener(&b, "#!/bin/sh\nexec sleep 1000\n");
-    assert_int_equal(call(&b, "ready", ""), 503);
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call(&b, "ready", ""), 503);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     finish(&b, 0);
 }
 
 static void prepare_is_started_with_the_runner(void **state)
 {
-    struct bed b;
+    struct platform b;
     struct scripts other;
     scripts_open(&other);
     const char *const extra[2] = {
@@ -294,9 +211,9 @@ static void prepare_is_started_with_the_runner(void **state)
     char script[256];
     snprintf(script, sizeof(script), "while [ ! -e %s/prepared ]; do sleep 0.05; done", other.dir);
     start_with(&b, script, extra);
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     expect_status(&b, "STARTED");
-    expect_status(&b, "EXIT 0 job-done");
+    expect_status(&b, "EXIT 0 no-job");
     scripts_expect(&other, "prepared", "none\n"); /* the config is the runner's alone */
     finish(&b, 0);
     scripts_close(&other);
@@ -304,15 +221,15 @@ static void prepare_is_started_with_the_runner(void **state)
 
 static void tls_greeting_does_not_take_it_down(void **state)
 {
-    struct bed b;
+    struct platform b;
     char line[256];
     start(&b, "exit 0");
-    int fd = dial(&b);
+    int fd = platform_dial(&b);
     assert_int_equal(send(fd, "\x16\x03\x01\x02", 4, MSG_NOSIGNAL), 4);
     agent_read_line(fd, line, sizeof(line));
     assert_string_equal(line, "HTTP/1.1 400 Bad Request\r");
     close(fd);
-    assert_int_equal(call_run(&b, "Y29uZmln"), 200);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     finish(&b, 0);
 }
 
