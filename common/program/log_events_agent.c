@@ -25,6 +25,11 @@ const struct log_event log_events_agent[] = {
      "The VM could not get its own random state, clock, host name or machine id after its "
      "snapshot. It ends without running a job.",
      "Fix the cause in `error`, which is in the image or in the agent's privileges."},
+    {"identity_step_skipped", "agent", "info", "step",
+     "One step of giving the VM its own identity is not permitted, or /run has no room for it; "
+     "`step` is the error. The step is skipped.",
+     "Nothing. To allow it, run the agent as root with the capability that the step needs, and "
+     "leave room in /run."},
     {"output_truncated", "agent", "warn", "limit_bytes",
      "The runner printed more than `limit_bytes` to the console. The rest is not shown; the job "
      "continues.",
@@ -34,10 +39,6 @@ const struct log_event log_events_agent[] = {
      "`not-unique`), or the runner could not be started. The VM ends without running a job.",
      "Check that image and worker have the same version of Mayfly, and that the runner is in the "
      "image."},
-    {"permission_denied", "agent", "info", "step",
-     "The agent may not carry out one step of giving the VM its own identity; `step` is the error. "
-     "The step is skipped.",
-     "Nothing. To allow it, run the agent as root with the capability that the step needs."},
     {"power_off_failed", "agent", "error", "reason", "The agent could not power off the VM.",
      "Nothing at once: the VM's deadline ends it. Check that the agent runs as root."},
     {"prepare_failed", "agent", "error", "path, error, error_class, error_code",

@@ -4,8 +4,9 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
+
+#include "deploy/image/agent/agent_env.h"
 
 bool agent_child_become(const struct agent_user *u)
 {
@@ -42,24 +43,21 @@ pid_t agent_child_start(agent_child_fn *fn, const void *ctx, struct err *e)
     return pid;
 }
 
-int agent_child_exec(const char *path, const char *argument, const struct agent_user *user)
+int agent_child_exec(const char *path, const char *argument, const struct agent_user *user,
+                     const struct payload *payload)
 {
-    static char path_entry[] = "PATH=" AGENT_PATH_VALUE;
-    static char lang_entry[] = "LANG=C.UTF-8";
-    char *environment[4] = {path_entry, lang_entry, NULL, NULL};
-    char home[sizeof(user->home) + 8];
     /* execve does not change the texts; its type is older than const. */
     union {
         const char *in;
         char *out;
     } name = {.in = path}, first = {.in = argument};
     char *argv[3] = {name.out, first.out, NULL};
-    if (user != NULL) {
-        snprintf(home, sizeof(home), "HOME=%s", user->home);
-        environment[2] = home;
+    struct agent_env env;
+    agent_env_init(&env, user, payload);
+    char **entries = agent_env_entries(&env);
+    if (entries != NULL && agent_child_become(user)) {
+        execve(path, argv, entries);
     }
-    if (agent_child_become(user)) {
-        execve(path, argv, environment);
-    }
+    agent_env_fini(&env);
     return 127;
 }

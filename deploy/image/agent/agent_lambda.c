@@ -25,25 +25,20 @@ static uint64_t fingerprint(struct slice s)
 }
 
 /* The runner's name as a host name; "" if it has no valid character. */
-static void host_name_of(struct slice packed, char out[HOSTNAME_MAX + 1])
+static void host_name_of(struct slice runner_name, char out[HOSTNAME_MAX + 1])
 {
-    struct payload p = {0};
-    struct err ignored;
     size_t n = 0;
-    if (payload_unpack(packed, &p, &ignored) == 0) {
-        for (size_t i = 0; i < p.runner_name.len && n < HOSTNAME_MAX; i++) {
-            char c = p.runner_name.ptr[i];
-            bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-            if (fine || n > 0) {
-                out[n++] = fine ? c : '-';
-            }
+    for (size_t i = 0; i < runner_name.len && n < HOSTNAME_MAX; i++) {
+        char c = runner_name.ptr[i];
+        bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (fine || n > 0) {
+            out[n++] = fine ? c : '-';
         }
     }
     while (n > 0 && out[n - 1] == '-') {
         n--;
     }
     out[n] = '\0';
-    payload_fini(&p);
 }
 
 /* Entropy that no other copy of this VM has: the payload contains a private key. The time
@@ -66,13 +61,14 @@ static void wipe_payload(struct buf *b)
     buf_fini(b);
 }
 
-static int make_unique(struct slice packed, const char *microvm_id, struct err *e)
+static int make_unique(struct slice packed, struct slice runner_name, const char *microvm_id,
+                       struct err *e)
 {
     char hostname[HOSTNAME_MAX + 1];
     struct buf entropy;
     buf_init(&entropy, REQUEST_BODY_MAX + 1024);
     gather_entropy(&entropy, packed, slice_of(microvm_id));
-    host_name_of(packed, hostname);
+    host_name_of(runner_name, hostname);
     const struct agent_unique unique = {
         .entropy = buf_slice(&entropy), .credit = true, .hostname = hostname, .lenient = true};
     int rc = agent_unique_apply(&unique, e);
@@ -80,30 +76,36 @@ static int make_unique(struct slice packed, const char *microvm_id, struct err *
     return rc;
 }
 
+struct prepare {
+    const char *path;
+    const struct payload *payload;
+};
+
 static int exec_prepare(const void *ctx)
 {
-    return agent_child_exec(ctx, NULL, NULL);
+    const struct prepare *p = ctx;
+    return agent_child_exec(p->path, NULL, NULL, p->payload);
 }
 
-static void start_prepare(struct agent_lambda *a)
+static void start_prepare(struct agent_lambda *a, const struct payload *payload)
 {
+    const struct prepare p = {a->options.prepare, payload};
     struct err e = {0};
-    if (a->options.prepare == NULL) {
+    if (p.path == NULL) {
         return;
     }
-    a->prepare_pid = agent_child_start(exec_prepare, a->options.prepare, &e);
+    a->prepare_pid = agent_child_start(exec_prepare, &p, &e);
     if (a->prepare_pid < 0) {
-        log_error("prepare_failed", LOG_STR("path", a->options.prepare), LOG_ERR(&e));
+        log_error("prepare_failed", LOG_STR("path", p.path), LOG_ERR(&e));
     }
 }
 
 /* Returns 200, or ends the VM. */
-static int start_runner(struct agent_lambda *a, struct slice packed, const char *microvm_id)
+static int start_unpacked(struct agent_lambda *a, struct slice packed, const char *microvm_id,
+                          const struct payload *payload)
 {
     struct err e = {0};
-    agent_warm_stop(&a->ready);
-    agent_warm_stop(&a->validate);
-    if (a->options.unique && make_unique(packed, microvm_id, &e) != 0) {
+    if (a->options.unique && make_unique(packed, payload->runner_name, microvm_id, &e) != 0) {
         log_error("identity_reset_failed", LOG_ERR(&e));
         agent_core_reject(a->core, AGENT_NOT_UNIQUE);
         return 500;
@@ -113,8 +115,20 @@ static int start_runner(struct agent_lambda *a, struct slice packed, const char 
                   LOG_ERR(&e));
         return a->core->reason == AGENT_BAD_PAYLOAD ? 400 : 500;
     }
-    start_prepare(a);
+    start_prepare(a, payload);
     return 200;
+}
+
+static int start_runner(struct agent_lambda *a, struct slice packed, const char *microvm_id)
+{
+    struct payload payload = {0};
+    struct err ignored; /* the core reports it, and ends the VM */
+    agent_warm_stop(&a->ready);
+    agent_warm_stop(&a->validate);
+    (void)!payload_unpack(packed, &payload, &ignored);
+    int status = start_unpacked(a, packed, microvm_id, &payload);
+    payload_fini(&payload);
+    return status;
 }
 
 static int on_run(struct agent_lambda *a, struct slice body)

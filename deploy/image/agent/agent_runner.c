@@ -13,9 +13,7 @@
 
 #include "common/base/fs.h"
 #include "deploy/image/agent/agent_child.h"
-
-#define ENV_MAX 20
-#define ENV_BYTES_MAX (PAYLOAD_CONFIG_MAX + 16384)
+#include "deploy/image/agent/agent_env.h"
 
 void agent_runner_init(struct agent_runner *r)
 {
@@ -35,71 +33,6 @@ void agent_runner_fini(struct agent_runner *r)
 {
     close_output(r);
     buf_fini(&r->line);
-}
-
-/* --- the environment -------------------------------------------------------------------------- */
-
-struct environment {
-    struct buf text; /* NAME=value, each terminated */
-    size_t offset[ENV_MAX];
-    size_t count;
-    char *entries[ENV_MAX + 1];
-    bool failed;
-};
-
-static void env_put(struct environment *env, const char *name, struct slice value)
-{
-    if (memchr(value.len > 0 ? value.ptr : "", '\0', value.len) != NULL) {
-        env->failed = true;
-        return;
-    }
-    ASSERT(env->count < ENV_MAX);
-    env->offset[env->count++] = env->text.len;
-    buf_printf(&env->text, "%s=", name);
-    buf_append(&env->text, value);
-    buf_append_byte(&env->text, '\0');
-}
-
-/* Programs read these variables in upper or lower case, so both are set. */
-static void env_put_proxy(struct environment *env, const char *lower, const char *upper,
-                          struct slice value)
-{
-    if (value.len > 0) {
-        env_put(env, lower, value);
-        env_put(env, upper, value);
-    }
-}
-
-static bool env_build(struct environment *env, const struct agent_user *user,
-                      const struct payload *payload)
-{
-    *env = (struct environment){.count = 0};
-    buf_init(&env->text, ENV_BYTES_MAX);
-    env_put(env, "PATH", SLICE(AGENT_PATH_VALUE));
-    env_put(env, "LANG", SLICE("C.UTF-8"));
-    if (user != NULL) {
-        env_put(env, "HOME", slice_of(user->home));
-        env_put(env, "USER", slice_of(user->name));
-        env_put(env, "LOGNAME", slice_of(user->name));
-    }
-    env_put_proxy(env, "http_proxy", "HTTP_PROXY", payload->http_proxy);
-    env_put_proxy(env, "https_proxy", "HTTPS_PROXY", payload->https_proxy);
-    env_put_proxy(env, "no_proxy", "NO_PROXY", payload->no_proxy);
-    /* GitHub's run.sh forwards signals to the listener only if this is set. */
-    env_put(env, "RUNNER_MANUALLY_TRAP_SIG", SLICE("1"));
-    env_put(env, "ACTIONS_RUNNER_INPUT_JITCONFIG", payload->jit_config);
-    for (size_t i = 0; i < env->count; i++) {
-        env->entries[i] = env->text.data + env->offset[i];
-    }
-    return !env->failed && !env->text.failed;
-}
-
-static void env_wipe(struct environment *env)
-{
-    if (env->text.data != NULL) {
-        explicit_bzero(env->text.data, env->text.cap);
-    }
-    buf_fini(&env->text);
 }
 
 /* --- starting --------------------------------------------------------------------------------- */
@@ -185,14 +118,18 @@ int agent_runner_start(struct agent_runner *r, const char *path, const struct ag
                        const struct payload *payload, struct err *e)
 {
     struct launch l = {.path = path, .user = user, .output = {-1, -1}, .report = {-1, -1}};
-    struct environment env;
+    struct agent_env env;
     char copy[sizeof(l.directory)];
     int rc = -1;
-    if (!env_build(&env, user, payload) || !slice_to_cstr(slice_of(path), copy, sizeof(copy))) {
+    agent_env_init(&env, user, payload);
+    /* GitHub's run.sh forwards signals to the listener only if this is set. */
+    agent_env_put(&env, "RUNNER_MANUALLY_TRAP_SIG", SLICE("1"));
+    agent_env_put(&env, "ACTIONS_RUNNER_INPUT_JITCONFIG", payload->jit_config);
+    l.environment = agent_env_entries(&env);
+    if (l.environment == NULL || !slice_to_cstr(slice_of(path), copy, sizeof(copy))) {
         err_set(e, ERR_PERMANENT, 0, "the payload's values are not valid in an environment");
         goto out;
     }
-    l.environment = env.entries;
     snprintf(l.directory, sizeof(l.directory), "%s", dirname(copy));
     if (pipe2(l.output, O_CLOEXEC) != 0 || pipe2(l.report, O_CLOEXEC) != 0 ||
         fcntl(l.output[0], F_SETFL, O_NONBLOCK) != 0) {
@@ -210,7 +147,7 @@ int agent_runner_start(struct agent_runner *r, const char *path, const struct ag
 out:
     close_pair(l.output);
     close_pair(l.report);
-    env_wipe(&env);
+    agent_env_fini(&env);
     return rc;
 }
 

@@ -1,8 +1,8 @@
 /*
  * The runner's process: starts it, reads its output, ends it, and then all of its children.
  *
- * It runs as the unprivileged user, in its own session, with a small fixed environment that
- * contains the JIT config, which is never in an argument list. Its standard output and error come
+ * It runs as the unprivileged user, in its own session, with the image's environment (agent_env.h)
+ * and the JIT config in it, which is never in an argument list. Its standard output and error come
  * line by line, each at most RUNNER_LINE_MAX bytes (the rest of a longer one is dropped). All
  * orphaned processes of the VM are reaped here too. One thread.
  */

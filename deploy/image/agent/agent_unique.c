@@ -12,11 +12,15 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/fs.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
+#include "deploy/image/agent/agent_hosts.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define OWN_BOOT_ID "/run/mayfly-boot-id"
+#define HOSTS "/etc/hosts"
+#define HOSTS_MAX 65536
 #define CREDIT_BITS 256
 #define CLOCK_SLACK_MS 2000
 /* 2026-01-01: a hardware clock before it was never set. */
@@ -67,15 +71,13 @@ static int set_randomness(const struct agent_unique *u, struct err *e)
 static int put_file(const char *path, struct slice text, mode_t mode, struct err *e)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    if (fd < 0 || write(fd, text.ptr, text.len) != (ssize_t)text.len) {
-        err_errno(e, ERR_PERMANENT, errno, "cannot write %s", path);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return -1;
+    ssize_t n = fd < 0 ? -1 : write(fd, text.ptr, text.len);
+    int errnum = n < 0 ? errno : ENOSPC;
+    if (fd >= 0) {
+        close(fd);
     }
-    close(fd);
-    return 0;
+    return n == (ssize_t)text.len ? 0
+                                  : err_errno(e, ERR_PERMANENT, errnum, "cannot write %s", path);
 }
 
 /* The time of the hardware clock, which the host maintains; 0 if it is missing or invalid. */
@@ -118,13 +120,33 @@ static int set_clock(const struct agent_unique *u, struct err *e)
     return 0;
 }
 
+static int set_hosts(const char *old_name, const char *new_name, struct err *e)
+{
+    struct buf old, text;
+    struct err failed = {0};
+    buf_init(&old, HOSTS_MAX);
+    buf_init(&text, HOSTS_MAX + 1024);
+    int rc = fs_read(HOSTS, &old, &failed);
+    if (rc != 0 && failed.class != ERR_NOT_FOUND) {
+        *e = failed;
+    } else {
+        agent_hosts_rename(buf_slice(&old), slice_of(old_name), slice_of(new_name), &text);
+        rc = put_file(HOSTS, buf_slice(&text), 0644, e);
+    }
+    buf_fini(&old);
+    buf_fini(&text);
+    return rc;
+}
+
 static int set_names(const struct agent_unique *u, struct err *e)
 {
     const char *hostname = u->hostname;
+    char old_name[256] = "";
     char text[256];
     if (hostname[0] == '\0') {
         return 0;
     }
+    (void)gethostname(old_name, sizeof(old_name) - 1);
     if (sethostname(hostname, strlen(hostname)) != 0) {
         return err_errno(e, ERR_PERMANENT, errno, "cannot set the host name");
     }
@@ -132,8 +154,7 @@ static int set_names(const struct agent_unique *u, struct err *e)
     if (put_file("/etc/hostname", slice_of(text), 0644, e) != 0) {
         return -1;
     }
-    snprintf(text, sizeof(text), "127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost\n", hostname);
-    return put_file("/etc/hosts", slice_of(text), 0644, e);
+    return set_hosts(old_name, hostname, e);
 }
 
 static int set_machine_id(const struct agent_unique *u, struct err *e)
@@ -164,40 +185,49 @@ static int set_boot_id(const struct agent_unique *u, struct err *e)
     return 0;
 }
 
-/* Runs one step; with `lenient` a step that is not permitted is not a failure. */
 typedef int step_fn(const struct agent_unique *u, struct err *e);
 
-static bool is_denial(int errnum)
+struct step {
+    step_fn *fn;
+    bool may_lack_space; /* its file is in /run, which is small and which a job may do without */
+};
+
+static bool is_forgiven(const struct step *step, const struct err *e)
 {
-    return errnum == EPERM || errnum == EACCES || errnum == EROFS;
+    return e->code == EPERM || e->code == EACCES || e->code == EROFS ||
+           (step->may_lack_space && (e->code == ENOSPC || e->code == EDQUOT));
 }
 
-static int take_steps(step_fn *const steps[], size_t count, const struct agent_unique *u,
+/* With `lenient`, a step that is not permitted is not a failure. */
+static int take_steps(const struct step steps[], size_t count, const struct agent_unique *u,
                       struct err *e)
 {
     for (size_t i = 0; i < count; i++) {
         struct err failed = {0};
-        if (steps[i](u, &failed) == 0) {
+        if (steps[i].fn(u, &failed) == 0) {
             continue;
         }
-        if (!u->lenient || !is_denial(failed.code)) {
+        if (!u->lenient || !is_forgiven(&steps[i], &failed)) {
             *e = failed;
             return -1;
         }
-        log_info("permission_denied", LOG_STR("step", failed.message));
+        log_info("identity_step_skipped", LOG_STR("step", failed.message));
     }
     return 0;
 }
 
 int agent_unique_apply(const struct agent_unique *u, struct err *e)
 {
-    static step_fn *const steps[] = {set_randomness, set_clock, set_names, set_machine_id,
-                                     set_boot_id};
+    static const struct step steps[] = {{.fn = set_randomness},
+                                        {.fn = set_clock},
+                                        {.fn = set_names},
+                                        {.fn = set_machine_id},
+                                        {.fn = set_boot_id, .may_lack_space = true}};
     return take_steps(steps, COUNT_OF(steps), u, e);
 }
 
 int agent_unique_refresh(const struct agent_unique *u, struct err *e)
 {
-    static step_fn *const steps[] = {set_randomness, set_clock};
+    static const struct step steps[] = {{.fn = set_randomness}, {.fn = set_clock}};
     return take_steps(steps, COUNT_OF(steps), u, e);
 }

@@ -3,8 +3,8 @@
  *
  * Randomness first (the kernel's generator is the same in every copy until it is reseeded), then
  * the clock, the host name, /etc/machine-id and the boot id. Needs root. Any failure is an error: a
- * VM that is not unique must not run a job. With `lenient` a step that is not permitted is skipped
- * and logged: in Lambda the platform itself reseeds and sets the clock on every wake-up, and only
+ * VM that is not unique must not run a job. With `lenient` a step that is not permitted, or
+ * the boot id for which a full /run has no room, is skipped and logged: in Lambda the platform itself reseeds and sets the clock on every wake-up, and only
  * an image with all capabilities may change the rest. One thread.
  */
 #ifndef MAYFLY_AGENT_UNIQUE_H

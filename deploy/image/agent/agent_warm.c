@@ -80,7 +80,7 @@ static void touch_all(const char *runner_bin)
 
 static int exec_listener(const struct agent_warm_options *options, const char *listener)
 {
-    return agent_child_exec(listener, "warmup", options->user);
+    return agent_child_exec(listener, "warmup", options->user, NULL);
 }
 
 static void run_listener(const struct round *r)

@@ -77,7 +77,9 @@ int platform_call(const struct platform *p, const char *hook, const char *body)
 
 static void run_body(const char *config, struct buf *out)
 {
-    const struct payload payload = {.jit_config = slice_of(config), .idle_seconds = 600};
+    const struct payload payload = {.jit_config = slice_of(config),
+                                    .idle_seconds = 600,
+                                    .https_proxy = SLICE("http://10.0.2.100:3128")};
     struct buf packed;
     buf_init(&packed, PAYLOAD_PACKED_MAX);
     scripts_pack(&payload, &packed);

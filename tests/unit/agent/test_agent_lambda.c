@@ -204,17 +204,19 @@ static void prepare_is_started_with_the_runner(void **state)
     struct scripts other;
     scripts_open(&other);
     const char *const extra[2] = {
-        "--prepare", scripts_write(&other, "echo \"${ACTIONS_RUNNER_INPUT_JITCONFIG-none}\" > "
-                                           "\"${0%/*}/prepared.new\"; "
-                                           "mv \"${0%/*}/prepared.new\" \"${0%/*}/prepared\"\n"
-                                           "exec sleep 1000")};
+        "--prepare",
+        scripts_write(&other, "echo \"${ACTIONS_RUNNER_INPUT_JITCONFIG-none} $HTTPS_PROXY\" > "
+                              "\"${0%/*}/prepared.new\"; "
+                              "mv \"${0%/*}/prepared.new\" \"${0%/*}/prepared\"\n"
+                              "exec sleep 1000")};
     char script[256];
     snprintf(script, sizeof(script), "while [ ! -e %s/prepared ]; do sleep 0.05; done", other.dir);
     start_with(&b, script, extra);
     assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
     expect_status(&b, "STARTED");
     expect_status(&b, "EXIT 0 no-job");
-    scripts_expect(&other, "prepared", "none\n"); /* the config is the runner's alone */
+    /* The config is the runner's alone; Docker needs the proxy, too. */
+    scripts_expect(&other, "prepared", "none http://10.0.2.100:3128\n");
     finish(&b, 0);
     scripts_close(&other);
 }
