@@ -305,7 +305,7 @@ enum runner_state sweep_judge_runner(struct sweep *s, const struct sweep_listing
 /* Called after all rows and orphans were judged: forgets the signs that were not seen again. */
 void sweep_runners_observed(struct sweep *s);
 /* The complete list of the scope's runners; NULL if this sweep reads none, or if it failed. */
-const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope,
+const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope_name,
                                              int64_t installation_id);
 const struct github_runner *sweep_find_runner(const struct sweep_runners *l, const char *name);
 void sweep_free_runners(struct sweep *s);

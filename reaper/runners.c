@@ -71,9 +71,12 @@ static void read_list(struct sweep *s, struct sweep_runners *l)
     }
 }
 
-const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope,
+const struct sweep_runners *sweep_runners_of(struct sweep *s, const char *scope_name,
                                              int64_t installation_id)
 {
+    /* All runner groups of an organization are in one list. */
+    const struct github_scope of = github_scope_parse(scope_name, installation_id);
+    const char *scope = of.name;
     if (!s->scans_runners || scope[0] == '\0') {
         return NULL;
     }

@@ -77,9 +77,12 @@ static int add_installation(void *arg, const struct github_installation *i)
     }
     if (i->suspended) { /* its runners cannot be listed */
         c->all = false;
-    } else if (i->is_organization && strcmp(config->github.scope, "repository") != 0) {
+        return 1;
+    }
+    if (i->is_organization && config_uses_scope(config, false)) {
         add_scope(c, i->owner, i->id);
-    } else {
+    }
+    if (!i->is_organization || config_uses_scope(config, true)) {
         c->all = add_repositories(c, i) && c->all;
     }
     return c->all ? 0 : 1;

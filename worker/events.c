@@ -80,9 +80,11 @@ static bool apply_job_event(struct worker *w, const struct config *c, const stru
 {
     struct err e = {0};
     struct ledger_effect effect;
-    struct github_scope scope =
-        github_scope_of(c, ev->job.repository, ev->job.organization, ev->job.installation_id);
-    if (ledger_apply_event(w->ledger, ev, scope.name, &effect, &e) != 0) {
+    char scope[SCOPE_SIZE];
+    const struct github_scope of =
+        github_scope_of(c, config_class_by_name(c, slice_of(ev->job.class_name)), &ev->job);
+    scope_name_make(of.name, of.group, scope);
+    if (ledger_apply_event(w->ledger, ev, scope, &effect, &e) != 0) {
         log_warn("event_apply_failed", LOG_INT("job_id", ev->job.id), LOG_ERR(&e),
                  LOG_STR("action", "the message is redelivered within seconds"));
         return return_event(w, m, &e);

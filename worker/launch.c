@@ -43,10 +43,11 @@ struct launching {
     struct heartbeat_launch heartbeat;
     struct launch_request request;
     struct github_scope scope;
-    const char *group;        /* of runners, where it registers */
-    struct subjects subjects; /* what this launch depends on */
-    char holder[33];          /* of the circuits that it probes */
-    const char *step;         /* the current step, or the one that failed */
+    char scope_name[SCOPE_SIZE]; /* as the ledger counts it */
+    const char *group;           /* of runners, where it registers */
+    struct subjects subjects;    /* what this launch depends on */
+    char holder[33];             /* of the circuits that it probes */
+    const char *step;            /* the current step, or the one that failed */
     struct ledger_reservation reservation;
     struct takeover takeover; /* other workers' launches for the job, when no VM is wanted */
     struct ledger_vm vm;
@@ -121,13 +122,13 @@ static void launch_job(struct launching *l)
 
 /* Where the runner registers. A request with a job follows the current configuration, not the one
  * at the time of the request. */
-static struct github_scope registration_scope(const struct config *c,
-                                              const struct launch_request *r)
+static void find_scope(struct launching *l)
 {
-    const struct job *job = &r->job;
-    return job->id != 0
-               ? github_scope_of(c, job->repository, job->organization, job->installation_id)
-               : github_scope_parse(r->scope, job->installation_id);
+    const struct job *job = &l->request.job;
+    l->scope = job->id != 0 ? github_scope_of(l->config, l->class, job)
+                            : github_scope_parse(l->request.scope, job->installation_id);
+    scope_name_make(l->scope.name, l->scope.group, l->scope_name);
+    l->group = l->scope.group[0] != '\0' ? l->scope.group : config_class_group(l->config, l->class);
 }
 
 /* A reload has removed the class since its lane was polled: no trouble of the job, which waits as the
@@ -163,8 +164,7 @@ void launch(struct worker *w, struct lane *lane, const struct config *c, struct 
         handle_unknown_class(w, c, m, l.request.class_name);
         return;
     }
-    l.scope = registration_scope(c, &l.request);
-    l.group = l.class->runner_group[0] != '\0' ? l.class->runner_group : c->github.runner_group;
+    find_scope(&l);
     l.subjects = *lane_subjects(lane);
     subjects_add_scope(&l.scope, l.class, l.group, l.request.job.repository, &l.subjects);
     random_hex(l.holder, sizeof l.holder / 2);
@@ -225,14 +225,14 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
     struct vm_provider *p = fleet_provider(l->worker->fleet, l->class->name);
     struct ledger_reserve request = {
         .request = &l->request,
-        .scope = l->scope.name,
+        .scope = l->scope_name,
         .caps = limits_caps(l->config, l->class),
         .deployment = l->config->deployment,
         .provider = l->class->provider,
         .host = vm_host_bound(p) ? fleet_host(l->worker->fleet) : "",
     };
     begin_step(l, "reserve", STEP_LIMIT_MS);
-    old_request_check(l->worker, &l->request, l->scope.name, lane_known_since_ms(l->lane));
+    old_request_check(l->worker, &l->request, l->scope_name, lane_known_since_ms(l->lane));
     do {
         l->takeover = (struct takeover){.ended = false};
         if (ledger_reserve(l->worker->ledger, &request, &l->reservation, e) != 0) {
@@ -240,7 +240,7 @@ static int reserve_slot(struct launching *l, bool *reserved, struct err *e)
         }
         /* No VM is wanted, perhaps only because a dead worker's launch still counts as supply. */
         if (no_vm_is_wanted(l) && takeover_dead_launch(l->worker, l->config, &l->request,
-                                                       l->scope.name, &l->takeover, e) != 0) {
+                                                       l->scope_name, &l->takeover, e) != 0) {
             return err_said_by(e, ERR_FROM_LEDGER);
         }
     } while (l->takeover.ended);

@@ -47,6 +47,21 @@ static void give_vms_users(struct mayfly_worker *m, const struct config *c)
     }
 }
 
+/* GitHub gives an organization's VMs to any repository of their runner group. */
+static void warn_of_loose_caps(const struct config *c)
+{
+    if (c->limits.max_vms_per_repository > 0 && config_uses_scope(c, false)) {
+        log_warn(
+            "repository_cap_best_effort",
+            LOG_INT("max_vms_per_repository", c->limits.max_vms_per_repository),
+            LOG_STR("reason", "runners register with an organization, and GitHub gives them to "
+                              "any repository that their runner group admits"),
+            LOG_STR("action", "for a cap that holds, let classes have the scope repository, or "
+                              "give the repository a runner group of its own in "
+                              "github.groups"));
+    }
+}
+
 static int open_worker(void *self, struct config_live *live, const struct config *c, struct err *e)
 {
     struct mayfly_worker *m = self;
@@ -93,6 +108,7 @@ static int start_worker(void *self, const struct config *c, struct err *e)
         return -1;
     }
     (void)neighbours_check(w, c);
+    warn_of_loose_caps(c);
     return 0;
 }
 

@@ -40,9 +40,10 @@ static void check_permission(struct check *c, const char *name, const char *has,
 
 static void check_app_permissions(struct check *c, const struct github_app *app)
 {
-    if (strcmp(c->config->github.scope, "repository") == 0) {
+    if (config_uses_scope(c->config, true)) {
         check_permission(c, "administration (repository)", app->administration, "write");
-    } else {
+    }
+    if (config_uses_scope(c->config, false)) {
         check_permission(c, "self-hosted runners (organization)", app->organization_runners,
                          "write");
     }

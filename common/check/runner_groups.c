@@ -76,20 +76,32 @@ static void check_group(struct check *c, struct github *g, const struct github_s
 
 /* --- all groups of one organization --- */
 
-static const char *group_of(const struct config *c, size_t i)
+/* The groups of the classes, then the mapped ones. */
+static const char *group_at(const struct config *c, const char *organization, size_t i)
 {
-    const char *own = c->classes[i].runner_group;
-    return own[0] != '\0' ? own : c->github.runner_group;
+    struct slice key;
+    struct slice group;
+    struct slice owner;
+    struct slice name;
+    if (i < c->class_count) {
+        return config_is_repository_scope(c, &c->classes[i])
+                   ? ""
+                   : config_class_group(c, &c->classes[i]);
+    }
+    (void)slice_cut(slice_of(c->github.groups.items[i - c->class_count]), '=', &key, &group);
+    (void)slice_cut(key, '/', &owner, &name);
+    return slice_eq_nocase(owner, slice_of(organization)) ? group.ptr : "";
 }
 
-static bool is_first_with_group(const struct config *c, size_t i)
+static bool is_new_group(const struct config *c, const char *organization, size_t i)
 {
+    const char *group = group_at(c, organization, i);
     for (size_t k = 0; k < i; k++) {
-        if (strcasecmp(group_of(c, k), group_of(c, i)) == 0) {
+        if (strcasecmp(group_at(c, organization, k), group) == 0) {
             return false;
         }
     }
-    return true;
+    return group[0] != '\0';
 }
 
 static void check_organization(struct looking *l, const char *name, int64_t installation_id)
@@ -99,9 +111,9 @@ static void check_organization(struct looking *l, const char *name, int64_t inst
     if (++l->organizations > ORGANIZATIONS_MAX) {
         return;
     }
-    for (size_t i = 0; i < c->class_count; i++) {
-        if (is_first_with_group(c, i)) {
-            check_group(l->check, l->github, &scope, group_of(c, i));
+    for (size_t i = 0; i < c->class_count + c->github.groups.count; i++) {
+        if (is_new_group(c, name, i)) {
+            check_group(l->check, l->github, &scope, group_at(c, name, i));
         }
     }
 }
@@ -160,8 +172,10 @@ void check_runner_groups(struct check *c, struct github *g)
 {
     struct err e = {0};
     struct looking l = {.check = c, .github = g};
-    if (strcmp(c->config->github.scope, "repository") == 0) {
+    if (config_uses_scope(c->config, true)) {
         say_no_groups(c);
+    }
+    if (!config_uses_scope(c->config, false)) {
         return;
     }
     if (c->config->github.app_id[0] == '\0') {

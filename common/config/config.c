@@ -1,5 +1,6 @@
 #include "common/config/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -332,4 +333,54 @@ bool config_admits_repository(const struct config *c, struct slice full_name)
 bool config_allows_public_repositories(const struct config *c)
 {
     return strcmp(c->github.public_repositories, "allow") == 0;
+}
+
+/* --- where runners register --- */
+
+bool config_is_repository_scope(const struct config *c, const struct config_class *class)
+{
+    const char *scope = class != NULL && class->scope[0] != '\0' ? class->scope : c->github.scope;
+    return strcmp(scope, "repository") == 0;
+}
+
+bool config_uses_scope(const struct config *c, bool repository)
+{
+    for (size_t i = 0; i < c->class_count; i++) {
+        if (config_is_repository_scope(c, &c->classes[i]) == repository) {
+            return true;
+        }
+    }
+    return c->class_count == 0 && config_is_repository_scope(c, NULL) == repository;
+}
+
+static const char *group_of_key(const struct config *c, struct slice wanted)
+{
+    for (size_t i = 0; i < c->github.groups.count; i++) {
+        struct slice key;
+        struct slice group;
+        (void)slice_cut(slice_of(c->github.groups.items[i]), '=', &key, &group);
+        if (slice_eq_nocase(key, wanted)) {
+            return group.ptr;
+        }
+    }
+    return "";
+}
+
+const char *config_mapped_group(const struct config *c, const char *repository)
+{
+    char all[160];
+    struct slice owner;
+    struct slice name;
+    const char *own = group_of_key(c, slice_of(repository));
+    if (own[0] != '\0' || !slice_cut(slice_of(repository), '/', &owner, &name) ||
+        owner.len >= sizeof all - 2) {
+        return own;
+    }
+    (void)snprintf(all, sizeof all, "%.*s/*", SLICE_ARG(owner));
+    return group_of_key(c, slice_of(all));
+}
+
+const char *config_class_group(const struct config *c, const struct config_class *class)
+{
+    return class->runner_group[0] != '\0' ? class->runner_group : c->github.runner_group;
 }

@@ -59,9 +59,10 @@ struct config_github {
     struct config_list repositories; /* allow-list: owner/name, owner/ *; empty: all */
     char *public_repositories;       /* "refuse" or "allow": their jobs */
     char *runner_group;
-    char *api_version;  /* X-GitHub-Api-Version */
-    char *proxy;        /* URL of an HTTP proxy for API calls; "": from the environment */
-    int64_t timeout_ms; /* of one whole API call */
+    struct config_list groups; /* "owner/name=group", "owner/ *=group" */
+    char *api_version;         /* X-GitHub-Api-Version */
+    char *proxy;               /* URL of an HTTP proxy for API calls; "": from the environment */
+    int64_t timeout_ms;        /* of one whole API call */
     /* After a secondary rate limit without a time; doubles with each in a row. */
     int64_t secondary_limit_backoff_ms;
     struct config_rate rate;
@@ -182,6 +183,7 @@ struct config_class {
     struct config_list labels;
     struct config_list required_labels;
     char *provider;     /* one of config_providers */
+    char *scope;        /* "": github.scope */
     char *runner_group; /* "" : github.runner_group */
     int64_t max_vms;
     int64_t max_duration_ms;
@@ -259,6 +261,15 @@ const struct config_class *config_class_by_name(const struct config *c, struct s
 bool config_admits_repository(const struct config *c, struct slice full_name);
 
 bool config_allows_public_repositories(const struct config *c);
+
+/* Whether runners of that class (NULL: one that is not configured) register with repositories. */
+bool config_is_repository_scope(const struct config *c, const struct config_class *class);
+/* Whether runners of any class register with repositories, or with organizations. */
+bool config_uses_scope(const struct config *c, bool repository);
+/* The name of the group that github.groups gives the repository; "" none. */
+const char *config_mapped_group(const struct config *c, const char *repository);
+/* The group of a class's runners that are in no mapped one. */
+const char *config_class_group(const struct config *c, const struct config_class *class);
 
 /* --- the current configuration of a running program, and its reload --- */
 struct config_live;

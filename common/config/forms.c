@@ -101,6 +101,20 @@ static bool is_repository(struct slice s)
            (slice_eq_cstr(name, "*") || all_of(name, "-_."));
 }
 
+/* The group becomes a part of a scope's name (common/job/scope.h). */
+static bool is_repository_group(struct slice s)
+{
+    struct slice repository;
+    struct slice group;
+    return slice_cut(s, '=', &repository, &group) && is_repository(repository) && group.len > 0 &&
+           group.len <= 100;
+}
+
+static bool is_scope(struct slice s)
+{
+    return slice_eq_cstr(s, "organization") || slice_eq_cstr(s, "repository");
+}
+
 static bool is_label(struct slice s)
 {
     return s.len > 0 && slice_trim(s).len == s.len && memchr(s.ptr, ',', s.len) == NULL;
@@ -142,7 +156,10 @@ const struct setting_form form_kafka_topic = {
     "kafka://HOST:PORT,…/TOPIC, with a topic of at most 64 letters, digits and . _ -",
     is_kafka_topic};
 const struct setting_form form_url_path = {"a path that begins with /", is_url_path};
+const struct setting_form form_scope = {"organization or repository", is_scope};
 const struct setting_form form_repository = {"owner/name or owner/*", is_repository};
+const struct setting_form form_repository_group = {
+    "owner/name or owner/*, each with a group's name of 1 to 100 bytes", is_repository_group};
 const struct setting_form form_id_range = {
     "a range of at most 65536 ids from 1000 on, such as 2100000000-2100004095", is_id_range};
 const struct setting_form form_label = {"a label without commas and without spaces at its ends",

@@ -14,7 +14,9 @@ extern const struct setting_form form_http_url;
 extern const struct setting_form form_store_url;
 extern const struct setting_form form_kafka_topic;
 extern const struct setting_form form_url_path;
+extern const struct setting_form form_scope;
 extern const struct setting_form form_repository;
+extern const struct setting_form form_repository_group;
 extern const struct setting_form form_label;
 extern const struct setting_form form_id_range;
 extern const struct setting_form form_app_key; /* PEM, or kms: and a key's ARN, id or alias */

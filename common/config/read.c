@@ -320,6 +320,45 @@ static void read_list(struct config_reading *r, const struct setting *s, const s
     }
 }
 
+static void read_pair(struct config_reading *r, const struct setting *s, const struct place *p,
+                      const char *path, const char *key, const json_t *value)
+{
+    struct buf pair;
+    struct buf pair_path;
+    buf_init(&pair_path, PATH_LIMIT_BYTES + CONFIG_VALUE_LIMIT_BYTES);
+    buf_printf(&pair_path, "%s.%s", path, key);
+    if (!json_is_string(value)) {
+        complain(r->complaints, config_tree_line(r->tree, pair_path.data), pair_path.data,
+                 "must be a single value, not %s",
+                 json_is_null(value) ? "nothing" : kind_name(value));
+        buf_fini(&pair_path);
+        return;
+    }
+    buf_init(&pair, (size_t)2 * CONFIG_VALUE_LIMIT_BYTES);
+    buf_printf(&pair, "%s=%s", key, json_string_value(value));
+    json_t *item = json_stringn(pair.data, pair.len);
+    ASSERT(item != NULL);
+    read_scalar(r, s, p, pair_path.data, item);
+    json_decref(item);
+    buf_fini(&pair);
+    buf_fini(&pair_path);
+}
+
+static void read_pairs(struct config_reading *r, const struct setting *s, const struct place *p,
+                       const char *path, const json_t *map)
+{
+    if (!json_is_object(map)) {
+        complain(r->complaints, config_tree_line(r->tree, path), path,
+                 "must be a map, not %s: write {key: value, …}", kind_name(map));
+        return;
+    }
+    void *i = json_object_iter((json_t *)(uintptr_t)map);
+    while (i != NULL) {
+        read_pair(r, s, p, path, json_object_iter_key(i), json_object_iter_value(i));
+        i = json_object_iter_next((json_t *)(uintptr_t)map, i);
+    }
+}
+
 static void read_setting(struct config_reading *r, const struct setting *s, const struct place *p,
                          const char *path, const json_t *value)
 {
@@ -328,7 +367,9 @@ static void read_setting(struct config_reading *r, const struct setting *s, cons
     if (json_is_null(value)) {
         return; /* "key:" without a value: the default */
     }
-    if (list && !json_is_array(value)) {
+    if ((s->flags & SETTING_PAIRS) != 0) {
+        read_pairs(r, s, p, path, value);
+    } else if (list && !json_is_array(value)) {
         complain(r->complaints, line, path,
                  "must be a list, not %s: put it in brackets, as %s: [one, two]", kind_name(value),
                  strrchr(s->key, '.') != NULL ? strrchr(s->key, '.') + 1 : s->key);

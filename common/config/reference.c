@@ -59,7 +59,7 @@ static const char *type_name(const struct setting *s)
     case SETTING_BOOL:
         return "true or false";
     case SETTING_LIST:
-        return "list";
+        return (s->flags & SETTING_PAIRS) != 0 ? "map" : "list";
     }
     return "";
 }
@@ -69,7 +69,7 @@ static void append_default(struct buf *out, const struct setting *s)
     if (s->required != 0) {
         buf_append_cstr(out, "*required*");
     } else if (s->type == SETTING_LIST) {
-        buf_append_cstr(out, "`[]`");
+        buf_append_cstr(out, (s->flags & SETTING_PAIRS) != 0 ? "`{}`" : "`[]`");
     } else if (s->fallback[0] != '\0') {
         buf_printf(out, "`%s`", s->fallback);
     }

@@ -112,7 +112,8 @@ const struct setting config_settings[] = {
                  "two while you rotate; one signed with none is answered 401."),
     TEXT("github.scope", IN_CONFIG(github.scope), "organization", 1, 12,
          .choices = "organization repository", .readers = FOR_DAEMONS,
-         .help = "Where runners register. For a repository that a user owns, runners always "
+         .help = "Where runners register, unless their class has a `scope` of its own. For a "
+                 "repository that a user owns, runners always "
                  "register with the repository."),
     LIST("github.repositories", IN_CONFIG(github.repositories), 0, 10000, .form = &form_repository,
          .flags = SETTING_RELOADABLE, .readers = FOR_DAEMONS,
@@ -127,6 +128,13 @@ const struct setting config_settings[] = {
     TEXT("github.runner_group", IN_CONFIG(github.runner_group), "Default", 1, 256,
          .readers = FOR_FLEET,
          .help = "Name of the runner group of an organization's runners. A class may set its own."),
+    LIST("github.groups", IN_CONFIG(github.groups), 0, 10000, .form = &form_repository_group,
+         .flags = SETTING_RELOADABLE | SETTING_PAIRS, .readers = FOR_FLEET,
+         .help =
+             "Runner groups of single repositories, as `{\"acme/quiet\": quiet-group}`: runners "
+             "that are launched for their jobs register in that group of the organization, "
+             "whatever the class's is, and are counted apart. `owner/*` is for those that are "
+             "not named. Not for runners that register with repositories."),
     TEXT("github.api_version", IN_CONFIG(github.api_version), "2022-11-28", 1, 32,
          .readers = FOR_FLEET, .help = "Value of the header `X-GitHub-Api-Version`."),
     TEXT("github.proxy", IN_CONFIG(github.proxy), "", 0, TEXT_MAX, .form = &form_http_url,
@@ -401,8 +409,11 @@ const struct setting config_settings[] = {
           .help = "Most VMs at once, over all classes. At the limit jobs wait."),
     WHOLE("limits.max_vms_per_repository", IN_CONFIG(limits.max_vms_per_repository), "0", 0,
           1000000, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
-          .help = "Most VMs launched for one repository at once. At the limit its jobs wait. 0: no "
-                  "limit."),
+          .help = "Most VMs at once that run jobs of one repository, or were launched for them. At "
+                  "the limit its jobs wait, and those of others go on. Guaranteed for runners "
+                  "that register with the repository (`classes[].scope`) or in a runner group of "
+                  "its own (`github.groups`). Else GitHub may give its jobs VMs that were launched "
+                  "for other repositories. 0: no limit."),
     NUMBER("limits.launch_rate.per_second", IN_CONFIG(limits.launch_rate.per_second), "5", 0,
            RATE_MAX, .flags = SETTING_RELOADABLE, .readers = FOR_FLEET,
            .help = "Launches per second, over all classes. Jobs above it wait. 0: no limit."),
@@ -496,8 +507,12 @@ const struct setting config_settings[] = {
                  "Prevents launches for jobs that any self-hosted runner may run."),
     TEXT("classes[].provider", IN_CLASS(provider), config_provider_default, 1, 32,
          .choices = config_provider_names, .readers = FOR_FLEET, .help = "What runs the VMs."),
+    TEXT("classes[].scope", IN_CLASS(scope), "", 0, 12, .form = &form_scope, .readers = FOR_FLEET,
+         .help = "Where the class's runners register: `organization` or `repository`. Empty: "
+                 "`github.scope`."),
     TEXT("classes[].runner_group", IN_CLASS(runner_group), "", 0, 256, .readers = FOR_FLEET,
-         .help = "Name of the class's runner group. Empty: `github.runner_group`."),
+         .help = "Name of the class's runner group. Empty: `github.runner_group`. "
+                 "`github.groups` comes first."),
     WHOLE("classes[].max_vms", IN_CLASS(max_vms), "4", 1, 1000000, .flags = SETTING_RELOADABLE,
           .readers = FOR_FLEET,
           .help = "Most VMs of this class at once. At the limit its jobs wait."),

@@ -1,8 +1,10 @@
 #include "common/events/record.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "common/base/clock.h"
+#include "common/job/scope.h"
 
 static void add_key(struct buf *out, const char *key)
 {
@@ -46,6 +48,18 @@ static void add_duration(struct buf *out, const char *key, int64_t from_ms, int6
     }
 }
 
+static void add_scope(struct buf *out, const char *scope)
+{
+    char place[SCOPE_SIZE];
+    char group[SCOPE_GROUP_SIZE];
+    struct slice first = scope_place(scope);
+    struct slice second = scope_group(scope);
+    (void)snprintf(place, sizeof place, "%.*s", SLICE_ARG(first));
+    (void)snprintf(group, sizeof group, "%.*s", SLICE_ARG(second));
+    add_text(out, "scope", place);
+    add_text(out, "runner_group", group);
+}
+
 static void add_job(struct buf *out, const struct ledger_job *j)
 {
     const struct job *f = &j->facts;
@@ -53,7 +67,7 @@ static void add_job(struct buf *out, const struct ledger_job *j)
     add_number(out, "run_attempt", f->run_attempt);
     add_text(out, "job_name", f->name);
     add_text(out, "repository", f->repository);
-    add_text(out, "scope", j->scope);
+    add_scope(out, j->scope);
     add_text(out, "class", f->class_name);
     add_text(out, "runner", f->runner_name);
     add_text(out, "conclusion", f->conclusion);
@@ -71,7 +85,7 @@ static void add_vm(struct buf *out, const struct ledger_vm *v)
     add_number(out, "runner_id", v->runner_id);
     add_number(out, "launched_for", v->for_job);
     add_text(out, "repository", v->repository);
-    add_text(out, "scope", v->scope);
+    add_scope(out, v->scope);
     add_text(out, "class", v->class_name);
     add_text(out, "provider", v->provider);
     add_text(out, "host", v->host);

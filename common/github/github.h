@@ -20,23 +20,24 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/config/config.h"
-#include "common/job/job.h"
+#include "common/job/scope.h"
 
 struct github;
 struct ledger;
 
 /* Where a runner registers. Plain value. */
 struct github_scope {
-    char name[SCOPE_SIZE]; /* organisation login, or owner/name */
+    char name[SCOPE_SIZE];        /* organisation login, or owner/name */
+    char group[SCOPE_GROUP_SIZE]; /* that github.groups names; "": the class's */
     bool is_repository;
     int64_t installation_id;
 };
 
-/* The scope of a job: its organisation, or its repository if so configured or if its owner is a
- * user. */
-struct github_scope github_scope_of(const struct config *c, const char *repository,
-                                    const char *organization, int64_t installation_id);
-/* The same from a stored scope name ("o" or "o/r"). */
+/* The scope of a job of that class (NULL: one that is not configured): its organisation, or its
+ * repository if so configured or if its owner is a user. */
+struct github_scope github_scope_of(const struct config *c, const struct config_class *class,
+                                    const struct job *job);
+/* From a name as common/job/scope.h describes it. */
 struct github_scope github_scope_parse(const char *name, int64_t installation_id);
 
 /* `ledger` (borrowed, may be NULL in tools: then no shared bucket) must outlive the handle. Reads

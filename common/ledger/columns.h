@@ -41,7 +41,7 @@
     FIXED(TEXT, "provider", "provider", provider)                                                  \
     FIXED(TEXT, "class_name", "class", class_name)                                                 \
     FIXED(TEXT, "scope", "scope", scope)                                                           \
-    FIXED(TEXT, "repository", "repo", repository)                                                  \
+    MOVES(TEXT, "repository", "repo", repository)                                                  \
     FIXED(TEXT, "host", "host", host)                                                              \
     MOVES(TEXT, "vm_id", "vm", vm_id)                                                              \
     FIXED(NUMBER, "installation_id", "install", installation_id)                                   \

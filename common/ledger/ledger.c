@@ -10,6 +10,7 @@
 #include "common/ledger/cells.h"
 #include "common/ledger/front.h"
 #include "common/ledger/ledger_backend.h"
+#include "common/ledger/list.h"
 #include "common/ledger/steps.h"
 
 #define LEASES_SEEN 8 /* a process uses two */
@@ -264,14 +265,8 @@ int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct
     size_t count = 0;
     int rc = ledger_metrics_op(OP_SCOPES, began_us, l->ops->scopes(l->state, &all, &count, e));
     if (rc == 0) {
-        size_t kept = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (all[i].name[0] != '\0') { /* not that of adopted VMs */
-                all[kept++] = all[i];
-            }
-        }
         *out = all;
-        *n = kept;
+        *n = ledger_list_merge_scopes(all, count);
     }
     return rc;
 }

@@ -13,6 +13,9 @@
  * registered to busy. No job goes from running to cancelled: a job that had a runner is done.
  *
  * demand(scope, class) = jobs waiting; supply(scope, class) = VMs reserved, registered or launched.
+ * A scope's name contains the runner group that a repository is mapped to (common/job/scope.h). A
+ * repository's slots are the VMs that run its jobs, and those that were launched for one and run none
+ * yet: its cap is exact where GitHub gives those VMs to no other repository.
  * A VM holds a slot from reserved to ending; gone releases it. A VM is supply, not a job's
  * property: it ends because its own runner finished. All calls block; a handle may be used from any
  * number of threads. Times are wall clock ms. Errors: the store's trouble, which ends some time and
@@ -56,7 +59,7 @@ struct ledger_vm {
     char provider[16];
     char class_name[CLASS_NAME_SIZE];
     char scope[SCOPE_SIZE];
-    char repository[REPOSITORY_SIZE]; /* of the job that it was launched for */
+    char repository[REPOSITORY_SIZE]; /* of the job that it runs, or was launched for */
     char host[72];                    /* of a host-bound provider; "" any host */
     char vm_id[192];                  /* the provider's id; "" until launched */
     int64_t installation_id;
@@ -97,7 +100,7 @@ struct ledger_effect {
  *   queued, and it needs a runner     job -> waiting
  *   queued or waiting, but held back  job -> seen (an environment's protection)
  *   in_progress                       job -> running; VM -> busy with this job, whatever job it was
- *                                     launched for
+ *                                     launched for, and counted for its repository
  *   completed                         job -> done (cancelled if it had no runner); VM -> ending
  * Backward moves are ignored; a job that was held back (seen) may still be queued. A queued job
  * without a class is seen, since no runner will be launched for it. `scope`: github_scope_of's
@@ -284,8 +287,8 @@ struct ledger_scope {
     char name[SCOPE_SIZE];
     int64_t installation_id; /* the last one seen; 0 unknown */
 };
-/* Every scope that a VM was reserved for (adopted ones have none); ledger_tidy removes it with its last VM. *out: owned,
- * free(). */
+/* Every place that a VM was reserved for, without runner groups (adopted VMs have none), sorted by name;
+ * ledger_tidy removes it with its last VM. *out: owned, free(). */
 MUST_CHECK int ledger_scopes(struct ledger *l, struct ledger_scope **out, size_t *n, struct err *e);
 
 /* --- timeline --- */

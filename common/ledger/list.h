@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 
+#include "common/ledger/ledger.h"
+
 struct ledger_list {
     void *items;
     size_t count;
@@ -21,5 +23,9 @@ struct ledger_list {
 void *ledger_list_add(struct ledger_list *l);
 /* Removes all items, for a step that runs again. */
 void ledger_list_reset(struct ledger_list *l);
+
+/* Leaves one of all runner groups of an organization, and none of adopted VMs; sorted by name. Returns
+ * how many are left. */
+size_t ledger_list_merge_scopes(struct ledger_scope *all, size_t count);
 
 #endif

@@ -284,6 +284,9 @@ struct ledger_change ledger_rule_apply_to_vm(struct ledger_vm *vm, const struct 
     if (change.state || vm->job_id == 0 || (other_job && job_moved)) {
         vm->job_id = job->facts.id;
         change.row = true;
+        if (job->facts.repository[0] != '\0') {
+            (void)set_text(vm->repository, sizeof vm->repository, job->facts.repository);
+        }
     }
     return change;
 }

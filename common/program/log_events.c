@@ -430,6 +430,13 @@ const struct log_event log_events[] = {
      "GitHub did not show the content of a failed delivery (`error` says why), so it was asked to "
      "send it again.",
      "Nothing."},
+    {"repository_cap_best_effort", "worker", "warn", "max_vms_per_repository, reason, action",
+     "`limits.max_vms_per_repository` is set, and runners of a class register with an "
+     "organization: "
+     "a VM that was launched for one repository may run a job of another, so the repository may "
+     "run more VMs than its cap for a while.",
+     "For a cap that holds, set `classes[].scope` to `repository`, or map the repository to a "
+     "runner group of its own (`github.groups`)."},
     {"request_rejected", "ingress", "debug", "status, reason, delivery_id, github_event",
      "An HTTP request was refused before its signature was checked, for example for its path, "
      "method or size.",

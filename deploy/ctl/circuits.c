@@ -175,8 +175,8 @@ static void find_dependence(const struct ctl *c, const struct job *job,
     const struct config_provider *p = config_provider_find(class->provider);
     struct buf domain;
     *out = (struct dependence){.job = job, .class = class};
-    out->group =
-        class->runner_group[0] != '\0' ? class->runner_group : c->config->github.runner_group;
+    const char *mapped = config_mapped_group(c->config, job->repository);
+    out->group = mapped[0] != '\0' ? mapped : config_class_group(c->config, class);
     buf_init(&domain, sizeof out->domain);
     if (p != NULL && p->domain != NULL) {
         p->domain(class->settings, &domain);

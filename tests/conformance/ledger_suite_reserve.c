@@ -207,6 +207,38 @@ static void supply_of_another_scope_or_class_does_not_count(void **state)
     must_come_out(f->l, queued(4), wide_caps(), LEDGER_SATISFIED);
 }
 
+/* A runner group that repositories are mapped to is a scope of its own, of the same place. */
+static void supply_of_another_runner_group_does_not_count(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct job_event ev = queued(2);
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve other = ask(&request, wide_caps());
+    struct ledger_reservation out;
+    struct ledger_effect effect;
+    struct ledger_balance *b = NULL;
+    size_t n = 0;
+    struct err e;
+    (void)must_get_vm(f->l, 1);
+    (void)must_apply(f->l, completed(1, "", "cancelled")); /* one surplus of (octo, small) */
+    other.scope = SCOPE "#Quiet group | 1";
+    MUST(ledger_reserve(f->l, &other, &out, &e));
+    assert_int_equal(out.outcome, LEDGER_RESERVED);
+    assert_string_equal(out.vm.scope, other.scope);
+    ev = queued(3);
+    MUST(ledger_apply_event(f->l, &ev, other.scope, &effect, &e));
+    MUST(ledger_balances(f->l, &b, &n, &e));
+    assert_int_equal(n, 2);
+    assert_string_equal(b[0].scope, SCOPE);
+    assert_int_equal(b[0].demand, 0);
+    assert_int_equal(b[0].supply, 1);
+    assert_string_equal(b[1].scope, other.scope);
+    assert_int_equal(b[1].demand, 2);
+    assert_int_equal(b[1].supply, 1);
+    free(b);
+    must_come_out(f->l, queued(4), wide_caps(), LEDGER_SATISFIED);
+}
+
 static void job_whose_class_changed_is_demand_of_the_new_one(void **state)
 {
     struct ledger_fixture *f = *state;
@@ -255,6 +287,32 @@ static void cap_of_a_repository_leaves_others_alone(void **state)
     must_come_out(f->l, of_repository(queued(1), "octo/a"), caps, LEDGER_RESERVED);
     must_come_out(f->l, of_repository(queued(2), "octo/a"), caps, LEDGER_FULL_REPOSITORY);
     must_come_out(f->l, of_repository(queued(3), "octo/b"), caps, LEDGER_RESERVED);
+}
+
+/* GitHub may give a VM to another repository of its scope: it counts where it runs. */
+static void cap_of_a_repository_counts_the_vms_that_run_its_jobs(void **state)
+{
+    struct ledger_fixture *f = *state;
+    struct ledger_caps caps = wide_caps();
+    caps.repository = 1;
+    (void)must_apply(f->l, of_repository(queued(2), "octo/b"));
+    struct ledger_reservation a = must_reserve(f->l, of_repository(queued(1), "octo/a"), caps);
+    assert_int_equal(a.outcome, LEDGER_RESERVED);
+    bring(f->l, &a.vm, VM_LAUNCHED);
+    (void)must_apply(f->l, of_repository(in_progress(2, a.vm.name), "octo/b"));
+    assert_string_equal(must_see_vm(f->l, a.vm.name).repository, "octo/b");
+    must_come_out(f->l, of_repository(queued(3), "octo/b"), caps, LEDGER_FULL_REPOSITORY);
+    struct ledger_reservation again = must_reserve(f->l, of_repository(queued(1), "octo/a"), caps);
+    assert_int_equal(again.outcome, LEDGER_RESERVED);
+    must_come_out(f->l, of_repository(queued(4), "octo/a"), caps, LEDGER_FULL_REPOSITORY);
+    (void)must_apply(f->l, of_repository(in_progress(2, a.vm.name), "octo/b")); /* once */
+    assert_true(must_advance(f->l, a.vm.name, VM_ENDING));
+    assert_true(must_advance(f->l, a.vm.name, VM_GONE));
+    bring(f->l, &again.vm, VM_LAUNCHED);
+    (void)must_apply(f->l, of_repository(in_progress(1, again.vm.name), "octo/a"));
+    must_come_out(f->l, of_repository(queued(3), "octo/b"), caps, LEDGER_RESERVED);
+    must_come_out(f->l, of_repository(queued(4), "octo/a"), caps, LEDGER_FULL_REPOSITORY);
+    must_be_consistent(f->l, 5);
 }
 
 static void causes_are_told_in_their_order(void **state)
@@ -433,9 +491,11 @@ const struct CMUnitTest ledger_reserve_tests[] = {
     LEDGER_TEST(supply_left_by_a_cancelled_job_satisfies_the_next),
     LEDGER_TEST(supply_lost_is_launched_again),
     LEDGER_TEST(supply_of_another_scope_or_class_does_not_count),
+    LEDGER_TEST(supply_of_another_runner_group_does_not_count),
     LEDGER_TEST(job_whose_class_changed_is_demand_of_the_new_one),
     LEDGER_TEST(caps_hold_exactly),
     LEDGER_TEST(cap_of_a_repository_leaves_others_alone),
+    LEDGER_TEST(cap_of_a_repository_counts_the_vms_that_run_its_jobs),
     LEDGER_TEST(causes_are_told_in_their_order),
     LEDGER_TEST(cap_lowered_below_what_is_used_is_full),
     LEDGER_TEST(waiting_is_told_once_for_each_cause),

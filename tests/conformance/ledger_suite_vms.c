@@ -289,7 +289,7 @@ static void list_continues_behind_a_name(void **state)
 }
 
 /* --- scopes --- */
-static void scopes_are_those_of_rows_that_still_stand(void **state)
+static void scopes_are_those_of_rows_that_still_stand_without_groups(void **state)
 {
     struct ledger_fixture *f = *state;
     struct ledger_scope *scopes = NULL;
@@ -298,6 +298,12 @@ static void scopes_are_those_of_rows_that_still_stand(void **state)
     struct err e;
     (void)must_apply(f->l, queued(5)); /* a job alone registers nothing */
     struct ledger_vm vm = must_get_vm(f->l, 1);
+    struct job_event ev = queued(2);
+    struct launch_request request = launch_request_of(&ev);
+    struct ledger_reserve grouped = ask(&request, wide_caps());
+    struct ledger_reservation out;
+    grouped.scope = SCOPE "#quiet";
+    MUST(ledger_reserve(f->l, &grouped, &out, &e));
     MUST(ledger_scopes(f->l, &scopes, &n, &e));
     assert_int_equal(n, 1);
     assert_string_equal(scopes[0].name, SCOPE);
@@ -305,6 +311,13 @@ static void scopes_are_those_of_rows_that_still_stand(void **state)
     free(scopes);
     scopes = NULL;
     bring(f->l, &vm, VM_GONE);
+    MUST(ledger_tidy(f->l, START_MS + HOUR_MS, 100, &removed, &e));
+    MUST(ledger_scopes(f->l, &scopes, &n, &e));
+    assert_int_equal(n, 1);
+    assert_string_equal(scopes[0].name, SCOPE);
+    free(scopes);
+    scopes = NULL;
+    bring(f->l, &out.vm, VM_GONE);
     MUST(ledger_tidy(f->l, START_MS + HOUR_MS, 100, &removed, &e));
     MUST(ledger_scopes(f->l, &scopes, &n, &e));
     assert_int_equal(n, 0);
@@ -408,7 +421,7 @@ const struct CMUnitTest ledger_vm_tests[] = {
     LEDGER_TEST(freed_grows_with_every_slot_and_once),
     LEDGER_TEST(list_gives_the_states_asked_for_by_name),
     LEDGER_TEST(list_continues_behind_a_name),
-    LEDGER_TEST(scopes_are_those_of_rows_that_still_stand),
+    LEDGER_TEST(scopes_are_those_of_rows_that_still_stand_without_groups),
     LEDGER_TEST(adopted_vm_holds_a_slot_and_is_no_supply),
     LEDGER_TEST(vm_is_adopted_once_and_whatever_the_caps_are),
 };

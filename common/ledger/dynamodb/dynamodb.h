@@ -331,9 +331,12 @@ struct ledger_dynamo_txn {
     struct ledger_dynamo_sum sums[LEDGER_DYNAMO_SUMS];
     size_t sum_count;
     struct ledger_dynamo_launch launch;
-    char repository[REPOSITORY_SIZE];
-    int64_t repository_by;
-    int64_t repository_cap; /* 0: none */
+    struct ledger_dynamo_repository {
+        char name[REPOSITORY_SIZE];
+        int64_t by;
+    } repositories[2]; /* whose slots change; two when a VM runs another's job than its own */
+    size_t repository_count;
+    int64_t repository_cap; /* of one that takes a slot by a launch; 0: none */
 };
 void ledger_dynamo_begin(struct ledger_dynamo_txn *t, struct ledger_dynamo *l);
 void ledger_dynamo_end(struct ledger_dynamo_txn *t);

@@ -40,8 +40,8 @@ int ledger_dynamo_again(struct ledger_dynamo_txn *t, struct err *e)
     t->pair_count = 0;
     t->sum_count = 0;
     t->launch = (struct ledger_dynamo_launch){.taken = false};
-    t->repository[0] = '\0';
-    t->repository_by = t->repository_cap = 0;
+    t->repository_count = 0;
+    t->repository_cap = 0;
     if (ledger_dynamo_pause(t->deadline_ms, ++t->round, CAUSE_RACE, e) != 0) {
         return -1;
     }
@@ -238,12 +238,12 @@ static void flush_launch(struct ledger_dynamo_txn *t)
     ledger_dynamo_expr_fini(&x);
 }
 
-static void flush_repository(struct ledger_dynamo_txn *t)
+static void flush_repository(struct ledger_dynamo_txn *t, const struct ledger_dynamo_repository *r)
 {
     struct ledger_dynamo_expr x;
-    struct ledger_dynamo_key key = ledger_dynamo_key(t->l, "repo", "%s", t->repository);
+    struct ledger_dynamo_key key = ledger_dynamo_key(t->l, "repo", "%s", r->name);
     ledger_dynamo_expr_init(&x);
-    ledger_dynamo_add(&x, "n", t->repository_by);
+    ledger_dynamo_add(&x, "n", r->by);
     ledger_dynamo_add(&x, "changes", 1);
     if (t->repository_cap > 0) {
         ledger_dynamo_if_number(&x, "n", "<", t->repository_cap, true);
@@ -261,8 +261,8 @@ static void flush(struct ledger_dynamo_txn *t)
     if (t->launch.taken) {
         flush_launch(t);
     }
-    if (t->repository_by != 0) {
-        flush_repository(t);
+    for (size_t i = 0; i < t->repository_count; i++) {
+        flush_repository(t, &t->repositories[i]);
     }
 }
 

@@ -207,22 +207,30 @@ static void count_vm(struct ledger_dynamo_txn *t, const struct ledger_vm *vm, in
     }
 }
 
+static void count_repository(struct ledger_dynamo_txn *t, const char *name, int64_t by)
+{
+    if (name[0] == '\0') {
+        return; /* launched for no job */
+    }
+    ASSERT(t->repository_count < COUNT_OF(t->repositories));
+    struct ledger_dynamo_repository *r = &t->repositories[t->repository_count++];
+    (void)snprintf(r->name, sizeof r->name, "%s", name);
+    r->by = by;
+}
+
 /* The launch's slot is counted with its caps, by t->launch. */
 static void count_birth(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
 {
     struct ledger_dynamo_pair *p = ledger_dynamo_pair_of(t, vm->scope, vm->class_name);
     p->vms++;
     p->installation_id = vm->installation_id;
-    (void)snprintf(t->repository, sizeof t->repository, "%s", vm->repository);
-    t->repository_by = vm->repository[0] != '\0' ? 1 : 0;
+    count_repository(t, vm->repository, 1);
 }
 
 static void count_freed(struct ledger_dynamo_txn *t, const struct ledger_vm *vm)
 {
     ledger_dynamo_count(t, "f", 1);
     ledger_dynamo_countf(t, 1, "c.%s", vm->class_name);
-    (void)snprintf(t->repository, sizeof t->repository, "%s", vm->repository);
-    t->repository_by = vm->repository[0] != '\0' ? -1 : 0;
 }
 
 void ledger_dynamo_write_vm(struct ledger_dynamo_txn *t, const struct ledger_vm *before,
@@ -245,6 +253,12 @@ void ledger_dynamo_write_vm(struct ledger_dynamo_txn *t, const struct ledger_vm 
     after->order = t->order;
     buf_init(&attributes, ROW_MAX);
     ledger_dynamo_pack_vm(t->l, after, &attributes);
+    if (had && (!has || strcmp(before->repository, after->vm.repository) != 0)) {
+        count_repository(t, before->repository, -1);
+    }
+    if (had && has && strcmp(before->repository, after->vm.repository) != 0) {
+        count_repository(t, after->vm.repository, 1);
+    }
     if (had && !has) {
         count_freed(t, &after->vm);
         delete_row(t, &live, was);

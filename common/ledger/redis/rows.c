@@ -303,6 +303,10 @@ void ledger_redis_write_vm(struct ledger_redis_writes *w, const struct ledger_vm
         }
         return;
     }
+    if (ledger_vm_has_slot(before->state) && strcmp(before->repository, after->repository) != 0) {
+        tally(w, SLICE("repositories"), slice_of(before->repository), -1);
+        tally(w, SLICE("repositories"), slice_of(after->repository), 1);
+    }
     if (before->state != after->state) {
         move_vm(w, before, after);
     }

@@ -74,7 +74,7 @@ static const char *const steps[] = {
     "    WHERE OLD.state = 1 AND kind = 'demand' AND a = OLD.scope AND b = OLD.class_name;"
     "END;"
 
-    /* A VM starts as reserved, and its class, scope and repository never change. */
+    /* A VM starts as reserved, and its class and scope never change. */
     "CREATE TRIGGER vm_added AFTER INSERT ON vms BEGIN"
     "  SELECT RAISE(ABORT, 'a VM is born reserved') WHERE NEW.state <> 0;"
     "  INSERT INTO tally VALUES ('vm', NEW.class_name, '0', 1),"
@@ -117,6 +117,15 @@ static const char *const steps[] = {
     "  kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL,"
     "  PRIMARY KEY (kind, name)"
     ") STRICT, WITHOUT ROWID;",
+
+    /* A VM runs a job of another repository than it was launched for. */
+    "CREATE TRIGGER vm_of_another AFTER UPDATE OF repository ON vms"
+    "  WHEN OLD.repository <> NEW.repository BEGIN"
+    "  UPDATE tally SET n = n - 1"
+    "    WHERE OLD.state < 5 AND kind = 'repository' AND a = OLD.repository AND b = '';"
+    "  INSERT INTO tally SELECT 'repository', NEW.repository, '', 1 WHERE OLD.state < 5"
+    "    ON CONFLICT DO UPDATE SET n = n + 1;"
+    "END;",
 };
 
 static const struct sqlite_schema schema = {

@@ -7,12 +7,12 @@
 
 #include "common/github/github.h"
 
-struct github_scope github_scope_of(const struct config *c, const char *repository,
-                                    const char *organization, int64_t installation_id)
+struct github_scope github_scope_of(const struct config *c, const struct config_class *class,
+                                    const struct job *job)
 {
     (void)c;
-    (void)repository;
-    return github_scope_parse(organization, installation_id);
+    (void)class;
+    return github_scope_parse(job->organization, job->installation_id);
 }
 
 struct github_scope github_scope_parse(const char *name, int64_t installation_id)

@@ -193,6 +193,7 @@ static void shape_of_the_documentation_is_read(void **state)
         "  webhook_secrets: [first-secret, second-secret]\n"
         "  scope: repository\n"
         "  repositories: [acme/web, other/*]\n"
+        "  groups: {acme/web: \"Web = all\", \"other/*\": rest}\n"
         "ingress: {listen: '[::1]:0', path: /hook, tls: {certificate: /c.pem, key: k.pem}}\n"
         "limits:  {max_vms: 100, launch_rate: {per_second: 0.5, burst: 7}}\n"
         "retry:   {max_attempts: 3, base_delay: 10ms, max_delay: 20ms}\n"
@@ -201,8 +202,17 @@ static void shape_of_the_documentation_is_read(void **state)
         "     provider: qemu, max_vms: 4, max_duration: 20m, idle_timeout: 2m,\n"
         "     proxy: {http: 'http://10.0.2.1:3128'},\n"
         "     qemu: {image: /img, cpus: 2, memory: 512MiB, network: proxy, restore: false}}\n"
-        "  - {name: large, labels: [self-hosted, big], qemu: {image: /img2}}\n",
+        "  - {name: large, labels: [self-hosted, big], scope: organization,\n"
+        "     qemu: {image: /img2}}\n",
         CONFIG_FOR_CHECK);
+    assert_string_equal(config_mapped_group(c, "Acme/web"), "Web = all");
+    assert_string_equal(config_mapped_group(c, "other/any"), "rest");
+    assert_string_equal(config_mapped_group(c, "acme/site"), "");
+    assert_string_equal(config_class_group(c, &c->classes[0]), "Default");
+    assert_true(config_is_repository_scope(c, &c->classes[0]));
+    assert_false(config_is_repository_scope(c, &c->classes[1]));
+    assert_true(config_uses_scope(c, true) && config_uses_scope(c, false));
+    assert_false(config_allows_public_repositories(c));
     assert_string_equal(c->github.api_url, "https://github.example.com/api/v3");
     assert_int_equal(c->github.webhook_secrets.count, 2);
     assert_string_equal(c->github.repositories.items[1], "other/*");
@@ -420,6 +430,8 @@ static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
                  "  api_url: ftp://x\n"
                  "  repositories: [acme, 'a/b/c', acme/*, a/]\n"
                  "  scope: org\n"
+                 "  public_repositories: yes\n"
+                 "  groups: {acme: x, acme/a: '', acme/b: [x], acme/c: ok}\n"
                  "classes:\n"
                  "  - just-a-word\n"
                  "  - {name: Big, labels: ['', ' x', 'a,b', [c]], qemu: {image: /i, restore: "
@@ -435,18 +447,25 @@ static void wrong_value_in_github_or_a_class_says_what_it_must_be(void **state)
         "m.yaml:7: github.repositories[3]: \"a/\" is refused: it must be owner/name or owner/*\n"
         "m.yaml:8: github.scope: \"org\" is refused: it must be one of `organization`, "
         "`repository`\n"
-        "m.yaml:10: classes[0]: must be a map: write {name: …, labels: […], …}\n"
-        "m.yaml:11: classes[1].name: \"Big\" is refused: it must be lower-case letters, digits "
+        "m.yaml:9: github.public_repositories: \"yes\" is refused: it must be one of `refuse`, "
+        "`allow`\n"
+        "m.yaml:10: github.groups.acme: \"acme=x\" is refused: it must be owner/name or owner/*, "
+        "each with a group's name of 1 to 100 bytes\n"
+        "m.yaml:10: github.groups.acme/a: \"acme/a=\" is refused: it must be owner/name or "
+        "owner/*, each with a group's name of 1 to 100 bytes\n"
+        "m.yaml:10: github.groups.acme/b: must be a single value, not a list\n"
+        "m.yaml:12: classes[0]: must be a map: write {name: …, labels: […], …}\n"
+        "m.yaml:13: classes[1].name: \"Big\" is refused: it must be lower-case letters, digits "
         "and -\n"
-        "m.yaml:11: classes[1].labels[0]: \"\" is refused: it must be a label without commas and "
+        "m.yaml:13: classes[1].labels[0]: \"\" is refused: it must be a label without commas and "
         "without spaces at its ends\n"
-        "m.yaml:11: classes[1].labels[1]: \" x\" is refused: it must be a label without commas "
+        "m.yaml:13: classes[1].labels[1]: \" x\" is refused: it must be a label without commas "
         "and without spaces at its ends\n"
-        "m.yaml:11: classes[1].labels[2]: \"a,b\" is refused: it must be a label without commas "
+        "m.yaml:13: classes[1].labels[2]: \"a,b\" is refused: it must be a label without commas "
         "and without spaces at its ends\n"
-        "m.yaml:11: classes[1].labels[3]: must be a single value, not a list\n"
-        "m.yaml:11: classes[1].qemu.restore: \"yes\" is refused: it must be true or false\n"
-        "m.yaml:11: classes[1].provider: \"lambada\" is refused: it must be one of `qemu`, "
+        "m.yaml:13: classes[1].labels[3]: must be a single value, not a list\n"
+        "m.yaml:13: classes[1].qemu.restore: \"yes\" is refused: it must be true or false\n"
+        "m.yaml:13: classes[1].provider: \"lambada\" is refused: it must be one of `qemu`, "
         "`lambda`");
 }
 

@@ -87,7 +87,7 @@ static void record_of_a_vm_names_the_job_that_it_ran(void **state)
     struct ledger_vm vm = {.name = "mf-1",
                            .provider = "qemu",
                            .class_name = "small",
-                           .scope = "octo",
+                           .scope = "octo#quiet group",
                            .repository = "octo/app",
                            .host = "h1",
                            .vm_id = "vm-9",
@@ -112,6 +112,8 @@ static void record_of_a_vm_names_the_job_that_it_ran(void **state)
     has_number(r, "runner_id", 5);
     has_text(r, "provider", "qemu");
     has_text(r, "host", "h1");
+    has_text(r, "scope", "octo");
+    has_text(r, "runner_group", "quiet group");
     has_number(r, "launch_ms", 500);
     has_number(r, "idle_ms", 2500);
     has_number(r, "busy_ms", 5000);

@@ -360,21 +360,52 @@ static void the_scope_of_a_job_follows_configuration_and_owner(void **state)
 {
     char organization[] = "organization";
     char repository[] = "repository";
-    struct config c = {.github.scope = organization};
-    struct github_scope s = github_scope_of(&c, "acme/site", "acme", 5);
-    assert_string_equal(s.name, "acme");
-    assert_false(s.is_repository);
-    assert_int_equal(s.installation_id, 5);
-    s = github_scope_of(&c, "someone/site", "", 6);
-    assert_string_equal(s.name, "someone/site");
-    assert_true(s.is_repository);
-    c.github.scope = repository;
-    s = github_scope_of(&c, "acme/site", "acme", 5);
-    assert_string_equal(s.name, "acme/site");
-    assert_true(s.is_repository);
-    s = github_scope_parse(s.name, 9);
-    assert_true(s.is_repository);
-    assert_int_equal(s.installation_id, 9);
+    char none[] = "";
+    char group[] = "Default";
+    char quiet[] = "acme/Quiet=quiet-group";
+    char rest[] = "other/*=theirs";
+    char own[] = "acme/own=default";
+    char *groups[] = {quiet, rest, own};
+    struct config c = {.github = {.scope = organization,
+                                  .runner_group = group,
+                                  .groups = {groups, COUNT_OF(groups)}}};
+    struct config_class class = {.scope = none, .runner_group = none};
+    const struct {
+        const char *repository;
+        const char *organization;
+        const char *of_fleet;
+        char *of_class;
+        const char *name;
+        const char *group;
+    } cases[] = {
+        {"acme/site", "acme", organization, none, "acme", ""},
+        {"acme/quiet", "acme", organization, none, "acme", "quiet-group"},
+        {"acme/own", "acme", organization, none, "acme", ""}, /* it is the class's */
+        {"other/any", "other", organization, none, "other", "theirs"},
+        {"someone/site", "", organization, none, "someone/site", ""},
+        {"acme/quiet", "acme", repository, none, "acme/quiet", ""},
+        {"acme/quiet", "acme", organization, repository, "acme/quiet", ""},
+        {"acme/quiet", "acme", repository, organization, "acme", "quiet-group"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct job job = {.installation_id = 5};
+        char name[SCOPE_SIZE];
+        (void)snprintf(job.repository, sizeof job.repository, "%s", cases[i].repository);
+        (void)snprintf(job.organization, sizeof job.organization, "%s", cases[i].organization);
+        c.github.scope = strcmp(cases[i].of_fleet, repository) == 0 ? repository : organization;
+        class.scope = cases[i].of_class;
+        struct github_scope s = github_scope_of(&c, &class, &job);
+        assert_string_equal(s.name, cases[i].name);
+        assert_string_equal(s.group, cases[i].group);
+        assert_int_equal(s.is_repository, strchr(cases[i].name, '/') != NULL);
+        assert_int_equal(s.installation_id, 5);
+        scope_name_make(s.name, s.group, name);
+        struct github_scope again = github_scope_parse(name, 5);
+        assert_string_equal(again.name, s.name);
+        assert_string_equal(again.group, s.group);
+        assert_int_equal(again.is_repository, s.is_repository);
+        assert_int_equal(again.installation_id, 5);
+    }
 }
 
 static void names_that_are_none_of_githubs_are_refused(void **state)
