@@ -24,6 +24,10 @@
 #define PAYLOAD_OPTION_MAX 1024      /* bytes of each text option */
 #define PAYLOAD_SECONDS_MAX 31622400 /* 366 days */
 
+/* Instead of a packed payload, which it cannot be mistaken for: start no runner, only show that the
+ * VM could. mayfly-publish-image tries a new version of an image so. */
+#define PAYLOAD_TRIAL "mayfly-try"
+
 struct payload {
     struct slice jit_config;      /* encoded_jit_config as GitHub gave it */
     int64_t idle_seconds;         /* shut down if no job starts within this time; 0: never */

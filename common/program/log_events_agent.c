@@ -67,26 +67,25 @@ const struct log_event log_events_agent[] = {
      "The platform is about to suspend the VM. `state` is as in `resumed`.", "Nothing."},
     {"terminating", "agent", "info", "state",
      "The platform asked the VM to end. `state` is as in `resumed`.", "Nothing."},
-    {"warm_failed", "agent", "warn", "error, error_class, error_code",
-     "Files could not be read ahead before the snapshot. VMs of this image start their jobs more "
-     "slowly.",
-     "Fix the cause in `error` and build the image again."},
+    {"warm_failed", "agent", "error", "reason",
+     "The runner of this image cannot start, or Docker in it does not work; `reason` says what was "
+     "tried. The hook ready, validate or run was answered 500: the build of the image fails.",
+     "Fix the cause in `reason` and build the image again. What the program printed is in the "
+     "lines "
+     "before."},
     {"warm_finished", "agent", "info", "duration_ms",
-     "What the start of a job reads was read ahead before the snapshot.", "Nothing."},
-    {"warm_listener_failed", "agent", "warn", "path, status",
-     "The warm-up run of the runner's listener failed before the snapshot. `status` is its wait "
-     "status.",
-     "Run `path` with the argument `warmup` in the image to see why."},
-    {"warm_no_listener", "agent", "warn", "path",
-     "The runner's listener is not in the image, so it was not run ahead before the snapshot.",
-     "Install the runner in the image, or correct the agent's `--runner`."},
-    {"warm_read", "agent", "info", "bytes",
-     "So many bytes of the runner's and the tools' programs were read ahead before the snapshot.",
+     "The runner's listener started, and in validate the image's own check passed: the VM can run "
+     "jobs.",
      "Nothing."},
-    {"warm_timeout", "agent", "warn", "limit_ms",
-     "Reading ahead before the snapshot took longer than `limit_ms` and was stopped. VMs of this "
-     "image start their jobs more slowly.",
-     "Nothing for a single one. If it repeats, raise the agent's `--warm-ms`."},
+    {"warm_read", "agent", "info", "bytes",
+     "So many bytes of the runner's and the tools' programs were read in validate, which shows the "
+     "platform what to load first.",
+     "Nothing."},
+    {"warm_timeout", "agent", "error", "limit_ms",
+     "The checks of ready or validate took longer than `limit_ms` and were stopped. The hook was "
+     "answered 500: the build of the image fails.",
+     "See in the lines before which program hangs. If it is only slow, raise the agent's "
+     "`--warm-ms`, which must stay below the hook's time limit."},
 };
 
 const size_t log_event_agent_count = COUNT_OF(log_events_agent);

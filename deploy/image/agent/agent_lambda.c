@@ -14,6 +14,9 @@
 /* A terminate hook is answered even if the runner exceeds its grace period. */
 #define HELD_MARGIN_MS 5000
 #define HOSTNAME_MAX 63
+/* Within the usual time of the run hook. */
+#define TRIAL_MS 30000
+#define TRIAL_POLL_MS 100
 
 /* --- the run hook ----------------------------------------------------------------------------- */
 
@@ -131,6 +134,41 @@ static int start_runner(struct agent_lambda *a, struct slice packed, const char 
     return status;
 }
 
+/* A round that may end within the hook's time, without what validate has checked. */
+static enum warm_state poll_trial(struct agent_lambda *a)
+{
+    struct agent_warm_options options = a->options.warm;
+    options.check = NULL;
+    options.limit_ms = options.limit_ms < TRIAL_MS ? options.limit_ms : TRIAL_MS;
+    return agent_warm_poll(&a->trial, &options, a->now_ms);
+}
+
+static int status_of(enum warm_state state)
+{
+    return state == WARM_PASSED ? 200 : state == WARM_FAILED ? 500 : 503;
+}
+
+/* Instead of a job: does this VM start? The response waits for the result. */
+static int on_trial(struct agent_lambda *a, const char *microvm_id)
+{
+    struct err e = {0};
+    if (a->trial.state == WARM_COLD && a->options.unique &&
+        make_unique(SLICE(PAYLOAD_TRIAL), SLICE("mayfly-try"), microvm_id, &e) != 0) {
+        log_error("identity_reset_failed", LOG_ERR(&e));
+        agent_core_reject(a->core, AGENT_NOT_UNIQUE);
+        return 500;
+    }
+    enum warm_state state = poll_trial(a);
+    return state == WARM_RUNNING ? HOOK_LATER : status_of(state);
+}
+
+static void work_trial(struct agent_lambda *a)
+{
+    if (a->trial.state == WARM_RUNNING && poll_trial(a) != WARM_RUNNING) {
+        agent_hooks_answer(&a->hooks, HOOK_RUN, status_of(a->trial.state), a->now_ms);
+    }
+}
+
 static int on_run(struct agent_lambda *a, struct slice body)
 {
     struct agent_run_body run;
@@ -141,7 +179,11 @@ static int on_run(struct agent_lambda *a, struct slice body)
         log_error("run_request_rejected", LOG_INT("bytes", (int64_t)body.len));
     }
     uint64_t seen = fingerprint(buf_slice(&packed));
-    if (a->payload_fingerprint != 0) {
+    bool trial = slice_eq_cstr(buf_slice(&packed), PAYLOAD_TRIAL);
+    if (trial && a->core->state == AGENT_WAITING) {
+        a->payload_fingerprint = seen;
+        status = on_trial(a, run.microvm_id);
+    } else if (a->payload_fingerprint != 0) {
         status = seen == a->payload_fingerprint ? 200 : 409;
         log_warn("run_repeated", LOG_INT("status", status));
     } else if (packed.len > 0 && a->core->state == AGENT_WAITING) {
@@ -179,12 +221,16 @@ static int on_terminate(struct agent_lambda *a)
     return running ? HOOK_LATER : 200;
 }
 
-static int on_warm(struct agent_lambda *a, struct agent_warm *round)
+static int on_warm(struct agent_lambda *a, enum agent_hook hook)
 {
-    /* After the payload there is no reason to warm up. */
-    bool over =
-        a->core->state != AGENT_WAITING || agent_warm_poll(round, &a->options.warm, a->now_ms);
-    return over ? 200 : 503;
+    bool validate = hook == HOOK_VALIDATE;
+    struct agent_warm_options options = a->options.warm;
+    if (a->core->state != AGENT_WAITING) {
+        return 200; /* after the payload there is no reason to check anything */
+    }
+    options.check = validate ? options.check : NULL;
+    options.read_files = validate;
+    return status_of(agent_warm_poll(validate ? &a->validate : &a->ready, &options, a->now_ms));
 }
 
 static int on_hook(void *ctx, enum agent_hook hook, struct slice body)
@@ -192,9 +238,8 @@ static int on_hook(void *ctx, enum agent_hook hook, struct slice body)
     struct agent_lambda *a = ctx;
     switch (hook) {
     case HOOK_READY:
-        return on_warm(a, &a->ready);
     case HOOK_VALIDATE:
-        return on_warm(a, &a->validate);
+        return on_warm(a, hook);
     case HOOK_RUN:
         return on_run(a, body);
     case HOOK_RESUME:
@@ -221,6 +266,7 @@ int agent_lambda_open(struct agent_lambda *a, const struct agent_lambda_options 
     *a = (struct agent_lambda){.options = *options, .core = core};
     agent_warm_init(&a->ready);
     agent_warm_init(&a->validate);
+    agent_warm_init(&a->trial);
     const struct agent_hooks_options hooks = {.address = options->address,
                                               .port = options->port,
                                               .request_ms = REQUEST_MS,
@@ -235,6 +281,7 @@ void agent_lambda_close(struct agent_lambda *a)
 {
     agent_warm_stop(&a->ready);
     agent_warm_stop(&a->validate);
+    agent_warm_stop(&a->trial);
     if (a->prepare_pid > 0) {
         (void)kill(-a->prepare_pid, SIGKILL);
     }
@@ -246,12 +293,15 @@ static void lambda_work(void *ctx, int64_t now_ms)
     struct agent_lambda *a = ctx;
     a->now_ms = now_ms;
     agent_hooks_work(&a->hooks, now_ms);
+    work_trial(a);
 }
 
 static int64_t lambda_deadline(void *ctx)
 {
     const struct agent_lambda *a = ctx;
-    return agent_hooks_deadline(&a->hooks);
+    int64_t hooks = agent_hooks_deadline(&a->hooks);
+    int64_t trial = a->trial.state == WARM_RUNNING ? a->now_ms + TRIAL_POLL_MS : INT64_MAX;
+    return hooks < trial ? hooks : trial;
 }
 
 static void lambda_ended(void *ctx, int64_t now_ms)

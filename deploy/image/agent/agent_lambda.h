@@ -1,16 +1,19 @@
 /*
  * The transport of a Lambda MicroVM: passes the platform's hooks (agent_hooks.h) to the core.
  *
- *     ready, validate   503 while a round of warming runs (agent_warm.h), then 200
+ *     ready, validate   503 while a round of checks runs (agent_warm.h), then 200 if it passed
+ *                       and 500 if it failed: the image cannot run a job
  *     run               200 once the runner has started, and for a repetition of the same payload;
  *                       409 for another payload; 400 without a payload; 400 for a damaged one,
- *                       which also ends the VM
+ *                       which also ends the VM. PAYLOAD_TRIAL: no runner is started, and
+ *                       200 or 500 is the result of a round of checks
  *     suspend           200
  *     resume            200, with new randomness and the current time; a runner continues
  *     terminate         200 when the runner has ended, or at once if there is none
  *
  * The platform calls `ready` before it takes the snapshot, and `validate` in a VM restored from it,
- * where a second round shows the platform which pages to load first. With the runner a program of
+ * where a second round also runs the image's own check (Docker) and shows the platform which pages
+ * to load first. With the runner a program of
  * the image may be started, as root and in the background (Docker). The agent exits with the
  * runner, upon which the platform ends the VM. One thread.
  */
@@ -42,6 +45,7 @@ struct agent_lambda {
     struct agent_hooks hooks;
     struct agent_warm ready;
     struct agent_warm validate;
+    struct agent_warm trial;
     pid_t prepare_pid;            /* also its session; 0: none */
     uint64_t payload_fingerprint; /* of the accepted payload; 0: none */
     int64_t now_ms;               /* of the current iteration */

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,12 +16,17 @@
 #include "common/base/slice.h"
 #include "deploy/image/agent/agent_child.h"
 
+#define REPORT_MAX 512 /* written at once, so that it is read at once */
+#define PASSED "passed"
+#define ABORTED 134 /* 128 + SIGABRT */
+
 /* --- in the child ----------------------------------------------------------------------------- */
 
 struct round {
     const struct agent_warm_options *options;
     char bin[300]; /* the runner's programs */
-    int done_fd;   /* open while the child runs */
+    char listener[320];
+    int report_fd; /* open while the child runs */
 };
 
 /* Reads a file; returns how many bytes of `left` it used. */
@@ -78,51 +85,95 @@ static void touch_all(const char *runner_bin)
     log_info("warm_read", LOG_INT("bytes", (int64_t)total));
 }
 
-static int exec_listener(const struct agent_warm_options *options, const char *listener)
+static int report(const struct round *r, const char *format, ...) PRINTF(2, 3);
+
+static int report(const struct round *r, const char *format, ...)
 {
-    return agent_child_exec(listener, "warmup", options->user, NULL);
+    char text[REPORT_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    ssize_t ignored = write(r->report_fd, text, strlen(text));
+    (void)ignored;
+    return 0;
 }
 
-static void run_listener(const struct round *r)
+/* In a child of the round; its result is the exit status. */
+typedef int step_fn(const struct round *r);
+
+static int access_runner(const struct round *r)
 {
-    char listener[sizeof(r->bin) + 32];
+    return agent_child_become(r->options->user) && access(r->options->runner_path, X_OK) == 0
+               ? 0
+               : errno;
+}
+
+static int exec_listener(const struct round *r)
+{
+    return agent_child_exec(r->listener, "warmup", r->options->user, NULL);
+}
+
+static int exec_check(const struct round *r)
+{
+    return agent_child_exec(r->options->check, NULL, NULL, NULL);
+}
+
+/* The exit status, or 128 + the signal that ended it. */
+static int run_step(const struct round *r, step_fn *fn)
+{
     int status = 0;
-    snprintf(listener, sizeof(listener), "%s/Runner.Listener", r->bin);
-    if (access(listener, X_OK) != 0) {
-        log_warn("warm_no_listener", LOG_STR("path", listener));
-        return;
-    }
     pid_t pid = fork();
     if (pid == 0) {
-        _exit(exec_listener(r->options, listener));
+        _exit(fn(r));
     }
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) {
-        log_warn("warm_listener_failed", LOG_STR("path", listener), LOG_INT("status", status));
+    if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+        return 127;
     }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 static int run_round(const void *ctx)
 {
     const struct round *r = ctx;
-    run_listener(r);
-    touch_all(r->bin);
-    return 0;
+    const struct agent_warm_options *o = r->options;
+    int code = run_step(r, access_runner);
+    if (code != 0) {
+        return report(r, "%s cannot be executed by the runner's user: %s", o->runner_path,
+                      strerror(code));
+    }
+    if (access(r->listener, X_OK) != 0) {
+        return report(r, "%s cannot be executed: %s", r->listener, strerror(errno));
+    }
+    code = run_step(r, exec_listener);
+    if (code != 0) {
+        return report(r, "%s warmup ended with %d%s", r->listener, code,
+                      code == ABORTED ? ": it aborted, as it does where libicu is missing" : "");
+    }
+    code = o->check == NULL ? 0 : run_step(r, exec_check);
+    if (code != 0) {
+        return report(r, "%s ended with %d", o->check, code);
+    }
+    if (o->read_files) {
+        touch_all(r->bin);
+    }
+    return report(r, PASSED);
 }
 
 /* --- in the agent ----------------------------------------------------------------------------- */
 
 void agent_warm_init(struct agent_warm *w)
 {
-    *w = (struct agent_warm){.state = WARM_COLD, .done_fd = -1};
+    *w = (struct agent_warm){.state = WARM_COLD, .report_fd = -1};
 }
 
-static void end_round(struct agent_warm *w)
+static void end_round(struct agent_warm *w, enum warm_state state)
 {
-    w->state = WARM_DONE;
+    w->state = state;
     w->pid = 0;
-    if (w->done_fd >= 0) {
-        close(w->done_fd);
-        w->done_fd = -1;
+    if (w->report_fd >= 0) {
+        close(w->report_fd);
+        w->report_fd = -1;
     }
 }
 
@@ -130,8 +181,8 @@ void agent_warm_stop(struct agent_warm *w)
 {
     if (w->state == WARM_RUNNING) {
         (void)kill(-w->pid, SIGKILL);
+        end_round(w, WARM_FAILED);
     }
-    end_round(w);
 }
 
 static int start_round(struct agent_warm *w, const struct agent_warm_options *options,
@@ -144,13 +195,14 @@ static int start_round(struct agent_warm *w, const struct agent_warm_options *op
         return err_set(e, ERR_PERMANENT, 0, "%.60s…: the path is too long", options->runner_path);
     }
     snprintf(r.bin, sizeof(r.bin), "%s/bin", dirname(copy));
+    snprintf(r.listener, sizeof(r.listener), "%s/Runner.Listener", r.bin);
     if (pipe2(fd, O_CLOEXEC | O_NONBLOCK) != 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot make a pipe");
     }
-    r.done_fd = fd[1];
+    r.report_fd = fd[1];
     w->pid = agent_child_start(run_round, &r, e);
     close(fd[1]);
-    w->done_fd = fd[0];
+    w->report_fd = fd[0];
     return w->pid > 0 ? 0 : -1;
 }
 
@@ -159,8 +211,8 @@ static void begin_round(struct agent_warm *w, const struct agent_warm_options *o
 {
     struct err e = {0};
     if (start_round(w, options, &e) != 0) {
-        log_warn("warm_failed", LOG_ERR(&e));
-        end_round(w);
+        log_error("warm_failed", LOG_STR("reason", e.message));
+        end_round(w, WARM_FAILED);
         return;
     }
     w->state = WARM_RUNNING;
@@ -168,18 +220,34 @@ static void begin_round(struct agent_warm *w, const struct agent_warm_options *o
     w->deadline_ms = now_ms + options->limit_ms;
 }
 
-bool agent_warm_poll(struct agent_warm *w, const struct agent_warm_options *options, int64_t now_ms)
+static void take_report(struct agent_warm *w, struct slice text, int64_t now_ms)
 {
-    char byte;
+    if (slice_eq_cstr(text, PASSED)) {
+        log_info("warm_finished", LOG_INT("duration_ms", now_ms - w->started_ms));
+        end_round(w, WARM_PASSED);
+    } else {
+        log_error("warm_failed",
+                  LOG_SLICE("reason", text.len > 0 ? text : SLICE("the warm-up was killed")));
+        end_round(w, WARM_FAILED);
+    }
+}
+
+enum warm_state agent_warm_poll(struct agent_warm *w, const struct agent_warm_options *options,
+                                int64_t now_ms)
+{
+    char text[REPORT_MAX];
     if (w->state == WARM_COLD) {
         begin_round(w, options, now_ms);
     }
-    if (w->state == WARM_RUNNING && read(w->done_fd, &byte, 1) == 0) {
-        log_info("warm_finished", LOG_INT("duration_ms", now_ms - w->started_ms));
-        end_round(w);
-    } else if (w->state == WARM_RUNNING && now_ms >= w->deadline_ms) {
-        log_warn("warm_timeout", LOG_INT("limit_ms", options->limit_ms));
+    if (w->state != WARM_RUNNING) {
+        return w->state;
+    }
+    ssize_t n = read(w->report_fd, text, sizeof(text));
+    if (n >= 0) {
+        take_report(w, (struct slice){text, (size_t)n}, now_ms);
+    } else if (now_ms >= w->deadline_ms) {
+        log_error("warm_timeout", LOG_INT("limit_ms", options->limit_ms));
         agent_warm_stop(w);
     }
-    return w->state == WARM_DONE;
+    return w->state;
 }

@@ -35,6 +35,7 @@ struct settings {
     const char *disk;
     const char *address;
     const char *prepare;
+    const char *check;
     int kill_grace_ms;
     int port;
     int warm_ms;
@@ -61,7 +62,8 @@ static void print_agent_usage(FILE *out)
         "  --port N              where the hooks are served (9000); 0: any free one\n"
         "  --bind ADDRESS        (0.0.0.0)\n"
         "  --prepare PATH        a program to start as root, beside the runner\n"
-        "  --warm-ms N           time limit of a round of warming (60000)\n"
+        "  --check PATH          a program that must exit 0 before validate is 200, run as root\n"
+        "  --warm-ms N           time limit of the checks of ready and of validate (180000)\n"
         "  --version\n",
         out);
 }
@@ -93,6 +95,9 @@ static bool parse_lambda_option(int c, const char *value, struct settings *s)
     case 'e':
         s->prepare = value;
         return true;
+    case 'c':
+        s->check = value;
+        return true;
     case 'w':
         s->warm_ms = to_number("warm-ms", value, MS_MAX);
         return true;
@@ -103,21 +108,29 @@ static bool parse_lambda_option(int c, const char *value, struct settings *s)
 
 static void parse_agent_options(int argc, char **argv, struct settings *s)
 {
-    static const struct option options[] = {
-        {"runner", required_argument, NULL, 'r'},  {"user", required_argument, NULL, 'u'},
-        {"payload", required_argument, NULL, 'p'}, {"status", required_argument, NULL, 's'},
-        {"grow", required_argument, NULL, 'g'},    {"kill-grace-ms", required_argument, NULL, 'k'},
-        {"no-unique", no_argument, NULL, 'U'},     {"no-power-off", no_argument, NULL, 'P'},
-        {"lambda", no_argument, NULL, 'L'},        {"port", required_argument, NULL, 'o'},
-        {"bind", required_argument, NULL, 'b'},    {"prepare", required_argument, NULL, 'e'},
-        {"warm-ms", required_argument, NULL, 'w'}, {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"runner", required_argument, NULL, 'r'},
+                                            {"user", required_argument, NULL, 'u'},
+                                            {"payload", required_argument, NULL, 'p'},
+                                            {"status", required_argument, NULL, 's'},
+                                            {"grow", required_argument, NULL, 'g'},
+                                            {"kill-grace-ms", required_argument, NULL, 'k'},
+                                            {"no-unique", no_argument, NULL, 'U'},
+                                            {"no-power-off", no_argument, NULL, 'P'},
+                                            {"lambda", no_argument, NULL, 'L'},
+                                            {"port", required_argument, NULL, 'o'},
+                                            {"bind", required_argument, NULL, 'b'},
+                                            {"prepare", required_argument, NULL, 'e'},
+                                            {"check", required_argument, NULL, 'c'},
+                                            {"warm-ms", required_argument, NULL, 'w'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     *s = (struct settings){.runner = "/opt/runner/run.sh",
                            .user = "runner",
                            .address = "0.0.0.0",
                            .kill_grace_ms = 30000,
                            .port = 9000,
-                           .warm_ms = 60000,
+                           .warm_ms = 180000,
                            .unique = true,
                            .power_off = true};
     for (int c = getopt_long(argc, argv, "", options, NULL); c != -1;
@@ -237,6 +250,7 @@ static int run_lambda(const struct settings *s, struct agent_loop *loop, struct 
                                                  .unique = s->unique,
                                                  .warm = {.runner_path = s->runner,
                                                           .user = loop->core.options.user,
+                                                          .check = s->check,
                                                           .limit_ms = s->warm_ms}};
     raise_file_limit();
     if (agent_lambda_open(&lambda, &options, &loop->core, e) != 0) {

@@ -150,13 +150,23 @@ static void write_listener(const struct platform *b, const char *body)
     assert_int_equal(fs_write_atomic(path, slice_of(body), 0755, &e), 0);
 }
 
+/* As await_200; returns the first status that is not 503. */
+static int await_result(const struct platform *b, const char *hook)
+{
+    int status = 503;
+    while (status == 503) {
+        status = platform_call(b, hook, "");
+        (void)sched_yield();
+    }
+    return status;
+}
+
 static void ready_and_validate_warm_the_runner_once_each(void **state)
 {
     struct platform b;
     start(&b, "exit 0");
     write_listener(&b, "#!/bin/sh\necho \"$@\" >> \"${0%/*}/../warmups\"\n");
-    assert_int_equal(platform_call(&b, "ready", ""),
-                     503); /* it cannot be done yet: it has just begun */
+    assert_int_equal(platform_call(&b, "ready", ""), 503); /* it has just begun */
     await_200(&b, "ready");
     assert_int_equal(platform_call(&b, "ready", ""), 200);
     await_200(&b, "validate");
@@ -166,24 +176,123 @@ static void ready_and_validate_warm_the_runner_once_each(void **state)
     finish(&b, 0);
 }
 
-static void warming_without_a_listener_is_over_too(void **state)
+/* Not ready, at once and for all further calls, and the log says why. */
+static void expect_not_ready(const struct platform *b, const char *reason)
+{
+    char line[1024];
+    assert_int_equal(await_result(b, "ready"), 500);
+    platform_await_log(b, "warm_", line, sizeof(line));
+    assert_non_null(strstr(line, reason));
+    assert_int_equal(platform_call(b, "ready", ""), 500);
+    assert_int_equal(platform_call(b, "terminate", ""), 200);
+}
+
+static void image_without_a_listener_is_not_ready(void **state)
 {
     struct platform b;
     start(&b, "exit 0");
-    await_200(&b, "ready");
-    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    expect_not_ready(&b, "Runner.Listener cannot be executed: No such file");
     finish(&b, 0);
 }
 
-static void warming_that_hangs_is_ended(void **state)
+static void image_without_libicu_is_not_ready(void **state)
 {
     struct platform b;
-    char line[1024];
+    start(&b, "exit 0");
+    write_listener(&b, "#!/bin/sh\nkill -ABRT $$\n");
+    expect_not_ready(&b, "warmup ended with 134: it aborted, as it does where libicu is missing");
+    finish(&b, 0);
+}
+
+static void image_whose_listener_fails_is_not_ready(void **state)
+{
+    struct platform b;
+    start(&b, "exit 0");
+    write_listener(&b, "#!/bin/sh\nexit 3\n");
+    expect_not_ready(&b, "warmup ended with 3");
+    finish(&b, 0);
+}
+
+static void image_whose_run_sh_is_no_program_is_not_ready(void **state)
+{
+    struct platform b;
+    start(&b, "exit 0");
+    write_listener(&b, "#!/bin/sh\n");
+    assert_int_equal(chmod(b.agent.scripts.path, 0644), 0);
+    expect_not_ready(&b, "run.sh cannot be executed by the runner's user: Permission denied");
+    finish(&b, 0);
+}
+
+static void warm_up_that_hangs_is_not_ready(void **state)
+{
+    struct platform b;
     static const char *const quick[2] = {"--warm-ms", "1"};
     start_with(&b, "exit 0", quick);
     write_listener(&b, "#!/bin/sh\nexec sleep 1000\n");
+    expect_not_ready(&b, "warm_timeout");
+    finish(&b, 0);
+}
+
+/* With a listener that works, and a check with that text. */
+static void start_with_check(struct platform *b, struct scripts *check, const char *text)
+{
+    scripts_open(check);
+    const char *const extra[2] = {"--check", scripts_write(check, text)};
+    start_with(b, "exit 0", extra);
+    write_listener(b, "#!/bin/sh\n");
+}
+
+static void validate_runs_the_images_check_and_ready_does_not(void **state)
+{
+    struct platform b;
+    struct scripts check;
+    start_with_check(&b, &check, "echo checked >> \"${0%/*}/seen\"");
     await_200(&b, "ready");
-    platform_await_log(&b, "warm_timeout", line, sizeof(line));
+    assert_int_equal(platform_call(&b, "validate", ""), 503);
+    await_200(&b, "validate");
+    scripts_expect(&check, "seen", "checked\n");
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    finish(&b, 0);
+    scripts_close(&check);
+}
+
+static void check_that_fails_fails_validate(void **state)
+{
+    struct platform b;
+    struct scripts check;
+    start_with_check(&b, &check, "exit 4");
+    await_200(&b, "ready");
+    assert_int_equal(await_result(&b, "validate"), 500);
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    finish(&b, 0);
+    scripts_close(&check);
+}
+
+/* --- a trial ------------------------------------------------------------------------------------
+ */
+
+#define TRIAL_BODY "{\"microvmId\":\"microvm-1\",\"runHookPayload\":\"" PAYLOAD_TRIAL "\"}"
+
+static void trial_of_an_image_that_works_is_200_and_starts_no_runner(void **state)
+{
+    struct platform b;
+    start(&b, "echo started > seen");
+    write_listener(&b, "#!/bin/sh\necho \"$@\" >> \"${0%/*}/../warmups\"\n");
+    assert_int_equal(platform_call(&b, "run", TRIAL_BODY), 200);
+    assert_int_equal(platform_call(&b, "run", TRIAL_BODY), 200);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 409);
+    scripts_expect(&b.agent.scripts, "warmups", "warmup\n");
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    expect_status(&b, "EXIT 0 terminated");
+    finish(&b, 0);
+}
+
+static void trial_of_an_image_that_does_not_work_is_500(void **state)
+{
+    struct platform b;
+    start(&b, "exit 0");
+    write_listener(&b, "#!/bin/sh\nexit 134\n");
+    assert_int_equal(platform_call(&b, "run", TRIAL_BODY), 500);
     assert_int_equal(platform_call(&b, "terminate", ""), 200);
     finish(&b, 0);
 }
@@ -251,8 +360,15 @@ int main(int argc, char **argv)
         cmocka_unit_test(terminate_without_a_runner_ends_at_once),
         cmocka_unit_test(suspended_runner_goes_on),
         cmocka_unit_test(ready_and_validate_warm_the_runner_once_each),
-        cmocka_unit_test(warming_without_a_listener_is_over_too),
-        cmocka_unit_test(warming_that_hangs_is_ended),
+        cmocka_unit_test(image_without_a_listener_is_not_ready),
+        cmocka_unit_test(image_without_libicu_is_not_ready),
+        cmocka_unit_test(image_whose_listener_fails_is_not_ready),
+        cmocka_unit_test(image_whose_run_sh_is_no_program_is_not_ready),
+        cmocka_unit_test(warm_up_that_hangs_is_not_ready),
+        cmocka_unit_test(validate_runs_the_images_check_and_ready_does_not),
+        cmocka_unit_test(check_that_fails_fails_validate),
+        cmocka_unit_test(trial_of_an_image_that_works_is_200_and_starts_no_runner),
+        cmocka_unit_test(trial_of_an_image_that_does_not_work_is_500),
         cmocka_unit_test(run_ends_a_warm_up_that_is_under_way),
         cmocka_unit_test(prepare_is_started_with_the_runner),
         cmocka_unit_test(tls_greeting_does_not_take_it_down),

@@ -3,10 +3,6 @@
 # Docker it waits until the daemon responds. Docker is started together with the runner, so the wait is short. A failure is only a
 # warning, because the job may not need Docker.
 
-[ -x /usr/bin/dockerd ] || exit 0
-for _ in $(seq 300); do
-    if docker version > /dev/null 2>&1; then exit 0; fi
-    sleep 0.1
-done
-echo "::warning::Docker did not start within 30 s; steps that need it will fail"
+command -v dockerd > /dev/null || exit 0
+"${0%/*}/wait-for-docker" || echo "::warning::Docker did not start in time; steps that need it will fail"
 exit 0
