@@ -50,7 +50,7 @@ test('new_image_is_uploaded_created_and_waited_for', async (t) => {
   const { code, stderr, result } = await publish('--docker', '--memory-mib', '4096', '--log-group', '/mayfly/builds', '--tag', 'team=ci', '--ready-seconds', '1200');
   assert.equal(code, 0, stderr);
   assert.deepEqual(result, {
-    imageArn: 'arn:aws:lambda:us-east-1:123456789012:microvm-image:runner', imageVersion: '1.0', state: 'SUCCESSFUL', status: 'ACTIVE',
+    imageArn: 'arn:aws:lambda:us-east-1:123456789012:microvm-image:runner', imageVersion: '1.0', state: 'SUCCESSFUL', status: 'ACTIVE', tried: true,
   });
   const [object] = s3.objects.values();
   assert.deepEqual(object, { bucket: 'artifacts', key: `mayfly/runner-${digest.slice(0, 16)}.zip`, bytes: 2_000_004, sha256: digest });
@@ -125,6 +125,67 @@ test('build_that_takes_too_long_is_left_and_told', async (t) => {
   assert.equal(code, 1);
   assert.match(stderr, /\nPENDING \(GRAVITON 3: PENDING, GRAVITON 4: PENDING\)\n/);
   assert.match(stderr, /version 1\.0 was still PENDING .* after 1 s/);
+});
+
+const vms = (lambda) => lambda.fleet.list;
+
+test('new_version_is_tried_in_a_vm_that_is_terminated', async (t) => {
+  const { lambda, publish, requests } = await scene(t);
+  const { code, stderr, result } = await publish('--egress', 'arn:aws:lambda:us-east-1:123456789012:network-connector:vpc');
+  assert.deepEqual([code, result.tried], [0, true], stderr);
+  const [vm] = vms(lambda);
+  assert.deepEqual([vms(lambda).length, vm.version.version, vm.spec.runHookPayload], [1, '1.0', 'mayfly-try']);
+  assert.deepEqual(vm.spec.egressNetworkConnectors, ['arn:aws:lambda:us-east-1:123456789012:network-connector:vpc']);
+  assert.deepEqual(vm.spec.ingressNetworkConnectors, ['arn:aws:lambda:us-east-1:aws:network-connector:aws-network-connector:NO_INGRESS']);
+  assert.ok(vm.history.some(([, state]) => state === 'RUNNING'));
+  assert.match(vm.state, /^TERMINAT/);
+  assert.match(stderr, new RegExp(`trying version 1\\.0 in ${vm.id}`));
+  assert.equal(requests('TerminateMicrovm').length, 1);
+  assert.doesNotMatch(stderr, /not terminated/);
+});
+
+test('version_whose_vm_does_not_start_is_inactive_and_the_one_before_stays_in_use', async (t) => {
+  const { lambda, publish } = await scene(t);
+  assert.equal((await publish()).code, 0);
+  lambda.faults.add([{ vm: 'fail-start', times: 1 }]);
+  const { code, stderr } = await publish();
+  assert.equal(code, 1);
+  assert.match(stderr, /version 2\.0 was built, but is INACTIVE now.*its VM did not start: TERMINATED: Run hook failed: connection refused/);
+  const image = lambda.images.byName.get('runner');
+  assert.deepEqual(image.versions.map((v) => v.status), ['ACTIVE', 'INACTIVE']);
+  assert.equal(lambda.images.versionToRun(image).version, '1.0');
+});
+
+test('version_whose_vm_never_runs_is_inactive_and_the_vm_ends', async (t) => {
+  const { lambda, publish } = await scene(t, { start_ms: 60_000 });
+  const { code, stderr } = await publish('--try-seconds', '1');
+  assert.equal(code, 1);
+  assert.match(stderr, /its VM was still PENDING after 1 s/);
+  assert.equal(version(lambda).status, 'INACTIVE');
+  assert.match(vms(lambda)[0].state, /^TERMINAT/);
+});
+
+test('trial_that_is_refused_is_said_aloud_and_the_version_stays_active', async (t) => {
+  const { lambda, publish, requests } = await scene(t);
+  lambda.faults.add([{ operation: 'RunMicrovm', preset: 'denied', times: 1 }]);
+  const { code, stderr, result } = await publish();
+  assert.deepEqual([code, result.tried, version(lambda).status], [0, false, 'ACTIVE'], stderr);
+  assert.match(stderr, /version 1\.0 is ACTIVE, but NO VM OF IT WAS TRIED: RunMicrovm: AccessDeniedException.*lambda:RunMicrovm/);
+  assert.equal(requests('TerminateMicrovm').length, 0);
+  lambda.faults.add([{ operation: 'RunMicrovm', preset: 'denied', times: 1 }]);
+  assert.equal((await publish('--try')).code, 1);
+  assert.equal(version(lambda).status, 'INACTIVE');
+  const without = await publish('--no-try');
+  assert.deepEqual([without.code, without.result.tried, vms(lambda).length], [0, false, 0]);
+});
+
+test('lost_response_of_the_launch_leaves_no_second_vm', async (t) => {
+  const { lambda, publish } = await scene(t);
+  lambda.faults.add([{ operation: 'RunMicrovm', drop: true, times: 1 }, { operation: 'GetMicrovm', preset: 'bad-gateway', times: 1 }]);
+  const { code, stderr } = await publish();
+  assert.equal(code, 0, stderr);
+  assert.equal(vms(lambda).length, 1);
+  assert.match(vms(lambda)[0].state, /^TERMINAT/);
 });
 
 test('refusals_say_what_to_do', async (t) => {

@@ -8,7 +8,7 @@
 #include "common/base/printable.h"
 #include "deploy/image/lambda/publish/publish.h"
 
-#define API "/2025-09-09/microvm-images"
+#define API "/2025-09-09"
 #define CALL_MS 30000
 #define UPLOAD_MS (30 * 60 * 1000)
 #define TRIES 6
@@ -18,8 +18,9 @@
 
 static const struct aws_error_rule rules[] = {
     {"ServiceQuotaExceededException", ERR_CAPACITY,
-     "the account's quota for images or builds is exhausted: delete old images, or request a "
-     "higher quota"},
+     "the account's quota for images, builds or VMs is exhausted: delete old images, end VMs, or "
+     "request a higher quota"},
+    {"InsufficientCapacityException", ERR_CAPACITY, "the region has no room at the moment"},
     {"ConflictException", ERR_CONFLICT,
      "the image is being built or was changed meanwhile: wait for it and publish again"},
     {NULL, ERR_NONE, NULL}};
@@ -48,8 +49,8 @@ void images_close(struct images *im)
     *im = (struct images){NULL, NULL};
 }
 
-/* Retries until a final result. Every call may be repeated: reads and uploads are idempotent,
- * creating and updating have a client token. */
+/* Retries until a final result. Every call may be repeated: reads, uploads and terminations are
+ * idempotent, all else has a client token. */
 static int send_image_call(struct aws_client *c, const struct aws_call *call,
                            struct http_response *out, struct err *e)
 {
@@ -118,7 +119,8 @@ int images_call(struct images *im, const char *operation, const char *method, co
     if (rc != 0) {
         return -1;
     }
-    json_t *answer = json_loadb(r.body.data != NULL ? r.body.data : "", r.body.len, 0, NULL);
+    /* TerminateMicrovm returns nothing. */
+    json_t *answer = r.body.len == 0 ? json_object() : json_loadb(r.body.data, r.body.len, 0, NULL);
     http_response_fini(&r);
     if (!json_is_object(answer)) {
         json_decref(answer);
@@ -130,7 +132,7 @@ int images_call(struct images *im, const char *operation, const char *method, co
 
 void images_path(struct buf *out, const char *arn, const char *version)
 {
-    buf_append_cstr(out, "/");
+    buf_append_cstr(out, "/microvm-images/");
     codec_percent(out, slice_of(arn));
     if (version != NULL) {
         buf_append_cstr(out, "/versions/");
@@ -161,7 +163,7 @@ int images_find(struct images *im, const char *name, char **out_arn, struct err 
     char *arn = NULL;
     bool more = true;
     buf_init(&path, 8192);
-    buf_append_cstr(&path, "?nameFilter=");
+    buf_append_cstr(&path, "/microvm-images?nameFilter=");
     codec_percent(&path, slice_of(name));
     size_t base = path.len;
     for (int page = 0; rc == 0 && arn == NULL && more; page++) {

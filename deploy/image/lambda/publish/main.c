@@ -32,6 +32,10 @@ static void print_publish_usage(FILE *out)
           "  --validate-seconds N    for the validate hook, 1 to 3600 (900)\n"
           "  --hook-seconds N        for the other hooks, 1 to 60 (60)\n"
           "  --wait-seconds N        how long to wait for the build (3600)\n"
+          "  --try | --no-try        one VM of the new version must start, or is not tried (it is\n"
+          "                          tried where that is permitted); if it does not start, the\n"
+          "                          version is made INACTIVE\n"
+          "  --try-seconds N         how long to wait for that VM (180)\n"
           "  --poll-ms N             polling interval (5000)\n"
           "  --version, --help\n"
           "Credentials and endpoints are found as AWS's tools find them (AWS_ENDPOINT_URL_S3 and\n"
@@ -65,6 +69,9 @@ static const struct option options[] = {{"name", required_argument, NULL, 'n'},
                                         {"hook-seconds", required_argument, NULL, 'k'},
                                         {"wait-seconds", required_argument, NULL, 'w'},
                                         {"poll-ms", required_argument, NULL, 'i'},
+                                        {"try-seconds", required_argument, NULL, 's'},
+                                        {"try", no_argument, NULL, 'T'},
+                                        {"no-try", no_argument, NULL, 'N'},
                                         {"docker", no_argument, NULL, 'D'},
                                         {"version", no_argument, NULL, 'V'},
                                         {"help", no_argument, NULL, 'h'},
@@ -118,6 +125,8 @@ static struct number number_option(struct publish_options *o, int c)
         return (struct number){&o->hook_seconds, 1, 60};
     case 'w':
         return (struct number){&o->wait_seconds, 1, 86400};
+    case 's':
+        return (struct number){&o->try_seconds, 1, 3600};
     case 'i':
         return (struct number){&o->poll_ms, 10, 600000};
     default:
@@ -157,6 +166,8 @@ static void set_option(struct publish_options *o, int c)
         add_option_text(o->tags, &o->tag_count, optarg);
     } else if (c == 'D') {
         o->docker = true;
+    } else if (c == 'T' || c == 'N') {
+        o->trial = c == 'T' ? PUBLISH_TRY : PUBLISH_NO_TRY;
     } else if (c == 'V') {
         puts("mayfly-publish-image " MAYFLY_VERSION);
         exit(0);
@@ -247,6 +258,7 @@ int main(int argc, char **argv)
                                 .validate_seconds = 900,
                                 .hook_seconds = 60,
                                 .wait_seconds = 3600,
+                                .try_seconds = 180,
                                 .poll_ms = 5000};
     struct images im;
     struct err e = {0};

@@ -31,7 +31,7 @@ static json_t *hooks_of(const struct publish_options *o)
                      "validateTimeoutInSeconds", (json_int_t)o->validate_seconds);
 }
 
-static json_t *egress_of(const struct publish_options *o, const char *region)
+json_t *publish_egress(const struct publish_options *o, const char *region)
 {
     char internet[200];
     json_t *list = json_array();
@@ -59,7 +59,7 @@ json_t *publish_spec(const struct publish_options *o, const char *region, const 
         "buildRoleArn", o->build_role, "codeArtifact", "uri", uri, "description",
         o->description != NULL ? o->description : description, "cpuConfigurations", "architecture",
         "ARM_64", "resources", "minimumMemoryInMiB", (json_int_t)o->memory_mib,
-        "egressNetworkConnectors", egress_of(o, region), "hooks", hooks_of(o));
+        "egressNetworkConnectors", publish_egress(o, region), "hooks", hooks_of(o));
     ASSERT(spec != NULL);
     json_object_set_new(spec, "logging",
                         o->log_group != NULL
@@ -137,7 +137,7 @@ static int submit_image(struct images *im, const struct publish_options *o, cons
         if (o->tag_count > 0) {
             json_object_set_new(body, "tags", tags_of(o));
         }
-        rc = images_call(im, "CreateMicrovmImage", "POST", "", body, out, e);
+        rc = images_call(im, "CreateMicrovmImage", "POST", "/microvm-images", body, out, e);
     } else {
         images_path(&path, arn, NULL);
         rc = images_call(im, "UpdateMicrovmImage", "PUT", path.data, body, out, e);
@@ -153,9 +153,10 @@ static const char *string_member(const json_t *object, const char *name)
     return text != NULL ? text : "";
 }
 
-static int await_built(struct images *im, const struct publish_options *o, const json_t *submitted,
-                       json_t **out, struct err *e)
+static int await_usable(struct images *im, const struct publish_options *o, const json_t *submitted,
+                        json_t **out, struct err *e)
 {
+    bool tried = false;
     const char *arn = string_member(submitted, "imageArn");
     const char *version = string_member(submitted, "imageVersion");
     json_t *built = NULL;
@@ -166,10 +167,14 @@ static int await_built(struct images *im, const struct publish_options *o, const
     if (publish_wait(im, o, arn, version, &built, e) != 0) {
         return -1;
     }
-    *out = json_pack("{s:s, s:s, s:s, s:s}", "imageArn", arn, "imageVersion", version, "state",
-                     string_member(built, "state"), "status", string_member(built, "status"));
+    int rc = o->trial == PUBLISH_NO_TRY ? 0 : publish_try(im, o, arn, version, &tried, e);
+    if (rc == 0) {
+        *out = json_pack("{s:s, s:s, s:s, s:s, s:b}", "imageArn", arn, "imageVersion", version,
+                         "state", string_member(built, "state"), "status",
+                         string_member(built, "status"), "tried", tried);
+    }
     json_decref(built);
-    return 0;
+    return rc;
 }
 
 int publish(struct images *im, const struct publish_options *o, json_t **out, struct err *e)
@@ -188,7 +193,7 @@ int publish(struct images *im, const struct publish_options *o, json_t **out, st
         rc = submit_image(im, o, arn, uri.data, sha256_hex, &submitted, e);
     }
     if (rc == 0) {
-        rc = await_built(im, o, submitted, out, e);
+        rc = await_usable(im, o, submitted, out, e);
     }
     json_decref(submitted);
     free(arn);

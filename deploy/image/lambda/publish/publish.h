@@ -2,7 +2,8 @@
  * mayfly-publish-image: an archive of build-zip becomes a version of a MicroVM image.
  *
  * Uploads to S3, calls CreateMicrovmImage or UpdateMicrovmImage, then waits and prints each state,
- * and on failure the reason of every failed build. All properties of an image are flags, since an
+ * and on failure the reason of every failed build. One VM of the new version is then tried; if it
+ * does not start, the version is made INACTIVE. All properties of an image are flags, since an
  * update replaces all of them. Progress goes to standard error, the result as one JSON object to
  * standard output. One thread, blocking calls; the caller owns all results.
  */
@@ -19,6 +20,8 @@
 
 #define PUBLISH_LIST_MAX 16
 #define PUBLISH_ZIP_MAX ((size_t)256 << 20)
+
+enum publish_trial { PUBLISH_TRY_IF_PERMITTED, PUBLISH_TRY, PUBLISH_NO_TRY };
 
 struct publish_options {
     const char *name; /* of the image */
@@ -40,8 +43,10 @@ struct publish_options {
     int64_t validate_seconds;
     int64_t hook_seconds; /* run, resume, suspend, terminate */
     int64_t wait_seconds;
+    int64_t try_seconds; /* until a VM that is tried runs */
     int64_t poll_ms;
     bool docker; /* all OS capabilities */
+    enum publish_trial trial;
 };
 
 /* --- the calls (images.c) --- */
@@ -60,16 +65,16 @@ MUST_CHECK int images_upload(struct images *im, const char *bucket, const char *
 /* The image's ARN, owned by the caller; *out is NULL if there is no image of that name. */
 MUST_CHECK int images_find(struct images *im, const char *name, char **out_arn, struct err *e);
 
-/* One call of the service: path behind /2025-09-09/microvm-images, body NULL for none. *out is
+/* One call of the service: path behind /2025-09-09, body NULL for none. *out is
  * owned by the caller (json_decref) and never NULL. */
 MUST_CHECK int images_call(struct images *im, const char *operation, const char *method,
                            const char *path, const json_t *body, json_t **out, struct err *e);
 
-/* Appends "/<percent-encoded arn>", and "/versions/<version>" unless version is NULL. */
+/* Appends "/microvm-images/<percent-encoded arn>", and "/versions/<version>" unless version is NULL. */
 void images_path(struct buf *out, const char *arn, const char *version);
 
 /* --- the steps (publish.c) --- */
-/* *out: {"imageArn", "imageVersion", "state"}, owned by the caller. */
+/* *out: {"imageArn", "imageVersion", "state", "status", "tried"}, owned by the caller. */
 MUST_CHECK int publish(struct images *im, const struct publish_options *o, json_t **out,
                        struct err *e);
 
@@ -83,6 +88,18 @@ MUST_CHECK int publish_versions(struct images *im, const char *name, json_t **ou
 /* The common members of CreateMicrovmImage and UpdateMicrovmImage; owned by the caller. */
 json_t *publish_spec(const struct publish_options *o, const char *region, const char *uri,
                      const char *sha256_hex);
+
+/* The network connectors of the VMs; owned by the caller. */
+json_t *publish_egress(const struct publish_options *o, const char *region);
+
+/* --- a trial (try.c) --- */
+/* A version is ACTIVE, and may be launched, as soon as it is built: an INACTIVE one could not be
+ * tried. Launches one VM of it with PAYLOAD_TRIAL, waits until it is RUNNING (its run hook was 200),
+ * and terminates it. If it does not start, makes the version INACTIVE and fails with the reason. If
+ * the trial itself is refused, prints that and succeeds with *out_tried false, unless it is
+ * PUBLISH_TRY. */
+MUST_CHECK int publish_try(struct images *im, const struct publish_options *o, const char *arn,
+                           const char *version, bool *out_tried, struct err *e);
 
 /* --- waiting (wait.c) --- */
 /* Waits until the version is SUCCESSFUL; *out is then the version as the service returned it.

@@ -15,6 +15,8 @@ import { Guest } from './guest.mjs';
 
 const SECOND_MS = 1000;
 const TIDY_MS = 1000;
+/** In place of a payload: the agent checks its VM, answers 200, and starts no runner. */
+const TRIAL = 'mayfly-try';
 const ENDINGS = ['TERMINATING', 'TERMINATED'];
 
 export class Microvm {
@@ -111,7 +113,7 @@ export class Fleet extends EventEmitter {
       this.end(vm, 'Run hook failed: connection refused');
       return;
     }
-    if (vm.fault?.vm === 'never-start' || vm.spec.runHookPayload === undefined) {
+    if (vm.fault?.vm === 'never-start' || [undefined, TRIAL].includes(vm.spec.runHookPayload)) {
       this.setState(vm, 'RUNNING');
       return;
     }
