@@ -1,11 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,16 +9,9 @@
 #include <unistd.h>
 
 #include "common/base/protect.h"
+#include "common/base/syscall_filter.h"
 #include "common/vm/qemu/args.h"
 #include "worker/supervisor/confine.h"
-
-#if defined(__x86_64__)
-#define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define ARCHITECTURE AUDIT_ARCH_AARCH64
-#else
-#error "the filter knows x86-64 and arm64"
-#endif
 
 /* --- files: landlock(7) ---------------------------------------------------------------------- */
 
@@ -209,100 +198,36 @@ static const int denied[] = {
 #endif
 };
 
-#define RULES_MAX 160
-#define ARGUMENT(n) (uint32_t)(offsetof(struct seccomp_data, args) + 8 * (n)) /* its low half */
-#define RETURN_ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-#define RETURN_ERRNO(e) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (e))
-
-struct filter {
-    struct sock_filter rules[RULES_MAX];
-    unsigned short count;
-};
-
-static void add_rule(struct filter *f, struct sock_filter rule)
+static void build_filter(struct syscall_filter *f, bool is_gateway)
 {
-    ASSERT(f->count < RULES_MAX);
-    f->rules[f->count++] = rule;
-}
-
-static void load(struct filter *f, uint32_t offset)
-{
-    add_rule(f, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
-}
-
-static void unless_equal_skip(struct filter *f, uint32_t value, uint8_t skip)
-{
-    add_rule(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip));
-}
-
-static void deny(struct filter *f, int call, uint32_t errnum)
-{
-    unless_equal_skip(f, (uint32_t)call, 1);
-    add_rule(f, (struct sock_filter)RETURN_ERRNO(errnum));
-}
-
-/* The call is denied with this value of an argument. */
-static void deny_value(struct filter *f, int call, unsigned argument, uint32_t value)
-{
-    unless_equal_skip(f, (uint32_t)call, 4);
-    load(f, ARGUMENT(argument));
-    unless_equal_skip(f, value, 1);
-    add_rule(f, (struct sock_filter)RETURN_ERRNO(EPERM));
-    load(f, offsetof(struct seccomp_data, nr));
-}
-
-/* The call is allowed if the test of its first argument skips one. */
-static void allow_only(struct filter *f, int call, struct sock_filter test)
-{
-    unless_equal_skip(f, (uint32_t)call, 4);
-    load(f, ARGUMENT(0));
-    add_rule(f, test);
-    add_rule(f, (struct sock_filter)RETURN_ERRNO(EPERM));
-    add_rule(f, (struct sock_filter)RETURN_ALLOW);
-}
-
-static void build_filter(struct filter *f, bool is_gateway)
-{
-    load(f, offsetof(struct seccomp_data, arch));
-    unless_equal_skip(f, ARCHITECTURE, 1);
-    add_rule(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0));
-    add_rule(f, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
-    load(f, offsetof(struct seccomp_data, nr));
-#ifdef __x86_64__
-    /* The x32 interface has the same calls under other numbers. */
-    add_rule(f, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1));
-    add_rule(f, (struct sock_filter)RETURN_ERRNO(EPERM));
-#endif
+    const uint32_t self = (uint32_t)getpid();
+    const uint32_t caller = 0;
+    syscall_filter_begin(f);
     /* Threads of its own, and signals to them. The C library takes clone when there is no clone3,
      * whose flags a filter cannot see. */
-    deny(f, SYS_clone3, ENOSYS);
-    allow_only(f, SYS_clone,
-               (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0));
-    allow_only(f, SYS_tgkill,
-               (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)getpid(), 1, 0));
+    syscall_filter_deny(f, SYS_clone3, ENOSYS);
+    syscall_filter_allow_with_bits(f, SYS_clone, 0, CLONE_THREAD);
+    syscall_filter_allow_values(f, SYS_tgkill, 0, &self, 1);
     /* Limits of another process end it as a signal does. */
-    allow_only(f, SYS_prlimit64, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0));
+    syscall_filter_allow_values(f, SYS_prlimit64, 0, &caller, 1);
     /* Signals by way of a file's owner. */
-    deny_value(f, SYS_fcntl, 1, F_SETOWN);
-    deny_value(f, SYS_fcntl, 1, F_SETOWN_EX);
-    deny_value(f, SYS_ioctl, 1, 0x8901); /* FIOSETOWN */
-    deny_value(f, SYS_ioctl, 1, 0x8902); /* SIOCSPGRP */
-    for (size_t i = 0; i < COUNT_OF(denied); i++) {
-        deny(f, denied[i], EPERM);
+    syscall_filter_deny_value(f, SYS_fcntl, 1, F_SETOWN);
+    syscall_filter_deny_value(f, SYS_fcntl, 1, F_SETOWN_EX);
+    syscall_filter_deny_value(f, SYS_ioctl, 1, 0x8901); /* FIOSETOWN */
+    syscall_filter_deny_value(f, SYS_ioctl, 1, 0x8902); /* SIOCSPGRP */
+    syscall_filter_deny_all(f, denied, COUNT_OF(denied));
+    if (!is_gateway) { /* which makes no Unix socket, by its own filter */
+        /* Landlock does not see sockets that have a path. */
+        syscall_filter_deny(f, SYS_connect, EPERM);
     }
-    if (!is_gateway) {               /* which makes no Unix socket, by its own filter */
-        deny(f, SYS_connect, EPERM); /* landlock does not see sockets that have a path */
-    }
-    add_rule(f, (struct sock_filter)RETURN_ALLOW);
 }
 
 bool confine_child(const struct confined *c)
 {
-    struct filter f = {.count = 0};
+    struct syscall_filter f;
     if (MAYFLY_SANITIZED) {
         return true; /* a sanitizer has processes of its own, and looks at /proc */
     }
     build_filter(&f, c->is_gateway);
-    const struct sock_fprog program = {.len = f.count, .filter = f.rules};
-    return restrict_files(c) && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+    return restrict_files(c) && syscall_filter_install(&f) == 0;
 }

@@ -1,9 +1,6 @@
 /* Small files: whole, atomic, and gone when removed. */
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +12,7 @@
 
 #include "common/base/attr.h"
 #include "common/base/fs.h"
+#include "common/base/syscall_filter.h"
 #include "tests/lib/cmocka.h"
 
 static char directory[] = "/tmp/mayfly-fs-XXXXXX";
@@ -257,20 +255,15 @@ static void other_directories_keep_the_mode_that_was_asked_for(void **state)
 /* As systemd's RestrictSUIDSGID= does: no call that sets the bit. In a child, since it stays. */
 static bool forbid_setgid(void)
 {
-    struct sock_filter lines[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-#ifdef __NR_chmod
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_chmod, 1, 0),
-#else
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fchmod, 1, 0),
+    static const int calls[] = {
+#ifdef SYS_chmod
+        SYS_chmod,
 #endif
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_fchmodat, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {.len = COUNT_OF(lines), .filter = lines};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+        SYS_fchmod, SYS_fchmodat};
+    struct syscall_filter filter;
+    syscall_filter_begin(&filter);
+    syscall_filter_deny_all(&filter, calls, COUNT_OF(calls));
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall_filter_install(&filter) == 0;
 }
 
 static void shared_directory_needs_no_right_to_set_setgid(void **state)
