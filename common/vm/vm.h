@@ -89,8 +89,8 @@ bool vm_host_bound(const struct vm_provider *p);
 bool vm_is_named(const struct vm_provider *p);
 
 /* Whether there is room for one more VM, as far as that shows before a run: so that no runner is
- * registered for a VM that cannot start. On success it is kept, from other launches of this process,
- * until the next vm_run or a vm_room_release. */
+ * registered for a VM that cannot start. On success it is kept, from other launches on this host, until
+ * the next vm_run, a vm_room_release, or the end of this process. */
 MUST_CHECK int vm_room(struct vm_provider *p, struct err *e);
 void vm_room_release(struct vm_provider *p);
 

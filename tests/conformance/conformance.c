@@ -13,7 +13,7 @@
 #include "common/base/fs.h"
 #include "tests/lib/cmocka.h"
 
-#define CHILD_ARGS_MAX 8
+#define CHILD_ARGS_MAX 9
 #define LINE_TIMEOUT_MS 60000
 
 static const char *pattern = "";

@@ -42,7 +42,7 @@ struct conformance_process {
     int out;        /* its standard output */
     char line[256]; /* the last one read, without the newline */
 };
-/* args: up to 8, NULL-terminated. */
+/* args: up to 9, NULL-terminated. */
 void conformance_spawn(struct conformance_process *p, const char *child, const char *url,
                        const char *const *args);
 /* Waits for the next line, a minute at most (then the test fails); false at its end. */

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -308,17 +307,6 @@ static void run_many_at_once_saves_the_machine_once(void **state)
     }
 }
 
-/* The file system gets so much "kept for the host" that two VMs fit, though none uses any of it. */
-static void leave_room_for_two(struct vm_fixture *f)
-{
-    struct statvfs fs;
-    assert_int_equal(statvfs(f->store.dir, &fs), 0);
-    int64_t unused = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
-    f->settings.disk_size_bytes = unused / 8;
-    f->settings.reserved_disk_bytes = unused - f->settings.disk_size_bytes * 5 / 2;
-    vm_fixture_open(f);
-}
-
 static void run_many_on_a_host_with_room_for_two_starts_two(void **state)
 {
     struct vm_fixture *f = *state;
@@ -327,7 +315,7 @@ static void run_many_on_a_host_with_room_for_two_starts_two(void **state)
     struct racer racers[COUNT_OF(names)];
     struct err e;
     size_t started = 0;
-    leave_room_for_two(f);
+    vm_leave_room_for_two(f);
     MUST(vm_room(f->p, &e));
     vm_room_release(f->p);
     for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -353,24 +341,6 @@ static void run_many_on_a_host_with_room_for_two_starts_two(void **state)
     }
     MUST(vm_room(f->p, &e));
     vm_room_release(f->p);
-}
-
-/* Launches that were given room, and have not run yet, leave none to others. */
-static void room_is_kept_until_its_run_or_its_release(void **state)
-{
-    struct vm_fixture *f = *state;
-    struct err e;
-    leave_room_for_two(f);
-    MUST(vm_room(f->p, &e));
-    MUST(vm_room(f->p, &e));
-    assert_int_equal(vm_room(f->p, &e), -1);
-    assert_int_equal(e.class, ERR_CAPACITY);
-    must_run(f, "vm-1");
-    assert_int_equal(vm_room(f->p, &e), -1);
-    vm_room_release(f->p);
-    MUST(vm_room(f->p, &e));
-    vm_room_release(f->p);
-    must_end(f, "vm-1");
 }
 
 /* The first file of that name in the directories of snapshots. */
@@ -502,7 +472,6 @@ static const struct CMUnitTest fake_only[] = {
     ON_FIXTURE(run_many_at_once_saves_the_machine_once),
     ON_FIXTURE(run_many_on_a_host_with_room_for_two_starts_two),
     ON_FIXTURE(snapshot_that_was_changed_is_made_anew),
-    ON_FIXTURE(room_is_kept_until_its_run_or_its_release),
     ON_FIXTURE(run_in_a_deep_state_directory_works),
     ON_FIXTURE(run_with_a_user_of_its_own_drops_the_rights),
 };
@@ -517,7 +486,7 @@ int main(int argc, char **argv)
     }
     assert_true(vm_tests_run_count + vm_tests_end_count + vm_tests_faults_count +
                     vm_tests_users_count + vm_tests_probes_count + vm_tests_events_count +
-                    COUNT_OF(fake_only) <=
+                    vm_tests_room_count + COUNT_OF(fake_only) <=
                 COUNT_OF(tests));
     memset(tests, 0, sizeof tests);
     memcpy(tests, vm_tests_run, sizeof vm_tests_run);
@@ -535,6 +504,8 @@ int main(int argc, char **argv)
         n += vm_tests_probes_count;
         memcpy(tests + n, vm_tests_events, vm_tests_events_count * sizeof *tests);
         n += vm_tests_events_count;
+        memcpy(tests + n, vm_tests_room, vm_tests_room_count * sizeof *tests);
+        n += vm_tests_room_count;
     }
     /* cmocka's macro counts an array; here the count is known at run time. */
     return _cmocka_run_group_tests("vm", tests, n, NULL, suite_stop);

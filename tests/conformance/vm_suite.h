@@ -99,7 +99,19 @@ extern const size_t vm_tests_probes_count;
 extern const struct CMUnitTest vm_tests_events[];
 extern const size_t vm_tests_events_count;
 
-/* In vm_suite_end.c: a child that launches a VM, tells its id, and waits to be killed. */
+extern const struct CMUnitTest vm_tests_room[];
+extern const size_t vm_tests_room_count;
+
+/* In vm_suite_room.c. The file system gets so much "kept for the host" that two VMs fit, though none
+ * uses any of it. */
+void vm_leave_room_for_two(struct vm_fixture *f);
+
+/* Children, which open the fixture's class, do something and wait to be killed: vm_child_launch (in
+ * vm_suite_end.c) launches vm-1 and tells its id, vm_child_room takes room and says "room". */
+void vm_child_spawn(const struct vm_fixture *f, const char *name, const char *max_duration_ms,
+                    struct conformance_process *child);
+int vm_child_open(int argc, char **argv, struct vm_provider **out); /* 0, or an exit status */
 int vm_child_launch(const char *url, int argc, char **argv);
+int vm_child_room(const char *url, int argc, char **argv);
 
 #endif

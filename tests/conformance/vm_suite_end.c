@@ -117,48 +117,20 @@ static void forget_of_a_running_vm_is_refused(void **state)
 
 /* --- without those who launched it ---------------------------------------------------------- */
 
-/* Arguments: image, binary, state directory, deployment, accel, memory, max duration, payload. */
 int vm_child_launch(const char *url, int argc, char **argv)
 {
     struct vm_provider *p;
     struct err e;
     char id[VM_ID_MAX + 1];
-    int64_t memory;
     int64_t duration;
     (void)url;
-    if (argc != 8 || !slice_to_int64(slice_of(argv[5]), &memory) ||
-        !slice_to_int64(slice_of(argv[6]), &duration)) {
-        return 2;
-    }
-    char small[] = "small";
-    char qemu[] = "qemu";
-    char internet[] = "internet";
-    char none[] = "";
-    struct qemu_settings settings = {.image = argv[0],
-                                     .binary = argv[1],
-                                     .state_dir = argv[2],
-                                     .accel = argv[4],
-                                     .cpus = 1,
-                                     .memory_bytes = memory * MIB,
-                                     .memory_overcommit = 1,
-                                     .disk_overcommit = 1,
-                                     .restore = true,
-                                     .network = internet,
-                                     .max_console_size_bytes = 65536,
-                                     .boot_timeout_ms = 60000};
-    struct config_class class = {.name = small,
-                                 .provider = qemu,
-                                 .runner_group = none,
-                                 .proxy = {none, none, none},
-                                 .settings = &settings};
-    struct vm_spec spec = {.name = "vm-1",
-                           .client_token = "token-1",
-                           .payload = slice_of(argv[7]),
-                           .max_duration_ms = duration};
-    if (vm_open(&class, argv[3], &p, &e) != 0) {
-        (void)printf("open: %s\n", e.message);
+    if (vm_child_open(argc, argv, &p) != 0 || !slice_to_int64(slice_of(argv[7]), &duration)) {
         return 1;
     }
+    struct vm_spec spec = {.name = "vm-1",
+                           .client_token = "token-1",
+                           .payload = slice_of(argv[8]),
+                           .max_duration_ms = duration};
     (void)printf("launching\n");
     (void)fflush(stdout);
     int rc = vm_run(p, &spec, id, &e);
@@ -172,12 +144,7 @@ int vm_child_launch(const char *url, int argc, char **argv)
 static void spawn_launcher(const struct vm_fixture *f, const char *max_duration_ms,
                            struct conformance_process *child)
 {
-    char memory[32];
-    (void)snprintf(memory, sizeof memory, "%lld", (long long)(f->settings.memory_bytes / MIB));
-    const char *const args[] = {f->image,        f->binary,         f->state_dir,
-                                f->deployment,   f->settings.accel, memory,
-                                max_duration_ms, f->payload.data,   NULL};
-    conformance_spawn(child, "launch", f->store.url, args);
+    vm_child_spawn(f, "launch", max_duration_ms, child);
     assert_true(conformance_read_line(child));
     assert_string_equal(child->line, "launching");
 }

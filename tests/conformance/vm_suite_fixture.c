@@ -48,7 +48,8 @@ static bool start_launcher(void)
 /* -1: run the tests; else the program's exit status. */
 int suite_start(int argc, char **argv)
 {
-    static const struct conformance_child children[] = {{"launch", vm_child_launch}, {NULL, NULL}};
+    static const struct conformance_child children[] = {
+        {"launch", vm_child_launch}, {"room", vm_child_room}, {NULL, NULL}};
     int rc = conformance_start(argc, argv, children);
     if (rc >= 0) {
         return rc;

@@ -194,7 +194,7 @@ static int read_disk(const char *state_dir, struct qemu_host_use *out, struct er
 
 typedef void each_fn(const char *path, struct qemu_host_use *out);
 
-/* Calls back for each entry whose name has no dot in front. */
+/* Calls back for each entry. */
 static int for_each_entry(const char *dir, each_fn *each, struct qemu_host_use *out, struct err *e)
 {
     const struct dirent *entry;
@@ -204,7 +204,7 @@ static int for_each_entry(const char *dir, each_fn *each, struct qemu_host_use *
     }
     while ((errno = 0, entry = readdir(d)) != NULL) {
         char path[PATH_MAX];
-        if (entry->d_name[0] != '.') {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             each(qemu_path(path, dir, entry->d_name), out);
         }
     }
@@ -217,7 +217,7 @@ static void look_at_vm(const char *dir, struct qemu_host_use *out)
 {
     char path[PATH_MAX];
     struct stat st;
-    /* One that is claimed has no `run` yet. */
+    /* Room for a launch, or one that is claimed, has no `run` yet. */
     if (lstat(qemu_path(path, dir, "run"), &st) == 0 || qemu_is_being_launched(dir)) {
         add_vm(dir, out);
     }
@@ -226,7 +226,8 @@ static void look_at_vm(const char *dir, struct qemu_host_use *out)
 static void look_at_class(const char *dir, struct qemu_host_use *out)
 {
     struct err e;
-    if (strchr(strrchr(dir, '/'), '.') == NULL) {
+    const char *name = strrchr(dir, '/') + 1;
+    if (name[0] == '.' || strchr(name, '.') == NULL) {
         return; /* snapshots, and files of the provider */
     }
     (void)!for_each_entry(dir, look_at_vm, out, &e);

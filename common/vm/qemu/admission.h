@@ -9,7 +9,7 @@
  * of 1 no VM can take from another, or from the stores, what was promised to them. What a VM may use
  * is in its record (state.h); it is reserved as long as the VM's directory has `run`. All classes
  * with one state directory are counted together, whichever process launches them: a launch looks and
- * writes its record under one lock (run.c).
+ * writes its record under one lock (run.c), before it has a VM (room.h).
  */
 #ifndef MAYFLY_VM_QEMU_ADMISSION_H
 #define MAYFLY_VM_QEMU_ADMISSION_H

@@ -7,8 +7,8 @@
  *   host.c      this host: the QEMU binary, KVM or not, capacity for one more VM
  *   settings.c  its part of the configuration
  *   network.c   what its VMs may reach: for the gateway, for the checks; what was refused
- *   admission.c, image.c, args.c, qmp.c, state.c, launch.c, exec.c, notice.c, seal.c, control.c
- *               see their headers
+ *   admission.c, args.c, control.c, exec.c, image.c, launch.c, notice.c, qmp.c, room.c, seal.c,
+ *   state.c     see their headers
  *
  * One QEMU process per VM, with a supervisor process each (launch.h). Everything known about a VM
  * is in its state directory, so the provider keeps nothing in memory: any process of the host can
@@ -19,6 +19,7 @@
 #define MAYFLY_VM_QEMU_H
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -64,6 +65,8 @@ struct vm_qemu {
     struct metric *started_by_restore;
     struct metric *started_by_boot;
     struct metric *snapshots_refused;
+    pthread_mutex_t rooms_lock;
+    struct qemu_room *rooms; /* kept for launches of this process (room.h) */
     struct qemu_seal seal;
     struct metric *refused[NET_KINDS]; /* by the gateways */
     struct metric *events[QEMU_EVENTS];

@@ -16,6 +16,7 @@
 #include "common/vm/qemu/launch.h"
 #include "common/vm/qemu/qemu.h"
 #include "common/vm/qemu/qmp.h"
+#include "common/vm/qemu/room.h"
 #include "common/vm/qemu/state.h"
 
 #define MIB ((int64_t)1 << 20)
@@ -110,8 +111,7 @@ struct launch {
     char dir[PATH_MAX];
     char run_dir[PATH_MAX];
     const char *accel;
-    struct qemu_amount most; /* reserved by the claim */
-    int lock_fd;             /* of this VM; -1: not claimed */
+    int lock_fd; /* of this VM; -1: not claimed */
 };
 
 /* The directory exists. 1: it is the same VM and it runs or ran; 0: a remainder of a launch that
@@ -138,22 +138,6 @@ static int check_existing(struct launch *l, struct err *e)
     return 0;
 }
 
-static int lock_vm(struct launch *l, struct err *e)
-{
-    char path[PATH_MAX];
-    int fd = fs_create(qemu_path(path, l->dir, "lock"), O_RDWR, 0644);
-    if (fd < 0) {
-        return err_errno(e, ERR_RETRY, errno, "cannot open the lock %s", path);
-    }
-    if (fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) != 0) {
-        close(fd);
-        return err_set(e, ERR_RETRY, EWOULDBLOCK, "another process is launching VM %s",
-                       l->spec->name);
-    }
-    l->lock_fd = fd;
-    return 0;
-}
-
 static void unlock_vm(struct launch *l)
 {
     if (l->lock_fd >= 0) {
@@ -162,18 +146,50 @@ static void unlock_vm(struct launch *l)
     }
 }
 
-static int make_directory(struct launch *l, struct err *e)
+/* The room that was kept for a launch of this class; which one, is all the same. NULL: none is. */
+static struct qemu_room *take_kept_room(struct vm_qemu *q)
 {
-    struct qemu_vm_record record = {.started_ms = clock_wall_ms(), .most = l->most};
+    pthread_mutex_lock(&q->rooms_lock);
+    struct qemu_room *room = q->rooms;
+    q->rooms = room == NULL ? NULL : room->next;
+    pthread_mutex_unlock(&q->rooms_lock);
+    return room;
+}
+
+static int take_room(struct launch *l, struct qemu_room *room, struct err *e)
+{
+    struct qemu_vm_record record;
+    if (qemu_vm_record_read(room->dir, &record, e) != 0) {
+        return -1;
+    }
+    record.started_ms = clock_wall_ms();
     (void)snprintf(record.name, sizeof record.name, "%s", l->spec->name);
     (void)snprintf(record.token, sizeof record.token, "%s", l->spec->client_token);
     (void)snprintf(record.image, sizeof record.image, "%.99s %.99s", l->q->image.name,
                    l->q->image.version);
-    if (fs_mkdir(l->dir, 0700) != 0) {
-        return err_errno(e, errno == ENOSPC ? ERR_CAPACITY : ERR_RETRY, errno,
-                         "cannot make the directory %s", l->dir);
+    return qemu_vm_record_write(room->dir, &record, e) != 0
+               ? -1
+               : qemu_room_become(room, l->dir, &l->lock_fd, e);
+}
+
+/* With the lock of the host's VMs, and the room kept for it, if any: taken. */
+static int claim_name_locked(struct launch *l, struct qemu_room *room, struct err *e)
+{
+    struct stat st;
+    int rc = 0;
+    if (stat(l->dir, &st) == 0) {
+        l->lock_fd = qemu_room_lock(l->dir, e);
+        rc = l->lock_fd < 0 ? -1 : check_existing(l, e);
+        unlock_vm(l);
     }
-    return lock_vm(l, e) != 0 ? -1 : qemu_vm_record_write(l->dir, &record, e);
+    if (rc == 0 && room == NULL) {
+        rc = qemu_room_new(l->q, l->accel, &room, e);
+    }
+    if (rc != 0 || take_room(l, room, e) != 0) {
+        qemu_room_free(room);
+        return rc != 0 ? rc : -1;
+    }
+    return 0;
 }
 
 /* 0: this launch owns the name, holds its lock, and has reserved what its VM may use. 1: it exists
@@ -182,20 +198,13 @@ static int make_directory(struct launch *l, struct err *e)
 static int claim_name(struct launch *l, struct err *e)
 {
     char path[PATH_MAX];
-    struct stat st;
     int host_lock;
-    int rc = 0;
+    struct qemu_room *room = take_kept_room(l->q);
     if (qemu_lock(qemu_path(path, l->q->state_dir, ".lock"), &host_lock, e) != 0) {
+        qemu_room_free(room);
         return -1;
     }
-    if (stat(l->dir, &st) == 0) {
-        rc = lock_vm(l, e) != 0 ? -1 : check_existing(l, e);
-        unlock_vm(l);
-    }
-    if (rc == 0 && (qemu_host_room(l->q, &l->most, e) != 0 || make_directory(l, e) != 0)) {
-        unlock_vm(l);
-        rc = -1;
-    }
+    int rc = claim_name_locked(l, room, e);
     close(host_lock);
     return rc;
 }
@@ -408,79 +417,31 @@ static int start_with_fallbacks(const struct launch *l, struct err *e)
     return 0;
 }
 
-/* A launch that saves the class's snapshot first fills the host with that too. */
-static struct qemu_amount most_of_launch(const struct vm_qemu *q, const char *accel)
-{
-    struct qemu_amount most = qemu_host_most(q, accel);
-    if (q->restore && !qemu_saved_exists(q, accel)) {
-        most.disk += q->memory_mib * MIB;
-    }
-    return most;
-}
-
-/* Launches of this process that were given room and have not claimed it yet. They hold the lock from
- * the look to the promise, and from the claim to its end, so that none is counted twice. */
-static struct {
-    pthread_mutex_t lock;
-    int64_t vms;
-    struct qemu_amount most;
-} promised = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void add_promise_locked(const struct vm_qemu *q, const char *accel, int64_t vms)
-{
-    const struct qemu_amount most = qemu_host_most(q, accel);
-    if (promised.vms + vms >= 0) {
-        promised.vms += vms;
-        promised.most.memory += vms * most.memory;
-        promised.most.disk += vms * most.disk;
-    }
-}
-
 int vm_qemu_room(void *state, struct err *e)
 {
-    const struct vm_qemu *q = state;
+    struct vm_qemu *q = state;
     const char *accel;
-    struct qemu_host_use use;
-    if (qemu_host_accel(q, &accel, e) != 0) {
+    char path[PATH_MAX];
+    int host_lock;
+    struct qemu_room *room = NULL;
+    if (qemu_host_accel(q, &accel, e) != 0 ||
+        qemu_lock(qemu_path(path, q->state_dir, ".lock"), &host_lock, e) != 0) {
         return -1;
     }
-    const struct qemu_amount most = most_of_launch(q, accel);
-    pthread_mutex_lock(&promised.lock);
-    int rc = qemu_host_use(q->state_dir, &use, e);
+    int rc = qemu_room_new(q, accel, &room, e);
+    close(host_lock);
     if (rc == 0) {
-        use.vms += promised.vms;
-        use.most.memory += promised.most.memory;
-        use.most.disk += promised.most.disk;
-        rc = qemu_admit(&q->admission, &use, &most, e);
+        pthread_mutex_lock(&q->rooms_lock);
+        room->next = q->rooms;
+        q->rooms = room;
+        pthread_mutex_unlock(&q->rooms_lock);
     }
-    if (rc == 0) {
-        add_promise_locked(q, accel, 1);
-    }
-    pthread_mutex_unlock(&promised.lock);
     return rc;
 }
 
 void vm_qemu_room_release(void *state)
 {
-    const struct vm_qemu *q = state;
-    const char *accel;
-    struct err ignored;
-    if (qemu_host_accel(q, &accel, &ignored) == 0) {
-        pthread_mutex_lock(&promised.lock);
-        add_promise_locked(q, accel, -1);
-        pthread_mutex_unlock(&promised.lock);
-    }
-}
-
-/* What was promised to it is its own from here on, or nobody's. */
-static int claim_promised(struct launch *l, struct err *e)
-{
-    l->most = most_of_launch(l->q, l->accel);
-    pthread_mutex_lock(&promised.lock);
-    int claimed = claim_name(l, e);
-    add_promise_locked(l->q, l->accel, -1);
-    pthread_mutex_unlock(&promised.lock);
-    return claimed;
+    qemu_room_free(take_kept_room(state));
 }
 
 int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct err *e)
@@ -494,7 +455,7 @@ int vm_qemu_run(void *state, const struct vm_spec *spec, char *out_id, struct er
         vm_qemu_room_release(state);
         return -1;
     }
-    int claimed = claim_promised(&l, e);
+    int claimed = claim_name(&l, e);
     if (claimed < 0) {
         return -1;
     }

@@ -13,6 +13,7 @@
  *     notice.json   by the supervisor, removed by whoever reads it (qemu/notice.h)
  *     exit.json     by the supervisor, when everything has ended: time, reason
  *     run/          QEMU's own: overlay.qcow2 and the sockets; removed when it has ended
+ *   <state_dir>/<deployment>.<class>/.room-<random>/   lock and vm.json of a launch without a VM (room.h)
  *
  * Each file has one writer and is replaced atomically, so that any process of the host may read at
  * any time. A process is identified by its pid, its start time and the boot, so that a reused pid

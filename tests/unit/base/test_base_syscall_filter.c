@@ -104,16 +104,19 @@ static int check_bits(struct syscall_filter *f)
 
 static void denied_calls_fail_with_their_errno(void **state)
 {
+    (void)state;
     run_in_child(check_denied);
 }
 
 static void values_of_an_argument_decide(void **state)
 {
+    (void)state;
     run_in_child(check_values);
 }
 
 static void bits_of_an_argument_decide(void **state)
 {
+    (void)state;
     run_in_child(check_bits);
 }
 
