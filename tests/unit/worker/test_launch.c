@@ -7,32 +7,11 @@
 #include "common/base/clock.h"
 #include "common/job/publish.h"
 #include "common/payload/payload.h"
-#include "tests/unit/worker/world.h"
+#include "tests/unit/worker/launch_bed.h"
 #include "worker/heartbeat.h"
-#include "worker/launch.h"
 
-struct lane {
-    struct subjects subjects;
-};
-
-static struct lane lane;
 static bool heart_stops; /* while a step takes long: the process was frozen */
 static int64_t step_ms;  /* of a step that was planned as slow */
-
-void lane_reservation_ended(struct lane *l)
-{
-    (void)call_begin("lane_reservation_ended", NULL, "%s", l == &lane ? "small" : "?");
-}
-
-const struct subjects *lane_subjects(const struct lane *l)
-{
-    return &l->subjects;
-}
-
-int64_t lane_known_since_ms(const struct lane *l)
-{
-    return l == &lane ? 0 : -1;
-}
 
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
@@ -42,31 +21,16 @@ bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
     return wakeup_raised(s);
 }
 
-static void subjects_of(const char *class_name, struct subjects *out)
-{
-    subjects_of_class(config_class_by_name(world.config, slice_of(class_name)),
-                      fleet_provider(world.worker.fleet, class_name),
-                      fleet_host(world.worker.fleet), out);
-}
-
 static int set_up(void **state)
 {
-    int rc = world_set_up(state);
+    (void)state;
     heart_stops = false;
-    subjects_of("small", &lane.subjects);
-    world.worker.heartbeat = heartbeat_new(&world.worker);
-    return rc;
-}
-
-static int tear_down(void **state)
-{
-    heartbeat_free(world.worker.heartbeat);
-    return world_tear_down(state);
+    return launch_bed_set_up("small");
 }
 
 static void anew(void)
 {
-    (void)tear_down(NULL);
+    (void)launch_bed_tear_down(NULL);
     (void)set_up(NULL);
 }
 
@@ -74,32 +38,16 @@ static void anew(void)
 static void launch_body(const char *body, int64_t attempts)
 {
     world_put("launch.small", body);
-    struct queue_message m = world_take("launch.small");
-    m.attempts = attempts;
-    launch(&world.worker, &lane, world.config, &m);
-    queue_message_fini(&m);
+    launch_bed_next("launch.small", attempts);
 }
 
 static void launch_class(const char *class_name, int64_t attempts)
 {
-    struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                           .status = "queued",
-                           .job = {.id = 42,
-                                   .run_id = 1,
-                                   .run_attempt = 1,
-                                   .installation_id = 11,
-                                   .repository = "acme/app",
-                                   .organization = "acme"}};
-    struct buf body;
     if (config_class_by_name(world.config, slice_of(class_name)) != NULL) {
-        subjects_of(class_name, &lane.subjects);
+        launch_bed_subjects(class_name, &lane.subjects);
     }
-    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
-    struct launch_request request = launch_request_of(&ev);
-    buf_init(&body, 65536);
-    launch_request_encode(&request, 1, &body);
-    launch_body(body.data, attempts);
-    buf_fini(&body);
+    launch_bed_put("launch.small", class_name, 42);
+    launch_bed_next("launch.small", attempts);
 }
 
 /* Of the VM that was launched; "" if it came to none. */
@@ -572,7 +520,7 @@ static void launch_that_hangs_is_kept_until_its_step_or_its_timeout_is_over(void
     assert_int_equal(calls_count("queue_extend", NULL), 29); /* at 10 to 290 s of 300 */
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, launch_bed_tear_down)
 
 int main(void)
 {

@@ -1,72 +1,16 @@
 /* Launches on a host that has no room: the class's VMs run on this host. */
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "tests/unit/worker/world.h"
-
-#include "common/job/launch_request.h"
-#include "worker/heartbeat.h"
-#include "worker/lane.h"
-#include "worker/launch.h"
-
-struct lane {
-    struct subjects subjects;
-};
-
-static struct lane lane;
-
-void lane_reservation_ended(struct lane *l)
-{
-    assert_ptr_equal(l, &lane);
-}
-
-const struct subjects *lane_subjects(const struct lane *l)
-{
-    return &l->subjects;
-}
-
-int64_t lane_known_since_ms(const struct lane *l)
-{
-    (void)l;
-    return 0;
-}
+#include "tests/unit/worker/launch_bed.h"
 
 static int set_up(void **state)
 {
-    int rc = world_set_up(state);
-    subjects_of_class(config_class_by_name(world.config, SLICE("small")),
-                      fleet_provider(world.worker.fleet, "small"), fleet_host(world.worker.fleet),
-                      &lane.subjects);
-    world.worker.heartbeat = heartbeat_new(&world.worker);
-    return rc;
-}
-
-static int tear_down(void **state)
-{
-    heartbeat_free(world.worker.heartbeat);
-    return world_tear_down(state);
+    (void)state;
+    return launch_bed_set_up("small");
 }
 
 static void launch_small(void)
 {
-    struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                           .status = "queued",
-                           .job = {.id = 42,
-                                   .run_id = 1,
-                                   .run_attempt = 1,
-                                   .installation_id = 11,
-                                   .repository = "acme/app",
-                                   .organization = "acme",
-                                   .class_name = "small"}};
-    struct launch_request request = launch_request_of(&ev);
-    struct buf body;
-    buf_init(&body, 65536);
-    launch_request_encode(&request, 1, &body);
-    world_put("launch.small", body.data);
-    buf_fini(&body);
-    struct queue_message m = world_take("launch.small");
-    launch(&world.worker, &lane, world.config, &m);
-    queue_message_fini(&m);
+    launch_bed_put("launch.small", "small", 42);
+    launch_bed_next("launch.small", 0);
 }
 
 /* Until a VM of the host ends; and nothing was registered for it. */
@@ -102,7 +46,7 @@ static void room_of_a_launch_that_fails_before_its_run_is_released(void **state)
     assert_int_equal(calls_count("vm_room_release", NULL), 1);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, launch_bed_tear_down)
 
 int main(void)
 {

@@ -4,35 +4,9 @@
  */
 #include <stdlib.h>
 
-#include "tests/unit/worker/world.h"
+#include "tests/unit/worker/launch_bed.h"
 
 #include "common/base/clock.h"
-#include "common/job/launch_request.h"
-#include "worker/heartbeat.h"
-#include "worker/lane.h"
-#include "worker/launch.h"
-
-struct lane {
-    struct subjects subjects;
-    int64_t known_since_ms;
-};
-
-static struct lane lane;
-
-void lane_reservation_ended(struct lane *l)
-{
-    assert_ptr_equal(l, &lane);
-}
-
-const struct subjects *lane_subjects(const struct lane *l)
-{
-    return &l->subjects;
-}
-
-int64_t lane_known_since_ms(const struct lane *l)
-{
-    return l->known_since_ms;
-}
 
 bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms);
 
@@ -45,51 +19,24 @@ bool __wrap_wakeup_sleep(struct wakeup *s, int64_t timeout_ms)
 
 static int set_up(void **state)
 {
-    int rc = world_set_up(state);
-    lane.known_since_ms = 0;
-    subjects_of_class(config_class_by_name(world.config, SLICE("large")),
-                      fleet_provider(world.worker.fleet, "large"), fleet_host(world.worker.fleet),
-                      &lane.subjects);
-    world.worker.heartbeat = heartbeat_new(&world.worker);
-    return rc;
-}
-
-static int tear_down(void **state)
-{
-    heartbeat_free(world.worker.heartbeat);
-    return world_tear_down(state);
+    (void)state;
+    return launch_bed_set_up("large");
 }
 
 static void anew(void)
 {
-    (void)tear_down(NULL);
+    (void)launch_bed_tear_down(NULL);
     (void)set_up(NULL);
 }
 
 static void put_job(int64_t job)
 {
-    struct job_event ev = {.action = JOB_ACTION_QUEUED,
-                           .status = "queued",
-                           .job = {.id = job,
-                                   .run_id = 1,
-                                   .run_attempt = 1,
-                                   .installation_id = 11,
-                                   .repository = "acme/app",
-                                   .organization = "acme",
-                                   .class_name = "large"}};
-    struct launch_request request = launch_request_of(&ev);
-    struct buf body;
-    buf_init(&body, 65536);
-    launch_request_encode(&request, 1, &body);
-    world_put("launch.large", body.data);
-    buf_fini(&body);
+    launch_bed_put("launch.large", "large", job);
 }
 
 static void launch_next(void)
 {
-    struct queue_message m = world_take("launch.large");
-    launch(&world.worker, &lane, world.config, &m);
-    queue_message_fini(&m);
+    launch_bed_next("launch.large", 0);
 }
 
 static void launch_job_large(int64_t job)
@@ -219,9 +166,7 @@ static void launch_of_a_removed_class_waits_unspent(void **state)
     (void)state;
     world_put("launch.medium",
               "{\"v\":1,\"scope\":\"warm\",\"class\":\"medium\",\"reason\":\"warm\"}");
-    struct queue_message m = world_take("launch.medium");
-    launch(&world.worker, &lane, world.config, &m);
-    queue_message_fini(&m);
+    launch_bed_next("launch.medium", 0);
     assert_int_equal(calls_count("queue_dead_letter", NULL), 0);
     assert_int_equal(calls_count("queue_nack", "spent"), 0);
     assert_int_equal(calls_done("queue_nack", "its runner class is not configured any more"), 1);
@@ -546,7 +491,7 @@ static void vm_whose_row_was_lost_gets_one_by_its_name(void **state)
     assert_int_equal(vm->deadline_ms, world.now_ms + 60000);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, launch_bed_tear_down)
 
 int main(void)
 {

@@ -1,0 +1,70 @@
+#include "tests/unit/worker/launch_bed.h"
+
+#include "common/job/launch_request.h"
+#include "worker/heartbeat.h"
+
+struct lane lane;
+
+void lane_reservation_ended(struct lane *l)
+{
+    (void)call_begin("lane_reservation_ended", NULL, "%s", l == &lane ? "small" : "?");
+}
+
+const struct subjects *lane_subjects(const struct lane *l)
+{
+    return &l->subjects;
+}
+
+int64_t lane_known_since_ms(const struct lane *l)
+{
+    return l->known_since_ms;
+}
+
+void launch_bed_subjects(const char *class_name, struct subjects *out)
+{
+    subjects_of_class(config_class_by_name(world.config, slice_of(class_name)),
+                      fleet_provider(world.worker.fleet, class_name),
+                      fleet_host(world.worker.fleet), out);
+}
+
+int launch_bed_set_up(const char *class_name)
+{
+    int rc = world_set_up(NULL);
+    lane.known_since_ms = 0;
+    launch_bed_subjects(class_name, &lane.subjects);
+    world.worker.heartbeat = heartbeat_new(&world.worker);
+    return rc;
+}
+
+int launch_bed_tear_down(void **state)
+{
+    heartbeat_free(world.worker.heartbeat);
+    return world_tear_down(state);
+}
+
+void launch_bed_put(const char *lane_name, const char *class_name, int64_t job_id)
+{
+    struct job_event ev = {.action = JOB_ACTION_QUEUED,
+                           .status = "queued",
+                           .job = {.id = job_id,
+                                   .run_id = 1,
+                                   .run_attempt = 1,
+                                   .installation_id = 11,
+                                   .repository = "acme/app",
+                                   .organization = "acme"}};
+    struct buf body;
+    (void)snprintf(ev.job.class_name, sizeof ev.job.class_name, "%s", class_name);
+    struct launch_request request = launch_request_of(&ev);
+    buf_init(&body, 65536);
+    launch_request_encode(&request, 1, &body);
+    world_put(lane_name, body.data);
+    buf_fini(&body);
+}
+
+void launch_bed_next(const char *lane_name, int64_t attempts)
+{
+    struct queue_message m = world_take(lane_name);
+    m.attempts += attempts;
+    launch(&world.worker, &lane, world.config, &m);
+    queue_message_fini(&m);
+}
