@@ -29,19 +29,39 @@ static void log_refused_host(void *arg, const char *host, const char *why)
              LOG_STR("action", "no runner of this class comes online until it is allowed"));
 }
 
-/* For the log, and for the timeline of the VM and its job. */
+static bool is_event(const struct vm_notice *n, const char *name)
+{
+    return strcmp(n->event, name) == 0;
+}
+
+static void log_event(const char *class_name, const struct vm_notice *n)
+{
+    if (is_event(n, "resumed")) {
+        log_info("vm_resumed", LOG_STR("vm", n->vm), LOG_STR("class", class_name),
+                 LOG_STR("detail", n->text));
+    } else if (is_event(n, "snapshot_refused")) {
+        log_warn("vm_snapshot_refused", LOG_STR("class", class_name), LOG_STR("error", n->text),
+                 LOG_STR("action", "a new one is made; if it repeats, check the disk, and who can "
+                                   "write there"));
+    } else if (is_event(n, "paused") || is_event(n, "io_error")) {
+        log_warn(is_event(n, "paused") ? "vm_paused" : "vm_io_error", LOG_STR("vm", n->vm),
+                 LOG_STR("class", class_name), LOG_STR("error", n->text));
+    } else {
+        log_warn(is_event(n, "status_dropped") ? "vm_status_dropped" : "vm_process_limit",
+                 LOG_STR("vm", n->vm), LOG_STR("class", class_name), LOG_STR("error", n->text));
+    }
+}
+
+/* For the log, and for the timeline of the VM and its job. That the console keeps its newest part is
+ * for the metric alone. */
 static void report_event(const struct watched_class *class, const struct vm_notice *n)
 {
     struct err e = {0};
-    bool good = strcmp(n->event, "resumed") == 0;
-    if (n->first && good) {
-        log_info("vm_resumed", LOG_STR("vm", n->vm), LOG_STR("class", class->name),
-                 LOG_STR("detail", n->text));
-    } else if (n->first) {
-        log_warn(strcmp(n->event, "paused") == 0 ? "vm_paused" : "vm_io_error",
-                 LOG_STR("vm", n->vm), LOG_STR("class", class->name), LOG_STR("error", n->text));
+    if (!n->first || is_event(n, "console_dropped")) {
+        return;
     }
-    if (n->first &&
+    log_event(class->name, n);
+    if (n->vm[0] != '\0' &&
         ledger_log_event(class->watch->worker->ledger, 0, n->vm, n->event, n->text, &e) != 0) {
         log_debug("timeline_write_failed", LOG_STR("vm", n->vm), LOG_ERR(&e));
     }

@@ -118,12 +118,21 @@ const struct metric_row metrics_table[] = {
           "directory."),
     GAUGE("mayfly_vm_capacity_used_bytes", "class resource",
           "How much of that the live VMs of this host use now."),
-    COUNTER("mayfly_vm_events_total", "kind",
-            "What happened to VMs on this host: `io_error` (their disk failed a request, mostly "
-            "because the host's is full), `paused`, `resumed`."),
+    COUNTER(
+        "mayfly_vm_events_total", "kind",
+        "What happened to VMs on this host: `io_error` (their disk failed a request, mostly "
+        "because the host's is full), `paused`, `resumed`, `process_limit` (their control group "
+        "refused a process; counted when a VM has ended)."),
     COUNTER("mayfly_vm_network_refused_total", "kind",
             "Packets and connections of VMs on this host that their network refused, by kind of "
             "destination."),
+    COUNTER(
+        "mayfly_vm_output_dropped_bytes_total", "output",
+        "What VMs on this host wrote and Mayfly did not keep: `console` (older output, for newer), "
+        "`status` (above 64 KiB; an agent writes less than one)."),
+    GAUGE("mayfly_vm_processes", "class",
+          "Processes and threads of the emulators and supervisors of this host's live VMs, of all "
+          "classes with the same directory."),
     HISTOGRAM("mayfly_vm_run_seconds", "provider class",
               "From the call that starts a VM to its payload accepted."),
     COUNTER("mayfly_vm_run_errors_total", "provider class", "VMs that could not be started."),

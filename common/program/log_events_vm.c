@@ -58,6 +58,12 @@ const struct log_event log_events_vm[] = {
      "of its disk it is resumed when there is space, and ended after five minutes; after an "
      "internal error of the emulator it is ended at once.",
      "As for `vm_io_error`. `internal-error`: check the kernel's log and the emulator's version."},
+    {"vm_process_limit", "worker", "warn", "vm, class, error",
+     "The control group of a VM refused a process or thread to its emulator. Logged once per VM, "
+     "when "
+     "it has ended; `mayfly_vm_events_total` counts all.",
+     "From a job that is trusted: check the emulator's version. It may have been taken over by its "
+     "guest: see which job the VM ran."},
     {"vm_record_obsolete", "worker", "warn", "vm, vm_id, error, error_class, error_code, action",
      "A VM's id could be written to the ledger only after its row was gone, or its row has another "
      "id.",
@@ -71,6 +77,17 @@ const struct log_event log_events_vm[] = {
     {"vm_row_restored", "worker", "warn", "vm, vm_id, reason",
      "The ledger lost a VM's row while the VM was launched. The VM got another one of its name.",
      "Check why the ledger lost data."},
+    {"vm_snapshot_refused", "worker", "warn", "class, error, action",
+     "A file of the snapshot that the class's VMs are restored from is not what was saved: `error` "
+     "names it, its SHA-256 and the one in SHA256SUMS beside it. No VM was started from it; a new "
+     "snapshot is made, which takes a boot.",
+     "Once, after a crash of the host or an edit by hand: nothing. If it repeats, check the disk, "
+     "and who can write to the class's `state_dir`: only the worker's user should."},
+    {"vm_status_dropped", "worker", "warn", "vm, class, error",
+     "A VM wrote more to its agent's status port than is kept. Logged once per VM; "
+     "`mayfly_vm_output_dropped_bytes_total` counts all. Only root in the VM can: its job has that "
+     "right, or has taken it. Why the VM ended may be unknown then.",
+     "See which job the VM ran."},
     {"vm_terminate_failed", "worker, reaper", "debug, warn",
      "vm, vm_id, class, reason, error, error_class, error_code, action",
      "A VM could not be terminated. At level debug the reason is harmless: its runner is online or "

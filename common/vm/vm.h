@@ -142,11 +142,12 @@ const char *vm_directory(const struct vm_provider *p);
 
 /* What VMs of this host did that an operator should know. Each is reported once, to one process. */
 struct vm_notice {
-    char vm[VM_NAME_SIZE];
-    const char *kind; /* of what its network refused; NULL: another notice */
-    const char
-        *event;     /* "io_error", "paused", "resumed"; NULL: none, `text` is why the VM's emulator
-                          shares this host's network */
+    char vm[VM_NAME_SIZE]; /* "": it is about none */
+    const char *kind;      /* of what its network refused; NULL: another notice */
+    /* "io_error", "paused", "resumed", "console_dropped" and "status_dropped" (counted in bytes),
+     * "process_limit", "snapshot_refused" (about no VM); NULL: none, `text` is why the VM's emulator
+     * shares this host's network. */
+    const char *event;
     int64_t count;  /* since the last notice of this kind */
     bool first;     /* of this kind from this VM */
     char text[256]; /* "tcp 169.254.169.254 80", "write: No space left on device" */

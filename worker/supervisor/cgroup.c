@@ -204,24 +204,37 @@ void supervisor_cgroup_leave(struct supervisor_cgroup *c)
     }
 }
 
-bool supervisor_cgroup_was_full(const struct supervisor_cgroup *c)
+/* The number behind the key in one of the group's files of events; 0 if there is none. */
+static int64_t count_of_events(const struct supervisor_cgroup *c, const char *file,
+                               struct slice key)
 {
     char path[sizeof c->dir + 32];
     struct buf text;
     struct err e;
     struct slice line;
-    int64_t kills = 0;
-    (void)snprintf(path, sizeof path, "%s/memory.events", c->dir);
+    int64_t count = 0;
+    (void)snprintf(path, sizeof path, "%s/%s", c->dir, file);
     buf_init(&text, 4096);
     if (c->dir[0] != '\0' && fs_read(path, &text, &e) == 0) {
         struct slice rest = buf_slice(&text);
         while (rest.len > 0) {
             (void)slice_cut(rest, '\n', &line, &rest);
-            if (slice_starts_with(line, SLICE("oom_kill "))) {
-                (void)!slice_to_int64((struct slice){line.ptr + 9, line.len - 9}, &kills);
+            if (slice_starts_with(line, key)) {
+                (void)!slice_to_int64((struct slice){line.ptr + key.len, line.len - key.len},
+                                      &count);
             }
         }
     }
     buf_fini(&text);
-    return kills > 0;
+    return count;
+}
+
+bool supervisor_cgroup_was_full(const struct supervisor_cgroup *c)
+{
+    return count_of_events(c, "memory.events", SLICE("oom_kill ")) > 0;
+}
+
+int64_t supervisor_cgroup_refused_processes(const struct supervisor_cgroup *c)
+{
+    return count_of_events(c, "pids.events", SLICE("max "));
 }

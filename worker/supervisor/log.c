@@ -4,10 +4,18 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/fs.h"
 #include "common/base/printable.h"
+
+static void drop_older_half(struct supervisor_log *log)
+{
+    struct stat st;
+    log->dropped += stat(log->old_path, &st) == 0 ? st.st_size : 0;
+    (void)rename(log->path, log->old_path);
+}
 
 static void open_log_file(struct supervisor_log *log)
 {
@@ -21,6 +29,7 @@ void supervisor_log_open(struct supervisor_log *log, const char *dir, int64_t li
     (void)snprintf(log->old_path, sizeof log->old_path, "%s.1", log->path);
     log->half_bytes = limit_bytes / 2 > 0 ? limit_bytes / 2 : 1;
     log->unfinished_len = 0;
+    log->dropped = 0;
     open_log_file(log);
 }
 
@@ -31,7 +40,7 @@ static void write_escaped(struct supervisor_log *log, struct slice data)
         int64_t space = log->half_bytes - log->written;
         if (space <= 0) {
             close(log->fd);
-            (void)rename(log->path, log->old_path);
+            drop_older_half(log);
             open_log_file(log);
             continue;
         }
@@ -41,12 +50,13 @@ static void write_escaped(struct supervisor_log *log, struct slice data)
             continue;
         }
         if (n <= 0) {
-            return;
+            break;
         }
         log->written += n;
         data.ptr += n;
         data.len -= (size_t)n;
     }
+    log->dropped += (int64_t)data.len;
 }
 
 /* Ends of lines stay; a console has CR LF. */

@@ -97,6 +97,8 @@ static void end_after_grace(struct supervisor *s, const struct qemu_end_request 
 static void append_status(struct supervisor *s, struct slice data)
 {
     if (s->status.len + data.len > STATUS_LIMIT) {
+        supervisor_network_event(&s->network, QEMU_EVENT_STATUS_DROPPED, (int64_t)data.len,
+                                 "above the limit of 64 KiB");
         return;
     }
     buf_append(&s->status, data);
@@ -105,12 +107,21 @@ static void append_status(struct supervisor *s, struct slice data)
     }
 }
 
+static void append_console(struct supervisor *s, struct slice data)
+{
+    supervisor_log_write(&s->console, data);
+    if (s->console.dropped > 0) {
+        supervisor_network_event(&s->network, QEMU_EVENT_CONSOLE_DROPPED, s->console.dropped, "");
+        s->console.dropped = 0;
+    }
+}
+
 static void append_stderr(struct supervisor *s, struct slice data)
 {
     if (s->qemu_stderr.len + data.len <= STDERR_LIMIT) {
         buf_append(&s->qemu_stderr, data);
     }
-    supervisor_log_write(&s->console, data);
+    append_console(s, data);
 }
 
 /* Reads what is available; at its end the pipe is closed and set to -1. */
@@ -130,7 +141,7 @@ static void read_pipe(struct supervisor *s, int *fd, bool to_the_end)
             } else if (fd == &s->pipes.monitor) {
                 supervisor_monitor_take(&s->monitor, data, &s->network);
             } else {
-                supervisor_log_write(&s->console, data);
+                append_console(s, data);
             }
         } else if (n < 0 && errno == EINTR) {
             continue;
@@ -338,11 +349,15 @@ static void clean_up_vm(struct supervisor *s, int status)
     struct qemu_exit_record record = {.status = status};
     char path[PATH_MAX];
     struct err e;
+    int64_t refused = supervisor_cgroup_refused_processes(&s->cgroup);
     (void)kill(-s->process.qemu.pid, SIGKILL);
-    end_gateway(s);
     read_pipe(s, &s->pipes.console, true);
     read_pipe(s, &s->pipes.stderr_, true);
     read_pipe(s, &s->pipes.status, true);
+    if (refused > 0) {
+        supervisor_network_event(&s->network, QEMU_EVENT_PROCESS_LIMIT, refused, "");
+    }
+    end_gateway(s);
     set_reason(s, status, record.reason, sizeof record.reason);
     supervisor_log_close(&s->console);
     if (!s->launch.keep_run && fs_remove_tree(qemu_path(path, s->dir, "run"), &e) != 0) {
@@ -408,6 +423,7 @@ static int start_vm(struct supervisor *s, struct err *e)
     if (!proc_id_of(started.qemu, &s->process.qemu)) {
         s->process.qemu = (struct proc_id){.pid = started.qemu};
     }
+    supervisor_limit_itself(&s->launch);
     return qemu_process_record_write(s->dir, &s->process, e);
 }
 

@@ -24,7 +24,7 @@ static void take_io_error(struct supervisor_monitor *m, const struct qmp_news *n
                           struct supervisor_network *n)
 {
     (void)snprintf(m->error, sizeof m->error, "%s: %s", news->operation, news->reason);
-    supervisor_network_event(n, QEMU_EVENT_IO_ERROR, m->error);
+    supervisor_network_event(n, QEMU_EVENT_IO_ERROR, 1, m->error);
 }
 
 static void take_stop(struct supervisor_monitor *m)
@@ -49,7 +49,7 @@ static void take_status(struct supervisor_monitor *m, const struct qmp_news *new
     m->try_ms = clock_mono_ms();
     (void)snprintf(text, sizeof text, "%s%s%s", m->status, m->error[0] == '\0' ? "" : ": ",
                    m->error);
-    supervisor_network_event(n, QEMU_EVENT_PAUSED, text);
+    supervisor_network_event(n, QEMU_EVENT_PAUSED, 1, text);
     if (strcmp(m->status, "internal-error") == 0) {
         (void)snprintf(m->end_reason, sizeof m->end_reason,
                        "paused: QEMU cannot run it any more (internal-error)");
@@ -62,7 +62,7 @@ static void take_resume(struct supervisor_monitor *m, struct supervisor_network 
     if (m->paused_ms != 0 && m->status[0] != '\0') {
         (void)snprintf(text, sizeof text, "after %lld s",
                        (long long)((clock_mono_ms() - m->paused_ms) / 1000));
-        supervisor_network_event(n, QEMU_EVENT_RESUMED, text);
+        supervisor_network_event(n, QEMU_EVENT_RESUMED, 1, text);
     }
     m->paused_ms = 0;
     m->status[0] = '\0';

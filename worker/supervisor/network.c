@@ -126,14 +126,15 @@ void supervisor_network_finish(struct supervisor_network *n)
     }
 }
 
-void supervisor_network_event(struct supervisor_network *n, enum qemu_event event, const char *text)
+void supervisor_network_event(struct supervisor_network *n, enum qemu_event event, int64_t count,
+                              const char *text)
 {
     struct qemu_refused *r = &n->notice.events[event];
     if (r->count == 0) {
         r->first = !n->happened[event];
         keep_printable(r->text, sizeof r->text, slice_of(text));
     }
-    r->count += r->count < COUNT_MAX ? 1 : 0;
+    r->count += r->count < COUNT_MAX ? count : 0;
     n->happened[event] = true;
     n->unsaid = true;
 }

@@ -17,7 +17,16 @@
 #include "common/vm/qemu/args.h"
 #include "worker/supervisor/confine.h"
 
+#define MIB ((int64_t)1 << 20)
+#define NO_LIMIT (-1)
 #define MAX_DESCRIPTORS 4096
+/* The gateway: its connections (gateway.h), each with 256 KiB, and the libraries. */
+#define GATEWAY_ADDRESS_BYTES (1024 * MIB)
+#define GATEWAY_DESCRIPTORS 2048
+/* This process: its libraries, and the guest's output in pieces of 16 KiB. */
+#define OWN_ADDRESS_BYTES (512 * MIB)
+#define OWN_DESCRIPTORS 64
+#define OWN_FILE_BYTES (1 * MIB)
 
 /* What both children need, opened before the forks. */
 struct start {
@@ -40,6 +49,8 @@ struct child {
     char *const *argv;
     int fds[CHILD_FDS];
     int64_t address_limit_bytes;
+    int64_t file_limit_bytes;
+    int64_t descriptors;
     bool confined;   /* confine.h */
     bool is_gateway; /* else QEMU, which has a network of its own too, if that is permitted */
     int failure_fd;  /* errno of a start that failed; closed by a successful exec */
@@ -66,23 +77,35 @@ static int open_run_dir(const struct start *s, struct err *e)
     return 0;
 }
 
+/* NO_LIMIT: none is set. */
 static void set_limit(int what, int64_t value)
 {
     struct rlimit now;
-    if (value > 0 && getrlimit((__rlimit_resource_t)what, &now) == 0) {
+    if (value != NO_LIMIT && getrlimit((__rlimit_resource_t)what, &now) == 0) {
         rlim_t wanted = (rlim_t)value;
         wanted = wanted > now.rlim_max ? now.rlim_max : wanted;
         (void)setrlimit((__rlimit_resource_t)what, &(struct rlimit){wanted, wanted});
     }
 }
 
-static void set_limits(const struct start *s, const struct child *c)
+static void set_limits(const struct child *c)
 {
     /* A core file would hold the job's secrets. */
-    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    set_limit(RLIMIT_CORE, 0);
     set_limit(RLIMIT_AS, c->address_limit_bytes);
-    set_limit(RLIMIT_FSIZE, s->launch->file_limit_bytes);
-    set_limit(RLIMIT_NOFILE, MAX_DESCRIPTORS);
+    set_limit(RLIMIT_FSIZE, c->file_limit_bytes);
+    set_limit(RLIMIT_NOFILE, c->descriptors);
+}
+
+/* Its files are the console's halves and small records. */
+void supervisor_limit_itself(const struct qemu_launch *launch)
+{
+    (void)signal(SIGXFSZ, SIG_IGN);
+    set_limit(RLIMIT_CORE, 0);
+    set_limit(RLIMIT_AS, MAYFLY_SANITIZED ? NO_LIMIT : OWN_ADDRESS_BYTES);
+    set_limit(RLIMIT_FSIZE, launch->console_limit_bytes + OWN_FILE_BYTES);
+    set_limit(RLIMIT_NOFILE, OWN_DESCRIPTORS);
+    set_limit(RLIMIT_NPROC, MAYFLY_SANITIZED ? NO_LIMIT : 0);
 }
 
 static void reset_signals(void)
@@ -174,7 +197,7 @@ NORETURN static void exec_child(const struct start *s, const struct child *c)
         place_descriptors(c, &failure_fd)) {
         int program_fd = open(c->argv[0], O_PATH | O_CLOEXEC);
         reset_signals();
-        set_limits(s, c);
+        set_limits(c);
         if (become_user(s)) {
             if (c->confined && !c->is_gateway) {
                 isolate_network(failure_fd);
@@ -300,12 +323,23 @@ static int fork_child(const struct start *s, struct child *c, pid_t *out_pid, in
 static int start_both(struct start *s, struct supervisor_pipes *pipes,
                       struct supervisor_processes *out, struct err *e)
 {
-    struct child gateway = {
-        .argv = s->launch->gateway, .fds = NO_FDS, .confined = true, .is_gateway = true};
-    struct child qemu = {.argv = s->launch->argv,
-                         .fds = NO_FDS,
-                         .address_limit_bytes = s->launch->address_limit_bytes,
-                         .confined = s->launch->confine};
+    struct child gateway = {.argv = s->launch->gateway,
+                            .fds = NO_FDS,
+                            .address_limit_bytes =
+                                MAYFLY_SANITIZED ? NO_LIMIT : GATEWAY_ADDRESS_BYTES,
+                            .file_limit_bytes = MAYFLY_SANITIZED ? NO_LIMIT : 0,
+                            .descriptors = GATEWAY_DESCRIPTORS,
+                            .confined = true,
+                            .is_gateway = true};
+    struct child qemu = {
+        .argv = s->launch->argv,
+        .fds = NO_FDS,
+        .address_limit_bytes =
+            s->launch->address_limit_bytes > 0 ? s->launch->address_limit_bytes : NO_LIMIT,
+        .file_limit_bytes =
+            s->launch->file_limit_bytes > 0 ? s->launch->file_limit_bytes : NO_LIMIT,
+        .descriptors = MAX_DESCRIPTORS,
+        .confined = s->launch->confine};
     int note = 0;
     int rc = -1;
     s->supervisor = getpid();

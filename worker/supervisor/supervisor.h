@@ -52,6 +52,8 @@ int supervisor_cgroup_enter(const char *mount, const char *own, const struct qem
 void supervisor_cgroup_leave(struct supervisor_cgroup *c);
 /* Whether the kernel has killed a process in it, because its memory was used up. */
 bool supervisor_cgroup_was_full(const struct supervisor_cgroup *c);
+/* How often it has refused a process or thread. */
+int64_t supervisor_cgroup_refused_processes(const struct supervisor_cgroup *c);
 
 /* Takes a free id of the range "FIRST-LAST" as the real user and group of this process, for the VM's
  * processes. Files are used by the effective ones: the user stays, the group becomes that of the
@@ -74,6 +76,8 @@ struct supervisor_processes {
 MUST_CHECK int supervisor_start(const char *dir, const struct qemu_launch *launch,
                                 struct supervisor_pipes *pipes, struct supervisor_processes *out,
                                 struct err *e);
+/* The limits of this process itself, once it has started the others: what it needs, and no process. */
+void supervisor_limit_itself(const struct qemu_launch *launch);
 /* Where cgroup v2 is mounted, and this process's group in it; false if nowhere. */
 MUST_CHECK bool supervisor_cgroup_find(char *mount, char *own, size_t size);
 
@@ -85,6 +89,7 @@ struct supervisor_log {
     int fd;
     int64_t half_bytes;
     int64_t written;
+    int64_t dropped;    /* bytes, of the older part and for want of space */
     char unfinished[3]; /* of a character whose rest is still to come */
     size_t unfinished_len;
 };
@@ -115,8 +120,8 @@ MUST_CHECK int supervisor_network_wait(struct supervisor_network *n, int report_
 int64_t supervisor_network_publish(struct supervisor_network *n);
 /* Writes what is left, together with a notice that nobody has taken. */
 void supervisor_network_finish(struct supervisor_network *n);
-/* Something else that happened to the VM, for the same notice. */
-void supervisor_network_event(struct supervisor_network *n, enum qemu_event event,
+/* Something else that happened to the VM, `count` times or bytes, for the same notice. */
+void supervisor_network_event(struct supervisor_network *n, enum qemu_event event, int64_t count,
                               const char *text);
 
 /* What QEMU reports about its VM. A VM that an error of its disk has paused is resumed when the file

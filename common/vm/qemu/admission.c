@@ -123,6 +123,15 @@ static int64_t private_memory_bytes(pid_t pid)
     return resident > of_files ? (resident - of_files) * sysconf(_SC_PAGESIZE) : 0;
 }
 
+static int64_t threads_of(pid_t pid)
+{
+    char path[64];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    /* As many links as it has directories, and two (proc(5)). */
+    return pid > 0 && stat(path, &st) == 0 && st.st_nlink > 2 ? (int64_t)st.st_nlink - 2 : 0;
+}
+
 static int64_t at_most(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -143,6 +152,7 @@ static void add_vm(const char *dir, struct qemu_host_use *out)
                    occupied_bytes(dir, "console.log.1");
     int64_t memory = runs && process.qemu.pid > 0 ? private_memory_bytes(process.qemu.pid) : 0;
     out->vms++;
+    out->processes += runs ? threads_of(process.qemu.pid) + threads_of(process.supervisor.pid) : 0;
     out->most.memory += record.most.memory;
     out->most.disk += record.most.disk;
     out->now.memory += at_most(memory, record.most.memory);

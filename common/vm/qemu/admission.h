@@ -27,6 +27,7 @@ struct qemu_amount {
 
 struct qemu_host_use {
     int64_t vms;              /* those that live or start */
+    int64_t processes;        /* of them, threads counted */
     struct qemu_amount most;  /* what they may use at most, together */
     struct qemu_amount now;   /* what they use of that */
     struct qemu_amount free;  /* what the host has left */

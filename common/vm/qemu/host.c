@@ -124,6 +124,11 @@ void qemu_host_gauges(struct vm_qemu *q, const char *class_name)
 {
     open_gauges(&q->memory_gauges, class_name, "memory");
     open_gauges(&q->disk_gauges, class_name, "disk");
+    struct buf labels;
+    buf_init(&labels, 512);
+    metrics_label(&labels, "class", class_name);
+    q->processes = metrics_gauge("mayfly_vm_processes", labels.data);
+    buf_fini(&labels);
 }
 
 void qemu_host_measure(const struct vm_qemu *q)
@@ -134,6 +139,7 @@ void qemu_host_measure(const struct vm_qemu *q)
         return; /* a launch fails with the reason */
     }
     const struct qemu_amount limit = qemu_admission_limit(&q->admission, &use);
+    metric_set(q->processes, use.processes);
     metric_set(q->memory_gauges.limit, limit.memory);
     metric_set(q->memory_gauges.reserved, use.most.memory);
     metric_set(q->memory_gauges.used, use.now.memory);

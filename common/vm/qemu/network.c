@@ -37,6 +37,20 @@ static int add_proxy(struct vm_qemu *q, const struct config_class *class, const 
     return 0;
 }
 
+static void open_event_counters(struct vm_qemu *q)
+{
+    for (size_t event = 0; event < QEMU_EVENTS; event++) {
+        char label[64];
+        (void)snprintf(label, sizeof label, "kind=\"%s\"", qemu_event_name((enum qemu_event)event));
+        q->events[event] =
+            event == QEMU_EVENT_CONSOLE_DROPPED
+                ? metrics_counter("mayfly_vm_output_dropped_bytes_total", "output=\"console\"")
+            : event == QEMU_EVENT_STATUS_DROPPED
+                ? metrics_counter("mayfly_vm_output_dropped_bytes_total", "output=\"status\"")
+                : metrics_counter("mayfly_vm_events_total", label);
+    }
+}
+
 int qemu_network_open(struct vm_qemu *q, const struct config_class *class, struct err *e)
 {
     const struct qemu_settings *s = qemu_settings_of(class);
@@ -57,11 +71,7 @@ int qemu_network_open(struct vm_qemu *q, const struct config_class *class, struc
         (void)snprintf(label, sizeof label, "kind=\"%s\"", net_kind_name((enum net_kind)kind));
         q->refused[kind] = metrics_counter("mayfly_vm_network_refused_total", label);
     }
-    for (size_t event = 0; event < QEMU_EVENTS; event++) {
-        char label[64];
-        (void)snprintf(label, sizeof label, "kind=\"%s\"", qemu_event_name((enum qemu_event)event));
-        q->events[event] = metrics_counter("mayfly_vm_events_total", label);
-    }
+    open_event_counters(q);
     /* The one that a closed network leads to comes first. */
     return add_proxy(q, class, vm_proxy_url(class), e) != 0 ||
                    add_proxy(q, class, class->proxy.https, e) != 0
@@ -188,10 +198,23 @@ static void pass_on(const struct vm_qemu *q, const char *vm, const struct qemu_n
     }
 }
 
+static void pass_on_snapshot(struct vm_qemu *q, vm_notice_fn *take, void *arg)
+{
+    struct vm_notice out = {.event = "snapshot_refused", .count = 1, .first = true};
+    pthread_mutex_lock(&q->lock);
+    (void)snprintf(out.text, sizeof out.text, "%s", q->snapshot_refused);
+    q->snapshot_refused[0] = '\0';
+    pthread_mutex_unlock(&q->lock);
+    if (out.text[0] != '\0') {
+        take(arg, &out);
+    }
+}
+
 void vm_qemu_notices(void *state, vm_notice_fn *take, void *arg)
 {
-    const struct vm_qemu *q = state;
+    struct vm_qemu *q = state;
     qemu_host_measure(q);
+    pass_on_snapshot(q, take, arg);
     const struct dirent *entry;
     DIR *dir = opendir(q->vms_dir);
     while (dir != NULL && (entry = readdir(dir)) != NULL) {

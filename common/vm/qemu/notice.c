@@ -19,7 +19,10 @@ const char *qemu_event_name(enum qemu_event e)
 {
     static const char *const names[] = {[QEMU_EVENT_IO_ERROR] = "io_error",
                                         [QEMU_EVENT_PAUSED] = "paused",
-                                        [QEMU_EVENT_RESUMED] = "resumed"};
+                                        [QEMU_EVENT_RESUMED] = "resumed",
+                                        [QEMU_EVENT_CONSOLE_DROPPED] = "console_dropped",
+                                        [QEMU_EVENT_STATUS_DROPPED] = "status_dropped",
+                                        [QEMU_EVENT_PROCESS_LIMIT] = "process_limit"};
     ASSERT((size_t)e < COUNT_OF(names));
     return names[e];
 }

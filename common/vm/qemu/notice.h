@@ -27,9 +27,12 @@ enum qemu_event {
     QEMU_EVENT_IO_ERROR, /* its disk failed a request */
     QEMU_EVENT_PAUSED,
     QEMU_EVENT_RESUMED,
+    QEMU_EVENT_CONSOLE_DROPPED, /* counted in bytes: older output, for newer */
+    QEMU_EVENT_STATUS_DROPPED,  /* counted in bytes: what came above the limit */
+    QEMU_EVENT_PROCESS_LIMIT,   /* its control group refused a process or thread */
     QEMU_EVENTS
 };
-const char *qemu_event_name(enum qemu_event e); /* "io_error", "paused", "resumed" */
+const char *qemu_event_name(enum qemu_event e); /* "io_error", "paused", … */
 
 struct qemu_notice {
     struct qemu_refused refused[NET_KINDS];

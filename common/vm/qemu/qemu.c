@@ -28,7 +28,7 @@ static void vm_qemu_close(void *state)
         while (q->rooms != NULL) {
             vm_qemu_room_release(q);
         }
-        (void)pthread_mutex_destroy(&q->rooms_lock);
+        (void)pthread_mutex_destroy(&q->lock);
         qemu_image_fini(&q->image);
         free(q->accel);
         qemu_network_close(q);
@@ -72,7 +72,7 @@ static void open_settings(struct vm_qemu *q, const struct qemu_settings *s)
     q->restore = s->restore;
     q->confine = s->confine;
     atomic_init(&q->boot_until_ms, INT64_MIN);
-    (void)pthread_mutex_init(&q->rooms_lock, NULL);
+    (void)pthread_mutex_init(&q->lock, NULL);
     qemu_seal_init(&q->seal);
     q->snapshots_refused = metrics_counter("mayfly_vm_snapshots_refused_total", "");
     q->started_by_restore = metrics_counter("mayfly_vm_starts_total", "mode=\"restore\"");

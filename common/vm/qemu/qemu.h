@@ -65,11 +65,13 @@ struct vm_qemu {
     struct metric *started_by_restore;
     struct metric *started_by_boot;
     struct metric *snapshots_refused;
-    pthread_mutex_t rooms_lock;
-    struct qemu_room *rooms; /* kept for launches of this process (room.h) */
+    pthread_mutex_t lock;       /* of the next two */
+    struct qemu_room *rooms;    /* kept for launches of this process (room.h) */
+    char snapshot_refused[256]; /* why the last one was, for a notice; "" : none since that */
     struct qemu_seal seal;
     struct metric *refused[NET_KINDS]; /* by the gateways */
     struct metric *events[QEMU_EVENTS];
+    struct metric *processes;
     struct qemu_gauges {
         struct metric *limit;
         struct metric *reserved;

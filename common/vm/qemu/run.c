@@ -149,10 +149,10 @@ static void unlock_vm(struct launch *l)
 /* The room that was kept for a launch of this class; which one, is all the same. NULL: none is. */
 static struct qemu_room *take_kept_room(struct vm_qemu *q)
 {
-    pthread_mutex_lock(&q->rooms_lock);
+    pthread_mutex_lock(&q->lock);
     struct qemu_room *room = q->rooms;
     q->rooms = room == NULL ? NULL : room->next;
-    pthread_mutex_unlock(&q->rooms_lock);
+    pthread_mutex_unlock(&q->lock);
     return room;
 }
 
@@ -431,10 +431,10 @@ int vm_qemu_room(void *state, struct err *e)
     int rc = qemu_room_new(q, accel, &room, e);
     close(host_lock);
     if (rc == 0) {
-        pthread_mutex_lock(&q->rooms_lock);
+        pthread_mutex_lock(&q->lock);
         room->next = q->rooms;
         q->rooms = room;
-        pthread_mutex_unlock(&q->rooms_lock);
+        pthread_mutex_unlock(&q->lock);
     }
     return rc;
 }

@@ -191,8 +191,7 @@ static int create_snapshot_in(const struct vm_qemu *q, const char *accel, const 
         save_state(work, state, e) != 0 || qemu_supervisor_stop(work, 0, e) != 0) {
         return -1;
     }
-    /* They belong to this user from now on, not to a VM's. */
-    if (rename(run_overlay, disk) != 0 || lchown(disk, geteuid(), getegid()) != 0) {
+    if (rename(run_overlay, disk) != 0) {
         return err_errno(e, ERR_RETRY, errno, "cannot keep the disk of the snapshot %s", work);
     }
     return fs_remove_tree(qemu_path(run_overlay, work, "run"), e);
@@ -325,6 +324,9 @@ int qemu_saved_get(struct vm_qemu *q, const char *accel, struct qemu_saved *out,
     if (qemu_seal_check(&q->seal, out->dir, e) != 0) {
         if (e->code == EBADMSG) {
             metric_inc(q->snapshots_refused);
+            pthread_mutex_lock(&q->lock);
+            (void)snprintf(q->snapshot_refused, sizeof q->snapshot_refused, "%.255s", e->message);
+            pthread_mutex_unlock(&q->lock);
         }
         return -1;
     }

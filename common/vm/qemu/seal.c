@@ -141,19 +141,20 @@ int qemu_seal_make(const char *dir, const char *overlay, struct err *e)
     return rc;
 }
 
-static bool is_listed(struct slice sums, const char *hex, const char *name)
+/* Empty if the file is not listed. */
+static struct slice sealed_hash(struct slice sums, const char *name)
 {
     struct slice line;
-    struct slice found;
+    struct slice hash;
     struct slice rest;
     while (sums.len > 0) {
         (void)slice_cut(sums, '\n', &line, &sums);
-        (void)slice_cut(line, ' ', &found, &rest);
+        (void)slice_cut(line, ' ', &hash, &rest);
         if (slice_eq_cstr(slice_trim(rest), name)) {
-            return slice_eq_cstr(found, hex);
+            return hash;
         }
     }
-    return false;
+    return SLICE("");
 }
 
 static int check_file(const char *dir, const char *name, struct slice sums,
@@ -173,11 +174,11 @@ static int check_file(const char *dir, const char *name, struct slice sums,
     if (hash_file(path, hex, &id, e) != 0) {
         return -1;
     }
-    if (!is_listed(sums, hex, name)) {
+    struct slice sealed = sealed_hash(sums, name);
+    if (!slice_eq_cstr(sealed, hex)) {
         return err_set(e, ERR_RETRY, EBADMSG,
-                       "%s is not what was saved (SHA-256 %.16s…): if it happens again, check the "
-                       "disk, and who can write there",
-                       path, hex);
+                       "%s is not what was saved: its SHA-256 is %.16s…, " SUMS " has %.*s…", path,
+                       hex, (int)(sealed.len < 16 ? sealed.len : 16), sealed.ptr);
     }
     *good = id;
     return 0;

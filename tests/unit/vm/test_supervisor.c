@@ -55,6 +55,7 @@ static void log_keeps_the_newest_part(void **state)
     read_file("console.log", &now);
     read_file("console.log.1", &old);
     assert_true(now.len + old.len >= 10 && now.len + old.len <= 20);
+    assert_int_equal(log.dropped, 300 - (int64_t)(now.len + old.len));
     (void)snprintf(both, sizeof both, "%s%s", old.data, now.data);
     (void)snprintf(expected, sizeof expected, "92,93,94,95,96,97,98,99,");
     assert_string_equal(both, expected + strlen(expected) - strlen(both));
@@ -219,6 +220,16 @@ static void cgroup_that_killed_is_known_to_be_full(void **state)
     assert_false(supervisor_cgroup_was_full(&made));
     put_in_group("memory.events", "low 0\nhigh 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 1\n");
     assert_true(supervisor_cgroup_was_full(&made));
+}
+
+static void cgroup_counts_the_processes_that_it_refused(void **state)
+{
+    struct supervisor_cgroup made = {.dir = ""};
+    make_vm_group();
+    (void)snprintf(made.dir, sizeof made.dir, "%s/worker.service/mayfly-vm-1", dir);
+    assert_int_equal(supervisor_cgroup_refused_processes(&made), 0);
+    put_in_group("pids.events", "max 12\n");
+    assert_int_equal(supervisor_cgroup_refused_processes(&made), 12);
 }
 
 /* It goes back to where it was, and nothing of the group is left. */
@@ -490,6 +501,7 @@ int main(void)
         IN_DIR(cgroup_not_delegated_is_left_alone),
         IN_DIR(cgroup_is_made_beside_the_worker),
         IN_DIR(cgroup_that_killed_is_known_to_be_full),
+        IN_DIR(cgroup_counts_the_processes_that_it_refused),
         IN_DIR(cgroup_that_is_left_is_removed),
         IN_DIR(refusals_become_a_notice_that_is_taken_once),
         IN_DIR(notice_that_is_not_taken_waits_and_is_joined),

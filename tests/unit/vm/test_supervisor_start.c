@@ -91,8 +91,26 @@ static int try_to_reach(void)
 
 #define ALL 31
 
+static rlim_t limit_of(__rlimit_resource_t what)
+{
+    struct rlimit now = {0, 0};
+    assert_int_equal(getrlimit(what, &now), 0);
+    assert_true(now.rlim_cur == now.rlim_max);
+    return now.rlim_max;
+}
+
+/* One bit for each limit that a gateway has. */
+static int count_limits(void)
+{
+    return (limit_of(RLIMIT_CORE) == 0 ? 1 : 0) | (limit_of(RLIMIT_NOFILE) <= 2048 ? 2 : 0) |
+           (limit_of(RLIMIT_FSIZE) == 0 ? 4 : 0) | (limit_of(RLIMIT_AS) <= (rlim_t)1 << 30 ? 8 : 0);
+}
+
 static int play(const char *word)
 {
+    if (strcmp(word, "limits") == 0) {
+        return count_limits();
+    }
     return strcmp(word, "interfaces") == 0 ? count_interfaces() : try_to_reach();
 }
 
@@ -146,6 +164,32 @@ static void confined_programs_reach_nothing_and_unconfined_ones_all(void **state
     assert_int_equal(gateway, files);
 }
 
+static void gateway_has_limits_of_its_own(void **state)
+{
+    struct supervisor_processes p;
+    struct err e;
+    assert_int_equal(start(NULL, "limits", true, &p, &e), 0);
+    assert_int_equal(exit_code(p.gateway), MAYFLY_SANITIZED ? 3 : 15);
+    assert_int_equal(exit_code(p.qemu), 1);
+}
+
+/* In a child, since they stay. */
+static void supervisor_limits_itself_to_what_it_needs(void **state)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct qemu_launch launch = {.console_limit_bytes = 1000};
+        supervisor_limit_itself(&launch);
+        bool all = limit_of(RLIMIT_CORE) == 0 && limit_of(RLIMIT_FSIZE) == 1000 + (1 << 20) &&
+                   limit_of(RLIMIT_NOFILE) == 64;
+        bool most = limit_of(RLIMIT_AS) == (rlim_t)512 << 20 && limit_of(RLIMIT_NPROC) == 0;
+        _exit(all && (MAYFLY_SANITIZED || most) ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 /* In a child, since a user is changed once: exits 0 when QEMU had loopback alone, or this process
  * was said why not. */
 static int start_as(uid_t uid)
@@ -193,6 +237,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         IN_DIR(without_its_gateway_no_vm_starts_and_the_error_names_it),
         IN_DIR(confined_programs_reach_nothing_and_unconfined_ones_all),
+        IN_DIR(gateway_has_limits_of_its_own),
+        cmocka_unit_test(supervisor_limits_itself_to_what_it_needs),
         IN_DIR(qemu_has_no_interface_but_loopback_or_it_is_said_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
