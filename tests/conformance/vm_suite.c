@@ -377,6 +377,7 @@ static void snapshot_that_was_changed_is_made_anew(void **state)
     must_run(f, "vm-1");
     must_have_started_by(f, "restore");
     must_end(f, "vm-1");
+    vm_must_report(f, "snapshot_refused", path);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(pread(fd, &byte, 1, 500), 1);

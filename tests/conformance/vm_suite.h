@@ -102,7 +102,11 @@ extern const size_t vm_tests_events_count;
 extern const struct CMUnitTest vm_tests_room[];
 extern const size_t vm_tests_room_count;
 
-/* In vm_suite_room.c. The file system gets so much "kept for the host" that two VMs fit, though none
+/* In vm_suite_events.c: reads the notices until there is one of that event (vm.h), which begins with
+ * the text, a minute at most. */
+void vm_must_report(struct vm_fixture *f, const char *event, const char *text);
+
+/* The file system gets so much "kept for the host" that two VMs fit, though none
  * uses any of it. */
 void vm_leave_room_for_two(struct vm_fixture *f);
 

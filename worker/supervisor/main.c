@@ -296,14 +296,17 @@ static int supervise_until_exit(struct supervisor *s)
     }
 }
 
+/* What the agent's lines say is a guest's word, and a job may have written it: it counts only for a
+ * VM that ended by itself. */
 static void set_reason(const struct supervisor *s, int status, char *out, size_t size)
 {
     struct qemu_agent_status said;
+    bool by_itself = s->kill_at_ms == NO_DEADLINE && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     struct slice line;
     struct slice rest;
     qemu_agent_status_parse(buf_slice(&s->status), &said);
     (void)slice_cut(slice_trim(buf_slice(&s->qemu_stderr)), '\n', &line, &rest);
-    if (said.exited) {
+    if (said.exited && by_itself) {
         (void)snprintf(out, size, "%s", said.reason);
     } else if (s->end_reason != NULL) {
         (void)snprintf(out, size, "%s", s->end_reason);

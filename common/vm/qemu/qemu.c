@@ -122,9 +122,8 @@ static void set_alive(struct vm_info *info, const char *dir)
     struct qemu_agent_status said;
     qemu_agent_status_read(dir, &said);
     bool up = said.started || qemu_marked(dir, "accepted");
-    bool ending = said.exited || qemu_marked(dir, "ending");
-    info->state = ending ? VM_RUN_ENDING : up ? VM_RUN_RUNNING : VM_RUN_PENDING;
-    (void)snprintf(info->reason, sizeof info->reason, "%s", said.reason);
+    /* That it ends is not taken from its status lines: a job may have written them. */
+    info->state = qemu_marked(dir, "ending") ? VM_RUN_ENDING : up ? VM_RUN_RUNNING : VM_RUN_PENDING;
 }
 
 /* Only a directory that certainly does not exist is the absence of the VM. */

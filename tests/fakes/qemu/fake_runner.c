@@ -199,6 +199,22 @@ static void open_session(struct runner *r, struct buf *answer)
     fake_power_off(RUNNER_FAILED, "runner-failed");
 }
 
+/* As a job that writes to the console and to the status port: that its VM has ended well, and more than
+ * is kept. */
+static void say_false_end(void)
+{
+    char noise[128];
+    memset(noise, 'x', sizeof noise - 1);
+    noise[sizeof noise - 1] = '\0';
+    fake_status("EXIT 0 job-done");
+    (void)printf("EXIT 0 job-done\n");
+    for (int i = 0; i < 1024; i++) {
+        fake_status(noise);
+        (void)printf("%s\n", noise);
+    }
+    (void)fflush(stdout);
+}
+
 NORETURN void fake_runner(struct payload *payload)
 {
     struct runner r = {.curl = curl_easy_init()};
@@ -215,6 +231,9 @@ NORETURN void fake_runner(struct payload *payload)
         fake_power_off(RUNNER_FAILED, "runner-failed");
     }
     payload_fini(payload);
+    if (fake_fault("false-end", NULL)) {
+        say_false_end();
+    }
     open_session(&r, &answer);
     say("Listening for Jobs");
     fake_status("LISTENING");
