@@ -22,6 +22,8 @@ const refusedTcp = [
   "64:ff9b::a9fe:a9fe 80", "2002:7f00:1::1 80", "255.255.255.255 80", "224.0.0.1 80", "ff02::1 80", "10.50.0.77 5555",
 ];
 const refusedNames = ["10.0.2.2", "10.50.0.10", "52.1.2.3", "169.254.169.254", "10.50.0.77", "192.168.1.1", "10.0.2.255"]; // UDP 53
+// Datagrams to port 5555; the last one arrives.
+const datagrams = ["10.0.2.2", "10.0.2.255", "10.0.2.3", "fec0::2", "fec0::3", "10.50.0.10", "10.50.0.77", "2a05:d018::10", "169.254.169.254", "93.184.216.34"];
 const served = ["93.184.216.34 80", "2606:2800:220::34 80", "10.50.0.77 8080"]; // the last is listed
 const servedNames = ["9.9.9.9"];
 
@@ -47,6 +49,7 @@ const script = (user, names) => `
   echo "IAM $(id -un)"
   ${refusedTcp.map((p) => `echo "TCP ${p} $(try ${p})"`).join("\n  ")}
   ${names.map((p) => `echo "UDP ${p} $(ask ${p})"`).join("\n  ")}
+  for to in ${datagrams.join(" ")}; do nslookup -port=5555 -retry=1 -timeout=1 a.test "$to" >/dev/null 2>&1; done
   ${user === "root" ? asRoot : asRunner}
   ${served.map((p) => `echo "SERVED ${p} $(try ${p})"`).join("\n  ")}
   ${servedNames.map((p) => `echo "SERVED ${p} $(ask ${p})"`).join("\n  ")}
@@ -74,11 +77,11 @@ function judge(output, user, resolver) {
   if (user === "root") assert.equal(results.filter((l) => l === "SPOOFED no no no").length, 1, output);
   assert.deepEqual(results.filter((l) => l.startsWith("SERVED") && !l.endsWith(" REACHED")), [], output);
   assert.equal(results.filter((l) => l.startsWith("SERVED")).length, served.length + servedNames.length + 1, output);
-  const allowed = [/^tcp 93\.184\.216\.34 80$/, /^tcp 2606:2800:220::34 80$/, /^tcp 10\.50\.0\.77 8080$/, /^(udp|tcp) 9\.9\.9\.9 53$/,
+  const allowed = [/^tcp 93\.184\.216\.34 80$/, /^tcp 2606:2800:220::34 80$/, /^tcp 10\.50\.0\.77 8080$/, /^(udp|tcp) 9\.9\.9\.9 53$/, /^udp 93\.184\.216\.34 5555$/,
     new RegExp(`^(udp|tcp) ${resolver.replaceAll(".", "\\.")} 53$`)];
   const arrived = [...lines("host.log"), ...lines("world.log")];
   assert.deepEqual([...new Set(arrived.filter((l) => !allowed.some((a) => a.test(l))))], [], "what arrived");
-  assert.ok(arrived.includes("tcp 93.184.216.34 80") && arrived.some((l) => l.endsWith(`${resolver} 53`)), arrived.join("\n"));
+  assert.ok(arrived.includes("tcp 93.184.216.34 80") && arrived.includes("udp 93.184.216.34 5555") && arrived.some((l) => l.endsWith(`${resolver} 53`)), arrived.join("\n"));
 }
 
 function deploy(image, class_ = {}, runnerUrl = "http://10.0.2.2:{PORT}") {
