@@ -27,6 +27,8 @@ struct repeat {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *program_name = "mayfly";
 static int log_fd = 2;
+static log_writer_fn *writer;
+static void *writer_ctx;
 static enum log_level threshold = LOG_INFO;
 static struct repeat repeats[REPEAT_SLOTS];
 
@@ -36,6 +38,12 @@ void log_open(const char *program, int fd)
 {
     program_name = program;
     log_fd = fd;
+}
+
+void log_set_writer(log_writer_fn *fn, void *ctx)
+{
+    writer = fn;
+    writer_ctx = ctx;
 }
 
 void log_set_level(enum log_level level)
@@ -220,8 +228,12 @@ void log_write(enum log_level level, const char *event, ...)
         buf_printf(&b, ",\"suppressed\":%lld", (long long)suppressed);
     }
     buf_append_cstr(&b, truncated ? ",\"truncated\":true}\n" : "}\n");
-    pthread_mutex_lock(&lock);
-    write_line(buf_slice(&b));
-    pthread_mutex_unlock(&lock);
+    if (writer != NULL) {
+        writer(writer_ctx, buf_slice(&b));
+    } else {
+        pthread_mutex_lock(&lock);
+        write_line(buf_slice(&b));
+        pthread_mutex_unlock(&lock);
+    }
     buf_fini(&b);
 }

@@ -35,6 +35,10 @@ struct log_field {
 
 /* program: a static string. fd: 2 in the programs. */
 void log_open(const char *program, int fd);
+/* Lines go to the function, one whole line with its newline a call, instead of the descriptor; NULL:
+ * to the descriptor again. Only for programs with one thread. */
+typedef void log_writer_fn(void *ctx, struct slice line);
+void log_set_writer(log_writer_fn *fn, void *ctx);
 void log_set_level(enum log_level level);
 /* "debug" … "error"; false for any other text. */
 bool log_level_parse(const char *text, enum log_level *out);

@@ -30,6 +30,10 @@ const struct log_event log_events_agent[] = {
      "`step` is the error. The step is skipped.",
      "Nothing. To allow it, run the agent as root with the capability that the step needs, and "
      "leave room in /run."},
+    {"output_dropped", "agent", "warn", "output, lines",
+     "The reader of the console or of the log (`output`) fell behind by more than 256 KiB, and so "
+     "many lines were dropped; the agent never waits for it. The job continues.",
+     "See what reads the VM's console: the supervisor of a QEMU VM, or the platform."},
     {"output_truncated", "agent", "warn", "limit_bytes",
      "The runner printed more than `limit_bytes` to the console. The rest is not shown; the job "
      "continues.",

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "common/base/log.h"
 #include "deploy/image/agent/agent_env.h"
 
 bool agent_child_become(const struct agent_user *u)
@@ -34,6 +35,7 @@ pid_t agent_child_start(agent_child_fn *fn, const void *ctx, struct err *e)
     }
     if (pid == 0) {
         reset_signals();
+        log_set_writer(NULL, NULL); /* the agent's is for the agent's loop */
         int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (setsid() < 0 || null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(2, 1) < 0) {
             _exit(126);

@@ -14,7 +14,7 @@
 
 #define WAIT_MAX_MS 60000
 
-enum source { SOURCE_TRANSPORT, SOURCE_SIGNAL, SOURCE_OUTPUT };
+enum source { SOURCE_TRANSPORT, SOURCE_SIGNAL, SOURCE_OUTPUT, SOURCE_CONSOLE, SOURCE_LOG };
 
 /* --- status lines and output ------------------------------------------------------------------ */
 
@@ -61,7 +61,7 @@ static void on_runner_output(void *ctx, struct slice line)
     buf_init(&shown, line.len * PRINTABLE_GROWTH + 1);
     printable_append(&shown, line);
     buf_append_byte(&shown, '\n');
-    write_best_effort(l->options.console_fd, buf_slice(&shown));
+    agent_output_line(l->options.console, buf_slice(&shown));
     buf_fini(&shown);
 }
 
@@ -69,8 +69,14 @@ static void on_runner_output(void *ctx, struct slice line)
 
 static int watch_fd(struct agent_loop *l, int fd, enum source source, uint32_t how)
 {
-    struct epoll_event ev = {.events = EPOLLIN | how, .data.u32 = (uint32_t)source};
+    struct epoll_event ev = {.events = how, .data.u32 = (uint32_t)source};
     return epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+/* epoll cannot wait on a regular file, and need not. */
+static bool watch_writable(struct agent_loop *l, const struct agent_output *o, enum source source)
+{
+    return o->fd < 0 || watch_fd(l, o->fd, source, EPOLLOUT | EPOLLET) == 0 || errno == EPERM;
 }
 
 int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *options, struct err *e)
@@ -88,7 +94,10 @@ int agent_loop_init(struct agent_loop *l, const struct agent_loop_options *optio
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (l->epoll_fd < 0 || l->signal_fd < 0 || watch_fd(l, l->signal_fd, SOURCE_SIGNAL, 0) != 0) {
+    if (l->epoll_fd < 0 || l->signal_fd < 0 ||
+        watch_fd(l, l->signal_fd, SOURCE_SIGNAL, EPOLLIN) != 0 ||
+        !watch_writable(l, options->console, SOURCE_CONSOLE) ||
+        !watch_writable(l, options->log, SOURCE_LOG)) {
         err_errno(e, ERR_PERMANENT, errno, "cannot watch for signals");
         agent_loop_fini(l);
         return -1;
@@ -135,6 +144,12 @@ static void on_event(struct agent_loop *l, enum source source)
     case SOURCE_OUTPUT:
         agent_core_output(&l->core, clock_mono_ms());
         break;
+    case SOURCE_CONSOLE:
+        agent_output_flush(l->options.console);
+        break;
+    case SOURCE_LOG:
+        agent_output_flush(l->options.log);
+        break;
     }
 }
 
@@ -157,7 +172,7 @@ static int timeout_ms(int64_t deadline, int64_t now_ms)
 static void watch_output(struct agent_loop *l)
 {
     if (!l->output_watched && l->core.runner.output_fd >= 0) {
-        l->output_watched = watch_fd(l, l->core.runner.output_fd, SOURCE_OUTPUT, EPOLLET) == 0;
+        l->output_watched = watch_fd(l, l->core.runner.output_fd, SOURCE_OUTPUT, EPOLLIN) == 0;
         ASSERT(l->output_watched);
         agent_core_output(&l->core, clock_mono_ms());
     }
@@ -165,7 +180,7 @@ static void watch_output(struct agent_loop *l)
 
 static void run_iteration(struct agent_loop *l)
 {
-    struct epoll_event ev[4];
+    struct epoll_event ev[SOURCE_LOG + 1];
     int64_t deadline = next_deadline(l);
     int n = epoll_wait(l->epoll_fd, ev, COUNT_OF(ev), timeout_ms(deadline, clock_mono_ms()));
     for (int i = 0; i < n && l->core.state != AGENT_ENDED; i++) {
@@ -185,7 +200,8 @@ int agent_loop_run(struct agent_loop *l, const struct agent_transport *transport
 {
     l->transport = *transport;
     /* epoll cannot wait on a regular file, and need not. */
-    if (watch_fd(l, transport->fd, SOURCE_TRANSPORT, transport->edges ? EPOLLET : 0) != 0 &&
+    if (watch_fd(l, transport->fd, SOURCE_TRANSPORT, EPOLLIN | (transport->edges ? EPOLLET : 0)) !=
+            0 &&
         errno != EPERM) {
         return err_errno(e, ERR_PERMANENT, errno, "cannot wait for the host");
     }

@@ -6,7 +6,9 @@
  * hooks over HTTP (agent_lambda.h). agent_loop_run reports READY and returns when the VM is to end.
  * A snapshot may be taken at any point after READY and restored many times; nothing before the
  * payload depends on time or on being the only copy. Status lines go to the given descriptor, or to
- * the log; the runner's output goes to `console_fd`, at most CONSOLE_MAX_BYTES of it. One thread.
+ * the log; the runner's output goes to `console`, at most CONSOLE_MAX_BYTES of it. Nothing waits for
+ * a reader (agent_output.h), except for that of the status lines: they are few enough for any pipe,
+ * and a host must have the last one before the VM is off. One thread.
  */
 #ifndef MAYFLY_AGENT_LOOP_H
 #define MAYFLY_AGENT_LOOP_H
@@ -18,6 +20,7 @@
 #include "common/base/attr.h"
 #include "common/base/err.h"
 #include "deploy/image/agent/agent_core.h"
+#include "deploy/image/agent/agent_output.h"
 
 #define CONSOLE_MAX_BYTES 4194304
 
@@ -35,7 +38,8 @@ struct agent_transport {
 
 struct agent_loop_options {
     struct agent_options core;
-    int console_fd;
+    struct agent_output *console; /* both borrowed */
+    struct agent_output *log;
     int status_fd; /* -1: the log */
 };
 

@@ -15,6 +15,9 @@
 #include "deploy/image/agent/agent_child.h"
 #include "deploy/image/agent/agent_env.h"
 
+/* So that a runner that prints without a pause keeps nothing else waiting. */
+#define READS_A_TURN 64
+
 void agent_runner_init(struct agent_runner *r)
 {
     *r = (struct agent_runner){.output_fd = -1};
@@ -181,7 +184,7 @@ static void take_bytes(struct agent_runner *r, struct slice bytes, runner_line_f
 void agent_runner_read(struct agent_runner *r, runner_line_fn *fn, void *ctx)
 {
     char chunk[4096];
-    while (r->output_fd >= 0) {
+    for (int i = 0; i < READS_A_TURN && r->output_fd >= 0; i++) {
         ssize_t n = read(r->output_fd, chunk, sizeof(chunk));
         if (n > 0) {
             take_bytes(r, (struct slice){chunk, (size_t)n}, fn, ctx);

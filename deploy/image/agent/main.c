@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
@@ -24,6 +24,8 @@
 /* EXT4_IOC_RESIZE_FS: grows a mounted ext4 to this many blocks. The kernel exports no header. */
 #define EXT4_GROW _IOW('f', 16, uint64_t)
 #define MS_MAX 3600000
+/* For the reader of the last lines. */
+#define DRAIN_MS 1000
 /* Jobs open more files than a MicroVM's limit of 1,024. */
 #define FILES_MAX 65536
 
@@ -266,7 +268,8 @@ static int run_lambda(const struct settings *s, struct agent_loop *loop, struct 
 
 /* Runs from the host's first request to the end of the runner. Returns the exit code of this
  * program. */
-static int run_agent(const struct settings *s)
+static int run_agent(const struct settings *s, struct agent_output *console,
+                     struct agent_output *log)
 {
     struct err e = {0};
     struct agent_user user;
@@ -274,7 +277,8 @@ static int run_agent(const struct settings *s)
     int code = 1;
     struct agent_loop_options options = {
         .core = {.runner_path = s->runner, .kill_grace_ms = s->kill_grace_ms},
-        .console_fd = STDOUT_FILENO,
+        .console = console,
+        .log = log,
         .status_fd = -1};
     if (!s->lambda || s->status != NULL) {
         options.status_fd = open_status(s, &e);
@@ -304,24 +308,39 @@ out:
     return code;
 }
 
+static void write_log_line(void *ctx, struct slice line)
+{
+    agent_output_line(ctx, line);
+}
+
 int main(int argc, char **argv)
 {
     struct settings s;
     parse_agent_options(argc, argv, &s);
+    struct agent_output console;
+    struct agent_output log;
+    (void)signal(SIGPIPE, SIG_IGN);
     log_open("mayfly-agent", STDERR_FILENO);
+    agent_output_init(&console, STDOUT_FILENO, "console");
+    agent_output_init(&log, STDERR_FILENO, "log");
+    log_set_writer(write_log_line, &log);
     (void)umask(022);
     /* Processes that the job leaves behind become children of the agent and are reaped. */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     if (s.disk != NULL) {
         grow_root(s.disk);
     }
-    int code = run_agent(&s);
+    int code = run_agent(&s, &console, &log);
+    agent_output_drain(&console, DRAIN_MS);
+    agent_output_drain(&log, DRAIN_MS);
     /* In Lambda the platform ends the VM when its program exits. */
     if (!s.lambda && (s.power_off || getpid() == 1)) {
-        (void)tcdrain(STDOUT_FILENO);
         /* No sync: the disk is discarded with the VM. */
         (void)reboot(RB_POWER_OFF);
         log_error("power_off_failed", LOG_STR("reason", strerror(errno)));
     }
+    log_set_writer(NULL, NULL);
+    agent_output_fini(&console);
+    agent_output_fini(&log);
     return code;
 }

@@ -5,8 +5,11 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "common/base/clock.h"
 
 #define OWN_OPTIONS_MAX 12
 
@@ -64,6 +67,24 @@ void agent_bed_finish(struct agent_bed *b, int want_exit)
     close(b->status);
     close(b->output);
     scripts_close(&b->scripts);
+}
+
+void agent_await_full(int fd)
+{
+    int64_t until_ms = clock_mono_ms() + 30000;
+    int room = fcntl(fd, F_GETPIPE_SZ);
+    int have = 0;
+    /* A page may have an unused rest. */
+    while (have < room / 2) {
+        assert_int_equal(ioctl(fd, FIONREAD, &have), 0);
+        assert_true(clock_mono_ms() < until_ms);
+        clock_sleep_until(clock_mono_ms() + 10);
+    }
+    for (int before = -1; before != have;) {
+        before = have;
+        clock_sleep_until(clock_mono_ms() + 200);
+        assert_int_equal(ioctl(fd, FIONREAD, &have), 0);
+    }
 }
 
 void agent_read_line(int fd, char *out, size_t size)

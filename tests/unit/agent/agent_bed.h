@@ -31,6 +31,9 @@ void agent_bed_start(struct agent_bed *b, const char *program, int output,
 /* Waits for the agent's end, which must be an exit with that status, and removes the directory. */
 void agent_bed_finish(struct agent_bed *b, int want_exit);
 
+/* Waits until nothing more fits into that pipe, which nobody reads. */
+void agent_await_full(int fd);
+
 /* To the end of the line, without it. */
 void agent_read_line(int fd, char *out, size_t size);
 /* The next line must be that, or begin with it. */

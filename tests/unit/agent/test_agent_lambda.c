@@ -330,6 +330,24 @@ static void prepare_is_started_with_the_runner(void **state)
     scripts_close(&other);
 }
 
+static void log_that_nobody_reads_delays_no_hook(void **state)
+{
+    struct platform b;
+    struct scripts other;
+    scripts_open(&other);
+    const char *const extra[2] = {"--prepare", scripts_write(&other, "exec yes 'a line' >&2")};
+    start_with(&b, "exec sleep 1000", extra);
+    assert_int_equal(platform_call_run(&b, "Y29uZmln"), 200);
+    expect_status(&b, "STARTED");
+    agent_await_full(b.agent.output);
+    assert_int_equal(platform_call(&b, "suspend", ""), 200);
+    assert_int_equal(platform_call(&b, "resume", ""), 200);
+    assert_int_equal(platform_call(&b, "terminate", ""), 200);
+    expect_status(&b, "EXIT 143 terminated");
+    finish(&b, 0);
+    scripts_close(&other);
+}
+
 static void tls_greeting_does_not_take_it_down(void **state)
 {
     struct platform b;
@@ -371,6 +389,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(trial_of_an_image_that_does_not_work_is_500),
         cmocka_unit_test(run_ends_a_warm_up_that_is_under_way),
         cmocka_unit_test(prepare_is_started_with_the_runner),
+        cmocka_unit_test(log_that_nobody_reads_delays_no_hook),
         cmocka_unit_test(tls_greeting_does_not_take_it_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

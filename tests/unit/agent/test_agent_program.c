@@ -1,9 +1,11 @@
 /* The whole agent as a program, its payload port a unix socket that this test listens on. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -33,9 +35,10 @@ static int listen_at(const char *path)
     return fd;
 }
 
-static void make_frame(struct buf *out)
+static void make_frame(struct buf *out, int64_t max_seconds)
 {
-    const struct payload p = {.jit_config = SLICE("Y29uZmln"), .idle_seconds = 600};
+    const struct payload p = {
+        .jit_config = SLICE("Y29uZmln"), .idle_seconds = 600, .max_duration_seconds = max_seconds};
     struct buf packed;
     buf_init(&packed, PAYLOAD_PACKED_MAX);
     scripts_pack(&p, &packed);
@@ -47,12 +50,12 @@ static void make_frame(struct buf *out)
 }
 
 /* Until the agent is ready for its frame. */
-static void start(struct bed *b, const char *script)
+static void start_with(struct bed *b, const char *script, int64_t max_seconds)
 {
     char path[96];
     const char *const options[] = {"--payload", path, "--no-power-off", NULL};
     agent_bed_init(&b->agent, script);
-    make_frame(&b->frame);
+    make_frame(&b->frame, max_seconds);
     snprintf(path, sizeof(path), "%s/port", b->agent.scripts.dir);
     int listener = listen_at(path);
     agent_bed_start(&b->agent, agent_path, STDOUT_FILENO, options);
@@ -60,6 +63,11 @@ static void start(struct bed *b, const char *script)
     assert_true(b->port >= 0);
     close(listener);
     agent_expect_prefix(b->agent.status, "READY ");
+}
+
+static void start(struct bed *b, const char *script)
+{
+    start_with(b, script, 0);
 }
 
 static void finish(struct bed *b, int want_exit)
@@ -173,6 +181,63 @@ static void sigterm_ends_the_runner(void **state)
     finish(&b, 0);
 }
 
+/* The host reads neither console nor log; the agent must not wait for it. */
+static void start_flood(struct bed *b, int64_t max_seconds)
+{
+    start_with(b, "echo 'Listening for Jobs'; echo 'Running job: 1'; exec yes 'a line of a job'",
+               max_seconds);
+    expect_answer(b, buf_slice(&b->frame), "OK");
+    expect_status(b, "STARTED");
+    expect_status(b, "LISTENING");
+    expect_status(b, "JOB");
+    agent_await_full(b->agent.output);
+}
+
+static void console_that_nobody_reads_delays_no_request(void **state)
+{
+    struct bed b;
+    start_flood(&b, 0);
+    expect_answer(&b, SLICE("MAYFLY1 END\n"), "OK");
+    expect_status(&b, "EXIT 143 terminated");
+    finish(&b, 0);
+}
+
+static void console_that_nobody_reads_delays_no_signal(void **state)
+{
+    struct bed b;
+    start_flood(&b, 0);
+    assert_int_equal(kill(b.agent.pid, SIGTERM), 0);
+    expect_status(&b, "EXIT 143 terminated");
+    finish(&b, 0);
+}
+
+static void console_that_nobody_reads_delays_no_deadline(void **state)
+{
+    struct bed b;
+    start_flood(&b, 3);
+    expect_status(&b, "EXIT 143 max-duration");
+    finish(&b, 1);
+}
+
+static void console_that_is_closed_ends_nothing(void **state)
+{
+    struct bed b;
+    start(&b, "echo 'Listening for Jobs'; echo 'Running job: 1'; read -r _ < go\n"
+              "echo 'Job 1 completed with result: Succeeded'");
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/go", b.agent.scripts.dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    close(b.agent.output);
+    b.agent.output = open(path, O_RDWR | O_CLOEXEC);
+    expect_answer(&b, buf_slice(&b.frame), "OK");
+    expect_status(&b, "STARTED");
+    expect_status(&b, "LISTENING");
+    expect_status(&b, "JOB");
+    assert_int_equal(write(b.agent.output, "\n", 1), 1);
+    expect_status(&b, "EXIT 0 job-done");
+    finish(&b, 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -188,6 +253,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(flood_without_a_frame_is_answered),
         cmocka_unit_test(host_that_leaves_for_good_ends_the_wait),
         cmocka_unit_test(sigterm_ends_the_runner),
+        cmocka_unit_test(console_that_nobody_reads_delays_no_request),
+        cmocka_unit_test(console_that_nobody_reads_delays_no_signal),
+        cmocka_unit_test(console_that_nobody_reads_delays_no_deadline),
+        cmocka_unit_test(console_that_is_closed_ends_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
