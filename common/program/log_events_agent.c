@@ -13,6 +13,12 @@ const struct log_event log_events_agent[] = {
      "All `limit` connections of the hook server were in use, so the one that was reading for "
      "longest was closed.",
      "Nothing. If it repeats, something other than the platform connects to the hook port."},
+    {"hook_request_refused", "agent", "warn", "local, forwarded",
+     "A request to the hook server did not come from this VM's loopback (`local` is false), or was "
+     "meant for another host or came through a public endpoint (`forwarded` is true). It was "
+     "answered 403.",
+     "Nothing for a single one: somebody called the VM's public endpoint; launch VMs without "
+     "ingress. If all hooks are refused, report it: the platform calls them in a new way."},
     {"hook_request_rejected", "agent", "debug", "status",
      "A request to the hook server was not valid HTTP or was too large. It was answered with "
      "`status`.",
@@ -33,7 +39,7 @@ const struct log_event log_events_agent[] = {
     {"output_dropped", "agent", "warn", "output, lines",
      "The reader of the console or of the log (`output`) fell behind by more than 256 KiB, and so "
      "many lines were dropped; the agent never waits for it. The job continues.",
-     "See what reads the VM's console: the supervisor of a QEMU VM, or the platform."},
+     "See what reads the VM's console: its supervisor on the host, or the platform."},
     {"output_truncated", "agent", "warn", "limit_bytes",
      "The runner printed more than `limit_bytes` to the console. The rest is not shown; the job "
      "continues.",

@@ -62,11 +62,17 @@ static void close_connection(struct hooks_connection *c)
     wipe_input(c);
 }
 
+static bool is_loopback(const struct sockaddr_in *peer)
+{
+    return peer->sin_family == AF_INET && (ntohl(peer->sin_addr.s_addr) >> 24) == IN_LOOPBACKNET;
+}
+
 static void accept_connection(struct agent_hooks *h, struct hooks_connection *c, int fd,
                               int64_t now_ms)
 {
     set_state(c, HOOKS_READING, now_ms + h->options.request_ms);
     c->fd = fd;
+    c->continued = false;
     c->since_ms = now_ms;
     buf_init(&c->input, REQUEST_MAX);
 }
@@ -95,7 +101,10 @@ static struct hooks_connection *find_place(struct agent_hooks *h)
 static void accept_all(struct agent_hooks *h, int64_t now_ms)
 {
     for (int i = 0; i < BACKLOG; i++) {
-        int fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_in peer = {.sin_family = AF_UNSPEC};
+        socklen_t size = sizeof(peer);
+        int fd =
+            accept4(h->listen_fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             return;
         }
@@ -106,6 +115,7 @@ static void accept_all(struct agent_hooks *h, int64_t now_ms)
         }
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
         accept_connection(h, c, fd, now_ms);
+        c->local = is_loopback(&peer);
         if (epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
             close_connection(c);
         }
@@ -121,11 +131,13 @@ static const char *reason_of(int status)
         const char *reason;
     } reasons[] = {{200, "OK"},
                    {400, "Bad Request"},
+                   {403, "Forbidden"},
                    {404, "Not Found"},
                    {405, "Method Not Allowed"},
                    {408, "Request Timeout"},
                    {409, "Conflict"},
                    {413, "Content Too Large"},
+                   {417, "Expectation Failed"},
                    {431, "Request Header Fields Too Large"},
                    {500, "Internal Server Error"},
                    {501, "Not Implemented"},
@@ -178,6 +190,9 @@ static bool find_hook(struct slice target, enum agent_hook *out)
     }
     path.ptr += sizeof(HOOKS_PREFIX) - 1;
     path.len -= sizeof(HOOKS_PREFIX) - 1;
+    if (path.len > 0 && path.ptr[path.len - 1] == '/') {
+        path.len--;
+    }
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (slice_eq_cstr(path, names[i])) {
             *out = (enum agent_hook)i;
@@ -199,7 +214,12 @@ static void on_request(struct agent_hooks *h, struct hooks_connection *c,
 {
     enum agent_hook hook;
     int status = 404;
-    if (find_hook(r->target, &hook)) {
+    c->continued = false;
+    if (!c->local || r->forwarded) {
+        status = 403;
+        log_warn("hook_request_refused", LOG_BOOL("local", c->local),
+                 LOG_BOOL("forwarded", r->forwarded));
+    } else if (find_hook(r->target, &hook)) {
         status = slice_eq_cstr(r->method, "POST")
                      ? h->options.fn(h->options.ctx, hook, buf_slice(&h->body))
                      : 405;
@@ -215,6 +235,17 @@ static void on_request(struct agent_hooks *h, struct hooks_connection *c,
     }
 }
 
+/* A client that sent "Expect: 100-continue" keeps its body back until then. */
+static void ask_for_body(struct hooks_connection *c, const struct agent_request *r)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    if (r->expects_continue && !c->continued) {
+        c->continued = true;
+        /* If it does not fit, the request ends at its deadline. */
+        (void)!send(c->fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+}
+
 /* Handles the requests in the input. */
 static void take_requests(struct agent_hooks *h, struct hooks_connection *c, int64_t now_ms)
 {
@@ -222,6 +253,7 @@ static void take_requests(struct agent_hooks *h, struct hooks_connection *c, int
         struct agent_request r;
         enum request_read read = agent_request_parse(buf_slice(&c->input), &r, &h->body);
         if (read == REQUEST_MORE) {
+            ask_for_body(c, &r);
             break;
         }
         if (read == REQUEST_WHOLE) {

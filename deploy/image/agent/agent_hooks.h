@@ -7,8 +7,9 @@
  *
  * Everything is bounded: HOOKS_CONNECTIONS_MAX connections (a new one evicts the one that has been
  * reading the longest, so that the platform can always connect), REQUEST_MAX bytes, a deadline for
- * a whole request. Non-blocking; the agent's loop waits on its descriptor. The peers are the
- * platform and, once it runs, any job: neither is trusted. One thread.
+ * a whole request. Non-blocking; the agent's loop waits on its descriptor. The platform calls from
+ * the VM's own loopback: another peer, or a request that was forwarded to it, is answered 403. Once
+ * it runs, a job may call too: nothing is trusted. One thread.
  */
 #ifndef MAYFLY_AGENT_HOOKS_H
 #define MAYFLY_AGENT_HOOKS_H
@@ -53,6 +54,8 @@ enum hooks_state { HOOKS_FREE, HOOKS_READING, HOOKS_HELD, HOOKS_CLOSING };
 struct hooks_connection {
     enum hooks_state state;
     int fd;
+    bool local;       /* from this VM's loopback */
+    bool continued;   /* the client was asked for the body of this request */
     int64_t since_ms; /* monotonic: end of the last request, or start of the connection */
     int64_t deadline_ms;
     enum agent_hook held;

@@ -112,7 +112,7 @@ void agent_output_drain(struct agent_output *o, int64_t wait_ms)
         (void)poll(&p, 1, (int)(until_ms - clock_mono_ms()));
         agent_output_flush(o);
     }
-    /* What a terminal has taken is not yet at its end; tcdrain could wait for ever. */
+    /* What a terminal has taken is not yet at its end; tcdrain has no time limit. */
     while (o->fd >= 0 && isatty(o->fd) && ioctl(o->fd, TIOCOUTQ, &queued) == 0 && queued > 0 &&
            clock_mono_ms() < until_ms) {
         clock_sleep_until(clock_mono_ms() + TERMINAL_POLL_MS);

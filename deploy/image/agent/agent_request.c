@@ -5,6 +5,7 @@
 #include "common/base/json_scan.h"
 
 #define HEADERS_MAX 64
+#define EMPTY_LINES_MAX 2
 
 /* --- the head --------------------------------------------------------------------------------- */
 
@@ -56,11 +57,53 @@ static bool set_error(struct agent_request *out, int status)
     return false;
 }
 
+/* "localhost", "127.0.0.1" or "[::1]", with a port or without. */
+static bool is_local(struct slice host)
+{
+    static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        struct slice name = slice_of(names[i]);
+        int64_t port;
+        if (host.len < name.len || !slice_eq_nocase((struct slice){host.ptr, name.len}, name)) {
+            continue;
+        }
+        struct slice rest = {host.ptr + name.len, host.len - name.len};
+        if (rest.len == 0 || (rest.ptr[0] == ':' &&
+                              slice_to_int64((struct slice){rest.ptr + 1, rest.len - 1}, &port) &&
+                              port > 0 && port <= 65535)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "http://host/path", as a proxy gets it (RFC 9112, 3.2.2), becomes "/path". */
+static void take_authority(struct agent_request *out)
+{
+    const size_t width = sizeof("http://") - 1;
+    struct slice target = out->target;
+    if (target.len <= width ||
+        !slice_eq_nocase((struct slice){target.ptr, width}, SLICE("http://"))) {
+        return;
+    }
+    target.ptr += width;
+    target.len -= width;
+    const char *path = memchr(target.ptr, '/', target.len);
+    if (path != NULL) {
+        size_t host = (size_t)(path - target.ptr);
+        out->forwarded = !is_local((struct slice){target.ptr, host});
+        out->target = (struct slice){path, target.len - host};
+    }
+}
+
 static bool parse_request_line(struct slice line, struct agent_request *out)
 {
     struct slice version, rest;
     bool parts =
         slice_cut(line, ' ', &out->method, &rest) && slice_cut(rest, ' ', &out->target, &version);
+    if (parts) {
+        take_authority(out);
+    }
     if (!parts || !is_http_token(out->method) || out->target.len == 0 ||
         out->target.ptr[0] != '/' || memchr(out->target.ptr, '\t', out->target.len) != NULL) {
         return set_error(out, 400);
@@ -74,6 +117,8 @@ static bool parse_request_line(struct slice line, struct agent_request *out)
 }
 
 struct framing {
+    bool has_host;
+    bool closes;
     bool has_length;
     bool chunked;
     size_t length;
@@ -94,6 +139,35 @@ static bool record_length(struct slice value, struct framing *f, struct agent_re
     return true;
 }
 
+/* "close, TE": a list, in which `close` wins, also over another header. */
+static void record_connection(struct slice value, struct framing *f, struct agent_request *out)
+{
+    struct slice option;
+    while (value.len > 0) {
+        slice_cut(value, ',', &option, &value);
+        option = slice_trim(option);
+        f->closes = f->closes || slice_eq_nocase(option, SLICE("close"));
+        out->keep_alive = out->keep_alive || slice_eq_nocase(option, SLICE("keep-alive"));
+    }
+    out->keep_alive = out->keep_alive && !f->closes;
+}
+
+/* What shows whose request it is: the platform's own calls have a local host and no request id. */
+static bool record_origin(struct slice name, struct slice value, struct framing *f,
+                          struct agent_request *out)
+{
+    if (slice_eq_nocase(name, SLICE("host"))) {
+        out->forwarded = out->forwarded || !is_local(value);
+        bool twice = f->has_host;
+        f->has_host = true;
+        return !twice || set_error(out, 400);
+    }
+    if (slice_eq_nocase(name, SLICE("x-amzn-requestid"))) {
+        out->forwarded = true;
+    }
+    return true;
+}
+
 static bool record_header(struct slice line, struct framing *f, struct agent_request *out)
 {
     struct slice name, value;
@@ -109,11 +183,13 @@ static bool record_header(struct slice line, struct framing *f, struct agent_req
         return slice_eq_nocase(value, SLICE("chunked")) || set_error(out, 501);
     }
     if (slice_eq_nocase(name, SLICE("connection"))) {
-        out->keep_alive = slice_eq_nocase(value, SLICE("close"))        ? false
-                          : slice_eq_nocase(value, SLICE("keep-alive")) ? true
-                                                                        : out->keep_alive;
+        record_connection(value, f, out);
     }
-    return true;
+    if (slice_eq_nocase(name, SLICE("expect"))) {
+        out->expects_continue = true;
+        return slice_eq_nocase(value, SLICE("100-continue")) || set_error(out, 417);
+    }
+    return record_origin(name, value, f, out);
 }
 
 /* The end of the head, after the empty line; 0 if it is incomplete. */
@@ -234,13 +310,29 @@ static enum request_read take_chunks(struct slice *in, struct agent_request *out
     return in->len > REQUEST_HEAD_MAX ? reject_request(out, 400) : REQUEST_MORE;
 }
 
+/* Some clients end a body with an empty line that does not belong to it (RFC 9112, 2.2). */
+static size_t skip_empty_lines(struct slice *in)
+{
+    size_t skipped = 0;
+    for (int i = 0; i < EMPTY_LINES_MAX; i++) {
+        size_t width = slice_starts_with(*in, SLICE("\r\n")) ? 2
+                       : slice_starts_with(*in, SLICE("\n")) ? 1
+                                                             : 0;
+        in->ptr += width;
+        in->len -= width;
+        skipped += width;
+    }
+    return skipped;
+}
+
 enum request_read agent_request_parse(struct slice in, struct agent_request *out, struct buf *body)
 {
     struct framing f = {.has_length = false};
-    struct slice rest = in;
     enum request_read read = REQUEST_WHOLE;
     *out = (struct agent_request){.used = 0};
     buf_reset(body);
+    size_t skipped = skip_empty_lines(&in);
+    struct slice rest = in;
     size_t head = head_length(in);
     if (!has_no_control((struct slice){in.ptr, head > 0                    ? head
                                                : in.len > REQUEST_HEAD_MAX ? REQUEST_HEAD_MAX
@@ -263,10 +355,10 @@ enum request_read agent_request_parse(struct slice in, struct agent_request *out
         buf_append(body, (struct slice){rest.ptr, f.length});
         rest.len -= f.length;
     }
-    if (read == REQUEST_MORE && in.len >= REQUEST_MAX) {
+    if (read == REQUEST_MORE && skipped + in.len >= REQUEST_MAX) {
         return reject_request(out, 413);
     }
-    out->used = in.len - rest.len;
+    out->used = skipped + in.len - rest.len;
     return read;
 }
 

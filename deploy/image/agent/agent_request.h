@@ -5,7 +5,7 @@
  * Pure functions over the bytes read so far, strict and bounded: a head of at most REQUEST_HEAD_MAX
  * bytes, a body of at most REQUEST_BODY_MAX, by length or in chunks. Bytes that cannot become a
  * request are rejected as early as possible, with the status to return: a TLS handshake at its
- * first byte. Not included: sockets and deadlines (agent_hooks.h), and the meaning of a hook
+ * first byte. The target comes without scheme and host. Not included: sockets and deadlines (agent_hooks.h), and the meaning of a hook
  * (agent_lambda.h). Safe from any thread.
  */
 #ifndef MAYFLY_AGENT_REQUEST_H
@@ -34,8 +34,10 @@ struct agent_request {
     struct slice method; /* both borrow from the input */
     struct slice target;
     bool keep_alive;
-    size_t used; /* its length in the input, if complete */
-    int status;  /* if invalid: 400, 413, 431, 501 or 505 */
+    bool expects_continue; /* also with REQUEST_MORE: the client waits before it sends the body */
+    bool forwarded;        /* not the platform's: for another host, or through a public endpoint */
+    size_t used;           /* its length in the input, if complete */
+    int status;            /* if invalid: 400, 413, 417, 431, 501 or 505 */
 };
 
 /* Parses the front of `in`. `body`, whose limit must be REQUEST_BODY_MAX, is reset and has the body

@@ -2,6 +2,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,15 +56,37 @@ static int tear_down(void **state)
 /* --- the platform's end -------------------------------------------------------------------------
  */
 
-static int dial(const struct bed *b)
+/* Of an interface that is up and not the loopback. */
+static bool find_own_address(char out[INET_ADDRSTRLEN])
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons((uint16_t)b->hooks.port),
-                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct ifaddrs *list;
+    bool found = false;
+    assert_int_equal(getifaddrs(&list), 0);
+    for (const struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
+        if (i->ifa_addr != NULL && i->ifa_addr->sa_family == AF_INET &&
+            (i->ifa_flags & (IFF_UP | IFF_LOOPBACK)) == IFF_UP) {
+            struct sockaddr_in addr;
+            memcpy(&addr, i->ifa_addr, sizeof(addr));
+            found = inet_ntop(AF_INET, &addr.sin_addr, out, INET_ADDRSTRLEN) != NULL;
+        }
+    }
+    freeifaddrs(list);
+    return found;
+}
+
+static int dial_at(const struct bed *b, const char *address)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)b->hooks.port)};
+    assert_int_equal(inet_pton(AF_INET, address, &addr.sin_addr), 1);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
     return fd;
+}
+
+static int dial(const struct bed *b)
+{
+    return dial_at(b, "127.0.0.1");
 }
 
 static void put(int fd, const char *text)
@@ -146,6 +170,87 @@ static void what_is_no_hook_is_refused(void **state)
     assert_int_equal(ask_once(b, "POST /ready HTTP/1.1\r\n\r\n"), 404);
     assert_int_equal(b->calls[HOOK_READY], 0);
     assert_int_equal(ask_once(b, "POST " PREFIX "ready?x=1 HTTP/1.1\r\n\r\n"), 200);
+}
+
+static void usual_variants_are_understood(void **state)
+{
+    struct bed *b = *state;
+    assert_int_equal(ask_once(b, "POST http://localhost:9000" PREFIX "ready HTTP/1.1\r\n\r\n"),
+                     200);
+    assert_int_equal(ask_once(b, "POST HTTP://127.0.0.1" PREFIX "ready HTTP/1.1\r\n\r\n"), 200);
+    assert_int_equal(ask_once(b, "POST " PREFIX "ready/ HTTP/1.1\r\n\r\n"), 200);
+    assert_int_equal(ask_once(b, "POST " PREFIX "ready/?x=1 HTTP/1.1\r\n\r\n"), 200);
+    assert_int_equal(ask_once(b, "\r\nPOST " PREFIX "ready HTTP/1.1\r\n\r\n"), 200);
+    assert_int_equal(b->calls[HOOK_READY], 5);
+    assert_int_equal(ask_once(b, "POST " PREFIX "ready// HTTP/1.1\r\n\r\n"), 404);
+}
+
+static void connection_with_close_in_a_list_is_closed(void **state)
+{
+    struct bed *b = *state;
+    int fd = dial(b);
+    assert_int_equal(ask(b, fd, "POST " PREFIX "ready HTTP/1.1\r\nConnection: close, TE\r\n\r\n"),
+                     200);
+    assert_int_equal(read_status(b, fd, NOW), 0);
+    close(fd);
+}
+
+static void client_that_waits_is_asked_for_its_body(void **state)
+{
+    struct bed *b = *state;
+    int fd = dial(b);
+    for (int i = 0; i < 2; i++) { /* each request on the connection anew */
+        assert_int_equal(ask(b, fd,
+                             "POST " PREFIX "run HTTP/1.1\r\nExpect: 100-continue\r\n"
+                             "Content-Length: 2\r\n\r\n"),
+                         100);
+        assert_int_equal(b->calls[HOOK_RUN], i);
+        put(fd, "h");
+        assert_int_equal(ask(b, fd, "i"), 200); /* not asked again */
+        assert_string_equal(b->body, "hi");
+    }
+    close(fd);
+    assert_int_equal(ask_once(b, "POST " PREFIX "run HTTP/1.1\r\nExpect: tea\r\n\r\n"), 417);
+}
+
+/* What comes through a VM's public endpoint, or is meant for another host. */
+static void forwarded_request_is_refused(void **state)
+{
+    struct bed *b = *state;
+    static const char *const heads[] = {"Host: 1a2b.microvm.example", "x-amzn-RequestId: 1",
+                                        "Host: localhost.evil.example", "Host: localhost:99999",
+                                        "Host:"};
+    char text[200];
+    for (size_t i = 0; i < COUNT_OF(heads); i++) {
+        snprintf(text, sizeof(text), "POST " PREFIX "terminate HTTP/1.1\r\n%s\r\n\r\n", heads[i]);
+        assert_int_equal(ask_once(b, text), 403);
+    }
+    assert_int_equal(ask_once(b, "POST http://evil.example" PREFIX "terminate HTTP/1.1\r\n\r\n"),
+                     403);
+    assert_int_equal(b->calls[HOOK_TERMINATE], 0);
+    assert_int_equal(
+        ask_once(b, "POST " PREFIX "terminate HTTP/1.1\r\nHost: LOCALHOST:9000\r\n\r\n"), 200);
+    assert_int_equal(ask_once(b, "POST " PREFIX "terminate HTTP/1.1\r\nHost: [::1]\r\n\r\n"), 200);
+}
+
+/* An address of this host that is not on its loopback stands for another machine's. */
+static void peer_that_is_not_local_is_refused(void **state)
+{
+    struct bed *b = *state;
+    struct agent_hooks_options options = b->hooks.options;
+    struct err e;
+    char address[INET_ADDRSTRLEN];
+    if (!find_own_address(address)) {
+        skip();
+    }
+    agent_hooks_close(&b->hooks);
+    options.address = "0.0.0.0";
+    assert_int_equal(agent_hooks_open(&b->hooks, &options, &e), 0);
+    int fd = dial_at(b, address);
+    assert_int_equal(ask(b, fd, "POST " PREFIX "terminate HTTP/1.1\r\n\r\n"), 403);
+    assert_int_equal(b->calls[HOOK_TERMINATE], 0);
+    close(fd);
+    assert_int_equal(ask_once(b, "POST " PREFIX "terminate HTTP/1.1\r\n\r\n"), 200);
 }
 
 static void answer_of_the_hook_is_told(void **state)
@@ -288,6 +393,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(hooks_are_told_apart),
         CASE(what_is_no_hook_is_refused),
+        CASE(usual_variants_are_understood),
+        CASE(connection_with_close_in_a_list_is_closed),
+        CASE(client_that_waits_is_asked_for_its_body),
+        CASE(forwarded_request_is_refused),
+        CASE(peer_that_is_not_local_is_refused),
         CASE(answer_of_the_hook_is_told),
         CASE(tls_greeting_is_answered_400_and_closed),
         CASE(slow_request_is_ended_at_its_deadline),

@@ -86,6 +86,45 @@ static void connection_header_decides_keep_alive(void **state)
     assert_true(r.keep_alive);
 }
 
+static void connection_header_is_a_list(void **state)
+{
+    struct agent_request r;
+    static const char *const closing[] = {
+        "POST /a HTTP/1.1\r\nConnection: close, TE\r\n\r\n",
+        "POST /a HTTP/1.1\r\nConnection: TE ,\tClose\r\n\r\n",
+        "POST /a HTTP/1.1\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n",
+        "POST /a HTTP/1.0\r\nConnection: TE\r\n\r\n"};
+    for (size_t i = 0; i < COUNT_OF(closing); i++) {
+        assert_int_equal(agent_request_parse(slice_of(closing[i]), &r, &body), REQUEST_WHOLE);
+        assert_false(r.keep_alive);
+    }
+    const char *keeping = "POST /a HTTP/1.1\r\nConnection: TE, closed\r\n\r\n";
+    assert_int_equal(agent_request_parse(slice_of(keeping), &r, &body), REQUEST_WHOLE);
+    assert_true(r.keep_alive);
+}
+
+static void empty_lines_before_a_request_are_skipped(void **state)
+{
+    expect_whole("\r\nPOST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi", "hi");
+    expect_whole("\n\r\nPOST /x HTTP/1.1\r\n\r\n", "");
+    assert_int_equal(status_of("\r\n\r\n\r\n\r\n"), 400);
+    assert_int_equal(status_of("\rPOST /x HTTP/1.1\r\n\r\n"), 400);
+}
+
+static void absolute_target_becomes_a_path(void **state)
+{
+    struct agent_request r;
+    assert_int_equal(
+        agent_request_parse(SLICE("POST http://localhost:1/a?b HTTP/1.1\r\n\r\n"), &r, &body),
+        REQUEST_WHOLE);
+    assert_true(slice_eq_cstr(r.target, "/a?b") && !r.forwarded);
+    assert_int_equal(status_of("POST http://localhost HTTP/1.1\r\n\r\n"), 400);
+    assert_int_equal(status_of("POST https://localhost/ HTTP/1.1\r\n\r\n"), 400);
+    assert_int_equal(status_of("POST http:/// HTTP/1.1\r\n\r\n"), 200);
+    assert_int_equal(status_of("POST /x HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n"),
+                     400);
+}
+
 static void malformed_requests_are_refused_as_soon_as_they_are_seen(void **state)
 {
     assert_int_equal(status_of("\x16\x03\x01\x02"), 400); /* TLS */
@@ -213,6 +252,9 @@ int main(void)
         CASE(request_in_chunks_is_whole_at_its_last_byte),
         CASE(requests_behind_one_another_are_cut_apart),
         CASE(connection_header_decides_keep_alive),
+        CASE(connection_header_is_a_list),
+        CASE(empty_lines_before_a_request_are_skipped),
+        CASE(absolute_target_becomes_a_path),
         CASE(malformed_requests_are_refused_as_soon_as_they_are_seen),
         CASE(lengths_that_lie_are_refused),
         CASE(head_without_end_is_refused_at_its_limit),
