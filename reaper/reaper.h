@@ -16,6 +16,7 @@
  *   recent_rows.c           rows that the last sweeps read
  *   quiet.c                 classes none of whose runners without a row works
  *   scopes.c                where runners may be registered
+ *   jobless.c               classes whose VMs never get a job
  *   notices.c               what `mayflyctl status` says about the reaper
  *   relaunch.c              jobs that wait although no VM is on its way for them
  *   stuck_jobs.c            jobs that wait although runners idle for them
@@ -321,6 +322,15 @@ const struct reaper_row *reaper_recent_row(const struct reaper *r, const char *v
 
 /* Valid as long as the sweep. */
 const struct sweep_scopes *sweep_all_scopes(struct sweep *s);
+
+/* --- jobless.c --- */
+
+/* A VM was terminated because it had ended by itself, or its runner was gone or abandoned. reason:
+ * the agent's or the provider's, "" unknown. */
+void sweep_vm_ended(struct sweep *s, const struct sweep_listing *m, const struct ledger_vm *vm,
+                    const char *reason);
+/* Before the notices are written. */
+void sweep_report_jobless(struct sweep *s);
 
 /* --- notices.c --- */
 

@@ -345,6 +345,7 @@ void sweep(struct reaper *r)
         for (size_t i = 0; i < COUNT_OF(tasks); i++) {
             run_task(&s, &tasks[i], &r->due_ms[i]);
         }
+        sweep_report_jobless(&s);
         sweep_write_notices(&s);
         sweep_remember_rows(&s);
         record_complete_sweep(&s, started);

@@ -61,7 +61,11 @@ static bool terminate_if_ended(struct sweep *s, const struct sweep_listing *m,
     }
     (void)snprintf(reason, sizeof reason, "the VM ended: %.75s",
                    info.reason[0] != '\0' ? info.reason : "no reason given");
-    return terminate_for(s, vm, reason, FLEET_OVER);
+    bool terminated = terminate_for(s, vm, reason, FLEET_OVER);
+    if (terminated) {
+        sweep_vm_ended(s, m, vm, info.reason);
+    }
+    return terminated;
 }
 
 /* --- its runner --- */
@@ -76,17 +80,23 @@ static bool is_old_enough(const struct sweep *s, const struct ledger_vm *vm)
 static bool terminate_without_runner(struct sweep *s, const struct sweep_listing *m,
                                      const struct ledger_vm *vm)
 {
+    bool terminated = false;
     switch (sweep_judge_runner(s, m, vm)) {
     case RUNNER_GONE:
-        return terminate_for(s, vm, "its runner is gone at GitHub", FLEET_RUNNER_GONE);
+        terminated = terminate_for(s, vm, "its runner is gone at GitHub", FLEET_RUNNER_GONE);
+        break;
     case RUNNER_ABANDONED:
-        return terminate_for(s, vm, "its runner is offline and has no job", FLEET_SUSPECT);
+        terminated = terminate_for(s, vm, "its runner is offline and has no job", FLEET_SUSPECT);
+        break;
     case RUNNER_UP:
     case RUNNER_OFFLINE:
     case RUNNER_UNKNOWN:
         break;
     }
-    return false;
+    if (terminated) {
+        sweep_vm_ended(s, m, vm, "");
+    }
+    return terminated;
 }
 
 /* --- a launch whose worker is dead --- */

@@ -105,6 +105,13 @@ const struct metric_row metrics_table[] = {
           "VMs that have no row or are not listed, and are not terminated because they are an "
           "unusual "
           "share of the target's. Not 0: see `terminations_held` in the log."),
+    COUNTER(
+        "mayfly_reaper_vm_ends_total", "reason",
+        "VMs that were found ended before GitHub had reported their job completed, by the "
+        "agent's reason (deploy/image/README.md); `other` where the provider does not know it."),
+    COUNTER("mayfly_reaper_vms_without_job_total", "class",
+            "VMs that idled and ended without ever having had a job. See `class_gets_no_jobs` in "
+            "the log."),
     HISTOGRAM("mayfly_sqlite_commit_seconds", "store",
               "From BEGIN to the end of COMMIT, the wait for other writers included."),
     COUNTER("mayfly_sqlite_commits_total", "store", "Transactions committed to an SQLite file."),

@@ -16,4 +16,16 @@
  * common/fleet. */
 #define LEDGER_KIND_RECONCILED "reconciled"
 
+/* --- counters --- */
+
+/* With the class's name behind it: how many VMs of the class ended in a row without having had a job.
+ * The reaper counts; a VM that has a job sets it back. */
+#define LEDGER_COUNTER_JOBLESS "jobless/"
+#define LEDGER_JOBLESS_MANY 4
+#define LEDGER_JOBLESS_ACTION                                                                      \
+    "build a new image, since GitHub gives no jobs to a runner version that is too old; and "      \
+    "check "                                                                                       \
+    "that the runner group admits the repositories and that the class's labels include all of "    \
+    "their jobs' runs-on labels"
+
 #endif

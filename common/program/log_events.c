@@ -43,6 +43,14 @@ const struct log_event log_events[] = {
     {"circuits_not_read", "worker, reaper", "warn", "error, error_class, error_code, action",
      "The open circuits could not be read from the ledger. Those that were read before hold.",
      "If it lasts, check the ledger and the network to it."},
+    {"class_gets_no_jobs", "reaper", "warn", "class, vms, vm, action",
+     "The last `vms` VMs of the class idled and ended without ever having had a job; logged at 4, "
+     "8, 16, ... of them, and set back by a VM that has one. An old runner registers, listens and "
+     "is "
+     "given no work.",
+     "Build a new image with the newest runner. If it is new: compare the class's labels and "
+     "runner "
+     "group with the jobs' runs-on and repositories."},
     {"clock_set_forward", "reaper", "warn", "ahead_ms, action",
      "The wall clock went forward by `ahead_ms` more than the time that passed. For 15 minutes "
      "deadlines and ages of VMs are judged by the time before the step.",

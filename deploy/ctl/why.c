@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/printable.h"
 #include "common/job/lane.h"
+#include "common/ledger/kinds.h"
 #include "deploy/ctl/circuits.h"
 #include "deploy/ctl/ctl.h"
 
@@ -27,6 +28,7 @@ struct facts {
     const struct config_class *class;
     int64_t demand;
     int64_t supply;
+    int64_t jobless;            /* VMs of its class in a row that ended without a job */
     struct ctl_circuit circuit; /* that stops it; subject "": none does */
 };
 
@@ -239,6 +241,11 @@ static int gather_capacity(struct ctl *c, struct facts *f, struct err *e)
         if (ledger_capacity(c->ledger, f->class->name, &caps, &f->capacity, e) != 0) {
             return -1;
         }
+        char name[LEDGER_CELL_NAME];
+        (void)snprintf(name, sizeof name, LEDGER_COUNTER_JOBLESS "%s", f->class->name);
+        if (ledger_counter_get(c->ledger, name, &f->jobless, e) != 0) {
+            return -1;
+        }
         f->has_capacity = true;
         f->fleet_max = c->config->limits.max_vms;
         if (ctl_circuit_of_job(c, &f->job.facts, f->class, &f->circuit, e) != 0) {
@@ -325,6 +332,12 @@ int ctl_why(struct ctl *c, json_t **out, struct err *e)
         add_job(&f, answer);
     }
     json_object_set_new(answer, "waits_for", waits_for(&f));
+    if (f.jobless >= LEDGER_JOBLESS_MANY) {
+        json_object_set_new(
+            answer, "class_gets_no_jobs",
+            sentence("the last %lld VMs of class %s ended without ever having had a job: %s",
+                     (long long)f.jobless, f.class->name, LEDGER_JOBLESS_ACTION));
+    }
     if (add_timeline(c, &f, answer, e) != 0) {
         json_decref(answer);
         return -1;
@@ -351,6 +364,9 @@ void ctl_why_print(const json_t *answer)
                        ctl_duration(ctl_int(answer, "ran_ms"), ran));
     }
     printable_line(stdout, "  waits for %s", ctl_str(answer, "waits_for"));
+    if (json_object_get(answer, "class_gets_no_jobs") != NULL) {
+        printable_line(stdout, "  ! %s", ctl_str(answer, "class_gets_no_jobs"));
+    }
     printable_line(stdout, "%s", "");
     json_array_foreach(json_object_get(answer, "timeline"), i, o)
     {

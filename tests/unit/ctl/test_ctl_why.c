@@ -4,12 +4,21 @@
 
 #include "tests/lib/cmocka.h"
 
+#include "common/ledger/kinds.h"
 #include "deploy/ctl/ctl.h"
 #include "tests/lib/must.h"
 
 /* ESC, newline, C1's CSI (U+009B), RLO (U+202E). */
 #define HOSTILE "x\x1b[2J\n\xc2\x9b\xe2\x80\xae"
 #define SHOWN "x\\u001b[2J\\n\\u009b\\u202e"
+
+static const char small_class[] =
+    "{\"deployment\": \"t\", \"queue\": \"sqlite:///q\", \"ledger\": \"sqlite:///l\","
+    " \"github\": {\"token\": \"x\", \"runner_group\": \"Fleet\"}, \"classes\": ["
+    "{\"name\": \"small\", \"labels\": [\"small\"], \"provider\": \"qemu\", \"qemu\": "
+    "{\"image\": \"/none\"}},"
+    "{\"name\": \"large\", \"labels\": [\"large\"], \"provider\": \"lambda\", \"lambda\": "
+    "{\"image\": \"arn:aws:lambda:us-east-1:123456789012:microvm-image:ci\"}}]}";
 
 static struct config config;
 static struct ctl ctl = {.config = &config, .argc = 1, .argv = (char *[]){(char[]){"7"}}};
@@ -99,11 +108,33 @@ static void job_of_a_class_that_was_removed_waits_for_it(void **state)
     json_decref(answer);
 }
 
+static void class_that_gets_no_jobs_is_named(void **state)
+{
+    struct config *known = NULL;
+    struct err e;
+    json_t *answer = NULL;
+    MUST(config_parse(slice_of(small_class), "test", CONFIG_FOR_CTL, &known, NULL, &e));
+    ctl.config = known;
+    MUST(ledger_counter_set(ctl.ledger, LEDGER_COUNTER_JOBLESS "small", LEDGER_JOBLESS_MANY - 1,
+                            &e));
+    MUST(ctl_why(&ctl, &answer, &e));
+    assert_null(strstr(printed(ctl_why_print, answer), "without ever having had a job"));
+    json_decref(answer);
+    MUST(ledger_counter_set(ctl.ledger, LEDGER_COUNTER_JOBLESS "small", LEDGER_JOBLESS_MANY, &e));
+    MUST(ctl_why(&ctl, &answer, &e));
+    assert_non_null(strstr(printed(ctl_why_print, answer),
+                           "! the last 4 VMs of class small ended without ever having had a job"));
+    json_decref(answer);
+    ctl.config = &config;
+    config_free(known);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(name_and_reason_are_printed_escaped, setup, teardown),
         cmocka_unit_test_setup_teardown(json_is_escaped_and_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(class_that_gets_no_jobs_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(job_of_a_class_that_was_removed_waits_for_it, setup,
                                         teardown),
     };
